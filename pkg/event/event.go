@@ -1,0 +1,412 @@
+// Package event holds customer events as the bytes they were read as, with an
+// index over them.
+//
+// An [Event] is never decoded into maps. One validating pass over the bytes
+// builds a flat, immutable index (kind, extent and next sibling of every
+// value), which all lanes share. Reading a member walks the index and returns
+// a [Value]: a place in the bytes, not a copy. So 20-digit numbers, repeated
+// keys, escapes, lone surrogates and unknown fields survive to the byte, and
+// nothing is decoded that nobody asked for.
+//
+// The package knows JSON and the Segment spec's common fields, and nothing
+// else: no sources, no destinations.
+package event
+
+import (
+	"bytes"
+	"iter"
+	"time"
+)
+
+// Kind is the JSON type of a value. The zero Kind is Missing: no value at all.
+type Kind uint8
+
+const (
+	Missing Kind = iota
+	Null
+	Bool
+	Number
+	String
+	Array
+	Object
+)
+
+// String returns the JSON name of the kind.
+func (k Kind) String() string {
+	return [...]string{"missing", "null", "bool", "number", "string", "array", "object"}[k]
+}
+
+// Type is one of the six calls of the Segment spec, or Other.
+type Type uint8
+
+const (
+	Other Type = iota
+	Track
+	Identify
+	Page
+	Screen
+	Group
+	Alias
+)
+
+// String returns the type as it stands in an event; "other" for Other.
+func (t Type) String() string {
+	return [...]string{"other", "track", "identify", "page", "screen", "group", "alias"}[t]
+}
+
+func typeOf(s []byte) Type {
+	switch string(s) {
+	case "track":
+		return Track
+	case "identify":
+		return Identify
+	case "page":
+		return Page
+	case "screen":
+		return Screen
+	case "group":
+		return Group
+	case "alias":
+		return Alias
+	}
+	return Other
+}
+
+// doc is a text with its index. The root value is node 0.
+type doc struct {
+	raw   []byte
+	nodes []node
+}
+
+// node is one value. Nodes stand in document order, so the first child of a
+// container is the node after it.
+type node struct {
+	start, end uint32 // extent of the value in raw
+	key        uint32 // offset of the member's key, after the quote
+	klen       uint32 // its length in raw, without quotes
+	next       uint32 // index of the node after this value's subtree
+	n          uint32 // containers: number of children
+	kind       Kind
+	esc        bool  // a string with escapes
+	kesc       bool  // the key has escapes
+	khash      uint8 // first byte of the key xor its last: a cheap no
+}
+
+// common are the top-level members that almost every reader asks for; the pass
+// that indexes an event notes where they are.
+const (
+	topType = iota
+	topMessageID
+	topUserID
+	topAnonymousID
+	topEvent
+	topTimestamp
+	topOriginal
+	topReceived
+	topSent
+	topCount
+)
+
+// Event is one event: its bytes and their index. It is immutable and safe for
+// concurrent readers. An Event made by a [Parser] is valid until the parser is
+// reset.
+type Event struct {
+	doc doc
+	typ Type
+	top [topCount]int32
+}
+
+// Raw returns the event as it was read. The caller must not change it.
+func (e *Event) Raw() []byte { return e.doc.raw }
+
+// Root returns the whole event as a value.
+func (e *Event) Root() Value { return Value{doc: &e.doc, kind: Object} }
+
+// Lookup returns the value at a compiled path.
+func (e *Event) Lookup(p Path) Value { return e.Root().Lookup(p) }
+
+// Type returns which of the spec's calls the event is.
+func (e *Event) Type() Type { return e.typ }
+
+func (e *Event) common(i int) Value {
+	n := e.top[i]
+	if n == 0 {
+		return Value{}
+	}
+	return Value{doc: &e.doc, at: n, kind: e.doc.nodes[n].kind}
+}
+
+// TypeValue returns the member "type".
+func (e *Event) TypeValue() Value { return e.common(topType) }
+
+// MessageID returns the member "messageId".
+func (e *Event) MessageID() Value { return e.common(topMessageID) }
+
+// UserID returns the member "userId".
+func (e *Event) UserID() Value { return e.common(topUserID) }
+
+// AnonymousID returns the member "anonymousId".
+func (e *Event) AnonymousID() Value { return e.common(topAnonymousID) }
+
+// Name returns the member "event": what a track call is about.
+func (e *Event) Name() Value { return e.common(topEvent) }
+
+// Timestamp returns when the event happened: its timestamp, else
+// originalTimestamp, receivedAt or sentAt, whichever first can be read as a
+// time (see [ParseTime]).
+func (e *Event) Timestamp() (time.Time, bool) {
+	for _, i := range [...]int{topTimestamp, topOriginal, topReceived, topSent} {
+		if v := e.common(i); v.kind != Missing {
+			if t, ok := ParseTime(v); ok {
+				return t, true
+			}
+		}
+	}
+	return time.Time{}, false
+}
+
+// Value is a place in an event (or in any JSON text): a kind and an extent.
+// The zero Value is Missing. Values are small and are passed by value; they
+// are valid as long as what they were taken from.
+type Value struct {
+	doc  *doc
+	at   int32
+	kind Kind
+}
+
+func (v Value) node() *node { return &v.doc.nodes[v.at] }
+
+// Kind returns the JSON type, or Missing.
+func (v Value) Kind() Kind { return v.kind }
+
+// Exists says that there is a value, null included.
+func (v Value) Exists() bool { return v.kind != Missing }
+
+// Nullish says that there is no value, or that it is null.
+func (v Value) Nullish() bool { return v.kind <= Null }
+
+// Raw returns the value's JSON text; nil when it is Missing. The caller must
+// not change it.
+func (v Value) Raw() []byte {
+	if v.kind == Missing {
+		return nil
+	}
+	n := v.node()
+	return v.doc.raw[n.start:n.end:n.end]
+}
+
+// Bool returns the value of true or false; false for every other kind.
+func (v Value) Bool() bool { return v.kind == Bool && v.doc.raw[v.node().start] == 't' }
+
+// text returns a String's bytes between the quotes, escapes and all.
+func (v Value) text() []byte {
+	n := v.node()
+	return v.doc.raw[n.start+1 : n.end-1]
+}
+
+// Plain returns the decoded text of a String that has no escapes, without
+// copying, and whether it is one.
+func (v Value) Plain() ([]byte, bool) {
+	if v.kind != String || v.node().esc {
+		return nil, false
+	}
+	return v.text(), true
+}
+
+// Len returns the number of elements or members of an Array or Object, the
+// decoded length in bytes of a String, and 0 for every other kind.
+func (v Value) Len() int {
+	switch v.kind {
+	case Array, Object:
+		return int(v.node().n)
+	case String:
+		if !v.node().esc {
+			return len(v.text())
+		}
+		return len(v.AppendString(nil))
+	}
+	return 0
+}
+
+func (v Value) child(i uint32) Value {
+	return Value{doc: v.doc, at: int32(i), kind: v.doc.nodes[i].kind}
+}
+
+// Index returns an Array's element i, or Missing.
+func (v Value) Index(i int) Value {
+	if v.kind != Array || i < 0 {
+		return Value{}
+	}
+	end := v.node().next
+	for c := uint32(v.at) + 1; c < end; c = v.doc.nodes[c].next {
+		if i == 0 {
+			return v.child(c)
+		}
+		i--
+	}
+	return Value{}
+}
+
+// Get returns an Object's member, or Missing. Of repeated keys the last one
+// counts, as it does for every JSON parser that builds maps.
+func (v Value) Get(key string) Value {
+	if v.kind != Object {
+		return Value{}
+	}
+	return v.get(key, hashKey(key))
+}
+
+func hashKey[T string | []byte](key T) uint8 {
+	if len(key) == 0 {
+		return 0
+	}
+	return key[0] ^ key[len(key)-1]<<1
+}
+
+func (v Value) get(key string, h uint8) Value {
+	nodes, raw := v.doc.nodes, v.doc.raw
+	end := nodes[v.at].next
+	var found uint32
+	for c := uint32(v.at) + 1; c < end; {
+		n := &nodes[c]
+		if n.khash == h && !n.kesc && int(n.klen) == len(key) {
+			if string(raw[n.key:n.key+n.klen]) == key {
+				found = c
+			}
+		} else if n.kesc && equalEscaped(raw[n.key:n.key+n.klen], key) {
+			found = c
+		}
+		c = n.next
+	}
+	if found == 0 {
+		return Value{}
+	}
+	return v.child(found)
+}
+
+// Members yields an Object's members in order, repeated keys included: the
+// decoded key (valid until the next step of the loop) and the value.
+func (v Value) Members() iter.Seq2[[]byte, Value] {
+	return func(yield func([]byte, Value) bool) {
+		if v.kind != Object {
+			return
+		}
+		nodes, raw := v.doc.nodes, v.doc.raw
+		end := nodes[v.at].next
+		var buf []byte
+		for c := uint32(v.at) + 1; c < end; {
+			n := &nodes[c]
+			key := raw[n.key : n.key+n.klen : n.key+n.klen]
+			if n.kesc {
+				buf = appendUnescaped(buf[:0], key)
+				key = buf
+			}
+			if !yield(key, v.child(c)) {
+				return
+			}
+			c = n.next
+		}
+	}
+}
+
+// RawMembers yields an Object's members in order: the key as it stands in the
+// text, with its quotes, and the value.
+func (v Value) RawMembers() iter.Seq2[[]byte, Value] {
+	return func(yield func([]byte, Value) bool) {
+		if v.kind != Object {
+			return
+		}
+		nodes, raw := v.doc.nodes, v.doc.raw
+		end := nodes[v.at].next
+		for c := uint32(v.at) + 1; c < end; {
+			n := &nodes[c]
+			if !yield(raw[n.key-1:n.key+n.klen+1:n.key+n.klen+1], v.child(c)) {
+				return
+			}
+			c = n.next
+		}
+	}
+}
+
+// Elements yields an Array's elements in order.
+func (v Value) Elements() iter.Seq[Value] {
+	return func(yield func(Value) bool) {
+		if v.kind != Array {
+			return
+		}
+		end := v.node().next
+		for c := uint32(v.at) + 1; c < end; c = v.doc.nodes[c].next {
+			if !yield(v.child(c)) {
+				return
+			}
+		}
+	}
+}
+
+// AppendString appends a String's decoded text; a surrogate without its
+// partner becomes U+FFFD here, and only here. For other kinds it appends the
+// JSON text.
+func (v Value) AppendString(dst []byte) []byte {
+	if v.kind == String {
+		if v.node().esc {
+			return appendUnescaped(dst, v.text())
+		}
+		return append(dst, v.text()...)
+	}
+	return append(dst, v.Raw()...)
+}
+
+// Text is AppendString as a string.
+func (v Value) Text() string {
+	if v.kind == String && !v.node().esc {
+		return string(v.text())
+	}
+	return string(v.AppendString(nil))
+}
+
+// IsText says that the value is a String whose decoded text is s. It does not
+// allocate.
+func (v Value) IsText(s string) bool {
+	if v.kind != String {
+		return false
+	}
+	if v.node().esc {
+		return equalEscaped(v.text(), s)
+	}
+	return string(v.text()) == s
+}
+
+// IsEmptyText says that the value is the String "".
+func (v Value) IsEmptyText() bool {
+	return v.kind == String && v.node().end-v.node().start == 2
+}
+
+// Falsy says that the value is what JavaScript holds to be false: missing,
+// null, false, zero, the empty string.
+func (v Value) Falsy() bool {
+	switch v.kind {
+	case Missing, Null:
+		return true
+	case Bool:
+		return !v.Bool()
+	case String:
+		return v.IsEmptyText()
+	case Number:
+		for _, c := range v.Raw() {
+			switch {
+			case c >= '1' && c <= '9':
+				// A non-zero digit: zero only if the exponent
+				// underflows.
+				if bytes.ContainsAny(v.Raw(), "eE") {
+					f, _ := v.Float()
+					return f == 0
+				}
+				return false
+			case c == 'e' || c == 'E':
+				return true
+			}
+		}
+		return true
+	}
+	return false
+}

@@ -1,0 +1,393 @@
+package event_test
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/eventgen"
+)
+
+func parse(t testing.TB, s string) *event.Event {
+	t.Helper()
+	e, err := event.Parse([]byte(s))
+	if err != nil {
+		t.Fatalf("Parse(%q): %v", s, err)
+	}
+	return e
+}
+
+func TestBytesSurvive(t *testing.T) {
+	raw := ` {"id":12345678901234567890,"d":1,"d":2,"e":"A\/\ud83d","x":{"money":0.10,"n":[1e5,-0]},"bad":"` + "\xff" + `"} `
+	e := parse(t, raw)
+	for path, want := range map[string]string{
+		"id": "12345678901234567890", "d": "2", "e": `"A\/\ud83d"`, "x.money": "0.10", "x.n.0": "1e5", "x.n[1]": "-0", "bad": "\"\xff\"",
+		"x": `{"money":0.10,"n":[1e5,-0]}`,
+	} {
+		if got := string(e.Lookup(event.CompilePath(path)).Raw()); got != want {
+			t.Errorf("%s = %s, want %s", path, got, want)
+		}
+	}
+	if string(e.Raw()) != raw {
+		t.Error("the event's bytes changed")
+	}
+	if got := e.Root().Get("e").Text(); got != "A/\ufffd" {
+		t.Errorf("decoded e = %q", got)
+	}
+}
+
+func TestCommonMembers(t *testing.T) {
+	e := parse(t, `{"type":"track","messageId":"m","userId":"u","anonymousId":"a","event":"E","timestamp":"2024-05-29T10:00:00.250Z"}`)
+	if e.Type() != event.Track || e.MessageID().Text() != "m" || e.UserID().Text() != "u" || e.AnonymousID().Text() != "a" || e.Name().Text() != "E" {
+		t.Errorf("common members misread: %v %v", e.Type(), e.MessageID().Text())
+	}
+	at, ok := e.Timestamp()
+	if want := time.Date(2024, 5, 29, 10, 0, 0, 250e6, time.UTC); !ok || !at.Equal(want) {
+		t.Errorf("Timestamp = %v %v, want %v", at, ok, want)
+	}
+	if e := parse(t, `{"type":"heartbeat","timestamp":"nonsense","receivedAt":1709251200}`); e.Type() != event.Other {
+		t.Errorf("type %v, want other", e.Type())
+	} else if at, ok := e.Timestamp(); !ok || at.Unix() != 1709251200 {
+		t.Errorf("Timestamp = %v %v, want receivedAt", at, ok)
+	}
+	if typ := parse(t, `{"\u0074ype":"trac\u006b"}`).Type(); typ != event.Track {
+		t.Errorf("escaped key and value: type %v", typ)
+	}
+}
+
+func TestPaths(t *testing.T) {
+	e := parse(t, `{"a":{"b":[{"c":1},{"c":2}],"b c":3,"x]":4,"":5},"zero":0,"n":null,"s":"","t":"h\u00e9😀","f":false,"a[b]":6,"arr":[]}`)
+	cases := []struct{ path, want string }{
+		{"$.a.b[1].c", "2"}, {"a.b.0.c", "1"}, {"a['b c']", "3"}, {`a["b c"]`, "3"}, {"a..b.1.c", "2"}, {"a.b.", `[{"c":1},{"c":2}]`},
+		{"$.zero.x", "0"}, {"$.n.x", "null"}, {"$.s.x", `""`}, {"$.f.x.y", "false"}, {"a[b]", "6"},
+		{"t[0]", `"h"`}, {"t.1", `"é"`}, {"t[2]", `"\ud83d"`}, {"t.length", "4"}, {"a.b.length", "2"}, {"arr.length", "0"},
+		{"a.b.c", ""}, {"t.x", ""}, {"a.b[-1]", ""}, {"a.b.01", ""}, {"missing.x", ""}, {"t[9]", ""},
+		{"", string(e.Raw())}, {".", string(e.Raw())}, {"$.", string(e.Raw())}, {"$", ""},
+	}
+	for _, c := range cases {
+		if got := string(e.Lookup(event.CompilePath(c.path)).Raw()); got != c.want {
+			t.Errorf("%q = %s, want %s", c.path, got, c.want)
+		}
+	}
+	if v := e.Lookup(event.CompileTemplatePath("$.zero")); v.Exists() {
+		t.Errorf("a template's $. was removed: %s", v.Raw())
+	}
+	if got := string(e.Lookup(event.Keys("a[b]")).Raw()); got != "6" {
+		t.Errorf("literal key = %s", got)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct {
+		raw    string
+		is     error
+		offset int
+	}{
+		{`[1]`, event.ErrNotObject, 0}, {`"x"`, event.ErrNotObject, 0}, {`null`, event.ErrNotObject, 0},
+		{``, nil, 0}, {`{`, nil, 1}, {`{"a":}`, nil, 5}, {`{"a":1,}`, nil, 7}, {`{"a":01}`, nil, 6}, {`{"a":1} x`, nil, 8},
+		{"{\"a\":\"\n\"}", nil, 6}, {`{"a":"\x"}`, nil, 6}, {`{"a":"\u12g4"}`, nil, 6}, {`{a:1}`, nil, 1}, {`{"a" 1}`, nil, 5}, {`{"a":-}`, nil, 6}, {`{"a":1.}`, nil, 7}, {`{"a":tru}`, nil, 5},
+		{strings.Repeat(`{"a":`, 1001) + "1" + strings.Repeat("}", 1001), event.ErrTooDeep, 0},
+	} {
+		_, err := event.Parse([]byte(c.raw))
+		if err == nil {
+			t.Errorf("%.40q was accepted", c.raw)
+			continue
+		}
+		var syntax *event.SyntaxError
+		switch {
+		case c.is != nil && !errors.Is(err, c.is):
+			t.Errorf("%.40q: %v, want %v", c.raw, err, c.is)
+		case c.is == nil && (!errors.As(err, &syntax) || syntax.Offset != c.offset):
+			t.Errorf("%.40q: %v, want a syntax error at %d", c.raw, err, c.offset)
+		}
+	}
+	p := event.Parser{Limits: event.Limits{MaxBytes: 10, MaxDepth: 2}}
+	if _, err := p.Parse([]byte(`{"a":"0123456789"}`)); !errors.Is(err, event.ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+	if _, err := p.Parse([]byte(`{"a":[[]]}`)); !errors.Is(err, event.ErrTooDeep) {
+		t.Errorf("too deep: %v", err)
+	}
+	if _, err := p.Parse([]byte(`{"a":[]}`)); err != nil {
+		t.Errorf("within the limits: %v", err)
+	}
+}
+
+// TestParserMemory reads many texts of very different sizes through one
+// parser, so that slabs grow, are replaced and are reused, and checks every
+// earlier event after each.
+func TestParserMemory(t *testing.T) {
+	var p event.Parser
+	for round := range 3 {
+		var events []*event.Event
+		var texts []string
+		for i := range 600 {
+			n := i % 97
+			if i%150 == 149 {
+				n = 30_000
+			}
+			text := `{"type":"track","n":[` + strings.TrimSuffix(strings.Repeat("1,", n), ",") + `],"last":` + string(rune('0'+i%10)) + `}`
+			if i%40 == 39 {
+				if _, err := p.Parse([]byte(text[:len(text)-1])); err == nil {
+					t.Fatal("a cut text was accepted")
+				}
+			}
+			e, err := p.Parse([]byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			events, texts = append(events, e), append(texts, text)
+		}
+		for i, e := range events {
+			if string(e.Raw()) != texts[i] || e.Root().Get("last").Text() != string(rune('0'+i%10)) || e.Type() != event.Track {
+				t.Fatalf("round %d: event %d was overwritten", round, i)
+			}
+		}
+		p.Reset()
+	}
+}
+
+func TestNumbersAsJavaScriptWritesThem(t *testing.T) {
+	for f, want := range map[float64]string{
+		1e21: "1e+21", 1e-7: "1e-7", 123456789012345680000: "123456789012345680000", 0.1: "0.1", 100: "100", 1.5e-10: "1.5e-10",
+		1e300: "1e+300", -0.0: "0", 0.000001: "0.000001", -2.5: "-2.5", 5e-324: "5e-324",
+	} {
+		if got := string(event.AppendFloatJS(nil, f)); got != want {
+			t.Errorf("%v = %s, want %s", f, got, want)
+		}
+	}
+	if got := string(event.AppendFloatJS(nil, math.Inf(1))); got != "Infinity" {
+		t.Errorf("infinity = %s", got)
+	}
+}
+
+func TestQuoting(t *testing.T) {
+	for in, want := range map[string]string{
+		"a\"b\\": `"a\"b\\"`, "\b\f\n\r\t\x01\x1f\x7f": `"\b\f\n\r\t\u0001\u001f` + "\x7f\"", "<&>\u2028é": "\"<&>\u2028é\"", "": `""`,
+	} {
+		if got := string(event.AppendQuoted(nil, in)); got != want {
+			t.Errorf("%q = %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestTimes(t *testing.T) {
+	base := time.Date(2024, 2, 29, 12, 30, 15, 0, time.UTC)
+	for raw, want := range map[string]time.Time{
+		`"2024-02-29T12:30:15Z"`: base, `"2024-02-29T12:30:15.000Z"`: base, `"2024-02-29T14:30:15+02:00"`: base, `"2024-02-29 12:30:15"`: base,
+		`"2024-02-29T12:30:15"`: base, `1709209815`: base, `1709209815000`: base, `1709209815000000`: base, `1709209815000000000`: base,
+		`"1709209815"`: base, `"1709209815000"`: base, `1709209815.0`: base, `"2024-02-29"`: base.Truncate(24 * time.Hour), `"2024-02-29T12:30:15.123456789Z"`: base.Add(123456789),
+		`"2024-01-31T00:00:00.5Z"`: time.Date(2024, 1, 31, 0, 0, 0, 5e8, time.UTC), `1709209815.25`: base.Add(250 * time.Millisecond),
+	} {
+		v, err := event.ParseValue([]byte(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := event.ParseTime(v); !ok || !got.Equal(want) {
+			t.Errorf("%s = %v %v, want %v", raw, got, ok, want)
+		}
+	}
+	for _, raw := range []string{`"soon"`, `""`, `null`, `true`, `"2024-02-30T00:00:00Z"`, `"2024-13-01"`, `1e300`, `"12"`} {
+		v, _ := event.ParseValue([]byte(raw))
+		if got, ok := event.ParseTime(v); ok {
+			t.Errorf("%s was read as %v", raw, got)
+		}
+	}
+}
+
+// FuzzParse holds the scanner against encoding/json: the same texts are valid,
+// and what the index says of a text is what encoding/json reads.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{`{}`, `{"a":[1,2,{"b":"\u00e9\n"}],"a":null}`, ` [true,false,-1.5e+10] `, `"\ud83d\ude00"`, `{"":{"":""}}`, "\"\x7f\xff\"", `01`, `{"a":1,}`, `[1,]`, `nul`, `"\u12"`, `-`, `1e`, `{"k":"12345678\"90"}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		before := bytes.Clone(raw)
+		v, err := event.ParseValue(raw)
+		if errors.Is(err, event.ErrTooDeep) {
+			return
+		}
+		if want := json.Valid(raw); (err == nil) != want {
+			t.Fatalf("%q: error %v, encoding/json valid %v", raw, err, want)
+		}
+		if err != nil {
+			return
+		}
+		compare(t, v, raw)
+		if !bytes.Equal(raw, before) {
+			t.Fatal("the text changed")
+		}
+	})
+}
+
+func compare(t *testing.T, v event.Value, raw []byte) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var want any
+	if err := d.Decode(&want); err != nil {
+		t.Fatal(err)
+	}
+	same(t, v, want)
+}
+
+func same(t *testing.T, v event.Value, want any) {
+	switch w := want.(type) {
+	case nil:
+		if v.Kind() != event.Null {
+			t.Fatalf("%s: kind %v, want null", v.Raw(), v.Kind())
+		}
+	case bool:
+		if v.Kind() != event.Bool || v.Bool() != w {
+			t.Fatalf("%s: want %v", v.Raw(), w)
+		}
+	case json.Number:
+		if v.Kind() != event.Number || string(v.Raw()) != string(w) {
+			t.Fatalf("%s: want %v", v.Raw(), w)
+		}
+	case string:
+		// encoding/json replaces invalid UTF-8; the index keeps it.
+		if got := strings.ToValidUTF8(v.Text(), "\ufffd"); v.Kind() != event.String || got != w && strings.ToValidUTF8(w, "") == w && !strings.Contains(w, "\ufffd") {
+			t.Fatalf("%s: %q, want %q", v.Raw(), v.Text(), w)
+		}
+		if !v.IsText(v.Text()) {
+			t.Fatalf("%s is not its own text", v.Raw())
+		}
+	case []any:
+		if v.Kind() != event.Array || v.Len() != len(w) {
+			t.Fatalf("%s: %d elements, want %d", v.Raw(), v.Len(), len(w))
+		}
+		i := 0
+		for el := range v.Elements() {
+			same(t, el, w[i])
+			i++
+		}
+	case map[string]any:
+		if v.Kind() != event.Object {
+			t.Fatalf("%s: kind %v, want object", v.Raw(), v.Kind())
+		}
+		for k, member := range w {
+			if strings.Contains(k, "\ufffd") {
+				continue // repaired by encoding/json: not this key's bytes
+			}
+			same(t, v.Get(k), member)
+		}
+	}
+}
+
+const suite = "../../../shared/data/jsontestsuite/test_parsing"
+
+func TestJSONTestSuite(t *testing.T) {
+	files, _ := filepath.Glob(filepath.Join(suite, "*.json"))
+	if len(files) == 0 {
+		t.Skip("skipped: the JSON test suite is not at " + suite)
+	}
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = event.Valid(raw)
+		switch name := filepath.Base(f); {
+		case name[0] == 'y' && err != nil:
+			t.Errorf("%s was refused: %v", name, err)
+		case name[0] == 'n' && err == nil:
+			t.Errorf("%s was accepted", name)
+		}
+	}
+}
+
+func TestRealClientEvents(t *testing.T) {
+	f, err := os.Open("../../../shared/data/real-client/events.jsonl.gz")
+	if err != nil {
+		t.Skip("skipped: the real client's events are not here")
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for s := bufio.NewScanner(z); s.Scan(); n++ {
+		e, err := event.Parse(bytes.Clone(s.Bytes()))
+		if err != nil {
+			t.Fatalf("event %d: %v", n, err)
+		}
+		if _, ok := e.Timestamp(); !ok || e.Type() == event.Other || !e.MessageID().Exists() {
+			t.Fatalf("event %d: time, type or messageId not found: %s", n, e.Raw())
+		}
+	}
+	if n != 2000 {
+		t.Errorf("%d events, want 2000", n)
+	}
+}
+
+func lines(b *testing.B) [][]byte {
+	b.Helper()
+	var buf bytes.Buffer
+	if err := eventgen.Write(&buf, eventgen.Options{Seed: 1, Events: 1000}); err != nil {
+		b.Fatal(err)
+	}
+	return bytes.Split(bytes.TrimSpace(buf.Bytes()), []byte("\n"))
+}
+
+// BenchmarkIndex indexes 1.2 KB events; the baselines stand beside it.
+func BenchmarkIndex(b *testing.B) {
+	events := lines(b)
+	total := 0
+	for _, l := range events {
+		total += len(l)
+	}
+	run := func(name string, f func(raw []byte)) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(total / len(events)))
+			i := 0
+			for b.Loop() {
+				f(events[i%len(events)])
+				i++
+			}
+		})
+	}
+	var p event.Parser
+	n := 0
+	run("fanfold", func(raw []byte) {
+		if n++; n%1000 == 0 {
+			p.Reset()
+		}
+		if _, err := p.Parse(raw); err != nil {
+			b.Fatal(err)
+		}
+	})
+	run("encoding/json.Valid", func(raw []byte) {
+		if !json.Valid(raw) {
+			b.Fatal("invalid")
+		}
+	})
+	run("encoding/json-map", func(raw []byte) {
+		var m map[string]any
+		if err := json.Unmarshal(raw, &m); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+func BenchmarkLookup(b *testing.B) {
+	e, err := event.Parse(lines(b)[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := event.CompilePath("$.context.library.version")
+	b.ReportAllocs()
+	for b.Loop() {
+		e.Lookup(p)
+	}
+}

@@ -1,0 +1,314 @@
+package event
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// appendUnescaped appends the decoded form of a string's bytes, which the
+// scanner has validated.
+func appendUnescaped(dst, s []byte) []byte {
+	for len(s) > 0 {
+		k := bytes.IndexByte(s, '\\')
+		if k < 0 {
+			return append(dst, s...)
+		}
+		dst = append(dst, s[:k]...)
+		r, size := unescape(s[k:])
+		dst = utf8.AppendRune(dst, r)
+		s = s[k+size:]
+	}
+	return dst
+}
+
+// unescape decodes the escape that s begins with.
+func unescape(s []byte) (r rune, size int) {
+	switch s[1] {
+	case 'b':
+		return '\b', 2
+	case 'f':
+		return '\f', 2
+	case 'n':
+		return '\n', 2
+	case 'r':
+		return '\r', 2
+	case 't':
+		return '\t', 2
+	case 'u':
+		r = hex4(s[2:])
+		if utf16.IsSurrogate(r) {
+			if len(s) >= 12 && s[6] == '\\' && s[7] == 'u' {
+				if both := utf16.DecodeRune(r, hex4(s[8:])); both != utf8.RuneError {
+					return both, 12
+				}
+			}
+			return utf8.RuneError, 6
+		}
+		return r, 6
+	}
+	return rune(s[1]), 2
+}
+
+func hex4(s []byte) rune {
+	var r rune
+	for _, c := range s[:4] {
+		switch {
+		case c <= '9':
+			c -= '0'
+		default:
+			c = c | 0x20 - 'a' + 10
+		}
+		r = r<<4 | rune(c)
+	}
+	return r
+}
+
+// equalEscaped says that the decoded form of s is t.
+func equalEscaped(s []byte, t string) bool {
+	for len(s) > 0 {
+		if s[0] != '\\' {
+			if len(t) == 0 || t[0] != s[0] {
+				return false
+			}
+			s, t = s[1:], t[1:]
+			continue
+		}
+		r, size := unescape(s)
+		var b [utf8.UTFMax]byte
+		n := utf8.EncodeRune(b[:], r)
+		if !strings.HasPrefix(t, string(b[:n])) {
+			return false
+		}
+		s, t = s[size:], t[n:]
+	}
+	return len(t) == 0
+}
+
+// AppendQuoted appends s as a JSON string, written as JSON.stringify writes
+// it: only quotes, backslashes and control characters are escaped. Bytes that
+// are not UTF-8 pass through.
+func AppendQuoted[T string | []byte](dst []byte, s T) []byte {
+	dst = append(dst, '"')
+	from := 0
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= 0x20 && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, s[from:i]...)
+		from = i + 1
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\b':
+			dst = append(dst, '\\', 'b')
+		case '\f':
+			dst = append(dst, '\\', 'f')
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
+		}
+	}
+	dst = append(dst, s[from:]...)
+	return append(dst, '"')
+}
+
+// AppendFloatJS appends f as JavaScript's Number-to-string conversion writes
+// it: 1e+21, 1e-7, 0.1, 100. NaN and the infinities by their JavaScript names.
+func AppendFloatJS(dst []byte, f float64) []byte {
+	switch {
+	case math.IsNaN(f):
+		return append(dst, "NaN"...)
+	case math.IsInf(f, 1):
+		return append(dst, "Infinity"...)
+	case math.IsInf(f, -1):
+		return append(dst, "-Infinity"...)
+	case f == 0:
+		return append(dst, '0')
+	}
+	if a := math.Abs(f); a >= 1e-6 && a < 1e21 {
+		return strconv.AppendFloat(dst, f, 'f', -1, 64)
+	}
+	dst = strconv.AppendFloat(dst, f, 'e', -1, 64)
+	// Go writes at least two digits of exponent; JavaScript writes no zero in
+	// front.
+	if n := len(dst); n >= 4 && dst[n-4] == 'e' && dst[n-2] == '0' {
+		dst[n-2] = dst[n-1]
+		dst = dst[:n-1]
+	}
+	return dst
+}
+
+// Float returns a Number as a float64 and whether it is one. Values beyond the
+// range of float64 become infinities, as they do in JavaScript.
+func (v Value) Float() (float64, bool) {
+	if v.kind != Number {
+		return 0, false
+	}
+	if i, ok := v.Int(); ok && i > -1<<53 && i < 1<<53 {
+		return float64(i), true
+	}
+	f, _ := strconv.ParseFloat(string(v.Raw()), 64)
+	return f, true
+}
+
+// Int returns a Number written as an integer that fits int64, and whether it
+// is one.
+func (v Value) Int() (int64, bool) {
+	if v.kind != Number {
+		return 0, false
+	}
+	b := v.Raw()
+	neg := b[0] == '-'
+	if neg {
+		b = b[1:]
+	}
+	if len(b) > 18 {
+		i, err := strconv.ParseInt(string(v.Raw()), 10, 64)
+		return i, err == nil
+	}
+	var n int64
+	for _, c := range b {
+		if c-'0' > 9 {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	if neg {
+		n = -n
+	}
+	return n, true
+}
+
+// ParseTime reads the forms that events carry times in: RFC 3339 with any
+// fraction; the same without a zone (UTC) or with a space for the T; a date
+// alone; Unix seconds, milliseconds, microseconds or nanoseconds, told apart by
+// magnitude, as a number or as digits in a string.
+func ParseTime(v Value) (time.Time, bool) {
+	switch v.kind {
+	case String:
+		if b, ok := v.Plain(); ok {
+			return ParseTimeText(b)
+		}
+		return ParseTimeText(v.AppendString(nil))
+	case Number:
+		if i, ok := v.Int(); ok {
+			return unixTime(i), true
+		}
+		f, _ := v.Float()
+		return unixFloat(f)
+	}
+	return time.Time{}, false
+}
+
+func unixTime(i int64) time.Time {
+	a := i
+	if a < 0 {
+		a = -a
+	}
+	switch {
+	case a < 1e11: // seconds until the year 5138
+		return time.Unix(i, 0).UTC()
+	case a < 1e14:
+		return time.UnixMilli(i).UTC()
+	case a < 1e17:
+		return time.UnixMicro(i).UTC()
+	}
+	return time.Unix(0, i).UTC()
+}
+
+func unixFloat(f float64) (time.Time, bool) {
+	if math.IsNaN(f) || math.Abs(f) > 1e19 {
+		return time.Time{}, false
+	}
+	if math.Abs(f) < 1e11 {
+		whole, frac := math.Modf(f)
+		return time.Unix(int64(whole), int64(math.Round(frac*1e6))*1000).UTC(), true
+	}
+	return unixTime(int64(f)), true
+}
+
+// ParseTimeText is [ParseTime] for decoded text.
+func ParseTimeText(b []byte) (time.Time, bool) {
+	b = bytes.TrimSpace(b)
+	// The form nearly all events have, without the general parser:
+	// 2006-01-02T15:04:05[.fff]Z
+	if t, ok := fastTime(b); ok {
+		return t, true
+	}
+	if len(b) == 0 || len(b) > 64 {
+		return time.Time{}, false
+	}
+	s := string(b)
+	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
+		if len(s) == 8 && i >= 19000101 { // 20240301
+			if t, err := time.Parse("20060102", s); err == nil {
+				return t, true
+			}
+		}
+		if len(s) < 9 {
+			return time.Time{}, false
+		}
+		return unixTime(i), true
+	}
+	if s[0] >= '0' && s[0] <= '9' && strings.Count(s, ".") == 1 && strings.Trim(s, "0123456789.") == "" {
+		if f, err := strconv.ParseFloat(s, 64); err == nil && f > 1e8 {
+			return unixFloat(f)
+		}
+		return time.Time{}, false
+	}
+	if len(s) > 10 && (s[10] == ' ' || s[10] == 't') {
+		s = s[:10] + "T" + s[11:]
+	}
+	for _, layout := range [...]string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04Z07:00", "2006-01-02T15:04", "2006-01-02T15:04:05.999999999 MST", "2006-01-02", "2006/01/02", "01/02/2006", time.RFC1123, time.RFC1123Z} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), true
+		}
+	}
+	return time.Time{}, false
+}
+
+func fastTime(b []byte) (time.Time, bool) {
+	if len(b) < 20 || b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' || b[16] != ':' || b[len(b)-1] != 'Z' {
+		return time.Time{}, false
+	}
+	num := func(from, to int) int {
+		n := 0
+		for _, c := range b[from:to] {
+			if c-'0' > 9 {
+				return -1
+			}
+			n = n*10 + int(c-'0')
+		}
+		return n
+	}
+	year, month, day, hour, minute, sec := num(0, 4), num(5, 7), num(8, 10), num(11, 13), num(14, 16), num(17, 19)
+	if year < 0 || month < 1 || month > 12 || day < 1 || day > 28 || hour < 0 || hour > 23 || minute < 0 || minute > 59 || sec < 0 || sec > 59 {
+		return time.Time{}, false // the last days of a month go the long way
+	}
+	nanos := 0
+	if len(b) > 20 {
+		if b[19] != '.' || len(b) > 30 {
+			return time.Time{}, false
+		}
+		f := num(20, len(b)-1)
+		if f < 0 || len(b) == 21 {
+			return time.Time{}, false
+		}
+		nanos = f
+		for i := len(b) - 21; i < 9; i++ {
+			nanos *= 10
+		}
+	}
+	return time.Date(year, time.Month(month), day, hour, minute, sec, nanos, time.UTC), true
+}
