@@ -170,11 +170,29 @@ func (e *Event) Timestamp() (time.Time, bool) {
 // are valid as long as what they were taken from.
 type Value struct {
 	doc  *doc
-	at   int32
+	at   int32 // index of its node; a member's key: the negated index of the member's
 	kind Kind
 }
 
 func (v Value) node() *node { return &v.doc.nodes[v.at] }
+
+// span is the extent of the value's text.
+func (v Value) span() (start, end uint32) {
+	if v.at < 0 {
+		n := &v.doc.nodes[-v.at]
+		return n.key - 1, n.key + n.klen + 1
+	}
+	n := v.node()
+	return n.start, n.end
+}
+
+// escaped says that a String has escapes.
+func (v Value) escaped() bool {
+	if v.at < 0 {
+		return v.doc.nodes[-v.at].kesc
+	}
+	return v.node().esc
+}
 
 // Kind returns the JSON type, or Missing.
 func (v Value) Kind() Kind { return v.kind }
@@ -191,8 +209,8 @@ func (v Value) Raw() []byte {
 	if v.kind == Missing {
 		return nil
 	}
-	n := v.node()
-	return v.doc.raw[n.start:n.end:n.end]
+	start, end := v.span()
+	return v.doc.raw[start:end:end]
 }
 
 // Bool returns the value of true or false; false for every other kind.
@@ -200,14 +218,14 @@ func (v Value) Bool() bool { return v.kind == Bool && v.doc.raw[v.node().start] 
 
 // text returns a String's bytes between the quotes, escapes and all.
 func (v Value) text() []byte {
-	n := v.node()
-	return v.doc.raw[n.start+1 : n.end-1]
+	start, end := v.span()
+	return v.doc.raw[start+1 : end-1]
 }
 
 // Plain returns the decoded text of a String that has no escapes, without
 // copying, and whether it is one.
 func (v Value) Plain() ([]byte, bool) {
-	if v.kind != String || v.node().esc {
+	if v.kind != String || v.escaped() {
 		return nil, false
 	}
 	return v.text(), true
@@ -220,7 +238,7 @@ func (v Value) Len() int {
 	case Array, Object:
 		return int(v.node().n)
 	case String:
-		if !v.node().esc {
+		if !v.escaped() {
 			return len(v.text())
 		}
 		return len(v.AppendString(nil))
@@ -284,46 +302,18 @@ func (v Value) get(key string, h uint8) Value {
 	return v.child(found)
 }
 
-// Members yields an Object's members in order, repeated keys included: the
-// decoded key (valid until the next step of the loop) and the value.
-func (v Value) Members() iter.Seq2[[]byte, Value] {
-	return func(yield func([]byte, Value) bool) {
+// Members yields an Object's members in order, repeated keys included: the key
+// as a String, and the value.
+func (v Value) Members() iter.Seq2[Value, Value] {
+	return func(yield func(Value, Value) bool) {
 		if v.kind != Object {
 			return
 		}
-		nodes, raw := v.doc.nodes, v.doc.raw
-		end := nodes[v.at].next
-		var buf []byte
-		for c := uint32(v.at) + 1; c < end; {
-			n := &nodes[c]
-			key := raw[n.key : n.key+n.klen : n.key+n.klen]
-			if n.kesc {
-				buf = appendUnescaped(buf[:0], key)
-				key = buf
-			}
-			if !yield(key, v.child(c)) {
+		end := v.node().next
+		for c := uint32(v.at) + 1; c < end; c = v.doc.nodes[c].next {
+			if !yield(Value{doc: v.doc, at: -int32(c), kind: String}, v.child(c)) {
 				return
 			}
-			c = n.next
-		}
-	}
-}
-
-// RawMembers yields an Object's members in order: the key as it stands in the
-// text, with its quotes, and the value.
-func (v Value) RawMembers() iter.Seq2[[]byte, Value] {
-	return func(yield func([]byte, Value) bool) {
-		if v.kind != Object {
-			return
-		}
-		nodes, raw := v.doc.nodes, v.doc.raw
-		end := nodes[v.at].next
-		for c := uint32(v.at) + 1; c < end; {
-			n := &nodes[c]
-			if !yield(raw[n.key-1:n.key+n.klen+1:n.key+n.klen+1], v.child(c)) {
-				return
-			}
-			c = n.next
 		}
 	}
 }
@@ -348,7 +338,7 @@ func (v Value) Elements() iter.Seq[Value] {
 // JSON text.
 func (v Value) AppendString(dst []byte) []byte {
 	if v.kind == String {
-		if v.node().esc {
+		if v.escaped() {
 			return appendUnescaped(dst, v.text())
 		}
 		return append(dst, v.text()...)
@@ -358,7 +348,7 @@ func (v Value) AppendString(dst []byte) []byte {
 
 // Text is AppendString as a string.
 func (v Value) Text() string {
-	if v.kind == String && !v.node().esc {
+	if v.kind == String && !v.escaped() {
 		return string(v.text())
 	}
 	return string(v.AppendString(nil))
@@ -370,7 +360,7 @@ func (v Value) IsText(s string) bool {
 	if v.kind != String {
 		return false
 	}
-	if v.node().esc {
+	if v.escaped() {
 		return equalEscaped(v.text(), s)
 	}
 	return string(v.text()) == s
@@ -378,7 +368,7 @@ func (v Value) IsText(s string) bool {
 
 // IsEmptyText says that the value is the String "".
 func (v Value) IsEmptyText() bool {
-	return v.kind == String && v.node().end-v.node().start == 2
+	return v.kind == String && len(v.text()) == 0
 }
 
 // Falsy says that the value is what JavaScript holds to be false: missing,

@@ -274,6 +274,11 @@ func same(t *testing.T, v event.Value, want any) {
 		if v.Kind() != event.Object {
 			t.Fatalf("%s: kind %v, want object", v.Raw(), v.Kind())
 		}
+		for k := range v.Members() {
+			if _, ok := w[k.Text()]; !ok && strings.ToValidUTF8(k.Text(), "") == k.Text() && !bytes.Contains(k.Raw(), []byte("\\u")) {
+				t.Fatalf("%s: encoding/json has no key %s", v.Raw(), k.Raw())
+			}
+		}
 		for k, member := range w {
 			if strings.Contains(k, "\ufffd") {
 				continue // repaired by encoding/json: not this key's bytes
