@@ -122,6 +122,23 @@ func (v Value) Lookup(p Path) Value {
 	return v
 }
 
+// Find walks the path through members of objects and elements of arrays and
+// nothing else: what is not there is Missing.
+func (v Value) Find(p Path) Value {
+	for i := range p.steps {
+		s := &p.steps[i]
+		switch v.kind {
+		case Object:
+			v = v.get(s.key, s.hash)
+		case Array:
+			v = v.Index(s.index)
+		default:
+			return Value{}
+		}
+	}
+	return v
+}
+
 // number makes a value of its own, for lengths.
 func number(n int) Value {
 	raw := strconv.AppendInt(nil, int64(n), 10)
