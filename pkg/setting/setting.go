@@ -1,0 +1,416 @@
+// Package setting turns one tagged struct into everything that a destination's
+// settings need: decoding, defaults, validation, documentation, and which
+// values are secret. Nothing about a setting is written twice.
+//
+//	type Settings struct {
+//		ProjectToken string `setting:"project_token,required" doc:"Token of the project." example:"0123456789abcdef"`
+//		APISecret    string `setting:"api_secret,required,secret" doc:"Secret of the project." example:"fedcba9876543210"`
+//		APIRegion    string `setting:"api_region" doc:"Where the data lives." default:"us" choices:"us,eu,in"`
+//	}
+//
+// Tags: setting is the key and its flags (required, secret); doc is one or two
+// sentences; default stands in for a value that is not given; choices bound
+// it; pattern is a regular expression for the whole value; example is a value
+// that is right in form and opens nothing: cassettes hold it in the place of a
+// secret. Fields are string, bool, int, float64, []string, map[string]string
+// or time.Duration.
+//
+// Values come as text (environment, flags) or as decoded YAML. All problems are
+// reported at once.
+package setting
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Field documents one setting.
+type Field struct {
+	Key      string   `json:"key"`
+	Type     string   `json:"type"` // text, boolean, integer, number, list, table, duration
+	Doc      string   `json:"doc"`
+	Required bool     `json:"required"`
+	Secret   bool     `json:"secret"`
+	Default  string   `json:"default,omitempty"`
+	Choices  []string `json:"choices,omitempty"`
+	Pattern  string   `json:"pattern,omitempty"`
+	Example  string   `json:"example,omitempty"`
+	index    []int
+}
+
+// Schema is what the tags of a struct say.
+type Schema struct {
+	Fields []Field
+	typ    reflect.Type
+}
+
+// Problem is one thing that is wrong with the values given.
+type Problem struct {
+	Key string // the setting
+	Msg string // what is wrong and what would be right; never holds a value
+	// Missing says that a required setting has no value at all, so that the
+	// caller can name the places where it could come from.
+	Missing bool
+}
+
+func (p *Problem) Error() string { return "setting " + p.Key + ": " + p.Msg }
+
+// Problems unwraps err into the problems it holds.
+func Problems(err error) []*Problem {
+	var out []*Problem
+	var walk func(error)
+	walk = func(err error) {
+		var p *Problem
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, e := range joined.Unwrap() {
+				walk(e)
+			}
+		} else if errors.As(err, &p) {
+			out = append(out, p)
+		}
+	}
+	walk(err)
+	return out
+}
+
+// Of returns the schema of the struct type S. It panics on tags that make no
+// sense, since those are part of the program.
+func Of[S any]() Schema {
+	t := reflect.TypeFor[S]()
+	if t.Kind() != reflect.Struct {
+		panic(fmt.Sprintf("setting: %s is no struct", t))
+	}
+	s := Schema{typ: t}
+	for _, f := range reflect.VisibleFields(t) {
+		tag, ok := f.Tag.Lookup("setting")
+		if !ok {
+			continue
+		}
+		key, flags, _ := strings.Cut(tag, ",")
+		field := Field{Key: key, Doc: f.Tag.Get("doc"), Default: f.Tag.Get("default"), Pattern: f.Tag.Get("pattern"), Example: f.Tag.Get("example"), Type: typeName(f.Type), index: f.Index}
+		if c := f.Tag.Get("choices"); c != "" {
+			field.Choices = strings.Split(c, ",")
+		}
+		for flag := range strings.SplitSeq(flags, ",") {
+			switch flag {
+			case "":
+			case "required":
+				field.Required = true
+			case "secret":
+				field.Secret = true
+			default:
+				panic(fmt.Sprintf("setting: %s.%s: unknown flag %q", t, f.Name, flag))
+			}
+		}
+		if field.Type == "" || field.Pattern != "" && regexp.MustCompile(field.Pattern) == nil {
+			panic(fmt.Sprintf("setting: %s.%s: %s cannot be a setting", t, f.Name, f.Type))
+		}
+		s.Fields = append(s.Fields, field)
+	}
+	return s
+}
+
+func typeName(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[time.Duration]():
+		return "duration"
+	case t.Kind() == reflect.String:
+		return "text"
+	case t.Kind() == reflect.Bool:
+		return "boolean"
+	case t.Kind() == reflect.Int, t.Kind() == reflect.Int64:
+		return "integer"
+	case t.Kind() == reflect.Float64:
+		return "number"
+	case t == reflect.TypeFor[[]string]():
+		return "list"
+	case t == reflect.TypeFor[map[string]string]():
+		return "table"
+	}
+	return ""
+}
+
+// Field returns the field with a key.
+func (s Schema) Field(key string) (Field, bool) {
+	for _, f := range s.Fields {
+		if f.Key == key {
+			return f, true
+		}
+	}
+	return Field{}, false
+}
+
+// Keys returns all keys, in the order of the struct.
+func (s Schema) Keys() []string {
+	keys := make([]string, len(s.Fields))
+	for i, f := range s.Fields {
+		keys[i] = f.Key
+	}
+	return keys
+}
+
+// Examples returns an example for every setting that has one, or else its
+// default: values with which a destination opens, for rehearsals and tests.
+func (s Schema) Examples() map[string]any {
+	m := map[string]any{}
+	for _, f := range s.Fields {
+		if f.Example != "" {
+			m[f.Key] = f.Example
+		}
+	}
+	return m
+}
+
+// Decode fills a new S from values. The error joins one *Problem for each
+// thing that is wrong.
+func Decode[S any](s Schema, values map[string]any) (*S, error) {
+	out := new(S)
+	v := reflect.ValueOf(out).Elem()
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if _, ok := s.Field(key); !ok {
+			msg := "there is no such setting"
+			if near := Nearest(key, s.Keys()); near != "" {
+				msg += "; did you mean " + near + "?"
+			} else if len(s.Fields) > 0 {
+				msg += "; the settings are " + strings.Join(s.Keys(), ", ")
+			}
+			errs = append(errs, &Problem{Key: key, Msg: msg})
+		}
+	}
+	for _, f := range s.Fields {
+		given, ok := values[f.Key]
+		if t, isText := given.(string); !ok || given == nil || isText && t == "" && f.Type != "text" {
+			given = nil
+			if f.Default != "" {
+				given = f.Default
+			}
+		}
+		if t, isText := given.(string); given == nil || isText && t == "" {
+			if f.Required {
+				errs = append(errs, &Problem{Key: f.Key, Msg: "is required", Missing: true})
+			}
+			continue
+		}
+		if err := f.assign(v.FieldByIndex(f.index), given); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return out, nil
+}
+
+func (f Field) assign(dst reflect.Value, given any) error {
+	wrong := func(want string) error {
+		got := fmt.Sprintf("a %T", given)
+		switch given.(type) {
+		case string:
+			got = "text"
+		case []any:
+			got = "a list"
+		case map[string]any:
+			got = "a table"
+		case bool:
+			got = "a boolean"
+		case int, int64, uint64, float64:
+			got = "a number"
+		}
+		return &Problem{Key: f.Key, Msg: "has to be " + want + ", not " + got}
+	}
+	text, isText := given.(string)
+	switch f.Type {
+	case "text":
+		if !isText {
+			switch n := given.(type) {
+			case int, int64, uint64, bool:
+				text = fmt.Sprint(n)
+			case float64:
+				text = strconv.FormatFloat(n, 'f', -1, 64)
+			default:
+				return wrong("text")
+			}
+		}
+		if err := f.check(text); err != nil {
+			return err
+		}
+		dst.SetString(text)
+	case "boolean":
+		b, ok := given.(bool)
+		if !ok {
+			switch strings.ToLower(text) {
+			case "true", "yes", "on", "1":
+				b = true
+			case "false", "no", "off", "0":
+			default:
+				return wrong("true or false")
+			}
+		}
+		dst.SetBool(b)
+	case "integer":
+		var n int64
+		switch g := given.(type) {
+		case int:
+			n = int64(g)
+		case int64:
+			n = g
+		default:
+			var err error
+			if n, err = strconv.ParseInt(text, 10, 64); err != nil || !isText {
+				return wrong("a whole number")
+			}
+		}
+		dst.SetInt(n)
+	case "number":
+		var n float64
+		switch g := given.(type) {
+		case int:
+			n = float64(g)
+		case float64:
+			n = g
+		default:
+			var err error
+			if n, err = strconv.ParseFloat(text, 64); err != nil || !isText {
+				return wrong("a number")
+			}
+		}
+		dst.SetFloat(n)
+	case "duration":
+		d, err := time.ParseDuration(text)
+		if err != nil || !isText || d < 0 {
+			return wrong("a duration such as 30s or 5m")
+		}
+		dst.SetInt(int64(d))
+	case "list":
+		var items []string
+		switch g := given.(type) {
+		case string:
+			for item := range strings.SplitSeq(g, ",") {
+				items = append(items, strings.TrimSpace(item))
+			}
+		case []any:
+			for _, item := range g {
+				items = append(items, fmt.Sprint(item))
+			}
+		default:
+			return wrong("a list")
+		}
+		for _, item := range items {
+			if err := f.check(item); err != nil {
+				return err
+			}
+		}
+		dst.Set(reflect.ValueOf(items))
+	case "table":
+		m := map[string]string{}
+		switch g := given.(type) {
+		case map[string]any:
+			for k, v := range g {
+				m[k] = fmt.Sprint(v)
+			}
+		case map[string]string:
+			maps.Copy(m, g)
+		case string: // "Name: value" lines, as on the command line
+			for line := range strings.Lines(g) {
+				k, v, ok := strings.Cut(line, ":")
+				if !ok {
+					return wrong("a table, or lines of name: value")
+				}
+				m[strings.TrimSpace(k)] = strings.TrimSpace(v)
+			}
+		default:
+			return wrong("a table")
+		}
+		dst.Set(reflect.ValueOf(m))
+	}
+	return nil
+}
+
+func (f Field) check(text string) error {
+	if len(f.Choices) > 0 && !slices.Contains(f.Choices, text) {
+		msg := "has to be one of " + strings.Join(f.Choices, ", ")
+		if !f.Secret {
+			msg += ", not " + strconv.Quote(text)
+		}
+		return &Problem{Key: f.Key, Msg: msg}
+	}
+	if f.Pattern != "" && !regexp.MustCompile(`\A(?:`+f.Pattern+`)\z`).MatchString(text) {
+		msg := "does not have the right form"
+		if f.Example != "" {
+			msg += ", which is like " + f.Example
+		}
+		return &Problem{Key: f.Key, Msg: msg}
+	}
+	return nil
+}
+
+// Secrets returns the values of secret settings in s, a pointer to the struct
+// that the schema describes.
+func (s Schema) Secrets(settings any) []string {
+	v := reflect.Indirect(reflect.ValueOf(settings))
+	var out []string
+	for _, f := range s.Fields {
+		if !f.Secret {
+			continue
+		}
+		switch x := v.FieldByIndex(f.index).Interface().(type) {
+		case string:
+			if x != "" {
+				out = append(out, x)
+			}
+		case []string:
+			out = append(out, x...)
+		case map[string]string:
+			for _, k := range slices.Sorted(maps.Keys(x)) {
+				out = append(out, x[k])
+			}
+		}
+	}
+	return out
+}
+
+// Nearest returns the one of names that is most like name, or "" when none is
+// near enough to be what was meant.
+func Nearest(name string, names []string) string {
+	best, at := "", 1+len(name)/3
+	for _, n := range names {
+		if d := distance(strings.ToLower(name), strings.ToLower(n)); d <= at && (best == "" || d < at) {
+			best, at = n, d
+		}
+	}
+	return best
+}
+
+// distance counts insertions, deletions, replacements and swaps of neighbours.
+func distance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return len(a) + len(b)
+	}
+	prev2, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range prev {
+		prev[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		cur[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				cur[j] = min(cur[j], prev2[j-2]+1)
+			}
+		}
+		prev2, prev, cur = prev, cur, prev2
+	}
+	return prev[len(b)]
+}
