@@ -1,0 +1,496 @@
+package mapping
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// The rules here are those of the JSON Schema validator that Segment runs
+// payloads through: it coerces scalars and wraps or unwraps arrays before it
+// checks. clean says that null and empty values are dropped first, which
+// happens everywhere but inside the objects of arrays.
+
+// drops reports whether the value of a member counts as absent.
+func (s *schema) drops(raw []byte, clean bool) bool {
+	switch k := kindOf(raw); {
+	case k == event.Missing:
+		return true
+	case !clean:
+		return false
+	case k == event.Null:
+		return !s.AllowNull || s.Multiple
+	case k == event.String && len(raw) == 2:
+		return s.Multiple || !s.str && s.Type != TypeDatetime
+	}
+	return false
+}
+
+// coerce appends a field's value, coerced, and notes what is wrong with it.
+func (s *schema) coerce(r *Resolver, dst, raw []byte, path string, clean bool) []byte {
+	if !s.Multiple {
+		return s.single(r, dst, raw, path, clean, s.AllowNull)
+	}
+	switch kindOf(raw) {
+	case event.Array:
+	case event.Object:
+		s.problem(r, path, "must be an array but it was an object")
+		return append(dst, raw...)
+	default:
+		dst = append(dst, '[')
+		dst = s.item(r, dst, raw, path+"/0", false)
+		return append(dst, ']')
+	}
+	dst = append(dst, '[')
+	n := 0
+	eachElement(raw, func(val []byte) {
+		if clean {
+			k := kindOf(val)
+			if k == event.Null || k == event.String && len(val) == 2 && !s.str && s.Type != TypeDatetime {
+				return
+			}
+		}
+		if n > 0 {
+			dst = append(dst, ',')
+		}
+		dst = s.item(r, dst, val, path+"/"+strconv.Itoa(n), false)
+		n++
+	})
+	return append(dst, ']')
+}
+
+// item appends one element of a Multiple field.
+func (s *schema) item(r *Resolver, dst, raw []byte, path string, clean bool) []byte {
+	return s.single(r, dst, raw, path, clean, false)
+}
+
+// single appends a value of the field's type.
+func (s *schema) single(r *Resolver, dst, raw []byte, path string, clean, null bool) []byte {
+	at := len(dst)
+	k := kindOf(raw)
+	ok := false
+	several := null || s.Type == TypeDatetime // more than one type is allowed
+	switch {
+	case s.is(k, raw) || null && k == event.Null:
+		ok = true
+		if k == event.Object && s.props != nil {
+			return s.object(r, dst, raw, path, clean)
+		}
+		if k == event.Number && s.Type == TypeInteger {
+			dst = appendNumber(dst, raw)
+		} else {
+			dst = append(dst, raw...)
+		}
+	default:
+		if k == event.Array && (s.Type != TypeObject || null) {
+			if only, one := onlyElement(raw); one {
+				// The validator unwraps the array before anything else, but
+				// with several types allowed never takes the element as it
+				// is: it has to be coerced.
+				raw, k = only, kindOf(only)
+				if !several && s.is(k, raw) {
+					ok = true
+					dst = append(dst, raw...)
+				}
+			}
+		}
+		if !ok {
+			dst, ok = s.convert(dst, raw, k, null)
+		}
+		if !ok {
+			s.problem(r, path, "must be "+s.wants(null)+" but it was "+gotType(k))
+			dst = append(dst, raw...)
+		}
+	}
+	s.rulesOf(r, dst[at:], path, null)
+	return dst
+}
+
+// is reports whether a value has the field's type.
+func (s *schema) is(k event.Kind, raw []byte) bool {
+	switch s.Type {
+	case TypeNumber:
+		return k == event.Number
+	case TypeInteger:
+		return k == event.Number && integral(raw)
+	case TypeBoolean:
+		return k == event.Bool
+	case TypeDatetime:
+		return k == event.String || k == event.Number
+	case TypeObject:
+		return k == event.Object
+	}
+	return k == event.String
+}
+
+func integral(raw []byte) bool {
+	if plainInteger(raw) {
+		return true
+	}
+	f, _ := strconv.ParseFloat(string(raw), 64)
+	return f == math.Trunc(f) && !math.IsInf(f, 0)
+}
+
+// convert coerces a scalar of another type.
+func (s *schema) convert(dst, raw []byte, k event.Kind, null bool) ([]byte, bool) {
+	switch s.Type {
+	case TypeNumber, TypeInteger, TypeBoolean, TypeObject:
+	default: // the text types, and Datetime, which is string or else number
+		switch k {
+		case event.Number:
+			dst = append(dst, '"')
+			dst = appendNumber(dst, raw)
+			return append(dst, '"'), true
+		case event.Bool:
+			dst = append(dst, '"')
+			dst = append(dst, raw...)
+			return append(dst, '"'), true
+		case event.Null:
+			return append(dst, `""`...), true
+		}
+	}
+	switch s.Type {
+	case TypeNumber, TypeInteger, TypeDatetime:
+		switch k {
+		case event.Bool:
+			if raw[0] == 't' {
+				return append(dst, '1'), true
+			}
+			return append(dst, '0'), true
+		case event.Null:
+			return append(dst, '0'), true
+		case event.String:
+			at := len(dst)
+			if out, ok := appendNumberOf(dst, raw); ok {
+				if s.Type != TypeInteger || integral(out[at:]) {
+					return out, true
+				}
+			}
+		}
+	case TypeBoolean:
+		switch {
+		case k == event.Null || k == event.String && string(raw) == `"false"`:
+			return append(dst, "false"...), true
+		case k == event.String && decodedIs(raw, "true"):
+			return append(dst, "true"...), true
+		case k == event.String && decodedIs(raw, "false"):
+			return append(dst, "false"...), true
+		case k == event.Number:
+			f, _ := strconv.ParseFloat(string(raw), 64)
+			if f == 0 || f == 1 {
+				return strconv.AppendBool(dst, f == 1), true
+			}
+		}
+	}
+	if null && (k == event.String || k == event.Number || k == event.Bool) && !truthyRaw(k, raw) {
+		return append(dst, "null"...), true
+	}
+	return dst, false
+}
+
+func decodedIs(raw []byte, s string) bool { return isKey(raw, s) }
+
+// object appends an object with its properties coerced.
+func (s *schema) object(r *Resolver, dst, raw []byte, path string, clean bool) []byte {
+	dst = append(dst, '{')
+	n := len(dst)
+	has := func(f *schema) (found bool) {
+		eachMember(raw, func(k, v []byte) {
+			if isKey(k, f.Key) {
+				found = !f.drops(v, clean)
+			}
+		})
+		return found
+	}
+	for _, f := range s.props {
+		if f.required && !has(f) {
+			s.problem(r, path, "is missing the required field '"+f.Key+"'")
+		}
+	}
+	eachUnique(raw, func(key, val []byte) {
+		var f *schema
+		if bytes.IndexByte(key, '\\') < 0 {
+			f = s.byKey[string(key[1:len(key)-1])]
+		} else {
+			f = s.byKey[decodeText(key)]
+		}
+		if f == nil && !s.AdditionalProperties || f != nil && f.drops(val, clean) {
+			return
+		}
+		if len(dst) > n {
+			dst = append(dst, ',')
+		}
+		dst = append(append(dst, key...), ':')
+		if f == nil {
+			dst = append(dst, val...)
+			return
+		}
+		dst = f.coerce(r, dst, val, path+"/"+f.Key, clean)
+	})
+	return append(dst, '}')
+}
+
+// eachUnique is eachMember with a repeated key's last value in its first
+// place, as JSON.parse has it.
+func eachUnique(obj []byte, f func(key, val []byte)) {
+	n := 0
+	var seen map[string]int
+	eachMember(obj, func(key, _ []byte) { n++ })
+	if n < 2 {
+		eachMember(obj, f)
+		return
+	}
+	type pair struct{ key, val []byte }
+	var buf [32]pair
+	pairs := buf[:0]
+	if n > len(buf) {
+		seen = make(map[string]int, n)
+	}
+	eachMember(obj, func(key, val []byte) {
+		name := key
+		if bytes.IndexByte(key, '\\') >= 0 {
+			name = []byte(decodeText(key))
+		} else {
+			name = key[1 : len(key)-1]
+		}
+		if seen != nil {
+			if i, ok := seen[string(name)]; ok {
+				pairs[i].val = val
+				return
+			}
+			seen[string(name)] = len(pairs)
+		} else {
+			for i := range pairs {
+				if isKey(pairs[i].key, string(name)) {
+					pairs[i].val = val
+					return
+				}
+			}
+		}
+		pairs = append(pairs, pair{key, val})
+	})
+	for _, p := range pairs {
+		f(p.key, p.val)
+	}
+}
+
+func onlyElement(arr []byte) (only []byte, ok bool) {
+	n := 0
+	eachElement(arr, func(v []byte) { only = v; n++ })
+	return only, n == 1
+}
+
+// rulesOf checks choices, bounds and formats of a coerced value.
+func (s *schema) rulesOf(r *Resolver, v []byte, path string, null bool) {
+	k := kindOf(v)
+	switch {
+	case s.Multiple: // as in Segment, only choices reach the elements of an array
+	case s.Type == TypeDatetime && k == event.String:
+		if !dateLike(v) {
+			s.problem(r, path, "must be a valid date-like string but it was not")
+		}
+	case !s.checked:
+		return
+	case s.Type == TypeNumber && k == event.Number:
+		f, _ := strconv.ParseFloat(string(v), 64)
+		if s.Maximum != 0 && f > s.Maximum {
+			s.problem(r, path, "must be equal to or less than "+formatFloat(s.Maximum))
+		}
+		if s.Minimum != 0 && f < s.Minimum {
+			s.problem(r, path, "must be equal to or greater than "+formatFloat(s.Minimum))
+		}
+	case s.Type == TypeString && k == event.String:
+		if s.Minimum != 0 || s.Maximum != 0 {
+			n := utf8.RuneCount(appendDecoded(nil, v))
+			if s.Maximum != 0 && float64(n) > s.Maximum {
+				s.problem(r, path, fmt.Sprintf("must be %s or fewer but it was %s", chars(s.Maximum), chars(float64(n))))
+			}
+			if s.Minimum != 0 && float64(n) < s.Minimum {
+				s.problem(r, path, fmt.Sprintf("must be %s or more but it was %s", chars(s.Minimum), chars(float64(n))))
+			}
+		}
+		if s.Format != "" && !formatOK(s.Format, v) {
+			s.problem(r, path, "must be a valid "+formatLabel(s.Format)+" string but it was not")
+		}
+	}
+	if s.enum != nil && !(null && k == event.Null) {
+		for _, c := range s.enum {
+			if bytes.Equal(c, v) || sameJSON(c, v) {
+				return
+			}
+		}
+		list := make([]string, len(s.enum))
+		for i, c := range s.enum {
+			list[i] = string(c)
+		}
+		s.problem(r, path, "must be one of: "+humanList(list))
+	}
+}
+
+func chars(n float64) string {
+	if n == 1 {
+		return "1 character"
+	}
+	return formatFloat(n) + " characters"
+}
+
+func formatFloat(f float64) string { return string(event.AppendFloatJS(nil, f)) }
+
+func (s *schema) problem(r *Resolver, path, what string) {
+	where := capitalize(s.title)
+	if s.Multiple && strings.Count(path, "/") > 1 && path[len(path)-1] >= '0' && path[len(path)-1] <= '9' {
+		where = "The value at " + path
+	}
+	if len(r.now.problems) < 100 {
+		r.now.problems = append(r.now.problems, where+" "+what+".")
+	}
+}
+
+func capitalize(s string) string {
+	c, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return s
+	}
+	return string(unicode.ToUpper(c)) + s[n:]
+}
+
+// wants names the types that a field takes.
+func (s *schema) wants(null bool) string {
+	var types []string
+	switch s.Type {
+	case TypeDatetime:
+		types = []string{"string", "number"}
+	case TypeText, TypePassword:
+		types = []string{"string"}
+	default:
+		types = []string{s.Type.String()}
+	}
+	if null {
+		types = append(types, "null")
+	}
+	return article(types[0]) + " " + humanList(types)
+}
+
+func humanList(list []string) string {
+	switch len(list) {
+	case 0:
+		return "nothing"
+	case 1:
+		return list[0]
+	case 2:
+		return list[0] + " or " + list[1]
+	}
+	return strings.Join(list[:len(list)-1], ", ") + ", or " + list[len(list)-1]
+}
+
+func gotType(k event.Kind) string {
+	switch k {
+	case event.Null, event.Missing:
+		return kindName(k)
+	}
+	return article(kindName(k)) + " " + kindName(k)
+}
+
+func article(s string) string {
+	if s != "" && strings.IndexByte("aeiou", s[0]) >= 0 {
+		return "an"
+	}
+	return "a"
+}
+
+// appendNumberOf appends the number that a JSON string spells by JavaScript's
+// rules. The empty string spells none here, a blank one zero.
+func appendNumberOf(dst, raw []byte) ([]byte, bool) {
+	if len(raw) == 2 {
+		return dst, false
+	}
+	text := raw[1 : len(raw)-1]
+	if bytes.IndexByte(text, '\\') >= 0 {
+		text = appendDecoded(nil, raw)
+	}
+	return appendJSNumber(dst, text)
+}
+
+func appendJSNumber(dst, text []byte) ([]byte, bool) {
+	text = trimJS(text)
+	if len(text) == 0 {
+		return append(dst, '0'), true
+	}
+	digits := text
+	if digits[0] == '-' || digits[0] == '+' {
+		digits = digits[1:]
+	}
+	if len(digits) > 0 && (digits[0] != '0' || len(digits) == 1) && plainInteger(digits) && digits[0] != '-' {
+		if text[0] == '-' && digits[0] != '0' {
+			dst = append(dst, '-')
+		}
+		return append(dst, digits...), true
+	}
+	if len(text) > 2 && text[0] == '0' {
+		base := 0
+		switch text[1] | 0x20 {
+		case 'x':
+			base = 16
+		case 'o':
+			base = 8
+		case 'b':
+			base = 2
+		}
+		if base != 0 {
+			f := 0.0
+			for _, c := range text[2:] {
+				d := 99
+				switch {
+				case c >= '0' && c <= '9':
+					d = int(c - '0')
+				case c|0x20 >= 'a' && c|0x20 <= 'f':
+					d = int(c|0x20-'a') + 10
+				}
+				if d >= base {
+					return dst, false
+				}
+				f = f*float64(base) + float64(d)
+			}
+			return appendFloat(dst, f), true
+		}
+	}
+	for _, c := range digits {
+		if (c < '0' || c > '9') && c != '.' && c|0x20 != 'e' && c != '+' && c != '-' {
+			if string(digits) == "Infinity" {
+				return append(dst, "null"...), true // what JSON.stringify makes of it
+			}
+			return dst, false
+		}
+	}
+	f, err := strconv.ParseFloat(string(text), 64)
+	if err != nil && !math.IsInf(f, 0) {
+		return dst, false
+	}
+	return appendFloat(dst, f), true
+}
+
+func appendFloat(dst []byte, f float64) []byte {
+	if math.IsInf(f, 0) || math.IsNaN(f) {
+		return append(dst, "null"...)
+	}
+	return event.AppendFloatJS(dst, f)
+}
+
+// trimJS trims what JavaScript's trim does.
+func trimJS(b []byte) []byte {
+	return bytes.TrimFunc(b, jsSpace)
+}
+
+func jsSpace(c rune) bool {
+	switch c {
+	case '\t', '\n', '\v', '\f', '\r', ' ', 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000, 0xfeff:
+		return true
+	}
+	return c >= 0x2000 && c <= 0x200a
+}

@@ -1,0 +1,183 @@
+package mapping
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// rootKey holds a directive that the rest of a mapping is fed through.
+const rootKey = "__segment_internal_directive"
+
+// directiveSpec is what the compiler knows of one directive.
+type directiveSpec struct {
+	check   check1
+	compile func(arg *tree, stack []string) node
+}
+
+// Compile checks and compiles a mapping. The error names everything that is
+// wrong with it ([*SyntaxError]).
+func Compile(v Value) (*Mapping, error) {
+	if v.t == nil {
+		return nil, errors.New("mapping: there is none")
+	}
+	t, err := rootTree(v.t)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(t); err != nil {
+		return nil, err
+	}
+	return &Mapping{compile(t, nil)}, nil
+}
+
+// rootTree applies the rules for the root of a mapping: text and arrays are
+// spread into objects, other scalars are empty objects, and a root directive
+// gets all other keys as its "mapping".
+func rootTree(t *tree) (*tree, error) {
+	switch {
+	case t.form == array:
+		o := &tree{form: object}
+		for i, v := range t.vals {
+			o.set(fmt.Sprint(i), v)
+		}
+		return o, nil
+	case t.form == scalar && t.kind == event.Null:
+		return nil, errors.New("mapping: cannot be null; it should be an object")
+	case t.form == scalar && t.kind == event.String:
+		o := &tree{form: object}
+		i := 0
+		eachUnit(t.raw, func(unit []byte) {
+			o.set(fmt.Sprint(i), &tree{form: scalar, kind: event.String, raw: append([]byte(nil), unit...)})
+			i++
+		})
+		return o, nil
+	case t.form == scalar:
+		return &tree{form: object}, nil
+	}
+	d := t.get(rootKey)
+	if d == nil {
+		return t, nil
+	}
+	rest := &tree{form: object}
+	for i, k := range t.keys {
+		if k != rootKey {
+			rest.keys, rest.vals = append(rest.keys, k), append(rest.vals, t.vals[i])
+		}
+	}
+	if d.form != object || len(d.keys) > 1 {
+		return nil, &SyntaxError{[]string{"/" + rootKey + " must be a single directive object."}}
+	}
+	if len(d.keys) == 0 || d.vals[0].form != object {
+		return nil, &SyntaxError{[]string{"/" + rootKey + " must hold a directive whose argument is an object."}}
+	}
+	arg := &tree{form: object}
+	for i, k := range d.vals[0].keys {
+		arg.set(k, d.vals[0].vals[i])
+	}
+	arg.set("mapping", rest)
+	return &tree{form: object, keys: d.keys, vals: []*tree{arg}}, nil
+}
+
+// isDirective reports whether an object runs as a directive.
+func (t *tree) isDirective() bool {
+	if t.form != object {
+		return false
+	}
+	at := false
+	for _, k := range t.keys {
+		if strings.HasPrefix(k, "@") {
+			at = true
+		} else if k != "_metadata" {
+			return false
+		}
+	}
+	return at
+}
+
+// compile makes the node of a tree. stack is where it stands, for errors at
+// run time.
+func compile(t *tree, stack []string) node {
+	switch {
+	case t == nil:
+		return undefinedNode{}
+	case t.form == scalar:
+		return &literalNode{result{raw: t.raw, kind: t.kind}}
+	case t.form == function:
+		return &funcNode{t.fn}
+	case t.form == faulty:
+		return &errorNode{t.err}
+	case t.isDirective():
+		for i, k := range t.keys {
+			if !strings.HasPrefix(k, "@") {
+				continue
+			}
+			d, ok := directiveOf(k)
+			if !ok {
+				return &errorNode{fmt.Errorf("mapping: /%s has an invalid directive: %s", strings.Join(stack, "/"), k)}
+			}
+			return d.compile(t.vals[i], push(stack, k))
+		}
+	case static(t):
+		raw := t.appendJSON(nil)
+		return &literalNode{result{raw: raw, kind: kindOf(raw)}}
+	case t.form == array:
+		n := &arrayNode{}
+		for i, v := range t.vals {
+			n.vals = append(n.vals, compile(v, push(stack, fmt.Sprint(i))))
+		}
+		return n
+	}
+	n := &objectNode{}
+	for i, k := range t.keys {
+		m := objectMember{name: k, key: append(event.AppendQuoted(nil, k), ':'), n: compile(t.vals[i], push(stack, k))}
+		if p, ok := m.n.(*pathNode); ok {
+			m.path = &p.path
+		}
+		n.members = append(n.members, m)
+	}
+	return n
+}
+
+// static reports whether a tree has no directive or function in it.
+func static(t *tree) bool {
+	switch t.form {
+	case scalar:
+		return true
+	case array, object:
+		if t.isDirective() {
+			return false
+		}
+		for _, v := range t.vals {
+			if !static(v) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// silent reports whether resolving a tree can neither fail nor have effects:
+// it is made of values, paths and templates only.
+func silent(t *tree) bool {
+	if t.form == function || t.form == faulty {
+		return false
+	}
+	if t.isDirective() && t.form == object {
+		for i, k := range t.keys {
+			if strings.HasPrefix(k, "@") {
+				_, isText := t.vals[i].text()
+				return (k == "@path" || k == "@template") && isText
+			}
+		}
+	}
+	for _, v := range t.vals {
+		if !silent(v) {
+			return false
+		}
+	}
+	return true
+}

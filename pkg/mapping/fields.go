@@ -1,0 +1,544 @@
+package mapping
+
+import (
+	"bytes"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// Type is the type of an action's field.
+type Type uint8
+
+const (
+	TypeString   Type = iota
+	TypeText          // a long string
+	TypePassword      // a string that is not shown
+	TypeNumber
+	TypeInteger
+	TypeBoolean
+	TypeDatetime // a string or number that can be read as a time; kept as it is
+	TypeObject
+)
+
+// String returns the type's name in Segment's field definitions.
+func (t Type) String() string {
+	return [...]string{"string", "text", "password", "number", "integer", "boolean", "datetime", "object"}[t]
+}
+
+// Field is one line of an action's mapping: what a member of the payload is
+// called, what it may be, and where it comes from unless the user says
+// otherwise.
+type Field struct {
+	Key   string
+	Label string // used in error texts; Key when empty
+	Doc   string
+	Type  Type
+
+	Multiple   bool       // an array of Type; a lone value is wrapped
+	Required   bool       // must be there after empty values are dropped
+	RequiredIf *Condition // required when the condition holds
+	AllowNull  bool       // null is kept instead of dropped
+
+	Choices []string // the values allowed, as text; for other types than strings their JSON
+
+	// Minimum and Maximum bound a TypeNumber's value and a TypeString's length
+	// in characters. Zero is no bound, and other types ignore them, as in
+	// Segment.
+	Minimum, Maximum float64
+
+	// Format of a TypeString: "date", "time", "date-time", "duration",
+	// "email", "hostname", "ipv4", "ipv6", "uri", "uri-reference", "uuid",
+	// "json-pointer" or "regex". Any other is not checked.
+	Format string
+
+	// Properties are the members of a TypeObject; members beyond them are
+	// dropped unless AdditionalProperties. An object without Properties is
+	// taken as it is.
+	Properties           []Field
+	AdditionalProperties bool
+
+	Default Value // the mapping when the user gives none
+}
+
+// Condition says when a field is required: when any (or with All, every) one
+// of its tests holds.
+type Condition struct {
+	All   bool
+	Tests []Test
+}
+
+// Test looks at another field of the payload. Field may name a member of an
+// object field as "object.member". A zero Value asks whether the field is
+// absent or null.
+type Test struct {
+	Field string
+	Not   bool
+	Value Value // a literal
+}
+
+// InvalidError names every way in which a payload breaks its fields' rules.
+type InvalidError struct{ Problems []string }
+
+func (e *InvalidError) Error() string { return strings.Join(e.Problems, " ") }
+
+// Option changes how a Program treats payloads.
+type Option func(*Program)
+
+// Batch makes a Program keep the empty texts of string fields, as Segment does
+// for the events of a batch. Otherwise every empty text at the root is
+// dropped.
+func Batch() Option { return func(p *Program) { p.batch = true } }
+
+// Program is a mapping compiled against an action's fields. It is immutable
+// and safe for concurrent use.
+type Program struct {
+	batch   bool
+	root    node     // the mapping as a whole
+	members []member // its members, when it is a plain object
+	plain   bool
+	schema  *schema
+}
+
+// member is one line of a plain mapping.
+type member struct {
+	key    string
+	n      node
+	p      *event.Path // when n is a path
+	s      *schema     // nil: the action has no such field
+	silent bool        // resolving it cannot fail, so a stripped one is not resolved
+}
+
+// schema is a field, or the whole payload, compiled.
+type schema struct {
+	Field
+	title    string
+	prefix   []byte // "key":
+	str      bool   // the text types
+	checked  bool   // there is more to check than the type
+	props    []*schema
+	byKey    map[string]*schema
+	required bool
+	enum     [][]byte // choices as JSON
+	rules    []rule   // conditions of the root's fields
+}
+
+type rule struct {
+	path []string // field, or object and member
+	cond *Condition
+}
+
+// CompileFields compiles a mapping for an action's fields. A zero m is the
+// fields' defaults. Members of the mapping that are no fields are dropped when
+// it runs.
+func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
+	p := &Program{}
+	for _, o := range opts {
+		o(p)
+	}
+	if m.t == nil {
+		m = Defaults(fields)
+	}
+	t, err := rootTree(m.t)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(t); err != nil {
+		return nil, err
+	}
+	p.root = compile(t, nil)
+	p.schema = &schema{Field: Field{Type: TypeObject, Properties: fields}}
+	if err := p.schema.init(true); err != nil {
+		return nil, err
+	}
+	if t.form == object && t.jsType() == "object" {
+		p.plain = true
+		for i, k := range t.keys {
+			mb := member{key: k, n: compile(t.vals[i], []string{k}), s: p.schema.byKey[k]}
+			if pn, ok := mb.n.(*pathNode); ok {
+				mb.p = &pn.path
+			}
+			mb.silent = silent(t.vals[i])
+			if mb.s == nil && mb.silent {
+				continue
+			}
+			p.members = append(p.members, mb)
+		}
+	}
+	return p, nil
+}
+
+// Defaults is the mapping made of the fields' defaults.
+func Defaults(fields []Field) Value {
+	var ms []Member
+	for _, f := range fields {
+		if !f.Default.IsZero() {
+			ms = append(ms, M(f.Key, f.Default))
+		}
+	}
+	return Object(ms...)
+}
+
+func (s *schema) init(root bool) error {
+	s.title = s.Label
+	if s.title == "" {
+		s.title = s.Key
+	}
+	s.prefix = append(event.AppendQuoted(nil, s.Key), ':')
+	s.str = s.Type <= TypePassword
+	s.required = s.Required
+	for _, c := range s.Choices {
+		if s.str || s.Type == TypeDatetime {
+			s.enum = append(s.enum, event.AppendQuoted(nil, c))
+		} else if event.Valid([]byte(c)) == nil {
+			s.enum = append(s.enum, []byte(c))
+		} else {
+			return fmt.Errorf("mapping: field %s: the choice %q is no %s", s.Key, c, s.Type)
+		}
+	}
+	s.checked = s.enum != nil || s.Type == TypeString && (s.Format != "" || s.Minimum != 0 || s.Maximum != 0) ||
+		s.Type == TypeNumber && (s.Minimum != 0 || s.Maximum != 0)
+	if s.Properties == nil {
+		return nil
+	}
+	s.byKey = map[string]*schema{}
+	for _, f := range s.Properties {
+		c := &schema{Field: f}
+		if err := c.init(false); err != nil {
+			return err
+		}
+		if s.byKey[f.Key] != nil {
+			return fmt.Errorf("mapping: the field %s is declared twice", f.Key)
+		}
+		s.byKey[f.Key] = c
+		s.props = append(s.props, c)
+	}
+	conditional := slices.ContainsFunc(s.Properties, func(f Field) bool { return f.RequiredIf != nil })
+	if !root && conditional {
+		// In Segment an object with a conditionally required member loses
+		// its unconditional requirements.
+		for _, c := range s.props {
+			c.required = false
+		}
+	}
+	if root {
+		for _, f := range s.Properties {
+			if f.Type == TypeObject {
+				for _, g := range f.Properties {
+					if g.RequiredIf != nil && !g.Required {
+						s.rules = append(s.rules, rule{[]string{f.Key, g.Key}, g.RequiredIf})
+					}
+				}
+			}
+			if f.RequiredIf != nil && !f.Required {
+				s.rules = append(s.rules, rule{[]string{f.Key}, f.RequiredIf})
+			}
+		}
+	}
+	return nil
+}
+
+// payloadScratch is a Resolver's memory for one payload.
+type payloadScratch struct {
+	payload  Payload
+	out      []byte
+	spans    []span
+	given    []span // the values before coercion, for conditions
+	problems []string
+}
+
+// span is one field's place in a payload.
+type span struct {
+	key        string
+	start, end int
+	ev         event.Value // where the bytes came from, when they are a copy
+}
+
+// Payload is a resolved, coerced and validated event. It belongs to the
+// Resolver it was made with and is valid until that runs again.
+type Payload struct {
+	r     *Resolver
+	raw   []byte
+	spans []span
+}
+
+// Run resolves the mapping against an event, drops what is undefined or empty,
+// coerces to the fields' types, strips what is no field and validates. The
+// error is an [*InvalidError] when the payload breaks the fields' rules. The
+// event is not changed.
+func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
+	r.reset()
+	in, err := payloadOf(in)
+	if err != nil {
+		return nil, err
+	}
+	s := &r.now
+	s.out = append(s.out[:0], '{')
+	s.spans, s.given, s.problems = s.spans[:0], s.given[:0], nil
+	if p.plain {
+		for i := range p.members {
+			m := &p.members[i]
+			var v result
+			if m.p != nil {
+				if v.ev = in.Lookup(*m.p); v.ev.Exists() {
+					v.kind, v.raw = v.ev.Kind(), v.ev.Raw()
+				}
+			} else {
+				v = m.n.eval(r, in)
+			}
+			if m.s != nil && v.kind != event.Missing {
+				p.field(r, m.s, v)
+			}
+		}
+	} else {
+		v := p.root.eval(r, in)
+		if r.err == nil && v.kind != event.Object {
+			s.problems = append(s.problems, "The root value must be an object but it was "+gotType(v.kind)+".")
+		} else if v.kind == event.Object {
+			eachUnique(v.raw, func(key, val []byte) {
+				if f := p.schema.byKey[decodeText(key)]; f != nil {
+					p.field(r, f, result{raw: val, kind: kindOf(val)})
+				}
+			})
+		}
+	}
+	s.out = append(s.out, '}')
+	if r.err != nil {
+		return nil, r.err
+	}
+	if len(s.problems) > 0 || len(p.schema.rules) > 0 || p.lacks(s) {
+		if problems := append(p.missing(r), s.problems...); len(problems) > 0 {
+			return nil, &InvalidError{problems}
+		}
+	}
+	if len(s.out) > maxOutput {
+		return nil, errTooLarge
+	}
+	s.payload = Payload{r, s.out, s.spans}
+	return &s.payload, nil
+}
+
+// field takes one root member into the payload.
+func (p *Program) field(r *Resolver, f *schema, v result) {
+	s := &r.now
+	if v.kind == event.Null && (!f.AllowNull || f.Multiple) {
+		return
+	}
+	if v.kind == event.String && len(v.raw) == 2 && (!p.batch || f.Multiple || !f.str && f.Type != TypeDatetime) {
+		return
+	}
+	if len(s.out) > 1 {
+		s.out = append(s.out, ',')
+	}
+	s.out = append(s.out, f.prefix...)
+	sp := span{key: f.Key, start: len(s.out), ev: v.ev}
+	if len(p.schema.rules) > 0 {
+		s.given = append(s.given, span{key: f.Key, start: len(r.arena)})
+		r.arena = append(r.arena, v.raw...)
+		s.given[len(s.given)-1].end = len(r.arena)
+	}
+	switch {
+	case !f.Multiple && !f.checked && (v.kind == event.String && f.str || v.kind == event.Number && f.Type == TypeNumber ||
+		v.kind == event.Object && f.Type == TypeObject && f.props == nil || v.kind == event.Bool && f.Type == TypeBoolean):
+		s.out = append(s.out, v.raw...)
+	case f.Multiple && v.kind != event.Array:
+		// Segment wraps before it validates, and only at the root.
+		s.out = append(s.out, '[')
+		s.out = f.item(r, s.out, v.raw, "/"+f.Key+"/0", false)
+		s.out = append(s.out, ']')
+		sp.ev = event.Value{}
+	default:
+		s.out = f.coerce(r, s.out, v.raw, "/"+f.Key, true)
+		if sp.ev.Exists() && !bytes.Equal(s.out[sp.start:], v.raw) {
+			sp.ev = event.Value{}
+		}
+	}
+	sp.end = len(s.out)
+	s.spans = append(s.spans, sp)
+}
+
+// lacks reports whether a required field is not in the payload.
+func (p *Program) lacks(s *payloadScratch) bool {
+	for _, f := range p.schema.props {
+		if f.required && find(s.spans, f.Key) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// missing names the required fields that are not in the payload.
+func (p *Program) missing(r *Resolver) []string {
+	var problems []string
+	s := &r.now
+	report := func(where, key string) {
+		t := where + " is missing the required field '" + key + "'."
+		if !slices.Contains(problems, t) {
+			problems = append(problems, t)
+		}
+	}
+	for _, rl := range p.schema.rules {
+		if !rl.cond.holds(r) {
+			continue
+		}
+		sp := find(s.given, rl.path[0])
+		if sp == nil {
+			report("The root value", rl.path[0])
+		} else if len(rl.path) == 2 {
+			raw := r.arena[sp.start:sp.end]
+			f := p.schema.byKey[rl.path[0]]
+			g := f.byKey[rl.path[1]]
+			if v := memberOf(raw, rl.path[1]); kindOf(raw) == event.Object && g.drops(v, true) {
+				report(capitalize(f.title), rl.path[1])
+			}
+		}
+	}
+	for _, f := range p.schema.props {
+		if f.required && find(s.spans, f.Key) == nil {
+			report("The root value", f.Key)
+		}
+	}
+	return problems
+}
+
+func find(spans []span, key string) *span {
+	for i := range spans {
+		if spans[i].key == key {
+			return &spans[i]
+		}
+	}
+	return nil
+}
+
+// memberOf returns the text of an object's member, or nil.
+func memberOf(obj []byte, key string) (found []byte) {
+	if kindOf(obj) == event.Object {
+		eachMember(obj, func(k, v []byte) {
+			if isKey(k, key) {
+				found = v
+			}
+		})
+	}
+	return found
+}
+
+func isKey(raw []byte, key string) bool {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1:len(raw)-1]) == key
+	}
+	return decodeText(raw) == key
+}
+
+func (c *Condition) holds(r *Resolver) bool {
+	for _, t := range c.Tests {
+		if t.holds(r, len(c.Tests) > 1) != c.All {
+			return !c.All
+		}
+	}
+	return c.All && len(c.Tests) > 0
+}
+
+func (t *Test) holds(r *Resolver, several bool) bool {
+	parent, child, nested := strings.Cut(t.Field, ".")
+	sp := find(r.now.given, parent)
+	var raw []byte
+	if sp != nil {
+		raw = r.arena[sp.start:sp.end]
+	}
+	if nested && sp != nil {
+		if kindOf(raw) != event.Object {
+			return true // JSON Schema: a condition on members says nothing about other types
+		}
+		raw = memberOf(raw, child)
+	}
+	if t.Value.IsZero() && !nested {
+		absent := raw == nil || !several && kindOf(raw) == event.Null
+		return absent != t.Not
+	}
+	if raw == nil {
+		return false
+	}
+	var want []byte
+	if !t.Value.IsZero() {
+		want = t.Value.t.appendJSON(nil)
+	}
+	return sameJSON(raw, want) != t.Not
+}
+
+// sameJSON compares two values as documents.
+func sameJSON(a, b []byte) bool {
+	return bytes.Equal(appendCanonical(nil, a), appendCanonical(nil, b))
+}
+
+// Get returns a field's value, or Missing.
+func (p *Payload) Get(key string) event.Value {
+	sp := find(p.spans, key)
+	if sp == nil {
+		return event.Value{}
+	}
+	if !sp.ev.Exists() {
+		v, err := p.r.parser.ParseValue(p.raw[sp.start:sp.end:sp.end])
+		if err != nil {
+			return event.Value{} // cannot be: the bytes were written from valid values
+		}
+		sp.ev = v
+	}
+	return sp.ev
+}
+
+// Raw returns a field's JSON, or nil. The caller must not change it.
+func (p *Payload) Raw(key string) []byte {
+	sp := find(p.spans, key)
+	if sp == nil {
+		return nil
+	}
+	return p.raw[sp.start:sp.end:sp.end]
+}
+
+// Has reports whether the payload has the field.
+func (p *Payload) Has(key string) bool { return find(p.spans, key) != nil }
+
+// Text returns a field's text, decoded; the JSON of a field that is no string;
+// "" when it is absent.
+func (p *Payload) Text(key string) string {
+	v := p.Get(key)
+	if !v.Exists() {
+		return ""
+	}
+	return v.Text()
+}
+
+// Len returns the number of fields.
+func (p *Payload) Len() int { return len(p.spans) }
+
+// Keys yields the fields' names in the order of the mapping.
+func (p *Payload) Keys() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range p.spans {
+			if !yield(p.spans[i].key) {
+				return
+			}
+		}
+	}
+}
+
+// All yields the fields in the order of the mapping, as JSON.
+func (p *Payload) All() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for i := range p.spans {
+			sp := &p.spans[i]
+			if !yield(sp.key, p.raw[sp.start:sp.end:sp.end]) {
+				return
+			}
+		}
+	}
+}
+
+// AppendJSON appends the payload as a JSON object.
+func (p *Payload) AppendJSON(dst []byte) []byte { return append(dst, p.raw...) }
+
+// JSON returns the payload as a JSON object. The caller must not change it.
+func (p *Payload) JSON() []byte { return p.raw[:len(p.raw):len(p.raw)] }

@@ -1,0 +1,610 @@
+// Package mapping turns an event into what a partner is to be sent.
+//
+// A mapping is a JSON document in which some objects are directives: an object
+// with one key that begins with "@" is replaced by what the directive makes of
+// the event, and everything else stands for itself.
+//
+//	{"email": {"@path": "$.traits.email"},
+//	 "name":  {"@template": "{{traits.first}} {{traits.last}}"},
+//	 "plan":  {"@if": {"exists": {"@path": "$.traits.plan"},
+//	                   "then": {"@path": "$.traits.plan"}, "else": "free"}}}
+//
+// The language is Segment's, so that a mapping pasted from a Segment
+// subscription means here what it means there, and more directives of our own
+// for what is code elsewhere: hashing with the normalisation that ad platforms
+// ask for, times, numbers, joins, look-ups, cuts. [Reference] lists them all,
+// each with an example that runs. The same documents are built in Go with
+// [Path], [If], [Object] and the other constructors; there is one engine
+// behind both.
+//
+// The one rule: a mapping is compiled once ([Compile]) and then run on any
+// number of events ([Mapping.Append]). Running reads raw slices off the
+// event's index and splices them into the output, so numbers keep all their
+// digits and texts their escapes, and decodes only what it changes.
+//
+// A mapping by itself knows no types. An action's [Field] list does:
+// [CompileFields] makes of both a [Program] that resolves the mapping, drops
+// what is empty, coerces to the fields' types, strips what the action does not
+// know and validates, which gives a [Payload] or an [*InvalidError] that names
+// every violation.
+//
+// "Undefined" is not null. A path that leads nowhere is undefined: the member
+// that would have held it is left out. Null is a value like any other and is
+// kept.
+package mapping
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// Limits against mappings and events that others wrote.
+const (
+	maxDepth  = 200      // nesting of a mapping document
+	maxSource = 4 << 20  // bytes of a mapping document
+	maxOutput = 64 << 20 // bytes that one run may produce
+)
+
+// Value is a mapping that is not compiled yet: a JSON document, or a part of
+// one, whose directives have not been looked at. The zero Value is absent.
+// Values are immutable and may be shared.
+type Value struct{ t *tree }
+
+// IsZero reports whether v is absent.
+func (v Value) IsZero() bool { return v.t == nil }
+
+// MarshalJSON writes the mapping as a document, for showing it. Go functions
+// appear as {"@go": name}.
+func (v Value) MarshalJSON() ([]byte, error) {
+	if v.t == nil {
+		return []byte("null"), nil
+	}
+	return v.t.appendJSON(nil), nil
+}
+
+// String returns the mapping as a document.
+func (v Value) String() string {
+	b, _ := v.MarshalJSON()
+	return string(b)
+}
+
+// form is what a tree node is.
+type form uint8
+
+const (
+	scalar form = iota
+	array
+	object
+	function
+	faulty
+)
+
+// tree is a mapping as written: JSON, or a Go function in the place of a
+// value. Object keys are unique; a repeated key keeps its first place and its
+// last value, as JSON.parse has it.
+type tree struct {
+	form form
+	kind event.Kind // of a scalar
+	raw  []byte     // scalar: its JSON
+	keys []string   // object
+	vals []*tree    // object, array
+	name string     // function
+	fn   Function
+	err  error // faulty
+}
+
+// Function is a mapping in Go. It gets the payload at its place in the mapping
+// (the event, or inside ArrayPath the element), may use r for scratch memory,
+// and writes one JSON value to w. It returns false when the value is
+// undefined; what it wrote is then taken back. It must not keep in, r or w,
+// and must give the same bytes for the same payload. It is called by many
+// goroutines at once.
+type Function func(in event.Value, r *Resolver, w *Writer) (defined bool)
+
+func (t *tree) appendJSON(dst []byte) []byte {
+	switch t.form {
+	case scalar:
+		return append(dst, t.raw...)
+	case array:
+		dst = append(dst, '[')
+		for i, v := range t.vals {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = v.appendJSON(dst)
+		}
+		return append(dst, ']')
+	case object:
+		dst = append(dst, '{')
+		for i, v := range t.vals {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = event.AppendQuoted(dst, t.keys[i])
+			dst = append(dst, ':')
+			dst = v.appendJSON(dst)
+		}
+		return append(dst, '}')
+	case function:
+		dst = append(dst, `{"@go":`...)
+		dst = event.AppendQuoted(dst, t.name)
+		return append(dst, '}')
+	}
+	return append(dst, "null"...)
+}
+
+func (t *tree) get(key string) *tree {
+	if t == nil || t.form != object {
+		return nil
+	}
+	for i, k := range t.keys {
+		if k == key {
+			return t.vals[i]
+		}
+	}
+	return nil
+}
+
+// text returns the decoded text of a string scalar.
+func (t *tree) text() (string, bool) {
+	if t == nil || t.form != scalar || t.kind != event.String {
+		return "", false
+	}
+	return decodeText(t.raw), true
+}
+
+// truthy is JavaScript's idea of a value as written.
+func (t *tree) truthy() bool {
+	if t == nil {
+		return false
+	}
+	if t.form != scalar {
+		return true
+	}
+	return truthyRaw(t.kind, t.raw)
+}
+
+// jsType names the type as error messages do.
+func (t *tree) jsType() string {
+	if t == nil {
+		return "undefined"
+	}
+	switch t.form {
+	case array:
+		return "array"
+	case object:
+		for _, k := range t.keys {
+			if strings.HasPrefix(k, "@") {
+				return "directive"
+			}
+		}
+		return "object"
+	case function:
+		return "directive"
+	case faulty:
+		return "fault"
+	}
+	return kindName(t.kind)
+}
+
+// set replaces or appends a member.
+func (t *tree) set(key string, v *tree) {
+	for i, k := range t.keys {
+		if k == key {
+			t.vals[i] = v
+			return
+		}
+	}
+	t.keys = append(t.keys, key)
+	t.vals = append(t.vals, v)
+}
+
+func kindName(k event.Kind) string {
+	switch k {
+	case event.Null:
+		return "null"
+	case event.Bool:
+		return "boolean"
+	case event.Number:
+		return "number"
+	case event.String:
+		return "string"
+	case event.Array:
+		return "array"
+	case event.Object:
+		return "object"
+	}
+	return "undefined"
+}
+
+// Parse reads a mapping document, checks it, and reports everything that is
+// wrong with it in one error ([*SyntaxError]). It does not keep src.
+func Parse(src []byte) (Value, error) {
+	if len(src) > maxSource {
+		return Value{}, fmt.Errorf("mapping: the document has %d bytes; at most %d are read", len(src), maxSource)
+	}
+	v, err := event.ParseValue(append([]byte(nil), src...))
+	if err != nil {
+		return Value{}, fmt.Errorf("mapping: not valid JSON: %w", err)
+	}
+	t, err := grow(v, 0)
+	if err != nil {
+		return Value{}, err
+	}
+	m := Value{t}
+	if _, err := Compile(m); err != nil {
+		return Value{}, err
+	}
+	return m, nil
+}
+
+// grow builds the tree of a parsed document.
+func grow(v event.Value, depth int) (*tree, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("mapping: nested more than %d levels deep", maxDepth)
+	}
+	switch v.Kind() {
+	case event.Array:
+		t := &tree{form: array}
+		for e := range v.Elements() {
+			c, err := grow(e, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			t.vals = append(t.vals, c)
+		}
+		return t, nil
+	case event.Object:
+		t := &tree{form: object}
+		at := map[string]int{}
+		for k, e := range v.Members() {
+			c, err := grow(e, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			key := k.Text()
+			if i, ok := at[key]; ok {
+				t.vals[i] = c
+				continue
+			}
+			at[key] = len(t.keys)
+			t.keys = append(t.keys, key)
+			t.vals = append(t.vals, c)
+		}
+		return t, nil
+	}
+	return &tree{form: scalar, kind: v.Kind(), raw: v.Raw()}, nil
+}
+
+// SyntaxError is what is wrong with a mapping, all of it.
+type SyntaxError struct {
+	Problems []string // each "/path/to/@directive what is wrong."
+}
+
+func (e *SyntaxError) Error() string { return "mapping: " + strings.Join(e.Problems, " ") }
+
+// errTooLarge ends a run whose output grows without bound, such as templates
+// that double through nested @transform.
+var errTooLarge = fmt.Errorf("mapping: the result is larger than %d bytes", maxOutput)
+
+// ErrNotObject says that a mapping was run on something that is no JSON object.
+var ErrNotObject = errors.New("mapping: data must be an object")
+
+// The constructors.
+
+func text(s string) *tree {
+	return &tree{form: scalar, kind: event.String, raw: event.AppendQuoted(nil, s)}
+}
+
+func boolean(b bool) *tree {
+	if b {
+		return &tree{form: scalar, kind: event.Bool, raw: []byte("true")}
+	}
+	return &tree{form: scalar, kind: event.Bool, raw: []byte("false")}
+}
+
+func directive(name string, arg *tree) Value {
+	return Value{&tree{form: object, keys: []string{name}, vals: []*tree{arg}}}
+}
+
+// options builds a directive's argument object; absent values are left out.
+func options(ms ...Member) *tree {
+	t := &tree{form: object}
+	for _, m := range ms {
+		if m.v.t != nil {
+			t.set(m.key, m.v.t)
+		}
+	}
+	return t
+}
+
+func list(vs []Value) *tree {
+	t := &tree{form: array}
+	for _, v := range vs {
+		if v.t == nil {
+			v.t = &tree{form: scalar, kind: event.Null, raw: []byte("null")}
+		}
+		t.vals = append(t.vals, v.t)
+	}
+	return t
+}
+
+// Path is the value at a path of the event, such as "$.properties.revenue".
+func Path(p string) Value { return directive("@path", text(p)) }
+
+// Template is text with {{path}} placeholders.
+func Template(t string) Value { return directive("@template", text(t)) }
+
+// Literal is v as encoding/json writes it. Directives in it run.
+func Literal(v any) Value {
+	switch v := v.(type) {
+	case string:
+		return Value{text(v)}
+	case bool:
+		return Value{boolean(v)}
+	}
+	b, err := json.Marshal(v)
+	if err == nil {
+		var p event.Value
+		if p, err = event.ParseValue(b); err == nil {
+			var t *tree
+			if t, err = grow(p, 0); err == nil {
+				return Value{t}
+			}
+		}
+	}
+	return Value{&tree{form: faulty, err: fmt.Errorf("literal %T: %w", v, err)}}
+}
+
+// Null is the literal null.
+func Null() Value {
+	return Value{&tree{form: scalar, kind: event.Null, raw: []byte("null")}}
+}
+
+// If is then when exists is neither undefined nor null, else otherwise. Absent
+// branches give undefined. As in Segment, an otherwise that is a literal 0,
+// false, "" or null gives undefined too.
+func If(exists, then, otherwise Value) Value {
+	return directive("@if", options(M("exists", exists), M("then", then), M("else", otherwise)))
+}
+
+// IfNotBlank is If for "not undefined, null, "", 0, false or an array of
+// nothing".
+func IfNotBlank(blank, then, otherwise Value) Value {
+	return directive("@if", options(M("blank", blank), M("then", then), M("else", otherwise)))
+}
+
+// First is the first of vs that is not empty: not undefined, null, "", [] or {}.
+func First(vs ...Value) Value { return directive("@first", list(vs)) }
+
+// FirstPath is First of paths.
+func FirstPath(paths ...string) Value {
+	vs := make([]Value, len(paths))
+	for i, p := range paths {
+		vs[i] = Path(p)
+	}
+	return First(vs...)
+}
+
+// Member is one key of an Object.
+type Member struct {
+	key string
+	v   Value
+}
+
+// M makes a Member.
+func M(key string, v Value) Member { return Member{key, v} }
+
+// Object is an object with the members whose values are defined.
+func Object(ms ...Member) Value { return Value{options(ms...)} }
+
+// Array is an array; an undefined element becomes null.
+func Array(vs ...Value) Value { return Value{list(vs)} }
+
+// ArrayPath is the array at path with each element resolved through shape,
+// inside which paths start at the element. A lone object counts as an array of
+// one. An absent shape leaves the value as it is.
+func ArrayPath(path string, shape Value) Value {
+	return ArrayOf(Value{text(path)}, shape)
+}
+
+// ArrayOf is ArrayPath over any value instead of a path.
+func ArrayOf(of, shape Value) Value {
+	if shape.IsZero() {
+		return directive("@arrayPath", list([]Value{of}))
+	}
+	return directive("@arrayPath", list([]Value{of, shape}))
+}
+
+// Merge puts the members of objects together. With direction "right" a later
+// object's member wins, with "left" an earlier one's.
+func Merge(direction string, vs ...Value) Value {
+	return directive("@merge", options(M("objects", Array(vs...)), M("direction", Literal(direction))))
+}
+
+// Flatten makes one level of nested objects and arrays, their keys joined by
+// separator.
+func Flatten(v Value, separator string, omitArrays bool) Value {
+	o := options(M("value", v), M("separator", Literal(separator)))
+	if omitArrays {
+		o.set("omitArrays", boolean(true))
+	}
+	return directive("@flatten", o)
+}
+
+// JSON encodes v as JSON text ("encode") or reads JSON text ("decode").
+func JSON(mode string, v Value) Value {
+	return directive("@json", options(M("mode", Literal(mode)), M("value", v)))
+}
+
+// Replace replaces every occurrence of the text pattern (at most 10 UTF-16
+// units, as in Segment) in v.
+func Replace(v Value, pattern, replacement string) Value {
+	return directive("@replace", options(M("pattern", Literal(pattern)), M("replacement", Literal(replacement)), M("value", v)))
+}
+
+// Case is v in "lower" or "upper" case.
+func Case(operator string, v Value) Value {
+	return directive("@case", options(M("operator", Literal(operator)), M("value", v)))
+}
+
+// Lower is v in lower case.
+func Lower(v Value) Value { return Case("lower", v) }
+
+// Upper is v in upper case.
+func Upper(v Value) Value { return Case("upper", v) }
+
+// Transform runs mapping on the result of apply.
+func Transform(apply, mapping Value) Value {
+	return directive("@transform", options(M("apply", apply), M("mapping", mapping)))
+}
+
+// ExcludeWhenNull is v without null, at every depth of objects.
+func ExcludeWhenNull(v Value) Value {
+	if v.t == nil {
+		return v
+	}
+	return directive("@excludeWhenNull", v.t)
+}
+
+// Func is a mapping in Go, the second rung of the ladder to code. name shows
+// up in documentation.
+func Func(name string, f Function) Value {
+	if f == nil {
+		return Value{&tree{form: faulty, err: fmt.Errorf("function %q is nil", name)}}
+	}
+	return Value{&tree{form: function, name: name, fn: f}}
+}
+
+// Text is v as text: numbers as JavaScript writes them, true and false,
+// objects and arrays as JSON. Null and undefined stay undefined.
+func Text(v Value) Value { return directive("@text", options(M("value", v))) }
+
+// Number is v as a number: itself, or the number that its text spells; a
+// boolean is 1 or 0. Anything else is undefined.
+func Number(v Value) Value { return directive("@number", options(M("value", v))) }
+
+// Integer is Number cut off at the decimal point.
+func Integer(v Value) Value {
+	return directive("@number", options(M("value", v), M("as", Literal("integer"))))
+}
+
+// Cents is Number times 100, rounded, for partners that count money in the
+// smallest unit.
+func Cents(v Value) Value {
+	return directive("@number", options(M("value", v), M("as", Literal("cents"))))
+}
+
+// Bool is v as a boolean: itself, 1 and 0, or one of the texts true, false,
+// yes, no, 1, 0 in any case. Anything else is undefined.
+func Bool(v Value) Value { return directive("@boolean", options(M("value", v))) }
+
+// Time is v, a time in any form that fanfold reads, written as format says:
+// "iso" (2024-05-06T07:08:09.123Z), "rfc3339" (whole seconds), "seconds",
+// "millis", "micros", "nanos", "fraction" (seconds with decimals), "date"
+// (2024-05-06), "datetime" (2024-05-06 07:08:09) or "day" (20240506). All are
+// UTC. What is no time is undefined.
+func Time(format string, v Value) Value {
+	return directive("@time", options(M("value", v), M("format", Literal(format))))
+}
+
+// Hash is the SHA-256 of v in lower-case hex, after normalising it as [Normalize] does
+// ("" hashes v as it is). Each element of an array is hashed. What already is a SHA-256
+// in hex is left alone, in lower case. Empty values are undefined.
+func Hash(as string, v Value) Value {
+	return directive("@hash", options(M("value", v), M("as", optionalText(as))))
+}
+
+// HashPhone is Hash("phone", v) for numbers that may lack a country code,
+// which is then that of country: a two-letter code as a literal, or a mapping
+// that yields one.
+func HashPhone(country, v Value) Value {
+	return directive("@hash", options(M("value", v), M("as", Literal("phone")), M("country", country)))
+}
+
+// Normalize is v as ad platforms want personal data before hashing. as is
+// "email", "phone" (E.164 with +), "phone_digits" (without +), "name",
+// "city", "state", "zip", "country", "gender", "birthdate" (YYYYMMDD) or
+// "text" (trimmed, lower case).
+func Normalize(as string, v Value) Value {
+	return directive("@normalize", options(M("value", v), M("as", Literal(as))))
+}
+
+// NormalizePhone is Normalize with the country of numbers that lack a code.
+func NormalizePhone(as string, country, v Value) Value {
+	return directive("@normalize", options(M("value", v), M("as", Literal(as)), M("country", country)))
+}
+
+// Join is the texts of vs, and of the elements of those that are arrays,
+// joined by separator; empty ones are left out. Undefined when nothing is left.
+func Join(separator string, vs ...Value) Value {
+	return directive("@join", options(M("values", Array(vs...)), M("separator", Literal(separator))))
+}
+
+// Lookup is the entry of table under the text of v; otherwise when there is none.
+func Lookup(v Value, table []Member, otherwise Value) Value {
+	return directive("@lookup", options(M("value", v), M("table", Object(table...)), M("else", otherwise)))
+}
+
+// KeyCase is v with its keys in "snake", "camel", "pascal", "title", "kebab" or
+// "lower" case, at every depth when deep.
+func KeyCase(style string, deep bool, v Value) Value {
+	o := options(M("value", v), M("case", Literal(style)))
+	if deep {
+		o.set("deep", boolean(true))
+	}
+	return directive("@keys", o)
+}
+
+// Rename is the object v with keys renamed, each member of names being an old
+// key and its new name.
+func Rename(v Value, names ...Member) Value {
+	return directive("@rename", options(M("value", v), M("keys", Object(names...))))
+}
+
+// Pick is the object v with only these keys.
+func Pick(v Value, keys ...string) Value {
+	return directive("@pick", options(M("value", v), M("keys", texts(keys))))
+}
+
+// Omit is the object v without these keys.
+func Omit(v Value, keys ...string) Value {
+	return directive("@omit", options(M("value", v), M("keys", texts(keys))))
+}
+
+// Compact is v without null, "", [] and {}, at every depth. Undefined when
+// nothing is left.
+func Compact(v Value) Value { return directive("@compact", options(M("value", v))) }
+
+// Cut is the text v with at most n bytes of UTF-8, cut between characters.
+// When more is not empty it stands at the end of a text that was cut, within
+// the n bytes, with {n} replaced by the number of characters left out.
+func Cut(n int, more string, v Value) Value {
+	return directive("@cut", options(M("value", v), M("bytes", Literal(n)), M("more", optionalText(more))))
+}
+
+// Limit is the array or object v with at most n items. When more is not empty
+// it is the last item of an array that was cut, with {n} replaced by the
+// number left out.
+func Limit(n int, more string, v Value) Value {
+	return directive("@limit", options(M("value", v), M("items", Literal(n)), M("more", optionalText(more))))
+}
+
+func optionalText(s string) Value {
+	if s == "" {
+		return Value{}
+	}
+	return Literal(s)
+}
+
+func texts(ss []string) Value {
+	vs := make([]Value, len(ss))
+	for i, s := range ss {
+		vs[i] = Literal(s)
+	}
+	return Array(vs...)
+}

@@ -1,0 +1,703 @@
+package mapping
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// undefinedNode resolves to nothing.
+type undefinedNode struct{}
+
+func (undefinedNode) eval(*Resolver, event.Value) result { return result{} }
+func (undefinedNode) write(_ *Resolver, dst []byte, _ event.Value) ([]byte, bool) {
+	return dst, false
+}
+
+// errorNode fails when it is resolved.
+type errorNode struct{ err error }
+
+func (n *errorNode) eval(r *Resolver, _ event.Value) result { r.fail(n.err); return result{} }
+func (n *errorNode) write(r *Resolver, dst []byte, _ event.Value) ([]byte, bool) {
+	r.fail(n.err)
+	return dst, false
+}
+
+// literalNode is a value as written.
+type literalNode struct{ v result }
+
+func (n *literalNode) eval(*Resolver, event.Value) result { return n.v }
+func (n *literalNode) write(_ *Resolver, dst []byte, _ event.Value) ([]byte, bool) {
+	return append(dst, n.v.raw...), true
+}
+
+// pathNode is a value of the payload.
+type pathNode struct{ path event.Path }
+
+func (n *pathNode) eval(_ *Resolver, in event.Value) result { return of(in.Lookup(n.path)) }
+func (n *pathNode) write(_ *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	v := in.Lookup(n.path)
+	if !v.Exists() {
+		return dst, false
+	}
+	return append(dst, v.Raw()...), true
+}
+
+// textArgument resolves a directive's argument that has to be text.
+func textArgument(r *Resolver, in event.Value, name string, arg node) (string, bool) {
+	v := arg.eval(r, in)
+	if r.err != nil {
+		return "", false
+	}
+	if v.kind != event.String {
+		r.failf("%s: expected string, got %s", name, kindName(v.kind))
+		return "", false
+	}
+	return decodeText(v.raw), true
+}
+
+// dynamicPathNode is a path that is itself computed.
+type dynamicPathNode struct{ arg node }
+
+func (n *dynamicPathNode) eval(r *Resolver, in event.Value) result {
+	p, ok := textArgument(r, in, "@path", n.arg)
+	if !ok {
+		return result{}
+	}
+	return of(in.Lookup(event.CompilePath(p)))
+}
+
+func (n *dynamicPathNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	return writeEval(n, r, dst, in)
+}
+
+// writeEval writes what eval resolves to, for nodes that only select.
+func writeEval(n node, r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	v := n.eval(r, in)
+	if v.kind == event.Missing {
+		return dst, false
+	}
+	if r.keep {
+		return append(dst, v.raw...), true
+	}
+	return appendStripped(dst, v.raw), true
+}
+
+// objectNode is an object with something to resolve in it.
+type objectNode struct{ members []objectMember }
+
+type objectMember struct {
+	name string
+	key  []byte // "name":
+	n    node
+	path *event.Path
+}
+
+func (n *objectNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
+
+func (n *objectNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	dst = append(dst, '{')
+	start := len(dst)
+	for i := range n.members {
+		m := &n.members[i]
+		at := len(dst)
+		if at > start {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, m.key...)
+		if m.path != nil {
+			if v := in.Lookup(*m.path); v.Exists() {
+				dst = append(dst, v.Raw()...)
+				continue
+			}
+		} else {
+			var ok bool
+			if dst, ok = m.n.write(r, dst, in); ok {
+				continue
+			}
+			if r.err != nil {
+				return dst, false
+			}
+		}
+		if r.keep {
+			dst = append(dst, undefinedMark)
+		} else {
+			dst = dst[:at]
+		}
+	}
+	if len(dst) > maxOutput {
+		r.fail(errTooLarge)
+	}
+	return append(dst, '}'), true
+}
+
+// arrayNode is an array with something to resolve in it.
+type arrayNode struct{ vals []node }
+
+func (n *arrayNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
+
+func (n *arrayNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	dst = append(dst, '[')
+	for i, v := range n.vals {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		var ok bool
+		if dst, ok = v.write(r, dst, in); ok {
+			continue
+		}
+		if r.err != nil {
+			return dst, false
+		}
+		dst = appendUndefined(r, dst)
+	}
+	if len(dst) > maxOutput {
+		r.fail(errTooLarge)
+	}
+	return append(dst, ']'), true
+}
+
+// appendUndefined stands for an undefined array element.
+func appendUndefined(r *Resolver, dst []byte) []byte {
+	if r.keep {
+		return append(dst, undefinedMark)
+	}
+	return append(dst, "null"...)
+}
+
+// ifNode chooses a branch.
+type ifNode struct {
+	cond      node
+	blank     bool // the condition is "not blank" instead of "exists"
+	then, els node
+}
+
+func (n *ifNode) branch(r *Resolver, in event.Value) node {
+	v := n.cond.eval(r, in)
+	if r.err != nil {
+		return undefinedNode{}
+	}
+	yes := !v.nullish()
+	if yes && n.blank {
+		yes = !isBlank(v.kind, v.raw)
+	}
+	if yes {
+		return n.then
+	}
+	return n.els
+}
+
+// isBlank is JavaScript's value == "".
+func isBlank(k event.Kind, raw []byte) bool {
+	switch k {
+	case event.String:
+		return len(raw) == 2
+	case event.Bool, event.Number:
+		return !truthyRaw(k, raw)
+	case event.Array:
+		return len(appendJSText(nil, raw)) == 0
+	}
+	return false
+}
+
+func (n *ifNode) eval(r *Resolver, in event.Value) result { return n.branch(r, in).eval(r, in) }
+func (n *ifNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	return n.branch(r, in).write(r, dst, in)
+}
+
+// firstNode is the first of its values that is not empty.
+type firstNode struct{ vals []node }
+
+func (n *firstNode) eval(r *Resolver, in event.Value) result {
+	for _, c := range n.vals {
+		if v := c.eval(r, in); !isEmpty(v) {
+			return v
+		}
+	}
+	return result{}
+}
+
+// isEmpty reports whether a value is undefined, null, "", [] or {}.
+func isEmpty(v result) bool {
+	switch v.kind {
+	case event.Missing, event.Null:
+		return true
+	case event.String:
+		return len(v.raw) == 2
+	case event.Array, event.Object:
+		return isEmptyContainer(v.raw)
+	}
+	return false
+}
+
+func (n *firstNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	return writeEval(n, r, dst, in)
+}
+
+// funcNode is a mapping in Go.
+type funcNode struct{ fn Function }
+
+func (n *funcNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
+
+func (n *funcNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	w := r.writer // a function may resolve others through r; keep the outer one's place
+	at := len(dst)
+	r.writer.buf, r.writer.base = dst, at
+	ok := n.fn(in, r, &r.writer)
+	out := r.writer.buf
+	r.writer = w
+	if !ok || len(out) == at || r.err != nil {
+		return out[:at], false
+	}
+	return out, true
+}
+
+// arrayPathNode resolves a shape for every element of an array.
+type arrayPathNode struct {
+	root  node
+	shape node // nil: the array as it is
+}
+
+func (n *arrayPathNode) eval(r *Resolver, in event.Value) result {
+	if n.shape == nil {
+		return n.root.eval(r, in)
+	}
+	return computed(n, r, in)
+}
+
+func (n *arrayPathNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	v := n.root.eval(r, in)
+	if v.kind == event.Missing || r.err != nil {
+		return dst, false
+	}
+	if n.shape == nil || v.kind < event.Array {
+		if r.keep {
+			return append(dst, v.raw...), true
+		}
+		return appendStripped(dst, v.raw), true
+	}
+	dst = append(dst, '[')
+	start := len(dst)
+	one := func(e event.Value) bool {
+		if len(dst) > start {
+			dst = append(dst, ',')
+		}
+		mark := len(r.arena)
+		var ok bool
+		if dst, ok = n.shape.write(r, dst, e); !ok {
+			dst = appendUndefined(r, dst)
+		}
+		if mark <= len(r.arena) {
+			r.arena = r.arena[:mark] // what the element computed has been copied out
+		}
+		if len(dst) > maxOutput {
+			r.fail(errTooLarge)
+		}
+		return r.err == nil
+	}
+	switch {
+	case v.kind == event.Object:
+		one(v.value(r))
+	case v.ev.Exists():
+		for e := range v.ev.Elements() {
+			if !one(e) {
+				break
+			}
+		}
+	default:
+		eachElement(v.raw, func(raw []byte) {
+			if r.err == nil {
+				one(result{raw: raw, kind: kindOf(raw)}.value(r))
+			}
+		})
+	}
+	if r.err != nil {
+		return dst, false
+	}
+	return append(dst, ']'), true
+}
+
+// applyNode is a directive that makes a value of another one.
+type applyNode struct {
+	arg node
+	f   func(r *Resolver, dst []byte, v result, in event.Value) ([]byte, bool)
+	// keep: the argument is resolved with its undefined members marked.
+	keep bool
+}
+
+func (n *applyNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
+
+func (n *applyNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	v := evalKeeping(n.arg, r, in, n.keep)
+	if r.err != nil {
+		return dst, false
+	}
+	at := len(dst)
+	dst, ok := n.f(r, dst, v, in)
+	if r.err != nil {
+		return dst, false
+	}
+	if ok && n.keep && !r.keep && bytes.IndexByte(dst[at:], undefinedMark) >= 0 {
+		buf := append(r.temp(), dst[at:]...)
+		dst = appendStripped(dst[:at], buf)
+		r.done(buf)
+	}
+	if len(dst) > maxOutput {
+		r.fail(errTooLarge)
+	}
+	return dst, ok
+}
+
+// evalKeeping resolves a node, with undefined members marked when keep.
+func evalKeeping(n node, r *Resolver, in event.Value, keep bool) result {
+	was := r.keep
+	r.keep = keep
+	v := n.eval(r, in)
+	r.keep = was
+	return v
+}
+
+// transformNode resolves a mapping against the result of another.
+type transformNode struct{ apply, mapping node }
+
+func (n *transformNode) payload(r *Resolver, in event.Value) (event.Value, bool) {
+	if in.Kind() != event.Object {
+		r.fail(fmt.Errorf("%w, got %s", ErrNotObject, kindName(in.Kind())))
+		return event.Value{}, false
+	}
+	v := evalKeeping(n.apply, r, in, false)
+	e := v.value(r)
+	return e, r.err == nil
+}
+
+func (n *transformNode) eval(r *Resolver, in event.Value) result {
+	e, ok := n.payload(r, in)
+	if !ok {
+		return result{}
+	}
+	return n.mapping.eval(r, e)
+}
+
+func (n *transformNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	e, ok := n.payload(r, in)
+	if !ok {
+		return dst, false
+	}
+	return n.mapping.write(r, dst, e)
+}
+
+// entry is one member on its way into a merged object.
+type entry struct {
+	key []byte // with quotes
+	val []byte // an undefined one is the undefined mark
+}
+
+// mergeNode puts objects together.
+type mergeNode struct{ items []node }
+
+func (n *mergeNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
+
+var undefinedText = []byte{undefinedMark}
+
+// put adds a member, or replaces the one of the same name in its place.
+func put(es []entry, from int, key, val []byte) []entry {
+	for i := from; i < len(es); i++ {
+		if bytes.Equal(es[i].key, key) || sameKey(es[i].key, key) {
+			es[i].val = val
+			return es
+		}
+	}
+	return append(es, entry{key, val})
+}
+
+func sameKey(a, b []byte) bool {
+	if bytes.IndexByte(a, '\\') < 0 && bytes.IndexByte(b, '\\') < 0 {
+		return false // not equal as bytes, so not at all
+	}
+	return decodeText(a) == decodeText(b)
+}
+
+// maxMembers bounds an object that is put together member by member, each of
+// which is compared with all before it.
+const maxMembers = 10000
+
+func (n *mergeNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	from := len(r.merged)
+	for _, item := range n.items {
+		collect(r, item, in, from)
+		if r.err != nil {
+			return dst, false
+		}
+	}
+	dst = append(dst, '{')
+	start := len(dst)
+	for _, e := range r.merged[from:] {
+		if !r.keep && kindOf(e.val) == event.Missing {
+			continue
+		}
+		if len(dst) > start {
+			dst = append(dst, ',')
+		}
+		dst = append(append(dst, e.key...), ':')
+		if r.keep {
+			dst = append(dst, e.val...)
+		} else {
+			dst = appendStripped(dst, e.val)
+		}
+		if len(dst) > maxOutput {
+			r.fail(errTooLarge)
+			return dst, false
+		}
+	}
+	r.merged = r.merged[:from]
+	return append(dst, '}'), true
+}
+
+// collect puts the members that Object.assign would copy.
+func collect(r *Resolver, n node, in event.Value, from int) {
+	switch n := n.(type) {
+	case *ifNode:
+		collect(r, n.branch(r, in), in, from)
+		return
+	case *objectNode:
+		for i := range n.members {
+			m := &n.members[i]
+			v := evalKeeping(m.n, r, in, true)
+			if r.err != nil {
+				return
+			}
+			if v.kind == event.Missing {
+				v.raw = undefinedText
+			}
+			r.merged = put(r.merged, from, m.key[:len(m.key)-1], v.raw)
+		}
+		return
+	}
+	v := evalKeeping(n, r, in, true)
+	assign := func(key, val []byte) {
+		if len(r.merged)-from >= maxMembers {
+			r.failf("@merge: more than %d members", maxMembers)
+		}
+		if r.err == nil {
+			r.merged = put(r.merged, from, key, val)
+		}
+	}
+	switch v.kind {
+	case event.Object:
+		if v.ev.Exists() {
+			for key, val := range v.ev.Members() {
+				assign(key.Raw(), val.Raw())
+			}
+			return
+		}
+		eachMember(v.raw, assign)
+	case event.Array:
+		i := 0
+		eachElement(v.raw, func(val []byte) {
+			assign(indexKey(r, i), val)
+			i++
+		})
+	case event.String:
+		i := 0
+		eachUnit(v.raw, func(unit []byte) {
+			assign(indexKey(r, i), r.store(unit))
+			i++
+		})
+	}
+}
+
+func indexKey(r *Resolver, i int) []byte {
+	return r.store(fmt.Appendf(nil, `"%d"`, i))
+}
+
+// directiveNames lists the directives, Segment's first.
+func directiveNames() []string {
+	return []string{
+		"@path", "@template", "@literal", "@if", "@case", "@replace", "@arrayPath", "@json", "@flatten", "@merge", "@transform", "@excludeWhenNull",
+		"@first", "@text", "@number", "@boolean", "@time", "@hash", "@normalize", "@join", "@lookup", "@keys", "@rename", "@pick", "@omit", "@compact", "@cut", "@limit",
+	}
+}
+
+// directiveOf returns what the compiler knows of a directive.
+func directiveOf(name string) (directiveSpec, bool) {
+	switch name {
+	case "@path":
+		return directiveSpec{(*checker).textOrDirective, func(arg *tree, stack []string) node {
+			if s, ok := arg.text(); ok {
+				return &pathNode{event.CompilePath(s)}
+			}
+			return &dynamicPathNode{compile(arg, stack)}
+		}}, true
+	case "@template":
+		return directiveSpec{(*checker).textOrDirective, func(arg *tree, stack []string) node {
+			if s, ok := arg.text(); ok {
+				return compileTemplate(s)
+			}
+			return &dynamicTemplateNode{compile(arg, stack)}
+		}}, true
+	case "@literal":
+		return directiveSpec{(*checker).raw, compile}, true
+	case "@if":
+		return directiveSpec{withOptions(may("exists", (*checker).raw), may("then", (*checker).raw), may("else", (*checker).raw)), compileIf}, true
+	case "@case":
+		return directiveSpec{withOptions(may("operator", (*checker).text), may("value", (*checker).textOrDirective)), compileCase}, true
+	case "@replace":
+		return directiveSpec{withOptions(need("pattern", length(1, maxPattern)), may("replacement", length(0, maxPattern)),
+			need("value", (*checker).textOrDirective), may("ignorecase", (*checker).boolean), may("global", (*checker).boolean)), compileReplace}, true
+	case "@arrayPath":
+		return directiveSpec{checkArrayPath, compileArrayPath}, true
+	case "@json":
+		return directiveSpec{withOptions(need("value", (*checker).raw), need("mode", oneOf("encode", "decode"))), compileJSON}, true
+	case "@flatten":
+		return directiveSpec{withOptions(may("separator", (*checker).text), need("value", (*checker).raw)), compileFlatten}, true
+	case "@merge":
+		return directiveSpec{checkMerge, compileMerge}, true
+	case "@transform":
+		return directiveSpec{withOptions(need("apply", (*checker).objectOrDirective), need("mapping", (*checker).objectOrDirective)), compileTransform}, true
+	case "@excludeWhenNull":
+		return directiveSpec{(*checker).raw, compileExclude}, true
+	}
+	return ownDirective(name)
+}
+
+func fault(stack []string, format string, args ...any) node {
+	return &errorNode{fmt.Errorf("mapping: /%s: %w", strings.Join(stack, "/"), fmt.Errorf(format, args...))}
+}
+
+func compileIf(arg *tree, stack []string) node {
+	if arg.form != object || arg.isDirective() {
+		return fault(stack, `requires an object with an "exists" key`)
+	}
+	exists, blank := arg.get("exists"), arg.get("blank")
+	if !exists.truthy() && !blank.truthy() {
+		return fault(stack, `requires an "exists" key or a "blank" key`)
+	}
+	n := &ifNode{then: compile(arg.get("then"), push(stack, "then")), els: undefinedNode{}}
+	if exists != nil {
+		n.cond = compile(exists, push(stack, "exists"))
+	} else {
+		n.cond, n.blank = compile(blank, push(stack, "blank")), true
+	}
+	if e := arg.get("else"); e.truthy() {
+		n.els = compile(e, push(stack, "else"))
+	}
+	return n
+}
+
+func checkArrayPath(c *checker, t *tree, stack []string) bool {
+	if !c.array(t, stack) {
+		return false
+	}
+	var first *tree
+	if len(t.vals) > 0 {
+		first = t.vals[0]
+	}
+	if !c.textOrDirective(first, stack) {
+		return false
+	}
+	return len(t.vals) < 2 || c.any(t.vals[1], stack)
+}
+
+func compileArrayPath(arg *tree, stack []string) node {
+	if arg.form != array {
+		return fault(stack, "expected array, got %s", arg.jsType())
+	}
+	n := &arrayPathNode{root: undefinedNode{}}
+	if len(arg.vals) > 0 {
+		if s, ok := arg.vals[0].text(); ok {
+			n.root = &pathNode{event.CompilePath(s)}
+		} else {
+			n.root = compile(arg.vals[0], push(stack, "0"))
+		}
+	}
+	if len(arg.vals) > 1 {
+		if s := arg.vals[1]; s.form == function || s.form == object && len(s.keys) > 0 {
+			n.shape = compile(s, push(stack, "1"))
+		}
+	}
+	return n
+}
+
+func checkMerge(c *checker, t *tree, stack []string) bool {
+	if !withOptions(may("direction", oneOf("left", "right")), need("objects", (*checker).array))(c, t, stack) {
+		return false
+	}
+	ok := true
+	for i, o := range t.get("objects").vals {
+		ok = c.objectOrDirective(o, append(push(stack, "objects"), fmt.Sprint(i))) && ok
+	}
+	return ok
+}
+
+func compileMerge(arg *tree, stack []string) node {
+	if arg.form != object {
+		return fault(stack, `requires an object with an "objects" key and a "direction" key`)
+	}
+	if !arg.get("direction").truthy() {
+		return fault(stack, `requires a "direction" key`)
+	}
+	objects := arg.get("objects")
+	if objects == nil || objects.form != array {
+		return fault(stack, `requires an "objects" key with an array`)
+	}
+	n := &mergeNode{}
+	for i, o := range objects.vals {
+		n.items = append(n.items, compile(o, append(push(stack, "objects"), fmt.Sprint(i))))
+	}
+	if d, ok := arg.get("direction").text(); ok && d == "left" {
+		for i, j := 0, len(n.items)-1; i < j; i, j = i+1, j-1 {
+			n.items[i], n.items[j] = n.items[j], n.items[i]
+		}
+	}
+	return n
+}
+
+func compileTransform(arg *tree, stack []string) node {
+	apply, then := arg.get("apply"), arg.get("mapping")
+	if arg.form != object || apply == nil || apply.form != object && apply.form != function || !then.truthy() {
+		return fault(stack, `requires an object with an "apply" key and a "mapping" key`)
+	}
+	t, err := rootTree(apply)
+	if err == nil {
+		err = check(t)
+	}
+	if err != nil {
+		return &errorNode{err}
+	}
+	return &transformNode{compile(t, push(stack, "apply")), compile(then, push(stack, "mapping"))}
+}
+
+func compileExclude(arg *tree, stack []string) node {
+	return &applyNode{arg: compile(arg, stack), keep: true, f: func(r *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
+		if v.nullish() {
+			return dst, false
+		}
+		return appendNonNull(dst, v.raw), true
+	}}
+}
+
+// appendNonNull appends a value without the null members of its objects. It
+// does not look into arrays.
+func appendNonNull(dst, raw []byte) []byte {
+	if kindOf(raw) != event.Object {
+		return append(dst, raw...)
+	}
+	dst = append(dst, '{')
+	start := len(dst)
+	eachMember(raw, func(key, val []byte) {
+		if kindOf(val) == event.Null {
+			return
+		}
+		if len(dst) > start {
+			dst = append(dst, ',')
+		}
+		dst = append(append(dst, key...), ':')
+		dst = appendNonNull(dst, val)
+	})
+	return append(dst, '}')
+}
+
+var errNoValue = errors.New(`requires a "value" key`)
