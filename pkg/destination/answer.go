@@ -1,0 +1,211 @@
+package destination
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// body is a request body in memory that goes back to the pool when the
+// transport has closed it.
+type body struct {
+	mu     sync.Mutex
+	buf    []byte
+	off    int
+	closed bool
+	shared bool // a second reader has the same bytes: never reused
+}
+
+func newBody(size int) *body {
+	b := bodies.Get().(*body)
+	b.off, b.closed, b.shared = 0, false, false
+	b.buf = slices.Grow(b.buf[:0], size)
+	return b
+}
+
+// Read implements io.Reader. The lock is against a transport that closes the
+// body of a cancelled request while it still reads it.
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return 0, errors.New("request body read after it was closed")
+	}
+	if b.off == len(b.buf) {
+		return 0, io.EOF
+	}
+	n := copy(p, b.buf[b.off:])
+	b.off += n
+	return n, nil
+}
+
+// Close implements io.Closer.
+func (b *body) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	return nil
+}
+
+// Bytes returns the whole body, for transports that need it at once: to sign,
+// compress, record or show it. It is valid until the request is answered.
+func (b *body) Bytes() []byte { return b.buf }
+
+func (b *body) request(ctx context.Context, method, url, contentType string, header http.Header) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("making the request: %w", err)
+	}
+	if len(b.buf) > 0 {
+		req.Body = b
+		req.ContentLength = int64(len(b.buf))
+		// A transport that has to send the request again (a connection
+		// that the partner had closed) reads the bytes anew.
+		req.GetBody = func() (io.ReadCloser, error) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.shared = true
+			return &body{buf: b.buf}, nil
+		}
+		if contentType != "" {
+			req.Header["Content-Type"] = []string{contentType}
+		}
+	}
+	for k, vs := range header {
+		req.Header[k] = vs
+	}
+	return req, nil
+}
+
+// NewRequest makes a request for a Send that owns its conversation.
+func NewRequest(ctx context.Context, method, url, contentType string, data []byte) (*http.Request, error) {
+	b := &body{buf: data}
+	return b.request(ctx, method, url, contentType, nil)
+}
+
+// RequestBytes returns the body of a request made by this package without
+// consuming it, and whether it is one.
+func RequestBytes(req *http.Request) ([]byte, bool) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return nil, true
+	}
+	b, ok := req.Body.(*body)
+	if !ok {
+		return nil, false
+	}
+	return b.buf, true
+}
+
+// MaxAnswer is how much of a response is read; what a partner sends beyond it
+// is thrown away.
+const MaxAnswer = 8 << 20
+
+// Do sends a request and reads the answer whole, up to MaxAnswer bytes. The
+// request's body may be reused once it returns without an error.
+func Do(t Transport, req *http.Request) (*Answer, error) {
+	resp, err := t.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	a := &Answer{Status: resp.StatusCode, Header: resp.Header}
+	a.Body, err = io.ReadAll(io.LimitReader(resp.Body, MaxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer (status %d): %w", resp.StatusCode, err)
+	}
+	if len(a.Body) > 0 && (a.Body[0] == '{' || a.Body[0] == '[' || a.Body[0] <= ' ') {
+		if v, err := event.ParseValue(a.Body); err == nil {
+			a.JSON = v
+		}
+	}
+	if b, ok := req.Body.(*body); ok {
+		// Only a transport that has closed the body is done with it.
+		b.mu.Lock()
+		done := b.closed && !b.shared
+		b.mu.Unlock()
+		if done && cap(b.buf) <= 16<<20 {
+			bodies.Put(b)
+		}
+	}
+	return a, nil
+}
+
+// OK says that the status is 2xx.
+func (a *Answer) OK() bool { return a.Status >= 200 && a.Status < 300 }
+
+// Words returns what the partner said, cut to a few hundred bytes, for a
+// Result's Detail.
+func (a *Answer) Words() string { return Cut(string(a.Body), 400) }
+
+// Cut cuts a text to at most n bytes, between characters, white space folded.
+func Cut(s string, n int) string {
+	if len(s) > 4*n {
+		s = s[:4*n]
+	}
+	s = strings.ToValidUTF8(strings.Join(strings.Fields(s), " "), "\ufffd")
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+// Verdict is what a status means when the partner's documentation does not say
+// more: 2xx delivered; 408, 425, 429 and 5xx but 501 and 505 retry; 401 and
+// 403 retry as Unauthorized, which stops the lane; everything else rejected.
+// now is for Retry-After dates.
+func (a *Answer) Verdict(now time.Time) Result {
+	r := Result{Status: a.Status, Outcome: Rejected, Reason: Refused, Detail: a.Words()}
+	switch s := a.Status; {
+	case s >= 200 && s < 300:
+		return Result{Status: s, Outcome: Delivered}
+	case s == 401 || s == 403:
+		r.Outcome, r.Reason = Retry, Unauthorized
+	case s == 429:
+		r.Outcome, r.Reason = Retry, RateLimited
+	case s == 413:
+		r.Reason = TooLarge
+	case s == 408 || s == 425 || s >= 500 && s < 600 && s != 501 && s != 505:
+		r.Outcome, r.Reason = Retry, Unavailable
+	}
+	if r.Outcome == Retry {
+		r.RetryAfter = a.RetryAfter(now)
+	}
+	if r.Detail == "" {
+		r.Detail = http.StatusText(a.Status)
+	}
+	return r
+}
+
+// RetryAfter reads the Retry-After header, seconds or a date; 0 when there is
+// none that makes sense. It is at most a day.
+func (a *Answer) RetryAfter(now time.Time) time.Duration {
+	h := strings.TrimSpace(a.Header.Get("Retry-After"))
+	if h == "" {
+		return 0
+	}
+	var d time.Duration
+	if s, err := strconv.ParseFloat(h, 64); err == nil {
+		if s != s || s <= 0 {
+			return 0
+		}
+		d = time.Duration(min(s, 86400) * float64(time.Second))
+	} else if t, err := http.ParseTime(h); err == nil {
+		d = t.Sub(now)
+	}
+	return min(max(d, 0), 24*time.Hour)
+}

@@ -1,0 +1,87 @@
+package destination
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/url"
+)
+
+// Auth is how a partner knows who is calling. The zero Auth is nobody. It is
+// applied at the bottom of the transport chain, below the recorder.
+type Auth struct {
+	headers map[string]string
+	query   map[string]string
+	sign    func(h http.Header, body []byte)
+}
+
+// Basic is HTTP basic authentication.
+func Basic(user, password string) Auth {
+	return HeaderAuth("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
+}
+
+// Bearer is a token in the Authorization header.
+func Bearer(token string) Auth { return HeaderAuth("Authorization", "Bearer "+token) }
+
+// HeaderAuth is a secret in a header.
+func HeaderAuth(name, value string) Auth {
+	return Auth{headers: map[string]string{http.CanonicalHeaderKey(name): value}}
+}
+
+// QueryAuth is a secret in the query.
+func QueryAuth(name, value string) Auth { return Auth{query: map[string]string{name: value}} }
+
+// Sign computes a header from the body as it is sent.
+func Sign(f func(h http.Header, body []byte)) Auth { return Auth{sign: f} }
+
+// And applies both.
+func (a Auth) And(b Auth) Auth {
+	out := Auth{headers: map[string]string{}, query: map[string]string{}, sign: a.sign}
+	for _, x := range []Auth{a, b} {
+		for k, v := range x.headers {
+			out.headers[k] = v
+		}
+		for k, v := range x.query {
+			out.query[k] = v
+		}
+		if x.sign != nil {
+			out.sign = x.sign
+		}
+	}
+	return out
+}
+
+// IsZero says that there is nothing to apply.
+func (a Auth) IsZero() bool { return len(a.headers) == 0 && len(a.query) == 0 && a.sign == nil }
+
+// Apply adds the credentials to a request, whose header and URL it may change;
+// data is the body before compression.
+func (a Auth) Apply(req *http.Request, data []byte) {
+	for k, v := range a.headers {
+		req.Header[k] = []string{v}
+	}
+	if len(a.query) > 0 {
+		u := *req.URL
+		q := u.Query()
+		for k, v := range a.query {
+			q.Set(k, v)
+		}
+		u.RawQuery = q.Encode()
+		req.URL = &u
+	}
+	if a.sign != nil {
+		a.sign(req.Header, data)
+	}
+}
+
+// Secrets are the values that Apply adds, also in the forms in which they
+// travel, for redaction.
+func (a Auth) Secrets() []string {
+	var out []string
+	for _, v := range a.headers {
+		out = append(out, v)
+	}
+	for _, v := range a.query {
+		out = append(out, v, url.QueryEscape(v))
+	}
+	return out
+}

@@ -1,0 +1,320 @@
+// Package destination is the contract between fanfold's engine and its
+// partners.
+//
+// A partner is a value: a [Spec] literal that declares its settings, actions,
+// mappings, limits and answers. The spec is pure: events in, request out;
+// response in, results out. It never opens a socket, sleeps, retries, logs or
+// reads the clock. The destination says whether to retry; the engine says
+// when.
+//
+// The unit of delivery is (position, destination, action, step). One event may
+// fire several actions, and one action may need several items: each is its own
+// [Delivery], with its own insert id, verdict and dead letter.
+//
+// The life of an event here has three steps:
+//
+//  1. [Sender.Route] decides which deliveries there are and encodes each one's
+//     item: filter, mapping, validation, size and window checks, all before
+//     any network.
+//  2. [Sender.Send] makes one request of a batch of items and reads one
+//     [Result] per delivery from the answer.
+//  3. The engine acts on the results: retry, settle, dead-letter.
+//
+// Ladder of a spec, from least to most code: 1 Fields only; 2 a mapping.Value
+// as a Go func; 3 Item: the body in Go; 4 Results: verdicts per item from the
+// response; 5 Send: own the conversation.
+package destination
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/mapping"
+)
+
+// Outcome says what became of a delivery. The list is closed. The zero value,
+// Undecided, is a delivery that has still to be sent.
+type Outcome uint8
+
+const (
+	Undecided Outcome = iota
+	Delivered         // the partner accepted it
+	Skipped           // rightly not sent: opted out, unsupported, outside the partner's window
+	Retry             // not accepted this time; the engine tries again
+	Rejected          // will never be accepted as it is; becomes a dead letter
+)
+
+// Reason says why a delivery was skipped, rejected or has to be retried. The
+// list is closed: free text goes into Result.Detail.
+type Reason string
+
+const (
+	// skipped
+	OptedOut    Reason = "opted_out"   // the event's integrations object says so
+	Unsupported Reason = "unsupported" // no action is subscribed to it
+	TooOld      Reason = "too_old"     // before the partner's historical window
+	TooNew      Reason = "too_new"     // after it
+	Unneeded    Reason = "unneeded"    // the action itself says there is nothing to send
+	// rejected before sending
+	TooLarge        Reason = "too_large"        // over the partner's size for one event
+	MissingIdentity Reason = "missing_identity" // none of the ids that the partner needs
+	Invalid         Reason = "invalid"          // the payload fails the action's field rules
+	// rejected or retried by the partner's answer
+	Refused      Reason = "refused"      // the partner said no to this event
+	Unauthorized Reason = "unauthorized" // credentials refused: the lane stops, events stay pending
+	RateLimited  Reason = "rate_limited"
+	Unavailable  Reason = "unavailable" // 5xx, network, timeout
+	Conflict     Reason = "conflict"    // 409, 423 and the like that pass with time
+	// decided by the engine
+	Exhausted Reason = "exhausted" // the retry budget ran out
+	Panicked  Reason = "panic"     // partner code panicked on it
+	Blocked   Reason = "blocked"   // an earlier step of the same event was rejected
+)
+
+// Result is the verdict on one delivery.
+type Result struct {
+	Outcome    Outcome
+	Reason     Reason
+	Detail     string        // the partner's words, cut and redacted by the engine before they are kept
+	Status     int           // HTTP status it was read from; 0 when there was no answer
+	RetryAfter time.Duration // with Retry: what the partner asked for; 0 when it did not say
+}
+
+// Delivery is one item for one action. The byte slices belong to the
+// [Deliveries] it was routed into.
+type Delivery struct {
+	Action   int    // index into Plan.Actions
+	Step     int    // 0, or the number of this item among those of the same event and action
+	Wait     bool   // send only after the previous step of the same event and action was delivered
+	Item     []byte // the item's final bytes in the request body
+	Method   string // overrides the action's method when not empty
+	Path     string // request path and query below the base URL; overrides the action's when not empty. Deliveries that differ in Action, Method, Path or Key never share a request
+	Key      string // further batch key
+	InsertID string // the partner's dedupe key, the same for the same input, always
+	Result   Result // Outcome != Undecided: settled by Route, never sent
+}
+
+// Env is what Route may know beside the event.
+type Env struct {
+	Now      time.Time // the engine's clock, for historical windows and sent-at fields
+	Fallback string    // insert id for events without messageId: fingerprint of the object and offset
+}
+
+// Batch is what one request carries: deliveries of the same Action, Method, Path and Key.
+type Batch struct {
+	Deliveries []*Delivery
+	Now        time.Time
+}
+
+// Transport is how a destination reaches its partner. Auth, user agent,
+// compression, rate pauses and cassettes sit behind it.
+type Transport interface {
+	RoundTrip(*http.Request) (*http.Response, error)
+}
+
+// Sender is all that the engine sees of a configured destination. It is safe
+// for concurrent use.
+type Sender interface {
+	// Plan tells the engine how to run the lane. Constant for a Sender.
+	Plan() *Plan
+
+	// Route appends the deliveries of one event to out, or one that says
+	// Skipped when there is nothing to send. It is a pure function of the
+	// event, env and the settings; the event is not changed and nothing of it
+	// is kept but through out's own memory.
+	Route(ev *event.Event, env *Env, out *Deliveries)
+
+	// Send makes the request for a batch and returns one result per delivery,
+	// in order, always. A non-nil error means that nothing is known of the
+	// whole batch (network, timeout): the engine retries it.
+	Send(ctx context.Context, t Transport, b *Batch) ([]Result, error)
+}
+
+// Plan is what the lane needs to know before the first event.
+type Plan struct {
+	Actions []ActionPlan
+	Limits  Limits // of the destination as a whole: rates, concurrency
+	Order   bool   // events of one user must arrive in order
+	// Auth is applied below the recorder, so that a credential in a header or
+	// query cannot reach a cassette.
+	Auth Auth
+	// Secrets are the values of secret settings, for redaction.
+	Secrets []string
+	// Local marks a destination that does not use the network (files, stdout).
+	Local bool
+}
+
+// ActionPlan is what the lane needs to know of one action.
+type ActionPlan struct {
+	Slug     string
+	Limits   Limits // with the destination's filled in
+	Overhead int    // bytes of the body around the items
+	PerItem  int    // bytes between two items
+	// AllOrNothing: one bad item makes the partner refuse the whole request
+	// without naming it, so the engine bisects.
+	AllOrNothing bool
+}
+
+// Unit is what a rate counts.
+type Unit uint8
+
+const (
+	Requests Unit = iota
+	Events
+	Bytes
+)
+
+// Rate is a documented rate limit: N of a unit in a rolling window.
+type Rate struct {
+	N    float64
+	Per  time.Duration
+	Of   Unit
+	Docs string // the partner's URL for the number
+}
+
+// Cap is a documented maximum. N == 0: no limit.
+type Cap struct {
+	N    int
+	Docs string
+}
+
+// Window is the span of event times that a partner takes, around now.
+// Zero durations: no limit on that side.
+type Window struct {
+	Past, Future time.Duration
+	Violation    string // what the partner does with an event outside
+	Docs         string
+}
+
+// Dedupe is how a partner recognises a repeat.
+type Dedupe struct {
+	Field  string
+	Window time.Duration // 0: not stated
+	Docs   string
+}
+
+// Limits are declared data; the lane enforces them and the plan reads them.
+type Limits struct {
+	Rates       []Rate
+	Concurrency Cap // requests in flight
+	BatchEvents Cap // deliveries in a request; 0: the engine's default, 1: no batching
+	BatchBytes  Cap // body bytes, uncompressed
+	EventBytes  Cap // bytes of one item
+	Window      Window
+	Dedupe      Dedupe
+	Gzip        Cap // N == 1: the partner accepts Content-Encoding: gzip
+}
+
+// Info is who the partner is.
+type Info struct {
+	Slug    string
+	Name    string
+	Summary string // one line
+	Docs    string // the partner's API documentation
+	// Integrations are the names by which an event's integrations object
+	// addresses this destination, beside "All".
+	Integrations []string
+	Backfill     string       // what a backfill will and will not trigger there
+	Differences  []Difference // from what Segment's own destination sends
+	Minimal      bool         // Segment switches on nothing here; the automatic presets are ours
+}
+
+// Difference is one way in which our requests rightly differ from Segment's.
+type Difference struct{ What, Docs string }
+
+// Input is what an action's Item sees of one event.
+type Input struct {
+	Event    *event.Event
+	Payload  *mapping.Payload // valid during the call
+	InsertID string
+	Now      time.Time
+}
+
+// Action is one thing a destination can be told. S is its settings struct.
+type Action[S any] struct {
+	Slug    string // Segment's key for it, where Segment has it
+	Title   string
+	Doc     string
+	Trigger string // default subscription (FQL); what `presets: all` fires
+	Fields  []mapping.Field
+
+	// Item writes the body item(s) of one event (rung 3). nil: the payload is
+	// the item.
+	Item func(s *S, in *Input, out *Output)
+
+	// Request describes the HTTP request around the items.
+	Request func(s *S) Request
+
+	// Limits overrides the destination's where not zero.
+	Limits       Limits
+	AllOrNothing bool
+
+	// TimeField names the payload field with the event's time for the window
+	// check; "" means the event's own timestamp.
+	TimeField string
+
+	// Results reads one verdict per delivery from the answer (rung 4). Return
+	// nil to fall back on the status code.
+	Results func(s *S, a *Answer, b *Batch) []Result
+
+	// Send owns the conversation (rung 5): several requests that depend on
+	// each other's answers.
+	Send func(ctx context.Context, s *S, t Transport, b *Batch) ([]Result, error)
+}
+
+// Request is the HTTP form of a batch of one action.
+type Request struct {
+	Method      string // default POST
+	Path        string // below the base URL, with query
+	Header      http.Header
+	ContentType string // default application/json
+	// Open, Sep and Close stand around and between the items of the body:
+	// "[" "," "]" for a JSON array. All empty: the item is the body, and the
+	// action sends one event a request.
+	Open, Sep, Close string
+}
+
+// Answer is a partner's response, read whole (up to a bound).
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+	JSON   event.Value // the body when it is JSON, else Missing
+}
+
+// Preset is a subscription that exists without the user's doing.
+type Preset struct {
+	Name      string
+	Action    string // slug
+	Subscribe string // FQL
+	// Mapping replaces the defaults of the fields it names.
+	Mapping map[string]mapping.Value
+}
+
+// Subscription is an action as the user configured it (`actions:`).
+type Subscription struct {
+	Action    string
+	Subscribe string
+	Mapping   mapping.Value // zero: the fields' defaults
+}
+
+// Spec declares a destination with settings S. See Spec.Destination.
+type Spec[S any] struct {
+	Info    Info
+	BaseURL func(s *S) string
+	Auth    func(s *S) Auth
+	Limits  Limits
+	Order   bool
+	Actions []Action[S]
+	Presets []Preset
+	// Check validates settings beyond their tags; all problems at once.
+	Check func(s *S) []error
+	// Verdict maps a status for all actions before the default table; return
+	// a zero Result to fall through.
+	Verdict func(a *Answer) Result
+	// Local opens a destination that is not HTTP at all (file, stdout): it
+	// gets the decoded settings and answers as a Sender.
+	Local func(s *S) (Sender, error)
+}

@@ -1,0 +1,104 @@
+package destination
+
+import (
+	"github.com/fanfold/fanfold/pkg/mapping"
+)
+
+// Deliveries collects what Route made of events, in memory that is reused. It
+// is not safe for concurrent use: one per goroutine.
+type Deliveries struct {
+	List     []Delivery
+	arena    []byte
+	resolver mapping.Resolver
+	out      Output
+	in       Input
+}
+
+// Reset forgets the list and makes its memory available again. The items of
+// earlier deliveries must not be used any more.
+func (d *Deliveries) Reset() {
+	clear(d.List)
+	d.List, d.arena = d.List[:0], d.arena[:0]
+}
+
+// Detach forgets the list but leaves the items' memory to the deliveries that
+// were made: the next ones get new memory.
+func (d *Deliveries) Detach() {
+	d.List, d.arena = nil, nil
+}
+
+// Bytes is how much memory the items take.
+func (d *Deliveries) Bytes() int { return len(d.arena) }
+
+// Output is where an action's Item writes. Every value written on its own,
+// ended by Emit, is one delivery; what stands unfinished when Item returns is
+// emitted by itself. Path, Method, Key and Wait describe the next delivery and
+// stay until they are changed.
+type Output struct {
+	mapping.Writer
+	Path, Method, Key string
+	Wait              bool
+
+	d       *Deliveries
+	action  int
+	id      string
+	step    int
+	max     int
+	settled bool
+}
+
+func (d *Deliveries) begin(action int, id string, maxBytes int) *Output {
+	o := &d.out
+	o.d, o.action, o.id, o.step, o.max, o.settled = d, action, id, 0, maxBytes, false
+	o.Path, o.Method, o.Key, o.Wait = "", "", "", false
+	o.Writer.Reset(d.arena)
+	return o
+}
+
+// InsertID is the insert id of the delivery being written: that of the input
+// for the first, with the step behind it for further ones.
+func (o *Output) InsertID() string {
+	if o.step == 0 {
+		return o.id
+	}
+	return o.id + ":" + itoa(o.step)
+}
+
+// Emit ends the delivery being written.
+func (o *Output) Emit() {
+	buf := o.Writer.Bytes()
+	from := len(buf) - o.Writer.Len()
+	item := buf[from:len(buf):len(buf)]
+	del := Delivery{Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, Item: item, Method: o.Method, Path: o.Path, Key: o.Key, InsertID: o.InsertID()}
+	if o.max > 0 && len(item) > o.max {
+		del.Result = Result{Outcome: Rejected, Reason: TooLarge, Detail: "the item has " + itoa(len(item)) + " bytes; the partner takes " + itoa(o.max)}
+	}
+	o.d.List = append(o.d.List, del)
+	o.d.arena = buf
+	o.step++
+	o.Writer.Reset(buf)
+}
+
+// Reject settles the delivery being written as one that the partner would
+// never take.
+func (o *Output) Reject(reason Reason, detail string) { o.settle(Rejected, reason, detail) }
+
+// Skip settles the delivery being written as one that is rightly not sent.
+func (o *Output) Skip(reason Reason, detail string) { o.settle(Skipped, reason, detail) }
+
+func (o *Output) settle(outcome Outcome, reason Reason, detail string) {
+	o.Writer.Truncate(0)
+	o.settled = true
+	o.d.List = append(o.d.List, Delivery{Action: o.action, Step: o.step, InsertID: o.InsertID(), Result: Result{Outcome: outcome, Reason: reason, Detail: detail}})
+	o.step++
+}
+
+// finish emits what Item left unfinished. An Item that wrote nothing at all
+// had nothing to send.
+func (o *Output) finish() {
+	if o.Writer.Len() > 0 {
+		o.Emit()
+	} else if o.step == 0 && !o.settled {
+		o.Skip(Unneeded, "the action has nothing to send for it")
+	}
+}

@@ -1,0 +1,475 @@
+package destination
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/setting"
+)
+
+// Destination is a Spec with its settings type erased: what the catalogue holds
+// and what commands show.
+type Destination struct {
+	Info     Info
+	Settings setting.Schema
+	Actions  []ActionInfo
+	Presets  []Preset
+	Limits   Limits
+	Order    bool
+	Local    bool
+	// Open makes a Sender of a user's configuration. The error joins all
+	// problems, *setting.Problem among them; nothing is sent.
+	Open func(Config) (Sender, error)
+}
+
+// ActionInfo documents an action.
+type ActionInfo struct {
+	Slug, Title, Doc, Trigger string
+	Fields                    []mapping.Field
+	Limits                    Limits
+	Rung                      int // of the ladder to code: 1 fields … 5 send
+}
+
+// Rung is the highest rung of the ladder to code that the destination uses.
+func (d Destination) Rung() int {
+	r := 1
+	for _, a := range d.Actions {
+		r = max(r, a.Rung)
+	}
+	return r
+}
+
+// Config is how a user configured a destination.
+type Config struct {
+	Settings map[string]any
+	Presets  string         // "automatic" (also ""), or "all"
+	Actions  []Subscription // not nil: instead of the presets
+	BaseURL  string         // not "": instead of the partner's scheme, host and path prefix
+	// BatchEvents and BatchBytes lower the declared caps; 0: as declared.
+	BatchEvents, BatchBytes int
+}
+
+// Destination erases the settings type. It panics when the spec contradicts
+// itself, which is a mistake in the program that every test finds.
+func (s Spec[S]) Destination() Destination {
+	d := Destination{Info: s.Info, Settings: setting.Of[S](), Presets: s.Presets, Limits: s.Limits, Order: s.Order, Local: s.Local != nil}
+	for _, a := range s.Actions {
+		info := ActionInfo{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: merge(a.Limits, s.Limits), Rung: 1}
+		for _, f := range a.Fields {
+			if strings.Contains(f.Default.String(), `{"@go":`) {
+				info.Rung = 2
+			}
+		}
+		switch {
+		case a.Send != nil:
+			info.Rung = 5
+		case a.Results != nil:
+			info.Rung = 4
+		case a.Item != nil:
+			info.Rung = 3
+		}
+		d.Actions = append(d.Actions, info)
+	}
+	for _, p := range s.Presets {
+		if !slices.ContainsFunc(s.Actions, func(a Action[S]) bool { return a.Slug == p.Action }) {
+			panic(fmt.Sprintf("destination %s: preset %q names the unknown action %q", s.Info.Slug, p.Name, p.Action))
+		}
+	}
+	schema := d.Settings
+	d.Open = func(c Config) (Sender, error) {
+		settings, err := setting.Decode[S](schema, c.Settings)
+		if err != nil {
+			return nil, err
+		}
+		if s.Check != nil {
+			if errs := s.Check(settings); len(errs) > 0 {
+				return nil, errors.Join(errs...)
+			}
+		}
+		if s.Local != nil {
+			return s.Local(settings)
+		}
+		return s.open(settings, c, schema)
+	}
+	return d
+}
+
+// merge fills what a leaves open from b.
+func merge(a, b Limits) Limits {
+	pick := func(a *Cap, b Cap) {
+		if a.N == 0 {
+			*a = b
+		}
+	}
+	if a.Rates == nil {
+		a.Rates = b.Rates
+	}
+	pick(&a.Concurrency, b.Concurrency)
+	pick(&a.BatchEvents, b.BatchEvents)
+	pick(&a.BatchBytes, b.BatchBytes)
+	pick(&a.EventBytes, b.EventBytes)
+	pick(&a.Gzip, b.Gzip)
+	if a.Window == (Window{}) {
+		a.Window = b.Window
+	}
+	if a.Dedupe == (Dedupe{}) {
+		a.Dedupe = b.Dedupe
+	}
+	return a
+}
+
+// sender is a Spec opened with settings.
+type sender[S any] struct {
+	spec     *Spec[S]
+	settings *S
+	base     string
+	plan     Plan
+	actions  []openAction[S]
+	subs     []subscription
+	names    []string // of integrations, lower case
+}
+
+type openAction[S any] struct {
+	*Action[S]
+	request Request
+	limits  Limits
+	single  bool
+}
+
+type subscription struct {
+	action  int
+	filter  *filter.Filter
+	program *mapping.Program
+}
+
+func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, error) {
+	o := &sender[S]{spec: s, settings: settings}
+	if c.BaseURL != "" {
+		o.base = strings.TrimRight(c.BaseURL, "/")
+	} else if s.BaseURL != nil {
+		o.base = strings.TrimRight(s.BaseURL(settings), "/")
+	}
+	o.plan = Plan{Limits: s.Limits, Order: s.Order, Secrets: schema.Secrets(settings)}
+	if s.Auth != nil {
+		o.plan.Auth = s.Auth(settings)
+	}
+	bySlug := map[string]int{}
+	for i := range s.Actions {
+		a := &s.Actions[i]
+		oa := openAction[S]{Action: a, limits: merge(a.Limits, s.Limits)}
+		if a.Request != nil {
+			oa.request = a.Request(settings)
+		}
+		if oa.request.Method == "" {
+			oa.request.Method = http.MethodPost
+		}
+		if oa.request.ContentType == "" && oa.request.Method != http.MethodGet {
+			oa.request.ContentType = "application/json"
+		}
+		oa.single = oa.request.Open == "" && oa.request.Sep == "" && a.Send == nil
+		if oa.single {
+			oa.limits.BatchEvents.N = 1
+		}
+		lower := func(c *Cap, to int) {
+			if to > 0 && (c.N == 0 || to < c.N) {
+				c.N = to
+			}
+		}
+		lower(&oa.limits.BatchEvents, c.BatchEvents)
+		lower(&oa.limits.BatchBytes, c.BatchBytes)
+		bySlug[a.Slug] = i
+		o.actions = append(o.actions, oa)
+		o.plan.Actions = append(o.plan.Actions, ActionPlan{
+			Slug: a.Slug, Limits: oa.limits, AllOrNothing: a.AllOrNothing,
+			Overhead: len(oa.request.Open) + len(oa.request.Close), PerItem: len(oa.request.Sep),
+		})
+	}
+	for _, n := range append([]string{s.Info.Name, s.Info.Slug}, s.Info.Integrations...) {
+		o.names = append(o.names, strings.ToLower(n))
+	}
+
+	subs := c.Actions
+	if subs == nil {
+		var err error
+		if subs, err = s.presets(c.Presets); err != nil {
+			return nil, err
+		}
+	}
+	var errs []error
+	for i, sub := range subs {
+		at, ok := bySlug[sub.Action]
+		if !ok {
+			slugs := slices.Sorted(maps.Keys(bySlug))
+			msg := fmt.Sprintf("actions[%d]: %s has no action %q", i, s.Info.Slug, sub.Action)
+			if near := setting.Nearest(sub.Action, slugs); near != "" {
+				msg += "; did you mean " + near + "?"
+			} else {
+				msg += "; its actions are " + strings.Join(slugs, ", ")
+			}
+			errs = append(errs, errors.New(msg))
+			continue
+		}
+		out := subscription{action: at}
+		var err error
+		if sub.Subscribe != "" {
+			if out.filter, err = filter.Compile(sub.Subscribe); err != nil {
+				errs = append(errs, fmt.Errorf("actions[%d] (%s): subscribe: %w", i, sub.Action, err))
+			}
+		}
+		if out.program, err = mapping.CompileFields(o.actions[at].Fields, sub.Mapping); err != nil {
+			errs = append(errs, fmt.Errorf("actions[%d] (%s): %w", i, sub.Action, err))
+		}
+		o.subs = append(o.subs, out)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return o, nil
+}
+
+// presets are the subscriptions that stand in for a user's own.
+func (s *Spec[S]) presets(name string) ([]Subscription, error) {
+	var subs []Subscription
+	switch name {
+	case "", "automatic":
+		for _, p := range s.Presets {
+			sub := Subscription{Action: p.Action, Subscribe: p.Subscribe}
+			if len(p.Mapping) > 0 {
+				i := slices.IndexFunc(s.Actions, func(a Action[S]) bool { return a.Slug == p.Action })
+				var ms []mapping.Member
+				seen := map[string]bool{}
+				for _, f := range s.Actions[i].Fields {
+					v, ok := p.Mapping[f.Key]
+					if !ok {
+						v = f.Default
+					}
+					seen[f.Key] = true
+					if !v.IsZero() {
+						ms = append(ms, mapping.M(f.Key, v))
+					}
+				}
+				for key := range p.Mapping {
+					if !seen[key] {
+						return nil, fmt.Errorf("%s: preset %q maps the unknown field %q", s.Info.Slug, p.Name, key)
+					}
+				}
+				sub.Mapping = mapping.Object(ms...)
+			}
+			subs = append(subs, sub)
+		}
+	case "all":
+		for _, a := range s.Actions {
+			if a.Trigger != "" {
+				subs = append(subs, Subscription{Action: a.Slug, Subscribe: a.Trigger})
+			}
+		}
+	default:
+		return nil, fmt.Errorf("presets has to be automatic or all, not %q", name)
+	}
+	return subs, nil
+}
+
+func (o *sender[S]) Plan() *Plan { return &o.plan }
+
+// Route implements Sender.
+func (o *sender[S]) Route(ev *event.Event, env *Env, out *Deliveries) {
+	from := len(out.List)
+	if o.optedOut(ev) {
+		out.List = append(out.List, Delivery{Result: Result{Outcome: Skipped, Reason: OptedOut, Detail: "the event's integrations object"}})
+		return
+	}
+	root := ev.Root()
+	id := ""
+	sent := 0
+	for i := range o.subs {
+		sub := &o.subs[i]
+		if !sub.filter.Match(root) {
+			continue
+		}
+		if id == "" {
+			if id = ev.MessageID().Text(); id == "" || id == "null" {
+				id = env.Fallback
+			}
+		}
+		own := id
+		if sent > 0 {
+			own += ":" + o.actions[sub.action].Slug
+		}
+		sent++
+		o.fire(sub, ev, root, own, env, out)
+	}
+	if len(out.List) == from {
+		out.List = append(out.List, Delivery{Result: Result{Outcome: Skipped, Reason: Unsupported, Detail: "no action is subscribed to it"}})
+	}
+}
+
+// fire maps one event for one action and appends what comes of it.
+func (o *sender[S]) fire(sub *subscription, ev *event.Event, root event.Value, id string, env *Env, out *Deliveries) {
+	a := &o.actions[sub.action]
+	w := out.begin(sub.action, id, a.limits.EventBytes.N)
+	payload, err := sub.program.Run(&out.resolver, root)
+	if err != nil {
+		var invalid *mapping.InvalidError
+		reason := Invalid
+		if errors.As(err, &invalid) && missingIdentity(invalid, a.Fields) {
+			reason = MissingIdentity
+		}
+		w.Reject(reason, err.Error())
+		return
+	}
+	if win := a.limits.Window; win.Past > 0 || win.Future > 0 {
+		at, ok := ev.Timestamp()
+		if a.TimeField != "" {
+			if v := payload.Get(a.TimeField); v.Exists() {
+				at, ok = event.ParseTime(v)
+			}
+		}
+		if ok && !env.Now.IsZero() {
+			switch age := env.Now.Sub(at); {
+			case win.Past > 0 && age > win.Past:
+				w.Skip(TooOld, fmt.Sprintf("the event is from %s; the partner takes the last %s", at.UTC().Format(time.RFC3339), span(win.Past)))
+				return
+			case win.Future > 0 && -age > win.Future:
+				w.Skip(TooNew, fmt.Sprintf("the event is from %s; the partner takes at most %s ahead", at.UTC().Format(time.RFC3339), span(win.Future)))
+				return
+			}
+		}
+	}
+	if a.Item == nil {
+		w.Raw(payload.JSON())
+	} else {
+		in := &out.in
+		*in = Input{Event: ev, Payload: payload, InsertID: id, Now: env.Now}
+		a.Item(o.settings, in, w)
+	}
+	w.finish()
+}
+
+// span writes a duration in the unit people use for windows.
+func span(d time.Duration) string {
+	if d%(24*time.Hour) == 0 && d > 48*time.Hour {
+		return strconv.Itoa(int(d/(24*time.Hour))) + " days"
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
+}
+
+// missingIdentity says that all an action misses is a field that identifies
+// the user, so that the event is counted under that reason.
+func missingIdentity(err *mapping.InvalidError, fields []mapping.Field) bool {
+	if len(err.Problems) != 1 || !strings.Contains(err.Problems[0], "missing the required field") {
+		return false
+	}
+	for _, f := range fields {
+		if f.Required && strings.Contains(err.Problems[0], "'"+f.Key+"'") {
+			switch k := strings.ToLower(f.Key); k {
+			case "user_id", "userid", "distinct_id", "external_id", "email", "person_id", "client_id", "clientid", "identity", "anonymous_id":
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// optedOut reads the event's integrations object: a name of the destination
+// decides, else "All", else the event goes out.
+func (o *sender[S]) optedOut(ev *event.Event) bool {
+	v := ev.Root().Get("integrations")
+	if v.Kind() != event.Object || v.Len() == 0 {
+		return false
+	}
+	all, own := false, 0 // own: 1 in, -1 out
+	for k, m := range v.Members() {
+		off := m.Kind() == event.Bool && !m.Bool()
+		name := k.Text()
+		if strings.EqualFold(name, "all") {
+			all = off
+			continue
+		}
+		if slices.Contains(o.names, strings.ToLower(name)) {
+			if own = 1; off {
+				own = -1
+			}
+		}
+	}
+	return own < 0 || own == 0 && all
+}
+
+// Send implements Sender.
+func (o *sender[S]) Send(ctx context.Context, t Transport, b *Batch) ([]Result, error) {
+	first := b.Deliveries[0]
+	a := &o.actions[first.Action]
+	if a.Send != nil {
+		return a.Action.Send(ctx, o.settings, t, b)
+	}
+	req, err := o.request(ctx, a, b)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := Do(t, req)
+	if err != nil {
+		return nil, err
+	}
+	if o.spec.Verdict != nil {
+		if r := o.spec.Verdict(answer); r.Outcome != Undecided {
+			return Same(r, len(b.Deliveries)), nil
+		}
+	}
+	if a.Results != nil {
+		if rs := a.Results(o.settings, answer, b); rs != nil {
+			if len(rs) != len(b.Deliveries) {
+				return nil, fmt.Errorf("%s: %d results for %d deliveries: a mistake in the destination", a.Slug, len(rs), len(b.Deliveries))
+			}
+			return rs, nil
+		}
+	}
+	return Same(answer.Verdict(b.Now), len(b.Deliveries)), nil
+}
+
+func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*http.Request, error) {
+	first := b.Deliveries[0]
+	size := len(a.request.Open) + len(a.request.Close)
+	for _, d := range b.Deliveries {
+		size += len(d.Item) + len(a.request.Sep)
+	}
+	body := newBody(size)
+	body.buf = append(body.buf, a.request.Open...)
+	for i, d := range b.Deliveries {
+		if i > 0 {
+			body.buf = append(body.buf, a.request.Sep...)
+		}
+		body.buf = append(body.buf, d.Item...)
+	}
+	body.buf = append(body.buf, a.request.Close...)
+	method, path := a.request.Method, a.request.Path
+	if first.Method != "" {
+		method = first.Method
+	}
+	if first.Path != "" {
+		path = first.Path
+	}
+	return body.request(ctx, method, o.base+path, a.request.ContentType, a.request.Header)
+}
+
+// Same returns n times the same result: the verdict on a whole request.
+func Same(r Result, n int) []Result {
+	rs := make([]Result, n)
+	for i := range rs {
+		rs[i] = r
+	}
+	return rs
+}
+
+// bodies keeps request bodies for reuse: at a megabyte each they would be most
+// of what the garbage collector has to do.
+var bodies = sync.Pool{New: func() any { return new(body) }}
