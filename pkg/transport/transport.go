@@ -1,0 +1,223 @@
+// Package transport is the one way out: the chain of http.RoundTrippers that
+// every request to a partner passes.
+//
+// From the destination to the network: the recorder or any other hook, then
+// credentials, then the user agent, then compression, then the connection. So a
+// credential in a header or query cannot reach a cassette, and a destination
+// never knows which of these there are. Each decorator is one concern; [New]
+// is the one place that composes them.
+//
+// Redirects are not followed: a partner's API answers at the address that its
+// documentation names, and data must not choose where credentials go.
+package transport
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+)
+
+// Options compose a chain.
+type Options struct {
+	// Network is the bottom: a Dial, a stand-in, a replayer. Required.
+	Network http.RoundTripper
+	Auth    destination.Auth
+	// UserAgent for requests that set none.
+	UserAgent string
+	// Gzip compresses request bodies of at least GzipFrom bytes.
+	Gzip     bool
+	GzipFrom int // 0: 1 KiB
+	// Hook wraps the chain above the credentials: a recorder.
+	Hook func(http.RoundTripper) http.RoundTripper
+}
+
+// New composes the chain.
+func New(o Options) http.RoundTripper {
+	rt := o.Network
+	if o.Gzip {
+		from := o.GzipFrom
+		if from == 0 {
+			from = 1 << 10
+		}
+		rt = &compressor{rt, from}
+	}
+	rt = &identity{rt, o.Auth, o.UserAgent}
+	if o.Hook != nil {
+		rt = o.Hook(rt)
+	}
+	return rt
+}
+
+// Dial returns the network: connections are reused, HTTP/2 is used where a TLS
+// server offers it, and proxies come from the environment. It serves one lane,
+// so that no lane waits for another's connections. maxConns is the number of
+// connections kept to a host.
+func Dial(maxConns int, roots *tls.Config) *http.Transport {
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: (&net.Dialer{
+			Timeout:   15 * time.Second,
+			KeepAlive: 30 * time.Second,
+		}).DialContext,
+		TLSClientConfig:       roots,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          0,
+		MaxIdleConnsPerHost:   max(maxConns, 4),
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   15 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		// One megabyte bodies in four-kilobyte writes are mostly system
+		// calls.
+		WriteBufferSize: 64 << 10,
+		ReadBufferSize:  16 << 10,
+		// Answers are small, and reading them is the runtime's business:
+		// asking for gzip would only hide what the partner said from the
+		// recorder.
+		DisableCompression: true,
+	}
+}
+
+// identity adds credentials and the user agent.
+type identity struct {
+	next  http.RoundTripper
+	auth  destination.Auth
+	agent string
+}
+
+func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.agent != "" && req.Header.Get("User-Agent") == "" {
+		req.Header["User-Agent"] = []string{t.agent}
+	}
+	if !t.auth.IsZero() {
+		data, _ := destination.RequestBytes(req)
+		header := req.Header
+		req = req.WithContext(req.Context()) // a shallow copy: the caller's headers stay without secrets
+		req.Header = header.Clone()
+		t.auth.Apply(req, data)
+	}
+	resp, err := t.next.RoundTrip(req)
+	if err != nil {
+		return nil, clean(err)
+	}
+	return resp, nil
+}
+
+// clean takes the URL out of network errors, since it may hold a credential.
+func clean(err error) error {
+	var op *net.OpError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
+	case errors.As(err, &op):
+		return op
+	}
+	return err
+}
+
+// compressor gzips request bodies at the fastest level: what a faster network
+// path gains from a higher one is less than it costs.
+type compressor struct {
+	next http.RoundTripper
+	from int
+}
+
+var gzips = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // the level is valid
+	return z
+}}
+
+func (t *compressor) RoundTrip(req *http.Request) (*http.Response, error) {
+	data, ok := destination.RequestBytes(req)
+	if !ok || len(data) < t.from || req.Header.Get("Content-Encoding") != "" {
+		return t.next.RoundTrip(req)
+	}
+	var buf bytes.Buffer
+	buf.Grow(len(data) / 4)
+	z := gzips.Get().(*gzip.Writer)
+	z.Reset(&buf)
+	_, err := z.Write(data)
+	if err == nil {
+		err = z.Close()
+	}
+	gzips.Put(z)
+	if err != nil {
+		return nil, fmt.Errorf("compressing the request: %w", err)
+	}
+	old := req.Body
+	small := req.WithContext(req.Context())
+	small.Header = req.Header.Clone()
+	small.Header.Set("Content-Encoding", "gzip")
+	small.ContentLength = int64(buf.Len())
+	small.Body = io.NopCloser(bytes.NewReader(buf.Bytes()))
+	small.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil }
+	// The plain body is done with.
+	if old != nil {
+		if err := old.Close(); err != nil {
+			return nil, fmt.Errorf("closing the plain body: %w", err)
+		}
+	}
+	return t.next.RoundTrip(small)
+}
+
+// ErrCaptured is what a Capture answers instead of sending.
+var ErrCaptured = errors.New("captured, not sent")
+
+// Captured is a request that was not sent.
+type Captured struct {
+	Method string
+	URL    string
+	Header http.Header
+	Body   []byte
+}
+
+// Capture records requests and sends nothing: the network of a preview. It is
+// safe for concurrent use.
+type Capture struct {
+	mu       sync.Mutex
+	requests []Captured
+}
+
+// RoundTrip records the request and answers ErrCaptured.
+func (c *Capture) RoundTrip(req *http.Request) (*http.Response, error) {
+	var data []byte
+	if req.Body != nil {
+		var err error
+		if data, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
+		req.Body.Close()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.requests = append(c.requests, Captured{req.Method, req.URL.String(), req.Header.Clone(), data})
+	return nil, ErrCaptured
+}
+
+// Take returns the requests recorded since the last Take.
+func (c *Capture) Take() []Captured {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := c.requests
+	c.requests = nil
+	return out
+}
+
+// Answer builds a response for a request, for networks that are no network.
+func Answer(req *http.Request, status int, contentType string, body []byte) *http.Response {
+	return &http.Response{
+		Status: strconv.Itoa(status) + " " + http.StatusText(status), StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: req,
+	}
+}
