@@ -19,7 +19,13 @@ func appendCanonical(dst, raw []byte) []byte {
 	case event.String:
 		return appendCanonicalString(dst, raw)
 	case event.Number:
-		return appendNumber(dst, raw)
+		if at := len(dst); !plainInteger(raw) {
+			if dst = appendNumber(dst, raw); dst[len(dst)-1] == 'y' {
+				dst = append(dst[:at], "null"...) // an infinity has no JSON
+			}
+			return dst
+		}
+		return append(dst, raw...)
 	case event.Array:
 		dst = append(dst, '[')
 		start := len(dst)
