@@ -99,6 +99,7 @@ type Program struct {
 	batch   bool
 	root    node     // the mapping as a whole
 	members []member // its members, when it is a plain object
+	shared  []prefix
 	plain   bool
 	schema  *schema
 }
@@ -107,7 +108,8 @@ type Program struct {
 type member struct {
 	key    string
 	n      node
-	p      *event.Path // when n is a path
+	p      *event.Path // when n is a path: the way from the shared prefix
+	from   int         // which one; -1: the payload
 	s      *schema     // nil: the action has no such field
 	silent bool        // resolving it cannot fail, so a stripped one is not resolved
 }
@@ -166,6 +168,15 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 				continue
 			}
 			p.members = append(p.members, mb)
+		}
+		paths := make([]*event.Path, len(p.members))
+		for i := range p.members {
+			paths[i] = p.members[i].p
+		}
+		var from []int
+		p.shared, from = sharePrefixes(paths)
+		for i := range p.members {
+			p.members[i].from, p.members[i].p = from[i], paths[i]
 		}
 	}
 	return p, nil
@@ -279,13 +290,20 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 	s.out = append(s.out[:0], '{')
 	s.spans, s.given, s.problems = s.spans[:0], s.given[:0], nil
 	if p.plain {
+		var at places
+		at.find(p.shared, in)
 		for i := range p.members {
 			m := &p.members[i]
 			var v result
 			if m.p != nil {
-				if v.ev = in.Lookup(*m.p); v.ev.Exists() {
-					v.kind, v.raw = v.ev.Kind(), v.ev.Raw()
+				from := in
+				if m.from >= 0 {
+					from = at[m.from]
 				}
+				if v.ev = from.Lookup(*m.p); !v.ev.Exists() {
+					continue
+				}
+				v.kind, v.raw = v.ev.Kind(), v.ev.Raw()
 			} else {
 				v = m.n.eval(r, in)
 			}

@@ -106,6 +106,9 @@ type tree struct {
 type Function func(in event.Value, r *Resolver, w *Writer) (defined bool)
 
 func (t *tree) appendJSON(dst []byte) []byte {
+	if t == nil {
+		return dst
+	}
 	switch t.form {
 	case scalar:
 		return append(dst, t.raw...)

@@ -87,18 +87,28 @@ func writeEval(n node, r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 }
 
 // objectNode is an object with something to resolve in it.
-type objectNode struct{ members []objectMember }
+type objectNode struct {
+	members []objectMember
+	shared  []prefix
+}
 
 type objectMember struct {
 	name string
 	key  []byte // "name":
 	n    node
-	path *event.Path
+	path *event.Path // when n is a path: the way from the shared prefix
+	from int         // which one; -1: the payload
 }
 
 func (n *objectNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
 
 func (n *objectNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	var at places
+	at.find(n.shared, in)
+	return n.writeFrom(r, dst, in, &at)
+}
+
+func (n *objectNode) writeFrom(r *Resolver, dst []byte, in event.Value, shared *places) ([]byte, bool) {
 	dst = append(dst, '{')
 	start := len(dst)
 	for i := range n.members {
@@ -109,7 +119,11 @@ func (n *objectNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, boo
 		}
 		dst = append(dst, m.key...)
 		if m.path != nil {
-			if v := in.Lookup(*m.path); v.Exists() {
+			v := in
+			if m.from >= 0 {
+				v = shared[m.from]
+			}
+			if v = v.Lookup(*m.path); v.Exists() {
 				dst = append(dst, v.Raw()...)
 				continue
 			}
@@ -172,22 +186,36 @@ func appendUndefined(r *Resolver, dst []byte) []byte {
 type ifNode struct {
 	cond      node
 	blank     bool // the condition is "not blank" instead of "exists"
+	same      bool // then is the condition itself, the usual form
 	then, els node
 }
 
-func (n *ifNode) branch(r *Resolver, in event.Value) node {
+// choose resolves the condition. It returns the value when that is the result
+// already, else the branch to take.
+func (n *ifNode) choose(r *Resolver, in event.Value) (result, node) {
 	v := n.cond.eval(r, in)
 	if r.err != nil {
-		return undefinedNode{}
+		return v, undefinedNode{}
 	}
 	yes := !v.nullish()
 	if yes && n.blank {
 		yes = !isBlank(v.kind, v.raw)
 	}
-	if yes {
+	switch {
+	case yes && n.same:
+		return v, nil
+	case yes:
+		return v, n.then
+	}
+	return v, n.els
+}
+
+func (n *ifNode) branch(r *Resolver, in event.Value) node {
+	_, b := n.choose(r, in)
+	if b == nil {
 		return n.then
 	}
-	return n.els
+	return b
 }
 
 // isBlank is JavaScript's value == "".
@@ -203,9 +231,20 @@ func isBlank(k event.Kind, raw []byte) bool {
 	return false
 }
 
-func (n *ifNode) eval(r *Resolver, in event.Value) result { return n.branch(r, in).eval(r, in) }
+func (n *ifNode) eval(r *Resolver, in event.Value) result {
+	v, b := n.choose(r, in)
+	if b == nil {
+		return v
+	}
+	return b.eval(r, in)
+}
+
 func (n *ifNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
-	return n.branch(r, in).write(r, dst, in)
+	v, b := n.choose(r, in)
+	if b == nil {
+		return append(dst, v.raw...), true
+	}
+	return b.write(r, dst, in)
 }
 
 // firstNode is the first of its values that is not empty.
@@ -576,10 +615,12 @@ func compileIf(arg *tree, stack []string) node {
 		return fault(stack, `requires an "exists" key or a "blank" key`)
 	}
 	n := &ifNode{then: compile(arg.get("then"), push(stack, "then")), els: undefinedNode{}}
-	if exists != nil {
-		n.cond = compile(exists, push(stack, "exists"))
-	} else {
-		n.cond, n.blank = compile(blank, push(stack, "blank")), true
+	if exists == nil {
+		exists, n.blank = blank, true
+	}
+	n.cond = compile(exists, push(stack, "exists"))
+	if _, ok := n.cond.(*pathNode); ok {
+		n.same = bytes.Equal(exists.appendJSON(nil), arg.get("then").appendJSON(nil))
 	}
 	if e := arg.get("else"); e.truthy() {
 		n.els = compile(e, push(stack, "else"))
