@@ -208,8 +208,8 @@ func (s *schema) object(r *Resolver, dst, raw []byte, path string, clean bool) [
 		})
 		return found
 	}
-	for _, f := range s.props {
-		if f.required && !has(f) {
+	for _, f := range s.needed {
+		if !has(f) {
 			s.problem(r, path, "is missing the required field '"+f.Key+"'")
 		}
 	}

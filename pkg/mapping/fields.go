@@ -123,6 +123,8 @@ type schema struct {
 	checked  bool   // there is more to check than the type
 	props    []*schema
 	byKey    map[string]*schema
+	path     string // of a root field, for problems
+	needed   []*schema
 	required bool
 	enum     [][]byte // choices as JSON
 	rules    []rule   // conditions of the root's fields
@@ -198,6 +200,7 @@ func (s *schema) init(root bool) error {
 	if s.title == "" {
 		s.title = s.Key
 	}
+	s.path = "/" + s.Key
 	s.prefix = append(event.AppendQuoted(nil, s.Key), ':')
 	s.str = s.Type <= TypePassword
 	s.required = s.Required
@@ -233,6 +236,11 @@ func (s *schema) init(root bool) error {
 		// its unconditional requirements.
 		for _, c := range s.props {
 			c.required = false
+		}
+	}
+	for _, c := range s.props {
+		if c.required {
+			s.needed = append(s.needed, c)
 		}
 	}
 	if root {
@@ -365,11 +373,11 @@ func (p *Program) field(r *Resolver, f *schema, v result) {
 	case f.Multiple && v.kind != event.Array:
 		// Segment wraps before it validates, and only at the root.
 		s.out = append(s.out, '[')
-		s.out = f.item(r, s.out, v.raw, "/"+f.Key+"/0", false)
+		s.out = f.item(r, s.out, v.raw, f.path+"/0", false)
 		s.out = append(s.out, ']')
 		sp.ev = event.Value{}
 	default:
-		s.out = f.coerce(r, s.out, v.raw, "/"+f.Key, true)
+		s.out = f.coerce(r, s.out, v.raw, f.path, true)
 		if sp.ev.Exists() && !bytes.Equal(s.out[sp.start:], v.raw) {
 			sp.ev = event.Value{}
 		}
@@ -380,8 +388,8 @@ func (p *Program) field(r *Resolver, f *schema, v result) {
 
 // lacks reports whether a required field is not in the payload.
 func (p *Program) lacks(s *payloadScratch) bool {
-	for _, f := range p.schema.props {
-		if f.required && find(s.spans, f.Key) == nil {
+	for _, f := range p.schema.needed {
+		if find(s.spans, f.Key) == nil {
 			return true
 		}
 	}
@@ -414,8 +422,8 @@ func (p *Program) missing(r *Resolver) []string {
 			}
 		}
 	}
-	for _, f := range p.schema.props {
-		if f.required && find(s.spans, f.Key) == nil {
+	for _, f := range p.schema.needed {
+		if find(s.spans, f.Key) == nil {
 			report("The root value", f.Key)
 		}
 	}

@@ -1,7 +1,6 @@
 package mapping
 
 import (
-	"bytes"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -229,7 +228,7 @@ func isPlainISO(raw []byte) bool {
 	if len(frac) == 0 {
 		return true
 	}
-	return frac[0] == '.' && len(frac) > 1 && len(bytes.Trim(frac[1:], "0123456789")) == 0
+	return frac[0] == '.' && allDigits(frac[1:])
 }
 
 // jsNumber returns the number that s is in JavaScript's own spelling.
