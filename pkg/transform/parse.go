@@ -1,0 +1,444 @@
+package transform
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/mapping"
+)
+
+// kinds are the steps there are, in the order of the documentation.
+var kinds = []string{"drop", "keep", "set", "remove", "rename", "mask", "sample", "shift", "dedupe"}
+
+// maxSteps bounds a pipeline.
+const maxSteps = 1000
+
+// Parse reads the steps of a `transform:` list. The error names everything
+// that is wrong, each with its line.
+func Parse(node *yaml.Node) ([]Step, error) {
+	node = resolved(node)
+	if node == nil || node.Kind == 0 || node.Tag == "!!null" {
+		return nil, nil
+	}
+	if node.Kind == yaml.DocumentNode && len(node.Content) == 1 {
+		return Parse(node.Content[0])
+	}
+	if node.Kind != yaml.SequenceNode {
+		return nil, at(node, "transform: should be a list of steps, each beginning with a dash")
+	}
+	if len(node.Content) > maxSteps {
+		return nil, at(node, "transform: has %d steps; at most %d are taken", len(node.Content), maxSteps)
+	}
+	var steps []Step
+	var errs []error
+	for _, n := range node.Content {
+		s, err := parseStep(resolved(n))
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		steps = append(steps, s)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return steps, nil
+}
+
+func resolved(n *yaml.Node) *yaml.Node {
+	for n != nil && n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+func at(n *yaml.Node, format string, args ...any) error {
+	return fmt.Errorf("line %d: %w", n.Line, fmt.Errorf(format, args...))
+}
+
+func parseStep(n *yaml.Node) (Step, error) {
+	if n.Kind != yaml.MappingNode {
+		return Step{}, at(n, "transform: a step should be one of %s with a colon after it", strings.Join(kinds, ", "))
+	}
+	s := Step{Line: n.Line}
+	var arg, when *yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, val := n.Content[i], resolved(n.Content[i+1])
+		switch {
+		case key.Value == "when":
+			when = val
+		case !slices.Contains(kinds, key.Value):
+			return Step{}, at(key, "transform: there is no step %q; there are %s", key.Value, strings.Join(kinds, ", "))
+		case s.Kind != "":
+			return Step{}, at(key, "transform: a step does one thing, but this one has %s and %s; begin another with a dash", s.Kind, key.Value)
+		default:
+			s.Kind, s.Line, arg = key.Value, key.Line, val
+		}
+	}
+	if s.Kind == "" {
+		return Step{}, at(n, "transform: a step should be one of %s", strings.Join(kinds, ", "))
+	}
+	if when != nil {
+		if when.Kind != yaml.ScalarNode || when.Value == "" {
+			return Step{}, at(when, "transform: %s: when should be a filter", s.Kind)
+		}
+		s.when = when.Value
+	}
+	written, err := s.parse(arg)
+	if err != nil {
+		return Step{}, fmt.Errorf("line %d: transform: %s: %w", s.Line, s.Kind, err)
+	}
+	s.written = writtenJSON([]any{s.Kind, s.when, written})
+	return s, nil
+}
+
+// parse reads a step's argument and returns what of it enters the identity.
+func (s *Step) parse(n *yaml.Node) (written any, err error) {
+	switch s.Kind {
+	case "drop", "keep":
+		if n.Kind != yaml.ScalarNode || strings.TrimSpace(n.Value) == "" {
+			return nil, errors.New(`should be a filter, such as 'type = "page"'`)
+		}
+		s.fql = n.Value
+		return s.fql, nil
+	case "remove":
+		s.paths, err = paths(n)
+		return s.paths, err
+	case "rename":
+		return s.parseRename(n)
+	case "set":
+		return s.parseSet(n)
+	case "mask":
+		return s.parseMask(n)
+	case "sample":
+		return s.parseSample(n)
+	case "shift":
+		return s.parseShift(n)
+	}
+	return s.parseDedupe(n)
+}
+
+func isText(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag != "!!null" }
+
+func path(s string) ([]string, error) {
+	steps := event.CompilePath(s).Steps()
+	if len(steps) == 0 {
+		return nil, fmt.Errorf("%q is no path to a member of the event", s)
+	}
+	return steps, nil
+}
+
+func paths(n *yaml.Node) ([][]string, error) {
+	nodes := []*yaml.Node{n}
+	if n.Kind == yaml.SequenceNode {
+		nodes = n.Content
+	}
+	var out [][]string
+	for _, c := range nodes {
+		c = resolved(c)
+		if !isText(c) {
+			return nil, errors.New("should be a list of paths, such as [properties.password]")
+		}
+		p, err := path(c.Value)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	if len(out) == 0 {
+		return nil, errors.New("names no path")
+	}
+	return out, nil
+}
+
+func pairs(n *yaml.Node, what string) (keys, vals []*yaml.Node, err error) {
+	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
+		return nil, nil, fmt.Errorf("should be %s", what)
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		keys, vals = append(keys, n.Content[i]), append(vals, resolved(n.Content[i+1]))
+	}
+	return keys, vals, nil
+}
+
+func (s *Step) parseRename(n *yaml.Node) (any, error) {
+	keys, vals, err := pairs(n, "pairs of an old and a new path, such as {properties.a: properties.b}")
+	if err != nil {
+		return nil, err
+	}
+	for i, k := range keys {
+		if !isText(vals[i]) {
+			return nil, fmt.Errorf("the new path of %q should be text", k.Value)
+		}
+		from, err := path(k.Value)
+		if err != nil {
+			return nil, err
+		}
+		to, err := path(vals[i].Value)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(from, "*") || slices.Contains(to, "*") {
+			return nil, fmt.Errorf("%q: * has no meaning in a rename", k.Value)
+		}
+		s.moves = append(s.moves, [2][]string{from, to})
+	}
+	return s.moves, nil
+}
+
+func (s *Step) parseSet(n *yaml.Node) (any, error) {
+	keys, vals, err := pairs(n, "pairs of a path and a value, such as {context.traits.source: backfill}")
+	if err != nil {
+		return nil, err
+	}
+	var written []any
+	for i, k := range keys {
+		p, err := path(k.Value)
+		if err != nil {
+			return nil, err
+		}
+		var v any
+		if v, err = plain(vals[i], 0); err != nil {
+			return nil, fmt.Errorf("%s: %w", k.Value, err)
+		}
+		b, err := json.Marshal(v)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", k.Value, err)
+		}
+		m := mapping.Literal(json.RawMessage(b))
+		if _, err := mapping.Compile(mapping.Object(mapping.M(k.Value, m))); err != nil {
+			return nil, err
+		}
+		s.sets = append(s.sets, assignment{p, m})
+		written = append(written, p, json.RawMessage(b))
+	}
+	return written, nil
+}
+
+// member is one key of an object that keeps its order.
+type member struct {
+	key string
+	val any
+}
+
+type ordered []member
+
+// MarshalJSON writes the members in their order.
+func (o ordered) MarshalJSON() ([]byte, error) {
+	out := []byte{'{'}
+	for i, m := range o {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(event.AppendQuoted(out, m.key), ':')
+		b, err := json.Marshal(m.val)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, b...)
+	}
+	return append(out, '}'), nil
+}
+
+// plain turns a YAML value into what encoding/json writes the same way,
+// numbers digit for digit.
+func plain(n *yaml.Node, depth int) (any, error) {
+	n = resolved(n)
+	if depth > 100 {
+		return nil, errors.New("the value is nested more than 100 levels deep")
+	}
+	switch n.Kind {
+	case yaml.SequenceNode:
+		out := []any{}
+		for _, c := range n.Content {
+			v, err := plain(c, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, v)
+		}
+		return out, nil
+	case yaml.MappingNode:
+		out := ordered{}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			v, err := plain(n.Content[i+1], depth+1)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, member{n.Content[i].Value, v})
+		}
+		return out, nil
+	}
+	switch n.Tag {
+	case "!!int", "!!float":
+		if event.Valid([]byte(n.Value)) == nil {
+			return json.Number(n.Value), nil
+		}
+	case "!!bool", "!!null":
+	default:
+		return n.Value, nil // text, and dates as they are written
+	}
+	var v any
+	if err := n.Decode(&v); err != nil {
+		return nil, err
+	}
+	if f, ok := v.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
+		return nil, fmt.Errorf("%s is no JSON number", n.Value)
+	}
+	return v, nil
+}
+
+// options reads an argument object whose keys are all known.
+func options(n *yaml.Node, known ...string) (map[string]*yaml.Node, error) {
+	out := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k := n.Content[i].Value
+		if !slices.Contains(known, k) {
+			return nil, fmt.Errorf("does not know %q; it has %s", k, strings.Join(known, ", "))
+		}
+		out[k] = resolved(n.Content[i+1])
+	}
+	return out, nil
+}
+
+func (s *Step) parseMask(n *yaml.Node) (any, error) {
+	if n.Kind != yaml.MappingNode {
+		return nil, errors.New(`should be an object, such as {paths: [traits.email], key: "${MASK_KEY}"}`)
+	}
+	o, err := options(n, "paths", "as", "key", "text")
+	if err != nil {
+		return nil, err
+	}
+	if o["paths"] == nil {
+		return nil, errors.New("needs paths: what is to be masked")
+	}
+	if s.paths, err = paths(o["paths"]); err != nil {
+		return nil, err
+	}
+	value := func(key string) string {
+		if o[key] == nil {
+			return ""
+		}
+		return o[key].Value
+	}
+	s.mask = masking{value("as"), value("key"), value("text")}
+	if s.mask.as == "" {
+		s.mask.as = "hash"
+		if o["text"] != nil {
+			s.mask.as = "text"
+		}
+	}
+	switch s.mask.as {
+	case "hash", "token":
+		if s.mask.key == "" {
+			return nil, errors.New(`needs a key; without one a hash of an address can be found by trying. Keep it in the environment: key: "${MASK_KEY}"`)
+		}
+	case "text":
+		if o["text"] == nil {
+			return nil, errors.New("as text needs text: what to write instead")
+		}
+	default:
+		return nil, fmt.Errorf("as should be hash, token or text but it is %q", s.mask.as)
+	}
+	return []any{s.paths, s.mask.as, s.mask.text}, nil // not the key: it is a secret
+}
+
+func (s *Step) parseSample(n *yaml.Node) (any, error) {
+	rate := n
+	if n.Kind == yaml.MappingNode {
+		o, err := options(n, "rate", "by", "seed")
+		if err != nil {
+			return nil, err
+		}
+		if rate = o["rate"]; rate == nil {
+			return nil, errors.New("needs a rate, such as 10%")
+		}
+		if o["by"] != nil {
+			if s.by = o["by"].Value; len(event.CompilePath(s.by).Steps()) == 0 {
+				return nil, fmt.Errorf("by: %q is no path", s.by)
+			}
+		}
+		if o["seed"] != nil {
+			s.sample.seed = o["seed"].Value
+		}
+	}
+	text, percent := strings.CutSuffix(strings.TrimSpace(rate.Value), "%")
+	f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if percent {
+		f /= 100
+	}
+	if rate.Kind != yaml.ScalarNode || err != nil || !(f >= 0 && f <= 1) {
+		return nil, fmt.Errorf("the rate should be a share between 0 and 1, or between 0%% and 100%%, but it is %q", rate.Value)
+	}
+	s.sample.rate = f
+	return []any{f, s.by, s.sample.seed}, nil
+}
+
+func (s *Step) parseShift(n *yaml.Node) (any, error) {
+	by := n
+	s.paths = [][]string{{"timestamp"}, {"originalTimestamp"}, {"sentAt"}, {"receivedAt"}}
+	if n.Kind == yaml.MappingNode {
+		o, err := options(n, "by", "fields")
+		if err != nil {
+			return nil, err
+		}
+		if by = o["by"]; by == nil {
+			return nil, errors.New("needs by: how far to move, such as 24h or -7d")
+		}
+		if o["fields"] != nil {
+			if s.paths, err = paths(o["fields"]); err != nil {
+				return nil, fmt.Errorf("fields: %w", err)
+			}
+		}
+	}
+	d, err := duration(by.Value)
+	if by.Kind != yaml.ScalarNode || err != nil {
+		return nil, fmt.Errorf("%q is no length of time such as 90m, 24h, -7d or 2w", by.Value)
+	}
+	s.shift.by = d
+	return []any{d.String(), s.paths}, nil
+}
+
+// duration is time.ParseDuration with days and weeks.
+func duration(s string) (time.Duration, error) {
+	s = strings.TrimSpace(s)
+	for suffix, unit := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
+		if n, ok := strings.CutSuffix(s, suffix); ok {
+			f, err := strconv.ParseFloat(n, 64)
+			if err != nil || math.Abs(f)*float64(unit) > math.MaxInt64/2 || math.IsNaN(f) {
+				return 0, fmt.Errorf("%q is no duration", s)
+			}
+			return time.Duration(f * float64(unit)), nil
+		}
+	}
+	return time.ParseDuration(s)
+}
+
+func (s *Step) parseDedupe(n *yaml.Node) (any, error) {
+	s.by = "messageId"
+	switch {
+	case n.Kind == yaml.ScalarNode && n.Tag == "!!bool" && n.Value == "true":
+	case n.Kind == yaml.MappingNode:
+		o, err := options(n, "by")
+		if err != nil {
+			return nil, err
+		}
+		if o["by"] != nil {
+			if s.by = o["by"].Value; len(event.CompilePath(s.by).Steps()) == 0 {
+				return nil, fmt.Errorf("by: %q is no path", s.by)
+			}
+		}
+	default:
+		return nil, errors.New("should be true, or {by: path}")
+	}
+	return s.by, nil
+}
