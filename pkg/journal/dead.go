@@ -1,0 +1,173 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/source"
+)
+
+// DeadLetter is a delivery, or a record, that was given up, with all that is
+// needed to understand it and to send it again.
+type DeadLetter struct {
+	Raw         []byte // the event as read
+	Destination string // "" for a record that is no event
+	Type        string // of the destination: its slug
+	Action      string
+	Step        int
+	K           uint16
+	Reason      string
+	Detail      string // the partner's words, redacted and cut
+	Status      int    // HTTP status; 0: none
+	Attempts    int
+	First, Last time.Time // attempts
+	Position    source.Position
+	Object      string
+	Offset      int64
+	Line        int64
+	Ordinal     uint64
+	InsertID    string
+}
+
+// AppendJSON writes the letter as one line of JSON.
+func (d *DeadLetter) AppendJSON(b []byte, run string) []byte {
+	text := func(key, value string) {
+		if value != "" {
+			b = append(b, `,"`...)
+			b = append(b, key...)
+			b = append(b, `":`...)
+			b = event.AppendQuoted(b, value)
+		}
+	}
+	num := func(key string, n int64) {
+		b = append(b, `,"`...)
+		b = append(b, key...)
+		b = append(b, `":`...)
+		b = strconv.AppendInt(b, n, 10)
+	}
+	b = append(b, `{"dead_letter":1`...)
+	text("run", run)
+	text("destination", d.Destination)
+	text("type", d.Type)
+	text("action", d.Action)
+	if d.Destination != "" {
+		num("step", int64(d.Step))
+		num("k", int64(d.K))
+	}
+	text("reason", d.Reason)
+	text("detail", d.Detail)
+	if d.Status != 0 {
+		num("status", int64(d.Status))
+	}
+	if d.Destination != "" {
+		num("attempts", int64(d.Attempts))
+	}
+	if !d.First.IsZero() {
+		text("first", d.First.UTC().Format(time.RFC3339Nano))
+		text("last", d.Last.UTC().Format(time.RFC3339Nano))
+	}
+	text("position", d.Position.String())
+	text("object", d.Object)
+	num("offset", d.Offset)
+	if d.Line > 0 {
+		num("line", d.Line)
+	}
+	num("ordinal", int64(d.Ordinal))
+	text("insert_id", d.InsertID)
+	if bytes.IndexByte(d.Raw, '\n') < 0 && event.Valid(d.Raw) == nil {
+		b = append(b, `,"event":`...)
+		b = append(b, bytes.TrimSpace(d.Raw)...)
+	} else {
+		b = append(b, `,"event_base64":"`...)
+		b = base64.StdEncoding.AppendEncode(b, d.Raw)
+		b = append(b, '"')
+	}
+	return append(b, "}\n"...)
+}
+
+// deadFile is a lane's dead letters on disk: one zstd frame per commit. size
+// and count are what the journal vouches for; a longer file has a torn tail,
+// which is cut off.
+type deadFile struct {
+	path  string
+	f     *os.File
+	enc   *zstd.Encoder
+	size  int64
+	count uint64
+	lines [][]byte
+	dirty bool
+}
+
+func (d *deadFile) add(line []byte) { d.lines = append(d.lines, line) }
+
+func (d *deadFile) take() ([][]byte, bool) {
+	l := d.lines
+	d.lines = nil
+	return l, len(l) > 0
+}
+
+// restore checks the file against what the journal says of it.
+func (d *deadFile) restore(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if d.size > 0 {
+			return fmt.Errorf("%s is missing", path)
+		}
+		return nil
+	case err != nil:
+		return err
+	case info.Size() < d.size:
+		return fmt.Errorf("%s has %d bytes, %d were written", path, info.Size(), d.size)
+	case info.Size() > d.size:
+		if err := os.Truncate(path, d.size); err != nil {
+			return err
+		}
+	}
+	d.path = path
+	return nil
+}
+
+// write appends one frame and returns its length.
+func (d *deadFile) write(lines [][]byte) (int64, error) {
+	if d.f == nil {
+		f, err := os.OpenFile(d.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil {
+			return 0, fmt.Errorf("writing dead letters: %w", err)
+		}
+		if d.enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest)); err != nil {
+			return 0, err
+		}
+		d.f = f
+	}
+	out := d.enc.EncodeAll(bytes.Join(lines, nil), nil)
+	if _, err := d.f.Write(out); err != nil {
+		return 0, fmt.Errorf("writing dead letters: %w", err)
+	}
+	d.dirty = true
+	return int64(len(out)), nil
+}
+
+func (d *deadFile) sync() error {
+	if d.f == nil || !d.dirty {
+		return nil
+	}
+	d.dirty = false
+	return d.f.Sync()
+}
+
+func (d *deadFile) close() error {
+	if d.f == nil {
+		return nil
+	}
+	return d.f.Close()
+}
