@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -25,7 +26,7 @@ func (s *schema) drops(raw []byte, clean bool) bool {
 	case !clean:
 		return false
 	case k == event.Null:
-		return !s.AllowNull || s.Multiple
+		return !s.nullable
 	case k == event.String && len(raw) == 2:
 		return s.Multiple || !s.str && s.Type != TypeDatetime
 	}
@@ -35,7 +36,7 @@ func (s *schema) drops(raw []byte, clean bool) bool {
 // coerce appends a field's value, coerced, and notes what is wrong with it.
 func (s *schema) coerce(r *Resolver, dst, raw []byte, path string, clean bool) []byte {
 	if !s.Multiple {
-		return s.single(r, dst, raw, path, clean, s.AllowNull)
+		return s.single(r, dst, raw, path, clean, s.nullable)
 	}
 	switch kindOf(raw) {
 	case event.Array:
@@ -289,6 +290,16 @@ func onlyElement(arr []byte) (only []byte, ok bool) {
 // rulesOf checks choices, bounds and formats of a coerced value.
 func (s *schema) rulesOf(r *Resolver, v []byte, path string, null bool) {
 	k := kindOf(v)
+	if s.enum != nil && !(null && k == event.Null) && !slices.ContainsFunc(s.enum, func(c []byte) bool { return bytes.Equal(c, v) || sameJSON(c, v) }) {
+		list := make([]string, len(s.enum))
+		for i, c := range s.enum {
+			list[i] = string(c)
+		}
+		if s.AllowNull {
+			list = append(list, "null")
+		}
+		s.problem(r, path, "must be one of: "+humanList(list))
+	}
 	switch {
 	case s.Multiple: // as in Segment, only choices reach the elements of an array
 	case s.Type == TypeDatetime && k == event.String:
@@ -318,18 +329,6 @@ func (s *schema) rulesOf(r *Resolver, v []byte, path string, null bool) {
 		if s.Format != "" && !formatOK(s.Format, v) {
 			s.problem(r, path, "must be a valid "+formatLabel(s.Format)+" string but it was not")
 		}
-	}
-	if s.enum != nil && !(null && k == event.Null) {
-		for _, c := range s.enum {
-			if bytes.Equal(c, v) || sameJSON(c, v) {
-				return
-			}
-		}
-		list := make([]string, len(s.enum))
-		for i, c := range s.enum {
-			list[i] = string(c)
-		}
-		s.problem(r, path, "must be one of: "+humanList(list))
 	}
 }
 

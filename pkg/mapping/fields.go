@@ -126,6 +126,7 @@ type schema struct {
 	path     string // of a root field, for problems
 	needed   []*schema
 	required bool
+	nullable bool
 	enum     [][]byte // choices as JSON
 	rules    []rule   // conditions of the root's fields
 }
@@ -166,7 +167,7 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 				mb.p = &pn.path
 			}
 			mb.silent = silent(t.vals[i])
-			if mb.s == nil && mb.silent {
+			if mb.s == nil && mb.silent && len(p.schema.rules) == 0 {
 				continue
 			}
 			p.members = append(p.members, mb)
@@ -204,6 +205,8 @@ func (s *schema) init(root bool) error {
 	s.prefix = append(event.AppendQuoted(nil, s.Key), ':')
 	s.str = s.Type <= TypePassword
 	s.required = s.Required
+	// As in Segment, an object with properties is an object or nothing.
+	s.nullable = s.AllowNull && !s.Multiple && (s.Type != TypeObject || s.Properties == nil)
 	for _, c := range s.Choices {
 		if s.str || s.Type == TypeDatetime {
 			s.enum = append(s.enum, event.AppendQuoted(nil, c))
@@ -315,8 +318,13 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 			} else {
 				v = m.n.eval(r, in)
 			}
-			if m.s != nil && v.kind != event.Missing {
+			if v.kind == event.Missing {
+				continue
+			}
+			if m.s != nil {
 				p.field(r, m.s, v)
+			} else {
+				p.note(r, m.key, v)
 			}
 		}
 	} else {
@@ -325,8 +333,11 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 			s.problems = append(s.problems, "The root value must be an object but it was "+gotType(v.kind)+".")
 		} else if v.kind == event.Object {
 			eachUnique(v.raw, func(key, val []byte) {
+				v := result{raw: val, kind: kindOf(val)}
 				if f := p.schema.byKey[decodeText(key)]; f != nil {
-					p.field(r, f, result{raw: val, kind: kindOf(val)})
+					p.field(r, f, v)
+				} else {
+					p.note(r, decodeText(key), v)
 				}
 			})
 		}
@@ -350,7 +361,7 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 // field takes one root member into the payload.
 func (p *Program) field(r *Resolver, f *schema, v result) {
 	s := &r.now
-	if v.kind == event.Null && (!f.AllowNull || f.Multiple) {
+	if v.kind == event.Null && !f.nullable {
 		return
 	}
 	if v.kind == event.String && len(v.raw) == 2 && (!p.batch || f.Multiple || !f.str && f.Type != TypeDatetime) {
@@ -361,11 +372,7 @@ func (p *Program) field(r *Resolver, f *schema, v result) {
 	}
 	s.out = append(s.out, f.prefix...)
 	sp := span{key: f.Key, start: len(s.out), ev: v.ev}
-	if len(p.schema.rules) > 0 {
-		s.given = append(s.given, span{key: f.Key, start: len(r.arena)})
-		r.arena = append(r.arena, v.raw...)
-		s.given[len(s.given)-1].end = len(r.arena)
-	}
+	p.note(r, f.Key, v)
 	switch {
 	case !f.Multiple && !f.checked && (v.kind == event.String && f.str || v.kind == event.Number && f.Type == TypeNumber ||
 		v.kind == event.Object && f.Type == TypeObject && f.props == nil || v.kind == event.Bool && f.Type == TypeBoolean):
@@ -386,6 +393,16 @@ func (p *Program) field(r *Resolver, f *schema, v result) {
 	s.spans = append(s.spans, sp)
 }
 
+// note keeps a member as it was given, for the conditions that look at it.
+func (p *Program) note(r *Resolver, key string, v result) {
+	if len(p.schema.rules) == 0 || v.kind == event.String && len(v.raw) == 2 && !p.batch {
+		return
+	}
+	at := len(r.arena)
+	r.arena = append(r.arena, v.raw...)
+	r.now.given = append(r.now.given, span{key: key, start: at, end: len(r.arena)})
+}
+
 // lacks reports whether a required field is not in the payload.
 func (p *Program) lacks(s *payloadScratch) bool {
 	for _, f := range p.schema.needed {
@@ -401,12 +418,10 @@ func (p *Program) missing(r *Resolver) []string {
 	var problems []string
 	s := &r.now
 	report := func(where, key string) {
-		t := where + " is missing the required field '" + key + "'."
-		if !slices.Contains(problems, t) {
-			problems = append(problems, t)
-		}
+		problems = append(problems, where+" is missing the required field '"+key+"'.")
 	}
 	for _, rl := range p.schema.rules {
+		before := len(problems)
 		if !rl.cond.holds(r) {
 			continue
 		}
@@ -420,6 +435,9 @@ func (p *Program) missing(r *Resolver) []string {
 			if v := memberOf(raw, rl.path[1]); kindOf(raw) == event.Object && g.drops(v, true) {
 				report(capitalize(f.title), rl.path[1])
 			}
+		}
+		if len(problems) > before {
+			problems = append(problems, `The root value must match "then" schema.`)
 		}
 	}
 	for _, f := range p.schema.needed {
@@ -481,7 +499,7 @@ func (t *Test) holds(r *Resolver, several bool) bool {
 		raw = memberOf(raw, child)
 	}
 	if t.Value.IsZero() && !nested {
-		absent := raw == nil || !several && kindOf(raw) == event.Null
+		absent := raw == nil || !several && nullLike(raw)
 		return absent != t.Not
 	}
 	if raw == nil {
@@ -492,6 +510,18 @@ func (t *Test) holds(r *Resolver, several bool) bool {
 		want = t.Value.t.appendJSON(nil)
 	}
 	return sameJSON(raw, want) != t.Not
+}
+
+// nullLike reports whether the validator's coercion would make null of a value
+// that is asked to be null, which is how Segment tests a single condition.
+func nullLike(raw []byte) bool {
+	if kindOf(raw) == event.Array {
+		if only, one := onlyElement(raw); one {
+			raw = only
+		}
+	}
+	k := kindOf(raw)
+	return k < event.Array && !truthyRaw(k, raw)
 }
 
 // sameJSON compares two values as documents.

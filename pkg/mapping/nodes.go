@@ -403,8 +403,9 @@ func evalKeeping(n node, r *Resolver, in event.Value, keep bool) result {
 type transformNode struct{ apply, mapping node }
 
 func (n *transformNode) payload(r *Resolver, in event.Value) (event.Value, bool) {
-	if in.Kind() != event.Object {
-		r.fail(fmt.Errorf("%w, got %s", ErrNotObject, kindName(in.Kind())))
+	in, err := payloadOf(in)
+	if err != nil {
+		r.fail(err)
 		return event.Value{}, false
 	}
 	v := evalKeeping(n.apply, r, in, false)

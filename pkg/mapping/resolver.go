@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/fanfold/fanfold/pkg/event"
@@ -95,6 +96,11 @@ func (v result) nullish() bool { return v.kind <= event.Null }
 func (v result) value(r *Resolver) event.Value {
 	if v.ev.Exists() || v.kind == event.Missing {
 		return v.ev
+	}
+	if bytes.IndexByte(v.raw, undefinedMark) >= 0 {
+		buf := appendStripped(r.temp(), v.raw)
+		v.raw = r.store(buf)
+		r.done(buf)
 	}
 	e, err := r.parser.ParseValue(v.raw)
 	if err != nil {
