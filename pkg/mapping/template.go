@@ -1,7 +1,6 @@
 package mapping
 
 import (
-	"bytes"
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
@@ -74,6 +73,9 @@ func placeholder(s string, at, braces int) (start, end int, body string, ok bool
 func (n *templateNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
 
 func (n *templateNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	if !in.Exists() {
+		in = emptyObject
+	}
 	dst = append(dst, '"')
 	for i := range n.pieces {
 		p := &n.pieces[i]
@@ -120,35 +122,53 @@ type dynamicTemplateNode struct{ arg node }
 func (n *dynamicTemplateNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
 
 func (n *dynamicTemplateNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
-	t, ok := textArgument(r, in, "@template", n.arg)
-	if !ok {
+	v := n.arg.eval(r, in)
+	if r.err != nil {
 		return dst, false
 	}
+	if v.kind != event.String {
+		r.failf("@template: expected string, got %s", kindName(v.kind))
+		return dst, false
+	}
+	if !in.Exists() {
+		in = emptyObject
+	}
+	// The text is rendered as it stands between the quotes of a JSON string, in
+	// which braces are never escaped, so that half a surrogate pair survives.
+	t := appendCanonicalString(nil, v.raw)
+	t = t[1 : len(t)-1]
 	for braces := 3; braces >= 2; braces-- {
+		var ok bool
 		if t, ok = render(t, braces, in); !ok {
 			r.fail(errTooLarge)
 			return dst, false
 		}
 	}
-	return event.AppendQuoted(dst, t), true
+	dst = append(dst, '"')
+	dst = append(dst, t...)
+	return append(dst, '"'), true
 }
 
-func render(t string, braces int, in event.Value) (string, bool) {
-	var out bytes.Buffer
+func render(t []byte, braces int, in event.Value) ([]byte, bool) {
+	s := string(t)
+	out := make([]byte, 0, len(t))
 	at := 0
 	for {
-		start, end, body, ok := placeholder(t, at, braces)
+		start, end, body, ok := placeholder(s, at, braces)
 		if !ok {
-			out.WriteString(t[at:])
-			return out.String(), true
+			return append(out, s[at:]...), true
 		}
-		out.WriteString(t[at:start])
+		out = append(out, s[at:start]...)
+		body = decodeText([]byte(`"` + body + `"`))
 		v := in.Lookup(event.CompileTemplatePath(strings.TrimFunc(body, jsSpace)))
-		if v.Exists() {
-			out.Write(appendJSText(nil, v.Raw()))
+		if v.Kind() == event.String {
+			q := appendCanonicalString(nil, v.Raw())
+			out = append(out, q[1:len(q)-1]...)
+		} else if v.Exists() {
+			out = appendEscaped(out, appendJSText(nil, v.Raw()))
 		}
-		if out.Len() > maxOutput {
-			return "", false
+		if len(out) > maxOutput {
+			return nil, false
 		}
 		at = end
 	}
