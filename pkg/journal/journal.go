@@ -839,3 +839,6 @@ func syncPath(path string) error {
 	}
 	return errors.Join(f.Sync(), f.Close())
 }
+
+// Name is the run's id: the name of its folder.
+func (r *Run) Name() string { return filepath.Base(r.Dir) }

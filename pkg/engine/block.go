@@ -1,0 +1,497 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/transform"
+)
+
+// block is a chunk of the input, indexed and selected once for all lanes. It is
+// immutable after that.
+type block struct {
+	chunk  *source.Chunk
+	parser event.Parser
+	items  []item
+	start  journal.Mark
+	end    journal.Mark
+	bytes  int64
+	refs   atomic.Int32
+}
+
+// item is one record of a block.
+type item struct {
+	ev      *event.Event        // nil: nothing for the lanes
+	bad     *source.RecordError // not an event
+	dropped string              // by the selection or a transform step
+}
+
+var blocks = sync.Pool{New: func() any { return new(block) }}
+
+func (b *block) retain() { b.refs.Add(1) }
+
+func (b *block) release() {
+	if b.refs.Add(-1) == 0 {
+		b.chunk.Release()
+		b.chunk = nil
+		clear(b.items)
+		b.items = b.items[:0]
+		b.parser.Reset()
+		b.start, b.end = journal.Mark{}, journal.Mark{}
+		if b.bytes < 8<<20 {
+			blocks.Put(b)
+		}
+	}
+}
+
+// prepare indexes and selects the chunk's records. It is a pure function of
+// the chunk, so blocks are prepared in parallel.
+func (e *Engine) prepare(c *source.Chunk) *block {
+	b := blocks.Get().(*block)
+	b.chunk = c
+	b.refs.Store(1)
+	for i := range c.Records {
+		r := &c.Records[i]
+		var it item
+		if r.Err != nil {
+			it.bad = r.Err
+		} else if ev, err := b.parser.Parse(r.Raw); err != nil {
+			it.bad = badRecord(c, i, err)
+		} else if ev.TypeValue().Kind() != event.String || ev.TypeValue().IsEmptyText() {
+			it.bad = &source.RecordError{Reason: source.NotEvent, Detail: `it has no "type", which every event of the Segment spec has`, Object: c.Name, Offset: startOf(c, i), Line: r.Line}
+		} else if !e.inRange(ev) {
+			it.dropped = "time_range"
+		} else if !e.c.Filter.Match(ev.Root()) {
+			it.dropped = "filter"
+		} else {
+			it.ev = ev
+		}
+		b.items = append(b.items, it)
+	}
+	// The index takes about as much again as the text, and half of that more
+	// is slack of slabs and buffers.
+	b.bytes = int64(cap(c.Data))*5/2 + int64(len(b.items))*64
+	return b
+}
+
+func badRecord(c *source.Chunk, i int, err error) *source.RecordError {
+	r := &c.Records[i]
+	bad := &source.RecordError{Reason: source.Syntax, Detail: err.Error(), Object: c.Name, Offset: startOf(c, i), Line: r.Line}
+	switch {
+	case errors.Is(err, event.ErrNotObject):
+		bad.Reason = source.NotEvent
+	case r.Tail:
+		bad.Reason, bad.Detail = source.Truncated, "the object ends in the middle of a record: "+err.Error()
+	}
+	return bad
+}
+
+// startOf is where record i begins: behind the one before it.
+func startOf(c *source.Chunk, i int) int64 {
+	if i > 0 {
+		return c.Records[i-1].End.Offset
+	}
+	return c.Start.Offset
+}
+
+func (e *Engine) inRange(ev *event.Event) bool {
+	if e.c.Since.IsZero() && e.c.Until.IsZero() {
+		return true
+	}
+	at, ok := ev.Timestamp()
+	return ok && !at.Before(e.c.Since) && (e.c.Until.IsZero() || at.Before(e.c.Until))
+}
+
+// finish gives a prepared block its place in the reading: ordinals, counts, the
+// limit and the user's own steps, which see the events in order. It says
+// whether the limit was reached.
+func (e *Engine) finish(b *block, start journal.Mark, w *transform.Worker) (end bool, err error) {
+	b.start = start
+	m := start
+	m.Dropped = maps.Clone(start.Dropped)
+	picked := int64(selected(start))
+	for _, d := range start.Dropped {
+		picked += int64(d)
+	}
+	for k, d := range start.Dropped {
+		if k == "filter" || k == "time_range" {
+			picked -= int64(d)
+		}
+	}
+	for i := range b.items {
+		it := &b.items[i]
+		rec := &b.chunk.Records[i]
+		if it.ev != nil {
+			picked++
+			if e.c.Transform != nil {
+				out, dropped, err := e.c.Transform.Apply(w, it.ev, rec.End)
+				if err != nil {
+					return false, err
+				}
+				if dropped != "" {
+					it.ev, it.dropped = nil, dropped
+				} else if out != nil {
+					ev, err := b.parser.Parse(append([]byte(nil), out...))
+					if err != nil {
+						return false, err
+					}
+					it.ev = ev
+				}
+			}
+		}
+		m.Ordinal++
+		m.Position = rec.End
+		switch {
+		case it.bad != nil:
+			m.Bad++
+		case it.dropped != "":
+			if m.Dropped == nil {
+				m.Dropped = map[string]uint64{}
+			}
+			m.Dropped[it.dropped]++
+		}
+		if e.c.Limit > 0 && picked >= e.c.Limit {
+			clear(b.items[i+1:])
+			b.items = b.items[:i+1]
+			end = true
+			break
+		}
+	}
+	b.end = m
+	return end, nil
+}
+
+// read yields finished blocks after a mark, in order, prepared in parallel by
+// at most workers goroutines. A single worker is a lane's own reading of what
+// the front has read already.
+func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield func(*block) bool) error {
+	if e.c.Limit > 0 {
+		picked := int64(from.Ordinal - from.Bad - from.Dropped["filter"] - from.Dropped["time_range"])
+		if picked >= e.c.Limit {
+			return nil
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type job struct {
+		done chan *block
+		err  error
+	}
+	jobs := make(chan job, workers)
+	slots := make(chan struct{}, workers)
+	go func() {
+		defer close(jobs)
+		for c, err := range e.c.Source.Chunks(ctx, from.Position) {
+			j := job{err: err}
+			if err == nil {
+				select {
+				case slots <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+				j.done = make(chan *block, 1)
+				go func() {
+					j.done <- e.prepare(c)
+					<-slots
+				}()
+			}
+			select {
+			case jobs <- j:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	defer func() {
+		cancel()
+		for j := range jobs {
+			if j.done != nil {
+				(<-j.done).release()
+			}
+		}
+	}()
+	var w *transform.Worker
+	if e.c.Transform != nil {
+		w = &transform.Worker{Again: workers == 1}
+	}
+	for j := range jobs {
+		if j.err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return j.err
+		}
+		b := <-j.done
+		end, err := e.finish(b, from, w)
+		if err != nil {
+			b.release()
+			return err
+		}
+		from = b.end
+		if !yield(b) || end {
+			return nil
+		}
+	}
+	return nil
+}
+
+// readFront reads for the ring, counts what is read, and buries bad records.
+func (e *Engine) readFront(ctx context.Context, from journal.Mark, bad *journal.Lane) {
+	e.mu.Lock()
+	e.front = from
+	e.mu.Unlock()
+	known := bad.Resume()
+	finished := true
+	err := e.read(ctx, from, runtime.GOMAXPROCS(0)+1, func(b *block) bool {
+		var verdicts []journal.Verdict
+		var dead []journal.DeadLetter
+		for i := range b.items {
+			it := &b.items[i]
+			if it.bad == nil {
+				continue
+			}
+			id := journal.DeliveryID{Ordinal: b.start.Ordinal + uint64(i)}
+			if _, done := known.Settled(id); done || id.Ordinal < known.Mark.Ordinal {
+				continue
+			}
+			rec := &b.chunk.Records[i]
+			verdicts = append(verdicts, journal.Verdict{ID: id, Outcome: journal.Rejected, Reason: string(it.bad.Reason)})
+			dead = append(dead, journal.DeadLetter{Raw: rec.Raw[:min(len(rec.Raw), 64<<10)], Reason: string(it.bad.Reason), Detail: it.bad.Detail, Position: rec.End, Object: it.bad.Object, Offset: it.bad.Offset, Line: it.bad.Line, Ordinal: id.Ordinal})
+		}
+		if len(dead) > 0 {
+			if err := bad.Settle(verdicts, dead); err != nil {
+				e.fail(err)
+				return false
+			}
+		}
+		if b.end.Ordinal > known.Mark.Ordinal {
+			if err := bad.Advance(b.end, journal.Counts{}, nil); err != nil {
+				e.fail(err)
+				return false
+			}
+		}
+		e.mu.Lock()
+		e.front = b.end
+		e.mu.Unlock()
+		if !e.ring.push(ctx, b, e.c.Stop) {
+			finished = false
+			return false
+		}
+		return true
+	})
+	if err != nil {
+		e.fail(err)
+	}
+	e.mu.Lock()
+	e.atEnd = finished && ctx.Err() == nil && e.frontErr == nil
+	e.mu.Unlock()
+	e.ring.finish()
+}
+
+func (e *Engine) fail(err error) {
+	e.mu.Lock()
+	if e.frontErr == nil {
+		e.frontErr = err
+	}
+	e.mu.Unlock()
+}
+
+// ring holds the blocks between the slowest and the fastest lane, as far as the
+// budget goes.
+type ring struct {
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced at every change
+	blocks  []*block
+	bytes   int64
+	budget  int64
+	head    uint64 // ordinal behind the last block
+	ended   bool   // no more blocks will come
+	closed  bool
+	cursors map[*lane]uint64 // ordinal each lane wants next
+}
+
+func newRing(budget int64) *ring {
+	return &ring{changed: make(chan struct{}), budget: budget, cursors: map[*lane]uint64{}}
+}
+
+func (r *ring) signal() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// push adds a block. It waits while the ring is full and no lane has read all
+// of it: the front follows the fastest lane, and whoever is too far behind
+// falls off the tail.
+func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
+	for {
+		r.mu.Lock()
+		if r.closed {
+			r.mu.Unlock()
+			b.release()
+			return false
+		}
+		hungry := false
+		for _, at := range r.cursors {
+			hungry = hungry || at >= r.head && at != done
+		}
+		r.trim(0)
+		if len(r.blocks) == 0 || r.bytes+b.bytes <= r.budget || hungry {
+			if hungry {
+				r.trim(b.bytes)
+			}
+			r.blocks = append(r.blocks, b)
+			r.bytes += b.bytes
+			r.head = b.end.Ordinal
+			r.signal()
+			r.mu.Unlock()
+			return true
+		}
+		ch := r.changed
+		r.mu.Unlock()
+		select {
+		case <-ch:
+		case <-ctx.Done():
+			b.release()
+			return false
+		case <-stop:
+			b.release()
+			return false
+		}
+	}
+}
+
+// done is the cursor of a lane that wants nothing more.
+const done = ^uint64(0)
+
+// trim drops the blocks that every lane has passed, and as many more of the
+// oldest as room asks for.
+func (r *ring) trim(room int64) {
+	least := uint64(done)
+	for _, at := range r.cursors {
+		least = min(least, at)
+	}
+	for len(r.blocks) > 0 && (r.blocks[0].end.Ordinal <= least || room > 0 && r.bytes+room > r.budget) {
+		b := r.blocks[0]
+		r.blocks[0] = nil
+		r.blocks = r.blocks[1:]
+		r.bytes -= b.bytes
+		b.release()
+	}
+}
+
+func (r *ring) finish() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	r.signal()
+}
+
+func (r *ring) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed, r.ended = true, true
+	for _, b := range r.blocks {
+		b.release()
+	}
+	r.blocks, r.bytes = nil, 0
+	r.signal()
+}
+
+// want notes what a lane reads next.
+func (r *ring) want(l *lane, at uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	hungry := at >= r.head
+	r.cursors[l] = at
+	if hungry || len(r.blocks) > 0 && r.blocks[0].end.Ordinal <= at {
+		r.trim(0)
+		r.signal()
+	}
+}
+
+// get returns the block that holds an ordinal, retained; or behind, when it has
+// fallen off the tail; or a channel to wait on; or nothing at the end.
+func (r *ring) get(at uint64) (b *block, behind bool, wait <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.blocks) > 0 && at < r.blocks[0].start.Ordinal || len(r.blocks) == 0 && at < r.head {
+		return nil, true, nil
+	}
+	for _, b := range r.blocks {
+		if at < b.end.Ordinal {
+			b.retain()
+			return b, false, nil
+		}
+	}
+	if r.ended {
+		return nil, false, nil
+	}
+	return nil, false, r.changed
+}
+
+// gate admits as many goroutines to CPU work as there are processors, those of
+// lanes that get somewhere first.
+type gate struct {
+	mu   sync.Mutex
+	free int
+	high []chan struct{}
+	low  []chan struct{}
+}
+
+func newGate(n int) *gate { return &gate{free: n} }
+
+func (g *gate) enter(urgent bool) {
+	g.mu.Lock()
+	if g.free > 0 && (urgent || len(g.high) == 0) {
+		g.free--
+		g.mu.Unlock()
+		return
+	}
+	ch := make(chan struct{})
+	if urgent {
+		g.high = append(g.high, ch)
+	} else {
+		g.low = append(g.low, ch)
+	}
+	g.mu.Unlock()
+	<-ch
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, q := range []*[]chan struct{}{&g.high, &g.low} {
+		if len(*q) > 0 {
+			close((*q)[0])
+			*q = (*q)[1:]
+			return
+		}
+	}
+	g.free++
+}
+
+// sleep waits, or returns false when the context ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

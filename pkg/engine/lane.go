@@ -1,0 +1,750 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/journal"
+)
+
+// lane is one destination's private path through the engine.
+type lane struct {
+	e    *Engine
+	c    *LaneConfig
+	j    *journal.Lane
+	plan *destination.Plan
+	opt  Options
+
+	// Of the routing goroutine alone.
+	cursor  journal.Mark // read up to here
+	resumed *journal.State
+	doubt   map[journal.DeliveryID]bool
+	next    func() (*block, error, bool) // of a private reading
+	endNext func()
+	offered uint64 // events seen, those before the first mark included
+	env     destination.Env
+
+	wakeRoute, wakeSend chan struct{} // of one element: something has changed
+
+	mu      sync.Mutex
+	blocks  []*laneBlock // routed and not passed by the mark, in order
+	held    int64        // bytes of unsettled deliveries
+	budget  int64
+	open    map[group]*batch
+	order   []group // of open, oldest first
+	ready   []*batch
+	later   retries
+	flying  int // requests in flight
+	waiting int // deliveries that are in no batch: behind their user or step
+	users   map[uint64]*user
+	pace    *pace
+	adapt   adaptive
+	breaker breaker
+	mark    journal.Mark
+	counts  journal.Counts // up to the mark
+	live    journal.Counts // of everything settled
+	base    journal.Counts // at the start
+	sent    uint64         // deliveries that the partner accepted in this process
+	routed  bool           // all input is routed
+	stop    string         // why the lane ended early
+	err     error          // of the machine
+	panics  int
+	refuses int // batches in a row that the partner refused to the last probe
+	bad     int // deliveries in a row without one accepted
+	saved   time.Time
+	dirty   bool
+	started time.Time
+	ended   time.Time
+
+	finished   bool
+	hung       bool // a call into partner code has not come back: memory it may look at is not reused
+	heldEvents int  // in doubt, and to be held
+}
+
+// group is what may share a request.
+type group struct {
+	action            int
+	method, path, key string
+}
+
+// laneBlock is a block as one lane has routed it.
+type laneBlock struct {
+	end    journal.Mark
+	list   destination.Deliveries
+	works  []work
+	events []laneEvent
+	raw    []byte // copies of the events whose deliveries are not settled yet
+	open   int    // events not settled
+	counts journal.Counts
+}
+
+// laneEvent is one event of a block in this lane.
+type laneEvent struct {
+	b        *laneBlock
+	first, n int // its works
+	open     int // works not settled
+	worst    journal.Outcome
+	reason   string
+	raw      []byte
+	rec      recordPlace
+	doubtful bool // in doubt since an earlier process
+}
+
+type recordPlace struct {
+	end    journal.Mark // position of the record; only Position and Ordinal are set
+	object string
+	offset int64
+	line   int64
+}
+
+// work is one delivery on its way.
+type work struct {
+	d        *destination.Delivery
+	ev       *laneEvent
+	id       journal.DeliveryID
+	user     uint64
+	attempts int
+	first    time.Time
+	settled  bool
+	outcome  journal.Outcome
+	parked   *work // the next step, which waits for this one
+	doubtful bool
+}
+
+// batch is what goes out in one request.
+type batch struct {
+	g      group
+	works  []*work
+	bytes  int
+	born   time.Time
+	due    time.Time // not before
+	bisect *bisect
+	probe  bool
+}
+
+func newLane(e *Engine, c *LaneConfig, share int64) *lane {
+	l := &lane{e: e, c: c, j: e.c.Run.Lane(c.Name), plan: c.Sender.Plan(), opt: c.Options, budget: share,
+		wakeRoute: make(chan struct{}, 1), wakeSend: make(chan struct{}, 1), open: map[group]*batch{}, users: map[uint64]*user{}, started: e.c.Now(), saved: e.c.Now()}
+	if l.opt.Timeout <= 0 {
+		l.opt.Timeout = 30 * time.Second
+	}
+	if l.opt.Attempts <= 0 {
+		l.opt.Attempts = 8
+	}
+	if l.opt.MaxTime <= 0 {
+		l.opt.MaxTime = 15 * time.Minute
+	}
+	l.resumed = l.j.Resume()
+	l.cursor, l.mark = l.resumed.Mark, l.resumed.Mark
+	l.counts, l.base = l.resumed.Counts.Clone(), l.resumed.Counts.Clone()
+	l.live = l.counts.Clone()
+	l.offered = selected(l.cursor)
+	l.doubt = map[journal.DeliveryID]bool{}
+	for _, r := range l.resumed.InDoubt {
+		for _, id := range r.IDs {
+			l.doubt[id] = true
+		}
+	}
+	rates := l.plan.Limits.Rates
+	if l.opt.Rates != nil {
+		rates = l.opt.Rates
+	}
+	l.pace = newPace(rates, l.opt.Reserve, l.resumed.Pace, e.c.Now())
+	limit := l.opt.Concurrency
+	if limit <= 0 {
+		limit = l.plan.Limits.Concurrency.N
+	}
+	l.adapt = newAdaptive(limit, l.plan)
+	e.ring.want(l, l.cursor.Ordinal)
+	return l
+}
+
+// signal wakes both of the lane's goroutines, to look again.
+func (l *lane) signal() {
+	for _, ch := range [...]chan struct{}{l.wakeRoute, l.wakeSend} {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// run works until the lane is done or stopped.
+func (l *lane) run(ctx context.Context) {
+	defer func() {
+		l.e.ring.want(l, done)
+		l.mu.Lock()
+		l.ended = l.e.c.Now()
+		l.mu.Unlock()
+		if l.endNext != nil {
+			l.endNext()
+		}
+	}()
+	var sending sync.WaitGroup
+	sending.Go(func() { l.send(ctx) })
+	l.route(ctx)
+	sending.Wait()
+}
+
+// route reads blocks, routes their events and forms batches, as far as the
+// lane's memory goes.
+func (l *lane) route(ctx context.Context) {
+	defer func() {
+		l.mu.Lock()
+		l.routed = true
+		l.signal()
+		l.mu.Unlock()
+	}()
+	for {
+		if !l.room(ctx) {
+			return
+		}
+		b, err := l.nextBlock(ctx)
+		if err != nil {
+			l.halt("", err)
+			return
+		}
+		if b == nil {
+			l.mu.Lock()
+			l.finished = !l.e.stopped() && ctx.Err() == nil && l.stop == ""
+			l.mu.Unlock()
+			return
+		}
+		l.e.cpu.enter(l.gettingSomewhere())
+		lb := l.routeBlock(b)
+		l.e.cpu.leave()
+		l.cursor = b.end
+		b.release()
+		l.e.ring.want(l, l.cursor.Ordinal)
+		if !l.accept(lb) {
+			return
+		}
+	}
+}
+
+// room waits until the lane may take more.
+func (l *lane) room(ctx context.Context) bool {
+	for {
+		l.mu.Lock()
+		if l.stop != "" || l.err != nil {
+			l.mu.Unlock()
+			return false
+		}
+		if l.held < l.budget {
+			l.mu.Unlock()
+			return ctx.Err() == nil && !l.e.stopped()
+		}
+		// Full: what could still join an open batch has to wait anyway.
+		l.closeBatches()
+		l.mu.Unlock()
+		select {
+		case <-l.wakeRoute:
+		case <-ctx.Done():
+			return false
+		case <-l.e.c.Stop:
+			return false
+		}
+	}
+}
+
+// nextBlock returns the block that the cursor stands in or before: from the
+// ring, or from a reading of the lane's own when it has fallen off the tail.
+func (l *lane) nextBlock(ctx context.Context) (*block, error) {
+	for {
+		b, behind, wait := l.e.ring.get(l.cursor.Ordinal)
+		switch {
+		case b != nil:
+			if l.endNext != nil { // caught up
+				l.endNext()
+				l.next, l.endNext = nil, nil
+			}
+			return b, nil
+		case behind:
+			if l.next == nil {
+				from := l.cursor
+				l.next, l.endNext = iter.Pull2(func(yield func(*block, error) bool) {
+					// One goroutine: a lane that lags is not waited for.
+					if err := l.e.read(ctx, from, 1, func(b *block) bool { return yield(b, nil) }); err != nil {
+						yield(nil, err)
+					}
+				})
+			}
+			b, err, ok := l.next()
+			if !ok || err != nil {
+				return nil, err
+			}
+			return b, nil
+		case wait == nil:
+			return nil, nil
+		}
+		// Nothing to read just now. When that lasts, what is in the open
+		// batches need not wait for more.
+		linger := time.NewTimer(50 * time.Millisecond)
+		select {
+		case <-wait:
+		case <-linger.C:
+			l.mu.Lock()
+			l.closeBatches()
+			l.mu.Unlock()
+			select {
+			case <-wait:
+			case <-ctx.Done():
+			case <-l.e.c.Stop:
+			case <-l.wakeRoute:
+			}
+		case <-ctx.Done():
+		case <-l.e.c.Stop:
+		case <-l.wakeRoute:
+		}
+		linger.Stop()
+		l.mu.Lock()
+		over := l.stop != "" || l.err != nil
+		l.mu.Unlock()
+		if over || ctx.Err() != nil || l.e.stopped() {
+			return nil, nil
+		}
+	}
+}
+
+// gettingSomewhere says whether the lane deserves a processor before others:
+// one whose partner takes nothing does not.
+func (l *lane) gettingSomewhere() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bad < 1000
+}
+
+var laneBlocks = sync.Pool{New: func() any { return new(laneBlock) }}
+
+// routeBlock asks the destination what becomes of each event from the cursor
+// on.
+func (l *lane) routeBlock(b *block) *laneBlock {
+	lb := laneBlocks.Get().(*laneBlock)
+	lb.end = b.end
+	lb.counts = journal.Counts{}
+	l.env.Now = l.e.c.Now()
+	from := 0
+	if l.cursor.Ordinal > b.start.Ordinal {
+		from = int(l.cursor.Ordinal - b.start.Ordinal)
+	}
+	// The slices are sized first, since works and events point into them.
+	n := 0
+	for i := from; i < len(b.items); i++ {
+		if b.items[i].ev != nil {
+			n++
+		}
+	}
+	if cap(lb.events) < n {
+		lb.events = make([]laneEvent, 0, n+n/8)
+	}
+	type spot struct{ item, first, count int }
+	for i := from; i < len(b.items); i++ {
+		ev := b.items[i].ev
+		if ev == nil {
+			continue
+		}
+		l.offered++
+		if !l.c.Filter.Match(ev.Root()) {
+			lb.counts.Filtered++
+			continue
+		}
+		rec := &b.chunk.Records[i]
+		ordinal := b.start.Ordinal + uint64(i)
+		first := len(lb.list.List)
+		if v := ev.MessageID(); v.Kind() != event.String || v.IsEmptyText() {
+			l.env.Fallback = l.e.c.Source.Manifest().At(int(rec.End.Object)).ID() + "-" + strconv.FormatInt(rec.End.Offset, 10)
+			if rec.End.Element > 0 {
+				l.env.Fallback += "-" + strconv.Itoa(int(rec.End.Element))
+			}
+		}
+		l.routeEvent(ev, &lb.list)
+		le := laneEvent{b: lb, first: first, n: len(lb.list.List) - first}
+		le.rec.end.Position, le.rec.end.Ordinal = rec.End, ordinal
+		le.rec.object, le.rec.offset, le.rec.line = b.chunk.Name, startOf(b.chunk, i), rec.Line
+		le.raw = rec.Raw
+		lb.events = append(lb.events, le)
+	}
+	if cap(lb.works) < len(lb.list.List) {
+		lb.works = make([]work, 0, len(lb.list.List)+len(lb.list.List)/8)
+	}
+	keep := 0
+	for i := range lb.events {
+		le := &lb.events[i]
+		var user uint64
+		if l.plan.Order {
+			user = userOf(b.items[le.rec.end.Ordinal-b.start.Ordinal].ev)
+		}
+		undecided := false
+		for k := range le.n {
+			d := &lb.list.List[le.first+k]
+			lb.works = append(lb.works, work{d: d, ev: le, id: journal.DeliveryID{Ordinal: le.rec.end.Ordinal, K: uint16(k)}, user: user})
+			undecided = undecided || d.Result.Outcome == destination.Undecided || d.Result.Outcome == destination.Rejected
+		}
+		if undecided {
+			keep += len(le.raw)
+		} else {
+			le.raw = nil
+		}
+	}
+	// Only events that may still become dead letters are copied, so that the
+	// block itself can go.
+	if cap(lb.raw) < keep {
+		lb.raw = make([]byte, 0, keep+keep/8)
+	}
+	for i := range lb.events {
+		if le := &lb.events[i]; le.raw != nil {
+			at := len(lb.raw)
+			lb.raw = append(lb.raw, le.raw...)
+			le.raw = lb.raw[at:len(lb.raw):len(lb.raw)]
+		}
+	}
+	return lb
+}
+
+// routeEvent is Route behind recover: a panic rejects the event, nothing else.
+func (l *lane) routeEvent(ev *event.Event, out *destination.Deliveries) {
+	n := len(out.List)
+	defer func() {
+		if p := recover(); p != nil {
+			out.List = append(out.List[:n], destination.Delivery{Result: destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: panicText(p)}})
+		}
+	}()
+	l.c.Sender.Route(ev, &l.env, out)
+}
+
+func panicText(p any) string {
+	return destination.Cut(fmt.Sprintf("%v\n%s", p, debug.Stack()), 2000)
+}
+
+// userOf is whose event it is: userId, else anonymousId; 0: nobody's.
+func userOf(ev *event.Event) uint64 {
+	for _, v := range []event.Value{ev.UserID(), ev.AnonymousID()} {
+		if !v.Nullish() && !v.IsEmptyText() {
+			if b, ok := v.Plain(); ok {
+				return xxh3.Hash(b) | 1
+			}
+			return xxh3.HashString(v.Text()) | 1
+		}
+	}
+	return 0
+}
+
+// accept settles what Route has decided and puts the rest into batches.
+func (l *lane) accept(lb *laneBlock) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var verdicts []journal.Verdict
+	var dead []journal.DeadLetter
+	l.blocks = append(l.blocks, lb)
+	lb.open = len(lb.events)
+	l.live.Filtered += lb.counts.Filtered
+	for i := range lb.events {
+		le := &lb.events[i]
+		le.open = le.n
+		if le.n == 0 { // a destination that says nothing of an event
+			le.n = 0
+			l.settleEvent(le, journal.Skipped, string(destination.Unsupported))
+		}
+	}
+	now := l.e.c.Now()
+	for i := range lb.works {
+		w := &lb.works[i]
+		if v, ok := l.resumed.Settled(w.id); ok && w.id.Ordinal >= l.resumed.Mark.Ordinal {
+			if v.Outcome == journal.Delivered {
+				l.sent++ // by an earlier process
+			}
+			l.settle(w, v.Outcome, v.Reason)
+			continue
+		}
+		r := &w.d.Result
+		switch r.Outcome {
+		case destination.Skipped:
+			l.settle(w, journal.Skipped, string(r.Reason))
+			continue
+		case destination.Rejected:
+			verdicts = append(verdicts, journal.Verdict{ID: w.id, Outcome: journal.Rejected, Reason: string(r.Reason)})
+			dead = append(dead, l.letter(w, *r))
+			l.settle(w, journal.Rejected, string(r.Reason))
+			continue
+		}
+		if l.doubt[w.id] {
+			w.doubtful = true
+			if !w.ev.doubtful {
+				w.ev.doubtful = true
+				l.live.InDoubt++
+				lb.counts.InDoubt++
+			}
+			if l.opt.Hold {
+				continue // stays open: pending, and listed
+			}
+		}
+		l.held += int64(len(w.d.Item) + len(w.ev.raw))
+		if w.d.Wait && w.id.K > 0 {
+			if prev := &lb.works[i-1]; prev.ev == w.ev && !prev.settled {
+				prev.parked = w
+				l.waiting++
+				continue
+			} else if prev.ev == w.ev && prev.outcome == journal.Rejected {
+				l.block(w)
+				continue
+			}
+		}
+		l.offer(w, now)
+	}
+	if len(verdicts) > 0 {
+		if err := l.j.Settle(verdicts, dead); err != nil {
+			l.err = err
+			l.signal()
+			return false
+		}
+	}
+	if l.opt.Hold {
+		for i := range lb.events {
+			if le := &lb.events[i]; le.doubtful && le.open > 0 {
+				l.heldEvents++
+			}
+		}
+	}
+	l.passBlocks()
+	l.signal()
+	return true
+}
+
+// letter makes the dead letter of a delivery.
+func (l *lane) letter(w *work, r destination.Result) journal.DeadLetter {
+	rec := &w.ev.rec
+	slug := ""
+	if w.d.Action < len(l.plan.Actions) {
+		slug = l.plan.Actions[w.d.Action].Slug
+	}
+	d := journal.DeadLetter{Raw: w.ev.raw, Destination: l.c.Name, Type: l.c.Type, Action: slug, Step: w.d.Step, K: w.id.K, Reason: string(r.Reason), Detail: destination.Cut(r.Detail, 2000), Status: r.Status,
+		Attempts: w.attempts, Position: rec.end.Position, Object: rec.object, Offset: rec.offset, Line: rec.line, Ordinal: rec.end.Ordinal, InsertID: w.d.InsertID}
+	if w.attempts > 0 {
+		d.First, d.Last = w.first, l.e.c.Now()
+	}
+	return d
+}
+
+// settle notes the verdict on a delivery. The caller holds mu.
+func (l *lane) settle(w *work, o journal.Outcome, reason string) {
+	if w.settled {
+		return
+	}
+	w.settled, w.outcome = true, o
+	le := w.ev
+	if o == journal.Delivered {
+		l.live.Deliveries++
+		le.b.counts.Deliveries++
+	}
+	le.worst, le.reason = worse(le.worst, le.reason, o, reason)
+	if p := w.parked; p != nil {
+		w.parked = nil
+		l.waiting--
+		if o == journal.Rejected {
+			l.block(p)
+		} else {
+			l.offer(p, l.e.c.Now())
+		}
+	}
+	if le.open--; le.open == 0 {
+		l.settleEvent(le, le.worst, le.reason)
+	}
+}
+
+// worse keeps the worst outcome of an event's deliveries: rejected, then
+// delivered, then skipped.
+func worse(a journal.Outcome, ar string, b journal.Outcome, br string) (journal.Outcome, string) {
+	rank := [...]int{journal.Requeued: 0, journal.Skipped: 1, journal.Delivered: 2, journal.Rejected: 3}
+	if rank[b] > rank[a] {
+		return b, br
+	}
+	return a, ar
+}
+
+// block rejects a step whose earlier step was rejected.
+func (l *lane) block(w *work) {
+	r := destination.Result{Outcome: destination.Rejected, Reason: destination.Blocked, Detail: "an earlier step of the same event was rejected"}
+	if err := l.j.Settle([]journal.Verdict{{ID: w.id, Outcome: journal.Rejected, Reason: string(r.Reason)}}, []journal.DeadLetter{l.letter(w, r)}); err != nil {
+		l.err = err
+	}
+	l.drop(w)
+	l.settle(w, journal.Rejected, string(r.Reason))
+}
+
+// drop gives back the memory that a delivery held.
+func (l *lane) drop(w *work) { l.held -= int64(len(w.d.Item) + len(w.ev.raw)) }
+
+func (l *lane) settleEvent(le *laneEvent, o journal.Outcome, reason string) {
+	for _, c := range []*journal.Counts{&l.live, &le.b.counts} {
+		switch o {
+		case journal.Delivered:
+			c.Delivered++
+		case journal.Skipped:
+			if c.Skipped == nil {
+				c.Skipped = map[string]uint64{}
+			}
+			c.Skipped[reason]++
+		case journal.Rejected:
+			if c.Rejected == nil {
+				c.Rejected = map[string]uint64{}
+			}
+			c.Rejected[reason]++
+		}
+	}
+	le.b.open--
+}
+
+// passBlocks moves the mark over the blocks that are settled. The caller holds
+// mu.
+func (l *lane) passBlocks() {
+	for len(l.blocks) > 0 && l.blocks[0].open == 0 {
+		lb := l.blocks[0]
+		l.blocks[0] = nil
+		l.blocks = l.blocks[1:]
+		l.mark = lb.end
+		add(&l.counts, lb.counts)
+		l.dirty = true
+		if cap(lb.raw) < 4<<20 && !l.hung {
+			lb.list.Reset()
+			clear(lb.works)
+			clear(lb.events)
+			lb.works, lb.events, lb.raw = lb.works[:0], lb.events[:0], lb.raw[:0]
+			laneBlocks.Put(lb)
+		}
+	}
+	if now := l.e.c.Now(); l.dirty && now.Sub(l.saved) >= 100*time.Millisecond {
+		l.saved = now
+		l.advance()
+	}
+}
+
+func (l *lane) advance() {
+	l.dirty = false
+	c := l.counts.Clone()
+	// Requests are not of one event: the totals stand beside the mark.
+	c.Requests, c.Retries, c.Bytes, c.Released = l.live.Requests, l.live.Retries, l.live.Bytes, l.live.Released
+	if err := l.j.Advance(l.mark, c, l.pace.save(l.e.c.Now())); err != nil && l.err == nil {
+		l.err = err
+		l.signal()
+	}
+}
+
+// save writes the last checkpoint of a run.
+func (l *lane) save() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return nil // reported by itself
+	}
+	l.passBlocks()
+	l.advance()
+	return l.err
+}
+
+func add(to *journal.Counts, c journal.Counts) {
+	to.Filtered += c.Filtered
+	to.Delivered += c.Delivered
+	to.Deliveries += c.Deliveries
+	to.InDoubt += c.InDoubt
+	for k, v := range c.Skipped {
+		if to.Skipped == nil {
+			to.Skipped = map[string]uint64{}
+		}
+		to.Skipped[k] += v
+	}
+	for k, v := range c.Rejected {
+		if to.Rejected == nil {
+			to.Rejected = map[string]uint64{}
+		}
+		to.Rejected[k] += v
+	}
+}
+
+// halt ends the lane: for a reason of the partner's, or an error of the
+// machine. What is in flight is finished; the rest stays pending.
+func (l *lane) halt(why string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.haltLocked(why, err)
+}
+
+func (l *lane) haltLocked(why string, err error) {
+	if l.stop == "" && l.err == nil {
+		l.stop, l.err = why, err
+		l.e.log.Error("destination stopped", "destination", l.c.Name, "reason", why, "error", err)
+	}
+	l.signal()
+	l.e.ring.want(l, done)
+}
+
+func (l *lane) summary(events uint64) LaneSummary {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.live.Clone()
+	s := LaneSummary{Name: l.c.Name, Type: l.c.Type, Filtered: c.Filtered, Skipped: c.Skipped, Delivered: c.Delivered, Rejected: c.Rejected, InDoubt: c.InDoubt,
+		Deliveries: c.Deliveries, Requests: c.Requests, Retries: c.Retries, Bytes: c.Bytes, Stopped: l.stop, Released: c.Released}
+	if s.Skipped == nil {
+		s.Skipped = map[string]uint64{}
+	}
+	if s.Rejected == nil {
+		s.Rejected = map[string]uint64{}
+	}
+	if settled := c.Filtered + sum(c.Skipped) + c.Delivered + sum(c.Rejected); settled <= events {
+		s.Pending = events - settled
+	}
+	end := l.ended
+	if end.IsZero() {
+		end = l.e.c.Now()
+	}
+	s.Seconds = max(end.Sub(l.started).Seconds(), 0)
+	if n, path := l.j.DeadLetters(); n > 0 {
+		s.DeadLetters = path
+	}
+	return s
+}
+
+func (l *lane) progress() Progress {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := Progress{Name: l.c.Name, Delivered: l.live.Delivered, Rejected: sum(l.live.Rejected), Retries: l.live.Retries, InFlight: l.flying, State: "running", Position: l.mark.Position}
+	p.Done = l.live.Filtered + sum(l.live.Skipped) + l.live.Delivered + p.Rejected
+	now := l.e.c.Now()
+	switch {
+	case l.err != nil:
+		p.State = "failed: " + l.err.Error()
+	case l.stop != "":
+		p.State = "stopped: " + l.stop
+	case l.breaker.open(now):
+		p.State = "partner fails, next probe in " + l.breaker.until.Sub(now).Round(time.Second).String()
+	case l.pace.paused.After(now):
+		p.State = "paused by the partner for " + l.pace.paused.Sub(now).Round(time.Second).String()
+	case !l.ended.IsZero():
+		p.State = "done"
+	}
+	return p
+}
+
+// paceState is what of the pace survives a resume.
+type paceState struct {
+	At     time.Time `json:"at"`
+	Paused time.Time `json:"paused,omitzero"`
+	Tokens []float64 `json:"tokens,omitempty"`
+}
+
+func (p paceState) encode() []byte {
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // numbers and times cannot fail
+	}
+	return b
+}

@@ -1,0 +1,502 @@
+package engine
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/journal"
+)
+
+// Defaults where neither the partner nor the user says.
+const (
+	defaultBatchEvents = 500
+	defaultBatchBytes  = 1 << 20
+	maxOpenGroups      = 1000 // open batches of different groups
+	maxUserQueue       = 1000 // deliveries that wait behind their user
+	maxPanics          = 10   // in a row, before the lane stops
+)
+
+// user is the state of one user in a lane that keeps order: how many of the
+// user's deliveries are on their way, and what waits behind them.
+type user struct {
+	out   int
+	in    *batch // the open batch that holds them all, if one does
+	queue []*work
+}
+
+// offer puts a delivery into a batch, or behind its user's earlier ones. The
+// caller holds mu.
+func (l *lane) offer(w *work, now time.Time) {
+	if l.plan.Order && w.user != 0 {
+		u := l.users[w.user]
+		if u == nil {
+			u = &user{}
+			l.users[w.user] = u
+		}
+		// One batch may hold many of a user's deliveries, in order.
+		g := groupOf(w)
+		if u.out > 0 && (len(u.queue) > 0 || u.in == nil || l.open[g] != u.in || !l.fits(u.in, w)) {
+			u.queue = append(u.queue, w)
+			l.waiting++
+			if len(u.queue) > maxUserQueue {
+				// A user so busy would hold up the lane: the queue goes out
+				// as it is, and is counted.
+				l.live.Released += uint64(len(u.queue))
+				q := u.queue
+				u.queue = nil
+				for _, w := range q {
+					l.waiting--
+					u.out++
+					l.put(w, now)
+				}
+				u.in = nil
+			}
+			return
+		}
+		u.out++
+		u.in = l.put(w, now)
+		return
+	}
+	l.put(w, now)
+}
+
+// landed tells a user's queue that a delivery is settled.
+func (l *lane) landed(w *work, now time.Time) {
+	if !l.plan.Order || w.user == 0 {
+		return
+	}
+	u := l.users[w.user]
+	if u == nil {
+		return
+	}
+	if u.out--; u.out > 0 {
+		return
+	}
+	u.in = nil
+	q := u.queue
+	u.queue = nil
+	if len(q) == 0 {
+		delete(l.users, w.user)
+		return
+	}
+	l.waiting -= len(q)
+	for _, w := range q {
+		l.offer(w, now)
+	}
+}
+
+func groupOf(w *work) group { return group{w.d.Action, w.d.Method, w.d.Path, w.d.Key} }
+
+func (l *lane) caps(action int) (events, bytes, overhead, per int) {
+	p := &l.plan.Actions[action]
+	events, bytes = p.Limits.BatchEvents.N, p.Limits.BatchBytes.N
+	if events <= 0 {
+		events = defaultBatchEvents
+	}
+	if bytes <= 0 {
+		bytes = defaultBatchBytes
+	}
+	return events, bytes, p.Overhead, p.PerItem
+}
+
+func (l *lane) fits(b *batch, w *work) bool {
+	events, bytes, _, per := l.caps(b.g.action)
+	return len(b.works) < events && b.bytes+len(w.d.Item)+per <= bytes
+}
+
+// put adds a delivery to the open batch of its group.
+func (l *lane) put(w *work, now time.Time) *batch {
+	g := groupOf(w)
+	events, _, overhead, per := l.caps(g.action)
+	b := l.open[g]
+	if b != nil && !l.fits(b, w) {
+		l.close(b)
+		b = nil
+	}
+	if b == nil {
+		b = &batch{g: g, bytes: overhead, born: now}
+		if events > 1 {
+			l.open[g] = b
+			l.order = append(l.order, g)
+			if len(l.open) > maxOpenGroups {
+				for l.open[l.order[0]] == nil {
+					l.order = l.order[1:]
+				}
+				l.close(l.open[l.order[0]])
+			}
+		}
+	}
+	b.works = append(b.works, w)
+	b.bytes += len(w.d.Item) + per
+	if len(b.works) >= events {
+		l.close(b)
+	}
+	return b
+}
+
+// close makes a batch ready to go.
+func (l *lane) close(b *batch) {
+	if l.open[b.g] == b {
+		delete(l.open, b.g)
+	}
+	l.ready = append(l.ready, b)
+}
+
+// closeBatches makes all open batches ready, for the sending goroutine to look
+// at. The caller holds mu.
+func (l *lane) closeBatches() {
+	l.readyAll()
+	select {
+	case l.wakeSend <- struct{}{}:
+	default:
+	}
+}
+
+func (l *lane) readyAll() {
+	for _, g := range l.order {
+		if b := l.open[g]; b != nil {
+			l.close(b)
+		}
+	}
+	l.order = l.order[:0]
+}
+
+// retries is a heap of batches by the time before which they must not go.
+type retries []*batch
+
+func (r retries) Len() int           { return len(r) }
+func (r retries) Less(i, j int) bool { return r[i].due.Before(r[j].due) }
+func (r retries) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
+func (r *retries) Push(x any)        { *r = append(*r, x.(*batch)) }
+func (r *retries) Pop() any {
+	b := (*r)[len(*r)-1]
+	*r = (*r)[:len(*r)-1]
+	return b
+}
+
+// send takes batches as the pace, the partner and the breaker allow, and sends
+// each in a goroutine of its own.
+func (l *lane) send(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		l.mu.Lock()
+		ending := l.stop != "" || l.err != nil || ctx.Err() != nil || l.e.stopped()
+		if ending {
+			if l.flying == 0 {
+				l.mu.Unlock()
+				return
+			}
+			l.mu.Unlock()
+			<-l.wakeSend // an answer, or a deadline, will come
+			continue
+		}
+		if l.routed {
+			l.readyAll()
+			if len(l.ready) == 0 && len(l.later) == 0 && l.flying == 0 && l.waiting == 0 {
+				l.mu.Unlock()
+				return
+			}
+		}
+		b, wait := l.take(l.e.c.Now())
+		l.mu.Unlock()
+		if b != nil {
+			go l.attempt(ctx, b)
+			continue
+		}
+		if wait <= 0 {
+			wait = time.Hour
+		}
+		timer.Reset(wait)
+		select {
+		case <-l.wakeSend:
+		case <-timer.C:
+		case <-ctx.Done():
+		case <-l.e.c.Stop:
+		}
+	}
+}
+
+// take returns the next batch that may go out now, or how long to wait for one
+// (0: for a signal). The caller holds mu.
+func (l *lane) take(now time.Time) (*batch, time.Duration) {
+	var b *batch
+	retry := len(l.later) > 0 && !l.later[0].due.After(now)
+	switch {
+	case retry:
+		b = l.later[0]
+	case len(l.ready) > 0:
+		b = l.ready[0]
+	case len(l.later) > 0:
+		return nil, l.later[0].due.Sub(now)
+	default:
+		return nil, 0
+	}
+	limit := l.adapt.allowed()
+	if l.breaker.probing() {
+		limit = 1
+		if l.breaker.open(now) {
+			return nil, l.breaker.until.Sub(now)
+		}
+	}
+	if l.flying >= limit {
+		return nil, 0
+	}
+	if d := l.pace.wait(now, len(b.works), b.bytes); d > 0 {
+		return nil, d
+	}
+	if retry {
+		heap.Pop(&l.later)
+	} else {
+		l.ready[0] = nil
+		l.ready = l.ready[1:]
+	}
+	l.flying++
+	return b, 0
+}
+
+// attempt sends one batch and acts on the verdicts.
+func (l *lane) attempt(ctx context.Context, b *batch) {
+	defer l.signal()
+	action := l.plan.Actions[b.g.action].Slug
+	ids := make([]journal.DeliveryID, len(b.works))
+	for i, w := range b.works {
+		ids[i] = w.id
+	}
+	req, err := l.j.Begin(action, ids)
+	if err != nil {
+		l.mu.Lock()
+		l.flying--
+		l.haltLocked("", err)
+		l.mu.Unlock()
+		return
+	}
+	start := l.e.c.Now()
+	results, err := l.call(ctx, b, start)
+	now := l.e.c.Now()
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer func() { l.flying-- }()
+	l.live.Requests++
+	l.live.Bytes += uint64(b.bytes)
+	if b.works[0].attempts > 0 {
+		l.live.Retries++
+	}
+	if err != nil && ctx.Err() != nil {
+		return // stopped in the middle: in doubt until the next start
+	}
+	var crash *panicError
+	switch {
+	case errors.As(err, &crash):
+		results = destination.Same(destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: crash.text}, len(b.works))
+		if l.panics++; l.panics >= maxPanics {
+			l.haltLocked("its code panicked "+fmt.Sprint(l.panics)+" times in a row", nil)
+		}
+	case err != nil:
+		results = destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Detail: err.Error()}, len(b.works))
+	default:
+		l.panics = 0
+	}
+	l.learn(results, now, now.Sub(start))
+	if len(b.works) > 1 && crash == nil && l.refusedWhole(b, results) {
+		if err := l.j.End(req, journal.Requeued, "", nil, nil); err != nil {
+			l.haltLocked("", err)
+			return
+		}
+		l.split(b, results[0], now)
+		l.passBlocks()
+		return
+	}
+	l.apply(req, b, results, now)
+	l.passBlocks()
+}
+
+type panicError struct{ text string }
+
+func (e *panicError) Error() string { return "panic in partner code" }
+
+// call runs the destination's Send behind recover and a deadline. A call that
+// does not come back after its deadline is given up; it keeps the memory it
+// may still look at.
+func (l *lane) call(ctx context.Context, b *batch, now time.Time) ([]destination.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.opt.Timeout)
+	defer cancel()
+	batch := &destination.Batch{Now: now, Deliveries: make([]*destination.Delivery, len(b.works))}
+	for i, w := range b.works {
+		batch.Deliveries[i] = w.d
+	}
+	type answer struct {
+		rs  []destination.Result
+		err error
+	}
+	ch := make(chan answer, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				ch <- answer{err: &panicError{panicText(p)}}
+			}
+		}()
+		rs, err := l.c.Sender.Send(ctx, l.c.Transport, batch)
+		ch <- answer{rs, err}
+	}()
+	var a answer
+	select {
+	case a = <-ch:
+	case <-ctx.Done():
+		// The transport ends with the context; only code that ignores it
+		// takes longer.
+		grace := time.NewTimer(5 * time.Second)
+		defer grace.Stop()
+		select {
+		case a = <-ch:
+		case <-grace.C:
+			l.mu.Lock()
+			l.hung = true
+			l.mu.Unlock()
+			return nil, fmt.Errorf("the destination's code hangs past its deadline of %s", l.opt.Timeout)
+		}
+	}
+	if a.err == nil && len(a.rs) != len(b.works) {
+		return nil, fmt.Errorf("%d results for %d deliveries: a mistake in the destination", len(a.rs), len(b.works))
+	}
+	return a.rs, a.err
+}
+
+// learn adapts concurrency, pause and breaker to what the partner answered.
+func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) {
+	pushed, failed, accepted := false, false, false
+	var wait time.Duration
+	for i := range rs {
+		r := &rs[i]
+		switch {
+		case r.Outcome == destination.Delivered, r.Outcome == destination.Skipped:
+			accepted = true
+		case r.Outcome != destination.Retry:
+			l.bad++
+		case r.Reason == destination.Unauthorized:
+			what := "the partner refused the credentials"
+			if r.Status != 0 {
+				what += fmt.Sprintf(" (status %d)", r.Status)
+			}
+			if r.Detail != "" {
+				what += ": " + destination.Cut(r.Detail, 200)
+			}
+			l.haltLocked(what, nil)
+		default:
+			pushed = true
+			if r.Reason == destination.RateLimited {
+				wait = max(wait, r.RetryAfter, time.Millisecond)
+			} else {
+				failed = true
+				wait = max(wait, r.RetryAfter)
+			}
+		}
+	}
+	if accepted {
+		l.bad = 0
+	}
+	if wait > 0 {
+		l.pace.pause(now.Add(wait))
+	}
+	if failed && !accepted {
+		l.breaker.fail(now, l.e.c.Rand())
+	} else if !failed {
+		l.breaker.succeed()
+	}
+	l.adapt.done(now, rtt, pushed, l.flying)
+}
+
+// apply settles what is settled, and puts the rest back.
+func (l *lane) apply(req uint64, b *batch, rs []destination.Result, now time.Time) {
+	def := journal.Requeued
+	for i := range rs {
+		if rs[i].Outcome == destination.Delivered {
+			def = journal.Delivered
+			break
+		}
+	}
+	var except []journal.Verdict
+	var dead []journal.DeadLetter
+	var again []*work
+	var due time.Time
+	for i, w := range b.works {
+		r := &rs[i]
+		if w.attempts == 0 {
+			w.first = now
+		}
+		if !(r.Outcome == destination.Retry && (r.Reason == destination.RateLimited || r.Reason == destination.Unauthorized)) {
+			w.attempts++ // waiting one's turn is no attempt
+		}
+		outcome, reason := journal.Requeued, ""
+		switch r.Outcome {
+		case destination.Delivered:
+			outcome = journal.Delivered
+			l.sent++
+		case destination.Skipped:
+			outcome, reason = journal.Skipped, string(r.Reason)
+		case destination.Rejected:
+			outcome, reason = journal.Rejected, string(r.Reason)
+			dead = append(dead, l.letter(w, *r))
+		default:
+			if r.Reason == destination.Unauthorized {
+				again = append(again, w)
+				break
+			}
+			if l.exhausted(w, now) {
+				outcome, reason = journal.Rejected, string(destination.Exhausted)
+				last := *r
+				last.Reason = destination.Exhausted
+				last.Detail = fmt.Sprintf("given up after %d attempts in %s; the last: %s", w.attempts, now.Sub(w.first).Round(time.Millisecond), r.Detail)
+				dead = append(dead, l.letter(w, last))
+				break
+			}
+			again = append(again, w)
+			if d := now.Add(max(backoff(w.attempts, l.e.c.Rand()), r.RetryAfter)); d.After(due) {
+				due = d
+			}
+		}
+		if outcome != def {
+			except = append(except, journal.Verdict{ID: w.id, Outcome: outcome, Reason: reason})
+		}
+		if outcome != journal.Requeued {
+			l.drop(w)
+			l.settle(w, outcome, reason)
+			l.landed(w, now)
+		}
+	}
+	if b.bisect != nil {
+		l.bisected(b, rs)
+	}
+	if err := l.j.End(req, def, "", except, dead); err != nil {
+		l.haltLocked("", err)
+		return
+	}
+	if len(again) > 0 {
+		n := l.rebatch(b, again)
+		n.due = due
+		heap.Push(&l.later, n)
+	}
+}
+
+// exhausted says that a delivery's budget is used up. When the partner has
+// failed everything for as long as one delivery may be tried, the next ones
+// get one attempt each.
+func (l *lane) exhausted(w *work, now time.Time) bool {
+	return w.attempts >= l.opt.Attempts || now.Sub(w.first) >= l.opt.MaxTime ||
+		l.breaker.failures >= breakAfter+l.opt.Attempts && now.Sub(l.breaker.since) >= min(patienceOf(l.opt.Attempts), l.opt.MaxTime)
+}
+
+// rebatch makes a batch of some of another's deliveries.
+func (l *lane) rebatch(b *batch, ws []*work) *batch {
+	_, _, overhead, per := l.caps(b.g.action)
+	n := &batch{g: b.g, works: ws, bytes: overhead, born: b.born, bisect: b.bisect}
+	for _, w := range ws {
+		n.bytes += len(w.d.Item) + per
+	}
+	return n
+}
