@@ -282,3 +282,32 @@ func TestReferenceValidation(t *testing.T) {
 	}
 	runValidationCases(t, cases)
 }
+
+// TestMappings runs the repository's own copy: representative reference cases
+// and random mappings, with what Segment's implementation made of them.
+func TestMappings(t *testing.T) {
+	var file struct {
+		Payloads []json.RawMessage
+		Cases    []struct {
+			mappingCase
+			On int
+		}
+	}
+	if !loadCases(t, filepath.Join("testdata", "mappings.json"), &file) {
+		t.Fatal("testdata/mappings.json is missing")
+	}
+	cases := make([]mappingCase, len(file.Cases))
+	for i, c := range file.Cases {
+		cases[i] = c.mappingCase
+		cases[i].Payload = file.Payloads[c.On]
+	}
+	runMappingCases(t, cases)
+}
+
+func TestFields(t *testing.T) {
+	var cases []validationCase
+	if !loadCases(t, filepath.Join("testdata", "fields.json"), &cases) {
+		t.Fatal("testdata/fields.json is missing")
+	}
+	runValidationCases(t, cases)
+}
