@@ -1,0 +1,430 @@
+package mapping
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+func TestOwnDirectives(t *testing.T) {
+	sha := func(s string) string { return string(AppendHash(nil, []byte(s))) }
+	for _, c := range []struct{ mapping, event, want string }{
+		{`{"@first":[{"@path":"$.a"},{"@path":"$.b"},{"@path":"$.c"}]}`, `{"a":"","b":[ ],"c":0}`, `0`},
+		{`{"@first":[{"@path":"$.a"},null,{},"x"]}`, `{"a":null}`, `"x"`},
+		{`{"@first":[]}`, `{}`, `undefined`},
+
+		{`{"@text":{"value":{"@path":"$.a"}}}`, `{"a":12345678901234567890}`, `"12345678901234567890"`},
+		{`{"@text":{"value":{"@path":"$.a"}}}`, `{"a":1.50}`, `"1.5"`},
+		{`{"@text":{"value":{"@path":"$.a"}}}`, `{"a":{"b" : [1]}}`, `"{\"b\":[1]}"`},
+		{`{"@text":{"value":{"@path":"$.a"}}}`, `{"a":"\u00e9"}`, `"\u00e9"`},
+		{`{"@text":{"value":{"@path":"$.a"}}}`, `{"a":null}`, `undefined`},
+
+		{`{"@number":{"value":{"@path":"$.a"}}}`, `{"a":" 42.50 "}`, `42.5`},
+		{`{"@number":{"value":{"@path":"$.a"}}}`, `{"a":"12345678901234567890"}`, `12345678901234567890`},
+		{`{"@number":{"value":{"@path":"$.a"}}}`, `{"a":"12 apples"}`, `undefined`},
+		{`{"@number":{"value":{"@path":"$.a"}}}`, `{"a":"  "}`, `undefined`},
+		{`{"@number":{"value":{"@path":"$.a"}}}`, `{"a":"Infinity"}`, `undefined`},
+		{`{"@number":{"value":{"@path":"$.a"}}}`, `{"a":true}`, `1`},
+		{`{"@number":{"value":{"@path":"$.a"},"as":"integer"}}`, `{"a":-3.9}`, `-3`},
+		{`{"@number":{"value":{"@path":"$.a"},"as":"integer"}}`, `{"a":-0.5}`, `0`},
+		{`{"@number":{"value":{"@path":"$.a"},"as":"integer"}}`, `{"a":12345678901234567890}`, `12345678901234567890`},
+		{`{"@number":{"value":{"@path":"$.a"},"as":"cents"}}`, `{"a":19.99}`, `1999`},
+		{`{"@number":{"value":{"@path":"$.a"},"as":"cents"}}`, `{"a":"1.005"}`, `100`},
+		{`{"@number":{"value":{"@path":"$.a"},"as":"cents"}}`, `{"a":1e308}`, `undefined`},
+
+		{`{"@boolean":{"value":{"@path":"$.a"}}}`, `{"a":" NO "}`, `false`},
+		{`{"@boolean":{"value":{"@path":"$.a"}}}`, `{"a":2}`, `undefined`},
+		{`{"@boolean":{"value":{"@path":"$.a"}}}`, `{"a":"maybe"}`, `undefined`},
+
+		{`{"@time":{"value":{"@path":"$.a"},"format":"iso"}}`, `{"a":"2024-05-06T09:08:09.1+02:00"}`, `"2024-05-06T07:08:09.100Z"`},
+		{`{"@time":{"value":{"@path":"$.a"},"format":"seconds"}}`, `{"a":"1714979289123"}`, `1714979289`},
+		{`{"@time":{"value":{"@path":"$.a"},"format":"fraction"}}`, `{"a":1714979289120}`, `1714979289.12`},
+		{`{"@time":{"value":{"@path":"$.a"},"format":"fraction"}}`, `{"a":1714979289}`, `1714979289`},
+		{`{"@time":{"value":{"@path":"$.a"},"format":"micros"}}`, `{"a":1714979289}`, `1714979289000000`},
+		{`{"@time":{"value":{"@path":"$.a"},"format":"nanos"}}`, `{"a":1714979289}`, `1714979289000000000`},
+		{`{"@time":{"value":{"@path":"$.a"},"format":"rfc3339"}}`, `{"a":"2024-05-06"}`, `"2024-05-06T00:00:00Z"`},
+		{`{"@time":{"value":{"@path":"$.a"},"format":"datetime"}}`, `{"a":1714979289}`, `"2024-05-06 07:08:09"`},
+		{`{"@time":{"value":{"@path":"$.a"},"format":"day"}}`, `{"a":1714979289}`, `"20240506"`},
+		{`{"@time":{"value":{"@template":"{{a}}"},"format":"DATE"}}`, `{"a":1714979289}`, `"2024-05-06"`},
+		{`{"@time":{"value":{"@path":"$.a"},"format":"iso"}}`, `{"a":"soon"}`, `undefined`},
+		{`{"@time":{"value":{"@path":"$.a"},"format":"iso"}}`, `{"a":null}`, `undefined`},
+
+		{`{"@hash":{"value":{"@path":"$.a"}}}`, `{"a":"A b"}`, sha("A b")},
+		{`{"@hash":{"value":{"@path":"$.a"},"as":"email"}}`, `{"a":["A@B.c",null,""," d@e.f "]}`, "[" + sha("a@b.c") + "," + sha("d@e.f") + "]"},
+		{`{"@hash":{"value":{"@path":"$.a"},"as":"email"}}`, `{"a":[null]}`, `undefined`},
+		{`{"@hash":{"value":{"@path":"$.a"},"as":"email"}}`, `{"a":"B5FC85E55755F9E0D030A10AB4429B6B2944855F9A0D60077FE832BECBC41D72"}`, `"b5fc85e55755f9e0d030a10ab4429b6b2944855f9a0d60077fe832becbc41d72"`},
+		{`{"@hash":{"value":{"@path":"$.a"},"as":"phone","country":{"@path":"$.c"}}}`, `{"a":"030 1234567","c":"de"}`, sha("+49301234567")},
+		{`{"@hash":{"value":{"@path":"$.a"},"as":"gender"}}`, `{"a":"unknown"}`, `undefined`},
+		{`{"@hash":{"value":{"@path":"$.a"}}}`, `{"a":{}}`, `undefined`},
+		{`{"@hash":{"value":{"@path":"$.a"}}}`, `{"a":5}`, sha("5")},
+
+		{`{"@join":{"values":["a",null,{"@path":"$.x"},["b","",3]],"separator":", "}}`, `{}`, `"a, b, 3"`},
+		{`{"@join":{"values":[null,""]}}`, `{}`, `undefined`},
+
+		{`{"@lookup":{"value":{"@path":"$.a"},"table":{"1":"one","true":"yes"}}}`, `{"a":1}`, `"one"`},
+		{`{"@lookup":{"value":{"@path":"$.a"},"table":{"1":"one"}}}`, `{"a":2}`, `undefined`},
+		{`{"@lookup":{"value":{"@path":"$.a"},"table":{"Ab":{"@path":"$.b"}},"ignorecase":true,"else":9}}`, `{"a":"AB","b":7}`, `7`},
+		{`{"@lookup":{"value":{"@path":"$.a"},"table":{},"else":9}}`, `{}`, `9`},
+
+		{`{"@keys":{"value":{"@path":"$"},"case":"camel"}}`, `{"$":{"order_id":1,"Two Words":{"in_side":2},"HTTPServer":3,"--":4}}`, `{"orderId":1,"twoWords":{"in_side":2},"httpServer":3,"--":4}`},
+		{`{"@keys":{"value":{"@path":"$"},"case":"title","deep":true}}`, `{"$":{"order_id":[{"item2Name":1}]}}`, `{"Order Id":[{"Item2 Name":1}]}`},
+		{`{"@keys":{"value":{"@path":"$"},"case":"snake"}}`, `{"$":{"aB":1,"a_b":2}}`, `{"a_b":2}`},
+		{`{"@keys":{"value":{"@path":"$"},"case":"kebab"}}`, `{"$":"text"}`, `"text"`},
+		{`{"@rename":{"value":{"@path":"$.o"},"keys":{"a":"b","x":"y"}}}`, `{"o":{"a":1,"b":2}}`, `{"b":2}`},
+		{`{"@pick":{"value":{"@path":"$.o"},"keys":["b","a"]}}`, `{"o":{"a":1.0,"\u0062":2,"c":3}}`, `{"a":1.0,"b":2}`},
+		{`{"@omit":{"value":{"@path":"$.o"},"keys":["b"]}}`, `{"o":{"a":1,"b":2,"c":3}}`, `{"a":1,"c":3}`},
+		{`{"@compact":{"value":{"@path":"$.o"}}}`, `{"o":{"a":{"b":[null,{}]}}}`, `undefined`},
+		{`{"@compact":{"value":{"@path":"$.o"}}}`, `{"o":{"a":{"b":[null,{},false]},"c":""}}`, `{"a":{"b":[false]}}`},
+
+		{`{"@cut":{"value":{"@path":"$.a"},"bytes":3}}`, `{"a":"aé€"}`, `"aé"`},
+		{`{"@cut":{"value":{"@path":"$.a"},"bytes":3}}`, `{"a":"a\u00e9"}`, `"a\u00e9"`},
+		{`{"@cut":{"value":{"@path":"$.a"},"bytes":1}}`, `{"a":"é"}`, `""`},
+		{`{"@cut":{"value":{"@path":"$.a"},"bytes":2,"more":"... {n} more"}}`, `{"a":"abcdef"}`, `"ab"`},
+		{`{"@cut":{"value":{"@path":"$.a"},"bytes":8,"more":"+{n}"}}`, `{"a":"aaaaaaaaaaaaaaa"}`, `"aaaaaa+9"`},
+		{`{"@cut":{"value":{"@path":"$.a"},"bytes":2}}`, `{"a":12345}`, `12345`},
+		{`{"@limit":{"value":{"@path":"$.a"},"items":2}}`, `{"a":[1, 2 ,3]}`, `[1,2]`},
+		{`{"@limit":{"value":{"@path":"$.a"},"items":2}}`, `{"a":{"a":1,"b":2,"c":3}}`, `{"a":1,"b":2}`},
+		{`{"@limit":{"value":{"@path":"$.a"},"items":0,"more":"x"}}`, `{"a":[1]}`, `[]`},
+		{`{"@limit":{"value":{"@path":"$.a"},"items":1,"more":"{n}"}}`, `{"a":[1,2]}`, `["2"]`},
+		{`{"@limit":{"value":{"@path":"$.a"},"items":5,"more":"x"}}`, `{"a":[1]}`, `[1]`},
+	} {
+		out, defined, err := resolveTwice([]byte(c.mapping), []byte(c.event))
+		if err != nil {
+			t.Errorf("%s: %v", c.mapping, err)
+			continue
+		}
+		got := string(out)
+		if !defined {
+			got = "undefined"
+		}
+		if got != c.want {
+			t.Errorf("%s on %s\nwant %s\ngot  %s", c.mapping, c.event, c.want, got)
+		}
+	}
+}
+
+func TestNormalForms(t *testing.T) {
+	for _, c := range []struct{ as, in, country, want string }{
+		{"email", " Foo.Bar+x@Example.COM\n", "", "foo.bar+x@example.com"},
+		{"email_dotless", "Foo.Bar@GMail.com", "", "foobar@gmail.com"},
+		{"email_dotless", "Foo.Bar@example.com", "", "foo.bar@example.com"},
+		{"phone", "+1 (650) 555-1212", "", "+16505551212"},
+		{"phone", "(650) 555-1212", "US", "+16505551212"},
+		{"phone", "1-650-555-1212", "us", "+16505551212"},
+		{"phone", "650.555.1212 ext. 42", "CA", "+16505551212"},
+		{"phone", "001 650 555 1212", "DE", "+16505551212"},
+		{"phone", "0171/2345678", "DE", "+491712345678"},
+		{"phone", "49 171 2345678", "DE", "+491712345678"},
+		{"phone", "+44 (0)20 7946 0958", "", "+442079460958"},
+		{"phone", "020 7946 0958", "UK", "+442079460958"},
+		{"phone", "06 12 34 56 78", "FR", "+33612345678"},
+		{"phone", "33612345678", "FR", "+33612345678"},
+		{"phone", "06 1234 5678", "IT", "+390612345678"},
+		{"phone", "391 234 5678", "IT", "+393912345678"},
+		{"phone", "8 (912) 345-67-89", "RU", "+79123456789"},
+		{"phone", "12 34 56 78", "DK", "+4512345678"},
+		{"phone", "45 12 34 56 78", "DK", "+4512345678"},
+		{"phone", "98765 43210", "IN", "+919876543210"},
+		{"phone", "6505551212", "", "+6505551212"},
+		{"phone", "tel:+16505551212", "", "+16505551212"},
+		{"phone", "１６５０５５５１２１２", "US", "+16505551212"},
+		{"phone", "123", "US", ""},
+		{"phone", "none", "US", ""},
+		{"phone", "12345678901234567890", "", ""},
+		{"phone_digits", "+1 650 555 1212", "", "16505551212"},
+		{"name", "  Mary-Jane  O'Neil ", "", "maryjane oneil"},
+		{"name", "Ångström", "", "ångström"},
+		{"city", "St. John's", "", "stjohns"},
+		{"city", "São Paulo", "", "sãopaulo"},
+		{"state", "California", "", "ca"},
+		{"state", "New York", "", "ny"},
+		{"state", "TX", "", "tx"},
+		{"state", "Bayern", "", "bayern"},
+		{"zip", "94035-1234", "", "94035"},
+		{"zip", " SW1A 1AA ", "", "sw1a1aa"},
+		{"country", "USA", "", "us"},
+		{"country", "DEU", "", "de"},
+		{"country", "United Kingdom", "", "gb"},
+		{"country", "UK", "", "gb"},
+		{"country", "Deutschland", "", "de"},
+		{"country", "Atlantis", "", "atlantis"},
+		{"gender", "Female", "", "f"},
+		{"gender", "M", "", "m"},
+		{"gender", "other", "", ""},
+		{"birthdate", "1990-02-28", "", "19900228"},
+		{"birthdate", "2/28/1990", "", "19900228"},
+		{"birthdate", "28.02.1990", "", "19900228"},
+		{"birthdate", "19900228", "", "19900228"},
+		{"birthdate", "1990-02-28T10:00:00Z", "", "19900228"},
+		{"birthdate", "02/30/1990", "", ""},
+		{"birthdate", "unknown", "", ""},
+		{"text", "  MiXed ", "", "mixed"},
+		{"", "  MiXed ", "", "  MiXed "},
+		{"email", "   ", "", ""},
+	} {
+		if got := string(AppendNormal(nil, c.as, []byte(c.in), c.country)); got != c.want {
+			t.Errorf("%s of %q (%s): want %q, got %q", c.as, c.in, c.country, c.want, got)
+		}
+	}
+}
+
+// The Go constructors build the documents that the JSON front door reads.
+func TestConstructors(t *testing.T) {
+	for _, c := range []struct {
+		v    Value
+		want string
+	}{
+		{Path("$.a"), `{"@path":"$.a"}`},
+		{Template("{{a}}"), `{"@template":"{{a}}"}`},
+		{Literal(map[string]any{"a": 1.5}), `{"a":1.5}`},
+		{Literal("x\n"), `"x\n"`},
+		{Literal(true), `true`},
+		{Null(), `null`},
+		{If(Path("a"), Path("a"), Value{}), `{"@if":{"exists":{"@path":"a"},"then":{"@path":"a"}}}`},
+		{IfNotBlank(Path("a"), Literal(1), Literal(2)), `{"@if":{"blank":{"@path":"a"},"then":1,"else":2}}`},
+		{FirstPath("a", "b"), `{"@first":[{"@path":"a"},{"@path":"b"}]}`},
+		{Object(M("a", Literal(1)), M("b", Value{}), M("a", Literal(2))), `{"a":2}`},
+		{Array(Literal(1), Value{}), `[1,null]`},
+		{ArrayPath("$.a", Object(M("b", Path("c")))), `{"@arrayPath":["$.a",{"b":{"@path":"c"}}]}`},
+		{ArrayPath("$.a", Value{}), `{"@arrayPath":["$.a"]}`},
+		{Merge("left", Path("a")), `{"@merge":{"objects":[{"@path":"a"}],"direction":"left"}}`},
+		{Flatten(Path("a"), ".", true), `{"@flatten":{"value":{"@path":"a"},"separator":".","omitArrays":true}}`},
+		{JSON("encode", Path("a")), `{"@json":{"mode":"encode","value":{"@path":"a"}}}`},
+		{Replace(Path("a"), "x", ""), `{"@replace":{"pattern":"x","replacement":"","value":{"@path":"a"}}}`},
+		{Lower(Path("a")), `{"@case":{"operator":"lower","value":{"@path":"a"}}}`},
+		{Upper(Path("a")), `{"@case":{"operator":"upper","value":{"@path":"a"}}}`},
+		{Transform(Object(M("x", Path("a"))), Path("x")), `{"@transform":{"apply":{"x":{"@path":"a"}},"mapping":{"@path":"x"}}}`},
+		{ExcludeWhenNull(Path("a")), `{"@excludeWhenNull":{"@path":"a"}}`},
+		{Text(Path("a")), `{"@text":{"value":{"@path":"a"}}}`},
+		{Number(Path("a")), `{"@number":{"value":{"@path":"a"}}}`},
+		{Integer(Path("a")), `{"@number":{"value":{"@path":"a"},"as":"integer"}}`},
+		{Cents(Path("a")), `{"@number":{"value":{"@path":"a"},"as":"cents"}}`},
+		{Bool(Path("a")), `{"@boolean":{"value":{"@path":"a"}}}`},
+		{Time("iso", Path("a")), `{"@time":{"value":{"@path":"a"},"format":"iso"}}`},
+		{Hash("", Path("a")), `{"@hash":{"value":{"@path":"a"}}}`},
+		{HashPhone(Literal("DE"), Path("a")), `{"@hash":{"value":{"@path":"a"},"as":"phone","country":"DE"}}`},
+		{Normalize("email", Path("a")), `{"@normalize":{"value":{"@path":"a"},"as":"email"}}`},
+		{NormalizePhone("phone", Literal("DE"), Path("a")), `{"@normalize":{"value":{"@path":"a"},"as":"phone","country":"DE"}}`},
+		{Join(",", Path("a"), Literal("b")), `{"@join":{"values":[{"@path":"a"},"b"],"separator":","}}`},
+		{Lookup(Path("a"), []Member{M("x", Literal(1))}, Literal(2)), `{"@lookup":{"value":{"@path":"a"},"table":{"x":1},"else":2}}`},
+		{KeyCase("snake", true, Path("a")), `{"@keys":{"value":{"@path":"a"},"case":"snake","deep":true}}`},
+		{Rename(Path("a"), M("x", Literal("y"))), `{"@rename":{"value":{"@path":"a"},"keys":{"x":"y"}}}`},
+		{Pick(Path("a"), "x"), `{"@pick":{"value":{"@path":"a"},"keys":["x"]}}`},
+		{Omit(Path("a"), "x"), `{"@omit":{"value":{"@path":"a"},"keys":["x"]}}`},
+		{Compact(Path("a")), `{"@compact":{"value":{"@path":"a"}}}`},
+		{Cut(5, "", Path("a")), `{"@cut":{"value":{"@path":"a"},"bytes":5}}`},
+		{Limit(5, "{n}", Path("a")), `{"@limit":{"value":{"@path":"a"},"items":5,"more":"{n}"}}`},
+	} {
+		if got := c.v.String(); got != c.want {
+			t.Errorf("want %s, got %s", c.want, got)
+		}
+		if _, err := Compile(c.v); err != nil && c.v.String() != "null" {
+			t.Errorf("%s: %v", c.want, err)
+		}
+		if v, err := Parse([]byte(c.want)); err == nil && v.String() != c.want {
+			t.Errorf("%s is read as %s", c.want, v)
+		}
+	}
+	if v := (Value{}); !v.IsZero() || v.String() != "null" {
+		t.Error("the zero Value is something")
+	}
+	if f := Func("f", func(event.Value, *Resolver, *Writer) bool { return false }); f.String() != `{"@go":"f"}` {
+		t.Error(f)
+	}
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	for _, c := range []struct{ mapping, want string }{
+		{`{"a":{"@nope":1}}`, "/a has an invalid directive: @nope."},
+		{`{"a":{"@pth":"x"}}`, "did you mean @path?"},
+		{`{"a":{"@liquid":"{{x}}"}}`, "/a has an invalid directive: @liquid"},
+		{`{"a":{"@path":1},"b":{"c":{"@template":{}}}}`, "/a/@path should be a string or a mapping directive but it is a number. /b/c/@template should be a string"},
+		{`{"a":{"@hash":{"value":1,"as":"eml"}}}`, "/a/@hash/as should be one of email, "},
+		{`{"a":{"@hash":{"vlue":1}}}`, `/a/@hash should have field "value" but it doesn't.`},
+		{`{"a":{"@cut":{"value":"x","bytes":"3"}}}`, "/a/@cut/bytes should be a whole number but it is a string."},
+		{`{"a":{"@cut":{"value":"x","bytes":-3}}}`, "/a/@cut/bytes should be a whole number"},
+		{`{"a":{"@text":{"value":"x","as":"y"}}}`, `/a/@text does not know the field "as"; it has value.`},
+		{`{"a":{"@first":{}}}`, "/a/@first should be an array but it is an object."},
+		{`{"a":{"@first":[{"@nope":1}]}}`, "/a/@first/0 has an invalid directive: @nope."},
+		{`{"a":{"@pick":{"value":1,"keys":[1]}}}`, "/a/@pick/keys should be a string"},
+		{`{"a":`, "not valid JSON"},
+		{`null`, "cannot be null"},
+		{strings.Repeat(`{"a":`, 300) + "1" + strings.Repeat("}", 300), "nested more than 200"},
+		{strings.Repeat(" ", maxSource+1), "at most"},
+	} {
+		_, err := Parse([]byte(c.mapping))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%.80s\nwant an error with %q\ngot  %v", c.mapping, c.want, err)
+		}
+	}
+	for _, v := range []Value{Literal(make(chan int)), Func("f", nil), Object(M("a", Literal(func() {})))} {
+		if _, err := Compile(v); err == nil {
+			t.Errorf("%s compiles", v)
+		}
+	}
+	if _, err := Compile(Value{}); err == nil {
+		t.Error("nothing compiles")
+	}
+}
+
+// A directive in an array is not checked beforehand, as in Segment; what is
+// wrong with it shows when it runs, and says where.
+func TestMistakesInArrays(t *testing.T) {
+	for _, m := range []string{`{"x":[{"@nope":1}]}`, `{"x":[{"@hash":{}}]}`, `{"x":[{"@merge":{"direction":"left"}}]}`, `{"x":{"@literal":{"y":{"@nope":1}}}}`} {
+		_, _, err := resolveTwice([]byte(m), []byte(`{}`))
+		if err == nil || !strings.Contains(err.Error(), "/x/") {
+			t.Errorf("%s: %v", m, err)
+		}
+	}
+	if out, _, err := resolveTwice([]byte(`{"x":{"@if":{"exists":{"@path":"$.a"},"then":[{"@nope":1}],"else":1}}}`), []byte(`{}`)); err != nil || string(out) != `{"x":1}` {
+		t.Errorf("a branch that is not taken fails: %s %v", out, err)
+	}
+}
+
+// Templates that double through nested transforms must end in an error, not
+// in all of the memory.
+func TestOutputIsBounded(t *testing.T) {
+	v := Template("{{a}}")
+	apply := Object(M("a", Template(strings.Repeat("{{a}}", 40))))
+	for range 12 {
+		v = Transform(apply, v)
+	}
+	m, err := Compile(Object(M("r", v)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := event.ParseValue([]byte(`{"a":"0123456789"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r Resolver
+	if _, _, err := m.Append(&r, nil, in); !errors.Is(err, errTooLarge) && !errors.Is(err, event.ErrTooLarge) {
+		t.Fatalf("got %v", err)
+	}
+	// The resolver works on.
+	if out, _, err := m.Append(&r, nil, event.Value{}); err != nil || string(out) != `{"r":""}` {
+		t.Fatalf("got %s %v", out, err)
+	}
+}
+
+func TestFunctionsInGo(t *testing.T) {
+	double := Func("double", func(in event.Value, r *Resolver, w *Writer) bool {
+		v := in.Get("n")
+		i, ok := v.Int()
+		if !ok {
+			w.Text("taken back")
+			return false
+		}
+		w.Int(2 * i)
+		return true
+	})
+	tags := Func("tags", func(in event.Value, r *Resolver, w *Writer) bool {
+		w.BeginObject()
+		w.Field("n", in.Get("n"))
+		w.Field("x", in.Get("x"))
+		w.Str("s", "a\"b")
+		w.Key("l")
+		w.BeginArray()
+		w.Bool(true)
+		w.Null()
+		w.Float(0.5)
+		w.Val(in.Get("nothing"))
+		w.EndArray()
+		w.IntField("i", 1)
+		w.EndObject()
+		return true
+	})
+	m, err := Compile(Object(M("d", double), M("t", tags), M("each", ArrayPath("$.l", double)), M("first", First(double, tags)), M("merged", Merge("right", tags, Object(M("d", double))))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for in, want := range map[string]string{
+		`{"n":21,"l":[{"n":1},{"x":1}]}`: `{"d":42,"t":{"n":21,"s":"a\"b","l":[true,null,0.5,null],"i":1},"each":[2,null],"first":42,"merged":{"n":21,"s":"a\"b","l":[true,null,0.5,null],"i":1,"d":42}}`,
+		`{"n":"x"}`:                      `{"t":{"n":"x","s":"a\"b","l":[true,null,0.5,null],"i":1},"first":{"n":"x","s":"a\"b","l":[true,null,0.5,null],"i":1},"merged":{"n":"x","s":"a\"b","l":[true,null,0.5,null],"i":1}}`,
+	} {
+		v, err := event.ParseValue([]byte(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r Resolver
+		out, _, err := m.Append(&r, nil, v)
+		if err != nil || string(out) != want {
+			t.Errorf("%s\nwant %s\ngot  %s %v", in, want, out, err)
+		}
+	}
+}
+
+func TestPayload(t *testing.T) {
+	fields := []Field{
+		{Key: "id", Default: Path("$.userId"), Required: true},
+		{Key: "n", Type: TypeNumber, Default: Path("$.n")},
+		{Key: "o", Type: TypeObject, Default: Path("$.o")},
+		{Key: "t", Default: Template("<{{userId}}>")},
+	}
+	p, err := CompileFields(fields, Value{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := event.ParseValue([]byte(`{"userId":"u\u0031","n":"5","o":{"a":[1.0]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r Resolver
+	pl, err := p.Run(&r, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(pl.AppendJSON([]byte("x"))), `x{"id":"u\u0031","n":5,"o":{"a":[1.0]},"t":"<u\u0031>"}`; got != want {
+		t.Errorf("want %s, got %s", want, got)
+	}
+	if pl.Text("id") != "u1" || pl.Text("n") != "5" || pl.Text("t") != "<u1>" || pl.Text("none") != "" {
+		t.Error("Text")
+	}
+	if string(pl.Raw("o")) != `{"a":[1.0]}` || pl.Raw("none") != nil || !pl.Has("o") || pl.Has("none") || pl.Len() != 4 {
+		t.Error("Raw, Has or Len")
+	}
+	if v := pl.Get("o").Get("a").Index(0); string(v.Raw()) != "1.0" {
+		t.Errorf("Get gives %s", v.Raw())
+	}
+	if pl.Get("none").Exists() {
+		t.Error("a field that is not there exists")
+	}
+	var keys []string
+	for k := range pl.Keys() {
+		keys = append(keys, k)
+	}
+	if fmt.Sprint(keys) != "[id n o t]" {
+		t.Error(keys)
+	}
+	if _, err := p.Run(&r, event.Value{}); err == nil || err.Error() != "The root value is missing the required field 'id'." {
+		t.Errorf("got %v", err)
+	}
+	if array, _ := event.ParseValue([]byte("[]")); true {
+		if _, err := p.Run(&r, array); !errors.Is(err, ErrNotObject) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if _, err := CompileFields([]Field{{Key: "a"}, {Key: "a"}}, Value{}); err == nil {
+		t.Error("two fields of one name compile")
+	}
+	if _, err := CompileFields([]Field{{Key: "a", Type: TypeNumber, Choices: []string{"x"}}}, Value{}); err == nil {
+		t.Error("a choice of the wrong type compiles")
+	}
+}
+
+func TestAppendTime(t *testing.T) {
+	at := time.Date(2024, 5, 6, 7, 8, 9, 123456789, time.UTC)
+	if b, ok := AppendTime([]byte("x"), at, "millis"); !ok || string(b) != "x1714979289123" {
+		t.Errorf("%s %v", b, ok)
+	}
+	if _, ok := AppendTime(nil, at, "stardate"); ok {
+		t.Error("an unknown format is written")
+	}
+	if _, ok := AppendTime(nil, at.AddDate(9000, 0, 0), "iso"); ok {
+		t.Error("a year of five digits is written")
+	}
+}
