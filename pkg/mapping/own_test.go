@@ -1,9 +1,11 @@
 package mapping
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -426,5 +428,50 @@ func TestAppendTime(t *testing.T) {
 	}
 	if _, ok := AppendTime(nil, at.AddDate(9000, 0, 0), "iso"); ok {
 		t.Error("a year of five digits is written")
+	}
+}
+
+// A compiled mapping serves many goroutines at once.
+func TestConcurrentUse(t *testing.T) {
+	raws, _ := benchEvents(t)
+	p, err := CompileFields(benchFields(), Value{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Compile(Object(M("u", Upper(Path("$.event"))), M("h", Hash("email", Path("$.userId"))), M("m", Merge("right", Path("$.context"), Object(M("t", Template("{{{userId}}}")))))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := make([][]byte, 4)
+	var wg sync.WaitGroup
+	for i := range results {
+		wg.Go(func() {
+			var ps event.Parser
+			var r Resolver
+			for _, raw := range raws[:200] {
+				ps.Reset()
+				ev, err := ps.Parse(raw)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				pl, err := p.Run(&r, ev.Root())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				results[i] = pl.AppendJSON(results[i])
+				if results[i], _, err = m.Append(&r, results[i], ev.Root()); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, got := range results[1:] {
+		if !bytes.Equal(got, results[0]) {
+			t.Error("goroutines disagree")
+		}
 	}
 }
