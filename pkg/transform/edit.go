@@ -28,10 +28,13 @@ type editor struct {
 // run returns the edited event in one of the worker's buffers, or nil when
 // nothing changed.
 func (e *editor) run(w *Worker, raw []byte) []byte {
-	// raw may stand in either buffer, so the other one is written.
+	// What is read, and what the step began with, stand in two of the three
+	// buffers at most.
 	b := &w.bufs[0]
-	if len(*b) > 0 && len(raw) > 0 && &(*b)[0] == &raw[0] {
-		b = &w.bufs[1]
+	for i := range w.bufs {
+		if b = &w.bufs[i]; !same(*b, raw) && !same(*b, w.before) {
+			break
+		}
 	}
 	from := skipSpace(raw, 0)
 	to := skipValue(raw, from)
@@ -44,6 +47,8 @@ func (e *editor) run(w *Worker, raw []byte) []byte {
 	}
 	return out
 }
+
+func same(a, b []byte) bool { return len(a) > 0 && len(b) > 0 && &a[0] == &b[0] }
 
 // value copies a value, edited below the given steps.
 func (e *editor) value(dst, raw []byte, steps []string) []byte {

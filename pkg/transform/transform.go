@@ -52,8 +52,9 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// maxEvent bounds what an event may grow to.
-const maxEvent = 64 << 20
+// Dropped is what Apply names events that a step drops: their count in the
+// run's summary. Which step it was, [Pipeline.Counters] tells.
+const Dropped = "transform"
 
 // Step is one step as the user wrote it. Steps come from [Parse].
 type Step struct {
@@ -105,6 +106,7 @@ type step struct {
 	index   *index
 	touched atomic.Int64
 	dropped atomic.Int64
+	failed  atomic.Int64
 }
 
 // Worker is one goroutine's scratch memory. The zero Worker is ready for use.
@@ -115,8 +117,8 @@ type Worker struct {
 
 	parser   event.Parser
 	resolver mapping.Resolver
-	bufs     [2][]byte
-	tmp      []byte
+	bufs     [3][]byte
+	before   []byte // what the step began with; not overwritten while it works
 	text     []byte
 }
 
@@ -125,6 +127,7 @@ type Counter struct {
 	Step    string // its number and kind, such as "2 drop"
 	Touched int64  // events it changed
 	Dropped int64  // events it dropped
+	Failed  int64  // events that it could not change and left as they were
 }
 
 // Compile compiles steps. The error names every step that is wrong, with its
@@ -237,17 +240,21 @@ func (p *Pipeline) Counters() []Counter {
 	}
 	out := make([]Counter, len(p.steps))
 	for i, s := range p.steps {
-		out[i] = Counter{fmt.Sprintf("%d %s", i+1, s.Kind), s.touched.Load(), s.dropped.Load()}
+		out[i] = Counter{fmt.Sprintf("%d %s", i+1, s.Kind), s.touched.Load(), s.dropped.Load(), s.failed.Load()}
 	}
 	return out
 }
 
 // Apply runs an event through the steps. out is the event as the steps left
-// it, nil when it is unchanged; it belongs to w until its next Apply. dropped
-// names the kind of the step that dropped the event, "" when none did. The
-// error means that the event cannot be processed (or, with [ErrIndex], that
-// nothing can). The event is not changed. at is the event's position, for
+// it, nil when it is unchanged; it belongs to w until its next Apply, and is
+// an event that can be parsed. dropped is [Dropped] when a step dropped the
+// event, else "". The event is not changed. at is the event's position, for
 // steps that depend on it.
+//
+// A step that cannot change an event (its mapping fails on it, or the result
+// would be larger or deeper than an event may be) leaves it as it is and
+// counts it. An error ([ErrIndex], [ErrNotOpen]) is the end of the run: nothing
+// can be decided any more.
 func (p *Pipeline) Apply(w *Worker, ev *event.Event, at source.Position) (out []byte, dropped string, err error) {
 	if p == nil || len(p.steps) == 0 {
 		return nil, "", nil
@@ -259,7 +266,7 @@ func (p *Pipeline) Apply(w *Worker, ev *event.Event, at source.Position) (out []
 			w.parser.Reset()
 			e, err := w.parser.Parse(raw)
 			if err != nil {
-				return event.Value{}, fmt.Errorf("after an edit: %w", err)
+				return event.Value{}, err
 			}
 			root, fresh = e.Root(), true
 		}
@@ -289,24 +296,35 @@ func (p *Pipeline) Apply(w *Worker, ev *event.Event, at source.Position) (out []
 				if !w.Again {
 					s.dropped.Add(1)
 				}
-				return nil, s.Kind, nil
+				return nil, Dropped, nil
 			}
 			continue
 		}
+		before := raw
+		w.before = before
 		next, changed, err := s.edit(w, raw, i, current)
+		if err == nil && changed && (s.Kind == "set" || s.Kind == "rename" || len(next) > len(before)) {
+			// It may have become larger or deeper than an event may be.
+			raw, fresh = next, false
+			_, err = current()
+		}
 		if err != nil {
-			return nil, "", s.located(err)
+			if !w.Again {
+				s.failed.Add(1)
+			}
+			raw, fresh = before, false
+			continue
 		}
 		if !changed {
 			continue
 		}
-		if len(next) > maxEvent {
-			return nil, "", s.located(fmt.Errorf("the event grew beyond %d bytes", maxEvent))
-		}
 		if !w.Again {
 			s.touched.Add(1)
 		}
-		raw, fresh, out = next, false, next
+		if &raw[0] != &next[0] {
+			fresh = false
+		}
+		raw, out = next, next
 	}
 	return out, "", nil
 }

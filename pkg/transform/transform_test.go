@@ -43,9 +43,9 @@ func parse(src string) (*Pipeline, error) {
 func TestSteps(t *testing.T) {
 	for _, c := range []struct{ name, steps, in, out, dropped string }{
 		{"nothing to do", `[]`, `{"a":1}`, ``, ``},
-		{"drop", `[{drop: 'type = "track"'}]`, `{"type":"track"}`, ``, `drop`},
+		{"drop", `[{drop: 'type = "track"'}]`, `{"type":"track"}`, ``, `transform`},
 		{"drop, no match", `[{drop: 'type = "track"'}]`, `{"type":"page"}`, ``, ``},
-		{"keep", `[{keep: 'type = "track"'}]`, `{"type":"page"}`, ``, `keep`},
+		{"keep", `[{keep: 'type = "track"'}]`, `{"type":"page"}`, ``, `transform`},
 		{"keep, match", `[{keep: 'type = "track"'}]`, `{"type":"track"}`, ``, ``},
 
 		{"set new", `[{set: {b: 1}}]`, `{"a":1}`, `{"a":1,"b":1}`, ``},
@@ -97,11 +97,11 @@ func TestSteps(t *testing.T) {
 		{"shift a date", `[{shift: {by: 2w, fields: [a]}}]`, `{"a":"2024-05-06"}`, `{"a":"2024-05-20"}`, ``},
 
 		{"sample all", `[{sample: 100%}]`, `{"userId":"u"}`, ``, ``},
-		{"sample none", `[{sample: 0}]`, `{"userId":"u"}`, ``, `sample`},
+		{"sample none", `[{sample: 0}]`, `{"userId":"u"}`, ``, `transform`},
 
 		{"when", `[{set: {a: 1}, when: 'type = "track"'}]`, `{"type":"page"}`, ``, ``},
 		{"when it is", `[{set: {a: 1}, when: 'type = "track"'}]`, `{"type":"track"}`, `{"type":"track","a":1}`, ``},
-		{"a step sees the one before", `[{set: {a: 1}}, {drop: 'a = 1'}]`, `{"b":1}`, ``, `drop`},
+		{"a step sees the one before", `[{set: {a: 1}}, {drop: 'a = 1'}]`, `{"b":1}`, ``, `transform`},
 		{"edits add up", `[{set: {a: 1}}, {rename: {a: b}}, {set: {c: {"@path": "$.b"}}}, {remove: [b]}]`, `{}`, `{"c":1}`, ``},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -269,7 +269,7 @@ func TestCounters(t *testing.T) {
 			}
 		}
 	}
-	want := []Counter{{"1 drop", 0, 1}, {"2 set", 1, 0}}
+	want := []Counter{{"1 drop", 0, 1, 0}, {"2 set", 1, 0, 0}}
 	if got := p.Counters(); !reflect.DeepEqual(got, want) {
 		t.Errorf("want %v, got %v", want, got)
 	}
@@ -279,6 +279,31 @@ func TestCounters(t *testing.T) {
 type reader struct {
 	ps event.Parser
 	Worker
+}
+
+// A step that cannot change an event leaves it whole, and is counted.
+func TestFailedSteps(t *testing.T) {
+	deep := strings.Repeat(`{"a":`, 990) + `{}` + strings.Repeat(`}`, 990)
+	big := `{"a":"` + strings.Repeat("x", 9<<20) + `"}`
+	for _, c := range []struct{ name, steps, in string }{
+		{"mapping", `[{set: {x: 1, b: {"@path": {"@path": "$.n"}}, c: 2}}]`, `{"n":5}`},
+		{"deeper", `[{rename: {x: y.y.y.y.y.y.y.y.y.y.y.y}}]`, `{"x":` + deep + `}`},
+		{"larger", `[{set: {b: 1, c: {"@path": "$.a"}, d: {"@path": "$.a"}}}]`, big},
+	} {
+		p := pipeline(t, c.steps)
+		ev, err := event.Parse([]byte(c.in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var w Worker
+		out, dropped, err := p.Apply(&w, ev, source.Position{})
+		if out != nil || dropped != "" || err != nil {
+			t.Errorf("%s: %.100s %s %v", c.name, out, dropped, err)
+		}
+		if n := p.Counters(); n[len(n)-1].Failed != 1 || n[len(n)-1].Touched != 0 {
+			t.Errorf("%s: counted %v", c.name, n)
+		}
+	}
 }
 
 // offer applies a pipeline to an event with only a messageId.
@@ -335,7 +360,7 @@ func TestRepeats(t *testing.T) {
 		for i := from; i < to; i++ {
 			want := ""
 			if first[ids[i]] != i {
-				want = "dedupe"
+				want = Dropped
 			}
 			if got := offer(t, p, &w, ids[i], at(i)); got != want {
 				t.Fatalf("event %d (%s, first at %d): want %q, got %q", i, ids[i], first[ids[i]], want, got)
@@ -411,7 +436,7 @@ func TestRepeatsAfterPowerLoss(t *testing.T) {
 		}
 	}
 	for i := range 1000 {
-		if got := offer(t, p, &w, fmt.Sprint(i), at(2000+i)); got != "dedupe" {
+		if got := offer(t, p, &w, fmt.Sprint(i), at(2000+i)); got != Dropped {
 			t.Fatalf("the repeat of event %d is not recognised", i)
 		}
 	}
