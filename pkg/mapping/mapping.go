@@ -351,6 +351,9 @@ func Literal(v any) Value {
 		return Value{boolean(v)}
 	}
 	b, err := json.Marshal(v)
+	if err == nil && b[0] != '{' && b[0] != '[' {
+		return Value{&tree{form: scalar, kind: kindOf(b), raw: b}}
+	}
 	if err == nil {
 		var p event.Value
 		if p, err = event.ParseValue(b); err == nil {

@@ -442,15 +442,38 @@ func (n *mergeNode) eval(r *Resolver, in event.Value) result { return computed(n
 
 var undefinedText = []byte{undefinedMark}
 
+// merging collects the members of an object at the end of r.merged.
+type merging struct {
+	r    *Resolver
+	from int
+	at   map[string]int // decoded key -> its place, once there are many
+}
+
 // put adds a member, or replaces the one of the same name in its place.
-func put(es []entry, from int, key, val []byte) []entry {
-	for i := from; i < len(es); i++ {
-		if bytes.Equal(es[i].key, key) || sameKey(es[i].key, key) {
-			es[i].val = val
-			return es
+func (m *merging) put(key, val []byte) {
+	es := m.r.merged
+	if n := len(es) - m.from; m.at == nil && n >= 64 {
+		m.at = make(map[string]int, 2*n)
+		for i := m.from; i < len(es); i++ {
+			m.at[decodeText(es[i].key)] = i
 		}
 	}
-	return append(es, entry{key, val})
+	if m.at != nil {
+		name := decodeText(key)
+		if i, ok := m.at[name]; ok {
+			es[i].val = val
+			return
+		}
+		m.at[name] = len(es)
+	} else {
+		for i := m.from; i < len(es); i++ {
+			if bytes.Equal(es[i].key, key) || sameKey(es[i].key, key) {
+				es[i].val = val
+				return
+			}
+		}
+	}
+	m.r.merged = append(es, entry{key, val})
 }
 
 func sameKey(a, b []byte) bool {
@@ -460,14 +483,11 @@ func sameKey(a, b []byte) bool {
 	return decodeText(a) == decodeText(b)
 }
 
-// maxMembers bounds an object that is put together member by member, each of
-// which is compared with all before it.
-const maxMembers = 10000
-
 func (n *mergeNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	from := len(r.merged)
+	m := merging{r: r, from: from}
 	for _, item := range n.items {
-		collect(r, item, in, from)
+		m.collect(item, in)
 		if r.err != nil {
 			return dst, false
 		}
@@ -497,53 +517,46 @@ func (n *mergeNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool
 }
 
 // collect puts the members that Object.assign would copy.
-func collect(r *Resolver, n node, in event.Value, from int) {
+func (m *merging) collect(n node, in event.Value) {
+	r := m.r
 	switch n := n.(type) {
 	case *ifNode:
-		collect(r, n.branch(r, in), in, from)
+		m.collect(n.branch(r, in), in)
 		return
 	case *objectNode:
 		for i := range n.members {
-			m := &n.members[i]
-			v := evalKeeping(m.n, r, in, true)
+			c := &n.members[i]
+			v := evalKeeping(c.n, r, in, true)
 			if r.err != nil {
 				return
 			}
 			if v.kind == event.Missing {
 				v.raw = undefinedText
 			}
-			r.merged = put(r.merged, from, m.key[:len(m.key)-1], v.raw)
+			m.put(c.key[:len(c.key)-1], v.raw)
 		}
 		return
 	}
 	v := evalKeeping(n, r, in, true)
-	assign := func(key, val []byte) {
-		if len(r.merged)-from >= maxMembers {
-			r.failf("@merge: more than %d members", maxMembers)
-		}
-		if r.err == nil {
-			r.merged = put(r.merged, from, key, val)
-		}
-	}
 	switch v.kind {
 	case event.Object:
 		if v.ev.Exists() {
 			for key, val := range v.ev.Members() {
-				assign(key.Raw(), val.Raw())
+				m.put(key.Raw(), val.Raw())
 			}
 			return
 		}
-		eachMember(v.raw, assign)
+		eachMember(v.raw, m.put)
 	case event.Array:
 		i := 0
 		eachElement(v.raw, func(val []byte) {
-			assign(indexKey(r, i), val)
+			m.put(indexKey(r, i), val)
 			i++
 		})
 	case event.String:
 		i := 0
 		eachUnit(v.raw, func(unit []byte) {
-			assign(indexKey(r, i), r.store(unit))
+			m.put(indexKey(r, i), r.store(unit))
 			i++
 		})
 	}

@@ -431,6 +431,30 @@ func TestAppendTime(t *testing.T) {
 	}
 }
 
+// Large objects are put together in linear time, with the same rules.
+func TestMergeOfManyMembers(t *testing.T) {
+	const n = 20000
+	var a, b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&a, `,"k%d":1`, i)
+		fmt.Fprintf(&b, `,"\u006b%d":2`, i+n/2)
+	}
+	out, _, err := resolveTwice([]byte(`{"@merge":{"direction":"right","objects":[{"@path":"$.a"},{"@path":"$.b"}]}}`),
+		[]byte(`{"a":{`+a.String()[1:]+`},"b":{`+b.String()[1:]+`}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := event.ParseValue(out)
+	if err != nil || v.Len() != n+n/2 {
+		t.Fatalf("%d members, %v", v.Len(), err)
+	}
+	for key, want := range map[string]string{"k0": "1", "k9999": "1", "k10000": "2", "k29999": "2"} {
+		if got := string(v.Get(key).Raw()); got != want {
+			t.Errorf("%s is %s, want %s", key, got, want)
+		}
+	}
+}
+
 // A compiled mapping serves many goroutines at once.
 func TestConcurrentUse(t *testing.T) {
 	raws, _ := benchEvents(t)

@@ -166,3 +166,10 @@ members:
 		w.buf = append(w.buf, m.Raw()...)
 	}
 }
+
+// RawKey writes a member's name that already is a JSON string, and the colon.
+func (w *Writer) RawKey(quoted []byte) {
+	w.sep()
+	w.buf = append(w.buf, quoted...)
+	w.buf = append(w.buf, ':')
+}
