@@ -1,7 +1,9 @@
 package destination
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -208,4 +210,18 @@ func (a *Answer) RetryAfter(now time.Time) time.Duration {
 		d = t.Sub(now)
 	}
 	return min(max(d, 0), 24*time.Hour)
+}
+
+// Line returns an event's bytes on one line: as they are, unless the document
+// was written over several.
+func Line(raw []byte) []byte {
+	raw = bytes.TrimSpace(raw)
+	if bytes.IndexByte(raw, '\n') < 0 && bytes.IndexByte(raw, '\r') < 0 {
+		return raw
+	}
+	var b bytes.Buffer
+	if json.Compact(&b, raw) != nil { // an event is valid JSON
+		return raw
+	}
+	return b.Bytes()
 }

@@ -32,12 +32,13 @@ func (d *Deliveries) Bytes() int { return len(d.arena) }
 
 // Output is where an action's Item writes. Every value written on its own,
 // ended by Emit, is one delivery; what stands unfinished when Item returns is
-// emitted by itself. Path, Method, Key and Wait describe the next delivery and
+// emitted by itself. Path, Method, Group (a further batch key) and Wait
+// describe the next delivery and
 // stay until they are changed.
 type Output struct {
 	mapping.Writer
-	Path, Method, Key string
-	Wait              bool
+	Path, Method, Group string
+	Wait                bool
 
 	d       *Deliveries
 	action  int
@@ -50,7 +51,7 @@ type Output struct {
 func (d *Deliveries) begin(action int, id string, maxBytes int) *Output {
 	o := &d.out
 	o.d, o.action, o.id, o.step, o.max, o.settled = d, action, id, 0, maxBytes, false
-	o.Path, o.Method, o.Key, o.Wait = "", "", "", false
+	o.Path, o.Method, o.Group, o.Wait = "", "", "", false
 	o.Writer.Reset(d.arena)
 	return o
 }
@@ -69,7 +70,7 @@ func (o *Output) Emit() {
 	buf := o.Writer.Bytes()
 	from := len(buf) - o.Writer.Len()
 	item := buf[from:len(buf):len(buf)]
-	del := Delivery{Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, Item: item, Method: o.Method, Path: o.Path, Key: o.Key, InsertID: o.InsertID()}
+	del := Delivery{Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, Item: item, Method: o.Method, Path: o.Path, Key: o.Group, InsertID: o.InsertID()}
 	if o.max > 0 && len(item) > o.max {
 		del.Result = Result{Outcome: Rejected, Reason: TooLarge, Detail: "the item has " + itoa(len(item)) + " bytes; the partner takes " + itoa(o.max)}
 	}
@@ -101,4 +102,13 @@ func (o *Output) finish() {
 	} else if o.step == 0 && !o.settled {
 		o.Skip(Unneeded, "the action has nothing to send for it")
 	}
+}
+
+// Add appends a delivery that a Sender without a Spec has made; its item is
+// copied into the list's memory.
+func (d *Deliveries) Add(del Delivery) {
+	from := len(d.arena)
+	d.arena = append(d.arena, del.Item...)
+	del.Item = d.arena[from:len(d.arena):len(d.arena)]
+	d.List = append(d.List, del)
 }

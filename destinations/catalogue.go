@@ -1,0 +1,23 @@
+// Package destinations is the catalogue: every partner that fanfold delivers
+// to, one constructor a line.
+package destinations
+
+import (
+	"github.com/fanfold/fanfold/destinations/file"
+	"github.com/fanfold/fanfold/destinations/mixpanel"
+	"github.com/fanfold/fanfold/destinations/segment"
+	"github.com/fanfold/fanfold/destinations/stdout"
+	"github.com/fanfold/fanfold/destinations/webhook"
+	"github.com/fanfold/fanfold/pkg/destination"
+)
+
+// All returns the catalogue, sorted by slug.
+func All() []destination.Destination {
+	return []destination.Destination{
+		file.New(),
+		mixpanel.New(),
+		segment.New(),
+		stdout.New(),
+		webhook.New(),
+	}
+}

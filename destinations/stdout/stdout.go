@@ -1,0 +1,51 @@
+// Package stdout writes events to standard output, one a line, for looking at
+// them and for pipes.
+package stdout
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/fanfold/fanfold/destinations/file"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// Settings: none.
+type Settings struct{}
+
+// New declares the destination.
+func New() destination.Destination {
+	return destination.Spec[Settings]{
+		Info: destination.Info{
+			Slug: "stdout", Name: "Standard output", Summary: "JSON lines on standard output", Docs: "https://jsonlines.org/", Minimal: true,
+			Backfill: "Every event is printed once. The summary goes to standard error then.",
+		},
+		Local: func(*Settings) (destination.Sender, error) { return &sender{}, nil },
+	}.Destination()
+}
+
+type sender struct{ mu sync.Mutex }
+
+func (o *sender) Plan() *destination.Plan { return file.Plan() }
+
+func (o *sender) Route(ev *event.Event, env *destination.Env, out *destination.Deliveries) {
+	file.Route(ev, env, out)
+}
+
+func (o *sender) Send(_ context.Context, _ destination.Transport, b *destination.Batch) ([]destination.Result, error) {
+	var lines bytes.Buffer
+	for _, d := range b.Deliveries {
+		lines.Write(d.Item)
+		lines.WriteByte('\n')
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, err := os.Stdout.Write(lines.Bytes()); err != nil {
+		return nil, fmt.Errorf("writing to standard output: %w", err)
+	}
+	return destination.Same(destination.Result{Outcome: destination.Delivered}, len(b.Deliveries)), nil
+}

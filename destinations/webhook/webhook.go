@@ -1,0 +1,81 @@
+// Package webhook delivers to any HTTP endpoint: the raw events, or what a
+// mapping makes of them.
+package webhook
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/mapping"
+)
+
+// Settings of an endpoint.
+type Settings struct {
+	URL          string            `setting:"url,required" doc:"Where requests go." example:"https://example.com/hook"`
+	Method       string            `setting:"method" doc:"HTTP method." default:"POST" choices:"POST,PUT,PATCH"`
+	Headers      map[string]string `setting:"headers,secret" doc:"Headers of every request."`
+	Format       string            `setting:"format" doc:"array: a JSON array of events; lines: one event a line; single: one event a request." default:"array" choices:"array,lines,single"`
+	SharedSecret string            `setting:"shared_secret,secret" doc:"Signs the body: hex HMAC-SHA-256 in the signature header." example:"hook-signing-key"`
+	Signature    string            `setting:"signature_header" doc:"Header of the signature." default:"X-Signature"`
+}
+
+// New declares the destination.
+func New() destination.Destination {
+	return destination.Spec[Settings]{
+		Info: destination.Info{
+			Slug: "webhook", Name: "Webhook", Summary: "any HTTP endpoint", Docs: "https://segment.com/docs/connections/destinations/catalog/webhooks/",
+			Integrations: []string{"Webhooks"}, Minimal: true,
+			Backfill: "Every event is posted; what the endpoint does with old ones is its own affair.",
+		},
+		BaseURL: func(s *Settings) string { return s.URL },
+		Auth: func(s *Settings) destination.Auth {
+			var a destination.Auth
+			for k, v := range s.Headers {
+				a = a.And(destination.HeaderAuth(k, v))
+			}
+			if s.SharedSecret != "" {
+				key, name := []byte(s.SharedSecret), http.CanonicalHeaderKey(s.Signature)
+				a = a.And(destination.Sign(func(h http.Header, body []byte) {
+					m := hmac.New(sha256.New, key)
+					m.Write(body)
+					h[name] = []string{hex.EncodeToString(m.Sum(nil))}
+				}))
+			}
+			return a
+		},
+		Check: func(s *Settings) []error {
+			if u, err := url.Parse(s.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+				return []error{fmt.Errorf("setting url: has to be an http or https address, like https://example.com/hook")}
+			}
+			return nil
+		},
+		Actions: []destination.Action[Settings]{{
+			Slug: "send", Title: "Send", Doc: "Posts the event, or the body that a mapping makes of it.",
+			Trigger: `type != null`,
+			Fields:  []mapping.Field{{Key: "body", Type: mapping.TypeObject, Doc: "What is sent instead of the event."}},
+			Item: func(_ *Settings, in *destination.Input, out *destination.Output) {
+				if b := in.Payload.Raw("body"); b != nil {
+					out.Raw(b)
+				} else {
+					out.Raw(destination.Line(in.Event.Raw()))
+				}
+			},
+			Request: func(s *Settings) destination.Request {
+				r := destination.Request{Method: s.Method}
+				switch s.Format {
+				case "array":
+					r.Open, r.Sep, r.Close = "[", ",", "]"
+				case "lines":
+					r.Sep, r.Close, r.ContentType = "\n", "\n", "application/x-ndjson"
+				}
+				return r
+			},
+		}},
+		Presets: []destination.Preset{{Name: "All events", Action: "send", Subscribe: `type != null`}},
+	}.Destination()
+}
