@@ -108,54 +108,13 @@ type Object struct {
 	Size        int64     `json:"size"`
 	Fingerprint string    `json:"fingerprint"` // changes when the bytes do
 	ModTime     time.Time `json:"mod_time,omitzero"`
+	From        int       `json:"from,omitempty"` // which of Options.From it belongs to, from 0
 }
 
 // ID is a short name for the object's bytes, for insert ids of events without
 // messageId.
 func (o Object) ID() string {
 	return fmt.Sprintf("%016x", xxh3.HashString(o.Fingerprint+"\x00"+o.Name))
-}
-
-// Manifest is the ordered list of a run's objects. It may grow at its end. It
-// is safe for concurrent use.
-type Manifest struct {
-	mu      sync.Mutex
-	objects []Object
-}
-
-// Len returns the number of objects so far.
-func (m *Manifest) Len() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.objects)
-}
-
-// At returns entry i.
-func (m *Manifest) At(i int) Object {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if i < 0 || i >= len(m.objects) {
-		return Object{}
-	}
-	return m.objects[i]
-}
-
-// Objects returns all entries so far.
-func (m *Manifest) Objects() []Object {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.objects)
-}
-
-// Bytes returns the objects' sizes added up.
-func (m *Manifest) Bytes() int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var n int64
-	for _, o := range m.objects {
-		n += o.Size
-	}
-	return n
 }
 
 // InputError is a selection that cannot be read at all: a mistake in the
@@ -181,7 +140,8 @@ const DefaultMaxRecord = 16 << 20
 
 // Options select the input.
 type Options struct {
-	// From are files, directories (walked, sorted) and globs.
+	// From are files, directories (walked, sorted), globs and
+	// s3://bucket/prefix.
 	From []string
 	// MaxRecord bounds one record; 0: DefaultMaxRecord.
 	MaxRecord int
@@ -189,50 +149,274 @@ type Options struct {
 	// first, in this order, and have to be there unchanged; what From has
 	// beyond them comes after.
 	Frozen []Object
+	// Freeze is called with the objects that the manifest has got beyond
+	// Frozen, before any of their records is yielded: what it keeps is what
+	// a resume is given as Frozen. It is never called at the same time twice.
+	// nil: none.
+	Freeze func(added []Object) error
+
+	// Format names the shape of the records: "auto" (or ""), "segment",
+	// "table", or one of Shapes.
+	Format string
+	Shapes []Shape
+	// Columns names the columns of tables that have no header.
+	Columns []string
+
+	// Since (inclusive) and Until (exclusive) leave out objects whose path
+	// says that they hold no event of that time; Layout says where the path
+	// has its time ("": found out), and Lateness how long after an event its
+	// object may have been written (0: 72 h). The events themselves are not
+	// looked at.
+	Since, Until time.Time
+	Layout       string
+	Layouts      []Layout // that Layout may name
+	Lateness     time.Duration
+
+	// S3 is how object stores are reached.
+	S3 S3Options
+	// CacheDir keeps fetched objects until Release; "": a temporary folder.
+	// CacheBytes bounds it; 0: 2 GiB. The folder is the source's alone.
+	CacheDir   string
+	CacheBytes int64
 }
 
-// Stats counts what the selection left out.
+// Stats counts what the selection left out. While a listing goes on the counts
+// grow.
 type Stats struct {
-	Skipped int // marker files, empty directories' placeholders
+	Skipped      int    // marker files, empty directories' placeholders
+	Pruned       int    // objects left out by the time in their path
+	PrunedBytes  int64  // their sizes
+	PrunedGroups int    // whole folders left out likewise, unlisted
+	Undated      int    // objects read although a time was asked for: their path has none
+	Layout       string // by which paths were understood; "": none
+	Listed       bool   // everything has been listed
 }
 
-// files is a Source over local files.
-type files struct {
-	manifest   Manifest
-	maxRecord  int
+// Input is a Source over files and object stores.
+type Input struct {
+	o        Options
+	manifest Manifest
+	store    Store
+	cache    *cache
+	chunks   sync.Pool
+	cancel   context.CancelFunc
+	grown    chan struct{} // closed when the manifest is complete
+
+	mu         sync.Mutex
 	stats      Stats
 	unreadable []error
-	chunks     sync.Pool
+	described  map[string]string
+	order      []string
 }
 
-// Open resolves the selection and freezes its manifest. What cannot be found is
-// an *InputError.
-func Open(ctx context.Context, o Options) (Source, error) {
-	s := &files{maxRecord: o.MaxRecord}
-	if s.maxRecord <= 0 {
-		s.maxRecord = DefaultMaxRecord
+// Open resolves the selection and freezes its manifest; the listing of an
+// object store goes on while the source is read. What cannot be found, or
+// understood, is an *InputError. Close frees what the source holds.
+func Open(ctx context.Context, o Options) (*Input, error) {
+	if o.MaxRecord <= 0 {
+		o.MaxRecord = DefaultMaxRecord
 	}
+	if o.Lateness == 0 {
+		o.Lateness = 72 * time.Hour
+	}
+	s := &Input{o: o, described: map[string]string{}, grown: make(chan struct{})}
 	s.chunks.New = func() any { return new(Chunk) }
-	seen := map[string]bool{}
-	for _, obj := range o.Frozen {
-		seen[obj.Name] = true
-		s.manifest.objects = append(s.manifest.objects, obj)
+	if err := (chooser{o.Format, o.Shapes, o.Columns}).check(); err != nil {
+		return nil, err
 	}
-	var names []string
-	for _, from := range o.From {
-		found, err := s.resolve(from)
+	if !o.Since.IsZero() && !o.Until.IsZero() && !o.Since.Before(o.Until) {
+		return nil, &InputError{fmt.Errorf("--since %s is not before --until %s", o.Since.Format(time.RFC3339), o.Until.Format(time.RFC3339))}
+	}
+	if _, err := s.chooseLayout(nil); err != nil {
+		return nil, err
+	}
+	s.manifest.add(o.Frozen)
+
+	// Local input is resolved at once, so that a mistake costs nothing; an
+	// object store is asked for its first keys.
+	type part struct {
+		names []string
+		s3    *listing
+	}
+	var parts []part
+	remote := false
+	for i, from := range o.From {
+		if rest, ok := strings.CutPrefix(from, "s3://"); ok {
+			remote = true
+			if err := s.openStore(ctx); err != nil {
+				return nil, err
+			}
+			l, err := s.newListing(ctx, i, rest)
+			if err != nil {
+				return nil, errors.Join(err, s.Close())
+			}
+			parts = append(parts, part{s3: l})
+			continue
+		}
+		names, err := s.resolve(from)
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		if names, err = s.prune(names); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		parts = append(parts, part{names: names})
+	}
+	grow := func(ctx context.Context) error {
+		seen := map[string]bool{}
+		for _, obj := range o.Frozen {
+			if !strings.HasPrefix(obj.Name, "s3://") {
+				seen[obj.Name] = true
+			}
+		}
+		for i, p := range parts {
+			var err error
+			if p.s3 != nil {
+				err = p.s3.run(ctx)
+			} else {
+				err = s.addFiles(ctx, i, p.names, seen)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if !remote {
+		err := grow(ctx)
 		if err != nil {
 			return nil, err
 		}
-		names = append(names, found...)
+		s.stats.Listed = true
+		s.manifest.finish(nil)
+		close(s.grown)
+		if s.manifest.Len() == 0 && len(s.unreadable) > 0 {
+			return nil, &InputError{errors.Join(s.unreadable...)}
+		}
+		return s, nil
 	}
+	growing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	go func() {
+		defer close(s.grown)
+		err := grow(growing)
+		s.mu.Lock()
+		s.stats.Listed = err == nil
+		s.mu.Unlock()
+		s.manifest.finish(err)
+	}()
+	return s, nil
+}
+
+// Close stops a listing and removes what was cached. No reading may go on.
+func (s *Input) Close() error {
+	if s.cancel != nil {
+		s.cancel()
+		<-s.grown
+	}
+	if s.cache != nil {
+		return s.cache.close()
+	}
+	return nil
+}
+
+// Release says that nothing before a position will be read again: fetched
+// objects before it are dropped.
+func (s *Input) Release(upTo Position) error {
+	if s.cache != nil {
+		s.cache.release(upTo.Object)
+	}
+	return nil
+}
+
+// Describe says of the objects read so far what they were recognised as, one
+// line for each different finding.
+func (s *Input) Describe() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, why := range s.order {
+		out = append(out, s.described[why]+": "+why)
+	}
+	return out
+}
+
+func (s *Input) note(name, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.described[why]; !ok && len(s.order) < 100 {
+		s.described[why] = name
+		s.order = append(s.order, why)
+	}
+}
+
+func (s *Input) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.unreadable) < 100 {
+		s.unreadable = append(s.unreadable, err)
+	}
+}
+
+// publish freezes objects and lets them be read.
+func (s *Input) publish(objects []Object) error {
+	if len(objects) == 0 {
+		return nil
+	}
+	if s.o.Freeze != nil {
+		if err := s.o.Freeze(objects); err != nil {
+			return fmt.Errorf("keeping the list of objects: %w", err)
+		}
+	}
+	s.manifest.add(objects)
+	return nil
+}
+
+// prune leaves out the files whose path says that they hold nothing of the
+// time asked for.
+func (s *Input) prune(names []string) ([]string, error) {
+	if s.o.Since.IsZero() && s.o.Until.IsZero() {
+		return names, nil
+	}
+	slashed := make([]string, len(names))
+	for i, n := range names {
+		slashed[i] = filepath.ToSlash(n)
+	}
+	layout, err := s.chooseLayout(slashed)
+	if err != nil {
+		return nil, err
+	}
+	if layout != nil {
+		s.stats.Layout = layout.name
+	}
+	var out []string
+	for i, n := range names {
+		span, ok := layout.span(slashed[i])
+		switch {
+		case !ok:
+			s.stats.Undated++
+		case !span.overlaps(s.o):
+			s.stats.Pruned++
+			if info, err := os.Stat(n); err == nil {
+				s.stats.PrunedBytes += info.Size()
+			}
+			continue
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// addFiles puts local files in the manifest.
+func (s *Input) addFiles(ctx context.Context, from int, names []string, seen map[string]bool) error {
+	var added []Object
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		members, err := zipMembers(name)
 		if err != nil {
-			s.unreadable = append(s.unreadable, fmt.Errorf("%s: %w", name, err))
+			s.fail(fmt.Errorf("%s: %w", name, err))
 			continue
 		}
 		if members == nil {
@@ -245,20 +429,18 @@ func Open(ctx context.Context, o Options) (Source, error) {
 			seen[m] = true
 			obj, err := describe(m)
 			if err != nil {
-				s.unreadable = append(s.unreadable, fmt.Errorf("%s: %w", m, err))
+				s.fail(fmt.Errorf("%s: %w", m, err))
 				continue
 			}
-			s.manifest.objects = append(s.manifest.objects, obj)
+			obj.From = from
+			added = append(added, obj)
 		}
 	}
-	if len(s.manifest.objects) == 0 && len(s.unreadable) > 0 {
-		return nil, &InputError{errors.Join(s.unreadable...)}
-	}
-	return s, nil
+	return s.publish(added)
 }
 
 // resolve turns one --from into file names.
-func (s *files) resolve(from string) ([]string, error) {
+func (s *Input) resolve(from string) ([]string, error) {
 	info, err := os.Stat(from)
 	switch {
 	case err == nil && info.IsDir():
@@ -369,44 +551,54 @@ func fingerprint(f file, size int64) (string, error) {
 	return fmt.Sprintf("%d-%032x", size, h.Sum128().Bytes()), nil
 }
 
-func (s *files) Manifest() *Manifest { return &s.manifest }
+func (s *Input) Manifest() *Manifest { return &s.manifest }
 
 // Stats returns what the selection left out.
-func (s *files) Stats() Stats { return s.stats }
+func (s *Input) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats
+}
 
 // Chunks implements Source.
-func (s *files) Chunks(ctx context.Context, after Position) iter.Seq2[*Chunk, error] {
+func (s *Input) Chunks(ctx context.Context, after Position) iter.Seq2[*Chunk, error] {
+	return ahead(ctx, func(ctx context.Context, yield func(*Chunk) bool) error {
+		return s.read(ctx, after, yield)
+	})
+}
+
+// ahead runs a reading two chunks ahead of its receiver, so that reading,
+// decompressing and splitting overlap with the receiver's work.
+func ahead(ctx context.Context, read func(context.Context, func(*Chunk) bool) error) iter.Seq2[*Chunk, error] {
 	return func(yield func(*Chunk, error) bool) {
-		// Reading, decompressing and splitting run ahead of the receiver by
-		// two chunks, so that they overlap with its work.
 		type item struct {
 			c   *Chunk
 			err error
 		}
-		ctx, cancel := context.WithCancel(ctx)
+		inner, cancel := context.WithCancel(ctx)
 		ch := make(chan item, 2)
-		done := make(chan struct{})
 		defer func() {
 			cancel()
 			for range ch {
 			}
-			<-done
 		}()
 		go func() {
-			defer close(done)
 			defer close(ch)
-			err := s.read(ctx, after, func(c *Chunk) bool {
+			err := read(inner, func(c *Chunk) bool {
+				if inner.Err() != nil {
+					return false
+				}
 				select {
 				case ch <- item{c: c}:
 					return true
-				case <-ctx.Done():
+				case <-inner.Done():
 					return false
 				}
 			})
 			if err != nil {
 				select {
 				case ch <- item{err: err}:
-				case <-ctx.Done():
+				case <-inner.Done():
 				}
 			}
 		}()
@@ -421,50 +613,111 @@ func (s *files) Chunks(ctx context.Context, after Position) iter.Seq2[*Chunk, er
 	}
 }
 
-func (s *files) read(ctx context.Context, after Position, yield func(*Chunk) bool) error {
-	errs := slices.Clone(s.unreadable)
-	for i := int(after.Object); i < s.manifest.Len(); i++ {
+func (s *Input) read(ctx context.Context, after Position, yield func(*Chunk) bool) error {
+	var errs []error
+	for i := int(after.Object); ; i++ {
+		ok, err := s.manifest.wait(ctx, i)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if !ok {
+			break
+		}
 		from := Position{Object: uint32(i)}
 		if i == int(after.Object) {
 			from = after
 		}
-		err := s.readObject(ctx, s.manifest.At(i), from, yield)
+		err = s.readObject(ctx, s.manifest.At(i), from, yield)
 		var changed *ChangedError
+		var input *InputError
 		switch {
 		case err == nil:
 		case errors.Is(err, errStopped) || ctx.Err() != nil:
 			return nil
-		case errors.As(err, &changed):
+		case errors.As(err, &changed), errors.As(err, &input):
 			return err
 		default:
 			errs = append(errs, err)
+			if len(errs) >= 100 || strings.HasPrefix(s.manifest.At(i).Name, "s3://") {
+				// A store that cannot be reached would only fail again, and
+				// what is behind must not be taken for read.
+				return errors.Join(errs...)
+			}
 		}
 	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	s.mu.Lock()
+	errs = append(slices.Clone(s.unreadable), errs...)
+	s.mu.Unlock()
 	return errors.Join(errs...)
 }
 
 // errStopped says that the receiver wants no more.
 var errStopped = errors.New("stopped")
 
-func (s *files) readObject(ctx context.Context, obj Object, from Position, yield func(*Chunk) bool) error {
-	f, size, _, err := openRaw(obj.Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &ChangedError{obj.Name, "it is gone"}
-	}
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", obj.Name, err)
+func (s *Input) readObject(ctx context.Context, obj Object, from Position, yield func(*Chunk) bool) error {
+	var f *opened
+	var err error
+	if strings.HasPrefix(obj.Name, "s3://") {
+		f, err = s.openRemote(ctx, obj, int(from.Object))
+		if err != nil {
+			return err
+		}
+	} else {
+		if f, err = openLocal(obj); err != nil {
+			return err
+		}
 	}
 	defer f.Close()
-	print, err := fingerprint(f, size)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", obj.Name, err)
-	}
-	if print != obj.Fingerprint {
-		return &ChangedError{obj.Name, fmt.Sprintf("it had %d bytes and has %d, with another fingerprint", obj.Size, size)}
-	}
-	if size == 0 {
+	if f.size == 0 {
 		return nil
 	}
-	r := &reading{ctx: ctx, name: obj.Name, object: from.Object, max: s.maxRecord, pool: &s.chunks, yield: yield}
-	return r.run(f, from)
+	r := &reading{ctx: ctx, name: obj.Name, object: from.Object, max: s.o.MaxRecord, pool: &s.chunks, yield: yield,
+		choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns}, noted: func(why string) { s.note(obj.Name, why) }}
+	if err := r.run(f, from); err != nil {
+		var changed *ChangedError
+		var input *InputError
+		if errors.Is(err, errStopped) || errors.As(err, &changed) || errors.As(err, &input) || ctx.Err() != nil {
+			return err
+		}
+		return fmt.Errorf("reading %s: %w", obj.Name, err)
+	}
+	return nil
+}
+
+// opened is an object that is open for reading: from its beginning as a stream,
+// and when at is not nil at any place.
+type opened struct {
+	io.Reader
+	at    io.ReaderAt
+	size  int64
+	close func() error
+}
+
+func (o *opened) Close() error { return o.close() }
+
+// openLocal opens a file or a member of one and checks that it is the one that
+// was frozen.
+func openLocal(obj Object) (*opened, error) {
+	f, size, _, err := openRaw(obj.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &ChangedError{obj.Name, "it is gone"}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", obj.Name, err)
+	}
+	print, err := fingerprint(f, size)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("reading %s: %w", obj.Name, err)
+	}
+	if print != obj.Fingerprint {
+		f.Close()
+		return nil, &ChangedError{obj.Name, fmt.Sprintf("it had %d bytes and has %d, with another fingerprint", obj.Size, size)}
+	}
+	o := &opened{Reader: f, size: size, close: f.Close}
+	o.at, _ = f.(io.ReaderAt)
+	return o, nil
 }

@@ -21,6 +21,7 @@ const (
 	documents             // documents one behind the other, over lines or glued
 	array                 // one top-level array
 	envelope              // one document with an array of events in it
+	rows                  // a table: CSV and its like
 )
 
 // envelopes are the members in which exports wrap their events.
@@ -51,15 +52,55 @@ type reading struct {
 	last   Position
 	mode   mode
 	parser event.Parser
+
+	choose  chooser
+	convert *converter
+	skip    uint32 // events of the next document that were read before
+	why     string // the mode
+	noted   func(why string)
+	raw     interface{ fatal() error } // below src: failures that are none of the data
+	live    interface{ idle() bool }   // src may have to wait for more
+	failed  error
 }
 
+// halt says why to stop: the receiver's context, or a failure to read that is
+// no property of the data.
+func (r *reading) halt() error {
+	if r.failed != nil {
+		return r.failed
+	}
+	return r.ctx.Err()
+}
+
+// rawFile remembers how reading an object itself failed.
+type rawFile struct {
+	io.Reader
+	err error
+}
+
+func (f *rawFile) Read(p []byte) (int, error) {
+	n, err := f.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		f.err = err
+	}
+	return n, err
+}
+
+func (f *rawFile) fatal() error { return f.err }
+
 // run reads the object from a position on. Errors of the data become records;
-// what it returns is errStopped or the context's error.
-func (r *reading) run(f file, from Position) error {
-	br := bufio.NewReaderSize(f, 256<<10)
+// what it returns is errStopped, the context's error, or why the object itself
+// could not be read or recognised.
+func (r *reading) run(f io.Reader, from Position) error {
+	raw := &rawFile{Reader: f}
+	r.raw = raw
+	br := bufio.NewReaderSize(raw, 256<<10)
 	src, codec, err := decompress(br)
 	if closer, ok := src.(io.Closer); ok && codec != "" {
 		defer closer.Close()
+	}
+	if raw.err != nil {
+		return raw.err
 	}
 	if err != nil {
 		if errors.Is(err, io.EOF) {
@@ -71,19 +112,51 @@ func (r *reading) run(f file, from Position) error {
 	r.src, r.line, r.last = src, 1, from
 	r.take()
 	r.fill(chunkBytes)
-	r.mode = r.detect()
-	if bytes.HasPrefix(r.buf, bom) && from.Offset == 0 {
-		r.buf, r.off = r.buf[len(bom):], int64(len(bom))
+	if err := r.halt(); err != nil {
+		return err
 	}
+	if r.mode, err = r.recognise(); err != nil {
+		return err
+	}
+	if codec != "" {
+		r.why += ", " + codec
+	}
+	if r.noted != nil {
+		r.noted(r.why)
+	}
+	r.bom(from)
 	if err := r.skipTo(from.Offset); err != nil {
 		return err
 	}
+	return r.records(from)
+}
+
+// bom skips a byte order mark that the object begins with.
+func (r *reading) bom(from Position) {
+	if from.Offset == 0 && bytes.HasPrefix(r.buf, bom) {
+		r.buf, r.off = r.buf[len(bom):], int64(len(bom))
+	}
+}
+
+// records yields what follows a position, in which the reading stands.
+func (r *reading) records(from Position) error {
 	r.chunk.Start = from
+	var err error
 	switch r.mode {
 	case lines, bodies:
 		err = r.readLines(from.Element)
+	case rows:
+		err = r.readRows()
 	default:
-		err = r.readStream(from.Element > 0)
+		resumed := from.Element > 0 && r.mode != documents
+		r.skip = from.Element
+		if resumed {
+			r.skip--
+		}
+		err = r.readStream(resumed)
+	}
+	if err == nil {
+		err = r.halt()
 	}
 	if err != nil {
 		return err
@@ -118,7 +191,7 @@ func (r *reading) take() {
 func (r *reading) flush(rest []byte) error {
 	c := r.chunk
 	if len(c.Records) == 0 {
-		return r.ctx.Err()
+		return r.halt()
 	}
 	c.End = c.Records[len(c.Records)-1].End
 	c.Data = r.buf[:len(r.buf):cap(r.buf)]
@@ -133,7 +206,7 @@ func (r *reading) flush(rest []byte) error {
 	if !r.yield(c) {
 		return errStopped
 	}
-	return r.ctx.Err()
+	return r.halt()
 }
 
 // fill reads until buf holds n bytes or the stream ends.
@@ -151,6 +224,13 @@ func (r *reading) fill(n int) {
 			if err != io.EOF {
 				r.broken = err
 			}
+			if r.raw != nil && r.raw.fatal() != nil {
+				r.failed = r.raw.fatal()
+			}
+			return
+		}
+		if r.live != nil && k > 0 && r.live.idle() && bytes.IndexByte(r.buf, '\n') >= 0 {
+			return
 		}
 	}
 }
@@ -178,7 +258,7 @@ func (r *reading) skipTo(to int64) error {
 		r.line += int64(bytes.Count(r.buf, []byte{'\n'}))
 		r.off += int64(len(r.buf))
 		r.buf = r.chunk.Data[:0]
-		if err := r.ctx.Err(); err != nil {
+		if err := r.halt(); err != nil {
 			return err
 		}
 		if r.fill(chunkBytes); len(r.buf) == 0 {
@@ -393,7 +473,7 @@ func scanValue(b []byte, i int) (end int, ok bool) {
 func (r *reading) readLines(skip uint32) error {
 	for {
 		r.fill(chunkBytes)
-		if err := r.ctx.Err(); err != nil {
+		if err := r.halt(); err != nil {
 			return err
 		}
 		end := bytes.LastIndexByte(r.buf, '\n') + 1
@@ -487,10 +567,19 @@ func (r *reading) addLine(line []byte, i, next int, tail bool, skip uint32) erro
 					if k == n {
 						end = after
 					}
-					r.add(Record{Raw: el.Raw(), End: end, Line: r.line})
+					r.add(Record{Raw: inherit(v, el), End: end, Line: r.line})
 				}
 				return nil
 			}
+		}
+	}
+	if r.convert != nil {
+		r.addConverted(line, at, after, r.line, tail, skip, 0)
+		return nil
+	}
+	if bytes.HasPrefix(line, deadLetter) {
+		if ev, ok := unletter(line, &r.parser); ok {
+			line = ev
 		}
 	}
 	r.add(Record{Raw: line, End: after, Line: r.line, Tail: tail})
@@ -523,7 +612,7 @@ func (r *reading) skipLine() error {
 			if !r.yield(c) {
 				return errStopped
 			}
-			return r.ctx.Err()
+			return r.halt()
 		}
 		total += int64(len(r.buf))
 		r.off += int64(len(r.buf))
@@ -565,7 +654,7 @@ func (r *reading) readStream(resumed bool) error {
 			r.buf = append(r.buf[:0], r.buf[i:]...)
 		}
 		i = 0
-		return r.more() || !r.eof, r.ctx.Err()
+		return r.more() || !r.eof, r.halt()
 	}
 	for {
 		if len(r.chunk.Records) >= chunkRecords {
@@ -702,10 +791,24 @@ func (r *reading) emit(value []byte, i, end int, inside bool, bad *RecordError) 
 	if inside {
 		rec.End.Element = 1
 	}
-	if bad != nil {
+	switch {
+	case bad != nil:
 		rec.Raw = cut(value)
+		r.add(rec)
+	case r.convert != nil:
+		// Of a document that holds several events each has a place: it begins
+		// at the document and counts from where elements count from.
+		base := rec.End.Element
+		r.addConverted(value, r.off+int64(i), rec.End, rec.Line, false, r.skip, base)
+	default:
+		if bytes.HasPrefix(value, deadLetter) {
+			if ev, ok := unletter(value, &r.parser); ok {
+				rec.Raw = ev
+			}
+		}
+		r.add(rec)
 	}
-	r.add(rec)
+	r.skip = 0
 	r.line += int64(bytes.Count(value, []byte{'\n'}))
 }
 

@@ -1,0 +1,242 @@
+package source
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Manifest is the ordered list of a run's objects. It may grow at its end while
+// a listing goes on. It is safe for concurrent use.
+//
+// It is kept packed, some 40 bytes an object, so that millions of keys fit.
+type Manifest struct {
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced when the manifest grows
+	packed  [][]byte      // rowsPerPack objects each
+	objects []Object      // what follows them
+	bytes   int64
+	done    bool
+	err     error
+
+	recent   []Object // the pack that was looked at last
+	recentAt int
+	enc      *zstd.Encoder
+	dec      *zstd.Decoder
+}
+
+const rowsPerPack = 1024
+
+// Len returns the number of objects so far.
+func (m *Manifest) Len() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.len()
+}
+
+func (m *Manifest) len() int { return len(m.packed)*rowsPerPack + len(m.objects) }
+
+// At returns entry i; the zero Object when there is none.
+func (m *Manifest) At(i int) Object {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.at(i)
+}
+
+func (m *Manifest) at(i int) Object {
+	if i < 0 || i >= m.len() {
+		return Object{}
+	}
+	pack := i / rowsPerPack
+	if pack >= len(m.packed) {
+		return m.objects[i-len(m.packed)*rowsPerPack]
+	}
+	if m.recent == nil || m.recentAt != pack {
+		m.recent, m.recentAt = m.unpack(m.packed[pack]), pack
+	}
+	return m.recent[i%rowsPerPack]
+}
+
+// Objects returns all entries so far.
+func (m *Manifest) Objects() []Object {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]Object, 0, m.len())
+	for _, p := range m.packed {
+		out = append(out, m.unpack(p)...)
+	}
+	return append(out, m.objects...)
+}
+
+// Bytes returns the objects' sizes added up.
+func (m *Manifest) Bytes() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.bytes
+}
+
+// Done says that the manifest grows no more.
+func (m *Manifest) Done() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.done
+}
+
+// Wait returns when the manifest grows no more, with what went wrong in
+// listing.
+func (m *Manifest) Wait(ctx context.Context) error {
+	for {
+		m.mu.Lock()
+		done, err, changed := m.done, m.err, m.wake()
+		m.mu.Unlock()
+		if done {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// wait says whether there is an entry i, waiting for a listing to tell.
+func (m *Manifest) wait(ctx context.Context, i int) (bool, error) {
+	for {
+		m.mu.Lock()
+		n, done, err, changed := m.len(), m.done, m.err, m.wake()
+		m.mu.Unlock()
+		switch {
+		case i < n:
+			return true, nil
+		case done:
+			return false, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+func (m *Manifest) wake() chan struct{} {
+	if m.changed == nil {
+		m.changed = make(chan struct{})
+	}
+	return m.changed
+}
+
+func (m *Manifest) add(objects []Object) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, o := range objects {
+		m.bytes += o.Size
+		m.objects = append(m.objects, o)
+		if len(m.objects) == 2*rowsPerPack {
+			m.packed = append(m.packed, m.pack(m.objects[:rowsPerPack]))
+			m.objects = append(make([]Object, 0, 2*rowsPerPack), m.objects[rowsPerPack:]...)
+		}
+	}
+	close(m.wake())
+	m.changed = make(chan struct{})
+}
+
+func (m *Manifest) finish(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.done, m.err = true, err
+	close(m.wake())
+	m.changed = make(chan struct{})
+}
+
+// pack writes rows with what a name shares with the one before left out.
+func (m *Manifest) pack(rows []Object) []byte {
+	var b []byte
+	before := ""
+	for _, o := range rows {
+		n := 0
+		for n < len(before) && n < len(o.Name) && before[n] == o.Name[n] {
+			n++
+		}
+		before = o.Name
+		b = binary.AppendUvarint(b, uint64(n))
+		b = binary.AppendUvarint(b, uint64(len(o.Name)-n))
+		b = append(b, o.Name[n:]...)
+		b = binary.AppendUvarint(b, uint64(o.Size))
+		b = binary.AppendUvarint(b, uint64(o.From))
+		if o.ModTime.IsZero() {
+			b = append(b, 0)
+		} else {
+			b = append(b, 1)
+			b = binary.AppendVarint(b, o.ModTime.UnixNano())
+		}
+		if raw, err := hex.DecodeString(o.Fingerprint); err == nil && len(raw) > 0 && hex.EncodeToString(raw) == o.Fingerprint {
+			b = binary.AppendUvarint(b, uint64(len(raw))<<1|1)
+			b = append(b, raw...)
+		} else {
+			b = binary.AppendUvarint(b, uint64(len(o.Fingerprint))<<1)
+			b = append(b, o.Fingerprint...)
+		}
+	}
+	if m.enc == nil {
+		enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(256<<10))
+		if err != nil {
+			panic(err) // the options are constants
+		}
+		m.enc = enc
+	}
+	return append([]byte(nil), m.enc.EncodeAll(b, nil)...)
+}
+
+func (m *Manifest) unpack(packed []byte) []Object {
+	if m.dec == nil {
+		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			panic(err) // the options are constants
+		}
+		m.dec = dec
+	}
+	b, err := m.dec.DecodeAll(packed, nil)
+	if err != nil {
+		panic(errors.Join(errors.New("source: a manifest's own memory is damaged"), err))
+	}
+	uvarint := func() uint64 {
+		v, n := binary.Uvarint(b)
+		b = b[n:]
+		return v
+	}
+	out := make([]Object, 0, rowsPerPack)
+	before := ""
+	for len(b) > 0 {
+		var o Object
+		shared := uvarint()
+		n := uvarint()
+		o.Name = before[:shared] + string(b[:n])
+		b = b[n:]
+		before = o.Name
+		o.Size = int64(uvarint())
+		o.From = int(uvarint())
+		dated := b[0] == 1
+		b = b[1:]
+		if dated {
+			v, n := binary.Varint(b)
+			b = b[n:]
+			o.ModTime = time.Unix(0, v).UTC()
+		}
+		k := uvarint()
+		if raw := b[:k>>1]; k&1 == 1 {
+			o.Fingerprint = hex.EncodeToString(raw)
+		} else {
+			o.Fingerprint = string(raw)
+		}
+		b = b[k>>1:]
+		out = append(out, o)
+	}
+	return out
+}

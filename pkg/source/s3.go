@@ -1,0 +1,352 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// S3Options say how an object store is reached. What they leave open, the SDK
+// finds as it always does: environment, profiles, SSO, web identity, instance
+// roles.
+type S3Options struct {
+	Endpoint      string // "": the provider's own for the region
+	Region        string
+	Profile       string
+	PathStyle     bool // bucket in the path instead of the host name
+	Anonymous     bool // unsigned requests
+	RequesterPays bool
+	// HTTPClient replaces the SDK's; nil: none. The caller keeps it.
+	HTTPClient *http.Client
+	// Store replaces all of this; nil: none.
+	Store Store
+}
+
+// Store is what is needed of an object store. It is used by many goroutines at
+// once.
+type Store interface {
+	// List returns one page of keys in order.
+	List(ctx context.Context, r ListRequest) (*ListPage, error)
+	// Get opens an object from a byte on. When the object's etag is another one
+	// than given it fails with a *ChangedError.
+	Get(ctx context.Context, bucket, key, etag string, from int64) (io.ReadCloser, error)
+}
+
+// ListRequest asks for a page of keys.
+type ListRequest struct {
+	Bucket, Prefix string
+	Delimiter      string // "/" for one level only
+	After          string // keys up to here are left out; for the first page
+	Token          string // from the page before
+	Max            int    // 0: as many as the store gives
+}
+
+// ListPage is a page of keys.
+type ListPage struct {
+	Keys     []Key
+	Prefixes []string // with a Delimiter: what stands for keys below
+	Next     string   // token of the next page; "": this was the last
+}
+
+// Key is an object as a listing shows it.
+type Key struct {
+	Name         string
+	Size         int64
+	ETag         string
+	Modified     time.Time
+	StorageClass string
+}
+
+// NewStore reaches an object store by the S3 protocol.
+func NewStore(ctx context.Context, o S3Options) (Store, error) {
+	c, err := s3Client(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return &s3Store{client: c, payer: payer(o)}, nil
+}
+
+func payer(o S3Options) types.RequestPayer {
+	if o.RequesterPays {
+		return types.RequestPayerRequester
+	}
+	return ""
+}
+
+func s3Client(ctx context.Context, o S3Options) (*s3.Client, error) {
+	opts := []func(*config.LoadOptions) error{
+		// Throttling is answered by waiting longer, not by giving up soon.
+		config.WithRetryer(func() aws.Retryer {
+			return retry.NewStandard(func(so *retry.StandardOptions) {
+				so.MaxAttempts = 10
+				so.MaxBackoff = 20 * time.Second
+				so.RateLimiter = unlimited{}
+			})
+		}),
+	}
+	if o.Region != "" {
+		opts = append(opts, config.WithRegion(o.Region))
+	}
+	if o.Profile != "" {
+		opts = append(opts, config.WithSharedConfigProfile(o.Profile))
+	}
+	if o.Anonymous {
+		opts = append(opts, config.WithCredentialsProvider(aws.AnonymousCredentials{}))
+	}
+	if o.HTTPClient != nil {
+		opts = append(opts, config.WithHTTPClient(o.HTTPClient))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, opts...)
+	if err != nil {
+		return nil, &InputError{fmt.Errorf("the S3 configuration cannot be read: %w", err)}
+	}
+	if cfg.Region == "" {
+		cfg.Region = "us-east-1"
+	}
+	return s3.NewFromConfig(cfg, func(so *s3.Options) {
+		so.UsePathStyle = o.PathStyle
+		if o.Endpoint != "" {
+			so.BaseEndpoint = aws.String(o.Endpoint)
+		}
+		// Etag and length are checked here; a checksum of the whole object is
+		// of no use to a reader that resumes, and other stores send none.
+		so.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+		so.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+		so.DisableLogOutputChecksumValidationSkipped = true
+	}), nil
+}
+
+// unlimited switches the SDK's budget for retries off: it would give up a long
+// backfill after a few dozen throttled requests.
+type unlimited struct{}
+
+func (unlimited) GetToken(context.Context, uint) (func() error, error) {
+	return func() error { return nil }, nil
+}
+func (unlimited) AddTokens(uint) error { return nil }
+
+type s3Store struct {
+	client *s3.Client
+	payer  types.RequestPayer
+}
+
+func (s *s3Store) List(ctx context.Context, r ListRequest) (*ListPage, error) {
+	in := &s3.ListObjectsV2Input{Bucket: &r.Bucket, RequestPayer: s.payer, EncodingType: types.EncodingTypeUrl}
+	text := func(v string) *string {
+		if v == "" {
+			return nil
+		}
+		return &v
+	}
+	in.Prefix, in.Delimiter, in.ContinuationToken = text(r.Prefix), text(r.Delimiter), text(r.Token)
+	if r.Token == "" {
+		in.StartAfter = text(r.After)
+	}
+	if r.Max > 0 {
+		in.MaxKeys = aws.Int32(int32(r.Max))
+	}
+	var page *ListPage
+	_, err := s.client.ListObjectsV2(ctx, in, func(o *s3.Options) {
+		o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
+			return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("ReadListing", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+				out, meta, err := next.HandleDeserialize(ctx, in)
+				resp, ok := out.RawResponse.(*smithyhttp.Response)
+				if err != nil || !ok || resp.StatusCode != http.StatusOK {
+					return out, meta, err
+				}
+				body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+				resp.Body.Close()
+				if err != nil {
+					return out, meta, &smithy.DeserializationError{Err: err}
+				}
+				if page, err = parseListing(body); err != nil {
+					return out, meta, &smithy.DeserializationError{Err: err}
+				}
+				resp.Body = io.NopCloser(strings.NewReader("<ListBucketResult></ListBucketResult>"))
+				return out, meta, nil
+			}), middleware.After)
+		})
+	})
+	if err != nil {
+		return nil, s.explain(ctx, err, r.Bucket, r.Prefix, "s3:ListBucket")
+	}
+	if page == nil {
+		return nil, fmt.Errorf("listing s3://%s/%s: the answer is no listing", r.Bucket, r.Prefix)
+	}
+	return page, nil
+}
+
+// parseListing reads a page of ListObjectsV2. The SDK's own decoder takes some
+// ten times as long, which would be minutes for a year's millions of keys.
+func parseListing(b []byte) (*ListPage, error) {
+	if !bytes.Contains(b[:min(len(b), 512)], []byte("<ListBucketResult")) || !bytes.Contains(b[max(0, len(b)-64):], []byte("</ListBucketResult>")) {
+		return nil, fmt.Errorf("%w: the listing is cut off, or none", io.ErrUnexpectedEOF)
+	}
+	tag := func(b []byte, name string) []byte {
+		i := bytes.Index(b, []byte("<"+name+">"))
+		if i < 0 {
+			return nil
+		}
+		b = b[i+len(name)+2:]
+		n := bytes.Index(b, []byte("</"+name+">"))
+		if n < 0 {
+			return nil
+		}
+		return b[:n]
+	}
+	next := func(b []byte, name string) (inner, rest []byte) {
+		i := bytes.Index(b, []byte("<"+name+">"))
+		if i < 0 {
+			return nil, nil
+		}
+		b = b[i+len(name)+2:]
+		n := bytes.Index(b, []byte("</"+name+">"))
+		if n < 0 {
+			return nil, nil
+		}
+		return b[:n], b[n+len(name)+3:]
+	}
+	unescape := func(b []byte) string {
+		if bytes.IndexByte(b, '&') < 0 {
+			return string(b)
+		}
+		return html.UnescapeString(string(b))
+	}
+	// What is said of the page stands before or behind the lists of keys.
+	outside := b
+	if i := bytes.Index(b, []byte("<Contents>")); i >= 0 {
+		j := bytes.LastIndex(b, []byte("</Contents>"))
+		outside = append(bytes.Clone(b[:i]), b[max(i, j):]...)
+	}
+	encoded := string(tag(outside, "EncodingType")) == "url"
+	var bad error
+	key := func(b []byte) string {
+		name := unescape(b)
+		if encoded && strings.ContainsAny(name, "%+") {
+			plain, err := url.QueryUnescape(name)
+			if err != nil {
+				bad = fmt.Errorf("the listing has a malformed key %q: %w", name, err)
+			}
+			return plain
+		}
+		return name
+	}
+	page := &ListPage{}
+	if string(tag(outside, "IsTruncated")) == "true" {
+		page.Next = unescape(tag(outside, "NextContinuationToken"))
+		if page.Next == "" {
+			return nil, errors.New("the listing goes on, but does not say where")
+		}
+	}
+	rest := b
+	for {
+		var c []byte
+		if c, rest = next(rest, "Contents"); c == nil {
+			break
+		}
+		size, err := strconv.ParseInt(string(tag(c, "Size")), 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("the listing has an object without a size: %w", err)
+		}
+		modified, _ := time.Parse(time.RFC3339, string(tag(c, "LastModified"))) // for messages only
+		page.Keys = append(page.Keys, Key{Name: key(tag(c, "Key")), Size: size, ETag: strings.Trim(unescape(tag(c, "ETag")), `"`), Modified: modified, StorageClass: string(tag(c, "StorageClass"))})
+	}
+	rest = b
+	for {
+		var c []byte
+		if c, rest = next(rest, "CommonPrefixes"); c == nil {
+			break
+		}
+		page.Prefixes = append(page.Prefixes, key(tag(c, "Prefix")))
+	}
+	return page, bad
+}
+
+func (s *s3Store) Get(ctx context.Context, bucket, key, etag string, from int64) (io.ReadCloser, error) {
+	in := &s3.GetObjectInput{Bucket: &bucket, Key: &key, RequestPayer: s.payer}
+	if etag != "" {
+		in.IfMatch = aws.String(`"` + etag + `"`)
+	}
+	if from > 0 {
+		in.Range = aws.String(fmt.Sprintf("bytes=%d-", from))
+	}
+	out, err := s.client.GetObject(ctx, in)
+	if err != nil {
+		return nil, s.explain(ctx, err, bucket, key, "s3:GetObject")
+	}
+	if got := strings.Trim(aws.ToString(out.ETag), `"`); etag != "" && got != "" && got != etag {
+		// Not every store heeds If-Match.
+		out.Body.Close()
+		return nil, &ChangedError{"s3://" + bucket + "/" + key, "it had the etag " + etag + " and has " + got}
+	}
+	if from > 0 && !strings.HasPrefix(aws.ToString(out.ContentRange), fmt.Sprintf("bytes %d-", from)) {
+		if _, err := io.CopyN(io.Discard, out.Body, from); err != nil {
+			out.Body.Close()
+			return nil, err
+		}
+	}
+	return out.Body, nil
+}
+
+// explain says what an error of the store means and what to do about it.
+func (s *s3Store) explain(ctx context.Context, err error, bucket, key, action string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	name := "s3://" + bucket + "/" + key
+	status := 0
+	var resp *smithyhttp.ResponseError
+	if errors.As(err, &resp) && resp.Response != nil {
+		status = resp.HTTPStatusCode()
+	}
+	code := ""
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		code = api.ErrorCode()
+	}
+	switch {
+	case code == "NoSuchBucket":
+		return &InputError{fmt.Errorf("there is no bucket %s", bucket)}
+	case code == "NoSuchKey", action == "s3:GetObject" && status == http.StatusNotFound:
+		return &ChangedError{name, "it is gone"}
+	case code == "PreconditionFailed", status == http.StatusPreconditionFailed:
+		return &ChangedError{name, "its etag is another one"}
+	case code == "InvalidObjectState":
+		return &InputError{fmt.Errorf("%s lies in an archive class and cannot be read: restore it first", name)}
+	case code == "PermanentRedirect", code == "AuthorizationHeaderMalformed", status == http.StatusMovedPermanently:
+		where := ""
+		if resp != nil && resp.Response != nil {
+			if r := resp.Response.Header.Get("x-amz-bucket-region"); r != "" {
+				where = " (it is in " + r + ": --s3-region " + r + ")"
+			}
+		}
+		return &InputError{fmt.Errorf("the bucket %s is in another region%s", bucket, where)}
+	case status == http.StatusForbidden, status == http.StatusUnauthorized:
+		if code == "" {
+			code = strconv.Itoa(status)
+		}
+		return &InputError{fmt.Errorf("no access to %s (%s): the credentials need %s, or --s3-anonymous for a public bucket", name, code, action)}
+	}
+	var noCredentials *aws.MissingRegionError
+	if errors.As(err, &noCredentials) || strings.Contains(err.Error(), "failed to refresh cached credentials") || strings.Contains(err.Error(), "get identity") {
+		return &InputError{fmt.Errorf("no S3 credentials were found for %s: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or --s3-anonymous for a public bucket", name)}
+	}
+	return fmt.Errorf("%s %s: %w", action, name, err)
+}

@@ -1,0 +1,697 @@
+package source
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/zeebo/xxh3"
+)
+
+// SpoolOptions say how standard input is spooled.
+type SpoolOptions struct {
+	// Cap bounds the bytes on the disk; 0: 10 GiB. When it is reached the input
+	// is read no further until segments are released.
+	Cap int64
+	// SegmentBytes is the size from which on a segment is closed and can be
+	// released; 0: 64 MiB.
+	SegmentBytes int64
+	// MaxRecord bounds one record; 0: DefaultMaxRecord.
+	MaxRecord int
+	// Shapes and Format as in Options.
+	Format  string
+	Shapes  []Shape
+	Columns []string
+}
+
+// Spool gives a stream that can be read once (standard input) the positions
+// of a file: it is copied to compressed segment files in a folder while it is
+// being read, and any number of readings follow the copy, from any position,
+// in this process or in a later one.
+//
+// A segment is a series of zstd frames, each behind a skippable frame that says
+// what it holds, so that zstd itself can read the files and a process that was
+// killed loses nothing but the frame it was writing. A later process is given
+// the same input from its beginning: what was spooled is compared, not copied
+// again, and a different beginning is a *ChangedError.
+//
+// A Spool is a Source of one object, and safe for concurrent use.
+type Spool struct {
+	dir      string
+	o        SpoolOptions
+	manifest Manifest
+	chunks   sync.Pool
+	mode     mode
+	shape    *converter
+	why      string
+
+	mu       sync.Mutex
+	cond     sync.Cond
+	frames   []frame // of the segments still there
+	segments []segment
+	written  int64 // bytes of the stream spooled
+	lines    int64 // line ends among them
+	sum      *xxh3.Hasher
+	disk     int64
+	complete bool
+	err      error
+	closed   bool
+	quit     chan struct{}
+	stopped  chan struct{}
+}
+
+type segment struct {
+	path       string
+	start, end int64 // in the stream
+	size       int64 // of the file
+}
+
+type frame struct {
+	path  string
+	at    int64 // in the file, of the zstd frame
+	size  int32
+	start int64 // in the stream
+	bytes int32
+	lines int64 // line ends before it
+}
+
+const (
+	frameBytes  = 1 << 20
+	frameHeader = 8 + 40
+	frameMagic  = 0x184D2A5D // a skippable frame
+)
+
+// spoolMeta is what has to stay the same for every reading of the spool.
+type spoolMeta struct {
+	Version     int    `json:"version"`
+	Mode        mode   `json:"mode"`
+	Shape       string `json:"shape,omitempty"`
+	Header      []byte `json:"header,omitempty"`
+	Why         string `json:"why,omitempty"`
+	Fingerprint string `json:"fingerprint"`
+}
+
+// OpenSpool starts to spool in into dir, which is created with the permissions
+// of its owner alone, or goes on with what an earlier process left there. It
+// returns once the stream's first record can be recognised. The caller keeps in
+// open until Close.
+func OpenSpool(ctx context.Context, dir string, in io.Reader, o SpoolOptions) (*Spool, error) {
+	if o.Cap <= 0 {
+		o.Cap = 10 << 30
+	}
+	if o.SegmentBytes <= 0 {
+		o.SegmentBytes = 64 << 20
+	}
+	if o.MaxRecord <= 0 {
+		o.MaxRecord = DefaultMaxRecord
+	}
+	s := &Spool{dir: dir, o: o, sum: xxh3.New(), quit: make(chan struct{}), stopped: make(chan struct{})}
+	s.cond.L = &s.mu
+	s.chunks.New = func() any { return new(Chunk) }
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the folder for standard input: %w", err)
+	}
+	check, err := s.recover()
+	if err != nil {
+		return nil, err
+	}
+	if s.complete {
+		close(s.stopped)
+	} else {
+		go s.write(in, check)
+	}
+	if err := s.begin(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// recover takes up what an earlier process spooled. It returns how the stream
+// has to begin.
+func (s *Spool) recover() (check *spooled, err error) {
+	names, err := filepath.Glob(filepath.Join(s.dir, "segment-*.zst"))
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	check = &spooled{}
+	for i, name := range names {
+		good, err := s.recoverSegment(name, check)
+		if err != nil {
+			return nil, err
+		}
+		if good == 0 && i == len(names)-1 {
+			if err := os.Remove(name); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if s.written > 0 {
+		if _, err := os.Stat(filepath.Join(s.dir, "complete")); err == nil {
+			s.complete = true
+		}
+	} else if _, err := os.Stat(filepath.Join(s.dir, "complete")); err == nil && len(names) == 0 {
+		s.complete = true // an empty stream
+	}
+	return check, nil
+}
+
+// spooled is how far the stream was spooled, and the hash up to there.
+type spooled struct {
+	bytes int64
+	sum   uint64
+}
+
+func (s *Spool) recoverSegment(name string, check *spooled) (good int64, err error) {
+	f, err := os.OpenFile(name, os.O_RDWR, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	seg := segment{path: name, start: -1}
+	var h [frameHeader]byte
+	for {
+		if _, err := f.ReadAt(h[:], good); err != nil {
+			break
+		}
+		if binary.LittleEndian.Uint32(h[:]) != frameMagic || binary.LittleEndian.Uint32(h[4:]) != frameHeader-8 || binary.LittleEndian.Uint64(h[40:]) != xxh3.Hash(h[8:40]) {
+			break
+		}
+		fr := frame{path: name, at: good + frameHeader, start: int64(binary.LittleEndian.Uint64(h[8:])), bytes: int32(binary.LittleEndian.Uint32(h[16:])), size: int32(binary.LittleEndian.Uint32(h[20:])), lines: int64(binary.LittleEndian.Uint64(h[24:]))}
+		if fr.at+int64(fr.size) > info.Size() || s.written > 0 && fr.start != s.written {
+			break
+		}
+		data, err := s.load(f, fr)
+		if err != nil {
+			break
+		}
+		if seg.start < 0 {
+			seg.start = fr.start
+		}
+		s.written = fr.start + int64(fr.bytes)
+		s.lines = fr.lines + int64(bytes.Count(data, []byte{'\n'}))
+		check.bytes, check.sum = s.written, binary.LittleEndian.Uint64(h[32:])
+		s.frames = append(s.frames, fr)
+		good = fr.at + int64(fr.size)
+	}
+	if good > 0 {
+		seg.end, seg.size = s.written, good
+		s.segments = append(s.segments, seg)
+		s.disk += good
+	}
+	if good < info.Size() {
+		return good, f.Truncate(good)
+	}
+	return good, nil
+}
+
+func (s *Spool) load(f io.ReaderAt, fr frame) ([]byte, error) {
+	packed := make([]byte, fr.size)
+	if _, err := f.ReadAt(packed, fr.at); err != nil {
+		return nil, err
+	}
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*frameBytes))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	data, err := d.DecodeAll(packed, nil)
+	if err == nil && len(data) != int(fr.bytes) {
+		err = errors.New("a frame of another length than it says")
+	}
+	return data, err
+}
+
+// write copies the stream to segments. It is the only writer.
+func (s *Spool) write(in io.Reader, check *spooled) {
+	defer close(s.stopped)
+	err := s.copy(in, check)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+	case err == nil:
+		if err = os.WriteFile(filepath.Join(s.dir, "complete"), nil, 0o600); err == nil {
+			s.complete = true
+		}
+	}
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	s.cond.Broadcast()
+}
+
+func (s *Spool) copy(in io.Reader, check *spooled) error {
+	src, codec, err := decompress(bufio.NewReaderSize(in, 256<<10))
+	if err != nil {
+		return fmt.Errorf("standard input: the %s stream cannot be read: %w", codec, err)
+	}
+	if c, ok := src.(io.Closer); ok && codec != "" {
+		defer c.Close()
+	}
+	if check.bytes > 0 {
+		n, err := io.CopyN(s.sum, src, check.bytes)
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("reading standard input: %w", err)
+		}
+		if n < check.bytes || s.sum.Sum64() != check.sum {
+			return &ChangedError{"standard input", fmt.Sprintf("its first %d bytes were read before, and are others now", check.bytes)}
+		}
+	}
+	// Reading is a goroutine of its own so that what has come is written at
+	// once when nothing more is there, and in whole frames when there is.
+	type part struct {
+		data []byte
+		err  error
+	}
+	parts := make(chan part, 4)
+	go func() {
+		for {
+			p := part{data: make([]byte, 256<<10)}
+			n, err := src.Read(p.data)
+			p.data, p.err = p.data[:n], err
+			select {
+			case parts <- p:
+			case <-s.quit:
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	var buf []byte
+	var out *os.File
+	defer func() {
+		if out != nil {
+			out.Close()
+		}
+	}()
+	for {
+		var p part
+		if len(buf) > 0 {
+			select {
+			case p = <-parts:
+			default:
+				if out, err = s.append(out, enc, buf); err != nil {
+					return err
+				}
+				buf = buf[:0]
+				continue
+			}
+		} else {
+			select {
+			case p = <-parts:
+			case <-s.quit:
+				return nil
+			}
+		}
+		buf = append(buf, p.data...)
+		if p.err != nil && p.err != io.EOF {
+			// What can be read of a broken stream is kept.
+			if len(buf) > 0 {
+				if out, err = s.append(out, enc, buf); err != nil {
+					return err
+				}
+			}
+			if errors.Is(p.err, errGarbage) {
+				return nil
+			}
+			return fmt.Errorf("reading standard input: %w", p.err)
+		}
+		for len(buf) >= frameBytes || p.err == io.EOF && len(buf) > 0 {
+			n := min(len(buf), frameBytes)
+			if out, err = s.append(out, enc, buf[:n]); err != nil {
+				return err
+			}
+			buf = append(buf[:0], buf[n:]...)
+		}
+		if p.err == io.EOF {
+			return nil
+		}
+	}
+}
+
+// append writes one frame and makes it known to the readings.
+func (s *Spool) append(out *os.File, enc *zstd.Encoder, data []byte) (*os.File, error) {
+	s.mu.Lock()
+	for s.disk >= s.o.Cap && !s.closed {
+		s.cond.Wait()
+	}
+	if s.closed {
+		s.mu.Unlock()
+		return out, errStopped
+	}
+	start, lines := s.written, s.lines
+	fresh := out == nil
+	if n := len(s.segments); n > 0 && !fresh && s.segments[n-1].size >= s.o.SegmentBytes {
+		fresh = true
+	}
+	s.mu.Unlock()
+	path := filepath.Join(s.dir, fmt.Sprintf("segment-%016x.zst", start))
+	var at int64
+	if fresh {
+		if out != nil {
+			if err := out.Close(); err != nil {
+				return nil, fmt.Errorf("spooling standard input: %w", err)
+			}
+		}
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("spooling standard input: %w", err)
+		}
+		out = f
+	} else {
+		path = out.Name()
+		info, err := out.Stat()
+		if err != nil {
+			return out, fmt.Errorf("spooling standard input: %w", err)
+		}
+		at = info.Size()
+	}
+	s.sum.Write(data)
+	packed := enc.EncodeAll(data, make([]byte, frameHeader, frameHeader+len(data)/3))
+	size := len(packed) - frameHeader
+	binary.LittleEndian.PutUint32(packed, frameMagic)
+	binary.LittleEndian.PutUint32(packed[4:], frameHeader-8)
+	binary.LittleEndian.PutUint64(packed[8:], uint64(start))
+	binary.LittleEndian.PutUint32(packed[16:], uint32(len(data)))
+	binary.LittleEndian.PutUint32(packed[20:], uint32(size))
+	binary.LittleEndian.PutUint64(packed[24:], uint64(lines))
+	binary.LittleEndian.PutUint64(packed[32:], s.sum.Sum64())
+	binary.LittleEndian.PutUint64(packed[40:], xxh3.Hash(packed[8:40]))
+	if _, err := out.Write(packed); err != nil {
+		return out, fmt.Errorf("spooling standard input: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if fresh {
+		s.segments = append(s.segments, segment{path: path, start: start})
+	}
+	seg := &s.segments[len(s.segments)-1]
+	s.frames = append(s.frames, frame{path: path, at: at + frameHeader, size: int32(size), start: start, bytes: int32(len(data)), lines: lines})
+	s.written += int64(len(data))
+	s.lines += int64(bytes.Count(data, []byte{'\n'}))
+	seg.end, seg.size = s.written, at+int64(len(packed))
+	s.disk += int64(len(packed))
+	s.cond.Broadcast()
+	return out, nil
+}
+
+// begin finds out what the stream is, once: every reading, of this process or a
+// later one, has to see the same.
+func (s *Spool) begin(ctx context.Context) error {
+	path := filepath.Join(s.dir, "spool.json")
+	var meta spoolMeta
+	data, err := os.ReadFile(path)
+	switch {
+	case err == nil:
+		if err := json.Unmarshal(data, &meta); err != nil || meta.Version != 1 {
+			return fmt.Errorf("%s is damaged; start over with --fresh", path)
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		sr := &spoolReader{s: s, ctx: ctx}
+		defer sr.stop()
+		r := &reading{ctx: ctx, name: "-", max: s.o.MaxRecord, pool: &s.chunks, src: sr, live: sr, choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns}}
+		r.take()
+		r.fill(chunkBytes)
+		if r.broken != nil && len(r.buf) == 0 {
+			return r.broken
+		}
+		meta = spoolMeta{Version: 1}
+		var err error
+		if meta.Mode, err = r.recognise(); err != nil {
+			return err
+		}
+		if r.convert != nil {
+			meta.Shape, meta.Header = r.convert.shape.Name, r.convert.header
+		}
+		meta.Why = r.why
+		first, _, _ := bytes.Cut(r.buf[:min(len(r.buf), badBytes)], []byte{'\n'})
+		meta.Fingerprint = fmt.Sprintf("head-%016x", xxh3.Hash(first))
+		data, err := json.Marshal(meta)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+			return err
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			return err
+		}
+	default:
+		return err
+	}
+	s.mode, s.why = meta.Mode, meta.Why
+	if meta.Shape != "" {
+		c, err := newConverter(meta.Shape, s.o.Shapes, meta.Header, s.o.Columns)
+		if err != nil {
+			return err
+		}
+		s.shape = c
+	}
+	s.manifest.add([]Object{{Name: "-", Fingerprint: meta.Fingerprint}})
+	s.manifest.finish(nil)
+	return nil
+}
+
+// Manifest has one entry, named "-".
+func (s *Spool) Manifest() *Manifest { return &s.manifest }
+
+// Describe says what the stream was recognised as.
+func (s *Spool) Describe() []string { return []string{"standard input: " + s.why} }
+
+// Chunks implements Source. At the end of what is spooled it waits for more.
+func (s *Spool) Chunks(ctx context.Context, after Position) iter.Seq2[*Chunk, error] {
+	return ahead(ctx, func(ctx context.Context, yield func(*Chunk) bool) error {
+		if after.Object > 0 {
+			return nil
+		}
+		sr := &spoolReader{s: s, ctx: ctx, off: after.Offset}
+		defer sr.stop()
+		r := &reading{ctx: ctx, name: "-", max: s.o.MaxRecord, pool: &s.chunks, yield: yield, src: sr, live: sr, mode: s.mode, convert: s.shape.clone()}
+		line, err := sr.line()
+		if err != nil {
+			return err
+		}
+		r.line, r.off, r.last = line, after.Offset, after
+		r.take()
+		r.fill(1)
+		r.bom(after)
+		err = r.records(after)
+		if errors.Is(err, errStopped) || ctx.Err() != nil {
+			return nil
+		}
+		return errors.Join(err, sr.failed)
+	})
+}
+
+// Release deletes the segments that end at or before a position. Nothing before
+// it can be read any more.
+func (s *Spool) Release(upTo Position) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for n < len(s.segments)-1 && (s.segments[n].end <= upTo.Offset || upTo.Object > 0) {
+		if err := os.Remove(s.segments[n].path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("releasing spooled input: %w", err)
+		}
+		s.disk -= s.segments[n].size
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	s.segments = slices.Delete(s.segments, 0, n)
+	first := s.segments[0].start
+	k, _ := slices.BinarySearchFunc(s.frames, first, func(f frame, at int64) int {
+		return int(max(-1, min(1, f.start-at)))
+	})
+	s.frames = slices.Delete(s.frames, 0, k)
+	s.cond.Broadcast()
+	return nil
+}
+
+// Spooled returns the bytes of the stream so far, and whether it has ended.
+func (s *Spool) Spooled() (bytes int64, complete bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.written, s.complete
+}
+
+// Close stops spooling. The files stay, for a later process or for whoever
+// removes the folder. Readings end with an error.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.quit)
+	}
+	s.cond.Broadcast()
+	s.mu.Unlock()
+	return nil
+}
+
+// spoolReader reads the spooled stream from an offset on and waits at its end.
+type spoolReader struct {
+	s      *Spool
+	ctx    context.Context
+	off    int64
+	data   []byte // of the frame at hand, from off on
+	file   *os.File
+	dec    *zstd.Decoder
+	packed []byte
+	plain  []byte
+	failed error
+}
+
+// next waits for the frame that holds an offset.
+func (r *spoolReader) next() (frame, error) {
+	s := r.s
+	defer context.AfterFunc(r.ctx, func() {
+		s.mu.Lock()
+		s.cond.Broadcast()
+		s.mu.Unlock()
+	})()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		switch {
+		case r.ctx.Err() != nil:
+			return frame{}, r.ctx.Err()
+		case r.off < s.written:
+			k, exact := slices.BinarySearchFunc(s.frames, r.off, func(f frame, at int64) int {
+				return int(max(-1, min(1, f.start-at)))
+			})
+			if !exact {
+				k--
+			}
+			if k < 0 {
+				return frame{}, fmt.Errorf("standard input: byte %d was released and cannot be read again", r.off)
+			}
+			return s.frames[k], nil
+		case s.complete:
+			return frame{}, io.EOF
+		case s.err != nil:
+			return frame{}, s.err
+		case s.closed:
+			return frame{}, errors.New("standard input is not spooled any more")
+		}
+		s.cond.Wait()
+	}
+}
+
+// line returns the number of the line in which the reader stands.
+func (r *spoolReader) line() (int64, error) {
+	if r.off == 0 {
+		return 1, nil
+	}
+	fr, err := r.next()
+	if err == io.EOF || r.s.err != nil && err != nil {
+		return 1, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if err := r.load(fr); err != nil {
+		return 0, err
+	}
+	before := r.plain[:len(r.plain)-len(r.data)]
+	return 1 + fr.lines + int64(bytes.Count(before, []byte{'\n'})), nil
+}
+
+func (r *spoolReader) load(fr frame) error {
+	if r.file == nil || r.file.Name() != fr.path {
+		if r.file != nil {
+			r.file.Close()
+		}
+		f, err := os.Open(fr.path)
+		if err != nil {
+			r.file = nil
+			return fmt.Errorf("reading spooled input: %w", err)
+		}
+		r.file = f
+	}
+	if r.dec == nil {
+		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*frameBytes))
+		if err != nil {
+			return err
+		}
+		r.dec = d
+	}
+	r.packed = slices.Grow(r.packed[:0], int(fr.size))[:fr.size]
+	if _, err := r.file.ReadAt(r.packed, fr.at); err != nil {
+		return fmt.Errorf("reading spooled input: %w", err)
+	}
+	plain, err := r.dec.DecodeAll(r.packed, r.plain[:0])
+	if err != nil || len(plain) != int(fr.bytes) {
+		return fmt.Errorf("the spooled input in %s is damaged: start over with --fresh: %w", fr.path, errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	r.plain = plain
+	r.data = plain[r.off-fr.start:]
+	return nil
+}
+
+func (r *spoolReader) Read(p []byte) (int, error) {
+	if len(r.data) == 0 {
+		fr, err := r.next()
+		if err == nil {
+			err = r.load(fr)
+		}
+		if err == io.EOF {
+			return 0, err
+		}
+		if err != nil {
+			// Not a property of the data: it ends the iteration.
+			r.failed = err
+			return 0, err
+		}
+	}
+	n := copy(p, r.data)
+	r.data = r.data[n:]
+	r.off += int64(n)
+	return n, nil
+}
+
+// idle says that the next Read may have to wait.
+func (r *spoolReader) idle() bool {
+	if len(r.data) > 0 {
+		return false
+	}
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.off >= r.s.written && !r.s.complete && r.s.err == nil
+}
+
+func (r *spoolReader) stop() {
+	if r.file != nil {
+		r.file.Close()
+		r.file = nil
+	}
+	if r.dec != nil {
+		r.dec.Close()
+		r.dec = nil
+	}
+}
+
+var _ Source = (*Spool)(nil)
