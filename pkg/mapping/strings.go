@@ -203,7 +203,7 @@ func (n *replaceNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bo
 func (st *replacement) run(dst, s []byte, ignore, once bool) []byte {
 	at := 0
 	for at <= len(s) {
-		i, n := find2(s[at:], st.pattern, ignore)
+		i, n := findText(s[at:], st.pattern, ignore)
 		if i < 0 {
 			break
 		}
@@ -245,8 +245,8 @@ func (st *replacement) expand(dst, s []byte, from, to int) []byte {
 	return dst
 }
 
-// find2 finds a pattern and the length of what it matches.
-func find2(s []byte, pattern string, ignore bool) (at, n int) {
+// findText finds a pattern and the length of what it matches.
+func findText(s []byte, pattern string, ignore bool) (at, n int) {
 	if !ignore {
 		return bytes.Index(s, []byte(pattern)), len(pattern)
 	}
