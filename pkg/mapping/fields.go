@@ -108,10 +108,11 @@ type Program struct {
 type member struct {
 	key    string
 	n      node
-	p      *event.Path // when n is a path: the way from the shared prefix
-	from   int         // which one; -1: the payload
-	s      *schema     // nil: the action has no such field
-	silent bool        // resolving it cannot fail, so a stripped one is not resolved
+	p      *event.Path   // when n is a path: the way from the shared prefix
+	from   int           // which one; -1: the payload
+	t      *templateNode // when n is one whose text the field takes as it is
+	s      *schema       // nil: the action has no such field
+	silent bool          // resolving it cannot fail, so a stripped one is not resolved
 }
 
 // schema is a field, or the whole payload, compiled.
@@ -127,8 +128,9 @@ type schema struct {
 	needed   []*schema
 	required bool
 	nullable bool
-	enum     [][]byte // choices as JSON
-	rules    []rule   // conditions of the root's fields
+	asIs     [event.Object + 1]bool // kinds that need neither coercion nor checks
+	enum     [][]byte               // choices as JSON
+	rules    []rule                 // conditions of the root's fields
 }
 
 type rule struct {
@@ -167,6 +169,9 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 				mb.p = &pn.path
 			}
 			mb.silent = silent(t.vals[i])
+			if mb.s != nil && mb.s.asIs[event.String] {
+				mb.t, _ = mb.n.(*templateNode)
+			}
 			if mb.s == nil && mb.silent && len(p.schema.rules) == 0 {
 				continue
 			}
@@ -218,6 +223,12 @@ func (s *schema) init(root bool) error {
 	}
 	s.checked = s.enum != nil || s.Type == TypeString && (s.Format != "" || s.Minimum != 0 || s.Maximum != 0) ||
 		s.Type == TypeNumber && (s.Minimum != 0 || s.Maximum != 0)
+	if !s.Multiple && !s.checked {
+		s.asIs[event.String] = s.str
+		s.asIs[event.Number] = s.Type == TypeNumber
+		s.asIs[event.Bool] = s.Type == TypeBoolean
+		s.asIs[event.Object] = s.Type == TypeObject && s.Properties == nil
+	}
 	if s.Properties == nil {
 		return nil
 	}
@@ -315,6 +326,9 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 					continue
 				}
 				v.kind, v.raw = v.ev.Kind(), v.ev.Raw()
+			} else if m.t != nil && len(p.schema.rules) == 0 {
+				p.template(r, m, in)
+				continue
 			} else {
 				v = m.n.eval(r, in)
 			}
@@ -322,9 +336,9 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 				continue
 			}
 			if m.s != nil {
-				p.field(r, m.s, v)
+				p.field(r, m.s, &v)
 			} else {
-				p.note(r, m.key, v)
+				p.note(r, m.key, &v)
 			}
 		}
 	} else {
@@ -335,9 +349,9 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 			eachUnique(v.raw, func(key, val []byte) {
 				v := result{raw: val, kind: kindOf(val)}
 				if f := p.schema.byKey[decodeText(key)]; f != nil {
-					p.field(r, f, v)
+					p.field(r, f, &v)
 				} else {
-					p.note(r, decodeText(key), v)
+					p.note(r, decodeText(key), &v)
 				}
 			})
 		}
@@ -359,7 +373,7 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 }
 
 // field takes one root member into the payload.
-func (p *Program) field(r *Resolver, f *schema, v result) {
+func (p *Program) field(r *Resolver, f *schema, v *result) {
 	s := &r.now
 	if v.kind == event.Null && !f.nullable {
 		return
@@ -372,10 +386,11 @@ func (p *Program) field(r *Resolver, f *schema, v result) {
 	}
 	s.out = append(s.out, f.prefix...)
 	sp := span{key: f.Key, start: len(s.out), ev: v.ev}
-	p.note(r, f.Key, v)
+	if len(p.schema.rules) > 0 {
+		p.note(r, f.Key, v)
+	}
 	switch {
-	case !f.Multiple && !f.checked && (v.kind == event.String && f.str || v.kind == event.Number && f.Type == TypeNumber ||
-		v.kind == event.Object && f.Type == TypeObject && f.props == nil || v.kind == event.Bool && f.Type == TypeBoolean):
+	case f.asIs[v.kind] || f.Type == TypeDatetime && !f.Multiple && !f.checked && v.kind == event.String && isPlainISO(v.raw):
 		s.out = append(s.out, v.raw...)
 	case f.Multiple && v.kind != event.Array:
 		// Segment wraps before it validates, and only at the root.
@@ -393,8 +408,25 @@ func (p *Program) field(r *Resolver, f *schema, v result) {
 	s.spans = append(s.spans, sp)
 }
 
+// template writes a template's text straight into the payload.
+func (p *Program) template(r *Resolver, m *member, in event.Value) {
+	s := &r.now
+	at := len(s.out)
+	if at > 1 {
+		s.out = append(s.out, ',')
+	}
+	s.out = append(s.out, m.s.prefix...)
+	start := len(s.out)
+	var ok bool
+	if s.out, ok = m.t.write(r, s.out, in); !ok || len(s.out) == start+2 && !p.batch {
+		s.out = s.out[:at]
+		return
+	}
+	s.spans = append(s.spans, span{key: m.key, start: start, end: len(s.out)})
+}
+
 // note keeps a member as it was given, for the conditions that look at it.
-func (p *Program) note(r *Resolver, key string, v result) {
+func (p *Program) note(r *Resolver, key string, v *result) {
 	if len(p.schema.rules) == 0 || v.kind == event.String && len(v.raw) == 2 && !p.batch {
 		return
 	}

@@ -418,6 +418,29 @@ func TestPayload(t *testing.T) {
 	}
 }
 
+// An empty text at the root is dropped wherever it comes from, but in batches.
+func TestEmptyTexts(t *testing.T) {
+	fields := []Field{{Key: "a", Default: Path("$.a")}, {Key: "t", Default: Template("{{x}}")}, {Key: "u", Default: Upper(Path("$.a"))}, {Key: "z", Default: Template("z{{x}}")}}
+	in, err := event.ParseValue([]byte(`{"a":""}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r Resolver
+	for _, c := range []struct {
+		want string
+		opts []Option
+	}{{`{"z":"z"}`, nil}, {`{"a":"","t":"","u":"","z":"z"}`, []Option{Batch()}}} {
+		p, err := CompileFields(fields, Value{}, c.opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pl, err := p.Run(&r, in)
+		if err != nil || string(pl.JSON()) != c.want || pl.Text("z") != "z" {
+			t.Errorf("want %s, got %s %v", c.want, pl.JSON(), err)
+		}
+	}
+}
+
 func TestAppendTime(t *testing.T) {
 	at := time.Date(2024, 5, 6, 7, 8, 9, 123456789, time.UTC)
 	if b, ok := AppendTime([]byte("x"), at, "millis"); !ok || string(b) != "x1714979289123" {
