@@ -40,13 +40,13 @@ func (e *SyntaxError) Error() string {
 // allowed. It keeps raw, which must not change afterwards. The error is a
 // *SyntaxError, or wraps ErrNotObject, ErrTooDeep or ErrTooLarge.
 func Parse(raw []byte) (*Event, error) {
-	var p Parser
+	p := Parser{once: true}
 	return p.Parse(raw)
 }
 
 // ParseValue indexes any one JSON value: a payload field, a partner's answer.
 func ParseValue(raw []byte) (Value, error) {
-	var p Parser
+	p := Parser{once: true}
 	return p.ParseValue(raw)
 }
 
@@ -68,6 +68,7 @@ type Parser struct {
 	events [][]Event
 	docs   [][]doc
 	ne, nd int
+	once   bool // for one text only: no more memory than that takes
 }
 
 const (
@@ -94,11 +95,7 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 	if nodes[0].kind != Object {
 		return nil, fmt.Errorf("%w: found %s", ErrNotObject, article(nodes[0].kind))
 	}
-	if p.ne>>8 == len(p.events) {
-		p.events = append(p.events, make([]Event, slabDocs))
-	}
-	e := &p.events[p.ne>>8][p.ne&(slabDocs-1)]
-	p.ne++
+	e := p.event()
 	e.doc = doc{raw, nodes}
 	e.typ, e.top = Other, [topCount]int32{}
 	end := nodes[0].next
@@ -164,13 +161,33 @@ func (p *Parser) ParseValue(raw []byte) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
+	d := p.doc()
+	*d = doc{raw, nodes}
+	return Value{doc: d, kind: nodes[0].kind}, nil
+}
+
+func (p *Parser) event() *Event {
+	if p.once {
+		return new(Event)
+	}
+	if p.ne>>8 == len(p.events) {
+		p.events = append(p.events, make([]Event, slabDocs))
+	}
+	e := &p.events[p.ne>>8][p.ne&(slabDocs-1)]
+	p.ne++
+	return e
+}
+
+func (p *Parser) doc() *doc {
+	if p.once {
+		return new(doc)
+	}
 	if p.nd>>8 == len(p.docs) {
 		p.docs = append(p.docs, make([]doc, slabDocs))
 	}
 	d := &p.docs[p.nd>>8][p.nd&(slabDocs-1)]
 	p.nd++
-	*d = doc{raw, nodes}
-	return Value{doc: d, kind: nodes[0].kind}, nil
+	return d
 }
 
 func article(k Kind) string {
@@ -196,7 +213,7 @@ func (p *Parser) index(raw []byte) ([]node, error) {
 		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(raw), maxBytes)
 	}
 	if p.nodes == nil {
-		p.grow(0)
+		p.grow(len(raw)/12 + 8)
 	}
 	s := scanner{b: raw, nodes: p.nodes, base: len(p.nodes), maxDepth: maxDepth}
 	i := s.space(0)
@@ -219,7 +236,7 @@ func (p *Parser) index(raw []byte) ([]node, error) {
 	if cap(s.nodes) == cap(p.nodes) && len(s.nodes) > 0 && &s.nodes[:1][0] == &p.nodes[:1][0] {
 		out := s.nodes[s.base:len(s.nodes):len(s.nodes)]
 		p.nodes = s.nodes
-		if cap(p.nodes)-len(p.nodes) < 64 {
+		if cap(p.nodes)-len(p.nodes) < 64 && !p.once {
 			p.grow(0)
 		}
 		return out, nil
@@ -237,7 +254,11 @@ func (p *Parser) grow(need int) {
 		p.slab++
 	}
 	if p.slab == len(p.slabs) {
-		p.slabs = append(p.slabs, make([]node, 0, max(slabNodes, need)))
+		n := slabNodes
+		if p.once {
+			n = need
+		}
+		p.slabs = append(p.slabs, make([]node, 0, n))
 	}
 	p.nodes = p.slabs[p.slab][:0]
 }

@@ -149,8 +149,10 @@ func decompress(br *bufio.Reader) (r io.Reader, codec string, err error) {
 		return s2.NewReader(br), "snappy", nil
 	case has("\xff\xfe"), has("\xfe\xff"):
 		return transform.NewReader(br, unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM).NewDecoder()), "UTF-16", nil
-	case has("PAR1"), has("Obj\x01"), has("\x89LZO\x00\r\n"):
-		return nil, "", fmt.Errorf("this is a %s file, which is not read yet as events", map[byte]string{'P': "Parquet", 'O': "Avro", 0x89: "lzo"}[head[0]])
+	case has("PAR1"):
+		return nil, "Parquet", errNoPlaces
+	case has("Obj\x01"), has("\x89LZO\x00\r\n"):
+		return nil, map[byte]string{'O': "Avro", 0x89: "lzo"}[head[0]], &InputError{errors.New("Avro and lzo files are not read: convert them to JSON lines or Parquet first")}
 	}
 	return br, "", nil
 }

@@ -178,6 +178,9 @@ type Options struct {
 	// CacheBytes bounds it; 0: 2 GiB. The folder is the source's alone.
 	CacheDir   string
 	CacheBytes int64
+	// DeadLetters yields the dead letters of a run themselves, for a redrive,
+	// not the events in them.
+	DeadLetters bool
 }
 
 // Stats counts what the selection left out. While a listing goes on the counts
@@ -674,9 +677,19 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, yield
 	if f.size == 0 {
 		return nil
 	}
-	r := &reading{ctx: ctx, name: obj.Name, object: from.Object, max: s.o.MaxRecord, pool: &s.chunks, yield: yield,
+	r := &reading{letters: s.o.DeadLetters, ctx: ctx, name: obj.Name, object: from.Object, max: s.o.MaxRecord, pool: &s.chunks, yield: yield,
 		choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns}, noted: func(why string) { s.note(obj.Name, why) }}
-	if err := r.run(f, from); err != nil {
+	var magic [4]byte
+	if f.at != nil {
+		if n, _ := f.at.ReadAt(magic[:], 0); n == 4 && string(magic[:]) == "PAR1" {
+			err = r.runParquet(f.at, f.size, from)
+		} else {
+			err = r.run(f, from)
+		}
+	} else {
+		err = r.run(f, from)
+	}
+	if err != nil {
 		var changed *ChangedError
 		var input *InputError
 		if errors.Is(err, errStopped) || errors.As(err, &changed) || errors.As(err, &input) || ctx.Err() != nil {

@@ -35,12 +35,13 @@ const (
 
 // reading is one pass over one object.
 type reading struct {
-	ctx    context.Context
-	name   string
-	object uint32
-	max    int
-	pool   *sync.Pool
-	yield  func(*Chunk) bool
+	letters bool // yield dead letters themselves, not the events in them
+	ctx     context.Context
+	name    string
+	object  uint32
+	max     int
+	pool    *sync.Pool
+	yield   func(*Chunk) bool
 
 	src    io.Reader
 	buf    []byte // what has been read and not yielded
@@ -101,6 +102,10 @@ func (r *reading) run(f io.Reader, from Position) error {
 	}
 	if raw.err != nil {
 		return raw.err
+	}
+	var input *InputError
+	if errors.As(err, &input) {
+		return &InputError{fmt.Errorf("%s: %w", r.name, err)}
 	}
 	if err != nil {
 		if errors.Is(err, io.EOF) {
@@ -577,7 +582,7 @@ func (r *reading) addLine(line []byte, i, next int, tail bool, skip uint32) erro
 		r.addConverted(line, at, after, r.line, tail, skip, 0)
 		return nil
 	}
-	if bytes.HasPrefix(line, deadLetter) {
+	if !r.letters && bytes.HasPrefix(line, deadLetter) {
 		if ev, ok := unletter(line, &r.parser); ok {
 			line = ev
 		}
@@ -801,7 +806,7 @@ func (r *reading) emit(value []byte, i, end int, inside bool, bad *RecordError) 
 		base := rec.End.Element
 		r.addConverted(value, r.off+int64(i), rec.End, rec.Line, false, r.skip, base)
 	default:
-		if bytes.HasPrefix(value, deadLetter) {
+		if !r.letters && bytes.HasPrefix(value, deadLetter) {
 			if ev, ok := unletter(value, &r.parser); ok {
 				rec.Raw = ev
 			}

@@ -66,6 +66,7 @@ type Spool struct {
 	sum      *xxh3.Hasher
 	disk     int64
 	complete bool
+	broken   string // how the data ended, when not well
 	err      error
 	closed   bool
 	quit     chan struct{}
@@ -158,12 +159,11 @@ func (s *Spool) recover() (check *spooled, err error) {
 			}
 		}
 	}
-	if s.written > 0 {
-		if _, err := os.Stat(filepath.Join(s.dir, "complete")); err == nil {
-			s.complete = true
-		}
-	} else if _, err := os.Stat(filepath.Join(s.dir, "complete")); err == nil && len(names) == 0 {
-		s.complete = true // an empty stream
+	// The mark is written after the last frame, so it holds only when there are
+	// frames, or when the stream was empty.
+	why, err := os.ReadFile(filepath.Join(s.dir, "complete"))
+	if err == nil && (s.written > 0 || len(names) == 0) {
+		s.complete, s.broken = true, string(why)
 	}
 	return check, nil
 }
@@ -247,7 +247,7 @@ func (s *Spool) write(in io.Reader, check *spooled) {
 	switch {
 	case s.closed:
 	case err == nil:
-		if err = os.WriteFile(filepath.Join(s.dir, "complete"), nil, 0o600); err == nil {
+		if err = os.WriteFile(filepath.Join(s.dir, "complete"), []byte(s.broken), 0o600); err == nil {
 			s.complete = true
 		}
 	}
@@ -258,9 +258,13 @@ func (s *Spool) write(in io.Reader, check *spooled) {
 }
 
 func (s *Spool) copy(in io.Reader, check *spooled) error {
-	src, codec, err := decompress(bufio.NewReaderSize(in, 256<<10))
+	raw := &rawFile{Reader: in}
+	src, codec, err := decompress(bufio.NewReaderSize(raw, 256<<10))
 	if err != nil {
-		return fmt.Errorf("standard input: the %s stream cannot be read: %w", codec, err)
+		if raw.err != nil {
+			err = raw.err
+		}
+		return &InputError{fmt.Errorf("standard input: the %s stream cannot be read: %w", codec, err)}
 	}
 	if c, ok := src.(io.Closer); ok && codec != "" {
 		defer c.Close()
@@ -334,10 +338,13 @@ func (s *Spool) copy(in io.Reader, check *spooled) error {
 					return err
 				}
 			}
-			if errors.Is(p.err, errGarbage) {
-				return nil
+			if raw.err != nil {
+				return fmt.Errorf("reading standard input: %w", raw.err)
 			}
-			return fmt.Errorf("reading standard input: %w", p.err)
+			s.mu.Lock()
+			s.broken = p.err.Error()
+			s.mu.Unlock()
+			return nil
 		}
 		for len(buf) >= frameBytes || p.err == io.EOF && len(buf) > 0 {
 			n := min(len(buf), frameBytes)
@@ -432,7 +439,7 @@ func (s *Spool) begin(ctx context.Context) error {
 	case errors.Is(err, fs.ErrNotExist):
 		sr := &spoolReader{s: s, ctx: ctx}
 		defer sr.stop()
-		r := &reading{ctx: ctx, name: "-", max: s.o.MaxRecord, pool: &s.chunks, src: sr, live: sr, choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns}}
+		r := &reading{ctx: ctx, name: "-", max: s.o.MaxRecord, pool: &s.chunks, src: sr, live: sr, raw: sr, choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns}}
 		r.take()
 		r.fill(chunkBytes)
 		if r.broken != nil && len(r.buf) == 0 {
@@ -489,7 +496,7 @@ func (s *Spool) Chunks(ctx context.Context, after Position) iter.Seq2[*Chunk, er
 		}
 		sr := &spoolReader{s: s, ctx: ctx, off: after.Offset}
 		defer sr.stop()
-		r := &reading{ctx: ctx, name: "-", max: s.o.MaxRecord, pool: &s.chunks, yield: yield, src: sr, live: sr, mode: s.mode, convert: s.shape.clone()}
+		r := &reading{ctx: ctx, name: "-", max: s.o.MaxRecord, pool: &s.chunks, yield: yield, src: sr, live: sr, raw: sr, mode: s.mode, convert: s.shape.clone()}
 		line, err := sr.line()
 		if err != nil {
 			return err
@@ -502,7 +509,7 @@ func (s *Spool) Chunks(ctx context.Context, after Position) iter.Seq2[*Chunk, er
 		if errors.Is(err, errStopped) || ctx.Err() != nil {
 			return nil
 		}
-		return errors.Join(err, sr.failed)
+		return err
 	})
 }
 
@@ -552,6 +559,11 @@ func (s *Spool) Close() error {
 	return nil
 }
 
+// errBroken says how the spooled data breaks off.
+type errBroken string
+
+func (e errBroken) Error() string { return string(e) }
+
 // spoolReader reads the spooled stream from an offset on and waits at its end.
 type spoolReader struct {
 	s      *Spool
@@ -590,6 +602,8 @@ func (r *spoolReader) next() (frame, error) {
 				return frame{}, fmt.Errorf("standard input: byte %d was released and cannot be read again", r.off)
 			}
 			return s.frames[k], nil
+		case s.complete && s.broken != "":
+			return frame{}, errBroken(s.broken)
 		case s.complete:
 			return frame{}, io.EOF
 		case s.err != nil:
@@ -607,8 +621,9 @@ func (r *spoolReader) line() (int64, error) {
 		return 1, nil
 	}
 	fr, err := r.next()
-	if err == io.EOF || r.s.err != nil && err != nil {
-		return 1, nil
+	var broken errBroken
+	if err == io.EOF || errors.As(err, &broken) {
+		return 1, nil // nothing follows that could stand in a line
 	}
 	if err != nil {
 		return 0, err
@@ -658,7 +673,8 @@ func (r *spoolReader) Read(p []byte) (int, error) {
 		if err == nil {
 			err = r.load(fr)
 		}
-		if err == io.EOF {
+		var broken errBroken
+		if err == io.EOF || errors.As(err, &broken) {
 			return 0, err
 		}
 		if err != nil {
@@ -672,6 +688,9 @@ func (r *spoolReader) Read(p []byte) (int, error) {
 	r.off += int64(n)
 	return n, nil
 }
+
+// fatal says why spooling failed, which is no property of the data.
+func (r *spoolReader) fatal() error { return r.failed }
 
 // idle says that the next Read may have to wait.
 func (r *spoolReader) idle() bool {

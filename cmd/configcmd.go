@@ -1,0 +1,140 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/fanfold/fanfold/pkg/filter"
+)
+
+const starter = `# fanfold.yaml: looked for here, then in $XDG_CONFIG_HOME/fanfold/.
+# Any value may be ${ENV_NAME}; see ` + "`fanfold help config`" + `.
+
+transform:                        # once, for every destination
+  - drop: 'type = "track" and match(event, "debug *")'
+  # - set: {context.traits.source: backfill}
+  # - remove: [properties.password]
+
+destinations:
+  product-analytics:
+    type: mixpanel                # see ` + "`fanfold destinations list`" + `
+    settings: {project_token: "${MP_TOKEN}", api_secret: "${MP_SECRET}", api_region: eu}
+    filter: type = "track" and event != "Heartbeat"
+    # rate: 50/s                  # may lower the partner's limit
+    # actions:                    # instead of the presets; Segment's mapping JSON can be pasted
+    #   - action: trackEvent
+    #     subscribe: type = "track"
+    #     mapping: {event: {"@path": "$.event"}, distinct_id: {"@path": "$.userId"}}
+  hook:
+    type: webhook
+    settings: {url: "https://example.com/hook"}
+`
+
+func (a *app) configCommand() *cobra.Command {
+	c := &cobra.Command{Use: "config", Short: "Check, show or begin a configuration", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	check := &cobra.Command{
+		Use: "check", Short: "Report all problems of the configuration at once, with file and line", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			conf, err := a.loadConfig()
+			if err == nil && conf.path == "" {
+				return usagef("there is no fanfold.yaml here; `fanfold config init` prints one to start from")
+			}
+			var dests []*opened
+			if conf != nil {
+				picked := conf.destinations
+				for _, d := range picked {
+					for _, f := range find(a.catalogue(), d.slug).Settings.Fields {
+						if _, ok := d.settings[f.Key]; !ok {
+							if v, ok := a.env(envName(d.slug, f.Key)); ok {
+								d.settings[f.Key] = v
+							}
+						}
+					}
+				}
+				var err2 error
+				dests, err2 = a.open(conf, picked, false, nil)
+				err = errors.Join(err, err2)
+			}
+			if err != nil {
+				return &usageError{err}
+			}
+			for _, o := range dests {
+				a.warn(conf, o, "filter", o.filter.String())
+				for _, s := range o.config.Actions {
+					a.warn(conf, o, "actions", s.Subscribe)
+				}
+			}
+			fmt.Fprintf(a.out, "%s: %d destinations, %d transform steps, no problems\n", conf.path, len(dests), len(conf.transform))
+			return nil
+		},
+	}
+	show := &cobra.Command{
+		Use: "show", Short: "Print the effective configuration with secrets masked", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			conf, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			out := map[string]any{}
+			dests := map[string]any{}
+			for _, d := range conf.destinations {
+				schema := find(a.catalogue(), d.slug).Settings
+				settings := map[string]any{}
+				for _, f := range schema.Fields {
+					v, ok := d.settings[f.Key]
+					if env, has := a.env(envName(d.slug, f.Key)); !ok && has {
+						v, ok = env, true
+					}
+					switch {
+					case ok && f.Secret:
+						settings[f.Key] = "***"
+					case ok:
+						settings[f.Key] = v
+					case f.Default != "":
+						settings[f.Key] = f.Default
+					}
+				}
+				body := map[string]any{"type": d.slug, "settings": settings}
+				for k, n := range d.options {
+					body[k] = n
+				}
+				dests[d.name] = body
+			}
+			out["destinations"] = dests
+			out["state-dir"] = a.stateDir()
+			data, err := yaml.Marshal(out)
+			if err != nil {
+				return err
+			}
+			head := "# no configuration file\n"
+			if conf.path != "" {
+				head = "# " + conf.path + "\n"
+			}
+			_, err = fmt.Fprint(a.out, head+a.secrets.redact(string(data)))
+			return err
+		},
+	}
+	initialise := &cobra.Command{
+		Use: "init", Short: "Print a commented configuration to start from", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprint(a.out, starter)
+			return err
+		},
+	}
+	c.AddCommand(check, show, initialise)
+	return c
+}
+
+// warn says where Segment's own trigger parser would read a filter differently.
+func (a *app) warn(c *config, o *opened, key, src string) {
+	if src == "" {
+		return
+	}
+	for _, d := range filter.Differences(src) {
+		fmt.Fprintf(a.err, "%s:%d: warning: %s: %s: %s\n", c.path, o.conf.lines[key], o.conf.name, strings.Join(strings.Fields(src), " "), d)
+	}
+}

@@ -1,0 +1,576 @@
+package cmd
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/transform"
+	"github.com/fanfold/fanfold/pkg/transport"
+)
+
+// selection is what input a run reads, as the flags say it.
+type selection struct {
+	from         []string
+	since, until string
+	filter       string
+	limit        int64
+
+	to, sets, opts []string
+	rehearse       bool
+}
+
+func (s *selection) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVar(&s.from, "from", nil, "file, directory, glob, or - for standard input (repeatable)")
+	f.StringVar(&s.since, "since", "", "events from this time on: RFC 3339, a date, or a duration back from now (72h)")
+	f.StringVar(&s.until, "until", "", "events before this time")
+	f.StringVar(&s.filter, "filter", "", "only events that match, in FQL")
+	f.Int64Var(&s.limit, "limit", 0, "stop after this many selected events")
+	s.destFlags(c)
+}
+
+func (s *selection) destFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVar(&s.to, "to", nil, "destinations: names from the configuration, or slugs (repeatable, or separated by commas)")
+	f.StringArrayVar(&s.sets, "set", nil, "a setting: NAME.KEY=VALUE, VALUE being env:NAME, file:PATH or a literal (repeatable)")
+	f.StringArrayVar(&s.opts, "opt", nil, "an option: NAME.KEY=VALUE (repeatable)")
+	f.BoolVar(&s.rehearse, "rehearse", false, "send to built-in stand-ins of the partners instead of the network")
+}
+
+// parseTime reads --since and --until.
+func parseTime(flag, s string, now time.Time) (t time.Time, relative bool, err error) {
+	if s == "" {
+		return time.Time{}, false, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(-d), true, nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, false, nil
+		}
+	}
+	return time.Time{}, false, usagef("%s has to be a time like 2024-05-01T12:00:00Z, a date, or a duration like 72h, not %q", flag, s)
+}
+
+// runOptions are the flags of forward beyond the selection.
+type runOptions struct {
+	fresh    bool
+	progress string
+	output   string
+	reserve  string
+	memory   string
+}
+
+func (a *app) forwardCommand() *cobra.Command {
+	var s selection
+	var o runOptions
+	c := &cobra.Command{
+		Use:   "forward --from INPUT --to DESTINATION",
+		Short: "Deliver events to destinations, each at its own pace",
+		Long: `forward reads events and delivers them to destinations. It ends with a summary
+that accounts for every event. The same command again resumes where it was
+stopped, or delivers what is new in its input. See help topics sources, config,
+resume and exit-codes.`,
+		Example: `  fanfold forward --from events.jsonl.zst --to mixpanel --set mixpanel.project_token=env:MP_TOKEN
+  fanfold forward --from archive/ --since 2024-01-01 --filter 'type = "track"'
+  zcat *.gz | fanfold forward --from - --to webhook --set webhook.url=http://localhost:8080/`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.forward(c.Context(), &s, &o) },
+	}
+	s.flags(c)
+	f := c.Flags()
+	f.BoolVar(&o.fresh, "fresh", false, "send everything again, as a new run")
+	f.StringVar(&o.progress, "progress", "auto", "auto, always or never")
+	f.StringVarP(&o.output, "output", "o", "table", "form of the summary: table or json")
+	f.StringVar(&o.reserve, "reserve-for-live", "", "share of each partner's quota left to live traffic, like 30%")
+	f.StringVar(&o.memory, "memory", "256MiB", "memory for blocks and deliveries")
+	return c
+}
+
+// job is a run made ready: everything is validated, nothing is sent.
+type job struct {
+	conf         *config
+	dests        []*opened
+	filter       *filter.Filter
+	since, until time.Time
+	relative     bool
+	pipeline     *transform.Pipeline
+	reserve      float64
+	memory       int64
+}
+
+func (a *app) prepareJob(s *selection, o *runOptions, edit func(*opened)) (*job, error) {
+	if len(s.from) == 0 {
+		return nil, usagef("no input: say what to read with --from (a file, a directory, a glob, or - for standard input)")
+	}
+	j := &job{memory: 256 << 20}
+	var err error
+	if j.conf, err = a.loadConfig(); err != nil {
+		return nil, err
+	}
+	j.pipeline = j.conf.pipeline
+	now := a.now()
+	var rel1, rel2 bool
+	if j.since, rel1, err = parseTime("--since", s.since, now); err != nil {
+		return nil, err
+	}
+	if j.until, rel2, err = parseTime("--until", s.until, now); err != nil {
+		return nil, err
+	}
+	j.relative = rel1 || rel2
+	if s.filter != "" {
+		if j.filter, err = filter.Compile(s.filter); err != nil {
+			return nil, usagef("--filter: %w", err)
+		}
+	}
+	if s.limit < 0 {
+		return nil, usagef("--limit has to be a positive number")
+	}
+	if o.reserve != "" {
+		p, err := strconv.ParseFloat(strings.TrimSuffix(o.reserve, "%"), 64)
+		if err != nil || !strings.HasSuffix(o.reserve, "%") || p < 0 || p >= 100 {
+			return nil, usagef("--reserve-for-live has to be a percentage below 100%%, like 30%%, not %q", o.reserve)
+		}
+		j.reserve = p / 100
+	}
+	if o.memory != "" {
+		if j.memory, err = parseBytes(o.memory); err != nil {
+			return nil, usagef("--memory: %w", err)
+		}
+	}
+	picked, err := a.pick(j.conf, s.to, s.sets, s.opts, s.rehearse)
+	if err != nil {
+		return nil, err
+	}
+	if j.dests, err = a.open(j.conf, picked, s.rehearse, edit); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+func parseBytes(s string) (int64, error) {
+	for _, u := range []struct {
+		suffix string
+		n      float64
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}, {"", 1}} {
+		if num, ok := strings.CutSuffix(s, u.suffix); ok {
+			if f, err := strconv.ParseFloat(strings.TrimSpace(num), 64); err == nil && f >= 1 {
+				return int64(f * u.n), nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("%q is no size like 256MiB", s)
+}
+
+// identity is what makes two commands the same run: what is read, and what is
+// sent to whom; not secrets, rates or concurrency.
+func (j *job) identity(s *selection) (any, string) {
+	type dest struct {
+		Name, Type, Presets, BaseURL, Filter string
+		Settings                             map[string]any
+		Actions                              []string
+	}
+	id := struct {
+		From                 []string
+		Since, Until, Filter string
+		Limit                int64
+		Transform            string
+		Rehearse             bool
+		Destinations         []dest
+	}{From: nil, Since: s.since, Until: s.until, Filter: s.filter, Limit: s.limit, Rehearse: s.rehearse}
+	for _, f := range s.from {
+		if abs, err := filepath.Abs(f); err == nil && f != "-" && !strings.Contains(f, "://") {
+			f = abs
+		}
+		id.From = append(id.From, f)
+	}
+	if j.pipeline != nil {
+		id.Transform = j.pipeline.Identity()
+	}
+	for _, o := range j.dests {
+		d := dest{Name: o.conf.name, Type: o.conf.slug, Presets: o.config.Presets, BaseURL: o.config.BaseURL, Filter: o.filter.String(), Settings: map[string]any{}}
+		for _, f := range o.dest.Settings.Fields {
+			if v, ok := o.conf.settings[f.Key]; ok && !f.Secret {
+				d.Settings[f.Key] = v
+			}
+		}
+		for _, sub := range o.config.Actions {
+			d.Actions = append(d.Actions, sub.Action+"|"+sub.Subscribe+"|"+sub.Mapping.String())
+		}
+		id.Destinations = append(id.Destinations, d)
+	}
+	slices.SortFunc(id.Destinations, func(a, b dest) int { return strings.Compare(a.Name, b.Name) })
+	data, err := json.Marshal(id)
+	if err != nil {
+		panic(err) // texts and numbers cannot fail
+	}
+	sum := sha256.Sum256(data)
+	return id, strings.ToLower(base32.StdEncoding.EncodeToString(sum[:])[:10])
+}
+
+// runDir chooses the run's folder: the newest of its identity, or the next one
+// when everything is to be sent again.
+func (a *app) runDir(id string, fresh bool) (dir string, resumed bool, err error) {
+	root := filepath.Join(a.stateDir(), "runs")
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return "", false, fmt.Errorf("making the folder for runs: %w (choose another place with --state-dir)", err)
+	}
+	newest := 0
+	for n := 1; ; n++ {
+		if _, err := os.Stat(filepath.Join(root, runName(id, n))); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		newest = n
+	}
+	if fresh || newest == 0 {
+		return filepath.Join(root, runName(id, newest+1)), false, nil
+	}
+	return filepath.Join(root, runName(id, newest)), true, nil
+}
+
+func runName(id string, n int) string {
+	if n == 1 {
+		return id
+	}
+	return id + "-" + strconv.Itoa(n)
+}
+
+func (a *app) forward(ctx context.Context, s *selection, o *runOptions) error {
+	if o.output != "table" && o.output != "json" {
+		return usagef("-o has to be table or json, not %q", o.output)
+	}
+	if o.progress != "auto" && o.progress != "always" && o.progress != "never" {
+		return usagef("--progress has to be auto, always or never, not %q", o.progress)
+	}
+	j, err := a.prepareJob(s, o, nil)
+	if err != nil {
+		return err
+	}
+	// The input is looked at before the run's folder is made: a mistake in
+	// the command leaves no trace.
+	if !slices.Contains(s.from, "-") {
+		if _, err := source.Open(ctx, source.Options{From: s.from}); err != nil {
+			return err
+		}
+	}
+	meta, id := j.identity(s)
+	dir, resumed, err := a.runDir(id, o.fresh || s.rehearse)
+	if err != nil {
+		return err
+	}
+	if resumed && j.relative {
+		if sum, err := readSummary(dir); err == nil && sum.Status == "complete" {
+			if dir, _, err = a.runDir(id, true); err != nil {
+				return err
+			}
+			resumed = false
+		}
+	}
+	return a.run(ctx, j, s, o, dir, meta, resumed, nil)
+}
+
+// redirect makes a run of something else than the selection: a redrive.
+type redirect struct {
+	source source.Source
+	wrap   func(*opened) destination.Sender
+}
+
+// times are the instants to which a run's relative times were resolved.
+type times struct{ Since, Until time.Time }
+
+// run works on one run's folder until it is done or stopped.
+func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir string, meta any, resumed bool, re *redirect) (err error) {
+	before, _ := readSummary(dir)
+	run, err := journal.Open(dir, meta, journal.Options{Now: a.now, Redact: a.secrets.redact})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, run.Close()) }()
+
+	frozen := times{j.since, j.until}
+	if ok, err := run.Get("times", &frozen); err != nil {
+		return err
+	} else if !ok {
+		if err := run.Put("times", frozen); err != nil {
+			return err
+		}
+	}
+	var src source.Source
+	switch {
+	case re != nil:
+		src = re.source
+	case slices.Contains(s.from, "-"):
+		if len(s.from) > 1 {
+			return usagef("--from - cannot be combined with other inputs")
+		}
+		spool, err := source.OpenSpool(ctx, filepath.Join(dir, "spool"), a.in, source.SpoolOptions{})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, spool.Close()) }()
+		src = spool
+	default:
+		known := run.Manifest()
+		if src, err = source.Open(ctx, source.Options{From: s.from, Frozen: known}); err != nil {
+			return err
+		}
+		if resumed && before != nil && before.Status == "complete" {
+			if n := src.Manifest().Len() - len(known); n > 0 {
+				fmt.Fprintf(a.err, "fanfold: run %s: %d new objects in the input since it was complete\n", run.Name(), n)
+			} else {
+				fmt.Fprintf(a.err, "fanfold: run %s: everything was delivered already, %s; --fresh sends it again\n", run.Name(), finishedAt(dir))
+			}
+		} else if resumed {
+			fmt.Fprintf(a.err, "fanfold: resuming run %s\n", run.Name())
+		}
+		if err := run.Freeze(src.Manifest().Objects()); err != nil {
+			return err
+		}
+	}
+	if j.pipeline != nil {
+		if err := j.pipeline.Open(dir); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, j.pipeline.Close()) }()
+	}
+
+	c := engine.Config{Source: src, Filter: j.filter, Since: frozen.Since, Until: frozen.Until, Limit: s.limit, Run: run, Now: a.now, Rand: rand.Float64, Logger: a.log, Memory: j.memory}
+	if !j.pipeline.Empty() {
+		c.Transform = j.pipeline
+	}
+	for _, d := range j.dests {
+		lane, done, err := a.lane(d, s.rehearse, dir)
+		if err != nil {
+			return err
+		}
+		if done != nil {
+			defer func() { err = errors.Join(err, done()) }()
+		}
+		lane.Options.Reserve = j.reserve
+		if re != nil {
+			lane.Sender = re.wrap(d)
+		}
+		c.Lanes = append(c.Lanes, lane)
+	}
+	// Garbage is most of what moves: collecting it a little later than by
+	// default costs memory that the budget has, and saves processor time.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200)
+		debug.SetMemoryLimit(j.memory + 64<<20)
+	}
+
+	stop := make(chan struct{})
+	c.Stop = stop
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	interrupted := make(chan struct{})
+	go func() {
+		<-signals
+		close(interrupted)
+		fmt.Fprintln(a.err, "fanfold: stopping: what is in flight is finished and saved (again to stop now)")
+		close(stop)
+		<-signals
+		cancel()
+	}()
+
+	e := engine.New(c)
+	ended := a.showProgress(e, o.progress)
+	sum, runErr := e.Run(ctx)
+	ended()
+	if err := writeSummary(dir, sum); err != nil {
+		runErr = errors.Join(runErr, err)
+	}
+	if errors.Is(runErr, context.Canceled) && ctx.Err() != nil {
+		runErr = nil // said by the summary: what was in flight is in doubt
+	}
+	out := a.out
+	if slices.ContainsFunc(j.dests, func(d *opened) bool { return d.conf.slug == "stdout" }) && !s.rehearse {
+		out = a.err
+	}
+	if err := printSummary(out, sum, o.output); err != nil {
+		return err
+	}
+	for _, d := range sum.Destinations {
+		if d.Stopped != "" {
+			fmt.Fprintf(a.err, "fanfold: %s was stopped: %s; its %d pending events go out when the same command runs again\n", d.Name, a.secrets.redact(d.Stopped), d.Pending)
+		}
+	}
+	if runErr != nil {
+		return runErr
+	}
+	rejected := sum.BadRecords
+	for _, d := range sum.Destinations {
+		for _, n := range d.Rejected {
+			rejected += n
+		}
+	}
+	switch {
+	case sum.Status != "complete":
+		return outcome(exitIncomplete)
+	case rejected > 0:
+		return outcome(exitRejected)
+	}
+	return nil
+}
+
+// lane configures one destination's lane.
+func (a *app) lane(d *opened, rehearse bool, dir string) (engine.LaneConfig, func() error, error) {
+	l := engine.LaneConfig{Name: d.conf.name, Type: d.conf.slug, Sender: d.sender, Filter: d.filter, Options: d.options}
+	plan := d.sender.Plan()
+	if plan.Local {
+		if rehearse {
+			s, err := rehearseLocal(d, filepath.Join(dir, "rehearsal"))
+			if err != nil {
+				return l, nil, err
+			}
+			l.Sender = s
+		}
+		if c, ok := l.Sender.(io.Closer); ok {
+			return l, c.Close, nil
+		}
+		return l, nil, nil
+	}
+	conns := plan.Limits.Concurrency.N
+	if d.options.Concurrency > 0 {
+		conns = d.options.Concurrency
+	}
+	if conns == 0 {
+		conns = 64
+	}
+	var network http.RoundTripper
+	if rehearse {
+		s, err := a.standIn(d)
+		if err != nil {
+			return l, nil, err
+		}
+		network = s
+	} else {
+		network = transport.Dial(conns, nil)
+	}
+	l.Transport = transport.New(transport.Options{
+		Network: network, Auth: plan.Auth, UserAgent: "fanfold/" + a.build.Version,
+		Gzip: d.gzip == "gzip" || d.gzip != "none" && plan.Limits.Gzip.N > 0 && !rehearse,
+	})
+	return l, nil, nil
+}
+
+func summaryPath(dir string) string { return filepath.Join(dir, "summary.json") }
+
+func readSummary(dir string) (*engine.Summary, error) {
+	data, err := os.ReadFile(summaryPath(dir))
+	if err != nil {
+		return nil, err
+	}
+	s := new(engine.Summary)
+	return s, json.Unmarshal(data, s)
+}
+
+func finishedAt(dir string) string {
+	if info, err := os.Stat(summaryPath(dir)); err == nil {
+		return "on " + info.ModTime().Format("2006-01-02 15:04:05")
+	}
+	return "before"
+}
+
+func writeSummary(dir string, s *engine.Summary) error {
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp := summaryPath(dir) + ".tmp"
+	if err := os.WriteFile(tmp, append(data, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, summaryPath(dir))
+}
+
+// printSummary writes what became of every event.
+func printSummary(w io.Writer, s *engine.Summary, form string) error {
+	if form == "json" {
+		e := json.NewEncoder(w)
+		e.SetEscapeHTML(false)
+		return e.Encode(s)
+	}
+	fmt.Fprintf(w, "run %s: %s\n", s.Run, s.Status)
+	fmt.Fprintf(w, "read %d", s.Read)
+	if s.BadRecords > 0 {
+		fmt.Fprintf(w, ", %d of them no events", s.BadRecords)
+	}
+	for _, k := range sortedKeys(s.Dropped) {
+		fmt.Fprintf(w, ", dropped by %s %d", k, s.Dropped[k])
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\tdelivered\tskipped\tfiltered\trejected\tpending\trequests\tretries\tevents/s\t")
+	for _, d := range s.Destinations {
+		rate := "-"
+		if d.Seconds > 0 {
+			rate = fmt.Sprintf("%.0f", float64(d.Delivered)/d.Seconds)
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", d.Name, d.Delivered, total(d.Skipped), d.Filtered, total(d.Rejected), d.Pending, d.Requests, d.Retries, rate)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, d := range s.Destinations {
+		for _, k := range sortedKeys(d.Skipped) {
+			fmt.Fprintf(w, "%s: skipped %d: %s\n", d.Name, d.Skipped[k], k)
+		}
+		for _, k := range sortedKeys(d.Rejected) {
+			fmt.Fprintf(w, "%s: rejected %d: %s\n", d.Name, d.Rejected[k], k)
+		}
+		if d.InDoubt > 0 {
+			fmt.Fprintf(w, "%s: %d were in doubt after a crash\n", d.Name, d.InDoubt)
+		}
+		if d.DeadLetters != "" {
+			fmt.Fprintf(w, "%s: dead letters in %s\n", d.Name, d.DeadLetters)
+		}
+	}
+	return nil
+}
+
+func total(m map[string]uint64) uint64 {
+	var n uint64
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,144 @@
+package cmd
+
+import (
+	"bufio"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/spf13/cobra"
+
+	"github.com/fanfold/fanfold/pkg/eventgen"
+)
+
+// generateCommand writes the sample archives and the input of benchmarks.
+func (a *app) generateCommand() *cobra.Command {
+	var o eventgen.Options
+	var to string
+	var cut int
+	c := &cobra.Command{
+		Use: "generate --to FILE", Hidden: true, Args: cobra.NoArgs,
+		Short: "Write a stream of made-up events, the same for the same seed",
+		RunE: func(c *cobra.Command, _ []string) error {
+			out := a.out
+			if to != "-" {
+				f, err := os.Create(to)
+				if err != nil {
+					return err
+				}
+				defer f.Close()
+				out = f
+			}
+			var w io.WriteCloser
+			switch {
+			case strings.HasSuffix(to, ".zst"):
+				z, err := zstd.NewWriter(out, zstd.WithEncoderConcurrency(1))
+				if err != nil {
+					return err
+				}
+				w = z
+			case strings.HasSuffix(to, ".gz"):
+				w = gzip.NewWriter(out)
+			default:
+				b := bufio.NewWriterSize(out, 1<<20)
+				w = struct {
+					io.Writer
+					io.Closer
+				}{b, closer(b.Flush)}
+			}
+			if err := eventgen.Write(w, o); err != nil {
+				return err
+			}
+			if err := w.Close(); err != nil {
+				return err
+			}
+			if f, ok := out.(*os.File); ok && cut > 0 {
+				info, err := f.Stat()
+				if err != nil {
+					return err
+				}
+				return f.Truncate(info.Size() - int64(cut))
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&to, "to", "-", "file to write; .zst and .gz are compressed")
+	f.Uint64Var(&o.Seed, "seed", 1, "seed of the stream")
+	f.IntVar(&o.Events, "events", 3000, "number of events")
+	f.BoolVar(&o.Messy, "messy", false, "add what real archives also hold")
+	f.IntVar(&o.LongLine, "long-line", 0, "bytes of the over-long line of a messy stream")
+	f.IntVar(&cut, "cut", 0, "bytes to cut off the end of the file")
+	return c
+}
+
+type closer func() error
+
+func (c closer) Close() error { return c() }
+
+// sinkCommand is a server that takes everything and counts, for benchmarks.
+func (a *app) sinkCommand() *cobra.Command {
+	var addr, needle string
+	c := &cobra.Command{
+		Use: "sink", Hidden: true, Args: cobra.NoArgs,
+		Short: "Run a local server that takes every request and counts events, for benchmarks",
+		RunE: func(c *cobra.Command, _ []string) error {
+			l, err := net.Listen("tcp", addr)
+			if err != nil {
+				return err
+			}
+			var requests, bytes, events atomic.Int64
+			fmt.Fprintf(a.out, "{\"ready\":true,\"url\":\"http://%s\"}\n", l.Addr())
+			s := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/__count" {
+					fmt.Fprintf(w, "{\"requests\":%d,\"bytes\":%d,\"events\":%d}\n", requests.Load(), bytes.Load(), events.Load())
+					return
+				}
+				n, hits := drain(r.Body, needle)
+				requests.Add(1)
+				bytes.Add(n)
+				events.Add(hits)
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, `{"code":200,"num_records_imported":0,"status":"OK"}`)
+			})}
+			go func() {
+				<-c.Context().Done()
+				s.Close()
+			}()
+			if err := s.Serve(l); err != http.ErrServerClosed {
+				return err
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&addr, "listen", "127.0.0.1:0", "address")
+	c.Flags().StringVar(&needle, "count", `"event":"`, "text that stands once in every event; empty: count nothing")
+	return c
+}
+
+// drain reads a body and counts a text in it.
+func drain(r io.Reader, needle string) (n, hits int64) {
+	buf := make([]byte, 64<<10)
+	keep := 0
+	for {
+		k, err := r.Read(buf[keep:])
+		n += int64(k)
+		if needle != "" {
+			text := string(buf[:keep+k])
+			hits += int64(strings.Count(text, needle))
+			// What may be the beginning of one more stays for the next read.
+			tail := max(0, len(text)-len(needle)+1)
+			keep = copy(buf, text[tail:])
+		}
+		if err != nil {
+			return n, hits
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package cmd
+
+import (
+	"embed"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/mapping"
+)
+
+//go:embed topics/*.txt
+var topics embed.FS
+
+// topicNames are the help topics beside the commands, in reading order.
+var topicNames = []string{"sources", "config", "mapping", "filters", "resume", "exit-codes", "cassettes", "performance"}
+
+func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND|TOPIC]",
+		Short: "Help about a command, or a topic: " + strings.Join(topicNames, ", "),
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return root.Help()
+			}
+			for _, t := range topicNames {
+				if t == args[0] {
+					return a.topic(t)
+				}
+			}
+			if cmd, _, err := root.Find(args); err == nil && cmd != root {
+				return cmd.Help()
+			}
+			var names []string
+			for _, cmd := range root.Commands() {
+				if !cmd.Hidden {
+					names = append(names, cmd.Name())
+				}
+			}
+			return usagef("%s", unknown(args[0], "command or topic", append(names, topicNames...)))
+		},
+	}
+}
+
+func (a *app) topic(name string) error {
+	text, err := fs.ReadFile(topics, "topics/"+name+".txt")
+	if err != nil {
+		return err
+	}
+	if _, err := a.out.Write(text); err != nil {
+		return err
+	}
+	switch name {
+	case "mapping":
+		return mappingReference(a.out)
+	case "filters":
+		for _, e := range filter.Reference() {
+			fmt.Fprintf(a.out, "\n  %s\n    %s\n    %s\n    on %s is %v\n", e.Name, e.Doc, e.Example, e.Event, e.Holds)
+		}
+	}
+	return nil
+}
+
+func mappingReference(w io.Writer) error {
+	for _, e := range mapping.Reference() {
+		if _, err := fmt.Fprintf(w, "\n  %s\n    %s\n    %s\n    on %s is %s\n", e.Name, e.Doc, e.Mapping, e.Event, e.Result); err != nil {
+			return err
+		}
+	}
+	return nil
+}

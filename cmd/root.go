@@ -1,0 +1,247 @@
+// Package cmd is the command line: the only home of flags, configuration,
+// printing, exit codes, the environment and the real clock.
+//
+// Every command is a constructor that takes the [app], which carries the
+// outside world, so that tests run commands in their own process. Errors are
+// returned; exit.go turns them into exit codes, in one place.
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/viper"
+
+	"github.com/fanfold/fanfold/destinations"
+	"github.com/fanfold/fanfold/pkg/destination"
+)
+
+// Build says which build of fanfold this is.
+type Build struct{ Version, Commit, Date string }
+
+// app is what a command needs of the outside world.
+type app struct {
+	build          Build
+	in             io.Reader
+	out, err       io.Writer
+	env            func(string) (string, bool)
+	now            func() time.Time
+	viper          *viper.Viper
+	catalogue      func() []destination.Destination
+	log            *slog.Logger
+	secrets        secrets
+	configFile     string
+	cpuProfile     string
+	memProfile     string
+	stopCPUProfile func()
+}
+
+// Execute runs the command line and returns its exit code.
+func Execute(b Build, args []string) int {
+	a := &app{build: b, in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, now: time.Now, catalogue: destinations.All}
+	return a.execute(context.Background(), args)
+}
+
+func (a *app) execute(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	err := root.ExecuteContext(ctx)
+	if a.stopCPUProfile != nil {
+		a.stopCPUProfile()
+	}
+	if a.memProfile != "" {
+		err = errors.Join(err, writeHeapProfile(a.memProfile))
+	}
+	if err != nil {
+		if msg := a.secrets.redact(err.Error()); msg != "" {
+			fmt.Fprintln(a.err, "fanfold: "+msg)
+		}
+	}
+	return exitCode(err)
+}
+
+func writeHeapProfile(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	runtime.GC()
+	return errors.Join(pprof.WriteHeapProfile(f), f.Close())
+}
+
+func (a *app) root() *cobra.Command {
+	a.viper = viper.New()
+	root := &cobra.Command{
+		Use:   "fanfold",
+		Short: "Replay and forward customer events to many partner APIs, each at its own pace",
+		Long: `fanfold reads event archives (files, directories, standard input), runs every
+event through one engine, and delivers it to many partner APIs at once. A slow,
+broken or hostile partner holds up nobody else. Run the same command again and
+it goes on where it was. At the end it says what became of every event.
+
+  fanfold forward --from events.jsonl.zst --to mixpanel,webhook
+  fanfold forward --from cassettes/events/shop.jsonl.zst --to mixpanel --rehearse`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			return a.begin(c)
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%w (see `%s --help`)", err, c.CommandPath())
+	})
+	p := root.PersistentFlags()
+	p.StringVar(&a.configFile, "config", "", "configuration file, instead of looking for fanfold.yaml")
+	p.String("state-dir", "", "where runs are kept (default $XDG_STATE_HOME/fanfold)")
+	p.String("log-level", "warn", "debug, info, warn or error")
+	p.String("log-format", "text", "text or json")
+	p.StringVar(&a.cpuProfile, "cpuprofile", "", "write a CPU profile to this file")
+	p.StringVar(&a.memProfile, "memprofile", "", "write a heap profile to this file")
+	for _, hidden := range []string{"cpuprofile", "memprofile"} {
+		if err := p.MarkHidden(hidden); err != nil {
+			panic(err)
+		}
+	}
+	root.AddCommand(a.forwardCommand(), a.previewCommand(), a.redriveCommand(), a.runsCommand(), a.destinationsCommand(), a.configCommand(), newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(), a.completionsCommand())
+	root.SetHelpCommand(a.helpCommand(root))
+	return root
+}
+
+// begin reads configuration and sets up logging, before every command.
+func (a *app) begin(c *cobra.Command) error {
+	if a.cpuProfile != "" {
+		f, err := os.Create(a.cpuProfile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		a.stopCPUProfile = func() { pprof.StopCPUProfile(); f.Close() }
+	}
+	v := a.viper
+	v.SetEnvPrefix("FANFOLD")
+	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
+	for _, key := range []string{"state-dir", "log-level", "log-format", "progress", "memory"} {
+		if value, ok := a.env("FANFOLD_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))); ok {
+			v.SetDefault(key, value)
+		}
+	}
+	if path := a.findConfig(); path != "" {
+		v.SetConfigFile(path)
+		v.SetConfigType("yaml")
+		// viper merges the scalar options; destinations and transform, whose
+		// keys it would lower-case and split, are read from the same file by
+		// loadConfig.
+		if err := v.ReadInConfig(); err == nil {
+			a.configFile = path
+		} else if a.configFile != "" || !errors.Is(err, os.ErrNotExist) {
+			a.configFile = path
+			if _, err2 := a.loadConfig(); err2 != nil {
+				return err2 // with line numbers
+			}
+			return usagef("reading %s: %w", path, err)
+		}
+	}
+	if err := v.BindPFlags(c.Flags()); err != nil {
+		return err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(v.GetString("log-level"))); err != nil {
+		return usagef("--log-level has to be debug, info, warn or error, not %q", v.GetString("log-level"))
+	}
+	o := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, at slog.Attr) slog.Attr {
+		if at.Value.Kind() == slog.KindString {
+			at.Value = slog.StringValue(a.secrets.redact(at.Value.String()))
+		} else if err, ok := at.Value.Any().(error); ok && err != nil {
+			at.Value = slog.StringValue(a.secrets.redact(err.Error()))
+		}
+		return at
+	}}
+	switch f := v.GetString("log-format"); f {
+	case "text":
+		a.log = slog.New(slog.NewTextHandler(a.err, o))
+	case "json":
+		a.log = slog.New(slog.NewJSONHandler(a.err, o))
+	default:
+		return usagef("--log-format has to be text or json, not %q", f)
+	}
+	return nil
+}
+
+// findConfig returns the configuration file: the one asked for, or the first
+// that is there.
+func (a *app) findConfig() string {
+	if a.configFile != "" {
+		return a.configFile
+	}
+	places := []string{"fanfold.yaml"}
+	if dir, ok := a.env("XDG_CONFIG_HOME"); ok && dir != "" {
+		places = append(places, filepath.Join(dir, "fanfold", "fanfold.yaml"))
+	} else if home, ok := a.env("HOME"); ok {
+		places = append(places, filepath.Join(home, ".config", "fanfold", "fanfold.yaml"))
+	}
+	for _, p := range places {
+		if info, err := os.Stat(p); err == nil && !info.IsDir() {
+			return p
+		}
+	}
+	return ""
+}
+
+// stateDir is where runs are kept.
+func (a *app) stateDir() string {
+	if dir := a.viper.GetString("state-dir"); dir != "" {
+		return dir
+	}
+	if dir, ok := a.env("XDG_STATE_HOME"); ok && dir != "" {
+		return filepath.Join(dir, "fanfold")
+	}
+	home, _ := a.env("HOME")
+	return filepath.Join(home, ".local", "state", "fanfold")
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			line := "fanfold " + a.build.Version
+			if a.build.Commit != "" {
+				line += " (" + a.build.Commit + ", " + a.build.Date + ")"
+			}
+			_, err := fmt.Fprintf(c.OutOrStdout(), "%s %s %s/%s\n", line, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+func (a *app) completionsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "write-completions DIR", Hidden: true, Args: cobra.ExactArgs(1),
+		Short: "Write the completion scripts that a release packs",
+		RunE: func(c *cobra.Command, args []string) error {
+			root := c.Root()
+			return errors.Join(
+				root.GenBashCompletionFileV2(filepath.Join(args[0], "fanfold.bash"), true),
+				root.GenZshCompletionFile(filepath.Join(args[0], "_fanfold")),
+				root.GenFishCompletionFile(filepath.Join(args[0], "fanfold.fish"), true),
+				root.GenPowerShellCompletionFileWithDesc(filepath.Join(args[0], "fanfold.ps1")),
+			)
+		},
+	}
+}

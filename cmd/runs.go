@@ -1,0 +1,167 @@
+package cmd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/setting"
+)
+
+func tempDir() (string, func(), error) {
+	dir, err := os.MkdirTemp("", "fanfold-")
+	return dir, func() { os.RemoveAll(dir) }, err
+}
+
+func (a *app) runsDir() string { return filepath.Join(a.stateDir(), "runs") }
+
+// runIDs lists the runs, newest first.
+func (a *app) runIDs() ([]string, error) {
+	entries, err := os.ReadDir(a.runsDir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(entries, func(x, y fs.DirEntry) int {
+		i, err1 := x.Info()
+		j, err2 := y.Info()
+		if err1 != nil || err2 != nil {
+			return 0
+		}
+		return j.ModTime().Compare(i.ModTime())
+	})
+	var out []string
+	for _, e := range entries {
+		if e.IsDir() {
+			out = append(out, e.Name())
+		}
+	}
+	return out, nil
+}
+
+// findRun returns a run's folder.
+func (a *app) findRun(id string) (string, error) {
+	ids, err := a.runIDs()
+	if err != nil {
+		return "", err
+	}
+	if !slices.Contains(ids, id) {
+		msg := fmt.Sprintf("there is no run %q in %s", id, a.runsDir())
+		if near := setting.Nearest(id, ids); near != "" {
+			msg += "; did you mean " + near + "?"
+		}
+		return "", usagef("%s (see `fanfold runs list`)", msg)
+	}
+	return filepath.Join(a.runsDir(), id), nil
+}
+
+func (a *app) runsCommand() *cobra.Command {
+	c := &cobra.Command{Use: "runs", Short: "Past and unfinished runs", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	var listForm, showForm string
+	list := &cobra.Command{
+		Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ids, err := a.runIDs()
+			if err != nil {
+				return err
+			}
+			if listForm == "json" {
+				e := json.NewEncoder(a.out)
+				for _, id := range ids {
+					s := a.summaryOf(id)
+					if err := e.Encode(s); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+			fmt.Fprintln(t, "RUN\tSTATUS\tREAD\tDESTINATIONS\tLAST USED")
+			for _, id := range ids {
+				s := a.summaryOf(id)
+				when := ""
+				if info, err := os.Stat(filepath.Join(a.runsDir(), id)); err == nil {
+					when = info.ModTime().Format("2006-01-02 15:04:05")
+				}
+				var names string
+				for i, d := range s.Destinations {
+					if i > 0 {
+						names += ","
+					}
+					names += d.Name
+				}
+				fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", id, s.Status, s.Read, names, when)
+			}
+			return t.Flush()
+		},
+	}
+	list.Flags().StringVarP(&listForm, "output", "o", "table", "table or json")
+	show := &cobra.Command{
+		Use: "show RUN", Short: "Show a run's summary, its reasons, and where its dead letters are", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			dir, err := a.findRun(args[0])
+			if err != nil {
+				return err
+			}
+			s, err := readSummary(dir)
+			if err != nil {
+				return fmt.Errorf("run %s has not come to a summary yet: run its command again (%w)", args[0], err)
+			}
+			if err := printSummary(a.out, s, showForm); err != nil || showForm == "json" {
+				return err
+			}
+			if path := filepath.Join(dir, "dead", "_source.jsonl.zst"); s.BadRecords > 0 {
+				fmt.Fprintf(a.out, "records that are no events: %s\n", path)
+			}
+			return nil
+		},
+	}
+	show.Flags().StringVarP(&showForm, "output", "o", "table", "table or json")
+	rm := &cobra.Command{
+		Use: "rm RUN...", Short: "Remove runs, with their dead letters", Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			for _, id := range args {
+				dir, err := a.findRun(id)
+				if err != nil {
+					return err
+				}
+				r, err := journal.Open(dir, nil, journal.Options{Now: a.now})
+				var busy *journal.BusyError
+				if errors.As(err, &busy) {
+					return err
+				}
+				if err == nil {
+					if err := r.Close(); err != nil {
+						return err
+					}
+				}
+				if err := os.RemoveAll(dir); err != nil {
+					return err
+				}
+				fmt.Fprintf(a.out, "removed %s\n", id)
+			}
+			return nil
+		},
+	}
+	c.AddCommand(list, show, rm)
+	return c
+}
+
+func (a *app) summaryOf(id string) *engine.Summary {
+	s, err := readSummary(filepath.Join(a.runsDir(), id))
+	if err != nil {
+		return &engine.Summary{Run: id, Status: "unfinished"}
+	}
+	return s
+}

@@ -1,0 +1,42 @@
+package cmd
+
+import (
+	"encoding/base64"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// secrets are the values that must never be printed or stored.
+type secrets struct {
+	mu     sync.Mutex
+	values []string
+}
+
+// add notes a secret, in the forms in which it may turn up.
+func (s *secrets) add(values ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range values {
+		if len(v) < 4 {
+			continue // too short to be told from ordinary text
+		}
+		for _, form := range []string{v, url.QueryEscape(v), base64.StdEncoding.EncodeToString([]byte(v)), base64.StdEncoding.EncodeToString([]byte(v + ":"))} {
+			if !slices.Contains(s.values, form) {
+				s.values = append(s.values, form)
+			}
+		}
+	}
+	slices.SortFunc(s.values, func(a, b string) int { return len(b) - len(a) })
+}
+
+// redact replaces every secret in a text.
+func (s *secrets) redact(text string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range s.values {
+		text = strings.ReplaceAll(text, v, "***")
+	}
+	return text
+}

@@ -1,0 +1,423 @@
+package source
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/big"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// runParquet reads an object whose rows stand in columns. A row's position is
+// its number; its JSON has the exact digits of integers and decimals, times in
+// RFC 3339 and nested columns as objects and arrays.
+func (r *reading) runParquet(at io.ReaderAt, size int64, from Position) (err error) {
+	r.last, r.line = from, 0
+	done := from.Offset
+	defer func() {
+		// The reader of a damaged file may panic rather than fail.
+		if p := recover(); p != nil {
+			err = r.breaks(done, fmt.Errorf("%v", p))
+		}
+	}()
+	f, err := parquet.OpenFile(at, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if r.ctx.Err() != nil {
+		return r.ctx.Err()
+	}
+	if err != nil {
+		return r.breaks(done, err)
+	}
+	schema := f.Schema()
+	leaves := len(schema.Columns())
+	r.take()
+	r.chunk.Start = from
+	var number int64 // of the row group's first row
+	first := true
+	for _, group := range f.RowGroups() {
+		n := group.NumRows()
+		if done >= number+n && number+n > 0 && done > 0 && !first {
+			number += n
+			continue
+		}
+		stop, err := r.readGroup(group, schema, leaves, number, &done, &first)
+		if stop || err != nil {
+			return err
+		}
+		number += n
+	}
+	return r.flushRows()
+}
+
+// breaks reports that the rest of an object of columns cannot be read.
+func (r *reading) breaks(row int64, cause error) error {
+	if r.chunk != nil {
+		if err := r.flushRows(); err != nil {
+			return err
+		}
+	}
+	if err := r.halt(); err != nil {
+		return err
+	}
+	return r.bad(nil, row, Truncated, fmt.Sprintf("the table of columns breaks off at row %d: %v", row+1, cause))
+}
+
+func (r *reading) readGroup(group parquet.RowGroup, schema *parquet.Schema, leaves int, number int64, done *int64, first *bool) (stop bool, err error) {
+	rows := group.Rows()
+	defer rows.Close()
+	buf := make([]parquet.Row, 64)
+	columns := make([][]parquet.Value, leaves)
+	var json []byte
+	row := number
+	// The first row tells what the rows are, in every reading.
+	if !*first && *done > row {
+		if err := rows.SeekToRow(*done - number); err != nil {
+			return true, r.breaks(*done, err)
+		}
+		row = *done
+	}
+	for {
+		n, readErr := rows.ReadRows(buf)
+		if err := r.halt(); err != nil {
+			return true, err
+		}
+		for _, values := range buf[:n] {
+			for i := range columns {
+				columns[i] = columns[i][:0]
+			}
+			for _, v := range values {
+				if c := v.Column(); c >= 0 && c < leaves {
+					columns[c] = append(columns[c], v)
+				}
+			}
+			json = appendGroup(json[:0], schema, columns, 0, 0)
+			if *first {
+				if err := r.chooseColumns(json); err != nil {
+					return true, err
+				}
+				*first = false
+				if r.noted != nil {
+					r.noted(r.why)
+				}
+			}
+			row++
+			if row <= *done {
+				continue
+			}
+			r.addRow(json, row)
+			*done = row
+			if len(r.chunk.Records) >= chunkRecords || len(r.buf) >= chunkBytes {
+				if err := r.flushRows(); err != nil {
+					return true, err
+				}
+			}
+		}
+		if readErr == io.EOF {
+			return false, nil
+		}
+		if readErr != nil {
+			return true, r.breaks(*done, readErr)
+		}
+		if n == 0 {
+			return true, r.breaks(*done, io.ErrNoProgress)
+		}
+		if *done > row {
+			if err := rows.SeekToRow(min(*done-number, group.NumRows())); err != nil {
+				return true, r.breaks(*done, err)
+			}
+			row = number + min(*done-number, group.NumRows())
+		}
+	}
+}
+
+func (r *reading) addRow(json []byte, row int64) {
+	end := Position{r.object, row, 0}
+	if len(json) > r.max {
+		r.add(Record{Raw: append([]byte(nil), cut(json)...), End: end, Err: &RecordError{TooLong, fmt.Sprintf("the row has %d bytes; at most %d are read", len(json), r.max), r.name, row - 1, 0}})
+		return
+	}
+	if r.convert != nil {
+		r.buf = append(r.buf, json...) // what the chunk is weighed by
+		r.addConverted(append([]byte(nil), json...), row-1, end, 0, false, 0, 0)
+		return
+	}
+	if cap(r.buf)-len(r.buf) < len(json) {
+		// Records keep the memory that they lie in.
+		r.buf = append(make([]byte, 0, max(chunkBytes, 2*len(json))), json...)
+		r.add(Record{Raw: r.buf[:len(json):len(json)], End: end})
+		return
+	}
+	at := len(r.buf)
+	r.buf = append(r.buf, json...)
+	r.add(Record{Raw: r.buf[at:len(r.buf):len(r.buf)], End: end})
+}
+
+func (r *reading) flushRows() error {
+	c := r.chunk
+	if len(c.Records) == 0 {
+		return r.halt()
+	}
+	c.End = c.Records[len(c.Records)-1].End
+	c.Data = r.buf
+	r.last = c.End
+	r.take()
+	if !r.yield(c) {
+		return errStopped
+	}
+	return r.halt()
+}
+
+// chooseColumns decides by the first row what the rows are.
+func (r *reading) chooseColumns(row []byte) error {
+	v, err := event.ParseValue(row)
+	if err != nil {
+		return err
+	}
+	name := r.choose.format
+	switch name {
+	case formatSegment:
+		r.why = "a table of columns whose rows are events"
+		return nil
+	case "", formatAuto:
+		fits := fitting(r.choose.shapes, v)
+		var names []string
+		for k := range v.Members() {
+			names = append(names, k.Text())
+		}
+		switch {
+		case len(fits) > 1:
+			return unsure(r.name, fits)
+		case len(fits) == 1:
+			name = fits[0].Name
+		case typedColumns(names):
+			name = formatTable
+		default:
+			return &InputError{fmt.Errorf(`%s is a table of columns, but it is not clear how its rows are events: it has neither a column "type" nor "event"; say so with --format or --map`, r.name)}
+		}
+	}
+	r.convert, err = newConverter(name, r.choose.shapes, nil, nil)
+	r.why = "a table of columns, read as " + name
+	return err
+}
+
+// appendGroup writes the members of a group. columns are the values of its
+// leaves; def and rep the levels at which it stands.
+func appendGroup(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep int) []byte {
+	dst = append(dst, '{')
+	at, begun := 0, false
+	for _, f := range n.Fields() {
+		k := leavesOf(f)
+		if begun {
+			dst = append(dst, ',')
+		}
+		begun = true
+		dst = append(event.AppendQuoted(dst, f.Name()), ':')
+		dst = appendNode(dst, f, columns[at:at+k], def, rep)
+		at += k
+	}
+	return append(dst, '}')
+}
+
+func leavesOf(n parquet.Node) int {
+	if n.Leaf() {
+		return 1
+	}
+	k := 0
+	for _, f := range n.Fields() {
+		k += leavesOf(f)
+	}
+	return k
+}
+
+// defined is the level down to which the first of the values is there.
+func defined(columns [][]parquet.Value) int {
+	if len(columns) == 0 || len(columns[0]) == 0 {
+		return -1
+	}
+	return columns[0][0].DefinitionLevel()
+}
+
+func appendNode(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep int) []byte {
+	switch {
+	case n.Optional():
+		if defined(columns) <= def {
+			return append(dst, "null"...)
+		}
+		return appendPlain(dst, n, columns, def+1, rep)
+	case n.Repeated():
+		return appendElements(dst, columns, def, rep, '[', ']', func(dst []byte, columns [][]parquet.Value) []byte {
+			return appendPlain(dst, n, columns, def+1, rep+1)
+		})
+	}
+	return appendPlain(dst, n, columns, def, rep)
+}
+
+// appendElements writes what a repeated node repeats.
+func appendElements(dst []byte, columns [][]parquet.Value, def, rep int, open, end byte, one func([]byte, [][]parquet.Value) []byte) []byte {
+	dst = append(dst, open)
+	if defined(columns) > def {
+		rest := append([][]parquet.Value(nil), columns...)
+		element := make([][]parquet.Value, len(columns))
+		for k := 0; len(rest[0]) > 0; k++ {
+			for i, c := range rest {
+				n := min(1, len(c))
+				for n < len(c) && c[n].RepetitionLevel() > rep+1 {
+					n++
+				}
+				element[i], rest[i] = c[:n], c[n:]
+			}
+			if k > 0 {
+				dst = append(dst, ',')
+			}
+			dst = one(dst, element)
+		}
+	}
+	return append(dst, end)
+}
+
+// appendPlain writes a node that is there.
+func appendPlain(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep int) []byte {
+	if n.Leaf() {
+		if len(columns[0]) == 0 || columns[0][0].IsNull() {
+			return append(dst, "null"...)
+		}
+		return appendValue(dst, n.Type(), columns[0][0])
+	}
+	lt := n.Type().LogicalType()
+	fields := n.Fields()
+	if len(fields) == 1 && fields[0].Repeated() && lt != nil {
+		inner := fields[0]
+		switch {
+		case isList(lt):
+			return appendElements(dst, columns, def, rep, '[', ']', func(dst []byte, columns [][]parquet.Value) []byte {
+				if !inner.Leaf() && len(inner.Fields()) == 1 {
+					return appendNode(dst, inner.Fields()[0], columns, def+1, rep+1)
+				}
+				return appendPlain(dst, inner, columns, def+1, rep+1)
+			})
+		case isMap(lt) && !inner.Leaf() && len(inner.Fields()) == 2 && inner.Fields()[0].Leaf():
+			return appendElements(dst, columns, def, rep, '{', '}', func(dst []byte, columns [][]parquet.Value) []byte {
+				key := appendPlain(nil, inner.Fields()[0], columns[:1], def+1, rep+1)
+				if len(key) == 0 || key[0] != '"' {
+					key = event.AppendQuoted(nil, key)
+				}
+				dst = append(append(dst, key...), ':')
+				return appendNode(dst, inner.Fields()[1], columns[1:], def+1, rep+1)
+			})
+		}
+	}
+	return appendGroup(dst, n, columns, def, rep)
+}
+
+func isList(lt *format.LogicalType) bool { _, ok := lt.Value.(*format.ListType); return ok }
+func isMap(lt *format.LogicalType) bool  { _, ok := lt.Value.(*format.MapType); return ok }
+
+func appendValue(dst []byte, t parquet.Type, v parquet.Value) []byte {
+	var logical any
+	if lt := t.LogicalType(); lt != nil {
+		logical = lt.Value
+	}
+	quotedTime := func(at time.Time) []byte {
+		return append(at.UTC().AppendFormat(append(dst, '"'), time.RFC3339Nano), '"')
+	}
+	switch l := logical.(type) {
+	case *format.DateType:
+		return append(time.Unix(0, 0).UTC().AddDate(0, 0, int(v.Int32())).AppendFormat(append(dst, '"'), time.DateOnly), '"')
+	case *format.TimestampType:
+		switch l.Unit.Value.(type) {
+		case *format.MilliSeconds:
+			return quotedTime(time.UnixMilli(v.Int64()))
+		case *format.MicroSeconds:
+			return quotedTime(time.UnixMicro(v.Int64()))
+		}
+		return quotedTime(time.Unix(0, v.Int64()))
+	case *format.DecimalType:
+		n := new(big.Int)
+		switch v.Kind() {
+		case parquet.Int32:
+			n.SetInt64(int64(v.Int32()))
+		case parquet.Int64:
+			n.SetInt64(v.Int64())
+		default: // two's complement, big-endian
+			b := v.ByteArray()
+			n.SetBytes(b)
+			if len(b) > 0 && b[0]&0x80 != 0 {
+				n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
+			}
+		}
+		return appendDecimal(dst, n, int(l.Scale))
+	case *format.UUIDType:
+		if b := v.ByteArray(); len(b) == 16 {
+			return fmt.Appendf(dst, `"%x-%x-%x-%x-%x"`, b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+		}
+	case *format.JsonType:
+		if b := v.ByteArray(); event.Valid(b) == nil {
+			return append(dst, b...)
+		}
+	case *format.IntType:
+		if !l.IsSigned {
+			if v.Kind() == parquet.Int32 {
+				return strconv.AppendUint(dst, uint64(v.Uint32()), 10)
+			}
+			return strconv.AppendUint(dst, v.Uint64(), 10)
+		}
+	}
+	number := func(f float64, bits int) []byte {
+		if math.IsNaN(f) || math.IsInf(f, 0) {
+			return append(dst, "null"...) // JSON has none
+		}
+		return strconv.AppendFloat(dst, f, 'g', -1, bits)
+	}
+	switch v.Kind() {
+	case parquet.Boolean:
+		return strconv.AppendBool(dst, v.Boolean())
+	case parquet.Int32:
+		return strconv.AppendInt(dst, int64(v.Int32()), 10)
+	case parquet.Int64:
+		return strconv.AppendInt(dst, v.Int64(), 10)
+	case parquet.Float:
+		return number(float64(v.Float()), 32)
+	case parquet.Double:
+		return number(v.Double(), 64)
+	case parquet.Int96:
+		// The old form of a time: nanoseconds of the day and the Julian day.
+		x := v.Int96()
+		var b [8]byte
+		binary.LittleEndian.PutUint32(b[:], x[0])
+		binary.LittleEndian.PutUint32(b[4:], x[1])
+		const unixEpochJulian = 2440588
+		return quotedTime(time.Unix((int64(x[2])-unixEpochJulian)*86400, int64(binary.LittleEndian.Uint64(b[:]))))
+	}
+	b := v.ByteArray()
+	if utf8.Valid(b) {
+		return event.AppendQuoted(dst, b)
+	}
+	return append(base64.StdEncoding.AppendEncode(append(dst, '"'), b), '"')
+}
+
+func appendDecimal(dst []byte, n *big.Int, scale int) []byte {
+	if scale <= 0 {
+		return n.Append(dst, 10)
+	}
+	digits := new(big.Int).Abs(n).String()
+	for len(digits) <= scale {
+		digits = "0" + digits
+	}
+	if n.Sign() < 0 {
+		dst = append(dst, '-')
+	}
+	dst = append(dst, digits[:len(digits)-scale]...)
+	dst = append(dst, '.')
+	return append(dst, digits[len(digits)-scale:]...)
+}
+
+var errNoPlaces = &InputError{errors.New("a Parquet file inside an archive or on standard input is not read: give the file itself")}

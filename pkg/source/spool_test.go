@@ -1,0 +1,225 @@
+package source_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fanfold/fanfold/pkg/source"
+)
+
+func numbered(from, to int) []byte {
+	var b bytes.Buffer
+	for i := from; i < to; i++ {
+		fmt.Fprintf(&b, `{"type":"track","n":%d,"x":"%s"}`+"\n", i, strings.Repeat("x", i%500))
+	}
+	return b.Bytes()
+}
+
+func spool(t testing.TB, dir string, in io.Reader, o source.SpoolOptions) *source.Spool {
+	t.Helper()
+	s, err := source.OpenSpool(context.Background(), dir, in, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestSpool(t *testing.T) {
+	const n = 20_000
+	data := numbered(0, n)
+	want := mustRead(t, open(t, source.Options{From: []string{write(t, "in", data)}}), source.Position{})
+	for _, codec := range []string{"plain", "gzip", "zstd"} {
+		t.Run(codec, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "spool")
+			s := spool(t, dir, bytes.NewReader(pack(t, codec, data)), source.SpoolOptions{SegmentBytes: 64 << 10})
+			if got := mustRead(t, s, source.Position{}); fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Fatalf("read %d records, want %d, or others", len(got), len(want))
+			}
+			for _, i := range []int{0, 1, n / 2, n - 2, n - 1} {
+				if got := mustRead(t, s, want[i].end); fmt.Sprint(got) != fmt.Sprint(want[i+1:]) {
+					t.Fatalf("after %v: %d records, want %d, or others", want[i].end, len(got), len(want)-i-1)
+				}
+			}
+			if err := s.Release(want[n/2].end); err != nil {
+				t.Fatal(err)
+			}
+			if got := mustRead(t, s, want[n/2].end); len(got) != n/2-1 {
+				t.Errorf("after the release %d records, want %d", len(got), n/2-1)
+			}
+			if _, err := read(t, s, source.Position{}); err == nil || !strings.Contains(err.Error(), "released") {
+				t.Errorf("reading what was released: %v", err)
+			}
+			info, err := os.Stat(dir)
+			if err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("the folder: %v %v", info.Mode(), err)
+			}
+		})
+	}
+}
+
+// TestSpoolResumes kills the first process in the middle of a frame.
+func TestSpoolResumes(t *testing.T) {
+	data := numbered(0, 30_000)
+	dir := t.TempDir()
+	pr, pw := io.Pipe()
+	go pw.Write(data[:len(data)/2])
+	s := spool(t, dir, pr, source.SpoolOptions{SegmentBytes: 256 << 10})
+	var last source.Position
+	n := 0
+	for c, err := range s.Chunks(context.Background(), source.Position{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = c.End
+		if n += len(c.Records); n > 5000 {
+			break
+		}
+	}
+	print := s.Manifest().At(0).ID()
+	s.Close()
+	segments, err := filepath.Glob(filepath.Join(dir, "segment-*"))
+	if err != nil || len(segments) == 0 {
+		t.Fatal(segments, err)
+	}
+	f, err := os.OpenFile(segments[len(segments)-1], os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteString("half of a frame")
+	f.Close()
+
+	again := spool(t, dir, bytes.NewReader(data), source.SpoolOptions{SegmentBytes: 256 << 10})
+	if got := mustRead(t, again, last); len(got) != 30_000-n {
+		t.Errorf("resumed with %d records, want %d", len(got), 30_000-n)
+	}
+	if got := mustRead(t, again, source.Position{}); len(got) != 30_000 {
+		t.Errorf("%d records in all", len(got))
+	}
+	if again.Manifest().At(0).ID() != print {
+		t.Error("the stream has got another id")
+	}
+	// A complete stream needs its input no more.
+	third := spool(t, dir, strings.NewReader(""), source.SpoolOptions{})
+	if got := mustRead(t, third, source.Position{}); len(got) != 30_000 {
+		t.Errorf("%d records in a complete spool", len(got))
+	}
+}
+
+func TestSpoolRefusesOtherInput(t *testing.T) {
+	data := numbered(0, 5000)
+	dir := t.TempDir()
+	pr, pw := io.Pipe()
+	go pw.Write(data)
+	s := spool(t, dir, pr, source.SpoolOptions{})
+	for _, err := range s.Chunks(context.Background(), source.Position{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	s.Close()
+	other := bytes.Clone(data)
+	other[20] = 'z'
+	again := spool(t, dir, bytes.NewReader(other), source.SpoolOptions{})
+	var changed *source.ChangedError
+	if _, err := read(t, again, source.Position{}); !errors.As(err, &changed) {
+		t.Errorf("read other input: %v", err)
+	}
+}
+
+// TestSpoolIsLive sees each line as soon as it is written.
+func TestSpoolIsLive(t *testing.T) {
+	pr, pw := io.Pipe()
+	lines := make(chan string)
+	go func() {
+		for l := range lines {
+			io.WriteString(pw, l)
+		}
+		pw.Close()
+	}()
+	go func() { lines <- "{\"n\":0}\n" }()
+	s := spool(t, t.TempDir(), pr, source.SpoolOptions{})
+	n := 0
+	for c, err := range s.Chunks(context.Background(), source.Position{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range c.Records {
+			if got, want := string(r.Raw), fmt.Sprintf(`{"n":%d}`, n); got != want {
+				t.Fatalf("read %s, want %s", got, want)
+			}
+			if n++; n == 5 {
+				close(lines)
+			} else if n < 5 {
+				lines <- fmt.Sprintf("{\"n\":%d}\n", n)
+			}
+		}
+	}
+	if n != 5 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+// TestSpoolWaitsForRoom never has more on the disk than the cap and one frame.
+func TestSpoolWaitsForRoom(t *testing.T) {
+	data := numbered(0, 40_000)
+	dir := t.TempDir()
+	const limit = 256 << 10
+	s := spool(t, dir, bytes.NewReader(data), source.SpoolOptions{Cap: limit, SegmentBytes: 32 << 10})
+	n := 0
+	for c, err := range s.Chunks(context.Background(), source.Position{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += len(c.Records)
+		if err := s.Release(c.End); err != nil {
+			t.Fatal(err)
+		}
+		var size int64
+		names, _ := filepath.Glob(filepath.Join(dir, "segment-*"))
+		for _, name := range names {
+			if info, err := os.Stat(name); err == nil {
+				size += info.Size()
+			}
+		}
+		if size > limit+(1<<20) {
+			t.Fatalf("%d bytes on the disk", size)
+		}
+	}
+	if n != 40_000 {
+		t.Errorf("%d records", n)
+	}
+}
+
+func TestSpoolOfBrokenInput(t *testing.T) {
+	packed := pack(t, "gzip", numbered(0, 5000))
+	s := spool(t, t.TempDir(), bytes.NewReader(packed[:len(packed)-100]), source.SpoolOptions{})
+	got := mustRead(t, s, source.Position{})
+	if len(got) < 1000 || got[len(got)-1].reason != source.Truncated {
+		t.Errorf("%d records, the last %v", len(got), got[len(got)-1].reason)
+	}
+	boom := errors.New("the disk is on fire")
+	s = spool(t, t.TempDir(), io.MultiReader(bytes.NewReader(numbered(0, 5000)), failing{boom}), source.SpoolOptions{})
+	got, err := read(t, s, source.Position{})
+	if len(got) < 4999 || err == nil || !strings.Contains(err.Error(), boom.Error()) {
+		t.Errorf("%d records, %v", len(got), err)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+func TestSpoolOfNothing(t *testing.T) {
+	if got := mustRead(t, spool(t, t.TempDir(), strings.NewReader(""), source.SpoolOptions{}), source.Position{}); len(got) != 0 {
+		t.Errorf("read %v", got)
+	}
+}
