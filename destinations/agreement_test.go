@@ -1,0 +1,312 @@
+package destinations_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/fanfold/fanfold/destinations"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/transport"
+)
+
+// reference is one line of the shared files: what Segment's own code sends for
+// an event.
+type reference struct {
+	ID          string
+	Destination string
+	Presets     string
+	Action      string
+	Subscribe   string
+	Mapping     json.RawMessage
+	Settings    map[string]any
+	Event       json.RawMessage
+	Requests    []struct {
+		Action, Method, URL string
+		Headers             map[string]string
+		Body                json.RawMessage
+	}
+}
+
+// sentItem is one event of a request, taken out of whatever envelope it is in.
+type sentItem struct {
+	host, auth string
+	fields     map[string]any
+}
+
+// TestAgreement compares what we would send with what Segment's own
+// destinations send for the same events, settings and mappings: the same
+// events sent and not sent, host, credentials, and every field and value.
+// Members that we add (insert ids) are no difference; members that we lack or
+// that differ are, unless they are on the destination's documented list.
+func TestAgreement(t *testing.T) {
+	all := map[string]destination.Destination{}
+	for _, d := range destinations.All() {
+		all[d.Info.Slug] = d
+	}
+	agreed, totals := map[string]int{}, map[string]int{}
+	for _, file := range []string{"requests.jsonl", "pasted.jsonl"} {
+		f, err := os.Open("../../shared/segment/" + file)
+		if err != nil {
+			t.Skip("skipped: the shared reference requests are not here")
+		}
+		s := bufio.NewScanner(f)
+		s.Buffer(nil, 4<<20)
+		for s.Scan() {
+			var r reference
+			if err := json.Unmarshal(s.Bytes(), &r); err != nil {
+				t.Fatal(err)
+			}
+			d, ok := all[r.Destination]
+			if !ok {
+				continue
+			}
+			key := file[:len(file)-6] + "/" + r.Destination
+			if r.Action != "" {
+				key += "." + r.Action
+			}
+			totals[key]++
+			if diff := compareReference(d, r); diff != "" {
+				t.Errorf("%s: %s", r.ID, diff)
+				continue
+			}
+			agreed[key]++
+		}
+		if err := errors.Join(s.Err(), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(totals)) {
+		t.Logf("%s: %d of %d agree", k, agreed[k], totals[k])
+	}
+}
+
+// settingsOf turns Segment's settings into ours.
+func settingsOf(d destination.Destination, in map[string]any) map[string]any {
+	out := map[string]any{}
+	for k, v := range in {
+		var b strings.Builder
+		for i, c := range k {
+			if unicode.IsUpper(c) && i > 0 {
+				b.WriteByte('_')
+			}
+			b.WriteRune(unicode.ToLower(c))
+		}
+		key := b.String()
+		f, ok := d.Settings.Field(key)
+		if !ok {
+			continue
+		}
+		if text, ok := v.(string); ok && len(f.Choices) > 0 {
+			word := strings.ToLower(strings.TrimSpace(strings.Map(func(c rune) rune {
+				if c > 0x2000 {
+					return -1
+				}
+				return c
+			}, text)))
+			switch {
+			case strings.Contains(word, "europe") || strings.Contains(word, "eu.") || word == "eu":
+				word = "eu"
+			case strings.Contains(word, "north_america") || strings.Contains(word, "united") || strings.Contains(word, "us."):
+				word = "us"
+			}
+			if slices.Contains(f.Choices, word) {
+				v = word
+			}
+		}
+		out[key] = v
+	}
+	for k, v := range d.Settings.Examples() {
+		if f, _ := d.Settings.Field(k); f.Required && out[k] == nil {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func compareReference(d destination.Destination, r reference) string {
+	c := destination.Config{Settings: settingsOf(d, r.Settings), Presets: r.Presets, BatchEvents: 1}
+	if r.Action != "" {
+		m, err := mapping.Parse(r.Mapping)
+		if err != nil {
+			return err.Error()
+		}
+		c.Presets, c.Actions = "", []destination.Subscription{{Action: r.Action, Subscribe: r.Subscribe, Mapping: m}}
+	}
+	s, err := d.Open(c)
+	if err != nil {
+		return err.Error()
+	}
+	ev, err := event.Parse(r.Event)
+	if err != nil {
+		return err.Error()
+	}
+	now := time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
+	var list destination.Deliveries
+	s.Route(ev, &destination.Env{Now: now, Fallback: "fallback"}, &list)
+	var ours []sentItem
+	net := &transport.Capture{}
+	rt := transport.New(transport.Options{Network: net, Auth: s.Plan().Auth})
+	var whyNot []string
+	for i := range list.List {
+		del := &list.List[i]
+		if del.Result.Outcome != destination.Undecided {
+			whyNot = append(whyNot, string(del.Result.Reason)+" "+del.Result.Detail)
+			continue
+		}
+		if _, err := s.Send(context.Background(), rt, &destination.Batch{Deliveries: []*destination.Delivery{del}, Now: now}); err != nil && !errors.Is(err, transport.ErrCaptured) {
+			return err.Error()
+		}
+		for _, q := range net.Take() {
+			ours = append(ours, itemsOf(q.URL, q.Header.Get("Authorization"), q.Body)...)
+		}
+	}
+	var theirs []sentItem
+	for _, q := range r.Requests {
+		body := []byte(q.Body)
+		var text string
+		if json.Unmarshal(body, &text) == nil {
+			body = []byte(text)
+		}
+		theirs = append(theirs, itemsOf(q.URL, q.Headers["authorization"], body)...)
+	}
+	if len(ours) != len(theirs) {
+		return fmt.Sprintf("we send %d items, Segment %d %v", len(ours), len(theirs), whyNot)
+	}
+	for _, want := range theirs {
+		best := ""
+		found := false
+		for i, got := range ours {
+			diff := diffItems(got, want)
+			if diff == "" {
+				ours = slices.Delete(ours, i, i+1)
+				found = true
+				break
+			}
+			if best == "" || len(diff) < len(best) {
+				best = diff
+			}
+		}
+		if !found {
+			return best
+		}
+	}
+	return ""
+}
+
+// itemsOf takes the items out of a request: an array, an envelope's array, a
+// form's JSON, or the body itself.
+func itemsOf(rawURL, auth string, body []byte) []sentItem {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil
+	}
+	item := func(v any) sentItem {
+		m, ok := v.(map[string]any)
+		if !ok {
+			m = map[string]any{"": v}
+		}
+		return sentItem{u.Host, auth, m}
+	}
+	var v any
+	if json.Unmarshal(body, &v) != nil {
+		form, err := url.ParseQuery(string(body))
+		if err != nil || len(form) == 0 {
+			return []sentItem{item(string(body))}
+		}
+		if data := form.Get("data"); data != "" && json.Unmarshal([]byte(data), &v) == nil {
+			return itemsOf(rawURL, auth, []byte(data))
+		}
+		m := map[string]any{}
+		for k := range form {
+			var inner any
+			if json.Unmarshal([]byte(form.Get(k)), &inner) == nil {
+				m[k] = inner
+			} else {
+				m[k] = form.Get(k)
+			}
+		}
+		return []sentItem{item(m)}
+	}
+	switch b := v.(type) {
+	case []any:
+		var out []sentItem
+		for _, el := range b {
+			out = append(out, item(el))
+		}
+		return out
+	case map[string]any:
+		for _, k := range []string{"batch", "events", "data"} {
+			if list, ok := b[k].([]any); ok {
+				var out []sentItem
+				for _, el := range list {
+					it := item(el)
+					m := maps.Clone(it.fields)
+					for other, x := range b {
+						if _, has := m[other]; other != k && !has {
+							m[other] = x
+						}
+					}
+					it.fields = m
+					out = append(out, it)
+				}
+				return out
+			}
+		}
+		return []sentItem{item(b)}
+	}
+	return []sentItem{item(v)}
+}
+
+// leftovers are Segment's own, of no meaning to the partner.
+var leftovers = map[string]bool{"enable_batching": true, "batch_size": true, "use_batch_endpoint": true, "options": true}
+
+func diffItems(got, want sentItem) string {
+	if got.host != want.host {
+		return fmt.Sprintf("host %s, Segment's is %s", got.host, want.host)
+	}
+	if want.auth != "" && got.auth != want.auth {
+		a, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(got.auth, "Basic "))
+		b, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(want.auth, "Basic "))
+		return fmt.Sprintf("credentials %q, Segment's are %q", a, b)
+	}
+	var out []string
+	diffValues("", got.fields, want.fields, &out)
+	return strings.Join(out, "; ")
+}
+
+func diffValues(path string, got, want any, out *[]string) {
+	if w, ok := want.(map[string]any); ok {
+		if g, ok := got.(map[string]any); ok {
+			for _, k := range slices.Sorted(maps.Keys(w)) {
+				if leftovers[k] {
+					continue
+				}
+				x, has := g[k]
+				if !has {
+					*out = append(*out, path+"."+k+" is missing")
+					continue
+				}
+				diffValues(path+"."+k, x, w[k], out)
+			}
+			return
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		*out = append(*out, fmt.Sprintf("%s is %v, Segment's is %v", path, got, want))
+	}
+}
