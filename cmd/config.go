@@ -240,8 +240,6 @@ type opened struct {
 	sender  destination.Sender
 	filter  *filter.Filter
 	options engine.Options
-	subs    []destination.Subscription
-	presets string
 	gzip    string
 	config  destination.Config
 }

@@ -40,13 +40,40 @@ type selection struct {
 	filter       string
 	limit        int64
 
+	format, layout string
+	lateness       string
+	columns        []string
+	s3             source.S3Options
+
 	to, sets, opts []string
 	rehearse       bool
 }
 
+// sourceOptions are the selection as pkg/source takes it.
+func (s *selection) sourceOptions(since, until time.Time) (source.Options, error) {
+	o := source.Options{From: s.from, Format: s.format, Columns: s.columns, Layout: s.layout, Since: since, Until: until, S3: s.s3}
+	if s.lateness != "" {
+		d, err := time.ParseDuration(s.lateness)
+		if err != nil || d < 0 {
+			return o, usagef("--lateness has to be a duration like 72h, not %q", s.lateness)
+		}
+		o.Lateness = d
+	}
+	return o, nil
+}
+
 func (s *selection) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringArrayVar(&s.from, "from", nil, "file, directory, glob, or - for standard input (repeatable)")
+	f.StringArrayVar(&s.from, "from", nil, "file, directory, glob, s3://bucket/prefix, or - for standard input (repeatable)")
+	f.StringVar(&s.format, "format", "auto", "shape of the records")
+	f.StringVar(&s.layout, "layout", "", "where an object's path has its time")
+	f.StringVar(&s.lateness, "lateness", "", "how long after an event its object may have been written (default 72h)")
+	f.StringSliceVar(&s.columns, "columns", nil, "names of the columns of tables without a header")
+	f.StringVar(&s.s3.Endpoint, "s3-endpoint", "", "address of an S3 server that is not Amazon's")
+	f.StringVar(&s.s3.Region, "s3-region", "", "region of the bucket")
+	f.BoolVar(&s.s3.PathStyle, "s3-path-style", false, "bucket in the path instead of the host name")
+	f.BoolVar(&s.s3.Anonymous, "s3-anonymous", false, "do not sign requests")
+	f.BoolVar(&s.s3.RequesterPays, "s3-requester-pays", false, "agree to pay for requests")
 	f.StringVar(&s.since, "since", "", "events from this time on: RFC 3339, a date, or a duration back from now (72h)")
 	f.StringVar(&s.until, "until", "", "events before this time")
 	f.StringVar(&s.filter, "filter", "", "only events that match, in FQL")
@@ -197,13 +224,15 @@ func (j *job) identity(s *selection) (any, string) {
 		Actions                              []string
 	}
 	id := struct {
-		From                 []string
-		Since, Until, Filter string
-		Limit                int64
-		Transform            string
-		Rehearse             bool
-		Destinations         []dest
-	}{From: nil, Since: s.since, Until: s.until, Filter: s.filter, Limit: s.limit, Rehearse: s.rehearse}
+		From                         []string
+		Since, Until, Filter         string
+		Limit                        int64
+		Transform                    string
+		Rehearse                     bool
+		Destinations                 []dest
+		Format, Layout, Lateness, S3 string
+		Columns                      []string
+	}{From: nil, Since: s.since, Until: s.until, Filter: s.filter, Limit: s.limit, Rehearse: s.rehearse, Format: s.format, Layout: s.layout, Lateness: s.lateness, S3: s.s3.Endpoint, Columns: s.columns}
 	for _, f := range s.from {
 		if abs, err := filepath.Abs(f); err == nil && f != "-" && !strings.Contains(f, "://") {
 			f = abs
@@ -275,7 +304,15 @@ func (a *app) forward(ctx context.Context, s *selection, o *runOptions) error {
 	// The input is looked at before the run's folder is made: a mistake in
 	// the command leaves no trace.
 	if !slices.Contains(s.from, "-") {
-		if _, err := source.Open(ctx, source.Options{From: s.from}); err != nil {
+		so, err := s.sourceOptions(j.since, j.until)
+		if err != nil {
+			return err
+		}
+		look, err := source.Open(ctx, so)
+		if err != nil {
+			return err
+		}
+		if err := look.Close(); err != nil {
 			return err
 		}
 	}
@@ -337,9 +374,23 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		src = spool
 	default:
 		known := run.Manifest()
-		if src, err = source.Open(ctx, source.Options{From: s.from, Frozen: known}); err != nil {
+		so, err := s.sourceOptions(frozen.Since, frozen.Until)
+		if err != nil {
 			return err
 		}
+		so.Frozen, so.CacheDir = known, filepath.Join(dir, "cache")
+		so.Freeze = func(added []source.Object) error { return run.Freeze(append(run.Manifest(), added...)) }
+		for _, obj := range known {
+			if err := source.Verify(obj); err != nil {
+				return err
+			}
+		}
+		in, err := source.Open(ctx, so)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, in.Close()) }()
+		src = in
 		if resumed && before != nil && before.Status == "complete" {
 			if n := src.Manifest().Len() - len(known); n > 0 {
 				fmt.Fprintf(a.err, "fanfold: run %s: %d new objects in the input since it was complete\n", run.Name(), n)
@@ -348,9 +399,6 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 			}
 		} else if resumed {
 			fmt.Fprintf(a.err, "fanfold: resuming run %s\n", run.Name())
-		}
-		if err := run.Freeze(src.Manifest().Objects()); err != nil {
-			return err
 		}
 	}
 	if j.pipeline != nil {

@@ -96,7 +96,6 @@ type previewBatch struct {
 
 func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, form string, show bool) error {
 	var src source.Source
-	var err error
 	if slices.Contains(s.from, "-") {
 		dir, cleanup, err := tempDir()
 		if err != nil {
@@ -109,8 +108,17 @@ func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, 
 		}
 		defer spool.Close()
 		src = spool
-	} else if src, err = source.Open(ctx, source.Options{From: s.from}); err != nil {
-		return err
+	} else {
+		so, err := s.sourceOptions(j.since, j.until)
+		if err != nil {
+			return err
+		}
+		in, err := source.Open(ctx, so)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		src = in
 	}
 	if j.pipeline != nil {
 		dir, cleanup, err := tempDir()

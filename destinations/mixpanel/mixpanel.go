@@ -36,6 +36,7 @@ func New() destination.Destination {
 			Integrations: []string{"Mixpanel (Actions)", "Actions Mixpanel"},
 			Backfill:     "Events of any age go through /import and show up at their own time. Profiles are set to what the event says, in the order of delivery; nothing is triggered.",
 			Differences: []destination.Difference{
+				{What: "an insert id of more than 36 characters is cut to its last 36, which is all that Mixpanel takes", Docs: importDocs + "#propertiesinsert_id"},
 				{What: "profiles, groups and identity events are JSON arrays of many instead of one form a request", Docs: engageDocs},
 				{What: "an event that is neither before 1971 nor an hour ahead is sent with its own time; without a time it gets the time of sending, as with Segment", Docs: importDocs},
 			},
@@ -192,7 +193,7 @@ func purchase(s *Settings, in *destination.Input, out *destination.Output) {
 		out.BeginObject()
 		out.Str("event", "Product Purchased")
 		out.Key("properties")
-		properties(s, in, out, at, strconv.Itoa(n)+id, product, true)
+		properties(s, in, out, at, strconv.Itoa(n)+last(id, maxInsertID-len(strconv.Itoa(n))), product, true)
 		out.EndObject()
 		out.Emit()
 		n++
@@ -212,6 +213,19 @@ func insertID(in *destination.Input, own string) string {
 		return v.Text()
 	}
 	return own
+}
+
+// maxInsertID is the length of an insert id in characters.
+// https://developer.mixpanel.com/reference/import-events#propertiesinsert_id
+const maxInsertID = 36
+
+// last returns the end of an id: the part of a messageId that tells it from
+// others.
+func last(id string, n int) string {
+	if len(id) <= n {
+		return id
+	}
+	return strings.ToValidUTF8(id[len(id)-n:], "-")
 }
 
 // named are the properties that are filled from fields of their own, in the
@@ -263,7 +277,7 @@ func properties(s *Settings, in *destination.Input, out *destination.Output, at 
 		if ofProduct {
 			out.Str("$insert_id", id)
 		} else {
-			out.Str("$insert_id", insertID(in, id))
+			out.Str("$insert_id", last(insertID(in, id), maxInsertID))
 		}
 	}
 	for i := range named {

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
@@ -479,19 +478,4 @@ func (g *gate) leave() {
 		}
 	}
 	g.free++
-}
-
-// sleep waits, or returns false when the context ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -347,7 +347,6 @@ func (l *lane) routeBlock(b *block) *laneBlock {
 	if cap(lb.events) < n {
 		lb.events = make([]laneEvent, 0, n+n/8)
 	}
-	type spot struct{ item, first, count int }
 	for i := from; i < len(b.items); i++ {
 		ev := b.items[i].ev
 		if ev == nil {
@@ -630,6 +629,15 @@ func (l *lane) passBlocks() {
 
 func (l *lane) advance() {
 	l.dirty = false
+	if t := l.e.c.Transform; t != nil && t.Ordered() {
+		// What a step has noted of the events before the mark has to outlive
+		// the checkpoint that passes them.
+		if err := t.Sync(); err != nil && l.err == nil {
+			l.err = err
+			l.signal()
+			return
+		}
+	}
 	c := l.counts.Clone()
 	// Requests are not of one event: the totals stand beside the mark.
 	c.Requests, c.Retries, c.Bytes, c.Released = l.live.Requests, l.live.Retries, l.live.Bytes, l.live.Released

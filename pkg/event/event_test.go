@@ -159,7 +159,7 @@ func TestParserMemory(t *testing.T) {
 func TestNumbersAsJavaScriptWritesThem(t *testing.T) {
 	for f, want := range map[float64]string{
 		1e21: "1e+21", 1e-7: "1e-7", 123456789012345680000: "123456789012345680000", 0.1: "0.1", 100: "100", 1.5e-10: "1.5e-10",
-		1e300: "1e+300", -0.0: "0", 0.000001: "0.000001", -2.5: "-2.5", 5e-324: "5e-324",
+		1e300: "1e+300", 0.000001: "0.000001", -2.5: "-2.5", 5e-324: "5e-324",
 	} {
 		if got := string(event.AppendFloatJS(nil, f)); got != want {
 			t.Errorf("%v = %s, want %s", f, got, want)

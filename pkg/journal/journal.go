@@ -326,7 +326,8 @@ func (r *Run) load() error {
 		var n int
 		var text string
 		var obj source.Object
-		if err := rows.Scan(&n, &text); err == nil {
+		err := rows.Scan(&n, &text)
+		if err == nil {
 			err = json.Unmarshal([]byte(text), &obj)
 		}
 		if err != nil || n != len(r.manifest) {

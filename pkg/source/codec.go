@@ -113,7 +113,12 @@ const maxWindow = 512 << 20
 // decompress recognises the compression by its first bytes, never by name, and
 // returns the plain stream. plain says that the stream is the object itself.
 func decompress(br *bufio.Reader) (r io.Reader, codec string, err error) {
-	head, _ := br.Peek(10)
+	// A live stream may have sent less than the longest mark: what begins as no
+	// compression does is plain.
+	head, _ := br.Peek(1)
+	if len(head) == 1 && (head[0]&0xf0 == 0x50 || bytes.IndexByte([]byte("\x1f\x28B\xfd\x04\xff\xfeO\x89"), head[0]) >= 0) {
+		head, _ = br.Peek(10)
+	}
 	has := func(magic string) bool { return bytes.HasPrefix(head, []byte(magic)) }
 	switch {
 	case has("\x1f\x8b"):

@@ -117,8 +117,11 @@ func (r *reading) run(f io.Reader, from Position) error {
 	r.src, r.line, r.last = src, 1, from
 	r.take()
 	r.fill(chunkBytes)
-	if err := r.halt(); err != nil {
+	if err := r.ctx.Err(); err != nil {
 		return err
+	}
+	if len(r.buf) == 0 && r.failed != nil {
+		return r.failed
 	}
 	if r.mode, err = r.recognise(); err != nil {
 		return err
@@ -196,7 +199,7 @@ func (r *reading) take() {
 func (r *reading) flush(rest []byte) error {
 	c := r.chunk
 	if len(c.Records) == 0 {
-		return r.halt()
+		return r.ctx.Err()
 	}
 	c.End = c.Records[len(c.Records)-1].End
 	c.Data = r.buf[:len(r.buf):cap(r.buf)]
@@ -211,11 +214,20 @@ func (r *reading) flush(rest []byte) error {
 	if !r.yield(c) {
 		return errStopped
 	}
-	return r.halt()
+	return r.ctx.Err()
 }
 
-// fill reads until buf holds n bytes or the stream ends.
+// fill reads until buf holds n bytes or the stream ends. Of a live stream a
+// line is enough.
 func (r *reading) fill(n int) {
+	if r.live != nil && bytes.IndexByte(r.buf, '\n') >= 0 && r.live.idle() {
+		return
+	}
+	r.pull(n)
+}
+
+// pull is fill that reads at least once.
+func (r *reading) pull(n int) {
 	for len(r.buf) < n && !r.eof {
 		if len(r.buf) == cap(r.buf) {
 			grown := make([]byte, len(r.buf), 2*cap(r.buf))
@@ -247,7 +259,7 @@ func (r *reading) more() bool {
 		return false
 	}
 	before := len(r.buf)
-	r.fill(before + chunkBytes/2)
+	r.pull(before + chunkBytes/2)
 	return len(r.buf) > before
 }
 
@@ -478,14 +490,17 @@ func scanValue(b []byte, i int) (end int, ok bool) {
 func (r *reading) readLines(skip uint32) error {
 	for {
 		r.fill(chunkBytes)
-		if err := r.halt(); err != nil {
+		if err := r.ctx.Err(); err != nil {
 			return err
 		}
 		end := bytes.LastIndexByte(r.buf, '\n') + 1
-		if r.eof {
+		if r.eof && r.failed == nil {
 			end = len(r.buf)
 		}
 		if end == 0 {
+			if r.failed != nil {
+				return r.failed
+			}
 			if r.eof {
 				return nil
 			}
@@ -531,7 +546,7 @@ func (r *reading) readLines(skip uint32) error {
 				i = 0
 			}
 		}
-		done := r.eof && end == len(r.buf)
+		done := r.eof && (end == len(r.buf) || r.failed != nil)
 		if len(r.chunk.Records) == 0 { // blank lines only
 			r.off += int64(end)
 			r.buf = append(r.chunk.Data[:0], r.buf[end:]...)
@@ -539,7 +554,7 @@ func (r *reading) readLines(skip uint32) error {
 			return err
 		}
 		if done {
-			return nil
+			return r.failed
 		}
 	}
 }

@@ -39,7 +39,7 @@ func TestSpool(t *testing.T) {
 	for _, codec := range []string{"plain", "gzip", "zstd"} {
 		t.Run(codec, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "spool")
-			s := spool(t, dir, bytes.NewReader(pack(t, codec, data)), source.SpoolOptions{SegmentBytes: 64 << 10})
+			s := spool(t, dir, bytes.NewReader(pack(t, codec, data)), source.SpoolOptions{SegmentBytes: 1})
 			if got := mustRead(t, s, source.Position{}); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Fatalf("read %d records, want %d, or others", len(got), len(want))
 			}
@@ -71,7 +71,7 @@ func TestSpoolResumes(t *testing.T) {
 	dir := t.TempDir()
 	pr, pw := io.Pipe()
 	go pw.Write(data[:len(data)/2])
-	s := spool(t, dir, pr, source.SpoolOptions{SegmentBytes: 256 << 10})
+	s := spool(t, dir, pr, source.SpoolOptions{SegmentBytes: 1})
 	var last source.Position
 	n := 0
 	for c, err := range s.Chunks(context.Background(), source.Position{}) {
@@ -96,7 +96,7 @@ func TestSpoolResumes(t *testing.T) {
 	f.WriteString("half of a frame")
 	f.Close()
 
-	again := spool(t, dir, bytes.NewReader(data), source.SpoolOptions{SegmentBytes: 256 << 10})
+	again := spool(t, dir, bytes.NewReader(data), source.SpoolOptions{SegmentBytes: 1})
 	if got := mustRead(t, again, last); len(got) != 30_000-n {
 		t.Errorf("resumed with %d records, want %d", len(got), 30_000-n)
 	}
@@ -173,7 +173,7 @@ func TestSpoolWaitsForRoom(t *testing.T) {
 	data := numbered(0, 40_000)
 	dir := t.TempDir()
 	const limit = 256 << 10
-	s := spool(t, dir, bytes.NewReader(data), source.SpoolOptions{Cap: limit, SegmentBytes: 32 << 10})
+	s := spool(t, dir, bytes.NewReader(data), source.SpoolOptions{Cap: limit, SegmentBytes: 1})
 	n := 0
 	for c, err := range s.Chunks(context.Background(), source.Position{}) {
 		if err != nil {

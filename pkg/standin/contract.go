@@ -2,372 +2,522 @@ package standin
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"path"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"time"
 
-	"github.com/klauspost/compress/gzip"
 	"go.yaml.in/yaml/v3"
-
-	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Contract describes a partner's API, from its documentation.
+// Contract describes a partner's API, from its documentation. It is safe for
+// concurrent use once parsed.
 type Contract struct {
-	Partner   string     `yaml:"partner"`
-	Written   string     `yaml:"written"` // "from documentation"
-	Date      string     `yaml:"date"`
-	Docs      []string   `yaml:"docs"`
-	Hosts     []string   `yaml:"hosts"`
-	Auth      Auth       `yaml:"auth"`
+	Partner string   `yaml:"partner"`
+	Written string   `yaml:"written"` // always "from documentation": a contract is never recorded
+	Date    string   `yaml:"date"`    // when the documentation was read, 2006-01-02
+	Docs    []string `yaml:"docs"`
+	// Hosts are the partner's regions; * stands for one label. None: any host.
+	Hosts []string `yaml:"hosts"`
+	// Auth lists the ways to sign in, any of which will do. None: nobody is asked.
+	Auth Auths `yaml:"auth"`
+	// Headers have to be there and match their pattern.
+	Headers map[string]string `yaml:"headers"`
+	// Limited is the documented answer to a caller who is too fast. The partner
+	// of a rehearsal never gives it; a [Script] can.
+	Limited   Reply      `yaml:"limited"`
 	Endpoints []Endpoint `yaml:"endpoints"`
+	// Differences are the places where others are known to send something that
+	// the documentation does not allow, and this contract follows the latter.
+	Differences []string `yaml:"differences"`
+
+	headers map[string]*regexp.Regexp
+	scratch sync.Pool // *scratch
 }
 
-// Auth is how the partner knows its callers.
+// Auth is one way in which a partner knows its callers.
 type Auth struct {
-	Kind string `yaml:"kind"` // basic, bearer, header, query, body or none
-	Name string `yaml:"name"` // of the header, the parameter, or the body's member
-	Docs string `yaml:"docs"`
-	// Status is the answer to a caller that is not known; 0: 401.
-	Status int    `yaml:"status"`
-	Body   string `yaml:"body"`
+	// Kind is basic, bearer, header, query or body.
+	Kind string `yaml:"kind"`
+	// Name is that of the header, the parameter, or the body's member.
+	Name string `yaml:"name"`
+	// Prefix is what the value begins with, before the part that is secret.
+	Prefix string `yaml:"prefix"`
+	// Password says that basic auth needs a password beside the user.
+	Password bool   `yaml:"password"`
+	Docs     string `yaml:"docs"`
+	// Refused answers a caller who is not known; status 401 unless it says so.
+	Refused Reply `yaml:"refused"`
 }
 
 // Endpoint is one path of the API.
 type Endpoint struct {
-	Method      string            `yaml:"method"` // default POST
-	Path        string            `yaml:"path"`   // may hold * for one segment
-	Query       map[string]string `yaml:"query"`  // parameters that have to be there; "" for any value
-	Docs        string            `yaml:"docs"`
-	ContentType string            `yaml:"content_type"` // default application/json
-	// Items is where the events of the body are: "array" (the body is one),
-	// "single" (the body is one), "lines", or the name of the member that
-	// holds the array.
-	Items        string            `yaml:"items"`
-	MaxItems     int               `yaml:"max_items"`
-	MaxBytes     int               `yaml:"max_bytes"`
-	MaxItemBytes int               `yaml:"max_item_bytes"`
-	Required     map[string]string `yaml:"required"` // dotted member: type (text, number, boolean, object, array, any)
-	OneOf        [][]string        `yaml:"one_of"`   // of each group at least one member has to be there
-	InsertID     string            `yaml:"insert_id"`
-	Answer       Reply             `yaml:"answer"`
-	// Refused answers a request of which nothing is taken; {error} is why.
+	Method string `yaml:"method"` // POST unless it says so
+	// Path is matched segment by segment: {name} is any one, a final ** any rest.
+	// Several are spellings of the same endpoint.
+	Path Texts  `yaml:"path"`
+	Docs string `yaml:"docs"`
+	// Query holds the parameters that have to be there, and their pattern. Of
+	// endpoints at one path, the first whose Query holds is meant.
+	Query map[string]string `yaml:"query"`
+	// Auth replaces the contract's; an entry of kind none asks nobody.
+	Auth        Auths `yaml:"auth"`
+	ContentType Texts `yaml:"content_type"` // application/json unless it says so
+	// Form is the parameter that holds the JSON when the body is a form.
+	Form string `yaml:"form"`
+	// Gzip says that compressed bodies are documented to be taken.
+	Gzip bool `yaml:"gzip"`
+	// Items is where the events of a body are: array (the body is one), single
+	// (the body is one event), either, lines (one a line), none (no body is
+	// read), or the dotted members that hold arrays of them; a segment that ends
+	// in [] stands for every element. A body of type application/x-ndjson is
+	// read as lines.
+	Items        Texts  `yaml:"items"`
+	MaxItems     Cap    `yaml:"max_items"` // of all arrays together
+	MaxBytes     Cap    `yaml:"max_bytes"` // uncompressed
+	MaxItemBytes Cap    `yaml:"max_item_bytes"`
+	Body         Schema `yaml:"body"` // of the body around the items
+	Item         Schema `yaml:"item"` // of every item
+	// Kinds are further rules for items of a kind. Where there are some, an item
+	// has to be of one of them.
+	Kinds []Kind `yaml:"kinds"`
+	// InsertID is the path of the partner's dedupe key in an item.
+	InsertID string `yaml:"insert_id"`
+	Window   Window `yaml:"window"`
+
+	Answer Reply `yaml:"answer"` // status 200 unless it says so
+	// Refused answers a request of which nothing is taken; 400 unless it says so.
 	Refused Reply `yaml:"refused"`
-	// Partial answers a request of which some items are refused. Failed is
-	// repeated for each, with {index}, {id} and {error}; it stands in Body as
-	// {failed}. Without it one bad item refuses the whole request.
-	Partial Reply  `yaml:"partial"`
-	Failed  string `yaml:"failed"`
+	// TooLarge answers a body over a cap; 413 unless it says so.
+	TooLarge Reply `yaml:"too_large"`
+	// Partial answers a request of which some items are refused and the others
+	// taken. Without it one bad item refuses the whole request.
+	Partial Reply `yaml:"partial"`
+
+	paths      [][]string
+	query      map[string]*regexp.Regexp
+	containers [][]string
+	insertID   []string
 }
 
-// Reply is an answer. In its body {n} is the number of items taken.
+// Kind is a sort of item: those of one array, or those with certain members.
+type Kind struct {
+	In     string            `yaml:"in"`   // the array of Items that they stand in
+	When   map[string]string `yaml:"when"` // dotted member: its text
+	Schema `yaml:",inline"`
+
+	when []condition
+}
+
+type condition struct {
+	path []string
+	text string
+}
+
+// Schema is what is asked of an item.
+type Schema struct {
+	Fields Fields `yaml:"fields"`
+	// OneOf lists groups of dotted members; of each at least one has to be there
+	// and not be null or empty. Where the members of a group stand in elements
+	// (a.b[].c), every element needs one.
+	OneOf [][]string `yaml:"one_of"`
+
+	oneOf []group
+}
+
+// group is a compiled OneOf: the members of an object, or of every object that
+// each leads to.
+type group struct {
+	each    []string
+	members [][]string
+}
+
+// Fields are the rules for members, in the order written.
+type Fields []Field
+
+// Field is the rule for one member. In YAML it is a type, or a mapping.
+type Field struct {
+	// Name is a dotted path; a segment that ends in [] stands for every element.
+	Name string `yaml:"-"`
+	// Type is text, number, integer, boolean, object, array or any; several are
+	// joined by |.
+	Type      string   `yaml:"type"`
+	Optional  bool     `yaml:"optional"` // may be missing or null
+	Enum      []string `yaml:"enum"`
+	Pattern   string   `yaml:"pattern"`
+	Min       *float64 `yaml:"min"`
+	Max       *float64 `yaml:"max"`
+	MinLength int      `yaml:"min_length"` // characters of a text
+	// MinLengthFrom is a path in the body whose number replaces MinLength.
+	MinLengthFrom string `yaml:"min_length_from"`
+	MaxLength     int    `yaml:"max_length"`
+	MaxItems      int    `yaml:"max_items"` // elements of an array, members of an object
+	MaxBytes      int    `yaml:"max_bytes"` // of the JSON
+	// Keys and MaxValueLength are asked of an object's own members: the pattern
+	// of their names, and the most characters of their texts.
+	Keys           string `yaml:"keys"`
+	MaxValueLength int    `yaml:"max_value_length"`
+	Docs           string `yaml:"docs"` // of the numbers; the endpoint's when empty
+
+	path    []string
+	minFrom []string
+	kinds   uint
+	integer bool
+	pattern *regexp.Regexp
+	keys    *regexp.Regexp
+}
+
+// Window is how old and how new an event may be.
+type Window struct {
+	Field string `yaml:"field"` // dotted path of the time in an item
+	Unit  string `yaml:"unit"`  // s, ms or us for numbers; iso for text
+	// Whole says that the time stands beside the items and counts for those
+	// that have none.
+	Whole  string        `yaml:"whole"`
+	Past   time.Duration `yaml:"past"` // 0: no limit
+	Future time.Duration `yaml:"future"`
+	// Drops says that the partner answers as if all were well and forgets the
+	// event.
+	Drops bool   `yaml:"drops"`
+	Docs  string `yaml:"docs"`
+
+	field, whole []string
+}
+
+// Cap is a number of the partner's, and where it says so.
+type Cap struct {
+	N    int    `yaml:"n"`
+	Docs string `yaml:"docs"`
+}
+
+// Reply is an answer. In its body {n} is the number of items taken, {refused}
+// that of the others, {n:array} the items taken of one array, and {error} the
+// first violation as JSON text without its quotes. {failed} is Failed for every
+// refused item, joined by commas, with its {index}, {id}, {field} and {error}.
+// {missing} and {invalid} are JSON objects: field to the indexes of the items
+// where it is missing or wrong. {items} is Each for every item taken, joined by
+// commas, with its {index} and {id}. {in} and {at} in Failed are the array that
+// the item stands in and its index there.
 type Reply struct {
-	Status int    `yaml:"status"`
-	Body   string `yaml:"body"`
+	Status  int               `yaml:"status"`
+	Headers map[string]string `yaml:"headers"`
+	Body    string            `yaml:"body"`
+	Failed  string            `yaml:"failed"`
+	Each    string            `yaml:"each"`
 }
 
-// ParseContract reads a contract; what it does not know, it refuses.
-func ParseContract(data []byte) (*Contract, error) {
-	if len(data) > 1<<20 {
-		return nil, fmt.Errorf("a contract has at most 1 MiB")
+// Texts is a list of texts, for which YAML may hold a single one.
+type Texts []string
+
+// Auths is a list of ways to sign in, for which YAML may hold a single one.
+type Auths []Auth
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (t *Texts) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		*t = Texts{n.Value}
+		return nil
+	}
+	return n.Decode((*[]string)(t))
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (a *Auths) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.MappingNode {
+		*a = make(Auths, 1)
+		return strict(n, &(*a)[0])
+	}
+	return strict(n, (*[]Auth)(a))
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (c *Cap) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		return n.Decode(&c.N)
+	}
+	type plain Cap
+	return strict(n, (*plain)(c))
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (f *Fields) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: fields are a mapping of member to rule", n.Line)
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		field := Field{Name: n.Content[i].Value}
+		var err error
+		if v := n.Content[i+1]; v.Kind == yaml.ScalarNode {
+			field.Type = v.Value
+		} else {
+			err = strict(v, &field)
+		}
+		if err != nil {
+			return fmt.Errorf("line %d: field %s: %w", n.Content[i].Line, field.Name, err)
+		}
+		*f = append(*f, field)
+	}
+	return nil
+}
+
+// strict decodes a node and refuses keys that v does not have: the decoder's
+// own strictness ends where a type decodes itself.
+func strict(n *yaml.Node, v any) error {
+	data, err := yaml.Marshal(n)
+	if err != nil {
+		return err
 	}
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
-	var c Contract
-	if err := d.Decode(&c); err != nil {
+	return d.Decode(v)
+}
+
+// maxContract bounds a contract's YAML; the largest partner needs a few KiB.
+const maxContract = 1 << 20
+
+// ParseContract reads a contract. What it does not know, it refuses: a rule
+// with a misspelt name would check nothing.
+func ParseContract(data []byte) (*Contract, error) {
+	if len(data) > maxContract {
+		return nil, fmt.Errorf("a contract has at most %d bytes, this one has %d", maxContract, len(data))
+	}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	c := new(Contract)
+	if err := d.Decode(c); err != nil {
 		return nil, fmt.Errorf("reading the contract: %w", err)
 	}
-	if c.Partner == "" || c.Written == "" || len(c.Docs) == 0 || len(c.Endpoints) == 0 {
-		return nil, fmt.Errorf("a contract has to name its partner, how it was written, its sources and at least one endpoint")
+	if err := c.compile(); err != nil {
+		return nil, fmt.Errorf("contract of %q: %w", c.Partner, err)
+	}
+	return c, nil
+}
+
+func (c *Contract) compile() error {
+	if c.Partner == "" || len(c.Docs) == 0 || len(c.Endpoints) == 0 {
+		return fmt.Errorf("it has to name its partner, its docs and at least one endpoint")
+	}
+	if c.Written != "from documentation" {
+		return fmt.Errorf(`written has to be "from documentation"`)
+	}
+	if _, err := time.Parse(time.DateOnly, c.Date); err != nil {
+		return fmt.Errorf("date: %w", err)
+	}
+	var err error
+	if c.headers, err = patterns(c.Headers); err != nil {
+		return fmt.Errorf("headers: %w", err)
+	}
+	if err := c.Auth.compile(); err != nil {
+		return err
+	}
+	if err := c.Limited.compile(http.StatusTooManyRequests); err != nil {
+		return fmt.Errorf("limited: %w", err)
 	}
 	for i := range c.Endpoints {
 		e := &c.Endpoints[i]
-		if e.Method == "" {
-			e.Method = http.MethodPost
-		}
-		if e.ContentType == "" {
-			e.ContentType = "application/json"
-		}
-		if e.Path == "" || e.Items == "" || e.Docs == "" {
-			return nil, fmt.Errorf("endpoint %d of %s has to say its path, where its items are, and its documentation", i, c.Partner)
-		}
-		if _, err := path.Match(e.Path, "/"); err != nil {
-			return nil, fmt.Errorf("endpoint %s of %s: %w", e.Path, c.Partner, err)
-		}
-		if e.Answer.Status == 0 {
-			e.Answer.Status = 200
-		}
-		if e.Refused.Status == 0 {
-			e.Refused.Status = 400
+		if err := e.compile(); err != nil {
+			return fmt.Errorf("endpoint %d %s %s: %w", i, e.Method, strings.Join(e.Path, " "), err)
 		}
 	}
-	return &c, nil
+	return nil
 }
 
-// Violation is a way in which a request breaks the contract.
-type Violation struct {
-	Item int // index; -1: the request as a whole
-	Msg  string
-	Docs string
-}
-
-func (v Violation) Error() string {
-	if v.Item < 0 {
-		return v.Msg + " (" + v.Docs + ")"
-	}
-	return fmt.Sprintf("item %d: %s (%s)", v.Item, v.Msg, v.Docs)
-}
-
-// Partner answers as the contract says. It is an http.RoundTripper, which
-// needs no socket, and an http.Handler. It is safe for concurrent use.
-type Partner struct {
-	c *Contract
-
-	mu         sync.Mutex
-	Requests   int
-	Accepted   int
-	violations []Violation
-}
-
-// New returns a partner that keeps a contract.
-func New(c *Contract) *Partner { return &Partner{c: c} }
-
-// Violations returns what was wrong with the requests so far, at most a
-// hundred of it.
-func (p *Partner) Violations() []Violation {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.violations)
-}
-
-// RoundTrip implements http.RoundTripper.
-func (p *Partner) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := req.Context().Err(); err != nil {
-		return nil, err
-	}
-	body, err := readBody(req.Body)
-	if err != nil {
-		return nil, err
-	}
-	status, header, answer := p.answer(req, body)
-	return &http.Response{Status: http.StatusText(status), StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header,
-		Body: io.NopCloser(strings.NewReader(answer)), ContentLength: int64(len(answer)), Request: req}, nil
-}
-
-// ServeHTTP implements http.Handler.
-func (p *Partner) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	body, err := readBody(req.Body)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	status, header, answer := p.answer(req, body)
-	for k, v := range header {
-		w.Header()[k] = v
-	}
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, answer) // a client that is gone needs no answer
-}
-
-const maxBody = 64 << 20
-
-func readBody(r io.ReadCloser) ([]byte, error) {
-	if r == nil {
-		return nil, nil
-	}
-	defer r.Close()
-	b, err := io.ReadAll(io.LimitReader(r, maxBody+1))
-	if err == nil && len(b) > maxBody {
-		err = fmt.Errorf("a body of more than %d bytes", maxBody)
-	}
-	return b, err
-}
-
-func (p *Partner) answer(req *http.Request, body []byte) (int, http.Header, string) {
-	header := http.Header{"Content-Type": {"application/json"}}
-	e, n, vs := p.c.check(req, body)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.Requests++
-	for _, v := range vs {
-		if len(p.violations) < 100 {
-			p.violations = append(p.violations, v)
-		}
-	}
-	fill := func(s string, taken int, why string) string {
-		return strings.NewReplacer("{n}", strconv.Itoa(taken), "{error}", quoteInner(why)).Replace(s)
-	}
-	if len(vs) == 0 {
-		p.Accepted += n
-		return e.Answer.Status, header, fill(e.Answer.Body, n, "")
-	}
-	first := vs[0]
-	switch {
-	case e == nil && first.Docs == authDocs:
-		status := p.c.Auth.Status
-		if status == 0 {
-			status = 401
-		}
-		return status, header, fill(p.c.Auth.Body, 0, first.Msg)
-	case e == nil:
-		return 404, header, fill(`{"error":"{error}"}`, 0, first.Msg)
-	case first.Item >= 0 && e.Partial.Status != 0:
-		var failed []string
-		seen := map[int]bool{}
-		for _, v := range vs {
-			if v.Item >= 0 && !seen[v.Item] {
-				seen[v.Item] = true
-				failed = append(failed, strings.NewReplacer("{index}", strconv.Itoa(v.Item), "{error}", quoteInner(v.Msg)).Replace(e.Failed))
+func (a Auths) compile() error {
+	for i := range a {
+		switch x := &a[i]; x.Kind {
+		case "basic", "bearer", "none":
+		case "header", "query", "body":
+			if x.Name == "" {
+				return fmt.Errorf("auth of kind %s needs a name", x.Kind)
 			}
+		default:
+			return fmt.Errorf("auth: unknown kind %q; known are basic, bearer, header, query, body, none", x.Kind)
 		}
-		p.Accepted += n - len(seen)
-		return e.Partial.Status, header, strings.Replace(fill(e.Partial.Body, n-len(seen), first.Msg), "{failed}", strings.Join(failed, ","), 1)
-	case strings.HasPrefix(first.Msg, "the body has"):
-		return 413, header, fill(`{"error":"{error}"}`, 0, first.Msg)
+		if err := a[i].Refused.compile(http.StatusUnauthorized); err != nil {
+			return fmt.Errorf("auth: %w", err)
+		}
 	}
-	return e.Refused.Status, header, fill(e.Refused.Body, 0, first.Msg)
+	return nil
 }
 
-func quoteInner(s string) string {
-	q := event.AppendQuoted(nil, s)
-	return string(q[1 : len(q)-1])
-}
-
-// authDocs marks the violation that the caller is not known.
-const authDocs = "auth"
-
-// Check says how a request breaks the contract. body is the request's body as
-// sent; it may be gzip'd.
-func (c *Contract) Check(req *http.Request, body []byte) []Violation {
-	_, _, vs := c.check(req, body)
-	return vs
-}
-
-func (c *Contract) check(req *http.Request, body []byte) (e *Endpoint, items int, vs []Violation) {
-	whole := func(docs, format string, args ...any) []Violation {
-		return []Violation{{-1, fmt.Sprintf(format, args...), docs}}
+func (e *Endpoint) compile() error {
+	if e.Method == "" {
+		e.Method = http.MethodPost
 	}
-	if host := req.URL.Hostname(); len(c.Hosts) > 0 && host != "" && !slices.Contains(c.Hosts, host) && host != "127.0.0.1" && host != "localhost" {
-		return nil, 0, whole(c.Docs[0], "there is no such host: %s", host)
+	if len(e.ContentType) == 0 {
+		e.ContentType = Texts{"application/json"}
 	}
-	for i := range c.Endpoints {
-		x := &c.Endpoints[i]
-		if ok, _ := path.Match(x.Path, req.URL.Path); ok && x.Method == req.Method {
-			e = x
-			break
+	if len(e.Path) == 0 || len(e.Items) == 0 || e.Docs == "" {
+		return fmt.Errorf("it has to say its path, where its items are, and its docs")
+	}
+	for _, p := range e.Path {
+		if !strings.HasPrefix(p, "/") {
+			return fmt.Errorf("the path %q has to begin with /", p)
 		}
+		e.paths = append(e.paths, strings.Split(p[1:], "/"))
 	}
-	if e == nil {
-		return nil, 0, whole(c.Docs[0], "there is no endpoint %s %s", req.Method, req.URL.Path)
-	}
-	known := true
-	switch a := c.Auth; a.Kind {
-	case "basic":
-		user, _, ok := req.BasicAuth()
-		known = ok && user != ""
-	case "bearer":
-		known = len(req.Header.Get("Authorization")) > len("Bearer ")
-	case "header":
-		known = req.Header.Get(a.Name) != ""
-	case "query":
-		known = req.URL.Query().Get(a.Name) != ""
-	}
-	if !known {
-		return nil, 0, []Violation{{-1, "the caller is not known: " + c.Auth.Kind + " credentials are missing", authDocs}}
-	}
-	for k, want := range e.Query {
-		if got := req.URL.Query().Get(k); got == "" || want != "" && got != want {
-			return e, 0, whole(e.Docs, "the parameter %s is missing or wrong", k)
-		}
-	}
-	if got, _, _ := strings.Cut(req.Header.Get("Content-Type"), ";"); got != e.ContentType {
-		return e, 0, whole(e.Docs, "the content type is %q, not %q", got, e.ContentType)
-	}
-	if req.Header.Get("Content-Encoding") == "gzip" {
-		z, err := gzip.NewReader(bytes.NewReader(body))
-		if err == nil {
-			body, err = readBody(z)
-		}
-		if err != nil {
-			return e, 0, whole(e.Docs, "the body is not gzip: %v", err)
-		}
-	}
-	if e.MaxBytes > 0 && len(body) > e.MaxBytes {
-		return e, 0, whole(e.Docs, "the body has %d bytes; at most %d are taken", len(body), e.MaxBytes)
-	}
-	var list []event.Value
-	add := func(raw []byte) error {
-		v, err := event.ParseValue(raw)
-		if err == nil {
-			list = append(list, v)
-		}
-		return err
+	if slices.Contains(e.ContentType, formType) && e.Form == "" {
+		return fmt.Errorf("a form needs the parameter that holds the JSON")
 	}
 	var err error
-	switch e.Items {
-	case "single":
-		err = add(body)
-	case "lines":
-		for line := range bytes.Lines(body) {
-			if line = bytes.TrimSpace(line); len(line) > 0 && err == nil {
-				err = add(line)
-			}
+	if e.query, err = patterns(e.Query); err != nil {
+		return fmt.Errorf("query: %w", err)
+	}
+	if err := e.Auth.compile(); err != nil {
+		return err
+	}
+	if !slices.Contains([]string{"array", "single", "either", "lines", "none"}, e.Items[0]) {
+		for _, name := range e.Items {
+			e.containers = append(e.containers, strings.Split(name, "."))
 		}
-	default:
-		var v event.Value
-		if v, err = event.ParseValue(body); err == nil {
-			if c.Auth.Kind == "body" && v.Get(c.Auth.Name).Nullish() {
-				return nil, 0, []Violation{{-1, "the caller is not known: " + c.Auth.Name + " is missing", authDocs}}
-			}
-			if e.Items != "array" {
-				v = v.Get(e.Items)
-			}
-			if v.Kind() != event.Array {
-				return e, 0, whole(e.Docs, "the body does not hold an array of items")
-			}
-			for el := range v.Elements() {
-				list = append(list, el)
-			}
+	} else if len(e.Items) > 1 {
+		return fmt.Errorf("items: %s stands alone", e.Items[0])
+	}
+	for _, c := range []*Cap{&e.MaxItems, &e.MaxBytes, &e.MaxItemBytes} {
+		if c.N < 0 {
+			return fmt.Errorf("a cap is below zero")
+		}
+		if c.Docs == "" {
+			c.Docs = e.Docs
 		}
 	}
-	if err != nil {
-		return e, 0, whole(e.Docs, "the body cannot be read: %v", err)
+	if err := e.Body.compile(e.Docs); err != nil {
+		return fmt.Errorf("body: %w", err)
 	}
-	if e.MaxItems > 0 && len(list) > e.MaxItems {
-		return e, len(list), whole(e.Docs, "the request has %d items; at most %d are taken", len(list), e.MaxItems)
+	if err := e.Item.compile(e.Docs); err != nil {
+		return fmt.Errorf("item: %w", err)
 	}
-	for i, v := range list {
-		if msg := e.item(v); msg != "" {
-			vs = append(vs, Violation{i, msg, e.Docs})
+	for i := range e.Kinds {
+		k := &e.Kinds[i]
+		if k.In != "" && !slices.Contains(e.Items, k.In) {
+			return fmt.Errorf("kind %d stands in %s, which holds no items", i, k.In)
+		}
+		for name, text := range k.When {
+			k.when = append(k.when, condition{strings.Split(name, "."), text})
+		}
+		if err := k.compile(e.Docs); err != nil {
+			return fmt.Errorf("kind %d: %w", i, err)
 		}
 	}
-	return e, len(list), vs
+	if e.InsertID != "" {
+		e.insertID = strings.Split(e.InsertID, ".")
+	}
+	w := &e.Window
+	if w.Field != "" {
+		w.field = strings.Split(w.Field, ".")
+	}
+	if w.Whole != "" {
+		w.whole = strings.Split(w.Whole, ".")
+	}
+	if (w.Past != 0 || w.Future != 0) && (w.field == nil && w.whole == nil || !slices.Contains([]string{"s", "ms", "us", "iso"}, w.Unit)) {
+		return fmt.Errorf("window: it needs a field and a unit out of s, ms, us, iso")
+	}
+	if w.Docs == "" {
+		w.Docs = e.Docs
+	}
+	for _, r := range []struct {
+		name string
+		*Reply
+		status int
+	}{{"answer", &e.Answer, 200}, {"refused", &e.Refused, 400}, {"too_large", &e.TooLarge, 413}} {
+		if err := r.compile(r.status); err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+	}
+	if e.Partial.Status != 0 {
+		if err := e.Partial.compile(0); err != nil {
+			return fmt.Errorf("partial: %w", err)
+		}
+	}
+	return nil
 }
 
-// item says what is wrong with one item.
-func (e *Endpoint) item(v event.Value) string {
-	if e.MaxItemBytes > 0 && len(v.Raw()) > e.MaxItemBytes {
-		return fmt.Sprintf("it has %d bytes; at most %d are taken", len(v.Raw()), e.MaxItemBytes)
-	}
-	for name, want := range e.Required {
-		m := v.Find(event.Keys(strings.Split(name, ".")...))
-		got := map[event.Kind]string{event.String: "text", event.Number: "number", event.Bool: "boolean", event.Object: "object", event.Array: "array", event.Null: "null", event.Missing: "missing"}[m.Kind()]
-		if m.Nullish() || want != "any" && got != want {
-			return fmt.Sprintf("%s has to be %s, it is %s", name, want, got)
+func (s *Schema) compile(docs string) error {
+	for i := range s.Fields {
+		if err := s.Fields[i].compile(docs); err != nil {
+			return fmt.Errorf("field %s: %w", s.Fields[i].Name, err)
 		}
 	}
-	for _, group := range e.OneOf {
-		if !slices.ContainsFunc(group, func(name string) bool {
-			m := v.Find(event.Keys(strings.Split(name, ".")...))
-			return !m.Nullish() && !m.IsEmptyText()
-		}) {
-			return "it needs one of " + strings.Join(group, ", ")
+	for _, names := range s.OneOf {
+		if len(names) == 0 {
+			return fmt.Errorf("one_of: a group names no member")
+		}
+		var g group
+		prefix := ""
+		if i := strings.LastIndex(names[0], "[]."); i >= 0 {
+			prefix = names[0][:i+3]
+			g.each = strings.Split(prefix[:len(prefix)-1], ".")
+		}
+		for _, name := range names {
+			member, ok := strings.CutPrefix(name, prefix)
+			if !ok || strings.Contains(member, "[]") {
+				return fmt.Errorf("one_of: the members of a group have to stand in the same elements")
+			}
+			g.members = append(g.members, strings.Split(member, "."))
+		}
+		s.oneOf = append(s.oneOf, g)
+	}
+	return nil
+}
+
+func (f *Field) compile(docs string) error {
+	f.path = strings.Split(f.Name, ".")
+	if f.MinLengthFrom != "" {
+		f.minFrom = strings.Split(f.MinLengthFrom, ".")
+	}
+	if f.Docs == "" {
+		f.Docs = docs
+	}
+	for name := range strings.SplitSeq(f.Type, "|") {
+		bit := typeBits(name)
+		if bit == 0 {
+			return fmt.Errorf("unknown type %q; known are text, number, integer, boolean, object, array, any", name)
+		}
+		f.kinds |= bit
+		f.integer = f.integer || name == "integer"
+	}
+	var err error
+	if f.Pattern != "" {
+		if f.pattern, err = regexp.Compile(f.Pattern); err != nil {
+			return err
 		}
 	}
-	return ""
+	if f.Keys != "" {
+		if f.keys, err = regexp.Compile(f.Keys); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compile fills in the status and tries the body: an answer that should be JSON
+// and is not would only show in the middle of a rehearsal.
+func (r *Reply) compile(status int) error {
+	if r.Status == 0 {
+		r.Status = status
+	}
+	if r.Status < 100 || r.Status > 599 {
+		return fmt.Errorf("there is no status %d", r.Status)
+	}
+	sample := r.fill(&verdict{violations: []Violation{{Item: 0, Field: "f", Msg: `a "sample"`}}, items: []item{{bad: true}, {}}, taken: 1})
+	if strings.HasPrefix(r.Body, "{") && !json.Valid([]byte(sample)) {
+		return fmt.Errorf("the body is no JSON once filled in: %s", sample)
+	}
+	return nil
+}
+
+func patterns(m map[string]string) (map[string]*regexp.Regexp, error) {
+	out := make(map[string]*regexp.Regexp, len(m))
+	for name, text := range m {
+		re, err := regexp.Compile(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		out[name] = re
+	}
+	return out, nil
 }

@@ -101,7 +101,6 @@ type step struct {
 	when    *filter.Filter
 	match   *filter.Filter
 	values  []*mapping.Mapping // of set; nil for a constant
-	fixed   [][]byte
 	by      event.Path
 	index   *index
 	touched atomic.Int64

@@ -1,0 +1,363 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/destinations"
+	"github.com/fanfold/fanfold/pkg/engine"
+)
+
+// safeBuffer is written by the command and its progress at once.
+type safeBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}
+
+// testApp is a command line of its own, in this process.
+func testApp(env map[string]string) *app {
+	return &app{build: Build{Version: "test"}, in: strings.NewReader(""), out: &safeBuffer{}, err: &safeBuffer{}, now: time.Now, catalogue: destinations.All,
+		env: func(k string) (string, bool) { v, ok := env[k]; return v, ok }}
+}
+
+// run runs one command line and returns what it printed.
+func run(t *testing.T, env map[string]string, stdin string, args ...string) (code int, out, errOut string) {
+	t.Helper()
+	a := testApp(env)
+	a.in = strings.NewReader(stdin)
+	code = a.execute(context.Background(), args)
+	return code, fmt.Sprint(a.out), fmt.Sprint(a.err)
+}
+
+// partner is an HTTP server that counts every event by its messageId.
+type partner struct {
+	*httptest.Server
+	mu     sync.Mutex
+	seen   map[string]int
+	answer func(w http.ResponseWriter, r *http.Request, ids []string) bool // true: answered
+}
+
+func newPartner(t *testing.T) *partner {
+	t.Helper()
+	p := &partner{seen: map[string]int{}}
+	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		var events []struct {
+			MessageID string `json:"messageId"`
+		}
+		if err := json.Unmarshal(body, &events); err != nil {
+			http.Error(w, err.Error(), 400)
+			return
+		}
+		var ids []string
+		for _, e := range events {
+			ids = append(ids, e.MessageID)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.answer != nil && p.answer(w, r, ids) {
+			return
+		}
+		for _, id := range ids {
+			p.seen[id]++
+		}
+		fmt.Fprint(w, `{"ok":true}`)
+	}))
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (p *partner) once(t *testing.T, want int) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.seen) != want {
+		t.Errorf("%d events arrived, want %d", len(p.seen), want)
+	}
+	for id, n := range p.seen {
+		if n != 1 {
+			t.Errorf("event %s arrived %d times", id, n)
+			return
+		}
+	}
+}
+
+func summaryOf(t *testing.T, out string) engine.Summary {
+	t.Helper()
+	var s engine.Summary
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		t.Fatalf("%v in %q", err, out)
+	}
+	for _, d := range s.Destinations {
+		if s.Read-s.BadRecords-total(s.Dropped) != d.Filtered+total(d.Skipped)+d.Delivered+total(d.Rejected)+d.Pending {
+			t.Errorf("%s does not add up: %s", d.Name, out)
+		}
+	}
+	return s
+}
+
+func events(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `{"type":"track","event":"E%d","messageId":"m%d","userId":"u%d","timestamp":"2024-05-01T00:00:00Z","properties":{"n":%d}}`+"\n", i%3, i, i%7, i)
+	}
+	return b.String()
+}
+
+func file(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestNewcomersErrors holds every mistake that a newcomer will make to a line
+// or two that say what is wrong, where, and what to do; exit code 2; and
+// nothing sent, nor any run left behind.
+func TestNewcomersErrors(t *testing.T) {
+	in := file(t, "events.jsonl", events(3))
+	yaml := func(text string) string { return file(t, "fanfold.yaml", text) }
+	for name, tc := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"no such file":         {[]string{"forward", "--from", in + "x", "--to", "stdout"}, []string{"no such file", in}},
+		"no input":             {[]string{"forward", "--to", "stdout"}, []string{"--from"}},
+		"no destination":       {[]string{"forward", "--from", in}, []string{"--to", "fanfold.yaml"}},
+		"unknown destination":  {[]string{"forward", "--from", in, "--to", "mixpanle"}, []string{`"mixpanle"`, "did you mean mixpanel?"}},
+		"missing setting":      {[]string{"forward", "--from", in, "--to", "mixpanel"}, []string{"project_token is required", "FANFOLD_MIXPANEL_PROJECT_TOKEN", "--set mixpanel.project_token"}},
+		"unknown setting":      {[]string{"forward", "--from", in, "--to", "mixpanel", "--set", "mixpanel.projekt_token=x"}, []string{"did you mean project_token?"}},
+		"wrong choice":         {[]string{"forward", "--from", in, "--to", "mixpanel", "--set", "mixpanel.project_token=t", "--set", "mixpanel.api_region=mars"}, []string{"us, eu, in", `"mars"`}},
+		"malformed filter":     {[]string{"forward", "--from", in, "--to", "stdout", "--filter", `type = "track`}, []string{"column 8", "closing"}},
+		"malformed time":       {[]string{"forward", "--from", in, "--to", "stdout", "--since", "yesterday"}, []string{"--since", "72h"}},
+		"unknown flag":         {[]string{"forward", "--form", in}, []string{"--form", "--help"}},
+		"unknown command":      {[]string{"foward"}, []string{"foward"}},
+		"unknown run":          {[]string{"runs", "show", "nope"}, []string{`"nope"`, "runs list"}},
+		"unknown topic":        {[]string{"help", "filter"}, []string{"filters"}},
+		"wrong type in YAML":   {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: webhook\n    settings: {url: [1]}\n")}, []string{"fanfold.yaml:4", "url", "has to be text, not a list"}},
+		"unknown key in YAML":  {[]string{"config", "check", "--config", yaml("destinatons:\n  a: {}\n")}, []string{"fanfold.yaml:1", "did you mean destinations?"}},
+		"broken YAML":          {[]string{"config", "check", "--config", yaml("destinations: [\n")}, []string{"fanfold.yaml", "line"}},
+		"filter in YAML":       {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: stdout\n    filter: type =\n")}, []string{"fanfold.yaml:4", "column"}},
+		"two problems at once": {[]string{"config", "check", "--config", yaml("destinations:\n  a: {type: webhok}\n  b: {type: mixpanel}\n")}, []string{"did you mean webhook?"}},
+		"unset variable":       {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: webhook\n    settings: {url: '${NOPE_URL}'}\n")}, []string{"fanfold.yaml:4", "NOPE_URL is not set"}},
+		"rate above the limit": {[]string{"forward", "--from", in, "--to", "segment", "--set", "segment.write_key=w", "--opt", "segment.rate=5000/s"}, []string{"above the partner's limit", "override_limits"}},
+		"unknown action":       {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: mixpanel\n    settings: {project_token: t}\n    actions: [{action: trackEvnt}]\n")}, []string{"fanfold.yaml:5", "did you mean trackEvent?"}},
+		"unknown directive":    {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: mixpanel\n    settings: {project_token: t}\n    actions: [{action: trackEvent, mapping: {event: {'@pth': x}}}]\n")}, []string{"fanfold.yaml:5", "/event"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := t.TempDir()
+			code, out, errOut := run(t, map[string]string{"XDG_STATE_HOME": state}, "", tc.args...)
+			if code != 2 || out != "" {
+				t.Errorf("exit code %d, printed %q", code, out)
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(errOut, want) {
+					t.Errorf("no %q in:\n%s", want, errOut)
+				}
+			}
+			if n := strings.Count(strings.TrimSpace(errOut), "\n"); n > 2 {
+				t.Errorf("%d lines:\n%s", n+1, errOut)
+			}
+			if left, _ := filepath.Glob(filepath.Join(state, "fanfold", "runs", "*")); len(left) > 0 {
+				t.Errorf("a run was left behind: %v", left)
+			}
+		})
+	}
+}
+
+func TestForwardToAServer(t *testing.T) {
+	p := newPartner(t)
+	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
+	in := file(t, "events.jsonl", events(1000))
+	args := []string{"forward", "--from", in, "--to", "webhook", "--set", "webhook.url=" + p.URL, "-o", "json"}
+	code, out, errOut := run(t, env, "", args...)
+	if s := summaryOf(t, out); code != 0 || s.Status != "complete" || s.Destinations[0].Delivered != 1000 {
+		t.Fatalf("exit code %d: %s%s", code, out, errOut)
+	}
+	p.once(t, 1000)
+	// The same again sends nothing, and says so.
+	code, out, errOut = run(t, env, "", args...)
+	if s := summaryOf(t, out); code != 0 || s.Destinations[0].Delivered != 1000 || !strings.Contains(errOut, "delivered already") {
+		t.Errorf("exit code %d: %s%s", code, out, errOut)
+	}
+	p.once(t, 1000)
+	// --fresh sends all again, as a run of its own.
+	code, out, _ = run(t, env, "", append(args, "--fresh")...)
+	if s := summaryOf(t, out); code != 0 || s.Destinations[0].Delivered != 1000 || len(p.seen) != 1000 || p.seen["m5"] != 2 {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	code, out, _ = run(t, env, "", "runs", "list")
+	if code != 0 || strings.Count(out, "complete") != 2 {
+		t.Errorf("runs list: %d %s", code, out)
+	}
+}
+
+func TestAFolderThatGrows(t *testing.T) {
+	p := newPartner(t)
+	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
+	dir := t.TempDir()
+	all := strings.SplitAfter(events(300), "\n")
+	put := func(name string, from, to int) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.Join(all[from:to], "")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("a.jsonl", 0, 100)
+	args := []string{"forward", "--from", dir, "--to", "webhook", "--set", "webhook.url=" + p.URL, "-o", "json"}
+	run(t, env, "", args...)
+	put("b.jsonl", 100, 300)
+	code, out, errOut := run(t, env, "", args...)
+	if s := summaryOf(t, out); code != 0 || s.Read != 300 || !strings.Contains(errOut, "1 new objects") {
+		t.Errorf("exit code %d: %s%s", code, out, errOut)
+	}
+	p.once(t, 300)
+	put("a.jsonl", 0, 99)
+	if code, _, errOut := run(t, env, "", args...); code != 1 || !strings.Contains(errOut, "changed") {
+		t.Errorf("changed input: exit code %d: %s", code, errOut)
+	}
+}
+
+func TestStdin(t *testing.T) {
+	p := newPartner(t)
+	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
+	code, out, errOut := run(t, env, events(500), "forward", "--from", "-", "--to", "webhook", "--set", "webhook.url="+p.URL, "-o", "json")
+	if s := summaryOf(t, out); code != 0 || s.Destinations[0].Delivered != 500 {
+		t.Errorf("exit code %d: %s%s", code, out, errOut)
+	}
+	p.once(t, 500)
+}
+
+func TestRejectedEventsAndRedrive(t *testing.T) {
+	p := newPartner(t)
+	broken := true
+	p.answer = func(w http.ResponseWriter, r *http.Request, ids []string) bool {
+		for _, id := range ids {
+			if broken && (id == "m7" || id == "m70") {
+				http.Error(w, "bad event, token s3cr3t-value", 400)
+				return true
+			}
+		}
+		return false
+	}
+	env := map[string]string{"XDG_STATE_HOME": t.TempDir(), "HOOK_KEY": "s3cr3t-value"}
+	in := file(t, "events.jsonl", events(100)+"{broken\n")
+	dest := []string{"--set", "webhook.url=" + p.URL, "--set", "webhook.shared_secret=env:HOOK_KEY"}
+	code, out, errOut := run(t, env, "", append([]string{"forward", "--from", in, "--to", "webhook", "-o", "json"}, dest...)...)
+	s := summaryOf(t, out)
+	if d := s.Destinations[0]; code != 3 || d.Delivered != 98 || d.Rejected["refused"] != 2 || s.BadRecords != 1 {
+		t.Fatalf("exit code %d: %s%s", code, out, errOut)
+	}
+	p.once(t, 98)
+	err := filepath.WalkDir(env["XDG_STATE_HOME"], func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if bytes.Contains(data, []byte("s3cr3t-value")) {
+			t.Errorf("%s holds a secret", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken = false
+	for range 2 { // the second has nothing left to send
+		code, out, errOut = run(t, env, "", append([]string{"redrive", s.Run, "-o", "json"}, dest...)...)
+		if r := summaryOf(t, out); code != 0 || r.Destinations[0].Delivered != 2 {
+			t.Fatalf("exit code %d: %s%s", code, out, errOut)
+		}
+		p.once(t, 100)
+	}
+	// Dead letters are a source, too.
+	code, out, _ = run(t, env, "", append([]string{"forward", "--from", s.Destinations[0].DeadLetters, "--to", "webhook", "-o", "json"}, dest...)...)
+	if r := summaryOf(t, out); code != 0 || r.Destinations[0].Delivered != 2 || p.seen["m7"] != 2 {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+func TestPreview(t *testing.T) {
+	in := file(t, "events.jsonl", events(3)+`{"type":"group","userId":"u","messageId":"g","timestamp":"2024-05-01T00:00:00Z"}`+"\n"+`{"type":"alias","userId":"u","messageId":"a"}`+"\n")
+	env := map[string]string{"FANFOLD_MIXPANEL_PROJECT_TOKEN": "tok-secret-1", "XDG_STATE_HOME": t.TempDir()}
+	code, out, errOut := run(t, env, "", "preview", "--from", in, "--to", "mixpanel", "--batch-events", "1", "--now", "2024-06-01T00:00:00Z", "-o", "json")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if code != 3 || len(lines) != 5 {
+		t.Fatalf("exit code %d: %s%s", code, out, errOut)
+	}
+	if strings.Contains(out, "tok-secret-1") || strings.Contains(out, "dG9rLXNlY3JldC0x") {
+		t.Error("a secret is shown")
+	}
+	var first struct {
+		Destination, Action, Method, URL string
+		Events                           []string
+		Headers                          map[string]string
+		Body                             []map[string]any
+	}
+	if err := json.Unmarshal([]byte(lines[0]), &first); err != nil || first.Method != "POST" || first.URL != "https://api.mixpanel.com/import?strict=1" || first.Events[0] != "m0" || first.Body[0]["event"] != "E0" || first.Headers["content-type"] != "application/json" {
+		t.Errorf("%v: %s", err, lines[0])
+	}
+	if !strings.Contains(out, `"event":"g","rejected":"`) || !strings.Contains(out, `"event":"a","skipped":"unsupported"`) {
+		t.Errorf("not sent: %s", out)
+	}
+	if left, _ := filepath.Glob(filepath.Join(env["XDG_STATE_HOME"], "*")); len(left) > 0 {
+		t.Errorf("preview left %v", left)
+	}
+}
+
+func TestEveryTopicAndDestinationCanBeShown(t *testing.T) {
+	for _, topic := range topicNames {
+		if code, out, errOut := run(t, nil, "", "help", topic); code != 0 || len(out) < 200 {
+			t.Errorf("help %s: %d %q %s", topic, code, out, errOut)
+		}
+	}
+	for _, d := range destinations.All() {
+		code, out, _ := run(t, nil, "", "destinations", "show", d.Info.Slug)
+		if code != 0 || !strings.Contains(out, d.Info.Name) {
+			t.Errorf("show %s: %d %s", d.Info.Slug, code, out)
+		}
+		for _, f := range d.Settings.Fields {
+			if f.Doc == "" || !strings.Contains(out, f.Key) {
+				t.Errorf("%s: setting %s is not documented", d.Info.Slug, f.Key)
+			}
+		}
+	}
+	if code, out, _ := run(t, nil, "", "config", "init"); code != 0 || !strings.Contains(out, "destinations:") {
+		t.Errorf("config init: %d %s", code, out)
+	}
+	env := map[string]string{"MP_TOKEN": "token-for-test", "MP_SECRET": "secret-for-test"}
+	_, starterText, _ := run(t, nil, "", "config", "init")
+	if code, out, errOut := run(t, env, "", "config", "check", "--config", file(t, "fanfold.yaml", starterText)); code != 0 {
+		t.Errorf("the starter configuration: %d %s%s", code, out, errOut)
+	}
+	if code, out, _ := run(t, env, "", "config", "show", "--config", file(t, "fanfold.yaml", starterText)); code != 0 || strings.Contains(out, "-for-test") || !strings.Contains(out, "***") {
+		t.Errorf("config show: %d %s", code, out)
+	}
+}

@@ -1,0 +1,587 @@
+package standin
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// Violation is a way in which a request breaks the contract. It never holds a
+// value of the request: that may be personal, or a secret.
+type Violation struct {
+	Item  int    // index among all items of the request; -1: the request as a whole
+	Field string // dotted path, where one member is at fault
+	Gone  bool   // the member is missing, rather than wrong
+	Msg   string
+	Docs  string
+}
+
+// Error implements error.
+func (v Violation) Error() string {
+	if v.Item < 0 {
+		return v.Msg + " (" + v.Docs + ")"
+	}
+	return fmt.Sprintf("item %d: %s (%s)", v.Item, v.Msg, v.Docs)
+}
+
+// Check says how a request breaks the contract; nil: it does not. body is the
+// request's body as sent, compressed or not; req.Body is left alone. Ages are
+// not looked at, see [Contract.CheckAt].
+func (c *Contract) Check(req *http.Request, body []byte) []Violation {
+	return c.CheckAt(time.Time{}, req, body)
+}
+
+// CheckAt is Check at a point in time, which the partner's historical window
+// counts from.
+func (c *Contract) CheckAt(now time.Time, req *http.Request, body []byte) []Violation {
+	v := c.check(now, req, body)
+	defer c.release(v)
+	return v.violations
+}
+
+// verdict is what a contract has to say about a request.
+type verdict struct {
+	endpoint   *Endpoint
+	items      []item
+	violations []Violation
+	reply      *Reply // what answers
+	taken      int
+	work       *scratch
+}
+
+// item is one event of a request.
+type item struct {
+	v   event.Value
+	in  string // the array that it stands in
+	bad bool
+}
+
+// scratch is the memory of one check; it goes back to the contract's pool.
+type scratch struct {
+	parser event.Parser
+	items  []item
+	plain  bytes.Buffer
+	unzip  gzip.Reader
+}
+
+func (c *Contract) release(v *verdict) {
+	if v.work == nil {
+		return
+	}
+	v.work.items = v.items[:0]
+	v.work.parser.Reset()
+	if v.work.plain.Cap() <= 32<<20 {
+		c.scratch.Put(v.work)
+	}
+	v.work, v.items = nil, nil
+}
+
+// maxBody bounds what is read of a body, compressed or not: three times the
+// largest cap that a partner is known to have.
+const maxBody = 64 << 20
+
+const formType = "application/x-www-form-urlencoded"
+
+func (c *Contract) check(now time.Time, req *http.Request, body []byte) *verdict {
+	work, _ := c.scratch.Get().(*scratch)
+	if work == nil {
+		work = new(scratch)
+	}
+	v := &verdict{work: work, items: work.items}
+	unknown := Reply{Status: http.StatusNotFound, Body: `{"error":"{error}"}`}
+	whole := func(r *Reply, docs, format string, args ...any) *verdict {
+		v.violations = append(v.violations, Violation{Item: -1, Msg: fmt.Sprintf(format, args...), Docs: docs})
+		v.reply = r
+		return v
+	}
+
+	if host := req.URL.Hostname(); !c.serves(host) {
+		return whole(&unknown, c.Docs[0], "%s is no host of %s", host, c.Partner)
+	}
+	query := url.Values{}
+	if req.URL.RawQuery != "" {
+		query = req.URL.Query()
+	}
+	e := c.endpoint(req, query)
+	v.endpoint = e
+	if e == nil {
+		return whole(&unknown, c.Docs[0], "there is no endpoint %s %s", req.Method, req.URL.Path)
+	}
+
+	auths := c.Auth
+	if len(e.Auth) > 0 {
+		auths = e.Auth
+	}
+	refuse := func(a *Auth) *verdict {
+		docs := a.Docs
+		if docs == "" {
+			docs = e.Docs
+		}
+		return whole(&a.Refused, docs, "the caller is not known: %s", a.lacks())
+	}
+	inBody := slices.IndexFunc(auths, func(a Auth) bool { return a.Kind == "body" })
+	known := len(auths) == 0 || slices.ContainsFunc(auths, func(a Auth) bool { return a.knows(req, query) })
+	if !known && inBody < 0 {
+		return refuse(&auths[0])
+	}
+	for name, re := range c.headers {
+		if got := req.Header.Get(name); got == "" || !re.MatchString(got) {
+			return whole(&e.Refused, c.Docs[0], "the header %s is missing or not of its form", name)
+		}
+	}
+	if name := e.lacksQuery(query); name != "" {
+		return whole(&e.Refused, e.Docs, "the parameter %s is missing or not of its form", name)
+	}
+	if e.Items[0] == "none" {
+		v.reply = &e.Answer
+		return v
+	}
+
+	kind, params, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(e.ContentType, kind) && !slices.Contains(e.ContentType, "*/*") {
+		return whole(&e.Refused, e.Docs, "the content type has to be %s", strings.Join(e.ContentType, " or "))
+	}
+	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") {
+		return whole(&e.Refused, e.Docs, "the charset has to be utf-8")
+	}
+	switch req.Header.Get("Content-Encoding") {
+	case "", "identity":
+	case "gzip":
+		if !e.Gzip {
+			return whole(&e.Refused, e.Docs, "compressed bodies are not documented to be taken")
+		}
+		if body, err = work.gunzip(body); err != nil {
+			return whole(&e.Refused, e.Docs, "the body cannot be decompressed: %v", err)
+		}
+	default:
+		return whole(&e.Refused, e.Docs, "the content encoding is not known")
+	}
+	if e.MaxBytes.N > 0 && len(body) > e.MaxBytes.N || len(body) > maxBody {
+		return whole(&e.TooLarge, e.MaxBytes.Docs, "the body has %d bytes; at most %d are taken", len(body), e.MaxBytes.N)
+	}
+
+	form := url.Values{}
+	if kind == formType {
+		if form, err = url.ParseQuery(string(body)); err != nil {
+			return whole(&e.Refused, e.Docs, "the form cannot be read")
+		}
+		body = []byte(form.Get(e.Form))
+	}
+	root, msg := v.find(body, kind)
+	if !known {
+		a := &auths[inBody]
+		if !strings.HasPrefix(form.Get(a.Name), a.Prefix) || form.Get(a.Name) == "" {
+			if got := at(root, strings.Split(a.Name, ".")); got.Kind() != event.String || got.IsEmptyText() || !strings.HasPrefix(got.Text(), a.Prefix) {
+				return refuse(a)
+			}
+		}
+	}
+	if msg != "" {
+		return whole(&e.Refused, e.Docs, "%s", msg)
+	}
+	if e.MaxItems.N > 0 && len(v.items) > e.MaxItems.N {
+		return whole(&e.TooLarge, e.MaxItems.Docs, "the request has %d items; at most %d are taken", len(v.items), e.MaxItems.N)
+	}
+	if bad := e.Body.check(root, root, e.Docs); bad != nil {
+		bad.Item = -1
+		v.violations = append(v.violations, *bad)
+		v.reply = &e.Refused
+		return v
+	}
+
+	for i := range v.items {
+		it := &v.items[i]
+		bad := e.checkItem(it, root)
+		if bad == nil && !now.IsZero() {
+			bad = e.Window.check(now, it.v, root)
+		}
+		if bad != nil {
+			bad.Item = i
+			it.bad = true
+			v.violations = append(v.violations, *bad)
+		}
+	}
+	switch {
+	case len(v.violations) == 0:
+		v.taken, v.reply = len(v.items), &e.Answer
+	case e.Partial.Status != 0:
+		v.taken, v.reply = len(v.items)-len(v.violations), &e.Partial
+	default:
+		v.reply = &e.Refused
+	}
+	return v
+}
+
+// serves says whether a request to this host is for this partner. A request
+// that came in through a socket names no host in its URL.
+func (c *Contract) serves(host string) bool {
+	return len(c.Hosts) == 0 || host == "" || host == "localhost" || host == "127.0.0.1" || host == "::1" || slices.ContainsFunc(c.Hosts, func(p string) bool {
+		ok, _ := path.Match(p, host) // a malformed pattern matches nothing, and the test of the contracts says so
+		return ok
+	})
+}
+
+// endpoint is what a request asks for: the first at its path whose parameters
+// are there, or the first at its path.
+func (c *Contract) endpoint(req *http.Request, query url.Values) (first *Endpoint) {
+	for i := range c.Endpoints {
+		e := &c.Endpoints[i]
+		if e.Method != req.Method || !slices.ContainsFunc(e.paths, func(p []string) bool { return matchPath(p, req.URL.Path) }) {
+			continue
+		}
+		if e.lacksQuery(query) == "" {
+			return e
+		}
+		if first == nil {
+			first = e
+		}
+	}
+	return first
+}
+
+// lacksQuery names a parameter that is missing or wrong; the first of them, so
+// that the same request always gets the same answer.
+func (e *Endpoint) lacksQuery(query url.Values) (name string) {
+	for k, re := range e.query {
+		if got := query.Get(k); (got == "" || !re.MatchString(got)) && (name == "" || k < name) {
+			name = k
+		}
+	}
+	return name
+}
+
+func matchPath(pattern []string, p string) bool {
+	p = strings.TrimPrefix(p, "/")
+	for _, seg := range pattern {
+		if seg == "**" {
+			return true
+		}
+		if p == "\x00" {
+			return false
+		}
+		got, rest, more := strings.Cut(p, "/")
+		if strings.HasPrefix(seg, "{") && got == "" || !strings.HasPrefix(seg, "{") && got != seg {
+			return false
+		}
+		if p = rest; !more {
+			p = "\x00" // the path is used up; a NUL is in no path
+		}
+	}
+	return p == "\x00"
+}
+
+func (a *Auth) knows(req *http.Request, query url.Values) bool {
+	has := func(s, prefix string) bool { return len(s) > len(prefix) && strings.HasPrefix(s, prefix) }
+	switch a.Kind {
+	case "none":
+		return true
+	case "basic":
+		user, password, ok := req.BasicAuth()
+		return ok && has(user, a.Prefix) && (password != "" || !a.Password)
+	case "bearer":
+		scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+		return strings.EqualFold(scheme, "Bearer") && has(token, a.Prefix)
+	case "header":
+		return has(req.Header.Get(a.Name), a.Prefix)
+	case "query":
+		return has(query.Get(a.Name), a.Prefix)
+	}
+	return false
+}
+
+func (a *Auth) lacks() string {
+	switch a.Kind {
+	case "basic":
+		if a.Password {
+			return "it needs basic auth with a user and a password"
+		}
+		return "it needs basic auth"
+	case "bearer":
+		return "it needs a bearer token"
+	}
+	return fmt.Sprintf("%s %s is missing or not of its form", a.Kind, a.Name)
+}
+
+func (w *scratch) gunzip(body []byte) ([]byte, error) {
+	if err := w.unzip.Reset(bytes.NewReader(body)); err != nil {
+		return nil, err
+	}
+	w.plain.Reset()
+	n, err := w.plain.ReadFrom(io.LimitReader(&w.unzip, maxBody+1))
+	if err == nil && n > maxBody {
+		err = fmt.Errorf("it has more than %d bytes", maxBody)
+	}
+	return w.plain.Bytes(), err
+}
+
+// find lists the items of a body and returns what is around them, or says why
+// there are none.
+func (v *verdict) find(body []byte, contentType string) (root event.Value, msg string) {
+	e := v.endpoint
+	if e.Items[0] == "lines" || contentType == "application/x-ndjson" {
+		for line := range bytes.Lines(body) {
+			if line = bytes.TrimSpace(line); len(line) > 0 {
+				one, err := v.work.parser.ParseValue(line)
+				if err != nil {
+					return root, "the body holds a line that is no JSON: " + err.Error()
+				}
+				v.items = append(v.items, item{v: one})
+			}
+		}
+		return root, ""
+	}
+	root, err := v.work.parser.ParseValue(body)
+	if err != nil {
+		return root, "the body is no JSON: " + err.Error()
+	}
+	add := func(list event.Value, in string) {
+		for el := range list.Elements() {
+			v.items = append(v.items, item{v: el, in: in})
+		}
+	}
+	switch e.Items[0] {
+	case "single":
+		v.items = append(v.items, item{v: root})
+		return root, ""
+	case "either":
+		if root.Kind() != event.Array {
+			v.items = append(v.items, item{v: root})
+			return root, ""
+		}
+		add(root, "")
+		return root, ""
+	case "array":
+		if root.Kind() != event.Array {
+			return root, "the body has to be an array of items"
+		}
+		add(root, "")
+		return root, ""
+	}
+	found := false
+	for i, c := range e.containers {
+		if !walk(root, c, func(list event.Value) bool {
+			found = found || list.Kind() == event.Array
+			add(list, e.Items[i])
+			return list.Kind() == event.Array || list.Kind() == event.Missing
+		}) {
+			return root, e.Items[i] + " has to be an array of items"
+		}
+	}
+	if !found {
+		return root, "the body needs an array of items in " + strings.Join(e.Items, " or ")
+	}
+	return root, ""
+}
+
+// walk calls do with the values at a path, of which a segment that ends in []
+// means every element, until do returns false; then it returns false.
+func walk(v event.Value, path []string, do func(event.Value) bool) bool {
+	for i, name := range path {
+		inner, each := strings.CutSuffix(name, "[]")
+		if inner != "" {
+			v = v.Get(inner)
+		}
+		if each {
+			for el := range v.Elements() {
+				if !walk(el, path[i+1:], do) {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	return do(v)
+}
+
+func at(v event.Value, path []string) event.Value {
+	for _, name := range path {
+		v = v.Get(name)
+	}
+	return v
+}
+
+func (e *Endpoint) checkItem(it *item, root event.Value) *Violation {
+	if it.v.Kind() != event.Object {
+		return &Violation{Msg: "an item has to be an object", Docs: e.Docs}
+	}
+	if n := len(it.v.Raw()); e.MaxItemBytes.N > 0 && n > e.MaxItemBytes.N {
+		return &Violation{Msg: fmt.Sprintf("it has %d bytes; at most %d are taken", n, e.MaxItemBytes.N), Docs: e.MaxItemBytes.Docs}
+	}
+	if bad := e.Item.check(it.v, root, e.Docs); bad != nil {
+		return bad
+	}
+	for i := range e.Kinds {
+		k := &e.Kinds[i]
+		if (k.In == "" || k.In == it.in) && !slices.ContainsFunc(k.when, func(c condition) bool { return !at(it.v, c.path).IsText(c.text) }) {
+			return k.check(it.v, root, e.Docs)
+		}
+	}
+	if len(e.Kinds) > 0 {
+		return &Violation{Msg: "it is of no known kind", Docs: e.Docs}
+	}
+	return nil
+}
+
+func (s *Schema) check(v, root event.Value, docs string) *Violation {
+	for i := range s.Fields {
+		f := &s.Fields[i]
+		var bad *Violation
+		walk(v, f.path, func(m event.Value) bool {
+			if msg := f.check(m, root); msg != "" {
+				bad = &Violation{Field: f.Name, Gone: m.Nullish(), Msg: f.Name + " " + msg, Docs: f.Docs}
+			}
+			return bad == nil
+		})
+		if bad != nil {
+			return bad
+		}
+	}
+	for i, g := range s.oneOf {
+		if !walk(v, g.each, func(el event.Value) bool {
+			return slices.ContainsFunc(g.members, func(path []string) bool {
+				m := at(el, path)
+				return !m.Nullish() && !m.IsEmptyText() && (m.Kind() != event.Array || m.Len() > 0)
+			})
+		}) {
+			return &Violation{Field: s.OneOf[i][0], Gone: true, Msg: "it needs one of " + strings.Join(s.OneOf[i], ", "), Docs: docs}
+		}
+	}
+	return nil
+}
+
+// typeBits are the kinds of JSON that a type's name stands for; 0: no type.
+func typeBits(name string) uint {
+	switch name {
+	case "text":
+		return 1 << event.String
+	case "number", "integer":
+		return 1 << event.Number
+	case "boolean":
+		return 1 << event.Bool
+	case "object":
+		return 1 << event.Object
+	case "array":
+		return 1 << event.Array
+	case "any":
+		return 1<<event.String | 1<<event.Number | 1<<event.Bool | 1<<event.Object | 1<<event.Array
+	}
+	return 0
+}
+
+func (f *Field) check(v, root event.Value) string {
+	if v.Nullish() {
+		if f.Optional {
+			return ""
+		}
+		return "is missing"
+	}
+	if f.kinds&(1<<v.Kind()) == 0 {
+		return fmt.Sprintf("has to be %s, not %s", strings.ReplaceAll(f.Type, "|", " or "), v.Kind())
+	}
+	if f.MaxBytes > 0 && len(v.Raw()) > f.MaxBytes {
+		return fmt.Sprintf("has %d bytes; at most %d are taken", len(v.Raw()), f.MaxBytes)
+	}
+	switch v.Kind() {
+	case event.String:
+		return f.checkText(v, root)
+	case event.Number:
+		n, ok := v.Float()
+		switch {
+		case !ok, f.integer && n != math.Trunc(n):
+			return "has to be a whole number"
+		case f.Min != nil && n < *f.Min:
+			return fmt.Sprintf("is below %v", *f.Min)
+		case f.Max != nil && n > *f.Max:
+			return fmt.Sprintf("is above %v", *f.Max)
+		}
+	case event.Array, event.Object:
+		if f.MaxItems > 0 && v.Len() > f.MaxItems {
+			return fmt.Sprintf("has %d members; at most %d are taken", v.Len(), f.MaxItems)
+		}
+		if v.Kind() == event.Object && (f.keys != nil || f.MaxValueLength > 0) {
+			for key, m := range v.Members() {
+				if f.keys != nil && !f.keys.MatchString(key.Text()) {
+					return "has a member whose name is not of its form"
+				}
+				if f.MaxValueLength > 0 && m.Kind() == event.String && length(m) > f.MaxValueLength {
+					return fmt.Sprintf("has a member of more than %d characters", f.MaxValueLength)
+				}
+			}
+		}
+	}
+	return ""
+}
+
+func (f *Field) checkText(v, root event.Value) string {
+	least := f.MinLength
+	if f.minFrom != nil {
+		if n, ok := at(root, f.minFrom).Int(); ok && n >= 0 {
+			least = int(min(n, maxBody))
+		}
+	}
+	if f.Enum != nil && !slices.ContainsFunc(f.Enum, v.IsText) {
+		return "has to be one of " + strings.Join(f.Enum, ", ")
+	}
+	if least > 0 && length(v) < least {
+		return fmt.Sprintf("has to have at least %d characters", least)
+	}
+	if f.MaxLength > 0 && length(v) > f.MaxLength {
+		return fmt.Sprintf("has more than %d characters", f.MaxLength)
+	}
+	if f.pattern != nil && !f.pattern.MatchString(v.Text()) {
+		return "is not of its form"
+	}
+	return ""
+}
+
+func length(v event.Value) int {
+	if plain, ok := v.Plain(); ok {
+		return utf8.RuneCount(plain)
+	}
+	return utf8.RuneCountInString(v.Text())
+}
+
+func (w *Window) check(now time.Time, it, root event.Value) *Violation {
+	if w.Past == 0 && w.Future == 0 {
+		return nil
+	}
+	v, name := at(it, w.field), w.Field
+	if w.field == nil || v.Nullish() {
+		if v, name = at(root, w.whole), w.Whole; w.whole == nil {
+			return nil // without a time the partner takes its own
+		}
+	}
+	var t time.Time
+	if w.Unit == "iso" {
+		plain, ok := v.Plain()
+		if t, ok = event.ParseTimeText(plain); !ok {
+			return nil
+		}
+	} else {
+		n, ok := v.Float()
+		if !ok {
+			return nil
+		}
+		t = time.UnixMicro(int64(n * map[string]float64{"s": 1e6, "ms": 1e3, "us": 1}[w.Unit]))
+	}
+	switch {
+	case w.Past > 0 && now.Sub(t) > w.Past:
+		return &Violation{Field: name, Msg: fmt.Sprintf("%s is more than %s ago", name, w.Past), Docs: w.Docs}
+	case w.Future > 0 && t.Sub(now) > w.Future:
+		return &Violation{Field: name, Msg: fmt.Sprintf("%s is more than %s ahead", name, w.Future), Docs: w.Docs}
+	}
+	return nil
+}

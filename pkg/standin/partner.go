@@ -1,0 +1,321 @@
+package standin
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// Partner answers as contracts say. It is an [http.RoundTripper], which needs no
+// socket, and an [http.Handler]. It is safe for concurrent use; its fields are
+// set before the first request.
+type Partner struct {
+	// Now is the clock for historical windows; nil: events may be of any age.
+	Now func() time.Time
+	// KeepIDs has the partner count every insert id, for [Partner.Seen]. It takes
+	// memory for each, which a rehearsal of millions does without.
+	KeepIDs bool
+
+	contracts []*Contract
+
+	mu         sync.Mutex
+	stats      Stats
+	endpoints  map[string]int
+	ids        map[string]int
+	violations []Violation
+}
+
+// Stats counts what a partner has seen.
+type Stats struct {
+	Requests  int            // all of them
+	Refused   int            // requests with at least one violation
+	Items     int            // items that could be read
+	Taken     int            // items taken; with KeepIDs, each insert id once
+	Repeated  int            // items taken before under the same insert id; needs KeepIDs
+	Endpoints map[string]int // requests by "METHOD path", path as the contract writes it
+}
+
+// New returns a partner that keeps its contracts. Of several, the one that has
+// the request's host answers, or else the first.
+func New(contracts ...*Contract) *Partner {
+	if len(contracts) == 0 {
+		panic("standin: a partner needs a contract")
+	}
+	return &Partner{contracts: contracts, endpoints: map[string]int{}, ids: map[string]int{}}
+}
+
+// maxViolations bounds what a partner keeps of a client that does all wrong.
+const maxViolations = 100
+
+// Violations returns what was wrong with the requests so far, the first hundred.
+func (p *Partner) Violations() []Violation {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.violations)
+}
+
+// Stats returns the counts so far.
+func (p *Partner) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.stats
+	s.Endpoints = make(map[string]int, len(p.endpoints))
+	for k, n := range p.endpoints {
+		s.Endpoints[k] = n
+	}
+	return s
+}
+
+// Seen returns how often an item with this insert id was taken. It needs KeepIDs.
+func (p *Partner) Seen(id string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ids[id]
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (p *Partner) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := req.Context().Err(); err != nil {
+		return nil, err
+	}
+	body, err := readBody(req.Body)
+	if err != nil {
+		return nil, fmt.Errorf("reading the request: %w", err)
+	}
+	reply, answer := p.answer(req, body)
+	return reply.response(req, answer), nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (p *Partner) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	body, err := readBody(req.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	reply, answer := p.answer(req, body)
+	for k, v := range reply.header(answer) {
+		w.Header()[k] = v
+	}
+	w.WriteHeader(reply.Status)
+	_, _ = io.WriteString(w, answer) // a client that is gone needs no answer
+}
+
+func readBody(r io.ReadCloser) ([]byte, error) {
+	if r == nil {
+		return nil, nil
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, maxBody+1))
+	if err == nil && len(b) > maxBody {
+		err = fmt.Errorf("the body has more than %d bytes", maxBody)
+	}
+	return b, err
+}
+
+func (p *Partner) contract(host string) *Contract {
+	if len(p.contracts) > 1 {
+		for _, c := range p.contracts {
+			if len(c.Hosts) > 0 && c.serves(host) {
+				return c
+			}
+		}
+	}
+	return p.contracts[0]
+}
+
+func (p *Partner) answer(req *http.Request, body []byte) (*Reply, string) {
+	c := p.contract(req.URL.Hostname())
+	var now time.Time
+	if p.Now != nil {
+		now = p.Now()
+	}
+	v := c.check(now, req, body)
+	defer c.release(v)
+	p.count(v)
+	return v.reply, v.reply.fill(v)
+}
+
+func (p *Partner) count(v *verdict) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stats.Requests++
+	p.stats.Items += len(v.items)
+	if v.endpoint != nil {
+		p.endpoints[v.endpoint.Method+" "+v.endpoint.Path[0]]++
+	}
+	if len(v.violations) > 0 {
+		p.stats.Refused++
+		room := maxViolations - len(p.violations)
+		p.violations = append(p.violations, v.violations[:min(room, len(v.violations))]...)
+	}
+	if !p.KeepIDs || v.endpoint == nil || v.endpoint.insertID == nil {
+		p.stats.Taken += v.taken
+		return
+	}
+	if v.taken == 0 {
+		return
+	}
+	for i := range v.items {
+		if v.items[i].bad {
+			continue
+		}
+		id := at(v.items[i].v, v.endpoint.insertID)
+		if id.Nullish() {
+			p.stats.Taken++
+			continue
+		}
+		if p.ids[id.Text()]++; p.ids[id.Text()] == 1 {
+			p.stats.Taken++
+		} else {
+			p.stats.Repeated++
+		}
+	}
+}
+
+// fill writes a reply's body for a verdict.
+func (r *Reply) fill(v *verdict) string {
+	if !strings.Contains(r.Body, "{") {
+		return r.Body
+	}
+	var first string
+	if len(v.violations) > 0 {
+		first = quoteInner(v.violations[0].Msg)
+	}
+	pairs := []string{"{n}", strconv.Itoa(v.taken), "{refused}", strconv.Itoa(len(v.items) - v.taken), "{error}", first}
+	if strings.Contains(r.Body, "{failed}") {
+		pairs = append(pairs, "{failed}", r.failed(v))
+	}
+	if strings.Contains(r.Body, "{items}") {
+		pairs = append(pairs, "{items}", r.each(v))
+	}
+	if strings.Contains(r.Body, "{missing}") || strings.Contains(r.Body, "{invalid}") {
+		pairs = append(pairs, "{missing}", byField(v.violations, true), "{invalid}", byField(v.violations, false))
+	}
+	if strings.Contains(r.Body, "{n:") {
+		for rest := r.Body; ; {
+			_, after, ok := strings.Cut(rest, "{n:")
+			if !ok {
+				break
+			}
+			name, more, _ := strings.Cut(after, "}")
+			n := 0
+			for _, it := range v.items {
+				if it.in == name && !it.bad && v.taken > 0 {
+					n++
+				}
+			}
+			pairs = append(pairs, "{n:"+name+"}", strconv.Itoa(n))
+			rest = more
+		}
+	}
+	return strings.NewReplacer(pairs...).Replace(r.Body)
+}
+
+func (r *Reply) failed(v *verdict) string {
+	var b strings.Builder
+	for _, bad := range v.violations {
+		if bad.Item < 0 {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		in, place := v.items[bad.Item].in, 0
+		for i := range bad.Item {
+			if v.items[i].in == in {
+				place++
+			}
+		}
+		_, _ = strings.NewReplacer("{index}", strconv.Itoa(bad.Item), "{id}", v.id(bad.Item), "{field}", quoteInner(bad.Field), "{error}", quoteInner(bad.Msg),
+			"{in}", quoteInner(in), "{at}", strconv.Itoa(place)).WriteString(&b, r.Failed)
+	}
+	return b.String()
+}
+
+func (r *Reply) each(v *verdict) string {
+	var b strings.Builder
+	for i := range v.items {
+		if v.items[i].bad || v.taken == 0 {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		_, _ = strings.NewReplacer("{index}", strconv.Itoa(i), "{id}", v.id(i)).WriteString(&b, r.Each)
+	}
+	return b.String()
+}
+
+// id is an item's insert id, as the inside of a JSON text.
+func (v *verdict) id(i int) string {
+	if v.endpoint == nil || v.endpoint.insertID == nil {
+		return ""
+	}
+	id := at(v.items[i].v, v.endpoint.insertID)
+	if id.Nullish() {
+		return ""
+	}
+	return quoteInner(id.Text())
+}
+
+// byField is a JSON object of field to the indexes of the items where it is
+// missing, or where it is wrong.
+func byField(vs []Violation, missing bool) string {
+	var names []string
+	at := map[string][]byte{}
+	for _, v := range vs {
+		if v.Item < 0 || v.Gone != missing {
+			continue
+		}
+		if at[v.Field] == nil {
+			names = append(names, v.Field)
+		} else {
+			at[v.Field] = append(at[v.Field], ',')
+		}
+		at[v.Field] = strconv.AppendInt(at[v.Field], int64(v.Item), 10)
+	}
+	out := []byte{'{'}
+	for i, name := range names {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = event.AppendQuoted(out, name)
+		out = append(append(append(out, ":["...), at[name]...), ']')
+	}
+	return string(append(out, '}'))
+}
+
+func quoteInner(s string) string {
+	q := event.AppendQuoted(nil, s)
+	return string(q[1 : len(q)-1])
+}
+
+func (r *Reply) header(body string) http.Header {
+	h := http.Header{}
+	switch {
+	case strings.HasPrefix(body, "{"), strings.HasPrefix(body, "["):
+		h.Set("Content-Type", "application/json")
+	case body != "":
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+	}
+	for k, v := range r.Headers {
+		h.Set(k, v)
+	}
+	return h
+}
+
+func (r *Reply) response(req *http.Request, body string) *http.Response {
+	return &http.Response{
+		Status: strconv.Itoa(r.Status) + " " + http.StatusText(r.Status), StatusCode: r.Status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: r.header(body), Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: req,
+	}
+}
