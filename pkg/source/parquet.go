@@ -68,7 +68,17 @@ func (r *reading) breaks(row int64, cause error) error {
 	if err := r.halt(); err != nil {
 		return err
 	}
-	return r.bad(nil, row, Truncated, fmt.Sprintf("the table of columns breaks off at row %d: %v", row+1, cause))
+	// Nothing follows: the end stands behind every row there could be.
+	end := Position{r.object, math.MaxInt64, 0}
+	if r.last == end {
+		return nil // was said before
+	}
+	c := &Chunk{Start: r.last, End: end, Name: r.name}
+	c.Records = []Record{{End: end, Err: &RecordError{Truncated, fmt.Sprintf("the table of columns breaks off at row %d: %v", row+1, cause), r.name, row, 0}}}
+	if !r.yield(c) {
+		return errStopped
+	}
+	return nil
 }
 
 func (r *reading) readGroup(group parquet.RowGroup, schema *parquet.Schema, leaves int, number int64, done *int64, first *bool) (stop bool, err error) {

@@ -299,7 +299,7 @@ func (s *Input) openRemote(ctx context.Context, obj Object, index int) (*opened,
 	}
 	var at io.ReaderAt
 	var stream io.Reader
-	done := func() error { return nil }
+	var done func() error
 	if c != nil {
 		r := &cachedReader{ctx: ctx, c: c}
 		at, stream = r, io.NewSectionReader(r, 0, obj.Size)
