@@ -566,7 +566,8 @@ func (w *Window) check(now time.Time, it, root event.Value) *Violation {
 	}
 	var t time.Time
 	if w.Unit == "iso" {
-		plain, ok := v.Plain()
+		plain, _ := v.Plain()
+		var ok bool
 		if t, ok = event.ParseTimeText(plain); !ok {
 			return nil
 		}
