@@ -15,4 +15,6 @@ var (
 	date    = ""
 )
 
-func main() { os.Exit(cmd.Execute(cmd.Build{Version: version, Commit: commit, Date: date}, os.Args[1:])) }
+func main() {
+	os.Exit(cmd.Execute(cmd.Build{Version: version, Commit: commit, Date: date}, os.Args[1:]))
+}

@@ -157,7 +157,7 @@ func decompress(br *bufio.Reader) (r io.Reader, codec string, err error) {
 	case has("PAR1"):
 		return nil, "Parquet", errNoPlaces
 	case has("Obj\x01"), has("\x89LZO\x00\r\n"):
-		return nil, map[byte]string{'O': "Avro", 0x89: "lzo"}[head[0]], &InputError{errors.New("cannot read Avro or lzo are not read: convert them to JSON lines or Parquet first")}
+		return nil, map[byte]string{'O': "Avro", 0x89: "lzo"}[head[0]], &InputError{errors.New("neither Avro nor lzo is read: convert it to JSON lines or Parquet first")}
 	}
 	return br, "", nil
 }

@@ -1,0 +1,76 @@
+package destinations_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/mapping"
+)
+
+// ToySettings and newToy are a whole destination: what a stranger writes to add
+// a partner, in one file, beside a line in the catalogue and a cassette.
+type ToySettings struct {
+	Key    string `setting:"api_key,required,secret" doc:"Key of the account." example:"toy-key-1"`
+	Region string `setting:"region" doc:"Where the data lives." default:"us" choices:"us,eu"`
+}
+
+func newToy() destination.Destination {
+	return destination.Spec[ToySettings]{
+		Info:    destination.Info{Slug: "toy", Name: "Toy", Summary: "an example", Docs: "https://toy.example/docs", Backfill: "Nothing is triggered."},
+		BaseURL: func(s *ToySettings) string { return "https://" + s.Region + ".toy.example" },
+		Auth:    func(s *ToySettings) destination.Auth { return destination.Bearer(s.Key) },
+		Limits: destination.Limits{
+			// https://toy.example/docs/limits
+			Rates:       []destination.Rate{{N: 10, Per: time.Second, Docs: "https://toy.example/docs/limits"}},
+			BatchEvents: destination.Cap{N: 100, Docs: "https://toy.example/docs/limits"},
+			Window:      destination.Window{Past: 30 * 24 * time.Hour, Violation: "refuses", Docs: "https://toy.example/docs/limits"},
+		},
+		Actions: []destination.Action[ToySettings]{{
+			Slug: "track", Title: "Track", Doc: "An event.", Trigger: `type = "track"`,
+			Fields: []mapping.Field{
+				{Key: "id", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.messageId")},
+				{Key: "user_id", Type: mapping.TypeString, Required: true, Default: mapping.Paths("$.userId", "$.anonymousId")},
+				{Key: "name", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.event")},
+				{Key: "at", Type: mapping.TypeInteger, Default: mapping.Time("seconds", mapping.Path("$.timestamp"))},
+				{Key: "data", Type: mapping.TypeObject, Default: mapping.Path("$.properties")},
+			},
+			Request: func(*ToySettings) destination.Request {
+				return destination.Request{Path: "/v1/events", Open: `{"events":[`, Sep: ",", Close: "]}"}
+			},
+		}},
+		Presets: []destination.Preset{{Name: "Track calls", Action: "track", Subscribe: `type = "track"`}},
+	}.Destination()
+}
+
+func TestToy(t *testing.T) {
+	s, err := newToy().Open(destination.Config{Settings: map[string]any{"api_key": "k"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
+	var list destination.Deliveries
+	for _, text := range []string{
+		`{"type":"track","messageId":"m1","userId":"u","event":"E","timestamp":"2024-05-29T10:00:00Z","properties":{"n":12345678901234567890}}`,
+		`{"type":"track","messageId":"m2","userId":"u","event":"E","timestamp":"2023-01-01T00:00:00Z"}`,
+		`{"type":"track","messageId":"m3","event":"E","timestamp":"2024-05-29T10:00:00Z"}`,
+		`{"type":"page","messageId":"m4","userId":"u"}`,
+		`{"type":"track","messageId":"m5","userId":"u","event":"E","integrations":{"All":false}}`,
+		`{"type":"track","messageId":"m6","userId":"u","event":"E","integrations":{"All":false,"Toy":true},"timestamp":"2024-05-29T10:00:00Z"}`,
+	} {
+		ev, err := event.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Route(ev, &destination.Env{Now: now}, &list)
+	}
+	for i, want := range []destination.Reason{"", destination.TooOld, destination.MissingIdentity, destination.Unsupported, destination.OptedOut, ""} {
+		if got := list.List[i].Result.Reason; got != want {
+			t.Errorf("event %d: reason %q, want %q", i+1, got, want)
+		}
+	}
+	if got, want := string(list.List[0].Item), `{"id":"m1","user_id":"u","name":"E","at":1716976800,"data":{"n":12345678901234567890}}`; got != want {
+		t.Errorf("item %s, want %s", got, want)
+	}
+}

@@ -1,0 +1,480 @@
+package destinations_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dnaeon/go-vcr/v2/cassette"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/fanfold/fanfold/cassettes"
+	"github.com/fanfold/fanfold/destinations"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/eventgen"
+	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/standin"
+	"github.com/fanfold/fanfold/pkg/transport"
+)
+
+var update = flag.Bool("update", false, "write the requests of all cassettes anew")
+
+// sidecar is <case>.meta.yaml: what a cassette cannot hold.
+type sidecar struct {
+	Provenance string         `yaml:"provenance"` // "written: from documentation" or "recorded: live"
+	URL        string         `yaml:"url"`
+	Date       string         `yaml:"date"`
+	Settings   map[string]any `yaml:"settings,omitempty"` // beyond the examples
+	Presets    string         `yaml:"presets,omitempty"`
+	Action     string         `yaml:"action,omitempty"` // instead of the presets: this action for every event
+	Now        string         `yaml:"now,omitempty"`
+	Events     []string       `yaml:"events"`
+	Answers    []struct {
+		Status  int               `yaml:"status"`
+		Body    string            `yaml:"body"`
+		Headers map[string]string `yaml:"headers,omitempty"`
+	} `yaml:"answers,omitempty"`
+	Want []string `yaml:"want"` // one a delivery: action outcome [reason]
+}
+
+// TestCassettes walks cassettes/<slug>/<case>: the events go through today's
+// code, and the requests have to be the recorded ones, all of them, answered
+// with the recorded answers, and to mean what the sidecar says.
+func TestCassettes(t *testing.T) {
+	for _, d := range destinations.All() {
+		t.Run(d.Info.Slug, func(t *testing.T) {
+			t.Parallel()
+			cases, err := filepath.Glob("../cassettes/" + d.Info.Slug + "/*.meta.yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(cases) == 0 && !d.Local {
+				t.Errorf("%s has no cassettes", d.Info.Slug)
+			}
+			var contract *standin.Contract
+			if !d.Local {
+				data, err := cassettes.Contract(d.Info.Slug)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if contract, err = standin.ParseContract(data); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, meta := range cases {
+				name := strings.TrimSuffix(meta, ".meta.yaml")
+				t.Run(filepath.Base(name), func(t *testing.T) {
+					t.Parallel()
+					walk(t, d, contract, name)
+				})
+			}
+		})
+	}
+}
+
+func walk(t *testing.T, d destination.Destination, contract *standin.Contract, name string) {
+	data, err := os.ReadFile(name + ".meta.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m sidecar
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&m); err != nil {
+		t.Fatal(err)
+	}
+	if m.URL == "" || m.Date == "" || m.Provenance != "written: from documentation" && m.Provenance != "recorded: live" {
+		t.Error("the sidecar does not say where its answers come from")
+	}
+	c := destination.Config{Settings: d.Settings.Examples(), Presets: m.Presets}
+	for k, v := range m.Settings {
+		c.Settings[k] = v
+	}
+	if m.Action != "" {
+		c.Actions = []destination.Subscription{{Action: m.Action}}
+	}
+	s, err := d.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
+	if m.Now != "" {
+		if now, err = time.Parse(time.RFC3339, m.Now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tape := &tape{t: t, contract: contract, plan: s.Plan()}
+	if *update {
+		tape.answers = m
+	} else if len(m.Answers) > 0 {
+		c, err := cassette.Load(name)
+		if err != nil {
+			t.Fatalf("%v (go test ./destinations -update writes it)", err)
+		}
+		tape.old = c.Interactions
+	}
+	got := deliver(t, s, tape, m.Events, now)
+	if !*update && tape.n != len(tape.old) {
+		t.Errorf("%d of %d interactions were used", tape.n, len(tape.old))
+	}
+	for _, line := range got {
+		for _, f := range d.Settings.Fields {
+			if f.Secret && f.Example != "" && strings.Contains(line.detail, f.Example) {
+				t.Errorf("the secret %s shows up in a detail: %s", f.Key, line.detail)
+			}
+		}
+	}
+	var want []string
+	for _, g := range got {
+		want = append(want, g.String())
+	}
+	if *update {
+		m.Want = want
+		out, err := yaml.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name+".meta.yaml", out, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if len(tape.recorded) > 0 {
+			c := cassette.New(name)
+			for i := range tape.recorded {
+				c.AddInteraction(&tape.recorded[i])
+			}
+			if err := c.Save(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
+	if !slices.Equal(want, m.Want) {
+		t.Errorf("results\n  %s\nwant\n  %s", strings.Join(want, "\n  "), strings.Join(m.Want, "\n  "))
+	}
+}
+
+type verdict struct{ action, outcome, reason, detail string }
+
+func (v verdict) String() string {
+	return strings.TrimSpace(v.action + " " + v.outcome + " " + v.reason)
+}
+
+func outcomeName(o destination.Outcome) string {
+	return [...]string{"undecided", "delivered", "skipped", "retry", "rejected"}[o]
+}
+
+// deliver routes events, batches them as the caps allow, and sends them in the
+// order of their first event.
+func deliver(t *testing.T, s destination.Sender, rt destination.Transport, events []string, now time.Time) []verdict {
+	t.Helper()
+	plan := s.Plan()
+	var list destination.Deliveries
+	for i, text := range events {
+		raw := []byte(text)
+		ev, err := event.Parse(raw)
+		if err != nil {
+			t.Fatalf("event %d: %v", i, err)
+		}
+		before := bytes.Clone(raw)
+		env := &destination.Env{Now: now, Fallback: fmt.Sprintf("fallback-%d", i)}
+		from := len(list.List)
+		s.Route(ev, env, &list)
+		var again destination.Deliveries
+		s.Route(ev, env, &again)
+		if !sameDeliveries(list.List[from:], again.List) {
+			t.Errorf("event %d is routed differently the second time", i)
+		}
+		if !bytes.Equal(raw, before) {
+			t.Errorf("event %d was changed", i)
+		}
+	}
+	type group struct {
+		action            int
+		method, path, key string
+	}
+	var order []group
+	open := map[group][]int{}
+	verdicts := make([]verdict, len(list.List))
+	send := func(g group) {
+		var b destination.Batch
+		b.Now = now
+		for _, i := range open[g] {
+			b.Deliveries = append(b.Deliveries, &list.List[i])
+		}
+		rs, err := s.Send(context.Background(), transport.New(transport.Options{Network: rt.(http.RoundTripper), Auth: plan.Auth}), &b)
+		if err != nil {
+			t.Fatalf("sending: %v", err)
+		}
+		if len(rs) != len(b.Deliveries) {
+			t.Fatalf("%d results for %d deliveries", len(rs), len(b.Deliveries))
+		}
+		for k, i := range open[g] {
+			verdicts[i] = verdict{plan.Actions[g.action].Slug, outcomeName(rs[k].Outcome), string(rs[k].Reason), rs[k].Detail}
+		}
+		delete(open, g)
+	}
+	for i := range list.List {
+		del := &list.List[i]
+		if del.Result.Outcome != destination.Undecided {
+			verdicts[i] = verdict{"-", outcomeName(del.Result.Outcome), string(del.Result.Reason), del.Result.Detail}
+			continue
+		}
+		if del.InsertID == "" {
+			t.Errorf("delivery %d has no insert id", i)
+		}
+		g := group{del.Action, del.Method, del.Path, del.Key}
+		if len(open[g]) == 0 {
+			order = append(order, g)
+		}
+		open[g] = append(open[g], i)
+		if most := plan.Actions[g.action].Limits.BatchEvents.N; most > 0 && len(open[g]) >= most {
+			send(g)
+		}
+	}
+	for _, g := range order {
+		if len(open[g]) > 0 {
+			send(g)
+		}
+	}
+	return verdicts
+}
+
+func sameDeliveries(a, b []destination.Delivery) bool {
+	return slices.EqualFunc(a, b, func(x, y destination.Delivery) bool {
+		return bytes.Equal(x.Item, y.Item) && x.InsertID == y.InsertID && x.Path == y.Path && x.Action == y.Action && x.Result == y.Result
+	})
+}
+
+// tape answers from a cassette and holds requests against it and the contract.
+type tape struct {
+	t        *testing.T
+	contract *standin.Contract
+	plan     *destination.Plan
+	old      []*cassette.Interaction
+	answers  sidecar
+	recorded []cassette.Interaction
+	n        int
+}
+
+func (tp *tape) RoundTrip(req *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	req.Body.Close()
+	i := tp.n
+	tp.n++
+	for _, v := range tp.contract.Check(req, body) {
+		tp.t.Errorf("request %d breaks the partner's contract: %v", i, v)
+	}
+	// What a cassette holds of a request is what it is without credentials.
+	url := *req.URL
+	q := url.Query()
+	header := http.Header{"Content-Type": req.Header["Content-Type"]}
+	for _, secret := range tp.plan.Auth.Secrets() {
+		for k, vs := range q {
+			if slices.Contains(vs, secret) {
+				q.Del(k)
+			}
+		}
+	}
+	url.RawQuery = q.Encode()
+	if *update {
+		a := tp.answers.Answers
+		if i >= len(a) {
+			tp.t.Fatalf("request %d has no answer in the sidecar", i)
+		}
+		h := http.Header{"Content-Type": {"application/json"}}
+		for k, v := range a[i].Headers {
+			h.Set(k, v)
+		}
+		tp.recorded = append(tp.recorded, cassette.Interaction{
+			Request:  cassette.Request{Body: string(body), Headers: header, URL: url.String(), Method: req.Method},
+			Response: cassette.Response{Body: a[i].Body, Headers: h, Status: fmt.Sprintf("%d %s", a[i].Status, http.StatusText(a[i].Status)), Code: a[i].Status},
+		})
+		return transportAnswer(req, &tp.recorded[i].Response), nil
+	}
+	if i >= len(tp.old) {
+		tp.t.Fatalf("request %d is not in the cassette: %s %s", i, req.Method, url.String())
+	}
+	was := tp.old[i].Request
+	if was.Method != req.Method || was.URL != url.String() || was.Headers.Get("Content-Type") != header.Get("Content-Type") {
+		tp.t.Errorf("request %d is %s %s, recorded is %s %s", i, req.Method, url.String(), was.Method, was.URL)
+	}
+	var got, want any
+	if json.Unmarshal(body, &got) == nil && json.Unmarshal([]byte(was.Body), &want) == nil {
+		var diff []string
+		if diffValues("", got, want, &diff); len(diff) == 0 {
+			diffValues("", want, got, &diff)
+		}
+		if !reflect.DeepEqual(got, want) {
+			tp.t.Errorf("request %d: %s", i, strings.Join(diff, "; "))
+		}
+	} else if string(body) != was.Body {
+		tp.t.Errorf("request %d has the body\n%s\nrecorded is\n%s", i, body, was.Body)
+	}
+	return transportAnswer(req, &tp.old[i].Response), nil
+}
+
+func transportAnswer(req *http.Request, r *cassette.Response) *http.Response {
+	return &http.Response{StatusCode: r.Code, Status: r.Status, Header: r.Headers.Clone(), Body: io.NopCloser(strings.NewReader(r.Body)), Request: req, ProtoMajor: 1, ProtoMinor: 1}
+}
+
+// fixed answers every request with one status.
+type fixed int
+
+func (f fixed) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+	return &http.Response{StatusCode: int(f), Header: http.Header{}, Body: io.NopCloser(strings.NewReader("sorry")), Request: req}, nil
+}
+
+// TestEveryStatusHasAnOutcome sends a stream of events of every kind to
+// partners that answer with each status there is.
+func TestEveryStatusHasAnOutcome(t *testing.T) {
+	g := eventgen.New(eventgen.Options{Seed: 5, Events: 200})
+	var raws [][]byte
+	for range 200 {
+		raws = append(raws, g.Append(nil))
+	}
+	for _, d := range destinations.All() {
+		if d.Local {
+			continue
+		}
+		t.Run(d.Info.Slug, func(t *testing.T) {
+			t.Parallel()
+			s, err := d.Open(destination.Config{Settings: d.Settings.Examples()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan := s.Plan()
+			var list destination.Deliveries
+			for _, raw := range raws {
+				ev, err := event.Parse(raw)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Route(ev, &destination.Env{Now: time.Date(2024, 3, 1, 1, 0, 0, 0, time.UTC), Fallback: "f"}, &list)
+			}
+			seen := map[int]bool{}
+			for i := range list.List {
+				del := &list.List[i]
+				if del.Result.Outcome != destination.Undecided || seen[del.Action] {
+					continue
+				}
+				seen[del.Action] = true
+				if most := plan.Actions[del.Action].Limits.EventBytes.N; most > 0 && len(del.Item) > most {
+					t.Errorf("an item of %d bytes, the partner takes %d", len(del.Item), most)
+				}
+				for status := 100; status < 600; status++ {
+					rs, err := s.Send(context.Background(), fixed(status), &destination.Batch{Deliveries: []*destination.Delivery{del}})
+					if err != nil || len(rs) != 1 || rs[0].Outcome == destination.Undecided {
+						t.Errorf("%s: status %d: %v %v", plan.Actions[del.Action].Slug, status, rs, err)
+						continue
+					}
+					o := rs[0].Outcome
+					switch {
+					case status >= 200 && status < 300:
+					case o == destination.Delivered:
+						t.Errorf("%s: status %d counts as delivered", plan.Actions[del.Action].Slug, status)
+					case (status == 429 || status == 500 || status == 503) && o != destination.Retry:
+						t.Errorf("%s: status %d is not retried", plan.Actions[del.Action].Slug, status)
+					}
+				}
+			}
+			if len(seen) == 0 {
+				t.Error("none of 200 events of every kind is sent")
+			}
+		})
+	}
+}
+
+// TestCatalogue checks what must hold for every destination's declaration.
+func TestCatalogue(t *testing.T) {
+	var slugs []string
+	for _, d := range destinations.All() {
+		slugs = append(slugs, d.Info.Slug)
+		if d.Info.Name == "" || d.Info.Summary == "" || d.Info.Backfill == "" || !strings.HasPrefix(d.Info.Docs, "https://") {
+			t.Errorf("%s: the info is incomplete", d.Info.Slug)
+		}
+		check := func(what string, n float64, docs string) {
+			if n > 0 && !strings.HasPrefix(docs, "https://") {
+				t.Errorf("%s: %s has no source", d.Info.Slug, what)
+			}
+		}
+		for _, a := range append(d.Actions, destination.ActionInfo{Limits: d.Limits}) {
+			l := a.Limits
+			for _, r := range l.Rates {
+				check("a rate", r.N, r.Docs)
+			}
+			check("concurrency", float64(l.Concurrency.N), l.Concurrency.Docs)
+			check("batch events", float64(l.BatchEvents.N), l.BatchEvents.Docs)
+			check("batch bytes", float64(l.BatchBytes.N), l.BatchBytes.Docs)
+			check("event bytes", float64(l.EventBytes.N), l.EventBytes.Docs)
+			check("the window", float64(l.Window.Past+l.Window.Future), l.Window.Docs)
+			if _, err := mapping.CompileFields(a.Fields, mapping.Value{}); err != nil {
+				t.Errorf("%s: %s: %v", d.Info.Slug, a.Slug, err)
+			}
+		}
+		for _, presets := range []string{"automatic", "all"} {
+			if _, err := d.Open(destination.Config{Settings: d.Settings.Examples(), Presets: presets}); err != nil {
+				t.Errorf("%s: presets %s: %v", d.Info.Slug, presets, err)
+			}
+		}
+	}
+	if !slices.IsSorted(slugs) {
+		t.Errorf("the catalogue is not sorted: %v", slugs)
+	}
+}
+
+// TestDestinationsArePure rejects what a destination must not do. Those that
+// are no partners (file, stdout) are there to touch the machine.
+func TestDestinationsArePure(t *testing.T) {
+	files, err := filepath.Glob("*/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range files {
+		if dir := filepath.Dir(path); dir == "file" || dir == "stdout" || strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				t.Errorf("%s starts a goroutine", path)
+			case *ast.FuncDecl:
+				if n.Name.Name == "init" {
+					t.Errorf("%s has an init function", path)
+				}
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok {
+					switch name := x.Name + "." + n.Sel.Name; {
+					case name == "time.Now", name == "time.Sleep", name == "http.Client", name == "http.DefaultClient", name == "http.Get", name == "http.Post", strings.HasPrefix(name, "os."):
+						t.Errorf("%s uses %s", path, name)
+					}
+				}
+			}
+			return true
+		})
+	}
+}
