@@ -251,7 +251,11 @@ func (f *Fields) UnmarshalYAML(n *yaml.Node) error {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		field := Field{Name: n.Content[i].Value}
 		var err error
-		if v := n.Content[i+1]; v.Kind == yaml.ScalarNode {
+		v := n.Content[i+1]
+		if v.Kind == yaml.AliasNode {
+			v = v.Alias
+		}
+		if v.Kind == yaml.ScalarNode {
 			field.Type = v.Value
 		} else {
 			err = strict(v, &field)
@@ -267,13 +271,42 @@ func (f *Fields) UnmarshalYAML(n *yaml.Node) error {
 // strict decodes a node and refuses keys that v does not have: the decoder's
 // own strictness ends where a type decodes itself.
 func strict(n *yaml.Node, v any) error {
-	data, err := yaml.Marshal(n)
+	budget := maxNodes
+	plain, err := resolve(n, &budget)
+	if err != nil {
+		return err
+	}
+	data, err := yaml.Marshal(plain)
 	if err != nil {
 		return err
 	}
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
 	return d.Decode(v)
+}
+
+// maxNodes bounds what aliases may blow a rule up to.
+const maxNodes = 10_000
+
+// resolve copies a node with its aliases written out, since their anchors may
+// stand elsewhere in the document.
+func resolve(n *yaml.Node, budget *int) (*yaml.Node, error) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if *budget--; *budget < 0 {
+		return nil, fmt.Errorf("line %d: aliases make this too large", n.Line)
+	}
+	out := *n
+	out.Anchor, out.Content = "", nil
+	for _, c := range n.Content {
+		r, err := resolve(c, budget)
+		if err != nil {
+			return nil, err
+		}
+		out.Content = append(out.Content, r)
+	}
+	return &out, nil
 }
 
 // maxContract bounds a contract's YAML; the largest partner needs a few KiB.
