@@ -47,7 +47,8 @@ type listing struct {
 	from           int
 	bucket, prefix string
 	layout         *layout
-	after          string // keys up to here are in the manifest
+	after          string          // keys up to here are in the manifest
+	seen           map[string]bool // names behind after that are in the manifest
 	added          []Object
 }
 
@@ -69,8 +70,13 @@ func (s *Input) newListing(ctx context.Context, i int, rest string) (*listing, e
 		if o.From == i && strings.HasPrefix(o.Name, "s3://"+l.bucket+"/") {
 			_, l.after, _ = cutS3(o.Name)
 			if archive, _, ok := strings.Cut(l.after, "!"); ok && isZip(archive) {
-				// Members of one archive are published together.
-				l.after = archive
+				// The archive is listed once more, for the members that are
+				// not in the manifest.
+				l.after = archive[:len(archive)-1]
+				l.seen = map[string]bool{}
+				for ; k >= 0 && s.o.Frozen[k].Name > "s3://"+l.bucket+"/"+l.after; k-- {
+					l.seen[s.o.Frozen[k].Name] = true
+				}
 			}
 			break
 		}
@@ -259,10 +265,12 @@ func (l *listing) key(ctx context.Context, k Key) error {
 			if !f.FileInfo().IsDir() && !marker(f.FileInfo().Name()) {
 				m := obj
 				m.Name += "!" + f.Name
-				l.added = append(l.added, m)
+				if !l.seen[m.Name] {
+					l.added = append(l.added, m)
+				}
 			}
 		}
-	} else {
+	} else if !l.seen[name] {
 		l.added = append(l.added, obj)
 	}
 	if len(l.added) >= publishEvery {

@@ -145,7 +145,7 @@ func (r *reading) recognise() (mode, error) {
 	if isTable && format != formatSegment {
 		line, _, _ := bytes.Cut(head[first:], []byte{'\n'})
 		if names, _ := headerOf(line); len(names) > 1 && utf8.Valid(line) {
-			if format != formatAuto || plausibleHeader(names) {
+			if format != formatAuto || plausibleHeader(names) || r.fitsHeader(names) {
 				return rows, r.chooseTable(head, format)
 			}
 		}
@@ -203,6 +203,12 @@ func unsure(name string, fits []*Shape) error {
 		names = append(names, s.Name)
 	}
 	return &InputError{fmt.Errorf("%s: its records could be %s: say which with --format", name, strings.Join(names, " or "))}
+}
+
+// fitsHeader says that a line of text is the header of a shape's table.
+func (r *reading) fitsHeader(names []string) bool {
+	v, err := event.ParseValue(rowJSON(nil, names, names))
+	return err == nil && len(fitting(r.choose.shapes, v)) > 0
 }
 
 // firstRecords yields the first complete records of the head.
