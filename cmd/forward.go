@@ -43,6 +43,7 @@ type selection struct {
 	format, layout string
 	lateness       string
 	columns        []string
+	mapFile        string // of a record shape of the user's own
 	s3             source.S3Options
 
 	to, sets, opts []string
@@ -59,7 +60,7 @@ func (s *selection) sourceOptions(since, until time.Time) (source.Options, error
 		}
 		o.Lateness = d
 	}
-	return o, nil
+	return o, s.recordShapes(&o)
 }
 
 func (s *selection) flags(c *cobra.Command) {
@@ -69,6 +70,7 @@ func (s *selection) flags(c *cobra.Command) {
 	f.StringVar(&s.layout, "layout", "", "where an object's path has its time")
 	f.StringVar(&s.lateness, "lateness", "", "how long after an event its object may have been written (default 72h)")
 	f.StringSliceVar(&s.columns, "columns", nil, "names of the columns of tables without a header")
+	f.StringVar(&s.mapFile, "map", "", "file with the mapping that makes events of the records (see help sources)")
 	f.StringVar(&s.s3.Endpoint, "s3-endpoint", "", "address of an S3 server that is not Amazon's")
 	f.StringVar(&s.s3.Region, "s3-region", "", "region of the bucket")
 	f.BoolVar(&s.s3.PathStyle, "s3-path-style", false, "bucket in the path instead of the host name")
@@ -232,7 +234,8 @@ func (j *job) identity(s *selection) (any, string) {
 		Destinations                 []dest
 		Format, Layout, Lateness, S3 string
 		Columns                      []string
-	}{From: nil, Since: s.since, Until: s.until, Filter: s.filter, Limit: s.limit, Rehearse: s.rehearse, Format: s.format, Layout: s.layout, Lateness: s.lateness, S3: s.s3.Endpoint, Columns: s.columns}
+		Map                          string `json:",omitempty"`
+	}{From: nil, Since: s.since, Until: s.until, Filter: s.filter, Limit: s.limit, Rehearse: s.rehearse, Format: s.format, Layout: s.layout, Lateness: s.lateness, S3: s.s3.Endpoint, Columns: s.columns, Map: s.mapText()}
 	for _, f := range s.from {
 		if abs, err := filepath.Abs(f); err == nil && f != "-" && !strings.Contains(f, "://") {
 			f = abs
@@ -366,7 +369,11 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		if len(s.from) > 1 {
 			return usagef("--from - cannot be combined with other inputs")
 		}
-		spool, err := source.OpenSpool(ctx, filepath.Join(dir, "spool"), a.in, source.SpoolOptions{})
+		so, err := s.sourceOptions(frozen.Since, frozen.Until)
+		if err != nil {
+			return err
+		}
+		spool, err := source.OpenSpool(ctx, filepath.Join(dir, "spool"), a.in, source.SpoolOptions{Format: so.Format, Shapes: so.Shapes, Columns: so.Columns})
 		if err != nil {
 			return err
 		}
@@ -390,6 +397,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 			return err
 		}
 		defer func() { err = errors.Join(err, in.Close()) }()
+		defer func() { reportSelection(a.err, in) }()
 		src = in
 		if resumed && before != nil && before.Status == "complete" {
 			if n := src.Manifest().Len() - len(known); n > 0 {
@@ -426,12 +434,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		}
 		c.Lanes = append(c.Lanes, lane)
 	}
-	// Garbage is most of what moves: collecting it a little later than by
-	// default costs memory that the budget has, and saves processor time.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200)
-		debug.SetMemoryLimit(j.memory + 64<<20)
-	}
+	debug.SetMemoryLimit(j.memory)
 
 	stop := make(chan struct{})
 	c.Stop = stop

@@ -56,6 +56,8 @@ func (a *app) topic(name string) error {
 		return err
 	}
 	switch name {
+	case "sources":
+		return formatReference(a.out)
 	case "mapping":
 		return mappingReference(a.out)
 	case "filters":

@@ -102,7 +102,11 @@ func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, 
 			return err
 		}
 		defer cleanup()
-		spool, err := source.OpenSpool(ctx, dir, a.in, source.SpoolOptions{})
+		so, err := s.sourceOptions(j.since, j.until)
+		if err != nil {
+			return err
+		}
+		spool, err := source.OpenSpool(ctx, dir, a.in, source.SpoolOptions{Format: so.Format, Shapes: so.Shapes, Columns: so.Columns})
 		if err != nil {
 			return err
 		}
