@@ -59,6 +59,7 @@ type verdict struct {
 	violations []Violation
 	reply      *Reply // what answers
 	taken      int
+	ids        []string // of the items, where they are known without the items
 	work       *scratch
 }
 

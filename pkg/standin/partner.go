@@ -256,6 +256,9 @@ func (r *Reply) each(v *verdict) string {
 
 // id is an item's insert id, as the inside of a JSON text.
 func (v *verdict) id(i int) string {
+	if i < len(v.ids) {
+		return quoteInner(v.ids[i])
+	}
 	if v.endpoint == nil || v.endpoint.insertID == nil {
 		return ""
 	}

@@ -1,0 +1,462 @@
+package standin
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// Mischief is a partner that follows a [Script]. It is an [http.RoundTripper],
+// which breaks as a real connection would but needs none, and an
+// [http.Handler]. It is safe for concurrent use.
+type Mischief struct {
+	script Script
+	paths  [][]string   // of the rules
+	ids    [][]string   // of the script
+	next   http.Handler // answers where no rule fires, when there is one
+	now    func() time.Time
+	stop   chan struct{}
+	once   sync.Once
+
+	mu       sync.Mutex
+	rand     *rand.Rand
+	matched  []int // requests that each rule matched
+	fired    []int
+	events   map[string]Count
+	requests int
+}
+
+// Count is what a partner knows of one event.
+type Count struct {
+	Seen  int // requests that held it
+	Taken int // times it was stored: its sender may have been told otherwise, or nothing
+}
+
+// Misbehave returns a partner that follows a script. Where no rule fires, next
+// answers (a [Partner], say) and tells by its status what was taken; nil: the
+// script's own Answer.
+// now is the clock for dates in Retry-After.
+func Misbehave(s Script, next http.Handler, now func() time.Time) (*Mischief, error) {
+	s.Rules = slices.Clone(s.Rules)
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	m := &Mischief{
+		script: s, next: next, now: now, stop: make(chan struct{}), rand: rand.New(rand.NewPCG(s.Seed, s.Seed^0x9e3779b97f4a7c15)),
+		matched: make([]int, len(s.Rules)), fired: make([]int, len(s.Rules)), events: map[string]Count{},
+	}
+	for _, r := range s.Rules {
+		var p []string
+		if r.Path != "" {
+			p = strings.Split(r.Path[1:], "/")
+		}
+		m.paths = append(m.paths, p)
+	}
+	for _, id := range s.IDs {
+		m.ids = append(m.ids, strings.Split(id, "."))
+	}
+	return m, nil
+}
+
+// Stop lets go of every request that hangs or waits, now and later. It may be
+// called more than once.
+func (m *Mischief) Stop() { m.once.Do(func() { close(m.stop) }) }
+
+// Events returns what is known of every event, by id.
+func (m *Mischief) Events() map[string]Count {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make(map[string]Count, len(m.events))
+	for id, c := range m.events {
+		out[id] = c
+	}
+	return out
+}
+
+// Requests returns how many there were.
+func (m *Mischief) Requests() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.requests
+}
+
+// Fired returns how often each rule of the script fired.
+func (m *Mischief) Fired() []int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.fired)
+}
+
+// act is what happens to one request.
+type act struct {
+	fault  *Fault // nil: none
+	reply  *Reply
+	body   string
+	header http.Header
+	ids    []string
+}
+
+// plan counts a request and decides what happens to it.
+func (m *Mischief) plan(req *http.Request, body []byte) *act {
+	a := &act{ids: m.idsOf(req, body)}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.requests++
+	for _, id := range a.ids {
+		c := m.events[id]
+		c.Seen++
+		m.events[id] = c
+	}
+	for i := range m.script.Rules {
+		r := &m.script.Rules[i]
+		if r.Method != "" && r.Method != req.Method || m.paths[i] != nil && !matchPath(m.paths[i], req.URL.Path) || r.ID != "" && !slices.Contains(a.ids, r.ID) {
+			continue
+		}
+		m.matched[i]++
+		n := m.matched[i] - r.Skip
+		if n <= 0 || r.Every > 0 && n%r.Every != 0 || r.Times > 0 && m.fired[i] >= r.Times || r.Rate > 0 && m.rand.Float64() >= r.Rate {
+			continue
+		}
+		m.fired[i]++
+		a.fault = &r.Fault
+		break
+	}
+	a.reply = &m.script.Answer
+	if a.fault != nil {
+		a.reply = &a.fault.Reply
+	}
+	v := m.verdict(a)
+	a.body = a.reply.fill(v)
+	a.header = a.reply.header(a.body)
+	switch {
+	case a.fault == nil && m.next != nil: // next decides what is taken
+	case a.fault == nil || a.fault.Kind == Answer || a.fault.Kind == Huge || a.fault.Kind == Partial:
+		if a.reply.Status/100 == 2 || a.fault != nil && a.fault.Kind == Partial {
+			m.take(a.ids, v)
+		}
+	case a.fault.Took:
+		m.take(a.ids, v)
+	}
+	return a
+}
+
+// verdict marks the events that a partial failure refuses.
+func (m *Mischief) verdict(a *act) *verdict {
+	v := &verdict{items: make([]item, len(a.ids)), taken: len(a.ids), ids: a.ids}
+	if a.fault == nil || a.fault.Kind != Partial {
+		return v
+	}
+	for i, id := range a.ids {
+		if m.rejects(a.fault, id) {
+			v.items[i].bad = true
+			v.taken--
+			v.violations = append(v.violations, Violation{Item: i, Msg: "refused by the script"})
+		}
+	}
+	return v
+}
+
+func (m *Mischief) rejects(f *Fault, id string) bool {
+	if slices.Contains(f.RejectIDs, id) {
+		return true
+	}
+	if f.Reject == 0 {
+		return false
+	}
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%d %s", m.script.Seed, id) // a hash takes everything
+	return rand.New(rand.NewPCG(h.Sum64(), m.script.Seed)).Float64() < f.Reject
+}
+
+func (m *Mischief) take(ids []string, v *verdict) {
+	for i, id := range ids {
+		if !v.items[i].bad {
+			c := m.events[id]
+			c.Taken++
+			m.events[id] = c
+		}
+	}
+}
+
+func (m *Mischief) idsOf(req *http.Request, body []byte) (ids []string) {
+	if len(m.ids) == 0 {
+		return nil
+	}
+	var w scratch
+	if req.Header.Get("Content-Encoding") == "gzip" {
+		plain, err := w.gunzip(body)
+		if err != nil {
+			return nil // what cannot be read holds no events
+		}
+		body = plain
+	}
+	collect := func(root event.Value) {
+		for _, path := range m.ids {
+			walk(root, path, func(v event.Value) bool {
+				if !v.Nullish() {
+					ids = append(ids, v.Text())
+				}
+				return true
+			})
+		}
+	}
+	if root, err := w.parser.ParseValue(body); err == nil {
+		collect(root)
+		return ids
+	}
+	for line := range bytes.Lines(body) {
+		if root, err := w.parser.ParseValue(bytes.TrimSpace(line)); err == nil {
+			collect(root)
+		}
+	}
+	return ids
+}
+
+// wait passes a fault's delay; it returns false when the client left or Stop
+// was called.
+func (m *Mischief) wait(req *http.Request, d time.Duration) bool {
+	if d == 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-m.stop:
+	case <-req.Context().Done():
+	}
+	return false
+}
+
+func (m *Mischief) hang(req *http.Request) {
+	select {
+	case <-m.stop:
+	case <-req.Context().Done():
+	}
+}
+
+func (m *Mischief) retryAfter(f *Fault, h http.Header) {
+	switch {
+	case f.RetryAfter == 0:
+	case f.RetryAfterDate:
+		h.Set("Retry-After", m.now().Add(f.RetryAfter).UTC().Format(http.TimeFormat))
+	default:
+		h.Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
+	}
+}
+
+// errStopped is what a request gets that was waiting when Stop was called.
+var errStopped = errors.New("standin: the partner was stopped")
+
+// RoundTrip implements [http.RoundTripper].
+func (m *Mischief) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := req.Context().Err(); err != nil {
+		return nil, err
+	}
+	body, err := readBody(req.Body)
+	if err != nil {
+		return nil, fmt.Errorf("reading the request: %w", err)
+	}
+	a := m.plan(req, body)
+	if a.fault == nil {
+		if m.next != nil {
+			return m.pass(req, body, a), nil
+		}
+		return a.reply.response(req, a.body), nil
+	}
+	gone := func() error {
+		if err := req.Context().Err(); err != nil {
+			return err
+		}
+		return errStopped
+	}
+	if !m.wait(req, a.fault.Delay) {
+		return nil, gone()
+	}
+	resp := a.reply.response(req, a.body)
+	m.retryAfter(a.fault, resp.Header)
+	reset := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	half := strings.NewReader(a.body[:len(a.body)/2])
+	switch a.fault.Kind {
+	case Hang:
+		m.hang(req)
+		return nil, gone()
+	case Reset:
+		return nil, reset
+	case ResetBody:
+		resp.Body = io.NopCloser(io.MultiReader(half, failing{reset}))
+		resp.ContentLength = int64(len(a.body) + 1)
+	case Truncated:
+		resp.Body = io.NopCloser(io.MultiReader(half, failing{io.ErrUnexpectedEOF}))
+		resp.ContentLength = int64(len(a.body) + 1)
+	case Huge:
+		resp.Body = io.NopCloser(io.LimitReader(endless{}, a.fault.Size))
+		resp.ContentLength = -1
+	case Garbage:
+		return nil, errors.New(`net/http: HTTP/1.x transport connection broken: malformed HTTP response "\x00\x01garbage"`)
+	case BadChunk:
+		resp.Body = io.NopCloser(io.MultiReader(half, failing{errors.New("invalid byte in chunk length")}))
+		resp.ContentLength = -1
+	case Untrusted:
+		return nil, fmt.Errorf("tls: failed to verify certificate: %w", x509.UnknownAuthorityError{})
+	}
+	return resp, nil
+}
+
+// failing is a body that ends in an error.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// endless is a body of spaces: JSON that never begins.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
+}
+
+// pass has next answer, and takes its word for what was taken.
+func (m *Mischief) pass(req *http.Request, body []byte, a *act) *http.Response {
+	w := &recorder{header: http.Header{}, status: http.StatusOK}
+	inner := req.Clone(req.Context())
+	inner.Body = io.NopCloser(bytes.NewReader(body))
+	m.next.ServeHTTP(w, inner)
+	m.taken(w.status, a)
+	return &http.Response{
+		Status: strconv.Itoa(w.status) + " " + http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: w.header, Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()), Request: req,
+	}
+}
+
+func (m *Mischief) taken(status int, a *act) {
+	if status/100 != 2 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.take(a.ids, &verdict{items: make([]item, len(a.ids))})
+}
+
+// recorder keeps a handler's answer.
+type recorder struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (r *recorder) Header() http.Header         { return r.header }
+func (r *recorder) WriteHeader(status int)      { r.status = status }
+func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
+
+// ServeHTTP implements [http.Handler]. The kinds that break the connection need
+// one that can be hijacked, as [Serve]'s can; elsewhere they panic with
+// [http.ErrAbortHandler], which breaks it too.
+func (m *Mischief) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	body, err := readBody(req.Body)
+	if err != nil {
+		return // the client is gone
+	}
+	a := m.plan(req, body)
+	if a.fault == nil {
+		if m.next != nil {
+			resp := m.pass(req, body, a)
+			for k, v := range resp.Header {
+				w.Header()[k] = v
+			}
+			w.WriteHeader(resp.StatusCode)
+			_, _ = io.Copy(w, resp.Body) // a client that is gone needs no answer
+			return
+		}
+		m.write(w, a)
+		return
+	}
+	if !m.wait(req, a.fault.Delay) {
+		panic(http.ErrAbortHandler)
+	}
+	m.retryAfter(a.fault, a.header)
+	head := func(length string) string {
+		var b strings.Builder
+		fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n%s\r\n", a.reply.Status, http.StatusText(a.reply.Status), length)
+		_ = a.header.Write(&b) // to memory
+		return b.String() + "\r\n"
+	}
+	half := a.body[:len(a.body)/2]
+	switch a.fault.Kind {
+	case Answer, Partial:
+		m.write(w, a)
+	case Hang:
+		m.hang(req)
+		panic(http.ErrAbortHandler)
+	case Reset, Untrusted:
+		m.raw(w, "", true)
+	case ResetBody:
+		m.raw(w, head(fmt.Sprintf("Content-Length: %d", len(a.body)+1))+half, true)
+	case Truncated:
+		m.raw(w, head(fmt.Sprintf("Content-Length: %d", len(a.body)+1))+half, false)
+	case Garbage:
+		m.raw(w, "\x00\x01garbage\r\n\r\n", false)
+	case BadChunk:
+		m.raw(w, head("Transfer-Encoding: chunked")+fmt.Sprintf("%x\r\n%s\r\nzz\r\n", len(half)+1, half+" "), false)
+	case Huge:
+		for k, v := range a.header {
+			w.Header()[k] = v
+		}
+		w.WriteHeader(a.reply.Status)
+		_, _ = io.Copy(w, &stopping{io.LimitReader(endless{}, a.fault.Size), m.stop}) // until the client has had enough
+	}
+}
+
+// stopping is a body that ends when the partner is stopped.
+type stopping struct {
+	r    io.Reader
+	stop chan struct{}
+}
+
+func (s *stopping) Read(p []byte) (int, error) {
+	select {
+	case <-s.stop:
+		return 0, errStopped
+	default:
+		return s.r.Read(p)
+	}
+}
+
+func (m *Mischief) write(w http.ResponseWriter, a *act) {
+	for k, v := range a.header {
+		w.Header()[k] = v
+	}
+	w.WriteHeader(a.reply.Status)
+	_, _ = io.WriteString(w, a.body) // a client that is gone needs no answer
+}
+
+// raw writes bytes to the connection and closes it, with a reset if asked.
+func (m *Mischief) raw(w http.ResponseWriter, text string, reset bool) {
+	conn, buf, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	defer conn.Close()
+	_, _ = buf.WriteString(text) // a client that is gone needs no answer
+	_ = buf.Flush()
+	if tcp, ok := conn.(*net.TCPConn); ok && reset {
+		_ = tcp.SetLinger(0) // closing then sends RST instead of FIN
+	}
+}
