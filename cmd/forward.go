@@ -386,7 +386,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 			return err
 		}
 		so.Frozen, so.CacheDir = known, filepath.Join(dir, "cache")
-		so.Freeze = func(added []source.Object) error { return run.Freeze(append(run.Manifest(), added...)) }
+		so.Freeze = run.Extend
 		for _, obj := range known {
 			if err := source.Verify(obj); err != nil {
 				return err
@@ -400,6 +400,9 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		defer func() { reportSelection(a.err, in) }()
 		src = in
 		if resumed && before != nil && before.Status == "complete" {
+			if err := in.Manifest().Wait(ctx); err != nil {
+				return err
+			}
 			if n := src.Manifest().Len() - len(known); n > 0 {
 				fmt.Fprintf(a.err, "fanfold: run %s: %d new objects in the input since it was complete\n", run.Name(), n)
 			} else {
@@ -453,9 +456,15 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		cancel()
 	}()
 
+	kept := []*journal.Lane{run.Lane("_source")}
+	for _, l := range c.Lanes {
+		kept = append(kept, run.Lane(l.Name))
+	}
 	e := engine.New(c)
 	ended := a.showProgress(e, o.progress)
+	released := releasePassed(src, kept)
 	sum, runErr := e.Run(ctx)
+	runErr = errors.Join(runErr, released())
 	ended()
 	if err := writeSummary(dir, sum); err != nil {
 		runErr = errors.Join(runErr, err)
