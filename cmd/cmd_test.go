@@ -93,6 +93,13 @@ func newPartner(t *testing.T) *partner {
 	return p
 }
 
+// answers has the partner answer so from now on.
+func (p *partner) answers(f func(w http.ResponseWriter, r *http.Request, ids []string) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answer = f
+}
+
 func (p *partner) once(t *testing.T, want int) {
 	t.Helper()
 	p.mu.Lock()
@@ -258,7 +265,7 @@ func TestStdin(t *testing.T) {
 func TestRejectedEventsAndRedrive(t *testing.T) {
 	p := newPartner(t)
 	broken := true
-	p.answer = func(w http.ResponseWriter, r *http.Request, ids []string) bool {
+	p.answers(func(w http.ResponseWriter, r *http.Request, ids []string) bool {
 		for _, id := range ids {
 			if broken && (id == "m7" || id == "m70") {
 				http.Error(w, "bad event, token s3cr3t-value", 400)
@@ -266,7 +273,7 @@ func TestRejectedEventsAndRedrive(t *testing.T) {
 			}
 		}
 		return false
-	}
+	})
 	env := map[string]string{"XDG_STATE_HOME": t.TempDir(), "HOOK_KEY": "s3cr3t-value"}
 	in := file(t, "events.jsonl", events(100)+"{broken\n")
 	dest := []string{"--set", "webhook.url=" + p.URL, "--set", "webhook.shared_secret=env:HOOK_KEY"}

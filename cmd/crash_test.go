@@ -62,13 +62,13 @@ func TestCrash(t *testing.T) {
 		}
 		a, b := newPartner(t), newPartner(t)
 		flaky := 0
-		b.answer = func(w http.ResponseWriter, r *http.Request, ids []string) bool {
+		b.answers(func(w http.ResponseWriter, r *http.Request, ids []string) bool {
 			if flaky++; flaky%7 == 3 {
 				http.Error(w, "try later", http.StatusServiceUnavailable)
 				return true
 			}
 			return false
-		}
+		})
 		conf := filepath.Join(t.TempDir(), "fanfold.yaml")
 		text := fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}, batch_events: 50, concurrency: 4}\n  b: {type: webhook, settings: {url: %q}, batch_events: 20, concurrency: 4}\n", a.URL, b.URL)
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
@@ -145,13 +145,13 @@ func TestInterrupt(t *testing.T) {
 	first := make(chan struct{}, 1)
 	hold := make(chan struct{})
 	requests := 0
-	p.answer = func(w http.ResponseWriter, r *http.Request, ids []string) bool {
+	p.answers(func(w http.ResponseWriter, r *http.Request, ids []string) bool {
 		if requests++; requests == 5 {
 			first <- struct{}{}
 			<-hold // in flight when the signal comes
 		}
 		return false
-	}
+	})
 	args := []string{"forward", "--from", path, "--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=10", "--opt", "webhook.concurrency=1", "--state-dir", t.TempDir(), "-o", "json"}
 	c := exec.Command(bin, args...)
 	var out, errOut bytes.Buffer

@@ -437,6 +437,13 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		}
 		c.Lanes = append(c.Lanes, lane)
 	}
+	// What moves is mostly bytes without pointers, which cost the collector
+	// next to nothing: collecting early keeps the process small. Measured on a
+	// million events: 40 instead of 100 saves a third of the memory for three
+	// per cent of the time.
+	if _, set := a.env("GOGC"); !set {
+		debug.SetGCPercent(40)
+	}
 	debug.SetMemoryLimit(j.memory)
 
 	stop := make(chan struct{})

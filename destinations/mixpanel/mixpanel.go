@@ -247,8 +247,9 @@ var named = [...]struct{ property, field string }{
 func properties(s *Settings, in *destination.Input, out *destination.Output, at int64, id string, product event.Value, ofProduct bool) {
 	p := in.Payload
 	own := p.Get("event_properties")
+	clash := ofProduct || mayClash(own)
 	taken := func(key string) bool {
-		return own.Get(key).Exists() && !(ofProduct && orderLevel(key)) || product.Get(key).Exists()
+		return clash && (own.Get(key).Exists() && !(ofProduct && orderLevel(key)) || product.Get(key).Exists())
 	}
 	put := func(key string, v event.Value) {
 		if v.Exists() && !taken(key) {
@@ -342,6 +343,24 @@ func properties(s *Settings, in *destination.Input, out *destination.Output, at 
 	}
 	out.Members(product)
 	out.EndObject()
+}
+
+// mayClash says that an event's own properties have a name that could also be
+// filled from the context. Few do, and for the others nothing has to be looked
+// up: a fifth of the time of a mapping.
+func mayClash(own event.Value) bool {
+	for k := range own.Members() {
+		b, plain := k.Plain()
+		if !plain || len(b) == 0 || b[0] == '$' {
+			return true
+		}
+		switch string(b) {
+		case "ip", "timezone", "mp_country_code", "mp_lib", "advertising_id", "ad_tracking_enabled", "app_platform", "event_original_name", "segment_source_name",
+			"utm_campaign", "utm_content", "utm_medium", "utm_source", "utm_term":
+			return true
+		}
+	}
+	return false
 }
 
 // orderLevel says that a property is of the order, not of each product.

@@ -89,6 +89,7 @@ type node struct {
 	kind       Kind
 	esc        bool  // a string with escapes
 	kesc       bool  // the key has escapes
+	dup        bool  // an object that may hold a key twice
 	khash      uint8 // first byte of the key xor its last: a cheap no
 }
 
@@ -283,12 +284,15 @@ func hashKey[T string | []byte](key T) uint8 {
 
 func (v Value) get(key string, h uint8) Value {
 	nodes, raw := v.doc.nodes, v.doc.raw
-	end := nodes[v.at].next
+	end, dup := nodes[v.at].next, nodes[v.at].dup
 	var found uint32
 	for c := uint32(v.at) + 1; c < end; {
 		n := &nodes[c]
 		if n.khash == h && !n.kesc && int(n.klen) == len(key) {
 			if string(raw[n.key:n.key+n.klen]) == key {
+				if !dup {
+					return v.child(c)
+				}
 				found = c
 			}
 		} else if n.kesc && equalEscaped(raw[n.key:n.key+n.klen], key) {

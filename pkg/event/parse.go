@@ -443,6 +443,11 @@ func (s *scanner) object(i, depth int) int {
 	}
 	self := s.push(i, Object)
 	count := uint32(0)
+	// A bit for each key seen, by a hash of it: only when two fall together
+	// are the keys compared, and an object whose keys all differ need not be
+	// searched to its end for a later one.
+	var seen uint64
+	dup := false
 	i = s.space(i + 1)
 	if i < len(s.b) && s.b[i] == '}' {
 		i++
@@ -473,8 +478,15 @@ func (s *scanner) object(i, depth int) int {
 			}
 			n := &s.nodes[child]
 			n.key, n.klen, n.kesc = uint32(key), uint32(end-1-key), kesc
-			if !kesc {
+			if kesc {
+				dup = true
+			} else {
 				n.khash = hashKey(s.b[key : end-1])
+				bit := uint64(1) << ((n.khash + uint8(n.klen)*11) & 63)
+				if seen&bit != 0 && !dup {
+					dup = s.repeats(self, child)
+				}
+				seen |= bit
 			}
 			count++
 			if i < len(s.b) && s.b[i] <= ' ' {
@@ -498,8 +510,21 @@ func (s *scanner) object(i, depth int) int {
 		}
 	}
 	n := &s.nodes[self]
-	n.end, n.n, n.next = uint32(i), count, uint32(len(s.nodes)-s.base)
+	n.end, n.n, n.next, n.dup = uint32(i), count, uint32(len(s.nodes)-s.base), dup
 	return i
+}
+
+// repeats says that the key of a member stands earlier in its object.
+func (s *scanner) repeats(self, child int) bool {
+	n := &s.nodes[child]
+	key := s.b[n.key : n.key+n.klen]
+	for c := self + 1; c < child; c = int(s.nodes[c].next) + s.base {
+		m := &s.nodes[c]
+		if m.khash == n.khash && m.klen == n.klen && string(s.b[m.key:m.key+m.klen]) == string(key) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *scanner) array(i, depth int) int {
