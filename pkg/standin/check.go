@@ -536,6 +536,9 @@ func (f *Field) checkText(v, root event.Value) string {
 	if f.Enum != nil && !slices.ContainsFunc(f.Enum, v.IsText) {
 		return "has to be one of " + strings.Join(f.Enum, ", ")
 	}
+	if f.Not != nil && slices.ContainsFunc(f.Not, func(s string) bool { return strings.EqualFold(s, v.Text()) }) {
+		return "holds a text that is refused"
+	}
 	if least > 0 && length(v) < least {
 		return fmt.Sprintf("has to have at least %d characters", least)
 	}

@@ -148,6 +148,7 @@ type Field struct {
 	Type      string   `yaml:"type"`
 	Optional  bool     `yaml:"optional"` // may be missing or null
 	Enum      []string `yaml:"enum"`
+	Not       []string `yaml:"not"` // texts that are refused, whatever their case
 	Pattern   string   `yaml:"pattern"`
 	Min       *float64 `yaml:"min"`
 	Max       *float64 `yaml:"max"`

@@ -44,7 +44,7 @@ endpoints:
           'tags[]': text
           more: {type: object, optional: true, keys: '^[a-z]+$', max_value_length: 5}
         one_of: [[user, device]]
-      - {in: users, fields: {user: text}}
+      - {in: users, fields: {user: text, role: {type: text, optional: true, not: [none, n/a]}}}
     window: {field: at, unit: s, past: 24h, future: 1h}
     answer: {body: '{"events":{n:events},"users":{n:users},"ids":[{items}]}', each: '"{id}"'}
     partial: {status: 207, body: '{"taken":{n},"lost":{refused},"errors":[{failed}],"missing":{missing},"invalid":{invalid}}', failed: '{"at":{at},"in":"{in}","index":{index},"id":"{id}","field":"{field}","why":"{error}"}'}
@@ -161,6 +161,8 @@ func TestPartnerAnswers(t *testing.T) {
 		{name: "many elements", body: events(`{"name":"ab","at":1000,"user":"u","tags":["a","b","c"]}`), status: 207, answer: "3 members"},
 		{name: "keys", body: events(`{"name":"ab","at":1000,"user":"u","more":{"A":1}}`), status: 207, answer: "name is not of its form"},
 		{name: "values", body: events(`{"name":"ab","at":1000,"user":"u","more":{"a":"123456"}}`), status: 207, answer: "more than 5"},
+		{name: "refused text", body: `{"users":[{"user":"u","role":"None"}]}`, status: 207, answer: "role holds a text that is refused"},
+		{name: "other text", body: `{"users":[{"user":"u","role":"some"}]}`, status: 200, answer: `"users":1`},
 		{name: "nobody", body: events(`{"name":"ab","at":1000,"user":""}`), status: 207, answer: "one of user, device"},
 		{name: "no object", body: events(`1`), status: 207, answer: "object"},
 		{name: "lines", url: "https://api.acme.example/v1/lines", contentType: "application/x-ndjson", body: "{\"n\":1}\n\n{\"n\":2}\r\n", status: 200},
@@ -313,7 +315,7 @@ func TestParseContractRefuses(t *testing.T) {
 		{"recorded", "from documentation", "recorded", "written"},
 		{"date", "2026-11-23", "yesterday", "date"},
 		{"auth", "kind: bearer", "kind: handshake", "handshake"},
-		{"type", "users, fields: {user: text}", "users, fields: {user: string}", "string"},
+		{"type", "users, fields: {user: text,", "users, fields: {user: string,", "string"},
 		{"pattern", "'^[^!]*$'", "'['", "name"},
 		{"no JSON", `"lost":{refused}`, `"lost":"{refused}`, "JSON"},
 		{"status", "status: 207", "status: 2070", "2070"},
