@@ -736,6 +736,8 @@ func (l *lane) progress() Progress {
 		p.State = "partner fails, next probe in " + l.breaker.until.Sub(now).Round(time.Second).String()
 	case l.pace.paused.After(now):
 		p.State = "paused by the partner for " + l.pace.paused.Sub(now).Round(time.Second).String()
+	case !l.ended.IsZero() && p.Done < selected(l.cursor):
+		p.State = "stopped"
 	case !l.ended.IsZero():
 		p.State = "done"
 	}

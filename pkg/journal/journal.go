@@ -241,11 +241,9 @@ func (r *Run) openDB(meta any) error {
 		if entries, _ := filepath.Glob(filepath.Join(r.Dir, "dead", "*")); len(entries) > 0 {
 			return &DamagedError{r.Dir, errors.New("journal.db is missing beside dead letters")}
 		}
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-		if err != nil {
-			return fmt.Errorf("making the journal: %w", err)
+		if err := r.create(path, meta); err != nil {
+			return r.wrap("making the journal", err)
 		}
-		f.Close()
 		fresh = true
 	}
 	db, err := sql.Open("sqlite", "file:"+filepath.ToSlash(path)+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=wal_autocheckpoint(4000)")
@@ -255,26 +253,48 @@ func (r *Run) openDB(meta any) error {
 	db.SetMaxOpenConns(1)
 	r.db = db
 	if fresh {
-		data, err := json.Marshal(meta)
-		if err != nil {
-			return fmt.Errorf("describing the run: %w", err)
-		}
-		_, err = db.Exec(`CREATE TABLE log (seq INTEGER PRIMARY KEY, data BLOB NOT NULL);
-			CREATE TABLE kv (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-			CREATE TABLE manifest (n INTEGER PRIMARY KEY, object TEXT NOT NULL)`)
-		if err == nil {
-			_, err = db.Exec(`INSERT INTO kv VALUES ('version', ?), ('meta', ?)`, fmt.Sprint(schemaVersion), data)
-		}
-		if err != nil {
-			return r.wrap("making the journal", err)
-		}
-		r.meta = data
 		return nil
 	}
 	if err := r.load(); err != nil {
 		return &DamagedError{r.Dir, err}
 	}
 	return nil
+}
+
+// create makes the database beside its place and moves it there when it is
+// whole, so that a process killed meanwhile leaves none rather than a half.
+func (r *Run) create(path string, meta any) error {
+	data, err := json.Marshal(meta)
+	if err != nil {
+		return fmt.Errorf("describing the run: %w", err)
+	}
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	db, err := sql.Open("sqlite", "file:"+filepath.ToSlash(tmp)+"?_pragma=journal_mode(OFF)&_pragma=synchronous(OFF)")
+	if err != nil {
+		return err
+	}
+	_, err = db.Exec(`CREATE TABLE log (seq INTEGER PRIMARY KEY, data BLOB NOT NULL);
+		CREATE TABLE kv (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+		CREATE TABLE manifest (n INTEGER PRIMARY KEY, object TEXT NOT NULL)`)
+	if err == nil {
+		_, err = db.Exec(`INSERT INTO kv VALUES ('version', ?), ('meta', ?)`, fmt.Sprint(schemaVersion), data)
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	if err := syncPath(tmp); err != nil {
+		return err
+	}
+	r.meta = data
+	return os.Rename(tmp, path)
 }
 
 func (r *Run) wrap(what string, err error) error {
