@@ -180,3 +180,29 @@ func TestInterrupt(t *testing.T) {
 	}
 	p.once(t, 3000)
 }
+
+// TestCompressions forwards the same events from a plain, a gzip'd and a zstd'd
+// file: each gives the same events, once each.
+//
+// FANFOLD_EVENTS=100000 go test -run TestCompressions ./cmd is the long form.
+func TestCompressions(t *testing.T) {
+	n := 3000
+	if s := os.Getenv("FANFOLD_EVENTS"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("FANFOLD_EVENTS: %v", err)
+		}
+	}
+	for _, name := range []string{"in.jsonl", "in.jsonl.gz", "in.jsonl.zst"} {
+		path := filepath.Join(t.TempDir(), name)
+		if code, _, errOut := run(t, nil, "", "generate", "--to", path, "--events", fmt.Sprint(n)); code != 0 {
+			t.Fatal(errOut)
+		}
+		p := newPartner(t)
+		code, out, errOut := run(t, map[string]string{"XDG_STATE_HOME": t.TempDir()}, "", "forward", "--from", path, "--to", "webhook", "--set", "webhook.url="+p.URL, "-o", "json")
+		if s := summaryOf(t, out); code != 0 || s.Destinations[0].Delivered != uint64(n) {
+			t.Fatalf("%s: exit code %d: %s%s", name, code, out, errOut)
+		}
+		p.once(t, n)
+	}
+}
