@@ -28,6 +28,8 @@ type Manifest struct {
 	recentAt int
 	enc      *zstd.Encoder
 	dec      *zstd.Decoder
+	scratch  []byte // of pack
+	packing  []byte
 }
 
 const rowsPerPack = 1024
@@ -157,7 +159,9 @@ func (m *Manifest) finish(err error) {
 
 // pack writes rows with what a name shares with the one before left out.
 func (m *Manifest) pack(rows []Object) []byte {
-	var b []byte
+	b := m.scratch[:0]
+	// Etags are random: they stand behind the rest, uncompressed.
+	tags := make([]byte, 0, 17*len(rows))
 	before := ""
 	for _, o := range rows {
 		n := 0
@@ -176,14 +180,15 @@ func (m *Manifest) pack(rows []Object) []byte {
 			b = append(b, 1)
 			b = binary.AppendVarint(b, o.ModTime.UnixNano())
 		}
-		if raw, err := hex.DecodeString(o.Fingerprint); err == nil && len(raw) > 0 && hex.EncodeToString(raw) == o.Fingerprint {
-			b = binary.AppendUvarint(b, uint64(len(raw))<<1|1)
-			b = append(b, raw...)
+		if raw, ok := appendHex(tags, o.Fingerprint); ok {
+			b = binary.AppendUvarint(b, uint64(len(o.Fingerprint)/2)<<1|1)
+			tags = raw
 		} else {
 			b = binary.AppendUvarint(b, uint64(len(o.Fingerprint))<<1)
-			b = append(b, o.Fingerprint...)
+			tags = append(tags, o.Fingerprint...)
 		}
 	}
+	m.scratch = b
 	if m.enc == nil {
 		enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(256<<10))
 		if err != nil {
@@ -191,7 +196,33 @@ func (m *Manifest) pack(rows []Object) []byte {
 		}
 		m.enc = enc
 	}
-	return append([]byte(nil), m.enc.EncodeAll(b, nil)...)
+	m.packing = m.enc.EncodeAll(b, m.packing[:0])
+	out := make([]byte, 0, binary.MaxVarintLen32+len(m.packing)+len(tags))
+	out = binary.AppendUvarint(out, uint64(len(m.packing)))
+	return append(append(out, m.packing...), tags...)
+}
+
+// appendHex appends the bytes that lower-case hex stands for.
+func appendHex(dst []byte, text string) ([]byte, bool) {
+	if len(text) == 0 || len(text)%2 != 0 {
+		return dst, false
+	}
+	from := len(dst)
+	for i := 0; i < len(text); i += 2 {
+		var v byte
+		for _, c := range []byte(text[i : i+2]) {
+			switch {
+			case c >= '0' && c <= '9':
+				v = v<<4 | (c - '0')
+			case c >= 'a' && c <= 'f':
+				v = v<<4 | (c - 'a' + 10)
+			default:
+				return dst[:from], false
+			}
+		}
+		dst = append(dst, v)
+	}
+	return dst, true
 }
 
 func (m *Manifest) unpack(packed []byte) []Object {
@@ -202,7 +233,9 @@ func (m *Manifest) unpack(packed []byte) []Object {
 		}
 		m.dec = dec
 	}
-	b, err := m.dec.DecodeAll(packed, nil)
+	size, n := binary.Uvarint(packed)
+	tags := packed[n+int(size):]
+	b, err := m.dec.DecodeAll(packed[n:n+int(size)], nil)
 	if err != nil {
 		panic(errors.Join(errors.New("source: a manifest's own memory is damaged"), err))
 	}
@@ -230,12 +263,12 @@ func (m *Manifest) unpack(packed []byte) []Object {
 			o.ModTime = time.Unix(0, v).UTC()
 		}
 		k := uvarint()
-		if raw := b[:k>>1]; k&1 == 1 {
+		if raw := tags[:k>>1]; k&1 == 1 {
 			o.Fingerprint = hex.EncodeToString(raw)
 		} else {
 			o.Fingerprint = string(raw)
 		}
-		b = b[k>>1:]
+		tags = tags[k>>1:]
 		out = append(out, o)
 	}
 	return out

@@ -279,7 +279,9 @@ func (l *listing) key(ctx context.Context, k Key) error {
 	return nil
 }
 
-func isZip(name string) bool { return strings.HasSuffix(strings.ToLower(name), ".zip") }
+func isZip(name string) bool {
+	return len(name) > 4 && strings.EqualFold(name[len(name)-4:], ".zip")
+}
 
 // openRemote opens an object of a store and begins to fetch those behind it.
 func (s *Input) openRemote(ctx context.Context, obj Object, index int) (*opened, error) {

@@ -171,8 +171,13 @@ func (s *s3Store) List(ctx context.Context, r ListRequest) (*ListPage, error) {
 				if err != nil || !ok || resp.StatusCode != http.StatusOK {
 					return out, meta, err
 				}
-				body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+				var text bytes.Buffer
+				if n := resp.ContentLength; n > 0 && n < 64<<20 {
+					text.Grow(int(n) + bytes.MinRead)
+				}
+				_, err = text.ReadFrom(io.LimitReader(resp.Body, 64<<20))
 				resp.Body.Close()
+				body := text.Bytes()
 				if err != nil {
 					return out, meta, &smithy.DeserializationError{Err: err}
 				}

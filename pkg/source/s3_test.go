@@ -430,10 +430,10 @@ func TestRealServer(t *testing.T) {
 	}
 	var gets, calls atomic.Int64
 	var rough atomic.Bool
-	forward := httputil.NewSingleHostReverseProxy(target)
-	forward.ErrorLog = log.New(io.Discard, "", 0)
-	director := forward.Director
-	forward.Director = func(r *http.Request) { host := r.Host; director(r); r.Host = host } // the signature covers it
+	forward := &httputil.ReverseProxy{ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(p *httputil.ProxyRequest) {
+		p.SetURL(target)
+		p.Out.Host = p.In.Host // the signature covers it
+	}}
 	forward.ModifyResponse = func(r *http.Response) error {
 		if rough.Load() && strings.HasSuffix(r.Request.URL.Path, ".gz") && calls.Load()%5 == 0 && r.StatusCode == http.StatusOK {
 			r.Body = io.NopCloser(io.MultiReader(io.LimitReader(r.Body, 100), failing{io.ErrUnexpectedEOF}))
