@@ -396,7 +396,7 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 		// The connection broke: go on where it did, unless it does so again
 		// and again at the same byte.
-		if b.failures++; b.failures >= 8 {
+		if b.failures++; b.failures >= 6 {
 			return 0, fmt.Errorf("s3://%s/%s breaks off at byte %d of %d: %w", b.bucket, b.key, b.off, b.size, err)
 		}
 		pause := time.NewTimer(time.Duration(10<<b.failures) * time.Millisecond)
