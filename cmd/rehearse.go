@@ -23,7 +23,9 @@ func (a *app) standIn(d *opened) (http.RoundTripper, error) {
 	if d.config.BaseURL != "" {
 		c.Hosts = nil // the user's own address stands in for the partner's
 	}
-	return standin.New(c), nil
+	p := standin.New(c)
+	p.Now = a.now
+	return p, nil
 }
 
 // rehearseLocal makes a destination that is no partner harmless: files go to a

@@ -137,7 +137,7 @@ func Do(t Transport, req *http.Request) (*Answer, error) {
 		b.mu.Lock()
 		done := b.closed && !b.shared
 		b.mu.Unlock()
-		if done && cap(b.buf) <= 16<<20 {
+		if done && cap(b.buf) <= 4<<20 {
 			bodies.Put(b)
 		}
 	}

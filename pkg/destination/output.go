@@ -27,8 +27,8 @@ func (d *Deliveries) Detach() {
 	d.List, d.arena = nil, nil
 }
 
-// Bytes is how much memory the items take.
-func (d *Deliveries) Bytes() int { return len(d.arena) }
+// Cap is how much memory the list keeps for items.
+func (d *Deliveries) Cap() int { return cap(d.arena) }
 
 // Output is where an action's Item writes. Every value written on its own,
 // ended by Emit, is one delivery; what stands unfinished when Item returns is

@@ -45,6 +45,7 @@ type lane struct {
 	ready   []*batch
 	later   retries
 	flying  int // requests in flight
+	bodies  int // bytes of their bodies
 	waiting int // deliveries that are in no batch: behind their user or step
 	users   map[uint64]*user
 	pace    *pace
@@ -613,7 +614,7 @@ func (l *lane) passBlocks() {
 		l.mark = lb.end
 		add(&l.counts, lb.counts)
 		l.dirty = true
-		if cap(lb.raw) < 4<<20 && !l.hung {
+		if cap(lb.raw)+lb.list.Cap() < 6<<20 && !l.hung {
 			lb.list.Reset()
 			clear(lb.works)
 			clear(lb.events)

@@ -243,7 +243,8 @@ func (l *lane) take(now time.Time) (*batch, time.Duration) {
 			return nil, l.breaker.until.Sub(now)
 		}
 	}
-	if l.flying >= limit {
+	// The bodies are copies of what the lane holds, and as bounded.
+	if l.flying >= limit || l.flying > 0 && int64(l.bodies+b.bytes) > l.budget {
 		return nil, 0
 	}
 	if d := l.pace.wait(now, len(b.works), b.bytes); d > 0 {
@@ -256,6 +257,7 @@ func (l *lane) take(now time.Time) (*batch, time.Duration) {
 		l.ready = l.ready[1:]
 	}
 	l.flying++
+	l.bodies += b.bytes
 	return b, 0
 }
 
@@ -271,6 +273,7 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 	if err != nil {
 		l.mu.Lock()
 		l.flying--
+		l.bodies -= b.bytes
 		l.haltLocked("", err)
 		l.mu.Unlock()
 		return
@@ -281,7 +284,8 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer func() { l.flying-- }()
+	size := b.bytes
+	defer func() { l.flying--; l.bodies -= size }()
 	l.live.Requests++
 	l.live.Bytes += uint64(b.bytes)
 	if b.works[0].attempts > 0 {
