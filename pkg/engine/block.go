@@ -178,6 +178,9 @@ func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield
 			return nil
 		}
 	}
+	if workers == 1 {
+		return e.readLean(ctx, from, yield)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type job struct {
@@ -220,10 +223,7 @@ func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield
 			}
 		}
 	}()
-	var w *transform.Worker
-	if e.c.Transform != nil {
-		w = &transform.Worker{Again: workers == 1}
-	}
+	w := new(transform.Worker)
 	for j := range jobs {
 		if j.err != nil {
 			if ctx.Err() != nil {
@@ -232,6 +232,31 @@ func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield
 			return j.err
 		}
 		b := <-j.done
+		end, err := e.finish(b, from, w)
+		if err != nil {
+			b.release()
+			return err
+		}
+		from = b.end
+		if !yield(b) || end {
+			return nil
+		}
+	}
+	return nil
+}
+
+// readLean reads one block after the other: the reading of a lane that lags,
+// of which there may be many.
+func (e *Engine) readLean(ctx context.Context, from journal.Mark, yield func(*block) bool) error {
+	w := &transform.Worker{Again: true}
+	for c, err := range e.c.Source.Chunks(source.Lean(ctx), from.Position) {
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		b := e.prepare(c)
 		end, err := e.finish(b, from, w)
 		if err != nil {
 			b.release()
@@ -318,10 +343,11 @@ type ring struct {
 	ended   bool   // no more blocks will come
 	closed  bool
 	cursors map[*lane]uint64 // ordinal each lane wants next
+	idle    map[*lane]bool   // waits for its partner, or gets nowhere: nobody waits for it
 }
 
 func newRing(budget int64) *ring {
-	return &ring{changed: make(chan struct{}), budget: budget, cursors: map[*lane]uint64{}}
+	return &ring{changed: make(chan struct{}), budget: budget, cursors: map[*lane]uint64{}, idle: map[*lane]bool{}}
 }
 
 func (r *ring) signal() {
@@ -345,10 +371,10 @@ func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
 			hungry = hungry || at >= r.head && at != done
 		}
 		r.trim(0)
-		if len(r.blocks) == 0 || r.bytes+b.bytes <= r.budget || hungry {
-			if hungry {
-				r.trim(b.bytes)
-			}
+		if hungry {
+			r.trim(b.bytes)
+		}
+		if len(r.blocks) == 0 || r.bytes+b.bytes <= r.budget {
 			r.blocks = append(r.blocks, b)
 			r.bytes += b.bytes
 			r.head = b.end.Ordinal
@@ -380,12 +406,38 @@ func (r *ring) trim(room int64) {
 	for _, at := range r.cursors {
 		least = min(least, at)
 	}
-	for len(r.blocks) > 0 && (r.blocks[0].end.Ordinal <= least || room > 0 && r.bytes+room > r.budget) {
+	for len(r.blocks) > 0 {
 		b := r.blocks[0]
+		if b.end.Ordinal > least && (room == 0 || r.bytes+room <= r.budget || r.wanted(b)) {
+			return
+		}
 		r.blocks[0] = nil
 		r.blocks = r.blocks[1:]
 		r.bytes -= b.bytes
 		b.release()
+	}
+}
+
+// wanted says that a lane has still to read a block and is on its way to it: it
+// waits for a processor, not for its partner. Lanes that share the processors
+// go at about the same pace, and having each of them read for itself would
+// cost them all more than a short wait does.
+func (r *ring) wanted(b *block) bool {
+	for l, at := range r.cursors {
+		if at < b.end.Ordinal && !r.idle[l] {
+			return true
+		}
+	}
+	return false
+}
+
+// rest notes that a lane waits for its partner, or no longer does.
+func (r *ring) rest(l *lane, idle bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.idle[l] != idle {
+		r.idle[l] = idle
+		r.signal()
 	}
 }
 

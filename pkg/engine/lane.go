@@ -242,12 +242,15 @@ func (l *lane) room(ctx context.Context) bool {
 			return false
 		}
 		if l.held < l.budget {
+			slow := l.bad >= 1000
 			l.mu.Unlock()
+			l.e.ring.rest(l, slow)
 			return ctx.Err() == nil && !l.e.stopped()
 		}
 		// Full: what could still join an open batch has to wait anyway.
 		l.closeBatches()
 		l.mu.Unlock()
+		l.e.ring.rest(l, true)
 		select {
 		case <-l.wakeRoute:
 		case <-ctx.Done():

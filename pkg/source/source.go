@@ -570,9 +570,24 @@ func (s *Input) Chunks(ctx context.Context, after Position) iter.Seq2[*Chunk, er
 	})
 }
 
+// lean marks a context; see Lean.
+type lean struct{}
+
+// Lean returns a context whose readings do not run ahead of their receiver:
+// slower, with one chunk in memory instead of four. It is for readers of which
+// there may be many.
+func Lean(ctx context.Context) context.Context { return context.WithValue(ctx, lean{}, true) }
+
 // ahead runs a reading two chunks ahead of its receiver, so that reading,
 // decompressing and splitting overlap with the receiver's work.
 func ahead(ctx context.Context, read func(context.Context, func(*Chunk) bool) error) iter.Seq2[*Chunk, error] {
+	if ctx.Value(lean{}) != nil {
+		return func(yield func(*Chunk, error) bool) {
+			if err := read(ctx, func(c *Chunk) bool { return yield(c, nil) }); err != nil {
+				yield(nil, err)
+			}
+		}
+	}
 	return func(yield func(*Chunk, error) bool) {
 		type item struct {
 			c   *Chunk
