@@ -25,6 +25,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 type body struct {
 	mu     sync.Mutex
 	buf    []byte
+	parts  [][]byte // instead of buf: a body too large to be worth a copy
 	off    int
 	closed bool
 	shared bool // a second reader has the same bytes: never reused
@@ -32,7 +33,7 @@ type body struct {
 
 func newBody(size int) *body {
 	b := bodies.Get().(*body)
-	b.off, b.closed, b.shared = 0, false, false
+	b.off, b.closed, b.shared, b.parts = 0, false, false, nil
 	b.buf = slices.Grow(b.buf[:0], size)
 	return b
 }
@@ -45,12 +46,29 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.closed {
 		return 0, errors.New("request body read after it was closed")
 	}
-	if b.off == len(b.buf) {
+	for len(b.parts) > 0 {
+		if b.off < len(b.parts[0]) {
+			n := copy(p, b.parts[0][b.off:])
+			b.off += n
+			return n, nil
+		}
+		b.parts, b.off = b.parts[1:], 0
+	}
+	if b.off >= len(b.buf) {
 		return 0, io.EOF
 	}
 	n := copy(p, b.buf[b.off:])
 	b.off += n
 	return n, nil
+}
+
+// size is the length of the whole body before it is read.
+func (b *body) size() int {
+	n := len(b.buf)
+	for _, p := range b.parts {
+		n += len(p)
+	}
+	return n
 }
 
 // Close implements io.Closer.
@@ -63,23 +81,32 @@ func (b *body) Close() error {
 
 // Bytes returns the whole body, for transports that need it at once: to sign,
 // compress, record or show it. It is valid until the request is answered.
-func (b *body) Bytes() []byte { return b.buf }
+func (b *body) Bytes() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.parts) > 0 {
+		b.buf = bytes.Join(b.parts, nil)
+		b.parts, b.off = nil, 0
+	}
+	return b.buf
+}
 
 func (b *body) request(ctx context.Context, method, url, contentType string, header http.Header) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
-	if len(b.buf) > 0 {
+	if n := b.size(); n > 0 {
+		parts := b.parts
 		req.Body = b
-		req.ContentLength = int64(len(b.buf))
+		req.ContentLength = int64(n)
 		// A transport that has to send the request again (a connection
 		// that the partner had closed) reads the bytes anew.
 		req.GetBody = func() (io.ReadCloser, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.shared = true
-			return &body{buf: b.buf}, nil
+			return &body{buf: b.buf, parts: parts}, nil
 		}
 		if contentType != "" {
 			req.Header["Content-Type"] = []string{contentType}
@@ -107,7 +134,7 @@ func RequestBytes(req *http.Request) ([]byte, bool) {
 	if !ok {
 		return nil, false
 	}
-	return b.buf, true
+	return b.Bytes(), true
 }
 
 // MaxAnswer is how much of a response is read; what a partner sends beyond it

@@ -442,6 +442,18 @@ func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*h
 	for _, d := range b.Deliveries {
 		size += len(d.Item) + len(a.request.Sep)
 	}
+	if size > largeBody {
+		large := &body{parts: [][]byte{[]byte(a.request.Open)}}
+		for i, d := range b.Deliveries {
+			if i > 0 {
+				large.parts = append(large.parts, []byte(a.request.Sep))
+			}
+			large.parts = append(large.parts, d.Item)
+		}
+		large.parts = append(large.parts, []byte(a.request.Close))
+		method, path := a.where(first)
+		return large.request(ctx, method, o.base+path, a.request.ContentType, a.request.Header)
+	}
 	body := newBody(size)
 	body.buf = append(body.buf, a.request.Open...)
 	for i, d := range b.Deliveries {
@@ -451,14 +463,24 @@ func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*h
 		body.buf = append(body.buf, d.Item...)
 	}
 	body.buf = append(body.buf, a.request.Close...)
-	method, path := a.request.Method, a.request.Path
-	if first.Method != "" {
-		method = first.Method
-	}
-	if first.Path != "" {
-		path = first.Path
-	}
+	method, path := a.where(first)
 	return body.request(ctx, method, o.base+path, a.request.ContentType, a.request.Header)
+}
+
+// largeBody is the length in bytes from which on a body is sent from where its
+// items are instead of being put together.
+const largeBody = 4 << 20
+
+// where is the method and path of a delivery's request.
+func (a *openAction[S]) where(d *Delivery) (method, path string) {
+	method, path = a.request.Method, a.request.Path
+	if d.Method != "" {
+		method = d.Method
+	}
+	if d.Path != "" {
+		path = d.Path
+	}
+	return method, path
 }
 
 // Same returns n times the same result: the verdict on a whole request.

@@ -85,6 +85,7 @@ type laneBlock struct {
 	works  []work
 	events []laneEvent
 	raw    []byte // copies of the events whose deliveries are not settled yet
+	kept   *block // holds those that are too large to copy for every lane
 	open   int    // events not settled
 	counts journal.Counts
 }
@@ -393,10 +394,16 @@ func (l *lane) routeBlock(b *block) *laneBlock {
 			lb.works = append(lb.works, work{d: d, ev: le, id: journal.DeliveryID{Ordinal: le.rec.end.Ordinal, K: uint16(k)}, user: user})
 			undecided = undecided || d.Result.Outcome == destination.Undecided || d.Result.Outcome == destination.Rejected
 		}
-		if undecided {
-			keep += len(le.raw)
-		} else {
+		switch {
+		case !undecided:
 			le.raw = nil
+		case len(le.raw) >= largeEvent:
+			if lb.kept == nil {
+				b.retain()
+				lb.kept = b
+			}
+		default:
+			keep += len(le.raw)
 		}
 	}
 	// Only events that may still become dead letters are copied, so that the
@@ -405,7 +412,7 @@ func (l *lane) routeBlock(b *block) *laneBlock {
 		lb.raw = make([]byte, 0, keep+keep/8)
 	}
 	for i := range lb.events {
-		if le := &lb.events[i]; le.raw != nil {
+		if le := &lb.events[i]; le.raw != nil && len(le.raw) < largeEvent {
 			at := len(lb.raw)
 			lb.raw = append(lb.raw, le.raw...)
 			le.raw = lb.raw[at:len(lb.raw):len(lb.raw)]
@@ -413,6 +420,10 @@ func (l *lane) routeBlock(b *block) *laneBlock {
 	}
 	return lb
 }
+
+// largeEvent is the length in bytes from which on an event is not copied out
+// of its block: all lanes share the one that was read.
+const largeEvent = 128 << 10
 
 // routeEvent is Route behind recover: a panic rejects the event, nothing else.
 func (l *lane) routeEvent(ev *event.Event, out *destination.Deliveries) {
@@ -617,6 +628,10 @@ func (l *lane) passBlocks() {
 		l.mark = lb.end
 		add(&l.counts, lb.counts)
 		l.dirty = true
+		if lb.kept != nil {
+			lb.kept.release()
+			lb.kept = nil
+		}
 		if cap(lb.raw)+lb.list.Cap() < 6<<20 && !l.hung {
 			lb.list.Reset()
 			clear(lb.works)
