@@ -1,6 +1,8 @@
 package destination
 
 import (
+	"slices"
+
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
@@ -26,6 +28,10 @@ func (d *Deliveries) Reset() {
 func (d *Deliveries) Detach() {
 	d.List, d.arena = nil, nil
 }
+
+// Reserve makes room for n bytes of items, so that the list does not grow by
+// doubling.
+func (d *Deliveries) Reserve(n int) { d.arena = slices.Grow(d.arena, n) }
 
 // Cap is how much memory the list keeps for items.
 func (d *Deliveries) Cap() int { return cap(d.arena) }

@@ -145,11 +145,11 @@ func New(c Config) *Engine {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{c: c, log: c.Logger, cpu: newGate(runtime.GOMAXPROCS(0)), start: c.Now()}
-	// A sixteenth of the memory for the shared ring, up to a quarter for what lanes have
+	// A sixteenth of the memory for the shared ring, up to an eighth for what lanes have
 	// taken out of it; the rest is for readers, bodies, and the collector,
 	// which lets the heap grow to twice what lives.
 	e.ring = newRing(c.Memory / 16)
-	share := min(max(c.Memory/4/int64(max(len(c.Lanes), 1)), 1<<20), 8<<20)
+	share := min(max(c.Memory/8/int64(max(len(c.Lanes), 1)), 1<<20), 8<<20)
 	for i := range c.Lanes {
 		e.lanes = append(e.lanes, newLane(e, &c.Lanes[i], share))
 	}

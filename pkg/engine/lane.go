@@ -349,6 +349,9 @@ func (l *lane) routeBlock(b *block) *laneBlock {
 			n++
 		}
 	}
+	if n == len(b.items) {
+		lb.list.Reserve(len(b.chunk.Data))
+	}
 	if cap(lb.events) < n {
 		lb.events = make([]laneEvent, 0, n+n/8)
 	}
