@@ -344,10 +344,11 @@ type ring struct {
 	closed  bool
 	cursors map[*lane]uint64 // ordinal each lane wants next
 	idle    map[*lane]bool   // waits for its partner, or gets nowhere: nobody waits for it
+	large   map[*lane]int64  // bytes of large blocks that lanes have taken out
 }
 
 func newRing(budget int64) *ring {
-	return &ring{changed: make(chan struct{}), budget: budget, cursors: map[*lane]uint64{}, idle: map[*lane]bool{}}
+	return &ring{changed: make(chan struct{}), budget: budget, cursors: map[*lane]uint64{}, idle: map[*lane]bool{}, large: map[*lane]int64{}}
 }
 
 func (r *ring) signal() {
@@ -429,6 +430,38 @@ func (r *ring) wanted(b *block) bool {
 		}
 	}
 	return false
+}
+
+// largeChunk is the length in bytes from which on a chunk is routed by few lanes
+// at a time: what each of them copies would add up.
+const largeChunk = 3 << 20
+
+// takeLarge says whether a lane may take a large chunk now, or gives a channel
+// to wait on. Lanes that wait for their partner keep what they have and do not
+// count, so that nobody waits for them.
+func (r *ring) takeLarge(l *lane, n int) (wait <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var used int64
+	for other, bytes := range r.large {
+		if other != l && !r.idle[other] {
+			used += bytes
+		}
+	}
+	if used > 0 && used+int64(n) > 2*r.budget && !r.closed {
+		return r.changed
+	}
+	r.large[l] += int64(n)
+	return nil
+}
+
+func (r *ring) giveLarge(l *lane, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.large[l] -= int64(n); r.large[l] <= 0 {
+		delete(r.large, l)
+	}
+	r.signal()
 }
 
 // rest notes that a lane waits for its partner, or no longer does.

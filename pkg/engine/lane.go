@@ -85,6 +85,7 @@ type laneBlock struct {
 	works  []work
 	events []laneEvent
 	raw    []byte // copies of the events whose deliveries are not settled yet
+	large  int    // bytes that it counts as, see ring.takeLarge
 	kept   *block // holds those that are too large to copy for every lane
 	open   int    // events not settled
 	counts journal.Counts
@@ -222,14 +223,39 @@ func (l *lane) route(ctx context.Context) {
 			l.mu.Unlock()
 			return
 		}
+		large := len(b.chunk.Data)
+		if large < largeChunk {
+			large = 0
+		} else if !l.waitLarge(ctx, large) {
+			b.release()
+			return
+		}
 		l.e.cpu.enter(l.gettingSomewhere())
 		lb := l.routeBlock(b)
+		lb.large = large
 		l.e.cpu.leave()
 		l.cursor = b.end
 		b.release()
 		l.e.ring.want(l, l.cursor.Ordinal)
 		if !l.accept(lb) {
 			return
+		}
+	}
+}
+
+// waitLarge waits for the lane's turn at a large chunk.
+func (l *lane) waitLarge(ctx context.Context, n int) bool {
+	for {
+		wait := l.e.ring.takeLarge(l, n)
+		if wait == nil {
+			return true
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return false
+		case <-l.e.c.Stop:
+			return false
 		}
 	}
 }
@@ -631,6 +657,10 @@ func (l *lane) passBlocks() {
 		l.mark = lb.end
 		add(&l.counts, lb.counts)
 		l.dirty = true
+		if lb.large > 0 {
+			l.e.ring.giveLarge(l, lb.large)
+			lb.large = 0
+		}
 		if lb.kept != nil {
 			lb.kept.release()
 			lb.kept = nil
@@ -714,6 +744,7 @@ func (l *lane) haltLocked(why string, err error) {
 		l.e.log.Error("destination stopped", "destination", l.c.Name, "reason", why, "error", err)
 	}
 	l.signal()
+	l.e.ring.rest(l, true)
 	l.e.ring.want(l, done)
 }
 
