@@ -552,6 +552,17 @@ func (g *gate) enter(urgent bool) {
 	<-ch
 }
 
+// tryEnter enters if that takes nothing from anybody.
+func (g *gate) tryEnter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.free == 0 || len(g.high)+len(g.low) > 0 {
+		return false
+	}
+	g.free--
+	return true
+}
+
 func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

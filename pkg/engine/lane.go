@@ -32,7 +32,6 @@ type lane struct {
 	next    func() (*block, error, bool) // of a private reading
 	endNext func()
 	offered uint64 // events seen, those before the first mark included
-	env     destination.Env
 
 	wakeRoute, wakeSend chan struct{} // of one element: something has changed
 
@@ -81,7 +80,7 @@ type group struct {
 // laneBlock is a block as one lane has routed it.
 type laneBlock struct {
 	end    journal.Mark
-	list   destination.Deliveries
+	parts  [2]part
 	works  []work
 	events []laneEvent
 	raw    []byte // copies of the events whose deliveries are not settled yet
@@ -91,10 +90,19 @@ type laneBlock struct {
 	counts journal.Counts
 }
 
+// part is a stretch of a block that one goroutine routes.
+type part struct {
+	list     destination.Deliveries
+	env      destination.Env
+	events   []laneEvent
+	filtered uint64
+}
+
 // laneEvent is one event of a block in this lane.
 type laneEvent struct {
 	b        *laneBlock
-	first, n int // its works
+	list     *destination.Deliveries // has its deliveries: n from first on
+	first, n int
 	open     int // works not settled
 	worst    journal.Outcome
 	reason   string
@@ -363,52 +371,42 @@ func (l *lane) routeBlock(b *block) *laneBlock {
 	lb := laneBlocks.Get().(*laneBlock)
 	lb.end = b.end
 	lb.counts = journal.Counts{}
-	l.env.Now = l.e.c.Now()
 	from := 0
 	if l.cursor.Ordinal > b.start.Ordinal {
 		from = int(l.cursor.Ordinal - b.start.Ordinal)
 	}
+	// A processor that nobody wants takes half of the work.
+	half := len(b.items)
+	if half-from >= shareable && l.e.cpu.tryEnter() {
+		half = (from + half) / 2
+		var second sync.WaitGroup
+		second.Go(func() {
+			l.routePart(b, half, len(b.items), lb, &lb.parts[1])
+			l.e.cpu.leave()
+		})
+		l.routePart(b, from, half, lb, &lb.parts[0])
+		second.Wait()
+	} else {
+		l.routePart(b, from, half, lb, &lb.parts[0])
+	}
 	// The slices are sized first, since works and events point into them.
-	n := 0
-	for i := from; i < len(b.items); i++ {
-		if b.items[i].ev != nil {
-			n++
-		}
+	events, works := 0, 0
+	for i := range lb.parts {
+		events += len(lb.parts[i].events)
+		works += len(lb.parts[i].list.List)
+		lb.counts.Filtered += lb.parts[i].filtered
+		l.offered += uint64(len(lb.parts[i].events)) + lb.parts[i].filtered
 	}
-	if n == len(b.items) {
-		lb.list.Reserve(len(b.chunk.Data))
+	if cap(lb.events) < events {
+		lb.events = make([]laneEvent, 0, events+events/8)
 	}
-	if cap(lb.events) < n {
-		lb.events = make([]laneEvent, 0, n+n/8)
+	for i := range lb.parts {
+		lb.events = append(lb.events, lb.parts[i].events...)
+		clear(lb.parts[i].events)
+		lb.parts[i].events = lb.parts[i].events[:0]
 	}
-	for i := from; i < len(b.items); i++ {
-		ev := b.items[i].ev
-		if ev == nil {
-			continue
-		}
-		l.offered++
-		if !l.c.Filter.Match(ev.Root()) {
-			lb.counts.Filtered++
-			continue
-		}
-		rec := &b.chunk.Records[i]
-		ordinal := b.start.Ordinal + uint64(i)
-		first := len(lb.list.List)
-		if v := ev.MessageID(); v.Kind() != event.String || v.IsEmptyText() {
-			l.env.Fallback = l.e.c.Source.Manifest().At(int(rec.End.Object)).ID() + "-" + strconv.FormatInt(rec.End.Offset, 10)
-			if rec.End.Element > 0 {
-				l.env.Fallback += "-" + strconv.Itoa(int(rec.End.Element))
-			}
-		}
-		l.routeEvent(ev, &lb.list)
-		le := laneEvent{b: lb, first: first, n: len(lb.list.List) - first}
-		le.rec.end.Position, le.rec.end.Ordinal = rec.End, ordinal
-		le.rec.object, le.rec.offset, le.rec.line = b.chunk.Name, startOf(b.chunk, i), rec.Line
-		le.raw = rec.Raw
-		lb.events = append(lb.events, le)
-	}
-	if cap(lb.works) < len(lb.list.List) {
-		lb.works = make([]work, 0, len(lb.list.List)+len(lb.list.List)/8)
+	if cap(lb.works) < works {
+		lb.works = make([]work, 0, works+works/8)
 	}
 	keep := 0
 	for i := range lb.events {
@@ -419,7 +417,7 @@ func (l *lane) routeBlock(b *block) *laneBlock {
 		}
 		undecided := false
 		for k := range le.n {
-			d := &lb.list.List[le.first+k]
+			d := &le.list.List[le.first+k]
 			lb.works = append(lb.works, work{d: d, ev: le, id: journal.DeliveryID{Ordinal: le.rec.end.Ordinal, K: uint16(k)}, user: user})
 			undecided = undecided || d.Result.Outcome == destination.Undecided || d.Result.Outcome == destination.Rejected
 		}
@@ -450,19 +448,65 @@ func (l *lane) routeBlock(b *block) *laneBlock {
 	return lb
 }
 
+// shareable is the number of records from which on a block is worth being
+// routed by two goroutines.
+const shareable = 64
+
+// routePart routes the records of a block from one index to before another.
+func (l *lane) routePart(b *block, from, to int, lb *laneBlock, p *part) {
+	p.env.Now = l.e.c.Now()
+	p.filtered = 0
+	n := 0
+	for i := from; i < to; i++ {
+		if b.items[i].ev != nil {
+			n++
+		}
+	}
+	if n == to-from && n > 0 {
+		p.list.Reserve(len(b.chunk.Data) * n / len(b.items))
+	}
+	if cap(p.events) < n {
+		p.events = make([]laneEvent, 0, n+n/8)
+	}
+	for i := from; i < to; i++ {
+		ev := b.items[i].ev
+		if ev == nil {
+			continue
+		}
+		if !l.c.Filter.Match(ev.Root()) {
+			p.filtered++
+			continue
+		}
+		rec := &b.chunk.Records[i]
+		first := len(p.list.List)
+		if v := ev.MessageID(); v.Kind() != event.String || v.IsEmptyText() {
+			p.env.Fallback = l.e.c.Source.Manifest().At(int(rec.End.Object)).ID() + "-" + strconv.FormatInt(rec.End.Offset, 10)
+			if rec.End.Element > 0 {
+				p.env.Fallback += "-" + strconv.Itoa(int(rec.End.Element))
+			}
+		}
+		l.routeEvent(ev, &p.env, &p.list)
+		le := laneEvent{b: lb, list: &p.list, first: first, n: len(p.list.List) - first}
+		le.rec.end.Position, le.rec.end.Ordinal = rec.End, b.start.Ordinal+uint64(i)
+		le.rec.object, le.rec.offset, le.rec.line = b.chunk.Name, startOf(b.chunk, i), rec.Line
+		le.raw = rec.Raw
+		p.events = append(p.events, le)
+	}
+}
+
 // largeEvent is the length in bytes from which on an event is not copied out
 // of its block: all lanes share the one that was read.
 const largeEvent = 128 << 10
 
 // routeEvent is Route behind recover: a panic rejects the event, nothing else.
-func (l *lane) routeEvent(ev *event.Event, out *destination.Deliveries) {
+func (l *lane) routeEvent(ev *event.Event, env *destination.Env, out *destination.Deliveries) {
 	n := len(out.List)
 	defer func() {
 		if p := recover(); p != nil {
 			out.List = append(out.List[:n], destination.Delivery{Result: destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: panicText(p)}})
 		}
 	}()
-	l.c.Sender.Route(ev, &l.env, out)
+	l.c.Sender.Route(ev, env, out)
 }
 
 func panicText(p any) string {
@@ -665,8 +709,9 @@ func (l *lane) passBlocks() {
 			lb.kept.release()
 			lb.kept = nil
 		}
-		if cap(lb.raw)+lb.list.Cap() < 6<<20 && !l.hung {
-			lb.list.Reset()
+		if cap(lb.raw)+lb.parts[0].list.Cap()+lb.parts[1].list.Cap() < 6<<20 && !l.hung {
+			lb.parts[0].list.Reset()
+			lb.parts[1].list.Reset()
 			clear(lb.works)
 			clear(lb.events)
 			lb.works, lb.events, lb.raw = lb.works[:0], lb.events[:0], lb.raw[:0]
