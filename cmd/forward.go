@@ -423,6 +423,11 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	if !j.pipeline.Empty() {
 		c.Transform = j.pipeline
 	}
+	if a.wire != nil {
+		if err := a.wire.begin(j.dests); err != nil {
+			return err
+		}
+	}
 	for _, d := range j.dests {
 		lane, done, err := a.lane(d, s.rehearse, dir)
 		if err != nil {
@@ -543,8 +548,12 @@ func (a *app) lane(d *opened, rehearse bool, dir string) (engine.LaneConfig, fun
 	} else {
 		network = transport.Dial(conns, nil)
 	}
+	var hook func(http.RoundTripper) http.RoundTripper
+	if a.wire != nil {
+		hook = a.wire.hook
+	}
 	l.Transport = transport.New(transport.Options{
-		Network: network, Auth: plan.Auth, UserAgent: "fanfold/" + a.build.Version,
+		Network: network, Hook: hook, Auth: plan.Auth, UserAgent: "fanfold/" + a.build.Version,
 		Gzip: d.gzip == "gzip" || d.gzip != "none" && plan.Limits.Gzip.N > 0 && !rehearse,
 	})
 	return l, nil, nil

@@ -40,6 +40,7 @@ type app struct {
 	catalogue      func() []destination.Destination
 	log            *slog.Logger
 	secrets        secrets
+	wire           *wire // while our own requests are recorded or replayed
 	configFile     string
 	cpuProfile     string
 	memProfile     string
@@ -117,7 +118,7 @@ it goes on where it was. At the end it says what became of every event.
 			panic(err)
 		}
 	}
-	root.AddCommand(a.forwardCommand(), a.previewCommand(), a.redriveCommand(), a.runsCommand(), a.destinationsCommand(), a.configCommand(), newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(), a.completionsCommand())
+	root.AddCommand(a.forwardCommand(), a.previewCommand(), a.recordCommand(), a.replayCommand(), a.cassettesCommand(), a.redriveCommand(), a.runsCommand(), a.destinationsCommand(), a.configCommand(), newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(), a.completionsCommand())
 	root.SetHelpCommand(a.helpCommand(root))
 	return root
 }

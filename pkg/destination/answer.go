@@ -124,17 +124,25 @@ func NewRequest(ctx context.Context, method, url, contentType string, data []byt
 	return b.request(ctx, method, url, contentType, nil)
 }
 
-// RequestBytes returns the body of a request made by this package without
-// consuming it, and whether it is one.
+// RequestBytes returns the body of a request without consuming it. ok is false
+// for a request whose body can be read only once.
 func RequestBytes(req *http.Request) ([]byte, bool) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return nil, true
 	}
-	b, ok := req.Body.(*body)
-	if !ok {
+	if b, ok := req.Body.(*body); ok {
+		return b.Bytes(), true
+	}
+	if req.GetBody == nil {
 		return nil, false
 	}
-	return b.Bytes(), true
+	again, err := req.GetBody()
+	if err != nil {
+		return nil, false
+	}
+	defer again.Close()
+	data, err := io.ReadAll(again)
+	return data, err == nil
 }
 
 // MaxAnswer is how much of a response is read; what a partner sends beyond it

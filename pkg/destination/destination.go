@@ -46,6 +46,14 @@ const (
 	Rejected          // will never be accepted as it is; becomes a dead letter
 )
 
+// String names the outcome in reports and cassettes.
+func (o Outcome) String() string {
+	if names := [...]string{"undecided", "delivered", "skipped", "retry", "rejected"}; int(o) < len(names) {
+		return names[o]
+	}
+	return "?"
+}
+
 // Reason says why a delivery was skipped, rejected or has to be retried. The
 // list is closed: free text goes into Result.Detail.
 type Reason string

@@ -279,6 +279,7 @@ func (m *Mischief) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return a.reply.response(req, a.body), nil
 	}
+	m.begin(req, body, a)
 	gone := func() error {
 		if err := req.Context().Err(); err != nil {
 			return err
@@ -289,6 +290,7 @@ func (m *Mischief) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, gone()
 	}
 	resp := a.reply.response(req, a.body)
+	resp.Header = a.header
 	m.retryAfter(a.fault, resp.Header)
 	reset := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 	half := strings.NewReader(a.body[:len(a.body)/2])
@@ -312,6 +314,8 @@ func (m *Mischief) RoundTrip(req *http.Request) (*http.Response, error) {
 	case BadChunk:
 		resp.Body = io.NopCloser(io.MultiReader(half, failing{errors.New("invalid byte in chunk length")}))
 		resp.ContentLength = -1
+	case Dribble:
+		resp.Body = io.NopCloser(&dribble{m, req, a.fault.Pause, []byte(a.body)})
 	case Untrusted:
 		return nil, fmt.Errorf("tls: failed to verify certificate: %w", x509.UnknownAuthorityError{})
 	}
@@ -333,17 +337,68 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// begin takes next's answer as the one that a broken kind begins, unless the
+// fault has one of its own.
+func (m *Mischief) begin(req *http.Request, body []byte, a *act) {
+	if m.next == nil || a.fault.Reply.Body != "" {
+		return
+	}
+	switch a.fault.Kind {
+	case ResetBody, Truncated, BadChunk, Dribble:
+	case Answer:
+		if a.fault.Delay == 0 || a.fault.Reply.Status != http.StatusOK {
+			return
+		}
+		// An answer that is only late.
+	default:
+		return
+	}
+	w := m.ask(req, body)
+	a.reply = &Reply{Status: w.status}
+	a.body, a.header = w.body.String(), w.header
+	a.header.Del("Content-Length")
+}
+
+// dribble is a body that comes byte by byte.
+type dribble struct {
+	m     *Mischief
+	req   *http.Request
+	pause time.Duration
+	rest  []byte
+}
+
+func (d *dribble) Read(p []byte) (int, error) {
+	if len(d.rest) == 0 {
+		return 0, io.EOF
+	}
+	if !d.m.wait(d.req, d.pause) {
+		if err := d.req.Context().Err(); err != nil {
+			return 0, err
+		}
+		return 0, errStopped
+	}
+	n := copy(p, d.rest[:1])
+	d.rest = d.rest[n:]
+	return n, nil
+}
+
 // pass has next answer, and takes its word for what was taken.
 func (m *Mischief) pass(req *http.Request, body []byte, a *act) *http.Response {
-	w := &recorder{header: http.Header{}, status: http.StatusOK}
-	inner := req.Clone(req.Context())
-	inner.Body = io.NopCloser(bytes.NewReader(body))
-	m.next.ServeHTTP(w, inner)
+	w := m.ask(req, body)
 	m.taken(w.status, a)
 	return &http.Response{
 		Status: strconv.Itoa(w.status) + " " + http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: w.header, Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()), Request: req,
 	}
+}
+
+// ask returns what next answers.
+func (m *Mischief) ask(req *http.Request, body []byte) *recorder {
+	w := &recorder{header: http.Header{}, status: http.StatusOK}
+	inner := req.Clone(req.Context())
+	inner.Body = io.NopCloser(bytes.NewReader(body))
+	m.next.ServeHTTP(w, inner)
+	return w
 }
 
 func (m *Mischief) taken(status int, a *act) {
@@ -388,6 +443,7 @@ func (m *Mischief) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		m.write(w, a)
 		return
 	}
+	m.begin(req, body, a)
 	if !m.wait(req, a.fault.Delay) {
 		panic(http.ErrAbortHandler)
 	}
@@ -415,6 +471,19 @@ func (m *Mischief) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		m.raw(w, "\x00\x01garbage\r\n\r\n", false)
 	case BadChunk:
 		m.raw(w, head("Transfer-Encoding: chunked")+fmt.Sprintf("%x\r\n%s\r\nzz\r\n", len(half)+1, half+" "), false)
+	case Dribble:
+		for k, v := range a.header {
+			w.Header()[k] = v
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+		w.WriteHeader(a.reply.Status)
+		rc := http.NewResponseController(w)
+		for i := range len(a.body) {
+			_, err := io.WriteString(w, a.body[i:i+1])
+			if err = errors.Join(err, rc.Flush()); err != nil || !m.wait(req, a.fault.Pause) {
+				panic(http.ErrAbortHandler)
+			}
+		}
 	case Huge:
 		for k, v := range a.header {
 			w.Header()[k] = v

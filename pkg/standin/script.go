@@ -51,6 +51,8 @@ type Fault struct {
 	// RetryAfterDate, as the date that lies so far ahead.
 	RetryAfter     time.Duration `yaml:"retry_after"`
 	RetryAfterDate bool          `yaml:"retry_after_date"`
+	// Pause passes between the bytes of a Dribble.
+	Pause time.Duration `yaml:"pause"`
 	// Took says that the events were stored before the connection broke: the
 	// sender cannot know. Answer and Partial go by their reply instead.
 	Took bool `yaml:"took"`
@@ -76,6 +78,7 @@ const (
 	Huge       FaultKind = "huge"            // the body does not seem to end
 	Garbage    FaultKind = "garbage"         // what comes is no HTTP
 	BadChunk   FaultKind = "malformed_chunk" // a chunk's length is no number
+	Dribble    FaultKind = "dribble"         // the body comes byte by byte, with a Pause between them
 	Untrusted  FaultKind = "untrusted"       // the certificate is of no known authority; behind a socket this is [ServeTLS]'s to do
 	hugeLength           = 1 << 30
 	maxRules             = 10_000
@@ -102,7 +105,7 @@ func (s *Script) check() error {
 	if len(s.Rules) > maxRules {
 		return fmt.Errorf("a script has at most %d rules", maxRules)
 	}
-	kinds := []FaultKind{Answer, Partial, Hang, Reset, ResetBody, Truncated, Huge, Garbage, BadChunk, Untrusted}
+	kinds := []FaultKind{Answer, Partial, Hang, Reset, ResetBody, Truncated, Huge, Garbage, BadChunk, Dribble, Untrusted}
 	for i := range s.Rules {
 		r := &s.Rules[i]
 		f := &r.Fault
@@ -111,7 +114,7 @@ func (s *Script) check() error {
 			return fmt.Errorf("rule %d: there is no fault %q", i, f.Kind)
 		case r.Path != "" && !strings.HasPrefix(r.Path, "/"):
 			return fmt.Errorf("rule %d: the path %q has to begin with /", i, r.Path)
-		case r.Skip < 0 || r.Times < 0 || r.Every < 0 || f.Delay < 0 || f.RetryAfter < 0 || f.Size < 0:
+		case r.Skip < 0 || r.Times < 0 || r.Every < 0 || f.Delay < 0 || f.Pause < 0 || f.RetryAfter < 0 || f.Size < 0:
 			return fmt.Errorf("rule %d: a count, a duration or a size is below zero", i)
 		case !(r.Rate >= 0 && r.Rate <= 1) || !(f.Reject >= 0 && f.Reject <= 1):
 			return fmt.Errorf("rule %d: rate and reject are from 0 to 1", i)

@@ -1,0 +1,309 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/standin"
+)
+
+type replayOptions struct {
+	to, ignore, headers   []string
+	listen, admin         string
+	latency, repeat       string
+	chaos, name, report   string
+	seed                  uint64
+	failUnused, tls       bool
+	exact, proxy, proxied bool
+}
+
+func (a *app) replayCommand() *cobra.Command {
+	var o replayOptions
+	c := &cobra.Command{
+		Use:   "replay CASSETTE... -- COMMAND",
+		Short: "Answer a program from cassettes, never from the network",
+		Long: `replay answers requests from cassettes: for one command, which finds the partners
+where record put them, or with --listen for any program until Ctrl-C, after a
+line of JSON that says where. A folder stands for all the cassettes below it.
+
+A request that is not in the cassette is answered with status 501 and makes the
+run exit with code 5; the nearest recorded requests are shown, with what is
+different. See help cassettes.`,
+		Example: `  fanfold replay cassettes/shop/order.yaml -- npm test
+  fanfold replay cassettes/ --listen 127.0.0.1:8089
+  fanfold replay verify cassettes/mixpanel`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			files, command := args, []string(nil)
+			if n := c.ArgsLenAtDash(); n >= 0 {
+				files, command = args[:n], args[n:]
+			}
+			return a.replay(c.Context(), &o, files, command)
+		},
+	}
+	f := c.Flags()
+	f.StringArrayVar(&o.to, "to", nil, "a partner: NAME=URL, instead of those that the cassettes name (repeatable)")
+	f.StringVar(&o.listen, "listen", "", "serve here until Ctrl-C; port 0 chooses one")
+	f.BoolVar(&o.tls, "tls", false, "serve HTTPS, with a certificate of an authority made for this run")
+	f.BoolVar(&o.proxy, "proxy", false, "serve as a proxy, too (cassettes recorded through one say so)")
+	f.StringVar(&o.admin, "admin", "", "address for questions: /requests, /unmatched, /unused, and POST /reset")
+	f.StringArrayVar(&o.ignore, "ignore", nil, "a part of requests that may differ (repeatable; see help cassettes)")
+	f.StringArrayVar(&o.headers, "match-header", nil, "a header that has to be the same (repeatable)")
+	f.BoolVar(&o.exact, "exact", false, "compare the times and message ids of events, too")
+	f.StringVar(&o.repeat, "repeat", "error", "when a request comes more often than it was recorded: error, last or cycle")
+	f.BoolVar(&o.failUnused, "fail-unused", false, "fail when an interaction was not used")
+	f.StringVar(&o.latency, "latency", "none", "none, recorded, or a factor like 0.5")
+	f.StringVar(&o.name, "case", "", "answer from this one of the cassettes")
+	f.StringVar(&o.chaos, "chaos", "", "file that says which requests go wrong, and how (see help cassettes)")
+	f.Uint64Var(&o.seed, "seed", 0, "for --chaos: the same seed and requests give the same faults")
+	f.StringVar(&o.report, "report", "", "write what was used, unused and missed to this file, as JSON")
+	c.AddCommand(a.verifyCommand())
+	return c
+}
+
+// loadCassettes reads the files that arguments mean.
+func loadCassettes(args []string) ([]*cassette.Cassette, error) {
+	if len(args) == 0 {
+		return nil, usagef("name a cassette, or a folder with some")
+	}
+	paths, err := cassette.Find(args)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	var list []*cassette.Cassette
+	for _, p := range paths {
+		c, err := cassette.Load(p)
+		if err != nil {
+			return nil, usagef("%w", err)
+		}
+		list = append(list, c)
+	}
+	if len(list) == 0 {
+		return nil, usagef("there is no cassette in %s", strings.Join(args, ", "))
+	}
+	return list, nil
+}
+
+func (a *app) replay(ctx context.Context, o *replayOptions, files, command []string) error {
+	if len(command) == 0 && o.listen == "" {
+		return usagef("no command: give one after --, or --listen 127.0.0.1:8089 to answer until Ctrl-C")
+	}
+	list, err := loadCassettes(files)
+	if err != nil {
+		return err
+	}
+	if o.name != "" {
+		list = slices.DeleteFunc(list, func(c *cassette.Cassette) bool { return c.Case() != o.name })
+		if len(list) == 0 {
+			return usagef("--case: none of the cassettes is called %q", o.name)
+		}
+	}
+	latency := 0.0
+	switch o.latency {
+	case "", "none":
+	case "recorded":
+		latency = 1
+	default:
+		if latency, err = strconv.ParseFloat(o.latency, 64); err != nil || latency < 0 || latency > 1000 {
+			return usagef("--latency has to be none, recorded, or a factor like 0.5, not %q", o.latency)
+		}
+	}
+	key, err := a.redactionKey(list[0].Path, false)
+	if err != nil {
+		return err
+	}
+	secrets, err := secretEnv(os.Environ(), nil)
+	if err != nil {
+		return err
+	}
+	open := func(more []cassette.Secret) (*cassette.Replayer, error) {
+		p, err := cassette.NewReplayer(list, cassette.ReplayOptions{
+			Ignore: o.ignore, Exact: o.exact, Headers: o.headers, Repeat: o.repeat, Latency: latency,
+			Redactor: cassette.NewRedactor(key, append(more, secrets...)),
+		})
+		if err != nil {
+			return nil, usagef("%w", err)
+		}
+		return p, nil
+	}
+	chaos, err := a.chaos(o)
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		o.proxied = o.proxied || len(c.Meta.Proxy) > 0
+	}
+	if len(command) > 0 && len(o.to) == 0 && !o.proxied && isOurs(command) {
+		var p *cassette.Replayer
+		w := &wire{open: func(more []cassette.Secret) (*cassette.Conversation, error) {
+			if p, err = open(more); err != nil {
+				return nil, err
+			}
+			conv := &cassette.Conversation{Old: p}
+			if chaos != nil {
+				m, err := standin.Misbehave(*chaos, handlerOf(p), a.now)
+				if err != nil {
+					return nil, err
+				}
+				conv.Front = m
+			}
+			return conv, nil
+		}}
+		code := a.ownRun(ctx, w, command)
+		if w.conv == nil {
+			return outcome(code)
+		}
+		return a.replayed(p, o, code)
+	}
+	p, err := open(nil)
+	if err != nil {
+		return err
+	}
+	if p.Foreign() {
+		fmt.Fprintln(a.err, "fanfold: the redaction key of the recording is not here ($FANFOLD_REDACTION_KEY, "+keyFile+"): secrets are compared by their place only")
+	}
+	s := &service{rt: p, proxy: o.proxy || o.proxied, strict: true, listen: o.listen, tls: o.tls, choose: p.Knows}
+	for _, t := range o.to {
+		u, err := cassette.ParseUpstream(t)
+		if err != nil {
+			return usagef("--to: %w", err)
+		}
+		s.upstreams = append(s.upstreams, u)
+	}
+	if len(o.to) == 0 {
+		if s.upstreams, err = cassette.Upstreams(list); err != nil {
+			return usagef("%w", err)
+		}
+	}
+	if chaos != nil {
+		if s.proxy {
+			return usagef("--chaos breaks connections, which a proxy does not have: replay with --to NAME=URL")
+		}
+		var all []*standin.Mischief
+		s.wrap = func(h http.Handler) http.Handler {
+			m, err := standin.Misbehave(*chaos, h, a.now)
+			if err != nil {
+				panic(err) // it was read and checked
+			}
+			all = append(all, m)
+			return m
+		}
+		defer func() {
+			for _, m := range all {
+				m.Stop()
+			}
+		}()
+	}
+	if o.admin != "" {
+		s.admin, s.adminAddr = admin(p), o.admin
+	}
+	code, err := a.serve(ctx, s, command)
+	if err != nil {
+		return err
+	}
+	return a.replayed(p, o, code)
+}
+
+// chaos reads the script of faults.
+func (a *app) chaos(o *replayOptions) (*standin.Script, error) {
+	if o.chaos == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(o.chaos)
+	if err != nil {
+		return nil, usagef("--chaos: %w", err)
+	}
+	s, err := standin.ParseScript(data)
+	if err != nil {
+		return nil, usagef("--chaos %s: %w", o.chaos, err)
+	}
+	if o.seed != 0 {
+		s.Seed = o.seed
+	}
+	fmt.Fprintf(a.err, "fanfold: chaos with --seed %d\n", s.Seed)
+	return s, nil
+}
+
+// handlerOf serves what a round tripper answers.
+func handlerOf(rt http.RoundTripper) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		resp, err := rt.RoundTrip(r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer resp.Body.Close()
+		for k, v := range resp.Header {
+			w.Header()[k] = v
+		}
+		w.WriteHeader(resp.StatusCode)
+		_, _ = io.Copy(w, resp.Body) // from memory, to memory
+	})
+}
+
+// admin answers questions about a replay.
+func admin(p *cassette.Replayer) http.Handler {
+	answer := func(w http.ResponseWriter, v any) {
+		w.Header().Set("Content-Type", "application/json")
+		e := json.NewEncoder(w)
+		e.SetEscapeHTML(false)
+		_ = e.Encode(v) // a client that is gone needs no answer
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /requests", func(w http.ResponseWriter, r *http.Request) { answer(w, p.Requests(r.URL.Query().Get("case"))) })
+	mux.HandleFunc("GET /unmatched", func(w http.ResponseWriter, r *http.Request) { answer(w, p.Usage().Missed) })
+	mux.HandleFunc("GET /unused", func(w http.ResponseWriter, r *http.Request) { answer(w, p.Usage().Unused) })
+	mux.HandleFunc("POST /reset", func(w http.ResponseWriter, r *http.Request) {
+		p.Reset(r.URL.Query().Get("case"))
+		w.WriteHeader(http.StatusNoContent)
+	})
+	return mux
+}
+
+// replayed says what was used, and turns it into an exit code.
+func (a *app) replayed(p *cassette.Replayer, o *replayOptions, code int) error {
+	u := p.Usage()
+	if o.report != "" {
+		data, err := json.MarshalIndent(u, "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := cassette.WriteFile(o.report, append(data, '\n')); err != nil {
+			return err
+		}
+	}
+	for n, m := range u.Missed {
+		if n == 10 {
+			fmt.Fprintf(a.err, "fanfold: and %d more requests that are not in the cassette\n", len(u.Missed)-n)
+			break
+		}
+		fmt.Fprintln(a.err, "fanfold: "+a.secrets.redact(m.Error()))
+	}
+	if o.failUnused && len(u.Missed) == 0 && code == 0 {
+		for n, s := range u.Unused {
+			if n == 20 {
+				fmt.Fprintf(a.err, "fanfold: and %d more that were not used\n", len(u.Unused)-n)
+				break
+			}
+			fmt.Fprintf(a.err, "fanfold: not used: %s %s (%s, interaction %d)\n", s.Method, s.URL, s.Cassette, s.Interaction)
+		}
+	}
+	fmt.Fprintf(a.err, "fanfold: %d interactions used, %d unused, %d requests missed\n", u.Used, len(u.Unused), len(u.Missed))
+	switch {
+	case len(u.Missed) > 0, o.failUnused && len(u.Unused) > 0 && code == 0:
+		return outcome(exitFinding)
+	case code != 0:
+		return outcome(code)
+	}
+	return nil
+}

@@ -1,0 +1,292 @@
+// Package cassette records HTTP conversations, takes secrets out of them, keeps
+// them in files, and answers from them.
+//
+// A cassette is a file in format 1 of go-vcr v2, which every user of that
+// library can load, and a sidecar, <case>.meta.yaml, with what the format
+// cannot hold: where and when it was recorded, which upstream had which name,
+// how requests are matched. [Load] and [Cassette.Save] read and write both.
+//
+// Recording: a [Recorder] is an http.RoundTripper that passes requests on and
+// keeps redacted copies. Every interaction goes to a crash journal at once, and
+// all of them become the cassette in the end, in the order in which the
+// requests began. A [Redactor] replaces secrets by stable tokens, so that what
+// was equal stays equal; [Redactor.Scan] then looks through the final text for
+// whatever it may have missed. What does not pass is not written.
+//
+// Replaying: a [Replayer] finds the recorded interaction for a request, by an
+// index, and never goes to the network. A request that it does not know is a
+// [Miss], which names the nearest recorded ones and what is different.
+//
+// A [Conversation] is both behind one door: what record's modes mean. It is
+// served to programs by [Reverse], one address for each upstream, and by
+// [Forward], a proxy.
+package cassette
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	vcr "github.com/dnaeon/go-vcr/v2/cassette"
+	"go.yaml.in/yaml/v3"
+	yamlv2 "gopkg.in/yaml.v2"
+)
+
+// Interaction is a request and its answer, as go-vcr keeps it.
+type Interaction = vcr.Interaction
+
+// Cassette is a recorded conversation.
+type Cassette struct {
+	// Path is the file, with .yaml.
+	Path         string
+	Interactions []*Interaction
+	Meta         Meta
+	// HasMeta says whether there is a sidecar.
+	HasMeta bool
+}
+
+// Case is the cassette's name: its path as given to LoadAll, relative and
+// without .yaml.
+func (c *Cassette) Case() string { return strings.TrimSuffix(filepath.Base(c.Path), ".yaml") }
+
+// Meta is the sidecar.
+type Meta struct {
+	// Provenance is "recorded: live", "written: from documentation" or
+	// "imported: …".
+	Provenance string `yaml:"provenance,omitempty"`
+	URL        string `yaml:"url,omitempty"`  // of the documentation
+	Date       string `yaml:"date,omitempty"` // 2006-01-02, of the recording
+	Tool       string `yaml:"tool,omitempty"` // what wrote it
+
+	// Upstreams are the base URLs by name: shop: https://api.shop.example.
+	Upstreams map[string]string `yaml:"upstreams,omitempty"`
+	// Proxy are the hosts that were recorded through a forward proxy.
+	Proxy []string `yaml:"proxy,omitempty"`
+	// Ignore are the rules of matching beyond the default ones.
+	Ignore []string `yaml:"ignore,omitempty"`
+	// Exact switches off the default rules.
+	Exact bool `yaml:"exact,omitempty"`
+	// Key is the fingerprint of the key of the redaction's tokens.
+	Key string `yaml:"key,omitempty"`
+	// Failures are requests that got no answer.
+	Failures []Failure `yaml:"failures,omitempty"`
+	// Unrecorded are requests that were passed on and not kept, and why.
+	Unrecorded []string `yaml:"unrecorded,omitempty"`
+
+	// The rest is a case of a destination: its events, what they are sent with,
+	// the answers that were written, and what is to become of each delivery.
+	Settings map[string]any `yaml:"settings,omitempty"` // beyond the examples
+	Presets  string         `yaml:"presets,omitempty"`
+	Action   string         `yaml:"action,omitempty"` // instead of the presets: this action for every event
+	Now      string         `yaml:"now,omitempty"`
+	Events   []string       `yaml:"events,omitempty"`
+	Answers  []Answer       `yaml:"answers,omitempty"`
+	Want     []string       `yaml:"want,omitempty"` // one a delivery: action outcome [reason]
+}
+
+// Answer is an answer that somebody wrote from documentation.
+type Answer struct {
+	Status  int               `yaml:"status"`
+	Body    string            `yaml:"body"`
+	Headers map[string]string `yaml:"headers,omitempty"`
+}
+
+// Failure is a request that got no answer.
+type Failure struct {
+	Method string `yaml:"method"`
+	URL    string `yaml:"url"`
+	Error  string `yaml:"error"`
+}
+
+// Age is the time since the recording; ok is false where the sidecar has no
+// date.
+func (m *Meta) Age(now time.Time) (age time.Duration, ok bool) {
+	t, err := time.Parse("2006-01-02", m.Date)
+	if err != nil {
+		return 0, false
+	}
+	return now.Sub(t), true
+}
+
+// maxFile bounds a cassette file: what a program can be made to read.
+const maxFile = 512 << 20
+
+// metaPath is the sidecar's path.
+func metaPath(path string) string { return strings.TrimSuffix(path, ".yaml") + ".meta.yaml" }
+
+// partialPath is the crash journal's path.
+func partialPath(path string) string { return strings.TrimSuffix(path, ".yaml") + ".partial.jsonl" }
+
+// LoadMeta reads a sidecar. Unknown members are an error.
+func LoadMeta(path string) (Meta, error) {
+	var m Meta
+	data, err := readBounded(path)
+	if err != nil {
+		return m, err
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&m); err != nil {
+		return m, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+func readBounded(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("%s has %d bytes, more than a cassette may have (%d)", path, info.Size(), maxFile)
+	}
+	return os.ReadFile(path)
+}
+
+// Load reads a cassette and its sidecar, if it has one.
+func Load(path string) (*Cassette, error) {
+	c := &Cassette{Path: path}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.Size() > maxFile:
+		return nil, fmt.Errorf("%s has %d bytes, more than a cassette may have (%d)", path, info.Size(), maxFile)
+	}
+	v, err := vcr.Load(strings.TrimSuffix(path, ".yaml"))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s is no cassette: %w", path, err)
+	case v.Version == 2:
+		return nil, fmt.Errorf("%s is in format 2, of go-vcr v3 and v4: make it a format 1 with `fanfold cassettes import --go-vcr-v4 %s -o OTHER.yaml`", path, path)
+	case v.Version != 1:
+		return nil, fmt.Errorf("%s is no cassette: it says version %d, and 1 is known", path, v.Version)
+	}
+	for n, i := range v.Interactions {
+		if i == nil {
+			return nil, fmt.Errorf("%s: interaction %d is empty", path, n)
+		}
+	}
+	c.Interactions = v.Interactions
+	c.Meta, err = LoadMeta(metaPath(path))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	c.HasMeta = err == nil
+	return c, nil
+}
+
+// Find returns the cassette files that arguments mean: files, and the folders
+// below which every file that looks like a cassette counts. Sorted in each
+// folder.
+func Find(args []string) ([]string, error) {
+	var paths []string
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		if errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(arg, ".yaml") {
+			if info2, err2 := os.Stat(arg + ".yaml"); err2 == nil {
+				arg, info, err = arg+".yaml", info2, nil
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !info.IsDir() {
+			paths = append(paths, arg)
+			continue
+		}
+		err = filepath.WalkDir(arg, func(p string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() && isCassette(p) {
+				paths = append(paths, p)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths), nil
+}
+
+// isCassette looks at the beginning of a file: configuration and contracts lie
+// beside cassettes.
+func isCassette(path string) bool {
+	if !strings.HasSuffix(path, ".yaml") || strings.HasSuffix(path, ".meta.yaml") {
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, 4096)
+	n, _ := f.Read(head) // an empty file is no cassette
+	for line := range strings.Lines(string(head[:n])) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "version:") {
+			return strings.Contains(string(head[:n]), "\ninteractions:")
+		} else if line != "" && line != "---" && line[0] != '#' {
+			return false
+		}
+	}
+	return false
+}
+
+// encode is the file, byte for byte as go-vcr writes it.
+func (c *Cassette) encode() ([]byte, error) {
+	v := vcr.New("")
+	v.Interactions = c.Interactions
+	data, err := yamlv2.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte("---\n"), data...), nil
+}
+
+// Save writes the cassette and its sidecar, each at once or not at all, after
+// gate has looked at their final text: when it finds a leak nothing is written
+// and a *LeakError returned.
+func (c *Cassette) Save(gate *Redactor) error {
+	data, err := c.encode()
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", c.Path, err)
+	}
+	meta, err := yaml.Marshal(&c.Meta)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", metaPath(c.Path), err)
+	}
+	if leaks := gate.scan(c, data, meta); len(leaks) > 0 {
+		return &LeakError{Path: c.Path, Leaks: leaks}
+	}
+	if err := os.MkdirAll(filepath.Dir(c.Path), 0o755); err != nil {
+		return err
+	}
+	if err := WriteFile(metaPath(c.Path), meta); err != nil {
+		return err
+	}
+	return WriteFile(c.Path, data)
+}
+
+// WriteFile puts a file in its place at once: a crash leaves the old one or
+// the new one.
+func WriteFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".fanfold-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}

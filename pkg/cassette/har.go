@@ -1,0 +1,276 @@
+package cassette
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// The parts of HAR 1.2 that a conversation has
+// (http://www.softwareishard.com/blog/har-12-spec/).
+type har struct {
+	Log harLog `json:"log"`
+}
+
+type harLog struct {
+	Version string     `json:"version"`
+	Creator harCreator `json:"creator"`
+	Entries []harEntry `json:"entries"`
+}
+
+type harCreator struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+type harEntry struct {
+	Started  string      `json:"startedDateTime"`
+	Time     float64     `json:"time"` // milliseconds
+	Request  harRequest  `json:"request"`
+	Response harResponse `json:"response"`
+	Cache    struct{}    `json:"cache"`
+	Timings  harTimings  `json:"timings"`
+}
+
+type harTimings struct {
+	Send    float64 `json:"send"`
+	Wait    float64 `json:"wait"`
+	Receive float64 `json:"receive"`
+}
+
+type harPair struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+type harRequest struct {
+	Method      string    `json:"method"`
+	URL         string    `json:"url"`
+	HTTPVersion string    `json:"httpVersion"`
+	Cookies     []harPair `json:"cookies"`
+	Headers     []harPair `json:"headers"`
+	QueryString []harPair `json:"queryString"`
+	PostData    *harPost  `json:"postData,omitempty"`
+	HeadersSize int       `json:"headersSize"`
+	BodySize    int       `json:"bodySize"`
+}
+
+type harPost struct {
+	MimeType string    `json:"mimeType"`
+	Params   []harPair `json:"params,omitempty"`
+	Text     string    `json:"text"`
+	// Encoding is an extension that browsers write, too.
+	Encoding string `json:"encoding,omitempty"`
+}
+
+type harResponse struct {
+	Status      int        `json:"status"`
+	StatusText  string     `json:"statusText"`
+	HTTPVersion string     `json:"httpVersion"`
+	Cookies     []harPair  `json:"cookies"`
+	Headers     []harPair  `json:"headers"`
+	Content     harContent `json:"content"`
+	RedirectURL string     `json:"redirectURL"`
+	HeadersSize int        `json:"headersSize"`
+	BodySize    int        `json:"bodySize"`
+}
+
+type harContent struct {
+	Size     int    `json:"size"`
+	MimeType string `json:"mimeType"`
+	Text     string `json:"text"`
+	Encoding string `json:"encoding,omitempty"`
+}
+
+func harPairs(h http.Header) []harPair {
+	out := []harPair{}
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		for _, v := range h[name] {
+			out = append(out, harPair{name, v})
+		}
+	}
+	return out
+}
+
+// harText keeps text as it is and the rest in base64.
+func harText(s string) (text, encoding string) {
+	if utf8.ValidString(s) {
+		return s, ""
+	}
+	return base64.StdEncoding.EncodeToString([]byte(s)), "base64"
+}
+
+// HAR writes the conversation as a HAR 1.2 file. Cassettes do not hold the time
+// of an interaction; their order is kept.
+func (c *Cassette) HAR(tool string) ([]byte, error) {
+	name, version, _ := strings.Cut(tool, " ")
+	h := har{harLog{Version: "1.2", Creator: harCreator{name, version}, Entries: []harEntry{}}}
+	at, err := time.Parse("2006-01-02", c.Meta.Date)
+	if err != nil {
+		at = time.Unix(0, 0).UTC()
+	}
+	for _, i := range c.Interactions {
+		ms := float64(i.Response.Duration) / 1e6
+		e := harEntry{Started: at.Format(time.RFC3339Nano), Time: ms, Timings: harTimings{Wait: ms}}
+		e.Request = harRequest{Method: i.Request.Method, URL: i.Request.URL, HTTPVersion: "HTTP/1.1", Cookies: []harPair{}, Headers: harPairs(i.Request.Headers), QueryString: []harPair{}, HeadersSize: -1, BodySize: len(i.Request.Body)}
+		if u, err := url.Parse(i.Request.URL); err == nil {
+			q := u.Query()
+			for _, k := range slices.Sorted(maps.Keys(q)) {
+				for _, v := range q[k] {
+					e.Request.QueryString = append(e.Request.QueryString, harPair{k, v})
+				}
+			}
+		}
+		if i.Request.Body != "" {
+			text, encoding := harText(i.Request.Body)
+			e.Request.PostData = &harPost{MimeType: i.Request.Headers.Get("Content-Type"), Text: text, Encoding: encoding}
+		}
+		text, encoding := harText(i.Response.Body)
+		_, statusText, _ := strings.Cut(i.Response.Status, " ")
+		e.Response = harResponse{
+			Status: i.Response.Code, StatusText: statusText, HTTPVersion: "HTTP/1.1", Cookies: []harPair{}, Headers: harPairs(i.Response.Headers), RedirectURL: i.Response.Headers.Get("Location"), HeadersSize: -1, BodySize: len(i.Response.Body),
+			Content: harContent{Size: len(i.Response.Body), MimeType: i.Response.Headers.Get("Content-Type"), Text: text, Encoding: encoding},
+		}
+		h.Log.Entries = append(h.Log.Entries, e)
+		at = at.Add(i.Response.Duration + time.Millisecond)
+	}
+	return json.MarshalIndent(h, "", "  ")
+}
+
+func fromPairs(list []harPair) http.Header {
+	h := http.Header{}
+	for _, p := range list {
+		if !strings.HasPrefix(p.Name, ":") { // HTTP/2's own
+			h.Add(p.Name, p.Value)
+		}
+	}
+	for _, name := range append([]string{"Content-Encoding"}, notKept...) { // bodies in a HAR are decoded
+		h.Del(name)
+	}
+	return h
+}
+
+func unharText(text, encoding string) (string, error) {
+	if encoding != "base64" {
+		return text, nil
+	}
+	data, err := base64.StdEncoding.DecodeString(text)
+	return string(data), err
+}
+
+// ImportHAR reads a HAR file. What it holds is not redacted yet.
+func ImportHAR(data []byte) ([]*Interaction, error) {
+	var h har
+	if err := json.Unmarshal(data, &h); err != nil {
+		return nil, fmt.Errorf("it is no HAR file: %w", err)
+	}
+	var out []*Interaction
+	for n, e := range h.Log.Entries {
+		if e.Response.Status == 0 {
+			continue // a request that got no answer
+		}
+		i := &Interaction{}
+		i.Request.Method, i.Request.URL, i.Request.Headers = e.Request.Method, e.Request.URL, fromPairs(e.Request.Headers)
+		if p := e.Request.PostData; p != nil {
+			body, err := unharText(p.Text, p.Encoding)
+			if err != nil {
+				return nil, fmt.Errorf("entry %d: the request's body: %w", n, err)
+			}
+			if body == "" && len(p.Params) > 0 {
+				form := url.Values{}
+				for _, q := range p.Params {
+					form.Add(q.Name, q.Value)
+				}
+				body = form.Encode()
+			}
+			i.Request.Body = body
+			if i.Request.Headers.Get("Content-Type") == "" && p.MimeType != "" {
+				i.Request.Headers.Set("Content-Type", p.MimeType)
+			}
+			i.Request.Form = formOf(i)
+		}
+		body, err := unharText(e.Response.Content.Text, e.Response.Content.Encoding)
+		if err != nil {
+			return nil, fmt.Errorf("entry %d: the response's body: %w", n, err)
+		}
+		i.Response.Body, i.Response.Code, i.Response.Headers = body, e.Response.Status, fromPairs(e.Response.Headers)
+		text := e.Response.StatusText
+		if text == "" {
+			text = http.StatusText(e.Response.Status)
+		}
+		i.Response.Status = strings.TrimSpace(strconv.Itoa(e.Response.Status) + " " + text)
+		if e.Time > 0 && e.Time < 1e9 {
+			i.Response.Duration = time.Duration(e.Time * 1e6)
+		}
+		out = append(out, i)
+	}
+	return out, nil
+}
+
+// formOf is what go-vcr keeps beside a urlencoded body.
+func formOf(i *Interaction) url.Values {
+	if strings.HasPrefix(i.Request.Headers.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		if v, err := url.ParseQuery(i.Request.Body); err == nil {
+			return v
+		}
+	}
+	return url.Values{}
+}
+
+// ImportV4 reads a cassette of go-vcr v3 or v4 (format 2). What it holds is not
+// redacted yet.
+func ImportV4(data []byte) ([]*Interaction, error) {
+	var f struct {
+		Version      int `yaml:"version"`
+		Interactions []struct {
+			Request struct {
+				Body    string      `yaml:"body"`
+				Form    url.Values  `yaml:"form"`
+				Headers http.Header `yaml:"headers"`
+				URL     string      `yaml:"url"`
+				Method  string      `yaml:"method"`
+			} `yaml:"request"`
+			Response struct {
+				Body     string        `yaml:"body"`
+				Headers  http.Header   `yaml:"headers"`
+				Status   string        `yaml:"status"`
+				Code     int           `yaml:"code"`
+				Duration time.Duration `yaml:"duration"`
+			} `yaml:"response"`
+		} `yaml:"interactions"`
+	}
+	if err := yaml.Unmarshal(data, &f); err != nil {
+		return nil, fmt.Errorf("it is no cassette: %w", err)
+	}
+	if f.Version != 2 {
+		return nil, fmt.Errorf("it is no cassette of go-vcr v3 or v4: it says version %d, and theirs is 2", f.Version)
+	}
+	var out []*Interaction
+	for _, e := range f.Interactions {
+		i := &Interaction{}
+		q, r := &i.Request, &i.Response
+		q.Body, q.Form, q.Headers, q.URL, q.Method = e.Request.Body, e.Request.Form, e.Request.Headers, e.Request.URL, e.Request.Method
+		r.Body, r.Headers, r.Status, r.Code, r.Duration = e.Response.Body, e.Response.Headers, e.Response.Status, e.Response.Code, e.Response.Duration
+		for _, h := range []*http.Header{&q.Headers, &r.Headers} {
+			if *h == nil {
+				*h = http.Header{}
+			}
+		}
+		if plain, ok := decode(r.Headers.Get("Content-Encoding"), []byte(r.Body), maxRequest); ok {
+			r.Body = string(plain)
+			r.Headers.Del("Content-Encoding")
+		}
+		out = append(out, i)
+	}
+	return out, nil
+}

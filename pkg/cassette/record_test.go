@@ -1,0 +1,582 @@
+package cassette
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/andybalholm/brotli"
+	vcr "github.com/dnaeon/go-vcr/v2/cassette"
+	"github.com/klauspost/compress/gzip"
+)
+
+func newRecorder(t testing.TB, path string, o RecordOptions) *Recorder {
+	t.Helper()
+	if o.Redactor == nil {
+		o.Redactor = NewRedactor([]byte("key"), nil)
+	}
+	if o.Network == nil {
+		o.Network = &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}
+	}
+	r, err := NewRecorder(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// answer is a whole answer.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func ask(t testing.TB, rt http.RoundTripper, method, url, contentType string, body []byte, header ...string) answer {
+	t.Helper()
+	req, err := http.NewRequest(method, url, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	for n := 0; n+1 < len(header); n += 2 {
+		req.Header.Set(header[n], header[n+1])
+	}
+	resp, err := rt.RoundTrip(req)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, url, err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, data}
+}
+
+// finish saves the cassette, loads it and returns a replayer of it.
+func finish(t testing.TB, r *Recorder, o ReplayOptions) *Replayer {
+	t.Helper()
+	c, err := r.Finish(Meta{Provenance: "recorded: live"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := Load(c.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Redactor == nil {
+		o.Redactor = r.opts.Redactor
+	}
+	p, err := NewReplayer([]*Cassette{back}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestParallel records 3,200 interactions from 64 at a time, and replays them
+// so: none is lost, none is mixed up, and the file is in the order of requests.
+func TestParallel(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		data, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		fmt.Fprintf(w, `{"path":%q,"got":"%x"}`, r.URL.Path, sha256.Sum256(data))
+	}))
+	defer server.Close()
+	const workers, each = 64, 50
+	want := make([][]byte, workers*each)
+	run := func(rt http.RoundTripper, check bool) {
+		var wg sync.WaitGroup
+		for w := range workers {
+			wg.Go(func() {
+				for k := range each {
+					n := w*each + k
+					got := ask(t, rt, "POST", fmt.Sprintf("%s/v1/%d", server.URL, n%97), "application/json", fmt.Appendf(nil, `{"n":%d,"text":"%s"}`, n, strings.Repeat("x", n%50)))
+					if !check {
+						want[n] = got.body
+					} else if got.status != 200 || !bytes.Equal(got.body, want[n]) {
+						t.Errorf("%d: %d %s, recorded %s", n, got.status, got.body, want[n])
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{})
+	run(rec, false)
+	p := finish(t, rec, ReplayOptions{})
+	server.Close()
+	run(p, true)
+	if u := p.Usage(); u.Used != workers*each || len(u.Unused) > 0 || len(u.Missed) > 0 {
+		t.Errorf("%d used, %d unused, %d missed", u.Used, len(u.Unused), len(u.Missed))
+	}
+	if _, err := os.Stat(partialPath(rec.path)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the crash journal is still there: %v", err)
+	}
+}
+
+// TestBodies checks that what a client sends and gets is the same live,
+// recorded and replayed, for every kind of body.
+func TestBodies(t *testing.T) {
+	every := make([]byte, 256)
+	for n := range every {
+		every[n] = byte(n)
+	}
+	bodies := map[string][]byte{
+		"empty": {}, "every byte": every, "invalid UTF-8": []byte("a\xff\xfe\x80b"), "text": []byte("Zürich \u2028 \u0085 \ufeff"), "newlines": []byte("\n\n a\r\nb\r\n\t"), "yaml": []byte("- a: b\n# c\n--- \n'\"|>"),
+		"nul": {0}, "json": []byte(`{"a": [1,2.50,"\u00e9"] }`),
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		data, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		w.Header().Set("Content-Type", "application/octet-stream")
+		switch r.URL.Query().Get("as") {
+		case "gzip":
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			_, _ = z.Write(data)
+			_ = z.Close()
+		case "br":
+			w.Header().Set("Content-Encoding", "br")
+			z := brotli.NewWriter(w)
+			_, _ = z.Write(data)
+			_ = z.Close()
+		case "chunked":
+			for part := range bytes.SplitSeq(data, []byte("5")) {
+				if _, err := w.Write(part); err != nil {
+					return
+				}
+				_, _ = w.Write([]byte("5"))
+				if len(data) < 1000 {
+					w.(http.Flusher).Flush()
+				}
+			}
+		default:
+			_, _ = w.Write(data)
+		}
+	}))
+	defer server.Close()
+	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{})
+	plain := func(a answer) []byte {
+		data, ok := decode(a.header.Get("Content-Encoding"), a.body, 16<<20)
+		if !ok {
+			t.Errorf("the answer's encoding is %q, and it is not in it", a.header.Get("Content-Encoding"))
+		}
+		return data
+	}
+	live := map[string][]byte{}
+	each := func(f func(name string, send func(rt http.RoundTripper) answer)) {
+		for name, body := range bodies {
+			for _, as := range []string{"identity", "gzip", "br", "chunked"} {
+				f(name+" "+as, func(rt http.RoundTripper) answer {
+					return ask(t, rt, "POST", server.URL+"/?as="+as, "application/octet-stream", body)
+				})
+			}
+		}
+	}
+	each(func(name string, send func(http.RoundTripper) answer) { live[name] = plain(send(rec)) })
+	p := finish(t, rec, ReplayOptions{})
+	server.Close()
+	each(func(name string, send func(http.RoundTripper) answer) {
+		if got := plain(send(p)); !bytes.Equal(got, live[name]) {
+			t.Errorf("%s: %d bytes are replayed, %d were recorded", name, len(got), len(live[name]))
+		}
+	})
+}
+
+// TestEightMiB is the largest body that is kept by default, to the byte.
+func TestEightMiB(t *testing.T) {
+	line := []byte("lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do\n")
+	body := bytes.Repeat(line, 8<<20/len(line)+1)[:8<<20]
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = w.Write(body)
+	}))
+	defer server.Close()
+	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{})
+	ask(t, rec, "GET", server.URL, "", nil)
+	p := finish(t, rec, ReplayOptions{})
+	server.Close()
+	if got := ask(t, p, "GET", server.URL, "", nil); !bytes.Equal(got.body, body) {
+		t.Errorf("%d bytes are replayed", len(got.body))
+	}
+}
+
+// TestBodiless checks answers that have no body, and HEAD, whose length is
+// that of what GET would give.
+func TestBodiless(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/204":
+			w.WriteHeader(http.StatusNoContent)
+		case "/304":
+			w.Header().Set("Etag", `"x"`)
+			w.WriteHeader(http.StatusNotModified)
+		default:
+			w.Header().Set("Content-Length", "1234")
+			w.WriteHeader(http.StatusOK)
+		}
+	}))
+	defer server.Close()
+	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{})
+	check := func(rt http.RoundTripper) {
+		t.Helper()
+		for _, c := range []struct {
+			method, path string
+			status       int
+		}{{"GET", "/204", 204}, {"DELETE", "/204", 204}, {"GET", "/304", 304}, {"HEAD", "/x", 200}} {
+			got := ask(t, rt, c.method, server.URL+c.path, "", nil)
+			if got.status != c.status || len(got.body) > 0 || c.method == "HEAD" && got.header.Get("Content-Length") != "1234" {
+				t.Errorf("%s %s: %+v", c.method, c.path, got)
+			}
+		}
+	}
+	check(rec)
+	p := finish(t, rec, ReplayOptions{})
+	server.Close()
+	check(p)
+	// Over a real connection, too.
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Reset("")
+	local := httptest.NewServer(Reverse([]Upstream{{"x", u}}, p, nil))
+	defer local.Close()
+	server.URL, server = local.URL, local
+	check(http.DefaultTransport)
+}
+
+// TestRepeated checks that the same request gets its answers in their order,
+// and what follows when they are used up.
+func TestRepeated(t *testing.T) {
+	n := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n++
+		fmt.Fprintf(w, "answer %d", n)
+	}))
+	defer server.Close()
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	rec := newRecorder(t, path, RecordOptions{})
+	for range 3 {
+		ask(t, rec, "GET", server.URL+"/same", "", nil)
+	}
+	p := finish(t, rec, ReplayOptions{})
+	for want := 1; want <= 3; want++ {
+		if got := ask(t, p, "GET", server.URL+"/same", "", nil); string(got.body) != fmt.Sprintf("answer %d", want) {
+			t.Errorf("answer %q, want the %d", got.body, want)
+		}
+	}
+	got := ask(t, p, "GET", server.URL+"/same", "", nil)
+	if got.status != 501 || !strings.Contains(string(got.body), "recorded 3 times") {
+		t.Errorf("the fourth: %d %s", got.status, got.body)
+	}
+	for repeat, want := range map[string]string{"last": "1 2 3 3 3", "cycle": "1 2 3 1 2"} {
+		c, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := NewReplayer([]*Cassette{c}, ReplayOptions{Repeat: repeat})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for range 5 {
+			all = append(all, strings.TrimPrefix(string(ask(t, p, "GET", server.URL+"/same", "", nil).body), "answer "))
+		}
+		if got := strings.Join(all, " "); got != want {
+			t.Errorf("repeat %s: %s, want %s", repeat, got, want)
+		}
+	}
+}
+
+// TestOrderIsThatOfRequests: a slow answer comes first in the file when its
+// request began first.
+func TestOrderIsThatOfRequests(t *testing.T) {
+	release, began := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			close(began)
+			<-release
+		}
+	}))
+	defer server.Close()
+	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ask(t, rec, "GET", server.URL+"/slow", "", nil)
+	}()
+	<-began
+	ask(t, rec, "GET", server.URL+"/fast", "", nil)
+	close(release)
+	<-done
+	c, err := rec.Finish(Meta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Interactions[0].Request.URL; !strings.HasSuffix(got, "/slow") {
+		t.Errorf("the first is %s", got)
+	}
+}
+
+// TestGoVCRLoadsIt: the file is what go-vcr writes, byte for byte, and loads.
+func TestGoVCRLoadsIt(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["X-Two"] = []string{"a", "b"}
+		fmt.Fprint(w, "Zürich\n\xff")
+	}))
+	defer server.Close()
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	rec := newRecorder(t, path, RecordOptions{})
+	ask(t, rec, "POST", server.URL+"/x?a=1", "application/x-www-form-urlencoded", []byte("a=1&b=%20c"))
+	ask(t, rec, "POST", server.URL+"/bad-form", "application/x-www-form-urlencoded", []byte("a=%zz"))
+	if _, err := rec.Finish(Meta{}); err != nil {
+		t.Fatal(err)
+	}
+	v, err := vcr.Load(strings.TrimSuffix(path, ".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := v.Interactions[0].Request.Form.Encode(); got != "a=1&b=+c" || v.Interactions[0].Response.Body != "Zürich\n\xff" || v.Interactions[1].Request.Body != "a=%zz" {
+		t.Errorf("loaded: %q %+v %+v", got, v.Interactions[0].Response, v.Interactions[1].Request)
+	}
+	ours, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Save(); err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(ours, theirs) {
+		t.Errorf("the file differs from what go-vcr writes:\n%s\n%s", ours, theirs)
+	}
+}
+
+// TestRequestsAreNotTouched: the program's own request and answer keep their
+// secrets.
+func TestRequestsAreNotTouched(t *testing.T) {
+	const secret = "hunter2hunter2"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+secret {
+			w.WriteHeader(401)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"access_token":%q}`, secret)
+	}))
+	defer server.Close()
+	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{})
+	req, err := http.NewRequest("GET", server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+secret)
+	resp, err := rec.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != 200 || !strings.Contains(string(body), secret) || req.Header.Get("Authorization") != "Bearer "+secret {
+		t.Errorf("%d %s %v", resp.StatusCode, body, req.Header)
+	}
+	journal, err := os.ReadFile(partialPath(rec.path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := rec.Finish(Meta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(c.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(journal), secret) || strings.Contains(string(data), secret) {
+		t.Errorf("a secret is on disk:\n%s\n%s", journal, data)
+	}
+}
+
+// TestWhatIsNotRecorded is passed on all the same: what is too large, what has
+// no end, and what gets no answer.
+func TestWhatIsNotRecorded(t *testing.T) {
+	large := bytes.Repeat([]byte("x"), 100_000)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		switch r.URL.Path {
+		case "/large":
+			_, _ = w.Write(large)
+		case "/stream":
+			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprint(w, "data: 1\n\n")
+		case "/gone":
+			panic(http.ErrAbortHandler)
+		default:
+			fmt.Fprint(w, n)
+		}
+	}))
+	defer server.Close()
+	var warned []string
+	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{MaxBody: 1000, Warn: func(s string) { warned = append(warned, s) }})
+	if got := ask(t, rec, "GET", server.URL+"/large", "", nil); len(got.body) != len(large) {
+		t.Errorf("%d bytes", len(got.body))
+	}
+	if got := ask(t, rec, "POST", server.URL+"/sent", "text/plain", large); string(got.body) != "100000" {
+		t.Errorf("the server got %s bytes", got.body)
+	}
+	if got := ask(t, rec, "GET", server.URL+"/stream", "", nil); string(got.body) != "data: 1\n\n" {
+		t.Errorf("the stream is %q", got.body)
+	}
+	req, err := http.NewRequest("GET", server.URL+"/gone?api_key=abcdefghijkl", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rec.RoundTrip(req); err == nil {
+		t.Error("a broken connection gave an answer")
+	}
+	ask(t, rec, "GET", server.URL+"/fine", "", nil)
+	c, err := rec.Finish(Meta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Interactions) != 1 || len(warned) != 3 || len(c.Meta.Unrecorded) != 3 || len(c.Meta.Failures) != 1 || strings.Contains(c.Meta.Failures[0].URL, "abcdefghijkl") {
+		t.Errorf("%d interactions, warned %q, %+v", len(c.Interactions), warned, c.Meta)
+	}
+}
+
+// TestRecover goes on from a journal whose last line was cut off.
+func TestRecover(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "\xff", r.URL.Path) }))
+	defer server.Close()
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	rec := newRecorder(t, path, RecordOptions{})
+	for n := range 3 {
+		ask(t, rec, "GET", fmt.Sprintf("%s/%d", server.URL, n), "", nil)
+	}
+	// As a kill -9 leaves it: nothing closed, half a line written.
+	f, err := os.OpenFile(partialPath(path), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(`{"n":3,"interac`); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewRecorder(path, RecordOptions{}); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "--resume") {
+		t.Errorf("a second recording: %v", err)
+	}
+	left, err := Recover(path)
+	if err != nil || len(left) != 3 {
+		t.Fatalf("%d interactions, %v", len(left), err)
+	}
+	again := newRecorder(t, path, RecordOptions{})
+	again.Add(left)
+	ask(t, again, "GET", server.URL+"/3", "", nil)
+	p := finish(t, again, ReplayOptions{})
+	for n := range 4 {
+		if got := ask(t, p, "GET", fmt.Sprintf("%s/%d", server.URL, n), "", nil); string(got.body) != fmt.Sprintf("\xff/%d", n) {
+			t.Errorf("%d: %q", n, got.body)
+		}
+	}
+}
+
+// TestLatency is the recorded one, scaled, and no longer than the client waits.
+func TestLatency(t *testing.T) {
+	i := ordinary()
+	i.Request.Body = ""
+	i.Request.Method = "GET"
+	i.Response.Duration = time.Hour
+	p, err := NewReplayer([]*Cassette{{Path: "c.yaml", Interactions: []*Interaction{i}}}, ReplayOptions{Latency: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", i.Request.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.RoundTrip(req); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestConversationModes checks what "new" does: what is recorded is answered,
+// what is not is recorded, once.
+func TestConversationModes(t *testing.T) {
+	hits := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { hits++; fmt.Fprint(w, hits) }))
+	defer server.Close()
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	rec := newRecorder(t, path, RecordOptions{})
+	ask(t, rec, "POST", server.URL+"/a", "application/json", []byte(`{"messageId":"1","x":1}`))
+	p := finish(t, rec, ReplayOptions{})
+	rec2 := newRecorder(t, path, RecordOptions{})
+	rec2.Add([]*Interaction{p.entries[0].i})
+	conv := &Conversation{Old: p, Rec: rec2}
+	if got := ask(t, conv, "POST", server.URL+"/a", "application/json", []byte(`{"x":1,"messageId":"2"}`)); string(got.body) != "1" || hits != 1 {
+		t.Errorf("%s, %d hits", got.body, hits)
+	}
+	if got := ask(t, conv, "POST", server.URL+"/b", "application/json", []byte(`{"x":2}`)); string(got.body) != "2" || hits != 2 {
+		t.Errorf("%s, %d hits", got.body, hits)
+	}
+	c, err := rec2.Finish(Meta{})
+	if err != nil || len(c.Interactions) != 2 {
+		t.Errorf("%d interactions, %v", len(c.Interactions), err)
+	}
+}
+
+// TestReplayNeverGoesLive: a missing cassette is an error, and a miss an
+// answer; the address is never dialled.
+func TestReplayNeverGoesLive(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
+	p, err := NewReplayer(nil, ReplayOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, p, "GET", "http://"+l.Addr().String()+"/x", "", nil); got.status != 501 || !strings.Contains(string(got.body), "the cassette is empty") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if err := l.(*net.TCPListener).SetDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("somebody called: %v", err)
+	}
+}

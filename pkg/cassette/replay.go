@@ -1,0 +1,404 @@
+package cassette
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ReplayOptions say how a [Replayer] answers.
+type ReplayOptions struct {
+	// Ignore are rules of matching, beyond those of the cassettes.
+	Ignore []string
+	// Exact switches off the default rules.
+	Exact bool
+	// Headers have to be the same, too.
+	Headers []string
+	// Repeat says what follows when the interactions for a request are used up:
+	// "error" (the default), "last" or "cycle".
+	Repeat string
+	// Latency scales the recorded duration; 0 is none.
+	Latency float64
+	// Redactor brings requests to the form in which they were recorded. Nil
+	// compares them as they are.
+	Redactor *Redactor
+}
+
+// Replayer answers from cassettes, and never goes to the network. It is safe
+// for concurrent use.
+type Replayer struct {
+	opts  ReplayOptions
+	match *Matching
+
+	entries []entry
+	raw     map[uint64][]int32
+	canon   map[key][]int32
+	byPath  map[string][]int32 // method and resource
+	byHost  map[string][]int32
+
+	mu       sync.Mutex
+	sessions map[string]*session
+}
+
+// entry is an interaction with its place.
+type entry struct {
+	cassette *Cassette
+	number   int
+	i        *Interaction
+	url      string
+	leaves   []uint64
+}
+
+// session is a set of cursors: a test that runs beside others has its own.
+type session struct {
+	name   string
+	only   *Cassette // answers come from this one alone
+	used   []bool
+	cursor map[cursorKey]int
+	log    []Seen
+	misses []*Miss
+}
+
+type cursorKey struct {
+	raw   uint64
+	canon key
+}
+
+// Seen is a request and what became of it.
+type Seen struct {
+	Case        string `json:"case,omitempty"`
+	Method      string `json:"method"`
+	URL         string `json:"url"`
+	Cassette    string `json:"cassette,omitempty"`
+	Interaction int    `json:"interaction"`
+	Miss        bool   `json:"miss,omitempty"`
+}
+
+// maxSeen bounds what is remembered of requests.
+const maxSeen = 10_000
+
+// NewReplayer indexes cassettes. Their order is the order of answers.
+func NewReplayer(cassettes []*Cassette, o ReplayOptions) (*Replayer, error) {
+	ignore, exact := slices.Clone(o.Ignore), o.Exact
+	foreign := false
+	for _, c := range cassettes {
+		ignore = append(ignore, c.Meta.Ignore...)
+		exact = exact || c.Meta.Exact
+		if o.Redactor != nil && c.Meta.Key != "" && c.Meta.Key != o.Redactor.Fingerprint() {
+			foreign = true
+		}
+	}
+	switch o.Repeat {
+	case "":
+		o.Repeat = "error"
+	case "error", "last", "cycle":
+	default:
+		return nil, fmt.Errorf("repeat has to be error, last or cycle, not %q", o.Repeat)
+	}
+	m, err := NewMatching(ignore, exact)
+	if err != nil {
+		return nil, err
+	}
+	m.anonymous = foreign
+	for _, h := range o.Headers {
+		m.fields = append(m.fields, http.CanonicalHeaderKey(h))
+	}
+	p := &Replayer{opts: o, match: m, raw: map[uint64][]int32{}, canon: map[key][]int32{}, byPath: map[string][]int32{}, byHost: map[string][]int32{}, sessions: map[string]*session{}}
+	for _, c := range cassettes {
+		for n, i := range c.Interactions {
+			p.add(c, n, i)
+		}
+	}
+	return p, nil
+}
+
+func (p *Replayer) add(c *Cassette, n int, i *Interaction) {
+	q := recorded(i)
+	can := p.match.canon(&q, true)
+	at := int32(len(p.entries))
+	p.entries = append(p.entries, entry{c, n, i, q.URL, can.leaves})
+	raw := q.raw()
+	p.raw[raw] = append(p.raw[raw], at)
+	p.canon[can.key] = append(p.canon[can.key], at)
+	head, _ := splitURL(q.URL)
+	p.byPath[q.Method+" "+head] = append(p.byPath[q.Method+" "+head], at)
+	h := hostOf(head)
+	p.byHost[h] = append(p.byHost[h], at)
+}
+
+func hostOf(head string) string {
+	_, rest, ok := strings.Cut(head, "://")
+	if !ok {
+		return ""
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	return host
+}
+
+// Foreign tells whether the cassettes were redacted with a key that is not at
+// hand: tokens are then compared by their place, not by their value.
+func (p *Replayer) Foreign() bool { return p.match.anonymous }
+
+// session finds or makes the cursors of a case. A name that is a cassette's,
+// alone or before a #, limits the session to it.
+func (p *Replayer) session(name string) *session {
+	s := p.sessions[name]
+	if s == nil {
+		s = &session{name: name, used: make([]bool, len(p.entries)), cursor: map[cursorKey]int{}}
+		base, _, _ := strings.Cut(name, "#")
+		if base != "" {
+			for i := range p.entries {
+				c := p.entries[i].cassette
+				if trimmed := strings.TrimSuffix(c.Path, ".yaml"); c.Case() == base || trimmed == base || strings.HasSuffix(trimmed, "/"+base) {
+					s.only = c
+					break
+				}
+			}
+		}
+		p.sessions[name] = s
+	}
+	if len(s.used) < len(p.entries) { // recorded since
+		s.used = append(s.used, make([]bool, len(p.entries)-len(s.used))...)
+	}
+	return s
+}
+
+// Case says whether a name chooses a cassette.
+func (p *Replayer) Case(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.session(name).only != nil
+}
+
+// Answer finds the interaction for a request of a case, and uses it up. A
+// request that is not there is a *Miss.
+func (p *Replayer) Answer(caseName string, q Request) (*Interaction, error) {
+	i, red, list := p.find(caseName, q)
+	if i != nil {
+		return i, nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return nil, p.miss(p.session(caseName), &red, list)
+}
+
+// Try is Answer for those who know what to do without: a request that is not
+// there is no miss.
+func (p *Replayer) Try(q Request) (*Interaction, bool) {
+	i, _, _ := p.find("", q)
+	return i, i != nil
+}
+
+// find returns the interaction for a request; where there is none, the request
+// as it would have been recorded, and those that match and are used up.
+func (p *Replayer) find(caseName string, q Request) (*Interaction, Request, []int32) {
+	raw := q.raw()
+	p.mu.Lock()
+	s := p.session(caseName)
+	if at := p.take(s, cursorKey{raw: raw}, p.raw[raw], &q); at >= 0 {
+		e := &p.entries[at]
+		s.see(&q, e)
+		p.mu.Unlock()
+		return e.i, q, nil
+	}
+	p.mu.Unlock()
+	// The slow path: what matters of the request, without secrets.
+	if r := p.opts.Redactor; r != nil {
+		q.URL = r.URL(q.URL)
+		q.Body = r.Body(q.Header.Get("Content-Type"), q.Body)
+	}
+	can := p.match.canon(&q, false)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.canon[can.key]
+	at := p.take(s, cursorKey{canon: can.key}, list, nil)
+	if at < 0 {
+		at = p.again(s, cursorKey{canon: can.key}, list)
+	}
+	if at < 0 {
+		return nil, q, list
+	}
+	e := &p.entries[at]
+	s.see(&q, e)
+	return e.i, q, nil
+}
+
+// take uses up the next of a list of entries: each once, in their order. q, if
+// not nil, has to be the same byte for byte.
+func (p *Replayer) take(s *session, k cursorKey, list []int32, q *Request) int32 {
+	for n := s.cursor[k]; n < len(list); n++ {
+		at := list[n]
+		e := &p.entries[at]
+		if s.used[at] || s.only != nil && e.cassette != s.only || q != nil && (e.url != q.URL || e.i.Request.Body != q.Body || e.i.Request.Method != q.Method) {
+			continue
+		}
+		s.cursor[k] = n + 1
+		s.used[at] = true
+		return at
+	}
+	return -1
+}
+
+// again chooses from a list that is used up, where that is asked for.
+func (p *Replayer) again(s *session, k cursorKey, list []int32) int32 {
+	if s.only != nil {
+		list = slices.DeleteFunc(slices.Clone(list), func(at int32) bool { return p.entries[at].cassette != s.only })
+	}
+	switch {
+	case len(list) == 0 || p.opts.Repeat == "error":
+		return -1
+	case p.opts.Repeat == "last":
+		return list[len(list)-1]
+	}
+	n := max(s.cursor[k], len(list))
+	s.cursor[k] = n + 1
+	return list[n%len(list)]
+}
+
+func (s *session) see(q *Request, e *entry) {
+	if len(s.log) < maxSeen {
+		s.log = append(s.log, Seen{Case: s.name, Method: q.Method, URL: q.URL, Cassette: e.cassette.Path, Interaction: e.number})
+	}
+}
+
+// Usage is what a replay used of its cassettes.
+type Usage struct {
+	Used   int     `json:"used"`
+	Unused []Seen  `json:"unused"`
+	Missed []*Miss `json:"missed"`
+}
+
+// Usage returns what was used, by any case, what was not, and what was missing.
+func (p *Replayer) Usage() Usage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := Usage{Unused: []Seen{}, Missed: []*Miss{}}
+	used := make([]bool, len(p.entries))
+	for _, s := range p.sessions {
+		for n := range s.used {
+			used[n] = used[n] || s.used[n]
+		}
+		u.Missed = append(u.Missed, s.misses...)
+	}
+	for n := range p.entries {
+		e := &p.entries[n]
+		if used[n] {
+			u.Used++
+		} else {
+			u.Unused = append(u.Unused, Seen{Method: e.i.Request.Method, URL: e.url, Cassette: e.cassette.Path, Interaction: e.number})
+		}
+	}
+	return u
+}
+
+// Requests returns the requests so far, of one case or, for "", of all.
+func (p *Replayer) Requests(caseName string) []Seen {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := []Seen{}
+	for name, s := range p.sessions {
+		if caseName == "" || name == caseName {
+			out = append(out, s.log...)
+		}
+	}
+	return out
+}
+
+// Reset forgets what was used, by one case or, for "", by all.
+func (p *Replayer) Reset(caseName string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if caseName == "" {
+		clear(p.sessions)
+	} else {
+		delete(p.sessions, caseName)
+	}
+}
+
+// maxRequest bounds what is read of a request.
+const maxRequest = 64 << 20
+
+// caseKey carries the case of a request in its context.
+type caseKey struct{}
+
+// CaseHeader chooses the case of a request.
+const CaseHeader = "X-Replay-Case"
+
+func caseOf(req *http.Request) string {
+	if name, ok := req.Context().Value(caseKey{}).(string); ok {
+		return name
+	}
+	return req.Header.Get(CaseHeader)
+}
+
+// WithCase returns a context whose requests are of a case.
+func WithCase(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, caseKey{}, name)
+}
+
+// RoundTrip answers a request. A miss is answered with status 501 and the
+// nearest recorded requests, as JSON.
+func (p *Replayer) RoundTrip(req *http.Request) (*http.Response, error) {
+	q, err := ReadRequest(req, maxRequest)
+	if req.Body != nil {
+		req.Body.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	i, err := p.Answer(caseOf(req), q)
+	if miss, ok := err.(*Miss); ok {
+		return miss.response(req), nil
+	} else if err != nil {
+		return nil, err
+	}
+	if d := time.Duration(float64(i.Response.Duration) * p.opts.Latency); d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		}
+	}
+	return respond(req, i), nil
+}
+
+// respond makes a response of a recorded one.
+func respond(req *http.Request, i *Interaction) *http.Response {
+	h := i.Response.Headers.Clone()
+	if h == nil {
+		h = http.Header{}
+	}
+	for _, name := range []string{"Transfer-Encoding", "Connection", "Content-Encoding", "Keep-Alive", "Trailer"} {
+		h.Del(name)
+	}
+	status := i.Response.Status
+	if status == "" {
+		status = strconv.Itoa(i.Response.Code) + " " + http.StatusText(i.Response.Code)
+	}
+	r := &http.Response{
+		Status: status, StatusCode: i.Response.Code, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: h, Body: io.NopCloser(strings.NewReader(i.Response.Body)), ContentLength: int64(len(i.Response.Body)), Request: req,
+	}
+	switch {
+	case req.Method == http.MethodHead: // the length of what GET would give
+		r.ContentLength = -1
+		if n, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64); err == nil {
+			r.ContentLength = n
+		}
+		r.Body = http.NoBody
+	case r.StatusCode == http.StatusNoContent || r.StatusCode == http.StatusNotModified:
+		h.Del("Content-Length")
+		r.Body, r.ContentLength = http.NoBody, 0
+	default:
+		h.Set("Content-Length", strconv.Itoa(len(i.Response.Body)))
+	}
+	return r
+}
