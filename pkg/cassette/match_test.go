@@ -2,11 +2,17 @@ package cassette
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -392,5 +398,54 @@ func BenchmarkLoad(b *testing.B) {
 		if _, err := NewReplayer([]*Cassette{back}, ReplayOptions{}); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkServe is the whole server with 16 clients on the same processors,
+// by canonical match.
+func BenchmarkServe(b *testing.B) {
+	for _, n := range []int{100, 10000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			list := interactions(n)
+			p := replayerOf(b, list, ReplayOptions{Repeat: "cycle", Redactor: NewRedactor([]byte("k"), nil)})
+			u, err := url.Parse("https://api.shop.example")
+			if err != nil {
+				b.Fatal(err)
+			}
+			server := httptest.NewServer(Reverse([]Upstream{{"shop", u}}, p, nil))
+			defer server.Close()
+			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+			var next atomic.Int64
+			took := make([]time.Duration, b.N)
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for range 16 {
+				wg.Go(func() {
+					for {
+						k := int(next.Add(1)) - 1
+						if k >= b.N {
+							return
+						}
+						body := strings.Replace(list[k%n].Request.Body, `"messageId":"m-`, `"messageId":"n-`, 1)
+						began := time.Now()
+						resp, err := client.Post(server.URL+"/v1/track", "application/json", strings.NewReader(body))
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						_, err = io.Copy(io.Discard, resp.Body)
+						took[k] = time.Since(began)
+						if resp.Body.Close(); err != nil || resp.StatusCode != 200 {
+							b.Errorf("%d %v", resp.StatusCode, err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+			slices.Sort(took)
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+		})
 	}
 }
