@@ -118,12 +118,9 @@ func (a *app) verifyOne(ctx context.Context, o *verifyOptions, k *cassette.Casse
 		return verified{Status: "skipped", Detail: "there is no destination " + slug}, nil
 	}
 	d := all[i]
-	c := destination.Config{Settings: d.Settings.Examples(), Presets: k.Meta.Presets}
-	for key, value := range k.Meta.Settings {
-		c.Settings[key] = value
-	}
-	if k.Meta.Action != "" {
-		c.Actions = []destination.Subscription{{Action: k.Meta.Action}}
+	c, now, err := destinations.Case(d, k.Meta)
+	if err != nil {
+		return v, fmt.Errorf("%s: %w", k.Path, err)
 	}
 	if o.live {
 		conf, err := a.loadConfig()
@@ -141,13 +138,6 @@ func (a *app) verifyOne(ctx context.Context, o *verifyOptions, k *cassette.Casse
 	s, err := d.Open(c)
 	if err != nil {
 		return v, fmt.Errorf("%s: %w", k.Path, err)
-	}
-	// Cases are told as on the day they were written for.
-	now := time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
-	if k.Meta.Now != "" {
-		if now, err = time.Parse(time.RFC3339, k.Meta.Now); err != nil {
-			return v, fmt.Errorf("%s: now: %w", k.Path, err)
-		}
 	}
 	player, err := cassette.NewReplayer([]*cassette.Cassette{k}, cassette.ReplayOptions{Exact: true})
 	if err != nil {

@@ -235,6 +235,9 @@ func itemsOf(rawURL, auth string, body []byte) []sentItem {
 		for k := range form {
 			var inner any
 			if json.Unmarshal([]byte(form.Get(k)), &inner) == nil {
+				if list, ok := inner.([]any); ok && len(list) == 1 {
+					inner = list[0] // where the partner takes one or many
+				}
 				m[k] = inner
 			} else {
 				m[k] = form.Get(k)

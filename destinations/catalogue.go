@@ -3,6 +3,7 @@
 package destinations
 
 import (
+	"github.com/fanfold/fanfold/destinations/amplitude"
 	"github.com/fanfold/fanfold/destinations/file"
 	"github.com/fanfold/fanfold/destinations/mixpanel"
 	"github.com/fanfold/fanfold/destinations/segment"
@@ -14,6 +15,7 @@ import (
 // All returns the catalogue, sorted by slug.
 func All() []destination.Destination {
 	return []destination.Destination{
+		amplitude.New(),
 		file.New(),
 		mixpanel.New(),
 		segment.New(),

@@ -6,8 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
 // Verdict is what became of one delivery of a conversation.
@@ -21,6 +23,31 @@ type Verdict struct {
 // String is the verdict as sidecars of cassettes hold it.
 func (v Verdict) String() string {
 	return strings.TrimSpace(v.Action + " " + v.Outcome + " " + v.Reason)
+}
+
+// Case reads from a sidecar how its events are sent: with the examples of the
+// settings, and the day on which it is told.
+func Case(d destination.Destination, m cassette.Meta) (c destination.Config, now time.Time, err error) {
+	c = destination.Config{Settings: d.Settings.Examples(), Presets: m.Presets}
+	for k, v := range m.Settings {
+		c.Settings[k] = v
+	}
+	if m.Action != "" {
+		sub := destination.Subscription{Action: m.Action}
+		if m.Mapping != "" {
+			if sub.Mapping, err = mapping.Parse([]byte(m.Mapping)); err != nil {
+				return c, now, fmt.Errorf("mapping: %w", err)
+			}
+		}
+		c.Actions = []destination.Subscription{sub}
+	}
+	now = time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
+	if m.Now != "" {
+		if now, err = time.Parse(time.RFC3339, m.Now); err != nil {
+			return c, now, fmt.Errorf("now: %w", err)
+		}
+	}
+	return c, now, nil
 }
 
 // Converse routes events, batches them as the destination's caps allow, and

@@ -76,22 +76,13 @@ func walk(t *testing.T, d destination.Destination, contract *standin.Contract, n
 	if m.URL == "" || m.Date == "" || m.Provenance != "written: from documentation" && m.Provenance != "recorded: live" {
 		t.Error("the sidecar does not say where its answers come from")
 	}
-	c := destination.Config{Settings: d.Settings.Examples(), Presets: m.Presets}
-	for k, v := range m.Settings {
-		c.Settings[k] = v
-	}
-	if m.Action != "" {
-		c.Actions = []destination.Subscription{{Action: m.Action}}
+	c, now, err := destinations.Case(d, m)
+	if err != nil {
+		t.Fatal(err)
 	}
 	s, err := d.Open(c)
 	if err != nil {
 		t.Fatal(err)
-	}
-	now := time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
-	if m.Now != "" {
-		if now, err = time.Parse(time.RFC3339, m.Now); err != nil {
-			t.Fatal(err)
-		}
 	}
 	tape := &tape{t: t, contract: contract, plan: s.Plan()}
 	if *update {

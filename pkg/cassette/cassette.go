@@ -83,7 +83,8 @@ type Meta struct {
 	// the answers that were written, and what is to become of each delivery.
 	Settings map[string]any `yaml:"settings,omitempty"` // beyond the examples
 	Presets  string         `yaml:"presets,omitempty"`
-	Action   string         `yaml:"action,omitempty"` // instead of the presets: this action for every event
+	Action   string         `yaml:"action,omitempty"`  // instead of the presets: this action for every event
+	Mapping  string         `yaml:"mapping,omitempty"` // of that action, instead of its defaults
 	Now      string         `yaml:"now,omitempty"`
 	Events   []string       `yaml:"events,omitempty"`
 	Answers  []Answer       `yaml:"answers,omitempty"`
