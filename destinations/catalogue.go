@@ -6,6 +6,7 @@ import (
 	"github.com/fanfold/fanfold/destinations/amplitude"
 	"github.com/fanfold/fanfold/destinations/file"
 	"github.com/fanfold/fanfold/destinations/mixpanel"
+	"github.com/fanfold/fanfold/destinations/posthog"
 	"github.com/fanfold/fanfold/destinations/segment"
 	"github.com/fanfold/fanfold/destinations/stdout"
 	"github.com/fanfold/fanfold/destinations/webhook"
@@ -18,6 +19,7 @@ func All() []destination.Destination {
 		amplitude.New(),
 		file.New(),
 		mixpanel.New(),
+		posthog.New(),
 		segment.New(),
 		stdout.New(),
 		webhook.New(),
