@@ -5,6 +5,7 @@ package destinations
 import (
 	"github.com/fanfold/fanfold/destinations/amplitude"
 	"github.com/fanfold/fanfold/destinations/file"
+	"github.com/fanfold/fanfold/destinations/googleanalytics4"
 	"github.com/fanfold/fanfold/destinations/mixpanel"
 	"github.com/fanfold/fanfold/destinations/posthog"
 	"github.com/fanfold/fanfold/destinations/segment"
@@ -18,6 +19,7 @@ func All() []destination.Destination {
 	return []destination.Destination{
 		amplitude.New(),
 		file.New(),
+		googleanalytics4.New(),
 		mixpanel.New(),
 		posthog.New(),
 		segment.New(),
