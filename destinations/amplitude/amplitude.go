@@ -86,7 +86,10 @@ func New() destination.Destination {
 					{Key: "min_id_length", Type: mapping.TypeInteger, AllowNull: true},
 				},
 				Item: mapUser, Request: form("/usermap", "mapping"), AllOrNothing: true,
-				Limits: destination.Limits{BatchBytes: destination.Cap{N: 1_000_000, Docs: mapDocs}},
+				Limits: destination.Limits{
+					Rates:      []destination.Rate{{N: 1500, Per: 30 * time.Second, Of: destination.Events, Docs: mapDocs}},
+					BatchBytes: destination.Cap{N: 1_000_000, Docs: mapDocs},
+				},
 			},
 			{
 				Slug: "groupIdentifyUser", Title: "Group identify user", Doc: "Sets the properties of a group, and puts the user into it.", Trigger: `type = "group"`,
@@ -153,6 +156,7 @@ func escape(out *destination.Output) {
 // verdict reads what Amplitude says with a status of its own: a key it does not
 // know is a 400, and a user who sends too much has to wait half a minute.
 // https://amplitude.com/docs/apis/analytics/http-v2#responses
+// https://github.com/amplitude/Amplitude-TypeScript/blob/main/packages/analytics-core/src/plugins/destination.ts
 func verdict(a *destination.Answer) destination.Result {
 	switch {
 	case a.Status == 400 && (a.JSON.Get("missing_field").IsText("api_key") || badKey(a.Body)):

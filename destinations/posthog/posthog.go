@@ -91,10 +91,10 @@ func New() destination.Destination {
 				Item: group, Request: batch, AllOrNothing: true,
 			},
 			{
-				Slug: "alias", Title: "Alias", Doc: "Gives a person a second id.",
+				Slug: "alias", Title: "Alias", Doc: "Merges the person of an earlier id (distinct_id) into the one of alias.",
 				Fields: []mapping.Field{
-					{Key: "distinct_id", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.userId")},
-					{Key: "alias", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.previousId")},
+					{Key: "distinct_id", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.previousId")},
+					{Key: "alias", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.userId")},
 					timestamp(),
 				},
 				Item: alias, Request: batch, AllOrNothing: true,
@@ -129,11 +129,11 @@ func batch(s *Settings) destination.Request {
 }
 
 // overQuota reads a 200 that says that the project's billing limit is reached
-// and the events are dropped.
-// https://posthog.com/docs/billing/limits-alerts
+// and the events are dropped, for which PostHog's own library waits a minute.
+// https://github.com/PostHog/posthog-js/blob/main/src/rate-limiter.ts
 func overQuota(a *destination.Answer) destination.Result {
 	if a.Status == 200 && a.JSON.Get("quota_limited").Len() > 0 {
-		return destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: a.Status, Detail: "over the project's billing limit: " + a.Words(), RetryAfter: time.Hour}
+		return destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: a.Status, Detail: "over the project's billing limit: " + a.Words(), RetryAfter: time.Minute}
 	}
 	return destination.Result{}
 }
