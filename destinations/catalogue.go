@@ -5,7 +5,7 @@ package destinations
 import (
 	"github.com/fanfold/fanfold/destinations/amplitude"
 	"github.com/fanfold/fanfold/destinations/file"
-	"github.com/fanfold/fanfold/destinations/googleanalytics4"
+	"github.com/fanfold/fanfold/destinations/google-analytics-4"
 	"github.com/fanfold/fanfold/destinations/mixpanel"
 	"github.com/fanfold/fanfold/destinations/posthog"
 	"github.com/fanfold/fanfold/destinations/segment"

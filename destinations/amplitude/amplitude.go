@@ -85,7 +85,7 @@ func New() destination.Destination {
 					{Key: "global_user_id", Type: mapping.TypeString, Default: mapping.Path("$.userId")},
 					{Key: "min_id_length", Type: mapping.TypeInteger, AllowNull: true},
 				},
-				Item: mapUser, Request: form("/usermap", "mapping"), AllOrNothing: true,
+				Item: mapUser, Request: userMap, AllOrNothing: true,
 				Limits: destination.Limits{
 					Rates:      []destination.Rate{{N: 1500, Per: 30 * time.Second, Of: destination.Events, Docs: mapDocs}},
 					BatchBytes: destination.Cap{N: 1_000_000, Docs: mapDocs},
@@ -143,6 +143,16 @@ func form(path, field string) func(*Settings) destination.Request {
 			Close: "%5D&options=" + url.QueryEscape(`{"min_id_length":1}`),
 		}
 	}
+}
+
+// userMap is on a host of its own in the US.
+// https://amplitude.com/docs/apis/analytics/user-mapping
+func userMap(s *Settings) destination.Request {
+	r := form("/usermap", "mapping")(s)
+	if s.Endpoint == "us" {
+		r.BaseURL = "https://api.amplitude.com"
+	}
+	return r
 }
 
 // escape makes what was written the value of a form's field.

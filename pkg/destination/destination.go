@@ -275,6 +275,7 @@ type Action[S any] struct {
 // Request is the HTTP form of a batch of one action.
 type Request struct {
 	Method      string // default POST
+	BaseURL     string // instead of the spec's, for an endpoint on a host of its own
 	Path        string // below the base URL, with query
 	Header      http.Header
 	ContentType string // default application/json

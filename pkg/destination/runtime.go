@@ -144,6 +144,7 @@ type openAction[S any] struct {
 	*Action[S]
 	request Request
 	limits  Limits
+	base    string
 	single  bool
 }
 
@@ -167,9 +168,12 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 	bySlug := map[string]int{}
 	for i := range s.Actions {
 		a := &s.Actions[i]
-		oa := openAction[S]{Action: a, limits: merge(a.Limits, s.Limits)}
+		oa := openAction[S]{Action: a, limits: merge(a.Limits, s.Limits), base: o.base}
 		if a.Request != nil {
 			oa.request = a.Request(settings)
+		}
+		if oa.request.BaseURL != "" && c.BaseURL == "" {
+			oa.base = strings.TrimRight(oa.request.BaseURL, "/")
 		}
 		if oa.request.Method == "" {
 			oa.request.Method = http.MethodPost
@@ -452,7 +456,7 @@ func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*h
 		}
 		large.parts = append(large.parts, []byte(a.request.Close))
 		method, path := a.where(first)
-		return large.request(ctx, method, o.base+path, a.request.ContentType, a.request.Header)
+		return large.request(ctx, method, a.base+path, a.request.ContentType, a.request.Header)
 	}
 	body := newBody(size)
 	body.buf = append(body.buf, a.request.Open...)
@@ -464,7 +468,7 @@ func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*h
 	}
 	body.buf = append(body.buf, a.request.Close...)
 	method, path := a.where(first)
-	return body.request(ctx, method, o.base+path, a.request.ContentType, a.request.Header)
+	return body.request(ctx, method, a.base+path, a.request.ContentType, a.request.Header)
 }
 
 // largeBody is the length in bytes from which on a body is sent from where its
