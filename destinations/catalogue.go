@@ -4,6 +4,7 @@ package destinations
 
 import (
 	"github.com/fanfold/fanfold/destinations/amplitude"
+	"github.com/fanfold/fanfold/destinations/facebook-conversions-api"
 	"github.com/fanfold/fanfold/destinations/file"
 	"github.com/fanfold/fanfold/destinations/google-analytics-4"
 	"github.com/fanfold/fanfold/destinations/mixpanel"
@@ -18,6 +19,7 @@ import (
 func All() []destination.Destination {
 	return []destination.Destination{
 		amplitude.New(),
+		facebookconversionsapi.New(),
 		file.New(),
 		googleanalytics4.New(),
 		mixpanel.New(),
