@@ -11,6 +11,7 @@ import (
 	"github.com/fanfold/fanfold/destinations/posthog"
 	"github.com/fanfold/fanfold/destinations/segment"
 	"github.com/fanfold/fanfold/destinations/stdout"
+	"github.com/fanfold/fanfold/destinations/tiktok-conversions"
 	"github.com/fanfold/fanfold/destinations/webhook"
 	"github.com/fanfold/fanfold/pkg/destination"
 )
@@ -26,6 +27,7 @@ func All() []destination.Destination {
 		posthog.New(),
 		segment.New(),
 		stdout.New(),
+		tiktokconversions.New(),
 		webhook.New(),
 	}
 }

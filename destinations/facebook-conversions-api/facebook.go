@@ -3,7 +3,6 @@
 package facebookconversionsapi
 
 import (
-	"net/url"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -290,14 +289,16 @@ func contents(path string) mapping.Field {
 }
 
 func events(s *Settings) destination.Request {
-	r := destination.Request{Path: path(s), Open: `{"data":[`, Sep: ",", Close: "]}"}
-	if s.TestEventCode != "" {
-		r.Close = `],"test_event_code":` + string(event.AppendQuoted(nil, s.TestEventCode)) + "}"
-	}
-	return r
+	return destination.Request{Path: "/" + version + "/" + s.PixelID + "/events", Open: `{"data":[`, Sep: ",", Close: "]}", OpenFor: open}
 }
 
-func path(s *Settings) string { return "/" + version + "/" + s.PixelID + "/events" }
+// open begins a request, all of whose events may be tests.
+func open(testCode string) string {
+	if testCode == "" {
+		return `{"data":[`
+	}
+	return `{"test_event_code":` + string(event.AppendQuoted(nil, testCode)) + `,"data":[`
+}
 
 // throttled reads what Meta says with a status of 400: the codes of rate limits
 // and of passing troubles, and those of the token.
@@ -358,8 +359,8 @@ func standard(name string, own ...string) func(*Settings, *destination.Input, *d
 				return
 			}
 		}
-		if code := p.Text("test_event_code"); code != "" && code != s.TestEventCode {
-			out.Path = path(s) + "?test_event_code=" + url.QueryEscape(code)
+		if out.Group = p.Text("test_event_code"); out.Group == "" {
+			out.Group = s.TestEventCode
 		}
 		out.BeginObject()
 		if name != "" {

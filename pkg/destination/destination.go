@@ -283,6 +283,9 @@ type Request struct {
 	// "[" "," "]" for a JSON array. All empty: the item is the body, and the
 	// action sends one event a request.
 	Open, Sep, Close string
+	// OpenFor, when there is one, takes the place of Open for the batches of a
+	// Group: for an envelope that says something about all its items.
+	OpenFor func(group string) string
 }
 
 // Answer is a partner's response, read whole (up to a bound).

@@ -442,12 +442,16 @@ func (o *sender[S]) Send(ctx context.Context, t Transport, b *Batch) ([]Result, 
 
 func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*http.Request, error) {
 	first := b.Deliveries[0]
-	size := len(a.request.Open) + len(a.request.Close)
+	open := a.request.Open
+	if a.request.OpenFor != nil {
+		open = a.request.OpenFor(first.Key)
+	}
+	size := len(open) + len(a.request.Close)
 	for _, d := range b.Deliveries {
 		size += len(d.Item) + len(a.request.Sep)
 	}
 	if size > largeBody {
-		large := &body{parts: [][]byte{[]byte(a.request.Open)}}
+		large := &body{parts: [][]byte{[]byte(open)}}
 		for i, d := range b.Deliveries {
 			if i > 0 {
 				large.parts = append(large.parts, []byte(a.request.Sep))
@@ -459,7 +463,7 @@ func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*h
 		return large.request(ctx, method, a.base+path, a.request.ContentType, a.request.Header)
 	}
 	body := newBody(size)
-	body.buf = append(body.buf, a.request.Open...)
+	body.buf = append(body.buf, open...)
 	for i, d := range b.Deliveries {
 		if i > 0 {
 			body.buf = append(body.buf, a.request.Sep...)
