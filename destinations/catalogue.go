@@ -4,6 +4,7 @@ package destinations
 
 import (
 	"github.com/fanfold/fanfold/destinations/amplitude"
+	"github.com/fanfold/fanfold/destinations/braze"
 	"github.com/fanfold/fanfold/destinations/facebook-conversions-api"
 	"github.com/fanfold/fanfold/destinations/file"
 	"github.com/fanfold/fanfold/destinations/google-analytics-4"
@@ -20,6 +21,7 @@ import (
 func All() []destination.Destination {
 	return []destination.Destination{
 		amplitude.New(),
+		braze.New(),
 		facebookconversionsapi.New(),
 		file.New(),
 		googleanalytics4.New(),
