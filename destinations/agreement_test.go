@@ -253,7 +253,7 @@ func itemsOf(rawURL, auth string, body []byte) []sentItem {
 		}
 		return out
 	case map[string]any:
-		for _, k := range []string{"batch", "events", "data", "attributes", "purchases", "user_aliases"} {
+		for _, k := range []string{"batch", "events", "data", "attributes", "purchases", "user_aliases", "users"} {
 			if list, ok := b[k].([]any); ok {
 				var out []sentItem
 				for _, el := range list {

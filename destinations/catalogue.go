@@ -8,6 +8,7 @@ import (
 	"github.com/fanfold/fanfold/destinations/facebook-conversions-api"
 	"github.com/fanfold/fanfold/destinations/file"
 	"github.com/fanfold/fanfold/destinations/google-analytics-4"
+	"github.com/fanfold/fanfold/destinations/iterable"
 	"github.com/fanfold/fanfold/destinations/mixpanel"
 	"github.com/fanfold/fanfold/destinations/posthog"
 	"github.com/fanfold/fanfold/destinations/segment"
@@ -25,6 +26,7 @@ func All() []destination.Destination {
 		facebookconversionsapi.New(),
 		file.New(),
 		googleanalytics4.New(),
+		iterable.New(),
 		mixpanel.New(),
 		posthog.New(),
 		segment.New(),
