@@ -34,7 +34,8 @@ func (a *app) lintCommand() *cobra.Command {
 		Short: "Search cassettes for secrets and personal data",
 		Long: `lint searches cassettes and their sidecars for the values of this environment's
 secrets, for the shapes of credentials, and for personal data, in every encoding
-that record looks through. Exit code 5 when it finds something.`,
+that record looks through. Exit code 5 when it finds something. The persons of
+cases that were written, not recorded, are made up.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			list, err := loadCassettes(args)
@@ -60,6 +61,9 @@ that record looks through. Exit code 5 when it finds something.`,
 					return err
 				}
 				for _, l := range leaks {
+					if strings.HasPrefix(k.Meta.Provenance, "written:") && l.Personal() {
+						continue // of nobody: whoever wrote the case made it up
+					}
 					found++
 					fmt.Fprintf(a.out, "%s: %s\n", k.Path, l)
 				}

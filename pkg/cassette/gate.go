@@ -19,6 +19,12 @@ type Leak struct {
 	Masked      string `json:"masked"`
 }
 
+// Personal tells whether it is about a person, and no credential.
+func (l Leak) Personal() bool {
+	kind, _, _ := strings.Cut(l.Kind, " ")
+	return kind == "email" || kind == "phone" || kind == "hashed"
+}
+
 func (l Leak) String() string {
 	where := "interaction " + strconv.Itoa(l.Interaction) + ", "
 	if l.Interaction < 0 {
