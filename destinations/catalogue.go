@@ -12,6 +12,7 @@ import (
 	"github.com/fanfold/fanfold/destinations/mixpanel"
 	"github.com/fanfold/fanfold/destinations/posthog"
 	"github.com/fanfold/fanfold/destinations/segment"
+	"github.com/fanfold/fanfold/destinations/slack"
 	"github.com/fanfold/fanfold/destinations/stdout"
 	"github.com/fanfold/fanfold/destinations/tiktok-conversions"
 	"github.com/fanfold/fanfold/destinations/webhook"
@@ -30,6 +31,7 @@ func All() []destination.Destination {
 		mixpanel.New(),
 		posthog.New(),
 		segment.New(),
+		slack.New(),
 		stdout.New(),
 		tiktokconversions.New(),
 		webhook.New(),

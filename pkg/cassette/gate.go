@@ -186,10 +186,10 @@ func (r *Redactor) exact(s string) (kind, hit string) {
 	return "", ""
 }
 
-// isExample tells whether a value stands for a secret.
+// isExample tells whether a value stands for a secret, or is part of what does.
 func (r *Redactor) isExample(s string) bool {
 	for i := range r.secrets {
-		if s == r.secrets[i].with {
+		if with := r.secrets[i].with; s == with || len(s) >= minSecret && strings.Contains(with, s) {
 			return true
 		}
 	}

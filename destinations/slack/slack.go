@@ -1,0 +1,112 @@
+// Package slack posts messages to Slack channels by incoming webhooks. It is a
+// notice board, not a store: one event is one message that people read.
+package slack
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/setting"
+)
+
+// Settings of a webhook.
+type Settings struct {
+	URL string `setting:"url,required,secret" doc:"Address of the incoming webhook. Whoever knows it can post. A mapping's url takes its place." example:"https://hooks.slack.com/services/T00000000/B00000000/EXAMPLEEXAMPLEEXAMPLEEX"`
+}
+
+const (
+	docs      = "https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks"
+	errorDocs = docs + "#handling_errors"
+	rateDocs  = "https://docs.slack.dev/apis/web-api/rate-limits"
+)
+
+// New declares the destination.
+func New() destination.Destination {
+	return destination.Spec[Settings]{
+		Info: destination.Info{
+			Slug: "slack", Name: "Slack", Summary: "messages in a channel", Docs: docs, Integrations: []string{"Slack (Actions)", "Slack"},
+			Backfill: "Every event becomes a message of today, one a second, that people are notified of and that nobody can take back: use --filter and --limit. Slack knows no repeats: after a crash a message may stand there twice.",
+			Minimal:  true,
+		},
+		BaseURL: func(s *Settings) string {
+			if u, err := address(s.URL); err == nil {
+				return "https://" + u.Host
+			}
+			return "https://hooks.slack.com" // Check has refused it
+		},
+		Check: func(s *Settings) []error {
+			if _, err := address(s.URL); err != nil {
+				return []error{err}
+			}
+			return nil
+		},
+		Limits: destination.Limits{
+			Rates:       []destination.Rate{{N: 1, Per: time.Second, Of: destination.Requests, Docs: rateDocs}},
+			BatchEvents: destination.Cap{N: 1, Docs: docs},
+		},
+		Order:   true,
+		Verdict: verdict,
+		Actions: []destination.Action[Settings]{{
+			Slug: "postToChannel", Title: "Post message", Doc: "Posts a message. Webhooks of Slack apps take channel, name and icon from the app and ignore those here.",
+			Fields: []mapping.Field{
+				{Key: "url", Doc: "Address of the webhook, where it is not the setting's.", Type: mapping.TypeString, Format: "uri"},
+				{Key: "text", Doc: "The message, in Slack's mrkdwn.", Type: mapping.TypeText, Required: true},
+				{Key: "channel", Doc: "Name of the channel, without #.", Type: mapping.TypeString},
+				{Key: "username", Type: mapping.TypeString, Default: mapping.Literal("Segment")},
+				{Key: "icon_url", Type: mapping.TypeString, Default: mapping.Literal("https://logo.clearbit.com/segment.com")},
+			},
+			Item:    post,
+			Request: func(*Settings) destination.Request { return destination.Request{} },
+		}},
+		Presets: []destination.Preset{{
+			Name: "Events", Action: "postToChannel", Subscribe: `type = "track"`,
+			Mapping: map[string]mapping.Value{"text": mapping.Join(" ", mapping.Paths("$.userId", "$.anonymousId"), mapping.Literal("did"), mapping.Path("$.event"))},
+		}},
+	}.Destination()
+}
+
+// address reads the address of a webhook: nothing is posted anywhere else.
+func address(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" || u.Host != "hooks.slack.com" && u.Host != "hooks.slack-gov.com" || u.User != nil || u.Path == "" || u.Path == "/" {
+		return nil, &setting.Problem{Key: "url", Msg: "has to be the address of a webhook, like https://hooks.slack.com/services/…"}
+	}
+	return u, nil
+}
+
+func post(s *Settings, in *destination.Input, out *destination.Output) {
+	own, err := address(s.URL)
+	if err != nil {
+		out.Reject(destination.Invalid, err.Error())
+		return
+	}
+	at := own
+	if v := in.Payload.Get("url"); !v.Falsy() {
+		if at, err = address(v.Text()); err != nil || at.Host != own.Host {
+			out.Reject(destination.Invalid, "url has to be the address of a webhook at "+own.Host)
+			return
+		}
+	}
+	out.Path = at.RequestURI()
+	out.BeginObject()
+	for _, key := range []string{"channel", "text", "username", "icon_url"} {
+		out.Field(key, in.Payload.Get(key))
+	}
+	out.EndObject()
+}
+
+// verdict tells a webhook that is gone from a message that is refused.
+// https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors
+func verdict(a *destination.Answer) destination.Result {
+	if a.Status != 404 && a.Status != 410 {
+		return destination.Result{}
+	}
+	switch word := strings.TrimSpace(string(a.Body)); word {
+	case "no_service", "no_service_id", "no_team", "team_disabled", "invalid_token", "no_active_hooks":
+		return destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Status: a.Status, Detail: word + ": the webhook is gone; see " + errorDocs}
+	}
+	return destination.Result{}
+}
