@@ -39,6 +39,7 @@ func New() destination.Destination {
 			Differences: []destination.Difference{
 				{What: "events go to /api/events/trackBulk and users to /api/users/bulkUpdate, many a request, as Segment's batches do", Docs: bulkDocs},
 				{What: "newEmail becomes the user's email field in the same request, as in Segment's batches, instead of a request of its own", Docs: usersDocs},
+				{What: "updateOnly is said for each request of users, as in Segment's batches; its single requests leave it out", Docs: usersDocs},
 				{What: "an event or purchase without an id gets one from messageId, and one without createdAt the time of sending", Docs: bulkDocs},
 			},
 		},
@@ -66,9 +67,9 @@ func New() destination.Destination {
 					{Key: "dataFields", Type: mapping.TypeObject, Default: mapping.Path("$.traits")},
 					{Key: "phoneNumber", Type: mapping.TypeString, AllowNull: true, Default: mapping.Path("$.traits.phone")},
 					{Key: "mergeNestedObjects", Doc: "Merge objects of the user's fields instead of replacing them.", Type: mapping.TypeBoolean, Default: mapping.Literal(false)},
-					{Key: "updateOnly", Doc: "Has no effect: Iterable knows it of whole requests only, and Segment leaves it out of single ones.", Type: mapping.TypeBoolean},
+					{Key: "updateOnly", Doc: "Leave out users that Iterable does not know.", Type: mapping.TypeBoolean},
 				},
-				Item: user, Request: list("/api/users/bulkUpdate", "users"), Results: counted, AllOrNothing: true,
+				Item: user, Request: users, Results: counted, AllOrNothing: true,
 				Limits: destination.Limits{Rates: []destination.Rate{{N: 5, Per: time.Second, Of: destination.Requests, Docs: usersDocs}}},
 			},
 			{
@@ -166,6 +167,20 @@ func list(path, of string) func(*Settings) destination.Request {
 	}
 }
 
+// onlyKnown is the group of the users that are not made where Iterable does
+// not know them, which it wants said once a request.
+const onlyKnown = "updateOnly"
+
+func users(*Settings) destination.Request {
+	open := func(group string) string {
+		if group == onlyKnown {
+			return `{"updateOnly":true,"users":[`
+		}
+		return `{"updateOnly":false,"users":[`
+	}
+	return destination.Request{Path: "/api/users/bulkUpdate", Open: open(""), OpenFor: open, Sep: ",", Close: "]}"}
+}
+
 func one(path string) func(*Settings) destination.Request {
 	return func(*Settings) destination.Request { return destination.Request{Path: path} }
 }
@@ -245,6 +260,9 @@ func user(_ *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
 	if !identified(out, p.Get("email"), p.Get("userId")) {
 		return
+	}
+	if p.Get("updateOnly").Bool() {
+		out.Group = onlyKnown
 	}
 	out.BeginObject()
 	out.Field("email", p.Get("email"))
