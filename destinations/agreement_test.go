@@ -253,6 +253,13 @@ func itemsOf(rawURL, auth string, body []byte) []sentItem {
 		}
 		return out
 	case map[string]any:
+		if list, ok := jobItems(b); ok {
+			var out []sentItem
+			for _, el := range list {
+				out = append(out, item(el))
+			}
+			return out
+		}
 		for _, k := range []string{"batch", "events", "data", "attributes", "purchases", "user_aliases", "users"} {
 			if list, ok := b[k].([]any); ok {
 				var out []sentItem
@@ -273,6 +280,34 @@ func itemsOf(rawURL, auth string, body []byte) []sentItem {
 		return []sentItem{item(b)}
 	}
 	return []sentItem{item(v)}
+}
+
+// jobItems takes the items out of a JSON:API document for a bulk job, each in
+// the form of a document of its own.
+func jobItems(doc map[string]any) (items []any, ok bool) {
+	data, _ := doc["data"].(map[string]any)
+	kind, _ := data["type"].(string)
+	if !strings.HasSuffix(kind, "-job") {
+		return nil, false
+	}
+	attributes, _ := data["attributes"].(map[string]any)
+	for _, v := range attributes {
+		list, _ := v.(map[string]any)["data"].([]any)
+		for _, el := range list {
+			e := el.(map[string]any)
+			a, _ := e["attributes"].(map[string]any)
+			if events, ok := a["events"].(map[string]any); ok { // under their profile
+				for _, one := range events["data"].([]any) {
+					inner := one.(map[string]any)["attributes"].(map[string]any)
+					inner["profile"] = a["profile"]
+					items = append(items, map[string]any{"data": map[string]any{"type": "event", "attributes": inner}})
+				}
+				continue
+			}
+			items = append(items, map[string]any{"data": e})
+		}
+	}
+	return items, true
 }
 
 // leftovers are Segment's own, of no meaning to the partner.

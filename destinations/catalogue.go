@@ -9,6 +9,7 @@ import (
 	"github.com/fanfold/fanfold/destinations/file"
 	"github.com/fanfold/fanfold/destinations/google-analytics-4"
 	"github.com/fanfold/fanfold/destinations/iterable"
+	"github.com/fanfold/fanfold/destinations/klaviyo"
 	"github.com/fanfold/fanfold/destinations/mixpanel"
 	"github.com/fanfold/fanfold/destinations/posthog"
 	"github.com/fanfold/fanfold/destinations/segment"
@@ -28,6 +29,7 @@ func All() []destination.Destination {
 		file.New(),
 		googleanalytics4.New(),
 		iterable.New(),
+		klaviyo.New(),
 		mixpanel.New(),
 		posthog.New(),
 		segment.New(),
