@@ -184,6 +184,9 @@ func compareReference(d destination.Destination, r reference) string {
 		}
 		theirs = append(theirs, itemsOf(q.URL, q.Headers["authorization"], body)...)
 	}
+	if len(ours) == 0 && len(theirs) > 0 && len(whyNot) > 0 && needsIdentity(d, whyNot) {
+		return ""
+	}
 	if len(ours) != len(theirs) {
 		return fmt.Sprintf("we send %d items, Segment %d %v", len(ours), len(theirs), whyNot)
 	}
@@ -206,6 +209,15 @@ func compareReference(d destination.Destination, r reference) string {
 		}
 	}
 	return ""
+}
+
+// needsIdentity says that we rightly send nothing of an event: the partner
+// documents an identity that it lacks, and we say so.
+func needsIdentity(d destination.Destination, whyNot []string) bool {
+	return !slices.ContainsFunc(whyNot, func(why string) bool { return !strings.HasPrefix(why, string(destination.MissingIdentity)) }) &&
+		slices.ContainsFunc(d.Info.Differences, func(diff destination.Difference) bool {
+			return strings.Contains(diff.What, "rejected as "+string(destination.MissingIdentity))
+		})
 }
 
 // itemsOf takes the items out of a request: an array, an envelope's array, a

@@ -5,6 +5,7 @@ package destinations
 import (
 	"github.com/fanfold/fanfold/destinations/amplitude"
 	"github.com/fanfold/fanfold/destinations/braze"
+	"github.com/fanfold/fanfold/destinations/customerio"
 	"github.com/fanfold/fanfold/destinations/facebook-conversions-api"
 	"github.com/fanfold/fanfold/destinations/file"
 	"github.com/fanfold/fanfold/destinations/google-analytics-4"
@@ -25,6 +26,7 @@ func All() []destination.Destination {
 	return []destination.Destination{
 		amplitude.New(),
 		braze.New(),
+		customerio.New(),
 		facebookconversionsapi.New(),
 		file.New(),
 		googleanalytics4.New(),

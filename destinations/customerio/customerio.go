@@ -1,0 +1,634 @@
+// Package customerio delivers to Customer.io's Track API: people, objects and
+// what happens to them, in batches at their own time.
+package customerio
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/mapping"
+)
+
+// Settings of a workspace.
+type Settings struct {
+	SiteID        string `setting:"site_id,required,secret" doc:"Site ID of the workspace's Track API credentials." example:"0123456789abcdef0123"`
+	APIKey        string `setting:"api_key,required,secret" doc:"API key of the workspace's Track API credentials." example:"fedcba98765432100123"`
+	AccountRegion string `setting:"account_region" doc:"Where the account's data resides." default:"us" choices:"us,eu"`
+}
+
+const (
+	docs       = "https://docs.customer.io/integrations/api/track/"
+	entityDocs = "https://docs.customer.io/api/track/#operation/entity"
+	batchDocs  = "https://docs.customer.io/api/track/#operation/batch"
+)
+
+// New declares the destination.
+func New() destination.Destination {
+	return destination.Spec[Settings]{
+		Info: destination.Info{
+			Slug: "customerio", Name: "Customer.io", Summary: "messaging and automation", Docs: docs,
+			Integrations: []string{"Actions Customerio", "Customer.io (Actions)"},
+			Backfill:     "Events are kept at their own time; only those of the last 72 hours can start campaigns. Profiles are updated as of the event's time, and segments and the campaigns that hang on attributes react to them at once. Anonymous events join the person who is identified later if they are from the last 30 days. Deletions, suppressions and merges are final: leave those actions out where the past should not be repeated.",
+			Differences: []destination.Difference{
+				{What: "a person is identified by id, email or cio_id: an identify of nobody but an anonymous_id is rejected as missing_identity instead of being sent and refused", Docs: entityDocs},
+				{What: "timestamp is a Unix time in seconds also when it was mapped from digits, and an event whose timestamp is no time is rejected", Docs: entityDocs},
+				{What: "name and id stay text also when they look like a date", Docs: entityDocs},
+				{What: "entities are sent in batches instead of one a request", Docs: batchDocs},
+			},
+		},
+		BaseURL: func(s *Settings) string {
+			// https://docs.customer.io/accounts-and-workspaces/data-centers/
+			if s.AccountRegion == "eu" {
+				return "https://track-eu.customer.io"
+			}
+			return "https://track.customer.io"
+		},
+		Auth: func(s *Settings) destination.Auth { return destination.Basic(s.SiteID, s.APIKey) },
+		Limits: destination.Limits{
+			Rates:      []destination.Rate{{N: 1000, Per: time.Second, Of: destination.Requests, Docs: docs + "#rate-limits"}},
+			BatchBytes: destination.Cap{N: 500_000, Docs: batchDocs},
+			EventBytes: destination.Cap{N: 32_768, Docs: batchDocs},
+			Dedupe:     destination.Dedupe{Field: "id, when the messageId is a ULID", Docs: entityDocs},
+		},
+		// Updates of a person overwrite each other.
+		Order: true,
+		Actions: []destination.Action[Settings]{
+			{
+				Slug: "createUpdatePerson", Title: "Create or update person", Doc: "Sets a person's attributes, and relates the person to an object.", Trigger: `type = "identify"`,
+				Fields: []mapping.Field{
+					{Key: "id", Type: mapping.TypeString, Doc: "A person's id, or email, or cio_id with cio_ in front.", Default: mapping.Paths("$.userId", "$.traits.email")},
+					{Key: "anonymous_id", Type: mapping.TypeString, Doc: "Joins the anonymous events of the last 30 days to the person.", Default: mapping.Path("$.anonymousId")},
+					{Key: "email", Type: mapping.TypeString, Default: mapping.Template("{{traits.email}}")},
+					{Key: "created_at", Type: mapping.TypeString, Default: mapping.Paths("$.traits.created_at", "$.traits.createdAt")},
+					{Key: "group_id", Type: mapping.TypeString, Doc: "An object to relate the person to.", Default: mapping.Path("$.traits.objectId")},
+					{Key: "custom_attributes", Type: mapping.TypeObject, Default: mapping.Path("$.traits")},
+					{Key: "relationship_attributes", Type: mapping.TypeObject, Default: mapping.Path("$.traits.relationshipAttributes")},
+					timestamp(), convert(),
+					objectType("traits"),
+				},
+				Item: person, Request: batch, Results: verdicts, AllOrNothing: true,
+			},
+			{
+				Slug: "trackEvent", Title: "Track event", Doc: "An event of a person, known or not.", Trigger: trackTrigger,
+				Fields: []mapping.Field{
+					personID("id", false), anonymousID(),
+					{Key: "name", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.event")},
+					eventID(), timestamp(), data(), convert(),
+				},
+				Item: happening("event", "name"), Request: batch, Results: verdicts, AllOrNothing: true,
+			},
+			{
+				Slug: "trackPageView", Title: "Track page view", Doc: "A page that a person has seen, named by its address.", Trigger: `type = "page"`,
+				Fields: []mapping.Field{
+					personID("id", false), anonymousID(), eventID(),
+					{Key: "url", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.properties.url")},
+					timestamp(), data(), convert(),
+				},
+				Item: happening("page", "url"), Request: batch, Results: verdicts, AllOrNothing: true,
+			},
+			{
+				Slug: "trackScreenView", Title: "Track screen view", Doc: "A screen of an app that a person has seen.", Trigger: `type = "screen"`,
+				Fields: []mapping.Field{
+					personID("id", false), anonymousID(), eventID(),
+					{Key: "name", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.name")},
+					timestamp(), data(), convert(),
+				},
+				Item: happening("screen", "name"), Request: batch, Results: verdicts, AllOrNothing: true,
+			},
+			{
+				Slug: "createUpdateObject", Title: "Create or update object", Doc: "Sets an object's attributes (a company, a course, …) and relates it to the person.", Trigger: `type = "group"`,
+				Fields: []mapping.Field{
+					{Key: "id", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.groupId")},
+					{Key: "created_at", Type: mapping.TypeString, Default: mapping.Paths("$.traits.created_at", "$.traits.createdAt")},
+					{Key: "custom_attributes", Type: mapping.TypeObject, Default: mapping.Path("$.traits.objectAttributes")},
+					{Key: "relationship_attributes", Type: mapping.TypeObject, Default: mapping.Path("$.traits.relationshipAttributes")},
+					personID("user_id", false), anonymousID(),
+					objectType("traits"),
+					convert(),
+				},
+				Item: object, Request: batch, Results: verdicts, AllOrNothing: true,
+			},
+			{
+				Slug: "createUpdateDevice", Title: "Create or update device", Doc: "A person's device, for push messages.", Trigger: deviceTrigger,
+				Fields: []mapping.Field{
+					personID("person_id", true), deviceID(),
+					{Key: "app_version", Type: mapping.TypeString, Default: mapping.Path("$.context.app.version")},
+					{Key: "platform", Type: mapping.TypeString, Required: true, Doc: "ios or android.", Default: mapping.Path("$.context.device.type")},
+					{Key: "last_used", Type: mapping.TypeString, Default: mapping.Path("$.timestamp")},
+					{Key: "attributes", Type: mapping.TypeObject, Default: mapping.Path("$.properties")},
+					convert(),
+				},
+				Item: device, Request: batch, Results: verdicts, AllOrNothing: true,
+			},
+			{
+				Slug: "deleteDevice", Title: "Delete device", Doc: "Takes a device away from a person.", Trigger: `event = "Application Uninstalled" or event = "Device Deleted"`,
+				Fields: []mapping.Field{personID("person_id", true), deviceID()},
+				Item:   deleteDevice, Request: batch, Results: verdicts, AllOrNothing: true,
+			},
+			{
+				Slug: "deleteRelationship", Title: "Delete relationship", Doc: "Ends the relationship of a person and an object.", Trigger: `event = "Relationship Deleted"`,
+				Fields: []mapping.Field{
+					personID("person_id", true), anonymousID(),
+					{Key: "object_id", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.properties.objectId")},
+					objectType("properties"),
+				},
+				Item: deleteRelationship, Request: batch, Results: verdicts, AllOrNothing: true,
+			},
+			{
+				Slug: "deletePerson", Title: "Delete person", Doc: "Deletes a person.", Trigger: `event = "User Deleted"`,
+				Fields: []mapping.Field{personID("person_id", true)},
+				Item:   plain("delete"), Request: batch, Results: verdicts, AllOrNothing: true,
+			},
+			{
+				Slug: "deleteObject", Title: "Delete object", Doc: "Deletes an object and its relationships.", Trigger: `event = "Object Deleted"`,
+				Fields: []mapping.Field{
+					{Key: "object_id", Type: mapping.TypeString, Default: mapping.Path("$.properties.objectId")},
+					objectType("properties"),
+				},
+				Item: deleteObject, Request: batch, Results: verdicts, AllOrNothing: true,
+			},
+			{
+				Slug: "mergePeople", Title: "Merge people", Doc: "Merges the previous id's person into the other, for good.", Trigger: `type = "alias"`,
+				Fields: []mapping.Field{
+					{Key: "primary", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.userId")},
+					{Key: "secondary", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.previousId")},
+				},
+				Item: merge, Request: batch, Results: verdicts, AllOrNothing: true,
+			},
+			{
+				Slug: "suppressPerson", Title: "Suppress person", Doc: "Keeps a person's ids out of the workspace.", Trigger: `event = "User Suppressed"`,
+				Fields: []mapping.Field{personID("person_id", true)},
+				Item:   plain("suppress"), Request: batch, Results: verdicts, AllOrNothing: true,
+			},
+			{
+				Slug: "unsuppressPerson", Title: "Unsuppress person", Doc: "Lets a suppressed person's ids in again.", Trigger: `event = "User Unsuppressed"`,
+				Fields: []mapping.Field{personID("person_id", true)},
+				Item:   plain("unsuppress"), Request: batch, Results: verdicts, AllOrNothing: true,
+			},
+			{
+				Slug: "reportDeliveryEvent", Title: "Report delivery event", Doc: "What became of a message that Customer.io sent.", Trigger: `event = "Report Delivery Event"`,
+				Fields: []mapping.Field{
+					{Key: "delivery_id", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.properties.deliveryId")},
+					{Key: "metric", Type: mapping.TypeString, Required: true, Choices: []string{"delivered", "opened", "clicked", "converted", "spammed", "bounced", "dropped", "deferred"}, Default: mapping.Path("$.properties.metric")},
+					{Key: "recipient", Type: mapping.TypeString, Default: mapping.Path("$.properties.recipient")},
+					{Key: "reason", Type: mapping.TypeString, Default: mapping.Path("$.properties.reason")},
+					{Key: "href", Type: mapping.TypeString, Default: mapping.Path("$.properties.href")},
+					{Key: "action_name", Type: mapping.TypeString, Default: mapping.Path("$.properties.actionName")},
+					{Key: "action_value", Type: mapping.TypeString, Default: mapping.Path("$.properties.actionValue")},
+					{Key: "timestamp", Type: mapping.TypeDatetime, Format: "date-time", Default: mapping.Path("$.timestamp")},
+				},
+				// https://docs.customer.io/api/track/#operation/metrics
+				Item: metric, Request: func(*Settings) destination.Request { return destination.Request{Path: "/api/v1/metrics"} },
+			},
+			{
+				Slug: "reportContentEvent", Title: "Report content event", Doc: "An in-app message that somebody unknown has seen or clicked.", Trigger: `event = "Report Content Event"`,
+				Fields: []mapping.Field{
+					anonymousID(),
+					{Key: "actionType", Type: mapping.TypeString, Required: true, Choices: []string{"viewed_content", "clicked_content"}, Default: mapping.Path("$.properties.actionType")},
+					timestamp(), data(), convert(),
+				},
+				Item: content, Request: batch, Results: verdicts, AllOrNothing: true,
+			},
+		},
+		Presets: []destination.Preset{
+			{Name: "Create or Update Person", Action: "createUpdatePerson", Subscribe: `type = "identify"`},
+			{Name: "Create or Update Device", Action: "createUpdateDevice", Subscribe: deviceTrigger},
+			{Name: "Delete Device", Action: "deleteDevice", Subscribe: `event = "Application Uninstalled" or event = "Device Deleted"`},
+			{Name: "Delete Relationship", Action: "deleteRelationship", Subscribe: `event = "Relationship Deleted"`},
+			{Name: "Delete Person", Action: "deletePerson", Subscribe: `event = "User Deleted"`},
+			{Name: "Delete Object", Action: "deleteObject", Subscribe: `event = "Object Deleted"`},
+			{Name: "Track Event", Action: "trackEvent", Subscribe: trackTrigger},
+			{Name: "Track Page View", Action: "trackPageView", Subscribe: `type = "page"`},
+			{Name: "Track Screen View", Action: "trackScreenView", Subscribe: `type = "screen"`},
+			{Name: "Create or Update Object", Action: "createUpdateObject", Subscribe: `type = "group"`},
+			{Name: "Merge People", Action: "mergePeople", Subscribe: `type = "alias"`},
+			{Name: "Suppress Person", Action: "suppressPerson", Subscribe: `event = "User Suppressed"`},
+			{Name: "Unsuppress Person", Action: "unsuppressPerson", Subscribe: `event = "User Unsuppressed"`},
+			{Name: "Report Delivery Event", Action: "reportDeliveryEvent", Subscribe: `event = "Report Delivery Event"`},
+			{Name: "Report Content Event", Action: "reportContentEvent", Subscribe: `event = "Report Content Event"`},
+		},
+	}.Destination()
+}
+
+const (
+	deviceTrigger = `event = "Application Installed" or event = "Application Opened" or event = "Device Created or Updated"`
+	// trackTrigger takes the events that have no action of their own.
+	trackTrigger = `type = "track" and event != "Application Installed" and event != "Application Opened" and event != "Application Uninstalled"` +
+		` and event != "Device Created or Updated" and event != "Device Deleted" and event != "Relationship Deleted" and event != "User Deleted"` +
+		` and event != "User Suppressed" and event != "User Unsuppressed" and event != "Object Deleted"` +
+		` and event != "Report Delivery Event" and event != "Report Content Event"`
+)
+
+func personID(key string, required bool) mapping.Field {
+	return mapping.Field{Key: key, Type: mapping.TypeString, Required: required, Doc: "A person's id, or email, or cio_id with cio_ in front.", Default: mapping.Path("$.userId")}
+}
+
+func anonymousID() mapping.Field {
+	return mapping.Field{Key: "anonymous_id", Type: mapping.TypeString, Doc: "Identifies somebody who has no id yet.", Default: mapping.Path("$.anonymousId")}
+}
+
+func eventID() mapping.Field {
+	return mapping.Field{Key: "event_id", Type: mapping.TypeString, Doc: "Customer.io ignores a repeat of it when it is a ULID.", Default: mapping.Path("$.messageId")}
+}
+
+func deviceID() mapping.Field {
+	return mapping.Field{Key: "device_id", Type: mapping.TypeString, Required: true, Doc: "The device's push token.", Default: mapping.Path("$.context.device.token")}
+}
+
+func timestamp() mapping.Field {
+	return mapping.Field{Key: "timestamp", Type: mapping.TypeString, Default: mapping.Path("$.timestamp")}
+}
+
+func data() mapping.Field {
+	return mapping.Field{Key: "data", Type: mapping.TypeObject, Default: mapping.Path("$.properties")}
+}
+
+func convert() mapping.Field {
+	return mapping.Field{Key: "convert_timestamp", Type: mapping.TypeBoolean, Doc: "Turns ISO 8601 dates among the attributes into Unix times.", Default: mapping.Literal(true)}
+}
+
+func objectType(in string) mapping.Field {
+	return mapping.Field{Key: "object_type_id", Type: mapping.TypeString, Doc: "The object's type; 1 without it.", Default: mapping.Paths("$."+in+".object_type_id", "$."+in+".objectTypeId")}
+}
+
+func batch(*Settings) destination.Request {
+	return destination.Request{Path: "/api/v2/batch", Open: `{"batch":[`, Sep: ",", Close: "]}"}
+}
+
+// verdicts reads a 207, which names the entities that were refused and has
+// taken all others.
+// https://docs.customer.io/api/track/#operation/batch
+func verdicts(_ *Settings, a *destination.Answer, b *destination.Batch) []destination.Result {
+	var body struct {
+		Errors []struct {
+			Index   *int   `json:"batch_index"`
+			Reason  string `json:"reason"`
+			Field   string `json:"field"`
+			Message string `json:"message"`
+		} `json:"errors"`
+	}
+	if a.Status != 207 || json.Unmarshal(a.Body, &body) != nil {
+		return nil
+	}
+	rs := destination.Same(destination.Result{Outcome: destination.Delivered, Status: a.Status}, len(b.Deliveries))
+	for _, e := range body.Errors {
+		if e.Index != nil && *e.Index >= 0 && *e.Index < len(rs) {
+			rs[*e.Index] = destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status, Detail: destination.Cut(strings.TrimSpace(e.Reason+" "+e.Field)+": "+e.Message, 400)}
+		}
+	}
+	return rs
+}
+
+// id is one of the identifiers of a person.
+type id struct{ kind, text string }
+
+// emails are the ids that count as an email address.
+var emails = regexp.MustCompile("(?i)^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+
+// idOf chooses the identifier of a person: only one can be sent.
+// https://docs.customer.io/api/track/#operation/entity
+func idOf(person, email, anonymous string) id {
+	switch {
+	case strings.HasPrefix(person, "cio_"):
+		return id{"cio_id", person[4:]}
+	case strings.Contains(person, "@") && emails.MatchString(person):
+		return id{"email", person}
+	case person != "":
+		return id{"id", person}
+	case email != "":
+		return id{"email", email}
+	case anonymous != "":
+		return id{"anonymous_id", anonymous}
+	}
+	return id{}
+}
+
+func (i id) write(out *destination.Output, key string) {
+	out.Key(key)
+	out.BeginObject()
+	out.Str(i.kind, i.text)
+	out.EndObject()
+}
+
+// ofPerson begins an operation on a person.
+func ofPerson(out *destination.Output, action string, by id) {
+	out.BeginObject()
+	out.Str("type", "person")
+	out.Str("action", action)
+	by.write(out, "identifiers")
+}
+
+// ofObject begins an operation on an object.
+func ofObject(out *destination.Output, action, id, typ string) {
+	out.BeginObject()
+	out.Str("type", "object")
+	out.Str("action", action)
+	objectIDs(out, id, typ)
+}
+
+func objectIDs(out *destination.Output, id, typ string) {
+	if typ == "" {
+		typ = "1"
+	}
+	out.Key("identifiers")
+	out.BeginObject()
+	out.Str("object_type_id", typ)
+	out.Str("object_id", id)
+	out.EndObject()
+}
+
+// at writes the time of an operation.
+func at(in *destination.Input, out *destination.Output) bool {
+	v := in.Payload.Get("timestamp")
+	if !v.Exists() {
+		return true
+	}
+	t, ok := event.ParseTime(v)
+	if !ok {
+		out.Reject(destination.Invalid, "the timestamp is not a time")
+		return false
+	}
+	out.IntField("timestamp", t.Unix())
+	return true
+}
+
+// values writes attributes: all members but the skipped ones, and the
+// anonymous id unless it identifies the person.
+func values(in *destination.Input, out *destination.Output, v event.Value, by id, skip ...string) {
+	anonymous := in.Payload.Text("anonymous_id")
+	out.BeginObject()
+	if anonymous != "" {
+		skip = append(skip, "anonymous_id")
+	}
+	members(out, v, in.Payload.Get("convert_timestamp").Bool(), skip...)
+	if anonymous != "" && by.kind != "anonymous_id" {
+		out.Str("anonymous_id", anonymous)
+	}
+}
+
+func members(out *destination.Output, v event.Value, dates bool, skip ...string) {
+	if !dates {
+		out.Members(v, skip...)
+		return
+	}
+	if v.Kind() != event.Object {
+		return
+	}
+members:
+	for k, m := range v.Members() {
+		for _, s := range skip {
+			if k.IsText(s) {
+				continue members
+			}
+		}
+		out.RawKey(k.Raw())
+		value(out, m, true)
+	}
+}
+
+// value writes a value, with dates, also in objects in it, as Unix times.
+func value(out *destination.Output, v event.Value, dates bool) {
+	switch {
+	case dates && v.Kind() == event.Object:
+		out.BeginObject()
+		members(out, v, true)
+		out.EndObject()
+	case dates && v.Kind() == event.String:
+		if b, plain := v.Plain(); plain && len(b) > 0 && b[0]-'0' <= 9 {
+			if s, ok := seconds(string(b)); ok {
+				out.Int(s)
+				return
+			}
+		}
+		fallthrough
+	default:
+		out.Val(v)
+	}
+}
+
+// seconds reads an ISO 8601 date, with or without a time and its zone, and
+// nothing else that may be read as a time.
+func seconds(s string) (int64, bool) {
+	for _, layout := range [...]string{"2006-01-02", "2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04Z07:00", "2006-01-02T15:04", "2006-01-02T15:04Z0700"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.Unix(), true
+		}
+	}
+	return 0, false
+}
+
+func person(_ *Settings, in *destination.Input, out *destination.Output) {
+	p := in.Payload
+	by := idOf(p.Text("id"), p.Text("email"), "")
+	if by.kind == "" {
+		out.Reject(destination.MissingIdentity, "an id or email is required to identify a person")
+		return
+	}
+	ofPerson(out, "identify", by)
+	if !at(in, out) {
+		return
+	}
+	out.Key("attributes")
+	values(in, out, p.Get("custom_attributes"), by, "created_at", "createdAt", "object_type_id", "objectTypeId", "relationshipAttributes", given(p, "email"))
+	dated(p, out, "created_at")
+	out.Field("email", p.Get("email"))
+	out.EndObject()
+	if group := p.Text("group_id"); group != "" {
+		out.Key("cio_relationships")
+		out.BeginArray()
+		out.BeginObject()
+		objectIDs(out, group, p.Text("object_type_id"))
+		out.Field("relationship_attributes", p.Get("relationship_attributes"))
+		out.EndObject()
+		out.EndArray()
+	}
+	out.EndObject()
+}
+
+// given is the key when the payload has the field: what a field says wins over
+// an attribute of its name.
+func given(p *mapping.Payload, key string) string {
+	if p.Has(key) {
+		return key
+	}
+	return ""
+}
+
+// dated writes a field whose text may be a date.
+func dated(p *mapping.Payload, out *destination.Output, key string) {
+	if v := p.Get(key); v.Exists() && !v.IsEmptyText() {
+		out.Key(key)
+		value(out, v, p.Get("convert_timestamp").Bool())
+	}
+}
+
+// happening is an event, page or screen, whose name is in the field nameKey.
+func happening(action, nameKey string) func(*Settings, *destination.Input, *destination.Output) {
+	return func(_ *Settings, in *destination.Input, out *destination.Output) {
+		p := in.Payload
+		by := idOf(p.Text("id"), "", p.Text("anonymous_id"))
+		if by.kind == "" {
+			out.Reject(destination.MissingIdentity, "an id or anonymous_id is required")
+			return
+		}
+		ofPerson(out, action, by)
+		out.Field("name", p.Get(nameKey))
+		if v := p.Get("event_id"); v.Exists() && v.Text() != in.Event.MessageID().Text() {
+			out.Field("id", v)
+		} else {
+			out.Str("id", out.InsertID())
+		}
+		about(in, out, by)
+	}
+}
+
+// about ends an event with its time and attributes.
+func about(in *destination.Input, out *destination.Output, by id, skip ...string) {
+	if !at(in, out) {
+		return
+	}
+	if v := in.Payload.Get("data"); v.Exists() || in.Payload.Has("anonymous_id") {
+		out.Key("attributes")
+		values(in, out, v, by, skip...)
+		out.EndObject()
+	}
+	out.EndObject()
+}
+
+func content(_ *Settings, in *destination.Input, out *destination.Output) {
+	by := idOf("", "", in.Payload.Text("anonymous_id"))
+	if by.kind == "" {
+		out.Reject(destination.MissingIdentity, "an anonymous_id is required")
+		return
+	}
+	ofPerson(out, in.Payload.Text("actionType"), by)
+	out.Field("name", in.Payload.Get("actionType"))
+	about(in, out, by, "actionType")
+}
+
+func object(_ *Settings, in *destination.Input, out *destination.Output) {
+	p := in.Payload
+	by := idOf(p.Text("user_id"), "", p.Text("anonymous_id"))
+	action := "identify"
+	if by.kind == "anonymous_id" {
+		action = "identify_anonymous"
+	}
+	ofObject(out, action, p.Text("id"), p.Text("object_type_id"))
+	dated(p, out, "created_at")
+	if v := p.Get("custom_attributes"); v.Exists() || p.Has("anonymous_id") {
+		out.Key("attributes")
+		// The object's identifiers have no place for an anonymous id.
+		values(in, out, v, id{}, "object_type_id", "objectTypeId", "relationshipAttributes")
+		out.EndObject()
+	}
+	if by.kind != "" {
+		out.Key("cio_relationships")
+		out.BeginArray()
+		out.BeginObject()
+		by.write(out, "identifiers")
+		if v := p.Get("relationship_attributes"); v.Exists() {
+			out.Key("relationship_attributes")
+			value(out, v, p.Get("convert_timestamp").Bool())
+		}
+		out.EndObject()
+		out.EndArray()
+	}
+	out.EndObject()
+}
+
+func device(_ *Settings, in *destination.Input, out *destination.Output) {
+	p := in.Payload
+	ofPerson(out, "add_device", idOf(p.Text("person_id"), "", ""))
+	out.Key("device")
+	out.BeginObject()
+	out.Field("token", p.Get("device_id"))
+	out.Field("platform", p.Get("platform"))
+	dated(p, out, "last_used")
+	out.Key("attributes")
+	out.BeginObject()
+	members(out, p.Get("attributes"), p.Get("convert_timestamp").Bool(), given(p, "app_version"))
+	out.Field("app_version", p.Get("app_version"))
+	out.EndObject()
+	out.EndObject()
+	out.EndObject()
+}
+
+func deleteDevice(_ *Settings, in *destination.Input, out *destination.Output) {
+	ofPerson(out, "delete_device", idOf(in.Payload.Text("person_id"), "", ""))
+	out.Key("device")
+	out.BeginObject()
+	out.Field("token", in.Payload.Get("device_id"))
+	out.EndObject()
+	out.EndObject()
+}
+
+func deleteRelationship(_ *Settings, in *destination.Input, out *destination.Output) {
+	p := in.Payload
+	ofObject(out, "delete_relationships", p.Text("object_id"), p.Text("object_type_id"))
+	if p.Has("anonymous_id") {
+		out.Key("attributes")
+		values(in, out, event.Value{}, id{})
+		out.EndObject()
+	}
+	out.Key("cio_relationships")
+	out.BeginArray()
+	out.BeginObject()
+	idOf(p.Text("person_id"), "", "").write(out, "identifiers")
+	out.EndObject()
+	out.EndArray()
+	out.EndObject()
+}
+
+func deleteObject(_ *Settings, in *destination.Input, out *destination.Output) {
+	id := in.Payload.Text("object_id")
+	if id == "" {
+		out.Reject(destination.MissingIdentity, "an object_id is required")
+		return
+	}
+	ofObject(out, "delete", id, in.Payload.Text("object_type_id"))
+	out.EndObject()
+}
+
+// plain is an operation that says nothing but whom it is about.
+func plain(action string) func(*Settings, *destination.Input, *destination.Output) {
+	return func(_ *Settings, in *destination.Input, out *destination.Output) {
+		ofPerson(out, action, idOf(in.Payload.Text("person_id"), "", ""))
+		out.EndObject()
+	}
+}
+
+func merge(_ *Settings, in *destination.Input, out *destination.Output) {
+	out.BeginObject()
+	out.Str("type", "person")
+	out.Str("action", "merge")
+	idOf(in.Payload.Text("primary"), "", "").write(out, "primary")
+	idOf(in.Payload.Text("secondary"), "", "").write(out, "secondary")
+	out.EndObject()
+}
+
+func metric(_ *Settings, in *destination.Input, out *destination.Output) {
+	p := in.Payload
+	when, ok := event.ParseTime(p.Get("timestamp"))
+	if !ok {
+		when = in.Now
+	}
+	out.BeginObject()
+	out.Field("delivery_id", p.Get("delivery_id"))
+	out.Field("metric", p.Get("metric"))
+	out.IntField("timestamp", when.Unix())
+	out.Field("recipient", p.Get("recipient"))
+	out.Field("reason", p.Get("reason"))
+	out.Field("href", p.Get("href"))
+	if p.Has("action_name") || p.Has("action_value") {
+		out.Key("metadata")
+		out.BeginObject()
+		out.Field("action_name", p.Get("action_name"))
+		out.Field("action_value", p.Get("action_value"))
+		out.EndObject()
+	}
+	out.EndObject()
+}
