@@ -228,23 +228,61 @@ func (a *Answer) Verdict(now time.Time) Result {
 	return r
 }
 
-// RetryAfter reads the Retry-After header, seconds or a date; 0 when there is
-// none that makes sense. It is at most a day.
+// RetryAfter reads how long the partner wants to be left alone: Retry-After,
+// seconds or a date; with a 429 or a 503 also the headers that say when a rate
+// limit begins anew. 0 when nothing makes sense. It is at most a day.
 func (a *Answer) RetryAfter(now time.Time) time.Duration {
-	h := strings.TrimSpace(a.Header.Get("Retry-After"))
+	if d := a.wait("Retry-After", time.Second, now); d > 0 {
+		return d
+	}
+	if a.Status != http.StatusTooManyRequests && a.Status != http.StatusServiceUnavailable {
+		return 0
+	}
+	if d := a.wait("Retry-After-Ms", time.Millisecond, now); d > 0 {
+		return d
+	}
+	if n, err := strconv.ParseFloat(a.Header.Get("X-RateLimit-Remaining"), 64); err == nil && n > 0 && a.Status != http.StatusTooManyRequests {
+		return 0 // there is quota: something else is wrong
+	}
+	var longest time.Duration // of several limits all have to let the next request through
+	for _, name := range [...]string{"X-RateLimit-Reset-After", "RateLimit-Reset", "X-RateLimit-Reset", "X-Rate-Limit-Reset"} {
+		longest = max(longest, a.wait(name, time.Second, now))
+	}
+	return longest
+}
+
+// Numbers too large to be a time to wait are instants: seconds since 1970, or
+// milliseconds.
+const (
+	epochSeconds = 1e8
+	epochMillis  = 1e11
+)
+
+// wait reads one header: a number of units, an instant since 1970, or a date.
+func (a *Answer) wait(name string, unit time.Duration, now time.Time) time.Duration {
+	h := strings.TrimSpace(a.Header.Get(name))
 	if h == "" {
 		return 0
 	}
+	const day = 24 * time.Hour
 	var d time.Duration
-	if s, err := strconv.ParseFloat(h, 64); err == nil {
-		if s != s || s <= 0 {
+	if n, err := strconv.ParseFloat(h, 64); err == nil {
+		switch {
+		case n != n || n <= 0:
 			return 0
+		case n >= epochMillis && n < 1e14:
+			d = time.UnixMilli(int64(n)).Sub(now)
+		case n >= epochSeconds && n < epochMillis && unit == time.Second:
+			d = time.UnixMilli(int64(n * 1000)).Sub(now)
+		default:
+			d = time.Duration(min(n*float64(unit), float64(day)))
 		}
-		d = time.Duration(min(s, 86400) * float64(time.Second))
 	} else if t, err := http.ParseTime(h); err == nil {
 		d = t.Sub(now)
+	} else if t, err := time.Parse(time.RFC3339Nano, h); err == nil {
+		d = t.Sub(now)
 	}
-	return min(max(d, 0), 24*time.Hour)
+	return min(max(d, 0), day)
 }
 
 // Line returns an event's bytes on one line: as they are, unless the document
