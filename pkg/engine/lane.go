@@ -141,6 +141,7 @@ type batch struct {
 	due    time.Time // not before
 	bisect *bisect
 	probe  bool
+	again  bool // was sent before, if only to be told to wait
 }
 
 func newLane(e *Engine, c *LaneConfig, share int64) *lane {

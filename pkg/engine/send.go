@@ -288,7 +288,7 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 	defer func() { l.flying--; l.bodies -= size }()
 	l.live.Requests++
 	l.live.Bytes += uint64(b.bytes)
-	if b.works[0].attempts > 0 {
+	if b.again || b.works[0].attempts > 0 {
 		l.live.Retries++
 	}
 	if err != nil && ctx.Err() != nil {
@@ -482,7 +482,7 @@ func (l *lane) apply(req uint64, b *batch, rs []destination.Result, now time.Tim
 	}
 	if len(again) > 0 {
 		n := l.rebatch(b, again)
-		n.due = due
+		n.due, n.again = due, true
 		heap.Push(&l.later, n)
 	}
 }
