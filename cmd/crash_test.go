@@ -10,21 +10,44 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/eventgen"
 )
 
+// built is the real binary, made once.
+var built struct {
+	once     sync.Once
+	dir, bin string
+	err      error
+}
+
 // build makes the real binary.
 func build(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "fanfold")
-	c := exec.Command("go", "build", "-o", bin, "..")
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "fanfold-test-"); built.err != nil {
+			return
+		}
+		built.bin = filepath.Join(built.dir, "fanfold")
+		if out, err := exec.Command("go", "build", "-o", built.bin, "..").CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("go build: %w\n%s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
 	}
-	return bin
+	return built.bin
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.dir != "" {
+		os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
 }
 
 // TestCrash kills the real binary at random instants of runs with two

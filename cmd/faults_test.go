@@ -1,0 +1,384 @@
+package cmd
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/standin"
+)
+
+// ended is a process of the real binary that came to its end.
+type ended struct {
+	code        int
+	out, errOut string
+}
+
+// fanfold runs the real binary.
+func fanfold(bin string, env []string, args ...string) ended {
+	c := exec.Command(bin, args...)
+	c.Env = append(os.Environ(), env...)
+	var out, errOut bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errOut
+	if err := c.Run(); err != nil && c.ProcessState == nil {
+		return ended{-1, "", err.Error()}
+	}
+	return ended{c.ProcessState.ExitCode(), out.String(), errOut.String()}
+}
+
+// misbehaving starts a stand-in behind a socket.
+func misbehaving(t *testing.T, s standin.Script, tls bool) (*standin.Mischief, string) {
+	t.Helper()
+	if s.IDs == nil {
+		s.IDs = standin.Texts{"[].messageId"}
+	}
+	m, err := standin.Misbehave(s, nil, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := standin.Serve
+	if tls {
+		serve = standin.ServeTLS
+	}
+	srv, err := serve(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Stop)
+	return m, srv.URL
+}
+
+// letter is what these tests read of a dead letter.
+type letter struct {
+	Reason, Detail string
+	Status         int
+	Attempts       int
+	Event          struct {
+		MessageID string `json:"messageId"`
+	}
+}
+
+func letters(t *testing.T, path string) map[string]letter {
+	t.Helper()
+	dead := map[string]letter{}
+	if path == "" {
+		return dead
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := zstd.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	lines := bufio.NewScanner(z)
+	for lines.Scan() {
+		var l letter
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			t.Fatalf("%v in %s", err, lines.Text())
+		}
+		if _, twice := dead[l.Event.MessageID]; twice {
+			t.Errorf("two dead letters for %s", l.Event.MessageID)
+		}
+		dead[l.Event.MessageID] = l
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return dead
+}
+
+// exactlyOnce holds a healthy destination to its promise.
+func exactlyOnce(t *testing.T, d engine.LaneSummary, m *standin.Mischief, n int) {
+	t.Helper()
+	if d.Delivered != uint64(n) || d.Deliveries != uint64(n) || d.Pending+total(d.Rejected)+d.Retries != 0 || d.Requests != uint64(m.Requests()) {
+		t.Errorf("the healthy destination: %+v, %d requests came", d, m.Requests())
+	}
+	seen := m.Events()
+	if len(seen) != n {
+		t.Errorf("the healthy destination got %d events, want %d", len(seen), n)
+	}
+	for id, c := range seen {
+		if c != (standin.Count{Seen: 1, Taken: 1}) {
+			t.Errorf("the healthy destination: %s %+v", id, c)
+			return
+		}
+	}
+}
+
+// truthful compares what a summary says of a sick destination with what its
+// partner counted, event by event. took: the partner may have kept what it
+// never confirmed.
+func truthful(t *testing.T, d engine.LaneSummary, m *standin.Mischief, n int, took bool) {
+	t.Helper()
+	dead := letters(t, d.DeadLetters)
+	if uint64(len(dead)) != total(d.Rejected) {
+		t.Errorf("%d dead letters for %v", len(dead), d.Rejected)
+	}
+	reasons := map[string]uint64{}
+	for _, l := range dead {
+		reasons[l.Reason]++
+	}
+	for r, k := range d.Rejected {
+		if reasons[r] != k {
+			t.Errorf("%d dead letters say %s, the summary %d", reasons[r], r, k)
+		}
+	}
+	taken, again := 0, 0
+	for id, c := range m.Events() {
+		if c.Taken == 0 {
+			continue
+		}
+		taken++
+		again += c.Taken - 1
+		if _, ok := dead[id]; ok && !took {
+			t.Errorf("%s is a dead letter, but the partner has it", id)
+		}
+	}
+	if !took && (uint64(taken) != d.Delivered || again > 0) {
+		t.Errorf("the partner has %d events, %d repeats; the summary says %d", taken, again, d.Delivered)
+	}
+	if took && uint64(taken) < d.Delivered {
+		t.Errorf("the partner has only %d events of the %d of the summary", taken, d.Delivered)
+	}
+	if d.Delivered+total(d.Rejected)+d.Pending != uint64(n) {
+		t.Errorf("%d events become %+v", n, d)
+	}
+}
+
+// sick is one way of a destination to be sick, and how it has to end.
+type sick struct {
+	name      string
+	script    standin.Script
+	fault     standin.Fault // of the script's one rule, when it has none
+	times     int           // of that rule
+	tls, took bool
+	kind      string // type and settings, instead of a webhook; %s is the address
+	options   string // more of the destination's options, in YAML
+
+	code      int
+	delivered int
+	rejected  map[string]uint64
+	stopped   string // the summary's reason has it
+	detail    string // every dead letter has it
+	status    int    // of every dead letter
+	exact     bool   // times requests more than batches, and as many retries
+}
+
+// TestFaultyPartner has the real binary deliver to a healthy destination beside
+// one that suffers from a single fault: the healthy one gets everything exactly
+// once, and the summary, the exit code and the dead letters tell of the other
+// what its partner counted.
+func TestFaultyPartner(t *testing.T) {
+	const n, batches = 60, 6
+	answer := func(status int) standin.Fault {
+		return standin.Fault{Kind: standin.Answer, Reply: standin.Reply{Status: status, Body: `{"error":"says the partner"}`}}
+	}
+	with := func(f standin.Fault, edit func(*standin.Fault)) standin.Fault { edit(&f); return f }
+	one := func(kind standin.FaultKind) standin.Fault {
+		return standin.Fault{Kind: kind, Reply: standin.Reply{Body: `{"ok":true,"n":{n}}`}}
+	}
+	all := map[string]uint64{"exhausted": n}
+	mixpanel := standin.Script{IDs: standin.Texts{"[].properties.$insert_id"}}
+	refused := []string{"m3", "m17", "m18", "m59"}
+	for _, id := range refused {
+		mixpanel.Rules = append(mixpanel.Rules, standin.Rule{ID: id, Fault: standin.Fault{
+			Kind: standin.Partial, RejectIDs: refused,
+			Reply: standin.Reply{Status: 400, Body: `{"code":400,"num_records_imported":{n},"failed_records":[{failed}]}`, Failed: `{"index":{index},"insert_id":"{id}","field":"properties.time","message":"says the partner"}`},
+		}})
+	}
+	cases := []sick{
+		{name: "slow", fault: with(answer(200), func(f *standin.Fault) { f.Delay = 50 * time.Millisecond }), delivered: n, exact: true},
+		{name: "hangs twice", fault: one(standin.Hang), times: 2, options: "timeout: 500ms", delivered: n},
+		{name: "hangs, but takes", fault: with(one(standin.Hang), func(f *standin.Fault) { f.Took = true }), times: 2, took: true, options: "timeout: 500ms", delivered: n},
+		{name: "hangs for ever", fault: one(standin.Hang), options: "timeout: 50ms, retry: 2", code: 3, rejected: all, detail: "given up after 2 attempts"},
+		{name: "resets", fault: one(standin.Reset), times: 3, delivered: n, exact: true},
+		{name: "resets, but takes", fault: with(one(standin.Reset), func(f *standin.Fault) { f.Took = true }), times: 3, took: true, delivered: n, exact: true},
+		{name: "resets always", fault: one(standin.Reset), options: "retry: 1", code: 3, rejected: all, detail: "given up after 1 attempts"},
+		{name: "resets in the body", fault: with(one(standin.ResetBody), func(f *standin.Fault) { f.Took = true }), times: 2, took: true, delivered: n, exact: true},
+		{name: "truncates", fault: one(standin.Truncated), times: 2, delivered: n, exact: true},
+		{name: "malformed chunks", fault: one(standin.BadChunk), times: 2, delivered: n, exact: true},
+		{name: "garbage", fault: one(standin.Garbage), times: 2, delivered: n, exact: true},
+		{name: "garbage always", fault: one(standin.Garbage), options: "retry: 1", code: 3, rejected: all, detail: "malformed HTTP"},
+		{name: "huge answer", fault: standin.Fault{Kind: standin.Huge, Size: 32 << 20}, times: 1, delivered: n},
+		{name: "huge failure", fault: standin.Fault{Kind: standin.Huge, Size: 32 << 20, Reply: standin.Reply{Status: 500}}, times: 1, delivered: n, exact: true},
+		{name: "slow down", fault: with(answer(429), func(f *standin.Fault) { f.RetryAfter = time.Second }), times: 1, delivered: n, exact: true},
+		{name: "slow down until", fault: with(answer(429), func(f *standin.Fault) { f.RetryAfter, f.RetryAfterDate = 2*time.Second, true }), times: 1, delivered: n, exact: true},
+		{name: "fails in bursts", script: standin.Script{Rules: []standin.Rule{{Times: 2, Fault: answer(503)}, {Skip: 2, Times: 2, Fault: answer(500)}}}, delivered: n, times: 4, exact: true},
+		{name: "fails always", fault: answer(500), options: "retry: 1", code: 3, rejected: all, detail: "says the partner", status: 500},
+		{name: "refuses the credentials", fault: answer(401), code: 4, stopped: "says the partner"},
+		{name: "refuses them later", script: standin.Script{Rules: []standin.Rule{{Skip: 2, Fault: answer(403)}}}, code: 4, delivered: 20, stopped: "status 403"},
+		{name: "refuses everything", fault: answer(400), code: 3, rejected: map[string]uint64{"refused": n}, detail: "says the partner", status: 400},
+		{name: "refuses whole batches for two events", script: standin.Script{Rules: []standin.Rule{{ID: "m7", Fault: answer(400)}, {ID: "m41", Fault: answer(422)}}}, code: 3, delivered: n - 2, rejected: map[string]uint64{"refused": 2}, detail: "says the partner"},
+		{name: "too large", fault: answer(413), times: 1, delivered: n},
+		{name: "refuses some", script: mixpanel, kind: "type: mixpanel, settings: {project_token: not-a-real-token}, base_url: %q", code: 3, delivered: n - 4, rejected: map[string]uint64{"refused": 4}, detail: "properties.time: says the partner", status: 400},
+		{name: "untrusted certificate", tls: true, options: "retry: 1", code: 3, rejected: all, detail: "certificate"},
+	}
+	bin, input := build(t), file(t, "in.jsonl", events(n))
+	type pair struct {
+		well, ill *standin.Mischief
+		end       ended
+	}
+	results := make([]pair, len(cases))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 6) // most of them wait most of the time
+	for i := range cases {
+		c, r := &cases[i], &results[i]
+		if c.script.Rules == nil && c.fault.Kind != "" {
+			c.script.Rules = []standin.Rule{{Times: c.times, Fault: c.fault}}
+		}
+		var wellURL, illURL string
+		r.well, wellURL = misbehaving(t, standin.Script{}, false)
+		r.ill, illURL = misbehaving(t, c.script, c.tls)
+		if c.kind == "" {
+			c.kind = "type: webhook, settings: {url: %q}"
+		}
+		text := fmt.Sprintf("destinations:\n  well: {type: webhook, settings: {url: %q}, batch_events: 10}\n  ill: {"+c.kind+", batch_events: 10, concurrency: 1, %s}\n", wellURL, illURL, c.options)
+		conf, state := file(t, "fanfold.yaml", text), t.TempDir()
+		wg.Go(func() {
+			slots <- struct{}{}
+			r.end = fanfold(bin, nil, "forward", "--from", input, "--config", conf, "--state-dir", state, "-o", "json")
+			<-slots
+		})
+	}
+	wg.Wait()
+	for i := range cases {
+		c, r := &cases[i], &results[i]
+		t.Run(c.name, func(t *testing.T) {
+			if r.end.code != c.code {
+				t.Fatalf("exit code %d, want %d: %s%s", r.end.code, c.code, r.end.out, r.end.errOut)
+			}
+			s := summaryOf(t, r.end.out)
+			if complete := c.code != 4; complete != (s.Status == "complete") || s.Read != n {
+				t.Errorf("the run: %s", r.end.out)
+			}
+			exactlyOnce(t, s.Destinations[0], r.well, n)
+			d := s.Destinations[1]
+			truthful(t, d, r.ill, n, c.took)
+			if d.Delivered != uint64(c.delivered) || fmt.Sprint(d.Rejected) != fmt.Sprint(c.rejected) || c.code == 4 != (d.Pending > 0) || d.InDoubt != 0 {
+				t.Errorf("the sick destination: %+v", d)
+			}
+			if !strings.Contains(d.Stopped, c.stopped) || c.stopped == "" && d.Stopped != "" || c.stopped != "" && !strings.Contains(r.end.errOut, c.stopped) {
+				t.Errorf("it was stopped for %q\n%s", d.Stopped, r.end.errOut)
+			}
+			if !c.tls && d.Requests != uint64(r.ill.Requests()) {
+				t.Errorf("%d requests were counted, %d came", d.Requests, r.ill.Requests())
+			}
+			if c.exact && (d.Requests != uint64(batches+c.times) || d.Retries != uint64(c.times)) {
+				t.Errorf("%d requests and %d retries, want %d and %d", d.Requests, d.Retries, batches+c.times, c.times)
+			}
+			for id, l := range letters(t, d.DeadLetters) {
+				if !strings.Contains(l.Detail, c.detail) || c.status != 0 && l.Status != c.status {
+					t.Errorf("%s: %+v", id, l)
+					break
+				}
+			}
+		})
+	}
+}
+
+// TestFaultyMixtures has the real binary deliver to a healthy destination beside
+// three that suffer from seeded mixtures of faults, each of a bounded number:
+// in the end all have everything but what they refuse.
+//
+// FANFOLD_FAULTS=200 go test -run TestFaultyMixtures ./cmd is the long form.
+func TestFaultyMixtures(t *testing.T) {
+	rounds := 4
+	if s := os.Getenv("FANFOLD_FAULTS"); s != "" {
+		var err error
+		if rounds, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("FANFOLD_FAULTS: %v", err)
+		}
+	}
+	const n = 200
+	bin, input := build(t), file(t, "in.jsonl", events(n))
+	slots := make(chan struct{}, 4)
+	var wg sync.WaitGroup
+	for seed := range rounds {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			t.Run(fmt.Sprint("seed", seed), func(t *testing.T) { mixture(t, bin, input, n, uint64(seed)) })
+		})
+	}
+	wg.Wait()
+}
+
+func mixture(t *testing.T, bin, input string, n int, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 7))
+	kinds := []standin.FaultKind{standin.Answer, standin.Hang, standin.Reset, standin.ResetBody, standin.Truncated, standin.Huge, standin.Garbage, standin.BadChunk}
+	var b strings.Builder
+	well, url := misbehaving(t, standin.Script{}, false)
+	fmt.Fprintf(&b, "destinations:\n  well: {type: webhook, settings: {url: %q}, batch_events: 10}\n", url)
+	const sicks = 3
+	var ill [sicks]*standin.Mischief
+	var bad [sicks]map[string]bool
+	var took [sicks]bool
+	for i := range sicks {
+		s := standin.Script{Seed: seed}
+		bad[i] = map[string]bool{}
+		for range rng.IntN(4) {
+			id := fmt.Sprint("m", rng.IntN(n))
+			bad[i][id] = true
+			s.Rules = append(s.Rules, standin.Rule{ID: id, Fault: standin.Fault{Kind: standin.Answer, Reply: standin.Reply{Status: []int{400, 404, 422}[rng.IntN(3)], Body: "no"}}})
+		}
+		for range 1 + rng.IntN(4) {
+			f := standin.Fault{Kind: kinds[rng.IntN(len(kinds))], Size: 9 << 20, Reply: standin.Reply{Status: []int{429, 500, 502, 503, 408}[rng.IntN(5)], Body: `{"n":{n}}`}}
+			if f.Kind == standin.Answer && rng.IntN(3) == 0 {
+				f.RetryAfter = time.Second
+			}
+			if f.Kind != standin.Answer && f.Kind != standin.Huge && rng.IntN(2) == 0 {
+				f.Took, took[i] = true, true
+			}
+			s.Rules = append(s.Rules, standin.Rule{Skip: rng.IntN(10), Times: 1 + rng.IntN(3), Every: rng.IntN(4), Fault: f})
+		}
+		ill[i], url = misbehaving(t, s, false)
+		fmt.Fprintf(&b, "  ill%d: {type: webhook, settings: {url: %q}, batch_events: %d, concurrency: %d, timeout: 2s, retry: 50}\n", i, url, []int{7, 20, 100}[rng.IntN(3)], 1+rng.IntN(4))
+	}
+	end := fanfold(bin, nil, "forward", "--from", input, "--config", file(t, "fanfold.yaml", b.String()), "--state-dir", t.TempDir(), "-o", "json")
+	code := 0
+	for i := range bad {
+		if len(bad[i]) > 0 {
+			code = 3
+		}
+	}
+	if end.code != code {
+		t.Fatalf("exit code %d, want %d: %s%s", end.code, code, end.out, end.errOut)
+	}
+	s := summaryOf(t, end.out)
+	exactlyOnce(t, s.Destinations[0], well, n)
+	for i := range sicks {
+		d := s.Destinations[1+i]
+		truthful(t, d, ill[i], n, took[i])
+		dead := letters(t, d.DeadLetters)
+		if len(dead) != len(bad[i]) || d.Delivered != uint64(n-len(bad[i])) {
+			t.Errorf("ill%d refuses %v: %+v", i, bad[i], d)
+		}
+		for id := range bad[i] {
+			if l, ok := dead[id]; !ok || l.Reason != "refused" {
+				t.Errorf("ill%d refuses %s: %+v", i, id, l)
+			}
+		}
+		if d.Requests != uint64(ill[i].Requests()) {
+			t.Errorf("ill%d: %d requests were counted, %d came", i, d.Requests, ill[i].Requests())
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s\n%s", b.String(), end.out)
+	}
+}
