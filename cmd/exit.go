@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/source"
@@ -39,11 +40,25 @@ func exitCode(err error) int {
 	if err == nil {
 		return exitOK
 	}
+	code := exitOK
+	for _, e := range leaves(err) {
+		c := codeOf(e)
+		if slices.Index(precedence, c) < slices.Index(precedence, code) {
+			code = c
+		}
+	}
+	return code
+}
+
+// precedence is the order in which codes win.
+var precedence = []int{exitError, exitUsage, exitFinding, exitIncomplete, exitRejected, exitOK}
+
+func codeOf(err error) int {
 	var o outcome
 	var usage *usageError
 	var input *source.InputError
 	switch {
-	case errors.As(err, &o) && err.Error() == "":
+	case errors.As(err, &o):
 		return int(o)
 	case errors.As(err, &usage), errors.As(err, &input):
 		return exitUsage
@@ -53,3 +68,47 @@ func exitCode(err error) int {
 	}
 	return exitError
 }
+
+// leaves are the errors that were joined into one. An error that merely wraps
+// several is one.
+func leaves(err error) []error {
+	if err == nil {
+		return nil
+	}
+	j, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	var text []string
+	for _, e := range j.Unwrap() {
+		all = append(all, leaves(e)...)
+		text = append(text, e.Error())
+	}
+	if err.Error() != strings.Join(text, "\n") {
+		return []error{err}
+	}
+	return all
+}
+
+// distinct joins what is left of an error when each leaf has become what change
+// makes of it (nil: nothing), and those that say what an earlier one said are
+// taken out: when the disk is full, every lane finds out.
+func distinct(err error, change func(error) error) error {
+	var kept []error
+	said := map[string]bool{}
+	for _, e := range leaves(err) {
+		if e = change(e); e == nil || e.Error() != "" && said[e.Error()] {
+			continue
+		}
+		said[e.Error()] = true
+		kept = append(kept, e)
+	}
+	return errors.Join(kept...)
+}
+
+// sentError is a mistake in the input that was found only when something had
+// been sent: no mere bad usage any more.
+type sentError struct{ err error }
+
+func (e *sentError) Error() string { return e.err.Error() }

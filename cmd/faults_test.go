@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +20,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/standin"
 )
 
@@ -380,5 +385,190 @@ func mixture(t *testing.T, bin, input string, n int, seed uint64) {
 	}
 	if t.Failed() {
 		t.Logf("%s\n%s", b.String(), end.out)
+	}
+}
+
+// TestExitCodes goes through the table of exit codes, and what wins where
+// several hold. Nothing is sent when the code is 2.
+func TestExitCodes(t *testing.T) {
+	const n = 20
+	good := events(n)
+	type world struct {
+		p     *partner
+		state string
+		conf  string // a configuration with the destinations a and b, both at p
+		in    string
+	}
+	refuse := func(status int) func(http.ResponseWriter, *http.Request, []string) bool {
+		return func(w http.ResponseWriter, _ *http.Request, _ []string) bool {
+			http.Error(w, "says the partner", status)
+			return true
+		}
+	}
+	damage := func(t *testing.T, state string) {
+		paths, err := filepath.Glob(filepath.Join(state, "runs", "*", "journal.db"))
+		if err != nil || len(paths) != 1 {
+			t.Fatalf("%v: %v", paths, err)
+		}
+		if err := os.WriteFile(paths[0], bytes.Repeat([]byte("no database "), 1000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forward := func(t *testing.T, w *world, more ...string) (int, string, string) {
+		return run(t, nil, "", append([]string{"forward", "--from", w.in, "--config", w.conf, "--state-dir", w.state, "-o", "json", "--progress", "never"}, more...)...)
+	}
+	oneOf := func(who string, status int) func(http.ResponseWriter, *http.Request, []string) bool {
+		return func(w http.ResponseWriter, r *http.Request, _ []string) bool {
+			if r.URL.Path == who {
+				http.Error(w, "says the partner", status)
+				return true
+			}
+			return false
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		input string // instead of good events
+		code  int
+		first func(t *testing.T, w *world) // before the command
+		then  func(t *testing.T, w *world) (int, string, string)
+	}{
+		{name: "all delivered", code: 0},
+		{name: "nothing new", code: 0, first: func(t *testing.T, w *world) { forward(t, w) }},
+		{name: "empty input", code: 0, input: "\n"},
+		{name: "in the place of the state is a file", code: 1, first: func(t *testing.T, w *world) { w.state = file(t, "state", "") }},
+		{name: "state damaged", code: 1, first: func(t *testing.T, w *world) { forward(t, w); damage(t, w.state) }},
+		{name: "input changed", code: 1, first: func(t *testing.T, w *world) {
+			w.p.answers(refuse(401))
+			forward(t, w)
+			w.p.answers(nil)
+			if err := os.WriteFile(w.in, []byte(events(n)[50:]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "unknown flag", code: 2, then: func(t *testing.T, w *world) (int, string, string) { return forward(t, w, "--nope") }},
+		{name: "unknown destination", code: 2, then: func(t *testing.T, w *world) (int, string, string) { return forward(t, w, "--to", "nope") }},
+		{name: "no such input", code: 2, first: func(t *testing.T, w *world) { w.in += ".gone" }},
+		{name: "malformed filter", code: 2, then: func(t *testing.T, w *world) (int, string, string) { return forward(t, w, "--filter", "type =") }},
+		{name: "malformed configuration", code: 2, first: func(t *testing.T, w *world) { w.conf = file(t, "fanfold.yaml", "destinations: {a: {type: webhook}}") }},
+		{name: "unknown command", code: 2, then: func(t *testing.T, _ *world) (int, string, string) { return run(t, nil, "", "nope") }},
+		{name: "events refused", code: 3, first: func(t *testing.T, w *world) { w.p.answers(refuse(400)) }},
+		{name: "events refused by one of two", code: 3, first: func(t *testing.T, w *world) { w.p.answers(oneOf("/a", 400)) }},
+		{name: "bad records", code: 3, input: good + "no event\n"},
+		{name: "nothing but bad records", code: 3, input: "{\"no\":\"event\"}\n"},
+		{name: "finished before, with rejections", code: 3, first: func(t *testing.T, w *world) {
+			w.p.answers(refuse(400))
+			forward(t, w)
+			w.p.answers(nil)
+		}},
+		{name: "a redrive that is refused again", code: 3, first: func(t *testing.T, w *world) { w.p.answers(refuse(400)) }, then: func(t *testing.T, w *world) (int, string, string) {
+			_, out, _ := forward(t, w)
+			return run(t, nil, "", "redrive", summaryOf(t, out).Run, "--config", w.conf, "--state-dir", w.state, "-o", "json", "--progress", "never")
+		}},
+		{name: "a redrive that goes through", code: 0, first: func(t *testing.T, w *world) { w.p.answers(refuse(400)) }, then: func(t *testing.T, w *world) (int, string, string) {
+			_, out, _ := forward(t, w)
+			w.p.answers(nil)
+			return run(t, nil, "", "redrive", summaryOf(t, out).Run, "--config", w.conf, "--state-dir", w.state, "-o", "json", "--progress", "never")
+		}},
+		{name: "a preview with bad records", code: 3, input: good + "no event\n", then: func(t *testing.T, w *world) (int, string, string) {
+			code, out, errOut := run(t, nil, "", "preview", "--from", w.in, "--config", w.conf, "-o", "json")
+			return code, "", out + errOut
+		}},
+		{name: "a preview", code: 0, then: func(t *testing.T, w *world) (int, string, string) {
+			code, out, errOut := run(t, nil, "", "preview", "--from", w.in, "--config", w.conf, "-o", "json")
+			return code, "", out + errOut
+		}},
+		{name: "credentials refused", code: 4, first: func(t *testing.T, w *world) { w.p.answers(refuse(401)) }},
+		{name: "resumed after that", code: 0, first: func(t *testing.T, w *world) {
+			w.p.answers(refuse(401))
+			forward(t, w)
+			w.p.answers(nil)
+		}},
+		{name: "a wrong command beside damaged state", code: 2, first: func(t *testing.T, w *world) {
+			// What is wrong with the command is found first, and then nothing
+			// else is looked at.
+			forward(t, w)
+			damage(t, w.state)
+			w.in += ".gone"
+		}},
+		{name: "1 before 3 and 4: state damaged after bad records and refused credentials", code: 1, input: good + "no event\n", first: func(t *testing.T, w *world) {
+			w.p.answers(refuse(401))
+			forward(t, w)
+			damage(t, w.state)
+		}},
+		{name: "2 before 4: work is pending, and the command is wrong", code: 2, first: func(t *testing.T, w *world) {
+			w.p.answers(refuse(401))
+			forward(t, w)
+			w.p.answers(func(http.ResponseWriter, *http.Request, []string) bool { t.Error("something was sent"); return false })
+		}, then: func(t *testing.T, w *world) (int, string, string) { return forward(t, w, "--progress", "maybe") }},
+		{name: "4 before 3: one refuses events, the other the credentials", code: 4, input: good + "no event\n", first: func(t *testing.T, w *world) {
+			w.p.answers(func(rw http.ResponseWriter, r *http.Request, ids []string) bool {
+				return oneOf("/a", 400)(rw, r, ids) || oneOf("/b", 401)(rw, r, ids)
+			})
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := &world{p: newPartner(t), state: t.TempDir()}
+			w.conf = file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}}\n  b: {type: webhook, settings: {url: %q}}\n", w.p.URL+"/a", w.p.URL+"/b"))
+			if c.input == "" {
+				c.input = good
+			}
+			w.in = file(t, "in.jsonl", c.input)
+			if c.first != nil {
+				c.first(t, w)
+			}
+			if c.then == nil {
+				c.then = func(t *testing.T, w *world) (int, string, string) { return forward(t, w) }
+			}
+			w.p.mu.Lock()
+			sent := len(w.p.seen)
+			w.p.mu.Unlock()
+			code, out, errOut := c.then(t, w)
+			if code != c.code {
+				t.Fatalf("exit code %d, want %d: %s%s", code, c.code, out, errOut)
+			}
+			if out != "" {
+				if s := summaryOf(t, out); s.Status == "incomplete" != (code == 4 || code == 1) {
+					t.Errorf("exit code %d: %s", code, out)
+				}
+			}
+			if (code == 1 || code == 2) && !strings.HasPrefix(errOut, "fanfold: ") {
+				t.Errorf("no error: %q", errOut)
+			}
+			w.p.mu.Lock()
+			defer w.p.mu.Unlock()
+			if code == 2 && len(w.p.seen) != sent {
+				t.Errorf("%d events were sent", len(w.p.seen)-sent)
+			}
+		})
+	}
+	// What cannot be provoked from outside.
+	machine, usage, input := errors.New("disk full"), usagef("no such flag"), error(&source.InputError{Err: errors.New("no such file")})
+	for i, c := range []struct {
+		err  error
+		code int
+	}{
+		{nil, 0},
+		{errors.Join(nil, nil), 0},
+		{&engine.MismatchError{Msg: "one is missing"}, 1},
+		{&journal.BusyError{Dir: "d"}, 1},
+		{machine, 1},
+		{usage, 2},
+		{input, 2},
+		{&sentError{input}, 1},
+		{fmt.Errorf("doing this: %w", usage), 2},
+		{fmt.Errorf("doing %w, and %w", machine, usage), 2}, // one error with two causes
+		{outcome(exitFinding), 5},
+		{errors.Join(outcome(exitIncomplete), machine), 1},
+		{errors.Join(outcome(exitRejected), errors.Join(outcome(exitIncomplete), machine)), 1},
+		{errors.Join(usage, machine), 1},
+		{errors.Join(machine, usage), 1},
+		{errors.Join(outcome(exitIncomplete), usage), 2},
+		{errors.Join(outcome(exitRejected), outcome(exitIncomplete)), 4},
+		{errors.Join(outcome(exitRejected), nil), 3},
+	} {
+		if got := exitCode(c.err); got != c.code {
+			t.Errorf("%d: %v: exit code %d, want %d", i, c.err, got, c.code)
+		}
 	}
 }

@@ -481,9 +481,17 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	if err := writeSummary(dir, sum); err != nil {
 		runErr = errors.Join(runErr, err)
 	}
-	if errors.Is(runErr, context.Canceled) && ctx.Err() != nil {
-		runErr = nil // said by the summary: what was in flight is in doubt
-	}
+	sent := slices.ContainsFunc(sum.Destinations, func(d engine.LaneSummary) bool { return d.Requests > 0 })
+	runErr = distinct(runErr, func(err error) error {
+		var input *source.InputError
+		switch {
+		case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+			return nil // said by the summary: what was in flight is in doubt
+		case sent && errors.As(err, &input):
+			return &sentError{err}
+		}
+		return err
+	})
 	out := a.out
 	if slices.ContainsFunc(j.dests, func(d *opened) bool { return d.conf.slug == "stdout" }) && !s.rehearse {
 		out = a.err

@@ -142,7 +142,7 @@ func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, 
 		ps = append(ps, p)
 	}
 	var worker transform.Worker
-	left := s.limit
+	left, rejected := s.limit, false
 	for c, err := range src.Chunks(ctx, source.Position{}) {
 		if err != nil {
 			return err
@@ -151,11 +151,13 @@ func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, 
 			rec := &c.Records[i]
 			if rec.Err != nil {
 				fmt.Fprintln(a.err, "fanfold: not an event: "+rec.Err.Error())
+				rejected = true
 				continue
 			}
 			ev, err := event.Parse(rec.Raw)
 			if err != nil {
 				fmt.Fprintf(a.err, "fanfold: not an event: %s, line %d: %v\n", c.Name, rec.Line, err)
+				rejected = true
 				continue
 			}
 			at, ok := ev.Timestamp()
@@ -199,7 +201,6 @@ func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, 
 			break
 		}
 	}
-	rejected := false
 	for _, p := range ps {
 		for _, g := range p.order {
 			if err := p.flush(ctx, g); err != nil {

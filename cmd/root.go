@@ -66,8 +66,9 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	if a.memProfile != "" {
 		err = errors.Join(err, writeHeapProfile(a.memProfile))
 	}
-	if err != nil {
-		if msg := a.secrets.redact(err.Error()); msg != "" {
+	err = distinct(err, func(err error) error { return err })
+	for _, e := range leaves(err) {
+		if msg := a.secrets.redact(e.Error()); msg != "" {
 			fmt.Fprintln(a.err, "fanfold: "+msg)
 		}
 	}

@@ -787,7 +787,9 @@ func (l *lane) halt(why string, err error) {
 func (l *lane) haltLocked(why string, err error) {
 	if l.stop == "" && l.err == nil {
 		l.stop, l.err = why, err
-		l.e.log.Error("destination stopped", "destination", l.c.Name, "reason", why, "error", err)
+		if err == nil { // else the run ends with it, and says so once
+			l.e.log.Error("destination stopped", "destination", l.c.Name, "reason", why)
+		}
 	}
 	l.signal()
 	l.e.ring.rest(l, true)
