@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/fanfold/fanfold/pkg/engine"
@@ -570,5 +573,168 @@ func TestExitCodes(t *testing.T) {
 		if got := exitCode(c.err); got != c.code {
 			t.Errorf("%d: %v: exit code %d, want %d", i, c.err, got, c.code)
 		}
+	}
+}
+
+// doubtful is a partner that takes events and, while it is told to, leaves the
+// request without an answer.
+type doubtful struct {
+	*httptest.Server
+	mu   sync.Mutex
+	seen map[int][]string // insert ids under which each event came
+	mute func(request int) bool
+	n    int
+	held chan struct{} // one for each request that is left without an answer
+	free chan struct{}
+}
+
+func newDoubtful(t *testing.T, mute func(int) bool) *doubtful {
+	d := &doubtful{seen: map[int][]string{}, mute: mute, held: make(chan struct{}, 100), free: make(chan struct{})}
+	d.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var events []struct {
+			Properties struct {
+				N        int    `json:"n"`
+				InsertID string `json:"$insert_id"`
+			} `json:"properties"`
+		}
+		body := io.Reader(r.Body)
+		if r.Header.Get("Content-Encoding") == "gzip" {
+			z, err := gzip.NewReader(r.Body)
+			if err != nil {
+				http.Error(w, err.Error(), 400)
+				return
+			}
+			body = z
+		}
+		if err := json.NewDecoder(body).Decode(&events); err != nil {
+			http.Error(w, err.Error(), 400)
+			return
+		}
+		d.mu.Lock()
+		for _, e := range events {
+			d.seen[e.Properties.N] = append(d.seen[e.Properties.N], e.Properties.InsertID)
+		}
+		d.n++
+		mute := d.mute(d.n)
+		d.mu.Unlock()
+		if mute {
+			d.held <- struct{}{}
+			<-d.free
+			return
+		}
+		fmt.Fprint(w, `{"code":200,"num_records_imported":1,"status":"OK"}`)
+	}))
+	t.Cleanup(d.Close)
+	return d
+}
+
+// TestInDoubt kills the real binary while requests are without an answer. With
+// in_doubt: hold the next process reports their events as in doubt and does
+// not send them again; with resend it does, under the same insert ids.
+func TestInDoubt(t *testing.T) {
+	const n, batch = 60, 10
+	bin := build(t)
+	// Some events have no messageId, and so an insert id of ours.
+	input := file(t, "in.jsonl", strings.ReplaceAll(events(n), `"messageId":"m3`, `"other":"m3`))
+	for _, c := range []struct {
+		name          string
+		concurrency   int
+		answered      int // requests before those that get no answer
+		doubts        int
+		first, second string // in_doubt of the processes after the kill
+	}{
+		{"hold, then resend", 1, 2, 1, "hold", "resend"},
+		{"hold all that was in flight, then resend", 3, 0, 3, "hold", "resend"},
+		{"resend", 1, 3, 1, "resend", "resend"},
+		{"the first request of all", 1, 0, 1, "resend", "hold"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDoubtful(t, func(k int) bool { return k > c.answered })
+			state := t.TempDir()
+			args := func(doubt string) []string {
+				return []string{"forward", "--from", input, "--to", "mixpanel", "--set", "mixpanel.project_token=not-a-real-token", "--opt", "mixpanel.base_url=" + d.URL, "--opt", fmt.Sprint("mixpanel.concurrency=", c.concurrency),
+					"--opt", fmt.Sprint("mixpanel.batch_events=", batch), "--opt", "mixpanel.in_doubt=" + doubt, "--state-dir", state, "-o", "json", "--progress", "never"}
+			}
+			victim := exec.Command(bin, args("resend")...)
+			if err := victim.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for range c.doubts {
+				<-d.held
+			}
+			if err := victim.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = victim.Wait() // it was killed
+			d.mu.Lock()
+			d.mute = func(int) bool { return false }
+			inDoubt := map[int]bool{}
+			if len(d.seen) != (c.answered+c.doubts)*batch {
+				t.Fatalf("%d events came before the kill", len(d.seen))
+			}
+			for k := range d.seen {
+				inDoubt[k] = true
+			}
+			before := d.n
+			d.mu.Unlock()
+			close(d.free)
+
+			step := func(doubt string, code int, delivered, pending, requests int) {
+				t.Helper()
+				end := fanfold(bin, nil, args(doubt)...)
+				if end.code != code {
+					t.Fatalf("in_doubt: %s: exit code %d, want %d: %s%s", doubt, end.code, code, end.out, end.errOut)
+				}
+				s := summaryOf(t, end.out).Destinations[0]
+				if s.Delivered != uint64(delivered) || s.Pending != uint64(pending) || s.InDoubt != uint64(c.doubts*batch) || total(s.Rejected) > 0 {
+					t.Errorf("in_doubt: %s: %+v", doubt, s)
+				}
+				if strings.Contains(end.errOut, "in_doubt=resend") != (pending > 0) {
+					t.Errorf("in_doubt: %s: it says %q", doubt, end.errOut)
+				}
+				d.mu.Lock()
+				defer d.mu.Unlock()
+				if d.n-before != requests {
+					t.Errorf("in_doubt: %s: %d more requests, want %d", doubt, d.n-before, requests)
+				}
+				before = d.n
+			}
+			left := n/batch - c.answered - c.doubts
+			if c.first == "hold" {
+				step("hold", 4, n-c.doubts*batch, c.doubts*batch, left)
+				step("hold", 4, n-c.doubts*batch, c.doubts*batch, 0) // it stays so
+				d.mu.Lock()
+				for k, ids := range d.seen {
+					if len(ids) != 1 {
+						t.Errorf("event %d came %d times though it was held", k, len(ids))
+					}
+				}
+				d.mu.Unlock()
+				step(c.second, 0, n, 0, c.doubts)
+			} else {
+				step(c.first, 0, n, 0, left+c.doubts)
+				step(c.second, 0, n, 0, 0)
+			}
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if len(d.seen) != n {
+				t.Errorf("%d of %d events came", len(d.seen), n)
+			}
+			twice := 0
+			for k, ids := range d.seen {
+				for _, id := range ids {
+					if id != ids[0] || id == "" {
+						t.Errorf("event %d came under the insert ids %q", k, ids)
+					}
+				}
+				if len(ids) > 2 || len(ids) == 2 && !inDoubt[k] {
+					t.Errorf("event %d came %d times", k, len(ids))
+				}
+				twice += len(ids) - 1
+			}
+			if twice != c.doubts*batch {
+				t.Errorf("%d repeats, want %d", twice, c.doubts*batch)
+			}
+		})
 	}
 }

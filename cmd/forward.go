@@ -504,6 +504,11 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 			fmt.Fprintf(a.err, "fanfold: %s was stopped: %s; its %d pending events go out when the same command runs again\n", d.Name, a.secrets.redact(d.Stopped), d.Pending)
 		}
 	}
+	for i, d := range sum.Destinations {
+		if c.Lanes[i].Options.Hold && d.InDoubt > 0 && d.Pending > 0 {
+			fmt.Fprintf(a.err, "fanfold: %s: events whose request was without an answer at a crash are held back; look whether the partner has them; --opt %s.in_doubt=resend sends them again\n", d.Name, d.Name)
+		}
+	}
 	if runErr != nil {
 		return runErr
 	}
