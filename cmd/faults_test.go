@@ -738,3 +738,321 @@ func TestInDoubt(t *testing.T) {
 		})
 	}
 }
+
+// noise makes events that hardly compress.
+func noise(n, size int) string {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `{"type":"track","event":"E","messageId":"m%d","userId":"u%d","timestamp":"2024-05-01T00:00:00Z","properties":{"noise":"`, i, i%7)
+		for range size / 13 {
+			b.WriteString(strconv.FormatUint(rng.Uint64()|1<<63, 36))
+		}
+		b.WriteString("\"}}\n")
+	}
+	return b.String()
+}
+
+// TestDiskFull has the real binary run into a limit of what it can write, in
+// its journal, its dead letters and the spool of standard input: it says so
+// once, exits 1, and the same command finishes once there is room.
+func TestDiskFull(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("no shell that could set a limit")
+	}
+	bin := build(t)
+	const n = 2000
+	small, large := noise(n, 50), noise(n, 500)
+	for _, c := range []struct {
+		name, input string
+		stdin       bool
+		batch       int
+		refuses     bool
+		want        string // the error has it
+	}{
+		{"journal", small, false, 5, false, "writing the journal"},
+		{"dead letters", large, false, 500, true, "writing the journal"},
+		{"spool", large, true, 100, false, "spooling standard input"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPartner(t)
+			if c.refuses {
+				p.answers(func(w http.ResponseWriter, _ *http.Request, ids []string) bool {
+					for _, id := range ids {
+						p.seen[id]++
+					}
+					http.Error(w, "says the partner", 400)
+					return true
+				})
+			}
+			state, from := t.TempDir(), file(t, "in.jsonl", c.input)
+			if c.stdin {
+				from = "-"
+			}
+			args := []string{bin, "forward", "--from", from, "--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt", fmt.Sprint("webhook.batch_events=", c.batch), "--opt", "webhook.concurrency=1", "--state-dir", state, "-o", "json", "--progress", "never"}
+			forward := func(limit string) ended {
+				// The shell runs the command with the limit, in blocks of 512 bytes.
+				cmd := exec.Command(sh, append([]string{"-c", `ulimit -f ` + limit + `; exec "$0" "$@"`}, args...)...)
+				if c.stdin {
+					cmd.Stdin = strings.NewReader(c.input)
+				}
+				var out, errOut bytes.Buffer
+				cmd.Stdout, cmd.Stderr = &out, &errOut
+				_ = cmd.Run() // the exit code says it
+				return ended{cmd.ProcessState.ExitCode(), out.String(), errOut.String()}
+			}
+			full := forward("400")
+			if full.code != 1 || strings.Count(full.errOut, c.want) != 1 || strings.Contains(full.errOut, "goroutine") {
+				t.Fatalf("exit code %d, out %q, said:\n%s", full.code, full.out, full.errOut)
+			}
+			t.Logf("it says %s", full.errOut)
+			if full.out == "" && c.stdin {
+				// Nothing could be spooled, so no run began.
+			} else if s := summaryOf(t, full.out); s.Status != "incomplete" {
+				t.Errorf("summary %s", full.out)
+			}
+			again := forward("unlimited")
+			want := 0
+			if c.refuses {
+				want = 3
+			}
+			if again.code != want {
+				t.Fatalf("exit code %d once there is room: %s%s", again.code, again.out, again.errOut)
+			}
+			d := summaryOf(t, again.out).Destinations[0]
+			if c.refuses {
+				if dead := letters(t, d.DeadLetters); len(dead) != n || d.Rejected["refused"] != n {
+					t.Errorf("%d dead letters, %+v", len(dead), d)
+				}
+			} else if d.Delivered != n {
+				t.Errorf("summary %s", again.out)
+			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			repeats := 0
+			for _, k := range p.seen {
+				repeats += k - 1
+			}
+			if len(p.seen) != n || !c.refuses && repeats > c.batch {
+				t.Errorf("%d events arrived, with %d repeats", len(p.seen), repeats)
+			}
+		})
+	}
+}
+
+// TestReadOnlyState takes the right to write into the state away.
+func TestReadOnlyState(t *testing.T) {
+	if os.Getuid() <= 0 {
+		t.Skip("root may write everywhere")
+	}
+	in, state, p := file(t, "in.jsonl", events(50)), t.TempDir(), newPartner(t)
+	forward := func() (int, string, string) {
+		return run(t, nil, "", "forward", "--from", in, "--to", "webhook", "--set", "webhook.url="+p.URL, "--state-dir", state, "-o", "json", "--progress", "never")
+	}
+	protect := func(mode os.FileMode, paths ...string) {
+		for _, path := range paths {
+			if err := os.Chmod(path, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	protect(0o500, state)
+	if code, out, errOut := forward(); code != 1 || !strings.Contains(errOut, "--state-dir") {
+		t.Errorf("exit code %d: %s%s", code, out, errOut)
+	}
+	protect(0o700, state)
+	p.answers(func(w http.ResponseWriter, _ *http.Request, _ []string) bool { w.WriteHeader(401); return true })
+	if code, out, errOut := forward(); code != 4 {
+		t.Fatalf("exit code %d: %s%s", code, out, errOut)
+	}
+	p.answers(nil)
+	runs, err := filepath.Glob(filepath.Join(state, "runs", "*"))
+	if err != nil || len(runs) != 1 {
+		t.Fatalf("%v: %v", runs, err)
+	}
+	files, err := filepath.Glob(filepath.Join(runs[0], "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	protect(0o500, runs[0])
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil && !info.IsDir() {
+			protect(0o400, f)
+		}
+	}
+	if code, out, errOut := forward(); code != 1 || strings.Count(strings.TrimSpace(errOut), "\n") > 1 || strings.Contains(errOut, "damaged") {
+		t.Errorf("exit code %d: %s%s", code, out, errOut)
+	}
+	protect(0o700, runs[0])
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil && !info.IsDir() {
+			protect(0o600, f)
+		}
+	}
+	if code, out, errOut := forward(); code != 0 {
+		t.Errorf("exit code %d: %s%s", code, out, errOut)
+	}
+	p.once(t, 50)
+}
+
+// TestDamagedState damages the state of an unfinished run in every place. It
+// is refused, or what was damaged was of no importance: then everything ends
+// as it should. What is put back as it was resumes.
+func TestDamagedState(t *testing.T) {
+	const n = 60
+	p := newPartner(t)
+	stage := 0
+	p.answers(func(w http.ResponseWriter, r *http.Request, ids []string) bool {
+		switch {
+		case r.URL.Path == "/refuses":
+			http.Error(w, "says the partner", 400)
+			return true
+		case stage >= 3 && stage < 1000:
+			http.Error(w, "says the partner", 401)
+			return true
+		}
+		stage++
+		return false
+	})
+	in, master := file(t, "in.jsonl", events(n)), t.TempDir()
+	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}, batch_events: 10, concurrency: 1}\n  b: {type: webhook, settings: {url: %q}}\n", p.URL+"/stops", p.URL+"/refuses"))
+	forward := func(state string, more ...string) (int, string, string) {
+		return run(t, nil, "", append([]string{"forward", "--from", in, "--config", conf, "--state-dir", state, "-o", "json", "--progress", "never"}, more...)...)
+	}
+	if code, out, errOut := forward(master); code != 4 {
+		t.Fatalf("exit code %d: %s%s", code, out, errOut)
+	}
+	p.mu.Lock()
+	stage = 1000
+	p.mu.Unlock()
+	garbage := func(path string) error { return os.WriteFile(path, []byte(strings.Repeat("garbage ", 500)), 0o600) }
+	half := func(path string) error {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		return os.Truncate(path, info.Size()/2)
+	}
+	type damage struct {
+		name    string
+		do      func(run string) error
+		refused bool // always
+	}
+	list := []damage{
+		{"none", func(string) error { return nil }, false},
+		{"journal is garbage", func(run string) error { return garbage(filepath.Join(run, "journal.db")) }, true},
+		{"journal cut", func(run string) error { return half(filepath.Join(run, "journal.db")) }, true},
+		{"journal gone", func(run string) error { return os.Remove(filepath.Join(run, "journal.db")) }, true},
+		{"journal empty", func(run string) error { return os.Truncate(filepath.Join(run, "journal.db"), 0) }, true},
+		{"journal is a folder", func(run string) error {
+			path := filepath.Join(run, "journal.db")
+			return errors.Join(os.Remove(path), os.Mkdir(path, 0o700))
+		}, true},
+		{"dead letters gone", func(run string) error { return os.Remove(filepath.Join(run, "dead", "b.jsonl.zst")) }, true},
+		{"dead letters cut", func(run string) error { return half(filepath.Join(run, "dead", "b.jsonl.zst")) }, true},
+		{"dead letters with a torn tail", func(run string) error {
+			f, err := os.OpenFile(filepath.Join(run, "dead", "b.jsonl.zst"), os.O_APPEND|os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.WriteString("torn")
+			return errors.Join(err, f.Close())
+		}, false},
+		{"summary is garbage", func(run string) error { return garbage(filepath.Join(run, "summary.json")) }, false},
+		{"a file in the place of the run", func(run string) error { return errors.Join(os.RemoveAll(run), garbage(run)) }, true},
+	}
+	rng := rand.New(rand.NewPCG(3, 4))
+	for i := range 24 {
+		at, bit := rng.Float64(), byte(1<<rng.IntN(8))
+		list = append(list, damage{fmt.Sprint("flip ", i), func(run string) error {
+			path := filepath.Join(run, "journal.db")
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			data[int(at*float64(len(data)))] ^= bit
+			return os.WriteFile(path, data, 0o600)
+		}, false})
+	}
+	refused := 0
+	for _, d := range list {
+		t.Run(d.name, func(t *testing.T) {
+			state := filepath.Join(t.TempDir(), "state")
+			if err := os.CopyFS(state, os.DirFS(master)); err != nil {
+				t.Fatal(err)
+			}
+			runs, err := filepath.Glob(filepath.Join(state, "runs", "*"))
+			if err != nil || len(runs) != 1 {
+				t.Fatalf("%v: %v", runs, err)
+			}
+			if err := d.do(runs[0]); err != nil {
+				t.Fatal(err)
+			}
+			count := func() (k int) {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				for _, c := range p.seen {
+					k += c
+				}
+				return k
+			}
+			before := count()
+			code, out, errOut := forward(state)
+			switch {
+			case code == 1:
+				refused++
+				if !strings.Contains(errOut, "fanfold: ") || strings.Contains(errOut, "disk full") {
+					t.Errorf("it says %q", errOut)
+				}
+				if count() != before {
+					t.Errorf("%d events were sent all the same", count()-before)
+				}
+			case d.refused:
+				t.Errorf("exit code %d: %s%s", code, out, errOut)
+			default:
+				s := summaryOf(t, out)
+				if code != 3 || s.Destinations[0].Delivered != n || s.Destinations[1].Rejected["refused"] != n || len(letters(t, s.Destinations[1].DeadLetters)) != n {
+					t.Errorf("exit code %d: %s%s", code, out, errOut)
+				}
+				if count()-before != n-30 {
+					t.Errorf("%d events were sent", count()-before)
+				}
+			}
+			if code == 1 {
+				if code, out, errOut := forward(state, "--fresh"); code != 3 || summaryOf(t, out).Destinations[0].Delivered != n {
+					t.Errorf("--fresh: exit code %d: %s%s", code, out, errOut)
+				}
+			}
+		})
+	}
+	t.Logf("%d of %d were refused", refused, len(list))
+}
+
+// TestTwoProcessesOnOneRun starts a second process while the first waits for
+// its partner: it is refused, and the first ends as if nothing had been.
+func TestTwoProcessesOnOneRun(t *testing.T) {
+	bin, p := build(t), newPartner(t)
+	asked, hold := make(chan struct{}), make(chan struct{})
+	first := true
+	p.answers(func(http.ResponseWriter, *http.Request, []string) bool {
+		if first {
+			first = false
+			close(asked)
+			<-hold
+		}
+		return false
+	})
+	args := []string{"forward", "--from", file(t, "in.jsonl", events(100)), "--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=10", "--state-dir", t.TempDir(), "-o", "json", "--progress", "never"}
+	one := make(chan ended, 1)
+	go func() { one <- fanfold(bin, nil, args...) }()
+	<-asked
+	if two := fanfold(bin, nil, args...); two.code != 1 || !strings.Contains(two.errOut, "another process works on this run") || two.out != "" {
+		t.Errorf("the second: exit code %d: %s%s", two.code, two.out, two.errOut)
+	}
+	close(hold)
+	if e := <-one; e.code != 0 || summaryOf(t, e.out).Destinations[0].Delivered != 100 {
+		t.Errorf("the first: exit code %d: %s%s", e.code, e.out, e.errOut)
+	}
+	p.once(t, 100)
+}
