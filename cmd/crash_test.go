@@ -42,14 +42,6 @@ func build(t *testing.T) string {
 	return built.bin
 }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if built.dir != "" {
-		os.RemoveAll(built.dir)
-	}
-	os.Exit(code)
-}
-
 // TestCrash kills the real binary at random instants of runs with two
 // destinations, one of which fails now and then, and runs the same command
 // again until it is through. Every event has to have arrived at both; what

@@ -27,11 +27,22 @@ func TestMain(m *testing.M) {
 	if os.Getenv("FANFOLD_TEST_MAIN") == "1" {
 		os.Exit(Execute(Build{Version: "test"}, os.Args[1:]))
 	}
-	testscript.Main(m, map[string]func(){
+	testscript.Main(tests{m}, map[string]func(){
 		"fanfold": func() {
 			os.Exit(Execute(Build{Version: "test"}, os.Args[1:]))
 		},
 	})
+}
+
+// tests are all tests, and the cleaning up after them.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	code := t.M.Run()
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir) // a folder for temporary files
+	}
+	return code
 }
 
 // shop is a partner behind TLS, for real clients.

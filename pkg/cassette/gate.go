@@ -219,7 +219,7 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 	if strings.ContainsAny(s, "=:") {
 		for kind, at := range pairs(s) {
 			v := s[at.from:at.to]
-			if kind == "email" || kind == "phone" || kind == "hashed" && !isHash(v) { // by their patterns
+			if len(v) < minSecret && kind != "password" || kind == "email" || kind == "phone" || kind == "hashed" && !isHash(v) { // by their patterns
 				continue
 			}
 			if !tokenRE.MatchString(v) && !r.isExample(v) && v != "null" && v != "true" && v != "false" {
