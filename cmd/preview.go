@@ -137,7 +137,7 @@ func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, 
 	}
 	var ps []*previewer
 	for _, o := range j.dests {
-		p := &previewer{a: a, o: o, plan: o.sender.Plan(), net: &transport.Capture{}, now: now, form: form, show: show, w: a.out, open: map[previewGroup]*previewBatch{}}
+		p := &previewer{a: a, o: o, plan: o.sender.Plan(), net: &transport.Capture{Answer: "{}"}, now: now, form: form, show: show, w: a.out, open: map[previewGroup]*previewBatch{}}
 		p.rt = transport.New(transport.Options{Network: p.net, Auth: p.plan.Auth, UserAgent: "fanfold/" + a.build.Version})
 		ps = append(ps, p)
 	}

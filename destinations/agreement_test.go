@@ -159,7 +159,7 @@ func compareReference(d destination.Destination, r reference) string {
 	var list destination.Deliveries
 	s.Route(ev, &destination.Env{Now: now, Fallback: "fallback"}, &list)
 	var ours []sentItem
-	net := &transport.Capture{}
+	net := &transport.Capture{Answer: "{}"}
 	rt := transport.New(transport.Options{Network: net, Auth: s.Plan().Auth})
 	var whyNot []string
 	for i := range list.List {

@@ -114,6 +114,9 @@ type Env struct {
 type Batch struct {
 	Deliveries []*Delivery
 	Now        time.Time
+	// BaseURL is where an action's own Send makes its requests: the
+	// partner's, or the user's instead of it. Set by the Sender of a Spec.
+	BaseURL string
 }
 
 // Transport is how a destination reaches its partner. Auth, user agent,

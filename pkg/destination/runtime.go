@@ -414,7 +414,9 @@ func (o *sender[S]) Send(ctx context.Context, t Transport, b *Batch) ([]Result, 
 	first := b.Deliveries[0]
 	a := &o.actions[first.Action]
 	if a.Send != nil {
-		return a.Action.Send(ctx, o.settings, t, b)
+		own := *b
+		own.BaseURL = o.base
+		return a.Action.Send(ctx, o.settings, t, &own)
 	}
 	req, err := o.request(ctx, a, b)
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -185,11 +186,15 @@ type Captured struct {
 // Capture records requests and sends nothing: the network of a preview. It is
 // safe for concurrent use.
 type Capture struct {
+	// Answer is the body of a 200 for every request, so that a conversation
+	// goes on as with a partner that knows nothing. "": ErrCaptured.
+	Answer string
+
 	mu       sync.Mutex
 	requests []Captured
 }
 
-// RoundTrip records the request and answers ErrCaptured.
+// RoundTrip records the request and answers with Answer, or ErrCaptured.
 func (c *Capture) RoundTrip(req *http.Request) (*http.Response, error) {
 	var data []byte
 	if req.Body != nil {
@@ -202,7 +207,11 @@ func (c *Capture) RoundTrip(req *http.Request) (*http.Response, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.requests = append(c.requests, Captured{req.Method, req.URL.String(), req.Header.Clone(), data})
-	return nil, ErrCaptured
+	if c.Answer == "" {
+		return nil, ErrCaptured
+	}
+	h := http.Header{"Content-Type": {"application/json"}}
+	return &http.Response{StatusCode: http.StatusOK, Header: h, Body: io.NopCloser(strings.NewReader(c.Answer)), ContentLength: int64(len(c.Answer)), Request: req}, nil
 }
 
 // Take returns the requests recorded since the last Take.
