@@ -35,7 +35,7 @@ func New() destination.Destination {
 			Backfill:     "Events are kept at their own time; only those of the last 72 hours can start campaigns. Profiles are updated as of the event's time, and segments and the campaigns that hang on attributes react to them at once. Anonymous events join the person who is identified later if they are from the last 30 days. Deletions, suppressions and merges are final: leave those actions out where the past should not be repeated.",
 			Differences: []destination.Difference{
 				{What: "a person is identified by id, email or cio_id: an identify of nobody but an anonymous_id is rejected as missing_identity instead of being sent and refused", Docs: entityDocs},
-				{What: "timestamp is a Unix time in seconds also when it was mapped from digits, and an event whose timestamp is no time is rejected", Docs: entityDocs},
+				{What: "timestamp, created_at and last_used are Unix times in seconds also when they were mapped from digits, and an event whose timestamp is no time is rejected", Docs: entityDocs},
 				{What: "name and id stay text also when they look like a date", Docs: entityDocs},
 				{What: "entities are sent in batches instead of one a request", Docs: batchDocs},
 			},
@@ -433,7 +433,7 @@ func person(_ *Settings, in *destination.Input, out *destination.Output) {
 		return
 	}
 	out.Key("attributes")
-	values(in, out, p.Get("custom_attributes"), by, "created_at", "createdAt", "object_type_id", "objectTypeId", "relationshipAttributes", given(p, "email"))
+	values(in, out, p.Get("custom_attributes"), by, append(given(p, "email"), "created_at", "createdAt", "object_type_id", "objectTypeId", "relationshipAttributes")...)
 	dated(p, out, "created_at")
 	out.Field("email", p.Get("email"))
 	out.EndObject()
@@ -451,19 +451,26 @@ func person(_ *Settings, in *destination.Input, out *destination.Output) {
 
 // given is the key when the payload has the field: what a field says wins over
 // an attribute of its name.
-func given(p *mapping.Payload, key string) string {
+func given(p *mapping.Payload, key string) []string {
 	if p.Has(key) {
-		return key
+		return []string{key}
 	}
-	return ""
+	return nil
 }
 
-// dated writes a field whose text may be a date.
+// dated writes a field that Customer.io wants to be a Unix time, whose text may
+// be a date or the digits of one.
 func dated(p *mapping.Payload, out *destination.Output, key string) {
-	if v := p.Get(key); v.Exists() && !v.IsEmptyText() {
-		out.Key(key)
-		value(out, v, p.Get("convert_timestamp").Bool())
+	v := p.Get(key)
+	if !v.Exists() || v.IsEmptyText() {
+		return
 	}
+	if t, ok := event.ParseTime(v); ok && strings.Trim(v.Text(), "0123456789") == "" {
+		out.IntField(key, t.Unix())
+		return
+	}
+	out.Key(key)
+	value(out, v, p.Get("convert_timestamp").Bool())
 }
 
 // happening is an event, page or screen, whose name is in the field nameKey.
@@ -550,7 +557,7 @@ func device(_ *Settings, in *destination.Input, out *destination.Output) {
 	dated(p, out, "last_used")
 	out.Key("attributes")
 	out.BeginObject()
-	members(out, p.Get("attributes"), p.Get("convert_timestamp").Bool(), given(p, "app_version"))
+	members(out, p.Get("attributes"), p.Get("convert_timestamp").Bool(), given(p, "app_version")...)
 	out.Field("app_version", p.Get("app_version"))
 	out.EndObject()
 	out.EndObject()
