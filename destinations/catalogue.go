@@ -9,6 +9,7 @@ import (
 	"github.com/fanfold/fanfold/destinations/facebook-conversions-api"
 	"github.com/fanfold/fanfold/destinations/file"
 	"github.com/fanfold/fanfold/destinations/google-analytics-4"
+	"github.com/fanfold/fanfold/destinations/hubspot"
 	"github.com/fanfold/fanfold/destinations/intercom"
 	"github.com/fanfold/fanfold/destinations/iterable"
 	"github.com/fanfold/fanfold/destinations/klaviyo"
@@ -31,6 +32,7 @@ func All() []destination.Destination {
 		facebookconversionsapi.New(),
 		file.New(),
 		googleanalytics4.New(),
+		hubspot.New(),
 		intercom.New(),
 		iterable.New(),
 		klaviyo.New(),
