@@ -137,6 +137,7 @@ type setup struct {
 	lanes  []engine.LaneConfig
 	change func(*engine.Config)
 	ctx    context.Context
+	now    func() time.Time // nil: the bubble's own clock
 }
 
 func lane(name string, p *partner) engine.LaneConfig {
@@ -149,7 +150,11 @@ func (s setup) run(t testing.TB) (*engine.Summary, error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	r, err := journal.Open(s.dir, nil, journal.Options{Now: time.Now})
+	now := s.now
+	if now == nil {
+		now = time.Now
+	}
+	r, err := journal.Open(s.dir, nil, journal.Options{Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +167,7 @@ func (s setup) run(t testing.TB) (*engine.Summary, error) {
 	}
 	var mu sync.Mutex
 	rng := rand.New(rand.NewPCG(1, 2))
-	c := engine.Config{Source: src, Run: r, Lanes: s.lanes, Now: time.Now, Rand: func() float64 {
+	c := engine.Config{Source: src, Run: r, Lanes: s.lanes, Now: now, Rand: func() float64 {
 		mu.Lock()
 		defer mu.Unlock()
 		return rng.Float64()

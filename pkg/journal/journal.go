@@ -730,7 +730,8 @@ func (r *Run) commit() {
 		r.mu.Unlock()
 		return
 	}
-	sync := r.opt.Now().Sub(r.lastSync) >= r.opt.SyncEvery || r.lastSync.IsZero()
+	since := r.opt.Now().Sub(r.lastSync)
+	sync := since >= r.opt.SyncEvery || since < 0 || r.lastSync.IsZero() // below zero: the clock went back
 	if !dirty {
 		stale := false
 		for _, l := range r.order {

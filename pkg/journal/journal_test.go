@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -328,6 +330,56 @@ func BenchmarkBegin(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+		}
+	})
+}
+
+// TestClockGoesBack sets the clock back by a day: what was passed still becomes
+// durable, and a resume in the past finds everything.
+func TestClockGoesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var offset atomic.Int64
+		o := journal.Options{Now: func() time.Time { return time.Now().Round(0).Add(time.Duration(offset.Load())) }}
+		dir := filepath.Join(t.TempDir(), "run")
+		r, err := journal.Open(dir, nil, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := r.Lane("a")
+		for i := range uint64(3) {
+			req, err := l.Begin("act", span(10*i, 10*i+10))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.End(req, journal.Delivered, "", nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			offset.Add(-int64(24 * time.Hour))
+			mark := journal.Mark{Ordinal: 10*i + 10}
+			if err := l.Advance(mark, journal.Counts{Delivered: mark.Ordinal}, nil); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second) // of simulated time
+			if got := l.Durable().Ordinal; got != mark.Ordinal {
+				t.Errorf("durable up to %d, want %d", got, mark.Ordinal)
+			}
+		}
+		if _, err := l.Begin("act", span(30, 35)); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		offset.Add(-int64(24 * time.Hour))
+		if r, err = journal.Open(dir, nil, o); err != nil {
+			t.Fatal(err)
+		}
+		s := r.Lane("a").Resume()
+		if s.Mark.Ordinal != 30 || s.Counts.Delivered != 30 || len(s.InDoubt) != 1 || len(s.InDoubt[0].IDs) != 5 {
+			t.Errorf("resumed at %+v", s)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
 		}
 	})
 }
