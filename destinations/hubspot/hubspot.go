@@ -147,7 +147,7 @@ func completion(s *Settings, in *destination.Input, out *destination.Output) {
 	if v := p.Get("properties"); v.Kind() == event.Object {
 		out.Key("properties")
 		out.BeginObject()
-		flatten(out, v)
+		flatten(out, v, trimmed)
 		out.EndObject()
 	}
 	out.EndObject()
@@ -199,14 +199,14 @@ func properties(out *destination.Output, p *mapping.Payload, keys ...string) {
 	more := p.Get("properties")
 	for _, key := range keys {
 		if v := p.Get(key); v.Exists() && !more.Get(key).Exists() {
-			trimmed(out, key, v)
+			text(out, key, v)
 		}
 	}
 	if v := p.Get("lifecyclestage"); !v.Nullish() && !more.Get("lifecyclestage").Exists() {
 		out.Str("lifecyclestage", strings.ToLower(strings.TrimSpace(v.Text())))
 	}
 	if more.Kind() == event.Object {
-		flatten(out, more)
+		flatten(out, more, text)
 	}
 }
 
@@ -218,9 +218,18 @@ func trimmed(out *destination.Output, key string, v event.Value) {
 	}
 }
 
+// text is trimmed for objects of the CRM, whose properties are texts, whatever
+// they hold.
+// https://developers.hubspot.com/docs/api-reference/crm-companies-v3/guide
+func text(out *destination.Output, key string, v event.Value) {
+	if !v.Nullish() {
+		out.Str(key, strings.TrimSpace(v.Text()))
+	}
+}
+
 // flatten writes members as HubSpot's properties are: lists joined by
-// semicolons, objects as JSON.
-func flatten(out *destination.Output, v event.Value) {
+// semicolons, objects as JSON, the rest by scalar.
+func flatten(out *destination.Output, v event.Value, scalar func(*destination.Output, string, event.Value)) {
 	for k, e := range v.Members() {
 		switch e.Kind() {
 		case event.Null:
@@ -240,7 +249,7 @@ func flatten(out *destination.Output, v event.Value) {
 		case event.Object:
 			out.Str(k.Text(), string(e.Raw()))
 		default:
-			trimmed(out, k.Text(), e)
+			scalar(out, k.Text(), e)
 		}
 	}
 }
