@@ -114,6 +114,7 @@ type runOptions struct {
 	output   string
 	reserve  string
 	memory   string
+	spool    string
 }
 
 func (a *app) forwardCommand() *cobra.Command {
@@ -139,6 +140,7 @@ resume and exit-codes.`,
 	f.StringVarP(&o.output, "output", "o", "table", "form of the summary: table or json")
 	f.StringVar(&o.reserve, "reserve-for-live", "", "share of each partner's quota left to live traffic, like 30%")
 	f.StringVar(&o.memory, "memory", "256MiB", "memory for blocks and deliveries")
+	f.StringVar(&o.spool, "spool", "10GiB", "disk for what of standard input not every destination has passed")
 	return c
 }
 
@@ -152,6 +154,7 @@ type job struct {
 	pipeline     *transform.Pipeline
 	reserve      float64
 	memory       int64
+	spool        int64
 }
 
 func (a *app) prepareJob(s *selection, o *runOptions, edit func(*opened)) (*job, error) {
@@ -191,6 +194,11 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*opened)) (*job,
 	if o.memory != "" {
 		if j.memory, err = parseBytes(o.memory); err != nil {
 			return nil, usagef("--memory: %w", err)
+		}
+	}
+	if o.spool != "" {
+		if j.spool, err = parseBytes(o.spool); err != nil {
+			return nil, usagef("--spool: %w", err)
 		}
 	}
 	picked, err := a.pick(j.conf, s.to, s.sets, s.opts, s.rehearse)
@@ -373,7 +381,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		if err != nil {
 			return err
 		}
-		spool, err := source.OpenSpool(ctx, filepath.Join(dir, "spool"), a.in, source.SpoolOptions{Format: so.Format, Shapes: so.Shapes, Columns: so.Columns})
+		spool, err := source.OpenSpool(ctx, filepath.Join(dir, "spool"), a.in, source.SpoolOptions{Format: so.Format, Shapes: so.Shapes, Columns: so.Columns, Cap: j.spool, Need: needed(j.kept(run))})
 		if err != nil {
 			return err
 		}
@@ -468,13 +476,10 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		cancel()
 	}()
 
-	kept := []*journal.Lane{run.Lane("_source")}
-	for _, l := range c.Lanes {
-		kept = append(kept, run.Lane(l.Name))
-	}
+	kept := j.kept(run)
 	e := engine.New(c)
 	ended := a.showProgress(e, o.progress)
-	released := releasePassed(src, kept)
+	released := releasePassed(src, kept, e, a.now)
 	sum, runErr := e.Run(ctx)
 	runErr = errors.Join(runErr, released())
 	ended()
@@ -501,7 +506,11 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	}
 	for _, d := range sum.Destinations {
 		if d.Stopped != "" {
-			fmt.Fprintf(a.err, "fanfold: %s was stopped: %s; its %d pending events go out when the same command runs again\n", d.Name, a.secrets.redact(d.Stopped), d.Pending)
+			again := "when the same command runs again"
+			if slices.Contains(s.from, "-") {
+				again += " with the same standard input"
+			}
+			fmt.Fprintf(a.err, "fanfold: %s was stopped: %s; its %d pending events go out %s\n", d.Name, a.secrets.redact(d.Stopped), d.Pending, again)
 		}
 	}
 	for i, d := range sum.Destinations {
@@ -525,6 +534,15 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		return outcome(exitRejected)
 	}
 	return nil
+}
+
+// kept are the run's lanes, that of the reading first.
+func (j *job) kept(run *journal.Run) []*journal.Lane {
+	lanes := []*journal.Lane{run.Lane("_source")}
+	for _, d := range j.dests {
+		lanes = append(lanes, run.Lane(d.conf.name))
+	}
+	return lanes
 }
 
 // lane configures one destination's lane.

@@ -1,8 +1,11 @@
 package cmd
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/source"
 )
@@ -13,19 +16,113 @@ type releaser interface {
 	Release(upTo source.Position) error
 }
 
-// releasePassed drops, as the run goes on, what every lane has durably passed. A
-// spool that is full goes on reading only then. The function that it returns
-// stops it and gives its error.
-func releasePassed(src source.Source, lanes []*journal.Lane) (stop func() error) {
+// limited is a releaser that reads no further when its disk is used up.
+type limited interface {
+	Full() (full bool, limit int64)
+}
+
+// stuckFor is how long a destination may keep full standard input from being
+// read on without its checkpoint moving.
+const stuckFor = 15 * time.Minute
+
+// keeper drops, as the run goes on, what every lane has durably passed. A spool
+// that is full goes on being read only then. So a lane that gets nowhere would
+// hold up all others in the end: when it has given up already, what it would
+// have needed is dropped all the same; when it has not moved for long, it is
+// stopped first. Its events stay pending, for a process that is given the same
+// input again.
+type keeper struct {
+	src     releaser
+	lanes   []keptLane
+	stopped func(name string) bool
+	stop    func(name, why string)
+
+	last  source.Position
+	since map[string]heldAt
+	gone  map[string]bool
+}
+
+type keptLane struct {
+	name    string
+	durable func() source.Position
+}
+
+type heldAt struct {
+	at source.Position
+	t  time.Time
+}
+
+func (k *keeper) step(now time.Time) error {
+	low, high := k.bounds()
+	if low.Compare(k.last) > 0 {
+		k.last = low
+		if err := k.src.Release(low); err != nil {
+			return err
+		}
+	}
+	l, ok := k.src.(limited)
+	if !ok {
+		return nil
+	}
+	full, limit := l.Full()
+	if !full || low == high {
+		clear(k.since)
+		return nil
+	}
+	for _, lane := range k.lanes[1:] {
+		at := lane.durable()
+		h, ok := k.since[lane.name]
+		if !ok || h.at != at {
+			h = heldAt{at, now}
+			k.since[lane.name] = h
+		}
+		switch {
+		case k.gone[lane.name] || at != low:
+		case k.stopped(lane.name):
+			k.gone[lane.name] = true
+		case now.Sub(h.t) >= stuckFor:
+			k.stop(lane.name, fmt.Sprintf("it has not moved on for %s, and the %d bytes that standard input may take on the disk are used up by what it has yet to take", stuckFor, limit))
+		}
+	}
+	return nil
+}
+
+// bounds are the position that every lane has passed, and the highest of a
+// destination, among those that count.
+func (k *keeper) bounds() (low, high source.Position) {
+	low = k.lanes[0].durable() // of the reading itself
+	for _, l := range k.lanes[1:] {
+		if k.gone[l.name] {
+			continue
+		}
+		p := l.durable()
+		if p.Compare(low) < 0 {
+			low = p
+		}
+		if p.Compare(high) > 0 {
+			high = p
+		}
+	}
+	return low, high
+}
+
+// releasePassed has a keeper look now and then. The function that it returns
+// ends that and gives its error.
+func releasePassed(src source.Source, lanes []*journal.Lane, e *engine.Engine, now func() time.Time) (stop func() error) {
 	r, ok := src.(releaser)
 	if !ok || len(lanes) == 0 {
 		return func() error { return nil }
+	}
+	k := &keeper{src: r, since: map[string]heldAt{}, gone: map[string]bool{}, stop: e.StopLane, stopped: func(name string) bool {
+		return slices.ContainsFunc(e.Progress(), func(p engine.Progress) bool { return p.Name == name && p.Stopped })
+	}}
+	for _, l := range lanes {
+		k.lanes = append(k.lanes, keptLane{l.Name, func() source.Position { return l.Durable().Position }})
 	}
 	quit, done := make(chan struct{}), make(chan error, 1)
 	go func() {
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
-		var last source.Position
 		for {
 			select {
 			case <-quit:
@@ -33,12 +130,7 @@ func releasePassed(src source.Source, lanes []*journal.Lane) (stop func() error)
 				return
 			case <-tick.C:
 			}
-			low := lowest(lanes)
-			if low.Compare(last) <= 0 {
-				continue
-			}
-			last = low
-			if err := r.Release(low); err != nil {
+			if err := k.step(now()); err != nil {
 				done <- err
 				<-quit
 				return
@@ -51,11 +143,11 @@ func releasePassed(src source.Source, lanes []*journal.Lane) (stop func() error)
 	}
 }
 
-// lowest is the position that every lane has durably passed.
-func lowest(lanes []*journal.Lane) source.Position {
-	low := lanes[0].Durable().Position
+// needed is the position from which a run will read.
+func needed(lanes []*journal.Lane) source.Position {
+	low := lanes[0].Resume().Mark.Position
 	for _, l := range lanes[1:] {
-		if p := l.Durable().Position; p.Compare(low) < 0 {
+		if p := l.Resume().Mark.Position; p.Compare(low) < 0 {
 			low = p
 		}
 	}

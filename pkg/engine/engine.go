@@ -271,6 +271,7 @@ type Progress struct {
 	Retries   uint64
 	InFlight  int // requests
 	State     string
+	Stopped   bool // the lane has given up
 	Position  source.Position
 }
 
@@ -286,6 +287,16 @@ func (e *Engine) Progress() []Progress {
 		ps = append(ps, p)
 	}
 	return ps
+}
+
+// StopLane ends one lane: what is in flight is finished, the rest of its events
+// stay pending. The others go on.
+func (e *Engine) StopLane(name, why string) {
+	for _, l := range e.lanes {
+		if l.c.Name == name {
+			l.halt(why, nil)
+		}
+	}
 }
 
 // stopped says that the run is to end early.

@@ -825,7 +825,7 @@ func (l *lane) summary(events uint64) LaneSummary {
 func (l *lane) progress() Progress {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := Progress{Name: l.c.Name, Delivered: l.live.Delivered, Rejected: sum(l.live.Rejected), Retries: l.live.Retries, InFlight: l.flying, State: "running", Position: l.mark.Position}
+	p := Progress{Name: l.c.Name, Delivered: l.live.Delivered, Rejected: sum(l.live.Rejected), Retries: l.live.Retries, InFlight: l.flying, State: "running", Stopped: l.stop != "" || l.err != nil, Position: l.mark.Position}
 	p.Done = l.live.Filtered + sum(l.live.Skipped) + l.live.Delivered + p.Rejected
 	now := l.e.c.Now()
 	switch {

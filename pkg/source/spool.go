@@ -26,10 +26,13 @@ type SpoolOptions struct {
 	// is read no further until segments are released.
 	Cap int64
 	// SegmentBytes is the size from which on a segment is closed and can be
-	// released; 0: 64 MiB.
+	// released; 0: 64 MiB, or a sixteenth of Cap.
 	SegmentBytes int64
 	// MaxRecord bounds one record; 0: DefaultMaxRecord.
 	MaxRecord int
+	// Need is where reading will begin. When what follows it was released, the
+	// stream is copied anew from its beginning, which has to be the same.
+	Need Position
 	// Shapes and Format as in Options.
 	Format  string
 	Shapes  []Shape
@@ -45,7 +48,9 @@ type SpoolOptions struct {
 // what it holds, so that zstd itself can read the files and a process that was
 // killed loses nothing but the frame it was writing. A later process is given
 // the same input from its beginning: what was spooled is compared, not copied
-// again, and a different beginning is a *ChangedError.
+// again, and a different beginning is a *ChangedError. So is what was released
+// and is needed after all: of released frames the hashes are kept, and nothing
+// of a new copy is read before it has matched them.
 //
 // A Spool is a Source of one object, and safe for concurrent use.
 type Spool struct {
@@ -68,6 +73,10 @@ type Spool struct {
 	complete bool
 	broken   string // how the data ended, when not well
 	err      error
+	full     bool             // the writer waits for room
+	known    map[int64]uint64 // hashes of the stream up to places where it was read before
+	ends     []int64          // those places, in order
+	stale    []string         // segments of the last copy, while the stream is copied anew
 	closed   bool
 	quit     chan struct{}
 	stopped  chan struct{}
@@ -85,8 +94,11 @@ type frame struct {
 	size  int32
 	start int64 // in the stream
 	bytes int32
-	lines int64 // line ends before it
+	lines int64  // line ends before it
+	sum   uint64 // of the stream up to its end
 }
+
+func (f frame) end() int64 { return f.start + int64(f.bytes) }
 
 const (
 	frameBytes  = 1 << 20
@@ -113,7 +125,9 @@ func OpenSpool(ctx context.Context, dir string, in io.Reader, o SpoolOptions) (*
 		o.Cap = 10 << 30
 	}
 	if o.SegmentBytes <= 0 {
-		o.SegmentBytes = 64 << 20
+		// Of a small cap, too, only a part may be in a segment that is not
+		// closed yet.
+		o.SegmentBytes = min(64<<20, max(o.Cap/16, 1))
 	}
 	if o.MaxRecord <= 0 {
 		o.MaxRecord = DefaultMaxRecord
@@ -165,7 +179,110 @@ func (s *Spool) recover() (check *spooled, err error) {
 	if err == nil && (s.written > 0 || len(names) == 0) {
 		s.complete, s.broken = true, string(why)
 	}
+	if err := s.recall(); err != nil {
+		return nil, err
+	}
+	if len(s.segments) > 0 && s.o.Need.Object == 0 && s.o.Need.Offset < s.segments[0].start {
+		if _, ok := s.known[s.segments[0].start]; ok {
+			return &spooled{}, s.startOver()
+		}
+	}
 	return check, nil
+}
+
+// recall reads what is known of released frames.
+func (s *Spool) recall() error {
+	s.known = map[int64]uint64{}
+	data, err := os.ReadFile(filepath.Join(s.dir, "released"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for ; len(data) >= 16; data = data[16:] {
+		s.note(int64(binary.LittleEndian.Uint64(data)), binary.LittleEndian.Uint64(data[8:]))
+	}
+	slices.Sort(s.ends)
+	if len(data) > 0 { // torn by a crash
+		return os.Truncate(filepath.Join(s.dir, "released"), int64(len(s.ends)*16))
+	}
+	return nil
+}
+
+func (s *Spool) note(end int64, sum uint64) bool {
+	_, ok := s.known[end]
+	if !ok {
+		s.known[end] = sum
+		s.ends = append(s.ends, end)
+	}
+	return !ok
+}
+
+// remember keeps the hashes of frames that are about to go: at the end of each
+// segment, and within it about one for each frameBytes.
+func (s *Spool) remember(frames []frame) error {
+	if len(frames) == 0 {
+		return nil
+	}
+	var data []byte
+	last := frames[0].start
+	for i, f := range frames {
+		if i < len(frames)-1 && f.path == frames[i+1].path && frames[i+1].end()-last <= frameBytes {
+			continue
+		}
+		if last = f.end(); s.note(last, f.sum) {
+			data = binary.LittleEndian.AppendUint64(data, uint64(last))
+			data = binary.LittleEndian.AppendUint64(data, f.sum)
+		}
+	}
+	if len(data) == 0 {
+		return nil
+	}
+	slices.Sort(s.ends)
+	f, err := os.OpenFile(filepath.Join(s.dir, "released"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
+}
+
+// startOver has the stream copied anew. The files of the last copy go when the
+// stream has proved to be the same for the first time.
+func (s *Spool) startOver() error {
+	if err := s.remember(s.frames); err != nil {
+		return err
+	}
+	for _, seg := range s.segments {
+		s.stale = append(s.stale, seg.path)
+	}
+	s.frames, s.segments, s.written, s.lines, s.disk = nil, nil, 0, 0, 0
+	s.complete, s.broken = false, ""
+	return nil
+}
+
+// owed is how far it is to the next place up to which the stream is known; 0
+// beyond the last.
+func (s *Spool) owed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := slices.BinarySearch(s.ends, s.written)
+	if ok {
+		i++
+	}
+	if i == len(s.ends) {
+		return 0
+	}
+	return int(s.ends[i] - s.written)
+}
+
+// dropStale removes the last copy.
+func (s *Spool) dropStale() error {
+	for _, path := range append(s.stale, filepath.Join(s.dir, "complete")) {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	s.stale = nil
+	return nil
 }
 
 // spooled is how far the stream was spooled, and the hash up to there.
@@ -193,7 +310,7 @@ func (s *Spool) recoverSegment(name string, check *spooled) (good int64, err err
 		if binary.LittleEndian.Uint32(h[:]) != frameMagic || binary.LittleEndian.Uint32(h[4:]) != frameHeader-8 || binary.LittleEndian.Uint64(h[40:]) != xxh3.Hash(h[8:40]) {
 			break
 		}
-		fr := frame{path: name, at: good + frameHeader, start: int64(binary.LittleEndian.Uint64(h[8:])), bytes: int32(binary.LittleEndian.Uint32(h[16:])), size: int32(binary.LittleEndian.Uint32(h[20:])), lines: int64(binary.LittleEndian.Uint64(h[24:]))}
+		fr := frame{path: name, at: good + frameHeader, start: int64(binary.LittleEndian.Uint64(h[8:])), bytes: int32(binary.LittleEndian.Uint32(h[16:])), size: int32(binary.LittleEndian.Uint32(h[20:])), lines: int64(binary.LittleEndian.Uint64(h[24:])), sum: binary.LittleEndian.Uint64(h[32:])}
 		if fr.at+int64(fr.size) > info.Size() || s.written > 0 && fr.start != s.written {
 			break
 		}
@@ -313,7 +430,7 @@ func (s *Spool) copy(in io.Reader, check *spooled) error {
 	}()
 	for {
 		var p part
-		if len(buf) > 0 {
+		if len(buf) > 0 && s.owed() == 0 {
 			select {
 			case p = <-parts:
 			default:
@@ -331,9 +448,21 @@ func (s *Spool) copy(in io.Reader, check *spooled) error {
 			}
 		}
 		buf = append(buf, p.data...)
+		owed := s.owed()
+		for ; owed > 0 && len(buf) >= owed; owed = s.owed() {
+			if out, err = s.append(out, enc, buf[:owed]); err != nil {
+				return err
+			}
+			buf = append(buf[:0], buf[owed:]...)
+		}
+		if owed > 0 && p.err == nil {
+			continue
+		} else if owed > 0 && raw.err == nil {
+			return &ChangedError{"standard input", "it is shorter than what was read of it before"}
+		}
 		if p.err != nil && p.err != io.EOF {
 			// What can be read of a broken stream is kept.
-			if len(buf) > 0 {
+			if len(buf) > 0 && owed == 0 {
 				if out, err = s.append(out, enc, buf); err != nil {
 					return err
 				}
@@ -363,13 +492,27 @@ func (s *Spool) copy(in io.Reader, check *spooled) error {
 func (s *Spool) append(out *os.File, enc *zstd.Encoder, data []byte) (*os.File, error) {
 	s.mu.Lock()
 	for s.disk >= s.o.Cap && !s.closed {
+		s.full = true
 		s.cond.Wait()
 	}
+	s.full = false
 	if s.closed {
 		s.mu.Unlock()
 		return out, errStopped
 	}
 	start, lines := s.written, s.lines
+	s.sum.Write(data)
+	sum := s.sum.Sum64()
+	if want, ok := s.known[start+int64(len(data))]; ok && want != sum {
+		s.mu.Unlock()
+		return out, &ChangedError{"standard input", fmt.Sprintf("its first %d bytes were read before, and are others now", start+int64(len(data)))}
+	}
+	if s.stale != nil {
+		if err := s.dropStale(); err != nil {
+			s.mu.Unlock()
+			return out, fmt.Errorf("spooling standard input: %w", err)
+		}
+	}
 	fresh := out == nil
 	if n := len(s.segments); n > 0 && !fresh && s.segments[n-1].size >= s.o.SegmentBytes {
 		fresh = true
@@ -396,7 +539,6 @@ func (s *Spool) append(out *os.File, enc *zstd.Encoder, data []byte) (*os.File, 
 		}
 		at = info.Size()
 	}
-	s.sum.Write(data)
 	packed := enc.EncodeAll(data, make([]byte, frameHeader, frameHeader+len(data)/3))
 	size := len(packed) - frameHeader
 	binary.LittleEndian.PutUint32(packed, frameMagic)
@@ -405,7 +547,7 @@ func (s *Spool) append(out *os.File, enc *zstd.Encoder, data []byte) (*os.File, 
 	binary.LittleEndian.PutUint32(packed[16:], uint32(len(data)))
 	binary.LittleEndian.PutUint32(packed[20:], uint32(size))
 	binary.LittleEndian.PutUint64(packed[24:], uint64(lines))
-	binary.LittleEndian.PutUint64(packed[32:], s.sum.Sum64())
+	binary.LittleEndian.PutUint64(packed[32:], sum)
 	binary.LittleEndian.PutUint64(packed[40:], xxh3.Hash(packed[8:40]))
 	if _, err := out.Write(packed); err != nil {
 		return out, fmt.Errorf("spooling standard input: %w", err)
@@ -416,7 +558,7 @@ func (s *Spool) append(out *os.File, enc *zstd.Encoder, data []byte) (*os.File, 
 		s.segments = append(s.segments, segment{path: path, start: start})
 	}
 	seg := &s.segments[len(s.segments)-1]
-	s.frames = append(s.frames, frame{path: path, at: at + frameHeader, size: int32(size), start: start, bytes: int32(len(data)), lines: lines})
+	s.frames = append(s.frames, frame{path: path, at: at + frameHeader, size: int32(size), start: start, bytes: int32(len(data)), lines: lines, sum: sum})
 	s.written += int64(len(data))
 	s.lines += int64(bytes.Count(data, []byte{'\n'}))
 	seg.end, seg.size = s.written, at+int64(len(packed))
@@ -520,23 +662,35 @@ func (s *Spool) Release(upTo Position) error {
 	defer s.mu.Unlock()
 	n := 0
 	for n < len(s.segments)-1 && (s.segments[n].end <= upTo.Offset || upTo.Object > 0) {
-		if err := os.Remove(s.segments[n].path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("releasing spooled input: %w", err)
-		}
-		s.disk -= s.segments[n].size
 		n++
 	}
 	if n == 0 {
 		return nil
 	}
-	s.segments = slices.Delete(s.segments, 0, n)
-	first := s.segments[0].start
-	k, _ := slices.BinarySearchFunc(s.frames, first, func(f frame, at int64) int {
+	k, _ := slices.BinarySearchFunc(s.frames, s.segments[n].start, func(f frame, at int64) int {
 		return int(max(-1, min(1, f.start-at)))
 	})
+	if err := s.remember(s.frames[:k]); err != nil {
+		return fmt.Errorf("releasing spooled input: %w", err)
+	}
+	for _, seg := range s.segments[:n] {
+		if err := os.Remove(seg.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("releasing spooled input: %w", err)
+		}
+		s.disk -= seg.size
+	}
+	s.segments = slices.Delete(s.segments, 0, n)
 	s.frames = slices.Delete(s.frames, 0, k)
 	s.cond.Broadcast()
 	return nil
+}
+
+// Full says that the input is read no further until something is released, and
+// how many bytes of disk are the limit.
+func (s *Spool) Full() (full bool, limit int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.full, s.o.Cap
 }
 
 // Spooled returns the bytes of the stream so far, and whether it has ended.

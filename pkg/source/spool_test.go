@@ -223,3 +223,59 @@ func TestSpoolOfNothing(t *testing.T) {
 		t.Errorf("read %v", got)
 	}
 }
+
+// TestSpoolAnew needs what was released: the stream is copied anew, and nothing
+// is read of one that is another.
+func TestSpoolAnew(t *testing.T) {
+	const n = 20_000
+	data := numbered(0, n)
+	dir := t.TempDir()
+	first := spool(t, dir, bytes.NewReader(data), source.SpoolOptions{SegmentBytes: 1})
+	want := mustRead(t, first, source.Position{})
+	if err := first.Release(want[n/2].end); err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+
+	// A stream that differs early changes nothing on the disk.
+	early := append([]byte(`{"type":"other"}`), data...)
+	for _, other := range [][]byte{nil, early, data[:1000]} {
+		s := spool(t, dir, bytes.NewReader(other), source.SpoolOptions{SegmentBytes: 1})
+		s.Close()
+		s, err := source.OpenSpool(context.Background(), dir, bytes.NewReader(other), source.SpoolOptions{SegmentBytes: 1, Need: want[10].end})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := read(t, s, want[10].end)
+		var changed *source.ChangedError
+		if len(got) > 0 || !errors.As(err, &changed) {
+			t.Errorf("read %d records of another stream: %v", len(got), err)
+		}
+		s.Close()
+		s = spool(t, dir, strings.NewReader(""), source.SpoolOptions{SegmentBytes: 1, Need: want[n/2].end})
+		if got := mustRead(t, s, want[n/2].end); fmt.Sprint(got) != fmt.Sprint(want[n/2+1:]) {
+			t.Fatalf("%d records are left, want %d, or others", len(got), n/2-1)
+		}
+		s.Close()
+	}
+	// One that differs late is refused there.
+	late := bytes.Clone(data)
+	late[len(late)-10] ^= 1
+	s := spool(t, dir, bytes.NewReader(late), source.SpoolOptions{SegmentBytes: 1, Need: want[10].end})
+	got, err := read(t, s, want[10].end)
+	var changed *source.ChangedError
+	if len(got) == 0 || len(got) >= n-11 || !errors.As(err, &changed) {
+		t.Errorf("read %d records of a stream that differs late: %v", len(got), err)
+	}
+	s.Close()
+	// The right one is whole again, also when its process is killed half-way.
+	half := spool(t, dir, io.MultiReader(bytes.NewReader(data[:len(data)/2]), failing{errors.New("boom")}), source.SpoolOptions{SegmentBytes: 1, Need: want[10].end})
+	if _, err := read(t, half, want[10].end); err == nil {
+		t.Error("a broken standard input was read to its end")
+	}
+	half.Close()
+	s = spool(t, dir, bytes.NewReader(data), source.SpoolOptions{SegmentBytes: 1, Need: want[10].end})
+	if got := mustRead(t, s, want[10].end); fmt.Sprint(got) != fmt.Sprint(want[11:]) {
+		t.Errorf("%d records, want %d, or others", len(got), n-11)
+	}
+}
