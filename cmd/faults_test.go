@@ -909,7 +909,7 @@ func TestDamagedState(t *testing.T) {
 			http.Error(w, "says the partner", 400)
 			return true
 		case stage >= 3 && stage < 1000:
-			http.Error(w, "says the partner", 401)
+			http.Error(w, "says the partner", http.StatusUnauthorized)
 			return true
 		}
 		stage++

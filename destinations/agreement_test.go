@@ -272,7 +272,7 @@ func itemsOf(rawURL, auth string, body []byte) []sentItem {
 			}
 			return out
 		}
-		for _, k := range []string{"batch", "events", "data", "attributes", "purchases", "user_aliases", "users"} {
+		for _, k := range []string{"batch", "events", "data", "attributes", "purchases", "user_aliases", "users", "inputs"} {
 			if list, ok := b[k].([]any); ok {
 				var out []sentItem
 				for _, el := range list {

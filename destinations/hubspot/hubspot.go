@@ -1,11 +1,14 @@
-// Package hubspot delivers to HubSpot: custom behavioral events, contacts and
-// companies, all in batches.
+// Package hubspot delivers to HubSpot: contacts, companies and other records
+// through the batch endpoints of its CRM, and occurrences of custom events.
 package hubspot
 
 import (
-	"encoding/json"
+	"net/url"
+	"regexp"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
@@ -14,276 +17,563 @@ import (
 
 // Settings of an account.
 type Settings struct {
-	AccessToken string `setting:"access_token,required,secret" doc:"Access token of a private app, with the scopes of the objects and events it writes." example:"pat-EXAMPLE-0123-4567-89ab-cdef01234567"`
-	PortalID    string `setting:"portal_id" doc:"ID of the account (Hub ID): names of events have to begin with pe<id>_." pattern:"^[0-9]*$"`
+	AccessToken string `setting:"access_token,required,secret" doc:"Access token of a private app, with the scopes of what it writes (crm.objects.contacts.write, crm.objects.companies.write, …)." example:"pat-na1-00000000-1111-2222-3333-444444444444"`
+	PortalID    string `setting:"portal_id" doc:"Hub ID of the account. The full names of its custom events begin with it." example:"1234567"`
 }
 
 const (
-	docs        = "https://developers.hubspot.com/docs/api-reference/events-send-event-completions-v3/guide"
-	batchDocs   = "https://developers.hubspot.com/docs/api-reference/legacy/events/send-event-data/batch-send-occurrences"
+	eventDocs   = "https://developers.hubspot.com/docs/api-reference/events-send-event-completions-v3/guide"
 	contactDocs = "https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide"
 	companyDocs = "https://developers.hubspot.com/docs/api-reference/crm-companies-v3/guide"
-	limitDocs   = "https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines"
-	// groupID is the unique property by which Segment's companies are found.
-	groupID = "segment_group_id"
+	objectDocs  = "https://developers.hubspot.com/docs/api-reference/crm-custom-objects-v3/guide"
+	usageDocs   = "https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines"
+	errorDocs   = "https://developers.hubspot.com/docs/api-reference/error-handling"
 )
+
+// groupProperty is the company property that holds a groupId; it is the one
+// that Segment makes, so that companies stay the same ones.
+const groupProperty = "segment_group_id"
 
 // New declares the destination.
 func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
-			Slug: "hubspot", Name: "HubSpot", Summary: "CRM and custom events", Docs: docs, Integrations: []string{"HubSpot Cloud Mode (Actions)", "HubSpot"}, Minimal: true,
-			Backfill: "Events keep their own time; workflows that are triggered by them run at once. Contacts and companies take the values of the last delivery. " +
-				"Events have to be defined in HubSpot before, and are sent only by a mapping that gives their full name (pe<id>_…). Companies are found by the unique property segment_group_id, which has to exist.",
+			Slug: "hubspot", Name: "HubSpot", Summary: "customer relationship management", Docs: contactDocs,
+			Integrations: []string{"HubSpot Cloud Mode (Actions)", "Actions Hubspot Cloud"},
+			Backfill: "Occurrences of custom events keep their own time and are taken once a year by their uuid. Contacts, companies and records become what the event delivered last says, whatever its age. " +
+				"Workflows and lists that are enrolled by a property or an event do run for history: switch them off first.",
 			Differences: []destination.Difference{
-				{What: "events, contacts and companies go to the batch endpoints", Docs: batchDocs},
-				{What: "uuid is sent, so that HubSpot knows repeats", Docs: batchDocs},
-				{What: "contacts and companies are upserted by their unique property, without looking them up first", Docs: contactDocs},
-				{What: "a lifecycle stage is not moved backwards, which takes a request that clears it first", Docs: contactDocs},
-				{What: "companies are not searched by other fields, and not associated with the contact of an earlier call", Docs: companyDocs},
+				{What: "records are upserted in batches of 100 by their unique property, instead of an update and, when it fails, a creation of each", Docs: contactDocs},
+				{What: "occurrences are sent in batches of 500, with a uuid made of the messageId", Docs: eventDocs},
+				{What: "an occurredAt that is not ISO 8601 is written as such, or left out when it is no time", Docs: eventDocs},
+				{What: "a lifecycle stage is set forward only: HubSpot ignores an earlier one, and nothing is cleared to force it", Docs: contactDocs},
+				{What: "the company property segment_group_id has to exist, with unique values; it is not made on the way", Docs: companyDocs},
+				{What: "upsertCustomObjectRecord takes one search field, whose values are unique, instead of searching first", Docs: objectDocs},
+				{What: "upsertObject and upsertCustomObjectRecord associate nothing: HubSpot wants its own ids of both records for that", Docs: objectDocs},
+				{What: "customEvent and upsertObject use definitions and properties as they are, and never make them", Docs: eventDocs},
 			},
+			Minimal: true,
 		},
 		BaseURL: func(*Settings) string { return "https://api.hubapi.com" },
 		Auth:    func(s *Settings) destination.Auth { return destination.Bearer(s.AccessToken) },
 		Limits: destination.Limits{
-			// The least that any subscription has.
-			Rates:  []destination.Rate{{N: 100, Per: 10 * time.Second, Of: destination.Requests, Docs: limitDocs}},
-			Dedupe: destination.Dedupe{Field: "uuid, for each event type", Window: 365 * 24 * time.Hour, Docs: batchDocs},
+			// https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines: the least of the tiers
+			Rates:       []destination.Rate{{N: 100, Per: 10 * time.Second, Of: destination.Requests, Docs: usageDocs}},
+			BatchEvents: destination.Cap{N: 100, Docs: contactDocs},
 		},
-		Order: true,
+		Order:   true,
+		Verdict: verdict,
 		Actions: []destination.Action[Settings]{
 			{
-				Slug: "sendCustomBehavioralEvent", Title: "Send Custom Behavioral Event", Doc: "A completion of an event that is defined in HubSpot.", Trigger: `type = "track"`,
+				Slug: "sendCustomBehavioralEvent", Title: "Send custom behavioral event", Doc: "An occurrence of a custom event, by its full name (pe<HubID>_name). Events are defined in HubSpot first.", Trigger: `type = "track"`,
 				Fields: []mapping.Field{
-					{Key: "eventName", Doc: "Internal name, pe<account id>_<name>. Spaces and dots become underscores.", Type: mapping.TypeString, Required: true},
+					{Key: "eventName", Type: mapping.TypeString, Required: true},
 					{Key: "occurredAt", Type: mapping.TypeDatetime, Default: mapping.Path("$.timestamp")},
 					{Key: "email", Type: mapping.TypeString, Format: "email", Default: mapping.Paths("$.properties.email", "$.context.traits.email")},
-					{Key: "utk", Doc: "The visitor's token (cookie hubspotutk).", Type: mapping.TypeString},
-					{Key: "objectId", Type: mapping.TypeString},
-					{Key: "properties", Doc: "Lists are joined by semicolons, objects are written as JSON.", Type: mapping.TypeObject},
+					{Key: "utk", Doc: "The visitor's usertoken.", Type: mapping.TypeString},
+					{Key: "objectId", Doc: "HubSpot's id of the record.", Type: mapping.TypeString},
+					{Key: "properties", Type: mapping.TypeObject},
 				},
-				Item: completion, AllOrNothing: true, Request: inputs("/events/v3/send/batch"), TimeField: "occurredAt",
-				Limits: destination.Limits{BatchEvents: destination.Cap{N: 500, Docs: batchDocs}},
+				Item: behavioral, Request: occurrences, AllOrNothing: true, TimeField: "occurredAt", Limits: eventLimits(),
 			},
 			{
-				Slug: "upsertContact", Title: "Upsert Contact", Doc: "Makes a contact or updates it, by e-mail address.", Trigger: `type = "identify"`,
+				Slug: "upsertContact", Title: "Upsert contact", Doc: "Makes or updates the contact of an email address.", Trigger: `type = "identify"`,
 				Fields: []mapping.Field{
-					{Key: "email", Type: mapping.TypeString, Required: true, Format: "email", Default: mapping.Path("$.traits.email")},
-					{Key: "company", Type: mapping.TypeString, Default: mapping.Path("$.traits.company")},
-					{Key: "firstname", Type: mapping.TypeString, Default: mapping.Paths("$.traits.first_name", "$.traits.firstName")},
-					{Key: "lastname", Type: mapping.TypeString, Default: mapping.Paths("$.traits.last_name", "$.traits.lastName")},
-					{Key: "phone", Type: mapping.TypeString, Default: mapping.Path("$.traits.phone")},
-					{Key: "address", Type: mapping.TypeString, Default: mapping.Path("$.traits.address.street")},
-					{Key: "city", Type: mapping.TypeString, Default: mapping.Path("$.traits.address.city")},
-					{Key: "state", Type: mapping.TypeString, Default: mapping.Path("$.traits.address.state")},
-					{Key: "country", Type: mapping.TypeString, Default: mapping.Path("$.traits.address.country")},
-					{Key: "zip", Type: mapping.TypeString, Default: mapping.Paths("$.traits.address.postalCode", "$.traits.address.postal_code")},
-					{Key: "website", Type: mapping.TypeString, Default: mapping.Path("$.traits.website")},
-					{Key: "lifecyclestage", Type: mapping.TypeString},
-					{Key: "properties", Doc: "Further properties; they have to exist in HubSpot.", Type: mapping.TypeObject},
+					{Key: "email", Type: mapping.TypeString, Format: "email", Default: mapping.Path("$.traits.email")}, text("company", "$.traits.company"),
+					text("firstname", "$.traits.first_name", "$.traits.firstName"), text("lastname", "$.traits.last_name", "$.traits.lastName"),
+					text("phone", "$.traits.phone"), text("address", "$.traits.address.street"), text("city", "$.traits.address.city"), text("state", "$.traits.address.state"),
+					text("country", "$.traits.address.country"), text("zip", "$.traits.address.postalCode", "$.traits.address.postal_code"), text("website", "$.traits.website"),
+					text("lifecyclestage"), {Key: "properties", Type: mapping.TypeObject},
 				},
-				Item: contact, Results: traced, AllOrNothing: true, Request: inputs("/crm/v3/objects/contacts/batch/upsert"),
-				Limits: destination.Limits{BatchEvents: destination.Cap{N: 100, Docs: contactDocs}},
+				Item: contact, Request: inputs, Results: records, AllOrNothing: true,
 			},
 			{
-				Slug: "upsertCompany", Title: "Upsert Company", Doc: "Makes a company or updates it, by the id of the group.", Trigger: `type = "group"`,
+				Slug: "upsertCompany", Title: "Upsert company", Doc: "Makes or updates the company whose segment_group_id is the groupId: a text property with unique values that has to exist. A contact is not associated here.", Trigger: `type = "group"`,
 				Fields: []mapping.Field{
-					{Key: "groupid", Type: mapping.TypeString, Required: true, Default: mapping.Paths("$.groupId", "$.context.groupId")},
+					text("groupid", "$.groupId", "$.context.groupId"),
 					{Key: "createNewCompany", Type: mapping.TypeBoolean, Required: true, Default: mapping.Literal(true)},
-					{Key: "associateContact", Doc: "Has to be false: there is no earlier identify call to take the contact from.", Type: mapping.TypeBoolean, Required: true, Default: mapping.Literal(true)},
-					{Key: "companysearchfields", Type: mapping.TypeObject},
-					{Key: "name", Type: mapping.TypeString, Default: mapping.Path("$.traits.name")},
-					{Key: "description", Type: mapping.TypeString, Default: mapping.Path("$.traits.description")},
-					{Key: "address", Type: mapping.TypeString, Default: mapping.Path("$.traits.address.street")},
-					{Key: "city", Type: mapping.TypeString, Default: mapping.Path("$.traits.address.city")},
-					{Key: "state", Type: mapping.TypeString, Default: mapping.Path("$.traits.address.state")},
-					{Key: "zip", Type: mapping.TypeString, Default: mapping.Paths("$.traits.address.postalCode", "$.traits.address.postal_code")},
-					{Key: "domain", Type: mapping.TypeString, Default: mapping.Path("$.traits.website")},
-					{Key: "phone", Type: mapping.TypeString, Default: mapping.Path("$.traits.phone")},
-					{Key: "numberofemployees", Type: mapping.TypeInteger, Default: mapping.Path("$.traits.employees")},
-					{Key: "industry", Type: mapping.TypeString, Default: mapping.Path("$.traits.industry")},
-					{Key: "lifecyclestage", Type: mapping.TypeString},
-					{Key: "properties", Doc: "Further properties; they have to exist in HubSpot.", Type: mapping.TypeObject},
+					{Key: "associateContact", Doc: "Only false can be delivered: the contact's id in HubSpot is not known.", Type: mapping.TypeBoolean, Required: true, Default: mapping.Literal(true)},
+					{Key: "companysearchfields", Doc: "Not used.", Type: mapping.TypeObject},
+					text("name", "$.traits.name"), text("description", "$.traits.description"), text("address", "$.traits.address.street"), text("city", "$.traits.address.city"),
+					text("state", "$.traits.address.state"), text("zip", "$.traits.address.postalCode", "$.traits.address.postal_code"), text("domain", "$.traits.website"),
+					text("phone", "$.traits.phone"), {Key: "numberofemployees", Type: mapping.TypeInteger, Default: mapping.Path("$.traits.employees")},
+					text("industry", "$.traits.industry"), text("lifecyclestage"), {Key: "properties", Type: mapping.TypeObject},
 				},
-				Item: company, Results: traced, AllOrNothing: true, Request: inputs("/crm/v3/objects/companies/batch/upsert"),
-				Limits: destination.Limits{BatchEvents: destination.Cap{N: 100, Docs: companyDocs}},
+				Item: company, Request: inputs, Results: records, AllOrNothing: true,
+			},
+			{
+				Slug: "upsertCustomObjectRecord", Title: "Upsert custom object record", Doc: "Makes or updates a deal, a ticket or a record of another type.",
+				Fields: []mapping.Field{
+					{Key: "createNewCustomRecord", Type: mapping.TypeBoolean, Default: mapping.Literal(true)},
+					{Key: "customObjectSearchFields", Doc: "The property with unique values by which the record is known. Without it a record is made every time.", Type: mapping.TypeObject},
+					{Key: "objectType", Type: mapping.TypeString, Required: true},
+					{Key: "properties", Type: mapping.TypeObject, Required: true},
+					{Key: "searchFieldsToAssociateCustomObjects", Doc: "Not used.", Type: mapping.TypeObject},
+					{Key: "toObjectType", Doc: "Not used.", Type: mapping.TypeString},
+					{Key: "associationLabel", Doc: "Not used.", Type: mapping.TypeString},
+				},
+				Item: custom, Request: inputs, Results: records, AllOrNothing: true,
+			},
+			{
+				Slug: "upsertObject", Title: "Custom object V2", Doc: "Makes or updates a record of any type.",
+				Fields: []mapping.Field{
+					{Key: "object_details", Type: mapping.TypeObject, Required: true, Properties: []mapping.Field{required(text("object_type")), required(text("id_field_name")), required(text("id_field_value")), text("property_group")}},
+					{Key: "properties", Type: mapping.TypeObject, AdditionalProperties: true},
+					{Key: "sensitive_properties", Type: mapping.TypeObject, AdditionalProperties: true},
+					{Key: "association_sync_mode", Doc: "Not used.", Type: mapping.TypeString, Required: true, Choices: []string{"upsert", "read"}, Default: mapping.Literal("upsert")},
+					{Key: "associations", Doc: "Not used.", Type: mapping.TypeObject, Multiple: true},
+					{Key: "dissociations", Doc: "Not used.", Type: mapping.TypeObject, Multiple: true},
+					{Key: "timestamp", Doc: "Not used.", Type: mapping.TypeString, Default: mapping.Path("$.timestamp")},
+					syncMode(),
+				},
+				Item: object, Request: inputs, Results: records, AllOrNothing: true,
+			},
+			{
+				Slug: "customEvent", Title: "Custom event V2", Doc: "An occurrence of a custom event, by the name after pe<HubID>_; portal_id has to be set. Events are defined in HubSpot first.",
+				Fields: []mapping.Field{
+					{Key: "event_name", Type: mapping.TypeString, Required: true},
+					{Key: "record_details", Type: mapping.TypeObject, Required: true, Properties: []mapping.Field{
+						{Key: "object_type", Type: mapping.TypeString, Required: true},
+						{Key: "object_id", Type: mapping.TypeNumber},
+						{Key: "email", Type: mapping.TypeString, Format: "email"},
+						{Key: "utk", Type: mapping.TypeString},
+					}, Default: mapping.Object(mapping.M("email", mapping.Paths("$.properties.email", "$.context.traits.email")))},
+					{Key: "properties", Type: mapping.TypeObject, AdditionalProperties: true},
+					{Key: "occurred_at", Type: mapping.TypeDatetime, Default: mapping.Path("$.timestamp")},
+					syncMode(),
+				},
+				Item: customEvent, Request: occurrences, AllOrNothing: true, TimeField: "occurred_at", Limits: eventLimits(),
 			},
 		},
 		Presets: []destination.Preset{
-			{Name: "Contacts", Action: "upsertContact", Subscribe: `type = "identify"`, Mapping: map[string]mapping.Value{"company": mapping.If(mapping.Path("$.traits.company.name"), mapping.Path("$.traits.company.name"), mapping.Null())}},
-			{Name: "Companies", Action: "upsertCompany", Subscribe: `type = "group"`, Mapping: map[string]mapping.Value{"associateContact": mapping.Literal(false)}},
+			{Name: "Identify calls", Action: "upsertContact", Subscribe: `type = "identify"`, Mapping: map[string]mapping.Value{"company": mapping.Paths("$.traits.company.name", "$.traits.company")}},
+			{Name: "Group calls", Action: "upsertCompany", Subscribe: `type = "group"`, Mapping: map[string]mapping.Value{"associateContact": mapping.Literal(false)}},
 		},
 	}.Destination()
 }
 
-func inputs(path string) func(*Settings) destination.Request {
-	return func(*Settings) destination.Request {
-		return destination.Request{Path: path, Open: `{"inputs":[`, Sep: ",", Close: "]}"}
+func text(key string, paths ...string) mapping.Field {
+	f := mapping.Field{Key: key, Type: mapping.TypeString}
+	switch len(paths) {
+	case 1:
+		f.Default = mapping.Path(paths[0])
+	case 2:
+		f.Default = mapping.Paths(paths[0], paths[1])
+	}
+	return f
+}
+
+func required(f mapping.Field) mapping.Field {
+	f.Required = true
+	return f
+}
+
+// syncMode is where Segment's mappings say whether records may be made.
+func syncMode() mapping.Field {
+	return mapping.Field{Key: "__segment_internal_sync_mode", Label: "Sync mode", Doc: "upsert, add or update; with customEvent it is not used.", Type: mapping.TypeString, Choices: []string{"upsert", "add", "update"}, Default: mapping.Literal("update")}
+}
+
+func eventLimits() destination.Limits {
+	return destination.Limits{
+		Rates:       []destination.Rate{{N: 1250, Per: time.Second, Of: destination.Requests, Docs: eventDocs}},
+		BatchEvents: destination.Cap{N: 500, Docs: "https://developers.hubspot.com/docs/api-reference/legacy/events/send-event-data/batch-send-occurrences"},
+		Dedupe:      destination.Dedupe{Field: "uuid", Window: 365 * 24 * time.Hour, Docs: eventDocs},
 	}
 }
 
-func completion(s *Settings, in *destination.Input, out *destination.Output) {
+func occurrences(*Settings) destination.Request {
+	return destination.Request{Path: "/events/v3/send/batch", Open: `{"inputs":[`, Sep: ",", Close: "]}"}
+}
+
+// inputs is a batch of records; the path is the item's.
+func inputs(*Settings) destination.Request {
+	return destination.Request{Path: "/crm/v3/objects/contacts/batch/upsert", Open: `{"inputs":[`, Sep: ",", Close: "]}"}
+}
+
+// verdict reads the statuses that only HubSpot has.
+func verdict(a *destination.Answer) destination.Result {
+	r := destination.Result{Outcome: destination.Retry, Status: a.Status, Detail: a.Words(), RetryAfter: a.RetryAfter(time.Time{})}
+	switch a.Status {
+	case 423:
+		// https://developers.hubspot.com/docs/api-reference/error-handling: locked for two seconds
+		r.Reason, r.RetryAfter = destination.Conflict, max(r.RetryAfter, 2*time.Second)
+	case 477:
+		// https://developers.hubspot.com/docs/api-reference/error-handling: the account is being moved
+		r.Reason = destination.Unavailable
+	case 429:
+		r.Reason = destination.RateLimited
+		if a.JSON.Get("policyName").IsText("TEN_SECONDLY_ROLLING") {
+			// https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines
+			r.RetryAfter = max(r.RetryAfter, 10*time.Second)
+		}
+	default:
+		return destination.Result{}
+	}
+	return r
+}
+
+// records reads a batch's answer: what failed is listed under errors, by the
+// trace ids that we sent or by the ids of the records.
+// https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide
+func records(_ *Settings, a *destination.Answer, b *destination.Batch) []destination.Result {
+	errs, n := a.JSON.Get("errors"), len(b.Deliveries)
+	if a.Status == 409 && strings.HasSuffix(b.Deliveries[0].Path, "/create") {
+		if n == 1 && a.JSON.Get("category").IsText("CONFLICT") {
+			return destination.Same(destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded, Status: a.Status, Detail: "there is such a record already"}, n)
+		}
+		return nil
+	}
+	if a.Status == 409 {
+		return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Conflict, Status: a.Status, Detail: a.Words()}, n)
+	}
+	if !a.OK() || errs.Len() == 0 {
+		return nil
+	}
+	rs := destination.Same(destination.Result{Outcome: destination.Delivered, Status: a.Status}, n)
+	for e := range errs.Elements() {
+		bad := destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status, Detail: destination.Cut(e.Get("category").Text()+": "+e.Get("message").Text(), 400)}
+		found := false
+		for i, d := range b.Deliveries {
+			context := e.Get("context")
+			if named(context.Get("objectWriteTraceId"), d.InsertID) || named(context.Get("ids"), idOf(d.Item)) {
+				rs[i], found = bad, true
+			}
+		}
+		if !found {
+			// Whose it is cannot be told: all are asked about again, one by one
+			// in the end, which changes nothing for those that were taken.
+			bad.Detail = destination.Cut(e.Get("message").Text(), 400)
+			return destination.Same(bad, n)
+		}
+	}
+	return rs
+}
+
+func named(list event.Value, id string) bool {
+	if id == "" || list.Kind() != event.Array {
+		return false
+	}
+	for v := range list.Elements() {
+		if v.IsText(id) {
+			return true
+		}
+	}
+	return false
+}
+
+func idOf(item []byte) string {
+	v, err := event.ParseValue(item)
+	if err != nil {
+		return ""
+	}
+	return v.Get("id").Text()
+}
+
+// space is what JavaScript holds to be white space.
+func space(r rune) bool { return unicode.IsSpace(r) && r != 0x85 || r == 0xfeff }
+
+func trim(s string) string { return strings.TrimFunc(s, space) }
+
+func behavioral(s *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
-	name := strings.ToLower(strings.Join(strings.FieldsFunc(" "+p.Text("eventName")+" ", func(r rune) bool { return r == '.' || r == ' ' || r == '\t' || r == '\n' || r == '\r' }), "_"))
-	prefix := "pe" + s.PortalID + "_"
-	switch at := strings.IndexByte(name, '_'); {
-	case s.PortalID != "" && !strings.HasPrefix(name, prefix):
-		out.Reject(destination.Invalid, "eventName has to begin with "+prefix)
+	name := strings.ToLower(gaps.ReplaceAllString(p.Text("eventName"), "_"))
+	if s.PortalID != "" && !strings.HasPrefix(name, "pe"+s.PortalID+"_") {
+		out.Reject(destination.Invalid, "eventName has to begin with pe"+s.PortalID+"_")
 		return
-	case s.PortalID == "" && (at < 3 || name[:2] != "pe" || strings.Trim(name[2:at], "0123456789") != ""):
-		out.Reject(destination.Invalid, "eventName has to begin with pe<account id>_")
+	}
+	if s.PortalID == "" && !full.MatchString(name) {
+		out.Reject(destination.Invalid, "eventName has to begin with pe<HubID>_")
 		return
-	case p.Get("utk").Falsy() && p.Get("email").Falsy() && p.Get("objectId").Falsy():
-		out.Reject(destination.MissingIdentity, "one of email, utk and objectId is required")
+	}
+	if p.Get("utk").Falsy() && p.Get("email").Falsy() && p.Get("objectId").Falsy() {
+		out.Reject(destination.MissingIdentity, "email, utk or objectId is required")
 		return
 	}
 	out.BeginObject()
 	out.Str("eventName", name)
-	out.Field("occurredAt", p.Get("occurredAt"))
-	for _, key := range []string{"utk", "email", "objectId"} {
-		out.Field(key, p.Get(key))
-	}
+	occurredAt(out, p.Get("occurredAt"))
+	out.Field("utk", p.Get("utk"))
+	out.Field("email", p.Get("email"))
+	out.Field("objectId", p.Get("objectId"))
 	out.Str("uuid", out.InsertID())
-	if v := p.Get("properties"); v.Kind() == event.Object {
-		out.Key("properties")
-		out.BeginObject()
-		flatten(out, v, trimmed)
-		out.EndObject()
-	}
+	out.Key("properties")
+	out.BeginObject()
+	flat(out, p.Get("properties"))
 	out.EndObject()
+	out.EndObject()
+}
+
+// gaps are the characters of an event's name that HubSpot does not take.
+var gaps = regexp.MustCompile(`[\s\p{Z}\v\x{feff}.]+`)
+
+var full = regexp.MustCompile(`^pe\d+_`)
+
+func occurredAt(out *destination.Output, v event.Value) {
+	if b, ok := v.Plain(); ok && v.Kind() == event.String && len(b) >= 19 && b[4] == '-' && b[7] == '-' && b[10] == 'T' {
+		out.Field("occurredAt", v)
+	} else if at, ok := event.ParseTime(v); ok {
+		out.Str("occurredAt", at.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+	}
+}
+
+// flat writes the members of an object as HubSpot's properties: arrays as
+// their elements between semicolons, objects as JSON, texts trimmed; null is
+// left out.
+func flat(out *destination.Output, v event.Value) {
+	if v.Kind() != event.Object {
+		return
+	}
+	for k, m := range v.Members() {
+		switch m.Kind() {
+		case event.Null:
+		case event.Array:
+			var parts []string
+			for el := range m.Elements() {
+				parts = append(parts, el.Text())
+			}
+			out.Str(k.Text(), strings.Join(parts, ";"))
+		case event.Object, event.String:
+			out.Str(k.Text(), trim(m.Text()))
+		default:
+			out.Field(k.Text(), m)
+		}
+	}
+}
+
+// record writes an input of a batch, up to its properties.
+func record(out *destination.Output, property, id string) {
+	out.BeginObject()
+	if property != "" {
+		out.Str("id", id)
+		out.Str("idProperty", property)
+	}
+	out.Str("objectWriteTraceId", out.InsertID())
+	out.Key("properties")
+	out.BeginObject()
+}
+
+// own writes text fields that the other properties do not replace.
+func own(p *mapping.Payload, out *destination.Output, keys ...string) {
+	for _, key := range keys {
+		v := p.Get(key)
+		if !v.Exists() || !p.Get("properties").Get(key).Nullish() {
+			continue
+		}
+		s := trim(v.Text())
+		if key == "lifecyclestage" {
+			s = strings.ToLower(s)
+		}
+		out.Str(key, s)
+	}
 }
 
 func contact(_ *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
-	out.BeginObject()
-	out.Str("id", strings.TrimSpace(p.Text("email")))
-	out.Str("idProperty", "email")
-	out.Str("objectWriteTraceId", out.InsertID())
-	out.Key("properties")
-	out.BeginObject()
-	properties(out, p, "company", "firstname", "lastname", "phone", "address", "city", "state", "country", "zip", "email", "website")
+	email := trim(p.Text("email"))
+	if email == "" {
+		out.Reject(destination.MissingIdentity, "email is required")
+		return
+	}
+	record(out, "email", email)
+	own(p, out, "company", "firstname", "lastname", "phone", "address", "city", "state", "country", "zip", "email", "website", "lifecyclestage")
+	flat(out, p.Get("properties"))
 	out.EndObject()
 	out.EndObject()
 }
 
 func company(_ *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
+	id, more := p.Text("groupid"), p.Get("properties")
 	switch {
-	case p.Get("properties").Get(groupID).Exists():
-		out.Reject(destination.Invalid, groupID+" is set from groupid and cannot be among the properties")
+	case id == "":
+		out.Reject(destination.MissingIdentity, "groupid is required")
 		return
 	case p.Get("associateContact").Bool():
-		out.Reject(destination.Invalid, "associateContact has to be false: there is no earlier identify call to take the contact from")
+		out.Reject(destination.MissingIdentity, "the id of the contact to associate is not known; with associateContact false the company alone is sent")
 		return
-	case p.Get("companysearchfields").Len() > 0:
-		out.Reject(destination.Invalid, "companysearchfields are not searched for: companies are found by "+groupID)
+	case !more.Get(groupProperty).Falsy():
+		out.Reject(destination.Invalid, groupProperty+" is not for the properties: it is the groupid")
 		return
-	case !p.Get("createNewCompany").Bool():
-		out.Path = "/crm/v3/objects/companies/batch/update"
+	}
+	out.Path = "/crm/v3/objects/companies/batch/update"
+	if p.Get("createNewCompany").Bool() {
+		out.Path = "/crm/v3/objects/companies/batch/upsert"
+	}
+	record(out, groupProperty, id)
+	own(p, out, "name", "description", "address", "city", "state", "zip", "domain", "phone", "industry", "lifecyclestage")
+	if more.Get("numberofemployees").Nullish() {
+		out.Field("numberofemployees", p.Get("numberofemployees"))
+	}
+	if more.Get(groupProperty).Nullish() {
+		out.Str(groupProperty, id)
+	}
+	flat(out, more)
+	out.EndObject()
+	out.EndObject()
+}
+
+func custom(_ *Settings, in *destination.Input, out *destination.Output) {
+	p := in.Payload
+	fields := p.Get("customObjectSearchFields")
+	property, id, n := "", "", 0
+	if fields.Kind() == event.Object {
+		for k, v := range fields.Members() {
+			if !v.Nullish() {
+				property, id = k.Text(), v.Text()
+				n++
+			}
+		}
+	}
+	may := p.Get("createNewCustomRecord")
+	update := may.Exists() && !may.Bool()
+	switch {
+	case n > 1:
+		out.Reject(destination.Invalid, "customObjectSearchFields has to be one property with unique values")
+		return
+	case n == 0 && update:
+		out.Skip(destination.Unneeded, "there is no record to update, and none may be made")
+		return
+	}
+	out.Path = objects(p.Text("objectType"), verb(n == 0, update))
+	record(out, property, id)
+	flat(out, p.Get("properties"))
+	out.EndObject()
+	if n == 0 {
+		out.Key("associations")
+		out.RawString("[]")
+	}
+	out.EndObject()
+}
+
+func object(_ *Settings, in *destination.Input, out *destination.Output) {
+	p := in.Payload
+	d := p.Get("object_details")
+	property, id := d.Get("id_field_name").Text(), d.Get("id_field_value").Text()
+	if property == "" || id == "" || d.Get("object_type").Falsy() {
+		out.Reject(destination.MissingIdentity, "object_type, id_field_name and id_field_value are required")
+		return
+	}
+	mode := p.Text("__segment_internal_sync_mode")
+	out.Path, out.Group = objects(d.Get("object_type").Text(), verb(mode == "add", mode == "update")), property
+	switch {
+	case mode == "add":
+		record(out, "", "")
+	case mode == "update" && property == "hs_object_id": // an id of HubSpot's own is no property
+		out.BeginObject()
+		out.Str("id", id)
+		out.Str("objectWriteTraceId", out.InsertID())
+		out.Key("properties")
+		out.BeginObject()
+	default:
+		record(out, property, id)
+	}
+	sensitive, written := p.Get("sensitive_properties"), property
+	if mode == "update" {
+		written = ""
+	}
+	if bad := clean(out, p.Get("properties"), sensitive, written) + clean(out, sensitive, event.Value{}, written); bad != "" {
+		out.Reject(destination.Invalid, "the name of the property "+bad+" does not begin with a letter")
+		return
+	}
+	if mode != "update" {
+		out.Str(property, id)
+	}
+	out.EndObject()
+	if mode == "add" {
+		out.Key("associations")
+		out.RawString("[]")
+	}
+	out.EndObject()
+}
+
+func customEvent(s *Settings, in *destination.Input, out *destination.Output) {
+	p := in.Payload
+	d := p.Get("record_details")
+	ofContact, id := d.Get("object_type").IsText("contact"), d.Get("object_id")
+	switch {
+	case s.PortalID == "":
+		out.Reject(destination.Invalid, "the setting portal_id is needed for the event's full name")
+		return
+	case id.Nullish() && !ofContact:
+		out.Reject(destination.MissingIdentity, "object_id is required")
+		return
+	case id.Nullish() && d.Get("email").Falsy() && d.Get("utk").Falsy():
+		out.Reject(destination.MissingIdentity, "object_id, email or utk of the contact is required")
+		return
 	}
 	out.BeginObject()
-	out.Field("id", p.Get("groupid"))
-	out.Str("idProperty", groupID)
-	out.Str("objectWriteTraceId", out.InsertID())
+	out.Str("eventName", "pe"+s.PortalID+"_"+snake(p.Text("event_name"), "-"))
+	if !id.Nullish() {
+		out.Str("objectId", id.Text())
+	}
+	if ofContact {
+		out.FieldNonNull("email", d.Get("email"))
+		out.FieldNonNull("utk", d.Get("utk"))
+	}
+	occurredAt(out, p.Get("occurred_at"))
+	out.Str("uuid", out.InsertID())
 	out.Key("properties")
 	out.BeginObject()
-	properties(out, p, "name", "description", "address", "city", "state", "zip", "domain", "phone", "numberofemployees", "industry")
-	out.Field(groupID, p.Get("groupid"))
+	if bad := clean(out, p.Get("properties"), event.Value{}, ""); bad != "" {
+		out.Reject(destination.Invalid, "the name of the property "+bad+" does not begin with a letter")
+		return
+	}
 	out.EndObject()
 	out.EndObject()
 }
 
-// properties writes the payload's own, the lifecycle stage, and the further
-// ones, which win.
-func properties(out *destination.Output, p *mapping.Payload, keys ...string) {
-	more := p.Get("properties")
-	for _, key := range keys {
-		if v := p.Get(key); v.Exists() && !more.Get(key).Exists() {
-			text(out, key, v)
+// clean writes the members of an object under names that HubSpot takes, except
+// those that later ones or the property id replace. It returns the first name
+// that cannot be one.
+func clean(out *destination.Output, v, later event.Value, id string) (bad string) {
+	if v.Kind() != event.Object {
+		return ""
+	}
+	for k, m := range v.Members() {
+		key := snake(k.Text(), "")
+		if key == "" || key[0] < 'a' || key[0] > 'z' {
+			return k.Text()
 		}
-	}
-	if v := p.Get("lifecyclestage"); !v.Nullish() && !more.Get("lifecyclestage").Exists() {
-		out.Str("lifecyclestage", strings.ToLower(strings.TrimSpace(v.Text())))
-	}
-	if more.Kind() == event.Object {
-		flatten(out, more, text)
-	}
-}
-
-func trimmed(out *destination.Output, key string, v event.Value) {
-	if v.Kind() == event.String {
-		out.Str(key, strings.TrimSpace(v.Text()))
-	} else {
-		out.Field(key, v)
-	}
-}
-
-// text is trimmed for objects of the CRM, whose properties are texts, whatever
-// they hold.
-// https://developers.hubspot.com/docs/api-reference/crm-companies-v3/guide
-func text(out *destination.Output, key string, v event.Value) {
-	if !v.Nullish() {
-		out.Str(key, strings.TrimSpace(v.Text()))
-	}
-}
-
-// flatten writes members as HubSpot's properties are: lists joined by
-// semicolons, objects as JSON, the rest by scalar.
-func flatten(out *destination.Output, v event.Value, scalar func(*destination.Output, string, event.Value)) {
-	for k, e := range v.Members() {
-		switch e.Kind() {
-		case event.Null:
-		case event.Array:
-			var parts []string
-			for x := range e.Elements() {
-				switch x.Kind() {
-				case event.Null:
-					parts = append(parts, "null")
-				case event.Object, event.Array:
-					parts = append(parts, string(x.Raw()))
-				default:
-					parts = append(parts, x.Text())
-				}
-			}
-			out.Str(k.Text(), strings.Join(parts, ";"))
-		case event.Object:
-			out.Str(k.Text(), string(e.Raw()))
+		if m.Kind() == event.Null || key == id || later.Get(k.Text()).Exists() {
+			continue
+		}
+		s := trim(m.Text())
+		switch {
+		case m.Kind() == event.Number || m.Kind() == event.Bool:
+			out.Field(key, m)
+		case m.Kind() == event.String && (strings.EqualFold(s, "true") || strings.EqualFold(s, "false")):
+			out.BoolField(key, strings.EqualFold(s, "true"))
 		default:
-			scalar(out, k.Text(), e)
+			out.Str(key, s)
 		}
 	}
+	return ""
 }
 
-// traced reads the verdicts of a batch that was taken in part: errors name the
-// inputs by their trace ids. Errors that name nobody are found by bisecting.
-// https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide
-func traced(_ *Settings, a *destination.Answer, b *destination.Batch) []destination.Result {
-	if a.Status != 207 {
-		return nil
-	}
-	var body struct {
-		Errors []struct {
-			Message string
-			Context map[string][]string
+// snake is a name in lower case with an underscore for whatever is no letter,
+// digit, underscore or one of more.
+func snake(name, more string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(name) {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_' || strings.ContainsRune(more, r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString("__"[:max(1, utf16.RuneLen(r))])
 		}
 	}
-	if json.Unmarshal(a.Body, &body) != nil {
-		return nil
+	return b.String()
+}
+
+func objects(kind, verb string) string {
+	return "/crm/v3/objects/" + url.PathEscape(kind) + "/batch/" + verb
+}
+
+func verb(create, update bool) string {
+	switch {
+	case create:
+		return "create"
+	case update:
+		return "update"
 	}
-	rs := destination.Same(destination.Result{Outcome: destination.Delivered, Status: a.Status}, len(b.Deliveries))
-	for _, e := range body.Errors {
-		refused := destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status, Detail: destination.Cut(e.Message, 400)}
-		named := false
-		for i, d := range b.Deliveries {
-			for _, id := range e.Context["objectWriteTraceId"] {
-				if id == d.InsertID {
-					rs[i], named = refused, true
-				}
-			}
-		}
-		if !named {
-			return destination.Same(refused, len(b.Deliveries))
-		}
-	}
-	return rs
+	return "upsert"
 }

@@ -52,6 +52,9 @@ func CompilePath(s string) Path {
 	return CompileTemplatePath(strings.Replace(s, "$.", "", 1))
 }
 
+// quotes takes quotation marks out of names.
+var quotes = strings.NewReplacer(`'`, "", `"`, "")
+
 // CompileTemplatePath is [CompilePath] for the placeholders of templates,
 // where "$." has no meaning.
 func CompileTemplatePath(s string) Path {
@@ -63,7 +66,7 @@ func CompileTemplatePath(s string) Path {
 	from := 0
 	cut := func(end, next int) {
 		if end > from {
-			p.steps = append(p.steps, newStep(strings.NewReplacer(`'`, "", `"`, "").Replace(s[from:end])))
+			p.steps = append(p.steps, newStep(quotes.Replace(s[from:end])))
 		}
 		from = next
 	}
