@@ -15,6 +15,7 @@ import (
 	"github.com/fanfold/fanfold/destinations/klaviyo"
 	"github.com/fanfold/fanfold/destinations/mixpanel"
 	"github.com/fanfold/fanfold/destinations/posthog"
+	"github.com/fanfold/fanfold/destinations/s3"
 	"github.com/fanfold/fanfold/destinations/segment"
 	"github.com/fanfold/fanfold/destinations/slack"
 	"github.com/fanfold/fanfold/destinations/stdout"
@@ -38,6 +39,7 @@ func All() []destination.Destination {
 		klaviyo.New(),
 		mixpanel.New(),
 		posthog.New(),
+		s3.New(),
 		segment.New(),
 		slack.New(),
 		stdout.New(),

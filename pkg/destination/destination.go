@@ -153,8 +153,11 @@ type Plan struct {
 	Auth Auth
 	// Secrets are the values of secret settings, for redaction.
 	Secrets []string
-	// Local marks a destination that does not use the network (files, stdout).
+	// Local marks a destination that is no HTTP partner (files, stdout, buckets).
 	Local bool
+	// Positions asks for Env.Fallback with every event, not only with those that
+	// have no messageId: it names the event's place in the input.
+	Positions bool
 }
 
 // ActionPlan is what the lane needs to know of one action.

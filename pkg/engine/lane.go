@@ -480,7 +480,7 @@ func (l *lane) routePart(b *block, from, to int, lb *laneBlock, p *part) {
 		}
 		rec := &b.chunk.Records[i]
 		first := len(p.list.List)
-		if v := ev.MessageID(); v.Kind() != event.String || v.IsEmptyText() {
+		if v := ev.MessageID(); l.plan.Positions || v.Kind() != event.String || v.IsEmptyText() {
 			p.env.Fallback = l.e.c.Source.Manifest().At(int(rec.End.Object)).ID() + "-" + strconv.FormatInt(rec.End.Offset, 10)
 			if rec.End.Element > 0 {
 				p.env.Fallback += "-" + strconv.Itoa(int(rec.End.Element))

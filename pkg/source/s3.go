@@ -76,7 +76,7 @@ type Key struct {
 
 // NewStore reaches an object store by the S3 protocol.
 func NewStore(ctx context.Context, o S3Options) (Store, error) {
-	c, err := s3Client(ctx, o)
+	c, err := S3Client(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,9 @@ func payer(o S3Options) types.RequestPayer {
 	return ""
 }
 
-func s3Client(ctx context.Context, o S3Options) (*s3.Client, error) {
+// S3Client returns a client as the SDK's environment and profiles, and the
+// options, say. Throttled requests are retried for long.
+func S3Client(ctx context.Context, o S3Options) (*s3.Client, error) {
 	opts := []func(*config.LoadOptions) error{
 		// Throttling is answered by waiting longer, not by giving up soon.
 		config.WithRetryer(func() aws.Retryer {
