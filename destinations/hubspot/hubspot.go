@@ -3,6 +3,7 @@
 package hubspot
 
 import (
+	"context"
 	"net/url"
 	"regexp"
 	"strings"
@@ -34,6 +35,8 @@ const (
 // that Segment makes, so that companies stay the same ones.
 const groupProperty = "segment_group_id"
 
+const contacts = "/crm/v3/objects/contacts/batch/upsert"
+
 // New declares the destination.
 func New() destination.Destination {
 	return destination.Spec[Settings]{
@@ -43,7 +46,7 @@ func New() destination.Destination {
 			Backfill: "Occurrences of custom events keep their own time and are taken once a year by their uuid. Contacts, companies and records become what the event delivered last says, whatever its age. " +
 				"Workflows and lists that are enrolled by a property or an event do run for history: switch them off first.",
 			Differences: []destination.Difference{
-				{What: "records are upserted in batches of 100 by their unique property, instead of an update and, when it fails, a creation of each", Docs: contactDocs},
+				{What: "records are upserted in batches of 100 by their unique property, instead of an update and, when it fails, a creation of each; a record's second input goes into a second request", Docs: contactDocs},
 				{What: "occurrences are sent in batches of 500, with a uuid made of the messageId", Docs: eventDocs},
 				{What: "an occurredAt that is not ISO 8601 is written as such, or left out when it is no time", Docs: eventDocs},
 				{What: "a lifecycle stage is set forward only: HubSpot ignores an earlier one, and nothing is cleared to force it", Docs: contactDocs},
@@ -85,7 +88,7 @@ func New() destination.Destination {
 					text("country", "$.traits.address.country"), text("zip", "$.traits.address.postalCode", "$.traits.address.postal_code"), text("website", "$.traits.website"),
 					text("lifecyclestage"), {Key: "properties", Type: mapping.TypeObject},
 				},
-				Item: contact, Request: inputs, Results: records, AllOrNothing: true,
+				Item: contact, Request: inputs, Send: rounds, AllOrNothing: true,
 			},
 			{
 				Slug: "upsertCompany", Title: "Upsert company", Doc: "Makes or updates the company whose segment_group_id is the groupId: a text property with unique values that has to exist. A contact is not associated here.", Trigger: `type = "group"`,
@@ -99,7 +102,7 @@ func New() destination.Destination {
 					text("phone", "$.traits.phone"), {Key: "numberofemployees", Type: mapping.TypeInteger, Default: mapping.Path("$.traits.employees")},
 					text("industry", "$.traits.industry"), text("lifecyclestage"), {Key: "properties", Type: mapping.TypeObject},
 				},
-				Item: company, Request: inputs, Results: records, AllOrNothing: true,
+				Item: company, Request: inputs, Send: rounds, AllOrNothing: true,
 			},
 			{
 				Slug: "upsertCustomObjectRecord", Title: "Upsert custom object record", Doc: "Makes or updates a deal, a ticket or a record of another type.",
@@ -112,7 +115,7 @@ func New() destination.Destination {
 					{Key: "toObjectType", Doc: "Not used.", Type: mapping.TypeString},
 					{Key: "associationLabel", Doc: "Not used.", Type: mapping.TypeString},
 				},
-				Item: custom, Request: inputs, Results: records, AllOrNothing: true,
+				Item: custom, Request: inputs, Send: rounds, AllOrNothing: true,
 			},
 			{
 				Slug: "upsertObject", Title: "Custom object V2", Doc: "Makes or updates a record of any type.",
@@ -126,7 +129,7 @@ func New() destination.Destination {
 					{Key: "timestamp", Doc: "Not used.", Type: mapping.TypeString, Default: mapping.Path("$.timestamp")},
 					syncMode(),
 				},
-				Item: object, Request: inputs, Results: records, AllOrNothing: true,
+				Item: object, Request: inputs, Send: rounds, AllOrNothing: true,
 			},
 			{
 				Slug: "customEvent", Title: "Custom event V2", Doc: "An occurrence of a custom event, by the name after pe<HubID>_; portal_id has to be set. Events are defined in HubSpot first.",
@@ -187,7 +190,7 @@ func occurrences(*Settings) destination.Request {
 
 // inputs is a batch of records; the path is the item's.
 func inputs(*Settings) destination.Request {
-	return destination.Request{Path: "/crm/v3/objects/contacts/batch/upsert", Open: `{"inputs":[`, Sep: ",", Close: "]}"}
+	return destination.Request{Path: contacts, Open: `{"inputs":[`, Sep: ",", Close: "]}"}
 }
 
 // verdict reads the statuses that only HubSpot has.
@@ -212,28 +215,86 @@ func verdict(a *destination.Answer) destination.Result {
 	return r
 }
 
+// rounds sends a batch of records. HubSpot refuses a request that names a
+// record twice, so a record's second input goes into a second request.
+// https://github.com/segmentio/action-destinations/pull/3969
+func rounds(ctx context.Context, _ *Settings, t destination.Transport, b *destination.Batch) ([]destination.Result, error) {
+	rs := make([]destination.Result, len(b.Deliveries))
+	path := b.Deliveries[0].Path
+	if path == "" {
+		path = contacts
+	}
+	for left := len(rs); left > 0; {
+		var ds []*destination.Delivery
+		var at []int
+		taken := map[string]bool{}
+		body := []byte(`{"inputs":[`)
+		for i, d := range b.Deliveries {
+			if id := strings.ToLower(idOf(d.Item)); rs[i].Outcome == destination.Undecided && !taken[id] {
+				if len(ds) > 0 {
+					body = append(body, ',')
+				}
+				taken[id] = id != ""
+				ds, at, body = append(ds, d), append(at, i), append(body, d.Item...)
+			}
+		}
+		req, err := destination.NewRequest(ctx, "POST", b.BaseURL+path, "application/json", append(body, "]}"...))
+		if err != nil {
+			return nil, err
+		}
+		a, err := destination.Do(t, req)
+		if err != nil {
+			return nil, err
+		}
+		part := records(a, ds, b.Now)
+		for i, r := range part {
+			rs[at[i]] = r
+		}
+		first := left == len(rs)
+		left -= len(ds)
+		if a.OK() {
+			continue
+		}
+		verdict := part[0]
+		if !first && verdict.Outcome == destination.Rejected {
+			// Asked about again by themselves, so that one bad input costs itself only.
+			verdict.Outcome, verdict.Reason = destination.Retry, destination.Conflict
+		}
+		for i, r := range rs { // what comes after it waits with it
+			if first || r.Outcome == destination.Undecided || r.Status == a.Status {
+				rs[i] = verdict
+			}
+		}
+		break
+	}
+	return rs, nil
+}
+
 // records reads a batch's answer: what failed is listed under errors, by the
 // trace ids that we sent or by the ids of the records.
 // https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide
-func records(_ *Settings, a *destination.Answer, b *destination.Batch) []destination.Result {
-	errs, n := a.JSON.Get("errors"), len(b.Deliveries)
-	if a.Status == 409 && strings.HasSuffix(b.Deliveries[0].Path, "/create") {
+func records(a *destination.Answer, ds []*destination.Delivery, now time.Time) []destination.Result {
+	errs, n := a.JSON.Get("errors"), len(ds)
+	if r := verdict(a); r.Outcome != destination.Undecided {
+		return destination.Same(r, n)
+	}
+	if a.Status == 409 && strings.HasSuffix(ds[0].Path, "/create") {
 		if n == 1 && a.JSON.Get("category").IsText("CONFLICT") {
 			return destination.Same(destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded, Status: a.Status, Detail: "there is such a record already"}, n)
 		}
-		return nil
+		return destination.Same(a.Verdict(now), n)
 	}
 	if a.Status == 409 {
 		return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Conflict, Status: a.Status, Detail: a.Words()}, n)
 	}
 	if !a.OK() || errs.Len() == 0 {
-		return nil
+		return destination.Same(a.Verdict(now), n)
 	}
 	rs := destination.Same(destination.Result{Outcome: destination.Delivered, Status: a.Status}, n)
 	for e := range errs.Elements() {
 		bad := destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status, Detail: destination.Cut(e.Get("category").Text()+": "+e.Get("message").Text(), 400)}
 		found := false
-		for i, d := range b.Deliveries {
+		for i, d := range ds {
 			context := e.Get("context")
 			if named(context.Get("objectWriteTraceId"), d.InsertID) || named(context.Get("ids"), idOf(d.Item)) {
 				rs[i], found = bad, true
