@@ -30,6 +30,7 @@ const (
 	contactDocs = api + "contacts/createcontact"
 	companyDocs = api + "companies/createorupdatecompany"
 	attachDocs  = api + "companies/attachcontacttoacompany"
+	rateDocs    = "https://developers.intercom.com/docs/references/rest-api/errors/rate-limiting"
 )
 
 // New declares the destination.
@@ -37,7 +38,7 @@ func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "intercom", Name: "Intercom", Summary: "customer messaging", Docs: "https://developers.intercom.com/docs/references/rest-api/api.intercom.io",
-			Integrations: []string{"Intercom Cloud Mode (Actions)"},
+			Integrations: []string{"Intercom Cloud Mode (Actions)", "Actions Intercom Cloud"},
 			Backfill:     "Events of any age are taken at their own time, to the second; those older than 90 days count but are not listed. The same event of the same contact in the same second counts once. Contacts have to exist before their events, so forward identify events first or along. Series and rules that are set off by an event, a contact or a company see them as they arrive.",
 			Minimal:      true,
 			Differences: []destination.Difference{
@@ -47,6 +48,7 @@ func New() destination.Destination {
 				{What: "the amount of a price is a whole number of cents", Docs: eventDocs},
 				{What: "a company is written before its contact is looked up, and a contact_id is used without looking it up", Docs: attachDocs},
 				{What: "a contact that is reported as a duplicate is updated at once", Docs: "https://github.com/intercom/Intercom-OpenAPI/pull/543"},
+				{What: "every request names the version of the API that it is written for", Docs: contactDocs},
 			},
 		},
 		BaseURL: func(s *Settings) string {
@@ -55,6 +57,8 @@ func New() destination.Destination {
 		},
 		Auth: func(s *Settings) destination.Auth { return destination.Bearer(s.AccessToken) },
 		Limits: destination.Limits{
+			// https://developers.intercom.com/docs/references/rest-api/errors/rate-limiting: 10,000 a minute of an app, spread over windows of ten seconds
+			Rates:       []destination.Rate{{N: 1666, Per: 10 * time.Second, Of: destination.Requests, Docs: rateDocs}},
 			BatchEvents: destination.Cap{N: 1, Docs: eventDocs},
 			Dedupe:      destination.Dedupe{Field: "contact, event_name and created_at together", Docs: eventDocs + "#event-de-duplication"},
 		},
@@ -251,6 +255,10 @@ func (c *conversation) do(method, path string, body []byte) (*destination.Answer
 	if err != nil {
 		return nil, err
 	}
+	// Without it an app's own version is answered to, which may be one from
+	// before there were contacts.
+	// https://developers.intercom.com/docs/references/rest-api/api.intercom.io/contacts/createcontact
+	req.Header.Set("Intercom-Version", "2.14")
 	return destination.Do(c.t, req)
 }
 
