@@ -368,3 +368,11 @@ func TestEveryTopicAndDestinationCanBeShown(t *testing.T) {
 		t.Errorf("config show: %d %s", code, out)
 	}
 }
+
+func TestShortDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{10 * time.Second: "10s", time.Minute: "1m", 30 * time.Minute: "30m", 2 * time.Hour: "2h", 90 * time.Second: "1m30s", 72 * time.Hour: "3 days"} {
+		if got := shortDuration(d); got != want {
+			t.Errorf("%v is shown as %s, want %s", d, got, want)
+		}
+	}
+}

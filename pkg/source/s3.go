@@ -268,12 +268,29 @@ func parseListing(b []byte) (*ListPage, error) {
 		if c, rest = next(rest, "Contents"); c == nil {
 			break
 		}
-		size, err := strconv.ParseInt(string(tag(c, "Size")), 10, 64)
-		if err != nil {
+		var k Key
+		var size []byte
+		for name, value := range elements(c) {
+			switch string(name) {
+			case "Key":
+				k.Name = key(value)
+			case "Size":
+				size = value
+			case "ETag":
+				k.ETag = etag(value)
+			case "LastModified":
+				k.Modified = modified(value)
+			case "StorageClass":
+				if k.StorageClass = "STANDARD"; string(value) != k.StorageClass {
+					k.StorageClass = string(value)
+				}
+			}
+		}
+		var err error
+		if k.Size, err = strconv.ParseInt(string(size), 10, 64); err != nil {
 			return nil, fmt.Errorf("the listing has an object without a size: %w", err)
 		}
-		modified, _ := time.Parse(time.RFC3339, string(tag(c, "LastModified"))) // for messages only
-		page.Keys = append(page.Keys, Key{Name: key(tag(c, "Key")), Size: size, ETag: strings.Trim(unescape(tag(c, "ETag")), `"`), Modified: modified, StorageClass: string(tag(c, "StorageClass"))})
+		page.Keys = append(page.Keys, k)
 	}
 	rest = b
 	for {
@@ -284,6 +301,74 @@ func parseListing(b []byte) (*ListPage, error) {
 		page.Prefixes = append(page.Prefixes, key(tag(c, "Prefix")))
 	}
 	return page, bad
+}
+
+// elements yields the elements of an element in one pass; what is nested in them
+// is part of their text.
+func elements(b []byte) func(yield func(name, value []byte) bool) {
+	return func(yield func(name, value []byte) bool) {
+		for {
+			i := bytes.IndexByte(b, '<')
+			if i < 0 {
+				return
+			}
+			n := bytes.IndexByte(b[i:], '>')
+			if n < 0 {
+				return
+			}
+			name := b[i+1 : i+n]
+			b = b[i+n+1:]
+			if len(name) == 0 || name[0] == '/' || name[len(name)-1] == '/' {
+				continue
+			}
+			for at := 0; ; {
+				j := bytes.Index(b[at:], closing)
+				if j < 0 {
+					return
+				}
+				at += j + len(closing)
+				if bytes.HasPrefix(b[at:], name) && len(b) > at+len(name) && b[at+len(name)] == '>' {
+					if !yield(name, b[:at-len(closing)]) {
+						return
+					}
+					b = b[at+len(name)+1:]
+					break
+				}
+			}
+		}
+	}
+}
+
+var closing = []byte("</")
+
+// etag is an etag without its quotes, which are escaped as a rule.
+func etag(b []byte) string {
+	for _, quote := range []string{"&quot;", `"`, "&#34;"} {
+		if len(b) >= 2*len(quote) && string(b[:len(quote)]) == quote && string(b[len(b)-len(quote):]) == quote {
+			b = b[len(quote) : len(b)-len(quote)]
+			break
+		}
+	}
+	if bytes.IndexByte(b, '&') < 0 {
+		return string(b)
+	}
+	return strings.Trim(html.UnescapeString(string(b)), `"`)
+}
+
+// modified reads a time like 2025-06-01T00:00:00.000Z; it is for messages
+// only, and there are millions.
+func modified(b []byte) time.Time {
+	digits := func(from, to int) (n int) {
+		for _, c := range b[from:to] {
+			n = n*10 + int(c-'0')
+		}
+		return n
+	}
+	if len(b) != 24 || b[10] != 'T' || b[23] != 'Z' {
+		t, _ := time.Parse(time.RFC3339, string(b)) // the zero time says that it is not known
+		return t
+	}
+	return time.Date(digits(0, 4), time.Month(digits(5, 7)), digits(8, 10), digits(11, 13), digits(14, 16), digits(17, 19), digits(20, 23)*1e6, time.UTC)
 }
 
 func (s *s3Store) Get(ctx context.Context, bucket, key, etag string, from int64) (io.ReadCloser, error) {
