@@ -151,7 +151,15 @@ func New(c Config) *Engine {
 	e.ring = newRing(c.Memory / 16)
 	share := min(max(c.Memory/8/int64(max(len(c.Lanes), 1)), 1<<20), 8<<20)
 	for i := range c.Lanes {
-		e.lanes = append(e.lanes, newLane(e, &c.Lanes[i], share))
+		mine := share
+		if plan := c.Lanes[i].Sender.Plan(); plan.Positions {
+			// Objects are as large as their batches: those that are full are
+			// worth more memory, as long as there is some.
+			for _, a := range plan.Actions {
+				mine = max(mine, min(3*int64(a.Limits.BatchBytes.N), c.Memory/4/int64(len(c.Lanes))))
+			}
+		}
+		e.lanes = append(e.lanes, newLane(e, &c.Lanes[i], mine))
 	}
 	return e
 }
