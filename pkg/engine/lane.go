@@ -719,10 +719,24 @@ func (l *lane) passBlocks() {
 			laneBlocks.Put(lb)
 		}
 	}
-	if now := l.e.c.Now(); l.dirty && now.Sub(l.saved) >= 100*time.Millisecond {
-		l.saved = now
-		l.advance()
+	l.saveDue(l.e.c.Now())
+}
+
+// saveEvery is how often the checkpoint moves.
+const saveEvery = 100 * time.Millisecond
+
+// saveDue saves the checkpoint if that is due, or says when it will be; 0: there
+// is nothing to save. The caller holds mu.
+func (l *lane) saveDue(now time.Time) time.Duration {
+	if !l.dirty {
+		return 0
 	}
+	if since := now.Sub(l.saved); since >= 0 && since < saveEvery {
+		return saveEvery - since
+	}
+	l.saved = now
+	l.advance()
+	return 0
 }
 
 func (l *lane) advance() {

@@ -202,7 +202,13 @@ func (l *lane) send(ctx context.Context) {
 				return
 			}
 		}
-		b, wait := l.take(l.e.c.Now())
+		now := l.e.c.Now()
+		b, wait := l.take(now)
+		// No answer may come for long: what is settled has to be saved all
+		// the same, since input is released, and perhaps read on, only then.
+		if d := l.saveDue(now); d > 0 && (wait <= 0 || d < wait) {
+			wait = d
+		}
 		l.mu.Unlock()
 		if b != nil {
 			go l.attempt(ctx, b)
