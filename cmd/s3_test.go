@@ -178,3 +178,132 @@ func TestS3DestinationStops(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", code, a.out, text)
 	}
 }
+
+// breaking is a connection to a store that throttles and breaks now and then.
+type breaking struct {
+	next http.Handler
+	mu   sync.Mutex
+	gets map[string]int // objects, by how often they were asked for
+	n    int
+}
+
+func (b *breaking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	b.n++
+	n := b.n
+	if r.Method == http.MethodGet && strings.Contains(r.URL.Path, ".zst") {
+		b.gets[r.URL.Path]++
+	}
+	b.mu.Unlock()
+	switch {
+	case n%11 == 5:
+		http.Error(w, `<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>`, http.StatusServiceUnavailable)
+	case n%7 == 3 && strings.Contains(r.URL.Path, ".zst"):
+		rec := httptest.NewRecorder()
+		b.next.ServeHTTP(rec, r)
+		for k, v := range rec.Header() {
+			w.Header()[k] = v
+		}
+		w.WriteHeader(rec.Code)
+		body := rec.Body.Bytes()
+		_, _ = w.Write(body[:len(body)/2]) // and then the connection breaks
+		panic(http.ErrAbortHandler)
+	default:
+		b.next.ServeHTTP(w, r)
+	}
+}
+
+// TestS3Crash kills runs that read a range of days from a store that throttles
+// and breaks connections: every event of the range arrives, repeats are what
+// was in flight, and objects outside the range are never asked for.
+func TestS3Crash(t *testing.T) {
+	backend := s3mem.New()
+	if err := backend.CreateBucket("events"); err != nil {
+		t.Fatal(err)
+	}
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const perObject, perDay = 60, 4
+	for day := 1; day <= 30; day++ {
+		for o := range perDay {
+			var lines bytes.Buffer
+			for n := range perObject {
+				fmt.Fprintf(&lines, `{"type":"track","event":"E","messageId":"%02d-%d-%d","userId":"u","timestamp":"2024-06-%02dT%02d:00:00Z"}`+"\n", day, o, n, day, o*6)
+			}
+			key := fmt.Sprintf("logs/2024/06/%02d/%02d.jsonl.zst", day, o)
+			data := enc.EncodeAll(lines.Bytes(), nil)
+			if _, err := backend.PutObject("events", key, map[string]string{}, bytes.NewReader(data), int64(len(data)), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b := &breaking{next: gofakes3.New(backend).Server(), gets: map[string]int{}}
+	server := httptest.NewServer(b)
+	defer server.Close()
+	p := newPartner(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Three days; objects are read of one more on either side, for clocks that
+	// are wrong and for --lateness.
+	const want = 3 * perDay * perObject
+	hold := make(chan struct{})
+	requests := 0
+	p.answers(func(w http.ResponseWriter, r *http.Request, ids []string) bool {
+		if requests++; requests == 9 || requests == 17 {
+			close(hold)
+			for _, id := range ids {
+				p.seen[id]++
+			}
+			<-r.Context().Done() // taken, and nobody is told
+			return true
+		}
+		return false
+	})
+	args := []string{"forward", "--from", "s3://events/logs/", "--s3-endpoint", server.URL, "--s3-path-style", "--layout", "{Y}/{M}/{D}", "--lateness", "24h", "--since", "2024-06-10", "--until", "2024-06-13",
+		"--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=25", "--opt", "webhook.concurrency=1", "--state-dir", t.TempDir(), "-o", "json"}
+	for kills := 0; ; kills++ {
+		c := exec.Command(self, args...)
+		c.Env = append(os.Environ(), "FANFOLD_TEST_MAIN=1", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=testsecret", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/nonexistent", "AWS_SHARED_CREDENTIALS_FILE=/nonexistent")
+		var out, errOut bytes.Buffer
+		c.Stdout, c.Stderr = &out, &errOut
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if kills < 2 {
+			<-hold
+			if err := c.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Wait()
+			p.mu.Lock() // until the request that hung is gone
+			hold = make(chan struct{})
+			p.mu.Unlock()
+			continue
+		}
+		if err := c.Wait(); err != nil {
+			t.Fatalf("%v\n%s%s", err, out.String(), errOut.String())
+		}
+		if s := summaryOf(t, out.String()); s.Destinations[0].Delivered != want || s.Status != "complete" {
+			t.Errorf("summary %s", out.String())
+		}
+		break
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	again := 0
+	for _, n := range p.seen {
+		again += n - 1
+	}
+	if len(p.seen) != want || again > 2*25 {
+		t.Errorf("%d events arrived, want %d; %d repeats", len(p.seen), want, again)
+	}
+	for path := range b.gets {
+		if day := strings.Split(path, "/")[5]; day < "09" || day > "14" {
+			t.Errorf("%s was asked for", path)
+		}
+	}
+}
