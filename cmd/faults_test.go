@@ -300,24 +300,31 @@ func TestFaultyPartner(t *testing.T) {
 	}
 }
 
+// rounds is how often to do what chance decides about.
+func rounds(t *testing.T, short int) int {
+	t.Helper()
+	s := os.Getenv("FANFOLD_FAULTS")
+	if s == "" {
+		return short
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatalf("FANFOLD_FAULTS: %v", err)
+	}
+	return n
+}
+
 // TestFaultyMixtures has the real binary deliver to a healthy destination beside
 // three that suffer from seeded mixtures of faults, each of a bounded number:
 // in the end all have everything but what they refuse.
 //
 // FANFOLD_FAULTS=200 go test -run TestFaultyMixtures ./cmd is the long form.
 func TestFaultyMixtures(t *testing.T) {
-	rounds := 4
-	if s := os.Getenv("FANFOLD_FAULTS"); s != "" {
-		var err error
-		if rounds, err = strconv.Atoi(s); err != nil {
-			t.Fatalf("FANFOLD_FAULTS: %v", err)
-		}
-	}
 	const n = 200
 	bin, input := build(t), file(t, "in.jsonl", events(n))
 	slots := make(chan struct{}, 4)
 	var wg sync.WaitGroup
-	for seed := range rounds {
+	for seed := range rounds(t, 3) {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
@@ -898,7 +905,9 @@ func TestReadOnlyState(t *testing.T) {
 
 // TestDamagedState damages the state of an unfinished run in every place. It
 // is refused, or what was damaged was of no importance: then everything ends
-// as it should. What is put back as it was resumes.
+// as it should.
+//
+// FANFOLD_FAULTS=500 go test -run TestDamagedState ./cmd flips as many bits.
 func TestDamagedState(t *testing.T) {
 	const n = 60
 	p := newPartner(t)
@@ -963,7 +972,7 @@ func TestDamagedState(t *testing.T) {
 		{"a file in the place of the run", func(run string) error { return errors.Join(os.RemoveAll(run), garbage(run)) }, true},
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
-	for i := range 24 {
+	for i := range rounds(t, 24) {
 		at, bit := rng.Float64(), byte(1<<rng.IntN(8))
 		list = append(list, damage{fmt.Sprint("flip ", i), func(run string) error {
 			path := filepath.Join(run, "journal.db")
