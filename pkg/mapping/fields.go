@@ -279,6 +279,7 @@ type payloadScratch struct {
 	payload  Payload
 	out      []byte
 	spans    []span
+	hashes   []byte // of the spans' keys
 	given    []span // the values before coercion, for conditions
 	problems []string
 }
@@ -296,6 +297,30 @@ type Payload struct {
 	r     *Resolver
 	raw   []byte
 	spans []span
+	// hashes are of the spans' keys, one byte each: an action asks for dozens
+	// of fields, many of which are not there. Measured: asking for 40 of 30
+	// fields takes two thirds of the time that comparing keys takes.
+	hashes []byte
+}
+
+func hashOf(key string) byte {
+	if key == "" {
+		return 0
+	}
+	return key[0] ^ key[len(key)-1]<<1 ^ byte(len(key))<<3
+}
+
+func (p *Payload) find(key string) *span {
+	h := hashOf(key)
+	for at := 0; ; at++ {
+		i := bytes.IndexByte(p.hashes[at:], h)
+		if i < 0 {
+			return nil
+		}
+		if at += i; p.spans[at].key == key {
+			return &p.spans[at]
+		}
+	}
 }
 
 // Run resolves the mapping against an event, drops what is undefined or empty,
@@ -368,7 +393,11 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 	if len(s.out) > maxOutput {
 		return nil, errTooLarge
 	}
-	s.payload = Payload{r, s.out, s.spans}
+	s.hashes = s.hashes[:0]
+	for i := range s.spans {
+		s.hashes = append(s.hashes, hashOf(s.spans[i].key))
+	}
+	s.payload = Payload{r, s.out, s.spans, s.hashes}
 	return &s.payload, nil
 }
 
@@ -563,7 +592,7 @@ func sameJSON(a, b []byte) bool {
 
 // Get returns a field's value, or Missing.
 func (p *Payload) Get(key string) event.Value {
-	sp := find(p.spans, key)
+	sp := p.find(key)
 	if sp == nil {
 		return event.Value{}
 	}
@@ -579,7 +608,7 @@ func (p *Payload) Get(key string) event.Value {
 
 // Raw returns a field's JSON, or nil. The caller must not change it.
 func (p *Payload) Raw(key string) []byte {
-	sp := find(p.spans, key)
+	sp := p.find(key)
 	if sp == nil {
 		return nil
 	}
@@ -587,7 +616,7 @@ func (p *Payload) Raw(key string) []byte {
 }
 
 // Has reports whether the payload has the field.
-func (p *Payload) Has(key string) bool { return find(p.spans, key) != nil }
+func (p *Payload) Has(key string) bool { return p.find(key) != nil }
 
 // Text returns a field's text, decoded; the JSON of a field that is no string;
 // "" when it is absent.
