@@ -420,3 +420,50 @@ func FuzzParseScript(f *testing.F) {
 		}
 	})
 }
+
+// TestBrokenAnswersBeginAsTheRealOnes: with a partner behind it, what breaks is
+// that partner's own answer, unless the script has another.
+func TestBrokenAnswersBeginAsTheRealOnes(t *testing.T) {
+	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Real", "yes")
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprint(w, "the real answer")
+	})
+	for kind, want := range map[FaultKind]string{Truncated: "the rea", ResetBody: "the rea", BadChunk: "the rea", Dribble: "the real answer", Answer: "the real answer"} {
+		m, err := Misbehave(Script{Rules: []Rule{{Fault: Fault{Kind: kind, Delay: time.Nanosecond}}}}, next, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Serve(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for way, get := range map[string]func() (*http.Response, error){
+			"socket": func() (*http.Response, error) { return http.Get(s.URL) },
+			"memory": func() (*http.Response, error) {
+				req, err := http.NewRequest("GET", "http://partner.example/", http.NoBody)
+				if err != nil {
+					return nil, err
+				}
+				return m.RoundTrip(req)
+			},
+		} {
+			resp, err := get()
+			if err != nil {
+				if kind != ResetBody { // the reset may come before what was sent
+					t.Errorf("%s by %s: %v", kind, way, err)
+				}
+				continue
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode != 201 || resp.Header.Get("X-Real") != "yes" || kind != ResetBody && !strings.HasPrefix(string(body), want) {
+				t.Errorf("%s by %s: %d %v %q, want %q", kind, way, resp.StatusCode, resp.Header, body, want)
+			}
+			if broken := kind != Dribble && kind != Answer; broken != (err != nil) {
+				t.Errorf("%s by %s ends in %v", kind, way, err)
+			}
+		}
+		s.Stop()
+	}
+}
