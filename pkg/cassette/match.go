@@ -113,6 +113,8 @@ type Matching struct {
 	names  map[string]shape // of rules "**.name", which are most
 	query  map[string]bool
 	fields []string // headers that have to be the same
+	// credentials are not compared: who replays has others, or none.
+	credentials bool
 	// anonymous compares tokens by their place only: the key that made them is
 	// not at hand.
 	anonymous bool
@@ -125,9 +127,10 @@ var volatile = []string{
 }
 
 // NewMatching compiles rules. Unless exact, the members of events that change
-// from run to run (times and ids of messages) need only keep their shape.
+// from run to run (times and ids of messages) need only keep their shape, and
+// what is a credential by its name is not compared.
 func NewMatching(ignore []string, exact bool) (*Matching, error) {
-	m := &Matching{names: map[string]shape{}, query: map[string]bool{}}
+	m := &Matching{names: map[string]shape{}, query: map[string]bool{}, credentials: !exact}
 	all := ignore
 	if !exact {
 		all = append(slices.Clone(volatile), ignore...)
@@ -238,6 +241,10 @@ func (m *Matching) canonQuery(b []byte, query string, w *walker) []byte {
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if m.query[name] {
+			continue
+		}
+		if m.credential(name) {
+			b = append(append(b, name...), "=<credential>&"...)
 			continue
 		}
 		for _, v := range values[name] {
@@ -436,11 +443,26 @@ func pathText(path []string, star bool) string {
 	return b.String()
 }
 
+// credential tells whether a name announces one that is not compared.
+func (m *Matching) credential(name string) bool {
+	if !m.credentials {
+		return false
+	}
+	switch keyKind(last(name)) {
+	case "", "email", "phone", "hashed", "card", "ssn":
+		return false
+	}
+	return true
+}
+
 // volatile returns what stands for a value that a rule is for, if it keeps the
 // shape that the rule asks for.
 func (w *walker) volatile(v any) (string, bool) {
 	if w.m == nil || len(w.path) == 0 {
 		return "", false
+	}
+	if _, ok := v.(string); ok && w.m.credential(w.path[len(w.path)-1]) {
+		return "<credential>", true
 	}
 	if want, ok := w.m.names[w.path[len(w.path)-1]]; ok && want.has(v) {
 		return "<" + string(want) + ">", true

@@ -251,7 +251,7 @@ func (m *Matching) Compare(was, now *Request) []Difference {
 			d.add("query", q1, q2)
 		}
 	} else {
-		d.values("query.", v1, v2, func(name string) bool { return m.query[name] })
+		d.values("query.", v1, v2, func(name string) bool { return m.query[name] || m.credential(name) })
 	}
 	for _, name := range m.fields {
 		if a, b := was.Header.Get(name), now.Header.Get(name); a != b {
