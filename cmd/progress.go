@@ -82,6 +82,7 @@ func newPainter(w io.Writer, fd int) *painter {
 }
 
 func (p *painter) run(e *engine.Engine, stop <-chan struct{}) {
+	p.paint(e) // bars count their rates from when they are first drawn
 	tick := time.NewTicker(150 * time.Millisecond)
 	defer tick.Stop()
 	for {
