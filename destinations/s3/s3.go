@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -69,10 +71,9 @@ const partSize = 8 << 20
 type sender struct {
 	s *Settings
 
-	once   sync.Once
+	mu     sync.Mutex
 	client *transfermanager.Client
 	enc    *zstd.Encoder
-	err    error
 }
 
 // Plan has one request in flight: keys rest on the order of batches.
@@ -114,16 +115,20 @@ func (o *sender) key(first *destination.Delivery) string {
 }
 
 func (o *sender) open(ctx context.Context) error {
-	o.once.Do(func() {
-		client, err := source.S3Client(ctx, source.S3Options{Endpoint: o.s.Endpoint, Region: o.s.Region, Profile: o.s.Profile, PathStyle: o.s.PathStyle})
-		if err != nil {
-			o.err = err
-			return
-		}
-		o.client = transfermanager.New(client, func(t *transfermanager.Options) { t.PartSizeBytes, t.MultipartUploadThreshold = partSize, partSize })
-		o.enc, o.err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
-	})
-	return o.err
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.client != nil {
+		return nil
+	}
+	client, err := source.S3Client(ctx, source.S3Options{Endpoint: o.s.Endpoint, Region: o.s.Region, Profile: o.s.Profile, PathStyle: o.s.PathStyle})
+	if err != nil {
+		return err
+	}
+	if o.enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1)); err != nil {
+		return err
+	}
+	o.client = transfermanager.New(client, func(t *transfermanager.Options) { t.PartSizeBytes, t.MultipartUploadThreshold = partSize, partSize })
+	return nil
 }
 
 // Send stores a batch as one object; in parts, when it is large.
@@ -145,10 +150,15 @@ func (o *sender) Send(ctx context.Context, _ destination.Transport, b *destinati
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		detail := destination.Cut(fmt.Sprintf("s3://%s/%s: %s: %s", o.s.Bucket, key, api.ErrorCode(), api.ErrorMessage()), 400)
-		switch api.ErrorCode() {
-		case "AccessDenied", "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthorizationHeaderMalformed", "PermanentRedirect", "AllAccessDisabled":
-			// No event is at fault: whoever runs this has to mend it.
-			return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Detail: detail}, len(b.Deliveries)), nil
+		var resp *smithyhttp.ResponseError
+		status := 0
+		if errors.As(err, &resp) {
+			status = resp.HTTPStatusCode()
+		}
+		if status/100 == 3 || status/100 == 4 && status != http.StatusRequestTimeout && status != http.StatusConflict && status != http.StatusTooManyRequests {
+			// No event is at fault: whoever runs this has to mend it (the bucket,
+			// its region, credentials, a key for encryption).
+			return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Status: status, Detail: detail}, len(b.Deliveries)), nil
 		}
 		return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Detail: detail}, len(b.Deliveries)), nil
 	}
