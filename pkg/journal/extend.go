@@ -11,8 +11,8 @@ import (
 // long the manifest is.
 func (r *Run) Extend(added []source.Object) error {
 	r.mu.Lock()
-	r.newRows += len(added)
-	r.manifest = append(r.manifest, added...)
+	r.added = append(r.added, added...)
+	r.total += len(added)
 	r.mu.Unlock()
 	return r.Sync(context.Background())
 }

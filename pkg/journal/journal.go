@@ -157,7 +157,8 @@ type Run struct {
 	pending  bytes.Buffer // encoded records of the next commit
 	waiters  []chan error
 	manifest []source.Object
-	newRows  int // manifest rows that are not committed
+	total    int             // rows of the manifest, with those that Extend added: years of objects are not kept
+	added    []source.Object // the last of them, which are not committed
 	urgent   bool
 	err      error // what ended the committer; nothing is accepted any more
 	kick     chan struct{}
@@ -355,6 +356,7 @@ func (r *Run) load() error {
 			return fmt.Errorf("row %d of the manifest cannot be read: %v", n, err)
 		}
 		r.manifest = append(r.manifest, obj)
+		r.total++
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
@@ -591,7 +593,8 @@ func (l *Lane) DeadLetters() (n uint64, path string) {
 	return l.dead.count, l.dead.path
 }
 
-// Manifest returns the frozen objects of the run.
+// Manifest returns the objects that were frozen before the run was opened, and
+// those of Freeze.
 func (r *Run) Manifest() []source.Object {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -601,9 +604,9 @@ func (r *Run) Manifest() []source.Object {
 // Freeze adds the objects beyond those that the manifest has.
 func (r *Run) Freeze(objects []source.Object) error {
 	r.mu.Lock()
-	if len(objects) > len(r.manifest) {
-		r.newRows += len(objects) - len(r.manifest)
-		r.manifest = append(r.manifest, objects[len(r.manifest):]...)
+	if len(objects) > r.total {
+		r.added = append(r.added, objects[r.total:]...)
+		r.manifest, r.total = slices.Clone(objects), len(objects)
 	}
 	r.mu.Unlock()
 	return r.Sync(context.Background())
@@ -713,7 +716,7 @@ func (r *Run) commitLoop() {
 
 func (r *Run) commit() {
 	r.mu.Lock()
-	dirty := r.pending.Len() > 0 || r.newRows > 0
+	dirty := r.pending.Len() > 0 || len(r.added) > 0
 	for _, l := range r.order {
 		if l.dirty {
 			dirty = true
@@ -785,9 +788,9 @@ func (r *Run) commit() {
 		data = r.appendSnapshot(data[:4])
 	}
 	binary.LittleEndian.PutUint32(data, crc32.Checksum(data[4:], castagnoli))
-	from := len(r.manifest) - r.newRows
-	objects := r.manifest[from:]
-	r.newRows = 0
+	objects := r.added
+	from := r.total - len(objects)
+	r.added = nil
 	marks := make([]Mark, len(r.order))
 	for i, l := range r.order {
 		marks[i] = l.mark
