@@ -18,7 +18,7 @@ type secrets struct {
 func (s *secrets) add(values ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, v := range values {
+	for _, v := range withPaths(values) {
 		if len(v) < 4 {
 			continue // too short to be told from ordinary text
 		}
@@ -29,6 +29,24 @@ func (s *secrets) add(values ...string) {
 		}
 	}
 	slices.SortFunc(s.values, func(a, b string) int { return len(b) - len(a) })
+}
+
+// withPaths adds what is secret of secret addresses by itself: a partner may
+// say back a path without its host, or the end of it.
+func withPaths(values []string) []string {
+	out := slices.Clone(values)
+	for _, v := range values {
+		u, err := url.Parse(v)
+		if err != nil || u.Host == "" {
+			continue
+		}
+		for _, part := range []string{u.RequestURI(), strings.Trim(u.Path, "/"), u.Path[strings.LastIndexByte(u.Path, '/')+1:]} {
+			if len(part) >= 12 {
+				out = append(out, part)
+			}
+		}
+	}
+	return out
 }
 
 // redact replaces every secret in a text.
