@@ -235,7 +235,7 @@ func TestFaultyPartner(t *testing.T) {
 		{name: "refuses whole batches for two events", script: standin.Script{Rules: []standin.Rule{{ID: "m7", Fault: answer(400)}, {ID: "m41", Fault: answer(422)}}}, code: 3, delivered: n - 2, rejected: map[string]uint64{"refused": 2}, detail: "says the partner"},
 		{name: "too large", fault: answer(413), times: 1, delivered: n},
 		{name: "refuses some", script: mixpanel, kind: "type: mixpanel, settings: {project_token: not-a-real-token}, base_url: %q", code: 3, delivered: n - 4, rejected: map[string]uint64{"refused": 4}, detail: "properties.time: says the partner", status: 400},
-		{name: "untrusted certificate", tls: true, options: "retry: 1", code: 3, rejected: all, detail: "certificate"},
+		{name: "untrusted certificate", tls: true, code: 4, stopped: "certificate does not verify"},
 	}
 	bin, input := build(t), file(t, "in.jsonl", events(n))
 	type pair struct {

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
@@ -344,11 +345,11 @@ type ring struct {
 	closed  bool
 	cursors map[*lane]uint64 // ordinal each lane wants next
 	idle    map[*lane]bool   // waits for its partner, or gets nowhere: nobody waits for it
-	large   map[*lane]int64  // bytes of large blocks that lanes have taken out
+	large   map[*lane]largeHold
 }
 
 func newRing(budget int64) *ring {
-	return &ring{changed: make(chan struct{}), budget: budget, cursors: map[*lane]uint64{}, idle: map[*lane]bool{}, large: map[*lane]int64{}}
+	return &ring{changed: make(chan struct{}), budget: budget, cursors: map[*lane]uint64{}, idle: map[*lane]bool{}, large: map[*lane]largeHold{}}
 }
 
 func (r *ring) signal() {
@@ -437,29 +438,47 @@ func (r *ring) wanted(b *block) bool {
 const largeChunk = 3 << 20
 
 // takeLarge says whether a lane may take a large chunk now, or gives a channel
-// to wait on. Lanes that wait for their partner keep what they have and do not
-// count, so that nobody waits for them.
-func (r *ring) takeLarge(l *lane, n int) (wait <-chan struct{}) {
+// to wait on, and how long to wait before asking again. Lanes together hold a
+// quarter of the memory in what they made of large chunks. One that has held
+// its part for so long that its partner must be slow does not count, so that
+// nobody waits for it.
+func (r *ring) takeLarge(l *lane, n int, now time.Time) (wait <-chan struct{}, again time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var used int64
-	for other, bytes := range r.large {
-		if other != l && !r.idle[other] {
-			used += bytes
+	again = largePatience
+	for other, h := range r.large {
+		if left := largePatience - now.Sub(h.since); other != l && left > 0 {
+			used += h.bytes
+			again = min(again, left)
 		}
 	}
-	if used > 0 && used+int64(n) > 2*r.budget && !r.closed {
-		return r.changed
+	if used > 0 && used+int64(n) > 4*r.budget && !r.closed {
+		return r.changed, again
 	}
-	r.large[l] += int64(n)
-	return nil
+	h := r.large[l]
+	r.large[l] = largeHold{h.bytes + int64(n), now}
+	return nil, 0
 }
+
+// largeHold is what a lane has made of large chunks, and since when.
+type largeHold struct {
+	bytes int64
+	since time.Time
+}
+
+// largePatience is how long a lane may hold large chunks at the expense of
+// others.
+const largePatience = 2 * time.Second
 
 func (r *ring) giveLarge(l *lane, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.large[l] -= int64(n); r.large[l] <= 0 {
+	h := r.large[l]
+	if h.bytes -= int64(n); h.bytes <= 0 {
 		delete(r.large, l)
+	} else {
+		r.large[l] = h
 	}
 	r.signal()
 }

@@ -255,15 +255,20 @@ func (l *lane) route(ctx context.Context) {
 // waitLarge waits for the lane's turn at a large chunk.
 func (l *lane) waitLarge(ctx context.Context, n int) bool {
 	for {
-		wait := l.e.ring.takeLarge(l, n)
+		wait, again := l.e.ring.takeLarge(l, n, l.e.c.Now())
 		if wait == nil {
 			return true
 		}
+		timer := time.NewTimer(again)
 		select {
 		case <-wait:
+			timer.Stop()
+		case <-timer.C:
 		case <-ctx.Done():
+			timer.Stop()
 			return false
 		case <-l.e.c.Stop:
+			timer.Stop()
 			return false
 		}
 	}
@@ -457,14 +462,15 @@ const shareable = 64
 func (l *lane) routePart(b *block, from, to int, lb *laneBlock, p *part) {
 	p.env.Now = l.e.c.Now()
 	p.filtered = 0
-	n := 0
+	n, size := 0, 0
 	for i := from; i < to; i++ {
 		if b.items[i].ev != nil {
 			n++
+			size += len(b.chunk.Records[i].Raw)
 		}
 	}
 	if n == to-from && n > 0 {
-		p.list.Reserve(len(b.chunk.Data) * n / len(b.items))
+		p.list.Reserve(size + n)
 	}
 	if cap(p.events) < n {
 		p.events = make([]laneEvent, 0, n+n/8)

@@ -3,6 +3,7 @@ package engine
 import (
 	"container/heap"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -301,12 +302,18 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 		return // stopped in the middle: in doubt until the next start
 	}
 	var crash *panicError
+	var cert *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &crash):
 		results = destination.Same(destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: crash.text}, len(b.works))
 		if l.panics++; l.panics >= maxPanics {
 			l.haltLocked("its code panicked "+fmt.Sprint(l.panics)+" times in a row", nil)
 		}
+	case errors.As(err, &cert):
+		// Nothing was sent, and asking again does not mend it: as with refused
+		// credentials the events stay pending, for when somebody has.
+		l.haltLocked("the partner's certificate does not verify: "+destination.Cut(cert.Err.Error(), 200), nil)
+		results = destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Detail: err.Error()}, len(b.works))
 	case err != nil:
 		results = destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Detail: err.Error()}, len(b.works))
 	default:

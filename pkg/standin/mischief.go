@@ -2,6 +2,7 @@ package standin
 
 import (
 	"bytes"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -317,7 +318,7 @@ func (m *Mischief) RoundTrip(req *http.Request) (*http.Response, error) {
 	case Dribble:
 		resp.Body = io.NopCloser(&dribble{m, req, a.fault.Pause, []byte(a.body)})
 	case Untrusted:
-		return nil, fmt.Errorf("tls: failed to verify certificate: %w", x509.UnknownAuthorityError{})
+		return nil, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
 	}
 	return resp, nil
 }
