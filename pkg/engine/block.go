@@ -169,18 +169,16 @@ func (e *Engine) finish(b *block, start journal.Mark, w *transform.Worker) (end 
 	return end, nil
 }
 
+// overLimit says that what was read up to a mark is all that may be.
+func (e *Engine) overLimit(from journal.Mark) bool {
+	return e.c.Limit > 0 && int64(from.Ordinal-from.Bad-from.Dropped["filter"]-from.Dropped["time_range"]) >= e.c.Limit
+}
+
 // read yields finished blocks after a mark, in order, prepared in parallel by
-// at most workers goroutines. A single worker is a lane's own reading of what
-// the front has read already.
+// at most workers goroutines.
 func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield func(*block) bool) error {
-	if e.c.Limit > 0 {
-		picked := int64(from.Ordinal - from.Bad - from.Dropped["filter"] - from.Dropped["time_range"])
-		if picked >= e.c.Limit {
-			return nil
-		}
-	}
-	if workers == 1 {
-		return e.readLean(ctx, from, yield)
+	if e.overLimit(from) {
+		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -248,7 +246,10 @@ func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield
 
 // readLean reads one block after the other: the reading of a lane that lags,
 // of which there may be many.
-func (e *Engine) readLean(ctx context.Context, from journal.Mark, yield func(*block) bool) error {
+func (e *Engine) readLean(ctx context.Context, l *lane, from journal.Mark, yield func(*block) bool) error {
+	if e.overLimit(from) {
+		return nil
+	}
 	w := &transform.Worker{Again: true}
 	for c, err := range e.c.Source.Chunks(source.Lean(ctx), from.Position) {
 		if err != nil {
@@ -257,7 +258,10 @@ func (e *Engine) readLean(ctx context.Context, from journal.Mark, yield func(*bl
 			}
 			return err
 		}
+		isUrgent := l.gettingSomewhere()
+		e.cpu.enter(isUrgent)
 		b := e.prepare(c)
+		e.cpu.leave(isUrgent)
 		end, err := e.finish(b, from, w)
 		if err != nil {
 			b.release()
@@ -543,54 +547,88 @@ func (r *ring) get(at uint64) (b *block, behind bool, wait <-chan struct{}) {
 	return nil, false, r.changed
 }
 
-// gate admits as many goroutines to CPU work as there are processors, those of
-// lanes that get somewhere first.
+// gate admits as many goroutines to CPU work as there are processors: those of
+// lanes that get somewhere, and only while none of these is inside the others.
+// So that nobody starves, one of the others gets in after every few of the
+// first, up to its next yield.
 type gate struct {
-	mu   sync.Mutex
-	free int
-	high []chan struct{}
-	low  []chan struct{}
+	mu     sync.Mutex
+	free   int
+	inside [2]int
+	queue  [2][]chan struct{}
+	turns  int // urgent ones since the last lazy one
 }
 
 func newGate(n int) *gate { return &gate{free: n} }
 
-func (g *gate) enter(urgent bool) {
+// The two kinds of work: that of lanes that get somewhere, and the rest.
+const (
+	urgent = iota
+	lazy
+)
+
+// lazyTurn is how many urgent ones go before one that is not.
+const lazyTurn = 16
+
+func rank(isUrgent bool) int {
+	if isUrgent {
+		return urgent
+	}
+	return lazy
+}
+
+func (g *gate) enter(isUrgent bool) {
 	g.mu.Lock()
-	if g.free > 0 && (urgent || len(g.high) == 0) {
-		g.free--
-		g.mu.Unlock()
-		return
-	}
 	ch := make(chan struct{})
-	if urgent {
-		g.high = append(g.high, ch)
-	} else {
-		g.low = append(g.low, ch)
-	}
+	r := rank(isUrgent)
+	g.queue[r] = append(g.queue[r], ch)
+	g.admit()
 	g.mu.Unlock()
 	<-ch
 }
 
-// tryEnter enters if that takes nothing from anybody.
-func (g *gate) tryEnter() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.free == 0 || len(g.high)+len(g.low) > 0 {
-		return false
+// admit lets in whom it may. The caller holds mu.
+func (g *gate) admit() {
+	for g.free > 0 {
+		r := urgent
+		turn := g.turns >= lazyTurn || g.inside[urgent] == 0 && len(g.queue[urgent]) == 0
+		if turn && len(g.queue[lazy]) > 0 && (g.inside[lazy] == 0 || g.inside[urgent] == 0) {
+			r, g.turns = lazy, 0
+		} else if len(g.queue[urgent]) == 0 {
+			return
+		} else {
+			g.turns++
+		}
+		close(g.queue[r][0])
+		g.queue[r] = g.queue[r][1:]
+		g.free--
+		g.inside[r]++
 	}
-	g.free--
-	return true
 }
 
-func (g *gate) leave() {
+// another says whether a further urgent goroutine would find a place that
+// nobody as urgent waits for: a free one, or one that is soon given up.
+func (g *gate) another() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, q := range []*[]chan struct{}{&g.high, &g.low} {
-		if len(*q) > 0 {
-			close((*q)[0])
-			*q = (*q)[1:]
-			return
-		}
+	return len(g.queue[urgent]) == 0 && g.free+g.inside[lazy] > 0
+}
+
+// yield lets those go first that are urgent. The caller is inside and is not.
+func (g *gate) yield() {
+	g.mu.Lock()
+	wanted := len(g.queue[urgent])+g.inside[urgent] > 0
+	g.mu.Unlock()
+	if wanted {
+		g.leave(false)
+		g.enter(false)
 	}
+}
+
+func (g *gate) leave(wasUrgent bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.free++
+	g.inside[rank(wasUrgent)]--
+	g.admit()
 }

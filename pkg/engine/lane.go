@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -34,6 +35,7 @@ type lane struct {
 	offered uint64 // events seen, those before the first mark included
 
 	wakeRoute, wakeSend chan struct{} // of one element: something has changed
+	crashes             atomic.Int64  // panics of Route
 
 	mu      sync.Mutex
 	blocks  []*laneBlock // routed and not passed by the mark, in order
@@ -80,7 +82,7 @@ type group struct {
 // laneBlock is a block as one lane has routed it.
 type laneBlock struct {
 	end    journal.Mark
-	parts  [2]part
+	parts  [8]part
 	works  []work
 	events []laneEvent
 	raw    []byte // copies of the events whose deliveries are not settled yet
@@ -239,14 +241,21 @@ func (l *lane) route(ctx context.Context) {
 			b.release()
 			return
 		}
-		l.e.cpu.enter(l.gettingSomewhere())
-		lb := l.routeBlock(b)
+		isUrgent := l.gettingSomewhere()
+		l.e.cpu.enter(isUrgent)
+		lb := l.routeBlock(b, isUrgent)
 		lb.large = large
-		l.e.cpu.leave()
+		if isUrgent {
+			l.e.cpu.leave(isUrgent)
+		}
 		l.cursor = b.end
 		b.release()
 		l.e.ring.want(l, l.cursor.Ordinal)
-		if !l.accept(lb) {
+		ok := l.bury(lb, isUrgent) && l.accept(lb)
+		if !isUrgent { // burying what is rejected is most of the work
+			l.e.cpu.leave(isUrgent)
+		}
+		if !ok {
 			return
 		}
 	}
@@ -319,7 +328,7 @@ func (l *lane) nextBlock(ctx context.Context) (*block, error) {
 				from := l.cursor
 				l.next, l.endNext = iter.Pull2(func(yield func(*block, error) bool) {
 					// One goroutine: a lane that lags is not waited for.
-					if err := l.e.read(ctx, from, 1, func(b *block) bool { return yield(b, nil) }); err != nil {
+					if err := l.e.readLean(ctx, l, from, func(b *block) bool { return yield(b, nil) }); err != nil {
 						yield(nil, err)
 					}
 				})
@@ -373,7 +382,7 @@ var laneBlocks = sync.Pool{New: func() any { return new(laneBlock) }}
 
 // routeBlock asks the destination what becomes of each event from the cursor
 // on.
-func (l *lane) routeBlock(b *block) *laneBlock {
+func (l *lane) routeBlock(b *block, isUrgent bool) *laneBlock {
 	lb := laneBlocks.Get().(*laneBlock)
 	lb.end = b.end
 	lb.counts = journal.Counts{}
@@ -381,23 +390,39 @@ func (l *lane) routeBlock(b *block) *laneBlock {
 	if l.cursor.Ordinal > b.start.Ordinal {
 		from = int(l.cursor.Ordinal - b.start.Ordinal)
 	}
-	// A processor that nobody wants takes half of the work.
-	half := len(b.items)
-	if half-from >= shareable && l.e.cpu.tryEnter() {
-		half = (from + half) / 2
-		var second sync.WaitGroup
-		second.Go(func() {
-			l.routePart(b, half, len(b.items), lb, &lb.parts[1])
-			l.e.cpu.leave()
-		})
-		l.routePart(b, from, half, lb, &lb.parts[0])
-		second.Wait()
+	// A processor that nobody wants, or only work that may wait, takes parts of
+	// it, too.
+	n := min(max((len(b.items)-from)/shareable, 1), len(lb.parts))
+	at := func(part int) int { return from + (len(b.items)-from)*part/n }
+	if n > 1 && isUrgent && l.e.cpu.another() {
+		next := new(atomic.Int32) // not of lb: who comes late finds nothing, whatever that is used for then
+		var left sync.WaitGroup
+		left.Add(n)
+		work := func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				l.routePart(b, at(i), at(i+1), lb, &lb.parts[i], isUrgent)
+				left.Done()
+			}
+		}
+		go func() {
+			l.e.cpu.enter(isUrgent)
+			defer l.e.cpu.leave(isUrgent)
+			work()
+		}()
+		work()
+		left.Wait()
 	} else {
-		l.routePart(b, from, half, lb, &lb.parts[0])
+		for i := range n {
+			l.routePart(b, at(i), at(i+1), lb, &lb.parts[i], isUrgent)
+		}
 	}
 	// The slices are sized first, since works and events point into them.
 	events, works := 0, 0
-	for i := range lb.parts {
+	for i := range n {
 		events += len(lb.parts[i].events)
 		works += len(lb.parts[i].list.List)
 		lb.counts.Filtered += lb.parts[i].filtered
@@ -406,7 +431,7 @@ func (l *lane) routeBlock(b *block) *laneBlock {
 	if cap(lb.events) < events {
 		lb.events = make([]laneEvent, 0, events+events/8)
 	}
-	for i := range lb.parts {
+	for i := range n {
 		lb.events = append(lb.events, lb.parts[i].events...)
 		clear(lb.parts[i].events)
 		lb.parts[i].events = lb.parts[i].events[:0]
@@ -454,12 +479,12 @@ func (l *lane) routeBlock(b *block) *laneBlock {
 	return lb
 }
 
-// shareable is the number of records from which on a block is worth being
-// routed by two goroutines.
+// shareable is the least number of records in a part of a block that a
+// goroutine routes by itself.
 const shareable = 64
 
 // routePart routes the records of a block from one index to before another.
-func (l *lane) routePart(b *block, from, to int, lb *laneBlock, p *part) {
+func (l *lane) routePart(b *block, from, to int, lb *laneBlock, p *part, isUrgent bool) {
 	p.env.Now = l.e.c.Now()
 	p.filtered = 0
 	n, size := 0, 0
@@ -479,6 +504,9 @@ func (l *lane) routePart(b *block, from, to int, lb *laneBlock, p *part) {
 		ev := b.items[i].ev
 		if ev == nil {
 			continue
+		}
+		if !isUrgent && i&15 == 0 {
+			l.e.cpu.yield()
 		}
 		if !l.c.Filter.Match(ev.Root()) {
 			p.filtered++
@@ -510,11 +538,21 @@ func (l *lane) routeEvent(ev *event.Event, env *destination.Env, out *destinatio
 	n := len(out.List)
 	defer func() {
 		if p := recover(); p != nil {
-			out.List = append(out.List[:n], destination.Delivery{Result: destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: panicText(p)}})
+			detail := ""
+			if l.crashes.Add(1) <= maxStacks {
+				detail = panicText(p)
+			} else { // a stack costs more than most events
+				detail = destination.Cut(fmt.Sprint(p), 200) + " (the stack stands with the lane's first dead letters)"
+			}
+			out.List = append(out.List[:n], destination.Delivery{Result: destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: detail}})
 		}
 	}()
 	l.c.Sender.Route(ev, env, out)
 }
+
+// maxStacks is how many panics of a lane's routing are described with their
+// stack.
+const maxStacks = 10
 
 func panicText(p any) string {
 	return destination.Cut(fmt.Sprintf("%v\n%s", p, debug.Stack()), 2000)
@@ -533,12 +571,49 @@ func userOf(ev *event.Event) uint64 {
 	return 0
 }
 
+// bury tells the journal what Route has rejected. That is most of the work of a
+// lane that gets nowhere, so others may go first in between.
+func (l *lane) bury(lb *laneBlock, isUrgent bool) bool {
+	var verdicts []journal.Verdict
+	var dead []journal.DeadLetter
+	settle := func() bool {
+		if len(dead) == 0 {
+			return true
+		}
+		if err := l.j.Settle(verdicts, dead); err != nil {
+			l.halt("", err)
+			return false
+		}
+		verdicts, dead = verdicts[:0], dead[:0]
+		return true
+	}
+	for i := range lb.works {
+		w := &lb.works[i]
+		if w.d.Result.Outcome != destination.Rejected {
+			continue
+		}
+		if _, ok := l.resumed.Settled(w.id); ok && w.id.Ordinal >= l.resumed.Mark.Ordinal {
+			continue
+		}
+		reason := string(w.d.Result.Reason)
+		verdicts = append(verdicts, journal.Verdict{ID: w.id, Outcome: journal.Rejected, Reason: reason})
+		dead = append(dead, l.letter(w, w.d.Result))
+		if len(dead) == 100 {
+			if !settle() {
+				return false
+			}
+			if !isUrgent {
+				l.e.cpu.yield()
+			}
+		}
+	}
+	return settle()
+}
+
 // accept settles what Route has decided and puts the rest into batches.
 func (l *lane) accept(lb *laneBlock) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var verdicts []journal.Verdict
-	var dead []journal.DeadLetter
 	l.blocks = append(l.blocks, lb)
 	lb.open = len(lb.events)
 	l.live.Filtered += lb.counts.Filtered
@@ -566,9 +641,8 @@ func (l *lane) accept(lb *laneBlock) bool {
 			l.settle(w, journal.Skipped, string(r.Reason))
 			continue
 		case destination.Rejected:
-			verdicts = append(verdicts, journal.Verdict{ID: w.id, Outcome: journal.Rejected, Reason: string(r.Reason)})
-			dead = append(dead, l.letter(w, *r))
-			l.settle(w, journal.Rejected, string(r.Reason))
+			l.settle(w, journal.Rejected, string(r.Reason)) // bury has told the journal
+			l.bad++
 			continue
 		}
 		if l.doubt[w.id] {
@@ -595,13 +669,6 @@ func (l *lane) accept(lb *laneBlock) bool {
 		}
 		l.offer(w, now)
 	}
-	if len(verdicts) > 0 {
-		if err := l.j.Settle(verdicts, dead); err != nil {
-			l.err = err
-			l.signal()
-			return false
-		}
-	}
 	if l.opt.Hold {
 		for i := range lb.events {
 			if le := &lb.events[i]; le.doubtful && le.open > 0 {
@@ -621,7 +688,7 @@ func (l *lane) letter(w *work, r destination.Result) journal.DeadLetter {
 	if w.d.Action < len(l.plan.Actions) {
 		slug = l.plan.Actions[w.d.Action].Slug
 	}
-	d := journal.DeadLetter{Raw: w.ev.raw, Destination: l.c.Name, Type: l.c.Type, Action: slug, Step: w.d.Step, K: w.id.K, Reason: string(r.Reason), Detail: destination.Cut(r.Detail, 2000), Status: r.Status,
+	d := journal.DeadLetter{Raw: w.ev.raw, Valid: true, Destination: l.c.Name, Type: l.c.Type, Action: slug, Step: w.d.Step, K: w.id.K, Reason: string(r.Reason), Detail: destination.Cut(r.Detail, 2000), Status: r.Status,
 		Attempts: w.attempts, Position: rec.end.Position, Object: rec.object, Offset: rec.offset, Line: rec.line, Ordinal: rec.end.Ordinal, InsertID: w.d.InsertID}
 	if w.attempts > 0 {
 		d.First, d.Last = w.first, l.e.c.Now()
@@ -716,9 +783,14 @@ func (l *lane) passBlocks() {
 			lb.kept.release()
 			lb.kept = nil
 		}
-		if cap(lb.raw)+lb.parts[0].list.Cap()+lb.parts[1].list.Cap() < 6<<20 && !l.hung {
-			lb.parts[0].list.Reset()
-			lb.parts[1].list.Reset()
+		size := cap(lb.raw)
+		for i := range lb.parts {
+			size += lb.parts[i].list.Cap()
+		}
+		if size < 6<<20 && !l.hung {
+			for i := range lb.parts {
+				lb.parts[i].list.Reset()
+			}
 			clear(lb.works)
 			clear(lb.events)
 			lb.works, lb.events, lb.raw = lb.works[:0], lb.events[:0], lb.raw[:0]

@@ -289,6 +289,10 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 	results, err := l.call(ctx, b, start)
 	now := l.e.c.Now()
 
+	if !l.gettingSomewhere() { // what follows is mostly burying
+		l.e.cpu.enter(false)
+		defer l.e.cpu.leave(false)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	size := b.bytes

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -36,6 +37,7 @@ type DeadLetter struct {
 	Line        int64
 	Ordinal     uint64
 	InsertID    string
+	Valid       bool // Raw is known to be JSON
 }
 
 // AppendJSON writes the letter as one line of JSON.
@@ -83,7 +85,7 @@ func (d *DeadLetter) AppendJSON(b []byte, run string) []byte {
 	}
 	num("ordinal", int64(d.Ordinal))
 	text("insert_id", d.InsertID)
-	if bytes.IndexByte(d.Raw, '\n') < 0 && event.Valid(d.Raw) == nil {
+	if bytes.IndexByte(d.Raw, '\n') < 0 && (d.Valid || event.Valid(d.Raw) == nil) {
 		b = append(b, `,"event":`...)
 		b = append(b, bytes.TrimSpace(d.Raw)...)
 	} else {
@@ -94,25 +96,66 @@ func (d *DeadLetter) AppendJSON(b []byte, run string) []byte {
 	return append(b, "}\n"...)
 }
 
-// deadFile is a lane's dead letters on disk: one zstd frame per commit. size
-// and count are what the journal vouches for; a longer file has a torn tail,
-// which is cut off.
+// deadFile is a lane's dead letters on disk: a zstd frame or more per commit.
+// size and count are what the journal vouches for; a longer file has a torn
+// tail, which is cut off.
 type deadFile struct {
 	path  string
 	f     *os.File
-	enc   *zstd.Encoder
 	size  int64
 	count uint64
-	lines [][]byte
+	lines []letters
 	dirty bool
 }
 
-func (d *deadFile) add(line []byte) { d.lines = append(d.lines, line) }
+// letters are dead letters on their way to the disk.
+type letters struct {
+	text   []byte
+	n      int
+	packed bool // text is a frame
+}
 
-func (d *deadFile) take() ([][]byte, bool) {
+// packFrom is the length in bytes from which on letters are compressed by the
+// lane that has them, so that the commits of others need not wait for that.
+const packFrom = 256 << 10
+
+// newPacker is for sync.OnceValue: most runs bury nothing.
+func newPacker() *zstd.Encoder {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		panic(err) // the options are constant
+	}
+	return enc
+}
+
+// lettersOf writes dead letters out. It is the costly part, and is done before
+// the journal is locked.
+func (l *Lane) lettersOf(dead []DeadLetter) letters {
+	if len(dead) == 0 {
+		return letters{}
+	}
+	size := 0
+	for i := range dead {
+		size += len(dead[i].Raw) + len(dead[i].Detail) + 400
+	}
+	text, run := make([]byte, 0, size), filepath.Base(l.r.Dir)
+	for i := range dead {
+		d := &dead[i]
+		if l.r.opt.Redact != nil {
+			d.Detail = l.r.opt.Redact(d.Detail)
+		}
+		text = d.AppendJSON(text, run)
+	}
+	if len(text) < packFrom {
+		return letters{text: text, n: len(dead)}
+	}
+	return letters{text: l.r.packer().EncodeAll(text, nil), n: len(dead), packed: true}
+}
+
+func (d *deadFile) take() []letters {
 	l := d.lines
 	d.lines = nil
-	return l, len(l) > 0
+	return l
 }
 
 // restore checks the file against what the journal says of it.
@@ -137,19 +180,31 @@ func (d *deadFile) restore(path string) error {
 	return nil
 }
 
-// write appends one frame and returns its length.
-func (d *deadFile) write(lines [][]byte) (int64, error) {
+// write appends the letters and returns the length of what that took.
+func (d *deadFile) write(lines []letters, packer func() *zstd.Encoder) (int64, error) {
 	if d.f == nil {
 		f, err := os.OpenFile(d.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 		if err != nil {
 			return 0, fmt.Errorf("writing dead letters: %w", err)
 		}
-		if d.enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest)); err != nil {
-			return 0, err
-		}
 		d.f = f
 	}
-	out := d.enc.EncodeAll(bytes.Join(lines, nil), nil)
+	var out, plain []byte
+	flush := func() {
+		if len(plain) > 0 {
+			out = packer().EncodeAll(plain, out)
+			plain = plain[:0]
+		}
+	}
+	for _, l := range lines {
+		if l.packed {
+			flush()
+			out = append(out, l.text...)
+		} else {
+			plain = append(plain, l.text...)
+		}
+	}
+	flush()
 	if _, err := d.f.Write(out); err != nil {
 		return 0, fmt.Errorf("writing dead letters: %w", err)
 	}

@@ -40,6 +40,8 @@ import (
 
 	_ "modernc.org/sqlite" // the driver
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
@@ -145,11 +147,12 @@ func (e *BusyError) Error() string {
 
 // Run is an open run folder. It is safe for concurrent use.
 type Run struct {
-	Dir  string
-	db   *sql.DB
-	wal  string
-	lock *os.File
-	opt  Options
+	Dir    string
+	db     *sql.DB
+	wal    string
+	lock   *os.File
+	opt    Options
+	packer func() *zstd.Encoder
 
 	mu       sync.Mutex
 	lanes    map[string]*Lane
@@ -215,7 +218,7 @@ func Open(dir string, meta any, opt Options) (*Run, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "dead"), 0o700); err != nil {
 		return nil, fmt.Errorf("making the run's folder: %w", err)
 	}
-	r := &Run{Dir: dir, opt: opt, lanes: map[string]*Lane{}, kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), lastSync: opt.Now()}
+	r := &Run{Dir: dir, opt: opt, packer: sync.OnceValue(newPacker), lanes: map[string]*Lane{}, kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), lastSync: opt.Now()}
 	var err error
 	if r.lock, err = lockFile(filepath.Join(dir, "lock")); err != nil {
 		if errors.Is(err, errLocked) {
@@ -486,7 +489,7 @@ func (l *Lane) appendBegin(b []byte, id uint64, action string, at int64, ids []D
 // in except. dead are the dead letters that it caused. It does not wait; it
 // stands before any later Advance.
 func (l *Lane) End(req uint64, def Outcome, reason string, except []Verdict, dead []DeadLetter) error {
-	r := l.r
+	r, written := l.r, l.lettersOf(dead)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err != nil {
@@ -505,12 +508,12 @@ func (l *Lane) End(req uint64, def Outcome, reason string, except []Verdict, dea
 		b = append(b, byte(def))
 		return appendVerdicts(appendString(b, reason), except)
 	})
-	return l.bury(dead)
+	return l.bury(written)
 }
 
 // Settle records verdicts that needed no request.
 func (l *Lane) Settle(vs []Verdict, dead []DeadLetter) error {
-	r := l.r
+	r, written := l.r, l.lettersOf(dead)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err != nil {
@@ -518,7 +521,7 @@ func (l *Lane) Settle(vs []Verdict, dead []DeadLetter) error {
 	}
 	l.end(ended{except: slices.Clone(vs)})
 	r.record('S', func(b []byte) []byte { return appendVerdicts(append(b, l.id), vs) })
-	return l.bury(dead)
+	return l.bury(written)
 }
 
 func (l *Lane) end(e ended) {
@@ -533,20 +536,15 @@ func (l *Lane) end(e ended) {
 	}
 }
 
-func (l *Lane) bury(dead []DeadLetter) error {
-	if len(dead) == 0 {
+// bury hands letters to the next commit. The caller holds the journal's lock.
+func (l *Lane) bury(dead letters) error {
+	if dead.n == 0 {
 		return nil
 	}
 	if l.dead.path == "" {
 		l.dead.path = filepath.Join(l.r.Dir, "dead", l.file())
 	}
-	for i := range dead {
-		d := &dead[i]
-		if l.r.opt.Redact != nil {
-			d.Detail = l.r.opt.Redact(d.Detail)
-		}
-		l.dead.add(d.AppendJSON(nil, filepath.Base(l.r.Dir)))
-	}
+	l.dead.lines = append(l.dead.lines, dead)
 	l.dirty = true
 	l.r.wake()
 	return nil
@@ -751,8 +749,8 @@ func (r *Run) commit() {
 	// Dead letters go to their files first: the commit names the lengths.
 	var frames []frame
 	for _, l := range r.order {
-		if f, ok := l.dead.take(); ok {
-			frames = append(frames, frame{lane: l, lines: f})
+		if lines := l.dead.take(); len(lines) > 0 {
+			frames = append(frames, frame{lane: l, lines: lines})
 		}
 	}
 	r.mu.Unlock()
@@ -760,7 +758,7 @@ func (r *Run) commit() {
 	var err error
 	for i := range frames {
 		f := &frames[i]
-		if f.size, err = f.lane.dead.write(f.lines); err != nil {
+		if f.size, err = f.lane.dead.write(f.lines, r.packer); err != nil {
 			break
 		}
 	}
@@ -773,7 +771,9 @@ func (r *Run) commit() {
 	r.mu.Lock()
 	for _, f := range frames {
 		f.lane.dead.size += f.size
-		f.lane.dead.count += uint64(len(f.lines))
+		for _, l := range f.lines {
+			f.lane.dead.count += uint64(l.n)
+		}
 		r.record('D', func(b []byte) []byte {
 			b = append(b, f.lane.id)
 			b = binary.AppendUvarint(b, uint64(f.lane.dead.size))
@@ -821,7 +821,7 @@ func (r *Run) commit() {
 
 type frame struct {
 	lane  *Lane
-	lines [][]byte
+	lines []letters
 	size  int64
 }
 
