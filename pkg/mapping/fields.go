@@ -99,7 +99,7 @@ type Program struct {
 	batch   bool
 	root    node     // the mapping as a whole
 	members []member // its members, when it is a plain object
-	shared  []prefix
+	paths   *event.PathSet
 	plain   bool
 	schema  *schema
 }
@@ -108,9 +108,9 @@ type Program struct {
 type member struct {
 	key    string
 	n      node
-	p      *event.Path   // when n is a path: the way from the shared prefix
-	from   int           // which one; -1: the payload
-	t      *templateNode // when n is one whose text the field takes as it is
+	p      *pathNode     // n, when it is one
+	t      *templateNode // n, when it is one whose text the field takes as it is
+	shape  []shapeMember // n, when it is an object of paths and the field knows its members
 	s      *schema       // nil: the action has no such field
 	silent bool          // resolving it cannot fail, so a stripped one is not resolved
 }
@@ -124,7 +124,10 @@ type schema struct {
 	checked  bool   // there is more to check than the type
 	props    []*schema
 	byKey    map[string]*schema
-	path     string // of a root field, for problems
+	path     string       // of a root field, for problems
+	number   int          // of a root field
+	buckets  *[256]uint16 // of the root: by hashOf a key the number of a field, from 1 on
+	chain    []uint16     // the next field in the bucket of each
 	needed   []*schema
 	required bool
 	nullable bool
@@ -166,7 +169,7 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 		for i, k := range t.keys {
 			mb := member{key: k, n: compile(t.vals[i], []string{k}), s: p.schema.byKey[k]}
 			if pn, ok := mb.n.(*pathNode); ok {
-				mb.p = &pn.path
+				mb.p = pn
 			}
 			mb.silent = silent(t.vals[i])
 			if mb.s != nil && mb.s.asIs[event.String] {
@@ -177,15 +180,12 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 			}
 			p.members = append(p.members, mb)
 		}
-		paths := make([]*event.Path, len(p.members))
+		var s scope
 		for i := range p.members {
-			paths[i] = p.members[i].p
+			s.bind(p.members[i].n)
+			p.members[i].shape = p.shapeOf(&p.members[i])
 		}
-		var from []int
-		p.shared, from = sharePrefixes(paths)
-		for i := range p.members {
-			p.members[i].from, p.members[i].p = from[i], paths[i]
-		}
+		p.paths = s.close()
 	}
 	return p, nil
 }
@@ -252,9 +252,17 @@ func (s *schema) init(root bool) error {
 			c.required = false
 		}
 	}
-	for _, c := range s.props {
+	for i, c := range s.props {
 		if c.required {
 			s.needed = append(s.needed, c)
+		}
+		if c.number = i; root {
+			if s.buckets == nil {
+				s.buckets = new([256]uint16)
+			}
+			b := &s.buckets[hashOf(c.Key)]
+			s.chain = append(s.chain, *b)
+			*b = uint16(i) + 1
 		}
 	}
 	if root {
@@ -277,32 +285,49 @@ func (s *schema) init(root bool) error {
 // payloadScratch is a Resolver's memory for one payload.
 type payloadScratch struct {
 	payload  Payload
-	out      []byte
+	out      []byte // values that were computed
+	size     int    // of all of them
 	spans    []span
-	hashes   []byte // of the spans' keys
-	given    []span // the values before coercion, for conditions
+	at       []uint16 // of each field the span, from 1 on
+	given    []given  // the values before coercion, for conditions
+	full     []byte   // the payload as text, when somebody asked for it
 	problems []string
 }
 
-// span is one field's place in a payload.
+// span is one field of a payload: a value of the event as it is, or a place in
+// what was computed.
 type span struct {
+	f          *schema
+	start, end int
+	ev         event.Value
+}
+
+func (sp *span) raw(out []byte) []byte {
+	if sp.ev.Exists() {
+		return sp.ev.Raw()
+	}
+	return out[sp.start:sp.end:sp.end]
+}
+
+// given is a member before coercion: a place in the resolver's arena.
+type given struct {
 	key        string
 	start, end int
-	ev         event.Value // where the bytes came from, when they are a copy
 }
 
 // Payload is a resolved, coerced and validated event. It belongs to the
 // Resolver it was made with and is valid until that runs again.
+//
+// Values that are the event's own are not copied: most are read once, by an
+// action that writes them out.
 type Payload struct {
-	r     *Resolver
-	raw   []byte
-	spans []span
-	// hashes are of the spans' keys, one byte each: an action asks for dozens
-	// of fields, many of which are not there. Measured: asking for 40 of 30
-	// fields takes two thirds of the time that comparing keys takes.
-	hashes []byte
+	r    *Resolver
+	root *schema
+	full bool
 }
 
+// hashOf is a cheap hash of a field's name. An action asks for dozens of
+// fields by their names, many of which are not there.
 func hashOf(key string) byte {
 	if key == "" {
 		return 0
@@ -310,17 +335,28 @@ func hashOf(key string) byte {
 	return key[0] ^ key[len(key)-1]<<1 ^ byte(len(key))<<3
 }
 
-func (p *Payload) find(key string) *span {
-	h := hashOf(key)
-	for at := 0; ; at++ {
-		i := bytes.IndexByte(p.hashes[at:], h)
-		if i < 0 {
-			return nil
-		}
-		if at += i; p.spans[at].key == key {
-			return &p.spans[at]
-		}
+// field returns the number of the field with a key, from 1 on; 0: there is none.
+func (s *schema) field(key string) uint16 {
+	if s.buckets == nil {
+		return 0
 	}
+	i := s.buckets[hashOf(key)]
+	for i != 0 && s.props[i-1].Key != key {
+		i = s.chain[i-1]
+	}
+	return i
+}
+
+func (p *Payload) find(key string) *span {
+	i := p.root.field(key)
+	if i == 0 {
+		return nil
+	}
+	s := &p.r.now
+	if i = s.at[i-1]; i == 0 {
+		return nil
+	}
+	return &s.spans[i-1]
 }
 
 // Run resolves the mapping against an event, drops what is undefined or empty,
@@ -334,23 +370,33 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 		return nil, err
 	}
 	s := &r.now
-	s.out = append(s.out[:0], '{')
+	s.out, s.size = s.out[:0], 0
 	s.spans, s.given, s.problems = s.spans[:0], s.given[:0], nil
+	if n := len(p.schema.props); cap(s.at) < n {
+		s.at = make([]uint16, n)
+	} else {
+		s.at = s.at[:n]
+		clear(s.at)
+	}
 	if p.plain {
-		var at places
-		at.find(p.shared, in)
+		r.slots = p.paths.Lookup(in, r.slots)
 		for i := range p.members {
 			m := &p.members[i]
 			var v result
 			if m.p != nil {
-				from := in
-				if m.from >= 0 {
-					from = at[m.from]
-				}
-				if v.ev = from.Lookup(*m.p); !v.ev.Exists() {
+				if v.ev = r.slots[m.p.slot-1]; !v.ev.Exists() {
 					continue
 				}
-				v.kind, v.raw = v.ev.Kind(), v.ev.Raw()
+				if v.kind = v.ev.Kind(); m.s != nil && m.s.asIs[v.kind] && len(p.schema.rules) == 0 {
+					if v.kind == event.String && !p.batch && v.ev.IsEmptyText() {
+						continue
+					}
+					p.take(s, m.s, v.ev)
+					continue
+				}
+				v.raw = v.ev.Raw()
+			} else if m.shape != nil && p.object(r, m) {
+				continue
 			} else if m.t != nil && len(p.schema.rules) == 0 {
 				p.template(r, m, in)
 				continue
@@ -381,7 +427,6 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 			})
 		}
 	}
-	s.out = append(s.out, '}')
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -390,15 +435,24 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 			return nil, &InvalidError{problems}
 		}
 	}
-	if len(s.out) > maxOutput {
+	if s.size+len(s.out) > maxOutput {
 		return nil, errTooLarge
 	}
-	s.hashes = s.hashes[:0]
-	for i := range s.spans {
-		s.hashes = append(s.hashes, hashOf(s.spans[i].key))
-	}
-	s.payload = Payload{r, s.out, s.spans, s.hashes}
+	s.payload = Payload{r: r, root: p.schema}
 	return &s.payload, nil
+}
+
+// take makes a value of the event a field of the payload.
+func (p *Program) take(s *payloadScratch, f *schema, v event.Value) {
+	s.size += len(v.Raw())
+	s.spans = append(s.spans, span{f: f, ev: v})
+	s.at[f.number] = uint16(len(s.spans))
+}
+
+// made makes a field of what was computed since start.
+func (p *Program) made(s *payloadScratch, f *schema, start int) {
+	s.spans = append(s.spans, span{f: f, start: start, end: len(s.out)})
+	s.at[f.number] = uint16(len(s.spans))
 }
 
 // field takes one root member into the payload.
@@ -410,48 +464,106 @@ func (p *Program) field(r *Resolver, f *schema, v *result) {
 	if v.kind == event.String && len(v.raw) == 2 && (!p.batch || f.Multiple || !f.str && f.Type != TypeDatetime) {
 		return
 	}
-	if len(s.out) > 1 {
-		s.out = append(s.out, ',')
-	}
-	s.out = append(s.out, f.prefix...)
-	sp := span{key: f.Key, start: len(s.out), ev: v.ev}
+	start := len(s.out)
 	if len(p.schema.rules) > 0 {
 		p.note(r, f.Key, v)
 	}
 	switch {
 	case f.asIs[v.kind] || f.Type == TypeDatetime && !f.Multiple && !f.checked && v.kind == event.String && isPlainISO(v.raw):
+		if v.ev.Exists() {
+			p.take(s, f, v.ev)
+			return
+		}
 		s.out = append(s.out, v.raw...)
 	case f.Multiple && v.kind != event.Array:
 		// Segment wraps before it validates, and only at the root.
 		s.out = append(s.out, '[')
 		s.out = f.item(r, s.out, v.raw, f.path+"/0", false)
 		s.out = append(s.out, ']')
-		sp.ev = event.Value{}
 	default:
 		s.out = f.coerce(r, s.out, v.raw, f.path, true)
-		if sp.ev.Exists() && !bytes.Equal(s.out[sp.start:], v.raw) {
-			sp.ev = event.Value{}
+		if v.ev.Exists() && bytes.Equal(s.out[start:], v.raw) {
+			s.out = s.out[:start]
+			p.take(s, f, v.ev)
+			return
 		}
 	}
-	sp.end = len(s.out)
-	s.spans = append(s.spans, sp)
+	p.made(s, f, start)
 }
 
 // template writes a template's text straight into the payload.
 func (p *Program) template(r *Resolver, m *member, in event.Value) {
 	s := &r.now
-	at := len(s.out)
-	if at > 1 {
-		s.out = append(s.out, ',')
-	}
-	s.out = append(s.out, m.s.prefix...)
 	start := len(s.out)
 	var ok bool
 	if s.out, ok = m.t.write(r, s.out, in); !ok || len(s.out) == start+2 && !p.batch {
-		s.out = s.out[:at]
+		s.out = s.out[:start]
 		return
 	}
-	s.spans = append(s.spans, span{key: m.key, start: start, end: len(s.out)})
+	p.made(s, m.s, start)
+}
+
+// shapeMember is a member of an object that consists of paths.
+type shapeMember struct {
+	key []byte // "name":
+	p   *pathNode
+	f   *schema // nil: taken as it is
+}
+
+// shapeOf returns the members of an object field whose mapping is an object of
+// paths, so that it can be written without being read again for coercion; nil
+// when that is not so simple.
+func (p *Program) shapeOf(m *member) []shapeMember {
+	n, ok := m.n.(*objectNode)
+	if !ok || m.s == nil || m.s.Type != TypeObject || m.s.Multiple || m.s.checked || m.s.props == nil || len(m.s.needed) > 0 || len(p.schema.rules) > 0 {
+		return nil
+	}
+	var shape []shapeMember
+	for i := range n.members {
+		om := &n.members[i]
+		pn, ok := om.n.(*pathNode)
+		if !ok {
+			return nil
+		}
+		f := m.s.byKey[om.name]
+		if f != nil || m.s.AdditionalProperties {
+			shape = append(shape, shapeMember{om.key, pn, f})
+		}
+	}
+	return shape
+}
+
+// object writes an object of paths. It reports false, with nothing written,
+// when a member has to be coerced or checked.
+func (p *Program) object(r *Resolver, m *member) bool {
+	s := &r.now
+	start := len(s.out)
+	s.out = append(s.out, '{')
+	for i := range m.shape {
+		sm := &m.shape[i]
+		v := r.slots[sm.p.slot-1]
+		k := v.Kind()
+		if k == event.Missing {
+			continue
+		}
+		if f := sm.f; f != nil {
+			switch {
+			case k == event.Null && !f.nullable, k == event.String && v.IsEmptyText() && (f.Multiple || !f.str && f.Type != TypeDatetime):
+				continue
+			case !f.asIs[k]:
+				s.out = s.out[:start]
+				return false
+			}
+		}
+		if len(s.out) > start+1 {
+			s.out = append(s.out, ',')
+		}
+		s.out = append(s.out, sm.key...)
+		s.out = append(s.out, v.Raw()...)
+	}
+	s.out = append(s.out, '}')
+	p.made(s, m.s, start)
+	return true
 }
 
 // note keeps a member as it was given, for the conditions that look at it.
@@ -461,13 +573,13 @@ func (p *Program) note(r *Resolver, key string, v *result) {
 	}
 	at := len(r.arena)
 	r.arena = append(r.arena, v.raw...)
-	r.now.given = append(r.now.given, span{key: key, start: at, end: len(r.arena)})
+	r.now.given = append(r.now.given, given{key, at, len(r.arena)})
 }
 
 // lacks reports whether a required field is not in the payload.
 func (p *Program) lacks(s *payloadScratch) bool {
 	for _, f := range p.schema.needed {
-		if find(s.spans, f.Key) == nil {
+		if s.at[f.number] == 0 {
 			return true
 		}
 	}
@@ -502,14 +614,14 @@ func (p *Program) missing(r *Resolver) []string {
 		}
 	}
 	for _, f := range p.schema.needed {
-		if find(s.spans, f.Key) == nil {
+		if s.at[f.number] == 0 {
 			report("The root value", f.Key)
 		}
 	}
 	return problems
 }
 
-func find(spans []span, key string) *span {
+func find(spans []given, key string) *given {
 	for i := range spans {
 		if spans[i].key == key {
 			return &spans[i]
@@ -597,7 +709,11 @@ func (p *Payload) Get(key string) event.Value {
 		return event.Value{}
 	}
 	if !sp.ev.Exists() {
-		v, err := p.r.parser.ParseValue(p.raw[sp.start:sp.end:sp.end])
+		raw := sp.raw(p.r.now.out)
+		if len(raw) == 2 && raw[0] == '{' {
+			return emptyObject
+		}
+		v, err := p.r.parser.ParseValue(raw)
 		if err != nil {
 			return event.Value{} // cannot be: the bytes were written from valid values
 		}
@@ -612,7 +728,7 @@ func (p *Payload) Raw(key string) []byte {
 	if sp == nil {
 		return nil
 	}
-	return p.raw[sp.start:sp.end:sp.end]
+	return sp.raw(p.r.now.out)
 }
 
 // Has reports whether the payload has the field.
@@ -629,13 +745,13 @@ func (p *Payload) Text(key string) string {
 }
 
 // Len returns the number of fields.
-func (p *Payload) Len() int { return len(p.spans) }
+func (p *Payload) Len() int { return len(p.r.now.spans) }
 
 // Keys yields the fields' names in the order of the mapping.
 func (p *Payload) Keys() iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for i := range p.spans {
-			if !yield(p.spans[i].key) {
+		for key := range p.All() {
+			if !yield(key) {
 				return
 			}
 		}
@@ -645,9 +761,10 @@ func (p *Payload) Keys() iter.Seq[string] {
 // All yields the fields in the order of the mapping, as JSON.
 func (p *Payload) All() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		for i := range p.spans {
-			sp := &p.spans[i]
-			if !yield(sp.key, p.raw[sp.start:sp.end:sp.end]) {
+		s := &p.r.now
+		for i := range s.spans {
+			sp := &s.spans[i]
+			if !yield(sp.f.Key, sp.raw(s.out)) {
 				return
 			}
 		}
@@ -655,7 +772,28 @@ func (p *Payload) All() iter.Seq2[string, []byte] {
 }
 
 // AppendJSON appends the payload as a JSON object.
-func (p *Payload) AppendJSON(dst []byte) []byte { return append(dst, p.raw...) }
+func (p *Payload) AppendJSON(dst []byte) []byte {
+	s := &p.r.now
+	dst = append(dst, '{')
+	for i := range s.spans {
+		sp := &s.spans[i]
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, sp.f.prefix...)
+		dst = append(dst, sp.raw(s.out)...)
+	}
+	return append(dst, '}')
+}
 
 // JSON returns the payload as a JSON object. The caller must not change it.
-func (p *Payload) JSON() []byte { return p.raw[:len(p.raw):len(p.raw)] }
+func (p *Payload) JSON() []byte {
+	s := &p.r.now
+	if !p.full {
+		if cap(s.full) > 1<<20 {
+			s.full = nil // one huge event must not pin its size for ever
+		}
+		s.full, p.full = p.AppendJSON(s.full[:0]), true
+	}
+	return s.full[:len(s.full):len(s.full)]
+}

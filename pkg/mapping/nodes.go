@@ -35,11 +35,21 @@ func (n *literalNode) write(_ *Resolver, dst []byte, _ event.Value) ([]byte, boo
 }
 
 // pathNode is a value of the payload.
-type pathNode struct{ path event.Path }
+type pathNode struct {
+	path event.Path
+	slot int // see scope; 0: unbound
+}
 
-func (n *pathNode) eval(_ *Resolver, in event.Value) result { return of(in.Lookup(n.path)) }
-func (n *pathNode) write(_ *Resolver, dst []byte, in event.Value) ([]byte, bool) {
-	v := in.Lookup(n.path)
+func (n *pathNode) value(r *Resolver, in event.Value) event.Value {
+	if n.slot > 0 {
+		return r.slots[n.slot-1]
+	}
+	return in.Lookup(n.path)
+}
+
+func (n *pathNode) eval(r *Resolver, in event.Value) result { return of(n.value(r, in)) }
+func (n *pathNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
+	v := n.value(r, in)
 	if !v.Exists() {
 		return dst, false
 	}
@@ -90,6 +100,7 @@ func writeEval(n node, r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 type objectNode struct {
 	members []objectMember
 	shared  []prefix
+	bound   bool // its paths are slots
 }
 
 type objectMember struct {
@@ -104,7 +115,9 @@ func (n *objectNode) eval(r *Resolver, in event.Value) result { return computed(
 
 func (n *objectNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	var at places
-	at.find(n.shared, in)
+	if !n.bound {
+		at.find(n.shared, in)
+	}
 	return n.writeFrom(r, dst, in, &at)
 }
 
@@ -118,7 +131,7 @@ func (n *objectNode) writeFrom(r *Resolver, dst []byte, in event.Value, shared *
 			dst = append(dst, ',')
 		}
 		dst = append(dst, m.key...)
-		if m.path != nil {
+		if m.path != nil && !n.bound {
 			v := in
 			if m.from >= 0 {
 				v = shared[m.from]
@@ -580,7 +593,7 @@ func directiveOf(name string) (directiveSpec, bool) {
 	case "@path":
 		return directiveSpec{(*checker).textOrDirective, func(arg *tree, stack []string) node {
 			if s, ok := arg.text(); ok {
-				return &pathNode{event.CompilePath(s)}
+				return &pathNode{path: event.CompilePath(s)}
 			}
 			return &dynamicPathNode{compile(arg, stack)}
 		}}, true
@@ -663,7 +676,7 @@ func compileArrayPath(arg *tree, stack []string) node {
 	n := &arrayPathNode{root: undefinedNode{}}
 	if len(arg.vals) > 0 {
 		if s, ok := arg.vals[0].text(); ok {
-			n.root = &pathNode{event.CompilePath(s)}
+			n.root = &pathNode{path: event.CompilePath(s)}
 		} else {
 			n.root = compile(arg.vals[0], push(stack, "0"))
 		}

@@ -14,6 +14,7 @@ type piece struct {
 	text []byte
 	path event.Path
 	is   bool // a path
+	slot int  // of a path, see scope; 0: unbound
 }
 
 // compileTemplate compiles a template. The triple braces of a template are
@@ -83,7 +84,12 @@ func (n *templateNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, b
 			dst = append(dst, p.text...)
 			continue
 		}
-		v := in.Lookup(p.path)
+		var v event.Value
+		if p.slot > 0 {
+			v = r.slots[p.slot-1]
+		} else {
+			v = in.Lookup(p.path)
+		}
 		switch v.Kind() {
 		case event.String:
 			raw := v.Raw() // escaped for JSON already

@@ -1,0 +1,76 @@
+package event_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+var setPaths = []string{"", "a", "b", "a.b", "a.b.c", "a.b.d", "a.x", "a.length", "a[0]", "a[0].b", "b.c", "b.c.d.e", "é", "é.b", "a.b", "aa", "ba", "b.0", "b.length", "b.c.length"}
+
+// FuzzPathSet: a set finds what each of its paths finds.
+func FuzzPathSet(f *testing.F) {
+	for _, s := range []string{
+		`{}`, `{"a":1,"b":2}`, `{"a":{"b":{"c":1,"d":null}},"b":{"c":{"d":{"e":[1]}}}}`, `{"a":{"b":1},"a":{"x":2}}`, `{"a":{"b":{"c":1}},"a":0}`,
+		`{"a":null,"b":""}`, `{"a":[{"b":1}],"b":"text"}`, `{"a":false,"b":{"c":0}}`, `{"\u0061":{"\u0062":{"c":7}},"\u00e9":{"b":1}}`, `{"a":{"b":{"c":1}},"\u0061":{"x":3}}`,
+		`{"a":{"b":{}},"é":5,"b":[[1,2],3]}`, `{"aa":1,"ba":2,"a":"x"}`, `{"b":{"c":"\ud83d\ude00"}}`,
+	} {
+		f.Add([]byte(s))
+	}
+	var paths []event.Path
+	for _, p := range setPaths {
+		paths = append(paths, event.CompilePath(p))
+	}
+	set, slots := event.NewPathSet(paths)
+	var got []event.Value
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		v, err := event.ParseValue(raw)
+		if err != nil || v.Kind() != event.Object {
+			return
+		}
+		got = set.Lookup(v, got)
+		for i, p := range paths {
+			want, found := v.Lookup(p), got[slots[i]]
+			if want.Kind() != found.Kind() || string(want.Raw()) != string(found.Raw()) {
+				t.Errorf("%q in %s: %s %q, want %s %q", setPaths[i], raw, found.Kind(), found.Raw(), want.Kind(), want.Raw())
+			}
+		}
+	})
+}
+
+func BenchmarkPathSet(b *testing.B) {
+	raw := []byte(`{"type":"track","messageId":"m","timestamp":"2024-03-01T00:00:00.000Z","originalTimestamp":"x","sentAt":"x","receivedAt":"x","anonymousId":"a","userId":"u","event":"E",` +
+		`"properties":{"a":1,"b":2,"c":[1,2,3]},"context":{"library":{"name":"analytics.js","version":"1"},"userAgent":"Mozilla","ip":"1.2.3.4","locale":"de","page":{"path":"/","referrer":"","search":"","title":"t","url":"u"},` +
+		`"campaign":{"name":"n","source":"s"},"timezone":"z","screen":{"width":1,"height":2}},"integrations":{}}`)
+	var paths []event.Path
+	for _, p := range []string{"event", "userId", "anonymousId", "messageId", "timestamp", "properties", "context"} {
+		paths = append(paths, event.CompilePath(p))
+	}
+	for _, o := range []string{"app", "os", "device", "network", "page", "screen", "library", "campaign"} {
+		for _, k := range []string{"name", "version", "url", "width", "source"} {
+			paths = append(paths, event.CompilePath(fmt.Sprintf("context.%s.%s", o, k)))
+		}
+	}
+	v, err := event.ParseValue(raw)
+	if err != nil {
+		b.Fatal(err)
+	}
+	set, _ := event.NewPathSet(paths)
+	b.Run("set", func(b *testing.B) {
+		var dst []event.Value
+		for b.Loop() {
+			dst = set.Lookup(v, dst)
+		}
+	})
+	b.Run("each", func(b *testing.B) {
+		n := 0
+		for b.Loop() {
+			for _, p := range paths {
+				if v.Lookup(p).Exists() {
+					n++
+				}
+			}
+		}
+	})
+}
