@@ -230,15 +230,26 @@ func last(id string, n int) string {
 
 // named are the properties that are filled from fields of their own, in the
 // order in which they stand in a request.
-var named = [...]struct{ property, field string }{
-	{"ip", "ip"}, {"id", "distinct_id"}, {"$anon_id", "anonymous_id"},
-	{"$app_build_number", "app_build"}, {"$app_version_string", "app_version"}, {"$app_namespace", "app_namespace"}, {"$app_name", "app_name"},
-	{"$bluetooth_enabled", "bluetooth"}, {"$cellular_enabled", "cellular"}, {"$carrier", "carrier"}, {"$current_url", "url"}, {"$device", "device_name"},
-	{"$device_id", "anonymous_id"}, {"$device_type", "device_type"}, {"$device_name", "device_name"}, {"$group_id", "group_id"}, {"$identified_id", "user_id"},
-	{"$ios_ifa", "idfa"}, {"$lib_version", "library_version"}, {"$locale", "language"}, {"$manufacturer", "device_manufacturer"}, {"$model", "device_model"},
-	{"$os", "os_name"}, {"$os_version", "os_version"}, {"$referrer", "referrer"}, {"$screen_height", "screen_height"}, {"$screen_width", "screen_width"},
-	{"$screen_density", "screen_density"}, {"$user_id", "user_id"}, {"$wifi_enabled", "wifi"}, {"mp_country_code", "country"},
-	{"advertising_id", "advertising_id"}, {"ad_tracking_enabled", "ad_tracking_enabled"}, {"timezone", "timezone"}, {"app_platform", "app_platform"}, {"event_original_name", "name"},
+var named = quoted([]property{
+	{name: "ip", field: "ip"}, {name: "id", field: "distinct_id"}, {name: "$anon_id", field: "anonymous_id"},
+	{name: "$app_build_number", field: "app_build"}, {name: "$app_version_string", field: "app_version"}, {name: "$app_namespace", field: "app_namespace"}, {name: "$app_name", field: "app_name"},
+	{name: "$bluetooth_enabled", field: "bluetooth"}, {name: "$cellular_enabled", field: "cellular"}, {name: "$carrier", field: "carrier"}, {name: "$current_url", field: "url"}, {name: "$device", field: "device_name"},
+	{name: "$device_id", field: "anonymous_id"}, {name: "$device_type", field: "device_type"}, {name: "$device_name", field: "device_name"}, {name: "$group_id", field: "group_id"}, {name: "$identified_id", field: "user_id"},
+	{name: "$ios_ifa", field: "idfa"}, {name: "$lib_version", field: "library_version"}, {name: "$locale", field: "language"}, {name: "$manufacturer", field: "device_manufacturer"}, {name: "$model", field: "device_model"},
+	{name: "$os", field: "os_name"}, {name: "$os_version", field: "os_version"}, {name: "$referrer", field: "referrer"}, {name: "$screen_height", field: "screen_height"}, {name: "$screen_width", field: "screen_width"},
+	{name: "$screen_density", field: "screen_density"}, {name: "$user_id", field: "user_id"}, {name: "$wifi_enabled", field: "wifi"}, {name: "mp_country_code", field: "country"},
+	{name: "advertising_id", field: "advertising_id"}, {name: "ad_tracking_enabled", field: "ad_tracking_enabled"}, {name: "timezone", field: "timezone"}, {name: "app_platform", field: "app_platform"}, {name: "event_original_name", field: "name"},
+})
+
+// property is one of them. Its name is quoted once: it is written with most
+// events.
+type property struct{ name, field, quoted string }
+
+func quoted(ps []property) []property {
+	for i := range ps {
+		ps[i].quoted = mapping.Quoted(ps[i].name)
+	}
+	return ps
 }
 
 // properties writes the properties object. Members of the event's own
@@ -287,17 +298,19 @@ func properties(s *Settings, in *destination.Input, out *destination.Output, at 
 		if !v.Exists() {
 			continue
 		}
-		switch n.property {
+		switch n.name {
 		case "id", "$anon_id", "$group_id", "$user_id": // reserved: never overridden by the event's own
-			if !product.Get(n.property).Exists() {
-				out.Field(n.property, v)
+			if !product.Get(n.name).Exists() {
+				out.QuotedField(n.quoted, v)
 			}
 		default:
-			put(n.property, v)
+			if !taken(n.name) {
+				out.QuotedField(n.quoted, v)
+			}
 		}
 	}
 	if ua := p.Get("userAgent"); ua.Exists() {
-		browser, version := browserOf(ua.Text())
+		browser, version := in.Memo(ua, browserOf)
 		if !taken("$browser") {
 			out.Str("$browser", browser)
 		}

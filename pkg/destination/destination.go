@@ -244,6 +244,7 @@ type Input struct {
 	Payload  *mapping.Payload // valid during the call
 	InsertID string
 	Now      time.Time
+	memo     *memo // of the goroutine
 }
 
 // Action is one thing a destination can be told. S is its settings struct.

@@ -1,8 +1,12 @@
 package destination
 
 import (
+	"reflect"
 	"slices"
 
+	"github.com/zeebo/xxh3"
+
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
@@ -14,6 +18,31 @@ type Deliveries struct {
 	resolver mapping.Resolver
 	out      Output
 	in       Input
+	memo     memo
+}
+
+// memo remembers what a function made of texts that come again and again.
+type memo [64]struct {
+	of   uintptr
+	text string
+	a, b string
+}
+
+// Memo is f of a value's text, from memory when that was asked for lately: user
+// agents and the like are few, and reading one takes longer than most events
+// do. f has to be a pure function at the top level of its package.
+func (in *Input) Memo(v event.Value, f func(text string) (a, b string)) (a, b string) {
+	text, ok := v.Plain()
+	if !ok || in.memo == nil || len(text) > 1024 {
+		return f(v.Text())
+	}
+	of := reflect.ValueOf(f).Pointer()
+	m := &in.memo[(xxh3.Hash(text)^uint64(of))%uint64(len(in.memo))]
+	if m.of != of || m.text != string(text) {
+		m.of, m.text = of, string(text)
+		m.a, m.b = f(m.text)
+	}
+	return m.a, m.b
 }
 
 // Reset forgets the list and makes its memory available again. The items of

@@ -354,7 +354,7 @@ func (o *sender[S]) fire(sub *subscription, ev *event.Event, root event.Value, i
 		w.Raw(payload.JSON())
 	} else {
 		in := &out.in
-		*in = Input{Event: ev, Payload: payload, InsertID: id, Now: env.Now}
+		*in = Input{Event: ev, Payload: payload, InsertID: id, Now: env.Now, memo: &out.memo}
 		a.Item(o.settings, in, w)
 	}
 	w.finish()
@@ -388,7 +388,7 @@ func missingIdentity(err *mapping.InvalidError, fields []mapping.Field) bool {
 // optedOut reads the event's integrations object: a name of the destination
 // decides, else "All", else the event goes out.
 func (o *sender[S]) optedOut(ev *event.Event) bool {
-	v := ev.Root().Get("integrations")
+	v := ev.Integrations()
 	if v.Kind() != event.Object || v.Len() == 0 {
 		return false
 	}

@@ -105,6 +105,7 @@ const (
 	topOriginal
 	topReceived
 	topSent
+	topIntegrations
 	topCount
 )
 
@@ -148,6 +149,9 @@ func (e *Event) UserID() Value { return e.common(topUserID) }
 
 // AnonymousID returns the member "anonymousId".
 func (e *Event) AnonymousID() Value { return e.common(topAnonymousID) }
+
+// Integrations returns the member "integrations": where the event may go.
+func (e *Event) Integrations() Value { return e.common(topIntegrations) }
 
 // Name returns the member "event": what a track call is about.
 func (e *Event) Name() Value { return e.common(topEvent) }

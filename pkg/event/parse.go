@@ -135,6 +135,10 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 			if string(key) == "anonymousId" {
 				i = topAnonymousID
 			}
+		case 12:
+			if string(key) == "integrations" {
+				i = topIntegrations
+			}
 		case 17:
 			if string(key) == "originalTimestamp" {
 				i = topOriginal

@@ -329,10 +329,11 @@ type Payload struct {
 // hashOf is a cheap hash of a field's name. An action asks for dozens of
 // fields by their names, many of which are not there.
 func hashOf(key string) byte {
-	if key == "" {
+	n := len(key)
+	if n == 0 {
 		return 0
 	}
-	return key[0] ^ key[len(key)-1]<<1 ^ byte(len(key))<<3
+	return byte((uint32(key[0])*31 + uint32(key[n-1])*7 + uint32(key[n/2])*131 + uint32(key[n*3/4])*57 + uint32(n)*17) * 0x9e3779b1 >> 24)
 }
 
 // field returns the number of the field with a key, from 1 on; 0: there is none.
