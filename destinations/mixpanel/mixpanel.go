@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
@@ -289,7 +290,17 @@ func properties(s *Settings, in *destination.Input, out *destination.Output, at 
 		if ofProduct {
 			out.Str("$insert_id", id)
 		} else {
-			out.Str("$insert_id", last(insertID(in, id), maxInsertID))
+			out.Key("$insert_id")
+			if v := p.Get("insert_id"); v.Exists() {
+				b, plain := v.Plain()
+				if b = b[max(len(b)-maxInsertID, 0):]; plain && utf8.Valid(b) {
+					out.TextBytes(b)
+				} else {
+					out.Text(last(v.Text(), maxInsertID))
+				}
+			} else {
+				out.Text(last(id, maxInsertID))
+			}
 		}
 	}
 	for i := range named {
@@ -322,8 +333,10 @@ func properties(s *Settings, in *destination.Input, out *destination.Output, at 
 	}
 	str("$source", source)
 	if v := p.Get("library_name"); v.Exists() {
-		if name := v.Text(); name != "" {
-			str("mp_lib", "Segment Actions: "+name)
+		if !v.IsEmptyText() {
+			if !taken("mp_lib") {
+				out.TextField("mp_lib", "Segment Actions: ", v)
+			}
 		} else {
 			put("mp_lib", v)
 		}

@@ -3,6 +3,7 @@ package destination
 import (
 	"reflect"
 	"slices"
+	"unsafe"
 
 	"github.com/zeebo/xxh3"
 
@@ -19,6 +20,24 @@ type Deliveries struct {
 	out      Output
 	in       Input
 	memo     memo
+	texts    []byte // memory of texts, never used twice
+}
+
+// text is v.Text() without an allocation for each.
+func (d *Deliveries) text(v event.Value) string {
+	b, ok := v.Plain()
+	if !ok || len(b) > 1024 {
+		return v.Text()
+	}
+	if len(b) == 0 {
+		return ""
+	}
+	if cap(d.texts)-len(d.texts) < len(b) {
+		d.texts = make([]byte, 0, 16<<10)
+	}
+	at := len(d.texts)
+	d.texts = append(d.texts, b...)
+	return unsafe.String(&d.texts[at], len(b)) // these bytes are not written again
 }
 
 // memo remembers what a function made of texts that come again and again.

@@ -302,7 +302,7 @@ func (o *sender[S]) Route(ev *event.Event, env *Env, out *Deliveries) {
 			continue
 		}
 		if id == "" {
-			if id = ev.MessageID().Text(); id == "" || id == "null" {
+			if id = out.text(ev.MessageID()); id == "" || id == "null" {
 				id = env.Fallback
 			}
 		}

@@ -34,18 +34,18 @@ func (s *schema) drops(raw []byte, clean bool) bool {
 }
 
 // coerce appends a field's value, coerced, and notes what is wrong with it.
-func (s *schema) coerce(r *Resolver, dst, raw []byte, path string, clean bool) []byte {
+func (s *schema) coerce(r *Resolver, dst, raw []byte, clean bool) []byte {
 	if !s.Multiple {
-		return s.single(r, dst, raw, path, clean, s.nullable)
+		return s.single(r, dst, raw, clean, s.nullable)
 	}
 	switch kindOf(raw) {
 	case event.Array:
 	case event.Object:
-		s.problem(r, path, "must be an array but it was an object")
+		s.problem(r, "must be an array but it was an object")
 		return append(dst, raw...)
 	default:
 		dst = append(dst, '[')
-		dst = s.item(r, dst, raw, path+"/0", false)
+		dst = s.item(r, dst, raw, 0, false)
 		return append(dst, ']')
 	}
 	dst = append(dst, '[')
@@ -60,19 +60,23 @@ func (s *schema) coerce(r *Resolver, dst, raw []byte, path string, clean bool) [
 		if n > 0 {
 			dst = append(dst, ',')
 		}
-		dst = s.item(r, dst, val, path+"/"+strconv.Itoa(n), false)
+		dst = s.item(r, dst, val, n, false)
 		n++
 	})
 	return append(dst, ']')
 }
 
-// item appends one element of a Multiple field.
-func (s *schema) item(r *Resolver, dst, raw []byte, path string, clean bool) []byte {
-	return s.single(r, dst, raw, path, clean, false)
+// item appends element n of a Multiple field.
+func (s *schema) item(r *Resolver, dst, raw []byte, n int, clean bool) []byte {
+	at := len(r.trail)
+	r.trail = strconv.AppendInt(append(r.trail, '/'), int64(n), 10)
+	dst = s.single(r, dst, raw, clean, false)
+	r.trail = r.trail[:at]
+	return dst
 }
 
 // single appends a value of the field's type.
-func (s *schema) single(r *Resolver, dst, raw []byte, path string, clean, null bool) []byte {
+func (s *schema) single(r *Resolver, dst, raw []byte, clean, null bool) []byte {
 	at := len(dst)
 	k := kindOf(raw)
 	ok := false
@@ -81,7 +85,7 @@ func (s *schema) single(r *Resolver, dst, raw []byte, path string, clean, null b
 	case s.is(k, raw) || null && k == event.Null:
 		ok = true
 		if k == event.Object && s.props != nil {
-			return s.object(r, dst, raw, path, clean)
+			return s.object(r, dst, raw, clean)
 		}
 		if k == event.Number && s.Type == TypeInteger {
 			dst = appendNumber(dst, raw)
@@ -105,11 +109,11 @@ func (s *schema) single(r *Resolver, dst, raw []byte, path string, clean, null b
 			dst, ok = s.convert(dst, raw, k, null)
 		}
 		if !ok {
-			s.problem(r, path, "must be "+s.wants(null)+" but it was "+gotType(k))
+			s.problem(r, "must be "+s.wants(null)+" but it was "+gotType(k))
 			dst = append(dst, raw...)
 		}
 	}
-	s.rulesOf(r, dst[at:], path, null)
+	s.rulesOf(r, dst[at:], null)
 	return dst
 }
 
@@ -198,7 +202,7 @@ func (s *schema) convert(dst, raw []byte, k event.Kind, null bool) ([]byte, bool
 func decodedIs(raw []byte, s string) bool { return isKey(raw, s) }
 
 // object appends an object with its properties coerced.
-func (s *schema) object(r *Resolver, dst, raw []byte, path string, clean bool) []byte {
+func (s *schema) object(r *Resolver, dst, raw []byte, clean bool) []byte {
 	dst = append(dst, '{')
 	n := len(dst)
 	has := func(f *schema) (found bool) {
@@ -211,7 +215,7 @@ func (s *schema) object(r *Resolver, dst, raw []byte, path string, clean bool) [
 	}
 	for _, f := range s.needed {
 		if !has(f) {
-			s.problem(r, path, "is missing the required field '"+f.Key+"'")
+			s.problem(r, "is missing the required field '"+f.Key+"'")
 		}
 	}
 	eachUnique(raw, func(key, val []byte) {
@@ -232,7 +236,10 @@ func (s *schema) object(r *Resolver, dst, raw []byte, path string, clean bool) [
 			dst = append(dst, val...)
 			return
 		}
-		dst = f.coerce(r, dst, val, path+"/"+f.Key, clean)
+		at := len(r.trail)
+		r.trail = append(append(r.trail, '/'), f.Key...)
+		dst = f.coerce(r, dst, val, clean)
+		r.trail = r.trail[:at]
 	})
 	return append(dst, '}')
 }
@@ -288,7 +295,7 @@ func onlyElement(arr []byte) (only []byte, ok bool) {
 }
 
 // rulesOf checks choices, bounds and formats of a coerced value.
-func (s *schema) rulesOf(r *Resolver, v []byte, path string, null bool) {
+func (s *schema) rulesOf(r *Resolver, v []byte, null bool) {
 	k := kindOf(v)
 	if s.enum != nil && !(null && k == event.Null) && !slices.ContainsFunc(s.enum, func(c []byte) bool { return bytes.Equal(c, v) || sameJSON(c, v) }) {
 		list := make([]string, len(s.enum))
@@ -298,36 +305,36 @@ func (s *schema) rulesOf(r *Resolver, v []byte, path string, null bool) {
 		if s.AllowNull {
 			list = append(list, "null")
 		}
-		s.problem(r, path, "must be one of: "+humanList(list))
+		s.problem(r, "must be one of: "+humanList(list))
 	}
 	switch {
 	case s.Multiple: // as in Segment, only choices reach the elements of an array
 	case s.Type == TypeDatetime && k == event.String:
 		if !dateLike(v) {
-			s.problem(r, path, "must be a valid date-like string but it was not")
+			s.problem(r, "must be a valid date-like string but it was not")
 		}
 	case !s.checked:
 		return
 	case s.Type == TypeNumber && k == event.Number:
 		f, _ := strconv.ParseFloat(string(v), 64)
 		if s.Maximum != 0 && f > s.Maximum {
-			s.problem(r, path, "must be equal to or less than "+formatFloat(s.Maximum))
+			s.problem(r, "must be equal to or less than "+formatFloat(s.Maximum))
 		}
 		if s.Minimum != 0 && f < s.Minimum {
-			s.problem(r, path, "must be equal to or greater than "+formatFloat(s.Minimum))
+			s.problem(r, "must be equal to or greater than "+formatFloat(s.Minimum))
 		}
 	case s.Type == TypeString && k == event.String:
 		if s.Minimum != 0 || s.Maximum != 0 {
 			n := utf8.RuneCount(appendDecoded(nil, v))
 			if s.Maximum != 0 && float64(n) > s.Maximum {
-				s.problem(r, path, fmt.Sprintf("must be %s or fewer but it was %s", chars(s.Maximum), chars(float64(n))))
+				s.problem(r, fmt.Sprintf("must be %s or fewer but it was %s", chars(s.Maximum), chars(float64(n))))
 			}
 			if s.Minimum != 0 && float64(n) < s.Minimum {
-				s.problem(r, path, fmt.Sprintf("must be %s or more but it was %s", chars(s.Minimum), chars(float64(n))))
+				s.problem(r, fmt.Sprintf("must be %s or more but it was %s", chars(s.Minimum), chars(float64(n))))
 			}
 		}
 		if s.Format != "" && !formatOK(s.Format, v) {
-			s.problem(r, path, "must be a valid "+formatLabel(s.Format)+" string but it was not")
+			s.problem(r, "must be a valid "+formatLabel(s.Format)+" string but it was not")
 		}
 	}
 }
@@ -341,7 +348,8 @@ func chars(n float64) string {
 
 func formatFloat(f float64) string { return string(event.AppendFloatJS(nil, f)) }
 
-func (s *schema) problem(r *Resolver, path, what string) {
+func (s *schema) problem(r *Resolver, what string) {
+	path := string(r.trail)
 	where := capitalize(s.title)
 	if s.Multiple && strings.Count(path, "/") > 1 && path[len(path)-1] >= '0' && path[len(path)-1] <= '9' {
 		where = "The value at " + path

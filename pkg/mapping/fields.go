@@ -479,10 +479,12 @@ func (p *Program) field(r *Resolver, f *schema, v *result) {
 	case f.Multiple && v.kind != event.Array:
 		// Segment wraps before it validates, and only at the root.
 		s.out = append(s.out, '[')
-		s.out = f.item(r, s.out, v.raw, f.path+"/0", false)
+		r.trail = append(r.trail[:0], f.path...)
+		s.out = f.item(r, s.out, v.raw, 0, false)
 		s.out = append(s.out, ']')
 	default:
-		s.out = f.coerce(r, s.out, v.raw, f.path, true)
+		r.trail = append(r.trail[:0], f.path...)
+		s.out = f.coerce(r, s.out, v.raw, true)
 		if v.ev.Exists() && bytes.Equal(s.out[start:], v.raw) {
 			s.out = s.out[:start]
 			p.take(s, f, v.ev)

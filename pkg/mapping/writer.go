@@ -128,6 +128,17 @@ func (w *Writer) RawField(key string, json []byte) {
 	}
 }
 
+// TextField writes a text member: a prefix, and a value's text.
+func (w *Writer) TextField(key, prefix string, v event.Value) {
+	w.Key(key)
+	if v.Kind() != event.String {
+		w.buf = event.AppendQuoted(w.buf, prefix+v.Text())
+		return
+	}
+	w.buf = event.AppendQuoted(w.buf, prefix)
+	w.buf = append(w.buf[:len(w.buf)-1], v.Raw()[1:]...)
+}
+
 // Str writes a text member.
 func (w *Writer) Str(key, s string) { w.Key(key); w.buf = event.AppendQuoted(w.buf, s) }
 
