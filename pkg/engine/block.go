@@ -76,9 +76,9 @@ func (e *Engine) prepare(c *source.Chunk) *block {
 		}
 		b.items = append(b.items, it)
 	}
-	// The index takes about as much again as the text, and half of that more
+	// The index takes about two thirds of the text, and a third more
 	// is slack of slabs and buffers.
-	b.bytes = int64(cap(c.Data))*5/2 + int64(len(b.items))*64
+	b.bytes = int64(cap(c.Data))*2 + int64(len(b.items))*64
 	return b
 }
 

@@ -79,18 +79,50 @@ type doc struct {
 }
 
 // node is one value. Nodes stand in document order, so the first child of a
-// container is the node after it.
+// container is the node after it. They are kept small: an event has dozens,
+// and walking them is mostly waiting for memory.
 type node struct {
 	start, end uint32 // extent of the value in raw
-	key        uint32 // offset of the member's key, after the quote
-	klen       uint32 // its length in raw, without quotes
 	next       uint32 // index of the node after this value's subtree
-	n          uint32 // containers: number of children
-	kind       Kind
-	esc        bool  // a string with escapes
-	kesc       bool  // the key has escapes
-	dup        bool  // an object that may hold a key twice
-	khash      uint8 // first byte of the key xor its last: a cheap no
+	name       uint32 // offset of the member's key, after the quote
+	nameLen    uint16 // its length in raw, without quotes; longName: at least that
+	hash       uint8  // of the key, see hashKey: a cheap no
+	bits       uint8  // kind, and what follows
+}
+
+const (
+	kindBits uint8 = 7
+	escaped  uint8 = 8  // a string with escapes
+	oddName  uint8 = 16 // the key has escapes
+	repeats  uint8 = 32 // an object that may hold a key twice
+)
+
+// longName is the length of keys that do not fit.
+const longName = 1<<16 - 1
+
+func (n *node) kind() Kind { return Kind(n.bits & kindBits) }
+
+// key is the member's key as it stands in raw, without quotes.
+func (n *node) key(raw []byte) []byte {
+	if n.nameLen == longName {
+		return n.longKey(raw)
+	}
+	return raw[n.name : n.name+uint32(n.nameLen)]
+}
+
+func (n *node) longKey(raw []byte) []byte {
+	at := int(n.name) + longName
+	// Escapes that straddle the place are looked at from their beginning.
+	for at > int(n.name) && raw[at-1] == '\\' {
+		at--
+	}
+	for raw[at] != '"' {
+		if raw[at] == '\\' {
+			at++
+		}
+		at++
+	}
+	return raw[n.name:at]
 }
 
 // common are the top-level members that almost every reader asks for; the pass
@@ -135,7 +167,7 @@ func (e *Event) common(i int) Value {
 	if n == 0 {
 		return Value{}
 	}
-	return Value{doc: &e.doc, at: n, kind: e.doc.nodes[n].kind}
+	return Value{doc: &e.doc, at: n, kind: e.doc.nodes[n].kind()}
 }
 
 // TypeValue returns the member "type".
@@ -185,7 +217,7 @@ func (v Value) node() *node { return &v.doc.nodes[v.at] }
 func (v Value) span() (start, end uint32) {
 	if v.at < 0 {
 		n := &v.doc.nodes[-v.at]
-		return n.key - 1, n.key + n.klen + 1
+		return n.name - 1, n.name + uint32(len(n.key(v.doc.raw))) + 1
 	}
 	n := v.node()
 	return n.start, n.end
@@ -194,9 +226,9 @@ func (v Value) span() (start, end uint32) {
 // escaped says that a String has escapes.
 func (v Value) escaped() bool {
 	if v.at < 0 {
-		return v.doc.nodes[-v.at].kesc
+		return v.doc.nodes[-v.at].bits&oddName != 0
 	}
-	return v.node().esc
+	return v.node().bits&escaped != 0
 }
 
 // Kind returns the JSON type, or Missing.
@@ -241,7 +273,12 @@ func (v Value) Plain() ([]byte, bool) {
 func (v Value) Len() int {
 	switch v.kind {
 	case Array, Object:
-		return int(v.node().n)
+		n := 0
+		end := v.node().next
+		for c := uint32(v.at) + 1; c < end; c = v.doc.nodes[c].next {
+			n++
+		}
+		return n
 	case String:
 		if !v.escaped() {
 			return len(v.text())
@@ -252,7 +289,7 @@ func (v Value) Len() int {
 }
 
 func (v Value) child(i uint32) Value {
-	return Value{doc: v.doc, at: int32(i), kind: v.doc.nodes[i].kind}
+	return Value{doc: v.doc, at: int32(i), kind: v.doc.nodes[i].kind()}
 }
 
 // Index returns an Array's element i, or Missing.
@@ -288,18 +325,18 @@ func hashKey[T string | []byte](key T) uint8 {
 
 func (v Value) get(key string, h uint8) Value {
 	nodes, raw := v.doc.nodes, v.doc.raw
-	end, dup := nodes[v.at].next, nodes[v.at].dup
+	end, dup := nodes[v.at].next, nodes[v.at].bits&repeats != 0
 	var found uint32
 	for c := uint32(v.at) + 1; c < end; {
 		n := &nodes[c]
-		if n.khash == h && !n.kesc && int(n.klen) == len(key) {
-			if string(raw[n.key:n.key+n.klen]) == key {
-				if !dup {
-					return v.child(c)
-				}
+		if n.bits&oddName != 0 {
+			if equalEscaped(n.key(raw), key) {
 				found = c
 			}
-		} else if n.kesc && equalEscaped(raw[n.key:n.key+n.klen], key) {
+		} else if n.hash == h && int(n.nameLen) == min(len(key), longName) && string(n.key(raw)) == key {
+			if !dup {
+				return v.child(c)
+			}
 			found = c
 		}
 		c = n.next

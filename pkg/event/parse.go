@@ -92,8 +92,8 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	if nodes[0].kind != Object {
-		return nil, fmt.Errorf("%w: found %s", ErrNotObject, article(nodes[0].kind))
+	if nodes[0].kind() != Object {
+		return nil, fmt.Errorf("%w: found %s", ErrNotObject, article(nodes[0].kind()))
 	}
 	e := p.event()
 	e.doc = doc{raw, nodes}
@@ -102,8 +102,8 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 	for c := uint32(1); c < end; {
 		n := &nodes[c]
 		i := -1
-		key := raw[n.key : n.key+n.klen]
-		if n.kesc {
+		key := n.key(raw)
+		if n.bits&oddName != 0 {
 			key = appendUnescaped(nil, key)
 		}
 		switch len(key) {
@@ -167,7 +167,7 @@ func (p *Parser) ParseValue(raw []byte) (Value, error) {
 	}
 	d := p.doc()
 	*d = doc{raw, nodes}
-	return Value{doc: d, kind: nodes[0].kind}, nil
+	return Value{doc: d, kind: nodes[0].kind()}, nil
 }
 
 func (p *Parser) event() *Event {
@@ -314,7 +314,10 @@ func (s *scanner) value(i, depth int) int {
 			return -1
 		}
 		n := s.push(i, String)
-		s.nodes[n].end, s.nodes[n].esc = uint32(end), esc
+		s.nodes[n].end = uint32(end)
+		if esc {
+			s.nodes[n].bits |= escaped
+		}
 		s.nodes[n].next = uint32(len(s.nodes) - s.base)
 		return end
 	case '{':
@@ -336,7 +339,7 @@ func (s *scanner) value(i, depth int) int {
 }
 
 func (s *scanner) push(start int, k Kind) int {
-	s.nodes = append(s.nodes, node{start: uint32(start), kind: k})
+	s.nodes = append(s.nodes, node{start: uint32(start), bits: uint8(k)})
 	return len(s.nodes) - 1
 }
 
@@ -446,7 +449,6 @@ func (s *scanner) object(i, depth int) int {
 		return s.fail(i, "")
 	}
 	self := s.push(i, Object)
-	count := uint32(0)
 	// A bit for each key seen, by a hash of it: only when two fall together
 	// are the keys compared, and an object whose keys all differ need not be
 	// searched to its end for a later one.
@@ -481,18 +483,18 @@ func (s *scanner) object(i, depth int) int {
 				return -1
 			}
 			n := &s.nodes[child]
-			n.key, n.klen, n.kesc = uint32(key), uint32(end-1-key), kesc
+			n.name, n.nameLen = uint32(key), uint16(min(end-1-key, longName))
 			if kesc {
+				n.bits |= oddName
 				dup = true
 			} else {
-				n.khash = hashKey(s.b[key : end-1])
-				bit := uint64(1) << ((n.khash + uint8(n.klen)*11) & 63)
+				n.hash = hashKey(s.b[key : end-1])
+				bit := uint64(1) << ((n.hash + uint8(n.nameLen)*11) & 63)
 				if seen&bit != 0 && !dup {
 					dup = s.repeats(self, child)
 				}
 				seen |= bit
 			}
-			count++
 			if i < len(s.b) && s.b[i] <= ' ' {
 				i = s.space(i)
 			}
@@ -514,17 +516,20 @@ func (s *scanner) object(i, depth int) int {
 		}
 	}
 	n := &s.nodes[self]
-	n.end, n.n, n.next, n.dup = uint32(i), count, uint32(len(s.nodes)-s.base), dup
+	n.end, n.next = uint32(i), uint32(len(s.nodes)-s.base)
+	if dup {
+		n.bits |= repeats
+	}
 	return i
 }
 
 // repeats says that the key of a member stands earlier in its object.
 func (s *scanner) repeats(self, child int) bool {
 	n := &s.nodes[child]
-	key := s.b[n.key : n.key+n.klen]
+	key := n.key(s.b)
 	for c := self + 1; c < child; c = int(s.nodes[c].next) + s.base {
 		m := &s.nodes[c]
-		if m.khash == n.khash && m.klen == n.klen && string(s.b[m.key:m.key+m.klen]) == string(key) {
+		if m.hash == n.hash && m.nameLen == n.nameLen && string(m.key(s.b)) == string(key) {
 			return true
 		}
 	}
@@ -537,7 +542,6 @@ func (s *scanner) array(i, depth int) int {
 		return s.fail(i, "")
 	}
 	self := s.push(i, Array)
-	count := uint32(0)
 	i = s.space(i + 1)
 	if i < len(s.b) && s.b[i] == ']' {
 		i++
@@ -546,7 +550,6 @@ func (s *scanner) array(i, depth int) int {
 			if i = s.value(i, depth); i < 0 {
 				return -1
 			}
-			count++
 			i = s.space(i)
 			if i >= len(s.b) {
 				return s.fail(i, "the text ends inside an array")
@@ -563,6 +566,6 @@ func (s *scanner) array(i, depth int) int {
 		}
 	}
 	n := &s.nodes[self]
-	n.end, n.n, n.next = uint32(i), count, uint32(len(s.nodes)-s.base)
+	n.end, n.next = uint32(i), uint32(len(s.nodes)-s.base)
 	return i
 }

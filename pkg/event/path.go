@@ -149,7 +149,11 @@ func number(n int) Value {
 }
 
 func single(raw []byte, k Kind) Value {
-	return Value{doc: &doc{raw, []node{{end: uint32(len(raw)), next: 1, kind: k, esc: k == String}}}, kind: k}
+	bits := uint8(k)
+	if k == String {
+		bits |= escaped
+	}
+	return Value{doc: &doc{raw, []node{{end: uint32(len(raw)), next: 1, bits: bits}}}, kind: k}
 }
 
 // units is a String's length in UTF-16 units, as JavaScript counts.

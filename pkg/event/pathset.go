@@ -110,24 +110,24 @@ func (s *PathSet) descend(at uint16, v, root Value, dst []Value) {
 		return
 	}
 	nodes, raw := v.doc.nodes, v.doc.raw
-	end, dup := nodes[v.at].next, nodes[v.at].dup
+	end, dup := nodes[v.at].next, nodes[v.at].bits&repeats != 0
 	left := b.kids
 	for c := uint32(v.at) + 1; c < end; {
 		n := &nodes[c]
 		var kid uint16
-		if !n.kesc {
-			for kid = b.bucket[n.khash&31]; kid != 0; kid = s.tree[kid].chain {
+		if n.bits&oddName == 0 {
+			for kid = b.bucket[n.hash&31]; kid != 0; kid = s.tree[kid].chain {
 				k := &s.tree[kid]
-				if k.hash == n.khash && int(n.klen) == len(k.key) && string(raw[n.key:n.key+n.klen]) == k.key {
+				if k.hash == n.hash && int(n.nameLen) == min(len(k.key), longName) && string(n.key(raw)) == k.key {
 					break
 				}
 			}
 		} else {
-			kid = s.escaped(b, raw[n.key:n.key+n.klen])
+			kid = s.escaped(b, n.key(raw))
 		}
 		if kid != 0 {
 			k := &s.tree[kid]
-			value := Value{doc: v.doc, at: int32(c), kind: n.kind}
+			value := Value{doc: v.doc, at: int32(c), kind: n.kind()}
 			if k.slot >= 0 {
 				dst[k.slot] = value
 			}

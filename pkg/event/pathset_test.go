@@ -1,7 +1,9 @@
 package event_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/fanfold/fanfold/pkg/event"
@@ -73,4 +75,37 @@ func BenchmarkPathSet(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestLongKeys: keys that are longer than a node can say.
+func TestLongKeys(t *testing.T) {
+	for _, n := range []int{65533, 65534, 65535, 65536, 70000} {
+		for _, tail := range []string{"", `\\`, `\"`, `\\\\\"x`, `\u00e9`, `\\x\"`} {
+			key := strings.Repeat("k", n-len(tail)) + tail
+			v, err := event.ParseValue([]byte(`{"a":0,"` + key + `":1,"` + key + `y":2,"b":3}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want string
+			if err := json.Unmarshal([]byte(`"`+key+`"`), &want); err != nil {
+				t.Fatal(err)
+			}
+			if got := v.Get(want); string(got.Raw()) != "1" {
+				t.Errorf("%d, %s: got %q", n, tail, got.Raw())
+			}
+			if got := v.Get(want + "y"); string(got.Raw()) != "2" {
+				t.Errorf("%d, %sy: got %q", n, tail, got.Raw())
+			}
+			i := 0
+			for k := range v.Members() {
+				if i == 1 && k.Text() != want {
+					t.Errorf("%d, %s: the key is %d bytes", n, tail, len(k.Text()))
+				}
+				i++
+			}
+			if i != 4 || v.Len() != 4 {
+				t.Errorf("%d, %s: %d members", n, tail, i)
+			}
+		}
+	}
 }
