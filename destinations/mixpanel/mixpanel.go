@@ -246,6 +246,15 @@ var named = quoted([]property{
 // events.
 type property struct{ name, field, quoted string }
 
+// fields are where they come from.
+var fields = func() *mapping.Names {
+	var keys []string
+	for i := range named {
+		keys = append(keys, named[i].field)
+	}
+	return mapping.NewNames(keys...)
+}()
+
 func quoted(ps []property) []property {
 	for i := range ps {
 		ps[i].quoted = mapping.Quoted(ps[i].name)
@@ -303,12 +312,12 @@ func properties(s *Settings, in *destination.Input, out *destination.Output, at 
 			}
 		}
 	}
-	for i := range named {
-		n := &named[i]
-		v := p.Get(n.field)
+	for i, f := range p.Numbers(fields) {
+		v := p.At(f)
 		if !v.Exists() {
 			continue
 		}
+		n := &named[i]
 		switch n.name {
 		case "id", "$anon_id", "$group_id", "$user_id": // reserved: never overridden by the event's own
 			if !product.Get(n.name).Exists() {

@@ -1,0 +1,51 @@
+package destinations_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/destinations"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/eventgen"
+)
+
+// BenchmarkRoute maps and writes 2,000 events for every partner; ns/event and
+// allocs/event are of that alone, without reading, sending and journal.
+func BenchmarkRoute(b *testing.B) {
+	var text bytes.Buffer
+	if err := eventgen.Write(&text, eventgen.Options{Seed: 1, Events: 2000}); err != nil {
+		b.Fatal(err)
+	}
+	var parser event.Parser
+	var events []*event.Event
+	for line := range bytes.Lines(text.Bytes()) {
+		ev, err := parser.Parse(bytes.TrimSpace(line))
+		if err != nil {
+			b.Fatal(err)
+		}
+		events = append(events, ev)
+	}
+	for _, d := range destinations.All() {
+		if d.Local {
+			continue
+		}
+		s, err := d.Open(destination.Config{Settings: d.Settings.Examples()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(d.Info.Slug, func(b *testing.B) {
+			b.ReportAllocs()
+			var out destination.Deliveries
+			env := destination.Env{Now: time.Date(2024, 3, 2, 0, 0, 0, 0, time.UTC)}
+			for b.Loop() {
+				out.Reset()
+				for _, ev := range events {
+					s.Route(ev, &env, &out)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(events)), "ns/event")
+		})
+	}
+}
