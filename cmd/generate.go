@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -94,16 +96,16 @@ func (a *app) sinkCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var requests, bytes, events atomic.Int64
+			var requests, length, events atomic.Int64
 			fmt.Fprintf(a.out, "{\"ready\":true,\"url\":\"http://%s\"}\n", l.Addr())
 			s := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/__count" {
-					fmt.Fprintf(w, "{\"requests\":%d,\"bytes\":%d,\"events\":%d}\n", requests.Load(), bytes.Load(), events.Load())
+					fmt.Fprintf(w, "{\"requests\":%d,\"bytes\":%d,\"events\":%d}\n", requests.Load(), length.Load(), events.Load())
 					return
 				}
 				n, hits := drain(r.Body, needle)
 				requests.Add(1)
-				bytes.Add(n)
+				length.Add(n)
 				events.Add(hits)
 				w.Header().Set("Content-Type", "application/json")
 				_, _ = io.WriteString(w, `{"code":200,"num_records_imported":0,"status":"OK"}`)
@@ -123,16 +125,20 @@ func (a *app) sinkCommand() *cobra.Command {
 	return c
 }
 
+var drains = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+
 // drain reads a body and counts a text in it.
 func drain(r io.Reader, needle string) (n, hits int64) {
-	buf := make([]byte, 64<<10)
+	p := drains.Get().(*[64 << 10]byte)
+	defer drains.Put(p)
+	buf := p[:]
 	keep := 0
 	for {
 		k, err := r.Read(buf[keep:])
 		n += int64(k)
 		if needle != "" {
-			text := string(buf[:keep+k])
-			hits += int64(strings.Count(text, needle))
+			text := buf[:keep+k]
+			hits += int64(bytes.Count(text, []byte(needle)))
 			// What may be the beginning of one more stays for the next read.
 			tail := max(0, len(text)-len(needle)+1)
 			keep = copy(buf, text[tail:])

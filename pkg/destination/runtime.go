@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -474,7 +475,11 @@ func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*h
 	}
 	body.buf = append(body.buf, a.request.Close...)
 	method, path := a.where(first)
-	return body.request(ctx, method, a.base+path, a.request.ContentType, a.request.Header)
+	req, err := body.request(ctx, method, a.base+path, a.request.ContentType, a.request.Header)
+	if err == nil && req.Body != io.ReadCloser(body) { // it was copied
+		bodies.Put(body)
+	}
+	return req, err
 }
 
 // largeBody is the length in bytes from which on a body is sent from where its
