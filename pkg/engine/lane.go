@@ -16,6 +16,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/source"
 )
 
 // lane is one destination's private path through the engine.
@@ -85,10 +86,10 @@ type laneBlock struct {
 	parts  [8]part
 	works  []work
 	events []laneEvent
-	raw    []byte // copies of the events whose deliveries are not settled yet
-	large  int    // bytes that it counts as, see ring.takeLarge
-	kept   *block // holds those that are too large to copy for every lane
-	open   int    // events not settled
+	raw    []byte        // copies of the events whose deliveries are not settled yet
+	large  int           // bytes that it counts as, see ring.takeLarge
+	text   *source.Chunk // holds them instead, when most of it is of use
+	open   int           // events not settled
 	counts journal.Counts
 }
 
@@ -455,22 +456,23 @@ func (l *lane) routeBlock(b *block, isUrgent bool) *laneBlock {
 		switch {
 		case !undecided:
 			le.raw = nil
-		case len(le.raw) >= largeEvent:
-			if lb.kept == nil {
-				b.retain()
-				lb.kept = b
-			}
 		default:
 			keep += len(le.raw)
 		}
 	}
-	// Only events that may still become dead letters are copied, so that the
-	// block itself can go.
+	// Events that may still become dead letters are kept: all lanes share the
+	// text that was read, without its index. Only few of them are copied, so
+	// that the rest can go.
+	if keep > len(b.chunk.Data)/2 {
+		b.chunk.Retain()
+		lb.text = b.chunk
+		return lb
+	}
 	if cap(lb.raw) < keep {
 		lb.raw = make([]byte, 0, keep+keep/8)
 	}
 	for i := range lb.events {
-		if le := &lb.events[i]; le.raw != nil && len(le.raw) < largeEvent {
+		if le := &lb.events[i]; le.raw != nil {
 			at := len(lb.raw)
 			lb.raw = append(lb.raw, le.raw...)
 			le.raw = lb.raw[at:len(lb.raw):len(lb.raw)]
@@ -528,10 +530,6 @@ func (l *lane) routePart(b *block, from, to int, lb *laneBlock, p *part, isUrgen
 		p.events = append(p.events, le)
 	}
 }
-
-// largeEvent is the length in bytes from which on an event is not copied out
-// of its block: all lanes share the one that was read.
-const largeEvent = 128 << 10
 
 // routeEvent is Route behind recover: a panic rejects the event, nothing else.
 func (l *lane) routeEvent(ev *event.Event, env *destination.Env, out *destination.Deliveries) {
@@ -779,9 +777,9 @@ func (l *lane) passBlocks() {
 			l.e.ring.giveLarge(l, lb.large)
 			lb.large = 0
 		}
-		if lb.kept != nil {
-			lb.kept.release()
-			lb.kept = nil
+		if lb.text != nil {
+			lb.text.Release()
+			lb.text = nil
 		}
 		size := cap(lb.raw)
 		for i := range lb.parts {

@@ -30,6 +30,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -80,11 +81,20 @@ type Chunk struct {
 	End     Position // after the last
 	Name    string   // of the object
 	pool    *sync.Pool
+	others  atomic.Int32 // holders beside the first
 }
 
-// Release gives the chunk's memory back; nothing of it may be used afterwards.
-// A chunk that is not released is left to the garbage collector.
+// Retain adds a holder, who has to release the chunk, too.
+func (c *Chunk) Retain() { c.others.Add(1) }
+
+// Release gives the chunk's memory back once every holder has; nothing of it may
+// be used afterwards. A chunk that is not released is left to the garbage
+// collector.
 func (c *Chunk) Release() {
+	if c.others.Add(-1) >= 0 {
+		return
+	}
+	c.others.Store(0)
 	if c.pool != nil && cap(c.Data) <= 4<<20 {
 		p := c.pool
 		c.pool = nil
