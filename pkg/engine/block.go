@@ -365,6 +365,7 @@ func (r *ring) signal() {
 // of it: the front follows the fastest lane, and whoever is too far behind
 // falls off the tail.
 func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
+	grace := true
 	for {
 		r.mu.Lock()
 		if r.closed {
@@ -376,9 +377,9 @@ func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
 		for _, at := range r.cursors {
 			hungry = hungry || at >= r.head && at != done
 		}
-		r.trim(0)
+		r.trim(0, grace)
 		if hungry {
-			r.trim(b.bytes)
+			r.trim(b.bytes, grace)
 		}
 		if len(r.blocks) == 0 || r.bytes+b.bytes <= r.budget {
 			r.blocks = append(r.blocks, b)
@@ -390,8 +391,14 @@ func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
 		}
 		ch := r.changed
 		r.mu.Unlock()
+		var over <-chan time.Time
+		if hungry && grace {
+			over = time.After(tailGrace)
+		}
 		select {
 		case <-ch:
+		case <-over:
+			grace = false
 		case <-ctx.Done():
 			b.release()
 			return false
@@ -405,16 +412,21 @@ func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
 // done is the cursor of a lane that wants nothing more.
 const done = ^uint64(0)
 
+// tailGrace is how long the front waits for lanes that stand at the ring's tail
+// and wait for their partners, once for each that falls off it: reading again
+// what the others have just passed costs a lane far more.
+const tailGrace = 30 * time.Millisecond
+
 // trim drops the blocks that every lane has passed, and as many more of the
 // oldest as room asks for.
-func (r *ring) trim(room int64) {
+func (r *ring) trim(room int64, grace bool) {
 	least := uint64(done)
 	for _, at := range r.cursors {
 		least = min(least, at)
 	}
 	for len(r.blocks) > 0 {
 		b := r.blocks[0]
-		if b.end.Ordinal > least && (room == 0 || r.bytes+room <= r.budget || r.wanted(b)) {
+		if b.end.Ordinal > least && (room == 0 || r.bytes+room <= r.budget || r.wanted(b, grace)) {
 			return
 		}
 		r.blocks[0] = nil
@@ -428,9 +440,9 @@ func (r *ring) trim(room int64) {
 // waits for a processor, not for its partner. Lanes that share the processors
 // go at about the same pace, and having each of them read for itself would
 // cost them all more than a short wait does.
-func (r *ring) wanted(b *block) bool {
+func (r *ring) wanted(b *block, grace bool) bool {
 	for l, at := range r.cursors {
-		if at < b.end.Ordinal && !r.idle[l] {
+		if at < b.end.Ordinal && (!r.idle[l] || grace && at >= b.start.Ordinal) {
 			return true
 		}
 	}
@@ -522,7 +534,7 @@ func (r *ring) want(l *lane, at uint64) {
 	hungry := at >= r.head
 	r.cursors[l] = at
 	if hungry || len(r.blocks) > 0 && r.blocks[0].end.Ordinal <= at {
-		r.trim(0)
+		r.trim(0, false)
 		r.signal()
 	}
 }
