@@ -348,12 +348,13 @@ type ring struct {
 	ended   bool   // no more blocks will come
 	closed  bool
 	cursors map[*lane]uint64 // ordinal each lane wants next
-	idle    map[*lane]bool   // waits for its partner, or gets nowhere: nobody waits for it
+	rests   map[*lane]rest      // who rests is not waited for
+	late    map[*lane]time.Time // when a lane was last waited for in vain
 	large   map[*lane]largeHold
 }
 
 func newRing(budget int64) *ring {
-	return &ring{changed: make(chan struct{}), budget: budget, cursors: map[*lane]uint64{}, idle: map[*lane]bool{}, large: map[*lane]largeHold{}}
+	return &ring{changed: make(chan struct{}), budget: budget, cursors: map[*lane]uint64{}, rests: map[*lane]rest{}, late: map[*lane]time.Time{}, large: map[*lane]largeHold{}}
 }
 
 func (r *ring) signal() {
@@ -392,13 +393,21 @@ func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
 		ch := r.changed
 		r.mu.Unlock()
 		var over <-chan time.Time
-		if hungry && grace {
+		waits := hungry && grace
+		if waits {
 			over = time.After(tailGrace)
 		}
 		select {
 		case <-ch:
 		case <-over:
 			grace = false
+			r.mu.Lock()
+			for l, at := range r.cursors {
+				if len(r.blocks) > 0 && at < r.blocks[0].end.Ordinal && r.rests[l] == awaits {
+					r.late[l] = time.Now()
+				}
+			}
+			r.mu.Unlock()
 		case <-ctx.Done():
 			b.release()
 			return false
@@ -413,9 +422,22 @@ func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
 const done = ^uint64(0)
 
 // tailGrace is how long the front waits for lanes that stand at the ring's tail
-// and wait for their partners, once for each that falls off it: reading again
-// what the others have just passed costs a lane far more.
-const tailGrace = 30 * time.Millisecond
+// and wait for their partners: reading again what the others have just passed
+// costs a lane far more. A lane that was waited for in vain is not waited for
+// again for a while, so that all of this is less than a hundredth of the time.
+const (
+	tailGrace  = 30 * time.Millisecond
+	graceAgain = 5 * time.Second
+)
+
+// rest is why a lane is not waited for.
+type rest uint8
+
+const (
+	busy    rest = iota // with its events: lanes that share the processors go at about the same pace
+	awaits              // its partner
+	nowhere             // its partner takes nothing, or it has stopped
+)
 
 // trim drops the blocks that every lane has passed, and as many more of the
 // oldest as room asks for.
@@ -442,7 +464,7 @@ func (r *ring) trim(room int64, grace bool) {
 // cost them all more than a short wait does.
 func (r *ring) wanted(b *block, grace bool) bool {
 	for l, at := range r.cursors {
-		if at < b.end.Ordinal && (!r.idle[l] || grace && at >= b.start.Ordinal) {
+		if at < b.end.Ordinal && (r.rests[l] == busy || grace && at >= b.start.Ordinal && r.rests[l] == awaits && time.Since(r.late[l]) > graceAgain) {
 			return true
 		}
 	}
@@ -499,12 +521,12 @@ func (r *ring) giveLarge(l *lane, n int) {
 	r.signal()
 }
 
-// rest notes that a lane waits for its partner, or no longer does.
-func (r *ring) rest(l *lane, idle bool) {
+// rest notes whether a lane rests, and why.
+func (r *ring) rest(l *lane, why rest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.idle[l] != idle {
-		r.idle[l] = idle
+	if r.rests[l] != why {
+		r.rests[l] = why
 		r.signal()
 	}
 }

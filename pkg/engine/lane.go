@@ -293,15 +293,22 @@ func (l *lane) room(ctx context.Context) bool {
 			return false
 		}
 		if l.held < l.budget {
-			slow := l.bad >= 1000
+			why := busy
+			if l.bad >= 1000 {
+				why = nowhere
+			}
 			l.mu.Unlock()
-			l.e.ring.rest(l, slow)
+			l.e.ring.rest(l, why)
 			return ctx.Err() == nil && !l.e.stopped()
 		}
 		// Full: what could still join an open batch has to wait anyway.
 		l.closeBatches()
+		why := awaits
+		if l.bad >= 1000 {
+			why = nowhere
+		}
 		l.mu.Unlock()
-		l.e.ring.rest(l, true)
+		l.e.ring.rest(l, why)
 		select {
 		case <-l.wakeRoute:
 		case <-ctx.Done():
@@ -882,7 +889,7 @@ func (l *lane) haltLocked(why string, err error) {
 		}
 	}
 	l.signal()
-	l.e.ring.rest(l, true)
+	l.e.ring.rest(l, nowhere)
 	l.e.ring.want(l, done)
 }
 
