@@ -102,7 +102,9 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) error {
 		return err
 	}
 	re := &redirect{source: src, wrap: func(d *opened) destination.Sender {
-		return &redriver{Sender: d.sender, name: d.conf.name, reasons: o.reasons, since: since, plan: d.sender.Plan()}
+		plan := *d.sender.Plan()
+		plan.Content = "" // what it routes is its own letters
+		return &redriver{Sender: d.sender, name: d.conf.name, reasons: o.reasons, since: since, plan: &plan}
 	}}
 	s.from = files
 	o.run.memory = ""
@@ -118,6 +120,9 @@ type redriver struct {
 	since   time.Time
 	plan    *destination.Plan
 }
+
+// Plan is the destination's own, but for what it makes of events.
+func (r *redriver) Plan() *destination.Plan { return r.plan }
 
 func (r *redriver) Route(ev *event.Event, env *destination.Env, out *destination.Deliveries) {
 	letter := ev.Root()

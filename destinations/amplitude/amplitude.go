@@ -19,9 +19,9 @@ import (
 
 // Settings of a project.
 type Settings struct {
-	APIKey    string `setting:"api_key,required,secret" doc:"API key of the project." example:"0123456789abcdef0123456789abcdef"`
-	SecretKey string `setting:"secret_key,secret" doc:"Secret key of the project. Sending events does not need it." example:"fedcba9876543210fedcba9876543210"`
-	Endpoint  string `setting:"endpoint" doc:"Where the project's data resides." default:"us" choices:"us,eu"`
+	APIKey    string `setting:"api_key,required,secret,transport" doc:"API key of the project." example:"0123456789abcdef0123456789abcdef"`
+	SecretKey string `setting:"secret_key,secret,transport" doc:"Secret key of the project. Sending events does not need it." example:"fedcba9876543210fedcba9876543210"`
+	Endpoint  string `setting:"endpoint,transport" doc:"Where the project's data resides." default:"us" choices:"us,eu"`
 }
 
 const (

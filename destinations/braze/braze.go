@@ -19,9 +19,9 @@ import (
 
 // Settings of a workspace.
 type Settings struct {
-	APIKey   string `setting:"api_key,required,secret" doc:"REST API key with the permissions users.track, users.alias.new and users.identify." example:"01234567-89ab-cdef-0123-456789abcdef"`
+	APIKey   string `setting:"api_key,required,secret,transport" doc:"REST API key with the permissions users.track, users.alias.new and users.identify." example:"01234567-89ab-cdef-0123-456789abcdef"`
 	AppID    string `setting:"app_id" doc:"App that events and purchases belong to."`
-	Endpoint string `setting:"endpoint" doc:"REST endpoint of the workspace's instance, or the instance alone: us-01 to us-10, eu-01, eu-02, au-01, id-01, jp-01." default:"https://rest.iad-01.braze.com"`
+	Endpoint string `setting:"endpoint,transport" doc:"REST endpoint of the workspace's instance, or the instance alone: us-01 to us-10, eu-01, eu-02, au-01, id-01, jp-01." default:"https://rest.iad-01.braze.com"`
 }
 
 const (

@@ -15,9 +15,9 @@ import (
 
 // Settings of a workspace.
 type Settings struct {
-	SiteID        string `setting:"site_id,required,secret" doc:"Site ID of the workspace's Track API credentials." example:"0123456789abcdef0123"`
-	APIKey        string `setting:"api_key,required,secret" doc:"API key of the workspace's Track API credentials." example:"fedcba98765432100123"`
-	AccountRegion string `setting:"account_region" doc:"Where the account's data resides." default:"us" choices:"us,eu"`
+	SiteID        string `setting:"site_id,required,secret,transport" doc:"Site ID of the workspace's Track API credentials." example:"0123456789abcdef0123"`
+	APIKey        string `setting:"api_key,required,secret,transport" doc:"API key of the workspace's Track API credentials." example:"fedcba98765432100123"`
+	AccountRegion string `setting:"account_region,transport" doc:"Where the account's data resides." default:"us" choices:"us,eu"`
 }
 
 const (

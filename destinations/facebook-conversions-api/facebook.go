@@ -12,8 +12,8 @@ import (
 
 // Settings of a pixel.
 type Settings struct {
-	PixelID       string `setting:"pixel_id,required" doc:"ID of the pixel or dataset." example:"1234567890123456" pattern:"^[0-9]+$"`
-	AccessToken   string `setting:"access_token,required,secret" doc:"Access token of a system user that may send to the pixel." example:"EXAMPLE-access-token-0123456789"`
+	PixelID       string `setting:"pixel_id,required,transport" doc:"ID of the pixel or dataset." example:"1234567890123456" pattern:"^[0-9]+$"`
+	AccessToken   string `setting:"access_token,required,secret,transport" doc:"Access token of a system user that may send to the pixel." example:"EXAMPLE-access-token-0123456789"`
 	TestEventCode string `setting:"test_event_code" doc:"Marks all events as tests. Take it out for real traffic."`
 }
 

@@ -21,8 +21,8 @@ import (
 type Settings struct {
 	MeasurementID string `setting:"measurement_id" doc:"Measurement ID of a web stream." example:"G-ABC123DEF4"`
 	FirebaseAppID string `setting:"firebase_app_id" doc:"Firebase app ID of a stream of a mobile app." example:"1:1234567890:android:321abc456def7890"`
-	APISecret     string `setting:"api_secret,required,secret" doc:"API secret of the stream, for the Measurement Protocol." example:"abcdefghijklmnopqrstuv"`
-	Region        string `setting:"region" doc:"Where Google collects the data." default:"global" choices:"global,eu"`
+	APISecret     string `setting:"api_secret,required,secret,transport" doc:"API secret of the stream, for the Measurement Protocol." example:"abcdefghijklmnopqrstuv"`
+	Region        string `setting:"region,transport" doc:"Where Google collects the data." default:"global" choices:"global,eu"`
 }
 
 const (

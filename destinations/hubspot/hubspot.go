@@ -18,7 +18,7 @@ import (
 
 // Settings of an account.
 type Settings struct {
-	AccessToken string `setting:"access_token,required,secret" doc:"Access token of a private app, with the scopes of what it writes (crm.objects.contacts.write, crm.objects.companies.write, …)." example:"pat-na1-00000000-1111-2222-3333-444444444444"`
+	AccessToken string `setting:"access_token,required,secret,transport" doc:"Access token of a private app, with the scopes of what it writes (crm.objects.contacts.write, crm.objects.companies.write, …)." example:"pat-na1-00000000-1111-2222-3333-444444444444"`
 	PortalID    string `setting:"portal_id" doc:"Hub ID of the account. The full names of its custom events begin with it." example:"1234567"`
 }
 

@@ -20,8 +20,8 @@ import (
 
 // Settings of a workspace.
 type Settings struct {
-	AccessToken string `setting:"access_token,required,secret" doc:"Access token of an app that may write events, contacts and companies." example:"dG9rOjAxMjM0NTY3XzAxMjNfNDU2N184OWFi"`
-	Region      string `setting:"region" doc:"Where the workspace's data resides." default:"us" choices:"us,eu,au"`
+	AccessToken string `setting:"access_token,required,secret,transport" doc:"Access token of an app that may write events, contacts and companies." example:"dG9rOjAxMjM0NTY3XzAxMjNfNDU2N184OWFi"`
+	Region      string `setting:"region,transport" doc:"Where the workspace's data resides." default:"us" choices:"us,eu,au"`
 }
 
 const (

@@ -17,8 +17,8 @@ import (
 
 // Settings of a project.
 type Settings struct {
-	APIKey             string `setting:"api_key,required,secret" doc:"API key of the project, of the type server-side." example:"0123456789abcdef0123456789abcdef"`
-	DataCenterLocation string `setting:"data_center_location" doc:"Where the project's data resides." default:"us" choices:"us,eu"`
+	APIKey             string `setting:"api_key,required,secret,transport" doc:"API key of the project, of the type server-side." example:"0123456789abcdef0123456789abcdef"`
+	DataCenterLocation string `setting:"data_center_location,transport" doc:"Where the project's data resides." default:"us" choices:"us,eu"`
 }
 
 const (

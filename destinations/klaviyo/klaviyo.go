@@ -16,7 +16,7 @@ import (
 
 // Settings of an account.
 type Settings struct {
-	APIKey   string `setting:"api_key,required,secret" doc:"Private API key, with the scopes events:write and profiles:write." example:"pk_0123456789abcdef0123456789abcdef01"`
+	APIKey   string `setting:"api_key,required,secret,transport" doc:"Private API key, with the scopes events:write and profiles:write." example:"pk_0123456789abcdef0123456789abcdef01"`
 	Backfill bool   `setting:"backfill" doc:"Mark events as history: they are stored and count in segments, and set off no flow." default:"true"`
 }
 

@@ -17,10 +17,10 @@ import (
 // Settings of a project.
 type Settings struct {
 	ProjectToken string `setting:"project_token,required,secret" doc:"Token of the project." example:"0123456789abcdef0123456789abcdef"`
-	APISecret    string `setting:"api_secret,secret" doc:"API secret of the project. Without it the token authenticates imports." example:"fedcba9876543210fedcba9876543210"`
-	APIRegion    string `setting:"api_region" doc:"Where the project's data resides." default:"us" choices:"us,eu,in"`
+	APISecret    string `setting:"api_secret,secret,transport" doc:"API secret of the project. Without it the token authenticates imports." example:"fedcba9876543210fedcba9876543210"`
+	APIRegion    string `setting:"api_region,transport" doc:"Where the project's data resides." default:"us" choices:"us,eu,in"`
 	SourceName   string `setting:"source_name" doc:"Sent with every event as segment_source_name."`
-	StrictMode   string `setting:"strict_mode" doc:"1 has Mixpanel validate every event and say which ones it refuses; 0 does not." default:"1" choices:"1,0"`
+	StrictMode   string `setting:"strict_mode,transport" doc:"1 has Mixpanel validate every event and say which ones it refuses; 0 does not." default:"1" choices:"1,0"`
 }
 
 const (

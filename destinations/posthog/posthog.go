@@ -16,9 +16,9 @@ import (
 
 // Settings of a project.
 type Settings struct {
-	APIKey              string `setting:"api_key,required,secret" doc:"API key of the project." example:"phc_0123456789abcdef0123456789abcdef"`
+	APIKey              string `setting:"api_key,required,secret,transport" doc:"API key of the project." example:"phc_0123456789abcdef0123456789abcdef"`
 	ProjectID           string `setting:"project_id" doc:"ID of the project. Sending events does not need it."`
-	Endpoint            string `setting:"endpoint" doc:"Where the project's data resides. For an instance of your own set base_url." default:"us" choices:"us,eu"`
+	Endpoint            string `setting:"endpoint,transport" doc:"Where the project's data resides. For an instance of your own set base_url." default:"us" choices:"us,eu"`
 	HistoricalMigration bool   `setting:"historical_migration" doc:"Mark events as history: they are taken in order, without spike detection. PostHog wants it for what is older than two days." default:"true"`
 	GeoIPDisable        bool   `setting:"geoip_disable" doc:"Have PostHog not look up where an event's IP address is."`
 }

@@ -11,8 +11,8 @@ import (
 
 // Settings of a source.
 type Settings struct {
-	WriteKey string `setting:"write_key,required,secret" doc:"Write key of the source that receives the events." example:"0123456789abcdefghijklmnopqrstuv"`
-	Region   string `setting:"region" doc:"Where the workspace's data resides. For RudderStack and others set base_url." default:"us" choices:"us,eu"`
+	WriteKey string `setting:"write_key,required,secret,transport" doc:"Write key of the source that receives the events." example:"0123456789abcdefghijklmnopqrstuv"`
+	Region   string `setting:"region,transport" doc:"Where the workspace's data resides. For RudderStack and others set base_url." default:"us" choices:"us,eu"`
 }
 
 const docs = "https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/"

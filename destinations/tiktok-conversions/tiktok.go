@@ -14,7 +14,7 @@ import (
 
 // Settings of a pixel.
 type Settings struct {
-	AccessToken string `setting:"access_token,required,secret" doc:"Access token of the Events API." example:"0123456789abcdef0123456789abcdef01234567"`
+	AccessToken string `setting:"access_token,required,secret,transport" doc:"Access token of the Events API." example:"0123456789abcdef0123456789abcdef01234567"`
 	PixelCode   string `setting:"pixel_code,required" doc:"Code of the pixel, or of the CRM event set." example:"C0PIXELCODE0EXAMPLE0"`
 }
 

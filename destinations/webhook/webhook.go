@@ -16,11 +16,11 @@ import (
 
 // Settings of an endpoint.
 type Settings struct {
-	URL          string            `setting:"url,required" doc:"Where requests go." example:"https://example.com/hook"`
+	URL          string            `setting:"url,required,transport" doc:"Where requests go." example:"https://example.com/hook"`
 	Method       string            `setting:"method" doc:"HTTP method." default:"POST" choices:"POST,PUT,PATCH"`
-	Headers      map[string]string `setting:"headers,secret" doc:"Headers of every request."`
+	Headers      map[string]string `setting:"headers,secret,transport" doc:"Headers of every request."`
 	Format       string            `setting:"format" doc:"array: a JSON array of events; lines: one event a line; single: one event a request." default:"array" choices:"array,lines,single"`
-	SharedSecret string            `setting:"shared_secret,secret" doc:"Signs the body: hex HMAC-SHA-256 in the signature header." example:"hook-signing-key"`
+	SharedSecret string            `setting:"shared_secret,secret,transport" doc:"Signs the body: hex HMAC-SHA-256 in the signature header." example:"hook-signing-key"`
 	Signature    string            `setting:"signature_header" doc:"Header of the signature." default:"X-Signature"`
 }
 

@@ -153,6 +153,9 @@ type Plan struct {
 	Auth Auth
 	// Secrets are the values of secret settings, for redaction.
 	Secrets []string
+	// Content names what Route makes of events: Senders with the same Content
+	// make the same of each. "": nobody else does.
+	Content string
 	// Local marks a destination that is no HTTP partner (files, stdout, buckets).
 	Local bool
 	// Positions asks for Env.Fallback with every event, not only with those that

@@ -240,6 +240,12 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	var content strings.Builder
+	fmt.Fprintf(&content, "%s\n%s\n", s.Info.Slug, schema.Content(settings))
+	for _, sub := range subs {
+		fmt.Fprintf(&content, "%s\n%s\n%s\n", sub.Action, sub.Subscribe, sub.Mapping)
+	}
+	o.plan.Content = content.String()
 	return o, nil
 }
 

@@ -25,6 +25,35 @@ type block struct {
 	end    journal.Mark
 	bytes  int64
 	refs   atomic.Int32
+
+	mu     sync.Mutex
+	shared []sharedRoute
+}
+
+// alike stands for lanes that make the same of every event.
+type alike struct{ lanes int }
+
+type sharedRoute struct {
+	by *alike
+	r  *routed
+}
+
+// share returns what lanes that are alike share of the block, with a holder more;
+// mine says that the caller is the first, who has to route it.
+func (b *block) share(by *alike) (r *routed, mine bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.shared {
+		if b.shared[i].by == by {
+			b.shared[i].r.holders.Add(1)
+			return b.shared[i].r, false
+		}
+	}
+	r = routes.Get().(*routed)
+	r.done = make(chan struct{})
+	r.holders.Store(2) // the block, too
+	b.shared = append(b.shared, sharedRoute{by, r})
+	return r, true
 }
 
 // item is one record of a block.
@@ -40,6 +69,11 @@ func (b *block) retain() { b.refs.Add(1) }
 
 func (b *block) release() {
 	if b.refs.Add(-1) == 0 {
+		for i := range b.shared {
+			b.shared[i].r.release()
+		}
+		clear(b.shared)
+		b.shared = b.shared[:0]
 		b.chunk.Release()
 		b.chunk = nil
 		clear(b.items)
@@ -347,7 +381,7 @@ type ring struct {
 	head    uint64 // ordinal behind the last block
 	ended   bool   // no more blocks will come
 	closed  bool
-	cursors map[*lane]uint64 // ordinal each lane wants next
+	cursors map[*lane]uint64    // ordinal each lane wants next
 	rests   map[*lane]rest      // who rests is not waited for
 	late    map[*lane]time.Time // when a lane was last waited for in vain
 	large   map[*lane]largeHold

@@ -37,6 +37,7 @@ type lane struct {
 
 	wakeRoute, wakeSend chan struct{} // of one element: something has changed
 	crashes             atomic.Int64  // panics of Route
+	alike               *alike        // lanes that make the same of every event; nil: there are none
 
 	mu      sync.Mutex
 	blocks  []*laneBlock // routed and not passed by the mark, in order
@@ -83,7 +84,7 @@ type group struct {
 // laneBlock is a block as one lane has routed it.
 type laneBlock struct {
 	end    journal.Mark
-	parts  [8]part
+	routed *routed
 	works  []work
 	events []laneEvent
 	raw    []byte        // copies of the events whose deliveries are not settled yet
@@ -91,6 +92,39 @@ type laneBlock struct {
 	text   *source.Chunk // holds them instead, when most of it is of use
 	open   int           // events not settled
 	counts journal.Counts
+}
+
+// routed is what a destination made of a block's events. Lanes that make the
+// same of every event share it, and the memory that it takes.
+type routed struct {
+	parts   [8]part
+	n       int           // of them
+	done    chan struct{} // closed when it is whole; nil: it is nobody else's
+	holders atomic.Int32
+	spoiled atomic.Bool // code that has not come back may still look at it
+}
+
+var routes = sync.Pool{New: func() any { return new(routed) }}
+
+func (r *routed) release() {
+	if r.holders.Add(-1) > 0 {
+		return
+	}
+	size := 0
+	for i := range r.parts {
+		size += r.parts[i].list.Cap()
+	}
+	if size >= 6<<20 || r.spoiled.Load() {
+		return
+	}
+	for i := range r.parts {
+		p := &r.parts[i]
+		p.list.Reset()
+		clear(p.events)
+		p.events = p.events[:0]
+	}
+	r.done = nil
+	routes.Put(r)
 }
 
 // part is a stretch of a block that one goroutine routes.
@@ -394,13 +428,58 @@ func (l *lane) routeBlock(b *block, isUrgent bool) *laneBlock {
 	lb := laneBlocks.Get().(*laneBlock)
 	lb.end = b.end
 	lb.counts = journal.Counts{}
+	lb.routed = l.routedBlock(b, isUrgent)
+	parts := lb.routed.parts[:lb.routed.n]
+	// The slices are sized first, since works and events point into them.
+	events, works := 0, 0
+	for i := range parts {
+		p := &parts[i]
+		events += len(p.events)
+		works += len(p.list.List)
+		lb.counts.Filtered += p.filtered
+		l.offered += uint64(len(p.events)) + p.filtered
+	}
+	if cap(lb.events) < events {
+		lb.events = make([]laneEvent, 0, events+events/8)
+	}
+	for i := range parts {
+		lb.events = append(lb.events, parts[i].events...)
+	}
+	if cap(lb.works) < works {
+		lb.works = make([]work, 0, works+works/8)
+	}
+	return l.prepare(b, lb)
+}
+
+// routedBlock routes a block's events from the cursor on, or takes what a lane
+// that makes the same of them has routed.
+func (l *lane) routedBlock(b *block, isUrgent bool) *routed {
 	from := 0
 	if l.cursor.Ordinal > b.start.Ordinal {
 		from = int(l.cursor.Ordinal - b.start.Ordinal)
 	}
 	// A processor that nobody wants, or only work that may wait, takes parts of
 	// it, too.
-	n := min(max((len(b.items)-from)/shareable, 1), len(lb.parts))
+	r := (*routed)(nil)
+	if l.alike != nil && from == 0 && isUrgent {
+		var mine bool
+		if r, mine = b.share(l.alike); !mine {
+			select {
+			case <-r.done:
+			default: // it takes a place to do the work, none to wait for it
+				l.e.cpu.leave(isUrgent)
+				<-r.done
+				l.e.cpu.enter(isUrgent)
+			}
+			return r
+		}
+		defer close(r.done)
+	} else {
+		r = routes.Get().(*routed)
+		r.holders.Store(1)
+	}
+	n := min(max((len(b.items)-from)/shareable, 1), len(r.parts))
+	r.n = n
 	at := func(part int) int { return from + (len(b.items)-from)*part/n }
 	if n > 1 && isUrgent && l.e.cpu.another() {
 		next := new(atomic.Int32) // not of lb: who comes late finds nothing, whatever that is used for then
@@ -412,7 +491,7 @@ func (l *lane) routeBlock(b *block, isUrgent bool) *laneBlock {
 				if i >= n {
 					return
 				}
-				l.routePart(b, at(i), at(i+1), lb, &lb.parts[i], isUrgent)
+				l.routePart(b, at(i), at(i+1), &r.parts[i], isUrgent)
 				left.Done()
 			}
 		}
@@ -425,31 +504,18 @@ func (l *lane) routeBlock(b *block, isUrgent bool) *laneBlock {
 		left.Wait()
 	} else {
 		for i := range n {
-			l.routePart(b, at(i), at(i+1), lb, &lb.parts[i], isUrgent)
+			l.routePart(b, at(i), at(i+1), &r.parts[i], isUrgent)
 		}
 	}
-	// The slices are sized first, since works and events point into them.
-	events, works := 0, 0
-	for i := range n {
-		events += len(lb.parts[i].events)
-		works += len(lb.parts[i].list.List)
-		lb.counts.Filtered += lb.parts[i].filtered
-		l.offered += uint64(len(lb.parts[i].events)) + lb.parts[i].filtered
-	}
-	if cap(lb.events) < events {
-		lb.events = make([]laneEvent, 0, events+events/8)
-	}
-	for i := range n {
-		lb.events = append(lb.events, lb.parts[i].events...)
-		clear(lb.parts[i].events)
-		lb.parts[i].events = lb.parts[i].events[:0]
-	}
-	if cap(lb.works) < works {
-		lb.works = make([]work, 0, works+works/8)
-	}
+	return r
+}
+
+// prepare makes the lane's own notes of a routed block.
+func (l *lane) prepare(b *block, lb *laneBlock) *laneBlock {
 	keep := 0
 	for i := range lb.events {
 		le := &lb.events[i]
+		le.b = lb
 		var user uint64
 		if l.plan.Order {
 			user = userOf(b.items[le.rec.end.Ordinal-b.start.Ordinal].ev)
@@ -493,7 +559,7 @@ func (l *lane) routeBlock(b *block, isUrgent bool) *laneBlock {
 const shareable = 64
 
 // routePart routes the records of a block from one index to before another.
-func (l *lane) routePart(b *block, from, to int, lb *laneBlock, p *part, isUrgent bool) {
+func (l *lane) routePart(b *block, from, to int, p *part, isUrgent bool) {
 	p.env.Now = l.e.c.Now()
 	p.filtered = 0
 	n, size := 0, 0
@@ -530,7 +596,7 @@ func (l *lane) routePart(b *block, from, to int, lb *laneBlock, p *part, isUrgen
 			}
 		}
 		l.routeEvent(ev, &p.env, &p.list)
-		le := laneEvent{b: lb, list: &p.list, first: first, n: len(p.list.List) - first}
+		le := laneEvent{list: &p.list, first: first, n: len(p.list.List) - first}
 		le.rec.end.Position, le.rec.end.Ordinal = rec.End, b.start.Ordinal+uint64(i)
 		le.rec.object, le.rec.offset, le.rec.line = b.chunk.Name, startOf(b.chunk, i), rec.Line
 		le.raw = rec.Raw
@@ -788,14 +854,12 @@ func (l *lane) passBlocks() {
 			lb.text.Release()
 			lb.text = nil
 		}
-		size := cap(lb.raw)
-		for i := range lb.parts {
-			size += lb.parts[i].list.Cap()
+		if l.hung {
+			lb.routed.spoiled.Store(true)
 		}
-		if size < 6<<20 && !l.hung {
-			for i := range lb.parts {
-				lb.parts[i].list.Reset()
-			}
+		lb.routed.release()
+		lb.routed = nil
+		if cap(lb.raw) < 2<<20 && !l.hung {
 			clear(lb.works)
 			clear(lb.events)
 			lb.works, lb.events, lb.raw = lb.works[:0], lb.events[:0], lb.raw[:0]

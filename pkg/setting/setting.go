@@ -33,16 +33,19 @@ import (
 
 // Field documents one setting.
 type Field struct {
-	Key      string   `json:"key"`
-	Type     string   `json:"type"` // text, boolean, integer, number, list, table, duration
-	Doc      string   `json:"doc"`
-	Required bool     `json:"required"`
-	Secret   bool     `json:"secret"`
-	Default  string   `json:"default,omitempty"`
-	Choices  []string `json:"choices,omitempty"`
-	Pattern  string   `json:"pattern,omitempty"`
-	Example  string   `json:"example,omitempty"`
-	index    []int
+	Key      string `json:"key"`
+	Type     string `json:"type"` // text, boolean, integer, number, list, table, duration
+	Doc      string `json:"doc"`
+	Required bool   `json:"required"`
+	Secret   bool   `json:"secret"`
+	// Transport says that only where and how requests go depends on it, not
+	// what becomes of an event.
+	Transport bool     `json:"-"`
+	Default   string   `json:"default,omitempty"`
+	Choices   []string `json:"choices,omitempty"`
+	Pattern   string   `json:"pattern,omitempty"`
+	Example   string   `json:"example,omitempty"`
+	index     []int
 }
 
 // Schema is what the tags of a struct say.
@@ -105,6 +108,8 @@ func Of[S any]() Schema {
 				field.Required = true
 			case "secret":
 				field.Secret = true
+			case "transport":
+				field.Transport = true
 			default:
 				panic(fmt.Sprintf("setting: %s.%s: unknown flag %q", t, f.Name, flag))
 			}
@@ -350,6 +355,19 @@ func (f Field) check(text string) error {
 		return &Problem{Key: f.Key, Msg: msg}
 	}
 	return nil
+}
+
+// Content is a text that is the same for settings that differ in nothing but
+// fields of the transport.
+func (s Schema) Content(settings any) string {
+	v := reflect.Indirect(reflect.ValueOf(settings))
+	var b strings.Builder
+	for _, f := range s.Fields {
+		if !f.Transport {
+			fmt.Fprintf(&b, "%s=%#v\n", f.Key, v.FieldByIndex(f.index).Interface())
+		}
+	}
+	return b.String()
 }
 
 // Secrets returns the values of secret settings in s, a pointer to the struct

@@ -1,0 +1,112 @@
+package destinations_test
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/destinations"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/eventgen"
+	"github.com/fanfold/fanfold/pkg/setting"
+)
+
+// TestContent: destinations that differ in settings of the transport alone have
+// the same Content, and make the same of every event; those that differ in
+// another setting have another Content.
+func TestContent(t *testing.T) {
+	var text bytes.Buffer
+	if err := eventgen.Write(&text, eventgen.Options{Seed: 3, Events: 1500}); err != nil {
+		t.Fatal(err)
+	}
+	var parser event.Parser
+	var events []*event.Event
+	for line := range bytes.Lines(text.Bytes()) {
+		ev, err := parser.Parse(bytes.TrimSpace(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, ev)
+	}
+	route := func(s destination.Sender) []destination.Delivery {
+		var out destination.Deliveries
+		env := destination.Env{Now: time.Date(2024, 3, 2, 0, 0, 0, 0, time.UTC)}
+		for _, ev := range events {
+			s.Route(ev, &env, &out)
+		}
+		return out.List
+	}
+	another := func(f setting.Field) any {
+		switch f.Type {
+		case "table":
+			return map[string]any{"X-Other": "other"}
+		case "boolean":
+			return f.Default != "true"
+		case "text":
+		default:
+			return nil
+		}
+		for _, c := range f.Choices {
+			if c != f.Default {
+				return c
+			}
+		}
+		switch {
+		case len(f.Choices) > 0:
+			return nil
+		case f.Pattern != "" || f.Key == "url" || f.Key == "endpoint":
+			b := []byte(f.Example)
+			if len(b) == 0 {
+				return nil
+			}
+			b[len(b)-1] ^= 1
+			return string(b)
+		}
+		return f.Example + "x"
+	}
+	transport, content := 0, 0
+	for _, d := range destinations.All() {
+		if d.Local {
+			continue
+		}
+		open := func(settings map[string]any) (destination.Sender, error) {
+			return d.Open(destination.Config{Settings: settings, Presets: "all"})
+		}
+		base, err := open(d.Settings.Examples())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := route(base)
+		for _, f := range d.Settings.Fields {
+			other := another(f)
+			if other == nil {
+				continue
+			}
+			settings := d.Settings.Examples()
+			settings[f.Key] = other
+			s, err := open(settings)
+			if err != nil {
+				continue // not with the others' examples
+			}
+			same := s.Plan().Content == base.Plan().Content
+			switch {
+			case f.Transport && !same:
+				t.Errorf("%s: %s is of the transport, but changes the content", d.Info.Slug, f.Key)
+			case f.Transport && !reflect.DeepEqual(route(s), want):
+				t.Errorf("%s: what becomes of an event depends on %s: take the flag transport off it", d.Info.Slug, f.Key)
+			case !f.Transport && same:
+				t.Errorf("%s: %s does not change the content", d.Info.Slug, f.Key)
+			}
+			if f.Transport {
+				transport++
+			} else {
+				content++
+			}
+		}
+	}
+	if transport < 15 || content < 5 {
+		t.Errorf("%d settings of the transport and %d others were tried", transport, content)
+	}
+}
