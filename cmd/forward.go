@@ -332,12 +332,16 @@ func (a *app) forward(ctx context.Context, s *selection, o *runOptions) error {
 	if err != nil {
 		return err
 	}
-	if resumed && j.relative {
+	if stdin := slices.Contains(s.from, "-"); resumed && (j.relative || stdin) {
 		if sum, err := readSummary(dir); err == nil && sum.Status == "complete" {
+			old := filepath.Base(dir)
 			if dir, _, err = a.runDir(id, true); err != nil {
 				return err
 			}
 			resumed = false
+			if stdin { // another pipe is other events, as far as anybody can know
+				fmt.Fprintf(a.err, "fanfold: run %s is complete: standard input is new input, for run %s\n", old, filepath.Base(dir))
+			}
 		}
 	}
 	return a.run(ctx, j, s, o, dir, meta, resumed, nil)
@@ -381,12 +385,15 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		if err != nil {
 			return err
 		}
-		spool, err := source.OpenSpool(ctx, filepath.Join(dir, "spool"), a.in, source.SpoolOptions{Format: so.Format, Shapes: so.Shapes, Columns: so.Columns, Cap: j.spool, Need: needed(j.kept(run))})
+		spool, err := source.OpenSpool(ctx, filepath.Join(dir, "spool"), a.in, source.SpoolOptions{Format: so.Format, Shapes: so.Shapes, Columns: so.Columns, Cap: j.spool, Need: needed(j.kept(run)), Interactive: a.inIsTerminal()})
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, spool.Close()) }()
 		src = spool
+		if resumed {
+			fmt.Fprintf(a.err, "fanfold: resuming run %s\n", run.Name())
+		}
 	default:
 		known := run.Manifest()
 		so, err := s.sourceOptions(frozen.Since, frozen.Until)

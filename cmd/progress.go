@@ -160,3 +160,9 @@ func (p *painter) line(s engine.Progress, longest, width int) string {
 	}
 	return string(line)
 }
+
+// inIsTerminal says that standard input is a person.
+func (a *app) inIsTerminal() bool {
+	f, ok := a.in.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

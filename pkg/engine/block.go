@@ -384,6 +384,7 @@ type ring struct {
 	cursors map[*lane]uint64    // ordinal each lane wants next
 	rests   map[*lane]rest      // who rests is not waited for
 	late    map[*lane]time.Time // when a lane was last waited for in vain
+	most    int64               // bytes of large chunks that lanes may have taken out
 	large   map[*lane]largeHold
 }
 
@@ -525,7 +526,7 @@ func (r *ring) takeLarge(l *lane, n int, now time.Time) (wait <-chan struct{}, a
 			again = min(again, left)
 		}
 	}
-	if used > 0 && used+int64(n) > 4*r.budget && !r.closed {
+	if used > 0 && used+int64(n) > r.most && !r.closed {
 		return r.changed, again
 	}
 	h := r.large[l]

@@ -148,7 +148,12 @@ func New(c Config) *Engine {
 	// A sixteenth of the memory for the shared ring, up to an eighth for what lanes have
 	// taken out of it; the rest is for readers, bodies, and the collector,
 	// which lets the heap grow to twice what lives.
-	e.ring = newRing(c.Memory / 16)
+	ring := c.Memory / 16
+	if len(c.Lanes) == 1 {
+		ring /= 2 // nobody to share it with
+	}
+	e.ring = newRing(ring)
+	e.ring.most = c.Memory / 4
 	share := min(max(c.Memory/8/int64(max(len(c.Lanes), 1)), 1<<20), 8<<20)
 	for i := range c.Lanes {
 		mine := share

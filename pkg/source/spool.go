@@ -33,6 +33,9 @@ type SpoolOptions struct {
 	// Need is where reading will begin. When what follows it was released, the
 	// stream is copied anew from its beginning, which has to be the same.
 	Need Position
+	// Interactive says that a person would have to type the stream: when all of
+	// it was spooled, it is not asked for again.
+	Interactive bool
 	// Shapes and Format as in Options.
 	Format  string
 	Shapes  []Shape
@@ -144,6 +147,11 @@ func OpenSpool(ctx context.Context, dir string, in io.Reader, o SpoolOptions) (*
 	}
 	if s.complete {
 		close(s.stopped)
+		if !o.Interactive {
+			if err := s.compare(in); err != nil {
+				return nil, err
+			}
+		}
 	} else {
 		go s.write(in, check)
 	}
@@ -188,6 +196,46 @@ func (s *Spool) recover() (check *spooled, err error) {
 		}
 	}
 	return check, nil
+}
+
+// compare reads a stream of which all was spooled before. Nothing at all is as
+// good as the same: there is nothing that it could add. Anything else is other
+// input, which must not be taken for what is spooled.
+func (s *Spool) compare(in io.Reader) error {
+	total, want := s.written, uint64(0)
+	if len(s.frames) > 0 {
+		want = s.frames[len(s.frames)-1].sum
+	}
+	if n := len(s.ends); n > 0 && s.ends[n-1] >= total {
+		total = s.ends[n-1]
+		want = s.known[total]
+	}
+	raw := &rawFile{Reader: in}
+	src, _, err := decompress(bufio.NewReaderSize(raw, 256<<10))
+	if err != nil {
+		if raw.err != nil {
+			return fmt.Errorf("reading standard input: %w", raw.err)
+		}
+		return &ChangedError{"standard input", "it was read to its end before, and is something else now"}
+	}
+	if c, ok := src.(io.Closer); ok {
+		defer c.Close()
+	}
+	sum := xxh3.New()
+	n, err := io.CopyN(sum, src, total)
+	if raw.err != nil {
+		return fmt.Errorf("reading standard input: %w", raw.err)
+	}
+	if n == 0 && err == io.EOF {
+		return nil
+	}
+	if n < total || sum.Sum64() != want {
+		return &ChangedError{"standard input", fmt.Sprintf("%d bytes of it were read to its end before, and are others now", total)}
+	}
+	if more, _ := io.CopyN(io.Discard, src, 1); more > 0 {
+		return &ChangedError{"standard input", fmt.Sprintf("it ended after %d bytes before, and goes on now", total)}
+	}
+	return nil
 }
 
 // recall reads what is known of released frames.
