@@ -52,7 +52,12 @@ type selection struct {
 
 // sourceOptions are the selection as pkg/source takes it.
 func (s *selection) sourceOptions(since, until time.Time) (source.Options, error) {
-	o := source.Options{From: s.from, Format: s.format, Columns: s.columns, Layout: s.layout, Since: since, Until: until, S3: s.s3}
+	// The manifest holds names: however a path is spelled, it is the same input.
+	from := make([]string, len(s.from))
+	for i, f := range s.from {
+		from[i] = absolute(f)
+	}
+	o := source.Options{From: from, Format: s.format, Columns: s.columns, Layout: s.layout, Since: since, Until: until, S3: s.s3}
 	if s.lateness != "" {
 		d, err := time.ParseDuration(s.lateness)
 		if err != nil || d < 0 {
@@ -61,6 +66,17 @@ func (s *selection) sourceOptions(since, until time.Time) (source.Options, error
 		o.Lateness = d
 	}
 	return o, s.recordShapes(&o)
+}
+
+// absolute is a local path from the root on; anything else is left alone.
+func absolute(from string) string {
+	if from == "-" || strings.Contains(from, "://") {
+		return from
+	}
+	if abs, err := filepath.Abs(from); err == nil {
+		return abs
+	}
+	return from
 }
 
 func (s *selection) flags(c *cobra.Command) {
@@ -178,7 +194,7 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*opened)) (*job,
 	j.relative = rel1 || rel2
 	if s.filter != "" {
 		if j.filter, err = filter.Compile(s.filter); err != nil {
-			return nil, usagef("--filter: %w", err)
+			return nil, usagef("--%w", err)
 		}
 	}
 	if s.limit < 0 {
@@ -245,10 +261,7 @@ func (j *job) identity(s *selection) (any, string) {
 		Map                          string `json:",omitempty"`
 	}{From: nil, Since: s.since, Until: s.until, Filter: s.filter, Limit: s.limit, Rehearse: s.rehearse, Format: s.format, Layout: s.layout, Lateness: s.lateness, S3: s.s3.Endpoint, Columns: s.columns, Map: s.mapText()}
 	for _, f := range s.from {
-		if abs, err := filepath.Abs(f); err == nil && f != "-" && !strings.Contains(f, "://") {
-			f = abs
-		}
-		id.From = append(id.From, f)
+		id.From = append(id.From, absolute(f))
 	}
 	if j.pipeline != nil {
 		id.Transform = j.pipeline.Identity()
@@ -490,6 +503,10 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	sum, runErr := e.Run(ctx)
 	runErr = errors.Join(runErr, released())
 	ended()
+	for i := range sum.Destinations { // a partner may say anything
+		d := &sum.Destinations[i]
+		d.Stopped, d.Problem = a.secrets.redact(d.Stopped), a.secrets.redact(d.Problem)
+	}
 	if err := writeSummary(dir, sum); err != nil {
 		runErr = errors.Join(runErr, err)
 	}
@@ -517,7 +534,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 			if slices.Contains(s.from, "-") {
 				again += " with the same standard input"
 			}
-			fmt.Fprintf(a.err, "fanfold: %s was stopped: %s; its %d pending events go out %s\n", d.Name, a.secrets.redact(d.Stopped), d.Pending, again)
+			fmt.Fprintf(a.err, "fanfold: %s was stopped: %s; its %d pending events go out %s\n", d.Name, d.Stopped, d.Pending, again)
 		}
 	}
 	for i, d := range sum.Destinations {
@@ -662,12 +679,18 @@ func printSummary(w io.Writer, s *engine.Summary, form string) error {
 		for _, k := range sortedKeys(d.Rejected) {
 			fmt.Fprintf(w, "%s: rejected %d: %s\n", d.Name, d.Rejected[k], k)
 		}
+		if d.Problem != "" && (total(d.Rejected) > 0 || d.Pending > 0) {
+			fmt.Fprintf(w, "%s: the last problem: %s\n", d.Name, d.Problem)
+		}
 		if d.InDoubt > 0 {
 			fmt.Fprintf(w, "%s: %d were in doubt after a crash\n", d.Name, d.InDoubt)
 		}
 		if d.DeadLetters != "" {
 			fmt.Fprintf(w, "%s: dead letters in %s\n", d.Name, d.DeadLetters)
 		}
+	}
+	if s.DeadLetters != "" {
+		fmt.Fprintf(w, "records that are no events: %s\n", s.DeadLetters)
 	}
 	return nil
 }

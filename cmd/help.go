@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -42,7 +43,7 @@ func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 					names = append(names, cmd.Name())
 				}
 			}
-			return usagef("%s", unknown(args[0], "command or topic", append(names, topicNames...)))
+			return usagef("%s", unknown(args[0], "command or topic", slices.Compact(slices.Sorted(slices.Values(append(names, topicNames...))))))
 		},
 	}
 }

@@ -160,6 +160,11 @@ func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, 
 				rejected = true
 				continue
 			}
+			if t := ev.TypeValue(); t.Kind() != event.String || t.IsEmptyText() {
+				fmt.Fprintf(a.err, "fanfold: not an event: %s, line %d: it has no \"type\", which every event of the Segment spec has\n", c.Name, rec.Line)
+				rejected = true
+				continue
+			}
 			at, ok := ev.Timestamp()
 			if (!j.since.IsZero() || !j.until.IsZero()) && (!ok || at.Before(j.since) || !j.until.IsZero() && !at.Before(j.until)) || !j.filter.Match(ev.Root()) {
 				continue

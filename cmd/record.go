@@ -362,6 +362,10 @@ func (a *app) recorded(o *recordOptions, rec *cassette.Recorder, m cassette.Meta
 	if err != nil {
 		return err
 	}
+	if n == 0 && c != nil && len(c.Meta.Failures) > 0 {
+		f := c.Meta.Failures[0]
+		return fmt.Errorf("nothing was recorded: %d requests came, and none was answered; the first: %s", len(c.Meta.Failures), a.secrets.redact(f.Method+" "+f.URL+": "+f.Error))
+	}
 	if n == 0 {
 		hint := "it may not use <NAME>_BASE_URL"
 		if o.proxy {

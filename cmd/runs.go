@@ -116,15 +116,12 @@ func (a *app) runsCommand() *cobra.Command {
 			}
 			s, err := readSummary(dir)
 			if err != nil {
-				return fmt.Errorf("run %s has not come to a summary yet: run its command again (%w)", args[0], err)
-			}
-			if err := printSummary(a.out, s, showForm); err != nil || showForm == "json" {
+				if errors.Is(err, fs.ErrNotExist) {
+					return fmt.Errorf("run %s has not come to a summary: it is under way, or was killed; its command, run again, goes on with it", args[0])
+				}
 				return err
 			}
-			if path := filepath.Join(dir, "dead", "_source.jsonl.zst"); s.BadRecords > 0 {
-				fmt.Fprintf(a.out, "records that are no events: %s\n", path)
-			}
-			return nil
+			return printSummary(a.out, s, showForm)
 		},
 	}
 	show.Flags().StringVarP(&showForm, "output", "o", "table", "table or json")

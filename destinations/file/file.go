@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -99,9 +100,24 @@ func (o *sender) Send(_ context.Context, _ destination.Transport, b *destination
 		return nil, err
 	}
 	if err := o.append(data); err != nil {
-		return nil, fmt.Errorf("writing to %s: %w", o.s.Path, err)
+		err = fmt.Errorf("writing to %s: %w", o.s.Path, err)
+		if lasting(err) {
+			return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Detail: err.Error()}, len(b.Deliveries)), nil
+		}
+		return nil, err
 	}
 	return destination.Same(destination.Result{Outcome: destination.Delivered}, len(b.Deliveries)), nil
+}
+
+// lasting says that asking again does not help: somebody has to put the folder
+// right, and the lane stops until then.
+func lasting(err error) bool {
+	for _, e := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EISDIR, syscall.EROFS, syscall.ENAMETOOLONG, syscall.ELOOP} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func (o *sender) pack(lines []byte) ([]byte, error) {

@@ -82,12 +82,14 @@ type Options struct {
 
 // Summary is what became of a run, in the form of the command line's JSON.
 type Summary struct {
-	Run          string            `json:"run"`
-	Status       string            `json:"status"` // complete or incomplete
-	Read         uint64            `json:"read"`
-	BadRecords   uint64            `json:"bad_records"`
-	Dropped      map[string]uint64 `json:"dropped"`
-	Destinations []LaneSummary     `json:"destinations"`
+	Run        string            `json:"run"`
+	Status     string            `json:"status"` // complete or incomplete
+	Read       uint64            `json:"read"`
+	BadRecords uint64            `json:"bad_records"`
+	Dropped    map[string]uint64 `json:"dropped"`
+	// DeadLetters is where the records are that are no events, if there are any.
+	DeadLetters  string        `json:"dead_letters,omitempty"`
+	Destinations []LaneSummary `json:"destinations"`
 }
 
 // LaneSummary is one destination's part of it.
@@ -108,6 +110,9 @@ type LaneSummary struct {
 	DeadLetters string            `json:"dead_letters,omitempty"`
 	// Stopped says why the lane gave up early, if it did.
 	Stopped string `json:"stopped,omitempty"`
+	// Problem is what the partner, or the way to it, said last of something that
+	// was not accepted. Like Stopped it may hold anything: redact it.
+	Problem string `json:"last_problem,omitempty"`
 	// Released counts events sent out of their user's order because the
 	// user's queue had grown too long.
 	Released uint64 `json:"released,omitempty"`
@@ -245,6 +250,9 @@ func (e *Engine) Summary() *Summary {
 	e.mu.Unlock()
 	s := &Summary{Run: e.c.Run.Name(), Status: "complete", Read: front.Ordinal, BadRecords: front.Bad, Dropped: map[string]uint64{}}
 	maps.Copy(s.Dropped, front.Dropped)
+	if n, path := e.c.Run.Lane("_source").DeadLetters(); n > 0 {
+		s.DeadLetters = path
+	}
 	if !atEnd {
 		s.Status = "incomplete"
 	}

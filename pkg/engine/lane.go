@@ -65,6 +65,8 @@ type lane struct {
 	panics  int
 	refuses int // batches in a row that the partner refused to the last probe
 	bad     int // deliveries in a row without one accepted
+	problem string
+	status  int // of the last failure; 0: there was no answer
 	saved   time.Time
 	dirty   bool
 	started time.Time
@@ -962,7 +964,7 @@ func (l *lane) summary(events uint64) LaneSummary {
 	defer l.mu.Unlock()
 	c := l.live.Clone()
 	s := LaneSummary{Name: l.c.Name, Type: l.c.Type, Filtered: c.Filtered, Skipped: c.Skipped, Delivered: c.Delivered, Rejected: c.Rejected, InDoubt: c.InDoubt,
-		Deliveries: c.Deliveries, Requests: c.Requests, Retries: c.Retries, Bytes: c.Bytes, Stopped: l.stop, Released: c.Released}
+		Deliveries: c.Deliveries, Requests: c.Requests, Retries: c.Retries, Bytes: c.Bytes, Stopped: l.stop, Problem: l.problem, Released: c.Released}
 	if s.Skipped == nil {
 		s.Skipped = map[string]uint64{}
 	}
@@ -995,7 +997,11 @@ func (l *lane) progress() Progress {
 	case l.stop != "":
 		p.State = "stopped: " + l.stop
 	case l.breaker.open(now):
-		p.State = "partner fails, next probe in " + l.breaker.until.Sub(now).Round(time.Second).String()
+		why := "no answer"
+		if l.status != 0 {
+			why = "status " + strconv.Itoa(l.status)
+		}
+		p.State = "partner fails (" + why + "), next probe in " + l.breaker.until.Sub(now).Round(time.Second).String()
 	case l.pace.paused.After(now):
 		p.State = "paused by the partner for " + l.pace.paused.Sub(now).Round(time.Second).String()
 	case !l.ended.IsZero() && p.Done < selected(l.cursor):

@@ -394,18 +394,30 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 	var wait time.Duration
 	for i := range rs {
 		r := &rs[i]
+		if r.Outcome == destination.Retry || r.Outcome == destination.Rejected {
+			l.status = r.Status
+			if what := destination.Cut(r.Detail, 200); what != "" {
+				l.problem = what
+				if r.Status != 0 {
+					l.problem = fmt.Sprintf("status %d: %s", r.Status, what)
+				}
+			}
+		}
 		switch {
 		case r.Outcome == destination.Delivered, r.Outcome == destination.Skipped:
 			accepted = true
 		case r.Outcome != destination.Retry:
 			l.bad++
 		case r.Reason == destination.Unauthorized:
-			what := "the partner refused the credentials"
-			if r.Status != 0 {
-				what += fmt.Sprintf(" (status %d)", r.Status)
-			}
-			if r.Detail != "" {
-				what += ": " + destination.Cut(r.Detail, 200)
+			what := destination.Cut(r.Detail, 200) // a local destination's own words
+			if r.Status != 0 || what == "" {
+				what = "the partner refused the credentials"
+				if r.Status != 0 {
+					what += fmt.Sprintf(" (status %d)", r.Status)
+				}
+				if r.Detail != "" {
+					what += ": " + destination.Cut(r.Detail, 200)
+				}
 			}
 			l.haltLocked(what, nil)
 		default:
