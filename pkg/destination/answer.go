@@ -23,12 +23,13 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // body is a request body in memory that goes back to the pool when the
 // transport has closed it.
 type body struct {
-	mu     sync.Mutex
-	buf    []byte
-	parts  [][]byte // instead of buf: a body too large to be worth a copy
-	off    int
-	closed bool
-	shared bool // a second reader has the same bytes: never reused
+	mu       sync.Mutex
+	buf      []byte
+	parts    [][]byte // instead of buf: a body too large to be worth a copy
+	off      int
+	closed   bool
+	borrowed bool // parts belong to the deliveries
+	shared   bool // a second reader has the same bytes: never reused
 }
 
 func newBody(size int) *body {
@@ -180,6 +181,12 @@ func Do(t Transport, req *http.Request) (*Answer, error) {
 		}
 	}
 	if b, ok := req.Body.(*body); ok {
+		if b.borrowed {
+			// A partner may answer before it has read everything; the items
+			// are not the request's to look at any longer.
+			b.Close()
+			return a, nil
+		}
 		// Only a transport that has closed the body is done with it.
 		b.mu.Lock()
 		done := b.closed && !b.shared

@@ -460,7 +460,7 @@ func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*h
 		size += len(d.Item) + len(a.request.Sep)
 	}
 	if size > largeBody {
-		large := &body{parts: [][]byte{[]byte(open)}}
+		large := &body{borrowed: true, parts: [][]byte{[]byte(open)}}
 		for i, d := range b.Deliveries {
 			if i > 0 {
 				large.parts = append(large.parts, []byte(a.request.Sep))

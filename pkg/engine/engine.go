@@ -159,7 +159,7 @@ func New(c Config) *Engine {
 	}
 	e.ring = newRing(ring)
 	e.ring.most = c.Memory / 4
-	share := min(max(c.Memory/8/int64(max(len(c.Lanes), 1)), 1<<20), 8<<20)
+	share := min(max(c.Memory/8/int64(max(len(c.Lanes), 1)), 1<<20), 5<<20)
 	for i := range c.Lanes {
 		mine := share
 		if plan := c.Lanes[i].Sender.Plan(); plan.Positions {
