@@ -155,7 +155,7 @@ resume and exit-codes.`,
 	f.StringVar(&o.progress, "progress", "auto", "auto, always or never")
 	f.StringVarP(&o.output, "output", "o", "table", "form of the summary: table or json")
 	f.StringVar(&o.reserve, "reserve-for-live", "", "share of each partner's quota left to live traffic, like 30%")
-	f.StringVar(&o.memory, "memory", "256MiB", "memory for blocks and deliveries")
+	f.StringVar(&o.memory, "memory", "", "memory for blocks and deliveries (default 256MiB, and 8MiB for each destination beyond 16)")
 	f.StringVar(&o.spool, "spool", "10GiB", "disk for what of standard input not every destination has passed")
 	return c
 }
@@ -177,7 +177,7 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*opened)) (*job,
 	if len(s.from) == 0 {
 		return nil, usagef("no input: say what to read with --from (a file, a directory, a glob, or - for standard input)")
 	}
-	j := &job{memory: 256 << 20}
+	j := &job{}
 	var err error
 	if j.conf, err = a.loadConfig(); err != nil {
 		return nil, err
@@ -447,6 +447,10 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		defer func() { err = errors.Join(err, j.pipeline.Close()) }()
 	}
 
+	if j.memory == 0 {
+		// With less for each of many, the collector would be most of the work.
+		j.memory = 256<<20 + int64(max(len(j.dests)-16, 0))*(8<<20)
+	}
 	c := engine.Config{Source: src, Filter: j.filter, Since: frozen.Since, Until: frozen.Until, Limit: s.limit, Run: run, Now: a.now, Rand: rand.Float64, Logger: a.log, Memory: j.memory}
 	if !j.pipeline.Empty() {
 		c.Transform = j.pipeline

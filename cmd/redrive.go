@@ -84,7 +84,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) error {
 	if err != nil {
 		return err
 	}
-	j := &job{conf: conf, memory: 256 << 20}
+	j := &job{conf: conf}
 	if j.dests, err = a.open(conf, picked, o.rehearse, nil); err != nil {
 		return err
 	}
