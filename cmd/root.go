@@ -122,6 +122,9 @@ it goes on where it was. At the end it says what became of every event.
 	}
 	root.AddCommand(a.forwardCommand(), a.previewCommand(), a.recordCommand(), a.replayCommand(), a.cassettesCommand(), a.redriveCommand(), a.runsCommand(), a.destinationsCommand(), a.configCommand(), newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(), a.completionsCommand())
 	root.SetHelpCommand(a.helpCommand(root))
+	root.InitDefaultHelpCmd()
+	a.arguments(root)
+	a.completions(root)
 	return root
 }
 

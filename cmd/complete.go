@@ -1,0 +1,99 @@
+package cmd
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// arguments has every command say what is wrong with its arguments in our own
+// words, and what it takes.
+func (a *app) arguments(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			err := check(c, args)
+			switch {
+			case err == nil:
+				return nil
+			case !c.HasParent() && len(args) > 0:
+				return usagef("%s (see `fanfold --help`)", unknown(args[0], "command", commandNames(c)))
+			case c.Flags().Lookup("from") != nil && len(args) > 0:
+				return usagef("%s takes no arguments: the input is given with --from %s (see `%s --help`)", c.CommandPath(), args[0], c.CommandPath())
+			}
+			return usagef("usage: %s (see `%s --help`)", c.UseLine(), c.CommandPath())
+		}
+	}
+	for _, sub := range c.Commands() {
+		a.arguments(sub)
+	}
+}
+
+func commandNames(c *cobra.Command) []string {
+	var names []string
+	for _, sub := range c.Commands() {
+		if !sub.Hidden {
+			names = append(names, sub.Name())
+		}
+	}
+	return names
+}
+
+// completions offers values where a shell asks for them.
+func (a *app) completions(c *cobra.Command) {
+	fixed := func(values ...string) cobra.CompletionFunc {
+		return func(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return values, cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	var slugs []string
+	for _, d := range a.catalogue() {
+		slugs = append(slugs, d.Info.Slug)
+	}
+	runs := func(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		var ids []string
+		entries, _ := os.ReadDir(a.runsDir()) // none: nothing to offer
+		for _, e := range entries {
+			ids = append(ids, e.Name())
+		}
+		return ids, cobra.ShellCompDirectiveNoFileComp
+	}
+	// Names from the configuration, and slugs, behind the last comma.
+	destinations := func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		names := slices.Clone(slugs)
+		if conf, err := a.loadConfig(); err == nil {
+			for _, d := range conf.destinations {
+				names = append(names, d.name)
+			}
+		}
+		slices.Sort(names)
+		before := typed[:strings.LastIndexByte(typed, ',')+1]
+		for i := range names {
+			names[i] = before + names[i]
+		}
+		return slices.Compact(names), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
+	flag := func(c *cobra.Command, name string, f cobra.CompletionFunc) {
+		if c.Flags().Lookup(name) != nil {
+			if err := c.RegisterFlagCompletionFunc(name, f); err != nil {
+				panic(err) // the flag is there, and has none yet
+			}
+		}
+	}
+	switch c.CommandPath() {
+	case "fanfold forward", "fanfold preview", "fanfold redrive":
+		flag(c, "to", destinations)
+	}
+	switch c.CommandPath() {
+	case "fanfold redrive", "fanfold runs show", "fanfold runs rm":
+		c.ValidArgsFunction = runs
+	case "fanfold destinations show":
+		c.ValidArgsFunction = fixed(slugs...)
+	case "fanfold help":
+		c.ValidArgsFunction = fixed(append(commandNames(c.Root()), topicNames...)...)
+	}
+	for _, sub := range c.Commands() {
+		a.completions(sub)
+	}
+}
