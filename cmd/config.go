@@ -28,6 +28,7 @@ type config struct {
 	path         string
 	transform    []transform.Step
 	pipeline     *transform.Pipeline
+	steps        *yaml.Node // as written
 	destinations []*destConfig
 }
 
@@ -37,6 +38,8 @@ type destConfig struct {
 	slug     string
 	line     int
 	settings map[string]any
+	unset    []error  // references to environment variables that are not set
+	without  []string // settings that consist of them
 	options  map[string]*yaml.Node
 	lines    map[string]int // of settings and options
 }
@@ -93,8 +96,10 @@ func (a *app) loadConfig() (*config, error) {
 	if len(doc.Content) == 0 {
 		return c, nil
 	}
-	a.expand(doc.Content[0], p)
 	eachPair(doc.Content[0], p, "the configuration", func(key, value *yaml.Node) {
+		if key.Value != "destinations" {
+			a.expand(value, p)
+		}
 		switch key.Value {
 		case "transform":
 			steps, err := transform.Parse(value)
@@ -102,7 +107,7 @@ func (a *app) loadConfig() (*config, error) {
 				p.add(0, "transform: %w", err)
 				return
 			}
-			c.transform = steps
+			c.transform, c.steps = steps, value
 			if c.pipeline, err = transform.Compile(steps); err != nil {
 				p.add(0, "transform: %w", err)
 			}
@@ -184,12 +189,39 @@ func (a *app) expand(n *yaml.Node, p *problems) {
 	}
 }
 
+// refersToNothing says that a value names an environment variable that is not
+// set.
+func (a *app) refersToNothing(n *yaml.Node) bool {
+	if n.Kind == yaml.ScalarNode {
+		for _, ref := range envRef.FindAllString(n.Value, -1) {
+			if _, ok := a.env(ref[2 : len(ref)-1]); !ok {
+				return true
+			}
+		}
+	}
+	return slices.ContainsFunc(n.Content, a.refersToNothing)
+}
+
 func (c *config) addDestination(a *app, name, body *yaml.Node, p *problems) {
 	d := &destConfig{name: name.Value, line: name.Line, settings: map[string]any{}, options: map[string]*yaml.Node{}, lines: map[string]int{}}
 	if strings.ContainsAny(name.Value, ",= \t") || name.Value == "" || name.Value == "_source" {
 		p.add(name.Line, "%q cannot name a destination: it is written in --to lists and file names", name.Value)
 		return
 	}
+	// What one destination lacks is of no interest to a run to others.
+	lacks := &problems{file: p.file}
+	eachPair(body, lacks, name.Value, func(key, value *yaml.Node) {
+		if key.Value == "settings" && value.Kind == yaml.MappingNode {
+			for i := 0; i+1 < len(value.Content); i += 2 {
+				if a.refersToNothing(value.Content[i+1]) {
+					d.without = append(d.without, value.Content[i].Value)
+				}
+			}
+		}
+	})
+	lacks.errs = nil
+	a.expand(body, lacks)
+	d.unset = lacks.errs
 	keys := append([]string{"type", "settings"}, optionKeys...)
 	eachPair(body, p, "destination "+name.Value, func(key, value *yaml.Node) {
 		switch key.Value {
@@ -294,6 +326,11 @@ func (a *app) pick(c *config, to, sets, opts []string, rehearse bool) ([]*destCo
 		}
 		if d.options == nil {
 			d.options = map[string]*yaml.Node{}
+		}
+		if rehearse { // examples take their place
+			for _, key := range d.without {
+				delete(d.settings, key)
+			}
 		}
 		schema := find(all, d.slug).Settings
 		for _, f := range schema.Fields {
@@ -413,6 +450,9 @@ func (a *app) open(c *config, confs []*destConfig, rehearse bool, edit func(*ope
 	var out []*opened
 	for _, d := range confs {
 		o := &opened{conf: d, dest: find(all, d.slug)}
+		if !rehearse {
+			p.errs = append(p.errs, d.unset...)
+		}
 		if rehearse {
 			for k, v := range o.dest.Settings.Examples() {
 				if _, ok := d.settings[k]; !ok {

@@ -105,6 +105,9 @@ func (a *app) configCommand() *cobra.Command {
 				dests[d.name] = body
 			}
 			out["destinations"] = dests
+			if conf.steps != nil {
+				out["transform"] = conf.steps
+			}
 			out["state-dir"] = a.stateDir()
 			data, err := yaml.Marshal(out)
 			if err != nil {
