@@ -511,6 +511,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	sum, runErr := e.Run(ctx)
 	runErr = errors.Join(runErr, released())
 	ended()
+	sum.Rehearsal = s.rehearse
 	for i := range sum.Destinations { // a partner may say anything
 		d := &sum.Destinations[i]
 		d.Stopped, d.Problem = a.secrets.redact(d.Stopped), a.secrets.redact(d.Problem)
@@ -659,7 +660,11 @@ func printSummary(w io.Writer, s *engine.Summary, form string) error {
 		e.SetEscapeHTML(false)
 		return e.Encode(s)
 	}
-	fmt.Fprintf(w, "run %s: %s\n", s.Run, s.Status)
+	fmt.Fprintf(w, "run %s: %s", s.Run, s.Status)
+	if s.Rehearsal {
+		fmt.Fprint(w, " (a rehearsal: stand-ins were sent to, no partner)")
+	}
+	fmt.Fprintln(w)
 	fmt.Fprintf(w, "read %d", s.Read)
 	if s.BadRecords > 0 {
 		fmt.Fprintf(w, ", %d of them no events", s.BadRecords)

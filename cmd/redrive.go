@@ -61,6 +61,9 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) error {
 	if err != nil {
 		return usagef("run %s has not come to a summary yet: run its command again first", id)
 	}
+	if parent.Rehearsal && !o.rehearse {
+		return usagef("run %s was a rehearsal: no partner has refused its dead letters; --rehearse sends them to the stand-ins again", id)
+	}
 	since, _, err := parseTime("--since", o.since, a.now())
 	if err != nil {
 		return err

@@ -87,6 +87,8 @@ type Summary struct {
 	Read       uint64            `json:"read"`
 	BadRecords uint64            `json:"bad_records"`
 	Dropped    map[string]uint64 `json:"dropped"`
+	// Rehearsal says that stand-ins were sent to. The caller sets it.
+	Rehearsal bool `json:"rehearsal,omitempty"`
 	// DeadLetters is where the records are that are no events, if there are any.
 	DeadLetters  string        `json:"dead_letters,omitempty"`
 	Destinations []LaneSummary `json:"destinations"`
