@@ -23,15 +23,18 @@ type branch struct {
 	bucket [32]uint16
 }
 
+// maxBranches is how many keys, counted along all paths, a set can have.
+const maxBranches = 1<<16 - 1
+
 // NewPathSet compiles the paths. slots says where the value of each is found:
-// the same path twice has one slot.
+// the same path twice has one slot. The set is nil when the paths are too many.
 func NewPathSet(paths []Path) (set *PathSet, slots []int) {
 	type trie struct {
 		key  string
 		ends bool
 		kids []*trie
 	}
-	root := &trie{}
+	root, branches := &trie{}, 1
 	ends := make([]*trie, len(paths))
 	for i, p := range paths {
 		at := root
@@ -40,6 +43,9 @@ func NewPathSet(paths []Path) (set *PathSet, slots []int) {
 			if k < 0 {
 				k = len(at.kids)
 				at.kids = append(at.kids, &trie{key: s.key})
+				if branches++; branches > maxBranches {
+					return nil, nil
+				}
 			}
 			at = at.kids[k]
 		}

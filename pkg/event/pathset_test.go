@@ -109,3 +109,19 @@ func TestLongKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestTooManyPaths: a set says so instead of mixing paths up.
+func TestTooManyPaths(t *testing.T) {
+	var paths []event.Path
+	for i := range 70 {
+		for j := range 1000 {
+			paths = append(paths, event.Keys(fmt.Sprint("k", i), fmt.Sprint("k", j)))
+		}
+	}
+	if set, _ := event.NewPathSet(paths[:60_000]); set == nil {
+		t.Error("60,000 paths are too many")
+	}
+	if set, _ := event.NewPathSet(paths); set != nil {
+		t.Error("70,000 paths are not too many")
+	}
+}

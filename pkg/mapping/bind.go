@@ -16,8 +16,12 @@ func (s *scope) at(p event.Path, slot *int) {
 	s.set = append(s.set, func(n int) { *slot = n + 1 })
 }
 
+// close returns nil when the paths are too many.
 func (s *scope) close() *event.PathSet {
 	set, slots := event.NewPathSet(s.paths)
+	if set == nil {
+		return nil
+	}
 	for i, set := range s.set {
 		set(slots[i])
 	}

@@ -187,7 +187,9 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 			s.bind(p.members[i].n)
 			p.members[i].shape = p.shapeOf(&p.members[i])
 		}
-		p.paths = s.close()
+		if p.paths = s.close(); p.paths == nil {
+			return nil, fmt.Errorf("mapping: its %d paths are more than can be followed at once", len(s.paths))
+		}
 	}
 	return p, nil
 }
