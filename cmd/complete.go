@@ -42,15 +42,13 @@ func commandNames(c *cobra.Command) []string {
 
 // completions offers values where a shell asks for them.
 func (a *app) completions(c *cobra.Command) {
-	fixed := func(values ...string) cobra.CompletionFunc {
+	// Nothing is made before a shell asks: this runs at every start.
+	offer := func(values func() []string) cobra.CompletionFunc {
 		return func(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-			return values, cobra.ShellCompDirectiveNoFileComp
+			return values(), cobra.ShellCompDirectiveNoFileComp
 		}
 	}
-	var slugs []string
-	for _, d := range a.catalogue() {
-		slugs = append(slugs, d.Info.Slug)
-	}
+	slugs := func() []string { return slugsOf(a.catalogue()) }
 	runs := func(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		var ids []string
 		entries, _ := os.ReadDir(a.runsDir()) // none: nothing to offer
@@ -61,7 +59,7 @@ func (a *app) completions(c *cobra.Command) {
 	}
 	// Names from the configuration, and slugs, behind the last comma.
 	destinations := func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
-		names := slices.Clone(slugs)
+		names := slugs()
 		if conf, err := a.loadConfig(); err == nil {
 			for _, d := range conf.destinations {
 				names = append(names, d.name)
@@ -89,9 +87,9 @@ func (a *app) completions(c *cobra.Command) {
 	case "fanfold redrive", "fanfold runs show", "fanfold runs rm":
 		c.ValidArgsFunction = runs
 	case "fanfold destinations show":
-		c.ValidArgsFunction = fixed(slugs...)
+		c.ValidArgsFunction = offer(slugs)
 	case "fanfold help":
-		c.ValidArgsFunction = fixed(append(commandNames(c.Root()), topicNames...)...)
+		c.ValidArgsFunction = offer(func() []string { return append(commandNames(c.Root()), topicNames...) })
 	}
 	for _, sub := range c.Commands() {
 		a.completions(sub)
