@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"runtime/trace"
 	"strings"
 	"time"
 
@@ -44,7 +45,9 @@ type app struct {
 	configFile     string
 	cpuProfile     string
 	memProfile     string
+	execTrace      string
 	stopCPUProfile func()
+	stopTrace      func()
 }
 
 // Execute runs the command line and returns its exit code.
@@ -63,6 +66,9 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	err := root.ExecuteContext(ctx)
 	if a.stopCPUProfile != nil {
 		a.stopCPUProfile()
+	}
+	if a.stopTrace != nil {
+		a.stopTrace()
 	}
 	if a.memProfile != "" {
 		err = errors.Join(err, writeHeapProfile(a.memProfile))
@@ -115,7 +121,8 @@ it goes on where it was. At the end it says what became of every event.
 	p.String("log-format", "text", "text or json")
 	p.StringVar(&a.cpuProfile, "cpuprofile", "", "write a CPU profile to this file")
 	p.StringVar(&a.memProfile, "memprofile", "", "write a heap profile to this file")
-	for _, hidden := range []string{"cpuprofile", "memprofile"} {
+	p.StringVar(&a.execTrace, "exectrace", "", "write an execution trace to this file")
+	for _, hidden := range []string{"cpuprofile", "memprofile", "exectrace"} {
 		if err := p.MarkHidden(hidden); err != nil {
 			panic(err)
 		}
@@ -139,6 +146,16 @@ func (a *app) begin(c *cobra.Command) error {
 			return err
 		}
 		a.stopCPUProfile = func() { pprof.StopCPUProfile(); f.Close() }
+	}
+	if a.execTrace != "" {
+		f, err := os.Create(a.execTrace)
+		if err != nil {
+			return err
+		}
+		if err := trace.Start(f); err != nil {
+			return err
+		}
+		a.stopTrace = func() { trace.Stop(); f.Close() }
 	}
 	v := a.viper
 	v.SetEnvPrefix("FANFOLD")
