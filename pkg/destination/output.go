@@ -81,6 +81,9 @@ func (d *Deliveries) Detach() {
 // doubling.
 func (d *Deliveries) Reserve(n int) { d.arena = slices.Grow(d.arena, n) }
 
+// Size is how much memory the deliveries and their items take, in bytes.
+func (d *Deliveries) Size() int { return len(d.arena) + len(d.List)*int(unsafe.Sizeof(Delivery{})) }
+
 // Cap is how much memory the list keeps for items.
 func (d *Deliveries) Cap() int { return cap(d.arena) }
 

@@ -138,6 +138,7 @@ type setup struct {
 	change func(*engine.Config)
 	ctx    context.Context
 	now    func() time.Time // nil: the bubble's own clock
+	made   func(*engine.Engine)
 }
 
 func lane(name string, p *partner) engine.LaneConfig {
@@ -175,7 +176,11 @@ func (s setup) run(t testing.TB) (*engine.Summary, error) {
 	if s.change != nil {
 		s.change(&c)
 	}
-	sum, runErr := engine.New(c).Run(ctx)
+	e := engine.New(c)
+	if s.made != nil {
+		s.made(e)
+	}
+	sum, runErr := e.Run(ctx)
 	if err := r.Close(); err != nil && runErr == nil {
 		t.Fatal(err)
 	}

@@ -42,9 +42,12 @@ type lane struct {
 	mu      sync.Mutex
 	blocks  []*laneBlock // routed and not passed by the mark, in order
 	held    int64        // bytes of unsettled deliveries
-	budget  int64
+	pinned  int64        // bytes of all that blocks hold, with what is settled of it
+	budget  int64        // of held
+	full    bool         // routing waits for memory: batches that are not full may go
+	taken   uint64       // blocks accepted
 	open    map[group]*batch
-	order   []group // of open, oldest first
+	order   []*batch // those that were opened, oldest first; some of them are closed
 	ready   []*batch
 	later   retries
 	flying  int // requests in flight
@@ -93,6 +96,10 @@ type laneBlock struct {
 	large  int           // bytes that it counts as, see ring.takeLarge
 	text   *source.Chunk // holds them instead, when most of it is of use
 	open   int           // events not settled
+	size   int64         // bytes of all this, about
+	held   int64         // bytes of deliveries that are not settled
+	flying int           // deliveries in requests, whose memory stays where it is
+	lean   bool          // it has given its memory back: see sweep
 	counts journal.Counts
 }
 
@@ -168,6 +175,7 @@ type work struct {
 	settled  bool
 	outcome  journal.Outcome
 	parked   *work // the next step, which waits for this one
+	moved    bool  // out of its block: see sweep
 	doubtful bool
 }
 
@@ -177,6 +185,7 @@ type batch struct {
 	works  []*work
 	bytes  int
 	born   time.Time
+	block  uint64    // how many blocks its lane had accepted then
 	due    time.Time // not before
 	bisect *bisect
 	probe  bool
@@ -328,7 +337,8 @@ func (l *lane) room(ctx context.Context) bool {
 			l.mu.Unlock()
 			return false
 		}
-		if l.held < l.budget {
+		if l.held < l.budget && l.pinned < pinnedMost*l.budget {
+			l.full = false
 			why := busy
 			if l.bad >= 1000 {
 				why = nowhere
@@ -337,8 +347,10 @@ func (l *lane) room(ctx context.Context) bool {
 			l.e.ring.rest(l, why)
 			return ctx.Err() == nil && !l.e.stopped()
 		}
-		// Full: what could still join an open batch has to wait anyway.
-		l.closeBatches()
+		if !l.full {
+			l.full = true
+			l.wake()
+		}
 		why := awaits
 		if l.bad >= 1000 {
 			why = nowhere
@@ -535,14 +547,20 @@ func (l *lane) prepare(b *block, lb *laneBlock) *laneBlock {
 			keep += len(le.raw)
 		}
 	}
+	lb.size = int64(len(lb.works))*workBytes + int64(len(lb.events))*eventBytes
+	for i := range lb.routed.n {
+		lb.size += int64(lb.routed.parts[i].list.Size())
+	}
 	// Events that may still become dead letters are kept: all lanes share the
 	// text that was read, without its index. Only few of them are copied, so
 	// that the rest can go.
 	if keep > len(b.chunk.Data)/2 {
 		b.chunk.Retain()
 		lb.text = b.chunk
+		lb.size += int64(len(b.chunk.Data))
 		return lb
 	}
+	lb.size += int64(keep)
 	if cap(lb.raw) < keep {
 		lb.raw = make([]byte, 0, keep+keep/8)
 	}
@@ -688,6 +706,8 @@ func (l *lane) accept(lb *laneBlock) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.blocks = append(l.blocks, lb)
+	l.pinned += lb.size
+	l.taken++
 	lb.open = len(lb.events)
 	l.live.Filtered += lb.counts.Filtered
 	for i := range lb.events {
@@ -729,7 +749,7 @@ func (l *lane) accept(lb *laneBlock) bool {
 				continue // stays open: pending, and listed
 			}
 		}
-		l.held += int64(len(w.d.Item) + len(w.ev.raw))
+		l.hold(w, 1)
 		if w.d.Wait && w.id.K > 0 {
 			if prev := &lb.works[i-1]; prev.ev == w.ev && !prev.settled {
 				prev.parked = w
@@ -749,6 +769,7 @@ func (l *lane) accept(lb *laneBlock) bool {
 			}
 		}
 	}
+	l.closeOld()
 	l.passBlocks()
 	l.signal()
 	return true
@@ -816,7 +837,14 @@ func (l *lane) block(w *work) {
 }
 
 // drop gives back the memory that a delivery held.
-func (l *lane) drop(w *work) { l.held -= int64(len(w.d.Item) + len(w.ev.raw)) }
+func (l *lane) drop(w *work) { l.hold(w, -1) }
+
+// hold counts the memory of a delivery, or with -1 counts it no more.
+func (l *lane) hold(w *work, sign int64) {
+	n := sign * int64(len(w.d.Item)+len(w.ev.raw))
+	l.held += n
+	w.ev.b.held += n
+}
 
 func (l *lane) settleEvent(le *laneEvent, o journal.Outcome, reason string) {
 	for _, c := range []*journal.Counts{&l.live, &le.b.counts} {
@@ -852,21 +880,14 @@ func (l *lane) passBlocks() {
 			l.e.ring.giveLarge(l, lb.large)
 			lb.large = 0
 		}
-		if lb.text != nil {
-			lb.text.Release()
-			lb.text = nil
+		if !lb.lean {
+			l.shed(lb)
 		}
-		if l.hung {
-			lb.routed.spoiled.Store(true)
-		}
-		lb.routed.release()
-		lb.routed = nil
-		if cap(lb.raw) < 2<<20 && !l.hung {
-			clear(lb.works)
-			clear(lb.events)
-			lb.works, lb.events, lb.raw = lb.works[:0], lb.events[:0], lb.raw[:0]
-			laneBlocks.Put(lb)
-		}
+		lb.lean, lb.held = false, 0
+		laneBlocks.Put(lb)
+	}
+	if l.pinned >= sweepFrom*l.budget {
+		l.sweep()
 	}
 	l.saveDue(l.e.c.Now())
 }

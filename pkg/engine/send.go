@@ -18,6 +18,7 @@ const (
 	defaultBatchBytes  = 1 << 20
 	maxOpenGroups      = 1000 // open batches of different groups
 	maxUserQueue       = 1000 // deliveries that wait behind their user
+	oldBatch           = 64   // blocks after which a batch that is not full is closed
 	maxPanics          = 10   // in a row, before the lane stops
 )
 
@@ -119,15 +120,12 @@ func (l *lane) put(w *work, now time.Time) *batch {
 		b = nil
 	}
 	if b == nil {
-		b = &batch{g: g, bytes: overhead, born: now}
+		b = &batch{g: g, bytes: overhead, born: now, block: l.taken}
 		if events > 1 {
 			l.open[g] = b
-			l.order = append(l.order, g)
+			l.order = append(l.order, b)
 			if len(l.open) > maxOpenGroups {
-				for l.open[l.order[0]] == nil {
-					l.order = l.order[1:]
-				}
-				l.close(l.open[l.order[0]])
+				l.close(l.oldest())
 			}
 		}
 	}
@@ -147,10 +145,36 @@ func (l *lane) close(b *batch) {
 	l.ready = append(l.ready, b)
 }
 
+// oldest returns the batch that has been open for longest; nil: none is open.
+func (l *lane) oldest() *batch {
+	for len(l.order) > 0 {
+		if b := l.order[0]; l.open[b.g] == b {
+			return b
+		}
+		l.order[0] = nil
+		l.order = l.order[1:]
+	}
+	return nil
+}
+
+// closeOld closes the batches that have been open for many blocks, so that the
+// checkpoint does not stay behind for the sake of a few events of a rare kind.
+// The caller holds mu.
+func (l *lane) closeOld() {
+	for b := l.oldest(); b != nil && l.taken-b.block > oldBatch; b = l.oldest() {
+		l.close(b)
+	}
+}
+
 // closeBatches makes all open batches ready, for the sending goroutine to look
 // at. The caller holds mu.
 func (l *lane) closeBatches() {
 	l.readyAll()
+	l.wake()
+}
+
+// wake wakes the sending goroutine.
+func (l *lane) wake() {
 	select {
 	case l.wakeSend <- struct{}{}:
 	default:
@@ -158,12 +182,9 @@ func (l *lane) closeBatches() {
 }
 
 func (l *lane) readyAll() {
-	for _, g := range l.order {
-		if b := l.open[g]; b != nil {
-			l.close(b)
-		}
+	for b := l.oldest(); b != nil; b = l.oldest() {
+		l.close(b)
 	}
-	l.order = l.order[:0]
 }
 
 // retries is a heap of batches by the time before which they must not go.
@@ -238,6 +259,15 @@ func (l *lane) take(now time.Time) (*batch, time.Duration) {
 		b = l.later[0]
 	case len(l.ready) > 0:
 		b = l.ready[0]
+	case l.full && len(l.open) > 0:
+		// Nothing can join them before something goes: the largest one frees
+		// most. While others are ready or the pace forbids they stay open, since
+		// fuller batches are fewer requests.
+		for _, o := range l.open {
+			if b == nil || o.bytes > b.bytes || o.bytes == b.bytes && o.born.Before(b.born) {
+				b = o
+			}
+		}
 	case len(l.later) > 0:
 		return nil, l.later[0].due.Sub(now)
 	default:
@@ -257,14 +287,18 @@ func (l *lane) take(now time.Time) (*batch, time.Duration) {
 	if d := l.pace.wait(now, len(b.works), b.bytes); d > 0 {
 		return nil, d
 	}
-	if retry {
+	switch {
+	case retry:
 		heap.Pop(&l.later)
-	} else {
+	case l.open[b.g] == b:
+		delete(l.open, b.g)
+	default:
 		l.ready[0] = nil
 		l.ready = l.ready[1:]
 	}
 	l.flying++
 	l.bodies += b.bytes
+	pin(b.works, 1)
 	return b, 0
 }
 
@@ -295,6 +329,7 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	pin(b.works, -1)
 	size := b.bytes
 	defer func() { l.flying--; l.bodies -= size }()
 	l.live.Requests++

@@ -1,0 +1,147 @@
+package engine
+
+import (
+	"bytes"
+	"strings"
+	"unsafe"
+)
+
+// A lane's memory is counted twice. What is not settled is held, and routing
+// waits while that is over the lane's budget. But blocks are passed in order,
+// and one delivery that waits (for its next attempt, for others of its rare
+// kind) keeps its block and all that come after it, settled or not: that is
+// pinned. So what waits is moved out of blocks that are mostly settled, which
+// then give their memory back, however long the wait is.
+
+// From how many budgets of a lane on blocks are swept, and how many times what is
+// held has to fit into a block for that to be worth it. Held deliveries alone can
+// pin four budgets. Variables, so that tests can sweep all the time.
+var (
+	sweepFrom     int64 = 2
+	worthSweeping int64 = 4
+)
+
+// pinnedMost is how many budgets of a lane may be pinned before routing waits.
+// What is over four is pinned by requests that take long while others go on.
+const pinnedMost = 6
+
+// What a lane's notes take for each delivery and each event, in bytes.
+const (
+	workBytes  = int64(unsafe.Sizeof(work{}))
+	eventBytes = 2 * int64(unsafe.Sizeof(laneEvent{})) // its own and the one as routed
+)
+
+// pin counts deliveries whose memory has to stay where it is, or with -1 counts
+// them no more. The caller holds mu.
+func pin(ws []*work, n int) {
+	for _, w := range ws {
+		w.ev.b.flying += n
+	}
+}
+
+// sweep moves the deliveries that wait out of the blocks that are mostly
+// settled. The caller holds mu.
+func (l *lane) sweep() {
+	var lean []*laneBlock
+	for _, lb := range l.blocks {
+		if !lb.lean && lb.flying == 0 && lb.held*worthSweeping <= lb.size {
+			lb.lean = true
+			lean = append(lean, lb)
+		}
+	}
+	if len(lean) == 0 {
+		return
+	}
+	m := mover{events: map[*laneEvent]*laneEvent{}}
+	for _, b := range l.open {
+		m.batch(b)
+	}
+	for _, b := range l.ready {
+		m.batch(b)
+	}
+	for _, b := range l.later {
+		m.batch(b)
+	}
+	for _, u := range l.users {
+		m.works(u.queue)
+	}
+	// Open batches are found by their group, whose texts were moved, too.
+	open := make(map[group]*batch, len(l.open))
+	for _, b := range l.open {
+		open[b.g] = b
+	}
+	l.open = open
+	for _, lb := range lean {
+		l.shed(lb)
+	}
+}
+
+// mover copies deliveries out of the blocks that are lean.
+type mover struct {
+	events map[*laneEvent]*laneEvent
+}
+
+func (m *mover) batch(b *batch) {
+	if m.works(b.works) {
+		b.g.method, b.g.path, b.g.key = strings.Clone(b.g.method), strings.Clone(b.g.path), strings.Clone(b.g.key)
+	}
+}
+
+func (m *mover) works(ws []*work) (moved bool) {
+	for i, w := range ws {
+		if !w.moved && w.ev.b.lean {
+			ws[i] = m.work(w)
+			moved = true
+		}
+	}
+	return moved
+}
+
+func (m *mover) work(w *work) *work {
+	n, d := *w, *w.d
+	d.Item = bytes.Clone(d.Item)
+	d.Method, d.Path, d.Key, d.InsertID = strings.Clone(d.Method), strings.Clone(d.Path), strings.Clone(d.Key), strings.Clone(d.InsertID)
+	n.d, n.ev, n.moved = &d, m.event(w.ev), true
+	if n.parked != nil {
+		n.parked = m.work(n.parked)
+	}
+	return &n
+}
+
+func (m *mover) event(le *laneEvent) *laneEvent {
+	n := m.events[le]
+	if n == nil {
+		c := *le
+		c.list, c.raw = nil, bytes.Clone(le.raw)
+		n = &c
+		m.events[le] = n
+	}
+	return n
+}
+
+// shed gives back the memory of a block of which nothing is needed any more but
+// its counts. The caller holds mu.
+func (l *lane) shed(lb *laneBlock) {
+	l.pinned -= lb.size
+	lb.size = 0
+	if lb.large > 0 {
+		l.e.ring.giveLarge(l, lb.large)
+		lb.large = 0
+	}
+	if lb.text != nil {
+		lb.text.Release()
+		lb.text = nil
+	}
+	if l.hung {
+		lb.routed.spoiled.Store(true)
+	}
+	lb.routed.release()
+	lb.routed = nil
+	if cap(lb.raw) >= 2<<20 || l.hung {
+		lb.works, lb.events, lb.raw = nil, nil, nil
+		return
+	}
+	clear(lb.works)
+	clear(lb.events)
+	lb.works, lb.events, lb.raw = lb.works[:0], lb.events[:0], lb.raw[:0]
+}
