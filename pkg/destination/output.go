@@ -84,6 +84,9 @@ func (d *Deliveries) Reserve(n int) { d.arena = slices.Grow(d.arena, n) }
 // Size is how much memory the deliveries and their items take, in bytes.
 func (d *Deliveries) Size() int { return len(d.arena) + len(d.List)*int(unsafe.Sizeof(Delivery{})) }
 
+// Len is the length of all items, in bytes.
+func (d *Deliveries) Len() int { return len(d.arena) }
+
 // Cap is how much memory the list keeps for items.
 func (d *Deliveries) Cap() int { return cap(d.arena) }
 

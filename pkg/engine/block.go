@@ -221,7 +221,7 @@ func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield
 		err  error
 	}
 	jobs := make(chan job, workers)
-	slots := make(chan struct{}, workers)
+	slots := make(chan struct{}, workers) // blocks under way or waiting to be taken
 	go func() {
 		defer close(jobs)
 		for c, err := range e.c.Source.Chunks(ctx, from.Position) {
@@ -233,10 +233,7 @@ func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield
 					return
 				}
 				j.done = make(chan *block, 1)
-				go func() {
-					j.done <- e.prepare(c)
-					<-slots
-				}()
+				go func() { j.done <- e.prepare(c) }()
 			}
 			select {
 			case jobs <- j:
@@ -265,6 +262,7 @@ func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield
 			return j.err
 		}
 		b := <-j.done
+		<-slots
 		end, err := e.finish(b, from, w)
 		if err != nil {
 			b.release()
@@ -316,7 +314,7 @@ func (e *Engine) readFront(ctx context.Context, from journal.Mark, bad *journal.
 	e.mu.Unlock()
 	known := bad.Resume()
 	finished := true
-	err := e.read(ctx, from, runtime.GOMAXPROCS(0)+1, func(b *block) bool {
+	err := e.read(ctx, from, runtime.GOMAXPROCS(0), func(b *block) bool {
 		var verdicts []journal.Verdict
 		var dead []journal.DeadLetter
 		for i := range b.items {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"math"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -37,6 +38,7 @@ type lane struct {
 
 	wakeRoute, wakeSend chan struct{} // of one element: something has changed
 	crashes             atomic.Int64  // panics of Route
+	grows               atomic.Uint64 // bits of how many bytes of items a byte of input becomes
 	alike               *alike        // lanes that make the same of every event; nil: there are none
 
 	mu      sync.Mutex
@@ -589,9 +591,8 @@ func (l *lane) routePart(b *block, from, to int, p *part, isUrgent bool) {
 			size += len(b.chunk.Records[i].Raw)
 		}
 	}
-	if n == to-from && n > 0 {
-		p.list.Reserve(size + n)
-	}
+	grows := math.Float64frombits(l.grows.Load())
+	p.list.Reserve(int(float64(size) * grows * 1.05))
 	if cap(p.events) < n {
 		p.events = make([]laneEvent, 0, n+n/8)
 	}
@@ -621,6 +622,10 @@ func (l *lane) routePart(b *block, from, to int, p *part, isUrgent bool) {
 		le.rec.object, le.rec.offset, le.rec.line = b.chunk.Name, startOf(b.chunk, i), rec.Line
 		le.raw = rec.Raw
 		p.events = append(p.events, le)
+	}
+	if size > 0 {
+		// Parts are much like each other: the largest of late.
+		l.grows.Store(math.Float64bits(max(grows*0.99, float64(p.list.Len())/float64(size))))
 	}
 }
 

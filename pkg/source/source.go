@@ -155,6 +155,10 @@ type Options struct {
 	From []string
 	// MaxRecord bounds one record; 0: DefaultMaxRecord.
 	MaxRecord int
+	// ChunkBytes is about how much text of lines a chunk holds; 0: 1 MiB. Less
+	// saves memory, since a dozen chunks are under way at a time; more saves
+	// what is done once a chunk, for every destination.
+	ChunkBytes int
 	// Frozen is the manifest of the run that is resumed: its objects come
 	// first, in this order, and have to be there unchanged; what From has
 	// beyond them comes after.
@@ -588,7 +592,7 @@ type lean struct{}
 // there may be many.
 func Lean(ctx context.Context) context.Context { return context.WithValue(ctx, lean{}, true) }
 
-// ahead runs a reading two chunks ahead of its receiver, so that reading,
+// ahead runs a reading up to two chunks ahead of its receiver, so that reading,
 // decompressing and splitting overlap with the receiver's work.
 func ahead(ctx context.Context, read func(context.Context, func(*Chunk) bool) error) iter.Seq2[*Chunk, error] {
 	if ctx.Value(lean{}) != nil {
@@ -604,7 +608,7 @@ func ahead(ctx context.Context, read func(context.Context, func(*Chunk) bool) er
 			err error
 		}
 		inner, cancel := context.WithCancel(ctx)
-		ch := make(chan item, 2)
+		ch := make(chan item, 1)
 		defer func() {
 			cancel()
 			for range ch {
@@ -702,7 +706,7 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, yield
 	if f.size == 0 {
 		return nil
 	}
-	r := &reading{letters: s.o.DeadLetters, ctx: ctx, name: obj.Name, object: from.Object, max: s.o.MaxRecord, pool: &s.chunks, yield: yield,
+	r := &reading{letters: s.o.DeadLetters, ctx: ctx, name: obj.Name, object: from.Object, max: s.o.MaxRecord, size: s.o.ChunkBytes, pool: &s.chunks, yield: yield,
 		choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns}, noted: func(why string) { s.note(obj.Name, why) }}
 	var magic [4]byte
 	if f.at != nil {
