@@ -415,11 +415,6 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		}
 		so.Frozen, so.CacheDir = known, filepath.Join(dir, "cache")
 		so.Freeze = run.Extend
-		if len(j.dests) == 1 {
-			// Nobody else's work is done once a chunk: smaller ones cost nothing and
-			// save 10 MiB.
-			so.ChunkBytes = 512 << 10
-		}
 		for _, obj := range known {
 			if err := source.Verify(obj); err != nil {
 				return err

@@ -3,6 +3,7 @@ package destination
 import (
 	"reflect"
 	"slices"
+	"sync"
 	"unsafe"
 
 	"github.com/zeebo/xxh3"
@@ -14,13 +15,39 @@ import (
 // Deliveries collects what Route made of events, in memory that is reused. It
 // is not safe for concurrent use: one per goroutine.
 type Deliveries struct {
-	List     []Delivery
-	arena    []byte
+	List  []Delivery
+	arena []byte
+	out   Output
+	*scratch
+}
+
+// scratch is the memory of routing, as opposed to that of its result.
+type scratch struct {
 	resolver mapping.Resolver
-	out      Output
 	in       Input
 	memo     memo
 	texts    []byte // memory of texts, never used twice
+}
+
+// Lists are many, and most of them wait for their deliveries to be sent; those
+// who route are few.
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// begin sees to it that there is scratch memory.
+func (d *Deliveries) begin() {
+	if d.scratch == nil {
+		d.scratch = scratches.Get().(*scratch)
+	}
+}
+
+// Rest gives the scratch memory back. Routing into the list again takes some
+// again.
+func (d *Deliveries) Rest() {
+	if d.scratch != nil {
+		d.in = Input{}
+		scratches.Put(d.scratch)
+		d.scratch = nil
+	}
 }
 
 // text is v.Text() without an allocation for each.
@@ -108,7 +135,7 @@ type Output struct {
 	settled bool
 }
 
-func (d *Deliveries) begin(action int, id string, maxBytes int) *Output {
+func (d *Deliveries) output(action int, id string, maxBytes int) *Output {
 	o := &d.out
 	o.d, o.action, o.id, o.step, o.max, o.settled = d, action, id, 0, maxBytes, false
 	o.Path, o.Method, o.Group, o.Wait = "", "", "", false

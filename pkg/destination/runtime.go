@@ -295,6 +295,7 @@ func (o *sender[S]) Plan() *Plan { return &o.plan }
 
 // Route implements Sender.
 func (o *sender[S]) Route(ev *event.Event, env *Env, out *Deliveries) {
+	out.begin()
 	from := len(out.List)
 	if o.optedOut(ev) {
 		out.List = append(out.List, Delivery{Result: Result{Outcome: Skipped, Reason: OptedOut, Detail: "the event's integrations object"}})
@@ -328,7 +329,7 @@ func (o *sender[S]) Route(ev *event.Event, env *Env, out *Deliveries) {
 // fire maps one event for one action and appends what comes of it.
 func (o *sender[S]) fire(sub *subscription, ev *event.Event, root event.Value, id string, env *Env, out *Deliveries) {
 	a := &o.actions[sub.action]
-	w := out.begin(sub.action, id, a.limits.EventBytes.N)
+	w := out.output(sub.action, id, a.limits.EventBytes.N)
 	payload, err := sub.program.Run(&out.resolver, root)
 	if err != nil {
 		var invalid *mapping.InvalidError

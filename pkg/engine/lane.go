@@ -91,6 +91,7 @@ type group struct {
 // laneBlock is a block as one lane has routed it.
 type laneBlock struct {
 	end    journal.Mark
+	object string // that it is of
 	routed *routed
 	works  []work
 	events []laneEvent
@@ -131,7 +132,6 @@ func (r *routed) release() {
 	for i := range r.parts {
 		p := &r.parts[i]
 		p.list.Reset()
-		clear(p.events)
 		p.events = p.events[:0]
 	}
 	r.done = nil
@@ -142,28 +142,25 @@ func (r *routed) release() {
 type part struct {
 	list     destination.Deliveries
 	env      destination.Env
-	events   []laneEvent
+	events   []routedEvent
 	filtered uint64
 }
 
-// laneEvent is one event of a block in this lane.
+// routedEvent says how many of a part's deliveries are of an item of the block.
+type routedEvent struct{ item, n int32 }
+
+// laneEvent is one event of a block in this lane. There are as many as there are
+// events under way, times the lanes: it is kept small.
 type laneEvent struct {
 	b        *laneBlock
-	list     *destination.Deliveries // has its deliveries: n from first on
-	first, n int
-	open     int // works not settled
-	worst    journal.Outcome
-	reason   string
 	raw      []byte
-	rec      recordPlace
+	end      source.Position // of its record
+	offset   int64           // where the record begins
+	line     int64
+	reason   string
+	open     int32 // works not settled
+	worst    journal.Outcome
 	doubtful bool // in doubt since an earlier process
-}
-
-type recordPlace struct {
-	end    journal.Mark // position of the record; only Position and Ordinal are set
-	object string
-	offset int64
-	line   int64
 }
 
 // work is one delivery on its way.
@@ -172,12 +169,12 @@ type work struct {
 	ev       *laneEvent
 	id       journal.DeliveryID
 	user     uint64
-	attempts int
-	first    time.Time
-	settled  bool
-	outcome  journal.Outcome
 	parked   *work // the next step, which waits for this one
-	moved    bool  // out of its block: see sweep
+	first    time.Time
+	attempts int32
+	outcome  journal.Outcome
+	settled  bool
+	moved    bool // out of its block: see sweep
 	doubtful bool
 }
 
@@ -442,7 +439,7 @@ var laneBlocks = sync.Pool{New: func() any { return new(laneBlock) }}
 // on.
 func (l *lane) routeBlock(b *block, isUrgent bool) *laneBlock {
 	lb := laneBlocks.Get().(*laneBlock)
-	lb.end = b.end
+	lb.end, lb.object = b.end, b.chunk.Name
 	lb.counts = journal.Counts{}
 	lb.routed = l.routedBlock(b, isUrgent)
 	parts := lb.routed.parts[:lb.routed.n]
@@ -457,9 +454,6 @@ func (l *lane) routeBlock(b *block, isUrgent bool) *laneBlock {
 	}
 	if cap(lb.events) < events {
 		lb.events = make([]laneEvent, 0, events+events/8)
-	}
-	for i := range parts {
-		lb.events = append(lb.events, parts[i].events...)
 	}
 	if cap(lb.works) < works {
 		lb.works = make([]work, 0, works+works/8)
@@ -529,24 +523,29 @@ func (l *lane) routedBlock(b *block, isUrgent bool) *routed {
 // prepare makes the lane's own notes of a routed block.
 func (l *lane) prepare(b *block, lb *laneBlock) *laneBlock {
 	keep := 0
-	for i := range lb.events {
-		le := &lb.events[i]
-		le.b = lb
-		var user uint64
-		if l.plan.Order {
-			user = userOf(b.items[le.rec.end.Ordinal-b.start.Ordinal].ev)
-		}
-		undecided := false
-		for k := range le.n {
-			d := &le.list.List[le.first+k]
-			lb.works = append(lb.works, work{d: d, ev: le, id: journal.DeliveryID{Ordinal: le.rec.end.Ordinal, K: uint16(k)}, user: user})
-			undecided = undecided || d.Result.Outcome == destination.Undecided || d.Result.Outcome == destination.Rejected
-		}
-		switch {
-		case !undecided:
-			le.raw = nil
-		default:
-			keep += len(le.raw)
+	for i := range lb.routed.n {
+		p := &lb.routed.parts[i]
+		deliveries := p.list.List
+		for _, re := range p.events {
+			at := int(re.item)
+			rec := &b.chunk.Records[at]
+			lb.events = append(lb.events, laneEvent{b: lb, end: rec.End, offset: startOf(b.chunk, at), line: rec.Line, open: re.n})
+			le := &lb.events[len(lb.events)-1]
+			var user uint64
+			if l.plan.Order {
+				user = userOf(b.items[at].ev)
+			}
+			undecided := false
+			for k := range re.n {
+				d := &deliveries[k]
+				lb.works = append(lb.works, work{d: d, ev: le, id: journal.DeliveryID{Ordinal: b.start.Ordinal + uint64(at), K: uint16(k)}, user: user})
+				undecided = undecided || d.Result.Outcome == destination.Undecided || d.Result.Outcome == destination.Rejected
+			}
+			deliveries = deliveries[re.n:]
+			if undecided {
+				le.raw = rec.Raw
+				keep += len(le.raw)
+			}
 		}
 	}
 	lb.size = int64(len(lb.works))*workBytes + int64(len(lb.events))*eventBytes
@@ -594,7 +593,7 @@ func (l *lane) routePart(b *block, from, to int, p *part, isUrgent bool) {
 	grows := math.Float64frombits(l.grows.Load())
 	p.list.Reserve(int(float64(size) * grows * 1.05))
 	if cap(p.events) < n {
-		p.events = make([]laneEvent, 0, n+n/8)
+		p.events = make([]routedEvent, 0, n+n/8)
 	}
 	for i := from; i < to; i++ {
 		ev := b.items[i].ev
@@ -617,12 +616,9 @@ func (l *lane) routePart(b *block, from, to int, p *part, isUrgent bool) {
 			}
 		}
 		l.routeEvent(ev, &p.env, &p.list)
-		le := laneEvent{list: &p.list, first: first, n: len(p.list.List) - first}
-		le.rec.end.Position, le.rec.end.Ordinal = rec.End, b.start.Ordinal+uint64(i)
-		le.rec.object, le.rec.offset, le.rec.line = b.chunk.Name, startOf(b.chunk, i), rec.Line
-		le.raw = rec.Raw
-		p.events = append(p.events, le)
+		p.events = append(p.events, routedEvent{int32(i), int32(len(p.list.List) - first)})
 	}
+	p.list.Rest()
 	if size > 0 {
 		// Parts are much like each other: the largest of late.
 		l.grows.Store(math.Float64bits(max(grows*0.99, float64(p.list.Len())/float64(size))))
@@ -717,9 +713,7 @@ func (l *lane) accept(lb *laneBlock) bool {
 	l.live.Filtered += lb.counts.Filtered
 	for i := range lb.events {
 		le := &lb.events[i]
-		le.open = le.n
-		if le.n == 0 { // a destination that says nothing of an event
-			le.n = 0
+		if le.open == 0 { // a destination that says nothing of an event
 			l.settleEvent(le, journal.Skipped, string(destination.Unsupported))
 		}
 	}
@@ -782,13 +776,12 @@ func (l *lane) accept(lb *laneBlock) bool {
 
 // letter makes the dead letter of a delivery.
 func (l *lane) letter(w *work, r destination.Result) journal.DeadLetter {
-	rec := &w.ev.rec
 	slug := ""
 	if w.d.Action < len(l.plan.Actions) {
 		slug = l.plan.Actions[w.d.Action].Slug
 	}
 	d := journal.DeadLetter{Raw: w.ev.raw, Valid: true, Destination: l.c.Name, Type: l.c.Type, Action: slug, Step: w.d.Step, K: w.id.K, Reason: string(r.Reason), Detail: destination.Cut(r.Detail, 2000), Status: r.Status,
-		Attempts: w.attempts, Position: rec.end.Position, Object: rec.object, Offset: rec.offset, Line: rec.line, Ordinal: rec.end.Ordinal, InsertID: w.d.InsertID}
+		Attempts: int(w.attempts), Position: w.ev.end, Object: w.ev.b.object, Offset: w.ev.offset, Line: w.ev.line, Ordinal: w.id.Ordinal, InsertID: w.d.InsertID}
 	if w.attempts > 0 {
 		d.First, d.Last = w.first, l.e.c.Now()
 	}

@@ -28,7 +28,7 @@ const pinnedMost = 6
 // What a lane's notes take for each delivery and each event, in bytes.
 const (
 	workBytes  = int64(unsafe.Sizeof(work{}))
-	eventBytes = 2 * int64(unsafe.Sizeof(laneEvent{})) // its own and the one as routed
+	eventBytes = int64(unsafe.Sizeof(laneEvent{}))
 )
 
 // pin counts deliveries whose memory has to stay where it is, or with -1 counts
@@ -112,7 +112,7 @@ func (m *mover) event(le *laneEvent) *laneEvent {
 	n := m.events[le]
 	if n == nil {
 		c := *le
-		c.list, c.raw = nil, bytes.Clone(le.raw)
+		c.raw = bytes.Clone(le.raw)
 		n = &c
 		m.events[le] = n
 	}

@@ -524,7 +524,7 @@ func (l *lane) apply(req uint64, b *batch, rs []destination.Result, now time.Tim
 				break
 			}
 			again = append(again, w)
-			if d := now.Add(max(backoff(w.attempts, l.e.c.Rand()), r.RetryAfter)); d.After(due) {
+			if d := now.Add(max(backoff(int(w.attempts), l.e.c.Rand()), r.RetryAfter)); d.After(due) {
 				due = d
 			}
 		}
@@ -555,7 +555,7 @@ func (l *lane) apply(req uint64, b *batch, rs []destination.Result, now time.Tim
 // failed everything for as long as one delivery may be tried, the next ones
 // get one attempt each.
 func (l *lane) exhausted(w *work, now time.Time) bool {
-	return w.attempts >= l.opt.Attempts || now.Sub(w.first) >= l.opt.MaxTime ||
+	return int(w.attempts) >= l.opt.Attempts || now.Sub(w.first) >= l.opt.MaxTime ||
 		l.breaker.failures >= breakAfter+l.opt.Attempts && now.Sub(l.breaker.since) >= min(patienceOf(l.opt.Attempts), l.opt.MaxTime)
 }
 

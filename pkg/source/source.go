@@ -155,10 +155,6 @@ type Options struct {
 	From []string
 	// MaxRecord bounds one record; 0: DefaultMaxRecord.
 	MaxRecord int
-	// ChunkBytes is about how much text of lines a chunk holds; 0: 1 MiB. Less
-	// saves memory, since a dozen chunks are under way at a time; more saves
-	// what is done once a chunk, for every destination.
-	ChunkBytes int
 	// Frozen is the manifest of the run that is resumed: its objects come
 	// first, in this order, and have to be there unchanged; what From has
 	// beyond them comes after.
@@ -706,7 +702,7 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, yield
 	if f.size == 0 {
 		return nil
 	}
-	r := &reading{letters: s.o.DeadLetters, ctx: ctx, name: obj.Name, object: from.Object, max: s.o.MaxRecord, size: s.o.ChunkBytes, pool: &s.chunks, yield: yield,
+	r := &reading{letters: s.o.DeadLetters, ctx: ctx, name: obj.Name, object: from.Object, max: s.o.MaxRecord, pool: &s.chunks, yield: yield,
 		choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns}, noted: func(why string) { s.note(obj.Name, why) }}
 	var magic [4]byte
 	if f.at != nil {

@@ -28,7 +28,7 @@ const (
 var envelopes = [...]string{"batch", "Records", "records", "events", "logs", "data"}
 
 const (
-	chunkBytes   = 1 << 20 // by which an object's shape is recognised, and of a chunk where nothing else is said
+	chunkBytes   = 1 << 20
 	chunkRecords = 2000
 	badBytes     = 64 << 10 // of a bad record are kept
 )
@@ -40,7 +40,6 @@ type reading struct {
 	name    string
 	object  uint32
 	max     int
-	size    int // of a chunk in bytes, about; 0: chunkBytes
 	pool    *sync.Pool
 	yield   func(*Chunk) bool
 
@@ -188,11 +187,8 @@ var bom = []byte("\xef\xbb\xbf")
 func (r *reading) take() {
 	r.chunk = r.pool.Get().(*Chunk)
 	c := r.chunk
-	if r.size == 0 {
-		r.size = chunkBytes
-	}
-	if cap(c.Data) < r.size {
-		c.Data = make([]byte, 0, r.size+r.size/4)
+	if cap(c.Data) < chunkBytes {
+		c.Data = make([]byte, 0, chunkBytes+chunkBytes/4)
 	}
 	clear(c.Records)
 	*c = Chunk{Data: c.Data[:0], Records: c.Records[:0], Start: r.last, Name: r.name, pool: r.pool}
@@ -210,8 +206,8 @@ func (r *reading) flush(rest []byte) error {
 	r.last = c.End
 	consumed := len(r.buf) - len(rest)
 	r.take()
-	if cap(r.buf) < len(rest)+r.size/4 {
-		r.buf = make([]byte, 0, len(rest)+r.size)
+	if cap(r.buf) < len(rest)+chunkBytes/4 {
+		r.buf = make([]byte, 0, len(rest)+chunkBytes)
 	}
 	r.buf = append(r.buf, rest...)
 	r.off += int64(consumed)
@@ -493,7 +489,7 @@ func scanValue(b []byte, i int) (end int, ok bool) {
 // number of elements of the first line that have been read before.
 func (r *reading) readLines(skip uint32) error {
 	for {
-		r.fill(r.size)
+		r.fill(chunkBytes)
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
