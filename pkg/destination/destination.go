@@ -96,7 +96,7 @@ type Delivery struct {
 	Action   int    // index into Plan.Actions
 	Step     int    // 0, or the number of this item among those of the same event and action
 	Wait     bool   // send only after the previous step of the same event and action was delivered
-	Item     []byte // the item's final bytes in the request body
+	Item     []byte // the item's final bytes in the request body, in the memory of the list: see [Deliveries.Add]
 	Method   string // overrides the action's method when not empty
 	Path     string // request path and query below the base URL; overrides the action's when not empty. Deliveries that differ in Action, Method, Path or Key never share a request
 	Key      string // further batch key

@@ -616,14 +616,15 @@ func (r *ring) get(at uint64) (b *block, behind bool, wait <-chan struct{}) {
 
 // gate admits as many goroutines to CPU work as there are processors: those of
 // lanes that get somewhere, and only while none of these is inside the others.
-// So that nobody starves, one of the others gets in after every few of the
-// first, up to its next yield.
+// So that nobody starves, one of the others gets in now and then, up to its next
+// yield, for a small share of the time that the first ones take.
 type gate struct {
 	mu     sync.Mutex
 	free   int
 	inside [2]int
 	queue  [2][]chan struct{}
-	turns  int // urgent ones since the last lazy one
+	credit time.Duration // what lazy ones may still take while urgent ones want in
+	at     time.Time     // when it was last counted
 }
 
 func newGate(n int) *gate { return &gate{free: n} }
@@ -634,8 +635,27 @@ const (
 	lazy
 )
 
-// lazyTurn is how many urgent ones go before one that is not.
-const lazyTurn = 16
+const (
+	// lazyShare is the part of the time of urgent ones, as a divisor, that the
+	// others get all the same. Counted in turns, not in time, a lane that panics at
+	// every event took an eighth of two processors from a healthy one.
+	lazyShare = 25
+	// lazyBurst is the most that they can have saved up, or overdrawn.
+	lazyBurst = 10 * time.Millisecond
+)
+
+// count brings the credit up to now. The caller holds mu.
+func (g *gate) count() {
+	now := time.Now()
+	d := now.Sub(g.at)
+	g.at = now
+	if g.inside[urgent] == 0 && len(g.queue[urgent]) == 0 {
+		return // they are in nobody's way
+	}
+	g.credit += time.Duration(g.inside[urgent]) * d / lazyShare
+	g.credit -= time.Duration(g.inside[lazy]) * d
+	g.credit = max(min(g.credit, lazyBurst), -lazyBurst)
+}
 
 func rank(isUrgent bool) int {
 	if isUrgent {
@@ -646,6 +666,7 @@ func rank(isUrgent bool) int {
 
 func (g *gate) enter(isUrgent bool) {
 	g.mu.Lock()
+	g.count()
 	ch := make(chan struct{})
 	r := rank(isUrgent)
 	g.queue[r] = append(g.queue[r], ch)
@@ -658,13 +679,11 @@ func (g *gate) enter(isUrgent bool) {
 func (g *gate) admit() {
 	for g.free > 0 {
 		r := urgent
-		turn := g.turns >= lazyTurn || g.inside[urgent] == 0 && len(g.queue[urgent]) == 0
+		turn := g.credit > 0 || g.inside[urgent] == 0 && len(g.queue[urgent]) == 0
 		if turn && len(g.queue[lazy]) > 0 && (g.inside[lazy] == 0 || g.inside[urgent] == 0) {
-			r, g.turns = lazy, 0
+			r = lazy
 		} else if len(g.queue[urgent]) == 0 {
 			return
-		} else {
-			g.turns++
 		}
 		close(g.queue[r][0])
 		g.queue[r] = g.queue[r][1:]
@@ -684,7 +703,8 @@ func (g *gate) another() bool {
 // yield lets those go first that are urgent. The caller is inside and is not.
 func (g *gate) yield() {
 	g.mu.Lock()
-	wanted := len(g.queue[urgent])+g.inside[urgent] > 0
+	g.count()
+	wanted := len(g.queue[urgent])+g.inside[urgent] > 0 && g.credit <= 0
 	g.mu.Unlock()
 	if wanted {
 		g.leave(false)
@@ -695,6 +715,7 @@ func (g *gate) yield() {
 func (g *gate) leave(wasUrgent bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.count()
 	g.free++
 	g.inside[rank(wasUrgent)]--
 	g.admit()

@@ -668,6 +668,7 @@ func userOf(ev *event.Event) uint64 {
 func (l *lane) bury(lb *laneBlock, isUrgent bool) bool {
 	var verdicts []journal.Verdict
 	var dead []journal.DeadLetter
+	size := 0
 	settle := func() bool {
 		if len(dead) == 0 {
 			return true
@@ -690,8 +691,9 @@ func (l *lane) bury(lb *laneBlock, isUrgent bool) bool {
 		reason := string(w.d.Result.Reason)
 		verdicts = append(verdicts, journal.Verdict{ID: w.id, Outcome: journal.Rejected, Reason: reason})
 		dead = append(dead, l.letter(w, w.d.Result))
-		if len(dead) == 100 {
-			if !settle() {
+		// Steps are short, so that those who may go first need not wait.
+		if size += len(w.ev.raw); size >= 48<<10 || len(dead) == 200 {
+			if size = 0; !settle() {
 				return false
 			}
 			if !isUrgent {

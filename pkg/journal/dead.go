@@ -117,7 +117,7 @@ type letters struct {
 
 // packFrom is the length in bytes from which on letters are compressed by the
 // lane that has them, so that the commits of others need not wait for that.
-const packFrom = 256 << 10
+const packFrom = 64 << 10
 
 // newPacker is for sync.OnceValue: most runs bury nothing.
 func newPacker() *zstd.Encoder {

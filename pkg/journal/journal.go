@@ -705,16 +705,32 @@ func (r *Run) commitLoop() {
 				// of more of them.
 				time.Sleep(200 * time.Microsecond)
 			case !urgent:
-				t := time.NewTimer(5 * time.Millisecond)
-				select {
-				case <-t.C:
-				case <-r.kick:
-				case <-r.quit:
-				}
-				t.Stop()
+				r.gather()
 			}
 		}
 		r.commit()
+	}
+}
+
+// gather waits a few milliseconds for more verdicts, or until somebody waits for
+// a commit.
+func (r *Run) gather() {
+	t := time.NewTimer(5 * time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			return
+		case <-r.quit:
+			return
+		case <-r.kick:
+			r.mu.Lock()
+			urgent := r.urgent
+			r.mu.Unlock()
+			if urgent {
+				return
+			}
+		}
 	}
 }
 
