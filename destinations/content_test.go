@@ -3,6 +3,7 @@ package destinations_test
 import (
 	"bytes"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 )
 
 // TestContent: destinations that differ in settings of the transport alone have
-// the same Content, and make the same of every event; those that differ in
+// the same Content, and make the same of every event; those that differ in a
+// stamp, too, but for the places that are said to bear it; those that differ in
 // another setting have another Content.
 func TestContent(t *testing.T) {
 	var text bytes.Buffer
@@ -30,13 +32,13 @@ func TestContent(t *testing.T) {
 		}
 		events = append(events, ev)
 	}
-	route := func(s destination.Sender) []destination.Delivery {
+	route := func(s destination.Sender) *destination.Deliveries {
 		var out destination.Deliveries
 		env := destination.Env{Now: time.Date(2024, 3, 2, 0, 0, 0, 0, time.UTC)}
 		for _, ev := range events {
 			s.Route(ev, &env, &out)
 		}
-		return out.List
+		return &out
 	}
 	another := func(f setting.Field) any {
 		switch f.Type {
@@ -63,10 +65,12 @@ func TestContent(t *testing.T) {
 			}
 			b[len(b)-1] ^= 1
 			return string(b)
+		case f.Stamp:
+			return strings.Repeat("z", len(f.Example))
 		}
 		return f.Example + "x"
 	}
-	transport, content := 0, 0
+	transport, stamps, content := 0, 0, 0
 	for _, d := range destinations.All() {
 		if d.Local {
 			continue
@@ -94,19 +98,36 @@ func TestContent(t *testing.T) {
 			switch {
 			case f.Transport && !same:
 				t.Errorf("%s: %s is of the transport, but changes the content", d.Info.Slug, f.Key)
-			case f.Transport && !reflect.DeepEqual(route(s), want):
+			case f.Stamp && !same:
+				t.Errorf("%s: %s is a stamp, but changes the content", d.Info.Slug, f.Key)
+			case f.Stamp:
+				got := route(s)
+				for _, st := range got.Stamps {
+					at := got.List[st.Delivery].Item[st.At:]
+					if !bytes.HasPrefix(at, []byte(s.Plan().Stamp)) {
+						t.Fatalf("%s: no stamp at %.60s", d.Info.Slug, at)
+					}
+					copy(at, base.Plan().Stamp)
+				}
+				if len(got.Stamps) == 0 || !reflect.DeepEqual(got.List, want.List) || !reflect.DeepEqual(got.Stamps, want.Stamps) {
+					t.Errorf("%s: what becomes of an event depends on %s in more than %d stamps", d.Info.Slug, f.Key, len(got.Stamps))
+				}
+			case f.Transport && !reflect.DeepEqual(route(s).List, want.List):
 				t.Errorf("%s: what becomes of an event depends on %s: take the flag transport off it", d.Info.Slug, f.Key)
-			case !f.Transport && same:
+			case !f.Transport && !f.Stamp && same:
 				t.Errorf("%s: %s does not change the content", d.Info.Slug, f.Key)
 			}
-			if f.Transport {
+			switch {
+			case f.Transport:
 				transport++
-			} else {
+			case f.Stamp:
+				stamps++
+			default:
 				content++
 			}
 		}
 	}
-	if transport < 15 || content < 5 {
-		t.Errorf("%d settings of the transport and %d others were tried", transport, content)
+	if transport < 15 || stamps < 1 || content < 5 {
+		t.Errorf("%d settings of the transport, %d stamps and %d others were tried", transport, stamps, content)
 	}
 }

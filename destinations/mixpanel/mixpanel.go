@@ -16,7 +16,7 @@ import (
 
 // Settings of a project.
 type Settings struct {
-	ProjectToken string `setting:"project_token,required,secret" doc:"Token of the project." example:"0123456789abcdef0123456789abcdef"`
+	ProjectToken string `setting:"project_token,required,secret,stamp" doc:"Token of the project." example:"0123456789abcdef0123456789abcdef"`
 	APISecret    string `setting:"api_secret,secret,transport" doc:"API secret of the project. Without it the token authenticates imports." example:"fedcba9876543210fedcba9876543210"`
 	APIRegion    string `setting:"api_region,transport" doc:"Where the project's data resides." default:"us" choices:"us,eu,in"`
 	SourceName   string `setting:"source_name" doc:"Sent with every event as segment_source_name."`
@@ -418,7 +418,7 @@ func identify(s *Settings, in *destination.Input, out *destination.Output) {
 		out.BeginObject()
 		out.Field("$identified_id", user)
 		out.Field("$anon_id", anonymous)
-		out.Str("token", s.ProjectToken)
+		out.Stamp("token", s.ProjectToken)
 		out.StrNonEmpty("segment_source_name", s.SourceName)
 		out.EndObject()
 		out.EndObject()
@@ -454,7 +454,7 @@ func profile(s *Settings, in *destination.Input, out *destination.Output) {
 		id = in.Payload.Get("anonymous_id")
 	}
 	out.BeginObject()
-	out.Str("$token", s.ProjectToken)
+	out.Stamp("$token", s.ProjectToken)
 	out.Field("$distinct_id", id)
 	out.Field("$ip", in.Payload.Get("ip"))
 }
@@ -482,7 +482,7 @@ func group(s *Settings, in *destination.Input, out *destination.Output) {
 		id = in.Payload.Get("group_id")
 	}
 	out.BeginObject()
-	out.Str("$token", s.ProjectToken)
+	out.Stamp("$token", s.ProjectToken)
 	out.Str("$group_key", key)
 	out.Field("$group_id", id)
 	out.Key("$set")
@@ -501,7 +501,7 @@ func alias(s *Settings, in *destination.Input, out *destination.Output) {
 	out.BeginObject()
 	out.Field("distinct_id", in.Payload.Get("distinct_id"))
 	out.Field("alias", in.Payload.Get("alias"))
-	out.Str("token", s.ProjectToken)
+	out.Stamp("token", s.ProjectToken)
 	out.StrNonEmpty("segment_source_name", s.SourceName)
 	out.EndObject()
 	out.EndObject()

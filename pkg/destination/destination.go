@@ -154,8 +154,12 @@ type Plan struct {
 	// Secrets are the values of secret settings, for redaction.
 	Secrets []string
 	// Content names what Route makes of events: Senders with the same Content
-	// make the same of each. "": nobody else does.
+	// make the same of each, but for Stamp where a list's Stamps say so. "":
+	// nobody else does.
 	Content string
+	// Stamp is a JSON text that stands in items, such as the token of a project.
+	// It is as long for all with the same Content.
+	Stamp string
 	// Local marks a destination that is no HTTP partner (files, stdout, buckets).
 	Local bool
 	// Positions asks for Env.Fallback with every event, not only with those that

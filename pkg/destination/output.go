@@ -15,10 +15,19 @@ import (
 // Deliveries collects what Route made of events, in memory that is reused. It
 // is not safe for concurrent use: one per goroutine.
 type Deliveries struct {
-	List  []Delivery
-	arena []byte
-	out   Output
+	List []Delivery
+	// Stamps are the places in items of the list where Plan.Stamp stands, in
+	// their order.
+	Stamps []Stamp
+	arena  []byte
+	out    Output
 	*scratch
+}
+
+// Stamp is a place where Plan.Stamp stands.
+type Stamp struct {
+	Delivery int32 // index in the list
+	At       int32 // where it begins in the item, in bytes
 }
 
 // scratch is the memory of routing, as opposed to that of its result.
@@ -95,13 +104,19 @@ func (in *Input) Memo(v event.Value, f func(text string) (a, b string)) (a, b st
 // earlier deliveries must not be used any more.
 func (d *Deliveries) Reset() {
 	clear(d.List)
-	d.List, d.arena = d.List[:0], d.arena[:0]
+	d.List, d.Stamps, d.arena = d.List[:0], d.Stamps[:0], d.arena[:0]
+}
+
+// Cut takes back all deliveries from the nth on, and one that is not finished.
+func (d *Deliveries) Cut(n int) {
+	d.List = d.List[:n]
+	d.unstamp(n, 0)
 }
 
 // Detach forgets the list but leaves the items' memory to the deliveries that
 // were made: the next ones get new memory.
 func (d *Deliveries) Detach() {
-	d.List, d.arena = nil, nil
+	d.List, d.Stamps, d.arena = nil, nil, nil
 }
 
 // Reserve makes room for n bytes of items, so that the list does not grow by
@@ -143,6 +158,31 @@ func (d *Deliveries) output(action int, id string, maxBytes int) *Output {
 	return o
 }
 
+// unstamp forgets the stamps of a delivery from a place in its item on, and
+// those of all later ones.
+func (d *Deliveries) unstamp(delivery, at int) {
+	n := len(d.Stamps)
+	for n > 0 && (int(d.Stamps[n-1].Delivery) > delivery || int(d.Stamps[n-1].Delivery) == delivery && int(d.Stamps[n-1].At) >= at) {
+		n--
+	}
+	d.Stamps = d.Stamps[:n]
+}
+
+// Stamp writes a member with the setting that is declared as the stamp, and
+// notes the place: destinations that differ in it alone share what they make of
+// events.
+func (o *Output) Stamp(key, value string) {
+	o.Key(key)
+	o.d.Stamps = append(o.d.Stamps, Stamp{int32(len(o.d.List)), int32(o.Len())})
+	o.Text(value)
+}
+
+// Truncate is that of the Writer.
+func (o *Output) Truncate(n int) {
+	o.d.unstamp(len(o.d.List), n)
+	o.Writer.Truncate(n)
+}
+
 // InsertID is the insert id of the delivery being written: that of the input
 // for the first, with the step behind it for further ones.
 func (o *Output) InsertID() string {
@@ -175,7 +215,7 @@ func (o *Output) Reject(reason Reason, detail string) { o.settle(Rejected, reaso
 func (o *Output) Skip(reason Reason, detail string) { o.settle(Skipped, reason, detail) }
 
 func (o *Output) settle(outcome Outcome, reason Reason, detail string) {
-	o.Writer.Truncate(0)
+	o.Truncate(0)
 	o.settled = true
 	o.d.List = append(o.d.List, Delivery{Action: o.action, Step: o.step, InsertID: o.InsertID(), Result: Result{Outcome: outcome, Reason: reason, Detail: detail}})
 	o.step++

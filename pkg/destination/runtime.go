@@ -245,7 +245,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 	for _, sub := range subs {
 		fmt.Fprintf(&content, "%s\n%s\n%s\n", sub.Action, sub.Subscribe, sub.Mapping)
 	}
-	o.plan.Content = content.String()
+	o.plan.Content, o.plan.Stamp = content.String(), schema.Stamp(settings)
 	return o, nil
 }
 

@@ -1,6 +1,10 @@
 package engine_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -12,26 +16,46 @@ import (
 )
 
 // TestAlike: lanes that make the same of every event share the work, and each
-// has its own verdicts all the same.
+// has its own verdicts and stamps all the same.
 func TestAlike(t *testing.T) {
 	const n = 20000
 	path := input(t, n, nil)
 	synctest.Test(t, func(t *testing.T) {
 		var calls, alone atomic.Int64
-		make := func(content string, calls *atomic.Int64) *partner {
+		make := func(content, stamp string, calls *atomic.Int64) *partner {
 			p := newPartner(100)
-			p.plan.Content = content
+			p.plan.Content, p.plan.Stamp = content, stamp
 			p.route = func(ev *event.Event, i int, out *destination.Deliveries) {
 				calls.Add(1)
 				if i%10 == 3 {
 					out.Add(destination.Delivery{Result: destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded}})
 					return
 				}
-				out.Add(destination.Delivery{Item: ev.Raw(), InsertID: ev.MessageID().Text()})
+				if i%10 != 4 {
+					out.Add(destination.Delivery{Item: ev.Raw(), InsertID: ev.MessageID().Text()})
+					return
+				}
+				k, half := int32(len(out.List)), len(ev.Raw())/2
+				item := slices.Concat([]byte(stamp), ev.Raw()[:half], []byte(stamp), ev.Raw()[half:])
+				out.Stamps = append(out.Stamps, destination.Stamp{Delivery: k}, destination.Stamp{Delivery: k, At: int32(len(stamp) + half)})
+				if i%100 == 44 {
+					panic("in the middle")
+				}
+				out.Add(destination.Delivery{Item: item, InsertID: ev.MessageID().Text()})
+			}
+			p.check = func(d *destination.Delivery) {
+				i, _ := strconv.Atoi(d.InsertID)
+				want := 0
+				if i%10 == 4 {
+					want = 2
+				}
+				if bytes.Count(d.Item, []byte(stamp)) != want || bytes.Count(d.Item, []byte("~")) != want || !json.Valid(bytes.ReplaceAll(d.Item, []byte(stamp), nil)) {
+					t.Errorf("a lane with the stamp %s sends %s", stamp, d.Item)
+				}
 			}
 			return p
 		}
-		a, slow, refuses, other := make("same", &calls), make("same", &calls), make("same", &calls), make("other", &alone)
+		a, slow, refuses, other := make("same", "~aa", &calls), make("same", "~bb", &calls), make("same", "~cc", &calls), make("other", "~aa", &alone)
 		slow.delay = 50 * time.Millisecond
 		refuses.answer = func(_ *partner, _ time.Time, ids []int) ([]destination.Result, error) {
 			rs := ok(len(ids))
@@ -44,15 +68,16 @@ func TestAlike(t *testing.T) {
 		}
 		s := setup{path: path, dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", a), lane("slow", slow), lane("refuses", refuses), lane("other", other)}}
 		sum := s.mustRun(t)
-		once(t, a, n-n/10)
-		once(t, slow, n-n/10)
-		once(t, other, n-n/10)
+		const sent = n - n/10 - n/100
+		once(t, a, sent)
+		once(t, slow, sent)
+		once(t, other, sent)
 		for _, d := range sum.Destinations {
 			if d.Skipped["unneeded"] != n/10 || d.Pending != 0 {
 				t.Errorf("%s ended as %+v", d.Name, d)
 			}
 		}
-		if d := sum.Destinations[2]; d.Delivered+d.Rejected["refused"] != n-n/10 || d.Rejected["refused"] == 0 {
+		if d := sum.Destinations[2]; d.Delivered+d.Rejected["refused"] != sent || d.Rejected["panic"] != n/100 || d.Rejected["refused"] == 0 {
 			t.Errorf("refuses ended as %+v", d)
 		}
 		if calls.Load() >= 2*n || alone.Load() != n {

@@ -34,6 +34,7 @@ type partner struct {
 	answer func(p *partner, now time.Time, ids []int) ([]destination.Result, error)
 	delay  time.Duration
 	route  func(ev *event.Event, n int, out *destination.Deliveries)
+	check  func(d *destination.Delivery) // of every delivery of a request
 
 	mu       sync.Mutex
 	seen     map[string]int // times each insert id was accepted
@@ -82,6 +83,9 @@ func (p *partner) Send(ctx context.Context, _ destination.Transport, b *destinat
 	}
 	ids := make([]int, len(b.Deliveries))
 	for i, d := range b.Deliveries {
+		if p.check != nil {
+			p.check(d)
+		}
 		ids[i], _ = strconv.Atoi(strings.SplitN(d.InsertID, ":", 2)[0])
 	}
 	p.mu.Lock()

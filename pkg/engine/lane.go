@@ -7,10 +7,12 @@ import (
 	"iter"
 	"math"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/zeebo/xxh3"
 
@@ -96,6 +98,7 @@ type laneBlock struct {
 	works  []work
 	events []laneEvent
 	raw    []byte        // copies of the events whose deliveries are not settled yet
+	marked marked        // deliveries that bear the stamp of this lane
 	large  int           // bytes that it counts as, see ring.takeLarge
 	text   *source.Chunk // holds them instead, when most of it is of use
 	open   int           // events not settled
@@ -141,6 +144,7 @@ func (r *routed) release() {
 // part is a stretch of a block that one goroutine routes.
 type part struct {
 	list     destination.Deliveries
+	stamp    string // that of the lane that routed it
 	env      destination.Env
 	events   []routedEvent
 	filtered uint64
@@ -548,7 +552,7 @@ func (l *lane) prepare(b *block, lb *laneBlock) *laneBlock {
 			}
 		}
 	}
-	lb.size = int64(len(lb.works))*workBytes + int64(len(lb.events))*eventBytes
+	lb.size = l.stamp(lb) + int64(len(lb.works))*workBytes + int64(len(lb.events))*eventBytes
 	for i := range lb.routed.n {
 		lb.size += int64(lb.routed.parts[i].list.Size())
 	}
@@ -575,6 +579,54 @@ func (l *lane) prepare(b *block, lb *laneBlock) *laneBlock {
 	return lb
 }
 
+// marked are copies of deliveries, and the memory of their items.
+type marked struct {
+	list  []destination.Delivery
+	items []byte
+}
+
+// stamp puts the lane's own stamp into deliveries that another lane has made, in
+// copies of them. It returns how much memory they take, in bytes.
+func (l *lane) stamp(lb *laneBlock) int64 {
+	list, items := 0, 0
+	for i := range lb.routed.n {
+		p := &lb.routed.parts[i]
+		if p.stamp == l.plan.Stamp {
+			continue
+		}
+		last := int32(-1)
+		for _, s := range p.list.Stamps {
+			if s.Delivery != last {
+				list, items = list+1, items+len(p.list.List[s.Delivery].Item)
+			}
+			last = s.Delivery
+		}
+	}
+	m := &lb.marked
+	m.list, m.items = slices.Grow(m.list[:0], list), slices.Grow(m.items[:0], items)
+	first := 0 // work of the part
+	for i := range lb.routed.n {
+		p := &lb.routed.parts[i]
+		if p.stamp != l.plan.Stamp {
+			last := int32(-1)
+			for _, s := range p.list.Stamps {
+				if s.Delivery != last {
+					d := p.list.List[s.Delivery]
+					from := len(m.items)
+					m.items = append(m.items, d.Item...)
+					d.Item = m.items[from:len(m.items):len(m.items)]
+					m.list = append(m.list, d)
+					lb.works[first+int(s.Delivery)].d = &m.list[len(m.list)-1]
+				}
+				copy(m.list[len(m.list)-1].Item[s.At:], l.plan.Stamp)
+				last = s.Delivery
+			}
+		}
+		first += len(p.list.List)
+	}
+	return int64(items) + int64(list)*int64(unsafe.Sizeof(destination.Delivery{}))
+}
+
 // shareable is the least number of records in a part of a block that a
 // goroutine routes by itself.
 const shareable = 64
@@ -582,7 +634,7 @@ const shareable = 64
 // routePart routes the records of a block from one index to before another.
 func (l *lane) routePart(b *block, from, to int, p *part, isUrgent bool) {
 	p.env.Now = l.e.c.Now()
-	p.filtered = 0
+	p.stamp, p.filtered = l.plan.Stamp, 0
 	n, size := 0, 0
 	for i := from; i < to; i++ {
 		if b.items[i].ev != nil {
@@ -636,7 +688,8 @@ func (l *lane) routeEvent(ev *event.Event, env *destination.Env, out *destinatio
 			} else { // a stack costs more than most events
 				detail = destination.Cut(fmt.Sprint(p), 200) + " (the stack stands with the lane's first dead letters)"
 			}
-			out.List = append(out.List[:n], destination.Delivery{Result: destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: detail}})
+			out.Cut(n)
+			out.List = append(out.List, destination.Delivery{Result: destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: detail}})
 		}
 	}()
 	l.c.Sender.Route(ev, env, out)

@@ -138,10 +138,11 @@ func (l *lane) shed(lb *laneBlock) {
 	lb.routed.release()
 	lb.routed = nil
 	if cap(lb.raw) >= 2<<20 || l.hung {
-		lb.works, lb.events, lb.raw = nil, nil, nil
+		lb.works, lb.events, lb.raw, lb.marked = nil, nil, nil, marked{}
 		return
 	}
 	clear(lb.works)
 	clear(lb.events)
+	clear(lb.marked.list)
 	lb.works, lb.events, lb.raw = lb.works[:0], lb.events[:0], lb.raw[:0]
 }

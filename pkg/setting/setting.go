@@ -8,12 +8,12 @@
 //		APIRegion    string `setting:"api_region" doc:"Where the data lives." default:"us" choices:"us,eu,in"`
 //	}
 //
-// Tags: setting is the key and its flags (required, secret); doc is one or two
-// sentences; default stands in for a value that is not given; choices bound
-// it; pattern is a regular expression for the whole value; example is a value
-// that is right in form and opens nothing: cassettes hold it in the place of a
-// secret. Fields are string, bool, int, float64, []string, map[string]string
-// or time.Duration.
+// Tags: setting is the key and its flags (required, secret, and transport or
+// stamp, see Field); doc is one or two sentences; default stands in for a value
+// that is not given; choices bound it; pattern is a regular expression for the
+// whole value; example is a value that is right in form and opens nothing:
+// cassettes hold it in the place of a secret. Fields are string, bool, int,
+// float64, []string, map[string]string or time.Duration.
 //
 // Values come as text (environment, flags) or as decoded YAML. All problems are
 // reported at once.
@@ -29,6 +29,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
 )
 
 // Field documents one setting.
@@ -40,12 +42,15 @@ type Field struct {
 	Secret   bool   `json:"secret"`
 	// Transport says that only where and how requests go depends on it, not
 	// what becomes of an event.
-	Transport bool     `json:"-"`
-	Default   string   `json:"default,omitempty"`
-	Choices   []string `json:"choices,omitempty"`
-	Pattern   string   `json:"pattern,omitempty"`
-	Example   string   `json:"example,omitempty"`
-	index     []int
+	Transport bool `json:"-"`
+	// Stamp says that what becomes of an event depends on it only in that the
+	// text itself stands in it.
+	Stamp   bool     `json:"-"`
+	Default string   `json:"default,omitempty"`
+	Choices []string `json:"choices,omitempty"`
+	Pattern string   `json:"pattern,omitempty"`
+	Example string   `json:"example,omitempty"`
+	index   []int
 }
 
 // Schema is what the tags of a struct say.
@@ -110,12 +115,17 @@ func Of[S any]() Schema {
 				field.Secret = true
 			case "transport":
 				field.Transport = true
+			case "stamp":
+				field.Stamp = true
 			default:
 				panic(fmt.Sprintf("setting: %s.%s: unknown flag %q", t, f.Name, flag))
 			}
 		}
 		if field.Type == "" || field.Pattern != "" && regexp.MustCompile(field.Pattern) == nil {
 			panic(fmt.Sprintf("setting: %s.%s: %s cannot be a setting", t, f.Name, f.Type))
+		}
+		if field.Stamp && (field.Type != "text" || slices.ContainsFunc(s.Fields, func(f Field) bool { return f.Stamp })) {
+			panic(fmt.Sprintf("setting: %s.%s: a stamp is a text, and there is only one", t, f.Name))
 		}
 		s.Fields = append(s.Fields, field)
 	}
@@ -358,16 +368,30 @@ func (f Field) check(text string) error {
 }
 
 // Content is a text that is the same for settings that differ in nothing but
-// fields of the transport.
+// fields of the transport, and a stamp that takes as much room in JSON.
 func (s Schema) Content(settings any) string {
 	v := reflect.Indirect(reflect.ValueOf(settings))
 	var b strings.Builder
 	for _, f := range s.Fields {
-		if !f.Transport {
-			fmt.Fprintf(&b, "%s=%#v\n", f.Key, v.FieldByIndex(f.index).Interface())
+		switch x := v.FieldByIndex(f.index); {
+		case f.Transport:
+		case f.Stamp:
+			fmt.Fprintf(&b, "%s of %d bytes\n", f.Key, len(event.AppendQuoted(nil, x.String())))
+		default:
+			fmt.Fprintf(&b, "%s=%#v\n", f.Key, x.Interface())
 		}
 	}
 	return b.String()
+}
+
+// Stamp is the JSON text of the setting that is a stamp; "": there is none.
+func (s Schema) Stamp(settings any) string {
+	for _, f := range s.Fields {
+		if f.Stamp {
+			return string(event.AppendQuoted(nil, reflect.Indirect(reflect.ValueOf(settings)).FieldByIndex(f.index).String()))
+		}
+	}
+	return ""
 }
 
 // Secrets returns the values of secret settings in s, a pointer to the struct
