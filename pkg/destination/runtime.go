@@ -152,7 +152,24 @@ type openAction[S any] struct {
 type subscription struct {
 	action  int
 	filter  *filter.Filter
+	types   []string // of the events that the filter can match; nil: any
 	program *mapping.Program
+}
+
+// takes says whether the filter matches. Most subscriptions are for one type of
+// event, and a destination has several: to look at the type first halves what
+// their filters take.
+func (s *subscription) takes(root event.Value, typ []byte) bool {
+	if typ != nil && s.types != nil {
+		found := false
+		for _, t := range s.types {
+			found = found || t == string(typ)
+		}
+		if !found {
+			return false
+		}
+	}
+	return s.filter.Match(root)
 }
 
 func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, error) {
@@ -231,6 +248,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 			if out.filter, err = filter.Compile(sub.Subscribe); err != nil {
 				errs = append(errs, fmt.Errorf("actions[%d] (%s): subscribe: %w", i, sub.Action, err))
 			}
+			out.types, _ = out.filter.Bound("type")
 		}
 		if out.program, err = mapping.CompileFields(o.actions[at].Fields, sub.Mapping); err != nil {
 			errs = append(errs, fmt.Errorf("actions[%d] (%s): %w", i, sub.Action, err))
@@ -302,11 +320,15 @@ func (o *sender[S]) Route(ev *event.Event, env *Env, out *Deliveries) {
 		return
 	}
 	root := ev.Root()
+	typ, ok := ev.TypeValue().Plain()
+	if !ok {
+		typ = nil
+	}
 	id := ""
 	sent := 0
 	for i := range o.subs {
 		sub := &o.subs[i]
-		if !sub.filter.Match(root) {
+		if !sub.takes(root, typ) {
 			continue
 		}
 		if id == "" {

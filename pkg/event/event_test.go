@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -176,6 +177,44 @@ func TestQuoting(t *testing.T) {
 	} {
 		if got := string(event.AppendQuoted(nil, in)); got != want {
 			t.Errorf("%q = %s, want %s", in, got, want)
+		}
+	}
+}
+
+// TestQuotingEverywhere puts every byte in every place of texts around the length
+// of the words that are looked at at once, alone and behind another special one.
+func TestQuotingEverywhere(t *testing.T) {
+	want := func(text []byte) string {
+		var b strings.Builder
+		b.WriteByte('"')
+		for _, c := range text {
+			switch short := strings.IndexByte("\b\t\n\f\r", c); {
+			case c == '"' || c == '\\':
+				b.Write([]byte{'\\', c})
+			case short >= 0:
+				b.Write([]byte{'\\', "btnfr"[short]})
+			case c < 0x20:
+				fmt.Fprintf(&b, `\u%04x`, c)
+			default:
+				b.WriteByte(c)
+			}
+		}
+		return b.String() + `"`
+	}
+	for n := 1; n <= 19; n++ {
+		for at := range n {
+			for c := range 256 {
+				for _, fill := range []string{"a", "\xff", "!"} {
+					text := []byte(strings.Repeat(fill, n))
+					text[at] = byte(c)
+					for range 2 {
+						if got := string(event.AppendQuoted([]byte("x"), text)); got != "x"+want(text) {
+							t.Fatalf("%q = %s", text, got)
+						}
+						text[at/2] = '"'
+					}
+				}
+			}
 		}
 	}
 }

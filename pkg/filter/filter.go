@@ -23,6 +23,7 @@ package filter
 import (
 	"bytes"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -62,6 +63,45 @@ func (f *Filter) Match(v event.Value) bool {
 		scratches.Put(s)
 	}
 	return ok
+}
+
+// Bound returns the texts one of which a member has to be for the statement to
+// hold, and whether it says so much: who knows the member need not match at all
+// where it is something else. Most statements ask for one type of event.
+func (f *Filter) Bound(key string) (texts []string, ok bool) {
+	if f == nil {
+		return nil, false
+	}
+	return f.root.bound(key)
+}
+
+func (e *expr) bound(key string) (texts []string, ok bool) {
+	switch e.op {
+	case opEqual:
+		path, lit := e.args[0], e.args[1]
+		if path.op == opLiteral {
+			path, lit = lit, path
+		}
+		if path.op == opPath && lit.op == opLiteral && lit.lit.kind == text && slices.Equal(path.path.Steps(), []string{key}) {
+			return []string{string(lit.lit.raw)}, true
+		}
+	case opAnd:
+		for _, a := range e.args {
+			if texts, ok := a.bound(key); ok {
+				return texts, true
+			}
+		}
+	case opOr:
+		for _, a := range e.args {
+			t, ok := a.bound(key)
+			if !ok {
+				return nil, false
+			}
+			texts = append(texts, t...)
+		}
+		return texts, true
+	}
+	return nil, false
 }
 
 // scratch holds the texts that functions make during one match.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,6 +110,26 @@ func TestErrorsPointAtTheColumn(t *testing.T) {
 	}
 }
 
+func TestBound(t *testing.T) {
+	for src, want := range map[string]string{
+		`type = "track"`: "track", `"track" = type`: "track", `event = "a" and type = "track"`: "track", `(type = "a" or type = "b") and x`: "a b", `type = "a" and type = "b"`: "a",
+		`type = "a" or event = "b"`: "any", `type != "a"`: "any", `!(type = "a")`: "any", `properties.type = "a"`: "any", `type = 5`: "any", `type = event`: "any", `match(type, "a")`: "any", `"a" = "a"`: "any",
+	} {
+		f, err := filter.Compile(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts, ok := f.Bound("type")
+		got := strings.Join(texts, " ")
+		if !ok {
+			got = "any"
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", src, got, want)
+		}
+	}
+}
+
 func TestSharedCases(t *testing.T) {
 	raw, err := os.ReadFile("../../../shared/segment/fql-cases.json")
 	if err != nil {
@@ -128,7 +149,13 @@ func TestSharedCases(t *testing.T) {
 			t.Errorf("%s: %v", c.FQL, err)
 			continue
 		}
-		if got := f.Match(value(t, string(c.Event))); got != c.Expected {
+		v := value(t, string(c.Event))
+		for k, member := range v.Members() {
+			if texts, ok := f.Bound(k.Text()); ok && !slices.Contains(texts, member.Text()) && c.Expected {
+				t.Errorf("%s has to have a %s of %q, it says, but holds for %s", c.FQL, k.Text(), texts, c.Event)
+			}
+		}
+		if got := f.Match(v); got != c.Expected {
 			t.Errorf("%s on %s = %v, want %v", c.FQL, c.Event, got, c.Expected)
 		}
 	}
