@@ -20,56 +20,101 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// body is a request body in memory that goes back to the pool when the
-// transport has closed it.
+// body is a request body: bytes in memory, or the items of deliveries and what
+// stands around them, which are put together only for those who need them at
+// once. It goes back to the pool when the transport has closed it.
 type body struct {
-	mu       sync.Mutex
-	buf      []byte
-	parts    [][]byte // instead of buf: a body too large to be worth a copy
-	off      int
-	closed   bool
-	borrowed bool // parts belong to the deliveries
-	shared   bool // a second reader has the same bytes: never reused
+	mu     sync.Mutex
+	buf    []byte
+	off    int // what is read of buf, or of the piece
+	closed bool
+	pooled bool  // buf is of the pool, not a caller's
+	again  *body // a second reader of the same
+
+	// The items belong to the deliveries: they may be looked at until the
+	// request is answered, and no longer.
+	items            []*Delivery // nil: it is all in buf
+	open, sep, close []byte
+	next             int // piece to read: open, then items with sep between them, then close
 }
 
-func newBody(size int) *body {
+func newBody() *body {
 	b := bodies.Get().(*body)
-	b.off, b.closed, b.shared, b.parts = 0, false, false, nil
-	b.buf = slices.Grow(b.buf[:0], size)
+	b.buf, b.off, b.closed, b.pooled, b.again = b.buf[:0], 0, false, true, nil
+	b.items, b.open, b.sep, b.close, b.next = nil, nil, nil, nil, 0
 	return b
+}
+
+// piece is the one after those that are read; ok is false behind the last.
+func (b *body) piece() (piece []byte, ok bool) {
+	switch n := 2 * len(b.items); {
+	case b.next == 0:
+		return b.open, true
+	case b.next < n && b.next&1 == 1:
+		return b.items[b.next/2].Item, true
+	case b.next < n:
+		return b.sep, true
+	case b.next == n:
+		return b.close, true
+	}
+	return nil, false
 }
 
 // Read implements io.Reader. The lock is against a transport that closes the
 // body of a cancelled request while it still reads it.
-func (b *body) Read(p []byte) (int, error) {
+func (b *body) Read(p []byte) (n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return 0, errors.New("request body read after it was closed")
 	}
-	for len(b.parts) > 0 {
-		if b.off < len(b.parts[0]) {
-			n := copy(p, b.parts[0][b.off:])
-			b.off += n
-			return n, nil
+	if b.items == nil {
+		n = copy(p, b.buf[b.off:])
+		b.off += n
+	} else {
+		for n < len(p) {
+			piece, ok := b.piece()
+			if !ok {
+				break
+			}
+			k := copy(p[n:], piece[b.off:])
+			n += k
+			if b.off += k; b.off == len(piece) {
+				b.next, b.off = b.next+1, 0
+			}
 		}
-		b.parts, b.off = b.parts[1:], 0
 	}
-	if b.off >= len(b.buf) {
+	if n == 0 && len(p) > 0 {
 		return 0, io.EOF
 	}
-	n := copy(p, b.buf[b.off:])
-	b.off += n
 	return n, nil
 }
 
-// size is the length of the whole body before it is read.
+// size is the length of the whole body.
 func (b *body) size() int {
-	n := len(b.buf)
-	for _, p := range b.parts {
-		n += len(p)
+	if b.items == nil {
+		return len(b.buf)
+	}
+	n := len(b.open) + len(b.sep)*(len(b.items)-1) + len(b.close)
+	for _, d := range b.items {
+		n += len(d.Item)
 	}
 	return n
+}
+
+// append appends the whole body.
+func (b *body) append(dst []byte) []byte {
+	if b.items == nil {
+		return append(dst, b.buf...)
+	}
+	dst = append(dst, b.open...)
+	for i, d := range b.items {
+		if i > 0 {
+			dst = append(dst, b.sep...)
+		}
+		dst = append(dst, d.Item...)
+	}
+	return append(dst, b.close...)
 }
 
 // Close implements io.Closer.
@@ -80,14 +125,27 @@ func (b *body) Close() error {
 	return nil
 }
 
+// end closes the body for all its readers, whatever the transport does with it
+// later. done says that the transport was done with it before.
+func (b *body) end() (done bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	done = b.closed && b.again == nil
+	b.closed = true
+	if b.again != nil {
+		b.again.end()
+	}
+	return done
+}
+
 // Bytes returns the whole body, for transports that need it at once: to sign,
 // compress, record or show it. It is valid until the request is answered.
 func (b *body) Bytes() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.parts) > 0 {
-		b.buf = bytes.Join(b.parts, nil)
-		b.parts, b.off = nil, 0
+	if b.items != nil {
+		b.buf = b.append(slices.Grow(b.buf[:0], b.size()))
+		b.items, b.off = nil, 0
 	}
 	return b.buf
 }
@@ -106,11 +164,10 @@ func (b *body) request(ctx context.Context, method, url, contentType string, hea
 	case n <= smallBody:
 		// net/http sends a body that it knows to be in memory together with
 		// the headers, in one write: a tenth of the cost of a small request.
-		data := bytes.Join(append([][]byte{b.buf}, b.parts...), nil)
+		data := b.append(make([]byte, 0, n))
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(n)
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
 	default:
-		parts := b.parts
 		req.Body = b
 		req.ContentLength = int64(n)
 		// A transport that has to send the request again (a connection
@@ -118,8 +175,8 @@ func (b *body) request(ctx context.Context, method, url, contentType string, hea
 		req.GetBody = func() (io.ReadCloser, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			b.shared = true
-			return &body{buf: b.buf, parts: parts}, nil
+			b.again = &body{buf: b.buf, items: b.items, open: b.open, sep: b.sep, close: b.close, again: b.again}
+			return b.again, nil
 		}
 	}
 	if n > 0 && contentType != "" {
@@ -165,9 +222,23 @@ const MaxAnswer = 8 << 20
 // Do sends a request and reads the answer whole, up to MaxAnswer bytes. The
 // request's body may be reused once it returns without an error.
 func Do(t Transport, req *http.Request) (*Answer, error) {
+	// A partner may answer before it has read everything, and a transport may
+	// read on after it has returned: the items are not its to look at any
+	// longer.
+	b, _ := req.Body.(*body)
 	resp, err := t.RoundTrip(req)
 	if err != nil {
+		if b != nil {
+			b.end()
+		}
 		return nil, err
+	}
+	if b != nil {
+		defer func() {
+			if b.end() && b.pooled && cap(b.buf) <= 4<<20 {
+				bodies.Put(b)
+			}
+		}()
 	}
 	defer resp.Body.Close()
 	a := &Answer{Status: resp.StatusCode, Header: resp.Header}
@@ -178,21 +249,6 @@ func Do(t Transport, req *http.Request) (*Answer, error) {
 	if len(a.Body) > 0 && (a.Body[0] == '{' || a.Body[0] == '[' || a.Body[0] <= ' ') {
 		if v, err := event.ParseValue(a.Body); err == nil {
 			a.JSON = v
-		}
-	}
-	if b, ok := req.Body.(*body); ok {
-		if b.borrowed {
-			// A partner may answer before it has read everything; the items
-			// are not the request's to look at any longer.
-			b.Close()
-			return a, nil
-		}
-		// Only a transport that has closed the body is done with it.
-		b.mu.Lock()
-		done := b.closed && !b.shared
-		b.mu.Unlock()
-		if done && cap(b.buf) <= 4<<20 {
-			bodies.Put(b)
 		}
 	}
 	return a, nil

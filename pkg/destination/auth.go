@@ -53,9 +53,8 @@ func (a Auth) And(b Auth) Auth {
 // IsZero says that there is nothing to apply.
 func (a Auth) IsZero() bool { return len(a.headers) == 0 && len(a.query) == 0 && a.sign == nil }
 
-// Apply adds the credentials to a request, whose header and URL it may change;
-// data is the body before compression.
-func (a Auth) Apply(req *http.Request, data []byte) {
+// Apply adds the credentials to a request, whose header and URL it may change.
+func (a Auth) Apply(req *http.Request) {
 	for k, v := range a.headers {
 		req.Header[k] = []string{v}
 	}
@@ -69,6 +68,7 @@ func (a Auth) Apply(req *http.Request, data []byte) {
 		req.URL = &u
 	}
 	if a.sign != nil {
+		data, _ := RequestBytes(req)
 		a.sign(req.Header, data)
 	}
 }

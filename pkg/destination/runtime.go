@@ -478,42 +478,15 @@ func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*h
 	if a.request.OpenFor != nil {
 		open = a.request.OpenFor(first.Key)
 	}
-	size := len(open) + len(a.request.Close)
-	for _, d := range b.Deliveries {
-		size += len(d.Item) + len(a.request.Sep)
-	}
-	if size > largeBody {
-		large := &body{borrowed: true, parts: [][]byte{[]byte(open)}}
-		for i, d := range b.Deliveries {
-			if i > 0 {
-				large.parts = append(large.parts, []byte(a.request.Sep))
-			}
-			large.parts = append(large.parts, d.Item)
-		}
-		large.parts = append(large.parts, []byte(a.request.Close))
-		method, path := a.where(first)
-		return large.request(ctx, method, a.base+path, a.request.ContentType, a.request.Header)
-	}
-	body := newBody(size)
-	body.buf = append(body.buf, open...)
-	for i, d := range b.Deliveries {
-		if i > 0 {
-			body.buf = append(body.buf, a.request.Sep...)
-		}
-		body.buf = append(body.buf, d.Item...)
-	}
-	body.buf = append(body.buf, a.request.Close...)
+	body := newBody()
+	body.items, body.open, body.sep, body.close = b.Deliveries, []byte(open), []byte(a.request.Sep), []byte(a.request.Close)
 	method, path := a.where(first)
 	req, err := body.request(ctx, method, a.base+path, a.request.ContentType, a.request.Header)
-	if err == nil && req.Body != io.ReadCloser(body) { // it was copied
+	if err != nil || req.Body != io.ReadCloser(body) { // it was copied
 		bodies.Put(body)
 	}
 	return req, err
 }
-
-// largeBody is the length in bytes from which on a body is sent from where its
-// items are instead of being put together.
-const largeBody = 4 << 20
 
 // where is the method and path of a delivery's request.
 func (a *openAction[S]) where(d *Delivery) (method, path string) {
@@ -536,6 +509,6 @@ func Same(r Result, n int) []Result {
 	return rs
 }
 
-// bodies keeps request bodies for reuse: at a megabyte each they would be most
-// of what the garbage collector has to do.
+// bodies keeps request bodies for reuse: put together, at a megabyte each, they
+// would be most of what the garbage collector has to do.
 var bodies = sync.Pool{New: func() any { return new(body) }}

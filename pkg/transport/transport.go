@@ -102,11 +102,10 @@ func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Header["User-Agent"] = []string{t.agent}
 	}
 	if !t.auth.IsZero() {
-		data, _ := destination.RequestBytes(req)
 		header := req.Header
 		req = req.WithContext(req.Context()) // a shallow copy: the caller's headers stay without secrets
 		req.Header = header.Clone()
-		t.auth.Apply(req, data)
+		t.auth.Apply(req)
 	}
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
