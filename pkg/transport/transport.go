@@ -68,10 +68,10 @@ func New(o Options) http.RoundTripper {
 func Dial(maxConns int, roots *tls.Config) *http.Transport {
 	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
-		DialContext: (&net.Dialer{
+		DialContext: dialing(&net.Dialer{
 			Timeout:   15 * time.Second,
 			KeepAlive: 30 * time.Second,
-		}).DialContext,
+		}),
 		TLSClientConfig:       roots,
 		ForceAttemptHTTP2:     true,
 		MaxIdleConns:          0,
