@@ -106,9 +106,6 @@ func (a *app) statusCommand() *cobra.Command {
 --max-age it exits with code 5 when one is older: what partners answer changes.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if output != "table" && output != "json" {
-				return usagef("-o has to be table or json, not %q", output)
-			}
 			limit := 90 * 24 * time.Hour
 			if maxAge != "" {
 				days, ok := strings.CutSuffix(maxAge, "d")
@@ -166,7 +163,7 @@ func (a *app) statusCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&maxAge, "max-age", "", "fail when a cassette is older, like 90d")
-	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	choiceP(c.Flags(), &output, "output", "o", "", "table", "json")
 	return c
 }
 

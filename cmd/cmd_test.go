@@ -350,6 +350,25 @@ func TestEveryTopicAndDestinationCanBeShown(t *testing.T) {
 		if code != 0 || !strings.Contains(out, d.Info.Name) {
 			t.Errorf("show %s: %d %s", d.Info.Slug, code, out)
 		}
+		code, out2, errOut := run(t, nil, "", "destinations", "show", d.Info.Slug, "-o", "json")
+		var view struct {
+			Slug     string
+			Settings []struct{ Key, Type string }
+			Actions  []struct {
+				Slug   string
+				Fields []struct{ Key, Type string }
+			}
+		}
+		if err := json.Unmarshal([]byte(out2), &view); err != nil || code != 0 || view.Slug != d.Info.Slug || len(view.Settings) != len(d.Settings.Fields) || len(view.Actions) != len(d.Actions) {
+			t.Fatalf("show %s -o json: %d %v %s%s", d.Info.Slug, code, err, out2, errOut)
+		}
+		for i, act := range view.Actions {
+			for k, f := range act.Fields {
+				if want := d.Actions[i].Fields[k]; f.Key != want.Key || f.Type != want.Type.String() {
+					t.Errorf("show %s -o json: %s has a field %+v, want %s (%s)", d.Info.Slug, act.Slug, f, want.Key, want.Type)
+				}
+			}
+		}
 		for _, f := range d.Settings.Fields {
 			if f.Doc == "" || !strings.Contains(out, f.Key) {
 				t.Errorf("%s: setting %s is not documented", d.Info.Slug, f.Key)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // arguments has every command say what is wrong with its arguments in our own
@@ -79,6 +80,11 @@ func (a *app) completions(c *cobra.Command) {
 			}
 		}
 	}
+	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if o, ok := f.Value.(*oneOf); ok {
+			flag(c, f.Name, cobra.FixedCompletions(o.words, cobra.ShellCompDirectiveNoFileComp))
+		}
+	})
 	switch c.CommandPath() {
 	case "fanfold forward", "fanfold preview", "fanfold redrive":
 		flag(c, "to", destinations)

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -17,9 +16,17 @@ import (
 func (a *app) destinationsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "destinations", Short: "The catalogue of partners", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	var rungs bool
+	var listForm string
 	list := &cobra.Command{
 		Use: "list", Short: "List all destinations", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if listForm == "json" {
+				list := []entryView{}
+				for _, d := range a.catalogue() {
+					list = append(list, entryOf(d))
+				}
+				return writeJSON(a.out, list)
+			}
 			t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
 			for _, d := range a.catalogue() {
 				if rungs {
@@ -42,15 +49,14 @@ func (a *app) destinationsCommand() *cobra.Command {
 				return usagef("%s", unknown(args[0], "destination", slugsOf(all)))
 			}
 			if form == "json" {
-				e := json.NewEncoder(a.out)
-				e.SetEscapeHTML(false)
-				return e.Encode(map[string]any{"info": d.Info, "settings": d.Settings.Fields, "actions": d.Actions, "presets": d.Presets, "limits": d.Limits})
+				return writeJSON(a.out, viewOf(d))
 			}
 			showDestination(a.out, d)
 			return nil
 		},
 	}
-	show.Flags().StringVarP(&form, "output", "o", "text", "text or json")
+	choiceP(show.Flags(), &form, "output", "o", "", "text", "json")
+	choiceP(list.Flags(), &listForm, "output", "o", "", "text", "json")
 	c.AddCommand(list, show)
 	return c
 }
@@ -141,8 +147,7 @@ func showLimits(w io.Writer, indent string, l destination.Limits) {
 		fmt.Fprintf(w, "%s%s (%s)\n", indent, what, docs)
 	}
 	for _, r := range l.Rates {
-		unit := [...]string{destination.Requests: "requests", destination.Events: "events", destination.Bytes: "bytes"}[r.Of]
-		line(fmt.Sprintf("%.0f %s in %s", r.N, unit, shortDuration(r.Per)), r.Docs)
+		line(fmt.Sprintf("%.0f %s in %s", r.N, units[r.Of], shortDuration(r.Per)), r.Docs)
 	}
 	for _, c := range []struct {
 		what string

@@ -153,7 +153,7 @@ resume and exit-codes.`,
 	f := c.Flags()
 	f.BoolVar(&o.fresh, "fresh", false, "send everything again, as a new run")
 	f.StringVar(&o.progress, "progress", "auto", "auto, always or never")
-	f.StringVarP(&o.output, "output", "o", "table", "form of the summary: table or json")
+	choiceP(f, &o.output, "output", "o", "form of the summary", "table", "json")
 	f.StringVar(&o.reserve, "reserve-for-live", "", "share of each partner's quota left to live traffic, like 30%")
 	f.StringVar(&o.memory, "memory", "", "memory for blocks and deliveries (default 256MiB, and 8MiB for each destination beyond 16)")
 	f.StringVar(&o.spool, "spool", "10GiB", "disk for what of standard input not every destination has passed")
@@ -315,9 +315,6 @@ func runName(id string, n int) string {
 }
 
 func (a *app) forward(ctx context.Context, s *selection, o *runOptions) error {
-	if o.output != "table" && o.output != "json" {
-		return usagef("-o has to be table or json, not %q", o.output)
-	}
 	if o.progress != "auto" && o.progress != "always" && o.progress != "never" {
 		return usagef("--progress has to be auto, always or never, not %q", o.progress)
 	}

@@ -35,9 +35,6 @@ sent are printed with the reason; it exits 3 when one would be rejected.`,
   fanfold preview --from events.jsonl --to webhook --batch-events 1 -o curl --show-secrets | sh`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if output != "json" && output != "curl" {
-				return usagef("-o has to be json or curl, not %q", output)
-			}
 			at := a.now()
 			if now != "" {
 				t, relative, err := parseTime("--now", now, at)
@@ -60,7 +57,7 @@ sent are printed with the reason; it exits 3 when one would be rejected.`,
 	}
 	s.flags(c)
 	f := c.Flags()
-	f.StringVarP(&output, "output", "o", "json", "json (one line a request) or curl (commands that can be run)")
+	choiceP(f, &output, "output", "o", "one line a request, or commands that can be run", "json", "curl")
 	f.StringVar(&now, "now", "", "preview as if it were this time")
 	f.IntVar(&batch, "batch-events", 0, "at most so many events in a request; 1 turns batching off")
 	f.BoolVar(&show, "show-secrets", false, "do not mask secrets")

@@ -44,7 +44,7 @@ its own summary; what it delivers is not sent again by a second redrive.`,
 	f.StringArrayVar(&o.opts, "opt", nil, "an option: NAME.KEY=VALUE")
 	f.BoolVar(&o.rehearse, "rehearse", false, "send to built-in stand-ins of the partners")
 	f.StringVar(&o.run.progress, "progress", "auto", "auto, always or never")
-	f.StringVarP(&o.run.output, "output", "o", "table", "form of the summary: table or json")
+	choiceP(f, &o.run.output, "output", "o", "form of the summary", "table", "json")
 	return c
 }
 

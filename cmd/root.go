@@ -112,7 +112,7 @@ it goes on where it was. At the end it says what became of every event.
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%w (see `%s --help`)", err, c.CommandPath())
+		return usagef("%w (see `%s --help`)", flagError(err), c.CommandPath())
 	})
 	p := root.PersistentFlags()
 	p.StringVar(&a.configFile, "config", "", "configuration file, instead of looking for fanfold.yaml")

@@ -106,7 +106,7 @@ func (a *app) runsCommand() *cobra.Command {
 			return t.Flush()
 		},
 	}
-	list.Flags().StringVarP(&listForm, "output", "o", "table", "table or json")
+	choiceP(list.Flags(), &listForm, "output", "o", "", "table", "json")
 	show := &cobra.Command{
 		Use: "show RUN", Short: "Show a run's summary, its reasons, and where its dead letters are", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -124,7 +124,7 @@ func (a *app) runsCommand() *cobra.Command {
 			return printSummary(a.out, s, showForm)
 		},
 	}
-	show.Flags().StringVarP(&showForm, "output", "o", "table", "table or json")
+	choiceP(show.Flags(), &showForm, "output", "o", "", "table", "json")
 	rm := &cobra.Command{
 		Use: "rm RUN...", Short: "Remove runs, with their dead letters", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

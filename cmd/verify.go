@@ -61,7 +61,7 @@ cassette without events is sent as it was recorded: GET and HEAD, or with
 	f := c.Flags()
 	f.BoolVar(&o.live, "live", false, "ask the real partner")
 	f.BoolVar(&o.unsafe, "allow-unsafe", false, "with --live, send recorded requests that change something, too")
-	f.StringVarP(&o.output, "output", "o", "text", "text, json or junit")
+	choiceP(f, &o.output, "output", "o", "", "text", "json", "junit")
 	f.StringArrayVar(&o.sets, "set", nil, "with --live, a setting: SLUG.KEY=VALUE, as for forward (repeatable)")
 	f.StringArrayVar(&o.headers, "header", nil, "with --live, a header for recorded requests: NAME=env:VARIABLE (repeatable)")
 	f.StringVar(&o.upstreamCA, "upstream-ca", "", "with --live, file of certificates to trust beside the system's")
@@ -69,9 +69,6 @@ cassette without events is sent as it was recorded: GET and HEAD, or with
 }
 
 func (a *app) verify(ctx context.Context, o *verifyOptions, args []string) error {
-	if o.output != "text" && o.output != "json" && o.output != "junit" {
-		return usagef("-o has to be text, json or junit, not %q", o.output)
-	}
 	list, err := loadCassettes(args)
 	if err != nil {
 		return err

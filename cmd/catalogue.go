@@ -1,0 +1,170 @@
+package cmd
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/setting"
+)
+
+// What `destinations list` and `destinations show` write with -o json. Scripts
+// rely on the names; what is zero is left out.
+
+type entryView struct {
+	Slug    string `json:"slug"`
+	Name    string `json:"name"`
+	Summary string `json:"summary"`
+	Docs    string `json:"docs,omitempty"`
+}
+
+type destinationView struct {
+	entryView
+	Integrations []string         `json:"integrations,omitempty"`
+	Backfill     string           `json:"backfill,omitempty"`
+	Differences  []differenceView `json:"differences,omitempty"`
+	Settings     []setting.Field  `json:"settings"`
+	Limits       limitsView       `json:"limits"`
+	Actions      []actionView     `json:"actions"`
+	Presets      []presetView     `json:"presets"`
+	OwnPresets   bool             `json:"own_presets,omitempty"` // Segment has none
+}
+
+type differenceView struct {
+	What string `json:"what"`
+	Docs string `json:"docs"`
+}
+
+type limitsView struct {
+	Rates       []rateView  `json:"rates,omitempty"`
+	Concurrency *capView    `json:"concurrency,omitempty"`
+	BatchEvents *capView    `json:"batch_events,omitempty"`
+	BatchBytes  *capView    `json:"batch_bytes,omitempty"`
+	EventBytes  *capView    `json:"event_bytes,omitempty"`
+	Window      *windowView `json:"window,omitempty"`
+	Dedupe      *dedupeView `json:"dedupe,omitempty"`
+	Gzip        bool        `json:"gzip,omitempty"`
+}
+
+type rateView struct {
+	N          float64 `json:"n"`
+	PerSeconds float64 `json:"per_seconds"`
+	Of         string  `json:"of"`
+	Docs       string  `json:"docs,omitempty"`
+}
+
+type capView struct {
+	N    int    `json:"n"`
+	Docs string `json:"docs,omitempty"`
+}
+
+type windowView struct {
+	PastSeconds   float64 `json:"past_seconds,omitempty"`
+	FutureSeconds float64 `json:"future_seconds,omitempty"`
+	Violation     string  `json:"violation,omitempty"`
+	Docs          string  `json:"docs,omitempty"`
+}
+
+type dedupeView struct {
+	Field         string  `json:"field"`
+	WindowSeconds float64 `json:"window_seconds,omitempty"`
+	Docs          string  `json:"docs,omitempty"`
+}
+
+type actionView struct {
+	Slug    string      `json:"slug"`
+	Title   string      `json:"title,omitempty"`
+	Doc     string      `json:"doc,omitempty"`
+	Trigger string      `json:"trigger,omitempty"`
+	Fields  []fieldView `json:"fields"`
+	Limits  limitsView  `json:"limits"`
+}
+
+type fieldView struct {
+	Key        string        `json:"key"`
+	Doc        string        `json:"doc,omitempty"`
+	Type       string        `json:"type"`
+	Multiple   bool          `json:"multiple,omitempty"`
+	Required   bool          `json:"required,omitempty"`
+	AllowNull  bool          `json:"allow_null,omitempty"`
+	Choices    []string      `json:"choices,omitempty"`
+	Minimum    float64       `json:"minimum,omitempty"`
+	Maximum    float64       `json:"maximum,omitempty"`
+	Format     string        `json:"format,omitempty"`
+	Properties []fieldView   `json:"properties,omitempty"`
+	Additional bool          `json:"additional_properties,omitempty"`
+	Default    mapping.Value `json:"default,omitzero"`
+}
+
+type presetView struct {
+	Name      string                   `json:"name"`
+	Action    string                   `json:"action"`
+	Subscribe string                   `json:"subscribe"`
+	Mapping   map[string]mapping.Value `json:"mapping,omitempty"`
+}
+
+func entryOf(d destination.Destination) entryView {
+	return entryView{Slug: d.Info.Slug, Name: d.Info.Name, Summary: d.Info.Summary, Docs: d.Info.Docs}
+}
+
+func viewOf(d destination.Destination) destinationView {
+	v := destinationView{
+		entryView: entryOf(d), Integrations: d.Info.Integrations, Backfill: d.Info.Backfill, OwnPresets: d.Info.Minimal,
+		Settings: append([]setting.Field{}, d.Settings.Fields...), Limits: limitsOf(d.Limits), Actions: []actionView{}, Presets: []presetView{},
+	}
+	for _, x := range d.Info.Differences {
+		v.Differences = append(v.Differences, differenceView(x))
+	}
+	for _, a := range d.Actions {
+		v.Actions = append(v.Actions, actionView{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: append([]fieldView{}, fieldsOf(a.Fields)...), Limits: limitsOf(a.Limits)})
+	}
+	for _, p := range d.Presets {
+		v.Presets = append(v.Presets, presetView(p))
+	}
+	return v
+}
+
+func fieldsOf(fields []mapping.Field) []fieldView {
+	var out []fieldView
+	for _, f := range fields {
+		out = append(out, fieldView{
+			Key: f.Key, Doc: f.Doc, Type: f.Type.String(), Multiple: f.Multiple, Required: f.Required, AllowNull: f.AllowNull, Choices: f.Choices,
+			Minimum: f.Minimum, Maximum: f.Maximum, Format: f.Format, Properties: fieldsOf(f.Properties), Additional: f.AdditionalProperties, Default: f.Default,
+		})
+	}
+	return out
+}
+
+func limitsOf(l destination.Limits) limitsView {
+	seconds := func(d time.Duration) float64 { return d.Seconds() }
+	limit := func(c destination.Cap) *capView {
+		if c.N == 0 {
+			return nil
+		}
+		v := capView(c)
+		return &v
+	}
+	v := limitsView{Concurrency: limit(l.Concurrency), BatchEvents: limit(l.BatchEvents), BatchBytes: limit(l.BatchBytes), EventBytes: limit(l.EventBytes), Gzip: l.Gzip.N > 0}
+	for _, r := range l.Rates {
+		v.Rates = append(v.Rates, rateView{r.N, seconds(r.Per), units[r.Of], r.Docs})
+	}
+	if w := l.Window; w.Past > 0 || w.Future > 0 {
+		v.Window = &windowView{seconds(w.Past), seconds(w.Future), w.Violation, w.Docs}
+	}
+	if d := l.Dedupe; d.Field != "" {
+		v.Dedupe = &dedupeView{d.Field, seconds(d.Window), d.Docs}
+	}
+	return v
+}
+
+// units are the names of what rates count.
+var units = [...]string{destination.Requests: "requests", destination.Events: "events", destination.Bytes: "bytes"}
+
+// writeJSON writes a document on one line, with < and > as they are.
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
