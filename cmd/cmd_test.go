@@ -388,6 +388,33 @@ func TestEveryTopicAndDestinationCanBeShown(t *testing.T) {
 	}
 }
 
+func TestTransformTopicCompiles(t *testing.T) {
+	_, text, _ := run(t, nil, "", "help", "transform")
+	_, rest, _ := strings.Cut(text, "  transform:\n")
+	block, _, ok := strings.Cut(rest, "\n\n")
+	conf := file(t, "fanfold.yaml", "transform:\n"+block+"\n")
+	env := map[string]string{"MASK_KEY": "key-for-test"}
+	if code, out, errOut := run(t, env, "", "config", "check", "--config", conf); !ok || code != 0 {
+		t.Fatalf("the example of help transform: %d %s%s", code, out, errOut)
+	}
+	ev := `{"type":"identify","messageId":"m","userId":"u","traits":{"email":"a@b.example"},"properties":{"password":"p","orderId":1},"timestamp":"2024-05-08T00:00:00Z"}` + "\n"
+	conf = file(t, "all.yaml", "transform:\n"+strings.Replace(block, "10%", "100%", 1)+"\n")
+	code, out, errOut := run(t, env, ev, "preview", "--config", conf, "--from", "-", "--to", "webhook", "--set", "webhook.url=http://127.0.0.1:1/")
+	if code != 0 || strings.Contains(out, "a@b") || strings.Contains(out, "password") || strings.Contains(out, "orderId") || !strings.Contains(out, "2024-05-01T00:00:00") || !strings.Contains(out, "backfill") {
+		t.Errorf("its steps: %d %s%s", code, out, errOut)
+	}
+}
+
+func TestConfigNamesEveryBadStep(t *testing.T) {
+	conf := file(t, "bad.yaml", "transform:\n  - dropp: 'type = \"x\"'\n  - drop: 'type = '\n  - sample: 200%\ndestinations:\n  m: {type: mixpanell}\n")
+	code, _, errOut := run(t, nil, "", "config", "check", "--config", conf)
+	for _, want := range []string{`bad.yaml:2: transform: there is no step "dropp"`, "bad.yaml:3: transform: drop: filter", "bad.yaml:4: transform: sample: the rate", "bad.yaml:6: destination m"} {
+		if code != 2 || !strings.Contains(errOut, want) {
+			t.Errorf("%d, without %q: %s", code, want, errOut)
+		}
+	}
+}
+
 func TestShortDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{10 * time.Second: "10s", time.Minute: "1m", 30 * time.Minute: "30m", 2 * time.Hour: "2h", 90 * time.Second: "1m30s", 72 * time.Hour: "3 days"} {
 		if got := shortDuration(d); got != want {

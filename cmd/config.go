@@ -102,14 +102,13 @@ func (a *app) loadConfig() (*config, error) {
 		}
 		switch key.Value {
 		case "transform":
-			steps, err := transform.Parse(value)
-			if err != nil {
-				p.add(0, "transform: %w", err)
-				return
-			}
-			c.transform, c.steps = steps, value
-			if c.pipeline, err = transform.Compile(steps); err != nil {
-				p.add(0, "transform: %w", err)
+			steps, wrong := transform.Parse(value)
+			pipeline, err := transform.Compile(steps)
+			c.transform, c.steps, c.pipeline = steps, value, pipeline
+			for _, e := range transform.Errors(wrong, err) {
+				line := e.Line
+				e.Line = 0
+				p.add(line, "%w", e)
 			}
 		case "destinations":
 			eachPair(value, p, "destinations", func(name, body *yaml.Node) { c.addDestination(a, name, body, p) })

@@ -534,6 +534,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	if err := printSummary(out, sum, o.output); err != nil {
 		return err
 	}
+	a.noteSteps(j.pipeline)
 	for _, d := range sum.Destinations {
 		if d.Stopped != "" {
 			again := "when the same command runs again"
@@ -648,6 +649,19 @@ func writeSummary(dir string, s *engine.Summary) error {
 		return err
 	}
 	return os.Rename(tmp, summaryPath(dir))
+}
+
+// noteSteps says which steps of the transform could not do their work.
+func (a *app) noteSteps(p *transform.Pipeline) {
+	for _, c := range p.Counters() {
+		switch {
+		case c.Failed == 0:
+		case strings.HasSuffix(c.Step, " mask"):
+			fmt.Fprintf(a.err, "fanfold: transform: step %s: events that could not be masked (too large with it) and went no further: %d\n", c.Step, c.Failed)
+		default:
+			fmt.Fprintf(a.err, "fanfold: transform: step %s: events that it could not change (its mapping failed, or the result is too large or too deep) and that went on as they were: %d\n", c.Step, c.Failed)
+		}
+	}
 }
 
 // printSummary writes what became of every event.

@@ -211,6 +211,7 @@ func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, 
 		}
 		rejected = rejected || p.reject
 	}
+	a.noteSteps(j.pipeline)
 	if rejected {
 		return outcome(exitRejected)
 	}

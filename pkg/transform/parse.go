@@ -23,7 +23,8 @@ var kinds = []string{"drop", "keep", "set", "remove", "rename", "mask", "sample"
 const maxSteps = 1000
 
 // Parse reads the steps of a `transform:` list. The error names everything
-// that is wrong, each with its line.
+// that is wrong ([Errors] takes it apart); the steps beside it are those that
+// could be read, so that compiling them finds the rest.
 func Parse(node *yaml.Node) ([]Step, error) {
 	node = resolved(node)
 	if node == nil || node.Kind == 0 || node.Tag == "!!null" {
@@ -33,10 +34,10 @@ func Parse(node *yaml.Node) ([]Step, error) {
 		return Parse(node.Content[0])
 	}
 	if node.Kind != yaml.SequenceNode {
-		return nil, at(node, "transform: should be a list of steps, each beginning with a dash")
+		return nil, at(node, "should be a list of steps, each beginning with a dash")
 	}
 	if len(node.Content) > maxSteps {
-		return nil, at(node, "transform: has %d steps; at most %d are taken", len(node.Content), maxSteps)
+		return nil, at(node, "has %d steps; at most %d are taken", len(node.Content), maxSteps)
 	}
 	var steps []Step
 	var errs []error
@@ -48,10 +49,7 @@ func Parse(node *yaml.Node) ([]Step, error) {
 		}
 		steps = append(steps, s)
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
-	}
-	return steps, nil
+	return steps, errors.Join(errs...)
 }
 
 func resolved(n *yaml.Node) *yaml.Node {
@@ -61,13 +59,48 @@ func resolved(n *yaml.Node) *yaml.Node {
 	return n
 }
 
+// Error is one thing that is wrong with the steps. Several are joined.
+type Error struct {
+	Line int    // in the file that was parsed; 0: none
+	Step string // its kind, where that is known
+	Err  error
+}
+
+func (e *Error) Error() string {
+	msg := "transform: " + e.Err.Error()
+	if e.Step != "" {
+		msg = "transform: " + e.Step + ": " + e.Err.Error()
+	}
+	if e.Line > 0 {
+		return "line " + strconv.Itoa(e.Line) + ": " + msg
+	}
+	return msg
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errors takes what Parse and Compile return apart, in the order of the lines.
+func Errors(errs ...error) []*Error {
+	var out []*Error
+	for _, err := range errs {
+		var one *Error
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
+			out = append(out, Errors(many.Unwrap()...)...)
+		} else if errors.As(err, &one) {
+			out = append(out, one)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *Error) int { return a.Line - b.Line })
+	return out
+}
+
 func at(n *yaml.Node, format string, args ...any) error {
-	return fmt.Errorf("line %d: %w", n.Line, fmt.Errorf(format, args...))
+	return &Error{Line: n.Line, Err: fmt.Errorf(format, args...)}
 }
 
 func parseStep(n *yaml.Node) (Step, error) {
 	if n.Kind != yaml.MappingNode {
-		return Step{}, at(n, "transform: a step should be one of %s with a colon after it", strings.Join(kinds, ", "))
+		return Step{}, at(n, "a step should be one of %s with a colon after it", strings.Join(kinds, ", "))
 	}
 	s := Step{Line: n.Line}
 	var arg, when *yaml.Node
@@ -77,25 +110,25 @@ func parseStep(n *yaml.Node) (Step, error) {
 		case key.Value == "when":
 			when = val
 		case !slices.Contains(kinds, key.Value):
-			return Step{}, at(key, "transform: there is no step %q; there are %s", key.Value, strings.Join(kinds, ", "))
+			return Step{}, at(key, "there is no step %q; there are %s", key.Value, strings.Join(kinds, ", "))
 		case s.Kind != "":
-			return Step{}, at(key, "transform: a step does one thing, but this one has %s and %s; begin another with a dash", s.Kind, key.Value)
+			return Step{}, at(key, "a step does one thing, but this one has %s and %s; begin another with a dash", s.Kind, key.Value)
 		default:
 			s.Kind, s.Line, arg = key.Value, key.Line, val
 		}
 	}
 	if s.Kind == "" {
-		return Step{}, at(n, "transform: a step should be one of %s", strings.Join(kinds, ", "))
+		return Step{}, at(n, "a step should be one of %s", strings.Join(kinds, ", "))
 	}
 	if when != nil {
 		if when.Kind != yaml.ScalarNode || when.Value == "" {
-			return Step{}, at(when, "transform: %s: when should be a filter", s.Kind)
+			return Step{}, at(when, "%s: when should be a filter", s.Kind)
 		}
 		s.when = when.Value
 	}
 	written, err := s.parse(arg)
 	if err != nil {
-		return Step{}, fmt.Errorf("line %d: transform: %s: %w", s.Line, s.Kind, err)
+		return Step{}, &Error{s.Line, s.Kind, err}
 	}
 	s.written = writtenJSON([]any{s.Kind, s.when, written})
 	return s, nil

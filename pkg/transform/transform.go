@@ -126,7 +126,7 @@ type Counter struct {
 	Step    string // its number and kind, such as "2 drop"
 	Touched int64  // events it changed
 	Dropped int64  // events it dropped
-	Failed  int64  // events that it could not change and left as they were
+	Failed  int64  // events that it could not change: left as they were, or by mask dropped
 }
 
 // Compile compiles steps. The error names every step that is wrong, with its
@@ -153,10 +153,7 @@ func Compile(steps []Step) (*Pipeline, error) {
 }
 
 func (s *Step) located(err error) error {
-	if s.Line > 0 {
-		return fmt.Errorf("line %d: transform: %s: %w", s.Line, s.Kind, err)
-	}
-	return fmt.Errorf("transform: %s: %w", s.Kind, err)
+	return &Error{s.Line, s.Kind, err}
 }
 
 func (s *step) compile() error {
@@ -252,7 +249,7 @@ func (p *Pipeline) Counters() []Counter {
 //
 // A step that cannot change an event (its mapping fails on it, or the result
 // would be larger or deeper than an event may be) leaves it as it is and
-// counts it. An error ([ErrIndex], [ErrNotOpen]) is the end of the run: nothing
+// counts it; an event that cannot be masked is dropped instead. An error ([ErrIndex], [ErrNotOpen]) is the end of the run: nothing
 // can be decided any more.
 func (p *Pipeline) Apply(w *Worker, ev *event.Event, at source.Position) (out []byte, dropped string, err error) {
 	if p == nil || len(p.steps) == 0 {
@@ -310,6 +307,9 @@ func (p *Pipeline) Apply(w *Worker, ev *event.Event, at source.Position) (out []
 		if err != nil {
 			if !w.Again {
 				s.failed.Add(1)
+			}
+			if s.Kind == "mask" {
+				return nil, Dropped, nil
 			}
 			raw, fresh = before, false
 			continue
