@@ -505,15 +505,15 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	e := engine.New(c)
 	ended := a.showProgress(e, o.progress)
 	released := releasePassed(src, kept, e, a.now)
+	noted := a.noteCounts(dir, e, s.rehearse)
 	sum, runErr := e.Run(ctx)
 	runErr = errors.Join(runErr, released())
 	ended()
-	sum.Rehearsal = s.rehearse
-	for i := range sum.Destinations { // a partner may say anything
-		d := &sum.Destinations[i]
-		d.Stopped, d.Problem = a.secrets.redact(d.Stopped), a.secrets.redact(d.Problem)
-	}
+	noted()
+	a.finishSummary(sum, s.rehearse)
 	if err := writeSummary(dir, sum); err != nil {
+		runErr = errors.Join(runErr, err)
+	} else if err := os.Remove(countsPath(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		runErr = errors.Join(runErr, err)
 	}
 	sent := slices.ContainsFunc(sum.Destinations, func(d engine.LaneSummary) bool { return d.Requests > 0 })
@@ -623,8 +623,10 @@ func (a *app) lane(d *opened, rehearse bool, dir string) (engine.LaneConfig, fun
 
 func summaryPath(dir string) string { return filepath.Join(dir, "summary.json") }
 
-func readSummary(dir string) (*engine.Summary, error) {
-	data, err := os.ReadFile(summaryPath(dir))
+func readSummary(dir string) (*engine.Summary, error) { return readCounts(summaryPath(dir)) }
+
+func readCounts(path string) (*engine.Summary, error) {
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -639,16 +641,18 @@ func finishedAt(dir string) string {
 	return "before"
 }
 
-func writeSummary(dir string, s *engine.Summary) error {
+func writeSummary(dir string, s *engine.Summary) error { return writeCounts(summaryPath(dir), s) }
+
+func writeCounts(path string, s *engine.Summary) error {
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
 	}
-	tmp := summaryPath(dir) + ".tmp"
+	tmp := path + ".tmp"
 	if err := os.WriteFile(tmp, append(data, '\n'), 0o600); err != nil {
 		return err
 	}
-	return os.Rename(tmp, summaryPath(dir))
+	return os.Rename(tmp, path)
 }
 
 // noteSteps says which steps of the transform could not do their work.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
@@ -79,8 +78,7 @@ func (a *app) runsCommand() *cobra.Command {
 			if listForm == "json" {
 				e := json.NewEncoder(a.out)
 				for _, id := range ids {
-					s := a.summaryOf(id)
-					if err := e.Encode(s); err != nil {
+					if err := e.Encode(a.listed(id)); err != nil {
 						return err
 					}
 				}
@@ -89,7 +87,7 @@ func (a *app) runsCommand() *cobra.Command {
 			t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
 			fmt.Fprintln(t, "RUN\tSTATUS\tREAD\tDESTINATIONS\tLAST USED")
 			for _, id := range ids {
-				s := a.summaryOf(id)
+				s := a.listed(id)
 				when := ""
 				if info, err := os.Stat(filepath.Join(a.runsDir(), id)); err == nil {
 					when = info.ModTime().Format("2006-01-02 15:04:05")
@@ -114,14 +112,17 @@ func (a *app) runsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := readSummary(dir)
+			s, err := standing(dir)
 			if err != nil {
-				if errors.Is(err, fs.ErrNotExist) {
-					return fmt.Errorf("run %s has not come to a summary: it is under way, or was killed; its command, run again, goes on with it", args[0])
-				}
 				return err
 			}
-			return printSummary(a.out, s, showForm)
+			if err := printSummary(a.out, s, showForm); err != nil {
+				return err
+			}
+			if s.Status == killed {
+				fmt.Fprintf(a.err, "fanfold: run %s was killed; its command, run again, goes on with it\n", args[0])
+			}
+			return nil
 		},
 	}
 	choiceP(show.Flags(), &showForm, "output", "o", "", "table", "json")
@@ -153,12 +154,4 @@ func (a *app) runsCommand() *cobra.Command {
 	}
 	c.AddCommand(list, show, rm)
 	return c
-}
-
-func (a *app) summaryOf(id string) *engine.Summary {
-	s, err := readSummary(filepath.Join(a.runsDir(), id))
-	if err != nil {
-		return &engine.Summary{Run: id, Status: "unfinished"}
-	}
-	return s
 }

@@ -136,6 +136,7 @@ type Engine struct {
 	cpu   *gate
 	log   *slog.Logger
 	start time.Time
+	bad   *journal.Lane // of the records that are no events
 
 	mu       sync.Mutex
 	front    journal.Mark // what has been read
@@ -151,7 +152,7 @@ func New(c Config) *Engine {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{c: c, log: c.Logger, cpu: newGate(runtime.GOMAXPROCS(0)), start: c.Now()}
+	e := &Engine{c: c, log: c.Logger, cpu: newGate(runtime.GOMAXPROCS(0)), start: c.Now(), bad: c.Run.Lane("_source")}
 	// A sixteenth of the memory for the shared ring, up to an eighth for what lanes have
 	// taken out of it; the rest is for readers, bodies, and the collector,
 	// which lets the heap grow to twice what lives.
@@ -212,7 +213,7 @@ func (e *Engine) Run(ctx context.Context) (*Summary, error) {
 			from = l.cursor
 		}
 	}
-	bad := e.c.Run.Lane("_source")
+	bad := e.bad
 	if m := bad.Resume().Mark; m.Ordinal < from.Ordinal {
 		from = m
 	}
@@ -245,14 +246,15 @@ func (e *Engine) Run(ctx context.Context) (*Summary, error) {
 	return s, e.reconcile(s)
 }
 
-// Summary returns the counts as they are now.
+// Summary returns the counts as they are now. It may be asked for while the run
+// is under way.
 func (e *Engine) Summary() *Summary {
 	e.mu.Lock()
 	front, atEnd := e.front, e.atEnd
 	e.mu.Unlock()
 	s := &Summary{Run: e.c.Run.Name(), Status: "complete", Read: front.Ordinal, BadRecords: front.Bad, Dropped: map[string]uint64{}}
 	maps.Copy(s.Dropped, front.Dropped)
-	if n, path := e.c.Run.Lane("_source").DeadLetters(); n > 0 {
+	if n, path := e.bad.DeadLetters(); n > 0 {
 		s.DeadLetters = path
 	}
 	if !atEnd {

@@ -221,7 +221,12 @@ func Open(dir string, meta any, opt Options) (*Run, error) {
 	}
 	r := &Run{Dir: dir, opt: opt, packer: sync.OnceValue(newPacker), lanes: map[string]*Lane{}, kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), lastSync: opt.Now()}
 	var err error
-	if r.lock, err = lockFile(filepath.Join(dir, "lock")); err != nil {
+	path := filepath.Join(dir, "lock")
+	if r.lock, err = lockFile(path); errors.Is(err, errLocked) {
+		time.Sleep(50 * time.Millisecond) // somebody may only be asking whether it is Busy
+		r.lock, err = lockFile(path)
+	}
+	if err != nil {
 		if errors.Is(err, errLocked) {
 			return nil, &BusyError{dir}
 		}
@@ -236,6 +241,19 @@ func Open(dir string, meta any, opt Options) (*Run, error) {
 	}
 	go r.commitLoop()
 	return r, nil
+}
+
+// Busy says whether a process works on the run in a folder.
+func Busy(dir string) bool {
+	path := filepath.Join(dir, "lock")
+	if _, err := os.Stat(path); err != nil {
+		return false
+	}
+	f, err := lockFile(path)
+	if err == nil {
+		f.Close()
+	}
+	return errors.Is(err, errLocked)
 }
 
 func (r *Run) openDB(meta any) error {

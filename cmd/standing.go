@@ -1,0 +1,97 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/journal"
+)
+
+// A run that is under way notes its counts beside where the summary will be, so
+// that `fanfold runs` can show them: nobody else may look into its journal. At the
+// end the summary takes their place, so what is left of them is of a run that
+// was killed.
+
+const (
+	running = "running"
+	killed  = "killed"
+)
+
+func countsPath(dir string) string { return filepath.Join(dir, "counts.json") }
+
+// noteCounts writes down how far a run is, every second until ended is called.
+func (a *app) noteCounts(dir string, e *engine.Engine, rehearsal bool) (ended func()) {
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			s := e.Summary()
+			s.Status = running
+			a.finishSummary(s, rehearsal)
+			if err := writeCounts(countsPath(dir), s); err != nil {
+				a.log.Debug("noting how far the run is", "err", err) // the journal will say so louder
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-done
+	}
+}
+
+// finishSummary adds what the engine does not know, and takes out what partners
+// say of secrets.
+func (a *app) finishSummary(s *engine.Summary, rehearsal bool) {
+	s.Rehearsal = rehearsal
+	for i := range s.Destinations { // a partner may say anything
+		d := &s.Destinations[i]
+		d.Stopped, d.Problem = a.secrets.redact(d.Stopped), a.secrets.redact(d.Problem)
+	}
+}
+
+// listed is what is known of a run, for a list that one damaged run must not end.
+func (a *app) listed(id string) *engine.Summary {
+	s, err := standing(filepath.Join(a.runsDir(), id))
+	if err != nil {
+		return unknownRun(id, "unreadable")
+	}
+	return s
+}
+
+func unknownRun(id, status string) *engine.Summary {
+	return &engine.Summary{Run: id, Status: status, Dropped: map[string]uint64{}, Destinations: []engine.LaneSummary{}}
+}
+
+// standing is what is known of a run: its summary, or how far it is, or was when
+// it was killed.
+func standing(dir string) (*engine.Summary, error) {
+	status := killed
+	if journal.Busy(dir) {
+		status = running
+	}
+	for _, path := range []string{countsPath(dir), summaryPath(dir)} {
+		s, err := readCounts(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", path, err)
+		}
+		if status == running || path == countsPath(dir) {
+			s.Status = status
+		}
+		return s, nil
+	}
+	return unknownRun(filepath.Base(dir), status), nil
+}
