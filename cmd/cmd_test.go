@@ -297,10 +297,13 @@ func TestRejectedEventsAndRedrive(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken = false
-	for range 2 { // the second has nothing left to send
+	for i := range 2 { // the second has nothing left to send
 		code, out, errOut = run(t, env, "", append([]string{"redrive", s.Run, "-o", "json"}, dest...)...)
 		if r := summaryOf(t, out); code != 0 || r.Destinations[0].Delivered != 2 {
 			t.Fatalf("exit code %d: %s%s", code, out, errOut)
+		}
+		if strings.Contains(errOut, "sent again already") != (i == 1) {
+			t.Errorf("redrive %d says %q", i+1, errOut)
 		}
 		p.once(t, 100)
 	}

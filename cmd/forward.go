@@ -387,6 +387,11 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	switch {
 	case re != nil:
 		src = re.source
+		if resumed && before != nil && before.Status == "complete" {
+			fmt.Fprintf(a.err, "fanfold: run %s: these dead letters were sent again already, %s; only new ones go out now\n", run.Name(), finishedAt(dir))
+		} else if resumed {
+			fmt.Fprintf(a.err, "fanfold: resuming run %s\n", run.Name())
+		}
 	case slices.Contains(s.from, "-"):
 		if len(s.from) > 1 {
 			return usagef("--from - cannot be combined with other inputs")
