@@ -183,7 +183,7 @@ func reportSelection(w io.Writer, in *source.Input) {
 			fmt.Fprintf(w, ", %d objects without a time were read", st.Undated)
 		}
 		fmt.Fprintln(w)
-	} else if st.Undated > 0 {
+	} else if st.Undated > 1 {
 		fmt.Fprintf(w, "fanfold: the paths follow no known layout, so all %d objects were read; --layout says where the time is\n", st.Undated)
 	}
 	if st.Skipped > 0 {

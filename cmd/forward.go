@@ -177,6 +177,7 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*opened)) (*job,
 	if len(s.from) == 0 {
 		return nil, usagef("no input: say what to read with --from (a file, a directory, a glob, or - for standard input)")
 	}
+	s.s3.Log = a.log
 	j := &job{}
 	var err error
 	if j.conf, err = a.loadConfig(); err != nil {

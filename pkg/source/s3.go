@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -33,6 +35,9 @@ type S3Options struct {
 	PathStyle     bool // bucket in the path instead of the host name
 	Anonymous     bool // unsigned requests
 	RequesterPays bool
+	// Log is told of requests that are tried again: without an answer at Warn,
+	// throttled ones and the like at Info. nil: nobody is.
+	Log *slog.Logger
 	// HTTPClient replaces the SDK's; nil: none. The caller keeps it.
 	HTTPClient *http.Client
 	// Store replaces all of this; nil: none.
@@ -96,11 +101,11 @@ func S3Client(ctx context.Context, o S3Options) (*s3.Client, error) {
 	opts := []func(*config.LoadOptions) error{
 		// Throttling is answered by waiting longer, not by giving up soon.
 		config.WithRetryer(func() aws.Retryer {
-			return retry.NewStandard(func(so *retry.StandardOptions) {
+			return talking{retry.NewStandard(func(so *retry.StandardOptions) {
 				so.MaxAttempts = 10
 				so.MaxBackoff = 20 * time.Second
 				so.RateLimiter = unlimited{}
-			})
+			}), o.Log}
 		}),
 	}
 	if o.Region != "" {
@@ -143,6 +148,31 @@ func (unlimited) GetToken(context.Context, uint) (func() error, error) {
 	return func() error { return nil }, nil
 }
 func (unlimited) AddTokens(uint) error { return nil }
+
+// talking says what is tried again: a store that does not answer is asked for two
+// minutes, which look like a program that hangs.
+type talking struct {
+	*retry.Standard
+	log *slog.Logger
+}
+
+// RetryDelay implements aws.Retryer.
+func (t talking) RetryDelay(attempt int, err error) (time.Duration, error) {
+	wait, failed := t.Standard.RetryDelay(attempt, err)
+	if t.log != nil && failed == nil {
+		level, why := slog.LevelWarn, err
+		var status *smithyhttp.ResponseError
+		var op *net.OpError
+		switch {
+		case errors.As(err, &status) && status.HTTPStatusCode() > 0:
+			level = slog.LevelInfo
+		case errors.As(err, &op):
+			why = op
+		}
+		t.log.Log(context.Background(), level, "the object store is asked again", "after", wait.Round(time.Millisecond), "attempt", attempt+1, "of", t.MaxAttempts(), "because", why)
+	}
+	return wait, failed
+}
 
 type s3Store struct {
 	client *s3.Client
