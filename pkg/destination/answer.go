@@ -22,13 +22,14 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // body is a request body: bytes in memory, or the items of deliveries and what
 // stands around them, which are put together only for those who need them at
-// once. It goes back to the pool when the transport has closed it.
+// once.
 type body struct {
 	mu     sync.Mutex
 	buf    []byte
-	off    int // what is read of buf, or of the piece
+	made   *[]byte // buf is of the pool
+	off    int     // what is read of buf, or of the piece
+	read   bool    // by a transport
 	closed bool
-	pooled bool  // buf is of the pool, not a caller's
 	again  *body // a second reader of the same
 
 	// The items belong to the deliveries: they may be looked at until the
@@ -36,13 +37,6 @@ type body struct {
 	items            []*Delivery // nil: it is all in buf
 	open, sep, close []byte
 	next             int // piece to read: open, then items with sep between them, then close
-}
-
-func newBody() *body {
-	b := bodies.Get().(*body)
-	b.buf, b.off, b.closed, b.pooled, b.again = b.buf[:0], 0, false, true, nil
-	b.items, b.open, b.sep, b.close, b.next = nil, nil, nil, nil, 0
-	return b
 }
 
 // piece is the one after those that are read; ok is false behind the last.
@@ -68,6 +62,7 @@ func (b *body) Read(p []byte) (n int, err error) {
 	if b.closed {
 		return 0, errors.New("request body read after it was closed")
 	}
+	b.read = true
 	if b.items == nil {
 		n = copy(p, b.buf[b.off:])
 		b.off += n
@@ -126,17 +121,28 @@ func (b *body) Close() error {
 }
 
 // end closes the body for all its readers, whatever the transport does with it
-// later. done says that the transport was done with it before.
-func (b *body) end() (done bool) {
+// later. Memory that has only been looked at as Bytes, by one that has closed the
+// body then, is used again: that of compressed bodies. Who has read some may read
+// on.
+func (b *body) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	done = b.closed && b.again == nil
+	done := b.closed
 	b.closed = true
 	if b.again != nil {
 		b.again.end()
+	} else if b.made != nil && done && !b.read {
+		if cap(b.buf) <= 4<<20 {
+			*b.made = b.buf[:0]
+			buffers.Put(b.made)
+		}
+		b.made, b.buf = nil, nil
 	}
-	return done
 }
+
+// buffers is memory of bodies that were put together: at a megabyte each they
+// would be most of what the garbage collector has to do.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Bytes returns the whole body, for transports that need it at once: to sign,
 // compress, record or show it. It is valid until the request is answered.
@@ -144,7 +150,8 @@ func (b *body) Bytes() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.items != nil {
-		b.buf = b.append(slices.Grow(b.buf[:0], b.size()))
+		b.made = buffers.Get().(*[]byte)
+		b.buf = b.append(slices.Grow(*b.made, b.size()))
 		b.items, b.off = nil, 0
 	}
 	return b.buf
@@ -234,11 +241,7 @@ func Do(t Transport, req *http.Request) (*Answer, error) {
 		return nil, err
 	}
 	if b != nil {
-		defer func() {
-			if b.end() && b.pooled && cap(b.buf) <= 4<<20 {
-				bodies.Put(b)
-			}
-		}()
+		defer b.end()
 	}
 	defer resp.Body.Close()
 	a := &Answer{Status: resp.StatusCode, Header: resp.Header}

@@ -15,8 +15,7 @@ import (
 // be copied.
 func frame(t *testing.T, n int) (*http.Request, []*Delivery, string) {
 	t.Helper()
-	b := newBody()
-	b.open, b.sep, b.close = []byte("{[["), []byte(", "), []byte("]]}")
+	b := &body{open: []byte("{[["), sep: []byte(", "), close: []byte("]]}")}
 	var texts []string
 	for i := range n {
 		text := strings.Repeat(string(rune('a'+i%26)), 40000/n+i)
@@ -103,6 +102,34 @@ func TestBodyEnds(t *testing.T) {
 	}
 }
 
+// TestBodyThatIsHeld: the memory of a body that a transport has begun to read, or
+// has not given back, is not used for another one.
+func TestBodyThatIsHeld(t *testing.T) {
+	for _, reads := range []bool{false, true} {
+		req, _, want := frame(t, 10)
+		var held []byte
+		if _, err := Do(answers(func(req *http.Request) (*http.Response, error) {
+			held, _ = RequestBytes(req)
+			if reads {
+				if _, err := req.Body.Read(make([]byte, 10)); err != nil {
+					t.Error(err)
+				}
+				req.Body.Close()
+			}
+			return &http.Response{StatusCode: 200, Body: io.NopCloser(bytes.NewReader(nil))}, nil
+		}), req); err != nil {
+			t.Fatal(err)
+		}
+		for range 100 { // the pool of a build with the race detector forgets at random
+			b := &body{items: []*Delivery{{Item: []byte("#####")}}}
+			b.Bytes()
+		}
+		if string(held) != want {
+			t.Errorf("another request was written over a body (read: %v)", reads)
+		}
+	}
+}
+
 // TestBodyOfCaller: bytes that a destination has made itself stay its own.
 func TestBodyOfCaller(t *testing.T) {
 	data := bytes.Repeat([]byte("x"), 2*smallBody)
@@ -116,8 +143,7 @@ func TestBodyOfCaller(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 100 { // the pool of a build with the race detector forgets at random
-		b := newBody()
-		b.items = []*Delivery{{Item: []byte("yyyy")}}
+		b := &body{items: []*Delivery{{Item: []byte("yyyy")}}}
 		b.Bytes()
 	}
 	if bytes.ContainsRune(data, 'y') {

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/event"
@@ -478,14 +476,9 @@ func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*h
 	if a.request.OpenFor != nil {
 		open = a.request.OpenFor(first.Key)
 	}
-	body := newBody()
-	body.items, body.open, body.sep, body.close = b.Deliveries, []byte(open), []byte(a.request.Sep), []byte(a.request.Close)
+	whole := &body{items: b.Deliveries, open: []byte(open), sep: []byte(a.request.Sep), close: []byte(a.request.Close)}
 	method, path := a.where(first)
-	req, err := body.request(ctx, method, a.base+path, a.request.ContentType, a.request.Header)
-	if err != nil || req.Body != io.ReadCloser(body) { // it was copied
-		bodies.Put(body)
-	}
-	return req, err
+	return whole.request(ctx, method, a.base+path, a.request.ContentType, a.request.Header)
 }
 
 // where is the method and path of a delivery's request.
@@ -508,7 +501,3 @@ func Same(r Result, n int) []Result {
 	}
 	return rs
 }
-
-// bodies keeps request bodies for reuse: put together, at a megabyte each, they
-// would be most of what the garbage collector has to do.
-var bodies = sync.Pool{New: func() any { return new(body) }}

@@ -139,8 +139,11 @@ var gzips = sync.Pool{New: func() any {
 }}
 
 func (t *compressor) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.ContentLength < int64(t.from) || req.Header.Get("Content-Encoding") != "" {
+		return t.next.RoundTrip(req)
+	}
 	data, ok := destination.RequestBytes(req)
-	if !ok || len(data) < t.from || req.Header.Get("Content-Encoding") != "" {
+	if !ok {
 		return t.next.RoundTrip(req)
 	}
 	var buf bytes.Buffer
