@@ -30,32 +30,6 @@ type block struct {
 	shared []sharedRoute
 }
 
-// alike stands for lanes that make the same of every event.
-type alike struct{ lanes int }
-
-type sharedRoute struct {
-	by *alike
-	r  *routed
-}
-
-// share returns what lanes that are alike share of the block, with a holder more;
-// mine says that the caller is the first, who has to route it.
-func (b *block) share(by *alike) (r *routed, mine bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i := range b.shared {
-		if b.shared[i].by == by {
-			b.shared[i].r.holders.Add(1)
-			return b.shared[i].r, false
-		}
-	}
-	r = routes.Get().(*routed)
-	r.done = make(chan struct{})
-	r.holders.Store(2) // the block, too
-	b.shared = append(b.shared, sharedRoute{by, r})
-	return r, true
-}
-
 // item is one record of a block.
 type item struct {
 	ev      *event.Event        // nil: nothing for the lanes

@@ -178,28 +178,6 @@ func New(c Config) *Engine {
 	return e
 }
 
-// pair finds lanes that make the same of every event: copies of a destination
-// for other accounts or addresses.
-func (e *Engine) pair() {
-	groups := map[string]*alike{}
-	key := func(l *lane) string { return l.plan.Content + "\x00" + l.c.Filter.String() }
-	for _, l := range e.lanes {
-		if l.plan.Content != "" && !l.plan.Positions {
-			g := groups[key(l)]
-			if g == nil {
-				g = &alike{}
-				groups[key(l)] = g
-			}
-			g.lanes++
-		}
-	}
-	for _, l := range e.lanes {
-		if g := groups[key(l)]; g != nil && g.lanes > 1 {
-			l.alike = g
-		}
-	}
-}
-
 // Run works until everything is settled, or Stop, or the context ends. The
 // error is one of the machine (journal, input), not of events: those are in the
 // summary.

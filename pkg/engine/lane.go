@@ -7,12 +7,10 @@ import (
 	"iter"
 	"math"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/zeebo/xxh3"
 
@@ -577,54 +575,6 @@ func (l *lane) prepare(b *block, lb *laneBlock) *laneBlock {
 		}
 	}
 	return lb
-}
-
-// marked are copies of deliveries, and the memory of their items.
-type marked struct {
-	list  []destination.Delivery
-	items []byte
-}
-
-// stamp puts the lane's own stamp into deliveries that another lane has made, in
-// copies of them. It returns how much memory they take, in bytes.
-func (l *lane) stamp(lb *laneBlock) int64 {
-	list, items := 0, 0
-	for i := range lb.routed.n {
-		p := &lb.routed.parts[i]
-		if p.stamp == l.plan.Stamp {
-			continue
-		}
-		last := int32(-1)
-		for _, s := range p.list.Stamps {
-			if s.Delivery != last {
-				list, items = list+1, items+len(p.list.List[s.Delivery].Item)
-			}
-			last = s.Delivery
-		}
-	}
-	m := &lb.marked
-	m.list, m.items = slices.Grow(m.list[:0], list), slices.Grow(m.items[:0], items)
-	first := 0 // work of the part
-	for i := range lb.routed.n {
-		p := &lb.routed.parts[i]
-		if p.stamp != l.plan.Stamp {
-			last := int32(-1)
-			for _, s := range p.list.Stamps {
-				if s.Delivery != last {
-					d := p.list.List[s.Delivery]
-					from := len(m.items)
-					m.items = append(m.items, d.Item...)
-					d.Item = m.items[from:len(m.items):len(m.items)]
-					m.list = append(m.list, d)
-					lb.works[first+int(s.Delivery)].d = &m.list[len(m.list)-1]
-				}
-				copy(m.list[len(m.list)-1].Item[s.At:], l.plan.Stamp)
-				last = s.Delivery
-			}
-		}
-		first += len(p.list.List)
-	}
-	return int64(items) + int64(list)*int64(unsafe.Sizeof(destination.Delivery{}))
 }
 
 // shareable is the least number of records in a part of a block that a
