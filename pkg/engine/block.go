@@ -53,6 +53,7 @@ func (b *block) release() {
 		clear(b.items)
 		b.items = b.items[:0]
 		b.parser.Reset()
+		b.parser.Forms = nil
 		b.start, b.end = journal.Mark{}, journal.Mark{}
 		if b.bytes < 8<<20 {
 			blocks.Put(b)
@@ -65,6 +66,7 @@ func (b *block) release() {
 func (e *Engine) prepare(c *source.Chunk) *block {
 	b := blocks.Get().(*block)
 	b.chunk = c
+	b.parser.Forms = &e.forms
 	b.refs.Store(1)
 	for i := range c.Records {
 		r := &c.Records[i]

@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/source"
@@ -134,6 +135,7 @@ type Engine struct {
 	ring  *ring
 	lanes []*lane
 	cpu   *gate
+	forms event.Forms
 	log   *slog.Logger
 	start time.Time
 	bad   *journal.Lane // of the records that are no events

@@ -72,27 +72,37 @@ func typeOf(s []byte) Type {
 	return Other
 }
 
-// doc is a text with its index. The root value is node 0.
+// doc is a text with its index: its form, which it may share with others, and
+// where each value of the form stands in it.
 type doc struct {
-	raw   []byte
-	nodes []node
+	raw    []byte
+	form   *Form
+	places []place
+	trace  *Trace  // notes what is read of it; nil: nobody wants to know
+	refs   []int32 // of a made value that is traced: what each of its values was made from
 }
 
-// node is one value. Nodes stand in document order, so the first child of a
-// container is the node after it. They are kept small: an event has dozens,
+// place is the extent of a value in the text.
+type place struct{ start, end uint32 }
+
+// hasEscapes is the bit of a place's end that marks a string with escapes.
+const hasEscapes = 1 << 31
+
+func (p place) stop() uint32 { return p.end &^ hasEscapes }
+
+// node is one value of a form. Nodes stand in document order, so the first child
+// of a container is the node after it. They are kept small: an event has dozens,
 // and walking them is mostly waiting for memory.
 type node struct {
-	start, end uint32 // extent of the value in raw
-	next       uint32 // index of the node after this value's subtree
-	name       uint32 // offset of the member's key, after the quote
-	nameLen    uint16 // its length in raw, without quotes; longName: at least that
-	hash       uint8  // of the key, see hashKey: a cheap no
-	bits       uint8  // kind, and what follows
+	next    uint32 // index of the node after this value's subtree
+	name    uint32 // offset of the member's key in the form's names, after the quote
+	nameLen uint16 // its length there, without quotes; longName: at least that
+	hash    uint8  // of the key, see hashKey: a cheap no
+	bits    uint8  // kind, and what follows
 }
 
 const (
 	kindBits uint8 = 7
-	escaped  uint8 = 8  // a string with escapes
 	oddName  uint8 = 16 // the key has escapes
 	repeats  uint8 = 32 // an object that may hold a key twice
 )
@@ -102,27 +112,27 @@ const longName = 1<<16 - 1
 
 func (n *node) kind() Kind { return Kind(n.bits & kindBits) }
 
-// key is the member's key as it stands in raw, without quotes.
-func (n *node) key(raw []byte) []byte {
+// key is the member's key as it stands in the text, without quotes.
+func (n *node) key(names []byte) []byte {
 	if n.nameLen == longName {
-		return n.longKey(raw)
+		return n.longKey(names)
 	}
-	return raw[n.name : n.name+uint32(n.nameLen)]
+	return names[n.name : n.name+uint32(n.nameLen)]
 }
 
-func (n *node) longKey(raw []byte) []byte {
+func (n *node) longKey(names []byte) []byte {
 	at := int(n.name) + longName
 	// Escapes that straddle the place are looked at from their beginning.
-	for at > int(n.name) && raw[at-1] == '\\' {
+	for at > int(n.name) && names[at-1] == '\\' {
 		at--
 	}
-	for raw[at] != '"' {
-		if raw[at] == '\\' {
+	for names[at] != '"' {
+		if names[at] == '\\' {
 			at++
 		}
 		at++
 	}
-	return raw[n.name:at]
+	return names[n.name:at]
 }
 
 // common are the top-level members that almost every reader asks for; the pass
@@ -147,11 +157,15 @@ const (
 type Event struct {
 	doc doc
 	typ Type
-	top [topCount]int32
 }
 
 // Raw returns the event as it was read. The caller must not change it.
-func (e *Event) Raw() []byte { return e.doc.raw }
+func (e *Event) Raw() []byte {
+	if e.doc.trace != nil {
+		e.doc.trace.text(e.Root())
+	}
+	return e.doc.raw
+}
 
 // Root returns the whole event as a value.
 func (e *Event) Root() Value { return Value{doc: &e.doc, kind: Object} }
@@ -160,14 +174,28 @@ func (e *Event) Root() Value { return Value{doc: &e.doc, kind: Object} }
 func (e *Event) Lookup(p Path) Value { return e.Root().Lookup(p) }
 
 // Type returns which of the spec's calls the event is.
-func (e *Event) Type() Type { return e.typ }
+func (e *Event) Type() Type {
+	if e.doc.trace != nil {
+		e.doc.trace.text(e.TypeValue())
+	}
+	return e.typ
+}
+
+// Form returns what the event shares with others of the same keys and kinds of
+// values; nil when that is not known.
+func (e *Event) Form() *Form {
+	if e.doc.form.learned {
+		return e.doc.form
+	}
+	return nil
+}
 
 func (e *Event) common(i int) Value {
-	n := e.top[i]
+	n := e.doc.form.top[i]
 	if n == 0 {
 		return Value{}
 	}
-	return Value{doc: &e.doc, at: n, kind: e.doc.nodes[n].kind()}
+	return Value{doc: &e.doc, at: n, kind: e.doc.form.nodes[n].kind()}
 }
 
 // TypeValue returns the member "type".
@@ -211,24 +239,42 @@ type Value struct {
 	kind Kind
 }
 
-func (v Value) node() *node { return &v.doc.nodes[v.at] }
+func (v Value) node() *node { return &v.doc.form.nodes[v.at] }
 
-// span is the extent of the value's text.
-func (v Value) span() (start, end uint32) {
+func (v Value) place() place { return v.doc.places[v.at] }
+
+// raw is Raw of a value that exists, unnoticed.
+func (v Value) raw() []byte {
 	if v.at < 0 {
-		n := &v.doc.nodes[-v.at]
-		return n.name - 1, n.name + uint32(len(n.key(v.doc.raw))) + 1
+		f := v.doc.form
+		n := &f.nodes[-v.at]
+		end := n.name + uint32(len(n.key(f.names))) + 1
+		return f.names[n.name-1 : end : end]
 	}
-	n := v.node()
-	return n.start, n.end
+	p := v.place()
+	end := p.stop()
+	return v.doc.raw[p.start:end:end]
+}
+
+// text is a String's bytes between the quotes, escapes and all, unnoticed.
+func (v Value) text() []byte {
+	raw := v.raw()
+	return raw[1 : len(raw)-1]
 }
 
 // escaped says that a String has escapes.
 func (v Value) escaped() bool {
 	if v.at < 0 {
-		return v.doc.nodes[-v.at].bits&oddName != 0
+		return v.doc.form.nodes[-v.at].bits&oddName != 0
 	}
-	return v.node().bits&escaped != 0
+	return v.place().end&hasEscapes != 0
+}
+
+// saw tells the trace, if there is one, that the value's text was read.
+func (v Value) saw() {
+	if v.doc.trace != nil {
+		v.doc.trace.text(v)
+	}
 }
 
 // Kind returns the JSON type, or Missing.
@@ -246,23 +292,27 @@ func (v Value) Raw() []byte {
 	if v.kind == Missing {
 		return nil
 	}
-	start, end := v.span()
-	return v.doc.raw[start:end:end]
+	v.saw()
+	return v.raw()
 }
 
 // Bool returns the value of true or false; false for every other kind.
-func (v Value) Bool() bool { return v.kind == Bool && v.doc.raw[v.node().start] == 't' }
-
-// text returns a String's bytes between the quotes, escapes and all.
-func (v Value) text() []byte {
-	start, end := v.span()
-	return v.doc.raw[start+1 : end-1]
+func (v Value) Bool() bool {
+	if v.kind != Bool {
+		return false
+	}
+	v.saw()
+	return v.doc.raw[v.place().start] == 't'
 }
 
 // Plain returns the decoded text of a String that has no escapes, without
 // copying, and whether it is one.
 func (v Value) Plain() ([]byte, bool) {
-	if v.kind != String || v.escaped() {
+	if v.kind != String {
+		return nil, false
+	}
+	v.saw()
+	if v.escaped() {
 		return nil, false
 	}
 	return v.text(), true
@@ -275,11 +325,12 @@ func (v Value) Len() int {
 	case Array, Object:
 		n := 0
 		end := v.node().next
-		for c := uint32(v.at) + 1; c < end; c = v.doc.nodes[c].next {
+		for c := uint32(v.at) + 1; c < end; c = v.doc.form.nodes[c].next {
 			n++
 		}
 		return n
 	case String:
+		v.saw()
 		if !v.escaped() {
 			return len(v.text())
 		}
@@ -289,7 +340,7 @@ func (v Value) Len() int {
 }
 
 func (v Value) child(i uint32) Value {
-	return Value{doc: v.doc, at: int32(i), kind: v.doc.nodes[i].kind()}
+	return Value{doc: v.doc, at: int32(i), kind: v.doc.form.nodes[i].kind()}
 }
 
 // Index returns an Array's element i, or Missing.
@@ -298,7 +349,7 @@ func (v Value) Index(i int) Value {
 		return Value{}
 	}
 	end := v.node().next
-	for c := uint32(v.at) + 1; c < end; c = v.doc.nodes[c].next {
+	for c := uint32(v.at) + 1; c < end; c = v.doc.form.nodes[c].next {
 		if i == 0 {
 			return v.child(c)
 		}
@@ -324,16 +375,16 @@ func hashKey[T string | []byte](key T) uint8 {
 }
 
 func (v Value) get(key string, h uint8) Value {
-	nodes, raw := v.doc.nodes, v.doc.raw
+	nodes, names := v.doc.form.nodes, v.doc.form.names
 	end, dup := nodes[v.at].next, nodes[v.at].bits&repeats != 0
 	var found uint32
 	for c := uint32(v.at) + 1; c < end; {
 		n := &nodes[c]
 		if n.bits&oddName != 0 {
-			if equalEscaped(n.key(raw), key) {
+			if equalEscaped(n.key(names), key) {
 				found = c
 			}
-		} else if n.hash == h && int(n.nameLen) == min(len(key), longName) && string(n.key(raw)) == key {
+		} else if n.hash == h && int(n.nameLen) == min(len(key), longName) && string(n.key(names)) == key {
 			if !dup {
 				return v.child(c)
 			}
@@ -355,7 +406,7 @@ func (v Value) Members() iter.Seq2[Value, Value] {
 			return
 		}
 		end := v.node().next
-		for c := uint32(v.at) + 1; c < end; c = v.doc.nodes[c].next {
+		for c := uint32(v.at) + 1; c < end; c = v.doc.form.nodes[c].next {
 			if !yield(Value{doc: v.doc, at: -int32(c), kind: String}, v.child(c)) {
 				return
 			}
@@ -370,7 +421,7 @@ func (v Value) Elements() iter.Seq[Value] {
 			return
 		}
 		end := v.node().next
-		for c := uint32(v.at) + 1; c < end; c = v.doc.nodes[c].next {
+		for c := uint32(v.at) + 1; c < end; c = v.doc.form.nodes[c].next {
 			if !yield(v.child(c)) {
 				return
 			}
@@ -383,6 +434,7 @@ func (v Value) Elements() iter.Seq[Value] {
 // JSON text.
 func (v Value) AppendString(dst []byte) []byte {
 	if v.kind == String {
+		v.saw()
 		if v.escaped() {
 			return appendUnescaped(dst, v.text())
 		}
@@ -393,8 +445,8 @@ func (v Value) AppendString(dst []byte) []byte {
 
 // Text is AppendString as a string.
 func (v Value) Text() string {
-	if v.kind == String && !v.escaped() {
-		return string(v.text())
+	if b, ok := v.Plain(); ok {
+		return string(b)
 	}
 	return string(v.AppendString(nil))
 }
@@ -405,6 +457,13 @@ func (v Value) IsText(s string) bool {
 	if v.kind != String {
 		return false
 	}
+	if v.doc.trace != nil {
+		return v.doc.trace.is(v, s)
+	}
+	return v.isText(s)
+}
+
+func (v Value) isText(s string) bool {
 	if v.escaped() {
 		return equalEscaped(v.text(), s)
 	}
@@ -413,7 +472,13 @@ func (v Value) IsText(s string) bool {
 
 // IsEmptyText says that the value is the String "".
 func (v Value) IsEmptyText() bool {
-	return v.kind == String && len(v.text()) == 0
+	if v.kind != String {
+		return false
+	}
+	if v.doc.trace != nil {
+		return v.doc.trace.is(v, "")
+	}
+	return len(v.text()) == 0
 }
 
 // Falsy says that the value is what JavaScript holds to be false: missing,
@@ -427,21 +492,36 @@ func (v Value) Falsy() bool {
 	case String:
 		return v.IsEmptyText()
 	case Number:
-		for _, c := range v.Raw() {
-			switch {
-			case c >= '1' && c <= '9':
-				// A non-zero digit: zero only if the exponent
-				// underflows.
-				if bytes.ContainsAny(v.Raw(), "eE") {
-					f, _ := v.Float()
-					return f == 0
-				}
-				return false
-			case c == 'e' || c == 'E':
-				return true
-			}
-		}
-		return true
+		return v.Test(isZero)
 	}
 	return false
+}
+
+func isZero(v Value) bool {
+	raw := v.raw()
+	for _, c := range raw {
+		switch {
+		case c >= '1' && c <= '9':
+			// A non-zero digit: zero only if the exponent
+			// underflows.
+			if bytes.ContainsAny(raw, "eE") {
+				f, _ := v.Float()
+				return f == 0
+			}
+			return false
+		case c == 'e' || c == 'E':
+			return true
+		}
+	}
+	return true
+}
+
+// Test is f of the value. A [Trace] notes no more than the answer, however much
+// of the value f looks at: f has to be a function of nothing else, and the value
+// has to exist.
+func (v Value) Test(f func(Value) bool) bool {
+	if v.doc.trace != nil {
+		return v.doc.trace.test(v, f)
+	}
+	return f(v)
 }

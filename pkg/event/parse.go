@@ -61,48 +61,107 @@ func Valid(raw []byte) error {
 // it made is safe for concurrent readers.
 type Parser struct {
 	Limits Limits
+	// Forms are what the events parsed are expected to be like; nil: nothing is
+	// expected. Parsers may share them.
+	Forms *Forms
 
-	nodes  []node // free part of the current slab: len used, cap all
-	slabs  [][]node
-	slab   int
-	events [][]Event
-	docs   [][]doc
-	ne, nd int
-	once   bool // for one text only: no more memory than that takes
+	nodes  slab[node]
+	places slab[place]
+	forms  slab[Form]
+	events slab[Event]
+	docs   slab[doc]
+
+	work   scanner // its slices are the memory of a pass
+	once   bool    // for one text only: no more memory than that takes
+	hits   int     // events of a known form
+	misses int
 }
 
+// slab hands out memory that is taken back all at once.
+type slab[T any] struct {
+	chunks [][]T
+	used   int // of the chunks
+	free   []T // what is left of the one in use
+}
+
+// take returns n elements, whose content is that of an earlier use.
+func (s *slab[T]) take(n, chunk int) []T {
+	s.room(n, chunk)
+	out := s.free[:n:n]
+	s.free = s.free[n:]
+	return out
+}
+
+// room sees to it that n elements are free, side by side.
+func (s *slab[T]) room(n, chunk int) {
+	for len(s.free) < n {
+		if s.used == len(s.chunks) {
+			s.chunks = append(s.chunks, make([]T, max(n, chunk)))
+		} else if len(s.chunks[s.used]) < n {
+			s.chunks[s.used] = make([]T, n)
+		}
+		s.free = s.chunks[s.used]
+		s.used++
+	}
+}
+
+func (s *slab[T]) reset() { s.used, s.free = 0, nil }
+
 const (
-	slabNodes = 1 << 14
-	slabDocs  = 256
+	slabNodes  = 1 << 12
+	slabPlaces = 1 << 12
+	slabDocs   = 256
 )
 
 // Reset makes the memory of all earlier results available again; they must
 // not be used any more.
 func (p *Parser) Reset() {
-	p.slab, p.ne, p.nd = 0, 0, 0
-	p.nodes = nil
-	if len(p.slabs) > 0 {
-		p.nodes = p.slabs[0][:0]
+	p.nodes.reset()
+	p.places.reset()
+	p.forms.reset()
+	p.events.reset()
+	p.docs.reset()
+	if p.Forms != nil {
+		p.Forms.count(p.hits, p.misses)
 	}
+	p.hits, p.misses = 0, 0
 }
 
 // Parse is [Parse] into the parser's memory.
 func (p *Parser) Parse(raw []byte) (*Event, error) {
-	nodes, err := p.index(raw)
+	if p.Forms != nil {
+		if err := p.tooLarge(raw); err != nil {
+			return nil, err
+		}
+		if form, places := p.expect(raw); form != nil {
+			p.hits++
+			return p.event(doc{raw: raw, form: form, places: places}), nil
+		}
+		p.misses++
+	}
+	nodes, places, err := p.index(raw)
 	if err != nil {
 		return nil, err
 	}
 	if nodes[0].kind() != Object {
 		return nil, fmt.Errorf("%w: found %s", ErrNotObject, article(nodes[0].kind()))
 	}
-	e := p.event()
-	e.doc = doc{raw, nodes}
-	e.typ, e.top = Other, [topCount]int32{}
-	end := nodes[0].next
+	form := p.form()
+	*form = Form{nodes: nodes, names: raw}
+	form.findTop()
+	if p.Forms != nil {
+		p.Forms.learn(raw, form, places)
+	}
+	return p.event(doc{raw: raw, form: form, places: places}), nil
+}
+
+// findTop notes the top-level members that almost every reader asks for.
+func (f *Form) findTop() {
+	end := f.nodes[0].next
 	for c := uint32(1); c < end; {
-		n := &nodes[c]
+		n := &f.nodes[c]
 		i := -1
-		key := n.key(raw)
+		key := n.key(f.names)
 		if n.bits&oddName != 0 {
 			key = appendUnescaped(nil, key)
 		}
@@ -145,10 +204,21 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 			}
 		}
 		if i >= 0 {
-			e.top[i] = int32(c)
+			f.top[i] = int32(c)
 		}
 		c = n.next
 	}
+}
+
+// event makes an event of an indexed text.
+func (p *Parser) event(d doc) *Event {
+	var e *Event
+	if p.once {
+		e = new(Event)
+	} else {
+		e = &p.events.take(1, slabDocs)[0]
+	}
+	e.doc, e.typ = d, Other
 	if t := e.TypeValue(); t.kind == String {
 		if b, ok := t.Plain(); ok {
 			e.typ = typeOf(b)
@@ -156,42 +226,32 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 			e.typ = typeOf(t.AppendString(nil))
 		}
 	}
-	return e, nil
+	return e
+}
+
+func (p *Parser) form() *Form {
+	if p.once {
+		return new(Form)
+	}
+	return &p.forms.take(1, slabDocs)[0]
 }
 
 // ParseValue is [ParseValue] into the parser's memory.
 func (p *Parser) ParseValue(raw []byte) (Value, error) {
-	nodes, err := p.index(raw)
+	nodes, places, err := p.index(raw)
 	if err != nil {
 		return Value{}, err
 	}
-	d := p.doc()
-	*d = doc{raw, nodes}
+	form := p.form()
+	*form = Form{nodes: nodes, names: raw}
+	var d *doc
+	if p.once {
+		d = new(doc)
+	} else {
+		d = &p.docs.take(1, slabDocs)[0]
+	}
+	*d = doc{raw: raw, form: form, places: places}
 	return Value{doc: d, kind: nodes[0].kind()}, nil
-}
-
-func (p *Parser) event() *Event {
-	if p.once {
-		return new(Event)
-	}
-	if p.ne>>8 == len(p.events) {
-		p.events = append(p.events, make([]Event, slabDocs))
-	}
-	e := &p.events[p.ne>>8][p.ne&(slabDocs-1)]
-	p.ne++
-	return e
-}
-
-func (p *Parser) doc() *doc {
-	if p.once {
-		return new(doc)
-	}
-	if p.nd>>8 == len(p.docs) {
-		p.docs = append(p.docs, make([]doc, slabDocs))
-	}
-	d := &p.docs[p.nd>>8][p.nd&(slabDocs-1)]
-	p.nd++
-	return d
 }
 
 func article(k Kind) string {
@@ -204,22 +264,42 @@ func article(k Kind) string {
 	return "a " + k.String()
 }
 
-// index validates raw and appends its nodes to the slab.
-func (p *Parser) index(raw []byte) ([]node, error) {
-	maxBytes, maxDepth := p.Limits.MaxBytes, p.Limits.MaxDepth
+func (p *Parser) limits() (maxBytes, maxDepth int) {
+	maxBytes, maxDepth = p.Limits.MaxBytes, p.Limits.MaxDepth
 	if maxBytes <= 0 {
 		maxBytes = defaultBytes
 	}
 	if maxDepth <= 0 {
 		maxDepth = defaultDepth
 	}
-	if len(raw) > maxBytes || len(raw) > math.MaxUint32/2 {
-		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(raw), maxBytes)
+	return min(maxBytes, math.MaxInt32), maxDepth
+}
+
+func (p *Parser) tooLarge(raw []byte) error {
+	if maxBytes, _ := p.limits(); len(raw) > maxBytes {
+		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(raw), maxBytes)
 	}
-	if p.nodes == nil {
-		p.grow(len(raw)/12 + 8)
+	return nil
+}
+
+// index validates raw and finds its nodes and their places.
+func (p *Parser) index(raw []byte) ([]node, []place, error) {
+	if err := p.tooLarge(raw); err != nil {
+		return nil, nil, err
 	}
-	s := scanner{b: raw, nodes: p.nodes, base: len(p.nodes), maxDepth: maxDepth}
+	s := &p.work
+	_, s.maxDepth = p.limits()
+	if s.nodes == nil {
+		n := len(raw)/12 + 8
+		s.nodes, s.places = make([]node, 0, n), make([]place, 0, n)
+	}
+	s.b, s.nodes, s.places = raw, s.nodes[:0], s.places[:0]
+	defer func() {
+		s.b = nil
+		if cap(s.nodes) > maxWork && !p.once {
+			s.nodes, s.places = nil, nil // one huge text must not pin its size for ever
+		}
+	}()
 	i := s.space(0)
 	i = s.value(i, 0)
 	if i >= 0 {
@@ -228,50 +308,23 @@ func (p *Parser) index(raw []byte) ([]node, error) {
 		}
 	}
 	if i < 0 {
-		if cap(s.nodes) != cap(p.nodes) {
-			// The failed text outgrew the slab: keep the larger one.
-			p.replace(s.nodes[:0])
-		}
 		if s.deep {
-			return nil, fmt.Errorf("%w: more than %d levels at byte %d", ErrTooDeep, maxDepth, s.off)
+			s.deep = false
+			return nil, nil, fmt.Errorf("%w: more than %d levels at byte %d", ErrTooDeep, s.maxDepth, s.off)
 		}
-		return nil, &SyntaxError{s.off, s.msg}
+		return nil, nil, &SyntaxError{s.off, s.msg}
 	}
-	if cap(s.nodes) == cap(p.nodes) && len(s.nodes) > 0 && &s.nodes[:1][0] == &p.nodes[:1][0] {
-		out := s.nodes[s.base:len(s.nodes):len(s.nodes)]
-		p.nodes = s.nodes
-		if cap(p.nodes)-len(p.nodes) < 64 && !p.once {
-			p.grow(0)
-		}
-		return out, nil
+	if p.once {
+		return s.nodes, s.places, nil
 	}
-	// append moved this text's nodes to new memory, which holds earlier
-	// texts' copies in front; those keep reading their own slab.
-	out := s.nodes[s.base:len(s.nodes):len(s.nodes)]
-	p.replace(s.nodes)
-	return out, nil
+	nodes, places := p.nodes.take(len(s.nodes), slabNodes), p.places.take(len(s.places), slabPlaces)
+	copy(nodes, s.nodes)
+	copy(places, s.places)
+	return nodes, places, nil
 }
 
-// grow starts the next slab.
-func (p *Parser) grow(need int) {
-	if p.nodes != nil {
-		p.slab++
-	}
-	if p.slab == len(p.slabs) {
-		n := slabNodes
-		if p.once {
-			n = need
-		}
-		p.slabs = append(p.slabs, make([]node, 0, n))
-	}
-	p.nodes = p.slabs[p.slab][:0]
-}
-
-// replace puts memory that append allocated in the place of the current slab.
-func (p *Parser) replace(nodes []node) {
-	p.slabs[p.slab] = nodes[:0]
-	p.nodes = nodes
-}
+// maxWork is how many nodes' memory a parser keeps for its passes.
+const maxWork = 1 << 14
 
 // scanner is the one pass: a recursive descent over b that appends nodes.
 // Every method takes an offset and returns the offset after what it read, or
@@ -279,7 +332,7 @@ func (p *Parser) replace(nodes []node) {
 type scanner struct {
 	b        []byte
 	nodes    []node
-	base     int
+	places   []place
 	maxDepth int
 	off      int
 	msg      string
@@ -313,12 +366,11 @@ func (s *scanner) value(i, depth int) int {
 		if end < 0 {
 			return -1
 		}
-		n := s.push(i, String)
-		s.nodes[n].end = uint32(end)
+		stop := uint32(end)
 		if esc {
-			s.nodes[n].bits |= escaped
+			stop |= hasEscapes
 		}
-		s.nodes[n].next = uint32(len(s.nodes) - s.base)
+		s.leaf(i, stop, String)
 		return end
 	case '{':
 		return s.object(i, depth+1)
@@ -338,23 +390,40 @@ func (s *scanner) value(i, depth int) int {
 	}
 }
 
+// push appends a container.
 func (s *scanner) push(start int, k Kind) int {
-	s.nodes = append(s.nodes, node{start: uint32(start), bits: uint8(k)})
+	s.nodes = append(s.nodes, node{bits: uint8(k)})
+	s.places = append(s.places, place{start: uint32(start)})
 	return len(s.nodes) - 1
+}
+
+// leaf appends a value that is no container.
+func (s *scanner) leaf(start int, end uint32, k Kind) {
+	s.nodes = append(s.nodes, node{next: uint32(len(s.nodes) + 1), bits: uint8(k)})
+	s.places = append(s.places, place{uint32(start), end})
 }
 
 func (s *scanner) word(i int, w string, k Kind) int {
 	if len(s.b)-i < len(w) || string(s.b[i:i+len(w)]) != w {
 		return s.fail(i, "expected "+w)
 	}
-	n := s.push(i, k)
-	s.nodes[n].end = uint32(i + len(w))
-	s.nodes[n].next = uint32(len(s.nodes) - s.base)
+	s.leaf(i, uint32(i+len(w)), k)
 	return i + len(w)
 }
 
 func (s *scanner) number(i int) int {
-	b, j := s.b, i
+	j, msg := scanNumber(s.b, i)
+	if msg != "" {
+		return s.fail(j, msg)
+	}
+	s.leaf(i, uint32(j), Number)
+	return j
+}
+
+// scanNumber returns the end of the number that begins at b[i], or where it is
+// none and why.
+func scanNumber(b []byte, i int) (end int, msg string) {
+	j := i
 	if b[j] == '-' {
 		j++
 	}
@@ -365,12 +434,12 @@ func (s *scanner) number(i int) int {
 		for j++; j < len(b) && b[j]-'0' < 10; j++ {
 		}
 	default:
-		return s.fail(j, "expected a digit")
+		return j, "expected a digit"
 	}
 	if j < len(b) && b[j] == '.' {
 		j++
 		if j >= len(b) || b[j]-'0' >= 10 {
-			return s.fail(j, "expected a digit after the point")
+			return j, "expected a digit after the point"
 		}
 		for j++; j < len(b) && b[j]-'0' < 10; j++ {
 		}
@@ -381,21 +450,27 @@ func (s *scanner) number(i int) int {
 			j++
 		}
 		if j >= len(b) || b[j]-'0' >= 10 {
-			return s.fail(j, "expected a digit in the exponent")
+			return j, "expected a digit in the exponent"
 		}
 		for j++; j < len(b) && b[j]-'0' < 10; j++ {
 		}
 	}
-	n := s.push(i, Number)
-	s.nodes[n].end = uint32(j)
-	s.nodes[n].next = uint32(len(s.nodes) - s.base)
-	return j
+	return j, ""
 }
 
 // str reads a string from after its opening quote and returns the offset after
 // the closing one.
 func (s *scanner) str(i int) (end int, esc bool) {
-	b := s.b
+	end, esc, msg := scanString(s.b, i)
+	if msg != "" {
+		return s.fail(end, msg), false
+	}
+	return end, esc
+}
+
+// scanString returns the end of the string whose text begins at b[i], behind its closing
+// quote, and whether it has escapes; or where it is none and why.
+func scanString(b []byte, i int) (end int, esc bool, msg string) {
 	for {
 		// Eight bytes at a time: a byte that is a quote, a backslash or
 		// below 0x20 sets its high bit in one of the three terms. (A
@@ -412,29 +487,29 @@ func (s *scanner) str(i int) (end int, esc bool) {
 			i += 8
 		}
 		if i >= len(b) {
-			return s.fail(i, "the text ends inside a string"), false
+			return i, false, "the text ends inside a string"
 		}
 		switch c := b[i]; {
 		case c == '"':
-			return i + 1, esc
+			return i + 1, esc, ""
 		case c == '\\':
 			esc = true
 			if i+1 >= len(b) {
-				return s.fail(i, "the text ends inside a string"), false
+				return i, false, "the text ends inside a string"
 			}
 			switch b[i+1] {
 			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 				i += 2
 			case 'u':
 				if i+6 > len(b) || !isHex(b[i+2]) || !isHex(b[i+3]) || !isHex(b[i+4]) || !isHex(b[i+5]) {
-					return s.fail(i, `\u without four hexadecimal digits`), false
+					return i, false, `\u without four hexadecimal digits`
 				}
 				i += 6
 			default:
-				return s.fail(i, "unknown escape in a string"), false
+				return i, false, "unknown escape in a string"
 			}
 		case c < 0x20:
-			return s.fail(i, "control character in a string"), false
+			return i, false, "control character in a string"
 		default:
 			i++
 		}
@@ -515,8 +590,9 @@ func (s *scanner) object(i, depth int) int {
 			break
 		}
 	}
+	s.places[self].end = uint32(i)
 	n := &s.nodes[self]
-	n.end, n.next = uint32(i), uint32(len(s.nodes)-s.base)
+	n.next = uint32(len(s.nodes))
 	if dup {
 		n.bits |= repeats
 	}
@@ -527,7 +603,7 @@ func (s *scanner) object(i, depth int) int {
 func (s *scanner) repeats(self, child int) bool {
 	n := &s.nodes[child]
 	key := n.key(s.b)
-	for c := self + 1; c < child; c = int(s.nodes[c].next) + s.base {
+	for c := self + 1; c < child; c = int(s.nodes[c].next) {
 		m := &s.nodes[c]
 		if m.hash == n.hash && m.nameLen == n.nameLen && string(m.key(s.b)) == string(key) {
 			return true
@@ -565,7 +641,8 @@ func (s *scanner) array(i, depth int) int {
 			break
 		}
 	}
+	s.places[self].end = uint32(i)
 	n := &s.nodes[self]
-	n.end, n.next = uint32(i), uint32(len(s.nodes)-s.base)
+	n.next = uint32(len(s.nodes))
 	return i
 }

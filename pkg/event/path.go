@@ -149,11 +149,12 @@ func number(n int) Value {
 }
 
 func single(raw []byte, k Kind) Value {
-	bits := uint8(k)
+	p := place{end: uint32(len(raw))}
 	if k == String {
-		bits |= escaped
+		p.end |= hasEscapes
 	}
-	return Value{doc: &doc{raw, []node{{end: uint32(len(raw)), next: 1, bits: bits}}}, kind: k}
+	f := &Form{nodes: []node{{next: 1, bits: uint8(k)}}}
+	return Value{doc: &doc{raw: raw, form: f, places: []place{p}}, kind: k}
 }
 
 // units is a String's length in UTF-16 units, as JavaScript counts.
@@ -189,6 +190,7 @@ func (v Value) unit(i int) Value {
 }
 
 func (v Value) eachUnit(yield func(uint16) bool) {
+	v.saw()
 	s := v.text()
 	for len(s) > 0 {
 		var r rune

@@ -115,7 +115,7 @@ func (s *PathSet) descend(at uint16, v, root Value, dst []Value) {
 		}
 		return
 	}
-	nodes, raw := v.doc.nodes, v.doc.raw
+	nodes, names := v.doc.form.nodes, v.doc.form.names
 	end, dup := nodes[v.at].next, nodes[v.at].bits&repeats != 0
 	left := b.kids
 	for c := uint32(v.at) + 1; c < end; {
@@ -124,12 +124,12 @@ func (s *PathSet) descend(at uint16, v, root Value, dst []Value) {
 		if n.bits&oddName == 0 {
 			for kid = b.bucket[n.hash&31]; kid != 0; kid = s.tree[kid].chain {
 				k := &s.tree[kid]
-				if k.hash == n.hash && int(n.nameLen) == min(len(k.key), longName) && string(n.key(raw)) == k.key {
+				if k.hash == n.hash && int(n.nameLen) == min(len(k.key), longName) && string(n.key(names)) == k.key {
 					break
 				}
 			}
 		} else {
-			kid = s.escaped(b, n.key(raw))
+			kid = s.escaped(b, n.key(names))
 		}
 		if kid != 0 {
 			k := &s.tree[kid]
