@@ -621,7 +621,7 @@ func metric(_ *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
 	when, ok := event.ParseTime(p.Get("timestamp"))
 	if !ok {
-		when = in.Now
+		when = in.Now()
 	}
 	out.BeginObject()
 	out.Field("delivery_id", p.Get("delivery_id"))

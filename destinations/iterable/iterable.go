@@ -307,11 +307,11 @@ func happened(in *destination.Input, out *destination.Output) {
 	if id := p.Get("id"); id.Exists() {
 		out.Field("id", id)
 	} else {
-		out.Str("id", in.InsertID)
+		out.Str("id", in.InsertID())
 	}
 	at, ok := event.ParseTime(p.Get("createdAt"))
 	if !ok {
-		at = in.Now
+		at = in.Now()
 	}
 	out.IntField("createdAt", at.Unix())
 	out.Field("campaignId", p.Get("campaignId"))

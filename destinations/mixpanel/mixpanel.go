@@ -172,11 +172,10 @@ func verbose(_ *Settings, a *destination.Answer, b *destination.Batch) []destina
 }
 
 func track(s *Settings, in *destination.Input, out *destination.Output) {
-	at := timeOf(in)
 	out.BeginObject()
 	out.Field("event", in.Payload.Get("event"))
 	out.Key("properties")
-	properties(s, in, out, at, out.InsertID(), event.Value{}, false)
+	properties(s, in, out, event.Value{}, 0)
 	out.EndObject()
 }
 
@@ -187,33 +186,53 @@ func purchase(s *Settings, in *destination.Input, out *destination.Output) {
 		return
 	}
 	out.Emit()
-	at, id := timeOf(in), insertID(in, in.InsertID)
 	n := 0
 	for product := range products.Elements() {
-		at--
+		n++
 		out.BeginObject()
 		out.Str("event", "Product Purchased")
 		out.Key("properties")
-		properties(s, in, out, at, strconv.Itoa(n)+last(id, maxInsertID-len(strconv.Itoa(n))), product, true)
+		properties(s, in, out, product, n)
 		out.EndObject()
 		out.Emit()
-		n++
 	}
 }
 
-func timeOf(in *destination.Input) int64 {
-	if t, ok := event.ParseTime(in.Payload.Get("time")); ok {
-		return t.UnixMilli()
+// writeTime writes an event's time in milliseconds. Those of an order's products are
+// a millisecond before each other, so that Mixpanel tells them apart.
+func writeTime(n int) mapping.Compute {
+	return func(w *mapping.Writer, v event.Value, l *mapping.Late) {
+		at := l.Now
+		if t, ok := event.ParseTime(v); ok {
+			at = t
+		}
+		w.Int(at.UnixMilli() - int64(n))
 	}
-	return in.Now.UnixMilli()
 }
 
-// insertID is the mapped insert id, else the delivery's own.
-func insertID(in *destination.Input, own string) string {
-	if v := in.Payload.Get("insert_id"); v.Exists() {
-		return v.Text()
+// writeInsertID writes the mapped insert id, else the delivery's own; of an order's
+// products the order's, behind the product's number.
+func writeInsertID(n int) mapping.Compute {
+	return func(w *mapping.Writer, v event.Value, l *mapping.Late) {
+		if n > 0 {
+			id := l.ID
+			if v.Exists() {
+				id = v.Text()
+			}
+			number := strconv.Itoa(n - 1)
+			w.Text(number + last(id, maxInsertID-len(number)))
+			return
+		}
+		b, plain := v.Plain()
+		switch b = b[max(len(b)-maxInsertID, 0):]; {
+		case plain && utf8.Valid(b):
+			w.TextBytes(b)
+		case v.Exists():
+			w.Text(last(v.Text(), maxInsertID))
+		default:
+			w.Text(last(l.InsertID(), maxInsertID))
+		}
 	}
-	return own
 }
 
 // maxInsertID is the length of an insert id in characters.
@@ -262,11 +281,12 @@ func quoted(ps []property) []property {
 	return ps
 }
 
-// properties writes the properties object. Members of the event's own
+// properties writes the properties object, of an event or with n > 0 of the nth
+// product of an order. Members of the event's own
 // properties, and of a product, win over those filled from the context, but
 // for the ones that Mixpanel reserves.
-func properties(s *Settings, in *destination.Input, out *destination.Output, at int64, id string, product event.Value, ofProduct bool) {
-	p := in.Payload
+func properties(s *Settings, in *destination.Input, out *destination.Output, product event.Value, n int) {
+	p, ofProduct := in.Payload, n > 0
 	own := p.Get("event_properties")
 	clash := ofProduct || mayClash(own)
 	taken := func(key string) bool {
@@ -284,7 +304,8 @@ func properties(s *Settings, in *destination.Input, out *destination.Output, at 
 	}
 	out.BeginObject()
 	if !product.Get("time").Exists() {
-		out.IntField("time", at)
+		out.Key("time")
+		out.Compute(p.Get("time"), writeTime(n))
 	}
 	if v := p.Get("distinct_id"); !product.Get("distinct_id").Exists() {
 		if v.Exists() {
@@ -296,45 +317,37 @@ func properties(s *Settings, in *destination.Input, out *destination.Output, at 
 		}
 	}
 	if !product.Get("$insert_id").Exists() {
-		if ofProduct {
-			out.Str("$insert_id", id)
-		} else {
-			out.Key("$insert_id")
-			if v := p.Get("insert_id"); v.Exists() {
-				b, plain := v.Plain()
-				if b = b[max(len(b)-maxInsertID, 0):]; plain && utf8.Valid(b) {
-					out.TextBytes(b)
-				} else {
-					out.Text(last(v.Text(), maxInsertID))
-				}
-			} else {
-				out.Text(last(id, maxInsertID))
-			}
-		}
+		out.Key("$insert_id")
+		out.Compute(p.Get("insert_id"), writeInsertID(n))
 	}
 	for i, f := range p.Numbers(fields) {
 		v := p.At(f)
 		if !v.Exists() {
 			continue
 		}
-		n := &named[i]
-		switch n.name {
+		to := &named[i]
+		switch to.name {
 		case "id", "$anon_id", "$group_id", "$user_id": // reserved: never overridden by the event's own
-			if !product.Get(n.name).Exists() {
-				out.QuotedField(n.quoted, v)
+			if !product.Get(to.name).Exists() {
+				out.QuotedField(to.quoted, v)
 			}
 		default:
-			if !taken(n.name) {
-				out.QuotedField(n.quoted, v)
+			if !taken(to.name) {
+				out.QuotedField(to.quoted, v)
 			}
 		}
 	}
 	if ua := p.Get("userAgent"); ua.Exists() {
-		browser, version := in.Memo(ua, browserOf)
-		if !taken("$browser") {
-			out.Str("$browser", browser)
-		}
-		str("$browser_version", version)
+		noBrowser, noVersion := taken("$browser"), taken("$browser_version")
+		out.Compute(ua, func(w *mapping.Writer, v event.Value, l *mapping.Late) {
+			browser, version := l.Memo(v, browserOf)
+			if !noBrowser {
+				w.Str("$browser", browser)
+			}
+			if version != "" && !noVersion {
+				w.Str("$browser_version", version)
+			}
+		})
 	}
 	source := "segment"
 	if p.Get("context").Get("integration").Get("name").IsText("Iterable") {
@@ -374,7 +387,7 @@ func properties(s *Settings, in *destination.Input, out *destination.Output, at 
 			}
 		}
 		out.RawKey(k.Raw())
-		out.Raw(v.Raw())
+		out.Val(v)
 	}
 	out.Members(product)
 	out.EndObject()

@@ -64,7 +64,7 @@ func item(_ *Settings, in *destination.Input, out *destination.Output) {
 	}
 	out.BeginObject()
 	out.Members(ev.Root(), "sentAt", "receivedAt", "writeKey", "messageId", "timestamp", "projectId")
-	out.Str("messageId", in.InsertID)
+	out.Str("messageId", in.InsertID())
 	if v := ev.Root().Get("timestamp"); !v.Nullish() {
 		out.Field("timestamp", v)
 	} else if at, ok := ev.Timestamp(); ok {

@@ -220,7 +220,7 @@ func report(_ *Settings, in *destination.Input, out *destination.Output) {
 		source = v.Text()
 	}
 	out.Group = source + "\n" + p.Text("test_event_code")
-	at := in.Now
+	at := in.Now()
 	if v := p.Get("timestamp"); !v.Falsy() {
 		var ok bool
 		if at, ok = event.ParseTime(v); !ok {

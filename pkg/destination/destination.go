@@ -247,11 +247,23 @@ type Difference struct{ What, Docs string }
 
 // Input is what an action's Item sees of one event.
 type Input struct {
-	Event    *event.Event
-	Payload  *mapping.Payload // valid during the call
-	InsertID string
-	Now      time.Time
-	memo     *memo // of the goroutine
+	Event   *event.Event
+	Payload *mapping.Payload // valid during the call
+	id      string
+	now     time.Time
+	out     *Output
+}
+
+// InsertID is the insert id of the event's first delivery for the action. See
+// [Output.InsertID] for what is written with it.
+func (in *Input) InsertID() string { in.out.void(); return in.id }
+
+// Now is the time of sending, about. To write it there is [Output.Compute].
+func (in *Input) Now() time.Time { in.out.void(); return in.now }
+
+// Memo is [mapping.Resolver.Memo].
+func (in *Input) Memo(v event.Value, f func(text string) (a, b string)) (a, b string) {
+	return in.out.d.resolver.Memo(v, f)
 }
 
 // Action is one thing a destination can be told. S is its settings struct.

@@ -1,12 +1,10 @@
 package destination
 
 import (
-	"reflect"
 	"slices"
 	"sync"
+	"time"
 	"unsafe"
-
-	"github.com/zeebo/xxh3"
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
@@ -19,8 +17,11 @@ type Deliveries struct {
 	// Stamps are the places in items of the list where Plan.Stamp stands, in
 	// their order.
 	Stamps []Stamp
-	arena  []byte
-	out    Output
+	// Debug, when it is set, is [event.Trace.Debug] of the events that are routed
+	// with a recording: for who wants to know why few are played.
+	Debug func(what string)
+	arena []byte
+	out   Output
 	*scratch
 }
 
@@ -34,8 +35,9 @@ type Stamp struct {
 type scratch struct {
 	resolver mapping.Resolver
 	in       Input
-	memo     memo
 	texts    []byte // memory of texts, never used twice
+	marks    []int
+	turn     int
 }
 
 // Lists are many, and most of them wait for their deliveries to be sent; those
@@ -74,30 +76,6 @@ func (d *Deliveries) text(v event.Value) string {
 	at := len(d.texts)
 	d.texts = append(d.texts, b...)
 	return unsafe.String(&d.texts[at], len(b)) // these bytes are not written again
-}
-
-// memo remembers what a function made of texts that come again and again.
-type memo [64]struct {
-	of   uintptr
-	text string
-	a, b string
-}
-
-// Memo is f of a value's text, from memory when that was asked for lately: user
-// agents and the like are few, and reading one takes longer than most events
-// do. f has to be a pure function at the top level of its package.
-func (in *Input) Memo(v event.Value, f func(text string) (a, b string)) (a, b string) {
-	text, ok := v.Plain()
-	if !ok || in.memo == nil || len(text) > 1024 {
-		return f(v.Text())
-	}
-	of := reflect.ValueOf(f).Pointer()
-	m := &in.memo[(xxh3.Hash(text)^uint64(of))%uint64(len(in.memo))]
-	if m.of != of || m.text != string(text) {
-		m.of, m.text = of, string(text)
-		m.a, m.b = f(m.text)
-	}
-	return m.a, m.b
 }
 
 // Reset forgets the list and makes its memory available again. The items of
@@ -143,6 +121,9 @@ type Output struct {
 	Wait                bool
 
 	d       *Deliveries
+	rec     *recording // nil: nobody wants to know what is written
+	late    mapping.Late
+	now     time.Time
 	action  int
 	id      string
 	step    int
@@ -155,6 +136,9 @@ func (d *Deliveries) output(action int, id string, maxBytes int) *Output {
 	o.d, o.action, o.id, o.step, o.max, o.settled = d, action, id, 0, maxBytes, false
 	o.Path, o.Method, o.Group, o.Wait = "", "", "", false
 	o.Writer.Reset(d.arena)
+	if o.rec != nil {
+		o.Writer.Record(&o.rec.recorder)
+	}
 	return o
 }
 
@@ -173,7 +157,9 @@ func (d *Deliveries) unstamp(delivery, at int) {
 // events.
 func (o *Output) Stamp(key, value string) {
 	o.Key(key)
-	o.d.Stamps = append(o.d.Stamps, Stamp{int32(len(o.d.List)), int32(o.Len())})
+	_, n := o.Written()
+	o.d.Stamps = append(o.d.Stamps, Stamp{int32(len(o.d.List)), int32(n)})
+	o.Mark()
 	o.Text(value)
 }
 
@@ -184,27 +170,58 @@ func (o *Output) Truncate(n int) {
 }
 
 // InsertID is the insert id of the delivery being written: that of the input
-// for the first, with the step behind it for further ones.
+// for the first, with the step behind it for further ones. An item that is written
+// by [Output.Compute] from that of its [mapping.Late] costs less.
 func (o *Output) InsertID() string {
+	o.void()
+	return o.insertID()
+}
+
+func (o *Output) insertID() string {
 	if o.step == 0 {
 		return o.id
 	}
 	return o.id + ":" + itoa(o.step)
 }
 
+// void says that what is written cannot be had from a recipe.
+func (o *Output) void() {
+	if o.rec != nil {
+		o.rec.trace.Void()
+	}
+}
+
+// Compute writes f of v, which may be missing. What an Item writes otherwise, and
+// whether it does, is remembered for events of the same form as far as the values
+// that it looked at are the same (see [recipe]); f is called for every event. It
+// has to be a function of its arguments and of settings.
+func (o *Output) Compute(v event.Value, f mapping.Compute) {
+	o.late = mapping.NewLate(&o.d.resolver, o.now, o.id, o.step)
+	o.Writer.Compute(v, &o.late, f)
+}
+
 // Emit ends the delivery being written.
 func (o *Output) Emit() {
-	buf := o.Writer.Bytes()
-	from := len(buf) - o.Writer.Len()
-	item := buf[from:len(buf):len(buf)]
-	del := Delivery{Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, Item: item, Method: o.Method, Path: o.Path, Key: o.Group, InsertID: o.InsertID()}
-	if o.max > 0 && len(item) > o.max {
-		del.Result = Result{Outcome: Rejected, Reason: TooLarge, Detail: "the item has " + itoa(len(item)) + " bytes; the partner takes " + itoa(o.max)}
+	buf, n := o.Written()
+	del := Delivery{Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, Method: o.Method, Path: o.Path, Key: o.Group}
+	if o.rec != nil {
+		o.rec.emit(o, del)
 	}
-	o.d.List = append(o.d.List, del)
-	o.d.arena = buf
+	del.InsertID = o.insertID()
+	o.d.emit(del, buf, n, o.max)
 	o.step++
 	o.Writer.Reset(buf)
+}
+
+// emit adds a delivery whose item is the last n bytes of buf, which goes on from
+// the list's memory.
+func (d *Deliveries) emit(del Delivery, buf []byte, n, limit int) {
+	del.Item = buf[len(buf)-n : len(buf) : len(buf)]
+	if limit > 0 && n > limit {
+		del.Result = Result{Outcome: Rejected, Reason: TooLarge, Detail: "the item has " + itoa(n) + " bytes; the partner takes " + itoa(limit)}
+	}
+	d.List = append(d.List, del)
+	d.arena = buf
 }
 
 // Reject settles the delivery being written as one that the partner would
@@ -217,14 +234,19 @@ func (o *Output) Skip(reason Reason, detail string) { o.settle(Skipped, reason, 
 func (o *Output) settle(outcome Outcome, reason Reason, detail string) {
 	o.Truncate(0)
 	o.settled = true
-	o.d.List = append(o.d.List, Delivery{Action: o.action, Step: o.step, InsertID: o.InsertID(), Result: Result{Outcome: outcome, Reason: reason, Detail: detail}})
+	del := Delivery{Action: o.action, Step: o.step, Result: Result{Outcome: outcome, Reason: reason, Detail: detail}}
+	if o.rec != nil {
+		o.rec.settle(del)
+	}
+	del.InsertID = o.insertID()
+	o.d.List = append(o.d.List, del)
 	o.step++
 }
 
 // finish emits what Item left unfinished. An Item that wrote nothing at all
 // had nothing to send.
 func (o *Output) finish() {
-	if o.Writer.Len() > 0 {
+	if _, n := o.Written(); n > 0 {
 		o.Emit()
 	} else if o.step == 0 && !o.settled {
 		o.Skip(Unneeded, "the action has nothing to send for it")

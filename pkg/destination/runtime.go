@@ -137,6 +137,7 @@ type sender[S any] struct {
 	actions  []openAction[S]
 	subs     []subscription
 	names    []string // of integrations, lower case
+	recipes  recipes
 }
 
 type openAction[S any] struct {
@@ -312,13 +313,48 @@ func (o *sender[S]) Plan() *Plan { return &o.plan }
 // Route implements Sender.
 func (o *sender[S]) Route(ev *event.Event, env *Env, out *Deliveries) {
 	out.begin()
+	if ways := o.recipes.of(ev); ways == nil {
+		o.route(ev, ev, nil, env, out)
+	} else if !o.play(ways, ev, env, out) {
+		if rec := ways.record(out.Debug); rec != nil {
+			o.record(ways, rec, ev, env, out)
+		} else {
+			o.route(ev, ev, nil, env, out)
+		}
+	}
+}
+
+// record is route, and remembers how it was done.
+func (o *sender[S]) record(ways *ways, rec *recording, ev *event.Event, env *Env, out *Deliveries) {
+	defer func() { // Item may panic
+		out.out.rec = nil
+		out.out.Writer.Record(nil)
+		out.resolver.Record(nil)
+	}()
+	out.out.rec = rec
+	out.resolver.Record(&rec.recorder)
+	o.route(ev, ev.Traced(&rec.trace), rec, env, out)
+	o.recipes.keep(ways, rec.done(), ev)
+}
+
+// route asks the subscriptions what becomes of an event. seen is the event, or
+// the same with a trace.
+func (o *sender[S]) route(ev, seen *event.Event, rec *recording, env *Env, out *Deliveries) {
 	from := len(out.List)
-	if o.optedOut(ev) {
-		out.List = append(out.List, Delivery{Result: Result{Outcome: Skipped, Reason: OptedOut, Detail: "the event's integrations object"}})
+	settle := func(reason Reason, detail string) {
+		del := Delivery{Result: Result{Outcome: Skipped, Reason: reason, Detail: detail}}
+		if rec != nil {
+			rec.fire(nil, "")
+			rec.settle(del)
+		}
+		out.List = append(out.List, del)
+	}
+	if o.optedOut(seen) {
+		settle(OptedOut, "the event's integrations object")
 		return
 	}
-	root := ev.Root()
-	typ, ok := ev.TypeValue().Plain()
+	root := seen.Root()
+	typ, ok := seen.TypeValue().Plain()
 	if !ok {
 		typ = nil
 	}
@@ -330,26 +366,37 @@ func (o *sender[S]) Route(ev *event.Event, env *Env, out *Deliveries) {
 			continue
 		}
 		if id == "" {
-			if id = out.text(ev.MessageID()); id == "" || id == "null" {
-				id = env.Fallback
-			}
+			id = idOf(ev, env, out)
 		}
-		own := id
+		further := ""
 		if sent > 0 {
-			own += ":" + o.actions[sub.action].Slug
+			further = ":" + o.actions[sub.action].Slug
 		}
 		sent++
-		o.fire(sub, ev, root, own, env, out)
+		if rec != nil {
+			rec.fire(sub.program, further)
+		}
+		o.fire(sub, ev, seen, root, id+further, env, out)
 	}
 	if len(out.List) == from {
-		out.List = append(out.List, Delivery{Result: Result{Outcome: Skipped, Reason: Unsupported, Detail: "no action is subscribed to it"}})
+		settle(Unsupported, "no action is subscribed to it")
 	}
 }
 
+// idOf is an event's insert id.
+func idOf(ev *event.Event, env *Env, out *Deliveries) string {
+	id := out.text(ev.MessageID())
+	if id == "" || id == "null" {
+		id = env.Fallback
+	}
+	return id
+}
+
 // fire maps one event for one action and appends what comes of it.
-func (o *sender[S]) fire(sub *subscription, ev *event.Event, root event.Value, id string, env *Env, out *Deliveries) {
+func (o *sender[S]) fire(sub *subscription, ev, seen *event.Event, root event.Value, id string, env *Env, out *Deliveries) {
 	a := &o.actions[sub.action]
 	w := out.output(sub.action, id, a.limits.EventBytes.N)
+	w.now = env.Now
 	payload, err := sub.program.Run(&out.resolver, root)
 	if err != nil {
 		var invalid *mapping.InvalidError
@@ -361,31 +408,57 @@ func (o *sender[S]) fire(sub *subscription, ev *event.Event, root event.Value, i
 		return
 	}
 	if win := a.limits.Window; win.Past > 0 || win.Future > 0 {
-		at, ok := ev.Timestamp()
+		var field event.Value
 		if a.TimeField != "" {
-			if v := payload.Get(a.TimeField); v.Exists() {
-				at, ok = event.ParseTime(v)
-			}
+			field = payload.Get(a.TimeField)
 		}
-		if ok && !env.Now.IsZero() {
-			switch age := env.Now.Sub(at); {
-			case win.Past > 0 && age > win.Past:
-				w.Skip(TooOld, fmt.Sprintf("the event is from %s; the partner takes the last %s", at.UTC().Format(time.RFC3339), span(win.Past)))
-				return
-			case win.Future > 0 && -age > win.Future:
-				w.Skip(TooNew, fmt.Sprintf("the event is from %s; the partner takes at most %s ahead", at.UTC().Format(time.RFC3339), span(win.Future)))
-				return
-			}
+		if w.rec != nil {
+			w.rec.window(field, win)
+			w.rec.trace.Pause()
+		}
+		r, out := outside(win, ev, field, env)
+		if w.rec != nil {
+			w.rec.trace.Resume()
+		}
+		if out {
+			w.void() // the next one may be inside
+			w.settle(r.Outcome, r.Reason, r.Detail)
+			return
 		}
 	}
 	if a.Item == nil {
-		w.Raw(payload.JSON())
+		payload.Write(&w.Writer)
 	} else {
 		in := &out.in
-		*in = Input{Event: ev, Payload: payload, InsertID: id, Now: env.Now, memo: &out.memo}
+		*in = Input{Event: seen, Payload: payload, id: id, now: env.Now, out: w}
 		a.Item(o.settings, in, w)
 	}
 	w.finish()
+}
+
+// outside says whether the time of an event, or the field of the payload that has
+// it, is outside a window, and what is to be said of it then.
+func outside(win Window, ev *event.Event, field event.Value, env *Env) (Result, bool) {
+	if env.Now.IsZero() {
+		return Result{}, false
+	}
+	var at time.Time
+	var ok bool
+	if field.Exists() {
+		at, ok = event.ParseTime(field)
+	} else {
+		at, ok = ev.Timestamp()
+	}
+	if !ok {
+		return Result{}, false
+	}
+	switch age := env.Now.Sub(at); {
+	case win.Past > 0 && age > win.Past:
+		return Result{Outcome: Skipped, Reason: TooOld, Detail: fmt.Sprintf("the event is from %s; the partner takes the last %s", at.UTC().Format(time.RFC3339), span(win.Past))}, true
+	case win.Future > 0 && -age > win.Future:
+		return Result{Outcome: Skipped, Reason: TooNew, Detail: fmt.Sprintf("the event is from %s; the partner takes at most %s ahead", at.UTC().Format(time.RFC3339), span(win.Future))}, true
+	}
+	return Result{}, false
 }
 
 // span writes a duration in the unit people use for windows.

@@ -296,6 +296,15 @@ func (v Value) Raw() []byte {
 	return v.raw()
 }
 
+// Size is the length of the JSON text, in bytes. No [Trace] notes it: it is for
+// bounds, not for decisions.
+func (v Value) Size() int {
+	if v.kind == Missing {
+		return 0
+	}
+	return len(v.raw())
+}
+
 // Bool returns the value of true or false; false for every other kind.
 func (v Value) Bool() bool {
 	if v.kind != Bool {

@@ -1,6 +1,9 @@
 package event
 
-import "bytes"
+import (
+	"bytes"
+	"unsafe"
+)
 
 // Trace notes what somebody who reads an event learns from it beyond its [Form]:
 // each note is a condition under which another event of the same form would
@@ -10,9 +13,14 @@ import "bytes"
 // A trace is of one event and one goroutine. Every way to a value's text leads
 // past it; keys, kinds and numbers of elements are the form's.
 type Trace struct {
+	doc    *doc // of the event
 	notes  []note
 	paused int
 	void   bool
+
+	// Debug, when it is set, is called where the trace becomes void ("void"), and
+	// where a text is read ("text"), which holds for few other events.
+	Debug func(what string)
 }
 
 // note is one condition.
@@ -34,12 +42,15 @@ const (
 )
 
 // maxNotes bounds a trace: whoever reads so much hardly does the same again.
-const maxNotes = 256
+const (
+	maxNotes = 256
+	maxNoted = 1024 // bytes of one text
+)
 
 // Traced returns an event like e, whose reading is noted in t.
 func (e *Event) Traced(t *Trace) *Event {
 	c := *e
-	c.doc.trace = t
+	c.doc.trace, t.doc = t, &c.doc
 	return &c
 }
 
@@ -51,18 +62,23 @@ func (t *Trace) Pause() { t.paused++ }
 func (t *Trace) Resume() { t.paused-- }
 
 // Void says that what is done depends on more than can be noted.
-func (t *Trace) Void() { t.void = true }
+func (t *Trace) Void() {
+	t.void = true
+	if t.Debug != nil {
+		t.Debug("void")
+	}
+}
 
 // IsVoid says that the trace is of no use.
 func (t *Trace) IsVoid() bool { return t.void }
 
 func (t *Trace) add(v Value, n note) {
-	if t.paused > 0 || v.at < 0 {
+	if t.paused > 0 || t.void || v.at < 0 {
 		return
 	}
 	at, ok := v.source()
-	if !ok || len(t.notes) >= maxNotes {
-		t.void = true
+	if !ok || len(t.notes) >= maxNotes || len(n.text) > maxNoted {
+		t.Void()
 		return
 	}
 	n.at = at
@@ -72,17 +88,23 @@ func (t *Trace) add(v Value, n note) {
 			return
 		}
 	}
+	if t.Debug != nil && n.what == noteText {
+		t.Debug("text")
+	}
 	n.text = bytes.Clone(n.text)
 	t.notes = append(t.notes, n)
 }
 
 // source is the value of the event that v is, or was copied from.
 func (v Value) source() (at int32, ok bool) {
-	if v.doc.refs != nil {
-		at = v.doc.refs[v.at]
-		return at, at >= 0
+	if v.doc.refs == nil {
+		return v.at, true
 	}
-	return v.at, true
+	if int(v.at) >= len(v.doc.refs) {
+		return 0, false
+	}
+	at = v.doc.refs[v.at]
+	return at, at >= 0
 }
 
 func (t *Trace) text(v Value) {
@@ -132,11 +154,11 @@ func (c Conditions) Hold(e *Event) bool {
 				return false
 			}
 		case noteIs:
-			if e.at(n.at).isText(string(n.text)) != n.yes {
+			if e.Value(n.at).isText(string(n.text)) != n.yes {
 				return false
 			}
 		default:
-			if n.f(e.at(n.at)) != n.yes {
+			if n.f(e.Value(n.at)) != n.yes {
 				return false
 			}
 		}
@@ -144,6 +166,73 @@ func (c Conditions) Hold(e *Event) bool {
 	return true
 }
 
-func (e *Event) at(i int32) Value {
-	return Value{doc: &e.doc, at: i, kind: e.doc.form.nodes[i].kind()}
+// Source returns the value of the traced event that v is or was copied from: its
+// number, or what [Trace.CopiedFrom] was told. Not ok: v is none of it.
+func (t *Trace) Source(v Value) (at int32, ok bool) {
+	if v.kind == Missing || v.doc.trace != t || v.at < 0 {
+		return 0, false
+	}
+	if v.doc.refs == nil {
+		return v.at, true
+	}
+	if int(v.at) >= len(v.doc.refs) { // in what was made as a whole: see CopiedFrom
+		return -1, true
+	}
+	return v.doc.refs[v.at], true
+}
+
+// Sources appends the sources of a value and of all values in it, in their order;
+// -1 for those that have none.
+func (t *Trace) Sources(dst []int32, v Value) []int32 {
+	end := int32(v.node().next)
+	for at := v.at; at < end; at++ {
+		source, ok := t.Source(Value{doc: v.doc, at: at, kind: v.kind})
+		if !ok {
+			source = -1
+		}
+		dst = append(dst, source)
+	}
+	return dst
+}
+
+// CopiedFrom says what a value that was made of the event, and the values in it,
+// were copied from, one after the other; numbers below 0 are the caller's. To
+// read the text of those voids the trace.
+func (t *Trace) CopiedFrom(v Value, sources []int32) {
+	v.doc.trace, v.doc.refs = t, sources
+}
+
+// Raw is v.Raw(), unnoticed: for who copies it and notes where it came from.
+func (t *Trace) Raw(v Value) []byte {
+	if v.kind == Missing {
+		return nil
+	}
+	return v.raw()
+}
+
+// Follows says that in every event of the form nothing but a text stands between
+// two values that were sources.
+func (t *Trace) Follows(a, b int32, between []byte) bool {
+	d := t.doc
+	return uint32(b) == d.form.nodes[a].next && string(d.raw[d.places[a].stop():d.places[b].start]) == string(between)
+}
+
+// Append appends the text from the beginning of one of the event's values to the
+// end of another, both of numbers that were sources.
+func (e *Event) Append(dst []byte, from, to int32) []byte {
+	return append(dst, e.doc.raw[e.doc.places[from].start:e.doc.places[to].stop()]...)
+}
+
+// Value returns the event's value of a number that was a source.
+func (e *Event) Value(at int32) Value {
+	return Value{doc: &e.doc, at: at, kind: e.doc.form.nodes[at].kind()}
+}
+
+// Size is about how many bytes of memory the notes take.
+func (t *Trace) Size() int {
+	n := cap(t.notes) * int(unsafe.Sizeof(note{}))
+	for i := range t.notes {
+		n += len(t.notes[i].text)
+	}
+	return n
 }

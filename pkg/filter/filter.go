@@ -134,6 +134,7 @@ type expr struct {
 	op   op
 	args []*expr
 	lit  operand    // opLiteral
+	text string     // of one that is a text
 	path event.Path // opPath
 	fn   function   // opCall
 	glob glob       // opCall match with a literal pattern
@@ -265,12 +266,7 @@ func (e *expr) equal(f *expr, v event.Value, s *scratch) bool {
 		got := v.Find(e.path)
 		switch f.lit.kind {
 		case text:
-			if got.Kind() != event.String {
-				return false
-			}
-			if b, plain := got.Plain(); plain {
-				return string(b) == string(f.lit.raw)
-			}
+			return got.IsText(f.text)
 		case null:
 			return got.Nullish()
 		case boolean:

@@ -346,7 +346,7 @@ func (p *parser) operand(depth int) (*expr, error) {
 	t := p.next()
 	switch t.kind {
 	case tokText:
-		return &expr{lit: operand{kind: text, raw: []byte(t.s)}, col: t.col}, nil
+		return &expr{lit: operand{kind: text, raw: []byte(t.s)}, text: t.s, col: t.col}, nil
 	case tokNumber:
 		v, err := event.ParseValue([]byte(t.s))
 		if err != nil {

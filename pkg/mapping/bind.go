@@ -29,48 +29,61 @@ func (s *scope) close() *event.PathSet {
 }
 
 // bind binds the paths of a node, and of the nodes in it that resolve against
-// the same value. A node that is not known here looks its paths up by itself.
-func (s *scope) bind(n node) {
+// the same value. A node that is not known here looks its paths up by itself. It
+// says whether the node reads nothing but what it binds: when none of that is
+// there, the node's value is always the same.
+func (s *scope) bind(n node) bool {
 	switch n := n.(type) {
+	case *literalNode, undefinedNode, *errorNode:
+		return true
 	case *pathNode:
 		s.at(n.path, &n.slot)
+		return true
 	case *templateNode:
 		for i := range n.pieces {
 			if p := &n.pieces[i]; p.is {
 				s.at(p.path, &p.slot)
 			}
 		}
+		return true
 	case *objectNode:
 		n.bound = true
+		all := true
 		for i := range n.members {
-			s.bind(n.members[i].n)
+			all = s.bind(n.members[i].n) && all
 		}
+		return all
 	case *arrayNode:
-		s.all(n.vals)
+		return s.all(n.vals...)
 	case *ifNode:
-		s.bind(n.cond)
-		s.bind(n.then)
-		s.bind(n.els)
+		return s.all(n.cond, n.then, n.els)
 	case *firstNode:
-		s.all(n.vals)
+		return s.all(n.vals...)
 	case *joinNode:
-		s.all(n.vals)
+		return s.all(n.vals...)
 	case *lookupNode:
-		s.bind(n.arg)
-		s.bind(n.els)
+		all := s.all(n.arg, n.els)
+		for _, c := range n.table {
+			_, is := c.(*literalNode)
+			all = all && is
+		}
+		return all
 	case *arrayPathNode:
-		s.bind(n.root) // the shape starts at an element
+		return s.bind(n.root) // the shape starts at an element
 	case *applyNode:
-		s.bind(n.arg)
+		return s.bind(n.arg) && !n.more
 	case *caseNode:
-		s.bind(n.arg)
+		return s.bind(n.arg)
 	case *replaceNode:
-		s.bind(n.arg)
+		return s.bind(n.arg)
 	}
+	return false
 }
 
-func (s *scope) all(nodes []node) {
+func (s *scope) all(nodes ...node) bool {
+	all := true
 	for _, n := range nodes {
-		s.bind(n)
+		all = s.bind(n) && all
 	}
+	return all
 }

@@ -112,8 +112,11 @@ type member struct {
 	p      *pathNode     // n, when it is one
 	t      *templateNode // n, when it is one whose text the field takes as it is
 	shape  []shapeMember // n, when it is an object of paths and the field knows its members
+	each   *pathNode     // the array whose elements are such objects
 	s      *schema       // nil: the action has no such field
 	silent bool          // resolving it cannot fail, so a stripped one is not resolved
+	slots  []int         // of the paths in it
+	bound  bool          // it reads nothing else
 }
 
 // schema is a field, or the whole payload, compiled.
@@ -184,14 +187,24 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 		}
 		var s scope
 		for i := range p.members {
-			s.bind(p.members[i].n)
-			p.members[i].shape = p.shapeOf(&p.members[i])
+			m := &p.members[i]
+			from := len(s.paths)
+			m.bound = s.bind(m.n)
+			m.slots = make([]int, len(s.paths)-from)
+			for k := range m.slots {
+				s.set[from+k] = both(s.set[from+k], &m.slots[k])
+			}
+			m.shape, m.each = p.shapeOf(m)
 		}
 		if p.paths = s.close(); p.paths == nil {
 			return nil, fmt.Errorf("mapping: its %d paths are more than can be followed at once", len(s.paths))
 		}
 	}
 	return p, nil
+}
+
+func both(set func(int), slot *int) func(int) {
+	return func(n int) { set(n); *slot = n }
 }
 
 // Defaults is the mapping made of the fields' defaults.
@@ -417,45 +430,31 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 		return nil, err
 	}
 	s := &r.now
-	s.out, s.order, s.given, s.problems = s.out[:0], s.order[:0], s.given[:0], nil
-	if n := len(p.schema.props); cap(s.state) < n {
-		s.state, s.vals, s.spans = make([]uint8, n), make([]event.Value, n), make([]span, n)
-	} else {
-		s.state, s.vals, s.spans = s.state[:n], s.vals[:n], s.spans[:n]
-		clear(s.state)
+	s.reset(len(p.schema.props))
+	if r.rec != nil {
+		r.rec.made, r.rec.parts, r.rec.isMade = nil, nil, nil
 	}
 	if p.plain {
 		r.slots = p.paths.Lookup(in, r.slots)
-		for i := range p.members {
-			m := &p.members[i]
-			var v result
-			if m.p != nil {
-				if v.ev = r.slots[m.p.slot-1]; !v.ev.Exists() {
-					continue
-				}
-				if v.kind = v.ev.Kind(); m.s != nil && m.s.asIs[v.kind] && len(p.schema.rules) == 0 {
-					if v.kind == event.String && !p.batch && v.ev.IsEmptyText() {
+		if r.rec != nil {
+			p.record(r, in)
+		} else {
+			for i := range p.members {
+				m := &p.members[i]
+				if m.p != nil {
+					v := r.slots[m.p.slot-1]
+					k := v.Kind()
+					if k == event.Missing {
 						continue
 					}
-					s.take(m.s, v.ev)
-					continue
+					if m.s != nil && m.s.asIs[k] && len(p.schema.rules) == 0 {
+						if k != event.String || p.batch || !v.IsEmptyText() {
+							s.take(m.s, v)
+						}
+						continue
+					}
 				}
-				v.raw = v.ev.Raw()
-			} else if m.shape != nil && p.object(r, m) {
-				continue
-			} else if m.t != nil && len(p.schema.rules) == 0 {
-				p.template(r, m, in)
-				continue
-			} else {
-				v = m.n.eval(r, in)
-			}
-			if v.kind == event.Missing {
-				continue
-			}
-			if m.s != nil {
-				p.field(r, m.s, &v)
-			} else {
-				p.note(r, m.key, &v)
+				p.member(r, m, in)
 			}
 		}
 	} else {
@@ -481,7 +480,7 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 			return nil, &InvalidError{problems}
 		}
 	}
-	if size := len(s.out); size+len(s.order)*len(in.Raw()) > maxOutput {
+	if size := len(s.out); size+len(s.order)*in.Size() > maxOutput {
 		for _, f := range s.order {
 			if s.state[f] == taken {
 				size += len(s.vals[f].Raw())
@@ -493,6 +492,37 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 	}
 	s.payload = Payload{r: r, root: p.schema}
 	return &s.payload, nil
+}
+
+// reset prepares for a payload of n fields.
+func (s *payloadScratch) reset(n int) {
+	s.out, s.order, s.given, s.problems = s.out[:0], s.order[:0], s.given[:0], nil
+	if cap(s.state) < n {
+		s.state, s.vals, s.spans = make([]uint8, n), make([]event.Value, n), make([]span, n)
+	} else {
+		s.state, s.vals, s.spans = s.state[:n], s.vals[:n], s.spans[:n]
+		clear(s.state)
+	}
+}
+
+// member resolves one member of a plain mapping and takes it into the payload.
+func (p *Program) member(r *Resolver, m *member, in event.Value) {
+	switch {
+	case m.shape != nil && p.object(r, m):
+		return
+	case m.t != nil && len(p.schema.rules) == 0:
+		p.template(r, m, in)
+		return
+	}
+	v := m.n.eval(r, in)
+	if v.kind == event.Missing {
+		return
+	}
+	if m.s != nil {
+		p.field(r, m.s, &v)
+	} else {
+		p.note(r, m.key, &v)
+	}
 }
 
 // take makes a value of the event a field of the payload.
@@ -564,60 +594,134 @@ type shapeMember struct {
 	f   *schema // nil: taken as it is
 }
 
-// shapeOf returns the members of an object field whose mapping is an object of
-// paths, so that it can be written without being read again for coercion; nil
-// when that is not so simple.
-func (p *Program) shapeOf(m *member) []shapeMember {
-	n, ok := m.n.(*objectNode)
-	if !ok || m.s == nil || m.s.Type != TypeObject || m.s.Multiple || m.s.checked || m.s.props == nil || len(m.s.needed) > 0 || len(p.schema.rules) > 0 {
-		return nil
+// shapeOf finds the members of an object field whose mapping is an object of
+// paths, or of an array of such objects, so that it can be written without being
+// read again for coercion; nothing when that is not so simple.
+func (p *Program) shapeOf(m *member) (shape []shapeMember, each *pathNode) {
+	if m.s == nil || m.s.Type != TypeObject || m.s.checked || m.s.props == nil || len(m.s.needed) > 0 || len(p.schema.rules) > 0 {
+		return nil, nil
 	}
-	var shape []shapeMember
+	n, ok := m.n.(*objectNode)
+	if m.s.Multiple {
+		array, is := m.n.(*arrayPathNode)
+		if !is {
+			return nil, nil
+		}
+		if each, ok = array.root.(*pathNode); ok {
+			n, ok = array.shape.(*objectNode)
+		}
+	}
+	if !ok {
+		return nil, nil
+	}
 	for i := range n.members {
 		om := &n.members[i]
 		pn, ok := om.n.(*pathNode)
 		if !ok {
-			return nil
+			return nil, nil
 		}
 		f := m.s.byKey[om.name]
 		if f != nil || m.s.AdditionalProperties {
 			shape = append(shape, shapeMember{om.key, pn, f})
 		}
 	}
-	return shape
+	return shape, each
 }
 
-// object writes an object of paths. It reports false, with nothing written,
-// when a member has to be coerced or checked.
+// keeps says that a value needs neither coercion nor checks.
+func (f *schema) keeps(v event.Value) bool {
+	k := v.Kind()
+	switch {
+	case f.asIs[k]:
+		return true
+	case f.Multiple || f.checked:
+		return false
+	}
+	return k == event.String && f.Type == TypeDatetime && v.Test(isISO) || k == event.Number && f.Type == TypeInteger && v.Test(isInteger)
+}
+
+func isISO(v event.Value) bool { return isPlainISO(v.Raw()) }
+
+func isInteger(v event.Value) bool { return plainInteger(v.Raw()) }
+
+// object writes an object of paths, or an array of them. It reports false, with
+// nothing written, when a member has to be coerced or checked.
 func (p *Program) object(r *Resolver, m *member) bool {
 	s := &r.now
 	start := len(s.out)
+	var parts []int32
+	ok := true
+	if m.each == nil {
+		parts, ok = m.write(r, parts, event.Value{})
+	} else {
+		array := m.each.value(r, event.Value{})
+		if array.Kind() != event.Array {
+			return false
+		}
+		s.out = append(s.out, '[')
+		parts = append(parts, refNone)
+		for e := range array.Elements() {
+			if e.Kind() != event.Object {
+				ok = false
+				break
+			}
+			if len(s.out) > start+1 {
+				s.out = append(s.out, ',')
+			}
+			if parts, ok = m.write(r, parts, e); !ok {
+				break
+			}
+		}
+		s.out = append(s.out, ']')
+	}
+	if !ok {
+		s.out = s.out[:start]
+		return false
+	}
+	if s.made(m.s, start); r.rec != nil && len(parts) > 1 {
+		r.rec.parts[uint16(m.s.number)] = parts
+	}
+	return true
+}
+
+// write writes one object, of the event or of an element, and appends where its
+// values come from when somebody wants to know.
+func (m *member) write(r *Resolver, parts []int32, element event.Value) ([]int32, bool) {
+	s := &r.now
+	rec := r.rec
+	if rec != nil {
+		parts = append(parts, refNone)
+	}
 	s.out = append(s.out, '{')
+	start := len(s.out)
 	for i := range m.shape {
 		sm := &m.shape[i]
-		v := r.slots[sm.p.slot-1]
+		v := sm.p.value(r, element)
 		k := v.Kind()
 		if k == event.Missing {
 			continue
 		}
 		if f := sm.f; f != nil {
-			switch {
-			case k == event.Null && !f.nullable, k == event.String && v.IsEmptyText() && (f.Multiple || !f.str && f.Type != TypeDatetime):
-				continue
-			case !f.asIs[k]:
-				s.out = s.out[:start]
-				return false
+			if m.each == nil && (k == event.Null && !f.nullable || k == event.String && (f.Multiple || !f.str && f.Type != TypeDatetime) && v.IsEmptyText()) {
+				continue // which happens everywhere but in the objects of arrays
+			}
+			if !f.keeps(v) {
+				return parts, false
 			}
 		}
-		if len(s.out) > start+1 {
+		if len(s.out) > start {
 			s.out = append(s.out, ',')
 		}
 		s.out = append(s.out, sm.key...)
-		s.out = append(s.out, v.Raw()...)
+		if rec == nil {
+			s.out = append(s.out, v.Raw()...)
+		} else {
+			s.out = append(s.out, rec.Trace.Raw(v)...)
+			parts = rec.Trace.Sources(parts, v)
+		}
 	}
 	s.out = append(s.out, '}')
-	s.made(m.s, start)
-	return true
+	return parts, true
 }
 
 // note keeps a member as it was given, for the conditions that look at it.
@@ -777,6 +881,16 @@ func (p *Payload) value(f uint16) event.Value {
 		if err != nil {
 			return event.Value{} // cannot be: the bytes were written from valid values
 		}
+		if rec := p.r.rec; rec != nil {
+			if parts := rec.parts[f]; parts != nil {
+				rec.Trace.CopiedFrom(v, parts)
+			} else if rec.isMade[f] {
+				if v.Kind() >= event.Array {
+					rec.Trace.Void() // what is in it may differ
+				}
+				rec.Trace.CopiedFrom(v, []int32{refField - int32(f)})
+			}
+		}
 		s.vals[f], s.state[f] = v, indexed
 	}
 	return s.vals[f]
@@ -788,11 +902,22 @@ func (p *Payload) Raw(key string) []byte {
 	if f < 0 || p.r.now.state[f] == absent {
 		return nil
 	}
+	p.seen(uint16(f))
 	return p.r.now.raw(uint16(f))
 }
 
+// seen tells the recorder, if there is one, that a field that was made is read.
+func (p *Payload) seen(f uint16) {
+	if rec := p.r.rec; rec != nil && (rec.isMade[f] || rec.parts[f] != nil) {
+		rec.Trace.Void()
+	}
+}
+
 // Has reports whether the payload has the field.
-func (p *Payload) Has(key string) bool { return p.Raw(key) != nil }
+func (p *Payload) Has(key string) bool {
+	f := p.root.field(key)
+	return f >= 0 && p.r.now.state[f] != absent
+}
 
 // Text returns a field's text, decoded; the JSON of a field that is no string;
 // "" when it is absent.
@@ -823,6 +948,7 @@ func (p *Payload) All() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		s := &p.r.now
 		for _, f := range s.order {
+			p.seen(f)
 			if !yield(p.root.keys[f], s.raw(f)) {
 				return
 			}
@@ -838,10 +964,35 @@ func (p *Payload) AppendJSON(dst []byte) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
+		p.seen(f)
 		dst = append(dst, p.root.props[f].prefix...)
 		dst = append(dst, s.raw(f)...)
 	}
 	return append(dst, '}')
+}
+
+// Write writes the payload as a JSON object.
+func (p *Payload) Write(w *Writer) {
+	if w.rec == nil {
+		w.Raw(p.JSON())
+		return
+	}
+	w.BeginObject()
+	s := &p.r.now
+	for i, f := range s.order {
+		if i > 0 {
+			w.buf = append(w.buf, ',')
+		}
+		w.buf = append(w.buf, p.root.props[f].prefix...)
+		if w.rec.isMade[f] {
+			w.rec.begin(w, op{what: opField, at: refField - int32(f)})
+			w.buf = append(w.buf, s.raw(f)...)
+			w.rec.end(w)
+		} else {
+			w.rec.value(w, p.value(f))
+		}
+	}
+	w.EndObject()
 }
 
 // JSON returns the payload as a JSON object. The caller must not change it.

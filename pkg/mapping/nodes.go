@@ -378,6 +378,7 @@ type applyNode struct {
 	f   func(r *Resolver, dst []byte, v result, in event.Value) ([]byte, bool)
 	// keep: the argument is resolved with its undefined members marked.
 	keep bool
+	more bool // f looks at more of in than the argument does
 }
 
 func (n *applyNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }

@@ -106,7 +106,7 @@ func valueOf(f writeFunc) func(*tree, []string) node {
 	return func(arg *tree, stack []string) node { return onValue(arg, stack, f) }
 }
 
-func onValue(arg *tree, stack []string, f writeFunc) node {
+func onValue(arg *tree, stack []string, f writeFunc) *applyNode {
 	return &applyNode{arg: compile(arg.get("value"), push(stack, "value")), f: f}
 }
 
@@ -308,7 +308,7 @@ func compileHash(hash bool) func(*tree, []string) node {
 		if c := arg.get("country"); c != nil {
 			country = compile(c, push(stack, "country"))
 		}
-		return onValue(arg, stack, func(r *Resolver, dst []byte, v result, in event.Value) ([]byte, bool) {
+		n := onValue(arg, stack, func(r *Resolver, dst []byte, v result, in event.Value) ([]byte, bool) {
 			where := ""
 			if c := country.eval(r, in); c.kind == event.String {
 				where = decodeText(c.raw)
@@ -356,6 +356,9 @@ func compileHash(hash bool) func(*tree, []string) node {
 			}
 			return append(dst, ']'), true
 		})
+		_, none := country.(undefinedNode)
+		n.more = !none
+		return n
 	}
 }
 

@@ -3,6 +3,9 @@ package mapping
 import (
 	"bytes"
 	"fmt"
+	"reflect"
+
+	"github.com/zeebo/xxh3"
 
 	"github.com/fanfold/fanfold/pkg/event"
 )
@@ -22,6 +25,8 @@ type Resolver struct {
 	trail  []byte        // the place in the payload of what is being coerced, for problems
 	slots  []event.Value // what a Program's paths lead to, see scope
 	now    payloadScratch
+	rec    *Recorder // who wants to know what runs do; nil: nobody
+	memo   memo
 }
 
 // reset prepares for a run of its own.
@@ -161,4 +166,28 @@ func payloadOf(in event.Value) (event.Value, error) {
 		return emptyObject, nil
 	}
 	return in, fmt.Errorf("%w, got %s", ErrNotObject, kindName(in.Kind()))
+}
+
+// memo remembers what a function made of texts that come again and again.
+type memo [64]struct {
+	of   uintptr
+	text string
+	a, b string
+}
+
+// Memo is f of a value's text, from memory when that was asked for lately: user
+// agents and the like are few, and reading one takes longer than most events
+// do. f has to be a pure function at the top level of its package.
+func (r *Resolver) Memo(v event.Value, f func(text string) (a, b string)) (a, b string) {
+	text, ok := v.Plain()
+	if !ok || len(text) > 1024 {
+		return f(v.Text())
+	}
+	of := reflect.ValueOf(f).Pointer()
+	m := &r.memo[(xxh3.Hash(text)^uint64(of))%uint64(len(r.memo))]
+	if m.of != of || m.text != string(text) {
+		m.of, m.text = of, string(text)
+		m.a, m.b = f(m.text)
+	}
+	return m.a, m.b
 }

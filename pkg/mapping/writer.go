@@ -15,6 +15,7 @@ import (
 type Writer struct {
 	buf  []byte
 	base int // where this writer's own text begins in buf
+	rec  *Recorder
 }
 
 // Reset makes w append to buf.
@@ -22,14 +23,42 @@ func (w *Writer) Reset(buf []byte) { w.buf, w.base = buf, len(buf) }
 
 // Bytes returns the slice given to Reset with everything written after it. It
 // stays valid until the next call of Reset.
-func (w *Writer) Bytes() []byte { return w.buf }
+func (w *Writer) Bytes() []byte {
+	if w.rec != nil {
+		w.rec.Trace.Void() // who reads what was written
+	}
+	return w.buf
+}
 
 // Len returns how many bytes have been written since Reset.
-func (w *Writer) Len() int { return len(w.buf) - w.base }
+func (w *Writer) Len() int {
+	if w.rec != nil {
+		w.rec.Trace.Void() // lengths differ from event to event
+	}
+	return len(w.buf) - w.base
+}
+
+// Written is Len and Bytes for whoever puts texts together and does not decide
+// anything by it.
+func (w *Writer) Written() (buf []byte, n int) { return w.buf, len(w.buf) - w.base }
 
 // Truncate takes back what was written after the first n bytes, for a caller
 // that finds out late that a value does not exist.
-func (w *Writer) Truncate(n int) { w.buf = w.buf[:w.base+n] }
+func (w *Writer) Truncate(n int) {
+	w.buf = w.buf[:w.base+n]
+	if w.rec != nil {
+		w.rec.truncate(w)
+	}
+}
+
+// value writes a value of an event, or of a payload.
+func (w *Writer) value(v event.Value) {
+	if w.rec != nil {
+		w.rec.value(w, v)
+		return
+	}
+	w.buf = append(w.buf, v.Raw()...)
+}
 
 // sep writes the comma between two values. The last byte says whether there
 // is one to separate from: no complete JSON value ends in any of "{[:,".
@@ -101,14 +130,15 @@ func (w *Writer) Val(v event.Value) {
 		w.Null()
 		return
 	}
-	w.Raw(v.Raw())
+	w.sep()
+	w.value(v)
 }
 
 // Field writes a member, or nothing when v is missing.
 func (w *Writer) Field(key string, v event.Value) {
 	if v.Exists() {
 		w.Key(key)
-		w.buf = append(w.buf, v.Raw()...)
+		w.value(v)
 	}
 }
 
@@ -116,7 +146,7 @@ func (w *Writer) Field(key string, v event.Value) {
 func (w *Writer) FieldNonNull(key string, v event.Value) {
 	if k := v.Kind(); k != event.Missing && k != event.Null {
 		w.Key(key)
-		w.buf = append(w.buf, v.Raw()...)
+		w.value(v)
 	}
 }
 
@@ -131,6 +161,14 @@ func (w *Writer) RawField(key string, json []byte) {
 // TextField writes a text member: a prefix, and a value's text.
 func (w *Writer) TextField(key, prefix string, v event.Value) {
 	w.Key(key)
+	if w.rec == nil {
+		w.prefixed(prefix, v)
+		return
+	}
+	w.Compute(v, nil, func(w *Writer, v event.Value, _ *Late) { w.prefixed(prefix, v) })
+}
+
+func (w *Writer) prefixed(prefix string, v event.Value) {
 	if v.Kind() != event.String {
 		w.buf = event.AppendQuoted(w.buf, prefix+v.Text())
 		return
@@ -174,7 +212,7 @@ members:
 		w.sep()
 		w.buf = append(w.buf, k.Raw()...)
 		w.buf = append(w.buf, ':')
-		w.buf = append(w.buf, m.Raw()...)
+		w.value(m)
 	}
 }
 
@@ -187,7 +225,7 @@ func (w *Writer) QuotedField(quoted string, v event.Value) {
 	if v.Exists() {
 		w.sep()
 		w.buf = append(w.buf, quoted...)
-		w.buf = append(w.buf, v.Raw()...)
+		w.value(v)
 	}
 }
 

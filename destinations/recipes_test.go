@@ -1,0 +1,179 @@
+package destinations_test
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/destinations"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/eventgen"
+)
+
+// vary changes the values of an event, and now and then their kinds, and leaves
+// its keys as they are.
+func vary(rnd *rand.Rand, raw []byte, often int) []byte {
+	v, err := event.ParseValue(raw)
+	if err != nil {
+		return raw
+	}
+	var out []byte
+	var walk func(v event.Value, key string)
+	walk = func(v event.Value, key string) {
+		switch v.Kind() {
+		case event.Object:
+			sep := byte('{')
+			for k, m := range v.Members() {
+				out = append(append(append(out, sep), k.Raw()...), ':')
+				walk(m, k.Text())
+				sep = ','
+			}
+			if sep == '{' {
+				out = append(out, '{')
+			}
+			out = append(out, '}')
+			return
+		case event.Array:
+			sep := byte('[')
+			for m := range v.Elements() {
+				out = append(out, sep)
+				walk(m, "")
+				sep = ','
+			}
+			if sep == '[' {
+				out = append(out, '[')
+			}
+			out = append(out, ']')
+			return
+		}
+		if key == "type" && v.Kind() == event.String || rnd.IntN(often) > 0 {
+			out = append(out, v.Raw()...)
+			return
+		}
+		pick := func(texts ...string) { out = append(out, texts[rnd.IntN(len(texts))]...) }
+		kind := v.Kind()
+		if rnd.IntN(20) == 0 {
+			kind = event.Kind(1 + rnd.IntN(4))
+		}
+		switch kind {
+		case event.Null:
+			pick("null")
+		case event.Bool:
+			pick("true", "false")
+		case event.Number:
+			pick("0", "1", "-1", "12345678901234567890", "0.10", "1e3", "1709251200", "1709251200000", "4.99", "-0")
+		default:
+			pick(`""`, `"x"`, `"0"`, `"true"`, `"12"`, `"a\"b\u00e9\n"`, `"é"`, `"2024-02-30T10:00:00.000Z"`, `"2024-03-01T10:00:00Z"`, `"1999-01-01"`, `"Order Completed"`, `"someone@mail.example"`,
+				`"EUR"`, `"https://x.example/?a=b"`, `"`+strings.Repeat("long ", 60)+`"`, `"+49 30 90182057"`, `" "`, `"Iterable"`, `"user"`, `"null"`)
+		}
+	}
+	walk(v, "")
+	return out
+}
+
+// caller is the line of a destination that reads, if one does, else that of the
+// runtime.
+func caller(slug string) string {
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	first := ""
+	for {
+		f, more := frames.Next()
+		at := fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
+		if strings.Contains(f.File, "/destinations/"+slug+"/") {
+			return at + " through " + first
+		}
+		if first == "" && !strings.Contains(f.File, "/pkg/event/") {
+			first = at
+		}
+		if !more {
+			return first
+		}
+	}
+}
+
+// TestRecipes routes events of the same forms and different values with and
+// without what is remembered of earlier ones: what comes of them has to be the
+// same, to the byte, for every destination. With -v it says what keeps recipes from
+// being of use, and where.
+func TestRecipes(t *testing.T) {
+	var text bytes.Buffer
+	if err := eventgen.Write(&text, eventgen.Options{Seed: 5, Events: 300, Messy: true}); err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(7, 7))
+	var lines [][]byte
+	for line := range bytes.Lines(text.Bytes()) {
+		lines = append(lines, bytes.TrimSpace(line))
+	}
+	var events [][]byte
+	for i := range 6000 {
+		raw := lines[rnd.IntN(len(lines))]
+		if i%3 > 0 {
+			raw = vary(rnd, raw, []int{4, 40}[i%2])
+		}
+		events = append(events, raw)
+	}
+	for _, d := range destinations.All() {
+		if d.Local {
+			continue
+		}
+		for _, presets := range []string{"automatic", "all"} {
+			t.Run(d.Info.Slug+"/"+presets, func(t *testing.T) {
+				t.Parallel()
+				with, err := d.Open(destination.Config{Settings: d.Settings.Examples(), Presets: presets})
+				if err != nil {
+					t.Fatal(err)
+				}
+				without, err := d.Open(destination.Config{Settings: d.Settings.Examples(), Presets: presets})
+				if err != nil {
+					t.Fatal(err)
+				}
+				known, strange := event.Parser{Forms: new(event.Forms)}, event.Parser{}
+				var got, want destination.Deliveries
+				reasons := map[string]int{}
+				got.Debug = func(what string) { reasons[what+" at "+caller(d.Info.Slug)]++ }
+				for i, raw := range events {
+					a, err := known.Parse(raw)
+					if err != nil {
+						continue
+					}
+					b, err := strange.Parse(raw)
+					if err != nil {
+						t.Fatal(err)
+					}
+					env := destination.Env{Now: time.Date(2024, 3, 2, i%24, 0, 0, 0, time.UTC), Fallback: fmt.Sprint("fallback-", i)}
+					got.Reset()
+					want.Reset()
+					with.Route(a, &env, &got)
+					without.Route(b, &env, &want)
+					if !reflect.DeepEqual(got.List, want.List) || !reflect.DeepEqual(got.Stamps, want.Stamps) {
+						show := func(list []destination.Delivery) (s string) {
+							for _, d := range list {
+								s += fmt.Sprintf("\n%s\n%+v", d.Item, d)
+							}
+							return s
+						}
+						t.Fatalf("event %d: %s\nbecame %s %v\nand has to be %s %v", i, raw, show(got.List), got.Stamps, show(want.List), want.Stamps)
+					}
+					if i%200 == 199 {
+						known.Reset()
+						strange.Reset()
+					}
+				}
+				for _, why := range slices.SortedFunc(maps.Keys(reasons), func(a, b string) int { return reasons[b] - reasons[a] }) {
+					t.Logf("%d recordings: %s", reasons[why], why)
+				}
+			})
+		}
+	}
+}
