@@ -72,8 +72,8 @@ var models = [...]struct {
 }
 
 // parseAgent reads a user agent.
-func parseAgent(ua string) device {
-	d := device{os: system(ua)}
+func parseAgent(ua string) *device {
+	d := &device{os: system(ua)}
 	d.browser, d.major = browser(ua)
 	has := func(s string) bool { return strings.Contains(ua, s) }
 	switch {

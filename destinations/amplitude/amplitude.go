@@ -3,6 +3,7 @@
 package amplitude
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"net/url"
@@ -155,13 +156,8 @@ func userMap(s *Settings) destination.Request {
 	return r
 }
 
-// escape makes what was written the value of a form's field.
-func escape(out *destination.Output) {
-	b := out.Bytes()
-	text := url.QueryEscape(string(b[len(b)-out.Len():]))
-	out.Truncate(0)
-	out.RawString(text)
-}
+// escape makes an item the value of a form's field.
+func escape(item []byte) []byte { return []byte(url.QueryEscape(string(item))) }
 
 // verdict reads what Amplitude says with a status of its own: a key it does not
 // know is a 400, and a user who sends too much has to wait half a minute.
@@ -228,8 +224,10 @@ func indexed(_ *Settings, a *destination.Answer, b *destination.Batch) []destina
 // https://amplitude.com/docs/apis/analytics/batch-event-upload
 func id(p *mapping.Payload, key string) event.Value {
 	v := p.Get(key)
-	if least, ok := p.Get("min_id_length").Int(); ok && least > 0 && int64(utf8.RuneCountInString(v.Text())) < least {
-		return event.Value{}
+	if least, ok := p.Get("min_id_length").Int(); ok && least > 0 && v.Exists() {
+		if v.Test(func(v event.Value) bool { return int64(utf8.RuneCountInString(v.Text())) < least }) {
+			return event.Value{}
+		}
 	}
 	return v
 }
@@ -246,7 +244,7 @@ func identified(p *mapping.Payload, out *destination.Output) bool {
 func logEvent(_ *Settings, in *destination.Input, out *destination.Output) {
 	if identified(in.Payload, out) {
 		out.BeginObject()
-		body(in, out, false)
+		body(in, out, false, 0)
 		agent(in.Payload, out)
 		campaign(in.Payload, out, true)
 		library(in.Payload, out)
@@ -260,7 +258,7 @@ func logEventV2(_ *Settings, in *destination.Input, out *destination.Output) {
 		return
 	}
 	out.BeginObject()
-	body(in, out, false)
+	body(in, out, false, 0)
 	agent(p, out)
 	own, sets := p.Get("user_properties"), [...]struct {
 		name string
@@ -306,7 +304,7 @@ func purchase(_ *Settings, in *destination.Input, out *destination.Output) {
 	}
 	products, perProduct := p.Get("products"), p.Get("trackRevenuePerProduct").Bool()
 	out.BeginObject()
-	body(in, out, true)
+	body(in, out, true, 0)
 	agent(p, out)
 	campaign(p, out, true)
 	if products.Len() == 0 || !perProduct {
@@ -325,9 +323,11 @@ func purchase(_ *Settings, in *destination.Input, out *destination.Output) {
 		out.Str("event_type", "Product Purchased")
 		out.Field("event_properties", product)
 		if mapped := p.Get("insert_id"); mapped.Exists() {
-			out.Str("insert_id", mapped.Text()+"-"+strconv.Itoa(n))
+			end := "-" + strconv.Itoa(n)
+			out.Key("insert_id")
+			out.Compute(mapped, func(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Text(v.Text() + end) })
 		}
-		body(in, out, true)
+		body(in, out, true, n)
 		campaign(p, out, true)
 		if perProduct {
 			revenue(out, product.Get)
@@ -339,12 +339,12 @@ func purchase(_ *Settings, in *destination.Input, out *destination.Output) {
 }
 
 // body writes the members that stand for themselves, and the time, the platform
-// and the insert id. Of a product's event, those that are already there are the
-// product's.
-func body(in *destination.Input, out *destination.Output, ofPurchase bool) {
+// and the insert id. Of a product's event (n is its number) those that are already
+// there are the product's.
+func body(in *destination.Input, out *destination.Output, ofPurchase bool, n int) {
 	p := in.Payload
-	product := out.Len() > 1
-	for key, raw := range p.All() {
+	product := n > 0
+	for key, f := range p.Fields() {
 		switch key {
 		case "time", "session_id", "user_properties", "platform", "insert_id", "library", "library2",
 			"userAgent", "userAgentParsing", "includeRawUserAgent", "userAgentData", "utm_properties", "referrer", "min_id_length",
@@ -352,42 +352,59 @@ func body(in *destination.Input, out *destination.Output, ofPurchase bool) {
 			"price", "quantity", "revenue", "productId", "revenueType":
 		case "products":
 			if !ofPurchase {
-				out.RawField(key, raw)
+				p.Put(&out.Writer, f)
 			}
 		case "event_type", "event_properties":
 			if !product {
-				out.RawField(key, raw)
+				p.Put(&out.Writer, f)
 			}
 		case "user_id", "device_id":
 			out.Field(key, id(p, key))
 		default:
-			out.RawField(key, raw)
+			p.Put(&out.Writer, f)
 		}
 	}
-	if at, ok := event.ParseTime(p.Get("time")); ok {
-		out.IntField("time", at.UnixMilli())
+	if at := p.Get("time"); at.Exists() {
+		out.Compute(at, writeTime)
 	}
 	if session := p.Get("session_id"); session.Kind() == event.Number {
 		out.Field("session_id", session)
-	} else if n, err := strconv.ParseInt(session.Text(), 10, 64); err == nil {
-		out.IntField("session_id", n)
-	} else if at, ok := event.ParseTime(session); ok {
-		out.IntField("session_id", at.UnixMilli())
+	} else if session.Exists() {
+		out.Compute(session, writeSession)
 	}
 	platform(p, out)
-	if mapped := p.Get("insert_id"); !mapped.Exists() {
-		out.Str("insert_id", out.InsertID())
-	} else if !product {
-		out.Field("insert_id", mapped)
+	if !product || !p.Get("insert_id").Exists() {
+		insertID(in, out)
+	}
+}
+
+// writeTime writes the time, where it is one.
+func writeTime(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	if at, ok := event.ParseTime(v); ok {
+		w.IntField("time", at.UnixMilli())
+	}
+}
+
+// writeSession writes a session's number: that of a text, or its time.
+func writeSession(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	if n, err := strconv.ParseInt(v.Text(), 10, 64); err == nil {
+		w.IntField("session_id", n)
+	} else if at, ok := event.ParseTime(v); ok {
+		w.IntField("session_id", at.UnixMilli())
 	}
 }
 
 func platform(p *mapping.Payload, out *destination.Output) {
 	if v := p.Get("platform"); !v.Falsy() {
-		out.Str("platform", respell(respell(v.Text(), "iOS"), "Android"))
+		out.Key("platform")
+		out.Compute(v, writePlatform)
 	} else if p.Get("library").IsText("analytics.js") {
 		out.Str("platform", "Web")
 	}
+}
+
+func writePlatform(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	w.Text(respell(respell(v.Text(), "iOS"), "Android"))
 }
 
 // respell writes the first place where a name stands the way it is written.
@@ -400,39 +417,63 @@ func respell(text, name string) string {
 	return text
 }
 
+// told are the members that a user agent tells, each with the hint of the browser
+// that knows better.
+var told = [...]struct {
+	key, hint string
+	of        func(*device) string
+}{
+	{"os_name", "", func(d *device) string { return cmp.Or(d.os, d.browser) }},
+	{"os_version", "platformVersion", func(d *device) string { return d.major }},
+	{"device_manufacturer", "", func(d *device) string { return d.vendor }},
+	{"device_model", "model", func(d *device) string { return cmp.Or(d.model, d.os) }},
+	{"device_type", "", func(d *device) string { return d.kind }},
+}
+
 // agent writes what the user agent says where the payload does not.
 func agent(p *mapping.Payload, out *destination.Output) {
-	ua := p.Text("userAgent")
-	if ua == "" {
+	ua := p.Get("userAgent")
+	if !ua.Exists() || ua.IsEmptyText() {
 		return
 	}
 	if p.Get("includeRawUserAgent").Bool() {
-		out.Str("user_agent", ua)
+		out.Key("user_agent")
+		out.Compute(ua, mapping.WriteText)
 	}
 	if !p.Get("userAgentParsing").Bool() {
 		return
 	}
-	d, hints := parseAgent(ua), p.Get("userAgentData")
-	put := func(key string, hint event.Value, words ...string) {
-		if p.Has(key) {
-			return
+	hints := p.Get("userAgentData")
+	var some [len(told)]bool
+	for i := range told {
+		t := &told[i]
+		if p.Has(t.key) {
+			continue
 		}
-		if !hint.Nullish() {
-			out.Field(key, hint)
-			return
-		}
-		for _, w := range words {
-			if w != "" {
-				out.Str(key, w)
-				return
-			}
+		if hint := hints.Get(t.hint); !hint.Nullish() {
+			tell(out, ua, some)
+			some = [len(told)]bool{}
+			out.Field(t.key, hint)
+		} else {
+			some[i] = true
 		}
 	}
-	put("os_name", event.Value{}, d.os, d.browser)
-	put("os_version", hints.Get("platformVersion"), d.major)
-	put("device_manufacturer", event.Value{}, d.vendor)
-	put("device_model", hints.Get("model"), d.model, d.os)
-	put("device_type", event.Value{}, d.kind)
+	tell(out, ua, some)
+}
+
+// tell writes some of what a user agent tells.
+func tell(out *destination.Output, ua event.Value, some [len(told)]bool) {
+	if some == [len(told)]bool{} {
+		return
+	}
+	out.Compute(ua, func(w *mapping.Writer, v event.Value, l *mapping.Late) {
+		d := mapping.Recall(l, v, parseAgent)
+		for i := range told {
+			if some[i] {
+				w.StrNonEmpty(told[i].key, told[i].of(d))
+			}
+		}
+	})
 }
 
 // campaign writes the user properties, and among them the campaign and the
@@ -470,26 +511,43 @@ func campaign(p *mapping.Payload, out *destination.Output, ownWins bool) {
 // revenue writes what was earned, of an order or a product: quantity times
 // price where both are known.
 func revenue(out *destination.Output, of func(string) event.Value) {
-	sum, known := of("revenue").Float()
-	price, priced := of("price").Float()
-	quantity, counted := of("quantity").Float()
-	if priced && counted {
-		sum, known = price*quantity, true
-	}
-	if !known || sum == 0 {
+	sum, quantity := of("revenue"), of("quantity")
+	counted := quantity.Kind() == event.Number
+	switch price := of("price"); {
+	case counted && price.Kind() == event.Number:
+		a, _ := price.Float()
+		b, _ := quantity.Float()
+		if a*b == 0 {
+			return
+		}
+		out.FloatField("revenue", a*b)
+	case sum.Kind() == event.Number && !sum.Falsy():
+		out.Key("revenue")
+		out.Compute(sum, writeFloat)
+	default:
 		return
 	}
-	out.FloatField("revenue", sum)
 	if v := of("revenueType"); !v.Nullish() {
 		out.Field("revenueType", v)
 	} else {
 		out.Str("revenueType", "Purchase")
 	}
 	if counted {
-		out.FloatField("quantity", math.Floor(quantity+0.5))
+		out.Key("quantity")
+		out.Compute(quantity, writeRounded)
 	}
 	out.Field("price", of("price"))
 	out.Field("productId", of("productId"))
+}
+
+func writeFloat(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	f, _ := v.Float()
+	w.Float(f)
+}
+
+func writeRounded(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	f, _ := v.Float()
+	w.Float(math.Floor(f + 0.5))
 }
 
 func library(p *mapping.Payload, out *destination.Output) {
@@ -506,13 +564,13 @@ func identify(_ *Settings, in *destination.Input, out *destination.Output) {
 		return
 	}
 	out.BeginObject()
-	for key, raw := range p.All() {
+	for key, f := range p.Fields() {
 		switch key {
 		case "user_properties", "platform", "library", "insert_id", "userAgent", "userAgentParsing", "includeRawUserAgent", "userAgentData", "utm_properties", "referrer", "min_id_length":
 		case "user_id", "device_id":
 			out.Field(key, id(p, key))
 		default:
-			out.RawField(key, raw)
+			p.Put(&out.Writer, f)
 		}
 	}
 	platform(p, out)
@@ -521,14 +579,15 @@ func identify(_ *Settings, in *destination.Input, out *destination.Output) {
 	insertID(in, out)
 	out.Str("library", "segment")
 	out.EndObject()
-	escape(out)
+	out.Encode(escape)
 }
 
 func insertID(in *destination.Input, out *destination.Output) {
 	if mapped := in.Payload.Get("insert_id"); mapped.Exists() {
 		out.Field("insert_id", mapped)
 	} else {
-		out.Str("insert_id", out.InsertID())
+		out.Key("insert_id")
+		out.Compute(event.Value{}, mapping.WriteInsertID)
 	}
 }
 
@@ -541,8 +600,8 @@ func group(_ *Settings, in *destination.Input, out *destination.Output) {
 		out.Field("user_id", user)
 		out.Field("device_id", device)
 		insertID(in, out)
-		if at, ok := event.ParseTime(p.Get("time")); ok {
-			out.IntField("time", at.UnixMilli())
+		if at := p.Get("time"); at.Exists() {
+			out.Compute(at, writeTime)
 		}
 		for _, key := range [...]string{"groups", "user_properties"} {
 			out.Key(key)
@@ -552,7 +611,7 @@ func group(_ *Settings, in *destination.Input, out *destination.Output) {
 		}
 		out.Str("library", "segment")
 		out.EndObject()
-		escape(out)
+		out.Encode(escape)
 		out.Emit()
 	}
 	out.Path = ""
@@ -565,7 +624,7 @@ func group(_ *Settings, in *destination.Input, out *destination.Output) {
 	out.EndObject()
 	out.Str("library", "segment")
 	out.EndObject()
-	escape(out)
+	out.Encode(escape)
 }
 
 func mapUser(_ *Settings, in *destination.Input, out *destination.Output) {
@@ -578,5 +637,5 @@ func mapUser(_ *Settings, in *destination.Input, out *destination.Output) {
 	out.Field("user_id", user)
 	out.Field("global_user_id", global)
 	out.EndObject()
-	escape(out)
+	out.Encode(escape)
 }

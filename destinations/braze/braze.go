@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
@@ -292,8 +293,13 @@ func existing(in *destination.Input, out *destination.Output) {
 func moment(out *destination.Output, key string, v event.Value, layout string) {
 	if v.Kind() == event.Null {
 		out.Field(key, v)
-	} else if t, ok := event.ParseTime(v); ok {
-		out.Str(key, t.UTC().Format(layout))
+	} else if v.Exists() && v.Test(event.IsTime) {
+		out.Key(key)
+		out.Compute(v, func(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+			t, _ := event.ParseTime(v)
+			var buf [40]byte
+			w.TextBytes(t.UTC().AppendFormat(buf[:0], layout))
+		})
 	}
 }
 
@@ -308,22 +314,34 @@ const (
 	tooLarge      = "properties have at most 50 KB"
 )
 
-// fits rejects what Braze would refuse for its size.
-func fits(out *destination.Output, name string, properties []byte) bool {
-	switch {
-	case len(name) > maxName && len([]rune(name)) > maxName:
+// fits rejects what Braze would refuse for its name.
+func fits(out *destination.Output, name event.Value) bool {
+	if name.Exists() && !name.Test(isName) {
 		out.Reject(destination.Invalid, "a name has at most 255 characters")
-	case len(properties) > maxProperties:
-		out.Reject(destination.TooLarge, tooLarge)
-	default:
+		return false
+	}
+	return true
+}
+
+func isName(v event.Value) bool {
+	if v.Kind() == event.String && v.Size() <= maxName+2 {
 		return true
 	}
-	return false
+	return utf8.RuneCountInString(v.Text()) <= maxName
 }
+
+func fitsProperties(v event.Value) bool { return v.Size() <= maxProperties }
 
 func track(s *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
-	if !fits(out, p.Text("name"), p.Raw("properties")) || !user(in, out) {
+	if !fits(out, p.Get("name")) {
+		return
+	}
+	if v := p.Get("properties"); v.Exists() && !v.Test(fitsProperties) {
+		out.Reject(destination.TooLarge, tooLarge)
+		return
+	}
+	if !user(in, out) {
 		return
 	}
 	out.StrNonEmpty("app_id", s.AppID)
@@ -337,7 +355,7 @@ func purchase(s *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
 	order := p.Get("properties")
 	for product := range p.Get("products").Elements() {
-		if !fits(out, product.Get("product_id").Text(), nil) || !user(in, out) {
+		if !fits(out, product.Get("product_id")) || !user(in, out) {
 			return
 		}
 		out.StrNonEmpty("app_id", s.AppID)
@@ -351,7 +369,7 @@ func purchase(s *Settings, in *destination.Input, out *destination.Output) {
 		out.Field("price", product.Get("price"))
 		out.Field("quantity", product.Get("quantity"))
 		out.Key("properties")
-		from := out.Len()
+		from := out.Place()
 		out.BeginObject()
 		for k, v := range product.Members() {
 			switch key := k.Text(); key {
@@ -365,7 +383,7 @@ func purchase(s *Settings, in *destination.Input, out *destination.Output) {
 		}
 		out.Members(order, "products")
 		out.EndObject()
-		if out.Len()-from > maxProperties {
+		if out.Exceeds(from, maxProperties) {
 			out.Reject(destination.TooLarge, tooLarge)
 			continue
 		}
@@ -398,7 +416,7 @@ func profile(_ *Settings, in *destination.Input, out *destination.Output) {
 			continue
 		}
 		out.RawKey(k.Raw())
-		out.Raw(v.Raw())
+		out.Val(v)
 	}
 	for _, key := range attributes {
 		switch v := p.Get(key); key {
@@ -407,8 +425,9 @@ func profile(_ *Settings, in *destination.Input, out *destination.Output) {
 		case "dob":
 			moment(out, key, v, day)
 		case "gender":
-			if code := genderOf(v.Text()); v.Kind() == event.String && code != "" {
-				out.Str(key, code)
+			if v.Kind() == event.String && v.Test(hasGender) {
+				out.Key(key)
+				out.Compute(v, func(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Text(genderOf(v.Text())) })
 			} else {
 				out.Field(key, v)
 			}
@@ -443,6 +462,8 @@ func genderOf(s string) string {
 	}
 	return ""
 }
+
+func hasGender(v event.Value) bool { return genderOf(v.Text()) != "" }
 
 func newAlias(_ *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
@@ -528,7 +549,7 @@ func trigger(_ *Settings, in *destination.Input, out *destination.Output) {
 // shop writes one of the recommended e-commerce events.
 func shop(s *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
-	name, alias, total, action := p.Text("name"), p.Get("user_alias"), p.Get("total_value"), p.Text("action")
+	name, alias, total, action := p.Text("name"), p.Get("user_alias"), p.Get("total_value"), p.Get("action")
 	who := [...]string{"external_id", "braze_id", "email", "phone"}
 	identity := !alias.Falsy()
 	for _, key := range who {
@@ -538,7 +559,7 @@ func shop(s *Settings, in *destination.Input, out *destination.Output) {
 	case !identity:
 		out.Reject(destination.MissingIdentity, "external_id, user_alias, braze_id, email or phone is required")
 		return
-	case name == cart && !total.Exists() && action != "add" && action != "remove":
+	case name == cart && !total.Exists() && !action.IsText("add") && !action.IsText("remove"):
 		out.Reject(destination.Invalid, "total_value is required unless the action is add or remove")
 		return
 	case name != viewed && !p.Has("products"):
@@ -558,7 +579,7 @@ func shop(s *Settings, in *destination.Input, out *destination.Output) {
 	out.Str("name", name)
 	moment(out, "time", p.Get("time"), iso)
 	out.Key("properties")
-	from := out.Len()
+	from := out.Place()
 	out.BeginObject()
 	out.Field("currency", p.Get("currency"))
 	out.Field("source", p.Get("source"))
@@ -578,7 +599,7 @@ func shop(s *Settings, in *destination.Input, out *destination.Output) {
 		}
 	}
 	out.EndObject()
-	if out.Len()-from > maxProperties {
+	if out.Exceeds(from, maxProperties) {
 		out.Reject(destination.TooLarge, tooLarge)
 		return
 	}

@@ -3,6 +3,7 @@
 package customerio
 
 import (
+	"bytes"
 	"encoding/json"
 	"regexp"
 	"strings"
@@ -284,34 +285,77 @@ func verdicts(_ *Settings, a *destination.Answer, b *destination.Batch) []destin
 }
 
 // id is one of the identifiers of a person.
-type id struct{ kind, text string }
+type id struct {
+	kind string
+	v    event.Value
+}
 
 // emails are the ids that count as an email address.
 var emails = regexp.MustCompile("(?i)^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
 
 // idOf chooses the identifier of a person: only one can be sent.
 // https://docs.customer.io/api/track/#operation/entity
-func idOf(person, email, anonymous string) id {
+func idOf(person, email, anonymous event.Value) id {
 	switch {
-	case strings.HasPrefix(person, "cio_"):
-		return id{"cio_id", person[4:]}
-	case strings.Contains(person, "@") && emails.MatchString(person):
+	case person.Exists() && person.Test(isOwn):
+		return id{"cio_id", person}
+	case person.Exists() && person.Test(isEmail):
 		return id{"email", person}
-	case person != "":
+	case given(person):
 		return id{"id", person}
-	case email != "":
+	case given(email):
 		return id{"email", email}
-	case anonymous != "":
+	case given(anonymous):
 		return id{"anonymous_id", anonymous}
 	}
 	return id{}
 }
 
+// given says that there is a value, and that it is not the empty text.
+func given(v event.Value) bool { return v.Exists() && !v.IsEmptyText() }
+
+// own is what Customer.io's own ids begin with.
+const own = "cio_"
+
+func isOwn(v event.Value) bool {
+	b, ok := v.Plain()
+	return ok && bytes.HasPrefix(b, []byte(own)) || !ok && strings.HasPrefix(v.Text(), own)
+}
+
+func isEmail(v event.Value) bool {
+	b, ok := v.Plain()
+	if !ok {
+		b = v.AppendString(nil)
+	}
+	return bytes.IndexByte(b, '@') >= 0 && emails.Match(b)
+}
+
 func (i id) write(out *destination.Output, key string) {
 	out.Key(key)
 	out.BeginObject()
-	out.Str(i.kind, i.text)
+	out.Key(i.kind)
+	if i.kind == "cio_id" {
+		out.Compute(i.v, func(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Text(v.Text()[len(own):]) })
+	} else {
+		out.Compute(i.v, writeText)
+	}
 	out.EndObject()
+}
+
+// writeText writes a value's text anew, with no escapes but those that it needs.
+func writeText(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	if b, ok := v.Plain(); ok {
+		w.TextBytes(b)
+	} else if v.Exists() {
+		w.Text(v.Text())
+	} else {
+		w.Text("")
+	}
+}
+
+func writeSeconds(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	t, _ := event.ParseTime(v)
+	w.Int(t.Unix())
 }
 
 // ofPerson begins an operation on a person.
@@ -323,21 +367,24 @@ func ofPerson(out *destination.Output, action string, by id) {
 }
 
 // ofObject begins an operation on an object.
-func ofObject(out *destination.Output, action, id, typ string) {
+func ofObject(out *destination.Output, action string, id, typ event.Value) {
 	out.BeginObject()
 	out.Str("type", "object")
 	out.Str("action", action)
 	objectIDs(out, id, typ)
 }
 
-func objectIDs(out *destination.Output, id, typ string) {
-	if typ == "" {
-		typ = "1"
-	}
+func objectIDs(out *destination.Output, id, typ event.Value) {
 	out.Key("identifiers")
 	out.BeginObject()
-	out.Str("object_type_id", typ)
-	out.Str("object_id", id)
+	if given(typ) {
+		out.Key("object_type_id")
+		out.Compute(typ, writeText)
+	} else {
+		out.Str("object_type_id", "1")
+	}
+	out.Key("object_id")
+	out.Compute(id, writeText)
 	out.EndObject()
 }
 
@@ -347,26 +394,27 @@ func at(in *destination.Input, out *destination.Output) bool {
 	if !v.Exists() {
 		return true
 	}
-	t, ok := event.ParseTime(v)
-	if !ok {
+	if !v.Test(event.IsTime) {
 		out.Reject(destination.Invalid, "the timestamp is not a time")
 		return false
 	}
-	out.IntField("timestamp", t.Unix())
+	out.Key("timestamp")
+	out.Compute(v, writeSeconds)
 	return true
 }
 
 // values writes attributes: all members but the skipped ones, and the
 // anonymous id unless it identifies the person.
 func values(in *destination.Input, out *destination.Output, v event.Value, by id, skip ...string) {
-	anonymous := in.Payload.Text("anonymous_id")
+	anonymous := in.Payload.Get("anonymous_id")
 	out.BeginObject()
-	if anonymous != "" {
+	if given(anonymous) {
 		skip = append(skip, "anonymous_id")
 	}
 	members(out, v, in.Payload.Get("convert_timestamp").Bool(), skip...)
-	if anonymous != "" && by.kind != "anonymous_id" {
-		out.Str("anonymous_id", anonymous)
+	if given(anonymous) && by.kind != "anonymous_id" {
+		out.Key("anonymous_id")
+		out.Compute(anonymous, writeText)
 	}
 }
 
@@ -397,23 +445,34 @@ func value(out *destination.Output, v event.Value, dates bool) {
 		out.BeginObject()
 		members(out, v, true)
 		out.EndObject()
-	case dates && v.Kind() == event.String:
-		if b, plain := v.Plain(); plain && len(b) > 0 && b[0]-'0' <= 9 {
-			if s, ok := seconds(string(b)); ok {
-				out.Int(s)
-				return
-			}
-		}
-		fallthrough
+	case dates && v.Kind() == event.String && v.Test(isDate):
+		out.Compute(v, func(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+			s, _ := seconds(v.Text())
+			w.Int(s)
+		})
 	default:
 		out.Val(v)
 	}
 }
 
+func isDate(v event.Value) bool {
+	b, plain := v.Plain()
+	if !plain || len(b) < 10 || b[0]-'0' > 9 || b[4] != '-' || b[7] != '-' {
+		return false
+	}
+	_, ok := seconds(string(b))
+	return ok
+}
+
 // seconds reads an ISO 8601 date, with or without a time and its zone, and
 // nothing else that may be read as a time.
 func seconds(s string) (int64, bool) {
-	for _, layout := range [...]string{"2006-01-02", "2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04Z07:00", "2006-01-02T15:04", "2006-01-02T15:04Z0700"} {
+	layouts := [...]string{"2006-01-02", "2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04Z07:00", "2006-01-02T15:04", "2006-01-02T15:04Z0700"}
+	may := layouts[:1]
+	if len(s) > 10 {
+		may = layouts[1:]
+	}
+	for _, layout := range may {
 		if t, err := time.Parse(layout, s); err == nil {
 			return t.Unix(), true
 		}
@@ -423,7 +482,7 @@ func seconds(s string) (int64, bool) {
 
 func person(_ *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
-	by := idOf(p.Text("id"), p.Text("email"), "")
+	by := idOf(p.Get("id"), p.Get("email"), event.Value{})
 	if by.kind == "" {
 		out.Reject(destination.MissingIdentity, "an id or email is required to identify a person")
 		return
@@ -433,15 +492,15 @@ func person(_ *Settings, in *destination.Input, out *destination.Output) {
 		return
 	}
 	out.Key("attributes")
-	values(in, out, p.Get("custom_attributes"), by, append(given(p, "email"), "created_at", "createdAt", "object_type_id", "objectTypeId", "relationshipAttributes")...)
+	values(in, out, p.Get("custom_attributes"), by, append(has(p, "email"), "created_at", "createdAt", "object_type_id", "objectTypeId", "relationshipAttributes")...)
 	dated(p, out, "created_at")
 	out.Field("email", p.Get("email"))
 	out.EndObject()
-	if group := p.Text("group_id"); group != "" {
+	if group := p.Get("group_id"); given(group) {
 		out.Key("cio_relationships")
 		out.BeginArray()
 		out.BeginObject()
-		objectIDs(out, group, p.Text("object_type_id"))
+		objectIDs(out, group, p.Get("object_type_id"))
 		out.Field("relationship_attributes", p.Get("relationship_attributes"))
 		out.EndObject()
 		out.EndArray()
@@ -449,9 +508,9 @@ func person(_ *Settings, in *destination.Input, out *destination.Output) {
 	out.EndObject()
 }
 
-// given is the key when the payload has the field: what a field says wins over
+// has is the key when the payload has the field: what a field says wins over
 // an attribute of its name.
-func given(p *mapping.Payload, key string) []string {
+func has(p *mapping.Payload, key string) []string {
 	if p.Has(key) {
 		return []string{key}
 	}
@@ -465,29 +524,35 @@ func dated(p *mapping.Payload, out *destination.Output, key string) {
 	if !v.Exists() || v.IsEmptyText() {
 		return
 	}
-	if t, ok := event.ParseTime(v); ok && strings.Trim(v.Text(), "0123456789") == "" {
-		out.IntField(key, t.Unix())
+	if v.Test(isUnix) {
+		out.Key(key)
+		out.Compute(v, writeSeconds)
 		return
 	}
 	out.Key(key)
 	value(out, v, p.Get("convert_timestamp").Bool())
 }
 
+func isUnix(v event.Value) bool {
+	return event.IsTime(v) && strings.Trim(v.Text(), "0123456789") == ""
+}
+
 // happening is an event, page or screen, whose name is in the field nameKey.
 func happening(action, nameKey string) func(*Settings, *destination.Input, *destination.Output) {
 	return func(_ *Settings, in *destination.Input, out *destination.Output) {
 		p := in.Payload
-		by := idOf(p.Text("id"), "", p.Text("anonymous_id"))
+		by := idOf(p.Get("id"), event.Value{}, p.Get("anonymous_id"))
 		if by.kind == "" {
 			out.Reject(destination.MissingIdentity, "an id or anonymous_id is required")
 			return
 		}
 		ofPerson(out, action, by)
 		out.Field("name", p.Get(nameKey))
-		if v := p.Get("event_id"); v.Exists() && v.Text() != in.Event.MessageID().Text() {
+		if v := p.Get("event_id"); v.Exists() && v != in.Event.MessageID() && v.Text() != in.Event.MessageID().Text() {
 			out.Field("id", v)
 		} else {
-			out.Str("id", out.InsertID())
+			out.Key("id")
+			out.Compute(event.Value{}, func(w *mapping.Writer, _ event.Value, l *mapping.Late) { w.Text(l.InsertID()) })
 		}
 		about(in, out, by)
 	}
@@ -507,7 +572,7 @@ func about(in *destination.Input, out *destination.Output, by id, skip ...string
 }
 
 func content(_ *Settings, in *destination.Input, out *destination.Output) {
-	by := idOf("", "", in.Payload.Text("anonymous_id"))
+	by := idOf(event.Value{}, event.Value{}, in.Payload.Get("anonymous_id"))
 	if by.kind == "" {
 		out.Reject(destination.MissingIdentity, "an anonymous_id is required")
 		return
@@ -519,12 +584,12 @@ func content(_ *Settings, in *destination.Input, out *destination.Output) {
 
 func object(_ *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
-	by := idOf(p.Text("user_id"), "", p.Text("anonymous_id"))
+	by := idOf(p.Get("user_id"), event.Value{}, p.Get("anonymous_id"))
 	action := "identify"
 	if by.kind == "anonymous_id" {
 		action = "identify_anonymous"
 	}
-	ofObject(out, action, p.Text("id"), p.Text("object_type_id"))
+	ofObject(out, action, p.Get("id"), p.Get("object_type_id"))
 	dated(p, out, "created_at")
 	if v := p.Get("custom_attributes"); v.Exists() || p.Has("anonymous_id") {
 		out.Key("attributes")
@@ -549,7 +614,7 @@ func object(_ *Settings, in *destination.Input, out *destination.Output) {
 
 func device(_ *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
-	ofPerson(out, "add_device", idOf(p.Text("person_id"), "", ""))
+	ofPerson(out, "add_device", idOf(p.Get("person_id"), event.Value{}, event.Value{}))
 	out.Key("device")
 	out.BeginObject()
 	out.Field("token", p.Get("device_id"))
@@ -557,7 +622,7 @@ func device(_ *Settings, in *destination.Input, out *destination.Output) {
 	dated(p, out, "last_used")
 	out.Key("attributes")
 	out.BeginObject()
-	members(out, p.Get("attributes"), p.Get("convert_timestamp").Bool(), given(p, "app_version")...)
+	members(out, p.Get("attributes"), p.Get("convert_timestamp").Bool(), has(p, "app_version")...)
 	out.Field("app_version", p.Get("app_version"))
 	out.EndObject()
 	out.EndObject()
@@ -565,7 +630,7 @@ func device(_ *Settings, in *destination.Input, out *destination.Output) {
 }
 
 func deleteDevice(_ *Settings, in *destination.Input, out *destination.Output) {
-	ofPerson(out, "delete_device", idOf(in.Payload.Text("person_id"), "", ""))
+	ofPerson(out, "delete_device", idOf(in.Payload.Get("person_id"), event.Value{}, event.Value{}))
 	out.Key("device")
 	out.BeginObject()
 	out.Field("token", in.Payload.Get("device_id"))
@@ -575,7 +640,7 @@ func deleteDevice(_ *Settings, in *destination.Input, out *destination.Output) {
 
 func deleteRelationship(_ *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
-	ofObject(out, "delete_relationships", p.Text("object_id"), p.Text("object_type_id"))
+	ofObject(out, "delete_relationships", p.Get("object_id"), p.Get("object_type_id"))
 	if p.Has("anonymous_id") {
 		out.Key("attributes")
 		values(in, out, event.Value{}, id{})
@@ -584,26 +649,26 @@ func deleteRelationship(_ *Settings, in *destination.Input, out *destination.Out
 	out.Key("cio_relationships")
 	out.BeginArray()
 	out.BeginObject()
-	idOf(p.Text("person_id"), "", "").write(out, "identifiers")
+	idOf(p.Get("person_id"), event.Value{}, event.Value{}).write(out, "identifiers")
 	out.EndObject()
 	out.EndArray()
 	out.EndObject()
 }
 
 func deleteObject(_ *Settings, in *destination.Input, out *destination.Output) {
-	id := in.Payload.Text("object_id")
-	if id == "" {
+	id := in.Payload.Get("object_id")
+	if !given(id) {
 		out.Reject(destination.MissingIdentity, "an object_id is required")
 		return
 	}
-	ofObject(out, "delete", id, in.Payload.Text("object_type_id"))
+	ofObject(out, "delete", id, in.Payload.Get("object_type_id"))
 	out.EndObject()
 }
 
 // plain is an operation that says nothing but whom it is about.
 func plain(action string) func(*Settings, *destination.Input, *destination.Output) {
 	return func(_ *Settings, in *destination.Input, out *destination.Output) {
-		ofPerson(out, action, idOf(in.Payload.Text("person_id"), "", ""))
+		ofPerson(out, action, idOf(in.Payload.Get("person_id"), event.Value{}, event.Value{}))
 		out.EndObject()
 	}
 }
@@ -612,21 +677,24 @@ func merge(_ *Settings, in *destination.Input, out *destination.Output) {
 	out.BeginObject()
 	out.Str("type", "person")
 	out.Str("action", "merge")
-	idOf(in.Payload.Text("primary"), "", "").write(out, "primary")
-	idOf(in.Payload.Text("secondary"), "", "").write(out, "secondary")
+	idOf(in.Payload.Get("primary"), event.Value{}, event.Value{}).write(out, "primary")
+	idOf(in.Payload.Get("secondary"), event.Value{}, event.Value{}).write(out, "secondary")
 	out.EndObject()
 }
 
 func metric(_ *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
-	when, ok := event.ParseTime(p.Get("timestamp"))
-	if !ok {
-		when = in.Now()
-	}
 	out.BeginObject()
 	out.Field("delivery_id", p.Get("delivery_id"))
 	out.Field("metric", p.Get("metric"))
-	out.IntField("timestamp", when.Unix())
+	out.Key("timestamp")
+	out.Compute(p.Get("timestamp"), func(w *mapping.Writer, v event.Value, l *mapping.Late) {
+		when, ok := event.ParseTime(v)
+		if !ok {
+			when = l.Now
+		}
+		w.Int(when.Unix())
+	})
 	out.Field("recipient", p.Get("recipient"))
 	out.Field("reason", p.Get("reason"))
 	out.Field("href", p.Get("href"))

@@ -335,8 +335,8 @@ func is(v event.Value, texts ...string) bool {
 func standard(name string, own ...string) func(*Settings, *destination.Input, *destination.Output) {
 	return func(s *Settings, in *destination.Input, out *destination.Output) {
 		p := in.Payload
-		at, ok := event.ParseTime(p.Get("event_time"))
-		if !ok {
+		at := p.Get("event_time")
+		if !at.Exists() || !at.Test(event.IsTime) {
 			out.Reject(destination.Invalid, "event_time is no time")
 			return
 		}
@@ -345,7 +345,7 @@ func standard(name string, own ...string) func(*Settings, *destination.Input, *d
 			out.Reject(destination.MissingIdentity, "an event of a website needs client_user_agent")
 			return
 		}
-		if len(own) > 0 && !currency(p.Get("currency")) {
+		if c := p.Get("currency"); len(own) > 0 && c.Exists() && !c.Test(currency) {
 			out.Reject(destination.Invalid, "currency has to be a code of three letters (ISO 4217)")
 			return
 		}
@@ -368,20 +368,19 @@ func standard(name string, own ...string) func(*Settings, *destination.Input, *d
 		} else {
 			out.Field("event_name", p.Get("event_name"))
 		}
-		out.IntField("event_time", at.Unix())
+		out.Key("event_time")
+		out.Compute(at, writeTime)
 		truthy(out, "event_source_url", p.Get("event_source_url"))
 		// The id says which events are one: also that of the browser's pixel.
 		if id := p.Get("event_id"); !id.Falsy() {
 			out.Field("event_id", id)
 		} else {
-			out.Str("event_id", out.InsertID())
+			out.Key("event_id")
+			out.Compute(event.Value{}, func(w *mapping.Writer, _ event.Value, l *mapping.Late) { w.Text(l.InsertID()) })
 		}
 		out.Field("action_source", p.Get("action_source"))
 		out.Key("user_data")
-		before := out.Len()
-		writeUser(out, user)
-		if out.Len()-before <= 2 {
-			out.Truncate(0)
+		if !writeUser(out, user) {
 			out.Reject(destination.MissingIdentity, "nothing in user_data says who it was")
 			return
 		}
@@ -407,6 +406,11 @@ func standard(name string, own ...string) func(*Settings, *destination.Input, *d
 		}
 		out.EndObject()
 	}
+}
+
+func writeTime(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	at, _ := event.ParseTime(v)
+	w.Int(at.Unix())
 }
 
 // currency tells whether a value is none, or may be a code of ISO 4217.
@@ -441,29 +445,40 @@ func zeroOr(out *destination.Output, key string, v event.Value) {
 	}
 }
 
-// writeUser writes who it was. Meta wants personal data in SHA-256, normalised
-// before.
+// personal are the members of user_data that are hashed, but for the ids.
+var personal = [...]struct {
+	key, from string
+	hash
+}{
+	{"em", "email", hashOf("email")}, {"ph", "phone", hashOf("phone_digits")}, {"ge", "gender", hashOf("gender")}, {"db", "dateOfBirth", hashOf("birthdate")},
+	{"ln", "lastName", hashOf("name")}, {"fn", "firstName", hashOf("name")}, {"ct", "city", hashOf("city")}, {"st", "state", hashOf("state")}, {"zp", "zip", hashOf("zip")}, {"country", "country", hashOf("country")},
+}
+
+var idHash = hashOf("id")
+
+// writeUser writes who it was, and reports false when nothing says so. Meta wants
+// personal data in SHA-256, normalised before.
 // https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/customer-information-parameters
-func writeUser(out *destination.Output, u event.Value) {
+func writeUser(out *destination.Output, u event.Value) (any bool) {
 	out.BeginObject()
-	for _, f := range []struct{ key, from, as string }{
-		{"em", "email", "email"}, {"ph", "phone", "phone_digits"}, {"ge", "gender", "gender"}, {"db", "dateOfBirth", "birthdate"}, {"ln", "lastName", "name"}, {"fn", "firstName", "name"},
-		{"ct", "city", "city"}, {"st", "state", "state"}, {"zp", "zip", "zip"}, {"country", "country", "country"},
-	} {
-		if h := hashed(u.Get(f.from), f.as); h != nil {
-			out.RawField(f.key, h)
+	for i := range personal {
+		f := &personal[i]
+		if v := u.Get(f.from); !v.Nullish() && v.Test(f.any) {
+			any = true
+			out.Key(f.key)
+			out.Compute(v, f.write)
 		}
 	}
 	if ids := u.Get("externalId"); ids.Kind() == event.Array {
 		open := false
 		for id := range ids.Elements() {
-			if h := hashed(id, "id"); h != nil {
+			if !id.Nullish() && id.Test(idHash.any) {
 				if !open {
 					out.Key("external_id")
 					out.BeginArray()
-					open = true
+					any, open = true, true
 				}
-				out.Raw(h)
+				out.Compute(id, idHash.write)
 			}
 		}
 		if open {
@@ -474,29 +489,56 @@ func writeUser(out *destination.Output, u event.Value) {
 		{"client_ip_address", "client_ip_address"}, {"client_user_agent", "client_user_agent"}, {"fbc", "fbc"}, {"fbp", "fbp"}, {"subscription_id", "subscriptionID"}, {"lead_id", "leadID"},
 		{"anon_id", "anonId"}, {"madid", "madId"}, {"fb_login_id", "fbLoginID"}, {"partner_id", "partner_id"}, {"partner_name", "partner_name"}, {"ctwa_clid", "ctwa_clid"},
 	} {
-		truthy(out, f.key, u.Get(f.from))
+		v := u.Get(f.from)
+		any = any || !v.Falsy()
+		truthy(out, f.key, v)
 	}
 	out.EndObject()
+	return any
 }
 
-// hashed normalises a text and hashes it, unless it is hashed already; nil for
-// nothing.
-func hashed(v event.Value, as string) []byte {
-	if v.Nullish() {
-		return nil
+// hash is how personal data of a kind is written, and the test whether there is any
+// in a value.
+type hash struct {
+	any   func(event.Value) bool
+	write mapping.Compute
+}
+
+// hashOf hashes a text that is normalised as data of a kind, unless it is hashed
+// already.
+func hashOf(as string) hash {
+	picky := as == "phone_digits" || as == "gender" || as == "birthdate"
+	return hash{
+		any: func(v event.Value) bool {
+			var a, b [128]byte
+			text := v.AppendString(a[:0])
+			if !picky && len(text) > 0 && isAlphanumeric(text[0]) { // nearly all: what is left has that at least
+				return true
+			}
+			return mapping.IsHashed(text) || len(appendNormal(b[:0], as, text)) > 0
+		},
+		write: func(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+			var a, b, c [128]byte
+			text := v.AppendString(a[:0])
+			if mapping.IsHashed(text) {
+				w.TextBytes(text)
+				return
+			}
+			w.Raw(mapping.AppendHash(c[:0], appendNormal(b[:0], as, text)))
+		},
 	}
-	text := v.AppendString(nil)
-	if mapping.IsHashed(text) {
-		return event.AppendQuoted(nil, text)
-	}
-	text = mapping.AppendNormal(nil, as, text, "")
+}
+
+func appendNormal(dst []byte, as string, text []byte) []byte {
+	dst = mapping.AppendNormal(dst, as, text, "")
 	if as == "name" || as == "id" {
-		text = squeeze(text)
+		dst = squeeze(dst)
 	}
-	if len(text) == 0 {
-		return nil
-	}
-	return mapping.AppendHash(nil, text)
+	return dst
+}
+
+func isAlphanumeric(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
 }
 
 // squeeze takes white space out.

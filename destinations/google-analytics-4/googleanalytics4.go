@@ -270,22 +270,29 @@ const (
 // item writes the body of one event. Without a name it is that of the payload.
 func item(name string, r rule, params []string) func(*Settings, *destination.Input, *destination.Output) {
 	return func(s *Settings, in *destination.Input, out *destination.Output) {
-		p, name := in.Payload, name
+		p := in.Payload
 		key, id, ok := identity(s, p, out)
 		if !ok {
 			return
 		}
-		if name == "" {
-			name = normalize(p.Text("name"), p.Get("lowercase").Bool())
+		isName, writeName := isWord, writeWord
+		if p.Get("lowercase").Bool() {
+			isName, writeName = isLowerWord, writeLowerWord
 		}
-		if problem := check(name, r, p); problem != "" {
+		problem := check(r, p)
+		if v := p.Get("name"); name == "" && !(v.Exists() && v.Test(isName)) {
+			problem = "Google does not take an event of the name " + strconv.Quote(normalize(v.Text(), p.Get("lowercase").Bool()))
+		}
+		if problem != "" {
 			out.Reject(destination.Invalid, problem)
 			return
 		}
 		out.BeginObject()
 		out.Field(key, id)
 		out.Field("user_id", p.Get("user_id"))
-		timestamp(out, p.Get("timestamp_micros"))
+		if at := p.Get("timestamp_micros"); at.Exists() {
+			out.Compute(at, writeTimestamp)
+		}
 		if props := p.Get("user_properties"); props.Kind() == event.Object {
 			out.Key("user_properties")
 			out.BeginObject()
@@ -307,7 +314,12 @@ func item(name string, r rule, params []string) func(*Settings, *destination.Inp
 		out.Key("events")
 		out.BeginArray()
 		out.BeginObject()
-		out.Str("name", name)
+		out.Key("name")
+		if name != "" {
+			out.Text(name)
+		} else {
+			out.Compute(p.Get("name"), writeName)
+		}
 		out.Key("params")
 		out.BeginObject()
 		own, n := p.Get("params"), 0
@@ -359,23 +371,38 @@ func identity(s *Settings, p *mapping.Payload, out *destination.Output) (key str
 	return "", id, false
 }
 
-// timestamp writes microseconds: a number as it is, anything else read as a
+// writeTimestamp writes microseconds: a number as it is, anything else read as a
 // time.
-func timestamp(out *destination.Output, v event.Value) {
-	if micros, err := strconv.ParseInt(v.Text(), 10, 64); err == nil {
-		out.IntField("timestamp_micros", micros)
-	} else if at, ok := event.ParseTime(v); ok {
-		out.IntField("timestamp_micros", at.UnixMilli()*1000)
+func writeTimestamp(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	if b, ok := v.Plain(); !ok || len(b) > 0 && b[len(b)-1] != 'Z' {
+		if micros, err := strconv.ParseInt(v.Text(), 10, 64); err == nil {
+			w.IntField("timestamp_micros", micros)
+			return
+		}
+	}
+	if at, ok := event.ParseTime(v); ok {
+		w.IntField("timestamp_micros", at.UnixMilli()*1000)
 	}
 }
 
-// check says what is wrong with an event, or nothing.
-func check(name string, r rule, p *mapping.Payload) string {
-	if !nameOf(name, 40) || slices.Contains(reserved[:], name) {
-		return "Google does not take an event of the name " + strconv.Quote(name)
-	}
+func isWord(v event.Value) bool      { return isEvent(normalize(v.Text(), false)) }
+func isLowerWord(v event.Value) bool { return isEvent(normalize(v.Text(), true)) }
+
+func writeWord(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	w.Text(normalize(v.Text(), false))
+}
+
+func writeLowerWord(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	w.Text(normalize(v.Text(), true))
+}
+
+// isEvent says that an event may have a name.
+func isEvent(name string) bool { return nameOf(name, 40) && !slices.Contains(reserved[:], name) }
+
+// check says what is wrong with an event, its name aside, or nothing.
+func check(r rule, p *mapping.Payload) string {
 	currency, list := p.Get("currency"), p.Get("items")
-	if !currency.Falsy() && !isCurrency(currency.Text()) {
+	if !currency.Falsy() && !currency.Test(isCurrency) {
 		return currency.Text() + " is not a valid currency code"
 	}
 	if list.Len() > maxItems {
@@ -393,7 +420,7 @@ func check(name string, r rule, p *mapping.Payload) string {
 		if !el.Get("item_name").Exists() && !el.Get("item_id").Exists() {
 			return "an item needs a name or an id"
 		}
-		if c := el.Get("currency"); !c.Falsy() && !isCurrency(c.Text()) {
+		if c := el.Get("currency"); !c.Falsy() && !c.Test(isCurrency) {
 			return c.Text() + " is not a valid currency code"
 		}
 	}
@@ -467,6 +494,7 @@ const currencies = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD 
 	"MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLL SOS SRD SSP STN SVC SYP SZL " +
 	"THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS VES VND VUV WST XAF XAG XAU XBA XBB XBC XBD XCD XDR XOF XPD XPF XPT XSU XTS XUA XXX YER ZAR ZMW ZWC"
 
-func isCurrency(code string) bool {
+func isCurrency(v event.Value) bool {
+	code := v.Text()
 	return len(code) == 3 && !strings.Contains(code, " ") && strings.Contains(currencies, strings.ToUpper(code))
 }

@@ -335,6 +335,14 @@ func space(r rune) bool { return unicode.IsSpace(r) && r != 0x85 || r == 0xfeff 
 
 func trim(s string) string { return strings.TrimFunc(s, space) }
 
+func writeInsertID(w *mapping.Writer, _ event.Value, l *mapping.Late) { w.Text(l.InsertID()) }
+
+func writeText(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Text(v.Text()) }
+
+func writeTrimmed(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Text(trim(v.Text())) }
+
+func isBlank(v event.Value) bool { return trim(v.Text()) == "" }
+
 func behavioral(s *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
 	name := strings.ToLower(gaps.ReplaceAllString(p.Text("eventName"), "_"))
@@ -356,7 +364,8 @@ func behavioral(s *Settings, in *destination.Input, out *destination.Output) {
 	out.Field("utk", p.Get("utk"))
 	out.Field("email", p.Get("email"))
 	out.Field("objectId", p.Get("objectId"))
-	out.Str("uuid", out.InsertID())
+	out.Key("uuid")
+	out.Compute(event.Value{}, writeInsertID)
 	out.Key("properties")
 	out.BeginObject()
 	flat(out, p.Get("properties"))
@@ -388,13 +397,17 @@ func flat(out *destination.Output, v event.Value) {
 		switch m.Kind() {
 		case event.Null:
 		case event.Array:
-			var parts []string
-			for el := range m.Elements() {
-				parts = append(parts, el.Text())
-			}
-			out.Str(k.Text(), strings.Join(parts, ";"))
+			out.Key(k.Text())
+			out.Compute(m, func(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+				var parts []string
+				for el := range v.Elements() {
+					parts = append(parts, el.Text())
+				}
+				w.Text(strings.Join(parts, ";"))
+			})
 		case event.Object, event.String:
-			out.Str(k.Text(), trim(m.Text()))
+			out.Key(k.Text())
+			out.Compute(m, writeTrimmed)
 		default:
 			out.Field(k.Text(), m)
 		}
@@ -408,7 +421,13 @@ func record(out *destination.Output, property, id string) {
 		out.Str("id", id)
 		out.Str("idProperty", property)
 	}
-	out.Str("objectWriteTraceId", out.InsertID())
+	traced(out)
+}
+
+// traced writes what is behind the id of a record, up to its properties.
+func traced(out *destination.Output) {
+	out.Key("objectWriteTraceId")
+	out.Compute(event.Value{}, writeInsertID)
 	out.Key("properties")
 	out.BeginObject()
 }
@@ -420,22 +439,27 @@ func own(p *mapping.Payload, out *destination.Output, keys ...string) {
 		if !v.Exists() || !p.Get("properties").Get(key).Nullish() {
 			continue
 		}
-		s := trim(v.Text())
+		out.Key(key)
 		if key == "lifecyclestage" {
-			s = strings.ToLower(s)
+			out.Compute(v, func(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Text(strings.ToLower(trim(v.Text()))) })
+		} else {
+			out.Compute(v, writeTrimmed)
 		}
-		out.Str(key, s)
 	}
 }
 
 func contact(_ *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
-	email := trim(p.Text("email"))
-	if email == "" {
+	email := p.Get("email")
+	if !email.Exists() || email.Test(isBlank) {
 		out.Reject(destination.MissingIdentity, "email is required")
 		return
 	}
-	record(out, "email", email)
+	out.BeginObject()
+	out.Key("id")
+	out.Compute(email, writeTrimmed)
+	out.Str("idProperty", "email")
+	traced(out)
 	own(p, out, "company", "firstname", "lastname", "phone", "address", "city", "state", "country", "zip", "email", "website", "lifecyclestage")
 	flat(out, p.Get("properties"))
 	out.EndObject()
@@ -444,9 +468,9 @@ func contact(_ *Settings, in *destination.Input, out *destination.Output) {
 
 func company(_ *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
-	id, more := p.Text("groupid"), p.Get("properties")
+	id, more := p.Get("groupid"), p.Get("properties")
 	switch {
-	case id == "":
+	case !id.Exists() || id.IsEmptyText():
 		out.Reject(destination.MissingIdentity, "groupid is required")
 		return
 	case p.Get("associateContact").Bool():
@@ -460,13 +484,18 @@ func company(_ *Settings, in *destination.Input, out *destination.Output) {
 	if p.Get("createNewCompany").Bool() {
 		out.Path = "/crm/v3/objects/companies/batch/upsert"
 	}
-	record(out, groupProperty, id)
+	out.BeginObject()
+	out.Key("id")
+	out.Compute(id, writeText)
+	out.Str("idProperty", groupProperty)
+	traced(out)
 	own(p, out, "name", "description", "address", "city", "state", "zip", "domain", "phone", "industry", "lifecyclestage")
 	if more.Get("numberofemployees").Nullish() {
 		out.Field("numberofemployees", p.Get("numberofemployees"))
 	}
 	if more.Get(groupProperty).Nullish() {
-		out.Str(groupProperty, id)
+		out.Key(groupProperty)
+		out.Compute(id, writeText)
 	}
 	flat(out, more)
 	out.EndObject()
@@ -522,7 +551,8 @@ func object(_ *Settings, in *destination.Input, out *destination.Output) {
 	case mode == "update" && property == "hs_object_id": // an id of HubSpot's own is no property
 		out.BeginObject()
 		out.Str("id", id)
-		out.Str("objectWriteTraceId", out.InsertID())
+		out.Key("objectWriteTraceId")
+		out.Compute(event.Value{}, writeInsertID)
 		out.Key("properties")
 		out.BeginObject()
 	default:
@@ -572,7 +602,8 @@ func customEvent(s *Settings, in *destination.Input, out *destination.Output) {
 		out.FieldNonNull("utk", d.Get("utk"))
 	}
 	occurredAt(out, p.Get("occurred_at"))
-	out.Str("uuid", out.InsertID())
+	out.Key("uuid")
+	out.Compute(event.Value{}, writeInsertID)
 	out.Key("properties")
 	out.BeginObject()
 	if bad := clean(out, p.Get("properties"), event.Value{}, ""); bad != "" {

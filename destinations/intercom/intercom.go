@@ -126,8 +126,12 @@ func New() destination.Destination {
 // seconds writes a time of the payload as Intercom wants it.
 func seconds(p *mapping.Payload, out *destination.Output, key string) {
 	v := p.Get(key)
-	if t, ok := event.ParseTime(v); ok {
-		out.IntField(key, t.Unix())
+	if v.Exists() && v.Test(event.IsTime) {
+		out.Key(key)
+		out.Compute(v, func(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+			t, _ := event.ParseTime(v)
+			w.Int(t.Unix())
+		})
 	} else {
 		out.Field(key, v)
 	}
@@ -152,29 +156,35 @@ func search(external, email string) string {
 	return `{"query":{"field":"` + field + `","operator":"=","value":` + string(event.AppendQuoted(nil, value)) + `}}`
 }
 
+// given says that the payload has a field, and that it is not the empty text.
+func given(p *mapping.Payload, key string) bool {
+	v := p.Get(key)
+	return v.Exists() && !v.IsEmptyText()
+}
+
 func track(_ *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
-	user, email, id := p.Text("user_id"), p.Text("email"), p.Text("id")
+	user, email, id := given(p, "user_id"), given(p, "email"), given(p, "id")
 	switch {
-	case user == "" && email == "" && id == "":
+	case !user && !email && !id:
 		out.Reject(destination.MissingIdentity, "user_id, email or id is required")
 		return
-	case user == "" && id == "":
+	case !user && !id:
 		// An email may be a lead's, whose events need Intercom's id.
 		// https://developers.intercom.com/docs/references/rest-api/api.intercom.io/data-events/createdataevent
-		out.Group = search("", email)
+		out.Group = search("", p.Text("email"))
 	}
 	out.BeginObject()
 	fields(p, out, "event_name")
 	seconds(p, out, "created_at")
 	fields(p, out, "user_id", "email", "id")
-	revenue, priced := p.Get("revenue").Float()
+	priced := p.Get("revenue").Kind() == event.Number
 	if data := p.Get("metadata"); data.Exists() || priced {
 		out.Key("metadata")
 		out.BeginObject()
 		if priced {
 			out.Members(data, "email", "revenue", "currency", "price")
-			price(out, revenue, p.Text("currency"))
+			price(out, p)
 		} else {
 			out.Members(data, "email", "revenue", "currency")
 		}
@@ -184,14 +194,20 @@ func track(_ *Settings, in *destination.Input, out *destination.Output) {
 }
 
 // price is a monetary amount: whole cents.
-func price(out *destination.Output, revenue float64, currency string) {
-	if currency == "" {
-		currency = "USD"
-	}
+func price(out *destination.Output, p *mapping.Payload) {
 	out.Key("price")
 	out.BeginObject()
-	out.FloatField("amount", math.Round(revenue*100))
-	out.Str("currency", currency)
+	out.Key("amount")
+	out.Compute(p.Get("revenue"), func(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+		revenue, _ := v.Float()
+		w.Float(math.Round(revenue * 100))
+	})
+	if given(p, "currency") {
+		out.Key("currency")
+		out.Compute(p.Get("currency"), func(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Text(v.Text()) })
+	} else {
+		out.Str("currency", "USD")
+	}
 	out.EndObject()
 }
 

@@ -307,16 +307,23 @@ func happened(in *destination.Input, out *destination.Output) {
 	if id := p.Get("id"); id.Exists() {
 		out.Field("id", id)
 	} else {
-		out.Str("id", in.InsertID())
+		out.Key("id")
+		out.Compute(event.Value{}, mapping.WriteInsertID)
 	}
-	at, ok := event.ParseTime(p.Get("createdAt"))
-	if !ok {
-		at = in.Now()
-	}
-	out.IntField("createdAt", at.Unix())
+	out.Key("createdAt")
+	out.Compute(p.Get("createdAt"), writeTime)
 	out.Field("campaignId", p.Get("campaignId"))
 	out.Field("templateId", p.Get("templateId"))
 	out.EndObject()
+}
+
+// writeTime writes when it was, which is now when nothing says it.
+func writeTime(w *mapping.Writer, v event.Value, l *mapping.Late) {
+	at, ok := event.ParseTime(v)
+	if !ok {
+		at = l.Now
+	}
+	w.Int(at.Unix())
 }
 
 func cart(_ *Settings, in *destination.Input, out *destination.Output) {
@@ -391,19 +398,29 @@ func dated(out *destination.Output, v event.Value, skip ...string) {
 		}
 		out.EndArray()
 	case event.String:
-		if b, ok := v.Plain(); ok && len(b) > len("2006-01-02") && b[4] == '-' && b[7] == '-' {
-			if parts := isoTime.FindStringSubmatch(string(b)); parts != nil {
-				if t, ok := moment(parts); ok {
-					out.Text(t.UTC().Format("2006-01-02 15:04:05 +00:00"))
-				} else {
-					out.Null()
-				}
-				return
-			}
+		if v.Test(looksDated) {
+			out.Compute(v, writeDated)
+		} else {
+			out.Val(v)
 		}
-		out.Val(v)
 	default:
 		out.Val(v)
+	}
+}
+
+func looksDated(v event.Value) bool {
+	b, ok := v.Plain()
+	return ok && len(b) > len("2006-01-02") && b[4] == '-' && b[7] == '-'
+}
+
+// writeDated writes a time, null for one that is none, and any other text as it is.
+func writeDated(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	if parts := isoTime.FindStringSubmatch(v.Text()); parts == nil {
+		w.Val(v)
+	} else if t, ok := moment(parts); ok {
+		w.Text(t.UTC().Format("2006-01-02 15:04:05 +00:00"))
+	} else {
+		w.Null()
 	}
 }
 

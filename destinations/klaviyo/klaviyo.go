@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
@@ -197,98 +198,121 @@ func pointed(_ *Settings, a *destination.Answer, b *destination.Batch) []destina
 	return rs
 }
 
-// phone is the number in E.164; ok is false when it is none.
-func phone(v, country event.Value) (text []byte, ok bool) {
-	if v.Falsy() {
-		return nil, true
+// isE164 says that a number stands in E.164 already.
+func isE164(v event.Value) bool {
+	b, ok := v.Plain()
+	if !ok || len(b) < 8 || len(b) > 16 || b[0] != '+' || b[1] == '0' {
+		return false
 	}
-	text = mapping.AppendNormal(nil, "phone", v.AppendString(nil), country.Text())
-	return text, len(text) > 2 && len(text) <= 16 && text[0] == '+' && text[1] != '0'
+	for _, c := range b[1:] {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
 }
 
-// attributes writes a profile's members, or rejects it.
-func attributes(out *destination.Output, profile event.Value, anonymous bool, skip ...string) bool {
-	number, ok := phone(profile.Get("phone_number"), profile.Get("country_code"))
-	id := profile.Get("external_id")
+// attributes writes a profile's members, or rejects it. of finds one, and rest
+// writes those that are no phone number.
+func attributes(out *destination.Output, of func(string) event.Value, rest func(), anonymous bool) bool {
+	number, id := of("phone_number"), of("external_id")
+	var normal func(event.Value) []byte // the number in E.164, when it has to be made so
+	if !number.Falsy() && !number.Test(isE164) {
+		country := of("country_code").Text()
+		normal = func(v event.Value) []byte {
+			return mapping.AppendNormal(nil, "phone", v.AppendString(nil), country)
+		}
+	}
 	switch {
-	case !ok:
+	case normal != nil && !number.Test(func(v event.Value) bool {
+		text := normal(v)
+		return len(text) > 2 && len(text) <= 16 && text[0] == '+' && text[1] != '0'
+	}):
 		out.Reject(destination.Invalid, "phone_number is no number that can be written in E.164")
 		return false
-	case profile.Get("email").Falsy() && number == nil && id.Falsy() && (!anonymous || profile.Get("anonymous_id").Falsy()):
+	case of("email").Falsy() && number.Falsy() && id.Falsy() && (!anonymous || of("anonymous_id").Falsy()):
 		if anonymous {
 			out.Reject(destination.MissingIdentity, "one of email, phone_number, external_id and anonymous_id is required")
 		} else {
 			out.Reject(destination.MissingIdentity, "one of email, phone_number and external_id is required")
 		}
 		return false
-	case len(id.Text()) > maxExternalID:
+	case id.Exists() && id.Test(isTooLong):
 		out.Reject(destination.Invalid, "external_id has more than "+strconv.Itoa(maxExternalID)+" characters")
 		return false
 	}
 	out.BeginObject()
-	out.Members(profile, append(skip, "phone_number", "country_code")...)
-	if number != nil {
+	rest()
+	switch {
+	case normal != nil:
 		out.Key("phone_number")
-		out.TextBytes(number)
+		out.Compute(number, func(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.TextBytes(normal(v)) })
+	case !number.Falsy():
+		out.Field("phone_number", number)
 	}
 	out.EndObject()
 	return true
 }
 
+func isTooLong(id event.Value) bool { return id.Len() > maxExternalID }
+
 func upsert(_ *Settings, in *destination.Input, out *destination.Output) {
-	root, err := event.ParseValue(in.Payload.JSON())
-	if err != nil {
-		out.Reject(destination.Invalid, err.Error())
-		return
-	}
-	if out.Group = in.Payload.Text("override_list_id"); out.Group == "" {
-		out.Group = in.Payload.Text("list_id")
+	p := in.Payload
+	if out.Group = p.Text("override_list_id"); out.Group == "" {
+		out.Group = p.Text("list_id")
 	}
 	out.BeginObject()
 	out.Str("type", "profile")
 	out.Key("attributes")
-	if attributes(out, root, false, "list_id", "override_list_id") {
+	rest := func() {
+		for key, f := range p.Fields() {
+			switch key {
+			case "list_id", "override_list_id", "phone_number", "country_code":
+			default:
+				p.Put(&out.Writer, f)
+			}
+		}
+	}
+	if attributes(out, p.Get, rest, false) {
 		out.EndObject()
 	}
 }
 
 func track(s *Settings, in *destination.Input, out *destination.Output) {
-	write(s, in, out, in.Payload.Text("metric_name"), event.Value{}, in.Payload.Get("unique_id"))
+	write(s, in, out, in.Payload.Get("metric_name"), "", event.Value{}, in.Payload.Get("unique_id"))
 }
 
 // order writes the order, and an event for each product.
 func order(s *Settings, in *destination.Input, out *destination.Output) {
-	name, product := in.Payload.Text("event_name"), in.Payload.Text("product_event_name")
-	if name == "" {
-		name = "Order Completed"
-	}
-	if product == "" {
-		product = "Ordered Product"
-	}
-	if !write(s, in, out, name, event.Value{}, in.Payload.Get("unique_id")) {
+	p := in.Payload
+	if !write(s, in, out, p.Get("event_name"), "Order Completed", event.Value{}, p.Get("unique_id")) {
 		return
 	}
-	for p := range in.Payload.Get("products").Elements() {
+	for product := range p.Get("products").Elements() {
 		out.Emit()
-		if !write(s, in, out, product, p, event.Value{}) {
+		if !write(s, in, out, p.Get("product_event_name"), "Ordered Product", product, event.Value{}) {
 			return
 		}
 	}
 }
 
-// write writes one event; with a product, it is that of the product.
-func write(s *Settings, in *destination.Input, out *destination.Output, name string, product, id event.Value) bool {
+// write writes one event, of a name or what stands in for it; with a product, it is
+// that of the product.
+func write(s *Settings, in *destination.Input, out *destination.Output, name event.Value, instead string, product, id event.Value) bool {
 	p := in.Payload
-	at, hasTime := event.ParseTime(p.Get("time"))
+	at := p.Get("time")
+	hasTime := at.Exists() && at.Test(isRecent)
+	named := name.Exists() && !name.IsEmptyText()
 	switch {
-	case len(name) == 0 || len([]rune(name)) > maxName:
+	case !named && instead == "" || named && !name.Test(isName):
 		out.Reject(destination.Invalid, "a metric's name has 1 to "+strconv.Itoa(maxName)+" characters")
 		return false
-	case !p.Get("time").Falsy() && !hasTime:
-		out.Reject(destination.Invalid, "time is no time")
-		return false
-	case hasTime && at.Year() < 1990: // https://developers.klaviyo.com/en/reference/bulk_create_events
+	case hasTime:
+	case at.Exists() && at.Test(event.IsTime):
 		out.Skip(destination.TooOld, "Klaviyo takes events from 1990 on")
+		return false
+	case !at.Falsy():
+		out.Reject(destination.Invalid, "time is no time")
 		return false
 	}
 	out.BeginObject()
@@ -302,7 +326,8 @@ func write(s *Settings, in *destination.Input, out *destination.Output, name str
 	out.BeginObject()
 	out.Str("type", "profile")
 	out.Key("attributes")
-	if !attributes(out, p.Get("profile"), true) {
+	profile := p.Get("profile")
+	if !attributes(out, profile.Get, func() { out.Members(profile, "phone_number", "country_code") }, true) {
 		return false
 	}
 	out.EndObject()
@@ -329,13 +354,15 @@ func write(s *Settings, in *destination.Input, out *destination.Output, name str
 		out.Val(p.Get("properties"))
 	}
 	if hasTime {
-		out.Str("time", at.UTC().Format("2006-01-02T15:04:05.000Z"))
+		out.Key("time")
+		out.Compute(at, writeTime)
 	}
 	if !product.Exists() {
 		out.Field("value", p.Get("value"))
 	}
 	if id.Falsy() {
-		out.Str("unique_id", out.InsertID())
+		out.Key("unique_id")
+		out.Compute(event.Value{}, mapping.WriteInsertID)
 	} else {
 		out.Field("unique_id", id)
 	}
@@ -346,7 +373,12 @@ func write(s *Settings, in *destination.Input, out *destination.Output, name str
 	out.Str("type", "metric")
 	out.Key("attributes")
 	out.BeginObject()
-	out.Str("name", name)
+	out.Key("name")
+	if named {
+		out.Compute(name, mapping.WriteText)
+	} else {
+		out.Text(instead)
+	}
 	for range 5 { // attributes, data, metric, attributes, event
 		out.EndObject()
 	}
@@ -355,4 +387,20 @@ func write(s *Settings, in *destination.Input, out *destination.Output, name str
 		out.EndObject()
 	}
 	return true
+}
+
+func isName(v event.Value) bool {
+	return v.Len() <= maxName || utf8.RuneCountInString(v.Text()) <= maxName
+}
+
+// isRecent says that it is a time that Klaviyo takes.
+// https://developers.klaviyo.com/en/reference/bulk_create_events
+func isRecent(v event.Value) bool {
+	at, ok := event.ParseTime(v)
+	return ok && at.Year() >= 1990
+}
+
+func writeTime(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	at, _ := event.ParseTime(v)
+	w.Text(at.UTC().Format("2006-01-02T15:04:05.000Z"))
 }

@@ -142,12 +142,20 @@ func overQuota(a *destination.Answer) destination.Result {
 func begin(in *destination.Input, out *destination.Output, name string) {
 	out.BeginObject()
 	out.Str("event", name)
+	middle(in, out)
+}
+
+// middle writes what stands between an event's name and its properties.
+func middle(in *destination.Input, out *destination.Output) {
 	out.Field("distinct_id", in.Payload.Get("distinct_id"))
-	out.Str("uuid", uuid(out.InsertID()))
-	if v := in.Payload.Get("timestamp"); isISO(v) {
+	out.Key("uuid")
+	out.Compute(event.Value{}, writeUUID)
+	switch v := in.Payload.Get("timestamp"); {
+	case v.Kind() == event.String && v.Test(isISO):
 		out.Field("timestamp", v)
-	} else if at, ok := event.ParseTime(v); ok {
-		out.Str("timestamp", at.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+	case v.Exists() && v.Test(event.IsTime):
+		out.Key("timestamp")
+		out.Compute(v, writeTime)
 	}
 	out.Key("properties")
 	out.BeginObject()
@@ -160,16 +168,43 @@ func isISO(v event.Value) bool {
 	return ok && v.Kind() == event.String && len(b) >= 19 && b[4] == '-' && b[7] == '-' && b[10] == 'T'
 }
 
+func writeUUID(w *mapping.Writer, _ event.Value, l *mapping.Late) { w.Text(uuid(l.InsertID())) }
+
+func writeTime(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	at, _ := event.ParseTime(v)
+	w.Text(at.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+}
+
+// writeText writes a text anew, with no escapes but those that it needs.
+func writeText(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	if b, ok := v.Plain(); ok {
+		w.TextBytes(b)
+	} else {
+		w.Text(v.Text())
+	}
+}
+
 // uuid is the insert id when it is one, else one made of it.
 func uuid(id string) string {
-	if b, err := hex.DecodeString(strings.ReplaceAll(id, "-", "")); err == nil && len(b) == 16 && len(id) == 36 && id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-' {
-		return strings.ToLower(id)
+	if len(id) == 36 && id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-' {
+		if b, err := hex.DecodeString(strings.ReplaceAll(id, "-", "")); err == nil && len(b) == 16 {
+			return strings.ToLower(id)
+		}
 	}
 	sum := sha256.Sum256([]byte(id))
 	// https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-8
 	sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80
-	h := hex.EncodeToString(sum[:16])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+	var h [36]byte
+	at := 0
+	for i, b := range sum[:16] {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			h[at] = '-'
+			at++
+		}
+		hex.Encode(h[at:], []byte{b})
+		at += 2
+	}
+	return string(h[:])
 }
 
 // place writes where an event came from.
@@ -184,7 +219,7 @@ func place(s *Settings, p *mapping.Payload, out *destination.Output) {
 
 func track(s *Settings, in *destination.Input, out *destination.Output) {
 	p := in.Payload
-	name := p.Text("event_name")
+	name := ""
 	skip := append(make([]string, 0, 6), "distinct_id", "$process_person_profile")
 	key, extra := "", event.Value{}
 	switch p.Text("event_type") {
@@ -202,7 +237,14 @@ func track(s *Settings, in *destination.Input, out *destination.Output) {
 	if !p.Get("ip_address").Falsy() {
 		skip = append(skip, "$ip")
 	}
-	begin(in, out, name)
+	if name != "" {
+		begin(in, out, name)
+	} else {
+		out.BeginObject()
+		out.Key("event")
+		out.Compute(p.Get("event_name"), writeText)
+		middle(in, out)
+	}
 	out.Members(p.Get("properties"), skip...)
 	out.Field(key, extra)
 	out.Field("distinct_id", p.Get("distinct_id"))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
 // Settings of a source.
@@ -64,13 +65,22 @@ func item(_ *Settings, in *destination.Input, out *destination.Output) {
 	}
 	out.BeginObject()
 	out.Members(ev.Root(), "sentAt", "receivedAt", "writeKey", "messageId", "timestamp", "projectId")
-	out.Str("messageId", in.InsertID())
+	out.Key("messageId")
+	out.Compute(event.Value{}, writeID)
 	if v := ev.Root().Get("timestamp"); !v.Nullish() {
 		out.Field("timestamp", v)
-	} else if at, ok := ev.Timestamp(); ok {
-		out.Str("timestamp", at.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+	} else if v := ev.TimestampValue(); v.Exists() {
+		out.Key("timestamp")
+		out.Compute(v, writeTime)
 	}
 	out.EndObject()
+}
+
+func writeID(w *mapping.Writer, _ event.Value, l *mapping.Late) { w.Text(l.ID) }
+
+func writeTime(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	at, _ := event.ParseTime(v)
+	w.Text(at.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
 }
 
 func none(v event.Value) bool { return v.Nullish() || v.IsEmptyText() }

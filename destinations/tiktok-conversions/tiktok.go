@@ -3,6 +3,7 @@
 package tiktokconversions
 
 import (
+	"bytes"
 	"net/url"
 	"strings"
 	"time"
@@ -220,22 +221,23 @@ func report(_ *Settings, in *destination.Input, out *destination.Output) {
 		source = v.Text()
 	}
 	out.Group = source + "\n" + p.Text("test_event_code")
-	at := in.Now()
-	if v := p.Get("timestamp"); !v.Falsy() {
-		var ok bool
-		if at, ok = event.ParseTime(v); !ok {
-			out.Reject(destination.Invalid, "timestamp is no time")
-			return
-		}
+	at := p.Get("timestamp")
+	if at.Falsy() {
+		at = event.Value{}
+	} else if !at.Test(event.IsTime) {
+		out.Reject(destination.Invalid, "timestamp is no time")
+		return
 	}
 	out.BeginObject()
 	out.Field("event", p.Get("event"))
-	out.IntField("event_time", at.Unix())
-	if v := p.Get("event_id"); !v.Falsy() {
-		out.Str("event_id", v.Text())
-	} else {
-		out.Str("event_id", out.InsertID())
+	out.Key("event_time")
+	out.Compute(at, writeTime)
+	id := p.Get("event_id")
+	if id.Falsy() {
+		id = event.Value{}
 	}
+	out.Key("event_id")
+	out.Compute(id, writeID)
 	user(out, p)
 	properties(out, p, source)
 	page, referrer := p.Get("url"), p.Get("referrer")
@@ -257,6 +259,24 @@ func report(_ *Settings, in *destination.Input, out *destination.Output) {
 	out.EndObject()
 }
 
+func writeTime(w *mapping.Writer, v event.Value, l *mapping.Late) {
+	at := l.Now
+	if v.Exists() {
+		at, _ = event.ParseTime(v)
+	}
+	w.Int(at.Unix())
+}
+
+func writeID(w *mapping.Writer, v event.Value, l *mapping.Late) {
+	if b, ok := v.Plain(); ok {
+		w.TextBytes(b)
+	} else if v.Exists() {
+		w.Text(v.Text())
+	} else {
+		w.Text(l.InsertID())
+	}
+}
+
 func truthy(out *destination.Output, key string, v event.Value) {
 	if !v.Falsy() {
 		out.Field(key, v)
@@ -268,63 +288,121 @@ func truthy(out *destination.Output, key string, v event.Value) {
 func user(out *destination.Output, p *mapping.Payload) {
 	out.Key("user")
 	out.BeginObject()
-	hashes(out, "external_id", p.Get("external_id"), lower)
-	hashes(out, "phone", p.Get("phone_number"), phone)
-	hashes(out, "email", p.Get("email"), lower)
+	hashes(out, "external_id", p.Get("external_id"), isText, writeLower)
+	hashes(out, "phone", p.Get("phone_number"), isPhone, writePhone)
+	hashes(out, "email", p.Get("email"), isText, writeLower)
 	address := p.Get("address")
-	for _, f := range []struct {
-		key string
-		v   event.Value
-	}{{"first_name", p.Get("first_name")}, {"last_name", p.Get("last_name")}, {"zip_code", address.Get("zip_code")}} {
-		out.Key(f.key)
-		if text := compact(f.v.AppendString(nil)); f.v.Falsy() || len(text) == 0 {
-			out.Text("")
-		} else {
-			out.Raw(hash(text))
-		}
-	}
-	for _, key := range []string{"city", "state", "country"} {
+	out.Key("first_name")
+	out.Compute(p.Get("first_name"), writeCompact)
+	out.Key("last_name")
+	out.Compute(p.Get("last_name"), writeCompact)
+	out.Key("zip_code")
+	out.Compute(address.Get("zip_code"), writeCompact)
+	for _, key := range [...]string{"city", "state", "country"} {
 		out.Key(key)
-		out.TextBytes(alphanumeric(address.Get(key)))
+		out.Compute(address.Get(key), writeAlphanumeric)
 	}
 	ttclid := p.Get("ttclid")
-	if v := p.Get("url"); !v.Falsy() && strings.Contains(v.Text(), "ttclid=") {
-		if u, err := url.Parse(v.Text()); err == nil && u.Query().Has("ttclid") {
-			out.Str("ttclid", u.Query().Get("ttclid"))
-			ttclid = event.Value{}
-		}
+	if v := p.Get("url"); v.Kind() == event.String && v.Test(hasClickID) {
+		out.Key("ttclid")
+		out.Compute(v, func(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+			id, _ := clickID(v)
+			w.Text(id)
+		})
+		ttclid = event.Value{}
 	}
 	truthy(out, "ttclid", ttclid)
-	for _, key := range []string{"ttp", "ip", "user_agent", "locale"} {
+	for _, key := range [...]string{"ttp", "ip", "user_agent", "locale"} {
 		truthy(out, key, p.Get(key))
 	}
 	out.EndObject()
 }
 
-func hashes(out *destination.Output, key string, list event.Value, clean func([]byte) []byte) {
+// clickID is the ttclid in the query of a URL.
+func clickID(v event.Value) (id string, ok bool) {
+	text := v.Text()
+	if !strings.Contains(text, "ttclid=") {
+		return "", false
+	}
+	u, err := url.Parse(text)
+	if err != nil || !u.Query().Has("ttclid") {
+		return "", false
+	}
+	return u.Query().Get("ttclid"), true
+}
+
+func hasClickID(v event.Value) bool {
+	if b, ok := v.Plain(); ok && !bytes.Contains(b, []byte("ttclid=")) {
+		return false
+	}
+	_, ok := clickID(v)
+	return ok
+}
+
+// hashes writes the hashes of those in a list that there is something of.
+func hashes(out *destination.Output, key string, list event.Value, any func(event.Value) bool, write mapping.Compute) {
 	out.Key(key)
 	out.BeginArray()
 	for v := range list.Elements() {
-		text := v.AppendString(nil)
-		if !mapping.IsHashed(text) {
-			text = clean(text)
-		}
-		if len(text) > 0 {
-			out.Raw(hash(text))
+		if v.Test(any) {
+			out.Compute(v, write)
 		}
 	}
 	out.EndArray()
 }
 
-// hash hashes what is not hashed already.
-func hash(text []byte) []byte {
-	if mapping.IsHashed(text) {
-		return event.AppendQuoted(nil, text)
-	}
-	return mapping.AppendHash(nil, text)
+func isText(v event.Value) bool { return v.Len() > 0 }
+
+func isPhone(v event.Value) bool {
+	var buf [64]byte
+	text := v.AppendString(buf[:0])
+	return mapping.IsHashed(text) || phone(text) != nil
 }
 
-func lower(text []byte) []byte { return []byte(strings.ToLower(string(text))) }
+func writeLower(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	var buf [128]byte
+	text := v.AppendString(buf[:0])
+	if !mapping.IsHashed(text) {
+		text = bytes.ToLower(text)
+	}
+	writeHash(w, text)
+}
+
+func writePhone(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	var buf [128]byte
+	text := v.AppendString(buf[:0])
+	if !mapping.IsHashed(text) {
+		text = phone(text)
+	}
+	writeHash(w, text)
+}
+
+// writeCompact writes the hash of a text in lower case without white space.
+func writeCompact(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	var text []byte
+	if !v.Falsy() {
+		text = compact(v.AppendString(nil))
+	}
+	if len(text) == 0 {
+		w.Text("")
+	} else {
+		writeHash(w, text)
+	}
+}
+
+func writeAlphanumeric(w *mapping.Writer, v event.Value, _ *mapping.Late) {
+	w.TextBytes(alphanumeric(v))
+}
+
+// writeHash hashes what is not hashed already.
+func writeHash(w *mapping.Writer, text []byte) {
+	if mapping.IsHashed(text) {
+		w.TextBytes(text)
+		return
+	}
+	var buf [80]byte
+	w.Raw(mapping.AppendHash(buf[:0], text))
+}
 
 // phone is a number in E.164.
 func phone(text []byte) []byte {
@@ -369,13 +447,13 @@ func properties(out *destination.Output, p *mapping.Payload, source string) {
 	out.BeginArray()
 	for c := range p.Get("contents").Elements() {
 		out.BeginObject()
-		for _, key := range []string{"price", "quantity", "content_category", "content_id", "content_name", "brand"} {
+		for _, key := range [...]string{"price", "quantity", "content_category", "content_id", "content_name", "brand"} {
 			out.FieldNonNull(key, c.Get(key))
 		}
 		out.EndObject()
 	}
 	out.EndArray()
-	for _, key := range []string{"content_type", "currency", "value", "query", "description", "order_id", "shop_id", "content_ids", "delivery_category", "num_items", "predicted_ltv", "search_string"} {
+	for _, key := range [...]string{"content_type", "currency", "value", "query", "description", "order_id", "shop_id", "content_ids", "delivery_category", "num_items", "predicted_ltv", "search_string"} {
 		out.Field(key, p.Get(key))
 	}
 	if kind := p.Get("event_spec_type"); source == "web" && kind.IsText("travel_fields") {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
@@ -59,10 +60,13 @@ func New() destination.Destination {
 			Trigger: `type != null`,
 			Fields:  []mapping.Field{{Key: "body", Type: mapping.TypeObject, Doc: "What is sent instead of the event."}},
 			Item: func(_ *Settings, in *destination.Input, out *destination.Output) {
-				if b := in.Payload.Raw("body"); b != nil {
-					out.Raw(b)
-				} else {
-					out.Raw(destination.Line(in.Event.Raw()))
+				switch root := in.Event.Root(); {
+				case in.Payload.Has("body"):
+					in.Payload.Val(&out.Writer, "body")
+				case root.IsLine():
+					out.Val(root)
+				default:
+					out.Compute(root, writeLine)
 				}
 			},
 			Request: func(s *Settings) destination.Request {
@@ -79,3 +83,5 @@ func New() destination.Destination {
 		Presets: []destination.Preset{{Name: "All events", Action: "send", Subscribe: `type != null`}},
 	}.Destination()
 }
+
+func writeLine(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Raw(destination.Line(v.Raw())) }

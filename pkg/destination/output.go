@@ -200,6 +200,37 @@ func (o *Output) Compute(v event.Value, f mapping.Compute) {
 	o.Writer.Compute(v, &o.late, f)
 }
 
+// Encode makes what was written of a delivery something else: f of it, which has to
+// be a function of nothing more. Nothing can be added to it.
+func (o *Output) Encode(f func(text []byte) []byte) {
+	buf, n := o.Written()
+	text := f(buf[len(buf)-n:])
+	if o.rec != nil {
+		o.rec.encode(o, f)
+	}
+	o.Truncate(0)
+	o.Raw(text)
+}
+
+// Place is where the next byte is written, for [Output.Exceeds].
+func (o *Output) Place() int {
+	_, n := o.Written()
+	return n
+}
+
+// Exceeds says whether more than so many bytes were written since a place.
+func (o *Output) Exceeds(from, bytes int) bool {
+	_, n := o.Written()
+	if n-from > bytes {
+		o.void()
+		return true
+	}
+	if o.rec != nil {
+		o.rec.within(bytes)
+	}
+	return false
+}
+
 // Emit ends the delivery being written.
 func (o *Output) Emit() {
 	buf, n := o.Written()

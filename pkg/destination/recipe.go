@@ -44,8 +44,10 @@ type step struct {
 // dish is one delivery.
 type dish struct {
 	text    mapping.Recipe
-	written bool // else it was settled
-	max     int  // bytes of an item
+	encode  func([]byte) []byte // nil: the text is the item
+	written bool                // else it was settled
+	max     int                 // bytes of an item
+	sure    int                 // bytes that an item may have with no part too large; 0: no matter
 	del     Delivery
 }
 
@@ -138,6 +140,9 @@ type recording struct {
 	trace    event.Trace
 	recorder mapping.Recorder
 	steps    []step
+	encoded  mapping.Recipe // of what an Item has encoded
+	f        func([]byte) []byte
+	sure     int // see dish
 }
 
 // fire begins with a subscription.
@@ -156,14 +161,41 @@ func (r *recording) window(field event.Value, win Window) {
 	}
 }
 
+// encode keeps how a text was written. What it becomes is not recorded.
+func (r *recording) encode(o *Output, f func([]byte) []byte) {
+	r.encoded, r.f = r.recorder.Cut(&o.Writer), f
+	o.Writer.Record(nil)
+}
+
+// within notes that a part of the item has at most so many bytes. It has when the
+// item has.
+func (r *recording) within(bytes int) {
+	if r.sure == 0 || bytes < r.sure {
+		r.sure = bytes
+	}
+}
+
 func (r *recording) emit(o *Output, del Delivery) {
 	s := r.step()
 	s.made = r.recorder.Made()
-	s.dishes = append(s.dishes, dish{text: r.recorder.Cut(&o.Writer), written: true, max: o.max, del: del})
+	d := dish{text: r.encoded, encode: r.f, written: true, max: o.max, sure: r.sure, del: del}
+	r.sure = 0
+	if d.encode == nil {
+		d.text = r.recorder.Cut(&o.Writer)
+	} else {
+		r.f = nil
+		o.Writer.Record(&r.recorder)
+	}
+	s.dishes = append(s.dishes, d)
 }
 
 func (r *recording) settle(del Delivery) {
 	s := r.step()
+	r.sure = 0
+	if r.f != nil { // what was encoded is not written after all
+		r.f = nil
+		r.trace.Void()
+	}
 	s.made = r.recorder.Made()
 	s.dishes = append(s.dishes, dish{del: del})
 }
@@ -207,6 +239,10 @@ func (o *sender[S]) play(w *ways, ev *event.Event, env *Env, out *Deliveries) bo
 
 func (r *recipe) play(ev *event.Event, env *Env, out *Deliveries) bool {
 	deliveries, size := len(out.List), len(out.arena)
+	undo := func() {
+		out.Cut(deliveries)
+		out.arena = out.arena[:size]
+	}
 	id := ""
 	w := &out.out.Writer
 	for i := range r.steps {
@@ -216,8 +252,7 @@ func (r *recipe) play(ev *event.Event, env *Env, out *Deliveries) bool {
 				id = idOf(ev, env, out)
 			}
 			if !s.takes(ev, env, out) {
-				out.Cut(deliveries)
-				out.arena = out.arena[:size]
+				undo()
 				return false
 			}
 		}
@@ -239,6 +274,17 @@ func (r *recipe) play(ev *event.Event, env *Env, out *Deliveries) bool {
 			}
 			w.Reset(out.arena)
 			out.marks = d.text.Play(w, ev, &out.resolver, late, out.marks[:0])
+			if _, n := w.Written(); d.sure > 0 && n > d.sure {
+				undo()
+				return false
+			}
+			if d.encode != nil {
+				out.marks = out.marks[:0]
+				buf, n := w.Written()
+				text := d.encode(buf[len(buf)-n:])
+				w.Truncate(0)
+				w.Raw(text)
+			}
 			for _, at := range out.marks {
 				out.Stamps = append(out.Stamps, Stamp{int32(len(out.List)), int32(at)})
 			}

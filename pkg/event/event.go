@@ -230,6 +230,17 @@ func (e *Event) Timestamp() (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// TimestampValue returns what [Event.Timestamp] reads, or Missing, for who writes
+// a time that differs from event to event.
+func (e *Event) TimestampValue() Value {
+	for _, i := range [...]int{topTimestamp, topOriginal, topReceived, topSent} {
+		if v := e.common(i); v.kind != Missing && v.Test(IsTime) {
+			return v
+		}
+	}
+	return Value{}
+}
+
 // Value is a place in an event (or in any JSON text): a kind and an extent.
 // The zero Value is Missing. Values are small and are passed by value; they
 // are valid as long as what they were taken from.
@@ -303,6 +314,12 @@ func (v Value) Size() int {
 		return 0
 	}
 	return len(v.raw())
+}
+
+// IsLine says that the JSON text stands on one line. No [Trace] notes it: no string
+// can hold the end of a line as it is, so that it is the form's.
+func (v Value) IsLine() bool {
+	return v.kind == Missing || bytes.IndexByte(v.raw(), '\n') < 0 && bytes.IndexByte(v.raw(), '\r') < 0
 }
 
 // Bool returns the value of true or false; false for every other kind.

@@ -77,6 +77,9 @@ func (t *Trace) add(v Value, n note) {
 		return
 	}
 	at, ok := v.source()
+	if at == -1 && v.kind < Array {
+		return // a constant among values of the event
+	}
 	if !ok || len(t.notes) >= maxNotes || len(n.text) > maxNoted {
 		t.Void()
 		return

@@ -72,6 +72,8 @@ func (s *scope) bind(n node) bool {
 		return s.bind(n.root) // the shape starts at an element
 	case *applyNode:
 		return s.bind(n.arg) && !n.more
+	case *flattenNode:
+		return s.all(n.arg, n.sep)
 	case *caseNode:
 		return s.bind(n.arg)
 	case *replaceNode:

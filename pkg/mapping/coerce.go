@@ -117,6 +117,20 @@ func (s *schema) single(r *Resolver, dst, raw []byte, clean, null bool) []byte {
 	return dst
 }
 
+// scalar appends what coerce makes of a value, for the plain cases, in which that is
+// a function of the value alone. ok says that it is one, and nothing is wrong.
+func (s *schema) scalar(dst, raw []byte, k event.Kind) (out []byte, ok bool) {
+	switch {
+	case s.Multiple || s.checked || s.Type == TypeDatetime || s.Type == TypeObject || k < event.Bool || k > event.String:
+		return dst, false
+	case !s.is(k, raw):
+		return s.convert(dst, raw, k, s.nullable)
+	case s.Type == TypeInteger:
+		return appendNumber(dst, raw), true
+	}
+	return append(dst, raw...), true
+}
+
 // is reports whether a value has the field's type.
 func (s *schema) is(k event.Kind, raw []byte) bool {
 	switch s.Type {
@@ -215,7 +229,7 @@ func (s *schema) object(r *Resolver, dst, raw []byte, clean bool) []byte {
 	}
 	for _, f := range s.needed {
 		if !has(f) {
-			s.problem(r, "is missing the required field '"+f.Key+"'")
+			s.lacks(r, f)
 		}
 	}
 	eachUnique(raw, func(key, val []byte) {
@@ -294,10 +308,18 @@ func onlyElement(arr []byte) (only []byte, ok bool) {
 	return only, n == 1
 }
 
-// rulesOf checks choices, bounds and formats of a coerced value.
-func (s *schema) rulesOf(r *Resolver, v []byte, null bool) {
+// rulesOf checks choices, bounds and formats of a coerced value. r may be nil for
+// who wants to know no more than whether it passes.
+func (s *schema) rulesOf(r *Resolver, v []byte, null bool) (ok bool) {
+	ok = true
+	fail := func(what string) {
+		ok = false
+		if r != nil {
+			s.problem(r, what)
+		}
+	}
 	k := kindOf(v)
-	if s.enum != nil && !(null && k == event.Null) && !slices.ContainsFunc(s.enum, func(c []byte) bool { return bytes.Equal(c, v) || sameJSON(c, v) }) {
+	if s.enum != nil && !(null && k == event.Null) && !slices.ContainsFunc(s.enum, func(c []byte) bool { return bytes.Equal(c, v) }) && !slices.ContainsFunc(s.enum, func(c []byte) bool { return sameJSON(c, v) }) {
 		list := make([]string, len(s.enum))
 		for i, c := range s.enum {
 			list[i] = string(c)
@@ -305,38 +327,38 @@ func (s *schema) rulesOf(r *Resolver, v []byte, null bool) {
 		if s.AllowNull {
 			list = append(list, "null")
 		}
-		s.problem(r, "must be one of: "+humanList(list))
+		fail("must be one of: " + humanList(list))
 	}
 	switch {
 	case s.Multiple: // as in Segment, only choices reach the elements of an array
 	case s.Type == TypeDatetime && k == event.String:
 		if !dateLike(v) {
-			s.problem(r, "must be a valid date-like string but it was not")
+			fail("must be a valid date-like string but it was not")
 		}
 	case !s.checked:
-		return
 	case s.Type == TypeNumber && k == event.Number:
 		f, _ := strconv.ParseFloat(string(v), 64)
 		if s.Maximum != 0 && f > s.Maximum {
-			s.problem(r, "must be equal to or less than "+formatFloat(s.Maximum))
+			fail("must be equal to or less than " + formatFloat(s.Maximum))
 		}
 		if s.Minimum != 0 && f < s.Minimum {
-			s.problem(r, "must be equal to or greater than "+formatFloat(s.Minimum))
+			fail("must be equal to or greater than " + formatFloat(s.Minimum))
 		}
 	case s.Type == TypeString && k == event.String:
 		if s.Minimum != 0 || s.Maximum != 0 {
 			n := utf8.RuneCount(appendDecoded(nil, v))
 			if s.Maximum != 0 && float64(n) > s.Maximum {
-				s.problem(r, fmt.Sprintf("must be %s or fewer but it was %s", chars(s.Maximum), chars(float64(n))))
+				fail(fmt.Sprintf("must be %s or fewer but it was %s", chars(s.Maximum), chars(float64(n))))
 			}
 			if s.Minimum != 0 && float64(n) < s.Minimum {
-				s.problem(r, fmt.Sprintf("must be %s or more but it was %s", chars(s.Minimum), chars(float64(n))))
+				fail(fmt.Sprintf("must be %s or more but it was %s", chars(s.Minimum), chars(float64(n))))
 			}
 		}
 		if s.Format != "" && !formatOK(s.Format, v) {
-			s.problem(r, "must be a valid "+formatLabel(s.Format)+" string but it was not")
+			fail("must be a valid " + formatLabel(s.Format) + " string but it was not")
 		}
 	}
+	return ok
 }
 
 func chars(n float64) string {
@@ -347,6 +369,11 @@ func chars(n float64) string {
 }
 
 func formatFloat(f float64) string { return string(event.AppendFloatJS(nil, f)) }
+
+// lacks says that a required member is not there.
+func (s *schema) lacks(r *Resolver, f *schema) {
+	s.problem(r, "is missing the required field '"+f.Key+"'")
+}
 
 func (s *schema) problem(r *Resolver, what string) {
 	path := string(r.trail)

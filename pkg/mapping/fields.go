@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -113,8 +114,10 @@ type member struct {
 	t      *templateNode // n, when it is one whose text the field takes as it is
 	shape  []shapeMember // n, when it is an object of paths and the field knows its members
 	each   *pathNode     // the array whose elements are such objects
+	only   bool          // one such object is the only element of an array
 	s      *schema       // nil: the action has no such field
 	silent bool          // resolving it cannot fail, so a stripped one is not resolved
+	tested bool          // conditions look at its value
 	slots  []int         // of the paths in it
 	bound  bool          // it reads nothing else
 }
@@ -123,9 +126,10 @@ type member struct {
 type schema struct {
 	Field
 	title    string
-	prefix   []byte // "key":
-	str      bool   // the text types
-	checked  bool   // there is more to check than the type
+	prefix   []byte                 // "key":
+	str      bool                   // the text types
+	checked  bool                   // there is more to check than the type
+	obeyed   func(event.Value) bool // then: whether a value passes
 	props    []*schema
 	byKey    map[string]*schema
 	path     string       // of a root field, for problems
@@ -139,6 +143,7 @@ type schema struct {
 	asIs     [event.Object + 1]bool // kinds that need neither coercion nor checks
 	enum     [][]byte               // choices as JSON
 	rules    []rule                 // conditions of the root's fields
+	tested   []string               // root fields whose values those look at
 }
 
 type rule struct {
@@ -172,7 +177,7 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 	if t.form == object && t.jsType() == "object" {
 		p.plain = true
 		for i, k := range t.keys {
-			mb := member{key: k, n: compile(t.vals[i], []string{k}), s: p.schema.byKey[k]}
+			mb := member{key: k, n: compile(t.vals[i], []string{k}), s: p.schema.byKey[k], tested: slices.Contains(p.schema.tested, k)}
 			if pn, ok := mb.n.(*pathNode); ok {
 				mb.p = pn
 			}
@@ -180,7 +185,7 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 			if mb.s != nil && mb.s.asIs[event.String] {
 				mb.t, _ = mb.n.(*templateNode)
 			}
-			if mb.s == nil && mb.silent && len(p.schema.rules) == 0 {
+			if mb.s == nil && mb.silent && !mb.tested {
 				continue
 			}
 			p.members = append(p.members, mb)
@@ -194,7 +199,7 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 			for k := range m.slots {
 				s.set[from+k] = both(s.set[from+k], &m.slots[k])
 			}
-			m.shape, m.each = p.shapeOf(m)
+			m.shape, m.each, m.only = p.shapeOf(m)
 		}
 		if p.paths = s.close(); p.paths == nil {
 			return nil, fmt.Errorf("mapping: its %d paths are more than can be followed at once", len(s.paths))
@@ -240,6 +245,7 @@ func (s *schema) init(root bool) error {
 	}
 	s.checked = s.enum != nil || s.Type == TypeString && (s.Format != "" || s.Minimum != 0 || s.Maximum != 0) ||
 		s.Type == TypeNumber && (s.Minimum != 0 || s.Maximum != 0)
+	s.obeyed = func(v event.Value) bool { return s.rulesOf(nil, v.Raw(), false) }
 	if !s.Multiple && !s.checked {
 		s.asIs[event.String] = s.str
 		s.asIs[event.Number] = s.Type == TypeNumber
@@ -296,6 +302,15 @@ func (s *schema) init(root bool) error {
 				s.rules = append(s.rules, rule{[]string{f.Key}, f.RequiredIf})
 			}
 		}
+		for _, rl := range s.rules {
+			if len(rl.path) == 2 {
+				s.tested = append(s.tested, rl.path[0])
+			}
+			for _, t := range rl.cond.Tests {
+				parent, _, _ := strings.Cut(t.Field, ".")
+				s.tested = append(s.tested, parent)
+			}
+		}
 	}
 	return nil
 }
@@ -335,6 +350,8 @@ func (s *payloadScratch) raw(f uint16) []byte {
 type given struct {
 	key        string
 	start, end int
+	from       event.Value // with a recorder: the event's value that it is
+	made       bool        // with a recorder: it may differ from event to event
 }
 
 // Payload is a resolved, coerced and validated event. It belongs to the
@@ -447,7 +464,7 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 					if k == event.Missing {
 						continue
 					}
-					if m.s != nil && m.s.asIs[k] && len(p.schema.rules) == 0 {
+					if m.s != nil && m.s.asIs[k] && !m.tested {
 						if k != event.String || p.batch || !v.IsEmptyText() {
 							s.take(m.s, v)
 						}
@@ -510,7 +527,7 @@ func (p *Program) member(r *Resolver, m *member, in event.Value) {
 	switch {
 	case m.shape != nil && p.object(r, m):
 		return
-	case m.t != nil && len(p.schema.rules) == 0:
+	case m.t != nil && !m.tested:
 		p.template(r, m, in)
 		return
 	}
@@ -547,9 +564,7 @@ func (p *Program) field(r *Resolver, f *schema, v *result) {
 		return
 	}
 	start := len(s.out)
-	if len(p.schema.rules) > 0 {
-		p.note(r, f.Key, v)
-	}
+	p.note(r, f.Key, v)
 	switch {
 	case f.asIs[v.kind] || f.Type == TypeDatetime && !f.Multiple && !f.checked && v.kind == event.String && isPlainISO(v.raw):
 		if v.ev.Exists() {
@@ -587,45 +602,93 @@ func (p *Program) template(r *Resolver, m *member, in event.Value) {
 	s.made(m.s, start)
 }
 
-// shapeMember is a member of an object that consists of paths.
+// shapeMember is a member of an object that consists of values of the event.
 type shapeMember struct {
 	key []byte // "name":
 	p   *pathNode
+	n   node    // when p is nil: chooses among paths
+	lit []byte  // not nil: is this
 	f   *schema // nil: taken as it is
+}
+
+func (m *shapeMember) value(r *Resolver, element event.Value) event.Value {
+	if m.p != nil {
+		return m.p.value(r, element)
+	}
+	v, _ := pick(r, m.n)
+	return v
+}
+
+// picks says that a node does nothing but choose among paths, by what is there.
+func picks(n node) bool {
+	switch n := n.(type) {
+	case *pathNode, undefinedNode:
+		return true
+	case *ifNode:
+		return !n.blank && picks(n.cond) && picks(n.then) && picks(n.els)
+	case *firstNode:
+		return !slices.ContainsFunc(n.vals, func(c node) bool { return !picks(c) })
+	}
+	return false
 }
 
 // shapeOf finds the members of an object field whose mapping is an object of
 // paths, or of an array of such objects, so that it can be written without being
 // read again for coercion; nothing when that is not so simple.
-func (p *Program) shapeOf(m *member) (shape []shapeMember, each *pathNode) {
-	if m.s == nil || m.s.Type != TypeObject || m.s.checked || m.s.props == nil || len(m.s.needed) > 0 || len(p.schema.rules) > 0 {
-		return nil, nil
+func (p *Program) shapeOf(m *member) (shape []shapeMember, each *pathNode, only bool) {
+	if m.s == nil || m.s.Type != TypeObject || m.s.checked || m.s.props == nil || m.tested {
+		return nil, nil, false
 	}
 	n, ok := m.n.(*objectNode)
 	if m.s.Multiple {
-		array, is := m.n.(*arrayPathNode)
-		if !is {
-			return nil, nil
-		}
-		if each, ok = array.root.(*pathNode); ok {
-			n, ok = array.shape.(*objectNode)
+		switch array := m.n.(type) {
+		case *arrayPathNode:
+			if each, ok = array.root.(*pathNode); ok {
+				n, ok = array.shape.(*objectNode)
+			}
+		case *arrayNode:
+			if only = len(array.vals) == 1; only {
+				n, ok = array.vals[0].(*objectNode)
+			}
+		default:
+			ok = false
 		}
 	}
 	if !ok {
-		return nil, nil
+		return nil, nil, false
 	}
+	needed := len(m.s.needed)
 	for i := range n.members {
 		om := &n.members[i]
-		pn, ok := om.n.(*pathNode)
-		if !ok {
-			return nil, nil
-		}
 		f := m.s.byKey[om.name]
-		if f != nil || m.s.AdditionalProperties {
-			shape = append(shape, shapeMember{om.key, pn, f})
+		if f == nil && !m.s.AdditionalProperties {
+			continue
 		}
+		if f != nil && f.required {
+			needed--
+		}
+		if lit, ok := om.n.(*literalNode); ok {
+			v, err := event.ParseValue(lit.v.raw)
+			if err != nil || v.Kind() >= event.Array || f != nil && !f.drops(lit.v.raw, !m.s.Multiple) && !f.keeps(v) {
+				return nil, nil, false
+			}
+			if f == nil || !f.drops(lit.v.raw, !m.s.Multiple) {
+				shape = append(shape, shapeMember{key: om.key, lit: lit.v.raw, f: f})
+			} else if f.required {
+				return nil, nil, false
+			}
+			continue
+		}
+		pn, ok := om.n.(*pathNode)
+		if !ok && (each != nil || !picks(om.n)) {
+			return nil, nil, false
+		}
+		shape = append(shape, shapeMember{key: om.key, p: pn, n: om.n, f: f})
 	}
-	return shape, each
+	if needed > 0 {
+		return nil, nil, false
+	}
+	return shape, each, only
 }
 
 // keeps says that a value needs neither coercion nor checks.
@@ -634,13 +697,40 @@ func (f *schema) keeps(v event.Value) bool {
 	switch {
 	case f.asIs[k]:
 		return true
-	case f.Multiple || f.checked:
+	case f.Multiple:
 		return false
+	case f.checked:
+		return (k == event.String && f.str || k == event.Number && f.Type == TypeNumber) && v.Test(f.obeyed)
 	}
-	return k == event.String && f.Type == TypeDatetime && v.Test(isISO) || k == event.Number && f.Type == TypeInteger && v.Test(isInteger)
+	switch {
+	case f.Type == TypeDatetime:
+		return k == event.Number || k == event.String && v.Test(isDateLike)
+	case f.Type == TypeInteger:
+		return k == event.Number && v.Test(isInteger)
+	}
+	return false
 }
 
-func isISO(v event.Value) bool { return isPlainISO(v.Raw()) }
+// coerced writes what becomes of a value of the event, in the cases that scalar
+// knows, and returns what stands for it with a recorder.
+func (f *schema) coerced(r *Resolver, v event.Value) (ref int32, ok bool) {
+	s := &r.now
+	start := len(s.out)
+	if r.rec == nil {
+		s.out, ok = f.scalar(s.out, v.Raw(), v.Kind())
+	} else if s.out, ok = f.scalar(s.out, r.rec.Trace.Raw(v), v.Kind()); ok {
+		ref = r.rec.coerced(f, v, kindOf(s.out[start:]))
+	}
+	return ref, ok
+}
+
+// wraps says that a value of a kind becomes the only element of the field's array,
+// and needs nothing else.
+func (f *schema) wraps(k event.Kind) bool {
+	return f.Multiple && f.str && f.enum == nil && k == event.String
+}
+
+func isDateLike(v event.Value) bool { return isPlainISO(v.Raw()) || dateLike(v.Raw()) }
 
 func isInteger(v event.Value) bool { return plainInteger(v.Raw()) }
 
@@ -648,40 +738,66 @@ func isInteger(v event.Value) bool { return plainInteger(v.Raw()) }
 // nothing written, when a member has to be coerced or checked.
 func (p *Program) object(r *Resolver, m *member) bool {
 	s := &r.now
-	start := len(s.out)
+	start, problems := len(s.out), len(s.problems)
 	var parts []int32
 	ok := true
-	if m.each == nil {
+	if r.rec != nil {
+		r.trail = append(r.trail[:0], m.s.path...)
+	}
+	if m.each == nil && !m.only {
 		parts, ok = m.write(r, parts, event.Value{})
+	} else if m.only {
+		parts = append(parts, refNone)
+		s.out = append(s.out, '[')
+		parts, ok = m.element(r, parts, event.Value{}, 0)
+		s.out = append(s.out, ']')
 	} else {
 		array := m.each.value(r, event.Value{})
-		if array.Kind() != event.Array {
-			return false
-		}
 		s.out = append(s.out, '[')
 		parts = append(parts, refNone)
-		for e := range array.Elements() {
-			if e.Kind() != event.Object {
-				ok = false
-				break
+		switch array.Kind() {
+		case event.Object: // stands for an array of it
+			parts, ok = m.element(r, parts, array, 0)
+		case event.Array:
+			n := 0
+			for e := range array.Elements() {
+				if e.Kind() != event.Object {
+					ok = false
+					break
+				}
+				if len(s.out) > start+1 {
+					s.out = append(s.out, ',')
+				}
+				if parts, ok = m.element(r, parts, e, n); !ok {
+					break
+				}
+				n++
 			}
-			if len(s.out) > start+1 {
-				s.out = append(s.out, ',')
-			}
-			if parts, ok = m.write(r, parts, e); !ok {
-				break
-			}
+		default:
+			ok = false
 		}
 		s.out = append(s.out, ']')
 	}
 	if !ok {
-		s.out = s.out[:start]
+		s.out, s.problems = s.out[:start], s.problems[:problems]
 		return false
 	}
 	if s.made(m.s, start); r.rec != nil && len(parts) > 1 {
 		r.rec.parts[uint16(m.s.number)] = parts
 	}
 	return true
+}
+
+// element is write of element n of an array.
+func (m *member) element(r *Resolver, parts []int32, e event.Value, n int) ([]int32, bool) {
+	if r.rec == nil {
+		return m.write(r, parts, e)
+	}
+	at := len(r.trail)
+	r.trail = strconv.AppendInt(append(r.trail, '/'), int64(n), 10)
+	parts, ok := m.write(r, parts, e)
+	r.trail = r.trail[:at]
+	return parts, ok
 }
 
 // write writes one object, of the event or of an element, and appends where its
@@ -694,44 +810,93 @@ func (m *member) write(r *Resolver, parts []int32, element event.Value) ([]int32
 	}
 	s.out = append(s.out, '{')
 	start := len(s.out)
+	var missing []*schema
 	for i := range m.shape {
 		sm := &m.shape[i]
-		v := sm.p.value(r, element)
-		k := v.Kind()
-		if k == event.Missing {
+		if sm.lit != nil {
+			if len(s.out) > start {
+				s.out = append(s.out, ',')
+			}
+			s.out = append(append(s.out, sm.key...), sm.lit...)
+			if rec != nil {
+				parts = append(parts, refNone)
+			}
 			continue
 		}
+		v := sm.value(r, element)
+		k := v.Kind()
+		if k == event.Missing {
+			if sm.f != nil && sm.f.required {
+				if rec == nil {
+					return parts, false // and somebody says what is missing
+				}
+				missing = append(missing, sm.f)
+			}
+			continue
+		}
+		wrap, coerce := false, false
 		if f := sm.f; f != nil {
-			if m.each == nil && (k == event.Null && !f.nullable || k == event.String && (f.Multiple || !f.str && f.Type != TypeDatetime) && v.IsEmptyText()) {
+			if !m.s.Multiple && (k == event.Null && !f.nullable || k == event.String && (f.Multiple || !f.str && f.Type != TypeDatetime) && v.IsEmptyText()) {
+				if f.required {
+					if rec == nil {
+						return parts, false
+					}
+					missing = append(missing, f)
+				}
 				continue // which happens everywhere but in the objects of arrays
 			}
-			if !f.keeps(v) {
-				return parts, false
+			if wrap = f.wraps(k); !wrap && !f.keeps(v) {
+				coerce = true
 			}
 		}
 		if len(s.out) > start {
 			s.out = append(s.out, ',')
 		}
 		s.out = append(s.out, sm.key...)
+		if coerce {
+			var ref int32
+			var ok bool
+			if ref, ok = sm.f.coerced(r, v); !ok {
+				return parts, false
+			}
+			if rec != nil {
+				parts = append(parts, ref)
+			}
+			continue
+		}
+		if wrap {
+			s.out = append(s.out, '[')
+		}
 		if rec == nil {
 			s.out = append(s.out, v.Raw()...)
 		} else {
+			if wrap {
+				parts = append(parts, refNone)
+			}
 			s.out = append(s.out, rec.Trace.Raw(v)...)
 			parts = rec.Trace.Sources(parts, v)
 		}
+		if wrap {
+			s.out = append(s.out, ']')
+		}
 	}
 	s.out = append(s.out, '}')
+	for _, f := range m.s.needed {
+		if slices.Contains(missing, f) {
+			m.s.lacks(r, f)
+		}
+	}
 	return parts, true
 }
 
 // note keeps a member as it was given, for the conditions that look at it.
 func (p *Program) note(r *Resolver, key string, v *result) {
-	if len(p.schema.rules) == 0 || v.kind == event.String && len(v.raw) == 2 && !p.batch {
+	if len(p.schema.tested) == 0 || v.kind == event.String && len(v.raw) == 2 && !p.batch || !slices.Contains(p.schema.tested, key) {
 		return
 	}
 	at := len(r.arena)
 	r.arena = append(r.arena, v.raw...)
-	r.now.given = append(r.now.given, given{key, at, len(r.arena)})
+	r.now.given = append(r.now.given, given{key: key, start: at, end: len(r.arena)})
 }
 
 // lacks reports whether a required field is not in the payload.
@@ -756,12 +921,11 @@ func (p *Program) missing(r *Resolver) []string {
 		if !rl.cond.holds(r) {
 			continue
 		}
-		sp := find(s.given, rl.path[0])
-		if sp == nil {
+		f := p.schema.byKey[rl.path[0]]
+		if s.state[f.number] == absent {
 			report("The root value", rl.path[0])
 		} else if len(rl.path) == 2 {
-			raw := r.arena[sp.start:sp.end]
-			f := p.schema.byKey[rl.path[0]]
+			raw := find(s.given, rl.path[0]).text(r)
 			g := f.byKey[rl.path[1]]
 			if v := memberOf(raw, rl.path[1]); kindOf(raw) == event.Object && g.drops(v, true) {
 				report(capitalize(f.title), rl.path[1])
@@ -777,6 +941,17 @@ func (p *Program) missing(r *Resolver) []string {
 		}
 	}
 	return problems
+}
+
+// text is what was given, for who looks at all of it.
+func (g *given) text(r *Resolver) []byte {
+	if g == nil {
+		return nil
+	}
+	if r.rec != nil && (g.made || g.from.Exists()) {
+		r.rec.Trace.Void()
+	}
+	return r.arena[g.start:g.end]
 }
 
 func find(spans []given, key string) *given {
@@ -822,6 +997,9 @@ func (t *Test) holds(r *Resolver, several bool) bool {
 	var raw []byte
 	if sp != nil {
 		raw = r.arena[sp.start:sp.end]
+		if r.rec != nil {
+			r.rec.tests(sp, t, several, nested)
+		}
 	}
 	if nested && sp != nil {
 		if kindOf(raw) != event.Object {
@@ -956,6 +1134,55 @@ func (p *Payload) All() iter.Seq2[string, []byte] {
 	}
 }
 
+// Fields yields the fields in the order of the mapping: their keys, and the numbers
+// by which [Payload.At] and [Payload.Put] know them.
+func (p *Payload) Fields() iter.Seq2[string, int16] {
+	return func(yield func(string, int16) bool) {
+		for _, f := range p.r.now.order {
+			if !yield(p.root.keys[f], int16(f)) {
+				return
+			}
+		}
+	}
+}
+
+// Put writes a field that is there as a member of the object that is open.
+func (p *Payload) Put(w *Writer, f int16) {
+	w.sep()
+	p.put(w, uint16(f))
+}
+
+// Val writes a field as a value; a missing one becomes null.
+func (p *Payload) Val(w *Writer, key string) {
+	f := p.root.field(key)
+	if f < 0 || p.r.now.state[f] == absent {
+		w.Null()
+		return
+	}
+	w.sep()
+	p.write(w, uint16(f))
+}
+
+func (p *Payload) put(w *Writer, f uint16) {
+	w.buf = append(w.buf, p.root.props[f].prefix...)
+	p.write(w, f)
+}
+
+// write writes a field's value. One that was made is not looked into.
+func (p *Payload) write(w *Writer, f uint16) {
+	s := &p.r.now
+	switch {
+	case w.rec == nil:
+		w.buf = append(w.buf, s.raw(f)...)
+	case w.rec.isMade[f]:
+		w.rec.begin(w, op{what: opField, at: refField - int32(f)})
+		w.buf = append(w.buf, s.raw(f)...)
+		w.rec.end(w)
+	default:
+		w.rec.value(w, p.value(f))
+	}
+}
+
 // AppendJSON appends the payload as a JSON object.
 func (p *Payload) AppendJSON(dst []byte) []byte {
 	s := &p.r.now
@@ -978,19 +1205,11 @@ func (p *Payload) Write(w *Writer) {
 		return
 	}
 	w.BeginObject()
-	s := &p.r.now
-	for i, f := range s.order {
+	for i, f := range p.r.now.order {
 		if i > 0 {
 			w.buf = append(w.buf, ',')
 		}
-		w.buf = append(w.buf, p.root.props[f].prefix...)
-		if w.rec.isMade[f] {
-			w.rec.begin(w, op{what: opField, at: refField - int32(f)})
-			w.buf = append(w.buf, s.raw(f)...)
-			w.rec.end(w)
-		} else {
-			w.rec.value(w, p.value(f))
-		}
+		p.put(w, f)
 	}
 	w.EndObject()
 }

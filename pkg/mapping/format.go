@@ -43,8 +43,34 @@ func formatLabel(format string) string {
 	return format
 }
 
+// plainEmail says that a text is an address of letters and digits, with dots,
+// hyphens, underscores and pluses between them: most are, and to see it takes a
+// tenth of what formatEmail does.
+func plainEmail(s string) bool {
+	letter := func(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' }
+	at, dots := 0, 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case letter(c):
+			continue
+		case i == 0 || i == len(s)-1 || !letter(s[i-1]) || !letter(s[i+1]):
+			return false
+		case c == '@' && at == 0:
+			at = i
+		case c == '.' && at > 0:
+			dots++
+		case c != '.' && c != '-' && (at > 0 || c != '_' && c != '+'):
+			return false
+		}
+	}
+	return at > 0 && dots > 0
+}
+
 // formatOK checks a JSON string against a format.
 func formatOK(format string, raw []byte) bool {
+	if format == "date-time" && isPlainISO(raw) && (raw[9] < '2' || raw[9] == '2' && raw[10] <= '8') {
+		return true // nearly all, but for the last days of a month
+	}
 	s := decodeText(raw)
 	switch format {
 	case "date":
@@ -61,7 +87,7 @@ func formatOK(format string, raw []byte) bool {
 	case "duration":
 		return s != "P" && !strings.HasSuffix(s, "T") && formatDuration.MatchString(s)
 	case "email":
-		return formatEmail.MatchString(s)
+		return plainEmail(s) || formatEmail.MatchString(s)
 	case "hostname":
 		return len(strings.TrimSuffix(s, ".")) <= 253 && formatHost.MatchString(s)
 	case "ipv4":

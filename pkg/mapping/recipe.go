@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -44,6 +45,18 @@ const (
 // by many goroutines.
 type Compute func(w *Writer, v event.Value, l *Late)
 
+// WriteText is a [Compute] that writes a value's text.
+func WriteText(w *Writer, v event.Value, _ *Late) {
+	if b, ok := v.Plain(); ok {
+		w.TextBytes(b)
+	} else {
+		w.Text(v.Text())
+	}
+}
+
+// WriteInsertID is a [Compute] that writes the insert id of the delivery.
+func WriteInsertID(w *Writer, _ event.Value, l *Late) { w.Text(l.InsertID()) }
+
 // Late is what differs from delivery to delivery beside the event itself.
 type Late struct {
 	Now  time.Time
@@ -68,12 +81,67 @@ func (l *Late) Memo(v event.Value, f func(text string) (a, b string)) (a, b stri
 	return l.r.Memo(v, f)
 }
 
+// Recall is [Late.Memo] for a function that makes something else than two texts.
+// What it makes must not be changed.
+func Recall[T any](l *Late, v event.Value, f func(text string) *T) *T {
+	text, ok := v.Plain()
+	if !ok || len(text) > maxMemo {
+		return f(v.Text())
+	}
+	m, known := l.r.memo.of(reflect.ValueOf(f).Pointer(), text)
+	if !known {
+		m.made = f(m.text)
+	}
+	return m.made.(*T)
+}
+
 // A ref says where a value comes from: a value of the event, or a field of the
 // payload that was computed.
 const (
-	refNone  = -1
-	refField = -2 // and below: that of field 0, 1, …
+	refNone    = -1
+	refField   = -2       // and below: that of field 0, 1, …
+	refCoerced = -1 << 20 // and below: what a value of the event is coerced to, see coercion
 )
+
+// coercion is a value of the event that a field's type makes another of.
+type coercion struct {
+	f  *schema
+	at int32 // the value
+}
+
+// compute is g of what the value is coerced to, for [Recipe.Play].
+func (c coercion) compute(g Compute) Compute {
+	return func(w *Writer, v event.Value, l *Late) {
+		r := l.r
+		r.coerced.Reset()
+		text, ok := c.f.scalar(r.temp(), v.Raw(), v.Kind())
+		if made, err := r.coerced.ParseValue(text); ok && err == nil {
+			g(w, made, l)
+		}
+		r.done(text)
+	}
+}
+
+func (c coercion) write(w *Writer, v event.Value, _ *Late) {
+	w.buf, _ = c.f.scalar(w.buf, v.Raw(), v.Kind())
+}
+
+// coerced notes that a field's type makes a value of a kind of one of the event.
+func (rec *Recorder) coerced(f *schema, v event.Value, kind event.Kind) (ref int32) {
+	at, ok := rec.Trace.Source(v)
+	if !ok || at < 0 {
+		rec.Trace.Void()
+	}
+	if !f.str { // all scalars can be texts
+		v.Test(func(v event.Value) bool {
+			var buf [32]byte
+			text, ok := f.scalar(buf[:0], v.Raw(), v.Kind())
+			return ok && kindOf(text) == kind
+		})
+	}
+	rec.coercions = append(rec.coercions, coercion{f, at})
+	return refCoerced - int32(len(rec.coercions)-1)
+}
 
 // Recorder notes what a [Writer] writes and what a [Resolver] runs. It is of one
 // goroutine.
@@ -86,9 +154,10 @@ type Recorder struct {
 	start int // in the buffer: where the text begins
 	from  int // what follows is not noted yet
 
-	made   []Made
-	isMade map[uint16]bool
-	parts  map[uint16][]int32 // of fields put together: what each value was copied from
+	made      []Made
+	isMade    map[uint16]bool
+	parts     map[uint16][]int32 // of fields put together: what each value was copied from
+	coercions []coercion
 }
 
 // Made is a field of a payload that is computed for every event: which one, and
@@ -129,6 +198,11 @@ func (rec *Recorder) value(w *Writer, v event.Value) {
 	switch {
 	case !ok: // not of the event, or what it was made from has been noted
 		w.buf = append(w.buf, v.Raw()...)
+	case ref <= refCoerced:
+		c := rec.coercions[refCoerced-ref]
+		rec.begin(w, op{what: opCompute, at: c.at, f: c.write})
+		w.buf = append(w.buf, rec.Trace.Raw(v)...)
+		rec.end(w)
 	case ref != refNone:
 		what := opCopy
 		if ref <= refField {
@@ -174,11 +248,25 @@ func (w *Writer) Compute(v event.Value, l *Late, f Compute) {
 	ref := int32(refNone)
 	if v.Exists() {
 		var ok bool
-		if ref, ok = rec.Trace.Source(v); !ok || ref == refNone {
+		ref, ok = rec.Trace.Source(v)
+		switch {
+		case !ok || ref == refNone && v.Kind() < event.Array: // always the same, see value
+			own, err := event.ParseValue(slices.Clone(rec.Trace.Raw(v)))
+			if err != nil {
+				rec.Trace.Void()
+			}
+			of := f
+			v, ref, f = own, refNone, func(w *Writer, _ event.Value, l *Late) { of(w, own, l) }
+		case ref == refNone:
 			rec.Trace.Void() // made of several values: it could not be found again
 		}
 	}
-	rec.begin(w, op{what: opCompute, at: ref, f: f})
+	play := f
+	if ref <= refCoerced {
+		c := rec.coercions[refCoerced-ref]
+		ref, play = c.at, c.compute(f)
+	}
+	rec.begin(w, op{what: opCompute, at: ref, f: play})
 	w.rec = nil
 	rec.Trace.Pause()
 	f(w, v, l)
@@ -273,16 +361,10 @@ func (c *Recipe) Play(w *Writer, e *event.Event, r *Resolver, l *Late, marks []i
 func (p *Program) record(r *Resolver, in event.Value) {
 	rec, s := r.rec, &r.now
 	rec.parts, rec.isMade = map[uint16][]int32{}, map[uint16]bool{}
-	if len(p.schema.rules) > 0 {
-		rec.Trace.Void() // conditions look at all that was given
-		for i := range p.members {
-			p.member(r, &p.members[i], in)
-		}
-		return
-	}
 	bools := 0
 	for i := range p.members {
 		m := &p.members[i]
+		given := len(s.given)
 		quiet := func() {
 			rec.Trace.Pause()
 			p.member(r, m, in)
@@ -295,10 +377,23 @@ func (p *Program) record(r *Resolver, in event.Value) {
 		case m.bound && bools < maxBools && p.onlyBools(r, m):
 			bools++ // they are noted: there are two of each
 			p.member(r, m, in)
-		case how == picked && m.s != nil && p.take(r, m.s, v):
+		case how == picked && m.s != nil && (p.take(r, m.s, v) || p.follow(r, m.s, v)):
+			if m.tested && s.state[m.s.number] != absent {
+				p.note(r, m.key, &result{raw: rec.Trace.Raw(v), kind: v.Kind()})
+				for k := given; k < len(s.given); k++ {
+					s.given[k].from = v
+				}
+			}
+		case p.blind(r, m):
 		default:
 			problems := len(s.problems)
 			quiet()
+			for k := given; k < len(s.given); k++ {
+				s.given[k].from, s.given[k].made = v, how != picked
+			}
+			if m.s == nil && m.tested {
+				rec.Trace.Void() // whether it is there may differ
+			}
 			if r.err != nil || len(s.problems) > problems {
 				rec.Trace.Void() // what is wrong may be said in the event's words
 				continue
@@ -321,6 +416,40 @@ func (p *Program) record(r *Resolver, in event.Value) {
 			rec.made = append(rec.made, made)
 		}
 	}
+}
+
+// tests notes what a condition learns of a member that was given. Whether a field
+// is there is known: it is in the form, noted, or looked at by [Program.Make].
+func (rec *Recorder) tests(g *given, t *Test, several, nested bool) {
+	v, absence := g.from, t.Value.IsZero()
+	switch {
+	case absence && several && !nested:
+	case g.made || nested && v.Exists():
+		rec.Trace.Void()
+	case !v.Exists(): // always the same
+	case absence:
+		v.Test(isNullLike)
+	default:
+		switch want := t.Value.t.appendJSON(nil); {
+		case kindOf(want) != v.Kind():
+		case v.Kind() == event.String && isPlainASCII(want):
+			v.IsText(string(want[1 : len(want)-1]))
+		default:
+			v.Raw()
+		}
+	}
+}
+
+func isNullLike(v event.Value) bool { return nullLike(v.Raw()) }
+
+// isPlainASCII says that a JSON string has one way to be written, escapes apart.
+func isPlainASCII(quoted []byte) bool {
+	for _, c := range quoted {
+		if c < ' ' || c > '~' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // nothing says that none of what a member is made of is there.
@@ -400,11 +529,134 @@ func (p *Program) take(r *Resolver, f *schema, v event.Value) bool {
 		return true
 	case k == event.String && (!p.batch || f.Multiple || !f.str && f.Type != TypeDatetime) && v.IsEmptyText():
 		return true
-	case f.keeps(v):
+	case k == event.Null, f.keeps(v):
 		r.now.take(f, v)
 		return true
 	}
 	return false
+}
+
+// follow makes a field of a value of the event as coerce does, and notes where what
+// is in it comes from. It reports false, with nothing made, when that does not follow
+// from what can be noted.
+func (p *Program) follow(r *Resolver, f *schema, v event.Value) bool {
+	s := &r.now
+	start, problems := len(s.out), len(s.problems)
+	r.trail = append(r.trail[:0], f.path...)
+	parts, ok := f.follow(r, nil, v, true, true)
+	if !ok {
+		s.out, s.problems = s.out[:start], s.problems[:problems]
+		return false
+	}
+	s.made(f, start)
+	r.rec.parts[uint16(f.number)] = parts
+	return true
+}
+
+// follow is coerce of a value of the event; at the root, other values than arrays
+// are wrapped.
+func (f *schema) follow(r *Resolver, parts []int32, v event.Value, clean, root bool) ([]int32, bool) {
+	k, s := v.Kind(), &r.now
+	if !f.Multiple {
+		return f.followOne(r, parts, v, clean)
+	}
+	if k == event.Object && !root {
+		return parts, false
+	}
+	ok := true
+	parts = append(parts, refNone)
+	s.out = append(s.out, '[')
+	if k != event.Array {
+		parts, ok = f.followItem(r, parts, v, 0)
+	}
+	n := 0
+	for e := range v.Elements() {
+		if clean && (e.Kind() == event.Null || !f.str && f.Type != TypeDatetime && e.IsEmptyText()) {
+			continue
+		}
+		if n > 0 {
+			s.out = append(s.out, ',')
+		}
+		if parts, ok = f.followItem(r, parts, e, n); !ok {
+			break
+		}
+		n++
+	}
+	s.out = append(s.out, ']')
+	return parts, ok
+}
+
+func (f *schema) followItem(r *Resolver, parts []int32, v event.Value, n int) ([]int32, bool) {
+	at := len(r.trail)
+	r.trail = strconv.AppendInt(append(r.trail, '/'), int64(n), 10)
+	parts, ok := f.followOne(r, parts, v, false)
+	r.trail = r.trail[:at]
+	return parts, ok
+}
+
+func (f *schema) followOne(r *Resolver, parts []int32, v event.Value, clean bool) ([]int32, bool) {
+	k, s, trace := v.Kind(), &r.now, r.rec.Trace
+	asIs := f.enum == nil && (f.str && k == event.String || f.Type == TypeNumber && k == event.Number || f.Type == TypeBoolean && k == event.Bool)
+	switch {
+	case f.Type == TypeObject && k == event.Object && !f.checked && f.props != nil:
+		return f.followObject(r, parts, v, clean)
+	case f.Type == TypeObject && k == event.Object && !f.checked, f.Multiple && asIs, f.keeps(v):
+		s.out = append(s.out, trace.Raw(v)...)
+		return trace.Sources(parts, v), true
+	}
+	ref, ok := f.coerced(r, v)
+	return append(parts, ref), ok
+}
+
+func (f *schema) followObject(r *Resolver, parts []int32, v event.Value, clean bool) ([]int32, bool) {
+	s, trace := &r.now, r.rec.Trace
+	drops := func(f *schema, v event.Value) bool {
+		switch k := v.Kind(); {
+		case k == event.Missing:
+			return true
+		case !clean:
+			return false
+		case k == event.Null:
+			return !f.nullable
+		}
+		return (f.Multiple || !f.str && f.Type != TypeDatetime) && v.IsEmptyText()
+	}
+	for _, c := range f.needed {
+		if drops(c, v.Get(c.Key)) {
+			f.lacks(r, c)
+		}
+	}
+	parts = append(parts, refNone)
+	s.out = append(s.out, '{')
+	n := len(s.out)
+	for k, m := range v.Members() {
+		key := k.Text()
+		c := f.byKey[key]
+		switch {
+		case v.Get(key) != m: // a key twice
+			return parts, false
+		case c == nil && !f.AdditionalProperties, c != nil && drops(c, m):
+			continue
+		}
+		if len(s.out) > n {
+			s.out = append(s.out, ',')
+		}
+		s.out = append(append(s.out, k.Raw()...), ':')
+		if c == nil {
+			s.out = append(s.out, trace.Raw(m)...)
+			parts = trace.Sources(parts, m)
+			continue
+		}
+		at := len(r.trail)
+		r.trail = append(append(r.trail, '/'), c.Key...)
+		var ok bool
+		if parts, ok = c.follow(r, parts, m, clean, false); !ok {
+			return parts, false
+		}
+		r.trail = r.trail[:at]
+	}
+	s.out = append(s.out, '}')
+	return parts, true
 }
 
 // Made returns the fields that have to be computed for every event, those of the
@@ -446,7 +698,7 @@ func (rec *Recorder) Origin(v event.Value) (o Origin, ok bool) {
 		return Origin{refNone}, true
 	}
 	ref, ok := rec.Trace.Source(v)
-	return Origin{ref}, ok && ref != refNone
+	return Origin{ref}, ok && ref != refNone && ref > refCoerced
 }
 
 // Origin is a place in events of a form, or a field made of them.

@@ -14,19 +14,20 @@ import (
 // ready for use. It is not safe for concurrent use: one per goroutine, reused
 // for every event, so that a steady stream of events allocates nothing.
 type Resolver struct {
-	arena  []byte   // values computed during a run
-	temps  [][]byte // buffers being written, innermost last
-	ntemps int
-	parser event.Parser // for paths into computed values
-	writer Writer       // for Go functions
-	keep   bool         // write undefined as undefinedMark instead of dropping it
-	err    error
-	merged []entry
-	trail  []byte        // the place in the payload of what is being coerced, for problems
-	slots  []event.Value // what a Program's paths lead to, see scope
-	now    payloadScratch
-	rec    *Recorder // who wants to know what runs do; nil: nobody
-	memo   memo
+	arena   []byte   // values computed during a run
+	temps   [][]byte // buffers being written, innermost last
+	ntemps  int
+	parser  event.Parser // for paths into computed values
+	coerced event.Parser // for a coerced value that Recipe.Play hands on
+	writer  Writer       // for Go functions
+	keep    bool         // write undefined as undefinedMark instead of dropping it
+	err     error
+	merged  []entry
+	trail   []byte        // the place in the payload of what is being coerced, for problems
+	slots   []event.Value // what a Program's paths lead to, see scope
+	now     payloadScratch
+	rec     *Recorder // who wants to know what runs do; nil: nobody
+	memo    memo
 }
 
 // reset prepares for a run of its own.
@@ -169,10 +170,27 @@ func payloadOf(in event.Value) (event.Value, error) {
 }
 
 // memo remembers what a function made of texts that come again and again.
-type memo [64]struct {
-	of   uintptr
+type memo [64]memoized
+
+// maxMemo is how long a text may be that something is remembered of.
+const maxMemo = 1024
+
+type memoized struct {
+	by   uintptr // which function
 	text string
 	a, b string
+	made any // see Recall
+}
+
+// of returns the place for what a function makes of a text. It is not known when
+// the function has to be asked.
+func (m *memo) of(by uintptr, text []byte) (at *memoized, known bool) {
+	at = &m[(xxh3.Hash(text)^uint64(by))%uint64(len(m))]
+	if at.by == by && at.text == string(text) {
+		return at, true
+	}
+	*at = memoized{by: by, text: string(text)}
+	return at, false
 }
 
 // Memo is f of a value's text, from memory when that was asked for lately: user
@@ -180,13 +198,11 @@ type memo [64]struct {
 // do. f has to be a pure function at the top level of its package.
 func (r *Resolver) Memo(v event.Value, f func(text string) (a, b string)) (a, b string) {
 	text, ok := v.Plain()
-	if !ok || len(text) > 1024 {
+	if !ok || len(text) > maxMemo {
 		return f(v.Text())
 	}
-	of := reflect.ValueOf(f).Pointer()
-	m := &r.memo[(xxh3.Hash(text)^uint64(of))%uint64(len(r.memo))]
-	if m.of != of || m.text != string(text) {
-		m.of, m.text = of, string(text)
+	m, known := r.memo.of(reflect.ValueOf(f).Pointer(), text)
+	if !known {
 		m.a, m.b = f(m.text)
 	}
 	return m.a, m.b
