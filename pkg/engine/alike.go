@@ -33,7 +33,7 @@ func (b *block) share(by *alike) (r *routed, mine bool) {
 			return b.shared[i].r, false
 		}
 	}
-	r = routes.Get().(*routed)
+	r = b.routed()
 	r.done = make(chan struct{})
 	r.holders.Store(2) // the block, too
 	b.shared = append(b.shared, sharedRoute{by, r})
@@ -56,7 +56,13 @@ func (e *Engine) pair() {
 		}
 	}
 	for _, l := range e.lanes {
-		if g := groups[key(l)]; g != nil && g.lanes > 1 {
+		switch g := groups[key(l)]; {
+		case g == nil:
+		case g.lanes == len(e.lanes) && e.c.Transform == nil && e.c.Limit == 0:
+			// Nobody else waits for the reader while it routes, and whatever it
+			// routes goes to the lanes.
+			l.alike, e.ahead = g, e.lanes[0]
+		case g.lanes > 1:
 			l.alike = g
 		}
 	}

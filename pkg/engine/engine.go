@@ -34,6 +34,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/stock"
 	"github.com/fanfold/fanfold/pkg/transform"
 )
 
@@ -136,9 +137,15 @@ type Engine struct {
 	lanes []*lane
 	cpu   *gate
 	forms event.Forms
+	ahead *lane // routes for all lanes when blocks are prepared; nil: each does it when it gets there
 	log   *slog.Logger
 	start time.Time
-	bad   *journal.Lane // of the records that are no events
+
+	stockBlocks     stock.Stock[block]
+	stockRouted     stock.Stock[routed]
+	stockLaneBlocks stock.Stock[laneBlock]
+
+	bad *journal.Lane // of the records that are no events
 
 	mu       sync.Mutex
 	front    journal.Mark // what has been read
@@ -155,6 +162,9 @@ func New(c Config) *Engine {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{c: c, log: c.Logger, cpu: newGate(runtime.GOMAXPROCS(0)), start: c.Now(), bad: c.Run.Lane("_source")}
+	e.stockBlocks = stock.New[block](kept)
+	e.stockRouted = stock.New[routed](kept + 2*len(c.Lanes))
+	e.stockLaneBlocks = stock.New[laneBlock](kept + 2*len(c.Lanes))
 	// A sixteenth of the memory for the shared ring, up to an eighth for what lanes have
 	// taken out of it; the rest is for readers, bodies, and the collector,
 	// which lets the heap grow to twice what lives.
@@ -179,6 +189,9 @@ func New(c Config) *Engine {
 	e.pair()
 	return e
 }
+
+// kept is how many pieces of memory that nobody uses are kept of a kind.
+const kept = 8
 
 // Run works until everything is settled, or Stop, or the context ends. The
 // error is one of the machine (journal, input), not of events: those are in the

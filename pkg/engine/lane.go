@@ -18,6 +18,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/stock"
 )
 
 // lane is one destination's private path through the engine.
@@ -110,14 +111,20 @@ type laneBlock struct {
 // routed is what a destination made of a block's events. Lanes that make the
 // same of every event share it, and the memory that it takes.
 type routed struct {
-	parts   [8]part
+	parts   [16]part
 	n       int           // of them
 	done    chan struct{} // closed when it is whole; nil: it is nobody else's
 	holders atomic.Int32
 	spoiled atomic.Bool // code that has not come back may still look at it
+	home    stock.Stock[routed]
 }
 
-var routes = sync.Pool{New: func() any { return new(routed) }}
+// routed takes memory for what is made of the block.
+func (b *block) routed() *routed {
+	r := b.routes.Take()
+	r.home = b.routes
+	return r
+}
 
 func (r *routed) release() {
 	if r.holders.Add(-1) > 0 {
@@ -136,7 +143,17 @@ func (r *routed) release() {
 		p.events = p.events[:0]
 	}
 	r.done = nil
-	routes.Put(r)
+	r.home.Put(r)
+}
+
+// split says that the routing of so many records is done in parts, each of which
+// a goroutine does by itself, and which is small enough for a processor's cache.
+func (r *routed) split(records int) { r.n = min(max(records/shareable, 1), len(r.parts)) }
+
+// part returns which of the records from one to before another are of part i.
+func (r *routed) part(from, to, i int) (first, end int) {
+	n := to - from
+	return from + n*i/r.n, from + n*(i+1)/r.n
 }
 
 // part is a stretch of a block that one goroutine routes.
@@ -435,12 +452,10 @@ func (l *lane) gettingSomewhere() bool {
 	return l.bad < 1000
 }
 
-var laneBlocks = sync.Pool{New: func() any { return new(laneBlock) }}
-
 // routeBlock asks the destination what becomes of each event from the cursor
 // on.
 func (l *lane) routeBlock(b *block, isUrgent bool) *laneBlock {
-	lb := laneBlocks.Get().(*laneBlock)
+	lb := l.e.stockLaneBlocks.Take()
 	lb.end, lb.object = b.end, b.chunk.Name
 	lb.counts = journal.Counts{}
 	lb.routed = l.routedBlock(b, isUrgent)
@@ -473,7 +488,7 @@ func (l *lane) routedBlock(b *block, isUrgent bool) *routed {
 	// A processor that nobody wants, or only work that may wait, takes parts of
 	// it, too.
 	r := (*routed)(nil)
-	if l.alike != nil && from == 0 && isUrgent {
+	if l.alike != nil && from == 0 && (isUrgent || l.e.ahead != nil) {
 		var mine bool
 		if r, mine = b.share(l.alike); !mine {
 			select {
@@ -487,12 +502,15 @@ func (l *lane) routedBlock(b *block, isUrgent bool) *routed {
 		}
 		defer close(r.done)
 	} else {
-		r = routes.Get().(*routed)
+		r = b.routed()
 		r.holders.Store(1)
 	}
-	n := min(max((len(b.items)-from)/shareable, 1), len(r.parts))
-	r.n = n
-	at := func(part int) int { return from + (len(b.items)-from)*part/n }
+	r.split(len(b.items) - from)
+	n := r.n
+	route := func(i int) {
+		first, end := r.part(from, len(b.items), i)
+		l.routePart(b, first, end, &r.parts[i], isUrgent)
+	}
 	if n > 1 && isUrgent && l.e.cpu.another() {
 		next := new(atomic.Int32) // not of lb: who comes late finds nothing, whatever that is used for then
 		var left sync.WaitGroup
@@ -503,7 +521,7 @@ func (l *lane) routedBlock(b *block, isUrgent bool) *routed {
 				if i >= n {
 					return
 				}
-				l.routePart(b, at(i), at(i+1), &r.parts[i], isUrgent)
+				route(i)
 				left.Done()
 			}
 		}
@@ -516,7 +534,7 @@ func (l *lane) routedBlock(b *block, isUrgent bool) *routed {
 		left.Wait()
 	} else {
 		for i := range n {
-			l.routePart(b, at(i), at(i+1), &r.parts[i], isUrgent)
+			route(i)
 		}
 	}
 	return r
@@ -887,7 +905,7 @@ func (l *lane) passBlocks() {
 			l.shed(lb)
 		}
 		lb.lean, lb.held = false, 0
-		laneBlocks.Put(lb)
+		l.e.stockLaneBlocks.Put(lb)
 	}
 	if l.pinned >= sweepFrom*l.budget {
 		l.sweep()

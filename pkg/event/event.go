@@ -78,6 +78,7 @@ type doc struct {
 	raw    []byte
 	form   *Form
 	places []place
+	empty  bool    // of a known form: some text is empty
 	trace  *Trace  // notes what is read of it; nil: nobody wants to know
 	refs   []int32 // of a made value that is traced: what each of its values was made from
 }

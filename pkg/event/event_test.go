@@ -235,7 +235,13 @@ func TestTimes(t *testing.T) {
 			t.Errorf("%s = %v %v, want %v", raw, got, ok, want)
 		}
 	}
-	for _, raw := range []string{`"soon"`, `""`, `null`, `true`, `"2024-02-30T00:00:00Z"`, `"2024-13-01"`, `1e300`, `"12"`} {
+	for at := time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC); at.Year() < 10000; at = at.Add(41*24*time.Hour + 7919*time.Second + 37*time.Millisecond) {
+		text := at.Format("2006-01-02T15:04:05.000Z")
+		if got, ok := event.ParseTimeText([]byte(text)); !ok || !got.Equal(at) {
+			t.Fatalf("%s = %v %v", text, got, ok)
+		}
+	}
+	for _, raw := range []string{`"soon"`, `""`, `null`, `true`, `"2024-02-30T00:00:00Z"`, `"2024-13-01"`, `"2024-13-01T00:00:00Z"`, `"2024-01-01T24:00:00Z"`, `"2024-01-01T00:0x:00Z"`, `"2024-01-01T00:00:00.Z"`, `1e300`, `"12"`} {
 		v, _ := event.ParseValue([]byte(raw))
 		if got, ok := event.ParseTime(v); ok {
 			t.Errorf("%s was read as %v", raw, got)

@@ -95,10 +95,10 @@ const (
 )
 
 // expect indexes an event whose form is known; nil: it is not, or it is no event.
-func (p *Parser) expect(raw []byte) (*Form, []place) {
+func (p *Parser) expect(raw []byte) (form *Form, where []place, empty bool) {
 	st := p.Forms.root.Load()
 	if _, depth := p.limits(); st == nil || depth < maxFormDepth {
-		return nil, nil
+		return nil, nil, false
 	}
 	p.places.room(maxFormValues, slabPlaces)
 	places := p.places.free
@@ -110,7 +110,7 @@ next:
 			if k >= 0 {
 				rest := st.rest.Load()
 				if rest == nil || k >= len(*rest) {
-					return nil, nil
+					return nil, nil, false
 				}
 				e = &(*rest)[k]
 			}
@@ -124,16 +124,17 @@ next:
 				var esc bool
 				var msg string
 				if end, esc, msg = scanString(raw, start); msg != "" {
-					return nil, nil
+					return nil, nil, false
 				}
 				start--
+				empty = empty || end-start == 2
 				stop = uint32(end)
 				if esc {
 					stop |= hasEscapes
 				}
 			case Number:
 				if start == len(raw) {
-					return nil, nil
+					return nil, nil, false
 				}
 				var msg string
 				if end, msg = scanNumber(raw, start); msg != "" {
@@ -158,7 +159,7 @@ next:
 				}
 			}
 			if e.to == nil {
-				return e.form, p.places.take(int(e.value), 0)
+				return e.form, p.places.take(int(e.value), 0), empty
 			}
 			places[e.value] = place{uint32(start), stop}
 			i, st = end, e.to

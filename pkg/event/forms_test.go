@@ -262,8 +262,9 @@ func TestTrace(t *testing.T) {
 			if got != read(e) || tr.IsVoid() {
 				t.Errorf("%s: %v when traced, else %v; void %v", name, got, read(e), tr.IsVoid())
 			}
+			c := tr.Conditions()
 			for j, other := range events {
-				holds := tr.Conditions().Hold(other)
+				holds := c.Hold(other)
 				if holds && read(other) != got || i == j && !holds {
 					t.Errorf("%s: what was noted of event %d holds %v for event %d, which reads %v, not %v", name, i, holds, j, read(other), got)
 				}
@@ -281,7 +282,7 @@ func TestTrace(t *testing.T) {
 	tr.Pause()
 	e.Root().Get("s").Text()
 	tr.Resume()
-	if !tr.Conditions().Hold(events[1]) {
+	if c := tr.Conditions(); !c.Hold(events[1]) {
 		t.Error("a paused trace has noted something")
 	}
 }

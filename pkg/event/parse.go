@@ -133,9 +133,9 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 		if err := p.tooLarge(raw); err != nil {
 			return nil, err
 		}
-		if form, places := p.expect(raw); form != nil {
+		if form, places, empty := p.expect(raw); form != nil {
 			p.hits++
-			return p.event(doc{raw: raw, form: form, places: places}), nil
+			return p.event(doc{raw: raw, form: form, places: places, empty: empty}), nil
 		}
 		p.misses++
 	}

@@ -113,6 +113,24 @@ func (s *PathSet) Lookup(v Value, dst []Value) []Value {
 	return dst
 }
 
+// LookupSome is Lookup of some slots; the others in dst have no meaning.
+func (s *PathSet) LookupSome(v Value, dst []Value, slots []int) []Value {
+	if v.kind == Object && v.at == 0 && v.doc.form.learned && cap(dst) >= len(s.paths) {
+		if numbers := s.numbers(v); numbers != nil {
+			dst = dst[:len(s.paths)]
+			for _, i := range slots {
+				if at := numbers[i]; at < 0 {
+					dst[i] = Value{}
+				} else {
+					dst[i] = v.child(uint32(at))
+				}
+			}
+			return dst
+		}
+	}
+	return s.Lookup(v, dst)
+}
+
 // maxKnown is how many forms' ways are remembered.
 const maxKnown = 4096
 

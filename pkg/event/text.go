@@ -282,9 +282,12 @@ func unixFloat(f float64) (time.Time, bool) {
 
 // ParseTimeText is [ParseTime] for decoded text.
 func ParseTimeText(b []byte) (time.Time, bool) {
-	b = bytes.TrimSpace(b)
 	// The form nearly all events have, without the general parser:
 	// 2006-01-02T15:04:05[.fff]Z
+	if t, ok := fastTime(b); ok {
+		return t, true
+	}
+	b = bytes.TrimSpace(b)
 	if t, ok := fastTime(b); ok {
 		return t, true
 	}
@@ -321,36 +324,41 @@ func ParseTimeText(b []byte) (time.Time, bool) {
 }
 
 func fastTime(b []byte) (time.Time, bool) {
-	if len(b) < 20 || b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' || b[16] != ':' || b[len(b)-1] != 'Z' {
+	n := len(b) - 1
+	if n < 19 || n > 29 || b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' || b[16] != ':' || b[n] != 'Z' {
 		return time.Time{}, false
 	}
-	num := func(from, to int) int {
-		n := 0
-		for _, c := range b[from:to] {
-			if c-'0' > 9 {
-				return -1
-			}
-			n = n*10 + int(c-'0')
-		}
-		return n
+	bad := byte(0) // more than 9 when something is no digit
+	two := func(i int) int {
+		x, y := b[i]-'0', b[i+1]-'0'
+		bad = max(bad, x, y)
+		return int(x)*10 + int(y)
 	}
-	year, month, day, hour, minute, sec := num(0, 4), num(5, 7), num(8, 10), num(11, 13), num(14, 16), num(17, 19)
-	if year < 0 || month < 1 || month > 12 || day < 1 || day > 28 || hour < 0 || hour > 23 || minute < 0 || minute > 59 || sec < 0 || sec > 59 {
-		return time.Time{}, false // the last days of a month go the long way
-	}
+	year, month, day := two(0)*100+two(2), two(5), two(8)
+	hour, minute, sec := two(11), two(14), two(17)
 	nanos := 0
-	if len(b) > 20 {
-		if b[19] != '.' || len(b) > 30 {
+	if n > 19 {
+		if b[19] != '.' || n == 20 {
 			return time.Time{}, false
 		}
-		f := num(20, len(b)-1)
-		if f < 0 || len(b) == 21 {
-			return time.Time{}, false
+		for i := 20; i < n; i++ {
+			bad = max(bad, b[i]-'0')
+			nanos = nanos*10 + int(b[i]-'0')
 		}
-		nanos = f
-		for i := len(b) - 21; i < 9; i++ {
+		for i := n - 20; i < 9; i++ {
 			nanos *= 10
 		}
 	}
-	return time.Date(year, time.Month(month), day, hour, minute, sec, nanos, time.UTC), true
+	if bad > 9 || month < 1 || month > 12 || day < 1 || day > 28 || hour > 23 || minute > 59 || sec > 59 {
+		return time.Time{}, false // the last days of a month go the long way
+	}
+	// Days since 1970-01-01, in years that begin in March: leap days come last.
+	y, m := year, month-3
+	if m < 0 {
+		y, m = y-1, m+12
+	}
+	era := (y + 400) / 400 // y is -1 at the least
+	y -= (era - 1) * 400
+	days := (era-1)*146097 + y*365 + y/4 - y/100 + (153*m+2)/5 + day - 1 - 719468
+	return time.Unix(int64(days)*86400+int64(hour*3600+minute*60+sec), int64(nanos)).UTC(), true
 }

@@ -136,14 +136,26 @@ func (t *Trace) test(v Value, f func(Value) bool) bool {
 
 // Conditions are what a trace has noted. They are immutable and safe for
 // concurrent use.
-type Conditions struct{ notes []note }
+type Conditions struct {
+	notes []note
+	full  []int32 // texts that are not empty: most notes, and nearly always so
+}
 
 // Conditions returns what was noted.
-func (t *Trace) Conditions() Conditions { return Conditions{t.notes} }
+func (t *Trace) Conditions() (c Conditions) {
+	for _, n := range t.notes {
+		if n.what == noteEmpty && !n.yes {
+			c.full = append(c.full, n.at)
+		} else {
+			c.notes = append(c.notes, n)
+		}
+	}
+	return c
+}
 
 // Hold says whether an event of the traced one's form would have been read as
 // the same.
-func (c Conditions) Hold(e *Event) bool {
+func (c *Conditions) Hold(e *Event) bool {
 	for i := range c.notes {
 		n := &c.notes[i]
 		p := e.doc.places[n.at]
@@ -162,6 +174,13 @@ func (c Conditions) Hold(e *Event) bool {
 			}
 		default:
 			if n.f(e.Value(n.at)) != n.yes {
+				return false
+			}
+		}
+	}
+	if e.doc.empty {
+		for _, at := range c.full {
+			if p := e.doc.places[at]; p.stop()-p.start == 2 {
 				return false
 			}
 		}

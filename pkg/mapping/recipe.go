@@ -673,9 +673,9 @@ func (p *Program) Make(r *Resolver, in event.Value, fields []Made) bool {
 	if len(fields) == 0 {
 		return true
 	}
-	r.slots = p.paths.Lookup(in, r.slots)
 	for i := range fields {
 		m := &p.members[fields[i].member]
+		r.slots = p.paths.LookupSome(in, r.slots, m.slots)
 		p.member(r, m, in)
 		if r.err != nil || len(s.problems) > 0 {
 			return false

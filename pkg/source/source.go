@@ -34,6 +34,8 @@ import (
 	"time"
 
 	"github.com/zeebo/xxh3"
+
+	"github.com/fanfold/fanfold/pkg/stock"
 )
 
 // Reason says why a record is no event.
@@ -80,7 +82,7 @@ type Chunk struct {
 	Start   Position // before the first record
 	End     Position // after the last
 	Name    string   // of the object
-	pool    *sync.Pool
+	pool    stock.Stock[Chunk]
 	others  atomic.Int32 // holders beside the first
 }
 
@@ -95,10 +97,8 @@ func (c *Chunk) Release() {
 		return
 	}
 	c.others.Store(0)
-	if c.pool != nil && cap(c.Data) <= 4<<20 {
-		p := c.pool
-		c.pool = nil
-		p.Put(c)
+	if cap(c.Data) <= 4<<20 {
+		c.pool.Put(c)
 	}
 }
 
@@ -211,7 +211,7 @@ type Input struct {
 	manifest Manifest
 	store    Store
 	cache    *cache
-	chunks   sync.Pool
+	chunks   stock.Stock[Chunk]
 	cancel   context.CancelFunc
 	grown    chan struct{} // closed when the manifest is complete
 
@@ -233,7 +233,7 @@ func Open(ctx context.Context, o Options) (*Input, error) {
 		o.Lateness = 72 * time.Hour
 	}
 	s := &Input{o: o, described: map[string]string{}, grown: make(chan struct{})}
-	s.chunks.New = func() any { return new(Chunk) }
+	s.chunks = stock.New[Chunk](8)
 	if err := (chooser{o.Format, o.Shapes, o.Columns}).check(); err != nil {
 		return nil, err
 	}
@@ -702,7 +702,7 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, yield
 	if f.size == 0 {
 		return nil
 	}
-	r := &reading{letters: s.o.DeadLetters, ctx: ctx, name: obj.Name, object: from.Object, max: s.o.MaxRecord, pool: &s.chunks, yield: yield,
+	r := &reading{letters: s.o.DeadLetters, ctx: ctx, name: obj.Name, object: from.Object, max: s.o.MaxRecord, pool: s.chunks, yield: yield,
 		choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns}, noted: func(why string) { s.note(obj.Name, why) }}
 	var magic [4]byte
 	if f.at != nil {

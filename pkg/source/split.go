@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/stock"
 )
 
 // mode is how an object's records stand in its text.
@@ -40,7 +40,7 @@ type reading struct {
 	name    string
 	object  uint32
 	max     int
-	pool    *sync.Pool
+	pool    stock.Stock[Chunk]
 	yield   func(*Chunk) bool
 
 	src    io.Reader
@@ -185,7 +185,7 @@ var bom = []byte("\xef\xbb\xbf")
 
 // take starts a chunk in pooled memory.
 func (r *reading) take() {
-	r.chunk = r.pool.Get().(*Chunk)
+	r.chunk = r.pool.Take()
 	c := r.chunk
 	if cap(c.Data) < chunkBytes {
 		c.Data = make([]byte, 0, chunkBytes+chunkBytes/4)

@@ -18,6 +18,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/xxh3"
+
+	"github.com/fanfold/fanfold/pkg/stock"
 )
 
 // SpoolOptions say how standard input is spooled.
@@ -60,7 +62,7 @@ type Spool struct {
 	dir      string
 	o        SpoolOptions
 	manifest Manifest
-	chunks   sync.Pool
+	chunks   stock.Stock[Chunk]
 	mode     mode
 	shape    *converter
 	why      string
@@ -137,7 +139,7 @@ func OpenSpool(ctx context.Context, dir string, in io.Reader, o SpoolOptions) (*
 	}
 	s := &Spool{dir: dir, o: o, sum: xxh3.New(), quit: make(chan struct{}), stopped: make(chan struct{})}
 	s.cond.L = &s.mu
-	s.chunks.New = func() any { return new(Chunk) }
+	s.chunks = stock.New[Chunk](8)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder for standard input: %w", err)
 	}
@@ -629,7 +631,7 @@ func (s *Spool) begin(ctx context.Context) error {
 	case errors.Is(err, fs.ErrNotExist):
 		sr := &spoolReader{s: s, ctx: ctx}
 		defer sr.stop()
-		r := &reading{ctx: ctx, name: "-", max: s.o.MaxRecord, pool: &s.chunks, src: sr, live: sr, raw: sr, choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns}}
+		r := &reading{ctx: ctx, name: "-", max: s.o.MaxRecord, pool: s.chunks, src: sr, live: sr, raw: sr, choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns}}
 		r.take()
 		r.fill(chunkBytes)
 		if r.broken != nil && len(r.buf) == 0 {
@@ -686,7 +688,7 @@ func (s *Spool) Chunks(ctx context.Context, after Position) iter.Seq2[*Chunk, er
 		}
 		sr := &spoolReader{s: s, ctx: ctx, off: after.Offset}
 		defer sr.stop()
-		r := &reading{ctx: ctx, name: "-", max: s.o.MaxRecord, pool: &s.chunks, yield: yield, src: sr, live: sr, raw: sr, mode: s.mode, convert: s.shape.clone()}
+		r := &reading{ctx: ctx, name: "-", max: s.o.MaxRecord, pool: s.chunks, yield: yield, src: sr, live: sr, raw: sr, mode: s.mode, convert: s.shape.clone()}
 		line, err := sr.line()
 		if err != nil {
 			return err

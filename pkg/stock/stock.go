@@ -1,0 +1,33 @@
+// Package stock keeps memory that is used again and again: the large pieces in
+// which text, indexes and requests' items lie on their way through the process.
+//
+// It is what sync.Pool would be if that did not forget at every collection.
+// fanfold collects early to stay small, and with pools had to allocate, and so to
+// collect, again and again what it had forgotten.
+package stock
+
+// Stock keeps a bounded number of pieces that nobody uses. It is safe for
+// concurrent use. The zero Stock keeps none.
+type Stock[T any] struct{ free chan *T }
+
+// New makes a Stock that keeps at most n pieces.
+func New[T any](n int) Stock[T] { return Stock[T]{make(chan *T, n)} }
+
+// Take returns a piece that was put back, as it was then, or a zero one.
+func (s Stock[T]) Take() *T {
+	select {
+	case x := <-s.free:
+		return x
+	default:
+		return new(T)
+	}
+}
+
+// Put gives a piece back, which must not be used any more. What is beyond the
+// stock's bound is left to the collector.
+func (s Stock[T]) Put(x *T) {
+	select {
+	case s.free <- x:
+	default:
+	}
+}
