@@ -18,7 +18,7 @@ const (
 	defaultBatchBytes  = 1 << 20
 	maxOpenGroups      = 1000 // open batches of different groups
 	maxUserQueue       = 1000 // deliveries that wait behind their user
-	oldBatch           = 64   // blocks after which a batch that is not full is closed
+	oldBatch           = 128  // blocks after which a batch that is not full is closed
 	maxPanics          = 10   // in a row, before the lane stops
 )
 

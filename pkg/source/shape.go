@@ -131,7 +131,7 @@ type tableHeader struct {
 // reading of it does again. The error is an *InputError: the object is foreign
 // and it is not clear what it is.
 func (r *reading) recognise() (mode, error) {
-	head := bytes.TrimPrefix(r.buf[:min(len(r.buf), chunkBytes)], bom)
+	head := bytes.TrimPrefix(r.buf[:min(len(r.buf), headBytes)], bom)
 	m := r.detect()
 	format := r.choose.format
 	if format == "" {

@@ -74,6 +74,9 @@ type Record struct {
 	Err  *RecordError
 }
 
+// keptChunks is how many chunks are kept while nobody uses them.
+const keptChunks = 32
+
 // Chunk is a run of consecutive records of one object. It belongs to whoever
 // receives it.
 type Chunk struct {
@@ -233,7 +236,7 @@ func Open(ctx context.Context, o Options) (*Input, error) {
 		o.Lateness = 72 * time.Hour
 	}
 	s := &Input{o: o, described: map[string]string{}, grown: make(chan struct{})}
-	s.chunks = stock.New[Chunk](8)
+	s.chunks = stock.New[Chunk](keptChunks)
 	if err := (chooser{o.Format, o.Shapes, o.Columns}).check(); err != nil {
 		return nil, err
 	}

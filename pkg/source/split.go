@@ -28,7 +28,8 @@ const (
 var envelopes = [...]string{"batch", "Records", "records", "events", "logs", "data"}
 
 const (
-	chunkBytes   = 1 << 20
+	chunkBytes   = 512 << 10
+	headBytes    = 1 << 20 // of an object are looked at to find out what it is
 	chunkRecords = 2000
 	badBytes     = 64 << 10 // of a bad record are kept
 )
@@ -116,7 +117,7 @@ func (r *reading) run(f io.Reader, from Position) error {
 	}
 	r.src, r.line, r.last = src, 1, from
 	r.take()
-	r.fill(chunkBytes)
+	r.fill(headBytes)
 	if err := r.ctx.Err(); err != nil {
 		return err
 	}
@@ -304,7 +305,7 @@ func (r *reading) bad(raw []byte, at int64, reason Reason, detail string) error 
 // detect looks at the first document of the object. It is a function of the
 // object's first megabyte, so that every reading finds the same.
 func (r *reading) detect() mode {
-	head := bytes.TrimPrefix(r.buf[:min(len(r.buf), chunkBytes)], bom)
+	head := bytes.TrimPrefix(r.buf[:min(len(r.buf), headBytes)], bom)
 	i := skipSpace(head, 0)
 	if i == len(head) {
 		return lines

@@ -139,7 +139,7 @@ func OpenSpool(ctx context.Context, dir string, in io.Reader, o SpoolOptions) (*
 	}
 	s := &Spool{dir: dir, o: o, sum: xxh3.New(), quit: make(chan struct{}), stopped: make(chan struct{})}
 	s.cond.L = &s.mu
-	s.chunks = stock.New[Chunk](8)
+	s.chunks = stock.New[Chunk](keptChunks)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder for standard input: %w", err)
 	}
@@ -633,7 +633,7 @@ func (s *Spool) begin(ctx context.Context) error {
 		defer sr.stop()
 		r := &reading{ctx: ctx, name: "-", max: s.o.MaxRecord, pool: s.chunks, src: sr, live: sr, raw: sr, choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns}}
 		r.take()
-		r.fill(chunkBytes)
+		r.fill(headBytes)
 		if r.broken != nil && len(r.buf) == 0 {
 			return r.broken
 		}
