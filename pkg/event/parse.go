@@ -75,6 +75,7 @@ type Parser struct {
 	once   bool    // for one text only: no more memory than that takes
 	hits   int     // events of a known form
 	misses int
+	cold   int // events in a row that were of none
 }
 
 // slab hands out memory that is taken back all at once.
@@ -107,6 +108,12 @@ func (s *slab[T]) room(n, chunk int) {
 
 func (s *slab[T]) reset() { s.used, s.free = 0, nil }
 
+// After so many events of no known form only every how manyth is looked at.
+const (
+	coldFrom = 200
+	coldTry  = 16
+)
+
 const (
 	slabNodes  = 1 << 12
 	slabPlaces = 1 << 12
@@ -129,16 +136,20 @@ func (p *Parser) Reset() {
 
 // Parse is [Parse] into the parser's memory.
 func (p *Parser) Parse(raw []byte) (*Event, error) {
-	if p.Forms != nil {
+	// Where keys are data few events are of a known form: then most are not tried.
+	try := p.Forms != nil && (p.cold < coldFrom || p.cold%coldTry == 0)
+	if try {
 		if err := p.tooLarge(raw); err != nil {
 			return nil, err
 		}
 		if form, places, empty := p.expect(raw); form != nil {
 			p.hits++
+			p.cold = 0
 			return p.event(doc{raw: raw, form: form, places: places, empty: empty}), nil
 		}
 		p.misses++
 	}
+	p.cold++
 	nodes, places, err := p.index(raw)
 	if err != nil {
 		return nil, err
@@ -149,7 +160,7 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 	form := p.form()
 	*form = Form{nodes: nodes, names: raw}
 	form.findTop()
-	if p.Forms != nil {
+	if try {
 		p.Forms.learn(raw, form, places)
 	}
 	return p.event(doc{raw: raw, form: form, places: places}), nil

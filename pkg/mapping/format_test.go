@@ -10,7 +10,7 @@ func TestPlainEmail(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 1))
 	const bytes = "aZ09.@-_+ é\x00"
 	yes := 0
-	for range 500_000 {
+	for range 100_000 {
 		b := make([]byte, 3+rnd.IntN(14))
 		for i := range b {
 			b[i] = bytes[rnd.IntN(len(bytes))]
@@ -26,7 +26,7 @@ func TestPlainEmail(t *testing.T) {
 			}
 		}
 	}
-	if yes < 1000 {
+	if yes < 200 {
 		t.Errorf("%d of the texts were addresses", yes)
 	}
 	if !plainEmail("first.last+tag@mail-1.example.com") || plainEmail("a@b") || plainEmail("a..b@c.de") {
