@@ -19,6 +19,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/eventgen"
+	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
 // caller is the line of a destination that reads, if one does, else that of the
@@ -123,5 +124,66 @@ func TestRecipes(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestRecipesOfRareForms routes events that recipes have been wrong about.
+func TestRecipesOfRareForms(t *testing.T) {
+	blob := func(s string) string {
+		return `{"type":"track","event":"e","userId":"u","messageId":"m","timestamp":"2024-03-01T00:00:00Z","properties":{"blob":"` + s + `"}}`
+	}
+	blobs := []string{blob(`{}`), blob(`{}`), blob(`{\"a\":1}`), blob(`{}`), blob(`[]`)}
+	decoded := func(field string) string {
+		return `{"time":{"@path":"$.timestamp"},"event":{"@path":"$.event"},"name":{"@path":"$.event"},"external_id":{"@path":"$.userId"},"user_id":{"@path":"$.userId"},"event_type":{"@path":"$.event"},"` + field + `":{"@json":{"mode":"decode","value":{"@path":"$.properties.blob"}}}}`
+	}
+	agent := func(s string) string {
+		return `{"type":"track","event":"Order Completed","messageId":"m","timestamp":"2024-03-01T00:00:00Z","context":{"userAgent":"` + s + `"},"properties":{"products":[{"time":1,"distinct_id":"u","$insert_id":"i","$browser":"b"}]}}`
+	}
+	chrome := "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
+	order := `{"event":{"@path":"$.event"},"time":{"@path":"$.timestamp"},"generatePurchaseEventPerProduct":true,"userAgent":{"@path":"$.context.userAgent"},"products":{"@path":"$.properties.products"},"event_properties":{"@path":"$.properties"}}`
+	for _, c := range []struct {
+		what, slug, action, mapping string
+		events                      []string
+	}{
+		{"an object that was empty at first", "mixpanel", "trackEvent", decoded("event_properties"), blobs},
+		{"an object that was empty at first", "amplitude", "logEvent", decoded("user_properties"), blobs},
+		{"an object that was empty at first", "braze", "trackEvent", decoded("properties"), blobs},
+		{"nothing computed at first", "mixpanel", "trackPurchase", order, []string{agent("weird"), agent("weird"), agent(chrome)}},
+		{"nothing computed at last", "mixpanel", "trackPurchase", order, []string{agent(chrome), agent(chrome), agent("weird")}},
+	} {
+		t.Run(c.slug+"/"+c.what, func(t *testing.T) {
+			at := slices.IndexFunc(destinations.All(), func(d destination.Destination) bool { return d.Info.Slug == c.slug })
+			d := destinations.All()[at]
+			m, err := mapping.Parse([]byte(c.mapping))
+			if err != nil {
+				t.Fatal(err)
+			}
+			open := func() destination.Sender {
+				s, err := d.Open(destination.Config{Settings: d.Settings.Examples(), Actions: []destination.Subscription{{Action: c.action, Mapping: m}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			with, without := open(), open()
+			known := event.Parser{Forms: new(event.Forms)}
+			for _, raw := range c.events {
+				a, err := known.Parse([]byte(raw))
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := event.Parse([]byte(raw))
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got, want destination.Deliveries
+				env := destination.Env{Now: time.Date(2024, 3, 2, 0, 0, 0, 0, time.UTC)}
+				with.Route(a, &env, &got)
+				without.Route(b, &env, &want)
+				if !reflect.DeepEqual(got.List, want.List) {
+					t.Errorf("%s became %s and has to be %s", raw, got.List[0].Item, want.List[0].Item)
+				}
+			}
+		})
 	}
 }

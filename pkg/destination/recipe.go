@@ -53,12 +53,12 @@ type dish struct {
 
 // Bounds of what is remembered.
 const (
-	maxRecipes     = 16      // of a form
-	maxRecordings  = 6       // of a form's events that do not lead to
-	worth          = 64      // played ones each: a recording takes as long as some dozen events
-	maxRecipeBytes = 8 << 20 // of a destination
-	maxPlayed      = 1 << 20 // bytes of an event: larger ones are few
-	playEvery      = 16      // how many events stand for one that is counted
+	maxRecipes     = 16        // of a form
+	maxRecordings  = 6         // of a form's events that do not lead to
+	worth          = 64        // played ones each: a recording takes as long as some dozen events
+	maxRecipeBytes = 8 << 20   // of a destination
+	maxPlayed      = 256 << 10 // bytes of an event: larger ones are few
+	playEvery      = 16        // how many events stand for one that is counted
 )
 
 // recipes are those of one sender.
@@ -86,7 +86,7 @@ func (rs *recipes) of(ev *event.Event) *ways {
 	if w, ok := rs.byForm.Load(form); ok {
 		return w.(*ways)
 	}
-	if rs.size.Add(int64(unsafe.Sizeof(ways{}))+64) > maxRecipeBytes {
+	if rs.size.Add(int64(unsafe.Sizeof(ways{}))+64+int64(form.Size())) > maxRecipeBytes {
 		rs.byForm.Clear()
 		rs.size.Store(0)
 	}
@@ -273,8 +273,9 @@ func (r *recipe) play(ev *event.Event, env *Env, out *Deliveries) bool {
 				continue
 			}
 			w.Reset(out.arena)
-			out.marks = d.text.Play(w, ev, &out.resolver, late, out.marks[:0])
-			if _, n := w.Written(); d.sure > 0 && n > d.sure {
+			var ok bool
+			out.marks, ok = d.text.Play(w, ev, &out.resolver, late, out.marks[:0])
+			if _, n := w.Written(); !ok || d.sure > 0 && n > d.sure {
 				undo()
 				return false
 			}

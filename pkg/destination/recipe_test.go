@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,4 +119,101 @@ func (d *Deliveries) turns() int {
 		return 0
 	}
 	return d.turn
+}
+
+// TestRecipesOfOddTexts: the names that stand for values while a recipe is made may
+// stand in a mapping, too; and what is too large is refused with a recipe as without.
+func TestRecipesOfOddTexts(t *testing.T) {
+	var many []mapping.Field
+	var ms []mapping.Member
+	for i := range 400 {
+		many = append(many, mapping.Field{Key: fmt.Sprint("f", i), Type: mapping.TypeString})
+		ms = append(ms, mapping.M(fmt.Sprint("f", i), mapping.Path("$.s")))
+	}
+	big := mapping.Object(ms...)
+	limit := func(more string) mapping.Value {
+		m, err := mapping.Parse([]byte(`{"a":{"@flatten":{"separator":".","value":{"@limit":{"items":2,"more":"` + more + `","value":{"@path":"$.l"}}}}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	list := func(s string) string { return `{"type":"track","messageId":"m","l":["` + s + `","b","c"]}` }
+	text := func(n int) string {
+		return `{"type":"track","messageId":"m","s":"` + strings.Repeat("y", n) + `"}`
+	}
+	for _, c := range []struct {
+		fields []mapping.Field
+		m      mapping.Value
+		events []string
+	}{
+		{[]mapping.Field{{Key: "a", Type: mapping.TypeObject}}, limit("\ue0001"), []string{list("a"), list("a"), list("z")}},
+		{[]mapping.Field{{Key: "a", Type: mapping.TypeObject}}, limit("\ue000999"), []string{list("a"), list("a"), list("z")}},
+		{many, big, []string{text(5), text(5), text(200_000)}},
+	} {
+		spec := Spec[struct{}]{Info: Info{Slug: "test", Name: "Test"}, Actions: []Action[struct{}]{{Slug: "a", Fields: c.fields}}}
+		open := func() Sender {
+			s, err := spec.open(&struct{}{}, Config{Actions: []Subscription{{Action: "a", Mapping: c.m}}}, spec.Destination().Settings)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		with, without := open(), open()
+		known := event.Parser{Forms: new(event.Forms)}
+		for _, raw := range c.events {
+			a, err := known.Parse([]byte(raw))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := event.Parse([]byte(raw))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got, want Deliveries
+			with.Route(a, &Env{}, &got)
+			without.Route(b, &Env{}, &want)
+			if !reflect.DeepEqual(got.List, want.List) {
+				t.Errorf("%.200s became %.200q %+v and has to be %.200q %+v", raw, got.List[0].Item, got.List[0].Result, want.List[0].Item, want.List[0].Result)
+			}
+		}
+	}
+}
+
+// TestRecipesAreBounded routes events of ever new forms, with keys of many bytes:
+// what is remembered of them stays small, also of forms that are forgotten.
+func TestRecipesAreBounded(t *testing.T) {
+	spec := Spec[struct{}]{Info: Info{Slug: "test", Name: "Test"}, Actions: []Action[struct{}]{{Slug: "a", Fields: []mapping.Field{{Key: "u", Type: mapping.TypeString, Default: mapping.Path("$.userId")}}}}}
+	opened, err := spec.open(&struct{}{}, Config{Actions: []Subscription{{Action: "a"}}}, spec.Destination().Settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := opened.(*sender[struct{}])
+	p := event.Parser{Forms: new(event.Forms)}
+	var out Deliveries
+	key := strings.Repeat("x", 16_000)
+	route := func(raw string) {
+		e, err := p.Parse([]byte(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Reset()
+		s.Route(e, &Env{}, &out)
+	}
+	for n := range 3000 {
+		raw := fmt.Sprintf(`{"type":"track","k%d%s":1}`, n, key)
+		route(raw)
+		route(raw)
+		if n%10 == 9 {
+			p.Reset()
+		}
+	}
+	held := int64(0)
+	s.recipes.byForm.Range(func(form, _ any) bool {
+		held += int64(form.(*event.Form).Size())
+		return true
+	})
+	if size := s.recipes.size.Load(); size > maxRecipeBytes || held > size {
+		t.Errorf("forms of %d bytes are held, %d are counted, at most %d may be", held, size, maxRecipeBytes)
+	}
 }

@@ -383,6 +383,13 @@ func (o *sender[S]) route(ev, seen *event.Event, rec *recording, env *Env, out *
 	}
 }
 
+// NeedsFallback says that an event has no messageId that can be its insert id, so
+// that Env.Fallback is.
+func NeedsFallback(ev *event.Event) bool {
+	v := ev.MessageID()
+	return v.Kind() != event.String || v.IsEmptyText() || v.IsText("null")
+}
+
 // idOf is an event's insert id.
 func idOf(ev *event.Event, env *Env, out *Deliveries) string {
 	id := out.text(ev.MessageID())

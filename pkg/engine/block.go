@@ -66,7 +66,7 @@ func (b *block) release() {
 // the chunk, so blocks are prepared in parallel. Where all lanes make the same of
 // every event it routes the records, too, part by part, as long as their text and
 // index are in the processor's cache: that halves what routing takes.
-func (e *Engine) prepare(c *source.Chunk) *block {
+func (e *Engine) prepare(c *source.Chunk, isUrgent bool) *block {
 	b := e.stockBlocks.Take()
 	b.chunk, b.home, b.routes = c, e.stockBlocks, e.stockRouted
 	b.parser.Forms = &e.forms
@@ -85,7 +85,7 @@ func (e *Engine) prepare(c *source.Chunk) *block {
 	for i := range r.n {
 		from, to := r.part(0, len(c.Records), i)
 		e.index(b, to)
-		l.routePart(b, from, to, &r.parts[i], true)
+		l.routePart(b, from, to, &r.parts[i], isUrgent)
 		b.bytes += int64(r.parts[i].list.Size())
 	}
 	return b
@@ -231,7 +231,7 @@ func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield
 					return
 				}
 				j.done = make(chan *block, 1)
-				go func() { j.done <- e.prepare(c) }()
+				go func() { j.done <- e.prepare(c, true) }()
 			}
 			select {
 			case jobs <- j:
@@ -290,7 +290,7 @@ func (e *Engine) readLean(ctx context.Context, l *lane, from journal.Mark, yield
 		}
 		isUrgent := l.gettingSomewhere()
 		e.cpu.enter(isUrgent)
-		b := e.prepare(c)
+		b := e.prepare(c, isUrgent)
 		e.cpu.leave(isUrgent)
 		end, err := e.finish(b, from, w)
 		if err != nil {

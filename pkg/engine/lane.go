@@ -629,7 +629,8 @@ func (l *lane) routePart(b *block, from, to int, p *part, isUrgent bool) {
 		}
 		rec := &b.chunk.Records[i]
 		first := len(p.list.List)
-		if v := ev.MessageID(); l.plan.Positions || v.Kind() != event.String || v.IsEmptyText() {
+		p.env.Fallback = ""
+		if l.plan.Positions || destination.NeedsFallback(ev) {
 			p.env.Fallback = l.e.c.Source.Manifest().At(int(rec.End.Object)).ID() + "-" + strconv.FormatInt(rec.End.Offset, 10)
 			if rec.End.Element > 0 {
 				p.env.Fallback += "-" + strconv.Itoa(int(rec.End.Element))

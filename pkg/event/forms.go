@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // Form is what events have in common that have the same keys in the same order,
@@ -24,6 +25,9 @@ type Form struct {
 // Len is the number of values of an event of the form, all containers and
 // itself counted.
 func (f *Form) Len() int { return len(f.nodes) }
+
+// Size is about how many bytes of memory the form takes.
+func (f *Form) Size() int { return len(f.nodes)*int(unsafe.Sizeof(node{})) + len(f.names) + 128 }
 
 // Forms learns the forms of events and recognises them: the bytes between two
 // values, keys and punctuation, are compared with those of earlier events, so
@@ -81,6 +85,7 @@ const (
 	maxEdges      = 24
 	maxFormValues = 1024
 	maxFormDepth  = 64
+	maxFormText   = 32 << 10 // bytes between the values of one
 	// learning is how many events may be learned in a row without one that is
 	// recognised, and paidBy how many of those pay for a further one: learning
 	// costs a multiple of indexing.
@@ -213,7 +218,14 @@ func (f *Forms) learn(raw []byte, form *Form, places []place) {
 		return
 	}
 	l.step(Missing, int32(len(form.nodes)), len(raw))
-	if f.states+len(l.steps) > maxStates || f.bytes+len(raw) > maxFormBytes {
+	text := 0
+	for i := range l.steps {
+		text += len(l.steps[i].glue)
+	}
+	if text > maxFormText {
+		return
+	}
+	if f.states+len(l.steps) > maxStates || f.bytes+text > maxFormBytes {
 		f.full = true
 		return
 	}

@@ -14,8 +14,8 @@ import (
 type PathSet struct {
 	paths []Path
 	tree  []branch
-	known sync.Map // by *Form, the number of each slot's value; -1: missing. No numbers: they depend on values
-	forms atomic.Int32
+	known sync.Map     // by *Form, the number of each slot's value; -1: missing. No numbers: they depend on values
+	bytes atomic.Int64 // of memory that known holds
 }
 
 // branch is a key that paths go through or end at. The slots of a subtree stand
@@ -131,8 +131,8 @@ func (s *PathSet) LookupSome(v Value, dst []Value, slots []int) []Value {
 	return s.Lookup(v, dst)
 }
 
-// maxKnown is how many forms' ways are remembered.
-const maxKnown = 4096
+// maxKnown is how many bytes of memory a set takes to remember ways, and forms.
+const maxKnown = 2 << 20
 
 // numbers are where an event of a known form has the slots' values; nil: it
 // depends on what the values are.
@@ -140,9 +140,9 @@ func (s *PathSet) numbers(v Value) []int32 {
 	if known, ok := s.known.Load(v.doc.form); ok {
 		return known.([]int32)
 	}
-	if s.forms.Add(1) > maxKnown {
+	if s.bytes.Add(int64(v.doc.form.Size()+len(s.paths)*4+64)) > maxKnown {
 		s.known.Clear()
-		s.forms.Store(0)
+		s.bytes.Store(0)
 	}
 	var t Trace
 	d := *v.doc

@@ -37,8 +37,8 @@ func blinded(compile func(arg *tree, stack []string) node) func(arg *tree, stack
 	}
 }
 
-// nameMark begins a name that stands for a value. No literal of a mapping has a
-// reason to begin with it.
+// nameMark begins a name that stands for a value. Where it stands in what is made
+// without names nothing is told from it.
 const nameMark = "\ue000"
 
 // appendNamed appends a value with names in the places of texts that are not empty,
@@ -122,7 +122,7 @@ func (p *Program) blind(r *Resolver, m *member) bool {
 // named runs a member's node with the event's values and with names, and compares.
 func (p *Program) named(r *Resolver, m *member) (made []byte, parts []int32, ok bool) {
 	real := m.n.eval(r, event.Value{})
-	if r.err != nil || real.kind != event.Missing && real.kind != event.Object {
+	if r.err != nil || real.kind != event.Missing && real.kind != event.Object || bytes.Contains(real.raw, []byte(nameMark)) {
 		return nil, nil, false
 	}
 	values := make([]event.Value, len(m.slots))

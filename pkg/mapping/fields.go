@@ -1052,14 +1052,15 @@ func (p *Payload) value(f uint16) event.Value {
 	s := &p.r.now
 	if s.state[f] == written {
 		raw := s.raw(f)
-		if len(raw) == 2 && raw[0] == '{' {
+		rec := p.r.rec
+		if len(raw) == 2 && raw[0] == '{' && (rec == nil || !rec.isMade[f]) {
 			return emptyObject
 		}
 		v, err := p.r.parser.ParseValue(raw)
 		if err != nil {
 			return event.Value{} // cannot be: the bytes were written from valid values
 		}
-		if rec := p.r.rec; rec != nil {
+		if rec != nil {
 			if parts := rec.parts[f]; parts != nil {
 				rec.Trace.CopiedFrom(v, parts)
 			} else if rec.isMade[f] {

@@ -273,6 +273,9 @@ func (w *Writer) Compute(v event.Value, l *Late, f Compute) {
 	rec.Trace.Resume()
 	w.rec = rec
 	rec.end(w)
+	if sp := rec.spans[len(rec.spans)-1]; sp.end == sp.start {
+		rec.Trace.Void() // whether a comma follows depends on it
+	}
 }
 
 // Mark notes a place, for [Recipe.Play] to tell where it is then.
@@ -334,8 +337,9 @@ func (rec *Recorder) Cut(w *Writer) Recipe {
 
 // Play writes for an event what the recipe says. Of the payload it needs the
 // fields that [Program.Make] has made. It appends the places of the marks, in
-// bytes since w was reset.
-func (c *Recipe) Play(w *Writer, e *event.Event, r *Resolver, l *Late, marks []int) []int {
+// bytes since w was reset. It reports false when the event is none for the recipe
+// after all: something that was computed for it is nothing, or all is too large.
+func (c *Recipe) Play(w *Writer, e *event.Event, r *Resolver, l *Late, marks []int) ([]int, bool) {
 	at := int32(0)
 	for i := range c.ops {
 		o := &c.ops[i]
@@ -347,12 +351,16 @@ func (c *Recipe) Play(w *Writer, e *event.Event, r *Resolver, l *Late, marks []i
 		case opField:
 			w.buf = append(w.buf, r.now.raw(uint16(refField-o.at))...)
 		case opCompute:
+			before := len(w.buf)
 			o.f(w, Origin{o.at}.Value(e, r), l)
+			if len(w.buf) == before {
+				return marks, false
+			}
 		case opMark:
 			marks = append(marks, len(w.buf)-w.base)
 		}
 	}
-	return marks
+	return marks, len(w.buf)-w.base <= maxOutput
 }
 
 // record is [Program.member] of all members, and tells r's recorder what it does.
