@@ -108,11 +108,13 @@ func TestRecipes(t *testing.T) {
 					if !reflect.DeepEqual(got.List, want.List) || !reflect.DeepEqual(got.Stamps, want.Stamps) {
 						show := func(list []destination.Delivery) (s string) {
 							for _, d := range list {
-								s += fmt.Sprintf("\n%s\n%+v", d.Item, d)
+								item := d.Item
+								d.Item = nil
+								s += fmt.Sprintf("\n%s\n%+v", item, d)
 							}
 							return s
 						}
-						t.Fatalf("event %d: %s\nbecame %s %v\nand has to be %s %v", i, raw, show(got.List), got.Stamps, show(want.List), want.Stamps)
+						t.Fatalf("event %d differs from the same without recipes; does a Compute capture something of an event? %s\nbecame %s %v\nand has to be %s %v", i, raw, show(got.List), got.Stamps, show(want.List), want.Stamps)
 					}
 					if i%200 == 199 {
 						known.Reset()

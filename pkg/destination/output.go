@@ -191,10 +191,17 @@ func (o *Output) void() {
 	}
 }
 
-// Compute writes f of v, which may be missing. What an Item writes otherwise, and
-// whether it does, is remembered for events of the same form as far as the values
-// that it looked at are the same (see [recipe]); f is called for every event. It
-// has to be a function of its arguments and of settings.
+// Compute writes f(v); v may be missing. Use it where what is written has to be
+// worked out of a value's text (a date, a hash, a user agent), or of the insert id or
+// the time. To read the text outside is also right, but slow: an Item runs for the
+// first event of a form, and for the events that follow, as long as every text that
+// it read is the same, what it wrote is written again without it.
+//
+// f is kept and called for all of these events. It must not capture any value, text
+// or payload of this one, or they will be sent with another: what it may capture are
+// settings, and what the form decides (which keys there are, how many elements). It
+// has to write something whenever it did for the first event, or the event is routed
+// without what is remembered.
 func (o *Output) Compute(v event.Value, f mapping.Compute) {
 	o.late = mapping.NewLate(&o.d.resolver, o.now, o.id, o.step)
 	o.Writer.Compute(v, &o.late, f)

@@ -19,9 +19,11 @@ import (
 // takes an eighth of the time (see BenchmarkRoute). An event that no recipe is good
 // for is routed as if there were none.
 //
-// Nothing has to be declared for it. Code that reads a value in a way that cannot
-// be foreseen makes a condition of its text: right, but of little use if the
-// values are many. [Output.Compute] is for those.
+// Nothing has to be declared for it, as long as an Item is pure: a function of its
+// input and the settings. Code that reads a value in a way that cannot be foreseen
+// makes a condition of its text: right, but of little use if the values are many.
+// [Output.Compute] is for those. The insert id and the time, read outside of it, leave
+// an event without a recipe.
 
 // recipe is how an event was routed.
 type recipe struct {

@@ -13,8 +13,8 @@ import (
 // index but the places of the values. Sources write few forms, and most of what
 // there is to find out of an event is so of all of its form.
 //
-// Forms are immutable. Two events have the same form when their [Event.Form] is
-// the same pointer.
+// Forms are immutable. Events whose [Event.Form] is the same pointer, and not nil,
+// have the same form; others may, too, since what was learned can be forgotten.
 type Form struct {
 	nodes   []node
 	names   []byte // what the nodes' names are places in

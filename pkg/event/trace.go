@@ -37,7 +37,7 @@ type noteKind uint8
 const (
 	noteText  noteKind = iota // the text is the same, to the byte
 	noteIs                    // whether the decoded text is one given
-	noteEmpty                 // whether the text is empty
+	noteEmpty                 // of strings: whether it is ""
 	noteTest                  // what a function says
 )
 
@@ -138,7 +138,7 @@ func (t *Trace) test(v Value, f func(Value) bool) bool {
 // concurrent use.
 type Conditions struct {
 	notes []note
-	full  []int32 // texts that are not empty: most notes, and nearly always so
+	full  []int32 // strings that are not "": most notes are of this kind, and hold nearly always
 }
 
 // Conditions returns what was noted.
@@ -189,7 +189,8 @@ func (c *Conditions) Hold(e *Event) bool {
 }
 
 // Source returns the value of the traced event that v is or was copied from: its
-// number, or what [Trace.CopiedFrom] was told. Not ok: v is none of it.
+// number, or what [Trace.CopiedFrom] was told, -1 for what was put together. Not ok:
+// v is none of it.
 func (t *Trace) Source(v Value) (at int32, ok bool) {
 	if v.kind == Missing || v.doc.trace != t || v.at < 0 {
 		return 0, false
@@ -232,8 +233,8 @@ func (t *Trace) Raw(v Value) []byte {
 	return v.raw()
 }
 
-// Follows says that in every event of the form nothing but a text stands between
-// two values that were sources.
+// Follows says that in every event of the form exactly between stands from the end
+// of one value to the beginning of another; both are sources.
 func (t *Trace) Follows(a, b int32, between []byte) bool {
 	d := t.doc
 	return uint32(b) == d.form.nodes[a].next && string(d.raw[d.places[a].stop():d.places[b].start]) == string(between)

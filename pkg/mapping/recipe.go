@@ -41,8 +41,9 @@ const (
 )
 
 // Compute writes what has to be worked out for every event: a function of v, of
-// what l says, and of nothing else that differs from event to event. It is called
-// by many goroutines.
+// what l says, and of nothing else that differs from event to event: it must not
+// capture a value, a text or a payload of the event that it was made for. It is
+// called by many goroutines.
 type Compute func(w *Writer, v event.Value, l *Late)
 
 // WriteText is a [Compute] that writes a value's text.

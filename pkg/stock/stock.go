@@ -2,8 +2,8 @@
 // which text, indexes and requests' items lie on their way through the process.
 //
 // It is what sync.Pool would be if that did not forget at every collection.
-// fanfold collects early to stay small, and with pools had to allocate, and so to
-// collect, again and again what it had forgotten.
+// fanfold collects early to stay small: with pools, each collection emptied them,
+// which led to more allocation, and so to more collections.
 package stock
 
 // Stock keeps a bounded number of pieces that nobody uses. It is safe for
