@@ -56,8 +56,10 @@ func (b *block) release() {
 		b.parser.Reset()
 		b.parser.Forms = nil
 		b.start, b.end = journal.Mark{}, journal.Mark{}
-		if b.bytes < 8<<20 {
+		if b.bytes < 4<<20 {
 			b.home.Put(b)
+		} else if b.bytes < 8<<20 {
+			b.home.PutLarge(b)
 		}
 	}
 }

@@ -143,7 +143,11 @@ func (r *routed) release() {
 		p.events = p.events[:0]
 	}
 	r.done = nil
-	r.home.Put(r)
+	if size < 3<<20 {
+		r.home.Put(r)
+	} else {
+		r.home.PutLarge(r)
+	}
 }
 
 // split says that the routing of so many records is done in parts, each of which

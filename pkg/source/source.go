@@ -100,8 +100,10 @@ func (c *Chunk) Release() {
 		return
 	}
 	c.others.Store(0)
-	if cap(c.Data) <= 4<<20 {
+	if cap(c.Data) <= 2*chunkBytes {
 		c.pool.Put(c)
+	} else if cap(c.Data) <= 4<<20 {
+		c.pool.PutLarge(c)
 	}
 }
 

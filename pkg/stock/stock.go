@@ -23,6 +23,16 @@ func (s Stock[T]) Take() *T {
 	}
 }
 
+// PutLarge is Put of a piece that has grown beyond what most are. Few of those are
+// kept, so that large inputs now and then do not make all pieces large.
+func (s Stock[T]) PutLarge(x *T) {
+	if len(s.free) < fewLarge {
+		s.Put(x)
+	}
+}
+
+const fewLarge = 4
+
 // Put gives a piece back, which must not be used any more. What is beyond the
 // stock's bound is left to the collector.
 func (s Stock[T]) Put(x *T) {

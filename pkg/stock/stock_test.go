@@ -20,6 +20,19 @@ func TestStock(t *testing.T) {
 	if a, b, c := *s.Take(), *s.Take(), *s.Take(); a != 1 || b != 2 || c != 0 {
 		t.Errorf("taken %d, %d, %d: it should have kept two pieces", a, b, c)
 	}
+	many := stock.New[int](10)
+	for range 10 {
+		p := new(int)
+		*p = 7
+		many.PutLarge(p)
+	}
+	n := 0
+	for *many.Take() == 7 {
+		n++
+	}
+	if n != 4 {
+		t.Errorf("%d large pieces were kept, want 4", n)
+	}
 	var none stock.Stock[int]
 	none.Put(new(int))
 	if p := none.Take(); *p != 0 {
