@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -433,6 +434,47 @@ func TestOrderWithinAUser(t *testing.T) {
 			t.Error("requests of different users never overlapped")
 		}
 	})
+}
+
+// fallback is a partner whose insert ids are chosen as a Spec's are.
+type fallback struct{ *partner }
+
+func (p fallback) Route(ev *event.Event, env *destination.Env, out *destination.Deliveries) {
+	id := ev.MessageID().Text()
+	if destination.NeedsFallback(ev) {
+		id = env.Fallback
+	}
+	out.Add(destination.Delivery{Item: ev.Raw(), InsertID: id})
+}
+
+// TestFallbackIDs: every event without a usable messageId has an id of its own, the
+// same in every run.
+func TestFallbackIDs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "in.jsonl")
+	var b strings.Builder
+	for i := range 400 {
+		id := []string{`"messageId":"null",`, ``, `"messageId":"",`, `"messageId":"nu\u006cl",`, `"messageId":7,`, fmt.Sprintf(`"messageId":"m%d",`, i)}[i%6]
+		fmt.Fprintf(&b, `{%s"type":"track","n":%d}`+"\n", id, i)
+	}
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var first map[string]int
+	for range 2 {
+		p := newPartner(50)
+		p.plan.Content = "same" // routed where the index is made
+		c := lane("p", p)
+		c.Sender = fallback{p}
+		s := setup{path: path, dir: t.TempDir(), lanes: []engine.LaneConfig{c}}
+		s.mustRun(t)
+		if len(p.seen) != 400 || p.seen[""] > 0 {
+			t.Errorf("400 events have %d ids, %d have none", len(p.seen), p.seen[""])
+		}
+		if first != nil && !maps.Equal(first, p.seen) {
+			t.Error("another run has other ids")
+		}
+		first = p.seen
+	}
 }
 
 func TestPanicsStayInTheirLane(t *testing.T) {
