@@ -68,7 +68,7 @@ func TestRecipes(t *testing.T) {
 	for i := range n {
 		raw := lines[rnd.IntN(len(lines))]
 		if i%3 > 0 {
-			raw = eventgen.Vary(rnd, raw, []int{4, 40}[i%2])
+			raw = eventgen.Vary(rnd, raw, []int{4, 40}[i%2], `"Iterable"`)
 		}
 		events = append(events, raw)
 	}

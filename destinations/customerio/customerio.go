@@ -337,20 +337,9 @@ func (i id) write(out *destination.Output, key string) {
 	if i.kind == "cio_id" {
 		out.Compute(i.v, func(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Text(v.Text()[len(own):]) })
 	} else {
-		out.Compute(i.v, writeText)
+		out.Compute(i.v, mapping.WriteText)
 	}
 	out.EndObject()
-}
-
-// writeText writes a value's text anew, with no escapes but those that it needs.
-func writeText(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	if b, ok := v.Plain(); ok {
-		w.TextBytes(b)
-	} else if v.Exists() {
-		w.Text(v.Text())
-	} else {
-		w.Text("")
-	}
 }
 
 func writeSeconds(w *mapping.Writer, v event.Value, _ *mapping.Late) {
@@ -379,12 +368,12 @@ func objectIDs(out *destination.Output, id, typ event.Value) {
 	out.BeginObject()
 	if given(typ) {
 		out.Key("object_type_id")
-		out.Compute(typ, writeText)
+		out.Compute(typ, mapping.WriteText)
 	} else {
 		out.Str("object_type_id", "1")
 	}
 	out.Key("object_id")
-	out.Compute(id, writeText)
+	out.Compute(id, mapping.WriteText)
 	out.EndObject()
 }
 
@@ -414,7 +403,7 @@ func values(in *destination.Input, out *destination.Output, v event.Value, by id
 	members(out, v, in.Payload.Get("convert_timestamp").Bool(), skip...)
 	if given(anonymous) && by.kind != "anonymous_id" {
 		out.Key("anonymous_id")
-		out.Compute(anonymous, writeText)
+		out.Compute(anonymous, mapping.WriteText)
 	}
 }
 
@@ -552,7 +541,7 @@ func happening(action, nameKey string) func(*Settings, *destination.Input, *dest
 			out.Field("id", v)
 		} else {
 			out.Key("id")
-			out.Compute(event.Value{}, func(w *mapping.Writer, _ event.Value, l *mapping.Late) { w.Text(l.InsertID()) })
+			out.Compute(event.Value{}, mapping.WriteInsertID)
 		}
 		about(in, out, by)
 	}

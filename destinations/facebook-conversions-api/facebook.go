@@ -376,7 +376,7 @@ func standard(name string, own ...string) func(*Settings, *destination.Input, *d
 			out.Field("event_id", id)
 		} else {
 			out.Key("event_id")
-			out.Compute(event.Value{}, func(w *mapping.Writer, _ event.Value, l *mapping.Late) { w.Text(l.InsertID()) })
+			out.Compute(event.Value{}, mapping.WriteInsertID)
 		}
 		out.Field("action_source", p.Get("action_source"))
 		out.Key("user_data")

@@ -335,10 +335,6 @@ func space(r rune) bool { return unicode.IsSpace(r) && r != 0x85 || r == 0xfeff 
 
 func trim(s string) string { return strings.TrimFunc(s, space) }
 
-func writeInsertID(w *mapping.Writer, _ event.Value, l *mapping.Late) { w.Text(l.InsertID()) }
-
-func writeText(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Text(v.Text()) }
-
 func writeTrimmed(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Text(trim(v.Text())) }
 
 func isBlank(v event.Value) bool { return trim(v.Text()) == "" }
@@ -365,7 +361,7 @@ func behavioral(s *Settings, in *destination.Input, out *destination.Output) {
 	out.Field("email", p.Get("email"))
 	out.Field("objectId", p.Get("objectId"))
 	out.Key("uuid")
-	out.Compute(event.Value{}, writeInsertID)
+	out.Compute(event.Value{}, mapping.WriteInsertID)
 	out.Key("properties")
 	out.BeginObject()
 	flat(out, p.Get("properties"))
@@ -427,7 +423,7 @@ func record(out *destination.Output, property, id string) {
 // traced writes what is behind the id of a record, up to its properties.
 func traced(out *destination.Output) {
 	out.Key("objectWriteTraceId")
-	out.Compute(event.Value{}, writeInsertID)
+	out.Compute(event.Value{}, mapping.WriteInsertID)
 	out.Key("properties")
 	out.BeginObject()
 }
@@ -486,7 +482,7 @@ func company(_ *Settings, in *destination.Input, out *destination.Output) {
 	}
 	out.BeginObject()
 	out.Key("id")
-	out.Compute(id, writeText)
+	out.Compute(id, mapping.WriteText)
 	out.Str("idProperty", groupProperty)
 	traced(out)
 	own(p, out, "name", "description", "address", "city", "state", "zip", "domain", "phone", "industry", "lifecyclestage")
@@ -495,7 +491,7 @@ func company(_ *Settings, in *destination.Input, out *destination.Output) {
 	}
 	if more.Get(groupProperty).Nullish() {
 		out.Key(groupProperty)
-		out.Compute(id, writeText)
+		out.Compute(id, mapping.WriteText)
 	}
 	flat(out, more)
 	out.EndObject()
@@ -552,7 +548,7 @@ func object(_ *Settings, in *destination.Input, out *destination.Output) {
 		out.BeginObject()
 		out.Str("id", id)
 		out.Key("objectWriteTraceId")
-		out.Compute(event.Value{}, writeInsertID)
+		out.Compute(event.Value{}, mapping.WriteInsertID)
 		out.Key("properties")
 		out.BeginObject()
 	default:
@@ -603,7 +599,7 @@ func customEvent(s *Settings, in *destination.Input, out *destination.Output) {
 	}
 	occurredAt(out, p.Get("occurred_at"))
 	out.Key("uuid")
-	out.Compute(event.Value{}, writeInsertID)
+	out.Compute(event.Value{}, mapping.WriteInsertID)
 	out.Key("properties")
 	out.BeginObject()
 	if bad := clean(out, p.Get("properties"), event.Value{}, ""); bad != "" {

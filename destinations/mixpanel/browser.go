@@ -37,6 +37,14 @@ func anyIn(s string, words []string) bool {
 	return false
 }
 
+// agent is what a user agent says of the browser.
+type agent struct{ browser, version string }
+
+func agentOf(text string) *agent {
+	browser, version := browserOf(text)
+	return &agent{browser, version}
+}
+
 // browserOf names the browser of a user agent and its version.
 func browserOf(agent string) (name, version string) {
 	for i := range browsers {

@@ -340,12 +340,12 @@ func properties(s *Settings, in *destination.Input, out *destination.Output, pro
 	if ua := p.Get("userAgent"); ua.Exists() {
 		noBrowser, noVersion := taken("$browser"), taken("$browser_version")
 		out.Compute(ua, func(w *mapping.Writer, v event.Value, l *mapping.Late) {
-			browser, version := l.Memo(v, browserOf)
+			a := mapping.Recall(l, v, agentOf)
 			if !noBrowser {
-				w.Str("$browser", browser)
+				w.Str("$browser", a.browser)
 			}
-			if version != "" && !noVersion {
-				w.Str("$browser_version", version)
+			if !noVersion {
+				w.StrNonEmpty("$browser_version", a.version)
 			}
 		})
 	}

@@ -175,15 +175,6 @@ func writeTime(w *mapping.Writer, v event.Value, _ *mapping.Late) {
 	w.Text(at.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
 }
 
-// writeText writes a text anew, with no escapes but those that it needs.
-func writeText(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	if b, ok := v.Plain(); ok {
-		w.TextBytes(b)
-	} else {
-		w.Text(v.Text())
-	}
-}
-
 // uuid is the insert id when it is one, else one made of it.
 func uuid(id string) string {
 	if len(id) == 36 && id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-' {
@@ -242,7 +233,7 @@ func track(s *Settings, in *destination.Input, out *destination.Output) {
 	} else {
 		out.BeginObject()
 		out.Key("event")
-		out.Compute(p.Get("event_name"), writeText)
+		out.Compute(p.Get("event_name"), mapping.WriteText)
 		middle(in, out)
 	}
 	out.Members(p.Get("properties"), skip...)

@@ -268,12 +268,10 @@ func writeTime(w *mapping.Writer, v event.Value, l *mapping.Late) {
 }
 
 func writeID(w *mapping.Writer, v event.Value, l *mapping.Late) {
-	if b, ok := v.Plain(); ok {
-		w.TextBytes(b)
-	} else if v.Exists() {
-		w.Text(v.Text())
+	if v.Exists() {
+		mapping.WriteText(w, v, l)
 	} else {
-		w.Text(l.InsertID())
+		mapping.WriteInsertID(w, v, l)
 	}
 }
 

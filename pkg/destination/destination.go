@@ -261,11 +261,6 @@ func (in *Input) InsertID() string { in.out.void(); return in.id }
 // Now is the time of sending, about. To write it there is [Output.Compute].
 func (in *Input) Now() time.Time { in.out.void(); return in.now }
 
-// Memo is [mapping.Resolver.Memo].
-func (in *Input) Memo(v event.Value, f func(text string) (a, b string)) (a, b string) {
-	return in.out.d.resolver.Memo(v, f)
-}
-
 // Action is one thing a destination can be told. S is its settings struct.
 type Action[S any] struct {
 	Slug    string // Segment's key for it, where Segment has it

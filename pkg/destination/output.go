@@ -178,10 +178,8 @@ func (o *Output) InsertID() string {
 }
 
 func (o *Output) insertID() string {
-	if o.step == 0 {
-		return o.id
-	}
-	return o.id + ":" + itoa(o.step)
+	l := mapping.Late{ID: o.id, Step: o.step}
+	return l.InsertID()
 }
 
 // void says that what is written cannot be had from a recipe.

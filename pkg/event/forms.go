@@ -22,10 +22,6 @@ type Form struct {
 	learned bool
 }
 
-// Len is the number of values of an event of the form, all containers and
-// itself counted.
-func (f *Form) Len() int { return len(f.nodes) }
-
 // Size is about how many bytes of memory the form takes.
 func (f *Form) Size() int { return len(f.nodes)*int(unsafe.Sizeof(node{})) + len(f.names) + 128 }
 
@@ -310,7 +306,7 @@ func (f *Forms) keep(form *Form) *Form {
 		n.name = uint32(len(k.names))
 		k.names = append(append(k.names, key...), '"')
 	}
-	f.bytes += len(k.names) + len(k.nodes)*12
+	f.bytes += k.Size()
 	return k
 }
 

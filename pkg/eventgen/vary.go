@@ -8,9 +8,10 @@ import (
 )
 
 // Vary changes the values of an event, and now and then their kinds, and leaves
-// its keys as they are: one value in often gets another one, such as values are
-// that are treated differently somewhere. What is no JSON comes back as it is.
-func Vary(rnd *rand.Rand, raw []byte, often int) []byte {
+// its keys as they are. One value in often gets another one, such as values are
+// that are treated differently somewhere, or one of more, which are JSON. What is
+// no JSON comes back as it is.
+func Vary(rnd *rand.Rand, raw []byte, often int, more ...string) []byte {
 	v, err := event.ParseValue(raw)
 	if err != nil {
 		return raw
@@ -48,7 +49,12 @@ func Vary(rnd *rand.Rand, raw []byte, often int) []byte {
 			out = append(out, v.Raw()...)
 			return
 		}
-		pick := func(texts ...string) { out = append(out, texts[rnd.IntN(len(texts))]...) }
+		pick := func(texts ...string) {
+			if len(more) > 0 && rnd.IntN(20) == 0 {
+				texts = more
+			}
+			out = append(out, texts[rnd.IntN(len(texts))]...)
+		}
 		kind := v.Kind()
 		if rnd.IntN(20) == 0 {
 			kind = event.Kind(1 + rnd.IntN(4))
@@ -62,7 +68,7 @@ func Vary(rnd *rand.Rand, raw []byte, often int) []byte {
 			pick("0", "1", "-1", "12345678901234567890", "0.10", "1e3", "1709251200", "1709251200000", "4.99", "-0")
 		default:
 			pick(`""`, `"x"`, `"0"`, `"true"`, `"12"`, `"a\"b\u00e9\n"`, `"é"`, `"2024-02-30T10:00:00.000Z"`, `"2024-03-01T10:00:00Z"`, `"1999-01-01"`, `"Order Completed"`, `"someone@mail.example"`,
-				`"EUR"`, `"https://x.example/?a=b"`, `"`+strings.Repeat("long ", 60)+`"`, `"+49 30 90182057"`, `" "`, `"Iterable"`, `"user"`, `"null"`, `"{}"`, `"{\"a\":1}"`, `"[]"`, `"[1]"`)
+				`"EUR"`, `"https://x.example/?a=b"`, `"`+strings.Repeat("long ", 60)+`"`, `"+49 30 90182057"`, `" "`, `"user"`, `"null"`, `"{}"`, `"{\"a\":1}"`, `"[]"`, `"[1]"`)
 		}
 	}
 	walk(v, "")

@@ -18,6 +18,9 @@ import (
 // checks. clean says that null and empty values are dropped first, which
 // happens everywhere but inside the objects of arrays.
 
+// dropsEmpty says that the empty text counts as absent.
+func (s *schema) dropsEmpty() bool { return s.Multiple || !s.str && s.Type != TypeDatetime }
+
 // drops reports whether the value of a member counts as absent.
 func (s *schema) drops(raw []byte, clean bool) bool {
 	switch k := kindOf(raw); {
@@ -28,7 +31,7 @@ func (s *schema) drops(raw []byte, clean bool) bool {
 	case k == event.Null:
 		return !s.nullable
 	case k == event.String && len(raw) == 2:
-		return s.Multiple || !s.str && s.Type != TypeDatetime
+		return s.dropsEmpty()
 	}
 	return false
 }

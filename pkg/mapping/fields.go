@@ -560,7 +560,7 @@ func (p *Program) field(r *Resolver, f *schema, v *result) {
 	if v.kind == event.Null && !f.nullable {
 		return
 	}
-	if v.kind == event.String && len(v.raw) == 2 && (!p.batch || f.Multiple || !f.str && f.Type != TypeDatetime) {
+	if v.kind == event.String && len(v.raw) == 2 && (!p.batch || f.dropsEmpty()) {
 		return
 	}
 	start := len(s.out)
@@ -836,7 +836,7 @@ func (m *member) write(r *Resolver, parts []int32, element event.Value) ([]int32
 		}
 		wrap, coerce := false, false
 		if f := sm.f; f != nil {
-			if !m.s.Multiple && (k == event.Null && !f.nullable || k == event.String && (f.Multiple || !f.str && f.Type != TypeDatetime) && v.IsEmptyText()) {
+			if !m.s.Multiple && (k == event.Null && !f.nullable || k == event.String && f.dropsEmpty() && v.IsEmptyText()) {
 				if f.required {
 					if rec == nil {
 						return parts, false

@@ -24,8 +24,8 @@ type Recipe struct {
 // op is constant text, up to a place in the recipe's, and what follows it.
 type op struct {
 	lit  int32
-	at   int32 // copy: of the event's values, the first; field, compute: a ref
-	to   int32 // copy: the last
+	at   int32 // copy: the event's value that it begins with; field, compute: a ref
+	to   int32 // copy: the one that it ends with
 	what opKind
 	f    Compute
 }
@@ -77,13 +77,10 @@ func (l *Late) InsertID() string {
 	return l.ID + ":" + strconv.Itoa(l.Step)
 }
 
-// Memo is f of a value's text, see [Resolver.Memo].
-func (l *Late) Memo(v event.Value, f func(text string) (a, b string)) (a, b string) {
-	return l.r.Memo(v, f)
-}
-
-// Recall is [Late.Memo] for a function that makes something else than two texts.
-// What it makes must not be changed.
+// Recall is f of a value's text, from memory when that was asked for lately: user
+// agents and the like are few, and reading one takes longer than most events
+// do. f has to be a pure function at the top level of its package; what it makes must
+// not be changed.
 func Recall[T any](l *Late, v event.Value, f func(text string) *T) *T {
 	text, ok := v.Plain()
 	if !ok || len(text) > maxMemo {
@@ -151,7 +148,6 @@ type Recorder struct {
 	ops   []op
 	spans []span // of what each op wrote, in the buffer
 	text  []byte
-	marks int
 	start int // in the buffer: where the text begins
 	from  int // what follows is not noted yet
 
@@ -282,7 +278,6 @@ func (w *Writer) Compute(v event.Value, l *Late, f Compute) {
 // Mark notes a place, for [Recipe.Play] to tell where it is then.
 func (w *Writer) Mark() {
 	if w.rec != nil {
-		w.rec.marks++
 		w.rec.begin(w, op{what: opMark})
 		w.rec.end(w)
 	}
@@ -298,9 +293,6 @@ func (rec *Recorder) truncate(w *Writer) {
 		last := len(rec.ops) - 1
 		if rec.spans[last].start < n {
 			rec.Trace.Void() // a value was cut in two
-		}
-		if rec.ops[last].what == opMark {
-			rec.marks--
 		}
 		rec.ops, rec.spans = rec.ops[:last], rec.spans[:last]
 		if rec.text, rec.from = rec.text[:0], rec.start; last > 0 {
@@ -331,7 +323,7 @@ func (rec *Recorder) Cut(w *Writer) Recipe {
 		out.ops = append(out.ops, o)
 	}
 	out.text, out.ops = slices.Clip(out.text), slices.Clip(out.ops)
-	rec.text, rec.ops, rec.spans, rec.marks = nil, nil, nil, 0
+	rec.text, rec.ops, rec.spans = nil, nil, nil
 	rec.start, rec.from = len(w.buf), len(w.buf)
 	return out
 }
@@ -536,7 +528,7 @@ func (p *Program) take(r *Resolver, f *schema, v event.Value) bool {
 	switch {
 	case k == event.Missing, k == event.Null && !f.nullable:
 		return true
-	case k == event.String && (!p.batch || f.Multiple || !f.str && f.Type != TypeDatetime) && v.IsEmptyText():
+	case k == event.String && (!p.batch || f.dropsEmpty()) && v.IsEmptyText():
 		return true
 	case k == event.Null, f.keeps(v):
 		r.now.take(f, v)
@@ -628,7 +620,7 @@ func (f *schema) followObject(r *Resolver, parts []int32, v event.Value, clean b
 		case k == event.Null:
 			return !f.nullable
 		}
-		return (f.Multiple || !f.str && f.Type != TypeDatetime) && v.IsEmptyText()
+		return f.dropsEmpty() && v.IsEmptyText()
 	}
 	for _, c := range f.needed {
 		if drops(c, v.Get(c.Key)) {

@@ -3,7 +3,6 @@ package mapping
 import (
 	"bytes"
 	"fmt"
-	"reflect"
 
 	"github.com/zeebo/xxh3"
 
@@ -178,8 +177,7 @@ const maxMemo = 1024
 type memoized struct {
 	by   uintptr // which function
 	text string
-	a, b string
-	made any // see Recall
+	made any
 }
 
 // of returns the place for what a function makes of a text. It is not known when
@@ -191,19 +189,4 @@ func (m *memo) of(by uintptr, text []byte) (at *memoized, known bool) {
 	}
 	*at = memoized{by: by, text: string(text)}
 	return at, false
-}
-
-// Memo is f of a value's text, from memory when that was asked for lately: user
-// agents and the like are few, and reading one takes longer than most events
-// do. f has to be a pure function at the top level of its package.
-func (r *Resolver) Memo(v event.Value, f func(text string) (a, b string)) (a, b string) {
-	text, ok := v.Plain()
-	if !ok || len(text) > maxMemo {
-		return f(v.Text())
-	}
-	m, known := r.memo.of(reflect.ValueOf(f).Pointer(), text)
-	if !known {
-		m.a, m.b = f(m.text)
-	}
-	return m.a, m.b
 }
