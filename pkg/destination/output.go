@@ -20,8 +20,10 @@ type Deliveries struct {
 	// Debug, when it is set, is [event.Trace.Debug] of the events that are routed
 	// with a recording: for who wants to know why few are played.
 	Debug func(what string)
-	arena []byte
-	out   Output
+	// Played is how many events were routed by recipe.
+	Played int
+	arena  []byte
+	out    Output
 	*scratch
 }
 
@@ -37,7 +39,6 @@ type scratch struct {
 	in       Input
 	texts    []byte // memory of texts, never used twice
 	marks    []int
-	turn     int
 }
 
 // Lists are many, and most of them wait for their deliveries to be sent; those

@@ -228,7 +228,7 @@ func (o *sender[S]) play(w *ways, ev *event.Event, env *Env, out *Deliveries) bo
 			if !r.play(ev, env, out) {
 				return false
 			}
-			if out.turn++; out.turn%playEvery == 0 {
+			if out.Played++; out.Played%playEvery == 0 {
 				w.hits.Add(playEvery)
 			}
 			return true
