@@ -33,6 +33,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -715,20 +716,36 @@ func (r *Run) commitLoop() {
 			// Verdicts alone need not hurry: a few milliseconds make one
 			// commit of many.
 			r.mu.Lock()
-			urgent, asking := r.urgent, len(r.waiters)
+			urgent := r.urgent
 			r.mu.Unlock()
-			switch {
-			case asking >= 4 && asking < 64:
-				// Many requests begin side by side: a moment makes one commit
-				// of more of them.
-				time.Sleep(200 * time.Microsecond)
-			case !urgent:
+			if urgent {
+				r.queue()
+			} else {
 				r.gather()
 			}
 		}
 		r.commit()
 	}
 }
+
+// queue lets whoever is about to begin a request do so first, so that one commit is
+// for all of them: a commit costs as much as a small request. Where nobody else
+// wants a processor it takes no time.
+func (r *Run) queue() {
+	for turns, last := 0, 0; turns < maxTurns; turns++ {
+		r.mu.Lock()
+		n := len(r.waiters)
+		r.mu.Unlock()
+		if n == last {
+			return
+		}
+		last = n
+		runtime.Gosched()
+	}
+}
+
+// maxTurns is how often those who wait for a commit let others have a processor.
+const maxTurns = 4
 
 // gather waits a few milliseconds for more verdicts, or until somebody waits for
 // a commit.
