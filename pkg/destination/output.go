@@ -37,7 +37,6 @@ type Stamp struct {
 type scratch struct {
 	resolver mapping.Resolver
 	in       Input
-	texts    []byte // memory of texts, never used twice
 	marks    []int
 }
 
@@ -60,23 +59,6 @@ func (d *Deliveries) Rest() {
 		scratches.Put(d.scratch)
 		d.scratch = nil
 	}
-}
-
-// text is v.Text() without an allocation for each.
-func (d *Deliveries) text(v event.Value) string {
-	b, ok := v.Plain()
-	if !ok || len(b) > 1024 {
-		return v.Text()
-	}
-	if len(b) == 0 {
-		return ""
-	}
-	if cap(d.texts)-len(d.texts) < len(b) {
-		d.texts = make([]byte, 0, 16<<10)
-	}
-	at := len(d.texts)
-	d.texts = append(d.texts, b...)
-	return unsafe.String(&d.texts[at], len(b)) // these bytes are not written again
 }
 
 // Reset forgets the list and makes its memory available again. The items of

@@ -249,7 +249,7 @@ func (r *recipe) play(ev *event.Event, env *Env, out *Deliveries) bool {
 		s := &r.steps[i]
 		if s.program != nil {
 			if i == 0 || id == "" {
-				id = idOf(ev, env, out)
+				id = idOf(ev, env)
 			}
 			if !s.takes(ev, env, out) {
 				undo()

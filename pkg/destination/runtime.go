@@ -366,7 +366,7 @@ func (o *sender[S]) route(ev, seen *event.Event, rec *recording, env *Env, out *
 			continue
 		}
 		if id == "" {
-			id = idOf(ev, env, out)
+			id = idOf(ev, env)
 		}
 		further := ""
 		if sent > 0 {
@@ -391,12 +391,11 @@ func NeedsFallback(ev *event.Event) bool {
 }
 
 // idOf is an event's insert id.
-func idOf(ev *event.Event, env *Env, out *Deliveries) string {
-	id := out.text(ev.MessageID())
-	if id == "" || id == "null" {
-		id = env.Fallback
+func idOf(ev *event.Event, env *Env) string {
+	if id := ev.ID(); id != "" && id != "null" {
+		return id
 	}
-	return id
+	return env.Fallback
 }
 
 // fire maps one event for one action and appends what comes of it.

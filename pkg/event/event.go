@@ -81,6 +81,12 @@ type doc struct {
 	empty  bool    // of a known form: some text is empty
 	trace  *Trace  // notes what is read of it; nil: nobody wants to know
 	refs   []int32 // of a made value that is traced: what each of its values was made from
+
+	// The time that the value timed stands for, Unix seconds and nanoseconds; 0: it
+	// was not read when the text was.
+	timed int32
+	nanos int32
+	secs  int64
 }
 
 // place is the extent of a value in the text.
@@ -158,6 +164,7 @@ const (
 type Event struct {
 	doc doc
 	typ Type
+	id  string // text of the member messageId; "": none, or it was not kept
 }
 
 // Raw returns the event as it was read. The caller must not change it.
@@ -204,6 +211,22 @@ func (e *Event) TypeValue() Value { return e.common(topType) }
 
 // MessageID returns the member "messageId".
 func (e *Event) MessageID() Value { return e.common(topMessageID) }
+
+// ID returns the text of the member "messageId"; "" when it has none. The text
+// outlives the event. No [Trace] notes it.
+func (e *Event) ID() string {
+	if e.id != "" {
+		return e.id
+	}
+	v := e.MessageID()
+	if v.kind == Missing {
+		return ""
+	}
+	if v.kind != String {
+		return string(v.raw())
+	}
+	return string(appendUnescaped(nil, v.text()))
+}
 
 // UserID returns the member "userId".
 func (e *Event) UserID() Value { return e.common(topUserID) }

@@ -2,6 +2,7 @@ package event_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -284,5 +285,78 @@ func TestTrace(t *testing.T) {
 	tr.Resume()
 	if c := tr.Conditions(); !c.Hold(events[1]) {
 		t.Error("a paused trace has noted something")
+	}
+}
+
+// TestReadAhead reads the ids and times that a parser has read before anyone asks,
+// with those of events parsed one by one.
+func TestReadAhead(t *testing.T) {
+	ids := []string{`"m-1"`, `""`, `"null"`, `null`, `17`, `"a\u00e9\nb"`, `"` + strings.Repeat("x", 2000) + `"`, `{"a":1}`, ``}
+	times := []string{`"2024-03-01T00:00:00Z"`, `"2024-03-01T00:00:00.123456789Z"`, `"2024-03-01 00:00:00"`, `"0000-02-29T23:59:59.5Z"`, `"9999-12-31T23:59:59Z"`, `1709251200`, `"1709251200123"`, `"x"`, `"2024-03-01T00:00:0\u0030Z"`, `null`, ``}
+	forms := new(event.Forms)
+	for round := range 2 {
+		p := event.Parser{Forms: forms}
+		for _, id := range ids {
+			for i, at := range times {
+				text := `{"type":"track"`
+				if id != "" {
+					text += `,"messageId":` + id
+				}
+				if at != "" {
+					text += `,"timestamp":` + at
+				}
+				text += `,"originalTimestamp":` + cmp.Or(times[(i+3)%len(times)], `"?"`) + `,"sentAt":"2020-01-01T00:00:00Z"}`
+				one, err := event.Parse([]byte(text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := p.Parse([]byte(text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if round == 1 && got.Form() == nil {
+					t.Fatalf("%s: not of a known form", text)
+				}
+				want := ""
+				if v := one.MessageID(); v.Exists() {
+					want = v.Text()
+				}
+				if got.ID() != want || one.ID() != want {
+					t.Errorf("%.200s: ids %q and %q, want %q", text, got.ID(), one.ID(), want)
+				}
+				for _, key := range []string{"timestamp", "originalTimestamp", "sentAt"} {
+					a, aOK := event.ParseTime(got.Root().Get(key))
+					b, bOK := event.ParseTime(one.Root().Get(key))
+					if aOK != bOK || a != b {
+						t.Errorf("%s: %s is %v %v, want %v %v", text, key, a, aOK, b, bOK)
+					}
+				}
+				var trace event.Trace
+				if event.ParseTime(got.Traced(&trace).Root().Get("sentAt")); got.Root().Get("sentAt").Exists() {
+					if c := trace.Conditions(); !c.Hold(got) {
+						t.Errorf("%s: the trace of its time does not hold for itself", text)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestReadAheadIsNoted says that a time that was read before is one that depends on
+// its text.
+func TestReadAheadIsNoted(t *testing.T) {
+	var p event.Parser
+	parse := func(text string) *event.Event {
+		e, err := p.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	e, other := parse(`{"timestamp":"2024-03-01T00:00:00Z"}`), parse(`{"timestamp":"2024-03-01T00:00:01Z"}`)
+	var trace event.Trace
+	event.ParseTime(e.Traced(&trace).Root().Get("timestamp"))
+	if c := trace.Conditions(); !c.Hold(e) || c.Hold(other) {
+		t.Error("the condition does not tell one time from another")
 	}
 }

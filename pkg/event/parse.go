@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"unsafe"
 )
 
 // Limits bound what is accepted as an event.
@@ -70,6 +71,7 @@ type Parser struct {
 	forms  slab[Form]
 	events slab[Event]
 	docs   slab[doc]
+	texts  []byte // of ids; never used twice
 
 	work   scanner // its slices are the memory of a pass
 	once   bool    // for one text only: no more memory than that takes
@@ -118,6 +120,8 @@ const (
 	slabNodes  = 1 << 12
 	slabPlaces = 1 << 12
 	slabDocs   = 256
+	slabTexts  = 16 << 10
+	maxKeptID  = 1 << 10
 )
 
 // Reset makes the memory of all earlier results available again; they must
@@ -229,7 +233,7 @@ func (p *Parser) event(d doc) *Event {
 	} else {
 		e = &p.events.take(1, slabDocs)[0]
 	}
-	e.doc, e.typ = d, Other
+	e.doc, e.typ, e.id = d, Other, ""
 	if t := e.TypeValue(); t.kind == String {
 		if b, ok := t.Plain(); ok {
 			e.typ = typeOf(b)
@@ -237,7 +241,33 @@ func (p *Parser) event(d doc) *Event {
 			e.typ = typeOf(t.AppendString(nil))
 		}
 	}
+	if !p.once {
+		p.readAhead(e)
+	}
 	return e
+}
+
+// readAhead reads what nearly every destination asks for, so that they need not,
+// each for itself: the event's id and its time.
+func (p *Parser) readAhead(e *Event) {
+	if b, ok := e.MessageID().Plain(); ok && len(b) > 0 && len(b) <= maxKeptID {
+		if cap(p.texts)-len(p.texts) < len(b) {
+			p.texts = make([]byte, 0, slabTexts)
+		}
+		at := len(p.texts)
+		p.texts = append(p.texts, b...)
+		e.id = unsafe.String(&p.texts[at], len(b)) // these bytes are not written again
+	}
+	for _, i := range [...]int{topTimestamp, topOriginal} {
+		if v := e.common(i); v.kind == String {
+			if b, ok := v.Plain(); ok {
+				if t, ok := fastTime(b); ok {
+					e.doc.timed, e.doc.secs, e.doc.nanos = v.at, t.Unix(), int32(t.Nanosecond())
+					return
+				}
+			}
+		}
+	}
 }
 
 func (p *Parser) form() *Form {

@@ -240,10 +240,19 @@ func (t *Trace) Follows(a, b int32, between []byte) bool {
 	return uint32(b) == d.form.nodes[a].next && string(d.raw[d.places[a].stop():d.places[b].start]) == string(between)
 }
 
-// Append appends the text from the beginning of one of the event's values to the
-// end of another, both of numbers that were sources.
-func (e *Event) Append(dst []byte, from, to int32) []byte {
-	return append(dst, e.doc.raw[e.doc.places[from].start:e.doc.places[to].stop()]...)
+// Texts are the texts of an event's values by their numbers, for who copies many.
+type Texts struct {
+	raw    []byte
+	places []place
+}
+
+// Texts returns those of the event.
+func (e *Event) Texts() Texts { return Texts{e.doc.raw, e.doc.places} }
+
+// Append appends the text from the beginning of one value to the end of another,
+// both of numbers that were sources.
+func (t Texts) Append(dst []byte, from, to int32) []byte {
+	return append(dst, t.raw[t.places[from].start:t.places[to].stop()]...)
 }
 
 // Value returns the event's value of a number that was a source.

@@ -333,27 +333,32 @@ func (rec *Recorder) Cut(w *Writer) Recipe {
 // bytes since w was reset. It reports false when the event is none for the recipe
 // after all: something that was computed for it is nothing, or all is too large.
 func (c *Recipe) Play(w *Writer, e *event.Event, r *Resolver, l *Late, marks []int) ([]int, bool) {
+	// The buffer is w's only while others write: to put it there with every piece
+	// costs a tenth.
+	buf, texts := w.buf, e.Texts()
 	at := int32(0)
 	for i := range c.ops {
 		o := &c.ops[i]
-		w.buf = append(w.buf, c.text[at:o.lit]...)
+		buf = append(buf, c.text[at:o.lit]...)
 		at = o.lit
 		switch o.what {
 		case opCopy:
-			w.buf = e.Append(w.buf, o.at, o.to)
+			buf = texts.Append(buf, o.at, o.to)
 		case opField:
-			w.buf = append(w.buf, r.now.raw(uint16(refField-o.at))...)
+			buf = append(buf, r.now.raw(uint16(refField-o.at))...)
 		case opCompute:
-			before := len(w.buf)
+			w.buf = buf
 			o.f(w, Origin{o.at}.Value(e, r), l)
-			if len(w.buf) == before {
+			if len(w.buf) == len(buf) {
 				return marks, false
 			}
+			buf = w.buf
 		case opMark:
-			marks = append(marks, len(w.buf)-w.base)
+			marks = append(marks, len(buf)-w.base)
 		}
 	}
-	return marks, len(w.buf)-w.base <= maxOutput
+	w.buf = buf
+	return marks, len(buf)-w.base <= maxOutput
 }
 
 // record is [Program.member] of all members, and tells r's recorder what it does.
