@@ -75,14 +75,9 @@ type previewer struct {
 	form   string
 	show   bool
 	w      io.Writer
-	open   map[previewGroup]*previewBatch
-	order  []previewGroup
+	open   map[destination.Group]*previewBatch
+	order  []destination.Group
 	reject bool
-}
-
-type previewGroup struct {
-	action            int
-	method, path, key string
 }
 
 type previewBatch struct {
@@ -134,7 +129,7 @@ func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, 
 	}
 	var ps []*previewer
 	for _, o := range j.dests {
-		p := &previewer{a: a, o: o, plan: o.sender.Plan(), net: &transport.Capture{Answer: "{}"}, now: now, form: form, show: show, w: a.out, open: map[previewGroup]*previewBatch{}}
+		p := &previewer{a: a, o: o, plan: o.sender.Plan(), net: &transport.Capture{Answer: "{}"}, now: now, form: form, show: show, w: a.out, open: map[destination.Group]*previewBatch{}}
 		p.rt = transport.New(transport.Options{Network: p.net, Auth: p.plan.Auth, UserAgent: "fanfold/" + a.build.Version})
 		ps = append(ps, p)
 	}
@@ -259,11 +254,10 @@ func (p *previewer) event(ctx context.Context, ev *event.Event, env *destination
 	for i := range list.List {
 		d := &list.List[i]
 		action := ""
-		if d.Action < len(p.plan.Actions) && d.InsertID != "" {
+		if int(d.Action) < len(p.plan.Actions) && d.InsertID != "" {
 			action = p.plan.Actions[d.Action].Slug
 		}
-		switch r := d.Result; r.Outcome {
-		case destination.Skipped, destination.Rejected:
+		if r := d.Settled; r != nil {
 			n := notSent{Destination: p.o.conf.name, Action: action, Event: id, Detail: r.Detail}
 			if r.Outcome == destination.Skipped {
 				n.Skipped = string(r.Reason)
@@ -279,7 +273,7 @@ func (p *previewer) event(ctx context.Context, ev *event.Event, env *destination
 			}
 			continue
 		}
-		g := previewGroup{d.Action, d.Method, d.Path, d.Key}
+		g := d.Group()
 		plan := &p.plan.Actions[d.Action]
 		most, bytes := plan.Limits.BatchEvents.N, plan.Limits.BatchBytes.N
 		if most == 0 {
@@ -314,13 +308,13 @@ func (p *previewer) event(ctx context.Context, ev *event.Event, env *destination
 	return nil
 }
 
-func (p *previewer) flush(ctx context.Context, g previewGroup) error {
+func (p *previewer) flush(ctx context.Context, g destination.Group) error {
 	b := p.open[g]
 	if b == nil {
 		return nil
 	}
 	delete(p.open, g)
-	action := p.plan.Actions[g.action].Slug
+	action := p.plan.Actions[g.Action].Slug
 	if p.plan.Local {
 		for i, d := range b.deliveries {
 			if err := p.print(shownRequest{Destination: p.o.conf.name, Action: action, Events: b.events[i : i+1], Method: "WRITE", Headers: map[string]string{}, Body: json.RawMessage(d.Item)}); err != nil {

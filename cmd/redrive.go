@@ -130,7 +130,7 @@ func (r *redriver) Plan() *destination.Plan { return r.plan }
 func (r *redriver) Route(ev *event.Event, env *destination.Env, out *destination.Deliveries) {
 	letter := ev.Root()
 	skip := func(why string) {
-		out.List = append(out.List, destination.Delivery{Result: destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded, Detail: why}})
+		out.List = append(out.List, destination.Delivery{Settled: &destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded, Detail: why}})
 	}
 	if !letter.Get("destination").IsText(r.name) {
 		skip("another destination's")
@@ -146,7 +146,7 @@ func (r *redriver) Route(ev *event.Event, env *destination.Env, out *destination
 	}
 	inner, err := event.Parse(letter.Get("event").Raw())
 	if err != nil {
-		out.List = append(out.List, destination.Delivery{Result: destination.Result{Outcome: destination.Rejected, Reason: destination.Invalid, Detail: err.Error()}})
+		out.List = append(out.List, destination.Delivery{Settled: &destination.Result{Outcome: destination.Rejected, Reason: destination.Invalid, Detail: err.Error()}})
 		return
 	}
 	insertID := letter.Get("insert_id").Text()

@@ -164,8 +164,8 @@ func compareReference(d destination.Destination, r reference) string {
 	var whyNot []string
 	for i := range list.List {
 		del := &list.List[i]
-		if del.Result.Outcome != destination.Undecided {
-			whyNot = append(whyNot, string(del.Result.Reason)+" "+del.Result.Detail)
+		if r := del.Settled; r != nil {
+			whyNot = append(whyNot, string(r.Reason)+" "+r.Detail)
 			continue
 		}
 		if _, err := s.Send(context.Background(), rt, &destination.Batch{Deliveries: []*destination.Delivery{del}, Now: now}); err != nil && !errors.Is(err, transport.ErrCaptured) {

@@ -65,14 +65,10 @@ func Converse(ctx context.Context, s destination.Sender, rt destination.Transpor
 		}
 		s.Route(ev, &destination.Env{Now: now, Fallback: fmt.Sprintf("fallback-%d", i)}, &list)
 	}
-	type group struct {
-		action            int
-		method, path, key string
-	}
-	var order []group
-	open := map[group][]int{}
+	var order []destination.Group
+	open := map[destination.Group][]int{}
 	verdicts := make([]Verdict, len(list.List))
-	send := func(g group) error {
+	send := func(g destination.Group) error {
 		b := destination.Batch{Now: now}
 		for _, i := range open[g] {
 			b.Deliveries = append(b.Deliveries, &list.List[i])
@@ -85,23 +81,23 @@ func Converse(ctx context.Context, s destination.Sender, rt destination.Transpor
 			return fmt.Errorf("%d results for %d deliveries", len(rs), len(b.Deliveries))
 		}
 		for k, i := range open[g] {
-			verdicts[i] = Verdict{plan.Actions[g.action].Slug, rs[k].Outcome.String(), string(rs[k].Reason), rs[k].Detail}
+			verdicts[i] = Verdict{plan.Actions[g.Action].Slug, rs[k].Outcome.String(), string(rs[k].Reason), rs[k].Detail}
 		}
 		delete(open, g)
 		return nil
 	}
 	for i := range list.List {
 		del := &list.List[i]
-		if del.Result.Outcome != destination.Undecided {
-			verdicts[i] = Verdict{"-", del.Result.Outcome.String(), string(del.Result.Reason), del.Result.Detail}
+		if r := del.Settled; r != nil {
+			verdicts[i] = Verdict{"-", r.Outcome.String(), string(r.Reason), r.Detail}
 			continue
 		}
-		g := group{del.Action, del.Method, del.Path, del.Key}
+		g := del.Group()
 		if len(open[g]) == 0 {
 			order = append(order, g)
 		}
 		open[g] = append(open[g], i)
-		if most := plan.Actions[g.action].Limits.BatchEvents.N; most > 0 && len(open[g]) >= most {
+		if most := plan.Actions[g.Action].Limits.BatchEvents.N; most > 0 && len(open[g]) >= most {
 			if err := send(g); err != nil {
 				return verdicts, err
 			}

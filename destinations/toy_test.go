@@ -66,7 +66,7 @@ func TestToy(t *testing.T) {
 		s.Route(ev, &destination.Env{Now: now}, &list)
 	}
 	for i, want := range []destination.Reason{"", destination.TooOld, destination.MissingIdentity, destination.Unsupported, destination.OptedOut, ""} {
-		if got := list.List[i].Result.Reason; got != want {
+		if got := list.List[i].Verdict().Reason; got != want {
 			t.Errorf("event %d: reason %q, want %q", i+1, got, want)
 		}
 	}

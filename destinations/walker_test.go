@@ -164,7 +164,7 @@ func checkRouting(t *testing.T, s destination.Sender, events []string, now time.
 			t.Errorf("event %d was changed", i)
 		}
 		for k := range once.List {
-			if d := &once.List[k]; d.Result.Outcome == destination.Undecided && d.InsertID == "" {
+			if d := &once.List[k]; d.Settled == nil && d.InsertID == "" {
 				t.Errorf("delivery %d of event %d has no insert id", k, i)
 			}
 		}
@@ -173,7 +173,7 @@ func checkRouting(t *testing.T, s destination.Sender, events []string, now time.
 
 func sameDeliveries(a, b []destination.Delivery) bool {
 	return slices.EqualFunc(a, b, func(x, y destination.Delivery) bool {
-		return bytes.Equal(x.Item, y.Item) && x.InsertID == y.InsertID && x.Path == y.Path && x.Action == y.Action && x.Result == y.Result
+		return bytes.Equal(x.Item, y.Item) && x.InsertID == y.InsertID && x.Group() == y.Group() && x.Verdict() == y.Verdict()
 	})
 }
 
@@ -277,10 +277,10 @@ func TestEveryStatusHasAnOutcome(t *testing.T) {
 				}
 				s.Route(ev, &destination.Env{Now: time.Date(2024, 3, 1, 1, 0, 0, 0, time.UTC), Fallback: "f"}, &list)
 			}
-			seen := map[int]bool{}
+			seen := map[int32]bool{}
 			for i := range list.List {
 				del := &list.List[i]
-				if del.Result.Outcome != destination.Undecided || seen[del.Action] {
+				if del.Settled != nil || seen[del.Action] {
 					continue
 				}
 				seen[del.Action] = true

@@ -220,7 +220,7 @@ func verdict(a *destination.Answer) destination.Result {
 // https://github.com/segmentio/action-destinations/pull/3969
 func rounds(ctx context.Context, _ *Settings, t destination.Transport, b *destination.Batch) ([]destination.Result, error) {
 	rs := make([]destination.Result, len(b.Deliveries))
-	path := b.Deliveries[0].Path
+	path := b.Deliveries[0].Address().Path
 	if path == "" {
 		path = contacts
 	}
@@ -278,7 +278,7 @@ func records(a *destination.Answer, ds []*destination.Delivery, now time.Time) [
 	if r := verdict(a); r.Outcome != destination.Undecided {
 		return destination.Same(r, n)
 	}
-	if a.Status == 409 && strings.HasSuffix(ds[0].Path, "/create") {
+	if a.Status == 409 && strings.HasSuffix(ds[0].Address().Path, "/create") {
 		if n == 1 && a.JSON.Get("category").IsText("CONFLICT") {
 			return destination.Same(destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded, Status: a.Status, Detail: "there is such a record already"}, n)
 		}

@@ -317,8 +317,8 @@ func (c *conversation) find(query string) (id string, r destination.Result, err 
 
 func createEvent(c *conversation, d *destination.Delivery) (destination.Result, error) {
 	body := d.Item
-	if d.Key != "" {
-		id, r, err := c.find(d.Key)
+	if query := d.Address().Key; query != "" {
+		id, r, err := c.find(query)
 		if err != nil || r.Outcome != destination.Delivered {
 			return r, err
 		}
@@ -332,10 +332,10 @@ func createEvent(c *conversation, d *destination.Delivery) (destination.Result, 
 
 func upsertContact(c *conversation, d *destination.Delivery) (destination.Result, error) {
 	id := ""
-	if d.Key != "" {
+	if query := d.Address().Key; query != "" {
 		var r destination.Result
 		var err error
-		if id, r, err = c.find(d.Key); err != nil || r.Outcome != destination.Delivered {
+		if id, r, err = c.find(query); err != nil || r.Outcome != destination.Delivered {
 			return r, err
 		}
 	}
@@ -364,10 +364,10 @@ func duplicate(a *destination.Answer) string {
 }
 
 func writeCompany(c *conversation, d *destination.Delivery) (destination.Result, error) {
-	if d.Path == "" {
+	path := d.Address().Path
+	if path == "" {
 		return c.say(http.MethodPost, "/companies", d.Item)
 	}
-	path := d.Path
 	if path == "/contacts/search" {
 		id, r, err := c.find(string(d.Item))
 		if err != nil || r.Outcome != destination.Delivered {
@@ -379,7 +379,7 @@ func writeCompany(c *conversation, d *destination.Delivery) (destination.Result,
 		path = "/contacts/" + url.PathEscape(id) + "/companies"
 	}
 	// The company that the step before has written, for Intercom's id of it.
-	a, err := c.do(http.MethodPost, "/companies", append(event.AppendQuoted([]byte(`{"company_id":`), d.Key), '}'))
+	a, err := c.do(http.MethodPost, "/companies", append(event.AppendQuoted([]byte(`{"company_id":`), d.Address().Key), '}'))
 	if err != nil {
 		return destination.Result{}, err
 	}

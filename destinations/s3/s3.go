@@ -89,7 +89,7 @@ func (o *sender) Route(ev *event.Event, env *destination.Env, out *destination.D
 	if at, ok := ev.Timestamp(); ok {
 		part = partition(o.s.Template, at.UTC())
 	}
-	out.Add(destination.Delivery{Item: destination.Line(ev.Raw()), InsertID: env.Fallback, Key: part})
+	out.Add(destination.Delivery{Item: destination.Line(ev.Raw()), InsertID: env.Fallback, To: &destination.Address{Key: part}})
 }
 
 func partition(template string, at time.Time) string {
@@ -106,7 +106,7 @@ func (o *sender) key(first *destination.Delivery) string {
 		name += "-" + strings.Repeat("0", max(0, 12-len(n))) + n
 	}
 	var parts []string
-	for _, p := range []string{o.s.Prefix, first.Key, name + ".jsonl.zst"} {
+	for _, p := range []string{o.s.Prefix, first.Address().Key, name + ".jsonl.zst"} {
 		if p = strings.Trim(p, "/"); p != "" {
 			parts = append(parts, p)
 		}

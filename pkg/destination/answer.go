@@ -284,10 +284,11 @@ func Cut(s string, n int) string {
 // 403 retry as Unauthorized, which stops the lane; everything else rejected.
 // now is for Retry-After dates.
 func (a *Answer) Verdict(now time.Time) Result {
+	if a.OK() {
+		return Result{Status: a.Status, Outcome: Delivered}
+	}
 	r := Result{Status: a.Status, Outcome: Rejected, Reason: Refused, Detail: a.Words()}
 	switch s := a.Status; {
-	case s >= 200 && s < 300:
-		return Result{Status: s, Outcome: Delivered}
 	case s == 401 || s == 403:
 		r.Outcome, r.Reason = Retry, Unauthorized
 	case s == 429:

@@ -35,7 +35,7 @@ import (
 )
 
 // Outcome says what became of a delivery. The list is closed. The zero value,
-// Undecided, is a delivery that has still to be sent.
+// Undecided, is that of a delivery that has still to be sent.
 type Outcome uint8
 
 const (
@@ -91,17 +91,49 @@ type Result struct {
 }
 
 // Delivery is one item for one action. The byte slices belong to the
-// [Deliveries] it was routed into.
+// [Deliveries] it was routed into. There are as many as there are events under way,
+// times the destinations: it is kept small.
 type Delivery struct {
-	Action   int    // index into Plan.Actions
-	Step     int    // 0, or the number of this item among those of the same event and action
-	Wait     bool   // send only after the previous step of the same event and action was delivered
-	Item     []byte // the item's final bytes in the request body, in the memory of the list: see [Deliveries.Add]
-	Method   string // overrides the action's method when not empty
-	Path     string // request path and query below the base URL; overrides the action's when not empty. Deliveries that differ in Action, Method, Path or Key never share a request
-	Key      string // further batch key
-	InsertID string // the partner's dedupe key, the same for the same input, always
-	Result   Result // Outcome != Undecided: settled by Route, never sent
+	Item     []byte   // the item's final bytes in the request body, in the memory of the list: see [Deliveries.Add]
+	InsertID string   // the partner's dedupe key, the same for the same input, always
+	To       *Address // nil: where the action's requests go
+	Settled  *Result  // by Route, never sent; nil: it has still to be sent
+	Action   int32    // index into Plan.Actions
+	Step     int32    // 0, or the number of this item among those of the same event and action
+	Wait     bool     // send only after the previous step of the same event and action was delivered
+}
+
+// Address says where the request of a delivery goes. It is immutable: deliveries
+// share it.
+type Address struct {
+	Method string // instead of the action's, when not empty
+	Path   string // request path and query below the base URL; instead of the action's, when not empty
+	Key    string // further batch key
+}
+
+// Group is what deliveries of one request have in common.
+type Group struct {
+	Action int32
+	Address
+}
+
+// Address is To, or the zero Address.
+func (d *Delivery) Address() Address {
+	if d.To == nil {
+		return Address{}
+	}
+	return *d.To
+}
+
+// Group returns what may share a request with the delivery.
+func (d *Delivery) Group() Group { return Group{d.Action, d.Address()} }
+
+// Verdict is Settled, or an Undecided one.
+func (d *Delivery) Verdict() Result {
+	if d.Settled == nil {
+		return Result{}
+	}
+	return *d.Settled
 }
 
 // Env is what Route may know beside the event.
@@ -110,7 +142,7 @@ type Env struct {
 	Fallback string    // insert id for events without messageId: fingerprint of the object and offset
 }
 
-// Batch is what one request carries: deliveries of the same Action, Method, Path and Key.
+// Batch is what one request carries: deliveries of the same Group.
 type Batch struct {
 	Deliveries []*Delivery
 	Now        time.Time

@@ -23,6 +23,7 @@ type Deliveries struct {
 	// Played is how many events were routed by recipe.
 	Played int
 	arena  []byte
+	last   *Address // of the delivery before: most go where that does
 	out    Output
 	*scratch
 }
@@ -65,7 +66,7 @@ func (d *Deliveries) Rest() {
 // earlier deliveries must not be used any more.
 func (d *Deliveries) Reset() {
 	clear(d.List)
-	d.List, d.Stamps, d.arena = d.List[:0], d.Stamps[:0], d.arena[:0]
+	d.List, d.Stamps, d.arena, d.last = d.List[:0], d.Stamps[:0], d.arena[:0], nil
 }
 
 // Cut takes back all deliveries from the nth on, and one that is not finished.
@@ -107,16 +108,16 @@ type Output struct {
 	rec     *recording // nil: nobody wants to know what is written
 	late    mapping.Late
 	now     time.Time
-	action  int
+	action  int32
 	id      string
-	step    int
+	step    int32
 	max     int
 	settled bool
 }
 
 func (d *Deliveries) output(action int, id string, maxBytes int) *Output {
 	o := &d.out
-	o.d, o.action, o.id, o.step, o.max, o.settled = d, action, id, 0, maxBytes, false
+	o.d, o.action, o.id, o.step, o.max, o.settled = d, int32(action), id, 0, maxBytes, false
 	o.Path, o.Method, o.Group, o.Wait = "", "", "", false
 	o.Writer.Reset(d.arena)
 	if o.rec != nil {
@@ -161,7 +162,7 @@ func (o *Output) InsertID() string {
 }
 
 func (o *Output) insertID() string {
-	l := mapping.Late{ID: o.id, Step: o.step}
+	l := mapping.Late{ID: o.id, Step: int(o.step)}
 	return l.InsertID()
 }
 
@@ -184,7 +185,7 @@ func (o *Output) void() {
 // has to write something whenever it did for the first event, or the event is routed
 // without what is remembered.
 func (o *Output) Compute(v event.Value, f mapping.Compute) {
-	o.late = mapping.NewLate(&o.d.resolver, o.now, o.id, o.step)
+	o.late = mapping.NewLate(&o.d.resolver, o.now, o.id, int(o.step))
 	o.Writer.Compute(v, &o.late, f)
 }
 
@@ -222,7 +223,7 @@ func (o *Output) Exceeds(from, bytes int) bool {
 // Emit ends the delivery being written.
 func (o *Output) Emit() {
 	buf, n := o.Written()
-	del := Delivery{Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, Method: o.Method, Path: o.Path, Key: o.Group}
+	del := Delivery{Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, To: o.d.address(Address{o.Method, o.Path, o.Group})}
 	if o.rec != nil {
 		o.rec.emit(o, del)
 	}
@@ -232,12 +233,23 @@ func (o *Output) Emit() {
 	o.Writer.Reset(buf)
 }
 
+// address returns what deliveries with an address share.
+func (d *Deliveries) address(a Address) *Address {
+	if a == (Address{}) {
+		return nil
+	}
+	if d.last == nil || *d.last != a {
+		d.last = &a
+	}
+	return d.last
+}
+
 // emit adds a delivery whose item is the last n bytes of buf, which goes on from
 // the list's memory.
 func (d *Deliveries) emit(del Delivery, buf []byte, n, limit int) {
 	del.Item = buf[len(buf)-n : len(buf) : len(buf)]
 	if limit > 0 && n > limit {
-		del.Result = Result{Outcome: Rejected, Reason: TooLarge, Detail: "the item has " + itoa(n) + " bytes; the partner takes " + itoa(limit)}
+		del.Settled = &Result{Outcome: Rejected, Reason: TooLarge, Detail: "the item has " + itoa(n) + " bytes; the partner takes " + itoa(limit)}
 	}
 	d.List = append(d.List, del)
 	d.arena = buf
@@ -253,7 +265,7 @@ func (o *Output) Skip(reason Reason, detail string) { o.settle(Skipped, reason, 
 func (o *Output) settle(outcome Outcome, reason Reason, detail string) {
 	o.Truncate(0)
 	o.settled = true
-	del := Delivery{Action: o.action, Step: o.step, Result: Result{Outcome: outcome, Reason: reason, Detail: detail}}
+	del := Delivery{Action: o.action, Step: o.step, Settled: &Result{Outcome: outcome, Reason: reason, Detail: detail}}
 	if o.rec != nil {
 		o.rec.settle(del)
 	}
@@ -278,5 +290,6 @@ func (d *Deliveries) Add(del Delivery) {
 	from := len(d.arena)
 	d.arena = append(d.arena, del.Item...)
 	del.Item = d.arena[from:len(d.arena):len(d.arena)]
+	del.To = d.address(del.Address())
 	d.List = append(d.List, del)
 }

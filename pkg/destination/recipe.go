@@ -263,7 +263,7 @@ func (r *recipe) play(ev *event.Event, env *Env, out *Deliveries) bool {
 		for k := range s.dishes {
 			d := &s.dishes[k]
 			late := &out.out.late
-			*late = mapping.NewLate(&out.resolver, env.Now, own, d.del.Step)
+			*late = mapping.NewLate(&out.resolver, env.Now, own, int(d.del.Step))
 			del := d.del
 			if s.program != nil {
 				del.InsertID = late.InsertID()

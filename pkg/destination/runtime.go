@@ -1,6 +1,7 @@
 package destination
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -342,7 +343,7 @@ func (o *sender[S]) record(ways *ways, rec *recording, ev *event.Event, env *Env
 func (o *sender[S]) route(ev, seen *event.Event, rec *recording, env *Env, out *Deliveries) {
 	from := len(out.List)
 	settle := func(reason Reason, detail string) {
-		del := Delivery{Result: Result{Outcome: Skipped, Reason: reason, Detail: detail}}
+		del := Delivery{Settled: &Result{Outcome: Skipped, Reason: reason, Detail: detail}}
 		if rec != nil {
 			rec.fire(nil, "")
 			rec.settle(del)
@@ -553,7 +554,7 @@ func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*h
 	first := b.Deliveries[0]
 	open := a.request.Open
 	if a.request.OpenFor != nil {
-		open = a.request.OpenFor(first.Key)
+		open = a.request.OpenFor(first.Address().Key)
 	}
 	whole := &body{items: b.Deliveries, open: []byte(open), sep: []byte(a.request.Sep), close: []byte(a.request.Close)}
 	method, path := a.where(first)
@@ -562,14 +563,8 @@ func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*h
 
 // where is the method and path of a delivery's request.
 func (a *openAction[S]) where(d *Delivery) (method, path string) {
-	method, path = a.request.Method, a.request.Path
-	if d.Method != "" {
-		method = d.Method
-	}
-	if d.Path != "" {
-		path = d.Path
-	}
-	return method, path
+	to := d.Address()
+	return cmp.Or(to.Method, a.request.Method), cmp.Or(to.Path, a.request.Path)
 }
 
 // Same returns n times the same result: the verdict on a whole request.

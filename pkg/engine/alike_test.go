@@ -28,7 +28,7 @@ func TestAlike(t *testing.T) {
 			p.route = func(ev *event.Event, i int, out *destination.Deliveries) {
 				calls.Add(1)
 				if i%10 == 3 {
-					out.Add(destination.Delivery{Result: destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded}})
+					out.Add(destination.Delivery{Settled: &destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded}})
 					return
 				}
 				if i%10 != 4 {

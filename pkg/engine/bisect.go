@@ -70,7 +70,7 @@ func (l *lane) split(b *batch, words destination.Result, now time.Time) {
 			}
 			s.rest = l.rebatch(b, rest)
 			s.rest.bisect = s
-			pin(rest, 1)
+			l.apart[s.rest] = struct{}{}
 			l.waiting++ // the rest is in no queue
 			return
 		}
@@ -177,7 +177,7 @@ func (l *lane) bisected(b *batch, rs []destination.Result) {
 		if s.probing--; s.probing == 0 && s.rest != nil {
 			rest := s.rest
 			s.rest = nil
-			pin(rest.works, -1)
+			delete(l.apart, rest)
 			l.waiting--
 			if !s.accepted && l.refuses >= givesUpSoon {
 				s.givenUp = true

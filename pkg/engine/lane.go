@@ -27,6 +27,7 @@ type lane struct {
 	c    *LaneConfig
 	j    *journal.Lane
 	plan *destination.Plan
+	caps []caps // of each of its actions
 	opt  Options
 
 	// Of the routing goroutine alone.
@@ -49,13 +50,15 @@ type lane struct {
 	budget  int64        // of held
 	full    bool         // routing waits for memory: batches that are not full may go
 	taken   uint64       // blocks accepted
-	open    map[group]*batch
+	open    map[destination.Group]*batch
+	recent  *batch   // the open one that a delivery was last put into; nil: none, or it is not open
 	order   []*batch // those that were opened, oldest first; some of them are closed
 	ready   []*batch
 	later   retries
-	flying  int // requests in flight
-	bodies  int // bytes of their bodies
-	waiting int // deliveries that are in no batch: behind their user or step
+	flying  int                 // requests in flight
+	apart   map[*batch]struct{} // batches in no queue: what they hold stays where it is in memory
+	bodies  int                 // bytes of their bodies
+	waiting int                 // deliveries that are in no batch: behind their user or step
 	users   map[uint64]*user
 	pace    *pace
 	adapt   adaptive
@@ -83,12 +86,6 @@ type lane struct {
 	heldEvents int  // in doubt, and to be held
 }
 
-// group is what may share a request.
-type group struct {
-	action            int
-	method, path, key string
-}
-
 // laneBlock is a block as one lane has routed it.
 type laneBlock struct {
 	end    journal.Mark
@@ -103,7 +100,7 @@ type laneBlock struct {
 	open   int           // events not settled
 	size   int64         // bytes of all this, about
 	held   int64         // bytes of deliveries that are not settled
-	flying int           // deliveries in requests, whose memory stays where it is
+	flying bool          // deliveries are in batches that are apart; of use to sweep
 	lean   bool          // it has given its memory back: see sweep
 	counts journal.Counts
 }
@@ -192,8 +189,8 @@ type work struct {
 	ev       *laneEvent
 	id       journal.DeliveryID
 	user     uint64
-	parked   *work // the next step, which waits for this one
-	first    time.Time
+	parked   *work         // the next step, which waits for this one
+	first    time.Duration // when it was first tried, since the engine started
 	attempts int32
 	outcome  journal.Outcome
 	settled  bool
@@ -203,7 +200,8 @@ type work struct {
 
 // batch is what goes out in one request.
 type batch struct {
-	g      group
+	g      destination.Group
+	to     *destination.Address // of the first of them
 	works  []*work
 	bytes  int
 	born   time.Time
@@ -216,7 +214,7 @@ type batch struct {
 
 func newLane(e *Engine, c *LaneConfig, share int64) *lane {
 	l := &lane{e: e, c: c, j: e.c.Run.Lane(c.Name), plan: c.Sender.Plan(), opt: c.Options, budget: share,
-		wakeRoute: make(chan struct{}, 1), wakeSend: make(chan struct{}, 1), open: map[group]*batch{}, users: map[uint64]*user{}, started: e.c.Now(), saved: e.c.Now()}
+		wakeRoute: make(chan struct{}, 1), wakeSend: make(chan struct{}, 1), open: map[destination.Group]*batch{}, apart: map[*batch]struct{}{}, users: map[uint64]*user{}, started: e.c.Now(), saved: e.c.Now()}
 	if l.opt.Timeout <= 0 {
 		l.opt.Timeout = 30 * time.Second
 	}
@@ -240,6 +238,9 @@ func newLane(e *Engine, c *LaneConfig, share int64) *lane {
 	rates := l.plan.Limits.Rates
 	if l.opt.Rates != nil {
 		rates = l.opt.Rates
+	}
+	for i := range l.plan.Actions {
+		l.caps = append(l.caps, capsOf(&l.plan.Actions[i]))
 	}
 	l.pace = newPace(rates, l.opt.Reserve, l.resumed.Pace, e.c.Now())
 	limit := l.opt.Concurrency
@@ -563,7 +564,7 @@ func (l *lane) prepare(b *block, lb *laneBlock) *laneBlock {
 			for k := range re.n {
 				d := &deliveries[k]
 				lb.works = append(lb.works, work{d: d, ev: le, id: journal.DeliveryID{Ordinal: b.start.Ordinal + uint64(at), K: uint16(k)}, user: user})
-				undecided = undecided || d.Result.Outcome == destination.Undecided || d.Result.Outcome == destination.Rejected
+				undecided = undecided || d.Settled == nil || d.Settled.Outcome == destination.Rejected
 			}
 			deliveries = deliveries[re.n:]
 			if undecided {
@@ -662,7 +663,7 @@ func (l *lane) routeEvent(ev *event.Event, env *destination.Env, out *destinatio
 				detail = destination.Cut(fmt.Sprint(p), 200) + " (the stack stands with the lane's first dead letters)"
 			}
 			out.Cut(n)
-			out.List = append(out.List, destination.Delivery{Result: destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: detail}})
+			out.List = append(out.List, destination.Delivery{Settled: &destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: detail}})
 		}
 	}()
 	l.c.Sender.Route(ev, env, out)
@@ -708,15 +709,15 @@ func (l *lane) bury(lb *laneBlock, isUrgent bool) bool {
 	}
 	for i := range lb.works {
 		w := &lb.works[i]
-		if w.d.Result.Outcome != destination.Rejected {
+		if w.d.Settled == nil || w.d.Settled.Outcome != destination.Rejected {
 			continue
 		}
 		if _, ok := l.resumed.Settled(w.id); ok && w.id.Ordinal >= l.resumed.Mark.Ordinal {
 			continue
 		}
-		reason := string(w.d.Result.Reason)
+		reason := string(w.d.Settled.Reason)
 		verdicts = append(verdicts, journal.Verdict{ID: w.id, Outcome: journal.Rejected, Reason: reason})
-		dead = append(dead, l.letter(w, w.d.Result))
+		dead = append(dead, l.letter(w, *w.d.Settled))
 		// Steps are short, so that those who may go first need not wait.
 		if size += len(w.ev.raw); size >= 48<<10 || len(dead) == 200 {
 			if size = 0; !settle() {
@@ -755,14 +756,13 @@ func (l *lane) accept(lb *laneBlock) bool {
 			l.settle(w, v.Outcome, v.Reason)
 			continue
 		}
-		r := &w.d.Result
-		switch r.Outcome {
-		case destination.Skipped:
-			l.settle(w, journal.Skipped, string(r.Reason))
-			continue
-		case destination.Rejected:
-			l.settle(w, journal.Rejected, string(r.Reason)) // bury has told the journal
-			l.bad++
+		if r := w.d.Settled; r != nil {
+			if r.Outcome == destination.Rejected {
+				l.settle(w, journal.Rejected, string(r.Reason)) // bury has told the journal
+				l.bad++
+			} else {
+				l.settle(w, journal.Skipped, string(r.Reason))
+			}
 			continue
 		}
 		if l.doubt[w.id] {
@@ -805,13 +805,13 @@ func (l *lane) accept(lb *laneBlock) bool {
 // letter makes the dead letter of a delivery.
 func (l *lane) letter(w *work, r destination.Result) journal.DeadLetter {
 	slug := ""
-	if w.d.Action < len(l.plan.Actions) {
+	if int(w.d.Action) < len(l.plan.Actions) {
 		slug = l.plan.Actions[w.d.Action].Slug
 	}
-	d := journal.DeadLetter{Raw: w.ev.raw, Valid: true, Destination: l.c.Name, Type: l.c.Type, Action: slug, Step: w.d.Step, K: w.id.K, Reason: string(r.Reason), Detail: destination.Cut(r.Detail, 2000), Status: r.Status,
+	d := journal.DeadLetter{Raw: w.ev.raw, Valid: true, Destination: l.c.Name, Type: l.c.Type, Action: slug, Step: int(w.d.Step), K: w.id.K, Reason: string(r.Reason), Detail: destination.Cut(r.Detail, 2000), Status: r.Status,
 		Attempts: int(w.attempts), Position: w.ev.end, Object: w.ev.b.object, Offset: w.ev.offset, Line: w.ev.line, Ordinal: w.id.Ordinal, InsertID: w.d.InsertID}
 	if w.attempts > 0 {
-		d.First, d.Last = w.first, l.e.c.Now()
+		d.First, d.Last = l.e.start.Add(w.first), l.e.c.Now()
 	}
 	return d
 }

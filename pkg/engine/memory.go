@@ -31,20 +31,20 @@ const (
 	eventBytes = int64(unsafe.Sizeof(laneEvent{}))
 )
 
-// pin counts deliveries whose memory has to stay where it is, or with -1 counts
-// them no more. The caller holds mu.
-func pin(ws []*work, n int) {
-	for _, w := range ws {
-		w.ev.b.flying += n
-	}
-}
-
 // sweep moves the deliveries that wait out of the blocks that are mostly
 // settled. The caller holds mu.
 func (l *lane) sweep() {
+	for _, lb := range l.blocks {
+		lb.flying = false
+	}
+	for b := range l.apart {
+		for _, w := range b.works {
+			w.ev.b.flying = true
+		}
+	}
 	var lean []*laneBlock
 	for _, lb := range l.blocks {
-		if !lb.lean && lb.flying == 0 && lb.held*worthSweeping <= lb.size {
+		if !lb.lean && !lb.flying && lb.held*worthSweeping <= lb.size {
 			lb.lean = true
 			lean = append(lean, lb)
 		}
@@ -54,23 +54,17 @@ func (l *lane) sweep() {
 	}
 	m := mover{events: map[*laneEvent]*laneEvent{}}
 	for _, b := range l.open {
-		m.batch(b)
+		m.works(b.works)
 	}
 	for _, b := range l.ready {
-		m.batch(b)
+		m.works(b.works)
 	}
 	for _, b := range l.later {
-		m.batch(b)
+		m.works(b.works)
 	}
 	for _, u := range l.users {
 		m.works(u.queue)
 	}
-	// Open batches are found by their group, whose texts were moved, too.
-	open := make(map[group]*batch, len(l.open))
-	for _, b := range l.open {
-		open[b.g] = b
-	}
-	l.open = open
 	for _, lb := range lean {
 		l.shed(lb)
 	}
@@ -81,26 +75,18 @@ type mover struct {
 	events map[*laneEvent]*laneEvent
 }
 
-func (m *mover) batch(b *batch) {
-	if m.works(b.works) {
-		b.g.method, b.g.path, b.g.key = strings.Clone(b.g.method), strings.Clone(b.g.path), strings.Clone(b.g.key)
-	}
-}
-
-func (m *mover) works(ws []*work) (moved bool) {
+func (m *mover) works(ws []*work) {
 	for i, w := range ws {
 		if !w.moved && w.ev.b.lean {
 			ws[i] = m.work(w)
-			moved = true
 		}
 	}
-	return moved
 }
 
 func (m *mover) work(w *work) *work {
 	n, d := *w, *w.d
 	d.Item = bytes.Clone(d.Item)
-	d.Method, d.Path, d.Key, d.InsertID = strings.Clone(d.Method), strings.Clone(d.Path), strings.Clone(d.Key), strings.Clone(d.InsertID)
+	d.InsertID = strings.Clone(d.InsertID)
 	n.d, n.ev, n.moved = &d, m.event(w.ev), true
 	if n.parked != nil {
 		n.parked = m.work(n.parked)

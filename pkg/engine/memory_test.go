@@ -49,7 +49,7 @@ func TestWhatWaitsPinsLittle(t *testing.T) {
 		"kind": {route: func(_ *event.Event, id int, out *destination.Deliveries) {
 			d := destination.Delivery{Item: fmt.Appendf(nil, "%d", id), InsertID: fmt.Sprint(id)}
 			if id%1000 == 7 {
-				d.Key = fmt.Sprint("rare", id%2)
+				d.To = &destination.Address{Key: fmt.Sprint("rare", id%2)}
 			}
 			out.Add(d)
 		}},

@@ -40,7 +40,7 @@ func (l *lane) offer(w *work, now time.Time) {
 			l.users[w.user] = u
 		}
 		// One batch may hold many of a user's deliveries, in order.
-		g := groupOf(w)
+		g := w.d.Group()
 		if u.out > 0 && (len(u.queue) > 0 || u.in == nil || l.open[g] != u.in || !l.fits(u.in, w)) {
 			u.queue = append(u.queue, w)
 			l.waiting++
@@ -91,38 +91,43 @@ func (l *lane) landed(w *work, now time.Time) {
 	}
 }
 
-func groupOf(w *work) group { return group{w.d.Action, w.d.Method, w.d.Path, w.d.Key} }
+// caps are what a request of an action may hold.
+type caps struct {
+	events, bytes int
+	overhead, per int // bytes around and between items
+}
 
-func (l *lane) caps(action int) (events, bytes, overhead, per int) {
-	p := &l.plan.Actions[action]
-	events, bytes = p.Limits.BatchEvents.N, p.Limits.BatchBytes.N
-	if events <= 0 {
-		events = defaultBatchEvents
+func capsOf(p *destination.ActionPlan) caps {
+	c := caps{p.Limits.BatchEvents.N, p.Limits.BatchBytes.N, p.Overhead, p.PerItem}
+	if c.events <= 0 {
+		c.events = defaultBatchEvents
 	}
-	if bytes <= 0 {
-		bytes = defaultBatchBytes
+	if c.bytes <= 0 {
+		c.bytes = defaultBatchBytes
 	}
-	return events, bytes, p.Overhead, p.PerItem
+	return c
 }
 
 func (l *lane) fits(b *batch, w *work) bool {
-	events, bytes, _, per := l.caps(b.g.action)
-	return len(b.works) < events && b.bytes+len(w.d.Item)+per <= bytes
+	c := &l.caps[b.g.Action]
+	return len(b.works) < c.events && b.bytes+len(w.d.Item)+c.per <= c.bytes
 }
 
 // put adds a delivery to the open batch of its group.
 func (l *lane) put(w *work, now time.Time) *batch {
-	g := groupOf(w)
-	events, _, overhead, per := l.caps(g.action)
-	b := l.open[g]
+	c := &l.caps[w.d.Action]
+	b := l.recent // nearly always the one: to look for it takes longer than all the rest
+	if b == nil || b.g.Action != w.d.Action || b.to != w.d.To {
+		b = l.open[w.d.Group()]
+	}
 	if b != nil && !l.fits(b, w) {
 		l.close(b)
 		b = nil
 	}
 	if b == nil {
-		b = &batch{g: g, bytes: overhead, born: now, block: l.taken}
-		if events > 1 {
-			l.open[g] = b
+		b = &batch{g: w.d.Group(), to: w.d.To, bytes: c.overhead, born: now, block: l.taken}
+		if c.events > 1 {
+			l.open[b.g] = b
 			l.order = append(l.order, b)
 			if len(l.open) > maxOpenGroups {
 				l.close(l.oldest())
@@ -130,19 +135,29 @@ func (l *lane) put(w *work, now time.Time) *batch {
 		}
 	}
 	b.works = append(b.works, w)
-	b.bytes += len(w.d.Item) + per
-	if len(b.works) >= events {
+	b.bytes += len(w.d.Item) + c.per
+	if len(b.works) >= c.events {
 		l.close(b)
+	} else {
+		l.recent = b
 	}
 	return b
 }
 
 // close makes a batch ready to go.
 func (l *lane) close(b *batch) {
+	l.shut(b)
+	l.ready = append(l.ready, b)
+}
+
+// shut takes a batch out of the open ones, if it is one.
+func (l *lane) shut(b *batch) {
+	if l.recent == b {
+		l.recent = nil
+	}
 	if l.open[b.g] == b {
 		delete(l.open, b.g)
 	}
-	l.ready = append(l.ready, b)
 }
 
 // oldest returns the batch that has been open for longest; nil: none is open.
@@ -291,21 +306,21 @@ func (l *lane) take(now time.Time) (*batch, time.Duration) {
 	case retry:
 		heap.Pop(&l.later)
 	case l.open[b.g] == b:
-		delete(l.open, b.g)
+		l.shut(b)
 	default:
 		l.ready[0] = nil
 		l.ready = l.ready[1:]
 	}
 	l.flying++
 	l.bodies += b.bytes
-	pin(b.works, 1)
+	l.apart[b] = struct{}{}
 	return b, 0
 }
 
 // attempt sends one batch and acts on the verdicts.
 func (l *lane) attempt(ctx context.Context, b *batch) {
 	defer l.signal()
-	action := l.plan.Actions[b.g.action].Slug
+	action := l.plan.Actions[b.g.Action].Slug
 	ids := make([]journal.DeliveryID, len(b.works))
 	for i, w := range b.works {
 		ids[i] = w.id
@@ -329,7 +344,7 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	pin(b.works, -1)
+	delete(l.apart, b)
 	size := b.bytes
 	defer func() { l.flying--; l.bodies -= size }()
 	l.live.Requests++
@@ -495,7 +510,7 @@ func (l *lane) apply(req uint64, b *batch, rs []destination.Result, now time.Tim
 	for i, w := range b.works {
 		r := &rs[i]
 		if w.attempts == 0 {
-			w.first = now
+			w.first = now.Sub(l.e.start)
 		}
 		if !(r.Outcome == destination.Retry && (r.Reason == destination.RateLimited || r.Reason == destination.Unauthorized)) {
 			w.attempts++ // waiting one's turn is no attempt
@@ -519,7 +534,7 @@ func (l *lane) apply(req uint64, b *batch, rs []destination.Result, now time.Tim
 				outcome, reason = journal.Rejected, string(destination.Exhausted)
 				last := *r
 				last.Reason = destination.Exhausted
-				last.Detail = fmt.Sprintf("given up after %d attempts in %s; the last: %s", w.attempts, now.Sub(w.first).Round(time.Millisecond), r.Detail)
+				last.Detail = fmt.Sprintf("given up after %d attempts in %s; the last: %s", w.attempts, (now.Sub(l.e.start) - w.first).Round(time.Millisecond), r.Detail)
 				dead = append(dead, l.letter(w, last))
 				break
 			}
@@ -555,16 +570,16 @@ func (l *lane) apply(req uint64, b *batch, rs []destination.Result, now time.Tim
 // failed everything for as long as one delivery may be tried, the next ones
 // get one attempt each.
 func (l *lane) exhausted(w *work, now time.Time) bool {
-	return int(w.attempts) >= l.opt.Attempts || now.Sub(w.first) >= l.opt.MaxTime ||
+	return int(w.attempts) >= l.opt.Attempts || now.Sub(l.e.start)-w.first >= l.opt.MaxTime ||
 		l.breaker.failures >= breakAfter+l.opt.Attempts && now.Sub(l.breaker.since) >= min(patienceOf(l.opt.Attempts), l.opt.MaxTime)
 }
 
 // rebatch makes a batch of some of another's deliveries.
 func (l *lane) rebatch(b *batch, ws []*work) *batch {
-	_, _, overhead, per := l.caps(b.g.action)
-	n := &batch{g: b.g, works: ws, bytes: overhead, born: b.born, bisect: b.bisect}
+	c := &l.caps[b.g.Action]
+	n := &batch{g: b.g, works: ws, bytes: c.overhead, born: b.born, bisect: b.bisect}
 	for _, w := range ws {
-		n.bytes += len(w.d.Item) + per
+		n.bytes += len(w.d.Item) + c.per
 	}
 	return n
 }
