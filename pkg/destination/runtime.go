@@ -175,9 +175,9 @@ func (s *subscription) takes(root event.Value, typ []byte) bool {
 func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, error) {
 	o := &sender[S]{spec: s, settings: settings}
 	if c.BaseURL != "" {
-		o.base = strings.TrimRight(c.BaseURL, "/")
+		o.base = c.BaseURL
 	} else if s.BaseURL != nil {
-		o.base = strings.TrimRight(s.BaseURL(settings), "/")
+		o.base = s.BaseURL(settings)
 	}
 	o.plan = Plan{Limits: s.Limits, Order: s.Order, Secrets: schema.Secrets(settings)}
 	if s.Auth != nil {
@@ -191,7 +191,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 			oa.request = a.Request(settings)
 		}
 		if oa.request.BaseURL != "" && c.BaseURL == "" {
-			oa.base = strings.TrimRight(oa.request.BaseURL, "/")
+			oa.base = oa.request.BaseURL
 		}
 		if oa.request.Method == "" {
 			oa.request.Method = http.MethodPost
@@ -523,7 +523,7 @@ func (o *sender[S]) Send(ctx context.Context, t Transport, b *Batch) ([]Result, 
 	a := &o.actions[first.Action]
 	if a.Send != nil {
 		own := *b
-		own.BaseURL = o.base
+		own.BaseURL = strings.TrimRight(o.base, "/")
 		return a.Action.Send(ctx, o.settings, t, &own)
 	}
 	req, err := o.request(ctx, a, b)
@@ -558,7 +558,16 @@ func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*h
 	}
 	whole := &body{items: b.Deliveries, open: []byte(open), sep: []byte(a.request.Sep), close: []byte(a.request.Close)}
 	method, path := a.where(first)
-	return whole.request(ctx, method, a.base+path, a.request.ContentType, a.request.Header)
+	return whole.request(ctx, method, join(a.base, path), a.request.ContentType, a.request.Header)
+}
+
+// join puts a path below a base URL. Without a path the base is the whole address,
+// as it was given: that of a webhook may end in a slash that matters.
+func join(base, path string) string {
+	if path == "" {
+		return base
+	}
+	return strings.TrimRight(base, "/") + path
 }
 
 // where is the method and path of a delivery's request.
