@@ -242,13 +242,16 @@ func (c *config) addDestination(a *app, name, body *yaml.Node, p *problems) {
 			d.options[key.Value], d.lines[key.Value] = value, key.Line
 		}
 	})
+	slugs := slugsOf(a.catalogue())
+	if d.slug == "" && slices.Contains(slugs, name.Value) {
+		d.slug = name.Value // there is no need to say it twice
+	}
 	if d.slug == "" {
 		if body.Kind == yaml.MappingNode {
-			p.add(name.Line, "destination %s has no type", name.Value)
+			p.add(name.Line, "destination %s has no type: which destination of the catalogue is it? `fanfold destinations list` shows them", name.Value)
 		}
 		return
 	}
-	slugs := slugsOf(a.catalogue())
 	if !slices.Contains(slugs, d.slug) {
 		p.add(name.Line, "destination %s: %s", name.Value, unknown(d.slug, "type", slugs))
 		return
@@ -474,7 +477,7 @@ func (a *app) open(c *config, confs []*destConfig, rehearse bool, edit func(*ope
 			for _, e := range flatten(err) {
 				var sp *setting.Problem
 				if errors.As(e, &sp) && sp.Missing {
-					p.add(d.line, "%s: setting %s is required: set %s, --set %s.%s=…, or settings in fanfold.yaml", d.name, sp.Key, envName(d.slug, sp.Key), d.name, sp.Key)
+					p.add(d.line, "%s: setting %s is required: set %s, --set %s.%s=…, or settings in fanfold.yaml; --rehearse needs none", d.name, sp.Key, envName(d.slug, sp.Key), d.name, sp.Key)
 				} else if sp != nil {
 					line := d.line
 					if l := d.lines[sp.Key]; l > 0 {

@@ -31,15 +31,16 @@ func (a *app) showProgress(e *engine.Engine, mode string) (ended func()) {
 		}
 		tick := time.NewTicker(10 * time.Second)
 		defer tick.Stop()
+		said := map[string]string{}
 		for {
 			select {
 			case <-stop:
 				if mode == "always" {
-					plainProgress(a.err, e)
+					plainProgress(a.err, e.Progress(), said)
 				}
 				return
 			case <-tick.C:
-				plainProgress(a.err, e)
+				plainProgress(a.err, e.Progress(), said)
 			}
 		}
 	}()
@@ -49,9 +50,15 @@ func (a *app) showProgress(e *engine.Engine, mode string) (ended func()) {
 	}
 }
 
-func plainProgress(w io.Writer, e *engine.Engine) {
-	for _, p := range e.Progress() {
-		fmt.Fprintf(w, "%s: %s, %d of %s events, %d in flight, %d retries, %d rejected\n", p.Name, p.State, p.Done, totalText(p), p.InFlight, p.Retries, p.Rejected)
+// plainProgress prints a line for each destination of which there is something new
+// to say.
+func plainProgress(w io.Writer, ps []engine.Progress, said map[string]string) {
+	for _, p := range ps {
+		line := fmt.Sprintf("%s: %s, %d of %s events, %d in flight, %d retries, %d rejected\n", p.Name, p.State, p.Done, totalText(p), p.InFlight, p.Retries, p.Rejected)
+		if said[p.Name] != line {
+			said[p.Name] = line
+			fmt.Fprint(w, line)
+		}
 	}
 }
 

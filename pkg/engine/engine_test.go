@@ -395,7 +395,14 @@ func TestRatesAreKept(t *testing.T) {
 		s := setup{path: input(t, 2000, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p)}}
 		s.lanes[0].Options.Reserve = 0.5
 		start := time.Now()
+		state := ""
+		s.made = func(e *engine.Engine) {
+			time.AfterFunc(10*time.Second+50*time.Millisecond, func() { state = e.Progress()[0].State })
+		}
 		s.mustRun(t)
+		if state != "keeps to its rate limit" {
+			t.Errorf("meanwhile it is said to be %q", state)
+		}
 		once(t, p, 2000)
 		// 50 at once, and 50 a second from then on.
 		if d := time.Since(start); d < 38*time.Second || d > 41*time.Second {

@@ -61,6 +61,7 @@ type lane struct {
 	waiting int                 // deliveries that are in no batch: behind their user or step
 	users   map[uint64]*user
 	pace    *pace
+	paced   time.Time // until when the rate keeps a batch that could go
 	adapt   adaptive
 	breaker breaker
 	mark    journal.Mark
@@ -760,6 +761,7 @@ func (l *lane) accept(lb *laneBlock) bool {
 			if r.Outcome == destination.Rejected {
 				l.settle(w, journal.Rejected, string(r.Reason)) // bury has told the journal
 				l.bad++
+				l.problem = destination.Cut(r.Detail, 200)
 			} else {
 				l.settle(w, journal.Skipped, string(r.Reason))
 			}
@@ -1051,6 +1053,8 @@ func (l *lane) progress() Progress {
 		p.State = "partner fails (" + why + "), next probe in " + l.breaker.until.Sub(now).Round(time.Second).String()
 	case l.pace.paused.After(now):
 		p.State = "paused by the partner for " + l.pace.paused.Sub(now).Round(time.Second).String()
+	case l.paced.After(now):
+		p.State = "keeps to its rate limit"
 	case !l.ended.IsZero() && p.Done < selected(l.cursor):
 		p.State = "stopped"
 	case !l.ended.IsZero():

@@ -300,6 +300,7 @@ func (l *lane) take(now time.Time) (*batch, time.Duration) {
 		return nil, 0
 	}
 	if d := l.pace.wait(now, len(b.works), b.bytes); d > 0 {
+		l.paced = now.Add(d)
 		return nil, d
 	}
 	switch {
