@@ -9,7 +9,7 @@ import (
 
 // Lanes that make the same of every event share what was routed: copies of one
 // destination for other accounts, projects, regions or addresses. Sixteen of them
-// cost 5 times the CPU of one, and 11 times when each routes for itself. What
+// cost 6 times the CPU of one, and 10 times when each routes for itself. What
 // each has of its own is its notes, its batches and its verdicts, and, where a
 // stamp stands in an item (the token of a project), a copy of the item with its
 // own.
