@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -448,5 +449,38 @@ func BenchmarkLookup(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		e.Lookup(p)
+	}
+}
+
+// TestRaw walks text without an index, and finds what the index finds.
+func TestRaw(t *testing.T) {
+	for _, text := range []string{
+		`{}`, `[]`, `{ }`, `{"a":1}`, "{ \"a\" :\t[ 1 , \"]\" , {\"b\":\"}\\\"\"} ] ,\n\"\\u0061b\":null, \"a\":-1.5e3 }", `[[],{},"\\",true]`, `{"a\"b":"\ud83d\ude00\ud83dx"}`,
+	} {
+		v, err := event.ParseValue([]byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		var want, got []string
+		if v.Kind() == event.Object {
+			for k, m := range v.Members() {
+				want = append(want, string(k.Raw())+":"+string(m.Raw()))
+				if quoted := k.Raw(); string(event.AppendUnquoted(nil, quoted)) != k.Text() || !event.IsQuoted(quoted, k.Text()) || event.IsQuoted(quoted, k.Text()+"x") {
+					t.Errorf("%s is read as %q", quoted, event.AppendUnquoted(nil, quoted))
+				}
+			}
+			event.EachMember([]byte(text), func(k, m []byte) { got = append(got, string(k)+":"+string(m)) })
+		} else {
+			for m := range v.Elements() {
+				want = append(want, string(m.Raw()))
+			}
+			event.EachElement([]byte(text), func(m []byte) { got = append(got, string(m)) })
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+		if end := event.SkipValue([]byte(text+", 1"), 0); end != len(text) {
+			t.Errorf("%s ends at %d", text, end)
+		}
 	}
 }

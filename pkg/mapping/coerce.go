@@ -53,7 +53,7 @@ func (s *schema) coerce(r *Resolver, dst, raw []byte, clean bool) []byte {
 	}
 	dst = append(dst, '[')
 	n := 0
-	eachElement(raw, func(val []byte) {
+	event.EachElement(raw, func(val []byte) {
 		if clean {
 			k := kindOf(val)
 			if k == event.Null || k == event.String && len(val) == 2 && !s.str && s.Type != TypeDatetime {
@@ -216,15 +216,15 @@ func (s *schema) convert(dst, raw []byte, k event.Kind, null bool) ([]byte, bool
 	return dst, false
 }
 
-func decodedIs(raw []byte, s string) bool { return isKey(raw, s) }
+func decodedIs(raw []byte, s string) bool { return event.IsQuoted(raw, s) }
 
 // object appends an object with its properties coerced.
 func (s *schema) object(r *Resolver, dst, raw []byte, clean bool) []byte {
 	dst = append(dst, '{')
 	n := len(dst)
 	has := func(f *schema) (found bool) {
-		eachMember(raw, func(k, v []byte) {
-			if isKey(k, f.Key) {
+		event.EachMember(raw, func(k, v []byte) {
+			if event.IsQuoted(k, f.Key) {
 				found = !f.drops(v, clean)
 			}
 		})
@@ -266,9 +266,9 @@ func (s *schema) object(r *Resolver, dst, raw []byte, clean bool) []byte {
 func eachUnique(obj []byte, f func(key, val []byte)) {
 	n := 0
 	var seen map[string]int
-	eachMember(obj, func(key, _ []byte) { n++ })
+	event.EachMember(obj, func(key, _ []byte) { n++ })
 	if n < 2 {
-		eachMember(obj, f)
+		event.EachMember(obj, f)
 		return
 	}
 	type pair struct{ key, val []byte }
@@ -277,7 +277,7 @@ func eachUnique(obj []byte, f func(key, val []byte)) {
 	if n > len(buf) {
 		seen = make(map[string]int, n)
 	}
-	eachMember(obj, func(key, val []byte) {
+	event.EachMember(obj, func(key, val []byte) {
 		name := key
 		if bytes.IndexByte(key, '\\') >= 0 {
 			name = []byte(decodeText(key))
@@ -292,7 +292,7 @@ func eachUnique(obj []byte, f func(key, val []byte)) {
 			seen[string(name)] = len(pairs)
 		} else {
 			for i := range pairs {
-				if isKey(pairs[i].key, string(name)) {
+				if event.IsQuoted(pairs[i].key, string(name)) {
 					pairs[i].val = val
 					return
 				}
@@ -307,7 +307,7 @@ func eachUnique(obj []byte, f func(key, val []byte)) {
 
 func onlyElement(arr []byte) (only []byte, ok bool) {
 	n := 0
-	eachElement(arr, func(v []byte) { only = v; n++ })
+	event.EachElement(arr, func(v []byte) { only = v; n++ })
 	return only, n == 1
 }
 
@@ -349,7 +349,7 @@ func (s *schema) rulesOf(r *Resolver, v []byte, null bool) (ok bool) {
 		}
 	case s.Type == TypeString && k == event.String:
 		if s.Minimum != 0 || s.Maximum != 0 {
-			n := utf8.RuneCount(appendDecoded(nil, v))
+			n := utf8.RuneCount(event.AppendUnquoted(nil, v))
 			if s.Maximum != 0 && float64(n) > s.Maximum {
 				fail(fmt.Sprintf("must be %s or fewer but it was %s", chars(s.Maximum), chars(float64(n))))
 			}
@@ -449,7 +449,7 @@ func appendNumberOf(dst, raw []byte) ([]byte, bool) {
 	}
 	text := raw[1 : len(raw)-1]
 	if bytes.IndexByte(text, '\\') >= 0 {
-		text = appendDecoded(nil, raw)
+		text = event.AppendUnquoted(nil, raw)
 	}
 	return appendJSNumber(dst, text)
 }

@@ -966,20 +966,13 @@ func find(spans []given, key string) *given {
 // memberOf returns the text of an object's member, or nil.
 func memberOf(obj []byte, key string) (found []byte) {
 	if kindOf(obj) == event.Object {
-		eachMember(obj, func(k, v []byte) {
-			if isKey(k, key) {
+		event.EachMember(obj, func(k, v []byte) {
+			if event.IsQuoted(k, key) {
 				found = v
 			}
 		})
 	}
 	return found
-}
-
-func isKey(raw []byte, key string) bool {
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw[1:len(raw)-1]) == key
-	}
-	return decodeText(raw) == key
 }
 
 func (c *Condition) holds(r *Resolver) bool {

@@ -29,7 +29,7 @@ func appendCanonical(dst, raw []byte) []byte {
 	case event.Array:
 		dst = append(dst, '[')
 		start := len(dst)
-		eachElement(raw, func(val []byte) {
+		event.EachElement(raw, func(val []byte) {
 			if len(dst) > start {
 				dst = append(dst, ',')
 			}
@@ -114,7 +114,7 @@ func compileJSON(arg *tree, stack []string) node {
 			if v.kind != event.String {
 				return append(dst, v.raw...), v.kind != event.Missing
 			}
-			text := appendDecoded(r.temp(), v.raw)
+			text := event.AppendUnquoted(r.temp(), v.raw)
 			defer r.done(text)
 			if event.Valid(text) != nil {
 				return append(dst, v.raw...), true
@@ -215,7 +215,7 @@ func (f *flattening) walk(raw, prefix []byte) bool {
 		return ok
 	case k == event.Array && !f.omit:
 		i := 0
-		eachElement(raw, func(val []byte) {
+		event.EachElement(raw, func(val []byte) {
 			child(strconv.AppendInt(nil, int64(i), 10), val)
 			i++
 		})

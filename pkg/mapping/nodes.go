@@ -360,7 +360,7 @@ func (n *arrayPathNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, 
 			}
 		}
 	default:
-		eachElement(v.raw, func(raw []byte) {
+		event.EachElement(v.raw, func(raw []byte) {
 			if r.err == nil {
 				one(result{raw: raw, kind: kindOf(raw)}.value(r))
 			}
@@ -561,10 +561,10 @@ func (m *merging) collect(n node, in event.Value) {
 			}
 			return
 		}
-		eachMember(v.raw, m.put)
+		event.EachMember(v.raw, m.put)
 	case event.Array:
 		i := 0
-		eachElement(v.raw, func(val []byte) {
+		event.EachElement(v.raw, func(val []byte) {
 			m.put(indexKey(r, i), val)
 			i++
 		})
@@ -757,7 +757,7 @@ func appendNonNull(dst, raw []byte) []byte {
 	}
 	dst = append(dst, '{')
 	start := len(dst)
-	eachMember(raw, func(key, val []byte) {
+	event.EachMember(raw, func(key, val []byte) {
 		if kindOf(val) == event.Null {
 			return
 		}

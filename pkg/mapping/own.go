@@ -163,7 +163,7 @@ func numberOf(dst []byte, v result) ([]byte, bool) {
 		}
 		return append(dst, '0'), true
 	case event.String:
-		text := trimJS(appendDecoded(nil, v.raw))
+		text := trimJS(event.AppendUnquoted(nil, v.raw))
 		if len(text) == 0 {
 			return dst, false
 		}
@@ -238,7 +238,7 @@ func timeOf(r *Resolver, v result) (time.Time, bool) {
 		return event.ParseTime(v.ev)
 	}
 	if v.kind == event.String {
-		buf := appendDecoded(r.temp(), v.raw)
+		buf := event.AppendUnquoted(r.temp(), v.raw)
 		defer r.done(buf)
 		return event.ParseTimeText(buf)
 	}
@@ -340,7 +340,7 @@ func compileHash(hash bool) func(*tree, []string) node {
 			at := len(dst)
 			dst = append(dst, '[')
 			any := false
-			eachElement(v.raw, func(raw []byte) {
+			event.EachElement(v.raw, func(raw []byte) {
 				before := len(dst)
 				if any {
 					dst = append(dst, ',')
@@ -419,7 +419,7 @@ func (n *joinNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool)
 			break
 		}
 		if v.kind == event.Array {
-			eachElement(v.raw, func(raw []byte) { add(result{raw: raw, kind: kindOf(raw)}) })
+			event.EachElement(v.raw, func(raw []byte) { add(result{raw: raw, kind: kindOf(raw)}) })
 		} else {
 			add(v)
 		}
@@ -488,7 +488,7 @@ func (n *lookupNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, boo
 func rewrite(r *Resolver, dst, obj []byte, f func(key string) (string, bool), val func(dst, raw []byte) []byte) []byte {
 	from := len(r.merged)
 	at := map[string]int{}
-	eachMember(obj, func(key, raw []byte) {
+	event.EachMember(obj, func(key, raw []byte) {
 		k, ok := f(decodeText(key))
 		if !ok {
 			return
@@ -530,7 +530,7 @@ func compileKeys(arg *tree, stack []string) node {
 			case k == event.Array && deep:
 				dst = append(dst, '[')
 				start := len(dst)
-				eachElement(raw, func(e []byte) {
+				event.EachElement(raw, func(e []byte) {
 					if len(dst) > start {
 						dst = append(dst, ',')
 					}
@@ -660,7 +660,7 @@ func appendCompact(dst, raw []byte) ([]byte, bool) {
 	case event.Object:
 		dst = append(dst, '{')
 		start := len(dst)
-		eachMember(raw, func(key, val []byte) {
+		event.EachMember(raw, func(key, val []byte) {
 			before := len(dst)
 			if before > start {
 				dst = append(dst, ',')
@@ -677,7 +677,7 @@ func appendCompact(dst, raw []byte) ([]byte, bool) {
 	case event.Array:
 		dst = append(dst, '[')
 		start := len(dst)
-		eachElement(raw, func(val []byte) {
+		event.EachElement(raw, func(val []byte) {
 			before := len(dst)
 			if before > start {
 				dst = append(dst, ',')
@@ -704,7 +704,7 @@ func compileCut(arg *tree, stack []string) node {
 		if v.kind != event.String || len(v.raw)-2 <= limit {
 			return append(dst, v.raw...), true
 		}
-		text := appendDecoded(r.temp(), v.raw)
+		text := event.AppendUnquoted(r.temp(), v.raw)
 		defer r.done(text)
 		if len(text) <= limit {
 			return append(dst, v.raw...), true
@@ -752,14 +752,14 @@ func compileLimit(arg *tree, stack []string) node {
 			return dst, false
 		case event.Array:
 			total := 0
-			eachElement(v.raw, func([]byte) { total++ })
+			event.EachElement(v.raw, func([]byte) { total++ })
 			keep := min(total, limit)
 			if total > limit && more != "" && limit > 0 {
 				keep = limit - 1
 			}
 			dst = append(dst, '[')
 			i := 0
-			eachElement(v.raw, func(e []byte) {
+			event.EachElement(v.raw, func(e []byte) {
 				if i < keep {
 					if i > 0 {
 						dst = append(dst, ',')
@@ -778,7 +778,7 @@ func compileLimit(arg *tree, stack []string) node {
 		case event.Object:
 			dst = append(dst, '{')
 			i := 0
-			eachMember(v.raw, func(key, val []byte) {
+			event.EachMember(v.raw, func(key, val []byte) {
 				if i < limit {
 					if i > 0 {
 						dst = append(dst, ',')

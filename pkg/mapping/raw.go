@@ -9,11 +9,10 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Values that a mapping computes are JSON text without an index. The
-// functions here walk such text. It is always valid, because it was cut out
-// of a validated event or written by this package, with one addition: the
-// byte undefinedMark, which cannot occur in JSON text, stands for undefined
-// between directives that tell it from null.
+// Values that a mapping computes are JSON text without an index, which event's
+// functions for such text walk, with one addition: the byte undefinedMark, which
+// cannot occur in JSON text, stands for undefined between directives that tell it
+// from null.
 const undefinedMark = 0x01
 
 // kindOf tells the kind of a value from its first byte.
@@ -38,100 +37,12 @@ func kindOf(raw []byte) event.Kind {
 	return event.Number
 }
 
-func skipSpace(b []byte, i int) int {
-	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
-		i++
-	}
-	return i
-}
-
-// skipString returns the end of the string that begins at b[i].
-func skipString(b []byte, i int) int {
-	for i++; i < len(b); i++ {
-		switch b[i] {
-		case '"':
-			return i + 1
-		case '\\':
-			i++
-		}
-	}
-	return len(b)
-}
-
-// skipValue returns the end of the value that begins at b[i].
-func skipValue(b []byte, i int) int {
-	if i >= len(b) {
-		return len(b)
-	}
-	switch b[i] {
-	case '"':
-		return skipString(b, i)
-	case '{', '[':
-		depth := 0
-		for i < len(b) {
-			switch b[i] {
-			case '"':
-				i = skipString(b, i)
-				continue
-			case '{', '[':
-				depth++
-			case '}', ']':
-				if depth--; depth == 0 {
-					return i + 1
-				}
-			}
-			i++
-		}
-		return len(b)
-	}
-	for i < len(b) {
-		switch b[i] {
-		case ',', '}', ']', ' ', '\n', '\t', '\r':
-			return i
-		}
-		i++
-	}
-	return i
-}
-
-// eachMember calls f with every member of an object's text: the key with its
-// quotes, and the value.
-func eachMember(obj []byte, f func(key, val []byte)) {
-	i := skipSpace(obj, 1)
-	for i < len(obj) && obj[i] == '"' {
-		k := i
-		i = skipString(obj, i)
-		key := obj[k:i]
-		i = skipSpace(obj, i)
-		i = skipSpace(obj, i+1) // the colon
-		v := i
-		i = skipValue(obj, i)
-		f(key, obj[v:i:i])
-		if i = skipSpace(obj, i); i < len(obj) && obj[i] == ',' {
-			i = skipSpace(obj, i+1)
-		}
-	}
-}
-
-// eachElement calls f with every element of an array's text.
-func eachElement(arr []byte, f func(val []byte)) {
-	i := skipSpace(arr, 1)
-	for i < len(arr) && arr[i] != ']' {
-		v := i
-		i = skipValue(arr, i)
-		f(arr[v:i:i])
-		if i = skipSpace(arr, i); i < len(arr) && arr[i] == ',' {
-			i = skipSpace(arr, i+1)
-		}
-	}
-}
-
 // isEmptyContainer reports whether raw is {} or [].
 func isEmptyContainer(raw []byte) bool {
 	if len(raw) < 2 || raw[0] != '{' && raw[0] != '[' {
 		return false
 	}
-	return skipSpace(raw, 1) == len(raw)-1
+	return event.SkipSpace(raw, 1) == len(raw)-1
 }
 
 // appendStripped appends text without its undefined marks: members that are
@@ -146,7 +57,7 @@ func appendStripped(dst, raw []byte) []byte {
 	case event.Object:
 		dst = append(dst, '{')
 		n := len(dst)
-		eachMember(raw, func(key, val []byte) {
+		event.EachMember(raw, func(key, val []byte) {
 			if kindOf(val) == event.Missing {
 				return
 			}
@@ -160,7 +71,7 @@ func appendStripped(dst, raw []byte) []byte {
 	case event.Array:
 		dst = append(dst, '[')
 		n := len(dst)
-		eachElement(raw, func(val []byte) {
+		event.EachElement(raw, func(val []byte) {
 			if len(dst) > n {
 				dst = append(dst, ',')
 			}
@@ -177,50 +88,7 @@ func hex4(s []byte) rune {
 	return rune(n)
 }
 
-// appendDecoded appends the text of a JSON string (with its quotes). Half a
-// surrogate pair becomes U+FFFD.
-func appendDecoded(dst, raw []byte) []byte {
-	s := raw[1 : len(raw)-1]
-	for len(s) > 0 {
-		k := bytes.IndexByte(s, '\\')
-		if k < 0 || k+1 >= len(s) {
-			return append(dst, s...)
-		}
-		dst = append(dst, s[:k]...)
-		c := s[k+1]
-		s = s[k+2:]
-		switch c {
-		case 'b':
-			c = '\b'
-		case 'f':
-			c = '\f'
-		case 'n':
-			c = '\n'
-		case 'r':
-			c = '\r'
-		case 't':
-			c = '\t'
-		case 'u':
-			r := hex4(s)
-			s = s[4:]
-			if utf16.IsSurrogate(r) {
-				pair := rune(utf8.RuneError)
-				if len(s) >= 6 && s[0] == '\\' && s[1] == 'u' {
-					if pair = utf16.DecodeRune(r, hex4(s[2:])); pair != utf8.RuneError {
-						s = s[6:]
-					}
-				}
-				r = pair
-			}
-			dst = utf8.AppendRune(dst, r)
-			continue
-		}
-		dst = append(dst, c)
-	}
-	return dst
-}
-
-func decodeText(raw []byte) string { return string(appendDecoded(nil, raw)) }
+func decodeText(raw []byte) string { return string(event.AppendUnquoted(nil, raw)) }
 
 // appendCanonicalString appends a JSON string as JSON.stringify writes it,
 // keeping half a surrogate pair as the escape that it can only be.
@@ -311,7 +179,7 @@ func truthyRaw(k event.Kind, raw []byte) bool {
 func appendJSText(dst, raw []byte) []byte {
 	switch kindOf(raw) {
 	case event.String:
-		return appendDecoded(dst, raw)
+		return event.AppendUnquoted(dst, raw)
 	case event.Number:
 		return appendNumber(dst, raw)
 	case event.Bool:
@@ -320,7 +188,7 @@ func appendJSText(dst, raw []byte) []byte {
 		return append(dst, "[object Object]"...)
 	case event.Array:
 		first := true
-		eachElement(raw, func(val []byte) {
+		event.EachElement(raw, func(val []byte) {
 			if !first {
 				dst = append(dst, ',')
 			}

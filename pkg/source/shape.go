@@ -137,7 +137,7 @@ func (r *reading) recognise() (mode, error) {
 	if format == "" {
 		format = formatAuto
 	}
-	first := skipSpace(head, 0)
+	first := event.SkipSpace(head, 0)
 	isTable := first < len(head) && head[first] != '{' && head[first] != '[' && head[first] != '"'
 	if len(r.choose.columns) > 0 && isTable || format == formatTable && isTable {
 		return rows, r.chooseTable(head, format)
@@ -216,10 +216,10 @@ func (r *reading) firstRecords(head []byte, m mode) func(func(event.Value) bool)
 	return func(yield func(event.Value) bool) {
 		i := 0
 		if m == array {
-			i = skipSpace(head, 0) + 1
+			i = event.SkipSpace(head, 0) + 1
 		}
 		if m == envelope {
-			name := envelopeIn(head[skipSpace(head, 0):])
+			name := envelopeIn(head[event.SkipSpace(head, 0):])
 			at := bytes.Index(head, []byte(`"`+name+`"`))
 			if open := bytes.IndexByte(head[at+1:], '['); at >= 0 && open >= 0 {
 				i = at + 1 + open + 1

@@ -306,7 +306,7 @@ func (r *reading) bad(raw []byte, at int64, reason Reason, detail string) error 
 // object's first megabyte, so that every reading finds the same.
 func (r *reading) detect() mode {
 	head := bytes.TrimPrefix(r.buf[:min(len(r.buf), headBytes)], bom)
-	i := skipSpace(head, 0)
+	i := event.SkipSpace(head, 0)
 	if i == len(head) {
 		return lines
 	}
@@ -319,8 +319,8 @@ func (r *reading) detect() mode {
 	case '[':
 		// An array that ends with its line and has lines behind it is a
 		// line that is no event, unless it holds objects.
-		if ok && nl >= 0 && end <= nl && skipSpace(head, nl) < len(head) {
-			if j := skipSpace(head, i+1); head[j] != '{' {
+		if ok && nl >= 0 && end <= nl && event.SkipSpace(head, nl) < len(head) {
+			if j := event.SkipSpace(head, i+1); head[j] != '{' {
 				return lines
 			}
 		}
@@ -357,7 +357,7 @@ func (r *reading) detect() mode {
 		return documents
 	}
 	if v, err := event.ParseValue(head[i:end]); err == nil && isEnvelope(v).Exists() {
-		if skipSpace(head, end) == len(head) {
+		if event.SkipSpace(head, end) == len(head) {
 			return envelope
 		}
 		if next := skipBlank(head, end); next < len(head) && head[next] != '\n' {
@@ -388,7 +388,7 @@ func isEnvelope(v event.Value) event.Value {
 // envelopeIn finds which member wraps the events of a document that may not be
 // complete, looking at its top level only.
 func envelopeIn(b []byte) string {
-	i := skipSpace(b, 1)
+	i := event.SkipSpace(b, 1)
 	for i < len(b) && b[i] == '"' {
 		end, ok := scanString(b, i)
 		if !ok {
@@ -398,14 +398,14 @@ func envelopeIn(b []byte) string {
 		if key == "type" {
 			return ""
 		}
-		i = skipSpace(b, end)
+		i = event.SkipSpace(b, end)
 		if i >= len(b) || b[i] != ':' {
 			return ""
 		}
-		i = skipSpace(b, i+1)
+		i = event.SkipSpace(b, i+1)
 		if i < len(b) && b[i] == '[' {
 			for _, name := range envelopes {
-				if j := skipSpace(b, i+1); key == name && j < len(b) && (b[j] == '{' || b[j] == ']') {
+				if j := event.SkipSpace(b, i+1); key == name && j < len(b) && (b[j] == '{' || b[j] == ']') {
 					return name
 				}
 			}
@@ -413,22 +413,15 @@ func envelopeIn(b []byte) string {
 		if i, ok = scanValue(b, i); !ok {
 			return ""
 		}
-		if i = skipSpace(b, i); i >= len(b) || b[i] != ',' {
+		if i = event.SkipSpace(b, i); i >= len(b) || b[i] != ',' {
 			return ""
 		}
-		i = skipSpace(b, i+1)
+		i = event.SkipSpace(b, i+1)
 	}
 	return ""
 }
 
-func skipSpace(b []byte, i int) int {
-	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
-		i++
-	}
-	return i
-}
-
-// skipBlank is skipSpace within the line.
+// skipBlank is event.SkipSpace within the line.
 func skipBlank(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\r') {
 		i++
@@ -733,9 +726,9 @@ func (r *reading) readStream(resumed bool) error {
 		end, ok := scanValue(r.buf, i)
 		if ok && state == members {
 			// A key: it is looked at together with what follows it.
-			k := skipSpace(r.buf, end)
+			k := event.SkipSpace(r.buf, end)
 			if k < len(r.buf) && r.buf[k] == ':' {
-				k = skipSpace(r.buf, k+1)
+				k = event.SkipSpace(r.buf, k+1)
 			}
 			if k < len(r.buf) {
 				if r.buf[k] == '[' && isEnvelopeName(r.buf[i:end]) {
@@ -839,16 +832,16 @@ func resync(b []byte, i, end int) int {
 	for j := i + 1; j < len(b); j++ {
 		switch b[j] {
 		case '\n':
-			if k := skipSpace(b, j); k < len(b) && (b[k] == '{' || b[k] == '[') {
+			if k := event.SkipSpace(b, j); k < len(b) && (b[k] == '{' || b[k] == '[') {
 				return k
 			}
 		case '}':
-			k := skipSpace(b, j+1)
+			k := event.SkipSpace(b, j+1)
 			if k < len(b) && b[k] == '{' {
 				return k
 			}
 			if k < len(b) && b[k] == ',' {
-				if k = skipSpace(b, k+1); k < len(b) && b[k] == '{' && j+1 <= end {
+				if k = event.SkipSpace(b, k+1); k < len(b) && b[k] == '{' && j+1 <= end {
 					return k
 				}
 			}

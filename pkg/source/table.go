@@ -31,7 +31,7 @@ func headerOf(line []byte) (names []string, comma byte) {
 
 // chooseTable decides what the rows are.
 func (r *reading) chooseTable(head []byte, format string) error {
-	first := skipSpace(head, 0)
+	first := event.SkipSpace(head, 0)
 	rest := head[first:]
 	h := tableHeader{Names: r.choose.columns, Given: len(r.choose.columns) > 0}
 	line, _, _ := bytes.Cut(rest, []byte{'\n'})

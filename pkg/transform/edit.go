@@ -36,8 +36,8 @@ func (e *editor) run(w *Worker, raw []byte) []byte {
 			break
 		}
 	}
-	from := skipSpace(raw, 0)
-	to := skipValue(raw, from)
+	from := event.SkipSpace(raw, 0)
+	to := event.SkipValue(raw, from)
 	out := append((*b)[:0], raw[:from]...)
 	out = e.value(out, raw[from:to], e.path)
 	out = append(out, raw[to:]...)
@@ -73,20 +73,20 @@ func (e *editor) object(dst, raw []byte, steps []string) []byte {
 	last := e.remove && len(steps) == 1
 	found, kept, removed := false, 0, false
 	from := 0 // first byte not copied yet
-	i := skipSpace(raw, 1)
+	i := event.SkipSpace(raw, 1)
 	for i < len(raw) && raw[i] == '"' {
 		key := i
-		i = skipString(raw, i)
-		match := steps[0] == "*" || isKey(raw[key:i], steps[0])
-		i = skipSpace(raw, i)
-		i = skipSpace(raw, i+1)
+		i = event.SkipString(raw, i)
+		match := steps[0] == "*" || event.IsQuoted(raw[key:i], steps[0])
+		i = event.SkipSpace(raw, i)
+		i = event.SkipSpace(raw, i+1)
 		val := i
-		i = skipValue(raw, i)
+		i = event.SkipValue(raw, i)
 		end := i
-		i = skipSpace(raw, i)
+		i = event.SkipSpace(raw, i)
 		more := i < len(raw) && raw[i] == ','
 		if more {
-			i = skipSpace(raw, i+1)
+			i = event.SkipSpace(raw, i+1)
 		}
 		switch {
 		case match && last:
@@ -154,15 +154,15 @@ func (e *editor) array(dst, raw []byte, steps []string) []byte {
 	}
 	last := e.remove && len(steps) == 1
 	from, kept, n := 0, 0, 0
-	i := skipSpace(raw, 1)
+	i := event.SkipSpace(raw, 1)
 	for i < len(raw) && raw[i] != ']' {
 		val := i
-		i = skipValue(raw, i)
+		i = event.SkipValue(raw, i)
 		end := i
-		i = skipSpace(raw, i)
+		i = event.SkipSpace(raw, i)
 		more := i < len(raw) && raw[i] == ','
 		if more {
-			i = skipSpace(raw, i+1)
+			i = event.SkipSpace(raw, i+1)
 		}
 		match := want < 0 || n == want
 		n++
@@ -190,13 +190,13 @@ func (e *editor) array(dst, raw []byte, steps []string) []byte {
 
 // lookup returns the value that a path leads to; of repeated keys the last.
 func lookup(raw []byte, steps []string) (val []byte, ok bool) {
-	raw = raw[skipSpace(raw, 0):]
+	raw = raw[event.SkipSpace(raw, 0):]
 	for _, s := range steps {
 		var next []byte
 		switch {
 		case len(raw) > 0 && raw[0] == '{':
-			eachMember(raw, func(key, val []byte) {
-				if isKey(key, s) {
+			event.EachMember(raw, func(key, val []byte) {
+				if event.IsQuoted(key, s) {
 					next = val
 				}
 			})
@@ -206,7 +206,7 @@ func lookup(raw []byte, steps []string) (val []byte, ok bool) {
 				return nil, false
 			}
 			n := 0
-			eachElement(raw, func(val []byte) {
+			event.EachElement(raw, func(val []byte) {
 				if n == want {
 					next = val
 				}
@@ -218,7 +218,7 @@ func lookup(raw []byte, steps []string) (val []byte, ok bool) {
 		}
 		raw = next
 	}
-	return raw[:skipValue(raw, 0)], true
+	return raw[:event.SkipValue(raw, 0)], true
 }
 
 // settable reports whether a value can be moved to a path: everything on the
@@ -255,112 +255,20 @@ func eachScalar(dst, raw []byte, f func(dst, scalar []byte) []byte) []byte {
 		dst = eachScalar(dst, raw[at:end], f)
 		from = end
 	}
-	i := skipSpace(raw, 1)
+	i := event.SkipSpace(raw, 1)
 	for i < len(raw) && raw[i] != '}' && raw[i] != ']' {
 		if raw[0] == '{' {
-			i = skipSpace(raw, skipString(raw, i))
-			i = skipSpace(raw, i+1)
+			i = event.SkipSpace(raw, event.SkipString(raw, i))
+			i = event.SkipSpace(raw, i+1)
 		}
 		at := i
-		i = skipValue(raw, i)
+		i = event.SkipValue(raw, i)
 		visit(at, i)
-		if i = skipSpace(raw, i); i < len(raw) && raw[i] == ',' {
-			i = skipSpace(raw, i+1)
+		if i = event.SkipSpace(raw, i); i < len(raw) && raw[i] == ',' {
+			i = event.SkipSpace(raw, i+1)
 		}
 	}
 	return append(dst, raw[from:]...)
-}
-
-// The text of an event has been validated, so walking it needs no checks.
-
-func skipSpace(b []byte, i int) int {
-	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
-		i++
-	}
-	return i
-}
-
-func skipString(b []byte, i int) int {
-	for i++; i < len(b); i++ {
-		switch b[i] {
-		case '"':
-			return i + 1
-		case '\\':
-			i++
-		}
-	}
-	return len(b)
-}
-
-func skipValue(b []byte, i int) int {
-	if i >= len(b) {
-		return len(b)
-	}
-	switch b[i] {
-	case '"':
-		return skipString(b, i)
-	case '{', '[':
-		depth := 0
-		for i < len(b) {
-			switch b[i] {
-			case '"':
-				i = skipString(b, i)
-				continue
-			case '{', '[':
-				depth++
-			case '}', ']':
-				if depth--; depth == 0 {
-					return i + 1
-				}
-			}
-			i++
-		}
-		return len(b)
-	}
-	for i < len(b) {
-		switch b[i] {
-		case ',', '}', ']', ' ', '\n', '\t', '\r':
-			return i
-		}
-		i++
-	}
-	return i
-}
-
-func eachMember(obj []byte, f func(key, val []byte)) {
-	i := skipSpace(obj, 1)
-	for i < len(obj) && obj[i] == '"' {
-		k := i
-		i = skipString(obj, i)
-		key := obj[k:i]
-		i = skipSpace(obj, i)
-		i = skipSpace(obj, i+1)
-		v := i
-		i = skipValue(obj, i)
-		f(key, obj[v:i])
-		if i = skipSpace(obj, i); i < len(obj) && obj[i] == ',' {
-			i = skipSpace(obj, i+1)
-		}
-	}
-}
-
-func eachElement(arr []byte, f func(val []byte)) {
-	i := skipSpace(arr, 1)
-	for i < len(arr) && arr[i] != ']' {
-		v := i
-		i = skipValue(arr, i)
-		f(arr[v:i])
-		if i = skipSpace(arr, i); i < len(arr) && arr[i] == ',' {
-			i = skipSpace(arr, i+1)
-		}
-	}
-}
-
-func isKey(raw []byte, key string) bool {
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw[1:len(raw)-1]) == key
-	}
-	return string(decode(raw)) == key
 }
 
 // decode returns the text of a JSON string.
@@ -368,11 +276,7 @@ func decode(raw []byte) []byte {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return raw[1 : len(raw)-1]
 	}
-	v, err := event.ParseValue(raw)
-	if err != nil {
-		return raw[1 : len(raw)-1] // cannot be: the text is valid
-	}
-	return v.AppendString(nil)
+	return event.AppendUnquoted(nil, raw)
 }
 
 // timeLayouts are the forms of a time in text that shifting keeps, without
