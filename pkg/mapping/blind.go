@@ -10,7 +10,12 @@ import (
 
 // Some nodes put values elsewhere and look at none of them: what they make follows
 // from the form of an event and from which texts are empty. Where each value goes is
-// found out by letting them do it once with names in the values' places.
+// found out by letting them do it once with names in the values' places. Flattening
+//
+//	{"a": {"b": 1, "c": "x"}}        makes   {"a.b": 1, "a.c": "x"}
+//	{"a": {"b": "#7", "c": "#8"}}    makes   {"a.b": "#7", "a.c": "#8"}
+//
+// so that in every event of the form a.b is a copy of its value 7, and a.c of 8.
 
 // isBlind says that a node is one of these, and so are those in it.
 func isBlind(n node) bool {
