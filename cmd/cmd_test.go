@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -311,6 +313,65 @@ func TestRejectedEventsAndRedrive(t *testing.T) {
 	code, out, _ = run(t, env, "", append([]string{"forward", "--from", s.Destinations[0].DeadLetters, "--to", "webhook", "-o", "json"}, dest...)...)
 	if r := summaryOf(t, out); code != 0 || r.Destinations[0].Delivered != 2 || p.seen["m7"] != 2 {
 		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+// TestRedrives sends dead letters again in several ways. What one redrive has
+// delivered no other sends, and what is refused again is a dead letter like the first.
+func TestRedrives(t *testing.T) {
+	p := newPartner(t)
+	bad := map[string]bool{"m1": true, "m2": true, "m3": true, "pretty": true}
+	p.answers(func(w http.ResponseWriter, r *http.Request, ids []string) bool {
+		for _, id := range ids {
+			if bad[id] {
+				http.Error(w, "bad "+id, 400)
+				return true
+			}
+		}
+		return false
+	})
+	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
+	in := file(t, "events.json", "["+strings.ReplaceAll(strings.TrimSpace(events(6)), "\n", ",")+",{\n\"type\":\"track\",\n\"messageId\":\"pretty\",\"event\":\"E\",\"userId\":\"u\"}]")
+	dest := []string{"--set", "webhook.url=" + p.URL, "-o", "json"}
+	redrive := func(want int, delivered uint64, skipped, rejected map[string]uint64, args ...string) engine.Summary {
+		t.Helper()
+		code, out, errOut := run(t, env, "", slices.Concat([]string{"redrive"}, args, dest)...)
+		s := summaryOf(t, out)
+		if d := s.Destinations[0]; code != want || d.Delivered != delivered || !maps.Equal(d.Skipped, skipped) || !maps.Equal(d.Rejected, rejected) {
+			t.Errorf("redrive %v: exit code %d: %s%s", args, code, out, errOut)
+		}
+		return s
+	}
+	none := map[string]uint64{}
+	code, out, errOut := run(t, env, "", append([]string{"forward", "--from", in, "--to", "webhook"}, dest...)...)
+	first := summaryOf(t, out)
+	if d := first.Destinations[0]; code != 3 || d.Rejected["refused"] != 4 || !strings.Contains(d.Examples["refused"], "status 400: bad ") {
+		t.Fatalf("exit code %d: %s%s", code, out, errOut)
+	}
+	if !strings.Contains(errOut, "`fanfold redrive "+first.Run+"`") {
+		t.Errorf("it does not say what to do: %s", errOut)
+	}
+	delete(bad, "m3")
+	second := redrive(3, 1, none, map[string]uint64{"refused": 3}, first.Run)
+	delete(bad, "m2")
+	delete(bad, "pretty")
+	redrive(3, 2, none, map[string]uint64{"refused": 1}, second.Run)
+	delete(bad, "m1")
+	redrive(0, 0, map[string]uint64{"not_selected": 4}, none, first.Run, "--since", "2999-01-01")
+	redrive(0, 1, map[string]uint64{"redriven": 3}, none, first.Run, "--since", "2020-01-01")
+	redrive(0, 0, map[string]uint64{"redriven": 4}, none, first.Run, "--reason", "refused")
+	redrive(0, 0, map[string]uint64{"redriven": 3}, none, second.Run, "--reason", "refused")
+	p.once(t, 7)
+	for _, args := range [][]string{{"--reason", "refusd"}, {"--to", "webhok"}} {
+		if code, _, errOut := run(t, env, "", slices.Concat([]string{"redrive", first.Run}, args, dest)...); code != 2 || !strings.Contains(errOut, args[0]+": run "+first.Run+" has no ") {
+			t.Errorf("%v: exit code %d: %s", args, code, errOut)
+		}
+	}
+	if _, out, _ := run(t, env, "", "runs", "show", first.Run); !strings.Contains(out, "4 of the rejected were delivered by a redrive since") {
+		t.Error(out)
+	}
+	if _, out, _ := run(t, env, "", "runs", "list"); strings.Count(out, "redrive of "+first.Run) != 4 {
+		t.Error(out)
 	}
 }
 

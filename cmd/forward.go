@@ -24,7 +24,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/journal"
@@ -361,7 +360,8 @@ func (a *app) forward(ctx context.Context, s *selection, o *runOptions) error {
 // redirect makes a run of something else than the selection: a redrive.
 type redirect struct {
 	source source.Source
-	wrap   func(*opened) destination.Sender
+	parent string // run
+	wrap   func(*opened, *engine.LaneConfig)
 }
 
 // times are the instants to which a run's relative times were resolved.
@@ -437,7 +437,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 			if n := src.Manifest().Len() - len(known); n > 0 {
 				fmt.Fprintf(a.err, "fanfold: run %s: %d new objects in the input since it was complete\n", run.Name(), n)
 			} else {
-				fmt.Fprintf(a.err, "fanfold: run %s: everything was delivered already, %s; --fresh sends it again\n", run.Name(), finishedAt(dir))
+				a.nothingNew(run.Name(), finishedAt(dir), before)
 			}
 		} else if resumed {
 			fmt.Fprintf(a.err, "fanfold: resuming run %s\n", run.Name())
@@ -473,7 +473,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		}
 		lane.Options.Reserve = j.reserve
 		if re != nil {
-			lane.Sender = re.wrap(d)
+			re.wrap(d, &lane)
 		}
 		c.Lanes = append(c.Lanes, lane)
 	}
@@ -511,12 +511,22 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	e := engine.New(c)
 	ended := a.showProgress(e, o.progress)
 	released := releasePassed(src, kept, e, a.now)
-	noted := a.noteCounts(dir, e, s.rehearse)
+	finish := func(sum *engine.Summary) {
+		sum.Rehearsal = s.rehearse
+		if re != nil {
+			sum.RedriveOf = re.parent
+		}
+		if j.conf.path != "" {
+			sum.Config = absolute(j.conf.path)
+		}
+		a.finishSummary(sum, before)
+	}
+	noted := a.noteCounts(dir, e, finish)
 	sum, runErr := e.Run(ctx)
 	runErr = errors.Join(runErr, released())
 	ended()
 	noted()
-	a.finishSummary(sum, s.rehearse)
+	finish(sum)
 	if err := writeSummary(dir, sum); err != nil {
 		runErr = errors.Join(runErr, err)
 	} else if err := os.Remove(countsPath(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -558,16 +568,21 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	if runErr != nil {
 		return runErr
 	}
-	rejected := sum.BadRecords
+	rejected := uint64(0)
 	for _, d := range sum.Destinations {
-		for _, n := range d.Rejected {
-			rejected += n
-		}
+		rejected += total(d.Rejected)
 	}
-	switch {
-	case sum.Status != "complete":
+	if sum.Status != "complete" {
+		stopped := func(d engine.LaneSummary) bool { return d.Stopped != "" }
+		if !slices.ContainsFunc(sum.Destinations, stopped) && !s.rehearse { // that was said
+			fmt.Fprintf(a.err, "fanfold: run %s is incomplete: the same command goes on with it\n", sum.Run)
+		}
 		return outcome(exitIncomplete)
-	case rejected > 0:
+	}
+	if rejected > 0 && !s.rehearse && !(resumed && before != nil && before.Status == "complete") {
+		fmt.Fprintf(a.err, "fanfold: when what is wrong is mended, `fanfold redrive %s` sends the rejected events again\n", sum.Run)
+	}
+	if rejected+sum.BadRecords > 0 {
 		return outcome(exitRejected)
 	}
 	return nil
@@ -698,8 +713,8 @@ func printSummary(w io.Writer, s *engine.Summary, form string) error {
 	fmt.Fprintln(t, "\tdelivered\tskipped\tfiltered\trejected\tpending\trequests\tretries\tevents/s\t")
 	for _, d := range s.Destinations {
 		rate := "-"
-		if d.Seconds > 0 {
-			rate = fmt.Sprintf("%.0f", float64(d.Delivered)/d.Seconds)
+		if d.Rate > 0 {
+			rate = fmt.Sprintf("%.0f", d.Rate)
 		}
 		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", d.Name, d.Delivered, total(d.Skipped), d.Filtered, total(d.Rejected), d.Pending, d.Requests, d.Retries, rate)
 	}
@@ -711,9 +726,9 @@ func printSummary(w io.Writer, s *engine.Summary, form string) error {
 			fmt.Fprintf(w, "%s: skipped %d: %s\n", d.Name, d.Skipped[k], k)
 		}
 		for _, k := range sortedKeys(d.Rejected) {
-			fmt.Fprintf(w, "%s: rejected %d: %s\n", d.Name, d.Rejected[k], k)
+			fmt.Fprintf(w, "%s: rejected %d: %s%s\n", d.Name, d.Rejected[k], k, like(d.Examples[k]))
 		}
-		if d.Problem != "" && (total(d.Rejected) > 0 || d.Pending > 0) {
+		if d.Problem != "" && d.Pending > 0 {
 			fmt.Fprintf(w, "%s: the last problem: %s\n", d.Name, d.Problem)
 		}
 		if d.InDoubt > 0 {
@@ -723,10 +738,34 @@ func printSummary(w io.Writer, s *engine.Summary, form string) error {
 			fmt.Fprintf(w, "%s: dead letters in %s\n", d.Name, d.DeadLetters)
 		}
 	}
+	for _, k := range sortedKeys(s.BadReasons) {
+		fmt.Fprintf(w, "no events %d: %s%s\n", s.BadReasons[k], k, like(s.BadExamples[k]))
+	}
 	if s.DeadLetters != "" {
 		fmt.Fprintf(w, "records that are no events: %s\n", s.DeadLetters)
 	}
 	return nil
+}
+
+// like is one of many, if it is known.
+func like(example string) string {
+	if example == "" {
+		return ""
+	}
+	return ", like " + example
+}
+
+// nothingNew says what a finished run has to say when it is asked for again.
+func (a *app) nothingNew(run, when string, s *engine.Summary) {
+	rejected := uint64(0)
+	for _, d := range s.Destinations {
+		rejected += total(d.Rejected)
+	}
+	if rejected == 0 {
+		fmt.Fprintf(a.err, "fanfold: run %s: everything was delivered already, %s; --fresh sends it again\n", run, when)
+		return
+	}
+	fmt.Fprintf(a.err, "fanfold: run %s: everything was settled already, %s, and nothing is new; %d were rejected: `fanfold redrive %s` sends those again, --fresh everything\n", run, when, rejected, run)
 }
 
 func total(m map[string]uint64) uint64 {

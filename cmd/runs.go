@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -70,6 +71,9 @@ func (a *app) runsCommand() *cobra.Command {
 	var listForm, showForm string
 	list := &cobra.Command{
 		Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs,
+		Long: `list shows what became of the runs in the state folder, newest first. The counts
+are events, over all destinations. With -o json every run is a line of its own: the
+same document as that of its summary.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ids, err := a.runIDs()
 			if err != nil {
@@ -85,21 +89,32 @@ func (a *app) runsCommand() *cobra.Command {
 				return nil
 			}
 			t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
-			fmt.Fprintln(t, "RUN\tSTATUS\tREAD\tDESTINATIONS\tLAST USED")
+			fmt.Fprintln(t, "RUN\tSTATUS\tREAD\tDELIVERED\tREJECTED\tPENDING\tDESTINATIONS\tLAST USED\t")
 			for _, id := range ids {
 				s := a.listed(id)
 				when := ""
 				if info, err := os.Stat(filepath.Join(a.runsDir(), id)); err == nil {
 					when = info.ModTime().Format("2006-01-02 15:04:05")
 				}
-				var names string
+				var names, note string
+				var delivered, rejected, pending uint64
 				for i, d := range s.Destinations {
 					if i > 0 {
 						names += ","
 					}
 					names += d.Name
+					delivered, rejected, pending = delivered+d.Delivered, rejected+total(d.Rejected), pending+d.Pending
 				}
-				fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", id, s.Status, s.Read, names, when)
+				if s.Rehearsal {
+					note = "rehearsal"
+				}
+				if s.RedriveOf != "" {
+					note = strings.TrimSpace("redrive of " + s.RedriveOf + " " + note)
+				}
+				if n, _ := a.redrivenCount(id, s); n > 0 {
+					note = strings.TrimSpace(note + fmt.Sprintf(" %d redriven since", n))
+				}
+				fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", id, s.Status, s.Read, delivered, rejected, pending, names, when, note)
 			}
 			return t.Flush()
 		},
@@ -118,6 +133,13 @@ func (a *app) runsCommand() *cobra.Command {
 			}
 			if err := printSummary(a.out, s, showForm); err != nil {
 				return err
+			}
+			if _, each := a.redrivenCount(args[0], s); showForm != "json" {
+				for _, d := range s.Destinations {
+					if n := each[d.Name]; n > 0 {
+						fmt.Fprintf(a.out, "%s: %d of the rejected were delivered by a redrive since\n", d.Name, n)
+					}
+				}
 			}
 			if s.Status == killed {
 				fmt.Fprintf(a.err, "fanfold: run %s was killed; its command, run again, goes on with it\n", args[0])

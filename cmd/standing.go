@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,7 +25,7 @@ const (
 func countsPath(dir string) string { return filepath.Join(dir, "counts.json") }
 
 // noteCounts writes down how far a run is, every second until ended is called.
-func (a *app) noteCounts(dir string, e *engine.Engine, rehearsal bool) (ended func()) {
+func (a *app) noteCounts(dir string, e *engine.Engine, finish func(*engine.Summary)) (ended func()) {
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -38,7 +39,7 @@ func (a *app) noteCounts(dir string, e *engine.Engine, rehearsal bool) (ended fu
 			}
 			s := e.Summary()
 			s.Status = running
-			a.finishSummary(s, rehearsal)
+			finish(s)
 			if err := writeCounts(countsPath(dir), s); err != nil {
 				a.log.Debug("noting how far the run is", "err", err) // the journal will say so louder
 			}
@@ -50,14 +51,41 @@ func (a *app) noteCounts(dir string, e *engine.Engine, rehearsal bool) (ended fu
 	}
 }
 
-// finishSummary adds what the engine does not know, and takes out what partners
-// say of secrets.
-func (a *app) finishSummary(s *engine.Summary, rehearsal bool) {
-	s.Rehearsal = rehearsal
+// finishSummary adds what an earlier process of the run knew, and takes out what
+// partners say of secrets.
+func (a *app) finishSummary(s, before *engine.Summary) {
+	if before == nil {
+		before = &engine.Summary{}
+	}
+	s.BadExamples = both(s.BadReasons, s.BadExamples, before.BadExamples)
 	for i := range s.Destinations { // a partner may say anything
 		d := &s.Destinations[i]
 		d.Stopped, d.Problem = a.secrets.redact(d.Stopped), a.secrets.redact(d.Problem)
+		var old map[string]string
+		for _, b := range before.Destinations {
+			if b.Name == d.Name {
+				old = b.Examples
+			}
+		}
+		d.Examples = both(d.Rejected, d.Examples, old)
+		for k, v := range d.Examples {
+			d.Examples[k] = a.secrets.redact(v)
+		}
 	}
+}
+
+// both are examples of now and of before, for what there is.
+func both(counts map[string]uint64, now, before map[string]string) map[string]string {
+	var out map[string]string
+	for k := range counts {
+		if v := cmp.Or(now[k], before[k]); v != "" {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[k] = v
+		}
+	}
+	return out
 }
 
 // listed is what is known of a run, for a list that one damaged run must not end.

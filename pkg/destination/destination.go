@@ -79,6 +79,9 @@ const (
 	Exhausted Reason = "exhausted" // the retry budget ran out
 	Panicked  Reason = "panic"     // partner code panicked on it
 	Blocked   Reason = "blocked"   // an earlier step of the same event was rejected
+	// decided by a redrive
+	NotSelected Reason = "not_selected" // the dead letter was not asked for
+	Redriven    Reason = "redriven"     // an earlier redrive has delivered it
 )
 
 // Result is the verdict on one delivery.

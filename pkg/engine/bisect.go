@@ -201,6 +201,7 @@ func (l *lane) bisected(b *batch, rs []destination.Result) {
 func (l *lane) giveUp(b *batch, now time.Time) {
 	r := b.bisect.words
 	r.Detail = destination.Cut("refused with its batch, of which the partner took nothing: "+r.Detail, 400)
+	l.noteRejected(r)
 	var vs []journal.Verdict
 	var dead []journal.DeadLetter
 	for _, w := range b.works {

@@ -309,10 +309,14 @@ func (e *Engine) readLean(ctx context.Context, l *lane, from journal.Mark, yield
 
 // readFront reads for the ring, counts what is read, and buries bad records.
 func (e *Engine) readFront(ctx context.Context, from journal.Mark, bad *journal.Lane) {
+	known := bad.Resume()
 	e.mu.Lock()
 	e.front = from
+	e.badOnes, e.badFirst = maps.Clone(known.Counts.Rejected), map[string]string{}
+	if e.badOnes == nil {
+		e.badOnes = map[string]uint64{}
+	}
 	e.mu.Unlock()
-	known := bad.Resume()
 	finished := true
 	err := e.read(ctx, from, runtime.GOMAXPROCS(0), func(b *block) bool {
 		var verdicts []journal.Verdict
@@ -323,7 +327,11 @@ func (e *Engine) readFront(ctx context.Context, from journal.Mark, bad *journal.
 				continue
 			}
 			id := journal.DeliveryID{Ordinal: b.start.Ordinal + uint64(i)}
-			if _, done := known.Settled(id); done || id.Ordinal < known.Mark.Ordinal {
+			if id.Ordinal < known.Mark.Ordinal {
+				continue
+			}
+			e.noteBad(it.bad)
+			if _, done := known.Settled(id); done {
 				continue
 			}
 			rec := &b.chunk.Records[i]
@@ -337,7 +345,10 @@ func (e *Engine) readFront(ctx context.Context, from journal.Mark, bad *journal.
 			}
 		}
 		if b.end.Ordinal > known.Mark.Ordinal {
-			if err := bad.Advance(b.end, journal.Counts{}, nil); err != nil {
+			e.mu.Lock()
+			counts := journal.Counts{Rejected: maps.Clone(e.badOnes)}
+			e.mu.Unlock()
+			if err := bad.Advance(b.end, counts, nil); err != nil {
 				e.fail(err)
 				return false
 			}
@@ -358,6 +369,17 @@ func (e *Engine) readFront(ctx context.Context, from journal.Mark, bad *journal.
 	e.atEnd = finished && ctx.Err() == nil && e.frontErr == nil
 	e.mu.Unlock()
 	e.ring.finish()
+}
+
+// noteBad counts a record that is no event.
+func (e *Engine) noteBad(bad *source.RecordError) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	reason := string(bad.Reason)
+	e.badOnes[reason]++
+	if e.badFirst[reason] == "" {
+		e.badFirst[reason] = bad.Place() + ": " + bad.Detail
+	}
 }
 
 func (e *Engine) fail(err error) {

@@ -69,6 +69,13 @@ type LaneConfig struct {
 	Transport  destination.Transport
 	Filter     *filter.Filter // the destination's own; nil: everything
 	Options    Options
+	// Delivered, when set, is called with the text of each event that the partner has
+	// accepted, one after the other, before the checkpoint passes it; after a crash
+	// perhaps again.
+	Delivered func(raw []byte)
+	// Letter, when set, may change a dead letter before it is written. It is called by
+	// many goroutines.
+	Letter func(*journal.DeadLetter)
 }
 
 // Options are what a user can set for any destination.
@@ -89,8 +96,15 @@ type Summary struct {
 	Read       uint64            `json:"read"`
 	BadRecords uint64            `json:"bad_records"`
 	Dropped    map[string]uint64 `json:"dropped"`
-	// Rehearsal says that stand-ins were sent to. The caller sets it.
-	Rehearsal bool `json:"rehearsal,omitempty"`
+	// BadReasons are the bad records by what is wrong with them, and BadExamples says
+	// of one of each what, and where it is.
+	BadReasons  map[string]uint64 `json:"bad_reasons,omitempty"`
+	BadExamples map[string]string `json:"bad_examples,omitempty"`
+	// Rehearsal says that stand-ins were sent to. The caller sets it, and what follows:
+	// the run whose dead letters were sent, and the configuration.
+	Rehearsal bool   `json:"rehearsal,omitempty"`
+	RedriveOf string `json:"redrive_of,omitempty"`
+	Config    string `json:"config,omitempty"`
 	// DeadLetters is where the records are that are no events, if there are any.
 	DeadLetters  string        `json:"dead_letters,omitempty"`
 	Destinations []LaneSummary `json:"destinations"`
@@ -110,13 +124,16 @@ type LaneSummary struct {
 	Requests    uint64            `json:"requests"`
 	Retries     uint64            `json:"retries"`
 	Bytes       uint64            `json:"bytes"`
-	Seconds     float64           `json:"seconds"`
+	Seconds     float64           `json:"seconds"` // of this process
+	Rate        float64           `json:"rate"`    // events a second that it has delivered
 	DeadLetters string            `json:"dead_letters,omitempty"`
 	// Stopped says why the lane gave up early, if it did.
 	Stopped string `json:"stopped,omitempty"`
 	// Problem is what the partner, or the way to it, said last of something that
-	// was not accepted. Like Stopped it may hold anything: redact it.
-	Problem string `json:"last_problem,omitempty"`
+	// was not accepted, and Examples of one event for each reason of Rejected. Like
+	// Stopped they may hold anything: redact them.
+	Problem  string            `json:"last_problem,omitempty"`
+	Examples map[string]string `json:"examples,omitempty"`
 	// Released counts events sent out of their user's order because the
 	// user's queue had grown too long.
 	Released uint64 `json:"released,omitempty"`
@@ -148,7 +165,9 @@ type Engine struct {
 	bad *journal.Lane // of the records that are no events
 
 	mu       sync.Mutex
-	front    journal.Mark // what has been read
+	front    journal.Mark      // what has been read
+	badOnes  map[string]uint64 // bad records by reason
+	badFirst map[string]string // one of each
 	frontErr error
 	atEnd    bool
 }
@@ -249,6 +268,9 @@ func (e *Engine) Summary() *Summary {
 	e.mu.Unlock()
 	s := &Summary{Run: e.c.Run.Name(), Status: "complete", Read: front.Ordinal, BadRecords: front.Bad, Dropped: map[string]uint64{}}
 	maps.Copy(s.Dropped, front.Dropped)
+	e.mu.Lock()
+	s.BadReasons, s.BadExamples = maps.Clone(e.badOnes), maps.Clone(e.badFirst)
+	e.mu.Unlock()
 	if n, path := e.bad.DeadLetters(); n > 0 {
 		s.DeadLetters = path
 	}

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,7 +78,8 @@ type lane struct {
 	refuses int // batches in a row that the partner refused to the last probe
 	bad     int // deliveries in a row without one accepted
 	problem string
-	status  int // of the last failure; 0: there was no answer
+	like    map[string]string // of each reason to reject, what was said of one event
+	status  int               // of the last failure; 0: there was no answer
 	saved   time.Time
 	dirty   bool
 	started time.Time
@@ -761,7 +764,7 @@ func (l *lane) accept(lb *laneBlock) bool {
 			if r.Outcome == destination.Rejected {
 				l.settle(w, journal.Rejected, string(r.Reason)) // bury has told the journal
 				l.bad++
-				l.problem = destination.Cut(r.Detail, 200)
+				l.noteRejected(*r)
 			} else {
 				l.settle(w, journal.Skipped, string(r.Reason))
 			}
@@ -815,7 +818,27 @@ func (l *lane) letter(w *work, r destination.Result) journal.DeadLetter {
 	if w.attempts > 0 {
 		d.First, d.Last = l.e.start.Add(w.first), l.e.c.Now()
 	}
+	if l.c.Letter != nil {
+		l.c.Letter(&d)
+	}
 	return d
+}
+
+// noteRejected keeps what was said of a rejected event, one for each reason. The
+// caller holds mu.
+func (l *lane) noteRejected(r destination.Result) {
+	reason := string(r.Reason)
+	if l.like[reason] != "" {
+		return
+	}
+	what := destination.Cut(r.Detail, 200)
+	if r.Status != 0 {
+		what = strings.TrimSuffix(fmt.Sprintf("status %d: %s", r.Status, what), ": ")
+	}
+	if l.like == nil {
+		l.like = map[string]string{}
+	}
+	l.like[reason] = what
 }
 
 // settle notes the verdict on a delivery. The caller holds mu.
@@ -857,6 +880,7 @@ func worse(a journal.Outcome, ar string, b journal.Outcome, br string) (journal.
 // block rejects a step whose earlier step was rejected.
 func (l *lane) block(w *work) {
 	r := destination.Result{Outcome: destination.Rejected, Reason: destination.Blocked, Detail: "an earlier step of the same event was rejected"}
+	l.noteRejected(r)
 	if err := l.j.Settle([]journal.Verdict{{ID: w.id, Outcome: journal.Rejected, Reason: string(r.Reason)}}, []journal.DeadLetter{l.letter(w, r)}); err != nil {
 		l.err = err
 	}
@@ -875,6 +899,9 @@ func (l *lane) hold(w *work, sign int64) {
 }
 
 func (l *lane) settleEvent(le *laneEvent, o journal.Outcome, reason string) {
+	if o == journal.Delivered && l.c.Delivered != nil {
+		l.c.Delivered(le.raw)
+	}
 	for _, c := range []*journal.Counts{&l.live, &le.b.counts} {
 		switch o {
 		case journal.Delivered:
@@ -1013,7 +1040,7 @@ func (l *lane) summary(events uint64) LaneSummary {
 	defer l.mu.Unlock()
 	c := l.live.Clone()
 	s := LaneSummary{Name: l.c.Name, Type: l.c.Type, Filtered: c.Filtered, Skipped: c.Skipped, Delivered: c.Delivered, Rejected: c.Rejected, InDoubt: c.InDoubt,
-		Deliveries: c.Deliveries, Requests: c.Requests, Retries: c.Retries, Bytes: c.Bytes, Stopped: l.stop, Problem: l.problem, Released: c.Released}
+		Deliveries: c.Deliveries, Requests: c.Requests, Retries: c.Retries, Bytes: c.Bytes, Stopped: l.stop, Problem: l.problem, Examples: maps.Clone(l.like), Released: c.Released}
 	if s.Skipped == nil {
 		s.Skipped = map[string]uint64{}
 	}
@@ -1028,6 +1055,9 @@ func (l *lane) summary(events uint64) LaneSummary {
 		end = l.e.c.Now()
 	}
 	s.Seconds = max(end.Sub(l.started).Seconds(), 0)
+	if s.Seconds > 0 {
+		s.Rate = math.Round(float64(c.Delivered-l.base.Delivered)/s.Seconds*10) / 10
+	}
 	if n, path := l.j.DeadLetters(); n > 0 {
 		s.DeadLetters = path
 	}

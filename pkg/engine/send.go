@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -525,6 +526,7 @@ func (l *lane) apply(req uint64, b *batch, rs []destination.Result, now time.Tim
 			outcome, reason = journal.Skipped, string(r.Reason)
 		case destination.Rejected:
 			outcome, reason = journal.Rejected, string(r.Reason)
+			l.noteRejected(*r)
 			dead = append(dead, l.letter(w, *r))
 		default:
 			if r.Reason == destination.Unauthorized {
@@ -535,7 +537,8 @@ func (l *lane) apply(req uint64, b *batch, rs []destination.Result, now time.Tim
 				outcome, reason = journal.Rejected, string(destination.Exhausted)
 				last := *r
 				last.Reason = destination.Exhausted
-				last.Detail = fmt.Sprintf("given up after %d attempts in %s; the last: %s", w.attempts, (now.Sub(l.e.start) - w.first).Round(time.Millisecond), r.Detail)
+				last.Detail = fmt.Sprintf("given up after %s in %s; the last: %s", attempts(int(w.attempts)), (now.Sub(l.e.start) - w.first).Round(time.Millisecond), r.Detail)
+				l.noteRejected(last)
 				dead = append(dead, l.letter(w, last))
 				break
 			}
@@ -565,6 +568,13 @@ func (l *lane) apply(req uint64, b *batch, rs []destination.Result, now time.Tim
 		n.due, n.again = due, true
 		heap.Push(&l.later, n)
 	}
+}
+
+func attempts(n int) string {
+	if n == 1 {
+		return "1 attempt"
+	}
+	return strconv.Itoa(n) + " attempts"
 }
 
 // exhausted says that a delivery's budget is used up. When the partner has

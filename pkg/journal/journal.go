@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -242,6 +243,17 @@ func Open(dir string, meta any, opt Options) (*Run, error) {
 	}
 	go r.commitLoop()
 	return r, nil
+}
+
+// Lock takes the lock of what a process does with a run beside running it, under a
+// name; it ends when the file is closed, or with the process. The error is a *BusyError
+// when another process has it.
+func Lock(dir, name string) (io.Closer, error) {
+	f, err := lockFile(filepath.Join(dir, name))
+	if errors.Is(err, errLocked) {
+		return nil, &BusyError{dir}
+	}
+	return f, err
 }
 
 // Busy says whether a process works on the run in a folder.
@@ -571,13 +583,16 @@ func (l *Lane) bury(dead letters) error {
 }
 
 // file is the name of the lane's dead letters.
-func (l *Lane) file() string {
+func (l *Lane) file() string { return FileName(l.Name) + ".jsonl.zst" }
+
+// FileName is a destination's name as that of a file.
+func FileName(destination string) string {
 	return strings.Map(func(c rune) rune {
 		if c == '/' || c == '\\' || c == ':' || c < ' ' {
 			return '-'
 		}
 		return c
-	}, l.Name) + ".jsonl.zst"
+	}, destination)
 }
 
 // Advance moves the checkpoint. It does not wait; calls are coalesced.

@@ -58,11 +58,16 @@ type RecordError struct {
 }
 
 func (e *RecordError) Error() string {
+	return e.Place() + ": " + string(e.Reason) + ": " + e.Detail
+}
+
+// Place says where the record is.
+func (e *RecordError) Place() string {
 	at := fmt.Sprintf("%s, byte %d", e.Object, e.Offset)
 	if e.Line > 0 {
 		at += fmt.Sprintf(" (line %d)", e.Line)
 	}
-	return at + ": " + string(e.Reason) + ": " + e.Detail
+	return at
 }
 
 // Record is one JSON document as it was read.
