@@ -132,12 +132,17 @@ func (a *app) configCommand() *cobra.Command {
 	return c
 }
 
-// warn says where Segment's own trigger parser would read a filter differently.
+// warn says where Segment's own trigger parser would read a filter differently, and
+// what in it is mostly a slip.
 func (a *app) warn(c *config, o *opened, key, src string) {
 	if src == "" {
 		return
 	}
-	for _, d := range filter.Differences(src) {
+	found := filter.Differences(src)
+	if f, err := filter.Compile(src); err == nil {
+		found = append(found, f.Doubts()...)
+	}
+	for _, d := range found {
 		fmt.Fprintf(a.err, "%s:%d: warning: %s: %s: %s\n", c.path, o.conf.lines[key], o.conf.name, strings.Join(strings.Fields(src), " "), d)
 	}
 }

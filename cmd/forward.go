@@ -196,6 +196,9 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*opened)) (*job,
 		if j.filter, err = filter.Compile(s.filter); err != nil {
 			return nil, usagef("--%w", err)
 		}
+		for _, d := range j.filter.Doubts() {
+			fmt.Fprintf(a.err, "fanfold: warning: --filter: %s\n", d)
+		}
 	}
 	if s.limit < 0 {
 		return nil, usagef("--limit has to be a positive number")
@@ -223,6 +226,11 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*opened)) (*job,
 	}
 	if j.dests, err = a.open(j.conf, picked, s.rehearse, edit); err != nil {
 		return nil, err
+	}
+	for _, d := range j.dests {
+		for _, doubt := range d.filter.Doubts() {
+			fmt.Fprintf(a.err, "fanfold: warning: %s: filter: %s\n", d.conf.name, doubt)
+		}
 	}
 	return j, nil
 }
@@ -551,6 +559,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		return err
 	}
 	a.noteSteps(j.pipeline)
+	a.noteFilters(sum)
 	for _, d := range sum.Destinations {
 		if d.Stopped != "" {
 			again := "when the same command runs again"
@@ -685,6 +694,18 @@ func (a *app) noteSteps(p *transform.Pipeline) {
 			fmt.Fprintf(a.err, "fanfold: transform: step %s: events that could not be masked (too large with it) and went no further: %d\n", c.Step, c.Failed)
 		default:
 			fmt.Fprintf(a.err, "fanfold: transform: step %s: events that it could not change (its mapping failed, or the result is too large or too deep) and that went on as they were: %d\n", c.Step, c.Failed)
+		}
+	}
+}
+
+// noteFilters says which filters matched nothing: that is mostly a slip.
+func (a *app) noteFilters(s *engine.Summary) {
+	if n := s.Dropped["filter"]; n > 0 && n == s.Read-s.BadRecords-s.Dropped["time_range"] {
+		fmt.Fprintf(a.err, "fanfold: --filter matched none of %d events\n", n)
+	}
+	for _, d := range s.Destinations {
+		if d.Filtered > 0 && d.Delivered+total(d.Skipped)+total(d.Rejected)+d.Pending == 0 {
+			fmt.Fprintf(a.err, "fanfold: the filter of %s matched none of %d events\n", d.Name, d.Filtered)
 		}
 	}
 }

@@ -243,3 +243,25 @@ func (d *differ) field(t token) {
 		d.add(t, "the trigger parser ignores conditions on %s: it knows type, event, name, userId, properties, traits and context", t.keys[0])
 	}
 }
+
+// Doubts lists comparisons that hold for hardly any event, though they are valid: of
+// a field with a word that is not in quotes, which is a field, too.
+func (f *Filter) Doubts() []Difference {
+	if f == nil {
+		return nil
+	}
+	var found []Difference
+	f.root.doubts(&found)
+	return found
+}
+
+func (e *expr) doubts(found *[]Difference) {
+	if (e.op == opEqual || e.op == opUnequal) && e.args[0].op == opPath && e.args[1].op == opPath {
+		if steps := e.args[1].path.Steps(); len(steps) == 1 {
+			*found = append(*found, Difference{e.args[1].col, fmt.Sprintf("%s is a field of the event here; a text stands in quotes: \"%s\"", steps[0], steps[0])})
+		}
+	}
+	for _, a := range e.args {
+		a.doubts(found)
+	}
+}

@@ -208,6 +208,22 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
+func TestDoubts(t *testing.T) {
+	for src, want := range map[string]int{
+		`type = track`: 1, `type = "track"`: 0, `!(event != Hello) and (a = b or type = "x")`: 2, `properties.total = properties.subtotal`: 0, `context.ip = null`: 0, `active = true`: 0, `length(event) = n`: 0,
+	} {
+		f, err := filter.Compile(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := f.Doubts(); len(found) != want {
+			t.Errorf("%s: %v, want %d", src, found, want)
+		} else if src == `type = track` && found[0].String() != `column 8: track is a field of the event here; a text stands in quotes: "track"` {
+			t.Error(found[0])
+		}
+	}
+}
+
 func TestReferenceExamples(t *testing.T) {
 	for _, r := range filter.Reference() {
 		f, err := filter.Compile(r.Example)
@@ -231,6 +247,7 @@ func FuzzFilter(f *testing.F) {
 		if err != nil {
 			return
 		}
+		fl.Doubts()
 		v, err := event.ParseValue([]byte(raw))
 		if err != nil {
 			return
