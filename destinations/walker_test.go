@@ -337,7 +337,17 @@ func TestCatalogue(t *testing.T) {
 				t.Errorf("%s: %s: %v", d.Info.Slug, a.Slug, err)
 			}
 		}
+		lacking := false
+		for _, f := range d.Settings.Fields {
+			if f.Required && f.Example == "" && f.Default == "" {
+				lacking = true
+				t.Errorf("%s: the required setting %s has no example tag", d.Info.Slug, f.Key)
+			}
+		}
 		for _, presets := range []string{"automatic", "all"} {
+			if lacking {
+				break // it cannot be opened
+			}
 			if _, err := d.Open(destination.Config{Settings: d.Settings.Examples(), Presets: presets}); err != nil {
 				t.Errorf("%s: presets %s: %v", d.Info.Slug, presets, err)
 			}
