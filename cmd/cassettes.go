@@ -163,7 +163,7 @@ func (a *app) statusCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&maxAge, "max-age", "", "fail when a cassette is older, like 90d")
-	choiceP(c.Flags(), &output, "output", "o", "", "table", "json")
+	choiceP(c.Flags(), &output, "output", "o", "json is one line a cassette", "table", "json")
 	return c
 }
 

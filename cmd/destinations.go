@@ -55,8 +55,8 @@ func (a *app) destinationsCommand() *cobra.Command {
 			return nil
 		},
 	}
-	choiceP(show.Flags(), &form, "output", "o", "", "text", "json")
-	choiceP(list.Flags(), &listForm, "output", "o", "", "text", "json")
+	choiceP(show.Flags(), &form, "output", "o", "json is one document", "text", "json")
+	choiceP(list.Flags(), &listForm, "output", "o", "json is one array", "text", "json")
 	c.AddCommand(list, show)
 	return c
 }

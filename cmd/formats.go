@@ -187,6 +187,6 @@ func reportSelection(w io.Writer, in *source.Input) {
 		fmt.Fprintf(w, "fanfold: the paths follow no known layout, so all %d objects were read; --layout says where the time is\n", st.Undated)
 	}
 	if st.Skipped > 0 {
-		fmt.Fprintf(w, "fanfold: %d marker files were passed over\n", st.Skipped)
+		fmt.Fprintf(w, "fanfold: %d marker or hidden files and folders were passed over\n", st.Skipped)
 	}
 }

@@ -9,9 +9,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -91,33 +93,47 @@ func (a *app) sinkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "sink", Hidden: true, Args: cobra.NoArgs,
 		Short: "Run a local server that takes every request and counts events, for benchmarks",
+		Long: `sink answers every request as a partner does that takes everything. It says in one
+JSON line where it listens, and counts requests, the bytes of their bodies, and
+events in bodies that are not compressed (--count). GET /stats answers the counts so
+far as JSON. Ctrl-C or SIGTERM ends it: the counts are its last line.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			l, err := net.Listen("tcp", addr)
 			if err != nil {
 				return err
 			}
+			signals := make(chan os.Signal, 1)
+			signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+			defer signal.Stop(signals)
 			var requests, length, events atomic.Int64
+			counts := func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "{\"requests\":%d,\"events\":%d,\"bytes\":%d}\n", requests.Load(), events.Load(), length.Load())
+				return err
+			}
 			fmt.Fprintf(a.out, "{\"ready\":true,\"url\":\"http://%s\"}\n", l.Addr())
 			s := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == "/__count" {
-					fmt.Fprintf(w, "{\"requests\":%d,\"bytes\":%d,\"events\":%d}\n", requests.Load(), length.Load(), events.Load())
+				w.Header().Set("Content-Type", "application/json")
+				if r.Method == http.MethodGet && r.URL.Path == "/stats" {
+					_ = counts(w) // who asked is gone
 					return
 				}
 				n, hits := drain(r.Body, needle)
 				requests.Add(1)
 				length.Add(n)
 				events.Add(hits)
-				w.Header().Set("Content-Type", "application/json")
 				_, _ = io.WriteString(w, `{"code":200,"num_records_imported":0,"status":"OK"}`)
 			})}
 			go func() {
-				<-c.Context().Done()
+				select {
+				case <-signals:
+				case <-c.Context().Done():
+				}
 				s.Close()
 			}()
 			if err := s.Serve(l); err != http.ErrServerClosed {
 				return err
 			}
-			return nil
+			return counts(a.out)
 		},
 	}
 	c.Flags().StringVar(&addr, "listen", "127.0.0.1:0", "address")

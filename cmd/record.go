@@ -315,6 +315,9 @@ func (a *app) record(ctx context.Context, o *recordOptions, args []string) error
 		}
 	}
 	if w.conv.Rec == nil {
+		if o.mode == "once" {
+			fmt.Fprintf(a.err, "fanfold: %s exists: it was replayed, and nothing was recorded; --mode all records anew, --mode new adds what is missing\n", o.cassette)
+		}
 		return a.replayed(w.conv.Old, &replayOptions{}, code)
 	}
 	return a.recorded(o, w.conv.Rec, m, code, before)

@@ -23,11 +23,14 @@ import (
 // daemon is fanfold as a process that serves.
 type daemon struct {
 	cmd   *exec.Cmd
+	out   *bufio.Reader
+	rest  string // of what it wrote, once it has ended
 	err   bytes.Buffer
 	Ready struct {
 		URLs  map[string]string `json:"urls"`
 		Admin string            `json:"admin"`
 		CA    string            `json:"ca"`
+		URL   string            `json:"url"`
 		Ready bool              `json:"ready"`
 	}
 }
@@ -53,7 +56,8 @@ func start(t *testing.T, args ...string) *daemon {
 		_ = d.cmd.Process.Kill()
 		_ = d.cmd.Wait()
 	})
-	line, err := bufio.NewReader(out).ReadBytes('\n')
+	d.out = bufio.NewReader(out)
+	line, err := d.out.ReadBytes('\n')
 	if err != nil {
 		_ = d.cmd.Wait()
 		t.Fatalf("it is not ready: %v\n%s", err, d.err.String())
@@ -67,6 +71,8 @@ func start(t *testing.T, args ...string) *daemon {
 // end sends a signal and returns the exit code.
 func (d *daemon) end(sig os.Signal) int {
 	_ = d.cmd.Process.Signal(sig)
+	rest, _ := io.ReadAll(d.out)
+	d.rest = string(rest)
 	_ = d.cmd.Wait()
 	return d.cmd.ProcessState.ExitCode()
 }
@@ -224,5 +230,21 @@ func TestReplayServes(t *testing.T) {
 	}
 	if _, err := os.Stat(d.Ready.CA); err == nil {
 		t.Error("the authority's certificate is still there")
+	}
+}
+
+func TestSinkTellsItsCounts(t *testing.T) {
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		d := start(t, "sink")
+		for range 3 {
+			get(t, http.DefaultClient, "POST", d.Ready.URL+"/track", `[{"event":"A"},{"event":"B"}]`)
+		}
+		want := `{"requests":3,"events":6,"bytes":87}` + "\n"
+		if code, body := get(t, http.DefaultClient, "GET", d.Ready.URL+"/stats", ""); code != 200 || body != want {
+			t.Errorf("GET /stats: %d %s, want %s", code, body, want)
+		}
+		if code := d.end(sig); code != 0 || d.rest != want {
+			t.Errorf("%v: exit code %d, %s%s, want %s", sig, code, d.rest, d.err.String(), want)
+		}
 	}
 }

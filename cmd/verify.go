@@ -61,7 +61,7 @@ cassette without events is sent as it was recorded: GET and HEAD, or with
 	f := c.Flags()
 	f.BoolVar(&o.live, "live", false, "ask the real partner")
 	f.BoolVar(&o.unsafe, "allow-unsafe", false, "with --live, send recorded requests that change something, too")
-	choiceP(f, &o.output, "output", "o", "", "text", "json", "junit")
+	choiceP(f, &o.output, "output", "o", "json is one line a cassette", "text", "json", "junit")
 	f.StringArrayVar(&o.sets, "set", nil, "with --live, a setting: SLUG.KEY=VALUE, as for forward (repeatable)")
 	f.StringArrayVar(&o.headers, "header", nil, "with --live, a header for recorded requests: NAME=env:VARIABLE (repeatable)")
 	f.StringVar(&o.upstreamCA, "upstream-ca", "", "with --live, file of certificates to trust beside the system's")

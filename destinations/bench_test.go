@@ -40,7 +40,7 @@ func BenchmarkRoute(b *testing.B) {
 		for _, name := range []string{"strange", "known"} {
 			s, err := d.Open(destination.Config{Settings: d.Settings.Examples()})
 			if err != nil {
-				b.Fatal(err)
+				b.Fatalf("%s: %v", d.Info.Slug, err)
 			}
 			b.Run(d.Info.Slug+"/"+name, func(b *testing.B) {
 				b.ReportAllocs()

@@ -145,6 +145,9 @@ func TestRecipes(t *testing.T) {
 				p := compare(t, func() (destination.Sender, error) {
 					return d.Open(destination.Config{Settings: d.Settings.Examples(), Presets: presets})
 				})
+				if p == nil {
+					t.Fatal("it cannot be opened with its examples: see TestCatalogue")
+				}
 				reasons := map[string]int{}
 				p.got.Debug = func(what string) { reasons[what+" at "+caller(d.Info.Slug)]++ }
 				for i, raw := range events {
@@ -192,6 +195,9 @@ func TestRecipesOfRareForms(t *testing.T) {
 			p := compare(t, func() (destination.Sender, error) {
 				return d.Open(destination.Config{Settings: d.Settings.Examples(), Actions: []destination.Subscription{{Action: c.action, Mapping: m}}})
 			})
+			if p == nil {
+				t.Fatal("it cannot be opened with its examples: see TestCatalogue")
+			}
 			for _, raw := range c.events {
 				p.route(t, []byte(raw), &destination.Env{Now: time.Date(2024, 3, 2, 0, 0, 0, 0, time.UTC)})
 			}

@@ -1,6 +1,7 @@
 package destinations_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +49,9 @@ func TestToy(t *testing.T) {
 	s, err := newToy().Open(destination.Config{Settings: map[string]any{"api_key": "k"}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := newToy().Open(destination.Config{Settings: map[string]any{"api_key": "toy-key-2\n"}}); err == nil || !strings.Contains(err.Error(), "which the header Authorization cannot") || strings.Contains(err.Error(), "toy-key-2") {
+		t.Errorf("a key with a line end: %v", err)
 	}
 	now := time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
 	var list destination.Deliveries

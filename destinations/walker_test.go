@@ -64,7 +64,61 @@ func TestCassettes(t *testing.T) {
 					walk(t, d, contract, name)
 				})
 			}
+			if contract != nil && !*update {
+				t.Run("kinds", func(t *testing.T) {
+					t.Parallel()
+					checkKinds(t, d, contract, cases)
+				})
+			}
 		})
+	}
+}
+
+// checkKinds asks for the kinds of case that a partner is bound to need by its
+// contract and its declaration. The README lists those, too, that only somebody
+// who knows the partner can tell.
+func checkKinds(t *testing.T, d destination.Destination, contract *standin.Contract, sidecars []string) {
+	seen := map[string]bool{} // words of results
+	partial := map[string]bool{}
+	for _, path := range sidecars {
+		m, err := cassette.LoadMeta(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := map[string]string{}
+		for _, want := range m.Want {
+			action, result, _ := strings.Cut(want, " ")
+			for word := range strings.FieldsSeq(result) {
+				seen[word] = true
+			}
+			if was, ok := first[action]; ok && was != result {
+				partial[action] = true
+			}
+			first[action] = result
+		}
+	}
+	ask := func(bound bool, what, want string) {
+		if bound && !seen[want] {
+			t.Errorf("%s: no case is about %s: none wants %s", d.Info.Slug, what, want)
+		}
+	}
+	var auth, window, large, results bool
+	for _, a := range contract.Auth {
+		// Some take everything, and never say that they do not know a caller.
+		auth = auth || a.Refused.Body != "" || a.Refused.Status != http.StatusNoContent
+	}
+	for _, a := range d.Actions {
+		window = window || a.Limits.Window.Past > 0
+		large = large || a.Limits.EventBytes.N > 0
+		results = results || a.Rung == 4
+	}
+	ask(true, "a success", destination.Delivered.String())
+	ask(auth, "refused credentials", string(destination.Unauthorized))
+	ask(len(contract.Auth) > 0, "a rate limit", string(destination.RateLimited))
+	ask(window, "an event that is too old", string(destination.TooOld))
+	ask(large, "an event that is too large", string(destination.TooLarge))
+	if results && !slices.ContainsFunc(d.Actions, func(a destination.ActionInfo) bool { return partial[a.Slug] }) {
+		t.Errorf("%s: no case is about a partial failure: an action has Results, and in none its events end differently", d.Info.Slug)
 	}
 }
 
@@ -337,7 +391,17 @@ func TestCatalogue(t *testing.T) {
 				t.Errorf("%s: %s: %v", d.Info.Slug, a.Slug, err)
 			}
 		}
+		lacking := false
+		for _, f := range d.Settings.Fields {
+			if f.Required && f.Example == "" && f.Default == "" {
+				lacking = true
+				t.Errorf("%s: the required setting %s has no example tag", d.Info.Slug, f.Key)
+			}
+		}
 		for _, presets := range []string{"automatic", "all"} {
+			if lacking {
+				break // it cannot be opened
+			}
 			if _, err := d.Open(destination.Config{Settings: d.Settings.Examples(), Presets: presets}); err != nil {
 				t.Errorf("%s: presets %s: %v", d.Info.Slug, presets, err)
 			}

@@ -7,19 +7,24 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/setting"
 )
 
 // Settings of an endpoint.
 type Settings struct {
 	URL          string            `setting:"url,required,transport" doc:"Where requests go." example:"https://example.com/hook"`
 	Method       string            `setting:"method" doc:"HTTP method." default:"POST" choices:"POST,PUT,PATCH"`
-	Headers      map[string]string `setting:"headers,secret,transport" doc:"Headers of every request."`
+	Headers      map[string]string `setting:"headers,secret,transport" doc:"Headers of every request: a table in YAML; elsewhere a JSON object, or NAME: VALUE lines."`
 	Format       string            `setting:"format" doc:"array: a JSON array of events; lines: one event a line; single: one event a request." default:"array" choices:"array,lines,single"`
 	SharedSecret string            `setting:"shared_secret,secret,transport" doc:"Signs the body: hex HMAC-SHA-256 in the signature header." example:"hook-signing-key"`
 	Signature    string            `setting:"signature_header" doc:"Header of the signature." default:"X-Signature"`
@@ -49,11 +54,17 @@ func New() destination.Destination {
 			}
 			return a
 		},
-		Check: func(s *Settings) []error {
+		Check: func(s *Settings) (errs []error) {
 			if u, err := url.Parse(s.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-				return []error{fmt.Errorf("setting url: has to be an http or https address, like https://example.com/hook")}
+				errs = append(errs, fmt.Errorf("setting url: has to be an http or https address, like https://example.com/hook"))
 			}
-			return nil
+			if err := checkHeaders(s.Headers); err != nil {
+				errs = append(errs, err)
+			}
+			if !httpguts.ValidHeaderFieldName(s.Signature) {
+				errs = append(errs, &setting.Problem{Key: "signature_header", Msg: "has to be the name of a header, like X-Signature"})
+			}
+			return errs
 		},
 		Actions: []destination.Action[Settings]{{
 			Slug: "send", Title: "Send", Doc: "Posts the event, or the body that a mapping makes of it.",
@@ -82,6 +93,28 @@ func New() destination.Destination {
 		}},
 		Presets: []destination.Preset{{Name: "All events", Action: "send", Subscribe: `type != null`}},
 	}.Destination()
+}
+
+// checkHeaders finds what could not be sent, which would look like an endpoint
+// that is down. It does not say a name that is none: that may be a secret.
+func checkHeaders(headers map[string]string) error {
+	seen := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		msg := ""
+		switch key := http.CanonicalHeaderKey(name); {
+		case !httpguts.ValidHeaderFieldName(name):
+			msg = "holds a name that no header can have: letters, digits and - are what names are made of"
+		case !httpguts.ValidHeaderFieldValue(headers[name]):
+			msg = "the value of " + name + " holds a line end or another control character"
+		case seen[key]:
+			msg = "holds " + key + " twice"
+		default:
+			seen[key] = true
+			continue
+		}
+		return &setting.Problem{Key: "headers", Msg: msg}
+	}
+	return nil
 }
 
 func writeLine(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Raw(destination.Line(v.Raw())) }

@@ -2,8 +2,13 @@ package destination
 
 import (
 	"encoding/base64"
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // Auth is how a partner knows who is calling. The zero Auth is nobody. It is
@@ -52,6 +57,17 @@ func (a Auth) And(b Auth) Auth {
 
 // IsZero says that there is nothing to apply.
 func (a Auth) IsZero() bool { return len(a.headers) == 0 && len(a.query) == 0 && a.sign == nil }
+
+// check finds what no request could carry: net/http refuses it at each, which
+// would look like a partner that is down.
+func (a Auth) check() error {
+	for _, name := range slices.Sorted(maps.Keys(a.headers)) {
+		if !httpguts.ValidHeaderFieldValue(a.headers[name]) {
+			return fmt.Errorf("the credentials hold a line end or another control character, which the header %s cannot", name)
+		}
+	}
+	return nil
+}
 
 // Apply adds the credentials to a request, whose header and URL it may change.
 func (a Auth) Apply(req *http.Request) {

@@ -182,6 +182,9 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 	o.plan = Plan{Limits: s.Limits, Order: s.Order, Secrets: schema.Secrets(settings)}
 	if s.Auth != nil {
 		o.plan.Auth = s.Auth(settings)
+		if err := o.plan.Auth.check(); err != nil {
+			return nil, err
+		}
 	}
 	bySlug := map[string]int{}
 	for i := range s.Actions {

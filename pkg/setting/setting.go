@@ -15,11 +15,12 @@
 // cassettes hold it in the place of a secret. Fields are string, bool, int,
 // float64, []string, map[string]string or time.Duration.
 //
-// Values come as text (environment, flags) or as decoded YAML. All problems are
-// reported at once.
+// Values come as text (environment, flags) or as decoded YAML; a table as text is
+// a JSON object, or NAME: VALUE lines. All problems are reported at once.
 package setting
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -244,15 +245,9 @@ func (f Field) assign(dst reflect.Value, given any) error {
 	text, isText := given.(string)
 	switch f.Type {
 	case "text":
-		if !isText {
-			switch n := given.(type) {
-			case int, int64, uint64, bool:
-				text = fmt.Sprint(n)
-			case float64:
-				text = strconv.FormatFloat(n, 'f', -1, 64)
-			default:
-				return wrong("text")
-			}
+		text, ok := textOf(given)
+		if !ok {
+			return wrong("text")
 		}
 		if err := f.check(text); err != nil {
 			return err
@@ -325,21 +320,20 @@ func (f Field) assign(dst reflect.Value, given any) error {
 		}
 		dst.Set(reflect.ValueOf(items))
 	case "table":
-		m := map[string]string{}
+		m, ok := map[string]string{}, false
 		switch g := given.(type) {
 		case map[string]any:
 			for k, v := range g {
-				m[k] = fmt.Sprint(v)
+				if m[k], ok = textOf(v); !ok {
+					return &Problem{Key: f.Key, Msg: "has to be a table of texts"}
+				}
 			}
 		case map[string]string:
 			maps.Copy(m, g)
-		case string: // "Name: value" lines, as on the command line
-			for line := range strings.Lines(g) {
-				k, v, ok := strings.Cut(line, ":")
-				if !ok {
-					return wrong("a table, or lines of name: value")
-				}
-				m[strings.TrimSpace(k)] = strings.TrimSpace(v)
+		case string: // as on the command line
+			var err error
+			if m, err = parseTable(g); err != nil {
+				return &Problem{Key: f.Key, Msg: err.Error()}
 			}
 		default:
 			return wrong("a table")
@@ -347,6 +341,54 @@ func (f Field) assign(dst reflect.Value, given any) error {
 		dst.Set(reflect.ValueOf(m))
 	}
 	return nil
+}
+
+// textOf is the text of a value that stands for itself: no list, no table.
+func textOf(given any) (string, bool) {
+	switch v := given.(type) {
+	case string:
+		return v, true
+	case int, int64, uint64, bool:
+		return fmt.Sprint(v), true
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64), true
+	}
+	return "", false
+}
+
+// parseTable reads a table from text: a JSON object, or NAME: VALUE lines. Its
+// errors hold nothing of the text.
+func parseTable(text string) (map[string]string, error) {
+	m := map[string]string{}
+	if strings.HasPrefix(strings.TrimSpace(text), "{") {
+		var members map[string]json.RawMessage
+		if json.Unmarshal([]byte(text), &members) != nil {
+			return nil, errors.New("begins like a JSON object, but is none")
+		}
+		for k, raw := range members {
+			switch raw[0] {
+			case '{', '[', 'n':
+				return nil, errors.New("has to be a JSON object of texts")
+			case '"':
+				var v string
+				if err := json.Unmarshal(raw, &v); err != nil {
+					return nil, errors.New("begins like a JSON object, but is none")
+				}
+				m[k] = v
+			default: // numbers stay as they are written
+				m[k] = string(raw)
+			}
+		}
+		return m, nil
+	}
+	for line := range strings.Lines(text) {
+		k, v, ok := strings.Cut(line, ":")
+		if !ok {
+			return nil, errors.New("has to be NAME: VALUE lines, or a JSON object")
+		}
+		m[strings.TrimSpace(k)] = strings.TrimSpace(v)
+	}
+	return m, nil
 }
 
 func (f Field) check(text string) error {

@@ -1,6 +1,7 @@
 package setting_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,42 @@ func TestAllProblemsAtOnceAndNoValueInThem(t *testing.T) {
 	}
 	if n := len(setting.Problems(err)); n != 10 {
 		t.Errorf("%d problems, want 10", n)
+	}
+}
+
+func TestTables(t *testing.T) {
+	type tables struct {
+		Headers map[string]string `setting:"headers,secret" doc:"d"`
+	}
+	schema := setting.Of[tables]()
+	for _, c := range []struct {
+		in   any
+		want string // or what the error says
+	}{
+		{map[string]any{"A": "x", "N": 1000000.0, "B": true}, "map[A:x B:true N:1000000]"},
+		{map[string]any{"A": map[string]any{"hunter2": 1}}, "setting headers: has to be a table of texts"},
+		{map[string]any{"A": nil}, "setting headers: has to be a table of texts"},
+		{"A: x:y\n B :z\n", "map[A:x:y B:z]"},
+		{`{"A":"x: \u00e9","N":12345678901234567890, "B":true}`, "map[A:x: é B:true N:12345678901234567890]"},
+		{" {}\n", "map[]"},
+		{"", "map[]"},
+		{`{"A":["hunter2"]}`, "setting headers: has to be a JSON object of texts"},
+		{`{"A":null}`, "setting headers: has to be a JSON object of texts"},
+		{`{'A':'hunter2'}`, "setting headers: begins like a JSON object, but is none"},
+		{`{"A":"hunter2"} x`, "setting headers: begins like a JSON object, but is none"},
+		{"A: x\nhunter2", "setting headers: has to be NAME: VALUE lines, or a JSON object"},
+		{5, "setting headers: has to be a table, not a number"},
+	} {
+		s, err := setting.Decode[tables](schema, map[string]any{"headers": c.in})
+		got := ""
+		if err != nil {
+			got = err.Error()
+		} else {
+			got = fmt.Sprint(s.Headers)
+		}
+		if got != c.want {
+			t.Errorf("%v: %s, want %s", c.in, got, c.want)
+		}
 	}
 }
 

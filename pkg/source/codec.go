@@ -96,7 +96,7 @@ func zipMembers(name string) ([]string, error) {
 	defer z.Close()
 	out := []string{}
 	for _, f := range z.File {
-		if !f.FileInfo().IsDir() && !marker(f.FileInfo().Name()) {
+		if !f.FileInfo().IsDir() && !marker(f.FileInfo().Name()) && !hidden(f.Name) {
 			out = append(out, name+"!"+f.Name)
 		}
 	}

@@ -228,7 +228,7 @@ func (l *listing) key(ctx context.Context, k Key) error {
 	}
 	s := l.s
 	name := "s3://" + l.bucket + "/" + k.Name
-	if k.Size == 0 || strings.HasSuffix(k.Name, "/") || marker(path.Base(k.Name)) {
+	if k.Size == 0 || strings.HasSuffix(k.Name, "/") || marker(path.Base(k.Name)) || hidden(strings.TrimPrefix(k.Name, l.prefix)) {
 		s.mu.Lock()
 		s.stats.Skipped++
 		s.mu.Unlock()
@@ -262,7 +262,7 @@ func (l *listing) key(ctx context.Context, k Key) error {
 			return nil
 		}
 		for _, f := range z.File {
-			if !f.FileInfo().IsDir() && !marker(f.FileInfo().Name()) {
+			if !f.FileInfo().IsDir() && !marker(f.FileInfo().Name()) && !hidden(f.Name) {
 				m := obj
 				m.Name += "!" + f.Name
 				if !l.seen[m.Name] {

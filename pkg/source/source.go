@@ -206,7 +206,7 @@ type Options struct {
 // Stats counts what the selection left out. While a listing goes on the counts
 // grow.
 type Stats struct {
-	Skipped      int    // marker files, empty directories' placeholders
+	Skipped      int    // marker files, hidden directories, empty directories' placeholders
 	Pruned       int    // objects left out by the time in their path
 	PrunedBytes  int64  // their sizes
 	PrunedGroups int    // whole folders left out likewise, unlisted
@@ -478,6 +478,10 @@ func (s *Input) resolve(from string) ([]string, error) {
 					return fs.SkipDir
 				}
 			case d.IsDir():
+				if path != from && hidden(d.Name()) {
+					s.stats.Skipped++
+					return fs.SkipDir
+				}
 			case marker(d.Name()):
 				s.stats.Skipped++
 			default:
@@ -506,7 +510,7 @@ func (s *Input) resolve(from string) ([]string, error) {
 			if err == nil && info.IsDir() {
 				continue
 			}
-			if marker(filepath.Base(n)) {
+			if marker(filepath.Base(n)) || throughHidden(from, n) {
 				s.stats.Skipped++
 				continue
 			}
@@ -538,6 +542,30 @@ func marker(name string) bool {
 		return true
 	case strings.HasPrefix(name, "."), strings.HasSuffix(name, ".crc"), strings.HasSuffix(name, ".tmp"), strings.HasSuffix(name, ".lzo.index"), strings.HasSuffix(name, ".part"):
 		return true
+	}
+	return false
+}
+
+// hidden says that a path, with slashes, goes through a name with a dot in front:
+// snapshots of file systems, repositories, what some writer has not finished.
+func hidden(path string) bool {
+	for name := range strings.SplitSeq(path, "/") {
+		if strings.HasPrefix(name, ".") && name != "." && name != ".." {
+			return true
+		}
+	}
+	return false
+}
+
+// throughHidden says that a pattern has found a file in a hidden folder that it
+// does not name as one, as * does.
+func throughHidden(pattern, name string) bool {
+	patterns, names := strings.Split(filepath.ToSlash(pattern), "/"), strings.Split(filepath.ToSlash(name), "/")
+	// They are compared from the end, as the beginning may be spelled otherwise.
+	for i := 2; i <= min(len(patterns), len(names)); i++ {
+		if p := patterns[len(patterns)-i]; p != "" && strings.ContainsAny(p[:1], "*?[") && hidden(names[len(names)-i]) {
+			return true
+		}
 	}
 	return false
 }

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -422,6 +424,71 @@ func TestSelection(t *testing.T) {
 		if !errors.As(err, &input) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", from, err, want)
 		}
+	}
+}
+
+// TestHiddenFolders: what lies in a folder with a dot in front is read only when
+// that is asked for.
+func TestHiddenFolders(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), ".given")
+	files := map[string]string{}
+	b := &bucket{objects: map[string][]byte{}}
+	for i, name := range []string{"a/1.jsonl", "a/.git/2.jsonl", "a/.git/deep/3.jsonl", ".snapshot/4.jsonl", ".5.jsonl", "6.jsonl"} {
+		text := fmt.Sprintf("{\"n\":%d}\n", i+1)
+		files[name] = text
+		b.objects["logs/"+name] = []byte(text)
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var z bytes.Buffer
+	zw := zip.NewWriter(&z)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		w, err := zw.Create("./" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, files[name])
+	}
+	zw.Close()
+	t.Chdir(dir)
+	for _, tc := range []struct {
+		from, want string
+		passed     int
+	}{
+		{dir, `{"n":6} {"n":1}`, 3},
+		{".", `{"n":6} {"n":1}`, 3},
+		{"a/.git", `{"n":2} {"n":3}`, 0},
+		{"a/.git/2.jsonl", `{"n":2}`, 0},
+		{dir + "/*/*.jsonl", `{"n":1}`, 1},
+		{"./*/?git/*.jsonl", "", 0},
+		{"./.*/*.jsonl", `{"n":4}`, 0},
+		{"*/.git/*/*.jsonl", `{"n":3}`, 0},
+		{write(t, "a.zip", z.Bytes()), `{"n":6} {"n":1}`, 0},
+		{"s3://my/logs/", `{"n":6} {"n":1}`, 4},
+		{"s3://my/logs", `{"n":6} {"n":1}`, 4},
+		{"s3://my/logs/a/.git/", `{"n":2} {"n":3}`, 0},
+	} {
+		o := source.Options{From: []string{tc.from}}
+		o.S3.Store = b
+		s, err := source.Open(context.Background(), o)
+		if err != nil {
+			if tc.want != "" || !strings.Contains(err.Error(), "no file matches") {
+				t.Errorf("%s: %v", tc.from, err)
+			}
+			continue
+		}
+		if got := raws(mustRead(t, s, source.Position{})); got != tc.want {
+			t.Errorf("%s: read %s, want %s", tc.from, got, tc.want)
+		}
+		if n := s.Stats().Skipped; n != tc.passed {
+			t.Errorf("%s: %d passed over, want %d", tc.from, n, tc.passed)
+		}
+		s.Close()
 	}
 }
 
