@@ -174,6 +174,12 @@ type Run struct {
 	rows     int
 	lastSync time.Time
 	meta     json.RawMessage
+
+	// See queue. These times are of the processor, not of opt.Now.
+	begun    [16]time.Time // when the last requests were, a ring
+	next     int           // the oldest of them
+	alone    time.Time     // until when there is no queue
+	patience time.Duration // how long that was
 }
 
 // Lane is one destination's part of a run.
@@ -504,6 +510,8 @@ func (l *Lane) Begin(action string, ids []DeliveryID) (uint64, error) {
 	ch := make(chan error, 1)
 	r.waiters = append(r.waiters, ch)
 	r.urgent = true
+	r.begun[r.next] = time.Now()
+	r.next = (r.next + 1) % len(r.begun)
 	r.mu.Unlock()
 	r.wake()
 	return id, <-ch
@@ -744,23 +752,43 @@ func (r *Run) commitLoop() {
 }
 
 // queue lets whoever is about to begin a request do so first, so that one commit is
-// for all of them: a commit costs as much as a small request. Where nobody else
-// wants a processor it takes no time.
+// for all of them: a commit costs as much as a small request, and where many begin,
+// the first of them would have one for itself. A turn can be dear: who takes a
+// processor then may keep it for milliseconds. So there are turns only while requests
+// begin by the thousand in a second, and after a dear one none for a while.
 func (r *Run) queue() {
-	for turns, last := 0, 0; turns < maxTurns; turns++ {
+	r.mu.Lock()
+	n, now := len(r.waiters), time.Now()
+	crowded := now.Sub(r.begun[r.next]) < crowd && now.After(r.alone)
+	r.mu.Unlock()
+	for turns := 0; crowded && turns < maxTurns; turns++ {
+		runtime.Gosched()
+		if d := time.Since(now); d > dearTurn {
+			r.patience = min(max(2*r.patience, time.Second/4), time.Minute)
+			r.alone = time.Now().Add(r.patience)
+			return
+		}
+		r.patience -= r.patience / 256 // one dear turn among many cheap ones is soon forgotten
 		r.mu.Lock()
-		n := len(r.waiters)
+		last := n
+		n = len(r.waiters)
 		r.mu.Unlock()
 		if n == last {
 			return
 		}
-		last = n
-		runtime.Gosched()
 	}
 }
 
-// maxTurns is how often those who wait for a commit let others have a processor.
-const maxTurns = 4
+const (
+	// maxTurns is how often the committer lets others have a processor.
+	maxTurns = 4
+	// crowd is how little time the last requests begun may span, as many as begun
+	// holds: one in a fifth of a millisecond.
+	crowd = 16 * time.Second / 5000
+	// dearTurn is less than a goroutine gets that computes on, and more than those
+	// take who are about to begin requests.
+	dearTurn = 8 * time.Millisecond
+)
 
 // gather waits a few milliseconds for more verdicts, or until somebody waits for
 // a commit.
