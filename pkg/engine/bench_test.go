@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +37,63 @@ func BenchmarkIsolation(b *testing.B) {
 	for i, l := range sick() {
 		run(l.Name, func() []engine.LaneConfig { return sick()[i : i+1] })
 	}
+}
+
+// BenchmarkSmallRequests has a destination send one event a request, one after the
+// other to a partner that takes a millisecond for each, alone and beside four that
+// map heavily and keep all processors busy, and reports how much longer it takes.
+func BenchmarkSmallRequests(b *testing.B) {
+	const n, requests = 40000, 300
+	path := input(b, n, func(int) string { return strings.Repeat("u", 1000) })
+	heavy := func() (lanes []engine.LaneConfig) {
+		for i := range 4 {
+			p := newPartner(500)
+			p.route = func(ev *event.Event, _ int, out *destination.Deliveries) {
+				for range 40 {
+					if !json.Valid(ev.Raw()) {
+						panic("not JSON")
+					}
+				}
+				out.Add(destination.Delivery{Item: ev.Raw(), InsertID: ev.MessageID().Text()})
+			}
+			lanes = append(lanes, lane(fmt.Sprint("heavy", i), p))
+		}
+		return lanes
+	}
+	seconds := func(others []engine.LaneConfig) float64 {
+		stop := make(chan struct{})
+		p := newPartner(1)
+		p.delay = time.Millisecond
+		p.route = func(ev *event.Event, i int, out *destination.Deliveries) {
+			if i < requests {
+				out.Add(destination.Delivery{Item: ev.Raw(), InsertID: ev.MessageID().Text()})
+			}
+		}
+		start, left := time.Now(), requests
+		var took float64
+		p.answer = func(_ *partner, _ time.Time, ids []int) ([]destination.Result, error) {
+			if left -= len(ids); left == 0 {
+				took = time.Since(start).Seconds()
+				close(stop)
+			}
+			return ok(len(ids)), nil
+		}
+		s := setup{path: path, dir: b.TempDir(), lanes: append(others, lane("small", p)), change: func(c *engine.Config) { c.Stop = stop }}
+		s.lanes[len(s.lanes)-1].Options.Concurrency = 1
+		if _, err := s.run(b); err != nil {
+			b.Fatal(err)
+		}
+		return took
+	}
+	var alone, beside []float64
+	for b.Loop() {
+		alone = append(alone, seconds(nil))
+		beside = append(beside, seconds(heavy()))
+	}
+	slices.Sort(alone)
+	slices.Sort(beside)
+	b.ReportMetric(alone[len(alone)/2]*1e3, "ms-alone")
+	b.ReportMetric(beside[len(beside)/2]/alone[len(alone)/2], "beside/alone")
 }
 
 // healthySeconds is how long a healthy destination takes for n events.

@@ -96,7 +96,11 @@ func (e *Engine) prepare(c *source.Chunk, isUrgent bool) *block {
 // index indexes and selects the records up to one.
 func (e *Engine) index(b *block, to int) {
 	c := b.chunk
+	var t turn
 	for i := len(b.items); i < to; i++ {
+		if i&15 == 0 {
+			t.over()
+		}
 		r := &c.Records[i]
 		var it item
 		if r.Err != nil {
