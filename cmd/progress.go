@@ -1,10 +1,12 @@
 package cmd
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -16,16 +18,14 @@ import (
 // showProgress paints one line a destination on a terminal, or prints plain
 // lines every ten seconds, until the function it returns is called.
 func (a *app) showProgress(e *engine.Engine, mode string) (ended func()) {
-	f, isFile := a.err.(*os.File)
-	terminal := isFile && term.IsTerminal(int(f.Fd()))
 	if mode == "never" {
 		return func() {}
 	}
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		if terminal {
-			newPainter(a.err, int(f.Fd())).run(e, stop)
+		if s, ok := a.err.(*screen); ok {
+			newPainter(s).run(e, stop)
 			return
 		}
 		tick := time.NewTicker(10 * time.Second)
@@ -68,55 +68,128 @@ func totalText(p engine.Progress) string {
 	return fmt.Sprintf("%d+", max(p.Total, p.Done)) // a run that resumes has read nothing yet
 }
 
-// painter draws the lines of all destinations at once.
-type painter struct {
-	w      io.Writer
-	fd     int
-	meters map[string]*meter
-	drawn  int
+// screen is standard error when it is a terminal. It owns the bars at the bottom:
+// what anybody else writes meanwhile appears above them.
+type screen struct {
+	w    io.Writer
+	size func() (width, height int)
+
+	mu   sync.Mutex
+	bars []string
+	rest []byte // of a line whose end is not written yet
 }
 
-func newPainter(w io.Writer, fd int) *painter {
-	return &painter{w: w, fd: fd, meters: map[string]*meter{}}
+// standardError is where the program says what is not its result.
+func standardError() io.Writer {
+	fd := int(os.Stderr.Fd())
+	if !term.IsTerminal(fd) {
+		return os.Stderr
+	}
+	return &screen{w: os.Stderr, size: func() (int, int) {
+		width, height, err := term.GetSize(fd)
+		if err != nil {
+			return 80, 24
+		}
+		return max(width, 40), max(height, 4)
+	}}
+}
+
+// up goes back to the first line of the bars.
+func (s *screen) up() string {
+	if len(s.bars) == 0 {
+		return "\r"
+	}
+	return fmt.Sprintf("\r\x1b[%dA", len(s.bars))
+}
+
+// The rest of the screen is erased, too: the terminal itself writes a ^C there.
+const eraseLine, eraseBelow = "\x1b[K", "\x1b[J"
+
+// draw shows lines as the bars, in place of those that are there.
+func (s *screen) draw(lines []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := s.up()
+	for _, l := range lines {
+		text += eraseLine + l + "\r\n"
+	}
+	s.bars = lines
+	_, _ = io.WriteString(s.w, text+eraseBelow) // there is nobody to tell
+}
+
+// leave lets the bars stand as they are: what is written from now on is below.
+func (s *screen) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, _ = s.w.Write(s.rest)
+	s.bars, s.rest = nil, nil
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.bars) == 0 {
+		return s.w.Write(p)
+	}
+	s.rest = append(s.rest, p...)
+	end := bytes.LastIndexByte(s.rest, '\n') + 1
+	if end == 0 {
+		return len(p), nil
+	}
+	text := s.up() + eraseBelow + string(s.rest[:end])
+	for _, l := range s.bars {
+		text += l + "\r\n"
+	}
+	s.rest = s.rest[end:]
+	_, err := io.WriteString(s.w, text)
+	return len(p), err
+}
+
+// painter draws the lines of all destinations at once.
+type painter struct {
+	screen *screen
+	meters map[string]*meter
+}
+
+func newPainter(s *screen) *painter {
+	return &painter{screen: s, meters: map[string]*meter{}}
 }
 
 func (p *painter) run(e *engine.Engine, stop <-chan struct{}) {
-	p.paint(e.Progress(), time.Now()) // from here on rates are counted
+	defer p.screen.leave()
+	paint := func() {
+		width, height := p.screen.size()
+		p.screen.draw(p.lines(e.Progress(), time.Now(), width, height))
+	}
+	paint() // from here on rates are counted
 	tick := time.NewTicker(150 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case <-stop:
-			p.paint(e.Progress(), time.Now())
+			paint()
 			return
 		case <-tick.C:
-			p.paint(e.Progress(), time.Now())
+			paint()
 		}
 	}
 }
 
-func (p *painter) paint(ps []engine.Progress, now time.Time) {
-	width, _, err := term.GetSize(p.fd)
-	if err != nil || width < 40 {
-		width = 80
-	}
-	var out strings.Builder
-	if p.drawn > 0 {
-		fmt.Fprintf(&out, "\x1b[%dA", p.drawn)
-	}
-	for _, line := range p.lines(ps, now, width) {
-		out.WriteString("\r\x1b[K" + line + "\n")
-	}
-	p.drawn = len(ps)
-	fmt.Fprint(p.w, out.String())
-}
-
-// lines renders each destination's bar and what stands behind it.
-func (p *painter) lines(ps []engine.Progress, now time.Time, width int) []string {
-	longest := 0
+// lines renders each destination's bar and what stands behind it. Of more than
+// there is room for, those are shown that are at work.
+func (p *painter) lines(ps []engine.Progress, now time.Time, width, height int) []string {
+	longest, working := 0, 0
 	for _, s := range ps {
 		longest = max(longest, len(s.Name))
+		if s.State != "done" {
+			working++
+		}
 	}
+	room := len(ps)
+	if room >= height { // a line is left for the cursor, and one for the rest
+		room = height - 2
+	}
+	spare := max(room-working, 0) // for those that are done
 	var lines []string
 	for _, s := range ps {
 		m := p.meters[s.Name]
@@ -124,11 +197,21 @@ func (p *painter) lines(ps []engine.Progress, now time.Time, width int) []string
 			m = &meter{}
 			p.meters[s.Name] = m
 		}
-		line := []rune(lineOf(s, m.rate(s.Done, now), longest))
+		rate := m.rate(s.Done, now)
+		if len(lines) == room || s.State == "done" && spare == 0 {
+			continue
+		}
+		if s.State == "done" {
+			spare--
+		}
+		line := []rune(lineOf(s, rate, longest))
 		if len(line) >= width {
 			line = line[:width-1]
 		}
 		lines = append(lines, string(line))
+	}
+	if n := len(ps) - len(lines); n > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", n))
 	}
 	return lines
 }

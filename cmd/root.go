@@ -53,7 +53,7 @@ type app struct {
 // Execute runs the command line and returns its exit code.
 func Execute(b Build, args []string) int {
 	ignoreLimits()
-	a := &app{build: b, in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, now: time.Now, catalogue: destinations.All}
+	a := &app{build: b, in: os.Stdin, out: os.Stdout, err: standardError(), env: os.LookupEnv, now: time.Now, catalogue: destinations.All}
 	return a.execute(context.Background(), args)
 }
 
