@@ -509,7 +509,8 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 
 	kept := j.kept(run)
 	e := engine.New(c)
-	ended := a.showProgress(e, o.progress)
+	toStdout := slices.ContainsFunc(j.dests, func(d *opened) bool { return d.conf.slug == "stdout" }) && !s.rehearse
+	ended := a.showProgress(e, o.progress, toStdout)
 	released := releasePassed(src, kept, e, a.now)
 	noted := a.noteCounts(dir, e, s.rehearse)
 	sum, runErr := e.Run(ctx)
@@ -534,7 +535,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		return err
 	})
 	out := a.out
-	if slices.ContainsFunc(j.dests, func(d *opened) bool { return d.conf.slug == "stdout" }) && !s.rehearse {
+	if toStdout {
 		out = a.err
 	}
 	if err := printSummary(out, sum, o.output); err != nil {

@@ -16,15 +16,18 @@ import (
 )
 
 // showProgress paints one line a destination on a terminal, or prints plain
-// lines every ten seconds, until the function it returns is called.
-func (a *app) showProgress(e *engine.Engine, mode string) (ended func()) {
+// lines every ten seconds, until the function it returns is called. Bars would
+// paint over events that go to the same terminal.
+func (a *app) showProgress(e *engine.Engine, mode string, toStdout bool) (ended func()) {
+	f, isFile := a.out.(*os.File)
+	shared := toStdout && isFile && term.IsTerminal(int(f.Fd()))
 	if mode == "never" {
 		return func() {}
 	}
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		if s, ok := a.err.(*screen); ok {
+		if s, ok := a.err.(*screen); ok && !shared {
 			newPainter(s).run(e, stop)
 			return
 		}
