@@ -111,9 +111,7 @@ it goes on where it was. At the end it says what became of every event.
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%w (see `%s --help`)", flagError(err), c.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	p := root.PersistentFlags()
 	p.StringVar(&a.configFile, "config", "", "configuration file, instead of looking for fanfold.yaml")
 	p.String("state-dir", "", "where runs are kept (default $XDG_STATE_HOME/fanfold)")
