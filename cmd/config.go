@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -91,7 +92,8 @@ func (a *app) loadConfig() (*config, error) {
 	p := &problems{file: path}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, usagef("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
+		p.addSyntax(data, err)
+		return nil, p.err()
 	}
 	if len(doc.Content) == 0 {
 		return c, nil
@@ -119,6 +121,40 @@ func (a *app) loadConfig() (*config, error) {
 		}
 	})
 	return c, p.err()
+}
+
+var yamlLine = regexp.MustCompile(`^line (\d+): `)
+
+// addSyntax adds what the parser says of a file that is no YAML. Its line is often
+// that of what the culprit is part of: the culprit is the line without which the
+// parser would not say this.
+func (p *problems) addSyntax(data []byte, err error) {
+	msg := strings.TrimPrefix(err.Error(), "yaml: ")
+	line := 0
+	if m := yamlLine.FindStringSubmatch(msg); m != nil {
+		line, _ = strconv.Atoi(m[1]) // digits
+		msg = msg[len(m[0]):]
+	}
+	if lines := bytes.SplitAfter(data, []byte("\n")); len(data) < 1<<20 { // else it takes long
+		n := sort.Search(len(lines), func(i int) bool {
+			head := 0
+			for _, l := range lines[:i+1] {
+				head += len(l)
+			}
+			var doc yaml.Node
+			e := yaml.Unmarshal(data[:head], &doc)
+			return e != nil && e.Error() == err.Error()
+		})
+		if n < len(lines) {
+			line = n + 1
+			text := lines[n]
+			indent := text[:len(text)-len(bytes.TrimLeft(text, " \t"))]
+			if bytes.ContainsRune(indent, '\t') && (strings.Contains(msg, "tab") || strings.Contains(msg, "cannot start any token")) {
+				msg = "it is indented with a tab; YAML takes spaces only"
+			}
+		}
+	}
+	p.add(line, "%s", msg)
 }
 
 func unknown(name, what string, names []string) string {
