@@ -41,6 +41,7 @@ type destConfig struct {
 	settings map[string]any
 	unset    []error  // references to environment variables that are not set
 	without  []string // settings that consist of them
+	blank    []string // options that do
 	options  map[string]*yaml.Node
 	lines    map[string]int // of settings and options
 }
@@ -201,7 +202,8 @@ func nodeKind(n *yaml.Node) string {
 var envRef = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
 // expand replaces ${NAME} in every value by the environment's; such values are
-// secrets when they are long enough to be told from ordinary text.
+// secrets when they are long enough to be told from ordinary text. One that is not
+// set stays as it is, so that it is not called missing for a second time.
 func (a *app) expand(n *yaml.Node, p *problems) {
 	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "${") {
 		n.Value = envRef.ReplaceAllStringFunc(n.Value, func(ref string) string {
@@ -209,6 +211,7 @@ func (a *app) expand(n *yaml.Node, p *problems) {
 			v, ok := a.env(name)
 			if !ok {
 				p.add(n.Line, "the environment variable %s is not set", name)
+				return ref
 			}
 			if len(v) >= 8 {
 				a.secrets.add(v)
@@ -252,6 +255,8 @@ func (c *config) addDestination(a *app, name, body *yaml.Node, p *problems) {
 					d.without = append(d.without, value.Content[i].Value)
 				}
 			}
+		} else if value.Kind == yaml.ScalarNode && a.refersToNothing(value) {
+			d.blank = append(d.blank, key.Value)
 		}
 	})
 	lacks.errs = nil
@@ -490,6 +495,9 @@ func (a *app) open(c *config, confs []*destConfig, rehearse bool, edit func(*ope
 		o := &opened{conf: d, dest: find(all, d.slug)}
 		if !rehearse {
 			p.errs = append(p.errs, d.unset...)
+			for _, key := range d.blank {
+				delete(d.options, key)
+			}
 		}
 		if rehearse {
 			for k, v := range o.dest.Settings.Examples() {
@@ -511,22 +519,22 @@ func (a *app) open(c *config, confs []*destConfig, rehearse bool, edit func(*ope
 		sender, err := o.dest.Open(o.config)
 		if err != nil {
 			for _, e := range flatten(err) {
-				var sp *setting.Problem
-				if errors.As(e, &sp) && sp.Missing {
-					p.add(d.line, "%s: setting %s is required: set %s, --set %s.%s=…, or settings in fanfold.yaml; --rehearse needs none", d.name, sp.Key, envName(d.slug, sp.Key), d.name, sp.Key)
-				} else if sp != nil {
-					line := d.line
-					if l := d.lines[sp.Key]; l > 0 {
-						line = l
-					}
-					p.add(line, "%s: %w", d.name, e)
-				} else {
-					line := d.line
-					if l := d.lines["actions"]; l > 0 {
-						line = l
-					}
-					p.add(line, "%s: %w", d.name, e)
+				key, missing := settingOf(e)
+				if !rehearse && slices.Contains(d.without, key) {
+					continue // what is wrong with it is that it refers to nothing
 				}
+				if missing {
+					p.add(d.line, "%s: setting %s is required: set %s, --set %s.%s=…, or settings in fanfold.yaml; --rehearse needs none", d.name, key, envName(d.slug, key), d.name, key)
+					continue
+				}
+				if key == "" {
+					key = "actions"
+				}
+				line := d.line
+				if l := d.lines[key]; l > 0 {
+					line = l
+				}
+				p.add(line, "%s: %w", d.name, e)
 			}
 			continue
 		}
@@ -536,6 +544,21 @@ func (a *app) open(c *config, confs []*destConfig, rehearse bool, edit func(*ope
 		out = append(out, o)
 	}
 	return out, p.err()
+}
+
+var ofSetting = regexp.MustCompile(`^setting ([a-z0-9_]+): `)
+
+// settingOf says which setting an error is about, if any, and whether that is not
+// there. Destinations' own checks write what the settings' problems write.
+func settingOf(err error) (key string, missing bool) {
+	var p *setting.Problem
+	if errors.As(err, &p) {
+		return p.Key, p.Missing
+	}
+	if m := ofSetting.FindStringSubmatch(err.Error()); m != nil {
+		return m[1], false
+	}
+	return "", false
 }
 
 func flatten(err error) []error {
