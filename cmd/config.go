@@ -31,6 +31,7 @@ type config struct {
 	pipeline     *transform.Pipeline
 	steps        *yaml.Node // as written
 	destinations []*destConfig
+	notes        []string // warnings about the rest
 }
 
 // destConfig is one destination as the user wrote it.
@@ -42,6 +43,7 @@ type destConfig struct {
 	unset    []error  // references to environment variables that are not set
 	without  []string // settings that consist of them
 	blank    []string // options that do
+	notes    []string // warnings
 	options  map[string]*yaml.Node
 	lines    map[string]int // of settings and options
 }
@@ -53,16 +55,20 @@ var topLevel = []string{"transform", "destinations", "state-dir", "log-level", "
 var optionKeys = []string{"presets", "filter", "rate", "concurrency", "batch_events", "batch_bytes", "compression", "timeout", "base_url", "retry", "in_doubt", "override_limits", "actions"}
 
 type problems struct {
-	file string
-	errs []error
+	file  string
+	errs  []error
+	notes []string // of what is no mistake for certain
 }
 
 func (p *problems) add(line int, format string, args ...any) {
-	at := p.file
+	p.errs = append(p.errs, fmt.Errorf(p.at(line)+": "+format, args...))
+}
+
+func (p *problems) at(line int) string {
 	if line > 0 {
-		at += ":" + strconv.Itoa(line)
+		return p.file + ":" + strconv.Itoa(line)
 	}
-	p.errs = append(p.errs, fmt.Errorf(at+": "+format, args...))
+	return p.file
 }
 
 func (p *problems) err() error {
@@ -121,6 +127,7 @@ func (a *app) loadConfig() (*config, error) {
 			}
 		}
 	})
+	c.notes = p.notes
 	return c, p.err()
 }
 
@@ -199,12 +206,18 @@ func nodeKind(n *yaml.Node) string {
 	return "the value " + strconv.Quote(n.Value)
 }
 
+// nearlyRef is what a shell would take for a variable.
+var nearlyRef = regexp.MustCompile(`^\$[A-Z_][A-Z0-9_]*$`)
+
 var envRef = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
 // expand replaces ${NAME} in every value by the environment's; such values are
 // secrets when they are long enough to be told from ordinary text. One that is not
 // set stays as it is, so that it is not called missing for a second time.
 func (a *app) expand(n *yaml.Node, p *problems) {
+	if n.Kind == yaml.ScalarNode && nearlyRef.MatchString(n.Value) { // not a value that comes from the environment
+		p.notes = append(p.notes, fmt.Sprintf("%s: warning: %s looks like an environment variable: ${%s} is one", p.at(n.Line), n.Value, n.Value[1:]))
+	}
 	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "${") {
 		n.Value = envRef.ReplaceAllStringFunc(n.Value, func(ref string) string {
 			name := ref[2 : len(ref)-1]
@@ -261,7 +274,7 @@ func (c *config) addDestination(a *app, name, body *yaml.Node, p *problems) {
 	})
 	lacks.errs = nil
 	a.expand(body, lacks)
-	d.unset = lacks.errs
+	d.unset, d.notes = lacks.errs, lacks.notes
 	keys := append([]string{"type", "settings"}, optionKeys...)
 	eachPair(body, p, "destination "+name.Value, func(key, value *yaml.Node) {
 		switch key.Value {
@@ -490,6 +503,13 @@ func (a *app) open(c *config, confs []*destConfig, rehearse bool, edit func(*ope
 	}
 	p := &problems{file: file}
 	all := a.catalogue()
+	notes := c.notes
+	for _, d := range confs {
+		notes = append(notes, d.notes...)
+	}
+	for _, note := range notes {
+		fmt.Fprintln(a.err, note)
+	}
 	var out []*opened
 	for _, d := range confs {
 		o := &opened{conf: d, dest: find(all, d.slug)}
