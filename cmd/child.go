@@ -27,6 +27,9 @@ func (a *app) child(ctx context.Context, args []string, env []string) (int, erro
 	if f, ok := a.in.(*os.File); ok {
 		c.Stdin = f
 	}
+	if s, ok := a.err.(*screen); ok {
+		c.Stderr = s.w // the terminal itself, as the child would have without us
+	}
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
 	if err := c.Start(); err != nil {
 		return 0, usagef("running %s: %w", args[0], err)

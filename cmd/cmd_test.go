@@ -173,7 +173,7 @@ func TestNewcomersErrors(t *testing.T) {
 		"unknown topic":        {[]string{"help", "filter"}, []string{"filters"}},
 		"wrong type in YAML":   {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: webhook\n    settings: {url: [1]}\n")}, []string{"fanfold.yaml:4", "url", "has to be text, not a list"}},
 		"unknown key in YAML":  {[]string{"config", "check", "--config", yaml("destinatons:\n  a: {}\n")}, []string{"fanfold.yaml:1", "did you mean destinations?"}},
-		"broken YAML":          {[]string{"config", "check", "--config", yaml("destinations: [\n")}, []string{"fanfold.yaml", "line"}},
+		"broken YAML":          {[]string{"config", "check", "--config", yaml("destinations: [\n")}, []string{"fanfold.yaml:1: "}},
 		"filter in YAML":       {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: stdout\n    filter: type =\n")}, []string{"fanfold.yaml:4", "column"}},
 		"two problems at once": {[]string{"config", "check", "--config", yaml("destinations:\n  a: {type: webhok}\n  b: {type: mixpanel}\n")}, []string{"did you mean webhook?"}},
 		"unset variable":       {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: webhook\n    settings: {url: '${NOPE_URL}'}\n")}, []string{"fanfold.yaml:4", "NOPE_URL is not set"}},

@@ -18,8 +18,8 @@ func (a *app) arguments(c *cobra.Command) {
 			switch {
 			case err == nil:
 				return nil
-			case !c.HasParent() && len(args) > 0:
-				return usagef("%s (see `fanfold --help`)", unknown(args[0], "command", commandNames(c)))
+			case c.HasSubCommands() && len(args) > 0:
+				return usagef("%s (see `%s --help`)", unknown(args[0], "command", commandNames(c)), c.CommandPath())
 			case c.Flags().Lookup("from") != nil && len(args) > 0:
 				return usagef("%s takes no arguments: the input is given with --from %s (see `%s --help`)", c.CommandPath(), args[0], c.CommandPath())
 			}

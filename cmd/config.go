@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ type config struct {
 	pipeline     *transform.Pipeline
 	steps        *yaml.Node // as written
 	destinations []*destConfig
+	notes        []string // warnings about the rest
 }
 
 // destConfig is one destination as the user wrote it.
@@ -40,6 +42,8 @@ type destConfig struct {
 	settings map[string]any
 	unset    []error  // references to environment variables that are not set
 	without  []string // settings that consist of them
+	blank    []string // options that do
+	notes    []string // warnings
 	options  map[string]*yaml.Node
 	lines    map[string]int // of settings and options
 }
@@ -51,16 +55,20 @@ var topLevel = []string{"transform", "destinations", "state-dir", "log-level", "
 var optionKeys = []string{"presets", "filter", "rate", "concurrency", "batch_events", "batch_bytes", "compression", "timeout", "base_url", "retry", "in_doubt", "override_limits", "actions"}
 
 type problems struct {
-	file string
-	errs []error
+	file  string
+	errs  []error
+	notes []string // of what is no mistake for certain
 }
 
 func (p *problems) add(line int, format string, args ...any) {
-	at := p.file
+	p.errs = append(p.errs, fmt.Errorf(p.at(line)+": "+format, args...))
+}
+
+func (p *problems) at(line int) string {
 	if line > 0 {
-		at += ":" + strconv.Itoa(line)
+		return p.file + ":" + strconv.Itoa(line)
 	}
-	p.errs = append(p.errs, fmt.Errorf(at+": "+format, args...))
+	return p.file
 }
 
 func (p *problems) err() error {
@@ -91,7 +99,8 @@ func (a *app) loadConfig() (*config, error) {
 	p := &problems{file: path}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, usagef("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
+		p.addSyntax(data, err)
+		return nil, p.err()
 	}
 	if len(doc.Content) == 0 {
 		return c, nil
@@ -118,7 +127,42 @@ func (a *app) loadConfig() (*config, error) {
 			}
 		}
 	})
+	c.notes = p.notes
 	return c, p.err()
+}
+
+var yamlLine = regexp.MustCompile(`^line (\d+): `)
+
+// addSyntax adds what the parser says of a file that is no YAML. Its line is often
+// that of what the culprit is part of: the culprit is the line without which the
+// parser would not say this.
+func (p *problems) addSyntax(data []byte, err error) {
+	msg := strings.TrimPrefix(err.Error(), "yaml: ")
+	line := 0
+	if m := yamlLine.FindStringSubmatch(msg); m != nil {
+		line, _ = strconv.Atoi(m[1]) // digits
+		msg = msg[len(m[0]):]
+	}
+	if lines := bytes.SplitAfter(data, []byte("\n")); len(data) < 1<<20 { // else it takes long
+		n := sort.Search(len(lines), func(i int) bool {
+			head := 0
+			for _, l := range lines[:i+1] {
+				head += len(l)
+			}
+			var doc yaml.Node
+			e := yaml.Unmarshal(data[:head], &doc)
+			return e != nil && e.Error() == err.Error()
+		})
+		if n < len(lines) {
+			line = n + 1
+			text := lines[n]
+			indent := text[:len(text)-len(bytes.TrimLeft(text, " \t"))]
+			if bytes.ContainsRune(indent, '\t') && (strings.Contains(msg, "tab") || strings.Contains(msg, "cannot start any token")) {
+				msg = "it is indented with a tab; YAML takes spaces only"
+			}
+		}
+	}
+	p.add(line, "%s", msg)
 }
 
 func unknown(name, what string, names []string) string {
@@ -162,17 +206,25 @@ func nodeKind(n *yaml.Node) string {
 	return "the value " + strconv.Quote(n.Value)
 }
 
+// nearlyRef is what a shell would take for a variable.
+var nearlyRef = regexp.MustCompile(`^\$[A-Z_][A-Z0-9_]*$`)
+
 var envRef = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
 // expand replaces ${NAME} in every value by the environment's; such values are
-// secrets when they are long enough to be told from ordinary text.
+// secrets when they are long enough to be told from ordinary text. One that is not
+// set stays as it is, so that it is not called missing for a second time.
 func (a *app) expand(n *yaml.Node, p *problems) {
+	if n.Kind == yaml.ScalarNode && nearlyRef.MatchString(n.Value) { // not a value that comes from the environment
+		p.notes = append(p.notes, fmt.Sprintf("%s: warning: %s looks like an environment variable: ${%s} is one", p.at(n.Line), n.Value, n.Value[1:]))
+	}
 	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "${") {
 		n.Value = envRef.ReplaceAllStringFunc(n.Value, func(ref string) string {
 			name := ref[2 : len(ref)-1]
 			v, ok := a.env(name)
 			if !ok {
 				p.add(n.Line, "the environment variable %s is not set", name)
+				return ref
 			}
 			if len(v) >= 8 {
 				a.secrets.add(v)
@@ -216,11 +268,13 @@ func (c *config) addDestination(a *app, name, body *yaml.Node, p *problems) {
 					d.without = append(d.without, value.Content[i].Value)
 				}
 			}
+		} else if value.Kind == yaml.ScalarNode && a.refersToNothing(value) {
+			d.blank = append(d.blank, key.Value)
 		}
 	})
 	lacks.errs = nil
 	a.expand(body, lacks)
-	d.unset = lacks.errs
+	d.unset, d.notes = lacks.errs, lacks.notes
 	keys := append([]string{"type", "settings"}, optionKeys...)
 	eachPair(body, p, "destination "+name.Value, func(key, value *yaml.Node) {
 		switch key.Value {
@@ -449,11 +503,21 @@ func (a *app) open(c *config, confs []*destConfig, rehearse bool, edit func(*ope
 	}
 	p := &problems{file: file}
 	all := a.catalogue()
+	notes := c.notes
+	for _, d := range confs {
+		notes = append(notes, d.notes...)
+	}
+	for _, note := range notes {
+		fmt.Fprintln(a.err, note)
+	}
 	var out []*opened
 	for _, d := range confs {
 		o := &opened{conf: d, dest: find(all, d.slug)}
 		if !rehearse {
 			p.errs = append(p.errs, d.unset...)
+			for _, key := range d.blank {
+				delete(d.options, key)
+			}
 		}
 		if rehearse {
 			for k, v := range o.dest.Settings.Examples() {
@@ -475,22 +539,22 @@ func (a *app) open(c *config, confs []*destConfig, rehearse bool, edit func(*ope
 		sender, err := o.dest.Open(o.config)
 		if err != nil {
 			for _, e := range flatten(err) {
-				var sp *setting.Problem
-				if errors.As(e, &sp) && sp.Missing {
-					p.add(d.line, "%s: setting %s is required: set %s, --set %s.%s=…, or settings in fanfold.yaml; --rehearse needs none", d.name, sp.Key, envName(d.slug, sp.Key), d.name, sp.Key)
-				} else if sp != nil {
-					line := d.line
-					if l := d.lines[sp.Key]; l > 0 {
-						line = l
-					}
-					p.add(line, "%s: %w", d.name, e)
-				} else {
-					line := d.line
-					if l := d.lines["actions"]; l > 0 {
-						line = l
-					}
-					p.add(line, "%s: %w", d.name, e)
+				key, missing := settingOf(e)
+				if !rehearse && slices.Contains(d.without, key) {
+					continue // what is wrong with it is that it refers to nothing
 				}
+				if missing {
+					p.add(d.line, "%s: setting %s is required: set %s, --set %s.%s=…, or settings in fanfold.yaml; --rehearse needs none", d.name, key, envName(d.slug, key), d.name, key)
+					continue
+				}
+				if key == "" {
+					key = "actions"
+				}
+				line := d.line
+				if l := d.lines[key]; l > 0 {
+					line = l
+				}
+				p.add(line, "%s: %w", d.name, e)
 			}
 			continue
 		}
@@ -500,6 +564,21 @@ func (a *app) open(c *config, confs []*destConfig, rehearse bool, edit func(*ope
 		out = append(out, o)
 	}
 	return out, p.err()
+}
+
+var ofSetting = regexp.MustCompile(`^setting ([a-z0-9_]+): `)
+
+// settingOf says which setting an error is about, if any, and whether that is not
+// there. Destinations' own checks write what the settings' problems write.
+func settingOf(err error) (key string, missing bool) {
+	var p *setting.Problem
+	if errors.As(err, &p) {
+		return p.Key, p.Missing
+	}
+	if m := ofSetting.FindStringSubmatch(err.Error()); m != nil {
+		return m[1], false
+	}
+	return "", false
 }
 
 func flatten(err error) []error {

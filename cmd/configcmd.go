@@ -68,6 +68,10 @@ func (a *app) configCommand() *cobra.Command {
 					a.warn(conf, o, "actions", s.Subscribe)
 				}
 			}
+			if len(dests) == 0 {
+				fmt.Fprintf(a.out, "%s: no destination in it, %d transform steps, no problems; `fanfold config init` prints one to start from\n", conf.path, len(conf.transform))
+				return nil
+			}
 			fmt.Fprintf(a.out, "%s: %d destinations, %d transform steps, no problems\n", conf.path, len(dests), len(conf.transform))
 			return nil
 		},

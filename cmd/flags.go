@@ -6,7 +6,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/fanfold/fanfold/pkg/setting"
 )
 
 // oneOf is a flag that takes a few words.
@@ -41,14 +44,35 @@ func orList(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// flagError says what a flag takes in the words of the user, not in those of
-// the parser.
-func flagError(err error) error {
+// flagError says what is wrong with a command's flags in the words of the user,
+// not in those of the parser. Where a command is missing, its flags are no flags
+// either: then the command is what is wrong.
+func flagError(c *cobra.Command, err error) error {
+	if args := c.Flags().Args(); c.HasSubCommands() && len(args) > 0 {
+		if wrong := c.ValidateArgs(args); wrong != nil {
+			return wrong
+		}
+	}
+	return usagef("%w (see `%s --help`)", plainFlagError(c.Flags(), err), c.CommandPath())
+}
+
+func plainFlagError(flags *pflag.FlagSet, err error) error {
+	var none *pflag.NotExistError
+	if errors.As(err, &none) {
+		if letters := none.GetSpecifiedShortnames(); letters != "" {
+			return noFlag(flags, "-", letters)
+		}
+		return noFlag(flags, "--", none.GetSpecifiedName())
+	}
 	var invalid *pflag.InvalidValueError
 	if !errors.As(err, &invalid) {
 		return err
 	}
 	f := invalid.GetFlag()
+	// -output is read as -o with the value utput.
+	if word, _, _ := strings.Cut(f.Shorthand+invalid.GetValue(), "="); f.Shorthand != "" && flags.Lookup(word) != nil {
+		return noFlag(flags, "-", word)
+	}
 	name := "--" + f.Name
 	if f.Shorthand != "" {
 		name = "-" + f.Shorthand
@@ -67,4 +91,20 @@ func flagError(err error) error {
 		want = errors.Unwrap(invalid).Error()
 	}
 	return fmt.Errorf("%s %s, not %q", name, want, invalid.GetValue())
+}
+
+// noFlag says that there is no such flag, and which one may be meant.
+func noFlag(flags *pflag.FlagSet, dashes, name string) error {
+	name, _, _ = strings.Cut(name, "=")
+	msg := "there is no flag " + dashes + name
+	var names []string
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	if near := setting.Nearest(name, names); near != "" && len(name) > 1 {
+		msg += "; did you mean --" + near + "?"
+	}
+	return errors.New(msg)
 }

@@ -517,7 +517,8 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 
 	kept := j.kept(run)
 	e := engine.New(c)
-	ended := a.showProgress(e, o.progress)
+	toStdout := slices.ContainsFunc(j.dests, func(d *opened) bool { return d.conf.slug == "stdout" }) && !s.rehearse
+	ended := a.showProgress(e, o.progress, toStdout)
 	released := releasePassed(src, kept, e, a.now)
 	finish := func(sum *engine.Summary) {
 		sum.Rehearsal = s.rehearse
@@ -552,7 +553,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		return err
 	})
 	out := a.out
-	if slices.ContainsFunc(j.dests, func(d *opened) bool { return d.conf.slug == "stdout" }) && !s.rehearse {
+	if toStdout {
 		out = a.err
 	}
 	if err := printSummary(out, sum, o.output); err != nil {

@@ -1,8 +1,14 @@
 package cmd
 
 import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/engine"
 )
@@ -21,4 +27,132 @@ b: running, 2 of 3+ events, 0 in flight, 0 retries, 0 rejected
 	if out.String() != want {
 		t.Errorf("printed\n%swant\n%s", out.String(), want)
 	}
+}
+
+// TestLines shows what this process does, from where it resumes, and how much of
+// all only when that is known.
+func TestLines(t *testing.T) {
+	p := newPainter(nil)
+	begin := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	// Nothing is read yet when a run resumes.
+	s := engine.Progress{Name: "hook", Done: 89000, State: "running", Objects: 1}
+	for _, step := range []struct {
+		after  time.Duration
+		change func()
+		want   string
+		narrow int
+	}{
+		{want: "hook  89000 events, 0 in flight"},
+		{after: time.Second, change: func() { s.Done, s.Total, s.InFlight = 90000, 94000, 3 }, want: "hook  90000 events, 1000 events/s, 3 in flight"},
+		{after: 2 * time.Second, change: func() { s.Done, s.Objects, s.Position.Object = 91000, 7, 2 }, want: "hook  91000 events, object 3 of 7, 1000 events/s, 3 in flight"},
+		{after: 9 * time.Second, change: func() { s.Done, s.Total, s.AllRead = 98000, 196000, true }, want: "hook  50% ████████········ (98000/196000), 1000 events/s, 1m38s left, 3 in flight"},
+		{after: 9 * time.Second, narrow: 40, want: "hook  50% ████████········ (98000/19600"},
+		// What was long ago is no part of the rate.
+		{after: 19 * time.Second, change: func() { s.Done, s.State = 98005, "keeps to its rate limit" }, want: "hook  50% ████████········ (98005/196000), 30 events/min, 54h26m30s left, 3 in flight, keeps to its rate limit"},
+		{after: 29 * time.Second, want: "hook  50% ████████········ (98005/196000), 3 in flight, keeps to its rate limit"},
+		{after: 39 * time.Second, change: func() { s.Done, s.State, s.InFlight, s.Retries, s.Rejected = 196000, "done", 0, 2, 1 }, want: "hook 100% ████████████████ (196000/196000), 0 in flight, 2 retries, 1 rejected, done"},
+	} {
+		if step.change != nil {
+			step.change()
+		}
+		width := 140
+		if step.narrow > 0 {
+			width = step.narrow
+		}
+		if got := p.lines([]engine.Progress{s}, begin.Add(step.after), width, 24); len(got) != 1 || got[0] != step.want {
+			t.Errorf("after %v\n%s\nwant\n%s", step.after, got, step.want)
+		}
+	}
+	if got := p.lines([]engine.Progress{{Name: "none", AllRead: true, State: "done"}}, begin, 80, 24); got[0] != "none  0 events, 0 in flight, done" {
+		t.Error(got)
+	}
+}
+
+// TestLinesFit shows those at work where there is not room for all.
+func TestLinesFit(t *testing.T) {
+	var ps []engine.Progress
+	for i := range 30 {
+		ps = append(ps, engine.Progress{Name: fmt.Sprintf("d%02d", i), State: "done"})
+	}
+	ps[29].State = "running"
+	got := newPainter(nil).lines(ps, time.Time{}, 80, 6)
+	want := []string{"d00  0 events, 0 in flight, done", "d01  0 events, 0 in flight, done", "d02  0 events, 0 in flight, done", "d29  0 events, 0 in flight", "and 26 more"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if got := newPainter(nil).lines(ps[:5], time.Time{}, 80, 6); len(got) != 5 {
+		t.Errorf("%q", got)
+	}
+}
+
+// tty is as much of a terminal as the screen makes use of.
+type tty struct {
+	lines    [][]byte
+	row, col int
+}
+
+var control = regexp.MustCompile(`^\x1b\[(\d*)([AKJ])`)
+
+func (t *tty) Write(p []byte) (int, error) {
+	for i := 0; i < len(p); i++ {
+		for t.row >= len(t.lines) {
+			t.lines = append(t.lines, nil)
+		}
+		line := &t.lines[t.row]
+		if m := control.FindSubmatch(p[i:]); m != nil {
+			i += len(m[0]) - 1
+			switch m[2][0] {
+			case 'A':
+				n, _ := strconv.Atoi(string(m[1]))
+				t.row = max(t.row-n, 0)
+			case 'J':
+				t.lines = t.lines[:t.row+1]
+				fallthrough
+			case 'K':
+				*line = (*line)[:min(t.col, len(*line))]
+			}
+			continue
+		}
+		switch c := p[i]; c {
+		case '\r':
+			t.col = 0
+		case '\n':
+			t.row, t.col = t.row+1, 0
+		default:
+			for len(*line) <= t.col {
+				*line = append(*line, ' ')
+			}
+			(*line)[t.col] = c
+			t.col++
+		}
+	}
+	return len(p), nil
+}
+
+// TestScreen keeps the bars below what is written meanwhile.
+func TestScreen(t *testing.T) {
+	var out tty
+	s := &screen{w: &out}
+	shows := func(want string) {
+		t.Helper()
+		if got := strings.TrimRight(string(bytes.Join(out.lines, []byte("\n"))), "\n"); got != want {
+			t.Errorf("it shows\n%s\nwant\n%s", got, want)
+		}
+	}
+	fmt.Fprintln(s, "resuming")
+	s.draw([]string{"a 10", "b 10"})
+	s.draw([]string{"a 2", "b 20"})
+	shows("resuming\na 2\nb 20")
+	fmt.Fprint(&out, "^C") // the terminal's
+	fmt.Fprintln(s, "stopping")
+	shows("resuming\nstopping\na 2\nb 20")
+	fmt.Fprint(s, "one\nand a ")
+	shows("resuming\nstopping\none\na 2\nb 20")
+	s.draw([]string{"a 3"})
+	shows("resuming\nstopping\none\na 3")
+	fmt.Fprint(s, "half\n", "to be gone on with")
+	shows("resuming\nstopping\none\nand a half\na 3")
+	s.leave()
+	fmt.Fprintln(s, "...\nrun complete")
+	shows("resuming\nstopping\none\nand a half\na 3\nto be gone on with...\nrun complete")
 }

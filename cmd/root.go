@@ -53,7 +53,7 @@ type app struct {
 // Execute runs the command line and returns its exit code.
 func Execute(b Build, args []string) int {
 	ignoreLimits()
-	a := &app{build: b, in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, now: time.Now, catalogue: destinations.All}
+	a := &app{build: b, in: os.Stdin, out: os.Stdout, err: standardError(), env: os.LookupEnv, now: time.Now, catalogue: destinations.All}
 	return a.execute(context.Background(), args)
 }
 
@@ -111,9 +111,7 @@ it goes on where it was. At the end it says what became of every event.
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%w (see `%s --help`)", flagError(err), c.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	p := root.PersistentFlags()
 	p.StringVar(&a.configFile, "config", "", "configuration file, instead of looking for fanfold.yaml")
 	p.String("state-dir", "", "where runs are kept (default $XDG_STATE_HOME/fanfold)")

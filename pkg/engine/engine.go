@@ -338,6 +338,7 @@ type Progress struct {
 	State     string
 	Stopped   bool // the lane has given up
 	Position  source.Position
+	Objects   int // of the whole input; 0: not all are known yet
 }
 
 // Progress returns how all lanes stand.
@@ -345,10 +346,14 @@ func (e *Engine) Progress() []Progress {
 	e.mu.Lock()
 	front, atEnd := e.front, e.atEnd
 	e.mu.Unlock()
+	objects := 0
+	if m := e.c.Source.Manifest(); m.Done() {
+		objects = m.Len()
+	}
 	var ps []Progress
 	for _, l := range e.lanes {
 		p := l.progress()
-		p.Total, p.AllRead = selected(front), atEnd
+		p.Total, p.AllRead, p.Objects = selected(front), atEnd, objects
 		ps = append(ps, p)
 	}
 	return ps
