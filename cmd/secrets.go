@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/fanfold/fanfold/pkg/destination"
 )
 
 // secrets are the values that must never be printed or stored.
@@ -49,12 +51,36 @@ func withPaths(values []string) []string {
 	return out
 }
 
-// redact replaces every secret in a text.
+// redact replaces every secret in a text, also the beginning of one that was cut off
+// there: what partners say is cut before it comes here, and an ellipsis stands where.
 func (s *secrets) redact(text string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, v := range s.values {
 		text = strings.ReplaceAll(text, v, "***")
 	}
-	return text
+	for from := 0; ; {
+		at := strings.Index(text[from:], destination.Ellipsis)
+		if at < 0 {
+			return text
+		}
+		at += from
+		if n := s.begun(text[:at]); n > 0 {
+			text = text[:at-n] + "***" + text[at:]
+			at += len("***") - n
+		}
+		from = at + len(destination.Ellipsis)
+	}
+}
+
+// begun is the length of the longest beginning of a secret that a text ends with.
+func (s *secrets) begun(text string) (longest int) {
+	for _, v := range s.values {
+		for n := min(len(v)-1, len(text)); n >= 3 && n > longest; n-- {
+			if strings.HasSuffix(text, v[:n]) {
+				longest = n
+			}
+		}
+	}
+	return longest
 }

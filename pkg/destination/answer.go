@@ -264,19 +264,24 @@ func (a *Answer) OK() bool { return a.Status >= 200 && a.Status < 300 }
 // Result's Detail.
 func (a *Answer) Words() string { return Cut(string(a.Body), 400) }
 
-// Cut cuts a text to at most n bytes, between characters, white space folded.
+// Ellipsis stands at the end of a text that was cut.
+const Ellipsis = "…"
+
+// Cut cuts a text to at most n bytes, between characters, white space folded, and an
+// Ellipsis.
 func Cut(s string, n int) string {
+	end := ""
 	if len(s) > 4*n {
-		s = s[:4*n]
+		s, end = s[:4*n], Ellipsis
 	}
 	s = strings.ToValidUTF8(strings.Join(strings.Fields(s), " "), "\ufffd")
 	if len(s) <= n {
-		return s
+		return s + end
 	}
 	for n > 0 && !utf8.RuneStart(s[n]) {
 		n--
 	}
-	return s[:n] + "…"
+	return s[:n] + Ellipsis
 }
 
 // Verdict is what a status means when the partner's documentation does not say

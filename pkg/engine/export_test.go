@@ -1,11 +1,11 @@
 package engine
 
-// SweepAlways has lanes sweep at every opportunity, until the function that it
-// returns is called.
-func SweepAlways() (undo func()) {
-	from, worth := sweepFrom, worthSweeping
-	sweepFrom, worthSweeping = 0, 0
-	return func() { sweepFrom, worthSweeping = from, worth }
+// Sweep has lanes sweep what they can whenever due says so, until the function that
+// it returns is called. due is called by many goroutines.
+func Sweep(due func() bool) (undo func()) {
+	was, worth := sweepDue, worthSweeping
+	sweepDue, worthSweeping = func(int64, int64) bool { return due() }, 0
+	return func() { sweepDue, worthSweeping = was, worth }
 }
 
 // Pinned returns how many bytes a lane's blocks pin.

@@ -843,7 +843,8 @@ func (l *lane) letter(w *work, r destination.Result) journal.DeadLetter {
 	d := journal.DeadLetter{Raw: w.ev.raw, Valid: true, Destination: l.c.Name, Type: l.c.Type, Action: slug, Step: int(w.d.Step), K: w.id.K, Reason: string(r.Reason), Detail: destination.Cut(r.Detail, 2000), Status: r.Status,
 		Attempts: int(w.attempts), Position: w.ev.end, Object: w.ev.b.object, Offset: w.ev.offset, Line: w.ev.line, Ordinal: w.id.Ordinal, InsertID: w.d.InsertID}
 	if w.attempts > 0 {
-		d.First, d.Last = l.e.start.Add(w.first), l.e.c.Now()
+		d.Last = l.e.c.Now()
+		d.First = d.Last.Add(w.first - d.Last.Sub(l.e.start)) // as the clock stands now
 	}
 	if l.c.Letter != nil {
 		l.c.Letter(&d)
@@ -968,7 +969,7 @@ func (l *lane) passBlocks() {
 		lb.lean, lb.held = false, 0
 		l.e.stockLaneBlocks.Put(lb)
 	}
-	if l.pinned >= sweepFrom*l.budget {
+	if sweepDue(l.pinned, l.budget) {
 		l.sweep()
 	}
 	l.saveDue(l.e.c.Now())
@@ -1108,9 +1109,9 @@ func (l *lane) progress() Progress {
 			why = "status " + strconv.Itoa(l.status)
 		}
 		p.State = "partner fails (" + why + "), next probe in " + l.breaker.until.Sub(now).Round(time.Second).String()
-	case l.pace.paused.After(now):
+	case l.pace.paused.After(now) && l.ended.IsZero():
 		p.State = "paused by the partner for " + l.pace.paused.Sub(now).Round(time.Second).String()
-	case l.paced.After(now):
+	case l.paced.After(now) && l.ended.IsZero():
 		p.State = "keeps to its rate limit"
 	case !l.ended.IsZero() && p.Done < selected(l.cursor):
 		p.State = "stopped"

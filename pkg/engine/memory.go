@@ -13,11 +13,11 @@ import (
 // pinned. So what waits is moved out of blocks that are mostly settled, which
 // then give their memory back, however long the wait is.
 
-// From how many budgets of a lane on blocks are swept, and how many times what is
-// held has to fit into a block for that to be worth it. Held deliveries alone can
-// pin four budgets. Variables, so that tests can sweep all the time.
+// When a lane's blocks are swept, and how many times what is held has to fit into a
+// block for that to be worth it. Held deliveries alone can pin four budgets. Variables,
+// so that tests can sweep at other times.
 var (
-	sweepFrom     int64 = 2
+	sweepDue            = func(pinned, budget int64) bool { return pinned >= 2*budget }
 	worthSweeping int64 = 4
 )
 
