@@ -216,7 +216,7 @@ var envRef = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 // set stays as it is, so that it is not called missing for a second time.
 func (a *app) expand(n *yaml.Node, p *problems) {
 	if n.Kind == yaml.ScalarNode && nearlyRef.MatchString(n.Value) { // not a value that comes from the environment
-		p.notes = append(p.notes, fmt.Sprintf("%s: warning: %s looks like an environment variable: ${%s} is one", p.at(n.Line), n.Value, n.Value[1:]))
+		p.notes = append(p.notes, fmt.Sprintf("%s: warning: the value looks like an environment variable, but is a text: ${NAME} is one", p.at(n.Line))) // it may be a secret after all
 	}
 	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "${") {
 		n.Value = envRef.ReplaceAllStringFunc(n.Value, func(ref string) string {
