@@ -219,12 +219,15 @@ func (p *painter) lines(ps []engine.Progress, now time.Time, width, height int) 
 	return lines
 }
 
-// lineOf renders one line. There is no bar before the end of the input is known:
-// what is read is never far ahead of what is done, which would always look like
-// nearly everything.
+// lineOf renders one line. Until the end of the input is known the bar is of what
+// there is about, judged by the bytes that are read, or there is none: what is read is
+// never far ahead of what is done, which would always look like nearly everything.
 func lineOf(s engine.Progress, rate float64, longest int) string {
 	var text string
-	if s.AllRead && s.Total > 0 {
+	if !s.AllRead {
+		s.Total = max(rounded(s.About), s.Done)
+	}
+	if (s.AllRead || s.About > 0) && s.Total > 0 {
 		// A progressbar takes what a run begins with for work of this process, and
 		// cannot go back once it was full: it only draws, the rest is ours.
 		bar := progressbar.NewOptions64(int64(s.Total),
@@ -233,6 +236,9 @@ func lineOf(s engine.Progress, rate float64, longest int) string {
 			progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "·", BarStart: "", BarEnd: ""}))
 		_ = bar.Set64(int64(min(s.Done, s.Total))) // a count beyond the total is the only error, and cannot be
 		text = strings.Trim(bar.String(), "\r\n ")
+		if i := strings.LastIndexByte(text, '/'); i >= 0 && !s.AllRead {
+			text = text[:i+1] + "~" + text[i+1:]
+		}
 	} else {
 		text = fmt.Sprintf("%-*s  %d events", longest, s.Name, s.Done)
 		if s.Objects > 1 {
@@ -241,7 +247,7 @@ func lineOf(s engine.Progress, rate float64, longest int) string {
 	}
 	if rate > 0 && s.State != "done" {
 		text += ", " + rateText(rate)
-		if s.AllRead && s.Total > s.Done {
+		if (s.AllRead || s.About > 0) && s.Total > s.Done {
 			left := time.Duration(float64(s.Total-s.Done) / rate * float64(time.Second))
 			text += fmt.Sprintf(", %s left", left.Round(time.Second))
 		}
@@ -257,6 +263,15 @@ func lineOf(s engine.Progress, rate float64, longest int) string {
 		text += ", " + s.State
 	}
 	return text
+}
+
+// rounded keeps the three first digits: the others change all the time.
+func rounded(n uint64) uint64 {
+	unit := uint64(1)
+	for n/unit >= 1000 {
+		unit *= 10
+	}
+	return (n + unit/2) / unit * unit
 }
 
 // rateText is a rate in the unit in which it can be told from nothing.

@@ -45,6 +45,7 @@ func TestLines(t *testing.T) {
 		{want: "hook  89000 events, 0 in flight"},
 		{after: time.Second, change: func() { s.Done, s.Total, s.InFlight = 90000, 94000, 3 }, want: "hook  90000 events, 1000 events/s, 3 in flight"},
 		{after: 2 * time.Second, change: func() { s.Done, s.Objects, s.Position.Object = 91000, 7, 2 }, want: "hook  91000 events, object 3 of 7, 1000 events/s, 3 in flight"},
+		{after: 9 * time.Second, change: func() { s.Done, s.Total, s.About = 98000, 100000, 196987 }, want: "hook  49% ███████········· (98000/~197000), 1000 events/s, 1m39s left, 3 in flight"},
 		{after: 9 * time.Second, change: func() { s.Done, s.Total, s.AllRead = 98000, 196000, true }, want: "hook  50% ████████········ (98000/196000), 1000 events/s, 1m38s left, 3 in flight"},
 		{after: 9 * time.Second, narrow: 40, want: "hook  50% ████████········ (98000/19600"},
 		// What was long ago is no part of the rate.

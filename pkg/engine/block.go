@@ -357,8 +357,15 @@ func (e *Engine) readFront(ctx context.Context, from journal.Mark, bad *journal.
 				return false
 			}
 		}
+		passed := 0.0
+		if m, ok := e.c.Source.(interface{ Passed() (bytes, all int64) }); ok && e.c.Limit == 0 {
+			// The first megabyte says too little.
+			if bytes, all := m.Passed(); all > 0 && bytes >= 1<<20 {
+				passed = min(float64(bytes)/float64(all), 1)
+			}
+		}
 		e.mu.Lock()
-		e.front = b.end
+		e.front, e.passed = b.end, passed
 		e.mu.Unlock()
 		if !e.ring.push(ctx, b, e.c.Stop) {
 			finished = false

@@ -166,6 +166,7 @@ type Engine struct {
 
 	mu       sync.Mutex
 	front    journal.Mark      // what has been read
+	passed   float64           // part of the input's bytes that is read; 0: not known
 	badOnes  map[string]uint64 // bad records by reason
 	badFirst map[string]string // one of each
 	frontErr error
@@ -331,6 +332,7 @@ type Progress struct {
 	Done      uint64 // events settled, filtered ones included
 	Total     uint64 // events selected so far
 	AllRead   bool   // Total is final
+	About     uint64 // what Total will be, judged by the bytes that are read; 0: not known
 	Delivered uint64
 	Rejected  uint64
 	Retries   uint64
@@ -344,7 +346,7 @@ type Progress struct {
 // Progress returns how all lanes stand.
 func (e *Engine) Progress() []Progress {
 	e.mu.Lock()
-	front, atEnd := e.front, e.atEnd
+	front, atEnd, passed := e.front, e.atEnd, e.passed
 	e.mu.Unlock()
 	objects := 0
 	if m := e.c.Source.Manifest(); m.Done() {
@@ -354,6 +356,9 @@ func (e *Engine) Progress() []Progress {
 	for _, l := range e.lanes {
 		p := l.progress()
 		p.Total, p.AllRead, p.Objects = selected(front), atEnd, objects
+		if passed > 0 && !atEnd {
+			p.About = uint64(float64(p.Total) / passed)
+		}
 		ps = append(ps, p)
 	}
 	return ps

@@ -224,6 +224,7 @@ type Input struct {
 	chunks   stock.Stock[Chunk]
 	cancel   context.CancelFunc
 	grown    chan struct{} // closed when the manifest is complete
+	passed   atomic.Int64  // bytes of objects that a reading has gone through, which is not Lean
 
 	mu         sync.Mutex
 	stats      Stats
@@ -679,9 +680,39 @@ func ahead(ctx context.Context, read func(context.Context, func(*Chunk) bool) er
 	}
 }
 
+// Passed returns how many of the objects' bytes, as they are stored, the last reading
+// that is not [Lean] has gone through, and how many there are; 0 when that is not
+// known yet.
+func (s *Input) Passed() (bytes, all int64) {
+	if !s.manifest.Done() {
+		return s.passed.Load(), 0
+	}
+	return s.passed.Load(), s.manifest.Bytes()
+}
+
+// passing counts what is read of an object.
+type passing struct {
+	r io.Reader
+	n *atomic.Int64
+}
+
+func (p passing) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	p.n.Add(int64(n))
+	return n, err
+}
+
 func (s *Input) read(ctx context.Context, after Position, yield func(*Chunk) bool) error {
+	counts := ctx.Value(lean{}) == nil
+	before := int64(0) // bytes of the objects before
+	for i := 0; counts && i < int(after.Object); i++ {
+		before += s.manifest.At(i).Size
+	}
 	var errs []error
 	for i := int(after.Object); ; i++ {
+		if counts {
+			s.passed.Store(before)
+		}
 		ok, err := s.manifest.wait(ctx, i)
 		if err != nil {
 			errs = append(errs, err)
@@ -689,6 +720,7 @@ func (s *Input) read(ctx context.Context, after Position, yield func(*Chunk) boo
 		if !ok {
 			break
 		}
+		before += s.manifest.At(i).Size
 		from := Position{Object: uint32(i)}
 		if i == int(after.Object) {
 			from = after
@@ -739,6 +771,9 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, yield
 	defer f.Close()
 	if f.size == 0 {
 		return nil
+	}
+	if ctx.Value(lean{}) == nil {
+		f.Reader = passing{f.Reader, &s.passed}
 	}
 	r := &reading{letters: s.o.DeadLetters, ctx: ctx, name: obj.Name, object: from.Object, max: s.o.MaxRecord, pool: s.chunks, yield: yield,
 		choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns}, noted: func(why string) { s.note(obj.Name, why) }}

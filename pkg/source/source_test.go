@@ -599,3 +599,61 @@ func BenchmarkRead(b *testing.B) {
 		})
 	}
 }
+
+// TestPassed says how much of the input a reading has gone through, in bytes as they
+// are stored; a lean reading beside it is none of it.
+func TestPassed(t *testing.T) {
+	dir := t.TempDir()
+	all := int64(0)
+	for i := range 3 {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		for n := range 20000 {
+			fmt.Fprintf(z, `{"type":"track","messageId":"%d-%d","r":"%x"}`+"\n", i, n, n*n*7919)
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		all += int64(b.Len())
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i, ".gz")), b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in, err := source.Open(t.Context(), source.Options{From: []string{dir}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	last, middle := int64(0), source.Position{}
+	for c, err := range in.Chunks(t.Context(), source.Position{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, of := in.Passed()
+		if n < last || n > all || of != all {
+			t.Fatalf("%d of %d bytes after %d, there are %d", n, of, last, all)
+		}
+		if last = n; c.End.Object == 1 {
+			middle = c.End
+		}
+		c.Release()
+	}
+	for c, err := range in.Chunks(source.Lean(t.Context()), source.Position{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Release()
+	}
+	if n, of := in.Passed(); n != all || of != all {
+		t.Errorf("%d of %d bytes in the end, there are %d", n, of, all)
+	}
+	for c, err := range in.Chunks(t.Context(), middle) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Release()
+		if n, _ := in.Passed(); n < all/3 {
+			t.Fatalf("%d of %d bytes from the middle on", n, all)
+		}
+	}
+}
