@@ -217,9 +217,15 @@ func checkRouting(t *testing.T, s destination.Sender, events []string, now time.
 		if string(raw) != text {
 			t.Errorf("event %d was changed", i)
 		}
+		ids := map[string]bool{}
 		for k := range once.List {
-			if d := &once.List[k]; d.Settled == nil && d.InsertID == "" {
+			switch d := &once.List[k]; {
+			case d.Settled == nil && d.InsertID == "":
 				t.Errorf("delivery %d of event %d has no insert id", k, i)
+			case d.Settled == nil && ids[d.InsertID]:
+				t.Errorf("delivery %d of event %d has the insert id of an earlier one, %s: the partner would take it for that", k, i, d.InsertID)
+			default:
+				ids[d.InsertID] = true
 			}
 		}
 	}

@@ -46,3 +46,40 @@ func TestRecipesAreBounded(t *testing.T) {
 		t.Errorf("forms of %d bytes are held, %d are counted, at most %d may be", held, size, maxRecipeBytes)
 	}
 }
+
+// TestInsertIDs gives each delivery of an event an insert id of its own, also those of
+// the same action, with what is remembered and without.
+func TestInsertIDs(t *testing.T) {
+	spec := Spec[struct{}]{Info: Info{Slug: "test", Name: "Test"}, Actions: []Action[struct{}]{
+		{Slug: "a", Fields: []mapping.Field{{Key: "u", Type: mapping.TypeString, Default: mapping.Path("$.userId")}}},
+		{Slug: "b", Fields: []mapping.Field{{Key: "u", Type: mapping.TypeString, Default: mapping.Path("$.userId")}}},
+	}}
+	sub := func(action, subscribe string) Subscription {
+		return Subscription{Action: action, Subscribe: subscribe, Mapping: mapping.Object(mapping.M("u", mapping.Path("$.userId")))}
+	}
+	s, err := spec.Destination().Open(Config{Actions: []Subscription{sub("a", ""), sub("a", `userId = "x"`), sub("a", ""), sub("b", ""), sub("a", ""), sub("b", "")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for user, want := range map[string]string{
+		"y": "m m:a m:b m:a.2 m:b.2",
+		"x": "m m:a m:a.2 m:b m:a.3 m:b.2",
+	} {
+		p := event.Parser{Forms: new(event.Forms)}
+		for range 4 {
+			ev, err := p.Parse([]byte(`{"type":"track","messageId":"m","userId":"` + user + `"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out Deliveries
+			s.Route(ev, &Env{}, &out)
+			var ids []string
+			for _, d := range out.List {
+				ids = append(ids, d.InsertID)
+			}
+			if got := strings.Join(ids, " "); got != want {
+				t.Errorf("%s: %s, want %s", user, got, want)
+			}
+		}
+	}
+}

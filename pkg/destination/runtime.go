@@ -375,6 +375,9 @@ func (o *sender[S]) route(ev, seen *event.Event, rec *recording, env *Env, out *
 		further := ""
 		if sent > 0 {
 			further = ":" + o.actions[sub.action].Slug
+			if n := o.earlier(i, root, typ); n > 0 {
+				further += "." + strconv.Itoa(n+1)
+			}
 		}
 		sent++
 		if rec != nil {
@@ -385,6 +388,23 @@ func (o *sender[S]) route(ev, seen *event.Event, rec *recording, env *Env, out *
 	if len(out.List) == from {
 		settle(Unsupported, "no action is subscribed to it")
 	}
+}
+
+// earlier is how many subscriptions before one, beside the first that takes the event,
+// are of the same action and take it: their insert ids must not be the same.
+func (o *sender[S]) earlier(i int, root event.Value, typ []byte) (n int) {
+	first := true
+	for k := range o.subs[:i] {
+		same := o.subs[k].action == o.subs[i].action
+		if !first && !same || !o.subs[k].takes(root, typ) {
+			continue
+		}
+		if !first {
+			n++
+		}
+		first = false
+	}
+	return n
 }
 
 // NeedsFallback says that an event has no messageId that can be its insert id, so
