@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,6 +60,7 @@ type partner struct {
 	*httptest.Server
 	mu     sync.Mutex
 	seen   map[string]int
+	bodies []string                                                        // of what was taken
 	answer func(w http.ResponseWriter, r *http.Request, ids []string) bool // true: answered
 }
 
@@ -89,6 +91,7 @@ func newPartner(t *testing.T) *partner {
 		for _, id := range ids {
 			p.seen[id]++
 		}
+		p.bodies = append(p.bodies, string(body))
 		fmt.Fprint(w, `{"ok":true}`)
 	}))
 	t.Cleanup(p.Close)
@@ -372,6 +375,65 @@ func TestRedrives(t *testing.T) {
 	}
 	if _, out, _ := run(t, env, "", "runs", "list"); strings.Count(out, "redrive of "+first.Run) != 4 {
 		t.Error(out)
+	}
+}
+
+// TestRedriveOfAGrowingRun redrives a run with two destinations, which gains letters
+// and is redriven again, with its own configuration, also from elsewhere.
+func TestRedriveOfAGrowingRun(t *testing.T) {
+	p := newPartner(t)
+	var refuses atomic.Bool
+	p.answers(func(w http.ResponseWriter, r *http.Request, ids []string) bool {
+		if refuses.Load() {
+			http.Error(w, "no", 400)
+		}
+		return refuses.Load()
+	})
+	dir := t.TempDir()
+	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
+	conf := file(t, "own.yaml", "transform: [{remove: [properties.n]}]\ndestinations:\n  a: {type: webhook, settings: {url: '"+p.URL+"/a'}}\n  b: {type: webhook, settings: {url: '"+p.URL+"/b'}, filter: 'messageId != \"m3\"'}\n")
+	forward := func(name, text string) engine.Summary {
+		t.Helper()
+		refuses.Store(true)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out, errOut := run(t, env, "", "forward", "--config", conf, "--from", dir, "-o", "json")
+		if code != 3 {
+			t.Fatalf("exit code %d: %s%s", code, out, errOut)
+		}
+		refuses.Store(false)
+		return summaryOf(t, out)
+	}
+	id := forward("1.jsonl", events(5)).Run
+	for _, want := range []struct {
+		a, b uint64
+		more bool
+	}{{a: 5, b: 4, more: true}, {a: 3, b: 3}} {
+		code, out, errOut := run(t, env, "", "redrive", id, "-o", "json")
+		s := summaryOf(t, out)
+		if code != 0 || s.Destinations[0].Delivered != want.a || s.Destinations[1].Delivered != want.b || !strings.Contains(errOut, conf) {
+			t.Errorf("exit code %d: %s%s", code, out, errOut)
+		}
+		if want.more {
+			forward("2.jsonl", strings.ReplaceAll(events(3), `:"m`, `:"x`))
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, n := range p.seen {
+		if want := 2 - strings.Count(id, "m3"); n != want {
+			t.Errorf("%s arrived %d times, want %d", id, n, want)
+		}
+	}
+	if len(p.seen) != 8 || strings.Contains(fmt.Sprint(p.bodies), `"n":`) {
+		t.Errorf("%d events arrived: %s", len(p.seen), p.bodies)
+	}
+	if err := os.Remove(conf); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errOut := run(t, env, "", "redrive", id); code != 2 || !strings.Contains(errOut, "which cannot be read: name one with --config") {
+		t.Errorf("exit code %d: %s", code, errOut)
 	}
 }
 

@@ -368,7 +368,9 @@ func (a *app) forward(ctx context.Context, s *selection, o *runOptions) error {
 // redirect makes a run of something else than the selection: a redrive.
 type redirect struct {
 	source source.Source
-	parent string // run
+	parent string    // run
+	root   string    // in which its letters began
+	since  time.Time // as it was resolved at the first start
 	wrap   func(*opened, *engine.LaneConfig)
 }
 
@@ -396,8 +398,15 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	switch {
 	case re != nil:
 		src = re.source
+		if ok, err := run.Get("redrive_since", &re.since); err != nil {
+			return err
+		} else if !ok {
+			if err := run.Put("redrive_since", re.since); err != nil {
+				return err
+			}
+		}
 		if resumed && before != nil && before.Status == "complete" {
-			fmt.Fprintf(a.err, "fanfold: run %s: these dead letters were sent again already, %s; only new ones go out now\n", run.Name(), finishedAt(dir))
+			fmt.Fprintf(a.err, "fanfold: run %s: these dead letters were sent again already, %s%s\n", run.Name(), finishedAt(dir), a.refusedAgain(run.Name(), before))
 		} else if resumed {
 			fmt.Fprintf(a.err, "fanfold: resuming run %s\n", run.Name())
 		}
@@ -523,7 +532,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	finish := func(sum *engine.Summary) {
 		sum.Rehearsal = s.rehearse
 		if re != nil {
-			sum.RedriveOf = re.parent
+			sum.RedriveOf, sum.Root = re.parent, re.root
 		}
 		if j.conf.path != "" {
 			sum.Config = absolute(j.conf.path)
@@ -777,13 +786,26 @@ func like(example string) string {
 	return ", like " + example
 }
 
+// refusedAgain names what comes after a redrive in which letters were refused again.
+func (a *app) refusedAgain(run string, s *engine.Summary) string {
+	n := uint64(0)
+	for _, d := range s.Destinations {
+		n += total(d.Rejected)
+	}
+	if done, _ := a.redrivenCount(run, s); n <= uint64(done) {
+		return ""
+	}
+	return fmt.Sprintf("; `fanfold redrive %s` sends those that were refused then", run)
+}
+
 // nothingNew says what a finished run has to say when it is asked for again.
 func (a *app) nothingNew(run, when string, s *engine.Summary) {
 	rejected := uint64(0)
 	for _, d := range s.Destinations {
 		rejected += total(d.Rejected)
 	}
-	if rejected == 0 {
+	redriven, _ := a.redrivenCount(run, s)
+	if rejected -= min(rejected, uint64(redriven)); rejected == 0 {
 		fmt.Fprintf(a.err, "fanfold: run %s: everything was delivered already, %s; --fresh sends it again\n", run, when)
 		return
 	}

@@ -1,8 +1,10 @@
 package cmd
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,6 +23,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/transform"
 )
 
 // redriveOptions select dead letters.
@@ -69,51 +72,57 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	if parent.Rehearsal && !o.rehearse {
 		return usagef("run %s was a rehearsal: no partner has refused its dead letters; --rehearse sends them to the stand-ins again", id)
 	}
-	if a.configFile == "" && parent.Config != "" && parent.Config != absolute(a.findConfig()) {
-		// What the run had, and not what happens to lie in this folder.
-		if _, err := os.Stat(parent.Config); err == nil {
-			a.configFile = parent.Config
-			fmt.Fprintf(a.err, "fanfold: the configuration is that of run %s, %s (--config names another)\n", id, parent.Config)
-		}
-	}
-	conf, err := a.loadConfig()
+	conf, err := a.configOf(id, parent)
 	if err != nil {
 		return err
 	}
-	since, _, err := parseTime("--since", o.since, a.now())
+	since, relative, err := parseTime("--since", o.since, a.now())
 	if err != nil {
 		return err
 	}
-	if err := o.check(id, parent); err != nil {
+	// One redrive at a time of a run and of all that its letters came from and went
+	// to; and the run itself stands still meanwhile, with no letter half written.
+	family := a.familyOf(id, parent)
+	lock, err := journal.Lock(filepath.Join(a.runsDir(), family[len(family)-1]), "redrive.lock")
+	if err != nil {
 		return err
 	}
-	var names, files []string
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	of, err := journal.Open(dir, nil, journal.Options{Now: a.now, Redact: a.secrets.redact})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, of.Close()) }()
+
+	var all, names, files, sizes []string
 	for _, d := range parent.Destinations {
-		if d.DeadLetters == "" || len(o.to) > 0 && !slices.Contains(commas(o.to), d.Name) {
+		all = append(all, d.Name)
+		n, path := of.Lane(d.Name).DeadLetters()
+		if n == 0 || len(o.to) > 0 && !slices.Contains(commas(o.to), d.Name) {
 			continue
 		}
-		names = append(names, d.Name)
-		files = append(files, filepath.Join(dir, "dead", filepath.Base(d.DeadLetters)))
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		names, files = append(names, d.Name), append(files, path)
+		// A run that has gained letters since has other ones.
+		sizes = append(sizes, fmt.Sprintf("%s:%d", path, info.Size()))
 		if !slices.ContainsFunc(conf.destinations, func(c *destConfig) bool { return c.name == d.Name }) && d.Name != d.Type {
 			where := "no fanfold.yaml was found"
 			if conf.path != "" {
 				where = conf.path + " has none of this name"
 			}
-			if parent.Config != "" {
-				where += "; the run had " + parent.Config
-			}
 			return usagef("destination %s of run %s is not configured: %s (see --config)", d.Name, id, where)
 		}
+	}
+	if err := o.check(ctx, id, all, files); err != nil {
+		return err
 	}
 	if len(names) == 0 {
 		fmt.Fprintf(a.err, "fanfold: run %s has no dead letters to send again\n", id)
 		return nil
 	}
-	lock, err := journal.Lock(dir, "redrive.lock")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
 	picked, err := a.pick(conf, names, o.sets, o.opts, o.rehearse)
 	if err != nil {
 		return err
@@ -125,21 +134,36 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	for _, d := range j.dests {
 		d.filter = nil // the letter has passed it
 	}
-	s := &selection{from: append([]string{"redrive:" + id, strings.Join(o.reasons, ","), o.since}, files...), rehearse: o.rehearse}
+	steps := conf.pipeline.WithoutPositions()
+	what := fmt.Sprintf("redrive://%s?reason=%s&since=%s", id, strings.Join(o.reasons, ","), o.since)
+	if !steps.Empty() {
+		what += "&transform=" + steps.Identity()
+	}
+	s := &selection{from: append([]string{what}, sizes...), rehearse: o.rehearse}
 	meta, runID := j.identity(s)
 	redriveDir, resumed, err := a.runDir(runID, o.rehearse)
 	if err != nil {
 		return err
 	}
+	if sum, err := readSummary(redriveDir); resumed && relative && err == nil && sum.Status == "complete" {
+		if redriveDir, resumed, err = a.runDir(runID, true); err != nil {
+			return err
+		}
+	}
 	src, err := source.Open(ctx, source.Options{From: files, DeadLetters: true})
 	if err != nil {
 		return err
 	}
-	re := &redirect{source: src, parent: id}
+	now, err := json.Marshal(meta)
+	if err != nil {
+		return err
+	}
+	had, has := actionsOf(of.Meta()), actionsOf(now)
+	re := &redirect{source: src, parent: id, root: family[len(family)-1], since: since}
 	// A rehearsal delivers nothing.
 	var notes []*redriven
 	if !o.rehearse {
-		if notes, err = a.redrivenOf(id, filepath.Base(redriveDir)); err != nil {
+		if notes, err = a.redrivenOf(family, names, filepath.Base(redriveDir)); err != nil {
 			return err
 		}
 		defer func() {
@@ -151,8 +175,8 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	re.wrap = func(d *opened, lane *engine.LaneConfig) {
 		plan := *d.sender.Plan()
 		plan.Content = "" // what it routes is its own letters
-		r := &redriver{Sender: lane.Sender, name: d.conf.name, reasons: o.reasons, since: since, plan: &plan}
-		lane.Sender, lane.Letter = r, original
+		r := &redriver{Sender: lane.Sender, name: d.conf.name, reasons: o.reasons, since: re.since, plan: &plan, steps: steps, changed: !slices.Equal(had[d.conf.name], has[d.conf.name])}
+		lane.Sender, lane.Letter, lane.Event = r, original, eventOf
 		if len(notes) == 0 {
 			return
 		}
@@ -176,25 +200,78 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	return a.run(ctx, j, s, &o.run, redriveDir, meta, resumed, re)
 }
 
+// configOf is the configuration that a run had, and not what happens to lie in this
+// folder, unless --config names one.
+func (a *app) configOf(id string, s *engine.Summary) (*config, error) {
+	switch {
+	case a.configGiven:
+	case s.Config == "":
+		return &config{}, nil
+	case a.configFile == "" || s.Config != absolute(a.configFile):
+		if _, err := os.Stat(s.Config); err != nil {
+			return nil, usagef("run %s had the configuration %s, which cannot be read: name one with --config (%w)", id, s.Config, err)
+		}
+		a.configFile = s.Config
+		fmt.Fprintf(a.err, "fanfold: the configuration is that of run %s, %s (--config names another)\n", id, s.Config)
+	}
+	return a.loadConfig()
+}
+
+// familyOf are a run, those whose dead letters it has sent, as far as they are still
+// there, and last the one in which all of them began.
+func (a *app) familyOf(id string, s *engine.Summary) (ids []string) {
+	root := s.Root
+	for s != nil && !slices.Contains(ids, id) {
+		ids = append(ids, id)
+		id = s.RedriveOf
+		s, _ = readSummary(filepath.Join(a.runsDir(), id))
+		if id == "" {
+			break
+		}
+	}
+	if root != "" && !slices.Contains(ids, root) {
+		if _, err := readSummary(filepath.Join(a.runsDir(), root)); err == nil {
+			ids = append(ids, root)
+		}
+	}
+	return ids
+}
+
 func commas(lists []string) []string { return strings.Split(strings.Join(lists, ","), ",") }
 
 // check finds what is asked for and is not there: a script would take a run that
 // sends nothing for success.
-func (o *redriveOptions) check(id string, parent *engine.Summary) error {
-	var names []string
-	reasons := map[string]uint64{}
-	for _, d := range parent.Destinations {
-		names = append(names, d.Name)
-		for r, n := range d.Rejected {
-			reasons[r] += n
-		}
-	}
+func (o *redriveOptions) check(ctx context.Context, id string, names, files []string) error {
 	for _, name := range commas(o.to) {
 		if len(o.to) > 0 && !slices.Contains(names, name) {
 			return usagef("--to: run %s has %s", id, strings.TrimPrefix(unknown(name, "destination", names), "there is "))
 		}
 	}
 	o.reasons = slices.DeleteFunc(commas(o.reasons), func(r string) bool { return r == "" })
+	if len(o.reasons) == 0 {
+		return nil
+	}
+	reasons := map[string]int{}
+	src, err := source.Open(ctx, source.Options{From: files, DeadLetters: true})
+	if len(files) == 0 {
+		err = nil
+	} else if err == nil {
+		for c, cErr := range src.Chunks(ctx, source.Position{}) {
+			if err = cErr; err != nil {
+				break
+			}
+			for _, r := range c.Records {
+				if ev, err := event.Parse(r.Raw); err == nil {
+					reasons[innermost(ev.Root()).Get("reason").Text()]++
+				}
+			}
+			c.Release()
+		}
+		err = errors.Join(err, src.Close())
+	}
+	if err != nil {
+		return err
+	}
 	for _, r := range o.reasons {
 		if reasons[r] == 0 {
 			var has []string
@@ -218,7 +295,28 @@ type redriver struct {
 	reasons []string
 	since   time.Time
 	plan    *destination.Plan
+	steps   *transform.Pipeline // the user's, but for those that ask where an event stands
+	changed bool                // the destination's actions have, since the letters were written
 	done    map[letterName]bool // by earlier redrives
+}
+
+var transformers = sync.Pool{New: func() any { return new(transform.Worker) }}
+
+// transformed is an event as the user's steps leave it; nil: they drop it.
+func (r *redriver) transformed(ev *event.Event) (*event.Event, error) {
+	if r.steps.Empty() {
+		return ev, nil
+	}
+	w := transformers.Get().(*transform.Worker)
+	defer transformers.Put(w)
+	out, dropped, err := r.steps.Apply(w, ev, source.Position{})
+	if err != nil || dropped != "" || out == nil {
+		if dropped != "" {
+			ev = nil
+		}
+		return ev, err
+	}
+	return event.Parse(bytes.Clone(out))
 }
 
 // Plan is the destination's own, but for what it makes of events.
@@ -243,37 +341,111 @@ func (r *redriver) Route(ev *event.Event, env *destination.Env, out *destination
 		skip(destination.Redriven, "an earlier redrive has delivered it")
 		return
 	}
+	reject := func(why string) {
+		out.List = append(out.List, destination.Delivery{Settled: &destination.Result{Outcome: destination.Rejected, Reason: destination.Invalid, Detail: why}})
+	}
 	inner, err := event.Parse(textOf(letter))
+	if err == nil {
+		inner, err = r.transformed(inner)
+	}
 	if err != nil {
-		out.List = append(out.List, destination.Delivery{Settled: &destination.Result{Outcome: destination.Rejected, Reason: destination.Invalid, Detail: err.Error()}})
+		reject(err.Error())
 		return
 	}
-	insertID := letter.Get("insert_id").Text()
+	if inner == nil {
+		skip(destination.Unneeded, "the transform drops it")
+		return
+	}
 	own := *env
-	own.Fallback = insertID
+	// The insert id of an event without a messageId, less what tells its deliveries
+	// from each other.
+	own.Fallback, _, _ = strings.Cut(letter.Get("insert_id").Text(), ":")
 	from := len(out.List)
 	r.Sender.Route(inner, &own, out)
-	k, _ := letter.Get("k").Int()
-	if i := from + int(k); i < len(out.List) {
-		d := out.List[i]
-		d.Wait = false
-		out.List = append(out.List[:from], d)
+	made := out.List[from:]
+	if len(made) == 1 && made[0].Settled != nil && made[0].InsertID == "" {
+		return // nothing is made of it any more
+	}
+	i, several := r.pick(letter, made)
+	if i < 0 || several && r.changed {
+		out.List = out.List[:from]
+		if i < 0 {
+			reject("today's settings make no such delivery of it")
+		} else {
+			reject("the actions have changed since, and which of several deliveries it is cannot be told")
+		}
 		return
 	}
-	out.List = out.List[:from]
-	skip(destination.Unneeded, "today's settings make no such delivery of it")
+	d := made[i]
+	d.Wait = false
+	out.List = append(out.List[:from], d)
+}
+
+// pick returns which of an event's deliveries a letter is of: that of its action and
+// step, and where there are several in its place. -1: none.
+func (r *redriver) pick(letter event.Value, made []destination.Delivery) (found int, several bool) {
+	k, _ := letter.Get("k").Int()
+	step, _ := letter.Get("step").Int()
+	action := letter.Get("action").Text()
+	found = -1
+	for i, d := range made {
+		slug := ""
+		if int(d.Action) < len(r.plan.Actions) {
+			slug = r.plan.Actions[d.Action].Slug
+		}
+		if slug != action || int64(d.Step) != step {
+			continue
+		}
+		several = several || found >= 0
+		if found < 0 || i == int(k) {
+			found = i
+		}
+	}
+	return found, several
+}
+
+// actionsOf is what a run's destinations make of events, by name.
+func actionsOf(meta json.RawMessage) map[string][]string {
+	var m struct {
+		Destinations []struct {
+			Name, Type, Presets string
+			Actions             []string
+		}
+	}
+	if json.Unmarshal(meta, &m) != nil {
+		return nil
+	}
+	out := map[string][]string{}
+	for _, d := range m.Destinations {
+		out[d.Name] = append(d.Actions, d.Type, d.Presets)
+	}
+	return out
 }
 
 // innermost is a dead letter, or the one that it is of: redrives of old wrapped them.
 func innermost(letter event.Value) event.Value {
 	for range 100 {
 		inner := letter.Get("event")
-		if !inner.Get("dead_letter").Exists() || !inner.Get("insert_id").Exists() {
+		if !isLetter(inner) {
 			break
 		}
 		letter = inner
 	}
 	return letter
+}
+
+func isLetter(v event.Value) bool {
+	n, _ := v.Get("dead_letter").Int()
+	return n == 1 && v.Get("run").Exists() && v.Get("destination").Exists() && v.Get("ordinal").Exists() && v.Get("k").Exists() && v.Get("insert_id").Exists() && (v.Get("event").Exists() || v.Get("event_base64").Exists())
+}
+
+// eventOf is the event in a record that is a dead letter: whose user counts where
+// order matters.
+func eventOf(ev *event.Event) *event.Event {
+	if inner, err := event.Parse(textOf(innermost(ev.Root()))); err == nil {
+		return inner
+	}
+	return ev
 }
 
 // textOf is the event in a dead letter.
@@ -293,7 +465,7 @@ func textOf(letter event.Value) []byte {
 // like that one.
 func original(d *journal.DeadLetter) {
 	ev, err := event.Parse(d.Raw)
-	if err != nil || !ev.Root().Get("dead_letter").Exists() {
+	if err != nil || !isLetter(ev.Root()) {
 		return
 	}
 	letter := innermost(ev.Root())
@@ -332,32 +504,25 @@ type redriven struct {
 	by    string // the redrive that is under way
 	known map[string]map[letterName]bool
 
-	mu    sync.Mutex
-	files map[string]*os.File
-	err   error
+	mu     sync.Mutex
+	files  map[string]*os.File
+	synced time.Time
+	err    error
 }
 
-// redrivenOf are the notes of a run and, if it is a redrive itself, of the runs whose
-// dead letters it has sent.
-func (a *app) redrivenOf(id, by string) (notes []*redriven, err error) {
-	for seen := map[string]bool{}; id != "" && !seen[id]; {
-		seen[id] = true
-		dir := filepath.Join(a.runsDir(), id)
-		s, err := readSummary(dir)
-		if err != nil {
-			break // an ancestor that was removed
-		}
-		n := &redriven{dir: filepath.Join(dir, "redriven"), by: by, known: map[string]map[letterName]bool{}, files: map[string]*os.File{}}
-		for _, d := range s.Destinations {
-			if d.DeadLetters == "" {
-				continue
-			}
-			if n.known[d.Name], err = n.read(d.Name); err != nil {
+// syncNotes is how often notes are made to survive a power cut, as the journal is.
+const syncNotes = 200 * time.Millisecond
+
+// redrivenOf are the notes of a family, of some destinations.
+func (a *app) redrivenOf(family, names []string, by string) (notes []*redriven, err error) {
+	for _, id := range family {
+		n := &redriven{dir: filepath.Join(a.runsDir(), id, "redriven"), by: by, known: map[string]map[letterName]bool{}, files: map[string]*os.File{}, synced: a.now()}
+		for _, name := range names {
+			if n.known[name], err = n.read(name); err != nil {
 				return nil, err
 			}
 		}
 		notes = append(notes, n)
-		id = s.RedriveOf
 	}
 	return notes, nil
 }
@@ -406,6 +571,12 @@ func (n *redriven) add(destination string, l letterName) {
 	if _, err := fmt.Fprintf(f, "%d %d %s\n", l.ordinal, l.k, n.by); err != nil {
 		n.err = err
 	}
+	if now := time.Now(); now.Sub(n.synced) >= syncNotes {
+		n.synced = now
+		for _, f := range n.files {
+			n.err = errors.Join(n.err, f.Sync())
+		}
+	}
 }
 
 func (n *redriven) close() error {
@@ -413,7 +584,7 @@ func (n *redriven) close() error {
 	defer n.mu.Unlock()
 	err := n.err
 	for _, f := range n.files {
-		err = errors.Join(err, f.Close())
+		err = errors.Join(err, f.Sync(), f.Close())
 	}
 	return err
 }

@@ -43,6 +43,7 @@ type app struct {
 	secrets        secrets
 	wire           *wire // while our own requests are recorded or replayed
 	configFile     string
+	configGiven    bool // by --config, not found
 	cpuProfile     string
 	memProfile     string
 	execTrace      string
@@ -163,6 +164,7 @@ func (a *app) begin(c *cobra.Command) error {
 			v.SetDefault(key, value)
 		}
 	}
+	a.configGiven = a.configFile != ""
 	if path := a.findConfig(); path != "" {
 		v.SetConfigFile(path)
 		v.SetConfigType("yaml")

@@ -73,6 +73,9 @@ type LaneConfig struct {
 	// accepted, one after the other, before the checkpoint passes it; after a crash
 	// perhaps again.
 	Delivered func(raw []byte)
+	// Event, when set, is the event that a record of the source is about, whose user
+	// counts where order matters.
+	Event func(*event.Event) *event.Event
 	// Letter, when set, may change a dead letter before it is written. It is called by
 	// many goroutines.
 	Letter func(*journal.DeadLetter)
@@ -104,6 +107,7 @@ type Summary struct {
 	// the run whose dead letters were sent, and the configuration.
 	Rehearsal bool   `json:"rehearsal,omitempty"`
 	RedriveOf string `json:"redrive_of,omitempty"`
+	Root      string `json:"redrive_root,omitempty"` // the run in which those letters began
 	Config    string `json:"config,omitempty"`
 	// DeadLetters is where the records are that are no events, if there are any.
 	DeadLetters  string        `json:"dead_letters,omitempty"`

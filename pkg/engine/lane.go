@@ -563,7 +563,11 @@ func (l *lane) prepare(b *block, lb *laneBlock) *laneBlock {
 			le := &lb.events[len(lb.events)-1]
 			var user uint64
 			if l.plan.Order {
-				user = userOf(b.items[at].ev)
+				of := b.items[at].ev
+				if l.c.Event != nil {
+					of = l.c.Event(of)
+				}
+				user = userOf(of)
 			}
 			undecided := false
 			for k := range re.n {

@@ -593,14 +593,17 @@ func (l *Lane) bury(dead letters) error {
 // file is the name of the lane's dead letters.
 func (l *Lane) file() string { return FileName(l.Name) + ".jsonl.zst" }
 
-// FileName is a destination's name as that of a file.
+// FileName is a destination's name as that of a file, of no other destination.
 func FileName(destination string) string {
-	return strings.Map(func(c rune) rune {
-		if c == '/' || c == '\\' || c == ':' || c < ' ' {
-			return '-'
+	var b strings.Builder
+	for _, c := range []byte(destination) {
+		if c == '/' || c == '\\' || c == ':' || c == '%' || c < ' ' {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
 		}
-		return c
-	}, destination)
+	}
+	return b.String()
 }
 
 // Advance moves the checkpoint. It does not wait; calls are coalesced.

@@ -225,6 +225,7 @@ type Input struct {
 	cancel   context.CancelFunc
 	grown    chan struct{} // closed when the manifest is complete
 	passed   atomic.Int64  // bytes of objects that a reading has gone through, which is not Lean
+	tables   atomic.Bool   // there are some that are not read from one end to the other
 
 	mu         sync.Mutex
 	stats      Stats
@@ -684,7 +685,7 @@ func ahead(ctx context.Context, read func(context.Context, func(*Chunk) bool) er
 // that is not [Lean] has gone through, and how many there are; 0 when that is not
 // known yet.
 func (s *Input) Passed() (bytes, all int64) {
-	if !s.manifest.Done() {
+	if !s.manifest.Done() || s.tables.Load() {
 		return s.passed.Load(), 0
 	}
 	return s.passed.Load(), s.manifest.Bytes()
@@ -780,6 +781,7 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, yield
 	var magic [4]byte
 	if f.at != nil {
 		if n, _ := f.at.ReadAt(magic[:], 0); n == 4 && string(magic[:]) == "PAR1" {
+			s.tables.Store(true)
 			err = r.runParquet(f.at, f.size, from)
 		} else {
 			err = r.run(f, from)
