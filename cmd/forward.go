@@ -587,10 +587,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	if runErr != nil {
 		return runErr
 	}
-	rejected := uint64(0)
-	for _, d := range sum.Destinations {
-		rejected += total(d.Rejected)
-	}
+	rejected := rejectedOf(sum)
 	if sum.Status != "complete" {
 		stopped := func(d engine.LaneSummary) bool { return d.Stopped != "" }
 		if !slices.ContainsFunc(sum.Destinations, stopped) && !s.rehearse { // that was said
@@ -788,11 +785,7 @@ func like(example string) string {
 
 // refusedAgain names what comes after a redrive in which letters were refused again.
 func (a *app) refusedAgain(run string, s *engine.Summary) string {
-	n := uint64(0)
-	for _, d := range s.Destinations {
-		n += total(d.Rejected)
-	}
-	if done, _ := a.redrivenCount(run, s); n <= uint64(done) {
+	if done, _ := a.redrivenCount(run, s); rejectedOf(s) <= uint64(done) {
 		return ""
 	}
 	return fmt.Sprintf("; `fanfold redrive %s` sends those that were refused then", run)
@@ -800,16 +793,20 @@ func (a *app) refusedAgain(run string, s *engine.Summary) string {
 
 // nothingNew says what a finished run has to say when it is asked for again.
 func (a *app) nothingNew(run, when string, s *engine.Summary) {
-	rejected := uint64(0)
-	for _, d := range s.Destinations {
-		rejected += total(d.Rejected)
-	}
+	rejected := rejectedOf(s)
 	redriven, _ := a.redrivenCount(run, s)
 	if rejected -= min(rejected, uint64(redriven)); rejected == 0 {
 		fmt.Fprintf(a.err, "fanfold: run %s: everything was delivered already, %s; --fresh sends it again\n", run, when)
 		return
 	}
 	fmt.Fprintf(a.err, "fanfold: run %s: everything was settled already, %s, and nothing is new; %d were rejected: `fanfold redrive %s` sends those again, --fresh everything\n", run, when, rejected, run)
+}
+
+func rejectedOf(s *engine.Summary) (n uint64) {
+	for _, d := range s.Destinations {
+		n += total(d.Rejected)
+	}
+	return n
 }
 
 func total(m map[string]uint64) uint64 {

@@ -154,6 +154,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, src.Close()) }()
 	now, err := json.Marshal(meta)
 	if err != nil {
 		return err
@@ -220,18 +221,15 @@ func (a *app) configOf(id string, s *engine.Summary) (*config, error) {
 // familyOf are a run, those whose dead letters it has sent, as far as they are still
 // there, and last the one in which all of them began.
 func (a *app) familyOf(id string, s *engine.Summary) (ids []string) {
-	root := s.Root
-	for s != nil && !slices.Contains(ids, id) {
-		ids = append(ids, id)
-		id = s.RedriveOf
-		s, _ = readSummary(filepath.Join(a.runsDir(), id))
-		if id == "" {
-			break
-		}
-	}
-	if root != "" && !slices.Contains(ids, root) {
-		if _, err := readSummary(filepath.Join(a.runsDir(), root)); err == nil {
-			ids = append(ids, root)
+	ids = []string{id}
+	for _, next := range []string{s.RedriveOf, s.Root} {
+		for next != "" && !slices.Contains(ids, next) {
+			older, err := readSummary(filepath.Join(a.runsDir(), next))
+			if err != nil {
+				break // it was removed
+			}
+			ids = append(ids, next)
+			next = older.RedriveOf
 		}
 	}
 	return ids
@@ -251,24 +249,7 @@ func (o *redriveOptions) check(ctx context.Context, id string, names, files []st
 	if len(o.reasons) == 0 {
 		return nil
 	}
-	reasons := map[string]int{}
-	src, err := source.Open(ctx, source.Options{From: files, DeadLetters: true})
-	if len(files) == 0 {
-		err = nil
-	} else if err == nil {
-		for c, cErr := range src.Chunks(ctx, source.Position{}) {
-			if err = cErr; err != nil {
-				break
-			}
-			for _, r := range c.Records {
-				if ev, err := event.Parse(r.Raw); err == nil {
-					reasons[innermost(ev.Root()).Get("reason").Text()]++
-				}
-			}
-			c.Release()
-		}
-		err = errors.Join(err, src.Close())
-	}
+	reasons, err := reasonsOf(ctx, files)
 	if err != nil {
 		return err
 	}
@@ -285,6 +266,31 @@ func (o *redriveOptions) check(ctx context.Context, id string, names, files []st
 		}
 	}
 	return nil
+}
+
+// reasonsOf counts dead letters by their reason.
+func reasonsOf(ctx context.Context, files []string) (reasons map[string]int, err error) {
+	reasons = map[string]int{}
+	if len(files) == 0 {
+		return reasons, nil
+	}
+	src, err := source.Open(ctx, source.Options{From: files, DeadLetters: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	for c, err := range src.Chunks(ctx, source.Position{}) {
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range c.Records {
+			if ev, err := event.Parse(r.Raw); err == nil {
+				reasons[innermost(ev.Root()).Get("reason").Text()]++
+			}
+		}
+		c.Release()
+	}
+	return reasons, nil
 }
 
 // redriver routes dead letters: of each it sends the one delivery that was
@@ -502,6 +508,7 @@ func nameOf(letter event.Value) letterName {
 type redriven struct {
 	dir   string
 	by    string // the redrive that is under way
+	now   func() time.Time
 	known map[string]map[letterName]bool
 
 	mu     sync.Mutex
@@ -516,7 +523,7 @@ const syncNotes = 200 * time.Millisecond
 // redrivenOf are the notes of a family, of some destinations.
 func (a *app) redrivenOf(family, names []string, by string) (notes []*redriven, err error) {
 	for _, id := range family {
-		n := &redriven{dir: filepath.Join(a.runsDir(), id, "redriven"), by: by, known: map[string]map[letterName]bool{}, files: map[string]*os.File{}, synced: a.now()}
+		n := &redriven{dir: filepath.Join(a.runsDir(), id, "redriven"), by: by, now: a.now, known: map[string]map[letterName]bool{}, files: map[string]*os.File{}, synced: a.now()}
 		for _, name := range names {
 			if n.known[name], err = n.read(name); err != nil {
 				return nil, err
@@ -571,7 +578,7 @@ func (n *redriven) add(destination string, l letterName) {
 	if _, err := fmt.Fprintf(f, "%d %d %s\n", l.ordinal, l.k, n.by); err != nil {
 		n.err = err
 	}
-	if now := time.Now(); now.Sub(n.synced) >= syncNotes {
+	if now := n.now(); now.Sub(n.synced) >= syncNotes {
 		n.synced = now
 		for _, f := range n.files {
 			n.err = errors.Join(n.err, f.Sync())

@@ -97,13 +97,13 @@ same document as that of its summary.`,
 					when = info.ModTime().Format("2006-01-02 15:04:05")
 				}
 				var names, note string
-				var delivered, rejected, pending uint64
+				var delivered, pending uint64
 				for i, d := range s.Destinations {
 					if i > 0 {
 						names += ","
 					}
 					names += d.Name
-					delivered, rejected, pending = delivered+d.Delivered, rejected+total(d.Rejected), pending+d.Pending
+					delivered, pending = delivered+d.Delivered, pending+d.Pending
 				}
 				if s.Rehearsal {
 					note = "rehearsal"
@@ -114,7 +114,7 @@ same document as that of its summary.`,
 				if n, _ := a.redrivenCount(id, s); n > 0 {
 					note = strings.TrimSpace(note + fmt.Sprintf(" %d redriven since", n))
 				}
-				fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", id, s.Status, s.Read, delivered, rejected, pending, names, when, note)
+				fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", id, s.Status, s.Read, delivered, rejectedOf(s), pending, names, when, note)
 			}
 			return t.Flush()
 		},

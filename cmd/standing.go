@@ -57,7 +57,7 @@ func (a *app) finishSummary(s, before *engine.Summary) {
 	if before == nil {
 		before = &engine.Summary{}
 	}
-	s.BadExamples = both(s.BadReasons, s.BadExamples, before.BadExamples)
+	s.BadExamples = a.examples(s.BadReasons, s.BadExamples, before.BadExamples)
 	for i := range s.Destinations { // a partner may say anything
 		d := &s.Destinations[i]
 		d.Stopped, d.Problem = a.secrets.redact(d.Stopped), a.secrets.redact(d.Problem)
@@ -67,22 +67,19 @@ func (a *app) finishSummary(s, before *engine.Summary) {
 				old = b.Examples
 			}
 		}
-		d.Examples = both(d.Rejected, d.Examples, old)
-		for k, v := range d.Examples {
-			d.Examples[k] = a.secrets.redact(v)
-		}
+		d.Examples = a.examples(d.Rejected, d.Examples, old)
 	}
 }
 
-// both are examples of now and of before, for what there is.
-func both(counts map[string]uint64, now, before map[string]string) map[string]string {
+// examples are those of now and of before, for what there is.
+func (a *app) examples(counts map[string]uint64, now, before map[string]string) map[string]string {
 	var out map[string]string
 	for k := range counts {
 		if v := cmp.Or(now[k], before[k]); v != "" {
 			if out == nil {
 				out = map[string]string{}
 			}
-			out[k] = v
+			out[k] = a.secrets.redact(v)
 		}
 	}
 	return out

@@ -363,7 +363,8 @@ func (o *sender[S]) route(ev, seen *event.Event, rec *recording, env *Env, out *
 		typ = nil
 	}
 	id := ""
-	sent := 0
+	var some [8]int
+	sent := some[:0] // actions
 	for i := range o.subs {
 		sub := &o.subs[i]
 		if !sub.takes(root, typ) {
@@ -372,14 +373,22 @@ func (o *sender[S]) route(ev, seen *event.Event, rec *recording, env *Env, out *
 		if id == "" {
 			id = idOf(ev, env)
 		}
+		// The first delivery has the event's own insert id, and each further one
+		// another, also of the same action.
 		further := ""
-		if sent > 0 {
+		if len(sent) > 0 {
 			further = ":" + o.actions[sub.action].Slug
-			if n := o.earlier(i, root, typ); n > 0 {
-				further += "." + strconv.Itoa(n+1)
+			n := 1
+			for _, action := range sent[1:] {
+				if action == sub.action {
+					n++
+				}
+			}
+			if n > 1 {
+				further += "." + strconv.Itoa(n)
 			}
 		}
-		sent++
+		sent = append(sent, sub.action)
 		if rec != nil {
 			rec.fire(sub.program, further)
 		}
@@ -388,23 +397,6 @@ func (o *sender[S]) route(ev, seen *event.Event, rec *recording, env *Env, out *
 	if len(out.List) == from {
 		settle(Unsupported, "no action is subscribed to it")
 	}
-}
-
-// earlier is how many subscriptions before one, beside the first that takes the event,
-// are of the same action and take it: their insert ids must not be the same.
-func (o *sender[S]) earlier(i int, root event.Value, typ []byte) (n int) {
-	first := true
-	for k := range o.subs[:i] {
-		same := o.subs[k].action == o.subs[i].action
-		if !first && !same || !o.subs[k].takes(root, typ) {
-			continue
-		}
-		if !first {
-			n++
-		}
-		first = false
-	}
-	return n
 }
 
 // NeedsFallback says that an event has no messageId that can be its insert id, so

@@ -270,12 +270,10 @@ func (e *Engine) Run(ctx context.Context) (*Summary, error) {
 func (e *Engine) Summary() *Summary {
 	e.mu.Lock()
 	front, atEnd := e.front, e.atEnd
+	s := &Summary{Run: e.c.Run.Name(), Status: "complete", Read: front.Ordinal, BadRecords: front.Bad, Dropped: map[string]uint64{},
+		BadReasons: maps.Clone(e.badOnes), BadExamples: maps.Clone(e.badFirst)}
 	e.mu.Unlock()
-	s := &Summary{Run: e.c.Run.Name(), Status: "complete", Read: front.Ordinal, BadRecords: front.Bad, Dropped: map[string]uint64{}}
 	maps.Copy(s.Dropped, front.Dropped)
-	e.mu.Lock()
-	s.BadReasons, s.BadExamples = maps.Clone(e.badOnes), maps.Clone(e.badFirst)
-	e.mu.Unlock()
 	if n, path := e.bad.DeadLetters(); n > 0 {
 		s.DeadLetters = path
 	}

@@ -176,10 +176,10 @@ type Run struct {
 	meta     json.RawMessage
 
 	// See queue. These times are of the processor, not of opt.Now.
-	begun    [16]time.Time // when the last requests were, a ring
-	next     int           // the oldest of them
-	alone    time.Time     // until when there is no queue
-	patience time.Duration // how long that was
+	begun    [crowdOf]time.Time // when the last requests were, a ring
+	next     int                // the oldest of them
+	alone    time.Time          // until when there is no queue
+	patience time.Duration      // how long that was
 }
 
 // Lane is one destination's part of a run.
@@ -785,9 +785,10 @@ func (r *Run) queue() {
 const (
 	// maxTurns is how often the committer lets others have a processor.
 	maxTurns = 4
-	// crowd is how little time the last requests begun may span, as many as begun
-	// holds: one in a fifth of a millisecond.
-	crowd = 16 * time.Second / 5000
+	// crowd is how little time the last crowdOf requests may span: one in a fifth of a
+	// millisecond.
+	crowdOf = 16
+	crowd   = crowdOf * time.Second / 5000
 	// dearTurn is less than a goroutine gets that computes on, and more than those
 	// take who are about to begin requests.
 	dearTurn = 8 * time.Millisecond
