@@ -33,6 +33,7 @@ require (
 require (
 	github.com/go-openapi/jsonpointer v0.21.0 // indirect
 	github.com/go-openapi/swag v0.23.0 // indirect
+	github.com/gordonklaus/ineffassign v0.2.0 // indirect
 	github.com/josharian/intern v1.0.0 // indirect
 	github.com/mailru/easyjson v0.7.7 // indirect
 	github.com/mohae/deepcopy v0.0.0-20170929034955-c48cc78d4826 // indirect
@@ -43,6 +44,7 @@ require (
 	github.com/woodsbury/decimal128 v1.3.0 // indirect
 	go.shabbyrobe.org/gocovmerge v0.0.0-20230507111327-fa4f82cfbf4d // indirect
 	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/telemetry v0.0.0-20261009151841-97e8ea77aa2a // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 )
 
@@ -96,4 +98,9 @@ require (
 	software.sslmate.com/src/go-pkcs12 v0.5.0
 )
 
-tool honnef.co/go/tools/cmd/staticcheck
+tool (
+	github.com/gordonklaus/ineffassign
+	golang.org/x/tools/cmd/deadcode
+	golang.org/x/tools/go/analysis/passes/shadow/cmd/shadow
+	honnef.co/go/tools/cmd/staticcheck
+)

@@ -379,12 +379,14 @@ type times struct{ Since, Until time.Time }
 
 // run works on one run's folder until it is done or stopped.
 func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir string, meta any, resumed bool, re *redirect) (err error) {
+	var open closers
+	defer func() { err = errors.Join(err, open.close()) }()
 	before, _ := readSummary(dir)
 	run, err := journal.Open(dir, meta, journal.Options{Now: a.now, Redact: a.secrets.redact})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, run.Close()) }()
+	open.add(run.Close)
 
 	frozen := times{j.since, j.until}
 	if ok, err := run.Get("times", &frozen); err != nil {
@@ -422,7 +424,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, spool.Close()) }()
+		open.add(spool.Close)
 		src = spool
 		if resumed {
 			fmt.Fprintf(a.err, "fanfold: resuming run %s\n", run.Name())
@@ -444,7 +446,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, in.Close()) }()
+		open.add(in.Close)
 		defer func() { reportSelection(a.err, in) }()
 		src = in
 		if resumed && before != nil && before.Status == "complete" {
@@ -464,7 +466,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		if err := j.pipeline.Open(dir); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, j.pipeline.Close()) }()
+		open.add(j.pipeline.Close)
 	}
 
 	if j.memory == 0 {
@@ -486,7 +488,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 			return err
 		}
 		if done != nil {
-			defer func() { err = errors.Join(err, done()) }()
+			open.add(done)
 		}
 		lane.Options.Reserve = j.reserve
 		if re != nil {
@@ -626,7 +628,12 @@ func (a *app) lane(d *opened, rehearse bool, dir string) (engine.LaneConfig, fun
 			l.Sender = s
 		}
 		if c, ok := l.Sender.(io.Closer); ok {
-			return l, c.Close, nil
+			return l, func() error {
+				if err := c.Close(); err != nil {
+					return fmt.Errorf("%s: ending what was written: %w", d.conf.name, err)
+				}
+				return nil
+			}, nil
 		}
 		return l, nil, nil
 	}

@@ -49,7 +49,7 @@ const nameMark = "\ue000"
 // appendNamed appends a value with names in the places of texts that are not empty,
 // numbers, true and false. It reports false when one of them has no source.
 func (rec *Recorder) appendNamed(dst []byte, v event.Value) ([]byte, bool) {
-	ok := true
+	var ok bool
 	switch k := v.Kind(); k {
 	case event.Object:
 		dst = append(dst, '{')
@@ -199,7 +199,7 @@ func pair(dst []byte, parts []int32, names, v event.Value) ([]byte, []int32, boo
 		return dst, parts, false
 	}
 	parts = append(parts, refNone)
-	ok := true
+	var ok bool
 	if k == event.Array {
 		dst = append(dst, '[')
 		for i := range v.Len() {

@@ -82,11 +82,10 @@ func (s *schema) item(r *Resolver, dst, raw []byte, n int, clean bool) []byte {
 func (s *schema) single(r *Resolver, dst, raw []byte, clean, null bool) []byte {
 	at := len(dst)
 	k := kindOf(raw)
-	ok := false
+	var ok bool
 	several := null || s.Type == TypeDatetime // more than one type is allowed
 	switch {
 	case s.is(k, raw) || null && k == event.Null:
-		ok = true
 		if k == event.Object && s.props != nil {
 			return s.object(r, dst, raw, clean)
 		}
@@ -278,7 +277,7 @@ func eachUnique(obj []byte, f func(key, val []byte)) {
 		seen = make(map[string]int, n)
 	}
 	event.EachMember(obj, func(key, val []byte) {
-		name := key
+		var name []byte
 		if bytes.IndexByte(key, '\\') >= 0 {
 			name = []byte(decodeText(key))
 		} else {

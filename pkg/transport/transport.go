@@ -20,7 +20,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -223,12 +222,4 @@ func (c *Capture) Take() []Captured {
 	out := c.requests
 	c.requests = nil
 	return out
-}
-
-// Answer builds a response for a request, for networks that are no network.
-func Answer(req *http.Request, status int, contentType string, body []byte) *http.Response {
-	return &http.Response{
-		Status: strconv.Itoa(status) + " " + http.StatusText(status), StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: req,
-	}
 }
