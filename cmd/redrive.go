@@ -481,7 +481,7 @@ func original(d *journal.DeadLetter) {
 	}
 	d.Raw, d.Valid = textOf(letter), false
 	d.Object, d.Offset, d.Line = letter.Get("object").Text(), num("offset"), num("line")
-	d.Ordinal, d.K, d.Step = uint64(num("ordinal")), uint16(num("k")), int(num("step"))
+	d.Ordinal, d.K, d.Step = uint64(num("ordinal")), uint32(num("k")), int(num("step"))
 	d.Action, d.InsertID = letter.Get("action").Text(), letter.Get("insert_id").Text()
 	d.Attempts += int(num("attempts"))
 	if p, err := source.ParsePosition(letter.Get("position").Text()); err == nil {

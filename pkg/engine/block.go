@@ -315,7 +315,7 @@ func (e *Engine) readLean(ctx context.Context, l *lane, from journal.Mark, yield
 func (e *Engine) readFront(ctx context.Context, from journal.Mark, bad *journal.Lane) {
 	known := bad.Resume()
 	e.mu.Lock()
-	e.front = from
+	e.front = e.furthest(from)
 	e.badOnes, e.badFirst = maps.Clone(known.Counts.Rejected), map[string]string{}
 	if e.badOnes == nil {
 		e.badOnes = map[string]uint64{}
@@ -365,7 +365,10 @@ func (e *Engine) readFront(ctx context.Context, from journal.Mark, bad *journal.
 			}
 		}
 		e.mu.Lock()
-		e.front, e.passed = b.end, passed
+		if b.end.Ordinal > e.front.Ordinal {
+			e.front = b.end
+		}
+		e.passed = passed
 		e.mu.Unlock()
 		if !e.ring.push(ctx, b, e.c.Stop) {
 			finished = false
@@ -380,6 +383,21 @@ func (e *Engine) readFront(ctx context.Context, from journal.Mark, bad *journal.
 	e.atEnd = finished && ctx.Err() == nil && e.frontErr == nil
 	e.mu.Unlock()
 	e.ring.finish()
+}
+
+// furthest is the highest mark of a lane, or from. A resume reads again from the lowest
+// one on: until it has caught up, what faster lanes have settled is read all the same.
+func (e *Engine) furthest(from journal.Mark) journal.Mark {
+	marks := []journal.Mark{e.bad.Resume().Mark}
+	for _, l := range e.lanes {
+		marks = append(marks, l.resumed.Mark)
+	}
+	for _, m := range marks {
+		if m.Ordinal > from.Ordinal {
+			from = m
+		}
+	}
+	return from
 }
 
 // noteBad counts a record that is no event.

@@ -131,6 +131,12 @@ type LaneSummary struct {
 	Seconds     float64           `json:"seconds"` // of this process
 	Rate        float64           `json:"rate"`    // events a second that it has delivered
 	DeadLetters string            `json:"dead_letters,omitempty"`
+	// Letters is how many dead letters there are: one for each delivery that was
+	// rejected, of which an event may have several.
+	Letters uint64 `json:"letters,omitempty"`
+	// Redriven are the rejected events that redrives have delivered since, by the
+	// redrive's run. The caller sets it.
+	Redriven map[string]uint64 `json:"redriven,omitempty"`
 	// Stopped says why the lane gave up early, if it did.
 	Stopped string `json:"stopped,omitempty"`
 	// Problem is what the partner, or the way to it, said last of something that
@@ -138,6 +144,8 @@ type LaneSummary struct {
 	// Stopped they may hold anything: redact them.
 	Problem  string            `json:"last_problem,omitempty"`
 	Examples map[string]string `json:"examples,omitempty"`
+	// SkippedExamples say of one event for each reason of Skipped where it is, and why.
+	SkippedExamples map[string]string `json:"skipped_examples,omitempty"`
 	// Released counts events sent out of their user's order because the
 	// user's queue had grown too long.
 	Released uint64 `json:"released,omitempty"`

@@ -46,45 +46,46 @@ type lane struct {
 	grows               atomic.Uint64 // bits of how many bytes of items a byte of input becomes
 	alike               *alike        // lanes that make the same of every event; nil: there are none
 
-	mu      sync.Mutex
-	blocks  []*laneBlock // routed and not passed by the mark, in order
-	held    int64        // bytes of unsettled deliveries
-	pinned  int64        // bytes of all that blocks hold, with what is settled of it
-	budget  int64        // of held
-	full    bool         // routing waits for memory: batches that are not full may go
-	taken   uint64       // blocks accepted
-	open    map[destination.Group]*batch
-	recent  *batch   // the open one that a delivery was last put into; nil: none, or it is not open
-	order   []*batch // those that were opened, oldest first; some of them are closed
-	ready   []*batch
-	later   retries
-	flying  int                 // requests in flight
-	apart   map[*batch]struct{} // batches in no queue: what they hold stays where it is in memory
-	bodies  int                 // bytes of their bodies
-	waiting int                 // deliveries that are in no batch: behind their user or step
-	users   map[uint64]*user
-	pace    *pace
-	paced   time.Time // until when the rate keeps a batch that could go
-	adapt   adaptive
-	breaker breaker
-	mark    journal.Mark
-	counts  journal.Counts // up to the mark
-	live    journal.Counts // of everything settled
-	base    journal.Counts // at the start
-	sent    uint64         // deliveries that the partner accepted in this process
-	routed  bool           // all input is routed
-	stop    string         // why the lane ended early
-	err     error          // of the machine
-	panics  int
-	refuses int // batches in a row that the partner refused to the last probe
-	bad     int // deliveries in a row without one accepted
-	problem string
-	like    map[string]string // of each reason to reject, what was said of one event
-	status  int               // of the last failure; 0: there was no answer
-	saved   time.Time
-	dirty   bool
-	started time.Time
-	ended   time.Time
+	mu          sync.Mutex
+	blocks      []*laneBlock // routed and not passed by the mark, in order
+	held        int64        // bytes of unsettled deliveries
+	pinned      int64        // bytes of all that blocks hold, with what is settled of it
+	budget      int64        // of held
+	full        bool         // routing waits for memory: batches that are not full may go
+	taken       uint64       // blocks accepted
+	open        map[destination.Group]*batch
+	recent      *batch   // the open one that a delivery was last put into; nil: none, or it is not open
+	order       []*batch // those that were opened, oldest first; some of them are closed
+	ready       []*batch
+	later       retries
+	flying      int                 // requests in flight
+	apart       map[*batch]struct{} // batches in no queue: what they hold stays where it is in memory
+	bodies      int                 // bytes of their bodies
+	waiting     int                 // deliveries that are in no batch: behind their user or step
+	users       map[uint64]*user
+	pace        *pace
+	paced       time.Time // until when the rate keeps a batch that could go
+	adapt       adaptive
+	breaker     breaker
+	mark        journal.Mark
+	counts      journal.Counts // up to the mark
+	live        journal.Counts // of everything settled
+	base        journal.Counts // at the start
+	sent        uint64         // deliveries that the partner accepted in this process
+	routed      bool           // all input is routed
+	stop        string         // why the lane ended early
+	err         error          // of the machine
+	panics      int
+	refuses     int // batches in a row that the partner refused to the last probe
+	bad         int // deliveries in a row without one accepted
+	problem     string
+	like        map[string]string // of each reason to reject, what was said of one event
+	likeSkipped map[string]string // of each reason to skip, one event and what was said of it
+	status      int               // of the last failure; 0: there was no answer
+	saved       time.Time
+	dirty       bool
+	started     time.Time
+	ended       time.Time
 
 	finished   bool
 	hung       bool // a call into partner code has not come back: memory it may look at is not reused
@@ -185,7 +186,8 @@ type laneEvent struct {
 	reason   string
 	open     int32 // works not settled
 	worst    journal.Outcome
-	doubtful bool // in doubt since an earlier process
+	doubtful bool // in doubt since an earlier process, or once settled by one
+	held     bool // one of its deliveries is in doubt and not sent again
 }
 
 // work is one delivery on its way.
@@ -572,7 +574,7 @@ func (l *lane) prepare(b *block, lb *laneBlock) *laneBlock {
 			undecided := false
 			for k := range re.n {
 				d := &deliveries[k]
-				lb.works = append(lb.works, work{d: d, ev: le, id: journal.DeliveryID{Ordinal: b.start.Ordinal + uint64(at), K: uint16(k)}, user: user})
+				lb.works = append(lb.works, work{d: d, ev: le, id: journal.DeliveryID{Ordinal: b.start.Ordinal + uint64(at), K: uint32(k)}, user: user})
 				undecided = undecided || d.Settled == nil || d.Settled.Outcome == destination.Rejected
 			}
 			deliveries = deliveries[re.n:]
@@ -778,6 +780,7 @@ func (l *lane) accept(lb *laneBlock) bool {
 	for i := range lb.events {
 		le := &lb.events[i]
 		if le.open == 0 { // a destination that says nothing of an event
+			l.noteSkipped(le, destination.Unsupported, "")
 			l.settleEvent(le, journal.Skipped, string(destination.Unsupported))
 		}
 	}
@@ -788,6 +791,9 @@ func (l *lane) accept(lb *laneBlock) bool {
 			if v.Outcome == journal.Delivered {
 				l.sent++ // by an earlier process
 			}
+			if l.resumed.Doubted(w.id) {
+				l.noteDoubt(w)
+			}
 			l.settle(w, v.Outcome, v.Reason)
 			continue
 		}
@@ -797,18 +803,19 @@ func (l *lane) accept(lb *laneBlock) bool {
 				l.bad++
 				l.noteRejected(*r)
 			} else {
+				l.noteSkipped(w.ev, r.Reason, r.Detail)
 				l.settle(w, journal.Skipped, string(r.Reason))
 			}
 			continue
 		}
 		if l.doubt[w.id] {
 			w.doubtful = true
-			if !w.ev.doubtful {
-				w.ev.doubtful = true
-				l.live.InDoubt++
-				lb.counts.InDoubt++
-			}
+			l.noteDoubt(w)
 			if l.opt.Hold {
+				if !w.ev.held {
+					w.ev.held = true
+					l.heldEvents++
+				}
 				continue // stays open: pending, and listed
 			}
 		}
@@ -824,13 +831,6 @@ func (l *lane) accept(lb *laneBlock) bool {
 			}
 		}
 		l.offer(w, now)
-	}
-	if l.opt.Hold {
-		for i := range lb.events {
-			if le := &lb.events[i]; le.doubtful && le.open > 0 {
-				l.heldEvents++
-			}
-		}
 	}
 	l.closeOld()
 	l.passBlocks()
@@ -854,6 +854,36 @@ func (l *lane) letter(w *work, r destination.Result) journal.DeadLetter {
 		l.c.Letter(&d)
 	}
 	return d
+}
+
+// noteDoubt counts the event of a delivery that was in doubt at the end of an earlier
+// process, once. The caller holds mu.
+func (l *lane) noteDoubt(w *work) {
+	if w.ev.doubtful {
+		return
+	}
+	w.ev.doubtful = true
+	l.live.InDoubt++
+	w.ev.b.counts.InDoubt++
+}
+
+// noteSkipped keeps where one of the skipped events is, and why it was skipped, for
+// each reason. The caller holds mu.
+func (l *lane) noteSkipped(le *laneEvent, reason destination.Reason, detail string) {
+	if l.likeSkipped[string(reason)] != "" {
+		return
+	}
+	what := fmt.Sprintf("%s, offset %d", le.b.object, le.offset)
+	if le.line > 0 {
+		what = fmt.Sprintf("%s, line %d", le.b.object, le.line)
+	}
+	if detail != "" {
+		what += ": " + destination.Cut(detail, 200)
+	}
+	if l.likeSkipped == nil {
+		l.likeSkipped = map[string]string{}
+	}
+	l.likeSkipped[string(reason)] = what
 }
 
 // noteRejected keeps what was said of a rejected event, one for each reason. The
@@ -1072,7 +1102,7 @@ func (l *lane) summary(events uint64) LaneSummary {
 	defer l.mu.Unlock()
 	c := l.live.Clone()
 	s := LaneSummary{Name: l.c.Name, Type: l.c.Type, Filtered: c.Filtered, Skipped: c.Skipped, Delivered: c.Delivered, Rejected: c.Rejected, InDoubt: c.InDoubt,
-		Deliveries: c.Deliveries, Requests: c.Requests, Retries: c.Retries, Bytes: c.Bytes, Stopped: l.stop, Problem: l.problem, Examples: maps.Clone(l.like), Released: c.Released}
+		Deliveries: c.Deliveries, Requests: c.Requests, Retries: c.Retries, Bytes: c.Bytes, Stopped: l.stop, Problem: l.problem, Examples: maps.Clone(l.like), SkippedExamples: maps.Clone(l.likeSkipped), Released: c.Released}
 	if s.Skipped == nil {
 		s.Skipped = map[string]uint64{}
 	}
@@ -1091,7 +1121,7 @@ func (l *lane) summary(events uint64) LaneSummary {
 		s.Rate = math.Round(float64(c.Delivered-l.base.Delivered)/s.Seconds*10) / 10
 	}
 	if n, path := l.j.DeadLetters(); n > 0 {
-		s.DeadLetters = path
+		s.DeadLetters, s.Letters = path, n
 	}
 	return s
 }

@@ -25,7 +25,7 @@ type DeadLetter struct {
 	Type        string // of the destination: its slug
 	Action      string
 	Step        int
-	K           uint16
+	K           uint32
 	Reason      string
 	Detail      string // the partner's words, redacted and cut
 	Status      int    // HTTP status; 0: none

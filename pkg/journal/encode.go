@@ -153,7 +153,7 @@ func (d *decoder) ids() []DeliveryID {
 			return nil
 		}
 		for i := range run {
-			ids = append(ids, DeliveryID{ordinal + i, uint16(k)})
+			ids = append(ids, DeliveryID{ordinal + i, uint32(k)})
 		}
 	}
 	return ids
@@ -163,7 +163,7 @@ func (d *decoder) verdicts() []Verdict {
 	n := d.uvarint()
 	var vs []Verdict
 	for i := uint64(0); i < n && d.err == nil; i++ {
-		v := Verdict{ID: DeliveryID{d.uvarint(), uint16(d.uvarint())}}
+		v := Verdict{ID: DeliveryID{d.uvarint(), uint32(d.uvarint())}}
 		v.Outcome, v.Reason = Outcome(d.byte()), d.string()
 		vs = append(vs, v)
 	}

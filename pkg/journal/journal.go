@@ -59,7 +59,7 @@ type Mark struct {
 // DeliveryID names one delivery of a run.
 type DeliveryID struct {
 	Ordinal uint64
-	K       uint16 // place among the deliveries of the event
+	K       uint32 // place among the deliveries of the event
 }
 
 // Outcome is a verdict's outcome, in the journal's own words so that it needs
@@ -114,6 +114,7 @@ type State struct {
 	InDoubt []Request
 	Pace    []byte
 	settled map[DeliveryID]Verdict
+	doubted map[DeliveryID]bool
 }
 
 // Settled returns the verdict on a delivery that was settled above the mark.
@@ -121,6 +122,10 @@ func (s *State) Settled(id DeliveryID) (Verdict, bool) {
 	v, ok := s.settled[id]
 	return v, ok
 }
+
+// Doubted says that a delivery above the mark was in flight when an earlier process
+// ended, also if a later one has settled it since.
+func (s *State) Doubted(id DeliveryID) bool { return s.doubted[id] }
 
 // Options of a run folder.
 type Options struct {
@@ -205,6 +210,12 @@ type openRequest struct {
 	action string
 	ids    []DeliveryID
 	at     int64
+	old    bool // begun by an earlier process, which has not ended it: nobody will
+}
+
+// passed says that all of its deliveries are before an ordinal.
+func (o openRequest) passed(ordinal uint64) bool {
+	return !slices.ContainsFunc(o.ids, func(id DeliveryID) bool { return id.Ordinal >= ordinal })
 }
 
 // ended is a finished request, or a settling without one, above the mark.
@@ -427,6 +438,10 @@ func (r *Run) load() error {
 			return err
 		}
 		l.durable = l.mark
+		for id, o := range l.open {
+			o.old = true
+			l.open[id] = o
+		}
 	}
 	return nil
 }
@@ -438,7 +453,7 @@ func (r *Run) Lane(name string) *Lane {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.lane(name)
-	l.state = &State{Mark: l.mark, Counts: l.counts.Clone(), Pace: l.pace, settled: map[DeliveryID]Verdict{}}
+	l.state = &State{Mark: l.mark, Counts: l.counts.Clone(), Pace: l.pace, settled: map[DeliveryID]Verdict{}, doubted: map[DeliveryID]bool{}}
 	for _, e := range l.ended {
 		l.state.add(e, l.mark.Ordinal)
 	}
@@ -446,7 +461,11 @@ func (r *Run) Lane(name string) *Lane {
 		o := l.open[id]
 		req := Request{Action: o.action, Begun: time.UnixMilli(o.at)}
 		for _, d := range o.ids {
-			if _, done := l.state.settled[d]; !done && d.Ordinal >= l.mark.Ordinal {
+			if d.Ordinal < l.mark.Ordinal {
+				continue
+			}
+			l.state.doubted[d] = true
+			if _, done := l.state.settled[d]; !done {
 				req.IDs = append(req.IDs, d)
 			}
 		}
@@ -505,7 +524,7 @@ func (l *Lane) Begin(action string, ids []DeliveryID) (uint64, error) {
 	}
 	l.nextID++
 	id, at := l.nextID, r.opt.Now().UnixMilli()
-	l.open[id] = openRequest{action, slices.Clone(ids), at}
+	l.open[id] = openRequest{action: action, ids: slices.Clone(ids), at: at}
 	r.record('B', func(b []byte) []byte { return l.appendBegin(b, id, action, at, ids) })
 	ch := make(chan error, 1)
 	r.waiters = append(r.waiters, ch)
@@ -619,6 +638,7 @@ func (l *Lane) Advance(m Mark, c Counts, pace []byte) error {
 	}
 	l.mark, l.counts, l.pace, l.dirty = m, c.Clone(), pace, true
 	l.ended = slices.DeleteFunc(l.ended, func(e ended) bool { return e.top < m.Ordinal })
+	maps.DeleteFunc(l.open, func(_ uint64, o openRequest) bool { return o.old && o.passed(m.Ordinal) })
 	r.wake()
 	return nil
 }

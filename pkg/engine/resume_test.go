@@ -1,0 +1,112 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// TestStopBeforeTheReadingHasCaughtUp stops a resume that reads again what a faster lane
+// has settled long ago: the sums add up, and no count is lower than it was.
+func TestStopBeforeTheReadingHasCaughtUp(t *testing.T) {
+	const events = 20_000
+	fast, slow := newPartner(100), newPartner(10)
+	all, stop := make(chan struct{}), make(chan struct{})
+	taken := 0
+	fast.answer = func(p *partner, _ time.Time, ids []int) ([]destination.Result, error) {
+		if taken += len(ids); taken == events {
+			close(all)
+		}
+		return ok(len(ids)), nil
+	}
+	end := sync.OnceFunc(func() { <-all; close(stop) })
+	slow.answer = func(p *partner, _ time.Time, ids []int) ([]destination.Result, error) {
+		if p.requests >= 3 {
+			end()
+		}
+		return ok(len(ids)), nil
+	}
+	s := setup{path: input(t, events, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("fast", fast), lane("slow", slow)},
+		change: func(c *engine.Config) { c.Stop = stop }}
+	first := s.mustRun(t)
+	if first.Destinations[0].Delivered != events || first.Destinations[1].Pending == 0 {
+		t.Fatalf("nothing to be seen: %+v", first)
+	}
+	for range 3 { // stopped before it begins
+		var e *engine.Engine
+		s.made = func(made *engine.Engine) { e = made }
+		again := s.mustRun(t)
+		if again.Read < first.Read || again.Status != "incomplete" {
+			t.Errorf("read %d, then %d (%s)", first.Read, again.Read, again.Status)
+		}
+		for _, p := range e.Progress() {
+			if p.Total < p.Done {
+				t.Errorf("%s is done with %d of %d", p.Name, p.Done, p.Total)
+			}
+		}
+	}
+	slow.answer, s.change = nil, nil
+	if end := s.mustRun(t); end.Read != events || end.Status != "complete" {
+		t.Errorf("at the end: %+v", end)
+	}
+	once(t, fast, events)
+	once(t, slow, events)
+}
+
+// TestDoubtIsRemembered ends three processes with a request in flight each: the last one
+// tells of all events that any of them had in doubt, also of those that have been settled
+// since.
+func TestDoubtIsRemembered(t *testing.T) {
+	p := newPartner(10)
+	l := lane("a", p)
+	l.Options.Concurrency = 1
+	s := setup{path: input(t, 100, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{l}}
+	for kill := range 3 {
+		ctx, cancel := context.WithCancel(context.Background())
+		requests := 0
+		p.answer = func(_ *partner, _ time.Time, ids []int) ([]destination.Result, error) {
+			if requests++; requests > kill {
+				cancel()
+				return nil, context.Canceled
+			}
+			return ok(len(ids)), nil
+		}
+		s.ctx = ctx
+		if _, err := s.run(t); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	p.answer, s.ctx = nil, nil
+	if d := s.mustRun(t).Destinations[0]; d.Delivered != 100 || d.InDoubt != 30 {
+		t.Errorf("%d delivered, %d in doubt, want 30", d.Delivered, d.InDoubt)
+	}
+	if d := s.mustRun(t).Destinations[0]; d.InDoubt != 30 {
+		t.Errorf("once more: %d in doubt, want 30", d.InDoubt)
+	}
+}
+
+// TestSkippedAreExplained: of each reason to skip one event is named.
+func TestSkippedAreExplained(t *testing.T) {
+	p := newPartner(10)
+	p.route = func(ev *event.Event, n int, out *destination.Deliveries) {
+		if n%2 == 1 {
+			out.Add(destination.Delivery{Settled: &destination.Result{Outcome: destination.Skipped, Reason: destination.TooOld, Detail: "the partner takes a week"}})
+		}
+	}
+	d := setup{path: input(t, 10, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p)}}.mustRun(t).Destinations[0]
+	if d.Skipped["too_old"] != 5 || d.Skipped["unsupported"] != 5 {
+		t.Fatalf("skipped %v", d.Skipped)
+	}
+	for reason, want := range map[string]string{"too_old": "in.jsonl, line 2: the partner takes a week", "unsupported": "in.jsonl, line 1"} {
+		if got := d.SkippedExamples[reason]; !strings.HasSuffix(got, want) {
+			t.Errorf("%s: %q, want …%q", reason, got, want)
+		}
+	}
+}
