@@ -28,7 +28,7 @@ func newToy() destination.Destination {
 			BatchEvents: destination.Cap{N: 100, Docs: "https://toy.example/docs/limits"},
 			Window:      destination.Window{Past: 30 * 24 * time.Hour, Violation: "refuses", Docs: "https://toy.example/docs/limits"},
 		},
-		Actions: []destination.Action[ToySettings]{{
+		Actions: destination.Coded[ToySettings]{{
 			Slug: "track", Title: "Track", Doc: "An event.", Trigger: `type = "track"`,
 			Fields: []mapping.Field{
 				{Key: "id", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.messageId")},

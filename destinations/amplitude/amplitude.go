@@ -64,7 +64,7 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Verdict: verdict,
-		Actions: []destination.Action[Settings]{
+		Actions: destination.Coded[Settings]{
 			{
 				Slug: "logEvent", Title: "Log event", Doc: "An event, with user properties from the campaign and the referrer.", Trigger: `type = "track"`,
 				Fields: slices.Concat(whoFields(), eventFields(), agentFields(), campaignFields()),

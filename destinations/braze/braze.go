@@ -65,7 +65,7 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Verdict: verdict,
-		Actions: []destination.Action[Settings]{
+		Actions: destination.Coded[Settings]{
 			{
 				Slug: "updateUserProfile", Title: "Update user profile", Doc: "Sets attributes of a profile.", Trigger: `type = "identify"`,
 				Fields: profileFields(existingOnly()), Item: profile, Request: list("/users/track", "attributes"), Results: processed, AllOrNothing: true,

@@ -57,7 +57,7 @@ func New() destination.Destination {
 		},
 		// Updates of a person overwrite each other.
 		Order: true,
-		Actions: []destination.Action[Settings]{
+		Actions: destination.Coded[Settings]{
 			{
 				Slug: "createUpdatePerson", Title: "Create or update person", Doc: "Sets a person's attributes, and relates the person to an object.", Trigger: `type = "identify"`,
 				Fields: []mapping.Field{

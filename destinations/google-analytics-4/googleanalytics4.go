@@ -65,7 +65,7 @@ func New() destination.Destination {
 			Window:     destination.Window{Past: 72 * time.Hour, Violation: "drops", Docs: docs + "#override_timestamp"},
 			Dedupe:     destination.Dedupe{Field: "transaction_id, of a purchase", Docs: "https://support.google.com/analytics/answer/12313109"},
 		},
-		Actions: []destination.Action[Settings]{
+		Actions: destination.Coded[Settings]{
 			ecommerce("purchase", "Purchase", "An order.", "Order Completed", "purchase", currencyChecked, list(
 				text("affiliation", "$.properties.affiliation"), text("coupon", "$.properties.coupon"), required(text("currency", "$.properties.currency")),
 				required(products()), required(text("transaction_id", "$.properties.order_id")),
@@ -224,8 +224,8 @@ func fields(client string, own []mapping.Field) []mapping.Field {
 
 // ecommerce is an action whose fields are the parameters of an event that
 // Google knows. Without a trigger it is for all track calls.
-func ecommerce(slug, title, doc, trigger, name string, r rule, own []mapping.Field) destination.Action[Settings] {
-	a := destination.Action[Settings]{
+func ecommerce(slug, title, doc, trigger, name string, r rule, own []mapping.Field) destination.CodedAction[Settings] {
+	a := destination.CodedAction[Settings]{
 		Slug: slug, Title: title, Doc: doc, Trigger: `type = "track"`, Fields: fields("client_id", own),
 		Item: item(name, r, keys(own)), Request: collect, TimeField: "timestamp_micros",
 	}

@@ -66,7 +66,7 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Verdict: verdict,
-		Actions: []destination.Action[Settings]{
+		Actions: destination.Coded[Settings]{
 			{
 				Slug: "sendCustomBehavioralEvent", Title: "Send custom behavioral event", Doc: "An occurrence of a custom event, by its full name (pe<HubID>_name). Events are defined in HubSpot first.", Trigger: `type = "track"`,
 				Fields: []mapping.Field{

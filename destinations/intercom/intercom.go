@@ -64,7 +64,7 @@ func New() destination.Destination {
 		},
 		// Events need their contact, and the last write to a contact wins.
 		Order: true,
-		Actions: []destination.Action[Settings]{
+		Actions: destination.Coded[Settings]{
 			{
 				Slug: "trackEvent", Title: "Track event", Doc: "An event of a contact. Who is known by an email alone is looked up.", Trigger: `type = "track"`,
 				Fields: []mapping.Field{

@@ -57,7 +57,7 @@ func New() destination.Destination {
 			Dedupe:     destination.Dedupe{Field: "id, of events and purchases", Docs: bulkDocs},
 		},
 		Order: true,
-		Actions: []destination.Action[Settings]{
+		Actions: destination.Coded[Settings]{
 			{
 				Slug: "updateUser", Title: "Upsert user", Doc: "Sets the fields of a user.", Trigger: `type = "identify"`,
 				Fields: []mapping.Field{

@@ -61,7 +61,7 @@ func New() destination.Destination {
 			Window:      destination.Window{Future: 365 * 24 * time.Hour, Violation: "refuses the event", Docs: docs},
 			Dedupe:      destination.Dedupe{Field: "unique_id, for each profile and metric", Docs: eventDocs},
 		},
-		Actions: []destination.Action[Settings]{
+		Actions: destination.Coded[Settings]{
 			{
 				Slug: "upsertProfile", Title: "Upsert Profile", Doc: "Makes a profile or updates it.", Trigger: `type = "identify"`,
 				Fields: []mapping.Field{

@@ -67,7 +67,7 @@ func New() destination.Destination {
 			Dedupe:      destination.Dedupe{Field: "$insert_id, together with event, distinct_id and time", Docs: importDocs},
 			Gzip:        destination.Cap{N: 1, Docs: importDocs},
 		},
-		Actions: []destination.Action[Settings]{
+		Actions: destination.Coded[Settings]{
 			{
 				Slug: "trackEvent", Title: "Track event", Doc: "An event, with the properties that Mixpanel knows filled from the event's context.", Trigger: `type = "track"`,
 				Fields: eventFields(), Item: track, Request: imports, Results: imported, TimeField: "time",

@@ -54,7 +54,7 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Verdict: overQuota,
-		Actions: []destination.Action[Settings]{
+		Actions: destination.Coded[Settings]{
 			{
 				Slug: "event", Title: "Track event", Doc: "An event, a page view or a screen view.", Trigger: `type = "track"`,
 				Fields: []mapping.Field{

@@ -49,7 +49,7 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Verdict: verdict,
-		Actions: []destination.Action[Settings]{{
+		Actions: destination.Coded[Settings]{{
 			Slug: "postToChannel", Title: "Post message", Doc: "Posts a message. Webhooks of Slack apps take channel, name and icon from the app and ignore those here.",
 			Fields: []mapping.Field{
 				{Key: "url", Doc: "Address of the webhook, where it is not the setting's.", Type: mapping.TypeString, Format: "uri"},

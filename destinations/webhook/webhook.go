@@ -66,7 +66,7 @@ func New() destination.Destination {
 			}
 			return errs
 		},
-		Actions: []destination.Action[Settings]{{
+		Actions: destination.Coded[Settings]{{
 			Slug: "send", Title: "Send", Doc: "Posts the event, or the body that a mapping makes of it.",
 			Trigger: `type != null`,
 			Fields:  []mapping.Field{{Key: "body", Type: mapping.TypeObject, Doc: "What is sent instead of the event."}},

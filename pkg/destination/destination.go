@@ -296,8 +296,12 @@ func (in *Input) InsertID() string { in.out.void(); return in.id }
 // Now is the time of sending, about. To write it there is [Output.Compute].
 func (in *Input) Now() time.Time { in.out.void(); return in.now }
 
-// Action is one thing a destination can be told. S is its settings struct.
-type Action[S any] struct {
+// Coded are actions whose requests are written by Go functions: the way out for
+// what a declaration cannot say. S is the settings struct.
+type Coded[S any] []CodedAction[S]
+
+// CodedAction is one thing a destination can be told.
+type CodedAction[S any] struct {
 	Slug    string // Segment's key for it, where Segment has it
 	Title   string
 	Doc     string
@@ -368,6 +372,15 @@ type Subscription struct {
 	Mapping   mapping.Value // zero: the fields' defaults
 }
 
+// ActionList is what a destination can be told: [Coded].
+type ActionList interface {
+	// list returns the actions, without what depends on settings.
+	list() []action
+	// open returns them with what depends on settings, a pointer to the
+	// destination's struct.
+	open(settings any) []action
+}
+
 // Spec declares a destination with settings S. See Spec.Destination.
 type Spec[S any] struct {
 	Info    Info
@@ -375,7 +388,7 @@ type Spec[S any] struct {
 	Auth    func(s *S) Auth
 	Limits  Limits
 	Order   bool
-	Actions []Action[S]
+	Actions ActionList
 	Presets []Preset
 	// Check validates settings beyond their tags; all problems at once.
 	Check func(s *S) []error

@@ -218,7 +218,7 @@ func (r *recording) done() *recipe {
 
 // play routes an event by a recipe. It reports false, with nothing done, when none
 // is good for it.
-func (o *sender[S]) play(w *ways, ev *event.Event, env *Env, out *Deliveries) bool {
+func (o *sender) play(w *ways, ev *event.Event, env *Env, out *Deliveries) bool {
 	known := w.known.Load()
 	if known == nil {
 		return false

@@ -64,7 +64,8 @@ type Config struct {
 // itself, which is a mistake in the program that every test finds.
 func (s Spec[S]) Destination() Destination {
 	d := Destination{Info: s.Info, Settings: setting.Of[S](), Presets: s.Presets, Limits: s.Limits, Order: s.Order, Local: s.Local != nil}
-	for _, a := range s.Actions {
+	actions := s.actions()
+	for _, a := range actions {
 		info := ActionInfo{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: merge(a.Limits, s.Limits), Rung: 1}
 		for _, f := range a.Fields {
 			if strings.Contains(f.Default.String(), `{"@go":`) {
@@ -72,17 +73,17 @@ func (s Spec[S]) Destination() Destination {
 			}
 		}
 		switch {
-		case a.Send != nil:
+		case a.send != nil:
 			info.Rung = 5
-		case a.Results != nil:
+		case a.results != nil:
 			info.Rung = 4
-		case a.Item != nil:
+		case a.item != nil:
 			info.Rung = 3
 		}
 		d.Actions = append(d.Actions, info)
 	}
 	for _, p := range s.Presets {
-		if !slices.ContainsFunc(s.Actions, func(a Action[S]) bool { return a.Slug == p.Action }) {
+		if !slices.ContainsFunc(actions, func(a action) bool { return a.Slug == p.Action }) {
 			panic(fmt.Sprintf("destination %s: preset %q names the unknown action %q", s.Info.Slug, p.Name, p.Action))
 		}
 	}
@@ -103,6 +104,14 @@ func (s Spec[S]) Destination() Destination {
 		return s.open(settings, c, schema)
 	}
 	return d
+}
+
+// actions are those of the spec, for their documentation.
+func (s *Spec[S]) actions() []action {
+	if s.Actions == nil {
+		return nil
+	}
+	return s.Actions.list()
 }
 
 // merge fills what a leaves open from b.
@@ -129,20 +138,58 @@ func merge(a, b Limits) Limits {
 	return a
 }
 
-// sender is a Spec opened with settings.
-type sender[S any] struct {
-	spec     *Spec[S]
-	settings *S
-	base     string
-	plan     Plan
-	actions  []openAction[S]
-	subs     []subscription
-	names    []string // of integrations, lower case
-	recipes  recipes
+// action is an action of a destination, declared or coded, with its settings.
+type action struct {
+	Slug, Title, Doc, Trigger string
+
+	Fields       []mapping.Field
+	Limits       Limits
+	AllOrNothing bool
+	TimeField    string
+
+	request func() Request                                                     // nil: a POST of the item
+	item    func(in *Input, out *Output)                                       // nil: the payload is the item
+	results func(a *Answer, b *Batch) []Result                                 // nil: by the status
+	send    func(ctx context.Context, t Transport, b *Batch) ([]Result, error) // nil: one request a batch
 }
 
-type openAction[S any] struct {
-	*Action[S]
+func (list Coded[S]) list() []action { return list.open(new(S)) }
+
+func (list Coded[S]) open(settings any) []action {
+	s := settings.(*S)
+	actions := make([]action, len(list))
+	for i, a := range list {
+		out := action{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: a.Limits, AllOrNothing: a.AllOrNothing, TimeField: a.TimeField}
+		if a.Request != nil {
+			out.request = func() Request { return a.Request(s) }
+		}
+		if a.Item != nil {
+			out.item = func(in *Input, out *Output) { a.Item(s, in, out) }
+		}
+		if a.Results != nil {
+			out.results = func(answer *Answer, b *Batch) []Result { return a.Results(s, answer, b) }
+		}
+		if a.Send != nil {
+			out.send = func(ctx context.Context, t Transport, b *Batch) ([]Result, error) { return a.Send(ctx, s, t, b) }
+		}
+		actions[i] = out
+	}
+	return actions
+}
+
+// sender is a Spec opened with settings.
+type sender struct {
+	verdict func(*Answer) Result // nil: nothing that all actions have in common
+	base    string
+	plan    Plan
+	actions []openAction
+	subs    []subscription
+	names   []string // of integrations, lower case
+	recipes recipes
+}
+
+type openAction struct {
+	action
 	request Request
 	limits  Limits
 	base    string
@@ -173,7 +220,7 @@ func (s *subscription) takes(root event.Value, typ []byte) bool {
 }
 
 func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, error) {
-	o := &sender[S]{spec: s, settings: settings}
+	o := &sender{verdict: s.Verdict}
 	if c.BaseURL != "" {
 		o.base = c.BaseURL
 	} else if s.BaseURL != nil {
@@ -187,11 +234,14 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 		}
 	}
 	bySlug := map[string]int{}
-	for i := range s.Actions {
-		a := &s.Actions[i]
-		oa := openAction[S]{Action: a, limits: merge(a.Limits, s.Limits), base: o.base}
-		if a.Request != nil {
-			oa.request = a.Request(settings)
+	var actions []action
+	if s.Actions != nil {
+		actions = s.Actions.open(settings)
+	}
+	for i, a := range actions {
+		oa := openAction{action: a, limits: merge(a.Limits, s.Limits), base: o.base}
+		if a.request != nil {
+			oa.request = a.request()
 		}
 		if oa.request.BaseURL != "" && c.BaseURL == "" {
 			oa.base = oa.request.BaseURL
@@ -202,7 +252,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 		if oa.request.ContentType == "" && oa.request.Method != http.MethodGet {
 			oa.request.ContentType = "application/json"
 		}
-		oa.single = oa.request.Open == "" && oa.request.Sep == "" && a.Send == nil
+		oa.single = oa.request.Open == "" && oa.request.Sep == "" && a.send == nil
 		if oa.single {
 			oa.limits.BatchEvents.N = 1
 		}
@@ -227,7 +277,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 	subs := c.Actions
 	if subs == nil {
 		var err error
-		if subs, err = s.presets(c.Presets); err != nil {
+		if subs, err = s.presets(actions, c.Presets); err != nil {
 			return nil, err
 		}
 	}
@@ -271,17 +321,17 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 }
 
 // presets are the subscriptions that stand in for a user's own.
-func (s *Spec[S]) presets(name string) ([]Subscription, error) {
+func (s *Spec[S]) presets(actions []action, name string) ([]Subscription, error) {
 	var subs []Subscription
 	switch name {
 	case "", "automatic":
 		for _, p := range s.Presets {
 			sub := Subscription{Action: p.Action, Subscribe: p.Subscribe}
 			if len(p.Mapping) > 0 {
-				i := slices.IndexFunc(s.Actions, func(a Action[S]) bool { return a.Slug == p.Action })
+				i := slices.IndexFunc(actions, func(a action) bool { return a.Slug == p.Action })
 				var ms []mapping.Member
 				seen := map[string]bool{}
-				for _, f := range s.Actions[i].Fields {
+				for _, f := range actions[i].Fields {
 					v, ok := p.Mapping[f.Key]
 					if !ok {
 						v = f.Default
@@ -301,7 +351,7 @@ func (s *Spec[S]) presets(name string) ([]Subscription, error) {
 			subs = append(subs, sub)
 		}
 	case "all":
-		for _, a := range s.Actions {
+		for _, a := range actions {
 			if a.Trigger != "" {
 				subs = append(subs, Subscription{Action: a.Slug, Subscribe: a.Trigger})
 			}
@@ -312,10 +362,10 @@ func (s *Spec[S]) presets(name string) ([]Subscription, error) {
 	return subs, nil
 }
 
-func (o *sender[S]) Plan() *Plan { return &o.plan }
+func (o *sender) Plan() *Plan { return &o.plan }
 
 // Route implements Sender.
-func (o *sender[S]) Route(ev *event.Event, env *Env, out *Deliveries) {
+func (o *sender) Route(ev *event.Event, env *Env, out *Deliveries) {
 	out.begin()
 	if ways := o.recipes.of(ev); ways == nil {
 		o.route(ev, ev, nil, env, out)
@@ -329,7 +379,7 @@ func (o *sender[S]) Route(ev *event.Event, env *Env, out *Deliveries) {
 }
 
 // record is route, and remembers how it was done.
-func (o *sender[S]) record(ways *ways, rec *recording, ev *event.Event, env *Env, out *Deliveries) {
+func (o *sender) record(ways *ways, rec *recording, ev *event.Event, env *Env, out *Deliveries) {
 	defer func() { // Item may panic
 		out.out.rec = nil
 		out.out.Writer.Record(nil)
@@ -343,7 +393,7 @@ func (o *sender[S]) record(ways *ways, rec *recording, ev *event.Event, env *Env
 
 // route asks the subscriptions what becomes of an event. seen is the event, or
 // the same with a trace.
-func (o *sender[S]) route(ev, seen *event.Event, rec *recording, env *Env, out *Deliveries) {
+func (o *sender) route(ev, seen *event.Event, rec *recording, env *Env, out *Deliveries) {
 	from := len(out.List)
 	settle := func(reason Reason, detail string) {
 		del := Delivery{Settled: &Result{Outcome: Skipped, Reason: reason, Detail: detail}}
@@ -415,7 +465,7 @@ func idOf(ev *event.Event, env *Env) string {
 }
 
 // fire maps one event for one action and appends what comes of it.
-func (o *sender[S]) fire(sub *subscription, ev, seen *event.Event, root event.Value, id string, env *Env, out *Deliveries) {
+func (o *sender) fire(sub *subscription, ev, seen *event.Event, root event.Value, id string, env *Env, out *Deliveries) {
 	a := &o.actions[sub.action]
 	w := out.output(sub.action, id, a.limits.EventBytes.N)
 	w.now = env.Now
@@ -448,12 +498,12 @@ func (o *sender[S]) fire(sub *subscription, ev, seen *event.Event, root event.Va
 			return
 		}
 	}
-	if a.Item == nil {
+	if a.item == nil {
 		payload.Write(&w.Writer)
 	} else {
 		in := &out.in
 		*in = Input{Event: seen, Payload: payload, id: id, now: env.Now, out: w}
-		a.Item(o.settings, in, w)
+		a.item(in, w)
 	}
 	w.finish()
 }
@@ -510,7 +560,7 @@ func missingIdentity(err *mapping.InvalidError, fields []mapping.Field) bool {
 
 // optedOut reads the event's integrations object: a name of the destination
 // decides, else "All", else the event goes out.
-func (o *sender[S]) optedOut(ev *event.Event) bool {
+func (o *sender) optedOut(ev *event.Event) bool {
 	v := ev.Integrations()
 	if v.Kind() != event.Object || v.Len() == 0 {
 		return false
@@ -533,13 +583,13 @@ func (o *sender[S]) optedOut(ev *event.Event) bool {
 }
 
 // Send implements Sender.
-func (o *sender[S]) Send(ctx context.Context, t Transport, b *Batch) ([]Result, error) {
+func (o *sender) Send(ctx context.Context, t Transport, b *Batch) ([]Result, error) {
 	first := b.Deliveries[0]
 	a := &o.actions[first.Action]
-	if a.Send != nil {
+	if a.send != nil {
 		own := *b
 		own.BaseURL = strings.TrimRight(o.base, "/")
-		return a.Action.Send(ctx, o.settings, t, &own)
+		return a.send(ctx, t, &own)
 	}
 	req, err := o.request(ctx, a, b)
 	if err != nil {
@@ -549,13 +599,13 @@ func (o *sender[S]) Send(ctx context.Context, t Transport, b *Batch) ([]Result, 
 	if err != nil {
 		return nil, err
 	}
-	if o.spec.Verdict != nil {
-		if r := o.spec.Verdict(answer); r.Outcome != Undecided {
+	if o.verdict != nil {
+		if r := o.verdict(answer); r.Outcome != Undecided {
 			return Same(r, len(b.Deliveries)), nil
 		}
 	}
-	if a.Results != nil {
-		if rs := a.Results(o.settings, answer, b); rs != nil {
+	if a.results != nil {
+		if rs := a.results(answer, b); rs != nil {
 			if len(rs) != len(b.Deliveries) {
 				return nil, fmt.Errorf("%s: %d results for %d deliveries: a mistake in the destination", a.Slug, len(rs), len(b.Deliveries))
 			}
@@ -565,7 +615,7 @@ func (o *sender[S]) Send(ctx context.Context, t Transport, b *Batch) ([]Result, 
 	return Same(answer.Verdict(b.Now), len(b.Deliveries)), nil
 }
 
-func (o *sender[S]) request(ctx context.Context, a *openAction[S], b *Batch) (*http.Request, error) {
+func (o *sender) request(ctx context.Context, a *openAction, b *Batch) (*http.Request, error) {
 	first := b.Deliveries[0]
 	open := a.request.Open
 	if a.request.OpenFor != nil {
@@ -586,7 +636,7 @@ func join(base, path string) string {
 }
 
 // where is the method and path of a delivery's request.
-func (a *openAction[S]) where(d *Delivery) (method, path string) {
+func (a *openAction) where(d *Delivery) (method, path string) {
 	to := d.Address()
 	return cmp.Or(to.Method, a.request.Method), cmp.Or(to.Path, a.request.Path)
 }
