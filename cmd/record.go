@@ -27,6 +27,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/transport"
 )
 
 type recordOptions struct {
@@ -396,7 +397,7 @@ func (a *app) ownRun(ctx context.Context, w *wire, args []string) int {
 
 // liveNetwork is the way to the real partners.
 func (a *app) liveNetwork(caFile string) (http.RoundTripper, error) {
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 64, TLSHandshakeTimeout: 15 * time.Second}
+	t := transport.Dial(64, nil)
 	if caFile != "" {
 		data, err := os.ReadFile(caFile)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -142,5 +143,28 @@ func TestREADMECommands(t *testing.T) {
 		if c, _, err := testApp(nil).root().Find([]string{m[1]}); err != nil || c.Name() != m[1] {
 			t.Errorf("the README shows `fanfold %s`, which does not exist", m[1])
 		}
+	}
+}
+
+// TestOneWayOut: whoever builds a transport of its own has to think of all that
+// transport.Dial knows (pings, timeouts, proxies), and does not. Tests may.
+func TestOneWayOut(t *testing.T) {
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "testdata") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil || filepath.ToSlash(filepath.Dir(path)) == "../pkg/transport" {
+			return err
+		}
+		for _, own := range []string{"http.Transport{", "http.DefaultTransport", "http.DefaultClient", "http2.Transport{", "awshttp.NewBuildableClient()."} {
+			if at := strings.Index(string(text), own); at >= 0 && !strings.Contains(string(text), "transport.Pings()") {
+				t.Errorf("%s uses %s: take transport.Dial, or set HTTP2 to transport.Pings()", path, own)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"github.com/elazarl/goproxy"
+
+	"github.com/fanfold/fanfold/pkg/transport"
 )
 
 // Conversation answers from what is recorded, from the network, or from both:
@@ -367,7 +369,7 @@ func (a *Authority) TLS(host string) *tls.Config {
 func Forward(rt http.RoundTripper, ca *Authority, allowed func(host string) bool, strict bool, warn func(string)) http.Handler {
 	p := goproxy.NewProxyHttpServer()
 	p.Logger = log.New(warner(warn), "", 0)
-	p.Tr = &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true}
+	p.Tr = transport.Dial(64, nil)
 	p.KeepDestinationHeaders = true
 	ours := func(hostport string) bool {
 		host, _, err := net.SplitHostPort(hostport)
