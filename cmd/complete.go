@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/fanfold/fanfold/pkg/setting"
 )
 
 // arguments has every command say what is wrong with its arguments in our own
@@ -19,7 +21,7 @@ func (a *app) arguments(c *cobra.Command) {
 			case err == nil:
 				return nil
 			case c.HasSubCommands() && len(args) > 0:
-				return usagef("%s (see `%s --help`)", unknown(args[0], "command", commandNames(c)), c.CommandPath())
+				return usagef("%s (see `%s --help`)", setting.Unknown(args[0], "command", commandNames(c)), c.CommandPath())
 			case c.Flags().Lookup("from") != nil && len(args) > 0:
 				return usagef("%s takes no arguments: the input is given with --from %s (see `%s --help`)", c.CommandPath(), args[0], c.CommandPath())
 			}
@@ -49,7 +51,7 @@ func (a *app) completions(c *cobra.Command) {
 			return values(), cobra.ShellCompDirectiveNoFileComp
 		}
 	}
-	slugs := func() []string { return slugsOf(a.catalogue()) }
+	slugs := func() []string { return a.world().Slugs() }
 	runs := func(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		var ids []string
 		entries, _ := os.ReadDir(a.runsDir()) // none: nothing to offer
@@ -62,8 +64,8 @@ func (a *app) completions(c *cobra.Command) {
 	destinations := func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 		names := slugs()
 		if conf, err := a.loadConfig(); err == nil {
-			for _, d := range conf.destinations {
-				names = append(names, d.name)
+			for _, d := range conf.Destinations {
+				names = append(names, d.Name)
 			}
 		}
 		slices.Sort(names)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/filter"
 )
 
@@ -40,39 +41,33 @@ func (a *app) configCommand() *cobra.Command {
 		Use: "check", Short: "Report all problems of the configuration at once, with file and line", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			conf, err := a.loadConfig()
-			if err == nil && conf.path == "" {
+			if err == nil && conf.Path == "" {
 				return usagef("there is no fanfold.yaml here; `fanfold config init` prints one to start from")
 			}
-			var dests []*opened
+			var dests []*config.Opened
 			if conf != nil {
-				picked := conf.destinations
-				for _, d := range picked {
-					for _, f := range find(a.catalogue(), d.slug).Settings.Fields {
-						if _, ok := d.settings[f.Key]; !ok {
-							if v, ok := a.env(envName(d.slug, f.Key)); ok {
-								d.settings[f.Key] = v
-							}
-						}
+				var err2 error
+				if len(conf.Destinations) > 0 {
+					if _, err2 = a.choose(conf, config.Choice{}); err2 == nil {
+						dests, err2 = a.open(conf, conf.Destinations, config.OpenOptions{})
 					}
 				}
-				var err2 error
-				dests, err2 = a.open(conf, picked, false, nil)
 				err = errors.Join(err, err2)
 			}
 			if err != nil {
 				return &usageError{err}
 			}
 			for _, o := range dests {
-				a.warn(conf, o, "filter", o.filter.String())
-				for _, s := range o.config.Actions {
+				a.warn(conf, o, "filter", o.Filter.String())
+				for _, s := range o.Config.Actions {
 					a.warn(conf, o, "actions", s.Subscribe)
 				}
 			}
 			if len(dests) == 0 {
-				fmt.Fprintf(a.out, "%s: no destination in it, %d transform steps, no problems; `fanfold config init` prints one to start from\n", conf.path, len(conf.transform))
+				fmt.Fprintf(a.out, "%s: no destination in it, %d transform steps, no problems; `fanfold config init` prints one to start from\n", conf.Path, len(conf.Transform))
 				return nil
 			}
-			fmt.Fprintf(a.out, "%s: %d destinations, %d transform steps, no problems\n", conf.path, len(dests), len(conf.transform))
+			fmt.Fprintf(a.out, "%s: %d destinations, %d transform steps, no problems\n", conf.Path, len(dests), len(conf.Transform))
 			return nil
 		},
 	}
@@ -85,12 +80,12 @@ func (a *app) configCommand() *cobra.Command {
 			}
 			out := map[string]any{}
 			dests := map[string]any{}
-			for _, d := range conf.destinations {
-				schema := find(a.catalogue(), d.slug).Settings
+			for _, d := range conf.Destinations {
+				spec, _ := a.world().Find(d.Slug)
 				settings := map[string]any{}
-				for _, f := range schema.Fields {
-					v, ok := d.settings[f.Key]
-					if env, has := a.env(envName(d.slug, f.Key)); !ok && has {
+				for _, f := range spec.Settings.Fields {
+					v, ok := d.Settings[f.Key]
+					if env, has := a.env(config.EnvName(d.Slug, f.Key)); !ok && has {
 						v, ok = env, true
 					}
 					switch {
@@ -102,15 +97,15 @@ func (a *app) configCommand() *cobra.Command {
 						settings[f.Key] = f.Default
 					}
 				}
-				body := map[string]any{"type": d.slug, "settings": settings}
-				for k, n := range d.options {
+				body := map[string]any{"type": d.Slug, "settings": settings}
+				for k, n := range d.Written {
 					body[k] = n
 				}
-				dests[d.name] = body
+				dests[d.Name] = body
 			}
 			out["destinations"] = dests
-			if conf.steps != nil {
-				out["transform"] = conf.steps
+			if conf.Steps != nil {
+				out["transform"] = conf.Steps
 			}
 			out["state-dir"] = a.stateDir()
 			data, err := yaml.Marshal(out)
@@ -118,8 +113,8 @@ func (a *app) configCommand() *cobra.Command {
 				return err
 			}
 			head := "# no configuration file\n"
-			if conf.path != "" {
-				head = "# " + conf.path + "\n"
+			if conf.Path != "" {
+				head = "# " + conf.Path + "\n"
 			}
 			_, err = fmt.Fprint(a.out, head+a.secrets.redact(string(data)))
 			return err
@@ -138,7 +133,7 @@ func (a *app) configCommand() *cobra.Command {
 
 // warn says where Segment's own trigger parser would read a filter differently, and
 // what in it is mostly a slip.
-func (a *app) warn(c *config, o *opened, key, src string) {
+func (a *app) warn(c *config.File, o *config.Opened, key, src string) {
 	if src == "" {
 		return
 	}
@@ -147,6 +142,6 @@ func (a *app) warn(c *config, o *opened, key, src string) {
 		found = append(found, f.Doubts()...)
 	}
 	for _, d := range found {
-		fmt.Fprintf(a.err, "%s:%d: warning: %s: %s: %s\n", c.path, o.conf.lines[key], o.conf.name, strings.Join(strings.Fields(src), " "), d)
+		fmt.Fprintf(a.err, "%s:%d: warning: %s: %s: %s\n", c.Path, o.Lines[key], o.Name, strings.Join(strings.Fields(src), " "), d)
 	}
 }

@@ -9,8 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/setting"
 )
 
 func (a *app) destinationsCommand() *cobra.Command {
@@ -43,10 +45,9 @@ func (a *app) destinationsCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use: "show SLUG", Short: "Show a destination's settings, actions, mappings and limits with their sources", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			all := a.catalogue()
-			d := find(all, args[0])
-			if d.Open == nil {
-				return usagef("%s", unknown(args[0], "destination", slugsOf(all)))
+			d, ok := a.world().Find(args[0])
+			if !ok {
+				return usagef("%s", setting.Unknown(args[0], "destination", a.world().Slugs()))
 			}
 			if form == "json" {
 				return writeJSON(a.out, viewOf(d))
@@ -85,7 +86,7 @@ func showDestination(w io.Writer, d destination.Destination) {
 		if len(notes) > 0 {
 			fmt.Fprintf(w, " (%s)", strings.Join(notes, "; "))
 		}
-		fmt.Fprintf(w, "\n  %-18s %s\n", "", envName(d.Info.Slug, f.Key))
+		fmt.Fprintf(w, "\n  %-18s %s\n", "", config.EnvName(d.Info.Slug, f.Key))
 	}
 	fmt.Fprintln(w, "\nLIMITS")
 	showLimits(w, "  ", d.Limits)

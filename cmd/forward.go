@@ -24,6 +24,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/journal"
@@ -161,8 +162,8 @@ resume and exit-codes.`,
 
 // job is a run made ready: everything is validated, nothing is sent.
 type job struct {
-	conf         *config
-	dests        []*opened
+	conf         *config.File
+	dests        []*config.Opened
 	filter       *filter.Filter
 	since, until time.Time
 	relative     bool
@@ -172,7 +173,7 @@ type job struct {
 	spool        int64
 }
 
-func (a *app) prepareJob(s *selection, o *runOptions, edit func(*opened)) (*job, error) {
+func (a *app) prepareJob(s *selection, o *runOptions, edit func(*config.Opened)) (*job, error) {
 	if len(s.from) == 0 {
 		return nil, usagef("no input: say what to read with --from (a file, a directory, a glob, or - for standard input)")
 	}
@@ -182,7 +183,7 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*opened)) (*job,
 	if j.conf, err = a.loadConfig(); err != nil {
 		return nil, err
 	}
-	j.pipeline = j.conf.pipeline
+	j.pipeline = j.conf.Pipeline
 	now := a.now()
 	var rel1, rel2 bool
 	if j.since, rel1, err = parseTime("--since", s.since, now); err != nil {
@@ -220,16 +221,16 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*opened)) (*job,
 			return nil, usagef("--spool: %w", err)
 		}
 	}
-	picked, err := a.pick(j.conf, s.to, s.sets, s.opts, s.rehearse)
+	picked, err := a.choose(j.conf, config.Choice{To: s.to, Set: s.sets, Opt: s.opts, Rehearse: s.rehearse})
 	if err != nil {
 		return nil, err
 	}
-	if j.dests, err = a.open(j.conf, picked, s.rehearse, edit); err != nil {
+	if j.dests, err = a.open(j.conf, picked, config.OpenOptions{Rehearse: s.rehearse, Edit: edit}); err != nil {
 		return nil, err
 	}
 	for _, d := range j.dests {
-		for _, doubt := range d.filter.Doubts() {
-			fmt.Fprintf(a.err, "fanfold: warning: %s: filter: %s\n", d.conf.name, doubt)
+		for _, doubt := range d.Filter.Doubts() {
+			fmt.Fprintf(a.err, "fanfold: warning: %s: filter: %s\n", d.Name, doubt)
 		}
 	}
 	return j, nil
@@ -275,13 +276,13 @@ func (j *job) identity(s *selection) (any, string) {
 		id.Transform = j.pipeline.Identity()
 	}
 	for _, o := range j.dests {
-		d := dest{Name: o.conf.name, Type: o.conf.slug, Presets: o.config.Presets, BaseURL: o.config.BaseURL, Filter: o.filter.String(), Settings: map[string]any{}}
-		for _, f := range o.dest.Settings.Fields {
-			if v, ok := o.conf.settings[f.Key]; ok && !f.Secret {
+		d := dest{Name: o.Name, Type: o.Slug, Presets: o.Config.Presets, BaseURL: o.Config.BaseURL, Filter: o.Filter.String(), Settings: map[string]any{}}
+		for _, f := range o.Spec.Settings.Fields {
+			if v, ok := o.Settings[f.Key]; ok && !f.Secret {
 				d.Settings[f.Key] = v
 			}
 		}
-		for _, sub := range o.config.Actions {
+		for _, sub := range o.Config.Actions {
 			d.Actions = append(d.Actions, sub.Action+"|"+sub.Subscribe+"|"+sub.Mapping.String())
 		}
 		id.Destinations = append(id.Destinations, d)
@@ -371,7 +372,7 @@ type redirect struct {
 	parent string    // run
 	root   string    // in which its letters began
 	since  time.Time // as it was resolved at the first start
-	wrap   func(*opened, *engine.LaneConfig)
+	wrap   func(*config.Opened, *engine.LaneConfig)
 }
 
 // times are the instants to which a run's relative times were resolved.
@@ -528,7 +529,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 
 	kept := j.kept(run)
 	e := engine.New(c)
-	toStdout := slices.ContainsFunc(j.dests, func(d *opened) bool { return d.conf.slug == "stdout" }) && !s.rehearse
+	toStdout := slices.ContainsFunc(j.dests, func(d *config.Opened) bool { return d.Slug == "stdout" }) && !s.rehearse
 	ended := a.showProgress(e, o.progress, toStdout)
 	released := releasePassed(src, kept, e, a.now)
 	finish := func(sum *engine.Summary) {
@@ -536,8 +537,8 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		if re != nil {
 			sum.RedriveOf, sum.Root = re.parent, re.root
 		}
-		if j.conf.path != "" {
-			sum.Config = absolute(j.conf.path)
+		if j.conf.Path != "" {
+			sum.Config = absolute(j.conf.Path)
 		}
 		a.finishSummary(sum, before)
 	}
@@ -610,15 +611,15 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 func (j *job) kept(run *journal.Run) []*journal.Lane {
 	lanes := []*journal.Lane{run.Lane("_source")}
 	for _, d := range j.dests {
-		lanes = append(lanes, run.Lane(d.conf.name))
+		lanes = append(lanes, run.Lane(d.Name))
 	}
 	return lanes
 }
 
 // lane configures one destination's lane.
-func (a *app) lane(d *opened, rehearse bool, dir string) (engine.LaneConfig, func() error, error) {
-	l := engine.LaneConfig{Name: d.conf.name, Type: d.conf.slug, Sender: d.sender, Filter: d.filter, Options: d.options}
-	plan := d.sender.Plan()
+func (a *app) lane(d *config.Opened, rehearse bool, dir string) (engine.LaneConfig, func() error, error) {
+	l := engine.LaneConfig{Name: d.Name, Type: d.Slug, Sender: d.Sender, Filter: d.Filter, Options: laneOptions(d.Options)}
+	plan := d.Sender.Plan()
 	if plan.Local {
 		if rehearse {
 			s, err := rehearseLocal(d, filepath.Join(dir, "rehearsal"))
@@ -630,7 +631,7 @@ func (a *app) lane(d *opened, rehearse bool, dir string) (engine.LaneConfig, fun
 		if c, ok := l.Sender.(io.Closer); ok {
 			return l, func() error {
 				if err := c.Close(); err != nil {
-					return fmt.Errorf("%s: ending what was written: %w", d.conf.name, err)
+					return fmt.Errorf("%s: ending what was written: %w", d.Name, err)
 				}
 				return nil
 			}, nil
@@ -638,8 +639,8 @@ func (a *app) lane(d *opened, rehearse bool, dir string) (engine.LaneConfig, fun
 		return l, nil, nil
 	}
 	conns := plan.Limits.Concurrency.N
-	if d.options.Concurrency > 0 {
-		conns = d.options.Concurrency
+	if d.Options.Concurrency > 0 {
+		conns = d.Options.Concurrency
 	}
 	if conns == 0 {
 		conns = 64
@@ -660,9 +661,16 @@ func (a *app) lane(d *opened, rehearse bool, dir string) (engine.LaneConfig, fun
 	}
 	l.Transport = transport.New(transport.Options{
 		Network: network, Hook: hook, Auth: plan.Auth, UserAgent: "fanfold/" + a.build.Version,
-		Gzip: d.gzip == "gzip" || d.gzip != "none" && plan.Limits.Gzip.N > 0 && !rehearse,
+		Gzip: d.Compression == "gzip" || d.Compression != "none" && plan.Limits.Gzip.N > 0 && !rehearse,
 	})
 	return l, nil, nil
+}
+
+// laneOptions are a destination's options as the engine takes them.
+func laneOptions(o config.Options) engine.Options {
+	return engine.Options{
+		Rates: o.Rates, Concurrency: o.Concurrency, Timeout: o.Timeout, Attempts: o.Attempts, MaxTime: o.MaxTime, Hold: o.Hold,
+	}
 }
 
 func summaryPath(dir string) string { return filepath.Join(dir, "summary.json") }

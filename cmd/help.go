@@ -12,6 +12,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/setting"
 )
 
 //go:embed topics/*.txt
@@ -43,7 +44,7 @@ func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 					names = append(names, cmd.Name())
 				}
 			}
-			return usagef("%s", unknown(args[0], "command or topic", slices.Compact(slices.Sorted(slices.Values(append(names, topicNames...))))))
+			return usagef("%s", setting.Unknown(args[0], "command or topic", slices.Compact(slices.Sorted(slices.Values(append(names, topicNames...))))))
 		},
 	}
 }

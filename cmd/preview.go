@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/source"
@@ -44,9 +45,9 @@ sent are printed with the reason; it exits 3 when one would be rejected.`,
 				at = t
 				a.now = func() time.Time { return at }
 			}
-			j, err := a.prepareJob(&s, &runOptions{}, func(o *opened) {
+			j, err := a.prepareJob(&s, &runOptions{}, func(o *config.Opened) {
 				if batch > 0 {
-					o.config.BatchEvents = batch
+					o.Config.BatchEvents = batch
 				}
 			})
 			if err != nil {
@@ -67,7 +68,7 @@ sent are printed with the reason; it exits 3 when one would be rejected.`,
 // previewer collects one destination's deliveries into batches and prints them.
 type previewer struct {
 	a      *app
-	o      *opened
+	o      *config.Opened
 	plan   *destination.Plan
 	net    *transport.Capture
 	rt     http.RoundTripper
@@ -129,7 +130,7 @@ func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, 
 	}
 	var ps []*previewer
 	for _, o := range j.dests {
-		p := &previewer{a: a, o: o, plan: o.sender.Plan(), net: &transport.Capture{Answer: "{}"}, now: now, form: form, show: show, w: a.out, open: map[destination.Group]*previewBatch{}}
+		p := &previewer{a: a, o: o, plan: o.Sender.Plan(), net: &transport.Capture{Answer: "{}"}, now: now, form: form, show: show, w: a.out, open: map[destination.Group]*previewBatch{}}
 		p.rt = transport.New(transport.Options{Network: p.net, Auth: p.plan.Auth, UserAgent: "fanfold/" + a.build.Version})
 		ps = append(ps, p)
 	}
@@ -180,7 +181,7 @@ func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, 
 				id = rec.End.String()
 			}
 			for _, p := range ps {
-				if !p.o.filter.Match(ev.Root()) {
+				if !p.o.Filter.Match(ev.Root()) {
 					continue
 				}
 				env := destination.Env{Now: now, Fallback: src.Manifest().At(int(rec.End.Object)).ID() + "-" + fmt.Sprint(rec.End.Offset)}
@@ -250,7 +251,7 @@ func (p *previewer) print(v any) error {
 
 func (p *previewer) event(ctx context.Context, ev *event.Event, env *destination.Env, id string) error {
 	var list destination.Deliveries
-	p.o.sender.Route(ev, env, &list)
+	p.o.Sender.Route(ev, env, &list)
 	for i := range list.List {
 		d := &list.List[i]
 		action := ""
@@ -258,7 +259,7 @@ func (p *previewer) event(ctx context.Context, ev *event.Event, env *destination
 			action = p.plan.Actions[d.Action].Slug
 		}
 		if r := d.Settled; r != nil {
-			n := notSent{Destination: p.o.conf.name, Action: action, Event: id, Detail: r.Detail}
+			n := notSent{Destination: p.o.Name, Action: action, Event: id, Detail: r.Detail}
 			if r.Outcome == destination.Skipped {
 				n.Skipped = string(r.Reason)
 			} else {
@@ -279,8 +280,8 @@ func (p *previewer) event(ctx context.Context, ev *event.Event, env *destination
 		if most == 0 {
 			most = 500
 		}
-		if p.plan.Local && p.o.config.BatchEvents > 0 {
-			most = p.o.config.BatchEvents
+		if p.plan.Local && p.o.Config.BatchEvents > 0 {
+			most = p.o.Config.BatchEvents
 		}
 		b := p.open[g]
 		if b != nil && (len(b.deliveries) >= most || bytes > 0 && b.bytes+len(d.Item)+plan.PerItem > bytes) {
@@ -317,13 +318,13 @@ func (p *previewer) flush(ctx context.Context, g destination.Group) error {
 	action := p.plan.Actions[g.Action].Slug
 	if p.plan.Local {
 		for i, d := range b.deliveries {
-			if err := p.print(shownRequest{Destination: p.o.conf.name, Action: action, Events: b.events[i : i+1], Method: "WRITE", Headers: map[string]string{}, Body: json.RawMessage(d.Item)}); err != nil {
+			if err := p.print(shownRequest{Destination: p.o.Name, Action: action, Events: b.events[i : i+1], Method: "WRITE", Headers: map[string]string{}, Body: json.RawMessage(d.Item)}); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	_, err := p.o.sender.Send(ctx, p.rt, &destination.Batch{Deliveries: b.deliveries, Now: p.now})
+	_, err := p.o.Sender.Send(ctx, p.rt, &destination.Batch{Deliveries: b.deliveries, Now: p.now})
 	if err != nil && !errors.Is(err, transport.ErrCaptured) {
 		return err
 	}
@@ -334,7 +335,7 @@ func (p *previewer) flush(ctx context.Context, g destination.Group) error {
 			}
 			continue
 		}
-		s := shownRequest{Destination: p.o.conf.name, Action: action, Events: b.events, Method: r.Method, URL: r.URL, Headers: map[string]string{}}
+		s := shownRequest{Destination: p.o.Name, Action: action, Events: b.events, Method: r.Method, URL: r.URL, Headers: map[string]string{}}
 		for k, v := range r.Header {
 			s.Headers[strings.ToLower(k)] = strings.Join(v, ", ")
 		}

@@ -27,6 +27,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
@@ -83,16 +84,16 @@ type wire struct {
 }
 
 // begin opens the wire, once the destinations of a run are known.
-func (w *wire) begin(dests []*opened) (err error) {
+func (w *wire) begin(dests []*config.Opened) (err error) {
 	var secrets []cassette.Secret
 	for _, d := range dests {
-		for _, f := range d.dest.Settings.Fields {
-			if v, ok := d.config.Settings[f.Key].(string); ok && f.Secret {
-				secrets = append(secrets, cassette.Secret{Name: d.conf.name + "." + f.Key, Value: v, Example: f.Example})
+		for _, f := range d.Spec.Settings.Fields {
+			if v, ok := d.Config.Settings[f.Key].(string); ok && f.Secret {
+				secrets = append(secrets, cassette.Secret{Name: d.Name + "." + f.Key, Value: v, Example: f.Example})
 			}
 		}
-		for _, v := range append(slices.Clone(d.sender.Plan().Secrets), d.sender.Plan().Auth.Secrets()...) {
-			secrets = append(secrets, cassette.Secret{Name: d.conf.name, Value: v})
+		for _, v := range append(slices.Clone(d.Sender.Plan().Secrets), d.Sender.Plan().Auth.Secrets()...) {
+			secrets = append(secrets, cassette.Secret{Name: d.Name, Value: v})
 		}
 	}
 	w.conv, err = w.open(secrets)

@@ -18,10 +18,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/setting"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/transform"
 )
@@ -108,10 +110,10 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		names, files = append(names, d.Name), append(files, path)
 		// A run that has gained letters since has other ones.
 		sizes = append(sizes, fmt.Sprintf("%s:%d", path, info.Size()))
-		if !slices.ContainsFunc(conf.destinations, func(c *destConfig) bool { return c.name == d.Name }) && d.Name != d.Type {
+		if !slices.ContainsFunc(conf.Destinations, func(c *config.Destination) bool { return c.Name == d.Name }) && d.Name != d.Type {
 			where := "no fanfold.yaml was found"
-			if conf.path != "" {
-				where = conf.path + " has none of this name"
+			if conf.Path != "" {
+				where = conf.Path + " has none of this name"
 			}
 			return usagef("destination %s of run %s is not configured: %s (see --config)", d.Name, id, where)
 		}
@@ -123,18 +125,18 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		fmt.Fprintf(a.err, "fanfold: run %s has no dead letters to send again\n", id)
 		return nil
 	}
-	picked, err := a.pick(conf, names, o.sets, o.opts, o.rehearse)
+	picked, err := a.choose(conf, config.Choice{To: names, Set: o.sets, Opt: o.opts, Rehearse: o.rehearse})
 	if err != nil {
 		return err
 	}
 	j := &job{conf: conf}
-	if j.dests, err = a.open(conf, picked, o.rehearse, nil); err != nil {
+	if j.dests, err = a.open(conf, picked, config.OpenOptions{Rehearse: o.rehearse}); err != nil {
 		return err
 	}
 	for _, d := range j.dests {
-		d.filter = nil // the letter has passed it
+		d.Filter = nil // the letter has passed it
 	}
-	steps := conf.pipeline.WithoutPositions()
+	steps := conf.Pipeline.WithoutPositions()
 	what := fmt.Sprintf("redrive://%s?reason=%s&since=%s", id, strings.Join(o.reasons, ","), o.since)
 	if !steps.Empty() {
 		what += "&transform=" + steps.Identity()
@@ -173,17 +175,17 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 			}
 		}()
 	}
-	re.wrap = func(d *opened, lane *engine.LaneConfig) {
-		plan := *d.sender.Plan()
+	re.wrap = func(d *config.Opened, lane *engine.LaneConfig) {
+		plan := *d.Sender.Plan()
 		plan.Content = "" // what it routes is its own letters
-		r := &redriver{Sender: lane.Sender, name: d.conf.name, reasons: o.reasons, since: re.since, plan: &plan, steps: steps, changed: !slices.Equal(had[d.conf.name], has[d.conf.name])}
+		r := &redriver{Sender: lane.Sender, name: d.Name, reasons: o.reasons, since: re.since, plan: &plan, steps: steps, changed: !slices.Equal(had[d.Name], has[d.Name])}
 		lane.Sender, lane.Letter, lane.Event = r, original, eventOf
 		if len(notes) == 0 {
 			return
 		}
 		r.done = map[letterName]bool{}
 		for _, n := range notes {
-			maps.Copy(r.done, n.known[d.conf.name])
+			maps.Copy(r.done, n.known[d.Name])
 		}
 		lane.Delivered = func(raw []byte) {
 			ev, err := event.Parse(raw)
@@ -192,7 +194,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 			}
 			which := nameOf(innermost(ev.Root()))
 			for _, n := range notes {
-				n.add(d.conf.name, which)
+				n.add(d.Name, which)
 			}
 		}
 	}
@@ -203,11 +205,11 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 
 // configOf is the configuration that a run had, and not what happens to lie in this
 // folder, unless --config names one.
-func (a *app) configOf(id string, s *engine.Summary) (*config, error) {
+func (a *app) configOf(id string, s *engine.Summary) (*config.File, error) {
 	switch {
 	case a.configGiven:
 	case s.Config == "":
-		return &config{}, nil
+		return &config.File{}, nil
 	case a.configFile == "" || s.Config != absolute(a.configFile):
 		if _, err := os.Stat(s.Config); err != nil {
 			return nil, usagef("run %s had the configuration %s, which cannot be read: name one with --config (%w)", id, s.Config, err)
@@ -242,7 +244,7 @@ func commas(lists []string) []string { return strings.Split(strings.Join(lists, 
 func (o *redriveOptions) check(ctx context.Context, id string, names, files []string) error {
 	for _, name := range commas(o.to) {
 		if len(o.to) > 0 && !slices.Contains(names, name) {
-			return usagef("--to: run %s has %s", id, strings.TrimPrefix(unknown(name, "destination", names), "there is "))
+			return usagef("--to: run %s has %s", id, strings.TrimPrefix(setting.Unknown(name, "destination", names), "there is "))
 		}
 	}
 	o.reasons = slices.DeleteFunc(commas(o.reasons), func(r string) bool { return r == "" })

@@ -6,13 +6,14 @@ import (
 	"os"
 
 	"github.com/fanfold/fanfold/cassettes"
+	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/standin"
 )
 
 // standIn is the partner that answers a rehearsal.
-func (a *app) standIn(d *opened) (http.RoundTripper, error) {
-	data, err := cassettes.Contract(d.conf.slug)
+func (a *app) standIn(d *config.Opened) (http.RoundTripper, error) {
+	data, err := cassettes.Contract(d.Slug)
 	if err != nil {
 		return nil, err
 	}
@@ -20,7 +21,7 @@ func (a *app) standIn(d *opened) (http.RoundTripper, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.config.BaseURL != "" {
+	if d.Config.BaseURL != "" {
 		c.Hosts = nil // the user's own address stands in for the partner's
 	}
 	p := standin.New(c)
@@ -30,20 +31,20 @@ func (a *app) standIn(d *opened) (http.RoundTripper, error) {
 
 // rehearseLocal makes a destination that is no partner harmless: files go to a
 // folder of the run, and standard output is only counted.
-func rehearseLocal(d *opened, dir string) (destination.Sender, error) {
-	if _, ok := d.dest.Settings.Field("path"); !ok {
-		return counter{d.sender}, nil
+func rehearseLocal(d *config.Opened, dir string) (destination.Sender, error) {
+	if _, ok := d.Spec.Settings.Field("path"); !ok {
+		return counter{d.Sender}, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	c := d.config
+	c := d.Config
 	c.Settings = map[string]any{}
-	for k, v := range d.config.Settings {
+	for k, v := range d.Config.Settings {
 		c.Settings[k] = v
 	}
 	c.Settings["path"] = dir
-	return d.dest.Open(c)
+	return d.Spec.Open(c)
 }
 
 // counter takes everything and keeps nothing.

@@ -66,7 +66,7 @@ var floors = [][]string{
 	{"pkg/event", "pkg/eventgen", "pkg/stock"},
 	{"pkg/mapping", "pkg/filter", "pkg/setting"},
 	{"pkg/source", "pkg/destination", "pkg/transport", "pkg/journal", "pkg/transform", "pkg/cassette", "pkg/standin"},
-	{"pkg/engine", "destinations/"},
+	{"pkg/engine", "pkg/config", "destinations/"},
 	{"destinations"},
 	{"cmd", "cassettes"},
 	{""},

@@ -43,6 +43,7 @@ type app struct {
 	secrets        secrets
 	wire           *wire // while our own requests are recorded or replayed
 	configFile     string
+	configText     configText
 	configGiven    bool // by --config, not found
 	cpuProfile     string
 	memProfile     string

@@ -18,6 +18,7 @@ import (
 
 	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
@@ -124,11 +125,15 @@ func (a *app) verifyOne(ctx context.Context, o *verifyOptions, k *cassette.Casse
 		if err != nil {
 			return v, err
 		}
-		picked, err := a.pick(conf, []string{slug}, o.sets, nil, false)
+		picked, err := a.choose(conf, config.Choice{To: []string{slug}, Set: o.sets})
 		if err != nil {
 			return v, err
 		}
-		if _, err := a.open(conf, picked, false, func(op *opened) { op.config.Presets, op.config.Actions = c.Presets, c.Actions; c = op.config }); err != nil {
+		as := func(o *config.Opened) {
+			o.Config.Presets, o.Config.Actions = c.Presets, c.Actions
+			c = o.Config
+		}
+		if _, err := a.open(conf, picked, config.OpenOptions{Edit: as}); err != nil {
 			return v, err
 		}
 	}

@@ -461,6 +461,16 @@ func (s Schema) Secrets(settings any) []string {
 	return out
 }
 
+// Unknown says that there is no such name among those of what (a key, a type), and
+// which one may be meant, or which there are.
+func Unknown(name, what string, names []string) string {
+	msg := fmt.Sprintf("there is no %s %q", what, name)
+	if near := Nearest(name, names); near != "" {
+		return msg + "; did you mean " + near + "?"
+	}
+	return msg + "; there is " + strings.Join(names, ", ")
+}
+
 // Nearest returns the one of names that is most like name, or "" when none is
 // near enough to be what was meant.
 func Nearest(name string, names []string) string {

@@ -1,0 +1,180 @@
+// Package config reads fanfold.yaml: values with the lines they stand on, and
+// everything that is wrong with them at once.
+//
+// It works in three steps. [World.Parse] reads the text of a file into a [File].
+// [World.Choose] takes the destinations that a command asks for out of it, and
+// adds what stands in the environment and on the command line. [World.Open]
+// validates them and makes each an [Opened] destination, which is what a run
+// takes.
+//
+// The package prints nothing, and reads nothing but what its World gives it.
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/transform"
+)
+
+// World is what a configuration may ask of its surroundings.
+type World struct {
+	// Catalogue holds the destinations that there are.
+	Catalogue []destination.Destination
+	// Env looks up an environment variable.
+	Env func(name string) (value string, ok bool)
+	// ReadFile returns the contents of a file that the user named.
+	ReadFile func(path string) ([]byte, error)
+	// Secret is told every value that must never be printed or stored.
+	Secret func(values ...string)
+}
+
+// File is what stands in a configuration file. The zero File is that of a user
+// who has none.
+type File struct {
+	Path         string // as it was named; "": there is no file
+	Steps        *yaml.Node
+	Transform    []transform.Step
+	Pipeline     *transform.Pipeline
+	Destinations []*Destination // in the order of the file
+	Globals      map[string]Global
+	Notes        []string // warnings about what stands outside of the destinations
+}
+
+// Global is an option of fanfold as a whole, such as memory.
+type Global struct {
+	Value string
+	Line  int
+}
+
+// Destination is one destination as the user wrote it.
+type Destination struct {
+	Name     string
+	Slug     string         // its type
+	Line     int            // of the name; 0: it is in no file
+	Settings map[string]any // by key, decoded from YAML or text from elsewhere
+	// Written holds the options by name, as they were written.
+	Written map[string]*yaml.Node
+	// Lines are those of settings and options, by key.
+	Lines map[string]int
+	// Notes are warnings.
+	Notes []string
+
+	unset         []error  // one for each variable that is referred to and not set
+	unsetSettings []string // keys of the settings that refer to such a variable
+	unsetOptions  []string // and of the options
+}
+
+// Opened is a destination that is ready to be sent to.
+type Opened struct {
+	*Destination
+	Spec        destination.Destination // of the catalogue
+	Sender      destination.Sender
+	Filter      *filter.Filter // nil: every event
+	Options     Options
+	Compression string             // auto (also ""), gzip or none
+	Config      destination.Config // with which it was opened
+}
+
+// Options are those of a destination's lane. Zero values: as declared by the
+// destination, or the engine's default.
+type Options struct {
+	Rates       []destination.Rate // not nil: instead of the declared ones
+	Concurrency int                // requests in flight
+	Timeout     time.Duration      // of one request
+	Attempts    int                // of one delivery
+	MaxTime     time.Duration      // of one delivery, from its first attempt
+	Hold        bool               // keep what was in doubt after a crash, do not send it again
+}
+
+// Problem is one thing that is wrong with a configuration. Several are joined.
+type Problem struct {
+	File string
+	Line int // 0: of no line in particular
+	Err  error
+}
+
+// Error names the place, and what is wrong there.
+func (p *Problem) Error() string { return place(p.File, p.Line) + ": " + p.Err.Error() }
+
+// Unwrap returns what is wrong, without the place.
+func (p *Problem) Unwrap() error { return p.Err }
+
+func place(file string, line int) string {
+	if line > 0 {
+		return file + ":" + strconv.Itoa(line)
+	}
+	return file
+}
+
+// EnvName is the environment variable that holds a setting.
+func EnvName(slug, key string) string {
+	return "FANFOLD_" + strings.ToUpper(strings.ReplaceAll(slug+"_"+key, "-", "_"))
+}
+
+// Find returns the destination of the catalogue with a slug.
+func (w *World) Find(slug string) (d destination.Destination, ok bool) {
+	for _, d := range w.Catalogue {
+		if d.Info.Slug == slug {
+			return d, true
+		}
+	}
+	return destination.Destination{}, false
+}
+
+// Slugs are those of the catalogue, in its order.
+func (w *World) Slugs() []string {
+	out := make([]string, len(w.Catalogue))
+	for i, d := range w.Catalogue {
+		out[i] = d.Info.Slug
+	}
+	return out
+}
+
+// fromEnvironment fills in the settings that only the environment has.
+func (w *World) fromEnvironment(d *Destination) {
+	spec, _ := w.Find(d.Slug)
+	for _, f := range spec.Settings.Fields {
+		if _, ok := d.Settings[f.Key]; ok {
+			continue
+		}
+		if v, ok := w.Env(EnvName(d.Slug, f.Key)); ok {
+			d.Settings[f.Key] = v
+			if f.Secret {
+				w.hide(v)
+			}
+		}
+	}
+}
+
+// shortestSecret is the length from which a value that comes from a reference is
+// told from ordinary text, in bytes.
+const shortestSecret = 8
+
+// hide makes a value a secret of the run.
+func (w *World) hide(value string) {
+	if len(value) >= shortestSecret {
+		w.Secret(value)
+	}
+}
+
+// problems collects what is wrong with one file.
+type problems struct {
+	file  string
+	errs  []error
+	notes []string // of what is no mistake for certain
+}
+
+func (p *problems) add(line int, format string, args ...any) {
+	p.errs = append(p.errs, &Problem{p.file, line, fmt.Errorf(format, args...)})
+}
+
+func (p *problems) note(line int, format string, args ...any) {
+	p.notes = append(p.notes, place(p.file, line)+": warning: "+fmt.Sprintf(format, args...))
+}

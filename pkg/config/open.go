@@ -1,0 +1,133 @@
+package config
+
+import (
+	"errors"
+	"regexp"
+	"slices"
+
+	"github.com/fanfold/fanfold/pkg/setting"
+)
+
+// OpenOptions say how destinations are opened.
+type OpenOptions struct {
+	// Rehearse fills what is missing with the settings' examples.
+	Rehearse bool
+	// Edit, if not nil, may change what a destination is opened with.
+	Edit func(*Opened)
+}
+
+// Open validates destinations and makes them ready. The error joins a *Problem for
+// each thing that is wrong; the destinations beside it are those that could be
+// opened.
+func (w *World) Open(f *File, dests []*Destination, how OpenOptions) ([]*Opened, error) {
+	file := f.Path
+	if file == "" {
+		file = "command line"
+	}
+	p := &problems{file: file}
+	var out []*Opened
+	for _, d := range dests {
+		if o := w.open(d, how, p); o != nil {
+			out = append(out, o)
+		}
+	}
+	return out, p.err()
+}
+
+// Warnings are what the file and those of its destinations that take part are
+// warned of.
+func (f *File) Warnings(dests []*Destination) []string {
+	notes := slices.Clone(f.Notes)
+	for _, d := range dests {
+		notes = append(notes, d.Notes...)
+	}
+	return notes
+}
+
+func (w *World) open(d *Destination, how OpenOptions, p *problems) *Opened {
+	o := &Opened{Destination: d}
+	o.Spec, _ = w.Find(d.Slug)
+	if how.Rehearse {
+		for k, v := range o.Spec.Settings.Examples() {
+			if _, ok := d.Settings[k]; !ok {
+				d.Settings[k] = v
+			}
+		}
+	} else {
+		p.errs = append(p.errs, d.unset...)
+		for _, key := range d.unsetOptions {
+			delete(d.Written, key)
+		}
+		for _, f := range o.Spec.Settings.Fields {
+			if v, ok := d.Settings[f.Key].(string); ok && f.Secret {
+				w.Secret(v)
+			}
+		}
+	}
+	o.readOptions(p)
+	o.Config.Settings = d.Settings
+	if how.Edit != nil {
+		how.Edit(o)
+	}
+	sender, err := o.Spec.Open(o.Config)
+	if err != nil {
+		for _, e := range flatten(err) {
+			o.explain(e, how.Rehearse, p)
+		}
+		return nil
+	}
+	o.Sender = sender
+	w.Secret(sender.Plan().Secrets...)
+	w.Secret(sender.Plan().Auth.Secrets()...)
+	return o
+}
+
+// explain adds one thing that kept a destination from being opened.
+func (o *Opened) explain(err error, rehearse bool, p *problems) {
+	d := o.Destination
+	key, missing := settingOf(err)
+	switch {
+	case !rehearse && slices.Contains(d.unsetSettings, key):
+		return // what is wrong with it is that it refers to nothing
+	case missing:
+		p.add(d.Line, "%s: setting %s is required: set %s, --set %s.%s=…, or settings in fanfold.yaml; --rehearse needs none",
+			d.Name, key, EnvName(d.Slug, key), d.Name, key)
+		return
+	case key == "":
+		key = "actions"
+	}
+	line := d.Line
+	if l := d.Lines[key]; l > 0 {
+		line = l
+	}
+	p.add(line, "%s: %w", d.Name, err)
+}
+
+var ofSetting = regexp.MustCompile(`^setting ([a-z0-9_]+): `)
+
+// settingOf says which setting an error is about, if any, and whether that is not
+// there. Destinations' own checks write what the settings' problems write.
+func settingOf(err error) (key string, missing bool) {
+	var p *setting.Problem
+	if errors.As(err, &p) {
+		return p.Key, p.Missing
+	}
+	if m := ofSetting.FindStringSubmatch(err.Error()); m != nil {
+		return m[1], false
+	}
+	return "", false
+}
+
+// flatten takes joined errors apart.
+func flatten(err error) []error {
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []error
+		for _, e := range j.Unwrap() {
+			out = append(out, flatten(e)...)
+		}
+		return out
+	}
+	return []error{err}
+}
+
+func (p *problems) err() error { return errors.Join(p.errs...) }

@@ -1,0 +1,259 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/setting"
+)
+
+// option is one option that destinations take beside their settings.
+type option struct {
+	key string
+	// read takes the value as it was written; what is wrong with it goes to p.
+	read reader
+}
+
+type reader func(o *Opened, key string, n *yaml.Node, p *problems)
+
+// options are those of every destination, in the order of the documentation.
+// override_limits has no reader of its own: rate and concurrency ask for it.
+func options() []option {
+	return []option{
+		{"presets", text(oneOf("automatic", "all"), func(o *Opened, s string) { o.Config.Presets = s })},
+		{"filter", (*Opened).readFilter},
+		{"rate", (*Opened).readRate},
+		{"concurrency", (*Opened).readConcurrency},
+		{"batch_events", text(count, func(o *Opened, n int) { o.Config.BatchEvents = n })},
+		{"batch_bytes", text(count, func(o *Opened, n int) { o.Config.BatchBytes = n })},
+		{"compression", text(oneOf("auto", "gzip", "none"), func(o *Opened, s string) { o.Compression = s })},
+		{"timeout", text(duration, func(o *Opened, d time.Duration) { o.Options.Timeout = d })},
+		{"base_url", text(address, func(o *Opened, s string) { o.Config.BaseURL = s })},
+		{"retry", (*Opened).readRetry},
+		{"in_doubt", text(oneOf("resend", "hold"), func(o *Opened, s string) { o.Options.Hold = s == "hold" })},
+		{"override_limits", text(boolean, func(*Opened, bool) {})},
+		{"actions", (*Opened).readActions},
+	}
+}
+
+// OptionKeys are the names of the options that destinations take, in the order of
+// the documentation.
+func OptionKeys() []string {
+	var keys []string
+	for _, o := range options() {
+		keys = append(keys, o.key)
+	}
+	return keys
+}
+
+// readOptions reads the options that were written.
+func (o *Opened) readOptions(p *problems) {
+	for _, opt := range options() {
+		if n := o.Written[opt.key]; n != nil && n.Tag != "!!null" {
+			opt.read(o, opt.key, n, p)
+		}
+	}
+}
+
+// at is the line of an option.
+func (o *Opened) at(key string, n *yaml.Node) int {
+	if line := o.Lines[key]; line > 0 {
+		return line
+	}
+	return n.Line
+}
+
+// text makes a reader of an option that is a single value: parse understands it, or
+// says what it has to be.
+func text[T any](parse func(string) (v T, want string), put func(*Opened, T)) reader {
+	return func(o *Opened, key string, n *yaml.Node, p *problems) {
+		if n.Kind != yaml.ScalarNode {
+			p.add(n.Line, "%s: %s has to be a single value, not %s", o.Name, key, nodeKind(n))
+			return
+		}
+		v, want := parse(n.Value)
+		if want != "" {
+			p.add(o.at(key, n), "%s: %s has to be %s, not %q", o.Name, key, want, n.Value)
+			return
+		}
+		put(o, v)
+	}
+}
+
+func oneOf(words ...string) func(string) (string, string) {
+	return func(s string) (string, string) {
+		if !slices.Contains(words, s) {
+			last := len(words) - 1
+			return "", strings.Join(words[:last], ", ") + " or " + words[last]
+		}
+		return s, ""
+	}
+}
+
+func anyText(s string) (string, string) { return s, "" }
+
+func count(s string) (int, string) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, "a whole number of at least 1"
+	}
+	return n, ""
+}
+
+func duration(s string) (time.Duration, string) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, "a duration such as 30s or 5m"
+	}
+	return d, ""
+}
+
+func boolean(s string) (bool, string) {
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, "true or false"
+	}
+	return b, ""
+}
+
+func address(s string) (string, string) {
+	if !strings.HasPrefix(s, "http://") && !strings.HasPrefix(s, "https://") {
+		return "", "an http or https address"
+	}
+	return s, ""
+}
+
+// overrides says whether the user knows better than the partner's documentation.
+func (o *Opened) overrides() bool {
+	n := o.Written["override_limits"]
+	if n == nil {
+		return false
+	}
+	b, want := boolean(n.Value)
+	return b && want == ""
+}
+
+func (o *Opened) readFilter(key string, n *yaml.Node, p *problems) {
+	text(anyText, func(o *Opened, s string) {
+		f, err := filter.Compile(s)
+		if err != nil {
+			p.add(o.at(key, n), "%s: %w", o.Name, err)
+		}
+		o.Filter = f
+	})(o, key, n, p)
+}
+
+func (o *Opened) readConcurrency(key string, n *yaml.Node, p *problems) {
+	text(count, func(o *Opened, k int) {
+		o.Options.Concurrency = k
+		if c := o.Spec.Limits.Concurrency; c.N > 0 && k > c.N && !o.overrides() {
+			p.add(o.at(key, n), "%s: concurrency %d is above the partner's %d (%s); set override_limits: true if you know better",
+				o.Name, k, c.N, c.Docs)
+		}
+	})(o, key, n, p)
+}
+
+// readRate reads the rate, which takes the place of the declared one that counts
+// the same unit.
+func (o *Opened) readRate(key string, n *yaml.Node, p *problems) {
+	text(anyText, func(o *Opened, s string) {
+		line := o.at(key, n)
+		r, err := parseRate(s)
+		switch {
+		case err != nil:
+			p.add(line, "%s: %w", o.Name, err)
+		case r == nil && !o.overrides():
+			p.add(line, "%s: rate none lifts the partner's limit and needs override_limits: true", o.Name)
+		case r == nil:
+			o.Options.Rates = []destination.Rate{}
+		default:
+			for _, have := range o.Spec.Limits.Rates {
+				if have.Of != r.Of {
+					o.Options.Rates = append(o.Options.Rates, have)
+				} else if r.N/r.Per.Seconds() > have.N/have.Per.Seconds()*1.0001 && !o.overrides() {
+					p.add(line, "%s: rate %s is above the partner's limit (%s); set override_limits: true if you know better", o.Name, s, have.Docs)
+				}
+			}
+			o.Options.Rates = append(o.Options.Rates, *r)
+		}
+	})(o, key, n, p)
+}
+
+// readRetry reads {attempts: 5, max_time: 10m}, or, as on the command line, 5, 10m
+// or attempts=5,max_time=10m.
+func (o *Opened) readRetry(_ string, n *yaml.Node, p *problems) {
+	set := func(line int, key, value string) {
+		switch key {
+		case "attempts":
+			k, want := count(value)
+			if want != "" {
+				p.add(line, "%s: retry attempts have to be %s, not %q", o.Name, want, value)
+			}
+			o.Options.Attempts = k
+		case "max_time":
+			d, want := duration(value)
+			if want != "" {
+				p.add(line, "%s: retry max_time has to be %s, not %q", o.Name, want, value)
+			}
+			o.Options.MaxTime = d
+		default:
+			p.add(line, "%s: retry: %s", o.Name, setting.Unknown(key, "key", []string{"attempts", "max_time"}))
+		}
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		eachPair(n, p, "retry", func(k, v *yaml.Node) { set(k.Line, k.Value, v.Value) })
+	case yaml.ScalarNode:
+		for part := range strings.SplitSeq(n.Value, ",") {
+			key, value, ok := strings.Cut(strings.TrimSpace(part), "=")
+			if !ok {
+				value = key
+				if key = "max_time"; regexp.MustCompile(`^\d+$`).MatchString(value) {
+					key = "attempts"
+				}
+			}
+			set(n.Line, key, value)
+		}
+	default:
+		p.add(n.Line, "%s: retry has to be a table, not %s", o.Name, nodeKind(n))
+	}
+}
+
+var rateForm = regexp.MustCompile(`^\s*([0-9.]+)\s*(requests?|events?|[kKMG]?B|)\s*/\s*(s|sec|m|min|h|d|day)\s*$`)
+
+// parseRate reads 50/s, 1000/m, 20MB/s or none (nil).
+func parseRate(s string) (*destination.Rate, error) {
+	if s == "none" {
+		return nil, nil
+	}
+	wrong := fmt.Errorf("rate has to be like 50/s, 1000/m, 100events/s or 20MB/s, not %q", s)
+	m := rateForm.FindStringSubmatch(s)
+	if m == nil {
+		return nil, wrong
+	}
+	n, err := strconv.ParseFloat(m[1], 64)
+	if err != nil || n <= 0 {
+		return nil, wrong
+	}
+	per := map[string]time.Duration{
+		"s": time.Second, "sec": time.Second, "m": time.Minute, "min": time.Minute,
+		"h": time.Hour, "d": 24 * time.Hour, "day": 24 * time.Hour,
+	}
+	r := &destination.Rate{N: n, Per: per[m[3]]}
+	switch u := m[2]; {
+	case strings.HasPrefix(u, "event"):
+		r.Of = destination.Events
+	case strings.HasSuffix(u, "B"):
+		r.Of = destination.Bytes
+		r.N *= map[string]float64{"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}[u]
+	}
+	return r, nil
+}

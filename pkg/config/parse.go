@@ -1,0 +1,256 @@
+package config
+
+import (
+	"bytes"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/fanfold/fanfold/pkg/setting"
+	"github.com/fanfold/fanfold/pkg/transform"
+)
+
+// MaxBytes bounds a configuration file.
+const MaxBytes = 16 << 20
+
+// globals are the options of fanfold as a whole that may stand in a file.
+var globals = []string{"state-dir", "log-level", "log-format", "progress", "memory"}
+
+// Globals returns the options of fanfold as a whole that may stand in a file.
+func Globals() []string { return slices.Clone(globals) }
+
+// Parse reads a configuration. The error joins a *Problem for each thing that is
+// wrong; the File beside it is what could be read, and not nil.
+func (w *World) Parse(path string, data []byte) (*File, error) {
+	f := &File{Path: path, Globals: map[string]Global{}}
+	p := &problems{file: path}
+	if len(data) > MaxBytes {
+		p.add(0, "it is larger than %d MiB", MaxBytes>>20)
+		return f, p.err()
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		p.addSyntax(data, err)
+		return f, p.err()
+	}
+	if len(doc.Content) == 0 {
+		return f, nil
+	}
+	keys := append([]string{"transform", "destinations"}, globals...)
+	eachPair(doc.Content[0], p, "the configuration", func(key, value *yaml.Node) {
+		if key.Value != "destinations" {
+			w.expand(value, p)
+		}
+		switch {
+		case key.Value == "transform":
+			f.readTransform(value, p)
+		case key.Value == "destinations":
+			eachPair(value, p, "destinations", func(name, body *yaml.Node) { w.readDestination(f, name, body, p) })
+		case !slices.Contains(keys, key.Value):
+			p.add(key.Line, "%s", setting.Unknown(key.Value, "key", keys))
+		case value.Kind != yaml.ScalarNode:
+			p.add(key.Line, "%s has to be a single value, not %s", key.Value, nodeKind(value))
+		default:
+			f.Globals[key.Value] = Global{value.Value, key.Line}
+		}
+	})
+	f.Notes = p.notes
+	return f, p.err()
+}
+
+func (f *File) readTransform(value *yaml.Node, p *problems) {
+	steps, wrong := transform.Parse(value)
+	pipeline, err := transform.Compile(steps)
+	f.Transform, f.Steps, f.Pipeline = steps, value, pipeline
+	for _, e := range transform.Errors(wrong, err) {
+		line := e.Line
+		e.Line = 0
+		p.add(line, "%w", e)
+	}
+}
+
+// readDestination reads one entry of `destinations:`.
+func (w *World) readDestination(f *File, name, body *yaml.Node, p *problems) {
+	if strings.ContainsAny(name.Value, ",= \t") || name.Value == "" || name.Value == "_source" {
+		p.add(name.Line, "%q cannot name a destination: it is written in --to lists and file names", name.Value)
+		return
+	}
+	d := &Destination{
+		Name: name.Value, Line: name.Line,
+		Settings: map[string]any{}, Written: map[string]*yaml.Node{}, Lines: map[string]int{},
+	}
+	w.expandDestination(d, body, p.file)
+	keys := append([]string{"type", "settings"}, OptionKeys()...)
+	eachPair(body, p, "destination "+d.Name, func(key, value *yaml.Node) {
+		switch key.Value {
+		case "type":
+			d.Slug = value.Value
+		case "settings":
+			eachPair(value, p, "settings of "+d.Name, func(k, v *yaml.Node) {
+				var x any
+				if err := v.Decode(&x); err != nil {
+					p.add(v.Line, "%s: %w", k.Value, err)
+				}
+				d.Settings[k.Value], d.Lines[k.Value] = x, k.Line
+			})
+		default:
+			if !slices.Contains(keys, key.Value) {
+				p.add(key.Line, "%s: %s", d.Name, setting.Unknown(key.Value, "option", keys))
+				return
+			}
+			d.Written[key.Value], d.Lines[key.Value] = value, key.Line
+		}
+	})
+	slugs := w.Slugs()
+	if d.Slug == "" && slices.Contains(slugs, d.Name) {
+		d.Slug = d.Name // there is no need to say it twice
+	}
+	switch {
+	case d.Slug == "" && body.Kind != yaml.MappingNode: // said already
+	case d.Slug == "":
+		p.add(d.Line, "destination %s has no type: which destination of the catalogue is it? `fanfold destinations list` shows them", d.Name)
+	case !slices.Contains(slugs, d.Slug):
+		p.add(d.Line, "destination %s: %s", d.Name, setting.Unknown(d.Slug, "type", slugs))
+	default:
+		f.Destinations = append(f.Destinations, d)
+	}
+}
+
+// expandDestination replaces the variables in what belongs to a destination. What
+// one destination lacks does not matter to a run to others, so it is kept with the
+// destination.
+func (w *World) expandDestination(d *Destination, body *yaml.Node, file string) {
+	eachPair(body, &problems{}, d.Name, func(key, value *yaml.Node) {
+		switch {
+		case key.Value == "settings" && value.Kind == yaml.MappingNode:
+			for i := 0; i+1 < len(value.Content); i += 2 {
+				if w.refersToNothing(value.Content[i+1]) {
+					d.unsetSettings = append(d.unsetSettings, value.Content[i].Value)
+				}
+			}
+		case value.Kind == yaml.ScalarNode && w.refersToNothing(value):
+			d.unsetOptions = append(d.unsetOptions, key.Value)
+		}
+	})
+	own := &problems{file: file}
+	w.expand(body, own)
+	d.unset, d.Notes = own.errs, own.notes
+}
+
+var envRef = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+
+// nearlyRef is what a shell would take for a variable.
+var nearlyRef = regexp.MustCompile(`^\$[A-Z_][A-Z0-9_]*$`)
+
+// expand replaces ${NAME} in every value by the environment's; such values are
+// secrets when they are long enough to be told from ordinary text. One that is not
+// set stays as it is, so that it is not called missing for a second time.
+func (w *World) expand(n *yaml.Node, p *problems) {
+	if n.Kind == yaml.ScalarNode && nearlyRef.MatchString(n.Value) {
+		// The value is not shown: it may be a secret after all.
+		p.note(n.Line, "the value looks like an environment variable, but is a text: ${NAME} is one")
+	}
+	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "${") {
+		n.Value = envRef.ReplaceAllStringFunc(n.Value, func(ref string) string {
+			name := ref[2 : len(ref)-1]
+			v, ok := w.Env(name)
+			if !ok {
+				p.add(n.Line, "the environment variable %s is not set", name)
+				return ref
+			}
+			w.hide(v)
+			return v
+		})
+		if n.Style == 0 && n.Tag == "!!str" {
+			n.Style = yaml.DoubleQuotedStyle
+		}
+	}
+	for _, c := range n.Content {
+		w.expand(c, p)
+	}
+}
+
+// refersToNothing says that a value names an environment variable that is not
+// set.
+func (w *World) refersToNothing(n *yaml.Node) bool {
+	if n.Kind == yaml.ScalarNode {
+		for _, ref := range envRef.FindAllString(n.Value, -1) {
+			if _, ok := w.Env(ref[2 : len(ref)-1]); !ok {
+				return true
+			}
+		}
+	}
+	return slices.ContainsFunc(n.Content, w.refersToNothing)
+}
+
+// eachPair calls f with each key of a table and its value.
+func eachPair(n *yaml.Node, p *problems, what string, f func(key, value *yaml.Node)) {
+	if n.Kind != yaml.MappingNode {
+		p.add(n.Line, "%s has to be a table of keys and values, not %s", what, nodeKind(n))
+		return
+	}
+	seen := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		for v.Kind == yaml.AliasNode {
+			v = v.Alias
+		}
+		if at, twice := seen[k.Value]; twice {
+			p.add(k.Line, "%s stands twice, first on line %d", k.Value, at)
+			continue
+		}
+		seen[k.Value] = k.Line
+		f(k, v)
+	}
+}
+
+func nodeKind(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.MappingNode:
+		return "a table"
+	}
+	if n.Tag == "!!null" {
+		return "nothing"
+	}
+	return "the value " + strconv.Quote(n.Value)
+}
+
+var yamlLine = regexp.MustCompile(`^line (\d+): `)
+
+// addSyntax adds what the parser says of a file that is no YAML. Its line is often
+// that of what the culprit is part of: the culprit is the line without which the
+// parser would not say this.
+func (p *problems) addSyntax(data []byte, err error) {
+	msg := strings.TrimPrefix(err.Error(), "yaml: ")
+	line := 0
+	if m := yamlLine.FindStringSubmatch(msg); m != nil {
+		line, _ = strconv.Atoi(m[1]) // digits
+		msg = msg[len(m[0]):]
+	}
+	if lines := bytes.SplitAfter(data, []byte("\n")); len(data) < 1<<20 { // else it takes long
+		n := sort.Search(len(lines), func(i int) bool {
+			head := 0
+			for _, l := range lines[:i+1] {
+				head += len(l)
+			}
+			var doc yaml.Node
+			e := yaml.Unmarshal(data[:head], &doc)
+			return e != nil && e.Error() == err.Error()
+		})
+		if n < len(lines) {
+			line = n + 1
+			text := lines[n]
+			indent := text[:len(text)-len(bytes.TrimLeft(text, " \t"))]
+			if bytes.ContainsRune(indent, '\t') && (strings.Contains(msg, "tab") || strings.Contains(msg, "cannot start any token")) {
+				msg = "it is indented with a tab; YAML takes spaces only"
+			}
+		}
+	}
+	p.add(line, "%s", msg)
+}
