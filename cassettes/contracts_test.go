@@ -41,6 +41,12 @@ func TestContractsNameTheirSources(t *testing.T) {
 		docs := slices.Clone(c.Docs)
 		for _, e := range c.Endpoints {
 			docs = append(docs, e.Docs, e.MaxItems.Docs, e.MaxBytes.Docs, e.MaxItemBytes.Docs, e.Window.Docs)
+			if len(e.Success) == 0 {
+				t.Errorf("%s: %s does not say what a success looks like", slug, e.Path[0])
+			}
+			for _, x := range e.Success {
+				docs = append(docs, x.Docs)
+			}
 			for _, a := range e.Auth {
 				if a.Kind != "none" {
 					docs = append(docs, a.Docs)

@@ -93,6 +93,9 @@ func showDestination(w io.Writer, d destination.Destination) {
 	fmt.Fprintln(w, "\nACTIONS")
 	for _, act := range d.Actions {
 		fmt.Fprintf(w, "  %s — %s\n", act.Slug, act.Doc)
+		for _, x := range act.Success {
+			fmt.Fprintf(w, "    delivered when the answer is %s (%s)\n", x, x.Docs)
+		}
 		if act.Trigger != "" {
 			fmt.Fprintf(w, "    presets all: %s\n", strings.Join(strings.Fields(act.Trigger), " "))
 		}

@@ -202,7 +202,15 @@ func TestFaultyPartner(t *testing.T) {
 		return standin.Fault{Kind: kind, Reply: standin.Reply{Body: `{"ok":true,"n":{n}}`}}
 	}
 	all := map[string]uint64{"exhausted": n}
-	mixpanel := standin.Script{IDs: standin.Texts{"[].properties.$insert_id"}}
+	mixpanel := standin.Script{IDs: standin.Texts{"[].properties.$insert_id"}, Answer: standin.Reply{Body: `{"code":200,"num_records_imported":{n},"status":"OK"}`}}
+	// strange is mixpanel with other answers: some of them, or all (0).
+	strange := func(times int, body string) standin.Script {
+		s := mixpanel
+		s.Rules = []standin.Rule{{Times: times, Fault: standin.Fault{Kind: standin.Answer, Lost: true, Reply: standin.Reply{Status: 200, Body: body}}}}
+		return s
+	}
+	const login = "<!DOCTYPE html><title>Sign in</title>"
+	analytics := "type: mixpanel, settings: {project_token: not-a-real-token}, base_url: %q"
 	refused := []string{"m3", "m17", "m18", "m59"}
 	for _, id := range refused {
 		mixpanel.Rules = append(mixpanel.Rules, standin.Rule{ID: id, Fault: standin.Fault{
@@ -234,7 +242,10 @@ func TestFaultyPartner(t *testing.T) {
 		{name: "refuses everything", fault: answer(400), code: 3, rejected: map[string]uint64{"refused": n}, detail: "says the partner", status: 400},
 		{name: "refuses whole batches for two events", script: standin.Script{Rules: []standin.Rule{{ID: "m7", Fault: answer(400)}, {ID: "m41", Fault: answer(422)}}}, code: 3, delivered: n - 2, rejected: map[string]uint64{"refused": 2}, detail: "says the partner"},
 		{name: "too large", fault: answer(413), times: 1, delivered: n},
-		{name: "refuses some", script: mixpanel, kind: "type: mixpanel, settings: {project_token: not-a-real-token}, base_url: %q", code: 3, delivered: n - 4, rejected: map[string]uint64{"refused": 4}, detail: "properties.time: says the partner", status: 400},
+		{name: "refuses some", script: mixpanel, kind: analytics, code: 3, delivered: n - 4, rejected: map[string]uint64{"refused": 4}, detail: "properties.time: says the partner", status: 400},
+		{name: "a login page, for a while", script: strange(2, login), kind: analytics, delivered: n},
+		{name: "a login page", script: strange(0, login), kind: analytics, options: "retry: 1", code: 3, rejected: all, detail: "the body is no JSON object", status: 200},
+		{name: "takes nothing", script: strange(0, `{"code":200,"num_records_imported":0,"status":"OK"}`), kind: analytics, options: "retry: 1", code: 3, rejected: all, detail: "num_records_imported says 0 of 10", status: 200},
 		{name: "untrusted certificate", tls: true, code: 4, stopped: "certificate does not verify"},
 	}
 	bin, input := build(t), file(t, "in.jsonl", events(n))
@@ -629,7 +640,7 @@ func newDoubtful(t *testing.T, mute func(int) bool) *doubtful {
 			<-d.free
 			return
 		}
-		fmt.Fprint(w, `{"code":200,"num_records_imported":1,"status":"OK"}`)
+		fmt.Fprintf(w, `{"code":200,"num_records_imported":%d,"status":"OK"}`, len(events))
 	}))
 	t.Cleanup(d.Close)
 	return d

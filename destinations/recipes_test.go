@@ -101,6 +101,7 @@ func (c *comparison) route(t *testing.T, raw []byte, env *destination.Env) {
 func mapped(fields []mapping.Field, m mapping.Value) (destination.Sender, error) {
 	return destination.Spec[struct{}]{
 		Info:    destination.Info{Slug: "test", Name: "Test"},
+		Success: []destination.Success{destination.NoBody("https://test.example", 200)},
 		Actions: destination.Coded[struct{}]{{Slug: "a", Fields: fields}},
 	}.Destination().Open(destination.Config{Actions: []destination.Subscription{{Action: "a", Mapping: m}}})
 }

@@ -28,6 +28,7 @@ func newToy() destination.Destination {
 			BatchEvents: destination.Cap{N: 100, Docs: "https://toy.example/docs/limits"},
 			Window:      destination.Window{Past: 30 * 24 * time.Hour, Violation: "refuses", Docs: "https://toy.example/docs/limits"},
 		},
+		Success: []destination.Success{destination.JSON("https://toy.example/docs/events", destination.Is("ok", true), destination.Counts("taken"))},
 		Actions: destination.Coded[ToySettings]{{
 			Slug: "track", Title: "Track", Doc: "An event.", Trigger: `type = "track"`,
 			Fields: []mapping.Field{

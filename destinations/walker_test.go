@@ -393,6 +393,9 @@ func TestCatalogue(t *testing.T) {
 			check("batch bytes", float64(l.BatchBytes.N), l.BatchBytes.Docs)
 			check("event bytes", float64(l.EventBytes.N), l.EventBytes.Docs)
 			check("the window", float64(l.Window.Past+l.Window.Future), l.Window.Docs)
+			for _, x := range a.Success {
+				check("a success ("+x.String()+")", 1, x.Docs)
+			}
 			if _, err := mapping.CompileFields(a.Fields, mapping.Value{}); err != nil {
 				t.Errorf("%s: %s: %v", d.Info.Slug, a.Slug, err)
 			}

@@ -64,6 +64,7 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Verdict: verdict,
+		Success: []destination.Success{destination.JSON(httpDocs, destination.Is("code", 200), destination.Counts("events_ingested"))},
 		Actions: destination.Coded[Settings]{
 			{
 				Slug: "logEvent", Title: "Log event", Doc: "An event, with user properties from the campaign and the referrer.", Trigger: `type = "track"`,
@@ -75,7 +76,7 @@ func New() destination.Destination {
 				Fields: append(slices.Concat(whoFields(), agentFields(), campaignFields()),
 					mapping.Field{Key: "paying", Type: mapping.TypeBoolean},
 					mapping.Field{Key: "start_version", Type: mapping.TypeString}),
-				Item: identify, Request: form("/identify", "identification"), AllOrNothing: true,
+				Item: identify, Request: form("/identify", "identification"), Success: []destination.Success{destination.Words(whoDocs, "success")}, AllOrNothing: true,
 				// https://amplitude.com/docs/apis/analytics/http-v2#upload-limit: its rules apply to /identify
 				Limits: destination.Limits{BatchEvents: destination.Cap{N: 1000, Docs: whoDocs}, BatchBytes: destination.Cap{N: 1_000_000, Docs: httpDocs + "#upload-limit"}},
 			},
@@ -86,7 +87,7 @@ func New() destination.Destination {
 					{Key: "global_user_id", Type: mapping.TypeString, Default: mapping.Path("$.userId")},
 					{Key: "min_id_length", Type: mapping.TypeInteger, AllowNull: true},
 				},
-				Item: mapUser, Request: userMap, AllOrNothing: true,
+				Item: mapUser, Request: userMap, Success: []destination.Success{destination.JSON(mapDocs, destination.Is("success", true))}, AllOrNothing: true,
 				Limits: destination.Limits{
 					Rates:      []destination.Rate{{N: 1500, Per: 30 * time.Second, Of: destination.Events, Docs: mapDocs}},
 					BatchBytes: destination.Cap{N: 1_000_000, Docs: mapDocs},
@@ -104,7 +105,7 @@ func New() destination.Destination {
 					{Key: "group_value", Type: mapping.TypeString, Required: true},
 					{Key: "min_id_length", Type: mapping.TypeInteger, AllowNull: true},
 				},
-				Item: group, Request: form("/groupidentify", "identification"), AllOrNothing: true,
+				Item: group, Request: form("/groupidentify", "identification"), Success: []destination.Success{destination.Words(groupDocs, "success")}, AllOrNothing: true,
 				Limits: destination.Limits{BatchEvents: destination.Cap{N: 1024, Docs: groupDocs}, BatchBytes: destination.Cap{N: 1_000_000, Docs: groupDocs}},
 			},
 			{

@@ -65,46 +65,47 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Verdict: verdict,
+		Success: success(),
 		Actions: destination.Coded[Settings]{
 			{
 				Slug: "updateUserProfile", Title: "Update user profile", Doc: "Sets attributes of a profile.", Trigger: `type = "identify"`,
-				Fields: profileFields(existingOnly()), Item: profile, Request: list("/users/track", "attributes"), Results: processed, AllOrNothing: true,
+				Fields: profileFields(existingOnly()), Item: profile, Request: list("/users/track", "attributes"), Results: processed, Success: success(destination.Some("attributes_processed").IfThere()), AllOrNothing: true,
 			},
 			{
 				Slug: "trackEvent", Title: "Track event", Doc: "A custom event.", Trigger: `type = "track" and event != "Order Completed"`,
-				Fields: eventFields(existingOnly()), Item: track, Request: list("/users/track", "events"), Results: processed, AllOrNothing: true,
+				Fields: eventFields(existingOnly()), Item: track, Request: list("/users/track", "events"), Results: processed, Success: success(destination.Counts("events_processed").IfThere()), AllOrNothing: true,
 			},
 			{
 				Slug: "trackPurchase", Title: "Track purchase", Doc: "A purchase for each product of an order.", Trigger: `event = "Order Completed"`,
-				Fields: purchaseFields(existingOnly()), Item: purchase, Request: list("/users/track", "purchases"), Results: processed, AllOrNothing: true,
+				Fields: purchaseFields(existingOnly()), Item: purchase, Request: list("/users/track", "purchases"), Results: processed, Success: success(destination.Counts("purchases_processed").IfThere()), AllOrNothing: true,
 			},
 			{
 				Slug: "createAlias", Title: "Create alias", Doc: "Gives a user, known or not, an alias.", Trigger: `event = "Create Alias"`,
-				Fields: aliasFields(), Item: newAlias, Request: list("/users/alias/new", "user_aliases"), Results: identified, Limits: identities(),
+				Fields: aliasFields(), Item: newAlias, Request: list("/users/alias/new", "user_aliases"), Results: identified, Success: success(destination.Some("aliases_processed").IfThere()), Limits: identities(),
 			},
 			{
 				Slug: "identifyUser", Title: "Identify user", Doc: "Makes the user of an alias one with an external id.",
-				Fields: identifyFields(), Item: identify, Request: one("/users/identify"), Results: identified, Limits: identities(),
+				Fields: identifyFields(), Item: identify, Request: one("/users/identify"), Results: identified, Success: success(destination.Some("aliases_processed").IfThere()), Limits: identities(),
 			},
 			{
 				Slug: "identifyUser2", Title: "Identify user V2", Doc: "Makes the user of an alias or of an email address one with an external id.",
-				Fields: identifyFields2(), Item: modes(identify, "add", "upsert"), Request: one("/users/identify"), Results: identified, Limits: identities(),
+				Fields: identifyFields2(), Item: modes(identify, "add", "upsert"), Request: one("/users/identify"), Results: identified, Success: success(destination.Some("aliases_processed").IfThere()), Limits: identities(),
 			},
 			{
 				Slug: "trackEvent2", Title: "Track event V2", Doc: "A custom event, with a sync mode.", Trigger: `type = "track" and event != "Order Completed"`,
-				Fields: eventFields(mode("add")), Item: modes(track, "add", "update"), Request: list("/users/track", "events"), Results: processed, AllOrNothing: true,
+				Fields: eventFields(mode("add")), Item: modes(track, "add", "update"), Request: list("/users/track", "events"), Results: processed, Success: success(destination.Counts("events_processed").IfThere()), AllOrNothing: true,
 			},
 			{
 				Slug: "trackPurchase2", Title: "Track purchase V2", Doc: "A purchase for each product of an order, with a sync mode.", Trigger: `event = "Order Completed"`,
-				Fields: purchaseFields(mode("add")), Item: modes(purchase, "add", "update"), Request: list("/users/track", "purchases"), Results: processed, AllOrNothing: true,
+				Fields: purchaseFields(mode("add")), Item: modes(purchase, "add", "update"), Request: list("/users/track", "purchases"), Results: processed, Success: success(destination.Counts("purchases_processed").IfThere()), AllOrNothing: true,
 			},
 			{
 				Slug: "updateUserProfile2", Title: "Update user profile V2", Doc: "Sets attributes of a profile that exists.", Trigger: `type = "identify"`,
-				Fields: profileFields(mode("update")), Item: modes(profile, "update"), Request: list("/users/track", "attributes"), Results: processed, AllOrNothing: true,
+				Fields: profileFields(mode("update")), Item: modes(profile, "update"), Request: list("/users/track", "attributes"), Results: processed, Success: success(destination.Some("attributes_processed").IfThere()), AllOrNothing: true,
 			},
 			{
 				Slug: "createAlias2", Title: "Create alias V2", Doc: "Gives a user, known or not, an alias.", Trigger: `event = "Create Alias"`,
-				Fields: aliasFields(mode("add")), Item: modes(newAlias, "add"), Request: list("/users/alias/new", "user_aliases"), Results: identified, Limits: identities(),
+				Fields: aliasFields(mode("add")), Item: modes(newAlias, "add"), Request: list("/users/alias/new", "user_aliases"), Results: identified, Success: success(destination.Some("aliases_processed").IfThere()), Limits: identities(),
 			},
 			{
 				Slug: "triggerCampaign", Title: "Trigger campaign", Doc: "Sends an API-triggered campaign, at once and also for old events.", Trigger: `type = "track"`,
@@ -116,11 +117,11 @@ func New() destination.Destination {
 			},
 			{
 				Slug: "ecommerce", Title: "Ecommerce event (multi product)", Doc: "One of Braze's recommended events about a cart or an order. It needs a source, and of every product name, variant, price and quantity.",
-				Fields: ecommerceFields(), Item: shop, Request: list("/users/track", "events"), Results: processed, AllOrNothing: true,
+				Fields: ecommerceFields(), Item: shop, Request: list("/users/track", "events"), Results: processed, Success: success(destination.Counts("events_processed").IfThere()), AllOrNothing: true,
 			},
 			{
 				Slug: "ecommerceSingleProduct", Title: "Ecommerce event (single product)", Doc: "Braze's recommended event about a product that was viewed. It needs a source, and of the product name, variant and price.",
-				Fields: singleFields(), Item: shop, Request: list("/users/track", "events"), Results: processed, AllOrNothing: true,
+				Fields: singleFields(), Item: shop, Request: list("/users/track", "events"), Results: processed, Success: success(destination.Counts("events_processed").IfThere()), AllOrNothing: true,
 			},
 		},
 		Presets: []destination.Preset{
@@ -198,6 +199,17 @@ func list(path, of string) func(*Settings) destination.Request {
 
 func one(path string) func(*Settings) destination.Request {
 	return func(*Settings) destination.Request { return destination.Request{Path: path} }
+}
+
+// success is what every endpoint says of what it has taken, with the counts of those
+// that count. During maintenance a request is queued.
+// https://www.braze.com/docs/api/errors/#messaging-queued
+func success(counts ...destination.Member) []destination.Success {
+	members := append([]destination.Member{destination.Is("message", "success")}, counts...)
+	return []destination.Success{
+		destination.JSON(trackDocs, members...).With(200, 201, 202),
+		destination.JSON("https://www.braze.com/docs/api/errors/", destination.Is("message", "queued")).With(202),
+	}
 }
 
 // verdict reads how long to wait from the header that Braze sends with 429.

@@ -57,6 +57,10 @@ func New() destination.Destination {
 		},
 		// Updates of a person overwrite each other.
 		Order: true,
+		Success: []destination.Success{
+			destination.Words(batchDocs, "{}"),
+			destination.JSON(batchDocs, destination.List("errors")).With(207),
+		},
 		Actions: destination.Coded[Settings]{
 			{
 				Slug: "createUpdatePerson", Title: "Create or update person", Doc: "Sets a person's attributes, and relates the person to an object.", Trigger: `type = "identify"`,

@@ -50,6 +50,7 @@ func New() destination.Destination {
 			Dedupe:      destination.Dedupe{Field: "event_id, together with event_name", Window: 48 * time.Hour, Docs: dedupeDocs},
 		},
 		Verdict: throttled,
+		Success: []destination.Success{destination.JSON(docs+"#send", destination.Counts("events_received"))},
 		Actions: destination.Coded[Settings]{
 			{
 				Slug: "purchase", Title: "Purchase", Doc: "An order was completed.", Trigger: `type = "track" and event = "Order Completed"`,

@@ -65,6 +65,7 @@ func New() destination.Destination {
 			Window:     destination.Window{Past: 72 * time.Hour, Violation: "drops", Docs: docs + "#override_timestamp"},
 			Dedupe:     destination.Dedupe{Field: "transaction_id, of a purchase", Docs: "https://support.google.com/analytics/answer/12313109"},
 		},
+		Success: []destination.Success{destination.NoBody(reference+"#response_codes", 200, 201, 202, 204)},
 		Actions: destination.Coded[Settings]{
 			ecommerce("purchase", "Purchase", "An order.", "Order Completed", "purchase", currencyChecked, list(
 				text("affiliation", "$.properties.affiliation"), text("coupon", "$.properties.coupon"), required(text("currency", "$.properties.currency")),

@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -66,6 +67,7 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Verdict: verdict,
+		Success: []destination.Success{destination.NoBody(eventDocs, 204)},
 		Actions: destination.Coded[Settings]{
 			{
 				Slug: "sendCustomBehavioralEvent", Title: "Send custom behavioral event", Doc: "An occurrence of a custom event, by its full name (pe<HubID>_name). Events are defined in HubSpot first.", Trigger: `type = "track"`,
@@ -246,13 +248,13 @@ func rounds(ctx context.Context, _ *Settings, t destination.Transport, b *destin
 		if err != nil {
 			return nil, err
 		}
-		part := records(a, ds, b.Now)
+		part := destination.Confirm(written(path), a, records(a, ds, b.Now))
 		for i, r := range part {
 			rs[at[i]] = r
 		}
 		first := left == len(rs)
 		left -= len(ds)
-		if a.OK() {
+		if a.OK() && !slices.ContainsFunc(part, func(r destination.Result) bool { return r.Outcome == destination.Retry }) {
 			continue
 		}
 		verdict := part[0]
@@ -268,6 +270,20 @@ func rounds(ctx context.Context, _ *Settings, t destination.Transport, b *destin
 		break
 	}
 	return rs, nil
+}
+
+// written is what the batch endpoints say of the records that they have written,
+// with those beside them that they have not.
+func written(path string) []destination.Success {
+	status := 200
+	if strings.HasSuffix(path, "/create") {
+		status = 201
+	}
+	members := []destination.Member{destination.Is("status", "COMPLETE"), destination.Lists("results")}
+	return []destination.Success{
+		destination.JSON(contactDocs, members...).With(status),
+		destination.JSON(contactDocs, append(members, destination.List("errors"))...).With(207),
+	}
 }
 
 // records reads a batch's answer: what failed is listed under errors, by the

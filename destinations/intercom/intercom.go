@@ -29,6 +29,7 @@ const (
 	eventDocs   = api + "data-events/createdataevent"
 	contactDocs = api + "contacts/createcontact"
 	companyDocs = api + "companies/createorupdatecompany"
+	searchDocs  = api + "contacts/searchcontacts"
 	attachDocs  = api + "companies/attachcontacttoacompany"
 	rateDocs    = "https://developers.intercom.com/docs/references/rest-api/errors/rate-limiting"
 )
@@ -279,16 +280,31 @@ func (c *conversation) do(method, path string, body []byte) (*destination.Answer
 }
 
 // say makes the request that settles a delivery.
-func (c *conversation) say(method, path string, body []byte) (destination.Result, error) {
+func (c *conversation) say(method, path string, body []byte, success destination.Success) (destination.Result, error) {
 	a, err := c.do(method, path, body)
 	if err != nil {
 		return destination.Result{}, err
 	}
-	return c.verdict(a), nil
+	return c.verdict(a, success), nil
 }
 
-// verdict is the outcome of an answer.
-func (c *conversation) verdict(a *destination.Answer) destination.Result {
+// What Intercom says of what it has taken.
+func event202() destination.Success { return destination.NoBody(eventDocs, http.StatusAccepted) }
+
+func contactOK() destination.Success {
+	return destination.JSON(contactDocs, destination.Is("type", "contact"), destination.Text("id"))
+}
+
+func companyOK(docs string) destination.Success {
+	return destination.JSON(docs, destination.Is("type", "company"), destination.Text("id"))
+}
+
+func found() destination.Success {
+	return destination.JSON(searchDocs, destination.Is("type", "list"), destination.List("data"), destination.Number("total_count"))
+}
+
+// verdict is the outcome of an answer, which success describes when all is well.
+func (c *conversation) verdict(a *destination.Answer, success destination.Success) destination.Result {
 	r := a.Verdict(c.b.Now)
 	switch a.Status {
 	case http.StatusConflict:
@@ -299,7 +315,7 @@ func (c *conversation) verdict(a *destination.Answer) destination.Result {
 			r.RetryAfter = min(max(time.Unix(at, 0).Sub(c.b.Now), 0), time.Minute)
 		}
 	}
-	return r
+	return destination.Confirm([]destination.Success{success}, a, []destination.Result{r})[0]
 }
 
 // find looks up a contact. The id is "" when not exactly one is found; the
@@ -309,10 +325,11 @@ func (c *conversation) find(query string) (id string, r destination.Result, err 
 	if err != nil {
 		return "", r, err
 	}
-	if n, ok := a.JSON.Get("total_count").Int(); ok && n == 1 && a.OK() {
+	r = c.verdict(a, found())
+	if n, ok := a.JSON.Get("total_count").Int(); ok && n == 1 && r.Outcome == destination.Delivered {
 		id = a.JSON.Get("data").Index(0).Get("id").Text()
 	}
-	return id, c.verdict(a), nil
+	return id, r, nil
 }
 
 func createEvent(c *conversation, d *destination.Delivery) (destination.Result, error) {
@@ -327,7 +344,7 @@ func createEvent(c *conversation, d *destination.Delivery) (destination.Result, 
 		}
 		body = append(append(append([]byte(`{"id":`), event.AppendQuoted(nil, id)...), ','), d.Item[1:]...)
 	}
-	return c.say(http.MethodPost, "/events", body)
+	return c.say(http.MethodPost, "/events", body, event202())
 }
 
 func upsertContact(c *conversation, d *destination.Delivery) (destination.Result, error) {
@@ -347,10 +364,10 @@ func upsertContact(c *conversation, d *destination.Delivery) (destination.Result
 		// A contact can be found minutes after it was created; until then
 		// only the conflict names it.
 		if id = duplicate(a); id == "" {
-			return c.verdict(a), nil
+			return c.verdict(a, contactOK()), nil
 		}
 	}
-	return c.say(http.MethodPut, "/contacts/"+url.PathEscape(id), d.Item)
+	return c.say(http.MethodPut, "/contacts/"+url.PathEscape(id), d.Item, contactOK())
 }
 
 // duplicate is the id of the contact that an answer says exists already.
@@ -366,7 +383,7 @@ func duplicate(a *destination.Answer) string {
 func writeCompany(c *conversation, d *destination.Delivery) (destination.Result, error) {
 	path := d.Address().Path
 	if path == "" {
-		return c.say(http.MethodPost, "/companies", d.Item)
+		return c.say(http.MethodPost, "/companies", d.Item, companyOK(companyDocs))
 	}
 	if path == "/contacts/search" {
 		id, r, err := c.find(string(d.Item))
@@ -383,12 +400,8 @@ func writeCompany(c *conversation, d *destination.Delivery) (destination.Result,
 	if err != nil {
 		return destination.Result{}, err
 	}
-	if id := a.JSON.Get("id"); a.OK() && id.Exists() {
-		return c.say(http.MethodPost, path, append(append([]byte(`{"id":`), id.Raw()...), '}'))
+	if r := c.verdict(a, companyOK(companyDocs)); r.Outcome != destination.Delivered {
+		return r, nil
 	}
-	r := c.verdict(a)
-	if r.Outcome == destination.Delivered {
-		r = destination.Result{Outcome: destination.Retry, Reason: destination.Conflict, Status: a.Status, Detail: "the company has no id yet"}
-	}
-	return r, nil
+	return c.say(http.MethodPost, path, append(append([]byte(`{"id":`), a.JSON.Get("id").Raw()...), '}'), companyOK(attachDocs))
 }

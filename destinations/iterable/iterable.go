@@ -56,7 +56,8 @@ func New() destination.Destination {
 			EventBytes: destination.Cap{N: 3_900_000, Docs: sizeDocs},
 			Dedupe:     destination.Dedupe{Field: "id, of events and purchases", Docs: bulkDocs},
 		},
-		Order: true,
+		Order:   true,
+		Success: []destination.Success{destination.JSON(docs, destination.Is("code", "Success"))},
 		Actions: destination.Coded[Settings]{
 			{
 				Slug: "updateUser", Title: "Upsert user", Doc: "Sets the fields of a user.", Trigger: `type = "identify"`,
@@ -69,7 +70,7 @@ func New() destination.Destination {
 					{Key: "mergeNestedObjects", Doc: "Merge objects of the user's fields instead of replacing them.", Type: mapping.TypeBoolean, Default: mapping.Literal(false)},
 					{Key: "updateOnly", Doc: "Leave out users that Iterable does not know.", Type: mapping.TypeBoolean},
 				},
-				Item: user, Request: users, Results: counted, AllOrNothing: true,
+				Item: user, Request: users, Results: counted, Success: bulkSuccess(), AllOrNothing: true,
 				Limits: destination.Limits{Rates: []destination.Rate{{N: 5, Per: time.Second, Of: destination.Requests, Docs: usersDocs}}},
 			},
 			{
@@ -82,7 +83,7 @@ func New() destination.Destination {
 					{Key: "id", Type: mapping.TypeString, Default: mapping.Path("$.messageId")},
 					createdAt(), campaign(), template(),
 				},
-				Item: track, Request: list("/api/events/trackBulk", "events"), Results: counted, AllOrNothing: true, TimeField: "createdAt",
+				Item: track, Request: list("/api/events/trackBulk", "events"), Results: counted, Success: bulkSuccess(), AllOrNothing: true, TimeField: "createdAt",
 				Limits: destination.Limits{Rates: []destination.Rate{{N: 10, Per: time.Second, Of: destination.Requests, Docs: bulkDocs}}},
 			},
 			{
@@ -183,6 +184,11 @@ func users(*Settings) destination.Request {
 
 func one(path string) func(*Settings) destination.Request {
 	return func(*Settings) destination.Request { return destination.Request{Path: path} }
+}
+
+// bulkSuccess is the answer of the bulk endpoints.
+func bulkSuccess() []destination.Success {
+	return []destination.Success{destination.JSON(bulkDocs, destination.Counts("successCount"), destination.Number("failCount"))}
 }
 
 // counted reads the verdicts of the bulk endpoints. A success counts what was

@@ -61,6 +61,7 @@ func New() destination.Destination {
 			Window:      destination.Window{Future: 365 * 24 * time.Hour, Violation: "refuses the event", Docs: docs},
 			Dedupe:      destination.Dedupe{Field: "unique_id, for each profile and metric", Docs: eventDocs},
 		},
+		Success: []destination.Success{destination.NoBody(docs, 202)},
 		Actions: destination.Coded[Settings]{
 			{
 				Slug: "upsertProfile", Title: "Upsert Profile", Doc: "Makes a profile or updates it.", Trigger: `type = "identify"`,
@@ -87,6 +88,7 @@ func New() destination.Destination {
 					{Key: "override_list_id", Type: mapping.TypeString, Default: mapping.Path("$.integrations.Klaviyo.listId")},
 				},
 				Item: upsert, Results: pointed,
+				Success: []destination.Success{destination.JSON(profileDocs, destination.Is("data.type", "profile-bulk-import-job"), destination.Text("data.id")).With(202)},
 				Request: request("/api/profile-bulk-import-jobs/", func(list string) (string, string) {
 					if list == "" {
 						return `{"data":{"type":"profile-bulk-import-job","attributes":{"profiles":{"data":[`, "]}}}}"

@@ -67,14 +67,16 @@ func New() destination.Destination {
 			Dedupe:      destination.Dedupe{Field: "$insert_id, together with event, distinct_id and time", Docs: importDocs},
 			Gzip:        destination.Cap{N: 1, Docs: importDocs},
 		},
+		// Of the endpoints that take ?verbose=1.
+		Success: []destination.Success{destination.JSON(engageDocs, destination.Is("status", 1), destination.Is("error", nil, "").IfThere())},
 		Actions: destination.Coded[Settings]{
 			{
 				Slug: "trackEvent", Title: "Track event", Doc: "An event, with the properties that Mixpanel knows filled from the event's context.", Trigger: `type = "track"`,
-				Fields: eventFields(), Item: track, Request: imports, Results: imported, TimeField: "time",
+				Fields: eventFields(), Item: track, Request: imports, Results: imported, Success: importSuccess(), TimeField: "time",
 			},
 			{
 				Slug: "trackPurchase", Title: "Track purchase", Doc: "An order, and one event for each of its products.", Trigger: `type = "track"`,
-				Fields: purchaseFields(), Item: purchase, Request: imports, Results: imported, TimeField: "time",
+				Fields: purchaseFields(), Item: purchase, Request: imports, Results: imported, Success: importSuccess(), TimeField: "time",
 			},
 			{
 				Slug: "identifyUser", Title: "Identify user", Doc: "Joins the anonymous id to the user's, and sets the profile's properties.", Trigger: `type = "identify"`,
@@ -129,6 +131,14 @@ func New() destination.Destination {
 
 func imports(s *Settings) destination.Request {
 	return destination.Request{Path: "/import?strict=" + s.StrictMode, Open: "[", Sep: ",", Close: "]"}
+}
+
+// importSuccess are the answers of /import: all was taken, or what is not named.
+func importSuccess() []destination.Success {
+	return []destination.Success{
+		destination.JSON(importDocs, destination.Is("code", 200), destination.Is("status", "OK"), destination.Counts("num_records_imported")),
+		destination.JSON(importDocs, destination.List("failed_records"), destination.Counts("num_records_imported")).With(400),
+	}
 }
 
 func array(path string) func(*Settings) destination.Request {

@@ -54,6 +54,8 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Verdict: overQuota,
+		// https://github.com/PostHog/posthog/blob/master/rust/capture/src/api.rs: a number, or its word in newer ones
+		Success: []destination.Success{destination.JSON(docs, destination.Is("status", 1, "Ok"))},
 		Actions: destination.Coded[Settings]{
 			{
 				Slug: "event", Title: "Track event", Doc: "An event, a page view or a screen view.", Trigger: `type = "track"`,

@@ -42,6 +42,7 @@ func New() destination.Destination {
 			EventBytes:  destination.Cap{N: 32_000, Docs: docs + "#max-request-size"},
 			Dedupe:      destination.Dedupe{Field: "messageId", Window: 24 * time.Hour, Docs: "https://segment.com/docs/guides/duplicate-data/"},
 		},
+		Success: []destination.Success{destination.JSON(docs+"#responses", destination.Is("success", true))},
 		Actions: destination.Coded[Settings]{{
 			Slug: "batch", Title: "Send events", Doc: "Every event of the six types, unchanged but for the times of transport.",
 			Trigger: trigger, Item: item,

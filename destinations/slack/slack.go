@@ -49,6 +49,7 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Verdict: verdict,
+		Success: []destination.Success{destination.Words(docs, "ok")},
 		Actions: destination.Coded[Settings]{{
 			Slug: "postToChannel", Title: "Post message", Doc: "Posts a message. Webhooks of Slack apps take channel, name and icon from the app and ignore those here.",
 			Fields: []mapping.Field{

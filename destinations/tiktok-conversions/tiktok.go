@@ -44,6 +44,7 @@ func New() destination.Destination {
 			Dedupe:      destination.Dedupe{Field: "event_id, together with event", Window: 48 * time.Hour, Docs: dedupeDocs},
 		},
 		Verdict: verdict,
+		Success: []destination.Success{destination.JSON(codeDocs, destination.Is("code", 0), destination.Text("request_id"))},
 		Actions: destination.Coded[Settings]{{
 			Slug: "reportWebEvent", Title: "Report Web Event", Doc: "An event of a website, or of a CRM system.",
 			Fields: fields(), Item: report, Request: track, AllOrNothing: true, TimeField: "timestamp",

@@ -66,6 +66,8 @@ func New() destination.Destination {
 			}
 			return errs
 		},
+		// What an endpoint of anybody's says is its own affair: a 2xx is all that is asked for.
+		Success: []destination.Success{{Docs: "https://www.rfc-editor.org/rfc/rfc9110#section-15.3", Any: true}},
 		Actions: destination.Coded[Settings]{{
 			Slug: "send", Title: "Send", Doc: "Posts the event, or the body that a mapping makes of it.",
 			Trigger: `type != null`,

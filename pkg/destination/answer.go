@@ -249,6 +249,8 @@ func Do(t Transport, req *http.Request) (*Answer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the answer (status %d): %w", resp.StatusCode, err)
 	}
+	// A byte order mark in front is nobody's data.
+	a.Body = bytes.TrimPrefix(a.Body, []byte("\xef\xbb\xbf"))
 	if len(a.Body) > 0 && (a.Body[0] == '{' || a.Body[0] == '[' || a.Body[0] <= ' ') {
 		if v, err := event.ParseValue(a.Body); err == nil {
 			a.JSON = v
@@ -285,16 +287,16 @@ func Cut(s string, n int) string {
 }
 
 // Verdict is what a status means when the partner's documentation does not say
-// more: 2xx delivered; 408, 425, 429 and 5xx but 501 and 505 retry; 401 and
-// 403 retry as Unauthorized, which stops the lane; everything else rejected.
-// now is for Retry-After dates.
+// more: 2xx delivered, if Confirm finds that a success looks so; 408, 425, 429 and
+// 5xx but 501 and 505 retry; 401, 403 and a proxy's 407 retry as Unauthorized,
+// which stops the lane; everything else rejected. now is for Retry-After dates.
 func (a *Answer) Verdict(now time.Time) Result {
 	if a.OK() {
 		return Result{Status: a.Status, Outcome: Delivered}
 	}
 	r := Result{Status: a.Status, Outcome: Rejected, Reason: Refused, Detail: a.Words()}
 	switch s := a.Status; {
-	case s == 401 || s == 403:
+	case s == 401 || s == 403 || s == 407:
 		r.Outcome, r.Reason = Retry, Unauthorized
 	case s == 429:
 		r.Outcome, r.Reason = Retry, RateLimited

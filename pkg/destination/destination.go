@@ -75,6 +75,7 @@ const (
 	RateLimited  Reason = "rate_limited"
 	Unavailable  Reason = "unavailable" // 5xx, network, timeout
 	Conflict     Reason = "conflict"    // 409, 423 and the like that pass with time
+	Unexpected   Reason = "unexpected"  // an answer that the partner's documentation does not describe
 	// decided by the engine
 	Exhausted Reason = "exhausted" // the retry budget ran out
 	Panicked  Reason = "panic"     // partner code panicked on it
@@ -323,12 +324,16 @@ type CodedAction[S any] struct {
 	// check; "" means the event's own timestamp.
 	TimeField string
 
+	// Success are the answers that say that a request was taken, instead of the
+	// spec's. One of the two is needed, but for an action with a Send.
+	Success []Success
+
 	// Results reads one verdict per delivery from the answer (rung 4). Return
 	// nil to fall back on the status code.
 	Results func(s *S, a *Answer, b *Batch) []Result
 
 	// Send owns the conversation (rung 5): several requests that depend on
-	// each other's answers.
+	// each other's answers. It has what it calls Delivered looked at by Confirm.
 	Send func(ctx context.Context, s *S, t Transport, b *Batch) ([]Result, error)
 }
 
@@ -390,6 +395,7 @@ type Spec[S any] struct {
 	Order   bool
 	Actions ActionList
 	Presets []Preset
+	Success []Success // of all actions that have none of their own
 	// Check validates settings beyond their tags; all problems at once.
 	Check func(s *S) []error
 	// Verdict maps a status for all actions before the default table; return

@@ -12,7 +12,7 @@ import (
 // TestRecipesAreBounded routes events of ever new forms, with keys of many bytes:
 // what is remembered of them stays small, also of forms that are forgotten.
 func TestRecipesAreBounded(t *testing.T) {
-	spec := Spec[struct{}]{Info: Info{Slug: "test", Name: "Test"}, Actions: Coded[struct{}]{{Slug: "a", Fields: []mapping.Field{{Key: "u", Type: mapping.TypeString, Default: mapping.Path("$.userId")}}}}}
+	spec := Spec[struct{}]{Info: Info{Slug: "test", Name: "Test"}, Success: []Success{NoBody("https://test.example", 200)}, Actions: Coded[struct{}]{{Slug: "a", Fields: []mapping.Field{{Key: "u", Type: mapping.TypeString, Default: mapping.Path("$.userId")}}}}}
 	opened, err := spec.open(&struct{}{}, Config{Actions: []Subscription{{Action: "a"}}}, spec.Destination().Settings)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestRecipesAreBounded(t *testing.T) {
 // TestInsertIDs gives each delivery of an event an insert id of its own, also those of
 // the same action, with what is remembered and without.
 func TestInsertIDs(t *testing.T) {
-	spec := Spec[struct{}]{Info: Info{Slug: "test", Name: "Test"}, Actions: Coded[struct{}]{
+	spec := Spec[struct{}]{Info: Info{Slug: "test", Name: "Test"}, Success: []Success{NoBody("https://test.example", 200)}, Actions: Coded[struct{}]{
 		{Slug: "a", Fields: []mapping.Field{{Key: "u", Type: mapping.TypeString, Default: mapping.Path("$.userId")}}},
 		{Slug: "b", Fields: []mapping.Field{{Key: "u", Type: mapping.TypeString, Default: mapping.Path("$.userId")}}},
 	}}

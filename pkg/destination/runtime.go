@@ -38,7 +38,8 @@ type ActionInfo struct {
 	Slug, Title, Doc, Trigger string
 	Fields                    []mapping.Field
 	Limits                    Limits
-	Rung                      int // of the ladder to code: 1 fields … 5 send
+	Rung                      int       // of the ladder to code: 1 fields … 5 send
+	Success                   []Success // none where the action's own Send decides
 }
 
 // Rung is the highest rung of the ladder to code that the destination uses.
@@ -67,6 +68,12 @@ func (s Spec[S]) Destination() Destination {
 	actions := s.actions()
 	for _, a := range actions {
 		info := ActionInfo{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: merge(a.Limits, s.Limits), Rung: 1}
+		if info.Success = a.success; info.Success == nil {
+			info.Success = s.Success
+		}
+		if len(info.Success) == 0 && a.send == nil && s.Local == nil {
+			panic(fmt.Sprintf("destination %s: action %q does not say what a success looks like", s.Info.Slug, a.Slug))
+		}
 		for _, f := range a.Fields {
 			if strings.Contains(f.Default.String(), `{"@go":`) {
 				info.Rung = 2
@@ -146,6 +153,7 @@ type action struct {
 	Limits       Limits
 	AllOrNothing bool
 	TimeField    string
+	success      []Success // nil: the spec's
 
 	request func() Request                                                     // nil: a POST of the item
 	item    func(in *Input, out *Output)                                       // nil: the payload is the item
@@ -159,7 +167,7 @@ func (list Coded[S]) open(settings any) []action {
 	s := settings.(*S)
 	actions := make([]action, len(list))
 	for i, a := range list {
-		out := action{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: a.Limits, AllOrNothing: a.AllOrNothing, TimeField: a.TimeField}
+		out := action{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: a.Limits, AllOrNothing: a.AllOrNothing, TimeField: a.TimeField, success: a.Success}
 		if a.Request != nil {
 			out.request = func() Request { return a.Request(s) }
 		}
@@ -245,6 +253,9 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 		}
 		if oa.request.BaseURL != "" && c.BaseURL == "" {
 			oa.base = oa.request.BaseURL
+		}
+		if oa.success == nil {
+			oa.success = s.Success
 		}
 		if oa.request.Method == "" {
 			oa.request.Method = http.MethodPost
@@ -599,6 +610,16 @@ func (o *sender) Send(ctx context.Context, t Transport, b *Batch) ([]Result, err
 	if err != nil {
 		return nil, err
 	}
+	rs, err := o.results(a, answer, b)
+	if err != nil {
+		return nil, err
+	}
+	return Confirm(a.success, answer, rs), nil
+}
+
+// results reads an answer: the spec's verdict on the whole of it, or else the
+// action's on each delivery, or else what its status means.
+func (o *sender) results(a *openAction, answer *Answer, b *Batch) ([]Result, error) {
 	if o.verdict != nil {
 		if r := o.verdict(answer); r.Outcome != Undecided {
 			return Same(r, len(b.Deliveries)), nil

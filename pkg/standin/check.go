@@ -495,6 +495,9 @@ func (f *Field) check(v, root event.Value) string {
 	if f.MaxBytes > 0 && len(v.Raw()) > f.MaxBytes {
 		return fmt.Sprintf("has %d bytes; at most %d are taken", len(v.Raw()), f.MaxBytes)
 	}
+	if v.Kind() != event.String && f.Enum != nil && !slices.Contains(f.Enum, string(v.Raw())) {
+		return "has to be one of " + strings.Join(f.Enum, ", ")
+	}
 	switch v.Kind() {
 	case event.String:
 		return f.checkText(v, root)

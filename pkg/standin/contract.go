@@ -89,7 +89,10 @@ type Endpoint struct {
 	InsertID string `yaml:"insert_id"`
 	Window   Window `yaml:"window"`
 
-	Answer Reply `yaml:"answer"` // status 200 unless it says so
+	// Success is what an answer looks like that says that the request was taken. A
+	// destination takes no other for a delivery.
+	Success Successes `yaml:"success"`
+	Answer  Reply     `yaml:"answer"` // status 200 unless it says so
 	// Refused answers a request of which nothing is taken; 400 unless it says so.
 	Refused Reply `yaml:"refused"`
 	// TooLarge answers a body over a cap; 413 unless it says so.
@@ -462,6 +465,14 @@ func (e *Endpoint) compile() error {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
 	}
+	if err := e.Success.compile(e.Docs); err != nil {
+		return fmt.Errorf("success: %w", err)
+	}
+	if len(e.Success) > 0 {
+		if err := e.Success.describe(e.Answer.Status, []byte(e.Answer.fill(sampleVerdict())), nil, -1); err != nil {
+			return fmt.Errorf("the answer is none that success describes: %w", err)
+		}
+	}
 	if e.Partial.Status != 0 {
 		if err := e.Partial.compile(0); err != nil {
 			return fmt.Errorf("partial: %w", err)
@@ -537,11 +548,16 @@ func (r *Reply) compile(status int) error {
 	if r.Status < 100 || r.Status > 599 {
 		return fmt.Errorf("there is no status %d", r.Status)
 	}
-	sample := r.fill(&verdict{violations: []Violation{{Item: 0, Field: "f", Msg: `a "sample"`}}, items: []item{{bad: true}, {}}, taken: 1})
+	sample := r.fill(sampleVerdict())
 	if strings.HasPrefix(r.Body, "{") && !json.Valid([]byte(sample)) {
 		return fmt.Errorf("the body is no JSON once filled in: %s", sample)
 	}
 	return nil
+}
+
+// sampleVerdict is one of two items, of which one is taken.
+func sampleVerdict() *verdict {
+	return &verdict{violations: []Violation{{Item: 0, Field: "f", Msg: `a "sample"`}}, items: []item{{bad: true}, {}}, taken: 1}
 }
 
 func patterns(m map[string]string) (map[string]*regexp.Regexp, error) {

@@ -145,6 +145,7 @@ func (m *Mischief) plan(req *http.Request, body []byte) *act {
 	a.header = a.reply.header(a.body)
 	switch {
 	case a.fault == nil && m.next != nil: // next decides what is taken
+	case a.fault != nil && a.fault.Lost:
 	case a.fault == nil || a.fault.Kind == Answer || a.fault.Kind == Huge || a.fault.Kind == Partial:
 		if a.reply.Status/100 == 2 || a.fault != nil && a.fault.Kind == Partial {
 			m.take(a.ids, v)

@@ -56,6 +56,9 @@ type Fault struct {
 	// Took says that the events were stored before the connection broke: the
 	// sender cannot know. Answer and Partial go by their reply instead.
 	Took bool `yaml:"took"`
+	// Lost says that an Answer stores nothing, whatever its status: it is that of a
+	// proxy or a login page.
+	Lost bool `yaml:"lost"`
 	// Size is the length of a Huge body; 1 GiB unless it says so.
 	Size int64 `yaml:"size"`
 	// Reject is the share of events that Partial refuses, by seed and id, so that

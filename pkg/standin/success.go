@@ -1,0 +1,170 @@
+package standin
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// Success is what the documentation says that an answer looks like which has
+// taken a request, or the part of it that is counted. Without text, any and fields
+// the answer has no body.
+type Success struct {
+	Status []int  `yaml:"status"` // 200 unless it says so
+	Docs   string `yaml:"docs"`   // the endpoint's when empty
+	Text   string `yaml:"text"`   // the whole body, blanks around it aside
+	Any    bool   `yaml:"any"`    // any body, and without a status any 2xx
+	// Fields are the members of the answer's JSON object.
+	Fields Fields `yaml:"fields"`
+	// Counts is the member, a number or one of Fields that is an array, which says
+	// how many items were taken; or of each array of the request its own.
+	Counts Counts `yaml:"counts"`
+	// Some are members that count something else than items, above zero: the users
+	// that the items are about.
+	Some Counts `yaml:"some"`
+
+	schema Schema
+}
+
+// Counts is a member of the answer by the array of the request whose items it
+// counts, where the request has some and the answer has it; or "" and the member
+// that counts all items, which has to be there. YAML may hold the latter alone.
+type Counts map[string]string
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (c *Counts) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		*c = Counts{"": n.Value}
+		return nil
+	}
+	return n.Decode((*map[string]string)(c))
+}
+
+// Successes is a list of answers, for which YAML may hold a single one.
+type Successes []Success
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (s *Successes) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.MappingNode {
+		*s = make(Successes, 1)
+		return strict(n, &(*s)[0])
+	}
+	return strict(n, (*[]Success)(s))
+}
+
+func (s Successes) compile(docs string) error {
+	for i := range s {
+		x := &s[i]
+		if x.Docs == "" {
+			x.Docs = docs
+		}
+		if len(x.Status) == 0 && !x.Any {
+			x.Status = []int{http.StatusOK}
+		}
+		x.schema.Fields = x.Fields
+		if err := x.schema.compile(x.Docs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Describes says whether an answer is one by which the documentation says that all
+// items of a request but refused of them were taken; nil: it is. It is an error,
+// too, when there is no such endpoint, or the contract says of none what a success
+// looks like. body is the request's, answer that of the response.
+func (c *Contract) Describes(req *http.Request, body []byte, status int, answer []byte, refused int) error {
+	v := c.check(time.Time{}, req, body)
+	defer c.release(v)
+	if v.endpoint == nil {
+		return fmt.Errorf("there is no endpoint %s %s", req.Method, req.URL.Path)
+	}
+	return v.endpoint.Success.describe(status, answer, v.items, refused)
+}
+
+func (s Successes) describe(status int, body []byte, items []item, refused int) error {
+	err := fmt.Errorf("no success is documented")
+	for i := range s {
+		why, near := s[i].differs(status, bytes.TrimSpace(body), items, refused)
+		if why == "" {
+			return nil
+		}
+		if near || i == 0 {
+			err = fmt.Errorf("%s (%s)", why, s[i].Docs)
+		}
+	}
+	return err
+}
+
+// differs says how an answer is another; "": it is this one. near: its status is
+// right. A negative number of refused items leaves the counts aside.
+func (s *Success) differs(status int, body []byte, items []item, refused int) (why string, near bool) {
+	switch {
+	case len(s.Status) > 0 && !slices.Contains(s.Status, status), status/100 != 2 && len(s.Status) == 0:
+		return fmt.Sprintf("the status %d is not documented", status), false
+	case s.Any:
+		return "", true
+	case s.Text != "":
+		if string(body) != s.Text {
+			return "the body is not " + s.Text, true
+		}
+		return "", true
+	case len(s.Fields) == 0 && len(s.Counts) == 0 && len(s.Some) == 0:
+		if len(body) > 0 {
+			return "there is a body", true
+		}
+		return "", true
+	}
+	root, err := event.ParseValue(body)
+	if err != nil || root.Kind() != event.Object {
+		return "the body is no JSON object", true
+	}
+	if bad := s.schema.check(root, root, s.Docs); bad != nil {
+		return bad.Msg, true
+	}
+	for in, name := range s.Counts {
+		if why := s.miscounts(root, in, name, items, refused, true); why != "" {
+			return why, true
+		}
+	}
+	for in, name := range s.Some {
+		if why := s.miscounts(root, in, name, items, refused, false); why != "" {
+			return why, true
+		}
+	}
+	return "", true
+}
+
+// miscounts says that a member does not count the items of an array that were taken,
+// or, where it need not be exact, nothing at all.
+func (s *Success) miscounts(root event.Value, in, name string, items []item, refused int, exact bool) string {
+	sent := 0
+	for _, it := range items {
+		if in == "" || it.in == in {
+			sent++
+		}
+	}
+	v := at(root, strings.Split(name, "."))
+	at := slices.IndexFunc(s.Fields, func(f Field) bool { return f.Name == name })
+	n, ok := v.Int()
+	switch {
+	case refused < 0, in != "" && (v.Nullish() || sent == 0):
+		return ""
+	case v.Kind() == event.Array && at >= 0 && s.Fields[at].kinds&(1<<event.Array) != 0:
+		n, ok = int64(v.Len()), true
+	}
+	if !exact && ok && n > 0 {
+		return ""
+	}
+	if !ok || !exact || n < int64(sent-refused) || n > int64(sent) {
+		return fmt.Sprintf("%s does not count the %d of %d items that were taken", name, sent-refused, sent)
+	}
+	return ""
+}
