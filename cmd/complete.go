@@ -54,7 +54,10 @@ func (a *app) completions(c *cobra.Command) {
 	slugs := func() []string { return a.world().Slugs() }
 	runs := func(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		var ids []string
-		entries, _ := os.ReadDir(a.runsDir()) // none: nothing to offer
+		var entries []os.DirEntry
+		if dir, err := a.runsDir(); err == nil {
+			entries, _ = os.ReadDir(dir) // none: nothing to offer
+		}
 		for _, e := range entries {
 			ids = append(ids, e.Name())
 		}

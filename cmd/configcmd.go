@@ -107,7 +107,9 @@ func (a *app) configCommand() *cobra.Command {
 			if conf.Steps != nil {
 				out["transform"] = conf.Steps
 			}
-			out["state-dir"] = a.stateDir()
+			if dir, err := a.stateDir(); err == nil {
+				out["state-dir"] = dir
+			}
 			data, err := yaml.Marshal(out)
 			if err != nil {
 				return err

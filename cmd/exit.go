@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
@@ -57,9 +58,12 @@ func codeOf(err error) int {
 	var o outcome
 	var usage *usageError
 	var input *source.InputError
+	var busy *journal.BusyError
 	switch {
 	case errors.As(err, &o):
 		return int(o)
+	case errors.As(err, &busy):
+		return exitIncomplete // nothing was done: another process does it
 	case errors.As(err, &usage), errors.As(err, &input):
 		return exitUsage
 	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "eval: "), strings.HasPrefix(err.Error(), "--mapping"), strings.HasPrefix(err.Error(), "--filter"),

@@ -572,7 +572,7 @@ func TestExitCodes(t *testing.T) {
 		{nil, 0},
 		{errors.Join(nil, nil), 0},
 		{&engine.MismatchError{Msg: "one is missing"}, 1},
-		{&journal.BusyError{Dir: "d"}, 1},
+		{&journal.BusyError{Dir: "d"}, 4},
 		{machine, 1},
 		{usage, 2},
 		{input, 2},
@@ -1067,7 +1067,7 @@ func TestTwoProcessesOnOneRun(t *testing.T) {
 	one := make(chan ended, 1)
 	go func() { one <- fanfold(bin, nil, args...) }()
 	<-asked
-	if two := fanfold(bin, nil, args...); two.code != 1 || !strings.Contains(two.errOut, "another process works on this run") || two.out != "" {
+	if two := fanfold(bin, nil, args...); two.code != 4 || !strings.Contains(two.errOut, "another process works on the run in ") || two.out != "" {
 		t.Errorf("the second: exit code %d: %s%s", two.code, two.out, two.errOut)
 	}
 	close(hold)

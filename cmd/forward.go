@@ -299,21 +299,37 @@ func (j *job) identity(s *selection) (any, string) {
 // runDir chooses the run's folder: the newest of its identity, or the next one
 // when everything is to be sent again.
 func (a *app) runDir(id string, fresh bool) (dir string, resumed bool, err error) {
-	root := filepath.Join(a.stateDir(), "runs")
+	root, err := a.runsDir()
+	if err != nil {
+		return "", false, err
+	}
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return "", false, fmt.Errorf("making the folder for runs: %w (choose another place with --state-dir)", err)
 	}
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return "", false, fmt.Errorf("looking for earlier runs: %w (choose another place with --state-dir)", err)
+	}
 	newest := 0
-	for n := 1; ; n++ {
-		if _, err := os.Stat(filepath.Join(root, runName(id, n))); errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		newest = n
+	for _, e := range entries { // those before it may have been removed
+		newest = max(newest, runNumber(id, e.Name()))
 	}
 	if fresh || newest == 0 {
 		return filepath.Join(root, runName(id, newest+1)), false, nil
 	}
 	return filepath.Join(root, runName(id, newest)), true, nil
+}
+
+// runNumber is which of the runs with an id a folder is of; 0: none of them.
+func runNumber(id, name string) int {
+	if name == id {
+		return 1
+	}
+	rest, ok := strings.CutPrefix(name, id+"-")
+	if n, err := strconv.Atoi(rest); ok && err == nil && n > 1 && runName(id, n) == name {
+		return n
+	}
+	return 0
 }
 
 func runName(id string, n int) string {
@@ -409,7 +425,15 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 			}
 		}
 		if resumed && before != nil && before.Status == "complete" {
-			fmt.Fprintf(a.err, "fanfold: run %s: these dead letters were sent again already, %s%s\n", run.Name(), finishedAt(dir), a.refusedAgain(run.Name(), before))
+			left, err := noteRedriven(ctx, dir, before)
+			if err != nil {
+				return err
+			}
+			again := ""
+			if left > 0 {
+				again = fmt.Sprintf("; `fanfold redrive %s` sends those that were refused then", run.Name())
+			}
+			fmt.Fprintf(a.err, "fanfold: run %s: these dead letters were sent again already, %s%s\n", run.Name(), finishedAt(dir), again)
 		} else if resumed {
 			fmt.Fprintf(a.err, "fanfold: resuming run %s\n", run.Name())
 		}
@@ -456,8 +480,8 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 			}
 			if n := src.Manifest().Len() - len(known); n > 0 {
 				fmt.Fprintf(a.err, "fanfold: run %s: %d new objects in the input since it was complete\n", run.Name(), n)
-			} else {
-				a.nothingNew(run.Name(), finishedAt(dir), before)
+			} else if err := a.nothingNew(ctx, dir, before); err != nil {
+				return err
 			}
 		} else if resumed {
 			fmt.Fprintf(a.err, "fanfold: resuming run %s\n", run.Name())
@@ -553,6 +577,10 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	} else if err := os.Remove(countsPath(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		runErr = errors.Join(runErr, err)
 	}
+	left, err := noteRedriven(ctx, dir, sum)
+	if err != nil {
+		runErr = errors.Join(runErr, err)
+	}
 	sent := slices.ContainsFunc(sum.Destinations, func(d engine.LaneSummary) bool { return d.Requests > 0 })
 	runErr = distinct(runErr, func(err error) error {
 		var input *source.InputError
@@ -573,6 +601,7 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	}
 	a.noteSteps(j.pipeline)
 	a.noteFilters(sum)
+	a.noteSkipped(sum)
 	for _, d := range sum.Destinations {
 		if d.Stopped != "" {
 			again := "when the same command runs again"
@@ -590,7 +619,6 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	if runErr != nil {
 		return runErr
 	}
-	rejected := rejectedOf(sum)
 	if sum.Status != "complete" {
 		stopped := func(d engine.LaneSummary) bool { return d.Stopped != "" }
 		if !slices.ContainsFunc(sum.Destinations, stopped) && !s.rehearse { // that was said
@@ -598,10 +626,10 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 		}
 		return outcome(exitIncomplete)
 	}
-	if rejected > 0 && !s.rehearse && !(resumed && before != nil && before.Status == "complete") {
+	if left > 0 && !s.rehearse && !(resumed && before != nil && before.Status == "complete") {
 		fmt.Fprintf(a.err, "fanfold: when what is wrong is mended, `fanfold redrive %s` sends the rejected events again\n", sum.Run)
 	}
-	if rejected+sum.BadRecords > 0 {
+	if left+sum.BadRecords > 0 {
 		return outcome(exitRejected)
 	}
 	return nil
@@ -766,7 +794,7 @@ func printSummary(w io.Writer, s *engine.Summary, form string) error {
 	}
 	for _, d := range s.Destinations {
 		for _, k := range sortedKeys(d.Skipped) {
-			fmt.Fprintf(w, "%s: skipped %d: %s\n", d.Name, d.Skipped[k], k)
+			fmt.Fprintf(w, "%s: skipped %d: %s%s\n", d.Name, d.Skipped[k], k, like(d.SkippedExamples[k]))
 		}
 		for _, k := range sortedKeys(d.Rejected) {
 			fmt.Fprintf(w, "%s: rejected %d: %s%s\n", d.Name, d.Rejected[k], k, like(d.Examples[k]))
@@ -779,6 +807,9 @@ func printSummary(w io.Writer, s *engine.Summary, form string) error {
 		}
 		if d.DeadLetters != "" {
 			fmt.Fprintf(w, "%s: dead letters in %s\n", d.Name, d.DeadLetters)
+		}
+		if n := total(d.Redriven); n > 0 {
+			fmt.Fprintf(w, "%s: %d of the rejected were delivered by a redrive since (%s)\n", d.Name, n, redrivenText(d.Redriven))
 		}
 	}
 	for _, k := range sortedKeys(s.BadReasons) {
@@ -798,23 +829,37 @@ func like(example string) string {
 	return ", like " + example
 }
 
-// refusedAgain names what comes after a redrive in which letters were refused again.
-func (a *app) refusedAgain(run string, s *engine.Summary) string {
-	if done, _ := a.redrivenCount(run, s); rejectedOf(s) <= uint64(done) {
-		return ""
+// nothingNew says what a finished run has to say when it is asked for again.
+func (a *app) nothingNew(ctx context.Context, dir string, s *engine.Summary) error {
+	run, when, rejected := filepath.Base(dir), finishedAt(dir), rejectedOf(s)
+	left, err := noteRedriven(ctx, dir, s)
+	switch {
+	case err != nil:
+		return err
+	case rejected == 0:
+		fmt.Fprintf(a.err, "fanfold: run %s: everything was delivered already, %s; --fresh sends it again\n", run, when)
+	case left == 0:
+		fmt.Fprintf(a.err, "fanfold: run %s: everything was delivered already, %s, the %d rejected events by redrives since; --fresh sends it again\n", run, when, rejected)
+	default:
+		fmt.Fprintf(a.err, "fanfold: run %s: everything was settled already, %s, and nothing is new; %d were rejected: `fanfold redrive %s` sends those again, --fresh everything\n", run, when, left, run)
 	}
-	return fmt.Sprintf("; `fanfold redrive %s` sends those that were refused then", run)
+	return nil
 }
 
-// nothingNew says what a finished run has to say when it is asked for again.
-func (a *app) nothingNew(run, when string, s *engine.Summary) {
-	rejected := rejectedOf(s)
-	redriven, _ := a.redrivenCount(run, s)
-	if rejected -= min(rejected, uint64(redriven)); rejected == 0 {
-		fmt.Fprintf(a.err, "fanfold: run %s: everything was delivered already, %s; --fresh sends it again\n", run, when)
-		return
+// noteSkipped warns of destinations that were sent nothing because every event was
+// skipped, and says why: that is mostly a slip in the actions, or the wrong archive.
+func (a *app) noteSkipped(s *engine.Summary) {
+	for _, d := range s.Destinations {
+		skipped := total(d.Skipped)
+		if skipped == 0 || d.Delivered+total(d.Rejected)+d.Pending > 0 {
+			continue
+		}
+		var why []string
+		for _, k := range sortedKeys(d.Skipped) {
+			why = append(why, fmt.Sprintf("%s %d%s", k, d.Skipped[k], like(d.SkippedExamples[k])))
+		}
+		fmt.Fprintf(a.err, "fanfold: warning: %s was sent nothing: all of its %d events were skipped: %s\n", d.Name, skipped, strings.Join(why, "; "))
 	}
-	fmt.Fprintf(a.err, "fanfold: run %s: everything was settled already, %s, and nothing is new; %d were rejected: `fanfold redrive %s` sends those again, --fresh everything\n", run, when, rejected, run)
 }
 
 func rejectedOf(s *engine.Summary) (n uint64) {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,8 +67,11 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		return err
 	}
 	parent, err := readSummary(dir)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return usagef("run %s has not come to a summary yet: run its command again first", id)
+	}
+	if err != nil {
+		return fmt.Errorf("reading the summary of run %s: %w: its command, run again, writes a new one", id, err)
 	}
 	if parent.Rehearsal && !o.rehearse {
 		return usagef("run %s was a rehearsal: no partner has refused its dead letters; --rehearse sends them to the stand-ins again", id)
@@ -84,8 +86,9 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	}
 	// One redrive at a time of a run and of all that its letters came from and went
 	// to; and the run itself stands still meanwhile, with no letter half written.
-	family := a.familyOf(id, parent)
-	lock, err := journal.Lock(filepath.Join(a.runsDir(), family[len(family)-1]), "redrive.lock")
+	runs := filepath.Dir(dir)
+	family := familyOf(runs, id, parent)
+	lock, err := journal.Lock(filepath.Join(runs, family[len(family)-1]), "redrive.lock")
 	if err != nil {
 		return err
 	}
@@ -99,9 +102,13 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	var all, names, files, sizes []string
 	for _, d := range parent.Destinations {
 		all = append(all, d.Name)
-		n, path := of.Lane(d.Name).DeadLetters()
+		lane := of.Lane(d.Name)
+		n, path := lane.DeadLetters()
 		if n == 0 || len(o.to) > 0 && !slices.Contains(commas(o.to), d.Name) {
 			continue
+		}
+		if err := lane.CheckDeadLetters(); err != nil {
+			return err
 		}
 		info, err := os.Stat(path)
 		if err != nil {
@@ -166,7 +173,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	// A rehearsal delivers nothing.
 	var notes []*redriven
 	if !o.rehearse {
-		if notes, err = a.redrivenOf(family, names, filepath.Base(redriveDir)); err != nil {
+		if notes, err = redrivenOf(runs, family, names, filepath.Base(redriveDir), a.now); err != nil {
 			return err
 		}
 		defer func() {
@@ -185,7 +192,9 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		}
 		r.done = map[letterName]bool{}
 		for _, n := range notes {
-			maps.Copy(r.done, n.known[d.Name])
+			for letter := range n.known[d.Name] {
+				r.done[letter] = true
+			}
 		}
 		lane.Delivered = func(raw []byte) {
 			ev, err := event.Parse(raw)
@@ -222,11 +231,11 @@ func (a *app) configOf(id string, s *engine.Summary) (*config.File, error) {
 
 // familyOf are a run, those whose dead letters it has sent, as far as they are still
 // there, and last the one in which all of them began.
-func (a *app) familyOf(id string, s *engine.Summary) (ids []string) {
+func familyOf(runs, id string, s *engine.Summary) (ids []string) {
 	ids = []string{id}
 	for _, next := range []string{s.RedriveOf, s.Root} {
 		for next != "" && !slices.Contains(ids, next) {
-			older, err := readSummary(filepath.Join(a.runsDir(), next))
+			older, err := readSummary(filepath.Join(runs, next))
 			if err != nil {
 				break // it was removed
 			}
@@ -276,23 +285,8 @@ func reasonsOf(ctx context.Context, files []string) (reasons map[string]int, err
 	if len(files) == 0 {
 		return reasons, nil
 	}
-	src, err := source.Open(ctx, source.Options{From: files, DeadLetters: true})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, src.Close()) }()
-	for c, err := range src.Chunks(ctx, source.Position{}) {
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range c.Records {
-			if ev, err := event.Parse(r.Raw); err == nil {
-				reasons[innermost(ev.Root()).Get("reason").Text()]++
-			}
-		}
-		c.Release()
-	}
-	return reasons, nil
+	err = eachLetter(ctx, files, func(letter event.Value) { reasons[letter.Get("reason").Text()]++ })
+	return reasons, err
 }
 
 // redriver routes dead letters: of each it sends the one delivery that was
@@ -492,121 +486,4 @@ func original(d *journal.DeadLetter) {
 	if t, ok := event.ParseTime(letter.Get("first")); ok {
 		d.First = t
 	}
-}
-
-// letterName tells a dead letter from the others of its run and destination: the
-// event's number in the input, and the delivery's among those of the event.
-type letterName struct{ ordinal, k int64 }
-
-func nameOf(letter event.Value) letterName {
-	ordinal, _ := letter.Get("ordinal").Int()
-	k, _ := letter.Get("k").Int()
-	return letterName{ordinal, k}
-}
-
-// redriven is which of a run's dead letters redrives have delivered: a file for each
-// destination in the run's folder, with a line for each letter, written when the
-// partner has accepted it.
-type redriven struct {
-	dir   string
-	by    string // the redrive that is under way
-	now   func() time.Time
-	known map[string]map[letterName]bool
-
-	mu     sync.Mutex
-	files  map[string]*os.File
-	synced time.Time
-	err    error
-}
-
-// syncNotes is how often notes are made to survive a power cut, as the journal is.
-const syncNotes = 200 * time.Millisecond
-
-// redrivenOf are the notes of a family, of some destinations.
-func (a *app) redrivenOf(family, names []string, by string) (notes []*redriven, err error) {
-	for _, id := range family {
-		n := &redriven{dir: filepath.Join(a.runsDir(), id, "redriven"), by: by, now: a.now, known: map[string]map[letterName]bool{}, files: map[string]*os.File{}, synced: a.now()}
-		for _, name := range names {
-			if n.known[name], err = n.read(name); err != nil {
-				return nil, err
-			}
-		}
-		notes = append(notes, n)
-	}
-	return notes, nil
-}
-
-func (n *redriven) path(destination string) string {
-	return filepath.Join(n.dir, journal.FileName(destination))
-}
-
-// read returns what is known of a destination. A line that is not whole was being
-// written when its process was killed.
-func (n *redriven) read(destination string) (map[letterName]bool, error) {
-	data, err := os.ReadFile(n.path(destination))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	known := map[letterName]bool{}
-	for line := range strings.Lines(string(data)) {
-		var l letterName
-		if _, err := fmt.Sscanf(line, "%d %d ", &l.ordinal, &l.k); err == nil && strings.HasSuffix(line, "\n") {
-			known[l] = true
-		}
-	}
-	return known, nil
-}
-
-// add notes a letter that was delivered.
-func (n *redriven) add(destination string, l letterName) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	f := n.files[destination]
-	if f == nil {
-		err := os.MkdirAll(n.dir, 0o700)
-		if err != nil {
-			n.err = err
-			return
-		}
-		if f, err = os.OpenFile(n.path(destination), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
-			n.err = err
-			return
-		}
-		n.files[destination] = f
-		if _, err := f.WriteString("\n"); err != nil { // ends one that is not whole
-			n.err = err
-		}
-	}
-	if _, err := fmt.Fprintf(f, "%d %d %s\n", l.ordinal, l.k, n.by); err != nil {
-		n.err = err
-	}
-	if now := n.now(); now.Sub(n.synced) >= syncNotes {
-		n.synced = now
-		for _, f := range n.files {
-			n.err = errors.Join(n.err, f.Sync())
-		}
-	}
-}
-
-func (n *redriven) close() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	err := n.err
-	for _, f := range n.files {
-		err = errors.Join(err, f.Sync(), f.Close())
-	}
-	return err
-}
-
-// redrivenCount is how many of a run's dead letters redrives have delivered.
-func (a *app) redrivenCount(id string, s *engine.Summary) (total int, each map[string]int) {
-	n := &redriven{dir: filepath.Join(a.runsDir(), id, "redriven")}
-	each = map[string]int{}
-	for _, d := range s.Destinations {
-		if known, err := n.read(d.Name); err == nil && len(known) > 0 {
-			each[d.Name] = len(known)
-			total += len(known)
-		}
-	}
-	return total, each
 }

@@ -229,15 +229,20 @@ func (a *app) findConfig() string {
 }
 
 // stateDir is where runs are kept.
-func (a *app) stateDir() string {
+func (a *app) stateDir() (string, error) {
 	if dir := a.viper.GetString("state-dir"); dir != "" {
-		return dir
+		return dir, nil
 	}
-	if dir, ok := a.env("XDG_STATE_HOME"); ok && dir != "" {
-		return filepath.Join(dir, "fanfold")
+	// What is no whole path would depend on the folder that one happens to be in.
+	for _, place := range []struct {
+		variable string
+		under    []string
+	}{{"XDG_STATE_HOME", nil}, {"HOME", []string{".local", "state"}}, {"USERPROFILE", []string{".local", "state"}}} {
+		if dir, _ := a.env(place.variable); filepath.IsAbs(dir) {
+			return filepath.Join(append(append([]string{dir}, place.under...), "fanfold")...), nil
+		}
 	}
-	home, _ := a.env("HOME")
-	return filepath.Join(home, ".local", "state", "fanfold")
+	return "", usagef("there is no place for the state of runs: neither XDG_STATE_HOME nor HOME names a folder; say one with --state-dir")
 }
 
 func (a *app) versionCommand() *cobra.Command {

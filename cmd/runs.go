@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
@@ -22,11 +24,19 @@ func tempDir() (string, func(), error) {
 	return dir, func() { os.RemoveAll(dir) }, err
 }
 
-func (a *app) runsDir() string { return filepath.Join(a.stateDir(), "runs") }
+// runsDir is the folder of all runs.
+func (a *app) runsDir() (string, error) {
+	dir, err := a.stateDir()
+	return filepath.Join(dir, "runs"), err
+}
 
-// runIDs lists the runs, newest first.
-func (a *app) runIDs() ([]string, error) {
-	entries, err := os.ReadDir(a.runsDir())
+// runFolders lists the folders of the runs, newest first.
+func (a *app) runFolders() ([]string, error) {
+	root, err := a.runsDir()
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -44,7 +54,7 @@ func (a *app) runIDs() ([]string, error) {
 	var out []string
 	for _, e := range entries {
 		if e.IsDir() {
-			out = append(out, e.Name())
+			out = append(out, filepath.Join(root, e.Name()))
 		}
 	}
 	return out, nil
@@ -52,121 +62,52 @@ func (a *app) runIDs() ([]string, error) {
 
 // findRun returns a run's folder.
 func (a *app) findRun(id string) (string, error) {
-	ids, err := a.runIDs()
+	dirs, err := a.runFolders()
 	if err != nil {
 		return "", err
 	}
-	if !slices.Contains(ids, id) {
-		msg := fmt.Sprintf("there is no run %q in %s", id, a.runsDir())
-		if near := setting.Nearest(id, ids); near != "" {
-			msg += "; did you mean " + near + "?"
+	var ids []string
+	for _, dir := range dirs {
+		if filepath.Base(dir) == id {
+			return dir, nil
 		}
-		return "", usagef("%s (see `fanfold runs list`)", msg)
+		ids = append(ids, filepath.Base(dir))
 	}
-	return filepath.Join(a.runsDir(), id), nil
+	root, err := a.runsDir()
+	if err != nil {
+		return "", err
+	}
+	msg := fmt.Sprintf("there is no run %q in %s", id, root)
+	if near := setting.Nearest(id, ids); near != "" {
+		msg += "; did you mean " + near + "?"
+	}
+	return "", usagef("%s (see `fanfold runs list`)", msg)
 }
 
 func (a *app) runsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "runs", Short: "Past and unfinished runs", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := &cobra.Command{
+		Use: "runs", Short: "Past and unfinished runs", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
 	var listForm, showForm string
 	list := &cobra.Command{
 		Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs,
 		Long: `list shows what became of the runs in the state folder, newest first. The counts
 are events, over all destinations. With -o json every run is a line of its own: the
 same document as that of its summary.`,
-		RunE: func(c *cobra.Command, _ []string) error {
-			ids, err := a.runIDs()
-			if err != nil {
-				return err
-			}
-			if listForm == "json" {
-				e := json.NewEncoder(a.out)
-				for _, id := range ids {
-					if err := e.Encode(a.listed(id)); err != nil {
-						return err
-					}
-				}
-				return nil
-			}
-			t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
-			fmt.Fprintln(t, "RUN\tSTATUS\tREAD\tDELIVERED\tREJECTED\tPENDING\tDESTINATIONS\tLAST USED\t")
-			for _, id := range ids {
-				s := a.listed(id)
-				when := ""
-				if info, err := os.Stat(filepath.Join(a.runsDir(), id)); err == nil {
-					when = info.ModTime().Format("2006-01-02 15:04:05")
-				}
-				var names, note string
-				var delivered, pending uint64
-				for i, d := range s.Destinations {
-					if i > 0 {
-						names += ","
-					}
-					names += d.Name
-					delivered, pending = delivered+d.Delivered, pending+d.Pending
-				}
-				if s.Rehearsal {
-					note = "rehearsal"
-				}
-				if s.RedriveOf != "" {
-					note = strings.TrimSpace("redrive of " + s.RedriveOf + " " + note)
-				}
-				if n, _ := a.redrivenCount(id, s); n > 0 {
-					note = strings.TrimSpace(note + fmt.Sprintf(" %d redriven since", n))
-				}
-				fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", id, s.Status, s.Read, delivered, rejectedOf(s), pending, names, when, note)
-			}
-			return t.Flush()
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return a.listRuns(c.Context(), listForm) },
 	}
 	choiceP(list.Flags(), &listForm, "output", "o", "", "table", "json")
 	show := &cobra.Command{
 		Use: "show RUN", Short: "Show a run's summary, its reasons, and where its dead letters are", Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			dir, err := a.findRun(args[0])
-			if err != nil {
-				return err
-			}
-			s, err := standing(dir)
-			if err != nil {
-				return err
-			}
-			if err := printSummary(a.out, s, showForm); err != nil {
-				return err
-			}
-			if _, each := a.redrivenCount(args[0], s); showForm != "json" {
-				for _, d := range s.Destinations {
-					if n := each[d.Name]; n > 0 {
-						fmt.Fprintf(a.out, "%s: %d of the rejected were delivered by a redrive since\n", d.Name, n)
-					}
-				}
-			}
-			if s.Status == killed {
-				fmt.Fprintf(a.err, "fanfold: run %s was killed; its command, run again, goes on with it\n", args[0])
-			}
-			return nil
-		},
+		RunE: func(c *cobra.Command, args []string) error { return a.showRun(c.Context(), args[0], showForm) },
 	}
 	choiceP(show.Flags(), &showForm, "output", "o", "", "table", "json")
 	rm := &cobra.Command{
 		Use: "rm RUN...", Short: "Remove runs, with their dead letters", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			for _, id := range args {
-				dir, err := a.findRun(id)
-				if err != nil {
-					return err
-				}
-				r, err := journal.Open(dir, nil, journal.Options{Now: a.now})
-				var busy *journal.BusyError
-				if errors.As(err, &busy) {
-					return err
-				}
-				if err == nil {
-					if err := r.Close(); err != nil {
-						return err
-					}
-				}
-				if err := os.RemoveAll(dir); err != nil {
+				if err := a.removeRun(id); err != nil {
 					return err
 				}
 				fmt.Fprintf(a.out, "removed %s\n", id)
@@ -176,4 +117,94 @@ same document as that of its summary.`,
 	}
 	c.AddCommand(list, show, rm)
 	return c
+}
+
+func (a *app) listRuns(ctx context.Context, form string) error {
+	dirs, err := a.runFolders()
+	if err != nil {
+		return err
+	}
+	if form == "json" {
+		e := json.NewEncoder(a.out)
+		for _, dir := range dirs {
+			if err := e.Encode(listed(ctx, dir)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "RUN\tSTATUS\tREAD\tDELIVERED\tREJECTED\tPENDING\tDESTINATIONS\tLAST USED\t")
+	for _, dir := range dirs {
+		s := listed(ctx, dir)
+		when := ""
+		if info, err := os.Stat(dir); err == nil {
+			when = info.ModTime().Format("2006-01-02 15:04:05")
+		}
+		var names []string
+		var delivered, pending uint64
+		for _, d := range s.Destinations {
+			names = append(names, d.Name)
+			delivered, pending = delivered+d.Delivered, pending+d.Pending
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", filepath.Base(dir), s.Status, s.Read,
+			delivered, rejectedOf(s), pending, strings.Join(names, ","), when, remark(s))
+	}
+	return t.Flush()
+}
+
+// remark is what a list of runs says of a run beside its counts.
+func remark(s *engine.Summary) string {
+	var notes []string
+	if s.RedriveOf != "" {
+		notes = append(notes, "redrive of "+s.RedriveOf)
+	}
+	if s.Rehearsal {
+		notes = append(notes, "rehearsal")
+	}
+	var redriven uint64
+	for _, d := range s.Destinations {
+		redriven += total(d.Redriven)
+	}
+	if redriven > 0 {
+		notes = append(notes, fmt.Sprintf("%d redriven since", redriven))
+	}
+	return strings.Join(notes, " ")
+}
+
+func (a *app) showRun(ctx context.Context, id, form string) error {
+	dir, err := a.findRun(id)
+	if err != nil {
+		return err
+	}
+	s, err := standing(dir)
+	if err != nil {
+		return err
+	}
+	left, err := noteRedriven(ctx, dir, s)
+	if err != nil {
+		return err
+	}
+	if err := printSummary(a.out, s, form); err != nil {
+		return err
+	}
+	if left == 0 && rejectedOf(s) > 0 {
+		fmt.Fprintf(a.err, "fanfold: run %s: every rejected event was delivered by a redrive since\n", id)
+	}
+	if s.Status == killed {
+		fmt.Fprintf(a.err, "fanfold: run %s was killed; its command, run again, goes on with it\n", id)
+	}
+	return nil
+}
+
+// removeRun removes a run that no process works on; it may be damaged.
+func (a *app) removeRun(id string) error {
+	dir, err := a.findRun(id)
+	if err != nil {
+		return err
+	}
+	if journal.Busy(dir) {
+		return &journal.BusyError{Dir: dir}
+	}
+	return os.RemoveAll(dir)
 }

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -61,13 +62,14 @@ func (a *app) finishSummary(s, before *engine.Summary) {
 	for i := range s.Destinations { // a partner may say anything
 		d := &s.Destinations[i]
 		d.Stopped, d.Problem = a.secrets.redact(d.Stopped), a.secrets.redact(d.Problem)
-		var old map[string]string
+		var old engine.LaneSummary
 		for _, b := range before.Destinations {
 			if b.Name == d.Name {
-				old = b.Examples
+				old = b
 			}
 		}
-		d.Examples = a.examples(d.Rejected, d.Examples, old)
+		d.Examples = a.examples(d.Rejected, d.Examples, old.Examples)
+		d.SkippedExamples = a.examples(d.Skipped, d.SkippedExamples, old.SkippedExamples)
 	}
 }
 
@@ -86,10 +88,13 @@ func (a *app) examples(counts map[string]uint64, now, before map[string]string) 
 }
 
 // listed is what is known of a run, for a list that one damaged run must not end.
-func (a *app) listed(id string) *engine.Summary {
-	s, err := standing(filepath.Join(a.runsDir(), id))
+func listed(ctx context.Context, dir string) *engine.Summary {
+	s, err := standing(dir)
+	if err == nil {
+		_, err = noteRedriven(ctx, dir, s)
+	}
 	if err != nil {
-		return unknownRun(id, "unreadable")
+		return unknownRun(filepath.Base(dir), "unreadable")
 	}
 	return s
 }

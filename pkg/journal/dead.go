@@ -2,9 +2,11 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -178,6 +180,46 @@ func (d *deadFile) restore(path string) error {
 	}
 	d.path = path
 	return nil
+}
+
+// CheckDeadLetters reads the lane's dead letters, and returns a *DamagedError when they
+// are not those that were written: too few can be read, or too many.
+func (l *Lane) CheckDeadLetters() error {
+	want, path := l.DeadLetters()
+	if want == 0 {
+		return nil
+	}
+	got, err := countLetters(path)
+	if err != nil || got != want {
+		return &DamagedError{l.r.Dir, fmt.Errorf("of the %d dead letters in %s %d can be read: %w", want, path, got, cmp.Or(err, errCount))}
+	}
+	return nil
+}
+
+var errCount = errors.New("they are not those that were written")
+
+func countLetters(path string) (n uint64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	dec, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(1<<30))
+	if err != nil {
+		return 0, err
+	}
+	defer dec.Close()
+	buf := make([]byte, 64<<10)
+	for {
+		k, err := dec.Read(buf)
+		n += uint64(bytes.Count(buf[:k], []byte("\n")))
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
 }
 
 // write appends the letters and returns the length of what that took.

@@ -149,7 +149,7 @@ func (e *DamagedError) Unwrap() error { return e.Err }
 type BusyError struct{ Dir string }
 
 func (e *BusyError) Error() string {
-	return fmt.Sprintf("another process works on this run (%s): wait for it, or stop it", e.Dir)
+	return fmt.Sprintf("another process works on the run in %s, so nothing was done here: wait for it, or stop it", e.Dir)
 }
 
 // Run is an open run folder. It is safe for concurrent use.
@@ -299,7 +299,7 @@ func (r *Run) openDB(meta any) error {
 		}
 		fresh = true
 	}
-	db, err := sql.Open("sqlite", "file:"+filepath.ToSlash(path)+"?_pragma=locking_mode(EXCLUSIVE)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=wal_autocheckpoint(4000)")
+	db, err := sql.Open("sqlite", address(path, "locking_mode(EXCLUSIVE)", "journal_mode(WAL)", "synchronous(NORMAL)", "wal_autocheckpoint(4000)"))
 	if err != nil {
 		return fmt.Errorf("opening the journal: %w", err)
 	}
@@ -312,6 +312,15 @@ func (r *Run) openDB(meta any) error {
 		return &DamagedError{r.Dir, err}
 	}
 	return nil
+}
+
+// address is a database's URI, in which a path may hold any character.
+func address(path string, pragmas ...string) string {
+	uri := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.ToSlash(path))
+	for i, p := range pragmas {
+		uri += []string{"?", "&"}[min(i, 1)] + "_pragma=" + p
+	}
+	return uri
 }
 
 // create makes the database beside its place and moves it there when it is
@@ -330,7 +339,7 @@ func (r *Run) create(path string, meta any) error {
 		return err
 	}
 	f.Close()
-	db, err := sql.Open("sqlite", "file:"+filepath.ToSlash(tmp)+"?_pragma=journal_mode(OFF)&_pragma=synchronous(OFF)")
+	db, err := sql.Open("sqlite", address(tmp, "journal_mode(OFF)", "synchronous(OFF)"))
 	if err != nil {
 		return err
 	}
