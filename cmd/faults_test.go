@@ -222,7 +222,7 @@ func TestFaultyPartner(t *testing.T) {
 		{name: "slow", fault: with(answer(200), func(f *standin.Fault) { f.Delay = 50 * time.Millisecond }), delivered: n, exact: true},
 		{name: "hangs twice", fault: one(standin.Hang), times: 2, options: "timeout: 500ms", delivered: n},
 		{name: "hangs, but takes", fault: with(one(standin.Hang), func(f *standin.Fault) { f.Took = true }), times: 2, took: true, options: "timeout: 500ms", delivered: n},
-		{name: "hangs for ever", fault: one(standin.Hang), options: "timeout: 50ms, retry: 2", code: 3, rejected: all, detail: "given up after 2 attempts"},
+		{name: "hangs for ever", fault: one(standin.Hang), options: "timeout: 400ms, retry: 2", code: 3, rejected: all, detail: "given up after 2 attempts"},
 		{name: "resets", fault: one(standin.Reset), times: 3, delivered: n, exact: true},
 		{name: "resets, but takes", fault: with(one(standin.Reset), func(f *standin.Fault) { f.Took = true }), times: 3, took: true, delivered: n, exact: true},
 		{name: "resets always", fault: one(standin.Reset), options: "retry: 1", code: 3, rejected: all, detail: "given up after 1 attempt in"},
