@@ -118,7 +118,7 @@ func viewOf(d destination.Destination) destinationView {
 		v.Differences = append(v.Differences, differenceView(x))
 	}
 	for _, a := range d.Actions {
-		v.Actions = append(v.Actions, actionView{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: append([]fieldView{}, fieldsOf(a.Fields)...), Limits: limitsOf(a.Limits)})
+		v.Actions = append(v.Actions, actionView{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: append([]fieldView{}, fieldsOf(a.Fields)...), Limits: limitsOf(a.Limits.Alone())})
 	}
 	for _, p := range d.Presets {
 		v.Presets = append(v.Presets, presetView(p))
@@ -148,7 +148,7 @@ func limitsOf(l destination.Limits) limitsView {
 	}
 	v := limitsView{Concurrency: limit(l.Concurrency), BatchEvents: limit(l.BatchEvents), BatchBytes: limit(l.BatchBytes), EventBytes: limit(l.EventBytes), Gzip: l.Gzip.N > 0}
 	for _, r := range l.Rates {
-		v.Rates = append(v.Rates, rateView{r.N, seconds(r.Per), units[r.Of], r.Docs})
+		v.Rates = append(v.Rates, rateView{r.N, seconds(r.Per), r.Of.String(), r.Docs})
 	}
 	if w := l.Window; w.Past > 0 || w.Future > 0 {
 		v.Window = &windowView{seconds(w.Past), seconds(w.Future), w.Violation, w.Docs}
@@ -158,9 +158,6 @@ func limitsOf(l destination.Limits) limitsView {
 	}
 	return v
 }
-
-// units are the names of what rates count.
-var units = [...]string{destination.Requests: "requests", destination.Events: "events", destination.Bytes: "bytes"}
 
 // writeJSON writes a document on one line, with < and > as they are.
 func writeJSON(w io.Writer, v any) error {

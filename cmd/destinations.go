@@ -89,7 +89,9 @@ func showDestination(w io.Writer, d destination.Destination) {
 		fmt.Fprintf(w, "\n  %-18s %s\n", "", config.EnvName(d.Info.Slug, f.Key))
 	}
 	fmt.Fprintln(w, "\nLIMITS")
-	showLimits(w, "  ", d.Limits)
+	if !showLimits(w, "  ", d.Limits) {
+		fmt.Fprintln(w, "  none")
+	}
 	fmt.Fprintln(w, "\nACTIONS")
 	for _, act := range d.Actions {
 		fmt.Fprintf(w, "  %s — %s\n", act.Slug, act.Doc)
@@ -99,6 +101,7 @@ func showDestination(w io.Writer, d destination.Destination) {
 		if act.Trigger != "" {
 			fmt.Fprintf(w, "    presets all: %s\n", strings.Join(strings.Fields(act.Trigger), " "))
 		}
+		showLimits(w, "    limit: ", act.Limits.Own(d.Limits).Alone())
 		t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 		for _, f := range act.Fields {
 			showField(t, "    ", f)
@@ -144,14 +147,14 @@ func showField(w io.Writer, indent string, f mapping.Field) {
 	}
 }
 
-func showLimits(w io.Writer, indent string, l destination.Limits) {
-	none := true
+// showLimits writes a line for each limit, and says whether there is one.
+func showLimits(w io.Writer, indent string, l destination.Limits) (some bool) {
 	line := func(what, docs string) {
-		none = false
+		some = true
 		fmt.Fprintf(w, "%s%s (%s)\n", indent, what, docs)
 	}
 	for _, r := range l.Rates {
-		line(fmt.Sprintf("%.0f %s in %s", r.N, units[r.Of], shortDuration(r.Per)), r.Docs)
+		line(fmt.Sprintf("%.0f %s in %s", r.N, r.Of, shortDuration(r.Per)), r.Docs)
 	}
 	for _, c := range []struct {
 		what string
@@ -174,9 +177,7 @@ func showLimits(w io.Writer, indent string, l destination.Limits) {
 		}
 		line("recognises repeats by "+l.Dedupe.Field+within, l.Dedupe.Docs)
 	}
-	if none {
-		fmt.Fprintf(w, "%snone\n", indent)
-	}
+	return some
 }
 
 func shortDuration(d time.Duration) string {

@@ -697,7 +697,8 @@ func (a *app) lane(d *config.Opened, rehearse bool, dir string) (engine.LaneConf
 // laneOptions are a destination's options as the engine takes them.
 func laneOptions(o config.Options) engine.Options {
 	return engine.Options{
-		Rates: o.Rates, Concurrency: o.Concurrency, Timeout: o.Timeout, Attempts: o.Attempts, MaxTime: o.MaxTime, Hold: o.Hold,
+		Rate: o.Rate, Override: o.Override, NoRates: o.NoRates,
+		Concurrency: o.Concurrency, Timeout: o.Timeout, Attempts: o.Attempts, MaxTime: o.MaxTime, Hold: o.Hold,
 	}
 }
 

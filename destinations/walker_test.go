@@ -383,8 +383,17 @@ func TestCatalogue(t *testing.T) {
 				t.Errorf("%s: %s has no source", d.Info.Slug, what)
 			}
 		}
-		for _, a := range append(d.Actions, destination.ActionInfo{Limits: d.Limits}) {
-			l := a.Limits
+		limits := []destination.Limits{d.Limits}
+		for _, a := range d.Actions {
+			limits = append(limits, a.Limits.Alone())
+			for _, x := range a.Success {
+				check("a success ("+x.String()+")", 1, x.Docs)
+			}
+			if _, err := mapping.CompileFields(a.Fields, mapping.Value{}); err != nil {
+				t.Errorf("%s: %s: %v", d.Info.Slug, a.Slug, err)
+			}
+		}
+		for _, l := range limits {
 			for _, r := range l.Rates {
 				check("a rate", r.N, r.Docs)
 			}
@@ -393,12 +402,6 @@ func TestCatalogue(t *testing.T) {
 			check("batch bytes", float64(l.BatchBytes.N), l.BatchBytes.Docs)
 			check("event bytes", float64(l.EventBytes.N), l.EventBytes.Docs)
 			check("the window", float64(l.Window.Past+l.Window.Future), l.Window.Docs)
-			for _, x := range a.Success {
-				check("a success ("+x.String()+")", 1, x.Docs)
-			}
-			if _, err := mapping.CompileFields(a.Fields, mapping.Value{}); err != nil {
-				t.Errorf("%s: %s: %v", d.Info.Slug, a.Slug, err)
-			}
 		}
 		lacking := false
 		for _, f := range d.Settings.Fields {

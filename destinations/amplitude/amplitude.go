@@ -78,7 +78,7 @@ func New() destination.Destination {
 					mapping.Field{Key: "start_version", Type: mapping.TypeString}),
 				Item: identify, Request: form("/identify", "identification"), Success: []destination.Success{destination.Words(whoDocs, "success")}, AllOrNothing: true,
 				// https://amplitude.com/docs/apis/analytics/http-v2#upload-limit: its rules apply to /identify
-				Limits: destination.Limits{BatchEvents: destination.Cap{N: 1000, Docs: whoDocs}, BatchBytes: destination.Cap{N: 1_000_000, Docs: httpDocs + "#upload-limit"}},
+				Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: whoDocs}, BatchBytes: destination.Cap{N: 1_000_000, Docs: httpDocs + "#upload-limit"}},
 			},
 			{
 				Slug: "mapUser", Title: "Map user", Doc: "Joins one user id to another.", Trigger: `type = "alias"`,
@@ -88,7 +88,7 @@ func New() destination.Destination {
 					{Key: "min_id_length", Type: mapping.TypeInteger, AllowNull: true},
 				},
 				Item: mapUser, Request: userMap, Success: []destination.Success{destination.JSON(mapDocs, destination.Is("success", true))}, AllOrNothing: true,
-				Limits: destination.Limits{
+				Limits: destination.ActionLimits{
 					Rates:      []destination.Rate{{N: 1500, Per: 30 * time.Second, Of: destination.Events, Docs: mapDocs}},
 					BatchBytes: destination.Cap{N: 1_000_000, Docs: mapDocs},
 				},
@@ -106,7 +106,7 @@ func New() destination.Destination {
 					{Key: "min_id_length", Type: mapping.TypeInteger, AllowNull: true},
 				},
 				Item: group, Request: form("/groupidentify", "identification"), Success: []destination.Success{destination.Words(groupDocs, "success")}, AllOrNothing: true,
-				Limits: destination.Limits{BatchEvents: destination.Cap{N: 1024, Docs: groupDocs}, BatchBytes: destination.Cap{N: 1_000_000, Docs: groupDocs}},
+				Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 1024, Docs: groupDocs}, BatchBytes: destination.Cap{N: 1_000_000, Docs: groupDocs}},
 			},
 			{
 				Slug: "logPurchase", Title: "Log purchase", Doc: "An order with its revenue, and one event for each of its products.", Trigger: `type = "track"`,

@@ -176,16 +176,16 @@ func ours(host string) bool {
 
 // identities are the limits of the endpoints that say what they refuse but not
 // where: one event a request, so that it is known.
-func identities() destination.Limits {
-	return destination.Limits{
+func identities() destination.ActionLimits {
+	return destination.ActionLimits{
 		BatchEvents: destination.Cap{N: 1, Docs: whoDocs},
 		Rates:       []destination.Rate{{N: 20_000, Per: time.Minute, Of: destination.Requests, Docs: limitDocs}},
 	}
 }
 
 // messages are the limits of the endpoints that send.
-func messages() destination.Limits {
-	return destination.Limits{
+func messages() destination.ActionLimits {
+	return destination.ActionLimits{
 		BatchEvents: destination.Cap{N: 1, Docs: sendDocs},
 		Rates:       []destination.Rate{{N: 250_000, Per: time.Hour, Of: destination.Requests, Docs: limitDocs}},
 	}

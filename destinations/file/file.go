@@ -56,8 +56,8 @@ func New() destination.Destination {
 
 // Plan is common to the destinations that write events as lines.
 func Plan() *destination.Plan {
-	return &destination.Plan{Local: true, Limits: destination.Limits{Concurrency: destination.Cap{N: 1}},
-		Actions: []destination.ActionPlan{{Slug: "write", Limits: destination.Limits{BatchEvents: destination.Cap{N: 5000}, BatchBytes: destination.Cap{N: 4 << 20}}}}}
+	return &destination.Plan{Local: true, Limits: destination.LaneLimits{Concurrency: destination.Cap{N: 1}},
+		Actions: []destination.ActionPlan{{Slug: "write", Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 5000}, BatchBytes: destination.Cap{N: 4 << 20}}}}}
 }
 
 // Route writes the event as it was read.

@@ -178,8 +178,8 @@ func syncMode() mapping.Field {
 	return mapping.Field{Key: "__segment_internal_sync_mode", Label: "Sync mode", Doc: "upsert, add or update; with customEvent it is not used.", Type: mapping.TypeString, Choices: []string{"upsert", "add", "update"}, Default: mapping.Literal("update")}
 }
 
-func eventLimits() destination.Limits {
-	return destination.Limits{
+func eventLimits() destination.ActionLimits {
+	return destination.ActionLimits{
 		Rates:       []destination.Rate{{N: 1250, Per: time.Second, Of: destination.Requests, Docs: eventDocs}},
 		BatchEvents: destination.Cap{N: 500, Docs: "https://developers.hubspot.com/docs/api-reference/legacy/events/send-event-data/batch-send-occurrences"},
 		Dedupe:      destination.Dedupe{Field: "uuid", Window: 365 * 24 * time.Hour, Docs: eventDocs},

@@ -71,7 +71,7 @@ func New() destination.Destination {
 					{Key: "updateOnly", Doc: "Leave out users that Iterable does not know.", Type: mapping.TypeBoolean},
 				},
 				Item: user, Request: users, Results: counted, Success: bulkSuccess(), AllOrNothing: true,
-				Limits: destination.Limits{Rates: []destination.Rate{{N: 5, Per: time.Second, Of: destination.Requests, Docs: usersDocs}}},
+				Limits: destination.ActionLimits{Rates: []destination.Rate{{N: 5, Per: time.Second, Of: destination.Requests, Docs: usersDocs}}},
 			},
 			{
 				Slug: "trackEvent", Title: "Custom event", Doc: "An event of a user.", Trigger: `type = "track" and event != "Order Completed" and event != "Cart Updated"`,
@@ -84,7 +84,7 @@ func New() destination.Destination {
 					createdAt(), campaign(), template(),
 				},
 				Item: track, Request: list("/api/events/trackBulk", "events"), Results: counted, Success: bulkSuccess(), AllOrNothing: true, TimeField: "createdAt",
-				Limits: destination.Limits{Rates: []destination.Rate{{N: 10, Per: time.Second, Of: destination.Requests, Docs: bulkDocs}}},
+				Limits: destination.ActionLimits{Rates: []destination.Rate{{N: 10, Per: time.Second, Of: destination.Requests, Docs: bulkDocs}}},
 			},
 			{
 				Slug: "updateCart", Title: "Cart updates", Doc: "Replaces what is in the user's cart.", Trigger: `type = "track" and event = "Cart Updated"`,

@@ -95,13 +95,13 @@ func New() destination.Destination {
 					}
 					return `{"data":{"type":"profile-bulk-import-job","relationships":{"lists":{"data":[{"type":"list","id":` + string(event.AppendQuoted(nil, list)) + `}]}},"attributes":{"profiles":{"data":[`, "]}}}}"
 				}),
-				Limits: destination.Limits{BatchEvents: destination.Cap{N: 10_000, Docs: profileDocs}, EventBytes: destination.Cap{N: 102_400, Docs: profileDocs}},
+				Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 10_000, Docs: profileDocs}, EventBytes: destination.Cap{N: 102_400, Docs: profileDocs}},
 			},
 			{
 				Slug: "trackEvent", Title: "Track Event", Doc: "An event of a profile.", Trigger: `type = "track"`,
 				Fields: eventFields(mapping.Field{Key: "metric_name", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.event")}),
 				Item:   track, Results: pointed, Request: request("/api/event-bulk-create-jobs/", jobs), TimeField: "time",
-				Limits: destination.Limits{BatchEvents: destination.Cap{N: 1000, Docs: docs}},
+				Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: docs}},
 			},
 			{
 				Slug: "orderCompleted", Title: "Order Completed", Doc: "An order, and one event for each of its products.", Trigger: `type = "track"`,
@@ -111,7 +111,7 @@ func New() destination.Destination {
 					mapping.Field{Key: "product_event_name", Type: mapping.TypeString, Default: mapping.Literal("Ordered Product")},
 				),
 				Item: order, Results: pointed, Request: request("/api/event-bulk-create-jobs/", jobs), TimeField: "time",
-				Limits: destination.Limits{BatchEvents: destination.Cap{N: 1000, Docs: docs}},
+				Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: docs}},
 			},
 		},
 		Presets: []destination.Preset{

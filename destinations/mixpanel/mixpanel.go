@@ -97,7 +97,7 @@ func New() destination.Destination {
 				},
 				Item: group, Request: array("/groups?verbose=1"), Results: verbose,
 				// https://developer.mixpanel.com/reference/group-batch-update
-				Limits: destination.Limits{BatchEvents: destination.Cap{N: 200, Docs: groupsDocs}},
+				Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 200, Docs: groupsDocs}},
 			},
 			{
 				Slug: "alias", Title: "Alias", Doc: "Gives a user a second id.",

@@ -79,8 +79,8 @@ type sender struct {
 // Plan has one request in flight: keys rest on the order of batches.
 func (o *sender) Plan() *destination.Plan {
 	return &destination.Plan{
-		Local: true, Positions: true, Limits: destination.Limits{Concurrency: destination.Cap{N: 1}},
-		Actions: []destination.ActionPlan{{Slug: "write", Limits: destination.Limits{BatchEvents: destination.Cap{N: 50_000}, BatchBytes: destination.Cap{N: 16 << 20}}}},
+		Local: true, Positions: true, Limits: destination.LaneLimits{Concurrency: destination.Cap{N: 1}},
+		Actions: []destination.ActionPlan{{Slug: "write", Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 50_000}, BatchBytes: destination.Cap{N: 16 << 20}}}},
 	}
 }
 

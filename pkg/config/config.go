@@ -85,12 +85,16 @@ type Opened struct {
 // Options are those of a destination's lane. Zero values: as declared by the
 // destination, or the engine's default.
 type Options struct {
-	Rates       []destination.Rate // not nil: instead of the declared ones
-	Concurrency int                // requests in flight
-	Timeout     time.Duration      // of one request
-	Attempts    int                // of one delivery
-	MaxTime     time.Duration      // of one delivery, from its first attempt
-	Hold        bool               // keep what was in doubt after a crash, do not send it again
+	// Rate is of the whole lane, instead of the partner's for the same unit; nil: none.
+	// Those of its actions stay, but for lower ones under Override.
+	Rate        *destination.Rate
+	Override    bool
+	NoRates     bool          // no rate is kept at all
+	Concurrency int           // requests in flight
+	Timeout     time.Duration // of one request
+	Attempts    int           // of one delivery
+	MaxTime     time.Duration // of one delivery, from its first attempt
+	Hold        bool          // keep what was in doubt after a crash, do not send it again
 }
 
 // Problem is one thing that is wrong with a configuration. Several are joined.

@@ -161,8 +161,8 @@ func (o *Opened) readConcurrency(key string, n *yaml.Node, p *problems) {
 	})(o, key, n, p)
 }
 
-// readRate reads the rate, which takes the place of the declared one that counts
-// the same unit.
+// readRate reads the rate of the whole lane, which takes the place of the declared
+// one that counts the same unit.
 func (o *Opened) readRate(key string, n *yaml.Node, p *problems) {
 	text(anyText, func(o *Opened, s string) {
 		line := o.at(key, n)
@@ -173,16 +173,13 @@ func (o *Opened) readRate(key string, n *yaml.Node, p *problems) {
 		case r == nil && !o.overrides():
 			p.add(line, "%s: rate none lifts the partner's limit and needs override_limits: true", o.Name)
 		case r == nil:
-			o.Options.Rates = []destination.Rate{}
+			o.Options.NoRates = true
 		default:
-			for _, have := range o.Spec.Limits.Rates {
-				if have.Of != r.Of {
-					o.Options.Rates = append(o.Options.Rates, have)
-				} else if r.N/r.Per.Seconds() > have.N/have.Per.Seconds()*1.0001 && !o.overrides() {
-					p.add(line, "%s: rate %s is above the partner's limit (%s); set override_limits: true if you know better", o.Name, s, have.Docs)
-				}
+			o.Options.Rate, o.Options.Override = r, o.overrides()
+			if most, ok := o.Spec.MostRate(r.Of); ok && r.PerSecond() > most.PerSecond()*1.0001 && !o.overrides() {
+				p.add(line, "%s: rate %s is above the partner's limit (%s); set override_limits: true if you know better",
+					o.Name, s, most.Docs)
 			}
-			o.Options.Rates = append(o.Options.Rates, *r)
 		}
 	})(o, key, n, p)
 }

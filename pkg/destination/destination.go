@@ -182,8 +182,8 @@ type Sender interface {
 // Plan is what the lane needs to know before the first event.
 type Plan struct {
 	Actions []ActionPlan
-	Limits  Limits // of the destination as a whole: rates, concurrency
-	Order   bool   // events of one user must arrive in order
+	Limits  LaneLimits // of all its requests together
+	Order   bool       // events of one user must arrive in order
 	// Auth is applied below the recorder, so that a credential in a header or
 	// query cannot reach a cassette.
 	Auth Auth
@@ -206,62 +206,12 @@ type Plan struct {
 // ActionPlan is what the lane needs to know of one action.
 type ActionPlan struct {
 	Slug     string
-	Limits   Limits // with the destination's filled in
-	Overhead int    // bytes of the body around the items
-	PerItem  int    // bytes between two items
+	Limits   ActionLimits // with the defaults of the destination filled in
+	Overhead int          // bytes of the body around the items
+	PerItem  int          // bytes between two items
 	// AllOrNothing: one bad item makes the partner refuse the whole request
 	// without naming it, so the engine bisects.
 	AllOrNothing bool
-}
-
-// Unit is what a rate counts.
-type Unit uint8
-
-const (
-	Requests Unit = iota
-	Events
-	Bytes
-)
-
-// Rate is a documented rate limit: N of a unit in a rolling window.
-type Rate struct {
-	N    float64
-	Per  time.Duration
-	Of   Unit
-	Docs string // the partner's URL for the number
-}
-
-// Cap is a documented maximum. N == 0: no limit.
-type Cap struct {
-	N    int
-	Docs string
-}
-
-// Window is the span of event times that a partner takes, around now.
-// Zero durations: no limit on that side.
-type Window struct {
-	Past, Future time.Duration
-	Violation    string // what the partner does with an event outside
-	Docs         string
-}
-
-// Dedupe is how a partner recognises a repeat.
-type Dedupe struct {
-	Field  string
-	Window time.Duration // 0: not stated
-	Docs   string
-}
-
-// Limits are declared data; the lane enforces them and the plan reads them.
-type Limits struct {
-	Rates       []Rate
-	Concurrency Cap // requests in flight
-	BatchEvents Cap // deliveries in a request; 0: the engine's default, 1: no batching
-	BatchBytes  Cap // body bytes, uncompressed
-	EventBytes  Cap // bytes of one item
-	Window      Window
-	Dedupe      Dedupe
-	Gzip        Cap // N == 1: the partner accepts Content-Encoding: gzip
 }
 
 // Info is who the partner is.
@@ -316,8 +266,9 @@ type CodedAction[S any] struct {
 	// Request describes the HTTP request around the items.
 	Request func(s *S) Request
 
-	// Limits overrides the destination's where not zero.
-	Limits       Limits
+	// Limits are the action's own, beside those of the destination; where a cap is
+	// zero, that of the destination holds.
+	Limits       ActionLimits
 	AllOrNothing bool
 
 	// TimeField names the payload field with the event's time for the window

@@ -37,9 +37,9 @@ type Destination struct {
 type ActionInfo struct {
 	Slug, Title, Doc, Trigger string
 	Fields                    []mapping.Field
-	Limits                    Limits
-	Rung                      int       // of the ladder to code: 1 fields … 5 send
-	Success                   []Success // none where the action's own Send decides
+	Limits                    ActionLimits // with the destination's defaults filled in
+	Rung                      int          // of the ladder to code: 1 fields … 5 send
+	Success                   []Success    // none where the action's own Send decides
 }
 
 // Rung is the highest rung of the ladder to code that the destination uses.
@@ -67,7 +67,7 @@ func (s Spec[S]) Destination() Destination {
 	d := Destination{Info: s.Info, Settings: setting.Of[S](), Presets: s.Presets, Limits: s.Limits, Order: s.Order, Local: s.Local != nil}
 	actions := s.actions()
 	for _, a := range actions {
-		info := ActionInfo{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: merge(a.Limits, s.Limits), Rung: 1}
+		info := ActionInfo{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: a.Limits.Or(s.Limits), Rung: 1}
 		if info.Success = a.success; info.Success == nil {
 			info.Success = s.Success
 		}
@@ -121,36 +121,12 @@ func (s *Spec[S]) actions() []action {
 	return s.Actions.list()
 }
 
-// merge fills what a leaves open from b.
-func merge(a, b Limits) Limits {
-	pick := func(a *Cap, b Cap) {
-		if a.N == 0 {
-			*a = b
-		}
-	}
-	if a.Rates == nil {
-		a.Rates = b.Rates
-	}
-	pick(&a.Concurrency, b.Concurrency)
-	pick(&a.BatchEvents, b.BatchEvents)
-	pick(&a.BatchBytes, b.BatchBytes)
-	pick(&a.EventBytes, b.EventBytes)
-	pick(&a.Gzip, b.Gzip)
-	if a.Window == (Window{}) {
-		a.Window = b.Window
-	}
-	if a.Dedupe == (Dedupe{}) {
-		a.Dedupe = b.Dedupe
-	}
-	return a
-}
-
 // action is an action of a destination, declared or coded, with its settings.
 type action struct {
 	Slug, Title, Doc, Trigger string
 
 	Fields       []mapping.Field
-	Limits       Limits
+	Limits       ActionLimits
 	AllOrNothing bool
 	TimeField    string
 	success      []Success // nil: the spec's
@@ -199,7 +175,7 @@ type sender struct {
 type openAction struct {
 	action
 	request Request
-	limits  Limits
+	limits  ActionLimits
 	base    string
 	single  bool
 }
@@ -234,7 +210,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 	} else if s.BaseURL != nil {
 		o.base = s.BaseURL(settings)
 	}
-	o.plan = Plan{Limits: s.Limits, Order: s.Order, Secrets: schema.Secrets(settings)}
+	o.plan = Plan{Limits: s.Limits.Lane(), Order: s.Order, Secrets: schema.Secrets(settings)}
 	if s.Auth != nil {
 		o.plan.Auth = s.Auth(settings)
 		if err := o.plan.Auth.check(); err != nil {
@@ -247,7 +223,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 		actions = s.Actions.open(settings)
 	}
 	for i, a := range actions {
-		oa := openAction{action: a, limits: merge(a.Limits, s.Limits), base: o.base}
+		oa := openAction{action: a, limits: a.Limits.Or(s.Limits), base: o.base}
 		if a.request != nil {
 			oa.request = a.request()
 		}

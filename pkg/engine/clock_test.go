@@ -63,7 +63,7 @@ func TestClockThatWasWrong(t *testing.T) {
 		}
 		l := lane("a", p)
 		l.Options.Concurrency = 1
-		l.Options.Rates = []destination.Rate{{N: 600, Per: time.Minute, Of: destination.Requests}}
+		l.Options.Rate = &destination.Rate{N: 600, Per: time.Minute, Of: destination.Requests}
 		s := setup{path: input(t, n, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{l}, now: func() time.Time { return time.Now().Add(48 * time.Hour) }}
 		s.change = func(c *engine.Config) { c.Stop = stop }
 		if d := s.mustRun(t).Destinations[0]; d.Pending == 0 {

@@ -67,8 +67,11 @@ type LaneConfig struct {
 	Name, Type string
 	Sender     destination.Sender
 	Transport  destination.Transport
-	Filter     *filter.Filter // the destination's own; nil: everything
-	Options    Options
+	// Limiter shares the limits of Account with other processes; nil: there are none.
+	Limiter Limiter
+	Account string         // a name for it that tells no secret
+	Filter  *filter.Filter // the destination's own; nil: everything
+	Options Options
 	// Delivered, when set, is called with the text of each event that the partner has
 	// accepted, one after the other, before the checkpoint passes it; after a crash
 	// perhaps again.
@@ -83,13 +86,17 @@ type LaneConfig struct {
 
 // Options are what a user can set for any destination.
 type Options struct {
-	Rates       []destination.Rate // not nil: instead of the declared ones
-	Concurrency int                // 0: as declared
-	Timeout     time.Duration      // of one request; 0: 30 s
-	Attempts    int                // of one delivery; 0: 8
-	MaxTime     time.Duration      // of one delivery, from its first attempt; 0: 15 min
-	Hold        bool               // in_doubt: hold
-	Reserve     float64            // share of the partner's quota left to live traffic
+	// Rate is of the whole lane, instead of the partner's for the same unit; nil: none.
+	// Those of its actions stay, but for lower ones under Override.
+	Rate        *destination.Rate
+	Override    bool
+	NoRates     bool          // no rate is kept at all
+	Concurrency int           // 0: as declared
+	Timeout     time.Duration // of one request; 0: 30 s
+	Attempts    int           // of one delivery; 0: 8
+	MaxTime     time.Duration // of one delivery, from its first attempt; 0: 15 min
+	Hold        bool          // in_doubt: hold
+	Reserve     float64       // share of the partner's quota left to live traffic
 }
 
 // Summary is what became of a run, in the form of the command line's JSON.

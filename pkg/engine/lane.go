@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"maps"
@@ -63,7 +62,7 @@ type lane struct {
 	bodies      int                 // bytes of their bodies
 	waiting     int                 // deliveries that are in no batch: behind their user or step
 	users       map[uint64]*user
-	pace        *pace
+	pace        *pacer
 	paced       time.Time // until when the rate keeps a batch that could go
 	adapt       adaptive
 	breaker     breaker
@@ -242,14 +241,10 @@ func newLane(e *Engine, c *LaneConfig, share int64) *lane {
 			l.doubt[id] = true
 		}
 	}
-	rates := l.plan.Limits.Rates
-	if l.opt.Rates != nil {
-		rates = l.opt.Rates
-	}
 	for i := range l.plan.Actions {
 		l.caps = append(l.caps, capsOf(&l.plan.Actions[i]))
 	}
-	l.pace = newPace(rates, l.opt.Reserve, l.resumed.Pace, e.c.Now())
+	l.pace = newPacer(c, limitsOf(l.plan, l.opt), l.resumed.Pace, e.c.Now())
 	limit := l.opt.Concurrency
 	if limit <= 0 {
 		limit = l.plan.Limits.Concurrency.N
@@ -1153,19 +1148,4 @@ func (l *lane) progress() Progress {
 		p.State = "done"
 	}
 	return p
-}
-
-// paceState is what of the pace survives a resume.
-type paceState struct {
-	At     time.Time `json:"at"`
-	Paused time.Time `json:"paused,omitzero"`
-	Tokens []float64 `json:"tokens,omitempty"`
-}
-
-func (p paceState) encode() []byte {
-	b, err := json.Marshal(p)
-	if err != nil {
-		panic(err) // numbers and times cannot fail
-	}
-	return b
 }

@@ -226,6 +226,7 @@ func (l *lane) send(ctx context.Context) {
 		ending := l.stop != "" || l.err != nil || ctx.Err() != nil || l.e.stopped()
 		if ending {
 			if l.flying == 0 {
+				l.pace.want(false)
 				l.mu.Unlock()
 				return
 			}
@@ -236,11 +237,13 @@ func (l *lane) send(ctx context.Context) {
 		if l.routed {
 			l.readyAll()
 			if len(l.ready) == 0 && len(l.later) == 0 && l.flying == 0 && l.waiting == 0 {
+				l.pace.want(false)
 				l.mu.Unlock()
 				return
 			}
 		}
 		now := l.e.c.Now()
+		l.pace.want(len(l.ready)+len(l.later)+l.flying > 0)
 		b, wait := l.take(now)
 		// No answer may come for long: what is settled has to be saved all
 		// the same, since input is released, and perhaps read on, only then.
@@ -300,7 +303,7 @@ func (l *lane) take(now time.Time) (*batch, time.Duration) {
 	if l.flying >= limit || l.flying > 0 && int64(l.bodies+b.bytes) > l.budget {
 		return nil, 0
 	}
-	if d := l.pace.wait(now, len(b.works), b.bytes); d > 0 {
+	if d := l.pace.wait(now, b.g.Action, len(b.works), b.bytes); d > 0 {
 		l.paced = now.Add(d)
 		return nil, d
 	}

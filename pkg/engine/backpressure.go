@@ -1,109 +1,11 @@
 package engine
 
 import (
-	"encoding/json"
 	"math"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 )
-
-// pace is a lane's rate: one token bucket for each documented limit, each as
-// large as its window, and the pause that the partner asked for. The lane's mu
-// guards it.
-type pace struct {
-	buckets []bucket
-	paused  time.Time
-}
-
-type bucket struct {
-	of     destination.Unit
-	size   float64
-	perSec float64
-	tokens float64
-	at     time.Time
-}
-
-func newPace(rates []destination.Rate, reserve float64, saved []byte, now time.Time) *pace {
-	p := &pace{}
-	for _, r := range rates {
-		if r.N <= 0 || r.Per <= 0 {
-			continue
-		}
-		n := r.N * (1 - reserve)
-		p.buckets = append(p.buckets, bucket{of: r.Of, size: max(n, 1), perSec: n / r.Per.Seconds(), tokens: max(n, 1), at: now})
-	}
-	var s paceState
-	if json.Unmarshal(saved, &s) == nil && !s.At.IsZero() && !s.At.After(now) {
-		// A clock that went backwards gives no credit: the buckets start
-		// full, as in a new run.
-		p.paused = s.Paused
-		for i := range p.buckets {
-			if i < len(s.Tokens) {
-				b := &p.buckets[i]
-				b.tokens, b.at = min(s.Tokens[i], b.size), s.At
-			}
-		}
-	}
-	return p
-}
-
-func (p *pace) save(now time.Time) []byte {
-	s := paceState{At: now, Paused: p.paused}
-	for i := range p.buckets {
-		p.buckets[i].fill(now)
-		s.Tokens = append(s.Tokens, p.buckets[i].tokens)
-	}
-	if len(s.Tokens) == 0 && !s.Paused.After(now) {
-		return nil
-	}
-	return s.encode()
-}
-
-func (b *bucket) fill(now time.Time) {
-	if d := now.Sub(b.at); d > 0 {
-		b.tokens = min(b.size, b.tokens+d.Seconds()*b.perSec)
-		b.at = now
-	} else if d < 0 {
-		b.at = now // the clock went back
-	}
-}
-
-// wait returns how long a request has to wait; 0 takes its tokens. A request
-// larger than a bucket goes out when the bucket is full, and leaves a debt.
-func (p *pace) wait(now time.Time, events, bytes int) time.Duration {
-	d := p.paused.Sub(now)
-	cost := func(b *bucket) float64 {
-		switch b.of {
-		case destination.Events:
-			return float64(events)
-		case destination.Bytes:
-			return float64(bytes)
-		}
-		return 1
-	}
-	for i := range p.buckets {
-		b := &p.buckets[i]
-		b.fill(now)
-		if need := min(cost(b), b.size) - b.tokens; need > 1e-9 {
-			d = max(d, time.Duration(math.Ceil(need/b.perSec*1e9)))
-		}
-	}
-	if d > 0 {
-		return d
-	}
-	for i := range p.buckets {
-		p.buckets[i].tokens -= cost(&p.buckets[i])
-	}
-	return 0
-}
-
-// pause keeps the whole lane from sending.
-func (p *pace) pause(until time.Time) {
-	if until.After(p.paused) {
-		p.paused = until
-	}
-}
 
 // adaptive is the number of requests in flight: one more for every interval
 // without trouble in which the limit was reached, a tenth less on back-pressure

@@ -1,0 +1,154 @@
+package destination
+
+import "time"
+
+// Limits are declared data: what the partner documents. There are two kinds. Those
+// of the lane hold for all its requests together and are kept by the engine's
+// pacer. Those of an action hold for its requests alone. Each has one reader.
+
+// Unit is what a rate counts.
+type Unit uint8
+
+const (
+	Requests Unit = iota
+	Events
+	Bytes
+)
+
+// String is the unit's name in the plural.
+func (u Unit) String() string { return [...]string{"requests", "events", "bytes"}[u] }
+
+// Rate is a documented rate limit: N of a unit in a rolling window.
+type Rate struct {
+	N    float64
+	Per  time.Duration
+	Of   Unit
+	Docs string // the partner's URL for the number
+}
+
+// PerSecond is the rate as a number a second.
+func (r Rate) PerSecond() float64 { return r.N / r.Per.Seconds() }
+
+// Cap is a documented maximum. N == 0: no limit.
+type Cap struct {
+	N    int
+	Docs string
+}
+
+// Window is the span of event times that a partner takes, around now.
+// Zero durations: no limit on that side.
+type Window struct {
+	Past, Future time.Duration
+	Violation    string // what the partner does with an event outside
+	Docs         string
+}
+
+// Dedupe is how a partner recognises a repeat.
+type Dedupe struct {
+	Field  string
+	Window time.Duration // 0: not stated
+	Docs   string
+}
+
+// Limits are what a destination declares: those of its lane, and the defaults of its
+// actions.
+type Limits struct {
+	// Of the lane.
+	Rates       []Rate // of all requests together
+	Concurrency Cap    // requests in flight
+	Gzip        Cap    // N == 1: the partner accepts Content-Encoding: gzip
+
+	// Of each action that declares none of its own.
+	BatchEvents Cap // deliveries in a request; 0: the engine's default, 1: no batching
+	BatchBytes  Cap // body bytes, uncompressed
+	EventBytes  Cap // bytes of one item
+	Window      Window
+	Dedupe      Dedupe
+}
+
+// LaneLimits hold for all requests of a lane together. The engine keeps them.
+type LaneLimits struct {
+	Rates       []Rate
+	Concurrency Cap
+	Gzip        Cap
+}
+
+// ActionLimits hold for the requests of one action. Rates come on top of the lane's.
+// The engine keeps the rates and the sizes of batches, Route those of events.
+type ActionLimits struct {
+	Rates       []Rate
+	BatchEvents Cap
+	BatchBytes  Cap
+	EventBytes  Cap
+	Window      Window
+	Dedupe      Dedupe
+}
+
+// Lane returns the limits of the whole lane.
+func (l Limits) Lane() LaneLimits { return LaneLimits{l.Rates, l.Concurrency, l.Gzip} }
+
+// Or fills what an action leaves open with the destination's defaults.
+func (a ActionLimits) Or(l Limits) ActionLimits {
+	pick := func(c *Cap, def Cap) {
+		if c.N == 0 {
+			*c = def
+		}
+	}
+	pick(&a.BatchEvents, l.BatchEvents)
+	pick(&a.BatchBytes, l.BatchBytes)
+	pick(&a.EventBytes, l.EventBytes)
+	if a.Window == (Window{}) {
+		a.Window = l.Window
+	}
+	if a.Dedupe == (Dedupe{}) {
+		a.Dedupe = l.Dedupe
+	}
+	return a
+}
+
+// Alone returns the limits as those of a destination that has no others.
+func (a ActionLimits) Alone() Limits {
+	return Limits{Rates: a.Rates, BatchEvents: a.BatchEvents, BatchBytes: a.BatchBytes, EventBytes: a.EventBytes,
+		Window: a.Window, Dedupe: a.Dedupe}
+}
+
+// Own returns the limits without those that are the destination's defaults.
+func (a ActionLimits) Own(l Limits) ActionLimits {
+	clear := func(c *Cap, def Cap) {
+		if *c == def {
+			*c = Cap{}
+		}
+	}
+	clear(&a.BatchEvents, l.BatchEvents)
+	clear(&a.BatchBytes, l.BatchBytes)
+	clear(&a.EventBytes, l.EventBytes)
+	if a.Window == l.Window {
+		a.Window = Window{}
+	}
+	if a.Dedupe == l.Dedupe {
+		a.Dedupe = Dedupe{}
+	}
+	return a
+}
+
+// MostRate returns the highest rate of a unit that all requests together can reach
+// within the partner's limits: the lowest of the lane's, else the highest of its
+// actions'. ok is false where nothing limits them.
+func (d Destination) MostRate(of Unit) (most Rate, ok bool) {
+	for _, r := range d.Limits.Rates {
+		if r.Of == of && (!ok || r.PerSecond() < most.PerSecond()) {
+			most, ok = r, true
+		}
+	}
+	if ok {
+		return most, true
+	}
+	for _, a := range d.Actions {
+		for _, r := range a.Limits.Rates {
+			if r.Of == of && (!ok || r.PerSecond() > most.PerSecond()) {
+				most, ok = r, true
+			}
+		}
+	}
+	return most, ok
+}

@@ -1,0 +1,351 @@
+package engine
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+)
+
+// Limiter says which share of an account's limits this process may use. Several
+// processes that send to one account share its limits through one. It is asked and
+// told by one lane at a time, under that lane's lock: it must not block.
+type Limiter interface {
+	// Share returns the part of the account's rates, from 0 to 1, that may be used
+	// until a time of the engine's clock. Then it is asked again. The zero time: for
+	// ever.
+	Share(account string) (share float64, until time.Time)
+	// Want says whether the lane has something to send, whenever that changes.
+	Want(account string, wants bool)
+	// Paused says that the partner has asked for a pause.
+	Paused(account string, until time.Time)
+}
+
+// alone is the Limiter of a process that shares an account with nobody.
+type alone struct{}
+
+func (alone) Share(string) (float64, time.Time) { return 1, time.Time{} }
+func (alone) Want(string, bool)                 {}
+func (alone) Paused(string, time.Time)          {}
+
+// pacer owns when a lane's next request may go, as far as rates are concerned: one
+// bucket for each documented limit, of the whole lane or of one action, the
+// account's share that this process has, and the pause that the partner asked for.
+// The lane's lock guards it.
+type pacer struct {
+	buckets []bucket
+	paused  time.Time
+
+	limiter Limiter
+	account string
+	until   time.Time // when the share has to be asked for again; zero: never
+	none    bool      // the share is nothing
+	wants   bool
+}
+
+// wholeLane is the action of a limit that all requests count towards.
+const wholeLane = int32(-1)
+
+// limit is one rate that the pacer keeps.
+type limit struct {
+	action int32 // wholeLane, or the index of the action in the plan
+	rate   destination.Rate
+}
+
+// limitsOf are the rates that a lane keeps: those of the partner, of the lane and
+// of each of its actions, or the user's own instead of them.
+func limitsOf(plan *destination.Plan, o Options) []limit {
+	var all []limit
+	for _, r := range plan.Limits.Rates {
+		if !o.replaces(r) {
+			all = append(all, limit{wholeLane, r})
+		}
+	}
+	if o.Rate != nil {
+		all = append(all, limit{wholeLane, *o.Rate})
+	}
+	for i := range plan.Actions {
+		for _, r := range plan.Actions[i].Limits.Rates {
+			if !o.lifts(r) {
+				all = append(all, limit{int32(i), r})
+			}
+		}
+	}
+	return slices.DeleteFunc(all, func(l limit) bool { return l.rate.N <= 0 || l.rate.Per <= 0 })
+}
+
+// replaces says that the user's rate stands in for one of the lane's.
+func (o *Options) replaces(r destination.Rate) bool {
+	return o.NoRates || o.Rate != nil && o.Rate.Of == r.Of
+}
+
+// lifts says that the user's rate is above one of an action, which it may only be
+// where the user says so.
+func (o *Options) lifts(r destination.Rate) bool {
+	return o.NoRates || o.Override && o.Rate != nil && o.Rate.Of == r.Of && o.Rate.PerSecond() > r.PerSecond()
+}
+
+func newPacer(c *LaneConfig, limits []limit, saved []byte, now time.Time) *pacer {
+	p := &pacer{limiter: c.Limiter, account: c.Account}
+	if p.limiter == nil {
+		p.limiter = alone{}
+	}
+	plan := c.Sender.Plan()
+	for _, l := range limits {
+		b := bucket{action: l.action, of: l.rate.Of, per: l.rate.Per, whole: l.rate.N * (1 - c.Options.Reserve), at: now}
+		b.key = b.of.String() + "/" + b.per.String()
+		if l.action != wholeLane {
+			b.key = plan.Actions[l.action].Slug + "/" + b.key
+		}
+		b.share(1)
+		b.tokens = b.size
+		p.buckets = append(p.buckets, b)
+	}
+	p.load(saved, now)
+	p.renew(now)
+	return p
+}
+
+// renew asks for the share again when it is time.
+func (p *pacer) renew(now time.Time) {
+	share, until := p.limiter.Share(p.account)
+	if p.none = share <= 0; p.none && until.IsZero() {
+		until = now.Add(time.Second)
+	}
+	p.until = until
+	for i := range p.buckets {
+		p.buckets[i].fill(now)
+		p.buckets[i].share(min(share, 1))
+	}
+}
+
+// wait returns how long a request of an action has to wait; with 0 it has taken
+// what it needs. A request larger than a bucket goes out when the bucket is full,
+// and leaves a debt.
+func (p *pacer) wait(now time.Time, action int32, events, bytes int) time.Duration {
+	if !p.until.IsZero() && !now.Before(p.until) {
+		p.renew(now)
+	}
+	d := p.paused.Sub(now)
+	if p.none {
+		return max(d, p.until.Sub(now), time.Millisecond)
+	}
+	for i := range p.buckets {
+		if b := &p.buckets[i]; b.counts(action) {
+			d = max(d, b.wait(now, b.cost(events, bytes)))
+		}
+	}
+	if d > 0 {
+		return d
+	}
+	for i := range p.buckets {
+		if b := &p.buckets[i]; b.counts(action) {
+			b.take(now, b.cost(events, bytes))
+		}
+	}
+	return 0
+}
+
+// pause keeps the whole lane from sending.
+func (p *pacer) pause(until time.Time) {
+	if until.After(p.paused) {
+		p.paused = until
+		p.limiter.Paused(p.account, until)
+	}
+}
+
+// want tells the limiter when the lane begins or ceases to have something to send.
+func (p *pacer) want(wants bool) {
+	if p.wants != wants {
+		p.wants = wants
+		p.limiter.Want(p.account, wants)
+	}
+}
+
+// bucket keeps one limit of N in a rolling window. A partner counts whatever
+// arrives in any span of the window's length, so that a bucket as large as the
+// window would let twice the limit through at the start: bucket and refill together
+// stay at the limit, a twentieth and nineteen twentieths.
+//
+// What is larger than the bucket, a batch of many events, could still come to more
+// than the limit by a part of one request: what went out in the last window is
+// counted as well, in steps of a 64th of it.
+type bucket struct {
+	action int32
+	of     destination.Unit
+	per    time.Duration
+	key    string  // by which a resume finds it
+	whole  float64 // the limit, of the whole account
+	n      float64 // the share of it
+
+	size   float64
+	perSec float64
+	tokens float64
+	at     time.Time
+	recent []spent // oldest first; only where a request can cost more than size
+}
+
+// spent is what went out from one time to another.
+type spent struct {
+	from, to time.Time
+	cost     float64
+}
+
+const (
+	burst  = 1.0 / 20 // the part of a limit that may go out at once
+	margin = 1.0 / 20 // by which the window is taken to be longer: requests do not all travel at the same speed
+)
+
+func (b *bucket) counts(action int32) bool { return b.action == wholeLane || b.action == action }
+
+func (b *bucket) cost(events, bytes int) float64 {
+	switch b.of {
+	case destination.Events:
+		return float64(events)
+	case destination.Bytes:
+		return float64(bytes)
+	}
+	return 1
+}
+
+// share sets the part of the limit that is this process's.
+func (b *bucket) share(part float64) {
+	b.n = b.whole * part
+	b.size, b.perSec = max(b.n*burst, 1), b.n*(1-burst)/b.per.Seconds()
+	b.tokens = min(b.tokens, b.size)
+}
+
+func (b *bucket) fill(now time.Time) {
+	if d := now.Sub(b.at); d > 0 {
+		b.tokens = min(b.size, b.tokens+d.Seconds()*b.perSec)
+	} else if d < 0 { // the clock went back
+		for i := range b.recent {
+			b.recent[i].from, b.recent[i].to = now, now
+		}
+	}
+	b.at = now
+}
+
+// window is how long what went out counts.
+func (b *bucket) window() time.Duration { return b.per + time.Duration(float64(b.per)*margin) }
+
+// wait returns how long it takes until so much may go out.
+func (b *bucket) wait(now time.Time, cost float64) time.Duration {
+	b.fill(now)
+	var d time.Duration
+	if need := min(cost, b.size) - b.tokens; need > 1e-9 {
+		d = time.Duration(math.Ceil(need / b.perSec * 1e9))
+	}
+	if cost <= b.size && len(b.recent) == 0 {
+		return d
+	}
+	sum := cost
+	for _, s := range b.recent {
+		sum += s.cost
+	}
+	for _, s := range b.recent {
+		if sum <= b.n+1e-9 {
+			break
+		}
+		if left := s.to.Add(b.window()).Sub(now); left > 0 {
+			d = max(d, left)
+		}
+		sum -= s.cost
+	}
+	return d
+}
+
+// take counts what goes out now.
+func (b *bucket) take(now time.Time, cost float64) {
+	b.tokens -= cost
+	if b.of == destination.Requests {
+		return // never more than the bucket
+	}
+	for len(b.recent) > 0 && !b.recent[0].to.Add(b.window()).After(now) {
+		b.recent = b.recent[1:]
+	}
+	if n := len(b.recent); n > 0 && now.Sub(b.recent[n-1].from) < b.per/64 {
+		b.recent[n-1].to = now
+		b.recent[n-1].cost += cost
+		return
+	}
+	b.recent = append(b.recent, spent{now, now, cost})
+}
+
+// spent is what went out in the window before now, as rateState has it.
+func (b *bucket) spent(now time.Time) (out [][2]float64) {
+	var last time.Time
+	for _, x := range b.recent {
+		if !x.to.Add(b.window()).After(now) {
+			continue
+		}
+		ago := float64(now.Sub(x.to)) / float64(time.Millisecond)
+		if n := len(out); n > 0 && x.to.Sub(last) < b.window()/savedSteps {
+			out[n-1] = [2]float64{ago, out[n-1][1] + x.cost}
+			continue
+		}
+		last = x.to
+		out = append(out, [2]float64{ago, x.cost})
+	}
+	return out
+}
+
+// paceState is what of the pace survives a resume.
+type paceState struct {
+	At     time.Time            `json:"at"`
+	Paused time.Time            `json:"paused,omitzero"`
+	Rates  map[string]rateState `json:"rates,omitempty"`
+}
+
+// rateState is what of a bucket survives: what is in it, and what went out in the
+// last window, as milliseconds before the state's time and cost, in at most
+// savedSteps steps: the state is written with every checkpoint.
+type rateState struct {
+	Tokens float64      `json:"tokens"`
+	Spent  [][2]float64 `json:"spent,omitempty"`
+}
+
+const savedSteps = 8
+
+func (p *pacer) load(saved []byte, now time.Time) {
+	var s paceState
+	if json.Unmarshal(saved, &s) != nil || s.At.IsZero() || s.At.After(now) {
+		return // a clock that went backwards gives no credit: the buckets start as in a new run
+	}
+	p.paused = s.Paused
+	for i := range p.buckets {
+		b := &p.buckets[i]
+		r, ok := s.Rates[b.key]
+		if !ok {
+			continue
+		}
+		b.tokens, b.at = min(r.Tokens, b.size), s.At
+		for _, x := range r.Spent {
+			at := s.At.Add(-time.Duration(x[0] * float64(time.Millisecond)))
+			b.recent = append(b.recent, spent{at, at, x[1]})
+		}
+	}
+}
+
+func (p *pacer) save(now time.Time) []byte {
+	s := paceState{At: now, Paused: p.paused}
+	for i := range p.buckets {
+		b := &p.buckets[i]
+		b.fill(now)
+		r := rateState{Tokens: b.tokens, Spent: b.spent(now)}
+		if s.Rates == nil {
+			s.Rates = map[string]rateState{}
+		}
+		s.Rates[b.key] = r
+	}
+	if len(s.Rates) == 0 && !s.Paused.After(now) {
+		return nil
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // numbers and times cannot fail
+	}
+	return data
+}

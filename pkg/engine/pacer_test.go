@@ -1,0 +1,220 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// sent is what a pacer let through, and when.
+type sent struct {
+	at   time.Time
+	cost float64
+}
+
+// most is the largest sum in any span of a window's length: what a partner counts
+// that counts strictly.
+func most(all []sent, window time.Duration) float64 {
+	best, sum, first := 0.0, 0.0, 0
+	for _, s := range all {
+		sum += s.cost
+		for s.at.Sub(all[first].at) > window {
+			sum -= all[first].cost
+			first++
+		}
+		best = max(best, sum)
+	}
+	return best
+}
+
+// flood sends batches of so many events as fast as the pacer lets it, for a while of
+// simulated time.
+func flood(p *pacer, now time.Time, action int32, events func() int, span time.Duration) (all []sent) {
+	for end := now.Add(span); now.Before(end); {
+		n := events()
+		for {
+			d := p.wait(now, action, n, n*100)
+			if d <= 0 {
+				break
+			}
+			now = now.Add(d)
+		}
+		all = append(all, sent{now, float64(n)})
+	}
+	return all
+}
+
+// scripted is a Sender of which only the plan is asked.
+type scripted struct{ plan *destination.Plan }
+
+func (s scripted) Plan() *destination.Plan { return s.plan }
+
+func (scripted) Route(*event.Event, *destination.Env, *destination.Deliveries) {}
+
+func (scripted) Send(context.Context, destination.Transport, *destination.Batch) ([]destination.Result, error) {
+	return nil, nil
+}
+
+var epoch = time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
+
+func pacerFor(t *testing.T, c LaneConfig, plan *destination.Plan, saved []byte, now time.Time) *pacer {
+	t.Helper()
+	c.Sender = scripted{plan}
+	return newPacer(&c, limitsOf(plan, c.Options), saved, now)
+}
+
+// TestStrictWindow: however a partner lays its window, it never sees more than its
+// limit, from the first request on; and what may be sent is sent.
+func TestStrictWindow(t *testing.T) {
+	rng := rand.New(rand.NewPCG(18, 24))
+	for _, c := range []struct {
+		rate   destination.Rate
+		events func() int // of a request
+		least  float64    // part of the limit that gets through
+	}{
+		{destination.Rate{N: 1, Per: time.Second, Of: destination.Requests}, func() int { return 1 }, 0.9},
+		{destination.Rate{N: 10, Per: time.Second, Of: destination.Requests}, func() int { return 7 }, 0.9},
+		{destination.Rate{N: 100, Per: 10 * time.Second, Of: destination.Requests}, func() int { return 1 }, 0.9},
+		{destination.Rate{N: 250_000, Per: time.Hour, Of: destination.Requests}, func() int { return 1 }, 0.9},
+		{destination.Rate{N: 1500, Per: 30 * time.Second, Of: destination.Events}, func() int { return 500 }, 0.9},
+		{destination.Rate{N: 1000, Per: time.Second, Of: destination.Events}, func() int { return 400 }, 0.75}, // two fit, three do not
+		{destination.Rate{N: 1000, Per: time.Second, Of: destination.Events}, func() int { return 1 + rng.IntN(300) }, 0.8},
+		{destination.Rate{N: 1000, Per: time.Second, Of: destination.Events}, func() int { return 1000 }, 0.9},
+		{destination.Rate{N: 30_000, Per: time.Second, Of: destination.Events}, func() int { return 2000 }, 0.9},
+	} {
+		t.Run(fmt.Sprint(c.rate.N, c.rate.Of, c.rate.Per), func(t *testing.T) {
+			plan := &destination.Plan{Limits: destination.LaneLimits{Rates: []destination.Rate{c.rate}}, Actions: []destination.ActionPlan{{Slug: "a"}}}
+			const windows = 20
+			all := flood(pacerFor(t, LaneConfig{}, plan, nil, epoch), epoch, 0, c.events, windows*c.rate.Per)
+			total := 0.0
+			for i := range all {
+				if c.rate.Of == destination.Requests {
+					all[i].cost = 1
+				}
+				total += all[i].cost
+			}
+			if got := most(all, c.rate.Per); got > c.rate.N {
+				t.Errorf("%v in one window", got)
+			}
+			if got := total / windows / c.rate.N; got < c.least {
+				t.Errorf("only %.3f of the limit is used", got)
+			}
+		})
+	}
+}
+
+// TestRatesOfActions: a rate of an action holds back its requests and no others, and
+// counts towards the lane's.
+func TestRatesOfActions(t *testing.T) {
+	perSecond := func(n float64) []destination.Rate {
+		return []destination.Rate{{N: n, Per: time.Second, Of: destination.Requests}}
+	}
+	plan := &destination.Plan{Limits: destination.LaneLimits{Rates: perSecond(100)}, Actions: []destination.ActionPlan{
+		{Slug: "slow", Limits: destination.ActionLimits{Rates: perSecond(10)}}, {Slug: "free"}}}
+	one := func() int { return 1 }
+	count := func(o Options, action int32) int {
+		return len(flood(pacerFor(t, LaneConfig{Options: o}, plan, nil, epoch), epoch, action, one, 10*time.Second))
+	}
+	rate := func(n float64) *destination.Rate { return &perSecond(n)[0] }
+	for name, c := range map[string]struct {
+		o          Options
+		slow, free int
+	}{
+		"as declared":          {Options{}, 95, 950},
+		"lowered":              {Options{Rate: rate(5)}, 48, 48},
+		"raised for the lane":  {Options{Rate: rate(50)}, 95, 475},
+		"raised for actions":   {Options{Rate: rate(50), Override: true}, 475, 475},
+		"half for live":        {Options{Reserve: 0.5}, 48, 475},
+		"of another unit":      {Options{Rate: &destination.Rate{N: 20, Per: time.Second, Of: destination.Events}}, 95, 190},
+		"another's, overriden": {Options{Rate: &destination.Rate{N: 20, Per: time.Second, Of: destination.Events}, Override: true}, 95, 190},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for action, want := range []int{c.slow, c.free} {
+				if got := count(c.o, int32(action)); got < want-3 || got > want+7 {
+					t.Errorf("action %d: %d requests in ten seconds, want about %d", action, got, want)
+				}
+			}
+		})
+	}
+	if p := pacerFor(t, LaneConfig{Options: Options{NoRates: true}}, plan, nil, epoch); len(p.buckets) != 0 {
+		t.Errorf("%d limits are kept although none should be", len(p.buckets))
+	}
+	// What one action has used of the lane's limit the other one lacks.
+	p := pacerFor(t, LaneConfig{}, plan, nil, epoch)
+	for p.wait(epoch, 1, 1, 1) == 0 {
+	}
+	if p.wait(epoch, 0, 1, 1) == 0 {
+		t.Error("the lane's limit does not hold for both actions together")
+	}
+}
+
+// TestPaceSurvivesAResume: what went out before counts after.
+func TestPaceSurvivesAResume(t *testing.T) {
+	rate := destination.Rate{N: 1000, Per: time.Minute, Of: destination.Events}
+	plan := &destination.Plan{Actions: []destination.ActionPlan{{Slug: "a", Limits: destination.ActionLimits{Rates: []destination.Rate{rate}}}}}
+	var all []sent
+	now := epoch
+	var saved []byte
+	for range 40 { // processes, each of which lives for two seconds
+		p := pacerFor(t, LaneConfig{}, plan, saved, now)
+		end := now.Add(2 * time.Second)
+		for now.Before(end) {
+			d := p.wait(now, 0, 300, 0)
+			if d <= 0 {
+				all = append(all, sent{now, 300})
+				continue
+			}
+			now = now.Add(min(d, end.Sub(now)))
+		}
+		saved = p.save(now)
+	}
+	if got := most(all, rate.Per); got > rate.N || len(all) < 4 {
+		t.Errorf("%v in one window, %d requests", got, len(all))
+	}
+}
+
+// shares is a Limiter that deals out what a test says.
+type shares struct {
+	part  float64
+	until time.Time
+	said  []string
+}
+
+func (s *shares) Share(a string) (float64, time.Time) { return s.part, s.until }
+func (s *shares) Want(a string, wants bool)           { s.said = append(s.said, fmt.Sprint(a, " wants ", wants)) }
+func (s *shares) Paused(a string, until time.Time)    { s.said = append(s.said, a+" is paused") }
+
+// TestLimiter: the pacer keeps to its share, asks again when that is over, and tells
+// what others have to know, once.
+func TestLimiter(t *testing.T) {
+	plan := &destination.Plan{Actions: []destination.ActionPlan{{Slug: "a"}},
+		Limits: destination.LaneLimits{Rates: []destination.Rate{{N: 1000, Per: time.Second, Of: destination.Requests}}}}
+	s := &shares{part: 0.25, until: epoch.Add(10 * time.Second)}
+	p := pacerFor(t, LaneConfig{Limiter: s, Account: "acme"}, plan, nil, epoch)
+	one := func() int { return 1 }
+	if got := len(flood(p, epoch, 0, one, 10*time.Second)); got < 2350 || got > 2520 {
+		t.Errorf("%d requests in ten seconds with a quarter of 1000", got)
+	}
+	s.part, s.until = 0, epoch.Add(20*time.Second)
+	if d := p.wait(epoch.Add(11*time.Second), 0, 1, 1); d != 9*time.Second {
+		t.Errorf("without a share it waits for %s", d)
+	}
+	s.part, s.until = 1, time.Time{}
+	if got := len(flood(p, epoch.Add(20*time.Second), 0, one, 10*time.Second)); got < 9450 || got > 10050 {
+		t.Errorf("%d requests in ten seconds with all of 1000", got)
+	}
+	p.want(true)
+	p.want(true)
+	p.pause(epoch.Add(time.Hour))
+	p.pause(epoch.Add(time.Minute)) // is over by then
+	p.want(false)
+	if want := []string{"acme wants true", "acme is paused", "acme wants false"}; !slices.Equal(s.said, want) {
+		t.Errorf("the limiter was told %q", s.said)
+	}
+}
