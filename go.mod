@@ -10,7 +10,6 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/s3 v1.109.1
 	github.com/aws/smithy-go v1.28.1
 	github.com/dnaeon/go-vcr/v2 v2.0.1
-	github.com/elazarl/goproxy v1.9.2
 	github.com/getkin/kin-openapi v0.133.0
 	github.com/johannesboyne/gofakes3 v1.2.0
 	github.com/klauspost/compress v1.20.3

@@ -7,21 +7,15 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"log"
-	"net"
+	"maps"
 	"net/http"
 	"os"
-	"os/signal"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -308,7 +302,9 @@ func (a *app) record(ctx context.Context, o *recordOptions, args []string) error
 		if w.conv, err = w.open(nil); err != nil {
 			return err
 		}
-		code, err = a.serve(ctx, &service{rt: w.conv, upstreams: ups, proxy: o.proxy, allow: o.allow, listen: o.listen}, args)
+		s := &service{rt: w.conv, upstreams: ups, proxy: o.proxy, allow: o.allow, listen: o.listen}
+		code, err = a.serve(ctx, s, args)
+		a.sayWhatPassed(s, w.conv.Rec)
 		if err != nil {
 			if w.conv.Rec != nil {
 				err = errors.Join(err, w.conv.Rec.Abandon())
@@ -323,6 +319,27 @@ func (a *app) record(ctx context.Context, o *recordOptions, args []string) error
 		return a.replayed(w.conv.Old, &replayOptions{}, code)
 	}
 	return a.recorded(o, w.conv.Rec, m, code, before)
+}
+
+// sayWhatPassed tells of links that were turned to us, and of hosts that the
+// program asked past what is recorded.
+func (a *app) sayWhatPassed(s *service, rec *cassette.Recorder) {
+	if line := s.links.Sentence(); line != "" {
+		fmt.Fprintln(a.err, "fanfold: "+line)
+	}
+	hosts := slices.Sorted(maps.Keys(s.passed))
+	for n, host := range hosts {
+		if n == 10 {
+			fmt.Fprintf(a.err, "fanfold: and %d more hosts\n", len(hosts)-n)
+			break
+		}
+		fmt.Fprintf(a.err, "fanfold: passed by, not recorded: %d connections to %s (--allow records a host)\n", s.passed[host], oneLine(host))
+	}
+	if rec != nil {
+		for _, host := range hosts {
+			rec.Omit("CONNECT", host, fmt.Sprintf("not covered by --allow, %d connections", s.passed[host]))
+		}
+	}
 }
 
 // recorder begins a recording, with what an interrupted one left.
@@ -413,157 +430,33 @@ func (a *app) liveNetwork(caFile string) (http.RoundTripper, error) {
 		}
 		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
-	return t, nil
+	return newWays(t), nil
 }
 
-// service is what record and replay serve to a program.
-type service struct {
-	rt        http.RoundTripper
-	upstreams []cassette.Upstream
-	proxy     bool
-	allow     []string
-	strict    bool // the proxy passes nothing on
-	listen    string
-	tls       bool
-	wrap      func(http.Handler) http.Handler // chaos
-	choose    func(method, url string) bool
-	admin     http.Handler
-	adminAddr string
+// ways are connections for what HTTP has different kinds of.
+type ways struct{ usual, http1, http2 *http.Transport }
+
+func newWays(usual *http.Transport) *ways {
+	w := &ways{usual: usual, http1: usual.Clone(), http2: usual.Clone()}
+	w.http1.Protocols = new(http.Protocols)
+	w.http1.Protocols.SetHTTP1(true)
+	w.http1.ForceAttemptHTTP2 = false
+	w.http2.Protocols = new(http.Protocols)
+	w.http2.Protocols.SetHTTP2(true)
+	w.http2.Protocols.SetUnencryptedHTTP2(true)
+	return w
 }
 
-// serve starts the listeners and runs the command, or waits for a signal where
-// there is none.
-func (a *app) serve(ctx context.Context, s *service, args []string) (code int, err error) {
-	dir, err := os.MkdirTemp("", "fanfold-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	ca, err := cassette.NewAuthority(time.Now())
-	if err != nil {
-		return 0, err
-	}
-	var trust []string
-	if s.tls || s.proxy {
-		if trust, err = a.trust(dir, ca.PEM()); err != nil {
-			return 0, err
-		}
-	}
-	var servers []*http.Server
-	defer func() {
-		for _, server := range servers {
-			err = errors.Join(err, server.Close())
-		}
-	}()
-	start := func(addr string, h http.Handler, secure bool) (net.Addr, error) {
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			return nil, usagef("listening: %w", err)
-		}
-		at := l.Addr()
-		server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)} // clients that go away
-		servers = append(servers, server)
-		if secure {
-			host, _, _ := net.SplitHostPort(at.String()) // a listener's address is one
-			server.TLSConfig = ca.TLS(host)
-			go func() { _ = server.ServeTLS(l, "", "") }() // ends with ErrServerClosed
-		} else {
-			go func() { _ = server.Serve(l) }()
-		}
-		return at, nil
-	}
-	wrapped := func(h http.Handler) http.Handler {
-		if s.wrap != nil {
-			return s.wrap(h)
-		}
-		return h
-	}
-	scheme := "http://"
-	if s.tls {
-		scheme = "https://"
-	}
-	urls := map[string]string{}
-	ready := map[string]any{"ready": true, "urls": urls}
-	env := slices.Clone(trust)
-	var proxyAddr net.Addr
-	proxy := func() http.Handler {
-		return cassette.Forward(s.rt, ca, allowed(s.allow), s.strict, func(line string) { a.log.Debug(line) })
-	}
+// RoundTrip sends WebSockets over HTTP/1.1, which alone has them here, and gRPC
+// over HTTP/2 though there be no TLS.
+func (w *ways) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch {
-	case s.listen != "" && len(s.upstreams) > 0:
-		h := wrapped(cassette.Reverse(s.upstreams, s.rt, s.choose))
-		at, err := start(s.listen, h, s.tls)
-		if err != nil {
-			return 0, err
-		}
-		for _, u := range s.upstreams {
-			urls[u.Name] = scheme + at.String()
-			if len(s.upstreams) > 1 {
-				urls[u.Name] += "/__to/" + u.Name
-			}
-		}
-	case s.listen != "" && s.proxy:
-		if proxyAddr, err = start(s.listen, proxy(), false); err != nil {
-			return 0, err
-		}
-	default:
-		for _, u := range s.upstreams {
-			at, err := start("127.0.0.1:0", wrapped(cassette.Reverse([]cassette.Upstream{u}, s.rt, nil)), s.tls)
-			if err != nil {
-				return 0, err
-			}
-			urls[u.Name] = scheme + at.String()
-		}
+	case cassette.IsWebSocket(req):
+		return w.http1.RoundTrip(req)
+	case cassette.IsGRPC(req):
+		return w.http2.RoundTrip(req)
 	}
-	if s.proxy && proxyAddr == nil {
-		if proxyAddr, err = start("127.0.0.1:0", proxy(), false); err != nil {
-			return 0, err
-		}
-	}
-	for _, u := range s.upstreams {
-		env = append(env, u.Env()+"="+urls[u.Name])
-	}
-	if proxyAddr != nil {
-		env = a.proxyEnv(proxyAddr, env)
-		ready["proxy"] = "http://" + proxyAddr.String()
-	}
-	if trust != nil {
-		ready["ca"] = filepath.Join(dir, "ca.pem")
-	}
-	if s.admin != nil {
-		at, err := start(s.adminAddr, s.admin, false)
-		if err != nil {
-			return 0, err
-		}
-		ready["admin"] = "http://" + at.String()
-		env = append(env, "FANFOLD_REPLAY_ADMIN=http://"+at.String())
-	}
-	if len(args) > 0 {
-		return a.child(ctx, args, env)
-	}
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	e := json.NewEncoder(a.out)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(ready); err != nil {
-		return 0, err
-	}
-	select {
-	case <-signals:
-	case <-ctx.Done():
-	}
-	return 0, nil
-}
-
-// allowed matches hosts against the patterns of --allow.
-func allowed(patterns []string) func(string) bool {
-	return func(host string) bool {
-		return slices.ContainsFunc(patterns, func(p string) bool {
-			ok, err := path.Match(strings.ToLower(p), strings.ToLower(host))
-			return err == nil && ok
-		})
-	}
+	return w.usual.RoundTrip(req)
 }
 
 func b2i(b bool) int {

@@ -208,6 +208,7 @@ func (a *app) replay(ctx context.Context, o *replayOptions, files, command []str
 		s.admin, s.adminAddr = admin(p), o.admin
 	}
 	code, err := a.serve(ctx, s, command)
+	a.sayWhatPassed(s, nil)
 	if err != nil {
 		return err
 	}

@@ -47,11 +47,19 @@ func (t tests) Run() int {
 
 // shop is a partner behind TLS, for real clients.
 type shop struct {
-	server *httptest.Server
-	once   sync.Once
+	server   *httptest.Server
+	plain    *http.Server
+	plainURL string
+	once     sync.Once
 }
 
-func (s *shop) stop() { s.once.Do(s.server.Close) }
+func (s *shop) stop() {
+	s.once.Do(func() {
+		s.server.CloseClientConnections()
+		s.server.Close()
+		_ = s.plain.Close() // nobody is asked any more
+	})
+}
 
 // newShop starts it. It takes orders, answers with an access token and an
 // address of somebody, and redirects.
@@ -89,11 +97,18 @@ func newShop() (*shop, []byte, error) {
 	mux.HandleFunc("GET /v1/base64", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "%"+scriptSecret[:4]+"%"+scriptSecret[4:]) // not a form of the secret that anybody would know
 	})
-	s := httptest.NewUnstartedServer(mux)
+	all := &shop{}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !all.odd(w, r) {
+			mux.ServeHTTP(w, r)
+		}
+	}))
+	s.EnableHTTP2 = true
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: tls.VersionTLS12}
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
-	return &shop{server: s}, ca.PEM(), nil
+	all.server = s
+	return all, ca.PEM(), all.startPlain()
 }
 
 // scriptSecret is the value of SHOP_API_KEY in scripts.
@@ -149,6 +164,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("SHOP", s.server.URL)
+			env.Setenv("PLAIN", s.plainURL)
 			env.Setenv("SHOP_CA", path)
 			env.Setenv("SHOP_API_KEY", scriptSecret)
 			env.Setenv("EVENTS", events)

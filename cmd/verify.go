@@ -228,7 +228,10 @@ func (a *app) resend(ctx context.Context, o *verifyOptions, k *cassette.Cassette
 			left++
 			continue
 		}
-		req, err := http.NewRequestWithContext(ctx, i.Request.Method, i.Request.URL, strings.NewReader(i.Request.Body))
+		req, err := http.NewRequestWithContext(ctx, i.Request.Method, "/", strings.NewReader(i.Request.Body))
+		if err == nil {
+			err = cassette.SetAddress(req, i.Request.URL)
+		}
 		if err != nil {
 			return v, fmt.Errorf("%s: interaction %d: %w", k.Path, n, err)
 		}

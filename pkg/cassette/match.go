@@ -164,7 +164,7 @@ type Request struct {
 // ReadRequest takes a request with all of its body, decoded. What is larger
 // than limit is an error.
 func ReadRequest(req *http.Request, limit int64) (Request, error) {
-	q := Request{Method: req.Method, URL: req.URL.String(), Header: req.Header}
+	q := Request{Method: req.Method, URL: Address(req), Header: req.Header}
 	if req.Body == nil {
 		return q, nil
 	}

@@ -418,7 +418,7 @@ func BenchmarkServe(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			server := httptest.NewServer(Reverse([]Upstream{{"shop", u}}, p, nil))
+			server := httptest.NewServer(Reverse([]Upstream{{"shop", u}}, p, nil, nil))
 			defer server.Close()
 			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 			var next atomic.Int64

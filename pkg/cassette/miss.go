@@ -88,6 +88,9 @@ func isAlnum(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }
 
+// missHeader marks the answer to a request that is not in the cassette.
+const missHeader = "X-Replay-Miss"
+
 // response is what the program gets that sent the request: a status that no
 // client retries.
 func (m *Miss) response(req *http.Request) *http.Response {
@@ -100,7 +103,7 @@ func (m *Miss) response(req *http.Request) *http.Response {
 	}
 	return &http.Response{
 		Status: "501 Not Implemented", StatusCode: http.StatusNotImplemented, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"Content-Type": {"application/json"}, "X-Replay-Miss": {"1"}}, ContentLength: int64(buf.Len()), Body: io.NopCloser(&buf), Request: req,
+		Header: http.Header{"Content-Type": {"application/json"}, missHeader: {"1"}}, ContentLength: int64(buf.Len()), Body: io.NopCloser(&buf), Request: req,
 	}
 }
 

@@ -164,18 +164,22 @@ func (r *Recorder) put(n int, i *Interaction) {
 
 // omit notes a request that is passed on and not recorded.
 func (r *Recorder) omit(req *http.Request, why string) {
-	u := r.opts.Redactor.URL(req.URL.String())
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	line := req.Method + " " + u + ": " + why
-	r.omitted = append(r.omitted, line)
-	r.opts.Warn("not recorded: " + line)
+	r.opts.Warn("not recorded: " + r.Omit(req.Method, Address(req), why))
 }
 
-// rest is a body of which the beginning was read.
-type rest struct {
-	io.Reader
-	io.Closer
+// maxOmitted bounds the list of what was not recorded.
+const maxOmitted = 1000
+
+// Omit notes in the sidecar what was not recorded, and why. It returns the
+// line.
+func (r *Recorder) Omit(method, address, why string) string {
+	line := method + " " + r.opts.Redactor.URL(address) + ": " + why
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.omitted) < maxOmitted {
+		r.omitted = append(r.omitted, line)
+	}
+	return line
 }
 
 // RoundTrip passes a request on and keeps what was said.
@@ -201,7 +205,7 @@ func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Res
 		}
 		if int64(len(sent)) > r.opts.MaxBody {
 			r.omit(req, fmt.Sprintf("the request has more than %d bytes", r.opts.MaxBody))
-			live.Body = rest{io.MultiReader(bytes.NewReader(sent), req.Body), req.Body}
+			live.Body = held{io.MultiReader(bytes.NewReader(sent), req.Body), req.Body}
 			return network.RoundTrip(live)
 		}
 		req.Body.Close()
@@ -229,7 +233,7 @@ func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Res
 	}
 	if int64(len(answer)) > r.opts.MaxBody {
 		r.omit(req, fmt.Sprintf("the answer has more than %d bytes", r.opts.MaxBody))
-		resp.Body = rest{io.MultiReader(bytes.NewReader(answer), resp.Body), resp.Body}
+		resp.Body = held{io.MultiReader(bytes.NewReader(answer), resp.Body), resp.Body}
 		return resp, nil
 	}
 	if err := resp.Body.Close(); err != nil {
@@ -247,14 +251,14 @@ func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Res
 }
 
 func (r *Recorder) fail(req *http.Request, err error) {
-	f := Failure{req.Method, r.opts.Redactor.URL(req.URL.String()), r.opts.Redactor.Text(err.Error())}
+	f := Failure{req.Method, r.opts.Redactor.URL(Address(req)), r.opts.Redactor.Text(err.Error())}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failures = append(r.failures, f)
 }
 
 // notKept are headers that belong to the connection, or are told by the body.
-var notKept = []string{"Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Accept-Encoding", "Content-Length", "X-Forwarded-For", CaseHeader}
+var notKept = []string{"Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Http2-Settings", "Accept-Encoding", "Content-Length", "X-Forwarded-For", CaseHeader}
 
 // capture has go-vcr make an interaction of copies: headers are its own, bodies
 // are decoded.
@@ -303,10 +307,11 @@ func (r *Recorder) capture(req *http.Request, sent []byte, resp *http.Response, 
 	}
 	if err != nil || i == nil { // a form that is none, say: go-vcr gives up, and there is a request to keep
 		i = &Interaction{
-			Request:  vcr.Request{Body: string(plain), Headers: q.Header, URL: req.URL.String(), Method: req.Method},
+			Request:  vcr.Request{Body: string(plain), Headers: q.Header, URL: Address(req), Method: req.Method},
 			Response: vcr.Response{Body: string(shown), Headers: header, Status: resp.Status, Code: resp.StatusCode},
 		}
 	}
+	i.Request.URL = Address(req)
 	if i.Response.Status == "" {
 		i.Response.Status = strconv.Itoa(i.Response.Code) + " " + http.StatusText(i.Response.Code)
 	}

@@ -262,7 +262,7 @@ func TestBodiless(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Reset("")
-	local := httptest.NewServer(Reverse([]Upstream{{"x", u}}, p, nil))
+	local := httptest.NewServer(Reverse([]Upstream{{"x", u}}, p, nil, nil))
 	defer local.Close()
 	server.URL, server = local.URL, local
 	check(http.DefaultTransport)

@@ -236,13 +236,14 @@ func isHash(s string) bool {
 // URL redacts an address: credentials before the host, parameters, and the
 // path.
 func (r *Redactor) URL(s string) string {
-	u, err := url.Parse(s)
-	if err != nil {
-		return r.Text(s)
-	}
-	if u.User != nil {
-		u.User = nil
-		s = u.String()
+	if scheme, rest, ok := strings.Cut(s, "://"); ok { // the rest keeps every byte
+		end := strings.IndexAny(rest, "/?#")
+		if end < 0 {
+			end = len(rest)
+		}
+		if at := strings.LastIndexByte(rest[:end], '@'); at >= 0 {
+			s = scheme + "://" + rest[at+1:]
+		}
 	}
 	head, query, ok := strings.Cut(s, "?")
 	query, fragment, hasFragment := strings.Cut(query, "#")

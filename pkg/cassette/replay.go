@@ -145,6 +145,12 @@ func hostOf(head string) string {
 // hand: tokens are then compared by their place, not by their value.
 func (p *Replayer) Foreign() bool { return p.match.anonymous }
 
+// Knows tells whether anything was recorded for a method and resource.
+func (p *Replayer) Knows(method, url string) bool {
+	head, _ := splitURL(url)
+	return len(p.byPath[method+" "+head]) > 0
+}
+
 // session finds or makes the cursors of a case. A name that is a cassette's,
 // alone or before a #, limits the session to it.
 func (p *Replayer) session(name string) *session {

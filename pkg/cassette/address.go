@@ -1,0 +1,84 @@
+package cassette
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Address is where a request goes, byte for byte as it is sent: [url.URL] has
+// no field that keeps every way in which clients escape a path.
+func Address(req *http.Request) string {
+	u := req.URL
+	if !strings.HasPrefix(u.Opaque, "/") || strings.HasPrefix(u.Opaque, "//") {
+		return u.String()
+	}
+	s := u.Scheme + "://" + u.Host + u.Opaque
+	if u.ForceQuery || u.RawQuery != "" {
+		s += "?" + u.RawQuery
+	}
+	return s
+}
+
+// SetAddress directs a request to an address that [Address] returned, so that
+// the same bytes are sent.
+func SetAddress(req *http.Request, address string) error {
+	address, _, _ = strings.Cut(address, "#") // is never sent
+	base, target := splitAddress(address)
+	u, err := url.Parse(base)
+	if err != nil {
+		return err
+	}
+	setTarget(u, target)
+	req.URL, req.Host = u, u.Host
+	return nil
+}
+
+// splitAddress cuts an address behind its host.
+func splitAddress(s string) (base, target string) {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return "", s
+	}
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		return scheme + "://" + rest[:i], rest[i:]
+	}
+	return s, ""
+}
+
+// targetOf is the path and query of a request that was received, as they came
+// over the wire.
+func targetOf(r *http.Request) string {
+	s := r.RequestURI
+	switch {
+	case s == "":
+		return r.URL.RequestURI()
+	case s[0] != '/' && s != "*": // the form for proxies
+		_, s = splitAddress(s)
+	}
+	if s == "" || s[0] == '?' {
+		s = "/" + s
+	}
+	return s
+}
+
+// setTarget puts a path and query into a URL so that [url.URL.RequestURI], and
+// with it net/http, gives them back unchanged.
+func setTarget(u *url.URL, target string) {
+	path, query, hasQuery := strings.Cut(target, "?")
+	u.RawQuery, u.ForceQuery = query, hasQuery && query == ""
+	u.Opaque = ""
+	plain, err := url.PathUnescape(path)
+	if err != nil {
+		plain = path
+	}
+	u.Path, u.RawPath = plain, path
+	if u.EscapedPath() == path {
+		return
+	}
+	// Escapes that net/url would write otherwise. In this form a path that
+	// begins with // would be taken for a host.
+	if u.Opaque = path; strings.HasPrefix(path, "//") {
+		u.Opaque = "//" + u.Host + path
+	}
+}

@@ -1,0 +1,357 @@
+package cassette
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/transport"
+)
+
+// ForwardOptions say what a [ForwardProxy] does.
+type ForwardOptions struct {
+	// Answer gets what goes to a covered host; required.
+	Answer http.RoundTripper
+	// CA signs the certificates for covered hosts; required.
+	CA *Authority
+	// Covers tells for a host, with and without its port, whether it is covered.
+	Covers func(host string) bool
+	// Strict covers every host: nothing is passed on.
+	Strict bool
+	// Upstream is the proxy that requests have to take in turn; nil: none.
+	Upstream func(*http.Request) (*url.URL, error)
+}
+
+// ForwardProxy is a proxy for programs that take one from their environment.
+// What goes to a covered host is answered, HTTPS too, with certificates of the
+// authority; the rest is passed on as it is, and counted. Close it.
+type ForwardProxy struct {
+	opts   ForwardOptions
+	answer http.Handler
+	other  http.Handler // passes on what is not covered
+	inner  *http.Server // speaks inside tunnels to covered hosts
+	conns  *queuedConns
+	done   chan struct{}
+
+	mu      sync.Mutex
+	passed  map[string]int
+	tunnels map[io.Closer]bool
+	closed  bool
+}
+
+// Forward starts one.
+func Forward(o ForwardOptions) *ForwardProxy {
+	p := &ForwardProxy{
+		opts: o, answer: front(o.Answer), done: make(chan struct{}),
+		conns: &queuedConns{queue: make(chan net.Conn), closed: make(chan struct{})}, passed: map[string]int{}, tunnels: map[io.Closer]bool{},
+	}
+	network := transport.Dial(64, nil)
+	network.Proxy = o.Upstream
+	p.other = front(network)
+	p.inner = &http.Server{
+		Handler:           http.HandlerFunc(p.inside),
+		Protocols:         Protocols(),
+		ReadHeaderTimeout: time.Minute,
+		ErrorLog:          log.New(io.Discard, "", 0), // clients that go away
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			scheme := "http"
+			if secure, ok := c.(*tls.Conn); ok {
+				scheme, c = "https", secure.NetConn()
+			}
+			if t, ok := c.(*tunnelled); ok {
+				return context.WithValue(ctx, tunnelKey{}, &place{scheme: scheme, host: bareHost(scheme, t.host)})
+			}
+			return ctx
+		},
+	}
+	go func() {
+		defer close(p.done)
+		_ = p.inner.Serve(p.conns) // ends with Close
+	}()
+	return p
+}
+
+// Close ends what is under way.
+func (p *ForwardProxy) Close() error {
+	err := p.inner.Close()
+	<-p.done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for c := range p.tunnels {
+		_ = c.Close() // the other end may have done so
+	}
+	return err
+}
+
+// Passed returns the hosts that are not covered and were asked for all the
+// same, and how often.
+func (p *ForwardProxy) Passed() map[string]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make(map[string]int, len(p.passed))
+	maps.Copy(out, p.passed)
+	return out
+}
+
+// maxHosts bounds how many hosts are counted.
+const maxHosts = 10_000
+
+// covers tells whether requests to a host are answered here, and counts the
+// others.
+func (p *ForwardProxy) covers(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	if p.opts.Strict || p.opts.Covers(host) || p.opts.Covers(hostport) {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.passed[hostport]; ok || len(p.passed) < maxHosts {
+		p.passed[hostport]++
+	}
+	return false
+}
+
+// bareHost drops the port that goes without saying.
+func bareHost(scheme, host string) string {
+	if scheme == "https" {
+		return strings.TrimSuffix(host, ":443")
+	}
+	return strings.TrimSuffix(host, ":80")
+}
+
+type tunnelKey struct{}
+
+// inside answers what comes through a tunnel to a covered host.
+func (p *ForwardProxy) inside(w http.ResponseWriter, r *http.Request) {
+	to, ok := r.Context().Value(tunnelKey{}).(*place)
+	if !ok {
+		http.Error(w, "this connection came through no tunnel", http.StatusInternalServerError)
+		return
+	}
+	p.answer.ServeHTTP(w, withPlace(r, &place{scheme: to.scheme, host: to.host, target: targetOf(r)}))
+}
+
+// ServeHTTP answers a client of the proxy.
+func (p *ForwardProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Method == http.MethodConnect:
+		p.connect(w, r)
+	case r.URL.Host == "" || r.URL.Scheme != "http":
+		http.Error(w, "this is a proxy: it takes requests for http://HOST/PATH, and CONNECT", http.StatusBadRequest)
+	default:
+		next := p.other
+		if p.covers(r.URL.Host) {
+			next = p.answer
+		}
+		next.ServeHTTP(w, withPlace(r, &place{scheme: "http", host: bareHost("http", r.URL.Host), target: targetOf(r)}))
+	}
+}
+
+// connect opens a tunnel: to ourselves for a covered host, to the host for any
+// other.
+func (p *ForwardProxy) connect(w http.ResponseWriter, r *http.Request) {
+	var out net.Conn
+	ours := p.covers(r.Host)
+	if !ours {
+		var err error
+		if out, err = p.dial(r.Context(), r.Host); err != nil {
+			http.Error(w, fmt.Sprintf("no connection to %s: %v", r.Host, err), http.StatusBadGateway)
+			return
+		}
+	}
+	conn, buf, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		if out != nil {
+			_ = out.Close() // nothing was sent on it
+		}
+		http.Error(w, "CONNECT needs HTTP/1.1", http.StatusNotImplemented)
+		return
+	}
+	if !p.keep(conn) {
+		return
+	}
+	defer p.drop(conn)
+	if _, err := io.WriteString(conn, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+		return
+	}
+	if ours {
+		p.answerInside(&tunnelled{Conn: conn, from: buf.Reader, host: r.Host, gone: make(chan struct{})})
+		return
+	}
+	if !p.keep(out) {
+		return
+	}
+	defer p.drop(out)
+	splice(conn, buf.Reader, out)
+}
+
+// keep remembers a connection, for Close; false after it.
+func (p *ForwardProxy) keep(c io.Closer) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		_ = c.Close() // nobody is there any more
+		return false
+	}
+	p.tunnels[c] = true
+	return true
+}
+
+func (p *ForwardProxy) drop(c io.Closer) {
+	p.mu.Lock()
+	delete(p.tunnels, c)
+	p.mu.Unlock()
+	_ = c.Close() // it may be closed already
+}
+
+// answerInside hands a tunnel to the inner server, with TLS where the client
+// begins it, and returns when it is closed.
+func (p *ForwardProxy) answerInside(t *tunnelled) {
+	first, err := t.from.Peek(1)
+	if err != nil {
+		return
+	}
+	var c net.Conn = t
+	const handshake = 0x16 // the type of TLS's first record
+	if first[0] == handshake {
+		name, _, err := net.SplitHostPort(t.host)
+		if err != nil {
+			name = t.host
+		}
+		conf := p.opts.CA.TLS(name)
+		conf.NextProtos = []string{"h2", "http/1.1"}
+		c = tls.Server(t, conf)
+	}
+	if p.conns.put(c) {
+		<-t.gone
+	}
+}
+
+// dial connects to a host that is not covered, by way of the upstream proxy
+// where there is one.
+func (p *ForwardProxy) dial(ctx context.Context, host string) (net.Conn, error) {
+	var via *url.URL
+	var err error
+	if p.opts.Upstream != nil {
+		via, err = p.opts.Upstream(&http.Request{URL: &url.URL{Scheme: "https", Host: host}})
+		if err != nil {
+			return nil, err
+		}
+	}
+	dialer := &net.Dialer{Timeout: time.Minute}
+	if via == nil {
+		return dialer.DialContext(ctx, "tcp", host)
+	}
+	if via.Scheme != "http" {
+		return nil, fmt.Errorf("the proxy %s is none that is known here: only http:// proxies are", via.Redacted())
+	}
+	at := via.Host
+	if via.Port() == "" {
+		at = net.JoinHostPort(via.Hostname(), "80")
+	}
+	conn, err := dialer.DialContext(ctx, "tcp", at)
+	if err != nil {
+		return nil, err
+	}
+	head := "CONNECT " + host + " HTTP/1.1\r\nHost: " + host + "\r\n"
+	if via.User != nil {
+		password, _ := via.User.Password()
+		head += "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(via.User.Username()+":"+password)) + "\r\n"
+	}
+	from := bufio.NewReader(conn)
+	_, err = io.WriteString(conn, head+"\r\n")
+	var resp *http.Response
+	if err == nil {
+		resp, err = http.ReadResponse(from, &http.Request{Method: http.MethodConnect})
+	}
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("the proxy %s answers %s", via.Redacted(), resp.Status)
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &tunnelled{Conn: conn, from: from, gone: make(chan struct{})}, nil
+}
+
+// splice copies both ways until one side ends.
+func splice(client net.Conn, fromClient io.Reader, host net.Conn) {
+	ended := make(chan struct{}, 2)
+	send := func(to net.Conn, from io.Reader) {
+		_, _ = io.Copy(to, from) // an end of either is the end of both
+		if c, ok := to.(interface{ CloseWrite() error }); ok {
+			_ = c.CloseWrite()
+		} else {
+			_ = to.Close()
+		}
+		ended <- struct{}{}
+	}
+	go send(host, fromClient)
+	go send(client, host)
+	<-ended
+	<-ended
+}
+
+// tunnelled is a connection of which the beginning was read into a buffer.
+type tunnelled struct {
+	net.Conn
+	from *bufio.Reader
+	host string
+	once sync.Once
+	gone chan struct{}
+}
+
+func (t *tunnelled) Read(p []byte) (int, error) { return t.from.Read(p) }
+
+func (t *tunnelled) Close() error {
+	t.once.Do(func() { close(t.gone) })
+	return t.Conn.Close()
+}
+
+// queuedConns is a listener for connections that are there already.
+type queuedConns struct {
+	queue  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+// put hands a connection to whoever accepts; false when nobody will.
+func (q *queuedConns) put(c net.Conn) bool {
+	select {
+	case q.queue <- c:
+		return true
+	case <-q.closed:
+		return false
+	}
+}
+
+func (q *queuedConns) Accept() (net.Conn, error) {
+	select {
+	case c := <-q.queue:
+		return c, nil
+	case <-q.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (q *queuedConns) Close() error {
+	q.once.Do(func() { close(q.closed) })
+	return nil
+}
+
+func (q *queuedConns) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }

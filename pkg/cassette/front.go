@@ -1,0 +1,115 @@
+package cassette
+
+import (
+	"context"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync"
+)
+
+// place is where a request that was received goes.
+type place struct {
+	scheme, host string
+	target       string // path and query, byte for byte
+	// modify, if not nil, changes an answer before it is passed on.
+	modify func(*http.Response)
+}
+
+type placeKey struct{}
+
+// withPlace addresses a request.
+func withPlace(r *http.Request, p *place) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), placeKey{}, p))
+}
+
+func placeOf(r *http.Request) *place {
+	p, _ := r.Context().Value(placeKey{}).(*place)
+	return p
+}
+
+// Protocols are what our servers speak: HTTP/1.1 and HTTP/2, the latter with
+// TLS and, for clients that know beforehand, without.
+func Protocols() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
+
+// front passes requests that have a place on to rt, and changes nothing about
+// them that is not the connection's own. It is behind both kinds of proxy.
+func front(rt http.RoundTripper) http.Handler {
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			at := placeOf(p.In)
+			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.URL.User = at.scheme, at.host, nil
+			setTarget(p.Out.URL, at.target)
+			p.Out.Host = at.host
+			p.Out.Header.Del(CaseHeader)
+			// As the client has them: not Go's, and not dropped.
+			for _, name := range asSent {
+				if v, ok := p.In.Header[name]; ok || name == "User-Agent" {
+					p.Out.Header[name] = v
+				}
+			}
+		},
+		Transport: rt,
+		ModifyResponse: func(resp *http.Response) error {
+			if at := placeOf(resp.Request); at != nil && at.modify != nil {
+				at.modify(resp)
+			}
+			return nil
+		},
+		FlushInterval: -1, // streams are passed on as they come
+		BufferPool:    &buffers{},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			w.WriteHeader(http.StatusBadGateway)
+			_, _ = io.WriteString(w, "no answer: "+err.Error()+"\n") // a client that is gone needs none
+		},
+		ErrorLog: log.New(io.Discard, "", 0), // clients that go away
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Offers to change the protocol are for the next server only, and net/http
+		// takes up none: Java's client and curl --http2 make them.
+		if !IsWebSocket(r) {
+			r.Header.Del("Upgrade")
+			r.Header.Del("Http2-Settings")
+		}
+		// Without this net/http guesses a type where the partner gives none.
+		w.Header()["Content-Type"] = nil
+		proxy.ServeHTTP(w, r)
+	})
+}
+
+// asSent are headers that net/http's proxy makes up or drops.
+var asSent = []string{"User-Agent", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+
+// IsWebSocket tells whether a request asks for a WebSocket.
+func IsWebSocket(r *http.Request) bool {
+	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+}
+
+// IsGRPC tells whether a request is a call of gRPC, which is a protocol of its
+// own over HTTP/2. gRPC-Web is not: its requests are ordinary ones.
+func IsGRPC(r *http.Request) bool {
+	media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	media = strings.ToLower(strings.TrimSpace(media))
+	return media == "application/grpc" || strings.HasPrefix(media, "application/grpc+")
+}
+
+// buffers are what bodies are copied through.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, 64<<10)
+}
+
+func (b *buffers) Put(p []byte) { b.pool.Put(&p) }
