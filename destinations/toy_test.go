@@ -5,9 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/field"
 )
 
 // ToySettings and newToy are a whole destination: what a stranger writes to add
@@ -29,19 +30,23 @@ func newToy() destination.Destination {
 			Window:      destination.Window{Past: 30 * 24 * time.Hour, Violation: "refuses", Docs: "https://toy.example/docs/limits"},
 		},
 		Success: []destination.Success{destination.JSON("https://toy.example/docs/events", destination.Is("ok", true), destination.Counts("taken"))},
-		Actions: destination.Coded[ToySettings]{{
-			Slug: "track", Title: "Track", Doc: "An event.", Trigger: `type = "track"`,
-			Fields: []mapping.Field{
-				{Key: "id", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.messageId")},
-				{Key: "user_id", Type: mapping.TypeString, Required: true, Default: mapping.Paths("$.userId", "$.anonymousId")},
-				{Key: "name", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.event")},
-				{Key: "at", Type: mapping.TypeInteger, Default: mapping.Time("seconds", mapping.Path("$.timestamp"))},
-				{Key: "data", Type: mapping.TypeObject, Default: mapping.Path("$.properties")},
-			},
-			Request: func(*ToySettings) destination.Request {
-				return destination.Request{Path: "/v1/events", Open: `{"events":[`, Sep: ",", Close: "]}"}
-			},
-		}},
+		Actions: destination.Actions{
+			destination.Action("track", "Track").On(`type = "track"`).Doc("An event.").
+				Fields(
+					field.MessageID("id").Required(),
+					field.AnyID("user_id").Required(),
+					field.Text("name").Required().From("$.event"),
+					field.Timestamp("at"),
+					field.Object("data").From("$.properties"),
+				).
+				Post("/v1/events", body.Object(
+					body.Member("events", body.Items(body.Object(
+						body.Same("id", "user_id", "name"),
+						body.Member("at", body.From("at").Seconds()),
+						body.Same("data"),
+					))),
+				)),
+		},
 		Presets: []destination.Preset{{Name: "Track calls", Action: "track", Subscribe: `type = "track"`}},
 	}.Destination()
 }

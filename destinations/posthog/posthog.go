@@ -3,14 +3,11 @@
 package posthog
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
@@ -30,6 +27,13 @@ const (
 
 // New declares the destination.
 func New() destination.Destination {
+	ip := field.IP("ip_address").Nullable().Format("ipv4")
+	page, screen := body.From("event_type").Is("page"), body.From("event_type").Is("screen")
+	// place is where an event came from.
+	place := body.Together(
+		body.When(body.Setting("geoip_disable"), body.Member("$geoip_disable", body.Const(true))),
+		body.Member("$ip", body.From("ip_address").Given()),
+	)
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "posthog", Name: "PostHog", Summary: "product analytics", Docs: docs,
@@ -56,51 +60,51 @@ func New() destination.Destination {
 		Verdict: overQuota,
 		// https://github.com/PostHog/posthog/blob/master/rust/capture/src/api.rs: a number, or its word in newer ones
 		Success: []destination.Success{destination.JSON(docs, destination.Is("status", 1, "Ok"))},
-		Actions: destination.Coded[Settings]{
-			{
-				Slug: "event", Title: "Track event", Doc: "An event, a page view or a screen view.", Trigger: `type = "track"`,
-				Fields: []mapping.Field{
-					{Key: "event_type", Type: mapping.TypeString, Required: true, Choices: []string{"track", "page", "screen"}, Default: mapping.Literal("track")},
-					{Key: "event_name", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.event")},
-					{Key: "distinct_id", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.userId")},
-					{Key: "properties", Type: mapping.TypeObject, Default: mapping.Path("$.properties")},
-					{Key: "current_url", Type: mapping.TypeString, RequiredIf: of("page"), Default: mapping.Path("$.context.page.url")},
-					{Key: "screen_name", Type: mapping.TypeString, RequiredIf: of("screen"), Default: mapping.Path("$.name")},
-					{Key: "anonymous_event_capture", Doc: "Sent as $process_person_profile.", Type: mapping.TypeBoolean, Required: true, Default: mapping.Literal(false)},
-					{Key: "timestamp", Type: mapping.TypeDatetime, Default: mapping.Paths("$.receivedAt", "$.timestamp")},
-					ip(),
-				},
-				Item: track, Request: batch, AllOrNothing: true,
-			},
-			{
-				Slug: "identify", Title: "Identify", Doc: "Sets the properties of a person.",
-				Fields: []mapping.Field{
-					{Key: "distinct_id", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.userId")},
-					{Key: "properties", Type: mapping.TypeObject, Required: true, Default: mapping.Path("$.traits")},
-					timestamp(), ip(),
-				},
-				Item: identify, Request: batch, AllOrNothing: true,
-			},
-			{
-				Slug: "group", Title: "Group", Doc: "Sets the properties of a group.",
-				Fields: []mapping.Field{
-					{Key: "distinct_id", Type: mapping.TypeString, Required: true, Default: mapping.Paths("$.userId", "$.anonymousId")},
-					{Key: "group_type", Type: mapping.TypeString, Required: true, Default: mapping.Literal("company")},
-					{Key: "group_key", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.groupId")},
-					{Key: "properties", Type: mapping.TypeObject, Default: mapping.Path("$.traits")},
-					timestamp(),
-				},
-				Item: group, Request: batch, AllOrNothing: true,
-			},
-			{
-				Slug: "alias", Title: "Alias", Doc: "Merges the person of an earlier id (distinct_id) into the one of alias.",
-				Fields: []mapping.Field{
-					{Key: "distinct_id", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.previousId")},
-					{Key: "alias", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.userId")},
-					timestamp(),
-				},
-				Item: alias, Request: batch, AllOrNothing: true,
-			},
+		Actions: destination.Actions{
+			destination.Action("event", "Track event").On(`type = "track"`).Doc("An event, a page view or a screen view.").
+				Fields(
+					field.Text("event_type").Required().OneOf("track", "page", "screen").Always("track"),
+					field.Text("event_name").Required().From("$.event"),
+					field.UserID("distinct_id").Required(),
+					field.Object("properties").From("$.properties"),
+					field.PageURL("current_url").RequiredWhen("event_type", "page"),
+					field.Text("screen_name").RequiredWhen("event_type", "screen").From("$.name"),
+					field.Boolean("anonymous_event_capture").Doc("Sent as $process_person_profile.").Required().Always(false),
+					field.Time("timestamp").From("$.receivedAt", "$.timestamp"),
+					ip,
+				).
+				Post("/batch/", batch(
+					body.First(
+						body.If(page, body.Const("$pageview")),
+						body.If(screen, body.Const("$screen")),
+						body.From("event_name").Text(),
+					),
+					body.Spread("properties"),
+					body.When(page, body.Member("$current_url", body.From("current_url"))),
+					body.When(screen, body.Member("$screen_name", body.From("screen_name"))),
+					body.Same("distinct_id"),
+					body.Member("$process_person_profile", body.From("anonymous_event_capture")),
+					place,
+				)).AllOrNothing(),
+			destination.Action("identify", "Identify").Doc("Sets the properties of a person.").
+				Fields(field.UserID("distinct_id").Required(), field.Object("properties").Required().From("$.traits"), field.Timestamp("timestamp"), ip).
+				Post("/batch/", batch(body.Const("$identify"), body.Member("$set", body.From("properties")), place)).AllOrNothing(),
+			destination.Action("group", "Group").Doc("Sets the properties of a group.").
+				Fields(
+					field.AnyID("distinct_id").Required(),
+					field.Text("group_type").Required().Always("company"),
+					field.Text("group_key").Required().From("$.groupId"),
+					field.Object("properties").From("$.traits"),
+					field.Timestamp("timestamp"),
+				).
+				Post("/batch/", batch(body.Const("$groupidentify"),
+					body.Member("$group_type", body.From("group_type")),
+					body.Member("$group_key", body.From("group_key")),
+					body.Member("$group_set", body.From("properties")),
+				)).AllOrNothing(),
+			destination.Action("alias", "Alias").Doc("Merges the person of an earlier id (distinct_id) into the one of alias.").
+				Fields(field.Text("distinct_id").Required().From("$.previousId"), field.UserID("alias").Required(), field.Timestamp("timestamp")).
+				Post("/batch/", batch(body.Const("$create_alias"), body.Same("distinct_id", "alias"))).AllOrNothing(),
 		},
 		Presets: []destination.Preset{
 			{Name: "Track event", Action: "event", Subscribe: `type = "track"`},
@@ -111,23 +115,19 @@ func New() destination.Destination {
 	}.Destination()
 }
 
-func timestamp() mapping.Field {
-	return mapping.Field{Key: "timestamp", Type: mapping.TypeDatetime, Default: mapping.Path("$.timestamp")}
-}
-
-func ip() mapping.Field {
-	return mapping.Field{Key: "ip_address", Type: mapping.TypeString, AllowNull: true, Format: "ipv4", Default: mapping.Path("$.context.ip")}
-}
-
-func of(kind string) *mapping.Condition {
-	return &mapping.Condition{Tests: []mapping.Test{{Field: "event_type", Value: mapping.Literal(kind)}}}
-}
-
-func batch(s *Settings) destination.Request {
-	return destination.Request{
-		Path: "/batch/", Sep: ",", Close: "]}",
-		Open: `{"api_key":` + string(event.AppendQuoted(nil, s.APIKey)) + `,"historical_migration":` + strconv.FormatBool(s.HistoricalMigration) + `,"batch":[`,
-	}
+// batch is a request with many events, and what all of them have.
+func batch(name body.Node, properties ...body.Members) body.Node {
+	return body.Object(
+		body.Member("api_key", body.Setting("api_key")),
+		body.Member("historical_migration", body.Setting("historical_migration").Else(body.Const(false))),
+		body.Member("batch", body.Items(body.Object(
+			body.Member("event", name),
+			body.Same("distinct_id"),
+			body.Member("uuid", body.InsertID().UUID()),
+			body.Member("timestamp", body.From("timestamp").ISO()),
+			body.Member("properties", body.Always(body.Object(properties...))),
+		))),
+	)
 }
 
 // overQuota reads a 200 that says that the project's billing limit is reached
@@ -138,136 +138,4 @@ func overQuota(a *destination.Answer) destination.Result {
 		return destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: a.Status, Detail: "over the project's billing limit: " + a.Words(), RetryAfter: time.Minute}
 	}
 	return destination.Result{}
-}
-
-// begin writes what all events have, up to their properties.
-func begin(in *destination.Input, out *destination.Output, name string) {
-	out.BeginObject()
-	out.Str("event", name)
-	middle(in, out)
-}
-
-// middle writes what stands between an event's name and its properties.
-func middle(in *destination.Input, out *destination.Output) {
-	out.Field("distinct_id", in.Payload.Get("distinct_id"))
-	out.Key("uuid")
-	out.Compute(event.Value{}, writeUUID)
-	switch v := in.Payload.Get("timestamp"); {
-	case v.Kind() == event.String && v.Test(isISO):
-		out.Field("timestamp", v)
-	case v.Exists() && v.Test(event.IsTime):
-		out.Key("timestamp")
-		out.Compute(v, writeTime)
-	}
-	out.Key("properties")
-	out.BeginObject()
-}
-
-// isISO says that a time is a text that begins with a date and goes on with a
-// time.
-func isISO(v event.Value) bool {
-	b, ok := v.Plain()
-	return ok && v.Kind() == event.String && len(b) >= 19 && b[4] == '-' && b[7] == '-' && b[10] == 'T'
-}
-
-func writeUUID(w *mapping.Writer, _ event.Value, l *mapping.Late) { w.Text(uuid(l.InsertID())) }
-
-func writeTime(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	at, _ := event.ParseTime(v)
-	w.Text(at.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
-}
-
-// uuid is the insert id when it is one, else one made of it.
-func uuid(id string) string {
-	if len(id) == 36 && id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-' {
-		if b, err := hex.DecodeString(strings.ReplaceAll(id, "-", "")); err == nil && len(b) == 16 {
-			return strings.ToLower(id)
-		}
-	}
-	sum := sha256.Sum256([]byte(id))
-	// https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-8
-	sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80
-	var h [36]byte
-	at := 0
-	for i, b := range sum[:16] {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			h[at] = '-'
-			at++
-		}
-		hex.Encode(h[at:], []byte{b})
-		at += 2
-	}
-	return string(h[:])
-}
-
-// place writes where an event came from.
-func place(s *Settings, p *mapping.Payload, out *destination.Output) {
-	if s.GeoIPDisable {
-		out.BoolField("$geoip_disable", true)
-	}
-	if v := p.Get("ip_address"); !v.Falsy() {
-		out.Field("$ip", v)
-	}
-}
-
-func track(s *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	name := ""
-	skip := append(make([]string, 0, 6), "distinct_id", "$process_person_profile")
-	key, extra := "", event.Value{}
-	switch p.Text("event_type") {
-	case "page":
-		name, key, extra = "$pageview", "$current_url", p.Get("current_url")
-	case "screen":
-		name, key, extra = "$screen", "$screen_name", p.Get("screen_name")
-	}
-	if extra.Exists() {
-		skip = append(skip, key)
-	}
-	if s.GeoIPDisable {
-		skip = append(skip, "$geoip_disable")
-	}
-	if !p.Get("ip_address").Falsy() {
-		skip = append(skip, "$ip")
-	}
-	if name != "" {
-		begin(in, out, name)
-	} else {
-		out.BeginObject()
-		out.Key("event")
-		out.Compute(p.Get("event_name"), mapping.WriteText)
-		middle(in, out)
-	}
-	out.Members(p.Get("properties"), skip...)
-	out.Field(key, extra)
-	out.Field("distinct_id", p.Get("distinct_id"))
-	out.Field("$process_person_profile", p.Get("anonymous_event_capture"))
-	place(s, p, out)
-	out.EndObject()
-	out.EndObject()
-}
-
-func identify(s *Settings, in *destination.Input, out *destination.Output) {
-	begin(in, out, "$identify")
-	out.Field("$set", in.Payload.Get("properties"))
-	place(s, in.Payload, out)
-	out.EndObject()
-	out.EndObject()
-}
-
-func group(_ *Settings, in *destination.Input, out *destination.Output) {
-	begin(in, out, "$groupidentify")
-	out.Field("$group_type", in.Payload.Get("group_type"))
-	out.Field("$group_key", in.Payload.Get("group_key"))
-	out.Field("$group_set", in.Payload.Get("properties"))
-	out.EndObject()
-	out.EndObject()
-}
-
-func alias(_ *Settings, in *destination.Input, out *destination.Output) {
-	begin(in, out, "$create_alias")
-	out.Field("distinct_id", in.Payload.Get("distinct_id"))
-	out.Field("alias", in.Payload.Get("alias"))
-	out.EndObject()
-	out.EndObject()
 }

@@ -20,17 +20,17 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// body is a request body: bytes in memory, or the items of deliveries and what
+// content is a request body: bytes in memory, or the items of deliveries and what
 // stands around them, which are put together only for those who need them at
 // once.
-type body struct {
+type content struct {
 	mu     sync.Mutex
 	buf    []byte
 	made   *[]byte // buf is of the pool
 	off    int     // what is read of buf, or of the piece
 	read   bool    // by a transport
 	closed bool
-	again  *body // a second reader of the same
+	again  *content // a second reader of the same
 
 	// The items belong to the deliveries: they may be looked at until the
 	// request is answered, and no longer.
@@ -40,7 +40,7 @@ type body struct {
 }
 
 // piece is the one after those that are read; ok is false behind the last.
-func (b *body) piece() (piece []byte, ok bool) {
+func (b *content) piece() (piece []byte, ok bool) {
 	switch n := 2 * len(b.items); {
 	case b.next == 0:
 		return b.open, true
@@ -56,7 +56,7 @@ func (b *body) piece() (piece []byte, ok bool) {
 
 // Read implements io.Reader. The lock is against a transport that closes the
 // body of a cancelled request while it still reads it.
-func (b *body) Read(p []byte) (n int, err error) {
+func (b *content) Read(p []byte) (n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -86,7 +86,7 @@ func (b *body) Read(p []byte) (n int, err error) {
 }
 
 // size is the length of the whole body.
-func (b *body) size() int {
+func (b *content) size() int {
 	if b.items == nil {
 		return len(b.buf)
 	}
@@ -98,7 +98,7 @@ func (b *body) size() int {
 }
 
 // append appends the whole body.
-func (b *body) append(dst []byte) []byte {
+func (b *content) append(dst []byte) []byte {
 	if b.items == nil {
 		return append(dst, b.buf...)
 	}
@@ -113,7 +113,7 @@ func (b *body) append(dst []byte) []byte {
 }
 
 // Close implements io.Closer.
-func (b *body) Close() error {
+func (b *content) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
@@ -124,7 +124,7 @@ func (b *body) Close() error {
 // later. Memory that has only been looked at as Bytes, by one that has closed the
 // body then, is used again: that of compressed bodies. Who has read some may read
 // on.
-func (b *body) end() {
+func (b *content) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	done := b.closed
@@ -146,7 +146,7 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Bytes returns the whole body, for transports that need it at once: to sign,
 // compress, record or show it. It is valid until the request is answered.
-func (b *body) Bytes() []byte {
+func (b *content) Bytes() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.items != nil {
@@ -160,7 +160,7 @@ func (b *body) Bytes() []byte {
 // smallBody is the length in bytes up to which a body is copied for its request.
 const smallBody = 32 << 10
 
-func (b *body) request(ctx context.Context, method, url, contentType string, header http.Header) (*http.Request, error) {
+func (b *content) request(ctx context.Context, method, url, contentType string, header http.Header) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
@@ -182,7 +182,7 @@ func (b *body) request(ctx context.Context, method, url, contentType string, hea
 		req.GetBody = func() (io.ReadCloser, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			b.again = &body{buf: b.buf, items: b.items, open: b.open, sep: b.sep, close: b.close, again: b.again}
+			b.again = &content{buf: b.buf, items: b.items, open: b.open, sep: b.sep, close: b.close, again: b.again}
 			return b.again, nil
 		}
 	}
@@ -197,7 +197,7 @@ func (b *body) request(ctx context.Context, method, url, contentType string, hea
 
 // NewRequest makes a request for a Send that owns its conversation.
 func NewRequest(ctx context.Context, method, url, contentType string, data []byte) (*http.Request, error) {
-	b := &body{buf: data}
+	b := &content{buf: data}
 	return b.request(ctx, method, url, contentType, nil)
 }
 
@@ -207,7 +207,7 @@ func RequestBytes(req *http.Request) ([]byte, bool) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return nil, true
 	}
-	if b, ok := req.Body.(*body); ok {
+	if b, ok := req.Body.(*content); ok {
 		return b.Bytes(), true
 	}
 	if req.GetBody == nil {
@@ -232,7 +232,7 @@ func Do(t Transport, req *http.Request) (*Answer, error) {
 	// A partner may answer before it has read everything, and a transport may
 	// read on after it has returned: the items are not its to look at any
 	// longer.
-	b, _ := req.Body.(*body)
+	b, _ := req.Body.(*content)
 	resp, err := t.RoundTrip(req)
 	if err != nil {
 		if b != nil {

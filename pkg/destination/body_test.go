@@ -15,7 +15,7 @@ import (
 // be copied.
 func frame(t *testing.T, n int) (*http.Request, []*Delivery, string) {
 	t.Helper()
-	b := &body{open: []byte("{[["), sep: []byte(", "), close: []byte("]]}")}
+	b := &content{open: []byte("{[["), sep: []byte(", "), close: []byte("]]}")}
 	var texts []string
 	for i := range n {
 		text := strings.Repeat(string(rune('a'+i%26)), 40000/n+i)
@@ -121,7 +121,7 @@ func TestBodyThatIsHeld(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 100 { // the pool of a build with the race detector forgets at random
-			b := &body{items: []*Delivery{{Item: []byte("#####")}}}
+			b := &content{items: []*Delivery{{Item: []byte("#####")}}}
 			b.Bytes()
 		}
 		if string(held) != want {
@@ -143,7 +143,7 @@ func TestBodyOfCaller(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 100 { // the pool of a build with the race detector forgets at random
-		b := &body{items: []*Delivery{{Item: []byte("yyyy")}}}
+		b := &content{items: []*Delivery{{Item: []byte("yyyy")}}}
 		b.Bytes()
 	}
 	if bytes.ContainsRune(data, 'y') {

@@ -302,6 +302,10 @@ type Request struct {
 	// OpenFor, when there is one, takes the place of Open for the batches of a
 	// Group: for an envelope that says something about all its items.
 	OpenFor func(group string) string
+
+	// envelope, when there is one, says of a batch key what stands around its items; ok
+	// is false where Open and Close do.
+	envelope func(key string) (open, close string, ok bool)
 }
 
 // Answer is a partner's response, read whole (up to a bound).
@@ -328,13 +332,19 @@ type Subscription struct {
 	Mapping   mapping.Value // zero: the fields' defaults
 }
 
-// ActionList is what a destination can be told: [Coded].
+// ActionList is what a destination can be told: [Actions] or [Coded].
 type ActionList interface {
-	// list returns the actions, without what depends on settings.
-	list() []action
-	// open returns them with what depends on settings, a pointer to the
-	// destination's struct.
-	open(settings any) []action
+	// list returns the actions; what of them depends on settings has no meaning.
+	list(*opened) ([]action, error)
+	// open returns the actions with their settings.
+	open(*opened) ([]action, error)
+}
+
+// opened is what actions may know of a destination.
+type opened struct {
+	settings any            // a pointer to the destination's struct
+	values   map[string]any // the settings by key
+	stamp    string         // key of the one that is the stamp
 }
 
 // Spec declares a destination with settings S. See Spec.Destination.

@@ -6,6 +6,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
@@ -37,6 +38,7 @@ type Stamp struct {
 // scratch is the memory of routing, as opposed to that of its result.
 type scratch struct {
 	resolver mapping.Resolver
+	body     body.Scratch
 	in       Input
 	marks    []int
 }
@@ -229,6 +231,25 @@ func (o *Output) Emit() {
 	}
 	del.InsertID = o.insertID()
 	o.d.emit(del, buf, n, o.max)
+	o.step++
+	o.Writer.Reset(buf)
+}
+
+// end is where a delivery is written that does not go through the Writer: behind buf,
+// which has base bytes.
+func (o *Output) end() (buf []byte, base int) {
+	buf, _ = o.Written()
+	return buf, len(buf)
+}
+
+// emit ends a delivery whose item is buf from base on. marks are where the stamp stands in
+// it.
+func (o *Output) emit(buf []byte, base int, marks []int) {
+	for _, at := range marks {
+		o.d.Stamps = append(o.d.Stamps, Stamp{int32(len(o.d.List)), int32(at)})
+	}
+	del := Delivery{Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, To: o.d.address(Address{o.Method, o.Path, o.Group}), InsertID: o.insertID()}
+	o.d.emit(del, buf, len(buf)-base, o.max)
 	o.step++
 	o.Writer.Reset(buf)
 }

@@ -80,7 +80,7 @@ func (s Spec[S]) Destination() Destination {
 			}
 		}
 		switch {
-		case a.send != nil:
+		case a.send != nil || a.converse != nil:
 			info.Rung = 5
 		case a.results != nil:
 			info.Rung = 4
@@ -113,12 +113,32 @@ func (s Spec[S]) Destination() Destination {
 	return d
 }
 
+// opened is what the actions may know of the destination.
+func (s *Spec[S]) opened(schema setting.Schema, settings *S) *opened {
+	o := &opened{settings: settings, values: schema.Values(settings)}
+	for _, f := range schema.Fields {
+		if f.Stamp {
+			o.stamp = f.Key
+		}
+	}
+	return o
+}
+
 // actions are those of the spec, for their documentation.
 func (s *Spec[S]) actions() []action {
 	if s.Actions == nil {
 		return nil
 	}
-	return s.Actions.list()
+	schema := setting.Of[S]()
+	settings, err := setting.Decode[S](schema, schema.Examples())
+	if err != nil {
+		settings = new(S)
+	}
+	actions, err := s.Actions.list(s.opened(schema, settings))
+	if err != nil {
+		panic(fmt.Sprintf("destination %s: %v", s.Info.Slug, err))
+	}
+	return actions
 }
 
 // action is an action of a destination, declared or coded, with its settings.
@@ -131,16 +151,21 @@ type action struct {
 	TimeField    string
 	success      []Success // nil: the spec's
 
+	declared bool
+
 	request func() Request                                                     // nil: a POST of the item
 	item    func(in *Input, out *Output)                                       // nil: the payload is the item
 	results func(a *Answer, b *Batch) []Result                                 // nil: by the status
 	send    func(ctx context.Context, t Transport, b *Batch) ([]Result, error) // nil: one request a batch
+	// converse makes several requests of one delivery, which depend on each other's
+	// answers; judge says what an answer means by itself.
+	converse func(ctx context.Context, t Transport, b *Batch, judge func(*Answer) ([]Result, error)) ([]Result, error)
 }
 
-func (list Coded[S]) list() []action { return list.open(new(S)) }
+func (list Coded[S]) list(o *opened) ([]action, error) { return list.open(o) }
 
-func (list Coded[S]) open(settings any) []action {
-	s := settings.(*S)
+func (list Coded[S]) open(o *opened) ([]action, error) {
+	s := o.settings.(*S)
 	actions := make([]action, len(list))
 	for i, a := range list {
 		out := action{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: a.Limits, AllOrNothing: a.AllOrNothing, TimeField: a.TimeField, success: a.Success}
@@ -158,18 +183,21 @@ func (list Coded[S]) open(settings any) []action {
 		}
 		actions[i] = out
 	}
-	return actions
+	return actions, nil
 }
 
 // sender is a Spec opened with settings.
 type sender struct {
 	verdict func(*Answer) Result // nil: nothing that all actions have in common
-	base    string
-	plan    Plan
-	actions []openAction
-	subs    []subscription
-	names   []string // of integrations, lower case
-	recipes recipes
+	// declared: some action is declared, and nothing is remembered of how events
+	// were routed.
+	declared bool
+	base     string
+	plan     Plan
+	actions  []openAction
+	subs     []subscription
+	names    []string // of integrations, lower case
+	recipes  recipes
 }
 
 type openAction struct {
@@ -220,7 +248,10 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 	bySlug := map[string]int{}
 	var actions []action
 	if s.Actions != nil {
-		actions = s.Actions.open(settings)
+		var err error
+		if actions, err = s.Actions.open(s.opened(schema, settings)); err != nil {
+			return nil, err
+		}
 	}
 	for i, a := range actions {
 		oa := openAction{action: a, limits: a.Limits.Or(s.Limits), base: o.base}
@@ -240,6 +271,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 			oa.request.ContentType = "application/json"
 		}
 		oa.single = oa.request.Open == "" && oa.request.Sep == "" && a.send == nil
+		o.declared = o.declared || a.declared
 		if oa.single {
 			oa.limits.BatchEvents.N = 1
 		}
@@ -354,7 +386,9 @@ func (o *sender) Plan() *Plan { return &o.plan }
 // Route implements Sender.
 func (o *sender) Route(ev *event.Event, env *Env, out *Deliveries) {
 	out.begin()
-	if ways := o.recipes.of(ev); ways == nil {
+	if o.declared {
+		o.route(ev, ev, nil, env, out)
+	} else if ways := o.recipes.of(ev); ways == nil {
 		o.route(ev, ev, nil, env, out)
 	} else if !o.play(ways, ev, env, out) {
 		if rec := ways.record(out.Debug); rec != nil {
@@ -578,6 +612,14 @@ func (o *sender) Send(ctx context.Context, t Transport, b *Batch) ([]Result, err
 		own.BaseURL = strings.TrimRight(o.base, "/")
 		return a.send(ctx, t, &own)
 	}
+	if a.converse != nil {
+		own := *b
+		own.BaseURL = strings.TrimRight(a.base, "/")
+		return a.converse(ctx, t, &own, func(answer *Answer) ([]Result, error) {
+			rs, err := o.results(a, answer, b)
+			return Confirm(a.success, answer, rs), err
+		})
+	}
 	req, err := o.request(ctx, a, b)
 	if err != nil {
 		return nil, err
@@ -615,10 +657,16 @@ func (o *sender) results(a *openAction, answer *Answer, b *Batch) ([]Result, err
 func (o *sender) request(ctx context.Context, a *openAction, b *Batch) (*http.Request, error) {
 	first := b.Deliveries[0]
 	open := a.request.Open
+	end := a.request.Close
 	if a.request.OpenFor != nil {
 		open = a.request.OpenFor(first.Address().Key)
 	}
-	whole := &body{items: b.Deliveries, open: []byte(open), sep: []byte(a.request.Sep), close: []byte(a.request.Close)}
+	if a.request.envelope != nil {
+		if before, behind, ok := a.request.envelope(first.Address().Key); ok {
+			open, end = before, behind
+		}
+	}
+	whole := &content{items: b.Deliveries, open: []byte(open), sep: []byte(a.request.Sep), close: []byte(end)}
 	method, path := a.where(first)
 	return whole.request(ctx, method, join(a.base, path), a.request.ContentType, a.request.Header)
 }

@@ -426,6 +426,16 @@ func (s Schema) Content(settings any) string {
 	return b.String()
 }
 
+// Values are the settings by their keys, as the fields of the struct hold them.
+func (s Schema) Values(settings any) map[string]any {
+	v := reflect.Indirect(reflect.ValueOf(settings))
+	values := map[string]any{}
+	for _, f := range s.Fields {
+		values[f.Key] = v.FieldByIndex(f.index).Interface()
+	}
+	return values
+}
+
 // Stamp is the JSON text of the setting that is a stamp; "": there is none.
 func (s Schema) Stamp(settings any) string {
 	for _, f := range s.Fields {

@@ -1,0 +1,465 @@
+package body
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/setting"
+)
+
+// Scope is what the names in a body stand for: an action's fields and a user's settings.
+type Scope struct {
+	Fields   []mapping.Field
+	Settings map[string]any // by key
+	Stamp    string         // key of the setting that is the stamp; "": there is none
+}
+
+// Program is a body in its scope. It is immutable and safe for concurrent use.
+type Program struct {
+	node     Node
+	settings map[string]event.Value
+	stamp    string
+	items    *items // of an envelope
+	static   bool   // of an envelope: it is the same for all events
+	open     string // of a static envelope
+	close    string
+	answers  bool
+}
+
+// Scratch is the memory of writing bodies. The zero Scratch is ready for use. It is not
+// safe for concurrent use: one per goroutine.
+type Scratch struct{ x interpreter }
+
+// Marks are the places in what was written last where the stamp stands, in bytes.
+func (s *Scratch) Marks() []int { return s.x.marks }
+
+// Holes are the places in what was written last where something of an answer is to be
+// put.
+func (s *Scratch) Holes() []Hole { return s.x.holes }
+
+// Bind puts a body into its scope. The error joins all names in it that stand for
+// nothing.
+func (sc Scope) Bind(n Node) (*Program, error) {
+	p := &Program{node: n, settings: map[string]event.Value{}, stamp: sc.Stamp}
+	c := checker{scope: sc}
+	c.node(n)
+	for key, v := range sc.Settings {
+		value, err := settingValue(v)
+		if err != nil {
+			return nil, fmt.Errorf("setting %s: %w", key, err)
+		}
+		p.settings[key] = value
+	}
+	if err := errors.Join(c.errs...); err != nil {
+		return nil, err
+	}
+	p.items, p.answers = c.items, c.answers
+	if p.static = c.items != nil && !c.dynamic; p.static {
+		var s Scratch
+		var ok bool
+		if p.open, p.close, ok = p.envelope(&s, &Input{}); !ok {
+			return nil, errors.New("the envelope around the items writes nothing")
+		}
+	}
+	return p, nil
+}
+
+// settingValue is a setting as a value; Missing when it is not set.
+func settingValue(v any) (event.Value, error) {
+	if rv := reflect.ValueOf(v); !rv.IsValid() || rv.IsZero() || (rv.Kind() == reflect.Slice || rv.Kind() == reflect.Map) && rv.Len() == 0 {
+		return event.Value{}, nil
+	}
+	if d, is := v.(time.Duration); is {
+		v = d.Seconds()
+	}
+	b, err := encode(v)
+	if err != nil {
+		return event.Value{}, err
+	}
+	return event.ParseValue(b)
+}
+
+// Batch says that the body is an envelope around items.
+func (p *Program) Batch() bool { return p.items != nil }
+
+// Separator stands between two items.
+func (p *Program) Separator() string {
+	if p.items != nil && p.items.lines {
+		return "\n"
+	}
+	return ","
+}
+
+// NeedsAnswers says that the body has something of an earlier answer in it.
+func (p *Program) NeedsAnswers() bool { return p.answers }
+
+// Static are the texts around the items when they are the same for all events.
+func (p *Program) Static() (open, close string, ok bool) { return p.open, p.close, p.static }
+
+// Interpret appends the body of an event to dst; false: there is nothing to send, and
+// dst is returned as it was.
+func (p *Program) Interpret(s *Scratch, in *Input, dst []byte) ([]byte, bool) {
+	s.x.begin(in, dst)
+	s.x.p = p
+	ok := s.x.put(p.node)
+	return s.x.buf, ok
+}
+
+// Envelope returns what stands before and behind the items of an event.
+func (p *Program) Envelope(s *Scratch, in *Input) (open, close string, ok bool) {
+	if p.static {
+		return p.open, p.close, true
+	}
+	return p.envelope(s, in)
+}
+
+func (p *Program) envelope(s *Scratch, in *Input) (open, close string, ok bool) {
+	s.x.begin(in, nil)
+	s.x.p = p
+	if !s.x.put(p.node) || s.x.hole < 0 {
+		return "", "", false
+	}
+	return string(s.x.buf[:s.x.hole]), string(s.x.buf[s.x.hole:]), true
+}
+
+// InterpretItems writes the items of an event, one after the other, each to what next
+// returns, and hands it to emit.
+func (p *Program) InterpretItems(s *Scratch, in *Input, next func() []byte, emit func(item []byte)) {
+	x := &s.x
+	x.begin(in, nil)
+	x.p = p
+	one := func(n Node) {
+		element, inside, index := x.element, x.inside, x.index
+		x.begin(in, next())
+		x.element, x.inside, x.index = element, inside, index
+		if x.put(n) {
+			emit(x.buf)
+		}
+	}
+	for _, n := range p.items.nodes {
+		cond := Cond(nil)
+		if w, is := n.(when); is {
+			cond, n = w.cond, w.node
+		}
+		x.begin(in, nil)
+		if !x.holds(cond) {
+			continue
+		}
+		e, is := n.(each)
+		if !is {
+			one(n)
+			continue
+		}
+		if of, ok := x.value(&e.of); ok && of.kind() == event.Array {
+			list := x.valueOf(&of)
+			if of.state != asIs { // the memory that it was made in is used again
+				list, _ = event.ParseValue(slices.Clone(list.Raw()))
+			}
+			x.each(list, func() { one(e.node) })
+		}
+	}
+}
+
+// Test is a condition in its scope. It is immutable and safe for concurrent use.
+type Test struct {
+	cond Cond
+	p    *Program
+}
+
+// BindCond puts a condition into its scope.
+func (sc Scope) BindCond(c Cond) (*Test, error) {
+	p, err := sc.Bind(when{c, Const(true)})
+	return &Test{c, p}, err
+}
+
+// Holds says that the condition holds for an event.
+func (t *Test) Holds(s *Scratch, in *Input) bool {
+	s.x.begin(in, nil)
+	s.x.p = t.p
+	return s.x.holds(t.cond)
+}
+
+// Path is a request's path, with values in it, in its scope.
+type Path struct {
+	p       *Program
+	parts   []piece
+	static  string
+	answers bool
+}
+
+// BindPath puts a path into its scope: in /users/{user_id} stands From("user_id"), in
+// {settings.key} the setting. Behind a question mark values are those of a query.
+func (sc Scope) BindPath(path string) (*Path, error) {
+	v := Format(path)
+	out := &Path{}
+	c := checker{scope: sc, inPath: true}
+	c.node(v)
+	if err := errors.Join(c.errs...); err != nil {
+		return nil, err
+	}
+	for _, part := range v.parts {
+		out.answers = out.answers || part.value != nil && part.value.src == fromAnswer
+	}
+	p, err := sc.Bind(Const(""))
+	if err != nil {
+		return nil, err
+	}
+	out.p = p
+	if !c.dynamic {
+		var s Scratch
+		var what string
+		if out.static, what = (&Path{p: p, parts: v.parts}).Append(&s, &Input{}); what != "" {
+			return nil, fmt.Errorf("the path %s needs %s, which is empty", path, what)
+		}
+		return out, nil
+	}
+	out.parts = v.parts
+	return out, nil
+}
+
+// NeedsAnswers says that the path has something of an earlier answer in it.
+func (p *Path) NeedsAnswers() bool { return p.answers }
+
+// Static is the path that is the same for all events; "": it is not.
+func (p *Path) Static() string { return p.static }
+
+// Append returns the path of an event, or what it lacks.
+func (p *Path) Append(s *Scratch, in *Input) (path, lacks string) {
+	if p.static != "" {
+		return p.static, ""
+	}
+	x := &s.x
+	x.begin(in, nil)
+	x.p = p.p
+	var out strings.Builder
+	for i := range p.parts {
+		part := &p.parts[i]
+		if part.value == nil {
+			out.WriteString(part.text)
+			continue
+		}
+		if part.value.src == fromAnswer { // for who has it
+			out.WriteString("{" + part.value.at[0] + "}")
+			continue
+		}
+		it, ok := x.value(part.value)
+		text := ""
+		if ok && it.kind() > event.Null && it.kind() < event.Array {
+			text = string(x.textOf(&it))
+		}
+		switch {
+		case text == "" || text == "." || text == "..":
+			return "", strings.Join(part.value.at, " or ")
+		case strings.Contains(out.String(), "?"):
+			out.WriteString(url.QueryEscape(text))
+		default:
+			out.WriteString(url.PathEscape(text))
+		}
+	}
+	return out.String(), ""
+}
+
+// checker looks at the names in a body.
+type checker struct {
+	scope   Scope
+	errs    []error
+	inside  int  // Each
+	dynamic bool // something differs from event to event
+	items   *items
+	answers bool
+	inPath  bool
+}
+
+func (c *checker) failf(format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf(format, args...))
+}
+
+func (c *checker) nodes(ns []Node) {
+	for _, n := range ns {
+		c.node(n)
+	}
+}
+
+func (c *checker) node(n Node) {
+	switch n := n.(type) {
+	case nil:
+		c.failf("a node is nil")
+	case Value:
+		c.value(&n)
+	case object:
+		for i := range n.members {
+			c.member(&n.members[i])
+		}
+	case list:
+		c.nodes(n.nodes)
+	case each:
+		c.value(&n.of)
+		c.inside++
+		c.node(n.node)
+		c.inside--
+	case first:
+		c.nodes(n.nodes)
+	case when:
+		c.cond(n.cond)
+		c.node(n.node)
+	case always:
+		c.node(n.node)
+	case whole:
+		c.dynamic = true
+	case items:
+		if c.items != nil || c.inside > 0 {
+			c.failf("a body has Items once, and not in an Each")
+		}
+		c.items = &n
+		dynamic := c.dynamic
+		c.nodes(n.nodes)
+		c.dynamic = dynamic // what matters is the envelope
+	case answer:
+		c.answers, c.dynamic = true, true
+		if n.step < 1 || n.path == "" {
+			c.failf("Answer(%d, %q): steps are counted from 1, and a path is needed", n.step, n.path)
+		}
+	}
+}
+
+func (c *checker) member(m *member) {
+	if m.cond != nil {
+		c.cond(m.cond)
+	}
+	if m.spread == nil {
+		c.node(m.node)
+		return
+	}
+	c.dynamic = true
+	if !m.spread.fields {
+		c.value(&m.spread.of)
+	}
+	if m.spread.each != nil {
+		c.inside++
+		c.node(m.spread.each)
+		c.inside--
+	}
+}
+
+func (c *checker) cond(cond Cond) {
+	switch cond := cond.(type) {
+	case nil:
+		c.failf("a condition is nil")
+	case Value:
+		c.value(&cond)
+	case all:
+		for _, one := range cond.conds {
+			c.cond(one)
+		}
+	case anyOf:
+		for _, one := range cond.conds {
+			c.cond(one)
+		}
+	case not:
+		c.cond(cond.cond)
+	}
+}
+
+func (c *checker) value(v *Value) {
+	c.dynamic = c.dynamic || v.src != fromConst && v.src != fromSetting && v.src != fromFormat
+	for i := range v.steps {
+		c.step(&v.steps[i])
+	}
+	switch v.src {
+	case fromAnswer:
+		if !c.inPath {
+			c.failf("{%s} stands in no path: use Answer", v.at[0])
+		}
+	case fromField:
+		for _, path := range v.at {
+			if c.inside == 0 || v.outer {
+				c.path(path)
+			}
+		}
+	case fromElement:
+		if c.inside == 0 {
+			c.failf("This(%q) stands in no Each", v.at)
+		}
+	case fromSetting:
+		if _, ok := c.scope.Settings[v.at[0]]; !ok {
+			c.unknown("setting", v.at[0], keysOf(c.scope.Settings))
+		}
+		if v.at[0] == c.scope.Stamp && len(v.steps) > 0 {
+			c.failf("the setting %s is the stamp, which is written as it is", v.at[0])
+		}
+	case fromFormat:
+		for _, p := range v.parts {
+			if p.value != nil {
+				if p.value.src == fromSetting && p.value.at[0] == c.scope.Stamp {
+					c.failf("the setting %s is the stamp, which is written as it is", p.value.at[0])
+				}
+				c.value(p.value)
+			}
+		}
+	}
+}
+
+func keysOf(m map[string]any) (keys []string) {
+	for k := range m {
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// path checks that a path begins with a field and goes on, as far as is known, with
+// members of it.
+func (c *checker) path(path string) {
+	fields, open := c.scope.Fields, false
+	for at, key := range strings.Split(path, ".") {
+		if open || fields == nil && at > 0 {
+			return
+		}
+		i := slices.IndexFunc(fields, func(f mapping.Field) bool { return f.Key == key })
+		if i < 0 {
+			var keys []string
+			for _, f := range fields {
+				keys = append(keys, f.Key)
+			}
+			c.unknown("field", path, keys)
+			return
+		}
+		open = fields[i].AdditionalProperties || fields[i].Multiple
+		fields = fields[i].Properties
+	}
+}
+
+func (c *checker) unknown(what, name string, known []string) {
+	msg := fmt.Sprintf("there is no %s %q", what, name)
+	if near := setting.Nearest(name, known); near != "" {
+		msg += "; is it " + near + "?"
+	}
+	c.errs = append(c.errs, errors.New(msg))
+}
+
+func (c *checker) step(s *step) {
+	switch s.do {
+	case asTime:
+		if !slices.Contains(mapping.TimeFormats(), s.text) {
+			c.failf("%q is no format of times: %s", s.text, strings.Join(mapping.TimeFormats(), ", "))
+		}
+	case normal, hash:
+		if s.text != "" && s.text != "compact" && s.text != "alphanumeric" && !slices.Contains(mapping.NormalForms(), s.text) {
+			c.failf("%q is no normal form: compact, alphanumeric, %s", s.text, strings.Join(mapping.NormalForms(), ", "))
+		}
+	case where:
+		if s.test == nil {
+			c.failf("Where(%q) has no function", s.text)
+		}
+	case as:
+		if s.f == nil {
+			c.failf("As(%q) has no function", s.text)
+		}
+	}
+}

@@ -1,0 +1,598 @@
+package body
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/mapping"
+)
+
+// do is what a step does with a value.
+type do uint8
+
+const (
+	given do = iota
+	filled
+	notNull
+	notEmpty
+	isOneOf
+	isNoneOf
+	ofKind
+	isTime
+	matches
+	where
+	text
+	trim
+	lower
+	upper
+	cut
+	last
+	prefix
+	suffix
+	replace
+	uuid
+	number
+	integer
+	boolean
+	wrapped
+	asJSON
+	join
+	lookup
+	asTime
+	iso
+	layout
+	normal
+	hash
+	as
+)
+
+// step is one thing that is done with a value: a question whose no makes it missing, or
+// a form that it gets.
+type step struct {
+	do    do
+	text  string
+	texts []string
+	n     int
+	kind  event.Kind
+	re    *regexp.Regexp
+	test  func(event.Value) bool
+	table map[string]string
+	f     func(dst []byte, v event.Value, c *Context) []byte
+}
+
+// state is in which form an item is.
+type state uint8
+
+const (
+	asIs   state = iota // a value of an event, or of a payload
+	asText              // a decoded text
+	asRaw               // JSON
+	asAt                // a time
+)
+
+// item is a value on its way through its steps.
+type item struct {
+	v     event.Value
+	bytes []byte // of asText and asRaw
+	at    time.Time
+	state state
+}
+
+// Input is what a body is written of.
+type Input struct {
+	Event   event.Value
+	Payload *mapping.Payload
+	Now     time.Time
+	ID      string // insert id of the event's first request for the action
+	Step    int    // number of this one among those
+}
+
+// insertID is the insert id of the request being written.
+func (in *Input) insertID() string {
+	l := mapping.Late{ID: in.ID, Step: in.Step}
+	return l.InsertID()
+}
+
+// Context is what a function of [Value.As] may know beside the value. It is valid
+// during the call.
+type Context struct{ w *writing }
+
+// Now is the time of sending, about.
+func (c *Context) Now() time.Time { return c.w.in.Now }
+
+// InsertID is what the node [InsertID] writes.
+func (c *Context) InsertID() string { return c.w.in.insertID() }
+
+// EventID is what the node [EventID] writes.
+func (c *Context) EventID() string { return c.w.in.ID }
+
+// Index is the number of the element that [Each] is at, from 0 on.
+func (c *Context) Index() int { return c.w.index }
+
+// Field is the value at a path of the action's fields, or Missing.
+func (c *Context) Field(path string) event.Value {
+	key, rest, _ := strings.Cut(path, ".")
+	return find(c.w.in.Payload.Get(key), rest)
+}
+
+// This is the element that [Each] is at, or Missing.
+func (c *Context) This() event.Value { return c.w.element }
+
+// writing is one writing of a body, and the memory for it.
+type writing struct {
+	in      *Input
+	buf     []byte
+	base    int    // where the body begins in buf
+	marks   []int  // where the stamp stands, from base on
+	holes   []Hole // where answers are to be put, from base on
+	hole    int    // where the items of an envelope stand
+	element event.Value
+	inside  bool // an Each
+	index   int
+	tmp     []byte // texts on their way
+	parser  event.Parser
+}
+
+// Hole is a place where something of an answer to an earlier request is to be put. Until
+// then null stands there.
+type Hole struct {
+	At   int // in bytes
+	Step int // of the request, from 1 on
+	Path string
+}
+
+func (w *writing) begin(in *Input, dst []byte) {
+	w.in, w.buf, w.base, w.marks, w.hole = in, dst, len(dst), w.marks[:0], -1
+	w.holes = w.holes[:0]
+	w.element, w.inside, w.index = event.Value{}, false, 0
+	if cap(w.tmp) > 1<<20 {
+		w.tmp = nil // one huge event must not pin its size for ever
+	}
+	w.tmp = w.tmp[:0]
+	w.parser.Reset()
+}
+
+// sep writes the comma between two values.
+func (w *writing) sep() {
+	if n := len(w.buf); n > w.base {
+		switch w.buf[n-1] {
+		case '{', '[', ':', ',':
+		default:
+			w.buf = append(w.buf, ',')
+		}
+	}
+}
+
+// cut takes back what was written from a place in buf on.
+func (w *writing) cut(to int) {
+	w.buf = w.buf[:to]
+	for n := len(w.marks); n > 0 && w.marks[n-1] >= to-w.base; n-- {
+		w.marks = w.marks[:n-1]
+	}
+	for n := len(w.holes); n > 0 && w.holes[n-1].At >= to-w.base; n-- {
+		w.holes = w.holes[:n-1]
+	}
+	if w.hole >= to-w.base {
+		w.hole = -1
+	}
+}
+
+// textOf is the item's text, decoded.
+func (w *writing) textOf(it *item) []byte {
+	switch it.state {
+	case asText:
+		return it.bytes
+	case asAt:
+		at := len(w.tmp)
+		w.tmp = it.at.UTC().AppendFormat(w.tmp, isoLayout)
+		return w.tmp[at:]
+	case asRaw:
+		if len(it.bytes) > 1 && it.bytes[0] == '"' {
+			at := len(w.tmp)
+			w.tmp = event.AppendUnquoted(w.tmp, it.bytes)
+			return w.tmp[at:]
+		}
+		return it.bytes
+	}
+	if b, ok := it.v.Plain(); ok {
+		return b
+	}
+	at := len(w.tmp)
+	w.tmp = it.v.AppendString(w.tmp)
+	return w.tmp[at:]
+}
+
+// valueOf is the item as a value, with an index over what was made.
+func (w *writing) valueOf(it *item) event.Value {
+	if it.state == asIs {
+		return it.v
+	}
+	at := len(w.tmp)
+	w.tmp = appendItem(w.tmp, it)
+	v, err := w.parser.ParseValue(w.tmp[at:len(w.tmp):len(w.tmp)])
+	if err != nil {
+		return event.Value{} // cannot be: it was made of valid values
+	}
+	return v
+}
+
+const isoLayout = "2006-01-02T15:04:05.000Z07:00"
+
+func appendItem(dst []byte, it *item) []byte {
+	switch it.state {
+	case asText:
+		return event.AppendQuoted(dst, it.bytes)
+	case asRaw:
+		return append(dst, it.bytes...)
+	case asAt:
+		dst = append(dst, '"')
+		dst = it.at.UTC().AppendFormat(dst, isoLayout)
+		return append(dst, '"')
+	}
+	return append(dst, it.v.Raw()...)
+}
+
+// timeOf is the item as a time.
+func (w *writing) timeOf(it *item) (time.Time, bool) {
+	switch it.state {
+	case asAt:
+		return it.at, true
+	case asIs:
+		return event.ParseTime(it.v)
+	}
+	return event.ParseTime(w.valueOf(it))
+}
+
+// kind is the item's kind in JSON.
+func (it *item) kind() event.Kind {
+	switch it.state {
+	case asIs:
+		return it.v.Kind()
+	case asText, asAt:
+		return event.String
+	}
+	switch it.bytes[0] {
+	case '"':
+		return event.String
+	case '{':
+		return event.Object
+	case '[':
+		return event.Array
+	case 't', 'f':
+		return event.Bool
+	case 'n':
+		return event.Null
+	}
+	return event.Number
+}
+
+// ask answers the questions among the steps; known is false for forms.
+func (w *writing) ask(s *step, it *item) (yes, known bool) {
+	switch s.do {
+	case given:
+		if it.state == asIs {
+			return !it.v.Falsy(), true
+		}
+		return !w.valueOf(it).Falsy(), true
+	case filled:
+		return it.kind() > event.Null && !w.isEmptyText(it), true
+	case notNull:
+		return it.kind() > event.Null, true
+	case notEmpty:
+		k := it.kind()
+		return !w.isEmptyText(it) && (k < event.Array || w.valueOf(it).Len() > 0), true
+	case isOneOf, isNoneOf:
+		return w.isOneOf(s, it) == (s.do == isOneOf), true
+	case ofKind:
+		return it.kind() == s.kind, true
+	case isTime:
+		_, ok := w.timeOf(it)
+		return ok, true
+	case matches:
+		return s.re.Match(w.textOf(it)), true
+	case where:
+		return s.test(w.valueOf(it)), true
+	}
+	return false, false
+}
+
+func (w *writing) isEmptyText(it *item) bool {
+	switch it.state {
+	case asIs:
+		return it.v.IsEmptyText()
+	case asText:
+		return len(it.bytes) == 0
+	}
+	return it.state == asRaw && string(it.bytes) == `""`
+}
+
+func (w *writing) isOneOf(s *step, it *item) bool {
+	for _, t := range s.texts {
+		if it.state == asIs && it.v.Kind() == event.String {
+			if it.v.IsText(t) {
+				return true
+			}
+		} else if string(w.textOf(it)) == t {
+			return true
+		}
+	}
+	return false
+}
+
+// through takes an item through its steps; false: there is nothing left of it.
+func (w *writing) through(steps []step, it *item) bool {
+	for i := range steps {
+		s := &steps[i]
+		if yes, known := w.ask(s, it); known {
+			if !yes {
+				return false
+			}
+		} else if !w.form(s, it) {
+			return false
+		}
+	}
+	return true
+}
+
+// setText makes the item a text that was appended to w.tmp from a place on.
+func (w *writing) setText(it *item, from int) bool {
+	it.state, it.bytes = asText, w.tmp[from:len(w.tmp):len(w.tmp)]
+	return true
+}
+
+func (w *writing) setRaw(it *item, from int) bool {
+	it.state, it.bytes = asRaw, w.tmp[from:len(w.tmp):len(w.tmp)]
+	return len(w.tmp) > from
+}
+
+// form gives an item a form.
+func (w *writing) form(s *step, it *item) bool {
+	switch s.do {
+	case number, integer, boolean, wrapped, asJSON, join, as:
+		return w.formJSON(s, it)
+	case asTime, iso, layout:
+		return w.formTime(s, it)
+	case normal, hash:
+		return w.formPersonal(s, it)
+	case lookup:
+		t, ok := s.table[string(w.textOf(it))]
+		it.state, it.bytes = asText, []byte(t)
+		return ok
+	}
+	if it.kind() == event.Null {
+		return false // null has no text
+	}
+	if s.do == text && it.kind() == event.String {
+		return true
+	}
+	b := w.textOf(it)
+	from := len(w.tmp)
+	switch s.do {
+	case text:
+		it.bytes = b
+	case trim:
+		it.bytes = mapping.TrimText(b)
+	case lower:
+		w.tmp = append(w.tmp, bytes.ToLower(b)...)
+		return w.setText(it, from)
+	case upper:
+		w.tmp = append(w.tmp, bytes.ToUpper(b)...)
+		return w.setText(it, from)
+	case cut:
+		it.bytes = mapping.CutText(b, s.n, "")
+	case last:
+		if it.bytes = b; len(b) > s.n {
+			if it.bytes = b[len(b)-s.n:]; !utf8.Valid(it.bytes) {
+				it.bytes = bytes.ToValidUTF8(it.bytes, []byte("-"))
+			}
+		}
+	case prefix:
+		w.tmp = append(append(w.tmp, s.text...), b...)
+		return w.setText(it, from)
+	case suffix:
+		w.tmp = append(append(w.tmp, b...), s.text...)
+		return w.setText(it, from)
+	case replace:
+		w.tmp = append(w.tmp, bytes.ReplaceAll(b, []byte(s.text), []byte(s.texts[0]))...)
+		return w.setText(it, from)
+	case uuid:
+		w.tmp = AppendUUID(w.tmp, b)
+		return w.setText(it, from)
+	}
+	it.state = asText
+	return true
+}
+
+func (w *writing) formJSON(s *step, it *item) bool {
+	v := w.valueOf(it)
+	from := len(w.tmp)
+	ok := true
+	switch s.do {
+	case number, integer:
+		if w.tmp, ok = mapping.AppendNumberOf(w.tmp, v); ok && s.do == integer {
+			ok = w.truncate(from)
+		}
+	case boolean:
+		w.tmp, ok = mapping.AppendBoolOf(w.tmp, v)
+	case wrapped:
+		if v.Kind() == event.Array {
+			return true
+		}
+		w.tmp = append(append(append(w.tmp, '['), v.Raw()...), ']')
+	case asJSON:
+		it.state, it.bytes = asText, v.Raw()
+		return true
+	case join:
+		if v.Kind() != event.Array {
+			return w.form(&step{do: text}, it)
+		}
+		n := 0
+		for e := range v.Elements() {
+			if e.Kind() == event.Null {
+				continue
+			}
+			if n++; n > 1 {
+				w.tmp = append(w.tmp, s.text...)
+			}
+			w.tmp = e.AppendString(w.tmp)
+		}
+		w.setText(it, from)
+		return n > 0
+	case as:
+		w.tmp = s.f(w.tmp, v, &Context{w})
+	}
+	return w.setRaw(it, from) && ok
+}
+
+// truncate cuts off the decimals of the number at the end of w.tmp.
+func (w *writing) truncate(from int) bool {
+	b := w.tmp[from:]
+	if !bytes.ContainsAny(b, ".eE") {
+		return true
+	}
+	f, err := strconv.ParseFloat(string(b), 64)
+	if err != nil {
+		return false
+	}
+	w.tmp = event.AppendFloatJS(w.tmp[:from], math.Trunc(f)+0) // + 0 makes -0 a 0
+	return true
+}
+
+func (w *writing) formTime(s *step, it *item) bool {
+	if s.do == iso && it.state == asIs && isISO(it.v) {
+		return true
+	}
+	at, ok := w.timeOf(it)
+	if !ok {
+		return false
+	}
+	from := len(w.tmp)
+	switch s.do {
+	case iso:
+		if y := at.UTC().Year(); y < 0 || y > 9999 {
+			return false
+		}
+		it.state, it.at = asAt, at
+		return true
+	case asTime:
+		w.tmp, ok = mapping.AppendTime(w.tmp, at, s.text)
+		return w.setRaw(it, from) && ok
+	}
+	w.tmp = at.UTC().AppendFormat(w.tmp, s.text)
+	return w.setText(it, from)
+}
+
+// isISO says that a time is a text that begins with a date and goes on with a time.
+func isISO(v event.Value) bool {
+	b, ok := v.Plain()
+	return ok && len(b) >= 19 && b[4] == '-' && b[7] == '-' && b[10] == 'T'
+}
+
+// formPersonal writes a normal form, or the hash of it. Of a list every element is
+// made so.
+func (w *writing) formPersonal(s *step, it *item) bool {
+	if it.kind() != event.Array {
+		if it.kind() <= event.Null || it.kind() == event.Object {
+			return false
+		}
+		b, ok := w.personal(s, w.textOf(it))
+		it.state, it.bytes = asText, b
+		return ok
+	}
+	v := w.valueOf(it)
+	var made []byte
+	made = append(made, '[')
+	for e := range v.Elements() {
+		if k := e.Kind(); k <= event.Null || k >= event.Array {
+			continue
+		}
+		b, ok := w.personal(s, w.textOf(&item{v: e}))
+		if !ok {
+			continue
+		}
+		if len(made) > 1 {
+			made = append(made, ',')
+		}
+		made = event.AppendQuoted(made, b)
+	}
+	it.state, it.bytes = asRaw, append(made, ']')
+	return len(made) > 1
+}
+
+func (w *writing) personal(s *step, b []byte) ([]byte, bool) {
+	from := len(w.tmp)
+	if s.do == hash && mapping.IsHashed(b) {
+		w.tmp = append(w.tmp, bytes.ToLower(b)...)
+		return w.tmp[from:], true
+	}
+	switch s.text {
+	case "compact":
+		for _, c := range string(bytes.ToLower(b)) {
+			if !strings.ContainsRune(" \t\n\v\f\r\u0085\u00a0", c) {
+				w.tmp = utf8.AppendRune(w.tmp, c)
+			}
+		}
+	case "alphanumeric":
+		for _, c := range b {
+			switch {
+			case c >= 'A' && c <= 'Z':
+				w.tmp = append(w.tmp, c+'a'-'A')
+			case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+				w.tmp = append(w.tmp, c)
+			}
+		}
+	default:
+		w.tmp = mapping.AppendNormal(w.tmp, s.text, b, "")
+	}
+	made := w.tmp[from:]
+	if len(made) == 0 {
+		return nil, false
+	}
+	if s.do == hash {
+		sum := sha256.Sum256(made)
+		w.tmp = hex.AppendEncode(w.tmp[:from], sum[:])
+	}
+	return w.tmp[from:len(w.tmp):len(w.tmp)], true
+}
+
+// AppendUUID appends a text if it is a UUID, in lower case, else one that is made of
+// it: always the same for the same.
+func AppendUUID(dst, id []byte) []byte {
+	if isUUID(id) {
+		return append(dst, bytes.ToLower(id)...)
+	}
+	sum := sha256.Sum256(id)
+	// https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-8
+	sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80
+	for i, b := range sum[:16] {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			dst = append(dst, '-')
+		}
+		dst = hex.AppendEncode(dst, []byte{b})
+	}
+	return dst
+}
+
+func isUUID(id []byte) bool {
+	if len(id) != 36 {
+		return false
+	}
+	for i, c := range id {
+		if i == 8 || i == 13 || i == 18 || i == 23 {
+			if c != '-' {
+				return false
+			}
+		} else if c-'0' > 9 && (c|0x20)-'a' > 5 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,211 @@
+package destination_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/body"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/field"
+)
+
+// partner answers what is said for each request, in turn, and notes what was asked.
+type partner struct {
+	asked   []string
+	answers []string // status and body
+}
+
+func (p *partner) RoundTrip(r *http.Request) (*http.Response, error) {
+	data, _ := destination.RequestBytes(r)
+	p.asked = append(p.asked, r.Method+" "+r.URL.RequestURI()+" "+string(data))
+	status, text := 200, `{}`
+	if len(p.answers) > 0 {
+		if _, err := fmt.Sscanf(p.answers[0], "%d", &status); err != nil {
+			return nil, err
+		}
+		_, text, _ = strings.Cut(p.answers[0], " ")
+		p.answers = p.answers[1:]
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+}
+
+type declaredSettings struct {
+	Token  string `setting:"token" doc:"Token." example:"t0"`
+	Region string `setting:"region" doc:"Region." default:"eu"`
+}
+
+// declare opens a destination of one action.
+func declare(t *testing.T, a *destination.Declared) destination.Sender {
+	t.Helper()
+	s, err := destination.Spec[declaredSettings]{
+		Info:    destination.Info{Slug: "test", Name: "Test"},
+		BaseURL: func(*declaredSettings) string { return "https://test.example" },
+		Success: []destination.Success{destination.JSON("https://test.example", destination.Is("error", nil).IfThere()).With(200, 400)},
+		Actions: destination.Actions{a},
+	}.Destination().Open(destination.Config{Settings: map[string]any{"token": "t1"}, Actions: []destination.Subscription{{Action: "a"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// send routes events and sends the batches that come of them; it returns the requests
+// and what became of each delivery.
+func send(t *testing.T, s destination.Sender, answers []string, events ...string) (asked, results []string) {
+	t.Helper()
+	p := &partner{answers: answers}
+	var list destination.Deliveries
+	now := time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
+	for _, text := range events {
+		ev, err := event.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Route(ev, &destination.Env{Now: now}, &list)
+	}
+	result := func(r destination.Result) string {
+		return strings.TrimSpace(fmt.Sprint(r.Outcome, " ", r.Reason, " ", r.Detail))
+	}
+	for i := 0; i < len(list.List); {
+		if list.List[i].Settled != nil {
+			results = append(results, result(*list.List[i].Settled))
+			i++
+			continue
+		}
+		b := destination.Batch{Now: now}
+		most := s.Plan().Actions[list.List[i].Action].Limits.BatchEvents.N
+		for g := list.List[i].Group(); i < len(list.List) && list.List[i].Settled == nil && list.List[i].Group() == g && (most == 0 || len(b.Deliveries) < most); i++ {
+			b.Deliveries = append(b.Deliveries, &list.List[i])
+		}
+		rs, err := s.Send(context.Background(), p, &b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rs {
+			results = append(results, result(r))
+		}
+	}
+	return p.asked, results
+}
+
+func track(id, properties string) string {
+	return `{"type":"track","messageId":"` + id + `","event":"E","userId":"u ` + id + `","properties":` + properties + `}`
+}
+
+func TestDeclaredActions(t *testing.T) {
+	a := func() *destination.Declared {
+		return destination.Action("a", "A").Fields(
+			field.UserID("user"), field.Text("source").From("$.properties.source"), field.Object("data").From("$.properties.data"),
+			field.Texts("email", "phone").Below("$.properties"), field.Products("products", field.Text("sku").From("$.sku")),
+		)
+	}
+	m, from := body.Member, body.From
+	for _, c := range []struct {
+		name    string
+		action  *destination.Declared
+		events  []string
+		answers []string
+		asked   []string
+		results []string
+	}{
+		{
+			"one request an event", a().Put("/v1/users/{user}?region={settings.region}", body.Object(body.Same("email"), m("t", body.Setting("token")))),
+			[]string{track("1", `{"email":"x"}`), `{"type":"track","messageId":"2"}`}, nil,
+			[]string{`PUT /v1/users/u%201?region=eu {"email":"x","t":"t1"}`},
+			[]string{"delivered", "rejected missing_identity user is required: it stands in the address of the request"},
+		},
+		{
+			"the payload", a().Post("/v1", nil), []string{track("1", `{"email":"x"}`)}, nil,
+			[]string{`POST /v1 {"user":"u 1","email":"x"}`}, []string{"delivered"},
+		},
+		{
+			"a batch, apart where the envelopes differ",
+			a().Post("/v1/batch", body.Object(m("source", from("source")), m("list", body.Items(body.Object(body.Same("user")))), m("end", body.Const(1)))),
+			[]string{track("1", `{"source":"x"}`), track("2", `{"source":"x"}`), track("3", `{}`)}, nil,
+			[]string{`POST /v1/batch {"source":"x","list":[{"user":"u 1"},{"user":"u 2"}],"end":1}`, `POST /v1/batch {"list":[{"user":"u 3"}],"end":1}`},
+			[]string{"delivered", "delivered", "delivered"},
+		},
+		{
+			"a batch, apart by something else", a().Group(from("source")).Post("/v1/batch", body.Items(body.Object(body.Same("user")))),
+			[]string{track("1", `{"source":"x"}`), track("2", `{"source":"y"}`)}, nil,
+			[]string{`POST /v1/batch [{"user":"u 1"}]`, `POST /v1/batch [{"user":"u 2"}]`}, []string{"delivered", "delivered"},
+		},
+		{
+			"several items of an event", a().Post("/v1/batch", body.Lines(
+				body.Object(m("order", body.InsertID())),
+				body.Each("products", body.Object(m("sku", body.This("sku")), m("id", body.InsertID()), m("of", body.EventID()), m("user", body.Outer("user")))),
+			)),
+			[]string{track("1", `{"products":[{"sku":"s1"},{"sku":"s2"}]}`)}, nil,
+			[]string{"POST /v1/batch {\"order\":\"1\"}\n{\"sku\":\"s1\",\"id\":\"1:1\",\"of\":\"1\",\"user\":\"u 1\"}\n{\"sku\":\"s2\",\"id\":\"1:2\",\"of\":\"1\",\"user\":\"u 1\"}"},
+			[]string{"delivered", "delivered", "delivered"},
+		},
+		{
+			"a form", a().PostForm("/v1", body.Object(m("To", from("phone")), m("Body", body.Const("a&b")), m("Media", body.List(body.Const("x"), body.Const("y"))))),
+			[]string{track("1", `{"phone":"+49 1"}`)}, nil, []string{"POST /v1 To=%2B49+1&Body=a%26b&Media=x&Media=y"}, []string{"delivered"},
+		},
+		{
+			"a query", a().Get("/pixel", body.Object(m("u", from("user")), m("e", from("email")))),
+			[]string{track("1", `{"email":"a@b.c"}`)}, nil, []string{"GET /pixel?u=u+1&e=a%40b.c "}, []string{"delivered"},
+		},
+		{
+			"needs", a().NeedsOneOf("email", "phone").Needs(body.Not(from("source").Is("bad")), "source must not be bad").Only(from("source"), destination.Unneeded, "it has no source").Post("/v1", body.Object(body.Same("email"))),
+			[]string{track("1", `{"email":""}`), track("2", `{"phone":"1","source":"bad"}`), track("3", `{"phone":"1"}`), track("4", `{"phone":"1","source":"x"}`)}, nil, nil,
+			[]string{"rejected missing_identity one of email and phone is required", "rejected invalid source must not be bad", "skipped unneeded it has no source", "skipped unneeded the action has nothing to send for it"},
+		},
+		{
+			"steps", a().Steps(
+				destination.Send("POST", "/users", body.Object(body.Same("user"), m("id", body.InsertID()))),
+				destination.Send("PUT", "/sources/{source}", body.Object(body.Same("source"), m("id", body.InsertID()))).If(body.Has("source")).After(),
+			),
+			[]string{track("1", `{"source":"x"}`), track("2", `{}`)}, nil,
+			[]string{`POST /users {"user":"u 1","id":"1"}`, `PUT /sources/x {"source":"x","id":"1:1"}`, `POST /users {"user":"u 2","id":"2"}`},
+			[]string{"delivered", "delivered", "delivered"},
+		},
+		{
+			"a conversation", a().Steps(
+				destination.Send("PUT", "/companies", body.Object(body.Same("source"))),
+				destination.Send("PUT", "/people/{answer.1.data.id}", body.Object(m("company", body.Answer(1, "data.id")), body.Same("user"))),
+			),
+			[]string{track("1", `{"source":"x"}`), track("2", `{"source":"y"}`), track("3", `{"source":"z"}`)},
+			[]string{`200 {"data":{"id":"c 1"}}`, `200 {}`, `400 {"error":"no"}`, `200 {"data":{}}`},
+			[]string{`PUT /companies {"source":"x"}`, `PUT /people/c%201 {"company":"c 1","user":"u 1"}`, `PUT /companies {"source":"y"}`, `PUT /companies {"source":"z"}`},
+			[]string{"delivered", `rejected refused {"error":"no"}`, "retry unexpected the answer to request 1 has no data.id, which the next request needs"},
+		},
+		{
+			"verdicts by index", a().Post("/v1", body.Items(body.Object(body.Same("user")))).Verdicts(destination.ByIndex("errors", "index", "message")),
+			[]string{track("1", `{}`), track("2", `{}`)}, []string{`200 {"errors":[{"index":1,"message":"too bad"}]}`},
+			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"delivered", "rejected refused too bad"},
+		},
+		{
+			"verdicts by id", a().Post("/v1", body.Items(body.Object(body.Same("user")))).Verdicts(destination.ByID("failed", "who", "why.text", "user")),
+			[]string{track("1", `{}`), track("2", `{}`)}, []string{`400 {"failed":[{"who":"u 2","why":{"text":"too bad"}}]}`},
+			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"retry conflict refused together with others", "rejected refused too bad"},
+		},
+		{
+			"verdicts by index, where the others were taken", a().Post("/v1", body.Items(body.Object(body.Same("user")))).Verdicts(destination.ByIndex("errors", "index", "message").OthersTaken()),
+			[]string{track("1", `{}`), track("2", `{}`)}, []string{`400 {"errors":[{"index":1,"message":"too bad"}]}`},
+			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"delivered", "rejected refused too bad"},
+		},
+		{
+			"verdicts by pointer", a().Post("/v1", body.Items(body.Object(body.Same("user")))).Verdicts(destination.ByPointer("errors", "source.pointer", "detail")),
+			[]string{track("1", `{}`), track("2", `{}`)}, []string{`400 {"errors":[{"source":{"pointer":"/data/profiles/0/email"},"detail":"no email"}]}`},
+			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"rejected refused no email", "retry conflict refused together with others"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			asked, results := send(t, declare(t, c.action), c.answers, c.events...)
+			if got, want := strings.Join(asked, "\n"), strings.Join(c.asked, "\n"); got != want {
+				t.Errorf("requests\n%s\nwant\n%s", got, want)
+			}
+			if got, want := strings.Join(results, "\n"), strings.Join(c.results, "\n"); got != want {
+				t.Errorf("results\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}

@@ -1,0 +1,101 @@
+package destination
+
+import (
+	"cmp"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// Verdicts says how an answer names the items that were refused: it has a list of
+// errors, each of which says which item it is about. It is immutable.
+type Verdicts struct {
+	list, name, message string
+	find                func(b *Batch, v event.Value) int // number of the item; -1: none
+	taken               bool
+}
+
+// ByIndex reads errors that name an item by its number, such as {"errors": [{"index": 3,
+// "message": "…"}]}: the path of the list, and in it the paths of the number, from 0 on,
+// and of what is wrong. An answer that is no success refused the whole request, so that
+// the items that no error names are sent again: see [Verdicts.OthersTaken].
+func ByIndex(list, index, message string) Verdicts {
+	return Verdicts{list: list, name: index, message: message, find: func(b *Batch, v event.Value) int {
+		return indexIn(b, v.Text())
+	}}
+}
+
+// ByID is [ByIndex] for errors that name the item by what stands in it at a path; by its
+// insert id when inItem is "".
+func ByID(list, id, message, inItem string) Verdicts {
+	return Verdicts{list: list, name: id, message: message, find: func(b *Batch, v event.Value) int {
+		text := v.Text()
+		for i, d := range b.Deliveries {
+			if inItem == "" {
+				if d.InsertID == text {
+					return i
+				}
+			} else if item, err := event.ParseValue(d.Item); err == nil && at(item, inItem).Text() == text {
+				return i
+			}
+		}
+		return -1
+	}}
+}
+
+// ByPointer is [ByIndex] for errors that name the item in a path, such as
+// /data/profiles/3/email: it is the first number in it.
+func ByPointer(list, pointer, message string) Verdicts {
+	return Verdicts{list: list, name: pointer, message: message, find: func(b *Batch, v event.Value) int {
+		for part := range strings.FieldsFuncSeq(v.Text(), func(r rune) bool { return strings.ContainsRune("/.[]", r) }) {
+			if _, err := strconv.ParseUint(part, 10, 31); err == nil {
+				return indexIn(b, part)
+			}
+		}
+		return -1
+	}}
+}
+
+func indexIn(b *Batch, text string) int {
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil || int(n) >= len(b.Deliveries) {
+		return -1
+	}
+	return int(n)
+}
+
+// OthersTaken says that the partner has taken the items that no error names, whatever the
+// status of the answer.
+func (v Verdicts) OthersTaken() Verdicts { v.taken = true; return v }
+
+// read returns the verdicts of an answer; nil: it lists nothing, or something that is
+// not in the request.
+func (v Verdicts) read(a *Answer, b *Batch) []Result {
+	errs := at(a.JSON, v.list)
+	if errs.Kind() != event.Array || errs.Len() == 0 || !a.OK() && a.Status != http.StatusBadRequest && a.Status != http.StatusUnprocessableEntity {
+		return nil
+	}
+	rest := Result{Outcome: Delivered, Status: a.Status}
+	if !a.OK() && !v.taken {
+		rest = Result{Outcome: Retry, Reason: Conflict, Status: a.Status, Detail: "refused together with others"}
+	}
+	rs := Same(rest, len(b.Deliveries))
+	for e := range errs.Elements() {
+		i := v.find(b, at(e, v.name))
+		if i < 0 {
+			return nil
+		}
+		rs[i] = Result{Outcome: Rejected, Reason: Refused, Status: a.Status, Detail: Cut(cmp.Or(at(e, v.message).Text(), string(e.Raw())), 400)}
+	}
+	return rs
+}
+
+// at is the value at a path with dots.
+func at(v event.Value, path string) event.Value {
+	if path == "" {
+		return v
+	}
+	return v.Find(event.Keys(strings.Split(path, ".")...))
+}

@@ -1,0 +1,217 @@
+// Package field declares what an action takes of an event: one line a field, in words.
+//
+//	field.Text("email").Email().From("$.traits.email", "$.email")
+//	field.Text("source").From("$.traits.source").Else("fanfold")
+//	field.Object("location",
+//		field.Text("city").From("$.traits.address.city"),
+//		field.Text("country").From("$.traits.address.country"),
+//	)
+//
+// A line says the field's key and type, what it has to be (Required, Email, OneOf, …),
+// and where it comes from unless the user maps it otherwise. What the rules mean is
+// told at [mapping.Field], which is what a line becomes.
+//
+// Sets are fields that stand in many partners: [UserID], [Email], [Address], [Products].
+// Fields takes both.
+package field
+
+import (
+	"github.com/fanfold/fanfold/pkg/mapping"
+)
+
+// Set is some fields: a [Line], or several that go together.
+type Set interface{ Fields() []mapping.Field }
+
+// Of are the fields of several sets, one after the other.
+func Of(sets ...Set) []mapping.Field {
+	var out []mapping.Field
+	for _, s := range sets {
+		out = append(out, s.Fields()...)
+	}
+	return out
+}
+
+// Lines are fields that go together.
+type Lines []Line
+
+// Fields implements [Set].
+func (ls Lines) Fields() []mapping.Field {
+	var out []mapping.Field
+	for _, l := range ls {
+		out = append(out, l.f)
+	}
+	return out
+}
+
+// Raw are fields as package mapping has them.
+type Raw []mapping.Field
+
+// Fields implements [Set].
+func (r Raw) Fields() []mapping.Field { return r }
+
+// Line is one field. It is immutable: every method returns another.
+type Line struct{ f mapping.Field }
+
+// Fields implements [Set].
+func (l Line) Fields() []mapping.Field { return []mapping.Field{l.f} }
+
+func of(key string, t mapping.Type) Line { return Line{mapping.Field{Key: key, Type: t}} }
+
+// Text is a text.
+func Text(key string) Line { return of(key, mapping.TypeString) }
+
+// LongText is a text that may have several lines.
+func LongText(key string) Line { return of(key, mapping.TypeText) }
+
+// Number is a number.
+func Number(key string) Line { return of(key, mapping.TypeNumber) }
+
+// Integer is a number without decimals.
+func Integer(key string) Line { return of(key, mapping.TypeInteger) }
+
+// Boolean is true or false.
+func Boolean(key string) Line { return of(key, mapping.TypeBoolean) }
+
+// Time is a text or a number that can be read as a time. It stays as it is.
+func Time(key string) Line { return of(key, mapping.TypeDatetime) }
+
+// Object is an object. With members it has no others, see [Line.Open]; and unless
+// the whole is mapped by From, it is made of what its members are mapped to.
+func Object(key string, members ...Set) Line {
+	l := of(key, mapping.TypeObject)
+	l.f.Properties = Of(members...)
+	l.f.Default = fromMembers(l.f.Properties)
+	return l
+}
+
+// fromMembers is an object of the members' own mappings; zero when none has one.
+func fromMembers(fields []mapping.Field) mapping.Value {
+	d := mapping.Defaults(fields)
+	if d.String() == "{}" {
+		return mapping.Value{}
+	}
+	return d
+}
+
+// Texts are texts.
+func Texts(keys ...string) Lines { return each(keys, Text) }
+
+// Numbers are numbers.
+func Numbers(keys ...string) Lines { return each(keys, Number) }
+
+// Booleans are true or false.
+func Booleans(keys ...string) Lines { return each(keys, Boolean) }
+
+func each(keys []string, of func(string) Line) (ls Lines) {
+	for _, k := range keys {
+		ls = append(ls, of(k))
+	}
+	return ls
+}
+
+// Below maps every line that has no mapping to the member of its name of an object of
+// the event, such as "$.properties".
+func (ls Lines) Below(path string) Lines {
+	var out Lines
+	for _, l := range ls {
+		if l.f.Default.IsZero() {
+			l = l.From(path + "." + l.f.Key)
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// With changes every line.
+func (ls Lines) With(change func(Line) Line) Lines {
+	var out Lines
+	for _, l := range ls {
+		out = append(out, change(l))
+	}
+	return out
+}
+
+// Called is the field under another name.
+func (l Line) Called(key string) Line { l.f.Key = key; return l }
+
+// Doc says what the field is for, where its name does not.
+func (l Line) Doc(s string) Line { l.f.Doc = s; return l }
+
+// Label is what error texts call the field.
+func (l Line) Label(s string) Line { l.f.Label = s; return l }
+
+// Required: without it the event is rejected.
+func (l Line) Required() Line { l.f.Required = true; return l }
+
+// RequiredWhen makes the field required when another one has a value.
+func (l Line) RequiredWhen(key string, value any) Line {
+	l.f.RequiredIf = &mapping.Condition{Tests: []mapping.Test{{Field: key, Value: mapping.Literal(value)}}}
+	return l
+}
+
+// RequiredUnless makes the field required when all of some others are missing.
+func (l Line) RequiredUnless(keys ...string) Line {
+	c := &mapping.Condition{All: true}
+	for _, k := range keys {
+		c.Tests = append(c.Tests, mapping.Test{Field: k})
+	}
+	l.f.RequiredIf = c
+	return l
+}
+
+// RequiredIf makes the field required when a condition holds.
+func (l Line) RequiredIf(c mapping.Condition) Line { l.f.RequiredIf = &c; return l }
+
+// Nullable keeps null instead of leaving the field out.
+func (l Line) Nullable() Line { l.f.AllowNull = true; return l }
+
+// List makes it a list of its type. A lone value becomes one.
+func (l Line) List() Line { l.f.Multiple = true; return l }
+
+// Open lets an object keep members beyond those that are declared.
+func (l Line) Open() Line { l.f.AdditionalProperties = true; return l }
+
+// OneOf are the values allowed.
+func (l Line) OneOf(choices ...string) Line { l.f.Choices = choices; return l }
+
+// AtLeast bounds a number, or the length of a text in characters.
+func (l Line) AtLeast(n float64) Line { l.f.Minimum = n; return l }
+
+// AtMost bounds a number, or the length of a text in characters.
+func (l Line) AtMost(n float64) Line { l.f.Maximum = n; return l }
+
+// Format is one of the formats of [mapping.Field]: "email", "uri", "ipv4", …
+func (l Line) Format(name string) Line { l.f.Format = name; return l }
+
+// Email has to be an e-mail address.
+func (l Line) Email() Line { return l.Format("email") }
+
+// From maps the field to the first of these paths of the event that is not null.
+func (l Line) From(paths ...string) Line { l.f.Default = mapping.Paths(paths...); return l }
+
+// Else is a constant that stands in when there is nothing at the paths of From, which
+// has to stand before it.
+func (l Line) Else(v any) Line {
+	l.f.Default = mapping.If(l.f.Default, l.f.Default, mapping.Literal(v))
+	return l
+}
+
+// Always maps the field to a constant.
+func (l Line) Always(v any) Line { l.f.Default = mapping.Literal(v); return l }
+
+// Template maps the field to a text with {{path}} in it.
+func (l Line) Template(t string) Line { l.f.Default = mapping.Template(t); return l }
+
+// Mapped maps the field as a mapping says.
+func (l Line) Mapped(m mapping.Value) Line { l.f.Default = m; return l }
+
+// EachOf maps a list of objects to a list of the event, member by member: the members'
+// own paths begin at the element.
+func (l Line) EachOf(path string) Line {
+	l.f.Multiple = true
+	l.f.Default = mapping.ArrayPath(path, fromMembers(l.f.Properties))
+	return l
+}
+
+// Unmapped takes the field's mapping away: the user may give one.
+func (l Line) Unmapped() Line { l.f.Default = mapping.Value{}; return l }
