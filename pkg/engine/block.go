@@ -338,6 +338,7 @@ func (e *Engine) readFront(ctx context.Context, from journal.Mark, bad *journal.
 			if _, done := known.Settled(id); done {
 				continue
 			}
+			e.logNoEvent(it.bad)
 			rec := &b.chunk.Records[i]
 			verdicts = append(verdicts, journal.Verdict{ID: id, Outcome: journal.Rejected, Reason: string(it.bad.Reason)})
 			dead = append(dead, journal.DeadLetter{Raw: rec.Raw[:min(len(rec.Raw), 64<<10)], Reason: string(it.bad.Reason), Detail: it.bad.Detail, Position: rec.End, Object: it.bad.Object, Offset: it.bad.Offset, Line: it.bad.Line, Ordinal: id.Ordinal})

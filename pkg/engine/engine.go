@@ -200,7 +200,7 @@ func New(c Config) *Engine {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{c: c, log: c.Logger, cpu: newGate(runtime.GOMAXPROCS(0)), start: c.Now(), bad: c.Run.Lane("_source")}
+	e := &Engine{c: c, log: c.Logger.With("run", c.Run.Name()), cpu: newGate(runtime.GOMAXPROCS(0)), start: c.Now(), bad: c.Run.Lane("_source")}
 	e.stockBlocks = stock.New[block](kept)
 	e.stockRouted = stock.New[routed](kept + 2*len(c.Lanes))
 	e.stockLaneBlocks = stock.New[laneBlock](kept + 2*len(c.Lanes))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"log/slog"
 	"maps"
 	"math"
 	"runtime"
@@ -251,6 +252,7 @@ func newLane(e *Engine, c *LaneConfig, share int64) *lane {
 	}
 	l.adapt = newAdaptive(limit, l.plan)
 	e.ring.want(l, l.cursor.Ordinal)
+	l.logResume()
 	return l
 }
 
@@ -848,6 +850,7 @@ func (l *lane) letter(w *work, r destination.Result) journal.DeadLetter {
 	if l.c.Letter != nil {
 		l.c.Letter(&d)
 	}
+	l.logRejected(&d)
 	return d
 }
 
@@ -1084,7 +1087,7 @@ func (l *lane) haltLocked(why string, err error) {
 	if l.stop == "" && l.err == nil {
 		l.stop, l.err = why, err
 		if err == nil { // else the run ends with it, and says so once
-			l.e.log.Error("destination stopped", "destination", l.c.Name, "reason", why)
+			l.log(slog.LevelError, LogStop, slog.String("why", why))
 		}
 	}
 	l.signal()

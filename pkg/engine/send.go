@@ -319,6 +319,9 @@ func (l *lane) take(now time.Time) (*batch, time.Duration) {
 	l.flying++
 	l.bodies += b.bytes
 	l.apart[b] = struct{}{}
+	if l.breaker.probing() {
+		l.logProbe(b)
+	}
 	return b, 0
 }
 
@@ -490,12 +493,15 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 	}
 	if wait > 0 {
 		l.pace.pause(now.Add(wait))
+		l.logPause(wait)
 	}
+	before := l.breaker
 	if failed && !accepted {
 		l.breaker.fail(now, l.e.c.Rand())
 	} else if !failed {
 		l.breaker.succeed()
 	}
+	l.logBreaker(before, l.breaker, now)
 	l.adapt.done(now, rtt, pushed, l.flying)
 }
 
@@ -569,6 +575,7 @@ func (l *lane) apply(req uint64, b *batch, rs []destination.Result, now time.Tim
 	if len(again) > 0 {
 		n := l.rebatch(b, again)
 		n.due, n.again = due, true
+		l.logRetry(again, rs, due, now)
 		heap.Push(&l.later, n)
 	}
 }
