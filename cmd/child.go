@@ -34,15 +34,17 @@ func (a *app) child(ctx context.Context, args []string, env []string) (int, erro
 	if err := c.Start(); err != nil {
 		return 0, usagef("running %s: %w", args[0], err)
 	}
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	done := make(chan struct{})
 	defer close(done)
 	go func() {
 		for {
 			select {
-			case s := <-signals:
+			case s := <-hangups:
+				_ = c.Process.Signal(s) // it may be gone
+			case s := <-a.interrupts.taken():
 				// A terminal sends its Ctrl-C to all of the group, so to the
 				// child as well.
 				if s == os.Interrupt && term.IsTerminal(0) {

@@ -56,6 +56,7 @@ var precedence = []int{exitError, exitUsage, exitFinding, exitIncomplete, exitRe
 
 func codeOf(err error) int {
 	var o outcome
+	var signalled *signalError
 	var usage *usageError
 	var input *source.InputError
 	var busy *journal.BusyError
@@ -64,6 +65,8 @@ func codeOf(err error) int {
 		return int(o)
 	case errors.As(err, &busy):
 		return exitIncomplete // nothing was done: another process does it
+	case errors.As(err, &signalled):
+		return signalled.code()
 	case errors.As(err, &usage), errors.As(err, &input):
 		return exitUsage
 	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "eval: "), strings.HasPrefix(err.Error(), "--mapping"), strings.HasPrefix(err.Error(), "--filter"),

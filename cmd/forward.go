@@ -12,13 +12,11 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -146,8 +144,9 @@ resume and exit-codes.`,
 		Example: `  fanfold forward --from events.jsonl.zst --to mixpanel --set mixpanel.project_token=env:MP_TOKEN
   fanfold forward --from archive/ --since 2024-01-01 --filter 'type = "track"'
   zcat *.gz | fanfold forward --from - --to webhook --set webhook.url=http://localhost:8080/`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.forward(c.Context(), &s, &o) },
+		Annotations: inOrder(),
+		Args:        cobra.NoArgs,
+		RunE:        func(c *cobra.Command, _ []string) error { return a.forward(c.Context(), &s, &o) },
 	}
 	s.flags(c)
 	f := c.Flags()
@@ -339,10 +338,13 @@ func runName(id string, n int) string {
 	return id + "-" + strconv.Itoa(n)
 }
 
-func (a *app) forward(ctx context.Context, s *selection, o *runOptions) error {
+func (a *app) forward(ctx context.Context, s *selection, o *runOptions) (err error) {
 	if o.progress != "auto" && o.progress != "always" && o.progress != "never" {
 		return usagef("--progress has to be auto, always or never, not %q", o.progress)
 	}
+	st := a.stopper(ctx)
+	defer func() { err = a.ended(st, err) }()
+	ctx = st.opening
 	j, err := a.prepareJob(s, o, nil)
 	if err != nil {
 		return err
@@ -379,7 +381,8 @@ func (a *app) forward(ctx context.Context, s *selection, o *runOptions) error {
 			}
 		}
 	}
-	return a.run(ctx, j, s, o, dir, meta, resumed, nil)
+	s.s3.Log = a.log.With("run", filepath.Base(dir))
+	return a.run(st, j, s, o, dir, meta, resumed, nil)
 }
 
 // redirect makes a run of something else than the selection: a redrive.
@@ -395,9 +398,10 @@ type redirect struct {
 type times struct{ Since, Until time.Time }
 
 // run works on one run's folder until it is done or stopped.
-func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir string, meta any, resumed bool, re *redirect) (err error) {
+func (a *app) run(st *stopper, j *job, s *selection, o *runOptions, dir string, meta any, resumed bool, re *redirect) (err error) {
 	var open closers
 	defer func() { err = errors.Join(err, open.close()) }()
+	ctx := st.opening
 	before, _ := readSummary(dir)
 	run, err := journal.Open(dir, meta, journal.Options{Now: a.now, Redact: a.secrets.redact})
 	if err != nil {
@@ -534,22 +538,9 @@ func (a *app) run(ctx context.Context, j *job, s *selection, o *runOptions, dir 
 	}
 	debug.SetMemoryLimit(j.memory)
 
-	stop := make(chan struct{})
-	c.Stop = stop
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	interrupted := make(chan struct{})
-	go func() {
-		<-signals
-		close(interrupted)
-		fmt.Fprintln(a.err, "fanfold: stopping: what is in flight is finished and saved (again to stop now)")
-		close(stop)
-		<-signals
-		cancel()
-	}()
+	c.Stop = st.stop
+	st.begin()
+	ctx = st.running
 
 	kept := j.kept(run)
 	e := engine.New(c)

@@ -9,11 +9,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -91,7 +89,7 @@ func (c closer) Close() error { return c() }
 func (a *app) sinkCommand() *cobra.Command {
 	var addr, needle string
 	c := &cobra.Command{
-		Use: "sink", Hidden: true, Args: cobra.NoArgs,
+		Use: "sink", Hidden: true, Args: cobra.NoArgs, Annotations: inOrder(),
 		Short: "Run a local server that takes every request and counts events, for benchmarks",
 		Long: `sink answers every request as a partner does that takes everything. It says in one
 JSON line where it listens, and counts requests, the bytes of their bodies, and
@@ -102,9 +100,6 @@ far as JSON. Ctrl-C or SIGTERM ends it: the counts are its last line.`,
 			if err != nil {
 				return err
 			}
-			signals := make(chan os.Signal, 1)
-			signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-			defer signal.Stop(signals)
 			var requests, length, events atomic.Int64
 			counts := func(w io.Writer) error {
 				_, err := fmt.Fprintf(w, "{\"requests\":%d,\"events\":%d,\"bytes\":%d}\n", requests.Load(), events.Load(), length.Load())
@@ -125,7 +120,7 @@ far as JSON. Ctrl-C or SIGTERM ends it: the counts are its last line.`,
 			})}
 			go func() {
 				select {
-				case <-signals:
+				case <-a.interrupts.taken():
 				case <-c.Context().Done():
 				}
 				s.Close()

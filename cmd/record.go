@@ -50,8 +50,9 @@ cassettes.`,
 		Example: `  fanfold record --to shop=https://api.shop.example --cassette cassettes/shop/order.yaml -- npm test
   fanfold record --proxy --allow api.shop.example --cassette cassettes/shop/order.yaml -- pytest
   fanfold record --cassette cassettes/mixpanel/first.yaml -- fanfold forward --from events.jsonl --to mixpanel`,
-		Args: cobra.ArbitraryArgs,
-		RunE: func(c *cobra.Command, args []string) error { return a.record(c.Context(), &o, args) },
+		Args:        cobra.ArbitraryArgs,
+		Annotations: inOrder(),
+		RunE:        func(c *cobra.Command, args []string) error { return a.record(c.Context(), &o, args) },
 	}
 	f := c.Flags()
 	f.StringArrayVar(&o.to, "to", nil, "a partner: NAME=URL (repeatable)")

@@ -45,9 +45,10 @@ func (a *app) redriveCommand() *cobra.Command {
 event and destination, with their original insert ids. It is itself a run, with
 its own summary; what it delivers is not sent again by any other redrive. Without
 --config it takes the configuration that the run had.`,
-		Example: `  fanfold redrive k3v5q7w2xy --to mixpanel --reason exhausted`,
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(c *cobra.Command, args []string) error { return a.redrive(c.Context(), args[0], &o) },
+		Example:     `  fanfold redrive k3v5q7w2xy --to mixpanel --reason exhausted`,
+		Annotations: inOrder(),
+		Args:        cobra.ExactArgs(1),
+		RunE:        func(c *cobra.Command, args []string) error { return a.redrive(c.Context(), args[0], &o) },
 	}
 	f := c.Flags()
 	f.StringArrayVar(&o.to, "to", nil, "only these destinations")
@@ -62,6 +63,9 @@ its own summary; what it delivers is not sent again by any other redrive. Withou
 }
 
 func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err error) {
+	st := a.stopper(ctx)
+	defer func() { err = a.ended(st, err) }()
+	ctx = st.opening
 	dir, err := a.findRun(id)
 	if err != nil {
 		return err
@@ -209,7 +213,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	}
 	s.from = files
 	o.run.memory = ""
-	return a.run(ctx, j, s, &o.run, redriveDir, meta, resumed, re)
+	return a.run(st, j, s, &o.run, redriveDir, meta, resumed, re)
 }
 
 // configOf is the configuration that a run had, and not what happens to lie in this

@@ -42,7 +42,8 @@ different. See help cassettes.`,
 		Example: `  fanfold replay cassettes/shop/order.yaml -- npm test
   fanfold replay cassettes/ --listen 127.0.0.1:8089
   fanfold replay verify cassettes/mixpanel`,
-		Args: cobra.ArbitraryArgs,
+		Args:        cobra.ArbitraryArgs,
+		Annotations: inOrder(),
 		RunE: func(c *cobra.Command, args []string) error {
 			files, command := args, []string(nil)
 			if n := c.ArgsLenAtDash(); n >= 0 {

@@ -11,10 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"runtime/trace"
 	"strings"
@@ -40,6 +42,7 @@ type app struct {
 	viper          *viper.Viper
 	catalogue      func() []destination.Destination
 	log            *slog.Logger
+	interrupts     *interrupts
 	secrets        secrets
 	wire           *wire // while our own requests are recorded or replayed
 	configFile     string
@@ -54,8 +57,15 @@ type app struct {
 
 // Execute runs the command line and returns its exit code.
 func Execute(b Build, args []string) int {
+	signals := catchInterrupts()
+	// What Go's runtime cannot survive (no memory left, a bug) ends the process by a
+	// signal: its own exit code would be 2, which says that nothing was sent.
+	debug.SetTraceback("crash")
+	noCores()
 	ignoreLimits()
-	a := &app{build: b, in: os.Stdin, out: os.Stdout, err: standardError(), env: os.LookupEnv, now: time.Now, catalogue: destinations.All}
+	a := &app{interrupts: signals, build: b, in: os.Stdin, out: os.Stdout, err: standardError(), env: os.LookupEnv, now: time.Now, catalogue: destinations.All}
+	log.SetFlags(0)
+	log.SetOutput(plainLog{a})
 	return a.execute(context.Background(), args)
 }
 
@@ -137,6 +147,11 @@ it goes on where it was. At the end it says what became of every event.
 
 // begin reads configuration and sets up logging, before every command.
 func (a *app) begin(c *cobra.Command) error {
+	if c.Annotations[stopsInOrder] == "" {
+		if err := a.interrupts.leave(); err != nil {
+			return err
+		}
+	}
 	if a.cpuProfile != "" {
 		f, err := os.Create(a.cpuProfile)
 		if err != nil {
@@ -185,27 +200,9 @@ func (a *app) begin(c *cobra.Command) error {
 	if err := v.BindPFlags(c.Flags()); err != nil {
 		return err
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(v.GetString("log-level"))); err != nil {
-		return usagef("--log-level has to be debug, info, warn or error, not %q", v.GetString("log-level"))
-	}
-	o := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, at slog.Attr) slog.Attr {
-		if at.Value.Kind() == slog.KindString {
-			at.Value = slog.StringValue(a.secrets.redact(at.Value.String()))
-		} else if err, ok := at.Value.Any().(error); ok && err != nil {
-			at.Value = slog.StringValue(a.secrets.redact(err.Error()))
-		}
-		return at
-	}}
-	switch f := v.GetString("log-format"); f {
-	case "text":
-		a.log = slog.New(slog.NewTextHandler(a.err, o))
-	case "json":
-		a.log = slog.New(slog.NewJSONHandler(a.err, o))
-	default:
-		return usagef("--log-format has to be text or json, not %q", f)
-	}
-	return nil
+	var err error
+	a.log, err = newLogger(a.err, v.GetString("log-level"), v.GetString("log-format"), a.secrets.redact)
+	return err
 }
 
 // findConfig returns the configuration file: the one asked for, or the first

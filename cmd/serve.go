@@ -9,12 +9,10 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
@@ -87,16 +85,13 @@ func (a *app) serve(ctx context.Context, s *service, args []string) (code int, e
 
 // untilSignal says that all is ready, and waits to be stopped.
 func (a *app) untilSignal(ctx context.Context, t *stage) error {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
 	e := json.NewEncoder(a.out)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(t.ready); err != nil {
 		return err
 	}
 	select {
-	case <-signals:
+	case <-a.interrupts.taken():
 	case <-ctx.Done():
 	}
 	if t.s.ending != nil {

@@ -2,4 +2,6 @@
 
 package cmd
 
+func noCores() {}
+
 func ignoreLimits() {}
