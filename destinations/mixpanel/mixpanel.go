@@ -3,14 +3,14 @@
 package mixpanel
 
 import (
-	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
@@ -31,6 +31,22 @@ const (
 
 // New declares the destination.
 func New() destination.Destination {
+	const imports = "/import?strict={settings.strict_mode}"
+	// With strict=1 a status of 400 names the events that were refused, and has taken all
+	// others.
+	refused := destination.ByIndex("failed_records", "index", "").OthersTaken()
+	imported := []destination.Success{
+		destination.JSON(importDocs, destination.Is("code", 200), destination.Is("status", "OK"), destination.Counts("num_records_imported")),
+		destination.JSON(importDocs, destination.List("failed_records"), destination.Counts("num_records_imported")).With(400),
+	}
+	event := tracked()
+	created := body.Member("$created", body.From("traits.created", "traits.createdAt", "traits.created_at").NotNull())
+	// profile is whose profile is changed.
+	profile := body.Together(
+		body.Member("$token", body.Setting("project_token")),
+		body.Member("$distinct_id", body.First(body.From("user_id").NotNull(), body.From("anonymous_id"))),
+		body.Copy("$ip = ip"),
+	)
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "mixpanel", Name: "Mixpanel", Summary: "product analytics", Docs: importDocs,
@@ -69,54 +85,56 @@ func New() destination.Destination {
 		},
 		// Of the endpoints that take ?verbose=1.
 		Success: []destination.Success{destination.JSON(engageDocs, destination.Is("status", 1), destination.Is("error", nil, "").IfThere())},
-		Actions: destination.Coded[Settings]{
-			{
-				Slug: "trackEvent", Title: "Track event", Doc: "An event, with the properties that Mixpanel knows filled from the event's context.", Trigger: `type = "track"`,
-				Fields: eventFields(), Item: track, Request: imports, Results: imported, Success: importSuccess(), TimeField: "time",
-			},
-			{
-				Slug: "trackPurchase", Title: "Track purchase", Doc: "An order, and one event for each of its products.", Trigger: `type = "track"`,
-				Fields: purchaseFields(), Item: purchase, Request: imports, Results: imported, Success: importSuccess(), TimeField: "time",
-			},
-			{
-				Slug: "identifyUser", Title: "Identify user", Doc: "Joins the anonymous id to the user's, and sets the profile's properties.", Trigger: `type = "identify"`,
-				Fields: []mapping.Field{
-					{Key: "ip", Type: mapping.TypeString, Default: mapping.Path("$.context.ip")},
-					{Key: "user_id", Type: mapping.TypeString, AllowNull: true, Default: mapping.Path("$.userId")},
-					{Key: "anonymous_id", Type: mapping.TypeString, AllowNull: true, Default: mapping.Path("$.anonymousId")},
-					{Key: "traits", Type: mapping.TypeObject, Default: mapping.Path("$.traits")},
-				},
-				Item: identify, Request: array("/engage?verbose=1"), Results: verbose,
-			},
-			{
-				Slug: "groupIdentifyUser", Title: "Set group profile", Doc: "Sets the properties of a group.", Trigger: `type = "group"`,
-				Fields: []mapping.Field{
-					{Key: "group_key", Type: mapping.TypeString},
-					{Key: "group_id", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.groupId")},
-					{Key: "traits", Type: mapping.TypeObject, Default: mapping.Path("$.traits")},
-				},
-				Item: group, Request: array("/groups?verbose=1"), Results: verbose,
+		Actions: destination.Actions{
+			destination.Action("trackEvent", "Track event").On(`type = "track"`).Doc("An event, with the properties that Mixpanel knows filled from the event's context.").
+				Fields(eventFields()).TimeField("time").
+				Post(imports, body.Items(event)).Verdicts(refused).Success(imported...),
+			destination.Action("trackPurchase", "Track purchase").On(`type = "track"`).Doc("An order, and one event for each of its products.").
+				Fields(eventFields(), purchaseFields()).TimeField("time").
+				Post(imports, body.Items(event, body.If(body.From("generatePurchaseEventPerProduct").Is("true"), body.Each("products", purchased())))).
+				Verdicts(refused).Success(imported...),
+			destination.Action("identifyUser", "Identify user").On(`type = "identify"`).Doc("Joins the anonymous id to the user's, and sets the profile's properties.").
+				Fields(field.IP("ip"), field.UserID("user_id").Nullable(), field.AnonymousID("anonymous_id").Nullable(), field.Object("traits").From("$.traits")).
+				Steps(
+					destination.Send("POST", "/track?verbose=1", body.Items(identity("$identify", body.Copy("$identified_id = user_id", "$anon_id = anonymous_id")))).
+						If(body.From("anonymous_id").Filled()),
+					destination.Send("POST", "/engage?verbose=1", body.Items(body.Object(profile, body.Member("$set", body.Always(body.Object(
+						body.Spread("traits", "created", "createdAt", "created_at", "email", "firstName", "lastName", "name", "username", "phone"),
+						created,
+						body.Copy("$email = traits.email", "$first_name = traits.firstName", "$last_name = traits.lastName"),
+						body.Member("$name", body.First(
+							body.From("traits.name").NotNull(),
+							body.If(body.All(body.From("traits.firstName").Given(), body.From("traits.lastName").Given()), body.Format("{traits.firstName} {traits.lastName}")),
+						)),
+						body.Copy("$username = traits.username", "$phone = traits.phone"),
+					)))))).If(body.From("traits").NotEmpty()),
+				).Results(verbose),
+			destination.Action("groupIdentifyUser", "Set group profile").On(`type = "group"`).Doc("Sets the properties of a group.").
+				Fields(field.Text("group_key"), field.Text("group_id").Required().From("$.groupId"), field.Object("traits").From("$.traits")).
+				Needs(body.From("traits"), "traits are required to set a group's properties").
+				Post("/groups?verbose=1", body.Items(body.Object(
+					body.Member("$token", body.Setting("project_token")),
+					body.Member("$group_key", body.From("group_key").Given().Else(body.Const("$group_id"))),
+					body.Member("$group_id", body.From("traits").As("the trait that group_key names", keyed).Given().Else(body.From("group_id"))),
+					body.Member("$set", body.Always(body.Object(
+						body.Spread("traits", "created", "createdAt", "created_at", "name"),
+						body.Copy("$name = traits.name"),
+						created,
+					))),
+				))).Results(verbose).
 				// https://developer.mixpanel.com/reference/group-batch-update
-				Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 200, Docs: groupsDocs}},
-			},
-			{
-				Slug: "alias", Title: "Alias", Doc: "Gives a user a second id.",
-				Fields: []mapping.Field{
-					{Key: "alias", Type: mapping.TypeString, AllowNull: true, Default: mapping.Paths("$.userId", "$.anonymousId")},
-					{Key: "distinct_id", Type: mapping.TypeString, Default: mapping.Path("$.previousId")},
-				},
-				Item: alias, Request: array("/track?verbose=1"), Results: verbose,
-			},
-			{
-				Slug: "incrementProperties", Title: "Increment properties", Doc: "Adds to numeric properties of the profile.", Trigger: `type = "track"`,
-				Fields: []mapping.Field{
-					{Key: "ip", Type: mapping.TypeString, Default: mapping.Path("$.context.ip")},
-					{Key: "user_id", Type: mapping.TypeString, AllowNull: true, Default: mapping.Path("$.userId")},
-					{Key: "anonymous_id", Type: mapping.TypeString, AllowNull: true, Default: mapping.Path("$.anonymousId")},
-					{Key: "increment", Type: mapping.TypeObject, Required: true, Default: mapping.Path("$.properties.increment")},
-				},
-				Item: increment, Request: array("/engage?verbose=1"), Results: verbose,
-			},
+				Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 200, Docs: groupsDocs}}),
+			destination.Action("alias", "Alias").Doc("Gives a user a second id.").
+				Fields(field.AnyID("alias").Nullable(), field.Text("distinct_id").From("$.previousId")).
+				Post("/track?verbose=1", body.Items(identity("$create_alias", body.Same("distinct_id", "alias")))).Results(verbose),
+			destination.Action("incrementProperties", "Increment properties").On(`type = "track"`).Doc("Adds to numeric properties of the profile.").
+				Fields(field.IP("ip"), field.UserID("user_id").Nullable(), field.AnonymousID("anonymous_id").Nullable(), field.Object("increment").Required().From("$.properties.increment")).
+				Only(body.From("increment").NotEmpty(), destination.Unneeded, "there is nothing to increment").
+				Needs(body.From("increment").Where("at most 20", atMost20), "at most 20 properties can be incremented at once").
+				Needs(body.From("increment").Where("numbers", areNumbers), "an increment is not a number").
+				Post("/engage?verbose=1", body.Items(body.Object(profile, body.Member("$add", body.Always(body.Object(
+					body.Spread("increment").Each(body.First(body.This().IsNumber(), body.This().IsText().Number())),
+				)))))).Results(verbose),
 		},
 		Presets: []destination.Preset{
 			{Name: "Track calls", Action: "trackEvent", Subscribe: `type = "track" and event != "Order Completed"`},
@@ -129,49 +147,9 @@ func New() destination.Destination {
 	}.Destination()
 }
 
-func imports(s *Settings) destination.Request {
-	return destination.Request{Path: "/import?strict=" + s.StrictMode, Open: "[", Sep: ",", Close: "]"}
-}
-
-// importSuccess are the answers of /import: all was taken, or what is not named.
-func importSuccess() []destination.Success {
-	return []destination.Success{
-		destination.JSON(importDocs, destination.Is("code", 200), destination.Is("status", "OK"), destination.Counts("num_records_imported")),
-		destination.JSON(importDocs, destination.List("failed_records"), destination.Counts("num_records_imported")).With(400),
-	}
-}
-
-func array(path string) func(*Settings) destination.Request {
-	return func(*Settings) destination.Request {
-		return destination.Request{Path: path, Open: "[", Sep: ",", Close: "]"}
-	}
-}
-
-// imported reads the verdicts of /import: with strict=1 a status of 400 names
-// the events that were refused, and has taken all others.
-func imported(_ *Settings, a *destination.Answer, b *destination.Batch) []destination.Result {
-	var body struct {
-		FailedRecords []struct {
-			Index   int    `json:"index"`
-			Field   string `json:"field"`
-			Message string `json:"message"`
-		} `json:"failed_records"`
-	}
-	if a.Status != 200 && a.Status != 400 || json.Unmarshal(a.Body, &body) != nil || a.Status == 400 && len(body.FailedRecords) == 0 {
-		return nil
-	}
-	rs := destination.Same(destination.Result{Outcome: destination.Delivered, Status: a.Status}, len(b.Deliveries))
-	for _, f := range body.FailedRecords {
-		if f.Index >= 0 && f.Index < len(rs) {
-			rs[f.Index] = destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status, Detail: destination.Cut(f.Field+": "+f.Message, 400)}
-		}
-	}
-	return rs
-}
-
 // verbose reads the answers of the profile endpoints, which say 200 also when
 // they refuse.
-func verbose(_ *Settings, a *destination.Answer, b *destination.Batch) []destination.Result {
+func verbose(a *destination.Answer, b *destination.Batch) []destination.Result {
 	if !a.OK() || !a.JSON.Get("error").Exists() && !a.JSON.Get("status").Exists() {
 		return nil
 	}
@@ -181,382 +159,129 @@ func verbose(_ *Settings, a *destination.Answer, b *destination.Batch) []destina
 	return nil
 }
 
-func track(s *Settings, in *destination.Input, out *destination.Output) {
-	out.BeginObject()
-	out.Field("event", in.Payload.Get("event"))
-	out.Key("properties")
-	properties(s, in, out, event.Value{}, 0)
-	out.EndObject()
+// identity is an event that joins two ids.
+func identity(name string, ids body.Members) body.Node {
+	return body.Object(
+		body.Member("event", body.Const(name)),
+		body.Member("properties", body.Object(
+			ids,
+			body.Member("token", body.Setting("project_token")),
+			body.Member("segment_source_name", body.Setting("source_name")),
+		)),
+	)
 }
 
-func purchase(s *Settings, in *destination.Input, out *destination.Output) {
-	track(s, in, out)
-	products := in.Payload.Get("products")
-	if products.Kind() != event.Array || !in.Payload.Get("generatePurchaseEventPerProduct").Bool() {
-		return
+// keyed is the trait that the field group_key names.
+func keyed(dst []byte, traits event.Value, c *body.Context) []byte {
+	key := c.Field("group_key")
+	if key.Falsy() {
+		return append(dst, traits.Get("$group_id").Raw()...)
 	}
-	out.Emit()
-	n := 0
-	for product := range products.Elements() {
-		n++
-		out.BeginObject()
-		out.Str("event", "Product Purchased")
-		out.Key("properties")
-		properties(s, in, out, product, n)
-		out.EndObject()
-		out.Emit()
-	}
+	return append(dst, traits.Get(key.Text()).Raw()...)
 }
 
-// writeTime writes an event's time in milliseconds. Those of an order's products are
-// a millisecond before each other, so that Mixpanel tells them apart.
-func writeTime(n int) mapping.Compute {
-	return func(w *mapping.Writer, v event.Value, l *mapping.Late) {
-		at := l.Now
-		if t, ok := event.ParseTime(v); ok {
-			at = t
-		}
-		w.Int(at.UnixMilli() - int64(n))
-	}
-}
+func atMost20(increments event.Value) bool { return increments.Len() <= 20 }
 
-// writeInsertID writes the mapped insert id, else the delivery's own; of an order's
-// products the order's, behind the product's number.
-func writeInsertID(n int) mapping.Compute {
-	return func(w *mapping.Writer, v event.Value, l *mapping.Late) {
-		if n > 0 {
-			id := l.ID
-			if v.Exists() {
-				id = v.Text()
+// areNumbers says that the texts among increments are numbers.
+func areNumbers(increments event.Value) bool {
+	for _, v := range increments.Members() {
+		if v.Kind() == event.String {
+			if _, err := strconv.ParseFloat(strings.TrimSpace(v.Text()), 64); err != nil {
+				return false
 			}
-			number := strconv.Itoa(n - 1)
-			w.Text(number + last(id, maxInsertID-len(number)))
-			return
-		}
-		b, plain := v.Plain()
-		switch b = b[max(len(b)-maxInsertID, 0):]; {
-		case plain && utf8.Valid(b):
-			w.TextBytes(b)
-		case v.Exists():
-			w.Text(last(v.Text(), maxInsertID))
-		default:
-			w.Text(last(l.InsertID(), maxInsertID))
 		}
 	}
+	return true
 }
 
-// maxInsertID is the length of an insert id in characters.
+// maxInsertID is the length of an insert id in characters: its end is the part of a
+// messageId that tells it from others.
 // https://developer.mixpanel.com/reference/import-events#propertiesinsert_id
 const maxInsertID = 36
 
-// last returns the end of an id: the part of a messageId that tells it from
-// others.
-func last(id string, n int) string {
-	if len(id) <= n {
-		return id
-	}
-	return strings.ToValidUTF8(id[len(id)-n:], "-")
+// reserved are properties that an event's own never replace.
+var reserved = []string{"time", "id", "$anon_id", "distinct_id", "$group_id", "$insert_id", "$user_id"}
+
+// tracked is an event.
+func tracked() body.Node {
+	return body.Object(
+		body.Same("event"),
+		body.Member("properties", body.Object(
+			body.Member("time", body.First(body.From("time").Millis(), body.Now().Millis())),
+			body.Member("$insert_id", body.From("insert_id").Last(maxInsertID).Else(body.InsertID().Last(maxInsertID))),
+			properties(body.From),
+			// What the event says itself replaces what its context says.
+			body.Spread("event_properties").Wins(reserved...),
+		)),
+	)
 }
 
-// named are the properties that are filled from fields of their own, in the
-// order in which they stand in a request.
-var named = quoted([]property{
-	{name: "ip", field: "ip"}, {name: "id", field: "distinct_id"}, {name: "$anon_id", field: "anonymous_id"},
-	{name: "$app_build_number", field: "app_build"}, {name: "$app_version_string", field: "app_version"}, {name: "$app_namespace", field: "app_namespace"}, {name: "$app_name", field: "app_name"},
-	{name: "$bluetooth_enabled", field: "bluetooth"}, {name: "$cellular_enabled", field: "cellular"}, {name: "$carrier", field: "carrier"}, {name: "$current_url", field: "url"}, {name: "$device", field: "device_name"},
-	{name: "$device_id", field: "anonymous_id"}, {name: "$device_type", field: "device_type"}, {name: "$device_name", field: "device_name"}, {name: "$group_id", field: "group_id"}, {name: "$identified_id", field: "user_id"},
-	{name: "$ios_ifa", field: "idfa"}, {name: "$lib_version", field: "library_version"}, {name: "$locale", field: "language"}, {name: "$manufacturer", field: "device_manufacturer"}, {name: "$model", field: "device_model"},
-	{name: "$os", field: "os_name"}, {name: "$os_version", field: "os_version"}, {name: "$referrer", field: "referrer"}, {name: "$screen_height", field: "screen_height"}, {name: "$screen_width", field: "screen_width"},
-	{name: "$screen_density", field: "screen_density"}, {name: "$user_id", field: "user_id"}, {name: "$wifi_enabled", field: "wifi"}, {name: "mp_country_code", field: "country"},
-	{name: "advertising_id", field: "advertising_id"}, {name: "ad_tracking_enabled", field: "ad_tracking_enabled"}, {name: "timezone", field: "timezone"}, {name: "app_platform", field: "app_platform"}, {name: "event_original_name", field: "name"},
-})
-
-// property is one of them. Its name is quoted once: it is written with most
-// events.
-type property struct{ name, field, quoted string }
-
-// fields are where they come from.
-var fields = func() *mapping.Names {
-	var keys []string
-	for i := range named {
-		keys = append(keys, named[i].field)
-	}
-	return mapping.NewNames(keys...)
-}()
-
-func quoted(ps []property) []property {
-	for i := range ps {
-		ps[i].quoted = mapping.Quoted(ps[i].name)
-	}
-	return ps
+// purchased is the event of one product of an order.
+func purchased() body.Node {
+	ofOrder := []string{"affiliation", "subtotal", "total", "revenue", "shipping", "tax", "discount", "coupon", "currency", "order_number", "products"}
+	return body.Object(
+		body.Member("event", body.Const("Product Purchased")),
+		body.Member("properties", body.Object(
+			body.Member("time", body.First(body.Outer("time").As("a millisecond before that of the product before it", earlier), body.Now().As("the same", earlier))),
+			body.Member("$insert_id", body.Outer("insert_id").As("the order's, behind the product's number", numbered).Else(body.EventID().As("the same", numbered))),
+			properties(body.Outer),
+			body.SpreadOf(body.Outer("event_properties"), ofOrder...).Wins(reserved...),
+			body.SpreadOf(body.This()).Wins(),
+		)),
+	)
 }
 
-// properties writes the properties object, of an event or with n > 0 of the nth
-// product of an order. Members of the event's own
-// properties, and of a product, win over those filled from the context, but
-// for the ones that Mixpanel reserves.
-func properties(s *Settings, in *destination.Input, out *destination.Output, product event.Value, n int) {
-	p, ofProduct := in.Payload, n > 0
-	own := p.Get("event_properties")
-	clash := ofProduct || mayClash(own)
-	taken := func(key string) bool {
-		return clash && (own.Get(key).Exists() && !(ofProduct && orderLevel(key)) || product.Get(key).Exists())
+// earlier keeps the events of an order apart, whose time is one.
+func earlier(dst []byte, v event.Value, c *body.Context) []byte {
+	if at, ok := event.ParseTime(v); ok {
+		return strconv.AppendInt(dst, at.UnixMilli()-int64(c.Index())-1, 10)
 	}
-	put := func(key string, v event.Value) {
-		if v.Exists() && !taken(key) {
-			out.Field(key, v)
-		}
-	}
-	str := func(key, v string) {
-		if v != "" && !taken(key) {
-			out.Str(key, v)
-		}
-	}
-	out.BeginObject()
-	if !product.Get("time").Exists() {
-		out.Key("time")
-		out.Compute(p.Get("time"), writeTime(n))
-	}
-	if v := p.Get("distinct_id"); !product.Get("distinct_id").Exists() {
-		if v.Exists() {
-			out.Field("distinct_id", v)
-		} else {
-			// An event of nobody in particular has an empty distinct_id.
-			// https://developer.mixpanel.com/reference/import-events#propertiesdistinct_id
-			out.Str("distinct_id", "")
-		}
-	}
-	if !product.Get("$insert_id").Exists() {
-		out.Key("$insert_id")
-		out.Compute(p.Get("insert_id"), writeInsertID(n))
-	}
-	for i, f := range p.Numbers(fields) {
-		v := p.At(f)
-		if !v.Exists() {
-			continue
-		}
-		to := &named[i]
-		switch to.name {
-		case "id", "$anon_id", "$group_id", "$user_id": // reserved: never overridden by the event's own
-			if !product.Get(to.name).Exists() {
-				out.QuotedField(to.quoted, v)
-			}
-		default:
-			if !taken(to.name) {
-				out.QuotedField(to.quoted, v)
-			}
-		}
-	}
-	if ua := p.Get("userAgent"); ua.Exists() {
-		noBrowser, noVersion := taken("$browser"), taken("$browser_version")
-		out.Compute(ua, func(w *mapping.Writer, v event.Value, l *mapping.Late) {
-			a := mapping.Recall(l, v, agentOf)
-			if !noBrowser {
-				w.Str("$browser", a.browser)
-			}
-			if !noVersion {
-				w.StrNonEmpty("$browser_version", a.version)
-			}
-		})
-	}
-	source := "segment"
-	if p.Get("context").Get("integration").Get("name").IsText("Iterable") {
-		source = "Iterable"
-	}
-	str("$source", source)
-	if v := p.Get("library_name"); v.Exists() {
-		if !v.IsEmptyText() {
-			if !taken("mp_lib") {
-				out.TextField("mp_lib", "Segment Actions: ", v)
-			}
-		} else {
-			put("mp_lib", v)
-		}
-	}
-	str("segment_source_name", s.SourceName)
-	utm := p.Get("utm_properties")
-	for _, k := range [...]string{"utm_campaign", "utm_content", "utm_medium", "utm_source", "utm_term"} {
-		put(k, utm.Get(k))
-	}
-	agent := p.Get("userAgentData")
-	for _, k := range [...]string{"mobile", "platform", "bitness", "platformVersion", "uaFullVersion", "wow64"} {
-		if v := agent.Get(k); v.Exists() {
-			put("$"+k, v)
-		}
-	}
-	for k, v := range own.Members() {
-		if b, plain := k.Plain(); plain {
-			switch string(b) {
-			case "time", "id", "$anon_id", "distinct_id", "$group_id", "$insert_id", "$user_id":
-				continue
-			}
-		}
-		if key := k; ofProduct {
-			if name := key.Text(); orderLevel(name) || product.Get(name).Exists() {
-				continue
-			}
-		}
-		out.RawKey(k.Raw())
-		out.Val(v)
-	}
-	out.Members(product)
-	out.EndObject()
+	return dst
 }
 
-// mayClash says that an event's own properties have a name that could also be
-// filled from the context. Few do, and for the others nothing has to be looked
-// up: a fifth of the time of a mapping.
-func mayClash(own event.Value) bool {
-	for k := range own.Members() {
-		b, plain := k.Plain()
-		if !plain || len(b) == 0 || b[0] == '$' {
-			return true
-		}
-		switch string(b) {
-		case "ip", "timezone", "mp_country_code", "mp_lib", "advertising_id", "ad_tracking_enabled", "app_platform", "event_original_name", "segment_source_name",
-			"utm_campaign", "utm_content", "utm_medium", "utm_source", "utm_term":
-			return true
-		}
+func numbered(dst []byte, id event.Value, c *body.Context) []byte {
+	number, text := strconv.Itoa(c.Index()), id.Text()
+	if n := maxInsertID - len(number); len(text) > n {
+		text = strings.ToValidUTF8(text[len(text)-n:], "-")
 	}
-	return false
+	return event.AppendQuoted(dst, number+text)
 }
 
-// orderLevel says that a property is of the order, not of each product.
-func orderLevel(key string) bool {
-	switch key {
-	case "affiliation", "subtotal", "total", "revenue", "shipping", "tax", "discount", "coupon", "currency", "order_number", "products":
-		return true
-	}
-	return false
+// properties are those that the event's context fills. of is where the fields are.
+func properties(of func(...string) body.Value) body.Members {
+	return body.Together(
+		// An event of nobody in particular has an empty distinct_id.
+		// https://developer.mixpanel.com/reference/import-events#propertiesdistinct_id
+		body.Member("distinct_id", of("distinct_id").Else(body.Const(""))),
+		body.CopyOf(of,
+			"ip = ip", "id = distinct_id", "$anon_id = anonymous_id", "$app_build_number = app_build", "$app_version_string = app_version",
+			"$app_namespace = app_namespace", "$app_name = app_name", "$bluetooth_enabled = bluetooth", "$cellular_enabled = cellular",
+			"$carrier = carrier", "$current_url = url", "$device = device_name", "$device_id = anonymous_id", "$device_type = device_type",
+			"$device_name = device_name", "$group_id = group_id", "$identified_id = user_id", "$ios_ifa = idfa", "$lib_version = library_version",
+			"$locale = language", "$manufacturer = device_manufacturer", "$model = device_model", "$os = os_name", "$os_version = os_version",
+			"$referrer = referrer", "$screen_height = screen_height", "$screen_width = screen_width", "$screen_density = screen_density",
+			"$user_id = user_id", "$wifi_enabled = wifi", "mp_country_code = country", "advertising_id = advertising_id",
+			"ad_tracking_enabled = ad_tracking_enabled", "timezone = timezone", "app_platform = app_platform", "event_original_name = name",
+			"utm_campaign = utm_properties.utm_campaign", "utm_content = utm_properties.utm_content", "utm_medium = utm_properties.utm_medium",
+			"utm_source = utm_properties.utm_source", "utm_term = utm_properties.utm_term",
+			"$mobile = userAgentData.mobile", "$platform = userAgentData.platform", "$bitness = userAgentData.bitness",
+			"$platformVersion = userAgentData.platformVersion", "$uaFullVersion = userAgentData.uaFullVersion", "$wow64 = userAgentData.wow64",
+		),
+		body.Member("$browser", of("userAgent").As("the browser", browser)),
+		body.Member("$browser_version", of("userAgent").As("the browser's version", browserVersion)),
+		body.Member("$source", body.First(of("context.integration.name").Is("Iterable"), body.Const("segment"))),
+		body.Member("mp_lib", of("library_name").Prefix("Segment Actions: ")),
+		body.Member("segment_source_name", body.Setting("source_name")),
+	)
 }
 
-func identify(s *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	user, anonymous, traits := p.Get("user_id"), p.Get("anonymous_id"), p.Get("traits")
-	if !anonymous.Nullish() && !anonymous.IsEmptyText() {
-		out.Path = "/track?verbose=1"
-		out.BeginObject()
-		out.Str("event", "$identify")
-		out.Key("properties")
-		out.BeginObject()
-		out.Field("$identified_id", user)
-		out.Field("$anon_id", anonymous)
-		out.Stamp("token", s.ProjectToken)
-		out.StrNonEmpty("segment_source_name", s.SourceName)
-		out.EndObject()
-		out.EndObject()
-		out.Emit()
-	}
-	if traits.Kind() != event.Object || traits.Len() == 0 {
-		return
-	}
-	out.Path = ""
-	profile(s, in, out)
-	out.Key("$set")
-	out.BeginObject()
-	out.Members(traits, "created", "createdAt", "created_at", "email", "firstName", "lastName", "name", "username", "phone")
-	out.Field("$created", created(traits))
-	out.Field("$email", traits.Get("email"))
-	out.Field("$first_name", traits.Get("firstName"))
-	out.Field("$last_name", traits.Get("lastName"))
-	if name, first, last := traits.Get("name"), traits.Get("firstName"), traits.Get("lastName"); !name.Nullish() {
-		out.Field("$name", name)
-	} else if !first.Falsy() && !last.Falsy() {
-		out.Str("$name", first.Text()+" "+last.Text())
-	}
-	out.Field("$username", traits.Get("username"))
-	out.Field("$phone", traits.Get("phone"))
-	out.EndObject()
-	out.EndObject()
+func browser(dst []byte, agent event.Value, c *body.Context) []byte {
+	return event.AppendQuoted(dst, body.Recall(c, agent, agentOf).browser)
 }
 
-// profile begins a profile update.
-func profile(s *Settings, in *destination.Input, out *destination.Output) {
-	id := in.Payload.Get("user_id")
-	if id.Nullish() {
-		id = in.Payload.Get("anonymous_id")
+func browserVersion(dst []byte, agent event.Value, c *body.Context) []byte {
+	if v := body.Recall(c, agent, agentOf).version; v != "" {
+		dst = event.AppendQuoted(dst, v)
 	}
-	out.BeginObject()
-	out.Stamp("$token", s.ProjectToken)
-	out.Field("$distinct_id", id)
-	out.Field("$ip", in.Payload.Get("ip"))
-}
-
-func created(traits event.Value) event.Value {
-	for _, k := range [...]string{"created", "createdAt", "created_at"} {
-		if v := traits.Get(k); !v.Nullish() {
-			return v
-		}
-	}
-	return event.Value{}
-}
-
-func group(s *Settings, in *destination.Input, out *destination.Output) {
-	key, traits := "$group_id", in.Payload.Get("traits")
-	if v := in.Payload.Get("group_key"); !v.Falsy() {
-		key = v.Text()
-	}
-	if traits.Kind() != event.Object {
-		out.Reject(destination.Invalid, "traits are required to set a group's properties")
-		return
-	}
-	id := traits.Get(key)
-	if id.Falsy() {
-		id = in.Payload.Get("group_id")
-	}
-	out.BeginObject()
-	out.Stamp("$token", s.ProjectToken)
-	out.Str("$group_key", key)
-	out.Field("$group_id", id)
-	out.Key("$set")
-	out.BeginObject()
-	out.Members(traits, "created", "createdAt", "created_at", "name")
-	out.Field("$name", traits.Get("name"))
-	out.Field("$created", created(traits))
-	out.EndObject()
-	out.EndObject()
-}
-
-func alias(s *Settings, in *destination.Input, out *destination.Output) {
-	out.BeginObject()
-	out.Str("event", "$create_alias")
-	out.Key("properties")
-	out.BeginObject()
-	out.Field("distinct_id", in.Payload.Get("distinct_id"))
-	out.Field("alias", in.Payload.Get("alias"))
-	out.Stamp("token", s.ProjectToken)
-	out.StrNonEmpty("segment_source_name", s.SourceName)
-	out.EndObject()
-	out.EndObject()
-}
-
-func increment(s *Settings, in *destination.Input, out *destination.Output) {
-	by := in.Payload.Get("increment")
-	switch {
-	case by.Len() == 0:
-		return
-	case by.Len() > 20:
-		out.Reject(destination.Invalid, "at most 20 properties can be incremented at once")
-		return
-	}
-	profile(s, in, out)
-	out.Key("$add")
-	out.BeginObject()
-	for k, v := range by.Members() {
-		n, ok := v.Float()
-		if v.Kind() == event.String {
-			f, err := strconv.ParseFloat(strings.TrimSpace(v.Text()), 64)
-			n, ok = f, err == nil
-			if !ok {
-				out.Reject(destination.Invalid, "the increment of "+k.Text()+" is not a number")
-				return
-			}
-		}
-		if ok {
-			out.Key(k.Text())
-			out.Float(n)
-		}
-	}
-	out.EndObject()
-	out.EndObject()
+	return dst
 }

@@ -56,6 +56,7 @@
 //
 //	Member("key", node)              one member
 //	Same("email", "userId")          members that are called as the fields are
+//	Copy("$os = os_name", …)         members that are called otherwise
 //	Spread("properties", "a", "b")   all members of an object, but for those named. What another Member writes is left out
 //	Spread("properties").Wins("id")  the other way round: its members replace the others, but for those named
 //	Fields("list_id")                all fields of the action, but for those named
@@ -191,6 +192,23 @@ func Same(keys ...string) Members {
 	var ms membersOf
 	for _, k := range keys {
 		ms = append(ms, member{key: k, node: From(k)})
+	}
+	return ms
+}
+
+// Copy are members that are called otherwise than the fields are: each line is
+// "name = path", and the member is From(path).
+func Copy(lines ...string) Members { return CopyOf(From, lines...) }
+
+// CopyOf is [Copy] with [Outer] or another in the place of From.
+func CopyOf(from func(paths ...string) Value, lines ...string) Members {
+	var ms membersOf
+	for _, line := range lines {
+		name, path, ok := strings.Cut(line, " = ")
+		if !ok {
+			panic("body: Copy: " + line + ` is not "name = path"`)
+		}
+		ms = append(ms, member{key: strings.TrimSpace(name), node: from(strings.TrimSpace(path))})
 	}
 	return ms
 }

@@ -123,6 +123,14 @@ func (c *Context) Field(path string) event.Value {
 	return find(c.w.in.Payload.Get(key), rest)
 }
 
+// Recall is f of a value's text, from memory when that was asked for lately: user agents
+// and the like are few, and reading one takes longer than most events do. f is a pure
+// function at the top level of its package; what it makes must not be changed.
+func Recall[T any](c *Context, v event.Value, f func(text string) *T) *T {
+	l := mapping.NewLate(&c.w.recall, c.w.in.Now, c.w.in.ID, c.w.in.Step)
+	return mapping.Recall(&l, v, f)
+}
+
 // This is the element that [Each] is at, or Missing.
 func (c *Context) This() event.Value { return c.w.element }
 
@@ -138,6 +146,7 @@ type writing struct {
 	inside  bool // an Each
 	index   int
 	tmp     []byte // texts on their way
+	recall  mapping.Resolver
 	parser  event.Parser
 }
 

@@ -16,6 +16,8 @@
 package field
 
 import (
+	"strings"
+
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
@@ -39,6 +41,15 @@ func (ls Lines) Fields() []mapping.Field {
 	var out []mapping.Field
 	for _, l := range ls {
 		out = append(out, l.f)
+	}
+	return out
+}
+
+// Together are the lines of several sets as one.
+func Together(sets ...Set) Lines {
+	var out Lines
+	for _, f := range Of(sets...) {
+		out = append(out, Line{f})
 	}
 	return out
 }
@@ -110,12 +121,12 @@ func each(keys []string, of func(string) Line) (ls Lines) {
 }
 
 // Below maps every line that has no mapping to the member of its name of an object of
-// the event, such as "$.properties".
+// the event, such as "$.properties"; with "" to that of the element, see [Line.EachOf].
 func (ls Lines) Below(path string) Lines {
 	var out Lines
 	for _, l := range ls {
 		if l.f.Default.IsZero() {
-			l = l.From(path + "." + l.f.Key)
+			l = l.From(strings.TrimPrefix(path+"."+l.f.Key, "."))
 		}
 		out = append(out, l)
 	}
