@@ -55,7 +55,7 @@
 // Objects have members:
 //
 //	Member("key", node)              one member
-//	Same("email", "userId")          members that are called as the fields are
+//	Same("email", "userId")          members that are called as the fields are; SameGiven, SameNotNull: only those
 //	Copy("$os = os_name", …)         members that are called otherwise
 //	Spread("properties", "a", "b")   all members of an object, but for those named. What another Member writes is left out
 //	Spread("properties").Wins("id")  the other way round: its members replace the others, but for those named
@@ -209,6 +209,20 @@ func CopyOf(from func(paths ...string) Value, lines ...string) Members {
 			panic("body: Copy: " + line + ` is not "name = path"`)
 		}
 		ms = append(ms, member{key: strings.TrimSpace(name), node: from(strings.TrimSpace(path))})
+	}
+	return ms
+}
+
+// SameGiven is [Same], of those that are truthy: see [Value.Given].
+func SameGiven(keys ...string) Members { return sameThat(Value.Given, keys) }
+
+// SameNotNull is [Same], of those that are not null.
+func SameNotNull(keys ...string) Members { return sameThat(Value.NotNull, keys) }
+
+func sameThat(is func(Value) Value, keys []string) Members {
+	var ms membersOf
+	for _, k := range keys {
+		ms = append(ms, member{key: k, node: is(From(k))})
 	}
 	return ms
 }
