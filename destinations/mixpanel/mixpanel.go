@@ -34,7 +34,7 @@ func New() destination.Destination {
 	const imports = "/import?strict={settings.strict_mode}"
 	// With strict=1 a status of 400 names the events that were refused, and has taken all
 	// others.
-	refused := destination.ByIndex("failed_records", "index", "").OthersTaken()
+	refused := destination.ByIndex("failed_records", "index", "field message").OthersTaken()
 	imported := []destination.Success{
 		destination.JSON(importDocs, destination.Is("code", 200), destination.Is("status", "OK"), destination.Counts("num_records_imported")),
 		destination.JSON(importDocs, destination.List("failed_records"), destination.Counts("num_records_imported")).With(400),

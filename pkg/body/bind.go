@@ -3,7 +3,6 @@ package body
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -24,9 +23,11 @@ type Scope struct {
 // Program is a body in its scope. It is immutable and safe for concurrent use.
 type Program struct {
 	node     Node
+	compiled op
 	settings map[string]event.Value
 	stamp    string
 	items    *items // of an envelope
+	each     []itemOp
 	static   bool   // of an envelope: it is the same for all events
 	open     string // of a static envelope
 	close    string
@@ -35,14 +36,14 @@ type Program struct {
 
 // Scratch is the memory of writing bodies. The zero Scratch is ready for use. It is not
 // safe for concurrent use: one per goroutine.
-type Scratch struct{ x interpreter }
+type Scratch struct{ w writing }
 
 // Marks are the places in what was written last where the stamp stands, in bytes.
-func (s *Scratch) Marks() []int { return s.x.marks }
+func (s *Scratch) Marks() []int { return s.w.marks }
 
 // Holes are the places in what was written last where something of an answer is to be
 // put.
-func (s *Scratch) Holes() []Hole { return s.x.holes }
+func (s *Scratch) Holes() []Hole { return s.w.holes }
 
 // Bind puts a body into its scope. The error joins all names in it that stand for
 // nothing.
@@ -61,10 +62,17 @@ func (sc Scope) Bind(n Node) (*Program, error) {
 		return nil, err
 	}
 	p.items, p.answers = c.items, c.answers
+	comp := compiler{p: p, fields: sc.Fields}
+	p.compiled = comp.node(n)
+	if p.items != nil {
+		for _, n := range p.items.nodes {
+			p.each = append(p.each, comp.item(n))
+		}
+	}
 	if p.static = c.items != nil && !c.dynamic; p.static {
 		var s Scratch
 		var ok bool
-		if p.open, p.close, ok = p.envelope(&s, &Input{}); !ok {
+		if p.open, p.close, ok = p.Envelope(&s, &Input{}); !ok {
 			return nil, errors.New("the envelope around the items writes nothing")
 		}
 	}
@@ -103,52 +111,131 @@ func (p *Program) NeedsAnswers() bool { return p.answers }
 // Static are the texts around the items when they are the same for all events.
 func (p *Program) Static() (open, close string, ok bool) { return p.open, p.close, p.static }
 
-// Interpret appends the body of an event to dst; false: there is nothing to send, and
-// dst is returned as it was.
+// Append appends the body of an event to dst; false: there is nothing to send, and dst is
+// returned as it was.
+func (p *Program) Append(s *Scratch, in *Input, dst []byte) ([]byte, bool) {
+	s.w.begin(in, dst)
+	ok := p.compiled.put(&s.w)
+	return s.w.buf, ok
+}
+
+// Interpret is [Program.Append], plainly and slowly.
 func (p *Program) Interpret(s *Scratch, in *Input, dst []byte) ([]byte, bool) {
-	s.x.begin(in, dst)
-	s.x.p = p
-	ok := s.x.put(p.node)
-	return s.x.buf, ok
+	x := p.interpreter(s, in, dst)
+	ok := x.put(p.node)
+	return x.buf, ok
+}
+
+func (p *Program) interpreter(s *Scratch, in *Input, dst []byte) *interpreter {
+	s.w.begin(in, dst)
+	return &interpreter{&s.w, p}
 }
 
 // Envelope returns what stands before and behind the items of an event.
 func (p *Program) Envelope(s *Scratch, in *Input) (open, close string, ok bool) {
-	if p.static {
+	if p.open != "" || p.close != "" {
 		return p.open, p.close, true
 	}
-	return p.envelope(s, in)
+	s.w.begin(in, nil)
+	return s.w.envelope(p.compiled.put(&s.w))
 }
 
-func (p *Program) envelope(s *Scratch, in *Input) (open, close string, ok bool) {
-	s.x.begin(in, nil)
-	s.x.p = p
-	if !s.x.put(p.node) || s.x.hole < 0 {
+// InterpretEnvelope is [Program.Envelope], plainly and slowly.
+func (p *Program) InterpretEnvelope(s *Scratch, in *Input) (open, close string, ok bool) {
+	x := p.interpreter(s, in, nil)
+	return x.envelope(x.put(p.node))
+}
+
+func (w *writing) envelope(written bool) (open, close string, ok bool) {
+	if !written || w.hole < 0 {
 		return "", "", false
 	}
-	return string(s.x.buf[:s.x.hole]), string(s.x.buf[s.x.hole:]), true
+	return string(w.buf[:w.hole]), string(w.buf[w.hole:]), true
 }
 
-// InterpretItems writes the items of an event, one after the other, each to what next
-// returns, and hands it to emit.
+// itemOp is what an envelope holds: one item, or one for each element of a list.
+type itemOp struct {
+	cond test // nil: always
+	of   *valueOp
+	n    op
+}
+
+func (c *compiler) item(n Node) (o itemOp) {
+	if w, is := n.(when); is {
+		o.cond, n = c.test(w.cond), w.node
+	}
+	if e, is := n.(each); is {
+		of := c.value(&e.of)
+		o.of = &of
+		c.inside++
+		o.n = c.node(e.node)
+		c.inside--
+		return o
+	}
+	o.n = c.node(n)
+	return o
+}
+
+// Items writes the items of an event, one after the other, each to what next returns, and
+// hands it to emit.
+func (p *Program) Items(s *Scratch, in *Input, next func() []byte, emit func(item []byte)) {
+	w := &s.w
+	for i := range p.each {
+		o := &p.each[i]
+		w.begin(in, nil)
+		if o.cond != nil && !o.cond.holds(w) {
+			continue
+		}
+		if o.of == nil {
+			w.begin(in, next())
+			if o.n.put(w) {
+				emit(w.buf)
+			}
+			continue
+		}
+		var of item
+		if o.of.find(w, &of) && of.kind() == event.Array {
+			w.each(w.lasting(&of), func() {
+				w.again(in, next())
+				if o.n.put(w) {
+					emit(w.buf)
+				}
+			})
+		}
+	}
+}
+
+// lasting is the item as a value that outlives what is written next.
+func (w *writing) lasting(it *item) event.Value {
+	v := w.valueOf(it)
+	if it.state != asIs {
+		v, _ = event.ParseValue(slices.Clone(v.Raw()))
+	}
+	return v
+}
+
+// again is begin for the element that [Each] is at.
+func (w *writing) again(in *Input, dst []byte) {
+	element, inside, index := w.element, w.inside, w.index
+	w.begin(in, dst)
+	w.element, w.inside, w.index = element, inside, index
+}
+
+// InterpretItems is [Program.Items], plainly and slowly.
 func (p *Program) InterpretItems(s *Scratch, in *Input, next func() []byte, emit func(item []byte)) {
-	x := &s.x
-	x.begin(in, nil)
-	x.p = p
+	x := p.interpreter(s, in, nil)
 	one := func(n Node) {
-		element, inside, index := x.element, x.inside, x.index
-		x.begin(in, next())
-		x.element, x.inside, x.index = element, inside, index
+		x.again(in, next())
 		if x.put(n) {
 			emit(x.buf)
 		}
 	}
 	for _, n := range p.items.nodes {
+		x.begin(in, nil)
 		cond := Cond(nil)
 		if w, is := n.(when); is {
 			cond, n = w.cond, w.node
 		}
-		x.begin(in, nil)
 		if !x.holds(cond) {
 			continue
 		}
@@ -158,11 +245,7 @@ func (p *Program) InterpretItems(s *Scratch, in *Input, next func() []byte, emit
 			continue
 		}
 		if of, ok := x.value(&e.of); ok && of.kind() == event.Array {
-			list := x.valueOf(&of)
-			if of.state != asIs { // the memory that it was made in is used again
-				list, _ = event.ParseValue(slices.Clone(list.Raw()))
-			}
-			x.each(list, func() { one(e.node) })
+			x.each(x.lasting(&of), func() { one(e.node) })
 		}
 	}
 }
@@ -170,27 +253,40 @@ func (p *Program) InterpretItems(s *Scratch, in *Input, next func() []byte, emit
 // Test is a condition in its scope. It is immutable and safe for concurrent use.
 type Test struct {
 	cond Cond
+	t    test // nil: it always holds
 	p    *Program
 }
 
 // BindCond puts a condition into its scope.
 func (sc Scope) BindCond(c Cond) (*Test, error) {
 	p, err := sc.Bind(when{c, Const(true)})
-	return &Test{c, p}, err
+	if err != nil {
+		return nil, err
+	}
+	comp := compiler{p: p, fields: sc.Fields}
+	return &Test{c, comp.test(c), p}, nil
 }
 
 // Holds says that the condition holds for an event.
 func (t *Test) Holds(s *Scratch, in *Input) bool {
-	s.x.begin(in, nil)
-	s.x.p = t.p
-	return s.x.holds(t.cond)
+	if t.t == nil {
+		return true
+	}
+	s.w.begin(in, nil)
+	return t.t.holds(&s.w)
+}
+
+// Interpret is [Test.Holds], plainly and slowly.
+func (t *Test) Interpret(s *Scratch, in *Input) bool {
+	return t.p.interpreter(s, in, nil).holds(t.cond)
 }
 
 // Path is a request's path, with values in it, in its scope.
 type Path struct {
-	p       *Program
-	parts   []piece
+	op      pathOp
+	names   []string // for each part, of the value in it
 	static  string
+	fixed   bool // static is it
 	answers bool
 }
 
@@ -204,27 +300,35 @@ func (sc Scope) BindPath(path string) (*Path, error) {
 	if err := errors.Join(c.errs...); err != nil {
 		return nil, err
 	}
-	for _, part := range v.parts {
-		out.answers = out.answers || part.value != nil && part.value.src == fromAnswer
-	}
-	p, err := sc.Bind(Const(""))
+	p, err := sc.Bind(Const("")) // for the settings
 	if err != nil {
 		return nil, err
 	}
-	out.p = p
+	comp := compiler{p: p, fields: sc.Fields}
+	for _, part := range v.parts {
+		name := ""
+		if part.value != nil {
+			if name = strings.Join(part.value.at, " or "); part.value.src == fromAnswer { // for who has it
+				out.answers = true
+				part = piece{text: "{" + part.value.at[0] + "}"}
+			}
+		}
+		out.op = append(out.op, comp.path([]piece{part})...)
+		out.names = append(out.names, name)
+	}
 	if !c.dynamic {
 		var s Scratch
-		var what string
-		if out.static, what = (&Path{p: p, parts: v.parts}).Append(&s, &Input{}); what != "" {
-			return nil, fmt.Errorf("the path %s needs %s, which is empty", path, what)
+		var lacks string
+		if out.static, lacks = out.Append(&s, &Input{}); lacks != "" {
+			return nil, fmt.Errorf("the path %s needs %s, which is empty", path, lacks)
 		}
-		return out, nil
+		out.fixed = true
 	}
-	out.parts = v.parts
 	return out, nil
 }
 
-// NeedsAnswers says that the path has something of an earlier answer in it.
+// NeedsAnswers says that the path has something of an earlier answer in it: there stands
+// {answer.1.name}.
 func (p *Path) NeedsAnswers() bool { return p.answers }
 
 // Static is the path that is the same for all events; "": it is not.
@@ -232,38 +336,16 @@ func (p *Path) Static() string { return p.static }
 
 // Append returns the path of an event, or what it lacks.
 func (p *Path) Append(s *Scratch, in *Input) (path, lacks string) {
-	if p.static != "" {
+	if p.fixed {
 		return p.static, ""
 	}
-	x := &s.x
-	x.begin(in, nil)
-	x.p = p.p
-	var out strings.Builder
-	for i := range p.parts {
-		part := &p.parts[i]
-		if part.value == nil {
-			out.WriteString(part.text)
-			continue
-		}
-		if part.value.src == fromAnswer { // for who has it
-			out.WriteString("{" + part.value.at[0] + "}")
-			continue
-		}
-		it, ok := x.value(part.value)
-		text := ""
-		if ok && it.kind() > event.Null && it.kind() < event.Array {
-			text = string(x.textOf(&it))
-		}
-		switch {
-		case text == "" || text == "." || text == "..":
-			return "", strings.Join(part.value.at, " or ")
-		case strings.Contains(out.String(), "?"):
-			out.WriteString(url.QueryEscape(text))
-		default:
-			out.WriteString(url.PathEscape(text))
-		}
+	s.w.begin(in, nil)
+	var buf [256]byte
+	out, at := p.op.append(&s.w, buf[:0])
+	if at >= 0 {
+		return "", p.names[at]
 	}
-	return out.String(), ""
+	return string(out), ""
 }
 
 // checker looks at the names in a body.
@@ -458,6 +540,7 @@ func (c *checker) step(s *step) {
 			c.failf("Where(%q) has no function", s.text)
 		}
 	case as:
+		c.dynamic = true // it may look at the event
 		if s.f == nil {
 			c.failf("As(%q) has no function", s.text)
 		}

@@ -26,19 +26,20 @@ func input(t testing.TB, sc body.Scope, r *mapping.Resolver, properties string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return inputOf(t, sc, r, ev)
+	in, err := inputOf(t, sc, r, ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
 }
 
-func inputOf(t testing.TB, sc body.Scope, r *mapping.Resolver, ev event.Value) *body.Input {
+func inputOf(t testing.TB, sc body.Scope, r *mapping.Resolver, ev event.Value) (*body.Input, error) {
 	p, err := mapping.CompileFields(fieldsOf(sc, ev), mapping.Value{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	payload, err := p.Run(r, ev)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &body.Input{Event: ev, Payload: payload, Now: time.Date(2024, 6, 1, 12, 0, 0, 5e6, time.UTC), ID: "m1"}
+	return &body.Input{Event: ev, Payload: payload, Now: time.Date(2024, 6, 1, 12, 0, 0, 5e6, time.UTC), ID: "m1"}, err
 }
 
 // fieldsOf gives every field the type that its value has, so that it stays as it is.
@@ -141,9 +142,11 @@ func TestBodies(t *testing.T) {
 			var r mapping.Resolver
 			var s body.Scratch
 			in := input(t, sc, &r, c.properties)
-			got, ok := p.Interpret(&s, in, []byte("before "))
-			if got := strings.TrimPrefix(string(got), "before "); got != c.want || ok != (c.want != "") {
-				t.Errorf("%v %s, want %s", ok, got, c.want)
+			for name, write := range map[string]func(*body.Scratch, *body.Input, []byte) ([]byte, bool){"interpreted": p.Interpret, "compiled": p.Append} {
+				got, ok := write(&s, in, []byte("before "))
+				if got := strings.TrimPrefix(string(got), "before "); got != c.want || ok != (c.want != "") {
+					t.Errorf("%s %v %s, want %s", name, ok, got, c.want)
+				}
 			}
 		})
 	}

@@ -13,7 +13,7 @@ import (
 
 // interpreter is one interpretation.
 type interpreter struct {
-	writing
+	*writing
 	p *Program
 }
 
@@ -188,18 +188,6 @@ func (x *interpreter) within(begin, end byte, always bool, f func()) bool {
 	}
 	x.buf = append(x.buf, end)
 	return true
-}
-
-// each calls f with every element of a list.
-func (x *interpreter) each(of event.Value, f func()) {
-	element, inside, index := x.element, x.inside, x.index
-	n := 0
-	for e := range of.Elements() {
-		x.element, x.inside, x.index = e, true, n
-		f()
-		n++
-	}
-	x.element, x.inside, x.index = element, inside, index
 }
 
 func (x *interpreter) putValue(v *Value) bool {

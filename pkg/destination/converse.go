@@ -45,7 +45,7 @@ func (b *bound) writeConversation(in *Input, out *Output) {
 			out.Reject(MissingIdentity, lacks+" is required: it stands in the address of the request")
 			return
 		}
-		text, ok := st.body.Interpret(s, bi, nil)
+		text, ok := st.body.Append(s, bi, nil)
 		if !ok {
 			continue
 		}

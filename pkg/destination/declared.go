@@ -365,7 +365,7 @@ func (b *bound) write(in *Input, out *Output) {
 	}
 	group := ""
 	for _, g := range b.group {
-		if text, ok := g.Interpret(s, bi, nil); ok {
+		if text, ok := g.Append(s, bi, nil); ok {
 			group += string(text)
 		}
 		group += keyCut
@@ -392,7 +392,7 @@ func (b *bound) write(in *Input, out *Output) {
 			continue
 		}
 		buf, base := out.end()
-		buf, ok := st.body.Interpret(s, bi, buf)
+		buf, ok := st.body.Append(s, bi, buf)
 		if !ok {
 			continue
 		}
@@ -433,7 +433,7 @@ func (b *bound) writeItems(s *body.Scratch, st *boundStep, bi *body.Input, out *
 		buf, base = out.end()
 		return buf
 	}
-	st.body.InterpretItems(s, bi, next, func(buf []byte) {
+	st.body.Items(s, bi, next, func(buf []byte) {
 		out.emit(buf, base, s.Marks())
 		bi.Step++
 	})

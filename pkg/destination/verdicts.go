@@ -19,7 +19,8 @@ type Verdicts struct {
 
 // ByIndex reads errors that name an item by its number, such as {"errors": [{"index": 3,
 // "message": "…"}]}: the path of the list, and in it the paths of the number, from 0 on,
-// and of what is wrong. An answer that is no success refused the whole request, so that
+// and of what is wrong: the words at several paths, with blanks between these, stand one
+// after the other. An answer that is no success refused the whole request, so that
 // the items that no error names are sent again: see [Verdicts.OthersTaken].
 func ByIndex(list, index, message string) Verdicts {
 	return Verdicts{list: list, name: index, message: message, find: func(b *Batch, v event.Value) int {
@@ -87,9 +88,20 @@ func (v Verdicts) read(a *Answer, b *Batch) []Result {
 		if i < 0 {
 			return nil
 		}
-		rs[i] = Result{Outcome: Rejected, Reason: Refused, Status: a.Status, Detail: Cut(cmp.Or(at(e, v.message).Text(), string(e.Raw())), 400)}
+		rs[i] = Result{Outcome: Rejected, Reason: Refused, Status: a.Status, Detail: Cut(cmp.Or(v.words(e), string(e.Raw())), 400)}
 	}
 	return rs
+}
+
+// words is what an error says.
+func (v Verdicts) words(e event.Value) string {
+	var out []string
+	for path := range strings.FieldsSeq(v.message) {
+		if text := at(e, path); !text.Nullish() && !text.IsEmptyText() {
+			out = append(out, text.Text())
+		}
+	}
+	return strings.Join(out, ": ")
 }
 
 // at is the value at a path with dots.

@@ -575,3 +575,45 @@ func (v Value) Test(f func(Value) bool) bool {
 	}
 	return f(v)
 }
+
+// Cursor walks the members of an object, or the elements of an array, without a function
+// for each. The zero Cursor has none.
+type Cursor struct {
+	doc      *doc
+	at, next uint32
+	end      uint32
+}
+
+// Cursor returns a cursor before the first member or element; for other kinds there is
+// none.
+func (v Value) Cursor() Cursor {
+	if v.kind < Array {
+		return Cursor{}
+	}
+	return Cursor{doc: v.doc, next: uint32(v.at) + 1, end: v.node().next}
+}
+
+// Next goes on to the next one, and says whether there is one.
+func (c *Cursor) Next() bool {
+	if c.next >= c.end {
+		return false
+	}
+	c.at = c.next
+	c.next = c.doc.form.nodes[c.at].next
+	return true
+}
+
+// Key is the member's key, a String.
+func (c *Cursor) Key() Value { return Value{doc: c.doc, at: -int32(c.at), kind: String} }
+
+// Value is the member's value, or the element.
+func (c *Cursor) Value() Value {
+	return Value{doc: c.doc, at: int32(c.at), kind: c.doc.form.nodes[c.at].kind()}
+}
+
+// Size is the length of the member in the text: key, colon and value, with nothing between
+// them.
+func (c *Cursor) Size() int {
+	n, p := &c.doc.form.nodes[c.at], c.doc.places[c.at]
+	return len(n.key(c.doc.form.names)) + 3 + int(p.stop()-p.start)
+}

@@ -428,7 +428,8 @@ func (n *Names) in(s *schema) []int16 {
 // Numbers returns the numbers by which [Payload.At] knows the names.
 func (p *Payload) Numbers(n *Names) []int16 { return n.in(p.root) }
 
-// At is Get of a number of [Payload.Numbers].
+// At is Get of a number of [Payload.Numbers], or of a field's place among those of the
+// action.
 func (p *Payload) At(f int16) event.Value {
 	if f < 0 || p.r.now.state[f] == absent {
 		return event.Value{}
@@ -1066,6 +1067,15 @@ func (p *Payload) value(f uint16) event.Value {
 		s.vals[f], s.state[f] = v, indexed
 	}
 	return s.vals[f]
+}
+
+// RawAt is Raw of the field with a number: its place among the action's fields.
+func (p *Payload) RawAt(f int16) []byte {
+	if p.r.now.state[f] == absent {
+		return nil
+	}
+	p.seen(uint16(f))
+	return p.r.now.raw(uint16(f))
 }
 
 // Raw returns a field's JSON, or nil. The caller must not change it.

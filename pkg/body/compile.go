@@ -1,0 +1,595 @@
+package body
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/mapping"
+)
+
+// A body is compiled when a destination is opened: names become numbers of fields, paths
+// are taken apart, what depends on settings alone is decided, and what is always the same
+// becomes text that is copied. What is left for each event is a walk over a few flat
+// lists.
+
+// op writes one node; false: nothing was written.
+type op interface{ put(w *writing) bool }
+
+// test is a condition.
+type test interface{ holds(w *writing) bool }
+
+// compiler compiles a body in its scope.
+type compiler struct {
+	p      *Program
+	fields []mapping.Field
+	inside int
+}
+
+// verdict is what is known of a condition before there is an event.
+type verdict uint8
+
+const (
+	unknown verdict = iota
+	holds
+	fails
+)
+
+// nothing is a node that never writes.
+type nothing struct{}
+
+func (nothing) put(*writing) bool { return false }
+
+// constant is text that is always the same.
+type constant []byte
+
+func (c constant) put(w *writing) bool {
+	w.sep()
+	w.buf = append(w.buf, c...)
+	return true
+}
+
+// stamped is the setting that is the stamp.
+type stamped []byte
+
+func (c stamped) put(w *writing) bool {
+	w.sep()
+	w.marks = append(w.marks, len(w.buf)-w.base)
+	w.buf = append(w.buf, c...)
+	return true
+}
+
+// copied is a field that is copied as it is.
+type copied int16
+
+func (f copied) put(w *writing) bool {
+	raw := w.in.Payload.RawAt(int16(f))
+	if raw == nil {
+		return false
+	}
+	w.sep()
+	w.buf = append(w.buf, raw...)
+	return true
+}
+
+// candidate is a place where a value may be.
+type candidate struct {
+	field int16      // of the payload; -1: of the event or the element
+	path  event.Path // below it
+	root  bool       // there is no path
+}
+
+// valueOp is a value that has to be looked for, or made.
+type valueOp struct {
+	src        source
+	candidates []candidate
+	fixed      item // of constants and settings
+	pieces     []pieceOp
+	steps      []step
+}
+
+type pieceOp struct {
+	text  string
+	value *valueOp // nil: the text
+}
+
+// find finds the value and takes it through its steps.
+func (v *valueOp) find(w *writing, it *item) bool {
+	switch v.src {
+	case fromConst:
+		*it = v.fixed
+	case fromSetting:
+		if *it = v.fixed; !it.v.Exists() {
+			return false
+		}
+	case fromInsertID:
+		*it = item{state: asText, bytes: w.text(w.in.insertID())}
+	case fromEventID:
+		*it = item{state: asText, bytes: w.text(w.in.ID)}
+	case fromNow:
+		*it = item{state: asAt, at: w.in.Now}
+	case fromIndex:
+		at := len(w.tmp)
+		w.tmp = strconv.AppendInt(w.tmp, int64(w.index), 10)
+		*it = item{state: asRaw, bytes: w.tmp[at:]}
+	case fromFormat:
+		if !v.format(w, it) {
+			return false
+		}
+	default:
+		for i := range v.candidates {
+			c := &v.candidates[i]
+			it.state = asIs
+			switch {
+			case c.field >= 0:
+				it.v = w.in.Payload.At(c.field)
+			case v.src == fromEvent:
+				it.v = w.in.Event
+			default:
+				it.v = w.element
+			}
+			if !c.root {
+				it.v = it.v.Find(c.path)
+			}
+			if it.v.Exists() && (len(v.steps) == 0 || w.through(v.steps, it)) {
+				return true
+			}
+		}
+		return false
+	}
+	return len(v.steps) == 0 || w.through(v.steps, it)
+}
+
+// text is a string as bytes, without copying it.
+func (w *writing) text(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+func (v *valueOp) format(w *writing, it *item) bool {
+	var made [128]byte
+	out := made[:0]
+	for i := range v.pieces {
+		p := &v.pieces[i]
+		if p.value == nil {
+			out = append(out, p.text...)
+			continue
+		}
+		var part item
+		if !p.value.find(w, &part) || part.kind() == event.Null {
+			return false
+		}
+		out = append(out, w.textOf(&part)...)
+	}
+	at := len(w.tmp)
+	w.tmp = append(w.tmp, out...)
+	*it = item{state: asText, bytes: w.tmp[at:len(w.tmp):len(w.tmp)]}
+	return true
+}
+
+func (v *valueOp) put(w *writing) bool {
+	var it item
+	if !v.find(w, &it) {
+		return false
+	}
+	w.sep()
+	w.buf = appendItem(w.buf, &it)
+	return true
+}
+
+func (v *valueOp) holds(w *writing) bool {
+	var it item
+	return v.find(w, &it)
+}
+
+// present holds when a field is there.
+type present int16
+
+func (f present) holds(w *writing) bool { return w.in.Payload.RawAt(int16(f)) != nil }
+
+type allOp []test
+
+func (a allOp) holds(w *writing) bool {
+	for _, t := range a {
+		if !t.holds(w) {
+			return false
+		}
+	}
+	return true
+}
+
+type anyOp []test
+
+func (a anyOp) holds(w *writing) bool {
+	for _, t := range a {
+		if t.holds(w) {
+			return true
+		}
+	}
+	return false
+}
+
+type notOp struct{ t test }
+
+func (n notOp) holds(w *writing) bool { return !n.t.holds(w) }
+
+type fixedTest bool
+
+func (f fixedTest) holds(*writing) bool { return bool(f) }
+
+type whenOp struct {
+	t test
+	n op
+}
+
+func (o *whenOp) put(w *writing) bool { return o.t.holds(w) && o.n.put(w) }
+
+type firstOp []op
+
+func (o firstOp) put(w *writing) bool {
+	for _, n := range o {
+		if n.put(w) {
+			return true
+		}
+	}
+	return false
+}
+
+type alwaysOp struct{ n op }
+
+func (o alwaysOp) put(w *writing) bool {
+	if !o.n.put(w) {
+		w.sep()
+		w.buf = append(w.buf, "null"...)
+	}
+	return true
+}
+
+// close ends a container that begins at a place in buf and has its first byte at another.
+func (w *writing) close(from, start int, end byte, always bool) bool {
+	if len(w.buf) == start && !always {
+		w.cut(from)
+		return false
+	}
+	w.buf = append(w.buf, end)
+	return true
+}
+
+type listOp struct {
+	nodes  []op
+	always bool
+}
+
+func (o *listOp) put(w *writing) bool {
+	from := len(w.buf)
+	w.sep()
+	w.buf = append(w.buf, '[')
+	start := len(w.buf)
+	for _, n := range o.nodes {
+		n.put(w)
+	}
+	return w.close(from, start, ']', o.always)
+}
+
+type eachOp struct {
+	of     valueOp
+	n      op
+	always bool
+}
+
+func (o *eachOp) put(w *writing) bool {
+	var of item
+	if !o.of.find(w, &of) || of.kind() != event.Array {
+		if o.always {
+			w.sep()
+			w.buf = append(w.buf, "[]"...)
+		}
+		return o.always
+	}
+	from := len(w.buf)
+	w.sep()
+	w.buf = append(w.buf, '[')
+	start := len(w.buf)
+	w.each(w.valueOf(&of), func() { o.n.put(w) })
+	return w.close(from, start, ']', o.always)
+}
+
+// each calls f with every element of a list.
+func (w *writing) each(of event.Value, f func()) {
+	element, inside, index := w.element, w.inside, w.index
+	n := 0
+	for e := range of.Elements() {
+		w.element, w.inside, w.index = e, true, n
+		f()
+		n++
+	}
+	w.element, w.inside, w.index = element, inside, index
+}
+
+type itemsOp struct{ lines bool }
+
+func (o itemsOp) put(w *writing) bool {
+	w.sep()
+	if !o.lines {
+		w.buf = append(w.buf, '[')
+	}
+	if w.hole = len(w.buf) - w.base; !o.lines {
+		w.buf = append(w.buf, ']')
+	}
+	return true
+}
+
+type answerOp struct{ answer }
+
+func (o answerOp) put(w *writing) bool {
+	w.sep()
+	w.holes = append(w.holes, Hole{At: len(w.buf) - w.base, Step: o.step, Path: o.path})
+	w.buf = append(w.buf, "null"...)
+	return true
+}
+
+// value compiles a value.
+func (c *compiler) value(v *Value) valueOp {
+	o := valueOp{src: v.src, steps: v.steps}
+	switch v.src {
+	case fromConst:
+		o.fixed = item{state: asRaw, bytes: v.konst}
+	case fromSetting:
+		o.fixed = item{v: c.p.settings[v.at[0]]}
+	case fromFormat:
+		for _, p := range v.parts {
+			po := pieceOp{text: p.text}
+			if p.value != nil {
+				of := c.value(p.value)
+				po.value = &of
+			}
+			o.pieces = append(o.pieces, po)
+		}
+	case fromField, fromElement, fromEvent:
+		if v.src == fromField && c.inside > 0 && !v.outer {
+			o.src = fromElement
+		}
+		for _, path := range v.at {
+			cand := candidate{field: -1}
+			rest := path
+			if o.src == fromField {
+				var key string
+				key, rest, _ = strings.Cut(path, ".")
+				cand.field = int16(slices.IndexFunc(c.fields, func(f mapping.Field) bool { return f.Key == key }))
+			}
+			if cand.root = rest == ""; !cand.root {
+				cand.path = event.Keys(strings.Split(rest, ".")...)
+			}
+			o.candidates = append(o.candidates, cand)
+		}
+	}
+	return o
+}
+
+// known is what is known of a condition.
+func (c *compiler) known(cond Cond) verdict {
+	switch cond := cond.(type) {
+	case nil:
+		return holds
+	case Value:
+		if cond.src != fromConst && cond.src != fromSetting {
+			return unknown
+		}
+		if cond.src == fromSetting && !c.p.settings[cond.at[0]].Exists() {
+			return fails
+		}
+		for i := range cond.steps {
+			if d := cond.steps[i].do; d == as || d == where {
+				return unknown // may want a context
+			}
+		}
+		o := c.value(&cond)
+		var w writing
+		w.begin(&Input{}, nil)
+		if !o.holds(&w) {
+			return fails
+		}
+		return holds
+	case all:
+		out := holds
+		for _, one := range cond.conds {
+			switch c.known(one) {
+			case fails:
+				return fails
+			case unknown:
+				out = unknown
+			}
+		}
+		return out
+	case anyOf:
+		out := fails
+		for _, one := range cond.conds {
+			switch c.known(one) {
+			case holds:
+				return holds
+			case unknown:
+				out = unknown
+			}
+		}
+		return out
+	case not:
+		switch c.known(cond.cond) {
+		case holds:
+			return fails
+		case fails:
+			return holds
+		}
+	}
+	return unknown
+}
+
+// test compiles a condition; nil: it always holds.
+func (c *compiler) test(cond Cond) test {
+	switch c.known(cond) {
+	case holds:
+		return nil
+	case fails:
+		return fixedTest(false)
+	}
+	some := func(conds []Cond) (out []test) {
+		for _, one := range conds {
+			t := c.test(one)
+			if t == nil {
+				t = fixedTest(true)
+			}
+			out = append(out, t)
+		}
+		return out
+	}
+	switch cond := cond.(type) {
+	case Value:
+		v := c.value(&cond)
+		if f, ok := v.whole(); ok {
+			return present(f)
+		}
+		return &v
+	case all:
+		return allOp(some(cond.conds))
+	case anyOf:
+		return anyOp(some(cond.conds))
+	case not:
+		return notOp{some([]Cond{cond.cond})[0]}
+	}
+	return fixedTest(false)
+}
+
+// whole says that the value is one field as it is.
+func (v *valueOp) whole() (field int16, ok bool) {
+	if v.src == fromField && len(v.steps) == 0 && len(v.candidates) == 1 && v.candidates[0].root {
+		return v.candidates[0].field, true
+	}
+	return -1, false
+}
+
+// node compiles a node.
+func (c *compiler) node(n Node) op {
+	switch n := n.(type) {
+	case Value:
+		return c.single(&n)
+	case object:
+		return c.object(&n)
+	case list:
+		return &listOp{c.nodes(n.nodes), n.always}
+	case each:
+		o := &eachOp{of: c.value(&n.of), always: n.always}
+		c.inside++
+		o.n = c.node(n.node)
+		c.inside--
+		return o
+	case first:
+		return c.first(n.nodes)
+	case when:
+		switch c.known(n.cond) {
+		case holds:
+			return c.node(n.node)
+		case fails:
+			return nothing{}
+		}
+		return &whenOp{c.test(n.cond), c.node(n.node)}
+	case always:
+		return alwaysOp{c.node(n.node)}
+	case whole:
+		return c.object(&object{members: Fields(n.omit...).members(), always: true})
+	case items:
+		return itemsOp{n.lines}
+	case answer:
+		return answerOp{n}
+	}
+	return nothing{}
+}
+
+func (c *compiler) nodes(ns []Node) (out []op) {
+	for _, n := range ns {
+		if o := c.node(n); o != (op)(nothing{}) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// first leaves out what never writes, and what stands behind something that always
+// does.
+func (c *compiler) first(ns []Node) op {
+	var out firstOp
+	for _, n := range ns {
+		o := c.node(n)
+		if _, is := o.(nothing); is {
+			continue
+		}
+		out = append(out, o)
+		if _, is := o.(constant); is {
+			break
+		}
+	}
+	switch len(out) {
+	case 0:
+		return nothing{}
+	case 1:
+		return out[0]
+	}
+	return out
+}
+
+// single compiles a value that is written.
+func (c *compiler) single(v *Value) op {
+	o := c.value(v)
+	if f, ok := o.whole(); ok {
+		return copied(f)
+	}
+	if v.src == fromSetting && !o.fixed.v.Exists() {
+		return nothing{}
+	}
+	if v.src == fromSetting && v.at[0] == c.p.stamp {
+		return stamped(o.fixed.v.Raw())
+	}
+	if v.src != fromConst && v.src != fromSetting || slices.ContainsFunc(v.steps, func(s step) bool { return s.do == as || s.do == where }) {
+		return &o
+	}
+	var w writing
+	w.begin(&Input{}, nil)
+	if !o.put(&w) {
+		return nothing{}
+	}
+	return constant(slices.Clone(w.buf))
+}
+
+// pathOp is a path with values in it.
+type pathOp []pieceOp
+
+func (c *compiler) path(parts []piece) pathOp {
+	v := c.value(&Value{src: fromFormat, parts: parts})
+	return pathOp(v.pieces)
+}
+
+// append appends the path of an event to dst, or returns the number of the piece that it
+// lacks.
+func (o pathOp) append(w *writing, dst []byte) (out []byte, lacks int) {
+	query := false
+	for i := range o {
+		p := &o[i]
+		if p.value == nil {
+			query = query || strings.Contains(p.text, "?")
+			dst = append(dst, p.text...)
+			continue
+		}
+		var it item
+		text := ""
+		if p.value.find(w, &it) && it.kind() > event.Null && it.kind() < event.Array {
+			text = string(w.textOf(&it))
+		}
+		switch {
+		case text == "" || text == "." || text == "..":
+			return dst, i
+		case query:
+			dst = append(dst, url.QueryEscape(text)...)
+		default:
+			dst = append(dst, url.PathEscape(text)...)
+		}
+	}
+	return dst, -1
+}

@@ -1,0 +1,475 @@
+package body
+
+import (
+	"slices"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// objectOp is an object. What its members are called is known; what stands in a spread
+// is looked up among these names, once for each member.
+type objectOp struct {
+	members []memberOp
+	spreads []*spreadOp
+	names   names
+	wins    bool // some spread does
+	always  bool
+}
+
+// memberOp is a member, or a spread.
+type memberOp struct {
+	key    []byte // ,"key":
+	name   string
+	field  int16 // copied as it is; -1: see n
+	n      op
+	fixed  []byte // ,"key":value, always the same
+	cond   test   // nil: always
+	spread *spreadOp
+	names  uint8 // number of the name, see names
+}
+
+// spreadOp is all members of an object.
+type spreadOp struct {
+	*spread
+	of   valueOp
+	each op
+	at   int  // number among the spreads
+	cond test // nil: always
+}
+
+// names are those that other members write or that spreads leave out. A name is looked up
+// for each member of an object that is spread: most are not among them, which a look at
+// a few of their bytes tells.
+type names struct {
+	index map[string]uint8
+	seen  [4]uint64
+	omit  []uint64 // for each name: by which spreads it is left out, a bit for each
+	many  bool     // there are more names than there are numbers
+}
+
+const maxNames = 250
+
+func sketch(b []byte) uint8 {
+	if len(b) == 0 {
+		return 0
+	}
+	return b[0]*31 + b[len(b)-1]*7 + b[len(b)/2]*131 + uint8(len(b))*17
+}
+
+func (n *names) add(name string) uint8 {
+	if i, ok := n.index[name]; ok {
+		return i
+	}
+	if n.index == nil {
+		n.index = map[string]uint8{}
+	}
+	if len(n.index) >= maxNames {
+		n.many = true
+		return maxNames
+	}
+	i := uint8(len(n.index))
+	n.index[name] = i
+	h := sketch([]byte(name))
+	n.seen[h>>6] |= 1 << (h & 63)
+	n.omit = append(n.omit, 0)
+	return i
+}
+
+// of returns the number of a name; ok is false for those that nobody writes or leaves
+// out.
+func (n *names) of(b []byte) (number uint8, ok bool) {
+	h := sketch(b)
+	if n.seen[h>>6]>>(h&63)&1 == 0 {
+		return 0, false
+	}
+	number, ok = n.index[string(b)]
+	return number, ok
+}
+
+// set is a set of names.
+type set [4]uint64
+
+func (s *set) add(i uint8)      { s[i>>6] |= 1 << (i & 63) }
+func (s *set) has(i uint8) bool { return s[i>>6]>>(i&63)&1 != 0 }
+
+// object compiles an object.
+func (c *compiler) object(o *object) op {
+	out := &objectOp{always: o.always}
+	for i := range o.members {
+		m := &o.members[i]
+		known := c.known(m.cond)
+		if known == fails {
+			continue
+		}
+		mo := memberOp{name: m.key, field: -1}
+		if known == unknown {
+			mo.cond = c.test(m.cond)
+		}
+		if m.spread != nil {
+			c.spread(out, &mo, m.spread)
+			continue
+		}
+		n := c.node(m.node)
+		if _, is := n.(nothing); is {
+			continue
+		}
+		mo.key = append(event.AppendQuoted([]byte{','}, m.key), ':')
+		switch n := n.(type) {
+		case copied:
+			mo.field = int16(n)
+		case constant:
+			mo.fixed = append(slices.Clone(mo.key), n...)
+		}
+		mo.n = n
+		out.members = append(out.members, mo)
+	}
+	if len(out.spreads) == 0 {
+		if text, ok := out.constant(); ok {
+			return text
+		}
+		return out
+	}
+	for i := range out.members {
+		if m := &out.members[i]; m.spread == nil {
+			m.names = out.names.add(m.name)
+		}
+	}
+	for _, s := range out.spreads {
+		for _, name := range s.omit {
+			if n := out.names.add(name); !out.names.many {
+				out.names.omit[n] |= 1 << s.at
+			}
+		}
+	}
+	if out.names.many || len(out.spreads) > 32 {
+		return &interpreted{c.p, *o}
+	}
+	return out
+}
+
+// constant is the object as text when it is always the same.
+func (o *objectOp) constant() (constant, bool) {
+	text := []byte{'{'}
+	for i := range o.members {
+		m := &o.members[i]
+		if m.fixed == nil || m.cond != nil {
+			return nil, false
+		}
+		if i == 0 {
+			text = append(text, m.fixed[1:]...)
+		} else {
+			text = append(text, m.fixed...)
+		}
+	}
+	if len(text) == 1 && !o.always {
+		return nil, false
+	}
+	return constant(append(text, '}')), true
+}
+
+func (c *compiler) spread(o *objectOp, mo *memberOp, s *spread) {
+	so := &spreadOp{spread: s, at: len(o.spreads), cond: mo.cond}
+	if !s.fields {
+		so.of = c.value(&s.of)
+	}
+	if s.each != nil {
+		c.inside++
+		so.each = c.node(s.each)
+		c.inside--
+	}
+	o.wins = o.wins || s.wins
+	o.spreads = append(o.spreads, so)
+	mo.spread = so
+	o.members = append(o.members, *mo)
+}
+
+// interpreted is an object that is too large to be compiled.
+type interpreted struct {
+	p *Program
+	o object
+}
+
+func (o *interpreted) put(w *writing) bool {
+	x := interpreter{writing: w, p: o.p}
+	return x.object(&o.o)
+}
+
+func (o *objectOp) put(w *writing) bool {
+	if len(o.spreads) > 0 {
+		return o.putSpreads(w)
+	}
+	from := len(w.buf)
+	w.sep()
+	w.buf = append(w.buf, '{')
+	start := len(w.buf)
+	for i := range o.members {
+		m := &o.members[i]
+		if m.cond == nil || m.cond.holds(w) {
+			m.put(w, start)
+		}
+	}
+	return w.close(from, start, '}', o.always)
+}
+
+// put writes a member of an object whose members begin at a place in buf.
+func (m *memberOp) put(w *writing, start int) {
+	key := m.key
+	if m.fixed != nil {
+		key = m.fixed
+	}
+	if len(w.buf) == start {
+		key = key[1:]
+	}
+	switch {
+	case m.fixed != nil:
+		w.buf = append(w.buf, key...)
+	case m.field >= 0:
+		if raw := w.in.Payload.RawAt(m.field); raw != nil {
+			w.buf = append(append(w.buf, key...), raw...)
+		}
+	default:
+		at := len(w.buf)
+		w.buf = append(w.buf, key...)
+		if !m.n.put(w) {
+			w.cut(at)
+		}
+	}
+}
+
+// would says that a member would be written.
+func (m *memberOp) would(w *writing) bool {
+	if m.cond != nil && !m.cond.holds(w) {
+		return false
+	}
+	if m.fixed != nil {
+		return true
+	}
+	if m.field >= 0 {
+		return w.in.Payload.RawAt(m.field) != nil
+	}
+	at := len(w.buf)
+	ok := m.n.put(w)
+	w.cut(at)
+	return ok
+}
+
+// spreading is what is known of an object's spreads for one event.
+type spreading struct {
+	o        *objectOp
+	of       [4]event.Value // of the first spreads; the others are looked for again
+	replaced set            // names that a spread that wins has
+}
+
+func (o *objectOp) putSpreads(w *writing) bool {
+	sp := spreading{o: o}
+	for i, s := range o.spreads {
+		if i < len(sp.of) {
+			sp.of[i] = s.find(w)
+		}
+	}
+	if o.wins {
+		sp.replace(w)
+	}
+	from := len(w.buf)
+	w.sep()
+	w.buf = append(w.buf, '{')
+	start := len(w.buf)
+	for i := range o.members {
+		m := &o.members[i]
+		switch {
+		case m.spread != nil:
+			sp.put(w, m.spread, start)
+		case o.wins && sp.replaced.has(m.names):
+		case m.cond == nil || m.cond.holds(w):
+			m.put(w, start)
+		}
+	}
+	return w.close(from, start, '}', o.always)
+}
+
+// find is the object that is spread; Missing: there is none, or none now.
+func (s *spreadOp) find(w *writing) event.Value {
+	if s.fields || s.cond != nil && !s.cond.holds(w) {
+		return event.Value{}
+	}
+	var it item
+	if !s.of.find(w, &it) || it.kind() != event.Object {
+		return event.Value{}
+	}
+	return w.valueOf(&it)
+}
+
+func (sp *spreading) value(w *writing, s *spreadOp) event.Value {
+	if s.at < len(sp.of) {
+		return sp.of[s.at]
+	}
+	return s.find(w)
+}
+
+// replace finds the names that spreads which win have.
+func (sp *spreading) replace(w *writing) {
+	for _, s := range sp.o.spreads {
+		if !s.wins {
+			continue
+		}
+		if s.fields {
+			if s.cond == nil || s.cond.holds(w) {
+				for i := range sp.o.members {
+					if m := &sp.o.members[i]; m.spread == nil && !sp.o.names.omits(m.names, s) && w.in.Payload.Has(m.name) {
+						sp.replaced.add(m.names)
+					}
+				}
+			}
+			continue
+		}
+		for c := sp.value(w, s).Cursor(); c.Next(); {
+			name, ok := w.nameOf(c.Key())
+			if !ok || s.rename != nil {
+				n, found := sp.o.names.of(name)
+				if found && sp.o.names.omits(n, s) {
+					continue
+				}
+				name = []byte(s.name(string(name)))
+			}
+			if n, found := sp.o.names.of(name); found && (s.rename != nil || !sp.o.names.omits(n, s)) {
+				sp.replaced.add(n)
+			}
+		}
+	}
+}
+
+func (n *names) omits(number uint8, s *spreadOp) bool { return n.omit[number]>>s.at&1 != 0 }
+
+// nameOf is the text of a key; plain says that it has no escapes.
+func (w *writing) nameOf(k event.Value) (name []byte, plain bool) {
+	if b, ok := k.Plain(); ok {
+		return b, true
+	}
+	at := len(w.tmp)
+	w.tmp = k.AppendString(w.tmp)
+	return w.tmp[at:len(w.tmp):len(w.tmp)], false
+}
+
+// put writes a spread into an object whose members begin at a place in buf.
+func (sp *spreading) put(w *writing, s *spreadOp, start int) {
+	if s.fields {
+		sp.fields(w, s, start)
+		return
+	}
+	of := sp.value(w, s)
+	if of.Kind() != event.Object {
+		return
+	}
+	// Most often no other member has anything to do with it: then it is copied as it is.
+	if s.each == nil && s.rename == nil && s.at == len(sp.o.spreads)-1 {
+		size, hit, n := 1, false, 0
+		for c := of.Cursor(); c.Next(); n++ {
+			b, ok := c.Key().Plain()
+			if ok {
+				_, ok = sp.o.names.of(b)
+				hit = hit || ok
+			} else {
+				hit = true
+			}
+			size += c.Size() + 1
+		}
+		if raw := of.Raw(); n > 0 && !hit && size == len(raw) {
+			if len(w.buf) > start {
+				w.buf = append(w.buf, ',')
+			}
+			w.buf = append(w.buf, raw[1:len(raw)-1]...)
+			return
+		}
+	}
+	element, inside, index := w.element, w.inside, w.index
+	for c := of.Cursor(); c.Next(); {
+		w.element, w.inside = element, inside
+		k, v := c.Key(), c.Value()
+		name, _ := w.nameOf(k)
+		if !sp.free(w, s, name) {
+			continue
+		}
+		at := len(w.buf)
+		if at > start {
+			w.buf = append(w.buf, ',')
+		}
+		if s.rename != nil {
+			called := s.rename(string(name))
+			if called == "" {
+				w.cut(at)
+				continue
+			}
+			w.buf = append(event.AppendQuoted(w.buf, called), ':')
+		} else {
+			w.buf = append(append(w.buf, k.Raw()...), ':')
+		}
+		if s.each == nil {
+			w.buf = append(w.buf, v.Raw()...)
+			continue
+		}
+		w.element, w.inside = v, true
+		if !s.each.put(w) {
+			w.cut(at)
+		}
+	}
+	w.element, w.inside, w.index = element, inside, index
+}
+
+func (sp *spreading) fields(w *writing, s *spreadOp, start int) {
+	if s.cond != nil && !s.cond.holds(w) {
+		return
+	}
+	for key, raw := range w.in.Payload.All() {
+		if !sp.free(w, s, []byte(key)) {
+			continue
+		}
+		if len(w.buf) > start {
+			w.buf = append(w.buf, ',')
+		}
+		w.buf = append(event.AppendQuoted(w.buf, key), ':')
+		w.buf = append(w.buf, raw...)
+	}
+}
+
+// free says that nothing else in the object stands for a name of a spread.
+func (sp *spreading) free(w *writing, s *spreadOp, name []byte) bool {
+	o := sp.o
+	n, found := o.names.of(name)
+	if found && o.names.omits(n, s) {
+		return false
+	}
+	if s.rename != nil {
+		name = []byte(s.rename(string(name)))
+		n, found = o.names.of(name)
+	}
+	if found && !s.wins && !sp.replaced.has(n) {
+		for i := range o.members {
+			if m := &o.members[i]; m.spread == nil && m.names == n && m.would(w) {
+				return false
+			}
+		}
+	}
+	for _, later := range o.spreads[s.at+1:] {
+		if sp.has(w, later, string(name)) {
+			return false
+		}
+	}
+	return true
+}
+
+// has says that a spread has a name that it does not leave out.
+func (sp *spreading) has(w *writing, s *spreadOp, name string) bool {
+	if s.fields {
+		return (s.cond == nil || s.cond.holds(w)) && !slices.Contains(s.omit, name) && w.in.Payload.Has(name)
+	}
+	of := sp.value(w, s)
+	if s.rename == nil {
+		return !slices.Contains(s.omit, name) && of.Get(name).Exists()
+	}
+	for c := of.Cursor(); c.Next(); {
+		if k := c.Key().Text(); !slices.Contains(s.omit, k) && s.rename(k) == name {
+			return true
+		}
+	}
+	return false
+}
