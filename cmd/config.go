@@ -4,19 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"github.com/fanfold/fanfold/pkg/config"
 )
-
-// configText is a configuration file as it was read. It is read once: the path may be
-// that of a pipe.
-type configText struct {
-	path string
-	data []byte
-	err  error
-}
 
 // world is what configurations may ask for.
 func (a *app) world() *config.World {
@@ -35,28 +26,18 @@ func (a *app) loadConfig() (*config.File, error) {
 		return nil, err
 	}
 	f, err := a.world().Parse(path, data)
+	f.Piped = !isRegular(path)
 	if err != nil {
 		return f, &usageError{err}
 	}
 	return f, nil
 }
 
-// configBytes returns what stands in a configuration file.
-func (a *app) configBytes(path string) ([]byte, error) {
-	if a.configText.path != path {
-		a.configText.path = path
-		a.configText.data, a.configText.err = readBounded(path, config.MaxBytes+1)
+// readBounded reads a file, or standard input (-), but not more than most bytes of it.
+func readBounded(path string, in io.Reader, most int64) ([]byte, error) {
+	if path == "-" {
+		return io.ReadAll(io.LimitReader(in, most))
 	}
-	if err := a.configText.err; errors.Is(err, fs.ErrNotExist) {
-		return nil, usagef("%s: no such file; `fanfold config init` prints one to start from", path)
-	} else if err != nil {
-		return nil, usagef("reading the configuration: %w", err)
-	}
-	return a.configText.data, nil
-}
-
-// readBounded reads a file, but not more than most bytes of it.
-func readBounded(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -151,10 +151,10 @@ resume and exit-codes.`,
 	s.flags(c)
 	f := c.Flags()
 	f.BoolVar(&o.fresh, "fresh", false, "send everything again, as a new run")
-	f.StringVar(&o.progress, "progress", "auto", "auto, always or never")
+	globalFlag(f, &o.progress, "progress")
 	choiceP(f, &o.output, "output", "o", "form of the summary", "table", "json")
 	f.StringVar(&o.reserve, "reserve-for-live", "", "share of each partner's quota left to live traffic, like 30%")
-	f.StringVar(&o.memory, "memory", "", "memory for blocks and deliveries (default 256MiB, and 8MiB for each destination beyond 16)")
+	globalFlag(f, &o.memory, "memory")
 	f.StringVar(&o.spool, "spool", "10GiB", "disk for what of standard input not every destination has passed")
 	return c
 }
@@ -204,20 +204,18 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*config.Opened))
 		return nil, usagef("--limit has to be a positive number")
 	}
 	if o.reserve != "" {
-		p, err := strconv.ParseFloat(strings.TrimSuffix(o.reserve, "%"), 64)
-		if err != nil || !strings.HasSuffix(o.reserve, "%") || p < 0 || p >= 100 {
-			return nil, usagef("--reserve-for-live has to be a percentage below 100%%, like 30%%, not %q", o.reserve)
+		if j.reserve, err = config.Share(o.reserve); err != nil {
+			return nil, usagef("--reserve-for-live %w", err)
 		}
-		j.reserve = p / 100
 	}
 	if o.memory != "" {
-		if j.memory, err = parseBytes(o.memory); err != nil {
-			return nil, usagef("--memory: %w", err)
+		if j.memory, err = config.Bytes(o.memory); err != nil {
+			return nil, usagef("--memory %w", err)
 		}
 	}
 	if o.spool != "" {
-		if j.spool, err = parseBytes(o.spool); err != nil {
-			return nil, usagef("--spool: %w", err)
+		if j.spool, err = config.Bytes(o.spool); err != nil {
+			return nil, usagef("--spool %w", err)
 		}
 	}
 	picked, err := a.choose(j.conf, config.Choice{To: s.to, Set: s.sets, Opt: s.opts, Rehearse: s.rehearse})
@@ -233,20 +231,6 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*config.Opened))
 		}
 	}
 	return j, nil
-}
-
-func parseBytes(s string) (int64, error) {
-	for _, u := range []struct {
-		suffix string
-		n      float64
-	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}, {"", 1}} {
-		if num, ok := strings.CutSuffix(s, u.suffix); ok {
-			if f, err := strconv.ParseFloat(strings.TrimSpace(num), 64); err == nil && f >= 1 {
-				return int64(f * u.n), nil
-			}
-		}
-	}
-	return 0, fmt.Errorf("%q is no size like 256MiB", s)
 }
 
 // identity is what makes two commands the same run: what is read, and what is
@@ -339,9 +323,6 @@ func runName(id string, n int) string {
 }
 
 func (a *app) forward(ctx context.Context, s *selection, o *runOptions) (err error) {
-	if o.progress != "auto" && o.progress != "always" && o.progress != "never" {
-		return usagef("--progress has to be auto, always or never, not %q", o.progress)
-	}
 	st := a.stopper(ctx)
 	defer func() { err = a.ended(st, err) }()
 	ctx = st.opening
@@ -552,7 +533,7 @@ func (a *app) run(st *stopper, j *job, s *selection, o *runOptions, dir string, 
 		if re != nil {
 			sum.RedriveOf, sum.Root = re.parent, re.root
 		}
-		if j.conf.Path != "" {
+		if j.conf.Path != "" && !j.conf.Piped {
 			sum.Config = absolute(j.conf.Path)
 		}
 		a.finishSummary(sum, before)

@@ -45,6 +45,9 @@ sent are printed with the reason; it exits 3 when one would be rejected.`,
 				at = t
 				a.now = func() time.Time { return at }
 			}
+			if batch < 0 {
+				return usagef("--batch-events has to be a positive number, not %d", batch)
+			}
 			j, err := a.prepareJob(&s, &runOptions{}, func(o *config.Opened) {
 				if batch > 0 {
 					o.Config.BatchEvents = batch

@@ -205,9 +205,9 @@ func (a *app) record(ctx context.Context, o *recordOptions, args []string) error
 			o.mode = "none"
 		}
 	}
-	maxBody, err := parseBytes(o.maxBody)
+	maxBody, err := config.Bytes(o.maxBody)
 	if err != nil {
-		return usagef("--max-body: %w", err)
+		return usagef("--max-body %w", err)
 	}
 	m := cassette.Meta{Provenance: "recorded: live", Date: a.now().UTC().Format("2006-01-02"), Tool: "fanfold " + a.build.Version, Ignore: o.ignore, Exact: o.exact}
 	if o.proxy {

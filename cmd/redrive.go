@@ -57,7 +57,8 @@ its own summary; what it delivers is not sent again by any other redrive. Withou
 	f.StringArrayVar(&o.sets, "set", nil, "a setting: NAME.KEY=VALUE")
 	f.StringArrayVar(&o.opts, "opt", nil, "an option: NAME.KEY=VALUE")
 	f.BoolVar(&o.rehearse, "rehearse", false, "send to built-in stand-ins of the partners")
-	f.StringVar(&o.run.progress, "progress", "auto", "auto, always or never")
+	globalFlag(f, &o.run.progress, "progress")
+	globalFlag(f, &o.run.memory, "memory")
 	choiceP(f, &o.run.output, "output", "o", "form of the summary", "table", "json")
 	return c
 }
@@ -141,6 +142,11 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		return err
 	}
 	j := &job{conf: conf}
+	if o.run.memory != "" {
+		if j.memory, err = config.Bytes(o.run.memory); err != nil {
+			return usagef("--memory %w", err)
+		}
+	}
 	if j.dests, err = a.open(conf, picked, config.OpenOptions{Rehearse: o.rehearse}); err != nil {
 		return err
 	}
@@ -212,7 +218,6 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		}
 	}
 	s.from = files
-	o.run.memory = ""
 	return a.run(st, j, s, &o.run, redriveDir, meta, resumed, re)
 }
 

@@ -115,7 +115,7 @@ func (a *app) replay(ctx context.Context, o *replayOptions, files, command []str
 	case "recorded":
 		latency = 1
 	default:
-		if latency, err = strconv.ParseFloat(o.latency, 64); err != nil || latency < 0 || latency > 1000 {
+		if latency, err = strconv.ParseFloat(o.latency, 64); err != nil || !(latency >= 0 && latency <= 1000) { // also not a number
 			return usagef("--latency has to be none, recorded, or a factor like 0.5, not %q", o.latency)
 		}
 	}

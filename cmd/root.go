@@ -19,7 +19,6 @@ import (
 	"runtime/debug"
 	"runtime/pprof"
 	"runtime/trace"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -104,7 +103,7 @@ func writeHeapProfile(path string) error {
 }
 
 func (a *app) root() *cobra.Command {
-	a.viper = viper.New()
+	a.viper = viper.New() // until the options are read
 	root := &cobra.Command{
 		Use:   "fanfold",
 		Short: "Replay and forward customer events to many partner APIs, each at its own pace",
@@ -126,9 +125,9 @@ it goes on where it was. At the end it says what became of every event.
 	root.SetFlagErrorFunc(flagError)
 	p := root.PersistentFlags()
 	p.StringVar(&a.configFile, "config", "", "configuration file, instead of looking for fanfold.yaml")
-	p.String("state-dir", "", "where runs are kept (default $XDG_STATE_HOME/fanfold)")
-	p.String("log-level", "warn", "debug, info, warn or error")
-	p.String("log-format", "text", "text or json")
+	for _, name := range []string{"state-dir", "log-level", "log-format"} {
+		globalFlag(p, new(string), name)
+	}
 	p.StringVar(&a.cpuProfile, "cpuprofile", "", "write a CPU profile to this file")
 	p.StringVar(&a.memProfile, "memprofile", "", "write a heap profile to this file")
 	p.StringVar(&a.execTrace, "exectrace", "", "write an execution trace to this file")
@@ -172,57 +171,12 @@ func (a *app) begin(c *cobra.Command) error {
 		}
 		a.stopTrace = func() { trace.Stop(); f.Close() }
 	}
-	v := a.viper
-	v.SetEnvPrefix("FANFOLD")
-	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
-	for _, key := range []string{"state-dir", "log-level", "log-format", "progress", "memory"} {
-		if value, ok := a.env("FANFOLD_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))); ok {
-			v.SetDefault(key, value)
-		}
-	}
-	a.configGiven = a.configFile != ""
-	if path := a.findConfig(); path != "" {
-		v.SetConfigFile(path)
-		v.SetConfigType("yaml")
-		// viper merges the scalar options; destinations and transform, whose
-		// keys it would lower-case and split, are read from the same file by
-		// loadConfig.
-		if err := v.ReadInConfig(); err == nil {
-			a.configFile = path
-		} else if a.configFile != "" || !errors.Is(err, os.ErrNotExist) {
-			a.configFile = path
-			if _, err2 := a.loadConfig(); err2 != nil {
-				return err2 // with line numbers
-			}
-			return usagef("reading %s: %w", path, err)
-		}
-	}
-	if err := v.BindPFlags(c.Flags()); err != nil {
+	if err := a.readGlobals(c); err != nil {
 		return err
 	}
 	var err error
-	a.log, err = newLogger(a.err, v.GetString("log-level"), v.GetString("log-format"), a.secrets.redact)
+	a.log, err = newLogger(a.err, a.viper.GetString("log-level"), a.viper.GetString("log-format"), a.secrets.redact)
 	return err
-}
-
-// findConfig returns the configuration file: the one asked for, or the first
-// that is there.
-func (a *app) findConfig() string {
-	if a.configFile != "" {
-		return a.configFile
-	}
-	places := []string{"fanfold.yaml"}
-	if dir, ok := a.env("XDG_CONFIG_HOME"); ok && dir != "" {
-		places = append(places, filepath.Join(dir, "fanfold", "fanfold.yaml"))
-	} else if home, ok := a.env("HOME"); ok {
-		places = append(places, filepath.Join(home, ".config", "fanfold", "fanfold.yaml"))
-	}
-	for _, p := range places {
-		if info, err := os.Stat(p); err == nil && !info.IsDir() {
-			return p
-		}
-	}
-	return ""
 }
 
 // stateDir is where runs are kept.

@@ -50,7 +50,8 @@ func New() destination.Destination {
 			}
 			return nil
 		},
-		Local: func(s *Settings) (destination.Sender, error) { return &sender{s: s}, nil },
+		Unused: []string{"timeout"}, // a write that has begun cannot be called off
+		Local:  func(s *Settings) (destination.Sender, error) { return &sender{s: s}, nil },
 	}.Destination()
 }
 

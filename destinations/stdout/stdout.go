@@ -24,7 +24,8 @@ func New() destination.Destination {
 			Slug: "stdout", Name: "Standard output", Summary: "JSON lines on standard output", Docs: "https://jsonlines.org/", Minimal: true,
 			Backfill: "Every event is printed once. The summary goes to standard error then.",
 		},
-		Local: func(*Settings) (destination.Sender, error) { return &sender{}, nil },
+		Unused: []string{"timeout"}, // a write that has begun cannot be called off
+		Local:  func(*Settings) (destination.Sender, error) { return &sender{}, nil },
 	}.Destination()
 }
 

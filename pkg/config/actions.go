@@ -19,7 +19,10 @@ func (o *Opened) readActions(_ string, n *yaml.Node, p *problems) {
 		p.add(n.Line, "%s: actions have to be a list, not %s", o.Name, nodeKind(n))
 		return
 	}
-	o.Config.Actions = []destination.Subscription{}
+	if len(n.Content) == 0 {
+		p.add(n.Line, "%s: actions is an empty list, which would send nothing: take it out to have the presets", o.Name)
+		return
+	}
 	for _, item := range n.Content {
 		s := o.readAction(item, p)
 		if s.Action == "" {

@@ -45,6 +45,12 @@ type File struct {
 	Destinations []*Destination // in the order of the file
 	Globals      map[string]Global
 	Notes        []string // warnings about what stands outside of the destinations
+	// Piped says that the file was read from a pipe: its path is of no use later. The
+	// caller of Parse sets it.
+	Piped bool
+	// Unusable says that no command can go on with it: it is no YAML, or an option of
+	// fanfold as a whole is wrong.
+	Unusable bool
 }
 
 // Global is an option of fanfold as a whole, such as memory.

@@ -77,6 +77,7 @@ func (w *World) open(d *Destination, how OpenOptions, p *problems) *Opened {
 		return nil
 	}
 	o.Sender = sender
+	o.checkBatches(p)
 	w.Secret(sender.Plan().Secrets...)
 	w.Secret(sender.Plan().Auth.Secrets()...)
 	return o

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -54,13 +55,62 @@ func OptionKeys() []string {
 	return keys
 }
 
-// readOptions reads the options that were written.
+// onlyHTTP are the options that say how requests are made of events, and where they
+// go.
+var onlyHTTP = []string{"presets", "compression", "base_url", "actions"}
+
+// readOptions reads the options that were written. Each is used, or refused.
 func (o *Opened) readOptions(p *problems) {
 	for _, opt := range options() {
-		if n := o.Written[opt.key]; n != nil && n.Tag != "!!null" {
+		n := o.Written[opt.key]
+		switch {
+		case n == nil:
+		case n.Tag == "!!null":
+			p.add(o.at(opt.key, n), "%s: %s has no value: give it one, or take the line out", o.Name, opt.key)
+		case o.Spec.Local && slices.Contains(onlyHTTP, opt.key), slices.Contains(o.Spec.Unused, opt.key):
+			p.add(o.at(opt.key, n), "%s: %s is of no use to a destination of type %s: take it out%s", o.Name, opt.key, o.Slug, o.instead(opt.key))
+		default:
 			opt.read(o, opt.key, n, p)
 		}
 	}
+}
+
+// instead names the setting that does what an option would do elsewhere.
+func (o *Opened) instead(key string) string {
+	if _, ok := o.Spec.Settings.Field(key); ok {
+		return "; there is a setting of that name"
+	}
+	return ""
+}
+
+// checkBatches refuses caps that change nothing, since the destination's own are
+// smaller.
+func (o *Opened) checkBatches(p *problems) {
+	check := func(key string, given int, capOf func(destination.ActionLimits) destination.Cap) {
+		n := o.Written[key]
+		if n == nil {
+			return
+		}
+		if written, _ := count(n.Value); written != given {
+			return // it was wrong, or the caller wants another
+		}
+		most, docs := 0, ""
+		for _, a := range o.Sender.Plan().Actions {
+			c := capOf(a.Limits)
+			if c.N == given {
+				return
+			}
+			if c.N > most {
+				most, docs = c.N, c.Docs
+			}
+		}
+		if docs != "" {
+			docs = " (" + docs + ")"
+		}
+		p.add(o.at(key, n), "%s: %s %d would change nothing: the largest request here has %d%s", o.Name, key, given, most, docs)
+	}
+	check("batch_events", o.Config.BatchEvents, func(l destination.ActionLimits) destination.Cap { return l.BatchEvents })
+	check("batch_bytes", o.Config.BatchBytes, func(l destination.ActionLimits) destination.Cap { return l.BatchBytes })
 }
 
 // at is the line of an option.
@@ -125,7 +175,8 @@ func boolean(s string) (bool, string) {
 }
 
 func address(s string) (string, string) {
-	if !strings.HasPrefix(s, "http://") && !strings.HasPrefix(s, "https://") {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return "", "an http or https address"
 	}
 	return s, ""
@@ -167,6 +218,12 @@ func (o *Opened) readRate(key string, n *yaml.Node, p *problems) {
 	text(anyText, func(o *Opened, s string) {
 		line := o.at(key, n)
 		r, err := parseRate(s)
+		if r != nil && o.Spec.Local && r.Of == destination.Requests {
+			if strings.Contains(s, "request") {
+				err = fmt.Errorf("rate %s counts requests, and a destination of type %s makes none: count events, like 50/s", s, o.Slug)
+			}
+			r.Of = destination.Events
+		}
 		switch {
 		case err != nil:
 			p.add(line, "%s: %w", o.Name, err)

@@ -17,12 +17,6 @@ import (
 // MaxBytes bounds a configuration file.
 const MaxBytes = 16 << 20
 
-// globals are the options of fanfold as a whole that may stand in a file.
-var globals = []string{"state-dir", "log-level", "log-format", "progress", "memory"}
-
-// Globals returns the options of fanfold as a whole that may stand in a file.
-func Globals() []string { return slices.Clone(globals) }
-
 // Parse reads a configuration. The error joins a *Problem for each thing that is
 // wrong; the File beside it is what could be read, and not nil.
 func (w *World) Parse(path string, data []byte) (*File, error) {
@@ -30,17 +24,19 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 	p := &problems{file: path}
 	if len(data) > MaxBytes {
 		p.add(0, "it is larger than %d MiB", MaxBytes>>20)
+		f.Unusable = true
 		return f, p.err()
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
 		p.addSyntax(data, err)
+		f.Unusable = true
 		return f, p.err()
 	}
 	if len(doc.Content) == 0 {
 		return f, nil
 	}
-	keys := append([]string{"transform", "destinations"}, globals...)
+	keys := append([]string{"transform", "destinations"}, globalNames()...)
 	eachPair(doc.Content[0], p, "the configuration", func(key, value *yaml.Node) {
 		if key.Value != "destinations" {
 			w.expand(value, p)
@@ -52,14 +48,28 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 			eachPair(value, p, "destinations", func(name, body *yaml.Node) { w.readDestination(f, name, body, p) })
 		case !slices.Contains(keys, key.Value):
 			p.add(key.Line, "%s", setting.Unknown(key.Value, "key", keys))
-		case value.Kind != yaml.ScalarNode:
-			p.add(key.Line, "%s has to be a single value, not %s", key.Value, nodeKind(value))
 		default:
-			f.Globals[key.Value] = Global{value.Value, key.Line}
+			f.readGlobal(key, value, p)
 		}
 	})
 	f.Notes = p.notes
 	return f, p.err()
+}
+
+// readGlobal reads an option of fanfold as a whole. One that is wrong is wrong for
+// every command.
+func (f *File) readGlobal(key, value *yaml.Node, p *problems) {
+	g, _ := globalOption(key.Value)
+	switch err := g.Check(value.Value); {
+	case value.Kind != yaml.ScalarNode:
+		p.add(key.Line, "%s has to be a single value, not %s", g.Name, nodeKind(value))
+		f.Unusable = true
+	case err != nil:
+		p.add(key.Line, "%s %w", g.Name, err)
+		f.Unusable = true
+	default:
+		f.Globals[g.Name] = Global{value.Value, key.Line}
+	}
 }
 
 func (f *File) readTransform(value *yaml.Node, p *problems) {

@@ -365,4 +365,7 @@ type Spec[S any] struct {
 	// Local opens a destination that is not HTTP at all (file, stdout): it
 	// gets the decoded settings and answers as a Sender.
 	Local func(s *S) (Sender, error)
+	// Unused are options of a lane that this destination can do nothing with, beside
+	// those that only HTTP has. A configuration that sets one is refused.
+	Unused []string
 }

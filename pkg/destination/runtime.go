@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -28,6 +29,8 @@ type Destination struct {
 	Limits   Limits
 	Order    bool
 	Local    bool
+	// Unused are the options of Spec.Unused.
+	Unused []string
 	// Open makes a Sender of a user's configuration. The error joins all
 	// problems, *setting.Problem among them; nothing is sent.
 	Open func(Config) (Sender, error)
@@ -64,7 +67,7 @@ type Config struct {
 // Destination erases the settings type. It panics when the spec contradicts
 // itself, which is a mistake in the program that every test finds.
 func (s Spec[S]) Destination() Destination {
-	d := Destination{Info: s.Info, Settings: setting.Of[S](), Presets: s.Presets, Limits: s.Limits, Order: s.Order, Local: s.Local != nil}
+	d := Destination{Info: s.Info, Settings: setting.Of[S](), Presets: s.Presets, Limits: s.Limits, Order: s.Order, Local: s.Local != nil, Unused: s.Unused}
 	actions := s.actions()
 	for _, a := range actions {
 		info := ActionInfo{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: a.Limits.Or(s.Limits), Rung: 1}
@@ -106,7 +109,11 @@ func (s Spec[S]) Destination() Destination {
 			}
 		}
 		if s.Local != nil {
-			return s.Local(settings)
+			local, err := s.Local(settings)
+			if err != nil {
+				return nil, err
+			}
+			return smaller(local, c), nil
 		}
 		return s.open(settings, c, schema)
 	}
@@ -139,6 +146,45 @@ func (s *Spec[S]) actions() []action {
 		panic(fmt.Sprintf("destination %s: %v", s.Info.Slug, err))
 	}
 	return actions
+}
+
+// smallerBatches is a Sender that is no partner's, with the batches that a user
+// wants.
+type smallerBatches struct {
+	Sender
+	plan Plan
+}
+
+func (s *smallerBatches) Plan() *Plan { return &s.plan }
+
+// Close closes what it stands for.
+func (s *smallerBatches) Close() error {
+	if c, ok := s.Sender.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// smaller lowers the caps of batches to what the configuration says.
+func smaller(s Sender, c Config) Sender {
+	if c.BatchEvents == 0 && c.BatchBytes == 0 {
+		return s
+	}
+	out := &smallerBatches{s, *s.Plan()}
+	out.plan.Actions = slices.Clone(out.plan.Actions)
+	for i := range out.plan.Actions {
+		limits := &out.plan.Actions[i].Limits
+		limits.BatchEvents.lower(c.BatchEvents)
+		limits.BatchBytes.lower(c.BatchBytes)
+	}
+	return out
+}
+
+// lower makes a cap smaller; 0 leaves it alone.
+func (c *Cap) lower(to int) {
+	if to > 0 && (c.N == 0 || to < c.N) {
+		c.N = to
+	}
 }
 
 // action is an action of a destination, declared or coded, with its settings.
@@ -275,13 +321,8 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 		if oa.single {
 			oa.limits.BatchEvents.N = 1
 		}
-		lower := func(c *Cap, to int) {
-			if to > 0 && (c.N == 0 || to < c.N) {
-				c.N = to
-			}
-		}
-		lower(&oa.limits.BatchEvents, c.BatchEvents)
-		lower(&oa.limits.BatchBytes, c.BatchBytes)
+		oa.limits.BatchEvents.lower(c.BatchEvents)
+		oa.limits.BatchBytes.lower(c.BatchBytes)
 		bySlug[a.Slug] = i
 		o.actions = append(o.actions, oa)
 		o.plan.Actions = append(o.plan.Actions, ActionPlan{

@@ -1,0 +1,208 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/fanfold/fanfold/destinations"
+	"github.com/fanfold/fanfold/pkg/config"
+)
+
+// nonsense are values that mostly mean nothing.
+var nonsense = []string{
+	`""`, "null", "~", "x y", "-1", "0", "NaN", "Inf", "1e400", "1e30GiB", "9999999999999999999", "0x10", "[1, 2]", "{a: b}", "true", "5",
+	"1/0", "NaN/s", "-5/s", "1e400/s", "5/fortnight", "http://", "ftp://x.example", "yes please", `"\e[31m"`, "attempts=0", "max_time=-1s", "5s",
+}
+
+// sense is a value of each option that is right for some destination and is not its
+// default.
+var sense = map[string]string{
+	"presets": "all", "filter": `'type = "track"'`, "rate": "1/h", "concurrency": "1", "batch_events": "1", "batch_bytes": "1000",
+	"compression": "none", "timeout": "7s", "base_url": "http://127.0.0.1:9/x", "retry": "{attempts: 3}", "in_doubt": "hold",
+	"override_limits": "true", "actions": `[{action: ACTION, subscribe: 'type = "track"'}]`,
+}
+
+// TestOptionsAreUsedOrRefused: whatever an option of a destination holds, it changes
+// what the destination is opened with, or is refused by its name.
+func TestOptionsAreUsedOrRefused(t *testing.T) {
+	w := &config.World{
+		Catalogue: destinations.All(), Secret: func(...string) {},
+		Env: func(string) (string, bool) { return "", false },
+	}
+	open := func(slug, option string) (*config.Opened, string, error) {
+		text := "destinations:\n  a:\n    type: " + slug + "\n" + option
+		f, err := w.Parse("f.yaml", []byte(text))
+		if err != nil {
+			return nil, "", err
+		}
+		dests, err := w.Choose(f, config.Choice{Rehearse: true})
+		if err != nil {
+			return nil, "", err
+		}
+		opened, err := w.Open(f, dests, config.OpenOptions{Rehearse: true})
+		if err != nil {
+			return nil, "", err
+		}
+		o := opened[0]
+		return o, fmt.Sprintf("%+v %v %s %+v %+v", o.Options, o.Filter, o.Compression, o.Config, o.Sender.Plan().Actions), nil
+	}
+	for _, key := range config.OptionKeys() {
+		if sense[key] == "" {
+			t.Errorf("option %s: this test does not know a value of it that makes sense", key)
+		}
+		used := false
+		for _, spec := range w.Catalogue {
+			slug := spec.Info.Slug
+			_, before, err := open(slug, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			values := []string{sense[key]}
+			if spec.Local || slug == "mixpanel" || slug == "webhook" { // of each kind one is enough
+				values = append(values, nonsense...)
+			}
+			for _, value := range values {
+				if len(spec.Actions) > 0 {
+					value = strings.ReplaceAll(value, "ACTION", spec.Actions[0].Slug)
+				}
+				o, after, err := open(slug, "    "+key+": "+value+"\n")
+				switch {
+				case err != nil && (!strings.Contains(err.Error(), key) && !(key == "filter" && strings.Contains(err.Error(), "f.yaml:4")) || !strings.Contains(err.Error(), "f.yaml:4")):
+					t.Errorf("%s: %s: %s: the error does not say which option, and where: %v", slug, key, value, err)
+				case err == nil && after == before && !isDefault(key, o):
+					t.Errorf("%s: %s: %s is taken, and changes nothing", slug, key, value)
+				}
+				used = used || err == nil && (after != before || key == "override_limits")
+			}
+		}
+		if !used {
+			t.Errorf("option %s is of no use to any destination", key)
+		}
+	}
+}
+
+// isDefault says that an option was given the value that it has anyhow: of a
+// permission, either.
+func isDefault(key string, o *config.Opened) bool {
+	switch key {
+	case "override_limits":
+		return true
+	case "compression":
+		return o.Compression == "auto"
+	}
+	return false
+}
+
+// wrong holds values that flags refuse, by flag: command lines that are otherwise
+// right, with a % for the flag. free are those that take any text, and why.
+var wrongFlags = map[string][]string{
+	"since": {"soon", "2024-13-01", "1h 5m", "NaN"}, "until": {"soon", "99999999999999999999h"},
+	"filter": {"type =", ")"}, "limit": {"-1", "many", "1e3", "99999999999999999999"},
+	"format": {"telegram"}, "layout": {"%Y/%q"}, "lateness": {"-1h", "soon", "NaN"}, "map": {"no/such.json"},
+	"to": {"nobody", "a,,nobody"}, "set": {"file", "file.path", "nobody.a=b", "file.nothing=1", "file.path=env:NOT_SET", "file.path=file:no/such"},
+	"opt":      {"file", "file.rate", "nobody.rate=1/s", "file.nothing=1", "file.rate=", "file.rate=NaN/s"},
+	"rehearse": {"maybe"}, "fresh": {"maybe"}, "output": {"xml", ""},
+	"progress":         {"often", "AUTO"},
+	"memory":           {"lots", "-1MiB", "0", "NaN", "Inf", "1e30GiB", "NaNGiB", "1e400", "1 2GiB"},
+	"spool":            {"lots", "-1GiB", "0", "NaN", "Inf", "1e30GiB"},
+	"reserve-for-live": {"NaN%", "Inf%", "-Inf%", "100%", "-1%", "30", "%", "1e400%"},
+	"log-level":        {"loud", "warn+1"}, "log-format": {"xml"}, "config": {"no/such.yaml", "."},
+	"from": {"no/such", "gopher://x", "telegram://x/y"}, "s3-path-style": {"maybe"}, "s3-anonymous": {"maybe"}, "s3-requester-pays": {"maybe"},
+	"now": {"soon", "-1h"}, "batch-events": {"-1", "x"}, "show-secrets": {"maybe"},
+	"help": {"maybe"},
+}
+
+// freeFlags take any text, and the reason why none of them is nonsense.
+var freeFlags = map[string]string{
+	"columns": "names of columns", "s3-region": "the service knows its regions", "s3-endpoint": "looked at where an s3:// source is opened", "state-dir": "any path",
+	"cpuprofile": "any path", "memprofile": "any path", "exectrace": "any path",
+}
+
+// TestFlagsAreUsedOrRefused gives nonsense to every flag of the commands that read
+// events. A flag that is new has to be given its nonsense here.
+func TestFlagsAreUsedOrRefused(t *testing.T) {
+	in := file(t, "in.jsonl", `{"type":"track","event":"E","messageId":"m","userId":"u"}`+"\n")
+	for _, command := range []string{"forward", "preview"} {
+		c, _, err := testApp(nil).root().Find([]string{command})
+		if err != nil {
+			t.Fatal(err)
+		}
+		eachFlag(c, func(f *pflag.Flag) {
+			if freeFlags[f.Name] != "" {
+				return
+			}
+			if len(wrongFlags[f.Name]) == 0 {
+				t.Errorf("%s --%s: this test does not know what is nonsense to it", command, f.Name)
+			}
+			for _, value := range wrongFlags[f.Name] {
+				a := testApp(map[string]string{"XDG_STATE_HOME": t.TempDir()})
+				code := a.execute(context.Background(), []string{command, "--from", in, "--to", "file", "--set", "file.path=" + t.TempDir(), "--" + f.Name + "=" + value})
+				said := fmt.Sprint(a.err)
+				if code != exitUsage || strings.Contains(said, "panic") {
+					t.Errorf("%s --%s=%s: exit code %d: %s", command, f.Name, value, code, said)
+				}
+			}
+		})
+	}
+}
+
+func eachFlag(c *cobra.Command, f func(*pflag.Flag)) {
+	c.InheritedFlags() // they are the command's only then
+	c.Flags().VisitAll(f)
+}
+
+// TestGlobalsAreUsedOrRefused: an option of fanfold as a whole is refused wherever it
+// stands, when it is nonsense, and reaches the command from wherever it stands.
+func TestGlobalsAreUsedOrRefused(t *testing.T) {
+	wrong := map[string]string{"log-level": "loud", "log-format": "xml", "progress": "often", "memory": "NaNGiB"}
+	right := map[string]string{"state-dir": "/elsewhere", "log-level": "debug", "log-format": "json", "progress": "never", "memory": "64MiB"}
+	for _, g := range config.GlobalOptions() {
+		if right[g.Name] == "" {
+			t.Errorf("option %s: this test knows no value of it", g.Name)
+		}
+		if value := wrong[g.Name]; value != "" {
+			for where, set := range map[string][2]string{"file": {g.Name + ": " + value, ""}, "environment": {"", value}} {
+				env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
+				if set[1] != "" {
+					env[envOf(g.Name)] = set[1]
+				}
+				a := testApp(env)
+				code := a.execute(context.Background(), []string{"runs", "list", "--config", file(t, "fanfold.yaml", set[0]+"\n")})
+				if said := fmt.Sprint(a.err); code != exitUsage || !strings.Contains(strings.ToLower(strings.ReplaceAll(said, "_", "-")), g.Name) {
+					t.Errorf("%s: %s in the %s: exit code %d: %s", g.Name, value, where, code, said)
+				}
+			}
+		}
+		value := right[g.Name]
+		conf := file(t, "fanfold.yaml", g.Name+": "+value+"\n")
+		for where, run := range map[string]struct {
+			env  map[string]string
+			args []string
+		}{
+			"file":        {nil, []string{"--config", conf}},
+			"environment": {map[string]string{envOf(g.Name): value}, []string{"--config", file(t, "fanfold.yaml", g.Name+": "+g.Default+"\n")}},
+			"flag":        {map[string]string{envOf(g.Name): g.Default}, []string{"--" + g.Name + "=" + value}},
+		} {
+			a := testApp(run.env)
+			root := a.root()
+			c, _, err := root.Find([]string{"forward"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.ParseFlags(run.args); err != nil {
+				t.Fatal(err)
+			}
+			if err := a.begin(c); err != nil {
+				t.Fatal(err)
+			}
+			if got := c.Flags().Lookup(g.Name).Value.String(); got != value {
+				t.Errorf("%s in the %s: the command sees %q, not %q", g.Name, where, got, value)
+			}
+		}
+	}
+}
