@@ -3,10 +3,14 @@
 package facebookconversionsapi
 
 import (
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
@@ -28,6 +32,9 @@ const (
 
 // New declares the destination.
 func New() destination.Destination {
+	category, name, kind := field.Text("content_category"), field.Text("content_name"), field.Text("content_type")
+	ids, items := field.Text("content_ids").List(), field.Integer("num_items")
+	price := field.Number("value").From("$.properties.price")
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "facebook-conversions-api", Name: "Facebook Conversions API", Summary: "Meta's server-side conversions", Docs: docs,
@@ -51,158 +58,24 @@ func New() destination.Destination {
 		},
 		Verdict: throttled,
 		Success: []destination.Success{destination.JSON(docs+"#send", destination.Counts("events_received"))},
-		Actions: destination.Coded[Settings]{
-			{
-				Slug: "purchase", Title: "Purchase", Doc: "An order was completed.", Trigger: `type = "track" and event = "Order Completed"`,
-				Fields: fields(
-					mapping.Field{Key: "currency", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.properties.currency")},
-					mapping.Field{Key: "value", Type: mapping.TypeNumber, Required: true, Default: mapping.Path("$.properties.revenue")},
-					mapping.Field{Key: "net_revenue", Type: mapping.TypeNumber},
-					mapping.Field{Key: "content_ids", Type: mapping.TypeString, Multiple: true},
-					mapping.Field{Key: "content_name", Type: mapping.TypeString},
-					mapping.Field{Key: "content_type", Type: mapping.TypeString},
-					contents("$.properties.products"),
-					mapping.Field{Key: "num_items", Type: mapping.TypeInteger},
-				),
-				Item: standard("Purchase", "currency", "value", "net_revenue", "content_ids", "content_name", "content_type", "contents", "num_items"), Request: events, AllOrNothing: true, TimeField: "event_time",
+		Actions: slices.Concat(
+			twice("purchase", "Purchase", "An order was completed.", "Order Completed",
+				field.Currency("currency").Required(), field.Number("value").Required().From("$.properties.revenue"), field.Number("net_revenue"),
+				ids, name, kind, contents("$.properties.products"), items),
+			twice("initiateCheckout", "Initiate Checkout", "A checkout was started.", "Checkout Started",
+				category, ids, contents("$.properties.products"), field.Currency("currency"), items, field.Number("value").From("$.properties.revenue")),
+			twice("addToCart", "Add to Cart", "A product was put into the cart.", "Product Added",
+				ids, name, kind, contents("$.properties"), field.Currency("currency"), price),
+			twice("viewContent", "View Content", "A product was looked at.", "Product Viewed",
+				category, ids.From("$.properties.product_id"), name, kind, contents("$.properties"), field.Currency("currency"), price),
+			twice("search", "Search", "Products were searched.", "Products Searched",
+				category, ids, contents("$.properties"), field.Currency("currency"), field.Text("search_string").From("$.properties.query"), field.Number("value")),
+			destination.Actions{
+				standard("pageView", "Page View", "PageView").On(`type = "page"`).Doc("A page was looked at."),
+				standard("pageView2", "Page View V2", "PageView").On(`type = "page"`).Doc("A page was looked at."),
+				custom("custom", "Custom Event"), custom("custom2", "Custom Event V2"),
 			},
-			{
-				Slug: "purchase2", Title: "Purchase V2", Doc: "An order was completed.", Trigger: `type = "track" and event = "Order Completed"`,
-				Fields: fields(
-					mapping.Field{Key: "currency", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.properties.currency")},
-					mapping.Field{Key: "value", Type: mapping.TypeNumber, Required: true, Default: mapping.Path("$.properties.revenue")},
-					mapping.Field{Key: "net_revenue", Type: mapping.TypeNumber},
-					mapping.Field{Key: "content_ids", Type: mapping.TypeString, Multiple: true},
-					mapping.Field{Key: "content_name", Type: mapping.TypeString},
-					mapping.Field{Key: "content_type", Type: mapping.TypeString},
-					contents("$.properties.products"),
-					mapping.Field{Key: "num_items", Type: mapping.TypeInteger},
-				),
-				Item: standard("Purchase", "currency", "value", "net_revenue", "content_ids", "content_name", "content_type", "contents", "num_items"), Request: events, AllOrNothing: true, TimeField: "event_time",
-			},
-			{
-				Slug: "initiateCheckout", Title: "Initiate Checkout", Doc: "A checkout was started.", Trigger: `type = "track" and event = "Checkout Started"`,
-				Fields: fields(
-					mapping.Field{Key: "content_category", Type: mapping.TypeString},
-					mapping.Field{Key: "content_ids", Type: mapping.TypeString, Multiple: true},
-					contents("$.properties.products"),
-					mapping.Field{Key: "currency", Type: mapping.TypeString, Default: mapping.Path("$.properties.currency")},
-					mapping.Field{Key: "num_items", Type: mapping.TypeInteger},
-					mapping.Field{Key: "value", Type: mapping.TypeNumber, Default: mapping.Path("$.properties.revenue")},
-				),
-				Item: standard("InitiateCheckout", "currency", "value", "content_ids", "contents", "num_items", "content_category"), Request: events, AllOrNothing: true, TimeField: "event_time",
-			},
-			{
-				Slug: "initiateCheckout2", Title: "Initiate Checkout V2", Doc: "A checkout was started.", Trigger: `type = "track" and event = "Checkout Started"`,
-				Fields: fields(
-					mapping.Field{Key: "content_category", Type: mapping.TypeString},
-					mapping.Field{Key: "content_ids", Type: mapping.TypeString, Multiple: true},
-					contents("$.properties.products"),
-					mapping.Field{Key: "currency", Type: mapping.TypeString, Default: mapping.Path("$.properties.currency")},
-					mapping.Field{Key: "num_items", Type: mapping.TypeInteger},
-					mapping.Field{Key: "value", Type: mapping.TypeNumber, Default: mapping.Path("$.properties.revenue")},
-				),
-				Item: standard("InitiateCheckout", "currency", "value", "content_ids", "contents", "num_items", "content_category"), Request: events, AllOrNothing: true, TimeField: "event_time",
-			},
-			{
-				Slug: "addToCart", Title: "Add to Cart", Doc: "A product was put into the cart.", Trigger: `type = "track" and event = "Product Added"`,
-				Fields: fields(
-					mapping.Field{Key: "content_ids", Type: mapping.TypeString, Multiple: true},
-					mapping.Field{Key: "content_name", Type: mapping.TypeString},
-					mapping.Field{Key: "content_type", Type: mapping.TypeString},
-					contents("$.properties"),
-					mapping.Field{Key: "currency", Type: mapping.TypeString, Default: mapping.Path("$.properties.currency")},
-					mapping.Field{Key: "value", Type: mapping.TypeNumber, Default: mapping.Path("$.properties.price")},
-				),
-				Item: standard("AddToCart", "currency", "value", "content_ids", "content_name", "content_type", "contents"), Request: events, AllOrNothing: true, TimeField: "event_time",
-			},
-			{
-				Slug: "addToCart2", Title: "Add to Cart V2", Doc: "A product was put into the cart.", Trigger: `type = "track" and event = "Product Added"`,
-				Fields: fields(
-					mapping.Field{Key: "content_ids", Type: mapping.TypeString, Multiple: true},
-					mapping.Field{Key: "content_name", Type: mapping.TypeString},
-					mapping.Field{Key: "content_type", Type: mapping.TypeString},
-					contents("$.properties"),
-					mapping.Field{Key: "currency", Type: mapping.TypeString, Default: mapping.Path("$.properties.currency")},
-					mapping.Field{Key: "value", Type: mapping.TypeNumber, Default: mapping.Path("$.properties.price")},
-				),
-				Item: standard("AddToCart", "currency", "value", "content_ids", "content_name", "content_type", "contents"), Request: events, AllOrNothing: true, TimeField: "event_time",
-			},
-			{
-				Slug: "viewContent", Title: "View Content", Doc: "A product was looked at.", Trigger: `type = "track" and event = "Product Viewed"`,
-				Fields: fields(
-					mapping.Field{Key: "content_category", Type: mapping.TypeString},
-					mapping.Field{Key: "content_ids", Type: mapping.TypeString, Multiple: true, Default: mapping.Path("$.properties.product_id")},
-					mapping.Field{Key: "content_name", Type: mapping.TypeString},
-					mapping.Field{Key: "content_type", Type: mapping.TypeString},
-					contents("$.properties"),
-					mapping.Field{Key: "currency", Type: mapping.TypeString, Default: mapping.Path("$.properties.currency")},
-					mapping.Field{Key: "value", Type: mapping.TypeNumber, Default: mapping.Path("$.properties.price")},
-				),
-				Item: standard("ViewContent", "currency", "value", "content_ids", "content_category", "content_name", "content_type", "contents"), Request: events, AllOrNothing: true, TimeField: "event_time",
-			},
-			{
-				Slug: "viewContent2", Title: "View Content V2", Doc: "A product was looked at.", Trigger: `type = "track" and event = "Product Viewed"`,
-				Fields: fields(
-					mapping.Field{Key: "content_category", Type: mapping.TypeString},
-					mapping.Field{Key: "content_ids", Type: mapping.TypeString, Multiple: true, Default: mapping.Path("$.properties.product_id")},
-					mapping.Field{Key: "content_name", Type: mapping.TypeString},
-					mapping.Field{Key: "content_type", Type: mapping.TypeString},
-					contents("$.properties"),
-					mapping.Field{Key: "currency", Type: mapping.TypeString, Default: mapping.Path("$.properties.currency")},
-					mapping.Field{Key: "value", Type: mapping.TypeNumber, Default: mapping.Path("$.properties.price")},
-				),
-				Item: standard("ViewContent", "currency", "value", "content_ids", "content_category", "content_name", "content_type", "contents"), Request: events, AllOrNothing: true, TimeField: "event_time",
-			},
-			{
-				Slug: "search", Title: "Search", Doc: "Products were searched.", Trigger: `type = "track" and event = "Products Searched"`,
-				Fields: fields(
-					mapping.Field{Key: "content_category", Type: mapping.TypeString},
-					mapping.Field{Key: "content_ids", Type: mapping.TypeString, Multiple: true},
-					contents("$.properties"),
-					mapping.Field{Key: "currency", Type: mapping.TypeString, Default: mapping.Path("$.properties.currency")},
-					mapping.Field{Key: "search_string", Type: mapping.TypeString, Default: mapping.Path("$.properties.query")},
-					mapping.Field{Key: "value", Type: mapping.TypeNumber},
-				),
-				Item: standard("Search", "currency", "value", "content_ids", "contents", "content_category", "search_string"), Request: events, AllOrNothing: true, TimeField: "event_time",
-			},
-			{
-				Slug: "search2", Title: "Search V2", Doc: "Products were searched.", Trigger: `type = "track" and event = "Products Searched"`,
-				Fields: fields(
-					mapping.Field{Key: "content_category", Type: mapping.TypeString},
-					mapping.Field{Key: "content_ids", Type: mapping.TypeString, Multiple: true},
-					contents("$.properties"),
-					mapping.Field{Key: "currency", Type: mapping.TypeString, Default: mapping.Path("$.properties.currency")},
-					mapping.Field{Key: "search_string", Type: mapping.TypeString, Default: mapping.Path("$.properties.query")},
-					mapping.Field{Key: "value", Type: mapping.TypeNumber},
-				),
-				Item: standard("Search", "currency", "value", "content_ids", "contents", "content_category", "search_string"), Request: events, AllOrNothing: true, TimeField: "event_time",
-			},
-			{
-				Slug: "pageView", Title: "Page View", Doc: "A page was looked at.", Trigger: `type = "page"`,
-				Fields: fields(),
-				Item:   standard("PageView"), Request: events, AllOrNothing: true, TimeField: "event_time",
-			},
-			{
-				Slug: "pageView2", Title: "Page View V2", Doc: "A page was looked at.", Trigger: `type = "page"`,
-				Fields: fields(),
-				Item:   standard("PageView"), Request: events, AllOrNothing: true, TimeField: "event_time",
-			},
-			{
-				Slug: "custom", Title: "Custom Event", Doc: "Any other event, with a name of its own.",
-				Fields: fields(
-					mapping.Field{Key: "event_name", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.event")},
-				),
-				Item: standard(""), Request: events, AllOrNothing: true, TimeField: "event_time",
-			},
-			{
-				Slug: "custom2", Title: "Custom Event V2", Doc: "Any other event, with a name of its own.",
-				Fields: fields(
-					mapping.Field{Key: "event_name", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.event")},
-				),
-				Item: standard(""), Request: events, AllOrNothing: true, TimeField: "event_time",
-			},
-		},
+		),
 		Presets: []destination.Preset{
 			{Name: "Orders", Action: "purchase", Subscribe: `type = "track" and event = "Order Completed"`, Mapping: ours("")},
 			{Name: "Checkouts", Action: "initiateCheckout", Subscribe: `type = "track" and event = "Checkout Started"`, Mapping: ours("")},
@@ -234,71 +107,155 @@ func ours(custom string) map[string]mapping.Value {
 // search itself to be a product, which Meta refuses.
 func search() map[string]mapping.Value {
 	m := ours("")
-	m["contents"] = contents("$.properties.products").Default
+	m["contents"] = contents("$.properties.products").Fields()[0].Default
 	return m
 }
 
-// fields are those that every action has, around its own.
-func fields(own ...mapping.Field) []mapping.Field {
-	out := []mapping.Field{
-		{Key: "action_source", Doc: "Where the event happened. A website's needs event_source_url and client_user_agent.", Type: mapping.TypeString, Required: true, Choices: []string{"email", "website", "app", "phone_call", "chat", "physical_store", "system_generated", "other"}},
-		{Key: "event_time", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.timestamp")},
-		{Key: "user_data", Doc: "Who it was. What is to be hashed is hashed here, unless it is already.", Type: mapping.TypeObject, Required: true, Default: mapping.Object(
-			mapping.M("externalId", mapping.Paths("$.userId", "$.anonymousId")), mapping.M("email", mapping.Path("$.context.traits.email")), mapping.M("phone", mapping.Path("$.context.traits.phone")),
-			mapping.M("dateOfBirth", mapping.Path("$.context.traits.birthday")), mapping.M("lastName", mapping.Path("$.context.traits.lastName")), mapping.M("firstName", mapping.Path("$.context.traits.firstName")),
-			mapping.M("city", mapping.Path("$.context.traits.address.city")), mapping.M("state", mapping.Path("$.context.traits.address.state")), mapping.M("zip", mapping.Path("$.context.traits.address.postalCode")),
-			mapping.M("client_ip_address", mapping.Path("$.context.ip")), mapping.M("client_user_agent", mapping.Path("$.context.userAgent")), mapping.M("fbc", mapping.Path("$.properties.fbc")), mapping.M("fbp", mapping.Path("$.properties.fbp")),
-		), Properties: []mapping.Field{
-			{Key: "externalId", Type: mapping.TypeString, Multiple: true}, {Key: "email", Type: mapping.TypeString}, {Key: "phone", Type: mapping.TypeString}, {Key: "gender", Type: mapping.TypeString},
-			{Key: "dateOfBirth", Type: mapping.TypeString}, {Key: "lastName", Type: mapping.TypeString}, {Key: "firstName", Type: mapping.TypeString}, {Key: "city", Type: mapping.TypeString},
-			{Key: "state", Type: mapping.TypeString}, {Key: "zip", Type: mapping.TypeString}, {Key: "country", Type: mapping.TypeString}, {Key: "client_ip_address", Type: mapping.TypeString},
-			{Key: "client_user_agent", Type: mapping.TypeString}, {Key: "fbc", Type: mapping.TypeString}, {Key: "fbp", Type: mapping.TypeString}, {Key: "subscriptionID", Type: mapping.TypeString},
-			{Key: "leadID", Type: mapping.TypeInteger}, {Key: "fbLoginID", Type: mapping.TypeInteger}, {Key: "anonId", Type: mapping.TypeString}, {Key: "madId", Type: mapping.TypeString},
-			{Key: "partner_id", Type: mapping.TypeString}, {Key: "partner_name", Type: mapping.TypeString}, {Key: "ctwa_clid", Type: mapping.TypeString},
-		}},
-		{Key: "app_data_field", Doc: "The app and its device, sent when use_app_data is true.", Type: mapping.TypeObject, Default: mapping.Object(
-			mapping.M("application_tracking_enabled", mapping.Path("$.context.device.adTrackingEnabled")), mapping.M("packageName", mapping.Path("$.context.app.namespace")), mapping.M("longVersion", mapping.Path("$.context.app.version")),
-			mapping.M("osVersion", mapping.Path("$.context.os.version")), mapping.M("deviceName", mapping.Path("$.context.device.model")), mapping.M("locale", mapping.Path("$.context.locale")), mapping.M("carrier", mapping.Path("$.context.network.carrier")),
-			mapping.M("width", mapping.Path("$.context.screen.width")), mapping.M("height", mapping.Path("$.context.screen.height")), mapping.M("density", mapping.Path("$.context.screen.density")),
-			mapping.M("deviceTimezone", mapping.Path("$.context.timezone")), mapping.M("madId", mapping.Path("$.context.madId")),
-		), Properties: []mapping.Field{
-			{Key: "use_app_data", Type: mapping.TypeBoolean, Default: mapping.Literal(false)}, {Key: "advertiser_tracking_enabled", Type: mapping.TypeBoolean}, {Key: "application_tracking_enabled", Type: mapping.TypeBoolean},
-			{Key: "version", Type: mapping.TypeString, Choices: []string{"i2", "a2"}}, {Key: "packageName", Type: mapping.TypeString}, {Key: "shortVersion", Type: mapping.TypeString}, {Key: "longVersion", Type: mapping.TypeString},
-			{Key: "osVersion", Type: mapping.TypeString}, {Key: "deviceName", Type: mapping.TypeString}, {Key: "madId", Type: mapping.TypeString}, {Key: "locale", Type: mapping.TypeString}, {Key: "timezone", Type: mapping.TypeString},
-			{Key: "carrier", Type: mapping.TypeString}, {Key: "width", Type: mapping.TypeString}, {Key: "height", Type: mapping.TypeString}, {Key: "density", Type: mapping.TypeString}, {Key: "cpuCores", Type: mapping.TypeString},
-			{Key: "storageSize", Type: mapping.TypeString}, {Key: "freeStorage", Type: mapping.TypeString}, {Key: "deviceTimezone", Type: mapping.TypeString},
-		}},
-		{Key: "event_id", Type: mapping.TypeString, Default: mapping.Path("$.messageId")},
-		{Key: "event_source_url", Type: mapping.TypeString, Default: mapping.Path("$.context.page.url")},
-		{Key: "custom_data", Type: mapping.TypeObject},
-		{Key: "data_processing_options", Doc: "Limited data use.", Type: mapping.TypeBoolean},
-		{Key: "data_processing_options_country", Type: mapping.TypeNumber, Choices: []string{"0", "1"}},
-		{Key: "data_processing_options_state", Type: mapping.TypeNumber, Choices: []string{"0", "1000", "1001", "1002", "1003", "1004", "1005", "1006", "1007", "1008", "1009", "1010"}},
-		{Key: "test_event_code", Type: mapping.TypeString},
-	}
-	return append(out, own...)
-}
-
-func contents(path string) mapping.Field {
-	return mapping.Field{
-		Key: "contents", Type: mapping.TypeObject, Multiple: true,
-		Default: mapping.ArrayPath(path, mapping.Object(mapping.M("id", mapping.Path("$.product_id")), mapping.M("quantity", mapping.Path("$.quantity")), mapping.M("item_price", mapping.Path("$.price")))),
-		Properties: []mapping.Field{
-			{Key: "id", Type: mapping.TypeString}, {Key: "quantity", Type: mapping.TypeInteger}, {Key: "item_price", Type: mapping.TypeNumber}, {Key: "delivery_category", Type: mapping.TypeString},
-		},
+// twice is an event of an order or a product under both of its slugs: Segment has two
+// versions of each action, which send the same.
+func twice(slug, title, doc, event string, own ...field.Line) destination.Actions {
+	on := `type = "track" and event = "` + event + `"`
+	name := strings.ToUpper(slug[:1]) + slug[1:]
+	return destination.Actions{
+		standard(slug, title, name, own...).On(on).Doc(doc),
+		standard(slug+"2", title+" V2", name, own...).On(on).Doc(doc),
 	}
 }
 
-func events(s *Settings) destination.Request {
-	return destination.Request{Path: "/" + version + "/" + s.PixelID + "/events", Open: `{"data":[`, Sep: ",", Close: "]}", OpenFor: open}
+// standard is an event that Meta knows by name, with the fields given in its custom_data.
+func standard(slug, title, name string, own ...field.Line) *destination.Declared {
+	website := body.From("action_source").Is("website")
+	a := begin(slug, title, own).
+		NeedsIdentity(body.Any(body.Not(website), body.Has("user_data.client_user_agent")), "an event of a website needs client_user_agent")
+	if len(own) == 0 {
+		return post(a, body.Const(name))
+	}
+	currency := body.From("currency").Given()
+	a.Needs(body.Any(body.Not(currency), currency.IsText().Matches(`^[A-Z]{3}$`)), "currency has to be a code of three letters (ISO 4217)").
+		Needs(body.Any(body.Not(body.Has("contents")), body.From("contents").Where("all have an id", haveIDs)), "each of the contents needs an id").
+		Needs(body.Any(body.Not(body.Has("contents")), body.From("contents").Where("their delivery_category is known", haveCategories)),
+			"delivery_category is in_store, curbside or home_delivery")
+	return post(a, body.Const(name), body.Member("custom_data", body.Always(body.Object(body.Spread("custom_data"), ownData(own)))))
 }
 
-// open begins a request, all of whose events may be tests.
-func open(testCode string) string {
-	if testCode == "" {
-		return `{"data":[`
+// custom is any other event.
+func custom(slug, title string) *destination.Declared {
+	a := begin(slug, title, field.Lines{field.Text("event_name").Required().From("$.event")}).Doc("Any other event, with a name of its own.")
+	return post(a, body.From("event_name"), body.Member("custom_data", body.Always(body.Object(body.Spread("custom_data")))))
+}
+
+func begin(slug, title string, own field.Lines) *destination.Declared {
+	return destination.Action(slug, title).Fields(common(), own).TimeField("event_time").AllOrNothing().
+		Needs(body.From("event_time").IsTime(), "event_time is no time")
+}
+
+// ownData are the fields of an action in custom_data, where they may stand as well.
+func ownData(own field.Lines) body.Members {
+	var ms []body.Members
+	for _, f := range own.Fields() {
+		v := body.From(f.Key).Filled()
+		if f.Key != "contents" {
+			v = v.NotEmpty()
+		}
+		ms = append(ms, body.Member(f.Key, v.Else(body.From("custom_data."+f.Key))))
 	}
-	return `{"test_event_code":` + string(event.AppendQuoted(nil, testCode)) + `,"data":[`
+	return body.Together(ms...)
+}
+
+// post sends events of a name, with further members.
+func post(a *destination.Declared, name body.Node, more ...body.Members) *destination.Declared {
+	limited := body.From("data_processing_options").Is("true")
+	id := body.Together(
+		body.CopyOf(given, "client_ip_address = user_data.client_ip_address", "client_user_agent = user_data.client_user_agent",
+			"fbc = user_data.fbc", "fbp = user_data.fbp", "subscription_id = user_data.subscriptionID", "lead_id = user_data.leadID",
+			"anon_id = user_data.anonId", "madid = user_data.madId", "fb_login_id = user_data.fbLoginID",
+			"partner_id = user_data.partner_id", "partner_name = user_data.partner_name", "ctwa_clid = user_data.ctwa_clid"),
+		body.Member("external_id", body.Each("user_data.externalId", body.This().Hash("compact"))),
+		personal("em", "email", "email"), personal("ph", "phone", "phone_digits"), personal("ge", "gender", "gender"),
+		personal("db", "dateOfBirth", "birthdate"), names("ln", "lastName"), names("fn", "firstName"), personal("ct", "city", "city"),
+		personal("st", "state", "state"), personal("zp", "zip", "zip"), personal("country", "country", "country"),
+	)
+	return a.NeedsIdentity(somebody(), "nothing in user_data says who it was").
+		Post("/"+version+"/{settings.pixel_id}/events", body.Object(
+			body.Member("test_event_code", body.From("test_event_code").Filled().Else(body.Setting("test_event_code"))),
+			body.Member("data", body.Items(body.Object(
+				body.Member("event_name", name),
+				body.Member("event_time", body.From("event_time").Seconds()),
+				body.SameGiven("event_source_url"),
+				// It says which events are one: also that of the browser's pixel.
+				body.Member("event_id", body.From("event_id").Given().Else(body.InsertID())),
+				body.Same("action_source"),
+				body.Member("user_data", body.Object(id)),
+				body.Member("app_data", body.If(body.From("app_data_field.use_app_data").Is("true"), app())),
+				body.When(limited,
+					body.Member("data_processing_options", body.Const([]string{"LDU"})),
+					body.Member("data_processing_options_country", body.From("data_processing_options_country").Given().Else(body.Const(0))),
+					body.Member("data_processing_options_state", body.From("data_processing_options_state").Given().Else(body.Const(0))),
+				),
+				body.Together(more...),
+			))),
+		))
+}
+
+// somebody holds when anything in user_data says who it was.
+func somebody() body.Cond {
+	in := func(key string) body.Value { return body.From("user_data." + key) }
+	return body.Any(
+		given("user_data.client_ip_address", "user_data.client_user_agent", "user_data.fbc", "user_data.fbp", "user_data.subscriptionID", "user_data.leadID",
+			"user_data.anonId", "user_data.madId", "user_data.fbLoginID", "user_data.partner_id", "user_data.partner_name", "user_data.ctwa_clid"),
+		in("externalId").Normal("compact"), in("email").Normal("email"), in("lastName").Normal("name"), in("firstName").Normal("name"),
+		in("city").Normal("city"), in("state").Normal("state"), in("zip").Normal("zip"), in("country").Normal("country"),
+		in("phone").Hash("phone_digits"), in("gender").Hash("gender"), in("dateOfBirth").Hash("birthdate"), // what is hashed has no normal form of these
+	)
+}
+
+func given(paths ...string) body.Value { return body.From(paths...).Given() }
+
+// personal is a member of user_data that Meta wants normalised and in SHA-256.
+// https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/customer-information-parameters
+func personal(key, from, kind string) body.Members {
+	return body.Member(key, body.From("user_data."+from).Hash(kind))
+}
+
+// names are hashed without any space.
+func names(key, from string) body.Members {
+	return body.Member(key, body.From("user_data."+from).Normal("name").Replace(" ", "").Hash(""))
+}
+
+// app is the app and its device.
+// https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/app-data: the order of extinfo
+func app() body.Node {
+	flag := func(key string) body.Members {
+		return body.Member(key, body.First(body.If(body.From("app_data_field."+key).Is("true"), body.Const(1)), body.Const(0)))
+	}
+	var extinfo []body.Node
+	for _, key := range []string{"version", "packageName", "shortVersion", "longVersion", "osVersion", "deviceName", "locale", "timezone", "carrier",
+		"width", "height", "density", "cpuCores", "storageSize", "freeStorage", "deviceTimezone"} {
+		extinfo = append(extinfo, body.From("app_data_field."+key).NotNull().Else(body.Const("")))
+	}
+	return body.Object(
+		flag("advertiser_tracking_enabled"), flag("application_tracking_enabled"),
+		body.Member("madid", body.From("app_data_field.madId").NotNull()),
+		body.Member("extinfo", body.List(extinfo...)),
+	)
+}
+
+func haveIDs(contents event.Value) bool {
+	for c := range contents.Elements() {
+		if c.Get("id").Falsy() {
+			return false
+		}
+	}
+	return true
+}
+
+func haveCategories(contents event.Value) bool {
+	for c := range contents.Elements() {
+		if d := c.Get("delivery_category"); !d.Falsy() && !d.IsText("in_store") && !d.IsText("curbside") && !d.IsText("home_delivery") {
+			return false
+		}
+	}
+	return true
 }
 
 // throttled reads what Meta says with a status of 400: the codes of rate limits
@@ -329,255 +286,4 @@ func is(v event.Value, texts ...string) bool {
 		}
 	}
 	return false
-}
-
-// standard writes an event of a name that Meta knows, with the fields given in
-// its custom_data; an empty name takes the payload's.
-func standard(name string, own ...string) func(*Settings, *destination.Input, *destination.Output) {
-	return func(s *Settings, in *destination.Input, out *destination.Output) {
-		p := in.Payload
-		at := p.Get("event_time")
-		if !at.Exists() || !at.Test(event.IsTime) {
-			out.Reject(destination.Invalid, "event_time is no time")
-			return
-		}
-		user := p.Get("user_data")
-		if name != "" && p.Get("action_source").IsText("website") && !user.Get("client_user_agent").Exists() {
-			out.Reject(destination.MissingIdentity, "an event of a website needs client_user_agent")
-			return
-		}
-		if c := p.Get("currency"); len(own) > 0 && c.Exists() && !c.Test(currency) {
-			out.Reject(destination.Invalid, "currency has to be a code of three letters (ISO 4217)")
-			return
-		}
-		for c := range p.Get("contents").Elements() {
-			if id := c.Get("id"); id.Falsy() {
-				out.Reject(destination.Invalid, "each of the contents needs an id")
-				return
-			}
-			if d := c.Get("delivery_category"); !d.Falsy() && !d.IsText("in_store") && !d.IsText("curbside") && !d.IsText("home_delivery") {
-				out.Reject(destination.Invalid, "delivery_category is in_store, curbside or home_delivery")
-				return
-			}
-		}
-		if out.Group = p.Text("test_event_code"); out.Group == "" {
-			out.Group = s.TestEventCode
-		}
-		out.BeginObject()
-		if name != "" {
-			out.Str("event_name", name)
-		} else {
-			out.Field("event_name", p.Get("event_name"))
-		}
-		out.Key("event_time")
-		out.Compute(at, writeTime)
-		truthy(out, "event_source_url", p.Get("event_source_url"))
-		// The id says which events are one: also that of the browser's pixel.
-		if id := p.Get("event_id"); !id.Falsy() {
-			out.Field("event_id", id)
-		} else {
-			out.Key("event_id")
-			out.Compute(event.Value{}, mapping.WriteInsertID)
-		}
-		out.Field("action_source", p.Get("action_source"))
-		out.Key("user_data")
-		if !writeUser(out, user) {
-			out.Reject(destination.MissingIdentity, "nothing in user_data says who it was")
-			return
-		}
-		appData(out, p.Get("app_data_field"))
-		if p.Get("data_processing_options").Bool() {
-			out.Key("data_processing_options")
-			out.RawString(`["LDU"]`)
-			zeroOr(out, "data_processing_options_country", p.Get("data_processing_options_country"))
-			zeroOr(out, "data_processing_options_state", p.Get("data_processing_options_state"))
-		}
-		if name != "PageView" {
-			out.Key("custom_data")
-			out.BeginObject()
-			out.Members(p.Get("custom_data"), own...)
-			for _, key := range own {
-				if v := p.Get(key); !v.Nullish() && !v.IsEmptyText() && (v.Kind() != event.Array || v.Len() > 0 || key == "contents") {
-					out.Field(key, v)
-				} else if c := p.Get("custom_data").Get(key); c.Exists() {
-					out.Field(key, c)
-				}
-			}
-			out.EndObject()
-		}
-		out.EndObject()
-	}
-}
-
-func writeTime(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	at, _ := event.ParseTime(v)
-	w.Int(at.Unix())
-}
-
-// currency tells whether a value is none, or may be a code of ISO 4217.
-// https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/custom-data#currency
-func currency(v event.Value) bool {
-	if v.Falsy() {
-		return true
-	}
-	text, ok := v.Plain()
-	if !ok || len(text) != 3 {
-		return false
-	}
-	for _, c := range text {
-		if c < 'A' || c > 'Z' {
-			return false
-		}
-	}
-	return true
-}
-
-func truthy(out *destination.Output, key string, v event.Value) {
-	if !v.Falsy() {
-		out.Field(key, v)
-	}
-}
-
-func zeroOr(out *destination.Output, key string, v event.Value) {
-	if v.Falsy() {
-		out.IntField(key, 0)
-	} else {
-		out.Field(key, v)
-	}
-}
-
-// personal are the members of user_data that are hashed, but for the ids.
-var personal = [...]struct {
-	key, from string
-	hash
-}{
-	{"em", "email", hashOf("email")}, {"ph", "phone", hashOf("phone_digits")}, {"ge", "gender", hashOf("gender")}, {"db", "dateOfBirth", hashOf("birthdate")},
-	{"ln", "lastName", hashOf("name")}, {"fn", "firstName", hashOf("name")}, {"ct", "city", hashOf("city")}, {"st", "state", hashOf("state")}, {"zp", "zip", hashOf("zip")}, {"country", "country", hashOf("country")},
-}
-
-var idHash = hashOf("id")
-
-// writeUser writes who it was, and reports false when nothing says so. Meta wants
-// personal data in SHA-256, normalised before.
-// https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/customer-information-parameters
-func writeUser(out *destination.Output, u event.Value) (any bool) {
-	out.BeginObject()
-	for i := range personal {
-		f := &personal[i]
-		if v := u.Get(f.from); !v.Nullish() && v.Test(f.any) {
-			any = true
-			out.Key(f.key)
-			out.Compute(v, f.write)
-		}
-	}
-	if ids := u.Get("externalId"); ids.Kind() == event.Array {
-		open := false
-		for id := range ids.Elements() {
-			if !id.Nullish() && id.Test(idHash.any) {
-				if !open {
-					out.Key("external_id")
-					out.BeginArray()
-					any, open = true, true
-				}
-				out.Compute(id, idHash.write)
-			}
-		}
-		if open {
-			out.EndArray()
-		}
-	}
-	for _, f := range []struct{ key, from string }{
-		{"client_ip_address", "client_ip_address"}, {"client_user_agent", "client_user_agent"}, {"fbc", "fbc"}, {"fbp", "fbp"}, {"subscription_id", "subscriptionID"}, {"lead_id", "leadID"},
-		{"anon_id", "anonId"}, {"madid", "madId"}, {"fb_login_id", "fbLoginID"}, {"partner_id", "partner_id"}, {"partner_name", "partner_name"}, {"ctwa_clid", "ctwa_clid"},
-	} {
-		v := u.Get(f.from)
-		any = any || !v.Falsy()
-		truthy(out, f.key, v)
-	}
-	out.EndObject()
-	return any
-}
-
-// hash is how personal data of a kind is written, and the test whether there is any
-// in a value.
-type hash struct {
-	any   func(event.Value) bool
-	write mapping.Compute
-}
-
-// hashOf hashes a text that is normalised as data of a kind, unless it is hashed
-// already.
-func hashOf(as string) hash {
-	picky := as == "phone_digits" || as == "gender" || as == "birthdate"
-	return hash{
-		any: func(v event.Value) bool {
-			var a, b [128]byte
-			text := v.AppendString(a[:0])
-			if !picky && len(text) > 0 && isAlphanumeric(text[0]) { // nearly all: what is left has that at least
-				return true
-			}
-			return mapping.IsHashed(text) || len(appendNormal(b[:0], as, text)) > 0
-		},
-		write: func(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-			var a, b, c [128]byte
-			text := v.AppendString(a[:0])
-			if mapping.IsHashed(text) {
-				w.TextBytes(text)
-				return
-			}
-			w.Raw(mapping.AppendHash(c[:0], appendNormal(b[:0], as, text)))
-		},
-	}
-}
-
-func appendNormal(dst []byte, as string, text []byte) []byte {
-	dst = mapping.AppendNormal(dst, as, text, "")
-	if as == "name" || as == "id" {
-		dst = squeeze(dst)
-	}
-	return dst
-}
-
-func isAlphanumeric(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
-}
-
-// squeeze takes white space out.
-func squeeze(text []byte) []byte {
-	out := text[:0]
-	for _, c := range text {
-		if c > ' ' {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
-// appData writes the app and its device, in the order of extinfo.
-// https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/app-data
-func appData(out *destination.Output, a event.Value) {
-	if !a.Get("use_app_data").Bool() {
-		return
-	}
-	out.Key("app_data")
-	out.BeginObject()
-	for _, key := range []string{"advertiser_tracking_enabled", "application_tracking_enabled"} {
-		if a.Get(key).Bool() {
-			out.IntField(key, 1)
-		} else {
-			out.IntField(key, 0)
-		}
-	}
-	out.FieldNonNull("madid", a.Get("madId"))
-	out.Key("extinfo")
-	out.BeginArray()
-	for _, key := range []string{"version", "packageName", "shortVersion", "longVersion", "osVersion", "deviceName", "locale", "timezone", "carrier", "width", "height", "density", "cpuCores", "storageSize", "freeStorage", "deviceTimezone"} {
-		if v := a.Get(key); v.Nullish() {
-			out.Text("")
-		} else {
-			out.Val(v)
-		}
-	}
-	out.EndArray()
-	out.EndObject()
 }

@@ -81,6 +81,12 @@ func (d *Declared) Needs(c body.Cond, detail string) *Declared {
 	return d
 }
 
+// NeedsIdentity is [Declared.Needs] of what says who it was.
+func (d *Declared) NeedsIdentity(c body.Cond, detail string) *Declared {
+	d.needs = append(d.needs, need{c, Rejected, MissingIdentity, detail})
+	return d
+}
+
 // NeedsOneOf rejects events that have none of some fields that identify somebody, or
 // where all of them are null, false, 0 or empty.
 func (d *Declared) NeedsOneOf(paths ...string) *Declared {
