@@ -93,7 +93,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	// to; and the run itself stands still meanwhile, with no letter half written.
 	runs := filepath.Dir(dir)
 	family := familyOf(runs, id, parent)
-	lock, err := journal.Lock(filepath.Join(runs, family[len(family)-1]), "redrive.lock")
+	lock, err := journal.Lock(filepath.Join(runs, family[len(family)-1]), journal.RedriveLock)
 	if err != nil {
 		return err
 	}

@@ -168,7 +168,7 @@ func (s setup) run(t testing.TB) (*engine.Summary, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Freeze(src.Manifest().Objects()); err != nil {
+	if err := r.Extend(src.Manifest().Objects()[len(r.Manifest()):]); err != nil {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -98,16 +97,14 @@ func (d *DeadLetter) AppendJSON(b []byte, run string) []byte {
 	return append(b, "}\n"...)
 }
 
-// deadFile is a lane's dead letters on disk: a zstd frame or more per commit.
-// size and count are what the journal vouches for; a longer file has a torn
-// tail, which is cut off.
+// deadFile is what the journal knows of a lane's dead letters: a zstd frame or more for
+// each commit. size and count are what it vouches for; a longer file has a torn tail, which
+// is cut off.
 type deadFile struct {
-	path  string
-	f     *os.File
+	path  string // "": there are none
 	size  int64
 	count uint64
-	lines []letters
-	dirty bool
+	lines []letters // that no commit has
 }
 
 // letters are dead letters on their way to the disk.
@@ -121,9 +118,10 @@ type letters struct {
 // lane that has them, so that the commits of others need not wait for that.
 const packFrom = 64 << 10
 
-// newPacker is for sync.OnceValue: most runs bury nothing.
+// newPacker is for sync.OnceValue: most runs have no dead letters.
 func newPacker() *zstd.Encoder {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(1<<20))
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(1<<20),
+		zstd.WithEncoderCRC(true)) // so that damage is found
 	if err != nil {
 		panic(err) // the options are constant
 	}
@@ -152,34 +150,6 @@ func (l *Lane) lettersOf(dead []DeadLetter) letters {
 		return letters{text: text, n: len(dead)}
 	}
 	return letters{text: l.r.packer().EncodeAll(text, nil), n: len(dead), packed: true}
-}
-
-func (d *deadFile) take() []letters {
-	l := d.lines
-	d.lines = nil
-	return l
-}
-
-// restore checks the file against what the journal says of it.
-func (d *deadFile) restore(path string) error {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if d.size > 0 {
-			return fmt.Errorf("%s is missing", path)
-		}
-		return nil
-	case err != nil:
-		return err
-	case info.Size() < d.size:
-		return fmt.Errorf("%s has %d bytes, %d were written", path, info.Size(), d.size)
-	case info.Size() > d.size:
-		if err := os.Truncate(path, d.size); err != nil {
-			return err
-		}
-	}
-	d.path = path
-	return nil
 }
 
 // CheckDeadLetters reads the lane's dead letters, and returns a *DamagedError when they
@@ -222,15 +192,8 @@ func countLetters(path string) (n uint64, err error) {
 	}
 }
 
-// write appends the letters and returns the length of what that took.
-func (d *deadFile) write(lines []letters, packer func() *zstd.Encoder) (int64, error) {
-	if d.f == nil {
-		f, err := os.OpenFile(d.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-		if err != nil {
-			return 0, fmt.Errorf("writing dead letters: %w", err)
-		}
-		d.f = f
-	}
+// pack makes a frame, or several, of dead letters.
+func pack(lines []letters, packer func() *zstd.Encoder) []byte {
 	var out, plain []byte
 	flush := func() {
 		if len(plain) > 0 {
@@ -247,24 +210,5 @@ func (d *deadFile) write(lines []letters, packer func() *zstd.Encoder) (int64, e
 		}
 	}
 	flush()
-	if _, err := d.f.Write(out); err != nil {
-		return 0, fmt.Errorf("writing dead letters: %w", err)
-	}
-	d.dirty = true
-	return int64(len(out)), nil
-}
-
-func (d *deadFile) sync() error {
-	if d.f == nil || !d.dirty {
-		return nil
-	}
-	d.dirty = false
-	return d.f.Sync()
-}
-
-func (d *deadFile) close() error {
-	if d.f == nil {
-		return nil
-	}
-	return d.f.Close()
+	return out
 }

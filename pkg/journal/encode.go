@@ -1,14 +1,17 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"strconv"
 )
 
-// The log's records, in the order in which they were made: a kind, the lane,
-// and what the kind says.
+// A commit's data is a checksum of four bytes, the version of what follows, and records,
+// in the order in which they were made: a kind, the lane's number, and what the kind says.
 //
 //	L lane name                          a lane
 //	B lane request action time ids       begun
@@ -17,7 +20,56 @@ import (
 //	C lane checkpoint                    mark, counts, pace, as JSON
 //	D lane size count                    dead letters written
 //
-// Integers are varints; lists have their length in front.
+// Integers are varints; lists have their length in front. In version 1, which is told by
+// the letter of a kind in the place of the version, a lane's number is one byte.
+const recordsVersion = 2
+
+// seal makes a commit's data of records.
+func seal(records ...[]byte) []byte {
+	size := 5
+	for _, r := range records {
+		size += len(r)
+	}
+	data := make([]byte, 5, size)
+	data[4] = recordsVersion
+	for _, r := range records {
+		data = append(data, r...)
+	}
+	binary.LittleEndian.PutUint32(data, crc32.Checksum(data[4:], castagnoli))
+	return data
+}
+
+// unseal returns the records of a commit's data, and their version.
+func unseal(data []byte) (records []byte, version byte, err error) {
+	if len(data) < 4 || crc32.Checksum(data[4:], castagnoli) != binary.LittleEndian.Uint32(data) {
+		return nil, 0, errChecksum
+	}
+	records = data[4:]
+	switch {
+	case len(records) == 0 || records[0] >= 'A' && records[0] <= 'Z':
+		return records, 1, nil
+	case records[0] == recordsVersion:
+		return records[1:], recordsVersion, nil
+	}
+	return nil, 0, errVersion(records[0])
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// versioned is the text of a row beside the commits: "2 " and JSON. Version 1 was the
+// JSON alone.
+func versioned(text []byte) []byte { return append([]byte("2 "), text...) }
+
+func unversioned(row []byte) ([]byte, error) {
+	version, text, ok := bytes.Cut(row, []byte(" "))
+	if _, err := strconv.Atoi(string(version)); !ok || err != nil {
+		return row, nil
+	}
+	if string(version) != "2" {
+		return nil, errVersion(string(version))
+	}
+	return text, nil
+}
 
 func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
@@ -57,32 +109,51 @@ type checkpoint struct {
 	Pace   []byte `json:"pace,omitempty"`
 }
 
+// head begins a record of the lane.
+func (l *Lane) head(b []byte, kind byte) []byte {
+	return binary.AppendUvarint(append(b, kind), uint64(l.id))
+}
+
+func (l *Lane) appendLane(b []byte) []byte { return appendString(l.head(b, 'L'), l.Name) }
+
 func (l *Lane) appendCheckpoint(b []byte) []byte {
 	data, err := json.Marshal(checkpoint{l.mark, l.counts, l.pace})
 	if err != nil {
 		panic(err) // numbers and texts cannot fail
 	}
-	return appendString(append(b, l.id), string(data))
+	return appendString(l.head(b, 'C'), string(data))
+}
+
+func (l *Lane) appendDead(b []byte) []byte {
+	b = binary.AppendUvarint(l.head(b, 'D'), uint64(l.dead.size))
+	return binary.AppendUvarint(b, l.dead.count)
+}
+
+func (l *Lane) appendBegin(b []byte, id uint64, o openRequest) []byte {
+	b = binary.AppendUvarint(l.head(b, 'B'), id)
+	b = appendString(b, o.action)
+	b = binary.AppendVarint(b, o.at)
+	return appendIDs(b, o.ids)
+}
+
+func (l *Lane) appendEnd(b []byte, id uint64, e ended) []byte {
+	b = binary.AppendUvarint(l.head(b, 'E'), id)
+	b = append(b, byte(e.def))
+	return appendVerdicts(appendString(b, e.reason), e.except)
 }
 
 // appendSnapshot writes the whole live state, after which all earlier records
 // can go.
 func (r *Run) appendSnapshot(b []byte) []byte {
 	for _, l := range r.order {
-		b = appendString(append(b, 'L', l.id), l.Name)
-		b = l.appendCheckpoint(append(b, 'C'))
-		b = binary.AppendUvarint(append(b, 'D', l.id), uint64(l.dead.size))
-		b = binary.AppendUvarint(b, l.dead.count)
+		b = l.appendDead(l.appendCheckpoint(l.appendLane(b)))
 		for id, o := range l.open {
-			b = l.appendBegin(append(b, 'B'), id, o.action, o.at, o.ids)
+			b = l.appendBegin(b, id, o)
 		}
 		for _, e := range l.ended {
 			// An ended request is written as a begun and ended one under a
 			// number that no other has.
-			b = l.appendBegin(append(b, 'B'), 0, "", 0, e.ids)
-			b = binary.AppendUvarint(append(b, 'E', l.id), 0)
-			b = append(b, byte(e.def))
-			b = appendVerdicts(appendString(b, e.reason), e.except)
+			b = l.appendEnd(l.appendBegin(b, 0, openRequest{ids: e.ids}), 0, e)
 		}
 	}
 	return b
@@ -141,11 +212,11 @@ func (d *decoder) string() string {
 
 func (d *decoder) ids() []DeliveryID {
 	n := d.uvarint()
-	if n > 1<<24 {
+	if n > 1<<22 {
 		d.err = errShort
 		return nil
 	}
-	ids := make([]DeliveryID, 0, n)
+	ids := make([]DeliveryID, 0, min(n, 1<<16))
 	for uint64(len(ids)) < n && d.err == nil {
 		ordinal, k, run := d.uvarint(), d.uvarint(), d.uvarint()
 		if run > n-uint64(len(ids)) {
@@ -172,61 +243,83 @@ func (d *decoder) verdicts() []Verdict {
 
 // replay applies one commit's records to the lanes.
 func (r *Run) replay(data []byte) error {
-	d := &decoder{b: data}
+	records, version, err := unseal(data)
+	if err != nil {
+		return err
+	}
+	d := &decoder{b: records}
 	for len(d.b) > 0 && d.err == nil {
-		kind, id := d.byte(), d.byte()
+		kind := d.byte()
+		id := uint64(0)
+		if version == 1 {
+			id = uint64(d.byte())
+		} else {
+			id = d.uvarint()
+		}
+		if d.err != nil {
+			break
+		}
 		if kind == 'L' {
-			name := d.string()
-			if int(id) == len(r.order) {
-				l := &Lane{r: r, id: id, Name: name, open: map[uint64]openRequest{}}
-				r.lanes[name] = l
-				r.order = append(r.order, l)
-			} else if int(id) > len(r.order) || r.order[id].Name != name {
-				return fmt.Errorf("lane %d is called %q", id, name)
+			if err := r.replayLane(id, d.string(), version); err != nil {
+				return err
 			}
 			continue
 		}
-		if int(id) >= len(r.order) {
+		if id >= uint64(len(r.order)) {
 			return fmt.Errorf("a record of lane %d, which does not exist", id)
 		}
-		l := r.order[id]
-		switch kind {
-		case 'B':
-			req := d.uvarint()
-			o := openRequest{action: d.string(), at: d.varint()}
-			o.ids = d.ids()
-			l.open[req] = o
-			l.nextID = max(l.nextID, req)
-		case 'E':
-			req := d.uvarint()
-			o, ok := l.open[req]
-			if !ok && d.err == nil {
-				return fmt.Errorf("request %d ends without having begun", req)
-			}
-			delete(l.open, req)
-			e := ended{ids: o.ids, def: Outcome(d.byte()), reason: d.string()}
-			e.except = d.verdicts()
-			l.end(e)
-		case 'S':
-			l.end(ended{except: d.verdicts()})
-		case 'C':
-			var c checkpoint
-			if err := json.Unmarshal([]byte(d.string()), &c); err != nil {
-				return fmt.Errorf("a checkpoint cannot be read: %w", err)
-			}
-			l.mark, l.counts, l.pace = c.Mark, c.Counts, c.Pace
-			kept := l.ended[:0]
-			for _, e := range l.ended {
-				if e.top >= l.mark.Ordinal {
-					kept = append(kept, e)
-				}
-			}
-			l.ended = kept
-		case 'D':
-			l.dead.size, l.dead.count = int64(d.uvarint()), d.uvarint()
-		default:
-			return fmt.Errorf("a record of the unknown kind %q", kind)
+		if err := r.order[id].replay(kind, d); err != nil {
+			return err
 		}
 	}
 	return d.err
+}
+
+func (r *Run) replayLane(id uint64, name string, version byte) error {
+	switch n := uint64(len(r.order)); {
+	case id == n:
+		r.newLane(name)
+	case id < n && r.order[id].Name == name:
+	case version == 1 && n == 256:
+		return errors.New("it has more than 255 destinations, which the version of fanfold that wrote it could not tell apart")
+	default:
+		return fmt.Errorf("lane %d is called %q", id, name)
+	}
+	return nil
+}
+
+// replay applies a record of the lane.
+func (l *Lane) replay(kind byte, d *decoder) error {
+	switch kind {
+	case 'B':
+		req := d.uvarint()
+		o := openRequest{action: d.string(), at: d.varint()}
+		o.ids = d.ids()
+		l.open[req] = o
+		l.nextID = max(l.nextID, req)
+	case 'E':
+		req := d.uvarint()
+		o, ok := l.open[req]
+		if !ok && d.err == nil {
+			return fmt.Errorf("request %d ends without having begun", req)
+		}
+		delete(l.open, req)
+		e := ended{ids: o.ids, def: Outcome(d.byte()), reason: d.string()}
+		e.except = d.verdicts()
+		l.end(e)
+	case 'S':
+		l.end(ended{except: d.verdicts()})
+	case 'C':
+		var c checkpoint
+		if err := json.Unmarshal([]byte(d.string()), &c); err != nil {
+			return fmt.Errorf("a checkpoint cannot be read: %w", err)
+		}
+		l.mark, l.counts, l.pace = c.Mark, c.Counts, c.Pace
+		l.forget()
+	case 'D':
+		l.dead.size, l.dead.count = int64(d.uvarint()), d.uvarint()
+	default:
+		return fmt.Errorf("a record of the unknown kind %q", kind)
+	}
+	return nil
 }

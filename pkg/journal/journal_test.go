@@ -10,9 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -80,7 +78,7 @@ func letters(t testing.TB, path string) []map[string]any {
 func TestResumeAfterACrash(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	r := open(t, dir)
-	if err := r.Freeze([]source.Object{{Name: "a", Size: 5, Fingerprint: "f"}}); err != nil {
+	if err := r.Extend([]source.Object{{Name: "a", Size: 5, Fingerprint: "f"}}); err != nil {
 		t.Fatal(err)
 	}
 	l := r.Lane("one")
@@ -209,59 +207,6 @@ func TestSnapshots(t *testing.T) {
 	}
 }
 
-func TestDamageIsRefused(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "run")
-	r := open(t, dir)
-	l := r.Lane("one")
-	for i := range uint64(200) {
-		id, err := l.Begin("a", span(i*10, i*10+10))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := l.End(id, journal.Rejected, "refused", nil, []journal.DeadLetter{{Raw: []byte("{}"), Destination: "one", Ordinal: i}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := r.Close(); err != nil {
-		t.Fatal(err)
-	}
-	damage := map[string]func(dir string) error{
-		"a flipped byte in the journal": func(dir string) error {
-			path := filepath.Join(dir, "journal.db")
-			b, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			i := bytes.LastIndex(b, []byte("refused"))
-			if i < 0 {
-				return errors.New("the journal does not hold what it should")
-			}
-			b[i] ^= 1
-			return os.WriteFile(path, b, 0o600)
-		},
-		"a journal cut short":    func(dir string) error { return os.Truncate(filepath.Join(dir, "journal.db"), 5000) },
-		"a journal that is gone": func(dir string) error { return os.Remove(filepath.Join(dir, "journal.db")) },
-		"dead letters cut short": func(dir string) error { return os.Truncate(filepath.Join(dir, "dead", "one.jsonl.zst"), 10) },
-		"dead letters gone":      func(dir string) error { return os.Remove(filepath.Join(dir, "dead", "one.jsonl.zst")) },
-		"no database at all": func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, "journal.db"), []byte(strings.Repeat("garbage ", 1000)), 0o600)
-		},
-	}
-	for name, do := range damage {
-		t.Run(name, func(t *testing.T) {
-			copied := crash(t, dir)
-			if err := do(copied); err != nil {
-				t.Fatal(err)
-			}
-			_, err := journal.Open(copied, nil, opts())
-			var damaged *journal.DamagedError
-			if !errors.As(err, &damaged) {
-				t.Errorf("opened with %v", err)
-			}
-		})
-	}
-}
-
 func TestTwoProcesses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	r := open(t, dir)
@@ -330,56 +275,6 @@ func BenchmarkBegin(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-		}
-	})
-}
-
-// TestClockGoesBack sets the clock back by a day: what was passed still becomes
-// durable, and a resume in the past finds everything.
-func TestClockGoesBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var offset atomic.Int64
-		o := journal.Options{Now: func() time.Time { return time.Now().Round(0).Add(time.Duration(offset.Load())) }}
-		dir := filepath.Join(t.TempDir(), "run")
-		r, err := journal.Open(dir, nil, o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l := r.Lane("a")
-		for i := range uint64(3) {
-			req, err := l.Begin("act", span(10*i, 10*i+10))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := l.End(req, journal.Delivered, "", nil, nil); err != nil {
-				t.Fatal(err)
-			}
-			offset.Add(-int64(24 * time.Hour))
-			mark := journal.Mark{Ordinal: 10*i + 10}
-			if err := l.Advance(mark, journal.Counts{Delivered: mark.Ordinal}, nil); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(time.Second) // of simulated time
-			if got := l.Durable().Ordinal; got != mark.Ordinal {
-				t.Errorf("durable up to %d, want %d", got, mark.Ordinal)
-			}
-		}
-		if _, err := l.Begin("act", span(30, 35)); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.Close(); err != nil {
-			t.Fatal(err)
-		}
-		offset.Add(-int64(24 * time.Hour))
-		if r, err = journal.Open(dir, nil, o); err != nil {
-			t.Fatal(err)
-		}
-		s := r.Lane("a").Resume()
-		if s.Mark.Ordinal != 30 || s.Counts.Delivered != 30 || len(s.InDoubt) != 1 || len(s.InDoubt[0].IDs) != 5 {
-			t.Errorf("resumed at %+v", s)
-		}
-		if err := r.Close(); err != nil {
-			t.Fatal(err)
 		}
 	})
 }

@@ -1,0 +1,305 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+)
+
+// commitLoop is the one writer.
+func (r *Run) commitLoop() {
+	defer close(r.done)
+	tick := time.NewTicker(r.opt.SyncEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.quit:
+			return
+		case <-tick.C:
+		case <-r.kick:
+			// Verdicts alone need not hurry: a few milliseconds make one
+			// commit of many.
+			if r.isUrgent() {
+				r.queue()
+			} else {
+				r.gather()
+			}
+		}
+		r.commit()
+	}
+}
+
+func (r *Run) wake() {
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+// wait returns what the next commit answers. The caller holds mu, and wakes the committer
+// afterwards.
+func (r *Run) wait() <-chan error {
+	ch := make(chan error, 1)
+	r.waiters = append(r.waiters, ch)
+	r.urgent = true
+	return ch
+}
+
+func (r *Run) isUrgent() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.urgent
+}
+
+// record appends one record to the next commit. The caller holds mu.
+func (r *Run) record(appendTo func([]byte) []byte) { appendRecord(&r.pending, appendTo) }
+
+func appendRecord(to *bytes.Buffer, appendTo func([]byte) []byte) {
+	to.Write(appendTo(to.AvailableBuffer()))
+}
+
+// gather waits a few milliseconds for more verdicts, or until somebody waits for
+// a commit.
+func (r *Run) gather() {
+	t := time.NewTimer(5 * time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			return
+		case <-r.quit:
+			return
+		case <-r.kick:
+			if r.isUrgent() {
+				return
+			}
+		}
+	}
+}
+
+// crowd is what queue knows of how fast requests begin.
+type crowd struct {
+	begun    [crowdOf]time.Time // when the last requests were, a ring
+	next     int                // the oldest of them
+	alone    time.Time          // until when there is no queue
+	patience time.Duration      // how long that was
+}
+
+const (
+	// maxTurns is how often the committer lets others have a processor.
+	maxTurns = 4
+	// crowdTime is how little time the last crowdOf requests may span: one in a fifth of
+	// a millisecond.
+	crowdOf   = 16
+	crowdTime = crowdOf * time.Second / 5000
+	// dearTurn is less than a goroutine gets that computes on, and more than those
+	// take who are about to begin requests.
+	dearTurn = 8 * time.Millisecond
+	// mostPatience is how long a dear turn may keep others from being taken.
+	mostPatience = time.Minute
+)
+
+// begins notes a request.
+func (c *crowd) begins(now time.Time) {
+	c.begun[c.next] = now
+	c.next = (c.next + 1) % len(c.begun)
+}
+
+// is says whether requests begin so fast that waiting for more of them pays.
+func (c *crowd) is(now time.Time) bool {
+	if c.alone.Sub(now) > mostPatience { // the clock was set back
+		c.alone = now
+	}
+	return now.Sub(c.begun[c.next]) < crowdTime && now.After(c.alone)
+}
+
+// queue lets whoever is about to begin a request do so first, so that one commit is
+// for all of them: a commit costs as much as a small request, and where many begin,
+// the first of them would have one for itself. A turn can be dear: who takes a
+// processor then may keep it for milliseconds. So there are turns only while requests
+// begin by the thousand in a second, and after a dear one none for a while.
+func (r *Run) queue() {
+	r.mu.Lock()
+	n, now := len(r.waiters), r.opt.Now()
+	crowded := r.crowd.is(now)
+	r.mu.Unlock()
+	for turns := 0; crowded && turns < maxTurns; turns++ {
+		runtime.Gosched()
+		if then := r.opt.Now(); then.Sub(now) > dearTurn {
+			r.patience = min(max(2*r.patience, time.Second/4), mostPatience)
+			r.alone = then.Add(r.patience)
+			return
+		}
+		r.patience -= r.patience / 256 // one dear turn among many cheap ones is soon forgotten
+		r.mu.Lock()
+		last := n
+		n = len(r.waiters)
+		r.mu.Unlock()
+		if n == last {
+			return
+		}
+	}
+}
+
+// snapshotEvery is how many commits there are before one that stands for all.
+const snapshotEvery = 512
+
+// take is what one commit is made of.
+type take struct {
+	waiters []chan error
+	sync    bool
+	fresh   []byte // records of lanes that are to be committed before their first letters
+	frames  []laneLetters
+	marks   []Mark // of the lanes, in order
+}
+
+// laneLetters are the dead letters of one lane.
+type laneLetters struct {
+	lane  *Lane
+	lines []letters
+	size  int64 // of the frame
+}
+
+func (r *Run) commit() {
+	t := r.takeNext()
+	if t == nil {
+		return
+	}
+	err := r.writeLetters(t)
+	if err == nil {
+		err = r.writeCommit(t)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.err = r.wrap("writing the journal", err)
+	} else if t.sync {
+		r.lastSync = r.opt.Now()
+		for i, m := range t.marks {
+			r.order[i].durable = m
+		}
+	}
+	for _, ch := range t.waiters {
+		ch <- r.err
+	}
+}
+
+// takeNext takes what is to be committed; nil: nothing is, and whoever waited is told.
+func (r *Run) takeNext() *take {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := &take{waiters: r.waiters}
+	r.waiters, r.urgent = nil, false
+	answer := func(err error) *take {
+		for _, ch := range t.waiters {
+			ch <- err
+		}
+		return nil
+	}
+	if r.err != nil {
+		return answer(r.err)
+	}
+	dirty := r.pending.Len()+r.fresh.Len()+len(r.added)+len(r.put) > 0
+	for _, l := range r.order {
+		if l.dirty {
+			dirty, l.dirty = true, false
+			r.record(l.appendCheckpoint)
+		}
+	}
+	since := r.opt.Now().Sub(r.lastSync)
+	t.sync = since >= r.opt.SyncEvery || since < 0 || r.lastSync.IsZero() // below zero: the clock went back
+	if !dirty {
+		stale := false
+		for _, l := range r.order {
+			stale = stale || l.durable.Ordinal != l.mark.Ordinal
+		}
+		if !t.sync || !stale && len(t.waiters) == 0 {
+			return answer(nil)
+		}
+	}
+	for _, l := range r.order {
+		if len(l.dead.lines) > 0 {
+			t.frames = append(t.frames, laneLetters{lane: l, lines: l.dead.lines})
+			l.dead.lines = nil
+		}
+	}
+	if len(t.frames) > 0 && r.fresh.Len() > 0 {
+		t.fresh = seal(r.fresh.Bytes())
+		r.fresh.Reset()
+	}
+	return t
+}
+
+// writeLetters puts dead letters into their files, before the commit that names their
+// lengths. A lane is committed before its first letters are written, so that letters of
+// which no commit knows are a sign of damage.
+func (r *Run) writeLetters(t *take) error {
+	ctx := context.Background()
+	if t.fresh != nil {
+		r.seq++
+		r.rows++
+		if err := r.log.Append(ctx, Commit{Seq: r.seq, Data: t.fresh}); err != nil {
+			return err
+		}
+	}
+	for i := range t.frames {
+		f := &t.frames[i]
+		frame := pack(f.lines, r.packer)
+		if err := r.log.AppendDead(ctx, f.lane.Name, f.lane.dead.size, frame); err != nil {
+			return err
+		}
+		f.size = int64(len(frame))
+	}
+	return nil
+}
+
+// writeCommit hands all records to the log.
+func (r *Run) writeCommit(t *take) error {
+	r.mu.Lock()
+	for _, f := range t.frames {
+		f.lane.dead.size += f.size
+		for _, l := range f.lines {
+			f.lane.dead.count += uint64(l.n)
+		}
+		r.record(f.lane.appendDead)
+	}
+	c := Commit{Seq: r.seq + 1, Sync: t.sync, Snapshot: r.rows >= snapshotEvery, Objects: r.added, From: r.total - len(r.added)}
+	if c.Snapshot {
+		c.Data = seal(r.appendSnapshot(nil))
+	} else {
+		c.Data = seal(r.fresh.Bytes(), r.pending.Bytes())
+	}
+	r.fresh.Reset()
+	r.pending.Reset()
+	for _, key := range r.put {
+		if c.Values == nil {
+			c.Values = map[string][]byte{}
+		}
+		c.Values[key] = versioned(r.values[key])
+	}
+	r.added, r.put = nil, nil
+	t.marks = make([]Mark, len(r.order))
+	for i, l := range r.order {
+		t.marks[i] = l.mark
+	}
+	r.mu.Unlock()
+
+	if err := r.log.Append(context.Background(), c); err != nil {
+		return err
+	}
+	r.seq = c.Seq
+	if r.rows++; c.Snapshot {
+		r.rows = 1
+	}
+	return nil
+}
+
+// errVersion is a row that a newer fanfold has written.
+func errVersion(v any) error {
+	return fmt.Errorf("it is of version %v, which this fanfold does not know: a newer one has written it", v)
+}
+
+var errChecksum = errors.New("it does not match its checksum")

@@ -1,0 +1,169 @@
+package journal
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Lane is one destination's part of a run. Its methods are safe for concurrent use.
+type Lane struct {
+	r    *Run
+	id   int
+	Name string
+
+	state  *State
+	mark   Mark
+	counts Counts
+	pace   []byte
+	dirty  bool // the checkpoint, or the dead letters, have changed since the last commit
+	open   map[uint64]openRequest
+	ended  []ended
+	nextID uint64
+
+	durable Mark
+	dead    deadFile
+}
+
+// openRequest is a request that was begun and has not ended.
+type openRequest struct {
+	action string
+	ids    []DeliveryID
+	at     int64 // milliseconds since 1970
+	old    bool  // begun by an earlier process, which has not ended it: nobody will
+}
+
+// passed says that all of its deliveries are before an ordinal.
+func (o openRequest) passed(ordinal uint64) bool {
+	return !slices.ContainsFunc(o.ids, func(id DeliveryID) bool { return id.Ordinal >= ordinal })
+}
+
+// ended is a finished request, or a settling without one, above the mark.
+type ended struct {
+	ids    []DeliveryID
+	def    Outcome // of all ids but those in except
+	reason string
+	except []Verdict
+	top    uint64 // highest ordinal
+}
+
+// Resume returns where the lane starts.
+func (l *Lane) Resume() *State { return l.state }
+
+// Begin records that the deliveries are about to go out in one request, and
+// returns once the kernel has it.
+func (l *Lane) Begin(action string, ids []DeliveryID) (uint64, error) {
+	r := l.r
+	r.mu.Lock()
+	if r.err != nil {
+		r.mu.Unlock()
+		return 0, r.err
+	}
+	now := r.opt.Now()
+	l.nextID++
+	id, o := l.nextID, openRequest{action: action, ids: slices.Clone(ids), at: now.UnixMilli()}
+	l.open[id] = o
+	r.record(func(b []byte) []byte { return l.appendBegin(b, id, o) })
+	ch := r.wait()
+	r.crowd.begins(now)
+	r.mu.Unlock()
+	r.wake()
+	return id, <-ch
+}
+
+// End records what came of a request: def for all of its deliveries but those
+// in except. dead are the dead letters that it caused. It does not wait; it
+// stands before any later Advance.
+func (l *Lane) End(req uint64, def Outcome, reason string, except []Verdict, dead []DeadLetter) error {
+	r, written := l.r, l.lettersOf(dead)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return r.err
+	}
+	o, ok := l.open[req]
+	if !ok {
+		return fmt.Errorf("journal: request %d of %s was not begun", req, l.Name)
+	}
+	delete(l.open, req)
+	e := ended{ids: o.ids, def: def, reason: reason, except: slices.Clone(except)}
+	l.end(e)
+	r.record(func(b []byte) []byte { return l.appendEnd(b, req, e) })
+	l.addLetters(written)
+	return nil
+}
+
+// Settle records verdicts that needed no request.
+func (l *Lane) Settle(vs []Verdict, dead []DeadLetter) error {
+	r, written := l.r, l.lettersOf(dead)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return r.err
+	}
+	l.end(ended{except: slices.Clone(vs)})
+	r.record(func(b []byte) []byte { return appendVerdicts(l.head(b, 'S'), vs) })
+	l.addLetters(written)
+	return nil
+}
+
+func (l *Lane) end(e ended) {
+	for _, id := range e.ids {
+		e.top = max(e.top, id.Ordinal)
+	}
+	for _, v := range e.except {
+		e.top = max(e.top, v.ID.Ordinal)
+	}
+	if e.top >= l.mark.Ordinal && (len(e.ids) > 0 || len(e.except) > 0) {
+		l.ended = append(l.ended, e)
+	}
+}
+
+// forget drops what the mark has passed.
+func (l *Lane) forget() {
+	l.ended = slices.DeleteFunc(l.ended, func(e ended) bool { return e.top < l.mark.Ordinal })
+}
+
+// addLetters hands dead letters to the next commit. The caller holds the run's lock.
+func (l *Lane) addLetters(dead letters) {
+	if dead.n == 0 {
+		return
+	}
+	l.dead.path = letterPath(l.r.Dir, l.Name)
+	l.dead.lines = append(l.dead.lines, dead)
+	l.dirty = true
+	l.r.wake()
+}
+
+// Advance moves the checkpoint. It does not wait; calls are coalesced.
+func (l *Lane) Advance(m Mark, c Counts, pace []byte) error {
+	r := l.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return r.err
+	}
+	if m.Ordinal < l.mark.Ordinal {
+		return fmt.Errorf("journal: %s: the checkpoint cannot go back from %d to %d", l.Name, l.mark.Ordinal, m.Ordinal)
+	}
+	l.mark, l.counts, l.pace, l.dirty = m, c.Clone(), pace, true
+	l.forget()
+	maps.DeleteFunc(l.open, func(_ uint64, o openRequest) bool { return o.old && o.passed(m.Ordinal) })
+	r.wake()
+	return nil
+}
+
+// Durable returns the last mark that would survive a power cut.
+func (l *Lane) Durable() Mark {
+	l.r.mu.Lock()
+	defer l.r.mu.Unlock()
+	return l.durable
+}
+
+// DeadLetters returns how many dead letters the lane has, and where. Those of the last
+// milliseconds may not be there yet.
+func (l *Lane) DeadLetters() (n uint64, path string) {
+	l.r.mu.Lock()
+	defer l.r.mu.Unlock()
+	return l.dead.count, l.dead.path
+}

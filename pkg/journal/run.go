@@ -1,0 +1,437 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/fanfold/fanfold/pkg/source"
+)
+
+// Options of a run folder.
+type Options struct {
+	Now       func() time.Time    // required; time.Now has what is measured by it go on when the clock is set
+	SyncEvery time.Duration       // fsync; 0: 200 ms
+	Redact    func(string) string // of what partners say; nil: nothing is secret
+	// Log is where commits are kept; nil: a database in the run's folder. The run closes
+	// it.
+	Log Log
+}
+
+// DamagedError is a run folder that does not hold what it should.
+type DamagedError struct {
+	Dir string
+	Err error
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("the state in %s is damaged (%v): nothing is guessed; remove it with `runs rm`, or start over with --fresh", e.Dir, e.Err)
+}
+
+// Unwrap returns what is wrong.
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// BusyError is a run that another process works on.
+type BusyError struct {
+	Dir   string
+	Taken bool // it has taken the run over while this process worked on it
+}
+
+func (e *BusyError) Error() string {
+	if e.Taken {
+		return fmt.Sprintf("another process has taken over the run in %s, so this one stops; what it had in flight may be sent again", e.Dir)
+	}
+	return fmt.Sprintf("another process works on the run in %s, so nothing was done here: wait for it, or stop it", e.Dir)
+}
+
+// Run is an open run folder. It is safe for concurrent use.
+type Run struct {
+	Dir    string
+	lock   *os.File
+	log    Log
+	opt    Options
+	packer func() *zstd.Encoder
+
+	mu       sync.Mutex
+	lanes    map[string]*Lane
+	order    []*Lane
+	fresh    bytes.Buffer // records of lanes that no commit has yet
+	pending  bytes.Buffer // the other records of the next commit
+	waiters  []chan error
+	manifest []source.Object   // as it was loaded
+	total    int               // its rows, with those that Extend added: years of objects are not kept
+	added    [][]byte          // the last of them, which are not committed
+	values   map[string][]byte // of Put
+	put      []string          // names of those that are not committed
+	urgent   bool              // somebody waits
+	err      error             // what ended the committer; nothing is accepted any more
+	lastSync time.Time         // zero: the next commit is to be synced
+	meta     json.RawMessage
+
+	// Of the committer alone.
+	seq  int64 // number of the last commit
+	rows int   // commits since the last snapshot
+
+	kick chan struct{}
+	quit chan struct{}
+	done chan struct{}
+	crowd
+}
+
+const (
+	lockName = "lock"
+	// RedriveLock is the name of the lock of whoever sends a run's dead letters again.
+	RedriveLock = "redrive.lock"
+)
+
+// Open opens a run folder, creating it when it is not there, and locks it. meta
+// is kept with a new run and given back by Meta afterwards. The error is a *BusyError
+// when another process has the run open, and a *DamagedError when the folder does not
+// hold what it should.
+func Open(dir string, meta any, opt Options) (*Run, error) {
+	if opt.SyncEvery == 0 {
+		opt.SyncEvery = 200 * time.Millisecond
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "dead"), 0o700); err != nil {
+		return nil, fmt.Errorf("making the run's folder: %w", err)
+	}
+	r := &Run{Dir: dir, log: opt.Log, opt: opt, packer: sync.OnceValue(newPacker),
+		lanes: map[string]*Lane{}, values: map[string][]byte{},
+		kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	if err := r.takeLock(); err != nil {
+		return nil, err
+	}
+	if err := r.openLog(meta); err != nil {
+		if r.log != nil {
+			err = errors.Join(err, r.log.Close())
+		}
+		return nil, errors.Join(err, r.lock.Close())
+	}
+	go r.commitLoop()
+	return r, nil
+}
+
+func (r *Run) takeLock() (err error) {
+	path := filepath.Join(r.Dir, lockName)
+	if r.lock, err = lockFile(path); errors.Is(err, errLocked) {
+		time.Sleep(50 * time.Millisecond) // somebody may only be asking whether it is Busy
+		r.lock, err = lockFile(path)
+	}
+	switch {
+	case errors.Is(err, errLocked):
+		return &BusyError{Dir: r.Dir}
+	case err != nil:
+		return fmt.Errorf("locking the run: %w", err)
+	}
+	return nil
+}
+
+func (r *Run) openLog(meta any) (err error) {
+	if r.log == nil {
+		log, err := openSQLite(r.Dir)
+		if err != nil {
+			return r.wrap("opening the journal", err)
+		}
+		r.log = log
+	}
+	c, err := r.log.Load(context.Background())
+	if err == nil {
+		err = r.load(c)
+	}
+	if err != nil {
+		return r.wrap("opening the journal", err)
+	}
+	if r.meta != nil {
+		r.lastSync = r.opt.Now()
+		return nil
+	}
+	if r.meta, err = json.Marshal(meta); err != nil {
+		return fmt.Errorf("describing the run: %w", err)
+	}
+	r.seq, r.rows = 1, 1
+	err = r.log.Append(context.Background(), Commit{Seq: r.seq, Data: seal(nil), Sync: true, Values: map[string][]byte{metaKey: versioned(r.meta)}})
+	return r.wrap("making the journal", err)
+}
+
+// wrap says of an error where it happened, and what to do if the disk is full.
+func (r *Run) wrap(what string, err error) error {
+	var damaged *DamagedError
+	switch {
+	case err == nil || errors.As(err, &damaged):
+		return err
+	case errors.Is(err, ErrFenced):
+		return &BusyError{Dir: r.Dir, Taken: true}
+	case strings.Contains(err.Error(), "disk is full"), strings.Contains(err.Error(), "disk I/O error"), errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%s in %s: %w: is the disk full? Nothing is lost: the same command resumes once there is room", what, r.Dir, err)
+	}
+	return fmt.Errorf("%s in %s: %w", what, r.Dir, err)
+}
+
+// Lock takes the lock of what a process does with a run beside running it, under a
+// name; it ends when the file is closed, or with the process. The error is a *BusyError
+// when another process has it.
+func Lock(dir, name string) (io.Closer, error) {
+	f, err := lockFile(filepath.Join(dir, name))
+	if errors.Is(err, errLocked) {
+		return nil, &BusyError{Dir: dir}
+	}
+	return f, err
+}
+
+// Busy says whether a process works on the run in a folder.
+func Busy(dir string) bool {
+	path := filepath.Join(dir, lockName)
+	if _, err := os.Stat(path); err != nil {
+		return false
+	}
+	f, err := lockFile(path)
+	if err == nil {
+		err = f.Close()
+	}
+	return errors.Is(err, errLocked)
+}
+
+// Name is the run's id: the name of its folder.
+func (r *Run) Name() string { return filepath.Base(r.Dir) }
+
+// Meta returns what the run was made with.
+func (r *Run) Meta() json.RawMessage { return r.meta }
+
+// Manifest returns the objects that the manifest had when the run was opened.
+func (r *Run) Manifest() []source.Object { return slices.Clone(r.manifest) }
+
+// Extend adds objects at the end of the manifest, and returns when they are
+// durable: nothing of an object may be read before. It costs the same however
+// long the manifest is.
+func (r *Run) Extend(added []source.Object) error {
+	var rows [][]byte
+	for _, o := range added {
+		text, err := json.Marshal(o)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, versioned(text))
+	}
+	r.mu.Lock()
+	r.added = append(r.added, rows...)
+	r.total += len(added)
+	r.mu.Unlock()
+	return r.Sync(context.Background())
+}
+
+// Put keeps a small value with the run, such as the instants to which relative
+// times were resolved. It returns when the value is durable.
+func (r *Run) Put(key string, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.values[valueKey+key] = data
+	r.put = append(r.put, valueKey+key)
+	r.mu.Unlock()
+	return r.Sync(context.Background())
+}
+
+// Get reads what Put kept; false when there is none.
+func (r *Run) Get(key string, into any) (bool, error) {
+	r.mu.Lock()
+	data, ok := r.values[valueKey+key]
+	r.mu.Unlock()
+	if !ok {
+		return false, nil
+	}
+	return true, json.Unmarshal(data, into)
+}
+
+// Names of values: what the run was made with, and the beginning of those of Put.
+const (
+	metaKey  = "meta"
+	valueKey = "user:"
+)
+
+// Sync returns once everything handed over so far is on the disk.
+func (r *Run) Sync(ctx context.Context) error {
+	r.mu.Lock()
+	if r.err != nil {
+		r.mu.Unlock()
+		return r.err
+	}
+	ch := r.wait()
+	r.lastSync = time.Time{}
+	r.mu.Unlock()
+	r.wake()
+	select {
+	case err := <-ch:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close commits what is left and unlocks the run.
+func (r *Run) Close() error {
+	err := r.Sync(context.Background())
+	close(r.quit)
+	<-r.done
+	return errors.Join(err, r.log.Close(), r.lock.Close())
+}
+
+// Lane returns the lane of a destination, new or as it was left.
+func (r *Run) Lane(name string) *Lane {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.lanes[name]
+	if l == nil {
+		l = r.newLane(name)
+		appendRecord(&r.fresh, l.appendLane)
+	}
+	l.state = l.resume()
+	return l
+}
+
+func (r *Run) newLane(name string) *Lane {
+	l := &Lane{r: r, id: len(r.order), Name: name, open: map[uint64]openRequest{}}
+	r.lanes[name] = l
+	r.order = append(r.order, l)
+	return l
+}
+
+// load rebuilds the state of all lanes from the last snapshot and what was
+// logged since.
+func (r *Run) load(c *Commits) error {
+	damaged := func(err error) error { return &DamagedError{r.Dir, err} }
+	for key, value := range c.Values {
+		data, err := unversioned(value)
+		if err != nil {
+			return damaged(fmt.Errorf("the value %q: %w", key, err))
+		}
+		r.values[key] = data
+	}
+	r.meta = r.values[metaKey]
+	for row, err := range c.Manifest {
+		if err != nil {
+			return damaged(err)
+		}
+		var obj source.Object
+		data, err := unversioned(row)
+		if err == nil {
+			err = json.Unmarshal(data, &obj)
+		}
+		if err != nil {
+			return damaged(fmt.Errorf("row %d of the manifest: %w", len(r.manifest), err))
+		}
+		r.manifest = append(r.manifest, obj)
+	}
+	r.total = len(r.manifest)
+	for row, err := range c.Log {
+		if err != nil {
+			return damaged(err)
+		}
+		r.seq = row.Seq
+		r.rows++
+		if err := r.replay(row.Data); err != nil {
+			return damaged(fmt.Errorf("commit %d: %w", row.Seq, err))
+		}
+	}
+	if r.meta == nil && (r.seq > 0 || r.total > 0 || len(c.Dead) > 0) {
+		return damaged(errors.New("it does not say which run it is"))
+	}
+	return r.restore(c.Dead)
+}
+
+// restore ends the lanes' dead letters where the last commit has them end: what is
+// behind that was being written when the process ended.
+func (r *Run) restore(sizes map[string]int64) error {
+	for name := range sizes {
+		if r.lanes[name] == nil {
+			// A lane is committed before its first dead letter is written.
+			return &DamagedError{r.Dir, fmt.Errorf("there are dead letters of %s, of which no commit knows: the last commits are lost", name)}
+		}
+	}
+	for _, l := range r.order {
+		path := letterPath(r.Dir, l.Name)
+		size, there := sizes[l.Name]
+		switch {
+		case !there && l.dead.size > 0:
+			return &DamagedError{r.Dir, fmt.Errorf("%s is missing", path)}
+		case size < l.dead.size:
+			return &DamagedError{r.Dir, fmt.Errorf("%s has %d bytes, %d were written", path, size, l.dead.size)}
+		case size > l.dead.size:
+			if err := r.log.AppendDead(context.Background(), l.Name, l.dead.size, nil); err != nil {
+				return err
+			}
+		}
+		if there {
+			l.dead.path = path
+		}
+		l.durable = l.mark
+		for id, o := range l.open {
+			o.old = true
+			l.open[id] = o
+		}
+	}
+	return nil
+}
+
+// resume is where a lane starts from what is known of it.
+func (l *Lane) resume() *State {
+	s := &State{Mark: l.mark, Counts: l.counts.Clone(), Pace: l.pace, settled: map[DeliveryID]Verdict{}, doubted: map[DeliveryID]bool{}}
+	for _, e := range l.ended {
+		s.add(e)
+	}
+	for _, id := range slices.Sorted(maps.Keys(l.open)) {
+		o := l.open[id]
+		req := Request{Action: o.action, Begun: time.UnixMilli(o.at)}
+		for _, d := range o.ids {
+			if d.Ordinal < l.mark.Ordinal {
+				continue
+			}
+			s.doubted[d] = true
+			if _, done := s.settled[d]; !done {
+				req.IDs = append(req.IDs, d)
+			}
+		}
+		if len(req.IDs) > 0 {
+			s.InDoubt = append(s.InDoubt, req)
+		}
+	}
+	return s
+}
+
+// add notes the verdicts of a request, or of a settling, above the mark.
+func (s *State) add(e ended) {
+	special := map[DeliveryID]Verdict{}
+	for _, v := range e.except {
+		special[v.ID] = v
+	}
+	put := func(v Verdict) {
+		if v.Outcome != Requeued && v.ID.Ordinal >= s.Mark.Ordinal {
+			s.settled[v.ID] = v
+		}
+	}
+	for _, id := range e.ids {
+		v, ok := special[id]
+		if !ok {
+			v = Verdict{ID: id, Outcome: e.def, Reason: e.reason}
+		}
+		put(v)
+		delete(special, id)
+	}
+	for _, v := range special {
+		put(v)
+	}
+}
