@@ -390,6 +390,11 @@ func (a *app) run(st *stopper, j *job, s *selection, o *runOptions, dir string, 
 	}
 	open.add(run.Close)
 
+	if re == nil { // a letter is one delivery, whatever the presets are
+		if err := freezeSubscriptions(run, j.dests, a.err); err != nil {
+			return err
+		}
+	}
 	frozen := times{j.since, j.until}
 	if ok, err := run.Get("times", &frozen); err != nil {
 		return err
@@ -517,7 +522,9 @@ func (a *app) run(st *stopper, j *job, s *selection, o *runOptions, dir string, 
 		}
 		debug.SetGCPercent(percent)
 	}
-	debug.SetMemoryLimit(j.memory)
+	if _, set := a.env("GOMEMLIMIT"); !set {
+		debug.SetMemoryLimit(j.memory)
+	}
 
 	c.Stop = st.stop
 	st.begin()

@@ -179,6 +179,10 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		return err
 	}
 	had, has := actionsOf(of.Meta()), actionsOf(now)
+	subscribed, err := subscribedOf(of)
+	if err != nil {
+		return err
+	}
 	re := &redirect{source: src, parent: id, root: family[len(family)-1], since: since}
 	// A rehearsal delivers nothing.
 	var notes []*redriven
@@ -195,7 +199,9 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	re.wrap = func(d *config.Opened, lane *engine.LaneConfig) {
 		plan := *d.Sender.Plan()
 		plan.Content = "" // what it routes is its own letters
-		r := &redriver{Sender: lane.Sender, name: d.Name, reasons: o.reasons, since: re.since, plan: &plan, steps: steps, changed: !slices.Equal(had[d.Name], has[d.Name])}
+		before, known := subscribed[d.Name]
+		changed := !slices.Equal(had[d.Name], has[d.Name]) || known && !slices.Equal(before, plan.Subscribed)
+		r := &redriver{Sender: lane.Sender, name: d.Name, reasons: o.reasons, since: re.since, plan: &plan, steps: steps, changed: changed}
 		lane.Sender, lane.Letter, lane.Event = r, original, eventOf
 		if len(notes) == 0 {
 			return

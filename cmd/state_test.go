@@ -2,15 +2,28 @@ package cmd
 
 import (
 	"context"
+	"database/sql"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/spf13/cobra"
+
+	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/journal"
 )
 
 // forwarder is a command of these tests: the same input to the same partner.
@@ -251,5 +264,225 @@ func TestNoPlaceForState(t *testing.T) {
 	}
 	if entries, err := os.ReadDir("."); err != nil || len(entries) > 0 {
 		t.Errorf("it left %v, %v", entries, err)
+	}
+}
+
+// TestSubscriptionsAreFrozen gives a run another catalogue: where deliveries under way are
+// numbered by the presets of the old one, it is refused.
+func TestSubscriptionsAreFrozen(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	plan := func(subscribed ...string) []*config.Opened {
+		return []*config.Opened{{Destination: &config.Destination{Name: "ads"}, Sender: planned{&destination.Plan{Subscribed: subscribed}}}}
+	}
+	try := func(dests []*config.Opened, do func(l *journal.Lane)) (string, error) {
+		t.Helper()
+		run, err := journal.Open(dir, nil, journal.Options{Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said strings.Builder
+		err = freezeSubscriptions(run, dests, &said)
+		if do != nil {
+			do(run.Lane("ads"))
+		}
+		if err := run.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return said.String(), err
+	}
+	begin := func(l *journal.Lane) {
+		if _, err := l.Begin("purchase", []journal.DeliveryID{{Ordinal: 7, K: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pass := func(l *journal.Lane) {
+		if err := l.Advance(journal.Mark{Ordinal: 8}, journal.Counts{Delivered: 8}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, other := plan("purchase: a", "event: b"), plan("event: b", "purchase: a")
+	for i, c := range []struct {
+		dests []*config.Opened
+		do    func(*journal.Lane)
+		err   string
+		said  string
+	}{
+		{dests: old, do: begin},
+		{dests: other, err: "in another order"},
+		{dests: plan("event: b"), err: "then purchase: a"},
+		{dests: old, do: pass},
+		{dests: other, said: "in another order"},
+		{dests: other},
+		{dests: old, said: "in another order"},
+	} {
+		said, err := try(c.dests, c.do)
+		if err == nil != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) || !strings.Contains(said, c.said) || c.said == "" && said != "" {
+			t.Errorf("%d: it says %q, and %v", i, said, err)
+		}
+	}
+}
+
+// planned is a sender of which only the plan is asked.
+type planned struct{ plan *destination.Plan }
+
+func (p planned) Plan() *destination.Plan { return p.plan }
+func (planned) Route(*event.Event, *destination.Env, *destination.Deliveries) {
+	panic("nothing is routed here")
+}
+func (planned) Send(context.Context, destination.Transport, *destination.Batch) ([]destination.Result, error) {
+	panic("nothing is sent here")
+}
+
+// TestMemoryLimit: a limit in the environment is the user's.
+func TestMemoryLimit(t *testing.T) {
+	before := debug.SetMemoryLimit(1 << 40)
+	defer debug.SetMemoryLimit(before)
+	in := file(t, "in.jsonl", events(1))
+	for _, c := range []struct {
+		env  map[string]string
+		want int64
+	}{{map[string]string{"GOMEMLIMIT": "1TiB"}, 1 << 40}, {nil, 64 << 20}} {
+		if code, _, errOut := run(t, c.env, "", "forward", "--from", in, "--to", "stdout", "--memory", "64MiB", "--state-dir", t.TempDir()); code != 0 {
+			t.Fatal(errOut)
+		}
+		if got := debug.SetMemoryLimit(-1); got != c.want {
+			t.Errorf("%v: the limit is %d", c.env, got)
+		}
+	}
+}
+
+// TestVersion1 goes on with a run of a fanfold before its journal had versions, which was
+// killed with requests in flight: the same command finds it, and sends what is left.
+func TestVersion1(t *testing.T) {
+	f := newForwarder(t, 60)
+	// The fixture's events are those of events(60), but for their names.
+	in := strings.NewReplacer("T00:00:00Z", "T00:00:00Z", `"E0"`, `"E"`, `"E1"`, `"E"`, `"E2"`, `"E"`, ":", ": ", ",", ", ").Replace(events(60))
+	if err := os.WriteFile(f.args[1], []byte(in), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}, batch_events: 5}\n  b: {type: webhook, settings: {url: %q}, batch_events: 5}\n", f.p.URL+"/a", f.p.URL+"/b"))
+	f.args = []string{"--from", f.args[1], "--config", conf}
+	f.p.answers(func(w http.ResponseWriter, _ *http.Request, _ []string) bool {
+		http.Error(w, "who are you?", http.StatusUnauthorized)
+		return true
+	})
+	s, _ := f.forward(4) // to learn the run's name
+	dir := filepath.Join(f.state, "runs", s.Run)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir, os.DirFS("../pkg/journal/testdata/version1/killed")); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(dir, "journal.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`UPDATE manifest SET object = replace(object, '/tmp/fixture/in.jsonl', ?)`, f.args[1]); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.p.answers(nil)
+	s, errOut := f.forward(3)
+	if a, b := s.Destinations[0], s.Destinations[1]; !strings.Contains(errOut, "resuming run "+s.Run) || a.Delivered != 58 || total(a.Rejected) != 2 || a.Requests != 0 || b.Delivered != 60 || b.InDoubt != 10 {
+		t.Errorf("%+v: %s", s, errOut)
+	}
+	f.p.once(t, 45) // b had fifteen
+	f.other(0, "redrive", s.Run, "--config", conf, "--progress", "never")
+	f.forward(0)
+}
+
+// TestRunsKeepTheirNames: a command has the name that it has always had, so that what older
+// versions have begun is found. Who changes what makes the name sends everything again.
+func TestRunsKeepTheirNames(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("paths are other ones there")
+	}
+	conf := file(t, "fanfold.yaml", `destinations:
+  a: {type: webhook, settings: {url: "http://127.0.0.1:18181/a"}, batch_events: 5, concurrency: 2}
+  b: {type: webhook, settings: {url: "http://127.0.0.1:18181/b"}, batch_events: 5, concurrency: 2}
+`)
+	a := testApp(nil)
+	root := a.root()
+	var id string
+	for _, c := range root.Commands() {
+		if c.Name() == "forward" {
+			c.RunE = func(c *cobra.Command, _ []string) error {
+				s := &selection{from: []string{"/tmp/fixture/in.jsonl"}, format: "auto"}
+				j, err := a.prepareJob(s, &runOptions{}, nil)
+				if err != nil {
+					return err
+				}
+				_, id = j.identity(s)
+				return nil
+			}
+		}
+	}
+	root.SetArgs([]string{"forward", "--config", conf})
+	if err := root.Execute(); err != nil || id != "z3kcn2bvb4" {
+		t.Errorf("the command is run %s, %v", id, err)
+	}
+}
+
+// TestManyDestinations kills a run with more destinations than a byte can number, in the
+// middle, and goes on with it.
+func TestManyDestinations(t *testing.T) {
+	const destinations, n = 300, 6
+	var mu sync.Mutex
+	seen, taken, half := map[string]int{}, 0, make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var got []struct{ MessageID string }
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+			http.Error(w, err.Error(), 400)
+			return
+		}
+		mu.Lock()
+		for _, e := range got {
+			seen[r.URL.Path+" "+e.MessageID]++
+		}
+		if taken++; taken == destinations*n/2 {
+			close(half)
+		}
+		mu.Unlock()
+	}))
+	defer server.Close()
+	var conf strings.Builder
+	conf.WriteString("destinations:\n")
+	for i := range destinations {
+		fmt.Fprintf(&conf, "  d%d: {type: webhook, settings: {url: %q}, batch_events: 1, concurrency: 1}\n", i, fmt.Sprint(server.URL, "/", i))
+	}
+	args := []string{"forward", "--from", file(t, "in.jsonl", events(n)), "--config", file(t, "fanfold.yaml", conf.String()), "--state-dir", t.TempDir(), "-o", "json", "--progress", "never"}
+	bin := build(t)
+	c := exec.Command(bin, args...)
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-half
+	if err := c.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Wait() // killed
+	e := fanfold(bin, nil, args...)
+	if e.code != 0 {
+		t.Fatalf("the resume: exit code %d: %s", e.code, e.errOut)
+	}
+	for _, d := range summaryOf(t, e.out).Destinations {
+		if d.Delivered != n {
+			t.Errorf("%+v", d)
+		}
+	}
+	if again := fanfold(bin, nil, args...); again.code != 0 || !strings.Contains(again.errOut, "everything was delivered already") {
+		t.Errorf("once more: exit code %d: %s", again.code, again.errOut)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	repeats := 0
+	for _, times := range seen {
+		repeats += times - 1
+	}
+	if len(seen) != destinations*n || repeats > destinations {
+		t.Errorf("%d events arrived, %d of them twice", len(seen), repeats)
 	}
 }

@@ -189,6 +189,9 @@ type Plan struct {
 	Auth Auth
 	// Secrets are the values of secret settings, for redaction.
 	Secrets []string
+	// Subscribed are the subscriptions, a user's or presets, each as its action and what
+	// of the events it takes. Their order numbers the deliveries of an event.
+	Subscribed []string
 	// Content names what Route makes of events: Senders with the same Content
 	// make the same of each, but for Stamp where a list's Stamps say so. "":
 	// nobody else does.

@@ -355,6 +355,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 			errs = append(errs, errors.New(msg))
 			continue
 		}
+		o.plan.Subscribed = append(o.plan.Subscribed, sub.Action+": "+sub.Subscribe)
 		out := subscription{action: at}
 		var err error
 		if sub.Subscribe != "" {

@@ -100,6 +100,10 @@ type State struct {
 	doubted map[DeliveryID]bool
 }
 
+// UnderWay says that deliveries above the mark are settled or in doubt: what they are is
+// told by their numbers alone.
+func (s *State) UnderWay() bool { return len(s.settled) > 0 || len(s.InDoubt) > 0 }
+
 // Settled returns the verdict on a delivery that was settled above the mark.
 func (s *State) Settled(id DeliveryID) (Verdict, bool) {
 	v, ok := s.settled[id]

@@ -436,11 +436,12 @@ func clockJumps(t *testing.T, name string, jump time.Duration) {
 }
 
 // resealed is the data of a commit of another version.
-func resealed(version byte) []byte {
-	data := journal.Seal(nil)
-	data[4] = version
-	binary.LittleEndian.PutUint32(data, crc32.Checksum(data[4:], crc32.MakeTable(crc32.Castagnoli)))
-	return data
+func resealed(version byte) []byte { return unversionedData([]byte{version}) }
+
+// unversionedData is a commit's data as version 1 had it.
+func unversionedData(records []byte) []byte {
+	sum := crc32.Checksum(records, crc32.MakeTable(crc32.Castagnoli))
+	return append(binary.LittleEndian.AppendUint32(nil, sum), records...)
 }
 
 func errorHas(err error, text string) bool { return err != nil && strings.Contains(err.Error(), text) }

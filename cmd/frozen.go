@@ -1,0 +1,78 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/journal"
+)
+
+// subscribedKey is where a run keeps what its destinations are subscribed to.
+const subscribedKey = "subscribed"
+
+// subscribedOf is what the destinations of a run were subscribed to, by name: their own
+// actions, or the presets of that time. nil: the run is of a fanfold that did not keep it.
+func subscribedOf(run *journal.Run) (subscribed map[string][]string, err error) {
+	_, err = run.Get(subscribedKey, &subscribed)
+	return subscribed, err
+}
+
+// freezeSubscriptions keeps with a run what its destinations are subscribed to. The
+// journal names a delivery by its place among those of its event, so another fanfold, with
+// other presets, would take one for another: a destination that has deliveries under way is
+// refused then. One that has none goes on with the presets of today, and that is said to w.
+func freezeSubscriptions(run *journal.Run, dests []*config.Opened, w io.Writer) error {
+	had, err := subscribedOf(run)
+	if err != nil {
+		return err
+	}
+	now := map[string][]string{}
+	for name, subscribed := range had {
+		now[name] = subscribed
+	}
+	changed := had == nil
+	for _, d := range dests {
+		subscribed := d.Sender.Plan().Subscribed
+		before, known := had[d.Name]
+		now[d.Name] = subscribed
+		if known && slices.Equal(before, subscribed) {
+			continue
+		}
+		changed = true
+		if !known {
+			continue
+		}
+		what := differences(before, subscribed)
+		if run.Lane(d.Name).Resume().UnderWay() {
+			return usagef("run %s was begun with other presets of %s (%s), and has deliveries under way that are numbered by them: "+
+				"finish it with the version of fanfold that has begun it, or send everything again with --fresh", run.Name(), d.Name, what)
+		}
+		fmt.Fprintf(w, "fanfold: the presets of %s have changed since run %s was begun (%s): what is new goes out with those of today\n", d.Name, run.Name(), what)
+	}
+	if !changed {
+		return nil
+	}
+	return run.Put(subscribedKey, now)
+}
+
+// differences says what two lists of subscriptions do not have in common.
+func differences(before, now []string) string {
+	var out []string
+	for _, s := range before {
+		if !slices.Contains(now, s) {
+			out = append(out, "then "+s)
+		}
+	}
+	for _, s := range now {
+		if !slices.Contains(before, s) {
+			out = append(out, "now "+s)
+		}
+	}
+	if len(out) == 0 {
+		return "in another order"
+	}
+	return strings.Join(out, "; ")
+}
