@@ -47,10 +47,12 @@ func freezeSubscriptions(run *journal.Run, dests []*config.Opened, w io.Writer) 
 		}
 		what := differences(before, subscribed)
 		if run.Lane(d.Name).Resume().UnderWay() {
-			return usagef("run %s was begun with other presets of %s (%s), and has deliveries under way that are numbered by them: "+
-				"finish it with the version of fanfold that has begun it, or send everything again with --fresh", run.Name(), d.Name, what)
+			return usagef("run %s was begun with other presets of %s (%s), and has deliveries under way that "+
+				"are numbered by them: finish it with the version of fanfold that has begun it, "+
+				"or send everything again with --fresh", run.Name(), d.Name, what)
 		}
-		fmt.Fprintf(w, "fanfold: the presets of %s have changed since run %s was begun (%s): what is new goes out with those of today\n", d.Name, run.Name(), what)
+		fmt.Fprintf(w, "fanfold: the presets of %s have changed since run %s was begun (%s): "+
+			"what is new goes out with those of today\n", d.Name, run.Name(), what)
 	}
 	if !changed {
 		return nil

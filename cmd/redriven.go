@@ -174,7 +174,9 @@ func noteRedriven(ctx context.Context, dir string, s *engine.Summary) (left uint
 
 // redrivenEvents counts the events all of whose letters were delivered, by the run that
 // has delivered the last of them.
-func redrivenEvents(ctx context.Context, d *engine.LaneSummary, known map[letterName]string) (map[string]uint64, error) {
+func redrivenEvents(ctx context.Context, d *engine.LaneSummary, known map[letterName]string) (
+	events map[string]uint64, err error,
+) {
 	if len(known) == 0 {
 		return nil, nil
 	}
@@ -182,7 +184,7 @@ func redrivenEvents(ctx context.Context, d *engine.LaneSummary, known map[letter
 	if d.Letters > total(d.Rejected) && uint64(len(known)) < d.Letters {
 		// Some events have several letters, and not all were delivered: which are
 		// those of one event is in the letters only.
-		err := eachLetter(ctx, []string{d.DeadLetters}, func(letter event.Value) {
+		err = eachLetter(ctx, []string{d.DeadLetters}, func(letter event.Value) {
 			if l := nameOf(letter); known[l] == "" {
 				missing[l.ordinal]++
 			}
@@ -197,7 +199,7 @@ func redrivenEvents(ctx context.Context, d *engine.LaneSummary, known map[letter
 			last[l.ordinal] = l
 		}
 	}
-	events := map[string]uint64{}
+	events = map[string]uint64{}
 	for _, l := range last {
 		events[known[l]]++
 	}

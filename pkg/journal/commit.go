@@ -266,7 +266,8 @@ func (r *Run) writeCommit(t *take) error {
 		}
 		r.record(f.lane.appendDead)
 	}
-	c := Commit{Seq: r.seq + 1, Sync: t.sync, Snapshot: r.rows >= snapshotEvery, Objects: r.added, From: r.total - len(r.added)}
+	c := Commit{Seq: r.seq + 1, Sync: t.sync, Snapshot: r.rows >= snapshotEvery,
+		Objects: r.added, From: r.total - len(r.added)}
 	if c.Snapshot {
 		c.Data = seal(r.appendSnapshot(nil))
 	} else {

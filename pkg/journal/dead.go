@@ -120,7 +120,8 @@ const packFrom = 64 << 10
 
 // newPacker is for sync.OnceValue: most runs have no dead letters.
 func newPacker() *zstd.Encoder {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(1<<20),
+	enc, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(1<<20),
 		zstd.WithEncoderCRC(true)) // so that damage is found
 	if err != nil {
 		panic(err) // the options are constant
@@ -161,7 +162,8 @@ func (l *Lane) CheckDeadLetters() error {
 	}
 	got, err := countLetters(path)
 	if err != nil || got != want {
-		return &DamagedError{l.r.Dir, fmt.Errorf("of the %d dead letters in %s %d can be read: %w", want, path, got, cmp.Or(err, errCount))}
+		err = fmt.Errorf("of the %d dead letters in %s %d can be read: %w", want, path, got, cmp.Or(err, errCount))
+		return &DamagedError{l.r.Dir, err}
 	}
 	return nil
 }

@@ -281,7 +281,8 @@ func (r *Run) replayLane(id uint64, name string, version byte) error {
 		r.newLane(name)
 	case id < n && r.order[id].Name == name:
 	case version == 1 && n == 256:
-		return errors.New("it has more than 255 destinations, which the version of fanfold that wrote it could not tell apart")
+		return errors.New("it has more than 255 destinations, " +
+			"which the version of fanfold that wrote it could not tell apart")
 	default:
 		return fmt.Errorf("lane %d is called %q", id, name)
 	}

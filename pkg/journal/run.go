@@ -38,7 +38,8 @@ type DamagedError struct {
 }
 
 func (e *DamagedError) Error() string {
-	return fmt.Sprintf("the state in %s is damaged (%v): nothing is guessed; remove it with `runs rm`, or start over with --fresh", e.Dir, e.Err)
+	return fmt.Sprintf("the state in %s is damaged (%v): nothing is guessed; "+
+		"remove it with `runs rm`, or start over with --fresh", e.Dir, e.Err)
 }
 
 // Unwrap returns what is wrong.
@@ -52,7 +53,8 @@ type BusyError struct {
 
 func (e *BusyError) Error() string {
 	if e.Taken {
-		return fmt.Sprintf("another process has taken over the run in %s, so this one stops; what it had in flight may be sent again", e.Dir)
+		return fmt.Sprintf("another process has taken over the run in %s, so this one stops; "+
+			"what it had in flight may be sent again", e.Dir)
 	}
 	return fmt.Sprintf("another process works on the run in %s, so nothing was done here: wait for it, or stop it", e.Dir)
 }
@@ -162,8 +164,8 @@ func (r *Run) openLog(meta any) (err error) {
 		return fmt.Errorf("describing the run: %w", err)
 	}
 	r.seq, r.rows = 1, 1
-	err = r.log.Append(context.Background(), Commit{Seq: r.seq, Data: seal(nil), Sync: true, Values: map[string][]byte{metaKey: versioned(r.meta)}})
-	return r.wrap("making the journal", err)
+	first := Commit{Seq: r.seq, Data: seal(nil), Sync: true, Values: map[string][]byte{metaKey: versioned(r.meta)}}
+	return r.wrap("making the journal", r.log.Append(context.Background(), first))
 }
 
 // wrap says of an error where it happened, and what to do if the disk is full.
@@ -174,8 +176,10 @@ func (r *Run) wrap(what string, err error) error {
 		return err
 	case errors.Is(err, ErrFenced):
 		return &BusyError{Dir: r.Dir, Taken: true}
-	case strings.Contains(err.Error(), "disk is full"), strings.Contains(err.Error(), "disk I/O error"), errors.Is(err, syscall.ENOSPC):
-		return fmt.Errorf("%s in %s: %w: is the disk full? Nothing is lost: the same command resumes once there is room", what, r.Dir, err)
+	case strings.Contains(err.Error(), "disk is full"), strings.Contains(err.Error(), "disk I/O error"),
+		errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%s in %s: %w: is the disk full? Nothing is lost: the same command resumes once there is room",
+			what, r.Dir, err)
 	}
 	return fmt.Errorf("%s in %s: %w", what, r.Dir, err)
 }
@@ -359,7 +363,8 @@ func (r *Run) restore(sizes map[string]int64) error {
 	for name := range sizes {
 		if r.lanes[name] == nil {
 			// A lane is committed before its first dead letter is written.
-			return &DamagedError{r.Dir, fmt.Errorf("there are dead letters of %s, of which no commit knows: the last commits are lost", name)}
+			return &DamagedError{r.Dir,
+				fmt.Errorf("there are dead letters of %s, of which no commit knows: the last commits are lost", name)}
 		}
 	}
 	for _, l := range r.order {
@@ -389,7 +394,8 @@ func (r *Run) restore(sizes map[string]int64) error {
 
 // resume is where a lane starts from what is known of it.
 func (l *Lane) resume() *State {
-	s := &State{Mark: l.mark, Counts: l.counts.Clone(), Pace: l.pace, settled: map[DeliveryID]Verdict{}, doubted: map[DeliveryID]bool{}}
+	s := &State{Mark: l.mark, Counts: l.counts.Clone(), Pace: l.pace,
+		settled: map[DeliveryID]Verdict{}, doubted: map[DeliveryID]bool{}}
 	for _, e := range l.ended {
 		s.add(e)
 	}

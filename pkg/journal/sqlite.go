@@ -84,7 +84,8 @@ func openSQLite(dir string) (*sqliteLog, error) {
 // address is a database's URI: in a path, any character may stand.
 func address(path string, pragmas ...string) string {
 	q := url.Values{"_pragma": pragmas}
-	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.ToSlash(path)) + "?" + q.Encode()
+	escape := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23")
+	return "file:" + escape.Replace(filepath.ToSlash(path)) + "?" + q.Encode()
 }
 
 // remains names something that only a run with a journal leaves in its folder; "": there
@@ -215,7 +216,8 @@ func (l *sqliteLog) upgrade(ctx context.Context, version string) error {
 	case "":
 		return errors.New("it does not say which version of fanfold has written it")
 	}
-	return fmt.Errorf("it was written by another version of fanfold (journal version %q, this is %s)", version, tablesVersion)
+	return fmt.Errorf("it was written by another version of fanfold (journal version %q, this is %s)",
+		version, tablesVersion)
 }
 
 // rowsOf runs a query and yields its rows, to be scanned.
