@@ -5,14 +5,14 @@ package iterable
 import (
 	"encoding/json"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/field"
 )
 
 // Settings of a project.
@@ -30,6 +30,31 @@ const (
 
 // New declares the destination.
 func New() destination.Destination {
+	// https://api.iterable.com/api/docs#events_track
+	const who = "email or userId is required"
+	rate := func(n float64, docs string) destination.ActionLimits {
+		return destination.ActionLimits{Rates: []destination.Rate{{N: n, Per: time.Second, Of: destination.Requests, Docs: docs}}}
+	}
+	bulk := destination.JSON(bulkDocs, destination.Counts("successCount"), destination.Number("failCount"))
+	email, id := field.Text("email").Label("Email Address").Email(), field.UserID("userId")
+	anyEmail := email.From("$.properties.email", "$.context.traits.email")
+	circumstances := field.Together(
+		field.Timestamp("createdAt"),
+		field.Integer("campaignId").From("$.properties.campaignId"), field.Integer("templateId").From("$.properties.templateId"),
+	)
+	happened := body.Together(
+		body.Member("id", body.From("id").Else(body.InsertID())),
+		body.Member("createdAt", body.From("createdAt").Seconds().Else(body.Now().Seconds())),
+		body.Same("campaignId", "templateId"),
+	)
+	buyer := field.Object("user",
+		anyEmail, id, field.Object("dataFields").From("$.context.traits"), field.Boolean("mergeNestedObjects").Always(false),
+		field.Text("phoneNumber").Nullable().From("$.context.traits.phone"),
+	).Label("User").Required()
+	cart := body.Together(
+		body.Member("user", body.Object(body.Spread("user", "phoneNumber"), body.Member("dataFields", about("user.")))),
+		body.Member("items", body.Always(body.Each("items", product()))),
+	)
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "iterable", Name: "Iterable", Summary: "cross-channel marketing", Docs: docs,
@@ -58,51 +83,51 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Success: []destination.Success{destination.JSON(docs, destination.Is("code", "Success"))},
-		Actions: destination.Coded[Settings]{
-			{
-				Slug: "updateUser", Title: "Upsert user", Doc: "Sets the fields of a user.", Trigger: `type = "identify"`,
-				Fields: []mapping.Field{
-					{Key: "email", Label: "Email Address", Type: mapping.TypeString, Format: "email", Default: mapping.Path("$.traits.email")},
-					{Key: "userId", Type: mapping.TypeString, Default: mapping.Path("$.userId")},
-					{Key: "newEmail", Doc: "The address that the user has from now on.", Type: mapping.TypeString, Format: "email"},
-					{Key: "dataFields", Type: mapping.TypeObject, Default: mapping.Path("$.traits")},
-					{Key: "phoneNumber", Type: mapping.TypeString, AllowNull: true, Default: mapping.Path("$.traits.phone")},
-					{Key: "mergeNestedObjects", Doc: "Merge objects of the user's fields instead of replacing them.", Type: mapping.TypeBoolean, Default: mapping.Literal(false)},
-					{Key: "updateOnly", Doc: "Leave out users that Iterable does not know.", Type: mapping.TypeBoolean},
-				},
-				Item: user, Request: users, Results: counted, Success: bulkSuccess(), AllOrNothing: true,
-				Limits: destination.ActionLimits{Rates: []destination.Rate{{N: 5, Per: time.Second, Of: destination.Requests, Docs: usersDocs}}},
-			},
-			{
-				Slug: "trackEvent", Title: "Custom event", Doc: "An event of a user.", Trigger: `type = "track" and event != "Order Completed" and event != "Cart Updated"`,
-				Fields: []mapping.Field{
-					{Key: "email", Label: "Email Address", Type: mapping.TypeString, Format: "email", Default: mapping.Paths("$.properties.email", "$.context.traits.email")},
-					{Key: "userId", Type: mapping.TypeString, Default: mapping.Path("$.userId")},
-					{Key: "eventName", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.event")},
-					{Key: "dataFields", Type: mapping.TypeObject, Default: mapping.Path("$.properties")},
-					{Key: "id", Type: mapping.TypeString, Default: mapping.Path("$.messageId")},
-					createdAt(), campaign(), template(),
-				},
-				Item: track, Request: list("/api/events/trackBulk", "events"), Results: counted, Success: bulkSuccess(), AllOrNothing: true, TimeField: "createdAt",
-				Limits: destination.ActionLimits{Rates: []destination.Rate{{N: 10, Per: time.Second, Of: destination.Requests, Docs: bulkDocs}}},
-			},
-			{
-				Slug: "updateCart", Title: "Cart updates", Doc: "Replaces what is in the user's cart.", Trigger: `type = "track" and event = "Cart Updated"`,
-				Fields: []mapping.Field{buyer(), goods()},
-				Item:   cart, Request: one("/api/commerce/updateCart"),
-			},
-			{
-				Slug: "trackPurchase", Title: "Track purchase", Doc: "An order of a user; it empties the cart.", Trigger: `type = "track" and event = "Order Completed"`,
-				Fields: []mapping.Field{
-					{Key: "id", Type: mapping.TypeString, Default: mapping.Path("$.properties.order_id")},
-					buyer(),
-					{Key: "dataFields", Type: mapping.TypeObject, Default: mapping.Path("$.properties")},
-					goods(),
-					{Key: "total", Type: mapping.TypeNumber, Required: true, Default: mapping.Path("$.properties.total")},
-					createdAt(), campaign(), template(),
-				},
-				Item: purchase, Request: one("/api/commerce/trackPurchase"), TimeField: "createdAt",
-			},
+		Actions: destination.Actions{
+			destination.Action("updateUser", "Upsert user").On(`type = "identify"`).Doc("Sets the fields of a user.").
+				Fields(
+					email.From("$.traits.email"), id,
+					field.Text("newEmail").Email().Doc("The address that the user has from now on."),
+					field.Object("dataFields").From("$.traits"),
+					field.Text("phoneNumber").Nullable().From("$.traits.phone"),
+					field.Boolean("mergeNestedObjects").Always(false).Doc("Merge objects of the user's fields instead of replacing them."),
+					field.Boolean("updateOnly").Doc("Leave out users that Iterable does not know."),
+				).
+				NeedsIdentity(body.From("email", "userId").Given(), who).
+				Post("/api/users/bulkUpdate", body.Object(
+					body.Member("updateOnly", body.From("updateOnly").Is("true").Else(body.Const(false))),
+					body.Member("users", body.Items(body.Object(
+						body.Same("email", "userId", "mergeNestedObjects"),
+						body.Member("dataFields", about("", body.Member("email", body.From("newEmail")))),
+					))),
+				)).
+				Results(counted).Success(bulk).AllOrNothing().Limits(rate(5, usersDocs)),
+			destination.Action("trackEvent", "Custom event").On(`type = "track" and event != "Order Completed" and event != "Cart Updated"`).Doc("An event of a user.").
+				Fields(anyEmail, id, field.Text("eventName").Required().From("$.event"), field.Object("dataFields").From("$.properties"), field.MessageID("id"), circumstances).
+				NeedsIdentity(body.From("email", "userId").Given(), who).
+				Post("/api/events/trackBulk", body.Object(body.Member("events", body.Items(body.Object(
+					body.Same("email", "userId", "eventName"),
+					body.Member("dataFields", dated(body.From("dataFields")).Else(body.Empty())),
+					happened,
+				))))).
+				TimeField("createdAt").Results(counted).Success(bulk).AllOrNothing().Limits(rate(10, bulkDocs)),
+			destination.Action("updateCart", "Cart updates").On(`type = "track" and event = "Cart Updated"`).Doc("Replaces what is in the user's cart.").
+				Fields(buyer, goods()).
+				NeedsIdentity(body.From("user.email", "user.userId").Given(), who).
+				Post("/api/commerce/updateCart", body.Object(cart)),
+			destination.Action("trackPurchase", "Track purchase").On(`type = "track" and event = "Order Completed"`).Doc("An order of a user; it empties the cart.").
+				Fields(
+					field.Text("id").From("$.properties.order_id"), buyer, field.Object("dataFields").From("$.properties"), goods(),
+					field.Number("total").Required().From("$.properties.total"), circumstances,
+				).
+				NeedsIdentity(body.From("user.email", "user.userId").Given(), who).
+				Post("/api/commerce/trackPurchase", body.Object(
+					cart,
+					body.Same("total"),
+					body.Member("dataFields", body.Always(body.Object(body.Spread("dataFields", "products").Each(dated(body.This()))))),
+					happened,
+				)).
+				TimeField("createdAt"),
 		},
 		Presets: []destination.Preset{
 			{Name: "Track Calls", Action: "trackEvent", Subscribe: `type = "track" and event != "Order Completed" and event != "Cart Updated"`},
@@ -113,89 +138,11 @@ func New() destination.Destination {
 	}.Destination()
 }
 
-func createdAt() mapping.Field {
-	return mapping.Field{Key: "createdAt", Type: mapping.TypeDatetime, Default: mapping.Path("$.timestamp")}
-}
-
-func campaign() mapping.Field {
-	return mapping.Field{Key: "campaignId", Type: mapping.TypeInteger, Default: mapping.Path("$.properties.campaignId")}
-}
-
-func template() mapping.Field {
-	return mapping.Field{Key: "templateId", Type: mapping.TypeInteger, Default: mapping.Path("$.properties.templateId")}
-}
-
-// buyer is whose cart or order it is.
-func buyer() mapping.Field {
-	return mapping.Field{
-		Key: "user", Label: "User", Type: mapping.TypeObject, Required: true,
-		Default: mapping.Object(mapping.M("email", mapping.Paths("$.properties.email", "$.context.traits.email")), mapping.M("userId", mapping.Path("$.userId")),
-			mapping.M("dataFields", mapping.Path("$.context.traits")), mapping.M("phoneNumber", mapping.Path("$.context.traits.phone")), mapping.M("mergeNestedObjects", mapping.Literal(false))),
-		Properties: []mapping.Field{
-			{Key: "email", Label: "Email Address", Type: mapping.TypeString, Format: "email"},
-			{Key: "userId", Type: mapping.TypeString},
-			{Key: "dataFields", Type: mapping.TypeObject},
-			{Key: "mergeNestedObjects", Type: mapping.TypeBoolean},
-			{Key: "phoneNumber", Type: mapping.TypeString, AllowNull: true},
-		},
-	}
-}
-
-// goods are the products of a cart or an order.
-func goods() mapping.Field {
-	return mapping.Field{
-		Key: "items", Type: mapping.TypeObject, Required: true, Multiple: true, AdditionalProperties: true,
-		Default: mapping.ArrayPath("$.properties.products", mapping.Object(mapping.M("id", mapping.Path("product_id")), mapping.M("sku", mapping.Path("sku")), mapping.M("categories", mapping.Path("category")),
-			mapping.M("name", mapping.Path("name")), mapping.M("price", mapping.Path("price")), mapping.M("quantity", mapping.Path("quantity")), mapping.M("url", mapping.Path("url")),
-			mapping.M("imageUrl", mapping.Path("image_url")), mapping.M("description", mapping.Path("description")))),
-		Properties: []mapping.Field{
-			{Key: "id", Type: mapping.TypeString, Required: true},
-			{Key: "name", Type: mapping.TypeString, Required: true},
-			{Key: "sku", Type: mapping.TypeString},
-			{Key: "quantity", Type: mapping.TypeInteger, Required: true},
-			{Key: "price", Type: mapping.TypeNumber, Required: true},
-			{Key: "description", Type: mapping.TypeString},
-			{Key: "categories", Type: mapping.TypeString},
-			{Key: "url", Type: mapping.TypeString},
-			{Key: "imageUrl", Type: mapping.TypeString},
-		},
-	}
-}
-
-func list(path, of string) func(*Settings) destination.Request {
-	return func(*Settings) destination.Request {
-		return destination.Request{Path: path, Open: `{"` + of + `":[`, Sep: ",", Close: "]}"}
-	}
-}
-
-// onlyKnown is the group of the users that are not made where Iterable does
-// not know them, which it wants said once a request.
-const onlyKnown = "updateOnly"
-
-func users(*Settings) destination.Request {
-	open := func(group string) string {
-		if group == onlyKnown {
-			return `{"updateOnly":true,"users":[`
-		}
-		return `{"updateOnly":false,"users":[`
-	}
-	return destination.Request{Path: "/api/users/bulkUpdate", Open: open(""), OpenFor: open, Sep: ",", Close: "]}"}
-}
-
-func one(path string) func(*Settings) destination.Request {
-	return func(*Settings) destination.Request { return destination.Request{Path: path} }
-}
-
-// bulkSuccess is the answer of the bulk endpoints.
-func bulkSuccess() []destination.Success {
-	return []destination.Success{destination.JSON(bulkDocs, destination.Counts("successCount"), destination.Number("failCount"))}
-}
-
 // counted reads the verdicts of the bulk endpoints. A success counts what was
 // refused and names it by what it said: an address, a user id, an event's
 // name. Where the count is higher than what is named, nobody is known to be
 // taken; sending those again does no harm.
-func counted(_ *Settings, a *destination.Answer, b *destination.Batch) []destination.Result {
+func counted(a *destination.Answer, b *destination.Batch) []destination.Result {
 	var body struct {
 		FailCount            int                 `json:"failCount"`
 		InvalidEmails        []string            `json:"invalidEmails"`
@@ -252,182 +199,76 @@ func counted(_ *Settings, a *destination.Answer, b *destination.Batch) []destina
 	return rs
 }
 
-// identified rejects what is about nobody.
-// https://api.iterable.com/api/docs#events_track
-func identified(out *destination.Output, email, id event.Value) bool {
-	if email.Falsy() && id.Falsy() {
-		out.Reject(destination.MissingIdentity, "email or userId is required")
-		return false
-	}
-	return true
+// goods are the products of a cart or an order.
+func goods() field.Line {
+	return field.Object("items",
+		field.Text("id").Required().From("product_id"), field.Text("sku").From("sku"), field.Text("categories").From("category"),
+		field.Text("name").Required().From("name"), field.Number("price").Required().From("price"), field.Integer("quantity").Required().From("quantity"),
+		field.Text("url").From("url"), field.Text("imageUrl").From("image_url"), field.Text("description").From("description"),
+	).EachOf("$.properties.products").Required().Open()
 }
 
-func user(_ *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	if !identified(out, p.Get("email"), p.Get("userId")) {
-		return
-	}
-	if p.Get("updateOnly").Bool() {
-		out.Group = onlyKnown
-	}
-	out.BeginObject()
-	out.Field("email", p.Get("email"))
-	out.Field("userId", p.Get("userId"))
-	out.Field("mergeNestedObjects", p.Get("mergeNestedObjects"))
-	about(out, p.Get("dataFields"), p.Get("phoneNumber"), p.Get("newEmail"))
-	out.EndObject()
+// product is one of them; what Iterable has no member for goes into its dataFields.
+func product() body.Node {
+	return body.Always(body.Object(
+		body.SpreadOf(body.This()),
+		body.Member("categories", body.List(body.This("categories").Given())),
+		body.Member("dataFields", body.Always(body.Object(
+			body.SpreadOf(body.This(), "dataFields", "product_id", "id", "sku", "name", "price", "quantity", "categories", "category", "url", "image_url", "imageUrl").
+				Each(dated(body.This())),
+		))),
+	))
 }
 
-// about writes a user's fields.
-func about(out *destination.Output, fields, phone, email event.Value) {
-	out.Key("dataFields")
-	out.BeginObject()
-	for k, v := range fields.Members() {
-		if !k.IsText("phoneNumber") && !(k.IsText("email") && email.Exists()) {
-			out.RawKey(k.Raw())
-			dated(out, v)
-		}
-	}
-	out.Field("email", email)
-	out.Field("phoneNumber", phone)
-	out.EndObject()
+// about are a user's own fields, and further ones in their place.
+func about(in string, more ...body.Members) body.Node {
+	return body.Always(body.Object(
+		body.Spread(in+"dataFields", "phoneNumber").Each(dated(body.This())),
+		body.Member("phoneNumber", body.From(in+"phoneNumber")),
+		body.Together(more...),
+	))
 }
 
-func track(_ *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	if !identified(out, p.Get("email"), p.Get("userId")) {
-		return
-	}
-	out.BeginObject()
-	out.Field("email", p.Get("email"))
-	out.Field("userId", p.Get("userId"))
-	out.Field("eventName", p.Get("eventName"))
-	out.Key("dataFields")
-	dated(out, p.Get("dataFields"), "")
-	happened(in, out)
-}
-
-// happened ends an event or purchase with what both have.
-func happened(in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	if id := p.Get("id"); id.Exists() {
-		out.Field("id", id)
-	} else {
-		out.Key("id")
-		out.Compute(event.Value{}, mapping.WriteInsertID)
-	}
-	out.Key("createdAt")
-	out.Compute(p.Get("createdAt"), writeTime)
-	out.Field("campaignId", p.Get("campaignId"))
-	out.Field("templateId", p.Get("templateId"))
-	out.EndObject()
-}
-
-// writeTime writes when it was, which is now when nothing says it.
-func writeTime(w *mapping.Writer, v event.Value, l *mapping.Late) {
-	at, ok := event.ParseTime(v)
-	if !ok {
-		at = l.Now
-	}
-	w.Int(at.Unix())
-}
-
-func cart(_ *Settings, in *destination.Input, out *destination.Output) {
-	if commerce(in, out) {
-		out.EndObject()
-	}
-}
-
-func purchase(_ *Settings, in *destination.Input, out *destination.Output) {
-	if !commerce(in, out) {
-		return
-	}
-	out.Field("total", in.Payload.Get("total"))
-	out.Key("dataFields")
-	dated(out, in.Payload.Get("dataFields"), "products")
-	happened(in, out)
-}
-
-// commerce begins a cart or an order: whose it is, and of what.
-func commerce(in *destination.Input, out *destination.Output) bool {
-	who := in.Payload.Get("user")
-	if !identified(out, who.Get("email"), who.Get("userId")) {
-		return false
-	}
-	out.BeginObject()
-	out.Key("user")
-	out.BeginObject()
-	out.Members(who, "dataFields", "phoneNumber")
-	about(out, who.Get("dataFields"), who.Get("phoneNumber"), event.Value{})
-	out.EndObject()
-	out.Key("items")
-	out.BeginArray()
-	for product := range in.Payload.Get("items").Elements() {
-		out.BeginObject()
-		out.Members(product, "dataFields", "categories")
-		if c := product.Get("categories"); !c.Falsy() {
-			out.Key("categories")
-			out.BeginArray()
-			out.Val(c)
-			out.EndArray()
-		}
-		out.Key("dataFields")
-		dated(out, product, "dataFields", "product_id", "id", "sku", "name", "price", "quantity", "categories", "category", "url", "image_url", "imageUrl")
-		out.EndObject()
-	}
-	out.EndArray()
-	return true
-}
-
-// dated writes a value with its times, at any depth, in the form in which
-// Iterable knows them; days stay as they are. A missing object becomes an
-// empty one.
+// dated is a value with the times in it, at any depth, in the form in which Iterable knows them;
+// days stay as they are.
 // https://support.iterable.com/hc/en-us/articles/208183076-Field-Data-Types
-func dated(out *destination.Output, v event.Value, skip ...string) {
+func dated(v body.Value) body.Value {
+	return v.As("with times as YYYY-MM-DD HH:MM:SS +00:00", func(dst []byte, v event.Value, _ *body.Context) []byte { return appendDated(dst, v) })
+}
+
+func appendDated(dst []byte, v event.Value) []byte {
 	switch v.Kind() {
-	case event.Missing:
-		out.BeginObject()
-		out.EndObject()
 	case event.Object:
-		out.BeginObject()
+		dst = append(dst, '{')
 		for k, m := range v.Members() {
-			if len(skip) == 0 || !slices.Contains(skip, k.Text()) {
-				out.RawKey(k.Raw())
-				dated(out, m)
-			}
+			dst = append(append(comma(dst), k.Raw()...), ':')
+			dst = appendDated(dst, m)
 		}
-		out.EndObject()
+		return append(dst, '}')
 	case event.Array:
-		out.BeginArray()
+		dst = append(dst, '[')
 		for e := range v.Elements() {
-			dated(out, e)
+			dst = appendDated(comma(dst), e)
 		}
-		out.EndArray()
-	case event.String:
-		if v.Test(looksDated) {
-			out.Compute(v, writeDated)
-		} else {
-			out.Val(v)
-		}
-	default:
-		out.Val(v)
+		return append(dst, ']')
 	}
-}
-
-func looksDated(v event.Value) bool {
 	b, ok := v.Plain()
-	return ok && len(b) > len("2006-01-02") && b[4] == '-' && b[7] == '-'
+	if !ok || len(b) <= len("2006-01-02") || b[4] != '-' || b[7] != '-' {
+		return append(dst, v.Raw()...)
+	}
+	if parts := isoTime.FindStringSubmatch(string(b)); parts == nil {
+		return append(dst, v.Raw()...)
+	} else if t, ok := moment(parts); ok {
+		return t.UTC().AppendFormat(dst, `"2006-01-02 15:04:05 +00:00"`)
+	}
+	return append(dst, "null"...) // it looks like a time and is none
 }
 
-// writeDated writes a time, null for one that is none, and any other text as it is.
-func writeDated(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	if parts := isoTime.FindStringSubmatch(v.Text()); parts == nil {
-		w.Val(v)
-	} else if t, ok := moment(parts); ok {
-		w.Text(t.UTC().Format("2006-01-02 15:04:05 +00:00"))
-	} else {
-		w.Null()
+func comma(dst []byte) []byte {
+	if c := dst[len(dst)-1]; c != '{' && c != '[' {
+		return append(dst, ',')
 	}
+	return dst
 }
 
 // isoTime is what counts as a time in an event's own fields.
