@@ -3,15 +3,13 @@
 package klaviyo
 
 import (
-	"encoding/json"
-	"net/http"
-	"regexp"
-	"strconv"
 	"time"
 	"unicode/utf8"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
@@ -36,6 +34,9 @@ const (
 
 // New declares the destination.
 func New() destination.Destination {
+	phone := body.From("phone_number").Given()
+	list := body.From("override_list_id", "list_id").Filled()
+	own, products := body.From("event_name"), body.From("product_event_name")
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "klaviyo", Name: "Klaviyo", Summary: "e-mail and text marketing", Docs: docs, Integrations: []string{"Klaviyo (Actions)", "Klaviyo"}, Minimal: true,
@@ -62,57 +63,54 @@ func New() destination.Destination {
 			Dedupe:      destination.Dedupe{Field: "unique_id, for each profile and metric", Docs: eventDocs},
 		},
 		Success: []destination.Success{destination.NoBody(docs, 202)},
-		Actions: destination.Coded[Settings]{
-			{
-				Slug: "upsertProfile", Title: "Upsert Profile", Doc: "Makes a profile or updates it.", Trigger: `type = "identify"`,
-				Fields: []mapping.Field{
-					{Key: "email", Type: mapping.TypeString, Format: "email", Default: mapping.Path("$.traits.email")},
-					{Key: "phone_number", Doc: "Sent in E.164.", Type: mapping.TypeString, Default: mapping.Path("$.context.traits.phone")},
-					country(),
-					{Key: "external_id", Type: mapping.TypeString},
-					{Key: "first_name", Type: mapping.TypeString, Default: mapping.Path("$.traits.firstName")},
-					{Key: "last_name", Type: mapping.TypeString, Default: mapping.Path("$.traits.lastName")},
-					{Key: "organization", Type: mapping.TypeString, Default: mapping.Path("$.traits.company.name")},
-					{Key: "title", Type: mapping.TypeString, Default: mapping.Path("$.traits.title")},
-					{Key: "image", Type: mapping.TypeString, Default: mapping.Path("$.traits.avatar")},
-					{Key: "location", Type: mapping.TypeObject, Default: mapping.Object(
-						mapping.M("city", mapping.Path("$.traits.address.city")), mapping.M("region", mapping.Path("$.traits.address.state")), mapping.M("zip", mapping.Path("$.traits.address.postal_code")),
-						mapping.M("address1", mapping.Path("$.traits.address.street")), mapping.M("country", mapping.Path("$.traits.address.country")),
-					), Properties: []mapping.Field{
-						{Key: "address1", Type: mapping.TypeString, AllowNull: true}, {Key: "address2", Type: mapping.TypeString, AllowNull: true}, {Key: "city", Type: mapping.TypeString, AllowNull: true},
-						{Key: "region", Type: mapping.TypeString, AllowNull: true}, {Key: "zip", Type: mapping.TypeString, AllowNull: true}, {Key: "latitude", Type: mapping.TypeString, AllowNull: true},
-						{Key: "longitude", Type: mapping.TypeString, AllowNull: true}, {Key: "country", Type: mapping.TypeString, AllowNull: true},
-					}},
-					{Key: "properties", Type: mapping.TypeObject, Default: mapping.Path("$.properties")},
-					{Key: "list_id", Doc: "List to put the profile on.", Type: mapping.TypeString},
-					{Key: "override_list_id", Type: mapping.TypeString, Default: mapping.Path("$.integrations.Klaviyo.listId")},
-				},
-				Item: upsert, Results: pointed,
-				Success: []destination.Success{destination.JSON(profileDocs, destination.Is("data.type", "profile-bulk-import-job"), destination.Text("data.id")).With(202)},
-				Request: request("/api/profile-bulk-import-jobs/", func(list string) (string, string) {
-					if list == "" {
-						return `{"data":{"type":"profile-bulk-import-job","attributes":{"profiles":{"data":[`, "]}}}}"
-					}
-					return `{"data":{"type":"profile-bulk-import-job","relationships":{"lists":{"data":[{"type":"list","id":` + string(event.AppendQuoted(nil, list)) + `}]}},"attributes":{"profiles":{"data":[`, "]}}}}"
-				}),
-				Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 10_000, Docs: profileDocs}, EventBytes: destination.Cap{N: 102_400, Docs: profileDocs}},
-			},
-			{
-				Slug: "trackEvent", Title: "Track Event", Doc: "An event of a profile.", Trigger: `type = "track"`,
-				Fields: eventFields(mapping.Field{Key: "metric_name", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.event")}),
-				Item:   track, Results: pointed, Request: request("/api/event-bulk-create-jobs/", jobs), TimeField: "time",
-				Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: docs}},
-			},
-			{
-				Slug: "orderCompleted", Title: "Order Completed", Doc: "An order, and one event for each of its products.", Trigger: `type = "track"`,
-				Fields: eventFields(
-					mapping.Field{Key: "products", Type: mapping.TypeObject, Multiple: true},
-					mapping.Field{Key: "event_name", Type: mapping.TypeString, Default: mapping.Literal("Order Completed")},
-					mapping.Field{Key: "product_event_name", Type: mapping.TypeString, Default: mapping.Literal("Ordered Product")},
-				),
-				Item: order, Results: pointed, Request: request("/api/event-bulk-create-jobs/", jobs), TimeField: "time",
-				Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: docs}},
-			},
+		Actions: destination.Actions{
+			destination.Action("upsertProfile", "Upsert Profile").On(`type = "identify"`).Doc("Makes a profile or updates it.").
+				Fields(
+					field.Text("email").Email().From("$.traits.email"),
+					field.Text("phone_number").Doc("Sent in E.164.").From("$.context.traits.phone"), country(), field.Text("external_id"),
+					field.Text("first_name").From("$.traits.firstName"), field.Text("last_name").From("$.traits.lastName"),
+					field.Text("organization").From("$.traits.company.name"), field.Text("title").From("$.traits.title"),
+					field.Text("image").From("$.traits.avatar"),
+					field.Object("location", append(
+						field.Address("address1", "city", "region", "zip", "country"), field.Texts("address2", "latitude", "longitude")...,
+					).With(field.Line.Nullable)),
+					field.Object("properties").From("$.properties"),
+					field.Text("list_id").Doc("List to put the profile on."),
+					field.Text("override_list_id").From("$.integrations.Klaviyo.listId"),
+				).
+				Needs(body.Any(body.Not(phone), phone.As("E.164", e164("country_code"))), noPhone).
+				NeedsOneOf("email", "phone_number", "external_id").
+				Needs(shortID("external_id"), longID).
+				Post("/api/profile-bulk-import-jobs/", body.Object(body.Member("data", body.Object(
+					body.Member("type", body.Const("profile-bulk-import-job")),
+					body.When(list, body.Member("relationships", body.Object(body.Member("lists", body.Object(body.Member("data", body.List(
+						body.Object(body.Member("type", body.Const("list")), body.Member("id", list)),
+					))))))),
+					body.Member("attributes", body.Object(body.Member("profiles", body.Object(body.Member("data", body.Items(body.Object(
+						body.Member("type", body.Const("profile")),
+						body.Member("attributes", body.Object(
+							body.Fields("list_id", "override_list_id", "phone_number", "country_code"),
+							body.Member("phone_number", phone.As("E.164", e164("country_code"))),
+						)),
+					))))))),
+				)))).
+				Header("Revision", body.Const(revision)).Header("Accept", body.Const("application/json")).Verdicts(byPointer()).
+				Success(destination.JSON(profileDocs, destination.Is("data.type", "profile-bulk-import-job"), destination.Text("data.id")).With(202)).
+				Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 10_000, Docs: profileDocs}, EventBytes: destination.Cap{N: 102_400, Docs: profileDocs}}),
+			events("trackEvent", "Track Event", "An event of a profile.", body.From("metric_name").Filled(), field.Text("metric_name").Required().From("$.event")).
+				Post(jobs, job(occurrence(body.From("metric_name").Text(), body.Same("properties", "value"), body.From("unique_id").Given().Else(body.InsertID())))),
+			events("orderCompleted", "Order Completed", "An order, and one event for each of its products.", nil,
+				field.Object("products").List(), field.Text("event_name").Always("Order Completed"), field.Text("product_event_name").Always("Ordered Product")).
+				Needs(body.Any(body.Not(own.Filled()), shortName(own)), wrongName).
+				Needs(body.Any(body.Not(body.Has("products")), body.Not(products.Filled()), shortName(products)), wrongName).
+				Post(jobs, job(
+					occurrence(own.Filled().Text().Else(body.Const("Order Completed")), body.Same("properties", "value"), body.From("unique_id").Given().Else(body.InsertID())),
+					body.Each("products", occurrence(
+						body.Outer("product_event_name").Filled().Text().Else(body.Const("Ordered Product")),
+						body.Member("properties", body.Always(body.Object(body.SpreadOf(body.Outer("properties"), "products"), body.SpreadOf(body.This())))),
+						body.InsertID(),
+					)),
+				)),
 		},
 		Presets: []destination.Preset{
 			{Name: "Profiles", Action: "upsertProfile", Subscribe: `type = "identify"`, Mapping: map[string]mapping.Value{"external_id": mapping.Path("$.userId"), "phone_number": mapping.Paths("$.traits.phone", "$.context.traits.phone"), "properties": mapping.Path("$.traits")}},
@@ -133,77 +131,111 @@ func who(m map[string]mapping.Value) map[string]mapping.Value {
 	return m
 }
 
-func country() mapping.Field {
-	return mapping.Field{Key: "country_code", Doc: "Country (ISO 3166-1, two letters) of phone numbers without a country's code.", Type: mapping.TypeString}
+func country() field.Line {
+	return field.Text("country_code").Doc("Country (ISO 3166-1, two letters) of phone numbers without a country's code.")
 }
 
-func eventFields(own ...mapping.Field) []mapping.Field {
-	return append([]mapping.Field{
-		{Key: "profile", Doc: "Whose event it is. One of email, phone_number, external_id and anonymous_id is needed.", Type: mapping.TypeObject, Required: true, AdditionalProperties: true, Properties: []mapping.Field{
-			{Key: "email", Type: mapping.TypeString, Format: "email"}, {Key: "phone_number", Type: mapping.TypeString}, country(),
-			{Key: "external_id", Type: mapping.TypeString, Default: mapping.Path("$.userId")}, {Key: "anonymous_id", Type: mapping.TypeString, Default: mapping.Path("$.anonymousId")},
-		}},
-		{Key: "properties", Type: mapping.TypeObject, Required: true, Default: mapping.Path("$.properties")},
-		{Key: "time", Type: mapping.TypeDatetime, Default: mapping.Path("$.timestamp")},
-		{Key: "value", Type: mapping.TypeNumber},
-		{Key: "unique_id", Type: mapping.TypeString, Default: mapping.Path("$.messageId")},
-	}, own...)
-}
+const (
+	jobs      = "/api/event-bulk-create-jobs/"
+	noPhone   = "phone_number is no number that can be written in E.164"
+	wrongName = "a metric's name has 1 to 127 characters"
+	longID    = "external_id has more than 255 characters"
+)
 
-func jobs(string) (open, end string) {
-	return `{"data":{"type":"event-bulk-create-job","attributes":{"events-bulk-create":{"data":[`, "]}}}}"
-}
-
-func request(path string, envelope func(group string) (open, end string)) func(*Settings) destination.Request {
-	return func(*Settings) destination.Request {
-		open, end := envelope("")
-		return destination.Request{
-			Path: path, Open: open, Sep: ",", Close: end, Header: http.Header{"Revision": {revision}, "Accept": {"application/json"}},
-			OpenFor: func(group string) string { open, _ := envelope(group); return open },
-		}
+// events is an action that sends events of a profile. name is nil when another one stands in
+// for a missing one.
+func events(slug, title, doc string, name body.Cond, own ...field.Line) *destination.Declared {
+	phone, at := body.From("profile.phone_number").Given(), body.From("time")
+	a := destination.Action(slug, title).On(`type = "track"`).Doc(doc).
+		Fields(
+			field.Object("profile",
+				field.Text("email").Email(), field.Text("phone_number"), country(), field.UserID("external_id"), field.AnonymousID("anonymous_id"),
+			).Required().Open().Unmapped().Doc("Whose event it is. One of email, phone_number, external_id and anonymous_id is needed."),
+			field.Object("properties").Required().From("$.properties"), field.Timestamp("time"), field.Number("value"), field.MessageID("unique_id"),
+			field.Lines(own),
+		)
+	if name != nil {
+		a.Needs(body.All(name, shortName(body.From("metric_name"))), wrongName)
 	}
+	return a.
+		Only(body.Any(body.Not(at.IsTime()), at.Where("1990 or later", isRecent)), destination.TooOld, "Klaviyo takes events from 1990 on").
+		Needs(body.Any(body.Not(at.Given()), at.IsTime()), "time is no time").
+		Needs(body.Any(body.Not(phone), phone.As("E.164", e164("profile.country_code"))), noPhone).
+		NeedsIdentity(body.From("profile.email", "profile.phone_number", "profile.external_id", "profile.anonymous_id").Given(),
+			"one of email, phone_number, external_id and anonymous_id is required").
+		Needs(shortID("profile.external_id"), longID).
+		Header("Revision", body.Const(revision)).Header("Accept", body.Const("application/json")).Verdicts(byPointer()).TimeField("time").
+		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: docs}})
 }
 
-var pointer = regexp.MustCompile(`^/data/attributes/(?:events-bulk-create|profiles)/data/(\d+)(?:/|$)`)
+// job is a request with events.
+func job(of ...body.Node) body.Node {
+	return body.Object(body.Member("data", body.Object(
+		body.Member("type", body.Const("event-bulk-create-job")),
+		body.Member("attributes", body.Object(body.Member("events-bulk-create", body.Object(body.Member("data", body.Items(of...)))))),
+	)))
+}
 
-// pointed reads which items were refused: the pointer of each error names one.
-// The whole job is refused with them, so the others go out again.
+// occurrence is one event: what it is called, its own members, and what tells it from others.
+func occurrence(name body.Node, own body.Members, id body.Node) body.Node {
+	return body.Object(
+		body.Member("type", body.Const("event-bulk-create")),
+		body.Member("attributes", body.Object(
+			body.Member("backfill", body.Setting("backfill").Else(body.Const(false))),
+			body.Member("profile", body.Object(body.Member("data", body.Object(
+				body.Member("type", body.Const("profile")),
+				body.Member("attributes", body.Always(body.Object(
+					body.SpreadOf(body.Outer("profile"), "phone_number", "country_code"),
+					body.Member("phone_number", body.Outer("profile.phone_number").Given().As("E.164", e164("profile.country_code"))),
+				))),
+			)))),
+			body.Member("events", body.Object(body.Member("data", body.List(body.Object(
+				body.Member("type", body.Const("event")),
+				body.Member("attributes", body.Object(
+					own,
+					body.Member("time", body.Outer("time").Where("1990 or later", isRecent).Layout("2006-01-02T15:04:05.000Z")),
+					body.Member("unique_id", id),
+					body.Member("metric", body.Object(body.Member("data", body.Object(
+						body.Member("type", body.Const("metric")), body.Member("attributes", body.Object(body.Member("name", name))),
+					)))),
+				)),
+			))))),
+		)),
+	)
+}
+
+// byPointer: the whole job is refused with those that an error names.
 // https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling
-func pointed(_ *Settings, a *destination.Answer, b *destination.Batch) []destination.Result {
-	if a.Status != 400 {
-		return nil
-	}
-	var body struct {
-		Errors []struct {
-			Title, Detail string
-			Source        struct{ Pointer string }
+func byPointer() destination.Verdicts {
+	return destination.ByPointer("errors", "source.pointer", "detail")
+}
+
+func shortName(v body.Value) body.Cond {
+	return v.Where("at most 127 characters", func(v event.Value) bool { return v.Len() <= maxName || utf8.RuneCountInString(v.Text()) <= maxName })
+}
+
+func shortID(path string) body.Cond {
+	id := body.From(path)
+	return body.Any(body.Not(id), id.Where("at most 255 characters", func(v event.Value) bool { return v.Len() <= maxExternalID }))
+}
+
+// e164 writes a phone number in E.164, or nothing when it cannot; country is the field with
+// the country of those that have none.
+func e164(country string) func(dst []byte, v event.Value, c *body.Context) []byte {
+	return func(dst []byte, v event.Value, c *body.Context) []byte {
+		text := v.AppendString(nil)
+		if !isE164(text) {
+			if text = mapping.AppendNormal(nil, "phone", text, c.Field(country).Text()); len(text) < 3 || len(text) > 16 || text[0] != '+' || text[1] == '0' {
+				return dst
+			}
 		}
+		return event.AppendQuoted(dst, text)
 	}
-	if json.Unmarshal(a.Body, &body) != nil {
-		return nil
-	}
-	rs := destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Conflict, Status: a.Status, Detail: "refused together with others"}, len(b.Deliveries))
-	found := false
-	for _, e := range body.Errors {
-		m := pointer.FindStringSubmatch(e.Source.Pointer)
-		if m == nil {
-			return nil
-		}
-		if i, err := strconv.Atoi(m[1]); err == nil && i < len(rs) {
-			rs[i] = destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status, Detail: destination.Cut(e.Title+" "+e.Detail, 400)}
-			found = true
-		}
-	}
-	if !found {
-		return nil
-	}
-	return rs
 }
 
 // isE164 says that a number stands in E.164 already.
-func isE164(v event.Value) bool {
-	b, ok := v.Plain()
-	if !ok || len(b) < 8 || len(b) > 16 || b[0] != '+' || b[1] == '0' {
+func isE164(b []byte) bool {
+	if len(b) < 8 || len(b) > 16 || b[0] != '+' || b[1] == '0' {
 		return false
 	}
 	for _, c := range b[1:] {
@@ -214,195 +246,9 @@ func isE164(v event.Value) bool {
 	return true
 }
 
-// attributes writes a profile's members, or rejects it. of finds one, and rest
-// writes those that are no phone number.
-func attributes(out *destination.Output, of func(string) event.Value, rest func(), anonymous bool) bool {
-	number, id := of("phone_number"), of("external_id")
-	var normal func(event.Value) []byte // the number in E.164, when it has to be made so
-	if !number.Falsy() && !number.Test(isE164) {
-		country := of("country_code").Text()
-		normal = func(v event.Value) []byte {
-			return mapping.AppendNormal(nil, "phone", v.AppendString(nil), country)
-		}
-	}
-	switch {
-	case normal != nil && !number.Test(func(v event.Value) bool {
-		text := normal(v)
-		return len(text) > 2 && len(text) <= 16 && text[0] == '+' && text[1] != '0'
-	}):
-		out.Reject(destination.Invalid, "phone_number is no number that can be written in E.164")
-		return false
-	case of("email").Falsy() && number.Falsy() && id.Falsy() && (!anonymous || of("anonymous_id").Falsy()):
-		if anonymous {
-			out.Reject(destination.MissingIdentity, "one of email, phone_number, external_id and anonymous_id is required")
-		} else {
-			out.Reject(destination.MissingIdentity, "one of email, phone_number and external_id is required")
-		}
-		return false
-	case id.Exists() && id.Test(isTooLong):
-		out.Reject(destination.Invalid, "external_id has more than "+strconv.Itoa(maxExternalID)+" characters")
-		return false
-	}
-	out.BeginObject()
-	rest()
-	switch {
-	case normal != nil:
-		out.Key("phone_number")
-		out.Compute(number, func(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.TextBytes(normal(v)) })
-	case !number.Falsy():
-		out.Field("phone_number", number)
-	}
-	out.EndObject()
-	return true
-}
-
-func isTooLong(id event.Value) bool { return id.Len() > maxExternalID }
-
-func upsert(_ *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	if out.Group = p.Text("override_list_id"); out.Group == "" {
-		out.Group = p.Text("list_id")
-	}
-	out.BeginObject()
-	out.Str("type", "profile")
-	out.Key("attributes")
-	rest := func() {
-		for key, f := range p.Fields() {
-			switch key {
-			case "list_id", "override_list_id", "phone_number", "country_code":
-			default:
-				p.Put(&out.Writer, f)
-			}
-		}
-	}
-	if attributes(out, p.Get, rest, false) {
-		out.EndObject()
-	}
-}
-
-func track(s *Settings, in *destination.Input, out *destination.Output) {
-	write(s, in, out, in.Payload.Get("metric_name"), "", event.Value{}, in.Payload.Get("unique_id"))
-}
-
-// order writes the order, and an event for each product.
-func order(s *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	if !write(s, in, out, p.Get("event_name"), "Order Completed", event.Value{}, p.Get("unique_id")) {
-		return
-	}
-	for product := range p.Get("products").Elements() {
-		out.Emit()
-		if !write(s, in, out, p.Get("product_event_name"), "Ordered Product", product, event.Value{}) {
-			return
-		}
-	}
-}
-
-// write writes one event, of a name or what stands in for it; with a product, it is
-// that of the product.
-func write(s *Settings, in *destination.Input, out *destination.Output, name event.Value, instead string, product, id event.Value) bool {
-	p := in.Payload
-	at := p.Get("time")
-	hasTime := at.Exists() && at.Test(isRecent)
-	named := name.Exists() && !name.IsEmptyText()
-	switch {
-	case !named && instead == "" || named && !name.Test(isName):
-		out.Reject(destination.Invalid, "a metric's name has 1 to "+strconv.Itoa(maxName)+" characters")
-		return false
-	case hasTime:
-	case at.Exists() && at.Test(event.IsTime):
-		out.Skip(destination.TooOld, "Klaviyo takes events from 1990 on")
-		return false
-	case !at.Falsy():
-		out.Reject(destination.Invalid, "time is no time")
-		return false
-	}
-	out.BeginObject()
-	out.Str("type", "event-bulk-create")
-	out.Key("attributes")
-	out.BeginObject()
-	out.BoolField("backfill", s.Backfill)
-	out.Key("profile")
-	out.BeginObject()
-	out.Key("data")
-	out.BeginObject()
-	out.Str("type", "profile")
-	out.Key("attributes")
-	profile := p.Get("profile")
-	if !attributes(out, profile.Get, func() { out.Members(profile, "phone_number", "country_code") }, true) {
-		return false
-	}
-	out.EndObject()
-	out.EndObject()
-	out.Key("events")
-	out.BeginObject()
-	out.Key("data")
-	out.BeginArray()
-	out.BeginObject()
-	out.Str("type", "event")
-	out.Key("attributes")
-	out.BeginObject()
-	out.Key("properties")
-	if product.Exists() {
-		out.BeginObject()
-		names := []string{"products"}
-		for k := range product.Members() {
-			names = append(names, k.Text())
-		}
-		out.Members(p.Get("properties"), names...)
-		out.Members(product)
-		out.EndObject()
-	} else {
-		out.Val(p.Get("properties"))
-	}
-	if hasTime {
-		out.Key("time")
-		out.Compute(at, writeTime)
-	}
-	if !product.Exists() {
-		out.Field("value", p.Get("value"))
-	}
-	if id.Falsy() {
-		out.Key("unique_id")
-		out.Compute(event.Value{}, mapping.WriteInsertID)
-	} else {
-		out.Field("unique_id", id)
-	}
-	out.Key("metric")
-	out.BeginObject()
-	out.Key("data")
-	out.BeginObject()
-	out.Str("type", "metric")
-	out.Key("attributes")
-	out.BeginObject()
-	out.Key("name")
-	if named {
-		out.Compute(name, mapping.WriteText)
-	} else {
-		out.Text(instead)
-	}
-	for range 5 { // attributes, data, metric, attributes, event
-		out.EndObject()
-	}
-	out.EndArray()
-	for range 3 { // events, attributes, item
-		out.EndObject()
-	}
-	return true
-}
-
-func isName(v event.Value) bool {
-	return v.Len() <= maxName || utf8.RuneCountInString(v.Text()) <= maxName
-}
-
 // isRecent says that it is a time that Klaviyo takes.
 // https://developers.klaviyo.com/en/reference/bulk_create_events
 func isRecent(v event.Value) bool {
 	at, ok := event.ParseTime(v)
 	return ok && at.Year() >= 1990
-}
-
-func writeTime(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	at, _ := event.ParseTime(v)
-	w.Text(at.UTC().Format("2006-01-02T15:04:05.000Z"))
 }
