@@ -46,8 +46,8 @@ func testApp(env map[string]string) *app {
 		env: func(k string) (string, bool) { v, ok := env[k]; return v, ok }}
 }
 
-// run runs one command line and returns what it printed.
-func run(t *testing.T, env map[string]string, stdin string, args ...string) (code int, out, errOut string) {
+// invoke runs one command line and returns what it printed.
+func invoke(t *testing.T, env map[string]string, stdin string, args ...string) (code int, out, errOut string) {
 	t.Helper()
 	a := testApp(env)
 	a.in = strings.NewReader(stdin)
@@ -187,7 +187,7 @@ func TestNewcomersErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			state := t.TempDir()
-			code, out, errOut := run(t, map[string]string{"XDG_STATE_HOME": state}, "", tc.args...)
+			code, out, errOut := invoke(t, map[string]string{"XDG_STATE_HOME": state}, "", tc.args...)
 			if code != 2 || out != "" {
 				t.Errorf("exit code %d, printed %q", code, out)
 			}
@@ -211,23 +211,23 @@ func TestForwardToAServer(t *testing.T) {
 	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
 	in := file(t, "events.jsonl", events(1000))
 	args := []string{"forward", "--from", in, "--to", "webhook", "--set", "webhook.url=" + p.URL, "-o", "json"}
-	code, out, errOut := run(t, env, "", args...)
+	code, out, errOut := invoke(t, env, "", args...)
 	if s := summaryOf(t, out); code != 0 || s.Status != "complete" || s.Destinations[0].Delivered != 1000 {
 		t.Fatalf("exit code %d: %s%s", code, out, errOut)
 	}
 	p.once(t, 1000)
 	// The same again sends nothing, and says so.
-	code, out, errOut = run(t, env, "", args...)
+	code, out, errOut = invoke(t, env, "", args...)
 	if s := summaryOf(t, out); code != 0 || s.Destinations[0].Delivered != 1000 || !strings.Contains(errOut, "delivered already") {
 		t.Errorf("exit code %d: %s%s", code, out, errOut)
 	}
 	p.once(t, 1000)
 	// --fresh sends all again, as a run of its own.
-	code, out, _ = run(t, env, "", append(args, "--fresh")...)
+	code, out, _ = invoke(t, env, "", append(args, "--fresh")...)
 	if s := summaryOf(t, out); code != 0 || s.Destinations[0].Delivered != 1000 || len(p.seen) != 1000 || p.seen["m5"] != 2 {
 		t.Errorf("exit code %d: %s", code, out)
 	}
-	code, out, _ = run(t, env, "", "runs", "list")
+	code, out, _ = invoke(t, env, "", "runs", "list")
 	if code != 0 || strings.Count(out, "complete") != 2 {
 		t.Errorf("runs list: %d %s", code, out)
 	}
@@ -245,15 +245,15 @@ func TestAFolderThatGrows(t *testing.T) {
 	}
 	put("a.jsonl", 0, 100)
 	args := []string{"forward", "--from", dir, "--to", "webhook", "--set", "webhook.url=" + p.URL, "-o", "json"}
-	run(t, env, "", args...)
+	invoke(t, env, "", args...)
 	put("b.jsonl", 100, 300)
-	code, out, errOut := run(t, env, "", args...)
+	code, out, errOut := invoke(t, env, "", args...)
 	if s := summaryOf(t, out); code != 0 || s.Read != 300 || !strings.Contains(errOut, "1 new objects") {
 		t.Errorf("exit code %d: %s%s", code, out, errOut)
 	}
 	p.once(t, 300)
 	put("a.jsonl", 0, 99)
-	if code, _, errOut := run(t, env, "", args...); code != 1 || !strings.Contains(errOut, "changed") {
+	if code, _, errOut := invoke(t, env, "", args...); code != 1 || !strings.Contains(errOut, "changed") {
 		t.Errorf("changed input: exit code %d: %s", code, errOut)
 	}
 }
@@ -261,7 +261,7 @@ func TestAFolderThatGrows(t *testing.T) {
 func TestStdin(t *testing.T) {
 	p := newPartner(t)
 	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
-	code, out, errOut := run(t, env, events(500), "forward", "--from", "-", "--to", "webhook", "--set", "webhook.url="+p.URL, "-o", "json")
+	code, out, errOut := invoke(t, env, events(500), "forward", "--from", "-", "--to", "webhook", "--set", "webhook.url="+p.URL, "-o", "json")
 	if s := summaryOf(t, out); code != 0 || s.Destinations[0].Delivered != 500 {
 		t.Errorf("exit code %d: %s%s", code, out, errOut)
 	}
@@ -283,7 +283,7 @@ func TestRejectedEventsAndRedrive(t *testing.T) {
 	env := map[string]string{"XDG_STATE_HOME": t.TempDir(), "HOOK_KEY": "s3cr3t-value"}
 	in := file(t, "events.jsonl", events(100)+"{broken\n")
 	dest := []string{"--set", "webhook.url=" + p.URL, "--set", "webhook.shared_secret=env:HOOK_KEY"}
-	code, out, errOut := run(t, env, "", append([]string{"forward", "--from", in, "--to", "webhook", "-o", "json"}, dest...)...)
+	code, out, errOut := invoke(t, env, "", append([]string{"forward", "--from", in, "--to", "webhook", "-o", "json"}, dest...)...)
 	s := summaryOf(t, out)
 	if d := s.Destinations[0]; code != 3 || d.Delivered != 98 || d.Rejected["refused"] != 2 || s.BadRecords != 1 {
 		t.Fatalf("exit code %d: %s%s", code, out, errOut)
@@ -304,7 +304,7 @@ func TestRejectedEventsAndRedrive(t *testing.T) {
 	}
 	broken = false
 	for i := range 2 { // the second has nothing left to send
-		code, out, errOut = run(t, env, "", append([]string{"redrive", s.Run, "-o", "json"}, dest...)...)
+		code, out, errOut = invoke(t, env, "", append([]string{"redrive", s.Run, "-o", "json"}, dest...)...)
 		if r := summaryOf(t, out); code != 0 || r.Destinations[0].Delivered != 2 {
 			t.Fatalf("exit code %d: %s%s", code, out, errOut)
 		}
@@ -314,7 +314,7 @@ func TestRejectedEventsAndRedrive(t *testing.T) {
 		p.once(t, 100)
 	}
 	// Dead letters are a source, too.
-	code, out, _ = run(t, env, "", append([]string{"forward", "--from", s.Destinations[0].DeadLetters, "--to", "webhook", "-o", "json"}, dest...)...)
+	code, out, _ = invoke(t, env, "", append([]string{"forward", "--from", s.Destinations[0].DeadLetters, "--to", "webhook", "-o", "json"}, dest...)...)
 	if r := summaryOf(t, out); code != 0 || r.Destinations[0].Delivered != 2 || p.seen["m7"] != 2 {
 		t.Errorf("exit code %d: %s", code, out)
 	}
@@ -339,7 +339,7 @@ func TestRedrives(t *testing.T) {
 	dest := []string{"--set", "webhook.url=" + p.URL, "-o", "json"}
 	redrive := func(want int, delivered uint64, skipped, rejected map[string]uint64, args ...string) engine.Summary {
 		t.Helper()
-		code, out, errOut := run(t, env, "", slices.Concat([]string{"redrive"}, args, dest)...)
+		code, out, errOut := invoke(t, env, "", slices.Concat([]string{"redrive"}, args, dest)...)
 		s := summaryOf(t, out)
 		if d := s.Destinations[0]; code != want || d.Delivered != delivered || !maps.Equal(d.Skipped, skipped) || !maps.Equal(d.Rejected, rejected) {
 			t.Errorf("redrive %v: exit code %d: %s%s", args, code, out, errOut)
@@ -347,7 +347,7 @@ func TestRedrives(t *testing.T) {
 		return s
 	}
 	none := map[string]uint64{}
-	code, out, errOut := run(t, env, "", append([]string{"forward", "--from", in, "--to", "webhook"}, dest...)...)
+	code, out, errOut := invoke(t, env, "", append([]string{"forward", "--from", in, "--to", "webhook"}, dest...)...)
 	first := summaryOf(t, out)
 	if d := first.Destinations[0]; code != 3 || d.Rejected["refused"] != 4 || !strings.Contains(d.Examples["refused"], "status 400: bad ") {
 		t.Fatalf("exit code %d: %s%s", code, out, errOut)
@@ -367,14 +367,14 @@ func TestRedrives(t *testing.T) {
 	redrive(0, 0, map[string]uint64{"redriven": 3}, none, second.Run, "--reason", "refused")
 	p.once(t, 7)
 	for _, args := range [][]string{{"--reason", "refusd"}, {"--to", "webhok"}} {
-		if code, _, errOut := run(t, env, "", slices.Concat([]string{"redrive", first.Run}, args, dest)...); code != 2 || !strings.Contains(errOut, args[0]+": run "+first.Run+" has no ") {
+		if code, _, errOut := invoke(t, env, "", slices.Concat([]string{"redrive", first.Run}, args, dest)...); code != 2 || !strings.Contains(errOut, args[0]+": run "+first.Run+" has no ") {
 			t.Errorf("%v: exit code %d: %s", args, code, errOut)
 		}
 	}
-	if _, out, _ := run(t, env, "", "runs", "show", first.Run); !strings.Contains(out, "4 of the rejected were delivered by a redrive since") {
+	if _, out, _ := invoke(t, env, "", "runs", "show", first.Run); !strings.Contains(out, "4 of the rejected were delivered by a redrive since") {
 		t.Error(out)
 	}
-	if _, out, _ := run(t, env, "", "runs", "list"); strings.Count(out, "redrive of "+first.Run) != 4 {
+	if _, out, _ := invoke(t, env, "", "runs", "list"); strings.Count(out, "redrive of "+first.Run) != 4 {
 		t.Error(out)
 	}
 }
@@ -399,7 +399,7 @@ func TestRedriveOfAGrowingRun(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		code, out, errOut := run(t, env, "", "forward", "--config", conf, "--from", dir, "-o", "json")
+		code, out, errOut := invoke(t, env, "", "forward", "--config", conf, "--from", dir, "-o", "json")
 		if code != 3 {
 			t.Fatalf("exit code %d: %s%s", code, out, errOut)
 		}
@@ -411,7 +411,7 @@ func TestRedriveOfAGrowingRun(t *testing.T) {
 		a, b uint64
 		more bool
 	}{{a: 5, b: 4, more: true}, {a: 3, b: 3}} {
-		code, out, errOut := run(t, env, "", "redrive", id, "-o", "json")
+		code, out, errOut := invoke(t, env, "", "redrive", id, "-o", "json")
 		s := summaryOf(t, out)
 		if code != 0 || s.Destinations[0].Delivered != want.a || s.Destinations[1].Delivered != want.b || !strings.Contains(errOut, conf) {
 			t.Errorf("exit code %d: %s%s", code, out, errOut)
@@ -433,7 +433,7 @@ func TestRedriveOfAGrowingRun(t *testing.T) {
 	if err := os.Remove(conf); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errOut := run(t, env, "", "redrive", id); code != 2 || !strings.Contains(errOut, "which cannot be read: name one with --config") {
+	if code, _, errOut := invoke(t, env, "", "redrive", id); code != 2 || !strings.Contains(errOut, "which cannot be read: name one with --config") {
 		t.Errorf("exit code %d: %s", code, errOut)
 	}
 }
@@ -441,7 +441,7 @@ func TestRedriveOfAGrowingRun(t *testing.T) {
 func TestPreview(t *testing.T) {
 	in := file(t, "events.jsonl", events(3)+`{"type":"group","userId":"u","messageId":"g","timestamp":"2024-05-01T00:00:00Z"}`+"\n"+`{"type":"alias","userId":"u","messageId":"a"}`+"\n")
 	env := map[string]string{"FANFOLD_MIXPANEL_PROJECT_TOKEN": "tok-secret-1", "XDG_STATE_HOME": t.TempDir()}
-	code, out, errOut := run(t, env, "", "preview", "--from", in, "--to", "mixpanel", "--batch-events", "1", "--now", "2024-06-01T00:00:00Z", "-o", "json")
+	code, out, errOut := invoke(t, env, "", "preview", "--from", in, "--to", "mixpanel", "--batch-events", "1", "--now", "2024-06-01T00:00:00Z", "-o", "json")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if code != 3 || len(lines) != 5 {
 		t.Fatalf("exit code %d: %s%s", code, out, errOut)
@@ -468,16 +468,16 @@ func TestPreview(t *testing.T) {
 
 func TestEveryTopicAndDestinationCanBeShown(t *testing.T) {
 	for _, topic := range topicNames {
-		if code, out, errOut := run(t, nil, "", "help", topic); code != 0 || len(out) < 200 {
+		if code, out, errOut := invoke(t, nil, "", "help", topic); code != 0 || len(out) < 200 {
 			t.Errorf("help %s: %d %q %s", topic, code, out, errOut)
 		}
 	}
 	for _, d := range destinations.All() {
-		code, out, _ := run(t, nil, "", "destinations", "show", d.Info.Slug)
+		code, out, _ := invoke(t, nil, "", "destinations", "show", d.Info.Slug)
 		if code != 0 || !strings.Contains(out, d.Info.Name) {
 			t.Errorf("show %s: %d %s", d.Info.Slug, code, out)
 		}
-		code, out2, errOut := run(t, nil, "", "destinations", "show", d.Info.Slug, "-o", "json")
+		code, out2, errOut := invoke(t, nil, "", "destinations", "show", d.Info.Slug, "-o", "json")
 		var view struct {
 			Slug     string
 			Settings []struct{ Key, Type string }
@@ -502,31 +502,31 @@ func TestEveryTopicAndDestinationCanBeShown(t *testing.T) {
 			}
 		}
 	}
-	if code, out, _ := run(t, nil, "", "config", "init"); code != 0 || !strings.Contains(out, "destinations:") {
+	if code, out, _ := invoke(t, nil, "", "config", "init"); code != 0 || !strings.Contains(out, "destinations:") {
 		t.Errorf("config init: %d %s", code, out)
 	}
 	env := map[string]string{"MP_TOKEN": "token-for-test", "MP_SECRET": "secret-for-test"}
-	_, starterText, _ := run(t, nil, "", "config", "init")
-	if code, out, errOut := run(t, env, "", "config", "check", "--config", file(t, "fanfold.yaml", starterText)); code != 0 {
+	_, starterText, _ := invoke(t, nil, "", "config", "init")
+	if code, out, errOut := invoke(t, env, "", "config", "check", "--config", file(t, "fanfold.yaml", starterText)); code != 0 {
 		t.Errorf("the starter configuration: %d %s%s", code, out, errOut)
 	}
-	if code, out, _ := run(t, env, "", "config", "show", "--config", file(t, "fanfold.yaml", starterText)); code != 0 || strings.Contains(out, "-for-test") || !strings.Contains(out, "***") {
+	if code, out, _ := invoke(t, env, "", "config", "show", "--config", file(t, "fanfold.yaml", starterText)); code != 0 || strings.Contains(out, "-for-test") || !strings.Contains(out, "***") {
 		t.Errorf("config show: %d %s", code, out)
 	}
 }
 
 func TestTransformTopicCompiles(t *testing.T) {
-	_, text, _ := run(t, nil, "", "help", "transform")
+	_, text, _ := invoke(t, nil, "", "help", "transform")
 	_, rest, _ := strings.Cut(text, "  transform:\n")
 	block, _, ok := strings.Cut(rest, "\n\n")
 	conf := file(t, "fanfold.yaml", "transform:\n"+block+"\n")
 	env := map[string]string{"MASK_KEY": "key-for-test"}
-	if code, out, errOut := run(t, env, "", "config", "check", "--config", conf); !ok || code != 0 {
+	if code, out, errOut := invoke(t, env, "", "config", "check", "--config", conf); !ok || code != 0 {
 		t.Fatalf("the example of help transform: %d %s%s", code, out, errOut)
 	}
 	ev := `{"type":"identify","messageId":"m","userId":"u","traits":{"email":"a@b.example"},"properties":{"password":"p","orderId":1},"timestamp":"2024-05-08T00:00:00Z"}` + "\n"
 	conf = file(t, "all.yaml", "transform:\n"+strings.Replace(block, "10%", "100%", 1)+"\n")
-	code, out, errOut := run(t, env, ev, "preview", "--config", conf, "--from", "-", "--to", "webhook", "--set", "webhook.url=http://127.0.0.1:1/")
+	code, out, errOut := invoke(t, env, ev, "preview", "--config", conf, "--from", "-", "--to", "webhook", "--set", "webhook.url=http://127.0.0.1:1/")
 	if code != 0 || strings.Contains(out, "a@b") || strings.Contains(out, "password") || strings.Contains(out, "orderId") || !strings.Contains(out, "2024-05-01T00:00:00") || !strings.Contains(out, "backfill") {
 		t.Errorf("its steps: %d %s%s", code, out, errOut)
 	}
@@ -534,7 +534,7 @@ func TestTransformTopicCompiles(t *testing.T) {
 
 func TestConfigNamesEveryBadStep(t *testing.T) {
 	conf := file(t, "bad.yaml", "transform:\n  - dropp: 'type = \"x\"'\n  - drop: 'type = '\n  - sample: 200%\ndestinations:\n  m: {type: mixpanell}\n")
-	code, _, errOut := run(t, nil, "", "config", "check", "--config", conf)
+	code, _, errOut := invoke(t, nil, "", "config", "check", "--config", conf)
 	for _, want := range []string{`bad.yaml:2: transform: there is no step "dropp"`, "bad.yaml:3: transform: drop: filter", "bad.yaml:4: transform: sample: the rate", "bad.yaml:6: destination m"} {
 		if code != 2 || !strings.Contains(errOut, want) {
 			t.Errorf("%d, without %q: %s", code, want, errOut)

@@ -381,11 +381,11 @@ func TestCompressions(t *testing.T) {
 	}
 	for _, name := range []string{"in.jsonl", "in.jsonl.gz", "in.jsonl.zst"} {
 		path := filepath.Join(t.TempDir(), name)
-		if code, _, errOut := run(t, nil, "", "generate", "--to", path, "--events", fmt.Sprint(n)); code != 0 {
+		if code, _, errOut := invoke(t, nil, "", "generate", "--to", path, "--events", fmt.Sprint(n)); code != 0 {
 			t.Fatal(errOut)
 		}
 		p := newPartner(t)
-		code, out, errOut := run(t, map[string]string{"XDG_STATE_HOME": t.TempDir()}, "", "forward", "--from", path, "--to", "webhook", "--set", "webhook.url="+p.URL, "-o", "json")
+		code, out, errOut := invoke(t, map[string]string{"XDG_STATE_HOME": t.TempDir()}, "", "forward", "--from", path, "--to", "webhook", "--set", "webhook.url="+p.URL, "-o", "json")
 		if s := summaryOf(t, out); code != 0 || s.Destinations[0].Delivered != uint64(n) {
 			t.Fatalf("%s: exit code %d: %s%s", name, code, out, errOut)
 		}

@@ -54,11 +54,11 @@ type evalFunc func(dst []byte, v event.Value) ([]byte, error)
 func evaluator(hasMapping bool, mappingArg string, hasFilter bool, filterArg string) (evalFunc, error) {
 	switch {
 	case hasMapping == hasFilter:
-		return nil, errors.New("eval: give either --mapping or --filter")
+		return nil, usagef("eval: give either --mapping or --filter")
 	case hasFilter:
 		f, err := filter.Compile(filterArg)
 		if err != nil {
-			return nil, fmt.Errorf("--filter: %w", err)
+			return nil, usagef("--filter: %w", err)
 		}
 		return func(dst []byte, v event.Value) ([]byte, error) {
 			return fmt.Append(dst, v.Kind() == event.Object && f.Match(v)), nil
@@ -66,15 +66,15 @@ func evaluator(hasMapping bool, mappingArg string, hasFilter bool, filterArg str
 	}
 	src, err := mappingSource(mappingArg)
 	if err != nil {
-		return nil, fmt.Errorf("--mapping: %w", err)
+		return nil, usagef("--mapping: %w", err)
 	}
 	v, err := mapping.Parse(src)
 	if err != nil {
-		return nil, fmt.Errorf("--mapping: %w", err)
+		return nil, usagef("--mapping: %w", err)
 	}
 	m, err := mapping.Compile(v)
 	if err != nil {
-		return nil, fmt.Errorf("--mapping: %w", err)
+		return nil, usagef("--mapping: %w", err)
 	}
 	var r mapping.Resolver
 	var one bytes.Buffer
@@ -137,15 +137,15 @@ func evaluate(in io.Reader, out io.Writer, run evalFunc) (err error) {
 		if err := dec.Decode(&raw); err == io.EOF {
 			return nil
 		} else if err != nil {
-			return fmt.Errorf("eval: value %d of the input: %w", n, err)
+			return usagef("eval: value %d of the input: %w", n, err)
 		}
 		p.Reset()
 		v, err := p.ParseValue(raw)
 		if err != nil {
-			return fmt.Errorf("eval: value %d of the input: %w", n, err)
+			return usagef("eval: value %d of the input: %w", n, err)
 		}
 		if line, err = run(line[:0], v); err != nil {
-			return fmt.Errorf("eval: value %d of the input: %w", n, err)
+			return usagef("eval: value %d of the input: %w", n, err)
 		}
 		if _, err := w.Write(append(line, '\n')); err != nil {
 			return err

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
@@ -42,7 +42,7 @@ func exitCode(err error) int {
 		return exitOK
 	}
 	code := exitOK
-	for _, e := range leaves(err) {
+	for _, e := range run.Leaves(err) {
 		c := codeOf(e)
 		if slices.Index(precedence, c) < slices.Index(precedence, code) {
 			code = c
@@ -59,6 +59,7 @@ func codeOf(err error) int {
 	var signalled *signalError
 	var usage *usageError
 	var input *source.InputError
+	var mistake *run.MistakeError
 	var busy *journal.BusyError
 	switch {
 	case errors.As(err, &o):
@@ -67,55 +68,8 @@ func codeOf(err error) int {
 		return exitIncomplete // nothing was done: another process does it
 	case errors.As(err, &signalled):
 		return signalled.code()
-	case errors.As(err, &usage), errors.As(err, &input):
+	case errors.As(err, &usage), errors.As(err, &input), errors.As(err, &mistake):
 		return exitUsage
-	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "eval: "), strings.HasPrefix(err.Error(), "--mapping"), strings.HasPrefix(err.Error(), "--filter"),
-		strings.HasPrefix(err.Error(), "accepts "), strings.HasPrefix(err.Error(), "requires at least"), strings.HasPrefix(err.Error(), "invalid argument"):
-		return exitUsage // cobra's own, and eval's
 	}
 	return exitError
 }
-
-// leaves are the errors that were joined into one. An error that merely wraps
-// several is one.
-func leaves(err error) []error {
-	if err == nil {
-		return nil
-	}
-	j, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return []error{err}
-	}
-	var all []error
-	var text []string
-	for _, e := range j.Unwrap() {
-		all = append(all, leaves(e)...)
-		text = append(text, e.Error())
-	}
-	if err.Error() != strings.Join(text, "\n") {
-		return []error{err}
-	}
-	return all
-}
-
-// distinct joins what is left of an error when each leaf has become what change
-// makes of it (nil: nothing), and those that say what an earlier one said are
-// taken out: when the disk is full, every lane finds out.
-func distinct(err error, change func(error) error) error {
-	var kept []error
-	said := map[string]bool{}
-	for _, e := range leaves(err) {
-		if e = change(e); e == nil || e.Error() != "" && said[e.Error()] {
-			continue
-		}
-		said[e.Error()] = true
-		kept = append(kept, e)
-	}
-	return errors.Join(kept...)
-}
-
-// sentError is a mistake in the input that was found only when something had
-// been sent: no mere bad usage any more.
-type sentError struct{ err error }
-
-func (e *sentError) Error() string { return e.err.Error() }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/standin"
 )
@@ -436,7 +437,7 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 	forward := func(t *testing.T, w *world, more ...string) (int, string, string) {
-		return run(t, nil, "", append([]string{"forward", "--from", w.in, "--config", w.conf, "--state-dir", w.state, "-o", "json", "--progress", "never"}, more...)...)
+		return invoke(t, nil, "", append([]string{"forward", "--from", w.in, "--config", w.conf, "--state-dir", w.state, "-o", "json", "--progress", "never"}, more...)...)
 	}
 	oneOf := func(who string, status int) func(http.ResponseWriter, *http.Request, []string) bool {
 		return func(w http.ResponseWriter, r *http.Request, _ []string) bool {
@@ -472,7 +473,7 @@ func TestExitCodes(t *testing.T) {
 		{name: "no such input", code: 2, first: func(t *testing.T, w *world) { w.in += ".gone" }},
 		{name: "malformed filter", code: 2, then: func(t *testing.T, w *world) (int, string, string) { return forward(t, w, "--filter", "type =") }},
 		{name: "malformed configuration", code: 2, first: func(t *testing.T, w *world) { w.conf = file(t, "fanfold.yaml", "destinations: {a: {type: webhook}}") }},
-		{name: "unknown command", code: 2, then: func(t *testing.T, _ *world) (int, string, string) { return run(t, nil, "", "nope") }},
+		{name: "unknown command", code: 2, then: func(t *testing.T, _ *world) (int, string, string) { return invoke(t, nil, "", "nope") }},
 		{name: "events refused", code: 3, first: func(t *testing.T, w *world) { w.p.answers(refuse(400)) }},
 		{name: "events refused by one of two", code: 3, first: func(t *testing.T, w *world) { w.p.answers(oneOf("/a", 400)) }},
 		{name: "bad records", code: 3, input: good + "no event\n"},
@@ -484,19 +485,19 @@ func TestExitCodes(t *testing.T) {
 		}},
 		{name: "a redrive that is refused again", code: 3, first: func(t *testing.T, w *world) { w.p.answers(refuse(400)) }, then: func(t *testing.T, w *world) (int, string, string) {
 			_, out, _ := forward(t, w)
-			return run(t, nil, "", "redrive", summaryOf(t, out).Run, "--config", w.conf, "--state-dir", w.state, "-o", "json", "--progress", "never")
+			return invoke(t, nil, "", "redrive", summaryOf(t, out).Run, "--config", w.conf, "--state-dir", w.state, "-o", "json", "--progress", "never")
 		}},
 		{name: "a redrive that goes through", code: 0, first: func(t *testing.T, w *world) { w.p.answers(refuse(400)) }, then: func(t *testing.T, w *world) (int, string, string) {
 			_, out, _ := forward(t, w)
 			w.p.answers(nil)
-			return run(t, nil, "", "redrive", summaryOf(t, out).Run, "--config", w.conf, "--state-dir", w.state, "-o", "json", "--progress", "never")
+			return invoke(t, nil, "", "redrive", summaryOf(t, out).Run, "--config", w.conf, "--state-dir", w.state, "-o", "json", "--progress", "never")
 		}},
 		{name: "a preview with bad records", code: 3, input: good + "no event\n", then: func(t *testing.T, w *world) (int, string, string) {
-			code, out, errOut := run(t, nil, "", "preview", "--from", w.in, "--config", w.conf, "-o", "json")
+			code, out, errOut := invoke(t, nil, "", "preview", "--from", w.in, "--config", w.conf, "-o", "json")
 			return code, "", out + errOut
 		}},
 		{name: "a preview", code: 0, then: func(t *testing.T, w *world) (int, string, string) {
-			code, out, errOut := run(t, nil, "", "preview", "--from", w.in, "--config", w.conf, "-o", "json")
+			code, out, errOut := invoke(t, nil, "", "preview", "--from", w.in, "--config", w.conf, "-o", "json")
 			return code, "", out + errOut
 		}},
 		{name: "credentials refused", code: 4, first: func(t *testing.T, w *world) { w.p.answers(refuse(401)) }},
@@ -576,7 +577,7 @@ func TestExitCodes(t *testing.T) {
 		{machine, 1},
 		{usage, 2},
 		{input, 2},
-		{&sentError{input}, 1},
+		{&run.SentError{Mistake: input}, 1},
 		{fmt.Errorf("doing this: %w", usage), 2},
 		{fmt.Errorf("doing %w, and %w", machine, usage), 2}, // one error with two causes
 		{outcome(exitFinding), 5},
@@ -866,7 +867,7 @@ func TestReadOnlyState(t *testing.T) {
 	}
 	in, state, p := file(t, "in.jsonl", events(50)), t.TempDir(), newPartner(t)
 	forward := func() (int, string, string) {
-		return run(t, nil, "", "forward", "--from", in, "--to", "webhook", "--set", "webhook.url="+p.URL, "--state-dir", state, "-o", "json", "--progress", "never")
+		return invoke(t, nil, "", "forward", "--from", in, "--to", "webhook", "--set", "webhook.url="+p.URL, "--state-dir", state, "-o", "json", "--progress", "never")
 	}
 	protect := func(mode os.FileMode, paths ...string) {
 		for _, path := range paths {
@@ -938,7 +939,7 @@ func TestDamagedState(t *testing.T) {
 	in, master := file(t, "in.jsonl", events(n)), t.TempDir()
 	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}, batch_events: 10, concurrency: 1}\n  b: {type: webhook, settings: {url: %q}}\n", p.URL+"/stops", p.URL+"/refuses"))
 	forward := func(state string, more ...string) (int, string, string) {
-		return run(t, nil, "", append([]string{"forward", "--from", in, "--config", conf, "--state-dir", state, "-o", "json", "--progress", "never"}, more...)...)
+		return invoke(t, nil, "", append([]string{"forward", "--from", in, "--config", conf, "--state-dir", state, "-o", "json", "--progress", "never"}, more...)...)
 	}
 	if code, out, errOut := forward(master); code != 4 {
 		t.Fatalf("exit code %d: %s%s", code, out, errOut)

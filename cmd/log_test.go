@@ -44,7 +44,7 @@ func TestLog(t *testing.T) {
 		for k, v := range env {
 			all[k] = v
 		}
-		_, _, said := run(t, all, "", append([]string{"forward", "--from", in, "--to", "webhook", "--set", "webhook.url=" + server.URL, "--set", "webhook.shared_secret=env:SECRET"}, more...)...)
+		_, _, said := invoke(t, all, "", append([]string{"forward", "--from", in, "--to", "webhook", "--set", "webhook.url=" + server.URL, "--set", "webhook.shared_secret=env:SECRET"}, more...)...)
 		return said
 	}
 	json := func(t *testing.T, said string) {

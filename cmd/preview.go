@@ -16,6 +16,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/transform"
 	"github.com/fanfold/fanfold/pkg/transport"
@@ -90,29 +91,23 @@ type previewBatch struct {
 	bytes      int
 }
 
-func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, form string, show bool) error {
+func (a *app) preview(ctx context.Context, j *run.Job, s *selection, now time.Time, form string, show bool) error {
 	var src source.Source
-	if slices.Contains(s.from, "-") {
+	if j.Input.Stream != nil {
 		dir, cleanup, err := tempDir()
 		if err != nil {
 			return err
 		}
 		defer cleanup()
-		so, err := s.sourceOptions(j.since, j.until)
-		if err != nil {
-			return err
-		}
-		spool, err := source.OpenSpool(ctx, dir, a.in, source.SpoolOptions{Format: so.Format, Shapes: so.Shapes, Columns: so.Columns})
+		spool, err := source.OpenSpool(ctx, dir, a.in, source.SpoolOptions{Format: j.Input.Options.Format, Shapes: j.Input.Options.Shapes, Columns: j.Input.Options.Columns})
 		if err != nil {
 			return err
 		}
 		defer spool.Close()
 		src = spool
 	} else {
-		so, err := s.sourceOptions(j.since, j.until)
-		if err != nil {
-			return err
-		}
+		so := j.Input.Options
+		so.Since, so.Until = j.Input.Bounds.Since, j.Input.Bounds.Until
 		in, err := source.Open(ctx, so)
 		if err != nil {
 			return err
@@ -120,19 +115,19 @@ func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, 
 		defer in.Close()
 		src = in
 	}
-	if j.pipeline != nil {
+	if j.Steps != nil {
 		dir, cleanup, err := tempDir()
 		if err != nil {
 			return err
 		}
 		defer cleanup()
-		if err := j.pipeline.Open(dir); err != nil {
+		if err := j.Steps.Open(dir); err != nil {
 			return err
 		}
-		defer j.pipeline.Close()
+		defer j.Steps.Close()
 	}
 	var ps []*previewer
-	for _, o := range j.dests {
+	for _, o := range j.Destinations {
 		p := &previewer{a: a, o: o, plan: o.Sender.Plan(), net: &transport.Capture{Answer: "{}"}, now: now, form: form, show: show, w: a.out, open: map[destination.Group]*previewBatch{}}
 		p.rt = transport.New(transport.Options{Network: p.net, Auth: p.plan.Auth, UserAgent: "fanfold/" + a.build.Version})
 		ps = append(ps, p)
@@ -162,11 +157,11 @@ func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, 
 				continue
 			}
 			at, ok := ev.Timestamp()
-			if (!j.since.IsZero() || !j.until.IsZero()) && (!ok || at.Before(j.since) || !j.until.IsZero() && !at.Before(j.until)) || !j.filter.Match(ev.Root()) {
+			if (!j.Input.Bounds.Since.IsZero() || !j.Input.Bounds.Until.IsZero()) && (!ok || at.Before(j.Input.Bounds.Since) || !j.Input.Bounds.Until.IsZero() && !at.Before(j.Input.Bounds.Until)) || !j.Filter.Match(ev.Root()) {
 				continue
 			}
-			if j.pipeline != nil {
-				out, dropped, err := j.pipeline.Apply(&worker, ev, rec.End)
+			if j.Steps != nil {
+				out, dropped, err := j.Steps.Apply(&worker, ev, rec.End)
 				if err != nil {
 					return err
 				}
@@ -210,7 +205,7 @@ func (a *app) preview(ctx context.Context, j *job, s *selection, now time.Time, 
 		}
 		rejected = rejected || p.reject
 	}
-	a.noteSteps(j.pipeline)
+	a.noteSteps(j.Steps)
 	if rejected {
 		return outcome(exitRejected)
 	}

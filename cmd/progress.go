@@ -13,12 +13,13 @@ import (
 	"golang.org/x/term"
 
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/run"
 )
 
 // showProgress paints one line a destination on a terminal, or prints plain
 // lines every ten seconds, until the function it returns is called. Bars would
 // paint over events that go to the same terminal.
-func (a *app) showProgress(e *engine.Engine, mode string, toStdout bool) (ended func()) {
+func (a *app) showProgress(r *run.Run, mode string, toStdout bool) (ended func()) {
 	f, isFile := a.out.(*os.File)
 	shared := toStdout && isFile && term.IsTerminal(int(f.Fd()))
 	if mode == "never" {
@@ -28,7 +29,7 @@ func (a *app) showProgress(e *engine.Engine, mode string, toStdout bool) (ended 
 	go func() {
 		defer close(done)
 		if s, ok := a.err.(*screen); ok && !shared {
-			newPainter(s).run(e, stop)
+			newPainter(s).run(r.Progress, stop)
 			return
 		}
 		tick := time.NewTicker(10 * time.Second)
@@ -38,11 +39,11 @@ func (a *app) showProgress(e *engine.Engine, mode string, toStdout bool) (ended 
 			select {
 			case <-stop:
 				if mode == "always" {
-					plainProgress(a.err, e.Progress(), said)
+					plainProgress(a.err, r.Progress(), said)
 				}
 				return
 			case <-tick.C:
-				plainProgress(a.err, e.Progress(), said)
+				plainProgress(a.err, r.Progress(), said)
 			}
 		}
 	}()
@@ -158,11 +159,11 @@ func newPainter(s *screen) *painter {
 	return &painter{screen: s, meters: map[string]*meter{}}
 }
 
-func (p *painter) run(e *engine.Engine, stop <-chan struct{}) {
+func (p *painter) run(progress func() []engine.Progress, stop <-chan struct{}) {
 	defer p.screen.leave()
 	paint := func() {
 		width, height := p.screen.size()
-		p.screen.draw(p.lines(e.Progress(), time.Now(), width, height))
+		p.screen.draw(p.lines(progress(), time.Now(), width, height))
 	}
 	paint() // from here on rates are counted
 	tick := time.NewTicker(150 * time.Millisecond)

@@ -410,7 +410,7 @@ func (a *app) recorded(o *recordOptions, rec *cassette.Recorder, m cassette.Meta
 
 // ownRun runs one of fanfold's own commands in this process, on the wire.
 func (a *app) ownRun(ctx context.Context, w *wire, args []string) int {
-	b := &app{build: a.build, in: a.in, out: a.out, err: a.err, env: a.env, now: a.now, catalogue: a.catalogue, wire: w}
+	b := &app{build: a.build, in: a.in, out: a.out, err: a.err, env: a.env, now: a.now, catalogue: a.catalogue, wire: w, interrupts: a.interrupts}
 	return b.execute(ctx, args[1:])
 }
 

@@ -67,7 +67,7 @@ var floors = [][]string{
 	{"pkg/mapping", "pkg/filter", "pkg/setting", "pkg/field", "pkg/body"},
 	{"pkg/source", "pkg/destination", "pkg/transport", "pkg/journal", "pkg/transform", "pkg/cassette", "pkg/standin"},
 	{"pkg/engine", "pkg/config", "destinations/"},
-	{"destinations"},
+	{"destinations", "pkg/run"},
 	{"cmd", "cassettes"},
 	{""},
 }

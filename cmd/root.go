@@ -26,6 +26,7 @@ import (
 
 	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/run"
 )
 
 // Build says which build of fanfold this is.
@@ -84,8 +85,8 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	if a.memProfile != "" {
 		err = errors.Join(err, writeHeapProfile(a.memProfile))
 	}
-	err = distinct(err, func(err error) error { return err })
-	for _, e := range leaves(err) {
+	err = run.Distinct(err, func(err error) error { return err })
+	for _, e := range run.Leaves(err) {
 		if msg := a.secrets.redact(e.Error()); msg != "" {
 			fmt.Fprintln(a.err, "fanfold: "+msg)
 		}

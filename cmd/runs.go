@@ -3,12 +3,9 @@ package cmd
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -16,7 +13,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/journal"
-	"github.com/fanfold/fanfold/pkg/setting"
+	"github.com/fanfold/fanfold/pkg/run"
 )
 
 func tempDir() (string, func(), error) {
@@ -28,60 +25,6 @@ func tempDir() (string, func(), error) {
 func (a *app) runsDir() (string, error) {
 	dir, err := a.stateDir()
 	return filepath.Join(dir, "runs"), err
-}
-
-// runFolders lists the folders of the runs, newest first.
-func (a *app) runFolders() ([]string, error) {
-	root, err := a.runsDir()
-	if err != nil {
-		return nil, err
-	}
-	entries, err := os.ReadDir(root)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(entries, func(x, y fs.DirEntry) int {
-		i, err1 := x.Info()
-		j, err2 := y.Info()
-		if err1 != nil || err2 != nil {
-			return 0
-		}
-		return j.ModTime().Compare(i.ModTime())
-	})
-	var out []string
-	for _, e := range entries {
-		if e.IsDir() {
-			out = append(out, filepath.Join(root, e.Name()))
-		}
-	}
-	return out, nil
-}
-
-// findRun returns a run's folder.
-func (a *app) findRun(id string) (string, error) {
-	dirs, err := a.runFolders()
-	if err != nil {
-		return "", err
-	}
-	var ids []string
-	for _, dir := range dirs {
-		if filepath.Base(dir) == id {
-			return dir, nil
-		}
-		ids = append(ids, filepath.Base(dir))
-	}
-	root, err := a.runsDir()
-	if err != nil {
-		return "", err
-	}
-	msg := fmt.Sprintf("there is no run %q in %s", id, root)
-	if near := setting.Nearest(id, ids); near != "" {
-		msg += "; did you mean " + near + "?"
-	}
-	return "", usagef("%s (see `fanfold runs list`)", msg)
 }
 
 func (a *app) runsCommand() *cobra.Command {
@@ -120,14 +63,18 @@ same document as that of its summary.`,
 }
 
 func (a *app) listRuns(ctx context.Context, form string) error {
-	dirs, err := a.runFolders()
+	runs, err := a.runsFolder()
+	if err != nil {
+		return err
+	}
+	dirs, err := runs.Dirs()
 	if err != nil {
 		return err
 	}
 	if form == "json" {
 		e := json.NewEncoder(a.out)
 		for _, dir := range dirs {
-			if err := e.Encode(listed(ctx, dir)); err != nil {
+			if err := e.Encode(run.Listed(ctx, dir)); err != nil {
 				return err
 			}
 		}
@@ -136,7 +83,7 @@ func (a *app) listRuns(ctx context.Context, form string) error {
 	t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "RUN\tSTATUS\tREAD\tDELIVERED\tREJECTED\tPENDING\tDESTINATIONS\tLAST USED\t")
 	for _, dir := range dirs {
-		s := listed(ctx, dir)
+		s := run.Listed(ctx, dir)
 		when := ""
 		if info, err := os.Stat(dir); err == nil {
 			when = info.ModTime().Format("2006-01-02 15:04:05")
@@ -148,7 +95,7 @@ func (a *app) listRuns(ctx context.Context, form string) error {
 			delivered, pending = delivered+d.Delivered, pending+d.Pending
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", filepath.Base(dir), s.Status, s.Read,
-			delivered, rejectedOf(s), pending, strings.Join(names, ","), when, remark(s))
+			delivered, run.Rejected(s), pending, strings.Join(names, ","), when, remark(s))
 	}
 	return t.Flush()
 }
@@ -173,25 +120,29 @@ func remark(s *engine.Summary) string {
 }
 
 func (a *app) showRun(ctx context.Context, id, form string) error {
-	dir, err := a.findRun(id)
+	runs, err := a.runsFolder()
 	if err != nil {
 		return err
 	}
-	s, err := standing(dir)
+	dir, err := runs.Find(id)
 	if err != nil {
 		return err
 	}
-	left, err := noteRedriven(ctx, dir, s)
+	s, err := run.Standing(dir)
+	if err != nil {
+		return err
+	}
+	left, err := run.NoteRedriven(ctx, dir, s)
 	if err != nil {
 		return err
 	}
 	if err := printSummary(a.out, s, form); err != nil {
 		return err
 	}
-	if left == 0 && rejectedOf(s) > 0 {
+	if left == 0 && run.Rejected(s) > 0 {
 		fmt.Fprintf(a.err, "fanfold: run %s: every rejected event was delivered by a redrive since\n", id)
 	}
-	if s.Status == killed {
+	if s.Status == run.Killed {
 		fmt.Fprintf(a.err, "fanfold: run %s was killed; its command, run again, goes on with it\n", id)
 	}
 	return nil
@@ -199,7 +150,11 @@ func (a *app) showRun(ctx context.Context, id, form string) error {
 
 // removeRun removes a run that no process works on; it may be damaged.
 func (a *app) removeRun(id string) error {
-	dir, err := a.findRun(id)
+	runs, err := a.runsFolder()
+	if err != nil {
+		return err
+	}
+	dir, err := runs.Find(id)
 	if err != nil {
 		return err
 	}

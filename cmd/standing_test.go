@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/fanfold/fanfold/pkg/run"
 )
 
 // TestStanding: a run that is under way, one that was killed and one that has
@@ -32,7 +34,7 @@ func TestStanding(t *testing.T) {
 	}
 	id := filepath.Base(folders[0])
 	show := func() (string, uint64) {
-		code, out, errOut := run(t, nil, "", "runs", "show", id, "--state-dir", state, "-o", "json")
+		code, out, errOut := invoke(t, nil, "", "runs", "show", id, "--state-dir", state, "-o", "json")
 		if code != 0 {
 			t.Fatalf("runs show: %d %s%s", code, out, errOut)
 		}
@@ -43,11 +45,11 @@ func TestStanding(t *testing.T) {
 		return s.Status, s.Destinations[0].Delivered
 	}
 	for status, n := show(); n == 0; status, n = show() { // it is noted every second
-		if status != running {
+		if status != run.Running {
 			t.Fatalf("a run under way is %s", status)
 		}
 	}
-	if status, n := show(); status != running || n != 100 {
+	if status, n := show(); status != run.Running || n != 100 {
 		t.Errorf("a run with a request under way is %s, with %d events of 100", status, n)
 	}
 	if err := c.Process.Kill(); err != nil {
@@ -55,7 +57,7 @@ func TestStanding(t *testing.T) {
 	}
 	_ = c.Wait() // killed
 	close(hold)
-	if status, n := show(); status != killed || n != 100 {
+	if status, n := show(); status != run.Killed || n != 100 {
 		t.Errorf("a killed run is %s, with %d events of 100", status, n)
 	}
 	if out, err := exec.Command(bin, args...).CombinedOutput(); err != nil {

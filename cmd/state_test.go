@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
@@ -15,15 +14,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/fanfold/fanfold/pkg/config"
-	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
-	"github.com/fanfold/fanfold/pkg/event"
-	"github.com/fanfold/fanfold/pkg/journal"
 )
 
 // forwarder is a command of these tests: the same input to the same partner.
@@ -45,7 +39,7 @@ func newForwarder(t *testing.T, n int) *forwarder {
 func (f *forwarder) forward(code int, more ...string) (s engine.Summary, errOut string) {
 	f.t.Helper()
 	args := append(append([]string{"forward"}, f.args...), more...)
-	got, out, errOut := run(f.t, nil, "", append(args, "--state-dir", f.state, "-o", "json", "--progress", "never")...)
+	got, out, errOut := invoke(f.t, nil, "", append(args, "--state-dir", f.state, "-o", "json", "--progress", "never")...)
 	if got != code {
 		f.t.Fatalf("exit code %d, want %d: %s%s", got, code, out, errOut)
 	}
@@ -58,7 +52,7 @@ func (f *forwarder) forward(code int, more ...string) (s engine.Summary, errOut 
 // other runs another command on the same state.
 func (f *forwarder) other(code int, args ...string) (out, errOut string) {
 	f.t.Helper()
-	got, out, errOut := run(f.t, nil, "", append(args, "--state-dir", f.state)...)
+	got, out, errOut := invoke(f.t, nil, "", append(args, "--state-dir", f.state)...)
 	if got != code {
 		f.t.Fatalf("%v: exit code %d, want %d: %s%s", args, got, code, out, errOut)
 	}
@@ -155,33 +149,6 @@ func TestNothingIsLeft(t *testing.T) {
 	f.p.once(t, 100)
 }
 
-// TestSeveralLettersOfAnEvent: an event is redriven when all of its letters are.
-func TestSeveralLettersOfAnEvent(t *testing.T) {
-	var letters strings.Builder
-	for _, l := range []letterName{{1, 0}, {1, 1}, {2, 0}, {3, 0}, {3, 1}, {4, 1}} {
-		fmt.Fprintf(&letters, `{"dead_letter":1,"run":"r","destination":"d","ordinal":%d,"k":%d,"insert_id":"","event":{}}`+"\n", l.ordinal, l.k)
-	}
-	d := &engine.LaneSummary{Rejected: map[string]uint64{"refused": 4}, Letters: 6, DeadLetters: file(t, "d.jsonl", letters.String())}
-	known := map[letterName]string{{1, 0}: "a", {2, 0}: "a", {3, 0}: "a", {3, 1}: "b"}
-	if got, err := redrivenEvents(context.Background(), d, known); err != nil || fmt.Sprint(got) != "map[a:1 b:1]" {
-		t.Errorf("%v, %v", got, err)
-	}
-}
-
-// TestNotesOfRedrives: lines that are damaged or not whole count for nothing, those of
-// older versions do.
-func TestNotesOfRedrives(t *testing.T) {
-	whole := noteText(letterName{12, 3}, "run-2")
-	for line, want := range map[string]bool{
-		whole: true, strings.TrimSuffix(whole, "\n"): false, strings.Replace(whole, "12", "13", 1): false,
-		"7 0 run\n": true, "7 0 r": false, "7 0\n": false, "\n": false, "x y z\n": false, "3" + whole[1:]: false,
-	} {
-		if l, by, ok := parseNote(line); ok != want || ok && by == "" {
-			t.Errorf("%q: %v %q %v", line, l, by, ok)
-		}
-	}
-}
-
 // TestDamagedLetters flips each of some bytes of a run's dead letters: a redrive sends
 // nothing and says why.
 func TestDamagedLetters(t *testing.T) {
@@ -257,7 +224,7 @@ func TestNoPlaceForState(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, env := range []map[string]string{nil, {"HOME": ""}, {"HOME": "relative"}, {"XDG_STATE_HOME": "relative"}} {
 		for _, args := range [][]string{{"forward", "--from", in, "--to", "stdout"}, {"runs", "list"}, {"runs", "show", "x"}, {"redrive", "x"}} {
-			if code, _, errOut := run(t, env, "", args...); code != 2 || !strings.Contains(errOut, "--state-dir") {
+			if code, _, errOut := invoke(t, env, "", args...); code != 2 || !strings.Contains(errOut, "--state-dir") {
 				t.Errorf("%v %v: exit code %d: %s", env, args, code, errOut)
 			}
 		}
@@ -265,72 +232,6 @@ func TestNoPlaceForState(t *testing.T) {
 	if entries, err := os.ReadDir("."); err != nil || len(entries) > 0 {
 		t.Errorf("it left %v, %v", entries, err)
 	}
-}
-
-// TestSubscriptionsAreFrozen gives a run another catalogue: where deliveries under way are
-// numbered by the presets of the old one, it is refused.
-func TestSubscriptionsAreFrozen(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "run")
-	plan := func(subscribed ...string) []*config.Opened {
-		return []*config.Opened{{Destination: &config.Destination{Name: "ads"}, Sender: planned{&destination.Plan{Subscribed: subscribed}}}}
-	}
-	try := func(dests []*config.Opened, do func(l *journal.Lane)) (string, error) {
-		t.Helper()
-		run, err := journal.Open(dir, nil, journal.Options{Now: time.Now})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var said strings.Builder
-		err = freezeSubscriptions(run, dests, &said)
-		if do != nil {
-			do(run.Lane("ads"))
-		}
-		if err := run.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return said.String(), err
-	}
-	begin := func(l *journal.Lane) {
-		if _, err := l.Begin("purchase", []journal.DeliveryID{{Ordinal: 7, K: 1}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pass := func(l *journal.Lane) {
-		if err := l.Advance(journal.Mark{Ordinal: 8}, journal.Counts{Delivered: 8}, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	old, other := plan("purchase: a", "event: b"), plan("event: b", "purchase: a")
-	for i, c := range []struct {
-		dests []*config.Opened
-		do    func(*journal.Lane)
-		err   string
-		said  string
-	}{
-		{dests: old, do: begin},
-		{dests: other, err: "in another order"},
-		{dests: plan("event: b"), err: "then purchase: a"},
-		{dests: old, do: pass},
-		{dests: other, said: "in another order"},
-		{dests: other},
-		{dests: old, said: "in another order"},
-	} {
-		said, err := try(c.dests, c.do)
-		if err == nil != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) || !strings.Contains(said, c.said) || c.said == "" && said != "" {
-			t.Errorf("%d: it says %q, and %v", i, said, err)
-		}
-	}
-}
-
-// planned is a sender of which only the plan is asked.
-type planned struct{ plan *destination.Plan }
-
-func (p planned) Plan() *destination.Plan { return p.plan }
-func (planned) Route(*event.Event, *destination.Env, *destination.Deliveries) {
-	panic("nothing is routed here")
-}
-func (planned) Send(context.Context, destination.Transport, *destination.Batch) ([]destination.Result, error) {
-	panic("nothing is sent here")
 }
 
 // TestMemoryLimit: a limit in the environment is the user's.
@@ -342,7 +243,7 @@ func TestMemoryLimit(t *testing.T) {
 		env  map[string]string
 		want int64
 	}{{map[string]string{"GOMEMLIMIT": "1TiB"}, 1 << 40}, {nil, 64 << 20}} {
-		if code, _, errOut := run(t, c.env, "", "forward", "--from", in, "--to", "stdout", "--memory", "64MiB", "--state-dir", t.TempDir()); code != 0 {
+		if code, _, errOut := invoke(t, c.env, "", "forward", "--from", in, "--to", "stdout", "--memory", "64MiB", "--state-dir", t.TempDir()); code != 0 {
 			t.Fatal(errOut)
 		}
 		if got := debug.SetMemoryLimit(-1); got != c.want {
@@ -415,7 +316,7 @@ func TestRunsKeepTheirNames(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				_, id = j.identity(s)
+				id = j.ID()
 				return nil
 			}
 		}

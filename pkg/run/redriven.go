@@ -1,4 +1,4 @@
-package cmd
+package run
 
 import (
 	"context"
@@ -149,9 +149,9 @@ func (n *redriven) close() error {
 	return err
 }
 
-// noteRedriven sets which of a run's rejected events redrives have delivered, by the
+// NoteRedriven sets which of a run's rejected events redrives have delivered, by the
 // redrive, and returns how many rejected events are left.
-func noteRedriven(ctx context.Context, dir string, s *engine.Summary) (left uint64, err error) {
+func NoteRedriven(ctx context.Context, dir string, s *engine.Summary) (left uint64, err error) {
 	n := &redriven{dir: redrivenDir(dir)}
 	for i := range s.Destinations {
 		d := &s.Destinations[i]
@@ -225,13 +225,4 @@ func eachLetter(ctx context.Context, files []string, each func(letter event.Valu
 		c.Release()
 	}
 	return nil
-}
-
-// redrivenText says by which redrives events were delivered.
-func redrivenText(by map[string]uint64) string {
-	var runs []string
-	for _, run := range sortedKeys(by) {
-		runs = append(runs, fmt.Sprintf("%d by run %s", by[run], run))
-	}
-	return strings.Join(runs, ", ")
 }

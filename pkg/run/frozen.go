@@ -1,8 +1,6 @@
-package cmd
+package run
 
 import (
-	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -23,8 +21,8 @@ func subscribedOf(run *journal.Run) (subscribed map[string][]string, err error) 
 // freezeSubscriptions keeps with a run what its destinations are subscribed to. The
 // journal names a delivery by its place among those of its event, so another fanfold, with
 // other presets, would take one for another: a destination that has deliveries under way is
-// refused then. One that has none goes on with the presets of today, and that is said to w.
-func freezeSubscriptions(run *journal.Run, dests []*config.Opened, w io.Writer) error {
+// refused then. One that has none goes on with the presets of today, and that is a notice.
+func freezeSubscriptions(run *journal.Run, dests []*config.Opened, notice func(Notice)) error {
 	had, err := subscribedOf(run)
 	if err != nil {
 		return err
@@ -47,12 +45,11 @@ func freezeSubscriptions(run *journal.Run, dests []*config.Opened, w io.Writer) 
 		}
 		what := differences(before, subscribed)
 		if run.Lane(d.Name).Resume().UnderWay() {
-			return usagef("run %s was begun with other presets of %s (%s), and has deliveries under way that "+
+			return mistakef("run %s was begun with other presets of %s (%s), and has deliveries under way that "+
 				"are numbered by them: finish it with the version of fanfold that has begun it, "+
 				"or send everything again with --fresh", run.Name(), d.Name, what)
 		}
-		fmt.Fprintf(w, "fanfold: the presets of %s have changed since run %s was begun (%s): "+
-			"what is new goes out with those of today\n", d.Name, run.Name(), what)
+		notice(NewPresets{Run: run.Name(), Destination: d.Name, Changes: what})
 	}
 	if !changed {
 		return nil

@@ -1,4 +1,4 @@
-package cmd
+package run
 
 import (
 	"fmt"
@@ -141,15 +141,4 @@ func releasePassed(src source.Source, lanes []*journal.Lane, e *engine.Engine, n
 		close(quit)
 		return <-done
 	}
-}
-
-// needed is the position from which a run will read.
-func needed(lanes []*journal.Lane) source.Position {
-	low := lanes[0].Resume().Mark.Position
-	for _, l := range lanes[1:] {
-		if p := l.Resume().Mark.Position; p.Compare(low) < 0 {
-			low = p
-		}
-	}
-	return low
 }

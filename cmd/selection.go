@@ -1,0 +1,119 @@
+package cmd
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fanfold/fanfold/pkg/run"
+	"github.com/fanfold/fanfold/pkg/source"
+)
+
+// selection is what input a run reads, as the flags say it.
+type selection struct {
+	from         []string
+	since, until string
+	filter       string
+	limit        int64
+
+	format, layout string
+	lateness       string
+	columns        []string
+	mapFile        string // of a record shape of the user's own
+	s3             source.S3Options
+
+	to, sets, opts []string
+	rehearse       bool
+}
+
+// input is the selection as a run takes it.
+func (a *app) input(s *selection) (run.Input, error) {
+	in := run.Input{Since: s.since, Until: s.until, Lateness: s.lateness, S3: s.s3.Endpoint, Map: s.mapText()}
+	// The manifest holds names: however a path is spelled, it is the same input.
+	for _, f := range s.from {
+		in.From = append(in.From, absolute(f))
+	}
+	s.s3.Log = a.log
+	in.Options = source.Options{From: in.From, Format: s.format, Columns: s.columns, Layout: s.layout, S3: s.s3}
+	if slices.Contains(s.from, "-") {
+		if len(s.from) > 1 {
+			return in, usagef("--from - cannot be combined with other inputs")
+		}
+		in.Stream = &run.Stream{Name: "standard input", In: a.in, Interactive: a.inIsTerminal()}
+	}
+	if s.lateness != "" {
+		d, err := time.ParseDuration(s.lateness)
+		if err != nil || d < 0 {
+			return in, usagef("--lateness has to be a duration like 72h, not %q", s.lateness)
+		}
+		in.Options.Lateness = d
+	}
+	var err error
+	var relativeSince, relativeUntil bool
+	if in.Bounds.Since, relativeSince, err = parseTime("--since", s.since, a.now()); err != nil {
+		return in, err
+	}
+	if in.Bounds.Until, relativeUntil, err = parseTime("--until", s.until, a.now()); err != nil {
+		return in, err
+	}
+	in.Bounds.Relative = relativeSince || relativeUntil
+	return in, s.recordShapes(&in.Options)
+}
+
+// absolute is a local path from the root on; anything else is left alone.
+func absolute(from string) string {
+	if from == "-" || strings.Contains(from, "://") {
+		return from
+	}
+	if abs, err := filepath.Abs(from); err == nil {
+		return abs
+	}
+	return from
+}
+
+func (s *selection) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVar(&s.from, "from", nil, "file, directory, glob, s3://bucket/prefix, or - for standard input (repeatable)")
+	f.StringVar(&s.format, "format", "auto", "shape of the records")
+	f.StringVar(&s.layout, "layout", "", "where an object's path has its time")
+	f.StringVar(&s.lateness, "lateness", "", "how long after an event its object may have been written (default 72h)")
+	f.StringSliceVar(&s.columns, "columns", nil, "names of the columns of tables without a header")
+	f.StringVar(&s.mapFile, "map", "", "file with the mapping that makes events of the records (see help sources)")
+	f.StringVar(&s.s3.Endpoint, "s3-endpoint", "", "address of an S3 server that is not Amazon's")
+	f.StringVar(&s.s3.Region, "s3-region", "", "region of the bucket")
+	f.BoolVar(&s.s3.PathStyle, "s3-path-style", false, "bucket in the path instead of the host name")
+	f.BoolVar(&s.s3.Anonymous, "s3-anonymous", false, "do not sign requests")
+	f.BoolVar(&s.s3.RequesterPays, "s3-requester-pays", false, "agree to pay for requests")
+	f.StringVar(&s.since, "since", "", "events from this time on: RFC 3339, a date, or a duration back from now (72h)")
+	f.StringVar(&s.until, "until", "", "events before this time")
+	f.StringVar(&s.filter, "filter", "", "only events that match, in FQL")
+	f.Int64Var(&s.limit, "limit", 0, "stop after this many selected events")
+	s.destFlags(c)
+}
+
+func (s *selection) destFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVar(&s.to, "to", nil, "destinations: names from the configuration, or slugs (repeatable, or separated by commas)")
+	f.StringArrayVar(&s.sets, "set", nil, "a setting: NAME.KEY=VALUE, VALUE being env:NAME, file:PATH or a literal (repeatable)")
+	f.StringArrayVar(&s.opts, "opt", nil, "an option: NAME.KEY=VALUE (repeatable)")
+	f.BoolVar(&s.rehearse, "rehearse", false, "send to built-in stand-ins of the partners instead of the network")
+}
+
+// parseTime reads --since and --until.
+func parseTime(flag, s string, now time.Time) (t time.Time, relative bool, err error) {
+	if s == "" {
+		return time.Time{}, false, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(-d), true, nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, false, nil
+		}
+	}
+	return time.Time{}, false, usagef("%s has to be a time like 2024-05-01T12:00:00Z, a date, or a duration like 72h, not %q", flag, s)
+}

@@ -1,0 +1,63 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// MistakeError is a mistake in what was asked for, found before anything was sent.
+type MistakeError struct{ Err error }
+
+func (e *MistakeError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the mistake itself.
+func (e *MistakeError) Unwrap() error { return e.Err }
+
+func mistakef(format string, args ...any) error {
+	return &MistakeError{fmt.Errorf(format, args...)}
+}
+
+// SentError is a mistake in the input that was found only when something had been
+// sent: no mere mistake of whoever asked any more. It does not unwrap to it.
+type SentError struct{ Mistake error }
+
+func (e *SentError) Error() string { return e.Mistake.Error() }
+
+// Leaves are the errors that were joined into one. An error that merely wraps
+// several is one.
+func Leaves(err error) []error {
+	if err == nil {
+		return nil
+	}
+	j, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	var text []string
+	for _, e := range j.Unwrap() {
+		all = append(all, Leaves(e)...)
+		text = append(text, e.Error())
+	}
+	if err.Error() != strings.Join(text, "\n") {
+		return []error{err}
+	}
+	return all
+}
+
+// Distinct joins what is left of an error when each of its leaves has become what
+// change makes of it (nil: nothing), without those that say what an earlier one
+// said: when the disk is full, every lane finds out.
+func Distinct(err error, change func(error) error) error {
+	var kept []error
+	said := map[string]bool{}
+	for _, e := range Leaves(err) {
+		if e = change(e); e == nil || e.Error() != "" && said[e.Error()] {
+			continue
+		}
+		said[e.Error()] = true
+		kept = append(kept, e)
+	}
+	return errors.Join(kept...)
+}

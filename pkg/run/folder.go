@@ -1,0 +1,103 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/setting"
+)
+
+// Folder is where the folders of all runs are.
+type Folder string
+
+// choose returns the folder of the newest run with an identity, or of the next one
+// when everything is to be sent again.
+func (f Folder) choose(id string, fresh bool) (dir string, resumed bool, err error) {
+	root := string(f)
+	if err = os.MkdirAll(root, 0o700); err != nil {
+		return "", false, fmt.Errorf("making the folder for runs: %w (choose another place with --state-dir)", err)
+	}
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return "", false, fmt.Errorf("looking for earlier runs: %w (choose another place with --state-dir)", err)
+	}
+	newest := 0
+	for _, e := range entries { // those before it may have been removed
+		newest = max(newest, runNumber(id, e.Name()))
+	}
+	if fresh || newest == 0 {
+		return filepath.Join(root, runName(id, newest+1)), false, nil
+	}
+	return filepath.Join(root, runName(id, newest)), true, nil
+}
+
+// runNumber is which of the runs with an identity a folder is of; 0: none of them.
+func runNumber(id, name string) int {
+	if name == id {
+		return 1
+	}
+	rest, ok := strings.CutPrefix(name, id+"-")
+	if n, err := strconv.Atoi(rest); ok && err == nil && n > 1 && runName(id, n) == name {
+		return n
+	}
+	return 0
+}
+
+func runName(id string, n int) string {
+	if n == 1 {
+		return id
+	}
+	return id + "-" + strconv.Itoa(n)
+}
+
+// Dirs lists the folders of the runs, the one that was used last first.
+func (f Folder) Dirs() ([]string, error) {
+	entries, err := os.ReadDir(string(f))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(entries, func(x, y fs.DirEntry) int {
+		i, err1 := x.Info()
+		j, err2 := y.Info()
+		if err1 != nil || err2 != nil {
+			return 0
+		}
+		return j.ModTime().Compare(i.ModTime())
+	})
+	var out []string
+	for _, e := range entries {
+		if e.IsDir() {
+			out = append(out, filepath.Join(string(f), e.Name()))
+		}
+	}
+	return out, nil
+}
+
+// Find returns the folder of a run.
+func (f Folder) Find(id string) (string, error) {
+	dirs, err := f.Dirs()
+	if err != nil {
+		return "", err
+	}
+	var ids []string
+	for _, dir := range dirs {
+		if filepath.Base(dir) == id {
+			return dir, nil
+		}
+		ids = append(ids, filepath.Base(dir))
+	}
+	msg := fmt.Sprintf("there is no run %q in %s", id, string(f))
+	if near := setting.Nearest(id, ids); near != "" {
+		msg += "; did you mean " + near + "?"
+	}
+	return "", mistakef("%s (see `fanfold runs list`)", msg)
+}

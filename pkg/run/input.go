@@ -1,0 +1,138 @@
+package run
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/source"
+)
+
+// Input is what a run reads.
+type Input struct {
+	// From is what the run's identity holds of where the input is.
+	From []string
+	// Options say how to read it. Bounds, manifest and cache are the run's own.
+	Options source.Options
+	// Stream is the input when it can be read once; nil: it is what Options say.
+	Stream *Stream
+	// Bounds select by event time.
+	Bounds Bounds
+
+	// Since, Until, Lateness, S3 and Map are what the user wrote: part of the
+	// identity, since a relative time is another one every time.
+	Since, Until, Lateness, S3, Map string
+}
+
+// Stream is input that can be read once.
+type Stream struct {
+	Name string // for people
+	In   io.Reader
+	// Interactive says that it comes from a person, who is not kept waiting for a
+	// full block.
+	Interactive bool
+}
+
+// Times are the instants from which, and before which, events are selected. Zero:
+// no bound.
+type Times struct{ Since, Until time.Time }
+
+// Bounds are Times, and whether they are relative to when the command is run.
+type Bounds struct {
+	Times
+	Relative bool
+}
+
+// look opens what is to be read and closes it again.
+func (in *Input) look(ctx context.Context) error {
+	if in.Stream != nil {
+		return nil
+	}
+	o := in.Options
+	o.Since, o.Until = in.Bounds.Since, in.Bounds.Until
+	look, err := source.Open(ctx, o)
+	if err != nil {
+		return err
+	}
+	return look.Close()
+}
+
+// openSource opens the input of the run, and says what is new in it.
+func (r *Run) openSource(ctx context.Context) error {
+	switch {
+	case r.redrive != nil:
+		return r.openLetters(ctx)
+	case r.job.Input.Stream != nil:
+		return r.openStream(ctx)
+	}
+	in := &r.job.Input
+	known := r.journal.Manifest()
+	o := in.Options
+	o.Since, o.Until = r.bounds.Since, r.bounds.Until
+	o.Frozen, o.Freeze, o.CacheDir = known, r.journal.Extend, filepath.Join(r.dir, "cache")
+	for _, obj := range known {
+		if err := source.Verify(obj); err != nil {
+			return err
+		}
+	}
+	var err error
+	if r.input, err = source.Open(ctx, o); err != nil {
+		return err
+	}
+	r.source = r.input
+	r.open.add(r.input.Close)
+	if !r.wasComplete() {
+		r.noticeResuming()
+		return nil
+	}
+	if err = r.input.Manifest().Wait(ctx); err != nil {
+		return err
+	}
+	if n := r.input.Manifest().Len() - len(known); n > 0 {
+		r.notice(NewObjects{r.journal.Name(), n})
+		return nil
+	}
+	left, err := NoteRedriven(ctx, r.dir, r.before)
+	r.notice(NothingNew{Run: r.journal.Name(), Finished: finishedAt(r.dir), Rejected: Rejected(r.before), Left: left})
+	return err
+}
+
+// openStream spools the input to the disk, where it can be read again.
+func (r *Run) openStream(ctx context.Context) error {
+	in := &r.job.Input
+	spool, err := source.OpenSpool(ctx, filepath.Join(r.dir, "spool"), in.Stream.In, source.SpoolOptions{
+		Format: in.Options.Format, Shapes: in.Options.Shapes, Columns: in.Options.Columns,
+		Cap: r.job.Spool, Need: needed(r.kept()), Interactive: in.Stream.Interactive,
+	})
+	if err != nil {
+		return err
+	}
+	r.source = spool
+	r.open.add(spool.Close)
+	r.noticeResuming()
+	return nil
+}
+
+// wasComplete says that an earlier process has finished the run.
+func (r *Run) wasComplete() bool {
+	return r.resumed && r.before != nil && r.before.Status == Complete
+}
+
+func (r *Run) noticeResuming() {
+	if r.resumed {
+		r.notice(Resuming{r.journal.Name()})
+	}
+}
+
+// needed is the position from which a run will read.
+func needed(lanes []*journal.Lane) source.Position {
+	low := lanes[0].Resume().Mark.Position
+	for _, l := range lanes[1:] {
+		if p := l.Resume().Mark.Position; p.Compare(low) < 0 {
+			low = p
+		}
+	}
+	return low
+}

@@ -1,0 +1,114 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/transport"
+)
+
+// openLanes configures the lane of every destination.
+func (r *Run) openLanes(context.Context) error {
+	for _, d := range r.job.Destinations {
+		l := engine.LaneConfig{Name: d.Name, Type: d.Slug, Sender: d.Sender, Filter: d.Filter, Options: laneOptions(d.Options)}
+		l.Options.Reserve = r.job.Reserve
+		var err error
+		if d.Sender.Plan().Local {
+			err = r.openLocal(d, &l)
+		} else {
+			l.Transport, err = r.transport(d)
+		}
+		if err != nil {
+			return err
+		}
+		if r.redrive != nil {
+			r.redrive.wrap(d, &l)
+		}
+		r.lanes = append(r.lanes, l)
+	}
+	return nil
+}
+
+// laneOptions are a destination's options as the engine takes them.
+func laneOptions(o config.Options) engine.Options {
+	return engine.Options{
+		Rate: o.Rate, Override: o.Override, NoRates: o.NoRates,
+		Concurrency: o.Concurrency, Timeout: o.Timeout, Attempts: o.Attempts, MaxTime: o.MaxTime, Hold: o.Hold,
+	}
+}
+
+// openLocal makes a lane for a destination that is no partner.
+func (r *Run) openLocal(d *config.Opened, l *engine.LaneConfig) (err error) {
+	if r.job.Rehearse {
+		if l.Sender, err = rehearseLocal(d, filepath.Join(r.dir, "rehearsal")); err != nil {
+			return err
+		}
+	}
+	if c, ok := l.Sender.(io.Closer); ok {
+		r.open.add(func() error {
+			if err := c.Close(); err != nil {
+				return fmt.Errorf("%s: ending what was written: %w", d.Name, err)
+			}
+			return nil
+		})
+	}
+	return nil
+}
+
+// mostConnections is how many connections to a partner there are at most when
+// nothing is declared.
+const mostConnections = 64
+
+// transport is the way to a partner, or to what stands in for it.
+func (r *Run) transport(d *config.Opened) (http.RoundTripper, error) {
+	plan := d.Sender.Plan()
+	o := transport.Options{Hook: r.w.Hook, Auth: plan.Auth, UserAgent: r.w.UserAgent}
+	if r.job.Rehearse {
+		o.Gzip = d.Compression == "gzip"
+		var err error
+		if o.Network, err = r.w.StandIn(d); err != nil {
+			return nil, err
+		}
+		return transport.New(o), nil
+	}
+	o.Gzip = d.Compression == "gzip" || d.Compression != "none" && plan.Limits.Gzip.N > 0
+	conns := plan.Limits.Concurrency.N
+	if d.Options.Concurrency > 0 {
+		conns = d.Options.Concurrency
+	}
+	if conns == 0 {
+		conns = mostConnections
+	}
+	o.Network = transport.Dial(conns, nil)
+	return transport.New(o), nil
+}
+
+// rehearseLocal makes a destination that is no partner harmless: files go to a
+// folder of the run, and the rest is only counted.
+func rehearseLocal(d *config.Opened, dir string) (destination.Sender, error) {
+	if _, ok := d.Spec.Settings.Field("path"); !ok {
+		return counter{d.Sender}, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	c := d.Config
+	c.Settings = maps.Clone(d.Config.Settings)
+	c.Settings["path"] = dir
+	return d.Spec.Open(c)
+}
+
+// counter takes everything and keeps nothing.
+type counter struct{ destination.Sender }
+
+func (counter) Send(_ context.Context, _ destination.Transport, b *destination.Batch) ([]destination.Result, error) {
+	return destination.Same(destination.Result{Outcome: destination.Delivered}, len(b.Deliveries)), nil
+}

@@ -1,0 +1,44 @@
+package run
+
+// Notice is something that a person may want to know while a run is opened. It is
+// one of the types below.
+type Notice interface{ notice() }
+
+// Resuming says that a run goes on where an earlier process left it.
+type Resuming struct{ Run string }
+
+// NewStream says that the run of this command is complete, and that the stream is
+// taken for new input, since nobody can know what is in it.
+type NewStream struct{ Done, Run, Name string }
+
+// NewObjects says how many objects the input has gained since the run was complete.
+type NewObjects struct {
+	Run     string
+	Objects int
+}
+
+// NothingNew says that the run was complete, and that there is nothing to do.
+type NothingNew struct {
+	Run      string
+	Finished string // when, for people
+	Rejected uint64 // events that were rejected then
+	Left     uint64 // of which no redrive has delivered so many
+}
+
+// RedrivenAgain says that these dead letters were sent before, by the same redrive.
+type RedrivenAgain struct {
+	Run      string
+	Finished string
+	Left     uint64 // of which so many were refused again
+}
+
+// NewPresets says that the presets of a destination have changed since the run was
+// begun: what is new goes out with those of today.
+type NewPresets struct{ Run, Destination, Changes string }
+
+func (Resuming) notice()      {}
+func (NewStream) notice()     {}
+func (NewObjects) notice()    {}
+func (NothingNew) notice()    {}
+func (RedrivenAgain) notice() {}
+func (NewPresets) notice()    {}

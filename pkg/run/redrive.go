@@ -1,0 +1,299 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/setting"
+	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/transform"
+)
+
+// LetterChoice says which dead letters of a run are sent again.
+type LetterChoice struct {
+	To      []string // destinations; none: all
+	Reasons []string // none: all
+	// Since is what the user wrote, Last the instant of it: letters whose last attempt
+	// was before it stay where they are. Zero: all. Relative: it is another instant
+	// every time.
+	Since    string
+	Last     time.Time
+	Relative bool
+	Rehearse bool
+}
+
+// Letters are a run's dead letters that are to be sent again. The run and all that
+// its letters came from and went to stand still until Close.
+type Letters struct {
+	w      *World
+	runs   Folder
+	id     string
+	choice LetterChoice
+	family []string // the run, those whose letters it has sent, and last the one in which all began
+	meta   json.RawMessage
+	// subscribed is what the destinations were subscribed to when the letters were
+	// written; nil: the run is of a fanfold that did not keep it.
+	subscribed map[string][]string
+	names      []string // destinations with letters
+	files      []string // of the letters, one for each
+	sizes      []string // that tell other letters from these
+	open       closers
+}
+
+// Refused returns the summary of a run whose dead letters are to be sent again.
+func (f Folder) Refused(id string, rehearse bool) (*engine.Summary, error) {
+	dir, err := f.Find(id)
+	if err != nil {
+		return nil, err
+	}
+	s, err := ReadSummary(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, mistakef("run %s has not come to a summary yet: run its command again first", id)
+	case err != nil:
+		return nil, fmt.Errorf("reading the summary of run %s: %w: its command, run again, writes a new one", id, err)
+	case s.Rehearsal && !rehearse:
+		return nil, mistakef("run %s was a rehearsal: no partner has refused its dead letters; --rehearse sends them to the stand-ins again", id)
+	}
+	return s, nil
+}
+
+// Letters chooses dead letters of a run, of which s is the summary. What is asked
+// for and is not there is a mistake: a script would take a run that sends nothing
+// for success.
+func (w *World) Letters(ctx context.Context, runs Folder, s *engine.Summary, choice LetterChoice) (_ *Letters, err error) {
+	l := &Letters{w: w, runs: runs, id: s.Run, choice: choice, family: familyOf(runs, s.Run, s)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}()
+	// One redrive at a time; and the run itself stands still meanwhile, with no letter
+	// half written.
+	root := l.family[len(l.family)-1]
+	lock, err := journal.Lock(filepath.Join(string(runs), root), journal.RedriveLock)
+	if err != nil {
+		return nil, err
+	}
+	l.open.add(lock.Close)
+	of, err := journal.Open(filepath.Join(string(runs), s.Run), nil, journal.Options{Now: w.Now, Redact: w.Redact})
+	if err != nil {
+		return nil, err
+	}
+	l.open.add(of.Close)
+	l.meta = of.Meta()
+	if l.subscribed, err = subscribedOf(of); err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, d := range s.Destinations {
+		all = append(all, d.Name)
+		if err := l.add(of.Lane(d.Name)); err != nil {
+			return nil, err
+		}
+	}
+	return l, l.check(ctx, all)
+}
+
+// add takes the letters of a destination, if they are asked for.
+func (l *Letters) add(lane *journal.Lane) error {
+	n, path := lane.DeadLetters()
+	if n == 0 || len(l.choice.To) > 0 && !slices.Contains(l.choice.To, lane.Name) {
+		return nil
+	}
+	if err := lane.CheckDeadLetters(); err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	l.names, l.files = append(l.names, lane.Name), append(l.files, path)
+	// A run that has gained letters since has other ones.
+	l.sizes = append(l.sizes, fmt.Sprintf("%s:%d", path, info.Size()))
+	return nil
+}
+
+// check finds what is asked for and is not there.
+func (l *Letters) check(ctx context.Context, destinations []string) error {
+	for _, name := range l.choice.To {
+		if !slices.Contains(destinations, name) {
+			return mistakef("--to: run %s has %s", l.id, strings.TrimPrefix(setting.Unknown(name, "destination", destinations), "there is "))
+		}
+	}
+	if len(l.choice.Reasons) == 0 {
+		return nil
+	}
+	reasons := map[string]int{}
+	if len(l.files) > 0 {
+		err := eachLetter(ctx, l.files, func(letter event.Value) { reasons[letter.Get("reason").Text()]++ })
+		if err != nil {
+			return err
+		}
+	}
+	for _, reason := range l.choice.Reasons {
+		if reasons[reason] > 0 {
+			continue
+		}
+		has := "none"
+		for i, k := range sortedKeys(reasons) {
+			if has += ", "; i == 0 {
+				has = ""
+			}
+			has += fmt.Sprintf("%s (%d)", k, reasons[k])
+		}
+		return mistakef("--reason: run %s has no dead letter with the reason %q; it has %s", l.id, reason, has)
+	}
+	return nil
+}
+
+// Destinations are the names of those that have letters to send.
+func (l *Letters) Destinations() []string { return l.names }
+
+// Close lets the run go on.
+func (l *Letters) Close() error { return l.open.close() }
+
+// Open opens the run that sends the letters, to the destinations of a job whose
+// input, filter and steps are empty. steps are those of the configuration: an event
+// passes those of them that do not ask where it stands in the input.
+func (l *Letters) Open(ctx context.Context, j *Job, steps *transform.Pipeline) (*Run, error) {
+	for _, d := range j.Destinations {
+		d.Filter = nil // the letter has passed it
+	}
+	re := &redriveOf{parent: l.id, root: l.family[len(l.family)-1], since: l.choice.Last, reasons: l.choice.Reasons, files: l.files, steps: steps.WithoutPositions()}
+	what := fmt.Sprintf("redrive://%s?reason=%s&since=%s", l.id, strings.Join(l.choice.Reasons, ","), l.choice.Since)
+	if !re.steps.Empty() {
+		what += "&transform=" + re.steps.Identity()
+	}
+	j.Input.From, j.Input.Bounds.Relative = append([]string{what}, l.sizes...), l.choice.Relative
+	r := &Run{w: l.w, job: j, redrive: re}
+	meta, id := j.identity()
+	if err := r.choose(l.runs, id); err != nil {
+		return nil, err
+	}
+	now, err := json.Marshal(meta)
+	if err != nil {
+		return nil, err
+	}
+	re.had, re.has, re.subscribed = actionsOf(l.meta), actionsOf(now), l.subscribed
+	if !j.Rehearse { // a rehearsal delivers nothing
+		if re.notes, err = redrivenOf(string(l.runs), l.family, l.names, filepath.Base(r.dir), l.w.Now); err != nil {
+			return nil, err
+		}
+		for _, n := range re.notes {
+			r.open.add(n.close)
+		}
+	}
+	return r.begin(ctx, meta)
+}
+
+// redriveOf is what makes a run a redrive of another one.
+type redriveOf struct {
+	parent  string    // run
+	root    string    // in which its letters began
+	since   time.Time // as it was resolved at the first start
+	reasons []string
+	files   []string
+	steps   *transform.Pipeline
+	had     map[string][]string // what the destinations made of events when the letters were written
+	has     map[string][]string // and make of them today
+	notes   []*redriven
+
+	subscribed map[string][]string // what they were subscribed to then; nil: it is not known
+}
+
+// openLetters opens the letters as the source of the run.
+func (r *Run) openLetters(ctx context.Context) error {
+	src, err := source.Open(ctx, source.Options{From: r.redrive.files, DeadLetters: true})
+	if err != nil {
+		return err
+	}
+	r.open.add(src.Close)
+	r.source = src
+	if err = r.freeze("redrive_since", &r.redrive.since); err != nil {
+		return err
+	}
+	if !r.wasComplete() {
+		r.noticeResuming()
+		return nil
+	}
+	left, err := NoteRedriven(ctx, r.dir, r.before)
+	r.notice(RedrivenAgain{Run: r.journal.Name(), Finished: finishedAt(r.dir), Left: left})
+	return err
+}
+
+// wrap has a lane send letters instead of events.
+func (re *redriveOf) wrap(d *config.Opened, lane *engine.LaneConfig) {
+	plan := *d.Sender.Plan()
+	plan.Content = "" // what it routes is its own letters
+	before, known := re.subscribed[d.Name]
+	changed := !slices.Equal(re.had[d.Name], re.has[d.Name]) || known && !slices.Equal(before, plan.Subscribed)
+	r := &redriver{Sender: lane.Sender, name: d.Name, reasons: re.reasons, since: re.since, plan: &plan, steps: re.steps, changed: changed}
+	lane.Sender, lane.Letter, lane.Event = r, original, eventOf
+	if len(re.notes) == 0 {
+		return
+	}
+	r.done = map[letterName]bool{}
+	for _, n := range re.notes {
+		for letter := range n.known[d.Name] {
+			r.done[letter] = true
+		}
+	}
+	lane.Delivered = func(raw []byte) {
+		ev, err := event.Parse(raw)
+		if err != nil {
+			return // it could not have been sent
+		}
+		which := nameOf(innermost(ev.Root()))
+		for _, n := range re.notes {
+			n.add(d.Name, which)
+		}
+	}
+}
+
+// familyOf are a run, those whose dead letters it has sent, as far as they are still
+// there, and last the one in which all of them began.
+func familyOf(runs Folder, id string, s *engine.Summary) (ids []string) {
+	ids = []string{id}
+	for _, next := range []string{s.RedriveOf, s.Root} {
+		for next != "" && !slices.Contains(ids, next) {
+			older, err := ReadSummary(filepath.Join(string(runs), next))
+			if err != nil {
+				break // it was removed
+			}
+			ids = append(ids, next)
+			next = older.RedriveOf
+		}
+	}
+	return ids
+}
+
+// actionsOf is what a run's destinations make of events, by name.
+func actionsOf(meta json.RawMessage) map[string][]string {
+	var m struct {
+		Destinations []struct {
+			Name, Type, Presets string
+			Actions             []string
+		}
+	}
+	if json.Unmarshal(meta, &m) != nil {
+		return nil
+	}
+	out := map[string][]string{}
+	for _, d := range m.Destinations {
+		out[d.Name] = append(d.Actions, d.Type, d.Presets)
+	}
+	return out
+}

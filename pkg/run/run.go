@@ -1,0 +1,293 @@
+// Package run is one run, from a checked configuration to its summary.
+//
+// A run has a folder with its journal, its dead letters and its summary. Which
+// folder follows from what is read and what is sent to whom ([Job], identity.go):
+// the same job resumes. [World.Open] opens everything in one order, [Run.Do]
+// delivers and closes in the opposite one, and what became of everything is a
+// [Result]. [World.Letters] makes a run of another run's dead letters, and
+// [World.Preview] gives the requests of a run without sending them.
+//
+// Nothing here prints, reads the environment or ends the process: what people may
+// want to know while a run is opened is a [Notice], how far it is a value
+// ([Run.Progress]), and mistakes of whoever asked are errors of their own type
+// ([MistakeError]).
+package run
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/transform"
+)
+
+// World is what runs take from outside.
+type World struct {
+	Now  func() time.Time
+	Rand func() float64 // in [0,1), for jitter; safe for concurrent use
+	Log  *slog.Logger
+	// Redact takes secrets out of a text. It is called by many goroutines.
+	Redact func(string) string
+	// Notice, if not nil, is told what a person may want to know while a run is
+	// opened. It is called by the goroutine that opens it.
+	Notice func(Notice)
+	// UserAgent is what requests say of who sends them.
+	UserAgent string
+	// Hook, if not nil, wraps the network of every destination, above the
+	// credentials: a recorder does.
+	Hook func(http.RoundTripper) http.RoundTripper
+	// StandIn makes the partner that answers a rehearsal.
+	StandIn func(*config.Opened) (http.RoundTripper, error)
+}
+
+// Job is a run made ready: all of it was checked, nothing is open yet.
+type Job struct {
+	Input        Input
+	Config       string // the configuration file, as an absolute path; "": there is none
+	Steps        *transform.Pipeline
+	Destinations []*config.Opened
+	Filter       *filter.Filter
+	Limit        int64 // events selected; 0: all
+	Rehearse     bool
+	Fresh        bool    // send everything again, as a new run
+	Reserve      float64 // share of each partner's quota that is left to live traffic
+	Memory       int64   // for blocks and deliveries, in bytes; 0: as many destinations need
+	Spool        int64   // of disk for what of a stream not every destination has passed, in bytes
+}
+
+// MemoryNeeded is Memory, or what so many destinations need: with less for each of
+// many, the garbage collector would be most of the work.
+func (j *Job) MemoryNeeded() int64 {
+	if j.Memory > 0 {
+		return j.Memory
+	}
+	return 256<<20 + int64(max(len(j.Destinations)-16, 0))*(8<<20)
+}
+
+// Run is one run under way. Make it with [World.Open].
+type Run struct {
+	w       *World
+	job     *Job
+	dir     string
+	resumed bool            // an earlier process has worked on it
+	before  *engine.Summary // of an earlier process; nil: none, or it was killed in its first run
+	redrive *redriveOf      // nil: it is none
+
+	journal *journal.Run
+	open    closers // all but the journal
+	source  source.Source
+	input   *source.Input // the source, when it is no stream
+	bounds  Bounds
+	lanes   []engine.LaneConfig
+	engine  *engine.Engine
+	stop    chan struct{}
+}
+
+// Result is what became of a run.
+type Result struct {
+	Summary *engine.Summary
+	// Left is how many rejected events no redrive has delivered yet.
+	Left uint64
+	// Again says that the run was complete before: at most what was new was sent.
+	Again bool
+	// Held are the destinations that keep back what was in doubt after a crash.
+	Held []string
+	// Input is what was read, when it was no stream.
+	Input *source.Input
+}
+
+// Dir is the run's folder.
+func (r *Run) Dir() string { return r.dir }
+
+// Progress is how every destination stands. It may be asked for at any time after
+// [World.Open].
+func (r *Run) Progress() []engine.Progress { return r.engine.Progress() }
+
+// Open opens everything of a job in the folder of runs: the run's journal, the
+// source, the steps, the destinations. When it fails, all of it is closed again.
+// ctx is that of the opening, and of whatever goes on reading afterwards.
+func (w *World) Open(ctx context.Context, runs Folder, j *Job) (*Run, error) {
+	// The input is looked at before the run's folder is made: a mistake in the
+	// command leaves no trace.
+	if err := j.Input.look(ctx); err != nil {
+		return nil, err
+	}
+	r := &Run{w: w, job: j}
+	meta, id := j.identity()
+	if err := r.choose(runs, id); err != nil {
+		return nil, err
+	}
+	return r.begin(ctx, meta)
+}
+
+// choose takes the run's folder: the newest of its identity, or the next one.
+// Where a finished run's command means something else by now, that is the next.
+func (r *Run) choose(runs Folder, id string) (err error) {
+	j := r.job
+	if r.dir, r.resumed, err = runs.choose(id, j.Fresh || j.Rehearse); err != nil {
+		return err
+	}
+	if !r.resumed || !j.Input.Bounds.Relative && j.Input.Stream == nil {
+		return nil
+	}
+	if s, wrong := ReadSummary(r.dir); wrong != nil || s.Status != Complete {
+		return nil // it goes on
+	}
+	old := filepath.Base(r.dir)
+	if r.dir, r.resumed, err = runs.choose(id, true); err != nil {
+		return err
+	}
+	if j.Input.Stream != nil { // another pipe is other events, as far as anybody can know
+		r.notice(NewStream{Done: old, Run: filepath.Base(r.dir), Name: j.Input.Stream.Name})
+	}
+	return nil
+}
+
+// begin opens the run in its folder.
+func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
+	var err error
+	if r.before, err = ReadSummary(r.dir); err != nil {
+		r.before = nil
+	}
+	if r.journal, err = journal.Open(r.dir, meta, journal.Options{Now: r.w.Now, Redact: r.w.Redact}); err != nil {
+		return nil, err
+	}
+	for _, step := range []func(context.Context) error{r.freezePresets, r.freezeBounds, r.openSource, r.openSteps, r.openLanes} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+	}
+	j := r.job
+	r.stop = make(chan struct{})
+	c := engine.Config{Source: r.source, Filter: j.Filter, Since: r.bounds.Since, Until: r.bounds.Until, Limit: j.Limit,
+		Run: r.journal, Lanes: r.lanes, Now: r.w.Now, Rand: r.w.Rand, Logger: r.w.Log, Memory: j.MemoryNeeded(), Stop: r.stop}
+	if !j.Steps.Empty() {
+		c.Transform = j.Steps
+	}
+	r.engine = engine.New(c)
+	return r, nil
+}
+
+// freezePresets keeps what the destinations are subscribed to. A letter is one
+// delivery, whatever the presets are.
+func (r *Run) freezePresets(context.Context) error {
+	if r.redrive != nil {
+		return nil
+	}
+	return freezeSubscriptions(r.journal, r.job.Destinations, r.notice)
+}
+
+// freezeBounds keeps the instants to which relative times were resolved at the
+// first start.
+func (r *Run) freezeBounds(context.Context) error {
+	r.bounds = r.job.Input.Bounds
+	return r.freeze("times", &r.bounds.Times)
+}
+
+// freeze keeps a value of the first start in the journal, or takes it from there.
+func (r *Run) freeze(key string, v any) error {
+	found, err := r.journal.Get(key, v)
+	if err != nil || found {
+		return err
+	}
+	return r.journal.Put(key, v)
+}
+
+func (r *Run) openSteps(context.Context) error {
+	if r.job.Steps == nil {
+		return nil
+	}
+	if err := r.job.Steps.Open(r.dir); err != nil {
+		return err
+	}
+	r.open.add(r.job.Steps.Close)
+	return nil
+}
+
+// Close closes what is open. Do does that by itself.
+func (r *Run) Close() error {
+	err := r.open.close()
+	if r.journal != nil {
+		err = errors.Join(err, r.journal.Close())
+		r.journal = nil
+	}
+	return err
+}
+
+// Do delivers until everything is settled, or stop is closed: then what is in
+// flight is finished and saved. Cancelling ctx drops what is in flight, and the
+// next process repeats it. At the end everything is closed, and the summary is
+// written. There is a result beside every error.
+//
+// An error is one of the machine, or of the input; several are joined.
+func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
+	over := make(chan struct{})
+	go func() {
+		select {
+		case <-stop:
+			close(r.stop)
+		case <-over:
+		}
+	}()
+	released := releasePassed(r.source, r.kept(), r.engine, r.w.Now)
+	noted := r.noteCounts()
+	sum, err := r.engine.Run(ctx)
+	close(over)
+	err = errors.Join(err, released())
+	noted()
+	if e := r.open.close(); e != nil { // output that could not be completed is not delivered for good
+		err, sum.Status = errors.Join(err, e), Incomplete
+	}
+	r.finish(sum)
+	res := &Result{Summary: sum, Again: r.resumed && r.before != nil && r.before.Status == Complete, Input: r.input}
+	if e := writeSummary(r.dir, sum); e != nil {
+		err = errors.Join(err, e)
+	} else if e := os.Remove(countsPath(r.dir)); e != nil && !errors.Is(e, fs.ErrNotExist) {
+		err = errors.Join(err, e)
+	}
+	var e error
+	res.Left, e = NoteRedriven(ctx, r.dir, sum)
+	err = errors.Join(err, e, r.Close())
+	for i, d := range sum.Destinations {
+		if r.lanes[i].Options.Hold && d.InDoubt > 0 && d.Pending > 0 {
+			res.Held = append(res.Held, d.Name)
+		}
+	}
+	sent := slices.ContainsFunc(sum.Destinations, func(d engine.LaneSummary) bool { return d.Requests > 0 })
+	return res, Distinct(err, func(err error) error {
+		var input *source.InputError
+		switch {
+		case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+			return nil // said by the summary: what was in flight is in doubt
+		case sent && errors.As(err, &input):
+			return &SentError{err}
+		}
+		return err
+	})
+}
+
+// kept are the run's lanes in the journal, that of the reading first.
+func (r *Run) kept() []*journal.Lane {
+	lanes := []*journal.Lane{r.journal.Lane("_source")}
+	for _, d := range r.job.Destinations {
+		lanes = append(lanes, r.journal.Lane(d.Name))
+	}
+	return lanes
+}
+
+func (r *Run) notice(n Notice) {
+	if r.w.Notice != nil {
+		r.w.Notice(n)
+	}
+}

@@ -1,0 +1,197 @@
+package run
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/journal"
+)
+
+// The values of a summary's status. A run that is under way writes its counts
+// beside where the summary will be, so that others can show them: nobody else may
+// look into its journal. At the end the summary takes their place; what is left of
+// them is of a run that was killed.
+const (
+	Complete   = "complete"
+	Incomplete = "incomplete"
+	Running    = "running"
+	Killed     = "killed"
+	Unreadable = "unreadable"
+)
+
+func summaryPath(dir string) string { return filepath.Join(dir, "summary.json") }
+
+func countsPath(dir string) string { return filepath.Join(dir, "counts.json") }
+
+// ReadSummary returns the summary in a run's folder. The error is an
+// [fs.ErrNotExist] when no process has come to the run's end.
+func ReadSummary(dir string) (*engine.Summary, error) { return readCounts(summaryPath(dir)) }
+
+func readCounts(path string) (*engine.Summary, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	s := new(engine.Summary)
+	return s, json.Unmarshal(data, s)
+}
+
+func writeSummary(dir string, s *engine.Summary) error { return writeCounts(summaryPath(dir), s) }
+
+func writeCounts(path string, s *engine.Summary) error {
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, append(data, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// finishedAt says for people when a run was finished.
+func finishedAt(dir string) string {
+	if info, err := os.Stat(summaryPath(dir)); err == nil {
+		return "on " + info.ModTime().Format("2006-01-02 15:04:05")
+	}
+	return "before"
+}
+
+// noteCounts writes down how far the run is, every second until ended is called.
+func (r *Run) noteCounts() (ended func()) {
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			s := r.engine.Summary()
+			s.Status = Running
+			r.finish(s)
+			if err := writeCounts(countsPath(r.dir), s); err != nil {
+				r.w.Log.Debug("noting how far the run is", "run", s.Run, "why", err) // the journal will say so louder
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-done
+	}
+}
+
+// finish adds to a summary what the engine does not know, and what an earlier
+// process knew, and takes out what partners say of secrets.
+func (r *Run) finish(s *engine.Summary) {
+	s.Rehearsal, s.Config = r.job.Rehearse, r.job.Config
+	if r.redrive != nil {
+		s.RedriveOf, s.Root = r.redrive.parent, r.redrive.root
+	}
+	before := r.before
+	if before == nil {
+		before = &engine.Summary{}
+	}
+	redact := r.w.Redact
+	s.BadExamples = examples(s.BadReasons, s.BadExamples, before.BadExamples, redact)
+	for i := range s.Destinations { // a partner may say anything
+		d := &s.Destinations[i]
+		d.Stopped, d.Problem = redact(d.Stopped), redact(d.Problem)
+		var old engine.LaneSummary
+		for _, b := range before.Destinations {
+			if b.Name == d.Name {
+				old = b
+			}
+		}
+		d.Examples = examples(d.Rejected, d.Examples, old.Examples, redact)
+		d.SkippedExamples = examples(d.Skipped, d.SkippedExamples, old.SkippedExamples, redact)
+	}
+}
+
+// examples are those of now and of before, for what there is.
+func examples(counts map[string]uint64, now, before map[string]string, redact func(string) string) map[string]string {
+	var out map[string]string
+	for k := range counts {
+		if v := cmp.Or(now[k], before[k]); v != "" {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[k] = redact(v)
+		}
+	}
+	return out
+}
+
+// Standing is what is known of the run in a folder: its summary, or how far it is,
+// or was when it was killed.
+func Standing(dir string) (*engine.Summary, error) {
+	status := Killed
+	if journal.Busy(dir) {
+		status = Running
+	}
+	for _, path := range []string{countsPath(dir), summaryPath(dir)} {
+		s, err := readCounts(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", path, err)
+		}
+		if status == Running || path == countsPath(dir) {
+			s.Status = status
+		}
+		return s, nil
+	}
+	return unknown(filepath.Base(dir), status), nil
+}
+
+// Listed is Standing with what redrives have delivered since, for lists, which one
+// damaged run must not end: that one is [Unreadable].
+func Listed(ctx context.Context, dir string) *engine.Summary {
+	s, err := Standing(dir)
+	if err == nil {
+		_, err = NoteRedriven(ctx, dir, s)
+	}
+	if err != nil {
+		return unknown(filepath.Base(dir), Unreadable)
+	}
+	return s
+}
+
+func unknown(id, status string) *engine.Summary {
+	return &engine.Summary{Run: id, Status: status, Dropped: map[string]uint64{}, Destinations: []engine.LaneSummary{}}
+}
+
+// Rejected is how many events were rejected, over all destinations.
+func Rejected(s *engine.Summary) (n uint64) {
+	for _, d := range s.Destinations {
+		n += total(d.Rejected)
+	}
+	return n
+}
+
+func total(m map[string]uint64) (n uint64) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// sortedKeys are the keys of a map in their order.
+func sortedKeys[V any](m map[string]V) []string {
+	return slices.Sorted(maps.Keys(m))
+}
