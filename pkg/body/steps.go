@@ -131,6 +131,9 @@ func Recall[T any](c *Context, v event.Value, f func(text string) *T) *T {
 	return mapping.Recall(&l, v, f)
 }
 
+// Event is the value at a path of the event itself, or Missing.
+func (c *Context) Event(path string) event.Value { return find(c.w.in.Event, path) }
+
 // This is the element that [Each] is at, or Missing.
 func (c *Context) This() event.Value { return c.w.element }
 
