@@ -251,9 +251,10 @@ func (c *Cassette) encode() ([]byte, error) {
 }
 
 // Save writes the cassette and its sidecar, each at once or not at all, after
-// gate has looked at their final text: when it finds a leak nothing is written
-// and a *LeakError returned.
+// gate has taken out what it has learnt meanwhile and looked at their final text:
+// when it finds a leak nothing is written and a *LeakError returned.
 func (c *Cassette) Save(gate *Redactor) error {
+	gate.Settle(c.Interactions)
 	data, err := c.encode()
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", c.Path, err)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 )
@@ -22,7 +21,7 @@ type Leak struct {
 // Personal tells whether it is about a person, and no credential.
 func (l Leak) Personal() bool {
 	kind, _, _ := strings.Cut(l.Kind, " ")
-	return kind == "email" || kind == "phone" || kind == "hashed"
+	return personal(kind)
 }
 
 func (l Leak) String() string {
@@ -57,12 +56,23 @@ func mask(s string) string {
 	if len(s) < 12 {
 		return strings.Repeat("*", len(s))
 	}
-	return s[:2] + strings.Repeat("*", 6) + s[len(s)-2:] + fmt.Sprintf(" (%d characters)", len(s))
+	head, tail := strings.ToValidUTF8(s[:2], "*"), strings.ToValidUTF8(s[len(s)-2:], "*")
+	return printableOnly(head) + strings.Repeat("*", 6) + printableOnly(tail) + fmt.Sprintf(" (%d characters)", len(s))
 }
 
-// Scan looks for secrets in a cassette and its sidecar as they are written. It
-// knows nothing of how the redactor takes texts apart: it looks through flat
-// text, in every encoding.
+// printableOnly has a star in place of what a terminal would not show.
+func printableOnly(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0 {
+			return '*'
+		}
+		return c
+	}, s)
+}
+
+// Scan looks for secrets in the interactions of a cassette and in the text of its
+// sidecar. It knows nothing of how the redactor takes texts apart: it looks through
+// flat text, in every encoding. [Redactor.ScanFile] looks at files.
 func (r *Redactor) Scan(c *Cassette) ([]Leak, error) {
 	data, err := c.encode()
 	if err != nil {
@@ -84,23 +94,28 @@ func (r *Redactor) scan(c *Cassette, data, meta []byte) []Leak {
 	}
 	// The files as a whole: whatever is in them and in none of the places
 	// above. Patterns have been looked for, where lines are not folded.
-	if kind, hit := r.exact(string(data)); kind != "" && len(leaks) == 0 {
-		leaks = append(leaks, Leak{-1, "the file", kind, mask(hit)})
+	if found := r.known.find(string(data)); len(found) > 0 && len(leaks) == 0 {
+		leaks = append(leaks, Leak{-1, "the file", found[0].kind, mask(string(data[found[0].from:found[0].to]))})
 	}
 	for line := range strings.Lines(string(meta)) {
 		if kind, hit := r.find(strings.TrimSpace(line), 0); kind != "" {
 			name, _, _ := strings.Cut(strings.TrimSpace(line), ":")
-			leaks = append(leaks, Leak{-1, "the sidecar, " + mask40(name), kind, mask(hit)})
+			leaks = append(leaks, Leak{-1, "the sidecar" + r.safe(", ", name), kind, mask(hit)})
 		}
 	}
 	return leaks
 }
 
-func mask40(s string) string {
-	if len(s) > 40 {
-		return s[:40] + "…"
+// safe is the name of a place, behind sep; nothing where the name itself may be
+// what was found.
+func (r *Redactor) safe(sep, name string) string {
+	if name == "" || len(name) > 64 || strings.ContainsAny(name, " #") || strings.Contains(name, "://") {
+		return ""
 	}
-	return s
+	if kind, _ := r.find(name, 0); kind != "" || entropy(name) > 4 || hasDigit(name) && len(name) > 24 {
+		return ""
+	}
+	return sep + printableOnly(name)
 }
 
 func (r *Redactor) scanInteraction(n int, i *Interaction) (leaks []Leak) {
@@ -112,11 +127,12 @@ func (r *Redactor) scanInteraction(n int, i *Interaction) (leaks []Leak) {
 	headers := func(side string, h http.Header) {
 		for name, values := range h {
 			secret := secretHeader(http.CanonicalHeaderKey(name))
+			place := side + ".header" + r.safe(".", name)
 			for _, v := range values {
-				if secret != "" && secret != "email" && secret != "phone" && secret != "hashed" && !tokenRE.MatchString(v) && !r.isExample(v) && len(v) >= 4 {
-					leaks = append(leaks, Leak{n, side + ".header." + name, secret, mask(v)})
+				if hit := r.bare(secret, http.CanonicalHeaderKey(name), v); hit != "" {
+					leaks = append(leaks, Leak{n, place, secret, mask(hit)})
 				} else {
-					look(side+".header."+name, v)
+					look(place, v)
 				}
 			}
 		}
@@ -127,7 +143,7 @@ func (r *Redactor) scanInteraction(n int, i *Interaction) (leaks []Leak) {
 	for key, values := range i.Request.Form {
 		look("request.form", key)
 		for _, v := range values {
-			look("request.form."+key, key+"="+v)
+			look("request.form"+r.safe(".", key), key+"="+v)
 		}
 	}
 	headers("response", i.Response.Headers)
@@ -136,64 +152,78 @@ func (r *Redactor) scanInteraction(n int, i *Interaction) (leaks []Leak) {
 	return leaks
 }
 
+// bare is the part of a header that its name says is a secret and that stands
+// there; "" when there is none.
+func (r *Redactor) bare(kind, name, v string) string {
+	plain := func(s string) bool {
+		s = strings.Trim(strings.TrimSpace(s), `"`)
+		return len(s) >= 4 && !tokenRE.MatchString(s) && !isToken(s) && !r.isExample(s) && !r.allowed(s)
+	}
+	switch kind {
+	case "", "email", "phone", "hashed":
+		return ""
+	case "authorization":
+		if _, rest, ok := strings.Cut(v, " "); ok {
+			v = rest
+		}
+	case "cookie":
+		for _, one := range cookies(v, strings.HasPrefix(name, "Set-")) {
+			for k, p := range strings.Split(one, ";") {
+				name, value, ok := strings.Cut(p, "=")
+				if k > 0 && cookieAttributes[strings.ToLower(strings.TrimSpace(name))] || !ok {
+					continue
+				}
+				if plain(value) {
+					return value
+				}
+			}
+		}
+		return ""
+	}
+	if plain(v) {
+		return v
+	}
+	return ""
+}
+
 // within is the place in a JSON text, as well as it can be told.
 func (r *Redactor) within(s string) string {
 	var v any
 	if json.Unmarshal([]byte(s), &v) != nil {
 		return ""
 	}
-	var walk func(path string, v any) string
-	walk = func(path string, v any) string {
-		switch v := v.(type) {
-		case map[string]any:
-			for k, e := range v {
-				if text, ok := e.(string); ok {
-					quoted, err := json.Marshal(map[string]string{k: text})
-					if kind, _ := r.find(string(quoted), 0); err == nil && kind != "" {
-						return path + "." + k
-					}
-				} else if p := walk(path+"."+k, e); p != "" {
-					return p
-				}
-			}
-		case []any:
-			for n, e := range v {
-				if p := walk(path+"["+strconv.Itoa(n)+"]", e); p != "" {
-					return p
-				}
-			}
-		case string:
-			if kind, _ := r.find(v, 0); kind != "" {
-				return path
-			}
-		}
-		return ""
-	}
-	if p := walk("$", v); p != "" {
+	if p := r.withinValue("$", v); p != "" {
 		return " " + p
 	}
 	return ""
 }
 
-// exact finds one of the run's own secrets.
-func (r *Redactor) exact(s string) (kind, hit string) {
-	for i := range r.secrets {
-		f := &r.secrets[i]
-		if strings.Contains(s, f.text) && !strings.Contains(f.with, f.text) {
-			return "the value of " + f.name, f.text
+func (r *Redactor) withinValue(path string, v any) string {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, e := range v {
+			at := path + r.safe(".", k)
+			if text, ok := e.(string); ok {
+				quoted, err := json.Marshal(map[string]string{k: text})
+				if kind, _ := r.find(string(quoted), 0); err == nil && kind != "" {
+					return at
+				}
+			} else if p := r.withinValue(at, e); p != "" {
+				return p
+			}
+		}
+	case []any:
+		for n, e := range v {
+			if p := r.withinValue(path+"["+strconv.Itoa(n)+"]", e); p != "" {
+				return p
+			}
+		}
+	case string:
+		if kind, _ := r.find(v, 0); kind != "" {
+			return path
 		}
 	}
-	return "", ""
-}
-
-// isExample tells whether a value stands for a secret, or is part of what does.
-func (r *Redactor) isExample(s string) bool {
-	for i := range r.secrets {
-		if with := r.secrets[i].with; s == with || len(s) >= minSecret && strings.Contains(with, s) {
-			return true
-		}
-	}
-	return false
+	return ""
 }
 
 // find looks for a secret in flat text: as it is, and with each encoding in it
@@ -202,84 +232,34 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 	if len(s) < 4 || depth > maxDepth {
 		return "", ""
 	}
-	if kind, hit = r.exact(s); kind != "" {
-		return kind, hit
-	}
-	for i := range patterns {
-		p := &patterns[i]
-		if !p.possible(s) {
-			continue
-		}
-		for _, m := range p.re.FindAllStringSubmatch(s, -1) {
-			if v := m[p.group]; !harmless(p.kind, v) && !r.isExample(v) {
-				return p.kind, v
-			}
-		}
-	}
-	if strings.ContainsAny(s, "=:") {
-		for kind, at := range pairs(s) {
-			v := s[at.from:at.to]
-			if len(v) < minSecret && kind != "password" || kind == "email" || kind == "phone" || kind == "hashed" && !isHash(v) { // by their patterns
-				continue
-			}
-			if !tokenRE.MatchString(v) && !r.isExample(v) && v != "null" && v != "true" && v != "false" {
-				return kind, v
-			}
-		}
-	}
-	if plain, ok := gunzip(s); ok {
-		if kind, hit = r.find(plain, depth+1); kind != "" {
-			return kind + " in gzip", hit
-		}
-	}
-	if strings.Contains(s, "%") {
-		if plain, err := url.QueryUnescape(s); err == nil && plain != s {
+	for _, p := range packings() {
+		if plain, ok := p.unpack(s); ok {
 			if kind, hit = r.find(plain, depth+1); kind != "" {
-				return kind, hit
+				return kind + " in " + p.name, hit
 			}
 		}
 	}
-	if strings.Contains(s, `\`) {
-		if plain := unescape(s); plain != s {
-			if kind, hit = r.find(plain, depth+1); kind != "" {
-				return kind, hit
+	for n := 0; ; n++ {
+		v, more := nthView(s, n)
+		if !more {
+			break
+		}
+		for _, m := range r.matches(v.text) {
+			value := v.text[m.from:m.to]
+			if m.exact || !stays(m.kind, value) {
+				return m.kind, value
 			}
 		}
 	}
-	for from, to := range base64Runs(s) {
-		if plain, _, ok := unbase64(s[from:to]); ok {
-			if kind, hit = r.find(plain, depth+1); kind != "" {
-				return kind + " in base64", hit
-			}
+	for _, e := range runs(s) {
+		if printable([]byte(e.plain)) || packed(e.plain) {
+			kind, hit = r.find(e.plain, depth+1)
+		} else if found := r.known.find(e.plain); len(found) > 0 {
+			kind, hit = found[0].kind, e.plain[found[0].from:found[0].to]
+		}
+		if kind != "" {
+			return kind + " in " + e.name, hit
 		}
 	}
 	return "", ""
-}
-
-// unescape undoes the escapes of JSON wherever they are.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			b.WriteByte(s[i])
-			continue
-		}
-		i++
-		switch s[i] {
-		case 'u':
-			if i+4 < len(s) {
-				if n, err := strconv.ParseUint(s[i+1:i+5], 16, 16); err == nil {
-					b.WriteRune(rune(n))
-					i += 4
-					continue
-				}
-			}
-			b.WriteString(`\u`)
-		case 'n', 'r', 't', 'b', 'f':
-			b.WriteByte(' ')
-		default:
-			b.WriteByte(s[i])
-		}
-	}
-	return b.String()
 }

@@ -206,6 +206,8 @@ func (m *Matching) canon(q *Request, wantLeaves bool) canonical {
 	}
 	if m.anonymous {
 		b = anonymize(b)
+	} else {
+		b = sameTokens(b)
 	}
 	slices.Sort(w.leaves)
 	return canonical{xxh3.Hash128(b), w.leaves}

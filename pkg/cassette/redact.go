@@ -2,137 +2,186 @@ package cassette
 
 import (
 	"bytes"
-	"compress/gzip"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"io"
+	"fmt"
 	"maps"
 	"mime"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
-// Secret is a value that must not be in a cassette.
-type Secret struct {
-	// Name is where it comes from: an environment variable, a setting.
-	Name  string
-	Value string
-	// Example, when there is one, takes its place: the value with which the
-	// conversation is replayed. Else a token does.
-	Example string
-}
-
-// minSecret is the length from which a value can be told from ordinary text.
-const minSecret = 8
-
 // Redactor replaces secrets. It is safe for concurrent use.
+//
+// It takes texts apart as their type says (JSON, forms, multipart, XML), undoes
+// what they are packed and escaped with, and looks for the values that it knows,
+// for shapes that only secrets have, and for names that announce one. A value that
+// a name has announced is known from then on: it is looked for everywhere. See
+// [Redactor.Settle] for what came before.
 type Redactor struct {
-	key     []byte
-	secrets []form
+	key      []byte
+	known    *known
+	shapes   *shapes
+	names    bool    // names of people are looked for
+	ips      bool    // addresses of machines are
+	paths    []Rule  // parts of messages that are secret
+	allow    []allow // values that are none
+	tokens   tokens  // of cassettes that are replayed
+	own      int     // known values that nothing had to announce
+	examples []string
+	short    []string // names of secrets that are short enough to be something else
+	quick    bool     // known values only
 }
 
-// form is a secret as it may be written, and what replaces it.
-type form struct{ name, text, with string }
+type allow struct {
+	value string
+	re    *regexp.Regexp // nil: none
+}
+
+// RedactOptions are what a user adds to the default rules.
+type RedactOptions struct {
+	// Redact are further things to take out: a path (body.card.number, query.sid,
+	// header.X-Shop-Key), a regular expression, of which the first group counts if
+	// it has one, or one of the words ip and names.
+	Redact []string
+	// Allow are values that are no secrets, or regular expressions of them.
+	Allow []string
+}
 
 // NewRedactor returns a redactor of the secrets given and of everything that
 // the default rules know. Tokens are keyed: without the key, nobody can find
-// the value by trying. Values shorter than 8 characters are left out.
+// the value by trying. Values shorter than MinShort characters are left out.
 func NewRedactor(key []byte, secrets []Secret) *Redactor {
-	r := &Redactor{key: key}
-	seen := map[string]bool{}
+	r, err := NewRedactorWith(key, secrets, RedactOptions{})
+	if err != nil {
+		panic(err) // there is nothing to be wrong
+	}
+	return r
+}
+
+// NewRedactorWith is NewRedactor with rules of the user's. The error names the rule
+// that is none.
+func NewRedactorWith(key []byte, secrets []Secret, o RedactOptions) (*Redactor, error) {
+	r := &Redactor{key: key, known: newKnown()}
+	for _, text := range o.Allow {
+		re, err := regexp.Compile("^(?:" + text + ")$")
+		if err != nil {
+			re = nil // a value that is no expression
+		}
+		r.allow = append(r.allow, allow{text, re})
+	}
+	var own []*rule
+	for _, text := range o.Redact {
+		switch {
+		case text == "ip":
+			r.ips = true
+		case text == "names":
+			r.names = true
+		case isPath(text):
+			rule, err := ParseRule(text)
+			if err != nil {
+				return nil, err
+			}
+			r.paths = append(r.paths, rule)
+		default:
+			re, err := regexp.Compile(text)
+			if err != nil {
+				return nil, fmt.Errorf("%q is neither a path (body.x, query.x, header.X) nor a regular expression: %w", text, err)
+			}
+			if re.MatchString("") {
+				return nil, fmt.Errorf("%q matches the empty text, and so everything", text)
+			}
+			own = append(own, &rule{kind: "custom", source: text})
+		}
+	}
+	r.shapes = newShapes(own...)
+	r.addSecrets(secrets)
+	r.own = r.known.count()
+	return r, nil
+}
+
+func isPath(s string) bool {
+	for _, p := range []string{"body.", "query.", "header.", "body["} {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Redactor) addSecrets(secrets []Secret) {
 	for _, s := range secrets {
-		if len(s.Value) < minSecret {
+		if len(s.Value) < MinShort || r.allowed(s.Value) {
 			continue
 		}
-		if s.Value == s.Example { // no secret, though its name says so
-			if !seen[s.Value] {
-				seen[s.Value] = true
-				r.secrets = append(r.secrets, form{s.Name, s.Value, s.Value})
-			}
-			continue
+		if len(s.Value) < MinSecret && !slices.Contains(r.short, s.Name) {
+			r.short = append(r.short, s.Name)
 		}
 		with := s.Example
 		if with == "" {
 			with = r.token("secret", s.Value)
+		} else {
+			r.examples = append(r.examples, with)
 		}
-		for _, f := range []func(string) string{
-			func(s string) string { return s }, url.QueryEscape, url.PathEscape, jsonEscape,
-			func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
-			func(s string) string { return base64.RawStdEncoding.EncodeToString([]byte(s)) },
-			func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) },
-			func(s string) string { return hex.EncodeToString([]byte(s)) },
-			func(s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) },
-		} {
-			if text := f(s.Value); !seen[text] {
-				seen[text] = true
-				r.secrets = append(r.secrets, form{s.Name, text, f(with)})
-			}
+		r.known.add(form{s.Name, s.Value, with})
+		if trimmed := strings.TrimSpace(s.Value); trimmed != s.Value && len(trimmed) >= MinSecret {
+			r.known.add(form{s.Name, trimmed, with})
 		}
 	}
-	// A secret may be part of another.
-	slices.SortStableFunc(r.secrets, func(a, b form) int { return len(b.text) - len(a.text) })
-	return r
 }
 
-func jsonEscape(s string) string {
-	data, err := json.Marshal(s)
-	if err != nil {
-		return s
-	}
-	return string(data[1 : len(data)-1])
-}
+// Short are the names of secrets of fewer than MinSecret characters: what is
+// replaced for them may have been something else.
+func (r *Redactor) Short() []string { return slices.Clone(r.short) }
 
-// Fingerprint names the key, and does not tell it.
-func (r *Redactor) Fingerprint() string {
-	sum := sha256.Sum256(append([]byte("fanfold redaction key\x00"), r.key...))
-	return hex.EncodeToString(sum[:4])
-}
-
-// token is what stands for a value: the same for the same value.
-func (r *Redactor) token(kind, value string) string {
-	mac := hmac.New(sha256.New, r.key)
-	mac.Write([]byte(kind))
-	mac.Write([]byte{0})
-	mac.Write([]byte(value))
-	sum := hex.EncodeToString(mac.Sum(nil)[:4])
-	if kind == "email" {
-		return "user-" + sum + "@example.invalid"
-	}
-	return tokenMark + kind + ":" + sum
+func (r *Redactor) allowed(v string) bool {
+	return slices.ContainsFunc(r.allow, func(a allow) bool { return a.value == v || a.re != nil && a.re.MatchString(v) })
 }
 
 // Interaction redacts an interaction in place. The caller owns all of it.
 func (r *Redactor) Interaction(i *Interaction) {
+	r.Header(i.Request.Headers)
 	i.Request.URL = r.URL(i.Request.URL)
 	i.Request.Body = r.Body(i.Request.Headers.Get("Content-Type"), i.Request.Body)
-	r.Header(i.Request.Headers)
 	i.Request.Form = r.values(i.Request.Form)
+	r.Header(i.Response.Headers)
 	i.Response.Body = r.Body(i.Response.Headers.Get("Content-Type"), i.Response.Body)
 	i.Response.Status = r.Text(i.Response.Status)
-	r.Header(i.Response.Headers)
+}
+
+// Settle takes out of interactions that were redacted already the values that only
+// later ones have announced.
+func (r *Redactor) Settle(list []*Interaction) {
+	for before := r.own; before != r.known.count(); {
+		before = r.known.count()
+		quick := *r
+		quick.quick = true
+		for _, i := range list {
+			quick.Interaction(i)
+		}
+	}
 }
 
 // Header redacts headers in place.
 func (r *Redactor) Header(h http.Header) {
 	for name, values := range h {
-		kind := secretHeader(http.CanonicalHeaderKey(name))
+		key := http.CanonicalHeaderKey(name)
+		kind := secretHeader(key)
+		if kind == "" && slices.ContainsFunc(r.paths, func(p Rule) bool { return p.part == "header" && p.name == key }) {
+			kind = "custom"
+		}
 		for n, v := range values {
 			switch {
 			case kind == "authorization":
 				values[n] = r.authorization(v)
 			case kind == "cookie":
-				values[n] = r.cookie(v, http.CanonicalHeaderKey(name) == "Set-Cookie")
+				values[n] = r.cookie(v, strings.HasPrefix(key, "Set-"))
 			case kind != "":
-				values[n] = r.whole(kind, v)
-			case name == "Location" || name == "Referer" || name == "Content-Location" || name == "Origin":
+				values[n] = r.member(kind, v, 0)
+			case key == "Location" || key == "Referer" || key == "Content-Location" || key == "Origin":
 				values[n] = r.URL(v)
 			default:
 				values[n] = r.Text(v)
@@ -144,81 +193,108 @@ func (r *Redactor) Header(h http.Header) {
 // authorization keeps the scheme.
 func (r *Redactor) authorization(v string) string {
 	scheme, rest, ok := strings.Cut(v, " ")
-	if !ok {
+	if !ok || rest == "" {
 		return r.whole("authorization", v)
 	}
-	return scheme + " " + r.whole(strings.ToLower(keepLetters(scheme)), rest)
-}
-
-func keepLetters(s string) string {
-	s = strings.Map(func(c rune) rune {
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
-			return c
+	rest = strings.TrimSpace(rest)
+	if plain, _, ok := unbase64(rest); ok && strings.EqualFold(scheme, "basic") {
+		if _, password, _ := strings.Cut(plain, ":"); learnable(password) {
+			r.whole("password", password) // elsewhere, too
 		}
-		return -1
-	}, s)
-	if s == "" {
-		return "authorization"
 	}
-	return s
+	return scheme + " " + r.whole(strings.ToLower(scheme), rest)
 }
 
-// cookie keeps names and attributes.
+// cookieAttributes stand beside a cookie in Set-Cookie.
+var cookieAttributes = map[string]bool{
+	"path": true, "domain": true, "expires": true, "max-age": true, "secure": true, "httponly": true, "samesite": true, "priority": true, "partitioned": true, "version": true, "comment": true,
+}
+
+// cookie keeps names and attributes, of several cookies in a line, too.
 func (r *Redactor) cookie(v string, set bool) string {
-	parts := strings.Split(v, ";")
-	for n, p := range parts {
-		if set && n > 0 {
-			break // attributes
+	var b strings.Builder
+	for n, one := range cookies(v, set) {
+		if n > 0 {
+			b.WriteByte(',')
 		}
-		name, value, ok := strings.Cut(p, "=")
-		if ok {
-			parts[n] = name + "=" + r.whole("cookie", value)
-		} else {
-			parts[n] = r.whole("cookie", p)
+		parts := strings.Split(one, ";")
+		for k, p := range parts {
+			name, value, ok := strings.Cut(p, "=")
+			switch plain := strings.ToLower(strings.TrimSpace(name)); {
+			case set && k > 0 && cookieAttributes[plain]:
+			case ok:
+				quotes := ""
+				if inner := strings.Trim(value, `"`); len(inner)+2 == len(value) {
+					value, quotes = inner, `"`
+				}
+				parts[k] = name + "=" + quotes + r.whole("cookie", value) + quotes
+			case strings.TrimSpace(p) != "":
+				lead := p[:len(p)-len(strings.TrimLeft(p, " "))]
+				parts[k] = lead + r.whole("cookie", p[len(lead):])
+			}
 		}
+		b.WriteString(strings.Join(parts, ";"))
 	}
-	return strings.Join(parts, ";")
+	return b.String()
 }
 
-// whole replaces all of a value, if there is anything to replace.
+// cookies splits a Set-Cookie line that holds several. A comma in a date is none
+// between cookies.
+func cookies(v string, set bool) []string {
+	if !set {
+		return []string{v}
+	}
+	var out []string
+	from := 0
+	for i := 0; i < len(v); i++ {
+		if v[i] != ',' {
+			continue
+		}
+		rest := strings.TrimLeft(v[i+1:], " ")
+		if name, _, ok := strings.Cut(rest, "="); ok && name != "" && !strings.ContainsAny(name, "; ,") {
+			out = append(out, v[from:i])
+			from = i + 1
+		}
+	}
+	return append(out, v[from:])
+}
+
+// whole replaces all of a value that a name or a place has announced, if there is
+// anything to replace, and remembers it.
 func (r *Redactor) whole(kind, v string) string {
-	if v == "" || isToken(v) {
+	if v == "" || isToken(v) || r.allowed(v) {
 		return v
 	}
-	for _, f := range r.secrets { // its example, where it has one
-		if v == f.text {
-			return f.with
-		}
-		if v == f.with {
-			return v
-		}
+	if f, ok := r.known.of(v); ok { // its example, where it has one
+		return f.with
 	}
-	return r.token(kind, v)
+	if r.isExample(v) || r.quick {
+		return r.flat(v)
+	}
+	token := r.token(kind, v)
+	if learnable(v) && !personal(kind) {
+		r.known.add(form{kind, v, token})
+	}
+	return token
+}
+
+// isExample tells whether a value is what takes the place of a secret.
+func (r *Redactor) isExample(s string) bool {
+	return slices.ContainsFunc(r.examples, func(e string) bool { return s == e || len(s) >= MinSecret && strings.Contains(e, s) })
 }
 
 // member replaces the value that a name announces to be secret.
 func (r *Redactor) member(kind, v string, depth int) string {
-	switch kind {
-	case "email", "hashed":
-		if isHash(v) && !isToken(v) {
-			return r.token("hashed", v)
-		}
-		return r.text(v, depth)
-	case "phone":
-		digits := 0
-		for _, c := range []byte(v) {
-			if c >= '0' && c <= '9' {
-				digits++
-			}
-		}
-		if isHash(v) {
-			return r.token("hashed", v)
-		}
-		if digits < 7 || digits > 15 || harmless("phone", v) {
-			return r.text(v, depth)
-		}
+	if isHash(v) && (kind == "email" || kind == "hashed" || kind == "phone") {
+		return r.token("hashed", v)
 	}
-	return r.whole(kind, v)
+	if strings.TrimSpace(v) == "" {
+		return v
+	}
+	if now := r.replacement(kind, v); now != v {
+		return now
+	}
+	return r.text(v, depth)
 }
 
 func isHash(s string) bool {
@@ -226,7 +302,7 @@ func isHash(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if c := s[i]; !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F') {
+		if c := fold(s[i]); !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f') {
 			return false
 		}
 	}
@@ -242,6 +318,11 @@ func (r *Redactor) URL(s string) string {
 			end = len(rest)
 		}
 		if at := strings.LastIndexByte(rest[:end], '@'); at >= 0 {
+			for part := range strings.SplitSeq(rest[:at], ":") {
+				if plain, err := url.PathUnescape(part); err == nil && learnable(plain) {
+					r.whole("userinfo", plain) // elsewhere, too
+				}
+			}
 			s = scheme + "://" + rest[at+1:]
 		}
 	}
@@ -249,16 +330,17 @@ func (r *Redactor) URL(s string) string {
 	query, fragment, hasFragment := strings.Cut(query, "#")
 	head = r.Text(head)
 	if ok {
-		head += "?" + r.form(query, 0)
+		head += "?" + r.form(query, "query", 0)
 	}
 	if hasFragment {
-		head += "#" + r.form(fragment, 0)
+		head += "#" + r.form(fragment, "", 0)
 	}
 	return head
 }
 
-// form redacts a urlencoded form, and leaves what needs nothing as it is.
-func (r *Redactor) form(s string, depth int) string {
+// form redacts a urlencoded form, and leaves what needs nothing as it is. part is
+// what rules call it: query, body, or "".
+func (r *Redactor) form(s, part string, depth int) string {
 	if s == "" {
 		return s
 	}
@@ -275,13 +357,7 @@ func (r *Redactor) form(s string, depth int) string {
 			name = url.QueryEscape(now)
 		}
 		if ok {
-			var now string
-			if kind := keyKind(last(key)); kind != "" {
-				now = r.member(kind, plain, depth+1)
-			} else {
-				now = r.text(plain, depth+1)
-			}
-			if now != plain {
+			if now := r.field(part, key, plain, depth+1); now != plain {
 				value = url.QueryEscape(now)
 			}
 			name += "=" + value
@@ -289,6 +365,47 @@ func (r *Redactor) form(s string, depth int) string {
 		parts[n] = name
 	}
 	return strings.Join(parts, "&")
+}
+
+// field redacts a value of a flat list of names and values.
+func (r *Redactor) field(part, name, value string, depth int) string {
+	if r.pathSecret(part, []string{name}) {
+		return r.whole("custom", value)
+	}
+	if kind := r.kindOf(name, value); kind != "" {
+		return r.member(kind, value, depth)
+	}
+	return r.text(value, depth)
+}
+
+// kindOf is what a name, or a name and the shape of its value together, announce.
+func (r *Redactor) kindOf(name, value string) string {
+	if kind := r.keyKind(last(name)); kind != "" {
+		return kind
+	}
+	if r.quick || len(value) < 10 || len(value) > 400 {
+		return ""
+	}
+	pair := name + `="` + value + `"`
+	for _, m := range r.shapes.find(pair, nil) {
+		if m.from == len(name)+2 && m.to == len(pair)-1 && !personal(m.kind) {
+			return m.kind
+		}
+	}
+	return ""
+}
+
+// pathSecret says that one of the user's paths is for a place.
+func (r *Redactor) pathSecret(part string, path []string) bool {
+	return slices.ContainsFunc(r.paths, func(p Rule) bool {
+		switch {
+		case p.part != part:
+			return false
+		case part == "body":
+			return p.matches(path)
+		}
+		return len(path) == 1 && p.name == path[0]
+	})
 }
 
 // last is the name in a[b][name] or a.b.name.
@@ -308,15 +425,9 @@ func (r *Redactor) values(v url.Values) url.Values {
 	}
 	out := make(url.Values, len(v))
 	for _, key := range slices.Sorted(maps.Keys(v)) {
-		kind := keyKind(last(key))
 		now := r.text(key, 1)
 		for _, one := range v[key] {
-			if kind != "" {
-				one = r.member(kind, one, 1)
-			} else {
-				one = r.text(one, 1)
-			}
-			out[now] = append(out[now], one)
+			out[now] = append(out[now], r.field("body", key, one, 1))
 		}
 	}
 	return out
@@ -337,7 +448,7 @@ func (r *Redactor) body(contentType, s string, depth int) string {
 	if err == nil {
 		switch {
 		case media == "application/x-www-form-urlencoded" && !strings.HasPrefix(strings.TrimLeft(s, " \t\r\n"), "{"):
-			return r.form(s, depth)
+			return r.form(s, "body", depth)
 		case strings.HasPrefix(media, "multipart/") && params["boundary"] != "":
 			return r.multipart(params["boundary"], s, depth)
 		}
@@ -352,202 +463,242 @@ func (r *Redactor) text(s string, depth int) string {
 	if len(s) < 4 || depth > maxDepth {
 		return s
 	}
-	for i := range r.secrets {
-		if f := &r.secrets[i]; f.text != f.with && strings.Contains(s, f.text) {
-			s = strings.ReplaceAll(s, f.text, f.with)
+	for _, p := range packings() {
+		if plain, ok := p.unpack(s); ok {
+			if now := r.text(plain, depth+1); now != plain {
+				return p.pack(now)
+			}
+			return s
 		}
-	}
-	if plain, ok := gunzip(s); ok {
-		if now := r.text(plain, depth+1); now != plain {
-			return gzipped(now)
-		}
-		return s
 	}
 	trimmed := strings.TrimLeft(s, " \t\r\n")
-	if trimmed != "" && (trimmed[0] == '{' || trimmed[0] == '[') {
+	if trimmed != "" && (trimmed[0] == '{' || trimmed[0] == '[' || trimmed[0] == '"') {
 		if now, ok := r.json(s, depth); ok {
 			return now
 		}
 	}
-	for i := range patterns {
-		p := &patterns[i]
-		if p.possible(s) {
-			s = replaceGroup(p.re, s, p.group, func(m string) string {
-				if harmless(p.kind, m) {
-					return m
-				}
-				return r.token(p.kind, m)
-			})
-		}
-	}
-	if strings.ContainsAny(s, "=:") {
-		var b strings.Builder
-		at := 0
-		for kind, span := range pairs(s) {
-			value := s[span.from:span.to]
-			if tokenRE.MatchString(value) {
-				continue
-			}
-			b.WriteString(s[at:span.from])
-			b.WriteString(r.member(kind, value, depth+1))
-			at = span.to
-		}
-		if at > 0 {
-			b.WriteString(s[at:])
-			s = b.String()
-		}
-	}
-	return r.base64(s, depth)
+	s = r.flat(s)
+	return r.encoded(s, depth)
 }
 
-// replaceGroup replaces one group of every match.
-func replaceGroup(re *regexp.Regexp, s string, group int, f func(string) string) string {
-	found := re.FindAllStringSubmatchIndex(s, -1)
-	if found == nil {
+// flat replaces what is found in a text as it stands, and with its escapes undone,
+// layer by layer.
+func (r *Redactor) flat(s string) string {
+	for n := 0; ; n++ {
+		v, more := nthView(s, n)
+		if !more {
+			return s
+		}
+		if v.text != "" {
+			s = r.splice(s, v)
+		}
+	}
+}
+
+// splice replaces what is found in a view of a text.
+func (r *Redactor) splice(s string, v view) string {
+	found := r.matches(v.text)
+	if len(found) == 0 {
 		return s
 	}
 	var b strings.Builder
 	at := 0
 	for _, m := range found {
-		from, to := m[2*group], m[2*group+1]
+		from, to := v.place(m.from, m.to)
+		if from < at {
+			continue
+		}
+		value := v.text[m.from:m.to]
+		with := m.with
+		switch {
+		case with == "":
+			with = r.replacement(m.kind, value)
+		case len(digits(value)) == len(value) && digitsOnly(s[from:to]) && with[0] == 'R' && bareNumber(s, from, to):
+			with = r.number(value)
+		}
+		if with == value {
+			continue
+		}
 		b.WriteString(s[at:from])
-		b.WriteString(f(s[from:to]))
+		if v.at != nil {
+			with = like(s[from:to], with)
+		}
+		b.WriteString(with)
 		at = to
 	}
 	b.WriteString(s[at:])
 	return b.String()
 }
 
-// json redacts JSON, one value or several, without touching its layout. ok is
-// false when it is none.
-func (r *Redactor) json(s string, depth int) (out string, ok bool) {
-	dec := json.NewDecoder(strings.NewReader(s))
-	dec.UseNumber()
-	var stack []level
-	var b strings.Builder
-	at := 0 // copied so far
-	for {
-		tok, err := dec.Token()
-		if errors.Is(err, io.EOF) {
-			break
+// replacement is what takes the place of a value that was found in a text; the
+// value itself where it is not what its name says.
+func (r *Redactor) replacement(kind, v string) string {
+	switch {
+	case stays(kind, v):
+		return v
+	case kind == "email" || kind == "hashed":
+		return r.token(kind, v)
+	}
+	return r.whole(kind, v)
+}
+
+// stays says that a value is not of the kind that its name announces.
+func stays(kind, v string) bool {
+	switch kind {
+	case "email":
+		return !isEmail(v)
+	case "hashed":
+		return !isHash(v)
+	case "phone":
+		n := len(digits(v))
+		return n < 7 || n > 15 || len(v) > 24 || harmless(kind, v)
+	case "iban", "card":
+		return len(digits(v)) < 3 || slices.Contains(testCards, digits(v))
+	}
+	return false
+}
+
+func digitsOnly(s string) bool { return len(digits(s)) == len(s) }
+
+// bareNumber says that digits in a text stand where JSON has a number.
+func bareNumber(s string, from, to int) bool {
+	head, tail := strings.TrimRight(s[:from], " \t"), strings.TrimLeft(s[to:], " \t")
+	return (strings.HasSuffix(head, ":") || strings.HasSuffix(head, "[") || strings.HasSuffix(head, ",")) && tail != "" && strings.IndexByte(",}]", tail[0]) >= 0
+}
+
+// matches are the secrets of a flat text, from left to right and without overlap:
+// a known value before a shape, that before a name, and of two the longer.
+func (r *Redactor) matches(s string) []match {
+	found := r.known.find(s)
+	if !r.quick {
+		found = r.recognised(s, found)
+		found = r.shapes.find(s, found)
+		for _, rule := range r.shapes.rules {
+			if rule.kind == "custom" {
+				found = rule.everywhere(s, found)
+			}
 		}
-		if err != nil || len(stack) > 1000 {
-			return "", false
+		found = findNumbers(s, found)
+		if strings.ContainsAny(s, "=:>") {
+			found = r.pairs(s, found)
 		}
-		var top *level
-		if len(stack) > 0 {
-			top = &stack[len(stack)-1]
-		}
-		switch t := tok.(type) {
-		case json.Delim:
-			if t == '{' || t == '[' {
-				l := level{object: t == '{', isKey: t == '{', kind: top.kindHere()}
-				if top != nil {
-					top.isKey = true
-				}
-				stack = append(stack, l)
-			} else {
-				stack = stack[:len(stack)-1]
-			}
-			continue
-		case string:
-			end := int(dec.InputOffset())
-			start := jsonStart(s, at, end)
-			if start < 0 {
-				return "", false
-			}
-			var now string
-			if top != nil && top.object && top.isKey {
-				top.key, top.isKey = t, false
-				now = r.text(t, depth+1)
-			} else {
-				if kind := top.kindHere(); kind != "" {
-					now = r.member(kind, t, depth+1)
-				} else {
-					now = r.text(t, depth+1)
-				}
-				if top != nil {
-					top.isKey = true
-				}
-			}
-			if now != t {
-				b.WriteString(s[at:start])
-				b.Write(quote(now))
-				at = end
-			}
-		case json.Number:
-			end := int(dec.InputOffset())
-			if kind := top.kindHere(); kind == "phone" || kind == "password" || kind == "card" || kind == "ssn" {
-				if now := r.member(kind, t.String(), depth+1); now != t.String() {
-					b.WriteString(s[at : end-len(t)])
-					b.Write(quote(now))
-					at = end
-				}
-			}
-			if top != nil {
-				top.isKey = true
-			}
-		default:
-			if top != nil {
-				top.isKey = true
-			}
+		if r.ips {
+			found = findIPs(s, found)
 		}
 	}
-	if len(stack) > 0 {
-		return "", false
+	if len(found) == 0 {
+		return nil
+	}
+	rank := func(m match) int {
+		switch {
+		case m.exact:
+			return 0
+		case m.kind == "custom":
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(found, func(a, b match) int {
+		if d := rank(a) - rank(b); d != 0 {
+			return d
+		}
+		return (b.to - b.from) - (a.to - a.from)
+	})
+	var out []match
+	for _, m := range found {
+		value := s[m.from:m.to]
+		if r.allowed(value) || !m.exact && (tokenRE.MatchString(value) || isToken(value) || value == "null" || value == "true" || value == "false" || r.isExample(value)) {
+			continue
+		}
+		if !slices.ContainsFunc(out, func(o match) bool { return m.from < o.to && o.from < m.to }) {
+			out = append(out, m)
+		}
+	}
+	slices.SortFunc(out, func(a, b match) int { return a.from - b.from })
+	return out
+}
+
+// everywhere tries a rule on all of a text.
+func (r *rule) everywhere(s string, found []match) []match {
+	for _, m := range r.compiled().FindAllStringSubmatchIndex(s, -1) {
+		a, b := m[0], m[1]
+		if len(m) > 2 && m[2] >= 0 {
+			a, b = m[2], m[3]
+		}
+		found = append(found, match{from: a, to: b, kind: r.kind})
+	}
+	return found
+}
+
+var ipRE = regexp.MustCompile(`\b(?:\d{1,3}\.){3}\d{1,3}\b|\b(?:[0-9a-fA-F]{1,4}:){2,7}[0-9a-fA-F:]{1,20}`)
+
+// findIPs appends addresses of machines, but those that are nobody's.
+func findIPs(s string, found []match) []match {
+	for _, m := range ipRE.FindAllStringIndex(s, -1) {
+		ip, err := netip.ParseAddr(s[m[0]:m[1]])
+		if err != nil || ip.IsLoopback() || ip.IsUnspecified() || documentation(ip) {
+			continue
+		}
+		found = append(found, match{from: m[0], to: m[1], kind: "ip"})
+	}
+	return found
+}
+
+// documentation tells the addresses that RFC 5737 and RFC 3849 keep for examples.
+func documentation(ip netip.Addr) bool {
+	for _, p := range []string{"192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"} {
+		if netip.MustParsePrefix(p).Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// encoded looks into what may stand for other bytes: base64, hexadecimal digits.
+func (r *Redactor) encoded(s string, depth int) string {
+	var b strings.Builder
+	at := 0
+	for _, e := range runs(s) {
+		if e.from < at {
+			continue
+		}
+		if now, changed := r.inside(e.plain, depth); changed {
+			b.WriteString(s[at:e.from])
+			b.WriteString(e.encode(now))
+			at = e.to
+		}
+	}
+	if at == 0 {
+		return s
 	}
 	b.WriteString(s[at:])
+	return b.String()
+}
+
+// inside redacts what was decoded: text and packed text wholly, other bytes by the
+// values that are known.
+func (r *Redactor) inside(plain string, depth int) (string, bool) {
+	if printable([]byte(plain)) || packed(plain) {
+		now := r.text(plain, depth+1)
+		return now, now != plain
+	}
+	found := r.known.find(plain)
+	if len(found) == 0 {
+		return plain, false
+	}
+	var b strings.Builder
+	at := 0
+	for _, m := range found {
+		b.WriteString(plain[at:m.from])
+		b.WriteString(m.with)
+		at = m.to
+	}
+	b.WriteString(plain[at:])
 	return b.String(), true
 }
 
-// level is an object or array that a JSON walk is in.
-type level struct {
-	object bool
-	key    string // of the member at hand
-	isKey  bool   // the next token is a member's name
-	kind   string // what the name of an enclosing member announced
-}
-
-// kindHere is what the name of the value at hand, or of one around it,
-// announces.
-func (l *level) kindHere() string {
-	if l == nil {
-		return ""
-	}
-	if l.object {
-		if k := keyKind(l.key); k != "" {
-			return k
-		}
-	}
-	return l.kind
-}
-
-func quote(s string) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(s); err != nil {
-		panic(err) // a text cannot fail
-	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
-}
-
-// jsonStart finds where the string that ends at end began: the decoder tells
-// only where tokens end. Between at and there may be other tokens.
-func jsonStart(s string, at, end int) int {
-	for i := end - 2; i >= at; i-- {
-		if s[i] != '"' {
-			continue
-		}
-		back := 0
-		for k := i - 1; k >= at && s[k] == '\\'; k-- {
-			back++
-		}
-		if back%2 == 0 {
-			return i
-		}
-	}
-	return -1
+func packed(s string) bool {
+	return slices.ContainsFunc(packings(), func(p packing) bool { _, ok := p.unpack(s); return ok })
 }
 
 // multipart redacts the parts, and keeps the lines between.
@@ -560,26 +711,17 @@ func (r *Redactor) multipart(boundary, s string, depth int) string {
 			parts[n] = r.text(p, depth+1)
 			continue
 		}
-		var name, contentType string
-		for line := range strings.Lines(head) {
-			k, v, _ := strings.Cut(line, ":")
-			v = strings.TrimSpace(v)
-			switch strings.ToLower(strings.TrimSpace(k)) {
-			case "content-disposition":
-				if _, params, err := mime.ParseMediaType(v); err == nil {
-					name = params["name"]
-				}
-			case "content-type":
-				contentType = v
-			}
-		}
+		name, contentType := partHead(head)
 		end := ""
 		if strings.HasSuffix(body, "\r\n") {
 			body, end = body[:len(body)-2], "\r\n"
 		}
-		if kind := keyKind(last(name)); kind != "" {
+		switch kind := r.keyKind(last(name)); {
+		case r.pathSecret("body", []string{name}):
+			body = r.whole("custom", body)
+		case kind != "":
 			body = r.member(kind, body, depth+1)
-		} else {
+		default:
 			body = r.body(contentType, body, depth+1)
 		}
 		parts[n] = r.text(head, depth+1) + "\r\n\r\n" + body + end
@@ -587,112 +729,29 @@ func (r *Redactor) multipart(boundary, s string, depth int) string {
 	return strings.Join(parts, mark)
 }
 
-// base64 looks into what may be text in base64.
-func (r *Redactor) base64(s string, depth int) string {
-	var b strings.Builder
-	at := 0
-	for from, to := range base64Runs(s) {
-		plain, enc, ok := unbase64(s[from:to])
-		if !ok {
-			continue
-		}
-		if now := r.text(plain, depth+1); now != plain {
-			b.WriteString(s[at:from])
-			b.WriteString(enc.EncodeToString([]byte(now)))
-			at = to
-		}
-	}
-	if at == 0 {
-		return s
-	}
-	b.WriteString(s[at:])
-	return b.String()
-}
-
-// base64Runs yields the places of at least 12 characters of base64.
-func base64Runs(s string) func(yield func(from, to int) bool) {
-	return func(yield func(from, to int) bool) {
-		start := -1
-		for i := 0; i <= len(s); i++ {
-			if i < len(s) && isBase64(s[i]) {
-				if start < 0 {
-					start = i
-				}
-				continue
+// partHead reads the name and the type of a part of multipart.
+func partHead(head string) (name, contentType string) {
+	for line := range strings.Lines(head) {
+		k, v, _ := strings.Cut(line, ":")
+		v = strings.TrimSpace(v)
+		switch strings.ToLower(strings.TrimSpace(k)) {
+		case "content-disposition":
+			if _, params, err := mime.ParseMediaType(v); err == nil {
+				name = params["name"]
 			}
-			if start >= 0 {
-				end := i
-				for end < len(s) && s[end] == '=' && end-i < 2 {
-					end++
-				}
-				if i-start >= 12 && !yield(start, end) {
-					return
-				}
-				start = -1
-			}
+		case "content-type":
+			contentType = v
 		}
 	}
+	return name, contentType
 }
 
-func isBase64(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '-' || c == '_'
-}
-
-// unbase64 decodes what is text, or gzip, in base64; ok is false for the rest.
-func unbase64(s string) (plain string, enc *base64.Encoding, ok bool) {
-	switch padded, urlSafe := strings.HasSuffix(s, "="), strings.ContainsAny(s, "-_"); {
-	case padded && urlSafe:
-		enc = base64.URLEncoding
-	case padded:
-		enc = base64.StdEncoding
-	case urlSafe:
-		enc = base64.RawURLEncoding
-	default:
-		enc = base64.RawStdEncoding
-	}
-	data, err := enc.DecodeString(s)
-	if err != nil || len(data) < minSecret {
-		return "", nil, false
-	}
-	if len(data) > 2 && data[0] == 0x1f && data[1] == 0x8b {
-		return string(data), enc, true
-	}
-	if !utf8.Valid(data) {
-		return "", nil, false
-	}
-	for _, c := range data {
-		if c < ' ' && c != '\n' && c != '\r' && c != '\t' {
-			return "", nil, false
-		}
-	}
-	return string(data), enc, true
-}
-
-// maxGunzip bounds what is looked at of a compressed text.
-const maxGunzip = 64 << 20
-
-// gunzip opens gzip data; ok is false for anything else.
-func gunzip(s string) (plain string, ok bool) {
-	if len(s) < 18 || s[0] != 0x1f || s[1] != 0x8b {
-		return "", false
-	}
-	z, err := gzip.NewReader(strings.NewReader(s))
-	if err != nil {
-		return "", false
-	}
-	data, err := io.ReadAll(io.LimitReader(z, maxGunzip))
-	if err != nil {
-		return "", false
-	}
-	return string(data), true
-}
-
-func gzipped(s string) string {
+func quote(s string) []byte {
 	var buf bytes.Buffer
-	z := gzip.NewWriter(&buf)
-	_, err := z.Write([]byte(s))
-	if err := errors.Join(err, z.Close()); err != nil {
-		panic(err) // memory takes everything
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		panic(err) // a text cannot fail
 	}
-	return buf.String()
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }

@@ -110,10 +110,20 @@ func NewReplayer(cassettes []*Cassette, o ReplayOptions) (*Replayer, error) {
 		m.fields = append(m.fields, http.CanonicalHeaderKey(h))
 	}
 	p := &Replayer{opts: o, match: m, raw: map[uint64][]int32{}, canon: map[key][]int32{}, byPath: map[string][]int32{}, byHost: map[string][]int32{}, sessions: map[string]*session{}}
+	seen := tokens{}
 	for _, c := range cassettes {
 		for n, i := range c.Interactions {
 			p.add(c, n, i)
+			if o.Redactor != nil && !foreign {
+				seen.collect(i.Request.URL)
+				seen.collect(i.Request.Body)
+			}
 		}
+	}
+	if len(seen) > 0 {
+		red := *o.Redactor
+		red.tokens = seen
+		p.opts.Redactor = &red
 	}
 	return p, nil
 }
@@ -216,6 +226,10 @@ func (p *Replayer) find(caseName string, q Request) (*Interaction, Request, []in
 	p.mu.Unlock()
 	// The slow path: what matters of the request, without secrets.
 	if r := p.opts.Redactor; r != nil {
+		if len(p.match.fields) > 0 {
+			q.Header = q.Header.Clone()
+			r.Header(q.Header)
+		}
 		q.URL = r.URL(q.URL)
 		q.Body = r.Body(q.Header.Get("Content-Type"), q.Body)
 	}

@@ -24,8 +24,8 @@ func Drift(wasStatus int, wasBody string, status int, body string) []Difference 
 		return append(out, Difference{"body", kindOfBody(ok1, wasBody), kindOfBody(ok2, body)})
 	}
 	a, b := map[string]string{}, map[string]string{}
-	shapes("body", was[0], a)
-	shapes("body", now[0], b)
+	typesOf("body", was[0], a)
+	typesOf("body", now[0], b)
 	for _, path := range slices.Sorted(maps.Keys(a)) {
 		switch t, ok := b[path]; {
 		case !ok:
@@ -52,18 +52,18 @@ func kindOfBody(isJSON bool, s string) string {
 	return "text"
 }
 
-// shapes collects the type of every place; the elements of an array share one.
-func shapes(path string, v any, out map[string]string) {
+// typesOf collects the type of every place; the elements of an array share one.
+func typesOf(path string, v any, out map[string]string) {
 	switch v := v.(type) {
 	case map[string]any:
 		out[path] = "object"
 		for k, e := range v {
-			shapes(path+"."+k, e, out)
+			typesOf(path+"."+k, e, out)
 		}
 	case []any:
 		out[path] = "array"
 		for _, e := range v {
-			shapes(path+"[*]", e, out)
+			typesOf(path+"[*]", e, out)
 		}
 	case string:
 		out[path] = "string"

@@ -1,0 +1,389 @@
+package cassette
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
+)
+
+// packing is a way in which a whole text may be packed.
+type packing struct {
+	name   string
+	unpack func(s string) (plain string, ok bool)
+	pack   func(plain string) string
+}
+
+// packings are recognised by how they begin, or, where they begin in no way of their
+// own, by giving text.
+func packings() []packing {
+	return []packing{
+		{"gzip", gunzip, gzipped},
+		{"zlib", unzlib, zlibbed},
+		{"zstd", unzstd, zstded},
+		{"UTF-16", fromUTF16, toUTF16},
+		{"brotli", unbrotli, brotlied},
+		{"deflate", rawInflate, rawDeflated},
+	}
+}
+
+// maxGunzip bounds what is looked at of a compressed text.
+const maxGunzip = 64 << 20
+
+// gunzip opens gzip data; ok is false for anything else.
+func gunzip(s string) (plain string, ok bool) {
+	if len(s) < 18 || s[0] != 0x1f || s[1] != 0x8b {
+		return "", false
+	}
+	z, err := gzip.NewReader(strings.NewReader(s))
+	if err != nil {
+		return "", false
+	}
+	return bounded(z)
+}
+
+func bounded(r io.Reader) (string, bool) {
+	data, err := io.ReadAll(io.LimitReader(r, maxGunzip))
+	return string(data), err == nil
+}
+
+func gzipped(s string) string {
+	var buf bytes.Buffer
+	z := gzip.NewWriter(&buf)
+	_, err := z.Write([]byte(s))
+	if err := errors.Join(err, z.Close()); err != nil {
+		panic(err) // memory takes everything
+	}
+	return buf.String()
+}
+
+// unzlib opens zlib data, which HTTP calls deflate.
+func unzlib(s string) (string, bool) {
+	if len(s) < 8 || s[0]&0x0f != 8 || binary.BigEndian.Uint16([]byte(s[:2]))%31 != 0 {
+		return "", false
+	}
+	z, err := zlib.NewReader(strings.NewReader(s))
+	if err != nil {
+		return "", false
+	}
+	return bounded(z)
+}
+
+func zlibbed(s string) string {
+	var buf bytes.Buffer
+	z := zlib.NewWriter(&buf)
+	_, err := z.Write([]byte(s))
+	if err := errors.Join(err, z.Close()); err != nil {
+		panic(err) // memory takes everything
+	}
+	return buf.String()
+}
+
+// untold is the result of a stream that does not say what it is: it has to be text, to
+// its end.
+func untold(s string, r io.Reader) (string, bool) {
+	if len(s) < 12 || printable([]byte(s[:12])) {
+		return "", false
+	}
+	plain, ok := bounded(r)
+	return plain, ok && len(plain) >= MinSecret && printable([]byte(plain))
+}
+
+// brotlis are readers for use once more: what they have to clear before each would
+// be most of the work.
+var brotlis = sync.Pool{New: func() any { return brotli.NewReader(nil) }}
+
+func unbrotli(s string) (string, bool) {
+	if len(s) < 24 {
+		return "", false
+	}
+	z := brotlis.Get().(*brotli.Reader)
+	defer brotlis.Put(z)
+	if z.Reset(strings.NewReader(s)) != nil {
+		return "", false
+	}
+	return untold(s, z)
+}
+
+func brotlied(s string) string {
+	var buf bytes.Buffer
+	z := brotli.NewWriter(&buf)
+	_, err := z.Write([]byte(s))
+	if err := errors.Join(err, z.Close()); err != nil {
+		panic(err) // memory takes everything
+	}
+	return buf.String()
+}
+
+func rawInflate(s string) (string, bool) {
+	if len(s) < 24 || s[0]>>1&3 == 3 { // there is no such block
+		return "", false
+	}
+	return untold(s, flate.NewReader(strings.NewReader(s)))
+}
+
+func rawDeflated(s string) string {
+	var buf bytes.Buffer
+	z, err := flate.NewWriter(&buf, flate.DefaultCompression)
+	if err != nil {
+		panic(err) // the level is right
+	}
+	_, err = z.Write([]byte(s))
+	if err := errors.Join(err, z.Close()); err != nil {
+		panic(err) // memory takes everything
+	}
+	return buf.String()
+}
+
+func unzstd(s string) (string, bool) {
+	if !strings.HasPrefix(s, "\x28\xb5\x2f\xfd") {
+		return "", false
+	}
+	z, err := zstd.NewReader(strings.NewReader(s), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxGunzip))
+	if err != nil {
+		return "", false
+	}
+	defer z.Close()
+	return bounded(z)
+}
+
+func zstded(s string) string {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		panic(err) // the options are right
+	}
+	defer z.Close()
+	return string(z.EncodeAll([]byte(s), nil))
+}
+
+// fromUTF16 reads text of two bytes a character: by its mark, or because every
+// other byte is zero. Mark and order come back with toUTF16, as the first
+// character of the text.
+func fromUTF16(s string) (string, bool) {
+	if len(s) < 8 || len(s)%2 != 0 {
+		return "", false
+	}
+	order, marked := binary.ByteOrder(nil), true
+	switch {
+	case strings.HasPrefix(s, "\xff\xfe"):
+		order = binary.LittleEndian
+	case strings.HasPrefix(s, "\xfe\xff"):
+		order = binary.BigEndian
+	default:
+		marked = false
+		even, odd := 0, 0
+		for i := 0; i < min(len(s), 64); i += 2 {
+			if s[i] == 0 {
+				even++
+			}
+			if s[i+1] == 0 {
+				odd++
+			}
+		}
+		most := min(len(s), 64) / 2
+		switch {
+		case odd > most*3/4 && even == 0:
+			order = binary.LittleEndian
+		case even > most*3/4 && odd == 0:
+			order = binary.BigEndian
+		default:
+			return "", false
+		}
+	}
+	units := make([]uint16, len(s)/2)
+	for i := range units {
+		units[i] = order.Uint16([]byte(s[2*i : 2*i+2]))
+	}
+	text := string(utf16.Decode(units))
+	if !marked { // what toUTF16 goes by
+		head := "\x00L"
+		if order == binary.BigEndian {
+			head = "\x00B"
+		}
+		return head + text, true
+	}
+	if order == binary.BigEndian {
+		return "\x00M" + text[len("\ufeff"):], true
+	}
+	return text, true
+}
+
+func toUTF16(s string) string {
+	order := binary.ByteOrder(binary.LittleEndian)
+	switch {
+	case strings.HasPrefix(s, "\x00L"):
+		s = s[2:]
+	case strings.HasPrefix(s, "\x00B"):
+		s, order = s[2:], binary.BigEndian
+	case strings.HasPrefix(s, "\x00M"):
+		s, order = "\ufeff"+s[2:], binary.BigEndian
+	}
+	units := utf16.Encode([]rune(s))
+	out := make([]byte, 2*len(units))
+	for i, u := range units {
+		order.PutUint16(out[2*i:], u)
+	}
+	return string(out)
+}
+
+// run is a part of a text that stands for other bytes.
+type run struct {
+	from, to int
+	plain    string
+	name     string
+	encode   func(string) string
+}
+
+// runs are the parts of a text that may be base64 or hexadecimal digits of
+// something. Whether it is anything is up to who looks.
+func runs(s string) (out []run) {
+	for from, to := range base64Runs(s) {
+		text := s[from:to]
+		if r, ok := hexRun(text); ok {
+			r.from, r.to = from, to
+			out = append(out, r)
+			continue
+		}
+		flat := unwrapped(text)
+		plain, enc, ok := unbase64(flat)
+		if !ok {
+			// The run may begin before the value: with a slash, or a name.
+			for skip := 1; skip < 4 && skip < len(flat); skip++ {
+				if rest, enc2, ok2 := unbase64(flat[skip:]); ok2 {
+					lead := flat[:skip]
+					out = append(out, run{from, to, rest, "base64", func(p string) string { return wrappedLike(text, lead+enc2.EncodeToString([]byte(p))) }})
+				}
+			}
+			continue
+		}
+		out = append(out, run{from, to, plain, "base64", func(p string) string { return wrappedLike(text, enc.EncodeToString([]byte(p))) }})
+	}
+	return out
+}
+
+// hexRun reads hexadecimal digits of a text of at least MinSecret characters.
+func hexRun(s string) (run, bool) {
+	if len(s) < 2*MinSecret || len(s)%2 != 0 {
+		return run{}, false
+	}
+	data, err := hex.DecodeString(s)
+	if err != nil || !printable(data) {
+		return run{}, false
+	}
+	encode := hex.EncodeToString
+	if strings.ToUpper(s) == s {
+		encode = func(b []byte) string { return strings.ToUpper(hex.EncodeToString(b)) }
+	}
+	return run{plain: string(data), name: "hexadecimal", encode: func(p string) string { return encode([]byte(p)) }}, true
+}
+
+// base64Runs yields the places of at least 12 characters of base64, over line ends
+// where the lines are long.
+func base64Runs(s string) func(yield func(from, to int) bool) {
+	return func(yield func(from, to int) bool) {
+		start, line := -1, 0
+		for i := 0; i <= len(s); i++ {
+			if i < len(s) && isBase64(s[i]) {
+				if start < 0 {
+					start, line = i, i
+				}
+				continue
+			}
+			if start < 0 {
+				continue
+			}
+			if n := lineEnd(s, i); n > 0 && i-line >= 60 && i-line <= 78 && i+n < len(s) && isBase64(s[i+n]) {
+				i += n - 1
+				line = i + 1
+				continue
+			}
+			end := i
+			for end < len(s) && s[end] == '=' && end-i < 2 {
+				end++
+			}
+			if i-start >= 12 && !yield(start, end) {
+				return
+			}
+			start = -1
+		}
+	}
+}
+
+// lineEnd is the length of a line end, also of one that is escaped.
+func lineEnd(s string, i int) int {
+	for _, e := range []string{"\r\n", "\n", `\r\n`, `\n`} {
+		if strings.HasPrefix(s[min(i, len(s)):], e) {
+			return len(e)
+		}
+	}
+	return 0
+}
+
+var noLines = strings.NewReplacer("\r", "", "\n", "", `\r`, "", `\n`, "")
+
+func unwrapped(s string) string { return noLines.Replace(s) }
+
+// wrappedLike breaks base64 into lines where another had line ends.
+func wrappedLike(was, now string) string {
+	at := strings.IndexAny(was, "\r\n\\")
+	if at < 0 {
+		return now
+	}
+	end := was[at : at+lineEnd(was, at)]
+	var b strings.Builder
+	for len(now) > at {
+		b.WriteString(now[:at])
+		b.WriteString(end)
+		now = now[at:]
+	}
+	b.WriteString(now)
+	return b.String()
+}
+
+func isBase64(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '-' || c == '_'
+}
+
+// unbase64 decodes base64 of whatever bytes; ok is false when it is none.
+func unbase64(s string) (plain string, enc *base64.Encoding, ok bool) {
+	switch padded, urlSafe := strings.HasSuffix(s, "="), strings.ContainsAny(s, "-_"); {
+	case padded && urlSafe:
+		enc = base64.URLEncoding
+	case padded:
+		enc = base64.StdEncoding
+	case urlSafe:
+		enc = base64.RawURLEncoding
+	default:
+		enc = base64.RawStdEncoding
+	}
+	data, err := enc.DecodeString(s)
+	if err != nil || len(data) < MinSecret {
+		return "", nil, false
+	}
+	return string(data), enc, true
+}
+
+// printable tells text from other bytes.
+func printable(data []byte) bool {
+	if !utf8.Valid(data) {
+		return false
+	}
+	for _, c := range data {
+		if c < ' ' && c != '\n' && c != '\r' && c != '\t' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,83 @@
+package cassette
+
+import (
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// session is a conversation in which a token that an answer gives is used in every
+// place that there is, and was seen once before anything named it.
+func conversation(token string) []*Interaction {
+	ask := func(method, url, contentType, body, answer string) *Interaction {
+		i := ordinary()
+		i.Request.Method, i.Request.URL, i.Request.Body, i.Response.Body = method, url, body, answer
+		i.Request.Headers = http.Header{"Content-Type": {contentType}}
+		return i
+	}
+	const js = "application/json"
+	list := []*Interaction{
+		ask("POST", "https://id.shop.example/trace", js, `{"seen":"`+token+`"}`, `{}`),
+		ask("POST", "https://id.shop.example/login", js, `{"user":"ada","password":"correct-horse-7"}`, `{"access_token":"`+token+`","auth":{"client":"web","scopes":["read","write"],"expires":3600}}`),
+		ask("GET", "https://api.shop.example/v1/sessions/"+token+"/orders", "", "", `{"orders":[]}`),
+		ask("GET", "https://api.shop.example/v1/orders?ticket="+token, "", "", `{"next":"https://api.shop.example/v1/orders?ticket=`+token+`&page=2"}`),
+		ask("POST", "https://api.shop.example/v1/orders", js, `{"note":"as `+token+` said","id":7}`, `{"ok":true}`),
+		ask("POST", "https://api.shop.example/v1/form", "application/x-www-form-urlencoded", "who="+token+"&x=1", `ok`),
+		ask("POST", "https://api.shop.example/v1/again", js, `{"confirm":"correct-horse-7"}`, `{}`),
+	}
+	list[4].Request.Headers.Set("Cookie", "theme=dark; ticket="+token)
+	list[4].Request.Headers.Set("X-Trace", "by "+token)
+	return list
+}
+
+// TestNamedOnceSecretEverywhere: what an answer names as a token is the same token
+// wherever it stands, before and after; a client that got the token, and one that
+// has the real value, are both answered from the cassette.
+func TestNamedOnceSecretEverywhere(t *testing.T) {
+	const token, key = "Zk3-9fXq77Lm.2201", "a key of some length"
+	red := NewRedactor([]byte(key), nil)
+	c := &Cassette{Path: filepath.Join(t.TempDir(), "c.yaml"), Interactions: conversation(token)}
+	for _, i := range c.Interactions {
+		red.Interaction(i)
+	}
+	if err := c.Save(red); err != nil {
+		t.Fatal(err)
+	}
+	data, err := c.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(data), token) || strings.Contains(string(data), "correct-horse") {
+		t.Fatalf("it survives:\n%s", data)
+	}
+	want := `"auth":{"client":"web","scopes":["read","write"],"expires":3600}`
+	if got := c.Interactions[1].Response.Body; !strings.Contains(got, want) {
+		t.Errorf("what stands below auth is gone: %s", got)
+	}
+	stand := tokenRE.FindString(c.Interactions[1].Response.Body)
+	for name, sent := range map[string]string{"its token": stand, "the real value": token} {
+		p, err := NewReplayer([]*Cassette{c}, ReplayOptions{Redactor: NewRedactor([]byte(key), nil)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, i := range conversation(sent) {
+			if _, err := p.Answer("", recorded(i)); err != nil {
+				t.Errorf("a client with %s, request %d: %v", name, n, err)
+			}
+		}
+	}
+}
+
+// TestLearnable: what is looked for everywhere is no word that is met for other
+// reasons.
+func TestLearnable(t *testing.T) {
+	for v, want := range map[string]bool{
+		"required": false, "production": false, "application/json": false, "https://id.shop.example/x1": false, "12345678": false, "read write": false, "access_token": false,
+		"Zk3-9fXq77Lm": true, "0123456789": true, "deadbeefcafe0123": true, "pässwörd-1": true, "sk_shop_42abcdef": true,
+	} {
+		if learnable(v) != want {
+			t.Errorf("%q: %v", v, !want)
+		}
+	}
+}

@@ -1,0 +1,260 @@
+package cassette
+
+import (
+	"strings"
+)
+
+// pairs finds the values to which a text gives names that announce secrets,
+// name=value, "name":"value", name: value, <name>value</name>, where it is neither
+// a form nor JSON as a whole: a log line, an error page, a script, XML.
+func (r *Redactor) pairs(s string, found []match) []match {
+	next := 0 // what comes before is part of a value
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c != '=' && c != ':' && c != '>' || i < next {
+			continue
+		}
+		m, ok := r.pairAt(s, i)
+		if !ok {
+			continue
+		}
+		found, next = append(found, m), m.to
+	}
+	return found
+}
+
+// pairAt reads the pair whose sign stands at a place.
+func (r *Redactor) pairAt(s string, i int) (match, bool) {
+	if s[i] == '>' {
+		if i > 0 && s[i-1] == '=' { // name => value
+			end := i - 1
+			for end > 0 && (s[end-1] == ' ' || s[end-1] == '"' || s[end-1] == '\'') {
+				end--
+			}
+			return r.pairValue(s, end, i+1, true)
+		}
+		return r.element(s, i)
+	}
+	end := i
+	quoted := end > 0 && (s[end-1] == '"' || s[end-1] == '\'')
+	if quoted {
+		if end--; end > 0 && s[end-1] == '\\' {
+			end--
+		}
+	}
+	if s[i] == '=' && quoted {
+		return match{}, false
+	}
+	from := i + 1
+	for from < len(s) && s[from] == ' ' && (s[i] == ':' || from-i < 3) {
+		from++
+	}
+	if s[i] == '=' && from > i+1 { // name = value, of a configuration
+		for end > 0 && s[end-1] == ' ' && i-end < 20 {
+			end--
+		}
+	}
+	spaced := from > i+1
+	m, ok := r.pairValue(s, end, from, quoted || s[i] == '=')
+	if !ok {
+		return m, false
+	}
+	inQuotes := m.from > from
+	if s[i] == ':' && !inQuotes && (!spaced || quoted || m.to-m.from < 12) || s[i] == '=' && spaced && !inQuotes && m.to-m.from < 8 {
+		return match{}, false // prose has colons, too
+	}
+	return m, true
+}
+
+// pairValue reads the name that ends at a place, and the value that begins at
+// another.
+func (r *Redactor) pairValue(s string, end, from int, plain bool) (match, bool) {
+	start := end
+	for start > 0 && end-start < 64 && isName(s[start-1]) {
+		start--
+	}
+	if start == end {
+		return match{}, false
+	}
+	kind := r.keyKind(last(s[start:end]))
+	if kind == "" {
+		return match{}, false
+	}
+	for from < len(s) && s[from] == ' ' {
+		from++
+	}
+	if from < len(s) && s[from] == '\\' {
+		from++
+	}
+	stop := "& \t\r\n\"'<>;,\\"
+	if from < len(s) && (s[from] == '"' || s[from] == '\'') {
+		from++
+		stop = "\"'\\\n"
+	}
+	to := from
+	for to < len(s) && strings.IndexByte(stop, s[to]) < 0 {
+		to++
+	}
+	if to-from < 4 || !plain && to-from < 12 {
+		return match{}, false
+	}
+	return match{from: from, to: to, kind: kind}, true
+}
+
+// element reads <name …>value<, of which the bracket > stands at a place.
+func (r *Redactor) element(s string, i int) (match, bool) {
+	open := strings.LastIndexByte(s[max(0, i-256):i], '<')
+	if open < 0 || i+1 >= len(s) || s[i+1] == '<' {
+		return match{}, false
+	}
+	name := s[max(0, i-256)+open+1 : i]
+	name, _, _ = strings.Cut(name, " ")
+	name = name[strings.LastIndexByte(name, ':')+1:]
+	if name == "" || !isName(name[0]) {
+		return match{}, false
+	}
+	kind := r.keyKind(last(name))
+	if kind == "" {
+		return match{}, false
+	}
+	from := i + 1
+	to := strings.IndexByte(s[from:], '<')
+	if to < 0 {
+		return match{}, false
+	}
+	to += from
+	if rest, ok := strings.CutPrefix(s[to:], "<![CDATA["); ok {
+		from = to + len("<![CDATA[")
+		if to = strings.Index(rest, "]]>"); to < 0 {
+			return match{}, false
+		}
+		to += from
+	}
+	for from < to && strings.IndexByte(" \t\r\n", s[from]) >= 0 {
+		from++
+	}
+	for to > from && strings.IndexByte(" \t\r\n", s[to-1]) >= 0 {
+		to--
+	}
+	if to-from < 4 || !strings.HasPrefix(s[to:], "</") && !strings.HasPrefix(s[to:], "]]>") && strings.TrimLeft(s[to:], " \t\r\n") == "" {
+		return match{}, false
+	}
+	return match{from: from, to: to, kind: kind}, true
+}
+
+func isName(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.' || c == '$'
+}
+
+// keyKinds are names of members, parameters, form fields and headers whose
+// values are secret, in lower case without punctuation.
+var keyKinds = map[string]string{
+	"password": "password", "passwd": "password", "pwd": "password", "passphrase": "password", "passcode": "password", "pin": "password", "otp": "password", "totp": "password",
+	"secret": "secret", "token": "token", "apikey": "key", "apisecret": "secret", "appkey": "key", "applicationkey": "key", "auth": "token", "authorization": "token", "xauth": "token",
+	"credential": "secret", "credentials": "secret", "sig": "signature", "signature": "signature", "jwt": "jwt", "assertion": "token", "clientassertion": "token", "codeverifier": "secret",
+	"bearer": "token", "accesskey": "key", "accesskeyid": "key", "privatekey": "key", "writekey": "key", "servicekey": "key", "licensekey": "key", "authkey": "key", "sharedkey": "key", "encryptionkey": "key", "signingkey": "key", "subscriptionkey": "key", "functionskey": "key",
+	"sessionid": "session", "sessionkey": "session", "sid": "session", "phpsessid": "session", "jsessionid": "session", "connectsid": "session",
+	"cardnumber": "card", "ccnumber": "card", "creditcard": "card", "creditcardnumber": "card", "cvv": "card", "cvc": "card", "cvv2": "card", "cardcvc": "card", "ssn": "ssn", "socialsecuritynumber": "ssn", "iban": "iban", "accountnumber": "iban",
+	"email": "email", "emailaddress": "email", "useremail": "email",
+	"phone": "phone", "phonenumber": "phone", "phoneno": "phone", "mobile": "phone", "mobilephone": "phone", "mobilenumber": "phone", "tel": "phone", "telephone": "phone", "telephonenumber": "phone", "cell": "phone", "cellphone": "phone", "msisdn": "phone", "whatsapp": "phone", "fax": "phone", "contactnumber": "phone",
+	"sha256email": "hashed", "sha256emailaddress": "hashed", "hashedemail": "hashed", "emailsha256": "hashed", "sha256phonenumber": "hashed", "hashedphone": "hashed", "phonesha256": "hashed", "em": "hashed", "ph": "hashed",
+}
+
+// keySuffixes make a name secret by its end.
+var keySuffixes = []struct{ suffix, kind string }{
+	{"password", "password"}, {"passwd", "password"}, {"passphrase", "password"}, {"secret", "secret"}, {"token", "token"}, {"apikey", "key"}, {"accesskey", "key"}, {"secretkey", "key"}, {"privatekey", "key"}, {"writekey", "key"}, {"authkey", "key"}, {"applicationkey", "key"}, {"signingkey", "key"}, {"encryptionkey", "key"}, {"subscriptionkey", "key"},
+	{"signature", "signature"}, {"credentials", "secret"}, {"phonenumber", "phone"}, {"phone", "phone"}, {"accesskeyid", "key"},
+}
+
+// notSecret are names that end like a secret's and are none: a program gets
+// them in one answer to send them in its next request.
+var notSecret = map[string]bool{
+	"nexttoken": true, "nextpagetoken": true, "pagetoken": true, "continuationtoken": true, "nextcontinuationtoken": true, "synctoken": true, "nextsynctoken": true, "paginationtoken": true, "cursortoken": true, "idempotencytoken": true, "clientrequesttoken": true, "prevpagetoken": true,
+	"iphone": true, "microphone": true, "headphone": true, "saxophone": true, "megaphone": true, "earphone": true, "smartphone": true,
+}
+
+// nameKinds are names of people, looked for on request.
+var nameKinds = map[string]bool{
+	"firstname": true, "lastname": true, "fullname": true, "middlename": true, "givenname": true, "familyname": true, "surname": true, "maidenname": true, "displayname": true, "cardholder": true, "cardholdername": true, "customername": true, "contactname": true, "recipient": true, "recipientname": true,
+}
+
+// keyKind returns the kind of secret that a name announces, or "".
+func (r *Redactor) keyKind(name string) string {
+	kind := keyKind(name)
+	if kind == "" && r.names && nameKinds[flatName(name)] {
+		return "name"
+	}
+	return kind
+}
+
+// flatName is a name in lower case and without punctuation; "" when it is too long
+// to be one.
+func flatName(name string) string {
+	if len(name) > 64 {
+		return ""
+	}
+	var buf [64]byte
+	n := 0
+	for i := range len(name) {
+		if c := fold(name[i]); c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+			buf[n] = c
+			n++
+		}
+	}
+	return string(buf[:n])
+}
+
+func keyKind(name string) string {
+	flat := flatName(name)
+	if kind, ok := keyKinds[flat]; ok {
+		return kind
+	}
+	for _, s := range keySuffixes {
+		if len(flat) > len(s.suffix) && strings.HasSuffix(flat, s.suffix) {
+			if notSecret[flat] {
+				return ""
+			}
+			return s.kind
+		}
+	}
+	return ""
+}
+
+// personal tells kinds that are about a person, and no credential.
+func personal(kind string) bool {
+	switch kind {
+	case "email", "phone", "hashed", "card", "iban", "ip", "name", "ssn":
+		return true
+	}
+	return false
+}
+
+// vendorHeaders hold credentials, and their names do not say so.
+var vendorHeaders = map[string]bool{
+	"X-Honeycomb-Team": true, "Fastly-Key": true, "X-Functions-Key": true, "X-Appwrite-Key": true, "X-Ms-Client-Principal": true, "X-Pendo-Integration-Key": true, "X-Api-Auth": true, "Dd-Api-Key": true,
+	"X-Nuget-Apikey": true, "X-Newrelic-Id": true, "X-License-Key": true, "X-Insert-Key": true, "X-Query-Key": true, "Sentry-Trace-Key": true, "X-Sentry-Auth": true, "X-Parse-Rest-Api-Key": true, "X-Parse-Master-Key": true,
+	"X-Mandrill-Signature": true, "X-Hub-Signature": true, "X-Hub-Signature-256": true, "X-Slack-Signature": true, "X-Twilio-Signature": true, "Stripe-Signature": true, "Paddle-Signature": true, "X-Shopify-Hmac-Sha256": true, "X-Zm-Signature": true,
+	"X-Amz-Security-Token": true, "X-Amz-Credential": true, "X-Goog-Api-Key": true, "X-Rapidapi-Key": true, "X-Mashape-Key": true, "X-Auth-User": true, "X-Registry-Auth": true, "X-Github-Otp": true, "X-Tableau-Auth": true, "Ocp-Apim-Subscription-Key": true,
+}
+
+// secretHeader returns the kind of secret that a header holds, or "".
+func secretHeader(name string) string {
+	switch name {
+	case "Authorization", "Proxy-Authorization", "X-Authorization", "X-Forwarded-Authorization":
+		return "authorization"
+	case "Cookie", "Set-Cookie", "Cookie2", "Set-Cookie2":
+		return "cookie"
+	case "Www-Authenticate", "X-Amz-Content-Sha256", "Proxy-Authenticate":
+		return ""
+	}
+	if vendorHeaders[name] {
+		return "key"
+	}
+	if kind := keyKind(name); kind != "" {
+		return kind
+	}
+	if strings.HasPrefix(name, "X-") && (strings.HasSuffix(name, "-Key") || strings.HasSuffix(name, "-Auth")) && !strings.Contains(name, "Idempotency") {
+		return "key"
+	}
+	return ""
+}

@@ -1,0 +1,140 @@
+package cassette
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestOrdinaryWords: what only looks like a credential passes, byte for byte, the
+// redactor and the gate.
+func TestOrdinaryWords(t *testing.T) {
+	red := NewRedactor([]byte("a key of some length"), []Secret{{Name: "PIN", Value: "83914276"}})
+	for _, body := range []string{
+		`{"plan":"Basic Subscription","access":"bearer authentication is needed","note":"Basic authentication"}`,
+		`{"files":["icon@2x.png","logo@3x.webp"],"repo":"git@github.com:fanfold/fanfold.git","unit":"getty@tty1.service"}`,
+		`{"author":"me","authority":"x","authenticated":true,"tokenize":"yes","secretary":"Ms Smith","passport":"no"}`,
+		`{"auth":{"client":"web","scopes":["read:orders","write:orders"],"expires_at":"2026-01-01T00:00:00Z"}}`,
+		`{"card":"4242 4242 4242 4242","iban":"none","order":"1234567890123456","snowflake":1234567890123456789}`,
+		`{"name":"Ada Lovelace","ip":"81.2.69.142","microphone":"on","iphone":"15"}`,
+		"<order><id>7</id><total>12.50</total><password/></order>",
+		"version = 1\ntokens = 12\nkey = value\nauthor = somebody who wrote it\n",
+		"curl -u user: https://api.shop.example/v1",
+		`{"template":"Bearer {{token}}","shell":"Authorization: Bearer ${TOKEN}","doc":"AKIAIOSFODNN7EXAMPLE"}`,
+	} {
+		i := ordinary()
+		i.Request.Body, i.Response.Body = body, body
+		red.Interaction(i)
+		if i.Response.Body != body {
+			t.Errorf("changed:\n%s\n%s", body, i.Response.Body)
+		}
+		if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+			t.Errorf("refused: %v\n%s", leaks, body)
+		}
+	}
+	for name, v := range map[string]string{
+		"Set-Cookie":       "sid=; Max-Age=0; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+		"Www-Authenticate": `Bearer resource_metadata="https://id.shop.example/.well-known/oauth-protected-resource"`,
+		"Link":             `<https://api.shop.example/v1/orders?page=2>; rel="next"`,
+		"Cookie":           "theme=",
+		"Etag":             `"33a64df551425fcc55e4d42a148795d9f25f89d4"`,
+		"X-Request-Id":     "0b8b2c1e-7a5e-4ad1-a0c3-0d2b0a2e5b6f",
+		"User-Agent":       "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
+		"Idempotency-Key":  "0b8b2c1e-7a5e-4ad1-a0c3-0d2b0a2e5b6f",
+	} {
+		i := ordinary()
+		i.Response.Headers = http.Header{name: {v}}
+		red.Interaction(i)
+		if got := i.Response.Headers.Get(name); got != v {
+			t.Errorf("%s: %s became %s", name, v, got)
+		}
+		if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+			t.Errorf("%s: refused: %v", name, leaks)
+		}
+	}
+}
+
+// TestSeveralCookies: each of several in one line is redacted, and the dates in it
+// stay.
+func TestSeveralCookies(t *testing.T) {
+	red := NewRedactor([]byte("a key of some length"), nil)
+	i := ordinary()
+	i.Response.Headers.Set("Set-Cookie", `sid="first-cookie-1"; Path=/; Expires=Wed, 09 Jun 2027 10:18:14 GMT, cart=second-cookie-2; Secure; SameSite=Lax`)
+	i.Request.Headers.Set("Cookie", "a=third-cookie-3; b=fourth-cookie-4;c=fifth-cookie-5")
+	red.Interaction(i)
+	got := i.Response.Headers.Get("Set-Cookie") + i.Request.Headers.Get("Cookie")
+	for _, v := range []string{"first", "second", "third", "fourth", "fifth"} {
+		if strings.Contains(got, v+"-cookie") {
+			t.Errorf("%s survives: %s", v, got)
+		}
+	}
+	if !strings.Contains(got, "; Path=/; Expires=Wed, 09 Jun 2027 10:18:14 GMT, cart=REDACTED:cookie:") || !strings.Contains(got, "; Secure; SameSite=Lax") {
+		t.Errorf("attributes are gone: %s", got)
+	}
+	if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+		t.Error(leaks)
+	}
+}
+
+// TestNumbersStayNumbers: JSON with a secret that is a number is JSON with a number,
+// and the same one for the same value.
+func TestNumbersStayNumbers(t *testing.T) {
+	red := NewRedactor([]byte("a key of some length"), []Secret{{Name: "PIN", Value: "83914276"}})
+	got := red.Text(`{"id":83914276,"ids":[1,83914276],"token":555123987,"pin":4711,"cvc":123,"phone":442079460958,"n":12,"text":"as 83914276 says"}`)
+	values, ok := parseJSON(got)
+	if !ok || strings.Contains(got, "83914276") || strings.Contains(got, "555123987") || strings.Contains(got, "4711") || strings.Contains(got, "442079460958") || !strings.Contains(got, `"n":12,`) {
+		t.Fatalf("redacted: %s", got)
+	}
+	m := values[0].(map[string]any)
+	for _, name := range []string{"id", "token", "pin", "cvc", "phone"} {
+		if s := m[name]; !shapeNumber.has(s) {
+			t.Errorf("%s is no number: %s", name, got)
+		}
+	}
+	if m["id"] != m["ids"].([]any)[1] {
+		t.Errorf("equal values are not equal: %s", got)
+	}
+	if again := red.Text(got); again != got {
+		t.Errorf("a second time:\n%s\n%s", got, again)
+	}
+	if kind, hit := red.find(got, 0); kind != "" {
+		t.Errorf("the gate: %s %s in %s", kind, hit, got)
+	}
+	if flat := red.Text(`log: {"id":83914276, "next": 1}`); !strings.Contains(flat, `{"id":999000`) {
+		t.Errorf("in text: %s", flat)
+	}
+}
+
+// TestRulesOfTheUser: patterns and paths are taken out, and allowed values stay.
+func TestRulesOfTheUser(t *testing.T) {
+	red, err := NewRedactorWith([]byte("a key of some length"), []Secret{{Name: "URL_KEY", Value: "https://id.shop.example"}}, RedactOptions{
+		Redact: []string{`sk_shop_\w+`, "body.card.owner", "body.items[*].note", "query.who", "header.X-Shop", "ip", "names"},
+		Allow:  []string{"https://id.shop.example", `public-\d+`},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := ordinary()
+	i.Request.URL += "&who=somebody"
+	i.Request.Headers.Set("X-Shop", "private words")
+	i.Request.Body = `{"k":"see sk_shop_12ab34","card":{"owner":"me myself","brand":"visa"},"owner":"stays","items":[{"note":"a secret note"}],"from":"81.2.69.142","host":"127.0.0.1","doc":"192.0.2.7","firstName":"Ada","issuer":"https://id.shop.example","token":"public-12345"}`
+	red.Interaction(i)
+	for _, gone := range []string{"sk_shop_12ab34", "me myself", "a secret note", "81.2.69.142", "Ada", "somebody", "private words"} {
+		if strings.Contains(i.Request.Body+i.Request.URL+i.Request.Headers.Get("X-Shop"), gone) {
+			t.Errorf("%s survives: %+v", gone, i.Request)
+		}
+	}
+	for _, stays := range []string{`"brand":"visa"`, `"owner":"stays"`, "127.0.0.1", "192.0.2.7", "https://id.shop.example", "public-12345"} {
+		if !strings.Contains(i.Request.Body, stays) {
+			t.Errorf("%s is gone: %s", stays, i.Request.Body)
+		}
+	}
+	if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+		t.Error(leaks)
+	}
+	for _, bad := range []string{`(`, "a*", "body..x"} {
+		if _, err := NewRedactorWith(nil, nil, RedactOptions{Redact: []string{bad}}); err == nil || !strings.Contains(err.Error(), bad) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}

@@ -1,0 +1,429 @@
+package cassette
+
+import (
+	_ "embed"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// match is a part of a text that is to be replaced.
+type match struct {
+	from, to int
+	kind     string
+	with     string // "": a token
+	exact    bool   // a known value, which no other finding outweighs
+}
+
+// shape of a credential, or of personal data: what only such values look like.
+type rule struct {
+	kind string
+	// keys are texts of which one is near every match, in lower case; the
+	// expression is tried around them only.
+	keys    []string
+	entropy float64 // bits a character, at least
+	source  string
+	ok      func(value string) bool // nil: every match
+
+	once sync.Once
+	re   *regexp.Regexp
+}
+
+func (r *rule) compiled() *regexp.Regexp {
+	r.once.Do(func() { r.re = regexp.MustCompile(r.source) })
+	return r.re
+}
+
+// maintained are the rules of gitleaks; see rules_gen.go.
+//
+//go:embed rules.tsv
+var maintained string
+
+// shapes finds values by their shape. It is safe for concurrent use.
+type shapes struct {
+	rules []*rule
+	near  [1 << 15]bool // by the first three bytes of a key
+	keys  map[uint32][]keyOf
+	mail  *rule // whose key is too short for that
+}
+
+type keyOf struct {
+	text string
+	rule *rule
+}
+
+func newShapes(more ...*rule) *shapes {
+	s := &shapes{keys: map[uint32][]keyOf{}}
+	s.rules = append(ownRules(), more...)
+	for line := range strings.Lines(maintained) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(f) != 4 || strings.HasPrefix(line, "#") {
+			continue
+		}
+		entropy, _ := strconv.ParseFloat(f[2], 64) // generated
+		s.rules = append(s.rules, &rule{kind: kindOfRule(f[0]), keys: strings.Split(f[1], ","), entropy: entropy, source: f[3]})
+	}
+	for _, r := range s.rules {
+		for _, key := range r.keys {
+			if key == "@" {
+				s.mail = r
+				continue
+			}
+			if len(key) < 3 { // a digit stands before it
+				for d := range 10 {
+					s.put(strconv.Itoa(d)+key, r)
+				}
+				continue
+			}
+			s.put(key, r)
+		}
+	}
+	return s
+}
+
+func (s *shapes) put(key string, r *rule) {
+	w := uint32(key[0])<<16 | uint32(key[1])<<8 | uint32(key[2])
+	s.near[near(w)] = true
+	s.keys[w] = append(s.keys[w], keyOf{key, r})
+}
+
+func near(w uint32) uint32 { return w * 0x9e3779b1 >> 17 }
+
+// kindOfRule is the part of a rule's name that a token may hold.
+func kindOfRule(name string) string {
+	name, _, _ = strings.Cut(name, "-")
+	return strings.ReplaceAll(name, ".", "_")
+}
+
+// Around a key so much is looked at, and up to the end of the word that the last
+// byte belongs to.
+const (
+	before   = 120
+	behind   = 320
+	longWord = 1 << 14
+)
+
+// find appends what looks like a secret.
+func (s *shapes) find(text string, found []match) []match {
+	var w uint32
+	for i := range len(text) {
+		w = (w<<8 | uint32(fold(text[i]))) & 0xffffff
+		if i < 2 || !s.near[near(w)] {
+			continue
+		}
+		at := i - 2
+		for _, k := range s.keys[w] {
+			if len(k.text) > len(text)-at || !strings.EqualFold(text[at:at+len(k.text)], k.text) {
+				continue
+			}
+			found = k.rule.around(text, at, len(k.text), found)
+		}
+	}
+	for at := strings.IndexByte(text, '@'); at >= 0; {
+		found = s.mail.around(text, at, 1, found)
+		next := strings.IndexByte(text[at+1:], '@')
+		if next < 0 {
+			break
+		}
+		at += next + 1
+	}
+	return found
+}
+
+// around tries a rule near a key that stands at a place.
+func (r *rule) around(text string, at, n int, found []match) []match {
+	from, to := max(0, at-before), min(len(text), at+behind)
+	if r.kind == "pem" {
+		to = min(len(text), at+longWord)
+	}
+	for to < len(text) && to-at < longWord && isWord(text[to]) {
+		to++
+	}
+	for from > 0 && isWord(text[from]) && isWord(text[from-1]) && at-from < 2*before {
+		from--
+	}
+	part := text[from:to]
+	for _, m := range r.compiled().FindAllStringSubmatchIndex(part, -1) {
+		a, b := m[0], m[1]
+		for g := 2; g+1 < len(m); g += 2 {
+			if m[g] >= 0 && m[g] < m[g+1] {
+				a, b = m[g], m[g+1]
+				break
+			}
+		}
+		value := part[a:b]
+		switch {
+		case from+m[0] > at+n || from+m[1] < at: // of another key
+		case r.entropy > 0 && entropy(value) < r.entropy, r.ok != nil && !r.ok(value), placeholder(value):
+		default:
+			found = append(found, match{from: from + a, to: from + b, kind: r.kind})
+		}
+	}
+	return found
+}
+
+func isWord(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.' || c == '+' || c == '/' || c == '='
+}
+
+// entropy is that of Shannon, in bits a character.
+func entropy(s string) float64 {
+	var counts [256]int
+	for i := range len(s) {
+		counts[s[i]]++
+	}
+	bits := 0.0
+	for _, n := range counts {
+		if n > 0 {
+			p := float64(n) / float64(len(s))
+			bits -= p * math.Log2(p)
+		}
+	}
+	return bits
+}
+
+// placeholder says that a value only stands where a secret would: in examples of
+// documentation, in templates.
+func placeholder(v string) bool {
+	if isToken(v) || strings.HasPrefix(v, "REDACTED") {
+		return true
+	}
+	lower := strings.ToLower(v)
+	for _, mark := range []string{"example", "xxxx", "****", "....", "your_", "your-", "placeholder", "changeme", "${", "{{", "<"} {
+		if strings.Contains(lower, mark) {
+			return true
+		}
+	}
+	return len(v) > 0 && strings.Count(v, v[:1]) == len(v)
+}
+
+// ownRules are the shapes that their makers document, those of personal data, and
+// those that only traffic has.
+func ownRules() []*rule {
+	return []*rule{
+		{kind: "pem", keys: []string{"-----begin"}, source: `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|$)`},
+		{kind: "jwt", keys: []string{"eyj"}, source: `\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,3}`},
+		{kind: "bearer", keys: []string{"bearer"}, source: `(?i)\bbearer[ +]+([A-Za-z0-9._~+/-]{8,}={0,2})(?:[^A-Za-z0-9._~+/="-]|$)`, ok: bearing},
+		{kind: "basic", keys: []string{"basic"}, source: `(?i)\bbasic[ +]+([A-Za-z0-9+/]{8,}={0,2})(?:[^A-Za-z0-9+/=]|$)`, ok: isUserAndPassword},
+		{kind: "stripe", keys: []string{"k_live_", "k_test_", "whsec_"}, source: `\b([sr]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{16,})`},
+		{kind: "github", keys: []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"}, source: `\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{22,})`},
+		{kind: "slack", keys: []string{"xox", "xapp-"}, source: `\b((?:xox[abeoprs](?:\.xox[a-z])?|xapp)-[A-Za-z0-9-]{10,})`},
+		{kind: "slack_webhook", keys: []string{"hooks.slack"}, source: `hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/([A-Za-z0-9]{6,}/[A-Za-z0-9/]{6,})`},
+		{kind: "aws", keys: []string{"akia", "asia", "abia", "acca"}, source: `\b((?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})\b`},
+		{kind: "google", keys: []string{"aiza", "ya29.", "gocspx-", "1//0"}, source: `\b(AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}|1//0[A-Za-z0-9_-]{30,})`},
+		{kind: "sendgrid", keys: []string{"sg."}, source: `\b(SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})`},
+		{kind: "openai", keys: []string{"sk-"}, source: `\b(sk-[A-Za-z0-9_-]{20,})`, ok: hasDigit},
+		{kind: "hubspot", keys: []string{"pat-"}, source: `\b(pat-(?:na|eu|ap)\d-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})`},
+		{kind: "twilio", keys: []string{"sk0", "sk1", "sk2", "sk3", "sk4", "sk5", "sk6", "sk7", "sk8", "sk9", "ska", "skb", "skc", "skd", "ske", "skf"}, source: `\b(SK[0-9a-f]{32})\b`},
+		{kind: "telegram", keys: []string{":aa"}, source: `(?:\b|bot)(\d{6,12}:AA[A-Za-z0-9_-]{30,})`},
+		{kind: "posthog", keys: []string{"phx_", "phs_"}, source: `\b(ph[xs]_[A-Za-z0-9]{20,})`},
+		{kind: "facebook", keys: []string{"eaa"}, source: `\b(EAA[A-Za-z0-9]{40,})`},
+		{kind: "userinfo", keys: []string{"://"}, source: `://([^/\s:@"'<>\\]*:[^/\s@"'<>\\]+)@`},
+		{kind: "email", keys: []string{"@"}, source: `([A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24})\b(?:[^/:]|[:/](?:[^A-Za-z0-9._-]|$)|$)`, ok: isAddress},
+		{kind: "phone", keys: plusDigits(), source: `(?:^|[^\w.+-])(\+[1-9](?:[ ().-]{0,2}\d){8,14})(?:$|[^\w+=])`, ok: func(v string) bool { return !harmless("phone", v) }},
+		{kind: "iban", keys: countries(), source: `\b([A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)(?:[^A-Za-z0-9]|$)`, ok: isIBAN},
+	}
+}
+
+func plusDigits() (keys []string) {
+	for _, sep := range []string{"", " ", "(", "-"} {
+		for a := 1; a < 10; a++ {
+			if sep == "" {
+				for b := range 10 {
+					keys = append(keys, "+"+strconv.Itoa(a)+strconv.Itoa(b))
+				}
+				continue
+			}
+			keys = append(keys, "+"+strconv.Itoa(a)+sep)
+		}
+	}
+	return keys
+}
+
+func hasDigit(s string) bool { return strings.ContainsAny(s, "0123456789") }
+
+// bearing tells a token from the words that follow "bearer" in prose.
+func bearing(v string) bool {
+	return hasDigit(v) || len(v) >= 20 && !strings.ContainsAny(v, "._-/")
+}
+
+// isUserAndPassword tells what basic authentication is from the words that follow
+// "basic" in prose.
+func isUserAndPassword(v string) bool {
+	plain, _, ok := unbase64(v)
+	return ok && strings.Contains(plain, ":") && printable([]byte(plain)) || ok && strings.HasSuffix(v, "=") && hasDigit(v)
+}
+
+// files are ends of names that are no domains, where @2x and the like stand before
+// them, and those of systemd's units.
+var notDomains = []string{".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".avif", ".ico", ".css", ".js", ".mjs", ".html", ".service", ".socket", ".target", ".timer", ".mount", ".slice", ".path"}
+
+// isAddress tells an email address from names of files and repositories.
+func isAddress(v string) bool {
+	if harmless("email", v) {
+		return false
+	}
+	user, domain, _ := strings.Cut(strings.ToLower(v), "@")
+	for _, end := range notDomains {
+		if strings.HasSuffix(domain, end) {
+			return false
+		}
+	}
+	return user != "git" && !strings.HasPrefix(domain, "-") && user != "" && strings.Trim(user, ".%+-") != ""
+}
+
+// isEmail says that a value is an address as a whole.
+func isEmail(v string) bool {
+	user, domain, ok := strings.Cut(v, "@")
+	return ok && len(v) < 320 && user != "" && strings.Contains(domain, ".") && !strings.ContainsAny(v, " \t\r\n<>\",;") && isAddress(v)
+}
+
+// harmless are matches that are nobody's: reserved domains and numbers
+// (RFC 2606, RFC 6761; the fictitious numbers 555-01xx).
+func harmless(kind, s string) bool {
+	switch kind {
+	case "email":
+		_, domain, ok := strings.Cut(strings.ToLower(s), "@")
+		if !ok {
+			return true
+		}
+		for _, d := range []string{"example.com", "example.org", "example.net", "localhost"} {
+			if domain == d || strings.HasSuffix(domain, "."+d) {
+				return true
+			}
+		}
+		for _, tld := range []string{".example", ".test", ".invalid", ".localhost"} {
+			if strings.HasSuffix(domain, tld) {
+				return true
+			}
+		}
+	case "phone":
+		d := digits(s)
+		if n := len(d); n >= 7 && strings.HasPrefix(d[n-7:], "55501") || strings.HasPrefix(d, "1555") {
+			return true
+		}
+	}
+	return isToken(s) || strings.HasPrefix(s, "REDACTED")
+}
+
+func digits(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, s)
+}
+
+// findNumbers appends payment cards: digits, or groups of four, that pass Luhn's
+// check and begin as a card does. The numbers that payment providers publish for
+// tests are nobody's.
+func findNumbers(s string, found []match) []match {
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			continue
+		}
+		from := i
+		to := i
+		for n := 0; i < len(s); i++ {
+			if s[i] >= '0' && s[i] <= '9' {
+				to, n = i+1, n+1
+			} else if (s[i] != ' ' && s[i] != '-') || n%4 != 0 && n != 4 && n != 10 || to != i {
+				break
+			}
+		}
+		if to-from < 13 || to-from > 23 || from > 0 && glued(s[from-1]) || to < len(s) && (glued(s[to]) || s[to] == '.' && to+1 < len(s) && s[to+1] >= '0' && s[to+1] <= '9') {
+			continue
+		}
+		if isCard(digits(s[from:to])) {
+			found = append(found, match{from: from, to: to, kind: "card"})
+		}
+	}
+	return found
+}
+
+// glued says that a byte before or behind digits makes them part of something else.
+func glued(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == '.' || c == '-' || c == '+' || c == '/' || c == '#'
+}
+
+// testCards are numbers that providers publish.
+var testCards = []string{
+	"4242424242424242", "4000056655665556", "5555555555554444", "2223003122003222", "5200828282828210", "5105105105105100", "378282246310005", "371449635398431",
+	"6011111111111117", "6011000990139424", "3056930009020004", "36227206271667", "3566002020360505", "6200000000000005", "4111111111111111", "4012888888881881", "3530111333300000", "30569309025904", "38520000023237",
+}
+
+// isCard checks the digits of a payment card: what its issuer's numbers begin with,
+// their length, and Luhn's sum.
+func isCard(d string) bool {
+	if len(d) < 13 || len(d) > 19 || slices.Contains(testCards, d) || strings.HasPrefix(d, "400000") {
+		return false
+	}
+	two, _ := strconv.Atoi(d[:2])
+	four, _ := strconv.Atoi(d[:4])
+	n := len(d)
+	switch {
+	case d[0] == '4' && (n == 13 || n == 16 || n == 19):
+	case (two >= 51 && two <= 55 || four >= 2221 && four <= 2720) && n == 16:
+	case (two == 34 || two == 37) && n == 15:
+	case (four == 6011 || two == 65 || four/10 >= 644 && four/10 <= 649) && n == 16:
+	case (two == 36 || two == 38 || four/10 >= 300 && four/10 <= 305) && n == 14:
+	case four >= 3528 && four <= 3589 && n == 16:
+	default:
+		return false
+	}
+	sum := 0
+	for i := range n {
+		v := int(d[n-1-i] - '0')
+		if i%2 == 1 {
+			if v *= 2; v > 9 {
+				v -= 9
+			}
+		}
+		sum += v
+	}
+	return sum%10 == 0 && strings.Count(d, d[:1]) < n-2
+}
+
+// ibanLengths are those of the countries' account numbers, from the registry that
+// SWIFT keeps.
+var ibanLengths = map[string]int{
+	"AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BR": 29, "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "DO": 28,
+	"EE": 20, "EG": 29, "ES": 24, "FI": 18, "FO": 18, "FR": 27, "GB": 22, "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28, "HR": 21, "HU": 28, "IE": 22, "IL": 23, "IQ": 23, "IS": 26,
+	"IT": 27, "JO": 30, "KW": 30, "KZ": 20, "LB": 28, "LC": 32, "LI": 21, "LT": 20, "LU": 20, "LV": 21, "MC": 27, "MD": 24, "ME": 22, "MK": 19, "MR": 27, "MT": 31, "MU": 30, "NL": 18,
+	"NO": 15, "PK": 24, "PL": 28, "PS": 29, "PT": 25, "QA": 29, "RO": 24, "RS": 22, "SA": 24, "SC": 31, "SE": 24, "SI": 19, "SK": 24, "SM": 27, "ST": 25, "SV": 28, "TL": 23, "TN": 24,
+	"TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
+}
+
+func countries() (keys []string) {
+	for c := range ibanLengths {
+		for d := range 10 {
+			keys = append(keys, strings.ToLower(c)+strconv.Itoa(d))
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// isIBAN checks an account number's length and its remainder of 97.
+func isIBAN(v string) bool {
+	v = strings.ReplaceAll(v, " ", "")
+	if len(v) < 15 || ibanLengths[v[:2]] != len(v) {
+		return false
+	}
+	rest := 0
+	for _, c := range []byte(v[4:] + v[:4]) {
+		switch {
+		case c >= '0' && c <= '9':
+			rest = (rest*10 + int(c-'0')) % 97
+		case c >= 'A' && c <= 'Z':
+			rest = (rest*100 + int(c-'A') + 10) % 97
+		default:
+			return false
+		}
+	}
+	return rest == 1
+}

@@ -1,0 +1,151 @@
+package cassette
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// A token stands for a secret: the same for the same value, wherever it stands and
+// whatever its name there, so that what was equal stays equal. It is keyed: without
+// the key nobody can find the value by trying. Numbers that have to stay numbers,
+// and addresses of email, have forms of their own.
+const (
+	tokenMark   = "REDACTED:"
+	numberMark  = "999000" // and nine digits
+	tokenLength = 16       // hexadecimal digits; 8 in cassettes of earlier versions
+)
+
+var (
+	tokenRE  = regexp.MustCompile(`REDACTED(?::|%3[Aa])([a-z0-9_]+)(?::|%3[Aa])([0-9a-f]{16}|[0-9a-f]{8})`)
+	emailRE  = regexp.MustCompile(`user-([0-9a-f]{16}|[0-9a-f]{8})(?:@|%40)example\.invalid`)
+	numberRE = regexp.MustCompile(`\b999000\d{9}\b`)
+	wholeRE  = regexp.MustCompile(`^(?:REDACTED(?::|%3[Aa])[a-z0-9_]+(?::|%3[Aa])(?:[0-9a-f]{16}|[0-9a-f]{8})|user-(?:[0-9a-f]{16}|[0-9a-f]{8})(?:@|%40)example\.invalid|999000\d{9})$`)
+)
+
+func isToken(s string) bool { return wholeRE.MatchString(s) }
+
+// sum is the keyed sum of a value.
+func (r *Redactor) sum(value string) []byte {
+	mac := hmac.New(sha256.New, r.key)
+	mac.Write([]byte(value))
+	return mac.Sum(nil)
+}
+
+// token is what stands for a value.
+func (r *Redactor) token(kind, value string) string {
+	sum := hex.EncodeToString(r.sum(value)[:tokenLength/2])
+	if kind == "email" {
+		return "user-" + sum + "@example.invalid"
+	}
+	return tokenMark + kindInToken(kind) + ":" + sum
+}
+
+func kindInToken(kind string) string {
+	kind = strings.Map(func(c rune) rune {
+		switch {
+		case c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_':
+			return c
+		case c >= 'A' && c <= 'Z':
+			return c + 'a' - 'A'
+		}
+		return -1
+	}, kind)
+	if kind == "" {
+		return "secret"
+	}
+	return kind
+}
+
+// number stands for a value where JSON has a number.
+func (r *Redactor) number(value string) string {
+	return numberMark + fmt.Sprintf("%09d", binary.BigEndian.Uint64(r.sum(value)[:8])%1e9)
+}
+
+// Fingerprint names the key, and does not tell it.
+func (r *Redactor) Fingerprint() string {
+	sum := sha256.Sum256(append([]byte("fanfold redaction key 2\x00"), r.key...))
+	return hex.EncodeToString(sum[:4])
+}
+
+// tokens are those of cassettes, by which a request of a later run tells which of
+// its values they stand for.
+type tokens map[string]bool
+
+// collect notes the tokens in a text.
+func (t tokens) collect(s string) {
+	for _, re := range []*regexp.Regexp{tokenRE, emailRE} {
+		for _, m := range re.FindAllStringSubmatch(s, -1) {
+			t[m[len(m)-1]] = true
+		}
+	}
+	for _, m := range numberRE.FindAllString(s, -1) {
+		t[m] = true
+	}
+}
+
+// recognised finds the words of a text that a cassette has a token for: whatever
+// name or place told, when it was recorded, that they are secret.
+func (r *Redactor) recognised(s string, found []match) []match {
+	if len(r.tokens) == 0 || len(s) < 4 {
+		return found
+	}
+	try := func(from, to int) bool {
+		v := s[from:to]
+		if len(v) < 4 || len(v) > 1<<12 || isToken(v) {
+			return false
+		}
+		if r.tokens[hex.EncodeToString(r.sum(v)[:tokenLength/2])] {
+			found = append(found, match{from: from, to: to, kind: "secret", with: tokenMark + "secret:" + hex.EncodeToString(r.sum(v)[:tokenLength/2]), exact: true})
+			return true
+		}
+		return false
+	}
+	if try(0, len(s)) {
+		return found
+	}
+	for i := 0; i < len(s); i++ {
+		if !isWord(s[i]) {
+			continue
+		}
+		from := i
+		for i < len(s) && isWord(s[i]) {
+			i++
+		}
+		if !try(from, i) {
+			for _, between := range []string{"/", "/=", "/=.+"} { // its parts
+				eachPart(s, from, i, between, try)
+			}
+		}
+	}
+	return found
+}
+
+// eachPart calls f with the parts of a word between certain bytes.
+func eachPart(s string, from, to int, between string, f func(from, to int) bool) {
+	for at := from; at < to; {
+		end := at
+		for end < to && strings.IndexByte(between, s[end]) < 0 {
+			end++
+		}
+		if end-at < to-from {
+			f(at, end)
+		}
+		at = end + 1
+	}
+}
+
+// sameTokens leaves of tokens what they stand for: the kind depends on which name
+// announced the value first, and colons may be escaped.
+func sameTokens(b []byte) []byte {
+	if !bytes.Contains(b, []byte("REDACTED")) && !bytes.Contains(b, []byte("example.invalid")) {
+		return b
+	}
+	b = tokenRE.ReplaceAll(b, []byte("<token $2>"))
+	return emailRE.ReplaceAll(b, []byte("<token $1>"))
+}
