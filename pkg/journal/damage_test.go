@@ -180,13 +180,13 @@ func TestOlderCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := open(t, dir)
-	if _, err := r.Lane("one").Begin("a", span(5000, 5001)); err != nil {
+	if _, err = r.Lane("one").Begin("a", span(5000, 5001)); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Close(); err != nil {
+	if err = r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "journal.db"), before, 0o600); err != nil {
+	if err = os.WriteFile(filepath.Join(dir, "journal.db"), before, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, err = journal.Open(dir, nil, opts())

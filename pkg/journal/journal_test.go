@@ -93,15 +93,15 @@ func TestResumeAfterACrash(t *testing.T) {
 	}
 	// The verdicts of the first, a dead letter, and the checkpoint behind it.
 	dead := journal.DeadLetter{Raw: []byte(`{"a":1}`), Destination: "one", Action: "act", Reason: "refused", Detail: "no", Ordinal: 3, Position: source.Position{Offset: 4}}
-	if err := l.End(first, journal.Delivered, "", []journal.Verdict{{ID: journal.DeliveryID{Ordinal: 3}, Outcome: journal.Rejected, Reason: "refused"}}, []journal.DeadLetter{dead}); err != nil {
+	if err = l.End(first, journal.Delivered, "", []journal.Verdict{{ID: journal.DeliveryID{Ordinal: 3}, Outcome: journal.Rejected, Reason: "refused"}}, []journal.DeadLetter{dead}); err != nil {
 		t.Fatal(err)
 	}
 	mark := journal.Mark{Position: source.Position{Offset: 40}, Ordinal: 5, Bad: 1, Dropped: map[string]uint64{"filter": 2}}
 	counts := journal.Counts{Delivered: 4, Rejected: map[string]uint64{"refused": 1}}
-	if err := l.Advance(mark, counts, []byte("pace")); err != nil {
+	if err = l.Advance(mark, counts, []byte("pace")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.Begin("x", span(7, 8)); err != nil { // waits for the commit that holds all of the above
+	if _, err = other.Begin("x", span(7, 8)); err != nil { // waits for the commit that holds all of the above
 		t.Fatal(err)
 	}
 	check := func(r *journal.Run, inDoubt string) {

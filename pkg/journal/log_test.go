@@ -265,10 +265,10 @@ func TestFenced(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := r.Lane("one")
-	if _, err := l.Begin("act", span(0, 1)); err != nil {
+	if _, err = l.Begin("act", span(0, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if err := log.Append(t.Context(), journal.Commit{Seq: 3, Data: journal.Seal(nil)}); err != nil { // the other one
+	if err = log.Append(t.Context(), journal.Commit{Seq: 3, Data: journal.Seal(nil)}); err != nil { // the other one
 		t.Fatal(err)
 	}
 	_, err = l.Begin("act", span(1, 2))
@@ -395,11 +395,11 @@ func clockJumps(t *testing.T, name string, jump time.Duration) {
 		}
 		l := r.Lane("a")
 		for i := range uint64(3) {
-			req, err := l.Begin("act", span(10*i, 10*i+10))
-			if err != nil {
-				t.Fatal(err)
+			req, begun := l.Begin("act", span(10*i, 10*i+10))
+			if begun != nil {
+				t.Fatal(begun)
 			}
-			if err := l.End(req, journal.Delivered, "", nil, nil); err != nil {
+			if err = l.End(req, journal.Delivered, "", nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			if name == "to and fro" {
@@ -407,7 +407,7 @@ func clockJumps(t *testing.T, name string, jump time.Duration) {
 			}
 			offset.Add(int64(jump))
 			mark := journal.Mark{Ordinal: 10*i + 10}
-			if err := l.Advance(mark, journal.Counts{Delivered: mark.Ordinal}, nil); err != nil {
+			if err = l.Advance(mark, journal.Counts{Delivered: mark.Ordinal}, nil); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second) // of simulated time
@@ -415,10 +415,10 @@ func clockJumps(t *testing.T, name string, jump time.Duration) {
 				t.Errorf("durable up to %d, want %d", got, mark.Ordinal)
 			}
 		}
-		if _, err := l.Begin("act", span(30, 35)); err != nil {
+		if _, err = l.Begin("act", span(30, 35)); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Close(); err != nil {
+		if err = r.Close(); err != nil {
 			t.Fatal(err)
 		}
 		offset.Add(int64(jump))

@@ -143,9 +143,9 @@ func (r *Run) takeLock() (err error) {
 
 func (r *Run) openLog(meta any) (err error) {
 	if r.log == nil {
-		log, err := openSQLite(r.Dir)
-		if err != nil {
-			return r.wrap("opening the journal", err)
+		log, failed := openSQLite(r.Dir)
+		if failed != nil {
+			return r.wrap("opening the journal", failed)
 		}
 		r.log = log
 	}

@@ -60,22 +60,22 @@ func openSQLite(dir string) (*sqliteLog, error) {
 		if left := remains(dir); left != "" {
 			return nil, &DamagedError{dir, fmt.Errorf("%s is missing beside %s", databaseName, left)}
 		}
-		if err := create(path); err != nil {
-			return nil, fmt.Errorf("making the journal in %s: %w", dir, err)
+		if err = create(path); err != nil {
+			return nil, fmt.Errorf("making it anew: %w", err)
 		}
 	case err != nil:
-		return nil, fmt.Errorf("opening the journal: %w", err)
+		return nil, err
 	case info.Size() == 0: // it is never made so
 		return nil, &DamagedError{dir, fmt.Errorf("%s is empty", databaseName)}
 	}
 	l := &sqliteLog{dir: dir, dead: map[string]*letterFile{}}
 	if l.claim, err = os.OpenFile(filepath.Join(dir, claimName), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
-		return nil, fmt.Errorf("opening the journal: %w", err)
+		return nil, err
 	}
 	l.db, err = sql.Open("sqlite", address(path,
 		"locking_mode(EXCLUSIVE)", "journal_mode(WAL)", "synchronous(NORMAL)", "wal_autocheckpoint(4000)"))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the journal: %w", err), l.claim.Close())
+		return nil, errors.Join(err, l.claim.Close())
 	}
 	l.db.SetMaxOpenConns(1) // the lock on the folder is ours, so nobody else asks for the database
 	return l, nil
@@ -120,7 +120,7 @@ func create(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := f.Close(); err != nil {
+	if err = f.Close(); err != nil {
 		return err
 	}
 	db, err := sql.Open("sqlite", address(tmp, "journal_mode(OFF)", "synchronous(OFF)"))
@@ -133,7 +133,7 @@ func create(path string) error {
 	if err == nil {
 		_, err = db.Exec(`INSERT INTO kv VALUES ('version', ?)`, tablesVersion)
 	}
-	if err := errors.Join(err, db.Close()); err != nil {
+	if err = errors.Join(err, db.Close()); err != nil {
 		return err
 	}
 	if err := syncPath(tmp); err != nil {
@@ -310,25 +310,32 @@ func (l *sqliteLog) Append(ctx context.Context, c Commit) error {
 const insertCommit = `INSERT INTO log VALUES (?, ?)`
 
 func (l *sqliteLog) store(ctx context.Context, c Commit) (err error) {
-	if !c.Snapshot && len(c.Objects)+len(c.Values) == 0 {
-		// The usual case: one statement, which is a transaction by itself.
-		if l.insert == nil {
-			if l.insert, err = l.db.PrepareContext(ctx, insertCommit); err != nil {
-				return err
-			}
-		}
-		_, err := l.insert.ExecContext(ctx, c.Seq, c.Data)
-		return err
+	if c.Snapshot || len(c.Objects)+len(c.Values) > 0 {
+		return l.storeMore(ctx, c)
 	}
+	// The usual case: one statement, which is a transaction by itself.
+	if l.insert == nil {
+		if l.insert, err = l.db.PrepareContext(ctx, insertCommit); err != nil {
+			return err
+		}
+	}
+	_, err = l.insert.ExecContext(ctx, c.Seq, c.Data)
+	return err
+}
+
+// storeMore stores a commit that is more than its data.
+func (l *sqliteLog) storeMore(ctx context.Context, c Commit) error {
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, tx.Rollback())
-		}
-	}()
+	if err = storeIn(ctx, tx, c); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+func storeIn(ctx context.Context, tx *sql.Tx, c Commit) error {
 	if _, err := tx.ExecContext(ctx, insertCommit, c.Seq, c.Data); err != nil {
 		return err
 	}
@@ -347,7 +354,7 @@ func (l *sqliteLog) store(ctx context.Context, c Commit) (err error) {
 			return err
 		}
 	}
-	return tx.Commit()
+	return nil
 }
 
 // A claim is "2 NUMBER CHECKSUM", always of the same length.
