@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
@@ -53,13 +55,15 @@ func (a *app) completions(c *cobra.Command) {
 	}
 	slugs := func() []string { return a.world().Slugs() }
 	runs := func(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		var ids []string
+		ids := []string{run.Latest}
 		var entries []os.DirEntry
 		if dir, err := a.runsDir(); err == nil {
 			entries, _ = os.ReadDir(dir) // none: nothing to offer
 		}
 		for _, e := range entries {
-			ids = append(ids, e.Name())
+			if !journal.Removed(e.Name()) {
+				ids = append(ids, e.Name())
+			}
 		}
 		return ids, cobra.ShellCompDirectiveNoFileComp
 	}

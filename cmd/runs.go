@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -30,14 +32,17 @@ func (a *app) runsDir() (string, error) {
 func (a *app) runsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "runs", Short: "Past and unfinished runs", Args: cobra.NoArgs,
+		Long: `runs shows and removes what forward and redrive have left. A RUN is an id, a
+beginning of one that no other run has, or latest.`,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	var listForm, showForm string
+	var listForm, showForm, rmForm string
 	list := &cobra.Command{
 		Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs,
 		Long: `list shows what became of the runs in the state folder, newest first. The counts
-are events, over all destinations. With -o json every run is a line of its own: the
-same document as that of its summary.`,
+are events, over all destinations; the size is that of the run's folder, with its dead
+letters. With -o json every run is a line of its own: the same document as that of its
+summary, with last_used and state_bytes.`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.listRuns(c.Context(), listForm) },
 	}
 	choiceP(list.Flags(), &listForm, "output", "o", "", "table", "json")
@@ -49,17 +54,124 @@ same document as that of its summary.`,
 	rm := &cobra.Command{
 		Use: "rm RUN...", Short: "Remove runs, with their dead letters", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			runs, err := a.runsFolder()
+			if err != nil {
+				return err
+			}
+			var dirs []string // all of them are found before one is removed
 			for _, id := range args {
-				if err := a.removeRun(id); err != nil {
+				dir, err := runs.Find(id)
+				if err != nil {
 					return err
 				}
-				fmt.Fprintf(a.out, "removed %s\n", id)
+				dirs = append(dirs, dir)
 			}
-			return nil
+			return a.removeRuns(dirs, rmForm, false)
 		},
 	}
-	c.AddCommand(list, show, rm)
+	choiceP(rm.Flags(), &rmForm, "output", "o", "", "text", "json")
+	c.AddCommand(list, show, rm, a.pruneCommand())
 	return c
+}
+
+func (a *app) pruneCommand() *cobra.Command {
+	var o struct {
+		olderThan, form string
+		keepIncomplete  bool
+		dryRun          bool
+	}
+	c := &cobra.Command{
+		Use: "prune --older-than 30d", Short: "Remove old runs, with their dead letters", Args: cobra.NoArgs,
+		Long: `prune removes the runs that no command has used for so long. A run that is removed
+is forgotten: its command, run again, sends everything anew, and its dead letters can
+no more be redriven. A run that a process works on stays.`,
+		Example: `  fanfold runs prune --older-than 30d --keep-incomplete --dry-run`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.olderThan == "" {
+				return usagef("say with --older-than how long a run has not been used, like --older-than 30d")
+			}
+			age, err := parseAge(o.olderThan)
+			if err != nil {
+				return usagef("--older-than: %w", err)
+			}
+			runs, err := a.runsFolder()
+			if err != nil {
+				return err
+			}
+			dirs, err := runs.Unused(a.now().Add(-age), o.keepIncomplete)
+			if err != nil {
+				return err
+			}
+			if !o.dryRun {
+				if err = runs.Clear(); err != nil {
+					return err
+				}
+			}
+			return a.removeRuns(dirs, o.form, o.dryRun)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.olderThan, "older-than", "", "how long a run has not been used: 30d, 4w, 12h")
+	f.BoolVar(&o.keepIncomplete, "keep-incomplete", false, "keep runs that have work pending, or were killed")
+	f.BoolVar(&o.dryRun, "dry-run", false, "only say what would be removed")
+	choiceP(f, &o.form, "output", "o", "", "text", "json")
+	return c
+}
+
+// parseAge reads a time that may be days or weeks.
+func parseAge(s string) (time.Duration, error) {
+	units := map[byte]time.Duration{'d': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
+	if n := len(s); n > 1 && units[s[n-1]] > 0 {
+		count, err := strconv.ParseUint(s[:n-1], 10, 16)
+		if err == nil {
+			return time.Duration(count) * units[s[n-1]], nil
+		}
+	} else if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return d, nil
+	}
+	return 0, fmt.Errorf("%q is no time like 30d, 4w or 12h", s)
+}
+
+// removeRuns removes runs, or with dry only says that it would, and how much they hold.
+func (a *app) removeRuns(dirs []string, form string, dry bool) error {
+	e := json.NewEncoder(a.out)
+	for _, dir := range dirs {
+		size := run.Size(dir)
+		if !dry {
+			if err := journal.Remove(dir); err != nil {
+				return err
+			}
+		}
+		id, what := filepath.Base(dir), "removed"
+		if dry {
+			what = "would remove"
+		}
+		if form == "json" {
+			err := e.Encode(struct {
+				Run     string `json:"run"`
+				Removed bool   `json:"removed"`
+				Bytes   int64  `json:"state_bytes"`
+			}{id, !dry, size})
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintf(a.out, "%s %s (%s)\n", what, id, sizeText(size))
+	}
+	return nil
+}
+
+func sizeText(n int64) string {
+	for _, u := range []struct {
+		name string
+		n    int64
+	}{{"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}} {
+		if n >= u.n {
+			return strconv.FormatFloat(float64(n)/float64(u.n), 'f', 1, 64) + " " + u.name
+		}
+	}
+	return strconv.FormatInt(n, 10) + " B"
 }
 
 func (a *app) listRuns(ctx context.Context, form string) error {
@@ -74,28 +186,30 @@ func (a *app) listRuns(ctx context.Context, form string) error {
 	if form == "json" {
 		e := json.NewEncoder(a.out)
 		for _, dir := range dirs {
-			if err := e.Encode(run.Listed(ctx, dir)); err != nil {
+			err := e.Encode(struct {
+				*engine.Summary
+				LastUsed time.Time `json:"last_used"`
+				Bytes    int64     `json:"state_bytes"`
+			}{run.Listed(ctx, dir), run.LastUsed(dir), run.Size(dir)})
+			if err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "RUN\tSTATUS\tREAD\tDELIVERED\tREJECTED\tPENDING\tDESTINATIONS\tLAST USED\t")
+	fmt.Fprintln(t, "RUN\tSTATUS\tREAD\tDELIVERED\tSKIPPED\tREJECTED\tPENDING\tSIZE\tDESTINATIONS\tLAST USED\t")
 	for _, dir := range dirs {
 		s := run.Listed(ctx, dir)
-		when := ""
-		if info, err := os.Stat(dir); err == nil {
-			when = info.ModTime().Format("2006-01-02 15:04:05")
-		}
 		var names []string
-		var delivered, pending uint64
+		var delivered, skipped, pending uint64
 		for _, d := range s.Destinations {
 			names = append(names, d.Name)
-			delivered, pending = delivered+d.Delivered, pending+d.Pending
+			delivered, skipped, pending = delivered+d.Delivered, skipped+total(d.Skipped), pending+d.Pending
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", filepath.Base(dir), s.Status, s.Read,
-			delivered, run.Rejected(s), pending, strings.Join(names, ","), when, remark(s))
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", filepath.Base(dir), s.Status, s.Read,
+			delivered, skipped, run.Rejected(s), pending, sizeText(run.Size(dir)), strings.Join(names, ","),
+			run.LastUsed(dir).Format("2006-01-02 15:04:05"), remark(s))
 	}
 	return t.Flush()
 }
@@ -139,6 +253,7 @@ func (a *app) showRun(ctx context.Context, id, form string) error {
 	if err := printSummary(a.out, s, form); err != nil {
 		return err
 	}
+	id = filepath.Base(dir)
 	if left == 0 && run.Rejected(s) > 0 {
 		fmt.Fprintf(a.err, "fanfold: run %s: every rejected event was delivered by a redrive since\n", id)
 	}
@@ -146,20 +261,4 @@ func (a *app) showRun(ctx context.Context, id, form string) error {
 		fmt.Fprintf(a.err, "fanfold: run %s was killed; its command, run again, goes on with it\n", id)
 	}
 	return nil
-}
-
-// removeRun removes a run that no process works on; it may be damaged.
-func (a *app) removeRun(id string) error {
-	runs, err := a.runsFolder()
-	if err != nil {
-		return err
-	}
-	dir, err := runs.Find(id)
-	if err != nil {
-		return err
-	}
-	if journal.Busy(dir) {
-		return &journal.BusyError{Dir: dir}
-	}
-	return os.RemoveAll(dir)
 }

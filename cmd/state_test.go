@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -385,5 +386,78 @@ func TestManyDestinations(t *testing.T) {
 	}
 	if len(seen) != destinations*n || repeats > destinations {
 		t.Errorf("%d events arrived, %d of them twice", len(seen), repeats)
+	}
+}
+
+// TestHousekeeping names runs by their beginnings, lists and removes them.
+func TestHousekeeping(t *testing.T) {
+	f := newForwarder(t, 20)
+	first, _ := f.forward(0)
+	f.p.answers(func(w http.ResponseWriter, _ *http.Request, _ []string) bool {
+		http.Error(w, "who are you?", http.StatusUnauthorized)
+		return true
+	})
+	second, _ := f.forward(4, "--fresh")
+	age := func(run string, days int) {
+		t.Helper()
+		then := time.Now().Add(-time.Duration(days) * 24 * time.Hour)
+		if err := os.Chtimes(filepath.Join(f.state, "runs", run), then, then); err != nil {
+			t.Fatal(err)
+		}
+	}
+	age(first.Run, 40)
+	age(second.Run, 35)
+	if out, _ := f.other(0, "runs", "show", "latest", "-o", "json"); summaryOf(t, out).Run != second.Run {
+		t.Errorf("the latest is %s", out)
+	}
+	if out, _ := f.other(0, "runs", "show", second.Run[:len(second.Run)-1], "-o", "json"); summaryOf(t, out).Run != second.Run {
+		t.Errorf("%s is of %s", second.Run[:len(second.Run)-1], out)
+	}
+	if out, _ := f.other(0, "runs", "show", first.Run, "-o", "json"); summaryOf(t, out).Run != first.Run {
+		t.Errorf("%s, which another name begins with, is of %s", first.Run, out)
+	}
+	if _, errOut := f.other(2, "runs", "show", first.Run[:3]); !strings.Contains(errOut, "several runs begin with") {
+		t.Errorf("a beginning of two: %s", errOut)
+	}
+	if _, errOut := f.other(2, "runs", "show", "x"+first.Run[1:]); !strings.Contains(errOut, "did you mean "+first.Run) {
+		t.Errorf("a name of none: %s", errOut)
+	}
+	out, _ := f.other(0, "runs", "list")
+	if !strings.Contains(out, "SKIPPED") || !strings.Contains(out, "kB") || strings.Index(out, second.Run) > strings.LastIndex(out, first.Run+" ") {
+		t.Errorf("the list:\n%s", out)
+	}
+	out, _ = f.other(0, "runs", "list", "-o", "json")
+	for line := range strings.Lines(out) {
+		var run struct {
+			Run         string    `json:"run"`
+			LastUsed    time.Time `json:"last_used"`
+			Bytes       int64     `json:"state_bytes"`
+			Destination []any     `json:"destinations"`
+		}
+		if err := json.Unmarshal([]byte(line), &run); err != nil || run.Bytes < 1000 || run.Bytes > 1e6 || time.Since(run.LastUsed) < 30*24*time.Hour || len(run.Destination) != 1 {
+			t.Errorf("%s: %+v, %v", line, run, err)
+		}
+	}
+	dry := "would remove " + first.Run + " ("
+	for _, c := range []struct{ args, want string }{
+		{"--older-than 36d --dry-run", dry},
+		{"--older-than 5w --keep-incomplete --dry-run", dry},
+		{"--older-than 41d --dry-run", ""},
+		{"--older-than 1000h --dry-run -o json", ""},
+		{"--older-than 959h --dry-run -o json", `{"run":"` + first.Run + `","removed":false,"state_bytes":`},
+		{"--older-than 30d --keep-incomplete -o json", `{"run":"` + first.Run + `","removed":true,"state_bytes":`},
+		{"--older-than 30d --keep-incomplete", ""},
+		{"--older-than 30d", "removed " + second.Run + " ("},
+	} {
+		out, _ := f.other(0, append([]string{"runs", "prune"}, strings.Fields(c.args)...)...)
+		if !strings.HasPrefix(out, c.want) || c.want == "" && out != "" {
+			t.Errorf("prune %s: %s, want %s", c.args, out, c.want)
+		}
+	}
+	if out, _ := f.other(0, "runs", "list", "-o", "json"); out != "" {
+		t.Errorf("left: %s", out)
+	}
+	for _, args := range [][]string{{}, {"--older-than", "x"}, {"--older-than", "-3d"}, {"--older-than", "d"}} {
+		f.other(2, append([]string{"runs", "prune"}, args...)...)
 	}
 }

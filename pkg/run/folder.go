@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
@@ -75,25 +76,41 @@ func (f Folder) Dirs() ([]string, error) {
 	})
 	var out []string
 	for _, e := range entries {
-		if e.IsDir() {
+		if e.IsDir() && !journal.Removed(e.Name()) {
 			out = append(out, filepath.Join(string(f), e.Name()))
 		}
 	}
 	return out, nil
 }
 
-// Find returns the folder of a run.
+// Latest names the run that was used last wherever a run is asked for.
+const Latest = "latest"
+
+// Find returns the folder of a run: of its whole id, of a beginning of one that no other
+// run has, or of the [Latest].
 func (f Folder) Find(id string) (string, error) {
 	dirs, err := f.Dirs()
 	if err != nil {
 		return "", err
 	}
-	var ids []string
+	var ids, found []string
 	for _, dir := range dirs {
-		if filepath.Base(dir) == id {
+		name := filepath.Base(dir)
+		if name == id {
 			return dir, nil
 		}
-		ids = append(ids, filepath.Base(dir))
+		if id != "" && strings.HasPrefix(name, id) {
+			found = append(found, name)
+		}
+		ids = append(ids, name)
+	}
+	switch {
+	case id == Latest && len(dirs) > 0:
+		return dirs[0], nil
+	case len(found) == 1:
+		return filepath.Join(string(f), found[0]), nil
+	case len(found) > 1:
+		return "", mistakef("several runs begin with %q: %s", id, strings.Join(found, ", "))
 	}
 	msg := fmt.Sprintf("there is no run %q in %s", id, string(f))
 	if near := setting.Nearest(id, ids); near != "" {

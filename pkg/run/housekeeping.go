@@ -1,0 +1,69 @@
+package run
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/journal"
+)
+
+// Unused are the folders of runs that no command has worked on since a time; with
+// keepIncomplete only those that are complete. A run that a process works on is never one
+// of them.
+func (f Folder) Unused(since time.Time, keepIncomplete bool) ([]string, error) {
+	dirs, err := f.Dirs()
+	if err != nil {
+		return nil, err
+	}
+	var unused []string
+	for _, dir := range dirs {
+		if used := LastUsed(dir); used.IsZero() || used.After(since) {
+			continue
+		}
+		s, err := Standing(dir)
+		if err == nil && s.Status == Running || keepIncomplete && (err != nil || s.Status != Complete) {
+			continue
+		}
+		unused = append(unused, dir)
+	}
+	return unused, nil
+}
+
+// Clear removes what is left of runs whose removal was interrupted.
+func (f Folder) Clear() error {
+	entries, err := os.ReadDir(string(f))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if journal.Removed(e.Name()) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(string(f), e.Name())))
+		}
+	}
+	return err
+}
+
+// LastUsed is when a command has worked on a run last; zero: its folder is gone.
+func LastUsed(dir string) time.Time {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
+// Size is how many bytes the files in a run's folder hold, as far as they can be seen.
+func Size(dir string) (size int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			if info, gone := d.Info(); gone == nil {
+				size += info.Size()
+			}
+		}
+		return nil // what cannot be read is left out
+	})
+	return size
+}
