@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 )
 
@@ -23,7 +22,7 @@ func (r *Run) commitLoop() {
 			// Verdicts alone need not hurry: a few milliseconds make one
 			// commit of many.
 			if r.isUrgent() {
-				r.queue()
+				r.letOthersBegin()
 			} else {
 				r.gather()
 			}
@@ -76,70 +75,6 @@ func (r *Run) gather() {
 			if r.isUrgent() {
 				return
 			}
-		}
-	}
-}
-
-// crowd is what queue knows of how fast requests begin.
-type crowd struct {
-	begun    [crowdOf]time.Time // when the last requests were, a ring
-	next     int                // the oldest of them
-	alone    time.Time          // until when there is no queue
-	patience time.Duration      // how long that was
-}
-
-const (
-	// maxTurns is how often the committer lets others have a processor.
-	maxTurns = 4
-	// crowdTime is how little time the last crowdOf requests may span: one in a fifth of
-	// a millisecond.
-	crowdOf   = 16
-	crowdTime = crowdOf * time.Second / 5000
-	// dearTurn is less than a goroutine gets that computes on, and more than those
-	// take who are about to begin requests.
-	dearTurn = 8 * time.Millisecond
-	// mostPatience is how long a dear turn may keep others from being taken.
-	mostPatience = time.Minute
-)
-
-// begins notes a request.
-func (c *crowd) begins(now time.Time) {
-	c.begun[c.next] = now
-	c.next = (c.next + 1) % len(c.begun)
-}
-
-// is says whether requests begin so fast that waiting for more of them pays.
-func (c *crowd) is(now time.Time) bool {
-	if c.alone.Sub(now) > mostPatience { // the clock was set back
-		c.alone = now
-	}
-	return now.Sub(c.begun[c.next]) < crowdTime && now.After(c.alone)
-}
-
-// queue lets whoever is about to begin a request do so first, so that one commit is
-// for all of them: a commit costs as much as a small request, and where many begin,
-// the first of them would have one for itself. A turn can be dear: who takes a
-// processor then may keep it for milliseconds. So there are turns only while requests
-// begin by the thousand in a second, and after a dear one none for a while.
-func (r *Run) queue() {
-	r.mu.Lock()
-	n, now := len(r.waiters), r.opt.Now()
-	crowded := r.crowd.is(now)
-	r.mu.Unlock()
-	for turns := 0; crowded && turns < maxTurns; turns++ {
-		runtime.Gosched()
-		if then := r.opt.Now(); then.Sub(now) > dearTurn {
-			r.patience = min(max(2*r.patience, time.Second/4), mostPatience)
-			r.alone = then.Add(r.patience)
-			return
-		}
-		r.patience -= r.patience / 256 // one dear turn among many cheap ones is soon forgotten
-		r.mu.Lock()
-		last := n
-		n = len(r.waiters)
-		r.mu.Unlock()
-		if n == last {
-			return
 		}
 	}
 }

@@ -40,6 +40,55 @@ func aRun(t *testing.T, rejects bool, end func(dir string, r *journal.Run)) stri
 	return dir
 }
 
+// damage is something that happens to a run's folder.
+type damage func(dir string) error
+
+func writeFile(name, text string) damage {
+	return func(dir string) error { return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600) }
+}
+
+func makeFolder(name string) damage {
+	return func(dir string) error { return os.Mkdir(filepath.Join(dir, name), 0o700) }
+}
+
+func cutAt(name string, size int64) damage {
+	return func(dir string) error { return os.Truncate(filepath.Join(dir, name), size) }
+}
+
+func remove(names ...string) damage {
+	return func(dir string) error {
+		var err error
+		for _, name := range names {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
+		}
+		return err
+	}
+}
+
+// flip changes a bit in a place of the file that holds a text.
+func flip(name, text string) damage {
+	return func(dir string) error {
+		path := filepath.Join(dir, name)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		i := bytes.LastIndex(b, []byte(text))
+		if strings.HasSuffix(name, "-wal") { // the last one is of a commit that was not synced
+			i = bytes.Index(b, []byte(text))
+		}
+		if i < 0 {
+			return errors.New("the file does not hold what it should")
+		}
+		b[i] ^= 1
+		return os.WriteFile(path, b, 0o600)
+	}
+}
+
+func both(a, b damage) damage {
+	return func(dir string) error { return errors.Join(a(dir), b(dir)) }
+}
+
 // TestDamageIsRefused damages the state of a run in all ways: what does not hold what was
 // written is neither a new run, nor one that has done less.
 func TestDamageIsRefused(t *testing.T) {
@@ -54,76 +103,37 @@ func TestDamageIsRefused(t *testing.T) {
 		killed = crash(t, dir)
 	})
 	delivered := aRun(t, false, nil)
-	write := func(name, text string) func(string) error {
-		return func(dir string) error { return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600) }
-	}
-	remove := func(names ...string) func(string) error {
-		return func(dir string) error {
-			var err error
-			for _, name := range names {
-				err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
-			}
-			return err
-		}
-	}
-	flip := func(name, after string) func(string) error {
-		return func(dir string) error {
-			path := filepath.Join(dir, name)
-			b, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			i := bytes.LastIndex(b, []byte(after))
-			if strings.HasSuffix(name, "-wal") { // the last one is of a commit that was not synced
-				i = bytes.Index(b, []byte(after))
-			}
-			if i < 0 {
-				return errors.New("the file does not hold what it should")
-			}
-			b[i] ^= 1
-			return os.WriteFile(path, b, 0o600)
-		}
-	}
-	both := func(fs ...func(string) error) func(string) error {
-		return func(dir string) error {
-			var err error
-			for _, f := range fs {
-				err = errors.Join(err, f(dir))
-			}
-			return err
-		}
-	}
+	young := youngRun(t)
+	const db, wal, number, letters = "journal.db", "journal.db-wal", "committed", "dead/one.jsonl.zst"
 	for _, c := range []struct {
 		name string
 		dir  string
-		do   func(dir string) error
+		do   damage
 	}{
-		{"a flipped byte in the journal", closed, flip("journal.db", "refused")},
-		{"a journal cut short", closed, func(dir string) error { return os.Truncate(filepath.Join(dir, "journal.db"), 5000) }},
-		{"a journal that is gone", closed, remove("journal.db")},
-		{"a journal that was emptied", closed, write("journal.db", "")},
-		{"no database at all", closed, write("journal.db", strings.Repeat("garbage ", 1000))},
-		{"dead letters cut short", closed, func(dir string) error { return os.Truncate(filepath.Join(dir, "dead", "one.jsonl.zst"), 10) }},
-		{"dead letters gone", closed, remove("dead/one.jsonl.zst")},
-		{"dead letters of nobody", closed, write("dead/two.jsonl.zst", "x")},
-		{"a journal gone, without dead letters", delivered, remove("journal.db")},
-		{"a journal emptied, without dead letters", delivered, write("journal.db", "")},
-		{"a journal gone, with a summary alone", delivered, both(remove("journal.db", "committed"), write("summary.json", "{}"))},
-		{"a journal gone, with counts alone", delivered, both(remove("journal.db", "committed"), write("counts.json", "{}"))},
-		{"a journal gone, with a spool alone", delivered, both(remove("journal.db", "committed"), func(dir string) error { return os.Mkdir(filepath.Join(dir, "spool"), 0o700) })},
-		{"a write-ahead log that is lost, with dead letters", killed, remove("journal.db-wal")},
-		{"a write-ahead log that is lost, without", closed, nil},
-		{"a write-ahead log that was emptied", killed, write("journal.db-wal", "")},
-		{"a flipped byte in the write-ahead log", killed, flip("journal.db-wal", "refused")},
-		{"a write-ahead log that is lost, and no number", killed, remove("journal.db-wal", "committed")},
-		{"a number that is damaged", closed, flip("committed", "0")},
-		{"all is gone but the number and the lock", closed, remove("journal.db", "dead/one.jsonl.zst")},
+		{"a flipped byte in the journal", closed, flip(db, "refused")},
+		{"a journal cut short", closed, cutAt(db, 5000)},
+		{"a journal that is gone", closed, remove(db)},
+		{"a journal that was emptied", closed, writeFile(db, "")},
+		{"no database at all", closed, writeFile(db, strings.Repeat("garbage ", 1000))},
+		{"dead letters cut short", closed, cutAt(letters, 10)},
+		{"dead letters gone", closed, remove(letters)},
+		{"dead letters of nobody", closed, writeFile("dead/two.jsonl.zst", "x")},
+		{"a journal gone, without dead letters", delivered, remove(db)},
+		{"a journal emptied, without dead letters", delivered, writeFile(db, "")},
+		{"a journal gone, with a summary alone", delivered, both(remove(db, number), writeFile("summary.json", "{}"))},
+		{"a journal gone, with counts alone", delivered, both(remove(db, number), writeFile("counts.json", "{}"))},
+		{"a journal gone, with a spool alone", delivered, both(remove(db, number), makeFolder("spool"))},
+		{"a write-ahead log that is lost, with dead letters", killed, remove(wal)},
+		{"a write-ahead log that is lost, without", young, remove(wal)},
+		{"a write-ahead log that was emptied", killed, writeFile(wal, "")},
+		{"a flipped byte in the write-ahead log", killed, flip(wal, "refused")},
+		{"a write-ahead log that is lost, and no number", killed, remove(wal, number)},
+		{"a number that is damaged", closed, flip(number, "0")},
+		{"all is gone but the number and the lock", closed, remove(db, letters)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			copied := crash(t, c.dir)
-			if c.do == nil {
-				copied = youngRun(t)
-			} else if err := c.do(copied); err != nil {
+			if err := c.do(copied); err != nil {
 				t.Fatal(err)
 			}
 			for range 2 { // the first look mends nothing
@@ -138,23 +148,28 @@ func TestDamageIsRefused(t *testing.T) {
 			}
 		})
 	}
-	for name, dir := range map[string]string{"closed": closed, "killed": killed, "delivered": delivered} {
-		r, err := journal.Open(crash(t, dir), nil, opts())
-		if err != nil {
-			t.Errorf("%s: whole, and refused: %v", name, err)
-			continue
-		}
-		if err := r.Lane("one").CheckDeadLetters(); err != nil {
-			t.Error(err)
-		}
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
+	for _, dir := range []string{closed, killed, delivered, young} {
+		whole(t, crash(t, dir))
 	}
 }
 
-// youngRun is a run that has begun one request, was killed and has lost its write-ahead
-// log.
+// whole opens a run that has no damage.
+func whole(t *testing.T, dir string) {
+	t.Helper()
+	r, err := journal.Open(dir, nil, opts())
+	if err != nil {
+		t.Errorf("whole, and refused: %v", err)
+		return
+	}
+	if err := r.Lane("one").CheckDeadLetters(); err != nil {
+		t.Error(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// youngRun is a run that was killed when it had begun its first request.
 func youngRun(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "run")
@@ -164,9 +179,6 @@ func youngRun(t *testing.T) string {
 	}
 	copied := crash(t, dir)
 	if err := r.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(copied, "journal.db-wal")); err != nil {
 		t.Fatal(err)
 	}
 	return copied

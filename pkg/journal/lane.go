@@ -65,7 +65,7 @@ func (l *Lane) Begin(action string, ids []DeliveryID) (uint64, error) {
 	l.open[id] = o
 	r.record(func(b []byte) []byte { return l.appendBegin(b, id, o) })
 	ch := r.wait()
-	r.crowd.begins(now)
+	r.group.begins(now)
 	r.mu.Unlock()
 	r.wake()
 	return id, <-ch

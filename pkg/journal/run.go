@@ -87,10 +87,10 @@ type Run struct {
 	seq  int64 // number of the last commit
 	rows int   // commits since the last snapshot
 
-	kick chan struct{}
-	quit chan struct{}
-	done chan struct{}
-	crowd
+	kick  chan struct{}
+	quit  chan struct{}
+	done  chan struct{}
+	group grouping
 }
 
 const (
