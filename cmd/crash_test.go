@@ -106,9 +106,11 @@ type crashes struct {
 const crashEvents = 3000
 
 func newCrashes(t *testing.T, rng *rand.Rand, round int) *crashes {
-	c := &crashes{t: t, rng: rng, bin: build(t), old: os.Getenv("FANFOLD_OLD"), a: newPartner(t), b: newPartner(t), state: t.TempDir(), asked: make(chan struct{}, 1)}
+	c := &crashes{t: t, rng: rng, bin: build(t), old: os.Getenv("FANFOLD_OLD"), a: newPartner(t), b: newPartner(t),
+		state: t.TempDir(), asked: make(chan struct{}, 1)}
 	c.input = filepath.Join(t.TempDir(), []string{"in.jsonl.gz", "in.jsonl.zst", "in.jsonl"}[round%3])
-	out, err := exec.Command(c.bin, "generate", "--to", c.input, "--events", fmt.Sprint(crashEvents), "--seed", fmt.Sprint(round)).CombinedOutput()
+	out, err := exec.Command(c.bin, "generate", "--to", c.input, "--events", fmt.Sprint(crashEvents), "--seed",
+		fmt.Sprint(round)).CombinedOutput()
 	if err != nil {
 		t.Fatalf("generate: %v\n%s", err, out)
 	}
@@ -168,14 +170,16 @@ func (c *crashes) round(ends int) int {
 	}
 	c.arrived("a", c.a, crashEvents-int(rejected), last.Destinations[0].InDoubt)
 	c.arrived("b", c.b, crashEvents, last.Destinations[1].InDoubt)
-	t.Logf("%s: %d ends, %d of them hard; %d and %d were in doubt", filepath.Base(c.input), forwards, c.kills, last.Destinations[0].InDoubt, last.Destinations[1].InDoubt)
+	t.Logf("%s: %d ends, %d of them hard; %d and %d were in doubt", filepath.Base(c.input), forwards, c.kills,
+		last.Destinations[0].InDoubt, last.Destinations[1].InDoubt)
 
 	c.a.answers(func(http.ResponseWriter, *http.Request, []string) bool {
 		c.takeTime()
 		return false
 	})
 	before := c.kills
-	again, redrives := c.through(ends-forwards, last, "redrive", last.Run, "--config", c.conf, "--opt", "a.batch_events=1", "--opt", "a.concurrency=2")
+	again, redrives := c.through(ends-forwards, last, "redrive", last.Run, "--config", c.conf, "--opt",
+		"a.batch_events=1", "--opt", "a.concurrency=2")
 	if t.Failed() {
 		return forwards + redrives
 	}
@@ -193,7 +197,8 @@ func (c *crashes) round(ends int) int {
 		t.Errorf("%d events arrived in the end", len(c.a.seen))
 	}
 	c.a.mu.Unlock()
-	if e := fanfold(c.bin, nil, "forward", "--from", c.input, "--config", c.conf, "--state-dir", c.state, "-o", "json"); e.code != 0 {
+	if e := fanfold(c.bin, nil, "forward", "--from", c.input, "--config", c.conf, "--state-dir", c.state, "-o",
+		"json"); e.code != 0 {
 		t.Errorf("when nothing is left: exit code %d: %s%s", e.code, e.out, e.errOut)
 	}
 	return forwards + redrives
@@ -277,7 +282,8 @@ func (c *crashes) through(ends int, parent *engine.Summary, args ...string) (las
 
 // process runs a command, and ends it some time after its start, or after its first
 // request, if it lasts so long.
-func (c *crashes) process(bin string, args []string, soon bool, after time.Duration, how os.Signal, twice bool) (code int, out, errOut string, was bool) {
+func (c *crashes) process(bin string, args []string, soon bool, after time.Duration, how os.Signal,
+	twice bool) (code int, out, errOut string, was bool) {
 	select {
 	case <-c.asked: // of an earlier process
 	default:
@@ -338,7 +344,8 @@ func TestInterrupt(t *testing.T) {
 		}
 		return false
 	})
-	args := []string{"forward", "--from", path, "--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=10", "--opt", "webhook.concurrency=1", "--state-dir", t.TempDir(), "-o", "json"}
+	args := []string{"forward", "--from", path, "--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt",
+		"webhook.batch_events=10", "--opt", "webhook.concurrency=1", "--state-dir", t.TempDir(), "-o", "json"}
 	c := exec.Command(bin, args...)
 	var out, errOut bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errOut
@@ -354,7 +361,8 @@ func TestInterrupt(t *testing.T) {
 	if code := c.ProcessState.ExitCode(); code != 4 || !strings.Contains(errOut.String(), "stopping") {
 		t.Fatalf("exit code %d: %s%s", code, out.String(), errOut.String())
 	}
-	if s := summaryOf(t, out.String()); s.Status != "incomplete" || s.Destinations[0].Pending == 0 || s.Destinations[0].InDoubt != 0 {
+	if s := summaryOf(t, out.String()); s.Status != "incomplete" || s.Destinations[0].Pending == 0 ||
+		s.Destinations[0].InDoubt != 0 {
 		t.Errorf("summary %s", out.String())
 	}
 	data, err := exec.Command(bin, args...).Output()
@@ -385,7 +393,8 @@ func TestCompressions(t *testing.T) {
 			t.Fatal(errOut)
 		}
 		p := newPartner(t)
-		code, out, errOut := invoke(t, map[string]string{"XDG_STATE_HOME": t.TempDir()}, "", "forward", "--from", path, "--to", "webhook", "--set", "webhook.url="+p.URL, "-o", "json")
+		code, out, errOut := invoke(t, map[string]string{"XDG_STATE_HOME": t.TempDir()}, "", "forward", "--from", path,
+			"--to", "webhook", "--set", "webhook.url="+p.URL, "-o", "json")
 		if s := summaryOf(t, out); code != 0 || s.Destinations[0].Delivered != uint64(n) {
 			t.Fatalf("%s: exit code %d: %s%s", name, code, out, errOut)
 		}

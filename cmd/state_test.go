@@ -3,6 +3,7 @@ package cmd
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -32,7 +33,8 @@ type forwarder struct {
 func newForwarder(t *testing.T, n int) *forwarder {
 	t.Helper()
 	f := &forwarder{t: t, p: newPartner(t), state: t.TempDir()}
-	f.args = []string{"--from", file(t, "in.jsonl", events(n)), "--to", "webhook", "--set", "webhook.url=" + f.p.URL, "--opt", "webhook.batch_events=10", "--opt", "webhook.concurrency=1"}
+	f.args = []string{"--from", file(t, "in.jsonl", events(n)), "--to", "webhook", "--set", "webhook.url=" + f.p.URL,
+		"--opt", "webhook.batch_events=10", "--opt", "webhook.concurrency=1"}
 	return f
 }
 
@@ -134,7 +136,8 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Errorf("summary %+v", d)
 	}
 	out, errOut := f.other(0, "runs", "show", first.Run)
-	if want := fmt.Sprintf("20 of the rejected were delivered by a redrive since (10 by run %s, 10 by run %s)", min(half.Run, rest.Run), max(half.Run, rest.Run)); !strings.Contains(out, want) {
+	if want := fmt.Sprintf("20 of the rejected were delivered by a redrive since (10 by run %s, 10 by run %s)",
+		min(half.Run, rest.Run), max(half.Run, rest.Run)); !strings.Contains(out, want) {
 		t.Errorf("runs show: %s", out)
 	}
 	if !strings.Contains(errOut, "every rejected event was delivered by a redrive since") {
@@ -186,7 +189,8 @@ func TestEverythingSkipped(t *testing.T) {
 	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  hook: {type: webhook, settings: {url: %q}, actions: [{action: send, subscribe: 'type = \"identify\"'}]}\n", f.p.URL))
 	f.args = []string{"--from", f.args[1], "--config", conf}
 	s, errOut := f.forward(0)
-	if d := s.Destinations[0]; d.Skipped["unsupported"] != 20 || !strings.Contains(d.SkippedExamples["unsupported"], "in.jsonl, line 1") {
+	if d := s.Destinations[0]; d.Skipped["unsupported"] != 20 || !strings.Contains(d.SkippedExamples["unsupported"],
+		"in.jsonl, line 1") {
 		t.Errorf("summary %+v", d)
 	}
 	if !strings.Contains(errOut, "warning: hook was sent nothing: all of its 20 events were skipped: unsupported 20, like ") {
@@ -224,7 +228,8 @@ func TestNoPlaceForState(t *testing.T) {
 	in := file(t, "in.jsonl", events(3))
 	t.Chdir(t.TempDir())
 	for _, env := range []map[string]string{nil, {"HOME": ""}, {"HOME": "relative"}, {"XDG_STATE_HOME": "relative"}} {
-		for _, args := range [][]string{{"forward", "--from", in, "--to", "stdout"}, {"runs", "list"}, {"runs", "show", "x"}, {"redrive", "x"}} {
+		for _, args := range [][]string{{"forward", "--from", in, "--to", "stdout"}, {"runs", "list"}, {"runs", "show",
+			"x"}, {"redrive", "x"}} {
 			if code, _, errOut := invoke(t, env, "", args...); code != 2 || !strings.Contains(errOut, "--state-dir") {
 				t.Errorf("%v %v: exit code %d: %s", env, args, code, errOut)
 			}
@@ -244,7 +249,8 @@ func TestMemoryLimit(t *testing.T) {
 		env  map[string]string
 		want int64
 	}{{map[string]string{"GOMEMLIMIT": "1TiB"}, 1 << 40}, {nil, 64 << 20}} {
-		if code, _, errOut := invoke(t, c.env, "", "forward", "--from", in, "--to", "stdout", "--memory", "64MiB", "--state-dir", t.TempDir()); code != 0 {
+		if code, _, errOut := invoke(t, c.env, "", "forward", "--from", in, "--to", "stdout", "--memory", "64MiB",
+			"--state-dir", t.TempDir()); code != 0 {
 			t.Fatal(errOut)
 		}
 		if got := debug.SetMemoryLimit(-1); got != c.want {
@@ -258,7 +264,8 @@ func TestMemoryLimit(t *testing.T) {
 func TestVersion1(t *testing.T) {
 	f := newForwarder(t, 60)
 	// The fixture's events are those of events(60), but for their names.
-	in := strings.NewReplacer("T00:00:00Z", "T00:00:00Z", `"E0"`, `"E"`, `"E1"`, `"E"`, `"E2"`, `"E"`, ":", ": ", ",", ", ").Replace(events(60))
+	in := strings.NewReplacer("T00:00:00Z", "T00:00:00Z", `"E0"`, `"E"`, `"E1"`, `"E"`, `"E2"`, `"E"`, ":", ": ", ",",
+		", ").Replace(events(60))
 	if err := os.WriteFile(f.args[1], []byte(in), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +287,8 @@ func TestVersion1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Exec(`UPDATE manifest SET object = replace(object, '/tmp/fixture/in.jsonl', ?)`, f.args[1]); err != nil {
+	if _, err := db.Exec(`UPDATE manifest SET object = replace(object, '/tmp/fixture/in.jsonl', ?)`,
+		f.args[1]); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
@@ -288,7 +296,8 @@ func TestVersion1(t *testing.T) {
 	}
 	f.p.answers(nil)
 	s, errOut := f.forward(3)
-	if a, b := s.Destinations[0], s.Destinations[1]; !strings.Contains(errOut, "resuming run "+s.Run) || a.Delivered != 58 || total(a.Rejected) != 2 || a.Requests != 0 || b.Delivered != 60 || b.InDoubt != 10 {
+	if a, b := s.Destinations[0], s.Destinations[1]; !strings.Contains(errOut, "resuming run "+s.Run) ||
+		a.Delivered != 58 || total(a.Rejected) != 2 || a.Requests != 0 || b.Delivered != 60 || b.InDoubt != 10 {
 		t.Errorf("%+v: %s", s, errOut)
 	}
 	f.p.once(t, 45) // b had fifteen
@@ -353,9 +362,11 @@ func TestManyDestinations(t *testing.T) {
 	var conf strings.Builder
 	conf.WriteString("destinations:\n")
 	for i := range destinations {
-		fmt.Fprintf(&conf, "  d%d: {type: webhook, settings: {url: %q}, batch_events: 1, concurrency: 1}\n", i, fmt.Sprint(server.URL, "/", i))
+		fmt.Fprintf(&conf, "  d%d: {type: webhook, settings: {url: %q}, batch_events: 1, concurrency: 1}\n", i,
+			fmt.Sprint(server.URL, "/", i))
 	}
-	args := []string{"forward", "--from", file(t, "in.jsonl", events(n)), "--config", file(t, "fanfold.yaml", conf.String()), "--state-dir", t.TempDir(), "-o", "json", "--progress", "never"}
+	args := []string{"forward", "--from", file(t, "in.jsonl", events(n)), "--config", file(t, "fanfold.yaml",
+		conf.String()), "--state-dir", t.TempDir(), "-o", "json", "--progress", "never"}
 	bin := build(t)
 	c := exec.Command(bin, args...)
 	if err := c.Start(); err != nil {
@@ -375,7 +386,8 @@ func TestManyDestinations(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 	}
-	if again := fanfold(bin, nil, args...); again.code != 0 || !strings.Contains(again.errOut, "everything was delivered already") {
+	if again := fanfold(bin, nil, args...); again.code != 0 || !strings.Contains(again.errOut,
+		"everything was delivered already") {
 		t.Errorf("once more: exit code %d: %s", again.code, again.errOut)
 	}
 	mu.Lock()
@@ -410,7 +422,8 @@ func TestHousekeeping(t *testing.T) {
 	if out, _ := f.other(0, "runs", "show", "latest", "-o", "json"); summaryOf(t, out).Run != second.Run {
 		t.Errorf("the latest is %s", out)
 	}
-	if out, _ := f.other(0, "runs", "show", second.Run[:len(second.Run)-1], "-o", "json"); summaryOf(t, out).Run != second.Run {
+	if out, _ := f.other(0, "runs", "show", second.Run[:len(second.Run)-1], "-o", "json"); summaryOf(t,
+		out).Run != second.Run {
 		t.Errorf("%s is of %s", second.Run[:len(second.Run)-1], out)
 	}
 	if out, _ := f.other(0, "runs", "show", first.Run, "-o", "json"); summaryOf(t, out).Run != first.Run {
@@ -423,7 +436,8 @@ func TestHousekeeping(t *testing.T) {
 		t.Errorf("a name of none: %s", errOut)
 	}
 	out, _ := f.other(0, "runs", "list")
-	if !strings.Contains(out, "SKIPPED") || !strings.Contains(out, "kB") || strings.Index(out, second.Run) > strings.LastIndex(out, first.Run+" ") {
+	if !strings.Contains(out, "SKIPPED") || !strings.Contains(out, "kB") ||
+		strings.Index(out, second.Run) > strings.LastIndex(out, first.Run+" ") {
 		t.Errorf("the list:\n%s", out)
 	}
 	out, _ = f.other(0, "runs", "list", "-o", "json")
@@ -434,7 +448,8 @@ func TestHousekeeping(t *testing.T) {
 			Bytes       int64     `json:"state_bytes"`
 			Destination []any     `json:"destinations"`
 		}
-		if err := json.Unmarshal([]byte(line), &run); err != nil || run.Bytes < 1000 || run.Bytes > 1e6 || time.Since(run.LastUsed) < 30*24*time.Hour || len(run.Destination) != 1 {
+		if err := json.Unmarshal([]byte(line), &run); err != nil || run.Bytes < 1000 || run.Bytes > 1e6 ||
+			time.Since(run.LastUsed) < 30*24*time.Hour || len(run.Destination) != 1 {
 			t.Errorf("%s: %+v, %v", line, run, err)
 		}
 	}
@@ -460,4 +475,55 @@ func TestHousekeeping(t *testing.T) {
 	for _, args := range [][]string{{}, {"--older-than", "x"}, {"--older-than", "-3d"}, {"--older-than", "d"}} {
 		f.other(2, append([]string{"runs", "prune"}, args...)...)
 	}
+}
+
+// TestLostState takes away parts of what a run has left: the command does not take it for
+// a new run, and sends nothing.
+func TestLostState(t *testing.T) {
+	f := newForwarder(t, 50)
+	f.refuses(func(id string) bool { return id == "m7" })
+	first, _ := f.forward(3)
+	dir := filepath.Join(f.state, "runs", first.Run)
+	kept := t.TempDir()
+	if err := os.CopyFS(kept, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	f.p.once(t, 49)
+	for name, damage := range map[string]func() error{
+		"the journal emptied": func() error { return os.Truncate(filepath.Join(dir, "journal.db"), 0) },
+		"the journal removed": func() error { return os.Remove(filepath.Join(dir, "journal.db")) },
+		"all but the summary": func() error { return onlyKeep(dir, "summary.json") },
+		"all but the letters": func() error { return onlyKeep(dir, "dead") },
+		"the letters":         func() error { return os.RemoveAll(filepath.Join(dir, "dead")) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		if _, errOut := f.forward(1); !strings.Contains(errOut, "is damaged") || !strings.Contains(errOut, "runs rm") {
+			t.Errorf("%s: %s", name, errOut)
+		}
+		if name != "all but the letters" { // there is nothing to redrive without a summary
+			if _, errOut := f.redrive(1, first.Run); !strings.Contains(errOut, "is damaged") {
+				t.Errorf("%s, a redrive: %s", name, errOut)
+			}
+		}
+		if err := errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(kept))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.p.once(t, 49)
+	if _, errOut := f.forward(3); !strings.Contains(errOut, "nothing is new") {
+		t.Errorf("when all is there again: %s", errOut)
+	}
+}
+
+// onlyKeep removes everything in a folder but one entry.
+func onlyKeep(dir, name string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Name() != name {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
 }

@@ -42,7 +42,8 @@ func TestRunsThatCannotBeSearched(t *testing.T) {
 		c := exec.CommandContext(t.Context(), bin, "forward", "--from", in, "--to", "stdout", "--state-dir", state)
 		var out, errOut bytes.Buffer
 		c.SysProcAttr, c.Stdout, c.Stderr, c.Dir = nobody, &out, &errOut, "/"
-		if err := c.Run(); err == nil || c.ProcessState.ExitCode() != 1 || !strings.Contains(errOut.String(), "permission denied") {
+		if err := c.Run(); err == nil || c.ProcessState.ExitCode() != 1 || !strings.Contains(errOut.String(),
+			"permission denied") {
 			t.Errorf("mode %o: %v: %s%s", mode, err, out.String(), errOut.String())
 		}
 	}

@@ -87,16 +87,20 @@ func TestResumeAfterACrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := l.Begin("act", append(span(10, 15), journal.DeliveryID{Ordinal: 15, K: 1}, journal.DeliveryID{Ordinal: 20, K: 3}))
+	second, err := l.Begin("act", append(span(10, 15), journal.DeliveryID{Ordinal: 15, K: 1},
+		journal.DeliveryID{Ordinal: 20, K: 3}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The verdicts of the first, a dead letter, and the checkpoint behind it.
-	dead := journal.DeadLetter{Raw: []byte(`{"a":1}`), Destination: "one", Action: "act", Reason: "refused", Detail: "no", Ordinal: 3, Position: source.Position{Offset: 4}}
-	if err = l.End(first, journal.Delivered, "", []journal.Verdict{{ID: journal.DeliveryID{Ordinal: 3}, Outcome: journal.Rejected, Reason: "refused"}}, []journal.DeadLetter{dead}); err != nil {
+	dead := journal.DeadLetter{Raw: []byte(`{"a":1}`), Destination: "one", Action: "act", Reason: "refused",
+		Detail: "no", Ordinal: 3, Position: source.Position{Offset: 4}}
+	if err = l.End(first, journal.Delivered, "", []journal.Verdict{{ID: journal.DeliveryID{Ordinal: 3},
+		Outcome: journal.Rejected, Reason: "refused"}}, []journal.DeadLetter{dead}); err != nil {
 		t.Fatal(err)
 	}
-	mark := journal.Mark{Position: source.Position{Offset: 40}, Ordinal: 5, Bad: 1, Dropped: map[string]uint64{"filter": 2}}
+	mark := journal.Mark{Position: source.Position{Offset: 40}, Ordinal: 5, Bad: 1,
+		Dropped: map[string]uint64{"filter": 2}}
 	counts := journal.Counts{Delivered: 4, Rejected: map[string]uint64{"refused": 1}}
 	if err = l.Advance(mark, counts, []byte("pace")); err != nil {
 		t.Fatal(err)
@@ -115,7 +119,8 @@ func TestResumeAfterACrash(t *testing.T) {
 				t.Errorf("ordinal %d settled: %v", o, ok)
 			}
 		}
-		if got := fmt.Sprint(len(s.InDoubt)); len(s.InDoubt) > 0 && fmt.Sprint(s.InDoubt[0].IDs) != inDoubt || inDoubt == "" && got != "0" || inDoubt != "" && got != "1" {
+		if got := fmt.Sprint(len(s.InDoubt)); len(s.InDoubt) > 0 && fmt.Sprint(s.InDoubt[0].IDs) != inDoubt ||
+			inDoubt == "" && got != "0" || inDoubt != "" && got != "1" {
 			t.Errorf("in doubt: %v, want %s", s.InDoubt, inDoubt)
 		}
 		if m := r.Manifest(); len(m) != 1 || m[0].Name != "a" {
@@ -216,6 +221,16 @@ func TestTwoProcesses(t *testing.T) {
 	if !errors.As(err, &busy) {
 		t.Errorf("the second was let in: %v", err)
 	}
+	// Also when somebody has removed the lock, as a leftover.
+	if _, err = r.Lane("one").Begin("act", span(0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err = os.Remove(filepath.Join(dir, "lock")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = journal.Open(dir, nil, opts()); !errors.As(err, &busy) {
+		t.Errorf("without the lock, the second was let in: %v", err)
+	}
 }
 
 func TestDeadLetterForms(t *testing.T) {
@@ -225,7 +240,8 @@ func TestDeadLetterForms(t *testing.T) {
 		`{"broken`:                   `"event_base64":"eyJicm9rZW4="`,
 		"\xff\xfe":                   `"event_base64":"//4="`,
 	} {
-		d := journal.DeadLetter{Raw: []byte(raw), Reason: "syntax", Object: "a\"b", First: time.Unix(1, 0), Last: time.Unix(2, 0)}
+		d := journal.DeadLetter{Raw: []byte(raw), Reason: "syntax", Object: "a\"b", First: time.Unix(1, 0),
+			Last: time.Unix(2, 0)}
 		line := d.AppendJSON(nil, "run1")
 		if !json.Valid(line) || !strings.Contains(string(line), want) {
 			t.Errorf("%q: %s, want %s", raw, line, want)
@@ -242,7 +258,8 @@ func TestSecretsAreRedacted(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := r.Lane("one")
-	if err := l.Settle([]journal.Verdict{{Outcome: journal.Rejected, Reason: "refused"}}, []journal.DeadLetter{{Raw: []byte("{}"), Destination: "one", Detail: "bad token hunter2"}}); err != nil {
+	if err := l.Settle([]journal.Verdict{{Outcome: journal.Rejected, Reason: "refused"}},
+		[]journal.DeadLetter{{Raw: []byte("{}"), Destination: "one", Detail: "bad token hunter2"}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Close(); err != nil {

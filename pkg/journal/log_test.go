@@ -90,7 +90,8 @@ type did struct {
 
 // work does what lanes do, until the journal says no.
 func work(r *journal.Run) (d did, err error) {
-	d = did{begun: map[journal.DeliveryID]bool{}, ended: map[journal.DeliveryID]bool{}, letters: map[uint64]bool{}, durable: map[uint64]bool{}}
+	d = did{begun: map[journal.DeliveryID]bool{}, ended: map[journal.DeliveryID]bool{}, letters: map[uint64]bool{},
+		durable: map[uint64]bool{}}
 	for step := range uint64(5) {
 		if err := r.Extend([]source.Object{{Name: fmt.Sprint("object ", step)}}); err != nil {
 			return d, err
@@ -292,7 +293,8 @@ func TestManyLanes(t *testing.T) {
 		if _, err := l.Begin("act", append(span(i, i+2), journal.DeliveryID{Ordinal: i, K: 70_000})); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Settle([]journal.Verdict{{ID: journal.DeliveryID{Ordinal: i, K: 66_000}, Outcome: journal.Skipped}}, nil); err != nil {
+		if err := l.Settle([]journal.Verdict{{ID: journal.DeliveryID{Ordinal: i, K: 66_000}, Outcome: journal.Skipped}},
+			nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.Advance(journal.Mark{Ordinal: i}, journal.Counts{Delivered: i}, nil); err != nil {
@@ -309,7 +311,8 @@ func TestManyLanes(t *testing.T) {
 			s := again.Lane(fmt.Sprint("lane ", i)).Resume()
 			_, settled := s.Settled(journal.DeliveryID{Ordinal: i, K: 66_000})
 			_, low := s.Settled(journal.DeliveryID{Ordinal: i, K: 66_000 & 0xffff})
-			if s.Mark.Ordinal != i || s.Counts.Delivered != i || !settled || low || len(s.InDoubt) != 1 || len(s.InDoubt[0].IDs) != 3 || !s.Doubted(journal.DeliveryID{Ordinal: i, K: 70_000}) {
+			if s.Mark.Ordinal != i || s.Counts.Delivered != i || !settled || low || len(s.InDoubt) != 1 ||
+				len(s.InDoubt[0].IDs) != 3 || !s.Doubted(journal.DeliveryID{Ordinal: i, K: 70_000}) {
 				t.Fatalf("lane %d resumes at %+v", i, s)
 			}
 		}
@@ -358,7 +361,8 @@ func TestNewerVersions(t *testing.T) {
 				t.Fatal(err)
 			}
 			var damaged *journal.DamagedError
-			if _, err := journal.Open(dir, nil, opts()); !errors.As(err, &damaged) || !errorHas(err, "a newer one has written it") {
+			if _, err := journal.Open(dir, nil, opts()); !errors.As(err, &damaged) ||
+				!errorHas(err, "a newer one has written it") {
 				t.Errorf("opened with %v", err)
 			}
 		})
@@ -379,7 +383,8 @@ func FuzzReplay(f *testing.F) {
 // TestClockJumps sets the clock back and forth: what was passed becomes durable all the
 // same, and nothing waits for a time that has gone.
 func TestClockJumps(t *testing.T) {
-	for name, jump := range map[string]time.Duration{"back": -24 * time.Hour, "forward": 24 * time.Hour, "to and fro": 0, "not at all": 0} {
+	for name, jump := range map[string]time.Duration{"back": -24 * time.Hour, "forward": 24 * time.Hour, "to and fro": 0,
+		"not at all": 0} {
 		t.Run(name, func(t *testing.T) { clockJumps(t, name, jump) })
 	}
 }

@@ -171,8 +171,9 @@ func (r *Run) openLog(meta any) (err error) {
 // wrap says of an error where it happened, and what to do if the disk is full.
 func (r *Run) wrap(what string, err error) error {
 	var damaged *DamagedError
+	var busy *BusyError
 	switch {
-	case err == nil || errors.As(err, &damaged):
+	case err == nil || errors.As(err, &damaged) || errors.As(err, &busy):
 		return err
 	case errors.Is(err, ErrFenced):
 		return &BusyError{Dir: r.Dir, Taken: true}

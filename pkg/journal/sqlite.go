@@ -144,7 +144,12 @@ func create(path string) error {
 
 func (l *sqliteLog) Load(ctx context.Context) (*Commits, error) {
 	c, err := l.load(ctx)
-	if err != nil && !ofMachine(err) {
+	var code *sqlite.Error
+	switch {
+	case err == nil:
+	case errors.As(err, &code) && code.Code()&0xff == sqlite3.SQLITE_BUSY:
+		err = &BusyError{Dir: l.dir} // somebody has removed the other one's lock
+	case !ofMachine(err):
 		err = &DamagedError{l.dir, err}
 	}
 	return c, err

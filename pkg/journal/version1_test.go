@@ -45,7 +45,8 @@ func TestVersion1(t *testing.T) {
 				t.Errorf("%s: %d are settled above %d, want %d", name, n, s.Mark.Ordinal, settled)
 			}
 		}
-		if got := fmt.Sprint(r.Lane("b").Resume().InDoubt[0].IDs, r.Lane("b").Resume().InDoubt[1].IDs); got != "[{15 0} {16 0} {17 0} {18 0} {19 0}] [{20 0} {21 0} {22 0} {23 0} {24 0}]" {
+		if got := fmt.Sprint(r.Lane("b").Resume().InDoubt[0].IDs,
+			r.Lane("b").Resume().InDoubt[1].IDs); got != "[{15 0} {16 0} {17 0} {18 0} {19 0}] [{20 0} {21 0} {22 0} {23 0} {24 0}]" {
 			t.Errorf("in doubt: %s", got)
 		}
 		if n, _ := r.Lane("a").DeadLetters(); n != 2 || r.Lane("a").CheckDeadLetters() != nil {
