@@ -87,6 +87,12 @@ func (d *Declared) NeedsIdentity(c body.Cond, detail string) *Declared {
 	return d
 }
 
+// Fits is [Declared.Needs] of the partner's size for something in the event.
+func (d *Declared) Fits(c body.Cond, detail string) *Declared {
+	d.needs = append(d.needs, need{c, Rejected, TooLarge, detail})
+	return d
+}
+
 // NeedsOneOf rejects events that have none of some fields that identify somebody, or
 // where all of them are null, false, 0 or empty.
 func (d *Declared) NeedsOneOf(paths ...string) *Declared {

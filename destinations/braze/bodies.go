@@ -1,0 +1,261 @@
+package braze
+
+import (
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fanfold/fanfold/pkg/body"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/field"
+)
+
+const (
+	iso = "2006-01-02T15:04:05.000Z"
+	day = "2006-01-02"
+
+	// https://www.braze.com/docs/user_guide/data/custom_data/custom_events/nested_objects/
+	maxProperties = 50 << 10
+	tooLarge      = "properties have at most 50 KB"
+)
+
+// track is an action of /users/track with a list of objects. A success names those that were
+// left out, by their place; anything else took none.
+func track(slug, title, list string, processed destination.Member, fields field.Set, item ...body.Node) *destination.Declared {
+	return destination.Action(slug, title).Fields(fields).AllOrNothing().Success(success(processed.IfThere())...).
+		Verdicts(destination.ByIndex("errors", "index", "type").OthersTaken()).
+		Post("/users/track", body.Object(body.Member(list, body.Items(item...))))
+}
+
+// modes is what an action needs that only knows some sync modes.
+func modes(may ...string) (is body.Cond, otherwise string) {
+	return body.From(syncMode).Is(may...), syncMode + " has to be " + strings.Join(may, " or ")
+}
+
+// user are the members that say who an object is about. Every object needs one of the ids.
+// https://www.braze.com/docs/api/endpoints/user_data/post_user_track/
+func user() body.Members {
+	return body.Together(
+		body.CopyOf(body.Outer, "external_id = external_id", "braze_id = braze_id", "email = email"),
+		body.When(aliased(), body.Member("user_alias", body.Object(
+			body.CopyOf(body.Outer, "alias_name = user_alias.alias_name", "alias_label = user_alias.alias_label"),
+		))),
+	)
+}
+
+func aliased() body.Cond {
+	return body.All(body.Outer("user_alias.alias_label").Given(), body.Outer("user_alias.alias_name").Given())
+}
+
+func identified() (is body.Cond, otherwise string) {
+	return body.Any(body.From("external_id", "braze_id", "email").Given(), aliased()), "external_id, user_alias, braze_id or email is required"
+}
+
+// existing says whether an object may make a profile: as the sync mode has it, or the field of
+// the actions that know no such mode.
+func existing(by field.Line) body.Members {
+	v := body.Node(body.Outer("_update_existing_only"))
+	if by.Fields()[0].Key == syncMode {
+		v = body.First(body.If(body.Outer(syncMode).Is("update"), body.Const(true)), body.Const(false))
+	}
+	return body.Member("_update_existing_only", v)
+}
+
+// moment is a time in a layout; null stays null.
+func moment(key, layout string) body.Members {
+	return body.Member(key, body.First(body.Outer(key).IsTime().Layout(layout), body.Outer(key).Where("null", func(v event.Value) bool { return v.Kind() == event.Null })))
+}
+
+// hasShortName holds unless Braze refuses the text for its length.
+// https://www.braze.com/docs/api/objects_filters/event_object/
+func hasShortName(path string) (is body.Cond, otherwise string) {
+	return body.Any(body.Not(body.Has(path)), body.From(path).Where("at most 255 characters", isName)), "a name has at most 255 characters"
+}
+
+func isName(v event.Value) bool {
+	return v.Kind() == event.String && v.Size() <= 255+2 || utf8.RuneCountInString(v.Text()) <= 255
+}
+
+// occurrence is a custom event.
+func occurrence(slug, title string, last field.Line) *destination.Declared {
+	properties := body.From("properties")
+	return track(slug, title, "events", destination.Counts("events_processed"), eventFields(last), body.Object(
+		user(), body.Member("app_id", body.Setting("app_id")), body.Same("name"), moment("time", iso), body.Same("properties"), existing(last),
+	)).On(`type = "track" and event != "Order Completed"`).
+		Needs(hasShortName("name")).
+		Fits(body.Any(body.Not(properties), properties.Where("at most 50 KB", func(v event.Value) bool { return v.Size() <= maxProperties })), tooLarge).
+		NeedsIdentity(identified())
+}
+
+// purchase is a purchase for each product of an order.
+func purchase(slug, title string, last field.Line) *destination.Declared {
+	own := []string{"product_id", "currency", "price", "quantity"}
+	return track(slug, title, "purchases", destination.Counts("purchases_processed"), purchaseFields(last), body.Each("products", body.Object(
+		user(), body.Member("app_id", body.Setting("app_id")), moment("time", iso),
+		body.Same("product_id", "price", "quantity"), body.Member("currency", body.From("currency").NotNull().Else(body.Const("USD"))),
+		body.Member("properties", body.Always(body.Object(body.SpreadOf(body.This(), own...), body.SpreadOf(body.Outer("properties"), "products")))),
+		existing(last),
+	))).On(`event = "Order Completed"`).
+		Needs(body.From("products").Where("product_id has at most 255 characters", haveShortIDs), "a name has at most 255 characters").
+		Fits(body.From("products").As("products that fit beside the order's properties", fitting), tooLarge).
+		NeedsIdentity(identified())
+}
+
+func haveShortIDs(products event.Value) bool {
+	for p := range products.Elements() {
+		if id := p.Get("product_id"); id.Exists() && !isName(id) {
+			return false
+		}
+	}
+	return true
+}
+
+// fitting appends something if the properties of every product will have at most 50 KB. What
+// it does not count are single bytes, about which Braze says itself what it refuses.
+func fitting(dst []byte, products event.Value, c *body.Context) []byte {
+	order := c.Field("properties")
+	base := order.Size() - order.Get("products").Size()
+	for p := range products.Elements() {
+		if base+p.Size() > maxProperties {
+			return dst
+		}
+	}
+	return append(dst, "true"...)
+}
+
+// attributes are the members of a profile that are filled from fields of their own, and never
+// from custom attributes.
+var attributes = []string{
+	"country", "date_of_first_session", "date_of_last_session", "dob", "email_subscribe", "email_open_tracking_disabled", "email_click_tracking_disabled",
+	"facebook", "first_name", "gender", "home_city", "image_url", "language", "last_name", "marked_email_as_spam_at", "phone", "push_subscribe", "push_tokens",
+	"time_zone", "twitter", "current_location",
+}
+
+// profile sets attributes of a profile.
+func profile(slug, title string, last field.Line) *destination.Declared {
+	custom := body.Spread("custom_attributes", append([]string{
+		"external_id", "user_alias", "email", "braze_id", "time", "products", "properties", "_update_existing_only", "enable_batching", "batch_size", "firstName", "lastName", "avatar",
+	}, attributes...)...)
+	// https://www.braze.com/docs/api/objects_filters/user_attributes_object/
+	genders := map[string]string{
+		"man": "M", "male": "M", "m": "M", "woman": "F", "female": "F", "w": "F", "f": "F", "other": "O", "o": "O",
+		"not applicable": "N", "n": "N", "prefer not to say": "P", "p": "P",
+	}
+	return track(slug, title, "attributes", destination.Some("attributes_processed"), profileFields(last), body.Object(
+		user(), custom,
+		body.Same("country", "email_subscribe", "email_open_tracking_disabled", "email_click_tracking_disabled", "facebook", "first_name", "home_city",
+			"image_url", "language", "last_name", "phone", "push_subscribe", "push_tokens", "time_zone", "twitter"),
+		moment("date_of_first_session", iso), moment("date_of_last_session", iso), moment("marked_email_as_spam_at", iso), moment("dob", day),
+		body.Member("gender", body.First(body.From("gender").IsText().Lower().Lookup(genders), body.From("gender"))),
+		body.Member("current_location", body.From("current_location").NotEmpty()),
+		body.Member("subscription_groups", body.From("subscription_groups").IsList().NotEmpty()),
+		existing(last),
+	)).On(`type = "identify"`).NeedsIdentity(identified())
+}
+
+// identities is an action of the identity endpoints, which list what they refuse beside a
+// success, and not where: one event a request, so that it is known.
+func identities(slug, title string) *destination.Declared {
+	return destination.Action(slug, title).Success(success(destination.Some("aliases_processed").IfThere())...).Results(refusedWhole).
+		Limits(destination.ActionLimits{
+			BatchEvents: destination.Cap{N: 1, Docs: whoDocs},
+			Rates:       []destination.Rate{{N: 20_000, Per: time.Minute, Of: destination.Requests, Docs: limitDocs}},
+		})
+}
+
+func refusedWhole(a *destination.Answer, b *destination.Batch) []destination.Result {
+	errors := a.JSON.Get("errors")
+	if !a.OK() || errors.Kind() != event.Array || errors.Len() == 0 {
+		return nil
+	}
+	return destination.Same(destination.Result{
+		Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status, Detail: destination.Cut(string(errors.Raw()), 400),
+	}, len(b.Deliveries))
+}
+
+func newAlias(slug, title string, last ...field.Line) *destination.Declared {
+	return identities(slug, title).On(`event = "Create Alias"`).
+		Fields(field.Text("external_id").Nullable(), alias().With(field.Line.Required), field.Lines(last)).
+		Post("/users/alias/new", body.Object(body.Member("user_aliases", body.Items(body.Object(
+			body.SameNotNull("external_id"), body.Same("alias_name", "alias_label"),
+		)))))
+}
+
+func identify(slug, title string, known body.Members, own ...field.Line) *destination.Declared {
+	return identities(slug, title).
+		Fields(field.Text("external_id").Required(), field.Lines(own),
+			field.Text("merge_behavior").Doc("merge keeps what only the anonymous profile has.").OneOf("none", "merge")).
+		Post("/users/identify", body.Object(body.Same("merge_behavior"), known))
+}
+
+func knownByAlias() body.Members {
+	return body.When(body.From("user_alias").Given(), body.Member("aliases_to_identify", body.List(body.Object(body.Same("external_id", "user_alias")))))
+}
+
+func knownByEmail() body.Members {
+	return body.When(body.From("email_to_identify").Given(), body.Member("emails_to_identify", body.List(body.Object(
+		body.Same("external_id"), body.Copy("email = email_to_identify"), body.Member("prioritization", body.Always(priority())),
+	))))
+}
+
+func priority() body.Node {
+	return body.List(body.Outer("prioritization.first_priority").Given(), body.Outer("prioritization.second_priority").Given())
+}
+
+// trigger sends a message: the fields as they are, with the priorities at each of the recipients.
+func trigger(slug, title, path string, fields field.Set) *destination.Declared {
+	recipients, broadcast := body.From("recipients").NotEmpty(), body.From("broadcast").Is("true")
+	return destination.Action(slug, title).On(`type = "track"`).Fields(fields).
+		Needs(body.Any(broadcast, recipients), "broadcast has to be true, or there have to be recipients").
+		Needs(body.Not(body.All(broadcast, recipients)), "a broadcast has no recipients").
+		Limits(destination.ActionLimits{
+			BatchEvents: destination.Cap{N: 1, Docs: sendDocs},
+			Rates:       []destination.Rate{{N: 250_000, Per: time.Hour, Of: destination.Requests, Docs: limitDocs}},
+		}).
+		Post(path, body.Object(
+			body.When(recipients, body.Fields("recipients", "prioritization")), body.When(body.Not(recipients), body.Fields("recipients")),
+			body.Member("recipients", body.Each("recipients", body.Object(body.SpreadOf(body.This()), body.Member("prioritization", priority())))),
+		))
+}
+
+// shop is one of the recommended e-commerce events.
+// https://www.braze.com/docs/user_guide/data/activation/custom_data/recommended_events/ecommerce_events
+func shop(slug, title string, own body.Members, fields field.Set) *destination.Declared {
+	name := body.From("name")
+	return track(slug, title, "events", destination.Counts("events_processed"), fields, body.Object(
+		body.SameGiven("external_id", "braze_id", "email", "phone", "user_alias"), body.Member("app_id", body.Setting("app_id")), body.Same("name"), moment("time", iso),
+		body.Member("properties", body.Always(body.Object(body.Same("currency", "source"), body.SameNotNull("metadata"), own))),
+		body.When(body.Any(aliased(), body.From(syncMode).Is("update")), body.Member("_update_existing_only", body.Const(true))),
+	)).
+		NeedsIdentity(body.From("external_id", "braze_id", "email", "phone", "user_alias").Given(), "external_id, user_alias, braze_id, email or phone is required").
+		Needs(body.Any(body.Not(name.Is(cart)), body.Has("total_value"), body.From("action").Is("add", "remove")), "total_value is required unless the action is add or remove").
+		Fits(body.Any(body.Not(body.Has("metadata")), body.From("metadata").Where("at most 50 KB", func(v event.Value) bool { return v.Size() <= maxProperties })), tooLarge)
+}
+
+// single are the properties of an event about one product.
+func single() body.Members {
+	return body.Together(body.Spread("product"), body.Member("type", body.From("catalog_type").IsList().NotEmpty()))
+}
+
+// several are the properties of an event about several; what Braze has no name for in a
+// product goes into its metadata.
+func several() body.Members {
+	known := []string{"quantity", "product_id", "product_name", "variant_id", "price", "image_url", "product_url"}
+	of := func(names []string, keys ...string) body.Members {
+		var ms []body.Members
+		for _, k := range keys {
+			ms = append(ms, body.Member(k, body.First(body.From(k).Given(), body.From(k).IsNumber())))
+		}
+		return body.When(body.From("name").Is(names...), ms...)
+	}
+	return body.When(body.From("name").Not(viewed),
+		body.Member("products", body.Always(body.Each("products", body.Always(body.Object(
+			body.Same(known...), body.Member("metadata", body.Object(body.SpreadOf(body.This(), known...))),
+		))))),
+		body.Same("total_value"),
+		of([]string{cart}, "action"), of([]string{checkout}, "checkout_id"), of([]string{cancelled}, "cancel_reason"),
+		of([]string{cart, checkout, placed}, "cart_id"), of([]string{placed, cancelled, refunded}, "order_id", "total_discounts", "discounts"),
+		of([]string{cart, checkout, placed, cancelled}, "subtotal_value", "tax", "shipping"),
+	)
+}
