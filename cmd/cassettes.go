@@ -103,7 +103,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status PATH...",
 		Short: "Show where cassettes come from and how old they are",
 		Long: `status shows each cassette's interactions, size, provenance and age. With
---max-age it exits with code 5 when one is older: what partners answer changes.`,
+--max-age it exits with code 5 when one is older, or of unknown age: what
+partners answer changes.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			limit := 90 * 24 * time.Hour
@@ -133,6 +134,8 @@ func (a *app) statusCommand() *cobra.Command {
 				if age, ok := k.Meta.Age(a.now()); ok {
 					days := int(age / (24 * time.Hour))
 					r.AgeDays, r.Stale = &days, age > limit
+				} else {
+					r.Stale = maxAge != "" // nobody knows that it is not
 				}
 				if _, err := os.Stat(strings.TrimSuffix(k.Path, ".yaml") + ".partial.jsonl"); err == nil {
 					r.Interrupted = true
@@ -154,7 +157,7 @@ func (a *app) statusCommand() *cobra.Command {
 				return err
 			}
 			if stale > 0 {
-				fmt.Fprintf(a.err, "fanfold: %d of %d cassettes are older than %s\n", stale, len(list), days(limit))
+				fmt.Fprintf(a.err, "fanfold: %d of %d cassettes are older than %s, or of unknown age\n", stale, len(list), days(limit))
 				if maxAge != "" {
 					return outcome(exitFinding)
 				}
@@ -215,6 +218,9 @@ func (a *app) showCommand() *cobra.Command {
 					if body {
 						fmt.Fprintf(a.out, "      > %s\n      < %s\n", oneLine(i.Request.Body), oneLine(i.Response.Body))
 					}
+				}
+				for _, d := range k.Meta.Details {
+					fmt.Fprintf(a.out, "%4d  is %s\n", d.Interaction, d.String())
 				}
 				for _, f := range k.Meta.Failures {
 					fmt.Fprintf(a.out, "   -  %s %s: no answer: %s\n", f.Method, f.URL, f.Error)
@@ -362,16 +368,21 @@ does: a cassette that would hold a secret is not written (exit code 5).`,
 			}
 			k := &cassette.Cassette{Path: out, HasMeta: true}
 			k.Meta = cassette.Meta{Date: info.ModTime().UTC().Format("2006-01-02"), Tool: "fanfold " + a.build.Version, Upstreams: map[string]string{}}
+			var got *cassette.Imported
 			if fromHAR {
 				k.Meta.Provenance = "imported: HAR"
-				k.Interactions, err = cassette.ImportHAR(data)
+				got, err = cassette.ImportHAR(data)
 			} else {
 				k.Meta.Provenance = "imported: go-vcr format 2"
-				k.Interactions, err = cassette.ImportV4(data)
+				got, err = cassette.ImportV4(data)
 			}
 			if err != nil {
 				return usagef("%s: %w", args[0], err)
 			}
+			for _, line := range got.Left {
+				fmt.Fprintln(a.err, "fanfold: not imported: "+oneLine(a.secrets.redact(line)))
+			}
+			k.Interactions = got.Interactions
 			if len(k.Interactions) == 0 {
 				return usagef("%s holds no conversation", args[0])
 			}

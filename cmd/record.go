@@ -180,146 +180,195 @@ func (a *app) redactionKey(cassettePath string, create bool) ([]byte, error) {
 	return text, nil
 }
 
+// recording is a run of record.
+type recording struct {
+	o       *recordOptions
+	own     bool // one of fanfold's own commands
+	ups     []cassette.Upstream
+	meta    cassette.Meta
+	old     *cassette.Cassette // nil: there is none
+	live    bool               // goes to the partners
+	maxBody int64
+	key     []byte
+	secrets []cassette.Secret
+	network http.RoundTripper
+}
+
+// record runs a command, or serves until it is stopped, and keeps what was said.
 func (a *app) record(ctx context.Context, o *recordOptions, args []string) error {
-	if o.cassette == "" {
-		return usagef("say where to record to with --cassette FILE.yaml")
+	r := &recording{o: o, own: len(args) > 0 && len(o.to) == 0 && !o.proxy && isOurs(args)}
+	for _, step := range []func() error{
+		func() error { return r.check(args) },
+		func() error { return a.describe(r) },
+		func() error { return a.chooseMode(r) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
-	if !strings.HasSuffix(o.cassette, ".yaml") || strings.HasSuffix(o.cassette, ".meta.yaml") {
-		return usagef("--cassette has to end in .yaml, and not in .meta.yaml: %s", o.cassette)
+	var err error
+	if r.key, err = a.redactionKey(o.cassette, r.live); err != nil {
+		return err
 	}
-	own := len(args) > 0 && len(o.to) == 0 && !o.proxy && isOurs(args)
+	if r.secrets, err = secretEnv(os.Environ(), o.secret); err != nil {
+		return err
+	}
+	if r.network, err = a.liveNetwork(o.upstreamCA); err != nil {
+		return err
+	}
+	w := &wire{open: func(more []cassette.Secret) (*cassette.Conversation, error) { return a.converse(r, more) }}
+	code, err := a.runRecorded(ctx, r, w, args)
 	switch {
+	case err != nil:
+		return err
+	case w.conv == nil: // ended before any lane was there: it has said why
+		return outcome(code)
+	case w.conv.Rec == nil:
+		if o.mode == "once" {
+			fmt.Fprintf(a.err, "fanfold: %s exists: it was replayed, and nothing was recorded; "+
+				"--mode all records anew, --mode new adds what is missing\n", o.cassette)
+		}
+		return a.replayed(w.conv.Old, &replayOptions{child: len(args) > 0}, code)
+	}
+	return a.recorded(r, w.conv, code)
+}
+
+// check holds the options against each other.
+func (r *recording) check(args []string) error {
+	o := r.o
+	switch {
+	case o.cassette == "":
+		return usagef("say where to record to with --cassette FILE.yaml")
+	case !strings.HasSuffix(o.cassette, ".yaml") || strings.HasSuffix(o.cassette, ".meta.yaml"):
+		return usagef("--cassette has to end in .yaml, and not in .meta.yaml: %s", o.cassette)
 	case len(args) == 0 && o.listen == "":
 		return usagef("no command: give one after --, or --listen 127.0.0.1:8089 to record until Ctrl-C")
-	case len(o.to) == 0 && !o.proxy && !own:
+	case len(o.to) == 0 && !o.proxy && !r.own:
 		return usagef("say which partner is to be recorded, with --to NAME=URL or with --proxy --allow HOST")
 	case o.proxy && len(o.allow) == 0:
 		return usagef("--proxy records the hosts given by --allow HOST (--allow '*' for all)")
 	case o.listen != "" && len(o.to)+b2i(o.proxy) != 1:
 		return usagef("--listen serves one partner: give one --to, or --proxy")
 	}
-	ci, _ := a.env("CI")
-	if o.mode == "" {
-		o.mode = "once"
-		if ci == "true" {
-			o.mode = "none"
-		}
-	}
-	maxBody, err := config.Bytes(o.maxBody)
-	if err != nil {
+	var err error
+	if r.maxBody, err = config.Bytes(o.maxBody); err != nil {
 		return usagef("--max-body %w", err)
-	}
-	m := cassette.Meta{Provenance: "recorded: live", Date: a.now().UTC().Format("2006-01-02"), Tool: "fanfold " + a.build.Version, Ignore: o.ignore, Exact: o.exact}
-	if o.proxy {
-		m.Proxy = o.allow
-	}
-	var ups []cassette.Upstream
-	for _, s := range o.to {
-		u, err := cassette.ParseUpstream(s)
-		if err != nil {
-			return usagef("--to: %w", err)
-		}
-		if m.Upstreams == nil {
-			m.Upstreams = map[string]string{}
-		}
-		if m.Upstreams[u.Name] != "" {
-			return usagef("--to: %s is given twice", u.Name)
-		}
-		m.Upstreams[u.Name] = u.URL.String()
-		ups = append(ups, u)
 	}
 	if _, err := cassette.NewMatching(o.ignore, o.exact); err != nil {
 		return usagef("--ignore: %w", err)
 	}
+	return nil
+}
+
+// describe fills what the sidecar says of the recording.
+func (a *app) describe(r *recording) error {
+	r.meta = cassette.Meta{
+		Provenance: "recorded: live", Date: a.now().UTC().Format("2006-01-02"), Tool: "fanfold " + a.build.Version,
+		Ignore: r.o.ignore, Exact: r.o.exact,
+	}
+	if r.o.proxy {
+		r.meta.Proxy = r.o.allow
+	}
+	for _, s := range r.o.to {
+		u, err := cassette.ParseUpstream(s)
+		if err != nil {
+			return usagef("--to: %w", err)
+		}
+		if r.meta.Upstreams == nil {
+			r.meta.Upstreams = map[string]string{}
+		}
+		if r.meta.Upstreams[u.Name] != "" {
+			return usagef("--to: %s is given twice", u.Name)
+		}
+		r.meta.Upstreams[u.Name] = u.URL.String()
+		r.ups = append(r.ups, u)
+	}
+	return nil
+}
+
+// inCI tells whether a continuous integration runs us: CI is true, 1, or
+// anything but no.
+func (a *app) inCI() bool {
+	v, _ := a.env("CI")
+	return !slices.Contains([]string{"", "0", "false", "no", "off"}, strings.ToLower(strings.TrimSpace(v)))
+}
+
+// chooseMode finds out whether to go live.
+func (a *app) chooseMode(r *recording) error {
+	o, hint := r.o, ""
+	if o.mode == "" {
+		o.mode = "once"
+		if a.inCI() {
+			v, _ := a.env("CI")
+			o.mode, hint = "none", fmt.Sprintf(" (CI=%s makes none the default; --mode once records here)", oneLine(v))
+		}
+	}
 	old, err := cassette.Load(o.cassette)
-	exists := err == nil
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case err == nil:
+		r.old = old
+	case !errors.Is(err, fs.ErrNotExist):
 		return usagef("%w", err)
 	}
-	live := true
 	switch o.mode {
 	case "once":
-		live = !exists
+		r.live = r.old == nil
 	case "none":
-		live = false
 	case "new", "all":
+		r.live = true
 	default:
 		return usagef("--mode has to be once, new, all or none, not %q", o.mode)
 	}
-	if !live && !exists {
-		hint := ""
-		if ci == "true" {
-			hint = " (CI=true makes none the default; --mode once records here)"
-		}
+	if !r.live && r.old == nil {
 		return usagef("%s is not there, and --mode none never goes live%s", o.cassette, hint)
 	}
-	key, err := a.redactionKey(o.cassette, live)
-	if err != nil {
-		return err
-	}
-	secrets, err := secretEnv(os.Environ(), o.secret)
-	if err != nil {
-		return err
-	}
-	network, err := a.liveNetwork(o.upstreamCA)
-	if err != nil {
-		return err
-	}
-	w := &wire{}
-	w.open = func(more []cassette.Secret) (*cassette.Conversation, error) {
-		red := cassette.NewRedactor(key, append(more, secrets...))
-		m.Key = red.Fingerprint()
-		var conv cassette.Conversation
-		if live {
-			conv.Rec, err = a.recorder(o, red, network, maxBody)
-			if err != nil {
-				return nil, err
-			}
-		}
-		if exists && o.mode != "all" {
-			conv.Old, err = cassette.NewReplayer([]*cassette.Cassette{old}, cassette.ReplayOptions{Ignore: o.ignore, Exact: o.exact, Redactor: red})
-			if err != nil {
-				return nil, usagef("%w", err)
-			}
-			if conv.Rec != nil {
-				conv.Rec.Add(old.Interactions)
-			}
-		}
-		return &conv, nil
-	}
-	var before int
-	if exists && o.mode == "new" {
-		before = len(old.Interactions)
-	}
+	return nil
+}
 
-	var code int
-	switch {
-	case own:
-		code = a.ownRun(ctx, w, args)
-		if w.conv == nil { // ended before any lane was there: it has said why
-			return outcome(code)
+// converse opens the conversation of a recording, given the secrets of the
+// run's destinations.
+func (a *app) converse(r *recording, more []cassette.Secret) (*cassette.Conversation, error) {
+	red := cassette.NewRedactor(r.key, append(more, r.secrets...))
+	r.meta.Key = red.Fingerprint()
+	var conv cassette.Conversation
+	var err error
+	if r.live {
+		if conv.Rec, err = a.recorder(r, red); err != nil {
+			return nil, err
 		}
-	default:
-		if w.conv, err = w.open(nil); err != nil {
-			return err
-		}
-		s := &service{rt: w.conv, upstreams: ups, proxy: o.proxy, allow: o.allow, listen: o.listen}
-		code, err = a.serve(ctx, s, args)
-		a.sayWhatPassed(s, w.conv.Rec)
+	}
+	if r.old != nil && r.o.mode != "all" {
+		conv.Old, err = cassette.NewReplayer([]*cassette.Cassette{r.old}, cassette.ReplayOptions{
+			Ignore: r.o.ignore, Exact: r.o.exact, Redactor: red,
+		})
 		if err != nil {
-			if w.conv.Rec != nil {
-				err = errors.Join(err, w.conv.Rec.Abandon())
-			}
-			return err
+			return nil, usagef("%w", err)
+		}
+		if conv.Rec != nil {
+			conv.Rec.Add(r.old)
 		}
 	}
-	if w.conv.Rec == nil {
-		if o.mode == "once" {
-			fmt.Fprintf(a.err, "fanfold: %s exists: it was replayed, and nothing was recorded; --mode all records anew, --mode new adds what is missing\n", o.cassette)
-		}
-		return a.replayed(w.conv.Old, &replayOptions{}, code)
+	return &conv, nil
+}
+
+// runRecorded runs the command, or serves until it is stopped.
+func (a *app) runRecorded(ctx context.Context, r *recording, w *wire, args []string) (code int, err error) {
+	if r.own {
+		return a.ownRun(ctx, w, args), nil
 	}
-	return a.recorded(o, w.conv.Rec, m, code, before)
+	if w.conv, err = w.open(nil); err != nil {
+		return 0, err
+	}
+	s := &service{rt: w.conv, upstreams: r.ups, proxy: r.o.proxy, allow: r.o.allow, listen: r.o.listen}
+	if w.conv.Rec != nil {
+		s.ending = w.conv.Rec.End
+	}
+	code, err = a.serve(ctx, s, args)
+	a.sayWhatPassed(s, w.conv.Rec)
+	if err != nil && w.conv.Rec != nil {
+		err = errors.Join(err, w.conv.Rec.Abandon())
+	}
+	return code, err
 }
 
 // sayWhatPassed tells of links that were turned to us, and of hosts that the
@@ -344,17 +393,17 @@ func (a *app) sayWhatPassed(s *service, rec *cassette.Recorder) {
 }
 
 // recorder begins a recording, with what an interrupted one left.
-func (a *app) recorder(o *recordOptions, red *cassette.Redactor, network http.RoundTripper, maxBody int64) (*cassette.Recorder, error) {
-	var left []*cassette.Interaction
+func (a *app) recorder(r *recording, red *cassette.Redactor) (*cassette.Recorder, error) {
+	left := &cassette.Cassette{}
 	var err error
-	if o.resume {
-		if left, err = cassette.Recover(o.cassette); err != nil {
+	if r.o.resume {
+		if left, err = cassette.Recover(r.o.cassette); err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(a.err, "fanfold: %d interactions of an interrupted recording are kept\n", len(left))
+		fmt.Fprintf(a.err, "fanfold: %d interactions of an interrupted recording are kept\n", len(left.Interactions))
 	}
-	rec, err := cassette.NewRecorder(o.cassette, cassette.RecordOptions{
-		Network: network, Redactor: red, MaxBody: maxBody, Now: time.Now,
+	rec, err := cassette.NewRecorder(r.o.cassette, cassette.RecordOptions{
+		Network: r.network, Redactor: red, MaxBody: r.maxBody, Now: time.Now,
 		Warn: func(s string) { fmt.Fprintln(a.err, "fanfold: "+s) },
 	})
 	if errors.Is(err, fs.ErrExist) {
@@ -367,16 +416,16 @@ func (a *app) recorder(o *recordOptions, red *cassette.Redactor, network http.Ro
 }
 
 // recorded ends a recording and says what came of it.
-func (a *app) recorded(o *recordOptions, rec *cassette.Recorder, m cassette.Meta, code, before int) error {
+func (a *app) recorded(r *recording, conv *cassette.Conversation, code int) error {
+	o := r.o
 	if code != 0 && !o.keepOnError {
 		fmt.Fprintf(a.err, "fanfold: the command failed (exit code %d): %s is not written (--keep-on-error writes it)\n", code, o.cassette)
-		if err := rec.Abandon(); err != nil {
+		if err := conv.Rec.Abandon(); err != nil {
 			return err
 		}
 		return outcome(code)
 	}
-	n := rec.Count()
-	c, err := rec.Finish(m)
+	c, err := conv.Rec.Finish(r.meta)
 	var leak *cassette.LeakError
 	if errors.As(err, &leak) {
 		fmt.Fprintln(a.err, "fanfold: "+a.secrets.redact(leak.Error()))
@@ -385,27 +434,63 @@ func (a *app) recorded(o *recordOptions, rec *cassette.Recorder, m cassette.Meta
 	if err != nil {
 		return err
 	}
-	if n == 0 && c != nil && len(c.Meta.Failures) > 0 {
-		f := c.Meta.Failures[0]
-		return fmt.Errorf("nothing was recorded: %d requests came, and none was answered; the first: %s", len(c.Meta.Failures), a.secrets.redact(f.Method+" "+f.URL+": "+f.Error))
+	before := 0
+	if conv.Old != nil {
+		before = len(r.old.Interactions)
 	}
-	if n == 0 {
-		hint := "it may not use <NAME>_BASE_URL"
-		if o.proxy {
-			hint = "some programs go past a proxy (Node before 24, Go and Java to loopback addresses): use --to NAME=URL"
-		} else if len(o.to) == 0 {
-			hint = "nothing was sent"
-		}
-		return fmt.Errorf("nothing was recorded: the command sent no request here; %s", hint)
+	if err := nothingRecorded(r, conv, c, before); err != nil {
+		return err
 	}
-	fmt.Fprintf(a.err, "fanfold: %d interactions recorded in %s\n", n-before, c.Path)
-	if len(c.Meta.Failures) > 0 {
-		fmt.Fprintf(a.err, "fanfold: %d requests got no answer: see %s\n", len(c.Meta.Failures), strings.TrimSuffix(c.Path, ".yaml")+".meta.yaml")
-	}
+	fmt.Fprintf(a.err, "fanfold: %d interactions recorded in %s\n", len(c.Interactions)-before, c.Path)
+	a.sayHowTheyEnded(c)
 	if code != 0 {
 		return outcome(code)
 	}
 	return nil
+}
+
+// nothingRecorded is an error where no request came.
+func nothingRecorded(r *recording, conv *cassette.Conversation, c *cassette.Cassette, before int) error {
+	if len(c.Interactions) > before {
+		return nil
+	}
+	switch {
+	case conv.Old != nil && conv.Old.Usage().Used > 0:
+		return nil
+	case len(c.Meta.Unrecorded) > 0:
+		return fmt.Errorf("nothing was recorded: %d requests came, and none could be; the first: %s",
+			len(c.Meta.Unrecorded), c.Meta.Unrecorded[0])
+	}
+	return errors.New("nothing was recorded: the command sent no request here; " + r.hint())
+}
+
+// hint says why a command may have sent nothing here.
+func (r *recording) hint() string {
+	switch {
+	case r.o.proxy:
+		return "some programs go past a proxy (Node before 24, Go and Java to loopback addresses): use --to NAME=URL"
+	case len(r.o.to) == 0:
+		return "nothing was sent"
+	}
+	return "it may not use <NAME>_BASE_URL"
+}
+
+// sayHowTheyEnded tells of answers that broke.
+func (a *app) sayHowTheyEnded(c *cassette.Cassette) {
+	n := 0
+	for _, d := range c.Meta.Details {
+		if d.Broken != "" {
+			n++
+		}
+	}
+	if n > 0 {
+		fmt.Fprintf(a.err, "fanfold: %d of them broke off, and will in replay: see %s\n",
+			n, strings.TrimSuffix(c.Path, ".yaml")+".meta.yaml")
+	}
+	if n := len(c.Meta.Unrecorded); n > 0 {
+		fmt.Fprintf(a.err, "fanfold: %d requests were not recorded: see %s\n",
+			n, strings.TrimSuffix(c.Path, ".yaml")+".meta.yaml")
+	}
 }
 
 // ownRun runs one of fanfold's own commands in this process, on the wire.

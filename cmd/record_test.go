@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
 )
@@ -131,6 +132,20 @@ func TestRecordKilled(t *testing.T) {
 		}
 	}()
 	<-began
+	// What was said is redacted behind the answers: wait until it is on disk.
+	deadline := time.Now().Add(time.Minute)
+	for journal := strings.TrimSuffix(path, ".yaml") + ".partial.jsonl"; ; {
+		data, err := os.ReadFile(journal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Count(data, []byte("\n")) == answered {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("only this is on disk:\n%s", data)
+		}
+	}
 	d.end(syscall.SIGKILL)
 	err := filepath.WalkDir(dir, func(p string, e os.DirEntry, err error) error {
 		if err != nil || e.IsDir() {

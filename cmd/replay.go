@@ -25,6 +25,7 @@ type replayOptions struct {
 	seed                  uint64
 	failUnused, tls       bool
 	exact, proxy, proxied bool
+	child                 bool // a command ran, and was to send something
 }
 
 func (a *app) replayCommand() *cobra.Command {

@@ -74,7 +74,9 @@ type Meta struct {
 	Exact bool `yaml:"exact,omitempty"`
 	// Key is the fingerprint of the key of the redaction's tokens.
 	Key string `yaml:"key,omitempty"`
-	// Failures are requests that got no answer.
+	// Details are what the cassette's format has no place for.
+	Details []Details `yaml:"details,omitempty"`
+	// Failures are requests that got no answer, in older sidecars.
 	Failures []Failure `yaml:"failures,omitempty"`
 	// Unrecorded are requests that were passed on and not kept, and why.
 	Unrecorded []string `yaml:"unrecorded,omitempty"`
@@ -255,6 +257,16 @@ func (c *Cassette) encode() ([]byte, error) {
 // when it finds a leak nothing is written and a *LeakError returned.
 func (c *Cassette) Save(gate *Redactor) error {
 	gate.Settle(c.Interactions)
+	var leaks []Leak
+	for n, i := range c.Interactions {
+		leaks = append(leaks, gate.scanInteraction(n, i)...)
+	}
+	return c.write(gate, leaks)
+}
+
+// write is Save for interactions that were scanned, and in which leaks were
+// found.
+func (c *Cassette) write(gate *Redactor, leaks []Leak) error {
 	data, err := c.encode()
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", c.Path, err)
@@ -263,7 +275,7 @@ func (c *Cassette) Save(gate *Redactor) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", metaPath(c.Path), err)
 	}
-	if leaks := gate.scan(c, data, meta); len(leaks) > 0 {
+	if leaks = gate.scanFiles(leaks, data, meta); len(leaks) > 0 {
 		return &LeakError{Path: c.Path, Leaks: leaks}
 	}
 	if err := os.MkdirAll(filepath.Dir(c.Path), 0o755); err != nil {

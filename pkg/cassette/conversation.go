@@ -57,8 +57,8 @@ func (c *Conversation) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if i, ok := c.Old.Try(q); ok {
-		return respond(req, i), nil
+	if e, _, _ := c.Old.find("", q); e != nil {
+		return c.Old.play(req, e)
 	}
 	if copied.Body = http.NoBody; len(data) > 0 {
 		copied.Body = io.NopCloser(bytes.NewReader(data))

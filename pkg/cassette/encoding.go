@@ -145,10 +145,22 @@ func Plain(h http.Header, body string) string {
 	case ok:
 		h.Del("Content-Encoding")
 		return string(plain)
-	case body == "", isPlainText(body) && onlyKnown(encoding):
+	case body == "", onlyKnown(encoding) && (isPlainText(body) || !looksPacked(encoding, body)):
 		h.Del("Content-Encoding")
 	}
 	return body
+}
+
+// looksPacked tells whether a body begins as the outermost of its encodings
+// does; those that begin in no certain way are believed.
+func looksPacked(encoding, body string) bool {
+	switch encodings(encoding)[0] {
+	case "gzip":
+		return strings.HasPrefix(body, "\x1f\x8b")
+	case "zstd":
+		return strings.HasPrefix(body, "\x28\xb5\x2f\xfd") || len(body) > 3 && body[1:4] == "\x2a\x4d\x18" // a frame, or one to skip
+	}
+	return true
 }
 
 // onlyKnown tells whether all of an encoding is known here: what else it may be,

@@ -16,6 +16,8 @@ type place struct {
 	target       string // path and query, byte for byte
 	// modify, if not nil, changes an answer before it is passed on.
 	modify func(*http.Response)
+	// cut says how the answer broke off, once it has.
+	cut Break
 }
 
 type placeKey struct{}
@@ -49,6 +51,7 @@ func front(rt http.RoundTripper) http.Handler {
 			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.URL.User = at.scheme, at.host, nil
 			setTarget(p.Out.URL, at.target)
 			p.Out.Host = at.host
+			p.Out.Trailer = p.In.Trailer // is filled when the body has been read
 			p.Out.Header.Del(CaseHeader)
 			// As the client has them: not Go's, and not dropped.
 			for _, name := range asSent {
@@ -59,14 +62,23 @@ func front(rt http.RoundTripper) http.Handler {
 		},
 		Transport: rt,
 		ModifyResponse: func(resp *http.Response) error {
-			if at := placeOf(resp.Request); at != nil && at.modify != nil {
+			at := placeOf(resp.Request)
+			if at == nil || resp.StatusCode == http.StatusSwitchingProtocols {
+				return nil
+			}
+			if at.modify != nil {
 				at.modify(resp)
 			}
+			resp.Body = &watched{resp.Body, at, resp.Request.Context()}
 			return nil
 		},
 		FlushInterval: -1, // streams are passed on as they come
 		BufferPool:    &buffers{},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if how := broken(r.Context(), err).How; how != BreakRefused && how != BreakUnreachable {
+				breakOff(w, r, how)
+				return
+			}
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			w.WriteHeader(http.StatusBadGateway)
 			_, _ = io.WriteString(w, "no answer: "+err.Error()+"\n") // a client that is gone needs none
@@ -82,6 +94,18 @@ func front(rt http.RoundTripper) http.Handler {
 		}
 		// Without this net/http guesses a type where the partner gives none.
 		w.Header()["Content-Type"] = nil
+		// An answer that breaks off ends in a panic, by which net/http closes the
+		// connection; a reset is more than that.
+		defer func() {
+			v := recover()
+			if at := placeOf(r); v != nil && at != nil && at.cut == BreakReset {
+				breakOff(w, r, at.cut)
+				return
+			}
+			if v != nil {
+				panic(v)
+			}
+		}()
 		proxy.ServeHTTP(w, r)
 	})
 }

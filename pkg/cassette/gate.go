@@ -92,6 +92,11 @@ func (r *Redactor) scan(c *Cassette, data, meta []byte) []Leak {
 	for n, i := range c.Interactions {
 		leaks = append(leaks, r.scanInteraction(n, i)...)
 	}
+	return r.scanFiles(leaks, data, meta)
+}
+
+// scanFiles adds to the leaks of the interactions what else is in the files.
+func (r *Redactor) scanFiles(leaks []Leak, data, meta []byte) []Leak {
 	// The files as a whole: whatever is in them and in none of the places
 	// above. Patterns have been looked for, where lines are not folded.
 	if found := r.known.find(string(data)); len(found) > 0 && len(leaks) == 0 {

@@ -1,8 +1,10 @@
 package cassette
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -83,6 +85,8 @@ type harResponse struct {
 	RedirectURL string     `json:"redirectURL"`
 	HeadersSize int        `json:"headersSize"`
 	BodySize    int        `json:"bodySize"`
+	// Error is what Chrome writes where there is no answer.
+	Error string `json:"_error,omitempty"`
 }
 
 type harContent struct {
@@ -154,10 +158,23 @@ func fromPairs(list []harPair) http.Header {
 			h.Add(p.Name, p.Value)
 		}
 	}
-	for _, name := range append([]string{"Content-Encoding"}, notKept...) { // bodies in a HAR are decoded
+	for _, name := range notKept {
 		h.Del(name)
 	}
 	return h
+}
+
+// harPlain is a body of a HAR file, which holds them decoded: the header that
+// says otherwise goes, unless the body still begins as it says.
+func harPlain(h http.Header, body string) string {
+	encoding := h.Get("Content-Encoding")
+	body = Plain(h, body)
+	if h.Get("Content-Encoding") != "" && onlyKnown(encoding) {
+		if first := encodings(encoding)[0]; first != "gzip" && first != "zstd" {
+			h.Del("Content-Encoding")
+		}
+	}
+	return body
 }
 
 func unharText(text, encoding string) (string, error) {
@@ -168,53 +185,92 @@ func unharText(text, encoding string) (string, error) {
 	return string(data), err
 }
 
-// ImportHAR reads a HAR file. What it holds is not redacted yet.
-func ImportHAR(data []byte) ([]*Interaction, error) {
+// Imported is what an importer made of another program's file. It is not
+// redacted yet.
+type Imported struct {
+	Interactions []*Interaction
+	// Left says which parts of the file became none, and why.
+	Left []string
+}
+
+// ImportHAR reads a HAR file.
+func ImportHAR(data []byte) (*Imported, error) {
 	var h har
-	if err := json.Unmarshal(data, &h); err != nil {
+	if err := json.Unmarshal(withoutBOM(data), &h); err != nil {
 		return nil, fmt.Errorf("it is no HAR file: %w", err)
 	}
-	var out []*Interaction
-	for n, e := range h.Log.Entries {
+	if h.Log.Entries == nil {
+		return nil, errors.New("it is no HAR file: there is no log with entries in it")
+	}
+	out := &Imported{}
+	for n := range h.Log.Entries {
+		e := &h.Log.Entries[n]
 		if e.Response.Status == 0 {
-			continue // a request that got no answer
+			why := "it got no answer (status 0)"
+			if e.Response.Error != "" {
+				why += ": " + e.Response.Error
+			}
+			out.Left = append(out.Left, fmt.Sprintf("entry %d, %s %s: %s", n, e.Request.Method, withoutQuery(e.Request.URL), why))
+			continue
 		}
-		i := &Interaction{}
-		i.Request.Method, i.Request.URL, i.Request.Headers = e.Request.Method, e.Request.URL, fromPairs(e.Request.Headers)
-		if p := e.Request.PostData; p != nil {
-			body, err := unharText(p.Text, p.Encoding)
-			if err != nil {
-				return nil, fmt.Errorf("entry %d: the request's body: %w", n, err)
-			}
-			if body == "" && len(p.Params) > 0 {
-				form := url.Values{}
-				for _, q := range p.Params {
-					form.Add(q.Name, q.Value)
-				}
-				body = form.Encode()
-			}
-			i.Request.Body = body
-			if i.Request.Headers.Get("Content-Type") == "" && p.MimeType != "" {
-				i.Request.Headers.Set("Content-Type", p.MimeType)
-			}
-			i.Request.Form = formOf(i)
-		}
-		body, err := unharText(e.Response.Content.Text, e.Response.Content.Encoding)
+		i, err := e.interaction()
 		if err != nil {
-			return nil, fmt.Errorf("entry %d: the response's body: %w", n, err)
+			return nil, fmt.Errorf("entry %d: %w", n, err)
 		}
-		i.Response.Body, i.Response.Code, i.Response.Headers = body, e.Response.Status, fromPairs(e.Response.Headers)
-		text := e.Response.StatusText
-		if text == "" {
-			text = http.StatusText(e.Response.Status)
-		}
-		i.Response.Status = strings.TrimSpace(strconv.Itoa(e.Response.Status) + " " + text)
-		if e.Time > 0 && e.Time < 1e9 {
-			i.Response.Duration = time.Duration(e.Time * 1e6)
-		}
-		out = append(out, i)
+		out.Interactions = append(out.Interactions, i)
 	}
 	return out, nil
+}
+
+// withoutBOM drops the mark with which some editors begin a text.
+func withoutBOM(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) }
+
+// withoutQuery is an address for messages: parameters may be secret.
+func withoutQuery(s string) string {
+	s, _, cut := strings.Cut(s, "?")
+	if cut {
+		s += "?…"
+	}
+	return s
+}
+
+// interaction is an entry as go-vcr keeps it.
+func (e *harEntry) interaction() (*Interaction, error) {
+	i := &Interaction{}
+	i.Request.Method, i.Request.URL, i.Request.Headers = e.Request.Method, e.Request.URL, fromPairs(e.Request.Headers)
+	if p := e.Request.PostData; p != nil {
+		body, err := unharText(p.Text, p.Encoding)
+		if err != nil {
+			return nil, fmt.Errorf("the request's body: %w", err)
+		}
+		if body == "" && len(p.Params) > 0 {
+			form := url.Values{}
+			for _, q := range p.Params {
+				form.Add(q.Name, q.Value)
+			}
+			body = form.Encode()
+		}
+		i.Request.Body = harPlain(i.Request.Headers, body)
+		if i.Request.Headers.Get("Content-Type") == "" && p.MimeType != "" {
+			i.Request.Headers.Set("Content-Type", p.MimeType)
+		}
+		i.Request.Form = formOf(i)
+	}
+	body, err := unharText(e.Response.Content.Text, e.Response.Content.Encoding)
+	if err != nil {
+		return nil, fmt.Errorf("the response's body: %w", err)
+	}
+	i.Response.Code, i.Response.Headers = e.Response.Status, fromPairs(e.Response.Headers)
+	i.Response.Body = harPlain(i.Response.Headers, body)
+	text := e.Response.StatusText
+	if text == "" {
+		text = http.StatusText(e.Response.Status)
+	}
+	i.Response.Status = strings.TrimSpace(strconv.Itoa(e.Response.Status) + " " + text)
+	if e.Time > 0 && e.Time < 1e9 {
+		i.Response.Duration = time.Duration(e.Time * 1e6)
+	}
+	return i, nil
 }
 
 // formOf is what go-vcr keeps beside a urlencoded body.
@@ -227,9 +283,8 @@ func formOf(i *Interaction) url.Values {
 	return url.Values{}
 }
 
-// ImportV4 reads a cassette of go-vcr v3 or v4 (format 2). What it holds is not
-// redacted yet.
-func ImportV4(data []byte) ([]*Interaction, error) {
+// ImportV4 reads a cassette of go-vcr v3 or v4 (format 2).
+func ImportV4(data []byte) (*Imported, error) {
 	var f struct {
 		Version      int `yaml:"version"`
 		Interactions []struct {
@@ -255,7 +310,7 @@ func ImportV4(data []byte) ([]*Interaction, error) {
 	if f.Version != 2 {
 		return nil, fmt.Errorf("it is no cassette of go-vcr v3 or v4: it says version %d, and theirs is 2", f.Version)
 	}
-	var out []*Interaction
+	out := &Imported{}
 	for _, e := range f.Interactions {
 		i := &Interaction{}
 		q, r := &i.Request, &i.Response
@@ -266,11 +321,8 @@ func ImportV4(data []byte) ([]*Interaction, error) {
 				*h = http.Header{}
 			}
 		}
-		if plain, ok := decode(r.Headers.Get("Content-Encoding"), []byte(r.Body), maxRequest); ok {
-			r.Body = string(plain)
-			r.Headers.Del("Content-Encoding")
-		}
-		out = append(out, i)
+		q.Body, r.Body = Plain(q.Headers, q.Body), Plain(r.Headers, r.Body)
+		out.Interactions = append(out.Interactions, i)
 	}
 	return out, nil
 }

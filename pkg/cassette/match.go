@@ -529,7 +529,12 @@ func (q *Request) String() string { return q.Method + " " + q.URL }
 
 // recorded is the request of an interaction.
 func recorded(i *Interaction) Request {
-	return Request{Method: i.Request.Method, URL: i.Request.URL, Header: i.Request.Headers, Body: i.Request.Body}
+	q := Request{Method: i.Request.Method, URL: i.Request.URL, Header: i.Request.Headers, Body: i.Request.Body}
+	if q.Header.Get("Content-Encoding") != "" { // other programs keep it as it was sent
+		q.Header = q.Header.Clone()
+		q.Body = Plain(q.Header, q.Body)
+	}
+	return q
 }
 
 // short cuts a text for a message, and shows bytes that are no text in

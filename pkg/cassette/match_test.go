@@ -244,10 +244,11 @@ func TestHAR(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	back, err := ImportHAR(data)
+	got, err := ImportHAR(data)
 	if err != nil {
 		t.Fatal(err)
 	}
+	back := got.Interactions
 	if len(back) != 4 {
 		t.Fatalf("%d interactions", len(back))
 	}
@@ -261,7 +262,7 @@ func TestHAR(t *testing.T) {
 
 // TestImportV4 reads what go-vcr v4 writes.
 func TestImportV4(t *testing.T) {
-	list, err := ImportV4([]byte(`---
+	got, err := ImportV4([]byte(`---
 version: 2
 interactions:
     - id: 0
@@ -301,6 +302,7 @@ interactions:
 	if err != nil {
 		t.Fatal(err)
 	}
+	list := got.Interactions
 	if len(list) != 1 || list[0].Request.Body != `{"a":1}` || list[0].Response.Body != "ok" || list[0].Response.Duration != 12500*time.Microsecond {
 		t.Errorf("%+v", list[0])
 	}
@@ -333,12 +335,12 @@ func FuzzImport(f *testing.F) {
 			return
 		}
 		red := NewRedactor(nil, nil)
-		for _, read := range []func([]byte) ([]*Interaction, error){ImportHAR, ImportV4} {
+		for _, read := range []func([]byte) (*Imported, error){ImportHAR, ImportV4} {
 			list, err := read(data)
 			if err != nil {
 				continue
 			}
-			for _, i := range list {
+			for _, i := range list.Interactions {
 				red.Interaction(i)
 			}
 		}

@@ -107,6 +107,47 @@ func (m *Miss) response(req *http.Request) *http.Response {
 	}
 }
 
+// cannot answers what is never recorded: a WebSocket, or gRPC in its own way.
+func (p *Replayer) cannot(req *http.Request) *http.Response {
+	what := "a WebSocket"
+	if IsGRPC(req) {
+		what = "a call of gRPC"
+	}
+	m := &Miss{Case: caseOf(req), Method: req.Method, URL: Address(req), Nearest: []Close{}}
+	if r := p.opts.Redactor; r != nil {
+		m.URL = r.URL(m.URL)
+	}
+	m.Why = "this is " + what + ", which is passed on and never recorded"
+	p.mu.Lock()
+	s := p.session(m.Case)
+	if len(s.misses) < maxMisses {
+		s.misses = append(s.misses, m)
+	}
+	for _, c := range p.cassettes {
+		for _, line := range c.Meta.Unrecorded {
+			if strings.Contains(line, strings.TrimPrefix(what, "a ")) || IsGRPC(req) && strings.Contains(line, "gRPC") {
+				m.Why += "; " + c.Path + " says so of " + line
+				break
+			}
+		}
+	}
+	p.mu.Unlock()
+	if !IsGRPC(req) {
+		return m.response(req)
+	}
+	const unimplemented = "12" // https://grpc.io/docs/guides/status-codes/
+	return &http.Response{
+		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/2.0", ProtoMajor: 2,
+		Header: http.Header{
+			"Content-Type": {"application/grpc"}, "Grpc-Status": {unimplemented}, "Grpc-Message": {url.PathEscape(m.Error())}, missHeader: {"1"},
+		},
+		Body: http.NoBody, Request: req,
+	}
+}
+
+// maxMisses bounds what is remembered of misses.
+const maxMisses = 1000
+
 // miss looks for the nearest recorded requests: of the same method and
 // resource, else of the same host, else any. The session's lock is held.
 func (p *Replayer) miss(s *session, q *Request, same []int32) *Miss {
@@ -167,7 +208,7 @@ func (p *Replayer) miss(s *session, q *Request, same []int32) *Miss {
 		c.Ignore = ignoreRules(c.Differences)
 		m.Nearest = append(m.Nearest, c)
 	}
-	if len(s.misses) < 1000 {
+	if len(s.misses) < maxMisses {
 		s.misses = append(s.misses, m)
 	}
 	if len(s.log) < maxSeen {

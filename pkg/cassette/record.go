@@ -2,7 +2,6 @@ package cassette
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,13 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
-
-	vcr "github.com/dnaeon/go-vcr/v2/cassette"
-	"github.com/dnaeon/go-vcr/v2/recorder"
 )
 
 // RecordOptions say what a [Recorder] does.
@@ -39,6 +33,10 @@ type RecordOptions struct {
 // Recorder passes requests on and keeps what was said, redacted. It is an
 // http.RoundTripper, safe for concurrent use. Close it with Finish or Abandon.
 //
+// The client never waits for it: what is said is passed on as it comes, and
+// redacted behind, by one goroutine, in the order in which answers ended, so
+// that what one answer gave away is known in what follows it.
+//
 // The recording itself is go-vcr's, one of its recorders for each request, so
 // that interactions can be kept in the order in which requests began, and so
 // that what it keeps is never shared with what the program gets.
@@ -46,29 +44,45 @@ type Recorder struct {
 	opts RecordOptions
 	path string
 
-	mu       sync.Mutex
-	next     int
-	kept     []numbered
-	journal  *os.File
-	err      error
-	leaks    []Leak
-	failures []Failure
-	omitted  []string
+	mu      sync.Mutex
+	changed *sync.Cond
+	next    int
+	kept    []kept
+	err     error
+	omitted []string
+	flying  int         // requests whose answers have not ended
+	queue   []*exchange // ended, and not redacted
+	waiting int64       // bytes of the queue
+	working bool
+	ending  bool // answers that do not come now are not the partner's fault
+	closed  bool
+
+	journalMu sync.Mutex
+	journal   *os.File
 }
 
-type numbered struct {
-	n int
-	i *Interaction
+// kept is a redacted interaction.
+type kept struct {
+	n       int
+	i       *Interaction
+	details Details
+	leaks   []Leak
+	old     bool // was there before
 }
 
 // partial is a line of the crash journal.
 type partial struct {
 	N           int          `json:"n"`
 	Interaction *Interaction `json:"interaction"`
+	Details     *Details     `json:"details,omitempty"`
 	// Bodies that are no valid UTF-8 are not kept by JSON as they are.
 	RequestBody  []byte `json:"request_body"`
 	ResponseBody []byte `json:"response_body"`
 }
+
+// maxWaiting bounds the bytes that wait to be redacted; from there on clients
+// wait, too, for memory is bounded.
+const maxWaiting = 256 << 20
 
 // NewRecorder begins a recording that is to become the cassette at path. Until
 // then its crash journal lies beside it.
@@ -87,20 +101,25 @@ func NewRecorder(path string, o RecordOptions) (*Recorder, error) {
 	}
 	f, err := os.OpenFile(partialPath(path), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%s is what an interrupted recording left, or another is under way: go on from it with --resume, or remove it: %w", partialPath(path), fs.ErrExist)
+		return nil, fmt.Errorf("%s is what an interrupted recording left, or another is under way: "+
+			"go on from it with --resume, or remove it: %w", partialPath(path), fs.ErrExist)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &Recorder{opts: o, path: path, journal: f}, nil
+	r := &Recorder{opts: o, path: path, journal: f}
+	r.changed = sync.NewCond(&r.mu)
+	go r.work()
+	return r, nil
 }
 
-// Recover returns the interactions that an interrupted recording left, and
-// removes its journal. A line that was cut off by the crash is left out.
-func Recover(path string) ([]*Interaction, error) {
+// Recover returns what an interrupted recording left, and removes its journal.
+// A line that was cut off by the crash is left out.
+func Recover(path string) (*Cassette, error) {
+	c := &Cassette{Path: path}
 	f, err := os.Open(partialPath(path))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return c, nil
 	}
 	if err != nil {
 		return nil, err
@@ -124,42 +143,100 @@ func Recover(path string) ([]*Interaction, error) {
 		lines = append(lines, p)
 	}
 	slices.SortStableFunc(lines, func(a, b partial) int { return a.N - b.N })
-	var out []*Interaction
-	for _, p := range lines {
-		out = append(out, p.Interaction)
+	for n, p := range lines {
+		c.Interactions = append(c.Interactions, p.Interaction)
+		if p.Details != nil {
+			p.Details.Interaction = n
+			c.Meta.Details = append(c.Meta.Details, *p.Details)
+		}
 	}
-	return out, os.Remove(partialPath(path))
+	return c, os.Remove(partialPath(path))
 }
 
 // Add puts interactions before those that are recorded from now on: what a
 // cassette holds already.
-func (r *Recorder) Add(list []*Interaction) {
+func (r *Recorder) Add(c *Cassette) {
+	details := c.detailsByNumber()
+	for n, i := range c.Interactions {
+		k := kept{i: i, old: true}
+		if d := details[n]; d != nil {
+			k.details = *d
+		}
+		r.mu.Lock()
+		k.n = r.next
+		r.next++
+		r.mu.Unlock()
+		r.put(&k)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, i := range list {
-		r.put(r.next, i)
-		r.next++
-	}
+	r.omitted = append(r.omitted, c.Meta.Unrecorded...)
 }
 
-// put keeps an interaction, redacted, here and in the journal. The lock is
-// held.
-func (r *Recorder) put(n int, i *Interaction) {
-	r.kept = append(r.kept, numbered{n, i})
-	leaks := r.opts.Redactor.scanInteraction(n, i)
-	if len(leaks) > 0 {
-		r.leaks = append(r.leaks, leaks...) // not even in the journal
-		return
+// put keeps an interaction, redacted, here and in the journal. Looking for what
+// is left of secrets takes long, so no lock is held meanwhile.
+func (r *Recorder) put(k *kept) {
+	k.leaks = r.opts.Redactor.scanInteraction(k.n, k.i)
+	var err error
+	if len(k.leaks) == 0 { // else not even in the journal
+		copied := *k.i
+		copied.Request.Body, copied.Response.Body = "", ""
+		p := partial{N: k.n, Interaction: &copied, RequestBody: []byte(k.i.Request.Body), ResponseBody: []byte(k.i.Response.Body)}
+		if !k.details.plain() {
+			p.Details = &k.details
+		}
+		var line []byte
+		if line, err = json.Marshal(p); err == nil {
+			r.journalMu.Lock()
+			_, err = r.journal.Write(append(line, '\n'))
+			r.journalMu.Unlock()
+		}
 	}
-	copied := *i
-	copied.Request.Body, copied.Response.Body = "", ""
-	line, err := json.Marshal(partial{n, &copied, []byte(i.Request.Body), []byte(i.Response.Body)})
-	if err == nil {
-		_, err = r.journal.Write(append(line, '\n'))
-	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.kept = append(r.kept, *k)
 	if err != nil && r.err == nil {
 		r.err = fmt.Errorf("writing %s: %w", r.journal.Name(), err)
 	}
+}
+
+// work redacts what has ended, until the recorder is closed.
+func (r *Recorder) work() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		for len(r.queue) == 0 && !r.closed {
+			r.changed.Wait()
+		}
+		if r.closed {
+			return
+		}
+		x := r.queue[0]
+		r.queue[0] = nil
+		r.queue = r.queue[1:]
+		r.working = true
+		r.mu.Unlock()
+		err := r.keep(x)
+		r.mu.Lock()
+		if r.err == nil {
+			r.err = err
+		}
+		r.waiting -= x.size()
+		r.working = false
+		r.changed.Broadcast()
+	}
+}
+
+// keep redacts an exchange and keeps it. Where that fails nothing may be
+// written: nobody knows what it held.
+func (r *Recorder) keep(x *exchange) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("redacting %s: %v", r.opts.Redactor.URL(Address(x.req)), v)
+		}
+	}()
+	r.put(x.redacted())
+	return nil
 }
 
 // omit notes a request that is passed on and not recorded.
@@ -182,181 +259,141 @@ func (r *Recorder) Omit(method, address, why string) string {
 	return line
 }
 
-// RoundTrip passes a request on and keeps what was said.
-func (r *Recorder) RoundTrip(req *http.Request) (*http.Response, error) {
-	return r.over(r.opts.Network, req)
-}
-
-// over is RoundTrip with a network of its own: of one of several lanes that are
-// recorded together.
-func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Response, error) {
-	r.mu.Lock()
-	n := r.next
-	r.next++
-	r.mu.Unlock()
-
-	live := req.Clone(req.Context())
-	var sent []byte
-	if req.Body != nil && req.Body != http.NoBody {
-		var err error
-		if sent, err = io.ReadAll(io.LimitReader(req.Body, r.opts.MaxBody+1)); err != nil {
-			req.Body.Close()
-			return nil, err
-		}
-		if int64(len(sent)) > r.opts.MaxBody {
-			r.omit(req, fmt.Sprintf("the request has more than %d bytes", r.opts.MaxBody))
-			live.Body = held{io.MultiReader(bytes.NewReader(sent), req.Body), req.Body}
-			return network.RoundTrip(live)
-		}
-		req.Body.Close()
-		live.Body = io.NopCloser(bytes.NewReader(sent))
-		live.ContentLength = int64(len(sent))
-		live.TransferEncoding = nil
-		live.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(sent)), nil }
-	}
-	began := r.opts.Now()
-	resp, err := network.RoundTrip(live)
-	if err != nil {
-		r.fail(req, err)
-		return nil, err
-	}
-	if resp.StatusCode == http.StatusSwitchingProtocols || strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
-		r.omit(req, "a stream has no end to wait for")
-		return resp, nil
-	}
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, r.opts.MaxBody+1))
-	took := r.opts.Now().Sub(began)
-	if err != nil {
-		resp.Body.Close()
-		r.fail(req, err)
-		return nil, fmt.Errorf("reading the answer: %w", err)
-	}
-	if int64(len(answer)) > r.opts.MaxBody {
-		r.omit(req, fmt.Sprintf("the answer has more than %d bytes", r.opts.MaxBody))
-		resp.Body = held{io.MultiReader(bytes.NewReader(answer), resp.Body), resp.Body}
-		return resp, nil
-	}
-	if err := resp.Body.Close(); err != nil {
-		r.fail(req, err)
-		return nil, fmt.Errorf("reading the answer: %w", err)
-	}
-	i := r.capture(req, sent, resp, answer)
-	i.Response.Duration = took
-	r.opts.Redactor.Interaction(i)
-	r.mu.Lock()
-	r.put(n, i)
-	r.mu.Unlock()
-	resp.Body = io.NopCloser(bytes.NewReader(answer))
-	return resp, nil
-}
-
-func (r *Recorder) fail(req *http.Request, err error) {
-	f := Failure{req.Method, r.opts.Redactor.URL(Address(req)), r.opts.Redactor.Text(err.Error())}
+// End says that the recording is about to end with clients still there: what
+// they have no answer to by now did not time out.
+func (r *Recorder) End() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.failures = append(r.failures, f)
+	r.ending = true
 }
 
-// notKept are headers that belong to the connection, or are told by the body.
-var notKept = []string{"Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Http2-Settings", "Accept-Encoding", "Content-Length", "X-Forwarded-For", CaseHeader}
-
-// capture has go-vcr make an interaction of copies: headers are its own, bodies
-// are decoded.
-func (r *Recorder) capture(req *http.Request, sent []byte, resp *http.Response, answer []byte) *Interaction {
-	q := req.Clone(req.Context())
-	plain, decoded := decode(q.Header.Get("Content-Encoding"), sent, maxRequest)
-	if decoded {
-		q.Header.Del("Content-Encoding")
+// settle waits until all answers have ended and are redacted. Whoever calls it
+// has cut off the clients; an answer that does not end all the same is given
+// up after some time.
+func (r *Recorder) settle() {
+	patience := false
+	give := time.AfterFunc(10*time.Second, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		patience = true
+		r.changed.Broadcast()
+	})
+	defer give.Stop()
+	long := time.AfterFunc(3*time.Second, func() {
+		r.mu.Lock()
+		n := len(r.queue) + 1
+		r.mu.Unlock()
+		r.opts.Warn("taking secrets out of " + plural(n, "answer") + " …")
+	})
+	defer long.Stop()
+	for r.flying > 0 && !patience || len(r.queue) > 0 || r.working {
+		r.changed.Wait()
 	}
-	for _, name := range notKept {
-		q.Header.Del(name)
-	}
-	q.TransferEncoding = nil
-	q.ContentLength = int64(len(plain))
-	q.Body = http.NoBody
-	if len(plain) > 0 {
-		q.Body = io.NopCloser(bytes.NewReader(plain))
-	}
-	shown := answer
-	header := resp.Header.Clone()
-	if got, ok := decode(header.Get("Content-Encoding"), answer, maxRequest); ok {
-		shown = got
-		header.Del("Content-Encoding")
-	}
-	for _, name := range notKept {
-		if name != "Content-Length" || req.Method != http.MethodHead { // which has nothing else to tell it
-			header.Del(name)
-		}
-	}
-	header.Del("Date") // is another in every recording
-	canned := func(req *http.Request) (*http.Response, error) {
-		if req.Body != nil { // go-vcr keeps what is read of it
-			if _, err := io.Copy(io.Discard, req.Body); err != nil {
-				return nil, err
-			}
-		}
-		return &http.Response{Status: resp.Status, StatusCode: resp.StatusCode, Header: header, Body: io.NopCloser(bytes.NewReader(shown))}, nil
-	}
-	var i *Interaction
-	// Recording mode opens no file, and nothing is saved that is not stopped.
-	rec, err := recorder.NewAsMode("", recorder.ModeRecording, roundTripper(canned))
-	if err == nil {
-		rec.SkipRequestLatency = true
-		rec.AddFilter(func(got *vcr.Interaction) error { i = got; return nil })
-		_, err = rec.RoundTrip(q)
-	}
-	if err != nil || i == nil { // a form that is none, say: go-vcr gives up, and there is a request to keep
-		i = &Interaction{
-			Request:  vcr.Request{Body: string(plain), Headers: q.Header, URL: Address(req), Method: req.Method},
-			Response: vcr.Response{Body: string(shown), Headers: header, Status: resp.Status, Code: resp.StatusCode},
-		}
-	}
-	i.Request.URL = Address(req)
-	if i.Response.Status == "" {
-		i.Response.Status = strconv.Itoa(i.Response.Code) + " " + http.StatusText(i.Response.Code)
-	}
-	return i
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
-// Count returns how many interactions are kept.
-func (r *Recorder) Count() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.kept)
 }
 
 // Finish writes the cassette, in the order in which requests began, and removes
-// the crash journal. Without interactions nothing is written.
+// the crash journal. Without interactions nothing is written. Before it is
+// called clients have to be gone.
 func (r *Recorder) Finish(meta Meta) (*Cassette, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.settle()
+	r.close()
 	if r.err != nil {
 		return nil, errors.Join(r.err, r.journal.Close())
 	}
-	slices.SortStableFunc(r.kept, func(a, b numbered) int { return a.n - b.n })
-	c := &Cassette{Path: r.path, Meta: meta}
-	c.HasMeta = true
-	c.Meta.Failures, c.Meta.Unrecorded = r.failures, r.omitted
-	for _, k := range r.kept {
+	slices.SortStableFunc(r.kept, func(a, b kept) int { return a.n - b.n })
+	c := &Cassette{Path: r.path, Meta: meta, HasMeta: true}
+	c.Meta.Unrecorded = r.omitted
+	r.settleSecrets()
+	var leaks []Leak
+	for n, k := range r.kept {
 		c.Interactions = append(c.Interactions, k.i)
+		if !k.details.plain() {
+			k.details.Interaction = n
+			c.Meta.Details = append(c.Meta.Details, k.details)
+		}
+		for _, l := range k.leaks {
+			l.Interaction = n
+			leaks = append(leaks, l)
+		}
+	}
+	if err := unreached(r.kept); err != nil {
+		return nil, errors.Join(err, r.drop())
 	}
 	if len(c.Interactions) > 0 {
-		if err := c.Save(r.opts.Redactor); err != nil {
+		if err := c.write(r.opts.Redactor, leaks); err != nil {
 			return nil, errors.Join(err, r.drop())
 		}
 	}
 	return c, r.drop()
 }
 
+// settleSecrets takes out of what is kept the values that only later answers
+// have announced, and looks again at what has changed by that.
+func (r *Recorder) settleSecrets() {
+	list := make([]*Interaction, len(r.kept))
+	was := make([]Interaction, len(r.kept))
+	for n := range r.kept {
+		list[n], was[n] = r.kept[n].i, *r.kept[n].i
+	}
+	r.opts.Redactor.Settle(list)
+	for n := range r.kept {
+		k := &r.kept[n]
+		if k.i.Response.Body != was[n].Response.Body {
+			k.details.recut(was[n].Response.Body, k.i.Response.Body)
+		}
+		if len(k.leaks) > 0 || k.i.Response.Body != was[n].Response.Body || k.i.Request.Body != was[n].Request.Body || k.i.Request.URL != was[n].Request.URL {
+			k.leaks = r.opts.Redactor.scanInteraction(n, k.i)
+		}
+	}
+}
+
+// UnreachedError says that no partner could be reached: nothing is written.
+type UnreachedError struct {
+	Requests int
+	First    string // what became of the first
+}
+
+func (e *UnreachedError) Error() string {
+	return fmt.Sprintf("nothing was recorded: %d requests came, and no partner could be reached; the first: %s", e.Requests, e.First)
+}
+
+// unreached is an error where requests came and nobody was there for any.
+func unreached(list []kept) error {
+	e := &UnreachedError{}
+	for _, k := range list {
+		switch {
+		case k.old:
+		case k.details.Broken != BreakRefused && k.details.Broken != BreakUnreachable:
+			return nil
+		default:
+			if e.Requests++; e.Requests == 1 {
+				e.First = k.i.Request.Method + " " + k.i.Request.URL + ": " + k.details.Error
+			}
+		}
+	}
+	if e.Requests == 0 {
+		return nil
+	}
+	return e
+}
+
 // Abandon gives the recording up.
 func (r *Recorder) Abandon() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.close()
+	for r.working {
+		r.changed.Wait()
+	}
 	return r.drop()
+}
+
+func (r *Recorder) close() {
+	r.closed = true
+	r.queue = nil
+	r.changed.Broadcast()
 }
 
 func (r *Recorder) drop() error {

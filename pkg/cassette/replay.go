@@ -33,8 +33,9 @@ type ReplayOptions struct {
 // Replayer answers from cassettes, and never goes to the network. It is safe
 // for concurrent use.
 type Replayer struct {
-	opts  ReplayOptions
-	match *Matching
+	opts      ReplayOptions
+	match     *Matching
+	cassettes []*Cassette
 
 	entries []entry
 	raw     map[uint64][]int32
@@ -53,6 +54,7 @@ type entry struct {
 	i        *Interaction
 	url      string
 	leaves   []uint64
+	details  *Details // nil: nothing is special
 }
 
 // session is a set of cursors: a test that runs beside others has its own.
@@ -109,11 +111,12 @@ func NewReplayer(cassettes []*Cassette, o ReplayOptions) (*Replayer, error) {
 	for _, h := range o.Headers {
 		m.fields = append(m.fields, http.CanonicalHeaderKey(h))
 	}
-	p := &Replayer{opts: o, match: m, raw: map[uint64][]int32{}, canon: map[key][]int32{}, byPath: map[string][]int32{}, byHost: map[string][]int32{}, sessions: map[string]*session{}}
+	p := &Replayer{opts: o, match: m, cassettes: cassettes, raw: map[uint64][]int32{}, canon: map[key][]int32{}, byPath: map[string][]int32{}, byHost: map[string][]int32{}, sessions: map[string]*session{}}
 	seen := tokens{}
 	for _, c := range cassettes {
+		details := c.detailsByNumber()
 		for n, i := range c.Interactions {
-			p.add(c, n, i)
+			p.add(c, n, i, details[n])
 			if o.Redactor != nil && !foreign {
 				seen.collect(i.Request.URL)
 				seen.collect(i.Request.Body)
@@ -128,11 +131,11 @@ func NewReplayer(cassettes []*Cassette, o ReplayOptions) (*Replayer, error) {
 	return p, nil
 }
 
-func (p *Replayer) add(c *Cassette, n int, i *Interaction) {
+func (p *Replayer) add(c *Cassette, n int, i *Interaction, d *Details) {
 	q := recorded(i)
 	can := p.match.canon(&q, true)
 	at := int32(len(p.entries))
-	p.entries = append(p.entries, entry{c, n, i, q.URL, can.leaves})
+	p.entries = append(p.entries, entry{c, n, i, q.URL, can.leaves, d})
 	raw := q.raw()
 	p.raw[raw] = append(p.raw[raw], at)
 	p.canon[can.key] = append(p.canon[can.key], at)
@@ -149,6 +152,16 @@ func hostOf(head string) string {
 	}
 	host, _, _ := strings.Cut(rest, "/")
 	return host
+}
+
+// Size returns how many interactions a cassette holds.
+func (p *Replayer) Size(path string) int {
+	for _, c := range p.cassettes {
+		if c.Path == path {
+			return len(c.Interactions)
+		}
+	}
+	return 0
 }
 
 // Foreign tells whether the cassettes were redacted with a key that is not at
@@ -195,25 +208,26 @@ func (p *Replayer) Case(name string) bool {
 // Answer finds the interaction for a request of a case, and uses it up. A
 // request that is not there is a *Miss.
 func (p *Replayer) Answer(caseName string, q Request) (*Interaction, error) {
-	i, red, list := p.find(caseName, q)
-	if i != nil {
-		return i, nil
+	e, err := p.answer(caseName, q)
+	if err != nil {
+		return nil, err
+	}
+	return e.i, nil
+}
+
+func (p *Replayer) answer(caseName string, q Request) (*entry, error) {
+	e, red, list := p.find(caseName, q)
+	if e != nil {
+		return e, nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return nil, p.miss(p.session(caseName), &red, list)
 }
 
-// Try is Answer for those who know what to do without: a request that is not
-// there is no miss.
-func (p *Replayer) Try(q Request) (*Interaction, bool) {
-	i, _, _ := p.find("", q)
-	return i, i != nil
-}
-
 // find returns the interaction for a request; where there is none, the request
 // as it would have been recorded, and those that match and are used up.
-func (p *Replayer) find(caseName string, q Request) (*Interaction, Request, []int32) {
+func (p *Replayer) find(caseName string, q Request) (*entry, Request, []int32) {
 	raw := q.raw()
 	p.mu.Lock()
 	s := p.session(caseName)
@@ -221,7 +235,7 @@ func (p *Replayer) find(caseName string, q Request) (*Interaction, Request, []in
 		e := &p.entries[at]
 		s.see(&q, e)
 		p.mu.Unlock()
-		return e.i, q, nil
+		return e, q, nil
 	}
 	p.mu.Unlock()
 	// The slow path: what matters of the request, without secrets.
@@ -246,7 +260,7 @@ func (p *Replayer) find(caseName string, q Request) (*Interaction, Request, []in
 	}
 	e := &p.entries[at]
 	s.see(&q, e)
-	return e.i, q, nil
+	return e, q, nil
 }
 
 // take uses up the next of a list of entries: each once, in their order. q, if
@@ -363,8 +377,15 @@ func WithCase(ctx context.Context, name string) context.Context {
 }
 
 // RoundTrip answers a request. A miss is answered with status 501 and the
-// nearest recorded requests, as JSON.
+// nearest recorded requests, as JSON. An answer that was recorded as broken is a
+// [*Broken].
 func (p *Replayer) RoundTrip(req *http.Request) (*http.Response, error) {
+	if IsWebSocket(req) || IsGRPC(req) {
+		if req.Body != nil {
+			req.Body.Close()
+		}
+		return p.cannot(req), nil
+	}
 	q, err := ReadRequest(req, maxRequest)
 	if req.Body != nil {
 		req.Body.Close()
@@ -372,22 +393,57 @@ func (p *Replayer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	i, err := p.Answer(caseOf(req), q)
+	e, err := p.answer(caseOf(req), q)
 	if miss, ok := err.(*Miss); ok {
 		return miss.response(req), nil
 	} else if err != nil {
 		return nil, err
 	}
-	if d := time.Duration(float64(i.Response.Duration) * p.opts.Latency); d > 0 {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-req.Context().Done():
-			return nil, req.Context().Err()
-		}
+	return p.play(req, e)
+}
+
+// play answers as it was recorded, at its times if that is asked for.
+func (p *Replayer) play(req *http.Request, e *entry) (*http.Response, error) {
+	ctx, began := req.Context(), time.Now()
+	wait := e.i.Response.Duration
+	if d := e.details; d != nil && len(d.Chunks) > 0 {
+		wait = time.Duration(d.Chunks[0].MS) * time.Millisecond
 	}
-	return respond(req, i), nil
+	if err := sleepUntil(ctx, began.Add(time.Duration(float64(wait)*p.opts.Latency))); err != nil {
+		return nil, err
+	}
+	d := e.details
+	if d != nil && d.Broken != "" && e.i.Response.Code == 0 {
+		if d.Broken == BreakTimeout {
+			<-ctx.Done()
+		}
+		return nil, d.replayed()
+	}
+	resp := respond(req, e.i)
+	text := e.i.Response.Body
+	if d == nil || resp.Body == http.NoBody {
+		return resp, nil
+	}
+	body := &playback{ctx: ctx, began: began, factor: p.opts.Latency, text: text, chunks: slices.Clone(d.Chunks), end: io.EOF}
+	switch {
+	case d.Broken != "":
+		body.end = d.replayed()
+	case d.Left:
+		body.end = nil
+	}
+	resp.Body = body
+	if len(d.Chunks) > 0 || len(d.Trailers) > 0 || d.Broken != "" || d.Left {
+		resp.ContentLength = -1
+		resp.Header.Del("Content-Length")
+	}
+	if d.Length > int64(len(text)) {
+		resp.ContentLength = d.Length
+		resp.Header.Set("Content-Length", strconv.FormatInt(d.Length, 10))
+	}
+	if len(d.Trailers) > 0 {
+		resp.Trailer = d.Trailers.Clone()
+	}
+	return resp, nil
 }
 
 // respond makes a response of a recorded one.
@@ -396,7 +452,8 @@ func respond(req *http.Request, i *Interaction) *http.Response {
 	if h == nil {
 		h = http.Header{}
 	}
-	for _, name := range []string{"Transfer-Encoding", "Connection", "Content-Encoding", "Keep-Alive", "Trailer"} {
+	body := Plain(h, i.Response.Body)
+	for _, name := range []string{"Transfer-Encoding", "Connection", "Keep-Alive", "Trailer"} {
 		h.Del(name)
 	}
 	status := i.Response.Status
@@ -405,7 +462,7 @@ func respond(req *http.Request, i *Interaction) *http.Response {
 	}
 	r := &http.Response{
 		Status: status, StatusCode: i.Response.Code, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: h, Body: io.NopCloser(strings.NewReader(i.Response.Body)), ContentLength: int64(len(i.Response.Body)), Request: req,
+		Header: h, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: req,
 	}
 	switch {
 	case req.Method == http.MethodHead: // the length of what GET would give
@@ -418,7 +475,7 @@ func respond(req *http.Request, i *Interaction) *http.Response {
 		h.Del("Content-Length")
 		r.Body, r.ContentLength = http.NoBody, 0
 	default:
-		h.Set("Content-Length", strconv.Itoa(len(i.Response.Body)))
+		h.Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	return r
 }

@@ -1,8 +1,14 @@
 package cassette
 
 import (
+	"context"
+	"io"
 	"mime"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
 )
 
 // isStream tells whether a body of a type comes bit by bit, with pauses that
@@ -14,4 +20,267 @@ func isStream(contentType string) bool {
 		"application/x-jsonlines", "application/json-seq", "application/stream+json", "multipart/x-mixed-replace",
 		"application/vnd.amazon.eventstream",
 	}, media)
+}
+
+// maxChunks bounds how many pieces of a stream are told apart; those behind
+// come together.
+const maxChunks = 10_000
+
+// mark is how far a body had come at a time.
+type mark struct {
+	at time.Duration
+	to int
+}
+
+// aPause is from when on a pause within any body is worth keeping.
+const aPause = 20 * time.Millisecond
+
+// paused tells whether a body came with pauses.
+func paused(marks []mark) bool {
+	for n := 2; n < len(marks); n++ { // the first mark is the headers
+		if marks[n].at-marks[n-1].at >= aPause {
+			return true
+		}
+	}
+	return false
+}
+
+// unpack undoes the Content-Encoding of a body and says how far the plain text
+// had come at each mark. Of one that was cut off there is only a beginning. ok is
+// false where it cannot be undone.
+func unpack(encoding string, body []byte, marks []mark, cut bool) (plain []byte, plainMarks []mark, ok bool) {
+	if plain, ok = decode(encoding, body, maxRequest); isIdentity(encoding) || !ok && !cut || ok && len(marks) == 0 {
+		return plain, marks, ok
+	}
+	// Decoding what had come by then gives what could be read by then.
+	steps := &steps{data: body, marks: marks}
+	r, err := decoder(encoding, steps)
+	if err != nil {
+		return body, marks, false
+	}
+	var out []byte
+	buf := make([]byte, 16<<10)
+	steps.reached = func() int { return len(out) }
+	for {
+		n, err := r.Read(buf)
+		out = append(out, buf[:n]...)
+		if err != nil || len(out) > maxRequest {
+			break
+		}
+	}
+	if c, isCloser := r.(io.Closer); isCloser {
+		_ = c.Close() // gives memory back
+	}
+	for len(steps.done) < len(marks) {
+		steps.done = append(steps.done, mark{marks[len(steps.done)].at, len(out)})
+	}
+	if !ok { // a stream that the client left, or that broke, has no end
+		return out, steps.done, len(out) > 0
+	}
+	return plain, steps.done, true
+}
+
+// steps reads data up to one mark at a time, and notes how much was made of it
+// when more is asked for.
+type steps struct {
+	data    []byte
+	marks   []mark
+	at      int
+	reached func() int
+	done    []mark
+}
+
+func (s *steps) limit() int {
+	for len(s.done) < len(s.marks) {
+		if m := s.marks[len(s.done)]; m.to > s.at {
+			return m.to
+		}
+		reached := 0
+		if s.reached != nil {
+			reached = s.reached()
+		}
+		s.done = append(s.done, mark{s.marks[len(s.done)].at, reached})
+	}
+	return len(s.data)
+}
+
+func (s *steps) Read(p []byte) (int, error) {
+	limit := s.limit()
+	if s.at >= limit {
+		return 0, io.EOF
+	}
+	n := copy(p, s.data[s.at:limit])
+	s.at += n
+	return n, nil
+}
+
+// ReadByte keeps decoders from reading ahead.
+func (s *steps) ReadByte() (byte, error) {
+	limit := s.limit()
+	if s.at >= limit {
+		return 0, io.EOF
+	}
+	s.at++
+	return s.data[s.at-1], nil
+}
+
+// chunksOf turns marks in a text into the pieces of what redaction made of it:
+// it changes lines, and keeps their number.
+func chunksOf(marks []mark, was, now string) []Chunk {
+	var out []Chunk
+	from := 0
+	m := newMover(was, now)
+	for _, k := range marks {
+		to := max(m.move(k.to), from)
+		out = append(out, Chunk{MS: k.at.Milliseconds(), Bytes: to - from})
+		from = to
+	}
+	if n := len(out); n > 0 && from < len(now) {
+		out[n-1].Bytes += len(now) - from
+	}
+	return out
+}
+
+// recut makes the pieces those of what became of the body.
+func (d *Details) recut(was, now string) {
+	if len(d.Chunks) == 0 {
+		return
+	}
+	var marks []mark
+	to := 0
+	for _, c := range d.Chunks {
+		to += c.Bytes
+		marks = append(marks, mark{time.Duration(c.MS) * time.Millisecond, to})
+	}
+	d.Chunks = chunksOf(marks, was, now)
+}
+
+// mover finds places of a text in what became of it.
+type mover struct {
+	was, now string
+	// The lines' beginnings; none where their number changed.
+	wasLines, nowLines []int
+}
+
+func newMover(was, now string) *mover {
+	m := &mover{was: was, now: now}
+	if was == now {
+		return m
+	}
+	if a, b := lineStarts(was), lineStarts(now); len(a) == len(b) {
+		m.wasLines, m.nowLines = a, b
+	}
+	return m
+}
+
+func lineStarts(s string) []int {
+	out := []int{0}
+	for i := range len(s) {
+		if s[i] == '\n' {
+			out = append(out, i+1)
+		}
+	}
+	return out
+}
+
+func (m *mover) move(at int) int {
+	at = min(at, len(m.was))
+	switch {
+	case m.was == m.now:
+		return at
+	case m.wasLines == nil: // nothing better is known
+		return boundary(m.now, int(int64(at)*int64(len(m.now))/int64(max(1, len(m.was)))))
+	}
+	n, exact := slices.BinarySearch(m.wasLines, at)
+	if exact {
+		return m.nowLines[n]
+	}
+	n--
+	lineWas, lineNow := m.line(m.was, m.wasLines, n), m.line(m.now, m.nowLines, n)
+	column := at - m.wasLines[n]
+	switch {
+	case strings.HasPrefix(lineNow, lineWas[:column]): // changed behind it, or not at all
+		return m.nowLines[n] + column
+	case strings.HasSuffix(lineNow, lineWas[column:]): // changed before it
+		return m.nowLines[n] + len(lineNow) - (len(lineWas) - column)
+	}
+	return boundary(m.now, m.nowLines[n]+min(column, len(lineNow)))
+}
+
+func (m *mover) line(s string, starts []int, n int) string {
+	if n+1 < len(starts) {
+		return s[starts[n]:starts[n+1]]
+	}
+	return s[starts[n]:]
+}
+
+// boundary moves a place to where a character begins.
+func boundary(s string, at int) int {
+	for at > 0 && at < len(s) && !utf8.RuneStart(s[at]) {
+		at--
+	}
+	return at
+}
+
+// playback is the body of a recorded stream, in its pieces and, scaled, at its
+// times.
+type playback struct {
+	ctx    context.Context
+	began  time.Time
+	factor float64 // of the recorded times; 0: at once
+	text   string
+	chunks []Chunk
+	// end is what comes behind: io.EOF, how it broke, or, when it is nil,
+	// nothing until the client leaves.
+	end error
+}
+
+func (b *playback) Read(p []byte) (int, error) {
+	for len(b.chunks) > 0 {
+		c := &b.chunks[0]
+		if err := sleepUntil(b.ctx, b.began.Add(time.Duration(float64(c.MS)*b.factor)*time.Millisecond)); err != nil {
+			return 0, err
+		}
+		if n := copy(p, b.text[:min(c.Bytes, len(b.text))]); n > 0 {
+			b.text = b.text[n:]
+			c.Bytes -= n
+			return n, nil
+		}
+		b.chunks = b.chunks[1:]
+	}
+	if len(b.text) > 0 {
+		n := copy(p, b.text)
+		b.text = b.text[n:]
+		return n, nil
+	}
+	if b.end == nil {
+		<-b.ctx.Done()
+		return 0, b.ctx.Err()
+	}
+	return 0, b.end
+}
+
+func (b *playback) Close() error { return nil }
+
+// sleepUntil waits for a time, or for the end of a context.
+func sleepUntil(ctx context.Context, at time.Time) error {
+	d := time.Until(at)
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
 }

@@ -1,0 +1,346 @@
+package cassette
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	vcr "github.com/dnaeon/go-vcr/v2/cassette"
+	"github.com/dnaeon/go-vcr/v2/recorder"
+)
+
+// exchange is a request and its answer while they pass. As the answer's body it
+// notes what is read of it.
+type exchange struct {
+	r     *Recorder
+	n     int
+	req   *http.Request
+	sent  *noted
+	began time.Time
+
+	resp   *http.Response
+	header http.Header // as it came
+	from   io.ReadCloser
+	stream bool
+	answer []byte
+	marks  []mark
+	skip   string // why it is not recorded
+
+	once    sync.Once
+	took    time.Duration
+	details Details
+}
+
+// errLeft ends an answer that nobody reads any more.
+var errLeft = errors.New("the client left")
+
+// RoundTrip passes a request on and keeps what was said.
+func (r *Recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	return r.over(r.opts.Network, req)
+}
+
+// over is RoundTrip with a network of its own: of one of several lanes that are
+// recorded together.
+func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Response, error) {
+	switch {
+	case IsWebSocket(req):
+		r.omit(req, "a WebSocket is passed on; what is said on it is no request and no answer")
+		return network.RoundTrip(req)
+	case IsGRPC(req):
+		r.omit(req, "gRPC is passed on; it is a protocol of its own, over HTTP/2")
+		return network.RoundTrip(req)
+	}
+	live := req.Clone(req.Context())
+	live.Trailer = req.Trailer // is filled when the body has been read
+	sent, ok, err := r.note(req, live)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		r.omit(req, fmt.Sprintf("the request has more than %d bytes", r.opts.MaxBody))
+		return network.RoundTrip(live)
+	}
+	r.mu.Lock()
+	// A copy: who sent the request may change it and send it again.
+	x := &exchange{r: r, n: r.next, req: req.Clone(req.Context()), sent: sent, began: r.opts.Now()}
+	r.next++
+	r.flying++
+	r.mu.Unlock()
+	resp, err := network.RoundTrip(live)
+	if err != nil {
+		b := broken(req.Context(), err)
+		x.end(b)
+		return nil, b
+	}
+	x.resp, x.header, x.from = resp, resp.Header.Clone(), resp.Body
+	x.stream = isStream(x.header.Get("Content-Type"))
+	x.marks = append(x.marks, mark{at: r.opts.Now().Sub(x.began)})
+	if resp.Body == http.NoBody || resp.ContentLength == 0 || req.Method == http.MethodHead {
+		x.end(io.EOF)
+		return resp, nil
+	}
+	resp.Body = x
+	return resp, nil
+}
+
+// note makes a live request whose body is noted while it is sent: held, where
+// its length is known, so that it can be sent again; else as it comes. ok is
+// false when it is too large to be recorded.
+func (r *Recorder) note(req, live *http.Request) (sent *noted, ok bool, err error) {
+	sent = &noted{limit: r.opts.MaxBody}
+	switch {
+	case req.Body == nil || req.Body == http.NoBody:
+		return sent, true, nil
+	case req.ContentLength < 0:
+		sent.ReadCloser = req.Body
+		live.Body = sent
+		return sent, true, nil
+	}
+	data, err := io.ReadAll(io.LimitReader(req.Body, r.opts.MaxBody+1))
+	if err != nil {
+		req.Body.Close()
+		return nil, false, err
+	}
+	if int64(len(data)) > r.opts.MaxBody {
+		live.Body = held{io.MultiReader(bytes.NewReader(data), req.Body), req.Body}
+		return nil, false, nil
+	}
+	req.Body.Close()
+	sent.data = data
+	live.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
+	live.Body = io.NopCloser(bytes.NewReader(data))
+	live.ContentLength = int64(len(data))
+	live.TransferEncoding = nil
+	return sent, true, nil
+}
+
+// noted is a request's body that is noted while it is read.
+type noted struct {
+	io.ReadCloser
+	limit int64
+
+	mu   sync.Mutex
+	data []byte
+	over bool
+}
+
+func (b *noted) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.over:
+	case int64(len(b.data)+n) > b.limit:
+		b.over, b.data = true, nil
+	default:
+		b.data = append(b.data, p[:n]...)
+	}
+	return n, err
+}
+
+// body is what was sent; ok is false where it was too large to be noted.
+func (b *noted) body() (data []byte, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.data, !b.over
+}
+
+// Read passes the answer on.
+func (x *exchange) Read(p []byte) (int, error) {
+	n, err := x.from.Read(p)
+	x.hear(p[:n])
+	if err != nil {
+		x.end(err)
+	}
+	return n, err
+}
+
+func (x *exchange) hear(p []byte) {
+	switch {
+	case len(p) == 0 || x.skip != "":
+		return
+	case int64(len(x.answer)+len(p)) > x.r.opts.MaxBody:
+		x.skip = fmt.Sprintf("the answer has more than %d bytes", x.r.opts.MaxBody)
+		x.answer, x.marks = nil, nil
+		return
+	}
+	x.answer = append(x.answer, p...)
+	m := mark{x.r.opts.Now().Sub(x.began), len(x.answer)}
+	if len(x.marks) > maxChunks {
+		x.marks[len(x.marks)-1] = m
+	} else {
+		x.marks = append(x.marks, m)
+	}
+}
+
+// Close ends the answer. Of one that is no stream the rest is read first: who
+// has read enough does not change what the partner said.
+func (x *exchange) Close() error {
+	x.once.Do(func() {
+		err := errLeft
+		if x.resp.ContentLength == int64(len(x.answer)) {
+			err = io.EOF
+		}
+		for buf := []byte(nil); !x.stream && x.skip == "" && errors.Is(err, errLeft); {
+			if buf == nil {
+				buf = make([]byte, 32<<10)
+			}
+			n, e := x.from.Read(buf)
+			x.hear(buf[:n])
+			if e != nil {
+				err = e
+			}
+		}
+		x.ended(err)
+	})
+	return x.from.Close()
+}
+
+func (x *exchange) end(err error) { x.once.Do(func() { x.ended(err) }) }
+
+// ended hands the exchange over to be redacted. It takes no time.
+func (x *exchange) ended(err error) {
+	r := x.r
+	x.took = r.opts.Now().Sub(x.began)
+	gone := x.req.Context().Err() != nil
+	r.mu.Lock()
+	ending := r.ending
+	r.mu.Unlock()
+	switch {
+	case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && x.resp != nil:
+		if len(x.resp.Trailer) > 0 {
+			x.details.Trailers = x.resp.Trailer.Clone()
+		}
+	case ending && gone && !x.stream:
+		x.skip = "it was under way when the recording ended"
+	case x.resp != nil && (gone || errors.Is(err, errLeft)):
+		x.details.Left = true
+	default:
+		b := broken(x.req.Context(), err)
+		x.details.Broken, x.details.Error = b.How, b.Error()
+	}
+	if x.resp != nil && (x.details.Left || x.details.Broken != "") && x.resp.ContentLength > 0 {
+		x.details.Length = x.resp.ContentLength
+	}
+	if data, ok := x.sent.body(); ok {
+		x.sent = &noted{data: data} // what is sent from now on came too late
+	} else if x.skip == "" {
+		x.skip = fmt.Sprintf("the request has more than %d bytes", r.opts.MaxBody)
+	}
+	if x.skip != "" {
+		r.omit(x.req, x.skip)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for x.skip == "" && r.waiting > maxWaiting && !r.closed {
+		r.changed.Wait()
+	}
+	if x.skip == "" && !r.closed {
+		r.waiting += x.size()
+		r.queue = append(r.queue, x)
+	}
+	r.flying--
+	r.changed.Broadcast()
+}
+
+// size is the memory that the exchange takes, about.
+func (x *exchange) size() int64 { return int64(len(x.answer)+len(x.sent.data)) + 4096 }
+
+// redacted makes an interaction of the exchange.
+func (x *exchange) redacted() *kept {
+	shown, marks := x.answer, x.marks
+	if x.resp == nil {
+		x.resp = &http.Response{Status: "0 no answer", Header: http.Header{}}
+		x.header = http.Header{}
+	} else if plain, at, ok := unpack(x.header.Get("Content-Encoding"), x.answer, x.marks, x.details.Left || x.details.Broken != ""); ok {
+		shown, marks = plain, at
+		x.header.Del("Content-Encoding")
+	}
+	i := capture(x.req, x.sent.data, x.resp, x.header, shown)
+	i.Response.Duration = x.took
+	was := i.Response.Body
+	red := x.r.opts.Redactor
+	red.Interaction(i)
+	if x.details.Error != "" {
+		x.details.Error = red.Text(x.details.Error)
+	}
+	if x.details.Trailers != nil {
+		red.Header(x.details.Trailers)
+	}
+	if len(marks) > 0 && (x.stream || x.resp.ContentLength < 0 && paused(marks)) {
+		x.details.Chunks = chunksOf(marks, was, i.Response.Body)
+	}
+	return &kept{n: x.n, i: i, details: x.details}
+}
+
+// notKept are headers that belong to the connection, or are told by the body.
+var notKept = []string{
+	"Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Http2-Settings",
+	"Accept-Encoding", "Content-Length", "X-Forwarded-For", CaseHeader,
+}
+
+// capture has go-vcr make an interaction of copies: headers are its own, bodies
+// are decoded.
+func capture(req *http.Request, sent []byte, resp *http.Response, header http.Header, shown []byte) *Interaction {
+	q := req.Clone(req.Context())
+	plain, decoded := decode(q.Header.Get("Content-Encoding"), sent, maxRequest)
+	if decoded {
+		q.Header.Del("Content-Encoding")
+	}
+	for _, name := range notKept {
+		q.Header.Del(name)
+	}
+	for name, values := range q.Header {
+		if len(values) == 0 {
+			delete(q.Header, name)
+		}
+	}
+	q.TransferEncoding = nil
+	q.ContentLength = int64(len(plain))
+	q.Body = http.NoBody
+	if len(plain) > 0 {
+		q.Body = io.NopCloser(bytes.NewReader(plain))
+	}
+	for _, name := range notKept {
+		if name != "Content-Length" || req.Method != http.MethodHead { // which has nothing else to tell it
+			header.Del(name)
+		}
+	}
+	header.Del("Date") // is another in every recording
+	canned := func(req *http.Request) (*http.Response, error) {
+		if req.Body != nil { // go-vcr keeps what is read of it
+			if _, err := io.Copy(io.Discard, req.Body); err != nil {
+				return nil, err
+			}
+		}
+		return &http.Response{Status: resp.Status, StatusCode: resp.StatusCode, Header: header, Body: io.NopCloser(bytes.NewReader(shown))}, nil
+	}
+	var i *Interaction
+	// Recording mode opens no file, and nothing is saved that is not stopped.
+	rec, err := recorder.NewAsMode("", recorder.ModeRecording, roundTripper(canned))
+	if err == nil {
+		rec.SkipRequestLatency = true
+		rec.AddFilter(func(got *vcr.Interaction) error { i = got; return nil })
+		_, err = rec.RoundTrip(q)
+	}
+	if err != nil || i == nil { // a form that is none, say: go-vcr gives up, and there is a request to keep
+		i = &Interaction{
+			Request:  vcr.Request{Body: string(plain), Headers: q.Header, Method: req.Method},
+			Response: vcr.Response{Body: string(shown), Headers: header, Status: resp.Status, Code: resp.StatusCode},
+		}
+	}
+	i.Request.URL = Address(req)
+	if i.Response.Status == "" {
+		i.Response.Status = strconv.Itoa(i.Response.Code) + " " + http.StatusText(i.Response.Code)
+	}
+	return i
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }

@@ -1,0 +1,422 @@
+package cassette
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// clock is a time that a test sets.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// reverseOf serves one partner by rt.
+func reverseOf(t *testing.T, partner string, rt http.RoundTripper) *httptest.Server {
+	t.Helper()
+	u, err := url.Parse(partner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(Reverse([]Upstream{{"x", u}}, rt, nil, nil))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// TestStreamsPass: every piece of a stream reaches the client before the
+// partner sends the next, and the pieces and their times are recorded and
+// replayed.
+func TestStreamsPass(t *testing.T) {
+	const events = 4
+	for _, c := range []struct{ name, contentType, encoding, piece string }{
+		{"server-sent events", "text/event-stream", "", "data: {\"n\":%d,\"at\":\"SELF/x\"}\n\n"},
+		{"server-sent events, gzip", "text/event-stream; charset=utf-8", "gzip", "data: {\"n\":%d}\n\n"},
+		{"lines of JSON", "application/x-ndjson", "", "{\"n\":%d,\"mail\":\"ada.lovelace@analytical-engines.co.uk\"}\n"},
+		{"text with pauses", "text/plain", "", "line %d\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := make(chan bool)
+			var self string
+			now := &clock{now: time.Unix(1e9, 0)}
+			partner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", c.contentType)
+				var to io.Writer = w
+				flush := func() { w.(http.Flusher).Flush() }
+				if c.encoding == "gzip" {
+					w.Header().Set("Content-Encoding", "gzip")
+					z := gzip.NewWriter(w)
+					defer z.Close()
+					to = z
+					flush = func() { _ = z.Flush(); w.(http.Flusher).Flush() }
+				}
+				flush()
+				select {
+				case <-got:
+				case <-r.Context().Done():
+					return
+				}
+				for n := range events {
+					now.add(100 * time.Millisecond)
+					fmt.Fprint(to, strings.ReplaceAll(fmt.Sprintf(c.piece, n), "SELF", self))
+					flush()
+					select {
+					case <-got:
+					case <-r.Context().Done():
+						return
+					}
+				}
+			}))
+			defer partner.Close()
+			self = partner.URL
+			path := filepath.Join(t.TempDir(), "c.yaml")
+			rec := newRecorder(t, path, RecordOptions{Now: now.Now})
+			local := reverseOf(t, partner.URL, rec)
+			resp, err := http.Get(local.URL + "/stream")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			got <- true // the headers
+			pieces := bufio.NewReader(resp.Body)
+			end := c.piece[len(c.piece)-1]
+			for n := range events {
+				want := strings.ReplaceAll(fmt.Sprintf(c.piece, n), "SELF", local.URL)
+				var text string
+				for !strings.HasSuffix(text, want) {
+					line, err := pieces.ReadString(end)
+					if err != nil {
+						t.Fatalf("%q, then %v", text, err)
+					}
+					text += line
+				}
+				got <- true // only now the partner goes on
+			}
+			p := finish(t, rec, ReplayOptions{})
+			partner.Close()
+			d := p.entries[0].details
+			if d == nil || len(d.Chunks) < events+1 {
+				t.Fatalf("recorded %+v", d)
+			}
+			if c.encoding == "" { // compressed, the end of the frame comes by itself
+				var times []int64
+				for _, k := range d.Chunks {
+					times = append(times, k.MS)
+				}
+				if want := []int64{0, 100, 200, 300, 400}; !slices.Equal(times, want) {
+					t.Errorf("the pieces came after %v ms, want %v", times, want)
+				}
+			}
+			// Replayed in the same pieces.
+			req, err := http.NewRequest("GET", partner.URL+"/stream", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			back, err := p.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, 1<<16)
+			for n := range events {
+				k, err := back.Body.Read(buf)
+				want := strings.ReplaceAll(fmt.Sprintf(c.piece, n), "SELF", self)
+				if c.contentType == "application/x-ndjson" {
+					want = want[:10]
+				}
+				if err != nil || !strings.HasPrefix(string(buf[:k]), want) || buf[k-1] != '\n' {
+					t.Errorf("piece %d is %q, %v, want %q", n, buf[:k], err, want)
+				}
+			}
+			if rest, err := io.ReadAll(back.Body); err != nil || len(rest) > 0 {
+				t.Errorf("behind it %q, %v", rest, err)
+			}
+		})
+	}
+}
+
+// TestStreamLeft: a stream without an end is recorded when the client leaves;
+// replayed, it does not end either before the client leaves.
+func TestStreamLeft(t *testing.T) {
+	partner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "data: 1\n\n")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	}))
+	defer partner.Close()
+	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{})
+	check := func(base string) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, "GET", base+"/stream", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		buf := make([]byte, 9)
+		if _, err := io.ReadFull(resp.Body, buf); err != nil || string(buf) != "data: 1\n\n" {
+			t.Errorf("%q, %v", buf, err)
+		}
+		cancel()
+		if _, err := resp.Body.Read(buf); !errors.Is(err, context.Canceled) {
+			t.Errorf("behind it: %v", err)
+		}
+	}
+	live := reverseOf(t, partner.URL, rec)
+	check(live.URL)
+	live.Close()
+	p := finish(t, rec, ReplayOptions{})
+	if d := p.entries[0].details; d == nil || !d.Left || len(d.Chunks) != 2 {
+		t.Errorf("recorded %+v", d)
+	}
+	check(reverseOf(t, partner.URL, p).URL)
+}
+
+// TestPlaybackKeepsTimes: a piece that comes after an hour does not come
+// before, and no client waits longer than it wants to.
+func TestPlaybackKeepsTimes(t *testing.T) {
+	i := ordinary()
+	i.Request.Method, i.Request.Body, i.Response.Body = "GET", "", "ab"
+	c := &Cassette{Path: "c.yaml", Interactions: []*Interaction{i}, Meta: Meta{Details: []Details{{Chunks: []Chunk{{0, 0}, {0, 1}, {3600_000, 1}}}}}}
+	p, err := NewReplayer([]*Cassette{c}, ReplayOptions{Latency: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	req, err := http.NewRequestWithContext(ctx, "GET", i.Request.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := p.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 10)
+	if n, err := resp.Body.Read(buf); n != 1 || err != nil {
+		t.Errorf("%q, %v", buf[:n], err)
+	}
+	cancel()
+	if n, err := resp.Body.Read(buf); n != 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%q, %v", buf[:n], err)
+	}
+}
+
+// TestChunksFollowRedaction: pieces end where they did though what is in them
+// has become longer, shorter, or lost a line.
+func TestChunksFollowRedaction(t *testing.T) {
+	marks := []mark{{0, 0}, {time.Second, 8}, {2 * time.Second, 13}, {3 * time.Second, 20}}
+	for _, c := range []struct {
+		was, now string
+		want     []string
+	}{
+		{"one two\nthree\nlast..", "one two\nthree\nlast..", []string{"", "one two\n", "three", "\nlast.."}},
+		{"one two\nthree\nlast..", "1 two\nREDACTED:secret:01234567\nlast..", []string{"", "1 two\n", "REDACTED:secret:01234567", "\nlast.."}},
+		{"one two\nthree\nlast..", "one two three last", []string{"", "one two", " thr", "ee last"}},
+		{"one two\nthree\nlast..", "", []string{"", "", "", ""}},
+	} {
+		text := c.now
+		for n, k := range chunksOf(marks, c.was, c.now) {
+			if text[:k.Bytes] != c.want[n] {
+				t.Errorf("%q: piece %d is %q, want %q", c.now, n, text[:k.Bytes], c.want[n])
+			}
+			text = text[k.Bytes:]
+		}
+		if text != "" {
+			t.Errorf("%q: %q is in no piece", c.now, text)
+		}
+	}
+}
+
+// FuzzChunks: pieces of whatever became of a text are all of it.
+func FuzzChunks(f *testing.F) {
+	f.Add("a\nb\nc", "a\nlonger\nc", 2, 3)
+	f.Add("Zürich", "Z", 1, 2)
+	f.Fuzz(func(t *testing.T, was, now string, a, b int) {
+		a, b = min(max(a, 0), len(was)), min(max(b, 0), len(was))
+		sum := 0
+		for _, k := range chunksOf([]mark{{0, 0}, {1, min(a, b)}, {2, max(a, b)}, {3, len(was)}}, was, now) {
+			if k.Bytes < 0 {
+				t.Fatalf("a piece of %d bytes", k.Bytes)
+			}
+			sum += k.Bytes
+		}
+		if sum != len(now) {
+			t.Errorf("%d of %d bytes", sum, len(now))
+		}
+	})
+}
+
+// TestEncodingsStay: bytes that stay compressed keep the header that says so,
+// and nothing else does.
+func TestEncodingsStay(t *testing.T) {
+	text := "ordinary text, long enough to be compressed: " + strings.Repeat("again ", 50)
+	compressed := func(name string) string {
+		data, err := encode(name, []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	raw := compressed("deflate")
+	raw = raw[2 : len(raw)-4] // without zlib's frame
+	for name, c := range map[string]struct{ encoding, body, wantEncoding, want string }{
+		"gzip":                {"gzip", compressed("gzip"), "", text},
+		"x-gzip":              {"X-GZIP", compressed("gzip"), "", text},
+		"deflate":             {"deflate", compressed("deflate"), "", text},
+		"deflate, raw":        {"deflate", raw, "", text},
+		"br":                  {"br", compressed("br"), "", text},
+		"zstd":                {"zstd", compressed("zstd"), "", text},
+		"two":                 {"deflate, gzip", compressed("deflate, gzip"), "", text},
+		"unknown":             {"aes128gcm", "\x00\x01\x02", "aes128gcm", "\x00\x01\x02"},
+		"broken gzip":         {"gzip", compressed("gzip")[:20], "gzip", compressed("gzip")[:20]},
+		"decoded by another":  {"gzip", text, "", text},
+		"decoded, br":         {"br", text, "", text},
+		"nothing":             {"gzip", "", "", ""},
+		"identity":            {"identity", text, "", text},
+		"unknown, and text":   {"aws-chunked", "5;chunk-signature=x\r\nhello\r\n", "aws-chunked", "5;chunk-signature=x\r\nhello\r\n"},
+		"unknown within gzip": {"custom, gzip", compressed("gzip"), "custom, gzip", compressed("gzip")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := http.Header{"Content-Encoding": {c.encoding}}
+			if got := Plain(h, c.body); got != c.want || h.Get("Content-Encoding") != c.wantEncoding {
+				t.Errorf("%q as %q, want %q as %q", got, h.Get("Content-Encoding"), c.want, c.wantEncoding)
+			}
+			// Recorded and replayed: what the client makes of it is the same.
+			partner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "text/plain")
+				w.Header().Set("Content-Encoding", c.encoding)
+				_, _ = io.WriteString(w, c.body)
+			}))
+			defer partner.Close()
+			rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{})
+			live := ask(t, rec, "GET", partner.URL+"/x", "", nil)
+			if string(live.body) != c.body || live.header.Get("Content-Encoding") != c.encoding {
+				t.Errorf("live: %q as %q", live.body, live.header.Get("Content-Encoding"))
+			}
+			p := finish(t, rec, ReplayOptions{})
+			back := ask(t, p, "GET", partner.URL+"/x", "", nil)
+			h = http.Header{"Content-Encoding": {c.encoding}}
+			if got := Plain(back.header, string(back.body)); got != Plain(h, c.body) || back.header.Get("Content-Encoding") != h.Get("Content-Encoding") {
+				t.Errorf("replayed: %q as %q", got, back.header.Get("Content-Encoding"))
+			}
+			// A cassette of go-vcr whose client asked for the encoding itself, and
+			// a HAR file there and back.
+			i := ordinary()
+			i.Request.Method, i.Request.Body = "GET", ""
+			i.Response.Body, i.Response.Headers = c.body, http.Header{"Content-Encoding": {c.encoding}, "Content-Type": {"text/plain"}}
+			k := &Cassette{Path: "c.yaml", Interactions: []*Interaction{i}}
+			p = replayerOf(t, k.Interactions, ReplayOptions{})
+			back = ask(t, p, "GET", i.Request.URL, "", nil)
+			if string(back.body) != c.want || back.header.Get("Content-Encoding") != c.wantEncoding {
+				t.Errorf("from go-vcr: %q as %q", back.body, back.header.Get("Content-Encoding"))
+			}
+			har, err := k.HAR("test 1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := ImportHAR(har)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := got.Interactions[0].Response; got.Body != c.want || got.Headers.Get("Content-Encoding") != c.wantEncoding {
+				t.Errorf("from HAR: %q as %q", got.Body, got.Headers.Get("Content-Encoding"))
+			}
+		})
+	}
+}
+
+// TestRequestEncodings: a request that was recorded compressed, as go-vcr keeps
+// it, is found again.
+func TestRequestEncodings(t *testing.T) {
+	body, err := encode("gzip", []byte(`{"a":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := ordinary()
+	i.Request.Method, i.Request.Body = "POST", string(body)
+	i.Request.Headers = http.Header{"Content-Encoding": {"gzip"}, "Content-Type": {"application/json"}}
+	p := replayerOf(t, []*Interaction{i}, ReplayOptions{})
+	if got := ask(t, p, "POST", i.Request.URL, "application/json", body, "Content-Encoding", "gzip"); got.status != i.Response.Code {
+		t.Errorf("status %d: %s", got.status, got.body)
+	}
+}
+
+// TestTrailers are kept, with their values, live, recorded and replayed; and a
+// type that the partner does not give is not made up.
+func TestTrailers(t *testing.T) {
+	partner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		data, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		w.Header()["Content-Type"] = nil
+		w.Header().Set("Trailer", "X-Sum")
+		fmt.Fprintf(w, "<html>%s %s", data, r.Trailer.Get("X-Sent"))
+		w.Header().Set("X-Sum", "42")
+		w.Header().Set(http.TrailerPrefix+"X-Late", "unannounced")
+	}))
+	defer partner.Close()
+	send := func(base string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequest("POST", base+"/x", io.NopCloser(strings.NewReader("hello")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Trailer = http.Header{"X-Sent": {"behind"}}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		if err != nil || string(data) != "<html>hello behind" {
+			t.Errorf("%q, %v", data, err)
+		}
+		if resp.Trailer.Get("X-Sum") != "42" || resp.Trailer.Get("X-Late") != "unannounced" {
+			t.Errorf("trailers %v", resp.Trailer)
+		}
+		if v, ok := resp.Header["Content-Type"]; ok {
+			t.Errorf("a type was made up: %v", v)
+		}
+		return resp
+	}
+	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{})
+	live := reverseOf(t, partner.URL, rec)
+	send(live.URL)
+	live.Close()
+	p := finish(t, rec, ReplayOptions{})
+	send(reverseOf(t, partner.URL, p).URL)
+	if got := p.entries[0].i.Response.Body; !bytes.Contains([]byte(got), []byte("hello")) {
+		t.Errorf("recorded %q", got)
+	}
+}
