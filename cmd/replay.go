@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -161,6 +162,7 @@ func (a *app) replay(ctx context.Context, o *replayOptions, files, command []str
 			}
 			return conv, nil
 		}}
+		o.child = true
 		code := a.ownRun(ctx, w, command)
 		if w.conv == nil {
 			return outcome(code)
@@ -209,6 +211,7 @@ func (a *app) replay(ctx context.Context, o *replayOptions, files, command []str
 	if o.admin != "" {
 		s.admin, s.adminAddr = admin(p), o.admin
 	}
+	o.child = len(command) > 0
 	code, err := a.serve(ctx, s, command)
 	a.sayWhatPassed(s, nil)
 	if err != nil {
@@ -293,20 +296,72 @@ func (a *app) replayed(p *cassette.Replayer, o *replayOptions, code int) error {
 		fmt.Fprintln(a.err, "fanfold: "+a.secrets.redact(m.Error()))
 	}
 	if o.failUnused && len(u.Missed) == 0 && code == 0 {
-		for n, s := range u.Unused {
-			if n == 20 {
-				fmt.Fprintf(a.err, "fanfold: and %d more that were not used\n", len(u.Unused)-n)
-				break
-			}
-			fmt.Fprintf(a.err, "fanfold: not used: %s %s (%s, interaction %d)\n", s.Method, s.URL, s.Cassette, s.Interaction)
-		}
+		a.sayUnused(u.Unused, p)
 	}
 	fmt.Fprintf(a.err, "fanfold: %d interactions used, %d unused, %d requests missed\n", u.Used, len(u.Unused), len(u.Missed))
+	silent := o.child && code == 0 && u.Used == 0 && len(u.Missed) == 0 && len(u.Unused) > 0
+	if silent {
+		hint := "it may not use <NAME>_BASE_URL"
+		if o.proxied || o.proxy {
+			hint = "some programs go past a proxy (Node before 24, Go and Java to loopback addresses)"
+		}
+		fmt.Fprintf(a.err, "fanfold: nothing was replayed: the command sent no request here; %s\n", hint)
+	}
 	switch {
-	case len(u.Missed) > 0, o.failUnused && len(u.Unused) > 0 && code == 0:
+	case len(u.Missed) > 0, silent, o.failUnused && len(u.Unused) > 0 && code == 0:
 		return outcome(exitFinding)
 	case code != 0:
 		return outcome(code)
 	}
 	return nil
+}
+
+// sayUnused names what was not used, and what takes it out.
+func (a *app) sayUnused(unused []cassette.Seen, p *cassette.Replayer) {
+	byFile := map[string][]int{}
+	for n, s := range unused {
+		byFile[s.Cassette] = append(byFile[s.Cassette], s.Interaction)
+		switch {
+		case n < 20:
+			fmt.Fprintf(a.err, "fanfold: not used: %s %s (%s, interaction %d)\n", s.Method, oneLine(s.URL), s.Cassette, s.Interaction)
+		case n == 20:
+			fmt.Fprintf(a.err, "fanfold: and %d more that were not used\n", len(unused)-n)
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(byFile)) {
+		numbers := byFile[path]
+		if len(numbers) == p.Size(path) {
+			fmt.Fprintf(a.err, "fanfold: nothing in it is used; to delete it: rm %s %s\n",
+				shellWord(path), shellWord(strings.TrimSuffix(path, ".yaml")+".meta.yaml"))
+			continue
+		}
+		fmt.Fprintf(a.err, "fanfold: to delete what is not used: fanfold cassettes drop %s %s\n", shellWord(path), ranges(numbers))
+	}
+}
+
+// shellWord quotes a path for a shell, where that is needed.
+func shellWord(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// ranges writes numbers as 0,3-5.
+func ranges(list []int) string {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	var out []string
+	for n := 0; n < len(list); n++ {
+		first := list[n]
+		for n+1 < len(list) && list[n+1] == list[n]+1 {
+			n++
+		}
+		if list[n] == first {
+			out = append(out, strconv.Itoa(first))
+		} else {
+			out = append(out, fmt.Sprintf("%d-%d", first, list[n]))
+		}
+	}
+	return strings.Join(out, ",")
 }

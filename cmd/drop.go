@@ -1,0 +1,76 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fanfold/fanfold/pkg/cassette"
+)
+
+func (a *app) dropCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "drop CASSETTE N,N-N...",
+		Short: "Take interactions out of a cassette",
+		Long: `drop takes interactions out of a cassette, by their numbers as show and replay
+--fail-unused tell them, from 0. The others and the sidecar stay as they are.`,
+		Example: `  fanfold cassettes drop cassettes/shop/order.yaml 0,3-5`,
+		Args:    cobra.MinimumNArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			k, err := cassette.Load(args[0])
+			if err != nil {
+				return usagef("%w", err)
+			}
+			drop, err := parseRanges(strings.Join(args[1:], ","), len(k.Interactions))
+			if err != nil {
+				return usagef("%w", err)
+			}
+			if len(drop) == len(k.Interactions) {
+				return usagef("these are all interactions of %s: remove the file, and its sidecar", k.Path)
+			}
+			secrets, err := secretEnv(os.Environ(), nil)
+			if err != nil {
+				return err
+			}
+			key, err := a.redactionKey(k.Path, false)
+			if err != nil {
+				return err
+			}
+			k.Drop(drop)
+			err = k.Save(cassette.NewRedactor(key, secrets))
+			var leak *cassette.LeakError
+			if errors.As(err, &leak) {
+				fmt.Fprintln(a.err, "fanfold: "+a.secrets.redact(leak.Error()))
+				return outcome(exitFinding)
+			}
+			if err == nil {
+				fmt.Fprintf(a.err, "fanfold: %d interactions are out of %s, %d are left\n", len(drop), k.Path, len(k.Interactions))
+			}
+			return err
+		},
+	}
+}
+
+// parseRanges reads 0,3-5: numbers below a limit.
+func parseRanges(s string, limit int) (map[int]bool, error) {
+	out := map[int]bool{}
+	for part := range strings.SplitSeq(s, ",") {
+		from, to, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		if !isRange {
+			to = from
+		}
+		a, err1 := strconv.Atoi(from)
+		b, err2 := strconv.Atoi(to)
+		if err1 != nil || err2 != nil || a > b || a < 0 || b >= limit {
+			return nil, fmt.Errorf("%q is no number or range of interactions, which go from 0 to %d", part, limit-1)
+		}
+		for n := a; n <= b; n++ {
+			out[n] = true
+		}
+	}
+	return out, nil
+}
