@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"compress/flate"
 	"fmt"
 	"io"
 	"net"
@@ -39,6 +40,24 @@ func (s *shop) odd(w http.ResponseWriter, r *http.Request) bool {
 			w.Header().Set("Content-Type", "application/json")
 			fmt.Fprintf(w, "{\"next\":%q}\n", self+"/odd/echo/json")
 		}
+	case "sse", "lines": // five pieces; the next comes when the last has left
+		stream(w, path)
+	case "trailers":
+		w.Header().Set("Trailer", "X-Sum")
+		fmt.Fprintln(w, "a body")
+		w.Header().Set("X-Sum", "42")
+	case "deflate": // without zlib's frame, as some servers send it
+		w.Header().Set("Content-Type", "text/plain")
+		w.Header().Set("Content-Encoding", "deflate")
+		z, err := flate.NewWriter(w, flate.BestSpeed)
+		if err == nil {
+			fmt.Fprintln(z, "was deflated")
+			_ = z.Close() // a client that is gone needs nothing
+		}
+	case "reset", "cutoff", "hang":
+		breakOff(w, r, path)
+	case "socket":
+		switchProtocols(w)
 	case "untyped":
 		w.Header()["Content-Type"] = nil
 		_, _ = io.WriteString(w, "<html>who knows</html>") // a client that is gone needs nothing
@@ -46,6 +65,52 @@ func (s *shop) odd(w http.ResponseWriter, r *http.Request) bool {
 		http.Error(w, "there is no "+path+" "+rest, http.StatusNotFound)
 	}
 	return true
+}
+
+// stream sends five pieces, each by itself.
+func stream(w http.ResponseWriter, kind string) {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	form := "{\"n\":%d}\n"
+	if kind == "sse" {
+		w.Header().Set("Content-Type", "text/event-stream")
+		form = "data: {\"n\":%d}\n\n"
+	}
+	for n := range 5 {
+		fmt.Fprintf(w, form, n)
+		if http.NewResponseController(w).Flush() != nil {
+			return
+		}
+	}
+}
+
+// breakOff ends an answer as it should not.
+func breakOff(w http.ResponseWriter, r *http.Request, how string) {
+	if how == "hang" {
+		<-r.Context().Done()
+		return
+	}
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	defer conn.Close()
+	if how == "cutoff" {
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this\n")
+		return
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // closing then resets
+	}
+}
+
+// switchProtocols is a WebSocket that says nothing.
+func switchProtocols(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 }
 
 // startPlain serves the shop without TLS, on a port of its own.

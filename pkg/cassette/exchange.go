@@ -25,6 +25,7 @@ type exchange struct {
 
 	resp   *http.Response
 	header http.Header // as it came
+	length int64       // as it was announced; -1: not
 	from   io.ReadCloser
 	stream bool
 	answer []byte
@@ -77,7 +78,8 @@ func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Res
 		x.end(b)
 		return nil, b
 	}
-	x.resp, x.header, x.from = resp, resp.Header.Clone(), resp.Body
+	// Whoever gets the answer may change it: what is kept is a copy.
+	x.resp, x.header, x.length, x.from = resp, resp.Header.Clone(), resp.ContentLength, resp.Body
 	x.stream = isStream(x.header.Get("Content-Type"))
 	x.marks = append(x.marks, mark{at: r.opts.Now().Sub(x.began)})
 	if resp.Body == http.NoBody || resp.ContentLength == 0 || req.Method == http.MethodHead {
@@ -183,7 +185,7 @@ func (x *exchange) hear(p []byte) {
 func (x *exchange) Close() error {
 	x.once.Do(func() {
 		err := errLeft
-		if x.resp.ContentLength == int64(len(x.answer)) {
+		if x.length == int64(len(x.answer)) {
 			err = io.EOF
 		}
 		for buf := []byte(nil); !x.stream && x.skip == "" && errors.Is(err, errLeft); {
@@ -224,8 +226,8 @@ func (x *exchange) ended(err error) {
 		b := broken(x.req.Context(), err)
 		x.details.Broken, x.details.Error = b.How, b.Error()
 	}
-	if x.resp != nil && (x.details.Left || x.details.Broken != "") && x.resp.ContentLength > 0 {
-		x.details.Length = x.resp.ContentLength
+	if x.details.Left || x.details.Broken != "" {
+		x.details.Length = max(x.length, 0)
 	}
 	if data, ok := x.sent.body(); ok {
 		x.sent = &noted{data: data} // what is sent from now on came too late
@@ -272,7 +274,7 @@ func (x *exchange) redacted() *kept {
 	if x.details.Trailers != nil {
 		red.Header(x.details.Trailers)
 	}
-	if len(marks) > 0 && (x.stream || x.resp.ContentLength < 0 && paused(marks)) {
+	if len(marks) > 0 && (x.stream || x.length < 0 && paused(marks)) {
 		x.details.Chunks = chunksOf(marks, was, i.Response.Body)
 	}
 	return &kept{n: x.n, i: i, details: x.details}

@@ -69,6 +69,9 @@ func front(rt http.RoundTripper) http.Handler {
 			if at.modify != nil {
 				at.modify(resp)
 			}
+			if len(resp.Trailer) > 0 {
+				resp.Header.Del("Content-Length") // HTTP/1.1 has trailers behind chunks only
+			}
 			resp.Body = &watched{resp.Body, at, resp.Request.Context()}
 			return nil
 		},
