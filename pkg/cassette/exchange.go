@@ -86,6 +86,9 @@ func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Res
 		x.end(io.EOF)
 		return resp, nil
 	}
+	if x.length > 0 && x.length <= r.opts.MaxBody {
+		x.answer = make([]byte, 0, x.length)
+	}
 	resp.Body = x
 	return resp, nil
 }
@@ -103,7 +106,7 @@ func (r *Recorder) note(req, live *http.Request) (sent *noted, ok bool, err erro
 		live.Body = sent
 		return sent, true, nil
 	}
-	data, err := io.ReadAll(io.LimitReader(req.Body, r.opts.MaxBody+1))
+	data, err := readUpTo(req.Body, req.ContentLength, r.opts.MaxBody+1)
 	if err != nil {
 		req.Body.Close()
 		return nil, false, err

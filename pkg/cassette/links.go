@@ -60,7 +60,8 @@ func (l *Links) swaps(own link) (answers, requests []swap) {
 			continue
 		}
 		known[k.upstream] = true
-		for _, from := range []string{k.upstream, withPort(k.upstream)} {
+		answers = append(answers, spellings(k.upstream, k.local)...)
+		if from := withPort(k.upstream); from != k.upstream {
 			answers = append(answers, spellings(from, k.local)...)
 		}
 	}
@@ -68,7 +69,8 @@ func (l *Links) swaps(own link) (answers, requests []swap) {
 	for _, k := range list {
 		requests = append(requests, spellings(k.local, k.upstream)...)
 	}
-	return answers, requests
+	same := func(a, b swap) bool { return bytes.Equal(a.from, b.from) }
+	return slices.CompactFunc(answers, same), slices.CompactFunc(requests, same)
 }
 
 // withPort writes out the port that goes without saying.
@@ -125,8 +127,8 @@ func endsThere(after []byte) bool {
 
 // turn replaces addresses in data and returns what became of it, how many there
 // were, and the end that can only be judged with what follows; with all, nothing
-// follows.
-func turn(data []byte, swaps []swap, all bool) (out []byte, n int64, rest []byte) {
+// follows. It writes to out, unless there is nothing to change.
+func turn(out, data []byte, swaps []swap, all bool) (turned []byte, n int64, rest []byte) {
 	done, at := 0, 0                // copied so far, looked at so far
 	next := make([]int, len(swaps)) // where each comes next; len(data): nowhere
 	for k := range next {
@@ -149,6 +151,9 @@ func turn(data []byte, swaps []swap, all bool) (out []byte, n int64, rest []byte
 		s := &swaps[first]
 		end := next[first] + len(s.from)
 		if len(data)-end < follow && !all {
+			if done == 0 {
+				return data[:next[first]], n, data[next[first]:]
+			}
 			return append(out, data[done:next[first]]...), n, data[next[first]:]
 		}
 		if endsThere(data[end:]) {
@@ -193,7 +198,7 @@ func beginning(data []byte, swaps []swap) (keep int) {
 }
 
 func turnString(s string, swaps []swap) (string, int64) {
-	out, n, _ := turn([]byte(s), swaps, true)
+	out, n, _ := turn(nil, []byte(s), swaps, true)
 	if n == 0 {
 		return s, 0
 	}
@@ -220,24 +225,37 @@ type turning struct {
 	swaps []swap
 	count *atomic.Int64 // nil: nobody counts
 
-	scratch, held, out []byte
-	err                error
+	data    []byte // read: first what could not be judged before
+	rest    int    // how much of that
+	tail    []byte // what cannot be judged yet, within data
+	out     []byte // to be passed on
+	written []byte // where out is, when something was changed
+	err     error
 }
+
+// turningSize is how much is read at once.
+const turningSize = 64 << 10
 
 func (t *turning) Read(p []byte) (int, error) {
 	for len(t.out) == 0 {
 		if t.err != nil {
 			return 0, t.err
 		}
-		if t.scratch == nil {
-			t.scratch = make([]byte, 32<<10)
+		t.rest = copy(t.data, t.tail)
+		if t.data == nil {
+			t.data = make([]byte, turningSize)
 		}
-		n, err := t.from.Read(t.scratch)
+		if len(t.data)-t.rest < cap(t.data)/2 { // addresses are short: this is rare
+			t.data = append(t.data, make([]byte, len(t.data))...)
+		}
+		n, err := t.from.Read(t.data[t.rest:])
 		t.err = err
-		data := append(t.held, t.scratch[:n]...)
-		out, found, rest := turn(data, t.swaps, err != nil)
-		t.out = bytes.Clone(out)
-		t.held = append(t.held[:0:0], rest...)
+		out, found, rest := turn(t.written[:0], t.data[:t.rest+n], t.swaps, err != nil)
+		if found > 0 {
+			t.written = out
+		}
+		// What is passed on lies before the rest, or elsewhere.
+		t.out, t.tail = out, rest
 		if t.count != nil {
 			t.count.Add(found)
 		}
@@ -271,13 +289,13 @@ func turnBody(h http.Header, body io.ReadCloser, length int64, swaps []swap, cou
 		h.Del("Content-Length")
 		return &turning{Closer: body, from: body, swaps: swaps, count: count}, -1
 	}
-	data, err := io.ReadAll(io.LimitReader(body, maxTurned+1))
+	data, err := readUpTo(body, length, maxTurned+1)
 	rest := held{io.MultiReader(bytes.NewReader(data), orError(body, err)), body}
 	if err != nil || len(data) > maxTurned {
 		return rest, length
 	}
 	plain, ok := decode(encoding, data, maxRequest)
-	out, n, _ := turn(plain, swaps, true)
+	out, n, _ := turn(make([]byte, 0, len(plain)), plain, swaps, true)
 	if !ok || n == 0 {
 		return rest, length
 	}
@@ -289,6 +307,17 @@ func turnBody(h http.Header, body io.ReadCloser, length int64, swaps []swap, cou
 	}
 	h.Set("Content-Length", strconv.Itoa(len(out)))
 	return held{bytes.NewReader(out), body}, int64(len(out))
+}
+
+// readUpTo reads a body, or its beginning where it is longer than a limit. length
+// is what it is said to have, -1 for unknown.
+func readUpTo(body io.Reader, length int64, limit int64) ([]byte, error) {
+	var buf bytes.Buffer
+	if length > 0 {
+		buf.Grow(int(min(length, limit)) + bytes.MinRead) // at once, and not by doubling
+	}
+	_, err := buf.ReadFrom(io.LimitReader(body, limit))
+	return buf.Bytes(), err
 }
 
 // held is a body of which something was read already.

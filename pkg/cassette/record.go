@@ -59,6 +59,8 @@ type Recorder struct {
 
 	journalMu sync.Mutex
 	journal   *os.File
+
+	beforeRedaction func() // holds it up, in tests
 }
 
 // kept is a redacted interaction.
@@ -215,7 +217,11 @@ func (r *Recorder) work() {
 		r.queue[0] = nil
 		r.queue = r.queue[1:]
 		r.working = true
+		before := r.beforeRedaction
 		r.mu.Unlock()
+		if before != nil {
+			before()
+		}
 		err := r.keep(x)
 		r.mu.Lock()
 		if r.err == nil {
