@@ -2,10 +2,7 @@ package cmd
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -300,125 +297,5 @@ their JSON. Exit code 5 when they differ.`,
 	}
 	c.Flags().StringArrayVar(&ignore, "ignore", nil, "a part of requests that may differ (repeatable)")
 	c.Flags().BoolVar(&exact, "exact", false, "compare the times and message ids of events, too")
-	return c
-}
-
-func (a *app) exportCommand() *cobra.Command {
-	var asHAR bool
-	var out string
-	c := &cobra.Command{
-		Use:   "export --har CASSETTE",
-		Short: "Write a cassette as a HAR file",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if !asHAR {
-				return usagef("say which form: --har")
-			}
-			k, err := cassette.Load(args[0])
-			if err != nil {
-				return usagef("%w", err)
-			}
-			data, err := k.HAR("fanfold " + a.build.Version)
-			if err != nil {
-				return err
-			}
-			data = append(data, '\n')
-			if out == "" {
-				_, err = a.out.Write(data)
-				return err
-			}
-			return cassette.WriteFile(out, data)
-		},
-	}
-	c.Flags().BoolVar(&asHAR, "har", false, "HAR 1.2, which browsers and proxies read")
-	c.Flags().StringVarP(&out, "output", "o", "", "file to write (default standard output)")
-	return c
-}
-
-func (a *app) importCommand() *cobra.Command {
-	var fromHAR, fromV4 bool
-	var out string
-	var secret []string
-	c := &cobra.Command{
-		Use:   "import --har|--go-vcr-v4 FILE -o CASSETTE.yaml",
-		Short: "Make a cassette of a HAR file or of a go-vcr v3 or v4 cassette",
-		Long: `import takes secrets out and searches the result for what is left, as record
-does: a cassette that would hold a secret is not written (exit code 5).`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			switch {
-			case fromHAR == fromV4:
-				return usagef("say what the file is: --har or --go-vcr-v4")
-			case !strings.HasSuffix(out, ".yaml") || strings.HasSuffix(out, ".meta.yaml"):
-				return usagef("-o has to name the cassette, a file that ends in .yaml")
-			}
-			if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
-				return usagef("%s is there already", out)
-			}
-			info, err := os.Stat(args[0])
-			if err != nil {
-				return usagef("%w", err)
-			}
-			if info.Size() > 512<<20 {
-				return usagef("%s has %d bytes, more than a cassette may have", args[0], info.Size())
-			}
-			data, err := os.ReadFile(args[0])
-			if err != nil {
-				return usagef("%w", err)
-			}
-			k := &cassette.Cassette{Path: out, HasMeta: true}
-			k.Meta = cassette.Meta{Date: info.ModTime().UTC().Format("2006-01-02"), Tool: "fanfold " + a.build.Version, Upstreams: map[string]string{}}
-			var got *cassette.Imported
-			if fromHAR {
-				k.Meta.Provenance = "imported: HAR"
-				got, err = cassette.ImportHAR(data)
-			} else {
-				k.Meta.Provenance = "imported: go-vcr format 2"
-				got, err = cassette.ImportV4(data)
-			}
-			if err != nil {
-				return usagef("%s: %w", args[0], err)
-			}
-			for _, line := range got.Left {
-				fmt.Fprintln(a.err, "fanfold: not imported: "+oneLine(a.secrets.redact(line)))
-			}
-			k.Interactions = got.Interactions
-			if len(k.Interactions) == 0 {
-				return usagef("%s holds no conversation", args[0])
-			}
-			key, err := a.redactionKey(out, true)
-			if err != nil {
-				return err
-			}
-			secrets, err := secretEnv(os.Environ(), secret)
-			if err != nil {
-				return err
-			}
-			red := cassette.NewRedactor(key, secrets)
-			k.Meta.Key = red.Fingerprint()
-			for _, i := range k.Interactions {
-				red.Interaction(i)
-				if u, err := url.Parse(i.Request.URL); err == nil && u.Host != "" {
-					name := strings.NewReplacer(".", "_", ":", "_", "-", "_").Replace(u.Host)
-					k.Meta.Upstreams[name] = u.Scheme + "://" + u.Host
-				}
-			}
-			err = k.Save(red)
-			var leak *cassette.LeakError
-			if errors.As(err, &leak) {
-				fmt.Fprintln(a.err, "fanfold: "+a.secrets.redact(leak.Error()))
-				return outcome(exitFinding)
-			}
-			if err == nil {
-				fmt.Fprintf(a.err, "fanfold: %d interactions in %s\n", len(k.Interactions), out)
-			}
-			return err
-		},
-	}
-	f := c.Flags()
-	f.BoolVar(&fromHAR, "har", false, "the file is HAR 1.2")
-	f.BoolVar(&fromV4, "go-vcr-v4", false, "the file is a cassette of go-vcr v3 or v4 (format 2)")
-	f.StringVarP(&out, "output", "o", "", "cassette to write")
-	f.StringArrayVar(&secret, "secret", nil, "an environment variable whose value is secret (repeatable)")
 	return c
 }

@@ -163,11 +163,14 @@ func Load(path string) (*Cassette, error) {
 		return nil, fmt.Errorf("%s has %d bytes, more than a cassette may have (%d)", path, info.Size(), maxFile)
 	}
 	v, err := vcr.Load(strings.TrimSuffix(path, ".yaml"))
+	if err != nil || v.Version != 1 || len(v.Interactions) == 0 || hasNoAddress(v) {
+		if err := foreign(path); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%s is no cassette: %w", path, err)
-	case v.Version == 2:
-		return nil, fmt.Errorf("%s is in format 2, of go-vcr v3 and v4: make it a format 1 with `fanfold cassettes import --go-vcr-v4 %s -o OTHER.yaml`", path, path)
 	case v.Version != 1:
 		return nil, fmt.Errorf("%s is no cassette: it says version %d, and 1 is known", path, v.Version)
 	}
@@ -183,6 +186,28 @@ func Load(path string) (*Cassette, error) {
 	}
 	c.HasMeta = err == nil
 	return c, nil
+}
+
+// hasNoAddress tells whether interactions lack what all of go-vcr's have: those
+// of other programs have it by another name.
+func hasNoAddress(v *vcr.Cassette) bool {
+	return len(v.Interactions) > 0 && v.Interactions[0] != nil && v.Interactions[0].Request.URL == ""
+}
+
+// foreign is an error that names the importer of another program's file, or
+// says that a file has nothing of a cassette; nil for all others.
+func foreign(path string) error {
+	data, err := readBounded(path)
+	if err != nil {
+		return err
+	}
+	if i, ok := Recognize(data); ok {
+		return fmt.Errorf("%s looks like %s: make it a cassette of ours with `fanfold cassettes import %s %s -o OTHER.yaml`", path, i.What, i.Name, path)
+	}
+	if d, err := readDocument(data); err == nil && !d.has("interactions") && !d.has("version") {
+		return fmt.Errorf("%s is no cassette: there are no interactions in it", path)
+	}
+	return nil
 }
 
 // Find returns the cassette files that arguments mean: files, and the folders

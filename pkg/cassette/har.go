@@ -42,6 +42,7 @@ type harEntry struct {
 	Response harResponse `json:"response"`
 	Cache    struct{}    `json:"cache"`
 	Timings  harTimings  `json:"timings"`
+	Order    int         `json:"_order,omitempty"`
 }
 
 type harTimings struct {
@@ -181,16 +182,12 @@ func unharText(text, encoding string) (string, error) {
 	if encoding != "base64" {
 		return text, nil
 	}
+	var pieces []string // as Polly writes what came compressed
+	if strings.HasPrefix(text, "[") && json.Unmarshal([]byte(text), &pieces) == nil {
+		return packedPieces(pieces)
+	}
 	data, err := base64.StdEncoding.DecodeString(text)
 	return string(data), err
-}
-
-// Imported is what an importer made of another program's file. It is not
-// redacted yet.
-type Imported struct {
-	Interactions []*Interaction
-	// Left says which parts of the file became none, and why.
-	Left []string
 }
 
 // ImportHAR reads a HAR file.
@@ -203,6 +200,8 @@ func ImportHAR(data []byte) (*Imported, error) {
 		return nil, errors.New("it is no HAR file: there is no log with entries in it")
 	}
 	out := &Imported{}
+	// Polly sorts its entries by their names, and says the order beside.
+	slices.SortStableFunc(h.Log.Entries, func(a, b harEntry) int { return a.Order - b.Order })
 	for n := range h.Log.Entries {
 		e := &h.Log.Entries[n]
 		if e.Response.Status == 0 {
@@ -210,7 +209,7 @@ func ImportHAR(data []byte) (*Imported, error) {
 			if e.Response.Error != "" {
 				why += ": " + e.Response.Error
 			}
-			out.Left = append(out.Left, fmt.Sprintf("entry %d, %s %s: %s", n, e.Request.Method, withoutQuery(e.Request.URL), why))
+			out.leave("entry %d, %s %s: %s", n, e.Request.Method, withoutQuery(e.Request.URL), why)
 			continue
 		}
 		i, err := e.interaction()

@@ -313,7 +313,7 @@ interactions:
 
 // TestLoadRefuses what is no cassette, with what it is.
 func TestLoadRefuses(t *testing.T) {
-	for text, want := range map[string]string{"version: 2\ninteractions: []\n": "--go-vcr-v4", "version: 9\n": "version 9", "a: [": "is no cassette", "version: 1\ninteractions:\n- null\n": "interaction 0 is empty"} {
+	for text, want := range map[string]string{"version: 2\ninteractions: []\n": "import go-vcr-v4", "version: 9\n": "version 9", "a: [": "is no cassette", "a: b\n": "is no cassette", "version: 1\ninteractions:\n- null\n": "interaction 0 is empty"} {
 		path := filepath.Join(t.TempDir(), "c.yaml")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)

@@ -362,7 +362,7 @@ type UnreachedError struct {
 }
 
 func (e *UnreachedError) Error() string {
-	return fmt.Sprintf("nothing was recorded: %d requests came, and no partner could be reached; the first: %s", e.Requests, e.First)
+	return fmt.Sprintf("nothing was recorded: %d requests came, and none was answered; the first: %s", e.Requests, e.First)
 }
 
 // unreached is an error where requests came and nobody was there for any.

@@ -1,0 +1,292 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fanfold/fanfold/pkg/cassette"
+)
+
+func (a *app) exportCommand() *cobra.Command {
+	var asHAR, asWireMock bool
+	var out string
+	c := &cobra.Command{
+		Use:   "export --har|--wiremock CASSETTE",
+		Short: "Write a cassette as a HAR file or as mappings of WireMock",
+		Long: `export writes a cassette for other programs: a HAR 1.2 file, which browsers and
+proxies read, or mappings of WireMock, in which a request that came several
+times is a scenario.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if asHAR == asWireMock {
+				return usagef("say which form: --har or --wiremock")
+			}
+			k, err := cassette.Load(args[0])
+			if err != nil {
+				return usagef("%w", err)
+			}
+			var data []byte
+			if asHAR {
+				data, err = k.HAR("fanfold " + a.build.Version)
+				data = append(data, '\n')
+			} else {
+				data, err = k.WireMock()
+			}
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				_, err = a.out.Write(data)
+				return err
+			}
+			return cassette.WriteFile(out, data)
+		},
+	}
+	c.Flags().BoolVar(&asHAR, "har", false, "HAR 1.2, which browsers and proxies read")
+	c.Flags().BoolVar(&asWireMock, "wiremock", false, "mappings of WireMock")
+	c.Flags().StringVarP(&out, "output", "o", "", "file to write (default standard output)")
+	return c
+}
+
+type importOptions struct {
+	har, v4        bool
+	out, base, dir string
+	secret, vars   []string
+}
+
+func (a *app) importCommand() *cobra.Command {
+	var o importOptions
+	c := &cobra.Command{
+		Use:   "import [FORMAT] FILE... -o CASSETTE.yaml",
+		Short: "Make a cassette of another program's files",
+		Long: `import reads what other programs recorded or were told, by the format's name or
+by what is in the files:
+` + importerTable() + `
+Mappings of WireMock may be a folder of them. Secrets are taken out, and the
+result is searched for what is left, as record does: a cassette that would hold
+a secret is not written (exit code 5). What a file holds that is no request with
+its answer is left out, and named.`,
+		Example: `  fanfold cassettes import vcrpy tests/cassettes/orders.yaml -o cassettes/shop/orders.yaml
+  fanfold cassettes import wiremock mappings/ --base-url https://api.shop.example --files __files -o cassettes/shop/all.yaml
+  fanfold cassettes import orders.har -o cassettes/shop/orders.yaml`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.importFiles(&o, args) },
+	}
+	f := c.Flags()
+	f.BoolVar(&o.har, "har", false, "the file is HAR 1.2")
+	f.BoolVar(&o.v4, "go-vcr-v4", false, "the file is a cassette of go-vcr v3 or v4 (format 2)")
+	f.StringVarP(&o.out, "output", "o", "", "cassette to write")
+	f.StringVar(&o.base, "base-url", "", "the service's address, where the files have paths only (WireMock, Postman)")
+	f.StringVar(&o.dir, "files", "", "folder of the bodies that mappings of WireMock name")
+	f.StringArrayVar(&o.vars, "var", nil, "NAME=VALUE of a variable in a collection of Postman (repeatable)")
+	f.StringArrayVar(&o.secret, "secret", nil, "an environment variable whose value is secret (repeatable)")
+	return c
+}
+
+// importerTable lists the importers, for help.
+func importerTable() string {
+	var b strings.Builder
+	for _, i := range cassette.Importers() {
+		fmt.Fprintf(&b, "  %-10s  %s\n", i.Name, i.What)
+	}
+	return b.String()
+}
+
+// importFiles makes one cassette of files.
+func (a *app) importFiles(o *importOptions, args []string) error {
+	if !strings.HasSuffix(o.out, ".yaml") || strings.HasSuffix(o.out, ".meta.yaml") {
+		return usagef("-o has to name the cassette, a file that ends in .yaml")
+	}
+	if _, err := os.Stat(o.out); !errors.Is(err, fs.ErrNotExist) {
+		return usagef("%s is there already", o.out)
+	}
+	format, files, err := o.format(args)
+	if err != nil {
+		return err
+	}
+	k := &cassette.Cassette{Path: o.out, HasMeta: true}
+	k.Meta = cassette.Meta{Tool: "fanfold " + a.build.Version, Upstreams: map[string]string{}}
+	opts, err := o.importOptions()
+	if err != nil {
+		return err
+	}
+	for _, path := range files {
+		if err := a.importFile(k, format, path, opts); err != nil {
+			return err
+		}
+	}
+	if len(k.Interactions) == 0 {
+		return usagef("%s holds no conversation", strings.Join(args, ", "))
+	}
+	return a.saveImported(k, o.secret)
+}
+
+// format finds the format that is asked for, "" for none, and the files, those
+// in folders among them.
+func (o *importOptions) format(args []string) (format string, files []string, err error) {
+	known := func(name string) bool {
+		return slices.ContainsFunc(cassette.Importers(), func(i cassette.Importer) bool { return i.Name == name })
+	}
+	switch {
+	case o.har && o.v4:
+		return "", nil, usagef("say what the file is: --har or --go-vcr-v4")
+	case o.har:
+		format = "har"
+	case o.v4:
+		format = "go-vcr-v4"
+	case len(args) > 1 && known(args[0]):
+		format, args = args[0], args[1:]
+	}
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		if err != nil {
+			if _, wrong := os.Stat(args[len(args)-1]); wrong == nil && arg == args[0] && len(args) > 1 {
+				return "", nil, usagef("there is no file and no format %s; the formats are\n%s", arg, importerTable())
+			}
+			return "", nil, usagef("%w", err)
+		}
+		if !info.IsDir() {
+			files = append(files, arg)
+			continue
+		}
+		err = filepath.WalkDir(arg, func(p string, d fs.DirEntry, err error) error {
+			if ext := filepath.Ext(p); err == nil && d.Type().IsRegular() && slices.Contains([]string{".json", ".yaml", ".yml", ".har"}, ext) {
+				files = append(files, p)
+			}
+			return err
+		})
+		if err != nil {
+			return "", nil, usagef("%w", err)
+		}
+	}
+	return format, files, nil
+}
+
+func (o *importOptions) importOptions() (cassette.ImportOptions, error) {
+	opts := cassette.ImportOptions{Base: o.base, Variables: map[string]string{}}
+	if o.base != "" {
+		if _, err := cassette.ParseUpstream("x=" + o.base); err != nil {
+			return opts, usagef("--base-url has to be like https://api.shop.example, not %q", o.base)
+		}
+	}
+	for _, v := range o.vars {
+		name, value, ok := strings.Cut(v, "=")
+		if !ok {
+			return opts, usagef("--var has to be NAME=VALUE, not %q", v)
+		}
+		opts.Variables[name] = value
+	}
+	if o.dir != "" {
+		root, err := os.OpenRoot(o.dir)
+		if err != nil {
+			return opts, usagef("--files: %w", err)
+		}
+		// A root keeps names in the files from leading out of the folder.
+		opts.File = func(name string) ([]byte, error) {
+			f, err := root.Open(filepath.FromSlash(name))
+			if err != nil {
+				return nil, err
+			}
+			defer f.Close()
+			return readAtMost(f)
+		}
+	}
+	return opts, nil
+}
+
+// importFile adds a file to a cassette.
+func (a *app) importFile(k *cassette.Cassette, format, path string, o cassette.ImportOptions) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	defer f.Close()
+	data, err := readAtMost(f)
+	if err != nil {
+		return usagef("%s: %w", path, err)
+	}
+	importer, ok := cassette.Recognize(data)
+	switch {
+	case format != "":
+		n := slices.IndexFunc(cassette.Importers(), func(i cassette.Importer) bool { return i.Name == format })
+		if ok && importer.Name != format && (importer.Name != "polly" || format != "har") && (importer.Name != "har" || format != "polly") {
+			return usagef("%s looks like %s, and not like %s: import it with `fanfold cassettes import %s %s`", path, importer.What, format, importer.Name, path)
+		}
+		importer = cassette.Importers()[n]
+	case !ok:
+		return usagef("%s is of no format that is known here; these are\n%s", path, importerTable())
+	}
+	got, err := importer.Read(data, o)
+	if err != nil {
+		return usagef("%s: %w", path, err)
+	}
+	for _, line := range got.Left {
+		fmt.Fprintf(a.err, "fanfold: not imported: %s: %s\n", path, oneLine(a.secrets.redact(line)))
+	}
+	for _, d := range got.Details {
+		d.Interaction += len(k.Interactions)
+		k.Meta.Details = append(k.Meta.Details, d)
+	}
+	k.Interactions = append(k.Interactions, got.Interactions...)
+	k.Meta.Provenance = "imported: " + importer.Name
+	if info, err := f.Stat(); err == nil {
+		if day := info.ModTime().UTC().Format("2006-01-02"); k.Meta.Date == "" || day < k.Meta.Date {
+			k.Meta.Date = day
+		}
+	}
+	return nil
+}
+
+// maxImport bounds a file of another program.
+const maxImport = 512 << 20
+
+func readAtMost(f fs.File) ([]byte, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxImport {
+		return nil, fmt.Errorf("it has %d bytes, more than a cassette may have", info.Size())
+	}
+	return io.ReadAll(io.LimitReader(f, maxImport))
+}
+
+// saveImported redacts a cassette and writes it.
+func (a *app) saveImported(k *cassette.Cassette, secret []string) error {
+	key, err := a.redactionKey(k.Path, true)
+	if err != nil {
+		return err
+	}
+	secrets, err := secretEnv(os.Environ(), secret)
+	if err != nil {
+		return err
+	}
+	red := cassette.NewRedactor(key, secrets)
+	k.Meta.Key = red.Fingerprint()
+	for _, i := range k.Interactions {
+		red.Interaction(i)
+		if u, err := url.Parse(i.Request.URL); err == nil && u.Host != "" {
+			name := strings.NewReplacer(".", "_", ":", "_", "-", "_").Replace(u.Host)
+			k.Meta.Upstreams[name] = u.Scheme + "://" + u.Host
+		}
+	}
+	err = k.Save(red)
+	var leak *cassette.LeakError
+	if errors.As(err, &leak) {
+		fmt.Fprintln(a.err, "fanfold: "+a.secrets.redact(leak.Error()))
+		return outcome(exitFinding)
+	}
+	if err == nil {
+		fmt.Fprintf(a.err, "fanfold: %d interactions in %s\n", len(k.Interactions), k.Path)
+	}
+	return err
+}

@@ -1,0 +1,263 @@
+package cassette
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// foreignFiles are files as other programs write them, and what they hold.
+var foreignFiles = map[string]struct {
+	format, text string
+	o            ImportOptions
+	want         []string // METHOD URL body -> status type body
+	left         []string
+}{
+	"vcrpy": {format: "vcrpy", text: `interactions:
+- request:
+    body: '{"item": 1}'
+    headers:
+      Accept: ['*/*']
+      Content-Type: [application/json]
+      Host: [api.shop.example]
+    method: POST
+    uri: https://api.shop.example/orders?a=%20b
+  response:
+    body:
+      string: !!binary |
+        H4sIAAAAAAACA6tWyi9KSS1SsjKsBQBeJ3//CwAAAA==
+    headers:
+      content-encoding: [gzip]
+      content-type: [application/json]
+      transfer-encoding: [chunked]
+    status: {code: 201, message: Created}
+- request:
+    body: null
+    headers: {}
+    method: GET
+    uri: https://api.shop.example/old
+  response:
+    body: {string: !!python/unicode 'plain'}
+    headers: {content-type: [text/plain]}
+    status: {code: 200, message: OK}
+- request: {body: null, headers: {}, method: GET, uri: nowhere}
+  response: {body: {string: ''}, headers: {}, status: {code: 200}}
+version: 1
+`, want: []string{
+		`POST https://api.shop.example/orders?a=%20b {"item": 1} -> 201 Created application/json {"order":1}`,
+		`GET https://api.shop.example/old  -> 200 OK text/plain plain`,
+	}, left: []string{`interaction 2: it holds no request and answer: "nowhere" is no address`}},
+	"vcrpy, JSON": {format: "vcrpy", text: `{"version": 1, "interactions": [{"request": {"method": "GET", "uri": "https://api.shop.example/x", "body": null, "headers": {"Accept": ["*/*"]}},
+		"response": {"status": {"code": 404, "message": "Not Found"}, "headers": {"Content-Type": ["text/plain"]}, "body": {"string": "no"}}}]}`,
+		want: []string{"GET https://api.shop.example/x  -> 404 Not Found text/plain no"}},
+	"VCR": {format: "vcr", text: `---
+http_interactions:
+- request:
+    method: post
+    uri: https://api.shop.example/form
+    body:
+      encoding: UTF-8
+      string: a=1&b=2
+    headers:
+      Content-Type:
+      - application/x-www-form-urlencoded
+      Accept-Encoding:
+      - gzip;q=1.0,deflate;q=0.6
+  response:
+    status:
+      code: 200
+      message: OK
+    headers:
+      Content-Type:
+      - text/html
+      Date:
+      - Thu, 18 Nov 2021 12:35:49 GMT
+    body:
+      encoding: UTF-8
+      base64_string: |
+        WsO8cmlj
+        aA==
+    http_version:
+  recorded_at: Thu, 18 Nov 2021 12:35:49 GMT
+recorded_with: VCR 6.0.0
+`, want: []string{"POST https://api.shop.example/form a=1&b=2 -> 200 OK text/html Zürich"}},
+	"nock": {format: "nock", text: `[
+  {"scope": "https://api.shop.example:443", "method": "POST", "path": "/orders?a=1", "body": {"item": 1.50}, "status": 201,
+   "response": {"id": 12345678901234567890}, "rawHeaders": ["content-type", "application/json", "Connection", "close"], "reqheaders": {"host": "api.shop.example"}, "responseIsBinary": false},
+  {"scope": "https://api.shop.example:443", "method": "GET", "path": "/gz", "body": "", "status": 200,
+   "response": ["1f8b0800000000000203ab56ca2f4a", "492d52b232ac05005e277fff0b000000"], "rawHeaders": ["Content-Encoding", "gzip", "Content-Type", "application/json"]},
+  {"scope": "http://api.shop.example:8080", "method": "GET", "path": "/bin", "body": "", "status": 200, "response": "89ff00", "rawHeaders": {"Content-Type": "image/png"}, "responseIsBinary": true},
+  {"scope": "https://api.shop.example:443", "method": "GET", "path": "/text", "body": "", "status": 200, "response": "just text", "headers": {"content-type": "text/plain"}}
+]`, want: []string{
+		`POST https://api.shop.example/orders?a=1 {"item":1.50} -> 201 Created application/json {"id":12345678901234567890}`,
+		`GET https://api.shop.example/gz  -> 200 OK application/json {"order":1}`,
+		"GET http://api.shop.example:8080/bin  -> 200 OK image/png \x89\xff\x00",
+		"GET https://api.shop.example/text  -> 200 OK text/plain just text",
+	}},
+	"Polly": {format: "polly", text: `{"log": {"_recordingName": "shop", "creator": {"name": "Polly.JS", "version": "6"}, "version": "1.2", "entries": [
+  {"_id": "b", "_order": 1, "request": {"method": "GET", "url": "https://api.shop.example/same", "headers": []},
+   "response": {"status": 200, "statusText": "OK", "headers": [], "content": {"mimeType": "text/plain", "text": "second"}}},
+  {"_id": "b", "_order": 0, "request": {"method": "GET", "url": "https://api.shop.example/same", "headers": []},
+   "response": {"status": 200, "statusText": "OK", "headers": [{"name": "content-encoding", "value": "gzip"}],
+    "content": {"_isBinary": true, "encoding": "base64", "text": "[\"H4sIAAAAAAACA6tWyi9KSS1SsjKsBQBeJ3//CwAAAA==\"]"}}}]}}`,
+		want: []string{`GET https://api.shop.example/same  -> 200 OK  {"order":1}`, "GET https://api.shop.example/same  -> 200 OK  second"}},
+	"WireMock": {format: "wiremock", o: ImportOptions{Base: "https://api.shop.example/"}, text: `{"mappings": [
+  {"request": {"method": "POST", "url": "/orders", "bodyPatterns": [{"equalToJson": {"item": 1}}], "headers": {"Accept": {"contains": "json"}}},
+   "response": {"status": 201, "jsonBody": {"id": 7}, "headers": {"Content-Type": "application/json"}, "fixedDelayMilliseconds": 20}},
+  {"request": {"method": "GET", "urlPath": "/find", "queryParameters": {"q": {"equalTo": "a b"}}}, "response": {"status": 200, "base64Body": "WsO8cmljaA=="}},
+  {"request": {"method": "GET", "url": "/reset"}, "response": {"fault": "CONNECTION_RESET_BY_PEER"}},
+  {"request": {"method": "GET", "urlPathPattern": "/any/.*"}, "response": {"status": 200}},
+  {"request": {"method": "GET", "url": "/file"}, "response": {"status": 200, "bodyFileName": "../../secret"}},
+  {"request": {"method": "GET", "url": "/t"}, "response": {"status": 200, "body": "{{request.path}}", "transformers": ["response-template"]}}]}`,
+		want: []string{
+			`POST https://api.shop.example/orders {"item":1} -> 201 Created application/json {"id":7}`,
+			"GET https://api.shop.example/find?q=a+b  -> 200 OK  Zürich",
+			"GET https://api.shop.example/reset  -> 0 no answer  ",
+		}, left: []string{
+			"mapping 3, GET /any/.*: it matches addresses by a pattern, and says none",
+			"mapping 4, GET /file: its body lies in a file, ../../secret (--files DIR reads it)",
+			"mapping 5, GET /t: its answer is a template",
+		}},
+	"Postman": {format: "postman", o: ImportOptions{Base: "https://api.shop.example", Variables: map[string]string{"id": "7"}}, text: `{"info": {"name": "Shop", "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"},
+  "variable": [{"key": "version", "value": "v2"}],
+  "item": [{"name": "Orders", "item": [
+    {"name": "Get", "request": {"method": "GET", "url": {"raw": "{{baseUrl}}/{{version}}/orders/:order?x={{id}}", "variable": [{"key": "order", "value": "a/b"}]}, "header": []},
+     "response": [
+       {"name": "ok", "originalRequest": {"method": "GET", "url": {"raw": "{{baseUrl}}/{{version}}/orders/:order?x={{id}}", "variable": [{"key": "order", "value": "a/b"}]}}, "status": "OK", "code": 200, "header": [{"key": "Content-Type", "value": "application/json"}], "body": "{}", "responseTime": 12},
+       {"name": "who", "originalRequest": {"method": "GET", "header": [{"key": "X", "value": "{{unknown}}"}], "url": "{{baseUrl}}/x"}, "status": "", "code": 401, "header": null, "body": ""}]},
+    {"name": "Put", "request": {"method": "PUT", "url": "https://other.example/form", "body": {"mode": "urlencoded", "urlencoded": [{"key": "a", "value": "1 2"}, {"key": "b", "value": "x", "disabled": true}]}},
+     "response": [{"name": "ok", "status": "OK", "code": 204, "header": "X-A: b\n"}]},
+    {"name": "None", "request": "https://other.example", "response": []}]}]}`,
+		want: []string{
+			"GET https://api.shop.example/v2/orders/a%2Fb?x=7  -> 200 OK application/json {}",
+			"PUT https://other.example/form a=1+2 -> 204 OK  ",
+		}, left: []string{
+			`Orders / Get, example "who": these variables have no value: unknown (--var NAME=VALUE)`,
+			"Orders / None: it has no example of an answer",
+		}},
+	"HAR": {format: "har", text: `{"log":{"version":"1.2","entries":[{"request":{"method":"GET","url":"https://api.shop.example/x"},"response":{"status":200,"content":{"text":"ok"}}}]}}`,
+		want: []string{"GET https://api.shop.example/x  -> 200 OK  ok"}},
+	"go-vcr": {format: "go-vcr-v4", text: "version: 2\ninteractions:\n- request: {url: 'https://api.shop.example/x', method: GET}\n  response: {body: ok, code: 200, status: 200 OK}\n",
+		want: []string{"GET https://api.shop.example/x  -> 200 OK  ok"}},
+}
+
+// TestImport reads what other programs write: recognised by its content, with
+// the bodies as they were sent, and with what it is not named.
+func TestImport(t *testing.T) {
+	for name, c := range foreignFiles {
+		t.Run(name, func(t *testing.T) {
+			i, ok := Recognize([]byte("\xef\xbb\xbf" + c.text))
+			if !ok || i.Name != c.format {
+				t.Fatalf("recognised as %q", i.Name)
+			}
+			got, err := i.Read([]byte("\xef\xbb\xbf"+c.text), c.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var lines []string
+			for _, i := range got.Interactions {
+				lines = append(lines, fmt.Sprintf("%s %s %s -> %s %s %s", i.Request.Method, i.Request.URL, i.Request.Body, i.Response.Status, i.Response.Headers.Get("Content-Type"), i.Response.Body))
+				if h := i.Request.Headers.Get("Host") + i.Response.Headers.Get("Connection") + i.Response.Headers.Get("Content-Encoding"); h != "" {
+					t.Errorf("a header of the connection is kept: %v %v", i.Request.Headers, i.Response.Headers)
+				}
+			}
+			if strings.Join(lines, "\n") != strings.Join(c.want, "\n") {
+				t.Errorf("read\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(c.want, "\n"))
+			}
+			if strings.Join(got.Left, "\n") != strings.Join(c.left, "\n") {
+				t.Errorf("left out\n%s\nwant\n%s", strings.Join(got.Left, "\n"), strings.Join(c.left, "\n"))
+			}
+			// Where it is taken for a cassette, its importer is named.
+			path := filepath.Join(t.TempDir(), "c.yaml")
+			if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "fanfold cassettes import "+c.format+" ") {
+				t.Errorf("loading it says %v", err)
+			}
+		})
+	}
+}
+
+// TestImportBroken: faults of WireMock are breaks here.
+func TestImportBroken(t *testing.T) {
+	c := foreignFiles["WireMock"]
+	got, err := importWireMock([]byte(c.text), c.o)
+	if err != nil || len(got.Details) != 1 || got.Details[0].Interaction != 2 || got.Details[0].Broken != BreakReset {
+		t.Errorf("%+v, %v", got, err)
+	}
+	c.o.File = func(name string) ([]byte, error) { return nil, fs.ErrNotExist }
+	if _, err := importWireMock([]byte(c.text), c.o); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+	if _, err := importWireMock([]byte(c.text), ImportOptions{}); err == nil || !strings.Contains(err.Error(), "--base-url") {
+		t.Errorf("without a host: %v", err)
+	}
+}
+
+// TestWireMockThereAndBack: what is exported comes back the same, the order of
+// repeated answers included.
+func TestWireMockThereAndBack(t *testing.T) {
+	list := interactions(3)
+	for n := range 3 {
+		i := ordinary()
+		i.Request.Method, i.Request.Body, i.Response.Body = "GET", "", fmt.Sprintf("answer %d", n)
+		list = append(list, i)
+	}
+	i := ordinary()
+	i.Request.URL, i.Request.Body, i.Response.Body = "https://api.shop.example?x", "\x00\xff", "\xff\x00"
+	i.Response.Headers["X-Two"] = []string{"a", "b"}
+	list = append(list, i)
+	reset := ordinary()
+	reset.Response.Code, reset.Response.Status, reset.Response.Body, reset.Response.Headers = 0, "0 no answer", "", nil
+	c := &Cassette{Path: "order.yaml", Interactions: append(list, reset), Meta: Meta{Details: []Details{{Interaction: 7, Broken: BreakReset}}}}
+	data, err := c.WireMock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(data, []byte(`"scenarioName": "order 3"`)); n != 3 || !bytes.Contains(data, []byte(`"requiredScenarioState": "Started"`)) {
+		t.Errorf("%d mappings of the scenario\n%s", n, data)
+	}
+	got, err := importWireMock(data, ImportOptions{Base: "https://api.shop.example"})
+	if err != nil || len(got.Interactions) != len(c.Interactions) || len(got.Left) > 0 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for n, b := range got.Interactions {
+		a := c.Interactions[n]
+		url := strings.Replace(a.Request.URL, "example?", "example/?", 1)
+		if a.Request.Body != b.Request.Body || url != b.Request.URL || a.Response.Body != b.Response.Body || a.Response.Status != b.Response.Status ||
+			fmt.Sprint(a.Response.Headers["X-Two"]) != fmt.Sprint(b.Response.Headers["X-Two"]) {
+			t.Errorf("%d: %+v became %+v", n, a, b)
+		}
+	}
+}
+
+// FuzzImporters: whatever a file holds, an importer reads it or says no.
+func FuzzImporters(f *testing.F) {
+	for _, c := range foreignFiles {
+		f.Add([]byte(c.text))
+	}
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 1<<16 {
+			return
+		}
+		o := ImportOptions{Base: "https://api.shop.example"}
+		for _, i := range Importers() {
+			got, err := i.Read(data, o)
+			if err != nil {
+				continue
+			}
+			for _, i := range got.Interactions {
+				if i.Request.Headers == nil || i.Response.Headers == nil {
+					t.Errorf("no headers: %+v", i)
+				}
+			}
+		}
+	})
+}
