@@ -22,20 +22,26 @@ type adaptive struct {
 	seen       bool
 }
 
-func newAdaptive(limit int, plan *destination.Plan) adaptive {
+// concurrencyOf is how many requests of a lane may be in flight.
+func concurrencyOf(plan *destination.Plan, o Options) int {
 	single := len(plan.Actions) > 0
 	for _, a := range plan.Actions {
 		single = single && a.Limits.BatchEvents.N == 1
 	}
 	switch {
-	case limit > 0:
+	case o.Concurrency > 0:
+		return o.Concurrency
+	case plan.Limits.Concurrency.N > 0:
+		return plan.Limits.Concurrency.N
 	case plan.Local:
-		limit = 1
+		return 1
 	case single:
-		limit = 64
-	default:
-		limit = 8
+		return 64
 	}
+	return 8
+}
+
+func newAdaptive(limit int) adaptive {
 	return adaptive{limit: min(float64(limit), 4), cap: float64(limit)}
 }
 

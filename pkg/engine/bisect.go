@@ -81,14 +81,7 @@ func (l *lane) split(b *batch, words destination.Result, now time.Time) {
 		return
 	}
 	s.asked++
-	left, right := l.halves(b)
-	for _, ws := range [][]*work{left, right} {
-		if len(ws) > 0 {
-			n := l.rebatch(b, ws)
-			n.bisect = s
-			l.ready = append(l.ready, n)
-		}
-	}
+	l.halve(b, s)
 	l.losePatience(s, now)
 }
 
@@ -118,21 +111,44 @@ func (l *lane) losePatience(s *bisect, now time.Time) {
 	}
 }
 
-// halves splits a batch. Where order counts, a user's deliveries stay in one
-// half, and those of a single user go one after the other.
-func (l *lane) halves(b *batch) (left, right []*work) {
+// halve sends a batch again in two parts. Where order counts, a user's deliveries stay
+// in one of them, and those of a single user go one after the other.
+func (l *lane) halve(b *batch, s *bisect) {
+	var left, right []*work
 	if !l.plan.Order {
 		n := len(b.works) / 2
-		return b.works[:n:n], b.works[n:]
+		left, right = b.works[:n:n], b.works[n:]
+	} else {
+		left, right = byUser(b.works)
 	}
-	byUser := map[uint64]bool{}
+	parts := [][]*work{left, right}
+	if len(right) == 0 { // one user
+		first := l.rebatch(b, left[:1:1])
+		first.bisect = s
+		ready := l.seq.split(b, first, left[1:])
+		l.ready = append(l.ready, first)
+		l.makeReady(ready)
+		return
+	}
+	for _, ws := range parts {
+		n := l.rebatch(b, ws)
+		n.bisect = s
+		l.seq.replace(b, n)
+		l.ready = append(l.ready, n)
+	}
+}
+
+// byUser splits deliveries so that those of a user stay together; right is empty when
+// there is only one.
+func byUser(ws []*work) (left, right []*work) {
+	sides := map[uint64]bool{}
 	n := 0
-	for _, w := range b.works {
-		side, ok := byUser[w.user]
+	for _, w := range ws {
+		side, ok := sides[w.user]
 		if !ok || w.user == 0 {
 			side = n%2 == 1
 			n++
-			byUser[w.user] = side
+			sides[w.user] = side
 		}
 		if side {
 			right = append(right, w)
@@ -140,20 +156,7 @@ func (l *lane) halves(b *batch) (left, right []*work) {
 			left = append(left, w)
 		}
 	}
-	if len(right) > 0 {
-		return left, right
-	}
-	// One user: the first alone, the others behind it.
-	u := l.users[b.works[0].user]
-	if u == nil {
-		return left[:1], left[1:]
-	}
-	rest := left[1:]
-	u.out -= len(rest)
-	u.in = nil
-	u.queue = append(append([]*work(nil), rest...), u.queue...)
-	l.waiting += len(rest)
-	return left[:1], nil
+	return left, right
 }
 
 // bisected takes note of the answer to a part.
@@ -185,12 +188,7 @@ func (l *lane) bisected(b *batch, rs []destination.Result) {
 				l.giveUp(rest, now)
 				return
 			}
-			left, right := l.halves(rest)
-			for _, ws := range [][]*work{left, right} {
-				if len(ws) > 0 {
-					l.ready = append(l.ready, l.rebatch(rest, ws))
-				}
-			}
+			l.halve(rest, s)
 		}
 		return
 	}
@@ -215,6 +213,6 @@ func (l *lane) giveUp(b *batch, now time.Time) {
 	for _, w := range b.works {
 		l.drop(w)
 		l.settle(w, journal.Rejected, string(r.Reason))
-		l.landed(w, now)
 	}
+	l.finish(b, nil, b.works)
 }

@@ -52,6 +52,10 @@ type Config struct {
 	Now    func() time.Time
 	Rand   func() float64 // in [0,1), for jitter; safe for concurrent use
 	Logger *slog.Logger
+	// Linger is how long there has to be no new input before requests that are not
+	// full go out; 0: a minute, so that what goes into a request of an archive does not
+	// depend on the time. For streams that a person waits for it is short.
+	Linger time.Duration
 	// Memory bounds what blocks and lanes hold, in bytes; 0: 256 MiB.
 	Memory int64
 	// Stop, when closed, ends the run early: nothing new is sent, what is in
@@ -194,8 +198,9 @@ type Engine struct {
 
 // New prepares a run: it reads where every lane resumes.
 func New(c Config) *Engine {
-	if c.Memory <= 0 {
-		c.Memory = 256 << 20
+	c.Memory = memoryOf(c.Memory)
+	if c.Linger <= 0 {
+		c.Linger = time.Minute
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -213,17 +218,9 @@ func New(c Config) *Engine {
 	}
 	e.ring = newRing(ring)
 	e.ring.most = c.Memory / 4
-	share := min(max(c.Memory/8/int64(max(len(c.Lanes), 1)), 1<<20), 5<<20)
 	for i := range c.Lanes {
-		mine := share
-		if plan := c.Lanes[i].Sender.Plan(); plan.Positions {
-			// Objects are as large as their batches: those that are full are
-			// worth more memory, as long as there is some.
-			for _, a := range plan.Actions {
-				mine = max(mine, min(3*int64(a.Limits.BatchBytes.N), c.Memory/4/int64(len(c.Lanes))))
-			}
-		}
-		e.lanes = append(e.lanes, newLane(e, &c.Lanes[i], mine))
+		share := laneMemory(c.Lanes[i].Sender.Plan(), c.Memory, len(c.Lanes))
+		e.lanes = append(e.lanes, newLane(e, &c.Lanes[i], share))
 	}
 	e.pair()
 	return e

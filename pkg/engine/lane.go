@@ -15,8 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/zeebo/xxh3"
-
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
@@ -51,18 +49,15 @@ type lane struct {
 	held        int64        // bytes of unsettled deliveries
 	pinned      int64        // bytes of all that blocks hold, with what is settled of it
 	budget      int64        // of held
-	full        bool         // routing waits for memory: batches that are not full may go
-	taken       uint64       // blocks accepted
-	open        map[destination.Group]*batch
-	recent      *batch   // the open one that a delivery was last put into; nil: none, or it is not open
-	order       []*batch // those that were opened, oldest first; some of them are closed
+	packer      *Packer[*work]
+	seq         *sequencer // nil where order does not matter
+	steps       []*work    // steps whose earlier step has just been delivered
 	ready       []*batch
 	later       retries
 	flying      int                 // requests in flight
 	apart       map[*batch]struct{} // batches in no queue: what they hold stays where it is in memory
 	bodies      int                 // bytes of their bodies
-	waiting     int                 // deliveries that are in no batch: behind their user or step
-	users       map[uint64]*user
+	waiting     int                 // deliveries and batches that are in no queue: behind an earlier step, or behind probes
 	pace        *pacer
 	paced       time.Time // until when the rate keeps a batch that could go
 	adapt       adaptive
@@ -208,20 +203,19 @@ type work struct {
 // batch is what goes out in one request.
 type batch struct {
 	g      destination.Group
-	to     *destination.Address // of the first of them
 	works  []*work
-	bytes  int
-	born   time.Time
-	block  uint64    // how many blocks its lane had accepted then
+	bytes  int       // of its body
 	due    time.Time // not before
 	bisect *bisect
 	probe  bool
 	again  bool // was sent before, if only to be told to wait
+	number int  // see sequencer
+	behind int  // users that have something in an earlier batch
 }
 
 func newLane(e *Engine, c *LaneConfig, share int64) *lane {
 	l := &lane{e: e, c: c, j: e.c.Run.Lane(c.Name), plan: c.Sender.Plan(), opt: c.Options, budget: share,
-		wakeRoute: make(chan struct{}, 1), wakeSend: make(chan struct{}, 1), open: map[destination.Group]*batch{}, apart: map[*batch]struct{}{}, users: map[uint64]*user{}, started: e.c.Now(), saved: e.c.Now()}
+		wakeRoute: make(chan struct{}, 1), wakeSend: make(chan struct{}, 1), apart: map[*batch]struct{}{}, seq: newSequencer(), started: e.c.Now(), saved: e.c.Now()}
 	if l.opt.Timeout <= 0 {
 		l.opt.Timeout = 30 * time.Second
 	}
@@ -246,11 +240,8 @@ func newLane(e *Engine, c *LaneConfig, share int64) *lane {
 		l.caps = append(l.caps, capsOf(&l.plan.Actions[i]))
 	}
 	l.pace = newPacer(c, limitsOf(l.plan, l.opt), l.resumed.Pace, e.c.Now())
-	limit := l.opt.Concurrency
-	if limit <= 0 {
-		limit = l.plan.Limits.Concurrency.N
-	}
-	l.adapt = newAdaptive(limit, l.plan)
+	l.adapt = newAdaptive(concurrencyOf(l.plan, l.opt))
+	l.packer = NewPacker(l.plan, PackOptions{Concurrency: concurrencyOf(l.plan, l.opt), Memory: share}, l.closed)
 	e.ring.want(l, l.cursor.Ordinal)
 	l.logResume()
 	return l
@@ -364,8 +355,7 @@ func (l *lane) room(ctx context.Context) bool {
 			l.mu.Unlock()
 			return false
 		}
-		if l.held < l.budget && l.pinned < pinnedMost*l.budget {
-			l.full = false
+		if l.held-l.packer.Held() < l.budget && l.pinned < pinnedMost*l.budget {
 			why := busy
 			if l.bad >= 1000 {
 				why = nowhere
@@ -373,10 +363,6 @@ func (l *lane) room(ctx context.Context) bool {
 			l.mu.Unlock()
 			l.e.ring.rest(l, why)
 			return ctx.Err() == nil && !l.e.stopped()
-		}
-		if !l.full {
-			l.full = true
-			l.wake()
 		}
 		why := awaits
 		if l.bad >= 1000 {
@@ -426,7 +412,7 @@ func (l *lane) nextBlock(ctx context.Context) (*block, error) {
 		}
 		// Nothing to read just now. When that lasts, what is in the open
 		// batches need not wait for more.
-		linger := time.NewTimer(50 * time.Millisecond)
+		linger := time.NewTimer(l.e.c.Linger)
 		select {
 		case <-wait:
 		case <-linger.C:
@@ -566,7 +552,7 @@ func (l *lane) prepare(b *block, lb *laneBlock) *laneBlock {
 				if l.c.Event != nil {
 					of = l.c.Event(of)
 				}
-				user = userOf(of)
+				user = UserKey(of)
 			}
 			undecided := false
 			for k := range re.n {
@@ -711,19 +697,6 @@ func panicText(p any) string {
 	return destination.Cut(fmt.Sprintf("%v\n%s", p, debug.Stack()), 2000)
 }
 
-// userOf is whose event it is: userId, else anonymousId; 0: nobody's.
-func userOf(ev *event.Event) uint64 {
-	for _, v := range []event.Value{ev.UserID(), ev.AnonymousID()} {
-		if !v.Nullish() && !v.IsEmptyText() {
-			if b, ok := v.Plain(); ok {
-				return xxh3.Hash(b) | 1
-			}
-			return xxh3.HashString(v.Text()) | 1
-		}
-	}
-	return 0
-}
-
 // bury tells the journal what Route has rejected. That is most of the work of a
 // lane that gets nowhere, so others may go first in between.
 func (l *lane) bury(lb *laneBlock, isUrgent bool) bool {
@@ -771,7 +744,6 @@ func (l *lane) accept(lb *laneBlock) bool {
 	defer l.mu.Unlock()
 	l.blocks = append(l.blocks, lb)
 	l.pinned += lb.size
-	l.taken++
 	lb.open = len(lb.events)
 	l.live.Filtered += lb.counts.Filtered
 	for i := range lb.events {
@@ -781,7 +753,6 @@ func (l *lane) accept(lb *laneBlock) bool {
 			l.settleEvent(le, journal.Skipped, string(destination.Unsupported))
 		}
 	}
-	now := l.e.c.Now()
 	for i := range lb.works {
 		w := &lb.works[i]
 		if v, ok := l.resumed.Settled(w.id); ok && w.id.Ordinal >= l.resumed.Mark.Ordinal {
@@ -827,9 +798,8 @@ func (l *lane) accept(lb *laneBlock) bool {
 				continue
 			}
 		}
-		l.offer(w, now)
+		l.offer(w)
 	}
-	l.closeOld()
 	l.passBlocks()
 	l.signal()
 	return true
@@ -919,7 +889,7 @@ func (l *lane) settle(w *work, o journal.Outcome, reason string) {
 		if o == journal.Rejected {
 			l.block(p)
 		} else {
-			l.offer(p, l.e.c.Now())
+			l.steps = append(l.steps, p) // see finish
 		}
 	}
 	if le.open--; le.open == 0 {

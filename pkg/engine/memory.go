@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"unsafe"
+
+	"github.com/fanfold/fanfold/pkg/destination"
 )
 
 // A lane's memory is counted twice. What is not settled is held, and routing
@@ -24,6 +26,29 @@ var (
 // pinnedMost is how many budgets of a lane may be pinned before routing waits.
 // What is over four is pinned by requests that take long while others go on.
 const pinnedMost = 6
+
+// memoryOf is how many bytes a run may hold: so many, or the default.
+func memoryOf(memory int64) int64 {
+	if memory <= 0 {
+		return 256 << 20
+	}
+	return memory
+}
+
+// laneMemory is how many bytes a lane may hold in deliveries that have still to go
+// into a request, and as many again in those that are on their way.
+func laneMemory(plan *destination.Plan, memory int64, lanes int) int64 {
+	memory, lanes = memoryOf(memory), max(lanes, 1)
+	mine := min(max(memory/8/int64(lanes), 1<<20), 5<<20)
+	if plan.Positions {
+		// Objects are as large as their batches: those that are full are worth more
+		// memory, as long as there is some.
+		for _, a := range plan.Actions {
+			mine = max(mine, min(3*int64(a.Limits.BatchBytes.N), memory/4/int64(lanes)))
+		}
+	}
+	return mine
+}
 
 // What a lane's notes take for each delivery and each event, in bytes.
 const (
@@ -53,17 +78,18 @@ func (l *lane) sweep() {
 		return
 	}
 	m := mover{events: map[*laneEvent]*laneEvent{}}
-	for _, b := range l.open {
-		m.works(b.works)
-	}
+	l.packer.Each(m.works)
 	for _, b := range l.ready {
 		m.works(b.works)
 	}
 	for _, b := range l.later {
 		m.works(b.works)
 	}
-	for _, u := range l.users {
-		m.works(u.queue)
+	for b := range l.seq.behind {
+		m.works(b.works)
+	}
+	for _, ln := range l.seq.users {
+		m.works(ln.held)
 	}
 	for _, lb := range lean {
 		l.shed(lb)

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,179 +14,97 @@ import (
 	"github.com/fanfold/fanfold/pkg/journal"
 )
 
-// Defaults where neither the partner nor the user says.
-const (
-	defaultBatchEvents = 500
-	defaultBatchBytes  = 1 << 20
-	maxOpenGroups      = 1000 // open batches of different groups
-	maxUserQueue       = 1000 // deliveries that wait behind their user
-	oldBatch           = 128  // blocks after which a batch that is not full is closed
-	maxPanics          = 10   // in a row, before the lane stops
-)
+const maxPanics = 10 // in a row, before the lane stops
 
-// user is the state of one user in a lane that keeps order: how many of the
-// user's deliveries are on their way, and what waits behind them.
-type user struct {
-	out   int
-	in    *batch // the open batch that holds them all, if one does
-	queue []*work
+// offer packs a delivery. The caller holds mu.
+func (l *lane) offer(w *work) {
+	l.packer.Add(Parcel[*work]{Delivery: w.d, Value: w, User: w.user, Record: w.id.Ordinal, Held: len(w.d.Item) + len(w.ev.raw)})
 }
 
-// offer puts a delivery into a batch, or behind its user's earlier ones. The
-// caller holds mu.
-func (l *lane) offer(w *work, now time.Time) {
-	if l.plan.Order && w.user != 0 {
-		u := l.users[w.user]
-		if u == nil {
-			u = &user{}
-			l.users[w.user] = u
+// closed takes a batch that the packer has closed.
+func (l *lane) closed(p *Packed[*work]) {
+	l.enqueue(&batch{g: p.Group, works: p.Values, bytes: p.Bytes})
+}
+
+// enqueue takes a batch that may go as soon as those before it allow.
+func (l *lane) enqueue(b *batch) {
+	if !l.plan.Order {
+		l.ready = append(l.ready, b)
+		return
+	}
+	ok, released := l.seq.enter(b)
+	if ok {
+		l.makeReady([]*batch{b})
+	}
+	l.live.Released += uint64(len(released))
+	for _, r := range l.repack(released) {
+		l.enqueue(r)
+	}
+}
+
+// makeReady takes batches that nothing is in front of any more.
+func (l *lane) makeReady(bs []*batch) {
+	for _, b := range bs {
+		if len(b.works) > 0 {
+			l.weigh(b)
+			l.ready = append(l.ready, b)
 		}
-		// One batch may hold many of a user's deliveries, in order.
+	}
+}
+
+// repack packs deliveries that have already been in a batch, or wait for another.
+func (l *lane) repack(ws []*work) (bs []*batch) {
+	open := map[destination.Group]*batch{}
+	for _, w := range ws {
 		g := w.d.Group()
-		if u.out > 0 && (len(u.queue) > 0 || u.in == nil || l.open[g] != u.in || !l.fits(u.in, w)) {
-			u.queue = append(u.queue, w)
-			l.waiting++
-			if len(u.queue) > maxUserQueue {
-				// A user so busy would hold up the lane: the queue goes out
-				// as it is, and is counted.
-				l.live.Released += uint64(len(u.queue))
-				q := u.queue
-				u.queue = nil
-				for _, w := range q {
-					l.waiting--
-					u.out++
-					l.put(w, now)
-				}
-				u.in = nil
-			}
-			return
+		c := &l.caps[g.Action]
+		b := open[g]
+		if b == nil || !c.fits(len(b.works), b.bytes, len(w.d.Item)) {
+			b = &batch{g: g, bytes: c.overhead}
+			open[g] = b
+			bs = append(bs, b)
 		}
-		u.out++
-		u.in = l.put(w, now)
-		return
+		b.bytes = c.size(len(b.works), b.bytes, len(w.d.Item))
+		b.works = append(b.works, w)
 	}
-	l.put(w, now)
+	return bs
 }
 
-// landed tells a user's queue that a delivery is settled.
-func (l *lane) landed(w *work, now time.Time) {
-	if !l.plan.Order || w.user == 0 {
-		return
-	}
-	u := l.users[w.user]
-	if u == nil {
-		return
-	}
-	if u.out--; u.out > 0 {
-		return
-	}
-	u.in = nil
-	q := u.queue
-	u.queue = nil
-	if len(q) == 0 {
-		delete(l.users, w.user)
-		return
-	}
-	l.waiting -= len(q)
-	for _, w := range q {
-		l.offer(w, now)
-	}
-}
-
-// caps are what a request of an action may hold.
-type caps struct {
-	events, bytes int
-	overhead, per int // bytes around and between items
-}
-
-func capsOf(p *destination.ActionPlan) caps {
-	c := caps{p.Limits.BatchEvents.N, p.Limits.BatchBytes.N, p.Overhead, p.PerItem}
-	if c.events <= 0 {
-		c.events = defaultBatchEvents
-	}
-	if c.bytes <= 0 {
-		c.bytes = defaultBatchBytes
-	}
-	return c
-}
-
-func (l *lane) fits(b *batch, w *work) bool {
+// weigh counts the bytes of a batch's body.
+func (l *lane) weigh(b *batch) {
 	c := &l.caps[b.g.Action]
-	return len(b.works) < c.events && b.bytes+len(w.d.Item)+c.per <= c.bytes
+	b.bytes = c.overhead
+	for i, w := range b.works {
+		b.bytes = c.size(i, b.bytes, len(w.d.Item))
+	}
 }
 
-// put adds a delivery to the open batch of its group.
-func (l *lane) put(w *work, now time.Time) *batch {
-	c := &l.caps[w.d.Action]
-	b := l.recent // nearly always the one: to look for it takes longer than all the rest
-	if b == nil || b.g.Action != w.d.Action || b.to != w.d.To {
-		b = l.open[w.d.Group()]
+// finish tells those that wait that a batch is settled but for what goes on as
+// again, and sends the next steps of its events on their way. ws are all that it held.
+func (l *lane) finish(b, again *batch, ws []*work) {
+	next := l.repack(l.steps)
+	l.steps = l.steps[:0]
+	if !l.plan.Order {
+		l.ready = append(l.ready, next...)
+		return
 	}
-	if b != nil && !l.fits(b, w) {
-		l.close(b)
-		b = nil
-	}
-	if b == nil {
-		b = &batch{g: w.d.Group(), to: w.d.To, bytes: c.overhead, born: now, block: l.taken}
-		if c.events > 1 {
-			l.open[b.g] = b
-			l.order = append(l.order, b)
-			if len(l.open) > maxOpenGroups {
-				l.close(l.oldest())
-			}
+	for _, n := range next {
+		l.seq.follow(n, b)
+		if n.behind == 0 {
+			l.makeReady([]*batch{n})
 		}
 	}
-	b.works = append(b.works, w)
-	b.bytes += len(w.d.Item) + c.per
-	if len(b.works) >= c.events {
-		l.close(b)
-	} else {
-		l.recent = b
-	}
-	return b
-}
-
-// close makes a batch ready to go.
-func (l *lane) close(b *batch) {
-	l.shut(b)
-	l.ready = append(l.ready, b)
-}
-
-// shut takes a batch out of the open ones, if it is one.
-func (l *lane) shut(b *batch) {
-	if l.recent == b {
-		l.recent = nil
-	}
-	if l.open[b.g] == b {
-		delete(l.open, b.g)
-	}
-}
-
-// oldest returns the batch that has been open for longest; nil: none is open.
-func (l *lane) oldest() *batch {
-	for len(l.order) > 0 {
-		if b := l.order[0]; l.open[b.g] == b {
-			return b
-		}
-		l.order[0] = nil
-		l.order = l.order[1:]
-	}
-	return nil
-}
-
-// closeOld closes the batches that have been open for many blocks, so that the
-// checkpoint does not stay behind for the sake of a few events of a rare kind.
-// The caller holds mu.
-func (l *lane) closeOld() {
-	for b := l.oldest(); b != nil && l.taken-b.block > oldBatch; b = l.oldest() {
-		l.close(b)
+	ready, free := l.seq.done(b, again, ws)
+	l.makeReady(ready)
+	for _, f := range l.repack(free) {
+		l.enqueue(f)
 	}
 }
 
 // closeBatches makes all open batches ready, for the sending goroutine to look
 // at. The caller holds mu.
 func (l *lane) closeBatches() {
-	l.readyAll()
+	l.packer.Flush()
 	l.wake()
 }
 
@@ -194,12 +113,6 @@ func (l *lane) wake() {
 	select {
 	case l.wakeSend <- struct{}{}:
 	default:
-	}
-}
-
-func (l *lane) readyAll() {
-	for b := l.oldest(); b != nil; b = l.oldest() {
-		l.close(b)
 	}
 }
 
@@ -235,8 +148,8 @@ func (l *lane) send(ctx context.Context) {
 			continue
 		}
 		if l.routed {
-			l.readyAll()
-			if len(l.ready) == 0 && len(l.later) == 0 && l.flying == 0 && l.waiting == 0 {
+			l.packer.Flush()
+			if len(l.ready) == 0 && len(l.later) == 0 && l.flying == 0 && l.waiting == 0 && l.seq.idle() {
 				l.pace.want(false)
 				l.mu.Unlock()
 				return
@@ -271,26 +184,13 @@ func (l *lane) send(ctx context.Context) {
 // take returns the next batch that may go out now, or how long to wait for one
 // (0: for a signal). The caller holds mu.
 func (l *lane) take(now time.Time) (*batch, time.Duration) {
-	var b *batch
-	retry := len(l.later) > 0 && !l.later[0].due.After(now)
-	switch {
-	case retry:
-		b = l.later[0]
-	case len(l.ready) > 0:
-		b = l.ready[0]
-	case l.full && len(l.open) > 0:
-		// Nothing can join them before something goes: the largest one frees
-		// most. While others are ready or the pace forbids they stay open, since
-		// fuller batches are fewer requests.
-		for _, o := range l.open {
-			if b == nil || o.bytes > b.bytes || o.bytes == b.bytes && o.born.Before(b.born) {
-				b = o
-			}
-		}
-	case len(l.later) > 0:
-		return nil, l.later[0].due.Sub(now)
-	default:
-		return nil, 0
+	due := len(l.later) > 0 && !l.later[0].due.After(now)
+	var wait time.Duration
+	if !due && len(l.later) > 0 {
+		wait = l.later[0].due.Sub(now)
+	}
+	if !due && len(l.ready) == 0 {
+		return nil, wait
 	}
 	limit := l.adapt.allowed()
 	if l.breaker.probing() {
@@ -299,22 +199,22 @@ func (l *lane) take(now time.Time) (*batch, time.Duration) {
 			return nil, l.breaker.until.Sub(now)
 		}
 	}
-	// The bodies are copies of what the lane holds, and as bounded.
-	if l.flying >= limit || l.flying > 0 && int64(l.bodies+b.bytes) > l.budget {
+	if l.flying >= limit {
 		return nil, 0
 	}
-	if d := l.pace.wait(now, b.g.Action, len(b.works), b.bytes); d > 0 {
-		l.paced = now.Add(d)
-		return nil, d
-	}
-	switch {
-	case retry:
-		heap.Pop(&l.later)
-	case l.open[b.g] == b:
-		l.shut(b)
-	default:
-		l.ready[0] = nil
-		l.ready = l.ready[1:]
+	var b *batch
+	if due && l.may(l.later[0], now, &wait) {
+		b = heap.Pop(&l.later).(*batch)
+	} else if i := l.firstReady(now, &wait); i >= 0 {
+		b = l.ready[i]
+		if i == 0 {
+			l.ready[0] = nil
+			l.ready = l.ready[1:]
+		} else {
+			l.ready = slices.Delete(l.ready, i, i+1)
+		}
+	} else {
+		return nil, wait
 	}
 	l.flying++
 	l.bodies += b.bytes
@@ -323,6 +223,40 @@ func (l *lane) take(now time.Time) (*batch, time.Duration) {
 		l.logProbe(b)
 	}
 	return b, 0
+}
+
+// firstReady returns the first batch that may go now, of whichever action; -1: none.
+func (l *lane) firstReady(now time.Time, wait *time.Duration) int {
+	var tried []int32 // actions whose rate lets nothing through
+	for i, b := range l.ready {
+		if slices.Contains(tried, b.g.Action) {
+			continue
+		}
+		if l.may(b, now, wait) {
+			return i
+		}
+		if tried = append(tried, b.g.Action); len(tried) == len(l.plan.Actions) {
+			break
+		}
+	}
+	return -1
+}
+
+// may says whether a batch may go now, as far as memory and rates are concerned; if
+// not, it brings down how long to wait.
+func (l *lane) may(b *batch, now time.Time, wait *time.Duration) bool {
+	// The bodies are copies of what the lane holds, and as bounded.
+	if l.flying > 0 && int64(l.bodies+b.bytes) > l.budget {
+		return false
+	}
+	d := l.pace.wait(now, b.g.Action, len(b.works), b.bytes)
+	if d <= 0 {
+		return true
+	}
+	if l.paced = now.Add(d); *wait <= 0 || d < *wait {
+		*wait = d
+	}
+	return false
 }
 
 // attempt sends one batch and acts on the verdicts.
@@ -562,7 +496,6 @@ func (l *lane) apply(req uint64, b *batch, rs []destination.Result, now time.Tim
 		if outcome != journal.Requeued {
 			l.drop(w)
 			l.settle(w, outcome, reason)
-			l.landed(w, now)
 		}
 	}
 	if b.bisect != nil {
@@ -572,12 +505,14 @@ func (l *lane) apply(req uint64, b *batch, rs []destination.Result, now time.Tim
 		l.haltLocked("", err)
 		return
 	}
+	var rest *batch
 	if len(again) > 0 {
-		n := l.rebatch(b, again)
-		n.due, n.again = due, true
+		rest = l.rebatch(b, again)
+		rest.due, rest.again = due, true
 		l.logRetry(again, rs, due, now)
-		heap.Push(&l.later, n)
+		heap.Push(&l.later, rest)
 	}
+	l.finish(b, rest, b.works)
 }
 
 func attempts(n int) string {
@@ -597,10 +532,7 @@ func (l *lane) exhausted(w *work, now time.Time) bool {
 
 // rebatch makes a batch of some of another's deliveries.
 func (l *lane) rebatch(b *batch, ws []*work) *batch {
-	c := &l.caps[b.g.Action]
-	n := &batch{g: b.g, works: ws, bytes: c.overhead, born: b.born, bisect: b.bisect}
-	for _, w := range ws {
-		n.bytes += len(w.d.Item) + c.per
-	}
+	n := &batch{g: b.g, works: ws, bisect: b.bisect}
+	l.weigh(n)
 	return n
 }

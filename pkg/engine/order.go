@@ -1,0 +1,211 @@
+package engine
+
+import "slices"
+
+// maxHeld is how many deliveries of a user may wait while an earlier one of the same
+// user is tried again. Then they go out as they are, and are counted: a user so busy
+// would hold up the lane.
+const maxHeld = 1000
+
+// sequencer owns the order of a lane in which the order of a user's deliveries
+// matters: which closed batches they are in, and which of these have to wait for
+// others. A batch goes when each of its users has nothing in an earlier one. While a
+// delivery is tried again, those of its user that come behind are taken out of their
+// batches and held, so that nobody else waits for them. The lane's lock guards it.
+type sequencer struct {
+	users  map[uint64]*line
+	n      int // batches that have entered
+	held   int // deliveries that are held
+	behind map[*batch]struct{}
+}
+
+// line is one user's batches, in their order.
+type line struct {
+	key     uint64
+	batches []*batch // the first may be on its way
+	blocked bool     // the first is tried again: what comes behind it is held
+	held    []*work
+}
+
+func newSequencer() *sequencer {
+	return &sequencer{users: map[uint64]*line{}, behind: map[*batch]struct{}{}}
+}
+
+// enter takes in a closed batch. ok says that it may go, unless it is empty, since all
+// of it is held. What is released goes out regardless of any order.
+func (s *sequencer) enter(b *batch) (ok bool, released []*work) {
+	s.n++
+	b.number = s.n
+	kept := b.works[:0]
+	for _, w := range b.works {
+		if w.user == 0 {
+			kept = append(kept, w)
+			continue
+		}
+		ln := s.users[w.user]
+		if ln == nil {
+			ln = &line{key: w.user}
+			s.users[w.user] = ln
+		}
+		if ln.blocked {
+			released = append(released, s.hold(ln, w)...)
+			continue
+		}
+		if n := len(ln.batches); n == 0 || ln.batches[n-1] != b {
+			if n > 0 {
+				b.behind++
+			}
+			ln.batches = append(ln.batches, b)
+		}
+		kept = append(kept, w)
+	}
+	clear(b.works[len(kept):])
+	b.works = kept
+	if b.behind > 0 {
+		s.behind[b] = struct{}{}
+	}
+	return b.behind == 0, released
+}
+
+// hold keeps a delivery back. When too many of its user are kept it gives them up.
+func (s *sequencer) hold(ln *line, w *work) (released []*work) {
+	ln.held = append(ln.held, w)
+	s.held++
+	if len(ln.held) <= maxHeld {
+		return nil
+	}
+	released, ln.held = ln.held, nil
+	s.held -= len(released)
+	for _, w := range released {
+		w.user = 0
+	}
+	return released
+}
+
+// follow takes in a batch that comes directly behind one that is on its way: the next
+// steps of its events.
+func (s *sequencer) follow(b, after *batch) {
+	s.n++
+	b.number = s.n
+	for _, w := range b.works {
+		ln := s.users[w.user]
+		if w.user == 0 || ln == nil || len(ln.batches) == 0 || ln.batches[0] != after || slices.Contains(ln.batches, b) {
+			continue
+		}
+		b.behind++
+		ln.batches = slices.Insert(ln.batches, 1, b)
+	}
+	if b.behind > 0 {
+		s.behind[b] = struct{}{}
+	}
+}
+
+// replace puts a part of a batch in the place of the whole.
+func (s *sequencer) replace(b, part *batch) {
+	part.number = b.number
+	for _, w := range part.works {
+		if ln := s.users[w.user]; ln != nil && len(ln.batches) > 0 && ln.batches[0] == b {
+			ln.batches[0] = part
+		}
+	}
+}
+
+// split puts the first delivery of a batch of one user in the place of all, and holds
+// the others.
+func (s *sequencer) split(b, first *batch, rest []*work) (ready []*batch) {
+	s.replace(b, first)
+	ln := s.users[first.works[0].user]
+	if ln == nil {
+		return nil
+	}
+	held := append([]*work(nil), rest...)
+	ready = s.block([]*line{ln})
+	s.held += len(held)
+	ln.held = append(held, ln.held...)
+	return ready
+}
+
+// done takes a batch out of which some deliveries are settled and the rest, if there
+// is one, goes on as again. It returns the batches that may go now, and deliveries
+// that were held and are free.
+func (s *sequencer) done(b, again *batch, ws []*work) (ready []*batch, free []*work) {
+	var blocked []*line
+	if again != nil {
+		again.number = b.number
+		for _, w := range again.works {
+			if ln := s.users[w.user]; w.user != 0 && ln != nil && len(ln.batches) > 0 && ln.batches[0] == b {
+				ln.batches[0] = again
+				if !ln.blocked {
+					blocked = append(blocked, ln)
+				}
+			}
+		}
+	}
+	for _, w := range ws {
+		ln := s.users[w.user]
+		if w.user == 0 || ln == nil || len(ln.batches) == 0 || ln.batches[0] != b {
+			continue
+		}
+		ln.batches = ln.batches[1:]
+		ln.blocked = len(ln.held) > 0
+		switch {
+		case len(ln.batches) > 0:
+			ready = s.ahead(ln.batches[0], ready)
+		case len(ln.held) > 0:
+			s.held -= len(ln.held)
+			free = append(free, ln.held...)
+			delete(s.users, w.user)
+		default:
+			delete(s.users, w.user)
+		}
+	}
+	return append(ready, s.block(blocked)...), free
+}
+
+// ahead notes that a batch is the first one of a further user of it.
+func (s *sequencer) ahead(b *batch, ready []*batch) []*batch {
+	if b.behind--; b.behind > 0 {
+		return ready
+	}
+	delete(s.behind, b)
+	if len(b.works) == 0 {
+		return ready
+	}
+	return append(ready, b)
+}
+
+// block holds what comes behind the first batch of some users. It returns the batches
+// that had waited for nothing else.
+func (s *sequencer) block(lines []*line) (ready []*batch) {
+	var affected []*batch
+	users := map[uint64]*line{}
+	for _, ln := range lines {
+		ln.blocked = true
+		users[ln.key] = ln
+		affected = append(affected, ln.batches[1:]...)
+		ln.batches = ln.batches[:1:1]
+	}
+	slices.SortFunc(affected, func(a, b *batch) int { return a.number - b.number })
+	for i, b := range affected {
+		if i > 0 && affected[i-1] == b {
+			ready = s.ahead(b, ready)
+			continue
+		}
+		kept := b.works[:0]
+		for _, w := range b.works {
+			if ln := users[w.user]; ln != nil {
+				ln.held = append(ln.held, w)
+				s.held++
+			} else {
+				kept = append(kept, w)
+			}
+		}
+		clear(b.works[len(kept):])
+		b.works = kept
+		ready = s.ahead(b, ready)
+	}
+	return ready
+}
+
+// idle says that nothing waits.
+func (s *sequencer) idle() bool { return s.held == 0 && len(s.behind) == 0 }
