@@ -137,3 +137,41 @@ func patienceOf(attempts int) time.Duration {
 	}
 	return d
 }
+
+// hopeless says that the partner has failed everything for as long as one delivery may
+// be tried: the next ones get one attempt each.
+func (b *breaker) hopeless(now time.Time, attempts int, maxTime time.Duration) bool {
+	return b.failures >= breakAfter+attempts && now.Sub(b.since) >= min(patienceOf(attempts), maxTime)
+}
+
+// reaction is what an answer means for the pace.
+type reaction struct {
+	accepted bool          // something was
+	pushed   bool          // something has to be sent again
+	failed   bool          // not only because of the rate
+	wait     time.Duration // that the partner asks for
+}
+
+// learn adapts the number of requests in flight, the pause and the breaker to an answer.
+func (p *pacer) learn(a reaction, now time.Time, rtt time.Duration, flying int, jitter func() float64) {
+	if a.wait > 0 {
+		p.pause(now.Add(a.wait))
+	}
+	if a.failed && !a.accepted {
+		p.breaker.fail(now, jitter())
+	} else if !a.failed {
+		p.breaker.succeed()
+	}
+	p.adapt.done(now, rtt, a.pushed, flying)
+}
+
+// inFlight returns how many requests may be on their way, or how long none may start.
+func (p *pacer) inFlight(now time.Time) (limit int, wait time.Duration) {
+	if !p.breaker.probing() {
+		return p.adapt.allowed(), 0
+	}
+	if p.breaker.open(now) {
+		return 1, p.breaker.until.Sub(now)
+	}
+	return 1, 0
+}

@@ -1,10 +1,7 @@
 package engine
 
 import (
-	"time"
-
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/journal"
 )
 
 // When a partner refuses a batch without saying which event is at fault, the
@@ -29,6 +26,15 @@ const (
 	givesUpSoon = 2
 )
 
+// bisector owns the search for the bad events of batches that were refused as a whole.
+// The lane's lock guards it.
+type bisector struct {
+	order    bool
+	queue    *queue
+	verdicts *verdicts
+	refused  int // batches in a row that the partner refused to the last probe
+}
+
 // bisect is what is known of a batch that was refused whole.
 type bisect struct {
 	accepted bool // anything of it
@@ -41,7 +47,7 @@ type bisect struct {
 
 // refusedWhole says that the partner refused all deliveries of a batch with one
 // and the same verdict.
-func (l *lane) refusedWhole(b *batch, rs []destination.Result) bool {
+func refusedWhole(rs []destination.Result) bool {
 	for i := range rs {
 		if rs[i].Outcome != destination.Rejected || rs[i].Status != rs[0].Status || rs[i].Reason != rs[0].Reason || rs[i].Detail != rs[0].Detail {
 			return false
@@ -50,117 +56,77 @@ func (l *lane) refusedWhole(b *batch, rs []destination.Result) bool {
 	return rs[0].Reason == destination.Refused || rs[0].Reason == destination.TooLarge || rs[0].Reason == destination.Invalid
 }
 
-// split asks again about a refused batch, in parts. The caller holds mu.
-func (l *lane) split(b *batch, words destination.Result, now time.Time) {
+// split asks again about a refused batch, in parts.
+func (x *bisector) split(b *batch, words destination.Result) error {
 	s := b.bisect
 	if s == nil {
 		s = &bisect{words: words}
-		if len(b.works) > probeFrom && !l.plan.Order && words.Reason != destination.TooLarge {
-			var rest []*work
-			step := len(b.works) / probes
-			for i, w := range b.works {
-				if i%step == step/2 && s.probing < probes {
-					p := l.rebatch(b, []*work{w})
-					p.bisect, p.probe = s, true
-					s.probing++
-					l.ready = append(l.ready, p)
-				} else {
-					rest = append(rest, w)
-				}
-			}
-			s.rest = l.rebatch(b, rest)
-			s.rest.bisect = s
-			l.apart[s.rest] = struct{}{}
-			l.waiting++ // the rest is in no queue
-			return
+		b.bisect = s
+		if len(b.works) > probeFrom && !x.order && words.Reason != destination.TooLarge {
+			x.probe(b, s)
+			return nil
 		}
 	}
 	s.words = words
 	if s.givenUp {
-		l.giveUp(b, now)
-		return
+		return x.giveUp(b)
 	}
 	s.asked++
-	l.halve(b, s)
-	l.losePatience(s, now)
+	x.queue.halve(b)
+	return x.losePatience(s)
+}
+
+// probe asks about single events from all over a batch. The rest waits for that.
+func (x *bisector) probe(b *batch, s *bisect) {
+	var rest []*work
+	step := len(b.works) / probes
+	for i, w := range b.works {
+		if i%step == step/2 && s.probing < probes {
+			p := x.queue.rebatch(b, []*work{w})
+			p.probe = true
+			s.probing++
+			x.queue.ready = append(x.queue.ready, p)
+		} else {
+			rest = append(rest, w)
+		}
+	}
+	s.rest = x.queue.rebatch(b, rest)
+	x.queue.apart[s.rest] = struct{}{}
+	x.queue.waiting++
 }
 
 // losePatience gives a batch up of which dozens of parts were refused and
 // nothing was accepted.
-func (l *lane) losePatience(s *bisect, now time.Time) {
-	if s.accepted || s.asked <= patience || s.givenUp || l.plan.Order {
-		return
+func (x *bisector) losePatience(s *bisect) error {
+	if s.accepted || s.asked <= patience || s.givenUp || x.order {
+		return nil
 	}
 	s.givenUp = true
-	l.refuses++
+	x.refused++
 	// The parts that are on their way are given up when they come back; those
 	// that wait, now.
-	keep := l.ready[:0]
+	q := x.queue
+	keep := q.ready[:0]
 	var out []*batch
-	for _, r := range l.ready {
+	for _, r := range q.ready {
 		if r.bisect == s {
 			out = append(out, r)
 		} else {
 			keep = append(keep, r)
 		}
 	}
-	clear(l.ready[len(keep):])
-	l.ready = keep
+	clear(q.ready[len(keep):])
+	q.ready = keep
 	for _, r := range out {
-		l.giveUp(r, now)
-	}
-}
-
-// halve sends a batch again in two parts. Where order counts, a user's deliveries stay
-// in one of them, and those of a single user go one after the other.
-func (l *lane) halve(b *batch, s *bisect) {
-	var left, right []*work
-	if !l.plan.Order {
-		n := len(b.works) / 2
-		left, right = b.works[:n:n], b.works[n:]
-	} else {
-		left, right = byUser(b.works)
-	}
-	parts := [][]*work{left, right}
-	if len(right) == 0 { // one user
-		first := l.rebatch(b, left[:1:1])
-		first.bisect = s
-		ready := l.seq.split(b, first, left[1:])
-		l.ready = append(l.ready, first)
-		l.makeReady(ready)
-		return
-	}
-	for _, ws := range parts {
-		n := l.rebatch(b, ws)
-		n.bisect = s
-		l.seq.replace(b, n)
-		l.ready = append(l.ready, n)
-	}
-}
-
-// byUser splits deliveries so that those of a user stay together; right is empty when
-// there is only one.
-func byUser(ws []*work) (left, right []*work) {
-	sides := map[uint64]bool{}
-	n := 0
-	for _, w := range ws {
-		side, ok := sides[w.user]
-		if !ok || w.user == 0 {
-			side = n%2 == 1
-			n++
-			sides[w.user] = side
-		}
-		if side {
-			right = append(right, w)
-		} else {
-			left = append(left, w)
+		if err := x.giveUp(r); err != nil {
+			return err
 		}
 	}
-	return left, right
+	return nil
 }
 
-// bisected takes note of the answer to a part.
-func (l *lane) bisected(b *batch, rs []destination.Result) {
+// answered takes note of the answer to a part.
+func (x *bisector) answered(b *batch, rs []destination.Result) error {
 	s := b.bisect
 	refused := true
 	for i := range rs {
@@ -170,49 +136,33 @@ func (l *lane) bisected(b *batch, rs []destination.Result) {
 	}
 	if !refused {
 		s.accepted = true
-		l.refuses = 0
+		x.refused = 0
 	} else if !b.probe {
 		s.asked++
 	}
-	now := l.e.c.Now()
-	if b.probe {
-		b.probe = false
-		if s.probing--; s.probing == 0 && s.rest != nil {
-			rest := s.rest
-			s.rest = nil
-			delete(l.apart, rest)
-			l.waiting--
-			if !s.accepted && l.refuses >= givesUpSoon {
-				s.givenUp = true
-				l.refuses++
-				l.giveUp(rest, now)
-				return
-			}
-			l.halve(rest, s)
-		}
-		return
+	if !b.probe {
+		return x.losePatience(s)
 	}
-	l.losePatience(s, now)
+	b.probe = false
+	if s.probing--; s.probing > 0 || s.rest == nil {
+		return nil
+	}
+	rest := s.rest
+	s.rest = nil
+	delete(x.queue.apart, rest)
+	x.queue.waiting--
+	if !s.accepted && x.refused >= givesUpSoon {
+		s.givenUp = true
+		x.refused++
+		return x.giveUp(rest)
+	}
+	x.queue.halve(rest)
+	return nil
 }
 
 // giveUp rejects deliveries that the partner was not asked about one by one.
-func (l *lane) giveUp(b *batch, now time.Time) {
+func (x *bisector) giveUp(b *batch) error {
 	r := b.bisect.words
 	r.Detail = destination.Cut("refused with its batch, of which the partner took nothing: "+r.Detail, 400)
-	l.noteRejected(r)
-	var vs []journal.Verdict
-	var dead []journal.DeadLetter
-	for _, w := range b.works {
-		vs = append(vs, journal.Verdict{ID: w.id, Outcome: journal.Rejected, Reason: string(r.Reason)})
-		dead = append(dead, l.letter(w, r))
-	}
-	if err := l.j.Settle(vs, dead); err != nil {
-		l.haltLocked("", err)
-		return
-	}
-	for _, w := range b.works {
-		l.drop(w)
-		l.settle(w, journal.Rejected, string(r.Reason))
-	}
-	l.finish(b, nil, b.works)
+	return x.verdicts.giveUp(b, r)
 }

@@ -22,9 +22,7 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"maps"
 	"runtime"
 	"sync"
 	"time"
@@ -62,8 +60,6 @@ type Config struct {
 	// flight is finished and saved. Cancelling the context instead drops what
 	// is in flight; a resume repeats it.
 	Stop <-chan struct{}
-	// Hold keeps in-doubt deliveries back instead of sending them again, for
-	// lanes whose options say so.
 }
 
 // LaneConfig is one destination of a run.
@@ -103,79 +99,14 @@ type Options struct {
 	Reserve     float64       // share of the partner's quota left to live traffic
 }
 
-// Summary is what became of a run, in the form of the command line's JSON.
-type Summary struct {
-	Run        string            `json:"run"`
-	Status     string            `json:"status"` // complete or incomplete
-	Read       uint64            `json:"read"`
-	BadRecords uint64            `json:"bad_records"`
-	Dropped    map[string]uint64 `json:"dropped"`
-	// BadReasons are the bad records by what is wrong with them, and BadExamples says
-	// of one of each what, and where it is.
-	BadReasons  map[string]uint64 `json:"bad_reasons,omitempty"`
-	BadExamples map[string]string `json:"bad_examples,omitempty"`
-	// Rehearsal says that stand-ins were sent to. The caller sets it, and what follows:
-	// the run whose dead letters were sent, and the configuration.
-	Rehearsal bool   `json:"rehearsal,omitempty"`
-	RedriveOf string `json:"redrive_of,omitempty"`
-	Root      string `json:"redrive_root,omitempty"` // the run in which those letters began
-	Config    string `json:"config,omitempty"`
-	// DeadLetters is where the records are that are no events, if there are any.
-	DeadLetters  string        `json:"dead_letters,omitempty"`
-	Destinations []LaneSummary `json:"destinations"`
-}
-
-// LaneSummary is one destination's part of it.
-type LaneSummary struct {
-	Name        string            `json:"name"`
-	Type        string            `json:"type"`
-	Filtered    uint64            `json:"filtered"`
-	Skipped     map[string]uint64 `json:"skipped"`
-	Delivered   uint64            `json:"delivered"`
-	Rejected    map[string]uint64 `json:"rejected"`
-	Pending     uint64            `json:"pending"`
-	InDoubt     uint64            `json:"in_doubt"`
-	Deliveries  uint64            `json:"deliveries"`
-	Requests    uint64            `json:"requests"`
-	Retries     uint64            `json:"retries"`
-	Bytes       uint64            `json:"bytes"`
-	Seconds     float64           `json:"seconds"` // of this process
-	Rate        float64           `json:"rate"`    // events a second that it has delivered
-	DeadLetters string            `json:"dead_letters,omitempty"`
-	// Letters is how many dead letters there are: one for each delivery that was
-	// rejected, of which an event may have several.
-	Letters uint64 `json:"letters,omitempty"`
-	// Redriven are the rejected events that redrives have delivered since, by the
-	// redrive's run. The caller sets it.
-	Redriven map[string]uint64 `json:"redriven,omitempty"`
-	// Stopped says why the lane gave up early, if it did.
-	Stopped string `json:"stopped,omitempty"`
-	// Problem is what the partner, or the way to it, said last of something that
-	// was not accepted, and Examples of one event for each reason of Rejected. Like
-	// Stopped they may hold anything: redact them.
-	Problem  string            `json:"last_problem,omitempty"`
-	Examples map[string]string `json:"examples,omitempty"`
-	// SkippedExamples say of one event for each reason of Skipped where it is, and why.
-	SkippedExamples map[string]string `json:"skipped_examples,omitempty"`
-	// Released counts events sent out of their user's order because the
-	// user's queue had grown too long.
-	Released uint64 `json:"released,omitempty"`
-}
-
-// MismatchError is a summary that does not add up: a bug in fanfold.
-type MismatchError struct{ Msg string }
-
-func (e *MismatchError) Error() string {
-	return "the summary does not add up (" + e.Msg + "): this is a bug in fanfold; the run's folder holds what is needed to find it"
-}
-
 // Engine is a run under way. Make it with New, run it with Run, look at it with
 // Progress.
 type Engine struct {
 	c     Config
 	ring  *ring
 	lanes []*lane
-	cpu   *gate
+	cpu   *processors
+	front front
 	forms event.Forms
 	ahead *lane // routes for all lanes when blocks are prepared; nil: each does it when it gets there
 	log   *slog.Logger
@@ -184,16 +115,6 @@ type Engine struct {
 	stockBlocks     stock.Stock[block]
 	stockRouted     stock.Stock[routed]
 	stockLaneBlocks stock.Stock[laneBlock]
-
-	bad *journal.Lane // of the records that are no events
-
-	mu       sync.Mutex
-	front    journal.Mark      // what has been read
-	passed   float64           // part of the input's bytes that is read; 0: not known
-	badOnes  map[string]uint64 // bad records by reason
-	badFirst map[string]string // one of each
-	frontErr error
-	atEnd    bool
 }
 
 // New prepares a run: it reads where every lane resumes.
@@ -205,7 +126,8 @@ func New(c Config) *Engine {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{c: c, log: c.Logger.With("run", c.Run.Name()), cpu: newGate(runtime.GOMAXPROCS(0)), start: c.Now(), bad: c.Run.Lane("_source")}
+	e := &Engine{c: c, log: c.Logger.With("run", c.Run.Name()), cpu: newProcessors(runtime.GOMAXPROCS(0), c.Now), start: c.Now()}
+	e.front.bad = c.Run.Lane("_source")
 	e.stockBlocks = stock.New[block](kept)
 	e.stockRouted = stock.New[routed](kept + 2*len(c.Lanes))
 	e.stockLaneBlocks = stock.New[laneBlock](kept + 2*len(c.Lanes))
@@ -216,11 +138,10 @@ func New(c Config) *Engine {
 	if len(c.Lanes) == 1 {
 		ring /= 2 // nobody to share it with
 	}
-	e.ring = newRing(ring)
+	e.ring = newRing(ring, c.Now)
 	e.ring.most = c.Memory / 4
 	for i := range c.Lanes {
-		share := laneMemory(c.Lanes[i].Sender.Plan(), c.Memory, len(c.Lanes))
-		e.lanes = append(e.lanes, newLane(e, &c.Lanes[i], share))
+		e.lanes = append(e.lanes, newLane(e, &c.Lanes[i]))
 	}
 	e.pair()
 	return e
@@ -238,19 +159,14 @@ func (e *Engine) Run(ctx context.Context) (*Summary, error) {
 	readCtx, stopReading := context.WithCancel(ctx)
 	defer stopReading()
 
-	from := e.lanes[0].cursor
+	from := e.front.bad.Resume().Mark
 	for _, l := range e.lanes {
-		if l.cursor.Ordinal < from.Ordinal {
-			from = l.cursor
+		if at := l.reader.cursor; at.Ordinal < from.Ordinal {
+			from = at
 		}
 	}
-	bad := e.bad
-	if m := bad.Resume().Mark; m.Ordinal < from.Ordinal {
-		from = m
-	}
-
 	var readers, lanes sync.WaitGroup
-	readers.Go(func() { e.readFront(readCtx, from, bad) })
+	readers.Go(func() { e.readFront(readCtx, from) })
 	for _, l := range e.lanes {
 		lanes.Go(func() { l.run(ctx) })
 	}
@@ -265,7 +181,7 @@ func (e *Engine) Run(ctx context.Context) (*Summary, error) {
 	for _, l := range e.lanes {
 		errs = append(errs, l.save(), l.err)
 	}
-	errs = append(errs, e.frontErr, ctx.Err())
+	errs = append(errs, e.front.err, ctx.Err())
 	if err := e.c.Run.Sync(context.WithoutCancel(ctx)); err != nil {
 		errs = append(errs, err)
 	}
@@ -275,107 +191,6 @@ func (e *Engine) Run(ctx context.Context) (*Summary, error) {
 		return s, err
 	}
 	return s, e.reconcile(s)
-}
-
-// Summary returns the counts as they are now. It may be asked for while the run
-// is under way.
-func (e *Engine) Summary() *Summary {
-	e.mu.Lock()
-	front, atEnd := e.front, e.atEnd
-	s := &Summary{Run: e.c.Run.Name(), Status: "complete", Read: front.Ordinal, BadRecords: front.Bad, Dropped: map[string]uint64{},
-		BadReasons: maps.Clone(e.badOnes), BadExamples: maps.Clone(e.badFirst)}
-	e.mu.Unlock()
-	maps.Copy(s.Dropped, front.Dropped)
-	if n, path := e.bad.DeadLetters(); n > 0 {
-		s.DeadLetters = path
-	}
-	if !atEnd {
-		s.Status = "incomplete"
-	}
-	for _, l := range e.lanes {
-		ls := l.summary(selected(front))
-		if ls.Pending > 0 {
-			s.Status = "incomplete"
-		}
-		s.Destinations = append(s.Destinations, ls)
-	}
-	return s
-}
-
-// selected is how many of the records up to a mark go to the lanes.
-func selected(m journal.Mark) uint64 {
-	n := m.Ordinal - m.Bad
-	for _, d := range m.Dropped {
-		n -= d
-	}
-	return n
-}
-
-// reconcile checks the summary's equation against counters that were kept apart
-// from it.
-func (e *Engine) reconcile(s *Summary) error {
-	events := s.Read - s.BadRecords - sum(s.Dropped)
-	for i, l := range e.lanes {
-		d := s.Destinations[i]
-		total := d.Filtered + sum(d.Skipped) + d.Delivered + sum(d.Rejected) + d.Pending
-		switch {
-		case total != events:
-			return &MismatchError{fmt.Sprintf("%s: %d events were selected, %d are accounted for", d.Name, events, total)}
-		case l.finished && l.offered != events:
-			return &MismatchError{fmt.Sprintf("%s: it was offered %d events of %d", d.Name, l.offered, events)}
-		case l.finished && l.stop == "" && !e.stopped() && d.Pending != uint64(l.heldEvents):
-			return &MismatchError{fmt.Sprintf("%s: it is done with %d events pending, %d of them held", d.Name, d.Pending, l.heldEvents)}
-		case l.sent != d.Deliveries-l.base.Deliveries:
-			return &MismatchError{fmt.Sprintf("%s: %d deliveries were counted, %d were accepted", d.Name, d.Deliveries-l.base.Deliveries, l.sent)}
-		}
-	}
-	return nil
-}
-
-func sum(m map[string]uint64) uint64 {
-	var n uint64
-	for _, v := range m {
-		n += v
-	}
-	return n
-}
-
-// Progress is how a lane stands, for people to look at.
-type Progress struct {
-	Name      string
-	Done      uint64 // events settled, filtered ones included
-	Total     uint64 // events selected so far
-	AllRead   bool   // Total is final
-	About     uint64 // what Total will be, judged by the bytes that are read; 0: not known
-	Delivered uint64
-	Rejected  uint64
-	Retries   uint64
-	InFlight  int // requests
-	State     string
-	Stopped   bool // the lane has given up
-	Position  source.Position
-	Objects   int // of the whole input; 0: not all are known yet
-}
-
-// Progress returns how all lanes stand.
-func (e *Engine) Progress() []Progress {
-	e.mu.Lock()
-	front, atEnd, passed := e.front, e.atEnd, e.passed
-	e.mu.Unlock()
-	objects := 0
-	if m := e.c.Source.Manifest(); m.Done() {
-		objects = m.Len()
-	}
-	var ps []Progress
-	for _, l := range e.lanes {
-		p := l.progress()
-		p.Total, p.AllRead, p.Objects = selected(front), atEnd, objects
-		if passed > 0 && !atEnd {
-			p.About = uint64(float64(p.Total) / passed)
-		}
-		ps = append(ps, p)
-	}
-	return ps
 }
 
 // StopLane ends one lane: what is in flight is finished, the rest of its events

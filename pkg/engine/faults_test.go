@@ -95,16 +95,17 @@ func TestFaults(t *testing.T) {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			// At every opportunity all is moved before it flies; at times, what
 			// flies then has to stay where it is.
+			compact := func(*engine.Engine) {}
 			if often := []int64{0, 1, 0, 8}[seed%4]; often > 0 {
 				var n atomic.Int64
-				defer engine.Sweep(func() bool { return n.Add(1)%often == 0 })()
+				compact = func(e *engine.Engine) { e.Compact(func() bool { return n.Add(1)%often == 0 }) }
 			}
-			synctest.Test(t, func(t *testing.T) { faults(t, uint64(seed)) })
+			synctest.Test(t, func(t *testing.T) { faults(t, uint64(seed), compact) })
 		})
 	}
 }
 
-func faults(t *testing.T, seed uint64) {
+func faults(t *testing.T, seed uint64, made func(*engine.Engine)) {
 	rng := rand.New(rand.NewPCG(seed, 99))
 	n := 50 + rng.IntN(400)
 	batch := []int{1, 7, 50, 200}[rng.IntN(4)]
@@ -158,7 +159,7 @@ func faults(t *testing.T, seed uint64) {
 		return rs, nil
 	}
 	user := func(i int) string { return fmt.Sprint(i % 11) }
-	s := setup{path: input(t, n, user), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p), lane("b", newPartner(10))}}
+	s := setup{path: input(t, n, user), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p), lane("b", newPartner(10))}, made: made}
 	s.lanes[0].Options = engine.Options{Attempts: 50, MaxTime: 100 * time.Hour, Timeout: 5 * time.Second}
 	sum := s.mustRun(t)
 	d := sum.Destinations[0]

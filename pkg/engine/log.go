@@ -36,33 +36,17 @@ func (l *lane) log(level slog.Level, what string, attrs ...slog.Attr) {
 
 // logResume says where the lane goes on, if it does.
 func (l *lane) logResume() {
-	m := l.resumed.Mark
-	if (m.Ordinal > 0 || l.base.Requests > 0) && l.e.logs(slog.LevelInfo) {
+	m := l.ledger.resumed.Mark
+	if (m.Ordinal > 0 || l.ledger.base.Requests > 0) && l.e.logs(slog.LevelInfo) {
 		l.log(slog.LevelInfo, LogResume, slog.String("why", "an earlier process of the run came so far"),
-			slog.Uint64("records", m.Ordinal), slog.String("position", m.Position.String()), slog.Int("in_doubt", len(l.doubt)))
+			slog.Uint64("records", m.Ordinal), slog.String("position", m.Position.String()), slog.Int("in_doubt", len(l.ledger.doubt)))
 	}
-}
-
-// logRetry says that deliveries of a request are tried again, and when.
-func (l *lane) logRetry(again []*work, rs []destination.Result, due, now time.Time) {
-	if l.stop != "" || !l.e.logs(slog.LevelInfo) {
-		return // the next process does that
-	}
-	r := rs[0]
-	for i := range rs {
-		if rs[i].Outcome == destination.Retry {
-			r = rs[i]
-			break
-		}
-	}
-	l.log(slog.LevelInfo, LogRetry, slog.String("why", destination.Cut(r.Detail, 200)), slog.String("reason", string(r.Reason)), slog.Int("status", r.Status),
-		slog.Int("deliveries", len(again)), slog.Int("attempts", int(again[0].attempts)), slog.Duration("in", max(due.Sub(now), 0)))
 }
 
 // logPause says that the partner wants the lane to wait.
 func (l *lane) logPause(wait time.Duration) {
 	if l.e.logs(slog.LevelInfo) {
-		l.log(slog.LevelInfo, LogPause, slog.String("why", l.problem), slog.Duration("for", wait))
+		l.log(slog.LevelInfo, LogPause, slog.String("why", l.notes.problem), slog.Duration("for", wait))
 	}
 }
 
@@ -72,7 +56,7 @@ func (l *lane) logBreaker(was, is breaker, now time.Time) {
 		return
 	}
 	if is.probing() {
-		l.log(slog.LevelInfo, LogOpen, slog.String("why", l.problem), slog.Int("failures", is.failures), slog.Duration("probe_in", is.until.Sub(now)))
+		l.log(slog.LevelInfo, LogOpen, slog.String("why", l.notes.problem), slog.Int("failures", is.failures), slog.Duration("probe_in", is.until.Sub(now)))
 		return
 	}
 	l.log(slog.LevelInfo, LogRecover, slog.String("why", "a probe was answered"), slog.Duration("after", now.Sub(was.since)))
@@ -81,7 +65,7 @@ func (l *lane) logBreaker(was, is breaker, now time.Time) {
 // logProbe says that a single request asks whether the partner is there again.
 func (l *lane) logProbe(b *batch) {
 	if l.e.logs(slog.LevelInfo) {
-		l.log(slog.LevelInfo, LogProbe, slog.String("why", l.problem), slog.Int("deliveries", len(b.works)), slog.Int("failures", l.breaker.failures))
+		l.log(slog.LevelInfo, LogProbe, slog.String("why", l.notes.problem), slog.Int("deliveries", len(b.works)), slog.Int("failures", l.pacer.breaker.failures))
 	}
 }
 

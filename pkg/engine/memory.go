@@ -3,25 +3,34 @@ package engine
 import (
 	"bytes"
 	"strings"
-	"unsafe"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 )
 
-// A lane's memory is counted twice. What is not settled is held, and routing
-// waits while that is over the lane's budget. But blocks are passed in order,
-// and one delivery that waits (for its next attempt, for others of its rare
-// kind) keeps its block and all that come after it, settled or not: that is
-// pinned. So what waits is moved out of blocks that are mostly settled, which
-// then give their memory back, however long the wait is.
+// memory owns how much a lane may hold. It is counted twice. What is not settled is
+// held, and routing waits while that is over the lane's budget. But blocks are passed
+// in order, and one delivery that waits (for its next attempt, for others of its rare
+// kind) keeps its block and all that come after it, settled or not: that is pinned. So
+// what waits is moved out of blocks that are mostly settled, which then give their
+// memory back, however long the wait is. The lane's lock guards it.
+type memory struct {
+	budget int64 // of what is held and no longer in the packer
+	held   int64 // bytes of unsettled deliveries
+	pinned int64 // bytes of all that blocks hold, with what is settled of it
+	large  func(n int)
+	policy compaction
+}
 
-// When a lane's blocks are swept, and how many times what is held has to fit into a
-// block for that to be worth it. Held deliveries alone can pin four budgets. Variables,
-// so that tests can sweep at other times.
-var (
-	sweepDue            = func(pinned, budget int64) bool { return pinned >= 2*budget }
-	worthSweeping int64 = 4
-)
+// compaction says when blocks are compacted.
+type compaction struct {
+	due   func(pinned, budget int64) bool
+	worth int64 // how many times what is held has to fit into a block for it to be worth it
+}
+
+// Held deliveries alone can pin four budgets.
+func defaultCompaction() compaction {
+	return compaction{func(pinned, budget int64) bool { return pinned >= 2*budget }, 4}
+}
 
 // pinnedMost is how many budgets of a lane may be pinned before routing waits.
 // What is over four is pinned by requests that take long while others go on.
@@ -50,60 +59,65 @@ func laneMemory(plan *destination.Plan, memory int64, lanes int) int64 {
 	return mine
 }
 
-// What a lane's notes take for each delivery and each event, in bytes.
-const (
-	workBytes  = int64(unsafe.Sizeof(work{}))
-	eventBytes = int64(unsafe.Sizeof(laneEvent{}))
-)
+// room says whether the lane may take more, of which so much is still being packed.
+func (m *memory) room(packing int64) bool {
+	return m.held-packing < m.budget && m.pinned < pinnedMost*m.budget
+}
 
-// sweep moves the deliveries that wait out of the blocks that are mostly
-// settled. The caller holds mu.
-func (l *lane) sweep() {
-	for _, lb := range l.blocks {
+// take counts the memory of a routed block.
+func (m *memory) take(lb *laneBlock) { m.pinned += lb.size }
+
+// keep counts what a delivery holds.
+func (m *memory) keep(w *work) { m.count(w, 1) }
+
+// drop counts it no more.
+func (m *memory) drop(w *work) { m.count(w, -1) }
+
+func (m *memory) count(w *work, sign int64) {
+	n := sign * int64(len(w.d.Item)+len(w.ev.raw))
+	m.held += n
+	w.ev.b.held += n
+}
+
+// compact moves the deliveries that wait out of the blocks that are mostly settled,
+// when that is due.
+func (m *memory) compact(blocks []*laneBlock, q *queue, hung bool) {
+	if !m.policy.due(m.pinned, m.budget) {
+		return
+	}
+	for _, lb := range blocks {
 		lb.flying = false
 	}
-	for b := range l.apart {
+	for b := range q.apart {
 		for _, w := range b.works {
 			w.ev.b.flying = true
 		}
 	}
-	var lean []*laneBlock
-	for _, lb := range l.blocks {
-		if !lb.lean && !lb.flying && lb.held*worthSweeping <= lb.size {
-			lb.lean = true
-			lean = append(lean, lb)
+	var emptied []*laneBlock
+	for _, lb := range blocks {
+		if !lb.emptied && !lb.flying && lb.held*m.policy.worth <= lb.size {
+			lb.emptied = true
+			emptied = append(emptied, lb)
 		}
 	}
-	if len(lean) == 0 {
+	if len(emptied) == 0 {
 		return
 	}
-	m := mover{events: map[*laneEvent]*laneEvent{}}
-	l.packer.Each(m.works)
-	for _, b := range l.ready {
-		m.works(b.works)
-	}
-	for _, b := range l.later {
-		m.works(b.works)
-	}
-	for b := range l.seq.behind {
-		m.works(b.works)
-	}
-	for _, ln := range l.seq.users {
-		m.works(ln.held)
-	}
-	for _, lb := range lean {
-		l.shed(lb)
+	mv := mover{events: map[*laneEvent]*laneEvent{}}
+	q.each(mv.works)
+	for _, lb := range emptied {
+		m.free(lb, hung)
 	}
 }
 
-// mover copies deliveries out of the blocks that are lean.
+// mover copies deliveries out of the blocks that are emptied.
 type mover struct {
 	events map[*laneEvent]*laneEvent
 }
 
 func (m *mover) works(ws []*work) {
 	for i, w := range ws {
-		if !w.moved && w.ev.b.lean {
+		if !w.moved && w.ev.b.emptied {
 			ws[i] = m.work(w)
 		}
 	}
@@ -131,25 +145,37 @@ func (m *mover) event(le *laneEvent) *laneEvent {
 	return n
 }
 
-// shed gives back the memory of a block of which nothing is needed any more but
-// its counts. The caller holds mu.
-func (l *lane) shed(lb *laneBlock) {
-	l.pinned -= lb.size
+// pass gives back the memory of a block that the mark has passed.
+func (m *memory) pass(lb *laneBlock, hung bool) {
+	if lb.large > 0 {
+		m.large(lb.large)
+		lb.large = 0
+	}
+	if !lb.emptied {
+		m.free(lb, hung)
+	}
+	lb.emptied, lb.held = false, 0
+}
+
+// free gives back the memory of a block of which nothing is needed any more but
+// its counts. hung: code that has not come back may still look at it.
+func (m *memory) free(lb *laneBlock, hung bool) {
+	m.pinned -= lb.size
 	lb.size = 0
 	if lb.large > 0 {
-		l.e.ring.giveLarge(l, lb.large)
+		m.large(lb.large)
 		lb.large = 0
 	}
 	if lb.text != nil {
 		lb.text.Release()
 		lb.text = nil
 	}
-	if l.hung {
+	if hung {
 		lb.routed.spoiled.Store(true)
 	}
 	lb.routed.release()
 	lb.routed = nil
-	if cap(lb.raw) >= 2<<20 || l.hung {
+	if cap(lb.raw) >= 2<<20 || hung {
 		lb.works, lb.events, lb.raw, lb.marked = nil, nil, nil, marked{}
 		return
 	}

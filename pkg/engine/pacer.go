@@ -30,13 +30,16 @@ func (alone) Share(string) (float64, time.Time) { return 1, time.Time{} }
 func (alone) Want(string, bool)                 {}
 func (alone) Paused(string, time.Time)          {}
 
-// pacer owns when a lane's next request may go, as far as rates are concerned: one
-// bucket for each documented limit, of the whole lane or of one action, the
-// account's share that this process has, and the pause that the partner asked for.
-// The lane's lock guards it.
+// pacer owns when a lane's next request may go: one bucket for each documented limit, of
+// the whole lane or of one action, the account's share that this process has, the pause
+// that the partner asked for, the number of requests in flight, and the breaker. The
+// lane's lock guards it.
 type pacer struct {
 	buckets []bucket
 	paused  time.Time
+	held    time.Time // until when a rate keeps something that could go
+	adapt   adaptive
+	breaker breaker
 
 	limiter Limiter
 	account string
@@ -138,6 +141,7 @@ func (p *pacer) wait(now time.Time, action int32, events, bytes int) time.Durati
 		}
 	}
 	if d > 0 {
+		p.held = now.Add(d)
 		return d
 	}
 	for i := range p.buckets {

@@ -48,6 +48,25 @@ type Parcel[T any] struct {
 	Held     int    // bytes that are kept for it
 }
 
+// parcel is a delivery that may wait: what it needs of it, since the memory of the
+// delivery itself may be another's by the time that it is packed.
+type parcel[T any] struct {
+	value  T
+	to     *destination.Address
+	user   uint64
+	record uint64
+	held   int
+	size   int // bytes of its item
+	action int32
+}
+
+func (it *parcel[T]) group() destination.Group {
+	if it.to == nil {
+		return destination.Group{Action: it.action}
+	}
+	return destination.Group{Action: it.action, Address: *it.to}
+}
+
 // Packed is what goes out in one request.
 type Packed[T any] struct {
 	Group  destination.Group
@@ -103,7 +122,7 @@ type packUser[T any] struct {
 	key   uint64
 	in    []*Packed[T] // open batches that hold some
 	last  *Packed[T]   // that holds the last of them; nil: it has left the window
-	queue []Parcel[T]
+	queue []parcel[T]
 }
 
 // NewPacker makes a Packer for the requests of a plan. done is given each batch when
@@ -164,7 +183,8 @@ func (p *Packer[T]) Add(it Parcel[T]) {
 	for b := p.oldest(); b != nil && it.Record > b.record+oldBatch; b = p.oldest() {
 		p.close(b)
 	}
-	p.place(it, false)
+	d := it.Delivery
+	p.place(parcel[T]{it.Value, d.To, it.User, it.Record, it.Held, len(d.Item), d.Action}, false)
 	p.land()
 	p.makeRoom()
 }
@@ -197,25 +217,25 @@ func (p *Packer[T]) Each(f func(values []T)) {
 	one := make([]T, 1)
 	for _, u := range p.late {
 		for i := range u.queue {
-			one[0] = u.queue[i].Value
+			one[0] = u.queue[i].value
 			f(one)
-			u.queue[i].Value = one[0]
+			u.queue[i].value = one[0]
 		}
 	}
 }
 
 // place puts a delivery into the open batch of its group, or has it wait for a later
 // one because of its user.
-func (p *Packer[T]) place(it Parcel[T], now bool) {
-	c := &p.caps[it.Delivery.Action]
-	if !p.order || it.User == 0 {
+func (p *Packer[T]) place(it parcel[T], now bool) {
+	c := &p.caps[it.action]
+	if !p.order || it.user == 0 {
 		p.put(it, c)
 		return
 	}
-	u := p.users[it.User]
+	u := p.users[it.user]
 	if u == nil {
-		u = &packUser[T]{key: it.User}
-		p.users[it.User] = u
+		u = &packUser[T]{key: it.user}
+		p.users[it.user] = u
 	}
 	if !now && (len(u.queue) > 0 || c.events > 1 && p.isRecent(u, &it, c)) {
 		if len(u.queue) == 0 {
@@ -223,12 +243,12 @@ func (p *Packer[T]) place(it Parcel[T], now bool) {
 		}
 		u.queue = append(u.queue, it)
 		p.deferred++
-		p.held += int64(it.Held)
+		p.held += int64(it.held)
 		return
 	}
 	// Batches are sent in the order in which they are closed: one that holds earlier
 	// deliveries of the user must not stay open beside the one that this goes into.
-	g := it.Delivery.Group()
+	g := it.group()
 	for _, b := range append([]*Packed[T](nil), u.in...) {
 		if b != p.open[g] || len(u.in) > 1 {
 			p.close(b)
@@ -246,30 +266,29 @@ func (p *Packer[T]) place(it Parcel[T], now bool) {
 
 // isRecent says that a user's last batch may still be on its way when the next one
 // goes, and that a delivery does not fit into it.
-func (p *Packer[T]) isRecent(u *packUser[T], it *Parcel[T], c *caps) bool {
+func (p *Packer[T]) isRecent(u *packUser[T], it *parcel[T], c *caps) bool {
 	switch b := u.last; {
 	case p.flushing || b == nil:
 		return false
 	case b.closed == 0:
-		return b != p.open[it.Delivery.Group()] || !c.fits(len(b.Values), b.Bytes, len(it.Delivery.Item))
+		return b != p.open[it.group()] || !c.fits(len(b.Values), b.Bytes, it.size)
 	default:
 		return p.nClosed-b.closed < p.window-1
 	}
 }
 
 // put adds a delivery to the open batch of its group.
-func (p *Packer[T]) put(it Parcel[T], c *caps) *Packed[T] {
-	d := it.Delivery
+func (p *Packer[T]) put(it parcel[T], c *caps) *Packed[T] {
 	b := p.recent // nearly always the one: to look for it takes longer than all the rest
-	if b == nil || b.Group.Action != d.Action || b.To != d.To {
-		b = p.open[d.Group()]
+	if b == nil || b.Group.Action != it.action || b.To != it.to {
+		b = p.open[it.group()]
 	}
-	if b != nil && !c.fits(len(b.Values), b.Bytes, len(d.Item)) {
+	if b != nil && !c.fits(len(b.Values), b.Bytes, it.size) {
 		p.close(b)
 		b = nil
 	}
 	if b == nil {
-		b = &Packed[T]{Group: d.Group(), To: d.To, Bytes: c.overhead, record: it.Record, opened: p.nOpened}
+		b = &Packed[T]{Group: it.group(), To: it.to, Bytes: c.overhead, record: it.record, opened: p.nOpened}
 		p.nOpened++
 		p.open[b.Group] = b
 		p.opened = append(p.opened, b)
@@ -277,10 +296,10 @@ func (p *Packer[T]) put(it Parcel[T], c *caps) *Packed[T] {
 			p.close(p.oldest())
 		}
 	}
-	b.Bytes = c.size(len(b.Values), b.Bytes, len(d.Item))
-	b.Values = append(b.Values, it.Value)
-	b.held += int64(it.Held)
-	p.held += int64(it.Held)
+	b.Bytes = c.size(len(b.Values), b.Bytes, it.size)
+	b.Values = append(b.Values, it.value)
+	b.held += int64(it.held)
+	p.held += int64(it.held)
 	if len(b.Values) >= c.events {
 		p.close(b)
 	} else {
@@ -344,7 +363,7 @@ func (p *Packer[T]) takeUp(u *packUser[T], now bool) {
 	u.queue = nil
 	for _, it := range queue {
 		p.deferred--
-		p.held -= int64(it.Held)
+		p.held -= int64(it.held)
 		p.place(it, now)
 	}
 }

@@ -14,17 +14,17 @@ import (
 // stamp stands in an item (the token of a project), a copy of the item with its
 // own.
 
-// alike stands for lanes that make the same of every event.
-type alike struct{ lanes int }
+// group stands for lanes that make the same of every event.
+type group struct{ lanes int }
 
 type sharedRoute struct {
-	by *alike
+	by *group
 	r  *routed
 }
 
-// share returns what lanes that are alike share of the block, with a holder more;
+// share returns what the lanes of a group share of the block, with a holder more;
 // mine says that the caller is the first, who has to route it.
-func (b *block) share(by *alike) (r *routed, mine bool) {
+func (b *block) share(by *group) (r *routed, mine bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.shared {
@@ -43,13 +43,13 @@ func (b *block) share(by *alike) (r *routed, mine bool) {
 // pair finds lanes that make the same of every event: copies of a destination
 // for other accounts or addresses.
 func (e *Engine) pair() {
-	groups := map[string]*alike{}
+	groups := map[string]*group{}
 	key := func(l *lane) string { return l.plan.Content + "\x00" + l.c.Filter.String() }
 	for _, l := range e.lanes {
 		if l.plan.Content != "" && !l.plan.Positions {
 			g := groups[key(l)]
 			if g == nil {
-				g = &alike{}
+				g = &group{}
 				groups[key(l)] = g
 			}
 			g.lanes++
@@ -61,9 +61,9 @@ func (e *Engine) pair() {
 		case g.lanes == len(e.lanes) && e.c.Transform == nil && e.c.Limit == 0:
 			// Nobody else waits for the reader while it routes, and whatever it
 			// routes goes to the lanes.
-			l.alike, e.ahead = g, e.lanes[0]
+			l.router.group, e.ahead = g, e.lanes[0]
 		case g.lanes > 1:
-			l.alike = g
+			l.router.group = g
 		}
 	}
 }
@@ -79,7 +79,7 @@ type marked struct {
 func (l *lane) stamp(lb *laneBlock) int64 {
 	list, items := 0, 0
 	for i := range lb.routed.n {
-		p := &lb.routed.parts[i]
+		p := lb.routed.parts[i]
 		if p.stamp == l.plan.Stamp {
 			continue
 		}
@@ -95,7 +95,7 @@ func (l *lane) stamp(lb *laneBlock) int64 {
 	m.list, m.items = slices.Grow(m.list[:0], list), slices.Grow(m.items[:0], items)
 	first := 0 // work of the part
 	for i := range lb.routed.n {
-		p := &lb.routed.parts[i]
+		p := lb.routed.parts[i]
 		if p.stamp != l.plan.Stamp {
 			last := int32(-1)
 			for _, s := range p.list.Stamps {

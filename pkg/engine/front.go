@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"context"
+	"maps"
+	"runtime"
+	"sync"
+
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/source"
+)
+
+// front owns the one reading for all lanes: how far it is, and the records that are no
+// events, which become dead letters of the run, once for all lanes.
+type front struct {
+	bad *journal.Lane
+
+	mu       sync.Mutex
+	mark     journal.Mark      // what has been read
+	passed   float64           // part of the input's bytes that is read; 0: not known
+	badOnes  map[string]uint64 // bad records by reason
+	badFirst map[string]string // one of each
+	err      error
+	atEnd    bool
+}
+
+// start sets where the reading is when it begins.
+func (f *front) start(mark journal.Mark) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mark = mark
+	f.badOnes, f.badFirst = maps.Clone(f.bad.Resume().Counts.Rejected), map[string]string{}
+	if f.badOnes == nil {
+		f.badOnes = map[string]uint64{}
+	}
+}
+
+// at returns how far the reading is.
+func (f *front) at() (mark journal.Mark, passed float64, atEnd bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mark, f.passed, f.atEnd
+}
+
+// reasons returns how many bad records there are by reason, and one of each.
+func (f *front) reasons() (n map[string]uint64, first map[string]string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.badOnes), maps.Clone(f.badFirst)
+}
+
+// move notes that the reading has come to a mark. A resume begins behind what faster
+// lanes have settled, which has been read all the same.
+func (f *front) move(to journal.Mark, passed float64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if to.Ordinal > f.mark.Ordinal {
+		f.mark = to
+	}
+	f.passed = passed
+}
+
+// note counts a record that is no event.
+func (f *front) note(bad *source.RecordError) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	reason := string(bad.Reason)
+	f.badOnes[reason]++
+	if f.badFirst[reason] == "" {
+		f.badFirst[reason] = bad.Place() + ": " + bad.Detail
+	}
+}
+
+func (f *front) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+// end notes that nothing more will be read; finished: because there is no more.
+func (f *front) end(finished bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.atEnd = finished && f.err == nil
+}
+
+// reject makes dead letters of the records of a block that are no events, and moves
+// their checkpoint behind the block.
+func (f *front) reject(b *block, log func(*source.RecordError)) error {
+	known := f.bad.Resume()
+	var verdicts []journal.Verdict
+	var dead []journal.DeadLetter
+	for i := range b.items {
+		bad := b.items[i].bad
+		id := journal.DeliveryID{Ordinal: b.start.Ordinal + uint64(i)}
+		if bad == nil || id.Ordinal < known.Mark.Ordinal {
+			continue
+		}
+		f.note(bad)
+		if _, done := known.Settled(id); done {
+			continue
+		}
+		log(bad)
+		rec := &b.chunk.Records[i]
+		verdicts = append(verdicts, journal.Verdict{ID: id, Outcome: journal.Rejected, Reason: string(bad.Reason)})
+		dead = append(dead, journal.DeadLetter{Raw: rec.Raw[:min(len(rec.Raw), 64<<10)], Reason: string(bad.Reason), Detail: bad.Detail,
+			Position: rec.End, Object: bad.Object, Offset: bad.Offset, Line: bad.Line, Ordinal: id.Ordinal})
+	}
+	if len(dead) > 0 {
+		if err := f.bad.Settle(verdicts, dead); err != nil {
+			return err
+		}
+	}
+	if b.end.Ordinal <= known.Mark.Ordinal {
+		return nil
+	}
+	f.mu.Lock()
+	counts := journal.Counts{Rejected: maps.Clone(f.badOnes)}
+	f.mu.Unlock()
+	return f.bad.Advance(b.end, counts, nil)
+}
+
+// readFront reads for the ring, from a mark on.
+func (e *Engine) readFront(ctx context.Context, from journal.Mark) {
+	e.front.start(e.furthest(from))
+	finished := true
+	err := e.read(ctx, from, runtime.GOMAXPROCS(0), func(b *block) bool {
+		if err := e.front.reject(b, e.logNoEvent); err != nil {
+			e.front.fail(err)
+			return false
+		}
+		e.front.move(b.end, e.passed())
+		if !e.ring.push(ctx, b, e.c.Stop) {
+			finished = false
+			return false
+		}
+		return true
+	})
+	if err != nil {
+		e.front.fail(err)
+	}
+	e.front.end(finished && ctx.Err() == nil)
+	e.ring.finish()
+}
+
+// passed is the part of the input's bytes that has been read; 0: it is not known.
+func (e *Engine) passed() float64 {
+	m, ok := e.c.Source.(interface{ Passed() (bytes, all int64) })
+	if !ok || e.c.Limit != 0 {
+		return 0
+	}
+	bytes, all := m.Passed()
+	if all <= 0 || bytes < 1<<20 { // the first megabyte says too little
+		return 0
+	}
+	return min(float64(bytes)/float64(all), 1)
+}
+
+// furthest is the highest mark of a lane, or from. A resume reads again from the lowest
+// one on: until it has caught up, what faster lanes have settled is read all the same.
+func (e *Engine) furthest(from journal.Mark) journal.Mark {
+	marks := []journal.Mark{e.front.bad.Resume().Mark}
+	for _, l := range e.lanes {
+		marks = append(marks, l.ledger.resumed.Mark)
+	}
+	for _, m := range marks {
+		if m.Ordinal > from.Ordinal {
+			from = m
+		}
+	}
+	return from
+}

@@ -1,0 +1,116 @@
+package engine
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+)
+
+// notes owns what people are told of a lane's trouble: the partner's last words, and
+// one example of each reason. The lane's lock guards it.
+type notes struct {
+	log     func(level slog.Level, what string, attrs ...slog.Attr) // nil: nobody reads
+	problem string                                                  // what was said last of something that was not accepted
+	status  int                                                     // of the last failure; 0: there was no answer
+	refused int                                                     // deliveries in a row without one accepted
+	like    map[string]string                                       // of each reason to reject, what was said of one event
+	skips   map[string]string                                       // of each reason to skip, one event and what was said of it
+	err     error                                                   // of the machine
+}
+
+// stuckAfter is after how many deliveries in a row without one accepted a lane is taken
+// to get nowhere: others come first then.
+const stuckAfter = 1000
+
+// stuck says that the partner takes nothing.
+func (n *notes) stuck() bool { return n.refused >= stuckAfter }
+
+// heard keeps what the partner said of something that it did not accept.
+func (n *notes) heard(r *destination.Result) {
+	n.status = r.Status
+	what := destination.Cut(r.Detail, 200)
+	if what == "" {
+		return
+	}
+	n.problem = what
+	if r.Status != 0 {
+		n.problem = fmt.Sprintf("status %d: %s", r.Status, what)
+	}
+}
+
+// rejected keeps what was said of a rejected event, one for each reason.
+func (n *notes) rejected(r destination.Result) {
+	reason := string(r.Reason)
+	if n.like[reason] != "" {
+		return
+	}
+	what := destination.Cut(r.Detail, 200)
+	if r.Status != 0 {
+		what = strings.TrimSuffix(fmt.Sprintf("status %d: %s", r.Status, what), ": ")
+	}
+	if n.like == nil {
+		n.like = map[string]string{}
+	}
+	n.like[reason] = what
+}
+
+// skipped keeps where one of the skipped events is, and why it was skipped, for each
+// reason.
+func (n *notes) skipped(le *laneEvent, reason destination.Reason, detail string) {
+	if n.skips[string(reason)] != "" {
+		return
+	}
+	what := fmt.Sprintf("%s, offset %d", le.b.object, le.offset)
+	if le.line > 0 {
+		what = fmt.Sprintf("%s, line %d", le.b.object, le.line)
+	}
+	if detail != "" {
+		what += ": " + destination.Cut(detail, 200)
+	}
+	if n.skips == nil {
+		n.skips = map[string]string{}
+	}
+	n.skips[string(reason)] = what
+}
+
+// retry says that deliveries of a request are tried again, and when.
+func (n *notes) retry(again []*work, rs []destination.Result, due, now time.Time) {
+	if n.log == nil {
+		return
+	}
+	r := rs[0]
+	for i := range rs {
+		if rs[i].Outcome == destination.Retry {
+			r = rs[i]
+			break
+		}
+	}
+	n.log(slog.LevelInfo, LogRetry, slog.String("why", destination.Cut(r.Detail, 200)), slog.String("reason", string(r.Reason)), slog.Int("status", r.Status),
+		slog.Int("deliveries", len(again)), slog.Int("attempts", int(again[0].attempts)), slog.Duration("in", max(due.Sub(now), 0)))
+}
+
+// fail keeps an error of the machine, which ends the lane.
+func (n *notes) fail(err error) {
+	if n.err == nil {
+		n.err = err
+	}
+}
+
+// refusal is what is said of a lane whose credentials the partner refuses.
+func refusal(r *destination.Result) string {
+	what := destination.Cut(r.Detail, 200) // a local destination's own words
+	if r.Status == 0 && what != "" {
+		return what
+	}
+	what = "the partner refused the credentials"
+	if r.Status != 0 {
+		what += fmt.Sprintf(" (status %d)", r.Status)
+	}
+	if r.Detail != "" {
+		what += ": " + destination.Cut(r.Detail, 200)
+	}
+	return what
+}

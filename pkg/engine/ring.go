@@ -1,0 +1,256 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// ring holds the blocks between the slowest and the fastest lane, as far as the
+// budget goes.
+type ring struct {
+	now func() time.Time
+
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced at every change
+	blocks   []*block
+	bytes    int64
+	budget   int64
+	head     uint64 // ordinal behind the last block
+	ended    bool   // no more blocks will come
+	closed   bool
+	cursors  map[*reader]uint64    // ordinal each lane wants next
+	standing map[*reader]standing  // who is not busy is not waited for
+	late     map[*reader]time.Time // when a lane was last waited for in vain
+	most     int64                 // bytes of large chunks that lanes may have taken out
+	large    map[*reader]largeHold
+}
+
+func newRing(budget int64, now func() time.Time) *ring {
+	return &ring{now: now, changed: make(chan struct{}), budget: budget, cursors: map[*reader]uint64{}, standing: map[*reader]standing{}, late: map[*reader]time.Time{}, large: map[*reader]largeHold{}}
+}
+
+func (r *ring) signal() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// push adds a block. It waits while the ring is full and no lane has read all
+// of it: the front follows the fastest lane, and whoever is too far behind
+// falls off the tail.
+func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
+	grace := true
+	for {
+		r.mu.Lock()
+		if r.closed {
+			r.mu.Unlock()
+			b.release()
+			return false
+		}
+		hungry := false
+		for _, at := range r.cursors {
+			hungry = hungry || at >= r.head && at != done
+		}
+		r.trim(0, grace)
+		if hungry {
+			r.trim(b.bytes, grace)
+		}
+		if len(r.blocks) == 0 || r.bytes+b.bytes <= r.budget {
+			r.blocks = append(r.blocks, b)
+			r.bytes += b.bytes
+			r.head = b.end.Ordinal
+			r.signal()
+			r.mu.Unlock()
+			return true
+		}
+		ch := r.changed
+		r.mu.Unlock()
+		var over <-chan time.Time
+		waits := hungry && grace
+		if waits {
+			over = time.After(tailGrace)
+		}
+		select {
+		case <-ch:
+		case <-over:
+			grace = false
+			r.mu.Lock()
+			for l, at := range r.cursors {
+				if len(r.blocks) > 0 && at < r.blocks[0].end.Ordinal && r.standing[l] == awaits {
+					r.late[l] = r.now()
+				}
+			}
+			r.mu.Unlock()
+		case <-ctx.Done():
+			b.release()
+			return false
+		case <-stop:
+			b.release()
+			return false
+		}
+	}
+}
+
+// done is the cursor of a lane that wants nothing more.
+const done = ^uint64(0)
+
+// tailGrace is how long the front waits for lanes that stand at the ring's tail
+// and wait for their partners: reading again what the others have just passed
+// costs a lane far more. A lane that was waited for in vain is not waited for
+// again for a while, so that all of this is less than a hundredth of the time.
+const (
+	tailGrace  = 30 * time.Millisecond
+	graceAgain = 5 * time.Second
+)
+
+// standing is what a lane is doing, as far as those care who might wait for it.
+type standing uint8
+
+const (
+	busy    standing = iota // with its events: lanes that share the processors go at about the same pace
+	awaits                  // its partner
+	nowhere                 // its partner takes nothing, or it has stopped
+)
+
+// trim drops the blocks that every lane has passed, and as many more of the
+// oldest as room asks for.
+func (r *ring) trim(room int64, grace bool) {
+	least := uint64(done)
+	for _, at := range r.cursors {
+		least = min(least, at)
+	}
+	for len(r.blocks) > 0 {
+		b := r.blocks[0]
+		if b.end.Ordinal > least && (room == 0 || r.bytes+room <= r.budget || r.wanted(b, grace)) {
+			return
+		}
+		r.blocks[0] = nil
+		r.blocks = r.blocks[1:]
+		r.bytes -= b.bytes
+		b.release()
+	}
+}
+
+// wanted says that a lane has still to read a block and is on its way to it: it
+// waits for a processor, not for its partner. Lanes that share the processors
+// go at about the same pace, and having each of them read for itself would
+// cost them all more than a short wait does.
+func (r *ring) wanted(b *block, grace bool) bool {
+	for l, at := range r.cursors {
+		if at < b.end.Ordinal && (r.standing[l] == busy || grace && at >= b.start.Ordinal && r.standing[l] == awaits && r.now().Sub(r.late[l]) > graceAgain) {
+			return true
+		}
+	}
+	return false
+}
+
+// largeChunk is the length in bytes from which on a chunk is routed by few lanes
+// at a time: what each of them copies would add up.
+const largeChunk = 3 << 20
+
+// takeLarge says whether a lane may take a large chunk now, or gives a channel
+// to wait on, and how long to wait before asking again. Lanes together hold a
+// quarter of the memory in what they made of large chunks. One that has held
+// its part for so long that its partner must be slow does not count, so that
+// nobody waits for it.
+func (r *ring) takeLarge(l *reader, n int) (wait <-chan struct{}, again time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	var used int64
+	again = largePatience
+	for other, h := range r.large {
+		if left := largePatience - now.Sub(h.since); other != l && left > 0 {
+			used += h.bytes
+			again = min(again, left)
+		}
+	}
+	if used > 0 && used+int64(n) > r.most && !r.closed {
+		return r.changed, again
+	}
+	h := r.large[l]
+	r.large[l] = largeHold{h.bytes + int64(n), now}
+	return nil, 0
+}
+
+// largeHold is what a lane has made of large chunks, and since when.
+type largeHold struct {
+	bytes int64
+	since time.Time
+}
+
+// largePatience is how long a lane may hold large chunks at the expense of
+// others.
+const largePatience = 2 * time.Second
+
+func (r *ring) giveLarge(l *reader, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.large[l]
+	if h.bytes -= int64(n); h.bytes <= 0 {
+		delete(r.large, l)
+	} else {
+		r.large[l] = h
+	}
+	r.signal()
+}
+
+// stands notes what a lane is doing.
+func (r *ring) stands(l *reader, why standing) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.standing[l] != why {
+		r.standing[l] = why
+		r.signal()
+	}
+}
+
+func (r *ring) finish() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	r.signal()
+}
+
+func (r *ring) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed, r.ended = true, true
+	for _, b := range r.blocks {
+		b.release()
+	}
+	r.blocks, r.bytes = nil, 0
+	r.signal()
+}
+
+// want notes what a lane reads next.
+func (r *ring) want(l *reader, at uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	hungry := at >= r.head
+	r.cursors[l] = at
+	if hungry || len(r.blocks) > 0 && r.blocks[0].end.Ordinal <= at {
+		r.trim(0, false)
+		r.signal()
+	}
+}
+
+// get returns the block that holds an ordinal, retained; or behind, when it has
+// fallen off the tail; or a channel to wait on; or nothing at the end.
+func (r *ring) get(at uint64) (b *block, behind bool, wait <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.blocks) > 0 && at < r.blocks[0].start.Ordinal || len(r.blocks) == 0 && at < r.head {
+		return nil, true, nil
+	}
+	for _, b := range r.blocks {
+		if at < b.end.Ordinal {
+			b.retain()
+			return b, false, nil
+		}
+	}
+	if r.ended {
+		return nil, false, nil
+	}
+	return nil, false, r.changed
+}

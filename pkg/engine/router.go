@@ -1,0 +1,369 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/stock"
+)
+
+// router owns what a lane's destination makes of events, before any network: it calls
+// Route, behind recover and a deadline.
+type router struct {
+	sender   destination.Sender
+	plan     *destination.Plan
+	filter   *filter.Filter
+	fallback func(*source.Record) string // insert id of an event without messageId
+	timeout  time.Duration               // of one event
+	now      func() time.Time
+	cpu      *processors
+	group    *group // lanes that make the same of every event; nil: there are none
+
+	crashes atomic.Int64  // panics
+	hangs   atomic.Int64  // calls that have not come back in time
+	grows   atomic.Uint64 // bits of how many bytes of items a byte of input becomes
+}
+
+const (
+	// maxStacks is how many panics of a lane's routing are described with their stack:
+	// one costs more than most events.
+	maxStacks = 10
+	// maxHangs is after how many calls that do not come back a lane is given up: each of
+	// them goes on taking a processor, perhaps.
+	maxHangs = 3
+	// shareable is the least number of records in a part of a block that a goroutine
+	// routes by itself.
+	shareable = 64
+)
+
+// routed is what a destination made of a block's events. Lanes that make the
+// same of every event share it, and the memory that it takes.
+type routed struct {
+	parts   [16]*part
+	n       int           // of them
+	done    chan struct{} // closed when it is whole; nil: it is nobody else's
+	holders atomic.Int32
+	spoiled atomic.Bool // code that has not come back may still look at it
+	broken  atomic.Bool // the destination hangs: it is not whole
+	home    stock.Stock[routed]
+}
+
+// part is a stretch of a block that one goroutine routes.
+type part struct {
+	list     destination.Deliveries
+	stamp    string // that of the lane that routed it
+	env      destination.Env
+	events   []routedEvent
+	filtered uint64
+
+	at      atomic.Int64 // the record that is being routed
+	mu      sync.Mutex   // held while it gives way to others
+	outside bool         // whoever waits for it has no processor's place to give way with
+	gone    bool         // given up: nobody waits for it any more
+}
+
+// routedEvent says how many of a part's deliveries are of an item of the block.
+type routedEvent struct{ item, n int32 }
+
+// routed takes memory for what is made of the block.
+func (b *block) routed() *routed {
+	r := b.routes.Take()
+	r.home = b.routes
+	return r
+}
+
+func (r *routed) release() {
+	if r.holders.Add(-1) > 0 {
+		return
+	}
+	size := 0
+	for _, p := range r.parts {
+		if p != nil {
+			size += p.list.Cap()
+		}
+	}
+	if size >= 6<<20 || r.spoiled.Load() {
+		return
+	}
+	for _, p := range r.parts {
+		if p != nil {
+			p.list.Reset()
+			p.events = p.events[:0]
+		}
+	}
+	r.done = nil
+	r.broken.Store(false)
+	if size < 3<<20 {
+		r.home.Put(r)
+	} else {
+		r.home.PutLarge(r)
+	}
+}
+
+// split says that the routing of so many records is done in parts, each of which
+// a goroutine does by itself, and which is small enough for a processor's cache.
+func (r *routed) split(records int) {
+	r.n = min(max(records/shareable, 1), len(r.parts))
+	for i := range r.n {
+		if r.parts[i] == nil {
+			r.parts[i] = new(part)
+		}
+	}
+}
+
+// part returns which of the records from one to before another are of part i.
+func (r *routed) part(from, to, i int) (first, end int) {
+	n := to - from
+	return from + n*i/r.n, from + n*(i+1)/r.n
+}
+
+// block routes a block's events from one on, or takes what a lane that makes the same
+// of them has routed. ahead: for all lanes, when blocks are prepared.
+func (r *router) block(b *block, from int, ahead, isUrgent bool) *routed {
+	if r.group == nil || from > 0 || !isUrgent && !ahead {
+		out := b.routed()
+		out.holders.Store(1)
+		r.parts(b, from, out, isUrgent)
+		return out
+	}
+	out, mine := b.share(r.group)
+	if mine {
+		defer close(out.done)
+		r.parts(b, from, out, isUrgent)
+		return out
+	}
+	select {
+	case <-out.done:
+	default: // it takes a place to do the work, none to wait for it
+		r.cpu.leave(isUrgent)
+		<-out.done
+		r.cpu.enter(isUrgent)
+	}
+	return out
+}
+
+// parts routes part after part. A processor that nobody wants, or only work that may
+// wait, takes parts of it, too.
+func (r *router) parts(b *block, from int, out *routed, isUrgent bool) {
+	out.split(len(b.items) - from)
+	route := func(i int) {
+		first, end := out.part(from, len(b.items), i)
+		r.part(b, first, end, out, i, isUrgent, true)
+	}
+	n := out.n
+	if n == 1 || !isUrgent || !r.cpu.another() {
+		for i := range n {
+			route(i)
+		}
+		return
+	}
+	next := new(atomic.Int32) // not of out: who comes late finds nothing, whatever that is used for then
+	var left sync.WaitGroup
+	left.Add(n)
+	work := func() {
+		for {
+			i := int(next.Add(1)) - 1
+			if i >= n {
+				return
+			}
+			route(i)
+			left.Done()
+		}
+	}
+	go func() {
+		r.cpu.enter(isUrgent)
+		defer r.cpu.leave(isUrgent)
+		work()
+	}()
+	work()
+	left.Wait()
+}
+
+// part routes the records of a block from one to before another, in a goroutine of its
+// own: when that has been with one event for too long it is given up, with the memory
+// that it may still write to, and another one does the part again without that event.
+// gated: the caller has a processor's place.
+func (r *router) part(b *block, from, to int, out *routed, i int, isUrgent, gated bool) {
+	var hung map[int]bool
+	for {
+		p := out.parts[i]
+		p.at.Store(int64(from) - 1)
+		p.outside = !gated
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.events(b, from, to, p, hung, isUrgent)
+		}()
+		at, ok := r.watch(p, done, isUrgent)
+		if ok {
+			return
+		}
+		b.spoiled.Store(true)
+		out.spoiled.Store(true)
+		out.parts[i] = new(part)
+		if r.hangs.Add(1) >= maxHangs {
+			out.broken.Store(true)
+			return
+		}
+		was := hung
+		hung = map[int]bool{at: true}
+		for k := range was {
+			hung[k] = true
+		}
+	}
+}
+
+// slowEvent is after how long with one event a part no longer keeps a processor's place
+// from others.
+const slowEvent = 100 * time.Millisecond
+
+// watch waits until a part is routed, or gives it up when it has been with one record
+// for longer than the deadline, and says which.
+func (r *router) watch(p *part, done <-chan struct{}, isUrgent bool) (at int, ok bool) {
+	timer := time.NewTimer(slowEvent)
+	defer timer.Stop()
+	last, with := p.at.Load(), time.Duration(0)
+	left := false // the place
+	defer func() {
+		if left {
+			r.cpu.enter(isUrgent)
+		}
+	}()
+	for {
+		select {
+		case <-done:
+			return 0, true
+		case <-timer.C:
+		}
+		timer.Reset(slowEvent)
+		now := p.at.Load()
+		if now != last {
+			last, with = now, 0
+			continue
+		}
+		if with += slowEvent; !p.mu.TryLock() { // it has given way to others
+			with = 0
+			continue
+		}
+		if !p.outside {
+			p.outside, left = true, true
+			r.cpu.leave(isUrgent)
+		}
+		p.gone = with >= r.timeout
+		p.mu.Unlock()
+		if p.gone {
+			return int(now), false
+		}
+	}
+}
+
+// yield lets those go first that are urgent; false: nobody waits for the part any more.
+func (p *part) yield(cpu *processors) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.gone && !p.outside {
+		cpu.yield()
+	}
+	return !p.gone
+}
+
+// events routes the records of a block from one to before another. Those in hung are
+// rejected: the destination's code did not come back from them.
+func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUrgent bool) {
+	p.env.Now = r.now()
+	p.stamp, p.filtered = r.plan.Stamp, 0
+	n, size := 0, 0
+	for i := from; i < to; i++ {
+		if b.items[i].ev != nil {
+			n++
+			size += len(b.chunk.Records[i].Raw)
+		}
+	}
+	grows := math.Float64frombits(r.grows.Load())
+	p.list.Reserve(int(float64(size) * grows * 1.05))
+	s := slice{now: r.now}
+	if cap(p.events) < n {
+		p.events = make([]routedEvent, 0, n+n/8)
+	}
+	for i := from; i < to; i++ {
+		ev := b.items[i].ev
+		if ev == nil {
+			continue
+		}
+		if !isUrgent && i&15 == 0 && !p.yield(r.cpu) {
+			return
+		}
+		if i&3 == 0 {
+			s.over()
+		}
+		p.at.Store(int64(i))
+		if !r.filter.Match(ev.Root()) {
+			p.filtered++
+			continue
+		}
+		first := len(p.list.List)
+		if hung[i] {
+			p.list.List = append(p.list.List, rejected("the destination's code did not come back from it within "+r.timeout.String()))
+		} else {
+			p.env.Fallback = ""
+			if r.plan.Positions || destination.NeedsFallback(ev) {
+				p.env.Fallback = r.fallback(&b.chunk.Records[i])
+			}
+			r.event(ev, &p.env, &p.list)
+		}
+		p.events = append(p.events, routedEvent{int32(i), int32(len(p.list.List) - first)})
+	}
+	p.list.Rest()
+	if size > 0 {
+		// Parts are much like each other: the largest of late.
+		r.grows.Store(math.Float64bits(max(grows*0.99, float64(p.list.Len())/float64(size))))
+	}
+}
+
+// rejected is a delivery of which the destination's code could make nothing.
+func rejected(detail string) destination.Delivery {
+	return destination.Delivery{Settled: &destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: detail}}
+}
+
+// event is Route behind recover: a panic rejects the event, nothing else.
+func (r *router) event(ev *event.Event, env *destination.Env, out *destination.Deliveries) {
+	n := len(out.List)
+	defer func() {
+		if p := recover(); p != nil {
+			detail := ""
+			if r.crashes.Add(1) <= maxStacks {
+				detail = panicText(p)
+			} else {
+				detail = destination.Cut(fmt.Sprint(p), 200) + " (the stack stands with the lane's first dead letters)"
+			}
+			out.Cut(n)
+			out.List = append(out.List, rejected(detail))
+		}
+	}()
+	r.sender.Route(ev, env, out)
+}
+
+func panicText(p any) string {
+	return destination.Cut(fmt.Sprintf("%v\n%s", p, debug.Stack()), 2000)
+}
+
+// fallbackOf makes insert ids of where events are: the object's fingerprint, and the
+// place in it.
+func fallbackOf(src source.Source) func(*source.Record) string {
+	return func(rec *source.Record) string {
+		id := src.Manifest().At(int(rec.End.Object)).ID() + "-" + strconv.FormatInt(rec.End.Offset, 10)
+		if rec.End.Element > 0 {
+			id += "-" + strconv.Itoa(int(rec.End.Element))
+		}
+		return id
+	}
+}

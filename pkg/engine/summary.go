@@ -1,0 +1,236 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/source"
+)
+
+// Summary is what became of a run, in the form of the command line's JSON.
+type Summary struct {
+	Run        string            `json:"run"`
+	Status     string            `json:"status"` // complete or incomplete
+	Read       uint64            `json:"read"`
+	BadRecords uint64            `json:"bad_records"`
+	Dropped    map[string]uint64 `json:"dropped"`
+	// BadReasons are the bad records by what is wrong with them, and BadExamples says
+	// of one of each what, and where it is.
+	BadReasons  map[string]uint64 `json:"bad_reasons,omitempty"`
+	BadExamples map[string]string `json:"bad_examples,omitempty"`
+	// Rehearsal says that stand-ins were sent to. The caller sets it, and what follows:
+	// the run whose dead letters were sent, and the configuration.
+	Rehearsal bool   `json:"rehearsal,omitempty"`
+	RedriveOf string `json:"redrive_of,omitempty"`
+	Root      string `json:"redrive_root,omitempty"` // the run in which those letters began
+	Config    string `json:"config,omitempty"`
+	// DeadLetters is where the records are that are no events, if there are any.
+	DeadLetters  string        `json:"dead_letters,omitempty"`
+	Destinations []LaneSummary `json:"destinations"`
+}
+
+// LaneSummary is one destination's part of it.
+type LaneSummary struct {
+	Name        string            `json:"name"`
+	Type        string            `json:"type"`
+	Filtered    uint64            `json:"filtered"`
+	Skipped     map[string]uint64 `json:"skipped"`
+	Delivered   uint64            `json:"delivered"`
+	Rejected    map[string]uint64 `json:"rejected"`
+	Pending     uint64            `json:"pending"`
+	InDoubt     uint64            `json:"in_doubt"`
+	Deliveries  uint64            `json:"deliveries"`
+	Requests    uint64            `json:"requests"`
+	Retries     uint64            `json:"retries"`
+	Bytes       uint64            `json:"bytes"`
+	Seconds     float64           `json:"seconds"` // of this process
+	Rate        float64           `json:"rate"`    // events a second that it has delivered
+	DeadLetters string            `json:"dead_letters,omitempty"`
+	// Letters is how many dead letters there are: one for each delivery that was
+	// rejected, of which an event may have several.
+	Letters uint64 `json:"letters,omitempty"`
+	// Redriven are the rejected events that redrives have delivered since, by the
+	// redrive's run. The caller sets it.
+	Redriven map[string]uint64 `json:"redriven,omitempty"`
+	// Stopped says why the lane gave up early, if it did.
+	Stopped string `json:"stopped,omitempty"`
+	// Problem is what the partner, or the way to it, said last of something that
+	// was not accepted, and Examples of one event for each reason of Rejected. Like
+	// Stopped they may hold anything: redact them.
+	Problem  string            `json:"last_problem,omitempty"`
+	Examples map[string]string `json:"examples,omitempty"`
+	// SkippedExamples say of one event for each reason of Skipped where it is, and why.
+	SkippedExamples map[string]string `json:"skipped_examples,omitempty"`
+	// Released counts events sent out of their user's order because the
+	// user's queue had grown too long.
+	Released uint64 `json:"released,omitempty"`
+}
+
+// MismatchError is a summary that does not add up: a bug in fanfold.
+type MismatchError struct{ Msg string }
+
+func (e *MismatchError) Error() string {
+	return "the summary does not add up (" + e.Msg + "): this is a bug in fanfold; the run's folder holds what is needed to find it"
+}
+
+// Summary returns the counts as they are now. It may be asked for while the run
+// is under way.
+func (e *Engine) Summary() *Summary {
+	front, _, atEnd := e.front.at()
+	s := &Summary{Run: e.c.Run.Name(), Status: "complete", Read: front.Ordinal, BadRecords: front.Bad, Dropped: map[string]uint64{}}
+	s.BadReasons, s.BadExamples = e.front.reasons()
+	maps.Copy(s.Dropped, front.Dropped)
+	if n, path := e.front.bad.DeadLetters(); n > 0 {
+		s.DeadLetters = path
+	}
+	if !atEnd {
+		s.Status = "incomplete"
+	}
+	for _, l := range e.lanes {
+		ls := l.summary(selected(front))
+		if ls.Pending > 0 {
+			s.Status = "incomplete"
+		}
+		s.Destinations = append(s.Destinations, ls)
+	}
+	return s
+}
+
+// selected is how many of the records up to a mark go to the lanes.
+func selected(m journal.Mark) uint64 {
+	n := m.Ordinal - m.Bad
+	for _, d := range m.Dropped {
+		n -= d
+	}
+	return n
+}
+
+// reconcile checks the summary's equation against counters that were kept apart
+// from it.
+func (e *Engine) reconcile(s *Summary) error {
+	events := s.Read - s.BadRecords - sum(s.Dropped)
+	for i, l := range e.lanes {
+		d := s.Destinations[i]
+		total := d.Filtered + sum(d.Skipped) + d.Delivered + sum(d.Rejected) + d.Pending
+		switch {
+		case total != events:
+			return &MismatchError{fmt.Sprintf("%s: %d events were selected, %d are accounted for", d.Name, events, total)}
+		case l.finished && l.seen != events:
+			return &MismatchError{fmt.Sprintf("%s: it was offered %d events of %d", d.Name, l.seen, events)}
+		case l.finished && l.stop == "" && !e.stopped() && d.Pending != uint64(l.ledger.held):
+			return &MismatchError{fmt.Sprintf("%s: it is done with %d events pending, %d of them held", d.Name, d.Pending, l.ledger.held)}
+		case l.ledger.sent != d.Deliveries-l.ledger.base.Deliveries:
+			return &MismatchError{fmt.Sprintf("%s: %d deliveries were counted, %d were accepted", d.Name, d.Deliveries-l.ledger.base.Deliveries, l.ledger.sent)}
+		}
+	}
+	return nil
+}
+
+func sum(m map[string]uint64) uint64 {
+	var n uint64
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// Progress is how a lane stands, for people to look at.
+type Progress struct {
+	Name      string
+	Done      uint64 // events settled, filtered ones included
+	Total     uint64 // events selected so far
+	AllRead   bool   // Total is final
+	About     uint64 // what Total will be, judged by the bytes that are read; 0: not known
+	Delivered uint64
+	Rejected  uint64
+	Retries   uint64
+	InFlight  int // requests
+	State     string
+	Stopped   bool // the lane has given up
+	Position  source.Position
+	Objects   int // of the whole input; 0: not all are known yet
+}
+
+// Progress returns how all lanes stand.
+func (e *Engine) Progress() []Progress {
+	front, passed, atEnd := e.front.at()
+	objects := 0
+	if m := e.c.Source.Manifest(); m.Done() {
+		objects = m.Len()
+	}
+	var ps []Progress
+	for _, l := range e.lanes {
+		p := l.progress()
+		p.Total, p.AllRead, p.Objects = selected(front), atEnd, objects
+		if passed > 0 && !atEnd {
+			p.About = uint64(float64(p.Total) / passed)
+		}
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+func (l *lane) summary(events uint64) LaneSummary {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.ledger.live.Clone()
+	s := LaneSummary{Name: l.c.Name, Type: l.c.Type, Filtered: c.Filtered, Skipped: c.Skipped, Delivered: c.Delivered, Rejected: c.Rejected, InDoubt: c.InDoubt,
+		Deliveries: c.Deliveries, Requests: c.Requests, Retries: c.Retries, Bytes: c.Bytes, Stopped: l.stop, Problem: l.notes.problem, Examples: maps.Clone(l.notes.like), SkippedExamples: maps.Clone(l.notes.skips), Released: c.Released}
+	if s.Skipped == nil {
+		s.Skipped = map[string]uint64{}
+	}
+	if s.Rejected == nil {
+		s.Rejected = map[string]uint64{}
+	}
+	if settled := c.Filtered + sum(c.Skipped) + c.Delivered + sum(c.Rejected); settled <= events {
+		s.Pending = events - settled
+	}
+	end := l.ended
+	if end.IsZero() {
+		end = l.e.c.Now()
+	}
+	s.Seconds = max(end.Sub(l.started).Seconds(), 0)
+	if s.Seconds > 0 {
+		s.Rate = round(float64(c.Delivered-l.ledger.base.Delivered) / s.Seconds)
+	}
+	if n, path := l.ledger.j.DeadLetters(); n > 0 {
+		s.DeadLetters, s.Letters = path, n
+	}
+	return s
+}
+
+func (l *lane) progress() Progress {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := Progress{Name: l.c.Name, Delivered: l.ledger.live.Delivered, Rejected: sum(l.ledger.live.Rejected), Retries: l.ledger.live.Retries, InFlight: l.queue.flying, State: "running", Stopped: l.stop != "" || l.err != nil, Position: l.ledger.mark.Position}
+	p.Done = l.ledger.settled()
+	now := l.e.c.Now()
+	switch {
+	case l.err != nil:
+		p.State = "failed: " + l.err.Error()
+	case l.stop != "":
+		p.State = "stopped: " + l.stop
+	case l.pacer.breaker.open(now):
+		why := "no answer"
+		if l.notes.status != 0 {
+			why = "status " + strconv.Itoa(l.notes.status)
+		}
+		p.State = "partner fails (" + why + "), next probe in " + l.pacer.breaker.until.Sub(now).Round(time.Second).String()
+	case l.pacer.paused.After(now) && l.ended.IsZero():
+		p.State = "paused by the partner for " + l.pacer.paused.Sub(now).Round(time.Second).String()
+	case l.pacer.held.After(now) && l.ended.IsZero():
+		p.State = "keeps to its rate limit"
+	case !l.ended.IsZero() && p.Done < selected(l.reader.cursor):
+		p.State = "stopped"
+	case !l.ended.IsZero():
+		p.State = "done"
+	}
+	return p
+}
+
+// round is a number with one digit behind the point.
+func round(x float64) float64 { return math.Round(x*10) / 10 }

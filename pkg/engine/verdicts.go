@@ -1,0 +1,242 @@
+package engine
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/journal"
+)
+
+// verdicts owns what the partner's answers mean for a lane's deliveries. It is the only
+// place where a delivery is rejected or given up. The lane's lock guards it, but for
+// burying what Route has rejected.
+type verdicts struct {
+	opt    Options
+	ledger *ledger
+	memory *memory
+	queue  *queue
+	notes  *notes
+	letter func(*work, destination.Result) journal.DeadLetter
+	jitter func() float64
+	start  time.Time // of the engine
+}
+
+// decision is what the journal has to be told of one request.
+type decision struct {
+	verdicts []journal.Verdict
+	dead     []journal.DeadLetter
+}
+
+// reject makes a dead letter of a delivery. Every rejection comes through here.
+func (v *verdicts) reject(d *decision, w *work, r destination.Result) {
+	d.verdicts = append(d.verdicts, journal.Verdict{ID: w.id, Outcome: journal.Rejected, Reason: string(r.Reason)})
+	d.dead = append(d.dead, v.letter(w, r))
+}
+
+// bury tells the journal what Route has rejected, in steps, and calls between after
+// each. That is most of the work of a lane that gets nowhere, so it is done without
+// the lock; accept settles the deliveries.
+func (v *verdicts) bury(lb *laneBlock, between func()) error {
+	var d decision
+	size := 0
+	for i := range lb.works {
+		w := &lb.works[i]
+		if w.d.Settled == nil || w.d.Settled.Outcome != destination.Rejected {
+			continue
+		}
+		if _, ok := v.ledger.earlier(w.id); ok {
+			continue
+		}
+		v.reject(&d, w, *w.d.Settled)
+		// Steps are short, so that those who may go first need not wait.
+		if size += len(w.ev.raw); size >= 48<<10 || len(d.dead) == 200 {
+			if err := v.ledger.j.Settle(d.verdicts, d.dead); err != nil {
+				return err
+			}
+			d, size = decision{}, 0
+			between()
+		}
+	}
+	if len(d.dead) == 0 {
+		return nil
+	}
+	return v.ledger.j.Settle(d.verdicts, d.dead)
+}
+
+// routed settles what Route has decided about a delivery; false: it has decided nothing.
+func (v *verdicts) routed(w *work) bool {
+	r := w.d.Settled
+	switch {
+	case r == nil:
+		return false
+	case r.Outcome == destination.Rejected:
+		v.settle(w, journal.Rejected, string(r.Reason)) // bury has told the journal
+		v.notes.refused++
+		v.notes.rejected(*r)
+	default:
+		v.notes.skipped(w.ev, r.Reason, r.Detail)
+		v.settle(w, journal.Skipped, string(r.Reason))
+	}
+	return true
+}
+
+// settle notes the outcome of a delivery, and what that means for the next step of its
+// event, if one waits for it.
+func (v *verdicts) settle(w *work, o journal.Outcome, reason string) {
+	next := v.ledger.settle(w, o, reason)
+	if next == nil {
+		return
+	}
+	v.queue.waiting--
+	if o == journal.Rejected {
+		v.block(next)
+		return
+	}
+	v.queue.steps = append(v.queue.steps, next) // finish sends it
+}
+
+// block rejects a step whose earlier step was rejected.
+func (v *verdicts) block(w *work) {
+	r := destination.Result{Outcome: destination.Rejected, Reason: destination.Blocked, Detail: "an earlier step of the same event was rejected"}
+	var d decision
+	v.notes.rejected(r)
+	v.reject(&d, w, r)
+	if err := v.ledger.j.Settle(d.verdicts, d.dead); err != nil {
+		v.notes.fail(err)
+	}
+	v.memory.drop(w)
+	v.settle(w, journal.Rejected, string(r.Reason))
+}
+
+// answered settles the deliveries of a request that are settled, and puts the rest
+// back.
+func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopeless bool, now time.Time) error {
+	def := journal.Requeued
+	for i := range rs {
+		if rs[i].Outcome == destination.Delivered {
+			def = journal.Delivered
+			break
+		}
+	}
+	var d decision
+	var again []*work
+	var due time.Time
+	for i, w := range b.works {
+		r := &rs[i]
+		if w.attempts == 0 {
+			w.first = now.Sub(v.start)
+		}
+		if !(r.Outcome == destination.Retry && (r.Reason == destination.RateLimited || r.Reason == destination.Unauthorized)) {
+			w.attempts++ // waiting one's turn is no attempt
+		}
+		last, outcome := v.judge(w, *r, hopeless, now)
+		switch outcome {
+		case journal.Requeued:
+			again = append(again, w)
+			if r.Reason != destination.Unauthorized {
+				if t := now.Add(max(backoff(int(w.attempts), v.jitter()), r.RetryAfter)); t.After(due) {
+					due = t
+				}
+			}
+			if outcome != def {
+				d.verdicts = append(d.verdicts, journal.Verdict{ID: w.id, Outcome: outcome})
+			}
+			continue
+		case journal.Rejected:
+			v.notes.rejected(last)
+			v.reject(&d, w, last)
+		case journal.Delivered:
+			v.ledger.sent++
+			last.Reason = ""
+			fallthrough
+		default:
+			if outcome != def {
+				d.verdicts = append(d.verdicts, journal.Verdict{ID: w.id, Outcome: outcome, Reason: string(last.Reason)})
+			}
+		}
+		v.memory.drop(w)
+		v.settle(w, outcome, string(last.Reason))
+	}
+	if err := v.ledger.j.End(req, def, "", d.verdicts, d.dead); err != nil {
+		return err
+	}
+	var rest *batch
+	if len(again) > 0 {
+		rest = v.queue.retry(b, again, due)
+		v.notes.retry(again, rs, due, now)
+	}
+	v.queue.finish(b, rest, b.works)
+	return nil
+}
+
+// judge says what becomes of one delivery after an answer: Requeued when it is sent
+// again. hopeless: the partner has failed everything for so long that a failure is the
+// last one.
+func (v *verdicts) judge(w *work, r destination.Result, hopeless bool, now time.Time) (destination.Result, journal.Outcome) {
+	switch r.Outcome {
+	case destination.Delivered:
+		return r, journal.Delivered
+	case destination.Skipped:
+		return r, journal.Skipped
+	case destination.Rejected:
+		return r, journal.Rejected
+	}
+	spent := now.Sub(v.start) - w.first
+	if r.Reason == destination.Unauthorized || !hopeless && int(w.attempts) < v.opt.Attempts && spent < v.opt.MaxTime {
+		return r, journal.Requeued
+	}
+	r.Reason = destination.Exhausted
+	r.Detail = fmt.Sprintf("given up after %s in %s; the last: %s", attempts(int(w.attempts)), spent.Round(time.Millisecond), r.Detail)
+	return r, journal.Rejected
+}
+
+func attempts(n int) string {
+	if n == 1 {
+		return "1 attempt"
+	}
+	return strconv.Itoa(n) + " attempts"
+}
+
+// giveUp rejects deliveries that the partner was not asked about one by one, with what
+// it said of all of them.
+func (v *verdicts) giveUp(b *batch, r destination.Result) error {
+	v.notes.rejected(r)
+	var d decision
+	for _, w := range b.works {
+		v.reject(&d, w, r)
+	}
+	if err := v.ledger.j.Settle(d.verdicts, d.dead); err != nil {
+		return err
+	}
+	for _, w := range b.works {
+		v.memory.drop(w)
+		v.settle(w, journal.Rejected, string(r.Reason))
+	}
+	v.queue.finish(b, nil, b.works)
+	return nil
+}
+
+// letterOf makes the dead letter of a delivery of a lane.
+func letterOf(c *LaneConfig, plan *destination.Plan, start time.Time, now func() time.Time) func(*work, destination.Result) journal.DeadLetter {
+	return func(w *work, r destination.Result) journal.DeadLetter {
+		slug := ""
+		if int(w.d.Action) < len(plan.Actions) {
+			slug = plan.Actions[w.d.Action].Slug
+		}
+		d := journal.DeadLetter{
+			Raw: w.ev.raw, Valid: true, Destination: c.Name, Type: c.Type, Action: slug, Step: int(w.d.Step), K: w.id.K,
+			Reason: string(r.Reason), Detail: destination.Cut(r.Detail, 2000), Status: r.Status, Attempts: int(w.attempts),
+			Position: w.ev.end, Object: w.ev.b.object, Offset: w.ev.offset, Line: w.ev.line, Ordinal: w.id.Ordinal, InsertID: w.d.InsertID,
+		}
+		if w.attempts > 0 {
+			d.Last = now()
+			d.First = d.Last.Add(w.first - d.Last.Sub(start)) // as the clock stands now
+		}
+		if c.Letter != nil {
+			c.Letter(&d)
+		}
+		return d
+	}
+}
