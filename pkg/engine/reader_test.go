@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/source"
+)
+
+// numbered is a block of n records from an ordinal on.
+func numbered(from, n uint64, size int64) *block {
+	b := &block{chunk: &source.Chunk{}, start: journal.Mark{Ordinal: from}, end: journal.Mark{Ordinal: from + n}, bytes: size}
+	b.refs.Store(1)
+	b.chunk.Retain()
+	return b
+}
+
+// TestReader: a reader takes blocks from the ring, reads by itself once it has fallen off
+// the ring's tail, and comes back to the ring when it has caught up.
+func TestReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRing(100, time.Now)
+		fast, slow := newReader(r, journal.Mark{}, time.Second), newReader(r, journal.Mark{}, time.Second)
+		alone := 0
+		slow.again = func(_ context.Context, from journal.Mark, yield func(*block) bool) error {
+			for at := from.Ordinal; at < 100; at += 10 {
+				alone++
+				if !yield(numbered(at, 10, 50)) {
+					return nil
+				}
+			}
+			return nil
+		}
+		r.stands(slow, nowhere) // nobody waits for it
+		go func() {
+			for at := uint64(0); at < 100; at += 10 {
+				if !r.push(t.Context(), numbered(at, 10, 50), nil) {
+					t.Error("the ring is closed")
+				}
+			}
+			r.finish()
+		}()
+		read := func(rd *reader) (n int) {
+			for {
+				b, err := rd.read(t.Context(), waiting{idle: func() {}, over: func() bool { return false }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b == nil {
+					return n
+				}
+				if b.start.Ordinal != rd.cursor.Ordinal {
+					t.Fatalf("at %d it reads %d", rd.cursor.Ordinal, b.start.Ordinal)
+				}
+				rd.pass(b)
+				n++
+			}
+		}
+		if n := read(fast); n != 10 {
+			t.Errorf("the fast one has read %d blocks", n)
+		}
+		if n := read(slow); n != 10 || alone == 0 || alone == 10 {
+			t.Errorf("the slow one has read %d blocks, %d of them by itself", n, alone)
+		}
+		fast.close()
+		slow.close()
+	})
+}
+
+// TestReaderLingers: when nothing comes for a while, what is open may go.
+func TestReaderLingers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRing(100, time.Now)
+		rd := newReader(r, journal.Mark{}, time.Minute)
+		start, idle := time.Now(), time.Duration(0)
+		time.AfterFunc(time.Hour, r.finish)
+		b, err := rd.read(t.Context(), waiting{idle: func() { idle = time.Since(start) }, over: func() bool { return false }})
+		if b != nil || err != nil || idle != time.Minute {
+			t.Errorf("%v, %v, idle after %s", b, err, idle)
+		}
+	})
+}
