@@ -120,7 +120,7 @@ func healthySeconds(b *testing.B, path string, n int, others []engine.LaneConfig
 	}
 	s := setup{path: path, dir: b.TempDir(), lanes: append(others, lane("healthy", well)), change: func(c *engine.Config) { c.Stop = stop }}
 	for i := range s.lanes {
-		s.lanes[i].Options.Timeout = 2 * time.Second
+		s.lanes[i].Options.Timeout, s.lanes[i].Options.MaxErrors = 2*time.Second, -1
 	}
 	if _, err := s.run(b); err != nil {
 		b.Fatal(err)

@@ -1,12 +1,15 @@
 package engine
 
 import (
+	"time"
+
 	"github.com/fanfold/fanfold/pkg/destination"
 )
 
 // When a partner refuses a batch without saying which event is at fault, the
 // lane asks again with halves, down to single events, so that one bad event
-// never costs its batch.
+// never costs its batch. The same is done when it finds a batch in conflict with
+// something, and with one that has failed until the last attempt.
 //
 // A partner that refuses everything must not be asked 2N times for that. A
 // large batch is therefore probed first with single events from all over it.
@@ -24,6 +27,7 @@ const (
 	probeFrom   = 64 // deliveries in a batch from which on it is probed
 	patience    = 64
 	givesUpSoon = 2
+	lastParts   = 2 // parts that may fail, of a batch whose partner fails everything
 )
 
 // bisector owns the search for the bad events of batches that were refused as a whole.
@@ -45,34 +49,95 @@ type bisect struct {
 	words    destination.Result
 }
 
-// refusedWhole says that the partner refused all deliveries of a batch with one
-// and the same verdict.
-func refusedWhole(rs []destination.Result) bool {
+// fault is what was said of a batch as a whole.
+type fault uint8
+
+const (
+	none     fault = iota
+	refused        // the partner refuses all of it
+	conflict       // something of it is in conflict with something else, or with another of the batch
+	failing        // it fails, for the last time that it would be tried: one event may be what the partner fails at
+)
+
+// faultOf says what was said of all deliveries of a batch in one and the same way.
+func faultOf(rs []destination.Result) fault {
 	for i := range rs {
-		if rs[i].Outcome != destination.Rejected || rs[i].Status != rs[0].Status || rs[i].Reason != rs[0].Reason || rs[i].Detail != rs[0].Detail {
-			return false
+		if rs[i].Outcome != rs[0].Outcome || rs[i].Status != rs[0].Status || rs[i].Reason != rs[0].Reason || rs[i].Detail != rs[0].Detail {
+			return none
 		}
 	}
-	return rs[0].Reason == destination.Refused || rs[0].Reason == destination.TooLarge || rs[0].Reason == destination.Invalid
+	switch r := &rs[0]; {
+	case r.Outcome == destination.Rejected && (r.Reason == destination.Refused || r.Reason == destination.TooLarge || r.Reason == destination.Invalid):
+		return refused
+	case r.Outcome == destination.Retry && r.Reason == destination.Conflict:
+		return conflict
+	case r.Outcome == destination.Retry && r.Reason == destination.Unavailable && r.Status >= 500:
+		return failing
+	}
+	return none
 }
 
-// split asks again about a refused batch, in parts.
-func (x *bisector) split(b *batch, words destination.Result) error {
+// divides says that a batch is to be sent again in parts. What is refused or in conflict
+// is divided at once, what fails only when it would be given up otherwise. hopeless: the
+// partner has failed everything for long.
+func (x *bisector) divides(b *batch, rs []destination.Result, hopeless bool, now time.Time) bool {
+	if len(b.works) < 2 {
+		return false
+	}
+	switch faultOf(rs) {
+	case refused:
+		return true
+	case conflict:
+		return patient(b.bisect, patience)
+	case failing:
+		most := patience
+		if hopeless {
+			most = lastParts
+		}
+		if !patient(b.bisect, most) {
+			return false
+		}
+		for _, w := range b.works {
+			if !x.verdicts.spent(w, int(w.attempts)+1, now) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// patient says that asking about further parts of a batch is worth it.
+func patient(s *bisect, most int) bool { return s == nil || s.accepted || s.asked <= most }
+
+// split asks again about a batch, in parts.
+func (x *bisector) split(b *batch, rs []destination.Result, now time.Time) error {
+	kind, words := faultOf(rs), rs[0]
 	s := b.bisect
 	if s == nil {
-		s = &bisect{words: words}
+		s = &bisect{}
 		b.bisect = s
-		if len(b.works) > probeFrom && !x.order && words.Reason != destination.TooLarge {
+		if kind == refused && len(b.works) > probeFrom && !x.order && words.Reason != destination.TooLarge {
+			s.words = words
 			x.probe(b, s)
 			return nil
 		}
 	}
-	s.words = words
-	if s.givenUp {
-		return x.giveUp(b)
+	if kind == failing {
+		for _, w := range b.works {
+			x.verdicts.tried(w, &words, now)
+		}
+	}
+	if kind == refused {
+		if s.words = words; s.givenUp {
+			return x.giveUp(b)
+		}
 	}
 	s.asked++
 	x.queue.halve(b)
+	if kind != refused {
+		return nil
+	}
 	return x.losePatience(s)
 }
 
@@ -98,7 +163,7 @@ func (x *bisector) probe(b *batch, s *bisect) {
 // losePatience gives a batch up of which dozens of parts were refused and
 // nothing was accepted.
 func (x *bisector) losePatience(s *bisect) error {
-	if s.accepted || s.asked <= patience || s.givenUp || x.order {
+	if s.accepted || s.asked <= patience || s.givenUp || x.order || s.words.Outcome != destination.Rejected {
 		return nil
 	}
 	s.givenUp = true
@@ -128,16 +193,15 @@ func (x *bisector) losePatience(s *bisect) error {
 // answered takes note of the answer to a part.
 func (x *bisector) answered(b *batch, rs []destination.Result) error {
 	s := b.bisect
-	refused := true
+	all := true // is refused
 	for i := range rs {
-		if rs[i].Outcome != destination.Rejected {
-			refused = false
+		all = all && rs[i].Outcome == destination.Rejected
+		if rs[i].Outcome == destination.Delivered || rs[i].Outcome == destination.Skipped {
+			s.accepted = true
+			x.refused = 0
 		}
 	}
-	if !refused {
-		s.accepted = true
-		x.refused = 0
-	} else if !b.probe {
+	if all && !b.probe {
 		s.asked++
 	}
 	if !b.probe {

@@ -96,7 +96,10 @@ type Options struct {
 	Attempts    int           // of one delivery; 0: 8
 	MaxTime     time.Duration // of one delivery, from its first attempt; 0: 15 min
 	Hold        bool          // in_doubt: hold
-	Reserve     float64       // share of the partner's quota left to live traffic
+	// MaxErrors is how many events in a row may be rejected with the same answer of the
+	// partner, with nothing accepted, before the lane stops; 0: 1,000, less: any number.
+	MaxErrors int
+	Reserve   float64 // share of the partner's quota left to live traffic
 }
 
 // Engine is a run under way. Make it with New, run it with Run, look at it with

@@ -325,6 +325,7 @@ func TestPartnerThatRefusesEverything(t *testing.T) {
 			return destination.Same(destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 400}, len(ids)), nil
 		}
 		s := setup{path: input(t, 10000, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p)}}
+		s.lanes[0].Options.MaxErrors = -1
 		d := s.mustRun(t).Destinations[0]
 		if d.Rejected["refused"] != 10000 {
 			t.Errorf("summary %+v", d)

@@ -58,7 +58,7 @@ func TestIsolation(t *testing.T) {
 		s := setup{path: input(t, n, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{
 			lane("hang", hang), lane("slow", slow), lane("refuses", refuses), lane("fails", fails), lane("limited", limited), lane("panics", panics), lane("healthy", well)}}
 		for i := range s.lanes[:6] {
-			s.lanes[i].Options.Attempts = 2
+			s.lanes[i].Options.Attempts, s.lanes[i].Options.MaxErrors = 2, -1
 		}
 		sum := s.mustRun(t)
 		with := sum.Destinations[6].Seconds

@@ -62,6 +62,9 @@ func (o Options) withDefaults() Options {
 	if o.MaxTime <= 0 {
 		o.MaxTime = 15 * time.Minute
 	}
+	if o.MaxErrors == 0 {
+		o.MaxErrors = 1000
+	}
 	return o
 }
 
@@ -88,6 +91,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 	l.sender = &sender{to: c.Sender, transport: c.Transport, timeout: opt.Timeout}
 	letter := letterOf(c, plan, e.start, now)
 	l.verdicts = &verdicts{opt: opt, ledger: l.ledger, memory: l.memory, queue: l.queue, notes: l.notes, jitter: e.c.Rand, start: e.start,
+		stop: func(why string) { l.haltLocked(why, nil) },
 		letter: func(w *work, r destination.Result) journal.DeadLetter {
 			d := letter(w, r)
 			l.logRejected(&d)
@@ -597,11 +601,13 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 			l.haltLocked(refusal(r), nil)
 		default:
 			a.pushed = true
-			if r.Reason == destination.RateLimited {
-				a.wait = max(a.wait, r.RetryAfter, time.Millisecond)
-			} else {
+			a.wait = max(a.wait, r.RetryAfter)
+			switch r.Reason {
+			case destination.RateLimited:
+				a.wait = max(a.wait, time.Millisecond)
+			case destination.Conflict: // with something else that it has: the partner is well
+			default:
 				a.failed = true
-				a.wait = max(a.wait, r.RetryAfter)
 			}
 		}
 	}
@@ -619,14 +625,14 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 // act settles a batch by its verdicts, or asks again in parts where the partner has
 // refused it as a whole.
 func (l *lane) act(req uint64, b *batch, results []destination.Result, crashed bool, now time.Time) error {
-	if len(b.works) > 1 && !crashed && refusedWhole(results) {
+	opt := l.verdicts.opt
+	hopeless := l.pacer.breaker.hopeless(now, opt.Attempts, opt.MaxTime)
+	if !crashed && l.bisector.divides(b, results, hopeless, now) {
 		if err := l.ledger.j.End(req, journal.Requeued, "", nil, nil); err != nil {
 			return err
 		}
-		return l.bisector.split(b, results[0])
+		return l.bisector.split(b, results, now)
 	}
-	opt := l.verdicts.opt
-	hopeless := l.pacer.breaker.hopeless(now, opt.Attempts, opt.MaxTime)
 	if err := l.verdicts.answered(req, b, results, hopeless, now); err != nil {
 		return err
 	}

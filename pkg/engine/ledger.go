@@ -65,6 +65,7 @@ type laneEvent struct {
 	worst    journal.Outcome
 	doubtful bool // in doubt since an earlier process, or once settled by one
 	held     bool // one of its deliveries is in doubt and not sent again
+	counted  bool // among those in a row that were rejected: see verdicts.may
 }
 
 // work is one delivery on its way.

@@ -30,11 +30,13 @@ func TestSenderOutlivesItsDestination(t *testing.T) {
 		want string // of the error; "": an answer
 		hung bool
 	}{
-		"answers":      {func(_ context.Context, n int) ([]destination.Result, error) { return make([]destination.Result, n), nil }, "", false},
+		"answers": {func(_ context.Context, n int) ([]destination.Result, error) {
+			return make([]destination.Result, n), nil
+		}, "", false},
 		"fails":        {func(context.Context, int) ([]destination.Result, error) { return nil, end }, "reset", false},
 		"panics":       {func(context.Context, int) ([]destination.Result, error) { panic("oh") }, "panic", false},
 		"cannot count": {func(context.Context, int) ([]destination.Result, error) { return nil, nil }, "0 results for 3", false},
-		"is late": {func(ctx context.Context, _ int) ([]destination.Result, error) { <-ctx.Done(); return nil, ctx.Err() }, "deadline", false},
+		"is late":      {func(ctx context.Context, _ int) ([]destination.Result, error) { <-ctx.Done(); return nil, ctx.Err() }, "deadline", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -20,7 +21,12 @@ type verdicts struct {
 	notes  *notes
 	letter func(*work, destination.Result) journal.DeadLetter
 	jitter func() float64
-	start  time.Time // of the engine
+	start  time.Time        // of the engine
+	stop   func(why string) // ends the lane
+
+	same destination.Result // what was said of the last ones that were rejected: status and reason
+	row  int                // events in a row of which it was said
+	full bool               // there were too many of them: nothing more is rejected
 }
 
 // decision is what the journal has to be told of one request.
@@ -34,6 +40,35 @@ func (v *verdicts) reject(d *decision, w *work, r destination.Result) {
 	d.verdicts = append(d.verdicts, journal.Verdict{ID: w.id, Outcome: journal.Rejected, Reason: string(r.Reason)})
 	d.dead = append(d.dead, v.letter(w, r))
 }
+
+// may says whether a delivery may be rejected for what the partner has said. Events in a
+// row that are rejected with the same answer, while nothing is accepted, are the fault of
+// an address, a setting or a mapping, not of the events: after so many of them, and not
+// one more, the lane stops, and the rest stays pending.
+func (v *verdicts) may(w *work, r destination.Result) bool {
+	if v.full {
+		return false
+	}
+	if r.Status != v.same.Status || r.Reason != v.same.Reason {
+		v.same, v.row = r, 0
+	}
+	if !w.ev.counted {
+		w.ev.counted = true
+		v.row++
+	}
+	if v.opt.MaxErrors > 0 && v.row >= v.opt.MaxErrors {
+		v.full = true
+		what := destination.Cut(r.Detail, 200)
+		if r.Status != 0 {
+			what = strings.TrimSuffix(fmt.Sprintf("status %d: %s", r.Status, what), ": ")
+		}
+		v.stop(fmt.Sprintf("%d events in a row were rejected with the same answer (%s); --max-errors allows more", v.row, what))
+	}
+	return true
+}
+
+// accepted notes that the partner has taken something.
+func (v *verdicts) accepted() { v.row = 0 }
 
 // bury tells the journal what Route has rejected, in steps, and calls between after
 // each. That is most of the work of a lane that gets nowhere, so it is done without
@@ -125,13 +160,11 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 	var due time.Time
 	for i, w := range b.works {
 		r := &rs[i]
-		if w.attempts == 0 {
-			w.first = now.Sub(v.start)
-		}
-		if !(r.Outcome == destination.Retry && (r.Reason == destination.RateLimited || r.Reason == destination.Unauthorized)) {
-			w.attempts++ // waiting one's turn is no attempt
-		}
+		v.tried(w, r, now)
 		last, outcome := v.judge(w, *r, hopeless, now)
+		if outcome == journal.Rejected && !v.may(w, last) {
+			outcome = journal.Requeued // stays pending
+		}
 		switch outcome {
 		case journal.Requeued:
 			again = append(again, w)
@@ -152,6 +185,7 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 			last.Reason = ""
 			fallthrough
 		default:
+			v.accepted()
 			if outcome != def {
 				d.verdicts = append(d.verdicts, journal.Verdict{ID: w.id, Outcome: outcome, Reason: string(last.Reason)})
 			}
@@ -171,6 +205,21 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 	return nil
 }
 
+// tried counts an attempt.
+func (v *verdicts) tried(w *work, r *destination.Result, now time.Time) {
+	if w.attempts == 0 {
+		w.first = now.Sub(v.start)
+	}
+	if !(r.Outcome == destination.Retry && (r.Reason == destination.RateLimited || r.Reason == destination.Unauthorized)) {
+		w.attempts++ // waiting one's turn is no attempt
+	}
+}
+
+// spent says that the budget of a delivery is used up.
+func (v *verdicts) spent(w *work, attempts int, now time.Time) bool {
+	return attempts >= v.opt.Attempts || now.Sub(v.start)-w.first >= v.opt.MaxTime
+}
+
 // judge says what becomes of one delivery after an answer: Requeued when it is sent
 // again. hopeless: the partner has failed everything for so long that a failure is the
 // last one.
@@ -183,12 +232,12 @@ func (v *verdicts) judge(w *work, r destination.Result, hopeless bool, now time.
 	case destination.Rejected:
 		return r, journal.Rejected
 	}
-	spent := now.Sub(v.start) - w.first
-	if r.Reason == destination.Unauthorized || !hopeless && int(w.attempts) < v.opt.Attempts && spent < v.opt.MaxTime {
+	if r.Reason == destination.Unauthorized || !hopeless && !v.spent(w, int(w.attempts), now) {
 		return r, journal.Requeued
 	}
 	r.Reason = destination.Exhausted
-	r.Detail = fmt.Sprintf("given up after %s in %s; the last: %s", attempts(int(w.attempts)), spent.Round(time.Millisecond), r.Detail)
+	took := (now.Sub(v.start) - w.first).Round(time.Millisecond)
+	r.Detail = fmt.Sprintf("given up after %s in %s; the last: %s", attempts(int(w.attempts)), took, r.Detail)
 	return r, journal.Rejected
 }
 
@@ -204,17 +253,23 @@ func attempts(n int) string {
 func (v *verdicts) giveUp(b *batch, r destination.Result) error {
 	v.notes.rejected(r)
 	var d decision
+	var out []*work
 	for _, w := range b.works {
-		v.reject(&d, w, r)
+		if v.may(w, r) {
+			v.reject(&d, w, r)
+			out = append(out, w)
+		}
 	}
 	if err := v.ledger.j.Settle(d.verdicts, d.dead); err != nil {
 		return err
 	}
-	for _, w := range b.works {
+	for _, w := range out {
 		v.memory.drop(w)
 		v.settle(w, journal.Rejected, string(r.Reason))
 	}
-	v.queue.finish(b, nil, b.works)
+	if len(out) == len(b.works) { // else the lane ends
+		v.queue.finish(b, nil, b.works)
+	}
 	return nil
 }
 
