@@ -1,0 +1,42 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+)
+
+// Kept is one limit that a lane keeps.
+type Kept struct {
+	Action string        // slug; "": of all requests of the lane together
+	What   string        // requests, events, bytes (all in a time); concurrency, batch events, batch bytes
+	N      float64       // as declared, or as the user has set it
+	Per    time.Duration // of a rate; else 0
+	Docs   string        // the partner's URL for the number; "": the number is not the partner's
+}
+
+// Keeps lists the limits that a lane of a plan keeps, from where its parts read them: the
+// pacer the rates and the requests in flight, the packer the sizes of requests. What an
+// event may have (size, age) is kept by the Sender's Route.
+func Keeps(plan *destination.Plan, o Options) []Kept {
+	var all []Kept
+	for _, l := range limitsOf(plan, o) {
+		k := Kept{What: l.rate.Of.String(), N: l.rate.N, Per: l.rate.Per, Docs: l.rate.Docs}
+		if l.action != wholeLane {
+			k.Action = plan.Actions[l.action].Slug
+		}
+		all = append(all, k)
+	}
+	c := Kept{What: "concurrency", N: float64(concurrencyOf(plan, o))}
+	if int(c.N) == plan.Limits.Concurrency.N {
+		c.Docs = plan.Limits.Concurrency.Docs
+	}
+	all = append(all, c)
+	for i := range plan.Actions {
+		a := &plan.Actions[i]
+		caps := capsOf(a)
+		all = append(all, Kept{Action: a.Slug, What: "batch events", N: float64(caps.events), Docs: a.Limits.BatchEvents.Docs},
+			Kept{Action: a.Slug, What: "batch bytes", N: float64(caps.bytes), Docs: a.Limits.BatchBytes.Docs})
+	}
+	return all
+}
