@@ -66,7 +66,8 @@ func (a *adaptive) done(now time.Time, rtt time.Duration, trouble bool, flying i
 		mean = a.sum / float64(a.n)
 	}
 	switch {
-	case a.trouble, a.seen && a.n > 1 && mean > a.mean+2.5*math.Sqrt(a.vari) && mean > 1.5*a.mean && mean-a.mean > 0.005:
+	case a.trouble,
+		a.seen && a.n > 1 && mean > a.mean+2.5*math.Sqrt(a.vari) && mean > 1.5*a.mean && mean-a.mean > 0.005:
 		a.limit = max(a.limit*0.9, 1)
 	case a.reached && a.limit < a.cap:
 		a.limit = min(a.limit+1, a.cap)

@@ -78,7 +78,12 @@ func BenchmarkSmallRequests(b *testing.B) {
 			}
 			return ok(len(ids)), nil
 		}
-		s := setup{path: path, dir: b.TempDir(), lanes: append(others, lane("small", p)), change: func(c *engine.Config) { c.Stop = stop }}
+		s := setup{
+			path:   path,
+			dir:    b.TempDir(),
+			lanes:  append(others, lane("small", p)),
+			change: func(c *engine.Config) { c.Stop = stop },
+		}
 		s.lanes[len(s.lanes)-1].Options.Concurrency = 1
 		if _, err := s.run(b); err != nil {
 			b.Fatal(err)
@@ -118,7 +123,12 @@ func healthySeconds(b *testing.B, path string, n int, others []engine.LaneConfig
 		}
 		return ok(len(ids)), nil
 	}
-	s := setup{path: path, dir: b.TempDir(), lanes: append(others, lane("healthy", well)), change: func(c *engine.Config) { c.Stop = stop }}
+	s := setup{
+		path:   path,
+		dir:    b.TempDir(),
+		lanes:  append(others, lane("healthy", well)),
+		change: func(c *engine.Config) { c.Stop = stop },
+	}
 	for i := range s.lanes {
 		s.lanes[i].Options.Timeout, s.lanes[i].Options.MaxErrors = 2*time.Second, -1
 	}
@@ -135,12 +145,27 @@ func sick() []engine.LaneConfig {
 			return destination.Same(r, len(ids)), nil
 		}
 	}
-	hang, slow, refuses, fails, limited, panics := newPartner(500), newPartner(50), newPartner(500), newPartner(500), newPartner(50), newPartner(50)
+	hang, slow, refuses := newPartner(500), newPartner(50), newPartner(500)
+	fails, limited, panics := newPartner(500), newPartner(50), newPartner(50)
 	hang.answer = func(*partner, time.Time, []int) ([]destination.Result, error) { return nil, nil }
 	slow.delay = time.Second
 	refuses.answer = always(destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 400})
 	fails.answer = always(destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 500})
-	limited.answer = always(destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429, RetryAfter: 30 * time.Second})
+	limited.answer = always(
+		destination.Result{
+			Outcome:    destination.Retry,
+			Reason:     destination.RateLimited,
+			Status:     429,
+			RetryAfter: 30 * time.Second,
+		},
+	)
 	panics.route = func(*event.Event, int, *destination.Deliveries) { panic("always") }
-	return []engine.LaneConfig{lane("hang", hang), lane("slow", slow), lane("refuses", refuses), lane("fails", fails), lane("limited", limited), lane("panics", panics)}
+	return []engine.LaneConfig{
+		lane("hang", hang),
+		lane("slow", slow),
+		lane("refuses", refuses),
+		lane("fails", fails),
+		lane("limited", limited),
+		lane("panics", panics),
+	}
 }

@@ -62,12 +62,14 @@ const (
 // faultOf says what was said of all deliveries of a batch in one and the same way.
 func faultOf(rs []destination.Result) fault {
 	for i := range rs {
-		if rs[i].Outcome != rs[0].Outcome || rs[i].Status != rs[0].Status || rs[i].Reason != rs[0].Reason || rs[i].Detail != rs[0].Detail {
+		if rs[i].Outcome != rs[0].Outcome || rs[i].Status != rs[0].Status || rs[i].Reason != rs[0].Reason ||
+			rs[i].Detail != rs[0].Detail {
 			return none
 		}
 	}
 	switch r := &rs[0]; {
-	case r.Outcome == destination.Rejected && (r.Reason == destination.Refused || r.Reason == destination.TooLarge || r.Reason == destination.Invalid):
+	case r.Outcome == destination.Rejected &&
+		(r.Reason == destination.Refused || r.Reason == destination.TooLarge || r.Reason == destination.Invalid):
 		return refused
 	case r.Outcome == destination.Retry && r.Reason == destination.Conflict:
 		return conflict

@@ -110,7 +110,8 @@ func (e *Engine) index(b *block, to int) {
 		} else if ev, err := b.parser.Parse(r.Raw); err != nil {
 			it.bad = badRecord(c, i, err)
 		} else if ev.TypeValue().Kind() != event.String || ev.TypeValue().IsEmptyText() {
-			it.bad = &source.RecordError{Reason: source.NotEvent, Detail: `it has no "type", which every event of the Segment spec has`, Object: c.Name, Offset: startOf(c, i), Line: r.Line}
+			it.bad = &source.RecordError{Reason: source.NotEvent, Object: c.Name, Offset: startOf(c, i), Line: r.Line,
+				Detail: `it has no "type", which every event of the Segment spec has`}
 		} else if !e.inRange(ev) {
 			it.dropped = "time_range"
 		} else if !e.c.Filter.Match(ev.Root()) {
@@ -124,7 +125,13 @@ func (e *Engine) index(b *block, to int) {
 
 func badRecord(c *source.Chunk, i int, err error) *source.RecordError {
 	r := &c.Records[i]
-	bad := &source.RecordError{Reason: source.Syntax, Detail: err.Error(), Object: c.Name, Offset: startOf(c, i), Line: r.Line}
+	bad := &source.RecordError{
+		Reason: source.Syntax,
+		Detail: err.Error(),
+		Object: c.Name,
+		Offset: startOf(c, i),
+		Line:   r.Line,
+	}
 	switch {
 	case errors.Is(err, event.ErrNotObject):
 		bad.Reason = source.NotEvent

@@ -30,15 +30,31 @@ func TestClockThatJumps(t *testing.T) {
 			}
 			switch p.requests % 9 {
 			case 1:
-				return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 503}, len(ids)), nil
+				return destination.Same(
+					destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 503},
+					len(ids),
+				), nil
 			case 2:
-				return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429, RetryAfter: 5 * time.Second}, len(ids)), nil
+				return destination.Same(
+					destination.Result{
+						Outcome:    destination.Retry,
+						Reason:     destination.RateLimited,
+						Status:     429,
+						RetryAfter: 5 * time.Second,
+					},
+					len(ids),
+				), nil
 			}
 			return ok(len(ids)), nil
 		}
 		l := lane("a", p)
 		l.Options.Attempts, l.Options.MaxTime = 1000, 24*time.Hour
-		s := setup{path: input(t, n, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{l}, now: func() time.Time { return time.Now().Round(0).Add(time.Duration(offset.Load())) }}
+		s := setup{
+			path:  input(t, n, nil),
+			dir:   t.TempDir(),
+			lanes: []engine.LaneConfig{l},
+			now:   func() time.Time { return time.Now().Round(0).Add(time.Duration(offset.Load())) },
+		}
 		d := s.mustRun(t).Destinations[0]
 		once(t, p, n)
 		if d.Delivered != n || d.Pending != 0 || d.Seconds < 0 {
@@ -57,14 +73,27 @@ func TestClockThatWasWrong(t *testing.T) {
 		p.answer = func(p *partner, _ time.Time, ids []int) ([]destination.Result, error) {
 			if p.requests == 10 {
 				close(stop)
-				return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429, RetryAfter: time.Hour}, len(ids)), nil
+				return destination.Same(
+					destination.Result{
+						Outcome:    destination.Retry,
+						Reason:     destination.RateLimited,
+						Status:     429,
+						RetryAfter: time.Hour,
+					},
+					len(ids),
+				), nil
 			}
 			return ok(len(ids)), nil
 		}
 		l := lane("a", p)
 		l.Options.Concurrency = 1
 		l.Options.Rate = &destination.Rate{N: 600, Per: time.Minute, Of: destination.Requests}
-		s := setup{path: input(t, n, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{l}, now: func() time.Time { return time.Now().Add(48 * time.Hour) }}
+		s := setup{
+			path:  input(t, n, nil),
+			dir:   t.TempDir(),
+			lanes: []engine.LaneConfig{l},
+			now:   func() time.Time { return time.Now().Add(48 * time.Hour) },
+		}
 		s.change = func(c *engine.Config) { c.Stop = stop }
 		if d := s.mustRun(t).Destinations[0]; d.Pending == 0 {
 			t.Fatalf("%+v", d)

@@ -129,7 +129,12 @@ func New(c Config) *Engine {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{c: c, log: c.Logger.With("run", c.Run.Name()), cpu: newProcessors(runtime.GOMAXPROCS(0), c.Now), start: c.Now()}
+	e := &Engine{
+		c:     c,
+		log:   c.Logger.With("run", c.Run.Name()),
+		cpu:   newProcessors(runtime.GOMAXPROCS(0), c.Now),
+		start: c.Now(),
+	}
 	e.front.bad = c.Run.Lane("_source")
 	e.stockBlocks = stock.New[block](kept)
 	e.stockRouted = stock.New[routed](kept + 2*len(c.Lanes))

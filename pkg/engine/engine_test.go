@@ -48,7 +48,15 @@ type partner struct {
 }
 
 func newPartner(batch int) *partner {
-	return &partner{plan: destination.Plan{Actions: []destination.ActionPlan{{Slug: "act", Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: batch}}}}}, seen: map[string]int{}, tries: map[int]int{}}
+	return &partner{
+		plan: destination.Plan{
+			Actions: []destination.ActionPlan{
+				{Slug: "act", Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: batch}}},
+			},
+		},
+		seen:  map[string]int{},
+		tries: map[int]int{},
+	}
 }
 
 func (p *partner) Plan() *destination.Plan { return &p.plan }
@@ -63,7 +71,9 @@ func (p *partner) Route(ev *event.Event, env *destination.Env, out *destination.
 	out.Add(destination.Delivery{Item: ev.Raw(), InsertID: id})
 }
 
-func (p *partner) Send(ctx context.Context, _ destination.Transport, b *destination.Batch) ([]destination.Result, error) {
+func (p *partner) Send(
+	ctx context.Context, _ destination.Transport, b *destination.Batch,
+) ([]destination.Result, error) {
 	p.mu.Lock()
 	p.requests++
 	p.sizes = append(p.sizes, len(b.Deliveries))
@@ -127,7 +137,8 @@ func input(t testing.TB, n int, user func(i int) string) string {
 		if user != nil {
 			u = user(i)
 		}
-		fmt.Fprintf(&b, `{"type":"track","event":"E","messageId":"%d","userId":%q,"timestamp":"2024-05-01T00:00:00Z"}`+"\n", i, u)
+		const form = `{"type":"track","event":"E","messageId":"%d","userId":%q,"timestamp":"2024-05-01T00:00:00Z"}` + "\n"
+		fmt.Fprintf(&b, form, i, u)
 	}
 	path := filepath.Join(t.TempDir(), "in.jsonl")
 	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
@@ -239,7 +250,8 @@ func TestDeliversEverythingOnce(t *testing.T) {
 	sum := s.mustRun(t)
 	once(t, a, 5000)
 	once(t, b, 5000)
-	if sum.Status != "complete" || sum.Read != 5000 || sum.Destinations[0].Delivered != 5000 || sum.Destinations[1].Requests != 5000 {
+	if sum.Status != "complete" || sum.Read != 5000 || sum.Destinations[0].Delivered != 5000 ||
+		sum.Destinations[1].Requests != 5000 {
 		t.Errorf("summary %+v", sum)
 	}
 	// The same again: nothing is left to do.
@@ -261,11 +273,21 @@ func TestVerdicts(t *testing.T) {
 			for i, id := range ids {
 				switch {
 				case id%10 == 1:
-					rs[i] = destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Detail: "bad " + strconv.Itoa(id), Status: 400}
+					rs[i] = destination.Result{
+						Outcome: destination.Rejected,
+						Reason:  destination.Refused,
+						Detail:  "bad " + strconv.Itoa(id),
+						Status:  400,
+					}
 				case id%10 == 2 && p.tries[id] < 3:
 					rs[i] = destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 503}
 				case id%100 == 3:
-					rs[i] = destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 500, Detail: "never"}
+					rs[i] = destination.Result{
+						Outcome: destination.Retry,
+						Reason:  destination.Unavailable,
+						Status:  500,
+						Detail:  "never",
+					}
 				}
 			}
 			return rs, nil
@@ -281,7 +303,9 @@ func TestVerdicts(t *testing.T) {
 			t.Fatalf("%d dead letters, want 110", len(letters))
 		}
 		for _, l := range letters {
-			if strings.Contains(l, `"reason":"exhausted"`) && (strings.Contains(l, `"attempts":1,`) || !strings.Contains(l, "never")) || !strings.Contains(l, `"event":{"type"`) {
+			if strings.Contains(l, `"reason":"exhausted"`) &&
+				(strings.Contains(l, `"attempts":1,`) || !strings.Contains(l, "never")) ||
+				!strings.Contains(l, `"event":{"type"`) {
 				t.Errorf("dead letter %s", l)
 			}
 		}
@@ -301,7 +325,15 @@ func TestOneBadEventNeverCostsItsBatch(t *testing.T) {
 					p.answer = func(p *partner, now time.Time, ids []int) ([]destination.Result, error) {
 						for _, id := range ids {
 							if isBad[id] {
-								return destination.Same(destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 400, Detail: "no"}, len(ids)), nil
+								return destination.Same(
+									destination.Result{
+										Outcome: destination.Rejected,
+										Reason:  destination.Refused,
+										Status:  400,
+										Detail:  "no",
+									},
+									len(ids),
+								), nil
 							}
 						}
 						return ok(len(ids)), nil
@@ -322,7 +354,10 @@ func TestPartnerThatRefusesEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPartner(1000)
 		p.answer = func(p *partner, now time.Time, ids []int) ([]destination.Result, error) {
-			return destination.Same(destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 400}, len(ids)), nil
+			return destination.Same(
+				destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 400},
+				len(ids),
+			), nil
 		}
 		s := setup{path: input(t, 10000, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p)}}
 		s.lanes[0].Options.MaxErrors = -1
@@ -341,14 +376,23 @@ func TestCredentialsRefusedStopTheLane(t *testing.T) {
 	answers := 0 // not p.requests, which others that are on their way may have raised
 	p.answer = func(p *partner, now time.Time, ids []int) ([]destination.Result, error) {
 		if answers++; answers > 5 {
-			return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Status: 401, Detail: "who are you"}, len(ids)), nil
+			return destination.Same(
+				destination.Result{
+					Outcome: destination.Retry,
+					Reason:  destination.Unauthorized,
+					Status:  401,
+					Detail:  "who are you",
+				},
+				len(ids),
+			), nil
 		}
 		return ok(len(ids)), nil
 	}
 	s := setup{path: input(t, 1000, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p), lane("b", q)}}
 	sum := s.mustRun(t)
 	d := sum.Destinations[0]
-	if d.Delivered != 50 || d.Pending != 950 || len(d.Rejected) != 0 || !strings.Contains(d.Stopped, "401") || sum.Status != "incomplete" {
+	if d.Delivered != 50 || d.Pending != 950 || len(d.Rejected) != 0 || !strings.Contains(d.Stopped, "401") ||
+		sum.Status != "incomplete" {
 		t.Errorf("summary %+v", d)
 	}
 	once(t, q, 1000)
@@ -371,7 +415,15 @@ func TestRetryAfterPausesTheWholeLane(t *testing.T) {
 				until = now.Add(30 * time.Second)
 			}
 			if now.Before(until) {
-				return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429, RetryAfter: until.Sub(now)}, len(ids)), nil
+				return destination.Same(
+					destination.Result{
+						Outcome:    destination.Retry,
+						Reason:     destination.RateLimited,
+						Status:     429,
+						RetryAfter: until.Sub(now),
+					},
+					len(ids),
+				), nil
 			}
 			return ok(len(ids)), nil
 		}
@@ -421,7 +473,10 @@ func TestOrderWithinAUser(t *testing.T) {
 		p.answer = func(p *partner, now time.Time, ids []int) ([]destination.Result, error) {
 			rs := ok(len(ids))
 			if rng.IntN(4) == 0 {
-				return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 503}, len(ids)), nil
+				return destination.Same(
+					destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 503},
+					len(ids),
+				), nil
 			}
 			return rs, nil
 		}
@@ -502,7 +557,11 @@ func TestPanicsStayInTheirLane(t *testing.T) {
 		return ok(len(ids)), nil
 	}
 	r.answer = func(p *partner, now time.Time, ids []int) ([]destination.Result, error) { panic("never") }
-	s := setup{path: input(t, 1000, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("p", p), lane("q", q), lane("r", r)}}
+	s := setup{
+		path:  input(t, 1000, nil),
+		dir:   t.TempDir(),
+		lanes: []engine.LaneConfig{lane("p", p), lane("q", q), lane("r", r)},
+	}
 	sum := s.mustRun(t)
 	if d := sum.Destinations[0]; d.Delivered != 990 || d.Rejected["panic"] != 10 {
 		t.Errorf("panics in Route: %+v", d)
@@ -510,7 +569,8 @@ func TestPanicsStayInTheirLane(t *testing.T) {
 	if d := sum.Destinations[1]; d.Delivered != 990 || d.Rejected["panic"] != 10 {
 		t.Errorf("a panic in Send: %+v", d)
 	}
-	if l := dead(t, sum.Destinations[1].DeadLetters)[0]; !strings.Contains(l, "cannot send") || !strings.Contains(l, "goroutine") {
+	if l := dead(t, sum.Destinations[1].DeadLetters)[0]; !strings.Contains(l, "cannot send") ||
+		!strings.Contains(l, "goroutine") {
 		t.Errorf("no stack in %s", l)
 	}
 	if d := sum.Destinations[2]; d.Stopped == "" || d.Pending == 0 {
@@ -546,7 +606,12 @@ func TestResumeAtAnyPoint(t *testing.T) {
 		rs := ok(len(ids))
 		for i, id := range ids {
 			if id%50 == 3 {
-				rs[i] = destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 400, Detail: "no"}
+				rs[i] = destination.Result{
+					Outcome: destination.Rejected,
+					Reason:  destination.Refused,
+					Status:  400,
+					Detail:  "no",
+				}
 			}
 		}
 		return rs, nil
@@ -608,9 +673,15 @@ func TestStop(t *testing.T) {
 		}
 		return ok(len(ids)), nil
 	}
-	s := setup{path: input(t, 50_000, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p)}, change: func(c *engine.Config) { c.Stop = stop }}
+	s := setup{
+		path:   input(t, 50_000, nil),
+		dir:    t.TempDir(),
+		lanes:  []engine.LaneConfig{lane("a", p)},
+		change: func(c *engine.Config) { c.Stop = stop },
+	}
 	sum := s.mustRun(t)
-	if d := sum.Destinations[0]; sum.Status != "incomplete" || d.Pending == 0 || d.Delivered == 0 || int(d.Delivered) != len(p.seen) {
+	if d := sum.Destinations[0]; sum.Status != "incomplete" || d.Pending == 0 || d.Delivered == 0 ||
+		int(d.Delivered) != len(p.seen) {
 		t.Errorf("summary %+v", sum)
 	}
 	p.answer = nil
@@ -637,7 +708,12 @@ func TestLaggard(t *testing.T) {
 		}
 		return ok(len(ids)), nil
 	}
-	s := setup{path: input(t, 60_000, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("fast", fast), lane("slow", slow)}, change: func(c *engine.Config) { c.Memory = 8 << 20 }}
+	s := setup{
+		path:   input(t, 60_000, nil),
+		dir:    t.TempDir(),
+		lanes:  []engine.LaneConfig{lane("fast", fast), lane("slow", slow)},
+		change: func(c *engine.Config) { c.Memory = 8 << 20 },
+	}
 	sum := s.mustRun(t)
 	once(t, fast, 60_000)
 	once(t, slow, 60_000)

@@ -17,7 +17,12 @@ import (
 // and arrives when somebody has mended the cause.
 func TestMaxErrors(t *testing.T) {
 	const n = 5000
-	refuse := destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 302, Detail: "moved"}
+	refuse := destination.Result{
+		Outcome: destination.Rejected,
+		Reason:  destination.Refused,
+		Status:  302,
+		Detail:  "moved",
+	}
 	fail := destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 500, Detail: "down"}
 	each := func(r func(id int) destination.Result) func(*partner, time.Time, []int) ([]destination.Result, error) {
 		return func(_ *partner, _ time.Time, ids []int) ([]destination.Result, error) {
@@ -50,7 +55,11 @@ func TestMaxErrors(t *testing.T) {
 				p, well := newPartner(c.batch), newPartner(100)
 				p.answer, p.plan.Order = c.answer, c.order
 				p.delay = time.Millisecond
-				s := setup{path: input(t, n, func(i int) string { return fmt.Sprint(i % 7) }), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p), lane("well", well)}}
+				s := setup{
+					path:  input(t, n, func(i int) string { return fmt.Sprint(i % 7) }),
+					dir:   t.TempDir(),
+					lanes: []engine.LaneConfig{lane("a", p), lane("well", well)},
+				}
 				s.lanes[0].Options.MaxErrors, s.lanes[0].Options.Attempts = c.maxErrors, 3
 				sum := s.mustRun(t)
 				d := sum.Destinations[0]
@@ -62,7 +71,8 @@ func TestMaxErrors(t *testing.T) {
 				if c.rejected >= n-n/50 {
 					return
 				}
-				if !strings.Contains(d.Stopped, fmt.Sprint(c.rejected, " events in a row")) || sum.Status != "incomplete" {
+				if !strings.Contains(d.Stopped, fmt.Sprint(c.rejected, " events in a row")) ||
+					sum.Status != "incomplete" {
 					t.Errorf("stopped: %q", d.Stopped)
 				}
 				p.answer = nil
@@ -87,8 +97,18 @@ func pick(yes bool, a, b destination.Result) destination.Result {
 // about each event.
 func TestPoisonInABatch(t *testing.T) {
 	const n, batch = 6000, 2000
-	conflict := destination.Result{Outcome: destination.Retry, Reason: destination.Conflict, Status: http.StatusConflict, Detail: "exists"}
-	fail := destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 500, Detail: "internal error"}
+	conflict := destination.Result{
+		Outcome: destination.Retry,
+		Reason:  destination.Conflict,
+		Status:  http.StatusConflict,
+		Detail:  "exists",
+	}
+	fail := destination.Result{
+		Outcome: destination.Retry,
+		Reason:  destination.Unavailable,
+		Status:  500,
+		Detail:  "internal error",
+	}
 	whole := func(r destination.Result, bad func(ids []int) bool) func(*partner, time.Time, []int) ([]destination.Result, error) {
 		return func(_ *partner, _ time.Time, ids []int) ([]destination.Result, error) {
 			if bad(ids) {
@@ -128,7 +148,11 @@ func TestPoisonInABatch(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					p := newPartner(batch)
 					p.answer, p.plan.Order, p.delay = c.answer, order, time.Millisecond
-					s := setup{path: input(t, n, func(i int) string { return fmt.Sprint(i % 1999) }), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p)}}
+					s := setup{
+						path:  input(t, n, func(i int) string { return fmt.Sprint(i % 1999) }),
+						dir:   t.TempDir(),
+						lanes: []engine.LaneConfig{lane("a", p)},
+					}
 					s.lanes[0].Options.MaxErrors = -1
 					d := s.mustRun(t).Destinations[0]
 					if d.Rejected["exhausted"] != c.lost || d.Delivered != n-c.lost || d.Pending != 0 {

@@ -38,10 +38,13 @@ func TestIsolation(t *testing.T) {
 			}
 		}
 		well := healthy()
-		hang, slow, refuses, fails, limited, panics := newPartner(500), newPartner(50), newPartner(500), newPartner(500), newPartner(50), newPartner(50)
+		hang, slow, refuses := newPartner(500), newPartner(50), newPartner(500)
+		fails, limited, panics := newPartner(500), newPartner(50), newPartner(50)
 		hang.answer = func(*partner, time.Time, []int) ([]destination.Result, error) { return nil, nil }
 		slow.delay = time.Second
-		refuses.answer = all(destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 400})
+		refuses.answer = all(
+			destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 400},
+		)
 		fails.answer = all(destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: 500})
 		var until time.Time
 		limited.answer = func(_ *partner, _ time.Time, ids []int) ([]destination.Result, error) {
@@ -50,13 +53,24 @@ func TestIsolation(t *testing.T) {
 				until = now.Add(30 * time.Second)
 				fallthrough
 			case now.Before(until):
-				return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429, RetryAfter: 30 * time.Second}, len(ids)), nil
+				return destination.Same(
+					destination.Result{
+						Outcome:    destination.Retry,
+						Reason:     destination.RateLimited,
+						Status:     429,
+						RetryAfter: 30 * time.Second,
+					},
+					len(ids),
+				), nil
 			}
 			return ok(len(ids)), nil
 		}
 		panics.route = func(*event.Event, int, *destination.Deliveries) { panic("always") }
 		s := setup{path: input(t, n, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{
-			lane("hang", hang), lane("slow", slow), lane("refuses", refuses), lane("fails", fails), lane("limited", limited), lane("panics", panics), lane("healthy", well)}}
+			lane(
+				"hang",
+				hang,
+			), lane("slow", slow), lane("refuses", refuses), lane("fails", fails), lane("limited", limited), lane("panics", panics), lane("healthy", well)}}
 		for i := range s.lanes[:6] {
 			s.lanes[i].Options.Attempts, s.lanes[i].Options.MaxErrors = 2, -1
 		}
@@ -127,13 +141,29 @@ func faults(t *testing.T, seed uint64, made func(*engine.Engine)) {
 	p.answer = func(p *partner, _ time.Time, ids []int) ([]destination.Result, error) {
 		now := time.Now()
 		if now.Before(paused) {
-			return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429, RetryAfter: paused.Sub(now)}, len(ids)), nil
+			return destination.Same(
+				destination.Result{
+					Outcome:    destination.Retry,
+					Reason:     destination.RateLimited,
+					Status:     429,
+					RetryAfter: paused.Sub(now),
+				},
+				len(ids),
+			), nil
 		}
 		// Troubles of the whole request, each bounded by the script.
 		switch rng.IntN(40) {
 		case 0:
 			paused = now.Add(time.Duration(1+rng.IntN(20)) * time.Second)
-			return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429, RetryAfter: paused.Sub(now)}, len(ids)), nil
+			return destination.Same(
+				destination.Result{
+					Outcome:    destination.Retry,
+					Reason:     destination.RateLimited,
+					Status:     429,
+					RetryAfter: paused.Sub(now),
+				},
+				len(ids),
+			), nil
 		case 1:
 			return nil, errors.New("connection reset")
 		case 2:
@@ -146,7 +176,12 @@ func faults(t *testing.T, seed uint64, made func(*engine.Engine)) {
 		for i, id := range ids {
 			switch {
 			case bad[id]:
-				rs[i] = destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 400, Detail: "bad"}
+				rs[i] = destination.Result{
+					Outcome: destination.Rejected,
+					Reason:  destination.Refused,
+					Status:  400,
+					Detail:  "bad",
+				}
 				refuse = true
 			case failures[id] > 0:
 				failures[id]--
@@ -154,12 +189,25 @@ func faults(t *testing.T, seed uint64, made func(*engine.Engine)) {
 			}
 		}
 		if refuse && wholesale {
-			return destination.Same(destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: 400, Detail: "bad"}, len(ids)), nil
+			return destination.Same(
+				destination.Result{
+					Outcome: destination.Rejected,
+					Reason:  destination.Refused,
+					Status:  400,
+					Detail:  "bad",
+				},
+				len(ids),
+			), nil
 		}
 		return rs, nil
 	}
 	user := func(i int) string { return fmt.Sprint(i % 11) }
-	s := setup{path: input(t, n, user), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p), lane("b", newPartner(10))}, made: made}
+	s := setup{
+		path:  input(t, n, user),
+		dir:   t.TempDir(),
+		lanes: []engine.LaneConfig{lane("a", p), lane("b", newPartner(10))},
+		made:  made,
+	}
 	s.lanes[0].Options = engine.Options{Attempts: 50, MaxTime: 100 * time.Hour, Timeout: 5 * time.Second}
 	sum := s.mustRun(t)
 	d := sum.Destinations[0]

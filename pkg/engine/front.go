@@ -60,6 +60,15 @@ func (f *front) move(to journal.Mark, passed float64) {
 	f.passed = passed
 }
 
+// reach notes that a lane has read up to a mark by itself, which may be further.
+func (f *front) reach(to journal.Mark) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if to.Ordinal > f.mark.Ordinal {
+		f.mark = to
+	}
+}
+
 // note counts a record that is no event.
 func (f *front) note(bad *source.RecordError) {
 	f.mu.Lock()
@@ -105,8 +114,11 @@ func (f *front) reject(b *block, log func(*source.RecordError)) error {
 		log(bad)
 		rec := &b.chunk.Records[i]
 		verdicts = append(verdicts, journal.Verdict{ID: id, Outcome: journal.Rejected, Reason: string(bad.Reason)})
-		dead = append(dead, journal.DeadLetter{Raw: rec.Raw[:min(len(rec.Raw), 64<<10)], Reason: string(bad.Reason), Detail: bad.Detail,
-			Position: rec.End, Object: bad.Object, Offset: bad.Offset, Line: bad.Line, Ordinal: id.Ordinal})
+		dead = append(
+			dead,
+			journal.DeadLetter{Raw: rec.Raw[:min(len(rec.Raw), 64<<10)], Reason: string(bad.Reason), Detail: bad.Detail,
+				Position: rec.End, Object: bad.Object, Offset: bad.Offset, Line: bad.Line, Ordinal: id.Ordinal},
+		)
 	}
 	if len(dead) > 0 {
 		if err := f.bad.Settle(verdicts, dead); err != nil {

@@ -28,7 +28,11 @@ func TestAlike(t *testing.T) {
 			p.route = func(ev *event.Event, i int, out *destination.Deliveries) {
 				calls.Add(1)
 				if i%10 == 3 {
-					out.Add(destination.Delivery{Settled: &destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded}})
+					out.Add(
+						destination.Delivery{
+							Settled: &destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded},
+						},
+					)
 					return
 				}
 				if i%10 != 4 {
@@ -37,7 +41,11 @@ func TestAlike(t *testing.T) {
 				}
 				k, half := int32(len(out.List)), len(ev.Raw())/2
 				item := slices.Concat([]byte(stamp), ev.Raw()[:half], []byte(stamp), ev.Raw()[half:])
-				out.Stamps = append(out.Stamps, destination.Stamp{Delivery: k}, destination.Stamp{Delivery: k, At: int32(len(stamp) + half)})
+				out.Stamps = append(
+					out.Stamps,
+					destination.Stamp{Delivery: k},
+					destination.Stamp{Delivery: k, At: int32(len(stamp) + half)},
+				)
 				if i%100 == 44 {
 					panic("in the middle")
 				}
@@ -49,13 +57,30 @@ func TestAlike(t *testing.T) {
 				if i%10 == 4 {
 					want = 2
 				}
-				if bytes.Count(d.Item, []byte(stamp)) != want || bytes.Count(d.Item, []byte("~")) != want || !json.Valid(bytes.ReplaceAll(d.Item, []byte(stamp), nil)) {
+				if bytes.Count(d.Item, []byte(stamp)) != want || bytes.Count(d.Item, []byte("~")) != want ||
+					!json.Valid(bytes.ReplaceAll(d.Item, []byte(stamp), nil)) {
 					t.Errorf("a lane with the stamp %s sends %s", stamp, d.Item)
 				}
 			}
 			return p
 		}
-		a, slow, refuses, other := make("same", "~aa", &calls), make("same", "~bb", &calls), make("same", "~cc", &calls), make("other", "~aa", &alone)
+		a, slow, refuses, other := make(
+			"same",
+			"~aa",
+			&calls,
+		), make(
+			"same",
+			"~bb",
+			&calls,
+		), make(
+			"same",
+			"~cc",
+			&calls,
+		), make(
+			"other",
+			"~aa",
+			&alone,
+		)
 		slow.delay = 50 * time.Millisecond
 		refuses.answer = func(_ *partner, _ time.Time, ids []int) ([]destination.Result, error) {
 			rs := ok(len(ids))
@@ -66,7 +91,16 @@ func TestAlike(t *testing.T) {
 			}
 			return rs, nil
 		}
-		s := setup{path: path, dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", a), lane("slow", slow), lane("refuses", refuses), lane("other", other)}}
+		s := setup{
+			path: path,
+			dir:  t.TempDir(),
+			lanes: []engine.LaneConfig{
+				lane("a", a),
+				lane("slow", slow),
+				lane("refuses", refuses),
+				lane("other", other),
+			},
+		}
 		sum := s.mustRun(t)
 		const sent = n - n/10 - n/100
 		once(t, a, sent)
@@ -77,7 +111,8 @@ func TestAlike(t *testing.T) {
 				t.Errorf("%s ended as %+v", d.Name, d)
 			}
 		}
-		if d := sum.Destinations[2]; d.Delivered+d.Rejected["refused"] != sent || d.Rejected["panic"] != n/100 || d.Rejected["refused"] == 0 {
+		if d := sum.Destinations[2]; d.Delivered+d.Rejected["refused"] != sent || d.Rejected["panic"] != n/100 ||
+			d.Rejected["refused"] == 0 {
 			t.Errorf("refuses ended as %+v", d)
 		}
 		if calls.Load() >= 2*n || alone.Load() != n {

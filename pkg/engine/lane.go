@@ -71,7 +71,14 @@ func (o Options) withDefaults() Options {
 func newLane(e *Engine, c *LaneConfig) *lane {
 	now := e.c.Now
 	plan, opt := c.Sender.Plan(), c.Options.withDefaults()
-	l := &lane{e: e, c: c, plan: plan, started: now(), wakeRoute: make(chan struct{}, 1), wakeSend: make(chan struct{}, 1)}
+	l := &lane{
+		e:         e,
+		c:         c,
+		plan:      plan,
+		started:   now(),
+		wakeRoute: make(chan struct{}, 1),
+		wakeSend:  make(chan struct{}, 1),
+	}
 	l.user = UserKey
 	if c.Event != nil {
 		l.user = func(ev *event.Event) uint64 { return UserKey(c.Event(ev)) }
@@ -86,17 +93,37 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 	l.reader.again = func(ctx context.Context, from journal.Mark, yield func(*block) bool) error {
 		return e.readAlone(ctx, l, from, yield)
 	}
-	l.memory = &memory{budget: pack.Memory, policy: defaultCompaction(), large: func(n int) { e.ring.giveLarge(l.reader, n) }}
-	l.router = &router{sender: c.Sender, plan: plan, filter: c.Filter, fallback: fallbackOf(e.c.Source), timeout: opt.Timeout, now: now, cpu: e.cpu}
+	l.memory = &memory{
+		budget: pack.Memory,
+		policy: defaultCompaction(),
+		large:  func(n int) { e.ring.giveLarge(l.reader, n) },
+	}
+	l.router = &router{
+		sender:   c.Sender,
+		plan:     plan,
+		filter:   c.Filter,
+		fallback: fallbackOf(e.c.Source),
+		timeout:  opt.Timeout,
+		now:      now,
+		cpu:      e.cpu,
+	}
 	l.sender = &sender{to: c.Sender, transport: c.Transport, timeout: opt.Timeout}
 	letter := letterOf(c, plan, e.start, now)
-	l.verdicts = &verdicts{opt: opt, ledger: l.ledger, memory: l.memory, queue: l.queue, notes: l.notes, jitter: e.c.Rand, start: e.start,
-		stop: func(why string) { l.haltLocked(why, nil) },
+	l.verdicts = &verdicts{
+		opt:    opt,
+		ledger: l.ledger,
+		memory: l.memory,
+		queue:  l.queue,
+		notes:  l.notes,
+		jitter: e.c.Rand,
+		start:  e.start,
+		stop:   func(why string) { l.haltLocked(why, nil) },
 		letter: func(w *work, r destination.Result) journal.DeadLetter {
 			d := letter(w, r)
 			l.logRejected(&d)
 			return d
-		}}
+		},
+	}
 	l.bisector = &bisector{order: plan.Order, queue: l.queue, verdicts: l.verdicts}
 	l.ledger.arrived = c.Delivered
 	l.ledger.passed = func(lb *laneBlock) {
@@ -213,6 +240,7 @@ func (l *lane) take(b *block, large int) bool {
 		l.e.cpu.leave(isUrgent)
 	}
 	l.reader.pass(b)
+	l.e.front.reach(l.reader.cursor)
 	err := l.verdicts.bury(lb, func() {
 		if !isUrgent {
 			l.e.cpu.yield()
@@ -314,7 +342,10 @@ func (l *lane) notePart(b *block, lb *laneBlock, p *part) (keep int) {
 	for _, re := range p.events {
 		at := int(re.item)
 		rec := &b.chunk.Records[at]
-		lb.events = append(lb.events, laneEvent{b: lb, end: rec.End, offset: startOf(b.chunk, at), line: rec.Line, open: re.n})
+		lb.events = append(
+			lb.events,
+			laneEvent{b: lb, end: rec.End, offset: startOf(b.chunk, at), line: rec.Line, open: re.n},
+		)
 		le := &lb.events[len(lb.events)-1]
 		var user uint64
 		if l.plan.Order {
@@ -323,7 +354,15 @@ func (l *lane) notePart(b *block, lb *laneBlock, p *part) (keep int) {
 		undecided := false
 		for k := range re.n {
 			d := &deliveries[k]
-			lb.works = append(lb.works, work{d: d, ev: le, id: journal.DeliveryID{Ordinal: b.start.Ordinal + uint64(at), K: uint32(k)}, user: user})
+			lb.works = append(
+				lb.works,
+				work{
+					d:    d,
+					ev:   le,
+					id:   journal.DeliveryID{Ordinal: b.start.Ordinal + uint64(at), K: uint32(k)},
+					user: user,
+				},
+			)
 			undecided = undecided || d.Settled == nil || d.Settled.Outcome == destination.Rejected
 		}
 		deliveries = deliveries[re.n:]
@@ -571,14 +610,23 @@ func (l *lane) read(results []destination.Result, err error, n int) (_ []destina
 		if l.panics++; l.panics >= maxPanics {
 			l.haltLocked("its code panicked "+fmt.Sprint(l.panics)+" times in a row", nil)
 		}
-		return destination.Same(destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: crash.text}, n), true
+		return destination.Same(
+			destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: crash.text},
+			n,
+		), true
 	case errors.As(err, &cert):
 		// Nothing was sent, and asking again does not mend it: as with refused
 		// credentials the events stay pending, for when somebody has.
 		l.haltLocked("the partner's certificate does not verify: "+destination.Cut(cert.Err.Error(), 200), nil)
-		return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Detail: err.Error()}, n), false
+		return destination.Same(
+			destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Detail: err.Error()},
+			n,
+		), false
 	case err != nil:
-		return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Detail: err.Error()}, n), false
+		return destination.Same(
+			destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Detail: err.Error()},
+			n,
+		), false
 	}
 	l.panics = 0
 	return results, false

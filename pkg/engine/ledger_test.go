@@ -40,8 +40,11 @@ func testBlock(from uint64, deliveries ...int) *laneBlock {
 	for i, k := range deliveries {
 		lb.events = append(lb.events, laneEvent{b: lb, raw: []byte(`{"type":"track"}`), open: int32(k)})
 		for j := range k {
-			lb.works = append(lb.works, work{ev: &lb.events[i], id: journal.DeliveryID{Ordinal: from + uint64(i), K: uint32(j)},
-				d: &destination.Delivery{Item: []byte("x"), Step: int32(j), Wait: j > 0}})
+			lb.works = append(
+				lb.works,
+				work{ev: &lb.events[i], id: journal.DeliveryID{Ordinal: from + uint64(i), K: uint32(j)},
+					d: &destination.Delivery{Item: []byte("x"), Step: int32(j), Wait: j > 0}},
+			)
 		}
 	}
 	return lb
@@ -74,7 +77,8 @@ func TestLedger(t *testing.T) {
 	if len(passed) != 2 || g.mark.Ordinal != 3 || g.settled() != 3 {
 		t.Errorf("passed %v, the mark is at %d, %d are settled", passed, g.mark.Ordinal, g.settled())
 	}
-	if c := g.counts; c.Delivered != 1 || c.Rejected["refused"] != 1 || c.Skipped["unneeded"] != 1 || c.Deliveries != 2 {
+	if c := g.counts; c.Delivered != 1 || c.Rejected["refused"] != 1 || c.Skipped["unneeded"] != 1 ||
+		c.Deliveries != 2 {
 		t.Errorf("counts %+v", c)
 	}
 	if len(arrived) != 1 || !strings.Contains(arrived[0], "track") {

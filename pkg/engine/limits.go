@@ -35,8 +35,11 @@ func Keeps(plan *destination.Plan, o Options) []Kept {
 	for i := range plan.Actions {
 		a := &plan.Actions[i]
 		caps := capsOf(a)
-		all = append(all, Kept{Action: a.Slug, What: "batch events", N: float64(caps.events), Docs: a.Limits.BatchEvents.Docs},
-			Kept{Action: a.Slug, What: "batch bytes", N: float64(caps.bytes), Docs: a.Limits.BatchBytes.Docs})
+		all = append(
+			all,
+			Kept{Action: a.Slug, What: "batch events", N: float64(caps.events), Docs: a.Limits.BatchEvents.Docs},
+			Kept{Action: a.Slug, What: "batch bytes", N: float64(caps.bytes), Docs: a.Limits.BatchBytes.Docs},
+		)
 	}
 	return all
 }

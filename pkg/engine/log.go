@@ -31,15 +31,25 @@ const (
 func (e *Engine) logs(level slog.Level) bool { return e.log.Enabled(context.Background(), level) }
 
 func (l *lane) log(level slog.Level, what string, attrs ...slog.Attr) {
-	l.e.log.LogAttrs(context.Background(), level, what, append([]slog.Attr{slog.String("destination", l.c.Name)}, attrs...)...)
+	l.e.log.LogAttrs(
+		context.Background(),
+		level,
+		what,
+		append([]slog.Attr{slog.String("destination", l.c.Name)}, attrs...)...)
 }
 
 // logResume says where the lane goes on, if it does.
 func (l *lane) logResume() {
 	m := l.ledger.resumed.Mark
 	if (m.Ordinal > 0 || l.ledger.base.Requests > 0) && l.e.logs(slog.LevelInfo) {
-		l.log(slog.LevelInfo, LogResume, slog.String("why", "an earlier process of the run came so far"),
-			slog.Uint64("records", m.Ordinal), slog.String("position", m.Position.String()), slog.Int("in_doubt", len(l.ledger.doubt)))
+		l.log(
+			slog.LevelInfo,
+			LogResume,
+			slog.String("why", "an earlier process of the run came so far"),
+			slog.Uint64("records", m.Ordinal),
+			slog.String("position", m.Position.String()),
+			slog.Int("in_doubt", len(l.ledger.doubt)),
+		)
 	}
 }
 
@@ -56,24 +66,51 @@ func (l *lane) logBreaker(was, is breaker, now time.Time) {
 		return
 	}
 	if is.probing() {
-		l.log(slog.LevelInfo, LogOpen, slog.String("why", l.notes.problem), slog.Int("failures", is.failures), slog.Duration("probe_in", is.until.Sub(now)))
+		l.log(
+			slog.LevelInfo,
+			LogOpen,
+			slog.String("why", l.notes.problem),
+			slog.Int("failures", is.failures),
+			slog.Duration("probe_in", is.until.Sub(now)),
+		)
 		return
 	}
-	l.log(slog.LevelInfo, LogRecover, slog.String("why", "a probe was answered"), slog.Duration("after", now.Sub(was.since)))
+	l.log(
+		slog.LevelInfo,
+		LogRecover,
+		slog.String("why", "a probe was answered"),
+		slog.Duration("after", now.Sub(was.since)),
+	)
 }
 
 // logProbe says that a single request asks whether the partner is there again.
 func (l *lane) logProbe(b *batch) {
 	if l.e.logs(slog.LevelInfo) {
-		l.log(slog.LevelInfo, LogProbe, slog.String("why", l.notes.problem), slog.Int("deliveries", len(b.works)), slog.Int("failures", l.pacer.breaker.failures))
+		l.log(
+			slog.LevelInfo,
+			LogProbe,
+			slog.String("why", l.notes.problem),
+			slog.Int("deliveries", len(b.works)),
+			slog.Int("failures", l.pacer.breaker.failures),
+		)
 	}
 }
 
 // logRejected says that a delivery has become a dead letter.
 func (l *lane) logRejected(d *journal.DeadLetter) {
 	if l.e.logs(slog.LevelInfo) {
-		l.log(slog.LevelInfo, LogRejected, slog.String("why", destination.Cut(d.Detail, 200)), slog.String("reason", d.Reason), slog.Int("status", d.Status), slog.String("action", d.Action),
-			slog.String("insert_id", d.InsertID), slog.Int("attempts", d.Attempts), slog.String("object", d.Object), slog.Int64("line", d.Line))
+		l.log(
+			slog.LevelInfo,
+			LogRejected,
+			slog.String("why", destination.Cut(d.Detail, 200)),
+			slog.String("reason", d.Reason),
+			slog.Int("status", d.Status),
+			slog.String("action", d.Action),
+			slog.String("insert_id", d.InsertID),
+			slog.Int("attempts", d.Attempts),
+			slog.String("object", d.Object),
+			slog.Int64("line", d.Line),
+		)
 	}
 }
 
@@ -81,7 +118,16 @@ func (l *lane) logRejected(d *journal.DeadLetter) {
 // all destinations.
 func (e *Engine) logNoEvent(bad *source.RecordError) {
 	if e.logs(slog.LevelInfo) {
-		e.log.LogAttrs(context.Background(), slog.LevelInfo, LogNoEvent, slog.String("destination", "all"), slog.String("why", bad.Detail), slog.String("reason", string(bad.Reason)),
-			slog.String("object", bad.Object), slog.Int64("line", bad.Line), slog.Int64("offset", bad.Offset))
+		e.log.LogAttrs(
+			context.Background(),
+			slog.LevelInfo,
+			LogNoEvent,
+			slog.String("destination", "all"),
+			slog.String("why", bad.Detail),
+			slog.String("reason", string(bad.Reason)),
+			slog.String("object", bad.Object),
+			slog.Int64("line", bad.Line),
+			slog.Int64("offset", bad.Offset),
+		)
 	}
 }

@@ -34,7 +34,9 @@ func TestEverythingIsLogged(t *testing.T) {
 		p := newPartner(1)
 		p.plan.Limits.Concurrency.N = 1
 		same := func(o destination.Outcome, reason destination.Reason, status int, after time.Duration) []destination.Result {
-			return []destination.Result{{Outcome: o, Reason: reason, Status: status, Detail: "said so", RetryAfter: after}}
+			return []destination.Result{
+				{Outcome: o, Reason: reason, Status: status, Detail: "said so", RetryAfter: after},
+			}
 		}
 		p.answer = func(p *partner, _ time.Time, ids []int) ([]destination.Result, error) {
 			switch {
@@ -52,9 +54,14 @@ func TestEverythingIsLogged(t *testing.T) {
 		var text bytes.Buffer
 		l := lane("shop", p)
 		l.Options.Attempts = 100
-		s := setup{path: path, dir: filepath.Join(t.TempDir(), "run-7"), lanes: []engine.LaneConfig{l}, change: func(c *engine.Config) {
-			c.Logger = slog.New(slog.NewJSONHandler(&text, nil))
-		}}
+		s := setup{
+			path:  path,
+			dir:   filepath.Join(t.TempDir(), "run-7"),
+			lanes: []engine.LaneConfig{l},
+			change: func(c *engine.Config) {
+				c.Logger = slog.New(slog.NewJSONHandler(&text, nil))
+			},
+		}
 		d := s.mustRun(t).Destinations[0]
 		p.answer = nil
 		last := s.mustRun(t).Destinations[0]
@@ -68,7 +75,8 @@ func TestEverythingIsLogged(t *testing.T) {
 			if err := json.Unmarshal(line, &m); err != nil {
 				t.Fatalf("%v in %s", err, line)
 			}
-			if m.Time.IsZero() || m.Run != "run-7" || m.Why == "" || m.Destination != "shop" && m.Msg != engine.LogNoEvent {
+			if m.Time.IsZero() || m.Run != "run-7" || m.Why == "" ||
+				m.Destination != "shop" && m.Msg != engine.LogNoEvent {
 				t.Errorf("something is missing in %s", line)
 			}
 			if want := map[bool]string{true: "ERROR", false: "INFO"}[m.Msg == engine.LogStop]; m.Level != want {

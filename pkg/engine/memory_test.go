@@ -75,8 +75,13 @@ func TestWhatWaitsPinsLittle(t *testing.T) {
 					}
 					return c.answer(p, now, ids)
 				}
-				s := setup{path: path, dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p)}, made: func(made *engine.Engine) { e = made },
-					change: func(c *engine.Config) { c.Memory = 8 << 20 }}
+				s := setup{
+					path:   path,
+					dir:    t.TempDir(),
+					lanes:  []engine.LaneConfig{lane("a", p)},
+					made:   func(made *engine.Engine) { e = made },
+					change: func(c *engine.Config) { c.Memory = 8 << 20 },
+				}
 				sum := s.mustRun(t)
 				if d := sum.Destinations[0]; d.Delivered != n || sum.Status != "complete" {
 					t.Fatalf("%+v", d)

@@ -12,13 +12,15 @@ import (
 // notes owns what people are told of a lane's trouble: the partner's last words, and
 // one example of each reason. The lane's lock guards it.
 type notes struct {
-	log     func(level slog.Level, what string, attrs ...slog.Attr) // nil: nobody reads
-	problem string                                                  // what was said last of something that was not accepted
-	status  int                                                     // of the last failure; 0: there was no answer
-	refused int                                                     // deliveries in a row without one accepted
-	like    map[string]string                                       // of each reason to reject, what was said of one event
-	skips   map[string]string                                       // of each reason to skip, one event and what was said of it
-	err     error                                                   // of the machine
+	// log writes a line of the run's log; nil: nobody reads.
+	log func(level slog.Level, what string, attrs ...slog.Attr)
+
+	problem string            // what was said last of something that was not accepted
+	status  int               // of the last failure; 0: there was no answer
+	refused int               // deliveries in a row without one accepted
+	like    map[string]string // of each reason to reject, what was said of one event
+	skips   map[string]string // of each reason to skip, one event and what was said of it
+	err     error             // of the machine
 }
 
 // stuckAfter is after how many deliveries in a row without one accepted a lane is taken
@@ -88,8 +90,16 @@ func (n *notes) retry(again []*work, rs []destination.Result, due, now time.Time
 			break
 		}
 	}
-	n.log(slog.LevelInfo, LogRetry, slog.String("why", destination.Cut(r.Detail, 200)), slog.String("reason", string(r.Reason)), slog.Int("status", r.Status),
-		slog.Int("deliveries", len(again)), slog.Int("attempts", int(again[0].attempts)), slog.Duration("in", max(due.Sub(now), 0)))
+	n.log(
+		slog.LevelInfo,
+		LogRetry,
+		slog.String("why", destination.Cut(r.Detail, 200)),
+		slog.String("reason", string(r.Reason)),
+		slog.Int("status", r.Status),
+		slog.Int("deliveries", len(again)),
+		slog.Int("attempts", int(again[0].attempts)),
+		slog.Duration("in", max(due.Sub(now), 0)),
+	)
 }
 
 // fail keeps an error of the machine, which ends the lane.

@@ -89,7 +89,8 @@ func (s *sequencer) follow(b, after *batch) {
 	b.number = s.n
 	for _, w := range b.works {
 		ln := s.users[w.user]
-		if w.user == 0 || ln == nil || len(ln.batches) == 0 || ln.batches[0] != after || slices.Contains(ln.batches, b) {
+		if w.user == 0 || ln == nil || len(ln.batches) == 0 || ln.batches[0] != after ||
+			slices.Contains(ln.batches, b) {
 			continue
 		}
 		b.behind++

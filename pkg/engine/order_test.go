@@ -15,7 +15,12 @@ import (
 func TestSequencer(t *testing.T) {
 	for seed := range 200 {
 		rng := rand.New(rand.NewPCG(uint64(seed), 1))
-		plan := &destination.Plan{Order: true, Actions: []destination.ActionPlan{{Slug: "a", Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 1 + rng.IntN(6)}}}}}
+		plan := &destination.Plan{
+			Order: true,
+			Actions: []destination.ActionPlan{
+				{Slug: "a", Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 1 + rng.IntN(6)}}},
+			},
+		}
 		released := uint64(0)
 		q := newQueue(plan, PackOptions{Concurrency: 1 + rng.IntN(4)}, &released)
 		n, users := 300, 1+rng.IntN(30)
@@ -26,7 +31,14 @@ func TestSequencer(t *testing.T) {
 			for range rng.IntN(20) {
 				if next < n {
 					lb.events[next].open = 1
-					q.offer(&work{ev: &lb.events[next], d: &destination.Delivery{Item: []byte("x")}, user: uint64(rng.IntN(users)), id: journal.DeliveryID{Ordinal: uint64(next)}})
+					q.offer(
+						&work{
+							ev:   &lb.events[next],
+							d:    &destination.Delivery{Item: []byte("x")},
+							user: uint64(rng.IntN(users)),
+							id:   journal.DeliveryID{Ordinal: uint64(next)},
+						},
+					)
 					if next++; next == n {
 						q.flush()
 					}
@@ -64,7 +76,14 @@ func TestSequencer(t *testing.T) {
 				q.finish(b, rest, b.works)
 			}
 			if len(flying) == 0 && next == n && !q.sends() && arrived < n {
-				t.Fatalf("seed %d: %d of %d arrived, and nothing goes any more; %d held, %d behind", seed, arrived, n, q.seq.held, len(q.seq.behind))
+				t.Fatalf(
+					"seed %d: %d of %d arrived, and nothing goes any more; %d held, %d behind",
+					seed,
+					arrived,
+					n,
+					q.seq.held,
+					len(q.seq.behind),
+				)
 			}
 		}
 		if !q.idle() || released != 0 || len(q.seq.users) != 0 {

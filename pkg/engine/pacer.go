@@ -97,7 +97,13 @@ func newPacer(c *LaneConfig, limits []limit, saved []byte, now time.Time) *pacer
 	}
 	plan := c.Sender.Plan()
 	for _, l := range limits {
-		b := bucket{action: l.action, of: l.rate.Of, per: l.rate.Per, whole: l.rate.N * (1 - c.Options.Reserve), at: now}
+		b := bucket{
+			action: l.action,
+			of:     l.rate.Of,
+			per:    l.rate.Per,
+			whole:  l.rate.N * (1 - c.Options.Reserve),
+			at:     now,
+		}
 		b.key = b.of.String() + "/" + b.per.String()
 		if l.action != wholeLane {
 			b.key = plan.Actions[l.action].Slug + "/" + b.key

@@ -89,7 +89,10 @@ func TestStrictWindow(t *testing.T) {
 		{destination.Rate{N: 30_000, Per: time.Second, Of: destination.Events}, func() int { return 2000 }, 0.9},
 	} {
 		t.Run(fmt.Sprint(c.rate.N, c.rate.Of, c.rate.Per), func(t *testing.T) {
-			plan := &destination.Plan{Limits: destination.LaneLimits{Rates: []destination.Rate{c.rate}}, Actions: []destination.ActionPlan{{Slug: "a"}}}
+			plan := &destination.Plan{
+				Limits:  destination.LaneLimits{Rates: []destination.Rate{c.rate}},
+				Actions: []destination.ActionPlan{{Slug: "a"}},
+			}
 			const windows = 20
 			all := flood(pacerFor(t, LaneConfig{}, plan, nil, epoch), epoch, 0, c.events, windows*c.rate.Per)
 			total := 0.0
@@ -157,7 +160,11 @@ func TestRatesOfActions(t *testing.T) {
 // TestPaceSurvivesAResume: what went out before counts after.
 func TestPaceSurvivesAResume(t *testing.T) {
 	rate := destination.Rate{N: 1000, Per: time.Minute, Of: destination.Events}
-	plan := &destination.Plan{Actions: []destination.ActionPlan{{Slug: "a", Limits: destination.ActionLimits{Rates: []destination.Rate{rate}}}}}
+	plan := &destination.Plan{
+		Actions: []destination.ActionPlan{
+			{Slug: "a", Limits: destination.ActionLimits{Rates: []destination.Rate{rate}}},
+		},
+	}
 	var all []sent
 	now := epoch
 	var saved []byte
@@ -194,7 +201,9 @@ func (s *shares) Paused(a string, until time.Time)    { s.said = append(s.said, 
 // what others have to know, once.
 func TestLimiter(t *testing.T) {
 	plan := &destination.Plan{Actions: []destination.ActionPlan{{Slug: "a"}},
-		Limits: destination.LaneLimits{Rates: []destination.Rate{{N: 1000, Per: time.Second, Of: destination.Requests}}}}
+		Limits: destination.LaneLimits{
+			Rates: []destination.Rate{{N: 1000, Per: time.Second, Of: destination.Requests}},
+		}}
 	s := &shares{part: 0.25, until: epoch.Add(10 * time.Second)}
 	p := pacerFor(t, LaneConfig{Limiter: s, Account: "acme"}, plan, nil, epoch)
 	one := func() int { return 1 }

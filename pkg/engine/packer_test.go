@@ -31,8 +31,14 @@ func TestPacker(t *testing.T) {
 			if i == 1 {
 				events = 1
 			}
-			plan.Actions = append(plan.Actions, destination.ActionPlan{Slug: fmt.Sprint("a", i), Overhead: 10, PerItem: 1,
-				Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: events}, BatchBytes: destination.Cap{N: 100 + rng.IntN(2000)}}})
+			plan.Actions = append(
+				plan.Actions,
+				destination.ActionPlan{Slug: fmt.Sprint("a", i), Overhead: 10, PerItem: 1,
+					Limits: destination.ActionLimits{
+						BatchEvents: destination.Cap{N: events},
+						BatchBytes:  destination.Cap{N: 100 + rng.IntN(2000)},
+					}},
+			)
 		}
 		o := engine.PackOptions{Concurrency: 1 + rng.IntN(8), Memory: int64(rng.IntN(2) * 20_000)}
 		n, users, groups := 2000, 1+rng.IntN(400), 1+rng.IntN(3)
@@ -44,7 +50,11 @@ func TestPacker(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(seed), 6))
 			p := engine.NewPacker(plan, o, func(b *engine.Packed[int]) { all = append(all, b) })
 			for i := range n {
-				d := &destination.Delivery{Item: make([]byte, 1+rng.IntN(60)), Action: int32(rng.IntN(len(plan.Actions))), To: to[rng.IntN(groups)]}
+				d := &destination.Delivery{
+					Item:   make([]byte, 1+rng.IntN(60)),
+					Action: int32(rng.IntN(len(plan.Actions))),
+					To:     to[rng.IntN(groups)],
+				}
 				u := uint64(rng.IntN(users))
 				user = append(user, u)
 				p.Add(engine.Parcel[int]{Delivery: d, Value: i, User: u, Record: uint64(i), Held: 2 * len(d.Item)})
@@ -66,7 +76,8 @@ func TestPacker(t *testing.T) {
 				t.Fatalf("seed %d: request %d is another when the same is packed again", seed, i)
 			}
 			limits := plan.Actions[b.Group.Action].Limits
-			if len(b.Values) > limits.BatchEvents.N || b.Bytes > limits.BatchBytes.N && len(b.Values) > 1 || len(b.Values) == 0 {
+			if len(b.Values) > limits.BatchEvents.N || b.Bytes > limits.BatchBytes.N && len(b.Values) > 1 ||
+				len(b.Values) == 0 {
 				t.Errorf("seed %d: a request of %d events and %d bytes", seed, len(b.Values), b.Bytes)
 			}
 			for _, v := range b.Values {
@@ -90,13 +101,30 @@ func TestPacker(t *testing.T) {
 // be in flight together.
 func TestNeighboursShareNoUser(t *testing.T) {
 	const events, concurrency = 50, 8
-	plan := &destination.Plan{Order: true, Actions: []destination.ActionPlan{{Slug: "a", Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: events}}}}}
+	plan := &destination.Plan{
+		Order: true,
+		Actions: []destination.ActionPlan{
+			{Slug: "a", Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: events}}},
+		},
+	}
 	var all []*engine.Packed[uint64]
-	p := engine.NewPacker(plan, engine.PackOptions{Concurrency: concurrency}, func(b *engine.Packed[uint64]) { all = append(all, b) })
+	p := engine.NewPacker(
+		plan,
+		engine.PackOptions{Concurrency: concurrency},
+		func(b *engine.Packed[uint64]) { all = append(all, b) },
+	)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range 20_000 { // sessions: the same users again and again, and new ones
 		u := uint64(1 + i/10 + rng.IntN(500))
-		p.Add(engine.Parcel[uint64]{Delivery: &destination.Delivery{Item: []byte("x")}, Value: u, User: u, Record: uint64(i), Held: 1})
+		p.Add(
+			engine.Parcel[uint64]{
+				Delivery: &destination.Delivery{Item: []byte("x")},
+				Value:    u,
+				User:     u,
+				Record:   uint64(i),
+				Held:     1,
+			},
+		)
 	}
 	full := len(all)
 	p.Flush()
@@ -119,7 +147,13 @@ func requests(rng *rand.Rand, batch, bytes int) (p *partner, all func() []string
 	var got []string
 	p = newPartner(batch)
 	p.delay = time.Duration(rng.IntN(200)) * time.Millisecond
-	p.plan.Actions = append(p.plan.Actions, destination.ActionPlan{Slug: "other", Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: batch/2 + 1}}})
+	p.plan.Actions = append(
+		p.plan.Actions,
+		destination.ActionPlan{
+			Slug:   "other",
+			Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: batch/2 + 1}},
+		},
+	)
 	p.plan.Actions[0].Limits.BatchBytes.N = bytes
 	p.route = func(_ *event.Event, n int, out *destination.Deliveries) {
 		id := strconv.Itoa(n)
@@ -153,7 +187,12 @@ func TestSameRequestsWhateverTheTime(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						p, all := requests(rand.New(rand.NewPCG(uint64(seed), 1)), 90, 3000)
 						p.plan.Order = order
-						s := setup{path: path, dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p)}, change: func(c *engine.Config) { c.Memory = memory }}
+						s := setup{
+							path:   path,
+							dir:    t.TempDir(),
+							lanes:  []engine.LaneConfig{lane("a", p)},
+							change: func(c *engine.Config) { c.Memory = memory },
+						}
 						if seed == 2 { // beside a slow one, so that the ring is full at times
 							slow := newPartner(10)
 							slow.delay = time.Second
@@ -165,7 +204,13 @@ func TestSameRequestsWhateverTheTime(t *testing.T) {
 						s.mustRun(t)
 						once(t, p, n)
 						if got := all(); !slices.Equal(got, want) {
-							t.Errorf("seed %d: %d requests, without a network %d; %s", seed, len(got), len(want), difference(got, want))
+							t.Errorf(
+								"seed %d: %d requests, without a network %d; %s",
+								seed,
+								len(got),
+								len(want),
+								difference(got, want),
+							)
 						}
 						if order && p.most < 2 {
 							t.Error("requests never overlapped")
@@ -187,7 +232,13 @@ func difference(got, want []string) string {
 }
 
 // packed are the requests of an archive as a Packer makes them by itself.
-func packed(t *testing.T, path string, order bool, memory int64, make func(*rand.Rand, int, int) (*partner, func() []string)) (all []string) {
+func packed(
+	t *testing.T,
+	path string,
+	order bool,
+	memory int64,
+	make func(*rand.Rand, int, int) (*partner, func() []string),
+) (all []string) {
 	t.Helper()
 	p, _ := make(rand.New(rand.NewPCG(1, 1)), 90, 3000)
 	p.plan.Order = order
@@ -195,9 +246,13 @@ func packed(t *testing.T, path string, order bool, memory int64, make func(*rand
 	if err != nil {
 		t.Fatal(err)
 	}
-	packer := engine.NewPacker(&p.plan, engine.PackOptionsOf(&p.plan, engine.Options{}, memory, 1), func(b *engine.Packed[int]) {
-		all = append(all, fmt.Sprint(b.Values))
-	})
+	packer := engine.NewPacker(
+		&p.plan,
+		engine.PackOptionsOf(&p.plan, engine.Options{}, memory, 1),
+		func(b *engine.Packed[int]) {
+			all = append(all, fmt.Sprint(b.Values))
+		},
+	)
 	for i, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
 		ev, err := event.Parse([]byte(line))
 		if err != nil {
@@ -207,7 +262,15 @@ func packed(t *testing.T, path string, order bool, memory int64, make func(*rand
 		p.Route(ev, &destination.Env{}, &list)
 		for k := range list.List {
 			d := &list.List[k]
-			packer.Add(engine.Parcel[int]{Delivery: d, Value: i, User: engine.UserKey(ev), Record: uint64(i), Held: len(d.Item) + len(line)})
+			packer.Add(
+				engine.Parcel[int]{
+					Delivery: d,
+					Value:    i,
+					User:     engine.UserKey(ev),
+					Record:   uint64(i),
+					Held:     len(d.Item) + len(line),
+				},
+			)
 		}
 	}
 	packer.Flush()

@@ -49,7 +49,8 @@ func newQueue(plan *destination.Plan, o PackOptions, released *uint64) *queue {
 
 // offer takes a delivery that has to be sent.
 func (q *queue) offer(w *work) {
-	q.packer.Add(Parcel[*work]{Delivery: w.d, Value: w, User: w.user, Record: w.id.Ordinal, Held: len(w.d.Item) + len(w.ev.raw)})
+	held := len(w.d.Item) + len(w.ev.raw)
+	q.packer.Add(Parcel[*work]{Delivery: w.d, Value: w, User: w.user, Record: w.id.Ordinal, Held: held})
 }
 
 // flush makes all open batches ready.

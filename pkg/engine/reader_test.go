@@ -12,7 +12,12 @@ import (
 
 // numbered is a block of n records from an ordinal on.
 func numbered(from, n uint64, size int64) *block {
-	b := &block{chunk: &source.Chunk{}, start: journal.Mark{Ordinal: from}, end: journal.Mark{Ordinal: from + n}, bytes: size}
+	b := &block{
+		chunk: &source.Chunk{},
+		start: journal.Mark{Ordinal: from},
+		end:   journal.Mark{Ordinal: from + n},
+		bytes: size,
+	}
 	b.refs.Store(1)
 	b.chunk.Retain()
 	return b
@@ -77,7 +82,10 @@ func TestReaderLingers(t *testing.T) {
 		rd := newReader(r, journal.Mark{}, time.Minute)
 		start, idle := time.Now(), time.Duration(0)
 		time.AfterFunc(time.Hour, r.finish)
-		b, err := rd.read(t.Context(), waiting{idle: func() { idle = time.Since(start) }, over: func() bool { return false }})
+		b, err := rd.read(
+			t.Context(),
+			waiting{idle: func() { idle = time.Since(start) }, over: func() bool { return false }},
+		)
 		if b != nil || err != nil || idle != time.Minute {
 			t.Errorf("%v, %v, idle after %s", b, err, idle)
 		}

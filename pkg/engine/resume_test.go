@@ -33,8 +33,12 @@ func TestStopBeforeTheReadingHasCaughtUp(t *testing.T) {
 		}
 		return ok(len(ids)), nil
 	}
-	s := setup{path: input(t, events, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("fast", fast), lane("slow", slow)},
-		change: func(c *engine.Config) { c.Stop = stop }}
+	s := setup{
+		path:   input(t, events, nil),
+		dir:    t.TempDir(),
+		lanes:  []engine.LaneConfig{lane("fast", fast), lane("slow", slow)},
+		change: func(c *engine.Config) { c.Stop = stop },
+	}
 	first := s.mustRun(t)
 	if first.Destinations[0].Delivered != events || first.Destinations[1].Pending == 0 {
 		t.Fatalf("nothing to be seen: %+v", first)
@@ -97,7 +101,15 @@ func TestSkippedAreExplained(t *testing.T) {
 	p := newPartner(10)
 	p.route = func(ev *event.Event, n int, out *destination.Deliveries) {
 		if n%2 == 1 {
-			out.Add(destination.Delivery{Settled: &destination.Result{Outcome: destination.Skipped, Reason: destination.TooOld, Detail: "the partner takes a week"}})
+			out.Add(
+				destination.Delivery{
+					Settled: &destination.Result{
+						Outcome: destination.Skipped,
+						Reason:  destination.TooOld,
+						Detail:  "the partner takes a week",
+					},
+				},
+			)
 		}
 	}
 	d := setup{path: input(t, 10, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p)}}.mustRun(t).Destinations[0]

@@ -27,7 +27,8 @@ type ring struct {
 }
 
 func newRing(budget int64, now func() time.Time) *ring {
-	return &ring{now: now, changed: make(chan struct{}), budget: budget, cursors: map[*reader]uint64{}, standing: map[*reader]standing{}, late: map[*reader]time.Time{}, large: map[*reader]largeHold{}}
+	return &ring{now: now, changed: make(chan struct{}), budget: budget, cursors: map[*reader]uint64{},
+		standing: map[*reader]standing{}, late: map[*reader]time.Time{}, large: map[*reader]largeHold{}}
 }
 
 func (r *ring) signal() {
@@ -137,7 +138,11 @@ func (r *ring) trim(room int64, grace bool) {
 // cost them all more than a short wait does.
 func (r *ring) wanted(b *block, grace bool) bool {
 	for l, at := range r.cursors {
-		if at < b.end.Ordinal && (r.standing[l] == busy || grace && at >= b.start.Ordinal && r.standing[l] == awaits && r.now().Sub(r.late[l]) > graceAgain) {
+		if at >= b.end.Ordinal {
+			continue
+		}
+		waits := grace && at >= b.start.Ordinal && r.standing[l] == awaits && r.now().Sub(r.late[l]) > graceAgain
+		if waits || r.standing[l] == busy {
 			return true
 		}
 	}

@@ -312,7 +312,10 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 		}
 		first := len(p.list.List)
 		if hung[i] {
-			p.list.List = append(p.list.List, rejected("the destination's code did not come back from it within "+r.timeout.String()))
+			p.list.List = append(
+				p.list.List,
+				rejected("the destination's code did not come back from it within "+r.timeout.String()),
+			)
 		} else {
 			p.env.Fallback = ""
 			if r.plan.Positions || destination.NeedsFallback(ev) {
@@ -331,7 +334,9 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 
 // rejected is a delivery of which the destination's code could make nothing.
 func rejected(detail string) destination.Delivery {
-	return destination.Delivery{Settled: &destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: detail}}
+	return destination.Delivery{
+		Settled: &destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: detail},
+	}
 }
 
 // event is Route behind recover: a panic rejects the event, nothing else.

@@ -39,17 +39,28 @@ func TestRouteThatHangs(t *testing.T) {
 				once1.plan.Content, always.plan.Content, well.plan.Content = content, content+"2", content+"3"
 				twin := newPartner(50)
 				twin.route, twin.plan.Content = hangs(1234), content
-				s := setup{path: path, dir: t.TempDir(), lanes: []engine.LaneConfig{lane("once", once1), lane("twin", twin), lane("always", always), lane("well", well)}}
+				s := setup{
+					path: path,
+					dir:  t.TempDir(),
+					lanes: []engine.LaneConfig{
+						lane("once", once1),
+						lane("twin", twin),
+						lane("always", always),
+						lane("well", well),
+					},
+				}
 				for i := range s.lanes {
 					s.lanes[i].Options.Timeout = 10 * time.Second
 				}
 				sum := s.mustRun(t)
 				for _, d := range sum.Destinations[:2] {
-					if d.Delivered != n-1 || d.Rejected["panic"] != 1 || !strings.Contains(d.Examples["panic"], "did not come back") {
+					if d.Delivered != n-1 || d.Rejected["panic"] != 1 ||
+						!strings.Contains(d.Examples["panic"], "did not come back") {
 						t.Errorf("%s: %+v", d.Name, d)
 					}
 				}
-				if d := sum.Destinations[2]; !strings.Contains(d.Stopped, "did not come back from 3 events") || d.Pending == 0 {
+				if d := sum.Destinations[2]; !strings.Contains(d.Stopped, "did not come back from 3 events") ||
+					d.Pending == 0 {
 					t.Errorf("%+v", d)
 				}
 				once(t, once1, n-1)

@@ -74,14 +74,21 @@ type LaneSummary struct {
 type MismatchError struct{ Msg string }
 
 func (e *MismatchError) Error() string {
-	return "the summary does not add up (" + e.Msg + "): this is a bug in fanfold; the run's folder holds what is needed to find it"
+	return "the summary does not add up (" + e.Msg +
+		"): this is a bug in fanfold; the run's folder holds what is needed to find it"
 }
 
 // Summary returns the counts as they are now. It may be asked for while the run
 // is under way.
 func (e *Engine) Summary() *Summary {
 	front, _, atEnd := e.front.at()
-	s := &Summary{Run: e.c.Run.Name(), Status: "complete", Read: front.Ordinal, BadRecords: front.Bad, Dropped: map[string]uint64{}}
+	s := &Summary{
+		Run:        e.c.Run.Name(),
+		Status:     "complete",
+		Read:       front.Ordinal,
+		BadRecords: front.Bad,
+		Dropped:    map[string]uint64{},
+	}
 	s.BadReasons, s.BadExamples = e.front.reasons()
 	maps.Copy(s.Dropped, front.Dropped)
 	if n, path := e.front.bad.DeadLetters(); n > 0 {
@@ -118,13 +125,24 @@ func (e *Engine) reconcile(s *Summary) error {
 		total := d.Filtered + sum(d.Skipped) + d.Delivered + sum(d.Rejected) + d.Pending
 		switch {
 		case total != events:
-			return &MismatchError{fmt.Sprintf("%s: %d events were selected, %d are accounted for", d.Name, events, total)}
+			return &MismatchError{
+				fmt.Sprintf("%s: %d events were selected, %d are accounted for", d.Name, events, total),
+			}
 		case l.finished && l.seen != events:
 			return &MismatchError{fmt.Sprintf("%s: it was offered %d events of %d", d.Name, l.seen, events)}
 		case l.finished && l.stop == "" && !e.stopped() && d.Pending != uint64(l.ledger.held):
-			return &MismatchError{fmt.Sprintf("%s: it is done with %d events pending, %d of them held", d.Name, d.Pending, l.ledger.held)}
+			return &MismatchError{
+				fmt.Sprintf("%s: it is done with %d events pending, %d of them held", d.Name, d.Pending, l.ledger.held),
+			}
 		case l.ledger.sent != d.Deliveries-l.ledger.base.Deliveries:
-			return &MismatchError{fmt.Sprintf("%s: %d deliveries were counted, %d were accepted", d.Name, d.Deliveries-l.ledger.base.Deliveries, l.ledger.sent)}
+			return &MismatchError{
+				fmt.Sprintf(
+					"%s: %d deliveries were counted, %d were accepted",
+					d.Name,
+					d.Deliveries-l.ledger.base.Deliveries,
+					l.ledger.sent,
+				),
+			}
 		}
 	}
 	return nil
@@ -178,8 +196,24 @@ func (l *lane) summary(events uint64) LaneSummary {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.ledger.live.Clone()
-	s := LaneSummary{Name: l.c.Name, Type: l.c.Type, Filtered: c.Filtered, Skipped: c.Skipped, Delivered: c.Delivered, Rejected: c.Rejected, InDoubt: c.InDoubt,
-		Deliveries: c.Deliveries, Requests: c.Requests, Retries: c.Retries, Bytes: c.Bytes, Stopped: l.stop, Problem: l.notes.problem, Examples: maps.Clone(l.notes.like), SkippedExamples: maps.Clone(l.notes.skips), Released: c.Released}
+	s := LaneSummary{
+		Name:            l.c.Name,
+		Type:            l.c.Type,
+		Filtered:        c.Filtered,
+		Skipped:         c.Skipped,
+		Delivered:       c.Delivered,
+		Rejected:        c.Rejected,
+		InDoubt:         c.InDoubt,
+		Deliveries:      c.Deliveries,
+		Requests:        c.Requests,
+		Retries:         c.Retries,
+		Bytes:           c.Bytes,
+		Stopped:         l.stop,
+		Problem:         l.notes.problem,
+		Examples:        maps.Clone(l.notes.like),
+		SkippedExamples: maps.Clone(l.notes.skips),
+		Released:        c.Released,
+	}
 	if s.Skipped == nil {
 		s.Skipped = map[string]uint64{}
 	}
@@ -206,7 +240,16 @@ func (l *lane) summary(events uint64) LaneSummary {
 func (l *lane) progress() Progress {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := Progress{Name: l.c.Name, Delivered: l.ledger.live.Delivered, Rejected: sum(l.ledger.live.Rejected), Retries: l.ledger.live.Retries, InFlight: l.queue.flying, State: "running", Stopped: l.stop != "" || l.err != nil, Position: l.ledger.mark.Position}
+	p := Progress{
+		Name:      l.c.Name,
+		Delivered: l.ledger.live.Delivered,
+		Rejected:  sum(l.ledger.live.Rejected),
+		Retries:   l.ledger.live.Retries,
+		InFlight:  l.queue.flying,
+		State:     "running",
+		Stopped:   l.stop != "" || l.err != nil,
+		Position:  l.ledger.mark.Position,
+	}
 	p.Done = l.ledger.settled()
 	now := l.e.c.Now()
 	switch {
@@ -219,7 +262,8 @@ func (l *lane) progress() Progress {
 		if l.notes.status != 0 {
 			why = "status " + strconv.Itoa(l.notes.status)
 		}
-		p.State = "partner fails (" + why + "), next probe in " + l.pacer.breaker.until.Sub(now).Round(time.Second).String()
+		wait := l.pacer.breaker.until.Sub(now).Round(time.Second)
+		p.State = "partner fails (" + why + "), next probe in " + wait.String()
 	case l.pacer.paused.After(now) && l.ended.IsZero():
 		p.State = "paused by the partner for " + l.pacer.paused.Sub(now).Round(time.Second).String()
 	case l.pacer.held.After(now) && l.ended.IsZero():

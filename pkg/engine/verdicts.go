@@ -19,7 +19,7 @@ type verdicts struct {
 	memory *memory
 	queue  *queue
 	notes  *notes
-	letter func(*work, destination.Result) journal.DeadLetter
+	letter letterFunc
 	jitter func() float64
 	start  time.Time        // of the engine
 	stop   func(why string) // ends the lane
@@ -62,7 +62,8 @@ func (v *verdicts) may(w *work, r destination.Result) bool {
 		if r.Status != 0 {
 			what = strings.TrimSuffix(fmt.Sprintf("status %d: %s", r.Status, what), ": ")
 		}
-		v.stop(fmt.Sprintf("%d events in a row were rejected with the same answer (%s); --max-errors allows more", v.row, what))
+		const why = "%d events in a row were rejected with the same answer (%s); --max-errors allows more"
+		v.stop(fmt.Sprintf(why, v.row, what))
 	}
 	return true
 }
@@ -134,7 +135,11 @@ func (v *verdicts) settle(w *work, o journal.Outcome, reason string) {
 
 // block rejects a step whose earlier step was rejected.
 func (v *verdicts) block(w *work) {
-	r := destination.Result{Outcome: destination.Rejected, Reason: destination.Blocked, Detail: "an earlier step of the same event was rejected"}
+	r := destination.Result{
+		Outcome: destination.Rejected,
+		Reason:  destination.Blocked,
+		Detail:  "an earlier step of the same event was rejected",
+	}
 	var d decision
 	v.notes.rejected(r)
 	v.reject(&d, w, r)
@@ -187,7 +192,10 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 		default:
 			v.accepted()
 			if outcome != def {
-				d.verdicts = append(d.verdicts, journal.Verdict{ID: w.id, Outcome: outcome, Reason: string(last.Reason)})
+				d.verdicts = append(
+					d.verdicts,
+					journal.Verdict{ID: w.id, Outcome: outcome, Reason: string(last.Reason)},
+				)
 			}
 		}
 		v.memory.drop(w)
@@ -223,7 +231,9 @@ func (v *verdicts) spent(w *work, attempts int, now time.Time) bool {
 // judge says what becomes of one delivery after an answer: Requeued when it is sent
 // again. hopeless: the partner has failed everything for so long that a failure is the
 // last one.
-func (v *verdicts) judge(w *work, r destination.Result, hopeless bool, now time.Time) (destination.Result, journal.Outcome) {
+func (v *verdicts) judge(
+	w *work, r destination.Result, hopeless bool, now time.Time,
+) (destination.Result, journal.Outcome) {
 	switch r.Outcome {
 	case destination.Delivered:
 		return r, journal.Delivered
@@ -273,8 +283,11 @@ func (v *verdicts) giveUp(b *batch, r destination.Result) error {
 	return nil
 }
 
+// letterFunc makes the dead letter of a delivery.
+type letterFunc func(*work, destination.Result) journal.DeadLetter
+
 // letterOf makes the dead letter of a delivery of a lane.
-func letterOf(c *LaneConfig, plan *destination.Plan, start time.Time, now func() time.Time) func(*work, destination.Result) journal.DeadLetter {
+func letterOf(c *LaneConfig, plan *destination.Plan, start time.Time, now func() time.Time) letterFunc {
 	return func(w *work, r destination.Result) journal.DeadLetter {
 		slug := ""
 		if int(w.d.Action) < len(plan.Actions) {
@@ -282,8 +295,9 @@ func letterOf(c *LaneConfig, plan *destination.Plan, start time.Time, now func()
 		}
 		d := journal.DeadLetter{
 			Raw: w.ev.raw, Valid: true, Destination: c.Name, Type: c.Type, Action: slug, Step: int(w.d.Step), K: w.id.K,
-			Reason: string(r.Reason), Detail: destination.Cut(r.Detail, 2000), Status: r.Status, Attempts: int(w.attempts),
-			Position: w.ev.end, Object: w.ev.b.object, Offset: w.ev.offset, Line: w.ev.line, Ordinal: w.id.Ordinal, InsertID: w.d.InsertID,
+			Reason: string(r.Reason), Detail: destination.Cut(r.Detail, 2000), Status: r.Status,
+			Attempts: int(w.attempts), Position: w.ev.end, Object: w.ev.b.object, Offset: w.ev.offset, Line: w.ev.line,
+			Ordinal: w.id.Ordinal, InsertID: w.d.InsertID,
 		}
 		if w.attempts > 0 {
 			d.Last = now()

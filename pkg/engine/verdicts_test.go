@@ -63,12 +63,14 @@ func TestWhatAnswersMean(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := v.ledger.live
-	if c.Delivered != 1 || c.Skipped["unneeded"] != 1 || c.Rejected["refused"] != 1 || len(*letters) != 1 || v.notes.like["refused"] != "status 400: no" {
+	if c.Delivered != 1 || c.Skipped["unneeded"] != 1 || c.Rejected["refused"] != 1 || len(*letters) != 1 ||
+		v.notes.like["refused"] != "status 400: no" {
 		t.Errorf("counts %+v, letters %+v, examples %v", c, *letters, v.notes.like)
 	}
 	v.queue.landed(b.bytes)
 	again := v.queue.later[0]
-	if len(again.works) != 2 || again.works[0].attempts != 1 || again.works[1].attempts != 0 || again.due.Before(epoch.Add(time.Minute)) {
+	if len(again.works) != 2 || again.works[0].attempts != 1 || again.works[1].attempts != 0 ||
+		again.due.Before(epoch.Add(time.Minute)) {
 		t.Fatalf("%d are tried again, at %s", len(again.works), again.due)
 	}
 	at := again.due
@@ -80,7 +82,8 @@ func TestWhatAnswersMean(t *testing.T) {
 	if err := v.answered(req, b, []destination.Result{answer[3], answer[3]}, false, at); err != nil {
 		t.Fatal(err)
 	}
-	if last := (*letters)[1]; v.ledger.live.Rejected["exhausted"] != 1 || last.Reason != destination.Exhausted || len(v.queue.later) != 1 {
+	if last := (*letters)[1]; v.ledger.live.Rejected["exhausted"] != 1 || last.Reason != destination.Exhausted ||
+		len(v.queue.later) != 1 {
 		t.Errorf("after two attempts: %+v, %+v", v.ledger.live, last)
 	}
 	if len(v.queue.later[0].works) != 1 || v.memory.held != int64(len(lb.works[4].d.Item)+len(lb.events[4].raw)) {

@@ -171,7 +171,13 @@ func (c *Contract) check(now time.Time, req *http.Request, body []byte) *verdict
 		return whole(&e.Refused, e.Docs, "the content encoding is not known")
 	}
 	if e.MaxBytes.N > 0 && len(body) > e.MaxBytes.N || len(body) > maxBody {
-		return whole(&e.TooLarge, e.MaxBytes.Docs, "the body has %d bytes; at most %d are taken", len(body), e.MaxBytes.N)
+		return whole(
+			&e.TooLarge,
+			e.MaxBytes.Docs,
+			"the body has %d bytes; at most %d are taken",
+			len(body),
+			e.MaxBytes.N,
+		)
 	}
 
 	form := url.Values{}
@@ -185,7 +191,8 @@ func (c *Contract) check(now time.Time, req *http.Request, body []byte) *verdict
 	if !known {
 		a := &auths[inBody]
 		if !strings.HasPrefix(form.Get(a.Name), a.Prefix) || form.Get(a.Name) == "" {
-			if got := at(root, strings.Split(a.Name, ".")); got.Kind() != event.String || got.IsEmptyText() || !strings.HasPrefix(got.Text(), a.Prefix) {
+			if got := at(root, strings.Split(a.Name, ".")); got.Kind() != event.String || got.IsEmptyText() ||
+				!strings.HasPrefix(got.Text(), a.Prefix) {
 				return refuse(a)
 			}
 		}
@@ -194,7 +201,13 @@ func (c *Contract) check(now time.Time, req *http.Request, body []byte) *verdict
 		return whole(&e.Refused, e.Docs, "%s", msg)
 	}
 	if e.MaxItems.N > 0 && len(v.items) > e.MaxItems.N {
-		return whole(&e.TooLarge, e.MaxItems.Docs, "the request has %d items; at most %d are taken", len(v.items), e.MaxItems.N)
+		return whole(
+			&e.TooLarge,
+			e.MaxItems.Docs,
+			"the request has %d items; at most %d are taken",
+			len(v.items),
+			e.MaxItems.N,
+		)
 	}
 	if bad := e.Body.check(root, root, e.Docs); bad != nil {
 		bad.Item = -1
@@ -229,10 +242,11 @@ func (c *Contract) check(now time.Time, req *http.Request, body []byte) *verdict
 // serves says whether a request to this host is for this partner. A request
 // that came in through a socket names no host in its URL.
 func (c *Contract) serves(host string) bool {
-	return len(c.Hosts) == 0 || host == "" || host == "localhost" || host == "127.0.0.1" || host == "::1" || slices.ContainsFunc(c.Hosts, func(p string) bool {
-		ok, _ := path.Match(p, host) // a malformed pattern matches nothing, and the test of the contracts says so
-		return ok
-	})
+	return len(c.Hosts) == 0 || host == "" || host == "localhost" || host == "127.0.0.1" || host == "::1" ||
+		slices.ContainsFunc(c.Hosts, func(p string) bool {
+			ok, _ := path.Match(p, host) // a malformed pattern matches nothing, and the test of the contracts says so
+			return ok
+		})
 }
 
 // endpoint is what a request asks for: the first at its path whose parameters
@@ -240,7 +254,8 @@ func (c *Contract) serves(host string) bool {
 func (c *Contract) endpoint(req *http.Request, query url.Values) (first *Endpoint) {
 	for i := range c.Endpoints {
 		e := &c.Endpoints[i]
-		if e.Method != req.Method || !slices.ContainsFunc(e.paths, func(p []string) bool { return matchPath(p, req.URL.Path) }) {
+		if e.Method != req.Method ||
+			!slices.ContainsFunc(e.paths, func(p []string) bool { return matchPath(p, req.URL.Path) }) {
 			continue
 		}
 		if e.lacksQuery(query) == "" {
@@ -419,14 +434,18 @@ func (e *Endpoint) checkItem(it *item, root event.Value) *Violation {
 		return &Violation{Msg: "an item has to be an object", Docs: e.Docs}
 	}
 	if n := len(it.v.Raw()); e.MaxItemBytes.N > 0 && n > e.MaxItemBytes.N {
-		return &Violation{Msg: fmt.Sprintf("it has %d bytes; at most %d are taken", n, e.MaxItemBytes.N), Docs: e.MaxItemBytes.Docs}
+		return &Violation{
+			Msg:  fmt.Sprintf("it has %d bytes; at most %d are taken", n, e.MaxItemBytes.N),
+			Docs: e.MaxItemBytes.Docs,
+		}
 	}
 	if bad := e.Item.check(it.v, root, e.Docs); bad != nil {
 		return bad
 	}
 	for i := range e.Kinds {
 		k := &e.Kinds[i]
-		if (k.In == "" || k.In == it.in) && !slices.ContainsFunc(k.when, func(c condition) bool { return !at(it.v, c.path).IsText(c.text) }) {
+		if (k.In == "" || k.In == it.in) &&
+			!slices.ContainsFunc(k.when, func(c condition) bool { return !at(it.v, c.path).IsText(c.text) }) {
 			return k.check(it.v, root, e.Docs)
 		}
 	}
@@ -457,7 +476,12 @@ func (s *Schema) check(v, root event.Value, docs string) *Violation {
 				return !m.Nullish() && !m.IsEmptyText() && (m.Kind() != event.Array || m.Len() > 0)
 			})
 		}) {
-			return &Violation{Field: s.OneOf[i][0], Gone: true, Msg: "it needs one of " + strings.Join(s.OneOf[i], ", "), Docs: docs}
+			return &Violation{
+				Field: s.OneOf[i][0],
+				Gone:  true,
+				Msg:   "it needs one of " + strings.Join(s.OneOf[i], ", "),
+				Docs:  docs,
+			}
 		}
 	}
 	return nil

@@ -450,7 +450,8 @@ func (e *Endpoint) compile() error {
 	if w.Whole != "" {
 		w.whole = strings.Split(w.Whole, ".")
 	}
-	if (w.Past != 0 || w.Future != 0) && (w.field == nil && w.whole == nil || !slices.Contains([]string{"s", "ms", "us", "iso"}, w.Unit)) {
+	if (w.Past != 0 || w.Future != 0) &&
+		(w.field == nil && w.whole == nil || !slices.Contains([]string{"s", "ms", "us", "iso"}, w.Unit)) {
 		return fmt.Errorf("window: it needs a field and a unit out of s, ms, us, iso")
 	}
 	if w.Docs == "" {
@@ -557,7 +558,11 @@ func (r *Reply) compile(status int) error {
 
 // sampleVerdict is one of two items, of which one is taken.
 func sampleVerdict() *verdict {
-	return &verdict{violations: []Violation{{Item: 0, Field: "f", Msg: `a "sample"`}}, items: []item{{bad: true}, {}}, taken: 1}
+	return &verdict{
+		violations: []Violation{{Item: 0, Field: "f", Msg: `a "sample"`}},
+		items:      []item{{bad: true}, {}},
+		taken:      1,
+	}
 }
 
 func patterns(m map[string]string) (map[string]*regexp.Regexp, error) {

@@ -186,7 +186,8 @@ func TestPartnerAnswers(t *testing.T) {
 			if status != c.status || !strings.Contains(answer, c.answer) {
 				t.Errorf("got %d %s; want %d with %s", status, answer, c.status, c.answer)
 			}
-			if refused := p.Stats().Refused == 1; refused != (status >= 300 || status == 207) || refused != (len(p.Violations()) > 0) {
+			if refused := p.Stats().Refused == 1; refused != (status >= 300 || status == 207) ||
+				refused != (len(p.Violations()) > 0) {
 				t.Errorf("status %d, refused %v, violations %v", status, refused, p.Violations())
 			}
 			for _, v := range p.Violations() {
@@ -238,7 +239,11 @@ func TestWindow(t *testing.T) {
 // Without a Partial answer one bad item refuses its whole request.
 func TestAllOrNothing(t *testing.T) {
 	p := New(parse(t, acme))
-	status, _ := ask(t, p, request(t, "POST", "https://api.acme.example/v1/lines", "application/x-ndjson", "{\"n\":1}\n{}\n"))
+	status, _ := ask(
+		t,
+		p,
+		request(t, "POST", "https://api.acme.example/v1/lines", "application/x-ndjson", "{\"n\":1}\n{}\n"),
+	)
 	if s := p.Stats(); status != 400 || s.Taken != 0 || s.Items != 2 {
 		t.Errorf("got %d, %+v", status, s)
 	}
@@ -252,7 +257,8 @@ func TestInsertIDs(t *testing.T) {
 	for _, list := range []string{good, good + "," + other, other + "," + bad} {
 		ask(t, p, request(t, "POST", eventsURL, "application/json", `{"events":[`+list+`]}`))
 	}
-	if s := p.Stats(); s.Taken != 2 || s.Repeated != 2 || s.Items != 5 || s.Requests != 3 || s.Endpoints["POST /v1/{project}/events"] != 3 {
+	if s := p.Stats(); s.Taken != 2 || s.Repeated != 2 || s.Items != 5 || s.Requests != 3 ||
+		s.Endpoints["POST /v1/{project}/events"] != 3 {
 		t.Errorf("got %+v", s)
 	}
 	if p.Seen("i1") != 2 || p.Seen("i2") != 2 || p.Seen("i3") != 0 {
@@ -261,7 +267,13 @@ func TestInsertIDs(t *testing.T) {
 }
 
 func TestHandlerAndHosts(t *testing.T) {
-	first, second := parse(t, acme), parse(t, strings.ReplaceAll(strings.ReplaceAll(acme, "acme.example", "bolt.example"), "partner: Acme", "partner: Bolt"))
+	first, second := parse(
+		t,
+		acme,
+	), parse(
+		t,
+		strings.ReplaceAll(strings.ReplaceAll(acme, "acme.example", "bolt.example"), "partner: Acme", "partner: Bolt"),
+	)
 	p := New(first, second)
 	if status, _ := ask(t, p, request(t, "POST", "https://api.bolt.example/v1/p/events?mode=lax", "application/json", `{"events":[`+good+`]}`)); status != 200 {
 		t.Errorf("the second contract did not answer for its host: %d", status)
@@ -271,7 +283,9 @@ func TestHandlerAndHosts(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			resp, err := http.DefaultClient.Do(request(t, "POST", srv.URL+"/v1/p/events?mode=lax", "application/json", `{"events":[`+good+`]}`))
+			resp, err := http.DefaultClient.Do(
+				request(t, "POST", srv.URL+"/v1/p/events?mode=lax", "application/json", `{"events":[`+good+`]}`),
+			)
 			if err != nil {
 				t.Error(err)
 				return
@@ -366,7 +380,19 @@ func FuzzParseContract(f *testing.F) {
 }
 
 func BenchmarkPartner(b *testing.B) {
-	c := parse(b, strings.NewReplacer("n: 3", "n: 5000", "max_bytes: 600", "max_bytes: 6000000", `,"ids":[{items}]`, "").Replace(acme))
+	c := parse(
+		b,
+		strings.NewReplacer(
+			"n: 3",
+			"n: 5000",
+			"max_bytes: 600",
+			"max_bytes: 6000000",
+			`,"ids":[{items}]`,
+			"",
+		).Replace(
+			acme,
+		),
+	)
 	body := []byte(`{"events":[` + strings.TrimSuffix(strings.Repeat(good+",", 1000), ",") + `]}`)
 	p := New(c)
 	b.SetBytes(int64(len(body)))

@@ -57,7 +57,8 @@ func Misbehave(s Script, next http.Handler, now func() time.Time) (*Mischief, er
 		return nil, err
 	}
 	m := &Mischief{
-		script: s, next: next, now: now, stop: make(chan struct{}), rand: rand.New(rand.NewPCG(s.Seed, s.Seed^0x9e3779b97f4a7c15)),
+		script: s, next: next, now: now, stop: make(chan struct{}),
+		rand:    rand.New(rand.NewPCG(s.Seed, s.Seed^0x9e3779b97f4a7c15)),
 		matched: make([]int, len(s.Rules)), fired: make([]int, len(s.Rules)), events: map[string]Count{},
 	}
 	for _, r := range s.Rules {
@@ -124,12 +125,14 @@ func (m *Mischief) plan(req *http.Request, body []byte) *act {
 	}
 	for i := range m.script.Rules {
 		r := &m.script.Rules[i]
-		if r.Method != "" && r.Method != req.Method || m.paths[i] != nil && !matchPath(m.paths[i], req.URL.Path) || r.ID != "" && !slices.Contains(a.ids, r.ID) {
+		if r.Method != "" && r.Method != req.Method || m.paths[i] != nil && !matchPath(m.paths[i], req.URL.Path) ||
+			r.ID != "" && !slices.Contains(a.ids, r.ID) {
 			continue
 		}
 		m.matched[i]++
 		n := m.matched[i] - r.Skip
-		if n <= 0 || r.Every > 0 && n%r.Every != 0 || r.Times > 0 && m.fired[i] >= r.Times || r.Rate > 0 && m.rand.Float64() >= r.Rate {
+		if n <= 0 || r.Every > 0 && n%r.Every != 0 || r.Times > 0 && m.fired[i] >= r.Times ||
+			r.Rate > 0 && m.rand.Float64() >= r.Rate {
 			continue
 		}
 		m.fired[i]++
@@ -312,7 +315,9 @@ func (m *Mischief) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Body = io.NopCloser(io.LimitReader(endless{}, a.fault.Size))
 		resp.ContentLength = -1
 	case Garbage:
-		return nil, errors.New(`net/http: HTTP/1.x transport connection broken: malformed HTTP response "\x00\x01garbage"`)
+		return nil, errors.New(
+			`net/http: HTTP/1.x transport connection broken: malformed HTTP response "\x00\x01garbage"`,
+		)
 	case BadChunk:
 		resp.Body = io.NopCloser(io.MultiReader(half, failing{errors.New("invalid byte in chunk length")}))
 		resp.ContentLength = -1
@@ -389,7 +394,8 @@ func (m *Mischief) pass(req *http.Request, body []byte, a *act) *http.Response {
 	w := m.ask(req, body)
 	m.taken(w.status, a)
 	return &http.Response{
-		Status: strconv.Itoa(w.status) + " " + http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Status: strconv.Itoa(w.status) + " " + http.StatusText(w.status), StatusCode: w.status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: w.header, Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()), Request: req,
 	}
 }

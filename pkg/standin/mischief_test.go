@@ -93,62 +93,74 @@ func TestFaults(t *testing.T) {
 		{name: "late", fault: Fault{Kind: Answer, Delay: time.Nanosecond}, status: 200, taken: 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			both(t, Script{Rules: []Rule{{Fault: c.fault}}, IDs: Texts{"[].id"}}, func(t *testing.T, m *Mischief, client *http.Client, url string) {
-				resp, data, err := post(t.Context(), client, url, body)
-				if (err != nil) != c.fails {
-					t.Fatalf("got error %v", err)
-				}
-				if resp != nil {
-					if resp.StatusCode != c.status || resp.Header.Get("Retry-After") != c.header {
-						t.Errorf("got %d, Retry-After %q", resp.StatusCode, resp.Header.Get("Retry-After"))
+			both(
+				t,
+				Script{Rules: []Rule{{Fault: c.fault}}, IDs: Texts{"[].id"}},
+				func(t *testing.T, m *Mischief, client *http.Client, url string) {
+					resp, data, err := post(t.Context(), client, url, body)
+					if (err != nil) != c.fails {
+						t.Fatalf("got error %v", err)
 					}
-				} else if c.status != 0 {
-					// After a reset the head may not have been read either.
-					if c.fault.Kind != ResetBody || !errors.Is(err, syscall.ECONNRESET) {
-						t.Errorf("no answer: %v", err)
+					if resp != nil {
+						if resp.StatusCode != c.status || resp.Header.Get("Retry-After") != c.header {
+							t.Errorf("got %d, Retry-After %q", resp.StatusCode, resp.Header.Get("Retry-After"))
+						}
+					} else if c.status != 0 {
+						// After a reset the head may not have been read either.
+						if c.fault.Kind != ResetBody || !errors.Is(err, syscall.ECONNRESET) {
+							t.Errorf("no answer: %v", err)
+						}
 					}
-				}
-				if !strings.Contains(string(data), c.has) {
-					t.Errorf("got %.100q", data)
-				}
-				if got := m.Events()["e1"]; got != (Count{Seen: 1, Taken: c.taken}) {
-					t.Errorf("e1: %+v", got)
-				}
-			})
+					if !strings.Contains(string(data), c.has) {
+						t.Errorf("got %.100q", data)
+					}
+					if got := m.Events()["e1"]; got != (Count{Seen: 1, Taken: c.taken}) {
+						t.Errorf("e1: %+v", got)
+					}
+				},
+			)
 		})
 	}
 }
 
 func TestResetIsAReset(t *testing.T) {
-	both(t, Script{Rules: []Rule{{Fault: Fault{Kind: Reset}}}}, func(t *testing.T, _ *Mischief, client *http.Client, url string) {
-		if _, _, err := post(t.Context(), client, url, "{}"); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("got %v", err)
-		}
-	})
+	both(
+		t,
+		Script{Rules: []Rule{{Fault: Fault{Kind: Reset}}}},
+		func(t *testing.T, _ *Mischief, client *http.Client, url string) {
+			if _, _, err := post(t.Context(), client, url, "{}"); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("got %v", err)
+			}
+		},
+	)
 }
 
 func TestHangEndsWithTheClientOrStop(t *testing.T) {
-	both(t, Script{Rules: []Rule{{Fault: Fault{Kind: Hang}}}}, func(t *testing.T, m *Mischief, client *http.Client, url string) {
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() {
-			_, _, err := post(ctx, client, url, "{}")
-			done <- err
-		}()
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("got %v", err)
-		}
-		go func() {
-			_, _, err := post(t.Context(), client, url, "{}")
-			done <- err
-		}()
-		m.Stop()
-		m.Stop()
-		if err := <-done; err == nil {
-			t.Error("a request was answered that hangs")
-		}
-	})
+	both(
+		t,
+		Script{Rules: []Rule{{Fault: Fault{Kind: Hang}}}},
+		func(t *testing.T, m *Mischief, client *http.Client, url string) {
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() {
+				_, _, err := post(ctx, client, url, "{}")
+				done <- err
+			}()
+			cancel()
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+			go func() {
+				_, _, err := post(t.Context(), client, url, "{}")
+				done <- err
+			}()
+			m.Stop()
+			m.Stop()
+			if err := <-done; err == nil {
+				t.Error("a request was answered that hangs")
+			}
+		},
+	)
 }
 
 // Delays pass in the clock of a synctest bubble, so that simulations need no
@@ -158,7 +170,8 @@ func TestDelayInSimulatedTime(t *testing.T) {
 		m := misbehave(t, Script{Rules: []Rule{{Fault: Fault{Kind: Answer, Delay: time.Hour}}}}, nil)
 		client := &http.Client{Transport: m}
 		start := time.Now()
-		if _, _, err := post(t.Context(), client, "http://partner.example", "{}"); err != nil || time.Since(start) != time.Hour {
+		if _, _, err := post(t.Context(), client, "http://partner.example", "{}"); err != nil ||
+			time.Since(start) != time.Hour {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -172,7 +185,10 @@ func TestDelayInSimulatedTime(t *testing.T) {
 func TestUntrustedCertificate(t *testing.T) {
 	var unknown x509.UnknownAuthorityError
 	m := misbehave(t, Script{Rules: []Rule{{Fault: Fault{Kind: Untrusted}}}}, nil)
-	if _, _, err := post(t.Context(), &http.Client{Transport: m}, "https://partner.example", "{}"); !errors.As(err, &unknown) {
+	if _, _, err := post(t.Context(), &http.Client{Transport: m}, "https://partner.example", "{}"); !errors.As(
+		err,
+		&unknown,
+	) {
 		t.Errorf("in process: %v", err)
 	}
 	m = misbehave(t, Script{}, nil)
@@ -208,7 +224,12 @@ func TestRulesChoose(t *testing.T) {
 			m := misbehave(t, Script{Rules: c.rules, IDs: Texts{"id"}}, nil)
 			var got []int
 			for i := range c.want {
-				resp, _, err := post(t.Context(), &http.Client{Transport: m}, "http://partner.example/in", fmt.Sprintf(`{"id":%d}`, i))
+				resp, _, err := post(
+					t.Context(),
+					&http.Client{Transport: m},
+					"http://partner.example/in",
+					fmt.Sprintf(`{"id":%d}`, i),
+				)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -223,7 +244,11 @@ func TestRulesChoose(t *testing.T) {
 
 func TestSeeds(t *testing.T) {
 	run := func(seed uint64) (out string) {
-		m := misbehave(t, Script{Seed: seed, Rules: []Rule{{Rate: 0.5, Fault: Fault{Kind: Answer, Reply: Reply{Status: 503}}}}}, nil)
+		m := misbehave(
+			t,
+			Script{Seed: seed, Rules: []Rule{{Rate: 0.5, Fault: Fault{Kind: Answer, Reply: Reply{Status: 503}}}}},
+			nil,
+		)
 		for range 64 {
 			resp, _, err := post(t.Context(), &http.Client{Transport: m}, "http://partner.example", "{}")
 			if err != nil {
@@ -248,7 +273,15 @@ func TestSeeds(t *testing.T) {
 // An event that a partial failure refused is refused whenever it comes again,
 // in whatever company.
 func TestPartialIsSteady(t *testing.T) {
-	m := misbehave(t, Script{Seed: 7, IDs: Texts{"batch[].id"}, Rules: []Rule{{Fault: Fault{Kind: Partial, Reject: 0.3, Reply: Reply{Status: 207}}}}}, nil)
+	m := misbehave(
+		t,
+		Script{
+			Seed:  7,
+			IDs:   Texts{"batch[].id"},
+			Rules: []Rule{{Fault: Fault{Kind: Partial, Reject: 0.3, Reply: Reply{Status: 207}}}},
+		},
+		nil,
+	)
 	for _, n := range []int{1, 7, 100} {
 		for from := 0; from < 100; from += n {
 			var list []string
@@ -315,7 +348,11 @@ func TestIDs(t *testing.T) {
 func TestMischiefOverAContract(t *testing.T) {
 	c := parse(t, acme)
 	p := New(c)
-	m := misbehave(t, Script{IDs: Texts{"events[].id"}, Rules: []Rule{{Times: 1, Fault: Fault{Kind: Answer, Reply: c.Limited}}}}, p)
+	m := misbehave(
+		t,
+		Script{IDs: Texts{"events[].id"}, Rules: []Rule{{Times: 1, Fault: Fault{Kind: Answer, Reply: c.Limited}}}},
+		p,
+	)
 	send := func(body string) (int, http.Header) {
 		resp, err := m.RoundTrip(request(t, "POST", eventsURL, "application/json", body))
 		if err != nil {
@@ -376,7 +413,9 @@ answer: {body: '{"taken":{n}}'}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := s.Rules[0]; s.Seed != 4 || r.Fault.Delay != time.Second || r.Fault.RetryAfter != 30*time.Second || s.Rules[1].Fault.Size != 1<<30 || s.Answer.Status != 200 {
+	if r := s.Rules[0]; s.Seed != 4 || r.Fault.Delay != time.Second || r.Fault.RetryAfter != 30*time.Second ||
+		s.Rules[1].Fault.Size != 1<<30 ||
+		s.Answer.Status != 200 {
 		t.Errorf("got %+v", s)
 	}
 	for text, want := range map[string]string{
@@ -399,7 +438,12 @@ answer: {body: '{"taken":{n}}'}
 }
 
 func FuzzParseScript(f *testing.F) {
-	f.Add([]byte("seed: 4\nids: '[].id'\nrules: [{path: /x, every: 2, fault: {kind: truncated, reply: {body: '{\"n\":{n}}'}}}]"), []byte(`[{"id":"a"}]`))
+	f.Add(
+		[]byte(
+			"seed: 4\nids: '[].id'\nrules: [{path: /x, every: 2, fault: {kind: truncated, reply: {body: '{\"n\":{n}}'}}}]",
+		),
+		[]byte(`[{"id":"a"}]`),
+	)
 	f.Fuzz(func(t *testing.T, text, body []byte) {
 		s, err := ParseScript(text)
 		if err != nil {
@@ -457,7 +501,8 @@ func TestBrokenAnswersBeginAsTheRealOnes(t *testing.T) {
 			}
 			body, err := io.ReadAll(resp.Body)
 			resp.Body.Close()
-			if resp.StatusCode != 201 || resp.Header.Get("X-Real") != "yes" || kind != ResetBody && !strings.HasPrefix(string(body), want) {
+			if resp.StatusCode != 201 || resp.Header.Get("X-Real") != "yes" ||
+				kind != ResetBody && !strings.HasPrefix(string(body), want) {
 				t.Errorf("%s by %s: %d %v %q, want %q", kind, way, resp.StatusCode, resp.Header, body, want)
 			}
 			if broken := kind != Dribble && kind != Answer; broken != (err != nil) {

@@ -234,8 +234,10 @@ func (r *Reply) failed(v *verdict) string {
 				place++
 			}
 		}
-		_, _ = strings.NewReplacer("{index}", strconv.Itoa(bad.Item), "{id}", v.id(bad.Item), "{field}", quoteInner(bad.Field), "{error}", quoteInner(bad.Msg),
-			"{in}", quoteInner(in), "{at}", strconv.Itoa(place)).WriteString(&b, r.Failed)
+		words := strings.NewReplacer("{index}", strconv.Itoa(bad.Item), "{id}", v.id(bad.Item),
+			"{field}", quoteInner(bad.Field), "{error}", quoteInner(bad.Msg),
+			"{in}", quoteInner(in), "{at}", strconv.Itoa(place))
+		_, _ = words.WriteString(&b, r.Failed)
 	}
 	return b.String()
 }
@@ -319,6 +321,7 @@ func (r *Reply) response(req *http.Request, body string) *http.Response {
 	return &http.Response{
 		Status: strconv.Itoa(r.Status) + " " + http.StatusText(r.Status), StatusCode: r.Status,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: r.header(body), Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: req,
+		Header: r.header(body), Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)),
+		Request: req,
 	}
 }

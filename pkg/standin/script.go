@@ -82,7 +82,7 @@ const (
 	Garbage    FaultKind = "garbage"         // what comes is no HTTP
 	BadChunk   FaultKind = "malformed_chunk" // a chunk's length is no number
 	Dribble    FaultKind = "dribble"         // the body comes byte by byte, with a Pause between them
-	Untrusted  FaultKind = "untrusted"       // the certificate is of no known authority; behind a socket this is [ServeTLS]'s to do
+	Untrusted  FaultKind = "untrusted"       // the certificate is of no known authority; with a socket: [ServeTLS]
 	hugeLength           = 1 << 30
 	maxRules             = 10_000
 )
@@ -108,7 +108,19 @@ func (s *Script) check() error {
 	if len(s.Rules) > maxRules {
 		return fmt.Errorf("a script has at most %d rules", maxRules)
 	}
-	kinds := []FaultKind{Answer, Partial, Hang, Reset, ResetBody, Truncated, Huge, Garbage, BadChunk, Dribble, Untrusted}
+	kinds := []FaultKind{
+		Answer,
+		Partial,
+		Hang,
+		Reset,
+		ResetBody,
+		Truncated,
+		Huge,
+		Garbage,
+		BadChunk,
+		Dribble,
+		Untrusted,
+	}
 	for i := range s.Rules {
 		r := &s.Rules[i]
 		f := &r.Fault

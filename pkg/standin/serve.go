@@ -80,7 +80,8 @@ func untrusted() (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "untrusted.invalid"}, DNSNames: []string{"untrusted.invalid"},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "untrusted.invalid"},
+		DNSNames:  []string{"untrusted.invalid"},
 		NotBefore: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)

@@ -228,7 +228,13 @@ func (c *Capture) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, ErrCaptured
 	}
 	h := http.Header{"Content-Type": {"application/json"}}
-	return &http.Response{StatusCode: http.StatusOK, Header: h, Body: io.NopCloser(strings.NewReader(c.Answer)), ContentLength: int64(len(c.Answer)), Request: req}, nil
+	return &http.Response{
+		StatusCode:    http.StatusOK,
+		Header:        h,
+		Body:          io.NopCloser(strings.NewReader(c.Answer)),
+		ContentLength: int64(len(c.Answer)),
+		Request:       req,
+	}, nil
 }
 
 // Take returns the requests recorded since the last Take.

@@ -34,10 +34,17 @@ func TestCredentialsStayBelowTheHook(t *testing.T) {
 	signed := ""
 	rt := transport.New(transport.Options{
 		Network: transport.Dial(1, nil), UserAgent: "fanfold/test",
-		Auth: destination.Basic("user", "hunter2").And(destination.QueryAuth("api_key", "k&1")).And(destination.Sign(func(h http.Header, body []byte) {
-			signed = string(body)
-			h.Set("X-Signature", "s")
-		})),
+		Auth: destination.Basic(
+			"user",
+			"hunter2",
+		).And(
+			destination.QueryAuth("api_key", "k&1"),
+		).And(
+			destination.Sign(func(h http.Header, body []byte) {
+				signed = string(body)
+				h.Set("X-Signature", "s")
+			}),
+		),
 		Hook: func(next http.RoundTripper) http.RoundTripper {
 			return roundTripper(func(r *http.Request) (*http.Response, error) {
 				hooked = r
@@ -51,10 +58,15 @@ func TestCredentialsStayBelowTheHook(t *testing.T) {
 	}
 	resp.Body.Close()
 	r := <-seen
-	if user, pass, _ := r.BasicAuth(); user != "user" || pass != "hunter2" || r.URL.Query().Get("api_key") != "k&1" || r.URL.Query().Get("strict") != "1" || r.UserAgent() != "fanfold/test" || r.Header.Get("X-Signature") != "s" || signed != "[1]" {
+	if user, pass, _ := r.BasicAuth(); user != "user" || pass != "hunter2" || r.URL.Query().Get("api_key") != "k&1" ||
+		r.URL.Query().Get("strict") != "1" ||
+		r.UserAgent() != "fanfold/test" ||
+		r.Header.Get("X-Signature") != "s" ||
+		signed != "[1]" {
 		t.Errorf("the server saw %v %v, signed %q", r.URL, r.Header, signed)
 	}
-	if h := hooked; h.Header.Get("Authorization") != "" || h.URL.Query().Has("api_key") || h.Header.Get("X-Signature") != "" {
+	if h := hooked; h.Header.Get("Authorization") != "" || h.URL.Query().Has("api_key") ||
+		h.Header.Get("X-Signature") != "" {
 		t.Errorf("the hook saw credentials: %v %v", h.URL, h.Header)
 	}
 }
@@ -96,7 +108,10 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		http.Redirect(w, r, "/elsewhere", http.StatusFound)
 	}))
 	defer server.Close()
-	a, err := destination.Do(transport.New(transport.Options{Network: transport.Dial(1, nil)}), request(t, server.URL, "{}"))
+	a, err := destination.Do(
+		transport.New(transport.Options{Network: transport.Dial(1, nil)}),
+		request(t, server.URL, "{}"),
+	)
 	if err != nil || a.Status != 302 || hits != 1 {
 		t.Errorf("status %d, %d hits, %v", a.Status, hits, err)
 	}
@@ -105,7 +120,12 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 func TestErrorsHoldNoCredential(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close() // nobody listens there any more
-	rt := transport.New(transport.Options{Network: transport.Dial(1, nil), Auth: destination.QueryAuth("access_token", "hunter2hunter2")})
+	rt := transport.New(
+		transport.Options{
+			Network: transport.Dial(1, nil),
+			Auth:    destination.QueryAuth("access_token", "hunter2hunter2"),
+		},
+	)
 	_, err := rt.RoundTrip(request(t, server.URL, "{}"))
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("error %v", err)
@@ -126,7 +146,9 @@ func TestCapture(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := c.Take()
-	if len(got) != 1 || got[0].URL != "https://api.example.com/x" || !bytes.Equal(got[0].Body, []byte(`{"a":1}`)) || got[0].Header.Get("Authorization") != "Bearer t" || len(c.Take()) != 0 {
+	if len(got) != 1 || got[0].URL != "https://api.example.com/x" || !bytes.Equal(got[0].Body, []byte(`{"a":1}`)) ||
+		got[0].Header.Get("Authorization") != "Bearer t" ||
+		len(c.Take()) != 0 {
 		t.Errorf("captured %+v", got)
 	}
 }
@@ -143,7 +165,10 @@ func TestHugeAnswerIsBounded(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	a, err := destination.Do(transport.New(transport.Options{Network: transport.Dial(1, nil)}), request(t, server.URL, "{}"))
+	a, err := destination.Do(
+		transport.New(transport.Options{Network: transport.Dial(1, nil)}),
+		request(t, server.URL, "{}"),
+	)
 	if err != nil || len(a.Body) != destination.MaxAnswer {
 		t.Errorf("%d bytes, %v", len(a.Body), err)
 	}
