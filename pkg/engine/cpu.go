@@ -31,7 +31,7 @@ const (
 
 const (
 	// lazyShare is the part of the time of urgent ones, as a divisor, that the
-	// others get all the same. Counted in turns, not in time, a lane that panics at
+	// others get all the same. Counted by how often, not in time, a lane that panics at
 	// every event took an eighth of two processors from a healthy one.
 	lazyShare = 25
 	// lazyBurst is the most that they can have saved up, or overdrawn.

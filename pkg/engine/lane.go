@@ -241,7 +241,7 @@ func (l *lane) take(b *block, large int) bool {
 	}
 	l.reader.pass(b)
 	l.e.front.reach(l.reader.cursor)
-	err := l.verdicts.bury(lb, func() {
+	err := l.verdicts.deadLetter(lb, func() {
 		if !isUrgent {
 			l.e.cpu.yield()
 		}
@@ -249,7 +249,7 @@ func (l *lane) take(b *block, large int) bool {
 	if err == nil {
 		err = l.accept(lb)
 	}
-	if !isUrgent { // burying what is rejected is most of the work
+	if !isUrgent { // writing dead letters is most of the work
 		l.e.cpu.leave(isUrgent)
 	}
 	if err != nil {
@@ -563,7 +563,7 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 	req, err := l.ledger.j.Begin(l.plan.Actions[b.g.Action].Slug, ids)
 	if err != nil {
 		l.mu.Lock()
-		l.queue.landed(b.bytes)
+		l.queue.returned(b.bytes)
 		l.haltLocked("", err)
 		l.mu.Unlock()
 		return
@@ -572,14 +572,14 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 	results, err := l.sender.send(ctx, b.works, start)
 	now := l.e.c.Now()
 
-	if !l.getsSomewhere() { // what follows is mostly burying
+	if !l.getsSomewhere() { // what follows is mostly writing dead letters
 		l.e.cpu.enter(false)
 		defer l.e.cpu.leave(false)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.queue.apart, b)
-	defer l.queue.landed(b.bytes)
+	defer l.queue.returned(b.bytes)
 	live := &l.ledger.live
 	live.Requests++
 	live.Bytes += uint64(b.bytes)

@@ -53,7 +53,7 @@ func TestSequencer(t *testing.T) {
 			rng.Shuffle(len(flying), func(i, j int) { flying[i], flying[j] = flying[j], flying[i] })
 			for _, b := range flying {
 				delete(q.apart, b)
-				q.landed(b.bytes)
+				q.returned(b.bytes)
 				var again []*work
 				failed := map[uint64]bool{}
 				for _, w := range b.works {

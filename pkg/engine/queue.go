@@ -244,8 +244,8 @@ func (q *queue) firstReady(ask func(*batch) bool) int {
 	return -1
 }
 
-// landed counts a batch as on its way no longer. size is how large its body was.
-func (q *queue) landed(size int) { q.flying--; q.bodies -= size }
+// returned counts a batch as on its way no longer. size is how large its body was.
+func (q *queue) returned(size int) { q.flying--; q.bodies -= size }
 
 // sends says that something can be sent, now or later, or is on its way.
 func (q *queue) sends() bool { return len(q.ready)+len(q.later)+q.flying > 0 }

@@ -48,12 +48,12 @@ func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
 			b.release()
 			return false
 		}
-		hungry := false
+		starved := false
 		for _, at := range r.cursors {
-			hungry = hungry || at >= r.head && at != done
+			starved = starved || at >= r.head && at != done
 		}
 		r.trim(0, grace)
-		if hungry {
+		if starved {
 			r.trim(b.bytes, grace)
 		}
 		if len(r.blocks) == 0 || r.bytes+b.bytes <= r.budget {
@@ -67,7 +67,7 @@ func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
 		ch := r.changed
 		r.mu.Unlock()
 		var over <-chan time.Time
-		waits := hungry && grace
+		waits := starved && grace
 		if waits {
 			over = time.After(tailGrace)
 		}
@@ -232,9 +232,9 @@ func (r *ring) close() {
 func (r *ring) want(l *reader, at uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	hungry := at >= r.head
+	starved := at >= r.head
 	r.cursors[l] = at
-	if hungry || len(r.blocks) > 0 && r.blocks[0].end.Ordinal <= at {
+	if starved || len(r.blocks) > 0 && r.blocks[0].end.Ordinal <= at {
 		r.trim(0, false)
 		r.signal()
 	}

@@ -12,7 +12,7 @@ import (
 
 // verdicts owns what the partner's answers mean for a lane's deliveries. It is the only
 // place where a delivery is rejected or given up. The lane's lock guards it, but for
-// burying what Route has rejected.
+// writing dead letters of what Route has rejected.
 type verdicts struct {
 	opt    Options
 	ledger *ledger
@@ -71,10 +71,10 @@ func (v *verdicts) may(w *work, r destination.Result) bool {
 // accepted notes that the partner has taken something.
 func (v *verdicts) accepted() { v.row = 0 }
 
-// bury tells the journal what Route has rejected, in steps, and calls between after
+// deadLetter tells the journal what Route has rejected, in steps, and calls between after
 // each. That is most of the work of a lane that gets nowhere, so it is done without
 // the lock; accept settles the deliveries.
-func (v *verdicts) bury(lb *laneBlock, between func()) error {
+func (v *verdicts) deadLetter(lb *laneBlock, between func()) error {
 	var d decision
 	size := 0
 	for i := range lb.works {
@@ -108,7 +108,7 @@ func (v *verdicts) routed(w *work) bool {
 	case r == nil:
 		return false
 	case r.Outcome == destination.Rejected:
-		v.settle(w, journal.Rejected, string(r.Reason)) // bury has told the journal
+		v.settle(w, journal.Rejected, string(r.Reason)) // deadLetter has told the journal
 		v.notes.refused++
 		v.notes.rejected(*r)
 	default:
@@ -219,7 +219,7 @@ func (v *verdicts) tried(w *work, r *destination.Result, now time.Time) {
 		w.first = now.Sub(v.start)
 	}
 	if !(r.Outcome == destination.Retry && (r.Reason == destination.RateLimited || r.Reason == destination.Unauthorized)) {
-		w.attempts++ // waiting one's turn is no attempt
+		w.attempts++ // being told to wait is no attempt
 	}
 }
 

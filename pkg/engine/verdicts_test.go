@@ -67,7 +67,7 @@ func TestWhatAnswersMean(t *testing.T) {
 		v.notes.like["refused"] != "status 400: no" {
 		t.Errorf("counts %+v, letters %+v, examples %v", c, *letters, v.notes.like)
 	}
-	v.queue.landed(b.bytes)
+	v.queue.returned(b.bytes)
 	again := v.queue.later[0]
 	if len(again.works) != 2 || again.works[0].attempts != 1 || again.works[1].attempts != 0 ||
 		again.due.Before(epoch.Add(time.Minute)) {

@@ -23,7 +23,7 @@ type Contract struct {
 	Docs    []string `yaml:"docs"`
 	// Hosts are the partner's regions; * stands for one label. None: any host.
 	Hosts []string `yaml:"hosts"`
-	// Auth lists the ways to sign in, any of which will do. None: nobody is asked.
+	// Auth lists the methods to sign in, any of which will do. None: nobody is asked.
 	Auth Auths `yaml:"auth"`
 	// Headers have to be there and match their pattern.
 	Headers map[string]string `yaml:"headers"`
@@ -217,7 +217,7 @@ type Reply struct {
 // Texts is a list of texts, for which YAML may hold a single one.
 type Texts []string
 
-// Auths is a list of ways to sign in, for which YAML may hold a single one.
+// Auths is a list of methods to sign in, for which YAML may hold a single one.
 type Auths []Auth
 
 // UnmarshalYAML implements yaml.Unmarshaler.
