@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/engine"
@@ -24,6 +25,34 @@ type runOptions struct {
 	reserve  string
 	memory   string
 	spool    string
+	limits   limitOptions
+}
+
+// limitOptions are how hard destinations are asked.
+type limitOptions struct {
+	pace      string
+	maxErrors int
+}
+
+func (o *limitOptions) flags(f *pflag.FlagSet) {
+	choiceP(f, &o.pace, "pace", "", "with --rehearse, how fast the stand-ins may be sent to", "fast", "real")
+	f.IntVar(&o.maxErrors, "max-errors", 1000, "stop a destination after this many events in a row that it rejects "+
+		"with the same answer; 0: never")
+}
+
+// read puts the options into a job.
+func (o *limitOptions) read(j *run.Job) error {
+	switch {
+	case o.maxErrors < 0:
+		return usagef("--max-errors has to be a whole number of at least 0, not %d", o.maxErrors)
+	case o.pace == "real" && !j.Rehearse:
+		return usagef("--pace real is for --rehearse: a run keeps the partners' rates anyhow")
+	}
+	j.RealPace = o.pace == "real"
+	if j.MaxErrors = o.maxErrors; o.maxErrors == 0 {
+		j.MaxErrors = -1
+	}
+	return nil
 }
 
 func (a *app) forwardCommand() *cobra.Command {
@@ -48,6 +77,7 @@ resume and exit-codes.`,
 	f.BoolVar(&o.fresh, "fresh", false, "send everything again, as a new run")
 	globalFlag(f, &o.progress, "progress")
 	choiceP(f, &o.output, "output", "o", "form of the summary", "table", "json")
+	o.limits.flags(f)
 	f.StringVar(&o.reserve, "reserve-for-live", "", "share of each partner's quota left to live traffic, like 30%")
 	globalFlag(f, &o.memory, "memory")
 	f.StringVar(&o.spool, "spool", "10GiB", "disk for what of standard input not every destination has passed")
@@ -108,8 +138,11 @@ func configPath(f *config.File) string {
 	return absolute(f.Path)
 }
 
-// sizes reads the options that are sizes or shares into a job.
+// sizes reads the options that are numbers into a job.
 func (o *runOptions) sizes(j *run.Job) (err error) {
+	if err := o.limits.read(j); err != nil {
+		return err
+	}
 	if o.reserve != "" {
 		if j.Reserve, err = config.Share(o.reserve); err != nil {
 			return usagef("--reserve-for-live %w", err)

@@ -1,8 +1,13 @@
 package cmd
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,5 +69,53 @@ func TestEveryLimitIsKept(t *testing.T) {
 			}
 			walk(a.Slug, limits)
 		}
+	}
+}
+
+// TestWrongAddressStopsTheRun: a partner that answers everything with a redirect does not
+// make a dead letter of every event.
+func TestWrongAddressStopsTheRun(t *testing.T) {
+	const n = 3000
+	partner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://www.example.com/", http.StatusFound)
+	}))
+	defer partner.Close()
+	var events strings.Builder
+	for i := range n {
+		fmt.Fprintf(&events, `{"type":"track","event":"E","messageId":"m%d","userId":"u"}`+"\n", i)
+	}
+	in := file(t, "in.jsonl", events.String())
+	for most, want := range map[string]struct {
+		code              int
+		rejected, pending uint64
+	}{"1000": {4, 1000, n - 1000}, "70": {4, 70, n - 70}, "0": {3, n, 0}} {
+		t.Run(most, func(t *testing.T) {
+			args := []string{"forward", "--from", in, "--to", "webhook", "--set", "webhook.url=" + partner.URL, "--opt",
+				"webhook.batch_events=40", "-o", "json", "--state-dir", t.TempDir()}
+			if most != "1000" { // the default
+				args = append(args, "--max-errors", most)
+			}
+			code, out, errOut := invoke(t, nil, "", args...)
+			d := summaryOf(t, out).Destinations[0]
+			if code != want.code || d.Rejected["refused"] != want.rejected || d.Pending != want.pending {
+				t.Errorf("exit code %d: %s%s", code, out, errOut)
+			}
+			if said := strings.Contains(d.Stopped, "--max-errors") && strings.Contains(d.Stopped, "302"); said != (want.code == 4) {
+				t.Errorf("stopped: %q", d.Stopped)
+			}
+		})
+	}
+}
+
+// TestRehearsalIsFast: stand-ins have no limits that could be reached. At Slack's pace of
+// one request a second this would take half an hour.
+func TestRehearsalIsFast(t *testing.T) {
+	in := filepath.Join(t.TempDir(), "in.jsonl")
+	if code, _, errOut := invoke(t, nil, "", "generate", "--to", in, "--events", "2000"); code != 0 {
+		t.Fatal(errOut)
+	}
+	code, out, errOut := invoke(t, nil, "", "forward", "--from", in, "--to", "slack", "--rehearse", "-o", "json", "--state-dir", t.TempDir())
+	if d := summaryOf(t, out).Destinations[0]; code != 0 || d.Pending != 0 || d.Requests < 100 {
+		t.Errorf("exit code %d: %s%s", code, out, errOut)
 	}
 }

@@ -45,6 +45,7 @@ its own summary; what it delivers is not sent again by any other redrive. Withou
 	f.StringArrayVar(&o.sets, "set", nil, "a setting: NAME.KEY=VALUE")
 	f.StringArrayVar(&o.opts, "opt", nil, "an option: NAME.KEY=VALUE")
 	f.BoolVar(&o.rehearse, "rehearse", false, "send to built-in stand-ins of the partners")
+	o.run.limits.flags(f)
 	globalFlag(f, &o.run.progress, "progress")
 	globalFlag(f, &o.run.memory, "memory")
 	choiceP(f, &o.run.output, "output", "o", "form of the summary", "table", "json")

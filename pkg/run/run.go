@@ -61,6 +61,8 @@ type Job struct {
 	Limit        int64 // events selected; 0: all
 	Rehearse     bool
 	Fresh        bool    // send everything again, as a new run
+	RealPace     bool    // a rehearsal keeps the partners' rates, too
+	MaxErrors    int     // events in a row with the same refusal before a destination is stopped: see engine.Options
 	Reserve      float64 // share of each partner's quota that is left to live traffic
 	Memory       int64   // for blocks and deliveries, in bytes; 0: as many destinations need
 	Spool        int64   // of disk for what of a stream not every destination has passed, in bytes
@@ -174,6 +176,9 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 		Run: r.journal, Lanes: r.lanes, Now: r.w.Now, Rand: r.w.Rand, Logger: r.w.Log, Memory: j.MemoryNeeded(), Stop: r.stop}
 	if !j.Steps.Empty() {
 		c.Transform = j.Steps
+	}
+	if _, ok := r.source.(*source.Spool); ok {
+		c.Linger = time.Second // somebody may wait for what a slow stream has brought
 	}
 	r.engine = engine.New(c)
 	return r, nil
