@@ -114,7 +114,21 @@ func TestRehearsalIsFast(t *testing.T) {
 	if code, _, errOut := invoke(t, nil, "", "generate", "--to", in, "--events", "2000"); code != 0 {
 		t.Fatal(errOut)
 	}
-	code, out, errOut := invoke(t, nil, "", "forward", "--from", in, "--to", "slack", "--rehearse", "-o", "json", "--state-dir", t.TempDir())
+	code, out, errOut := invoke(
+		t,
+		nil,
+		"",
+		"forward",
+		"--from",
+		in,
+		"--to",
+		"slack",
+		"--rehearse",
+		"-o",
+		"json",
+		"--state-dir",
+		t.TempDir(),
+	)
 	if d := summaryOf(t, out).Destinations[0]; code != 0 || d.Pending != 0 || d.Requests < 100 {
 		t.Errorf("exit code %d: %s%s", code, out, errOut)
 	}

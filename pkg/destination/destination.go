@@ -211,7 +211,10 @@ type ActionPlan struct {
 	Slug     string
 	Limits   ActionLimits // with the defaults of the destination filled in
 	Overhead int          // bytes of the body around the items
-	PerItem  int          // bytes between two items
+	// OverheadFor says the same of a group's requests, by its Key, where it is not the
+	// same for all; nil: it is.
+	OverheadFor func(key string) int
+	PerItem     int // bytes between two items
 	// AllOrNothing: one bad item makes the partner refuse the whole request
 	// without naming it, so the engine bisects.
 	AllOrNothing bool

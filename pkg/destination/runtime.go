@@ -328,6 +328,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 		o.plan.Actions = append(o.plan.Actions, ActionPlan{
 			Slug: a.Slug, Limits: oa.limits, AllOrNothing: a.AllOrNothing,
 			Overhead: len(oa.request.Open) + len(oa.request.Close), PerItem: len(oa.request.Sep),
+			OverheadFor: oa.request.overhead(),
 		})
 	}
 	for _, n := range append([]string{s.Info.Name, s.Info.Slug}, s.Info.Integrations...) {
@@ -696,18 +697,34 @@ func (o *sender) results(a *openAction, answer *Answer, b *Batch) ([]Result, err
 	return Same(answer.Verdict(b.Now), len(b.Deliveries)), nil
 }
 
-func (o *sender) request(ctx context.Context, a *openAction, b *Batch) (*http.Request, error) {
-	first := b.Deliveries[0]
-	open := a.request.Open
-	end := a.request.Close
-	if a.request.OpenFor != nil {
-		open = a.request.OpenFor(first.Address().Key)
+// around is what stands before and behind the items of a group's requests.
+func (r *Request) around(key string) (open, end string) {
+	open, end = r.Open, r.Close
+	if r.OpenFor != nil {
+		open = r.OpenFor(key)
 	}
-	if a.request.envelope != nil {
-		if before, behind, ok := a.request.envelope(first.Address().Key); ok {
+	if r.envelope != nil {
+		if before, behind, ok := r.envelope(key); ok {
 			open, end = before, behind
 		}
 	}
+	return open, end
+}
+
+// overhead is how long that is, where it is not the same for all groups.
+func (r Request) overhead() func(key string) int {
+	if r.OpenFor == nil && r.envelope == nil {
+		return nil
+	}
+	return func(key string) int {
+		open, end := r.around(key)
+		return len(open) + len(end)
+	}
+}
+
+func (o *sender) request(ctx context.Context, a *openAction, b *Batch) (*http.Request, error) {
+	first := b.Deliveries[0]
+	open, end := a.request.around(first.Address().Key)
 	whole := &content{items: b.Deliveries, open: []byte(open), sep: []byte(a.request.Sep), close: []byte(end)}
 	method, path := a.where(first)
 	return whole.request(ctx, method, join(a.base, path), a.request.ContentType, a.request.Header)

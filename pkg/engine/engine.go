@@ -2,21 +2,33 @@
 // at its own pace.
 //
 // A front reader decompresses, indexes and selects the input once and puts it,
-// block by block, into a shared [ring]. Every destination has a [lane]: a
-// cursor over that ring with its own batches, pace, retries, breaker and
-// checkpoint. The archive is the queue: a lane that falls off the ring's tail
-// opens the source again at its own position, so nobody waits for anybody, and
-// memory stays bounded whatever a partner does.
+// block by block, into a shared [ring]. Every destination has a [lane] of its own. The
+// archive is the queue: a lane that falls off the ring's tail opens the source again at
+// its own position, so nobody waits for anybody, and memory stays bounded whatever a
+// partner does.
 //
-// A delivery's life in its lane: routed (by the destination), batched, paced,
-// begun in the journal, sent, and then settled by the partner's verdict, or
-// tried again with backoff until its budget runs out. When all deliveries of
-// all events of a block are settled, and those of the blocks before it, the
-// lane's checkpoint moves.
+// A lane has parts, in the order in which a delivery meets them:
 //
-// The destination says whether to retry; the engine says when. Partner code
-// runs behind recover and a deadline. Time comes from Config.Now and timers,
-// so that whole runs can be tested in simulated time.
+//   - [reader]: the lane's place in the input
+//   - [router]: what the destination makes of an event (Route)
+//   - [Packer]: which deliveries go in one request
+//   - [queue] and [sequencer]: batches that may go, wait, or are on their way, and the
+//     order of a user's deliveries
+//   - [pacer]: when the next request may go
+//   - [sender]: the call into the destination's code (Send)
+//   - [verdicts] and [bisector]: what an answer means; the only place where a delivery
+//     is rejected or given up
+//   - [ledger]: outcomes, counts, and the mark behind which everything is settled
+//   - [memory] and [notes]: what the lane holds, and what people are told of it
+//
+// A request is begun in the journal before it is sent, and its verdicts are written
+// before the checkpoint passes them. When all deliveries of all events of a block are
+// settled, and those of the blocks before it, the lane's checkpoint moves.
+//
+// What goes into a request depends on the input and the caps, never on time. The
+// destination says whether to retry; the engine says when. Partner code runs behind
+// recover and a deadline. Time comes from Config.Now and timers, so that whole runs can
+// be tested in simulated time.
 package engine
 
 import (

@@ -140,10 +140,20 @@ func NewPacker[T any](plan *destination.Plan, o PackOptions, done func(*Packed[T
 type caps struct {
 	events, bytes int
 	overhead, per int // bytes around and between items
+
+	overheadFor func(key string) int // nil: overhead, for every group
+}
+
+// around is how many bytes stand around the items of a group's requests.
+func (c *caps) around(g *destination.Group) int {
+	if c.overheadFor != nil {
+		return c.overheadFor(g.Key)
+	}
+	return c.overhead
 }
 
 func capsOf(p *destination.ActionPlan) caps {
-	c := caps{p.Limits.BatchEvents.N, p.Limits.BatchBytes.N, p.Overhead, p.PerItem}
+	c := caps{p.Limits.BatchEvents.N, p.Limits.BatchBytes.N, p.Overhead, p.PerItem, p.OverheadFor}
 	if c.events <= 0 {
 		c.events = defaultBatchEvents
 	}
@@ -288,7 +298,8 @@ func (p *Packer[T]) put(it parcel[T], c *caps) *Packed[T] {
 		b = nil
 	}
 	if b == nil {
-		b = &Packed[T]{Group: it.group(), To: it.to, Bytes: c.overhead, record: it.record, opened: p.nOpened}
+		b = &Packed[T]{Group: it.group(), To: it.to, record: it.record, opened: p.nOpened}
+		b.Bytes = c.around(&b.Group)
 		p.nOpened++
 		p.open[b.Group] = b
 		p.opened = append(p.opened, b)

@@ -90,7 +90,7 @@ func (q *queue) repack(ws []*work) (bs []*batch) {
 		c := &q.packer.caps[g.Action]
 		b := open[g]
 		if b == nil || !c.fits(len(b.works), b.bytes, len(w.d.Item)) {
-			b = &batch{g: g, bytes: c.overhead}
+			b = &batch{g: g, bytes: c.around(&g)}
 			open[g] = b
 			bs = append(bs, b)
 		}
@@ -103,7 +103,7 @@ func (q *queue) repack(ws []*work) (bs []*batch) {
 // weigh counts the bytes of a batch's body.
 func (q *queue) weigh(b *batch) {
 	c := &q.packer.caps[b.g.Action]
-	b.bytes = c.overhead
+	b.bytes = c.around(&b.g)
 	for i, w := range b.works {
 		b.bytes = c.size(i, b.bytes, len(w.d.Item))
 	}
