@@ -142,6 +142,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		}
 	}
 	l.seen = selected(l.ledger.mark)
+	l.logLimits(opt)
 	l.logResume()
 	return l
 }

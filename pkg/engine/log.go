@@ -22,6 +22,7 @@ const (
 	LogProbe    = "probe"        // such a request
 	LogRecover  = "recovered"    // the partner answers again
 	LogStop     = "stop"         // a lane, or the run, ends early
+	LogLimit    = "limit"        // one that a lane keeps; at the level of Debug
 	LogResume   = "resume"       // a lane goes on where an earlier process left it
 	LogRejected = "rejected"     // a delivery became a dead letter
 	LogNoEvent  = "not an event" // a record became a dead letter
@@ -36,6 +37,17 @@ func (l *lane) log(level slog.Level, what string, attrs ...slog.Attr) {
 		level,
 		what,
 		append([]slog.Attr{slog.String("destination", l.c.Name)}, attrs...)...)
+}
+
+// logLimits says which limits the lane keeps.
+func (l *lane) logLimits(o Options) {
+	if !l.e.logs(slog.LevelDebug) {
+		return
+	}
+	for _, k := range Keeps(l.plan, o) {
+		l.log(slog.LevelDebug, LogLimit, slog.String("why", k.Docs), slog.String("action", k.Action), slog.String("what", k.What),
+			slog.Float64("n", k.N), slog.Duration("per", k.Per))
+	}
 }
 
 // logResume says where the lane goes on, if it does.

@@ -45,7 +45,7 @@ type Parcel[T any] struct {
 	Value    T
 	User     uint64 // [UserKey] of the event; of interest where Plan.Order is set
 	Record   uint64 // number of the event's record in the input
-	Held     int    // bytes that are kept for it
+	Held     int    // bytes that are kept for it: its item, and the record as it was read
 }
 
 // parcel is a delivery that may wait: what it needs of it, since the memory of the
@@ -65,6 +65,11 @@ func (it *parcel[T]) group() destination.Group {
 		return destination.Group{Action: it.action}
 	}
 	return destination.Group{Action: it.action, Address: *it.to}
+}
+
+// belongs says that the delivery is of a batch's group.
+func (it *parcel[T]) belongs(b *Packed[T]) bool {
+	return b.Group.Action == it.action && (b.To == it.to || b.Group == it.group())
 }
 
 // Packed is what goes out in one request.
@@ -258,11 +263,8 @@ func (p *Packer[T]) place(it parcel[T], now bool) {
 	}
 	// Batches are sent in the order in which they are closed: one that holds earlier
 	// deliveries of the user must not stay open beside the one that this goes into.
-	g := it.group()
-	for _, b := range append([]*Packed[T](nil), u.in...) {
-		if b != p.open[g] || len(u.in) > 1 {
-			p.close(b)
-		}
+	for len(u.in) > 1 || len(u.in) == 1 && !it.belongs(u.in[0]) {
+		p.close(u.in[0])
 	}
 	b := p.put(it, c)
 	if u.last != b {
@@ -281,7 +283,7 @@ func (p *Packer[T]) isRecent(u *packUser[T], it *parcel[T], c *caps) bool {
 	case p.flushing || b == nil:
 		return false
 	case b.closed == 0:
-		return b != p.open[it.group()] || !c.fits(len(b.Values), b.Bytes, it.size)
+		return !it.belongs(b) || !c.fits(len(b.Values), b.Bytes, it.size)
 	default:
 		return p.nClosed-b.closed < p.window-1
 	}
