@@ -107,7 +107,7 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*config.Opened))
 	if s.limit < 0 {
 		return nil, usagef("--limit has to be a positive number")
 	}
-	if err := o.sizes(j); err != nil {
+	if err = o.sizes(j); err != nil {
 		return nil, err
 	}
 	picked, err := a.choose(conf, config.Choice{To: s.to, Set: s.sets, Opt: s.opts, Rehearse: s.rehearse})
@@ -193,7 +193,7 @@ func (a *app) deliver(st *stopper, j *run.Job, o *runOptions, open func(run.Fold
 		return err
 	}
 	if a.wire != nil {
-		if err := a.wire.begin(j.Destinations); err != nil {
+		if err = a.wire.begin(j.Destinations); err != nil {
 			return err
 		}
 	}

@@ -6,8 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"slices"
+	"os"
 	"strings"
 	"time"
 
@@ -15,10 +14,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/run"
-	"github.com/fanfold/fanfold/pkg/source"
-	"github.com/fanfold/fanfold/pkg/transform"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
@@ -57,7 +53,7 @@ sent are printed with the reason; it exits 3 when one would be rejected.`,
 			if err != nil {
 				return err
 			}
-			return a.preview(c.Context(), j, &s, at, output, show)
+			return a.preview(c.Context(), j, &printer{a: a, form: output, show: show})
 		},
 	}
 	s.flags(c)
@@ -69,147 +65,29 @@ sent are printed with the reason; it exits 3 when one would be rejected.`,
 	return c
 }
 
-// previewer collects one destination's deliveries into batches and prints them.
-type previewer struct {
-	a      *app
-	o      *config.Opened
-	plan   *destination.Plan
-	net    *transport.Capture
-	rt     http.RoundTripper
-	now    time.Time
-	form   string
-	show   bool
-	w      io.Writer
-	open   map[destination.Group]*previewBatch
-	order  []destination.Group
-	reject bool
-}
-
-type previewBatch struct {
-	deliveries []*destination.Delivery
-	events     []string
-	bytes      int
-}
-
-func (a *app) preview(ctx context.Context, j *run.Job, s *selection, now time.Time, form string, show bool) error {
-	var src source.Source
-	if j.Input.Stream != nil {
-		dir, cleanup, err := tempDir()
-		if err != nil {
-			return err
-		}
-		defer cleanup()
-		spool, err := source.OpenSpool(ctx, dir, a.in, source.SpoolOptions{Format: j.Input.Options.Format, Shapes: j.Input.Options.Shapes, Columns: j.Input.Options.Columns})
-		if err != nil {
-			return err
-		}
-		defer spool.Close()
-		src = spool
-	} else {
-		so := j.Input.Options
-		so.Since, so.Until = j.Input.Bounds.Since, j.Input.Bounds.Until
-		in, err := source.Open(ctx, so)
-		if err != nil {
-			return err
-		}
-		defer in.Close()
-		src = in
+// preview prints the requests of a run.
+func (a *app) preview(ctx context.Context, j *run.Job, p *printer) (err error) {
+	dir, err := os.MkdirTemp("", "fanfold-")
+	if err != nil {
+		return err
 	}
-	if j.Steps != nil {
-		dir, cleanup, err := tempDir()
-		if err != nil {
-			return err
-		}
-		defer cleanup()
-		if err := j.Steps.Open(dir); err != nil {
-			return err
-		}
-		defer j.Steps.Close()
-	}
-	var ps []*previewer
-	for _, o := range j.Destinations {
-		p := &previewer{a: a, o: o, plan: o.Sender.Plan(), net: &transport.Capture{Answer: "{}"}, now: now, form: form, show: show, w: a.out, open: map[destination.Group]*previewBatch{}}
-		p.rt = transport.New(transport.Options{Network: p.net, Auth: p.plan.Auth, UserAgent: "fanfold/" + a.build.Version})
-		ps = append(ps, p)
-	}
-	var worker transform.Worker
-	left, rejected := s.limit, false
-	for c, err := range src.Chunks(ctx, source.Position{}) {
-		if err != nil {
-			return err
-		}
-		for i := range c.Records {
-			rec := &c.Records[i]
-			if rec.Err != nil {
-				fmt.Fprintln(a.err, "fanfold: not an event: "+rec.Err.Error())
-				rejected = true
-				continue
-			}
-			ev, err := event.Parse(rec.Raw)
-			if err != nil {
-				fmt.Fprintf(a.err, "fanfold: not an event: %s, line %d: %v\n", c.Name, rec.Line, err)
-				rejected = true
-				continue
-			}
-			if t := ev.TypeValue(); t.Kind() != event.String || t.IsEmptyText() {
-				fmt.Fprintf(a.err, "fanfold: not an event: %s, line %d: it has no \"type\", which every event of the Segment spec has\n", c.Name, rec.Line)
-				rejected = true
-				continue
-			}
-			at, ok := ev.Timestamp()
-			if (!j.Input.Bounds.Since.IsZero() || !j.Input.Bounds.Until.IsZero()) && (!ok || at.Before(j.Input.Bounds.Since) || !j.Input.Bounds.Until.IsZero() && !at.Before(j.Input.Bounds.Until)) || !j.Filter.Match(ev.Root()) {
-				continue
-			}
-			if j.Steps != nil {
-				out, dropped, err := j.Steps.Apply(&worker, ev, rec.End)
-				if err != nil {
-					return err
-				}
-				if dropped != "" {
-					continue
-				}
-				if out != nil {
-					if ev, err = event.Parse(append([]byte(nil), out...)); err != nil {
-						return err
-					}
-				}
-			}
-			id := ev.MessageID().Text()
-			if id == "" || id == "null" {
-				id = rec.End.String()
-			}
-			for _, p := range ps {
-				if !p.o.Filter.Match(ev.Root()) {
-					continue
-				}
-				env := destination.Env{Now: now, Fallback: src.Manifest().At(int(rec.End.Object)).ID() + "-" + fmt.Sprint(rec.End.Offset)}
-				if err := p.event(ctx, ev, &env, id); err != nil {
-					return err
-				}
-			}
-			if s.limit > 0 {
-				if left--; left == 0 {
-					break
-				}
-			}
-		}
-		if s.limit > 0 && left == 0 {
-			break
-		}
-	}
-	for _, p := range ps {
-		for _, g := range p.order {
-			if err := p.flush(ctx, g); err != nil {
-				return err
-			}
-		}
-		rejected = rejected || p.reject
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := a.runWorld().Preview(ctx, j, dir, p.line); err != nil {
+		return err
 	}
 	a.noteSteps(j.Steps)
-	if rejected {
+	if p.rejected {
 		return outcome(exitRejected)
 	}
 	return nil
+}
+
+// printer prints a preview.
+type printer struct {
+	a        *app
+	form     string // json or curl
+	show     bool   // secrets
+	rejected bool
 }
 
 type notSent struct {
@@ -232,124 +110,75 @@ type shownRequest struct {
 	Then        string            `json:"then,omitempty"`
 }
 
-func (p *previewer) print(v any) error {
+// line prints one line of a preview.
+func (p *printer) line(s run.Shown) error {
+	switch {
+	case s.Bad != nil:
+		p.rejected = true
+		fmt.Fprintf(p.a.err, "fanfold: not an event: %s: %s\n", s.Bad.Place(), s.Bad.Detail)
+		return nil
+	case s.Settled != nil:
+		return p.settled(s)
+	case s.Request == nil:
+		return p.json(shownRequest{Destination: s.Destination, Action: s.Action, Events: s.Events, Method: "WRITE", Headers: map[string]string{}, Body: json.RawMessage(s.Item)})
+	case p.form == "curl":
+		return p.text(curl(s.Request))
+	}
+	r := shownRequest{Destination: s.Destination, Action: s.Action, Events: s.Events, Method: s.Request.Method, URL: s.Request.URL, Headers: map[string]string{}}
+	for k, v := range s.Request.Header {
+		r.Headers[strings.ToLower(k)] = strings.Join(v, ", ")
+	}
+	r.Body = string(s.Request.Body)
+	if json.Valid(s.Request.Body) {
+		r.Body = json.RawMessage(s.Request.Body)
+	}
+	return p.json(r)
+}
+
+// settled says of a delivery that it is not sent.
+func (p *printer) settled(s run.Shown) error {
+	n := notSent{Destination: s.Destination, Action: s.Action, Event: s.Events[0], Detail: s.Settled.Detail}
+	if s.Settled.Outcome == destination.Skipped {
+		n.Skipped = string(s.Settled.Reason)
+	} else {
+		n.Rejected, p.rejected = string(s.Settled.Reason), true
+	}
+	if p.form == "curl" {
+		return p.text(fmt.Sprintf("# %s: event %s is not sent: %s%s %s\n", n.Destination, comment(n.Event), n.Skipped, n.Rejected, comment(n.Detail)))
+	}
+	return p.json(n)
+}
+
+// comment keeps what others wrote inside of a comment of the shell.
+func comment(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+func (p *printer) json(v any) error {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		return err
 	}
-	text := b.String()
+	return p.text(b.String())
+}
+
+func (p *printer) text(s string) error {
 	if !p.show {
-		text = p.a.secrets.redact(text)
+		s = p.a.secrets.redact(s)
 	}
-	_, err := io.WriteString(p.w, text)
+	_, err := io.WriteString(p.a.out, s)
 	return err
 }
 
-func (p *previewer) event(ctx context.Context, ev *event.Event, env *destination.Env, id string) error {
-	var list destination.Deliveries
-	p.o.Sender.Route(ev, env, &list)
-	for i := range list.List {
-		d := &list.List[i]
-		action := ""
-		if int(d.Action) < len(p.plan.Actions) && d.InsertID != "" {
-			action = p.plan.Actions[d.Action].Slug
-		}
-		if r := d.Settled; r != nil {
-			n := notSent{Destination: p.o.Name, Action: action, Event: id, Detail: r.Detail}
-			if r.Outcome == destination.Skipped {
-				n.Skipped = string(r.Reason)
-			} else {
-				n.Rejected, p.reject = string(r.Reason), true
-			}
-			if p.form == "curl" {
-				fmt.Fprintf(p.w, "# %s: event %s is not sent: %s%s %s\n", n.Destination, id, n.Skipped, n.Rejected, r.Detail)
-				continue
-			}
-			if err := p.print(n); err != nil {
-				return err
-			}
-			continue
-		}
-		g := d.Group()
-		plan := &p.plan.Actions[d.Action]
-		most, bytes := plan.Limits.BatchEvents.N, plan.Limits.BatchBytes.N
-		if most == 0 {
-			most = 500
-		}
-		if p.plan.Local && p.o.Config.BatchEvents > 0 {
-			most = p.o.Config.BatchEvents
-		}
-		b := p.open[g]
-		if b != nil && (len(b.deliveries) >= most || bytes > 0 && b.bytes+len(d.Item)+plan.PerItem > bytes) {
-			if err := p.flush(ctx, g); err != nil {
-				return err
-			}
-			b = nil
-		}
-		if b == nil {
-			b = &previewBatch{bytes: plan.Overhead}
-			p.open[g] = b
-			if !slices.Contains(p.order, g) {
-				p.order = append(p.order, g)
-			}
-		}
-		b.deliveries = append(b.deliveries, d)
-		b.events = append(b.events, id)
-		b.bytes += len(d.Item) + plan.PerItem
-		if len(b.deliveries) >= most {
-			if err := p.flush(ctx, g); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (p *previewer) flush(ctx context.Context, g destination.Group) error {
-	b := p.open[g]
-	if b == nil {
-		return nil
-	}
-	delete(p.open, g)
-	action := p.plan.Actions[g.Action].Slug
-	if p.plan.Local {
-		for i, d := range b.deliveries {
-			if err := p.print(shownRequest{Destination: p.o.Name, Action: action, Events: b.events[i : i+1], Method: "WRITE", Headers: map[string]string{}, Body: json.RawMessage(d.Item)}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	_, err := p.o.Sender.Send(ctx, p.rt, &destination.Batch{Deliveries: b.deliveries, Now: p.now})
-	if err != nil && !errors.Is(err, transport.ErrCaptured) {
-		return err
-	}
-	for _, r := range p.net.Take() {
-		if p.form == "curl" {
-			if err := p.curl(r); err != nil {
-				return err
-			}
-			continue
-		}
-		s := shownRequest{Destination: p.o.Name, Action: action, Events: b.events, Method: r.Method, URL: r.URL, Headers: map[string]string{}}
-		for k, v := range r.Header {
-			s.Headers[strings.ToLower(k)] = strings.Join(v, ", ")
-		}
-		if json.Valid(r.Body) {
-			s.Body = json.RawMessage(r.Body)
-		} else {
-			s.Body = string(r.Body)
-		}
-		if err := p.print(s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *previewer) curl(r transport.Captured) error {
+// curl is a command that sends a request.
+func curl(r *transport.Captured) string {
 	var b strings.Builder
 	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 	fmt.Fprintf(&b, "curl -X %s %s", r.Method, quote(r.URL))
@@ -361,10 +190,5 @@ func (p *previewer) curl(r transport.Captured) error {
 	if len(r.Body) > 0 {
 		fmt.Fprintf(&b, " --data-binary %s", quote(string(r.Body)))
 	}
-	text := b.String() + "\n"
-	if !p.show {
-		text = p.a.secrets.redact(text)
-	}
-	_, err := io.WriteString(p.w, text)
-	return err
+	return b.String() + "\n"
 }

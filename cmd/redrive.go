@@ -81,7 +81,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		fmt.Fprintf(a.err, "fanfold: run %s has no dead letters to send again\n", id)
 		return nil
 	}
-	if err := configured(conf, refused, names); err != nil {
+	if err = configured(conf, refused, names); err != nil {
 		return err
 	}
 	picked, err := a.choose(conf, config.Choice{To: names, Set: o.sets, Opt: o.opts, Rehearse: o.rehearse})
@@ -89,7 +89,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		return err
 	}
 	j := &run.Job{Config: configPath(conf), Rehearse: o.rehearse}
-	if err := o.run.sizes(j); err != nil {
+	if err = o.run.sizes(j); err != nil {
 		return err
 	}
 	if j.Destinations, err = a.open(conf, picked, config.OpenOptions{Rehearse: o.rehearse}); err != nil {

@@ -18,11 +18,6 @@ import (
 	"github.com/fanfold/fanfold/pkg/run"
 )
 
-func tempDir() (string, func(), error) {
-	dir, err := os.MkdirTemp("", "fanfold-")
-	return dir, func() { os.RemoveAll(dir) }, err
-}
-
 // runsDir is the folder of all runs.
 func (a *app) runsDir() (string, error) {
 	dir, err := a.stateDir()

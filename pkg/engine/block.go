@@ -1,13 +1,12 @@
 package engine
 
 import (
-	"errors"
-	"maps"
 	"sync"
 	"sync/atomic"
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/selection"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/stock"
 	"github.com/fanfold/fanfold/pkg/transform"
@@ -18,7 +17,7 @@ import (
 type block struct {
 	chunk  *source.Chunk
 	parser event.Parser
-	items  []item
+	items  []selection.Item
 	start  journal.Mark
 	end    journal.Mark
 	bytes  int64
@@ -29,13 +28,6 @@ type block struct {
 	mu      sync.Mutex
 	shared  []sharedRoute
 	spoiled atomic.Bool // code that has not come back may still look at it: it is not used again
-}
-
-// item is one record of a block.
-type item struct {
-	ev      *event.Event        // nil: nothing for the lanes
-	bad     *source.RecordError // not an event
-	dropped string              // by the selection or a transform step
 }
 
 func (b *block) retain() { b.refs.Add(1) }
@@ -103,58 +95,8 @@ func (e *Engine) index(b *block, to int) {
 		if i&15 == 0 {
 			s.over()
 		}
-		r := &c.Records[i]
-		var it item
-		if r.Err != nil {
-			it.bad = r.Err
-		} else if ev, err := b.parser.Parse(r.Raw); err != nil {
-			it.bad = badRecord(c, i, err)
-		} else if ev.TypeValue().Kind() != event.String || ev.TypeValue().IsEmptyText() {
-			it.bad = &source.RecordError{Reason: source.NotEvent, Object: c.Name, Offset: startOf(c, i), Line: r.Line,
-				Detail: `it has no "type", which every event of the Segment spec has`}
-		} else if !e.inRange(ev) {
-			it.dropped = "time_range"
-		} else if !e.c.Filter.Match(ev.Root()) {
-			it.dropped = "filter"
-		} else {
-			it.ev = ev
-		}
-		b.items = append(b.items, it)
+		b.items = append(b.items, e.c.Selection.Judge(&b.parser, c, i))
 	}
-}
-
-func badRecord(c *source.Chunk, i int, err error) *source.RecordError {
-	r := &c.Records[i]
-	bad := &source.RecordError{
-		Reason: source.Syntax,
-		Detail: err.Error(),
-		Object: c.Name,
-		Offset: startOf(c, i),
-		Line:   r.Line,
-	}
-	switch {
-	case errors.Is(err, event.ErrNotObject):
-		bad.Reason = source.NotEvent
-	case r.Tail:
-		bad.Reason, bad.Detail = source.Truncated, "the object ends in the middle of a record: "+err.Error()
-	}
-	return bad
-}
-
-// startOf is where record i begins: behind the one before it.
-func startOf(c *source.Chunk, i int) int64 {
-	if i > 0 {
-		return c.Records[i-1].End.Offset
-	}
-	return c.Start.Offset
-}
-
-func (e *Engine) inRange(ev *event.Event) bool {
-	if e.c.Since.IsZero() && e.c.Until.IsZero() {
-		return true
-	}
-	at, ok := ev.Timestamp()
-	return ok && !at.Before(e.c.Since) && (e.c.Until.IsZero() || at.Before(e.c.Until))
 }
 
 // finish gives a prepared block its place in the reading: ordinals, counts, the
@@ -162,56 +104,11 @@ func (e *Engine) inRange(ev *event.Event) bool {
 // whether the limit was reached.
 func (e *Engine) finish(b *block, start journal.Mark, w *transform.Worker) (end bool, err error) {
 	b.start = start
-	m := start
-	m.Dropped = maps.Clone(start.Dropped)
-	picked := int64(selected(start))
-	for _, d := range start.Dropped {
-		picked += int64(d)
+	var n int
+	if b.end, n, end, err = e.c.Selection.Order(&b.parser, w, b.chunk, b.items, start); err != nil {
+		return false, err
 	}
-	for k, d := range start.Dropped {
-		if k == "filter" || k == "time_range" {
-			picked -= int64(d)
-		}
-	}
-	for i := range b.items {
-		it := &b.items[i]
-		rec := &b.chunk.Records[i]
-		if it.ev != nil {
-			picked++
-			if e.c.Transform != nil {
-				out, dropped, err := e.c.Transform.Apply(w, it.ev, rec.End)
-				if err != nil {
-					return false, err
-				}
-				if dropped != "" {
-					it.ev, it.dropped = nil, dropped
-				} else if out != nil {
-					ev, err := b.parser.Parse(append([]byte(nil), out...))
-					if err != nil {
-						return false, err
-					}
-					it.ev = ev
-				}
-			}
-		}
-		m.Ordinal++
-		m.Position = rec.End
-		switch {
-		case it.bad != nil:
-			m.Bad++
-		case it.dropped != "":
-			if m.Dropped == nil {
-				m.Dropped = map[string]uint64{}
-			}
-			m.Dropped[it.dropped]++
-		}
-		if e.c.Limit > 0 && picked >= e.c.Limit {
-			clear(b.items[i+1:])
-			b.items = b.items[:i+1]
-			end = true
-			break
-		}
-	}
-	b.end = m
+	clear(b.items[n:])
+	b.items = b.items[:n]
 	return end, nil
 }

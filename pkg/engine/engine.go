@@ -43,19 +43,16 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/selection"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/stock"
-	"github.com/fanfold/fanfold/pkg/transform"
 )
 
 // Config is a run.
 type Config struct {
-	Source    source.Source
-	Filter    *filter.Filter      // of the selection; nil: everything
-	Since     time.Time           // inclusive; zero: no bound
-	Until     time.Time           // exclusive; zero: no bound
-	Limit     int64               // events selected; 0: all
-	Transform *transform.Pipeline // nil: none
+	Source source.Source
+	// Selection is what of the source goes to the lanes. It is not changed any more.
+	Selection selection.Selection
 	Lanes     []LaneConfig
 	Run       *journal.Run
 

@@ -102,7 +102,7 @@ func (f *front) reject(b *block, log func(*source.RecordError)) error {
 	var verdicts []journal.Verdict
 	var dead []journal.DeadLetter
 	for i := range b.items {
-		bad := b.items[i].bad
+		bad := b.items[i].Bad
 		id := journal.DeliveryID{Ordinal: b.start.Ordinal + uint64(i)}
 		if bad == nil || id.Ordinal < known.Mark.Ordinal {
 			continue
@@ -160,7 +160,7 @@ func (e *Engine) readFront(ctx context.Context, from journal.Mark) {
 // passed is the part of the input's bytes that has been read; 0: it is not known.
 func (e *Engine) passed() float64 {
 	m, ok := e.c.Source.(interface{ Passed() (bytes, all int64) })
-	if !ok || e.c.Limit != 0 {
+	if !ok || e.c.Selection.Limit != 0 {
 		return 0
 	}
 	bytes, all := m.Passed()

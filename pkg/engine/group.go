@@ -58,7 +58,7 @@ func (e *Engine) pair() {
 	for _, l := range e.lanes {
 		switch g := groups[key(l)]; {
 		case g == nil:
-		case g.lanes == len(e.lanes) && e.c.Transform == nil && e.c.Limit == 0:
+		case g.lanes == len(e.lanes) && e.c.Selection.Steps.Empty() && e.c.Selection.Limit == 0:
 			// Nobody else waits for the reader while it routes, and whatever it
 			// routes goes to the lanes.
 			l.router.group, e.ahead = g, e.lanes[0]

@@ -12,6 +12,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/selection"
+	"github.com/fanfold/fanfold/pkg/source"
 )
 
 // lane is one destination's private path through the engine. It owns the two goroutines
@@ -102,7 +104,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		sender:   c.Sender,
 		plan:     plan,
 		filter:   c.Filter,
-		fallback: fallbackOf(e.c.Source),
+		fallback: func(end source.Position) string { return selection.Fallback(e.c.Source.Manifest(), end) },
 		timeout:  opt.Timeout,
 		now:      now,
 		cpu:      e.cpu,
@@ -131,7 +133,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		e.stockLaneBlocks.Put(lb)
 	}
 	l.ledger.state = func() []byte { return l.pacer.save(now()) }
-	if t := e.c.Transform; t != nil && t.Ordered() {
+	if t := e.c.Selection.Steps; t != nil && t.Ordered() {
 		// What a step has noted of the events before the mark has to outlive the
 		// checkpoint that passes them.
 		l.ledger.flush = t.Sync
@@ -345,12 +347,12 @@ func (l *lane) notePart(b *block, lb *laneBlock, p *part) (keep int) {
 		rec := &b.chunk.Records[at]
 		lb.events = append(
 			lb.events,
-			laneEvent{b: lb, end: rec.End, offset: startOf(b.chunk, at), line: rec.Line, open: re.n},
+			laneEvent{b: lb, end: rec.End, offset: selection.StartOf(b.chunk, at), line: rec.Line, open: re.n},
 		)
 		le := &lb.events[len(lb.events)-1]
 		var user uint64
 		if l.plan.Order {
-			user = l.user(b.items[at].ev)
+			user = l.user(b.items[at].Event)
 		}
 		undecided := false
 		for k := range re.n {

@@ -8,15 +8,10 @@ import (
 	"github.com/fanfold/fanfold/pkg/transform"
 )
 
-// overLimit says that what was read up to a mark is all that may be.
-func (e *Engine) overLimit(from journal.Mark) bool {
-	return e.c.Limit > 0 && int64(from.Ordinal-from.Bad-from.Dropped["filter"]-from.Dropped["time_range"]) >= e.c.Limit
-}
-
 // read yields finished blocks after a mark, in order, prepared in parallel by
 // at most workers goroutines.
 func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield func(*block) bool) error {
-	if e.overLimit(from) {
+	if e.c.Selection.Full(from) {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -84,7 +79,7 @@ func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield
 // readAlone reads one block after the other: the reading of a lane that lags,
 // of which there may be many.
 func (e *Engine) readAlone(ctx context.Context, l *lane, from journal.Mark, yield func(*block) bool) error {
-	if e.overLimit(from) {
+	if e.c.Selection.Full(from) {
 		return nil
 	}
 	w := &transform.Worker{Again: true}

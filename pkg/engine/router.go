@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,8 +21,8 @@ type router struct {
 	sender   destination.Sender
 	plan     *destination.Plan
 	filter   *filter.Filter
-	fallback func(*source.Record) string // insert id of an event without messageId
-	timeout  time.Duration               // of one event
+	fallback func(source.Position) string // insert id of an event without messageId
+	timeout  time.Duration                // of one event
 	now      func() time.Time
 	cpu      *processors
 	group    *group // lanes that make the same of every event; nil: there are none
@@ -283,7 +282,7 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 	p.stamp, p.filtered = r.plan.Stamp, 0
 	n, size := 0, 0
 	for i := from; i < to; i++ {
-		if b.items[i].ev != nil {
+		if b.items[i].Event != nil {
 			n++
 			size += len(b.chunk.Records[i].Raw)
 		}
@@ -295,7 +294,7 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 		p.events = make([]routedEvent, 0, n+n/8)
 	}
 	for i := from; i < to; i++ {
-		ev := b.items[i].ev
+		ev := b.items[i].Event
 		if ev == nil {
 			continue
 		}
@@ -319,7 +318,7 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 		} else {
 			p.env.Fallback = ""
 			if r.plan.Positions || destination.NeedsFallback(ev) {
-				p.env.Fallback = r.fallback(&b.chunk.Records[i])
+				p.env.Fallback = r.fallback(b.chunk.Records[i].End)
 			}
 			r.event(ev, &p.env, &p.list)
 		}
@@ -359,16 +358,4 @@ func (r *router) event(ev *event.Event, env *destination.Env, out *destination.D
 
 func panicText(p any) string {
 	return destination.Cut(fmt.Sprintf("%v\n%s", p, debug.Stack()), 2000)
-}
-
-// fallbackOf makes insert ids of where events are: the object's fingerprint, and the
-// place in it.
-func fallbackOf(src source.Source) func(*source.Record) string {
-	return func(rec *source.Record) string {
-		id := src.Manifest().At(int(rec.End.Object)).ID() + "-" + strconv.FormatInt(rec.End.Offset, 10)
-		if rec.End.Element > 0 {
-			id += "-" + strconv.Itoa(int(rec.End.Element))
-		}
-		return id
-	}
 }

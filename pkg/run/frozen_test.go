@@ -31,7 +31,7 @@ func TestSubscriptionsAreFrozen(t *testing.T) {
 		if do != nil {
 			do(run.Lane("ads"))
 		}
-		if err := run.Close(); err != nil {
+		if err = run.Close(); err != nil {
 			t.Fatal(err)
 		}
 		return said, err

@@ -59,6 +59,31 @@ func (in *Input) look(ctx context.Context) error {
 	return look.Close()
 }
 
+// openOnce opens the input for one reading, without a run: a stream is spooled to dir.
+func (in *Input) openOnce(ctx context.Context, dir string, most int64, open *closers) (source.Source, error) {
+	if in.Stream != nil {
+		spool, err := source.OpenSpool(ctx, dir, in.Stream.In, in.spoolOptions(most))
+		if err != nil {
+			return nil, err
+		}
+		open.add(spool.Close)
+		return spool, nil
+	}
+	o := in.Options
+	o.Since, o.Until = in.Bounds.Since, in.Bounds.Until
+	input, err := source.Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	open.add(input.Close)
+	return input, nil
+}
+
+// spoolOptions say how a stream is spooled, to so many bytes of disk at most.
+func (in *Input) spoolOptions(most int64) source.SpoolOptions {
+	return source.SpoolOptions{Format: in.Options.Format, Shapes: in.Options.Shapes, Columns: in.Options.Columns, Cap: most, Interactive: in.Stream.Interactive}
+}
+
 // openSource opens the input of the run, and says what is new in it.
 func (r *Run) openSource(ctx context.Context) error {
 	switch {
@@ -102,10 +127,9 @@ func (r *Run) openSource(ctx context.Context) error {
 // openStream spools the input to the disk, where it can be read again.
 func (r *Run) openStream(ctx context.Context) error {
 	in := &r.job.Input
-	spool, err := source.OpenSpool(ctx, filepath.Join(r.dir, "spool"), in.Stream.In, source.SpoolOptions{
-		Format: in.Options.Format, Shapes: in.Options.Shapes, Columns: in.Options.Columns,
-		Cap: r.job.Spool, Need: needed(r.kept()), Interactive: in.Stream.Interactive,
-	})
+	o := in.spoolOptions(r.job.Spool)
+	o.Need = needed(r.kept())
+	spool, err := source.OpenSpool(ctx, filepath.Join(r.dir, "spool"), in.Stream.In, o)
 	if err != nil {
 		return err
 	}

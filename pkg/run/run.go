@@ -172,11 +172,8 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	}
 	j := r.job
 	r.stop = make(chan struct{})
-	c := engine.Config{Source: r.source, Filter: j.Filter, Since: r.bounds.Since, Until: r.bounds.Until, Limit: j.Limit,
+	c := engine.Config{Source: r.source, Selection: j.selection(r.bounds.Times),
 		Run: r.journal, Lanes: r.lanes, Now: r.w.Now, Rand: r.w.Rand, Logger: r.w.Log, Memory: j.MemoryNeeded(), Stop: r.stop}
-	if !j.Steps.Empty() {
-		c.Transform = j.Steps
-	}
 	if _, ok := r.source.(*source.Spool); ok {
 		c.Linger = time.Second // somebody may wait for what a slow stream has brought
 	}

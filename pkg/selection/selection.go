@@ -1,0 +1,227 @@
+// Package selection decides what of a source goes to the destinations: the range of
+// event times, the filter, the user's own steps, and the limit, in this order.
+//
+// It is the one place that decides: whoever sends events, and whoever only says what
+// would be sent, reads the same [Selection]. The engine calls its two halves by
+// itself, since the first can be done by many goroutines: [Selection.Judge] looks at
+// one record, whatever stands beside it, and [Selection.Order] goes through the
+// judged records of a chunk one after the other, counts them, and ends at the limit.
+// [Selection.Records] does both, for everybody else.
+package selection
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"iter"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/transform"
+)
+
+// Selection says which records of a source are events for the destinations. It is
+// not changed once it is in use; many goroutines may use it.
+type Selection struct {
+	Since  time.Time      // of the event, inclusive; zero: no bound
+	Until  time.Time      // exclusive; zero: no bound
+	Filter *filter.Filter // nil: everything
+	// Steps are the user's own, for all destinations; nil: none. They may ask what
+	// came before: Order sees the events in the order of the input.
+	Steps *transform.Pipeline
+	Limit int64 // events that have passed range and filter; 0: all
+}
+
+// Why a record is dropped, as the summary has it. Steps have reasons of their own.
+const (
+	TimeRange = "time_range"
+	Filtered  = "filter"
+)
+
+// Item is the verdict on one record: one of the three is set.
+type Item struct {
+	Event   *event.Event        // goes to the destinations, as the steps have left it
+	Bad     *source.RecordError // it is no event
+	Dropped string              // for this reason
+}
+
+// Judge looks at record i of a chunk by itself. The event is in the memory of p and
+// of the chunk.
+func (s *Selection) Judge(p *event.Parser, c *source.Chunk, i int) Item {
+	r := &c.Records[i]
+	if r.Err != nil {
+		return Item{Bad: r.Err}
+	}
+	ev, err := p.Parse(r.Raw)
+	switch {
+	case err != nil:
+		return Item{Bad: badRecord(c, i, err)}
+	case ev.TypeValue().Kind() != event.String || ev.TypeValue().IsEmptyText():
+		return Item{Bad: &source.RecordError{Reason: source.NotEvent, Detail: `it has no "type", which every event of the Segment spec has`,
+			Object: c.Name, Offset: StartOf(c, i), Line: r.Line}}
+	case !s.inRange(ev):
+		return Item{Dropped: TimeRange}
+	case !s.Filter.Match(ev.Root()):
+		return Item{Dropped: Filtered}
+	}
+	return Item{Event: ev}
+}
+
+func badRecord(c *source.Chunk, i int, err error) *source.RecordError {
+	r := &c.Records[i]
+	bad := &source.RecordError{Reason: source.Syntax, Detail: err.Error(), Object: c.Name, Offset: StartOf(c, i), Line: r.Line}
+	switch {
+	case errors.Is(err, event.ErrNotObject):
+		bad.Reason = source.NotEvent
+	case r.Tail:
+		bad.Reason, bad.Detail = source.Truncated, "the object ends in the middle of a record: "+err.Error()
+	}
+	return bad
+}
+
+// StartOf is where record i of a chunk begins, in bytes: behind the one before it.
+func StartOf(c *source.Chunk, i int) int64 {
+	if i > 0 {
+		return c.Records[i-1].End.Offset
+	}
+	return c.Start.Offset
+}
+
+func (s *Selection) inRange(ev *event.Event) bool {
+	if s.Since.IsZero() && s.Until.IsZero() {
+		return true
+	}
+	at, ok := ev.Timestamp()
+	return ok && !at.Before(s.Since) && (s.Until.IsZero() || at.Before(s.Until))
+}
+
+// Order gives the judged records of a chunk, which begins behind start, their place:
+// the steps see those that are left, and all are counted. It returns the mark behind
+// the last of them, and how many there are when the limit ends the reading among
+// them (n < len(items), or full). p is where events are put that the steps have
+// changed, w the memory of the steps.
+func (s *Selection) Order(p *event.Parser, w *transform.Worker, c *source.Chunk, items []Item, start journal.Mark) (end journal.Mark, n int, full bool, err error) {
+	end = start
+	end.Dropped = maps.Clone(start.Dropped)
+	picked := s.picked(start)
+	for i := range items {
+		it := &items[i]
+		rec := &c.Records[i]
+		if it.Event != nil {
+			picked++
+			if err := s.step(p, w, it, rec.End); err != nil {
+				return start, 0, false, err
+			}
+		}
+		end.Ordinal++
+		end.Position = rec.End
+		switch {
+		case it.Bad != nil:
+			end.Bad++
+		case it.Dropped != "":
+			if end.Dropped == nil {
+				end.Dropped = map[string]uint64{}
+			}
+			end.Dropped[it.Dropped]++
+		}
+		if s.Limit > 0 && picked >= s.Limit {
+			return end, i + 1, true, nil
+		}
+	}
+	return end, len(items), false, nil
+}
+
+// step has the user's steps change or drop an event.
+func (s *Selection) step(p *event.Parser, w *transform.Worker, it *Item, end source.Position) error {
+	if s.Steps.Empty() {
+		return nil
+	}
+	out, dropped, err := s.Steps.Apply(w, it.Event, end)
+	switch {
+	case err != nil:
+		return err
+	case dropped != "":
+		it.Event, it.Dropped = nil, dropped
+	case out != nil:
+		it.Event, err = p.Parse(bytes.Clone(out))
+	}
+	return err
+}
+
+// picked is how many records up to a mark have passed range and filter.
+func (s *Selection) picked(m journal.Mark) int64 {
+	return int64(m.Ordinal - m.Bad - m.Dropped[Filtered] - m.Dropped[TimeRange])
+}
+
+// Full says that what was read up to a mark is all that may be.
+func (s *Selection) Full(m journal.Mark) bool { return s.Limit > 0 && s.picked(m) >= s.Limit }
+
+// Fallback is the insert id of an event without a usable messageId: where its record
+// ends in the input, which is the same whenever it is read.
+func Fallback(m *source.Manifest, end source.Position) string {
+	id := m.At(int(end.Object)).ID() + "-" + strconv.FormatInt(end.Offset, 10)
+	if end.Element > 0 {
+		id += "-" + strconv.Itoa(int(end.Element))
+	}
+	return id
+}
+
+// Record is one record of the input and the verdict on it.
+type Record struct {
+	Item
+	Raw     []byte // as it was read
+	Object  string
+	Line    int64
+	Offset  int64           // where it begins
+	End     source.Position // where it ends
+	Ordinal uint64          // its number in the input, from 0
+}
+
+// Records reads a source from a mark on and yields every record of it with the
+// verdict. What a record holds may be used until the next one is taken. The source is
+// read by one goroutine, the caller's.
+func (s *Selection) Records(ctx context.Context, src source.Source, from journal.Mark) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		if s.Full(from) {
+			return
+		}
+		var p event.Parser
+		var w transform.Worker
+		var items []Item
+		for c, err := range src.Chunks(ctx, from.Position) {
+			if err != nil {
+				yield(Record{}, err)
+				return
+			}
+			p.Reset()
+			items = items[:0]
+			for i := range c.Records {
+				items = append(items, s.Judge(&p, c, i))
+			}
+			start := from
+			var n int
+			var full bool
+			if from, n, full, err = s.Order(&p, &w, c, items, from); err != nil {
+				yield(Record{}, err)
+				return
+			}
+			for i := range items[:n] {
+				rec := &c.Records[i]
+				r := Record{Item: items[i], Raw: rec.Raw, Object: c.Name, Line: rec.Line, Offset: StartOf(c, i), End: rec.End, Ordinal: start.Ordinal + uint64(i)}
+				if !yield(r, nil) {
+					c.Release()
+					return
+				}
+			}
+			c.Release()
+			if full {
+				return
+			}
+		}
+	}
+}
