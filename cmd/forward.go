@@ -177,17 +177,17 @@ func (a *app) runsFolder() (run.Folder, error) {
 }
 
 func (a *app) forward(ctx context.Context, s *selection, o *runOptions) (err error) {
-	st := a.stopper(ctx)
+	st, opening, running := a.stopper(ctx)
 	defer func() { err = a.ended(st, err) }()
 	j, err := a.prepareJob(s, o, nil)
 	if err != nil {
 		return err
 	}
-	return a.deliver(st, j, o, func(runs run.Folder) (*run.Run, error) { return a.runWorld().Open(st.opening, runs, j) })
+	return a.deliver(running, st, j, o, func(runs run.Folder) (*run.Run, error) { return a.runWorld().Open(opening, runs, j) })
 }
 
 // deliver opens a run, shows how far it is, and says what became of it.
-func (a *app) deliver(st *stopper, j *run.Job, o *runOptions, open func(run.Folder) (*run.Run, error)) error {
+func (a *app) deliver(ctx context.Context, st *stopper, j *run.Job, o *runOptions, open func(run.Folder) (*run.Run, error)) error {
 	runs, err := a.runsFolder()
 	if err != nil {
 		return err
@@ -209,7 +209,7 @@ func (a *app) deliver(st *stopper, j *run.Job, o *runOptions, open func(run.Fold
 		out = a.err
 	}
 	ended := a.showProgress(r, o.progress, toStdout)
-	res, runErr := r.Do(st.running, st.stop)
+	res, runErr := r.Do(ctx, st.stop)
 	ended()
 	if err := printSummary(out, res.Summary, o.output); err != nil {
 		return errors.Join(runErr, err)

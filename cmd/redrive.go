@@ -53,7 +53,7 @@ its own summary; what it delivers is not sent again by any other redrive. Withou
 }
 
 func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err error) {
-	st := a.stopper(ctx)
+	st, opening, running := a.stopper(ctx)
 	defer func() { err = a.ended(st, err) }()
 	runs, err := a.runsFolder()
 	if err != nil {
@@ -71,7 +71,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	if choice.Last, choice.Relative, err = parseTime("--since", o.since, a.now()); err != nil {
 		return err
 	}
-	letters, err := a.runWorld().Letters(st.opening, runs, refused, choice)
+	letters, err := a.runWorld().Letters(opening, runs, refused, choice)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	if j.Destinations, err = a.open(conf, picked, config.OpenOptions{Rehearse: o.rehearse}); err != nil {
 		return err
 	}
-	return a.deliver(st, j, &o.run, func(run.Folder) (*run.Run, error) { return letters.Open(st.opening, j, conf.Pipeline) })
+	return a.deliver(running, st, j, &o.run, func(run.Folder) (*run.Run, error) { return letters.Open(opening, j, conf.Pipeline) })
 }
 
 // configured says which of the destinations of a run there is no configuration for.

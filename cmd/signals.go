@@ -67,36 +67,37 @@ const stopsInOrder = "stops-in-order"
 func inOrder() map[string]string { return map[string]string{stopsInOrder: "yes"} }
 
 // stopper turns the first signal into an orderly end of a run and the second into
-// one at once. A run that is still being opened has nothing to end in order: what
-// is opened stops at the first.
+// one at once. A run that is still being opened has nothing to end in order: what is
+// opened stops at the first.
 type stopper struct {
-	opening context.Context // of what is opened
-	running context.Context // of the engine
-	stop    chan struct{}   // closed by the first signal
+	stop chan struct{} // closed by the first signal
+	end  func()        // gives up waiting for signals
 
 	mu    sync.Mutex
-	begun bool
-	end   func() // gives up waiting for signals
+	begun bool // everything is open
+	early bool // the first signal came before
 }
 
-func (a *app) stopper(ctx context.Context) *stopper {
-	s := &stopper{stop: make(chan struct{})}
-	running, cancel := context.WithCancel(ctx)
+// stopper returns the contexts of what is opened and of the engine, too.
+func (a *app) stopper(ctx context.Context) (s *stopper, opening, running context.Context) {
+	running, end := context.WithCancel(ctx)
 	opening, cancelOpening := context.WithCancel(running)
-	s.running, s.opening, s.end = running, opening, cancel
+	s = &stopper{stop: make(chan struct{}), end: end}
 	signals := a.interrupts.taken()
 	go func() {
-		defer cancel()
+		defer end()
 		select {
 		case sig := <-signals:
 			a.log.Info(engine.LogStop, "why", "signal: "+sig.String())
 		case <-running.Done():
+			cancelOpening()
 			return
 		}
 		fmt.Fprintln(a.err, "fanfold: stopping: what is in flight is finished and saved (again to stop now)")
 		close(s.stop)
 		s.mu.Lock()
 		if !s.begun {
+			s.early = true
 			cancelOpening()
 		}
 		s.mu.Unlock()
@@ -104,8 +105,9 @@ func (a *app) stopper(ctx context.Context) *stopper {
 		case <-signals:
 		case <-running.Done():
 		}
+		cancelOpening()
 	}()
-	return s
+	return s, opening, running
 }
 
 // begin says that everything is open.
@@ -120,9 +122,8 @@ func (s *stopper) begin() {
 func (a *app) ended(s *stopper, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	early := !s.begun && s.opening.Err() != nil && errors.Is(err, context.Canceled)
 	s.end()
-	if !early {
+	if s.begun || !s.early || !errors.Is(err, context.Canceled) {
 		return err
 	}
 	fmt.Fprintln(a.err, "fanfold: stopped before anything was sent: the same command begins again")

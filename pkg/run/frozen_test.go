@@ -31,8 +31,8 @@ func TestSubscriptionsAreFrozen(t *testing.T) {
 		if do != nil {
 			do(run.Lane("ads"))
 		}
-		if err = run.Close(); err != nil {
-			t.Fatal(err)
+		if e := run.Close(); e != nil {
+			t.Fatal(e)
 		}
 		return said, err
 	}

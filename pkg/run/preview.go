@@ -85,7 +85,6 @@ func (j *Job) selection(t Times) selection.Selection {
 
 // previewer packs one destination's deliveries into requests and shows them.
 type previewer struct {
-	ctx    context.Context
 	d      *config.Opened
 	plan   *destination.Plan
 	src    source.Source
@@ -110,9 +109,9 @@ type parcel struct {
 }
 
 func (w *World) previewer(ctx context.Context, j *Job, d *config.Opened, src source.Source, show func(Shown) error) *previewer {
-	p := &previewer{ctx: ctx, d: d, plan: d.Sender.Plan(), src: src, env: destination.Env{Now: w.Now()}, net: &transport.Capture{Answer: "{}"}, show: show}
+	p := &previewer{d: d, plan: d.Sender.Plan(), src: src, env: destination.Env{Now: w.Now()}, net: &transport.Capture{Answer: "{}"}, show: show}
 	p.rt = transport.New(transport.Options{Network: p.net, Auth: p.plan.Auth, UserAgent: w.UserAgent})
-	p.packer = engine.NewPacker(p.plan, engine.PackOptionsOf(p.plan, laneOptions(d.Options), j.MemoryNeeded(), len(j.Destinations)), p.request)
+	p.packer = engine.NewPacker(p.plan, engine.PackOptionsOf(p.plan, laneOptions(d.Options), j.MemoryNeeded(), len(j.Destinations)), func(b *engine.Packed[*parcel]) { p.request(ctx, b) })
 	return p
 }
 
@@ -201,7 +200,7 @@ func (p *previewer) flush() error {
 }
 
 // request shows what a packed request becomes.
-func (p *previewer) request(b *engine.Packed[*parcel]) {
+func (p *previewer) request(ctx context.Context, b *engine.Packed[*parcel]) {
 	if p.err != nil {
 		return
 	}
@@ -222,7 +221,7 @@ func (p *previewer) request(b *engine.Packed[*parcel]) {
 		}
 		return
 	}
-	if _, err := p.d.Sender.Send(p.ctx, p.rt, batch); err != nil && !errors.Is(err, transport.ErrCaptured) {
+	if _, err := p.d.Sender.Send(ctx, p.rt, batch); err != nil && !errors.Is(err, transport.ErrCaptured) {
 		p.err = err
 		return
 	}
