@@ -108,12 +108,7 @@ const crashEvents = 3000
 func newCrashes(t *testing.T, rng *rand.Rand, round int) *crashes {
 	c := &crashes{t: t, rng: rng, bin: build(t), old: os.Getenv("FANFOLD_OLD"), a: newPartner(t), b: newPartner(t),
 		state: t.TempDir(), asked: make(chan struct{}, 1)}
-	c.input = filepath.Join(t.TempDir(), []string{"in.jsonl.gz", "in.jsonl.zst", "in.jsonl"}[round%3])
-	out, err := exec.Command(c.bin, "generate", "--to", c.input, "--events", fmt.Sprint(crashEvents), "--seed",
-		fmt.Sprint(round)).CombinedOutput()
-	if err != nil {
-		t.Fatalf("generate: %v\n%s", err, out)
-	}
+	steps := c.makeInput(round)
 	c.a.answers(func(w http.ResponseWriter, _ *http.Request, ids []string) bool {
 		c.takeTime()
 		for _, id := range ids {
@@ -133,11 +128,41 @@ func newCrashes(t *testing.T, rng *rand.Rand, round int) *crashes {
 		}
 		return false
 	})
-	c.conf = file(t, "fanfold.yaml", fmt.Sprintf(`destinations:
+	c.conf = file(t, "fanfold.yaml", steps+fmt.Sprintf(`destinations:
   a: {type: webhook, settings: {url: %q}, batch_events: 50, concurrency: 4}
   b: {type: webhook, settings: {url: %q}, batch_events: 20, concurrency: 4}
 `, c.a.URL, c.b.URL))
 	return c
+}
+
+// makeInput writes the round's events into a file, or into several with repeats, which the
+// steps that it returns drop.
+func (c *crashes) makeInput(round int) (steps string) {
+	c.t.Helper()
+	kind := []string{"in.jsonl.gz", "in.jsonl.zst", "in.jsonl", "folder"}[round%4]
+	c.input = filepath.Join(c.t.TempDir(), kind)
+	generate := func(path string, events, seed int) {
+		c.t.Helper()
+		out, err := exec.Command(c.bin, "generate", "--to", path, "--events", fmt.Sprint(events), "--seed",
+			fmt.Sprint(seed)).CombinedOutput()
+		if err != nil {
+			c.t.Fatalf("generate: %v\n%s", err, out)
+		}
+	}
+	if kind != "folder" {
+		generate(c.input, crashEvents, round)
+		return ""
+	}
+	if err := os.Mkdir(c.input, 0o700); err != nil {
+		c.t.Fatal(err)
+	}
+	const files = 5
+	for i := range files {
+		name := fmt.Sprintf("%d.jsonl%s", i, []string{"", ".gz", ".zst"}[i%3])
+		generate(filepath.Join(c.input, name), crashEvents/files, 1000*round+i)
+		generate(filepath.Join(c.input, "again-"+name), crashEvents/files, 1000*round+files-1-i)
+	}
+	return "transform: [{dedupe: true}]\n"
 }
 
 // takeTime is a partner's work on a request: without, a run is over before anybody can end

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -120,5 +121,51 @@ func TestSkippedAreExplained(t *testing.T) {
 		if got := d.SkippedExamples[reason]; !strings.HasSuffix(got, want) {
 			t.Errorf("%s: %q, want …%q", reason, got, want)
 		}
+	}
+}
+
+// TestHoldAfterSeveralEnds holds back what is in doubt, where some deliveries of an event
+// are settled, some in doubt and some have not been tried, after several ends.
+func TestHoldAfterSeveralEnds(t *testing.T) {
+	const events = 30
+	p := newPartner(4)
+	p.plan.Actions[0].Limits.BatchEvents.N = 4
+	p.route = func(ev *event.Event, n int, out *destination.Deliveries) {
+		for k := range 3 {
+			out.Add(destination.Delivery{Item: ev.Raw(), InsertID: fmt.Sprintf("%d:%d", n, k)})
+		}
+	}
+	l := lane("a", p)
+	l.Options.Concurrency, l.Options.Hold = 1, true
+	s := setup{path: input(t, events, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{l}}
+	for end := range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		requests := 0
+		p.answer = func(_ *partner, _ time.Time, ids []int) ([]destination.Result, error) {
+			if requests++; requests > 2+end {
+				cancel()
+				return nil, context.Canceled
+			}
+			return ok(len(ids)), nil
+		}
+		s.ctx = ctx
+		if _, err := s.run(t); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	p.answer, s.ctx = nil, nil
+	d := s.mustRun(t).Destinations[0]
+	if d.Pending == 0 || d.Delivered+d.Pending != events || d.InDoubt < d.Pending {
+		t.Errorf("held back: %+v", d)
+	}
+	for id, n := range p.seen {
+		if n != 1 {
+			t.Errorf("%s arrived %d times", id, n)
+		}
+	}
+	l.Options.Hold = false
+	s.lanes = []engine.LaneConfig{l}
+	if d = s.mustRun(t).Destinations[0]; d.Delivered != events || len(p.seen) != 3*events {
+		t.Errorf("sent again: %+v, %d deliveries", d, len(p.seen))
 	}
 }
