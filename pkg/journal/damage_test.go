@@ -208,6 +208,35 @@ func TestOlderCopy(t *testing.T) {
 	}
 }
 
+// TestJournalOfAnotherRun puts the journal of one run into the folder of another.
+func TestJournalOfAnotherRun(t *testing.T) {
+	dir := aRun(t, false, nil)
+	other := filepath.Join(t.TempDir(), "other")
+	if err := os.CopyFS(other, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := journal.Open(other, nil, opts())
+	var damaged *journal.DamagedError
+	if !errors.As(err, &damaged) || !strings.Contains(err.Error(), "that of run run") {
+		t.Errorf("opened with %v", err)
+	}
+}
+
+// TestNoDamage: what is not the fault of the state is not called damage, whose remedy would
+// be to remove it.
+func TestNoDamage(t *testing.T) {
+	dir := aRun(t, false, nil)
+	db := filepath.Join(dir, "journal.db")
+	if err := errors.Join(os.Rename(db, db+".kept"), os.Mkdir(db, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := journal.Open(dir, nil, opts())
+	var damaged *journal.DamagedError
+	if err == nil || errors.As(err, &damaged) {
+		t.Errorf("opened with %v", err)
+	}
+}
+
 // TestHalfMade kills a process at each step of making a run's folder: the next one makes
 // it.
 func TestHalfMade(t *testing.T) {

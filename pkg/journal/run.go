@@ -163,8 +163,13 @@ func (r *Run) openLog(meta any) (err error) {
 	if r.meta, err = json.Marshal(meta); err != nil {
 		return fmt.Errorf("describing the run: %w", err)
 	}
+	name, err := json.Marshal(r.Name())
+	if err != nil {
+		return err
+	}
 	r.seq, r.rows = 1, 1
-	first := Commit{Seq: r.seq, Data: seal(nil), Sync: true, Values: map[string][]byte{metaKey: versioned(r.meta)}}
+	first := Commit{Seq: r.seq, Data: seal(nil), Sync: true,
+		Values: map[string][]byte{metaKey: versioned(r.meta), nameKey: versioned(name)}}
 	return r.wrap("making the journal", r.log.Append(context.Background(), first))
 }
 
@@ -262,9 +267,11 @@ func (r *Run) Get(key string, into any) (bool, error) {
 	return true, json.Unmarshal(data, into)
 }
 
-// Names of values: what the run was made with, and the beginning of those of Put.
+// Names of values: what the run was made with, how it is called, and the beginning of those
+// of Put.
 const (
 	metaKey  = "meta"
+	nameKey  = "run"
 	valueKey = "user:"
 )
 
@@ -327,6 +334,11 @@ func (r *Run) load(c *Commits) error {
 		r.values[key] = data
 	}
 	r.meta = r.values[metaKey]
+	// Journals of version 1 do not say whose they are.
+	var name string
+	if text := r.values[nameKey]; text != nil && (json.Unmarshal(text, &name) != nil || name != r.Name()) {
+		return damaged(fmt.Errorf("its journal is that of run %s", name))
+	}
 	for row, err := range c.Manifest {
 		if err != nil {
 			return damaged(err)

@@ -68,6 +68,14 @@ func openSQLite(dir string) (*sqliteLog, error) {
 	case info.Size() == 0: // it is never made so
 		return nil, &DamagedError{dir, fmt.Errorf("%s is empty", databaseName)}
 	}
+	// SQLite says of any file that cannot be opened that it cannot be opened.
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err = f.Close(); err != nil {
+		return nil, err
+	}
 	l := &sqliteLog{dir: dir, dead: map[string]*letterFile{}}
 	if l.claim, err = os.OpenFile(filepath.Join(dir, claimName), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return nil, err
