@@ -26,58 +26,70 @@ func (a *app) cassettesCommand() *cobra.Command {
 
 func (a *app) lintCommand() *cobra.Command {
 	var secret []string
+	var rules redactionFlags
 	c := &cobra.Command{
 		Use:   "lint PATH...",
 		Short: "Search cassettes for secrets and personal data",
-		Long: `lint searches cassettes and their sidecars for the values of this environment's
-secrets, for the shapes of credentials, and for personal data, in every encoding
-that record looks through. Exit code 5 when it finds something. The persons of
-cases that were written, not recorded, are made up.`,
+		Long: `lint searches files for the values of this environment's secrets, for the shapes of
+credentials, and for personal data, in every encoding that record looks through: in
+cassettes and their sidecars, in comments and in members that no cassette has, in
+what interrupted recordings left, and in the cassettes of other programs (YAML,
+JSON, HAR). Exit code 5 when it finds something. The persons of cases that were
+written, not recorded, are made up.`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			list, err := loadCassettes(args)
-			if err != nil {
-				return err
-			}
-			secrets, err := secretEnv(os.Environ(), secret)
-			if err != nil {
-				return err
-			}
-			for _, d := range a.catalogue() { // with which its cases are written
-				for _, f := range d.Settings.Fields {
-					if f.Secret && f.Example != "" {
-						secrets = append(secrets, cassette.Secret{Name: d.Info.Slug + "." + f.Key, Value: f.Example, Example: f.Example})
-					}
-				}
-			}
-			red := cassette.NewRedactor(nil, secrets)
-			found := 0
-			for _, k := range list {
-				leaks, err := red.Scan(k)
-				if err != nil {
-					return err
-				}
-				for _, l := range leaks {
-					if strings.HasPrefix(k.Meta.Provenance, "written:") && l.Personal() {
-						continue // of nobody: whoever wrote the case made it up
-					}
-					found++
-					fmt.Fprintf(a.out, "%s: %s\n", k.Path, l)
-				}
-				if info, err := os.Stat(k.Path); err == nil && info.Size() > 1<<20 {
-					fmt.Fprintf(a.err, "fanfold: %s has %d KiB: a cassette that people review is smaller\n", k.Path, info.Size()>>10)
-				}
-			}
-			if found > 0 {
-				fmt.Fprintf(a.err, "fanfold: %d leaks in %d cassettes: record them anew, or take the values out and revoke them\n", found, len(list))
-				return outcome(exitFinding)
-			}
-			fmt.Fprintf(a.err, "fanfold: no leaks in %d cassettes\n", len(list))
-			return nil
-		},
+		RunE: func(_ *cobra.Command, args []string) error { return a.lint(args, secret, &rules) },
 	}
 	c.Flags().StringArrayVar(&secret, "secret", nil, "an environment variable whose value is secret, beyond those whose names say so (repeatable)")
+	rules.add(c.Flags())
 	return c
+}
+
+func (a *app) lint(args, secret []string, rules *redactionFlags) error {
+	paths, err := cassette.FindFiles(args)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	if len(paths) == 0 {
+		return usagef("there is nothing to search in %s: no .yaml, .yml, .json, .har or .jsonl file", strings.Join(args, ", "))
+	}
+	secrets, err := a.secretEnv(secret)
+	if err != nil {
+		return err
+	}
+	for _, d := range a.catalogue() { // with which its cases are written
+		for _, f := range d.Settings.Fields {
+			if f.Secret && f.Example != "" {
+				secrets = append(secrets, cassette.Secret{Name: d.Info.Slug + "." + f.Key, Value: f.Example, Example: f.Example})
+			}
+		}
+	}
+	red, err := a.redactor(nil, secrets, rules)
+	if err != nil {
+		return err
+	}
+	found := 0
+	for _, path := range paths {
+		scan, err := red.ScanFile(path)
+		if err != nil {
+			return err
+		}
+		for _, l := range scan.Leaks {
+			if scan.Written && l.Personal() {
+				continue // of nobody: whoever wrote the case made it up
+			}
+			found++
+			fmt.Fprintf(a.out, "%s: %s\n", path, l)
+		}
+		if scan.Bytes > 1<<20 {
+			fmt.Fprintf(a.err, "fanfold: %s has %d KiB: a cassette that people review is smaller\n", path, scan.Bytes>>10)
+		}
+	}
+	if found > 0 {
+		fmt.Fprintf(a.err, "fanfold: %d leaks in %d files: record them anew, or take the values out and revoke them\n", found, len(paths))
+		return outcome(exitFinding)
+	}
+	fmt.Fprintf(a.err, "fanfold: no leaks in %d files\n", len(paths))
+	return nil
 }
 
 // cassetteStatus is one line of status.

@@ -58,6 +58,7 @@ times is a scenario.`,
 }
 
 type importOptions struct {
+	rules          redactionFlags
 	har, v4        bool
 	out, base, dir string
 	secret, vars   []string
@@ -89,6 +90,7 @@ its answer is left out, and named.`,
 	f.StringVar(&o.dir, "files", "", "folder of the bodies that mappings of WireMock name")
 	f.StringArrayVar(&o.vars, "var", nil, "NAME=VALUE of a variable in a collection of Postman (repeatable)")
 	f.StringArrayVar(&o.secret, "secret", nil, "an environment variable whose value is secret (repeatable)")
+	o.rules.add(f)
 	return c
 }
 
@@ -127,7 +129,7 @@ func (a *app) importFiles(o *importOptions, args []string) error {
 	if len(k.Interactions) == 0 {
 		return usagef("%s holds no conversation", strings.Join(args, ", "))
 	}
-	return a.saveImported(k, o.secret)
+	return a.saveImported(k, o.secret, &o.rules)
 }
 
 // format finds the format that is asked for, "" for none, and the files, those
@@ -261,16 +263,19 @@ func readAtMost(f fs.File) ([]byte, error) {
 }
 
 // saveImported redacts a cassette and writes it.
-func (a *app) saveImported(k *cassette.Cassette, secret []string) error {
+func (a *app) saveImported(k *cassette.Cassette, secret []string, rules *redactionFlags) error {
 	key, err := a.redactionKey(k.Path, true)
 	if err != nil {
 		return err
 	}
-	secrets, err := secretEnv(os.Environ(), secret)
+	secrets, err := a.secretEnv(secret)
 	if err != nil {
 		return err
 	}
-	red := cassette.NewRedactor(key, secrets)
+	red, err := a.redactor(key, secrets, rules)
+	if err != nil {
+		return err
+	}
 	k.Meta.Key = red.Fingerprint()
 	for _, i := range k.Interactions {
 		red.Interaction(i)

@@ -3,7 +3,6 @@ package cmd
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -32,7 +31,7 @@ func (a *app) dropCommand() *cobra.Command {
 			if len(drop) == len(k.Interactions) {
 				return usagef("these are all interactions of %s: remove the file, and its sidecar", k.Path)
 			}
-			secrets, err := secretEnv(os.Environ(), nil)
+			secrets, err := a.secretEnv(nil)
 			if err != nil {
 				return err
 			}
@@ -41,7 +40,11 @@ func (a *app) dropCommand() *cobra.Command {
 				return err
 			}
 			k.Drop(drop)
-			err = k.Save(cassette.NewRedactor(key, secrets))
+			red, err := a.redactor(key, secrets, &redactionFlags{})
+			if err != nil {
+				return err
+			}
+			err = k.Save(red)
 			var leak *cassette.LeakError
 			if errors.As(err, &leak) {
 				fmt.Fprintln(a.err, "fanfold: "+a.secrets.redact(leak.Error()))

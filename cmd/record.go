@@ -1,19 +1,15 @@
 package cmd
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +28,7 @@ type recordOptions struct {
 	maxBody                   string
 	proxy, exact              bool
 	keepOnError, resume       bool
+	rules                     redactionFlags
 }
 
 func (a *app) recordCommand() *cobra.Command {
@@ -60,9 +57,10 @@ cassettes.`,
 	f.StringVar(&o.mode, "mode", "", "once: record when the cassette is missing; new: add what is missing; all: anew; none: never go live (default once; none where CI=true)")
 	f.StringVar(&o.listen, "listen", "", "serve the one partner here, until Ctrl-C when there is no command")
 	f.BoolVar(&o.proxy, "proxy", false, "record through a proxy, HTTPS too")
-	f.StringArrayVar(&o.allow, "allow", nil, "with --proxy, a host to record, or a pattern like *.shop.example (repeatable); the rest passes by")
+	f.StringArrayVar(&o.allow, "allow", nil, "with --proxy, a host to record, or a pattern like *.shop.example, the rest passes by; else, and beside that, "+allowUsage)
 	f.StringArrayVar(&o.secret, "secret", nil, "an environment variable whose value is secret, beyond those whose names say so (repeatable)")
 	f.StringArrayVar(&o.ignore, "ignore", nil, "a part of requests that may differ at replay (repeatable; see help cassettes)")
+	o.rules.addRedact(f)
 	f.BoolVar(&o.exact, "exact", false, "compare the times and message ids of events, too")
 	f.StringVar(&o.upstreamCA, "upstream-ca", "", "file of certificates to trust at partners, beside the system's")
 	f.StringVar(&o.maxBody, "max-body", "8MiB", "larger bodies are passed on and not recorded")
@@ -103,83 +101,6 @@ func (w *wire) hook(next http.RoundTripper) http.RoundTripper {
 	return &cassette.Conversation{Old: w.conv.Old, Rec: w.conv.Rec, Network: next}
 }
 
-// secretEnv are the environment's values that look like credentials by the
-// names of their variables, and those that the user names.
-func secretEnv(environ []string, more []string) (out []cassette.Secret, err error) {
-	values := map[string]string{}
-	for _, e := range environ {
-		name, value, _ := strings.Cut(e, "=")
-		values[name] = value
-		upper := strings.ToUpper(name)
-		for _, mark := range []string{"KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "_AUTH"} {
-			if strings.Contains(upper, mark) || strings.HasSuffix(upper, "PASS") {
-				out = append(out, cassette.Secret{Name: name, Value: value})
-				break
-			}
-		}
-	}
-	for _, name := range more {
-		v, ok := values[name]
-		if !ok {
-			return nil, usagef("--secret %s: there is no such environment variable", name)
-		}
-		if len(v) < 8 {
-			return nil, usagef("--secret %s: its value has less than 8 characters, too few to be told from ordinary text", name)
-		}
-		out = append(out, cassette.Secret{Name: name, Value: v})
-	}
-	return out, nil
-}
-
-// keyFile holds the key of the tokens that stand for secrets.
-const keyFile = ".fanfold-redaction-key"
-
-// redactionKey returns the key for cassettes at a path: from the environment,
-// or from a file beside or above it, up to the repository's root. With create
-// a missing one is made.
-func (a *app) redactionKey(cassettePath string, create bool) ([]byte, error) {
-	if v, ok := a.env("FANFOLD_REDACTION_KEY"); ok && v != "" {
-		a.secrets.add(v)
-		return []byte(v), nil
-	}
-	dir, err := filepath.Abs(filepath.Dir(cassettePath))
-	if err != nil {
-		return nil, err
-	}
-	place := dir
-	for at := dir; ; at = filepath.Dir(at) {
-		data, err := os.ReadFile(filepath.Join(at, keyFile))
-		if err == nil {
-			return bytes.TrimSpace(data), nil
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		if _, err := os.Stat(filepath.Join(at, ".git")); err == nil {
-			place = at
-			break
-		}
-		if at == filepath.Dir(at) {
-			break
-		}
-	}
-	if !create {
-		return nil, nil
-	}
-	key := make([]byte, 32)
-	if _, err := rand.Read(key); err != nil {
-		return nil, err
-	}
-	text := []byte(hex.EncodeToString(key))
-	if err := os.MkdirAll(place, 0o755); err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(filepath.Join(place, keyFile), append(slices.Clone(text), '\n'), 0o600); err != nil {
-		return nil, err
-	}
-	fmt.Fprintf(a.err, "fanfold: made %s: with it, equal values get equal tokens. Keep it out of public repositories; elsewhere $FANFOLD_REDACTION_KEY holds it.\n", filepath.Join(place, keyFile))
-	return text, nil
-}
-
 // recording is a run of record.
 type recording struct {
 	o       *recordOptions
@@ -210,7 +131,7 @@ func (a *app) record(ctx context.Context, o *recordOptions, args []string) error
 	if r.key, err = a.redactionKey(o.cassette, r.live); err != nil {
 		return err
 	}
-	if r.secrets, err = secretEnv(os.Environ(), o.secret); err != nil {
+	if r.secrets, err = a.secretEnv(o.secret); err != nil {
 		return err
 	}
 	if r.network, err = a.liveNetwork(o.upstreamCA); err != nil {
@@ -328,10 +249,12 @@ func (a *app) chooseMode(r *recording) error {
 // converse opens the conversation of a recording, given the secrets of the
 // run's destinations.
 func (a *app) converse(r *recording, more []cassette.Secret) (*cassette.Conversation, error) {
-	red := cassette.NewRedactor(r.key, append(more, r.secrets...))
+	red, err := a.redactor(r.key, append(more, r.secrets...), &redactionFlags{r.o.rules.redact, r.o.allow})
+	if err != nil {
+		return nil, err
+	}
 	r.meta.Key = red.Fingerprint()
 	var conv cassette.Conversation
-	var err error
 	if r.live {
 		if conv.Rec, err = a.recorder(r, red); err != nil {
 			return nil, err

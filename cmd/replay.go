@@ -27,6 +27,7 @@ type replayOptions struct {
 	failUnused, tls       bool
 	exact, proxy, proxied bool
 	child                 bool // a command ran, and was to send something
+	rules                 redactionFlags
 }
 
 func (a *app) replayCommand() *cobra.Command {
@@ -61,6 +62,7 @@ different. See help cassettes.`,
 	f.BoolVar(&o.proxy, "proxy", false, "serve as a proxy, too (cassettes recorded through one say so)")
 	f.StringVar(&o.admin, "admin", "", "address for questions: /requests, /unmatched, /unused, and POST /reset")
 	f.StringArrayVar(&o.ignore, "ignore", nil, "a part of requests that may differ (repeatable; see help cassettes)")
+	o.rules.add(f)
 	f.StringArrayVar(&o.headers, "match-header", nil, "a header that has to be the same (repeatable)")
 	f.BoolVar(&o.exact, "exact", false, "compare the times and message ids of events, too")
 	f.StringVar(&o.repeat, "repeat", "error", "when a request comes more often than it was recorded: error, last or cycle")
@@ -125,14 +127,17 @@ func (a *app) replay(ctx context.Context, o *replayOptions, files, command []str
 	if err != nil {
 		return err
 	}
-	secrets, err := secretEnv(os.Environ(), nil)
+	secrets, err := a.secretEnv(nil)
 	if err != nil {
 		return err
 	}
 	open := func(more []cassette.Secret) (*cassette.Replayer, error) {
+		red, err := a.redactor(key, append(more, secrets...), &o.rules)
+		if err != nil {
+			return nil, err
+		}
 		p, err := cassette.NewReplayer(list, cassette.ReplayOptions{
-			Ignore: o.ignore, Exact: o.exact, Headers: o.headers, Repeat: o.repeat, Latency: latency,
-			Redactor: cassette.NewRedactor(key, append(more, secrets...)),
+			Ignore: o.ignore, Exact: o.exact, Headers: o.headers, Repeat: o.repeat, Latency: latency, Redactor: red,
 		})
 		if err != nil {
 			return nil, usagef("%w", err)

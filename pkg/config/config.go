@@ -51,6 +51,11 @@ type File struct {
 	// Unusable says that no command can go on with it: it is no YAML, or an option of
 	// fanfold as a whole is wrong.
 	Unusable bool
+
+	// Redact and Allow are the rules of `cassettes:`, for the redaction of record;
+	// CassettesError says what is wrong with that part alone.
+	Redact, Allow  []string
+	CassettesError error
 }
 
 // Global is an option of fanfold as a whole, such as memory.

@@ -36,7 +36,7 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 	if len(doc.Content) == 0 {
 		return f, nil
 	}
-	keys := append([]string{"transform", "destinations"}, globalNames()...)
+	keys := append([]string{"transform", "destinations", "cassettes"}, globalNames()...)
 	eachPair(doc.Content[0], p, "the configuration", func(key, value *yaml.Node) {
 		if key.Value != "destinations" {
 			w.expand(value, p)
@@ -44,6 +44,8 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 		switch {
 		case key.Value == "transform":
 			f.readTransform(value, p)
+		case key.Value == "cassettes":
+			f.readCassettes(value, p)
 		case key.Value == "destinations":
 			eachPair(value, p, "destinations", func(name, body *yaml.Node) { w.readDestination(f, name, body, p) })
 		case !slices.Contains(keys, key.Value):
@@ -81,6 +83,29 @@ func (f *File) readTransform(value *yaml.Node, p *problems) {
 		e.Line = 0
 		p.add(line, "%w", e)
 	}
+}
+
+// readCassettes reads the rules of redaction. One rule needs no list.
+func (f *File) readCassettes(value *yaml.Node, p *problems) {
+	own := &problems{file: f.Path}
+	eachPair(value, own, "cassettes", func(key, list *yaml.Node) {
+		var texts []string
+		if list.Kind == yaml.ScalarNode {
+			texts = []string{list.Value}
+		} else if err := list.Decode(&texts); err != nil {
+			own.add(list.Line, "cassettes.%s has to be a list of texts", key.Value)
+		}
+		switch key.Value {
+		case "redact":
+			f.Redact = texts
+		case "allow":
+			f.Allow = texts
+		default:
+			own.add(key.Line, "%s", setting.Unknown(key.Value, "key of cassettes", []string{"redact", "allow"}))
+		}
+	})
+	f.CassettesError = own.err()
+	p.errs = append(p.errs, own.errs...)
 }
 
 // readDestination reads one entry of `destinations:`.

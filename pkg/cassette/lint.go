@@ -1,0 +1,291 @@
+package cassette
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// FindFiles returns the files that arguments mean for a search for secrets: files,
+// and in folders everything that may be a cassette, ours or another program's, with
+// what lies beside it: sidecars, also those whose cassette is gone, and what
+// interrupted recordings left. Sorted.
+func FindFiles(args []string) ([]string, error) {
+	var paths []string
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		if errors.Is(err, fs.ErrNotExist) {
+			if info2, err2 := os.Stat(arg + ".yaml"); err2 == nil {
+				arg, info, err = arg+".yaml", info2, nil
+			}
+		}
+		switch {
+		case err != nil:
+			return nil, err
+		case !info.IsDir():
+			paths = append(paths, arg)
+			for _, beside := range []string{metaPath(arg), partialPath(arg)} {
+				if _, err := os.Stat(beside); err == nil && beside != arg {
+					paths = append(paths, beside)
+				}
+			}
+			continue
+		}
+		err = filepath.WalkDir(arg, func(p string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() && slices.Contains([]string{".yaml", ".yml", ".json", ".har", ".jsonl"}, filepath.Ext(p)) {
+				paths = append(paths, p)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths), nil
+}
+
+// FileScan is what was found in a file.
+type FileScan struct {
+	Leaks []Leak
+	// Written says that somebody wrote it from documentation: the persons in it are
+	// made up.
+	Written bool
+	Bytes   int
+}
+
+// ScanFile looks for secrets in a file as it is: in what a cassette has to hold, in
+// members that no cassette has, and in comments. What is no YAML and no JSON is
+// looked through line by line. A place is never named by what may be a secret.
+func (r *Redactor) ScanFile(path string) (FileScan, error) {
+	data, err := readBounded(path)
+	if err != nil {
+		return FileScan{}, err
+	}
+	out := FileScan{Bytes: len(data)}
+	w := fileWalk{r: r}
+	switch filepath.Ext(path) {
+	case ".jsonl":
+		w.lines(data)
+	case ".json", ".har":
+		if !w.json(data, "") {
+			w.text(data)
+		}
+	default:
+		if !w.yaml(data) {
+			w = fileWalk{r: r}
+			w.text(data)
+		}
+	}
+	out.Leaks, out.Written = w.leaks, w.written || writtenBeside(path)
+	// Whatever is in the file and in none of the places above.
+	if found := r.known.find(string(data)); len(found) > 0 && len(out.Leaks) == 0 {
+		out.Leaks = append(out.Leaks, Leak{-1, "the file", found[0].kind, mask(string(data[found[0].from:found[0].to]))})
+	}
+	return out, nil
+}
+
+// writtenBeside says that the sidecar of a cassette says so.
+func writtenBeside(path string) bool {
+	m, err := LoadMeta(metaPath(path))
+	return err == nil && strings.HasPrefix(m.Provenance, "written:")
+}
+
+// fileWalk looks through a document.
+type fileWalk struct {
+	r       *Redactor
+	leaks   []Leak
+	written bool
+}
+
+func (w *fileWalk) add(n int, path, kind, hit string) {
+	for _, l := range w.leaks {
+		if l.Interaction == n && l.Path == path && l.Kind == kind {
+			return
+		}
+	}
+	w.leaks = append(w.leaks, Leak{n, path, kind, mask(hit)})
+}
+
+// leaf looks at a value under a name. Headers have names of their own.
+func (w *fileWalk) leaf(n int, path, name, v string) {
+	header := ""
+	if strings.Contains(strings.ToLower(path), "header") {
+		header = secretHeader(http.CanonicalHeaderKey(name))
+	}
+	if hit := w.r.bare(header, http.CanonicalHeaderKey(name), v); hit != "" && !personal(header) {
+		w.add(n, path, header, hit)
+		return
+	}
+	if kind := w.r.kindOf(name, v); kind != "" && !stays(kind, v) && w.r.bare(kind, name, v) != "" && !isWordy(v) {
+		w.add(n, path, kind, v)
+		return
+	}
+	if kind, hit := w.r.find(v, 0); kind != "" {
+		w.add(n, path+w.r.within(v), kind, hit)
+	}
+}
+
+// isWordy tells values that stand under telling names in files, and are no secrets:
+// words, numbers and names of variables.
+func isWordy(v string) bool {
+	return len(v) < MinSecret || !learnable(v) && !strings.ContainsAny(v, " ")
+}
+
+// lines looks through lines of JSON, such as a crash journal's.
+func (w *fileWalk) lines(data []byte) {
+	n := 0
+	for line := range bytes.Lines(data) {
+		n++
+		if !w.json(line, "line "+strconv.Itoa(n)+" ") {
+			if kind, hit := w.r.find(string(line), 0); kind != "" {
+				w.add(-1, "line "+strconv.Itoa(n), kind, hit)
+			}
+		}
+	}
+}
+
+// text looks through lines of text.
+func (w *fileWalk) text(data []byte) {
+	n := 0
+	for line := range bytes.Lines(data) {
+		n++
+		if kind, hit := w.r.find(string(line), 0); kind != "" {
+			w.add(-1, "line "+strconv.Itoa(n), kind, hit)
+		}
+	}
+}
+
+func (w *fileWalk) json(data []byte, prefix string) bool {
+	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))))
+	dec.UseNumber()
+	for {
+		var v any
+		switch err := dec.Decode(&v); {
+		case errors.Is(err, io.EOF):
+			return true
+		case err != nil:
+			return false
+		}
+		w.value(prefix+"$", "", v)
+	}
+}
+
+// value looks through decoded JSON.
+func (w *fileWalk) value(path, name string, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		label := ""
+		for k, e := range v {
+			if text, ok := e.(string); ok && labels[flatName(k)] {
+				label = text
+			}
+		}
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			under := k
+			if label != "" && values[flatName(k)] {
+				under = label
+			}
+			if kind, hit := w.r.find(k, 0); kind != "" {
+				w.add(-1, path+" (a name)", kind, hit)
+			}
+			w.value(path+w.r.safe(".", k), under, v[k])
+		}
+	case []any:
+		for n, e := range v {
+			w.value(path+"["+strconv.Itoa(n)+"]", name, e)
+		}
+	case string:
+		w.leaf(-1, path, name, v)
+	case json.Number:
+		w.leaf(-1, path, "", v.String())
+	}
+}
+
+func (w *fileWalk) yaml(data []byte) bool {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	for {
+		var doc yaml.Node
+		switch err := dec.Decode(&doc); {
+		case errors.Is(err, io.EOF):
+			return true
+		case err != nil:
+			return false
+		}
+		w.comments(&doc)
+		for _, c := range doc.Content {
+			w.node(c, "", "", -1)
+		}
+	}
+}
+
+// comments looks at what is written about a node, and about those in it.
+func (w *fileWalk) comments(n *yaml.Node) {
+	for _, c := range []string{n.HeadComment, n.LineComment, n.FootComment} {
+		if kind, hit := w.r.find(c, 0); kind != "" {
+			w.add(-1, fmt.Sprintf("a comment near line %d", n.Line), kind, hit)
+		}
+	}
+	for _, c := range n.Content {
+		w.comments(c)
+	}
+}
+
+// node looks through YAML. number is that of the interaction that it is in.
+func (w *fileWalk) node(n *yaml.Node, path, name string, number int) {
+	switch n.Kind {
+	case yaml.MappingNode:
+		label := ""
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			k, v := n.Content[i].Value, n.Content[i+1]
+			if v.Kind == yaml.ScalarNode && labels[flatName(k)] {
+				label = v.Value
+			}
+			if path == "" && (k == "provenance" || k == "written") && (strings.HasPrefix(v.Value, "written:") || v.Value == "from documentation") {
+				w.written = true
+			}
+		}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			k := n.Content[i].Value
+			if kind, hit := w.r.find(k, 0); kind != "" {
+				w.add(number, strings.TrimPrefix(path+" (a name)", " "), kind, hit)
+			}
+			under := k
+			if label != "" && values[flatName(k)] {
+				under = label
+			}
+			w.node(n.Content[i+1], strings.TrimPrefix(path+w.r.safe(".", k), "."), under, number)
+		}
+	case yaml.SequenceNode:
+		for i, c := range n.Content {
+			if path == "interactions" {
+				w.node(c, "", name, i)
+				continue
+			}
+			w.node(c, path+"["+strconv.Itoa(i)+"]", name, number)
+		}
+	case yaml.ScalarNode:
+		w.leaf(number, strings.Replace(path, ".headers.", ".header.", 1), name, scalar(n))
+	}
+}
+
+// scalar is the text of a value, decoded where it is binary.
+func scalar(n *yaml.Node) string {
+	var data string
+	if n.Tag == "!!binary" && n.Decode(&data) == nil {
+		return data
+	}
+	return n.Value
+}
