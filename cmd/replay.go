@@ -23,6 +23,7 @@ type replayOptions struct {
 	listen, admin         string
 	latency, repeat       string
 	chaos, name, report   string
+	propose               string
 	seed                  uint64
 	failUnused, tls       bool
 	exact, proxy, proxied bool
@@ -72,8 +73,30 @@ different. See help cassettes.`,
 	f.StringVar(&o.chaos, "chaos", "", "file that says which requests go wrong, and how (see help cassettes)")
 	f.Uint64Var(&o.seed, "seed", 0, "for --chaos: the same seed and requests give the same faults")
 	f.StringVar(&o.report, "report", "", "write what was used, unused and missed to this file, as JSON")
+	f.StringVar(&o.propose, "propose", "", "write the rules under which what was missed would match to this file, ready for the sidecar")
 	c.AddCommand(a.verifyCommand())
 	return c
+}
+
+// propose writes rules for what was missed, or says how to get them.
+func (a *app) propose(p *cassette.Replayer, path string, missed int) error {
+	if missed == 0 {
+		return nil
+	}
+	if path == "" {
+		fmt.Fprintln(a.err, "fanfold: --propose FILE writes the rules under which they would match")
+		return nil
+	}
+	rules, err := p.Propose()
+	if err != nil {
+		return err
+	}
+	data, err := rules.YAML()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.err, "fanfold: %d rules in %s make %d of %d missed requests match\n", len(rules.Ignore), path, rules.Matched, rules.Missed)
+	return cassette.WriteFile(path, data)
 }
 
 // loadCassettes reads the files that arguments mean.
@@ -299,6 +322,9 @@ func (a *app) replayed(p *cassette.Replayer, o *replayOptions, code int) error {
 			break
 		}
 		fmt.Fprintln(a.err, "fanfold: "+a.secrets.redact(m.Error()))
+	}
+	if err := a.propose(p, o.propose, len(u.Missed)); err != nil {
+		return err
 	}
 	if o.failUnused && len(u.Missed) == 0 && code == 0 {
 		a.sayUnused(u.Unused, p)

@@ -8,110 +8,21 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"mime"
-	"mime/multipart"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/zeebo/xxh3"
 )
 
-// Rule says that a part of a request may differ from the recorded one, as long
-// as it keeps its shape.
-type Rule struct {
-	part string   // body, query or header
-	path []string // of the body: names, * for every element, ** for any depth
-	name string   // of the query or the header
-	want shape
-	text string
-}
-
-type shape string
-
-// The shapes that a rule can ask for.
-const (
-	shapeAny    shape = "any"
-	shapeTime   shape = "time"   // RFC 3339, or seconds or milliseconds since 1970
-	shapeID     shape = "id"     // a text or a whole number, not empty
-	shapeUUID   shape = "uuid"   // 8-4-4-4-12 hexadecimal digits
-	shapeNumber shape = "number" // any number, or text of one
-	shapeString shape = "string" // any text
-)
-
-// ParseRule reads a rule: body.batch[*].messageId, body.**.sentAt, query.ts,
-// header.X-Request-Id; a name alone means any member of that name. =SHAPE at
-// the end asks that the value still be a time, id, uuid, number or string.
-func ParseRule(s string) (Rule, error) {
-	r := Rule{text: s, want: shapeAny}
-	path, want, ok := strings.Cut(s, "=")
-	if ok {
-		r.want = shape(want)
-		if !slices.Contains([]shape{shapeAny, shapeTime, shapeID, shapeUUID, shapeNumber, shapeString}, r.want) {
-			return r, fmt.Errorf("the rule %q asks for the shape %q: there are any, time, id, uuid, number and string", s, want)
-		}
-	}
-	part, rest, ok := strings.Cut(path, ".")
-	switch {
-	case ok && part == "query", ok && part == "header":
-		r.part, r.name = part, rest
-		if part == "header" {
-			r.name = http.CanonicalHeaderKey(rest)
-		}
-	case ok && part == "body":
-		r.part = "body"
-		for seg := range strings.SplitSeq(strings.TrimPrefix(rest, "$."), ".") {
-			name, index, _ := strings.Cut(seg, "[")
-			if name != "" || index == "" {
-				r.path = append(r.path, name)
-			}
-			for index != "" {
-				var one string
-				one, index, _ = strings.Cut(index, "]")
-				r.path = append(r.path, "["+one+"]")
-				index = strings.TrimPrefix(index, "[")
-			}
-		}
-	case !ok && path != "":
-		r.part, r.path = "body", []string{"**", path}
-	}
-	if r.part == "" || r.part != "body" && r.name == "" || slices.Contains(r.path, "") {
-		return r, fmt.Errorf("the rule %q is none: write body.PATH, query.NAME, header.NAME, or the name of a member", s)
-	}
-	return r, nil
-}
-
-// matches tells whether a body rule is for a path; array elements in the path
-// are "[3]".
-func (r *Rule) matches(path []string) bool { return matchSegments(r.path, path) }
-
-func matchSegments(rule, path []string) bool {
-	for len(rule) > 0 {
-		if rule[0] == "**" {
-			for n := 0; n <= len(path); n++ {
-				if matchSegments(rule[1:], path[n:]) {
-					return true
-				}
-			}
-			return false
-		}
-		if len(path) == 0 || rule[0] != path[0] && rule[0] != "*" && !(rule[0] == "[*]" && strings.HasPrefix(path[0], "[")) {
-			return false
-		}
-		rule, path = rule[1:], path[1:]
-	}
-	return len(path) == 0
-}
-
 // Matching says when a request is a recorded one.
 type Matching struct {
-	rules  []Rule
+	rules  []Rule           // of the body
 	names  map[string]shape // of rules "**.name", which are most
-	query  map[string]bool
+	query  map[string]shape
+	path   []Rule
 	fields []string // headers that have to be the same
 	// credentials are not compared: who replays has others, or none.
 	credentials bool
@@ -130,7 +41,7 @@ var volatile = []string{
 // from run to run (times and ids of messages) need only keep their shape, and
 // what is a credential by its name is not compared.
 func NewMatching(ignore []string, exact bool) (*Matching, error) {
-	m := &Matching{names: map[string]shape{}, query: map[string]bool{}, credentials: !exact}
+	m := &Matching{names: map[string]shape{}, query: map[string]shape{}, credentials: !exact}
 	all := ignore
 	if !exact {
 		all = append(slices.Clone(volatile), ignore...)
@@ -142,9 +53,11 @@ func NewMatching(ignore []string, exact bool) (*Matching, error) {
 		}
 		switch {
 		case r.part == "query":
-			m.query[r.name] = true
+			m.query[r.name] = r.want
+		case r.part == "path":
+			m.path = append(m.path, r)
 		case r.part == "header": // headers are not compared unless asked for
-		case len(r.path) == 2 && r.path[0] == "**":
+		case len(r.path) == 2 && r.path[0] == "**" && r.path[1] != "*" && r.re == nil && !r.names && r.want != shapeOptional && r.want != shapeUnordered:
 			m.names[r.path[1]] = r.want
 		default:
 			m.rules = append(m.rules, r)
@@ -193,7 +106,7 @@ type canonical struct {
 func (m *Matching) canon(q *Request, wantLeaves bool) canonical {
 	var w walker
 	w.m, w.collect = m, wantLeaves
-	head, query := splitURL(q.URL)
+	head, query := m.splitURL(q.URL)
 	b := append(w.buf, q.Method...)
 	b = append(b, ' ')
 	b = append(b, head...)
@@ -211,6 +124,42 @@ func (m *Matching) canon(q *Request, wantLeaves bool) canonical {
 	}
 	slices.Sort(w.leaves)
 	return canonical{xxh3.Hash128(b), w.leaves}
+}
+
+// splitURL is splitURL with what rules of the path stand for in it.
+func (m *Matching) splitURL(s string) (head, query string) {
+	head, query = splitURL(s)
+	if len(m.path) == 0 {
+		return head, query
+	}
+	host, path, ok := cutPath(head)
+	if !ok {
+		return head, query
+	}
+	all := strings.Split(path, "/")
+	now := slices.Clone(all)
+	for i := range all {
+		for k := range m.path {
+			if stand, ok := m.path[k].segment(all, i); ok {
+				now[i] = stand
+				break
+			}
+		}
+	}
+	return host + "/" + strings.Join(now, "/"), query
+}
+
+// cutPath separates scheme and host from the path, which is without its first slash.
+func cutPath(head string) (host, path string, ok bool) {
+	from := 0
+	if i := strings.Index(head, "://"); i >= 0 {
+		from = i + 3
+	}
+	i := strings.IndexByte(head[from:], '/')
+	if i < 0 {
+		return head, "", false
+	}
+	return head[:from+i], head[from+i+1:], true
 }
 
 // splitURL separates what names the resource from the parameters, and drops a
@@ -242,7 +191,8 @@ func (m *Matching) canonQuery(b []byte, query string, w *walker) []byte {
 		return append(b, query...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if m.query[name] {
+		want, ruled := m.query[name]
+		if ruled && want == shapeAny {
 			continue
 		}
 		if m.credential(name) {
@@ -250,6 +200,9 @@ func (m *Matching) canonQuery(b []byte, query string, w *walker) []byte {
 			continue
 		}
 		for _, v := range values[name] {
+			if ruled && want.has(v) {
+				v = "<" + string(want) + ">"
+			}
 			b = append(append(append(append(b, name...), '='), v...), '&')
 			w.leaf("query."+name, v)
 		}
@@ -292,81 +245,12 @@ func (w *walker) leaf(path, value string) {
 }
 
 func (w *walker) body(b []byte, contentType, s string) []byte {
-	if s == "" {
+	t := parseTree(contentType, s)
+	if t.kind == "" {
 		return b
 	}
-	media, params, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		media = ""
-	}
-	if c := s[0]; c == '{' || c == '[' || strings.Contains(media, "json") {
-		if values, ok := parseJSON(s); ok {
-			if len(values) > 1 {
-				b = append(b, "lines\n"...)
-			}
-			for n, v := range values {
-				if len(values) > 1 {
-					w.path = append(w.path[:0], "["+strconv.Itoa(n)+"]")
-				}
-				b = append(w.json(b, v), '\n')
-			}
-			return b
-		}
-	}
-	switch {
-	case media == "application/x-www-form-urlencoded":
-		if values, err := url.ParseQuery(s); err == nil {
-			for _, name := range slices.Sorted(maps.Keys(values)) {
-				for _, v := range values[name] {
-					b = append(b, name...)
-					b = append(b, '=')
-					w.path = append(w.path[:0], name)
-					b = append(w.json(b, v), '&')
-				}
-			}
-			return b
-		}
-	case strings.HasPrefix(media, "multipart/") && params["boundary"] != "":
-		mr := multipart.NewReader(strings.NewReader(s), params["boundary"])
-		from := len(b)
-		for {
-			part, err := mr.NextRawPart()
-			if err == io.EOF {
-				return b
-			}
-			if err != nil {
-				b = b[:from]
-				break
-			}
-			data, err := io.ReadAll(part)
-			if err != nil {
-				b = b[:from]
-				break
-			}
-			b = fmt.Appendf(b, "part %s %s %s\n", part.FormName(), part.FileName(), part.Header.Get("Content-Type"))
-			w.path = append(w.path[:0], part.FormName())
-			b = append(w.body(b, part.Header.Get("Content-Type"), string(data)), '\n')
-		}
-	}
-	w.leaf("body", s)
-	return append(b, s...)
-}
-
-// parseJSON reads one JSON value, or lines of them.
-func parseJSON(s string) (values []any, ok bool) {
-	dec := json.NewDecoder(strings.NewReader(s))
-	dec.UseNumber()
-	for {
-		var v any
-		switch err := dec.Decode(&v); err {
-		case nil:
-			values = append(values, v)
-		case io.EOF:
-			return values, len(values) > 0
-		default:
-			return nil, false
-		}
-	}
+	w.path = w.path[:0]
+	return w.json(append(append(b, t.kind...), '\n'), t.v)
 }
 
 // json writes a value with sorted members, and in place of a volatile one its
@@ -376,26 +260,16 @@ func (w *walker) json(b []byte, v any) []byte {
 		w.leaf(w.at(), s)
 		return append(b, s...)
 	}
-	depth := len(w.path)
 	switch v := v.(type) {
 	case map[string]any:
-		b = append(b, '{')
-		for _, k := range slices.Sorted(maps.Keys(v)) {
-			w.path = append(w.path[:depth], k)
-			b = strconv.AppendQuote(b, k)
-			b = append(w.json(append(b, ':'), v[k]), ',')
-		}
-		w.path = w.path[:depth]
-		return append(b, '}')
+		return w.object(b, v)
 	case []any:
-		b = append(b, '[')
-		for n, e := range v {
-			w.path = append(w.path[:depth], "["+strconv.Itoa(n)+"]")
-			b = append(w.json(b, e), ',')
-		}
-		w.path = w.path[:depth]
-		return append(b, ']')
+		return w.array(b, v)
 	case string:
+		if inner, ok := jsonIn(v); ok {
+			return w.json(append(b, "text of "...), inner)
+		}
+		v = w.parts(v)
 		w.leaf(w.at(), v)
 		return strconv.AppendQuote(b, v)
 	case json.Number:
@@ -406,6 +280,97 @@ func (w *walker) json(b []byte, v any) []byte {
 	s := fmt.Sprint(v)
 	w.leaf(w.at(), s)
 	return append(b, s...)
+}
+
+// object writes the members that matter. Where their names do not, they stand in the
+// order of what is in them.
+func (w *walker) object(b []byte, v map[string]any) []byte {
+	depth := len(w.path)
+	nameless := w.nameless()
+	var members []string
+	b = append(b, '{')
+	for _, k := range slices.Sorted(maps.Keys(v)) {
+		w.path = append(w.path[:depth], k)
+		if w.dropped(v[k]) {
+			continue
+		}
+		if nameless {
+			members = append(members, string(w.json(nil, v[k])))
+			continue
+		}
+		b = strconv.AppendQuote(b, k)
+		b = append(w.json(append(b, ':'), v[k]), ',')
+	}
+	w.path = w.path[:depth]
+	slices.Sort(members)
+	for _, m := range members {
+		b = append(append(append(b, "<name>:"...), m...), ',')
+	}
+	return append(b, '}')
+}
+
+func (w *walker) array(b []byte, v []any) []byte {
+	depth := len(w.path)
+	unordered := w.ruled(shapeUnordered)
+	var elements []string
+	b = append(b, '[')
+	for n, e := range v {
+		w.path = append(w.path[:depth], "["+strconv.Itoa(n)+"]")
+		if unordered {
+			elements = append(elements, string(w.json(nil, e)))
+			continue
+		}
+		b = append(w.json(b, e), ',')
+	}
+	w.path = w.path[:depth]
+	slices.Sort(elements)
+	for _, e := range elements {
+		b = append(append(b, e...), ',')
+	}
+	return append(b, ']')
+}
+
+// dropped says that a member does not count at all.
+func (w *walker) dropped(v any) bool {
+	if w.m == nil || len(w.path) == 0 {
+		return false
+	}
+	if want, ok := w.m.names[w.path[len(w.path)-1]]; ok && want == shapeAny {
+		return true
+	}
+	for i := range w.m.rules {
+		r := &w.m.rules[i]
+		if r.names || r.re != nil || r.want != shapeAny && (r.want != shapeOptional || v != nil) {
+			continue
+		}
+		if r.matches(w.path) {
+			return true
+		}
+	}
+	return false
+}
+
+// ruled says that a rule that asks for a way to compare is for the value at hand.
+func (w *walker) ruled(want shape) bool {
+	return w.m != nil && slices.ContainsFunc(w.m.rules, func(r Rule) bool { return r.want == want && r.re == nil && r.matches(w.path) })
+}
+
+// nameless says that the names of the members of the object at hand may differ.
+func (w *walker) nameless() bool {
+	return w.m != nil && slices.ContainsFunc(w.m.rules, func(r Rule) bool { return r.names && r.matches(w.path) })
+}
+
+// parts has <any> in place of the parts of a text that may differ.
+func (w *walker) parts(s string) string {
+	if w.m == nil {
+		return s
+	}
+	for i := range w.m.rules {
+		if r := &w.m.rules[i]; r.re != nil && r.matches(w.path) {
+			s = r.re.ReplaceAllLiteralString(s, "<any>")
+		}
+	}
+	return s
 }
 
 // number writes 1, 1.0 and 1e0 alike, without rounding what floats cannot hold.
@@ -433,10 +398,12 @@ func pathText(path []string, star bool) string {
 	b.WriteString("body")
 	for _, p := range path {
 		switch {
-		case star && strings.HasPrefix(p, "["):
+		case star && strings.HasPrefix(p, "[") && strings.HasSuffix(p, "]"):
 			b.WriteString("[*]")
-		case strings.HasPrefix(p, "["):
+		case strings.HasPrefix(p, "[") && strings.HasSuffix(p, "]"):
 			b.WriteString(p)
+		case p == "" || strings.ContainsAny(p, `.[]={}~" `):
+			b.WriteString(`."` + strings.ReplaceAll(p, `"`, "") + `"`)
 		default:
 			b.WriteByte('.')
 			b.WriteString(p)
@@ -470,45 +437,11 @@ func (w *walker) volatile(v any) (string, bool) {
 		return "<" + string(want) + ">", true
 	}
 	for i := range w.m.rules {
-		if r := &w.m.rules[i]; r.matches(w.path) && r.want.has(v) {
+		if r := &w.m.rules[i]; r.re == nil && !r.names && r.want.has(v) && r.matches(w.path) {
 			return "<" + string(r.want) + ">", true
 		}
 	}
 	return "", false
-}
-
-var uuidRE = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
-
-// has tells whether a value has the shape.
-func (s shape) has(v any) bool {
-	text, isText := v.(string)
-	num, isNum := v.(json.Number)
-	switch s {
-	case shapeAny:
-		return true
-	case shapeString:
-		return isText
-	case shapeUUID:
-		return isText && uuidRE.MatchString(text)
-	case shapeID:
-		return isText && text != "" || isNum && !strings.ContainsAny(string(num), ".eE")
-	case shapeNumber:
-		if isText {
-			_, err := strconv.ParseFloat(text, 64)
-			return err == nil
-		}
-		return isNum
-	case shapeTime:
-		if isText {
-			if _, err := time.Parse(time.RFC3339Nano, text); err == nil {
-				return true
-			}
-			num = json.Number(text)
-		}
-		f, err := strconv.ParseFloat(string(num), 64)
-		return err == nil && f >= 1e8 && f < 1e14 // 1973 in seconds to 5138 in milliseconds
-	}
-	return false
 }
 
 // raw is the fast path's key: requests that are the same byte for byte.

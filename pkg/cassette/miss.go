@@ -5,13 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"mime"
 	"net/http"
-	"net/url"
-	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -204,12 +199,15 @@ func (p *Replayer) miss(s *session, q *Request, same []int32) *Miss {
 		e := &p.entries[b.at]
 		c := Close{Cassette: e.cassette.Path, Interaction: e.number, Method: e.i.Request.Method, URL: e.url, Used: s.used[b.at]}
 		was := recorded(e.i)
-		c.Differences = p.match.Compare(&was, q)
-		c.Ignore = ignoreRules(c.Differences)
+		d := p.match.compare(&was, q)
+		if c.Differences = d.list; !d.hard {
+			c.Ignore = d.rules
+		}
 		m.Nearest = append(m.Nearest, c)
 	}
 	if len(s.misses) < maxMisses {
 		s.misses = append(s.misses, m)
+		p.missed = append(p.missed, *q)
 	}
 	if len(s.log) < maxSeen {
 		s.log = append(s.log, Seen{Case: s.name, Method: q.Method, URL: q.URL, Interaction: -1, Miss: true})
@@ -242,220 +240,4 @@ func sharedSegments(a, b string) (n int) {
 		n++
 	}
 	return n
-}
-
-// ignoreRules are the rules under which the differences would not count; none
-// when a rule cannot help.
-func ignoreRules(ds []Difference) (rules []string) {
-	for _, d := range ds {
-		if d.Recorded == absent || d.Sent == absent || !strings.HasPrefix(d.Path, "body.") && !strings.HasPrefix(d.Path, "body[") && !strings.HasPrefix(d.Path, "query.") {
-			return nil
-		}
-		var b strings.Builder // elements by their place are all of them
-		for i := 0; i < len(d.Path); i++ {
-			if d.Path[i] == '[' {
-				if end := strings.IndexByte(d.Path[i:], ']'); end > 0 {
-					b.WriteString("[*]")
-					i += end
-					continue
-				}
-			}
-			b.WriteByte(d.Path[i])
-		}
-		rule := b.String()
-		if strings.HasPrefix(rule, "body[") {
-			rule = "body." + rule[4:]
-		}
-		if !slices.Contains(rules, rule) {
-			rules = append(rules, rule)
-		}
-	}
-	return rules
-}
-
-// maxDifferences bounds a report.
-const maxDifferences = 50
-
-// Compare returns the fields in which two requests differ, as matching sees
-// them.
-func (m *Matching) Compare(was, now *Request) []Difference {
-	d := differ{m: m}
-	if was.Method != now.Method {
-		d.add("method", was.Method, now.Method)
-	}
-	h1, q1 := splitURL(was.URL)
-	h2, q2 := splitURL(now.URL)
-	if h1 != h2 {
-		d.add("url", h1, h2)
-	}
-	v1, err1 := url.ParseQuery(q1)
-	v2, err2 := url.ParseQuery(q2)
-	if err1 != nil || err2 != nil {
-		if q1 != q2 {
-			d.add("query", q1, q2)
-		}
-	} else {
-		d.values("query.", v1, v2, func(name string) bool { return m.query[name] || m.credential(name) })
-	}
-	for _, name := range m.fields {
-		if a, b := was.Header.Get(name), now.Header.Get(name); a != b {
-			d.add("header."+name, a, b)
-		}
-	}
-	d.bodies(was, now)
-	return d.list
-}
-
-type differ struct {
-	m    *Matching
-	list []Difference
-}
-
-func (d *differ) add(path, was, now string) {
-	if len(d.list) < maxDifferences {
-		d.list = append(d.list, Difference{path, short(was), short(now)})
-	}
-}
-
-func (d *differ) values(prefix string, a, b url.Values, ignored func(string) bool) {
-	names := map[string]bool{}
-	for k := range a {
-		names[k] = true
-	}
-	for k := range b {
-		names[k] = true
-	}
-	for _, k := range slices.Sorted(maps.Keys(names)) {
-		if !ignored(k) && !slices.Equal(a[k], b[k]) {
-			d.add(prefix+k, orAbsent(a, k), orAbsent(b, k))
-		}
-	}
-}
-
-func orAbsent(v url.Values, k string) string {
-	if _, ok := v[k]; !ok {
-		return absent
-	}
-	return strconv.Quote(strings.Join(v[k], ", "))
-}
-
-func (d *differ) bodies(was, now *Request) {
-	if was.Body == now.Body {
-		return
-	}
-	if was.Body == "" || now.Body == "" {
-		d.add("body", orNothing(was.Body), orNothing(now.Body))
-		return
-	}
-	v1, ok1 := parseJSON(was.Body)
-	v2, ok2 := parseJSON(now.Body)
-	if ok1 && ok2 {
-		w := &walker{m: d.m}
-		if len(v1) == 1 && len(v2) == 1 {
-			d.json(w, v1[0], v2[0])
-			return
-		}
-		d.json(w, v1, v2)
-		return
-	}
-	media, _, err := mime.ParseMediaType(now.Header.Get("Content-Type"))
-	if err == nil && media == "application/x-www-form-urlencoded" {
-		f1, err1 := url.ParseQuery(was.Body)
-		f2, err2 := url.ParseQuery(now.Body)
-		if err1 == nil && err2 == nil {
-			d.values("body.", f1, f2, func(name string) bool {
-				w := &walker{m: d.m, path: []string{name}}
-				_, ok := w.volatile(f2.Get(name))
-				return ok
-			})
-			return
-		}
-	}
-	if string(canonBody(d.m, was)) == string(canonBody(d.m, now)) {
-		return
-	}
-	d.add("body", was.Body, now.Body)
-}
-
-func canonBody(m *Matching, q *Request) []byte {
-	w := walker{m: m}
-	return w.body(nil, q.Header.Get("Content-Type"), q.Body)
-}
-
-func orNothing(s string) string {
-	if s == "" {
-		return absent
-	}
-	return s
-}
-
-// json compares two values at the walker's path.
-func (d *differ) json(w *walker, a, b any) {
-	if len(d.list) >= maxDifferences {
-		return
-	}
-	sa, oka := w.volatile(a)
-	sb, okb := w.volatile(b)
-	if oka && okb && sa == sb {
-		return
-	}
-	depth := len(w.path)
-	switch x := a.(type) {
-	case map[string]any:
-		y, ok := b.(map[string]any)
-		if !ok {
-			break
-		}
-		names := map[string]bool{}
-		for k := range x {
-			names[k] = true
-		}
-		for k := range y {
-			names[k] = true
-		}
-		for _, k := range slices.Sorted(maps.Keys(names)) {
-			w.path = append(w.path[:depth], k)
-			va, ok1 := x[k]
-			vb, ok2 := y[k]
-			switch {
-			case !ok1:
-				d.add(pathText(w.path, false), absent, jsonText(vb))
-			case !ok2:
-				d.add(pathText(w.path, false), jsonText(va), absent)
-			default:
-				d.json(w, va, vb)
-			}
-		}
-		w.path = w.path[:depth]
-		return
-	case []any:
-		y, ok := b.([]any)
-		if !ok {
-			break
-		}
-		if len(x) != len(y) {
-			d.add(pathText(w.path, false)+" (elements)", strconv.Itoa(len(x)), strconv.Itoa(len(y)))
-		}
-		for n := range min(len(x), len(y)) {
-			w.path = append(w.path[:depth], "["+strconv.Itoa(n)+"]")
-			d.json(w, x[n], y[n])
-		}
-		w.path = w.path[:depth]
-		return
-	case json.Number:
-		if y, ok := b.(json.Number); ok && number(string(x)) == number(string(y)) {
-			return
-		}
-	}
-	if !reflect.DeepEqual(a, b) {
-		d.add(pathText(w.path, false), jsonText(a), jsonText(b))
-	}
-}
-
-func jsonText(v any) string {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Sprint(v)
-	}
-	return string(data)
 }

@@ -35,6 +35,7 @@ type ReplayOptions struct {
 type Replayer struct {
 	opts      ReplayOptions
 	match     *Matching
+	rules     []string // that match was made with
 	cassettes []*Cassette
 
 	entries []entry
@@ -45,6 +46,7 @@ type Replayer struct {
 
 	mu       sync.Mutex
 	sessions map[string]*session
+	missed   []Request // redacted, for proposals
 }
 
 // entry is an interaction with its place.
@@ -108,10 +110,14 @@ func NewReplayer(cassettes []*Cassette, o ReplayOptions) (*Replayer, error) {
 		return nil, err
 	}
 	m.anonymous = foreign
+	rules := ignore
 	for _, h := range o.Headers {
 		m.fields = append(m.fields, http.CanonicalHeaderKey(h))
 	}
-	p := &Replayer{opts: o, match: m, cassettes: cassettes, raw: map[uint64][]int32{}, canon: map[key][]int32{}, byPath: map[string][]int32{}, byHost: map[string][]int32{}, sessions: map[string]*session{}}
+	p := &Replayer{
+		opts: o, match: m, rules: rules, cassettes: cassettes, sessions: map[string]*session{},
+		raw: map[uint64][]int32{}, canon: map[key][]int32{}, byPath: map[string][]int32{}, byHost: map[string][]int32{},
+	}
 	seen := tokens{}
 	for _, c := range cassettes {
 		details := c.detailsByNumber()

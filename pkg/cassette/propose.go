@@ -1,0 +1,172 @@
+package cassette
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Proposal is what would make requests match that were not in the cassettes.
+type Proposal struct {
+	Ignore  []string // rules
+	Missed  int      // requests that were not in the cassettes
+	Matched int      // those that are with the rules, each by an interaction of its own
+	// Sidecars are the files that the rules belong in.
+	Sidecars []string
+}
+
+// maxRounds bounds how often rules are looked for again with those found before: one
+// may uncover the next difference.
+const maxRounds = 4
+
+// Propose looks for rules under which the requests that were missed match the
+// interactions that were not used. A rule keeps the shape of what differs where there
+// is one. It is a guess: a request may differ because the program does.
+func (p *Replayer) Propose() (Proposal, error) {
+	p.mu.Lock()
+	missed := slices.Clone(p.missed)
+	used := make([]bool, len(p.entries))
+	for _, s := range p.sessions {
+		for n := range s.used {
+			used[n] = used[n] || s.used[n]
+		}
+	}
+	p.mu.Unlock()
+	out := Proposal{Missed: len(missed)}
+	var free []int
+	for n := range p.entries {
+		if !used[n] {
+			free = append(free, n)
+		}
+	}
+	var rules []string
+	for range maxRounds {
+		m, err := p.matchingWith(rules)
+		if err != nil {
+			return out, err
+		}
+		more := rules
+		for _, pair := range p.pairUp(m, missed, free) {
+			if d := m.compare(&pair.was, &pair.now); !d.hard {
+				more = mergeRules(more, d.rules)
+			}
+		}
+		if slices.Equal(more, rules) {
+			break
+		}
+		rules = more
+	}
+	m, err := p.matchingWith(rules)
+	if err != nil {
+		return out, err
+	}
+	out.Ignore = rules
+	left := map[key]int{}
+	for _, n := range free {
+		q := recorded(p.entries[n].i)
+		left[m.canon(&q, false).key]++
+		if side := filepath.Base(metaPath(p.entries[n].cassette.Path)); !slices.Contains(out.Sidecars, side) {
+			out.Sidecars = append(out.Sidecars, side)
+		}
+	}
+	for i := range missed {
+		if k := m.canon(&missed[i], false).key; left[k] > 0 {
+			left[k]--
+			out.Matched++
+		}
+	}
+	return out, nil
+}
+
+// matchingWith is the replayer's matching with more rules.
+func (p *Replayer) matchingWith(rules []string) (*Matching, error) {
+	m, err := NewMatching(slices.Concat(p.rules, rules), !p.match.credentials)
+	if err != nil {
+		return nil, err
+	}
+	m.anonymous, m.fields = p.match.anonymous, p.match.fields
+	return m, nil
+}
+
+type pair struct{ was, now Request }
+
+// pairUp gives each missed request the free interaction that differs least from it,
+// none twice. Equal ones go first.
+func (p *Replayer) pairUp(m *Matching, missed []Request, free []int) (out []pair) {
+	taken := map[int]bool{}
+	for i := range missed {
+		q := &missed[i]
+		head, _ := m.splitURL(q.URL)
+		best, least := -1, 0
+		for n, at := range free {
+			e := &p.entries[at]
+			if taken[n] || e.i.Request.Method != q.Method {
+				continue
+			}
+			if h, _ := m.splitURL(e.url); hostOf(h) != hostOf(head) || strings.Count(h, "/") != strings.Count(head, "/") {
+				continue
+			}
+			was := recorded(e.i)
+			d := m.compare(&was, q)
+			cost := len(d.list)
+			if d.hard {
+				cost += 1000
+			}
+			if best < 0 || cost < least {
+				best, least = n, cost
+			}
+			if cost == 0 {
+				break
+			}
+		}
+		if best >= 0 {
+			taken[best] = true
+			out = append(out, pair{recorded(p.entries[free[best]].i), *q})
+		}
+	}
+	return out
+}
+
+// mergeRules adds rules to a list. Two of the same place that ask for different
+// shapes become one that asks for none.
+func mergeRules(list, more []string) []string {
+	list = slices.Clone(list)
+	place := func(r string) string {
+		if at := outside(r, "=~"); at >= 0 && r[at] == '=' {
+			return r[:at]
+		}
+		if i := strings.LastIndexByte(r, '='); strings.HasPrefix(r, "path~") && i >= 0 {
+			return r[:i]
+		}
+		return r
+	}
+	for _, r := range more {
+		i := slices.IndexFunc(list, func(l string) bool { return l == r || place(l) == place(r) })
+		switch {
+		case i < 0:
+			list = append(list, r)
+		case list[i] != r:
+			list[i] = place(r)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// YAML is the proposal as a part of a sidecar.
+func (p Proposal) YAML() ([]byte, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# With these rules, %d of %d requests that were not in the cassettes are. A guess: a\n# request may differ because the program does. They belong in the sidecar", p.Matched, p.Missed)
+	if len(p.Sidecars) > 0 && len(p.Sidecars) <= 4 {
+		fmt.Fprintf(&b, " (%s)", strings.Join(p.Sidecars, ", "))
+	}
+	b.WriteString(",\n# or on the command line, each behind --ignore.\n")
+	data, err := yaml.Marshal(map[string][]string{"ignore": p.Ignore})
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte(b.String()), data...), nil
+}
