@@ -344,10 +344,15 @@ func (d *differ) arrays(w *walker, x, y []any) {
 			out = append(out, string(w.json(nil, e)))
 		}
 		w.path = w.path[:depth]
-		slices.Sort(out)
 		return out
 	}
-	if a, b := each(x), each(y); len(x) > 1 && depth > 0 && slices.Equal(a, b) {
+	a, b := each(x), each(y)
+	if slices.Equal(a, b) {
+		return
+	}
+	slices.Sort(a)
+	slices.Sort(b)
+	if len(x) > 1 && depth > 0 && slices.Equal(a, b) {
 		d.add(pathText(w.path, false)+" (order)", jsonText(x), jsonText(y))
 		d.rule(pathText(w.path, true), shapeUnordered)
 		return

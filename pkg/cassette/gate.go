@@ -255,7 +255,18 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 				return m.kind, value
 			}
 		}
+		if n > 1 { // an encoding within two layers of escapes is nobody's
+			continue
+		}
+		if kind, hit = r.findEncoded(v.text, depth); kind != "" {
+			return kind, hit
+		}
 	}
+	return "", ""
+}
+
+// findEncoded looks into what may stand for other bytes.
+func (r *Redactor) findEncoded(s string, depth int) (kind, hit string) {
 	for _, e := range runs(s) {
 		if printable([]byte(e.plain)) || packed(e.plain) {
 			kind, hit = r.find(e.plain, depth+1)

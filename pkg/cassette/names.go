@@ -59,11 +59,25 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 	if !ok {
 		return m, false
 	}
-	inQuotes := m.from > from
-	if s[i] == ':' && !inQuotes && (!spaced || quoted || m.to-m.from < 12) || s[i] == '=' && spaced && !inQuotes && m.to-m.from < 8 {
-		return match{}, false // prose has colons, too
+	value := s[m.from:m.to]
+	switch inQuotes := m.from > from; {
+	case inQuotes && strings.IndexByte(" +.,)", value[0]) >= 0: // "token=" + value
+		return match{}, false
+	case inQuotes:
+	case s[i] == ':' && (!spaced || quoted || len(value) < 12 || !hasDigit(value)), // prose has colons, too
+		s[i] == '=' && spaced && (len(value) < 8 || !hasDigit(value)), isCode(value): // and programs have names
+		return match{}, false
 	}
 	return m, true
+}
+
+// isCode tells names and calls of programs from values that stand without quotes.
+func isCode(v string) bool {
+	switch v {
+	case "None", "nil", "NULL", "undefined", "True", "False", "self", "this":
+		return true
+	}
+	return !hasDigit(v) && strings.ContainsAny(v, "._(){}[]$*") && !strings.ContainsAny(v, "!@#%^+~")
 }
 
 // pairValue reads the name that ends at a place, and the value that begins at
@@ -79,6 +93,9 @@ func (r *Redactor) pairValue(s string, end, from int, plain bool) (match, bool) 
 	kind := r.keyKind(last(s[start:end]))
 	if kind == "" {
 		return match{}, false
+	}
+	if start > 0 && from < len(s) && s[from] == s[start-1] && (s[from] == '"' || s[from] == '\'') && end+1 == from {
+		return match{}, false // "name=" is a text of its own
 	}
 	for from < len(s) && s[from] == ' ' {
 		from++
@@ -136,7 +153,7 @@ func (r *Redactor) element(s string, i int) (match, bool) {
 	for to > from && strings.IndexByte(" \t\r\n", s[to-1]) >= 0 {
 		to--
 	}
-	if to-from < 4 || !strings.HasPrefix(s[to:], "</") && !strings.HasPrefix(s[to:], "]]>") && strings.TrimLeft(s[to:], " \t\r\n") == "" {
+	if rest := strings.TrimLeft(s[to:], " \t\r\n"); to-from < 4 || !strings.HasPrefix(rest, "</") && !strings.HasPrefix(rest, "]]>") {
 		return match{}, false
 	}
 	return match{from: from, to: to, kind: kind}, true

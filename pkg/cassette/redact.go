@@ -654,25 +654,29 @@ func documentation(ip netip.Addr) bool {
 	return false
 }
 
-// encoded looks into what may stand for other bytes: base64, hexadecimal digits.
+// encoded looks into what may stand for other bytes: base64, hexadecimal digits, as
+// they are and escaped.
 func (r *Redactor) encoded(s string, depth int) string {
-	var b strings.Builder
-	at := 0
-	for _, e := range runs(s) {
-		if e.from < at {
-			continue
+	for n := range 2 {
+		v, _ := nthView(s, n)
+		var b strings.Builder
+		at := 0
+		for _, e := range runs(v.text) {
+			from, to := v.place(e.from, e.to)
+			if from < at {
+				continue
+			}
+			if now, changed := r.inside(e.plain, depth); changed {
+				b.WriteString(s[at:from])
+				b.WriteString(like(s[from:to], e.encode(now)))
+				at = to
+			}
 		}
-		if now, changed := r.inside(e.plain, depth); changed {
-			b.WriteString(s[at:e.from])
-			b.WriteString(e.encode(now))
-			at = e.to
+		if at > 0 {
+			s = b.String() + s[at:]
 		}
 	}
-	if at == 0 {
-		return s
-	}
-	b.WriteString(s[at:])
-	return b.String()
+	return s
 }
 
 // inside redacts what was decoded: text and packed text wholly, other bytes by the

@@ -206,7 +206,7 @@ func ownRules() []*rule {
 	return []*rule{
 		{kind: "pem", keys: []string{"-----begin"}, source: `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|$)`},
 		{kind: "jwt", keys: []string{"eyj"}, source: `\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,3}`},
-		{kind: "bearer", keys: []string{"bearer"}, source: `(?i)\bbearer[ +]+([A-Za-z0-9._~+/-]{8,}={0,2})(?:[^A-Za-z0-9._~+/="-]|$)`, ok: bearing},
+		{kind: "bearer", keys: []string{"bearer"}, source: `(?i)\bbearer[ +]+([A-Za-z0-9._~+/-]{8,}={0,2})(?:[^A-Za-z0-9._~+/=-]|$)`, ok: bearing},
 		{kind: "basic", keys: []string{"basic"}, source: `(?i)\bbasic[ +]+([A-Za-z0-9+/]{8,}={0,2})(?:[^A-Za-z0-9+/=]|$)`, ok: isUserAndPassword},
 		{kind: "stripe", keys: []string{"k_live_", "k_test_", "whsec_"}, source: `\b([sr]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{16,})`},
 		{kind: "github", keys: []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"}, source: `\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{22,})`},

@@ -149,30 +149,35 @@ func nthView(s string, n int) (v view, more bool) {
 	case n == 0:
 		return view{text: s}, true
 	case n <= layers:
-		v, ok := undo(s, false)
-		for k := 1; ok && k < n; k++ {
-			var inner view
-			if inner, ok = undo(v.text, false); ok {
-				for i := range inner.at {
-					inner.at[i] = v.at[inner.at[i]]
-				}
-				v = inner
-			}
-		}
-		if !ok {
-			v = view{}
+		return undone(s, n, false), true
+	case n <= 2*layers:
+		if strings.Contains(s, "+") || strings.Contains(s, "%") && (strings.Contains(s, "2B") || strings.Contains(s, "2b")) {
+			v = undone(s, n-layers, true)
 		}
 		return v, true
-	case n == layers+1:
-		if strings.Contains(s, "+") {
-			v, _ = undo(s, true)
-		}
-		return v, true
-	case n == layers+2:
+	case n == 2*layers+1:
 		v, _ = undoPrintable(s)
 		return v, true
 	}
 	return view{}, false
+}
+
+// undone has n layers of escapes undone; it is empty where there are not so many.
+func undone(s string, n int, plus bool) view {
+	v, ok := undo(s, plus)
+	for k := 1; ok && k < n; k++ {
+		var inner view
+		if inner, ok = undo(v.text, plus); ok {
+			for i := range inner.at {
+				inner.at[i] = v.at[inner.at[i]]
+			}
+			v = inner
+		}
+	}
+	if !ok {
+		return view{}
+	}
+	return v
 }
 
 // unescape undoes one layer of escapes, for comparisons.
