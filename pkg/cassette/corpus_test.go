@@ -54,7 +54,9 @@ func writings() []writing {
 		return string(data)
 	}
 	packedIn := func(p packing) writing {
-		return writing{name: p.name + " in base64", write: func(s string) string { return b64.EncodeToString([]byte(p.pack("note: " + s + " and so on, and so on"))) }, read: func(s string) string {
+		return writing{name: p.name + " in base64", write: func(s string) string {
+			return b64.EncodeToString([]byte(p.pack("note: " + s + " and so on, and so on")))
+		}, read: func(s string) string {
 			plain, _ := p.unpack(un64(s))
 			return plain
 		}}
@@ -153,7 +155,9 @@ func spots() []spot {
 			i.Response.Headers.Set("Content-Type", "application/octet-stream")
 			i.Response.Body = s
 		}, func(i *Interaction) string { return i.Response.Body }},
-		{"a parameter", false, func(i *Interaction, s string) { i.Request.URL = "https://api.shop.example/v1?note=" + url.QueryEscape(s) }, func(i *Interaction) string {
+		{"a parameter", false, func(i *Interaction, s string) {
+			i.Request.URL = "https://api.shop.example/v1?note=" + url.QueryEscape(s)
+		}, func(i *Interaction) string {
 			_, v, _ := strings.Cut(i.Request.URL, "note=")
 			return unquery(v)
 		}},
