@@ -94,19 +94,33 @@ func zlibbed(s string) string {
 // untold is the result of a stream that does not say what it is: it has to be text, to
 // its end.
 func untold(s string, r io.Reader) (string, bool) {
-	if len(s) < 12 || printable([]byte(s[:12])) {
-		return "", false
-	}
 	plain, ok := bounded(r)
 	return plain, ok && len(plain) >= MinSecret && printable([]byte(plain))
 }
 
-// brotlis are readers for use once more: what they have to clear before each would
-// be most of the work.
-var brotlis = sync.Pool{New: func() any { return brotli.NewReader(nil) }}
+// opaque says that bytes are no text, and enough to be a stream that does not say
+// what it is.
+func opaque(s string) bool {
+	if len(s) < 24 {
+		return false
+	}
+	for i := range 24 {
+		if c := s[i]; c < ' ' && c != '\n' && c != '\r' && c != '\t' || c >= 0x80 {
+			return true
+		}
+	}
+	return false
+}
+
+// brotlis and flates are readers for use once more: their memory would be most of the
+// work.
+var (
+	brotlis = sync.Pool{New: func() any { return brotli.NewReader(nil) }}
+	flates  = sync.Pool{New: func() any { return flate.NewReader(strings.NewReader("")) }}
+)
 
 func unbrotli(s string) (string, bool) {
-	if len(s) < 24 {
+	if !opaque(s) {
 		return "", false
 	}
 	z := brotlis.Get().(*brotli.Reader)
@@ -128,10 +142,15 @@ func brotlied(s string) string {
 }
 
 func rawInflate(s string) (string, bool) {
-	if len(s) < 24 || s[0]>>1&3 == 3 { // there is no such block
+	if !opaque(s) || s[0]>>1&3 == 3 { // there is no such block
 		return "", false
 	}
-	return untold(s, flate.NewReader(strings.NewReader(s)))
+	z := flates.Get().(io.ReadCloser)
+	defer flates.Put(z)
+	if z.(flate.Resetter).Reset(strings.NewReader(s), nil) != nil {
+		return "", false
+	}
+	return untold(s, z)
 }
 
 func rawDeflated(s string) string {

@@ -244,11 +244,8 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 			}
 		}
 	}
-	for n := 0; ; n++ {
-		v, more := nthView(s, n)
-		if !more {
-			break
-		}
+	for n := 0; n <= lastView(s); n++ {
+		v, _ := nthView(s, n)
 		for _, m := range r.matches(v.text) {
 			value := v.text[m.from:m.to]
 			if m.exact || !stays(m.kind, value) {

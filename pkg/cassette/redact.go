@@ -25,6 +25,7 @@ type Redactor struct {
 	key      []byte
 	known    *known
 	shapes   *shapes
+	custom   []*rule // of the user
 	names    bool    // names of people are looked for
 	ips      bool    // addresses of machines are
 	paths    []Rule  // parts of messages that are secret
@@ -73,7 +74,6 @@ func NewRedactorWith(key []byte, secrets []Secret, o RedactOptions) (*Redactor, 
 		}
 		r.allow = append(r.allow, allow{text, re})
 	}
-	var own []*rule
 	for _, text := range o.Redact {
 		switch {
 		case text == "ip":
@@ -94,10 +94,10 @@ func NewRedactorWith(key []byte, secrets []Secret, o RedactOptions) (*Redactor, 
 			if re.MatchString("") {
 				return nil, fmt.Errorf("%q matches the empty text, and so everything", text)
 			}
-			own = append(own, &rule{kind: "custom", source: text})
+			r.custom = append(r.custom, &rule{kind: "custom", source: text})
 		}
 	}
-	r.shapes = newShapes(own...)
+	r.shapes = newShapes()
 	r.addSecrets(secrets)
 	r.own = r.known.count()
 	return r, nil
@@ -383,7 +383,7 @@ func (r *Redactor) kindOf(name, value string) string {
 	if kind := r.keyKind(last(name)); kind != "" {
 		return kind
 	}
-	if r.quick || len(value) < 10 || len(value) > 400 {
+	if r.quick || len(value) < 10 || len(value) > 400 || !r.shapes.mentioned(name) {
 		return ""
 	}
 	pair := name + `="` + value + `"`
@@ -484,15 +484,12 @@ func (r *Redactor) text(s string, depth int) string {
 // flat replaces what is found in a text as it stands, and with its escapes undone,
 // layer by layer.
 func (r *Redactor) flat(s string) string {
-	for n := 0; ; n++ {
-		v, more := nthView(s, n)
-		if !more {
-			return s
-		}
-		if v.text != "" {
+	for n := 0; n <= lastView(s); n++ {
+		if v, _ := nthView(s, n); v.text != "" {
 			s = r.splice(s, v)
 		}
 	}
+	return s
 }
 
 // splice replaces what is found in a view of a text.
@@ -573,10 +570,8 @@ func (r *Redactor) matches(s string) []match {
 	if !r.quick {
 		found = r.recognised(s, found)
 		found = r.shapes.find(s, found)
-		for _, rule := range r.shapes.rules {
-			if rule.kind == "custom" {
-				found = rule.everywhere(s, found)
-			}
+		for _, rule := range r.custom {
+			found = rule.everywhere(s, found)
 		}
 		found = findNumbers(s, found)
 		if strings.ContainsAny(s, "=:>") {
@@ -657,7 +652,7 @@ func documentation(ip netip.Addr) bool {
 // encoded looks into what may stand for other bytes: base64, hexadecimal digits, as
 // they are and escaped.
 func (r *Redactor) encoded(s string, depth int) string {
-	for n := range 2 {
+	for n := range min(2, lastView(s)+1) {
 		v, _ := nthView(s, n)
 		var b strings.Builder
 		at := 0

@@ -24,12 +24,26 @@ type rule struct {
 	// keys are texts of which one is near every match, in lower case; the
 	// expression is tried around them only.
 	keys    []string
+	upper   bool    // a key begins with two upper-case letters
+	begins  bool    // a value begins with its key
 	entropy float64 // bits a character, at least
 	source  string
 	ok      func(value string) bool // nil: every match
 
 	once sync.Once
 	re   *regexp.Regexp
+}
+
+// heads says whether a value of the rule begins with a key, so that a key in the
+// middle of a word is none.
+func (r *rule) heads(key string) bool {
+	rest, ok := strings.CutPrefix(r.source, `\b`)
+	if !ok {
+		return false
+	}
+	rest = strings.TrimLeft(rest, "(?:")
+	rest = strings.TrimPrefix(rest, "i)")
+	return len(rest) >= len(key) && strings.EqualFold(rest[:len(key)], key)
 }
 
 func (r *rule) compiled() *regexp.Regexp {
@@ -51,13 +65,14 @@ type shapes struct {
 }
 
 type keyOf struct {
-	text string
-	rule *rule
+	text  string
+	rule  *rule
+	heads bool // the value begins with it
 }
 
-func newShapes(more ...*rule) *shapes {
+func newShapes() *shapes {
 	s := &shapes{keys: map[uint32][]keyOf{}}
-	s.rules = append(ownRules(), more...)
+	s.rules = ownRules()
 	for line := range strings.Lines(maintained) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		if len(f) != 4 || strings.HasPrefix(line, "#") {
@@ -87,7 +102,7 @@ func newShapes(more ...*rule) *shapes {
 func (s *shapes) put(key string, r *rule) {
 	w := uint32(key[0])<<16 | uint32(key[1])<<8 | uint32(key[2])
 	s.near[near(w)] = true
-	s.keys[w] = append(s.keys[w], keyOf{key, r})
+	s.keys[w] = append(s.keys[w], keyOf{key, r, r.begins || r.heads(key)})
 }
 
 func near(w uint32) uint32 { return w * 0x9e3779b1 >> 17 }
@@ -119,6 +134,12 @@ func (s *shapes) find(text string, found []match) []match {
 			if len(k.text) > len(text)-at || !strings.EqualFold(text[at:at+len(k.text)], k.text) {
 				continue
 			}
+			if k.heads && at > 0 && isAlnum(rune(text[at-1])) {
+				continue
+			}
+			if k.rule.upper && (fold(text[at]) == text[at] || fold(text[at+1]) == text[at+1]) {
+				continue
+			}
 			found = k.rule.around(text, at, len(k.text), found)
 		}
 	}
@@ -133,13 +154,34 @@ func (s *shapes) find(text string, found []match) []match {
 	return found
 }
 
+// mentioned says that a name holds a key of some rule.
+func (s *shapes) mentioned(name string) bool {
+	var w uint32
+	for i := range len(name) {
+		w = (w<<8 | uint32(fold(name[i]))) & 0xffffff
+		if i < 2 || !s.near[near(w)] {
+			continue
+		}
+		for _, k := range s.keys[w] {
+			if rest := name[i-2:]; len(k.text) <= len(rest) && strings.EqualFold(rest[:len(k.text)], k.text) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // around tries a rule near a key that stands at a place.
 func (r *rule) around(text string, at, n int, found []match) []match {
 	from, to := max(0, at-before), min(len(text), at+behind)
+	most := behind + before
+	if r.kind == "pem" || r.kind == "jwt" || strings.Contains(r.source, "00}") { // of hundreds of characters
+		most = longWord
+	}
 	if r.kind == "pem" {
 		to = min(len(text), at+longWord)
 	}
-	for to < len(text) && to-at < longWord && isWord(text[to]) {
+	for to < len(text) && to-at < most && isWord(text[to]) {
 		to++
 	}
 	for from > 0 && isWord(text[from]) && isWord(text[from-1]) && at-from < 2*before {
@@ -205,26 +247,26 @@ func placeholder(v string) bool {
 func ownRules() []*rule {
 	return []*rule{
 		{kind: "pem", keys: []string{"-----begin"}, source: `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|$)`},
-		{kind: "jwt", keys: []string{"eyj"}, source: `\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,3}`},
+		{kind: "jwt", begins: true, keys: []string{"eyj"}, source: `\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,3}`},
 		{kind: "bearer", keys: []string{"bearer"}, source: `(?i)\bbearer[ +]+([A-Za-z0-9._~+/-]{8,}={0,2})(?:[^A-Za-z0-9._~+/=-]|$)`, ok: bearing},
 		{kind: "basic", keys: []string{"basic"}, source: `(?i)\bbasic[ +]+([A-Za-z0-9+/]{8,}={0,2})(?:[^A-Za-z0-9+/=]|$)`, ok: isUserAndPassword},
-		{kind: "stripe", keys: []string{"k_live_", "k_test_", "whsec_"}, source: `\b([sr]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{16,})`},
-		{kind: "github", keys: []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"}, source: `\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{22,})`},
-		{kind: "slack", keys: []string{"xox", "xapp-"}, source: `\b((?:xox[abeoprs](?:\.xox[a-z])?|xapp)-[A-Za-z0-9-]{10,})`},
+		{kind: "stripe", begins: true, keys: []string{"sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_"}, source: `\b([sr]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{16,})`},
+		{kind: "github", begins: true, keys: []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"}, source: `\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{22,})`},
+		{kind: "slack", begins: true, keys: []string{"xox", "xapp-"}, source: `\b((?:xox[abeoprs](?:\.xox[a-z])?|xapp)-[A-Za-z0-9-]{10,})`},
 		{kind: "slack_webhook", keys: []string{"hooks.slack"}, source: `hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/([A-Za-z0-9]{6,}/[A-Za-z0-9/]{6,})`},
-		{kind: "aws", keys: []string{"akia", "asia", "abia", "acca"}, source: `\b((?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})\b`},
-		{kind: "google", keys: []string{"aiza", "ya29.", "gocspx-", "1//0"}, source: `\b(AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}|1//0[A-Za-z0-9_-]{30,})`},
-		{kind: "sendgrid", keys: []string{"sg."}, source: `\b(SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})`},
-		{kind: "openai", keys: []string{"sk-"}, source: `\b(sk-[A-Za-z0-9_-]{20,})`, ok: hasDigit},
-		{kind: "hubspot", keys: []string{"pat-"}, source: `\b(pat-(?:na|eu|ap)\d-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})`},
-		{kind: "twilio", keys: []string{"sk0", "sk1", "sk2", "sk3", "sk4", "sk5", "sk6", "sk7", "sk8", "sk9", "ska", "skb", "skc", "skd", "ske", "skf"}, source: `\b(SK[0-9a-f]{32})\b`},
+		{kind: "aws", begins: true, upper: true, keys: []string{"akia", "asia", "abia", "acca"}, source: `\b((?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})\b`},
+		{kind: "google", begins: true, keys: []string{"aiza", "ya29.", "gocspx-", "1//0"}, source: `\b(AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}|1//0[A-Za-z0-9_-]{30,})`},
+		{kind: "sendgrid", begins: true, keys: []string{"sg."}, source: `\b(SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})`},
+		{kind: "openai", begins: true, keys: []string{"sk-"}, source: `\b(sk-[A-Za-z0-9_-]{20,})`, ok: hasDigit},
+		{kind: "hubspot", begins: true, keys: []string{"pat-"}, source: `\b(pat-(?:na|eu|ap)\d-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})`},
+		{kind: "twilio", begins: true, upper: true, keys: []string{"sk0", "sk1", "sk2", "sk3", "sk4", "sk5", "sk6", "sk7", "sk8", "sk9", "ska", "skb", "skc", "skd", "ske", "skf"}, source: `\b(SK[0-9a-f]{32})\b`},
 		{kind: "telegram", keys: []string{":aa"}, source: `(?:\b|bot)(\d{6,12}:AA[A-Za-z0-9_-]{30,})`},
-		{kind: "posthog", keys: []string{"phx_", "phs_"}, source: `\b(ph[xs]_[A-Za-z0-9]{20,})`},
-		{kind: "facebook", keys: []string{"eaa"}, source: `\b(EAA[A-Za-z0-9]{40,})`},
+		{kind: "posthog", begins: true, keys: []string{"phx_", "phs_"}, source: `\b(ph[xs]_[A-Za-z0-9]{20,})`},
+		{kind: "facebook", begins: true, keys: []string{"eaa"}, source: `\b(EAA[A-Za-z0-9]{40,})`},
 		{kind: "userinfo", keys: []string{"://"}, source: `://([^/\s:@"'<>\\]*:[^/\s@"'<>\\]+)@`},
 		{kind: "email", keys: []string{"@"}, source: `([A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24})\b(?:[^/:]|[:/](?:[^A-Za-z0-9._-]|$)|$)`, ok: isAddress},
 		{kind: "phone", keys: plusDigits(), source: `(?:^|[^\w.+-])(\+[1-9](?:[ ().-]{0,2}\d){8,14})(?:$|[^\w+=])`, ok: func(v string) bool { return !harmless("phone", v) }},
-		{kind: "iban", keys: countries(), source: `\b([A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)(?:[^A-Za-z0-9]|$)`, ok: isIBAN},
+		{kind: "iban", begins: true, upper: true, keys: countries(), source: `\b([A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)(?:[^A-Za-z0-9]|$)`, ok: isIBAN},
 	}
 }
 

@@ -162,6 +162,23 @@ func nthView(s string, n int) (v view, more bool) {
 	return view{}, false
 }
 
+// lastView is the number of the last view that a text can have.
+func lastView(s string) int {
+	switch {
+	case len(s) > 1<<16 && !utf8.ValidString(s): // bytes have no escapes
+		return 0
+	case strings.Contains(s, "=") && strings.ContainsAny(s, "\n3"):
+		return 2*layers + 1
+	case strings.Contains(s, "+"):
+		return 2 * layers
+	case strings.Contains(s, "%"):
+		return 2 * layers
+	case strings.ContainsAny(s, `\&`):
+		return layers
+	}
+	return 0
+}
+
 // undone has n layers of escapes undone; it is empty where there are not so many.
 func undone(s string, n int, plus bool) view {
 	v, ok := undo(s, plus)
