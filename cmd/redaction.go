@@ -31,7 +31,9 @@ func (r *redactionFlags) add(f *pflag.FlagSet) {
 }
 
 func (r *redactionFlags) addRedact(f *pflag.FlagSet) {
-	f.StringArrayVar(&r.redact, "redact", nil, "also take out: a path (body.card.owner, query.sid, header.X-Shop), a regular expression, or the word ip or names (repeatable; see help cassettes)")
+	f.StringArrayVar(&r.redact, "redact", nil,
+		"also take out: a path (body.card.owner, query.sid, header.X-Shop), "+
+			"a regular expression, or the word ip or names (repeatable; see help cassettes)")
 }
 
 // redactor makes a redactor with the rules of the flags and of fanfold.yaml.
@@ -51,7 +53,9 @@ func (a *app) redactor(key []byte, secrets []cassette.Secret, flags *redactionFl
 		return nil, usagef("--redact: %w", err)
 	}
 	for _, name := range red.Short() {
-		fmt.Fprintf(a.err, "fanfold: the value of %s has less than %d characters: what is replaced for it may be something else\n", name, cassette.MinSecret)
+		fmt.Fprintf(a.err,
+			"fanfold: the value of %s has less than %d characters: what is replaced for it may be something else\n", name,
+			cassette.MinSecret)
 	}
 	return red, nil
 }
@@ -73,7 +77,8 @@ func (a *app) secretEnv(more []string) (out []cassette.Secret, err error) {
 			return nil, usagef("--secret %s: there is no such environment variable", name)
 		}
 		if len(v) < cassette.MinShort {
-			return nil, usagef("--secret %s: its value has less than %d characters, too few to be told from ordinary text", name, cassette.MinShort)
+			return nil, usagef("--secret %s: its value has less than %d characters, too few to be told from ordinary text",
+				name, cassette.MinShort)
 		}
 		out = append(out, cassette.Secret{Name: name, Value: v})
 	}
@@ -138,7 +143,9 @@ const minKey = 16
 func (a *app) redactionKey(cassettePath string, create bool) ([]byte, error) {
 	if v, ok := a.env("FANFOLD_REDACTION_KEY"); ok && v != "" {
 		if len(v) < minKey {
-			return nil, usagef("FANFOLD_REDACTION_KEY has less than %d characters: it could be found by trying, and phone numbers with it", minKey)
+			return nil,
+				usagef("FANFOLD_REDACTION_KEY has less than %d characters: "+
+					"it could be found by trying, and phone numbers with it", minKey)
 		}
 		a.secrets.add(v)
 		return []byte(v), nil
@@ -165,7 +172,9 @@ func (a *app) redactionKey(cassettePath string, create bool) ([]byte, error) {
 	if err := os.WriteFile(filepath.Join(place, keyFile), append(slices.Clone(text), '\n'), 0o600); err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(a.err, "fanfold: made %s: with it, equal values get equal tokens%s. Elsewhere $FANFOLD_REDACTION_KEY holds it; whoever has it can try out what tokens stand for.\n", filepath.Join(place, keyFile), kept)
+	fmt.Fprintf(a.err,
+		"fanfold: made %s: with it, equal values get equal tokens%s. "+
+			"Elsewhere $FANFOLD_REDACTION_KEY holds it; whoever has it can try out what tokens stand for.\n", filepath.Join(place, keyFile), kept)
 	return text, nil
 }
 
@@ -181,7 +190,8 @@ func findKey(cassettePath string) (place string, root bool, key []byte, err erro
 		data, err := os.ReadFile(filepath.Join(at, keyFile))
 		switch {
 		case err == nil && len(bytes.TrimSpace(data)) < minKey:
-			return "", false, nil, usagef("%s holds less than %d characters: remove it, and record anew", filepath.Join(at, keyFile), minKey)
+			return "", false, nil, usagef("%s holds less than %d characters: remove it, and record anew", filepath.Join(at,
+				keyFile), minKey)
 		case err == nil:
 			return at, false, bytes.TrimSpace(data), nil
 		case !errors.Is(err, fs.ErrNotExist):

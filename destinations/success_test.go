@@ -59,7 +59,8 @@ func strange() []answer {
 	}
 	for status := 201; status < 400; status++ {
 		if status <= 208 || status == 226 || status >= 300 && status <= 308 {
-			list = append(list, answer{"an empty " + strconv.Itoa(status), status, "", ""}, answer{"a page with " + strconv.Itoa(status), status, "text/html", page})
+			list = append(list, answer{"an empty " + strconv.Itoa(status), status, "", ""}, answer{"a page with " +
+				strconv.Itoa(status), status, "text/html", page})
 		}
 	}
 	return list
@@ -140,7 +141,8 @@ func (c *crooked) RoundTrip(req *http.Request) (*http.Response, error) {
 		if c.odd.kind != "" {
 			h.Set("Content-Type", c.odd.kind)
 		}
-		return &http.Response{StatusCode: c.odd.status, Header: h, Body: io.NopCloser(strings.NewReader(c.odd.body)), Request: req}, nil
+		return &http.Response{StatusCode: c.odd.status, Header: h, Body: io.NopCloser(strings.NewReader(c.odd.body)),
+			Request: req}, nil
 	}
 	again := req.Clone(req.Context())
 	again.Body = io.NopCloser(bytes.NewReader(body))
@@ -194,7 +196,8 @@ func batches(t *testing.T, d destination.Destination) []batchOf {
 		}
 		for _, g := range order {
 			dels := groups[g]
-			info := d.Actions[slices.IndexFunc(d.Actions, func(a destination.ActionInfo) bool { return a.Slug == plan.Actions[g.Action].Slug })]
+			info := d.Actions[slices.IndexFunc(d.Actions,
+				func(a destination.ActionInfo) bool { return a.Slug == plan.Actions[g.Action].Slug })]
 			few := min(len(dels), 3)
 			if most := info.Limits.BatchEvents.N; most > 0 {
 				few = min(few, most)
@@ -346,12 +349,15 @@ func (b *batchOf) interrogate(t *testing.T, contract *standin.Contract) (asked i
 				// Other requests settle other deliveries, and a later one may go
 				// another way after another answer.
 				if describes != nil && delivered == most {
-					t.Errorf("%s: all counts as delivered although request %d was answered with %s (%d %s): %v", b.action, at, odd.what, odd.status, odd.body, describes)
+					t.Errorf("%s: all counts as delivered although request %d was answered with %s (%d %s): %v", b.action, at,
+						odd.what, odd.status, odd.body, describes)
 				}
 			case delivered > 0 && describes != nil:
-				t.Errorf("%s: %d count as delivered after %s (%d %s), which is not documented: %v", b.action, delivered, odd.what, odd.status, odd.body, describes)
+				t.Errorf("%s: %d count as delivered after %s (%d %s), which is not documented: %v", b.action, delivered,
+					odd.what, odd.status, odd.body, describes)
 			case delivered == 0 && all && rs[0].Reason == destination.Unexpected:
-				t.Errorf("%s: %s (%d %s) is documented as a success and counts as %v", b.action, odd.what, odd.status, odd.body, rs[0])
+				t.Errorf("%s: %s (%d %s) is documented as a success and counts as %v", b.action, odd.what, odd.status,
+					odd.body, rs[0])
 			}
 		}
 	}

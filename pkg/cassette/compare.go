@@ -121,7 +121,10 @@ func (d *differ) query(a, b url.Values) {
 		if ruled && want == shapeAny || d.m.credential(k) && len(a[k]) > 0 == (len(b[k]) > 0) {
 			continue
 		}
-		if slices.EqualFunc(a[k], b[k], func(x, y string) bool { return sameText(x, y) || ruled && want.has(x) && want.has(y) }) {
+		if slices.EqualFunc(a[k], b[k], func(x, y string) bool {
+			return sameText(x, y) || ruled && want.has(x) &&
+				want.has(y)
+		}) {
 			continue
 		}
 		d.add("query."+k, orAbsent(a, k), orAbsent(b, k))
@@ -303,7 +306,8 @@ func namesChange(x, y map[string]any) bool {
 func (d *differ) renamed(w *walker, x, y map[string]any) {
 	depth := len(w.path)
 	if !w.nameless() {
-		d.add(pathText(w.path, false)+"{}", strings.Join(slices.Sorted(maps.Keys(x)), ", "), strings.Join(slices.Sorted(maps.Keys(y)), ", "))
+		d.add(pathText(w.path, false)+"{}", strings.Join(slices.Sorted(maps.Keys(x)), ", "),
+			strings.Join(slices.Sorted(maps.Keys(y)), ", "))
 		d.rule(pathText(w.path, true)+"{}", shapeAny)
 	}
 	sorted := func(v map[string]any) []string {
@@ -372,7 +376,8 @@ func jsonText(v any) string {
 	return string(data)
 }
 
-var wordRE = regexp.MustCompile(`[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|[A-Za-z0-9_]+|[^A-Za-z0-9_]+`)
+var wordRE = regexp.MustCompile(`[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}` +
+	`|[A-Za-z0-9_]+|[^A-Za-z0-9_]+`)
 
 // partRules are expressions for the words in which two texts differ; nil when they
 // differ in more than words with digits.

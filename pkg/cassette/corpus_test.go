@@ -22,12 +22,19 @@ import (
 // shaped are credentials that a shape tells, beyond those of planted, and personal
 // data. None is real.
 var shaped = map[string]string{
-	"gitlab": "glpat-" + "Zx9kQ2mVb7LpRt4WyHc1", "npm": "npm_" + "a8Kd93jfLs02mQpXz71bVcYtRw64HgEuNi5o", "digitalocean": "dop_v1_" + "3f786850e387550fdab836ed7e6dc881de23001b5c4f2a9e8d7c6b5a4f3e2d1c",
-	"linear": "lin_api_" + "Zx9kQ2mVb7LpRt4WyHc1Zx9kQ2mVb7LpRt4WyHc1", "postman": "PMAK-" + "5f3a9c2e7b1d4a6f8e0c9b7d-3f786850e387550fdab836ed7e6dc881de", "doppler": "dp.pt." + "Zx9kQ2mVb7LpRt4WyHc1Zx9kQ2mVb7LpRt4WyHc1abc",
-	"huggingface": "hf_" + "QwErTyUiOpAsDfGhJkLzXcVbNmQwErTyUi", "rubygems": "rubygems_" + "3f786850e387550fdab836ed7e6dc881de23001b5c4f2a9e", "pulumi": "pul-" + "3f786850e387550fdab836ed7e6dc881de23001b",
-	"sendinblue": "xkeysib-" + "3f786850e387550fdab836ed7e6dc881de23001b5c4f2a9e8d7c6b5a4f3e2d1c-Zx9kQ2mVb7LpRt4W", "shippo": "shippo_live_" + "3f786850e387550fdab836ed7e6dc881de23001b", "square": "sq0atp-" + "Zx9kQ2mVb7LpRt4WyHc1ab",
-	"openai": "sk-proj-" + "Zx9kQ2mVb7LpRt4WyHc1Zx9k", "posthog": "phx_" + "Zx9kQ2mVb7LpRt4WyHc1Zx9k", "notion": "ntn_" + "12345678901Zx9kQ2mVb7LpRt4WyHc1Zx9kQ2mVb7Lab3"[:11] + "Zx9kQ2mVb7LpRt4WyHc1Zx9kQ2mVb7Lab3x",
-	"card": "4929 1234 5678 9015", "iban": "DE89370400440532013000",
+	"gitlab": "glpat-" + "Zx9kQ2mVb7LpRt4WyHc1", "npm": "npm_" + "a8Kd93jfLs02mQpXz71bVcYtRw64HgEuNi5o",
+	"digitalocean": "dop_v1_" + "3f786850e387550fdab836ed7e6dc881de23001b5c4f2a9e8d7c6b5a4f3e2d1c",
+	"linear":       "lin_api_" + "Zx9kQ2mVb7LpRt4WyHc1Zx9kQ2mVb7LpRt4WyHc1", "postman": "PMAK-" +
+		"5f3a9c2e7b1d4a6f8e0c9b7d-3f786850e387550fdab836ed7e6dc881de", "doppler": "dp.pt." +
+		"Zx9kQ2mVb7LpRt4WyHc1Zx9kQ2mVb7LpRt4WyHc1abc",
+	"huggingface": "hf_" + "QwErTyUiOpAsDfGhJkLzXcVbNmQwErTyUi", "rubygems": "rubygems_" +
+		"3f786850e387550fdab836ed7e6dc881de23001b5c4f2a9e", "pulumi": "pul-" + "3f786850e387550fdab836ed7e6dc881de23001b",
+	"sendinblue": "xkeysib-" + "3f786850e387550fdab836ed7e6dc881de23001b5c4f2a9e8d7c6b5a4f3e2d1c-Zx9kQ2mVb7LpRt4W",
+	"shippo":     "shippo_live_" + "3f786850e387550fdab836ed7e6dc881de23001b", "square": "sq0atp-" +
+		"Zx9kQ2mVb7LpRt4WyHc1ab",
+	"openai": "sk-proj-" + "Zx9kQ2mVb7LpRt4WyHc1Zx9k", "posthog": "phx_" + "Zx9kQ2mVb7LpRt4WyHc1Zx9k",
+	"notion": "ntn_" + "12345678901Zx9kQ2mVb7LpRt4WyHc1Zx9kQ2mVb7Lab3"[:11] + "Zx9kQ2mVb7LpRt4WyHc1Zx9kQ2mVb7Lab3x",
+	"card":   "4929 1234 5678 9015", "iban": "DE89370400440532013000",
 }
 
 // writing is a way to write a text, and back.
@@ -50,7 +57,8 @@ func eachByte(s, format string) string {
 func writings() []writing {
 	b64 := base64.StdEncoding
 	un64 := func(s string) string {
-		data, _ := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.NewReplacer("\r", "", "\n", "", "-", "+", "_", "/").Replace(s), "="))
+		data, _ := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.NewReplacer("\r", "", "\n", "", "-",
+			"+", "_", "/").Replace(s), "="))
 		return string(data)
 	}
 	packedIn := func(p packing) writing {
@@ -65,16 +73,20 @@ func writings() []writing {
 		{name: "plain", write: func(s string) string { return s }, read: func(s string) string { return s }},
 		{name: "percent", write: url.QueryEscape, read: unquery},
 		{name: "percent, lower case", write: func(s string) string { return eachByte(s, "%%%02x") }, read: unquery},
-		{name: "percent twice", write: func(s string) string { return url.QueryEscape(url.QueryEscape(s)) }, read: func(s string) string { return unquery(unquery(s)) }},
+		{name: "percent twice", write: func(s string) string { return url.QueryEscape(url.QueryEscape(s)) },
+			read: func(s string) string { return unquery(unquery(s)) }},
 		{name: `\u`, write: func(s string) string { return eachByte(s, `\u%04x`) }, read: unescape},
 		{name: `\x`, write: func(s string) string { return eachByte(s, `\x%02X`) }, read: unescape},
 		{name: `\/`, write: func(s string) string { return strings.ReplaceAll(s, "/", `\/`) }, read: unescape},
 		{name: "entities", write: func(s string) string { return eachByte(s, "&#%d;") }, read: unescape},
 		{name: "entities, hexadecimal", write: func(s string) string { return eachByte(s, "&#x%x;") }, read: unescape},
 		{name: "base64", write: func(s string) string { return b64.EncodeToString([]byte("user:" + s)) }, read: un64},
-		{name: "base64, for addresses", write: func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte("k=" + s + "?>~")) }, read: un64},
+		{name: "base64, for addresses",
+			write: func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte("k=" + s + "?>~")) },
+			read:  un64},
 		{name: "base64 in lines", write: func(s string) string {
-			text := b64.EncodeToString([]byte(strings.Repeat("a line of text before it; ", 4) + s + strings.Repeat("; and a line behind it", 4)))
+			text := b64.EncodeToString([]byte(strings.Repeat("a line of text before it; ", 4) + s +
+				strings.Repeat("; and a line behind it", 4)))
 			var b strings.Builder
 			for len(text) > 76 {
 				b.WriteString(text[:76] + "\r\n")
@@ -82,10 +94,16 @@ func writings() []writing {
 			}
 			return b.String() + text
 		}, read: un64, bodies: true},
-		{name: "base64 twice", write: func(s string) string { return b64.EncodeToString([]byte(b64.EncodeToString([]byte("user:" + s)))) }, read: func(s string) string { return un64(un64(s)) }},
-		{name: "base64 of bytes", write: func(s string) string { return b64.EncodeToString([]byte("\x00\xfe\x01" + s + "\xff")) }, read: un64, known: true},
+		{name: "base64 twice",
+			write: func(s string) string { return b64.EncodeToString([]byte(b64.EncodeToString([]byte("user:" + s)))) },
+			read:  func(s string) string { return un64(un64(s)) }},
+		{name: "base64 of bytes", write: func(s string) string {
+			return b64.EncodeToString([]byte("\x00\xfe\x01" + s +
+				"\xff"))
+		}, read: un64, known: true},
 		{name: "hexadecimal", write: func(s string) string { return hex.EncodeToString([]byte(s)) }, read: unhex},
-		{name: "HEXADECIMAL", write: func(s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) }, read: unhex},
+		{name: "HEXADECIMAL", write: func(s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) },
+			read: unhex},
 		{name: "letter case", write: strings.ToUpper, read: strings.ToLower, known: true},
 		{name: "quoted-printable", write: func(s string) string {
 			var b bytes.Buffer
@@ -98,7 +116,8 @@ func writings() []writing {
 			_, _ = b.ReadFrom(quotedprintable.NewReader(strings.NewReader(s)))
 			return b.String()
 		}, bodies: true},
-		{name: "UTF-16", write: func(s string) string { return toUTF16("\ufeffnote: " + s) }, read: func(s string) string { p, _ := fromUTF16(s); return p }, bodies: true},
+		{name: "UTF-16", write: func(s string) string { return toUTF16("\ufeffnote: " + s) },
+			read: func(s string) string { p, _ := fromUTF16(s); return p }, bodies: true},
 		{name: "UTF-16, big", write: func(s string) string {
 			var b strings.Builder
 			for _, u := range utf16.Encode([]rune("\ufeffnote: " + s)) {
@@ -109,7 +128,11 @@ func writings() []writing {
 	}
 	for _, p := range packings() {
 		if p.name != "UTF-16" {
-			list = append(list, packedIn(p), writing{name: p.name, write: packed2(p), read: func(s string) string { plain, _ := p.unpack(s); return plain }, bodies: true})
+			list = append(list, packedIn(p), writing{name: p.name, write: packed2(p), read: func(s string) string {
+				plain,
+					_ := p.unpack(s)
+				return plain
+			}, bodies: true})
 		}
 	}
 	return list
@@ -150,7 +173,8 @@ func spots() []spot {
 		return text
 	}
 	return []spot{
-		{"a member", false, func(i *Interaction, s string) { i.Request.Body = `{"note":` + quoted(s) + `}` }, func(i *Interaction) string { return member(i.Request.Body) }},
+		{"a member", false, func(i *Interaction, s string) { i.Request.Body = `{"note":` + quoted(s) + `}` },
+			func(i *Interaction) string { return member(i.Request.Body) }},
 		{"an answer", true, func(i *Interaction, s string) {
 			i.Response.Headers.Set("Content-Type", "application/octet-stream")
 			i.Response.Body = s
@@ -161,7 +185,8 @@ func spots() []spot {
 			_, v, _ := strings.Cut(i.Request.URL, "note=")
 			return unquery(v)
 		}},
-		{"a header", false, func(i *Interaction, s string) { i.Response.Headers.Set("X-Note", s) }, func(i *Interaction) string { return i.Response.Headers.Get("X-Note") }},
+		{"a header", false, func(i *Interaction, s string) { i.Response.Headers.Set("X-Note", s) },
+			func(i *Interaction) string { return i.Response.Headers.Get("X-Note") }},
 	}
 }
 
@@ -218,7 +243,8 @@ func realFiles(t *testing.T, n int) []string {
 	if err != nil {
 		t.Skipf("skipped: there is no go command to ask for its tree: %v", err)
 	}
-	kinds := []string{".go", ".md", ".txt", ".html", ".json", ".xml", ".s", ".js", ".c", ".h", ".py", ".pl", ".sh", ".css", ".yaml", ".yml", ".conf", ".pm", ".rst", ".mod", ".csv"}
+	kinds := []string{".go", ".md", ".txt", ".html", ".json", ".xml", ".s", ".js", ".c", ".h", ".py", ".pl", ".sh",
+		".css", ".yaml", ".yml", ".conf", ".pm", ".rst", ".mod", ".csv"}
 	collect := func(dirs ...string) (all []string) {
 		for _, dir := range dirs {
 			_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
@@ -228,7 +254,8 @@ func realFiles(t *testing.T, n int) []string {
 				if d.IsDir() {
 					return nil
 				}
-				if info, err := d.Info(); err == nil && d.Type().IsRegular() && slices.Contains(kinds, filepath.Ext(p)) && info.Size() > 200 && info.Size() < 48<<10 {
+				if info, err := d.Info(); err == nil && d.Type().IsRegular() && slices.Contains(kinds, filepath.Ext(p)) &&
+					info.Size() > 200 && info.Size() < 48<<10 {
 					all = append(all, p)
 				}
 				return nil
@@ -244,7 +271,8 @@ func realFiles(t *testing.T, n int) []string {
 	}
 	system := spread(collect("/usr/share/doc", "/usr/lib/python3", "/usr/share/perl", "/usr/share/perl5", "/etc"), n/2)
 	root := strings.TrimSpace(string(out))
-	return append(system, spread(collect(filepath.Join(root, "src"), filepath.Join(root, "test"), filepath.Join(root, "lib"), filepath.Join(root, "doc"), filepath.Join(root, "api")), n-len(system))...)
+	return append(system, spread(collect(filepath.Join(root, "src"), filepath.Join(root, "test"), filepath.Join(root,
+		"lib"), filepath.Join(root, "doc"), filepath.Join(root, "api")), n-len(system))...)
 }
 
 // realAddress is what an email address looks like to somebody else than the redactor.

@@ -282,12 +282,18 @@ func runs(s string) (out []run) {
 			for skip := 1; skip < 4 && skip < len(flat); skip++ {
 				if rest, enc2, ok2 := unbase64(flat[skip:]); ok2 {
 					lead := flat[:skip]
-					out = append(out, run{from, to, rest, "base64", func(p string) string { return wrappedLike(text, lead+enc2.EncodeToString([]byte(p))) }})
+					out = append(out, run{from, to, rest, "base64", func(p string) string {
+						return wrappedLike(text,
+							lead+enc2.EncodeToString([]byte(p)))
+					}})
 				}
 			}
 			continue
 		}
-		out = append(out, run{from, to, plain, "base64", func(p string) string { return wrappedLike(text, enc.EncodeToString([]byte(p))) }})
+		out = append(out, run{from, to, plain, "base64", func(p string) string {
+			return wrappedLike(text,
+				enc.EncodeToString([]byte(p)))
+		}})
 	}
 	return out
 }
@@ -305,7 +311,8 @@ func hexRun(s string) (run, bool) {
 	if strings.ToUpper(s) == s {
 		encode = func(b []byte) string { return strings.ToUpper(hex.EncodeToString(b)) }
 	}
-	return run{plain: string(data), name: "hexadecimal", encode: func(p string) string { return encode([]byte(p)) }}, true
+	return run{plain: string(data), name: "hexadecimal", encode: func(p string) string { return encode([]byte(p)) }},
+		true
 }
 
 // base64Runs yields the places of at least 12 characters of base64, over line ends
@@ -372,7 +379,8 @@ func wrappedLike(was, now string) string {
 }
 
 func isBase64(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '-' || c == '_'
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '/' ||
+		c == '-' || c == '_'
 }
 
 // unbase64 decodes base64 of whatever bytes; ok is false when it is none.

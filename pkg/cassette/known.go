@@ -117,7 +117,8 @@ func (k *known) find(s string) (found []match) {
 		for _, f := range k.begin[w] {
 			if len(f.text) <= len(s)-at && strings.EqualFold(s[at:at+len(f.text)], f.text) {
 				if f.text != f.with {
-					found = append(found, match{from: at, to: at + len(f.text), kind: "the value of " + f.name, with: f.with, exact: true})
+					found = append(found, match{from: at, to: at + len(f.text), kind: "the value of " + f.name, with: f.with,
+						exact: true})
 				}
 				next = at + len(f.text)
 				break
@@ -147,5 +148,6 @@ func learnable(v string) bool {
 			other = 1
 		}
 	}
-	return lower+upper+digit+other >= 2 && (digit+other > 0 || len(v) >= 20) || digit == 1 && len(v) >= 10 || len(v) >= 24 && !strings.ContainsAny(v, " _-./")
+	return lower+upper+digit+other >= 2 && (digit+other > 0 || len(v) >= 20) || digit == 1 && len(v) >= 10 ||
+		len(v) >= 24 && !strings.ContainsAny(v, " _-./")
 }

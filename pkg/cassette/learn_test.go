@@ -19,9 +19,11 @@ func conversation(token string) []*Interaction {
 	const js = "application/json"
 	list := []*Interaction{
 		ask("POST", "https://id.shop.example/trace", js, `{"seen":"`+token+`"}`, `{}`),
-		ask("POST", "https://id.shop.example/login", js, `{"user":"ada","password":"correct-horse-7"}`, `{"access_token":"`+token+`","auth":{"client":"web","scopes":["read","write"],"expires":3600}}`),
+		ask("POST", "https://id.shop.example/login", js, `{"user":"ada","password":"correct-horse-7"}`,
+			`{"access_token":"`+token+`","auth":{"client":"web","scopes":["read","write"],"expires":3600}}`),
 		ask("GET", "https://api.shop.example/v1/sessions/"+token+"/orders", "", "", `{"orders":[]}`),
-		ask("GET", "https://api.shop.example/v1/orders?ticket="+token, "", "", `{"next":"https://api.shop.example/v1/orders?ticket=`+token+`&page=2"}`),
+		ask("GET", "https://api.shop.example/v1/orders?ticket="+token, "", "",
+			`{"next":"https://api.shop.example/v1/orders?ticket=`+token+`&page=2"}`),
 		ask("POST", "https://api.shop.example/v1/orders", js, `{"note":"as `+token+` said","id":7}`, `{"ok":true}`),
 		ask("POST", "https://api.shop.example/v1/form", "application/x-www-form-urlencoded", "who="+token+"&x=1", `ok`),
 		ask("POST", "https://api.shop.example/v1/again", js, `{"confirm":"correct-horse-7"}`, `{}`),
@@ -73,7 +75,8 @@ func TestNamedOnceSecretEverywhere(t *testing.T) {
 // reasons.
 func TestLearnable(t *testing.T) {
 	for v, want := range map[string]bool{
-		"required": false, "production": false, "application/json": false, "https://id.shop.example/x1": false, "12345678": false, "read write": false, "access_token": false,
+		"required": false, "production": false, "application/json": false, "https://id.shop.example/x1": false,
+		"12345678": false, "read write": false, "access_token": false,
 		"Zk3-9fXq77Lm": true, "0123456789": true, "deadbeefcafe0123": true, "pässwörd-1": true, "sk_shop_42abcdef": true,
 	} {
 		if learnable(v) != want {

@@ -44,7 +44,8 @@ func FindFiles(args []string) ([]string, error) {
 			continue
 		}
 		err = filepath.WalkDir(arg, func(p string, d fs.DirEntry, err error) error {
-			if err == nil && d.Type().IsRegular() && slices.Contains([]string{".yaml", ".yml", ".json", ".har", ".jsonl"}, filepath.Ext(p)) {
+			if err == nil && d.Type().IsRegular() && slices.Contains([]string{".yaml", ".yml", ".json", ".har", ".jsonl"},
+				filepath.Ext(p)) {
 				paths = append(paths, p)
 			}
 			return err
@@ -253,7 +254,8 @@ func (w *fileWalk) node(n *yaml.Node, path, name string, number int) {
 			if v.Kind == yaml.ScalarNode && labels[flatName(k)] {
 				label = v.Value
 			}
-			if path == "" && (k == "provenance" || k == "written") && (strings.HasPrefix(v.Value, "written:") || v.Value == "from documentation") {
+			if path == "" && (k == "provenance" || k == "written") && (strings.HasPrefix(v.Value, "written:") ||
+				v.Value == "from documentation") {
 				w.written = true
 			}
 		}

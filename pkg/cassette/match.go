@@ -34,7 +34,8 @@ type Matching struct {
 // volatile are the members of customer events that are new in every run.
 var volatile = []string{
 	"sentAt=time", "timestamp=time", "originalTimestamp=time", "receivedAt=time",
-	"messageId=id", "message_id=id", "insertId=id", "insert_id=id", "$insert_id=id", "idempotency_key=id", "idempotencyKey=id", "dedup_id=id",
+	"messageId=id", "message_id=id", "insertId=id", "insert_id=id", "$insert_id=id", "idempotency_key=id",
+	"idempotencyKey=id", "dedup_id=id",
 }
 
 // NewMatching compiles rules. Unless exact, the members of events that change
@@ -57,7 +58,8 @@ func NewMatching(ignore []string, exact bool) (*Matching, error) {
 		case r.part == "path":
 			m.path = append(m.path, r)
 		case r.part == "header": // headers are not compared unless asked for
-		case len(r.path) == 2 && r.path[0] == "**" && r.path[1] != "*" && r.re == nil && !r.names && r.want != shapeOptional && r.want != shapeUnordered:
+		case len(r.path) == 2 && r.path[0] == "**" && r.path[1] != "*" && r.re == nil && !r.names &&
+			r.want != shapeOptional && r.want != shapeUnordered:
 			m.names[r.path[1]] = r.want
 		default:
 			m.rules = append(m.rules, r)
@@ -352,7 +354,10 @@ func (w *walker) dropped(v any) bool {
 
 // ruled says that a rule that asks for a way to compare is for the value at hand.
 func (w *walker) ruled(want shape) bool {
-	return w.m != nil && slices.ContainsFunc(w.m.rules, func(r Rule) bool { return r.want == want && r.re == nil && r.matches(w.path) })
+	return w.m != nil && slices.ContainsFunc(w.m.rules, func(r Rule) bool {
+		return r.want == want && r.re == nil &&
+			r.matches(w.path)
+	})
 }
 
 // nameless says that the names of the members of the object at hand may differ.
@@ -473,7 +478,10 @@ func recorded(i *Interaction) Request {
 // short cuts a text for a message, and shows bytes that are no text in
 // hexadecimal.
 func short(s string) string {
-	if !bytes.ContainsFunc([]byte(s), func(r rune) bool { return r == 0xfffd || r < ' ' && r != '\n' && r != '\t' && r != '\r' }) {
+	if !bytes.ContainsFunc([]byte(s), func(r rune) bool {
+		return r == 0xfffd || r < ' ' && r != '\n' && r != '\t' &&
+			r != '\r'
+	}) {
 		if len(s) > 120 {
 			return s[:120] + "…"
 		}

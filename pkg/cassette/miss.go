@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -54,7 +55,8 @@ func (m *Miss) Error() string {
 		if c.Used {
 			used = ", used already"
 		}
-		fmt.Fprintf(&b, "\n  nearest %d (a guess): %s %s (%s, interaction %d%s)", n+1, c.Method, c.URL, c.Cassette, c.Interaction, used)
+		fmt.Fprintf(&b, "\n  nearest %d (a guess): %s %s (%s, interaction %d%s)", n+1, c.Method, c.URL, c.Cassette,
+			c.Interaction, used)
 		for k, d := range c.Differences {
 			if k == 8 {
 				fmt.Fprintf(&b, "\n    and %d more differences", len(c.Differences)-k)
@@ -97,8 +99,10 @@ func (m *Miss) response(req *http.Request) *http.Response {
 		panic(err) // texts cannot fail
 	}
 	return &http.Response{
-		Status: "501 Not Implemented", StatusCode: http.StatusNotImplemented, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"Content-Type": {"application/json"}, missHeader: {"1"}}, ContentLength: int64(buf.Len()), Body: io.NopCloser(&buf), Request: req,
+		Status: "501 Not Implemented", StatusCode: http.StatusNotImplemented, Proto: "HTTP/1.1", ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     http.Header{"Content-Type": {"application/json"}, missHeader: {"1"}}, ContentLength: int64(buf.Len()),
+		Body: io.NopCloser(&buf), Request: req,
 	}
 }
 
@@ -197,7 +201,8 @@ func (p *Replayer) miss(s *session, q *Request, same []int32) *Miss {
 	slices.SortStableFunc(best, func(a, b scored) int { return b.score - a.score })
 	for _, b := range best[:min(3, len(best))] {
 		e := &p.entries[b.at]
-		c := Close{Cassette: e.cassette.Path, Interaction: e.number, Method: e.i.Request.Method, URL: e.url, Used: s.used[b.at]}
+		c := Close{Cassette: e.cassette.Path, Interaction: e.number, Method: e.i.Request.Method, URL: e.url,
+			Used: s.used[b.at]}
 		was := recorded(e.i)
 		d := p.match.compare(&was, q)
 		if c.Differences = d.list; !d.hard {

@@ -153,46 +153,68 @@ func (r *Redactor) element(s string, i int) (match, bool) {
 	for to > from && strings.IndexByte(" \t\r\n", s[to-1]) >= 0 {
 		to--
 	}
-	if rest := strings.TrimLeft(s[to:], " \t\r\n"); to-from < 4 || !strings.HasPrefix(rest, "</") && !strings.HasPrefix(rest, "]]>") {
+	if rest := strings.TrimLeft(s[to:], " \t\r\n"); to-from < 4 || !strings.HasPrefix(rest, "</") &&
+		!strings.HasPrefix(rest, "]]>") {
 		return match{}, false
 	}
 	return match{from: from, to: to, kind: kind}, true
 }
 
 func isName(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.' || c == '$'
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' ||
+		c == '.' || c == '$'
 }
 
 // keyKinds are names of members, parameters, form fields and headers whose
 // values are secret, in lower case without punctuation.
 var keyKinds = map[string]string{
-	"password": "password", "passwd": "password", "pwd": "password", "passphrase": "password", "passcode": "password", "pin": "password", "otp": "password", "totp": "password",
-	"secret": "secret", "token": "token", "apikey": "key", "apisecret": "secret", "appkey": "key", "applicationkey": "key", "auth": "token", "authorization": "token", "xauth": "token",
-	"credential": "secret", "credentials": "secret", "sig": "signature", "signature": "signature", "jwt": "jwt", "assertion": "token", "clientassertion": "token", "codeverifier": "secret",
-	"bearer": "token", "accesskey": "key", "accesskeyid": "key", "privatekey": "key", "writekey": "key", "servicekey": "key", "licensekey": "key", "authkey": "key", "sharedkey": "key", "encryptionkey": "key", "signingkey": "key", "subscriptionkey": "key", "functionskey": "key",
-	"sessionid": "session", "sessionkey": "session", "sid": "session", "phpsessid": "session", "jsessionid": "session", "connectsid": "session",
-	"cardnumber": "card", "ccnumber": "card", "creditcard": "card", "creditcardnumber": "card", "cvv": "card", "cvc": "card", "cvv2": "card", "cardcvc": "card", "ssn": "ssn", "socialsecuritynumber": "ssn", "iban": "iban", "accountnumber": "iban",
-	"email": "email", "emailaddress": "email", "useremail": "email",
-	"phone": "phone", "phonenumber": "phone", "phoneno": "phone", "mobile": "phone", "mobilephone": "phone", "mobilenumber": "phone", "tel": "phone", "telephone": "phone", "telephonenumber": "phone", "cell": "phone", "cellphone": "phone", "msisdn": "phone", "whatsapp": "phone", "fax": "phone", "contactnumber": "phone",
-	"sha256email": "hashed", "sha256emailaddress": "hashed", "hashedemail": "hashed", "emailsha256": "hashed", "sha256phonenumber": "hashed", "hashedphone": "hashed", "phonesha256": "hashed", "em": "hashed", "ph": "hashed",
+	"password": "password", "passwd": "password", "pwd": "password", "passphrase": "password",
+	"passcode": "password", "pin": "password", "otp": "password", "totp": "password",
+	"secret": "secret", "token": "token", "apikey": "key", "apisecret": "secret", "appkey": "key",
+	"applicationkey": "key", "auth": "token", "authorization": "token", "xauth": "token",
+	"credential": "secret", "credentials": "secret", "sig": "signature", "signature": "signature", "jwt": "jwt",
+	"assertion": "token", "clientassertion": "token", "codeverifier": "secret",
+	"bearer": "token", "accesskey": "key", "accesskeyid": "key", "privatekey": "key", "writekey": "key",
+	"servicekey": "key", "licensekey": "key", "authkey": "key", "sharedkey": "key", "encryptionkey": "key",
+	"signingkey": "key", "subscriptionkey": "key", "functionskey": "key",
+	"sessionid": "session", "sessionkey": "session", "sid": "session", "phpsessid": "session",
+	"jsessionid": "session", "connectsid": "session",
+	"cardnumber": "card", "ccnumber": "card", "creditcard": "card", "creditcardnumber": "card", "cvv": "card",
+	"cvc": "card", "cvv2": "card", "cardcvc": "card", "ssn": "ssn", "socialsecuritynumber": "ssn", "iban": "iban",
+	"accountnumber": "iban",
+	"email":         "email", "emailaddress": "email", "useremail": "email",
+	"phone": "phone", "phonenumber": "phone", "phoneno": "phone", "mobile": "phone", "mobilephone": "phone",
+	"mobilenumber": "phone", "tel": "phone", "telephone": "phone", "telephonenumber": "phone", "cell": "phone",
+	"cellphone": "phone", "msisdn": "phone", "whatsapp": "phone", "fax": "phone", "contactnumber": "phone",
+	"sha256email": "hashed", "sha256emailaddress": "hashed", "hashedemail": "hashed", "emailsha256": "hashed",
+	"sha256phonenumber": "hashed", "hashedphone": "hashed", "phonesha256": "hashed", "em": "hashed", "ph": "hashed",
 }
 
 // keySuffixes make a name secret by its end.
 var keySuffixes = []struct{ suffix, kind string }{
-	{"password", "password"}, {"passwd", "password"}, {"passphrase", "password"}, {"secret", "secret"}, {"token", "token"}, {"apikey", "key"}, {"accesskey", "key"}, {"secretkey", "key"}, {"privatekey", "key"}, {"writekey", "key"}, {"authkey", "key"}, {"applicationkey", "key"}, {"signingkey", "key"}, {"encryptionkey", "key"}, {"subscriptionkey", "key"},
-	{"signature", "signature"}, {"credentials", "secret"}, {"phonenumber", "phone"}, {"phone", "phone"}, {"accesskeyid", "key"},
+	{"password", "password"}, {"passwd", "password"}, {"passphrase", "password"}, {"secret", "secret"}, {"token",
+		"token"}, {"apikey", "key"}, {"accesskey", "key"}, {"secretkey", "key"}, {"privatekey", "key"}, {"writekey",
+		"key"}, {"authkey", "key"}, {"applicationkey", "key"}, {"signingkey", "key"}, {"encryptionkey", "key"},
+	{"subscriptionkey", "key"},
+	{"signature", "signature"}, {"credentials", "secret"}, {"phonenumber", "phone"}, {"phone", "phone"},
+	{"accesskeyid", "key"},
 }
 
 // notSecret are names that end like a secret's and are none: a program gets
 // them in one answer to send them in its next request.
 var notSecret = map[string]bool{
-	"nexttoken": true, "nextpagetoken": true, "pagetoken": true, "continuationtoken": true, "nextcontinuationtoken": true, "synctoken": true, "nextsynctoken": true, "paginationtoken": true, "cursortoken": true, "idempotencytoken": true, "clientrequesttoken": true, "prevpagetoken": true,
-	"iphone": true, "microphone": true, "headphone": true, "saxophone": true, "megaphone": true, "earphone": true, "smartphone": true,
+	"nexttoken": true, "nextpagetoken": true, "pagetoken": true, "continuationtoken": true,
+	"nextcontinuationtoken": true, "synctoken": true, "nextsynctoken": true, "paginationtoken": true,
+	"cursortoken": true, "idempotencytoken": true, "clientrequesttoken": true, "prevpagetoken": true,
+	"iphone": true, "microphone": true, "headphone": true, "saxophone": true, "megaphone": true, "earphone": true,
+	"smartphone": true,
 }
 
 // nameKinds are names of people, looked for on request.
 var nameKinds = map[string]bool{
-	"firstname": true, "lastname": true, "fullname": true, "middlename": true, "givenname": true, "familyname": true, "surname": true, "maidenname": true, "displayname": true, "cardholder": true, "cardholdername": true, "customername": true, "contactname": true, "recipient": true, "recipientname": true,
+	"firstname": true, "lastname": true, "fullname": true, "middlename": true, "givenname": true, "familyname": true,
+	"surname": true, "maidenname": true, "displayname": true, "cardholder": true, "cardholdername": true,
+	"customername": true, "contactname": true, "recipient": true, "recipientname": true,
 }
 
 // keyKind returns the kind of secret that a name announces, or "".
@@ -248,10 +270,16 @@ func personal(kind string) bool {
 
 // vendorHeaders hold credentials, and their names do not say so.
 var vendorHeaders = map[string]bool{
-	"X-Honeycomb-Team": true, "Fastly-Key": true, "X-Functions-Key": true, "X-Appwrite-Key": true, "X-Ms-Client-Principal": true, "X-Pendo-Integration-Key": true, "X-Api-Auth": true, "Dd-Api-Key": true,
-	"X-Nuget-Apikey": true, "X-Newrelic-Id": true, "X-License-Key": true, "X-Insert-Key": true, "X-Query-Key": true, "Sentry-Trace-Key": true, "X-Sentry-Auth": true, "X-Parse-Rest-Api-Key": true, "X-Parse-Master-Key": true,
-	"X-Mandrill-Signature": true, "X-Hub-Signature": true, "X-Hub-Signature-256": true, "X-Slack-Signature": true, "X-Twilio-Signature": true, "Stripe-Signature": true, "Paddle-Signature": true, "X-Shopify-Hmac-Sha256": true, "X-Zm-Signature": true,
-	"X-Amz-Security-Token": true, "X-Amz-Credential": true, "X-Goog-Api-Key": true, "X-Rapidapi-Key": true, "X-Mashape-Key": true, "X-Auth-User": true, "X-Registry-Auth": true, "X-Github-Otp": true, "X-Tableau-Auth": true, "Ocp-Apim-Subscription-Key": true,
+	"X-Honeycomb-Team": true, "Fastly-Key": true, "X-Functions-Key": true, "X-Appwrite-Key": true,
+	"X-Ms-Client-Principal": true, "X-Pendo-Integration-Key": true, "X-Api-Auth": true, "Dd-Api-Key": true,
+	"X-Nuget-Apikey": true, "X-Newrelic-Id": true, "X-License-Key": true, "X-Insert-Key": true, "X-Query-Key": true,
+	"Sentry-Trace-Key": true, "X-Sentry-Auth": true, "X-Parse-Rest-Api-Key": true, "X-Parse-Master-Key": true,
+	"X-Mandrill-Signature": true, "X-Hub-Signature": true, "X-Hub-Signature-256": true, "X-Slack-Signature": true,
+	"X-Twilio-Signature": true, "Stripe-Signature": true, "Paddle-Signature": true, "X-Shopify-Hmac-Sha256": true,
+	"X-Zm-Signature":       true,
+	"X-Amz-Security-Token": true, "X-Amz-Credential": true, "X-Goog-Api-Key": true, "X-Rapidapi-Key": true,
+	"X-Mashape-Key": true, "X-Auth-User": true, "X-Registry-Auth": true, "X-Github-Otp": true,
+	"X-Tableau-Auth": true, "Ocp-Apim-Subscription-Key": true,
 }
 
 // secretHeader returns the kind of secret that a header holds, or "".
@@ -270,7 +298,8 @@ func secretHeader(name string) string {
 	if kind := keyKind(name); kind != "" {
 		return kind
 	}
-	if strings.HasPrefix(name, "X-") && (strings.HasSuffix(name, "-Key") || strings.HasSuffix(name, "-Auth")) && !strings.Contains(name, "Idempotency") {
+	if strings.HasPrefix(name, "X-") && (strings.HasSuffix(name, "-Key") || strings.HasSuffix(name, "-Auth")) &&
+		!strings.Contains(name, "Idempotency") {
 		return "key"
 	}
 	return ""

@@ -59,7 +59,8 @@ func TestOrdinaryWords(t *testing.T) {
 func TestSeveralCookies(t *testing.T) {
 	red := NewRedactor([]byte("a key of some length"), nil)
 	i := ordinary()
-	i.Response.Headers.Set("Set-Cookie", `sid="first-cookie-1"; Path=/; Expires=Wed, 09 Jun 2027 10:18:14 GMT, cart=second-cookie-2; Secure; SameSite=Lax`)
+	i.Response.Headers.Set("Set-Cookie",
+		`sid="first-cookie-1"; Path=/; Expires=Wed, 09 Jun 2027 10:18:14 GMT, cart=second-cookie-2; Secure; SameSite=Lax`)
 	i.Request.Headers.Set("Cookie", "a=third-cookie-3; b=fourth-cookie-4;c=fifth-cookie-5")
 	red.Interaction(i)
 	got := i.Response.Headers.Get("Set-Cookie") + i.Request.Headers.Get("Cookie")
@@ -68,7 +69,8 @@ func TestSeveralCookies(t *testing.T) {
 			t.Errorf("%s survives: %s", v, got)
 		}
 	}
-	if !strings.Contains(got, "; Path=/; Expires=Wed, 09 Jun 2027 10:18:14 GMT, cart=REDACTED:cookie:") || !strings.Contains(got, "; Secure; SameSite=Lax") {
+	if !strings.Contains(got, "; Path=/; Expires=Wed, 09 Jun 2027 10:18:14 GMT, cart=REDACTED:cookie:") ||
+		!strings.Contains(got, "; Secure; SameSite=Lax") {
 		t.Errorf("attributes are gone: %s", got)
 	}
 	if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
@@ -82,7 +84,8 @@ func TestNumbersStayNumbers(t *testing.T) {
 	red := NewRedactor([]byte("a key of some length"), []Secret{{Name: "PIN", Value: "83914276"}})
 	got := red.Text(`{"id":83914276,"ids":[1,83914276],"token":555123987,"pin":4711,"cvc":123,"phone":442079460958,"n":12,"text":"as 83914276 says"}`)
 	values, ok := parseJSON(got)
-	if !ok || strings.Contains(got, "83914276") || strings.Contains(got, "555123987") || strings.Contains(got, "4711") || strings.Contains(got, "442079460958") || !strings.Contains(got, `"n":12,`) {
+	if !ok || strings.Contains(got, "83914276") || strings.Contains(got, "555123987") || strings.Contains(got,
+		"4711") || strings.Contains(got, "442079460958") || !strings.Contains(got, `"n":12,`) {
 		t.Fatalf("redacted: %s", got)
 	}
 	m := values[0].(map[string]any)
@@ -107,9 +110,11 @@ func TestNumbersStayNumbers(t *testing.T) {
 
 // TestRulesOfTheUser: patterns and paths are taken out, and allowed values stay.
 func TestRulesOfTheUser(t *testing.T) {
-	red, err := NewRedactorWith([]byte("a key of some length"), []Secret{{Name: "URL_KEY", Value: "https://id.shop.example"}}, RedactOptions{
-		Redact: []string{`sk_shop_\w+`, "body.card.owner", "body.items[*].note", "query.who", "header.X-Shop", "ip", "names"},
-		Allow:  []string{"https://id.shop.example", `public-\d+`},
+	red, err := NewRedactorWith([]byte("a key of some length"), []Secret{{Name: "URL_KEY",
+		Value: "https://id.shop.example"}}, RedactOptions{
+		Redact: []string{`sk_shop_\w+`, "body.card.owner", "body.items[*].note", "query.who", "header.X-Shop", "ip",
+			"names"},
+		Allow: []string{"https://id.shop.example", `public-\d+`},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -119,12 +124,14 @@ func TestRulesOfTheUser(t *testing.T) {
 	i.Request.Headers.Set("X-Shop", "private words")
 	i.Request.Body = `{"k":"see sk_shop_12ab34","card":{"owner":"me myself","brand":"visa"},"owner":"stays","items":[{"note":"a secret note"}],"from":"81.2.69.142","host":"127.0.0.1","doc":"192.0.2.7","firstName":"Ada","issuer":"https://id.shop.example","token":"public-12345"}`
 	red.Interaction(i)
-	for _, gone := range []string{"sk_shop_12ab34", "me myself", "a secret note", "81.2.69.142", "Ada", "somebody", "private words"} {
+	for _, gone := range []string{"sk_shop_12ab34", "me myself", "a secret note", "81.2.69.142", "Ada", "somebody",
+		"private words"} {
 		if strings.Contains(i.Request.Body+i.Request.URL+i.Request.Headers.Get("X-Shop"), gone) {
 			t.Errorf("%s survives: %+v", gone, i.Request)
 		}
 	}
-	for _, stays := range []string{`"brand":"visa"`, `"owner":"stays"`, "127.0.0.1", "192.0.2.7", "https://id.shop.example", "public-12345"} {
+	for _, stays := range []string{`"brand":"visa"`, `"owner":"stays"`, "127.0.0.1", "192.0.2.7",
+		"https://id.shop.example", "public-12345"} {
 		if !strings.Contains(i.Request.Body, stays) {
 			t.Errorf("%s is gone: %s", stays, i.Request.Body)
 		}
@@ -133,7 +140,8 @@ func TestRulesOfTheUser(t *testing.T) {
 		t.Error(leaks)
 	}
 	for _, bad := range []string{`(`, "a*", "body..x"} {
-		if _, err := NewRedactorWith(nil, nil, RedactOptions{Redact: []string{bad}}); err == nil || !strings.Contains(err.Error(), bad) {
+		if _, err := NewRedactorWith(nil, nil, RedactOptions{Redact: []string{bad}}); err == nil ||
+			!strings.Contains(err.Error(), bad) {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}

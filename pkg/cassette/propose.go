@@ -159,7 +159,9 @@ func mergeRules(list, more []string) []string {
 // YAML is the proposal as a part of a sidecar.
 func (p Proposal) YAML() ([]byte, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# With these rules, %d of %d requests that were not in the cassettes are. A guess: a\n# request may differ because the program does. They belong in the sidecar", p.Matched, p.Missed)
+	fmt.Fprintf(&b,
+		"# With these rules, %d of %d requests that were not in the cassettes are. "+
+			"A guess: a\n# request may differ because the program does. They belong in the sidecar", p.Matched, p.Missed)
 	if len(p.Sidecars) > 0 && len(p.Sidecars) <= 4 {
 		fmt.Fprintf(&b, " (%s)", strings.Join(p.Sidecars, ", "))
 	}

@@ -207,7 +207,8 @@ func (r *Redactor) authorization(v string) string {
 
 // cookieAttributes stand beside a cookie in Set-Cookie.
 var cookieAttributes = map[string]bool{
-	"path": true, "domain": true, "expires": true, "max-age": true, "secure": true, "httponly": true, "samesite": true, "priority": true, "partitioned": true, "version": true, "comment": true,
+	"path": true, "domain": true, "expires": true, "max-age": true, "secure": true, "httponly": true,
+	"samesite": true, "priority": true, "partitioned": true, "version": true, "comment": true,
 }
 
 // cookie keeps names and attributes, of several cookies in a line, too.
@@ -280,7 +281,10 @@ func (r *Redactor) whole(kind, v string) string {
 
 // isExample tells whether a value is what takes the place of a secret.
 func (r *Redactor) isExample(s string) bool {
-	return slices.ContainsFunc(r.examples, func(e string) bool { return s == e || len(s) >= MinSecret && strings.Contains(e, s) })
+	return slices.ContainsFunc(r.examples, func(e string) bool {
+		return s == e || len(s) >= MinSecret &&
+			strings.Contains(e, s)
+	})
 }
 
 // member replaces the value that a name announces to be secret.
@@ -560,7 +564,8 @@ func digitsOnly(s string) bool { return len(digits(s)) == len(s) }
 // bareNumber says that digits in a text stand where JSON has a number.
 func bareNumber(s string, from, to int) bool {
 	head, tail := strings.TrimRight(s[:from], " \t"), strings.TrimLeft(s[to:], " \t")
-	return (strings.HasSuffix(head, ":") || strings.HasSuffix(head, "[") || strings.HasSuffix(head, ",")) && tail != "" && strings.IndexByte(",}]", tail[0]) >= 0
+	return (strings.HasSuffix(head, ":") || strings.HasSuffix(head, "[") || strings.HasSuffix(head, ",")) &&
+		tail != "" && strings.IndexByte(",}]", tail[0]) >= 0
 }
 
 // matches are the secrets of a flat text, from left to right and without overlap:
@@ -602,7 +607,8 @@ func (r *Redactor) matches(s string) []match {
 	var out []match
 	for _, m := range found {
 		value := s[m.from:m.to]
-		if r.allowed(value) || !m.exact && (tokenRE.MatchString(value) || isToken(value) || value == "null" || value == "true" || value == "false" || r.isExample(value)) {
+		if r.allowed(value) || !m.exact && (tokenRE.MatchString(value) || isToken(value) || value == "null" ||
+			value == "true" || value == "false" || r.isExample(value)) {
 			continue
 		}
 		if !slices.ContainsFunc(out, func(o match) bool { return m.from < o.to && o.from < m.to }) {

@@ -90,8 +90,10 @@ func multi(t *testing.T, name, value string) (contentType, body string) {
 
 func ordinary() *Interaction {
 	return &Interaction{
-		Request:  vcr.Request{Method: "POST", URL: "https://api.shop.example/v1/orders?x=1", Headers: http.Header{"Content-Type": {"application/json"}}, Form: url.Values{}, Body: `{"a":1}`},
-		Response: vcr.Response{Code: 200, Status: "200 OK", Headers: http.Header{"Content-Type": {"application/json"}}, Body: `{"ok":true}`},
+		Request: vcr.Request{Method: "POST", URL: "https://api.shop.example/v1/orders?x=1",
+			Headers: http.Header{"Content-Type": {"application/json"}}, Form: url.Values{}, Body: `{"a":1}`},
+		Response: vcr.Response{Code: 200, Status: "200 OK", Headers: http.Header{"Content-Type": {"application/json"}},
+			Body: `{"ok":true}`},
 	}
 }
 
@@ -224,7 +226,8 @@ func TestPlantedSecrets(t *testing.T) {
 			again := *i
 			again.Request.Headers, again.Response.Headers = i.Request.Headers.Clone(), i.Response.Headers.Clone()
 			red.Interaction(&again)
-			if again.Request.URL != i.Request.URL || again.Request.Body != i.Request.Body && place != "gzip" || again.Response.Body != i.Response.Body {
+			if again.Request.URL != i.Request.URL || again.Request.Body != i.Request.Body && place != "gzip" ||
+				again.Response.Body != i.Response.Body {
 				t.Errorf("%s in %s: a second time changes more:\n%+v\n%+v", kind, place, i, again)
 			}
 		}
@@ -283,7 +286,8 @@ func TestOrdinaryTraffic(t *testing.T) {
 			t.Errorf("refused: %v\n%s", leaks, body)
 		}
 	}
-	for _, u := range []string{"https://api.shop.example/v1/orders/123?page=2&sort=-created", "http://127.0.0.1:8080/%E2%82%AC?a=b%20c&empty=&flag"} {
+	for _, u := range []string{"https://api.shop.example/v1/orders/123?page=2&sort=-created",
+		"http://127.0.0.1:8080/%E2%82%AC?a=b%20c&empty=&flag"} {
 		if got := red.URL(u); got != u {
 			t.Errorf("%s became %s", u, got)
 		}
@@ -292,12 +296,14 @@ func TestOrdinaryTraffic(t *testing.T) {
 
 // TestExamplesTakeThePlaceOfSecrets: with them a conversation is replayed.
 func TestExamplesTakeThePlaceOfSecrets(t *testing.T) {
-	red := NewRedactor(nil, []Secret{{Name: "mp.token", Value: "9f8e7d6c5b4a39281706f5e4d3c2b1a0", Example: "0123456789abcdef0123456789abcdef"}})
+	red := NewRedactor(nil, []Secret{{Name: "mp.token", Value: "9f8e7d6c5b4a39281706f5e4d3c2b1a0",
+		Example: "0123456789abcdef0123456789abcdef"}})
 	i := ordinary()
 	i.Request.Body = `[{"token":"9f8e7d6c5b4a39281706f5e4d3c2b1a0"}]`
 	i.Request.URL += "&token=9f8e7d6c5b4a39281706f5e4d3c2b1a0"
 	red.Interaction(i)
-	if i.Request.Body != `[{"token":"0123456789abcdef0123456789abcdef"}]` || !strings.HasSuffix(i.Request.URL, "&token=0123456789abcdef0123456789abcdef") {
+	if i.Request.Body != `[{"token":"0123456789abcdef0123456789abcdef"}]` || !strings.HasSuffix(i.Request.URL,
+		"&token=0123456789abcdef0123456789abcdef") {
 		t.Errorf("redacted: %+v", i.Request)
 	}
 	if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
@@ -330,7 +336,8 @@ func FuzzRedact(f *testing.F) {
 	for _, s := range planted {
 		f.Add("application/json", quoted(map[string]string{"token": s, "x": s}))
 		f.Add("application/x-www-form-urlencoded", "a="+url.QueryEscape(s)+"&password="+url.QueryEscape(s))
-		f.Add("multipart/form-data; boundary=xx", "--xx\r\nContent-Disposition: form-data; name=\"secret\"\r\n\r\n"+s+"\r\n--xx--\r\n")
+		f.Add("multipart/form-data; boundary=xx",
+			"--xx\r\nContent-Disposition: form-data; name=\"secret\"\r\n\r\n"+s+"\r\n--xx--\r\n")
 		f.Add("text/html", "<p>"+s+"</p>")
 	}
 	red := NewRedactor([]byte("key"), []Secret{{Name: "S", Value: "correct horse battery"}})
@@ -362,7 +369,8 @@ func BenchmarkRedact(b *testing.B) {
 		if n > 0 {
 			s.WriteString(",")
 		}
-		fmt.Fprintf(&s, `{"event":"Order Completed","properties":{"time":%d,"distinct_id":"u-%d","$insert_id":"%016x-%016x","ip":"81.2.69.%d","$browser":"Chrome","$browser_version":"124.0.0.0","$current_url":"https://shop.example/checkout/%d?utm_source=news","total":12.5,"products":[{"sku":"G-%d","name":"Tent for two","quantity":1}]}}`, 1716976800000+n, n, r.Uint64(), r.Uint64(), n, n, n)
+		fmt.Fprintf(&s,
+			`{"event":"Order Completed","properties":{"time":%d,"distinct_id":"u-%d","$insert_id":"%016x-%016x","ip":"81.2.69.%d","$browser":"Chrome","$browser_version":"124.0.0.0","$current_url":"https://shop.example/checkout/%d?utm_source=news","total":12.5,"products":[{"sku":"G-%d","name":"Tent for two","quantity":1}]}}`, 1716976800000+n, n, r.Uint64(), r.Uint64(), n, n, n)
 	}
 	s.WriteString("]")
 	body := s.String()

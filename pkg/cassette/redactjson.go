@@ -35,9 +35,12 @@ type labelled struct {
 // labels are members that name what another member of the same object, one of
 // values, holds.
 var (
-	labels = map[string]bool{"name": true, "key": true, "param": true, "header": true, "field": true, "parameter": true, "property": true, "label": true, "k": true}
-	values = map[string]bool{"value": true, "val": true, "v": true, "content": true, "stringvalue": true, "defaultvalue": true}
-	inners = map[string]bool{"value": true, "raw": true, "plain": true, "plaintext": true, "text": true, "data": true, "content": true, "current": true}
+	labels = map[string]bool{"name": true, "key": true, "param": true, "header": true, "field": true,
+		"parameter": true, "property": true, "label": true, "k": true}
+	values = map[string]bool{"value": true, "val": true, "v": true, "content": true, "stringvalue": true,
+		"defaultvalue": true}
+	inners = map[string]bool{"value": true, "raw": true, "plain": true, "plaintext": true, "text": true,
+		"data": true, "content": true, "current": true}
 )
 
 // jsonWalk redacts JSON without touching its layout.
@@ -218,9 +221,11 @@ func (w *jsonWalk) number(top *level, end int, t string) {
 	case ok && f.text != f.with, whole && len(w.r.tokens) > 0 && !w.r.quick && w.r.tokens[w.r.number(t)]:
 	case w.r.quick:
 		return
-	case kind == "phone" && (len(t) < 7 || len(t) > 15 || harmless("phone", t)), kind == "card" && len(t) < 3, kind == "iban", kind == "hashed", kind == "email":
+	case kind == "phone" && (len(t) < 7 || len(t) > 15 || harmless("phone", t)), kind == "card" && len(t) < 3,
+		kind == "iban", kind == "hashed", kind == "email":
 		return
-	case kind == "password" && len(t) >= 4, kind == "card" || kind == "ssn" || kind == "phone" || kind == "custom", kind != "" && len(t) >= 6 && whole:
+	case kind == "password" && len(t) >= 4, kind == "card" || kind == "ssn" || kind == "phone" || kind == "custom",
+		kind != "" && len(t) >= 6 && whole:
 		if learnable(t) && !personal(kind) {
 			w.r.known.add(form{kind, t, w.r.token(kind, t)})
 		}

@@ -40,7 +40,8 @@ const (
 	shapeUnordered shape = "unordered" // the elements may stand in any order
 )
 
-var shapesKnown = []shape{shapeAny, shapeTime, shapeID, shapeUUID, shapeNumber, shapeString, shapeOptional, shapeUnordered}
+var shapesKnown = []shape{shapeAny, shapeTime, shapeID, shapeUUID, shapeNumber, shapeString, shapeOptional,
+	shapeUnordered}
 
 // ParseRule reads a rule:
 //
@@ -92,7 +93,8 @@ func ParseRule(s string) (Rule, error) {
 }
 
 func (r *Rule) none() error {
-	return fmt.Errorf("the rule %q is none: write body.PATH, query.NAME, header.NAME, path[N], path~/PATTERN, or the name of a member", r.text)
+	return fmt.Errorf("the rule %q is none: write body.PATH, query.NAME, header.NAME, "+
+		"path[N], path~/PATTERN, or the name of a member", r.text)
 }
 
 // parseEnd reads what follows the place: =SHAPE, ~EXPRESSION or {}.
@@ -119,7 +121,9 @@ func (r *Rule) parseEnd(s string) (place string, err error) {
 		r.want = shape(s[at+1:])
 	}
 	if !slices.Contains(shapesKnown, r.want) {
-		return "", fmt.Errorf("the rule %q asks for the shape %q: there are any, time, id, uuid, number, string, optional and unordered", s, r.want)
+		return "",
+			fmt.Errorf("the rule %q asks for the shape %q: "+
+				"there are any, time, id, uuid, number, string, optional and unordered", s, r.want)
 	}
 	if inner, ok := strings.CutSuffix(place, "{}"); ok {
 		place, r.names = inner, true
@@ -194,7 +198,8 @@ func matchSegments(rule, path []string) bool {
 			}
 			return false
 		}
-		if len(path) == 0 || rule[0] != path[0] && rule[0] != "*" && !(rule[0] == "[*]" && strings.HasPrefix(path[0], "[")) {
+		if len(path) == 0 || rule[0] != path[0] && rule[0] != "*" && !(rule[0] == "[*]" && strings.HasPrefix(path[0],
+			"[")) {
 			return false
 		}
 		rule, path = rule[1:], path[1:]
@@ -224,7 +229,8 @@ func (r *Rule) segment(all []string, i int) (string, bool) {
 var uuidRE = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
 
 // timeLayouts are those of texts that are times, beside RFC 3339.
-var timeLayouts = []string{time.RFC3339Nano, time.DateOnly, time.DateTime, http.TimeFormat, time.RFC1123Z, "2006-01-02T15:04:05", "2006-01-02T15:04:05.999999999", "20060102T150405Z"}
+var timeLayouts = []string{time.RFC3339Nano, time.DateOnly, time.DateTime, http.TimeFormat, time.RFC1123Z,
+	"2006-01-02T15:04:05", "2006-01-02T15:04:05.999999999", "20060102T150405Z"}
 
 // has tells whether a value has the shape.
 func (s shape) has(v any) bool {

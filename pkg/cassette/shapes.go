@@ -79,7 +79,8 @@ func newShapes() *shapes {
 			continue
 		}
 		entropy, _ := strconv.ParseFloat(f[2], 64) // generated
-		s.rules = append(s.rules, &rule{kind: kindOfRule(f[0]), keys: strings.Split(f[1], ","), entropy: entropy, source: f[3]})
+		s.rules = append(s.rules, &rule{kind: kindOfRule(f[0]), keys: strings.Split(f[1], ","), entropy: entropy,
+			source: f[3]})
 	}
 	for _, r := range s.rules {
 		for _, key := range r.keys {
@@ -208,7 +209,8 @@ func (r *rule) around(text string, at, n int, found []match) []match {
 }
 
 func isWord(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.' || c == '+' || c == '/' || c == '='
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' ||
+		c == '.' || c == '+' || c == '/' || c == '='
 }
 
 // entropy is that of Shannon, in bits a character.
@@ -234,7 +236,8 @@ func placeholder(v string) bool {
 		return true
 	}
 	lower := strings.ToLower(v)
-	for _, mark := range []string{"example", "xxxx", "****", "....", "your_", "your-", "placeholder", "changeme", "${", "{{", "<"} {
+	for _, mark := range []string{"example", "xxxx", "****", "....", "your_", "your-", "placeholder", "changeme",
+		"${", "{{", "<"} {
 		if strings.Contains(lower, mark) {
 			return true
 		}
@@ -246,27 +249,44 @@ func placeholder(v string) bool {
 // those that only traffic has.
 func ownRules() []*rule {
 	return []*rule{
-		{kind: "pem", keys: []string{"-----begin"}, source: `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|$)`},
-		{kind: "jwt", begins: true, keys: []string{"eyj"}, source: `\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,3}`},
-		{kind: "bearer", keys: []string{"bearer"}, source: `(?i)\bbearer[ +]+([A-Za-z0-9._~+/-]{8,}={0,2})(?:[^A-Za-z0-9._~+/=-]|$)`, ok: bearing},
-		{kind: "basic", keys: []string{"basic"}, source: `(?i)\bbasic[ +]+([A-Za-z0-9+/]{8,}={0,2})(?:[^A-Za-z0-9+/=]|$)`, ok: isUserAndPassword},
-		{kind: "stripe", begins: true, keys: []string{"sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_"}, source: `\b([sr]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{16,})`},
-		{kind: "github", begins: true, keys: []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"}, source: `\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{22,})`},
-		{kind: "slack", begins: true, keys: []string{"xox", "xapp-"}, source: `\b((?:xox[abeoprs](?:\.xox[a-z])?|xapp)-[A-Za-z0-9-]{10,})`},
-		{kind: "slack_webhook", keys: []string{"hooks.slack"}, source: `hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/([A-Za-z0-9]{6,}/[A-Za-z0-9/]{6,})`},
-		{kind: "aws", begins: true, upper: true, keys: []string{"akia", "asia", "abia", "acca"}, source: `\b((?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})\b`},
-		{kind: "google", begins: true, keys: []string{"aiza", "ya29.", "gocspx-", "1//0"}, source: `\b(AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}|1//0[A-Za-z0-9_-]{30,})`},
+		{kind: "pem", keys: []string{"-----begin"},
+			source: `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----` +
+				`[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|$)`},
+		{kind: "jwt", begins: true, keys: []string{"eyj"},
+			source: `\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,3}`},
+		{kind: "bearer", keys: []string{"bearer"},
+			source: `(?i)\bbearer[ +]+([A-Za-z0-9._~+/-]{8,}={0,2})(?:[^A-Za-z0-9._~+/=-]|$)`, ok: bearing},
+		{kind: "basic", keys: []string{"basic"},
+			source: `(?i)\bbasic[ +]+([A-Za-z0-9+/]{8,}={0,2})(?:[^A-Za-z0-9+/=]|$)`, ok: isUserAndPassword},
+		{kind: "stripe", begins: true, keys: []string{"sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_"},
+			source: `\b([sr]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{16,})`},
+		{kind: "github", begins: true, keys: []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"},
+			source: `\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{22,})`},
+		{kind: "slack", begins: true, keys: []string{"xox", "xapp-"},
+			source: `\b((?:xox[abeoprs](?:\.xox[a-z])?|xapp)-[A-Za-z0-9-]{10,})`},
+		{kind: "slack_webhook", keys: []string{"hooks.slack"},
+			source: `hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/([A-Za-z0-9]{6,}/[A-Za-z0-9/]{6,})`},
+		{kind: "aws", begins: true, upper: true, keys: []string{"akia", "asia", "abia", "acca"},
+			source: `\b((?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})\b`},
+		{kind: "google", begins: true, keys: []string{"aiza", "ya29.", "gocspx-", "1//0"},
+			source: `\b(AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}|1//0[A-Za-z0-9_-]{30,})`},
 		{kind: "sendgrid", begins: true, keys: []string{"sg."}, source: `\b(SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})`},
 		{kind: "openai", begins: true, keys: []string{"sk-"}, source: `\b(sk-[A-Za-z0-9_-]{20,})`, ok: hasDigit},
-		{kind: "hubspot", begins: true, keys: []string{"pat-"}, source: `\b(pat-(?:na|eu|ap)\d-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})`},
-		{kind: "twilio", begins: true, upper: true, keys: []string{"sk0", "sk1", "sk2", "sk3", "sk4", "sk5", "sk6", "sk7", "sk8", "sk9", "ska", "skb", "skc", "skd", "ske", "skf"}, source: `\b(SK[0-9a-f]{32})\b`},
+		{kind: "hubspot", begins: true, keys: []string{"pat-"},
+			source: `\b(pat-(?:na|eu|ap)\d-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})`},
+		{kind: "twilio", begins: true, upper: true, keys: []string{"sk0", "sk1", "sk2", "sk3", "sk4", "sk5", "sk6",
+			"sk7", "sk8", "sk9", "ska", "skb", "skc", "skd", "ske", "skf"}, source: `\b(SK[0-9a-f]{32})\b`},
 		{kind: "telegram", keys: []string{":aa"}, source: `(?:\b|bot)(\d{6,12}:AA[A-Za-z0-9_-]{30,})`},
 		{kind: "posthog", begins: true, keys: []string{"phx_", "phs_"}, source: `\b(ph[xs]_[A-Za-z0-9]{20,})`},
 		{kind: "facebook", begins: true, keys: []string{"eaa"}, source: `\b(EAA[A-Za-z0-9]{40,})`},
 		{kind: "userinfo", keys: []string{"://"}, source: `://([^/\s:@"'<>\\]*:[^/\s@"'<>\\]+)@`},
-		{kind: "email", keys: []string{"@"}, source: `([A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24})\b(?:[^/:]|[:/](?:[^A-Za-z0-9._-]|$)|$)`, ok: isAddress},
-		{kind: "phone", keys: plusDigits(), source: `(?:^|[^\w.+-])(\+[1-9](?:[ ().-]{0,2}\d){8,14})(?:$|[^\w+=])`, ok: func(v string) bool { return !harmless("phone", v) }},
-		{kind: "iban", begins: true, upper: true, keys: countries(), source: `\b([A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)(?:[^A-Za-z0-9]|$)`, ok: isIBAN},
+		{kind: "email", keys: []string{"@"},
+			source: `([A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24})\b` +
+				`(?:[^/:]|[:/](?:[^A-Za-z0-9._-]|$)|$)`, ok: isAddress},
+		{kind: "phone", keys: plusDigits(), source: `(?:^|[^\w.+-])(\+[1-9](?:[ ().-]{0,2}\d){8,14})(?:$|[^\w+=])`,
+			ok: func(v string) bool { return !harmless("phone", v) }},
+		{kind: "iban", begins: true, upper: true, keys: countries(),
+			source: `\b([A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)(?:[^A-Za-z0-9]|$)`, ok: isIBAN},
 	}
 }
 
@@ -296,12 +316,14 @@ func bearing(v string) bool {
 // "basic" in prose.
 func isUserAndPassword(v string) bool {
 	plain, _, ok := unbase64(v)
-	return ok && strings.Contains(plain, ":") && printable([]byte(plain)) || ok && strings.HasSuffix(v, "=") && hasDigit(v)
+	return ok && strings.Contains(plain, ":") && printable([]byte(plain)) || ok && strings.HasSuffix(v, "=") &&
+		hasDigit(v)
 }
 
 // files are ends of names that are no domains, where @2x and the like stand before
 // them, and those of systemd's units.
-var notDomains = []string{".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".avif", ".ico", ".css", ".js", ".mjs", ".html", ".service", ".socket", ".target", ".timer", ".mount", ".slice", ".path"}
+var notDomains = []string{".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".avif", ".ico", ".css", ".js",
+	".mjs", ".html", ".service", ".socket", ".target", ".timer", ".mount", ".slice", ".path"}
 
 // isAddress tells an email address from names of files and repositories.
 func isAddress(v string) bool {
@@ -320,7 +342,8 @@ func isAddress(v string) bool {
 // isEmail says that a value is an address as a whole.
 func isEmail(v string) bool {
 	user, domain, ok := strings.Cut(v, "@")
-	return ok && len(v) < 320 && user != "" && strings.Contains(domain, ".") && !strings.ContainsAny(v, " \t\r\n<>\",;") && isAddress(v)
+	return ok && len(v) < 320 && user != "" && strings.Contains(domain, ".") && !strings.ContainsAny(v,
+		" \t\r\n<>\",;") && isAddress(v)
 }
 
 // harmless are matches that are nobody's: reserved domains and numbers
@@ -377,7 +400,8 @@ func findNumbers(s string, found []match) []match {
 				break
 			}
 		}
-		if to-from < 13 || to-from > 23 || from > 0 && glued(s[from-1]) || to < len(s) && (glued(s[to]) || s[to] == '.' && to+1 < len(s) && s[to+1] >= '0' && s[to+1] <= '9') {
+		if to-from < 13 || to-from > 23 || from > 0 && glued(s[from-1]) || to < len(s) && (glued(s[to]) ||
+			s[to] == '.' && to+1 < len(s) && s[to+1] >= '0' && s[to+1] <= '9') {
 			continue
 		}
 		if isCard(digits(s[from:to])) {
@@ -389,13 +413,17 @@ func findNumbers(s string, found []match) []match {
 
 // glued says that a byte before or behind digits makes them part of something else.
 func glued(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == '.' || c == '-' || c == '+' || c == '/' || c == '#'
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == '.' || c == '-' || c == '+' ||
+		c == '/' || c == '#'
 }
 
 // testCards are numbers that providers publish.
 var testCards = []string{
-	"4242424242424242", "4000056655665556", "5555555555554444", "2223003122003222", "5200828282828210", "5105105105105100", "378282246310005", "371449635398431",
-	"6011111111111117", "6011000990139424", "3056930009020004", "36227206271667", "3566002020360505", "6200000000000005", "4111111111111111", "4012888888881881", "3530111333300000", "30569309025904", "38520000023237",
+	"4242424242424242", "4000056655665556", "5555555555554444", "2223003122003222", "5200828282828210",
+	"5105105105105100", "378282246310005", "371449635398431",
+	"6011111111111117", "6011000990139424", "3056930009020004", "36227206271667", "3566002020360505",
+	"6200000000000005", "4111111111111111", "4012888888881881", "3530111333300000", "30569309025904",
+	"38520000023237",
 }
 
 // isCard checks the digits of a payment card: what its issuer's numbers begin with,
@@ -433,10 +461,14 @@ func isCard(d string) bool {
 // ibanLengths are those of the countries' account numbers, from the registry that
 // SWIFT keeps.
 var ibanLengths = map[string]int{
-	"AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BR": 29, "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "DO": 28,
-	"EE": 20, "EG": 29, "ES": 24, "FI": 18, "FO": 18, "FR": 27, "GB": 22, "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28, "HR": 21, "HU": 28, "IE": 22, "IL": 23, "IQ": 23, "IS": 26,
-	"IT": 27, "JO": 30, "KW": 30, "KZ": 20, "LB": 28, "LC": 32, "LI": 21, "LT": 20, "LU": 20, "LV": 21, "MC": 27, "MD": 24, "ME": 22, "MK": 19, "MR": 27, "MT": 31, "MU": 30, "NL": 18,
-	"NO": 15, "PK": 24, "PL": 28, "PS": 29, "PT": 25, "QA": 29, "RO": 24, "RS": 22, "SA": 24, "SC": 31, "SE": 24, "SI": 19, "SK": 24, "SM": 27, "ST": 25, "SV": 28, "TL": 23, "TN": 24,
+	"AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BR": 29, "BY": 28,
+	"CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "DO": 28,
+	"EE": 20, "EG": 29, "ES": 24, "FI": 18, "FO": 18, "FR": 27, "GB": 22, "GE": 22, "GI": 23, "GL": 18, "GR": 27,
+	"GT": 28, "HR": 21, "HU": 28, "IE": 22, "IL": 23, "IQ": 23, "IS": 26,
+	"IT": 27, "JO": 30, "KW": 30, "KZ": 20, "LB": 28, "LC": 32, "LI": 21, "LT": 20, "LU": 20, "LV": 21, "MC": 27,
+	"MD": 24, "ME": 22, "MK": 19, "MR": 27, "MT": 31, "MU": 30, "NL": 18,
+	"NO": 15, "PK": 24, "PL": 28, "PS": 29, "PT": 25, "QA": 29, "RO": 24, "RS": 22, "SA": 24, "SC": 31, "SE": 24,
+	"SI": 19, "SK": 24, "SM": 27, "ST": 25, "SV": 28, "TL": 23, "TN": 24,
 	"TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
 }
 

@@ -51,7 +51,8 @@ func TestSuites(t *testing.T) {
 		var list []*Interaction
 		for _, a := range s.Was {
 			q := a.request()
-			list = append(list, &Interaction{Request: vcr.Request{Method: q.Method, URL: q.URL, Headers: q.Header, Body: q.Body}, Response: vcr.Response{Code: 200, Body: "{}"}})
+			list = append(list, &Interaction{Request: vcr.Request{Method: q.Method, URL: q.URL, Headers: q.Header,
+				Body: q.Body}, Response: vcr.Response{Code: 200, Body: "{}"}})
 		}
 		misses := func(ignore []string, now []asked) (*Replayer, int) {
 			p := replayerOf(t, list, ReplayOptions{Ignore: ignore, Redactor: NewRedactor([]byte("a key of some length"), nil)})
@@ -84,7 +85,8 @@ func TestSuites(t *testing.T) {
 				t.Errorf("%s: another request matches with %q: %+v", s.Name, rules.Ignore, a)
 			}
 		}
-		if out, err := rules.YAML(); err != nil || len(rules.Ignore) > 0 && !strings.Contains(string(out), "ignore:\n    - ") {
+		if out, err := rules.YAML(); err != nil || len(rules.Ignore) > 0 && !strings.Contains(string(out),
+			"ignore:\n    - ") {
 			t.Errorf("%s: %v %s", s.Name, err, out)
 		}
 		t.Logf("%s: %s", s.Name, strings.Join(rules.Ignore, "  "))

@@ -25,7 +25,8 @@ var (
 	tokenRE  = regexp.MustCompile(`REDACTED(?::|%3[Aa])([a-z0-9_]+)(?::|%3[Aa])([0-9a-f]{16}|[0-9a-f]{8})`)
 	emailRE  = regexp.MustCompile(`user-([0-9a-f]{16}|[0-9a-f]{8})(?:@|%40)example\.invalid`)
 	numberRE = regexp.MustCompile(`\b999000\d{9}\b`)
-	wholeRE  = regexp.MustCompile(`^(?:REDACTED(?::|%3[Aa])[a-z0-9_]+(?::|%3[Aa])(?:[0-9a-f]{16}|[0-9a-f]{8})|user-(?:[0-9a-f]{16}|[0-9a-f]{8})(?:@|%40)example\.invalid|999000\d{9})$`)
+	wholeRE  = regexp.MustCompile(`^(?:REDACTED(?::|%3[Aa])[a-z0-9_]+(?::|%3[Aa])(?:[0-9a-f]{16}|[0-9a-f]{8})|` +
+		`user-(?:[0-9a-f]{16}|[0-9a-f]{8})(?:@|%40)example\.invalid|999000\d{9})$`)
 )
 
 func isToken(s string) bool { return wholeRE.MatchString(s) }
@@ -101,7 +102,8 @@ func (r *Redactor) recognised(s string, found []match) []match {
 			return false
 		}
 		if r.tokens[hex.EncodeToString(r.sum(v)[:tokenLength/2])] {
-			found = append(found, match{from: from, to: to, kind: "secret", with: tokenMark + "secret:" + hex.EncodeToString(r.sum(v)[:tokenLength/2]), exact: true})
+			found = append(found, match{from: from, to: to, kind: "secret", with: tokenMark + "secret:" +
+				hex.EncodeToString(r.sum(v)[:tokenLength/2]), exact: true})
 			return true
 		}
 		return false

@@ -41,7 +41,8 @@ func TestConfirm(t *testing.T) {
 		{"a member that is missing", []Success{counted}, 200, `{"taken":3}`, 0, "code is missing"},
 		{"another status", []Success{counted}, 202, `{"code":200,"taken":3}`, 0, "the status is 202"},
 		{"the second of two", []Success{NoBody(docs, 204), counted}, 200, `{"code":200,"taken":3}`, 0, ""},
-		{"the nearest of two is told", []Success{NoBody(docs, 204), counted}, 200, `{"code":1,"taken":3}`, 0, "code is another"},
+		{"the nearest of two is told", []Success{NoBody(docs, 204), counted}, 200, `{"code":1,"taken":3}`, 0,
+			"code is another"},
 		{"elements", []Success{JSON(docs, Lists("results"))}, 200, `{"results":[1,2,3]}`, 0, ""},
 		{"too few elements", []Success{JSON(docs, Lists("results"))}, 200, `{"results":[1]}`, 0, "results says 1 of 3"},
 		{"some", []Success{JSON(docs, Some("a.n"))}, 200, `{"a":{"n":1}}`, 0, ""},
@@ -78,7 +79,8 @@ func TestSuccessInWords(t *testing.T) {
 		s    Success
 		want string
 	}{
-		{JSON("", Is("ok", true), Counts("n"), Is("e", nil, "").IfThere(), Some("m"), Text("id")), `200 with JSON: ok = true; n = number taken; e = null or "", if there; m > 0; id`},
+		{JSON("", Is("ok", true), Counts("n"), Is("e", nil, "").IfThere(), Some("m"), Text("id")),
+			`200 with JSON: ok = true; n = number taken; e = null or "", if there; m > 0; id`},
 		{NoBody("", 202, 204), "202 or 204 with no body"},
 		{Words("", "ok").With(201), "201 with the body ok"},
 		{Success{Any: true}, "2xx"},
