@@ -184,16 +184,7 @@ func batches(t *testing.T, d destination.Destination) []batchOf {
 			}
 			s.Route(ev, &destination.Env{Now: now, Fallback: fmt.Sprintf("f-%d", i)}, list)
 		}
-		var order []destination.Group
-		groups := map[destination.Group][]*destination.Delivery{}
-		for i := range list.List {
-			if del := &list.List[i]; del.Settled == nil {
-				if groups[del.Group()] == nil {
-					order = append(order, del.Group())
-				}
-				groups[del.Group()] = append(groups[del.Group()], del)
-			}
-		}
+		order, groups := grouped(list)
 		for _, g := range order {
 			dels := groups[g]
 			info := d.Actions[slices.IndexFunc(d.Actions,
@@ -257,6 +248,21 @@ func batches(t *testing.T, d destination.Destination) []batchOf {
 		}
 	}
 	return out
+}
+
+// grouped are the deliveries that have still to be sent, by what may share a request.
+func grouped(list *destination.Deliveries) ([]destination.Group, map[destination.Group][]*destination.Delivery) {
+	var order []destination.Group
+	groups := map[destination.Group][]*destination.Delivery{}
+	for i := range list.List {
+		if del := &list.List[i]; del.Settled == nil {
+			if groups[del.Group()] == nil {
+				order = append(order, del.Group())
+			}
+			groups[del.Group()] = append(groups[del.Group()], del)
+		}
+	}
+	return order, groups
 }
 
 // filled is the mapping of an action whose required fields always have a value.

@@ -55,20 +55,6 @@ func eachByte(s, format string) string {
 }
 
 func writings() []writing {
-	b64 := base64.StdEncoding
-	un64 := func(s string) string {
-		data, _ := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.NewReplacer("\r", "", "\n", "", "-",
-			"+", "_", "/").Replace(s), "="))
-		return string(data)
-	}
-	packedIn := func(p packing) writing {
-		return writing{name: p.name + " in base64", write: func(s string) string {
-			return b64.EncodeToString([]byte(p.pack("note: " + s + " and so on, and so on")))
-		}, read: func(s string) string {
-			plain, _ := p.unpack(un64(s))
-			return plain
-		}}
-	}
 	list := []writing{
 		{name: "plain", write: func(s string) string { return s }, read: func(s string) string { return s }},
 		{name: "percent", write: url.QueryEscape, read: unquery},
@@ -80,6 +66,21 @@ func writings() []writing {
 		{name: `\/`, write: func(s string) string { return strings.ReplaceAll(s, "/", `\/`) }, read: unescape},
 		{name: "entities", write: func(s string) string { return eachByte(s, "&#%d;") }, read: unescape},
 		{name: "entities, hexadecimal", write: func(s string) string { return eachByte(s, "&#x%x;") }, read: unescape},
+	}
+	return append(append(list, encodedWritings()...), packedWritings()...)
+}
+
+// un64 decodes base64 of whatever kind.
+func un64(s string) string {
+	flat := strings.NewReplacer("\r", "", "\n", "", "-", "+", "_", "/").Replace(s)
+	data, _ := base64.RawStdEncoding.DecodeString(strings.TrimRight(flat, "="))
+	return string(data)
+}
+
+// encodedWritings write other characters for each.
+func encodedWritings() []writing {
+	b64 := base64.StdEncoding
+	return []writing{
 		{name: "base64", write: func(s string) string { return b64.EncodeToString([]byte("user:" + s)) }, read: un64},
 		{name: "base64, for addresses",
 			write: func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte("k=" + s + "?>~")) },
@@ -125,6 +126,19 @@ func writings() []writing {
 			}
 			return b.String()
 		}, read: func(s string) string { p, _ := fromUTF16(s); return p }, bodies: true},
+	}
+}
+
+// packedWritings compress, as they are and in base64.
+func packedWritings() (list []writing) {
+	packedIn := func(p packing) writing {
+		write := func(s string) string {
+			return base64.StdEncoding.EncodeToString([]byte(p.pack("note: " + s + " and so on, and so on")))
+		}
+		return writing{name: p.name + " in base64", write: write, read: func(s string) string {
+			plain, _ := p.unpack(un64(s))
+			return plain
+		}}
 	}
 	for _, p := range packings() {
 		if p.name != "UTF-16" {
