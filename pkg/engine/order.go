@@ -2,10 +2,13 @@ package engine
 
 import "slices"
 
-// maxHeld is how many deliveries of a user may wait while an earlier one of the same
-// user is tried again. Then they go out as they are, and are counted: a user so busy
-// would hold up the lane.
-const maxHeld = 1000
+// How many deliveries of a user may wait behind an earlier one, and in how many batches
+// they may be. What is more goes out as it is, and is counted: a user so busy would hold
+// up the lane.
+const (
+	maxHeld   = 1000
+	maxBehind = 32
+)
 
 // sequencer owns the order of a lane in which the order of a user's deliveries
 // matters: which closed batches they are in, and which of these have to wait for
@@ -23,6 +26,7 @@ type sequencer struct {
 type line struct {
 	key     uint64
 	batches []*batch // the first may be on its way
+	waiting int      // deliveries in the others
 	blocked bool     // the first is tried again: what comes behind it is held
 	held    []*work
 }
@@ -31,12 +35,14 @@ func newSequencer() *sequencer {
 	return &sequencer{users: map[uint64]*line{}, behind: map[*batch]struct{}{}}
 }
 
-// enter takes in a closed batch. ok says that it may go, unless it is empty, since all
-// of it is held. What is released goes out regardless of any order.
-func (s *sequencer) enter(b *batch) (ok bool, released []*work) {
+// enter takes in a closed batch. It returns the batches that may go now, and deliveries
+// that were held and go out regardless of any order. released is how many do, those that
+// stay in their batches with them.
+func (s *sequencer) enter(b *batch) (ready []*batch, free []*work, released int) {
 	s.n++
 	b.number = s.n
 	kept := b.works[:0]
+	var busy []*line
 	for _, w := range b.works {
 		if w.user == 0 {
 			kept = append(kept, w)
@@ -48,23 +54,50 @@ func (s *sequencer) enter(b *batch) (ok bool, released []*work) {
 			s.users[w.user] = ln
 		}
 		if ln.blocked {
-			released = append(released, s.hold(ln, w)...)
+			free = append(free, s.hold(ln, w)...)
 			continue
 		}
+		kept = append(kept, w)
 		if n := len(ln.batches); n == 0 || ln.batches[n-1] != b {
 			if n > 0 {
 				b.behind++
 			}
 			ln.batches = append(ln.batches, b)
 		}
-		kept = append(kept, w)
+		if len(ln.batches) > 1 {
+			if ln.waiting++; ln.waiting > maxHeld && len(ln.batches) > maxBehind {
+				busy = append(busy, ln)
+			}
+		}
 	}
 	clear(b.works[len(kept):])
 	b.works = kept
 	if b.behind > 0 {
 		s.behind[b] = struct{}{}
+	} else if len(b.works) > 0 {
+		ready = append(ready, b)
 	}
-	return b.behind == 0, released
+	released = len(free)
+	for _, ln := range busy {
+		more, n := s.release(ln)
+		ready, released = append(ready, more...), released+n
+	}
+	return ready, free, released
+}
+
+// release lets all batches of a user but the first go, as far as that user is concerned.
+func (s *sequencer) release(ln *line) (ready []*batch, released int) {
+	for _, b := range ln.batches[1:] {
+		for _, w := range b.works {
+			if w.user == ln.key {
+				w.user = 0
+				released++
+			}
+		}
+		ready = s.ahead(b, ready)
+	}
+	ln.batches, ln.waiting = ln.batches[:1:1], 0
+	return ready, released
 }
 
 // hold keeps a delivery back. When too many of its user are kept it gives them up.
@@ -89,12 +122,14 @@ func (s *sequencer) follow(b, after *batch) {
 	b.number = s.n
 	for _, w := range b.works {
 		ln := s.users[w.user]
-		if w.user == 0 || ln == nil || len(ln.batches) == 0 || ln.batches[0] != after ||
-			slices.Contains(ln.batches, b) {
+		if w.user == 0 || ln == nil || len(ln.batches) == 0 || ln.batches[0] != after {
 			continue
 		}
-		b.behind++
-		ln.batches = slices.Insert(ln.batches, 1, b)
+		ln.waiting++
+		if !slices.Contains(ln.batches, b) {
+			b.behind++
+			ln.batches = slices.Insert(ln.batches, 1, b)
+		}
 	}
 	if b.behind > 0 {
 		s.behind[b] = struct{}{}
@@ -151,7 +186,13 @@ func (s *sequencer) done(b, again *batch, ws []*work) (ready []*batch, free []*w
 		ln.blocked = len(ln.held) > 0
 		switch {
 		case len(ln.batches) > 0:
-			ready = s.ahead(ln.batches[0], ready)
+			first := ln.batches[0]
+			for _, w := range first.works {
+				if w.user == ln.key {
+					ln.waiting--
+				}
+			}
+			ready = s.ahead(first, ready)
 		case len(ln.held) > 0:
 			s.held -= len(ln.held)
 			free = append(free, ln.held...)
@@ -184,7 +225,7 @@ func (s *sequencer) block(lines []*line) (ready []*batch) {
 		ln.blocked = true
 		users[ln.key] = ln
 		affected = append(affected, ln.batches[1:]...)
-		ln.batches = ln.batches[:1:1]
+		ln.batches, ln.waiting = ln.batches[:1:1], 0
 	}
 	slices.SortFunc(affected, func(a, b *batch) int { return a.number - b.number })
 	for i, b := range affected {

@@ -91,3 +91,54 @@ func TestSequencer(t *testing.T) {
 		}
 	}
 }
+
+// TestBusyUserIsReleased: a user with more deliveries than may wait does not hold up the
+// lane; what goes out of its order is counted, and nothing is lost.
+func TestBusyUserIsReleased(t *testing.T) {
+	plan := &destination.Plan{Order: true, Actions: []destination.ActionPlan{
+		{Slug: "a", Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 1}}}}}
+	released := uint64(0)
+	q := newQueue(plan, PackOptions{Concurrency: 64}, &released)
+	const n = 5000
+	lb := testBlock(0, make([]int, n)...)
+	for i := range n {
+		user := uint64(7)
+		if i%100 == 0 {
+			user = uint64(1000 + i)
+		}
+		lb.events[i].open = 1
+		q.offer(&work{ev: &lb.events[i], d: &destination.Delivery{Item: []byte("x")}, user: user,
+			id: journal.DeliveryID{Ordinal: uint64(i)}})
+	}
+	q.flush()
+	yes := func(*batch) (time.Duration, bool) { return 0, true }
+	sent := map[uint64]bool{}
+	atOnce := 0
+	var flying []*batch
+	for b, _ := q.pick(epoch, yes); b != nil; b, _ = q.pick(epoch, yes) {
+		flying = append(flying, b)
+		atOnce++
+	}
+	if atOnce < n/2 || released < n/2 {
+		t.Errorf("%d of %d may go at once, %d were released", atOnce, n, released)
+	}
+	for len(flying) > 0 {
+		b := flying[0]
+		flying = flying[1:]
+		delete(q.apart, b)
+		q.returned(b.bytes)
+		for _, w := range b.works {
+			if sent[w.id.Ordinal] {
+				t.Fatalf("%d is sent twice", w.id.Ordinal)
+			}
+			sent[w.id.Ordinal] = true
+		}
+		q.finish(b, nil, b.works)
+		if b, _ := q.pick(epoch, yes); b != nil {
+			flying = append(flying, b)
+		}
+	}
+	if len(sent) != n || !q.idle() || len(q.seq.users) != 0 {
+		t.Errorf("%d of %d were sent; %d users are left", len(sent), n, len(q.seq.users))
+	}
+}

@@ -62,12 +62,10 @@ func (q *queue) enqueue(b *batch) {
 		q.ready = append(q.ready, b)
 		return
 	}
-	ok, released := q.seq.enter(b)
-	if ok {
-		q.makeReady([]*batch{b})
-	}
-	*q.released += uint64(len(released))
-	for _, r := range q.repack(released) {
+	ready, free, released := q.seq.enter(b)
+	q.makeReady(ready)
+	*q.released += uint64(released)
+	for _, r := range q.repack(free) {
 		q.enqueue(r)
 	}
 }
