@@ -62,7 +62,7 @@ func build(t *testing.T) string {
 // stops. FANFOLD_OLD=/path/to/another/fanfold has that one begin each round, whose state
 // this one goes on with.
 func TestCrash(t *testing.T) {
-	ends := 10
+	ends := 8
 	if s := os.Getenv("FANFOLD_CRASHES"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil {

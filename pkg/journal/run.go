@@ -243,17 +243,24 @@ func (r *Run) Extend(added []source.Object) error {
 }
 
 // Put keeps a small value with the run, such as the instants to which relative
-// times were resolved. It returns when the value is durable.
+// times were resolved. It returns when a process that is killed would leave it behind:
+// a power cut takes it only together with everything that comes after it.
 func (r *Run) Put(key string, value any) error {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
+	if r.err != nil {
+		r.mu.Unlock()
+		return r.err
+	}
 	r.values[valueKey+key] = data
 	r.put = append(r.put, valueKey+key)
+	ch := r.wait()
 	r.mu.Unlock()
-	return r.Sync(context.Background())
+	r.wake()
+	return <-ch
 }
 
 // Get reads what Put kept; false when there is none.
