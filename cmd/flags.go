@@ -87,8 +87,8 @@ func plainFlagError(flags *pflag.FlagSet, err error) error {
 		want = "has to be true or false"
 	case "duration":
 		want = "has to be a duration like 30s"
-	default:
-		want = errors.Unwrap(invalid).Error()
+	default: // a reader of ours, whose words may name the value
+		want = strings.TrimSuffix(errors.Unwrap(invalid).Error(), fmt.Sprintf(", not %q", invalid.GetValue()))
 	}
 	return fmt.Errorf("%s %s, not %q", name, want, invalid.GetValue())
 }
