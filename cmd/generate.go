@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -75,6 +76,8 @@ func (a *app) generateCommand() *cobra.Command {
 	f.StringVar(&to, "to", "-", "file to write; .zst and .gz are compressed")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the stream")
 	f.IntVar(&o.Events, "events", 3000, "number of events")
+	f.IntVar(&o.Variety, "variety", 0, "number of event names, each with properties of its own, optional and nested ones; without a number "+strconv.Itoa(eventgen.DefaultVariety)+", 0: a uniform stream")
+	f.Lookup("variety").NoOptDefVal = strconv.Itoa(eventgen.DefaultVariety)
 	f.BoolVar(&o.Messy, "messy", false, "add what real archives also hold")
 	f.IntVar(&o.LongLine, "long-line", 0, "bytes of the over-long line of a messy stream")
 	f.IntVar(&cut, "cut", 0, "bytes to cut off the end of the file")
@@ -92,8 +95,8 @@ func (a *app) sinkCommand() *cobra.Command {
 		Use: "sink", Hidden: true, Args: cobra.NoArgs, Annotations: inOrder(),
 		Short: "Run a local server that takes every request and counts events, for benchmarks",
 		Long: `sink answers every request as a partner does that takes everything. It says in one
-JSON line where it listens, and counts requests, the bytes of their bodies, and
-events in bodies that are not compressed (--count). GET /stats answers the counts so
+JSON line where it listens, and counts requests, the bytes of their bodies as they are
+when they are not compressed, and the events in them (--count). GET /stats answers the counts so
 far as JSON. Ctrl-C or SIGTERM ends it: the counts are its last line.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			l, err := net.Listen("tcp", addr)
@@ -112,11 +115,17 @@ far as JSON. Ctrl-C or SIGTERM ends it: the counts are its last line.`,
 					_ = counts(w) // who asked is gone
 					return
 				}
-				n, hits := drain(r.Body, needle)
+				body := io.Reader(r.Body)
+				if r.Header.Get("Content-Encoding") == "gzip" {
+					if z, err := gzip.NewReader(body); err == nil {
+						body = z
+					}
+				}
+				n, hits := drain(body, needle)
 				requests.Add(1)
 				length.Add(n)
 				events.Add(hits)
-				_, _ = io.WriteString(w, `{"code":200,"num_records_imported":0,"status":"OK"}`)
+				fmt.Fprintf(w, `{"code":200,"num_records_imported":%d,"status":"OK"}`, hits)
 			})}
 			go func() {
 				select {

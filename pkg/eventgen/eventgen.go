@@ -8,6 +8,9 @@
 // 3 % group and 1 % alias, 1.2 KB an event, from a set of users of whom a few
 // are far busier than the rest; one event in twenty arrives late.
 //
+// [Options.Variety] makes it the stream of a company that tracks a lot: hundreds of event
+// names, optional and nested properties, thousands of forms.
+//
 // Clean streams hold nothing that a partner would refuse. [Options.Messy]
 // adds what real archives also hold: repeated messageIds, broken and over-long
 // lines, types that no specification knows, values of the wrong type.
@@ -31,6 +34,9 @@ type Options struct {
 	// Users is the number of distinct users; 0: one for every five events.
 	Users int
 	Messy bool
+	// Variety is how many event names there are, each with properties of its own, of
+	// which some are optional; 0: a uniform stream, whose events have few forms.
+	Variety int
 	// LongLine is the length in bytes of the over-long line of a messy
 	// stream; 0: none.
 	LongLine int
@@ -45,6 +51,8 @@ type Generator struct {
 	ids  []string // recent messageIds, for repeats
 	base int64    // Unix milliseconds of the first event
 	step int64
+
+	plans []plan // of a varied stream
 }
 
 // New returns a generator for the stream that opt describes.
@@ -60,7 +68,7 @@ func New(opt Options) *Generator {
 	}
 	return &Generator{
 		opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 0x66616e666f6c64)),
-		base: opt.Start.UnixMilli(), step: opt.Step.Milliseconds(),
+		base: opt.Start.UnixMilli(), step: opt.Step.Milliseconds(), plans: plans(opt.Seed, opt.Variety),
 	}
 }
 
@@ -193,7 +201,12 @@ func (g *Generator) Append(b []byte) []byte {
 
 	switch typ {
 	case "track":
-		b = g.track(b, u, city.currency)
+		// A varied stream has the events that everybody has, too.
+		if len(g.plans) > 0 && r.IntN(8) > 0 {
+			b = g.varied(b, city.currency)
+		} else {
+			b = g.track(b, u, city.currency)
+		}
 	case "page", "screen":
 		p := pages[r.IntN(len(pages))]
 		b = append(b, `,"name":`...)
@@ -375,7 +388,11 @@ func (g *Generator) context(b []byte, u int, mobile bool, tz, locale, ip, city, 
 	}
 	b = append(b, `,"ip":"`+ip+`","locale":"`+locale+`","timezone":"`+tz+`","location":{"city":`...)
 	b = quote(b, city)
-	return append(b, `,"country":"`+country+`"}}`...)
+	b = append(b, `,"country":"`+country+`"}`...)
+	if len(g.plans) > 0 {
+		b = g.variedContext(b, u)
+	}
+	return append(b, '}')
 }
 
 // spoil turns some lines of a messy stream into what real archives hold.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/eventgen"
 )
 
@@ -92,4 +93,42 @@ func BenchmarkAppend(b *testing.B) {
 		line = g.Append(line[:0])
 		b.SetBytes(int64(len(line)))
 	}
+}
+
+// TestVariedStreamHasManyForms counts the forms of a varied stream: events of one form
+// have the same keys and kinds of values.
+func TestVariedStreamHasManyForms(t *testing.T) {
+	const n = 50_000
+	out := stream(t, eventgen.Options{Seed: 1, Events: n, Variety: eventgen.DefaultVariety})
+	forms, names := map[string]int{}, map[string]int{}
+	var buf []byte
+	for line := range bytes.Lines(out) {
+		e, err := event.Parse(bytes.TrimSpace(line))
+		if err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		buf = form(buf[:0], e.Root())
+		forms[string(buf)]++
+		if e.Type() == event.Track {
+			names[e.Name().Text()]++
+		}
+	}
+	t.Logf("%d forms and %d names in %d events of %d bytes", len(forms), len(names), n, len(out)/n)
+	if len(forms) < 3000 || len(forms) > n/4 {
+		t.Errorf("%d forms in %d events, want at least 3000, and several events of each", len(forms), n)
+	}
+	if len(names) < 250 {
+		t.Errorf("%d event names, want hundreds", len(names))
+	}
+}
+
+func form(dst []byte, v event.Value) []byte {
+	dst = append(dst, byte(v.Kind()))
+	for k, m := range v.Members() {
+		dst = form(append(dst, k.Raw()...), m)
+	}
+	for e := range v.Elements() {
+		dst = form(dst, e)
+	}
+	return dst
 }
