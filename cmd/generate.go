@@ -125,7 +125,11 @@ far as JSON. Ctrl-C or SIGTERM ends it: the counts are its last line.`,
 				requests.Add(1)
 				length.Add(n)
 				events.Add(hits)
-				fmt.Fprintf(w, `{"code":200,"num_records_imported":%d,"status":"OK"}`, hits)
+				if strings.HasSuffix(r.URL.Path, "/import") {
+					fmt.Fprintf(w, `{"code":200,"num_records_imported":%d,"status":"OK"}`, hits)
+				} else {
+					_, _ = io.WriteString(w, `{"error":null,"status":1}`)
+				}
 			})}
 			go func() {
 				select {

@@ -248,10 +248,10 @@ type Input struct {
 
 // InsertID is the insert id of the event's first delivery for the action. See
 // [Output.InsertID] for what is written with it.
-func (in *Input) InsertID() string { in.out.void(); return in.id }
+func (in *Input) InsertID() string { return in.id }
 
 // Now is the time of sending, about. To write it there is [Output.Compute].
-func (in *Input) Now() time.Time { in.out.void(); return in.now }
+func (in *Input) Now() time.Time { return in.now }
 
 // Coded are actions whose requests are written by Go functions: the way out for
 // what a declaration cannot say. S is the settings struct.

@@ -18,11 +18,6 @@ type Deliveries struct {
 	// Stamps are the places in items of the list where Plan.Stamp stands, in
 	// their order.
 	Stamps []Stamp
-	// Debug, when it is set, is [event.Trace.Debug] of the events that are routed
-	// with a recording: for who wants to know why few are played.
-	Debug func(what string)
-	// Played is how many events were routed by recipe.
-	Played int
 	arena  []byte
 	last   *Address // of the delivery before: most go where that does
 	out    Output
@@ -40,7 +35,6 @@ type scratch struct {
 	resolver mapping.Resolver
 	body     body.Scratch
 	in       Input
-	marks    []int
 }
 
 // Lists are many, and most of them wait for their deliveries to be sent; those
@@ -107,7 +101,6 @@ type Output struct {
 	Wait                bool
 
 	d       *Deliveries
-	rec     *recording // nil: nobody wants to know what is written
 	late    mapping.Late
 	now     time.Time
 	action  int32
@@ -122,9 +115,6 @@ func (d *Deliveries) output(action int, id string, maxBytes int) *Output {
 	o.d, o.action, o.id, o.step, o.max, o.settled = d, int32(action), id, 0, maxBytes, false
 	o.Path, o.Method, o.Group, o.Wait = "", "", "", false
 	o.Writer.Reset(d.arena)
-	if o.rec != nil {
-		o.Writer.Record(&o.rec.recorder)
-	}
 	return o
 }
 
@@ -145,7 +135,6 @@ func (o *Output) Stamp(key, value string) {
 	o.Key(key)
 	_, n := o.Written()
 	o.d.Stamps = append(o.d.Stamps, Stamp{int32(len(o.d.List)), int32(n)})
-	o.Mark()
 	o.Text(value)
 }
 
@@ -158,34 +147,14 @@ func (o *Output) Truncate(n int) {
 // InsertID is the insert id of the delivery being written: that of the input
 // for the first, with the step behind it for further ones. An item that is written
 // by [Output.Compute] from that of its [mapping.Late] costs less.
-func (o *Output) InsertID() string {
-	o.void()
-	return o.insertID()
-}
+func (o *Output) InsertID() string { return o.insertID() }
 
 func (o *Output) insertID() string {
 	l := mapping.Late{ID: o.id, Step: int(o.step)}
 	return l.InsertID()
 }
 
-// void says that what is written cannot be had from a recipe.
-func (o *Output) void() {
-	if o.rec != nil {
-		o.rec.trace.Void()
-	}
-}
-
-// Compute writes f(v); v may be missing. Use it where what is written has to be
-// worked out of a value's text (a date, a hash, a user agent), or of the insert id or
-// the time. To read the text outside is also right, but slow: an Item runs for the
-// first event of a form, and for the events that follow, as long as every text that
-// it read is the same, what it wrote is written again without it.
-//
-// f is kept and called for all of these events. It must not capture any value, text
-// or payload of this one, or they will be sent with another: what it may capture are
-// settings, and what the form decides (which keys there are, how many elements). It
-// has to write something whenever it did for the first event, or the event is routed
-// without what is remembered.
+// Compute writes f(v); v may be missing.
 func (o *Output) Compute(v event.Value, f mapping.Compute) {
 	o.late = mapping.NewLate(&o.d.resolver, o.now, o.id, int(o.step))
 	o.Writer.Compute(v, &o.late, f)
@@ -196,9 +165,6 @@ func (o *Output) Compute(v event.Value, f mapping.Compute) {
 func (o *Output) Encode(f func(text []byte) []byte) {
 	buf, n := o.Written()
 	text := f(buf[len(buf)-n:])
-	if o.rec != nil {
-		o.rec.encode(o, f)
-	}
 	o.Truncate(0)
 	o.Raw(text)
 }
@@ -212,23 +178,13 @@ func (o *Output) Place() int {
 // Exceeds says whether more than so many bytes were written since a place.
 func (o *Output) Exceeds(from, bytes int) bool {
 	_, n := o.Written()
-	if n-from > bytes {
-		o.void()
-		return true
-	}
-	if o.rec != nil {
-		o.rec.within(bytes)
-	}
-	return false
+	return n-from > bytes
 }
 
 // Emit ends the delivery being written.
 func (o *Output) Emit() {
 	buf, n := o.Written()
 	del := Delivery{Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, To: o.d.address(Address{o.Method, o.Path, o.Group})}
-	if o.rec != nil {
-		o.rec.emit(o, del)
-	}
 	del.InsertID = o.insertID()
 	o.d.emit(del, buf, n, o.max)
 	o.step++
@@ -287,9 +243,6 @@ func (o *Output) settle(outcome Outcome, reason Reason, detail string) {
 	o.Truncate(0)
 	o.settled = true
 	del := Delivery{Action: o.action, Step: o.step, Settled: &Result{Outcome: outcome, Reason: reason, Detail: detail}}
-	if o.rec != nil {
-		o.rec.settle(del)
-	}
 	del.InsertID = o.insertID()
 	o.d.List = append(o.d.List, del)
 	o.step++

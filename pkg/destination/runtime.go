@@ -197,8 +197,6 @@ type action struct {
 	TimeField    string
 	success      []Success // nil: the spec's
 
-	declared bool
-
 	request func() Request                                                     // nil: a POST of the item
 	item    func(in *Input, out *Output)                                       // nil: the payload is the item
 	results func(a *Answer, b *Batch) []Result                                 // nil: by the status
@@ -235,15 +233,11 @@ func (list Coded[S]) open(o *opened) ([]action, error) {
 // sender is a Spec opened with settings.
 type sender struct {
 	verdict func(*Answer) Result // nil: nothing that all actions have in common
-	// declared: some action is declared, and nothing is remembered of how events
-	// were routed.
-	declared bool
-	base     string
-	plan     Plan
-	actions  []openAction
-	subs     []subscription
-	names    []string // of integrations, lower case
-	recipes  recipes
+	base    string
+	plan    Plan
+	actions []openAction
+	subs    []subscription
+	names   []string // of integrations, lower case
 }
 
 type openAction struct {
@@ -317,7 +311,6 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 			oa.request.ContentType = "application/json"
 		}
 		oa.single = oa.request.Open == "" && oa.request.Sep == "" && a.send == nil
-		o.declared = o.declared || a.declared
 		if oa.single {
 			oa.limits.BatchEvents.N = 1
 		}
@@ -429,50 +422,16 @@ func (o *sender) Plan() *Plan { return &o.plan }
 // Route implements Sender.
 func (o *sender) Route(ev *event.Event, env *Env, out *Deliveries) {
 	out.begin()
-	if o.declared {
-		o.route(ev, ev, nil, env, out)
-	} else if ways := o.recipes.of(ev); ways == nil {
-		o.route(ev, ev, nil, env, out)
-	} else if !o.play(ways, ev, env, out) {
-		if rec := ways.record(out.Debug); rec != nil {
-			o.record(ways, rec, ev, env, out)
-		} else {
-			o.route(ev, ev, nil, env, out)
-		}
-	}
-}
-
-// record is route, and remembers how it was done.
-func (o *sender) record(ways *ways, rec *recording, ev *event.Event, env *Env, out *Deliveries) {
-	defer func() { // Item may panic
-		out.out.rec = nil
-		out.out.Writer.Record(nil)
-		out.resolver.Record(nil)
-	}()
-	out.out.rec = rec
-	out.resolver.Record(&rec.recorder)
-	o.route(ev, ev.Traced(&rec.trace), rec, env, out)
-	o.recipes.keep(ways, rec.done(), ev)
-}
-
-// route asks the subscriptions what becomes of an event. seen is the event, or
-// the same with a trace.
-func (o *sender) route(ev, seen *event.Event, rec *recording, env *Env, out *Deliveries) {
 	from := len(out.List)
 	settle := func(reason Reason, detail string) {
-		del := Delivery{Settled: &Result{Outcome: Skipped, Reason: reason, Detail: detail}}
-		if rec != nil {
-			rec.fire(nil, "")
-			rec.settle(del)
-		}
-		out.List = append(out.List, del)
+		out.List = append(out.List, Delivery{Settled: &Result{Outcome: Skipped, Reason: reason, Detail: detail}})
 	}
-	if o.optedOut(seen) {
+	if o.optedOut(ev) {
 		settle(OptedOut, "the event's integrations object")
 		return
 	}
-	root := seen.Root()
-	typ, ok := seen.TypeValue().Plain()
+	root := ev.Root()
+	typ, ok := ev.TypeValue().Plain()
 	if !ok {
 		typ = nil
 	}
@@ -503,10 +462,7 @@ func (o *sender) route(ev, seen *event.Event, rec *recording, env *Env, out *Del
 			}
 		}
 		sent = append(sent, sub.action)
-		if rec != nil {
-			rec.fire(sub.program, further)
-		}
-		o.fire(sub, ev, seen, root, id+further, env, out)
+		o.fire(sub, ev, root, id+further, env, out)
 	}
 	if len(out.List) == from {
 		settle(Unsupported, "no action is subscribed to it")
@@ -529,7 +485,7 @@ func idOf(ev *event.Event, env *Env) string {
 }
 
 // fire maps one event for one action and appends what comes of it.
-func (o *sender) fire(sub *subscription, ev, seen *event.Event, root event.Value, id string, env *Env, out *Deliveries) {
+func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id string, env *Env, out *Deliveries) {
 	a := &o.actions[sub.action]
 	w := out.output(sub.action, id, a.limits.EventBytes.N)
 	w.now = env.Now
@@ -548,16 +504,7 @@ func (o *sender) fire(sub *subscription, ev, seen *event.Event, root event.Value
 		if a.TimeField != "" {
 			field = payload.Get(a.TimeField)
 		}
-		if w.rec != nil {
-			w.rec.window(field, win)
-			w.rec.trace.Pause()
-		}
-		r, out := outside(win, ev, field, env)
-		if w.rec != nil {
-			w.rec.trace.Resume()
-		}
-		if out {
-			w.void() // the next one may be inside
+		if r, out := outside(win, ev, field, env); out {
 			w.settle(r.Outcome, r.Reason, r.Detail)
 			return
 		}
@@ -566,7 +513,7 @@ func (o *sender) fire(sub *subscription, ev, seen *event.Event, root event.Value
 		payload.Write(&w.Writer)
 	} else {
 		in := &out.in
-		*in = Input{Event: seen, Payload: payload, id: id, now: env.Now, out: w}
+		*in = Input{Event: ev, Payload: payload, id: id, now: env.Now, out: w}
 		a.item(in, w)
 	}
 	w.finish()

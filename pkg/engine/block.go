@@ -47,7 +47,6 @@ func (b *block) release() {
 		clear(b.items)
 		b.items = b.items[:0]
 		b.parser.Reset()
-		b.parser.Forms = nil
 		b.start, b.end = journal.Mark{}, journal.Mark{}
 		if b.bytes < 4<<20 {
 			b.home.Put(b)
@@ -65,7 +64,6 @@ func (b *block) release() {
 func (e *Engine) prepare(c *source.Chunk, isUrgent, gated bool) *block {
 	b := e.stockBlocks.Take()
 	b.chunk, b.home, b.routes = c, e.stockBlocks, e.stockRouted
-	b.parser.Forms = &e.forms
 	b.refs.Store(1)
 	// The index takes about half as much as the text.
 	b.bytes = int64(cap(c.Data))*3/2 + int64(len(c.Records))*64

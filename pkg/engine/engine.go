@@ -119,7 +119,6 @@ type Engine struct {
 	lanes []*lane
 	cpu   *processors
 	front front
-	forms event.Forms
 	ahead *lane // routes for all lanes when blocks are prepared; nil: each does it when it gets there
 	log   *slog.Logger
 	start time.Time

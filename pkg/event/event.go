@@ -72,15 +72,11 @@ func typeOf(s []byte) Type {
 	return Other
 }
 
-// doc is a text with its index: its form, which it may share with others, and
-// where each value of the form stands in it.
+// doc is a text with its index: its values, and where each of them stands in it.
 type doc struct {
 	raw    []byte
-	form   *Form
+	nodes  []node
 	places []place
-	empty  bool    // of a known form: some text is empty
-	trace  *Trace  // notes what is read of it; nil: nobody wants to know
-	refs   []int32 // of a made value that is traced: what each of its values was made from
 
 	// The time that the value timed stands for, Unix seconds and nanoseconds; 0: it
 	// was not read when the text was.
@@ -97,12 +93,12 @@ const hasEscapes = 1 << 31
 
 func (p place) stop() uint32 { return p.end &^ hasEscapes }
 
-// node is one value of a form. Nodes stand in document order, so the first child
+// node is one value. Nodes stand in document order, so the first child
 // of a container is the node after it. They are kept small: an event has dozens,
 // and walking them is mostly waiting for memory.
 type node struct {
 	next    uint32 // index of the node after this value's subtree
-	name    uint32 // offset of the member's key in the form's names, after the quote
+	name    uint32 // offset of the member's key, after the quote
 	nameLen uint16 // its length there, without quotes; longName: at least that
 	hash    uint8  // of the key, see hashKey: a cheap no
 	bits    uint8  // kind, and what follows
@@ -120,26 +116,26 @@ const longName = 1<<16 - 1
 func (n *node) kind() Kind { return Kind(n.bits & kindBits) }
 
 // key is the member's key as it stands in the text, without quotes.
-func (n *node) key(names []byte) []byte {
+func (n *node) key(raw []byte) []byte {
 	if n.nameLen == longName {
-		return n.longKey(names)
+		return n.longKey(raw)
 	}
-	return names[n.name : n.name+uint32(n.nameLen)]
+	return raw[n.name : n.name+uint32(n.nameLen)]
 }
 
-func (n *node) longKey(names []byte) []byte {
+func (n *node) longKey(raw []byte) []byte {
 	at := int(n.name) + longName
 	// Escapes that straddle the place are looked at from their beginning.
-	for at > int(n.name) && names[at-1] == '\\' {
+	for at > int(n.name) && raw[at-1] == '\\' {
 		at--
 	}
-	for names[at] != '"' {
-		if names[at] == '\\' {
+	for raw[at] != '"' {
+		if raw[at] == '\\' {
 			at++
 		}
 		at++
 	}
-	return names[n.name:at]
+	return raw[n.name:at]
 }
 
 // common are the top-level members that almost every reader asks for; the pass
@@ -163,17 +159,13 @@ const (
 // reset.
 type Event struct {
 	doc doc
+	top [topCount]int32 // numbers of the common members; 0: it has none
 	typ Type
 	id  string // text of the member messageId; "": none, or it was not kept
 }
 
 // Raw returns the event as it was read. The caller must not change it.
-func (e *Event) Raw() []byte {
-	if e.doc.trace != nil {
-		e.doc.trace.text(e.Root())
-	}
-	return e.doc.raw
-}
+func (e *Event) Raw() []byte { return e.doc.raw }
 
 // Root returns the whole event as a value.
 func (e *Event) Root() Value { return Value{doc: &e.doc, kind: Object} }
@@ -182,28 +174,14 @@ func (e *Event) Root() Value { return Value{doc: &e.doc, kind: Object} }
 func (e *Event) Lookup(p Path) Value { return e.Root().Lookup(p) }
 
 // Type returns which of the spec's calls the event is.
-func (e *Event) Type() Type {
-	if e.doc.trace != nil {
-		e.doc.trace.text(e.TypeValue())
-	}
-	return e.typ
-}
-
-// Form returns what the event shares with others of the same keys and kinds of
-// values; nil when that is not known.
-func (e *Event) Form() *Form {
-	if e.doc.form.learned {
-		return e.doc.form
-	}
-	return nil
-}
+func (e *Event) Type() Type { return e.typ }
 
 func (e *Event) common(i int) Value {
-	n := e.doc.form.top[i]
+	n := e.top[i]
 	if n == 0 {
 		return Value{}
 	}
-	return Value{doc: &e.doc, at: n, kind: e.doc.form.nodes[n].kind()}
+	return Value{doc: &e.doc, at: n, kind: e.doc.nodes[n].kind()}
 }
 
 // TypeValue returns the member "type".
@@ -213,7 +191,7 @@ func (e *Event) TypeValue() Value { return e.common(topType) }
 func (e *Event) MessageID() Value { return e.common(topMessageID) }
 
 // ID returns the text of the member "messageId"; "" when it has none. The text
-// outlives the event. No [Trace] notes it.
+// outlives the event.
 func (e *Event) ID() string {
 	if e.id != "" {
 		return e.id
@@ -254,11 +232,10 @@ func (e *Event) Timestamp() (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// TimestampValue returns what [Event.Timestamp] reads, or Missing, for who writes
-// a time that differs from event to event.
+// TimestampValue returns what [Event.Timestamp] reads, or Missing.
 func (e *Event) TimestampValue() Value {
 	for _, i := range [...]int{topTimestamp, topOriginal, topReceived, topSent} {
-		if v := e.common(i); v.kind != Missing && v.Test(IsTime) {
+		if v := e.common(i); v.kind != Missing && IsTime(v) {
 			return v
 		}
 	}
@@ -274,24 +251,23 @@ type Value struct {
 	kind Kind
 }
 
-func (v Value) node() *node { return &v.doc.form.nodes[v.at] }
+func (v Value) node() *node { return &v.doc.nodes[v.at] }
 
 func (v Value) place() place { return v.doc.places[v.at] }
 
-// raw is Raw of a value that exists, unnoticed.
+// raw is Raw of a value that exists.
 func (v Value) raw() []byte {
 	if v.at < 0 {
-		f := v.doc.form
-		n := &f.nodes[-v.at]
-		end := n.name + uint32(len(n.key(f.names))) + 1
-		return f.names[n.name-1 : end : end]
+		n := &v.doc.nodes[-v.at]
+		end := n.name + uint32(len(n.key(v.doc.raw))) + 1
+		return v.doc.raw[n.name-1 : end : end]
 	}
 	p := v.place()
 	end := p.stop()
 	return v.doc.raw[p.start:end:end]
 }
 
-// text is a String's bytes between the quotes, escapes and all, unnoticed.
+// text is a String's bytes between the quotes, escapes and all.
 func (v Value) text() []byte {
 	raw := v.raw()
 	return raw[1 : len(raw)-1]
@@ -300,16 +276,9 @@ func (v Value) text() []byte {
 // escaped says that a String has escapes.
 func (v Value) escaped() bool {
 	if v.at < 0 {
-		return v.doc.form.nodes[-v.at].bits&oddName != 0
+		return v.doc.nodes[-v.at].bits&oddName != 0
 	}
 	return v.place().end&hasEscapes != 0
-}
-
-// saw tells the trace, if there is one, that the value's text was read.
-func (v Value) saw() {
-	if v.doc.trace != nil {
-		v.doc.trace.text(v)
-	}
 }
 
 // Kind returns the JSON type, or Missing.
@@ -327,12 +296,10 @@ func (v Value) Raw() []byte {
 	if v.kind == Missing {
 		return nil
 	}
-	v.saw()
 	return v.raw()
 }
 
-// Size is the length of the JSON text, in bytes. No [Trace] notes it: it is for
-// bounds, not for decisions.
+// Size is the length of the JSON text, in bytes.
 func (v Value) Size() int {
 	if v.kind == Missing {
 		return 0
@@ -340,8 +307,7 @@ func (v Value) Size() int {
 	return len(v.raw())
 }
 
-// IsLine says that the JSON text stands on one line. No [Trace] notes it: no string
-// can hold the end of a line as it is, so that it is the form's.
+// IsLine says that the JSON text stands on one line.
 func (v Value) IsLine() bool {
 	return v.kind == Missing || bytes.IndexByte(v.raw(), '\n') < 0 && bytes.IndexByte(v.raw(), '\r') < 0
 }
@@ -351,7 +317,6 @@ func (v Value) Bool() bool {
 	if v.kind != Bool {
 		return false
 	}
-	v.saw()
 	return v.doc.raw[v.place().start] == 't'
 }
 
@@ -361,7 +326,6 @@ func (v Value) Plain() ([]byte, bool) {
 	if v.kind != String {
 		return nil, false
 	}
-	v.saw()
 	if v.escaped() {
 		return nil, false
 	}
@@ -375,12 +339,11 @@ func (v Value) Len() int {
 	case Array, Object:
 		n := 0
 		end := v.node().next
-		for c := uint32(v.at) + 1; c < end; c = v.doc.form.nodes[c].next {
+		for c := uint32(v.at) + 1; c < end; c = v.doc.nodes[c].next {
 			n++
 		}
 		return n
 	case String:
-		v.saw()
 		if !v.escaped() {
 			return len(v.text())
 		}
@@ -390,7 +353,7 @@ func (v Value) Len() int {
 }
 
 func (v Value) child(i uint32) Value {
-	return Value{doc: v.doc, at: int32(i), kind: v.doc.form.nodes[i].kind()}
+	return Value{doc: v.doc, at: int32(i), kind: v.doc.nodes[i].kind()}
 }
 
 // Index returns an Array's element i, or Missing.
@@ -399,7 +362,7 @@ func (v Value) Index(i int) Value {
 		return Value{}
 	}
 	end := v.node().next
-	for c := uint32(v.at) + 1; c < end; c = v.doc.form.nodes[c].next {
+	for c := uint32(v.at) + 1; c < end; c = v.doc.nodes[c].next {
 		if i == 0 {
 			return v.child(c)
 		}
@@ -425,16 +388,16 @@ func hashKey[T string | []byte](key T) uint8 {
 }
 
 func (v Value) get(key string, h uint8) Value {
-	nodes, names := v.doc.form.nodes, v.doc.form.names
+	nodes, raw := v.doc.nodes, v.doc.raw
 	end, dup := nodes[v.at].next, nodes[v.at].bits&repeats != 0
 	var found uint32
 	for c := uint32(v.at) + 1; c < end; {
 		n := &nodes[c]
 		if n.bits&oddName != 0 {
-			if equalEscaped(n.key(names), key) {
+			if equalEscaped(n.key(raw), key) {
 				found = c
 			}
-		} else if n.hash == h && int(n.nameLen) == min(len(key), longName) && string(n.key(names)) == key {
+		} else if n.hash == h && int(n.nameLen) == min(len(key), longName) && string(n.key(raw)) == key {
 			if !dup {
 				return v.child(c)
 			}
@@ -456,7 +419,7 @@ func (v Value) Members() iter.Seq2[Value, Value] {
 			return
 		}
 		end := v.node().next
-		for c := uint32(v.at) + 1; c < end; c = v.doc.form.nodes[c].next {
+		for c := uint32(v.at) + 1; c < end; c = v.doc.nodes[c].next {
 			if !yield(Value{doc: v.doc, at: -int32(c), kind: String}, v.child(c)) {
 				return
 			}
@@ -471,7 +434,7 @@ func (v Value) Elements() iter.Seq[Value] {
 			return
 		}
 		end := v.node().next
-		for c := uint32(v.at) + 1; c < end; c = v.doc.form.nodes[c].next {
+		for c := uint32(v.at) + 1; c < end; c = v.doc.nodes[c].next {
 			if !yield(v.child(c)) {
 				return
 			}
@@ -484,7 +447,6 @@ func (v Value) Elements() iter.Seq[Value] {
 // JSON text.
 func (v Value) AppendString(dst []byte) []byte {
 	if v.kind == String {
-		v.saw()
 		if v.escaped() {
 			return appendUnescaped(dst, v.text())
 		}
@@ -507,13 +469,6 @@ func (v Value) IsText(s string) bool {
 	if v.kind != String {
 		return false
 	}
-	if v.doc.trace != nil {
-		return v.doc.trace.is(v, s)
-	}
-	return v.isText(s)
-}
-
-func (v Value) isText(s string) bool {
 	if v.escaped() {
 		return equalEscaped(v.text(), s)
 	}
@@ -524,9 +479,6 @@ func (v Value) isText(s string) bool {
 func (v Value) IsEmptyText() bool {
 	if v.kind != String {
 		return false
-	}
-	if v.doc.trace != nil {
-		return v.doc.trace.is(v, "")
 	}
 	return len(v.text()) == 0
 }
@@ -542,7 +494,7 @@ func (v Value) Falsy() bool {
 	case String:
 		return v.IsEmptyText()
 	case Number:
-		return v.Test(isZero)
+		return isZero(v)
 	}
 	return false
 }
@@ -566,15 +518,8 @@ func isZero(v Value) bool {
 	return true
 }
 
-// Test is f of the value. A [Trace] notes no more than the answer, however much
-// of the value f looks at: f has to be a function of nothing else, and the value
-// has to exist.
-func (v Value) Test(f func(Value) bool) bool {
-	if v.doc.trace != nil {
-		return v.doc.trace.test(v, f)
-	}
-	return f(v)
-}
+// Test is f of the value.
+func (v Value) Test(f func(Value) bool) bool { return f(v) }
 
 // Cursor walks the members of an object, or the elements of an array, without a function
 // for each. The zero Cursor has none.
@@ -599,7 +544,7 @@ func (c *Cursor) Next() bool {
 		return false
 	}
 	c.at = c.next
-	c.next = c.doc.form.nodes[c.at].next
+	c.next = c.doc.nodes[c.at].next
 	return true
 }
 
@@ -608,12 +553,12 @@ func (c *Cursor) Key() Value { return Value{doc: c.doc, at: -int32(c.at), kind: 
 
 // Value is the member's value, or the element.
 func (c *Cursor) Value() Value {
-	return Value{doc: c.doc, at: int32(c.at), kind: c.doc.form.nodes[c.at].kind()}
+	return Value{doc: c.doc, at: int32(c.at), kind: c.doc.nodes[c.at].kind()}
 }
 
 // Size is the length of the member in the text: key, colon and value, with nothing between
 // them.
 func (c *Cursor) Size() int {
-	n, p := &c.doc.form.nodes[c.at], c.doc.places[c.at]
-	return len(n.key(c.doc.form.names)) + 3 + int(p.stop()-p.start)
+	n, p := &c.doc.nodes[c.at], c.doc.places[c.at]
+	return len(n.key(c.doc.raw)) + 3 + int(p.stop()-p.start)
 }

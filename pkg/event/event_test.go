@@ -418,15 +418,6 @@ func BenchmarkIndex(b *testing.B) {
 			b.Fatal(err)
 		}
 	})
-	known := event.Parser{Forms: new(event.Forms)}
-	run("known-form", func(raw []byte) {
-		if n++; n%1000 == 0 {
-			known.Reset()
-		}
-		if _, err := known.Parse(raw); err != nil {
-			b.Fatal(err)
-		}
-	})
 	run("encoding/json.Valid", func(raw []byte) {
 		if !json.Valid(raw) {
 			b.Fatal("invalid")

@@ -62,22 +62,15 @@ func Valid(raw []byte) error {
 // it made is safe for concurrent readers.
 type Parser struct {
 	Limits Limits
-	// Forms are what the events parsed are expected to be like; nil: nothing is
-	// expected. Parsers may share them.
-	Forms *Forms
 
 	nodes  slab[node]
 	places slab[place]
-	forms  slab[Form]
 	events slab[Event]
 	docs   slab[doc]
 	texts  []byte // of ids; never used twice
 
-	work   scanner // its slices are the memory of a pass
-	once   bool    // for one text only: no more memory than that takes
-	hits   int     // events of a known form
-	misses int
-	cold   int // events in a row that were of none
+	work scanner // its slices are the memory of a pass
+	once bool    // for one text only: no more memory than that takes
 }
 
 // slab hands out memory that is taken back all at once.
@@ -110,12 +103,6 @@ func (s *slab[T]) room(n, chunk int) {
 
 func (s *slab[T]) reset() { s.used, s.free = 0, nil }
 
-// After so many events of no known form only every how manyth is looked at.
-const (
-	coldFrom = 200
-	coldTry  = 16
-)
-
 const (
 	slabNodes  = 1 << 12
 	slabPlaces = 1 << 12
@@ -129,31 +116,12 @@ const (
 func (p *Parser) Reset() {
 	p.nodes.reset()
 	p.places.reset()
-	p.forms.reset()
 	p.events.reset()
 	p.docs.reset()
-	if p.Forms != nil {
-		p.Forms.count(p.hits, p.misses)
-	}
-	p.hits, p.misses = 0, 0
 }
 
 // Parse is [Parse] into the parser's memory.
 func (p *Parser) Parse(raw []byte) (*Event, error) {
-	// Where keys are data few events are of a known form: then most are not tried.
-	try := p.Forms != nil && (p.cold < coldFrom || p.cold%coldTry == 0)
-	if try {
-		if err := p.tooLarge(raw); err != nil {
-			return nil, err
-		}
-		if form, places, empty := p.expect(raw); form != nil {
-			p.hits++
-			p.cold = 0
-			return p.event(doc{raw: raw, form: form, places: places, empty: empty}), nil
-		}
-		p.misses++
-	}
-	p.cold++
 	nodes, places, err := p.index(raw)
 	if err != nil {
 		return nil, err
@@ -161,22 +129,18 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 	if nodes[0].kind() != Object {
 		return nil, fmt.Errorf("%w: found %s", ErrNotObject, article(nodes[0].kind()))
 	}
-	form := p.form()
-	*form = Form{nodes: nodes, names: raw}
-	form.findTop()
-	if try {
-		p.Forms.learn(raw, form, places)
-	}
-	return p.event(doc{raw: raw, form: form, places: places}), nil
+	return p.event(doc{raw: raw, nodes: nodes, places: places}), nil
 }
 
 // findTop notes the top-level members that almost every reader asks for.
-func (f *Form) findTop() {
-	end := f.nodes[0].next
+func (e *Event) findTop() {
+	e.top = [topCount]int32{}
+	nodes := e.doc.nodes
+	end := nodes[0].next
 	for c := uint32(1); c < end; {
-		n := &f.nodes[c]
+		n := &nodes[c]
 		i := -1
-		key := n.key(f.names)
+		key := n.key(e.doc.raw)
 		if n.bits&oddName != 0 {
 			key = appendUnescaped(nil, key)
 		}
@@ -219,7 +183,7 @@ func (f *Form) findTop() {
 			}
 		}
 		if i >= 0 {
-			f.top[i] = int32(c)
+			e.top[i] = int32(c)
 		}
 		c = n.next
 	}
@@ -234,6 +198,7 @@ func (p *Parser) event(d doc) *Event {
 		e = &p.events.take(1, slabDocs)[0]
 	}
 	e.doc, e.typ, e.id = d, Other, ""
+	e.findTop()
 	if t := e.TypeValue(); t.kind == String {
 		if b, ok := t.Plain(); ok {
 			e.typ = typeOf(b)
@@ -270,28 +235,19 @@ func (p *Parser) readAhead(e *Event) {
 	}
 }
 
-func (p *Parser) form() *Form {
-	if p.once {
-		return new(Form)
-	}
-	return &p.forms.take(1, slabDocs)[0]
-}
-
 // ParseValue is [ParseValue] into the parser's memory.
 func (p *Parser) ParseValue(raw []byte) (Value, error) {
 	nodes, places, err := p.index(raw)
 	if err != nil {
 		return Value{}, err
 	}
-	form := p.form()
-	*form = Form{nodes: nodes, names: raw}
 	var d *doc
 	if p.once {
 		d = new(doc)
 	} else {
 		d = &p.docs.take(1, slabDocs)[0]
 	}
-	*d = doc{raw: raw, form: form, places: places}
+	*d = doc{raw: raw, nodes: nodes, places: places}
 	return Value{doc: d, kind: nodes[0].kind()}, nil
 }
 

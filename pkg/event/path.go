@@ -153,8 +153,7 @@ func single(raw []byte, k Kind) Value {
 	if k == String {
 		p.end |= hasEscapes
 	}
-	f := &Form{nodes: []node{{next: 1, bits: uint8(k)}}}
-	return Value{doc: &doc{raw: raw, form: f, places: []place{p}}, kind: k}
+	return Value{doc: &doc{raw: raw, nodes: []node{{next: 1, bits: uint8(k)}}, places: []place{p}}, kind: k}
 }
 
 // units is a String's length in UTF-16 units, as JavaScript counts.
@@ -190,7 +189,6 @@ func (v Value) unit(i int) Value {
 }
 
 func (v Value) eachUnit(yield func(uint16) bool) {
-	v.saw()
 	s := v.text()
 	for len(s) > 0 {
 		var r rune

@@ -1,21 +1,14 @@
 package event
 
-import (
-	"slices"
-	"sync"
-	"sync/atomic"
-)
+import "slices"
 
 // PathSet finds the values of many paths in one walk over a value: every member
 // of an object is looked at once, however many paths go through it. A mapping
 // of fifty paths takes an eighth of the time that as many lookups take (see
-// BenchmarkPathSet). For events of a known form the way is remembered. It is safe
-// for concurrent use.
+// BenchmarkPathSet). It is safe for concurrent use.
 type PathSet struct {
 	paths []Path
 	tree  []branch
-	known sync.Map     // by *Form, the number of each slot's value; -1: missing. No numbers: they depend on values
-	bytes atomic.Int64 // of memory that known holds
 }
 
 // branch is a key that paths go through or end at. The slots of a subtree stand
@@ -96,73 +89,8 @@ func (s *PathSet) Lookup(v Value, dst []Value) []Value {
 		dst = make([]Value, n)
 	}
 	dst = dst[:n]
-	if v.kind == Object && v.at == 0 && v.doc.form.learned {
-		if numbers := s.numbers(v); numbers != nil {
-			nodes := v.doc.form.nodes
-			for i, at := range numbers {
-				if at < 0 {
-					dst[i] = Value{}
-				} else {
-					dst[i] = Value{doc: v.doc, at: at, kind: nodes[at].kind()}
-				}
-			}
-			return dst
-		}
-	}
 	s.find(v, dst)
 	return dst
-}
-
-// LookupSome is Lookup of some slots; the others in dst have no meaning.
-func (s *PathSet) LookupSome(v Value, dst []Value, slots []int) []Value {
-	if v.kind == Object && v.at == 0 && v.doc.form.learned && cap(dst) >= len(s.paths) {
-		if numbers := s.numbers(v); numbers != nil {
-			dst = dst[:len(s.paths)]
-			for _, i := range slots {
-				if at := numbers[i]; at < 0 {
-					dst[i] = Value{}
-				} else {
-					dst[i] = v.child(uint32(at))
-				}
-			}
-			return dst
-		}
-	}
-	return s.Lookup(v, dst)
-}
-
-// maxKnown is how many bytes of memory a set takes to remember ways, and forms.
-const maxKnown = 2 << 20
-
-// numbers are where an event of a known form has the slots' values; nil: it
-// depends on what the values are.
-func (s *PathSet) numbers(v Value) []int32 {
-	if known, ok := s.known.Load(v.doc.form); ok {
-		return known.([]int32)
-	}
-	if s.bytes.Add(int64(v.doc.form.Size()+len(s.paths)*4+64)) > maxKnown {
-		s.known.Clear()
-		s.bytes.Store(0)
-	}
-	var t Trace
-	d := *v.doc
-	d.trace = &t
-	found := make([]Value, len(s.paths))
-	s.find(Value{doc: &d, kind: v.kind}, found)
-	numbers := make([]int32, len(found))
-	for i, f := range found {
-		if numbers[i] = -1; f.kind == Missing {
-			continue
-		}
-		if numbers[i] = f.at; f.doc != &d { // made on the way
-			t.Void()
-		}
-	}
-	if t.void || len(t.notes) > 0 {
-		numbers = nil
-	}
-	s.known.Store(v.doc.form, numbers)
-	return numbers
 }
 
 func (s *PathSet) find(v Value, dst []Value) {
@@ -191,7 +119,7 @@ func (s *PathSet) descend(at uint16, v, root Value, dst []Value) {
 		}
 		return
 	}
-	nodes, names := v.doc.form.nodes, v.doc.form.names
+	nodes, raw := v.doc.nodes, v.doc.raw
 	end, dup := nodes[v.at].next, nodes[v.at].bits&repeats != 0
 	left := b.kids
 	for c := uint32(v.at) + 1; c < end; {
@@ -200,12 +128,12 @@ func (s *PathSet) descend(at uint16, v, root Value, dst []Value) {
 		if n.bits&oddName == 0 {
 			for kid = b.bucket[n.hash&31]; kid != 0; kid = s.tree[kid].chain {
 				k := &s.tree[kid]
-				if k.hash == n.hash && int(n.nameLen) == min(len(k.key), longName) && string(n.key(names)) == k.key {
+				if k.hash == n.hash && int(n.nameLen) == min(len(k.key), longName) && string(n.key(raw)) == k.key {
 					break
 				}
 			}
 		} else {
-			kid = s.escaped(b, n.key(names))
+			kid = s.escaped(b, n.key(raw))
 		}
 		if kid != 0 {
 			k := &s.tree[kid]

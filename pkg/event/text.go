@@ -234,7 +234,6 @@ func ParseTime(v Value) (time.Time, bool) {
 	switch v.kind {
 	case String:
 		if v.at > 0 && v.at == v.doc.timed {
-			v.saw()
 			return time.Unix(v.doc.secs, int64(v.doc.nanos)).UTC(), true
 		}
 		if b, ok := v.Plain(); ok {

@@ -28,64 +28,48 @@ func (s *scope) close() *event.PathSet {
 	return set
 }
 
-// bind binds the paths of a node, and of the nodes in it that resolve against
-// the same value. A node that is not known here looks its paths up by itself. It
-// says whether the node reads nothing but what it binds: when none of that is
-// there, the node's value is always the same.
-func (s *scope) bind(n node) bool {
+// bind binds the paths of a node, and of the nodes in it that resolve against the same
+// value. A node that is not known here looks its paths up by itself.
+func (s *scope) bind(n node) {
 	switch n := n.(type) {
-	case *literalNode, undefinedNode, *errorNode:
-		return true
 	case *pathNode:
 		s.at(n.path, &n.slot)
-		return true
 	case *templateNode:
 		for i := range n.pieces {
 			if p := &n.pieces[i]; p.is {
 				s.at(p.path, &p.slot)
 			}
 		}
-		return true
 	case *objectNode:
 		n.bound = true
-		all := true
 		for i := range n.members {
-			all = s.bind(n.members[i].n) && all
+			s.bind(n.members[i].n)
 		}
-		return all
 	case *arrayNode:
-		return s.all(n.vals...)
+		s.all(n.vals...)
 	case *ifNode:
-		return s.all(n.cond, n.then, n.els)
+		s.all(n.cond, n.then, n.els)
 	case *firstNode:
-		return s.all(n.vals...)
+		s.all(n.vals...)
 	case *joinNode:
-		return s.all(n.vals...)
+		s.all(n.vals...)
 	case *lookupNode:
-		all := s.all(n.arg, n.els)
-		for _, c := range n.table {
-			_, is := c.(*literalNode)
-			all = all && is
-		}
-		return all
+		s.all(n.arg, n.els)
 	case *arrayPathNode:
-		return s.bind(n.root) // the shape starts at an element
+		s.bind(n.root) // the shape starts at an element
 	case *applyNode:
-		return s.bind(n.arg) && !n.more
+		s.bind(n.arg)
 	case *flattenNode:
-		return s.all(n.arg, n.sep)
+		s.all(n.arg, n.sep)
 	case *caseNode:
-		return s.bind(n.arg)
+		s.bind(n.arg)
 	case *replaceNode:
-		return s.bind(n.arg)
+		s.bind(n.arg)
 	}
-	return false
 }
 
-func (s *scope) all(nodes ...node) bool {
-	all := true
+func (s *scope) all(nodes ...node) {
 	for _, n := range nodes {
-		all = s.bind(n) && all
+		s.bind(n)
 	}
-	return all
 }

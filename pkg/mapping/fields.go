@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -118,8 +117,7 @@ type member struct {
 	s      *schema       // nil: the action has no such field
 	silent bool          // resolving it cannot fail, so a stripped one is not resolved
 	tested bool          // conditions look at its value
-	slots  []int         // of the paths in it
-	bound  bool          // it reads nothing else
+	picks  bool          // it chooses among paths
 }
 
 // schema is a field, or the whole payload, compiled.
@@ -192,24 +190,18 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 		}
 		var s scope
 		for i := range p.members {
-			m := &p.members[i]
-			from := len(s.paths)
-			m.bound = s.bind(m.n)
-			m.slots = make([]int, len(s.paths)-from)
-			for k := range m.slots {
-				s.set[from+k] = both(s.set[from+k], &m.slots[k])
-			}
-			m.shape, m.each, m.only = p.shapeOf(m)
+			s.bind(p.members[i].n)
 		}
 		if p.paths = s.close(); p.paths == nil {
 			return nil, fmt.Errorf("mapping: its %d paths are more than can be followed at once", len(s.paths))
 		}
+		for i := range p.members {
+			m := &p.members[i]
+			m.shape, m.each, m.only = p.shapeOf(m)
+			m.picks = m.s != nil && !m.tested && picks(m.n)
+		}
 	}
 	return p, nil
-}
-
-func both(set func(int), slot *int) func(int) {
-	return func(n int) { set(n); *slot = n }
 }
 
 // Defaults is the mapping made of the fields' defaults.
@@ -350,8 +342,6 @@ func (s *payloadScratch) raw(f uint16) []byte {
 type given struct {
 	key        string
 	start, end int
-	from       event.Value // with a recorder: the event's value that it is
-	made       bool        // with a recorder: it may differ from event to event
 }
 
 // Payload is a resolved, coerced and validated event. It belongs to the
@@ -449,31 +439,27 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 	}
 	s := &r.now
 	s.reset(len(p.schema.props))
-	if r.rec != nil {
-		r.rec.made, r.rec.parts, r.rec.isMade = nil, nil, nil
-	}
 	if p.plain {
 		r.slots = p.paths.Lookup(in, r.slots)
-		if r.rec != nil {
-			p.record(r, in)
-		} else {
-			for i := range p.members {
-				m := &p.members[i]
-				if m.p != nil {
-					v := r.slots[m.p.slot-1]
-					k := v.Kind()
-					if k == event.Missing {
-						continue
-					}
-					if m.s != nil && m.s.asIs[k] && !m.tested {
-						if k != event.String || p.batch || !v.IsEmptyText() {
-							s.take(m.s, v)
-						}
-						continue
-					}
+		for i := range p.members {
+			m := &p.members[i]
+			if m.p != nil {
+				v := r.slots[m.p.slot-1]
+				k := v.Kind()
+				if k == event.Missing {
+					continue
 				}
-				p.member(r, m, in)
+				if m.s != nil && m.s.asIs[k] && !m.tested {
+					if k != event.String || p.batch || !v.IsEmptyText() {
+						s.take(m.s, v)
+					}
+					continue
+				}
 			}
+			if m.picks && p.pick(r, m) {
+				continue
+			}
+			p.member(r, m, in)
 		}
 	} else {
 		v := p.root.eval(r, in)
@@ -521,6 +507,23 @@ func (s *payloadScratch) reset(n int) {
 		s.state, s.vals, s.spans = s.state[:n], s.vals[:n], s.spans[:n]
 		clear(s.state)
 	}
+}
+
+// pick takes the value that a member chooses into the payload, or finds that it is left
+// out. It reports false, with nothing done, when the value has to be coerced or checked.
+func (p *Program) pick(r *Resolver, m *member) bool {
+	v := pick(r, m.n)
+	k := v.Kind()
+	switch {
+	case k == event.Missing, k == event.Null && !m.s.nullable:
+		return true
+	case k == event.String && (!p.batch || m.s.dropsEmpty()) && v.IsEmptyText():
+		return true
+	case k == event.Null, m.s.keeps(v):
+		r.now.take(m.s, v)
+		return true
+	}
+	return false
 }
 
 // member resolves one member of a plain mapping and takes it into the payload.
@@ -616,14 +619,35 @@ func (m *shapeMember) value(r *Resolver, element event.Value) event.Value {
 	if m.p != nil {
 		return m.p.value(r, element)
 	}
-	v, _ := pick(r, m.n)
-	return v
+	return pick(r, m.n)
+}
+
+// pick is the value that a node of [picks] chooses.
+func pick(r *Resolver, n node) event.Value {
+	switch n := n.(type) {
+	case *pathNode:
+		return r.slots[n.slot-1]
+	case *ifNode:
+		if pick(r, n.cond).Nullish() {
+			return pick(r, n.els)
+		}
+		return pick(r, n.then)
+	case *firstNode:
+		for _, c := range n.vals {
+			if v := pick(r, c); !v.Nullish() && !v.IsEmptyText() && (v.Kind() < event.Array || v.Len() > 0) {
+				return v
+			}
+		}
+	}
+	return event.Value{}
 }
 
 // picks says that a node does nothing but choose among paths, by what is there.
 func picks(n node) bool {
 	switch n := n.(type) {
-	case *pathNode, undefinedNode:
+	case *pathNode:
+		return n.slot > 0
+	case undefinedNode:
 		return true
 	case *ifNode:
 		return !n.blank && picks(n.cond) && picks(n.then) && picks(n.els)
@@ -701,28 +725,22 @@ func (f *schema) keeps(v event.Value) bool {
 	case f.Multiple:
 		return false
 	case f.checked:
-		return (k == event.String && f.str || k == event.Number && f.Type == TypeNumber) && v.Test(f.obeyed)
+		return (k == event.String && f.str || k == event.Number && f.Type == TypeNumber) && f.obeyed(v)
 	}
 	switch {
 	case f.Type == TypeDatetime:
-		return k == event.Number || k == event.String && v.Test(isDateLike)
+		return k == event.Number || k == event.String && isDateLike(v)
 	case f.Type == TypeInteger:
-		return k == event.Number && v.Test(isInteger)
+		return k == event.Number && isInteger(v)
 	}
 	return false
 }
 
 // coerced writes what becomes of a value of the event, in the cases that scalar
-// knows, and returns what stands for it with a recorder.
-func (f *schema) coerced(r *Resolver, v event.Value) (ref int32, ok bool) {
-	s := &r.now
-	start := len(s.out)
-	if r.rec == nil {
-		s.out, ok = f.scalar(s.out, v.Raw(), v.Kind())
-	} else if s.out, ok = f.scalar(s.out, r.rec.Trace.Raw(v), v.Kind()); ok {
-		ref = r.rec.coerced(f, v, kindOf(s.out[start:]))
-	}
-	return ref, ok
+// knows.
+func (f *schema) coerced(r *Resolver, v event.Value) (ok bool) {
+	r.now.out, ok = f.scalar(r.now.out, v.Raw(), v.Kind())
+	return ok
 }
 
 // wraps says that a value of a kind becomes the only element of the field's array,
@@ -740,27 +758,20 @@ func isInteger(v event.Value) bool { return plainInteger(v.Raw()) }
 func (p *Program) object(r *Resolver, m *member) bool {
 	s := &r.now
 	start, problems := len(s.out), len(s.problems)
-	var parts []int32
 	ok := true
-	if r.rec != nil {
-		r.trail = append(r.trail[:0], m.s.path...)
-	}
 	if m.each == nil && !m.only {
-		parts, ok = m.write(r, parts, event.Value{})
+		ok = m.write(r, event.Value{})
 	} else if m.only {
-		parts = append(parts, refNone)
 		s.out = append(s.out, '[')
-		parts, ok = m.element(r, parts, event.Value{}, 0)
+		ok = m.write(r, event.Value{})
 		s.out = append(s.out, ']')
 	} else {
 		array := m.each.value(r, event.Value{})
 		s.out = append(s.out, '[')
-		parts = append(parts, refNone)
 		switch array.Kind() {
 		case event.Object: // stands for an array of it
-			parts, ok = m.element(r, parts, array, 0)
+			ok = m.write(r, array)
 		case event.Array:
-			n := 0
 			for e := range array.Elements() {
 				if e.Kind() != event.Object {
 					ok = false
@@ -769,10 +780,9 @@ func (p *Program) object(r *Resolver, m *member) bool {
 				if len(s.out) > start+1 {
 					s.out = append(s.out, ',')
 				}
-				if parts, ok = m.element(r, parts, e, n); !ok {
+				if ok = m.write(r, e); !ok {
 					break
 				}
-				n++
 			}
 		default:
 			ok = false
@@ -783,35 +793,16 @@ func (p *Program) object(r *Resolver, m *member) bool {
 		s.out, s.problems = s.out[:start], s.problems[:problems]
 		return false
 	}
-	if s.made(m.s, start); r.rec != nil && len(parts) > 1 {
-		r.rec.parts[uint16(m.s.number)] = parts
-	}
+	s.made(m.s, start)
 	return true
 }
 
-// element is write of element n of an array.
-func (m *member) element(r *Resolver, parts []int32, e event.Value, n int) ([]int32, bool) {
-	if r.rec == nil {
-		return m.write(r, parts, e)
-	}
-	at := len(r.trail)
-	r.trail = strconv.AppendInt(append(r.trail, '/'), int64(n), 10)
-	parts, ok := m.write(r, parts, e)
-	r.trail = r.trail[:at]
-	return parts, ok
-}
-
-// write writes one object, of the event or of an element, and appends where its
-// values come from when somebody wants to know.
-func (m *member) write(r *Resolver, parts []int32, element event.Value) ([]int32, bool) {
+// write writes one object, of the event or of an element. It reports false when
+// something has to be said of a member.
+func (m *member) write(r *Resolver, element event.Value) bool {
 	s := &r.now
-	rec := r.rec
-	if rec != nil {
-		parts = append(parts, refNone)
-	}
 	s.out = append(s.out, '{')
 	start := len(s.out)
-	var missing []*schema
 	for i := range m.shape {
 		sm := &m.shape[i]
 		if sm.lit != nil {
@@ -819,19 +810,13 @@ func (m *member) write(r *Resolver, parts []int32, element event.Value) ([]int32
 				s.out = append(s.out, ',')
 			}
 			s.out = append(append(s.out, sm.key...), sm.lit...)
-			if rec != nil {
-				parts = append(parts, refNone)
-			}
 			continue
 		}
 		v := sm.value(r, element)
 		k := v.Kind()
 		if k == event.Missing {
 			if sm.f != nil && sm.f.required {
-				if rec == nil {
-					return parts, false // and somebody says what is missing
-				}
-				missing = append(missing, sm.f)
+				return false // and somebody says what is missing
 			}
 			continue
 		}
@@ -839,10 +824,7 @@ func (m *member) write(r *Resolver, parts []int32, element event.Value) ([]int32
 		if f := sm.f; f != nil {
 			if !m.s.Multiple && (k == event.Null && !f.nullable || k == event.String && f.dropsEmpty() && v.IsEmptyText()) {
 				if f.required {
-					if rec == nil {
-						return parts, false
-					}
-					missing = append(missing, f)
+					return false
 				}
 				continue // which happens everywhere but in the objects of arrays
 			}
@@ -855,39 +837,21 @@ func (m *member) write(r *Resolver, parts []int32, element event.Value) ([]int32
 		}
 		s.out = append(s.out, sm.key...)
 		if coerce {
-			var ref int32
-			var ok bool
-			if ref, ok = sm.f.coerced(r, v); !ok {
-				return parts, false
-			}
-			if rec != nil {
-				parts = append(parts, ref)
+			if !sm.f.coerced(r, v) {
+				return false
 			}
 			continue
 		}
 		if wrap {
 			s.out = append(s.out, '[')
 		}
-		if rec == nil {
-			s.out = append(s.out, v.Raw()...)
-		} else {
-			if wrap {
-				parts = append(parts, refNone)
-			}
-			s.out = append(s.out, rec.Trace.Raw(v)...)
-			parts = rec.Trace.Sources(parts, v)
-		}
+		s.out = append(s.out, v.Raw()...)
 		if wrap {
 			s.out = append(s.out, ']')
 		}
 	}
 	s.out = append(s.out, '}')
-	for _, f := range m.s.needed {
-		if slices.Contains(missing, f) {
-			m.s.lacks(r, f)
-		}
-	}
-	return parts, true
+	return true
 }
 
 // note keeps a member as it was given, for the conditions that look at it.
@@ -949,9 +913,6 @@ func (g *given) text(r *Resolver) []byte {
 	if g == nil {
 		return nil
 	}
-	if r.rec != nil && (g.made || g.from.Exists()) {
-		r.rec.Trace.Void()
-	}
 	return r.arena[g.start:g.end]
 }
 
@@ -991,9 +952,6 @@ func (t *Test) holds(r *Resolver, several bool) bool {
 	var raw []byte
 	if sp != nil {
 		raw = r.arena[sp.start:sp.end]
-		if r.rec != nil {
-			r.rec.tests(sp, t, several, nested)
-		}
 	}
 	if nested && sp != nil {
 		if kindOf(raw) != event.Object {
@@ -1046,23 +1004,12 @@ func (p *Payload) value(f uint16) event.Value {
 	s := &p.r.now
 	if s.state[f] == written {
 		raw := s.raw(f)
-		rec := p.r.rec
-		if len(raw) == 2 && raw[0] == '{' && (rec == nil || !rec.isMade[f]) {
+		if len(raw) == 2 && raw[0] == '{' {
 			return emptyObject
 		}
 		v, err := p.r.parser.ParseValue(raw)
 		if err != nil {
 			return event.Value{} // cannot be: the bytes were written from valid values
-		}
-		if rec != nil {
-			if parts := rec.parts[f]; parts != nil {
-				rec.Trace.CopiedFrom(v, parts)
-			} else if rec.isMade[f] {
-				if v.Kind() >= event.Array {
-					rec.Trace.Void() // what is in it may differ
-				}
-				rec.Trace.CopiedFrom(v, []int32{refField - int32(f)})
-			}
 		}
 		s.vals[f], s.state[f] = v, indexed
 	}
@@ -1074,7 +1021,6 @@ func (p *Payload) RawAt(f int16) []byte {
 	if p.r.now.state[f] == absent {
 		return nil
 	}
-	p.seen(uint16(f))
 	return p.r.now.raw(uint16(f))
 }
 
@@ -1084,15 +1030,7 @@ func (p *Payload) Raw(key string) []byte {
 	if f < 0 || p.r.now.state[f] == absent {
 		return nil
 	}
-	p.seen(uint16(f))
 	return p.r.now.raw(uint16(f))
-}
-
-// seen tells the recorder, if there is one, that a field that was made is read.
-func (p *Payload) seen(f uint16) {
-	if rec := p.r.rec; rec != nil && (rec.isMade[f] || rec.parts[f] != nil) {
-		rec.Trace.Void()
-	}
 }
 
 // Has reports whether the payload has the field.
@@ -1130,7 +1068,6 @@ func (p *Payload) All() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		s := &p.r.now
 		for _, f := range s.order {
-			p.seen(f)
 			if !yield(p.root.keys[f], s.raw(f)) {
 				return
 			}
@@ -1174,17 +1111,7 @@ func (p *Payload) put(w *Writer, f uint16) {
 
 // write writes a field's value. One that was made is not looked into.
 func (p *Payload) write(w *Writer, f uint16) {
-	s := &p.r.now
-	switch {
-	case w.rec == nil:
-		w.buf = append(w.buf, s.raw(f)...)
-	case w.rec.isMade[f]:
-		w.rec.begin(w, op{what: opField, at: refField - int32(f)})
-		w.buf = append(w.buf, s.raw(f)...)
-		w.rec.end(w)
-	default:
-		w.rec.value(w, p.value(f))
-	}
+	w.buf = append(w.buf, p.r.now.raw(f)...)
 }
 
 // AppendJSON appends the payload as a JSON object.
@@ -1195,7 +1122,6 @@ func (p *Payload) AppendJSON(dst []byte) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		p.seen(f)
 		dst = append(dst, p.root.props[f].prefix...)
 		dst = append(dst, s.raw(f)...)
 	}
@@ -1204,18 +1130,7 @@ func (p *Payload) AppendJSON(dst []byte) []byte {
 
 // Write writes the payload as a JSON object.
 func (p *Payload) Write(w *Writer) {
-	if w.rec == nil {
-		w.Raw(p.JSON())
-		return
-	}
-	w.BeginObject()
-	for i, f := range p.r.now.order {
-		if i > 0 {
-			w.buf = append(w.buf, ',')
-		}
-		p.put(w, f)
-	}
-	w.EndObject()
+	w.Raw(p.JSON())
 }
 
 // JSON returns the payload as a JSON object. The caller must not change it.

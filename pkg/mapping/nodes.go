@@ -377,9 +377,7 @@ type applyNode struct {
 	arg node
 	f   func(r *Resolver, dst []byte, v result, in event.Value) ([]byte, bool)
 	// keep: the argument is resolved with its undefined members marked.
-	keep  bool
-	more  bool // f looks at more of in than the argument does
-	blind bool // see isBlind
+	keep bool
 }
 
 func (n *applyNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }

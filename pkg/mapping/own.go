@@ -48,17 +48,17 @@ func ownDirective(name string) (directiveSpec, bool) {
 	case "@lookup":
 		return own(compileLookup, value, need("table", (*checker).object), may("ignorecase", (*checker).boolean), may("else", anything))
 	case "@keys":
-		return own(blinded(compileKeys), value, need("case", oneOf(keyCases...)), may("deep", (*checker).boolean))
+		return own(compileKeys, value, need("case", oneOf(keyCases...)), may("deep", (*checker).boolean))
 	case "@rename":
-		return own(blinded(compileRename), value, need("keys", checkNames))
+		return own(compileRename, value, need("keys", checkNames))
 	case "@pick", "@omit":
-		return own(blinded(compilePick(name == "@omit")), value, need("keys", checkTexts))
+		return own(compilePick(name == "@omit"), value, need("keys", checkTexts))
 	case "@compact":
-		return own(blinded(valueOf(writeCompact)), value)
+		return own(valueOf(writeCompact), value)
 	case "@cut":
 		return own(compileCut, value, need("bytes", (*checker).integer), may("more", (*checker).text))
 	case "@limit":
-		return own(blinded(compileLimit), value, need("items", (*checker).integer), may("more", (*checker).text))
+		return own(compileLimit, value, need("items", (*checker).integer), may("more", (*checker).text))
 	}
 	return directiveSpec{}, false
 }
@@ -356,8 +356,6 @@ func compileHash(hash bool) func(*tree, []string) node {
 			}
 			return append(dst, ']'), true
 		})
-		_, none := country.(undefinedNode)
-		n.more = !none
 		return n
 	}
 }

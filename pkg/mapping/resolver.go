@@ -13,20 +13,18 @@ import (
 // ready for use. It is not safe for concurrent use: one per goroutine, reused
 // for every event, so that a steady stream of events allocates nothing.
 type Resolver struct {
-	arena   []byte   // values computed during a run
-	temps   [][]byte // buffers being written, innermost last
-	ntemps  int
-	parser  event.Parser // for paths into computed values
-	coerced event.Parser // for a coerced value that Recipe.Play hands on
-	writer  Writer       // for Go functions
-	keep    bool         // write undefined as undefinedMark instead of dropping it
-	err     error
-	merged  []entry
-	trail   []byte        // the place in the payload of what is being coerced, for problems
-	slots   []event.Value // what a Program's paths lead to, see scope
-	now     payloadScratch
-	rec     *Recorder // who wants to know what runs do; nil: nobody
-	memo    memo
+	arena  []byte   // values computed during a run
+	temps  [][]byte // buffers being written, innermost last
+	ntemps int
+	parser event.Parser // for paths into computed values
+	writer Writer       // for Go functions
+	keep   bool         // write undefined as undefinedMark instead of dropping it
+	err    error
+	merged []entry
+	trail  []byte        // the place in the payload of what is being coerced, for problems
+	slots  []event.Value // what a Program's paths lead to, see scope
+	now    payloadScratch
+	memo   memo
 }
 
 // reset prepares for a run of its own.

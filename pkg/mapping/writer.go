@@ -15,7 +15,6 @@ import (
 type Writer struct {
 	buf  []byte
 	base int // where this writer's own text begins in buf
-	rec  *Recorder
 }
 
 // Reset makes w append to buf.
@@ -24,17 +23,11 @@ func (w *Writer) Reset(buf []byte) { w.buf, w.base = buf, len(buf) }
 // Bytes returns the slice given to Reset with everything written after it. It
 // stays valid until the next call of Reset.
 func (w *Writer) Bytes() []byte {
-	if w.rec != nil {
-		w.rec.Trace.Void() // who reads what was written
-	}
 	return w.buf
 }
 
 // Len returns how many bytes have been written since Reset.
 func (w *Writer) Len() int {
-	if w.rec != nil {
-		w.rec.Trace.Void() // lengths differ from event to event
-	}
 	return len(w.buf) - w.base
 }
 
@@ -46,17 +39,10 @@ func (w *Writer) Written() (buf []byte, n int) { return w.buf, len(w.buf) - w.ba
 // that finds out late that a value does not exist.
 func (w *Writer) Truncate(n int) {
 	w.buf = w.buf[:w.base+n]
-	if w.rec != nil {
-		w.rec.truncate(w)
-	}
 }
 
 // value writes a value of an event, or of a payload.
 func (w *Writer) value(v event.Value) {
-	if w.rec != nil {
-		w.rec.value(w, v)
-		return
-	}
 	w.buf = append(w.buf, v.Raw()...)
 }
 
@@ -161,11 +147,7 @@ func (w *Writer) RawField(key string, json []byte) {
 // TextField writes a text member: a prefix, and a value's text.
 func (w *Writer) TextField(key, prefix string, v event.Value) {
 	w.Key(key)
-	if w.rec == nil {
-		w.prefixed(prefix, v)
-		return
-	}
-	w.Compute(v, nil, func(w *Writer, v event.Value, _ *Late) { w.prefixed(prefix, v) })
+	w.prefixed(prefix, v)
 }
 
 func (w *Writer) prefixed(prefix string, v event.Value) {
