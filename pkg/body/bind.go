@@ -36,7 +36,11 @@ type Program struct {
 
 // Scratch is the memory of writing bodies. The zero Scratch is ready for use. It is not
 // safe for concurrent use: one per goroutine.
-type Scratch struct{ w writing }
+type Scratch struct {
+	w writing
+	// Plain lets the interpreter do what the compiled program does otherwise.
+	Plain bool
+}
 
 // Marks are the places in what was written last where the stamp stands, in bytes.
 func (s *Scratch) Marks() []int { return s.w.marks }
@@ -114,6 +118,9 @@ func (p *Program) Static() (open, close string, ok bool) { return p.open, p.clos
 // Append appends the body of an event to dst; false: there is nothing to send, and dst is
 // returned as it was.
 func (p *Program) Append(s *Scratch, in *Input, dst []byte) ([]byte, bool) {
+	if s.Plain {
+		return p.Interpret(s, in, dst)
+	}
 	s.w.begin(in, dst)
 	ok := p.compiled.put(&s.w)
 	return s.w.buf, ok
@@ -135,6 +142,9 @@ func (p *Program) interpreter(s *Scratch, in *Input, dst []byte) *interpreter {
 func (p *Program) Envelope(s *Scratch, in *Input) (open, close string, ok bool) {
 	if p.open != "" || p.close != "" {
 		return p.open, p.close, true
+	}
+	if s.Plain {
+		return p.InterpretEnvelope(s, in)
 	}
 	s.w.begin(in, nil)
 	return s.w.envelope(p.compiled.put(&s.w))
@@ -176,9 +186,20 @@ func (c *compiler) item(n Node) (o itemOp) {
 	return o
 }
 
-// Items writes the items of an event, one after the other, each to what next returns, and
-// hands it to emit.
-func (p *Program) Items(s *Scratch, in *Input, next func() []byte, emit func(item []byte)) {
+// Sink takes items.
+type Sink interface {
+	// Next returns what the next item is appended to.
+	Next() []byte
+	// Emit takes what Next returned with an item behind it.
+	Emit(buf []byte)
+}
+
+// Items writes the items of an event, one after the other.
+func (p *Program) Items(s *Scratch, in *Input, to Sink) {
+	if s.Plain {
+		p.InterpretItems(s, in, to)
+		return
+	}
 	w := &s.w
 	for i := range p.each {
 		o := &p.each[i]
@@ -187,18 +208,18 @@ func (p *Program) Items(s *Scratch, in *Input, next func() []byte, emit func(ite
 			continue
 		}
 		if o.of == nil {
-			w.begin(in, next())
+			w.begin(in, to.Next())
 			if o.n.put(w) {
-				emit(w.buf)
+				to.Emit(w.buf)
 			}
 			continue
 		}
 		var of item
 		if o.of.find(w, &of) && of.kind() == event.Array {
 			w.each(w.lasting(&of), func() {
-				w.again(in, next())
+				w.again(in, to.Next())
 				if o.n.put(w) {
-					emit(w.buf)
+					to.Emit(w.buf)
 				}
 			})
 		}
@@ -222,12 +243,12 @@ func (w *writing) again(in *Input, dst []byte) {
 }
 
 // InterpretItems is [Program.Items], plainly and slowly.
-func (p *Program) InterpretItems(s *Scratch, in *Input, next func() []byte, emit func(item []byte)) {
+func (p *Program) InterpretItems(s *Scratch, in *Input, to Sink) {
 	x := p.interpreter(s, in, nil)
 	one := func(n Node) {
-		x.again(in, next())
+		x.again(in, to.Next())
 		if x.put(n) {
-			emit(x.buf)
+			to.Emit(x.buf)
 		}
 	}
 	for _, n := range p.items.nodes {
@@ -269,6 +290,9 @@ func (sc Scope) BindCond(c Cond) (*Test, error) {
 
 // Holds says that the condition holds for an event.
 func (t *Test) Holds(s *Scratch, in *Input) bool {
+	if s.Plain {
+		return t.Interpret(s, in)
+	}
 	if t.t == nil {
 		return true
 	}

@@ -80,6 +80,7 @@ type candidate struct {
 	field int16      // of the payload; -1: of the event or the element
 	path  event.Path // below it
 	root  bool       // there is no path
+	part  int16      // the path is that of a declared member; -1: it is not
 }
 
 // valueOp is a value that has to be looked for, or made.
@@ -123,7 +124,12 @@ func (v *valueOp) find(w *writing, it *item) bool {
 		for i := range v.candidates {
 			c := &v.candidates[i]
 			it.state = asIs
+			known := false
 			switch {
+			case c.part >= 0:
+				if it.v, known = w.in.Payload.Part(c.field, c.part); !known {
+					it.v = w.in.Payload.At(c.field)
+				}
 			case c.field >= 0:
 				it.v = w.in.Payload.At(c.field)
 			case v.src == fromEvent:
@@ -131,7 +137,7 @@ func (v *valueOp) find(w *writing, it *item) bool {
 			default:
 				it.v = w.element
 			}
-			if !c.root {
+			if !c.root && !known {
 				it.v = it.v.Find(c.path)
 			}
 			if it.v.Exists() && (len(v.steps) == 0 || w.through(v.steps, it)) {
@@ -350,12 +356,16 @@ func (c *compiler) value(v *Value) valueOp {
 			o.src = fromElement
 		}
 		for _, path := range v.at {
-			cand := candidate{field: -1}
+			cand := candidate{field: -1, part: -1}
 			rest := path
 			if o.src == fromField {
 				var key string
 				key, rest, _ = strings.Cut(path, ".")
-				cand.field = int16(slices.IndexFunc(c.fields, func(f mapping.Field) bool { return f.Key == key }))
+				i := slices.IndexFunc(c.fields, func(f mapping.Field) bool { return f.Key == key })
+				cand.field = int16(i)
+				if i >= 0 && c.fields[i].Type == mapping.TypeObject && !c.fields[i].Multiple {
+					cand.part = int16(slices.IndexFunc(c.fields[i].Properties, func(f mapping.Field) bool { return f.Key == rest }))
+				}
 			}
 			if cand.root = rest == ""; !cand.root {
 				cand.path = event.Keys(strings.Split(rest, ".")...)

@@ -150,6 +150,7 @@ type writing struct {
 	index   int
 	tmp     []byte // texts on their way
 	recall  mapping.Resolver
+	context Context
 	parser  event.Parser
 }
 
@@ -459,7 +460,8 @@ func (w *writing) formJSON(s *step, it *item) bool {
 		w.setText(it, from)
 		return n > 0
 	case as:
-		w.tmp = s.f(w.tmp, v, &Context{w})
+		w.context.w = w
+		w.tmp = s.f(w.tmp, v, &w.context)
 	}
 	return w.setRaw(it, from) && ok
 }
@@ -495,7 +497,14 @@ func (w *writing) formTime(s *step, it *item) bool {
 		it.state, it.at = asAt, at
 		return true
 	case asTime:
-		w.tmp, ok = mapping.AppendTime(w.tmp, at, s.text)
+		switch s.text {
+		case "seconds":
+			w.tmp = strconv.AppendInt(w.tmp, at.Unix(), 10)
+		case "millis":
+			w.tmp = strconv.AppendInt(w.tmp, at.UnixMilli(), 10)
+		default:
+			w.tmp, ok = mapping.AppendTime(w.tmp, at, s.text)
+		}
 		return w.setRaw(it, from) && ok
 	}
 	w.tmp = at.UTC().AppendFormat(w.tmp, s.text)

@@ -263,7 +263,7 @@ func (d *Declared) scope(c *opened) body.Scope {
 }
 
 func (d *Declared) bind(c *opened) (action, error) {
-	a := action{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields, Limits: d.limits, AllOrNothing: d.allOrNothing, TimeField: d.timeField, success: d.success, results: d.results}
+	a := action{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields, Limits: d.limits, AllOrNothing: d.allOrNothing, TimeField: d.timeField, success: d.success, results: d.results, declared: true}
 	b := &bound{Declared: d}
 	sc := d.scope(c)
 	var err error
@@ -371,7 +371,8 @@ const keyCut = "\x00"
 // write writes the items of one event.
 func (b *bound) write(in *Input, out *Output) {
 	s := &out.d.body
-	bi := &body.Input{Event: in.Event.Root(), Payload: in.Payload, Now: in.now, ID: in.id}
+	bi := &out.d.bodyIn
+	*bi = body.Input{Event: in.Event.Root(), Payload: in.Payload, Now: in.now, ID: in.id}
 	if !b.meets(s, bi, out) {
 		return
 	}
@@ -440,15 +441,29 @@ func (b *bound) writeItems(s *body.Scratch, st *boundStep, bi *body.Input, out *
 	if _, _, static := st.body.Static(); !static || !st.first || group != "" {
 		out.Group = open + keyCut + close + keyCut + group
 	}
-	base := 0
-	next := func() (buf []byte) {
-		buf, base = out.end()
-		return buf
-	}
-	st.body.Items(s, bi, next, func(buf []byte) {
-		out.emit(buf, base, s.Marks())
-		bi.Step++
-	})
+	w := &out.d.items
+	w.out, w.s, w.in = out, s, bi
+	st.body.Items(s, bi, w)
+}
+
+// itemWriter takes the items of an event.
+type itemWriter struct {
+	out  *Output
+	s    *body.Scratch
+	in   *body.Input
+	base int
+}
+
+// Next implements [body.Sink].
+func (w *itemWriter) Next() (buf []byte) {
+	buf, w.base = w.out.end()
+	return buf
+}
+
+// Emit implements [body.Sink].
+func (w *itemWriter) Emit(buf []byte) {
+	w.out.emit(buf, w.base, w.s.Marks())
+	w.in.Step++
 }
 
 // withQuery puts a query behind a path that may have one.

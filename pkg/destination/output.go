@@ -34,6 +34,9 @@ type Stamp struct {
 type scratch struct {
 	resolver mapping.Resolver
 	body     body.Scratch
+	bodyIn   body.Input
+	items    itemWriter
+	routed   int
 	in       Input
 }
 
@@ -52,7 +55,7 @@ func (d *Deliveries) begin() {
 // again.
 func (d *Deliveries) Rest() {
 	if d.scratch != nil {
-		d.in = Input{}
+		d.in, d.bodyIn, d.items = Input{}, body.Input{}, itemWriter{}
 		scratches.Put(d.scratch)
 		d.scratch = nil
 	}
@@ -216,7 +219,8 @@ func (d *Deliveries) address(a Address) *Address {
 		return nil
 	}
 	if d.last == nil || *d.last != a {
-		d.last = &a
+		kept := a // so that a itself need not be allocated each time
+		d.last = &kept
 	}
 	return d.last
 }

@@ -1,6 +1,7 @@
 package destination
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/event"
@@ -197,6 +199,8 @@ type action struct {
 	TimeField    string
 	success      []Success // nil: the spec's
 
+	declared bool
+
 	request func() Request                                                     // nil: a POST of the item
 	item    func(in *Input, out *Output)                                       // nil: the payload is the item
 	results func(a *Answer, b *Batch) []Result                                 // nil: by the status
@@ -238,6 +242,10 @@ type sender struct {
 	actions []openAction
 	subs    []subscription
 	names   []string // of integrations, lower case
+
+	declared bool        // some action is: then its bodies are checked
+	plain    atomic.Bool // bodies are interpreted, see check
+	differs  atomic.Pointer[string]
 }
 
 type openAction struct {
@@ -310,6 +318,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 		if oa.request.ContentType == "" && oa.request.Method != http.MethodGet {
 			oa.request.ContentType = "application/json"
 		}
+		o.declared = o.declared || a.declared
 		oa.single = oa.request.Open == "" && oa.request.Sep == "" && a.send == nil
 		if oa.single {
 			oa.limits.BatchEvents.N = 1
@@ -422,6 +431,77 @@ func (o *sender) Plan() *Plan { return &o.plan }
 // Route implements Sender.
 func (o *sender) Route(ev *event.Event, env *Env, out *Deliveries) {
 	out.begin()
+	out.body.Plain = o.plain.Load()
+	from, size := len(out.List), len(out.arena)
+	o.route(ev, env, out)
+	if !o.declared || out.body.Plain {
+		return
+	}
+	if out.routed++; out.routed%checkEvery == 0 {
+		o.check(ev, env, out, from, size)
+	}
+}
+
+// checkEvery is how many events stand for one that is also written by the interpreter. It
+// is a prime, so that of several destinations that take turns each is checked.
+const checkEvery = 1009
+
+// Interpreted is a Sender like s, of a Spec, whose bodies are interpreted.
+func Interpreted(s Sender) Sender {
+	o, ok := s.(*sender)
+	if !ok {
+		return s
+	}
+	c := &sender{verdict: o.verdict, base: o.base, plan: o.plan, actions: o.actions, subs: o.subs, names: o.names, declared: o.declared}
+	c.plain.Store(true)
+	return c
+}
+
+// Checked is a [Sender] that compares, now and then, what its compiled bodies write with
+// what they say.
+type Checked interface {
+	// Difference is what was found; "": nothing. From then on everything is
+	// interpreted, which is slower and right.
+	Difference() string
+}
+
+// Difference implements [Checked].
+func (o *sender) Difference() string {
+	if d := o.differs.Load(); d != nil {
+		return *d
+	}
+	return ""
+}
+
+// check routes an event once more, plainly, and compares. When both differ the plain
+// way counts, for this event and for all that follow.
+func (o *sender) check(ev *event.Event, env *Env, out *Deliveries, from, size int) {
+	var plain Deliveries
+	plain.begin()
+	defer plain.Rest()
+	plain.body.Plain = true
+	o.route(ev, env, &plain)
+	plain.body.Plain = false
+	if sameDeliveries(out.List[from:], plain.List) {
+		return
+	}
+	o.plain.Store(true)
+	what := "event " + idOf(ev, env) + ": the compiled body is not what the declaration says; from here on bodies are interpreted"
+	o.differs.CompareAndSwap(nil, &what)
+	out.Cut(from)
+	out.arena = out.arena[:size]
+	out.body.Plain = true
+	o.route(ev, env, out)
+}
+
+func sameDeliveries(a, b []Delivery) bool {
+	return slices.EqualFunc(a, b, func(a, b Delivery) bool {
+		return bytes.Equal(a.Item, b.Item) && a.InsertID == b.InsertID && a.Address() == b.Address() && a.Verdict() == b.Verdict() &&
+			a.Action == b.Action && a.Step == b.Step && a.Wait == b.Wait
+	})
+}
+
+func (o *sender) route(ev *event.Event, env *Env, out *Deliveries) {
 	from := len(out.List)
 	settle := func(reason Reason, detail string) {
 		out.List = append(out.List, Delivery{Settled: &Result{Outcome: Skipped, Reason: reason, Detail: detail}})

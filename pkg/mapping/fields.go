@@ -310,13 +310,16 @@ func (s *schema) init(root bool) error {
 // payloadScratch is a Resolver's memory for one payload.
 type payloadScratch struct {
 	payload  Payload
-	out      []byte        // values that were computed
-	order    []uint16      // the fields that are there, in the order of the mapping
-	state    []uint8       // of each field: absent, taken, written or indexed
-	vals     []event.Value // of taken and indexed fields
-	spans    []span        // of written and indexed ones, in out
-	given    []given       // the values before coercion, for conditions
-	full     []byte        // the payload as text, when somebody asked for it
+	out      []byte          // values that were computed
+	order    []uint16        // the fields that are there, in the order of the mapping
+	state    []uint8         // of each field: absent, taken, written or indexed
+	vals     []event.Value   // of taken and indexed fields
+	spans    []span          // of written and indexed ones, in out
+	parts    [][]event.Value // of objects that were put together of the event's values: these, by the numbers of the members
+	whole    []bool          // of these: every member is a value of the event as it is
+	odd      bool            // of the object being written: some member is not
+	given    []given         // the values before coercion, for conditions
+	full     []byte          // the payload as text, when somebody asked for it
 	problems []string
 }
 
@@ -503,9 +506,11 @@ func (s *payloadScratch) reset(n int) {
 	s.out, s.order, s.given, s.problems = s.out[:0], s.order[:0], s.given[:0], nil
 	if cap(s.state) < n {
 		s.state, s.vals, s.spans = make([]uint8, n), make([]event.Value, n), make([]span, n)
+		s.parts, s.whole = make([][]event.Value, n), make([]bool, n)
 	} else {
-		s.state, s.vals, s.spans = s.state[:n], s.vals[:n], s.spans[:n]
+		s.state, s.vals, s.spans, s.parts, s.whole = s.state[:n], s.vals[:n], s.spans[:n], s.parts[:n], s.whole[:n]
 		clear(s.state)
+		clear(s.whole)
 	}
 }
 
@@ -760,17 +765,27 @@ func (p *Program) object(r *Resolver, m *member) bool {
 	start, problems := len(s.out), len(s.problems)
 	ok := true
 	if m.each == nil && !m.only {
-		ok = m.write(r, event.Value{})
+		f := m.s.number
+		parts := s.parts[f]
+		if n := len(m.s.props); cap(parts) < n {
+			parts = make([]event.Value, n)
+		} else {
+			parts = parts[:n]
+			clear(parts)
+		}
+		s.parts[f], s.odd = parts, false
+		ok = m.write(r, event.Value{}, parts)
+		s.whole[f] = ok && !s.odd
 	} else if m.only {
 		s.out = append(s.out, '[')
-		ok = m.write(r, event.Value{})
+		ok = m.write(r, event.Value{}, nil)
 		s.out = append(s.out, ']')
 	} else {
 		array := m.each.value(r, event.Value{})
 		s.out = append(s.out, '[')
 		switch array.Kind() {
 		case event.Object: // stands for an array of it
-			ok = m.write(r, array)
+			ok = m.write(r, array, nil)
 		case event.Array:
 			for e := range array.Elements() {
 				if e.Kind() != event.Object {
@@ -780,7 +795,7 @@ func (p *Program) object(r *Resolver, m *member) bool {
 				if len(s.out) > start+1 {
 					s.out = append(s.out, ',')
 				}
-				if ok = m.write(r, e); !ok {
+				if ok = m.write(r, e, nil); !ok {
 					break
 				}
 			}
@@ -797,9 +812,9 @@ func (p *Program) object(r *Resolver, m *member) bool {
 	return true
 }
 
-// write writes one object, of the event or of an element. It reports false when
-// something has to be said of a member.
-func (m *member) write(r *Resolver, element event.Value) bool {
+// write writes one object, of the event or of an element, and notes its values in parts,
+// when these are not nil. It reports false when something has to be said of a member.
+func (m *member) write(r *Resolver, element event.Value, parts []event.Value) bool {
 	s := &r.now
 	s.out = append(s.out, '{')
 	start := len(s.out)
@@ -810,6 +825,7 @@ func (m *member) write(r *Resolver, element event.Value) bool {
 				s.out = append(s.out, ',')
 			}
 			s.out = append(append(s.out, sm.key...), sm.lit...)
+			s.odd = true
 			continue
 		}
 		v := sm.value(r, element)
@@ -836,7 +852,7 @@ func (m *member) write(r *Resolver, element event.Value) bool {
 			s.out = append(s.out, ',')
 		}
 		s.out = append(s.out, sm.key...)
-		if coerce {
+		if s.odd = s.odd || coerce || wrap || sm.f == nil; coerce {
 			if !sm.f.coerced(r, v) {
 				return false
 			}
@@ -848,6 +864,8 @@ func (m *member) write(r *Resolver, element event.Value) bool {
 		s.out = append(s.out, v.Raw()...)
 		if wrap {
 			s.out = append(s.out, ']')
+		} else if parts != nil && !s.odd {
+			parts[sm.f.number] = v
 		}
 	}
 	s.out = append(s.out, '}')
@@ -1014,6 +1032,19 @@ func (p *Payload) value(f uint16) event.Value {
 		s.vals[f], s.state[f] = v, indexed
 	}
 	return s.vals[f]
+}
+
+// Part is a member of a field that is an object, both by their places among those that
+// are declared. It is known only of objects that were put together of the event's values.
+func (p *Payload) Part(f, member int16) (v event.Value, known bool) {
+	s := &p.r.now
+	switch {
+	case s.state[f] == absent:
+		return event.Value{}, true
+	case !s.whole[f]:
+		return event.Value{}, false
+	}
+	return s.parts[f][member], true
 }
 
 // RawAt is Raw of the field with a number: its place among the action's fields.
