@@ -5,15 +5,16 @@ package googleanalytics4
 
 import (
 	"errors"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
@@ -66,88 +67,103 @@ func New() destination.Destination {
 			Dedupe:     destination.Dedupe{Field: "transaction_id, of a purchase", Docs: "https://support.google.com/analytics/answer/12313109"},
 		},
 		Success: []destination.Success{destination.NoBody(reference+"#response_codes", 200, 201, 202, 204)},
-		Actions: destination.Coded[Settings]{
-			ecommerce("purchase", "Purchase", "An order.", "Order Completed", "purchase", currencyChecked, list(
-				text("affiliation", "$.properties.affiliation"), text("coupon", "$.properties.coupon"), required(text("currency", "$.properties.currency")),
-				required(products()), required(text("transaction_id", "$.properties.order_id")),
-				number("shipping", "$.properties.shipping"), number("tax", "$.properties.tax"), number("value", "$.properties.total"))),
-			ecommerce("addToCart", "Add to cart", "A product put into the cart.", "Product Added", "add_to_cart", currencyChecked, list(
-				text("currency", "$.properties.currency"), required(product()), number("value", "$.properties.value"))),
-			{
-				Slug: "pageView", Title: "Page view", Doc: "A page seen.", Trigger: `type = "page"`,
-				Fields: fields("clientId", list(
-					text("page_location", "$.context.page.url"), text("page_referrer", "$.context.page.referrer"), text("page_title", "$.context.page.title"))),
-				Item: item("page_view", currencyChecked, []string{"page_location", "page_referrer", "page_title"}), Request: collect, TimeField: "timestamp_micros",
-			},
-			{
-				Slug: "customEvent", Title: "Custom event", Doc: "An event of any name.", Trigger: `type = "track"`,
-				Fields: fields("clientId", list(
-					required(text("name", "$.event")), mapping.Field{Key: "lowercase", Type: mapping.TypeBoolean, Default: mapping.Literal(false)})),
-				Item: item("", currencyChecked, nil), Request: collect, TimeField: "timestamp_micros",
-			},
-			ecommerce("selectItem", "Select item", "A product chosen from a list.", "Product Clicked", "select_item", currencyChecked, list(
-				text("item_list_name", ""), text("item_list_id", ""), required(product()))),
-			ecommerce("beginCheckout", "Begin checkout", "A checkout begun.", "Checkout Started", "begin_checkout", currencyChecked, list(
-				text("coupon", "$.properties.coupon"), text("currency", "$.properties.currency"), required(products()), number("value", "$.properties.value"))),
-			ecommerce("selectPromotion", "Select promotion", "A promotion chosen.", "Promotion Clicked", "select_promotion", currencyChecked, list(
-				text("creative_name", ""), text("creative_slot", "$.properties.creative"), text("location_id", ""),
-				text("promotion_id", "$.properties.promotion_id"), text("promotion_name", "$.properties.name"), promoted())),
-			ecommerce("viewItem", "View item", "A product seen.", "Product Viewed", "view_item", currencyChecked, list(
-				text("currency", "$.properties.currency"), number("value", "$.properties.value"), required(product()))),
-			ecommerce("removeFromCart", "Remove from cart", "A product taken out of the cart.", "Product Removed", "remove_from_cart", currencyNeeded, list(
-				text("currency", "$.properties.currency"), number("value", "$.properties.value"), required(product()))),
-			ecommerce("viewCart", "View cart", "A cart seen.", "Cart Viewed", "view_cart", currencyNeeded, list(
-				text("currency", "$.properties.currency"), number("value", "$.properties.value"), required(products()))),
-			ecommerce("search", "Search", "A search for products.", "Products Searched", "search", currencyChecked, list(
-				required(text("search_term", "$.properties.query")))),
-			ecommerce("viewItemList", "View item list", "A list of products seen.", "Product List Viewed", "view_item_list", currencyChecked, list(
-				text("item_list_id", "$.properties.list_id"), text("item_list_name", "$.properties.category"), required(products()))),
-			ecommerce("signUp", "Sign up", "An account opened.", "Signed Up", "sign_up", currencyChecked, list(
-				text("method", "$.properties.type"))),
-			ecommerce("viewPromotion", "View promotion", "A promotion seen.", "Promotion Viewed", "view_promotion", currencyChecked, list(
-				text("creative_name", ""), text("creative_slot", "$.properties.creative"), text("location_id", "$.properties.position"),
-				text("promotion_id", "$.properties.promotion_id"), text("promotion_name", "$.properties.name"), required(promoted()))),
-			ecommerce("addPaymentInfo", "Add payment info", "A way to pay chosen.", "Payment Info Entered", "add_payment_info", currencyAndItemsNeeded, list(
-				text("currency", "$.properties.currency"), number("value", "$.properties.value"), text("coupon", ""),
-				text("payment_type", "$.properties.payment_method"), required(products()))),
-			ecommerce("refund", "Refund", "An order paid back.", "Order Refunded", "refund", currencyNeeded, list(
-				text("currency", "$.properties.currency"), required(text("transaction_id", "$.properties.order_id")), number("value", "$.properties.total"),
-				text("affiliation", "$.properties.affiliation"), text("coupon", ""), number("shipping", "$.properties.shipping"), number("tax", ""), products())),
-			ecommerce("login", "Login", "A user signed in.", "Signed In", "login", currencyChecked, list(
-				text("method", ""))),
-			ecommerce("generateLead", "Generate lead", "A lead won.", "", "generate_lead", currencyIfValue, list(
-				text("currency", "$.properties.currency"), number("value", "$.properties.value"))),
-			ecommerce("addToWishlist", "Add to wishlist", "A product put onto the wishlist.", "Product Added to Wishlist", "add_to_wishlist", currencyNeeded, list(
-				text("currency", "$.properties.currency"), number("value", "$.properties.value"), required(product()))),
-		},
-		Presets: []destination.Preset{
-			{Name: "Order Completed", Action: "purchase", Subscribe: only("Order Completed")},
-			{Name: "Product Added", Action: "addToCart", Subscribe: only("Product Added")},
-			{Name: "Product Clicked", Action: "selectItem", Subscribe: only("Product Clicked")},
-			{Name: "Checkout Started", Action: "beginCheckout", Subscribe: only("Checkout Started")},
-			{Name: "Promotion Clicked", Action: "selectPromotion", Subscribe: only("Promotion Clicked")},
-			{Name: "Product Viewed", Action: "viewItem", Subscribe: only("Product Viewed")},
-			{Name: "Product Removed", Action: "removeFromCart", Subscribe: only("Product Removed")},
-			{Name: "Cart Viewed", Action: "viewCart", Subscribe: only("Cart Viewed")},
-			{Name: "Products Searched", Action: "search", Subscribe: only("Products Searched")},
-			{Name: "Product List Viewed", Action: "viewItemList", Subscribe: only("Product List Viewed")},
-			{Name: "Signed Up", Action: "signUp", Subscribe: only("Signed Up")},
-			{Name: "Promotion Viewed", Action: "viewPromotion", Subscribe: only("Promotion Viewed")},
-			{Name: "Payment Info Entered", Action: "addPaymentInfo", Subscribe: only("Payment Info Entered")},
-			{Name: "Order Refunded", Action: "refund", Subscribe: only("Order Refunded")},
-			{Name: "Signed In", Action: "login", Subscribe: only("Signed In")},
-			{Name: "Product Added to Wishlist", Action: "addToWishlist", Subscribe: only("Product Added to Wishlist")},
-			{Name: "Other track calls", Action: "customEvent", Mapping: map[string]mapping.Value{"params": plain()},
-				Subscribe: `type = "track" and !(event in ["Order Completed", "Product Added", "Product Clicked", "Checkout Started", "Promotion Clicked", "Product Viewed", "Product Removed", "Cart Viewed", ` +
-					`"Products Searched", "Product List Viewed", "Signed Up", "Promotion Viewed", "Payment Info Entered", "Order Refunded", "Signed In", "Product Added to Wishlist"])`},
-			{Name: "Page calls", Action: "pageView", Subscribe: `type = "page"`},
-			{Name: "Screen calls", Action: "customEvent", Subscribe: `type = "screen"`, Mapping: map[string]mapping.Value{
-				"name": mapping.Literal("screen_view"), "params": mapping.Object(mapping.M("screen_name", mapping.Path("$.name")))}},
-		},
+		Actions: actions(),
+		Presets: presets(),
 	}.Destination()
 }
 
-func only(name string) string { return `type = "track" and event = "` + name + `"` }
+// commerce are the events of the e-commerce specification that Google has a name and
+// parameters of its own for. One without a call is for all track calls.
+func commerce() []spec {
+	currency, value := field.Currency("currency"), field.Number("value").From("$.properties.value")
+	coupon, affiliation := field.Text("coupon"), field.Text("affiliation").From("$.properties.affiliation")
+	transaction, total := field.Text("transaction_id").Required().From("$.properties.order_id"), value.From("$.properties.total")
+	products, product := items("$.properties.products", field.Number("index").From("$.position")), items("$.properties", field.Number("index"))
+	promotion := field.Together(
+		field.Text("creative_name"), field.Text("creative_slot").From("$.properties.creative"), field.Text("location_id"),
+		field.Text("promotion_id").From("$.properties.promotion_id"), field.Text("promotion_name").From("$.properties.name"),
+	)
+	promoted := items("$.properties", field.Number("index"), field.Texts("creative_name", "creative_slot", "promotion_name", "promotion_id"))
+	return []spec{
+		{"purchase", "Purchase", "An order.", "Order Completed", "purchase", currencyChecked, field.Together(affiliation, coupon.From("$.properties.coupon"), currency.Required(), products.Required(),
+			transaction, field.Numbers("shipping", "tax").Below("$.properties"), total)},
+		{"addToCart", "Add to cart", "A product put into the cart.", "Product Added", "add_to_cart", currencyChecked, field.Together(currency, product.Required(), value)},
+		{"selectItem", "Select item", "A product chosen from a list.", "Product Clicked", "select_item", currencyChecked, field.Together(field.Texts("item_list_name", "item_list_id"), product.Required())},
+		{"beginCheckout", "Begin checkout", "A checkout begun.", "Checkout Started", "begin_checkout", currencyChecked, field.Together(coupon.From("$.properties.coupon"), currency, products.Required(), value)},
+		{"selectPromotion", "Select promotion", "A promotion chosen.", "Promotion Clicked", "select_promotion", currencyChecked, field.Together(promotion, promoted)},
+		{"viewItem", "View item", "A product seen.", "Product Viewed", "view_item", currencyChecked, field.Together(currency, value, product.Required())},
+		{"removeFromCart", "Remove from cart", "A product taken out of the cart.", "Product Removed", "remove_from_cart", currencyNeeded, field.Together(currency, value, product.Required())},
+		{"viewCart", "View cart", "A cart seen.", "Cart Viewed", "view_cart", currencyNeeded, field.Together(currency, value, products.Required())},
+		{"search", "Search", "A search for products.", "Products Searched", "search", currencyChecked, field.Text("search_term").Required().From("$.properties.query")},
+		{"viewItemList", "View item list", "A list of products seen.", "Product List Viewed", "view_item_list", currencyChecked, field.Together(field.Text("item_list_id").From("$.properties.list_id"),
+			field.Text("item_list_name").From("$.properties.category"), products.Required())},
+		{"signUp", "Sign up", "An account opened.", "Signed Up", "sign_up", currencyChecked, field.Text("method").From("$.properties.type")},
+		{"viewPromotion", "View promotion", "A promotion seen.", "Promotion Viewed", "view_promotion", currencyChecked, field.Together(promotion.With(func(l field.Line) field.Line {
+			if l.Key() == "location_id" {
+				l = l.From("$.properties.position")
+			}
+			return l
+		}), promoted.Required())},
+		{"addPaymentInfo", "Add payment info", "A way to pay chosen.", "Payment Info Entered", "add_payment_info", currencyAndItemsNeeded, field.Together(currency, value, coupon,
+			field.Text("payment_type").From("$.properties.payment_method"), products.Required())},
+		{"refund", "Refund", "An order paid back.", "Order Refunded", "refund", currencyNeeded, field.Together(currency, transaction, total, affiliation, coupon,
+			field.Number("shipping").From("$.properties.shipping"), field.Number("tax"), products)},
+		{"login", "Login", "A user signed in.", "Signed In", "login", currencyChecked, field.Text("method")},
+		{"generateLead", "Generate lead", "A lead won.", "", "generate_lead", currencyIfValue, field.Together(currency, value)},
+		{"addToWishlist", "Add to wishlist", "A product put onto the wishlist.", "Product Added to Wishlist", "add_to_wishlist", currencyNeeded, field.Together(currency, value, product.Required())},
+	}
+}
+
+// spec is one of them.
+type spec struct {
+	slug, title, doc, call, name string
+	rule                         rule
+	fields                       field.Set // the parameters
+}
+
+func only(call string) string { return `type = "track" and event = "` + call + `"` }
+
+func actions() (list destination.Actions) {
+	for _, s := range commerce() {
+		a := action(s.slug, s.title, "client_id", s.fields, s.rule, body.Const(s.name), s.fields).Doc(s.doc).On(`type = "track"`)
+		if s.call != "" {
+			a.On(only(s.call))
+		}
+		list = append(list, a)
+	}
+	page := field.Together(
+		field.PageURL("page_location"), field.Text("page_referrer").From("$.context.page.referrer"), field.Text("page_title").From("$.context.page.title"),
+	)
+	named := field.Together(field.Text("name").Required().From("$.event"), field.Boolean("lowercase").Always(false))
+	word := body.From("name").As("one word", func(dst []byte, v event.Value, c *body.Context) []byte {
+		return event.AppendQuoted(dst, normalize(v.Text(), c.Field("lowercase").Bool()))
+	})
+	return append(list,
+		action("pageView", "Page view", "clientId", page, currencyChecked, body.Const("page_view"), page).On(`type = "page"`).Doc("A page seen."),
+		action("customEvent", "Custom event", "clientId", named, currencyChecked, word, field.Lines{}).On(`type = "track"`).Doc("An event of any name.").Check(func(c *body.Context) string {
+			if name := normalize(c.Field("name").Text(), c.Field("lowercase").Bool()); !nameOf(name, 40) || slices.Contains(reserved[:], name) {
+				return "Google does not take an event of the name " + strconv.Quote(name)
+			}
+			return ""
+		}),
+	)
+}
+
+func presets() (list []destination.Preset) {
+	var calls []string
+	for _, s := range commerce() {
+		if s.call != "" {
+			list = append(list, destination.Preset{Name: s.call, Action: s.slug, Subscribe: only(s.call)})
+			calls = append(calls, strconv.Quote(s.call))
+		}
+	}
+	return append(list,
+		destination.Preset{Name: "Other track calls", Action: "customEvent", Mapping: map[string]mapping.Value{"params": plain()}, Subscribe: `type = "track" and !(event in [` + strings.Join(calls, ", ") + "])"},
+		destination.Preset{Name: "Page calls", Action: "pageView", Subscribe: `type = "page"`},
+		destination.Preset{Name: "Screen calls", Action: "customEvent", Subscribe: `type = "screen"`, Mapping: map[string]mapping.Value{
+			"name": mapping.Literal("screen_view"), "params": mapping.Object(mapping.M("screen_name", mapping.Path("$.name")))}},
+	)
+}
 
 // plain are an event's properties in the form that parameters have: no arrays,
 // objects or nulls, names in lower case, and no more than there may be.
@@ -155,97 +171,63 @@ func plain() mapping.Value {
 	return mapping.Limit(maxParams-1, "", mapping.KeyCase("snake", false, mapping.Compact(mapping.Flatten(mapping.Path("$.properties"), "_", false))))
 }
 
-func list(fs ...mapping.Field) []mapping.Field { return fs }
-
-func text(key, path string) mapping.Field {
-	return field(mapping.Field{Key: key, Type: mapping.TypeString}, path)
+// items are products at a path of the event.
+func items(path string, index field.Line, more ...field.Set) field.Line {
+	return field.Object("items", append([]field.Set{
+		field.Text("item_id").From("$.product_id"), field.Text("item_name").From("$.name"), field.Text("affiliation").From("$.affiliation"), field.Text("coupon").From("$.coupon"),
+		field.Text("currency"), field.Number("discount"), index, field.Text("item_brand").From("$.brand"), field.Text("item_category").From("$.category"),
+		field.Texts("item_category2", "item_category3", "item_category4", "item_category5", "item_list_id", "item_list_name"),
+		field.Text("item_variant").From("$.variant"), field.Text("location_id"), field.Number("price").From("$.price"), field.Integer("quantity").From("$.quantity"),
+	}, more...)...).EachOf(path).Open()
 }
 
-func number(key, path string) mapping.Field {
-	return field(mapping.Field{Key: key, Type: mapping.TypeNumber}, path)
-}
-
-func field(f mapping.Field, path string) mapping.Field {
-	if path != "" {
-		f.Default = mapping.Path(path)
+// action is one event of a name with parameters: fields of it, and those that the user
+// adds, which replace them.
+func action(slug, title, client string, own field.Set, r rule, name body.Node, params field.Set) *destination.Declared {
+	const collect = "/mp/collect?"
+	app := body.From("data_stream_type").Is("Mobile App")
+	var members []body.Members
+	var keys []string
+	for _, f := range params.Fields() {
+		v := body.Node(body.From(f.Key))
+		if f.Key == "items" {
+			v = body.From(f.Key).Else(body.Always(body.List()))
+		}
+		members, keys = append(members, body.Member(f.Key, v)), append(keys, f.Key)
 	}
-	return f
-}
-
-func required(f mapping.Field) mapping.Field {
-	f.Required = true
-	return f
-}
-
-// products are those of an order or a cart, product the one an event is about.
-func products() mapping.Field {
-	return items("$.properties.products", mapping.M("index", mapping.Path("$.position")))
-}
-
-func product() mapping.Field { return items("$.properties") }
-
-func promoted() mapping.Field {
-	f := product()
-	f.Properties = append(f.Properties, text("creative_name", ""), text("creative_slot", ""), text("promotion_name", ""), text("promotion_id", ""))
-	return f
-}
-
-func items(path string, more ...mapping.Member) mapping.Field {
-	return mapping.Field{
-		Key: "items", Type: mapping.TypeObject, Multiple: true, AdditionalProperties: true,
-		Default: mapping.ArrayPath(path, mapping.Object(append([]mapping.Member{
-			mapping.M("item_id", mapping.Path("$.product_id")), mapping.M("item_name", mapping.Path("$.name")), mapping.M("affiliation", mapping.Path("$.affiliation")),
-			mapping.M("coupon", mapping.Path("$.coupon")), mapping.M("item_brand", mapping.Path("$.brand")), mapping.M("item_category", mapping.Path("$.category")),
-			mapping.M("item_variant", mapping.Path("$.variant")), mapping.M("price", mapping.Path("$.price")), mapping.M("quantity", mapping.Path("$.quantity")),
-		}, more...)...)),
-		Properties: list(
-			text("item_id", ""), text("item_name", ""), text("affiliation", ""), text("coupon", ""), text("currency", ""), number("discount", ""), number("index", ""),
-			text("item_brand", ""), text("item_category", ""), text("item_category2", ""), text("item_category3", ""), text("item_category4", ""), text("item_category5", ""),
-			text("item_list_id", ""), text("item_list_name", ""), text("item_variant", ""), text("location_id", ""), number("price", ""),
-			mapping.Field{Key: "quantity", Type: mapping.TypeInteger}),
+	event := func(id body.Members) body.Node {
+		return body.Object(
+			id,
+			body.Same("user_id"),
+			body.Member("timestamp_micros", body.From("timestamp_micros").As("microseconds", micros)),
+			body.Member("user_properties", body.If(body.From("user_properties").IsObject(), body.Always(body.Object(
+				body.Spread("user_properties").Each(body.Object(body.Member("value", body.This()))),
+			)))),
+			body.Member("consent", body.Object(body.Copy("ad_user_data = ad_user_data_consent", "ad_personalization = ad_personalization_consent"))),
+			body.Member("events", body.List(body.Object(
+				body.Member("name", name),
+				body.Member("params", body.Always(body.Object(body.Together(members...), body.Same("engagement_time_msec"), body.Spread("params").Wins()))),
+			))),
+		)
 	}
-}
-
-// fields are those that all actions have, and an action's own between them.
-func fields(client string, own []mapping.Field) []mapping.Field {
-	return slices.Concat(list(
-		mapping.Field{Key: "data_stream_type", Type: mapping.TypeString, Choices: []string{"Web", "Mobile App"}, Default: mapping.Literal("Web")},
-		text("app_instance_id", ""),
-		mapping.Field{Key: client, Type: mapping.TypeString, Default: mapping.Paths("$.userId", "$.anonymousId")},
-		text("user_id", ""),
-		text("timestamp_micros", "$.timestamp"),
-	), own, list(
-		mapping.Field{Key: "user_properties", Type: mapping.TypeObject, AdditionalProperties: true},
-		mapping.Field{Key: "engagement_time_msec", Type: mapping.TypeNumber, Default: mapping.Literal(1)},
-		mapping.Field{Key: "params", Type: mapping.TypeObject, AdditionalProperties: true},
-		mapping.Field{Key: "ad_user_data_consent", Type: mapping.TypeString, Choices: []string{"GRANTED", "DENIED"}},
-		mapping.Field{Key: "ad_personalization_consent", Type: mapping.TypeString, Choices: []string{"GRANTED", "DENIED"}},
-	))
-}
-
-// ecommerce is an action whose fields are the parameters of an event that
-// Google knows. Without a trigger it is for all track calls.
-func ecommerce(slug, title, doc, trigger, name string, r rule, own []mapping.Field) destination.CodedAction[Settings] {
-	a := destination.CodedAction[Settings]{
-		Slug: slug, Title: title, Doc: doc, Trigger: `type = "track"`, Fields: fields("client_id", own),
-		Item: item(name, r, keys(own)), Request: collect, TimeField: "timestamp_micros",
-	}
-	if trigger != "" {
-		a.Trigger = only(trigger)
-	}
-	return a
-}
-
-func keys(fs []mapping.Field) []string {
-	var out []string
-	for _, f := range fs {
-		out = append(out, f.Key)
-	}
-	return out
-}
-
-func collect(s *Settings) destination.Request {
-	return destination.Request{Path: "/mp/collect?measurement_id=" + url.QueryEscape(s.MeasurementID)}
+	return destination.Action(slug, title).TimeField("timestamp_micros").
+		Fields(
+			field.Text("data_stream_type").OneOf("Web", "Mobile App").Always("Web"),
+			field.Text("app_instance_id"), field.AnyID(client), field.Text("user_id"), field.Text("timestamp_micros").From("$.timestamp"),
+			own,
+			field.Object("user_properties").Open(), field.Number("engagement_time_msec").Always(1), field.Object("params").Open(),
+			field.Texts("ad_user_data_consent", "ad_personalization_consent").With(func(l field.Line) field.Line { return l.OneOf("GRANTED", "DENIED") }),
+		).
+		Needs(body.Any(app, body.Setting("measurement_id")), "measurement_id is required for web streams").
+		Needs(body.Any(body.Not(app), body.Setting("firebase_app_id")), "firebase_app_id is required for streams of mobile apps").
+		NeedsIdentity(body.Any(app, body.From(client).Given()), "client_id is required").
+		NeedsIdentity(body.Any(body.Not(app), body.From("app_instance_id").Given()), "app_instance_id is required").
+		Check(func(c *body.Context) string { return check(r, c) }).
+		Check(func(c *body.Context) string { return few(c, append(keys, "engagement_time_msec")) }).
+		Steps(
+			destination.Send("POST", collect+"measurement_id={settings.measurement_id}", event(body.Copy("client_id = "+client))).If(body.Not(app)),
+			destination.Send("POST", collect+"firebase_app_id={settings.firebase_app_id}", event(body.Same("app_instance_id"))).If(app),
+		)
 }
 
 // rule is what Google wants of an event's currency.
@@ -268,149 +250,43 @@ const (
 	maxItems  = 200
 )
 
-// item writes the body of one event. Without a name it is that of the payload.
-func item(name string, r rule, params []string) func(*Settings, *destination.Input, *destination.Output) {
-	return func(s *Settings, in *destination.Input, out *destination.Output) {
-		p := in.Payload
-		key, id, ok := identity(s, p, out)
-		if !ok {
-			return
-		}
-		isName, writeName := isWord, writeWord
-		if p.Get("lowercase").Bool() {
-			isName, writeName = isLowerWord, writeLowerWord
-		}
-		problem := check(r, p)
-		if v := p.Get("name"); name == "" && !(v.Exists() && v.Test(isName)) {
-			problem = "Google does not take an event of the name " + strconv.Quote(normalize(v.Text(), p.Get("lowercase").Bool()))
-		}
-		if problem != "" {
-			out.Reject(destination.Invalid, problem)
-			return
-		}
-		out.BeginObject()
-		out.Field(key, id)
-		out.Field("user_id", p.Get("user_id"))
-		if at := p.Get("timestamp_micros"); at.Exists() {
-			out.Compute(at, writeTimestamp)
-		}
-		if props := p.Get("user_properties"); props.Kind() == event.Object {
-			out.Key("user_properties")
-			out.BeginObject()
-			for k, v := range props.Members() {
-				out.RawKey(k.Raw())
-				out.BeginObject()
-				out.Field("value", v)
-				out.EndObject()
-			}
-			out.EndObject()
-		}
-		if data, ads := p.Get("ad_user_data_consent"), p.Get("ad_personalization_consent"); data.Exists() || ads.Exists() {
-			out.Key("consent")
-			out.BeginObject()
-			out.Field("ad_user_data", data)
-			out.Field("ad_personalization", ads)
-			out.EndObject()
-		}
-		out.Key("events")
-		out.BeginArray()
-		out.BeginObject()
-		out.Key("name")
-		if name != "" {
-			out.Text(name)
-		} else {
-			out.Compute(p.Get("name"), writeName)
-		}
-		out.Key("params")
-		out.BeginObject()
-		own, n := p.Get("params"), 0
-		put := func(key string) {
-			if v := p.Get(key); own.Get(key).Exists() {
-				return
-			} else if v.Exists() {
-				out.Field(key, v)
-				n++
-			} else if key == "items" {
-				out.RawField(key, []byte("[]"))
-				n++
-			}
-		}
-		for _, key := range params {
-			put(key)
-		}
-		put("engagement_time_msec")
-		out.Members(own)
-		if n += own.Len(); n > maxParams {
-			out.Reject(destination.Invalid, "the event has "+strconv.Itoa(n)+" parameters; Google takes "+strconv.Itoa(maxParams))
-			return
-		}
-		out.EndObject()
-		out.EndObject()
-		out.EndArray()
-		out.EndObject()
-	}
-}
-
-// identity is who the event is of: a browser, or an installation of an app.
-func identity(s *Settings, p *mapping.Payload, out *destination.Output) (key string, id event.Value, ok bool) {
-	setting, of := s.MeasurementID, "measurement_id is required for web streams"
-	if p.Get("data_stream_type").IsText("Mobile App") {
-		key, id = "app_instance_id", p.Get("app_instance_id")
-		setting, of = s.FirebaseAppID, "firebase_app_id is required for streams of mobile apps"
-		out.Path = "/mp/collect?firebase_app_id=" + url.QueryEscape(s.FirebaseAppID)
-	} else if key, id = "client_id", p.Get("client_id"); !id.Exists() {
-		id = p.Get("clientId")
-	}
-	switch {
-	case setting == "":
-		out.Reject(destination.Invalid, of)
-	case id.Falsy():
-		out.Reject(destination.MissingIdentity, key+" is required")
-	default:
-		return key, id, true
-	}
-	return "", id, false
-}
-
-// writeTimestamp writes microseconds: a number as it is, anything else read as a
-// time.
-func writeTimestamp(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	if b, ok := v.Plain(); !ok || len(b) > 0 && b[len(b)-1] != 'Z' {
-		if micros, err := strconv.ParseInt(v.Text(), 10, 64); err == nil {
-			w.IntField("timestamp_micros", micros)
-			return
-		}
+// micros are microseconds: a number as it is, anything else read as a time.
+func micros(dst []byte, v event.Value, _ *body.Context) []byte {
+	if n, err := strconv.ParseInt(v.Text(), 10, 64); err == nil {
+		return strconv.AppendInt(dst, n, 10)
 	}
 	if at, ok := event.ParseTime(v); ok {
-		w.IntField("timestamp_micros", at.UnixMilli()*1000)
+		return strconv.AppendInt(dst, at.UnixMilli()*1000, 10)
 	}
+	return dst
 }
 
-func isWord(v event.Value) bool      { return isEvent(normalize(v.Text(), false)) }
-func isLowerWord(v event.Value) bool { return isEvent(normalize(v.Text(), true)) }
-
-func writeWord(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	w.Text(normalize(v.Text(), false))
+// few says when an event has too many parameters.
+func few(c *body.Context, keys []string) string {
+	own := c.Field("params")
+	n := own.Len()
+	for _, key := range keys {
+		if !own.Get(key).Exists() && (key == "items" || c.Field(key).Exists()) {
+			n++
+		}
+	}
+	if n > maxParams {
+		return "the event has " + strconv.Itoa(n) + " parameters; Google takes " + strconv.Itoa(maxParams)
+	}
+	return ""
 }
-
-func writeLowerWord(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	w.Text(normalize(v.Text(), true))
-}
-
-// isEvent says that an event may have a name.
-func isEvent(name string) bool { return nameOf(name, 40) && !slices.Contains(reserved[:], name) }
 
 // check says what is wrong with an event, its name aside, or nothing.
-func check(r rule, p *mapping.Payload) string {
-	currency, list := p.Get("currency"), p.Get("items")
-	if !currency.Falsy() && !currency.Test(isCurrency) {
+func check(r rule, c *body.Context) string {
+	currency, list := c.Field("currency"), c.Field("items")
+	if !currency.Falsy() && !isCurrency(currency) {
 		return currency.Text() + " is not a valid currency code"
 	}
 	if list.Len() > maxItems {
 		return "the event has " + strconv.Itoa(list.Len()) + " items; Google takes " + strconv.Itoa(maxItems)
 	}
 	switch first := list.Index(0).Get("currency"); {
-	case r >= currencyIfValue && !currency.Exists() && !p.Get("value").Falsy():
+	case r >= currencyIfValue && !currency.Exists() && !c.Field("value").Falsy():
 		return "a value needs a currency"
 	case r == currencyAndItemsNeeded && list.Len() == 0:
 		return "one or more products are required"
@@ -421,11 +297,11 @@ func check(r rule, p *mapping.Payload) string {
 		if !el.Get("item_name").Exists() && !el.Get("item_id").Exists() {
 			return "an item needs a name or an id"
 		}
-		if c := el.Get("currency"); !c.Falsy() && !c.Test(isCurrency) {
-			return c.Text() + " is not a valid currency code"
+		if code := el.Get("currency"); !code.Falsy() && !isCurrency(code) {
+			return code.Text() + " is not a valid currency code"
 		}
 	}
-	for k, v := range p.Get("params").Members() {
+	for k, v := range c.Field("params").Members() {
 		switch kind := v.Kind(); {
 		case kind == event.Array && k.IsText("items"):
 		case kind == event.Array || kind == event.Object || kind == event.Null:
@@ -435,7 +311,7 @@ func check(r rule, p *mapping.Payload) string {
 			return "Google does not take a parameter of the name " + strconv.Quote(k.Text())
 		}
 	}
-	properties := p.Get("user_properties")
+	properties := c.Field("user_properties")
 	for k, v := range properties.Members() {
 		if kind := v.Kind(); kind == event.Array || kind == event.Object {
 			return "the user property " + k.Text() + " is " + kind.String() + "; Google takes none"

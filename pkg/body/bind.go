@@ -42,6 +42,13 @@ type Scratch struct {
 	Plain bool
 }
 
+// Context is what an event looks like to a function, until the next writing.
+func (s *Scratch) Context(in *Input) *Context {
+	s.w.begin(in, nil)
+	s.w.context.w = &s.w
+	return &s.w.context
+}
+
 // Marks are the places in what was written last where the stamp stands, in bytes.
 func (s *Scratch) Marks() []int { return s.w.marks }
 
@@ -343,10 +350,8 @@ func (sc Scope) BindPath(path string) (*Path, error) {
 	if !c.dynamic {
 		var s Scratch
 		var lacks string
-		if out.static, lacks = out.Append(&s, &Input{}); lacks != "" {
-			return nil, fmt.Errorf("the path %s needs %s, which is empty", path, lacks)
-		}
-		out.fixed = true
+		out.static, lacks = out.Append(&s, &Input{})
+		out.fixed = lacks == "" // a setting that is not set is missing for each event that needs it
 	}
 	return out, nil
 }

@@ -34,6 +34,7 @@ type Declared struct {
 
 	fields       []mapping.Field
 	needs        []need
+	checks       []func(c *body.Context) string
 	steps        []Step
 	group        []body.Value
 	headers      []header
@@ -101,6 +102,13 @@ func (d *Declared) NeedsOneOf(paths ...string) *Declared {
 		detail = "one of " + strings.Join(paths[:n], ", ") + " and " + paths[n] + " is required"
 	}
 	d.needs = append(d.needs, need{body.From(paths...).Given(), Rejected, MissingIdentity, detail})
+	return d
+}
+
+// Check rejects events for which f says what is wrong, in Go: for rules that take more
+// than a condition. f is a pure function.
+func (d *Declared) Check(f func(c *body.Context) (problem string)) *Declared {
+	d.checks = append(d.checks, f)
 	return d
 }
 
@@ -426,6 +434,12 @@ func (b *bound) meets(s *body.Scratch, bi *body.Input, out *Output) bool {
 		if !t.Holds(s, bi) {
 			n := &b.Declared.needs[i]
 			out.settle(n.outcome, n.reason, n.detail)
+			return false
+		}
+	}
+	for _, f := range b.checks {
+		if problem := f(s.Context(bi)); problem != "" {
+			out.Reject(Invalid, problem)
 			return false
 		}
 	}

@@ -142,6 +142,9 @@ func (ls Lines) With(change func(Line) Line) Lines {
 	return out
 }
 
+// Key is the field's name.
+func (l Line) Key() string { return l.f.Key }
+
 // Called is the field under another name.
 func (l Line) Called(key string) Line { l.f.Key = key; return l }
 
