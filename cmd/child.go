@@ -23,11 +23,11 @@ import (
 func (a *app) child(ctx context.Context, args []string, env []string) (int, error) {
 	c := exec.CommandContext(ctx, args[0], args[1:]...)
 	c.Env = append(os.Environ(), env...)
-	c.Stdin, c.Stdout, c.Stderr = a.in, a.out, a.err
+	c.Stdin, c.Stdout, c.Stderr = a.in, under(a.out), under(a.err)
 	if f, ok := a.in.(*os.File); ok {
 		c.Stdin = f
 	}
-	if s, ok := a.err.(*screen); ok {
+	if s, ok := c.Stderr.(*screen); ok {
 		c.Stderr = s.w // the terminal itself, as the child would have without us
 	}
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }

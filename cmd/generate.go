@@ -30,7 +30,7 @@ func (a *app) generateCommand() *cobra.Command {
 		Use: "generate --to FILE", Hidden: true, Args: cobra.NoArgs,
 		Short: "Write a stream of made-up events, the same for the same seed",
 		RunE: func(c *cobra.Command, _ []string) error {
-			out := a.out
+			out := under(a.out) // data
 			if to != "-" {
 				f, err := os.Create(to)
 				if err != nil {

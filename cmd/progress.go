@@ -20,7 +20,7 @@ import (
 // lines every ten seconds, until the function it returns is called. Bars would
 // paint over events that go to the same terminal.
 func (a *app) showProgress(r *run.Run, mode string, toStdout bool) (ended func()) {
-	f, isFile := a.out.(*os.File)
+	f, isFile := under(a.out).(*os.File)
 	shared := toStdout && isFile && term.IsTerminal(int(f.Fd()))
 	if mode == "never" {
 		return func() {}
@@ -28,7 +28,7 @@ func (a *app) showProgress(r *run.Run, mode string, toStdout bool) (ended func()
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		if s, ok := a.err.(*screen); ok && !shared {
+		if s, ok := under(a.err).(*screen); ok && !shared {
 			newPainter(s).run(r.Progress, stop)
 			return
 		}

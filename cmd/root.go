@@ -26,6 +26,7 @@ import (
 
 	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/run"
 )
 
@@ -70,6 +71,7 @@ func Execute(b Build, args []string) int {
 }
 
 func (a *app) execute(ctx context.Context, args []string) int {
+	a.out, a.err = printable.NewWriter(a.out, nil), printable.NewWriter(a.err, a.secrets.redact)
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(a.in)

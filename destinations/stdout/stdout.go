@@ -6,12 +6,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 
 	"github.com/fanfold/fanfold/destinations/file"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/printable"
 )
 
 // Settings: none.
@@ -25,11 +27,23 @@ func New() destination.Destination {
 			Backfill: "Every event is printed once. The summary goes to standard error then.",
 		},
 		Unused: []string{"timeout"}, // a write that has begun cannot be called off
-		Local:  func(*Settings) (destination.Sender, error) { return &sender{}, nil },
+		Local:  func(*Settings) (destination.Sender, error) { return &sender{out: standardOutput()}, nil },
 	}.Destination()
 }
 
-type sender struct{ mu sync.Mutex }
+type sender struct {
+	mu  sync.Mutex
+	out io.Writer
+}
+
+// standardOutput is it, byte for byte; but a person's terminal gets no control
+// characters of events.
+func standardOutput() io.Writer {
+	if info, err := os.Stdout.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		return printable.NewWriter(os.Stdout, nil)
+	}
+	return os.Stdout
+}
 
 func (o *sender) Plan() *destination.Plan { return file.Plan() }
 
@@ -45,7 +59,7 @@ func (o *sender) Send(_ context.Context, _ destination.Transport, b *destination
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, err := os.Stdout.Write(lines.Bytes()); err != nil {
+	if _, err := o.out.Write(lines.Bytes()); err != nil {
 		return nil, fmt.Errorf("writing to standard output: %w", err)
 	}
 	return destination.Same(destination.Result{Outcome: destination.Delivered}, len(b.Deliveries)), nil
