@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/fanfold/fanfold/pkg/secret"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
@@ -64,6 +65,7 @@ func (w *World) open(d *Destination, how OpenOptions, p *problems) *Opened {
 			}
 		}
 	}
+	w.hideAddresses(d)
 	o.readOptions(p)
 	o.Config.Settings = d.Settings
 	if how.Edit != nil {
@@ -81,6 +83,19 @@ func (w *World) open(d *Destination, how OpenOptions, p *problems) *Opened {
 	w.Secret(sender.Plan().Secrets...)
 	w.Secret(sender.Plan().Auth.Secrets()...)
 	return o
+}
+
+// hideAddresses makes secrets of the credentials in the addresses that a destination was
+// given, wherever they come from.
+func (w *World) hideAddresses(d *Destination) {
+	for _, v := range d.Settings {
+		if s, ok := v.(string); ok {
+			w.Secret(secret.OfAddress(s)...)
+		}
+	}
+	if n := d.Written["base_url"]; n != nil {
+		w.Secret(secret.OfAddress(n.Value)...)
+	}
 }
 
 // explain adds one thing that kept a destination from being opened.

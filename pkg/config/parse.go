@@ -108,10 +108,14 @@ func (f *File) readCassettes(value *yaml.Node, p *problems) {
 	p.errs = append(p.errs, own.errs...)
 }
 
+// nameForm is what names of destinations look like: they stand in lists of --to, in
+// names of files and on terminals.
+var nameForm = regexp.MustCompile(`^[^\pC\pZ,=/\\.][^\pC\pZ,=/\\]*$`)
+
 // readDestination reads one entry of `destinations:`.
 func (w *World) readDestination(f *File, name, body *yaml.Node, p *problems) {
-	if strings.ContainsAny(name.Value, ",= \t") || name.Value == "" || name.Value == "_source" {
-		p.add(name.Line, "%q cannot name a destination: it is written in --to lists and file names", name.Value)
+	if !nameForm.MatchString(name.Value) || name.Value == "_source" {
+		p.add(name.Line, "%q cannot name a destination: names stand in --to lists and in names of files, without blanks, commas, = and slashes", name.Value)
 		return
 	}
 	d := &Destination{

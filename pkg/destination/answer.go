@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/secret"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -266,8 +267,9 @@ func (a *Answer) OK() bool { return a.Status >= 200 && a.Status < 300 }
 // Result's Detail.
 func (a *Answer) Words() string { return Cut(string(a.Body), 400) }
 
-// Ellipsis stands at the end of a text that was cut.
-const Ellipsis = "…"
+// Ellipsis stands at the end of a text that was cut: it tells redaction that a secret may
+// begin before it.
+const Ellipsis = secret.Ellipsis
 
 // Cut cuts a text to at most n bytes, between characters, white space folded, and an
 // Ellipsis.

@@ -2,6 +2,7 @@ package destination
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -37,6 +38,23 @@ func QueryAuth(name, value string) Auth { return Auth{query: map[string]string{n
 
 // Sign computes a header from the body as it is sent.
 func Sign(f func(h http.Header, body []byte)) Auth { return Auth{sign: f} }
+
+// withUser takes user and password out of an address and adds them to what the partner
+// asks for anyhow, as basic authentication: requests carry addresses without them, and
+// net/http would drop them in silence. It is an error when both are in the same header.
+func (a Auth) withUser(address string) (Auth, string, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil {
+		return a, address, nil
+	}
+	password, _ := u.User.Password()
+	basic := Basic(u.User.Username(), password)
+	if have, ok := a.headers["Authorization"]; ok && have != basic.headers["Authorization"] {
+		return a, address, errors.New("the address holds a user, which is sent as the header Authorization, and the credentials there are already: take one of them out")
+	}
+	u.User = nil
+	return basic.And(a), u.String(), nil
+}
 
 // And applies both.
 func (a Auth) And(b Auth) Auth {

@@ -289,14 +289,17 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 	o.plan = Plan{Limits: s.Limits.Lane(), Order: s.Order, Secrets: schema.Secrets(settings)}
 	if s.Auth != nil {
 		o.plan.Auth = s.Auth(settings)
-		if err := o.plan.Auth.check(); err != nil {
-			return nil, err
-		}
+	}
+	var err error
+	if o.plan.Auth, o.base, err = o.plan.Auth.withUser(o.base); err != nil {
+		return nil, err
+	}
+	if err := o.plan.Auth.check(); err != nil {
+		return nil, err
 	}
 	bySlug := map[string]int{}
 	var actions []action
 	if s.Actions != nil {
-		var err error
 		if actions, err = s.Actions.open(s.opened(schema, settings)); err != nil {
 			return nil, err
 		}
@@ -307,7 +310,9 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 			oa.request = a.request()
 		}
 		if oa.request.BaseURL != "" && c.BaseURL == "" {
-			oa.base = oa.request.BaseURL
+			if o.plan.Auth, oa.base, err = o.plan.Auth.withUser(oa.request.BaseURL); err != nil {
+				return nil, err
+			}
 		}
 		if oa.success == nil {
 			oa.success = s.Success

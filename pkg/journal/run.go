@@ -18,6 +18,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/fanfold/fanfold/pkg/secret"
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
@@ -162,6 +163,9 @@ func (r *Run) openLog(meta any) (err error) {
 	}
 	if r.meta, err = json.Marshal(meta); err != nil {
 		return fmt.Errorf("describing the run: %w", err)
+	}
+	if r.opt.Redact != nil {
+		r.meta = secret.JSON(r.meta, r.opt.Redact) // an address may hold a password
 	}
 	name, err := json.Marshal(r.Name())
 	if err != nil {

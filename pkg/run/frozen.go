@@ -18,11 +18,21 @@ func subscribedOf(run *journal.Run) (subscribed map[string][]string, err error) 
 	return subscribed, err
 }
 
+// subscribedTo is what a destination is subscribed to, as it may be kept: a mapping may
+// hold a secret.
+func subscribedTo(d *config.Opened, redact func(string) string) []string {
+	subscribed := slices.Clone(d.Sender.Plan().Subscribed)
+	for i := range subscribed {
+		subscribed[i] = redact(subscribed[i])
+	}
+	return subscribed
+}
+
 // freezeSubscriptions keeps with a run what its destinations are subscribed to. The
 // journal names a delivery by its place among those of its event, so another fanfold, with
 // other presets, would take one for another: a destination that has deliveries under way is
 // refused then. One that has none goes on with the presets of today, and that is a notice.
-func freezeSubscriptions(run *journal.Run, dests []*config.Opened, notice func(Notice)) error {
+func freezeSubscriptions(run *journal.Run, dests []*config.Opened, notice func(Notice), redact func(string) string) error {
 	had, err := subscribedOf(run)
 	if err != nil {
 		return err
@@ -33,7 +43,7 @@ func freezeSubscriptions(run *journal.Run, dests []*config.Opened, notice func(N
 	}
 	changed := had == nil
 	for _, d := range dests {
-		subscribed := d.Sender.Plan().Subscribed
+		subscribed := subscribedTo(d, redact)
 		before, known := had[d.Name]
 		now[d.Name] = subscribed
 		if known && slices.Equal(before, subscribed) {

@@ -16,6 +16,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/secret"
 	"github.com/fanfold/fanfold/pkg/setting"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/transform"
@@ -187,7 +188,9 @@ func (l *Letters) Open(ctx context.Context, j *Job, steps *transform.Pipeline) (
 	if err != nil {
 		return nil, err
 	}
-	re.had, re.has, re.subscribed = actionsOf(l.meta), actionsOf(now), l.subscribed
+	// As the journal keeps it: a mapping may hold a secret.
+	re.had = actionsOf(secret.JSON(l.meta, l.w.Redact))
+	re.has, re.redact, re.subscribed = actionsOf(secret.JSON(now, l.w.Redact)), l.w.Redact, l.subscribed
 	if !j.Rehearse { // a rehearsal delivers nothing
 		if re.notes, err = redrivenOf(string(l.runs), l.family, l.names, filepath.Base(r.dir), l.w.Now); err != nil {
 			return nil, err
@@ -211,6 +214,7 @@ type redriveOf struct {
 	has     map[string][]string // and make of them today
 	notes   []*redriven
 
+	redact     func(string) string
 	subscribed map[string][]string // what they were subscribed to then; nil: it is not known
 }
 
@@ -239,7 +243,7 @@ func (re *redriveOf) wrap(d *config.Opened, lane *engine.LaneConfig) {
 	plan := *d.Sender.Plan()
 	plan.Content = "" // what it routes is its own letters
 	before, known := re.subscribed[d.Name]
-	changed := !slices.Equal(re.had[d.Name], re.has[d.Name]) || known && !slices.Equal(before, plan.Subscribed)
+	changed := !slices.Equal(re.had[d.Name], re.has[d.Name]) || known && !slices.Equal(before, subscribedTo(d, re.redact))
 	r := &redriver{Sender: lane.Sender, name: d.Name, reasons: re.reasons, since: re.since, plan: &plan, steps: re.steps, changed: changed}
 	lane.Sender, lane.Letter, lane.Event = r, original, eventOf
 	if len(re.notes) == 0 {

@@ -187,7 +187,7 @@ func (r *Run) freezePresets(context.Context) error {
 	if r.redrive != nil {
 		return nil
 	}
-	return freezeSubscriptions(r.journal, r.job.Destinations, r.notice)
+	return freezeSubscriptions(r.journal, r.job.Destinations, r.notice, r.w.Redact)
 }
 
 // freezeBounds keeps the instants to which relative times were resolved at the
