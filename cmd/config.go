@@ -57,10 +57,10 @@ func (a *app) choose(f *config.File, c config.Choice) ([]*config.Destination, er
 
 // open validates destinations and makes them ready; all problems at once.
 func (a *app) open(f *config.File, dests []*config.Destination, how config.OpenOptions) ([]*config.Opened, error) {
+	opened, err := a.world().Open(f, dests, how)
 	for _, note := range f.Warnings(dests) {
 		fmt.Fprintln(a.err, note)
 	}
-	opened, err := a.world().Open(f, dests, how)
 	if err != nil {
 		return nil, &usageError{err}
 	}

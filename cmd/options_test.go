@@ -1,8 +1,12 @@
 package cmd
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +15,7 @@ import (
 
 	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
 // nonsense are values that mostly mean nothing.
@@ -67,8 +72,13 @@ func TestOptionsAreUsedOrRefused(t *testing.T) {
 				values = append(values, nonsense...)
 			}
 			for _, value := range values {
-				if len(spec.Actions) > 0 {
-					value = strings.ReplaceAll(value, "ACTION", spec.Actions[0].Slug)
+				for _, a := range spec.Actions { // one that needs no mapping of the user's
+					if !slices.ContainsFunc(a.Fields, func(f mapping.Field) bool { return f.Required && f.Default.IsZero() }) {
+						value = strings.ReplaceAll(value, "ACTION", a.Slug)
+					}
+				}
+				if strings.Contains(value, "ACTION") && len(spec.Actions) > 0 {
+					continue
 				}
 				o, after, err := open(slug, "    "+key+": "+value+"\n")
 				switch {
@@ -204,6 +214,43 @@ func TestGlobalsAreUsedOrRefused(t *testing.T) {
 			if got := c.Flags().Lookup(g.Name).Value.String(); got != value {
 				t.Errorf("%s in the %s: the command sees %q, not %q", g.Name, where, got, value)
 			}
+		}
+	}
+}
+
+// TestPastedSubscriptions: what stands in a Segment workspace can be pasted as it is.
+func TestPastedSubscriptions(t *testing.T) {
+	data, err := os.ReadFile("../../shared/segment/pasted.jsonl")
+	if err != nil {
+		t.Skip("the reference subscriptions are not here: ", err)
+	}
+	w := &config.World{Catalogue: destinations.All(), Secret: func(...string) {}, Env: func(string) (string, bool) { return "", false }}
+	said := map[string]bool{}
+	for line := range bytes.Lines(data) {
+		var row struct {
+			Destination, Action, Subscribe string
+			Mapping                        json.RawMessage
+		}
+		if err := json.Unmarshal(line, &row); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := w.Find(row.Destination); !ok {
+			continue
+		}
+		pasted, err := json.Marshal(map[string]any{"id": "5GFh", "name": "n", "actionId": "a", "actionSlug": row.Action, "destinationId": "d", "enabled": true, "trigger": row.Subscribe, "settings": row.Mapping})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := w.Parse("f.yaml", []byte("destinations:\n  a:\n    type: "+row.Destination+"\n    actions:\n      - "+string(pasted)+"\n"))
+		if err == nil {
+			var dests []*config.Destination
+			if dests, err = w.Choose(f, config.Choice{Rehearse: true}); err == nil {
+				_, err = w.Open(f, dests, config.OpenOptions{Rehearse: true})
+			}
+		}
+		if err != nil && !said[err.Error()] {
+			said[err.Error()] = true
+			t.Errorf("%s: %s: %v", row.Destination, row.Action, err)
 		}
 	}
 }

@@ -6,11 +6,13 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -57,6 +59,8 @@ func New() destination.Destination {
 		Check: func(s *Settings) (errs []error) {
 			if u, err := url.Parse(s.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 				errs = append(errs, fmt.Errorf("setting url: has to be an http or https address, like https://example.com/hook"))
+			} else if strings.Contains(s.URL, "{{") {
+				errs = append(errs, errors.New("setting url: holds {{…}}, and nothing is filled in there: all events go to one address"))
 			}
 			if err := checkHeaders(s.Headers); err != nil {
 				errs = append(errs, err)

@@ -3,65 +3,247 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/mapping"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
-// readActions reads the subscriptions that replace the presets: our own form, in
-// which Segment's mapping JSON can stand as it is.
+// actionKeys are those of an entry of `actions:`, each with the names that it has in
+// what Segment's API, its exports and its source code call a subscription.
+var actionKeys = map[string]string{
+	"action": "action", "actionSlug": "action", "partnerAction": "action",
+	"subscribe": "subscribe", "trigger": "subscribe",
+	"mapping": "mapping", "settings": "mapping",
+	"enabled": "enabled", "name": "name",
+}
+
+// segmentsOwn are the members of a subscription in Segment that say nothing about what
+// is sent.
+var segmentsOwn = []string{"id", "actionId", "destinationId", "modelId", "reverseETLModel", "reverseETLSchedule", "type", "createdAt", "updatedAt"}
+
+// subscription is an entry of `actions:`, and where it stands.
+type subscription struct {
+	destination.Subscription
+	line     int
+	mapping  *yaml.Node
+	disabled bool
+}
+
+// readActions reads the subscriptions that replace the presets. Segment's own objects
+// can stand among them as they are.
 func (o *Opened) readActions(_ string, n *yaml.Node, p *problems) {
+	n = subscriptionsOf(n)
 	if n.Kind != yaml.SequenceNode {
 		p.add(n.Line, "%s: actions have to be a list, not %s", o.Name, nodeKind(n))
 		return
 	}
-	if len(n.Content) == 0 {
-		p.add(n.Line, "%s: actions is an empty list, which would send nothing: take it out to have the presets", o.Name)
-		return
-	}
+	before := len(p.errs)
+	o.Config.Actions = []destination.Subscription{}
 	for _, item := range n.Content {
-		s := o.readAction(item, p)
-		if s.Action == "" {
-			p.add(item.Line, "%s: an entry of actions does not say which action", o.Name)
+		s := o.readAction(resolve(item), p)
+		if s.disabled {
+			p.note(s.line, "%s: action %s is not enabled, and left out", o.Name, s.Action)
 			continue
 		}
-		o.Config.Actions = append(o.Config.Actions, s)
+		if s.Action == "" {
+			continue
+		}
+		o.checkAction(&s, p)
+		o.Config.Actions = append(o.Config.Actions, s.Subscription)
+		o.actionLines = append(o.actionLines, s.line)
+	}
+	o.actionsWrong = len(p.errs) > before
+	if len(o.Config.Actions) == 0 && !o.actionsWrong {
+		p.add(n.Line, "%s: actions lists none that is enabled, which would send nothing: take it out to have the presets", o.Name)
 	}
 }
 
-func (o *Opened) readAction(item *yaml.Node, p *problems) (s destination.Subscription) {
-	keys := []string{"action", "subscribe", "mapping"}
-	eachPair(item, p, "an action", func(k, v *yaml.Node) {
-		switch k.Value {
+// subscriptionsOf finds the list in an answer of Segment's API that was pasted whole.
+func subscriptionsOf(n *yaml.Node) *yaml.Node {
+	n = resolve(n)
+	for _, key := range []string{"data", "subscriptions"} {
+		if n.Kind != yaml.MappingNode {
+			break
+		}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == key {
+				n = resolve(n.Content[i+1])
+				break
+			}
+		}
+	}
+	return n
+}
+
+func resolve(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+// readAction reads one entry.
+func (o *Opened) readAction(item *yaml.Node, p *problems) (s subscription) {
+	s.line = item.Line
+	before := len(p.errs)
+	said := map[string]string{}
+	eachPair(item, p, o.Name+": an entry of actions", func(k, v *yaml.Node) {
+		key := actionKeys[k.Value]
+		if key == "" {
+			if !slices.Contains(segmentsOwn, k.Value) {
+				p.add(k.Line, "%s: %s", o.Name, setting.Unknown(k.Value, "key of an action", []string{"action", "subscribe", "mapping", "enabled", "name"}))
+			}
+			return
+		}
+		if have := said[key]; have != "" {
+			p.add(k.Line, "%s: an action has %s and %s, which are the same: take one of them out", o.Name, have, k.Value)
+			return
+		}
+		said[key] = k.Value
+		if key == "mapping" {
+			s.mapping = v
+			return
+		}
+		if v.Kind != yaml.ScalarNode {
+			p.add(v.Line, "%s: %s of an action has to be a single value, not %s", o.Name, k.Value, nodeKind(v))
+			return
+		}
+		switch key {
 		case "action":
 			s.Action = v.Value
 		case "subscribe":
 			s.Subscribe = v.Value
-		case "mapping":
-			doc, err := nodeJSON(v)
-			if err == nil {
-				s.Mapping, err = mapping.Parse(doc)
+		case "enabled":
+			on, want := boolean(v.Value)
+			if want != "" {
+				p.add(v.Line, "%s: enabled of an action has to be %s, not %q", o.Name, want, v.Value)
 			}
-			if err != nil {
-				p.add(v.Line, "%s: action %s: %w", o.Name, s.Action, err)
-			}
-		default:
-			p.add(k.Line, "%s: %s", o.Name, setting.Unknown(k.Value, "key of an action", keys))
+			s.disabled = want == "" && !on
 		}
 	})
+	if s.Action == "" && len(p.errs) == before {
+		p.add(item.Line, "%s: an entry of actions does not say which action: %s has %s", o.Name, o.Slug, strings.Join(o.actionSlugs(), ", "))
+	}
 	return s
+}
+
+func (o *Opened) actionSlugs() []string {
+	var slugs []string
+	for _, a := range o.Spec.Actions {
+		slugs = append(slugs, a.Slug)
+	}
+	return slugs
+}
+
+// checkAction holds a subscription against the action: everything that is wrong, on the
+// lines where it stands.
+func (o *Opened) checkAction(s *subscription, p *problems) {
+	i := slices.IndexFunc(o.Spec.Actions, func(a destination.ActionInfo) bool { return a.Slug == s.Action })
+	if i < 0 {
+		p.add(s.line, "%s: %s", o.Name, setting.Unknown(s.Action, "action", o.actionSlugs()))
+		return
+	}
+	action := o.Spec.Actions[i]
+	if strings.TrimSpace(s.Subscribe) == "" {
+		trigger := ""
+		if action.Trigger != "" {
+			trigger = ", like " + strings.Join(strings.Fields(action.Trigger), " ")
+		}
+		p.add(s.line, "%s: action %s has no subscribe: say which events it is for%s", o.Name, s.Action, trigger)
+	} else if _, err := filter.Compile(s.Subscribe); err != nil {
+		p.add(s.line, "%s: action %s: subscribe: %w", o.Name, s.Action, err)
+	}
+	keys := map[string]bool{}
+	whole := false // the mapping is one directive: its keys are known with an event only
+	if s.mapping != nil {
+		doc, err := nodeJSON(s.mapping)
+		if err == nil {
+			s.Mapping, err = mapping.Parse(doc)
+		}
+		if err == nil {
+			_, err = mapping.CompileFields(action.Fields, s.Mapping)
+		}
+		if err != nil {
+			p.add(s.mapping.Line, "%s: action %s: %w", o.Name, s.Action, err)
+			return
+		}
+		keys, whole = o.checkKeys(s.Action, s.mapping, action.Fields, p)
+	}
+	for _, f := range action.Fields {
+		mapped := keys[f.Key]
+		if s.mapping == nil {
+			mapped = !f.Default.IsZero()
+		}
+		if f.Required && !mapped && !whole {
+			p.add(s.line, "%s: action %s: the field %s is required and nothing is mapped to it, so that every event would be rejected", o.Name, s.Action, f.Key)
+		}
+	}
+}
+
+// checkKeys finds members of a mapping that the action does not have, and returns those
+// that it has.
+func (o *Opened) checkKeys(action string, n *yaml.Node, fields []mapping.Field, p *problems) (keys map[string]bool, whole bool) {
+	keys = map[string]bool{}
+	n, err := jsonNode(n)
+	if err != nil || n.Kind != yaml.MappingNode || len(n.Content) == 2 && strings.HasPrefix(n.Content[0].Value, "@") {
+		return keys, true
+	}
+	var names []string
+	for _, f := range fields {
+		names = append(names, f.Key)
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], resolve(n.Content[i+1])
+		at := slices.Index(names, k.Value)
+		switch {
+		case at >= 0:
+			keys[k.Value] = v.Tag != "!!null" && !(v.Kind == yaml.ScalarNode && v.Value == "")
+			f := fields[at]
+			if v.Kind == yaml.MappingNode && len(f.Properties) > 0 && !f.AdditionalProperties {
+				o.checkKeys(action+": "+k.Value, v, f.Properties, p)
+			}
+		case strings.Contains(k.Value, "batch"), strings.HasPrefix(k.Value, "__segment"):
+			// How Segment makes batches: here they are made by the partner's limits.
+		default:
+			p.add(k.Line, "%s: action %s: %s", o.Name, action, setting.Unknown(k.Value, "field", names))
+		}
+	}
+	return keys, false
+}
+
+// jsonNode is a mapping as a table: one that was pasted as a text of JSON, too.
+func jsonNode(n *yaml.Node) (*yaml.Node, error) {
+	n = resolve(n)
+	if n.Kind != yaml.ScalarNode {
+		return n, nil
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(n.Value), &doc); err != nil || len(doc.Content) == 0 {
+		return n, err
+	}
+	shift(&doc, n.Line)
+	return doc.Content[0], nil
+}
+
+// shift moves the lines of a text that stands within another.
+func shift(n *yaml.Node, by int) {
+	n.Line += by
+	for _, c := range n.Content {
+		shift(c, by)
+	}
 }
 
 // nodeJSON writes a YAML value as JSON, keeping the order of keys and the digits of
 // numbers. A text that holds a JSON object is that object.
 func nodeJSON(n *yaml.Node) ([]byte, error) {
-	for n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
+	n = resolve(n)
 	switch n.Kind {
 	case yaml.MappingNode:
 		return containerJSON(n.Content, 2, "{}")
@@ -120,4 +302,46 @@ func quoted(s string) ([]byte, error) {
 	e.SetEscapeHTML(false)
 	err := e.Encode(s)
 	return bytes.TrimSpace(b.Bytes()), err
+}
+
+// settingValue is a value as its setting's type takes it. Of texts it is the source, so
+// that 0123 and 1e5 stay what was written.
+func settingValue(n *yaml.Node, typ string) (any, error) {
+	n = resolve(n)
+	var v any
+	switch typ {
+	case "text", "list", "table":
+	default:
+		err := n.Decode(&v)
+		return v, err
+	}
+	switch {
+	case n.Kind == yaml.ScalarNode && n.Tag != "!!null" && n.Tag != "!!binary":
+		return n.Value, nil
+	case n.Kind == yaml.SequenceNode:
+		list := make([]any, 0, len(n.Content))
+		for _, c := range n.Content {
+			item, err := settingValue(c, typ)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, item)
+		}
+		return list, nil
+	case n.Kind == yaml.MappingNode:
+		table := map[string]any{}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			item, err := settingValue(n.Content[i+1], typ)
+			if err != nil {
+				return nil, err
+			}
+			if _, twice := table[n.Content[i].Value]; twice {
+				return nil, fmt.Errorf("%s stands twice", n.Content[i].Value)
+			}
+			table[n.Content[i].Value] = item
+		}
+		return table, nil
+	}
+	err := n.Decode(&v)
+	return v, err
 }

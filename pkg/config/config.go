@@ -91,6 +91,9 @@ type Opened struct {
 	Options     Options
 	Compression string             // auto (also ""), gzip or none
 	Config      destination.Config // with which it was opened
+
+	actionLines  []int // of Config.Actions
+	actionsWrong bool  // and it was said what is wrong with them
 }
 
 // Options are those of a destination's lane. Zero values: as declared by the

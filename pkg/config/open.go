@@ -4,6 +4,7 @@ import (
 	"errors"
 	"regexp"
 	"slices"
+	"strconv"
 
 	"github.com/fanfold/fanfold/pkg/secret"
 	"github.com/fanfold/fanfold/pkg/setting"
@@ -31,12 +32,13 @@ func (w *World) Open(f *File, dests []*Destination, how OpenOptions) ([]*Opened,
 		if o := w.open(d, how, p); o != nil {
 			out = append(out, o)
 		}
+		d.Notes, p.notes = append(d.Notes, p.notes...), nil
 	}
 	return out, p.err()
 }
 
 // Warnings are what the file and those of its destinations that take part are
-// warned of.
+// warned of. Open may add some.
 func (f *File) Warnings(dests []*Destination) []string {
 	notes := slices.Clone(f.Notes)
 	for _, d := range dests {
@@ -113,11 +115,20 @@ func (o *Opened) explain(err error, rehearse bool, p *problems) {
 		key = "actions"
 	}
 	line := d.Line
-	if l := d.Lines[key]; l > 0 {
+	if m := ofAction.FindStringSubmatch(err.Error()); m != nil {
+		if o.actionsWrong {
+			return // it was said already
+		}
+		if i, _ := strconv.Atoi(m[1]); i < len(o.actionLines) { // digits
+			line = o.actionLines[i]
+		}
+	} else if l := d.Lines[key]; l > 0 {
 		line = l
 	}
 	p.add(line, "%s: %w", d.Name, err)
 }
+
+var ofAction = regexp.MustCompile(`^actions\[(\d+)\]`)
 
 var ofSetting = regexp.MustCompile(`^setting ([a-z0-9_]+): `)
 

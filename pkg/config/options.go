@@ -175,6 +175,9 @@ func boolean(s string) (bool, string) {
 }
 
 func address(s string) (string, string) {
+	if strings.Contains(s, "{{") {
+		return "", "an http or https address without {{…}}: nothing is filled in there"
+	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return "", "an http or https address"

@@ -124,18 +124,13 @@ func (w *World) readDestination(f *File, name, body *yaml.Node, p *problems) {
 	}
 	w.expandDestination(d, body, p.file)
 	keys := append([]string{"type", "settings"}, OptionKeys()...)
+	var settings *yaml.Node
 	eachPair(body, p, "destination "+d.Name, func(key, value *yaml.Node) {
 		switch key.Value {
 		case "type":
 			d.Slug = value.Value
 		case "settings":
-			eachPair(value, p, "settings of "+d.Name, func(k, v *yaml.Node) {
-				var x any
-				if err := v.Decode(&x); err != nil {
-					p.add(v.Line, "%s: %w", k.Value, err)
-				}
-				d.Settings[k.Value], d.Lines[k.Value] = x, k.Line
-			})
+			settings = value
 		default:
 			if !slices.Contains(keys, key.Value) {
 				p.add(key.Line, "%s: %s", d.Name, setting.Unknown(key.Value, "option", keys))
@@ -157,6 +152,22 @@ func (w *World) readDestination(f *File, name, body *yaml.Node, p *problems) {
 	default:
 		f.Destinations = append(f.Destinations, d)
 	}
+	if settings != nil {
+		w.readSettings(d, settings, p)
+	}
+}
+
+// readSettings reads the settings, when the destination is known whose they are.
+func (w *World) readSettings(d *Destination, settings *yaml.Node, p *problems) {
+	spec, _ := w.Find(d.Slug)
+	eachPair(settings, p, "settings of "+d.Name, func(k, v *yaml.Node) {
+		field, _ := spec.Settings.Field(k.Value)
+		x, err := settingValue(v, field.Type)
+		if err != nil {
+			p.add(v.Line, "%s: %s: %w", d.Name, k.Value, err)
+		}
+		d.Settings[k.Value], d.Lines[k.Value] = x, k.Line
+	})
 }
 
 // expandDestination replaces the variables in what belongs to a destination. What
