@@ -27,7 +27,7 @@ func (a *app) generateCommand() *cobra.Command {
 	var to string
 	var cut int
 	c := &cobra.Command{
-		Use: "generate --to FILE", Hidden: true, Args: cobra.NoArgs,
+		Use: "generate --to FILE", Args: cobra.NoArgs,
 		Short: "Write a stream of made-up events, the same for the same seed",
 		RunE: func(c *cobra.Command, _ []string) error {
 			out := under(a.out) // data
@@ -92,7 +92,7 @@ func (c closer) Close() error { return c() }
 func (a *app) sinkCommand() *cobra.Command {
 	var addr, needle string
 	c := &cobra.Command{
-		Use: "sink", Hidden: true, Args: cobra.NoArgs, Annotations: inOrder(),
+		Use: "sink", Args: cobra.NoArgs, Annotations: inOrder(),
 		Short: "Run a local server that takes every request and counts events, for benchmarks",
 		Long: `sink answers every request as a partner does that takes everything. It says in one
 JSON line where it listens, and counts requests, the bytes of their bodies as they are

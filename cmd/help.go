@@ -30,13 +30,24 @@ func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 			if len(args) == 0 {
 				return root.Help()
 			}
-			for _, t := range topicNames {
-				if t == args[0] {
-					return a.topic(t)
+			cmd, rest, err := root.Find(args)
+			found := err == nil && cmd != root && len(rest) == 0
+			if found { // config and cassettes are topics, too: those follow
+				if err = cmd.Help(); err != nil {
+					return err
 				}
 			}
-			if cmd, _, err := root.Find(args); err == nil && cmd != root {
-				return cmd.Help()
+			if len(args) == 1 && slices.Contains(topicNames, args[0]) {
+				if found {
+					fmt.Fprintln(a.out)
+				}
+				return a.topic(args[0])
+			}
+			switch {
+			case found:
+				return nil
+			case err == nil && cmd != root:
+				return usagef("%s", setting.Unknown(rest[0], "command", commandNames(cmd)))
 			}
 			var names []string
 			for _, cmd := range root.Commands() {

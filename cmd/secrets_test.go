@@ -86,8 +86,8 @@ destinations:
     retry: {attempts: 1}
     concurrency: 1
 `} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+		if wrong := os.WriteFile(path, []byte(text), 0o600); wrong != nil {
+			t.Fatal(wrong)
 		}
 	}
 	address := strings.Replace(server.URL, "http://", "http://ann:"+url.QueryEscape(secrets["password"])+"@", 1) + "/in?token=" + url.QueryEscape(secrets["token"]) + "&key=" + url.QueryEscape(secrets["key"])
@@ -124,22 +124,17 @@ destinations:
 			return err
 		}
 		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		if strings.HasSuffix(path, ".zst") {
-			z, err := zstd.NewReader(strings.NewReader(string(data)))
-			if err != nil {
-				return err
+		if err == nil && strings.HasSuffix(path, ".zst") {
+			z, wrong := zstd.NewReader(strings.NewReader(string(data)))
+			if wrong != nil {
+				return wrong
 			}
 			defer z.Close()
-			if data, err = io.ReadAll(z); err != nil {
-				return err
-			}
+			data, err = io.ReadAll(z)
 			stored++
 		}
 		printed[path] = string(data)
-		return nil
+		return err
 	})
 	if err != nil || stored == 0 {
 		t.Fatalf("no dead letters were found to search: %v", err)
@@ -167,8 +162,8 @@ func TestUnaskedAnswer(t *testing.T) {
 	defer l.Close()
 	go func() {
 		for {
-			c, err := l.Accept()
-			if err != nil {
+			c, closed := l.Accept()
+			if closed != nil {
 				return
 			}
 			go func() {
@@ -192,7 +187,7 @@ func TestUnaskedAnswer(t *testing.T) {
 	for i := range 20 {
 		fmt.Fprintf(&events, `{"type":"track","event":"E","messageId":"m%d","userId":"u"}`+"\n", i)
 	}
-	if err := os.WriteFile(in, []byte(events.String()), 0o600); err != nil {
+	if err = os.WriteFile(in, []byte(events.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c := exec.Command(os.Args[0], "forward", "--from", in, "--to", "webhook", "--set", "webhook.url=http://"+l.Addr().String(), "--set", "webhook.format=single",

@@ -47,7 +47,7 @@ func (o *Opened) readActions(_ string, n *yaml.Node, p *problems) {
 	before := len(p.errs)
 	o.Config.Actions = []destination.Subscription{}
 	for _, item := range n.Content {
-		s := o.readAction(resolve(item), p)
+		s := o.readAction(item, p)
 		if s.disabled {
 			p.note(s.line, "%s: action %s is not enabled, and left out", o.Name, s.Action)
 			continue
@@ -67,24 +67,16 @@ func (o *Opened) readActions(_ string, n *yaml.Node, p *problems) {
 
 // subscriptionsOf finds the list in an answer of Segment's API that was pasted whole.
 func subscriptionsOf(n *yaml.Node) *yaml.Node {
-	n = resolve(n)
 	for _, key := range []string{"data", "subscriptions"} {
 		if n.Kind != yaml.MappingNode {
 			break
 		}
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			if n.Content[i].Value == key {
-				n = resolve(n.Content[i+1])
+				n = n.Content[i+1]
 				break
 			}
 		}
-	}
-	return n
-}
-
-func resolve(n *yaml.Node) *yaml.Node {
-	for n.Kind == yaml.AliasNode {
-		n = n.Alias
 	}
 	return n
 }
@@ -200,7 +192,7 @@ func (o *Opened) checkKeys(action string, n *yaml.Node, fields []mapping.Field, 
 		names = append(names, f.Key)
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		k, v := n.Content[i], resolve(n.Content[i+1])
+		k, v := n.Content[i], n.Content[i+1]
 		at := slices.Index(names, k.Value)
 		switch {
 		case at >= 0:
@@ -220,7 +212,6 @@ func (o *Opened) checkKeys(action string, n *yaml.Node, fields []mapping.Field, 
 
 // jsonNode is a mapping as a table: one that was pasted as a text of JSON, too.
 func jsonNode(n *yaml.Node) (*yaml.Node, error) {
-	n = resolve(n)
 	if n.Kind != yaml.ScalarNode {
 		return n, nil
 	}
@@ -243,7 +234,6 @@ func shift(n *yaml.Node, by int) {
 // nodeJSON writes a YAML value as JSON, keeping the order of keys and the digits of
 // numbers. A text that holds a JSON object is that object.
 func nodeJSON(n *yaml.Node) ([]byte, error) {
-	n = resolve(n)
 	switch n.Kind {
 	case yaml.MappingNode:
 		return containerJSON(n.Content, 2, "{}")
@@ -307,7 +297,6 @@ func quoted(s string) ([]byte, error) {
 // settingValue is a value as its setting's type takes it. Of texts it is the source, so
 // that 0123 and 1e5 stay what was written.
 func settingValue(n *yaml.Node, typ string) (any, error) {
-	n = resolve(n)
 	var v any
 	switch typ {
 	case "text", "list", "table":

@@ -157,4 +157,15 @@ func flatten(err error) []error {
 	return []error{err}
 }
 
-func (p *problems) err() error { return errors.Join(p.errs...) }
+// err joins what is wrong, in the order of the lines.
+func (p *problems) err() error {
+	line := func(err error) int {
+		var one *Problem
+		if errors.As(err, &one) {
+			return one.Line
+		}
+		return 0
+	}
+	slices.SortStableFunc(p.errs, func(a, b error) int { return line(a) - line(b) })
+	return errors.Join(p.errs...)
+}

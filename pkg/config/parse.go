@@ -1,10 +1,8 @@
 package config
 
 import (
-	"bytes"
 	"regexp"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -27,17 +25,25 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 		f.Unusable = true
 		return f, p.err()
 	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil {
-		p.addSyntax(data, err)
+	doc, ok := parseYAML(data, p)
+	if doc == nil || !ok {
 		f.Unusable = true
 		return f, p.err()
 	}
 	if len(doc.Content) == 0 {
 		return f, nil
 	}
+	checkTwice(doc, p)
+	left := mostNodes
+	root, err := follow(doc.Content[0], 0, &left)
+	if err != nil {
+		p.add(0, "%w", err)
+		f.Unusable = true
+		return f, p.err()
+	}
+	f.Unusable = len(p.errs) > 0 // no YAML, though what was meant could be read
 	keys := append([]string{"transform", "destinations", "cassettes"}, globalNames()...)
-	eachPair(doc.Content[0], p, "the configuration", func(key, value *yaml.Node) {
+	eachPair(root, p, "the configuration", func(key, value *yaml.Node) {
 		if key.Value != "destinations" {
 			w.expand(value, p)
 		}
@@ -243,18 +249,13 @@ func eachPair(n *yaml.Node, p *problems, what string, f func(key, value *yaml.No
 		p.add(n.Line, "%s has to be a table of keys and values, not %s", what, nodeKind(n))
 		return
 	}
-	seen := map[string]int{}
+	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
-		for v.Kind == yaml.AliasNode {
-			v = v.Alias
+		if !seen[k.Value] { // that it stands twice is said of the whole file
+			seen[k.Value] = true
+			f(k, v)
 		}
-		if at, twice := seen[k.Value]; twice {
-			p.add(k.Line, "%s stands twice, first on line %d", k.Value, at)
-			continue
-		}
-		seen[k.Value] = k.Line
-		f(k, v)
 	}
 }
 
@@ -269,38 +270,4 @@ func nodeKind(n *yaml.Node) string {
 		return "nothing"
 	}
 	return "the value " + strconv.Quote(n.Value)
-}
-
-var yamlLine = regexp.MustCompile(`^line (\d+): `)
-
-// addSyntax adds what the parser says of a file that is no YAML. Its line is often
-// that of what the culprit is part of: the culprit is the line without which the
-// parser would not say this.
-func (p *problems) addSyntax(data []byte, err error) {
-	msg := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 0
-	if m := yamlLine.FindStringSubmatch(msg); m != nil {
-		line, _ = strconv.Atoi(m[1]) // digits
-		msg = msg[len(m[0]):]
-	}
-	if lines := bytes.SplitAfter(data, []byte("\n")); len(data) < 1<<20 { // else it takes long
-		n := sort.Search(len(lines), func(i int) bool {
-			head := 0
-			for _, l := range lines[:i+1] {
-				head += len(l)
-			}
-			var doc yaml.Node
-			e := yaml.Unmarshal(data[:head], &doc)
-			return e != nil && e.Error() == err.Error()
-		})
-		if n < len(lines) {
-			line = n + 1
-			text := lines[n]
-			indent := text[:len(text)-len(bytes.TrimLeft(text, " \t"))]
-			if bytes.ContainsRune(indent, '\t') && (strings.Contains(msg, "tab") || strings.Contains(msg, "cannot start any token")) {
-				msg = "it is indented with a tab; YAML takes spaces only"
-			}
-		}
-	}
-	p.add(line, "%s", msg)
 }

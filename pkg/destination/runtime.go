@@ -344,7 +344,6 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 
 	subs := c.Actions
 	if subs == nil {
-		var err error
 		if subs, err = s.presets(actions, c.Presets); err != nil {
 			return nil, err
 		}
@@ -365,7 +364,6 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 		}
 		o.plan.Subscribed = append(o.plan.Subscribed, sub.Action+": "+sub.Subscribe)
 		out := subscription{action: at}
-		var err error
 		if sub.Subscribe != "" {
 			if out.filter, err = filter.Compile(sub.Subscribe); err != nil {
 				errs = append(errs, fmt.Errorf("actions[%d] (%s): subscribe: %w", i, sub.Action, err))

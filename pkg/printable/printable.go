@@ -10,23 +10,13 @@ package printable
 import (
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"unicode"
 	"unicode/utf8"
 )
 
-// Text returns a text with line ends, tabs and what can be seen as they are, and control
-// characters of all kinds as \uXXXX.
-func Text(s string) string {
-	if clean(s) == len(s) {
-		return s
-	}
-	return string(appendText(nil, []byte(s)))
-}
-
 // clean is the length of the beginning that needs nothing: most texts are all of it.
-func clean[T string | []byte](s T) int {
+func clean(s []byte) int {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\n' && c != '\t' || c >= 0x7f {
 			return i
@@ -35,7 +25,8 @@ func clean[T string | []byte](s T) int {
 	return len(s)
 }
 
-// appendText appends a text to out.
+// appendText appends a text to out: line ends, tabs and what can be seen as they are, and
+// control characters of all kinds as \uXXXX.
 func appendText(out, s []byte) []byte {
 	for len(s) > 0 {
 		if n := clean(s); n > 0 {
@@ -76,7 +67,7 @@ func hidden(r rune) bool {
 	return unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r)
 }
 
-// Writer writes texts as [Text] makes them. It is safe for concurrent use.
+// Writer writes texts without control characters. It is safe for concurrent use.
 type Writer struct {
 	w      io.Writer
 	change func(string) string
@@ -143,9 +134,4 @@ func unfinished(p []byte) int {
 		}
 	}
 	return 0
-}
-
-// Line returns a text on one line: line ends and tabs are blanks.
-func Line(s string) string {
-	return Text(strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ", "\t", " ").Replace(s))
 }
