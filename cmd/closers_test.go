@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,7 +39,7 @@ func TestErrorsOfClosingCount(t *testing.T) {
 		}
 		args := append([]string{"forward", "--from", in, "--to", "file", "--set", "file.path=" + filepath.Join(dir, "out")}, more...)
 		code := a.execute(context.Background(), args)
-		if said := a.err.(*safeBuffer).String(); code != exitError || !strings.Contains(said, "file: ending what was written: no space left on device") {
+		if said := fmt.Sprint(a.err); code != exitError || !strings.Contains(said, "file: ending what was written: no space left on device") {
 			t.Errorf("%v: exit code %d, want %d; it said:\n%s", more, code, exitError, said)
 		}
 	}
