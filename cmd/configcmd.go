@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -36,101 +37,139 @@ destinations:
 `
 
 func (a *app) configCommand() *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "Check, show or begin a configuration", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
-	check := &cobra.Command{
-		Use: "check", Short: "Report all problems of the configuration at once, with file and line", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			conf, err := a.loadConfig()
-			if err == nil && conf.Path == "" {
-				return usagef("there is no fanfold.yaml here; `fanfold config init` prints one to start from")
-			}
-			var dests []*config.Opened
-			if conf != nil {
-				var err2 error
-				if len(conf.Destinations) > 0 {
-					if _, err2 = a.choose(conf, config.Choice{}); err2 == nil {
-						dests, err2 = a.open(conf, conf.Destinations, config.OpenOptions{})
-					}
-				}
-				err = errors.Join(err, err2)
-			}
-			if err != nil {
-				return &usageError{err}
-			}
-			for _, o := range dests {
-				a.warn(conf, o, "filter", o.Filter.String())
-				for _, s := range o.Config.Actions {
-					a.warn(conf, o, "actions", s.Subscribe)
-				}
-			}
-			if len(dests) == 0 {
-				fmt.Fprintf(a.out, "%s: no destination in it, %d transform steps, no problems; `fanfold config init` prints one to start from\n", conf.Path, len(conf.Transform))
-				return nil
-			}
-			fmt.Fprintf(a.out, "%s: %d destinations, %d transform steps, no problems\n", conf.Path, len(dests), len(conf.Transform))
-			return nil
-		},
+	c := &cobra.Command{
+		Use: "config", Short: "Check, show or begin a configuration", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	show := &cobra.Command{
-		Use: "show", Short: "Print the effective configuration with secrets masked", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			conf, err := a.loadConfig()
-			if err != nil {
+	c.AddCommand(
+		&cobra.Command{
+			Use: "check", Short: "Report all problems of the configuration at once, with file and line", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error { return a.checkConfig() },
+		},
+		&cobra.Command{
+			Use: "show", Short: "Print the effective configuration with secrets masked", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error { return a.showConfig() },
+		},
+		&cobra.Command{
+			Use: "init", Short: "Print a commented configuration to start from", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error {
+				_, err := fmt.Fprint(a.out, starter)
 				return err
-			}
-			out := map[string]any{}
-			dests := map[string]any{}
-			for _, d := range conf.Destinations {
-				spec, _ := a.world().Find(d.Slug)
-				settings := map[string]any{}
-				for _, f := range spec.Settings.Fields {
-					v, ok := d.Settings[f.Key]
-					if env, has := a.env(config.EnvName(d.Slug, f.Key)); !ok && has {
-						v, ok = env, true
-					}
-					switch {
-					case ok && f.Secret:
-						settings[f.Key] = "***"
-					case ok:
-						settings[f.Key] = v
-					case f.Default != "":
-						settings[f.Key] = f.Default
-					}
-				}
-				body := map[string]any{"type": d.Slug, "settings": settings}
-				for k, n := range d.Written {
-					body[k] = n
-				}
-				dests[d.Name] = body
-			}
-			out["destinations"] = dests
-			if conf.Steps != nil {
-				out["transform"] = conf.Steps
-			}
-			if dir, err := a.stateDir(); err == nil {
-				out["state-dir"] = dir
-			}
-			data, err := yaml.Marshal(out)
-			if err != nil {
-				return err
-			}
-			head := "# no configuration file\n"
-			if conf.Path != "" {
-				head = "# " + conf.Path + "\n"
-			}
-			_, err = fmt.Fprint(a.out, head+a.secrets.redact(string(data)))
-			return err
+			},
 		},
-	}
-	initialise := &cobra.Command{
-		Use: "init", Short: "Print a commented configuration to start from", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprint(a.out, starter)
-			return err
+		&cobra.Command{
+			Use: "schema", Short: "Print the JSON Schema of fanfold.yaml, for editors and CI", Args: cobra.NoArgs,
+			Long: `schema prints the JSON Schema (draft 7) of fanfold.yaml: keys, options, and of each
+destination the settings, actions and fields. Editors with a YAML language server
+take it by a line at the top of the file:
+
+  # yaml-language-server: $schema=./fanfold.schema.json`,
+			Example: `  fanfold config schema > fanfold.schema.json`,
+			RunE: func(*cobra.Command, []string) error {
+				e := json.NewEncoder(a.out)
+				e.SetEscapeHTML(false)
+				e.SetIndent("", "  ")
+				return e.Encode(a.world().Schema())
+			},
 		},
-	}
-	c.AddCommand(check, show, initialise)
+	)
 	return c
+}
+
+// checkConfig reports what is wrong with the configuration, all of it.
+func (a *app) checkConfig() error {
+	conf, err := a.loadConfig()
+	if conf == nil {
+		return err
+	}
+	if err == nil && conf.Path == "" {
+		return usagef("there is no fanfold.yaml here; `fanfold config init` prints one to start from")
+	}
+	var dests []*config.Opened
+	if len(conf.Destinations) > 0 {
+		picked, wrong := a.choose(conf, config.Choice{})
+		if wrong == nil {
+			dests, wrong = a.open(conf, picked, config.OpenOptions{})
+		}
+		err = errors.Join(err, wrong)
+	}
+	if err != nil {
+		return &usageError{err}
+	}
+	for _, o := range dests {
+		a.warn(conf, o, "filter", o.Filter.String())
+		for _, s := range o.Config.Actions {
+			a.warn(conf, o, "actions", s.Subscribe)
+		}
+	}
+	if len(dests) == 0 {
+		fmt.Fprintf(a.out, "%s: no destination in it, %d transform steps, no problems; `fanfold config init` prints one to start from\n", conf.Path, len(conf.Transform))
+		return nil
+	}
+	fmt.Fprintf(a.out, "%s: %d destinations, %d transform steps, no problems\n", conf.Path, len(dests), len(conf.Transform))
+	return nil
+}
+
+// showConfig prints what the file, the environment and the defaults come to.
+func (a *app) showConfig() error {
+	conf, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	dests := map[string]any{}
+	for _, d := range conf.Destinations {
+		body := map[string]any{"type": d.Slug, "settings": a.effectiveSettings(d)}
+		for k, n := range d.Written {
+			body[k] = n
+		}
+		dests[d.Name] = body
+	}
+	out := map[string]any{"destinations": dests}
+	if conf.Steps != nil {
+		out["transform"] = conf.Steps
+	}
+	for _, g := range config.GlobalOptions() {
+		if value := a.viper.GetString(g.Name); value != "" {
+			out[g.Name] = value
+		} else if g.Default != "" {
+			out[g.Name] = g.Default
+		}
+	}
+	if dir, wrong := a.stateDir(); wrong == nil {
+		out["state-dir"] = dir
+	}
+	data, err := yaml.Marshal(out)
+	if err != nil {
+		return err
+	}
+	head := "# no configuration file\n"
+	if conf.Path != "" {
+		head = "# " + conf.Path + "\n"
+	}
+	_, err = fmt.Fprint(a.out, head+a.secrets.redact(string(data)))
+	return err
+}
+
+// effectiveSettings are those of the file, of the environment, and the defaults; secrets
+// are masked.
+func (a *app) effectiveSettings(d *config.Destination) map[string]any {
+	spec, _ := a.world().Find(d.Slug)
+	settings := map[string]any{}
+	for _, f := range spec.Settings.Fields {
+		v, ok := d.Settings[f.Key]
+		if env, has := a.env(config.EnvName(d.Slug, f.Key)); !ok && has {
+			v, ok = env, true
+		}
+		switch {
+		case ok && f.Secret:
+			settings[f.Key] = "***"
+		case ok:
+			settings[f.Key] = v
+		case f.Default != "":
+			settings[f.Key] = f.Default
+		}
+	}
+	return settings
 }
 
 // warn says where Segment's own trigger parser would read a filter differently, and

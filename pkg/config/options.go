@@ -19,6 +19,9 @@ import (
 // option is one option that destinations take beside their settings.
 type option struct {
 	key string
+	doc string // one line
+	// form says what an editor may expect: see [schema].
+	form form
 	// read takes the value as it was written; what is wrong with it goes to p.
 	read reader
 }
@@ -28,20 +31,26 @@ type reader func(o *Opened, key string, n *yaml.Node, p *problems)
 // options are those of every destination, in the order of the documentation.
 // override_limits has no reader of its own: rate and concurrency ask for it.
 func options() []option {
+	presets, compressions, doubts := []string{"automatic", "all"}, []string{"auto", "gzip", "none"}, []string{"resend", "hold"}
 	return []option{
-		{"presets", text(oneOf("automatic", "all"), func(o *Opened, s string) { o.Config.Presets = s })},
-		{"filter", (*Opened).readFilter},
-		{"rate", (*Opened).readRate},
-		{"concurrency", (*Opened).readConcurrency},
-		{"batch_events", text(count, func(o *Opened, n int) { o.Config.BatchEvents = n })},
-		{"batch_bytes", text(count, func(o *Opened, n int) { o.Config.BatchBytes = n })},
-		{"compression", text(oneOf("auto", "gzip", "none"), func(o *Opened, s string) { o.Compression = s })},
-		{"timeout", text(duration, func(o *Opened, d time.Duration) { o.Options.Timeout = d })},
-		{"base_url", text(address, func(o *Opened, s string) { o.Config.BaseURL = s })},
-		{"retry", (*Opened).readRetry},
-		{"in_doubt", text(oneOf("resend", "hold"), func(o *Opened, s string) { o.Options.Hold = s == "hold" })},
-		{"override_limits", text(boolean, func(*Opened, bool) {})},
-		{"actions", (*Opened).readActions},
+		{"presets", "which of the destination's own subscriptions run: automatic (default), or all", wordForm(presets...),
+			text(oneOf(presets...), func(o *Opened, s string) { o.Config.Presets = s })},
+		{"filter", "which events this destination gets, in FQL", textForm(), (*Opened).readFilter},
+		{"rate", "50/s, 1000/m, 100events/s, 20MB/s; may lower the partner's limit", textForm(), (*Opened).readRate},
+		{"concurrency", "requests in flight", countForm(), (*Opened).readConcurrency},
+		{"batch_events", "events in a request", countForm(), text(count, func(o *Opened, n int) { o.Config.BatchEvents = n })},
+		{"batch_bytes", "bytes in a request", countForm(), text(count, func(o *Opened, n int) { o.Config.BatchBytes = n })},
+		{"compression", "of requests: auto (default), gzip or none", wordForm(compressions...),
+			text(oneOf(compressions...), func(o *Opened, s string) { o.Compression = s })},
+		{"timeout", "of one request, like 30s", textForm(), text(duration, func(o *Opened, d time.Duration) { o.Options.Timeout = d })},
+		{"base_url", "instead of the partner's scheme, host and path prefix", textForm(),
+			text(address, func(o *Opened, s string) { o.Config.BaseURL = s })},
+		{"retry", "{attempts: 8, max_time: 15m}", retryForm(), (*Opened).readRetry},
+		{"in_doubt", "what becomes of what was in doubt after a crash: resend (default), or hold", wordForm(doubts...),
+			text(oneOf(doubts...), func(o *Opened, s string) { o.Options.Hold = s == "hold" })},
+		{"override_limits", "true lets rate and concurrency exceed the partner's limits", form{"type": list("boolean", "string")},
+			text(boolean, func(*Opened, bool) {})},
+		{"actions", "instead of the presets: subscriptions, also Segment's own", form{}, (*Opened).readActions},
 	}
 }
 

@@ -19,6 +19,9 @@ import (
 // kinds are the steps there are, in the order of the documentation.
 var kinds = []string{"drop", "keep", "set", "remove", "rename", "mask", "sample", "shift", "dedupe"}
 
+// Kinds are the steps there are, in the order of the documentation.
+func Kinds() []string { return slices.Clone(kinds) }
+
 // maxSteps bounds a pipeline.
 const maxSteps = 1000
 

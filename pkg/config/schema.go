@@ -1,0 +1,236 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/setting"
+	"github.com/fanfold/fanfold/pkg/transform"
+)
+
+// form is a JSON Schema, or a part of one.
+type form map[string]any
+
+func list(of ...string) []string { return of }
+
+// A value may be a text that holds a variable, wherever another type is wanted.
+const holdsVariable = `\$\{[A-Za-z_][A-Za-z0-9_]*\}`
+
+func textForm() form { return form{"type": list("string", "number", "boolean")} }
+
+func countForm() form {
+	return form{"anyOf": []form{{"type": "integer", "minimum": 1}, {"type": "string", "pattern": `^[0-9]+$|` + holdsVariable}}}
+}
+
+func wordForm(words ...string) form {
+	return form{"anyOf": []form{{"enum": words}, {"type": "string", "pattern": holdsVariable}}}
+}
+
+func retryForm() form {
+	return form{"anyOf": []form{
+		{"type": list("string", "integer")},
+		{"type": "object", "additionalProperties": false, "properties": form{"attempts": countForm(), "max_time": textForm()}},
+	}}
+}
+
+// with is a form with what it is for.
+func (f form) with(doc string) form {
+	out := form{}
+	for k, v := range f {
+		out[k] = v
+	}
+	if doc != "" {
+		out["description"] = doc
+	}
+	return out
+}
+
+// Schema returns the JSON Schema (draft 7, which editors' YAML servers know) of a
+// configuration: keys, options, and of each destination the settings, actions and fields.
+// It encodes with encoding/json. What a schema cannot say (filters, mappings, limits,
+// what the environment holds) World.Open finds.
+func (w *World) Schema() any {
+	definitions := form{"options": w.optionForms(), "step": stepForm()}
+	var byType []form
+	named := form{}
+	for _, d := range w.Catalogue {
+		definitions[d.Info.Slug+" settings"] = settingsForm(d)
+		then := form{"properties": form{"settings": ref(d.Info.Slug + " settings")}}
+		if len(d.Actions) > 0 {
+			definitions[d.Info.Slug+" actions"] = actionsForm(d)
+			for _, a := range d.Actions {
+				definitions[fieldsOf(d, a)] = form{"anyOf": []form{{"type": "string"}, fieldsForm(a.Fields, true)}}
+			}
+			then["properties"].(form)["actions"] = ref(d.Info.Slug + " actions")
+		}
+		is := form{"properties": form{"type": form{"const": d.Info.Slug}}, "required": list("type")}
+		byType = append(byType, form{"if": is, "then": then})
+		named[d.Info.Slug] = form{"anyOf": []form{{"required": list("type")}, then}, "allOf": []form{ref("destination")}}
+	}
+	definitions["destination"] = form{"allOf": append([]form{ref("options")}, byType...)}
+	properties := form{
+		"transform":    form{"description": "steps for every destination, in order", "type": "array", "items": ref("step")},
+		"destinations": w.destinationsForm(named),
+	}
+	for _, g := range GlobalOptions() {
+		properties[g.Name] = textForm().with(g.Usage)
+	}
+	return form{
+		"$schema": "http://json-schema.org/draft-07/schema#",
+		"title":   "fanfold.yaml",
+		"type":    "object", "additionalProperties": false,
+		"properties":  properties,
+		"definitions": definitions,
+	}
+}
+
+func ref(name string) form {
+	return form{"$ref": "#/definitions/" + strings.ReplaceAll(name, " ", "%20")}
+}
+
+// destinationsForm is the table of destinations. One that is called as its type needs not
+// say it.
+func (w *World) destinationsForm(named form) form {
+	return form{
+		"description": "where events go, by names of your own",
+		"type":        "object",
+		"properties":  named,
+		"additionalProperties": form{
+			"allOf": []form{ref("destination"), {"required": list("type")}},
+		},
+	}
+}
+
+// optionForms are the keys of every destination.
+func (w *World) optionForms() form {
+	properties := form{
+		"type":     form{"description": "which destination of the catalogue it is", "enum": w.Slugs()},
+		"settings": form{"description": "what the partner has to be told", "type": "object"},
+	}
+	for _, o := range options() {
+		properties[o.key] = o.form.with(o.doc)
+	}
+	return form{"type": "object", "additionalProperties": false, "properties": properties}
+}
+
+func stepForm() form {
+	properties := form{"when": textForm().with("a filter: the step is for events that match")}
+	for _, kind := range transform.Kinds() {
+		properties[kind] = form{}
+	}
+	return form{"type": "object", "additionalProperties": false, "minProperties": 1, "properties": properties}
+}
+
+// settingsForm are a destination's settings. None is required here: the environment may
+// hold it.
+func settingsForm(d destination.Destination) form {
+	properties := form{}
+	for _, f := range d.Settings.Fields {
+		one := settingForm(f).with(f.Doc)
+		if f.Default != "" {
+			one["default"] = f.Default
+		}
+		if f.Example != "" {
+			one["examples"] = list(f.Example)
+		}
+		properties[f.Key] = one
+	}
+	return form{"type": "object", "additionalProperties": false, "properties": properties}
+}
+
+func settingForm(f setting.Field) form {
+	switch f.Type {
+	case "boolean":
+		return form{"type": list("boolean", "string")}
+	case "integer":
+		return form{"type": list("integer", "string")}
+	case "number":
+		return form{"type": list("number", "string")}
+	case "duration":
+		return form{"type": "string"}
+	case "list":
+		return form{"anyOf": []form{textForm(), {"type": "array", "items": textForm()}}}
+	case "table":
+		return form{"anyOf": []form{{"type": "string"}, {"type": "object", "additionalProperties": textForm()}}}
+	}
+	if len(f.Choices) > 0 {
+		return wordForm(f.Choices...)
+	}
+	return textForm()
+}
+
+// actionsForm are the entries of a destination's `actions:`, in our words and Segment's.
+func actionsForm(d destination.Destination) form {
+	var slugs []string
+	var byAction []form
+	for _, a := range d.Actions {
+		slugs = append(slugs, a.Slug)
+		for _, key := range keysOf("action") {
+			then := form{}
+			for _, m := range keysOf("mapping") {
+				then[m] = ref(fieldsOf(d, a))
+			}
+			is := form{"properties": form{key: form{"const": a.Slug}}, "required": list(key)}
+			byAction = append(byAction, form{"if": is, "then": form{"properties": then}})
+		}
+	}
+	properties := form{"enabled": form{"type": list("boolean", "string")}, "name": textForm()}
+	for _, own := range segmentsOwn {
+		properties[own] = form{}
+	}
+	docs := map[string]form{
+		"action":    form{"enum": slugs}.with("which action it is"),
+		"subscribe": textForm().with("which events it is for, in FQL"),
+		"mapping":   form{"type": list("object", "string")}.with("where the action's fields come from"),
+	}
+	for key, what := range actionKeys {
+		if f, ok := docs[what]; ok {
+			properties[key] = f
+		}
+	}
+	entry := form{"type": "object", "additionalProperties": false, "properties": properties, "allOf": byAction}
+	return form{"anyOf": []form{
+		{"type": "array", "items": entry},
+		{"type": "object", "anyOf": []form{{"required": list("data")}, {"required": list("subscriptions")}}}, // an answer of Segment's API
+	}}
+}
+
+// fieldsOf names the definition of an action's mapping.
+func fieldsOf(d destination.Destination, a destination.ActionInfo) string {
+	return d.Info.Slug + " " + a.Slug + " mapping"
+}
+
+// keysOf are the names of one key of an action, ours first.
+func keysOf(what string) (keys []string) {
+	for key, is := range actionKeys {
+		if is == what {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, func(a, b string) int {
+		if (a == what) != (b == what) {
+			return map[bool]int{true: -1, false: 1}[a == what]
+		}
+		return strings.Compare(a, b)
+	})
+	return keys
+}
+
+// fieldsForm are the members of a mapping: fields, or one directive.
+func fieldsForm(fields []mapping.Field, root bool) form {
+	properties := form{}
+	for _, f := range fields {
+		one := form{}
+		if len(f.Properties) > 0 && !f.AdditionalProperties {
+			one = form{"anyOf": []form{{"not": form{"type": "object"}}, fieldsForm(f.Properties, false)}}
+		}
+		properties[f.Key] = one.with(f.Doc)
+	}
+	beside := form{`^@`: form{}}
+	if root {
+		beside[`batch|^__segment`] = form{}
+	}
+	return form{"type": "object", "additionalProperties": false, "properties": properties, "patternProperties": beside}
+}
