@@ -12,6 +12,7 @@ require (
 	github.com/dnaeon/go-vcr/v2 v2.0.1
 	github.com/getkin/kin-openapi v0.133.0
 	github.com/johannesboyne/gofakes3 v1.2.0
+	github.com/joho/godotenv v1.5.1
 	github.com/klauspost/compress v1.20.3
 	github.com/parquet-go/parquet-go v0.32.0
 	github.com/pierrec/lz4/v4 v4.1.33

@@ -11,7 +11,10 @@ import (
 
 // world is what configurations may ask for.
 func (a *app) world() *config.World {
-	return &config.World{Catalogue: a.catalogue(), Env: a.env, ReadFile: os.ReadFile, Secret: a.secrets.add}
+	return &config.World{
+		Catalogue: a.catalogue(), Profile: a.profile, Env: a.lookup, Fetch: a.fetchSecret, Secret: a.secrets.add,
+		ReadFile: func(path string) ([]byte, error) { return readBounded(path, nil, maxSecret) },
+	}
 }
 
 // loadConfig reads the configuration file, if there is one, and reports all of its
@@ -24,6 +27,11 @@ func (a *app) loadConfig() (*config.File, error) {
 	data, err := a.configBytes(path)
 	if err != nil {
 		return nil, err
+	}
+	if isRegular(path) {
+		if err := a.readDotenv(path); err != nil {
+			return nil, err
+		}
 	}
 	f, err := a.world().Parse(path, data)
 	f.Piped = !isRegular(path)
@@ -50,7 +58,7 @@ func readBounded(path string, in io.Reader, most int64) ([]byte, error) {
 func (a *app) choose(f *config.File, c config.Choice) ([]*config.Destination, error) {
 	dests, err := a.world().Choose(f, c)
 	if err != nil {
-		return nil, &usageError{err}
+		return dests, &usageError{err}
 	}
 	return dests, nil
 }

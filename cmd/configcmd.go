@@ -11,6 +11,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/run"
 )
 
 const starter = `# fanfold.yaml: looked for here, then in $XDG_CONFIG_HOME/fanfold/.
@@ -76,25 +77,44 @@ take it by a line at the top of the file:
 	return c
 }
 
-// checkConfig reports what is wrong with the configuration, all of it.
+// checkConfig reports what is wrong with the configuration, all of it: as it is, and with
+// each of its profiles.
 func (a *app) checkConfig() error {
-	conf, err := a.loadConfig()
+	conf, dests, err := a.checkProfile()
 	if conf == nil {
 		return err
 	}
 	if err == nil && conf.Path == "" {
 		return usagef("there is no fanfold.yaml here; `fanfold config init` prints one to start from")
 	}
-	var dests []*config.Opened
-	if len(conf.Destinations) > 0 {
-		picked, wrong := a.choose(conf, config.Choice{})
-		if wrong == nil {
-			dests, wrong = a.open(conf, picked, config.OpenOptions{})
+	said := map[string]bool{}
+	var wrong []error
+	add := func(err error, profile string) {
+		for _, e := range run.Leaves(err) {
+			var p *config.Problem
+			text := e.Error()
+			if said[text] {
+				continue
+			}
+			said[text] = true
+			if profile != "" && errors.As(e, &p) {
+				e = &config.Problem{File: p.File, Line: p.Line, Err: fmt.Errorf("profile %s: %w", profile, p.Err)}
+			}
+			wrong = append(wrong, e)
 		}
-		err = errors.Join(err, wrong)
 	}
-	if err != nil {
-		return &usageError{err}
+	add(err, "")
+	if a.profile == "" && !conf.Unusable {
+		for _, name := range conf.Profiles {
+			a.profile = name
+			_, _, err := a.checkProfile()
+			add(err, name)
+		}
+		a.profile = ""
+	}
+	config.ByLine(wrong)
+	if len(wrong) > 0 {
+		return &usageError{errors.Join(wrong...)}
 	}
 	for _, o := range dests {
 		a.warn(conf, o, "filter", o.Filter.String())
@@ -102,12 +122,48 @@ func (a *app) checkConfig() error {
 			a.warn(conf, o, "actions", s.Subscribe)
 		}
 	}
-	if len(dests) == 0 {
-		fmt.Fprintf(a.out, "%s: no destination in it, %d transform steps, no problems; `fanfold config init` prints one to start from\n", conf.Path, len(conf.Transform))
-		return nil
-	}
-	fmt.Fprintf(a.out, "%s: %d destinations, %d transform steps, no problems\n", conf.Path, len(dests), len(conf.Transform))
+	fmt.Fprintf(a.out, "%s: %s\n", conf.Path, summaryOfConfig(conf, len(dests)))
 	return nil
+}
+
+func summaryOfConfig(conf *config.File, dests int) string {
+	many := fmt.Sprintf("%d destinations", dests)
+	if dests == 0 {
+		many = "no destination in it"
+	}
+	text := fmt.Sprintf("%s, %d transform steps", many, len(conf.Transform))
+	if n := len(conf.Profiles); n > 0 {
+		text += fmt.Sprintf(", %d profiles", n)
+	}
+	text += ", no problems"
+	if dests == 0 {
+		text += "; `fanfold config init` prints one to start from"
+	}
+	return text
+}
+
+// checkProfile opens everything that the configuration has.
+func (a *app) checkProfile() (*config.File, []*config.Opened, error) {
+	conf, err := a.loadConfig()
+	if conf == nil {
+		return nil, nil, err
+	}
+	if len(conf.Destinations) == 0 {
+		return conf, nil, plainly(err)
+	}
+	picked, wrong := a.choose(conf, config.Choice{})
+	dests, wrong2 := a.open(conf, picked, config.OpenOptions{})
+	return conf, dests, errors.Join(plainly(err), plainly(wrong), plainly(wrong2))
+}
+
+// plainly is an error without what says that it is one of usage, so that what it joins
+// can be told apart.
+func plainly(err error) error {
+	var u *usageError
+	if errors.As(err, &u) {
+		return u.err
+	}
+	return err
 }
 
 // showConfig prints what the file, the environment and the defaults come to.
@@ -157,7 +213,7 @@ func (a *app) effectiveSettings(d *config.Destination) map[string]any {
 	settings := map[string]any{}
 	for _, f := range spec.Settings.Fields {
 		v, ok := d.Settings[f.Key]
-		if env, has := a.env(config.EnvName(d.Slug, f.Key)); !ok && has {
+		if env, has := a.lookup(config.EnvName(d.Slug, f.Key)); !ok && has {
 			v, ok = env, true
 		}
 		switch {

@@ -53,7 +53,13 @@ func envOf(name string) string {
 // before file. What it finds becomes the value of the command's flags, too.
 func (a *app) readGlobals(c *cobra.Command) error {
 	a.configGiven = a.configFile != ""
+	if a.profile == "" {
+		a.profile, _ = a.env("FANFOLD_PROFILE")
+	}
 	path := a.findConfig()
+	if path == "" && c.Flags().Changed("profile") {
+		return usagef("--profile %s: there is no configuration that could have it", a.profile)
+	}
 	if from := c.Flags().Lookup("from"); from != nil && isStdin(path) && isStdinIn(from) {
 		return usagef("--config %s and --from - both take standard input", path)
 	}
@@ -77,7 +83,7 @@ func (a *app) readGlobals(c *cobra.Command) error {
 	}
 	var wrong []error
 	for _, g := range config.GlobalOptions() {
-		value, ok := a.env(envOf(g.Name))
+		value, ok := a.lookup(envOf(g.Name))
 		if !ok || value == "" {
 			continue
 		}

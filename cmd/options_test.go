@@ -124,7 +124,8 @@ var wrongFlags = map[string][]string{
 	"reserve-for-live": {"NaN%", "Inf%", "-Inf%", "100%", "-1%", "30", "%", "1e400%"},
 	"log-level":        {"loud", "warn+1"}, "log-format": {"xml"}, "config": {"no/such.yaml", "."},
 	"from": {"no/such", "gopher://x", "telegram://x/y"}, "s3-path-style": {"maybe"}, "s3-anonymous": {"maybe"}, "s3-requester-pays": {"maybe"},
-	"now": {"soon", "-1h"}, "batch-events": {"-1", "x"}, "show-secrets": {"maybe"},
+	"profile": {"nobody"},
+	"now":     {"soon", "-1h"}, "batch-events": {"-1", "x"}, "show-secrets": {"maybe"},
 	"help": {"maybe"},
 }
 

@@ -63,7 +63,7 @@ func TestSampleIsCurrent(t *testing.T) {
 
 // floors are the packages from the ground up; imports go down only.
 var floors = [][]string{
-	{"pkg/event", "pkg/eventgen", "pkg/printable", "pkg/secret", "pkg/stock"},
+	{"pkg/awssecret", "pkg/event", "pkg/eventgen", "pkg/printable", "pkg/secret", "pkg/stock"},
 	{"pkg/mapping", "pkg/filter", "pkg/setting", "pkg/field", "pkg/body"},
 	{"pkg/source", "pkg/destination", "pkg/transport", "pkg/journal", "pkg/transform", "pkg/cassette", "pkg/standin", "pkg/selection"},
 	{"pkg/engine", "pkg/config", "destinations/"},

@@ -48,7 +48,9 @@ type app struct {
 	wire           *wire // while our own requests are recorded or replayed
 	configFile     string
 	configText     configText
-	configGiven    bool // by --config, not found
+	profile        string            // of the configuration
+	dotenv         map[string]string // beside it
+	configGiven    bool              // by --config, not found
 	cpuProfile     string
 	memProfile     string
 	execTrace      string
@@ -128,6 +130,7 @@ it goes on where it was. At the end it says what became of every event.
 	root.SetFlagErrorFunc(flagError)
 	p := root.PersistentFlags()
 	p.StringVar(&a.configFile, "config", "", "configuration file, instead of looking for fanfold.yaml")
+	p.StringVar(&a.profile, "profile", "", "profile of the configuration, merged over the rest of it (also $FANFOLD_PROFILE)")
 	for _, name := range []string{"state-dir", "log-level", "log-format"} {
 		globalFlag(p, new(string), name)
 	}

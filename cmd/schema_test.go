@@ -19,7 +19,7 @@ import (
 // schemaOf is what `config schema` prints, read by a validator that is not ours.
 func schemaOf(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	code, out, errOut := run(t, nil, "", "config", "schema")
+	code, out, errOut := invoke(t, nil, "", "config", "schema")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, errOut)
 	}
@@ -61,6 +61,7 @@ func TestSchema(t *testing.T) {
 	right := map[string]string{
 		"empty":   "{}",
 		"starter": starter,
+		"profile": "profiles: {staging: {memory: 1GiB, destinations: {a: {base_url: 'https://x.example'}, b: null}}}",
 		"globals": "memory: 1GiB\nprogress: never\nstate-dir: /x\nlog-level: info\nlog-format: json\n",
 		"segment": "destinations:\n  mixpanel:\n    settings: {project_token: 0123, api_secret: \"${X}\", api_region: \"${REGION}\"}\n    actions:\n      - {id: x, name: n, actionSlug: trackEvent, trigger: 'type = \"track\"', enabled: true, settings: {event: {\"@path\": $.event}, enable_batching: true}}\n",
 	}
@@ -119,6 +120,7 @@ func TestSchema(t *testing.T) {
 		"field":           "destinations: {a: {type: mixpanel, actions: [{action: trackEvent, mapping: {evnt: x}}]}}",
 		"pasted field":    "destinations: {a: {type: mixpanel, actions: [{actionSlug: trackEvent, settings: {evnt: x}}]}}",
 		"step":            "transform: [{dorp: x}]",
+		"profile":         "profiles: {staging: {destinations: {a: {bas_url: x}}}}",
 		"no list":         "transform: {drop: x}",
 		"list":            "destinations: []",
 		"retry":           "destinations: {a: {type: webhook, retry: {atempts: 1}}}",

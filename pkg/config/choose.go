@@ -14,7 +14,7 @@ import (
 // Choice is what a command line says of destinations.
 type Choice struct {
 	To       []string // names of the file or slugs, also separated by commas; none: all of the file
-	Set      []string // settings: NAME.KEY=VALUE, VALUE being env:NAME, file:PATH or a literal
+	Set      []string // settings: NAME.KEY=VALUE, VALUE being a reference or a literal
 	Opt      []string // options: NAME.KEY=VALUE
 	Rehearse bool     // without a To and a file, the whole catalogue
 }
@@ -22,13 +22,14 @@ type Choice struct {
 // Choose returns the destinations that a command asks for, with what stands in
 // the environment and on the command line added to what stands in the file. They
 // are the file's own: to choose twice is to add twice. The error joins all
-// problems.
+// problems; those beside it are for whoever looks for more of them.
 func (w *World) Choose(f *File, c Choice) ([]*Destination, error) {
 	out, errs := w.named(f, c)
 	if len(out) == 0 && len(errs) == 0 {
 		return nil, fmt.Errorf("no destination: name one with --to (%s), or configure some in fanfold.yaml (`fanfold config init` prints one to start from)", strings.Join(w.Slugs(), ", "))
 	}
 	for _, d := range out {
+		errs = append(errs, w.fetchAll(f, d, c.Rehearse)...)
 		if c.Rehearse { // examples take their place
 			for _, key := range d.unsetSettings {
 				delete(d.Settings, key)
@@ -46,10 +47,7 @@ func (w *World) Choose(f *File, c Choice) ([]*Destination, error) {
 	for _, o := range c.Opt {
 		errs = append(errs, assign("--opt", o, out, setOption))
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	return out, nil
+	return out, errors.Join(errs...)
 }
 
 // named returns the destinations by their names.
@@ -133,26 +131,4 @@ func setOption(d *Destination, key, value string) error {
 	}
 	d.Written[key] = &n
 	return nil
-}
-
-// value reads what --set gives: env:NAME, file:PATH or a literal.
-func (w *World) value(s string) (string, error) {
-	if name, ok := strings.CutPrefix(s, "env:"); ok {
-		v, ok := w.Env(name)
-		if !ok {
-			return "", fmt.Errorf("the environment variable %s is not set", name)
-		}
-		w.hide(v)
-		return v, nil
-	}
-	if path, ok := strings.CutPrefix(s, "file:"); ok {
-		b, err := w.ReadFile(path)
-		if err != nil {
-			return "", err
-		}
-		v := strings.TrimRight(string(b), "\r\n")
-		w.hide(v)
-		return v, nil
-	}
-	return s, nil
 }

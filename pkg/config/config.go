@@ -31,6 +31,11 @@ type World struct {
 	Env func(name string) (value string, ok bool)
 	// ReadFile returns the contents of a file that the user named.
 	ReadFile func(path string) ([]byte, error)
+	// Fetch returns what a reference of another scheme than env and file stands for:
+	// exec, aws-secretsmanager, aws-ssm. Its errors hold no secret.
+	Fetch func(scheme, name string) (string, error)
+	// Profile is merged over the rest of the file; "": none is.
+	Profile string
 	// Secret is told every value that must never be printed or stored.
 	Secret func(values ...string)
 }
@@ -44,6 +49,7 @@ type File struct {
 	Pipeline     *transform.Pipeline
 	Destinations []*Destination // in the order of the file
 	Globals      map[string]Global
+	Profiles     []string // names of those that there are
 	Notes        []string // warnings about what stands outside of the destinations
 	// Piped says that the file was read from a pipe: its path is of no use later. The
 	// caller of Parse sets it.

@@ -159,6 +159,12 @@ func flatten(err error) []error {
 
 // err joins what is wrong, in the order of the lines.
 func (p *problems) err() error {
+	ByLine(p.errs)
+	return errors.Join(p.errs...)
+}
+
+// ByLine sorts errors by the lines of the problems that they are; others come first.
+func ByLine(errs []error) {
 	line := func(err error) int {
 		var one *Problem
 		if errors.As(err, &one) {
@@ -166,6 +172,5 @@ func (p *problems) err() error {
 		}
 		return 0
 	}
-	slices.SortStableFunc(p.errs, func(a, b error) int { return line(a) - line(b) })
-	return errors.Join(p.errs...)
+	slices.SortStableFunc(errs, func(a, b error) int { return line(a) - line(b) })
 }

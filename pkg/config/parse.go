@@ -42,7 +42,8 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 		return f, p.err()
 	}
 	f.Unusable = len(p.errs) > 0 // no YAML, though what was meant could be read
-	keys := append([]string{"transform", "destinations", "cassettes"}, globalNames()...)
+	f.applyProfile(root, w.Profile, p)
+	keys := append([]string{"transform", "destinations", "profiles", "cassettes"}, globalNames()...)
 	eachPair(root, p, "the configuration", func(key, value *yaml.Node) {
 		if key.Value != "destinations" {
 			w.expand(value, p)

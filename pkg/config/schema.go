@@ -74,6 +74,11 @@ func (w *World) Schema() any {
 		"transform":    form{"description": "steps for every destination, in order", "type": "array", "items": ref("step")},
 		"destinations": w.destinationsForm(named),
 	}
+	properties["profiles"] = form{
+		"description": "by name, what is merged over the rest with --profile NAME",
+		"type":        "object", "additionalProperties": ref("profile"),
+	}
+	definitions["profile"] = profileForm(properties)
 	for _, g := range GlobalOptions() {
 		properties[g.Name] = textForm().with(g.Usage)
 	}
@@ -84,6 +89,18 @@ func (w *World) Schema() any {
 		"properties":  properties,
 		"definitions": definitions,
 	}
+}
+
+// profileForm is part of a configuration: what it says need not be whole.
+func profileForm(whole form) form {
+	properties := form{
+		"transform":    whole["transform"],
+		"destinations": form{"type": "object", "additionalProperties": form{"anyOf": []form{{"type": "null"}, ref("options")}}},
+	}
+	for _, g := range GlobalOptions() {
+		properties[g.Name] = form{}
+	}
+	return form{"type": "object", "additionalProperties": false, "properties": properties}
 }
 
 func ref(name string) form {

@@ -1,0 +1,70 @@
+package config
+
+import (
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/fanfold/fanfold/pkg/setting"
+)
+
+// applyProfile takes `profiles:` out of a configuration and merges the one that is asked
+// for over the rest.
+func (f *File) applyProfile(root *yaml.Node, name string, p *problems) {
+	var profiles *yaml.Node
+	for i := 0; i+1 < len(root.Content) && root.Kind == yaml.MappingNode; i += 2 {
+		if root.Content[i].Value == "profiles" {
+			profiles = root.Content[i+1]
+			root.Content = slices.Delete(root.Content, i, i+2)
+			break
+		}
+	}
+	var chosen *yaml.Node
+	if profiles != nil {
+		eachPair(profiles, p, "profiles", func(key, value *yaml.Node) {
+			f.Profiles = append(f.Profiles, key.Value)
+			if value.Kind != yaml.MappingNode {
+				p.add(value.Line, "profile %s has to be a table like the whole configuration, not %s", key.Value, nodeKind(value))
+			} else if key.Value == name {
+				chosen = value
+			}
+		})
+	}
+	switch {
+	case name == "":
+	case chosen != nil:
+		mergeOver(root, chosen)
+	case len(f.Profiles) == 0:
+		p.add(0, "there is no profile %q: it has no profiles", name)
+		f.Unusable = true
+	default:
+		p.add(profiles.Line, "%s", setting.Unknown(name, "profile", f.Profiles))
+		f.Unusable = true
+	}
+}
+
+// mergeOver puts what stands in a table over what stands in another: tables are merged,
+// everything else is replaced, and what is nothing (null) is taken out.
+func mergeOver(n, over *yaml.Node) {
+	for i := 0; i+1 < len(over.Content); i += 2 {
+		key, value := over.Content[i], over.Content[i+1]
+		at := -1
+		for k := 0; k+1 < len(n.Content); k += 2 {
+			if n.Content[k].Value == key.Value {
+				at = k
+			}
+		}
+		switch {
+		case value.Tag == "!!null":
+			if at >= 0 {
+				n.Content = slices.Delete(n.Content, at, at+2)
+			}
+		case at < 0:
+			n.Content = append(n.Content, key, value)
+		case value.Kind == yaml.MappingNode && n.Content[at+1].Kind == yaml.MappingNode:
+			mergeOver(n.Content[at+1], value)
+		default:
+			n.Content[at], n.Content[at+1] = key, value
+		}
+	}
+}
