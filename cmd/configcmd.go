@@ -43,6 +43,7 @@ func (a *app) configCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(
+		a.configTestCommand(),
 		&cobra.Command{
 			Use: "check", Short: "Report all problems of the configuration at once, with file and line", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return a.checkConfig() },
@@ -134,6 +135,9 @@ func summaryOfConfig(conf *config.File, dests int) string {
 	text := fmt.Sprintf("%s, %d transform steps", many, len(conf.Transform))
 	if n := len(conf.Profiles); n > 0 {
 		text += fmt.Sprintf(", %d profiles", n)
+	}
+	if n := len(conf.Tests); n > 0 {
+		text += fmt.Sprintf(", %d tests", n)
 	}
 	text += ", no problems"
 	if dests == 0 {

@@ -300,6 +300,16 @@ type junitMessage struct {
 	Text    string `xml:",chardata"`
 }
 
+// writeJUnit writes what CI servers read.
+func writeJUnit(w io.Writer, s junitSuite) error {
+	data, err := xml.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s%s\n", xml.Header, data)
+	return err
+}
+
 func printVerified(w io.Writer, form string, list []verified) error {
 	switch form {
 	case "json":
@@ -325,12 +335,7 @@ func printVerified(w io.Writer, form string, list []verified) error {
 			}
 			s.Cases = append(s.Cases, c)
 		}
-		data, err := xml.MarshalIndent(s, "", "  ")
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(w, "%s%s\n", xml.Header, data)
-		return err
+		return writeJUnit(w, s)
 	}
 	for _, v := range list {
 		detail := ""

@@ -50,6 +50,7 @@ type File struct {
 	Destinations []*Destination // in the order of the file
 	Globals      map[string]Global
 	Profiles     []string // names of those that there are
+	Tests        []Test
 	Notes        []string // warnings about what stands outside of the destinations
 	// Piped says that the file was read from a pipe: its path is of no use later. The
 	// caller of Parse sets it.

@@ -43,7 +43,7 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 	}
 	f.Unusable = len(p.errs) > 0 // no YAML, though what was meant could be read
 	f.applyProfile(root, w.Profile, p)
-	keys := append([]string{"transform", "destinations", "profiles", "cassettes"}, globalNames()...)
+	keys := append([]string{"transform", "destinations", "profiles", "tests", "cassettes"}, globalNames()...)
 	eachPair(root, p, "the configuration", func(key, value *yaml.Node) {
 		if key.Value != "destinations" {
 			w.expand(value, p)
@@ -53,6 +53,8 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 			f.readTransform(value, p)
 		case key.Value == "cassettes":
 			f.readCassettes(value, p)
+		case key.Value == "tests":
+			f.readTests(value, p)
 		case key.Value == "destinations":
 			eachPair(value, p, "destinations", func(name, body *yaml.Node) { w.readDestination(f, name, body, p) })
 		case !slices.Contains(keys, key.Value):
@@ -61,6 +63,7 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 			f.readGlobal(key, value, p)
 		}
 	})
+	f.checkTests(p)
 	f.Notes = p.notes
 	return f, p.err()
 }

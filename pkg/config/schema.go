@@ -74,6 +74,7 @@ func (w *World) Schema() any {
 		"transform":    form{"description": "steps for every destination, in order", "type": "array", "items": ref("step")},
 		"destinations": w.destinationsForm(named),
 	}
+	properties["tests"] = testsForm()
 	properties["profiles"] = form{
 		"description": "by name, what is merged over the rest with --profile NAME",
 		"type":        "object", "additionalProperties": ref("profile"),
@@ -89,6 +90,26 @@ func (w *World) Schema() any {
 		"properties":  properties,
 		"definitions": definitions,
 	}
+}
+
+// testsForm are the tests of a configuration: see [Test].
+func testsForm() form {
+	object := func(properties form) form {
+		return form{"type": "object", "additionalProperties": false, "properties": properties}
+	}
+	request := object(form{
+		"method": textForm(), "path": textForm(), "url": textForm(), "body": form{},
+		"headers": form{"type": "object", "additionalProperties": textForm()},
+	})
+	expect := object(form{
+		"requests": form{"type": "array", "items": request}, "skipped": textForm(), "rejected": textForm(), "filtered": form{"const": true},
+	})
+	test := object(form{
+		"name": textForm(), "event": form{"type": "object"}, "now": textForm(), "dropped": form{"type": "boolean"},
+		"expect": form{"type": "object", "additionalProperties": expect},
+	})
+	test["required"] = list("name", "event")
+	return form{"description": "events, and what has to become of them: fanfold config test", "type": "array", "items": test}
 }
 
 // profileForm is part of a configuration: what it says need not be whole.
