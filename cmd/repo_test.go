@@ -65,7 +65,7 @@ func TestSampleIsCurrent(t *testing.T) {
 var floors = [][]string{
 	{"pkg/awssecret", "pkg/event", "pkg/eventgen", "pkg/printable", "pkg/secret", "pkg/stock"},
 	{"pkg/mapping", "pkg/filter", "pkg/setting", "pkg/field", "pkg/body"},
-	{"pkg/source", "pkg/destination", "pkg/transport", "pkg/journal", "pkg/transform", "pkg/cassette", "pkg/standin", "pkg/selection"},
+	{"pkg/source", "pkg/destination", "pkg/transport", "pkg/journal", "pkg/transform", "pkg/cassette", "pkg/standin", "pkg/selection", "pkg/workspace"},
 	{"pkg/engine", "pkg/config", "destinations/"},
 	{"destinations", "pkg/run"},
 	{"cmd", "cassettes"},

@@ -142,7 +142,7 @@ it goes on where it was. At the end it says what became of every event.
 			panic(err)
 		}
 	}
-	root.AddCommand(a.forwardCommand(), a.previewCommand(), a.recordCommand(), a.replayCommand(), a.cassettesCommand(), a.redriveCommand(), a.runsCommand(), a.destinationsCommand(), a.configCommand(), newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(), a.completionsCommand())
+	root.AddCommand(a.forwardCommand(), a.previewCommand(), a.recordCommand(), a.replayCommand(), a.cassettesCommand(), a.redriveCommand(), a.runsCommand(), a.destinationsCommand(), a.configCommand(), a.importWorkspaces(), newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(), a.completionsCommand())
 	root.SetHelpCommand(a.helpCommand(root))
 	root.InitDefaultHelpCmd()
 	a.arguments(root)

@@ -1,0 +1,106 @@
+package workspace
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/mapping"
+)
+
+type toySettings struct {
+	ProjectToken string `setting:"project_token,required,secret" doc:"Who we are." example:"toy-token"`
+	Region       string `setting:"api_region" doc:"Where." choices:"us,eu" default:"us"`
+	SourceName   string `setting:"source_name" doc:"Named."`
+}
+
+func toys() []destination.Destination {
+	return []destination.Destination{destination.Spec[toySettings]{
+		Info:    destination.Info{Slug: "toy-box", Name: "Toy Box", Integrations: []string{"Toy Box (Actions)"}},
+		Success: []destination.Success{{Any: true}},
+		BaseURL: func(*toySettings) string { return "https://toy.example" },
+		Actions: destination.Coded[toySettings]{{
+			Slug: "send", Trigger: `type = "track"`, Fields: []mapping.Field{{Key: "event", Type: mapping.TypeString}},
+			Request: func(*toySettings) destination.Request { return destination.Request{Path: "/"} },
+		}},
+	}.Destination()}
+}
+
+const public = `{"data":{"sources":[{"id":"s1","slug":"web","name":"The web","writeKeys":["k"],"metadata":{"slug":"javascript"},"settings":{}}]}}
+{"data":{"destinations":[
+ {"id":"d1","name":"Toys: live\n# evil","enabled":true,"sourceId":"s1","metadata":{"id":"m","name":"Toy Box (Actions)","slug":"actions-toy-box"},
+  "settings":{"projectToken":"hunter2-hunter2","apiRegion":"EU 🇪🇺","sourceName":"0123","somethingElse":1}},
+ {"id":"d2","name":"","enabled":true,"sourceId":"s1","metadata":{"slug":"actions-unknown"},"settings":{"a":1}},
+ {"id":"d3","name":"Off","enabled":false,"sourceId":"s1","metadata":{"slug":"actions-toy-box"},"settings":{}}]}}
+{"data":{"subscriptions":[
+ {"id":"x","name":"Track","actionId":"a","actionSlug":"send","destinationId":"d1","enabled":true,"trigger":"type = \"track\" and event != \"a: b\"",
+  "settings":{"event":{"@template":"{{event}}: x"},"evnt":1,"batch_size":5}},
+ {"id":"y","name":"Old","actionSlug":"gone","destinationId":"d1","enabled":true,"trigger":"type = \"page\"","settings":{}}]}}`
+
+const terraform = `{"values":{"root_module":{"resources":[
+ {"type":"segment_destination","name":"toys","values":{"id":"d1","name":"Toys","enabled":true,"source_id":"s1","metadata":{"slug":"actions-toy-box"},"settings":"{\"projectToken\":\"hunter2-hunter2\"}"}},
+ {"type":"segment_destination_subscription","name":"track","values":{"destination_id":"d1","action_slug":"send","name":"Track","enabled":false,"trigger":"type = \"track\"","settings":"{\"event\":{\"@path\":\"$.event\"}}"}},
+ {"type":"segment_destination_subscription","name":"two","values":{"destination_id":"d1","action_slug":"send","name":"Two","enabled":true,"trigger":"type = \"page\"","settings":"{}"}}
+]}}}`
+
+const rudder = `{"sources":[{"id":"s","name":"Web","sourceDefinition":{"name":"Javascript"},"destinations":[
+ {"id":"d","name":"Toys","enabled":true,"destinationDefinition":{"name":"TB","displayName":"Toy Box"},"config":{"token":"hunter2-hunter2","apiRegion":"us","useNativeSDK":{"web":true}},"transformations":[{}]}]}]}`
+
+// TestImport: what can be carried over is, what cannot is said, and no secret is.
+func TestImport(t *testing.T) {
+	for name, c := range map[string]struct {
+		read      func([]byte) ([]Destination, error)
+		in        string
+		has, hasn []string
+	}{
+		"Public API": {Segment, public, []string{
+			"toys-live-evil:\n", "type: toy-box\n", `project_token: "${TOYS_LIVE_EVIL_PROJECT_TOKEN}"`, "#   TOYS_LIVE_EVIL_PROJECT_TOKEN=", "api_region: eu\n", `source_name: "0123"`,
+			"# gets events of The web\n", "# not carried over: the setting somethingElse\n", "# Track\n", "action: send\n", `subscribe: 'type = "track" and event != "a: b"'`,
+			"{{event}}: x", "of send, the fields evnt", "there is no action gone here", "#   actions-unknown (actions-unknown): fanfold has no such destination\n", "#   Off (actions-toy-box): it is switched off\n",
+		}, []string{"hunter2", "\n# evil", "batch_size", "evnt: 1"}},
+		"Terraform":   {Segment, terraform, []string{"toys:\n", "enabled: false", `subscribe: type = "page"`, "$.event"}, []string{"hunter2"}},
+		"RudderStack": {RudderStack, rudder, []string{"toys:\n", `project_token: "${TOYS_PROJECT_TOKEN}"`, "# gets events of Web\n", "its 1 transformations are code", "the setting useNativeSDK"}, []string{"hunter2", "api_region: eu"}},
+	} {
+		dests, err := c.read([]byte(c.in))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		out, err := Write("export.json", dests, toys())
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, want := range c.has {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("%s: %q is not in\n%s", name, want, out)
+			}
+		}
+		for _, not := range c.hasn {
+			if strings.Contains(string(out), not) {
+				t.Errorf("%s: %q is in\n%s", name, not, out)
+			}
+		}
+	}
+	for in, want := range map[string]string{"": "no JSON", "{": "no JSON", "{}": "no destination is in it", "[1, null, \"x\"]": "no destination is in it"} {
+		if _, err := Segment([]byte(in)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", in, err)
+		}
+	}
+}
+
+// FuzzImport: whatever an export holds, what comes out says no more than it should.
+func FuzzImport(f *testing.F) {
+	f.Add(public)
+	f.Add(terraform)
+	f.Add(rudder)
+	f.Fuzz(func(t *testing.T, in string) {
+		for _, read := range []func([]byte) ([]Destination, error){Segment, RudderStack} {
+			if dests, err := read([]byte(in)); err == nil {
+				if _, err = Write("x", dests, toys()); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,326 @@
+package workspace
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/setting"
+)
+
+// Write makes a fanfold.yaml of destinations. from names where they come from.
+func Write(from string, dests []Destination, catalogue []destination.Destination) ([]byte, error) {
+	w := &writer{catalogue: catalogue, names: map[string]bool{}}
+	table := &yaml.Node{Kind: yaml.MappingNode}
+	var left []string
+	for i := range dests {
+		d := &dests[i]
+		key, body, why := w.destination(d)
+		if why != "" {
+			left = append(left, fmt.Sprintf("%s (%s): %s", d.label(), d.Kind, why))
+			continue
+		}
+		table.Content = append(table.Content, key, body)
+	}
+	head := []string{"Made of " + from + " by fanfold import. Look through it, then: fanfold config check"}
+	if len(w.variables) > 0 {
+		head = append(head, "", "Secrets were not carried over. Set these, in the environment or in a .env beside this file:")
+		for _, v := range w.variables {
+			head = append(head, "  "+v+"=")
+		}
+	}
+	for i, line := range left {
+		if i == 0 {
+			head = append(head, "", "Left out:")
+		}
+		head = append(head, "  "+line)
+	}
+	root := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("destinations"), table}}
+	var b bytes.Buffer
+	for _, line := range head {
+		b.WriteString(strings.TrimRight("# "+oneLine(line), " ") + "\n")
+	}
+	b.WriteByte('\n')
+	e := yaml.NewEncoder(&b)
+	e.SetIndent(2)
+	if err := e.Encode(root); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), e.Close()
+}
+
+// writer knows what has been written already.
+type writer struct {
+	catalogue []destination.Destination
+	names     map[string]bool
+	variables []string
+}
+
+func scalar(s string) *yaml.Node {
+	n := &yaml.Node{}
+	n.SetString(s)
+	return n
+}
+
+// oneLine is a text of others in a comment.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+func (d *Destination) label() string {
+	if d.Name != "" {
+		return d.Name
+	}
+	return d.Kind
+}
+
+// destination writes one, or says why not.
+func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) {
+	spec, ok := find(w.catalogue, d.Kind)
+	switch {
+	case !ok:
+		return nil, nil, "fanfold has no such destination"
+	case d.Disabled:
+		return nil, nil, "it is switched off"
+	}
+	name := w.name(d.label(), spec.Info.Slug)
+	var notes []string
+	if len(d.Sources) > 0 {
+		notes = append(notes, "gets events of "+strings.Join(d.Sources, ", "))
+	}
+	notes = append(notes, d.Notes...)
+	body = &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("type"), scalar(spec.Info.Slug)}}
+	settings, lost := w.settings(d, spec, name)
+	if len(settings.Content) > 0 {
+		body.Content = append(body.Content, scalar("settings"), settings)
+	}
+	notes = append(notes, lost...)
+	if len(d.Subscriptions) > 0 {
+		actions, lost := w.actions(d, spec)
+		notes = append(notes, lost...)
+		if len(actions.Content) == 0 {
+			return nil, nil, "none of its subscriptions can be carried over: " + strings.Join(lost, "; ")
+		}
+		body.Content = append(body.Content, scalar("actions"), actions)
+	}
+	key = scalar(name)
+	for i := range notes {
+		notes[i] = oneLine(notes[i])
+	}
+	key.HeadComment = strings.Join(notes, "\n")
+	return key, body, ""
+}
+
+// name makes a destination's name of a user's, which may be anything.
+func (w *writer) name(label, slug string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(label) {
+		switch {
+		case r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r)):
+			b.WriteRune(r)
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+	}
+	base := strings.TrimRight(b.String(), "-")
+	if base == "" {
+		base = slug
+	}
+	name := base
+	for n := 2; w.names[name]; n++ {
+		name = fmt.Sprintf("%s-%d", base, n)
+	}
+	w.names[name] = true
+	return name
+}
+
+// settings are those that the destination has, in its own words.
+func (w *writer) settings(d *Destination, spec destination.Destination, name string) (table *yaml.Node, lost []string) {
+	table = &yaml.Node{Kind: yaml.MappingNode, Style: 0}
+	given := map[string]any{}
+	for _, s := range d.Settings {
+		if s.Value == nil || s.Value == "" {
+			continue
+		}
+		if f, ok := fieldFor(spec.Settings, s.Key); ok && given[f.Key] == nil {
+			given[f.Key] = s.Value
+		} else if !ok {
+			lost = append(lost, "not carried over: the setting "+s.Key)
+		}
+	}
+	for _, f := range spec.Settings.Fields {
+		value, ok := given[f.Key]
+		switch {
+		case f.Secret && (ok || f.Required):
+			variable := strings.ToUpper(strings.ReplaceAll(name+"_"+f.Key, "-", "_"))
+			if variable[0] >= '0' && variable[0] <= '9' {
+				variable = "_" + variable
+			}
+			w.variables = append(w.variables, variable)
+			n := scalar("${" + variable + "}")
+			n.Style = yaml.DoubleQuotedStyle
+			table.Content = append(table.Content, scalar(f.Key), n)
+		case ok:
+			n, fits := valueOf(f, value)
+			if !fits {
+				lost = append(lost, "not carried over: the value of the setting "+f.Key)
+				continue
+			}
+			table.Content = append(table.Content, scalar(f.Key), n)
+		}
+	}
+	return table, lost
+}
+
+// fieldFor is the setting that another tool calls key: by the same words, or, as the only
+// one that ends with them.
+func fieldFor(s setting.Schema, key string) (setting.Field, bool) {
+	for _, f := range s.Fields {
+		if fold(f.Key) == fold(key) {
+			return f, true
+		}
+	}
+	var near []setting.Field
+	for _, f := range s.Fields {
+		if strings.HasSuffix(fold(f.Key), fold(key)) {
+			near = append(near, f)
+		}
+	}
+	if len(near) == 1 && len(fold(key)) >= 3 {
+		return near[0], true
+	}
+	return setting.Field{}, false
+}
+
+// valueOf is a value as the setting takes it: one of a few words is found in what the
+// other tool shows instead of it.
+func valueOf(f setting.Field, value any) (*yaml.Node, bool) {
+	text, isText := value.(string)
+	if len(f.Choices) > 0 {
+		if !isText {
+			text = fmt.Sprint(value)
+		}
+		for _, c := range f.Choices {
+			words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+			if strings.EqualFold(c, text) || slices.Contains(words, strings.ToLower(c)) {
+				return scalar(c), true
+			}
+		}
+		return nil, false
+	}
+	n, err := node(value)
+	return n, err == nil
+}
+
+// actions are the subscriptions whose actions the destination has.
+func (w *writer) actions(d *Destination, spec destination.Destination) (list *yaml.Node, lost []string) {
+	list = &yaml.Node{Kind: yaml.SequenceNode}
+	on := 0
+	for _, s := range d.Subscriptions {
+		i := slices.IndexFunc(spec.Actions, func(a destination.ActionInfo) bool { return a.Slug == s.Action })
+		if i < 0 {
+			lost = append(lost, fmt.Sprintf("not carried over: %s (%s): there is no action %s here", s.Name, s.Trigger, s.Action))
+			continue
+		}
+		entry := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("action"), scalar(s.Action), scalar("subscribe"), scalar(s.Trigger)}}
+		entry.HeadComment = oneLine(s.Name)
+		if s.Disabled {
+			off := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "false"}
+			entry.Content = append(entry.Content, scalar("enabled"), off)
+		} else {
+			on++
+		}
+		if m, _ := s.Mapping.(map[string]any); len(m) > 0 {
+			kept, gone := known(m, spec.Actions[i])
+			if len(gone) > 0 {
+				lost = append(lost, fmt.Sprintf("not carried over: of %s, the fields %s", s.Action, strings.Join(gone, ", ")))
+			}
+			n, err := node(kept)
+			if err != nil {
+				lost = append(lost, fmt.Sprintf("not carried over: %s: %v", s.Action, err))
+				continue
+			}
+			entry.Content = append(entry.Content, scalar("mapping"), n)
+		}
+		list.Content = append(list.Content, entry)
+	}
+	if on == 0 {
+		return &yaml.Node{Kind: yaml.SequenceNode}, append(lost, "none of its subscriptions is enabled")
+	}
+	return list, lost
+}
+
+// known are the members of a mapping that the action has, and the names of the others. How
+// Segment makes batches is of no use here.
+func known(m map[string]any, a destination.ActionInfo) (kept map[string]any, gone []string) {
+	kept = map[string]any{}
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		has := strings.HasPrefix(key, "@")
+		for _, f := range a.Fields {
+			has = has || f.Key == key
+		}
+		switch {
+		case has:
+			kept[key] = m[key]
+		case strings.Contains(key, "batch"), strings.HasPrefix(key, "__segment"):
+		default:
+			gone = append(gone, key)
+		}
+	}
+	return kept, gone
+}
+
+// node is a JSON value as YAML, in one line where it is short.
+func node(v any) (*yaml.Node, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(b.Bytes(), &doc); err != nil {
+		return nil, err
+	}
+	n := doc.Content[0]
+	unflow(n)
+	return n, nil
+}
+
+// unflow writes tables that are longer than a line on several.
+func unflow(n *yaml.Node) {
+	if n.Kind != yaml.MappingNode && n.Kind != yaml.SequenceNode {
+		if n.Tag == "!!str" {
+			n.SetString(n.Value) // in the quotes that it needs
+		}
+		return
+	}
+	size := 0
+	for _, c := range n.Content {
+		unflow(c)
+		size += length(c) + 2
+	}
+	if size > 80 {
+		n.Style &^= yaml.FlowStyle
+	}
+}
+
+func length(n *yaml.Node) int {
+	size := len(n.Value)
+	for _, c := range n.Content {
+		size += length(c) + 2
+	}
+	return size
+}
