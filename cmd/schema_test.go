@@ -59,11 +59,12 @@ func validate(s *jsonschema.Schema, text string) error {
 func TestSchema(t *testing.T) {
 	s := schemaOf(t)
 	right := map[string]string{
-		"empty":   "{}",
-		"starter": starter,
-		"profile": "profiles: {staging: {memory: 1GiB, destinations: {a: {base_url: 'https://x.example'}, b: null}}}",
-		"globals": "memory: 1GiB\nprogress: never\nstate-dir: /x\nlog-level: info\nlog-format: json\n",
-		"segment": "destinations:\n  mixpanel:\n    settings: {project_token: 0123, api_secret: \"${X}\", api_region: \"${REGION}\"}\n    actions:\n      - {id: x, name: n, actionSlug: trackEvent, trigger: 'type = \"track\"', enabled: true, settings: {event: {\"@path\": $.event}, enable_batching: true}}\n",
+		"empty":     "{}",
+		"starter":   starter,
+		"cassettes": "cassettes: {redact: [a, b], allow: c}",
+		"profile":   "profiles: {staging: {memory: 1GiB, destinations: {a: {base_url: 'https://x.example'}, b: null}}}",
+		"globals":   "memory: 1GiB\nprogress: never\nstate-dir: /x\nlog-level: info\nlog-format: json\n",
+		"segment":   "destinations:\n  mixpanel:\n    settings: {project_token: 0123, api_secret: \"${X}\", api_region: \"${REGION}\"}\n    actions:\n      - {id: x, name: n, actionSlug: trackEvent, trigger: 'type = \"track\"', enabled: true, settings: {event: {\"@path\": $.event}, enable_batching: true}}\n",
 	}
 	topic, err := topics.ReadFile("topics/config.txt")
 	if err != nil {

@@ -75,6 +75,11 @@ func (w *World) Schema() any {
 		"destinations": w.destinationsForm(named),
 	}
 	properties["tests"] = testsForm()
+	texts := form{"anyOf": []form{textForm(), {"type": "array", "items": textForm()}}}
+	properties["cassettes"] = form{
+		"description": "what recording takes out beside secrets, and what it leaves in",
+		"type":        "object", "additionalProperties": false, "properties": form{"redact": texts, "allow": texts},
+	}
 	properties["profiles"] = form{
 		"description": "by name, what is merged over the rest with --profile NAME",
 		"type":        "object", "additionalProperties": ref("profile"),
