@@ -42,7 +42,7 @@ func (w *World) Preview(ctx context.Context, j *Job, dir string, show func(Shown
 		return err
 	}
 	if j.Steps != nil {
-		if err = j.Steps.Open(dir); err != nil {
+		if err = j.Steps.Open(dir, false); err != nil {
 			return err
 		}
 		open.add(j.Steps.Close)

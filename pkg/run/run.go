@@ -210,11 +210,16 @@ func (r *Run) openSteps(context.Context) error {
 	if r.job.Steps == nil {
 		return nil
 	}
-	if err := r.job.Steps.Open(r.dir); err != nil {
+	if err := r.job.Steps.Open(r.dir, r.begun()); err != nil {
 		return err
 	}
 	r.open.add(r.job.Steps.Close)
 	return nil
+}
+
+// begun says that an earlier process has passed events.
+func (r *Run) begun() bool {
+	return slices.ContainsFunc(r.kept(), func(l *journal.Lane) bool { return l.Resume().Mark.Ordinal > 0 })
 }
 
 // Close closes what is open. Do does that by itself.

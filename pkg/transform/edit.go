@@ -281,7 +281,9 @@ func decode(raw []byte) []byte {
 
 // timeLayouts are the forms of a time in text that shifting keeps, without
 // their fraction of a second.
-var timeLayouts = []string{"2006-01-02T15:04:05Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02 15:04:05"}
+var timeLayouts = []string{
+	"2006-01-02T15:04:05Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02 15:04:05",
+}
 
 // appendShifted appends a time moved by d in the form and with the precision
 // that it has: text with as many decimals, the same zone, the same Unix unit.

@@ -115,7 +115,8 @@ func parseStep(n *yaml.Node) (Step, error) {
 		case !slices.Contains(kinds, key.Value):
 			return Step{}, at(key, "there is no step %q; there are %s", key.Value, strings.Join(kinds, ", "))
 		case s.Kind != "":
-			return Step{}, at(key, "a step does one thing, but this one has %s and %s; begin another with a dash", s.Kind, key.Value)
+			return Step{}, at(key,
+				"a step does one thing, but this one has %s and %s; begin another with a dash", s.Kind, key.Value)
 		default:
 			s.Kind, s.Line, arg = key.Value, key.Line, val
 		}
@@ -376,7 +377,8 @@ func (s *Step) parseMask(n *yaml.Node) (any, error) {
 	switch s.mask.as {
 	case "hash", "token":
 		if s.mask.key == "" {
-			return nil, errors.New(`needs a key; without one a hash of an address can be found by trying. Keep it in the environment: key: "${MASK_KEY}"`)
+			return nil, errors.New(`needs a key; without one a hash of an address can be found by trying. ` +
+				`Keep it in the environment: key: "${MASK_KEY}"`)
 		}
 	case "text":
 		if o["text"] == nil {
@@ -413,7 +415,8 @@ func (s *Step) parseSample(n *yaml.Node) (any, error) {
 		f /= 100
 	}
 	if rate.Kind != yaml.ScalarNode || err != nil || !(f >= 0 && f <= 1) {
-		return nil, fmt.Errorf("the rate should be a share between 0 and 1, or between 0%% and 100%%, but it is %q", rate.Value)
+		return nil, fmt.Errorf("the rate should be a share between 0 and 1, or between 0%% and 100%%, but it is "+
+			"%q", rate.Value)
 	}
 	s.sample.rate = f
 	return []any{f, s.by, s.sample.seed}, nil

@@ -249,8 +249,8 @@ func (p *Pipeline) Counters() []Counter {
 //
 // A step that cannot change an event (its mapping fails on it, or the result
 // would be larger or deeper than an event may be) leaves it as it is and
-// counts it; an event that cannot be masked is dropped instead. An error ([ErrIndex], [ErrNotOpen]) is the end of the run: nothing
-// can be decided any more.
+// counts it; an event that cannot be masked is dropped instead. An error
+// ([ErrIndex], [ErrNotOpen]) is the end of the run: nothing can be decided any more.
 func (p *Pipeline) Apply(w *Worker, ev *event.Event, at source.Position) (out []byte, dropped string, err error) {
 	if p == nil || len(p.steps) == 0 {
 		return nil, "", nil
@@ -408,7 +408,8 @@ func (s *step) edit(w *Worker, raw []byte, i int, current func() (event.Value, e
 			// The value stands in {"v":…}, or there is none.
 			if val := values[j]; len(val) > len(`{"v":}`) {
 				val = val[len(`{"v":`) : len(val)-1]
-				apply(&editor{path: s.sets[j].path, create: true, with: func(dst, _ []byte) []byte { return append(dst, val...) }})
+				with := func(dst, _ []byte) []byte { return append(dst, val...) }
+				apply(&editor{path: s.sets[j].path, create: true, with: with})
 			}
 		}
 	case "rename":

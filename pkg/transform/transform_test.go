@@ -341,7 +341,7 @@ func TestRepeats(t *testing.T) {
 	if _, _, err := p.Apply(&w.Worker, ev, source.Position{}); !errors.Is(err, ErrNotOpen) {
 		t.Fatalf("without an index: %v", err)
 	}
-	if err := p.Open(dir); err != nil {
+	if err := p.Open(dir, false); err != nil {
 		t.Fatal(err)
 	}
 	// A third of the ids repeat an earlier one.
@@ -377,7 +377,7 @@ func TestRepeats(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Open(dir); err != nil { // a resume
+	if err := p.Open(dir, true); err != nil { // a resume
 		t.Fatal(err)
 	}
 	check(n/3, n)
@@ -399,7 +399,7 @@ func TestRepeats(t *testing.T) {
 func TestRepeatsAfterPowerLoss(t *testing.T) {
 	dir := t.TempDir()
 	p := pipeline(t, `[{dedupe: true}]`)
-	if err := p.Open(dir); err != nil {
+	if err := p.Open(dir, false); err != nil {
 		t.Fatal(err)
 	}
 	var w reader
@@ -432,7 +432,7 @@ func TestRepeatsAfterPowerLoss(t *testing.T) {
 	if err := os.WriteFile(name, after, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Open(dir); err != nil {
+	if err := p.Open(dir, false); err != nil {
 		t.Fatal(err)
 	}
 	for i := 500; i < 1000; i++ {
@@ -461,7 +461,7 @@ func TestDamagedIndexIsRefused(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		p := pipeline(t, `[{dedupe: true}]`)
-		if err := p.Open(dir); err != nil {
+		if err := p.Open(dir, false); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.Close(); err != nil {
@@ -475,9 +475,21 @@ func TestDamagedIndexIsRefused(t *testing.T) {
 		if err := os.WriteFile(name, damage(b), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Open(dir); !errors.Is(err, ErrIndex) {
+		if err := p.Open(dir, false); !errors.Is(err, ErrIndex) {
 			t.Errorf("opened with %v", err)
 		}
+	}
+	// One that is missing, or empty, knows nothing of what was passed.
+	dir := t.TempDir()
+	p := pipeline(t, `[{dedupe: true}]`)
+	if err := p.Open(dir, true); !errors.Is(err, ErrIndex) || !strings.Contains(err.Error(), "--fresh") {
+		t.Errorf("missing: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "repeats-1.idx"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Open(dir, true); !errors.Is(err, ErrIndex) || !strings.Contains(err.Error(), "--fresh") {
+		t.Errorf("empty: %v", err)
 	}
 }
 
@@ -589,7 +601,7 @@ func BenchmarkApply(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			p := pipeline(b, c.steps)
-			if err := p.Open(b.TempDir()); err != nil {
+			if err := p.Open(b.TempDir(), false); err != nil {
 				b.Fatal(err)
 			}
 			defer p.Close()
