@@ -20,6 +20,7 @@ import (
 
 	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/source"
 )
 
 // safeBuffer is written by the command and its progress at once.
@@ -42,7 +43,7 @@ func (b *safeBuffer) String() string {
 
 // testApp is a command line of its own, in this process.
 func testApp(env map[string]string) *app {
-	return &app{build: Build{Version: "test"}, in: strings.NewReader(""), out: &safeBuffer{}, err: &safeBuffer{}, now: time.Now, catalogue: destinations.All,
+	return &app{build: Build{Version: "test"}, in: strings.NewReader(""), disk: source.OSDisk{}, schemes: source.Known, out: &safeBuffer{}, err: &safeBuffer{}, now: time.Now, catalogue: destinations.All,
 		env: func(k string) (string, bool) { v, ok := env[k]; return v, ok }}
 }
 

@@ -104,8 +104,7 @@ func (s *selection) recordShapes(o *source.Options) error {
 	if s.format != "" && s.format != "auto" {
 		return usagef("--map and --format %s exclude each other: a mapping makes a format of its own", s.format)
 	}
-	data, err = os.ReadFile(s.mapFile)
-	if err != nil {
+	if data, err = s.mapData(); err != nil {
 		return usagef("--map: %v", err)
 	}
 	own, err := mapShape(data)
@@ -161,11 +160,22 @@ func (s *selection) mapText() string {
 	if s.mapFile == "" {
 		return ""
 	}
-	data, err := os.ReadFile(s.mapFile)
+	data, err := s.mapData()
 	if err != nil {
 		return s.mapFile // recordShapes says what is wrong
 	}
 	return string(data)
+}
+
+// mapData reads the --map file once: it may be a pipe.
+func (s *selection) mapData() (data []byte, err error) {
+	if s.mapRead == nil {
+		if data, err = os.ReadFile(s.mapFile); err != nil {
+			return nil, err
+		}
+		s.mapRead = &data
+	}
+	return *s.mapRead, nil
 }
 
 // reportSelection says what the input was taken for and what was left out of
@@ -185,6 +195,12 @@ func reportSelection(w io.Writer, in *source.Input) {
 		fmt.Fprintln(w)
 	} else if st.Undated > 1 {
 		fmt.Fprintf(w, "fanfold: the paths follow no known layout, so all %d objects were read; --layout says where the time is\n", st.Undated)
+	}
+	for _, what := range st.Passed {
+		fmt.Fprintf(w, "fanfold: passed over: %s\n", what)
+	}
+	if more := st.NoFiles - len(st.Passed); more > 0 {
+		fmt.Fprintf(w, "fanfold: and %d more that are no files\n", more)
 	}
 	if st.Skipped > 0 {
 		fmt.Fprintf(w, "fanfold: %d marker or hidden files and folders were passed over\n", st.Skipped)

@@ -71,7 +71,7 @@ func readShaped(t *testing.T, s *selection, record string) string {
 	}
 	defer src.Close()
 	var out []string
-	for c, err := range src.Chunks(context.Background(), source.Position{}) {
+	for c, err := range src.Chunks(context.Background(), source.Position{}, source.First) {
 		if err != nil {
 			t.Fatal(err)
 		}

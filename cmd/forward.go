@@ -72,7 +72,7 @@ resume and exit-codes.`,
 		Args:        cobra.NoArgs,
 		RunE:        func(c *cobra.Command, _ []string) error { return a.forward(c.Context(), &s, &o) },
 	}
-	s.flags(c)
+	s.flags(c, a.schemes())
 	f := c.Flags()
 	f.BoolVar(&o.fresh, "fresh", false, "send everything again, as a new run")
 	globalFlag(f, &o.progress, "progress")

@@ -113,7 +113,7 @@ func isDefault(key string, o *config.Opened) bool {
 var wrongFlags = map[string][]string{
 	"since": {"soon", "2024-13-01", "1h 5m", "NaN"}, "until": {"soon", "99999999999999999999h"},
 	"filter": {"type =", ")"}, "limit": {"-1", "many", "1e3", "99999999999999999999"},
-	"format": {"telegram"}, "layout": {"%Y/%q"}, "lateness": {"-1h", "soon", "NaN"}, "map": {"no/such.json"},
+	"separator": {"::", "\n", "\""}, "format": {"telegram"}, "layout": {"%Y/%q"}, "lateness": {"-1h", "soon", "NaN"}, "map": {"no/such.json"},
 	"to": {"nobody", "a,,nobody"}, "set": {"file", "file.path", "nobody.a=b", "file.nothing=1", "file.path=env:NOT_SET", "file.path=file:no/such"},
 	"opt":  {"file", "file.rate", "nobody.rate=1/s", "file.nothing=1", "file.rate=", "file.rate=NaN/s"},
 	"pace": {"walking", "real"}, "max-errors": {"-1", "many", "1e3"},

@@ -56,7 +56,7 @@ sent are printed with the reason; it exits 3 when one would be rejected.`,
 			return a.preview(c.Context(), j, &printer{a: a, form: output, show: show})
 		},
 	}
-	s.flags(c)
+	s.flags(c, a.schemes())
 	f := c.Flags()
 	choiceP(f, &output, "output", "o", "one line a request, or commands that can be run", "json", "curl")
 	f.StringVar(&now, "now", "", "preview as if it were this time")

@@ -418,7 +418,7 @@ func (a *app) sayHowTheyEnded(c *cassette.Cassette) {
 
 // ownRun runs one of fanfold's own commands in this process, on the wire.
 func (a *app) ownRun(ctx context.Context, w *wire, args []string) int {
-	b := &app{build: a.build, in: a.in, out: a.out, err: a.err, env: a.env, now: a.now, catalogue: a.catalogue, wire: w, interrupts: a.interrupts}
+	b := &app{build: a.build, in: a.in, disk: a.disk, schemes: a.schemes, out: a.out, err: a.err, env: a.env, now: a.now, catalogue: a.catalogue, wire: w, interrupts: a.interrupts}
 	return b.execute(ctx, args[1:])
 }
 

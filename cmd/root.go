@@ -28,6 +28,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/run"
+	"github.com/fanfold/fanfold/pkg/source"
 )
 
 // Build says which build of fanfold this is.
@@ -37,6 +38,8 @@ type Build struct{ Version, Commit, Date string }
 type app struct {
 	build          Build
 	in             io.Reader
+	disk           source.Disk           // where input lies and is kept
+	schemes        func() source.Schemes // what --from may name
 	out, err       io.Writer
 	env            func(string) (string, bool)
 	now            func() time.Time
@@ -66,7 +69,7 @@ func Execute(b Build, args []string) int {
 	debug.SetTraceback("crash")
 	noCores()
 	ignoreLimits()
-	a := &app{interrupts: signals, build: b, in: os.Stdin, out: os.Stdout, err: standardError(), env: os.LookupEnv, now: time.Now, catalogue: destinations.All}
+	a := &app{interrupts: signals, build: b, in: os.Stdin, disk: source.OSDisk{}, schemes: source.Known, out: os.Stdout, err: standardError(), env: os.LookupEnv, now: time.Now, catalogue: destinations.All}
 	log.SetFlags(0)
 	log.SetOutput(plainLog{a})
 	return a.execute(context.Background(), args)

@@ -1,8 +1,8 @@
 package cmd
 
 import (
+	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +22,10 @@ type selection struct {
 	format, layout string
 	lateness       string
 	columns        []string
-	mapFile        string // of a record shape of the user's own
-	s3             source.S3Options
+	separator      string
+	mapFile        string         // of a record shape of the user's own
+	mapRead        *[]byte        // what it holds
+	schemes        source.Schemes // what --from may name, with the values of their flags
 
 	to, sets, opts []string
 	rehearse       bool
@@ -31,18 +33,24 @@ type selection struct {
 
 // input is the selection as a run takes it.
 func (a *app) input(s *selection) (run.Input, error) {
-	in := run.Input{Since: s.since, Until: s.until, Lateness: s.lateness, S3: s.s3.Endpoint, Map: s.mapText()}
+	in := run.Input{Since: s.since, Until: s.until, Lateness: s.lateness, Schemes: s.schemes.Identity(s.from), Map: s.mapText()}
 	// The manifest holds names: however a path is spelled, it is the same input.
 	for _, f := range s.from {
 		in.From = append(in.From, absolute(f))
 	}
-	s.s3.Log = a.log
-	in.Options = source.Options{From: in.From, Format: s.format, Columns: s.columns, Layout: s.layout, S3: s.s3}
-	if slices.Contains(s.from, "-") {
-		if len(s.from) > 1 {
-			return in, usagef("--from - cannot be combined with other inputs")
+	in.Options = source.Options{
+		From: in.From, Format: s.format, Columns: s.columns, Layout: s.layout, Separator: s.comma(),
+		Schemes: s.schemes, Disk: a.disk, Log: a.log,
+	}
+	stream, err := s.schemes.Stream(a.disk, a.in, s.from)
+	if err != nil {
+		return in, err
+	}
+	if stream != nil {
+		in.Stream = &run.Stream{Name: stream.Name, In: stream.In, Interactive: stream.Standard && a.inIsTerminal()}
+		if !stream.Standard { // it may wait for whoever writes to it
+			fmt.Fprintf(a.err, "fanfold: %s is read once, as standard input is\n", stream.Name)
 		}
-		in.Stream = &run.Stream{Name: "standard input", In: a.in, Interactive: a.inIsTerminal()}
 	}
 	if s.lateness != "" {
 		d, err := time.ParseDuration(s.lateness)
@@ -51,7 +59,6 @@ func (a *app) input(s *selection) (run.Input, error) {
 		}
 		in.Options.Lateness = d
 	}
-	var err error
 	var relativeSince, relativeUntil bool
 	if in.Bounds.Since, relativeSince, err = parseTime("--since", s.since, a.now()); err != nil {
 		return in, err
@@ -61,6 +68,14 @@ func (a *app) input(s *selection) (run.Input, error) {
 	}
 	in.Bounds.Relative = relativeSince || relativeUntil
 	return in, s.recordShapes(&in.Options)
+}
+
+// comma is the separator itself.
+func (s *selection) comma() string {
+	if s.separator == "tab" || s.separator == `\t` {
+		return "\t"
+	}
+	return s.separator
 }
 
 // absolute is a local path from the root on; anything else is left alone.
@@ -74,19 +89,25 @@ func absolute(from string) string {
 	return from
 }
 
-func (s *selection) flags(c *cobra.Command) {
+func (s *selection) flags(c *cobra.Command, schemes source.Schemes) {
+	s.schemes = schemes
 	f := c.Flags()
-	f.StringArrayVar(&s.from, "from", nil, "file, directory, glob, s3://bucket/prefix, or - for standard input (repeatable)")
+	f.StringArrayVar(&s.from, "from", nil, "where the events are: "+s.schemes.Forms()+" (repeatable)")
 	f.StringVar(&s.format, "format", "auto", "shape of the records")
 	f.StringVar(&s.layout, "layout", "", "where an object's path has its time")
 	f.StringVar(&s.lateness, "lateness", "", "how long after an event its object may have been written (default 72h)")
 	f.StringSliceVar(&s.columns, "columns", nil, "names of the columns of tables without a header")
+	f.StringVar(&s.separator, "separator", "", "what stands between the cells of tables: one character, or tab (default: found out)")
 	f.StringVar(&s.mapFile, "map", "", "file with the mapping that makes events of the records (see help sources)")
-	f.StringVar(&s.s3.Endpoint, "s3-endpoint", "", "address of an S3 server that is not Amazon's")
-	f.StringVar(&s.s3.Region, "s3-region", "", "region of the bucket")
-	f.BoolVar(&s.s3.PathStyle, "s3-path-style", false, "bucket in the path instead of the host name")
-	f.BoolVar(&s.s3.Anonymous, "s3-anonymous", false, "do not sign requests")
-	f.BoolVar(&s.s3.RequesterPays, "s3-requester-pays", false, "agree to pay for requests")
+	for _, scheme := range s.schemes {
+		for _, o := range scheme.Flags {
+			if o.Switch != nil {
+				f.BoolVar(o.Switch, o.Name, false, o.Usage)
+			} else {
+				f.StringVar(o.Text, o.Name, "", o.Usage)
+			}
+		}
+	}
 	f.StringVar(&s.since, "since", "", "events from this time on: RFC 3339, a date, or a duration back from now (72h)")
 	f.StringVar(&s.until, "until", "", "events before this time")
 	f.StringVar(&s.filter, "filter", "", "only events that match, in FQL")

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/source"
 )
 
 // forwarder is a command of these tests: the same input to the same partner.
@@ -321,7 +322,7 @@ func TestRunsKeepTheirNames(t *testing.T) {
 	for _, c := range root.Commands() {
 		if c.Name() == "forward" {
 			c.RunE = func(c *cobra.Command, _ []string) error {
-				s := &selection{from: []string{"/tmp/fixture/in.jsonl"}, format: "auto"}
+				s := &selection{from: []string{"/tmp/fixture/in.jsonl"}, format: "auto", schemes: source.Known()}
 				j, err := a.prepareJob(s, &runOptions{}, nil)
 				if err != nil {
 					return err

@@ -24,7 +24,7 @@ func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield
 	slots := make(chan struct{}, workers) // blocks under way or waiting to be taken
 	go func() {
 		defer close(jobs)
-		for c, err := range e.c.Source.Chunks(ctx, from.Position) {
+		for c, err := range e.c.Source.Chunks(ctx, from.Position, source.First) {
 			j := job{err: err}
 			if err == nil {
 				select {
@@ -83,7 +83,7 @@ func (e *Engine) readAlone(ctx context.Context, l *lane, from journal.Mark, yiel
 		return nil
 	}
 	w := &transform.Worker{Again: true}
-	for c, err := range e.c.Source.Chunks(source.Lean(ctx), from.Position) {
+	for c, err := range e.c.Source.Chunks(ctx, from.Position, source.Again) {
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil

@@ -20,7 +20,9 @@ type identity struct {
 	Destinations                 []destinationIdentity
 	Format, Layout, Lateness, S3 string
 	Columns                      []string
-	Map                          string `json:",omitempty"`
+	Separator                    string            `json:",omitempty"`
+	Map                          string            `json:",omitempty"`
+	Schemes                      map[string]string `json:",omitempty"` // but S3, which has its own place
 }
 
 type destinationIdentity struct {
@@ -38,7 +40,16 @@ func (j *Job) ID() string {
 func (j *Job) identity() (meta identity, id string) {
 	in := &j.Input
 	meta = identity{From: in.From, Since: in.Since, Until: in.Until, Limit: j.Limit, Rehearse: j.Rehearse,
-		Format: in.Options.Format, Layout: in.Options.Layout, Lateness: in.Lateness, S3: in.S3, Columns: in.Options.Columns, Map: in.Map}
+		Format: in.Options.Format, Layout: in.Options.Layout, Lateness: in.Lateness, S3: in.Schemes["s3"], Columns: in.Options.Columns,
+		Separator: in.Options.Separator, Map: in.Map}
+	for name, what := range in.Schemes {
+		if name != "s3" {
+			if meta.Schemes == nil {
+				meta.Schemes = map[string]string{}
+			}
+			meta.Schemes[name] = what
+		}
+	}
 	meta.Filter = j.Filter.String()
 	if j.Steps != nil {
 		meta.Transform = j.Steps.Identity()

@@ -21,9 +21,11 @@ type Input struct {
 	// Bounds select by event time.
 	Bounds Bounds
 
-	// Since, Until, Lateness, S3 and Map are what the user wrote: part of the
+	// Since, Until, Lateness and Map are what the user wrote: part of the
 	// identity, since a relative time is another one every time.
-	Since, Until, Lateness, S3, Map string
+	Since, Until, Lateness, Map string
+	// Schemes is what the flags of the sources in use add to the identity, by scheme.
+	Schemes map[string]string
 }
 
 // Stream is input that can be read once.
@@ -81,7 +83,11 @@ func (in *Input) openOnce(ctx context.Context, dir string, most int64, open *clo
 
 // spoolOptions say how a stream is spooled, to so many bytes of disk at most.
 func (in *Input) spoolOptions(most int64) source.SpoolOptions {
-	return source.SpoolOptions{Format: in.Options.Format, Shapes: in.Options.Shapes, Columns: in.Options.Columns, Cap: most, Interactive: in.Stream.Interactive}
+	o := in.Options
+	return source.SpoolOptions{
+		Name: in.Stream.Name, Disk: o.Disk, Format: o.Format, Shapes: o.Shapes, Columns: o.Columns, Separator: o.Separator,
+		Cap: most, Interactive: in.Stream.Interactive,
+	}
 }
 
 // openSource opens the input of the run, and says what is new in it.
@@ -97,8 +103,11 @@ func (r *Run) openSource(ctx context.Context) error {
 	o := in.Options
 	o.Since, o.Until = r.bounds.Since, r.bounds.Until
 	o.Frozen, o.Freeze, o.CacheDir = known, r.journal.Extend, filepath.Join(r.dir, "cache")
+	if o.Log != nil {
+		o.Log = o.Log.With("run", r.journal.Name())
+	}
 	for _, obj := range known {
-		if err := source.Verify(obj); err != nil {
+		if err := source.Verify(o.Disk, obj); err != nil {
 			return err
 		}
 	}

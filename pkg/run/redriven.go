@@ -213,7 +213,7 @@ func eachLetter(ctx context.Context, files []string, each func(letter event.Valu
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	for c, err := range src.Chunks(ctx, source.Position{}) {
+	for c, err := range src.Chunks(ctx, source.Position{}, source.First) {
 		if err != nil {
 			return err
 		}

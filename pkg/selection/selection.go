@@ -193,7 +193,7 @@ func (s *Selection) Records(ctx context.Context, src source.Source, from journal
 		var p event.Parser
 		var w transform.Worker
 		var items []Item
-		for c, err := range src.Chunks(ctx, from.Position) {
+		for c, err := range src.Chunks(ctx, from.Position, source.First) {
 			if err != nil {
 				yield(Record{}, err)
 				return

@@ -1,16 +1,12 @@
 package source
 
 import (
-	"archive/zip"
 	"bufio"
 	"bytes"
 	"compress/bzip2"
 	"errors"
-	"fmt"
 	"io"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/s2"
@@ -21,102 +17,21 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// file is an opened object before decompression.
-type file interface {
-	io.Reader
-	io.Closer
-}
-
-// openRaw opens a path, or archive!member of a zip file.
-func openRaw(name string) (f file, size int64, mod time.Time, err error) {
-	if archive, member, ok := strings.Cut(name, "!"); ok {
-		if _, err := os.Stat(name); err != nil {
-			return openMember(archive, member)
-		}
-	}
-	of, err := os.Open(name)
-	if err != nil {
-		return nil, 0, time.Time{}, err
-	}
-	info, err := of.Stat()
-	if err != nil {
-		of.Close()
-		return nil, 0, time.Time{}, err
-	}
-	if info.IsDir() {
-		of.Close()
-		return nil, 0, time.Time{}, errors.New("is a directory")
-	}
-	return of, info.Size(), info.ModTime(), nil
-}
-
-type member struct {
-	io.ReadCloser
-	archive *zip.ReadCloser
-}
-
-func (m member) Close() error { return errors.Join(m.ReadCloser.Close(), m.archive.Close()) }
-
-func openMember(archive, name string) (file, int64, time.Time, error) {
-	z, err := zip.OpenReader(archive)
-	if err != nil {
-		return nil, 0, time.Time{}, err
-	}
-	for _, f := range z.File {
-		if f.Name == name {
-			r, err := f.Open()
-			if err != nil {
-				z.Close()
-				return nil, 0, time.Time{}, err
-			}
-			// The checksum is part of the size's place in the fingerprint:
-			// a member is not seekable.
-			return member{r, z}, int64(f.UncompressedSize64), f.Modified, nil
-		}
-	}
-	z.Close()
-	return nil, 0, time.Time{}, fmt.Errorf("%s has no member %s", archive, name)
-}
-
-// zipMembers lists the files of a zip archive, or nil when it is none.
-func zipMembers(name string) ([]string, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var magic [4]byte
-	if _, err := io.ReadFull(f, magic[:]); err != nil || string(magic[:]) != "PK\x03\x04" {
-		return nil, nil
-	}
-	z, err := zip.OpenReader(name)
-	if err != nil {
-		return nil, err
-	}
-	defer z.Close()
-	out := []string{}
-	for _, f := range z.File {
-		if !f.FileInfo().IsDir() && !marker(f.FileInfo().Name()) && !hidden(f.Name) {
-			out = append(out, name+"!"+f.Name)
-		}
-	}
-	return out, nil
-}
-
-// errGarbage is what stands behind a complete compressed stream and is neither
-// another one nor padding.
+// errGarbage says that a complete compressed stream is followed by bytes that are
+// neither another stream nor padding.
 var errGarbage = errors.New("trailing bytes that are not compressed data")
 
 // maxWindow bounds the memory that a zstd frame may ask for.
 const maxWindow = 512 << 20
 
 // decompress recognises the compression by its first bytes, never by name, and
-// returns the plain stream. plain says that the stream is the object itself.
+// returns the plain stream. codec is "" when the object is not compressed.
 func decompress(br *bufio.Reader) (r io.Reader, codec string, err error) {
-	// A live stream may have sent less than the longest mark: what begins as no
-	// compression does is plain.
+	// More than one byte is waited for only when the first may begin a compressed
+	// stream: a live stream may have sent no more yet.
 	head, _ := br.Peek(1)
-	if len(head) == 1 && (head[0]&0xf0 == 0x50 || bytes.IndexByte([]byte("\x1f\x28B\xfd\x04\xff\xfeO\x89"), head[0]) >= 0) {
+	const begins = "\x1f\x28B\xfd\x04\xff\xfeO\x89P"
+	if len(head) == 1 && (head[0]&0xf0 == 0x50 || strings.IndexByte(begins, head[0]) >= 0) {
 		head, _ = br.Peek(10)
 	}
 	has := func(magic string) bool { return bytes.HasPrefix(head, []byte(magic)) }
@@ -137,7 +52,8 @@ func decompress(br *bufio.Reader) (r io.Reader, codec string, err error) {
 	case has("\x28\xb5\x2f\xfd"), len(head) >= 4 && head[0]&0xf0 == 0x50 && string(head[1:4]) == "\x2a\x4d\x18":
 		// One goroutine and little memory: measured faster per CPU second
 		// than more, and the stream is decoded ahead of its reader anyway.
-		z, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		z, err := zstd.NewReader(br,
+			zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return nil, "zstd", err
 		}
@@ -149,15 +65,21 @@ func decompress(br *bufio.Reader) (r io.Reader, codec string, err error) {
 		return z, "xz", err
 	case has("\x04\x22\x4d\x18"):
 		z := lz4.NewReader(br)
-		return &members{br: br, next: z, reset: func() error { z.Reset(br); return nil }, magic: "\x04\x22\x4d\x18"}, "lz4", nil
+		again := func() error { z.Reset(br); return nil }
+		return &members{br: br, next: z, reset: again, magic: "\x04\x22\x4d\x18"}, "lz4", nil
 	case has("\xff\x06\x00\x00sNaPpY"), has("\xff\x06\x00\x00S2sTwO"):
 		return s2.NewReader(br), "snappy", nil
 	case has("\xff\xfe"), has("\xfe\xff"):
-		return transform.NewReader(br, unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM).NewDecoder()), "UTF-16", nil
+		wide := unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM)
+		return transform.NewReader(br, wide.NewDecoder()), "UTF-16", nil
 	case has("PAR1"):
 		return nil, "Parquet", errNoPlaces
+	case has("PK\x03\x04"), has("PK\x05\x06"):
+		return nil, "zip", errors.New("a zip archive is read as a file of its own, and this one is damaged or " +
+			"inside something else")
 	case has("Obj\x01"), has("\x89LZO\x00\r\n"):
-		return nil, map[byte]string{'O': "Avro", 0x89: "lzo"}[head[0]], &InputError{errors.New("neither Avro nor lzo is read: convert it to JSON lines or Parquet first")}
+		return nil, map[byte]string{'O': "Avro", 0x89: "lzo"}[head[0]], &InputError{errors.New(
+			"neither Avro nor lzo is read: convert it to JSON lines or Parquet first")}
 	}
 	return br, "", nil
 }

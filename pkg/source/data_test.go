@@ -110,7 +110,7 @@ func TestZstdCorpora(t *testing.T) {
 					continue
 				}
 				size := 0
-				for chunk, err := range s.Chunks(context.Background(), source.Position{}) {
+				for chunk, err := range s.Chunks(context.Background(), source.Position{}, source.First) {
 					if err != nil {
 						if c.good {
 							t.Errorf("%s: %v", f.Name, err)

@@ -33,7 +33,8 @@ var layoutToken = regexp.MustCompile(`\{[A-Za-z]+\}|\*`)
 
 var layoutTokens = map[string]string{
 	"{Y}": `(\d{4})`, "{M}": `(\d{1,2})`, "{D}": `(\d{1,2})`, "{H}": `(\d{1,2})`,
-	"{date}": `(\d{4}-\d{2}-\d{2})`, "{mdy}": `(\d{2}-\d{2}-\d{4})`, "{ymd}": `(\d{8})`, "{epoch}": `(\d{13}|\d{10})`, "*": `.*?`,
+	"{date}": `(\d{4}-\d{2}-\d{2})`,
+	"{mdy}":  `(\d{2}-\d{2}-\d{4})`, "{ymd}": `(\d{8})`, "{epoch}": `(\d{13}|\d{10})`, "*": `.*?`,
 }
 
 func parseLayout(pattern string) (*layout, error) {
@@ -47,7 +48,8 @@ func parseLayout(pattern string) (*layout, error) {
 			token := part[m[0]:m[1]]
 			re, ok := layoutTokens[token]
 			if !ok {
-				return nil, fmt.Errorf("the layout %q has an unknown %s: there are {Y} {M} {D} {H} {date} {mdy} {ymd} {epoch} and *", pattern, token)
+				return nil, fmt.Errorf("the layout %q has an unknown %s: there are {Y} {M} {D} {H} {date} {mdy} "+
+					"{ymd} {epoch} and *", pattern, token)
 			}
 			expr += re
 			if token != "*" {
@@ -60,7 +62,8 @@ func parseLayout(pattern string) (*layout, error) {
 		l.tokens = append(l.tokens, tokens)
 	}
 	if !dated {
-		return nil, fmt.Errorf("the layout %q says nowhere which day it is: it needs {Y}, {date}, {mdy}, {ymd} or {epoch}", pattern)
+		return nil, fmt.Errorf("the layout %q says nowhere which day it is: it needs {Y}, {date}, {mdy}, {ymd} "+
+			"or {epoch}", pattern)
 	}
 	return l, nil
 }
@@ -73,7 +76,8 @@ type span struct{ from, to time.Time }
 // written as late as the lateness says.
 func (s span) overlaps(o Options) bool {
 	unit := s.to.Sub(s.from)
-	return (o.Since.IsZero() || s.to.Add(unit).After(o.Since)) && (o.Until.IsZero() || s.from.Before(o.Until.Add(o.Lateness)))
+	return (o.Since.IsZero() || s.to.Add(unit).After(o.Since)) &&
+		(o.Until.IsZero() || s.from.Before(o.Until.Add(o.Lateness)))
 }
 
 // span reads a path's time.
@@ -96,8 +100,8 @@ func (l *layout) find(parts []string) (int, span) {
 }
 
 // match compares folders with the beginning of the pattern. all says that the
-// whole pattern is there; the span is as exact as what is there, and zero when
-// it says nothing yet.
+// whole pattern matched. The span is as exact as the part that matched, and zero
+// when that part has no year.
 func (l *layout) match(parts []string) (sp span, all, ok bool) {
 	y, m, d, h := 0, 0, 0, -1
 	var epoch time.Time
@@ -164,8 +168,9 @@ func (l *layout) match(parts []string) (sp span, all, ok bool) {
 	return span{from, from.Add(time.Hour)}, all, true
 }
 
-// folder reads the time of a folder that may be only the beginning of the
-// pattern. It knows nothing unless all paths seen had the pattern at one place.
+// folder reads the time of a folder that may match only the first parts of the
+// pattern. ok is false when it has no time yet, or when the pattern was not at the
+// same depth in all paths.
 func (l *layout) folder(path string) (span, bool) {
 	if l == nil || l.depth < 0 {
 		return span{}, false
@@ -194,7 +199,8 @@ func (s *Input) chooseLayout(paths []string) (*layout, error) {
 			for _, l := range candidates {
 				names = append(names, l.Name)
 			}
-			return nil, &InputError{fmt.Errorf("unknown layout %q: there are %s, or a pattern such as {Y}/{M}/{D}/{H}", s.o.Layout, strings.Join(names, ", "))}
+			return nil, inputf("unknown layout %q: there are %s, or a pattern such as {Y}/{M}/{D}/{H}",
+				s.o.Layout, strings.Join(names, ", "))
 		}
 	}
 	for _, c := range candidates {

@@ -107,7 +107,7 @@ func (m *Manifest) Wait(ctx context.Context) error {
 	}
 }
 
-// wait says whether there is an entry i, waiting for a listing to tell.
+// wait says whether there is an entry i. While the manifest may still grow it waits.
 func (m *Manifest) wait(ctx context.Context, i int) (bool, error) {
 	for {
 		m.mu.Lock()
@@ -157,7 +157,8 @@ func (m *Manifest) finish(err error) {
 	m.changed = make(chan struct{})
 }
 
-// pack writes rows with what a name shares with the one before left out.
+// pack encodes rows. Of each name only the part that differs from the name before
+// is kept.
 func (m *Manifest) pack(rows []Object) []byte {
 	b := m.scratch[:0]
 	// Etags are random: they stand behind the rest, uncompressed.
@@ -190,7 +191,8 @@ func (m *Manifest) pack(rows []Object) []byte {
 	}
 	m.scratch = b
 	if m.enc == nil {
-		enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(256<<10))
+		enc, err := zstd.NewWriter(nil,
+			zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(256<<10))
 		if err != nil {
 			panic(err) // the options are constants
 		}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -22,7 +23,7 @@ import (
 // its number; its JSON has the exact digits of integers and decimals, times in
 // RFC 3339 and nested columns as objects and arrays.
 func (r *reading) runParquet(at io.ReaderAt, size int64, from Position) (err error) {
-	r.last, r.line = from, 0
+	r.last, r.line, r.skip = from, 0, from.Element
 	done := from.Offset
 	defer func() {
 		// The reader of a damaged file may panic rather than fail.
@@ -31,11 +32,11 @@ func (r *reading) runParquet(at io.ReaderAt, size int64, from Position) (err err
 		}
 	}()
 	f, err := parquet.OpenFile(at, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
-	if r.ctx.Err() != nil {
-		return r.ctx.Err()
-	}
 	if err != nil {
 		return r.breaks(done, err)
+	}
+	if err := r.packed(f.Metadata()); err != nil {
+		return err
 	}
 	schema := f.Schema()
 	leaves := len(schema.Columns())
@@ -58,30 +59,52 @@ func (r *reading) runParquet(at io.ReaderAt, size int64, from Position) (err err
 	return r.flushRows()
 }
 
-// breaks reports that the rest of an object of columns cannot be read.
+// packed refuses a table whose columns are compressed in a way that the library
+// gets wrong: of LZ4 it has handed out empty values, and of damaged pages it asks for
+// ever more memory.
+func (r *reading) packed(m *format.FileMetaData) error {
+	for _, g := range m.RowGroups {
+		for _, c := range g.Columns {
+			switch codec := c.MetaData.Codec; codec {
+			case format.Lz4, format.Lz4Raw, format.LZO:
+				return inputf("%s is compressed with %s, which is not read in Parquet: write it anew with zstd, snappy or gzip",
+					r.name, codec)
+			}
+		}
+	}
+	return nil
+}
+
+// breaks yields a bad record for the rest of a table that is damaged from a row on.
 func (r *reading) breaks(row int64, cause error) error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
 	if r.chunk != nil {
 		if err := r.flushRows(); err != nil {
 			return err
 		}
 	}
-	if err := r.halt(); err != nil {
-		return err
+	if err := r.raw.fatal(); err != nil {
+		return err // the table itself may be whole
 	}
 	// Nothing follows: the end stands behind every row there could be.
 	end := Position{r.object, math.MaxInt64, 0}
 	if r.last == end {
-		return nil // was said before
+		return nil // it was yielded before
 	}
 	c := &Chunk{Start: r.last, End: end, Name: r.name}
-	c.Records = []Record{{End: end, Err: &RecordError{Truncated, fmt.Sprintf("the table of columns breaks off at row %d: %v", row+1, cause), r.name, row, 0}}}
+	c.Records = []Record{{End: end, Err: &RecordError{Truncated, fmt.Sprintf("the table of columns breaks off "+
+		"at row %d: %v", row+1, cause), r.name, row, 0}}}
 	if !r.yield(c) {
 		return errStopped
 	}
 	return nil
 }
 
-func (r *reading) readGroup(group parquet.RowGroup, schema *parquet.Schema, leaves int, number int64, done *int64, first *bool) (stop bool, err error) {
+func (r *reading) readGroup(
+	group parquet.RowGroup, schema *parquet.Schema, leaves int, number int64, done *int64, first *bool,
+) (stop bool, err error) {
 	rows := group.Rows()
 	defer rows.Close()
 	buf := make([]parquet.Row, 64)
@@ -97,8 +120,11 @@ func (r *reading) readGroup(group parquet.RowGroup, schema *parquet.Schema, leav
 	}
 	for {
 		n, readErr := rows.ReadRows(buf)
-		if err := r.halt(); err != nil {
+		if err := r.ctx.Err(); err != nil {
 			return true, err
+		}
+		if err := r.raw.fatal(); err != nil {
+			return true, r.breaks(*done, err)
 		}
 		for _, values := range buf[:n] {
 			for i := range columns {
@@ -152,12 +178,14 @@ func (r *reading) readGroup(group parquet.RowGroup, schema *parquet.Schema, leav
 func (r *reading) addRow(json []byte, row int64) {
 	end := Position{r.object, row, 0}
 	if len(json) > r.max {
-		r.add(Record{Raw: append([]byte(nil), cut(json)...), End: end, Err: &RecordError{TooLong, fmt.Sprintf("the row has %d bytes; at most %d are read", len(json), r.max), r.name, row - 1, 0}})
+		detail := fmt.Sprintf("the row has %d bytes; at most %d are read", len(json), r.max)
+		r.add(Record{Raw: bytes.Clone(cut(json)), End: end, Err: &RecordError{TooLong, detail, r.name, row - 1, 0}})
 		return
 	}
 	if r.convert != nil {
-		r.buf = append(r.buf, json...) // what the chunk is weighed by
-		r.addConverted(append([]byte(nil), json...), row-1, end, 0, false, 0, 0)
+		r.buf = append(r.buf, json...) // its length decides when the chunk is full
+		r.addConverted(append([]byte(nil), json...), row-1, end, 0, false, r.skip, 0, 1)
+		r.skip = 0
 		return
 	}
 	if cap(r.buf)-len(r.buf) < len(json) {
@@ -211,7 +239,8 @@ func (r *reading) chooseColumns(row []byte) error {
 		case typedColumns(names):
 			name = formatTable
 		default:
-			return &InputError{fmt.Errorf(`%s is a table of columns, but it is not clear how its rows are events: it has neither a column "type" nor "event"; say so with --format or --map`, r.name)}
+			return inputf(`%s is a table of columns, but it is not clear how its rows are events: `+
+				`it has neither a column "type" nor "event"; say so with --format or --map`, r.name)
 		}
 	}
 	r.convert, err = newConverter(name, r.choose.shapes, nil, nil)
@@ -248,7 +277,7 @@ func leavesOf(n parquet.Node) int {
 	return k
 }
 
-// defined is the level down to which the first of the values is there.
+// defined is the definition level of the first value; -1: there is none.
 func defined(columns [][]parquet.Value) int {
 	if len(columns) == 0 || len(columns[0]) == 0 {
 		return -1
@@ -272,7 +301,9 @@ func appendNode(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep 
 }
 
 // appendElements writes what a repeated node repeats.
-func appendElements(dst []byte, columns [][]parquet.Value, def, rep int, open, end byte, one func([]byte, [][]parquet.Value) []byte) []byte {
+func appendElements(
+	dst []byte, columns [][]parquet.Value, def, rep int, open, end byte, one func([]byte, [][]parquet.Value) []byte,
+) []byte {
 	dst = append(dst, open)
 	if defined(columns) > def {
 		rest := append([][]parquet.Value(nil), columns...)
@@ -341,7 +372,8 @@ func appendValue(dst []byte, t parquet.Type, v parquet.Value) []byte {
 	}
 	switch l := logical.(type) {
 	case *format.DateType:
-		return append(time.Unix(0, 0).UTC().AddDate(0, 0, int(v.Int32())).AppendFormat(append(dst, '"'), time.DateOnly), '"')
+		day := time.Unix(0, 0).UTC().AddDate(0, 0, int(v.Int32()))
+		return append(day.AppendFormat(append(dst, '"'), time.DateOnly), '"')
 	case *format.TimestampType:
 		switch l.Unit.Value.(type) {
 		case *format.MilliSeconds:
@@ -350,21 +382,14 @@ func appendValue(dst []byte, t parquet.Type, v parquet.Value) []byte {
 			return quotedTime(time.UnixMicro(v.Int64()))
 		}
 		return quotedTime(time.Unix(0, v.Int64()))
-	case *format.DecimalType:
-		n := new(big.Int)
-		switch v.Kind() {
-		case parquet.Int32:
-			n.SetInt64(int64(v.Int32()))
-		case parquet.Int64:
-			n.SetInt64(v.Int64())
-		default: // two's complement, big-endian
-			b := v.ByteArray()
-			n.SetBytes(b)
-			if len(b) > 0 && b[0]&0x80 != 0 {
-				n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
-			}
+	case *format.TimeType:
+		return append(clockTime(v, l.Unit).AppendFormat(append(dst, '"'), "15:04:05.999999999"), '"')
+	case *format.Float16Type:
+		if b := v.ByteArray(); len(b) == 2 {
+			return appendFloat(dst, float64(halfFloat(binary.LittleEndian.Uint16(b))), 32)
 		}
-		return appendDecimal(dst, n, int(l.Scale))
+	case *format.DecimalType:
+		return appendDecimal(dst, unscaled(v), int(l.Scale))
 	case *format.UUIDType:
 		if b := v.ByteArray(); len(b) == 16 {
 			return fmt.Appendf(dst, `"%x-%x-%x-%x-%x"`, b[:4], b[4:6], b[6:8], b[8:10], b[10:])
@@ -381,12 +406,6 @@ func appendValue(dst []byte, t parquet.Type, v parquet.Value) []byte {
 			return strconv.AppendUint(dst, v.Uint64(), 10)
 		}
 	}
-	number := func(f float64, bits int) []byte {
-		if math.IsNaN(f) || math.IsInf(f, 0) {
-			return append(dst, "null"...) // JSON has none
-		}
-		return strconv.AppendFloat(dst, f, 'g', -1, bits)
-	}
 	switch v.Kind() {
 	case parquet.Boolean:
 		return strconv.AppendBool(dst, v.Boolean())
@@ -395,9 +414,9 @@ func appendValue(dst []byte, t parquet.Type, v parquet.Value) []byte {
 	case parquet.Int64:
 		return strconv.AppendInt(dst, v.Int64(), 10)
 	case parquet.Float:
-		return number(float64(v.Float()), 32)
+		return appendFloat(dst, float64(v.Float()), 32)
 	case parquet.Double:
-		return number(v.Double(), 64)
+		return appendFloat(dst, v.Double(), 64)
 	case parquet.Int96:
 		// The old form of a time: nanoseconds of the day and the Julian day.
 		x := v.Int96()
@@ -412,6 +431,60 @@ func appendValue(dst []byte, t parquet.Type, v parquet.Value) []byte {
 		return event.AppendQuoted(dst, b)
 	}
 	return append(base64.StdEncoding.AppendEncode(append(dst, '"'), b), '"')
+}
+
+// appendFloat writes a number; JSON has none that is not finite.
+func appendFloat(dst []byte, f float64, bits int) []byte {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return append(dst, "null"...)
+	}
+	return strconv.AppendFloat(dst, f, 'g', -1, bits)
+}
+
+// clockTime is a time of the day.
+func clockTime(v parquet.Value, unit format.TimeUnit) time.Time {
+	midnight := time.Unix(0, 0).UTC()
+	switch unit.Value.(type) {
+	case *format.MilliSeconds:
+		return midnight.Add(time.Duration(v.Int32()) * time.Millisecond)
+	case *format.MicroSeconds:
+		return midnight.Add(time.Duration(v.Int64()) * time.Microsecond)
+	}
+	return midnight.Add(time.Duration(v.Int64()))
+}
+
+// halfFloat is the value of a floating-point number of 16 bits: a sign, 5 bits of
+// exponent, 10 of fraction.
+func halfFloat(h uint16) float32 {
+	sign, exponent, fraction := uint32(h>>15)<<31, uint32(h>>10)&0x1f, uint32(h)&0x3ff
+	switch {
+	case exponent == 0x1f:
+		return math.Float32frombits(sign | 0xff<<23 | fraction<<13)
+	case exponent > 0:
+		return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
+	}
+	tiny := float32(fraction) / (1 << 24)
+	if sign != 0 {
+		return -tiny
+	}
+	return tiny
+}
+
+// unscaled is a decimal without its point.
+func unscaled(v parquet.Value) *big.Int {
+	n := new(big.Int)
+	switch v.Kind() {
+	case parquet.Int32:
+		return n.SetInt64(int64(v.Int32()))
+	case parquet.Int64:
+		return n.SetInt64(v.Int64())
+	}
+	b := v.ByteArray() // two's complement, big-endian
+	n.SetBytes(b)
+	if len(b) > 0 && b[0]&0x80 != 0 {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
+	}
+	return n
 }
 
 func appendDecimal(dst []byte, n *big.Int, scale int) []byte {
@@ -430,4 +503,5 @@ func appendDecimal(dst []byte, n *big.Int, scale int) []byte {
 	return append(dst, digits[len(digits)-scale:]...)
 }
 
-var errNoPlaces = &InputError{errors.New("a Parquet file inside an archive or on standard input is not read: give the file itself")}
+var errNoPlaces = &InputError{errors.New("a Parquet file inside an archive or on standard input is not read: " +
+	"give the file itself")}

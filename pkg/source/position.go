@@ -12,7 +12,7 @@ import (
 type Position struct {
 	Object  uint32 // entry in the manifest
 	Offset  int64  // bytes into the decompressed object
-	Element uint32 // elements already read of the envelope that begins at Offset; else 0
+	Element uint32 // what was read of the envelope, or the row, that begins at Offset; 0: nothing
 }
 
 // Compare orders positions.
@@ -22,7 +22,8 @@ func (p Position) Compare(q Position) int {
 
 // String writes the position as object:offset:element.
 func (p Position) String() string {
-	return strconv.FormatUint(uint64(p.Object), 10) + ":" + strconv.FormatInt(p.Offset, 10) + ":" + strconv.FormatUint(uint64(p.Element), 10)
+	return strconv.FormatUint(uint64(p.Object), 10) + ":" + strconv.FormatInt(p.Offset, 10) + ":" +
+		strconv.FormatUint(uint64(p.Element), 10)
 }
 
 // ParsePosition reads what String writes.

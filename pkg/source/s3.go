@@ -5,12 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -82,6 +80,35 @@ type Key struct {
 	StorageClass string
 }
 
+// S3 is the scheme of object stores that speak S3's protocol. The flags set o.
+func S3(o *S3Options) Scheme {
+	return Scheme{
+		Name: "s3",
+		Form: "s3://bucket/prefix",
+		Flags: []Flag{
+			{Name: "s3-endpoint", Usage: "address of an S3 server that is not Amazon's", Text: &o.Endpoint},
+			{Name: "s3-region", Usage: "region of the bucket", Text: &o.Region},
+			{Name: "s3-path-style", Usage: "bucket in the path instead of the host name", Switch: &o.PathStyle},
+			{Name: "s3-anonymous", Usage: "do not sign requests", Switch: &o.Anonymous},
+			{Name: "s3-requester-pays", Usage: "agree to pay for requests", Switch: &o.RequesterPays},
+		},
+		Identity: func() string { return o.Endpoint },
+		Remote:   true,
+		Objects: func(ctx context.Context, s *Input) (objects, error) {
+			store := o.Store
+			if store == nil {
+				with := *o
+				with.Log = s.o.Log
+				var err error
+				if store, err = NewStore(ctx, with); err != nil {
+					return nil, err
+				}
+			}
+			return inStore(s, "s3", store)
+		},
+	}
+}
+
 // NewStore reaches an object store by the S3 protocol.
 func NewStore(ctx context.Context, o S3Options) (Store, error) {
 	c, err := S3Client(ctx, o)
@@ -104,7 +131,7 @@ func S3Client(ctx context.Context, o S3Options) (*s3.Client, error) {
 	opts := []func(*config.LoadOptions) error{
 		// Throttling is answered by waiting longer, not by giving up soon.
 		config.WithRetryer(func() aws.Retryer {
-			return talking{retry.NewStandard(func(so *retry.StandardOptions) {
+			return loggedRetryer{retry.NewStandard(func(so *retry.StandardOptions) {
 				so.MaxAttempts = 10
 				so.MaxBackoff = 20 * time.Second
 				so.RateLimiter = unlimited{}
@@ -123,11 +150,14 @@ func S3Client(ctx context.Context, o S3Options) (*s3.Client, error) {
 	if o.HTTPClient != nil {
 		opts = append(opts, config.WithHTTPClient(o.HTTPClient))
 	} else {
-		opts = append(opts, config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.HTTP2 = transport.Pings() })))
+		client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.HTTP2 = transport.Pings()
+		})
+		opts = append(opts, config.WithHTTPClient(client))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, opts...)
 	if err != nil {
-		return nil, &InputError{fmt.Errorf("the S3 configuration cannot be read: %w", err)}
+		return nil, inputf("the S3 configuration cannot be read: %w", err)
 	}
 	if cfg.Region == "" {
 		cfg.Region = "us-east-1"
@@ -154,15 +184,15 @@ func (unlimited) GetToken(context.Context, uint) (func() error, error) {
 }
 func (unlimited) AddTokens(uint) error { return nil }
 
-// talking says what is tried again: a store that does not answer is asked for two
-// minutes, which look like a program that hangs.
-type talking struct {
+// loggedRetryer logs what is tried again: a store that does not answer is asked for
+// two minutes, in which the program would seem to hang.
+type loggedRetryer struct {
 	*retry.Standard
 	log *slog.Logger
 }
 
 // RetryDelay implements aws.Retryer.
-func (t talking) RetryDelay(attempt int, err error) (time.Duration, error) {
+func (t loggedRetryer) RetryDelay(attempt int, err error) (time.Duration, error) {
 	wait, failed := t.Standard.RetryDelay(attempt, err)
 	if t.log != nil && failed == nil {
 		level, why := slog.LevelWarn, err
@@ -174,7 +204,8 @@ func (t talking) RetryDelay(attempt int, err error) (time.Duration, error) {
 		case errors.As(err, &op):
 			why = op
 		}
-		t.log.Log(context.Background(), level, "the object store is asked again", "after", wait.Round(time.Millisecond), "attempt", attempt+1, "of", t.MaxAttempts(), "because", why)
+		t.log.Log(context.Background(), level, "the object store is asked again",
+			"after", wait.Round(time.Millisecond), "attempt", attempt+1, "of", t.MaxAttempts(), "because", why)
 	}
 	return wait, failed
 }
@@ -202,28 +233,7 @@ func (s *s3Store) List(ctx context.Context, r ListRequest) (*ListPage, error) {
 	var page *ListPage
 	_, err := s.client.ListObjectsV2(ctx, in, func(o *s3.Options) {
 		o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
-			return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("ReadListing", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
-				out, meta, err := next.HandleDeserialize(ctx, in)
-				resp, ok := out.RawResponse.(*smithyhttp.Response)
-				if err != nil || !ok || resp.StatusCode != http.StatusOK {
-					return out, meta, err
-				}
-				var text bytes.Buffer
-				if n := resp.ContentLength; n > 0 && n < 64<<20 {
-					text.Grow(int(n) + bytes.MinRead)
-				}
-				_, err = text.ReadFrom(io.LimitReader(resp.Body, 64<<20))
-				resp.Body.Close()
-				body := text.Bytes()
-				if err != nil {
-					return out, meta, &smithy.DeserializationError{Err: err}
-				}
-				if page, err = parseListing(body); err != nil {
-					return out, meta, &smithy.DeserializationError{Err: err}
-				}
-				resp.Body = io.NopCloser(strings.NewReader("<ListBucketResult></ListBucketResult>"))
-				return out, meta, nil
-			}), middleware.After)
+			return stack.Deserialize.Add(readListing(&page), middleware.After)
 		})
 	})
 	if err != nil {
@@ -235,175 +245,35 @@ func (s *s3Store) List(ctx context.Context, r ListRequest) (*ListPage, error) {
 	return page, nil
 }
 
-// parseListing reads a page of ListObjectsV2. The SDK's own decoder takes some
-// ten times as long, which would be minutes for a year's millions of keys.
-func parseListing(b []byte) (*ListPage, error) {
-	if !bytes.Contains(b[:min(len(b), 512)], []byte("<ListBucketResult")) || !bytes.Contains(b[max(0, len(b)-64):], []byte("</ListBucketResult>")) {
-		return nil, fmt.Errorf("%w: the listing is cut off, or none", io.ErrUnexpectedEOF)
-	}
-	tag := func(b []byte, name string) []byte {
-		i := bytes.Index(b, []byte("<"+name+">"))
-		if i < 0 {
-			return nil
+// readListing takes a listing in place of the SDK's own decoder.
+func readListing(page **ListPage) middleware.DeserializeMiddleware {
+	type (
+		input   = middleware.DeserializeInput
+		output  = middleware.DeserializeOutput
+		handler = middleware.DeserializeHandler
+	)
+	read := func(ctx context.Context, in input, next handler) (output, middleware.Metadata, error) {
+		out, meta, err := next.HandleDeserialize(ctx, in)
+		resp, ok := out.RawResponse.(*smithyhttp.Response)
+		if err != nil || !ok || resp.StatusCode != http.StatusOK {
+			return out, meta, err
 		}
-		b = b[i+len(name)+2:]
-		n := bytes.Index(b, []byte("</"+name+">"))
-		if n < 0 {
-			return nil
+		var text bytes.Buffer
+		if n := resp.ContentLength; n > 0 && n < 64<<20 {
+			text.Grow(int(n) + bytes.MinRead)
 		}
-		return b[:n]
-	}
-	next := func(b []byte, name string) (inner, rest []byte) {
-		i := bytes.Index(b, []byte("<"+name+">"))
-		if i < 0 {
-			return nil, nil
+		_, err = text.ReadFrom(io.LimitReader(resp.Body, 64<<20))
+		resp.Body.Close()
+		if err == nil {
+			*page, err = parseListing(text.Bytes())
 		}
-		b = b[i+len(name)+2:]
-		n := bytes.Index(b, []byte("</"+name+">"))
-		if n < 0 {
-			return nil, nil
+		if err != nil {
+			return out, meta, &smithy.DeserializationError{Err: err}
 		}
-		return b[:n], b[n+len(name)+3:]
+		resp.Body = io.NopCloser(strings.NewReader("<ListBucketResult></ListBucketResult>"))
+		return out, meta, nil
 	}
-	unescape := func(b []byte) string {
-		if bytes.IndexByte(b, '&') < 0 {
-			return string(b)
-		}
-		return html.UnescapeString(string(b))
-	}
-	// What is said of the page stands before or behind the lists of keys.
-	outside := b
-	if i := bytes.Index(b, []byte("<Contents>")); i >= 0 {
-		j := bytes.LastIndex(b, []byte("</Contents>"))
-		outside = append(bytes.Clone(b[:i]), b[max(i, j):]...)
-	}
-	encoded := string(tag(outside, "EncodingType")) == "url"
-	var bad error
-	key := func(b []byte) string {
-		name := unescape(b)
-		if encoded && strings.ContainsAny(name, "%+") {
-			plain, err := url.QueryUnescape(name)
-			if err != nil {
-				bad = fmt.Errorf("the listing has a malformed key %q: %w", name, err)
-			}
-			return plain
-		}
-		return name
-	}
-	page := &ListPage{}
-	if string(tag(outside, "IsTruncated")) == "true" {
-		page.Next = unescape(tag(outside, "NextContinuationToken"))
-		if page.Next == "" {
-			return nil, errors.New("the listing goes on, but does not say where")
-		}
-	}
-	rest := b
-	for {
-		var c []byte
-		if c, rest = next(rest, "Contents"); c == nil {
-			break
-		}
-		var k Key
-		var size []byte
-		for name, value := range elements(c) {
-			switch string(name) {
-			case "Key":
-				k.Name = key(value)
-			case "Size":
-				size = value
-			case "ETag":
-				k.ETag = etag(value)
-			case "LastModified":
-				k.Modified = modified(value)
-			case "StorageClass":
-				if k.StorageClass = "STANDARD"; string(value) != k.StorageClass {
-					k.StorageClass = string(value)
-				}
-			}
-		}
-		var err error
-		if k.Size, err = strconv.ParseInt(string(size), 10, 64); err != nil {
-			return nil, fmt.Errorf("the listing has an object without a size: %w", err)
-		}
-		page.Keys = append(page.Keys, k)
-	}
-	rest = b
-	for {
-		var c []byte
-		if c, rest = next(rest, "CommonPrefixes"); c == nil {
-			break
-		}
-		page.Prefixes = append(page.Prefixes, key(tag(c, "Prefix")))
-	}
-	return page, bad
-}
-
-// elements yields the elements of an element in one pass; what is nested in them
-// is part of their text.
-func elements(b []byte) func(yield func(name, value []byte) bool) {
-	return func(yield func(name, value []byte) bool) {
-		for {
-			i := bytes.IndexByte(b, '<')
-			if i < 0 {
-				return
-			}
-			n := bytes.IndexByte(b[i:], '>')
-			if n < 0 {
-				return
-			}
-			name := b[i+1 : i+n]
-			b = b[i+n+1:]
-			if len(name) == 0 || name[0] == '/' || name[len(name)-1] == '/' {
-				continue
-			}
-			for at := 0; ; {
-				j := bytes.Index(b[at:], closing)
-				if j < 0 {
-					return
-				}
-				at += j + len(closing)
-				if bytes.HasPrefix(b[at:], name) && len(b) > at+len(name) && b[at+len(name)] == '>' {
-					if !yield(name, b[:at-len(closing)]) {
-						return
-					}
-					b = b[at+len(name)+1:]
-					break
-				}
-			}
-		}
-	}
-}
-
-var closing = []byte("</")
-
-// etag is an etag without its quotes, which are escaped as a rule.
-func etag(b []byte) string {
-	for _, quote := range []string{"&quot;", `"`, "&#34;"} {
-		if len(b) >= 2*len(quote) && string(b[:len(quote)]) == quote && string(b[len(b)-len(quote):]) == quote {
-			b = b[len(quote) : len(b)-len(quote)]
-			break
-		}
-	}
-	if bytes.IndexByte(b, '&') < 0 {
-		return string(b)
-	}
-	return strings.Trim(html.UnescapeString(string(b)), `"`)
-}
-
-// modified reads a time like 2025-06-01T00:00:00.000Z; it is for messages
-// only, and there are millions.
-func modified(b []byte) time.Time {
-	digits := func(from, to int) (n int) {
-		for _, c := range b[from:to] {
-			n = n*10 + int(c-'0')
-		}
-		return n
-	}
-	if len(b) != 24 || b[10] != 'T' || b[23] != 'Z' {
-		t, _ := time.Parse(time.RFC3339, string(b)) // the zero time says that it is not known
-		return t
-	}
-	return time.Date(digits(0, 4), time.Month(digits(5, 7)), digits(8, 10), digits(11, 13), digits(14, 16), digits(17, 19), digits(20, 23)*1e6, time.UTC)
+	return middleware.DeserializeMiddlewareFunc("ReadListing", read)
 }
 
 func (s *s3Store) Get(ctx context.Context, bucket, key, etag string, from int64) (io.ReadCloser, error) {
@@ -450,13 +320,13 @@ func (s *s3Store) explain(ctx context.Context, err error, bucket, key, action st
 	}
 	switch {
 	case code == "NoSuchBucket":
-		return &InputError{fmt.Errorf("there is no bucket %s", bucket)}
+		return inputf("there is no bucket %s", bucket)
 	case code == "NoSuchKey", action == "s3:GetObject" && status == http.StatusNotFound:
 		return &ChangedError{name, "it is gone"}
 	case code == "PreconditionFailed", status == http.StatusPreconditionFailed:
 		return &ChangedError{name, "its etag is another one"}
 	case code == "InvalidObjectState":
-		return &InputError{fmt.Errorf("%s lies in an archive class and cannot be read: restore it first", name)}
+		return inputf("%s lies in an archive class and cannot be read: restore it first", name)
 	case code == "PermanentRedirect", code == "AuthorizationHeaderMalformed", status == http.StatusMovedPermanently:
 		where := ""
 		if resp != nil && resp.Response != nil {
@@ -464,16 +334,19 @@ func (s *s3Store) explain(ctx context.Context, err error, bucket, key, action st
 				where = " (it is in " + r + ": --s3-region " + r + ")"
 			}
 		}
-		return &InputError{fmt.Errorf("the bucket %s is in another region%s", bucket, where)}
+		return inputf("the bucket %s is in another region%s", bucket, where)
 	case status == http.StatusForbidden, status == http.StatusUnauthorized:
 		if code == "" {
 			code = strconv.Itoa(status)
 		}
-		return &InputError{fmt.Errorf("no access to %s (%s): the credentials need %s, or --s3-anonymous for a public bucket", name, code, action)}
+		return inputf("no access to %s (%s): the credentials need %s, or --s3-anonymous for a public bucket",
+			name, code, action)
 	}
 	var noCredentials *aws.MissingRegionError
-	if errors.As(err, &noCredentials) || strings.Contains(err.Error(), "failed to refresh cached credentials") || strings.Contains(err.Error(), "get identity") {
-		return &InputError{fmt.Errorf("no S3 credentials were found for %s: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or --s3-anonymous for a public bucket", name)}
+	if errors.As(err, &noCredentials) || strings.Contains(err.Error(), "failed to refresh cached credentials") ||
+		strings.Contains(err.Error(), "get identity") {
+		return inputf("no S3 credentials were found for %s: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or "+
+			"--s3-anonymous for a public bucket", name)
 	}
 	return fmt.Errorf("%s %s: %w", action, name, err)
 }

@@ -60,7 +60,7 @@ func yearOfKeys(w http.ResponseWriter, r *http.Request) {
 func BenchmarkYearOfKeys(b *testing.B) {
 	srv := httptest.NewServer(http.HandlerFunc(yearOfKeys))
 	defer srv.Close()
-	o := source.Options{From: []string{"s3://my-archive/segment-logs/"}, S3: source.S3Options{Endpoint: srv.URL, Region: "us-east-1", PathStyle: true, Anonymous: true}}
+	o := source.Options{From: []string{"s3://my-archive/segment-logs/"}, Schemes: source.Schemes{source.S3(&source.S3Options{Endpoint: srv.URL, Region: "us-east-1", PathStyle: true, Anonymous: true})}}
 	for b.Loop() {
 		s, err := source.Open(context.Background(), o)
 		if err != nil {

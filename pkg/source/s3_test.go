@@ -126,7 +126,7 @@ func (b *bucket) Get(ctx context.Context, name, key, etag string, from int64) (i
 
 func inBucket(t testing.TB, b *bucket, o source.Options) *source.Input {
 	t.Helper()
-	o.S3.Store = b
+	o.Schemes = source.Schemes{source.Files(), source.S3(&source.S3Options{Store: b})}
 	s, err := source.Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +224,7 @@ func TestBucket(t *testing.T) {
 	}
 	for from, want := range map[string]string{"s3://my/nothing": "there is nothing", "s3://": "names no bucket"} {
 		var input *source.InputError
-		if _, err := source.Open(context.Background(), source.Options{From: []string{from}, S3: source.S3Options{Store: b}}); !errors.As(err, &input) || !strings.Contains(err.Error(), want) {
+		if _, err := source.Open(context.Background(), source.Options{From: []string{from}, Schemes: source.Schemes{source.S3(&source.S3Options{Store: b})}}); !errors.As(err, &input) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", from, err)
 		}
 	}
@@ -459,7 +459,9 @@ func TestRealServer(t *testing.T) {
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
 
-	o := source.Options{From: []string{"s3://my-archive/segment-logs/"}, Layouts: layouts, S3: source.S3Options{Endpoint: "http://" + l.Addr().String(), Region: "us-east-1", PathStyle: true}}
+	o := source.Options{From: []string{"s3://my-archive/segment-logs/"}, Layouts: layouts}
+	reach := source.S3Options{Endpoint: "http://" + l.Addr().String(), Region: "us-east-1", PathStyle: true}
+	o.Schemes = source.Schemes{source.S3(&reach)}
 	openIt := func(o source.Options) *source.Input {
 		t.Helper()
 		s, err := source.Open(context.Background(), o)
@@ -496,7 +498,11 @@ func TestRealServer(t *testing.T) {
 	// Errors that a person makes.
 	for what, change := range map[string]func(*source.Options){
 		"there is no bucket": func(o *source.Options) { o.From = []string{"s3://other-archive/x"} },
-		"no access":          func(o *source.Options) { o.S3.Anonymous = true },
+		"no access": func(o *source.Options) {
+			anonymous := reach
+			anonymous.Anonymous = true
+			o.Schemes = source.Schemes{source.S3(&anonymous)}
+		},
 	} {
 		bad := o
 		change(&bad)

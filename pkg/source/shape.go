@@ -15,8 +15,8 @@ import (
 )
 
 // Shape is a kind of record that is no event yet, such as a line of another
-// vendor's export, and the mapping that makes an event of it. Shapes are data:
-// the package knows none by itself.
+// vendor's export, and the mapping that makes an event of it. Shapes are data that
+// the caller brings: this package has none built in.
 type Shape struct {
 	// Name is what --format calls it.
 	Name string
@@ -24,8 +24,9 @@ type Shape struct {
 	// recognised; None are paths that it never has. A shape without All is
 	// used only when it is asked for by name.
 	All, None []string
-	// Unwrap leads to the event, or the array of events, inside the record.
-	// The mapping then sees those; without a mapping they are the events.
+	// Unwrap is the path of the event, or the array of events, inside the record; what
+	// it finds may be JSON inside a text. The mapping then sees those; without a
+	// mapping they are the events.
 	Unwrap string
 	// Mapping makes the event; the zero Value stands for none.
 	Mapping mapping.Value
@@ -45,10 +46,14 @@ type chooser struct {
 	format  string
 	shapes  []Shape
 	columns []string
+	comma   string // between the cells of a table; "": found out
 }
 
 // check says early what is wrong with the choice.
 func (c chooser) check() error {
+	if len(c.comma) > 1 || c.comma == "\n" || c.comma == `"` {
+		return inputf("a separator of cells has to be one character, like ; or a tab, not %q", c.comma)
+	}
 	if c.format == "" || c.format == formatAuto || c.format == formatSegment || c.format == formatTable {
 		return nil
 	}
@@ -61,7 +66,8 @@ func (c chooser) check() error {
 		names = append(names, s.Name)
 	}
 	slices.Sort(names)
-	return &InputError{fmt.Errorf("unknown format %q: there are %s", c.format, strings.Join(append([]string{formatAuto, formatSegment, formatTable}, names...), ", "))}
+	return inputf("unknown format %q: there are %s",
+		c.format, strings.Join(append([]string{formatAuto, formatSegment, formatTable}, names...), ", "))
 }
 
 // converter turns records of a shape into events. It is not for concurrent use.
@@ -75,6 +81,7 @@ type converter struct {
 
 	res    mapping.Resolver
 	parser event.Parser
+	inner  event.Parser // for text inside a record
 	arena  []byte
 }
 
@@ -99,7 +106,7 @@ func newConverter(name string, shapes []Shape, header []byte, columns []string) 
 			if s.Mapped {
 				m, err := mapping.Compile(s.Mapping)
 				if err != nil {
-					return nil, &InputError{fmt.Errorf("the mapping of format %s: %w", name, err)}
+					return nil, inputf("the mapping of format %s: %w", name, err)
 				}
 				c.m = m
 			}
@@ -127,9 +134,9 @@ type tableHeader struct {
 	Given bool     `json:"given,omitempty"` // by the user, not by the first line
 }
 
-// recognise decides what the object holds by its first megabyte, as every
-// reading of it does again. The error is an *InputError: the object is foreign
-// and it is not clear what it is.
+// recognise decides what the object holds by its first megabyte, so that every
+// reading of it decides the same. The error is an *InputError: it is not clear what
+// the records are.
 func (r *reading) recognise() (mode, error) {
 	head := bytes.TrimPrefix(r.buf[:min(len(r.buf), headBytes)], bom)
 	m := r.detect()
@@ -138,19 +145,22 @@ func (r *reading) recognise() (mode, error) {
 		format = formatAuto
 	}
 	first := event.SkipSpace(head, 0)
-	isTable := first < len(head) && head[first] != '{' && head[first] != '[' && head[first] != '"'
-	if len(r.choose.columns) > 0 && isTable || format == formatTable && isTable {
+	isTable := first < len(head) && head[first] != '{' && head[first] != '['
+	if isTable && (len(r.choose.columns) > 0 || r.choose.comma != "" || format == formatTable) {
 		return rows, r.chooseTable(head, format)
 	}
 	if isTable && format != formatSegment {
-		line, _, _ := bytes.Cut(head[first:], []byte{'\n'})
-		if names, _ := headerOf(line); len(names) > 1 && utf8.Valid(line) {
+		line, _ := firstRow(head[first:])
+		if names, _ := headerOf(line, r.choose.comma); len(names) > 1 && utf8.Valid(line) {
 			if format != formatAuto || plausibleHeader(names) || r.fitsHeader(names) {
 				return rows, r.chooseTable(head, format)
 			}
 		}
 	}
-	r.why = [...]string{lines: "JSON lines", bodies: "lines that hold batches of events", documents: "JSON documents", array: "one JSON array", envelope: "one JSON document with an array of events in it"}[m]
+	r.why = [...]string{
+		lines: "JSON lines", bodies: "lines that hold batches of events", documents: "JSON documents",
+		array: "one JSON array", envelope: "one JSON document with an array of events in it",
+	}[m]
 	switch format {
 	case formatSegment:
 		return m, nil
@@ -171,7 +181,7 @@ func (r *reading) recognise() (mode, error) {
 		return m, nil
 	}
 	for v := range r.firstRecords(head, m) {
-		if t := v.Get("type"); t.IsText("track") || t.IsText("identify") || t.IsText("page") || t.IsText("screen") || t.IsText("group") || t.IsText("alias") {
+		if t := v.Get("type"); slices.ContainsFunc(eventTypes[:], t.IsText) {
 			r.why += " of Segment-spec events"
 			return m, nil
 		}
@@ -197,12 +207,15 @@ func (r *reading) recognise() (mode, error) {
 	return m, nil
 }
 
+// eventTypes are the calls of the spec.
+var eventTypes = [...]string{"track", "identify", "page", "screen", "group", "alias"}
+
 func unsure(name string, fits []*Shape) error {
 	var names []string
 	for _, s := range fits {
 		names = append(names, s.Name)
 	}
-	return &InputError{fmt.Errorf("%s: its records could be %s: say which with --format", name, strings.Join(names, " or "))}
+	return inputf("%s: its records could be %s: say which with --format", name, strings.Join(names, " or "))
 }
 
 // fitsHeader says that a line of text is the header of a shape's table.
@@ -266,7 +279,8 @@ func fitting(shapes []Shape, v event.Value) []*Shape {
 	}
 	return slices.DeleteFunc(out, func(s *Shape) bool {
 		return slices.ContainsFunc(out, func(o *Shape) bool {
-			return o != nil && len(o.All) > len(s.All) && !slices.ContainsFunc(s.All, func(p string) bool { return !slices.Contains(o.All, p) })
+			return o != nil && len(o.All) > len(s.All) &&
+				!slices.ContainsFunc(s.All, func(p string) bool { return !slices.Contains(o.All, p) })
 		})
 	})
 }
@@ -275,6 +289,7 @@ func fitting(shapes []Shape, v event.Value) []*Shape {
 // place in the record: element k of n, from 1.
 func (c *converter) apply(raw []byte, add func(ev []byte, k, n int)) error {
 	c.parser.Reset()
+	c.inner.Reset()
 	v, err := c.parser.ParseValue(raw)
 	if err != nil {
 		return err
@@ -283,7 +298,14 @@ func (c *converter) apply(raw []byte, add func(ev []byte, k, n int)) error {
 		return fmt.Errorf("%s: the record is no object", c.shape.Name)
 	}
 	if c.shape.Unwrap != "" {
-		if inner := v.Find(c.unwrap); inner.Kind() == event.Array {
+		inner := v.Find(c.unwrap)
+		if inner.Kind() == event.String {
+			// JSON inside a text, as queues and logs carry it.
+			if inner, err = c.inner.ParseValue([]byte(inner.Text())); err != nil {
+				return fmt.Errorf("%s: the text of %s is no JSON: %w", c.shape.Name, c.shape.Unwrap, err)
+			}
+		}
+		if inner.Kind() == event.Array {
 			n, k := inner.Len(), 0
 			for el := range inner.Elements() {
 				k++
@@ -327,7 +349,8 @@ func (c *converter) one(v event.Value) ([]byte, error) {
 	from := len(c.arena)
 	out, ok, err := c.m.Append(&c.res, c.arena, v)
 	if err != nil || !ok {
-		return nil, fmt.Errorf("%s: the mapping makes nothing of the record: %w", c.shape.Name, errors.Join(err, errUndefined))
+		return nil, fmt.Errorf("%s: the mapping makes nothing of the record: %w",
+			c.shape.Name, errors.Join(err, errUndefined))
 	}
 	c.arena = out
 	return out[from:len(out):len(out)], nil
@@ -335,7 +358,7 @@ func (c *converter) one(v event.Value) ([]byte, error) {
 
 var errUndefined = errors.New("it is undefined")
 
-// unletter takes the event out of a line of a dead-letter file.
+// unletter returns the event inside a dead letter.
 func unletter(line []byte, p *event.Parser) ([]byte, bool) {
 	p.Reset()
 	v, err := p.ParseValue(line)
@@ -355,7 +378,8 @@ func unletter(line []byte, p *event.Parser) ([]byte, bool) {
 
 var deadLetter = []byte(`{"dead_letter":`)
 
-// inherit gives an event what its envelope says for all of them.
+// inherit copies to an event the members of its envelope that hold for all events
+// in it.
 func inherit(body, el event.Value) []byte {
 	raw := el.Raw()
 	if el.Kind() != event.Object {
@@ -384,11 +408,12 @@ func inherit(body, el event.Value) []byte {
 // specNames are the spec's common fields as a table's columns may write them:
 // without case and separators.
 var specNames = [...]struct{ column, path string }{
-	{"anonymousid", "anonymousId"}, {"category", "category"}, {"channel", "channel"}, {"context", "context"}, {"event", "event"},
-	{"eventname", "event"}, {"groupid", "groupId"}, {"id", "messageId"}, {"integrations", "integrations"}, {"messageid", "messageId"},
-	{"name", "name"}, {"originaltimestamp", "originalTimestamp"}, {"previousid", "previousId"}, {"properties", "properties"},
-	{"receivedat", "receivedAt"}, {"sentat", "sentAt"}, {"timestamp", "timestamp"}, {"traits", "traits"}, {"type", "type"},
-	{"userid", "userId"}, {"version", "version"},
+	{"anonymousid", "anonymousId"}, {"category", "category"}, {"channel", "channel"}, {"context", "context"},
+	{"event", "event"}, {"eventname", "event"}, {"groupid", "groupId"}, {"id", "messageId"},
+	{"integrations", "integrations"}, {"messageid", "messageId"}, {"name", "name"},
+	{"originaltimestamp", "originalTimestamp"}, {"previousid", "previousId"}, {"properties", "properties"},
+	{"receivedat", "receivedAt"}, {"sentat", "sentAt"}, {"timestamp", "timestamp"}, {"traits", "traits"},
+	{"type", "type"}, {"userid", "userId"}, {"version", "version"},
 }
 
 func specName(column string) string {
@@ -424,86 +449,105 @@ func plausibleHeader(names []string) bool {
 // paths (properties.price), or a first part that is one (context_locale). Other
 // columns become properties, or traits of an identify or group call.
 func tableEvent(v event.Value) ([]byte, error) {
-	root := map[string]any{}
-	rest := map[string]any{}
-	set := func(path []string, val any) {
-		at := root
-		for _, k := range path[:len(path)-1] {
-			next, ok := at[k].(map[string]any)
-			if !ok {
-				next = map[string]any{}
-				at[k] = next
-			}
-			at = next
-		}
-		at[path[len(path)-1]] = val
-	}
+	t := tableRow{root: map[string]any{}, rest: map[string]any{}}
 	for k, val := range v.Members() {
-		name := k.Text()
-		if val.Kind() == event.Null || val.IsEmptyText() {
-			continue
-		}
-		raw := json.RawMessage(val.Raw())
-		spec := specName(name)
-		switch {
-		case spec == "properties" || spec == "traits" || spec == "context" || spec == "integrations":
-			// Nested JSON, as text or as it is.
-			var m map[string]any
-			text := val.Raw()
-			if val.Kind() == event.String {
-				text = []byte(val.Text())
-			}
-			d := json.NewDecoder(bytes.NewReader(text))
-			d.UseNumber()
-			if d.Decode(&m) == nil {
-				for k, x := range m {
-					set([]string{spec, k}, x)
-				}
-				continue
-			}
-			rest[name] = raw
-		case spec == "messageId" && root["messageId"] != nil && strings.EqualFold(name, "id"):
-			rest[name] = raw
-		case spec != "":
-			root[spec] = raw
-		case strings.Contains(name, "."):
-			set(strings.Split(name, "."), raw)
-		default:
-			first, tail, ok := strings.Cut(name, "_")
-			if ok && tail != "" && (first == "context" || first == "properties" || first == "traits") {
-				set([]string{first, tail}, raw)
-				continue
-			}
-			rest[name] = raw
+		if val.Kind() != event.Null && !val.IsEmptyText() {
+			t.column(k.Text(), val)
 		}
 	}
-	if root["type"] == nil {
-		if root["event"] == nil {
+	if t.root["type"] == nil {
+		if t.root["event"] == nil {
 			return nil, errors.New(`the row has neither a "type" nor an "event"`)
 		}
-		root["type"] = "track"
+		t.root["type"] = "track"
 	}
-	if len(rest) > 0 {
-		into := "properties"
-		if t, ok := root["type"].(json.RawMessage); ok && (string(t) == `"identify"` || string(t) == `"group"`) {
-			into = "traits"
-		}
-		m, ok := root[into].(map[string]any)
-		if !ok {
-			m = map[string]any{}
-			root[into] = m
-		}
-		for k, x := range rest {
-			if _, ok := m[k]; !ok {
-				m[k] = x
-			}
-		}
-	}
+	t.spread()
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(root); err != nil {
+	if err := enc.Encode(t.root); err != nil {
 		return nil, err
 	}
 	return bytes.TrimSpace(out.Bytes()), nil
+}
+
+// tableRow is an event that is made of a row: root are its members, rest the
+// columns that are none of the spec's.
+type tableRow struct{ root, rest map[string]any }
+
+// set puts a value below the event's members.
+func (t *tableRow) set(path []string, val any) {
+	at := t.root
+	for _, k := range path[:len(path)-1] {
+		next, ok := at[k].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			at[k] = next
+		}
+		at = next
+	}
+	at[path[len(path)-1]] = val
+}
+
+// column puts one cell where its column's name says.
+func (t *tableRow) column(name string, val event.Value) {
+	raw := json.RawMessage(val.Raw())
+	switch spec := specName(name); {
+	case spec == "properties" || spec == "traits" || spec == "context" || spec == "integrations":
+		if !t.object(spec, val) {
+			t.rest[name] = raw
+		}
+	case spec == "messageId" && t.root["messageId"] != nil && strings.EqualFold(name, "id"):
+		t.rest[name] = raw
+	case spec != "":
+		t.root[spec] = raw
+	case strings.Contains(name, "."):
+		t.set(strings.Split(name, "."), raw)
+	default:
+		first, tail, ok := strings.Cut(name, "_")
+		if ok && tail != "" && (first == "context" || first == "properties" || first == "traits") {
+			t.set([]string{first, tail}, raw)
+		} else {
+			t.rest[name] = raw
+		}
+	}
+}
+
+// object takes a cell that holds JSON, as text or as it is.
+func (t *tableRow) object(spec string, val event.Value) bool {
+	text := val.Raw()
+	if val.Kind() == event.String {
+		text = []byte(val.Text())
+	}
+	var m map[string]any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if d.Decode(&m) != nil {
+		return false
+	}
+	for k, x := range m {
+		t.set([]string{spec, k}, x)
+	}
+	return true
+}
+
+// spread makes properties, or traits, of the other columns.
+func (t *tableRow) spread() {
+	if len(t.rest) == 0 {
+		return
+	}
+	into := "properties"
+	if kind, ok := t.root["type"].(json.RawMessage); ok && (string(kind) == `"identify"` || string(kind) == `"group"`) {
+		into = "traits"
+	}
+	m, ok := t.root[into].(map[string]any)
+	if !ok {
+		m = map[string]any{}
+		t.root[into] = m
+	}
+	for k, x := range t.rest {
+		if _, ok := m[k]; !ok {
+			m[k] = x
+		}
+	}
 }

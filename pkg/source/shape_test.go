@@ -38,6 +38,7 @@ func TestRecordShapes(t *testing.T) {
 		shape(t, "hits", "", `{"type":"page","hit":true}`, "hit"),
 		shape(t, "gateway", "payload", "", "payload.messageId", "createdAt"),
 		shape(t, "backup", "event_payload.batch", "", "event_payload.batch", "job_id"),
+		shape(t, "queue", "Message", "", "Message", "TopicArn"),
 		shape(t, "sheet", "", `{"type":"track","event":"row","messageId":{"@path":"$.key"},"properties":{"n":{"@number":{"value":{"@path":"$.n"}}}}}`, "key", "n"),
 	}
 	big := `12345678901234567890`
@@ -53,12 +54,15 @@ func TestRecordShapes(t *testing.T) {
 		{"several in a glued document", "", `{"job_id":1,"event_payload":{"batch":[{"type":"a"},{"type":"b"}]}}{"job_id":2,"event_payload":{"batch":[{"type":"c"},{"type":"d"}]}}`, `{"type":"a"} {"type":"b"} {"type":"c"} {"type":"d"}`},
 		{"several in an element", "backup", `[{"event_payload":{"batch":[{"type":"a"},{"type":"b"}]}},{"event_payload":{"batch":[{"type":"c"},{"type":"d"}]}}]`, `{"type":"a"} {"type":"b"} {"type":"c"} {"type":"d"}`},
 		{"broken among them", "", "{\"hit\":1}\n{\"hit\":\n{\"hit\":2}\n5\n", `{"type":"page","hit":true} !syntax {"type":"page","hit":true} !not_an_event`},
+		{"JSON in a text", "", `{"TopicArn":"t","Message":"{\"type\":\"a\",\"n\":\"\\u00e9\"}"}` + "\n" + `{"TopicArn":"t","Message":"[{\"type\":\"b\"},{\"type\":\"c\"}]"}`, `{"type":"a","n":"\u00e9"} {"type":"b"} {"type":"c"}`},
+		{"no JSON in a text", "", `{"TopicArn":"t","Message":"hello"}` + "\n" + `{"TopicArn":"t","Message":"{\"type\":\"a\"}"}`, `!not_an_event {"type":"a"}`},
+		{"JSON in a cell", "", "TopicArn,Message\nt,\"[{\"\"type\"\":\"\"a\"\"},{\"\"type\"\":\"\"b\"\"},{\"\"type\"\":\"\"c\"\"}]\"\nt,\"{\nt,\"{\"\"type\"\":\"\"d\"\"}\"\nt,\"[{\"\"type\"\":\"\"e\"\"},{\"\"type\"\":\"\"f\"\"}]\"\n", `{"type":"a"} {"type":"b"} {"type":"c"} !syntax {"type":"d"} {"type":"e"} {"type":"f"}`},
 		{"nothing to unwrap", "", `{"payload":{"messageId":"m"},"createdAt":1}` + "\n" + `{"createdAt":1}`, `{"messageId":"m"} !not_an_event`},
 		{"a table with marks", "", "key,n\r\nk1,0.10\r\n\"k,\"\"2\"\"\nx\",-3\n", `{"type":"track","event":"row","messageId":"k1","properties":{"n":0.1}} {"type":"track","event":"row","messageId":"k,\"2\"\nx","properties":{"n":-3}}`},
 		{"a table with the spec's names", "", "Message ID;event;user_id;timestamp;properties.price;color\nm;Bought;7;2026-01-01;5;\n", `{"event":"Bought","messageId":"m","properties":{"price":"5"},"timestamp":"2026-01-01","type":"track","userId":"7"}`},
 		{"traits in a table", "table", "sep=,\ntype,user_id,plan,context_locale\nidentify,7,pro,de\n", `{"context":{"locale":"de"},"traits":{"plan":"pro"},"type":"identify","userId":"7"}`},
 		{"too many cells", "", "event,user_id\na,1,2\nb,1\n", `!syntax {"event":"b","type":"track","userId":"1"}`},
-		{"an open quote", "", "event,user_id\na,\"1\nb,2\n", `{"event":"a","type":"track","userId":"1\nb,2"}`},
+		{"an open quote", "", "event,user_id\na,\"1\nb,2\n", `!syntax {"event":"b","type":"track","userId":"2"}`},
 		{"a batch lends its clock", "", `{"batch":[{"type":"a"},{"type":"b","sentAt":"y"},{}],"sentAt":"x","writeKey":"k"}` + "\n", `{"sentAt":"x","type":"a"} {"type":"b","sentAt":"y"} {"sentAt":"x"}`},
 		{"dead letters", "", `{"dead_letter":1,"reason":"r","event":{"type":"track","n":1}}` + "\n" + `{"dead_letter":1,"reason":"r","event_base64":"eyJ0eXBlIjo="}`, `{"type":"track","n":1} {"type":`},
 	}
@@ -99,6 +103,20 @@ func TestColumnsGiven(t *testing.T) {
 	s := open(t, source.Options{From: []string{write(t, "in", []byte("u1\tSigned Up\t2026-01-01T00:00:00Z\n"))}, Columns: []string{"userId", "event", "timestamp"}})
 	if got, want := raws(mustRead(t, s, source.Position{})), `{"event":"Signed Up","timestamp":"2026-01-01T00:00:00Z","type":"track","userId":"u1"}`; got != want {
 		t.Errorf("read %s", got)
+	}
+}
+
+// TestSeparatorGiven: what a cell holds is not counted as separators.
+func TestSeparatorGiven(t *testing.T) {
+	in := write(t, "in", []byte("u1\tSigned Up\t{\"a\":1,\"b\":2,\"c\":3}\n"))
+	o := source.Options{From: []string{in}, Columns: []string{"userId", "event", "properties"}, Separator: "\t"}
+	want := `{"event":"Signed Up","properties":{"a":1,"b":2,"c":3},"type":"track","userId":"u1"}`
+	if got := raws(mustRead(t, open(t, o), source.Position{})); got != want {
+		t.Errorf("read %s, want %s", got, want)
+	}
+	o.Separator = "::"
+	if _, err := source.Open(context.Background(), o); !errors.As(err, new(*source.InputError)) {
+		t.Errorf("two characters: %v", err)
 	}
 }
 
@@ -185,3 +203,118 @@ func TestParquet(t *testing.T) {
 		read(t, open(t, source.Options{From: []string{write(t, "in", bad)}}), source.Position{}) // must not panic
 	}
 }
+
+// TestOpenQuotes: a quote that is never closed costs its own line. What follows
+// is read on, and nothing that may have been part of a cell becomes an event.
+func TestOpenQuotes(t *testing.T) {
+	row := func(n int) string {
+		return fmt.Sprintf(`{"event":"e","type":"track","userId":"u%d"}`, n)
+	}
+	for what, tc := range map[string]struct {
+		text, want string
+		broken     bool
+	}{
+		"never closed":    {"user_id,event\nu1,e\nu2,\"e\nu3,e\nu4,e\n", row(1) + " !syntax " + row(3) + " " + row(4), false},
+		"in the end":      {"user_id,event\nu1,e\nu2,\"e\nmore", row(1) + " !syntax !syntax", false},
+		"the last row":    {"user_id,event\nu1,e\nu2,\"e", row(1) + " !truncated", false},
+		"quotes behind":   {"user_id,event\nu1,\"e\nu2,\"e\"\n\"u3\",\"e\"\nu4,\"e\"\n", "!syntax " + row(2) + " " + row(3) + " " + row(4), false},
+		"empty behind":    {"user_id,event,x\nu1,\"e,\nu2,e,\"\"\nu3,e,\"q\"\n", "!syntax " + row(2) + ` {"event":"e","properties":{"x":"q"},"type":"track","userId":"u3"}`, false},
+		"a line in it":    {"user_id,event\nu1,\"e\ne\"\nu2,\"e\"\"\ne\"\nu3,e\n", `{"event":"e\ne","type":"track","userId":"u1"} {"event":"e\"\ne","type":"track","userId":"u2"} ` + row(3), false},
+		"short behind":    {"user_id,event,x\nu1,\"e,\nu2\nu3,e,y\n", "!syntax !syntax " + `{"event":"e","properties":{"x":"y"},"type":"track","userId":"u3"}`, false},
+		"breaks off":      {"user_id,event\nu1,e\nu2,\"e\nu3,e\nu4,\"", row(1) + " !syntax " + row(3) + " !truncated", true},
+		"a quote first":   {"\"user_id\",\"event\"\n\"u1\",\"e\"\nu2,e\n", row(1) + " " + row(2), false},
+		"sep":             {"sep=;\r\nuser_id;event\r\nu1;e\r\n\"u2\";\"e\"\r\n", row(1) + " " + row(2), false},
+		"lines of quotes": {"\"a, b\"\n\"c\"\n", `"a, b" "c"`, false},
+	} {
+		data := []byte(tc.text)
+		if tc.broken {
+			data = pack(t, "gzip", data)
+			data = data[:len(data)-4]
+		}
+		s := open(t, source.Options{From: []string{write(t, "in", data)}})
+		all := mustRead(t, s, source.Position{})
+		if got := raws(all); got != tc.want {
+			t.Errorf("%s: read %s\nwant %s", what, got, tc.want)
+		}
+		for i, r := range all {
+			if rest := mustRead(t, s, r.end); fmt.Sprint(rest) != fmt.Sprint(all[i+1:]) {
+				t.Errorf("%s: after %v: %v\nwant %v", what, r.end, rest, all[i+1:])
+			}
+		}
+	}
+	// The rest of a large file is not swallowed.
+	var b strings.Builder
+	b.WriteString("user_id,event\nu0,\"e\n")
+	for i := range 100_000 {
+		fmt.Fprintf(&b, "u%d,e\n", i)
+	}
+	bad := 0
+	all := mustRead(t, open(t, source.Options{From: []string{write(t, "in", []byte(b.String()))}}), source.Position{})
+	for _, r := range all {
+		if r.reason != "" {
+			bad++
+		}
+	}
+	if len(all) != 100_001 || bad != 1 {
+		t.Errorf("%d records, %d of them bad", len(all), bad)
+	}
+}
+
+// TestParquetDetails: clock times and short floats are what they stand for, JSON
+// inside a column becomes its events, and what is compressed in a way that cannot be
+// read is refused.
+func TestParquetDetails(t *testing.T) {
+	type row struct {
+		Event  string
+		Millis int32 `parquet:",time(millisecond)"`
+		Micros int64 `parquet:",time(microsecond)"`
+		Nanos  int64 `parquet:",time(nanosecond)"`
+		Single float32
+	}
+	table := func(rows any, o ...parquet.WriterOption) []byte {
+		var p bytes.Buffer
+		w := parquet.NewWriter(&p, o...)
+		switch rows := rows.(type) {
+		case []row:
+			for _, r := range rows {
+				if err := w.Write(r); err != nil {
+					t.Fatal(err)
+				}
+			}
+		case []message:
+			for _, r := range rows {
+				if err := w.Write(r); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return p.Bytes()
+	}
+	one := []row{{"e", 36_000_001, 36_000_000_002, 3_600_000_000_003, 0.1}}
+	s := open(t, source.Options{From: []string{write(t, "in", table(one))}})
+	want := `{"event":"e","properties":{"Micros":"10:00:00.000002","Millis":"10:00:00.001","Nanos":"01:00:00.000000003","Single":0.1},"type":"track"}`
+	if got := raws(mustRead(t, s, source.Position{})); got != want {
+		t.Errorf("read %s\nwant %s", got, want)
+	}
+	queue := shape(t, "queue", "Message", "", "Message", "TopicArn")
+	texts := []message{{"t", `[{"type":"a"},{"type":"b"},{"type":"c"}]`}, {"t", `{"type":"d"}`}, {"t", `[{"type":"e"},{"type":"f"}]`}}
+	s = open(t, source.Options{From: []string{write(t, "in", table(texts))}, Shapes: []source.Shape{queue}})
+	all := mustRead(t, s, source.Position{})
+	if got := raws(all); got != `{"type":"a"} {"type":"b"} {"type":"c"} {"type":"d"} {"type":"e"} {"type":"f"}` {
+		t.Errorf("JSON in a column: %s", got)
+	}
+	for i, r := range all {
+		if rest := mustRead(t, s, r.end); fmt.Sprint(rest) != fmt.Sprint(all[i+1:]) {
+			t.Errorf("after %v: %s", r.end, raws(rest))
+		}
+	}
+	s = open(t, source.Options{From: []string{write(t, "in", table(one, parquet.Compression(&parquet.Lz4Raw)))}})
+	if _, err := read(t, s, source.Position{}); !errors.As(err, new(*source.InputError)) || !strings.Contains(err.Error(), "LZ4_RAW") {
+		t.Errorf("LZ4: %v", err)
+	}
+}
+
+type message struct{ TopicArn, Message string }

@@ -1,6 +1,7 @@
 package source_test
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
 	"compress/bzip2"
@@ -57,7 +58,7 @@ func read(t testing.TB, s source.Source, after source.Position) ([]rec, error) {
 	t.Helper()
 	var out []rec
 	last := after
-	for c, err := range s.Chunks(context.Background(), after) {
+	for c, err := range s.Chunks(context.Background(), after, source.First) {
 		if err != nil {
 			return out, err
 		}
@@ -474,7 +475,7 @@ func TestHiddenFolders(t *testing.T) {
 		{"s3://my/logs/a/.git/", `{"n":2} {"n":3}`, 0},
 	} {
 		o := source.Options{From: []string{tc.from}}
-		o.S3.Store = b
+		o.Schemes = source.Schemes{source.Files(), source.S3(&source.S3Options{Store: b})}
 		s, err := source.Open(context.Background(), o)
 		if err != nil {
 			if tc.want != "" || !strings.Contains(err.Error(), "no file matches") {
@@ -538,7 +539,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	before := m.HeapAlloc
-	for c, err := range s.Chunks(context.Background(), source.Position{}) {
+	for c, err := range s.Chunks(context.Background(), source.Position{}, source.First) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -585,7 +586,7 @@ func BenchmarkRead(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				n := 0
-				for c, err := range s.Chunks(context.Background(), source.Position{}) {
+				for c, err := range s.Chunks(context.Background(), source.Position{}, source.First) {
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -601,7 +602,7 @@ func BenchmarkRead(b *testing.B) {
 }
 
 // TestPassed says how much of the input a reading has gone through, in bytes as they
-// are stored; a lean reading beside it is none of it.
+// are stored; a reading again beside it is none of it.
 func TestPassed(t *testing.T) {
 	dir := t.TempDir()
 	all := int64(0)
@@ -625,7 +626,7 @@ func TestPassed(t *testing.T) {
 	}
 	defer in.Close()
 	last, middle := int64(0), source.Position{}
-	for c, err := range in.Chunks(t.Context(), source.Position{}) {
+	for c, err := range in.Chunks(t.Context(), source.Position{}, source.First) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -638,7 +639,7 @@ func TestPassed(t *testing.T) {
 		}
 		c.Release()
 	}
-	for c, err := range in.Chunks(source.Lean(t.Context()), source.Position{}) {
+	for c, err := range in.Chunks(t.Context(), source.Position{}, source.Again) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -647,7 +648,7 @@ func TestPassed(t *testing.T) {
 	if n, of := in.Passed(); n != all || of != all {
 		t.Errorf("%d of %d bytes in the end, there are %d", n, of, all)
 	}
-	for c, err := range in.Chunks(t.Context(), middle) {
+	for c, err := range in.Chunks(t.Context(), middle, source.First) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -655,5 +656,55 @@ func TestPassed(t *testing.T) {
 		if n, _ := in.Passed(); n < all/3 {
 			t.Fatalf("%d of %d bytes from the middle on", n, all)
 		}
+	}
+}
+
+// TestTar: the files of a tar archive are read one behind the other, compressed or
+// not, also from a stream.
+func TestTar(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	add := func(name string, kind byte, data []byte) {
+		if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: kind, Mode: 0o600, Size: int64(len(data))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("logs/", tar.TypeDir, nil)
+	add("logs/1.jsonl", tar.TypeReg, []byte("{\"n\":1}\n{\"n\":2}"))
+	add("logs/._1.jsonl", tar.TypeReg, []byte("no data"))
+	add("logs/2.jsonl.gz", tar.TypeReg, pack(t, "gzip", []byte("{\"n\":3}\n")))
+	add("logs/empty", tar.TypeReg, nil)
+	add("logs/3.jsonl.zst", tar.TypeReg, pack(t, "zstd", []byte("{\"n\":4}\n{\"n\":5}")))
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want := `{"n":1} {"n":2} {"n":3} {"n":4} {"n":5}`
+	for _, codec := range []string{"plain", "gzip", "zstd"} {
+		data := pack(t, codec, b.Bytes())
+		s := open(t, source.Options{From: []string{write(t, "in.tar", data)}})
+		all := mustRead(t, s, source.Position{})
+		if got := raws(all); got != want {
+			t.Errorf("%s: read %s, want %s", codec, got, want)
+		}
+		for i, r := range all {
+			if rest := mustRead(t, s, r.end); fmt.Sprint(rest) != fmt.Sprint(all[i+1:]) {
+				t.Errorf("%s: after %v: %s", codec, r.end, raws(rest))
+			}
+		}
+		spool, err := source.OpenSpool(t.Context(), t.TempDir(), bytes.NewReader(data), source.SpoolOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := raws(mustRead(t, spool, source.Position{})); got != want {
+			t.Errorf("%s: spooled %s, want %s", codec, got, want)
+		}
+		spool.Close()
+	}
+	cut := b.Bytes()[:3080]
+	if got := raws(mustRead(t, open(t, source.Options{From: []string{write(t, "in.tar", cut)}}), source.Position{})); !strings.HasSuffix(got, "!truncated") {
+		t.Errorf("cut off: read %s", got)
 	}
 }

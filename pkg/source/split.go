@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/stock"
@@ -60,13 +61,13 @@ type reading struct {
 	skip    uint32 // events of the next document that were read before
 	why     string // the mode
 	noted   func(why string)
-	raw     interface{ fatal() error } // below src: failures that are none of the data
-	live    interface{ idle() bool }   // src may have to wait for more
+	raw     interface{ fatal() error } // why reading the object failed, below src
+	live    interface{ idle() bool }   // set for a stream that may have to be waited for
 	failed  error
 }
 
-// halt says why to stop: the receiver's context, or a failure to read that is
-// no property of the data.
+// halt says why to stop: the receiver's context, or a failure to read the object.
+// Damaged data is no reason.
 func (r *reading) halt() error {
 	if r.failed != nil {
 		return r.failed
@@ -74,39 +75,21 @@ func (r *reading) halt() error {
 	return r.ctx.Err()
 }
 
-// rawFile remembers how reading an object itself failed.
-type rawFile struct {
-	io.Reader
-	err error
-}
-
-func (f *rawFile) Read(p []byte) (int, error) {
-	n, err := f.Reader.Read(p)
-	if err != nil && err != io.EOF {
-		f.err = err
-	}
-	return n, err
-}
-
-func (f *rawFile) fatal() error { return f.err }
-
 // run reads the object from a position on. Errors of the data become records;
 // what it returns is errStopped, the context's error, or why the object itself
 // could not be read or recognised.
 func (r *reading) run(f io.Reader, from Position) error {
-	raw := &rawFile{Reader: f}
-	r.raw = raw
-	br := bufio.NewReaderSize(raw, 256<<10)
+	br := bufio.NewReaderSize(f, 256<<10)
 	src, codec, err := decompress(br)
 	if closer, ok := src.(io.Closer); ok && codec != "" {
 		defer closer.Close()
 	}
-	if raw.err != nil {
-		return raw.err
+	if r.raw.fatal() != nil {
+		return r.raw.fatal()
 	}
 	var input *InputError
 	if errors.As(err, &input) {
-		return &InputError{fmt.Errorf("%s: %w", r.name, err)}
+		return inputf("%s: %w", r.name, err)
 	}
 	if err != nil {
 		if errors.Is(err, io.EOF) {
@@ -115,13 +98,19 @@ func (r *reading) run(f io.Reader, from Position) error {
 		r.last = from
 		return r.bad(nil, 0, Truncated, "the "+codec+" stream cannot be read: "+err.Error())
 	}
-	r.src, r.line, r.last = src, 1, from
+	inner, is := untar(src, true)
+	if is {
+		codec = strings.TrimSuffix("tar, "+codec, ", ")
+	}
+	r.src, r.line, r.last = inner, 1, from
 	r.take()
 	r.fill(headBytes)
 	if err := r.ctx.Err(); err != nil {
 		return err
 	}
-	if len(r.buf) == 0 && r.failed != nil {
+	if r.failed != nil {
+		// What the records are is told by all of the first megabyte: by less,
+		// another reading could take them for something else.
 		return r.failed
 	}
 	if r.mode, err = r.recognise(); err != nil {
@@ -147,7 +136,7 @@ func (r *reading) bom(from Position) {
 	}
 }
 
-// records yields what follows a position, in which the reading stands.
+// records yields the records after a position; buf begins there.
 func (r *reading) records(from Position) error {
 	r.chunk.Start = from
 	var err error
@@ -155,7 +144,7 @@ func (r *reading) records(from Position) error {
 	case lines, bodies:
 		err = r.readLines(from.Element)
 	case rows:
-		err = r.readRows()
+		err = r.readRows(from.Element)
 	default:
 		resumed := from.Element > 0 && r.mode != documents
 		r.skip = from.Element
@@ -170,8 +159,8 @@ func (r *reading) records(from Position) error {
 	if err != nil {
 		return err
 	}
-	// The end of a broken object stands one byte behind its last, so that
-	// reading again from there does not report it again.
+	// The record that says how the object breaks off ends one byte behind the last
+	// byte, so that a reading from its end on does not yield it again.
 	if end := (Position{r.object, r.off + int64(len(r.buf)) + 1, 0}); r.broken != nil && end.Compare(from) > 0 {
 		detail := "the object breaks off: " + r.broken.Error()
 		if errors.Is(r.broken, errGarbage) {
@@ -242,9 +231,7 @@ func (r *reading) pull(n int) {
 			if err != io.EOF {
 				r.broken = err
 			}
-			if r.raw != nil && r.raw.fatal() != nil {
-				r.failed = r.raw.fatal()
-			}
+			r.failed = r.raw.fatal()
 			return
 		}
 		if r.live != nil && k > 0 && r.live.idle() && bytes.IndexByte(r.buf, '\n') >= 0 {
@@ -253,8 +240,8 @@ func (r *reading) pull(n int) {
 	}
 }
 
-// more makes buf longer, up to the record cap. It moves nothing that is kept
-// by records: the chunk has to be flushed before.
+// more reads more into buf, up to the record cap. It may move buf, so the records
+// that lie in it have to be flushed before.
 func (r *reading) more() bool {
 	if r.eof {
 		return false
@@ -349,7 +336,7 @@ func (r *reading) detect() mode {
 	}
 	if nl >= 0 && nl < end {
 		if event.Valid(head[i:end]) != nil {
-			return lines // a line with an open text or bracket swallowed others
+			return lines // a quote or bracket of the first line is not closed
 		}
 		if envelopeIn(head[i:end]) != "" {
 			return envelope
@@ -371,8 +358,8 @@ func (r *reading) detect() mode {
 	return lines
 }
 
-// isEnvelope returns the array of events of a document that is no event
-// itself, or Missing.
+// isEnvelope returns the array of events inside a document that is no event itself;
+// a Value that does not exist when there is none.
 func isEnvelope(v event.Value) event.Value {
 	if v.Kind() != event.Object || v.Get("type").Kind() == event.String {
 		return event.Value{}
@@ -558,13 +545,14 @@ func (r *reading) addLine(line []byte, i, next int, tail bool, skip uint32) erro
 	at := r.off + int64(i)
 	after := Position{r.object, r.off + int64(next), 0}
 	if len(line) > r.max {
-		r.add(Record{Raw: cut(line), End: after, Line: r.line, Err: &RecordError{TooLong, fmt.Sprintf("the record has %d bytes; at most %d are read", len(line), r.max), r.name, at, r.line}})
+		r.add(Record{Raw: cut(line), End: after, Line: r.line, Err: r.tooLong(int64(len(line)), at, r.line)})
 		return nil
 	}
 	if tail && r.broken != nil && event.Valid(line) != nil {
-		after.Offset++ // see run
-		r.add(Record{Raw: cut(line), End: after, Line: r.line, Err: &RecordError{Truncated, "the object breaks off: " + r.broken.Error(), r.name, at, r.line}})
-		r.broken = nil // said
+		after.Offset++ // see records
+		broken := &RecordError{Truncated, "the object breaks off: " + r.broken.Error(), r.name, at, r.line}
+		r.add(Record{Raw: cut(line), End: after, Line: r.line, Err: broken})
+		r.broken = nil // it needs no record of its own
 		return nil
 	}
 	if r.mode == bodies {
@@ -588,7 +576,7 @@ func (r *reading) addLine(line []byte, i, next int, tail bool, skip uint32) erro
 		}
 	}
 	if r.convert != nil {
-		r.addConverted(line, at, after, r.line, tail, skip, 0)
+		r.addConverted(line, at, after, r.line, tail, skip, 0, 1)
 		return nil
 	}
 	if !r.letters && bytes.HasPrefix(line, deadLetter) {
@@ -598,6 +586,11 @@ func (r *reading) addLine(line []byte, i, next int, tail bool, skip uint32) erro
 	}
 	r.add(Record{Raw: line, End: after, Line: r.line, Tail: tail})
 	return nil
+}
+
+func (r *reading) tooLong(bytes, at, line int64) *RecordError {
+	detail := fmt.Sprintf("the record has %d bytes; at most %d are read", bytes, r.max)
+	return &RecordError{TooLong, detail, r.name, at, line}
 }
 
 func cut(b []byte) []byte { return b[:min(len(b), badBytes)] }
@@ -621,7 +614,7 @@ func (r *reading) skipLine() error {
 			r.buf = append(r.buf, rest...)
 			r.line++
 			c := &Chunk{Start: r.last, End: Position{r.object, r.off, 0}, Name: r.name}
-			c.Records = []Record{{Raw: kept, End: c.End, Line: line, Err: &RecordError{TooLong, fmt.Sprintf("the record has %d bytes; at most %d are read", total, r.max), r.name, start, line}}}
+			c.Records = []Record{{Raw: kept, End: c.End, Line: line, Err: r.tooLong(total, start, line)}}
 			r.last, r.chunk.Start = c.End, c.End
 			if !r.yield(c) {
 				return errStopped
@@ -638,156 +631,194 @@ func (r *reading) skipLine() error {
 	}
 }
 
-// readStream yields documents that do not keep to lines: glued, pretty-printed,
+// Where a streamReader stands.
+const (
+	outside = iota // between documents
+	atKey          // at a key of an envelope
+	inside         // between the elements of the array
+)
+
+// streamReader yields documents that do not keep to lines: glued, pretty-printed,
 // in one array or inside an envelope.
 //
 // The positions between the elements of an array have Element 1, so that
 // reading again from one knows that it is inside.
+type streamReader struct {
+	*reading
+	state int
+	at    int  // in buf, of what is next
+	said  bool // a record says that the object breaks off
+}
+
+// readStream yields documents. resumed says that reading begins inside an array.
 func (r *reading) readStream(resumed bool) error {
-	const (
-		outside = iota // between documents
-		members        // at a key of an envelope
-		inside         // between the elements of the array
-	)
-	state, said := outside, false
+	s := &streamReader{reading: r}
 	if resumed {
-		state = inside
-	}
-	i := 0
-	// need gets more text behind buf[i:], or says that there is none.
-	need := func() (bool, error) {
-		if r.eof {
-			return false, nil
-		}
-		if len(r.chunk.Records) > 0 {
-			if err := r.flush(r.buf[i:]); err != nil {
-				return false, err
-			}
-		} else {
-			r.off += int64(i)
-			r.buf = append(r.buf[:0], r.buf[i:]...)
-		}
-		i = 0
-		return r.more() || !r.eof, r.halt()
+		s.state = inside
 	}
 	for {
 		if len(r.chunk.Records) >= chunkRecords {
-			if err := r.flush(r.buf[i:]); err != nil {
+			if err := r.flush(r.buf[s.at:]); err != nil {
 				return err
 			}
-			i = 0
+			s.at = 0
 		}
-		j := i
-		for j < len(r.buf) && (r.buf[j] <= ' ' && (r.buf[j] == ' ' || r.buf[j] == '\n' || r.buf[j] == '\t' || r.buf[j] == '\r') || state != outside && r.buf[j] == ',' || bytes.HasPrefix(r.buf[j:], bom)) {
-			if r.buf[j] == '\n' {
-				r.line++
-			}
-			if r.buf[j] == bom[0] {
-				j += 2
-			}
-			j++
-		}
-		i = j
-		if i == len(r.buf) {
-			ok, err := need()
-			if err != nil {
-				return err
-			}
-			if ok {
-				continue
-			}
-			if state == inside && r.broken == nil && !said {
-				r.broken = errors.New("the array is not closed")
-			}
-			return r.flush(nil)
-		}
-		c := r.buf[i]
-		switch {
-		case state == inside && c == ']':
-			state = members
-			if r.mode == array {
-				state = outside
-			}
-			i++
-			continue
-		case state == outside && c == '[' && r.mode == array:
-			state = inside
-			i++
-			continue
-		case state == outside && c == '{' && r.mode == envelope:
-			state = members
-			i++
-			continue
-		case state == members && c == '}':
-			state = outside
-			i++
-			continue
-		}
-		end, ok := scanValue(r.buf, i)
-		if ok && state == members {
-			// A key: it is looked at together with what follows it.
-			k := event.SkipSpace(r.buf, end)
-			if k < len(r.buf) && r.buf[k] == ':' {
-				k = event.SkipSpace(r.buf, k+1)
-			}
-			if k < len(r.buf) {
-				if r.buf[k] == '[' && isEnvelopeName(r.buf[i:end]) {
-					state, i = inside, k+1
-					continue
-				}
-				if end, ok = scanValue(r.buf, k); ok {
-					i = end
-					continue
-				}
-			} else {
-				ok = false
-			}
-		}
-		if !ok && len(r.buf)-i <= r.max {
-			more, err := need()
+		s.skipSpace()
+		if s.at == len(r.buf) {
+			more, err := s.need()
 			if err != nil {
 				return err
 			}
 			if more {
 				continue
 			}
-			if end, ok = scanValue(r.buf, i); !ok && event.Valid(r.buf[i:]) == nil {
-				end, ok = len(r.buf), true // a number at the very end
+			if s.state == inside && r.broken == nil && !s.said {
+				r.broken = errors.New("the array is not closed")
 			}
+			return r.flush(nil)
 		}
-		value := r.buf[i:end]
-		if ok && len(value) <= r.max && event.Valid(value) == nil {
-			r.emit(value, i, end, state == inside, nil)
-			i = end
+		if s.bracket() {
 			continue
 		}
-		// Broken. What can be told apart behind it is read on.
-		reason, detail := Syntax, "not JSON"
-		switch err := event.Valid(value); {
-		case len(value) > r.max:
-			reason, detail = TooLong, fmt.Sprintf("the record has more than %d bytes", r.max)
-		case !ok && r.eof:
-			reason, detail = Truncated, "the object ends in the middle of a record"
-			if r.broken != nil {
-				detail = "the object breaks off: " + r.broken.Error()
-			}
-		case err != nil:
-			detail = err.Error()
+		if err := s.value(); err != nil {
+			return err
 		}
-		cutAt := resync(r.buf, i, end)
-		if cutAt < end && reason == Truncated {
-			reason, detail = Syntax, "not JSON"
+	}
+}
+
+// skipSpace goes to what is next.
+func (s *streamReader) skipSpace() {
+	for s.at < len(s.buf) {
+		switch c := s.buf[s.at]; {
+		case c == '\n':
+			s.line++
+		case c == ' ', c == '\t', c == '\r', c == ',' && s.state != outside:
+		case bytes.HasPrefix(s.buf[s.at:], bom):
+			s.at += len(bom) - 1
+		default:
+			return
 		}
-		end = cutAt
-		if reason == Truncated {
-			r.broken, said = nil, true
-			end++ // see run
+		s.at++
+	}
+}
+
+// need gets more text behind what is next, or says that there is none.
+func (s *streamReader) need() (bool, error) {
+	r := s.reading
+	if r.eof {
+		return false, nil
+	}
+	if len(r.chunk.Records) > 0 {
+		if err := r.flush(r.buf[s.at:]); err != nil {
+			return false, err
 		}
-		r.emit(r.buf[i:cutAt], i, end, state == inside, &RecordError{reason, detail, r.name, r.off + int64(i), r.line})
-		i = cutAt
-		if state == members {
-			state = outside
+	} else {
+		r.off += int64(s.at)
+		r.buf = append(r.buf[:0], r.buf[s.at:]...)
+	}
+	s.at = 0
+	return r.more() || !r.eof, r.halt()
+}
+
+// bracket takes a bracket that opens or closes what the events stand in.
+func (s *streamReader) bracket() bool {
+	c := s.buf[s.at]
+	switch {
+	case s.state == inside && c == ']' && s.mode == array:
+		s.state = outside
+	case s.state == inside && c == ']':
+		s.state = atKey
+	case s.state == outside && c == '[' && s.mode == array:
+		s.state = inside
+	case s.state == outside && c == '{' && s.mode == envelope:
+		s.state = atKey
+	case s.state == atKey && c == '}':
+		s.state = outside
+	default:
+		return false
+	}
+	s.at++
+	return true
+}
+
+// value takes a document, or a member of an envelope.
+func (s *streamReader) value() error {
+	end, ok := scanValue(s.buf, s.at)
+	if ok && s.state == atKey {
+		var taken bool
+		if end, ok, taken = s.member(end); taken {
+			return nil
 		}
+	}
+	if !ok && len(s.buf)-s.at <= s.max {
+		more, err := s.need()
+		if err != nil || more {
+			return err
+		}
+		if end, ok = scanValue(s.buf, s.at); !ok && event.Valid(s.buf[s.at:]) == nil {
+			end, ok = len(s.buf), true // a number at the very end
+		}
+	}
+	value := s.buf[s.at:end]
+	if ok && len(value) <= s.max && event.Valid(value) == nil {
+		s.emit(value, s.at, end, s.state == inside, nil)
+		s.at = end
+		return nil
+	}
+	s.broke(value, end, ok)
+	return nil
+}
+
+// member takes a key that ends at an offset, together with what follows it. It
+// returns where the value ends, and whether all of it is there.
+func (s *streamReader) member(end int) (valueEnd int, ok, taken bool) {
+	k := event.SkipSpace(s.buf, end)
+	if k < len(s.buf) && s.buf[k] == ':' {
+		k = event.SkipSpace(s.buf, k+1)
+	}
+	if k == len(s.buf) {
+		return end, false, false
+	}
+	if s.buf[k] == '[' && isEnvelopeName(s.buf[s.at:end]) {
+		s.state, s.at = inside, k+1
+		return end, true, true
+	}
+	if valueEnd, ok = scanValue(s.buf, k); ok {
+		s.at = valueEnd
+		return valueEnd, true, true
+	}
+	return valueEnd, false, false
+}
+
+// broke yields what is next as a broken record, up to where the next document can
+// be told apart.
+func (s *streamReader) broke(value []byte, end int, ok bool) {
+	reason, detail := Syntax, "not JSON"
+	switch err := event.Valid(value); {
+	case len(value) > s.max:
+		reason, detail = TooLong, fmt.Sprintf("the record has more than %d bytes", s.max)
+	case !ok && s.eof:
+		reason, detail = Truncated, "the object ends in the middle of a record"
+		if s.broken != nil {
+			detail = "the object breaks off: " + s.broken.Error()
+		}
+	case err != nil:
+		detail = err.Error()
+	}
+	cutAt := resync(s.buf, s.at, end)
+	if cutAt < end && reason == Truncated {
+		reason, detail = Syntax, "not JSON"
+	}
+	end = cutAt
+	if reason == Truncated {
+		s.broken, s.said = nil, true
+		end++ // see records
+	}
+	bad := &RecordError{reason, detail, s.name, s.off + int64(s.at), s.line}
+	s.emit(s.buf[s.at:cutAt], s.at, end, s.state == inside, bad)
+	s.at = cutAt
+	if s.state == atKey {
+		s.state = outside
 	}
 }
 
@@ -800,6 +831,7 @@ func isEnvelopeName(quoted []byte) bool {
 	return false
 }
 
+// emit adds the document that stands between two offsets of buf.
 func (r *reading) emit(value []byte, i, end int, inside bool, bad *RecordError) {
 	rec := Record{Raw: value, End: Position{r.object, r.off + int64(end), 0}, Line: r.line, Err: bad}
 	if inside {
@@ -811,9 +843,9 @@ func (r *reading) emit(value []byte, i, end int, inside bool, bad *RecordError) 
 		r.add(rec)
 	case r.convert != nil:
 		// Of a document that holds several events each has a place: it begins
-		// at the document and counts from where elements count from.
+		// at the document's offset, and their elements count from base.
 		base := rec.End.Element
-		r.addConverted(value, r.off+int64(i), rec.End, rec.Line, false, r.skip, base)
+		r.addConverted(value, r.off+int64(i), rec.End, rec.Line, false, r.skip, base, 1)
 	default:
 		if !r.letters && bytes.HasPrefix(value, deadLetter) {
 			if ev, ok := unletter(value, &r.parser); ok {

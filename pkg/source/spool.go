@@ -32,8 +32,8 @@ type SpoolOptions struct {
 	SegmentBytes int64
 	// MaxRecord bounds one record; 0: DefaultMaxRecord.
 	MaxRecord int
-	// Need is where reading will begin. When what follows it was released, the
-	// stream is copied anew from its beginning, which has to be the same.
+	// Need is where reading will begin. When the segments behind it were released,
+	// the stream is copied anew from its beginning, which has to be the same.
 	Need Position
 	// Interactive says that a person would have to type the stream: when all of
 	// it was spooled, it is not asked for again.
@@ -42,6 +42,12 @@ type SpoolOptions struct {
 	Format  string
 	Shapes  []Shape
 	Columns []string
+	// Separator as in Options.
+	Separator string
+	// Name is what messages call the stream; "": standard input.
+	Name string
+	// Disk is where the copies are kept; nil: [OSDisk].
+	Disk Disk
 }
 
 // Spool gives a stream that can be read once (standard input) the positions
@@ -82,6 +88,7 @@ type Spool struct {
 	known    map[int64]uint64 // hashes of the stream up to places where it was read before
 	ends     []int64          // those places, in order
 	stale    []string         // segments of the last copy, while the stream is copied anew
+	least    int64            // bytes that the stream is known to have had
 	closed   bool
 	quit     chan struct{}
 	stopped  chan struct{}
@@ -137,15 +144,21 @@ func OpenSpool(ctx context.Context, dir string, in io.Reader, o SpoolOptions) (*
 	if o.MaxRecord <= 0 {
 		o.MaxRecord = DefaultMaxRecord
 	}
+	if o.Name == "" {
+		o.Name = "standard input"
+	}
+	if o.Disk == nil {
+		o.Disk = OSDisk{}
+	}
 	s := &Spool{dir: dir, o: o, sum: xxh3.New(), quit: make(chan struct{}), stopped: make(chan struct{})}
 	s.cond.L = &s.mu
 	s.chunks = stock.New[Chunk](keptChunks)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder for standard input: %w", err)
+	if err := o.Disk.MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("making the folder for %s: %w", o.Name, err)
 	}
 	check, err := s.recover()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("looking at what was spooled of %s: %w", o.Name, err)
 	}
 	if s.complete {
 		close(s.stopped)
@@ -165,29 +178,47 @@ func OpenSpool(ctx context.Context, dir string, in io.Reader, o SpoolOptions) (*
 
 // recover takes up what an earlier process spooled. It returns how the stream
 // has to begin.
+//
+// A process that was killed, or a machine that lost its power, leaves the last
+// frames torn: they are cut off, and the stream has to supply them again. What
+// merely cannot be read at the moment is left as it is.
 func (s *Spool) recover() (check *spooled, err error) {
-	names, err := filepath.Glob(filepath.Join(s.dir, "segment-*.zst"))
+	d := s.o.Disk
+	names, err := filesLike(d, s.dir, "segment-*.zst")
 	if err != nil {
 		return nil, err
 	}
 	slices.Sort(names)
 	check = &spooled{}
-	for i, name := range names {
-		good, err := s.recoverSegment(name, check)
-		if err != nil {
+	torn := false
+	for _, name := range names {
+		if torn {
+			// It follows what was cut off.
+			if err := d.Remove(name); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		var good int64
+		if good, torn, err = s.recoverSegment(name, check); err != nil {
 			return nil, err
 		}
-		if good == 0 && i == len(names)-1 {
-			if err := os.Remove(name); err != nil {
+		if good == 0 {
+			torn = true
+			if err := d.Remove(name); err != nil {
 				return nil, err
 			}
 		}
 	}
-	// The mark is written after the last frame, so it holds only when there are
-	// frames, or when the stream was empty.
-	why, err := os.ReadFile(filepath.Join(s.dir, "complete"))
-	if err == nil && (s.written > 0 || len(names) == 0) {
-		s.complete, s.broken = true, string(why)
+	if s.o.Need.Object == 0 {
+		s.least = s.o.Need.Offset
+	}
+	mark, err := readFile(d, filepath.Join(s.dir, "complete"))
+	switch {
+	case err == nil:
+		s.complete, s.broken = s.ended(mark, torn, len(names))
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
 	}
 	if err := s.recall(); err != nil {
 		return nil, err
@@ -200,9 +231,27 @@ func (s *Spool) recover() (check *spooled, err error) {
 	return check, nil
 }
 
-// compare reads a stream of which all was spooled before. Nothing at all is as
-// good as the same: there is nothing that it could add. Anything else is other
-// input, which must not be taken for what is spooled.
+// completeMark is written when the stream has ended.
+type completeMark struct {
+	Bytes  int64  `json:"bytes"`            // of the stream
+	Broken string `json:"broken,omitempty"` // how it ended, when not well
+}
+
+// ended says whether the stream was spooled to its end, and how that was. The
+// mark is written after the last frame, but may have reached the disk before it.
+// One of an older version is the text of Broken alone.
+func (s *Spool) ended(mark []byte, torn bool, segments int) (complete bool, broken string) {
+	var m completeMark
+	if err := json.Unmarshal(mark, &m); err != nil {
+		return !torn && (s.written > 0 || segments == 0), string(mark)
+	}
+	s.least = m.Bytes
+	return s.written == m.Bytes, m.Broken
+}
+
+// compare reads a stream of which all was spooled before. It has to be the same, or
+// empty: an empty one adds nothing. Anything else is other input, which must not be
+// taken for what is spooled.
 func (s *Spool) compare(in io.Reader) error {
 	total, want := s.written, uint64(0)
 	if len(s.frames) > 0 {
@@ -212,38 +261,48 @@ func (s *Spool) compare(in io.Reader) error {
 		total = s.ends[n-1]
 		want = s.known[total]
 	}
-	raw := &rawFile{Reader: in}
+	raw := s.raw(in)
 	src, _, err := decompress(bufio.NewReaderSize(raw, 256<<10))
 	if err != nil {
-		if raw.err != nil {
-			return fmt.Errorf("reading standard input: %w", raw.err)
+		if raw.fatal() != nil {
+			return fmt.Errorf("reading %s: %w", s.o.Name, raw.fatal())
 		}
-		return &ChangedError{"standard input", "it was read to its end before, and is something else now"}
+		return &ChangedError{s.o.Name, "it was read to its end before, and is something else now"}
 	}
 	if c, ok := src.(io.Closer); ok {
 		defer c.Close()
 	}
 	sum := xxh3.New()
 	n, err := io.CopyN(sum, src, total)
-	if raw.err != nil {
-		return fmt.Errorf("reading standard input: %w", raw.err)
+	if raw.fatal() != nil {
+		return fmt.Errorf("reading %s: %w", s.o.Name, raw.fatal())
 	}
 	if n == 0 && err == io.EOF {
 		return nil
 	}
 	if n < total || sum.Sum64() != want {
-		return &ChangedError{"standard input", fmt.Sprintf("%d bytes of it were read to its end before, and are others now", total)}
+		return changedf(s.o.Name, "%d bytes of it were read to its end before, and are others now", total)
 	}
-	if more, _ := io.CopyN(io.Discard, src, 1); more > 0 {
-		return &ChangedError{"standard input", fmt.Sprintf("it ended after %d bytes before, and goes on now", total)}
+	more, _ := io.CopyN(io.Discard, src, 1)
+	if raw.fatal() != nil {
+		return fmt.Errorf("reading %s: %w", s.o.Name, raw.fatal())
+	}
+	if more > 0 {
+		return changedf(s.o.Name, "it ended after %d bytes before, and goes on now", total)
 	}
 	return nil
+}
+
+// raw is the stream itself, below what decompresses it.
+func (s *Spool) raw(in io.Reader) *faultReader {
+	return &faultReader{Reader: in, fault: &fault{}, name: s.o.Name, size: -1}
 }
 
 // recall reads what is known of released frames.
 func (s *Spool) recall() error {
 	s.known = map[int64]uint64{}
-	data, err := os.ReadFile(filepath.Join(s.dir, "released"))
+	path := filepath.Join(s.dir, "released")
+	data, err := readFile(s.o.Disk, path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -251,10 +310,15 @@ func (s *Spool) recall() error {
 		s.note(int64(binary.LittleEndian.Uint64(data)), binary.LittleEndian.Uint64(data[8:]))
 	}
 	slices.Sort(s.ends)
-	if len(data) > 0 { // torn by a crash
-		return os.Truncate(filepath.Join(s.dir, "released"), int64(len(s.ends)*16))
+	if len(data) == 0 {
+		return nil
 	}
-	return nil
+	// Torn by a crash.
+	f, err := s.o.Disk.Create(path, os.O_WRONLY)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(int64(len(s.ends)*16)), f.Close())
 }
 
 func (s *Spool) note(end int64, sum uint64) bool {
@@ -287,7 +351,7 @@ func (s *Spool) remember(frames []frame) error {
 		return nil
 	}
 	slices.Sort(s.ends)
-	f, err := os.OpenFile(filepath.Join(s.dir, "released"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := s.o.Disk.Create(filepath.Join(s.dir, "released"), os.O_APPEND|os.O_WRONLY)
 	if err != nil {
 		return err
 	}
@@ -309,8 +373,8 @@ func (s *Spool) startOver() error {
 	return nil
 }
 
-// owed is how far it is to the next place up to which the stream is known; 0
-// beyond the last.
+// owed is the number of bytes to the next place of which the hash is known; 0 beyond
+// the last.
 func (s *Spool) owed() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -327,7 +391,7 @@ func (s *Spool) owed() int {
 // dropStale removes the last copy.
 func (s *Spool) dropStale() error {
 	for _, path := range append(s.stale, filepath.Join(s.dir, "complete")) {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := removeIfThere(s.o.Disk, path); err != nil {
 			return err
 		}
 	}
@@ -341,39 +405,33 @@ type spooled struct {
 	sum   uint64
 }
 
-func (s *Spool) recoverSegment(name string, check *spooled) (good int64, err error) {
-	f, err := os.OpenFile(name, os.O_RDWR, 0o600)
+// recoverSegment takes up the frames of one segment and cuts off what is torn
+// behind them. good is the length of what it keeps.
+func (s *Spool) recoverSegment(name string, check *spooled) (good int64, torn bool, err error) {
+	f, err := s.o.Disk.Create(name, os.O_RDWR)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	defer f.Close()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	seg := segment{path: name, start: -1}
-	var h [frameHeader]byte
-	for {
-		if _, err := f.ReadAt(h[:], good); err != nil {
-			break
-		}
-		if binary.LittleEndian.Uint32(h[:]) != frameMagic || binary.LittleEndian.Uint32(h[4:]) != frameHeader-8 || binary.LittleEndian.Uint64(h[40:]) != xxh3.Hash(h[8:40]) {
-			break
-		}
-		fr := frame{path: name, at: good + frameHeader, start: int64(binary.LittleEndian.Uint64(h[8:])), bytes: int32(binary.LittleEndian.Uint32(h[16:])), size: int32(binary.LittleEndian.Uint32(h[20:])), lines: int64(binary.LittleEndian.Uint64(h[24:])), sum: binary.LittleEndian.Uint64(h[32:])}
-		if fr.at+int64(fr.size) > info.Size() || s.written > 0 && fr.start != s.written {
-			break
-		}
-		data, err := s.load(f, fr)
+	for good < info.Size() {
+		fr, sum, ok, err := s.recoverFrame(f, name, good, info.Size())
 		if err != nil {
+			return 0, false, err
+		}
+		if !ok {
+			torn = true
 			break
 		}
 		if seg.start < 0 {
 			seg.start = fr.start
 		}
-		s.written = fr.start + int64(fr.bytes)
-		s.lines = fr.lines + int64(bytes.Count(data, []byte{'\n'}))
-		check.bytes, check.sum = s.written, binary.LittleEndian.Uint64(h[32:])
+		s.written = fr.end()
+		check.bytes, check.sum = s.written, sum
 		s.frames = append(s.frames, fr)
 		good = fr.at + int64(fr.size)
 	}
@@ -382,17 +440,46 @@ func (s *Spool) recoverSegment(name string, check *spooled) (good int64, err err
 		s.segments = append(s.segments, seg)
 		s.disk += good
 	}
-	if good < info.Size() {
-		return good, f.Truncate(good)
+	if torn {
+		return good, true, f.Truncate(good)
 	}
-	return good, nil
+	return good, false, nil
 }
 
-func (s *Spool) load(f io.ReaderAt, fr frame) ([]byte, error) {
+// recoverFrame reads the frame at a place of a segment; ok says that it is whole
+// and continues the stream.
+func (s *Spool) recoverFrame(f File, name string, at, size int64) (fr frame, sum uint64, ok bool, err error) {
+	var h [frameHeader]byte
+	if at+frameHeader > size {
+		return fr, 0, false, nil
+	}
+	if _, err := f.ReadAt(h[:], at); err != nil {
+		return fr, 0, false, err
+	}
+	u32, u64 := binary.LittleEndian.Uint32, binary.LittleEndian.Uint64
+	if u32(h[:]) != frameMagic || u32(h[4:]) != frameHeader-8 || u64(h[40:]) != xxh3.Hash(h[8:40]) {
+		return fr, 0, false, nil
+	}
+	fr = frame{
+		path: name, at: at + frameHeader, start: int64(u64(h[8:])), bytes: int32(u32(h[16:])), size: int32(u32(h[20:])),
+		lines: int64(u64(h[24:])), sum: u64(h[32:]),
+	}
+	if fr.at+int64(fr.size) > size || s.written > 0 && fr.start != s.written {
+		return fr, 0, false, nil
+	}
 	packed := make([]byte, fr.size)
 	if _, err := f.ReadAt(packed, fr.at); err != nil {
-		return nil, err
+		return fr, 0, false, err
 	}
+	data, err := s.unpack(packed, fr)
+	if err != nil {
+		return fr, 0, false, nil
+	}
+	s.lines = fr.lines + int64(bytes.Count(data, []byte{'\n'}))
+	return fr, fr.sum, true, nil
+}
+
+func (s *Spool) unpack(packed []byte, fr frame) ([]byte, error) {
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*frameBytes))
 	if err != nil {
 		return nil, err
@@ -405,224 +492,12 @@ func (s *Spool) load(f io.ReaderAt, fr frame) ([]byte, error) {
 	return data, err
 }
 
-// write copies the stream to segments. It is the only writer.
-func (s *Spool) write(in io.Reader, check *spooled) {
-	defer close(s.stopped)
-	err := s.copy(in, check)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-	case err == nil:
-		if err = os.WriteFile(filepath.Join(s.dir, "complete"), []byte(s.broken), 0o600); err == nil {
-			s.complete = true
-		}
-	}
-	if err != nil && s.err == nil {
-		s.err = err
-	}
-	s.cond.Broadcast()
-}
-
-func (s *Spool) copy(in io.Reader, check *spooled) error {
-	raw := &rawFile{Reader: in}
-	src, codec, err := decompress(bufio.NewReaderSize(raw, 256<<10))
-	if err != nil {
-		if raw.err != nil {
-			err = raw.err
-		}
-		return &InputError{fmt.Errorf("standard input: the %s stream cannot be read: %w", codec, err)}
-	}
-	if c, ok := src.(io.Closer); ok && codec != "" {
-		defer c.Close()
-	}
-	if check.bytes > 0 {
-		n, err := io.CopyN(s.sum, src, check.bytes)
-		if err != nil && err != io.EOF {
-			return fmt.Errorf("reading standard input: %w", err)
-		}
-		if n < check.bytes || s.sum.Sum64() != check.sum {
-			return &ChangedError{"standard input", fmt.Sprintf("its first %d bytes were read before, and are others now", check.bytes)}
-		}
-	}
-	// Reading is a goroutine of its own so that what has come is written at
-	// once when nothing more is there, and in whole frames when there is.
-	type part struct {
-		data []byte
-		err  error
-	}
-	parts := make(chan part, 4)
-	go func() {
-		for {
-			p := part{data: make([]byte, 256<<10)}
-			n, err := src.Read(p.data)
-			p.data, p.err = p.data[:n], err
-			select {
-			case parts <- p:
-			case <-s.quit:
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return err
-	}
-	var buf []byte
-	var out *os.File
-	defer func() {
-		if out != nil {
-			out.Close()
-		}
-	}()
-	for {
-		var p part
-		if len(buf) > 0 && s.owed() == 0 {
-			select {
-			case p = <-parts:
-			default:
-				if out, err = s.append(out, enc, buf); err != nil {
-					return err
-				}
-				buf = buf[:0]
-				continue
-			}
-		} else {
-			select {
-			case p = <-parts:
-			case <-s.quit:
-				return nil
-			}
-		}
-		buf = append(buf, p.data...)
-		owed := s.owed()
-		for ; owed > 0 && len(buf) >= owed; owed = s.owed() {
-			if out, err = s.append(out, enc, buf[:owed]); err != nil {
-				return err
-			}
-			buf = append(buf[:0], buf[owed:]...)
-		}
-		if owed > 0 && p.err == nil {
-			continue
-		} else if owed > 0 && raw.err == nil {
-			return &ChangedError{"standard input", "it is shorter than what was read of it before"}
-		}
-		if p.err != nil && p.err != io.EOF {
-			// What can be read of a broken stream is kept.
-			if len(buf) > 0 && owed == 0 {
-				if out, err = s.append(out, enc, buf); err != nil {
-					return err
-				}
-			}
-			if raw.err != nil {
-				return fmt.Errorf("reading standard input: %w", raw.err)
-			}
-			s.mu.Lock()
-			s.broken = p.err.Error()
-			s.mu.Unlock()
-			return nil
-		}
-		for len(buf) >= frameBytes || p.err == io.EOF && len(buf) > 0 {
-			n := min(len(buf), frameBytes)
-			if out, err = s.append(out, enc, buf[:n]); err != nil {
-				return err
-			}
-			buf = append(buf[:0], buf[n:]...)
-		}
-		if p.err == io.EOF {
-			return nil
-		}
-	}
-}
-
-// append writes one frame and makes it known to the readings.
-func (s *Spool) append(out *os.File, enc *zstd.Encoder, data []byte) (*os.File, error) {
-	s.mu.Lock()
-	for s.disk >= s.o.Cap && !s.closed {
-		s.full = true
-		s.cond.Wait()
-	}
-	s.full = false
-	if s.closed {
-		s.mu.Unlock()
-		return out, errStopped
-	}
-	start, lines := s.written, s.lines
-	s.sum.Write(data)
-	sum := s.sum.Sum64()
-	if want, ok := s.known[start+int64(len(data))]; ok && want != sum {
-		s.mu.Unlock()
-		return out, &ChangedError{"standard input", fmt.Sprintf("its first %d bytes were read before, and are others now", start+int64(len(data)))}
-	}
-	if s.stale != nil {
-		if err := s.dropStale(); err != nil {
-			s.mu.Unlock()
-			return out, fmt.Errorf("spooling standard input: %w", err)
-		}
-	}
-	fresh := out == nil
-	if n := len(s.segments); n > 0 && !fresh && s.segments[n-1].size >= s.o.SegmentBytes {
-		fresh = true
-	}
-	s.mu.Unlock()
-	path := filepath.Join(s.dir, fmt.Sprintf("segment-%016x.zst", start))
-	var at int64
-	if fresh {
-		if out != nil {
-			if err := out.Close(); err != nil {
-				return nil, fmt.Errorf("spooling standard input: %w", err)
-			}
-		}
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-		if err != nil {
-			return nil, fmt.Errorf("spooling standard input: %w", err)
-		}
-		out = f
-	} else {
-		path = out.Name()
-		info, err := out.Stat()
-		if err != nil {
-			return out, fmt.Errorf("spooling standard input: %w", err)
-		}
-		at = info.Size()
-	}
-	packed := enc.EncodeAll(data, make([]byte, frameHeader, frameHeader+len(data)/3))
-	size := len(packed) - frameHeader
-	binary.LittleEndian.PutUint32(packed, frameMagic)
-	binary.LittleEndian.PutUint32(packed[4:], frameHeader-8)
-	binary.LittleEndian.PutUint64(packed[8:], uint64(start))
-	binary.LittleEndian.PutUint32(packed[16:], uint32(len(data)))
-	binary.LittleEndian.PutUint32(packed[20:], uint32(size))
-	binary.LittleEndian.PutUint64(packed[24:], uint64(lines))
-	binary.LittleEndian.PutUint64(packed[32:], sum)
-	binary.LittleEndian.PutUint64(packed[40:], xxh3.Hash(packed[8:40]))
-	if _, err := out.Write(packed); err != nil {
-		return out, fmt.Errorf("spooling standard input: %w", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if fresh {
-		s.segments = append(s.segments, segment{path: path, start: start})
-	}
-	seg := &s.segments[len(s.segments)-1]
-	s.frames = append(s.frames, frame{path: path, at: at + frameHeader, size: int32(size), start: start, bytes: int32(len(data)), lines: lines, sum: sum})
-	s.written += int64(len(data))
-	s.lines += int64(bytes.Count(data, []byte{'\n'}))
-	seg.end, seg.size = s.written, at+int64(len(packed))
-	s.disk += int64(len(packed))
-	s.cond.Broadcast()
-	return out, nil
-}
-
 // begin finds out what the stream is, once: every reading, of this process or a
 // later one, has to see the same.
 func (s *Spool) begin(ctx context.Context) error {
 	path := filepath.Join(s.dir, "spool.json")
 	var meta spoolMeta
-	data, err := os.ReadFile(path)
+	data, err := readFile(s.o.Disk, path)
 	switch {
 	case err == nil:
 		if err := json.Unmarshal(data, &meta); err != nil || meta.Version != 1 {
@@ -631,9 +506,13 @@ func (s *Spool) begin(ctx context.Context) error {
 	case errors.Is(err, fs.ErrNotExist):
 		sr := &spoolReader{s: s, ctx: ctx}
 		defer sr.stop()
-		r := &reading{ctx: ctx, name: "-", max: s.o.MaxRecord, pool: s.chunks, src: sr, live: sr, raw: sr, choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns}}
+		r := s.reading(ctx, sr)
+		r.choose = chooser{s.o.Format, s.o.Shapes, s.o.Columns, s.o.Separator}
 		r.take()
 		r.fill(headBytes)
+		if r.failed != nil {
+			return r.failed
+		}
 		if r.broken != nil && len(r.buf) == 0 {
 			return r.broken
 		}
@@ -652,10 +531,7 @@ func (s *Spool) begin(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(path+".new", data, 0o600); err != nil {
-			return err
-		}
-		if err := os.Rename(path+".new", path); err != nil {
+		if err := replaceFile(s.o.Disk, path, data); err != nil {
 			return err
 		}
 	default:
@@ -669,26 +545,40 @@ func (s *Spool) begin(ctx context.Context) error {
 		}
 		s.shape = c
 	}
-	s.manifest.add([]Object{{Name: "-", Fingerprint: meta.Fingerprint}})
+	s.manifest.add([]Object{{Name: s.object(), Fingerprint: meta.Fingerprint}})
 	s.manifest.finish(nil)
 	return nil
 }
 
-// Manifest has one entry, named "-".
+// reading is a pass over what is spooled.
+func (s *Spool) reading(ctx context.Context, sr *spoolReader) *reading {
+	return &reading{ctx: ctx, name: s.object(), max: s.o.MaxRecord, pool: s.chunks, src: sr, live: sr, raw: sr}
+}
+
+// object is the name of the one entry of the manifest.
+func (s *Spool) object() string {
+	if s.o.Name == "standard input" {
+		return "-"
+	}
+	return s.o.Name
+}
+
+// Manifest has one entry, named "-", or as the options name the stream.
 func (s *Spool) Manifest() *Manifest { return &s.manifest }
 
 // Describe says what the stream was recognised as.
-func (s *Spool) Describe() []string { return []string{"standard input: " + s.why} }
+func (s *Spool) Describe() []string { return []string{s.o.Name + ": " + s.why} }
 
 // Chunks implements Source. At the end of what is spooled it waits for more.
-func (s *Spool) Chunks(ctx context.Context, after Position) iter.Seq2[*Chunk, error] {
-	return ahead(ctx, func(ctx context.Context, yield func(*Chunk) bool) error {
+func (s *Spool) Chunks(ctx context.Context, after Position, pass Pass) iter.Seq2[*Chunk, error] {
+	return chunks(ctx, pass, func(ctx context.Context, yield func(*Chunk) bool) error {
 		if after.Object > 0 {
 			return nil
 		}
 		sr := &spoolReader{s: s, ctx: ctx, off: after.Offset}
 		defer sr.stop()
-		r := &reading{ctx: ctx, name: "-", max: s.o.MaxRecord, pool: s.chunks, yield: yield, src: sr, live: sr, raw: sr, mode: s.mode, convert: s.shape.clone()}
+		r := s.reading(ctx, sr)
+		r.yield, r.mode, r.convert = yield, s.mode, s.shape.clone()
 		line, err := sr.line()
 		if err != nil {
 			return err
@@ -724,7 +614,7 @@ func (s *Spool) Release(upTo Position) error {
 		return fmt.Errorf("releasing spooled input: %w", err)
 	}
 	for _, seg := range s.segments[:n] {
-		if err := os.Remove(seg.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := removeIfThere(s.o.Disk, seg.path); err != nil {
 			return fmt.Errorf("releasing spooled input: %w", err)
 		}
 		s.disk -= seg.size
@@ -774,7 +664,7 @@ type spoolReader struct {
 	ctx    context.Context
 	off    int64
 	data   []byte // of the frame at hand, from off on
-	file   *os.File
+	file   File
 	dec    *zstd.Decoder
 	packed []byte
 	plain  []byte
@@ -803,7 +693,7 @@ func (r *spoolReader) next() (frame, error) {
 				k--
 			}
 			if k < 0 {
-				return frame{}, fmt.Errorf("standard input: byte %d was released and cannot be read again", r.off)
+				return frame{}, fmt.Errorf("%s: byte %d was released and cannot be read again", s.o.Name, r.off)
 			}
 			return s.frames[k], nil
 		case s.complete && s.broken != "":
@@ -813,7 +703,7 @@ func (r *spoolReader) next() (frame, error) {
 		case s.err != nil:
 			return frame{}, s.err
 		case s.closed:
-			return frame{}, errors.New("standard input is not spooled any more")
+			return frame{}, fmt.Errorf("%s is not spooled any more", s.o.Name)
 		}
 		s.cond.Wait()
 	}
@@ -827,7 +717,7 @@ func (r *spoolReader) line() (int64, error) {
 	fr, err := r.next()
 	var broken errBroken
 	if err == io.EOF || errors.As(err, &broken) {
-		return 1, nil // nothing follows that could stand in a line
+		return 1, nil // nothing follows, so that no line is numbered
 	}
 	if err != nil {
 		return 0, err
@@ -844,7 +734,7 @@ func (r *spoolReader) load(fr frame) error {
 		if r.file != nil {
 			r.file.Close()
 		}
-		f, err := os.Open(fr.path)
+		f, err := r.s.o.Disk.Open(fr.path)
 		if err != nil {
 			r.file = nil
 			return fmt.Errorf("reading spooled input: %w", err)
@@ -864,7 +754,8 @@ func (r *spoolReader) load(fr frame) error {
 	}
 	plain, err := r.dec.DecodeAll(r.packed, r.plain[:0])
 	if err != nil || len(plain) != int(fr.bytes) {
-		return fmt.Errorf("the spooled input in %s is damaged: start over with --fresh: %w", fr.path, errors.Join(err, io.ErrUnexpectedEOF))
+		return fmt.Errorf("the spooled input in %s is damaged: start over with --fresh: %w",
+			fr.path, errors.Join(err, io.ErrUnexpectedEOF))
 	}
 	r.plain = plain
 	r.data = plain[r.off-fr.start:]
@@ -893,7 +784,7 @@ func (r *spoolReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fatal says why spooling failed, which is no property of the data.
+// fatal says why reading what is spooled failed; nil: it did not.
 func (r *spoolReader) fatal() error { return r.failed }
 
 // idle says that the next Read may have to wait.

@@ -74,7 +74,7 @@ func TestSpoolResumes(t *testing.T) {
 	s := spool(t, dir, pr, source.SpoolOptions{SegmentBytes: 1})
 	var last source.Position
 	n := 0
-	for c, err := range s.Chunks(context.Background(), source.Position{}) {
+	for c, err := range s.Chunks(context.Background(), source.Position{}, source.First) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +119,7 @@ func TestSpoolRefusesOtherInput(t *testing.T) {
 	pr, pw := io.Pipe()
 	go pw.Write(data)
 	s := spool(t, dir, pr, source.SpoolOptions{})
-	for _, err := range s.Chunks(context.Background(), source.Position{}) {
+	for _, err := range s.Chunks(context.Background(), source.Position{}, source.First) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +148,7 @@ func TestSpoolIsLive(t *testing.T) {
 	go func() { lines <- "{\"n\":0}\n" }()
 	s := spool(t, t.TempDir(), pr, source.SpoolOptions{})
 	n := 0
-	for c, err := range s.Chunks(context.Background(), source.Position{}) {
+	for c, err := range s.Chunks(context.Background(), source.Position{}, source.First) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,7 +175,7 @@ func TestSpoolWaitsForRoom(t *testing.T) {
 	const limit = 256 << 10
 	s := spool(t, dir, bytes.NewReader(data), source.SpoolOptions{Cap: limit, SegmentBytes: 1})
 	n := 0
-	for c, err := range s.Chunks(context.Background(), source.Position{}) {
+	for c, err := range s.Chunks(context.Background(), source.Position{}, source.First) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package source
 
 import (
 	"archive/zip"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/zeebo/xxh3"
 )
 
 const (
@@ -21,77 +24,93 @@ const (
 	publishEvery = 1000    // objects
 )
 
-func (s *Input) openStore(ctx context.Context) error {
-	if s.store != nil {
-		return nil
-	}
-	s.store = s.o.S3.Store
-	if s.store == nil {
-		st, err := NewStore(ctx, s.o.S3)
-		if err != nil {
-			return err
-		}
-		s.store = st
-	}
-	c, err := newCache(s.o.CacheDir, s.o.CacheBytes, s.store)
-	if err != nil {
-		return err
-	}
-	s.cache = c
-	return nil
+// stored lists and opens the objects of a store, in a scheme's addresses:
+// scheme://bucket/key.
+type stored struct {
+	s      *Input
+	prefix string // "s3://"
+	store  Store
+	cache  *cache
 }
 
-// listing is the objects of one s3://bucket/prefix.
+// inStore reads the objects of a store under a scheme's addresses.
+func inStore(s *Input, scheme string, store Store) (objects, error) {
+	c, err := newCache(s.o.Disk, s.o.CacheDir, s.o.CacheBytes, store)
+	if err != nil {
+		return nil, err
+	}
+	return &stored{s, scheme + "://", store, c}, nil
+}
+
+func (k *stored) release(before uint32) { k.cache.release(before) }
+func (k *stored) close() error          { return k.cache.close() }
+
+// cut splits a name into bucket and key.
+func (k *stored) cut(name string) (bucket, key string) {
+	bucket, key, _ = strings.Cut(strings.TrimPrefix(name, k.prefix), "/")
+	return bucket, key
+}
+
+// body reads an object from a byte on.
+func (k *stored) body(ctx context.Context, obj Object, off int64) *body {
+	bucket, key := k.cut(obj.Name)
+	return &body{
+		ctx: ctx, store: k.store, bucket: bucket, key: key, name: obj.Name,
+		etag: obj.Fingerprint, size: obj.Size, off: off,
+	}
+}
+
+// listing is the objects of one bucket and prefix.
 type listing struct {
-	s              *Input
+	*stored
 	from           int
 	bucket, prefix string
 	layout         *layout
-	after          string          // keys up to here are in the manifest
-	seen           map[string]bool // names behind after that are in the manifest
+	known          known // what the manifest had of it before
 	added          []Object
 }
 
-// newListing asks for the first keys, so that what is wrong shows at once and
-// the layout can be recognised.
-func (s *Input) newListing(ctx context.Context, i int, rest string) (*listing, error) {
-	l := &listing{s: s, from: i}
-	l.bucket, l.prefix, _ = strings.Cut(rest, "/")
+// known are names by their hashes: there may be millions.
+type known []xxh3.Uint128
+
+func (k known) has(name string) bool {
+	_, ok := slices.BinarySearchFunc(k, xxh3.HashString128(name), compare128)
+	return ok
+}
+
+func compare128(a, b xxh3.Uint128) int {
+	return cmp.Or(cmp.Compare(a.Hi, b.Hi), cmp.Compare(a.Lo, b.Lo))
+}
+
+// list asks for the first keys, so that what is wrong shows at once and the
+// layout can be recognised.
+//
+// What was listed before is listed again: an object may have come between
+// others, or been passed over because it could not be read at the time.
+func (k *stored) list(ctx context.Context, from int, address string) (lister, error) {
+	l := &listing{stored: k, from: from}
+	l.bucket, l.prefix = k.cut(address)
 	if l.bucket == "" {
-		return nil, &InputError{fmt.Errorf("s3://%s names no bucket", rest)}
+		return nil, inputf("%s names no bucket", address)
 	}
-	for k := len(s.o.Frozen) - 1; k >= 0; k-- {
-		o := s.o.Frozen[k]
-		if o.From > i {
-			// What follows in the manifest was listed after this was done.
-			l.after = "\U0010ffff"
-			break
-		}
-		if o.From == i && strings.HasPrefix(o.Name, "s3://"+l.bucket+"/") {
-			_, l.after, _ = cutS3(o.Name)
-			if archive, _, ok := strings.Cut(l.after, "!"); ok && isZip(archive) {
-				// The archive is listed once more, for the members that are
-				// not in the manifest.
-				l.after = archive[:len(archive)-1]
-				l.seen = map[string]bool{}
-				for ; k >= 0 && s.o.Frozen[k].Name > "s3://"+l.bucket+"/"+l.after; k-- {
-					l.seen[s.o.Frozen[k].Name] = true
-				}
-			}
-			break
+	s := k.s
+	for _, o := range s.o.Frozen {
+		if o.From == from && strings.HasPrefix(o.Name, k.prefix) {
+			l.known = append(l.known, xxh3.HashString128(o.Name))
 		}
 	}
-	page, err := s.store.List(ctx, ListRequest{Bucket: l.bucket, Prefix: l.prefix})
+	slices.SortFunc(l.known, compare128)
+	page, err := k.store.List(ctx, ListRequest{Bucket: l.bucket, Prefix: l.prefix})
 	if err != nil {
 		return nil, err
 	}
 	if len(page.Keys) == 0 {
-		return nil, &InputError{fmt.Errorf("there is nothing at s3://%s/%s", l.bucket, l.prefix)}
+		return nil, inputf("there is nothing at %s", address)
 	}
 	if !s.o.Since.IsZero() || !s.o.Until.IsZero() {
 		var names []string
-		for _, k := range page.Keys {
-			names = append(names, k.Name)
+		for _, key := range page.Keys {
+			names = append(names, key.Name)
 		}
 		if l.layout, err = s.chooseLayout(names); err != nil {
 			return nil, err
@@ -100,22 +119,10 @@ func (s *Input) newListing(ctx context.Context, i int, rest string) (*listing, e
 			s.stats.Layout = l.layout.name
 		}
 	}
-	return l, nil
-}
-
-func cutS3(name string) (bucket, key string, ok bool) {
-	rest, ok := strings.CutPrefix(name, "s3://")
-	if !ok {
-		return "", "", false
-	}
-	bucket, key, ok = strings.Cut(rest, "/")
-	return bucket, key, ok
+	return l.run, nil
 }
 
 func (l *listing) run(ctx context.Context) error {
-	if l.after == "\U0010ffff" {
-		return nil
-	}
 	var err error
 	if l.layout != nil && l.layout.depth >= 0 {
 		err = l.level(ctx, l.prefix)
@@ -146,12 +153,12 @@ func (l *listing) flat(ctx context.Context, prefix string) error {
 	ask := func(r ListRequest) chan answer {
 		ch := make(chan answer, 1)
 		go func() {
-			page, err := l.s.store.List(ctx, r)
+			page, err := l.store.List(ctx, r)
 			ch <- answer{page, err}
 		}()
 		return ch
 	}
-	r := ListRequest{Bucket: l.bucket, Prefix: prefix, After: l.after}
+	r := ListRequest{Bucket: l.bucket, Prefix: prefix}
 	for ch := ask(r); ch != nil; {
 		a := <-ch
 		if a.err != nil {
@@ -178,15 +185,9 @@ func (l *listing) level(ctx context.Context, prefix string) error {
 	if strings.Count(prefix, "/") >= l.layout.depth+len(l.layout.parts) {
 		return l.flat(ctx, prefix)
 	}
-	r := ListRequest{Bucket: l.bucket, Prefix: prefix, Delimiter: "/", After: l.after}
-	if strings.HasPrefix(l.after, prefix) {
-		// The folder that was being read is gone into again.
-		if n := strings.IndexByte(l.after[len(prefix):], '/'); n >= 0 {
-			r.After = l.after[:len(prefix)+n]
-		}
-	}
+	r := ListRequest{Bucket: l.bucket, Prefix: prefix, Delimiter: "/"}
 	for {
-		page, err := l.s.store.List(ctx, r)
+		page, err := l.store.List(ctx, r)
 		if err != nil {
 			return err
 		}
@@ -196,9 +197,6 @@ func (l *listing) level(ctx context.Context, prefix string) error {
 				if err := l.key(ctx, page.Keys[i]); err != nil {
 					return err
 				}
-			}
-			if p < l.after && !strings.HasPrefix(l.after, p) {
-				continue
 			}
 			if sp, ok := l.layout.folder(p); ok && !sp.overlaps(l.s.o) {
 				l.s.mu.Lock()
@@ -222,56 +220,40 @@ func (l *listing) level(ctx context.Context, prefix string) error {
 	}
 }
 
+// key puts one object in the manifest, or an archive's members, unless it was
+// there before or is not asked for.
 func (l *listing) key(ctx context.Context, k Key) error {
-	if k.Name <= l.after {
-		return nil
-	}
 	s := l.s
-	name := "s3://" + l.bucket + "/" + k.Name
-	if k.Size == 0 || strings.HasSuffix(k.Name, "/") || marker(path.Base(k.Name)) || hidden(strings.TrimPrefix(k.Name, l.prefix)) {
-		s.mu.Lock()
-		s.stats.Skipped++
-		s.mu.Unlock()
+	name := l.stored.prefix + l.bucket + "/" + k.Name
+	obj := Object{Name: name, Size: k.Size, Fingerprint: k.ETag, ModTime: k.Modified, From: l.from}
+	if k.Size == 0 || strings.HasSuffix(k.Name, "/") || marker(path.Base(k.Name)) ||
+		hidden(strings.TrimPrefix(k.Name, l.prefix)) {
+		s.skip()
 		return nil
 	}
-	if l.layout != nil || !s.o.Since.IsZero() || !s.o.Until.IsZero() {
-		sp, ok := l.layout.span(k.Name)
-		s.mu.Lock()
-		out := ok && !sp.overlaps(s.o)
-		if !ok {
-			s.stats.Undated++
-		} else if out {
-			s.stats.Pruned++
-			s.stats.PrunedBytes += k.Size
-		}
-		s.mu.Unlock()
-		if out {
-			return nil
-		}
+	if l.pruned(k) {
+		return nil
 	}
 	switch k.StorageClass {
 	case "GLACIER", "DEEP_ARCHIVE":
-		s.fail(fmt.Errorf("%s lies in the archive class %s and was not read: restore it first", name, k.StorageClass))
+		if !l.known.has(obj.Name) {
+			s.fail(fmt.Errorf("%s lies in the archive class %s and was not read: restore it first",
+				obj.Name, k.StorageClass))
+		}
 		return nil
 	}
-	obj := Object{Name: name, Size: k.Size, Fingerprint: k.ETag, ModTime: k.Modified, From: l.from}
+	found := []Object{obj}
 	if isZip(k.Name) {
-		z, err := zip.NewReader(&ranges{ctx: ctx, store: s.store, bucket: l.bucket, key: k.Name, etag: k.ETag, size: k.Size}, k.Size)
-		if err != nil {
-			s.fail(fmt.Errorf("%s cannot be read as a zip archive: %w", name, err))
+		var err error
+		if found, err = l.members(ctx, obj); err != nil {
+			s.fail(fmt.Errorf("%s was not read: %w", obj.Name, err))
 			return nil
 		}
-		for _, f := range z.File {
-			if !f.FileInfo().IsDir() && !marker(f.FileInfo().Name()) && !hidden(f.Name) {
-				m := obj
-				m.Name += "!" + f.Name
-				if !l.seen[m.Name] {
-					l.added = append(l.added, m)
-				}
-			}
+	}
+	for _, o := range found {
+		if !l.known.has(o.Name) {
+			l.added = append(l.added, o)
 		}
-	} else if !l.seen[name] {
-		l.added = append(l.added, obj)
 	}
 	if len(l.added) >= publishEvery {
 		return l.flush()
@@ -279,37 +261,72 @@ func (l *listing) key(ctx context.Context, k Key) error {
 	return nil
 }
 
+// pruned says that a key's path shows that the object holds nothing of the time
+// asked for.
+func (l *listing) pruned(k Key) bool {
+	s := l.s
+	if l.layout == nil && s.o.Since.IsZero() && s.o.Until.IsZero() {
+		return false
+	}
+	sp, ok := l.layout.span(k.Name)
+	out := ok && !sp.overlaps(s.o)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !ok {
+		s.stats.Undated++
+	} else if out {
+		s.stats.Pruned++
+		s.stats.PrunedBytes += k.Size
+	}
+	return out
+}
+
+// members are the objects of an archive. One that is damaged is an object by
+// itself, whose reading says so.
+func (l *listing) members(ctx context.Context, archive Object) (found []Object, err error) {
+	flt := &fault{}
+	at := &faultReaderAt{&ranges{ctx: ctx, stored: l.stored, obj: archive}, flt, archive.Name, archive.Size}
+	z, err := zip.NewReader(at, archive.Size)
+	if flt.fatal() != nil {
+		return nil, flt.fatal()
+	}
+	if err != nil {
+		return []Object{archive}, nil
+	}
+	for _, f := range z.File {
+		if !f.FileInfo().IsDir() && !marker(f.FileInfo().Name()) && !hidden(f.Name) {
+			m := archive
+			m.Name += "!" + f.Name
+			found = append(found, m)
+		}
+	}
+	return found, nil
+}
+
 func isZip(name string) bool {
 	return len(name) > 4 && strings.EqualFold(name[len(name)-4:], ".zip")
 }
 
-// openRemote opens an object of a store and begins to fetch those behind it.
-func (s *Input) openRemote(ctx context.Context, obj Object, index int) (*opened, error) {
-	archive, member, zipped := strings.Cut(obj.Name, "!")
-	if !zipped || !isZip(archive) {
-		archive, member, zipped = obj.Name, "", false
+// cutMember tells the archive and the member of an object's name apart.
+func cutMember(name string) (archive, member string) {
+	for i := range len(name) {
+		if name[i] == '!' && isZip(name[:i]) {
+			return name[:i], name[i+1:]
+		}
 	}
+	return name, ""
+}
+
+// open opens an object of a store and begins to fetch those behind it.
+func (k *stored) open(ctx context.Context, obj Object, index int) (*opened, error) {
 	whole := obj
-	whole.Name = archive
-	c := s.cache.get(whole, index, true)
-	for k := index + 1; k <= index+aheadObjects; k++ {
-		next := s.manifest.At(k)
-		if next.Name == "" {
-			break
-		}
-		if !strings.HasPrefix(next.Name, "s3://") {
-			continue
-		}
-		if a, _, ok := strings.Cut(next.Name, "!"); ok && isZip(a) {
-			next.Name = a
-		}
-		if ahead := s.cache.get(next, k, false); ahead == nil {
-			break
-		}
-	}
+	var member string
+	whole.Name, member = cutMember(obj.Name)
+	c := k.cache.get(k, whole, index, true)
+	k.fetchAhead(index)
+	o := &opened{size: obj.Size, fault: &fault{}, close: func() error { return nil }}
 	var at io.ReaderAt
 	var stream io.Reader
-	var done func() error
 	if c != nil {
 		r := &cachedReader{ctx: ctx, c: c}
 		at, stream = r, io.NewSectionReader(r, 0, obj.Size)
@@ -318,34 +335,42 @@ func (s *Input) openRemote(ctx context.Context, obj Object, index int) (*opened,
 			c.owner.cond.Broadcast()
 			c.owner.mu.Unlock()
 		})
-		done = func() error { stop(); s.cache.done(c); return nil }
+		o.close = func() error { stop(); k.cache.done(c); return nil }
 	} else {
 		// It is too large for the cache, or that is full of what others read.
-		bucket, key, _ := cutS3(archive)
-		body := &body{ctx: ctx, store: s.store, bucket: bucket, key: key, etag: obj.Fingerprint, size: obj.Size}
-		at = &ranges{ctx: ctx, store: s.store, bucket: bucket, key: key, etag: obj.Fingerprint, size: obj.Size}
-		stream = body
-		done = body.Close
+		b := k.body(ctx, whole, 0)
+		at, stream = &ranges{ctx: ctx, stored: k, obj: whole}, b
+		o.close = b.Close
 	}
-	if !zipped {
-		return &opened{Reader: stream, at: at, size: obj.Size, close: done}, nil
+	o.at = &faultReaderAt{at, o.fault, whole.Name, obj.Size}
+	o.Reader = &faultReader{Reader: stream, fault: o.fault, name: obj.Name, size: obj.Size}
+	if member == "" {
+		return o, nil
 	}
-	z, err := zip.NewReader(at, obj.Size)
-	if err == nil {
-		for _, f := range z.File {
-			if f.Name == member {
-				r, err := f.Open()
-				if err != nil {
-					done()
-					return nil, fmt.Errorf("reading %s: %w", obj.Name, err)
-				}
-				return &opened{Reader: r, size: int64(f.UncompressedSize64), close: func() error { return errors.Join(r.Close(), done()) }}, nil
-			}
+	m, err := openMember(o.at, o.fault, obj.Size, member, obj)
+	if err != nil {
+		return nil, errors.Join(err, o.close())
+	}
+	inner := m.close
+	m.close = func() error { return errors.Join(inner(), o.close()) }
+	return m, nil
+}
+
+// fetchAhead begins to fetch the objects behind one.
+func (k *stored) fetchAhead(index int) {
+	for i := index + 1; i <= index+aheadObjects; i++ {
+		next := k.s.manifest.At(i)
+		if next.Name == "" {
+			return
 		}
-		err = errors.New("the archive has no such member")
+		if !strings.HasPrefix(next.Name, k.prefix) {
+			continue
+		}
+		next.Name, _ = cutMember(next.Name)
+		if k.cache.get(k, next, i, false) == nil {
+			return
+		}
 	}
-	done()
-	return nil, fmt.Errorf("reading %s: %w", obj.Name, err)
 }
 
 // body reads an object from its beginning to its end over as many connections
@@ -354,6 +379,7 @@ type body struct {
 	ctx         context.Context
 	store       Store
 	bucket, key string
+	name        string
 	etag        string
 	size, off   int64
 	rc          io.ReadCloser
@@ -389,15 +415,13 @@ func (b *body) Read(p []byte) (int, error) {
 				err = io.ErrUnexpectedEOF
 			}
 		}
-		var changed *ChangedError
-		var input *InputError
-		if errors.As(err, &changed) || errors.As(err, &input) {
+		if errors.As(err, new(*ChangedError)) || errors.As(err, new(*InputError)) {
 			return 0, err
 		}
 		// The connection broke: go on where it did, unless it does so again
 		// and again at the same byte.
 		if b.failures++; b.failures >= 6 {
-			return 0, fmt.Errorf("s3://%s/%s breaks off at byte %d of %d: %w", b.bucket, b.key, b.off, b.size, err)
+			return 0, fmt.Errorf("%s breaks off at byte %d of %d: %w", b.name, b.off, b.size, err)
 		}
 		pause := time.NewTimer(time.Duration(10<<b.failures) * time.Millisecond)
 		select {
@@ -418,11 +442,9 @@ func (b *body) Close() error {
 
 // ranges reads pieces of an object, a mebibyte at a time.
 type ranges struct {
-	ctx         context.Context
-	store       Store
-	bucket, key string
-	etag        string
-	size        int64
+	ctx    context.Context
+	stored *stored
+	obj    Object
 
 	mu     sync.Mutex
 	pieces []piece // the one used last is at the end
@@ -442,7 +464,7 @@ func (r *ranges) ReadAt(p []byte, off int64) (n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for n < len(p) {
-		if off >= r.size {
+		if off >= r.obj.Size {
 			return n, io.EOF
 		}
 		at := off / pieceBytes * pieceBytes
@@ -452,11 +474,10 @@ func (r *ranges) ReadAt(p []byte, off int64) (n int, err error) {
 			x = r.pieces[i]
 			r.pieces = slices.Delete(r.pieces, i, i+1)
 		} else {
-			x = piece{at, make([]byte, min(pieceBytes, r.size-at))}
-			b := &body{ctx: r.ctx, store: r.store, bucket: r.bucket, key: r.key, etag: r.etag, size: r.size, off: at}
+			x = piece{at, make([]byte, min(pieceBytes, r.obj.Size-at))}
+			b := r.stored.body(r.ctx, r.obj, at)
 			_, err := io.ReadFull(b, x.data)
-			b.Close()
-			if err != nil {
+			if err = errors.Join(err, b.Close()); err != nil {
 				return n, err
 			}
 		}
@@ -474,6 +495,7 @@ func (r *ranges) ReadAt(p []byte, off int64) (n int, err error) {
 // cache keeps fetched objects in files, so that objects are fetched ahead of
 // the reader and only once for all readings that are near each other.
 type cache struct {
+	disk  Disk
 	dir   string
 	own   bool // the folder was made here
 	cap   int64
@@ -485,15 +507,16 @@ type cache struct {
 	used     int64
 	low      uint32 // nothing before is read again
 	fetching int
+	made     int // files so far
 }
 
-// cached is one object in the cache, complete or on its way.
+// cached is one object in the cache, fetched as a whole or in part.
 type cached struct {
 	owner   *cache
 	name    string
 	index   int
 	size    int64
-	f       *os.File
+	f       File
 	have    int64
 	err     error
 	asked   bool // a reading has had it
@@ -503,11 +526,11 @@ type cached struct {
 	stop    context.CancelFunc
 }
 
-func newCache(dir string, capacity int64, store Store) (*cache, error) {
+func newCache(disk Disk, dir string, capacity int64, store Store) (*cache, error) {
 	if capacity <= 0 {
 		capacity = 2 << 30
 	}
-	c := &cache{dir: dir, cap: capacity, store: store, items: map[string]*cached{}}
+	c := &cache{disk: disk, dir: dir, cap: capacity, store: store, items: map[string]*cached{}}
 	c.cond.L = &c.mu
 	if dir == "" {
 		made, err := os.MkdirTemp("", "fanfold-objects-")
@@ -517,16 +540,16 @@ func newCache(dir string, capacity int64, store Store) (*cache, error) {
 		c.dir, c.own = made, true
 		return c, nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := disk.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("making a folder for fetched objects: %w", err)
 	}
 	// What a process that was killed left.
-	old, err := filepath.Glob(filepath.Join(dir, "object-*"))
+	old, err := filesLike(disk, dir, "object-*")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("clearing the folder for fetched objects: %w", err)
 	}
 	for _, name := range old {
-		if err := os.Remove(name); err != nil {
+		if err := disk.Remove(name); err != nil {
 			return nil, fmt.Errorf("clearing the folder for fetched objects: %w", err)
 		}
 	}
@@ -536,7 +559,7 @@ func newCache(dir string, capacity int64, store Store) (*cache, error) {
 // get returns an object that is in the cache or begins to fetch it. nil says
 // that there is no room. With wanted it counts as a reading, which ends with
 // done.
-func (c *cache) get(obj Object, index int, wanted bool) *cached {
+func (c *cache) get(k *stored, obj Object, index int, wanted bool) *cached {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	it := c.items[obj.Name]
@@ -558,17 +581,17 @@ func (c *cache) get(obj Object, index int, wanted bool) *cached {
 		if !c.room(obj.Size, index, wanted) {
 			return nil
 		}
-		f, err := os.CreateTemp(c.dir, "object-*")
+		c.made++
+		f, err := c.disk.Create(filepath.Join(c.dir, fmt.Sprintf("object-%d", c.made)), os.O_RDWR|os.O_TRUNC)
 		if err != nil {
-			return nil // it is read without
+			return nil // the object is read without a copy
 		}
 		ctx, stop := context.WithCancel(context.Background())
 		it = &cached{owner: c, name: obj.Name, index: index, size: obj.Size, f: f, stop: stop}
 		c.items[obj.Name] = it
 		c.used += obj.Size
-		bucket, key, _ := cutS3(obj.Name)
 		c.fetching++
-		go it.fetch(&body{ctx: ctx, store: c.store, bucket: bucket, key: key, etag: obj.Fingerprint, size: obj.Size})
+		go it.fetch(k.body(ctx, obj, 0))
 	}
 	it.index = max(it.index, index)
 	if wanted {
@@ -617,7 +640,7 @@ func (c *cache) drop(it *cached) {
 func (c *cache) settle(it *cached) {
 	if it.gone && it.fetched && it.readers == 0 && it.f != nil {
 		it.f.Close()
-		os.Remove(it.f.Name()) // at worst the next process does
+		c.disk.Remove(it.f.Name()) // if that fails, the next process removes it
 		it.f = nil
 	}
 }
@@ -693,42 +716,52 @@ func (it *cached) fetch(b *body) {
 	c.cond.Broadcast()
 }
 
-// cachedReader reads an item for one reading, waiting for what is on its way.
+// cachedReader reads a cached object for one reading. It waits for the part that is
+// not fetched yet.
 type cachedReader struct {
 	ctx context.Context
 	c   *cached
 }
 
-func (r *cachedReader) ReadAt(p []byte, off int64) (int, error) {
+func (r *cachedReader) ReadAt(p []byte, off int64) (n int, err error) {
+	it := r.c
+	for n < len(p) {
+		have, err := r.wait(off + int64(n))
+		if err != nil {
+			return n, err
+		}
+		part := p[n:min(int64(len(p)), have-off)]
+		k, err := it.f.ReadAt(part, off+int64(n))
+		n += k
+		switch {
+		case k == len(part):
+		case err == io.EOF:
+			return n, fmt.Errorf("the copy of %s on the disk has lost its end", it.name)
+		default:
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// wait returns how many bytes of the object there are, once they are more than an
+// offset.
+func (r *cachedReader) wait(off int64) (have int64, err error) {
 	it, c := r.c, r.c.owner
-	want := min(off+int64(len(p)), it.size)
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for it.have <= off && it.have < it.size && it.err == nil && !it.gone && r.ctx.Err() == nil {
 		c.cond.Wait()
 	}
-	have, err, gone := it.have, it.err, it.gone
-	c.mu.Unlock()
 	switch {
 	case r.ctx.Err() != nil:
 		return 0, r.ctx.Err()
 	case off >= it.size:
 		return 0, io.EOF
-	case have <= off && err != nil:
-		return 0, err
-	case have <= off && gone:
-		return 0, errors.New("the source was closed")
+	case it.have > off:
+		return it.have, nil
+	case it.err != nil:
+		return 0, it.err
 	}
-	// A stream takes what there is; whoever asks for a place gets all of it.
-	n, err := it.f.ReadAt(p[:min(want, have)-off], off)
-	if err == nil || err == io.EOF {
-		if off+int64(n) < want {
-			m, err := r.ReadAt(p[n:], off+int64(n))
-			return n + m, err
-		}
-		if n < len(p) {
-			return n, io.EOF
-		}
-		return n, nil
-	}
-	return n, err
+	return 0, errors.New("the source was closed")
 }

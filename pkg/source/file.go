@@ -1,0 +1,586 @@
+package source
+
+import (
+	"archive/zip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/zeebo/xxh3"
+)
+
+// Files is the scheme of local paths: files, folders, globs, and pipes.
+func Files() Scheme {
+	return Scheme{
+		Name:    "file",
+		Form:    "a file, a directory, a glob",
+		Objects: func(_ context.Context, s *Input) (objects, error) { return &files{s}, nil },
+		Stream:  pipeAt,
+	}
+}
+
+// files lists and opens local files.
+type files struct{ s *Input }
+
+// list resolves a path, a folder or a glob at once.
+func (l *files) list(_ context.Context, from int, address string) (lister, error) {
+	names, err := l.resolve(address)
+	if err != nil {
+		return nil, err
+	}
+	if names, err = l.prune(names); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return l.add(ctx, from, names) }, nil
+}
+
+func (l *files) release(uint32) {}
+func (l *files) close() error   { return nil }
+
+// resolve turns one --from into file names.
+func (l *files) resolve(from string) ([]string, error) {
+	d := l.s.o.Disk
+	info, err := d.Stat(from)
+	switch {
+	case err == nil && info.IsDir():
+		names := l.walk(from, nil)
+		if len(names) == 0 && !l.s.failed() {
+			return nil, inputf("there are no files in the directory %s%s", from, l.s.passedOver())
+		}
+		slices.Sort(names)
+		return names, nil
+	case err == nil && info.Mode().IsRegular():
+		return []string{from}, nil
+	case err == nil:
+		return nil, inputf("%s is %s, which is no file: a pipe has to be the only input, anything else cannot "+
+			"be read", from, kindOf(info.Mode()))
+	case strings.ContainsAny(from, "*?["):
+		return l.matching(from)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, inputf("%s: no such file or directory%s", from, l.near(from))
+	}
+	return nil, inputError(err)
+}
+
+// near suggests a file whose name begins alike.
+func (l *files) near(from string) string {
+	entries, err := l.s.o.Disk.ReadDir(filepath.Dir(from))
+	if err != nil {
+		return ""
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), strings.SplitN(filepath.Base(from), ".", 2)[0]) && !e.IsDir() {
+			return "; there is " + filepath.Join(filepath.Dir(from), e.Name())
+		}
+	}
+	return ""
+}
+
+// walk appends the files below a folder. A part of it that cannot be read does
+// not stop the rest; it is reported at the end, and looked for again by the next
+// process.
+func (l *files) walk(dir string, names []string) []string {
+	entries, err := l.s.o.Disk.ReadDir(dir)
+	if err != nil {
+		l.s.fail(err)
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch {
+		case e.IsDir() && hidden(e.Name()), !e.IsDir() && marker(e.Name()):
+			l.s.skip()
+		case e.IsDir():
+			names = l.walk(path, names)
+		case e.Type().IsRegular() || l.regular(path, e.Type()):
+			names = append(names, path)
+		}
+	}
+	return names
+}
+
+// regular says that what is found at a path is a file that can be read, and
+// notes what it is when not. A link is followed to a file, never to a folder:
+// that could be anywhere, also above.
+func (l *files) regular(path string, mode fs.FileMode) bool {
+	if mode&fs.ModeSymlink != 0 {
+		info, err := l.s.o.Disk.Stat(path)
+		switch {
+		case err != nil:
+			l.s.fail(err)
+			return false
+		case info.IsDir():
+			l.s.passOver(path, "a symbolic link to a directory (--from reads what it is given itself)")
+			return false
+		}
+		mode = info.Mode()
+	}
+	if mode.IsRegular() {
+		return true
+	}
+	l.s.passOver(path, kindOf(mode))
+	return false
+}
+
+// kindOf says what a path that is no regular file is.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return "no regular file"
+}
+
+// matching returns the files that a pattern names.
+func (l *files) matching(pattern string) ([]string, error) {
+	if _, err := filepath.Match(pattern, ""); err != nil {
+		return nil, inputf("the pattern %s is malformed: %w", pattern, err)
+	}
+	var out []string
+	for _, name := range l.glob(pattern) {
+		if marker(filepath.Base(name)) || throughHidden(pattern, name) {
+			l.s.skip()
+			continue
+		}
+		info, err := l.s.o.Disk.Stat(name)
+		switch {
+		case err != nil:
+			l.s.fail(err)
+		case l.regular(name, info.Mode()):
+			out = append(out, name)
+		}
+	}
+	if len(out) == 0 && !l.s.failed() {
+		return nil, inputf("no file matches %s%s", pattern, l.s.passedOver())
+	}
+	return out, nil
+}
+
+// glob is filepath.Glob that reports what it could not look into.
+func (l *files) glob(pattern string) []string {
+	if !strings.ContainsAny(pattern, "*?[") {
+		return []string{pattern}
+	}
+	dir, last := filepath.Split(pattern)
+	if dir == "" {
+		dir = "."
+	} else if filepath.Dir(dir) != dir {
+		dir = dir[:len(dir)-1]
+	}
+	var out []string
+	for _, parent := range l.glob(dir) {
+		entries, err := l.s.o.Disk.ReadDir(parent)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			l.s.fail(err)
+		}
+		for _, e := range entries {
+			if ok, err := filepath.Match(last, e.Name()); ok && err == nil {
+				out = append(out, filepath.Join(parent, e.Name()))
+			}
+		}
+	}
+	return out
+}
+
+// prune leaves out the files whose path says that they hold nothing of the
+// time asked for.
+func (l *files) prune(names []string) ([]string, error) {
+	s := l.s
+	if s.o.Since.IsZero() && s.o.Until.IsZero() {
+		return names, nil
+	}
+	slashed := make([]string, len(names))
+	for i, n := range names {
+		slashed[i] = filepath.ToSlash(n)
+	}
+	layout, err := s.chooseLayout(slashed)
+	if err != nil {
+		return nil, err
+	}
+	if layout != nil {
+		s.stats.Layout = layout.name
+	}
+	var out []string
+	for i, n := range names {
+		span, ok := layout.span(slashed[i])
+		switch {
+		case !ok:
+			s.stats.Undated++
+		case !span.overlaps(s.o):
+			s.stats.Pruned++
+			if info, err := s.o.Disk.Stat(n); err == nil {
+				s.stats.PrunedBytes += info.Size()
+			}
+			continue
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// add puts files that are not in the manifest there. One that cannot be looked
+// at is left out of it: it is reported at the end, and looked at again by the
+// next process, for which it is new.
+func (l *files) add(ctx context.Context, from int, names []string) error {
+	var added []Object
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		found, err := l.describe(name)
+		if err != nil {
+			l.s.fail(fmt.Errorf("%s: %w", name, err))
+			continue
+		}
+		for _, obj := range found {
+			if !l.s.seen[obj.Name] {
+				l.s.seen[obj.Name] = true
+				obj.From = from
+				added = append(added, obj)
+			}
+		}
+	}
+	return l.s.publish(added)
+}
+
+// describe makes the manifest's entries of a file: itself, or the members of an
+// archive. An archive that is damaged is an entry of its own, whose reading says
+// so.
+func (l *files) describe(name string) (found []Object, err error) {
+	f, info, err := openFile(l.s.o.Disk, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	at := &faultReaderAt{f, &fault{}, name, info.Size()}
+	print, err := fingerprint(at, info.Size())
+	if err != nil {
+		return nil, err
+	}
+	whole := Object{Name: name, Size: info.Size(), Fingerprint: print, ModTime: info.ModTime()}
+	if !zipped(at) {
+		return []Object{whole}, at.fatal()
+	}
+	z, err := zip.NewReader(at, info.Size())
+	if at.fatal() != nil {
+		return nil, at.fatal()
+	}
+	if err != nil {
+		return []Object{whole}, nil
+	}
+	for _, m := range z.File {
+		if !m.FileInfo().IsDir() && !marker(m.FileInfo().Name()) && !hidden(m.Name) {
+			found = append(found, memberObject(name, m))
+		}
+	}
+	return found, nil
+}
+
+func memberObject(archive string, m *zip.File) Object {
+	size := int64(m.UncompressedSize64)
+	h := xxh3.New()
+	fmt.Fprintf(h, "%d:", size)
+	return Object{Name: archive + "!" + m.Name, Size: size, Fingerprint: printed(size, h), ModTime: m.Modified}
+}
+
+// zipped says that a file begins as a zip archive does.
+func zipped(at io.ReaderAt) bool {
+	var magic [4]byte
+	n, _ := at.ReadAt(magic[:], 0)
+	return n == 4 && (string(magic[:]) == "PK\x03\x04" || string(magic[:]) == "PK\x05\x06")
+}
+
+// openFile opens a regular file.
+func openFile(d Disk, name string) (File, fs.FileInfo, error) {
+	// Opening a pipe would wait for whoever writes to it.
+	info, err := d.Stat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("is %s", kindOf(info.Mode()))
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := d.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if info, err = f.Stat(); err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, info, nil
+}
+
+// fingerprint hashes the size and the first and last 64 KiB: enough to see that
+// a file was replaced or has grown, without reading it.
+func fingerprint(r io.ReaderAt, size int64) (string, error) {
+	const part = 64 << 10
+	h := xxh3.New()
+	fmt.Fprintf(h, "%d:", size)
+	for _, from := range []int64{0, max(part, size-part)} {
+		if n := min(size-from, part); n > 0 {
+			if _, err := io.Copy(h, io.NewSectionReader(r, from, n)); err != nil {
+				return "", err
+			}
+		}
+	}
+	return printed(size, h), nil
+}
+
+func printed(size int64, h *xxh3.Hasher) string {
+	return fmt.Sprintf("%d-%032x", size, h.Sum128().Bytes())
+}
+
+// split tells the archive and the member of a name apart. A file that has the
+// whole name comes first.
+func split(d Disk, name string) (archive, member string, err error) {
+	if !strings.Contains(name, "!") {
+		return name, "", nil
+	}
+	if _, err = d.Stat(name); err == nil {
+		return name, "", nil
+	}
+	for i := 0; i < len(name) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)); i++ {
+		if name[i] != '!' {
+			continue
+		}
+		var info fs.FileInfo
+		if info, err = d.Stat(name[:i]); err == nil && info.Mode().IsRegular() {
+			return name[:i], name[i+1:], nil
+		} else if err == nil {
+			err = fs.ErrNotExist
+		}
+	}
+	return "", "", err
+}
+
+// open opens a file or a member of one and checks that it is the one that was
+// frozen.
+func (l *files) open(_ context.Context, obj Object, _ int) (*opened, error) {
+	return openLocal(l.s.o.Disk, obj)
+}
+
+func openLocal(d Disk, obj Object) (*opened, error) {
+	archive, member, err := split(d, obj.Name)
+	if err != nil {
+		return nil, gone(obj, err)
+	}
+	f, info, err := openFile(d, archive)
+	if err != nil {
+		return nil, gone(obj, err)
+	}
+	flt := &fault{}
+	at := &faultReaderAt{f, flt, archive, info.Size()}
+	if member != "" {
+		o, err := openMember(at, flt, info.Size(), member, obj)
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		inner := o.close
+		o.close = func() error { return errors.Join(inner(), f.Close()) }
+		return o, nil
+	}
+	print, err := fingerprint(at, info.Size())
+	if err == nil && print != obj.Fingerprint {
+		err = changed(obj, info.Size())
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	stream := &faultReader{Reader: f, fault: flt, name: obj.Name, size: info.Size()}
+	return &opened{Reader: stream, at: at, size: info.Size(), fault: flt, close: f.Close}, nil
+}
+
+// gone says of a frozen object that is not there any more that it has changed.
+func gone(obj Object, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &ChangedError{obj.Name, "it is gone"}
+	}
+	return err
+}
+
+func changed(obj Object, size int64) error {
+	return changedf(obj.Name, "it had %d bytes and has %d, with another fingerprint", obj.Size, size)
+}
+
+// openMember opens a member of an archive. What is wrong with the member itself
+// is said by its reading: see opened.
+func openMember(at io.ReaderAt, flt *fault, size int64, member string, obj Object) (*opened, error) {
+	z, err := zip.NewReader(at, size)
+	if flt.fatal() != nil {
+		return nil, flt.fatal()
+	}
+	if err != nil {
+		return nil, &ChangedError{obj.Name, "the archive cannot be read as one any more: " + err.Error()}
+	}
+	i := slices.IndexFunc(z.File, func(f *zip.File) bool { return f.Name == member })
+	if i < 0 {
+		return nil, &ChangedError{obj.Name, "the archive has no such member any more"}
+	}
+	m := z.File[i]
+	o := &opened{size: int64(m.UncompressedSize64), fault: flt, close: func() error { return nil }}
+	if m.Flags&1 != 0 {
+		o.damaged = errors.New("the member is encrypted: decrypt the archive and give that")
+		return o, nil
+	}
+	r, err := m.Open()
+	switch {
+	case flt.fatal() != nil:
+		return nil, flt.fatal()
+	case errors.Is(err, zip.ErrAlgorithm):
+		o.damaged = fmt.Errorf("the member is packed by method %d of zip, which is not read: pack the archive "+
+			"anew", m.Method)
+	case err != nil:
+		o.damaged = fmt.Errorf("the member cannot be unpacked: %w", err)
+	default:
+		o.Reader, o.close = r, r.Close
+	}
+	return o, nil
+}
+
+// Verify says whether a local object that a run has frozen is still what it
+// was: a *ChangedError when its bytes differ. An object that is gone passes,
+// since a run that has read it does not need it any more; one that has not
+// fails when it comes to it. Remote objects are checked when they are read.
+//
+// d is where it lies; nil: [OSDisk].
+func Verify(d Disk, obj Object) error {
+	if d == nil {
+		d = OSDisk{}
+	}
+	if strings.Contains(obj.Name, "://") || obj.Name == "-" {
+		return nil
+	}
+	archive, member, err := split(d, obj.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var now Object
+	if err == nil {
+		now, err = objectAt(d, archive, member, obj)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.As(err, new(*ChangedError)):
+		return err
+	case err != nil:
+		return fmt.Errorf("looking at %s: %w", obj.Name, err)
+	case now.Fingerprint != obj.Fingerprint:
+		return changed(obj, now.Size)
+	}
+	return nil
+}
+
+// objectAt is what an object is now.
+func objectAt(d Disk, archive, member string, was Object) (now Object, err error) {
+	f, info, err := openFile(d, archive)
+	if err != nil {
+		return now, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	at := &faultReaderAt{f, &fault{}, archive, info.Size()}
+	if member == "" {
+		print, err := fingerprint(at, info.Size())
+		return Object{Size: info.Size(), Fingerprint: print}, err
+	}
+	z, err := zip.NewReader(at, info.Size())
+	if at.fatal() != nil {
+		return now, at.fatal()
+	}
+	if err == nil {
+		for _, m := range z.File {
+			if m.Name == member {
+				return memberObject(archive, m), nil
+			}
+		}
+	}
+	return now, &ChangedError{was.Name, "the archive has no such member any more, or is none"}
+}
+
+// marker says that a file is a sign that some writer leaves, not data.
+func marker(name string) bool {
+	switch {
+	case name == "_SUCCESS", name == "manifest.json", strings.HasSuffix(name, "_$folder$"):
+		return true
+	case strings.HasPrefix(name, "."), strings.HasSuffix(name, ".crc"), strings.HasSuffix(name, ".tmp"),
+		strings.HasSuffix(name, ".lzo.index"), strings.HasSuffix(name, ".part"):
+		return true
+	}
+	return false
+}
+
+// hidden says that a path, with slashes, goes through a name with a dot in front:
+// snapshots of file systems, repositories, what some writer has not finished.
+func hidden(path string) bool {
+	for name := range strings.SplitSeq(path, "/") {
+		if strings.HasPrefix(name, ".") && name != "." && name != ".." {
+			return true
+		}
+	}
+	return false
+}
+
+// throughHidden says that a pattern has found a file in a hidden folder that it
+// does not name as one, as * does.
+func throughHidden(pattern, name string) bool {
+	patterns, names := strings.Split(filepath.ToSlash(pattern), "/"), strings.Split(filepath.ToSlash(name), "/")
+	// They are compared from the end, as the beginning may be spelled otherwise.
+	for i := 2; i <= min(len(patterns), len(names)); i++ {
+		if p := patterns[len(patterns)-i]; p != "" && strings.ContainsAny(p[:1], "*?[") && hidden(names[len(names)-i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// inputError is an error of looking at a path: the command's mistake where a
+// path is wrong, else the machine's.
+func inputError(err error) error {
+	mistakes := []error{fs.ErrNotExist, fs.ErrPermission, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG}
+	for _, mistake := range mistakes {
+		if errors.Is(err, mistake) {
+			return &InputError{err}
+		}
+	}
+	return err
+}
+
+// pipeAt returns the stream that a path names: a pipe, a terminal or another
+// device that is read from its beginning to its end.
+func pipeAt(d Disk, _ io.Reader, path string) *Stream {
+	info, err := d.Stat(path)
+	if err != nil || info.Mode()&(fs.ModeNamedPipe|fs.ModeCharDevice) == 0 {
+		return nil
+	}
+	return &Stream{Name: path, In: &lazy{disk: d, path: path}}
+}
+
+// lazy opens a path when it is first read, since opening a pipe waits for
+// whoever writes to it.
+type lazy struct {
+	disk Disk
+	path string
+	f    File
+}
+
+func (l *lazy) Read(p []byte) (int, error) {
+	if l.f == nil {
+		f, err := l.disk.Open(l.path)
+		if err != nil {
+			return 0, err
+		}
+		l.f = f
+	}
+	return l.f.Read(p)
+}

@@ -1,0 +1,441 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/stock"
+)
+
+// Input is a Source over objects: files, and what lies in object stores.
+type Input struct {
+	o        Options
+	manifest Manifest
+	kinds    map[string]objects // by scheme; not changed after Open
+	seen     map[string]bool    // names in the manifest, of schemes that list at once
+	chunks   stock.Stock[Chunk]
+	cancel   context.CancelFunc
+	grown    chan struct{} // closed when the manifest is complete
+	passed   atomic.Int64  // bytes of objects that the First reading has gone through
+	tables   atomic.Bool   // there are some that are not read from one end to the other
+
+	mu         sync.Mutex
+	stats      Stats
+	unreadable []error
+	described  map[string]string
+	order      []string
+}
+
+// Open resolves the selection and freezes its manifest; the listing of an
+// object store goes on while the source is read. What cannot be found, or
+// understood, is an *InputError. Close frees what the source holds.
+func Open(ctx context.Context, o Options) (*Input, error) {
+	o.defaults()
+	s := &Input{o: o, kinds: map[string]objects{}, seen: map[string]bool{}, described: map[string]string{}}
+	s.grown = make(chan struct{})
+	s.chunks = stock.New[Chunk](keptChunks)
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	s.manifest.add(o.Frozen)
+	for _, obj := range o.Frozen {
+		if !strings.Contains(obj.Name, "://") {
+			s.seen[obj.Name] = true
+		}
+	}
+	parts, remote, err := s.list(ctx)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	grow := func(ctx context.Context) error {
+		for _, list := range parts {
+			if err := list(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if remote {
+		growing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		s.cancel = cancel
+		go func() {
+			defer close(s.grown)
+			err := grow(growing)
+			s.mu.Lock()
+			s.stats.Listed = err == nil
+			s.mu.Unlock()
+			s.manifest.finish(err)
+		}()
+		return s, nil
+	}
+	if err := grow(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.stats.Listed = true
+	s.manifest.finish(nil)
+	close(s.grown)
+	if s.manifest.Len() == 0 && len(s.unreadable) > 0 {
+		for i, err := range s.unreadable {
+			s.unreadable[i] = inputError(err)
+		}
+		return nil, errors.Join(s.unreadable...)
+	}
+	return s, nil
+}
+
+func (o *Options) defaults() {
+	if o.MaxRecord <= 0 {
+		o.MaxRecord = DefaultMaxRecord
+	}
+	if o.Lateness == 0 {
+		o.Lateness = 72 * time.Hour
+	}
+	if o.Disk == nil {
+		o.Disk = OSDisk{}
+	}
+	if o.Schemes == nil {
+		o.Schemes = Known()
+	}
+}
+
+// check finds what is wrong with the options themselves.
+func (s *Input) check() error {
+	if err := (chooser{s.o.Format, s.o.Shapes, s.o.Columns, s.o.Separator}).check(); err != nil {
+		return err
+	}
+	if !s.o.Since.IsZero() && !s.o.Until.IsZero() && !s.o.Since.Before(s.o.Until) {
+		return inputf("--since %s is not before --until %s",
+			s.o.Since.Format(time.RFC3339), s.o.Until.Format(time.RFC3339))
+	}
+	_, err := s.chooseLayout(nil)
+	return err
+}
+
+// list looks at every address. What can be listed quickly is resolved at once,
+// so that a mistake costs nothing; of the rest the beginning is.
+func (s *Input) list(ctx context.Context) (parts []lister, remote bool, err error) {
+	for i, from := range s.o.From {
+		scheme, err := s.o.Schemes.Of(from)
+		if err != nil {
+			return nil, false, err
+		}
+		remote = remote || scheme.Remote
+		kind := s.kinds[scheme.Name]
+		if kind == nil {
+			if scheme.Objects == nil {
+				return nil, false, inputf("%s: %w", from, errNoObjects)
+			}
+			if kind, err = scheme.Objects(ctx, s); err != nil {
+				return nil, false, err
+			}
+			s.kinds[scheme.Name] = kind
+		}
+		part, err := kind.list(ctx, i, from)
+		if err != nil {
+			return nil, false, err
+		}
+		parts = append(parts, part)
+	}
+	return parts, remote, nil
+}
+
+// Close stops a listing and removes what was cached. No reading may go on.
+func (s *Input) Close() error {
+	if s.cancel != nil {
+		s.cancel()
+		<-s.grown
+	}
+	var errs []error
+	for _, k := range s.kinds {
+		errs = append(errs, k.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Release says that nothing before a position will be read again: fetched
+// objects before it are dropped.
+func (s *Input) Release(upTo Position) error {
+	for _, k := range s.kinds {
+		k.release(upTo.Object)
+	}
+	return nil
+}
+
+// Describe says of the objects read so far what they were recognised as, one
+// line for each different finding.
+func (s *Input) Describe() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, why := range s.order {
+		out = append(out, s.described[why]+": "+why)
+	}
+	return out
+}
+
+func (s *Input) note(name, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.described[why]; !ok && len(s.order) < 100 {
+		s.described[why] = name
+		s.order = append(s.order, why)
+	}
+}
+
+// fail keeps why a part of the selection is not in the manifest.
+func (s *Input) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.unreadable) < 100 {
+		s.unreadable = append(s.unreadable, err)
+	}
+}
+
+func (s *Input) failed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.unreadable) > 0
+}
+
+func (s *Input) skip() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Skipped++
+}
+
+// passOver keeps what in a folder or pattern is no file, to be told.
+func (s *Input) passOver(path, what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.NoFiles++
+	if len(s.stats.Passed) < 10 {
+		s.stats.Passed = append(s.stats.Passed, path+" is "+what)
+	}
+}
+
+// passedOver ends the message that there is nothing to read.
+func (s *Input) passedOver() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.stats.Passed) == 0 {
+		return ""
+	}
+	return ": " + s.stats.Passed[0]
+}
+
+// publish freezes objects and lets them be read.
+func (s *Input) publish(objects []Object) error {
+	if len(objects) == 0 {
+		return nil
+	}
+	if s.o.Freeze != nil {
+		if err := s.o.Freeze(objects); err != nil {
+			return fmt.Errorf("keeping the list of objects: %w", err)
+		}
+	}
+	s.manifest.add(objects)
+	return nil
+}
+
+func (s *Input) Manifest() *Manifest { return &s.manifest }
+
+// Stats returns what the selection left out.
+func (s *Input) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats
+}
+
+// Passed returns how many of the objects' bytes, as they are stored, the last [First]
+// reading has gone through, and how many there are; 0 when that is not known yet.
+func (s *Input) Passed() (bytes, all int64) {
+	if !s.manifest.Done() || s.tables.Load() {
+		return s.passed.Load(), 0
+	}
+	return s.passed.Load(), s.manifest.Bytes()
+}
+
+// passing counts what is read of an object.
+type passing struct {
+	r io.Reader
+	n *atomic.Int64
+}
+
+func (p passing) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	p.n.Add(int64(n))
+	return n, err
+}
+
+// Chunks implements Source. An object that cannot be read ends the reading: what
+// is behind it is not looked at, so that the places of records never depend on
+// what could be read at the time, and whoever goes on later begins there.
+func (s *Input) Chunks(ctx context.Context, after Position, pass Pass) iter.Seq2[*Chunk, error] {
+	return chunks(ctx, pass, func(ctx context.Context, yield func(*Chunk) bool) error {
+		return s.read(ctx, after, pass, yield)
+	})
+}
+
+// ReadError is an object that could not be read to its end, although that may
+// be possible later.
+type ReadError struct {
+	Object string
+	Err    error
+}
+
+func (e *ReadError) Error() string {
+	return fmt.Sprintf("reading %s: %v; what follows it was not read", e.Object, e.Err)
+}
+func (e *ReadError) Unwrap() error { return e.Err }
+
+func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(*Chunk) bool) error {
+	counts := pass == First
+	before := int64(0) // bytes of the objects before
+	for i := 0; counts && i < int(after.Object); i++ {
+		before += s.manifest.At(i).Size
+	}
+	for i := int(after.Object); ; i++ {
+		if counts {
+			s.passed.Store(before)
+		}
+		ok, err := s.manifest.wait(ctx, i)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case !ok && counts:
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return errors.Join(append([]error{err}, s.unreadable...)...)
+		case !ok:
+			return nil // what is not in the manifest is for the first reading to say
+		}
+		obj := s.manifest.At(i)
+		before += obj.Size
+		from := Position{Object: uint32(i)}
+		if i == int(after.Object) {
+			from = after
+		}
+		err = s.readObject(ctx, obj, from, pass, yield)
+		switch {
+		case err == nil:
+		case errors.Is(err, errStopped) || ctx.Err() != nil:
+			return nil
+		case errors.As(err, new(*ChangedError)), errors.As(err, new(*InputError)):
+			return err
+		default:
+			return &ReadError{obj.Name, err}
+		}
+	}
+}
+
+// errStopped says that the receiver wants no more.
+var errStopped = errors.New("stopped")
+
+func (s *Input) readObject(ctx context.Context, obj Object, from Position, pass Pass, yield func(*Chunk) bool) error {
+	scheme, err := s.o.Schemes.Of(obj.Name)
+	if err != nil {
+		return err
+	}
+	kind := s.kinds[scheme.Name]
+	if kind == nil {
+		return &ChangedError{obj.Name, "the command does not name it any more"}
+	}
+	f, err := kind.open(ctx, obj, int(from.Object))
+	if err != nil {
+		return err
+	}
+	// Nothing was written: how closing ends says nothing about what was read.
+	defer f.Close()
+	if f.size == 0 {
+		return nil
+	}
+	r := &reading{
+		ctx: ctx, name: obj.Name, object: from.Object, max: s.o.MaxRecord, pool: s.chunks, yield: yield,
+		raw: f.fault, letters: s.o.DeadLetters, choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns, s.o.Separator},
+		noted: func(why string) { s.note(obj.Name, why) },
+	}
+	if f.damaged != nil {
+		r.last, r.line = from, 0
+		return r.bad(nil, 0, Truncated, f.damaged.Error())
+	}
+	if pass == First {
+		f.Reader = passing{f.Reader, &s.passed}
+	}
+	var magic [4]byte
+	if f.at != nil {
+		n, _ := f.at.ReadAt(magic[:], 0)
+		if err := f.fault.fatal(); err != nil {
+			return err
+		}
+		if n == 4 && string(magic[:]) == "PAR1" {
+			s.tables.Store(true)
+			return r.runParquet(f.at, f.size, from)
+		}
+	}
+	return r.run(f, from)
+}
+
+// chunks yields what read reads: as it is asked for, or ahead of that.
+func chunks(ctx context.Context, pass Pass, read func(context.Context, func(*Chunk) bool) error) iter.Seq2[*Chunk, error] {
+	if pass == First {
+		return ahead(ctx, read)
+	}
+	return func(yield func(*Chunk, error) bool) {
+		if err := read(ctx, func(c *Chunk) bool { return yield(c, nil) }); err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// ahead runs a reading up to two chunks ahead of its receiver, so that reading,
+// decompressing and splitting overlap with the receiver's work.
+func ahead(ctx context.Context, read func(context.Context, func(*Chunk) bool) error) iter.Seq2[*Chunk, error] {
+	return func(yield func(*Chunk, error) bool) {
+		type item struct {
+			c   *Chunk
+			err error
+		}
+		inner, cancel := context.WithCancel(ctx)
+		ch := make(chan item, 1)
+		defer func() {
+			cancel()
+			for range ch {
+			}
+		}()
+		go func() {
+			defer close(ch)
+			err := read(inner, func(c *Chunk) bool {
+				if inner.Err() != nil {
+					return false
+				}
+				select {
+				case ch <- item{c: c}:
+					return true
+				case <-inner.Done():
+					return false
+				}
+			})
+			if err != nil {
+				select {
+				case ch <- item{err: err}:
+				case <-inner.Done():
+				}
+			}
+		}()
+		for it := range ch {
+			if !yield(it.c, it.err) || it.err != nil {
+				return
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			yield(nil, err)
+		}
+	}
+}
