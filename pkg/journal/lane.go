@@ -129,7 +129,7 @@ func (l *Lane) addLetters(dead letters) {
 	if dead.n == 0 {
 		return
 	}
-	l.dead.path = letterPath(l.r.Dir, l.Name)
+	l.dead.path = LettersPath(l.r.Dir, l.Name)
 	l.dead.lines = append(l.dead.lines, dead)
 	l.dirty = true
 	l.r.wake()

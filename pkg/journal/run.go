@@ -392,7 +392,7 @@ func (r *Run) restore(sizes map[string]int64) error {
 		}
 	}
 	for _, l := range r.order {
-		path := letterPath(r.Dir, l.Name)
+		path := LettersPath(r.Dir, l.Name)
 		size, there := sizes[l.Name]
 		switch {
 		case !there && l.dead.size > 0:

@@ -399,7 +399,8 @@ func (l *sqliteLog) claimed() (int64, error) {
 
 const letterSuffix = ".jsonl.zst"
 
-func letterPath(dir, lane string) string {
+// LettersPath is where the dead letters of a lane are, in a run's folder.
+func LettersPath(dir, lane string) string {
 	return filepath.Join(dir, "dead", FileName(lane)+letterSuffix)
 }
 
@@ -428,7 +429,7 @@ func (l *sqliteLog) deadSizes() (map[string]int64, error) {
 func (l *sqliteLog) AppendDead(_ context.Context, lane string, at int64, frame []byte) error {
 	d := l.dead[lane]
 	if d == nil {
-		f, err := os.OpenFile(letterPath(l.dir, lane), os.O_CREATE|os.O_WRONLY, 0o600)
+		f, err := os.OpenFile(LettersPath(l.dir, lane), os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
 			return fmt.Errorf("writing dead letters: %w", err)
 		}

@@ -164,7 +164,7 @@ func NoteRedriven(ctx context.Context, dir string, s *engine.Summary) (left uint
 		if err != nil {
 			return 0, err
 		}
-		if d.Redriven, err = redrivenEvents(ctx, d, known); err != nil {
+		if d.Redriven, err = redrivenEvents(ctx, journal.LettersPath(dir, d.Name), d, known); err != nil {
 			return 0, err
 		}
 		left += rejected - min(rejected, total(d.Redriven))
@@ -174,23 +174,28 @@ func NoteRedriven(ctx context.Context, dir string, s *engine.Summary) (left uint
 
 // redrivenEvents counts the events all of whose letters were delivered, by the run that
 // has delivered the last of them.
-func redrivenEvents(ctx context.Context, d *engine.LaneSummary, known map[letterName]string) (
+func redrivenEvents(ctx context.Context, letters string, d *engine.LaneSummary, known map[letterName]string) (
 	events map[string]uint64, err error,
 ) {
 	if len(known) == 0 {
 		return nil, nil
 	}
 	missing := map[int64]int{}
-	if d.Letters > total(d.Rejected) && uint64(len(known)) < d.Letters {
+	if d.Letters == 0 || d.Letters > total(d.Rejected) && uint64(len(known)) < d.Letters {
 		// Some events have several letters, and not all were delivered: which are
-		// those of one event is in the letters only.
-		err = eachLetter(ctx, []string{d.DeadLetters}, func(letter event.Value) {
+		// those of one event is in the letters only. Older summaries do not count them.
+		read := uint64(0)
+		err = eachLetter(ctx, []string{letters}, func(letter event.Value) {
+			read++
 			if l := nameOf(letter); known[l] == "" {
 				missing[l.ordinal]++
 			}
 		})
 		if err != nil {
 			return nil, err
+		}
+		if d.Letters > 0 && read != d.Letters {
+			return nil, nil // they are damaged: nothing is known to be done
 		}
 	}
 	last := map[int64]letterName{}
