@@ -39,8 +39,9 @@ func packings() []packing {
 	}
 }
 
-// maxGunzip bounds what is looked at of a compressed text.
-const maxGunzip = 64 << 20
+// maxGunzip bounds what is looked into: what is larger once it is unpacked stays
+// packed, and is not looked into.
+const maxGunzip = 16 << 20
 
 // gunzip opens gzip data; ok is false for anything else.
 func gunzip(s string) (plain string, ok bool) {
@@ -55,8 +56,8 @@ func gunzip(s string) (plain string, ok bool) {
 }
 
 func bounded(r io.Reader) (string, bool) {
-	data, err := io.ReadAll(io.LimitReader(r, maxGunzip))
-	return string(data), err == nil
+	data, err := io.ReadAll(io.LimitReader(r, maxGunzip+1))
+	return string(data), err == nil && len(data) <= maxGunzip
 }
 
 func gzipped(s string) string {

@@ -121,7 +121,7 @@ func (r *Redactor) pairValue(s string, end, from int, plain bool) (match, bool) 
 // element reads <name …>value<, of which the bracket > stands at a place.
 func (r *Redactor) element(s string, i int) (match, bool) {
 	open := strings.LastIndexByte(s[max(0, i-256):i], '<')
-	if open < 0 || i+1 >= len(s) || s[i+1] == '<' {
+	if open < 0 || i+1 >= len(s) || s[i+1] == '<' && !strings.HasPrefix(s[i+1:], "<![CDATA[") {
 		return match{}, false
 	}
 	name := s[max(0, i-256)+open+1 : i]

@@ -593,7 +593,7 @@ func (r *Redactor) matches(s string) []match {
 		switch {
 		case m.exact:
 			return 0
-		case m.kind == "custom":
+		case m.kind == "custom", m.kind == "userinfo": // with the host behind it, it looks like an address of email
 			return 1
 		}
 		return 2
@@ -607,6 +607,9 @@ func (r *Redactor) matches(s string) []match {
 	var out []match
 	for _, m := range found {
 		value := s[m.from:m.to]
+		if m.kind == "email" && endsInToken(s[max(0, m.from-48):m.from+strings.IndexByte(value, '@')]) {
+			continue // a token before the name of a host
+		}
 		if r.allowed(value) || !m.exact && (tokenRE.MatchString(value) || isToken(value) || value == "null" ||
 			value == "true" || value == "false" || r.isExample(value)) {
 			continue
@@ -617,6 +620,11 @@ func (r *Redactor) matches(s string) []match {
 	}
 	slices.SortFunc(out, func(a, b match) int { return a.from - b.from })
 	return out
+}
+
+func endsInToken(s string) bool {
+	all := tokenRE.FindAllStringIndex(s, -1)
+	return len(all) > 0 && all[len(all)-1][1] == len(s)
 }
 
 // everywhere tries a rule on all of a text.
