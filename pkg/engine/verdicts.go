@@ -91,7 +91,7 @@ func (v *verdicts) deadLetter(lb *laneBlock, between func()) error {
 			if err := v.ledger.j.Settle(d.verdicts, d.dead); err != nil {
 				return err
 			}
-			d, size = decision{}, 0
+			d.verdicts, d.dead, size = d.verdicts[:0], d.dead[:0], 0 // the journal keeps neither
 			between()
 		}
 	}
