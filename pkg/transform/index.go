@@ -146,8 +146,8 @@ func (x *index) load(size int64) error {
 		x.bits < firstBits || x.bits > 40 || size != pageSize+pageSize<<x.bits {
 		return errors.New("the file is damaged; remove it and start the run with --fresh")
 	}
-	// After a crash the count is an older, lower one. That only lets the
-	// table fill a little more before it doubles.
+	// After a crash the count is an older, lower one, or nothing at all. The table
+	// doubles then when keys spill too far, which counts anew.
 	x.count = binary.LittleEndian.Uint64(h[40:])
 	return nil
 }
@@ -171,37 +171,53 @@ func (x *index) first(digest [32]byte, at source.Position) (source.Position, err
 func (x *index) find(digest [32]byte, at source.Position) (source.Position, error) {
 	key := digest[:16]
 	key[0] |= 0x80 // an empty slot begins with a zero
-	if x.count >= maxFill<<x.bits {
-		if err := x.double(); err != nil {
-			return at, err
+	for full := x.count >= maxFill<<x.bits; ; full = true {
+		if full {
+			if err := x.double(); err != nil {
+				return at, err
+			}
+		}
+		first, found, err := x.place(key, at, maxSpill)
+		if found || err != nil {
+			return first, err
 		}
 	}
+}
+
+// maxSpill is how many pages from its own on a key may stand: at a mean of maxFill slots a
+// page, hardly one spills over two.
+const maxSpill = 8
+
+// place returns the first position known for a key, having noted at in one of some pages
+// from its own on, when it is the first or an earlier one. It is not found when all of
+// them are full of others.
+func (x *index) place(key []byte, at source.Position, most uint64) (first source.Position, found bool, err error) {
 	pages := uint64(1) << x.bits
 	p := x.home(key)
-	for range pages {
+	for range min(pages, most) {
 		off := pageSize + int64(p)*pageSize
 		if _, err := x.f.ReadAt(x.page[:], off); err != nil {
-			return at, err
+			return at, false, err
 		}
 		want := binary.LittleEndian.Uint64(key)
 		for i := 0; i < pageSize; i += slotSize {
 			slot := x.page[i : i+slotSize]
 			if slot[0] == 0 {
 				x.count++
-				return at, x.put(off+int64(i), slot, key, at)
+				return at, true, x.put(off+int64(i), slot, key, at)
 			}
 			if binary.LittleEndian.Uint64(slot) != want || string(slot[8:16]) != string(key[8:]) {
 				continue
 			}
 			known := position(slot)
 			if known.Compare(at) <= 0 {
-				return known, nil
+				return known, true, nil
 			}
-			return at, x.put(off+int64(i), slot, key, at)
+			return at, true, x.put(off+int64(i), slot, key, at)
 		}
 		p = (p + 1) % pages
 	}
-	return at, errors.New("the table is full")
+	return at, false, nil
 }
 
 // home is the page where a key belongs.
@@ -285,9 +301,8 @@ func (x *index) fill(old *index) error {
 		}
 	}
 	for _, slot := range spilled {
-		var digest [32]byte
-		copy(digest[:], slot[:16])
-		if _, err := x.find(digest, position(slot[:])); err != nil {
+		// All of it is half full at most, so there is room somewhere.
+		if _, _, err := x.place(slot[:16], position(slot[:]), 1<<x.bits); err != nil {
 			return err
 		}
 	}
