@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -61,26 +62,41 @@ func TestSampleIsCurrent(t *testing.T) {
 	}
 }
 
-// floors are the packages from the ground up; imports go down only.
-var floors = [][]string{
-	{"pkg/awssecret", "pkg/event", "pkg/eventgen", "pkg/printable", "pkg/secret", "pkg/stock"},
-	{"pkg/mapping", "pkg/filter", "pkg/setting", "pkg/field", "pkg/body"},
-	{"pkg/source", "pkg/destination", "pkg/transport", "pkg/journal", "pkg/transform", "pkg/cassette", "pkg/standin", "pkg/selection", "pkg/workspace"},
-	{"pkg/engine", "pkg/config", "destinations/"},
-	{"destinations", "pkg/run"},
-	{"cmd", "cassettes"},
-	{""},
-}
-
-func floorOf(pkg string) int {
-	for i := len(floors) - 1; i >= 0; i-- {
-		for _, p := range floors[i] {
-			if pkg == p || strings.HasSuffix(p, "/") && strings.HasPrefix(pkg, p) {
-				return i
+// readFloors takes the floors of the packages out of the table of the architecture
+// document.
+func readFloors(t *testing.T) map[string]int {
+	t.Helper()
+	text, err := os.ReadFile("../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	floors := map[string]int{}
+	for _, row := range regexp.MustCompile(`(?m)^\| (\d) \| (.*) \|$`).FindAllStringSubmatch(string(text), -1) {
+		for _, pkg := range strings.Split(row[2], ", ") {
+			if pkg == "main" {
+				pkg = ""
 			}
+			if _, twice := floors[pkg]; twice {
+				t.Errorf("docs/architecture.md has two floors for %s", pkg)
+			}
+			floors[pkg], _ = strconv.Atoi(row[1]) // a digit
 		}
 	}
-	return -1
+	return floors
+}
+
+// floorOf is a package's floor: its own, or that of a name above it that ends in a
+// slash.
+func floorOf(floors map[string]int, pkg string) (name string, floor int) {
+	if n, ok := floors[pkg]; ok {
+		return pkg, n
+	}
+	for name, n := range floors {
+		if strings.HasSuffix(name, "/") && strings.HasPrefix(pkg, name) {
+			return name, n
+		}
+	}
+	return "", -1
 }
 
 // TestImportsGoDownOnly walks the import graph.
@@ -92,19 +108,21 @@ func TestImportsGoDownOnly(t *testing.T) {
 		t.Fatalf("go list: %v", err)
 	}
 	const module = "github.com/fanfold/fanfold"
+	floors, seen := readFloors(t), map[string]bool{}
 	for line := range strings.Lines(string(out)) {
 		f := strings.Fields(line)
 		from := strings.TrimPrefix(strings.TrimPrefix(f[0], module), "/")
-		at := floorOf(from)
+		name, at := floorOf(floors, from)
+		seen[name] = true
 		if at < 0 {
-			t.Errorf("%s has no floor in the architecture", from)
+			t.Errorf("%s has no floor in docs/architecture.md", from)
 		}
 		for _, to := range f[1:] {
 			if !strings.HasPrefix(to, module+"/") {
 				continue
 			}
 			to = strings.TrimPrefix(to, module+"/")
-			below := floorOf(to)
+			_, below := floorOf(floors, to)
 			if to == "cassettes" {
 				below = 0 // data
 			}
@@ -113,6 +131,51 @@ func TestImportsGoDownOnly(t *testing.T) {
 			}
 			if from == "pkg/engine" && strings.HasPrefix(to, "destinations") || strings.HasPrefix(from, "destinations") && to == "pkg/engine" {
 				t.Errorf("%s imports %s: they meet in cmd only", from, to)
+			}
+		}
+	}
+	for name := range floors {
+		if !seen[name] {
+			t.Errorf("docs/architecture.md has a floor for %s, which is no package", name)
+		}
+	}
+}
+
+// TestDocumentsNameWhatIsThere: the files, folders and tests that the documents for
+// contributors name exist.
+func TestDocumentsNameWhatIsThere(t *testing.T) {
+	tests := map[string]bool{}
+	files := map[string]bool{}
+	err := filepath.WalkDir("..", func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files[filepath.Base(path)] = true
+		if !strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllSubmatch(text, -1) {
+			tests[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, doc := range []string{"docs/architecture.md", "CONTRIBUTING.md"} {
+		text, err := os.ReadFile("../" + doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(string(text), -1) {
+			if !tests[name] {
+				t.Errorf("%s names the test %s, which does not exist", doc, name)
+			}
+		}
+		for _, name := range regexp.MustCompile(`[\w/-]+\.go\b`).FindAllString(string(text), -1) {
+			if _, err := os.Stat("../" + name); err != nil && !files[filepath.Base(name)] && !strings.Contains(name, "slug") {
+				t.Errorf("%s names the file %s, which does not exist", doc, name)
 			}
 		}
 	}
