@@ -25,7 +25,8 @@ func (a *app) arguments(c *cobra.Command) {
 			case c.HasSubCommands() && len(args) > 0:
 				return usagef("%s (see `%s --help`)", setting.Unknown(args[0], "command", commandNames(c)), c.CommandPath())
 			case c.Flags().Lookup("from") != nil && len(args) > 0:
-				return usagef("%s takes no arguments: the input is given with --from %s (see `%s --help`)", c.CommandPath(), args[0], c.CommandPath())
+				return usagef("%s takes no arguments: the input is given with --from %s (see `%s --help`)", c.CommandPath(),
+					args[0], c.CommandPath())
 			}
 			return usagef("usage: %s (see `%s --help`)", c.UseLine(), c.CommandPath())
 		}

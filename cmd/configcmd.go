@@ -243,6 +243,7 @@ func (a *app) warn(c *config.File, o *config.Opened, key, src string) {
 		found = append(found, f.Doubts()...)
 	}
 	for _, d := range found {
-		fmt.Fprintf(a.err, "%s:%d: warning: %s: %s: %s\n", c.Path, o.Lines[key], o.Name, strings.Join(strings.Fields(src), " "), d)
+		fmt.Fprintf(a.err, "%s:%d: warning: %s: %s: %s\n", c.Path, o.Lines[key], o.Name, strings.Join(strings.Fields(src),
+			" "), d)
 	}
 }

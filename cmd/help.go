@@ -19,7 +19,8 @@ import (
 var topics embed.FS
 
 // topicNames are the help topics beside the commands, in reading order.
-var topicNames = []string{"sources", "config", "transform", "mapping", "filters", "resume", "exit-codes", "cassettes", "performance"}
+var topicNames = []string{"sources", "config", "transform", "mapping", "filters", "resume", "exit-codes", "cassettes",
+	"performance"}
 
 func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
@@ -55,7 +56,8 @@ func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 					names = append(names, cmd.Name())
 				}
 			}
-			return usagef("%s", setting.Unknown(args[0], "command or topic", slices.Compact(slices.Sorted(slices.Values(append(names, topicNames...))))))
+			return usagef("%s", setting.Unknown(args[0], "command or topic",
+				slices.Compact(slices.Sorted(slices.Values(append(names, topicNames...))))))
 		},
 	}
 }
@@ -83,7 +85,8 @@ func (a *app) topic(name string) error {
 
 func mappingReference(w io.Writer) error {
 	for _, e := range mapping.Reference() {
-		if _, err := fmt.Fprintf(w, "\n  %s\n    %s\n    %s\n    on %s is %s\n", e.Name, e.Doc, e.Mapping, e.Event, e.Result); err != nil {
+		if _, err := fmt.Fprintf(w, "\n  %s\n    %s\n    %s\n    on %s is %s\n", e.Name, e.Doc, e.Mapping, e.Event,
+			e.Result); err != nil {
 			return err
 		}
 	}

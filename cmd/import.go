@@ -21,7 +21,8 @@ func (a *app) importWorkspaces() *cobra.Command {
 	}
 	c.AddCommand(
 		&cobra.Command{
-			Use: "segment FILE|-", Short: "Of a Segment workspace: sources, destinations, settings, subscriptions, mappings", Args: cobra.ExactArgs(1),
+			Use: "segment FILE|-", Args: cobra.ExactArgs(1),
+			Short: "Of a Segment workspace: sources, destinations, settings, subscriptions, mappings",
 			Long: `import segment prints a commented fanfold.yaml made of an export of a Segment workspace:
 answers of the Public API (/destinations, /sources, /destinations/ID/subscriptions), one
 after the other, or what ` + "`terraform show -json`" + ` prints. Secrets are not carried over: the file

@@ -115,7 +115,8 @@ func (a *app) readGlobals(c *cobra.Command) error {
 // that helps to mend it.
 func needsNoConfig(c *cobra.Command) bool {
 	switch strings.TrimPrefix(c.CommandPath(), "fanfold ") {
-	case "fanfold", "help", "version", "config", "config init", "config check", "config schema", "import", "import segment", "import rudderstack", "eval", "generate", "sink", "write-completions":
+	case "fanfold", "help", "version", "eval", "generate", "sink", "write-completions",
+		"config", "config init", "config check", "config schema", "import", "import segment", "import rudderstack":
 		return true
 	}
 	return false

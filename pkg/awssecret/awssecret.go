@@ -43,7 +43,8 @@ func (c *Client) Secret(ctx context.Context, name string) (string, error) {
 		SecretString *string
 		SecretBinary *string
 	}
-	if err := c.call(ctx, "secretsmanager", "secretsmanager.GetSecretValue", map[string]any{"SecretId": name}, &out); err != nil {
+	if err := c.call(ctx, "secretsmanager", "secretsmanager.GetSecretValue", map[string]any{"SecretId": name},
+		&out); err != nil {
 		return "", err
 	}
 	var text string
@@ -107,7 +108,8 @@ func (c *Client) call(ctx context.Context, service, target string, in, out any) 
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(endpoint, "/")+"/", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(endpoint, "/")+"/",
+		bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("the AWS endpoint is no address: %w", err)
 	}
@@ -118,7 +120,8 @@ func (c *Client) call(ctx context.Context, service, target string, in, out any) 
 		return fmt.Errorf("there are no AWS credentials: %w", err)
 	}
 	sum := sha256.Sum256(body)
-	if err = v4.NewSigner().SignHTTP(ctx, creds, req, hex.EncodeToString(sum[:]), service, cfg.Region, c.Now()); err != nil {
+	if err = v4.NewSigner().SignHTTP(ctx, creds, req, hex.EncodeToString(sum[:]), service, cfg.Region,
+		c.Now()); err != nil {
 		return fmt.Errorf("signing the request: %w", err)
 	}
 	resp, err := c.HTTP.RoundTrip(req)

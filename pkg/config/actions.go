@@ -26,7 +26,8 @@ var actionKeys = map[string]string{
 
 // segmentsOwn are the members of a subscription in Segment that say nothing about what
 // is sent.
-var segmentsOwn = []string{"id", "actionId", "destinationId", "modelId", "reverseETLModel", "reverseETLSchedule", "type", "createdAt", "updatedAt"}
+var segmentsOwn = []string{"id", "actionId", "destinationId", "modelId", "reverseETLModel", "reverseETLSchedule",
+	"type", "createdAt", "updatedAt"}
 
 // subscription is an entry of `actions:`, and where it stands.
 type subscription struct {
@@ -61,7 +62,8 @@ func (o *Opened) readActions(_ string, n *yaml.Node, p *problems) {
 	}
 	o.actionsWrong = len(p.errs) > before
 	if len(o.Config.Actions) == 0 && !o.actionsWrong {
-		p.add(n.Line, "%s: actions lists none that is enabled, which would send nothing: take it out to have the presets", o.Name)
+		p.add(n.Line, "%s: actions lists none that is enabled, which would send nothing: take it out to have the presets",
+			o.Name)
 	}
 }
 
@@ -90,7 +92,8 @@ func (o *Opened) readAction(item *yaml.Node, p *problems) (s subscription) {
 		key := actionKeys[k.Value]
 		if key == "" {
 			if !slices.Contains(segmentsOwn, k.Value) {
-				p.add(k.Line, "%s: %s", o.Name, setting.Unknown(k.Value, "key of an action", []string{"action", "subscribe", "mapping", "enabled", "name"}))
+				p.add(k.Line, "%s: %s", o.Name, setting.Unknown(k.Value, "key of an action", []string{"action", "subscribe",
+					"mapping", "enabled", "name"}))
 			}
 			return
 		}
@@ -121,7 +124,8 @@ func (o *Opened) readAction(item *yaml.Node, p *problems) (s subscription) {
 		}
 	})
 	if s.Action == "" && len(p.errs) == before {
-		p.add(item.Line, "%s: an entry of actions does not say which action: %s has %s", o.Name, o.Slug, strings.Join(o.actionSlugs(), ", "))
+		p.add(item.Line, "%s: an entry of actions does not say which action: %s has %s", o.Name, o.Slug,
+			strings.Join(o.actionSlugs(), ", "))
 	}
 	return s
 }
@@ -174,14 +178,16 @@ func (o *Opened) checkAction(s *subscription, p *problems) {
 			mapped = !f.Default.IsZero()
 		}
 		if f.Required && !mapped && !whole {
-			p.add(s.line, "%s: action %s: the field %s is required and nothing is mapped to it, so that every event would be rejected", o.Name, s.Action, f.Key)
+			p.add(s.line, "%s: action %s: the field %s is required and nothing is mapped to it, "+
+				"so that every event would be rejected", o.Name, s.Action, f.Key)
 		}
 	}
 }
 
 // checkKeys finds members of a mapping that the action does not have, and returns those
 // that it has.
-func (o *Opened) checkKeys(action string, n *yaml.Node, fields []mapping.Field, p *problems) (keys map[string]bool, whole bool) {
+func (o *Opened) checkKeys(action string, n *yaml.Node, fields []mapping.Field, p *problems) (keys map[string]bool,
+	whole bool) {
 	keys = map[string]bool{}
 	n, err := jsonNode(n)
 	if err != nil || n.Kind != yaml.MappingNode || len(n.Content) == 2 && strings.HasPrefix(n.Content[0].Value, "@") {

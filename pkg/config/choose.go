@@ -26,7 +26,8 @@ type Choice struct {
 func (w *World) Choose(f *File, c Choice) ([]*Destination, error) {
 	out, errs := w.named(f, c)
 	if len(out) == 0 && len(errs) == 0 {
-		return nil, fmt.Errorf("no destination: name one with --to (%s), or configure some in fanfold.yaml (`fanfold config init` prints one to start from)", strings.Join(w.Slugs(), ", "))
+		return nil, fmt.Errorf("no destination: name one with --to (%s), or configure some in fanfold.yaml "+
+			"(`fanfold config init` prints one to start from)", strings.Join(w.Slugs(), ", "))
 	}
 	for _, d := range out {
 		errs = append(errs, w.fetchAll(f, d, c.Rehearse)...)
@@ -54,7 +55,8 @@ func (w *World) Choose(f *File, c Choice) ([]*Destination, error) {
 func (w *World) named(f *File, c Choice) (out []*Destination, errs []error) {
 	slugs := w.Slugs()
 	plain := func(slug string) *Destination {
-		return &Destination{Name: slug, Slug: slug, Settings: map[string]any{}, Written: map[string]*yaml.Node{}, Lines: map[string]int{}}
+		return &Destination{Name: slug, Slug: slug, Settings: map[string]any{}, Written: map[string]*yaml.Node{},
+			Lines: map[string]int{}}
 	}
 	if len(c.To) == 0 {
 		out = append(out, f.Destinations...)
@@ -82,7 +84,8 @@ func (w *World) named(f *File, c Choice) (out []*Destination, errs []error) {
 			for _, d := range f.Destinations {
 				names = append(names, d.Name)
 			}
-			errs = append(errs, fmt.Errorf("--to: %s (see `fanfold destinations list`)", setting.Unknown(name, "destination", names)))
+			errs = append(errs, fmt.Errorf("--to: %s (see `fanfold destinations list`)", setting.Unknown(name, "destination",
+				names)))
 		}
 	}
 	return out, errs

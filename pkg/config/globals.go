@@ -30,10 +30,14 @@ func (g GlobalOption) Check(value string) error {
 func GlobalOptions() []GlobalOption {
 	return []GlobalOption{
 		{Name: "state-dir", Usage: "where runs are kept (default $XDG_STATE_HOME/fanfold)"},
-		{Name: "log-level", Usage: "debug, info, warn or error", Default: "warn", check: words("debug", "info", "warn", "error")},
+		{Name: "log-level", Usage: "debug, info, warn or error", Default: "warn", check: words("debug", "info", "warn",
+			"error")},
 		{Name: "log-format", Usage: "text or json", Default: "text", check: words("text", "json")},
 		{Name: "progress", Usage: "auto, always or never", Default: "auto", check: words("auto", "always", "never")},
-		{Name: "memory", Usage: "memory for blocks and deliveries (default 256MiB, and 8MiB for each destination beyond 16)", check: size},
+		{
+			Name: "memory", check: size,
+			Usage: "memory for blocks and deliveries (default 256MiB, and 8MiB for each destination beyond 16)",
+		},
 	}
 }
 
@@ -76,7 +80,8 @@ func Bytes(s string) (int64, error) {
 	units := []struct {
 		suffix string
 		n      float64
-	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"KB", 1e3}, {"B", 1}, {"", 1}}
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"KB", 1e3}, {"B",
+		1}, {"", 1}}
 	for _, u := range units {
 		num, ok := strings.CutSuffix(s, u.suffix)
 		if !ok {

@@ -108,7 +108,8 @@ func (o *Opened) explain(err error, rehearse bool, p *problems) {
 	case !rehearse && slices.Contains(d.unsetSettings, key):
 		return // what is wrong with it is that it refers to nothing
 	case missing:
-		p.add(d.Line, "%s: setting %s is required: set %s, --set %s.%s=…, or settings in fanfold.yaml; --rehearse needs none",
+		p.add(d.Line, "%s: setting %s is required: set %s, --set %s.%s=…, or settings in fanfold.yaml; "+
+			"--rehearse needs none",
 			d.Name, key, EnvName(d.Slug, key), d.Name, key)
 		return
 	case key == "":

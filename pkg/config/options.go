@@ -31,24 +31,32 @@ type reader func(o *Opened, key string, n *yaml.Node, p *problems)
 // options are those of every destination, in the order of the documentation.
 // override_limits has no reader of its own: rate and concurrency ask for it.
 func options() []option {
-	presets, compressions, doubts := []string{"automatic", "all"}, []string{"auto", "gzip", "none"}, []string{"resend", "hold"}
+	presets, compressions, doubts := []string{"automatic", "all"}, []string{"auto", "gzip", "none"}, []string{"resend",
+		"hold"}
 	return []option{
 		{"presets", "which of the destination's own subscriptions run: automatic (default), or all", wordForm(presets...),
 			text(oneOf(presets...), func(o *Opened, s string) { o.Config.Presets = s })},
 		{"filter", "which events this destination gets, in FQL", textForm(), (*Opened).readFilter},
 		{"rate", "50/s, 1000/m, 100events/s, 20MB/s; may lower the partner's limit", textForm(), (*Opened).readRate},
 		{"concurrency", "requests in flight", countForm(), (*Opened).readConcurrency},
-		{"batch_events", "events in a request", countForm(), text(count, func(o *Opened, n int) { o.Config.BatchEvents = n })},
+		{"batch_events", "events in a request", countForm(), text(count, func(o *Opened,
+			n int) {
+			o.Config.BatchEvents = n
+		})},
 		{"batch_bytes", "bytes in a request", countForm(), text(count, func(o *Opened, n int) { o.Config.BatchBytes = n })},
 		{"compression", "of requests: auto (default), gzip or none", wordForm(compressions...),
 			text(oneOf(compressions...), func(o *Opened, s string) { o.Compression = s })},
-		{"timeout", "of one request, like 30s", textForm(), text(duration, func(o *Opened, d time.Duration) { o.Options.Timeout = d })},
+		{"timeout", "of one request, like 30s", textForm(), text(duration, func(o *Opened,
+			d time.Duration) {
+			o.Options.Timeout = d
+		})},
 		{"base_url", "instead of the partner's scheme, host and path prefix", textForm(),
 			text(address, func(o *Opened, s string) { o.Config.BaseURL = s })},
 		{"retry", "{attempts: 8, max_time: 15m}", retryForm(), (*Opened).readRetry},
 		{"in_doubt", "what becomes of what was in doubt after a crash: resend (default), or hold", wordForm(doubts...),
 			text(oneOf(doubts...), func(o *Opened, s string) { o.Options.Hold = s == "hold" })},
-		{"override_limits", "true lets rate and concurrency exceed the partner's limits", form{"type": list("boolean", "string")},
+		{"override_limits", "true lets rate and concurrency exceed the partner's limits", form{"type": list("boolean",
+			"string")},
 			text(boolean, func(*Opened, bool) {})},
 		{"actions", "instead of the presets: subscriptions, also Segment's own", form{}, (*Opened).readActions},
 	}
@@ -77,7 +85,8 @@ func (o *Opened) readOptions(p *problems) {
 		case n.Tag == "!!null":
 			p.add(o.at(opt.key, n), "%s: %s has no value: give it one, or take the line out", o.Name, opt.key)
 		case o.Spec.Local && slices.Contains(onlyHTTP, opt.key), slices.Contains(o.Spec.Unused, opt.key):
-			p.add(o.at(opt.key, n), "%s: %s is of no use to a destination of type %s: take it out%s", o.Name, opt.key, o.Slug, o.instead(opt.key))
+			p.add(o.at(opt.key, n), "%s: %s is of no use to a destination of type %s: take it out%s", o.Name, opt.key, o.Slug,
+				o.instead(opt.key))
 		default:
 			opt.read(o, opt.key, n, p)
 		}
@@ -116,7 +125,8 @@ func (o *Opened) checkBatches(p *problems) {
 		if docs != "" {
 			docs = " (" + docs + ")"
 		}
-		p.add(o.at(key, n), "%s: %s %d would change nothing: the largest request here has %d%s", o.Name, key, given, most, docs)
+		p.add(o.at(key, n), "%s: %s %d would change nothing: the largest request here has %d%s", o.Name, key, given, most,
+			docs)
 	}
 	check("batch_events", o.Config.BatchEvents, func(l destination.ActionLimits) destination.Cap { return l.BatchEvents })
 	check("batch_bytes", o.Config.BatchBytes, func(l destination.ActionLimits) destination.Cap { return l.BatchBytes })
@@ -218,7 +228,8 @@ func (o *Opened) readConcurrency(key string, n *yaml.Node, p *problems) {
 	text(count, func(o *Opened, k int) {
 		o.Options.Concurrency = k
 		if c := o.Spec.Limits.Concurrency; c.N > 0 && k > c.N && !o.overrides() {
-			p.add(o.at(key, n), "%s: concurrency %d is above the partner's %d (%s); set override_limits: true if you know better",
+			p.add(o.at(key, n), "%s: concurrency %d is above the partner's %d (%s); "+
+				"set override_limits: true if you know better",
 				o.Name, k, c.N, c.Docs)
 		}
 	})(o, key, n, p)
@@ -232,7 +243,8 @@ func (o *Opened) readRate(key string, n *yaml.Node, p *problems) {
 		r, err := parseRate(s)
 		if r != nil && o.Spec.Local && r.Of == destination.Requests {
 			if strings.Contains(s, "request") {
-				err = fmt.Errorf("rate %s counts requests, and a destination of type %s makes none: count events, like 50/s", s, o.Slug)
+				err = fmt.Errorf("rate %s counts requests, and a destination of type %s makes none: count events, like 50/s", s,
+					o.Slug)
 			}
 			r.Of = destination.Events
 		}

@@ -125,7 +125,8 @@ var nameForm = regexp.MustCompile(`^[^\pC\pZ,=/\\.][^\pC\pZ,=/\\]*$`)
 // readDestination reads one entry of `destinations:`.
 func (w *World) readDestination(f *File, name, body *yaml.Node, p *problems) {
 	if !nameForm.MatchString(name.Value) || name.Value == "_source" {
-		p.add(name.Line, "%q cannot name a destination: names stand in --to lists and in names of files, without blanks, commas, = and slashes", name.Value)
+		p.add(name.Line, "%q cannot name a destination: names stand in --to lists and in names of files, "+
+			"without blanks, commas, = and slashes", name.Value)
 		return
 	}
 	d := &Destination{
@@ -156,7 +157,8 @@ func (w *World) readDestination(f *File, name, body *yaml.Node, p *problems) {
 	switch {
 	case d.Slug == "" && body.Kind != yaml.MappingNode: // said already
 	case d.Slug == "":
-		p.add(d.Line, "destination %s has no type: which destination of the catalogue is it? `fanfold destinations list` shows them", d.Name)
+		p.add(d.Line, "destination %s has no type: which destination of the catalogue is it? "+
+			"`fanfold destinations list` shows them", d.Name)
 	case !slices.Contains(slugs, d.Slug):
 		p.add(d.Line, "destination %s: %s", d.Name, setting.Unknown(d.Slug, "type", slugs))
 	default:

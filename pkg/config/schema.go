@@ -21,7 +21,8 @@ const holdsVariable = `\$\{[A-Za-z_][A-Za-z0-9_]*\}`
 func textForm() form { return form{"type": list("string", "number", "boolean")} }
 
 func countForm() form {
-	return form{"anyOf": []form{{"type": "integer", "minimum": 1}, {"type": "string", "pattern": `^[0-9]+$|` + holdsVariable}}}
+	return form{"anyOf": []form{{"type": "integer", "minimum": 1}, {"type": "string",
+		"pattern": `^[0-9]+$|` + holdsVariable}}}
 }
 
 func wordForm(words ...string) form {
@@ -31,7 +32,8 @@ func wordForm(words ...string) form {
 func retryForm() form {
 	return form{"anyOf": []form{
 		{"type": list("string", "integer")},
-		{"type": "object", "additionalProperties": false, "properties": form{"attempts": countForm(), "max_time": textForm()}},
+		{"type": "object", "additionalProperties": false, "properties": form{"attempts": countForm(),
+			"max_time": textForm()}},
 	}}
 }
 
@@ -107,21 +109,24 @@ func testsForm() form {
 		"headers": form{"type": "object", "additionalProperties": textForm()},
 	})
 	expect := object(form{
-		"requests": form{"type": "array", "items": request}, "skipped": textForm(), "rejected": textForm(), "filtered": form{"const": true},
+		"requests": form{"type": "array", "items": request},
+		"skipped":  textForm(), "rejected": textForm(), "filtered": form{"const": true},
 	})
 	test := object(form{
 		"name": textForm(), "event": form{"type": "object"}, "now": textForm(), "dropped": form{"type": "boolean"},
 		"expect": form{"type": "object", "additionalProperties": expect},
 	})
 	test["required"] = list("name", "event")
-	return form{"description": "events, and what has to become of them: fanfold config test", "type": "array", "items": test}
+	return form{"description": "events, and what has to become of them: fanfold config test", "type": "array",
+		"items": test}
 }
 
 // profileForm is part of a configuration: what it says need not be whole.
 func profileForm(whole form) form {
 	properties := form{
-		"transform":    whole["transform"],
-		"destinations": form{"type": "object", "additionalProperties": form{"anyOf": []form{{"type": "null"}, ref("options")}}},
+		"transform": whole["transform"],
+		"destinations": form{"type": "object", "additionalProperties": form{"anyOf": []form{{"type": "null"},
+			ref("options")}}},
 	}
 	for _, g := range GlobalOptions() {
 		properties[g.Name] = form{}
@@ -236,7 +241,8 @@ func actionsForm(d destination.Destination) form {
 	entry := form{"type": "object", "additionalProperties": false, "properties": properties, "allOf": byAction}
 	return form{"anyOf": []form{
 		{"type": "array", "items": entry},
-		{"type": "object", "anyOf": []form{{"required": list("data")}, {"required": list("subscriptions")}}}, // an answer of Segment's API
+		{"type": "object", "anyOf": []form{{"required": list("data")},
+			{"required": list("subscriptions")}}}, // an answer of Segment's API
 	}}
 }
 

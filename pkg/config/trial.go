@@ -145,7 +145,8 @@ func (e *Expectation) compare(m *made) (found []Finding) {
 		found = append(found, Finding{Destination: e.Destination, What: fmt.Sprintf(format, args...)})
 	}
 	if e.Filtered != m.filtered {
-		add("%s", map[bool]string{true: "its filter keeps the event out: " + m.fate(), false: "its filter takes the event: " + m.fate()}[m.filtered])
+		add("%s", map[bool]string{true: "its filter keeps the event out: " + m.fate(),
+			false: "its filter takes the event: " + m.fate()}[m.filtered])
 		return found
 	}
 	if e.Skipped != "" && !slices.Contains(m.skipped, e.Skipped) {
@@ -163,7 +164,8 @@ func (e *Expectation) compare(m *made) (found []Finding) {
 	for i := range min(len(e.Requests), len(m.requests)) {
 		want, got := e.Requests[i].against(&m.requests[i])
 		if want != got {
-			found = append(found, Finding{Destination: e.Destination, What: fmt.Sprintf("request %d differs", i+1), Want: want, Got: got})
+			found = append(found, Finding{Destination: e.Destination, What: fmt.Sprintf("request %d differs", i+1), Want: want,
+				Got: got})
 		}
 	}
 	return found

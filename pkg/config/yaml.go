@@ -116,12 +116,19 @@ func (b *brackets) read(line []byte) {
 	}
 }
 
+// Parts of what may stand between brackets without quotes, and of what may not.
+const (
+	plainText = `[^\s"',\[\]{}]`
+	variable  = `\$\{[A-Za-z_][A-Za-z0-9_]*\}`
+)
+
 var (
-	indent     = regexp.MustCompile(`^[ \t]*`)
-	entry      = regexp.MustCompile(`^(\s*(?:- +)*)([\w.$@/-]+):[ \t]+(\S.*?)[ \t]*(\r?\n?)$`)
-	bareAt     = regexp.MustCompile(`([{,\[]\s*)(@[A-Za-z]+)(\s*:)`)
-	bareValue  = regexp.MustCompile(`(:\s+|[\[,]\s*)(@[^\s,\]}"']*)`)
-	bareEnv    = regexp.MustCompile(`(:\s+|[\[,]\s*)([^\s"',\[\]{}]*\$\{[A-Za-z_][A-Za-z0-9_]*\}(?:[^\s"',\[\]{}]|\$\{[A-Za-z_][A-Za-z0-9_]*\})*)`)
+	indent    = regexp.MustCompile(`^[ \t]*`)
+	entry     = regexp.MustCompile(`^(\s*(?:- +)*)([\w.$@/-]+):[ \t]+(\S.*?)[ \t]*(\r?\n?)$`)
+	bareAt    = regexp.MustCompile(`([{,\[]\s*)(@[A-Za-z]+)(\s*:)`)
+	bareValue = regexp.MustCompile(`(:\s+|[\[,]\s*)(@[^\s,\]}"']*)`)
+	bareEnv   = regexp.MustCompile(`(:\s+|[\[,]\s*)(` + plainText + `*` +
+		variable + `(?:` + plainText + `|` + variable + `)*)`)
 	blankColon = regexp.MustCompile(`:(\s|$)|\s#`)
 )
 
@@ -182,7 +189,8 @@ func needsQuotes(value string) bool {
 
 // advice says what to do about what the parser says.
 var advice = []struct{ says, do string }{
-	{"did not find expected key", "it is indented otherwise than the lines that it belongs to, or a text in it or before it needs quotes"},
+	{"did not find expected key", "it is indented otherwise than the lines that it belongs to, " +
+		"or a text in it or before it needs quotes"},
 	{"mapping values are not allowed", "put the text that holds a colon in quotes"},
 	{"did not find expected ',' or '}'", "a { or a quote is not closed, a comma is missing, or a text needs quotes"},
 	{"did not find expected ',' or ']'", "a [ or a quote is not closed, a comma is missing, or a text needs quotes"},

@@ -303,7 +303,8 @@ func entity(p []piece) ([]byte, int) {
 			continue
 		}
 		name := text(p[1:n])
-		if c, ok := map[string]string{"amp": "&", "lt": "<", "gt": ">", "quot": `"`, "apos": "'", "sol": "/", "plus": "+", "nbsp": " ", "equals": "="}[name]; ok {
+		if c, ok := map[string]string{"amp": "&", "lt": "<", "gt": ">", "quot": `"`, "apos": "'", "sol": "/", "plus": "+",
+			"nbsp": " ", "equals": "="}[name]; ok {
 			return []byte(c), n + 1
 		}
 		if name[0] != '#' {

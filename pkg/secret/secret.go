@@ -137,7 +137,8 @@ func addressParts(v string) []string {
 		return nil
 	}
 	var out []string
-	for _, part := range []string{u.RequestURI(), strings.Trim(u.Path, "/"), u.Path[strings.LastIndexByte(u.Path, '/')+1:]} {
+	for _, part := range []string{u.RequestURI(), strings.Trim(u.Path, "/"), u.Path[strings.LastIndexByte(u.Path,
+		'/')+1:]} {
 		if len(part) >= shortestPart {
 			out = append(out, part)
 		}
@@ -183,7 +184,8 @@ func OfAddress(v string) []string {
 // Announced says that what has this name is a credential, by the look of it.
 func Announced(name string) bool {
 	name = strings.ToLower(strings.NewReplacer("-", "", "_", "", ".", "").Replace(name))
-	for _, mark := range []string{"token", "secret", "passw", "pwd", "credential", "signature", "apikey", "accesskey", "authorization"} {
+	for _, mark := range []string{"token", "secret", "passw", "pwd", "credential", "signature", "apikey", "accesskey",
+		"authorization"} {
 		if strings.Contains(name, mark) {
 			return true
 		}

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -103,7 +104,8 @@ func Of[S any]() Schema {
 			continue
 		}
 		key, flags, _ := strings.Cut(tag, ",")
-		field := Field{Key: key, Doc: f.Tag.Get("doc"), Default: f.Tag.Get("default"), Pattern: f.Tag.Get("pattern"), Example: f.Tag.Get("example"), Type: typeName(f.Type), index: f.Index}
+		field := Field{Key: key, Doc: f.Tag.Get("doc"), Default: f.Tag.Get("default"), Pattern: f.Tag.Get("pattern"),
+			Example: f.Tag.Get("example"), Type: typeName(f.Type), index: f.Index}
 		if c := f.Tag.Get("choices"); c != "" {
 			field.Choices = strings.Split(c, ",")
 		}
@@ -225,121 +227,164 @@ func Decode[S any](s Schema, values map[string]any) (*S, error) {
 	return out, nil
 }
 
+// assign puts a value into the field of a struct, or says what it has to be.
 func (f Field) assign(dst reflect.Value, given any) error {
-	wrong := func(want string) error {
-		got := fmt.Sprintf("a %T", given)
-		switch given.(type) {
-		case string:
-			got = "text"
-		case []any:
-			got = "a list"
-		case map[string]any:
-			got = "a table"
-		case bool:
-			got = "a boolean"
-		case int, int64, uint64, float64:
-			got = "a number"
-		}
-		return &Problem{Key: f.Key, Msg: "has to be " + want + ", not " + got}
-	}
-	text, isText := given.(string)
 	switch f.Type {
 	case "text":
 		text, ok := textOf(given)
 		if !ok {
-			return wrong("text")
+			return f.wrong("text", given)
 		}
 		if err := f.check(text); err != nil {
 			return err
 		}
 		dst.SetString(text)
 	case "boolean":
-		b, ok := given.(bool)
+		b, ok := booleanOf(given)
 		if !ok {
-			switch strings.ToLower(text) {
-			case "true", "yes", "on", "1":
-				b = true
-			case "false", "no", "off", "0":
-			default:
-				return wrong("true or false")
-			}
+			return f.wrong("true or false", given)
 		}
 		dst.SetBool(b)
 	case "integer":
-		var n int64
-		switch g := given.(type) {
-		case int:
-			n = int64(g)
-		case int64:
-			n = g
-		default:
-			var err error
-			if n, err = strconv.ParseInt(text, 10, 64); err != nil || !isText {
-				return wrong("a whole number")
-			}
+		n, ok := integerOf(given)
+		if !ok {
+			return f.wrong("a whole number", given)
 		}
 		dst.SetInt(n)
 	case "number":
-		var n float64
-		switch g := given.(type) {
-		case int:
-			n = float64(g)
-		case float64:
-			n = g
-		default:
-			var err error
-			if n, err = strconv.ParseFloat(text, 64); err != nil || !isText {
-				return wrong("a number")
-			}
+		n, ok := numberOf(given)
+		if !ok {
+			return f.wrong("a number", given)
 		}
 		dst.SetFloat(n)
 	case "duration":
+		text, isText := given.(string)
 		d, err := time.ParseDuration(text)
 		if err != nil || !isText || d < 0 {
-			return wrong("a duration such as 30s or 5m")
+			return f.wrong("a duration such as 30s or 5m", given)
 		}
 		dst.SetInt(int64(d))
 	case "list":
-		var items []string
-		switch g := given.(type) {
-		case string:
-			for item := range strings.SplitSeq(g, ",") {
-				items = append(items, strings.TrimSpace(item))
-			}
-		case []any:
-			for _, item := range g {
-				items = append(items, fmt.Sprint(item))
-			}
-		default:
-			return wrong("a list")
-		}
-		for _, item := range items {
-			if err := f.check(item); err != nil {
-				return err
-			}
-		}
-		dst.Set(reflect.ValueOf(items))
+		return f.assignList(dst, given)
 	case "table":
-		m, ok := map[string]string{}, false
-		switch g := given.(type) {
-		case map[string]any:
-			for k, v := range g {
-				if m[k], ok = textOf(v); !ok {
-					return &Problem{Key: f.Key, Msg: "has to be a table of texts"}
-				}
-			}
-		case map[string]string:
-			maps.Copy(m, g)
-		case string: // as on the command line
-			var err error
-			if m, err = parseTable(g); err != nil {
-				return &Problem{Key: f.Key, Msg: err.Error()}
-			}
-		default:
-			return wrong("a table")
-		}
-		dst.Set(reflect.ValueOf(m))
+		return f.assignTable(dst, given)
 	}
+	return nil
+}
+
+// wrong says what a value has to be, and what kind of value it is: the value itself may be
+// a secret.
+func (f Field) wrong(want string, given any) error {
+	got := fmt.Sprintf("a %T", given)
+	switch given.(type) {
+	case string:
+		got = "text"
+	case []any:
+		got = "a list"
+	case map[string]any:
+		got = "a table"
+	case bool:
+		got = "a boolean"
+	case int, int64, uint64, float64:
+		got = "a number"
+	}
+	return &Problem{Key: f.Key, Msg: "has to be " + want + ", not " + got}
+}
+
+func booleanOf(given any) (b, ok bool) {
+	if b, ok = given.(bool); ok {
+		return b, true
+	}
+	text, _ := given.(string)
+	switch strings.ToLower(text) {
+	case "true", "yes", "on", "1":
+		return true, true
+	case "false", "no", "off", "0":
+		return false, true
+	}
+	return false, false
+}
+
+func integerOf(given any) (int64, bool) {
+	switch g := given.(type) {
+	case int:
+		return int64(g), true
+	case int64:
+		return g, true
+	case string:
+		n, err := strconv.ParseInt(g, 10, 64)
+		return n, err == nil
+	}
+	return 0, false
+}
+
+// numberOf takes only what can be counted with.
+func numberOf(given any) (n float64, ok bool) {
+	switch g := given.(type) {
+	case int:
+		n = float64(g)
+	case int64:
+		n = float64(g)
+	case float64:
+		n = g
+	case string:
+		var err error
+		if n, err = strconv.ParseFloat(g, 64); err != nil {
+			return 0, false
+		}
+	default:
+		return 0, false
+	}
+	return n, !math.IsNaN(n) && !math.IsInf(n, 0)
+}
+
+func (f Field) assignList(dst reflect.Value, given any) error {
+	var items []string
+	switch g := given.(type) {
+	case string:
+		for item := range strings.SplitSeq(g, ",") {
+			items = append(items, strings.TrimSpace(item))
+		}
+	case []any:
+		for _, item := range g {
+			text, ok := textOf(item)
+			if !ok {
+				return &Problem{Key: f.Key, Msg: "has to be a list of texts"}
+			}
+			items = append(items, text)
+		}
+	default:
+		return f.wrong("a list", given)
+	}
+	for _, item := range items {
+		if err := f.check(item); err != nil {
+			return err
+		}
+	}
+	dst.Set(reflect.ValueOf(items))
+	return nil
+}
+
+func (f Field) assignTable(dst reflect.Value, given any) error {
+	m, ok := map[string]string{}, false
+	switch g := given.(type) {
+	case map[string]any:
+		for k, v := range g {
+			if m[k], ok = textOf(v); !ok {
+				return &Problem{Key: f.Key, Msg: "has to be a table of texts"}
+			}
+		}
+	case map[string]string:
+		maps.Copy(m, g)
+	case string: // as on the command line
+		var err error
+		if m, err = parseTable(g); err != nil {
+			return &Problem{Key: f.Key, Msg: err.Error()}
+		}
+	default:
+		return f.wrong("a table", given)
+	}
+	dst.Set(reflect.ValueOf(m))
 	return nil
 }
 

@@ -2,6 +2,7 @@ package setting_test
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +104,38 @@ func TestNearest(t *testing.T) {
 	for in, want := range map[string]string{"mixpanle": "mixpanel", "Segmnet": "segment", "web-hook": "webhook", "fiel": "file", "amplitude": "", "": ""} {
 		if got := setting.Nearest(in, names); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestNonsense: whatever a setting is given, it is taken for what it is or refused.
+func TestNonsense(t *testing.T) {
+	type all struct {
+		Integer int               `setting:"integer" doc:"."`
+		Number  float64           `setting:"number" doc:"."`
+		On      bool              `setting:"on" doc:"."`
+		For     time.Duration     `setting:"for" doc:"."`
+		List    []string          `setting:"list" doc:"."`
+		Table   map[string]string `setting:"table" doc:"."`
+		Text    string            `setting:"text" doc:"."`
+	}
+	s := setting.Of[all]()
+	for key, list := range map[string][]any{
+		"integer": {"NaN", "1e3", "0x10", "", "9223372036854775808", 1.5, []any{1}, true},
+		"number":  {"NaN", "Inf", "-Inf", "1e400", math.NaN(), math.Inf(1), "ten", map[string]any{}},
+		"on":      {"maybe", "2", 1, []any{true}},
+		"for":     {"5", "-5s", "NaNs", 5, "soon"},
+		"list":    {map[string]any{"a": 1}, 5, []any{[]any{1}}, []any{map[string]any{}}},
+		"table":   {[]any{1}, "no table", map[string]any{"a": []any{1}}, "{"},
+		"text":    {[]any{1}, map[string]any{}},
+	} {
+		for _, v := range list {
+			got, err := setting.Decode[all](s, map[string]any{key: v})
+			if err == nil && v != "" {
+				t.Errorf("%s: %#v was taken: %+v", key, v, got)
+			} else if err != nil && !strings.Contains(err.Error(), "setting "+key+": ") {
+				t.Errorf("%s: %#v: %v", key, v, err)
+			}
 		}
 	}
 }

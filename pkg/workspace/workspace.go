@@ -290,12 +290,14 @@ func (r *reader) rudder(o object) bool {
 		}
 		return false
 	}
-	d := &Destination{ID: o.text("id"), Name: o.text("name"), Disabled: o.off("enabled"), Settings: settingsOf(o.object("config"))}
+	d := &Destination{ID: o.text("id"), Name: o.text("name"), Disabled: o.off("enabled"),
+		Settings: settingsOf(o.object("config"))}
 	if d.Kind = definition.text("displayName"); d.Kind == "" {
 		d.Kind = definition.text("name")
 	}
 	if list, _ := o.get("transformations").([]any); len(list) > 0 {
-		d.Notes = append(d.Notes, fmt.Sprintf("its %d transformations are code: see `fanfold help transform` for steps", len(list)))
+		d.Notes = append(d.Notes, fmt.Sprintf("its %d transformations are code: see `fanfold help transform` for steps",
+			len(list)))
 	}
 	r.add(d)
 	return true

@@ -213,7 +213,10 @@ func valueOf(f setting.Field, value any) (*yaml.Node, bool) {
 			text = fmt.Sprint(value)
 		}
 		for _, c := range f.Choices {
-			words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+			words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool {
+				return !unicode.IsLetter(r) &&
+					!unicode.IsDigit(r)
+			})
 			if strings.EqualFold(c, text) || slices.Contains(words, strings.ToLower(c)) {
 				return scalar(c), true
 			}
@@ -231,10 +234,12 @@ func (w *writer) actions(d *Destination, spec destination.Destination) (list *ya
 	for _, s := range d.Subscriptions {
 		i := slices.IndexFunc(spec.Actions, func(a destination.ActionInfo) bool { return a.Slug == s.Action })
 		if i < 0 {
-			lost = append(lost, fmt.Sprintf("not carried over: %s (%s): there is no action %s here", s.Name, s.Trigger, s.Action))
+			lost = append(lost, fmt.Sprintf("not carried over: %s (%s): there is no action %s here", s.Name, s.Trigger,
+				s.Action))
 			continue
 		}
-		entry := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("action"), scalar(s.Action), scalar("subscribe"), scalar(s.Trigger)}}
+		entry := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("action"), scalar(s.Action),
+			scalar("subscribe"), scalar(s.Trigger)}}
 		entry.HeadComment = oneLine(s.Name)
 		if s.Disabled {
 			off := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "false"}
