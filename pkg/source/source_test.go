@@ -694,14 +694,17 @@ func TestTar(t *testing.T) {
 				t.Errorf("%s: after %v: %s", codec, r.end, raws(rest))
 			}
 		}
-		spool, err := source.OpenSpool(t.Context(), t.TempDir(), bytes.NewReader(data), source.SpoolOptions{})
-		if err != nil {
-			t.Fatal(err)
+		dir := t.TempDir()
+		for _, again := range []string{"spooled", "given again"} {
+			spool, err := source.OpenSpool(t.Context(), dir, bytes.NewReader(data), source.SpoolOptions{})
+			if err != nil {
+				t.Fatalf("%s, %s: %v", codec, again, err)
+			}
+			if got := raws(mustRead(t, spool, source.Position{})); got != want {
+				t.Errorf("%s, %s: read %s, want %s", codec, again, got, want)
+			}
+			spool.Close()
 		}
-		if got := raws(mustRead(t, spool, source.Position{})); got != want {
-			t.Errorf("%s: spooled %s, want %s", codec, got, want)
-		}
-		spool.Close()
 	}
 	cut := b.Bytes()[:3080]
 	if got := raws(mustRead(t, open(t, source.Options{From: []string{write(t, "in.tar", cut)}}), source.Position{})); !strings.HasSuffix(got, "!truncated") {

@@ -163,7 +163,7 @@ func OpenSpool(ctx context.Context, dir string, in io.Reader, o SpoolOptions) (*
 	if s.complete {
 		close(s.stopped)
 		if !o.Interactive {
-			if err := s.compare(in); err != nil {
+			if err := s.compareUntil(ctx, in); err != nil {
 				return nil, err
 			}
 		}
@@ -249,6 +249,19 @@ func (s *Spool) ended(mark []byte, torn bool, segments int) (complete bool, brok
 	return s.written == m.Bytes, m.Broken
 }
 
+// compareUntil is compare that ends with the context: whoever writes to a pipe may
+// never come. What reads it then is left to the end of the process.
+func (s *Spool) compareUntil(ctx context.Context, in io.Reader) error {
+	done := make(chan error, 1)
+	go func() { done <- s.compare(in) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // compare reads a stream of which all was spooled before. It has to be the same, or
 // empty: an empty one adds nothing. Anything else is other input, which must not be
 // taken for what is spooled.
@@ -262,7 +275,7 @@ func (s *Spool) compare(in io.Reader) error {
 		want = s.known[total]
 	}
 	raw := s.raw(in)
-	src, _, err := decompress(bufio.NewReaderSize(raw, 256<<10))
+	src, codec, err := decompress(bufio.NewReaderSize(raw, 256<<10))
 	if err != nil {
 		if raw.fatal() != nil {
 			return fmt.Errorf("reading %s: %w", s.o.Name, raw.fatal())
@@ -272,6 +285,7 @@ func (s *Spool) compare(in io.Reader) error {
 	if c, ok := src.(io.Closer); ok {
 		defer c.Close()
 	}
+	src, _ = untar(src, codec != "")
 	sum := xxh3.New()
 	n, err := io.CopyN(sum, src, total)
 	if raw.fatal() != nil {

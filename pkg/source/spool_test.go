@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/fanfold/fanfold/pkg/source"
@@ -279,3 +280,28 @@ func TestSpoolAnew(t *testing.T) {
 		t.Errorf("%d records, want %d, or others", len(got), n-11)
 	}
 }
+
+// TestSpoolOfNobody: waiting for whoever gives the stream again ends with the context.
+func TestSpoolOfNobody(t *testing.T) {
+	dir := t.TempDir()
+	s, err := source.OpenSpool(t.Context(), dir, strings.NewReader("{\"n\":1}\n"), source.SpoolOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRead(t, s, source.Position{})
+	s.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	defer w.Close()
+	asked := make(chan struct{})
+	var once sync.Once
+	go func() { <-asked; cancel() }()
+	in := readFunc(func(p []byte) (int, error) { once.Do(func() { close(asked) }); return r.Read(p) })
+	if _, err := source.OpenSpool(ctx, dir, in, source.SpoolOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("nobody came: %v", err)
+	}
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }

@@ -65,7 +65,7 @@ func (s *Spool) copy(in io.Reader, check *spooled) (err error) {
 	if c, ok := src.(io.Closer); ok && codec != "" {
 		defer c.Close()
 	}
-	w.src, _ = untar(src, false)
+	w.src, _ = untar(src, codec != "")
 	if err := w.compare(check); err != nil {
 		return err
 	}
