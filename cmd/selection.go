@@ -53,8 +53,8 @@ func (a *app) input(s *selection) (run.Input, error) {
 		}
 	}
 	if s.lateness != "" {
-		d, err := time.ParseDuration(s.lateness)
-		if err != nil || d < 0 {
+		d, wrong := time.ParseDuration(s.lateness)
+		if wrong != nil || d < 0 {
 			return in, usagef("--lateness has to be a duration like 72h, not %q", s.lateness)
 		}
 		in.Options.Lateness = d

@@ -139,8 +139,10 @@ func (f *fault) fatal() error {
 	return f.err
 }
 
-// faultReader notes how reading a stream fails. Of an object of a known size an
-// end that comes too early is a failure, too.
+// faultReader notes how reading a stream fails. It goes on failing then: whoever
+// looked ahead may have taken the failure for the end of what there is to see, and must
+// not go on as if nothing had been. Of an object of a known size an end that comes
+// too early is a failure, too.
 type faultReader struct {
 	io.Reader
 	*fault
@@ -150,6 +152,9 @@ type faultReader struct {
 }
 
 func (r *faultReader) Read(p []byte) (int, error) {
+	if err := r.fatal(); err != nil {
+		return 0, err
+	}
 	n, err := r.Reader.Read(p)
 	r.n += int64(n)
 	switch {
@@ -172,6 +177,9 @@ type faultReaderAt struct {
 }
 
 func (r *faultReaderAt) ReadAt(p []byte, off int64) (int, error) {
+	if err := r.fatal(); err != nil {
+		return 0, err
+	}
 	n, err := r.ReaderAt.ReadAt(p, off)
 	switch {
 	case err == nil:

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/fanfold/fanfold/pkg/source"
@@ -305,3 +306,34 @@ func TestSpoolOfNobody(t *testing.T) {
 type readFunc func([]byte) (int, error)
 
 func (f readFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestSpoolOfInputThatFailsOnce: what a stream is told by is not looked for again
+// behind a failure.
+func TestSpoolOfInputThatFailsOnce(t *testing.T) {
+	data := pack(t, "gzip", numbered(0, 100))
+	for fails := range 3 {
+		dir := t.TempDir()
+		calls, r := 0, bytes.NewReader(data)
+		once := readFunc(func(p []byte) (int, error) {
+			if calls++; calls == fails+1 {
+				return 0, syscall.EIO
+			}
+			return r.Read(p[:min(len(p), 300)])
+		})
+		s, err := source.OpenSpool(t.Context(), dir, once, source.SpoolOptions{})
+		if err == nil {
+			_, err = read(t, s, source.Position{})
+			s.Close()
+		}
+		if !errors.Is(err, syscall.EIO) {
+			t.Errorf("read %d fails: %v", fails, err)
+		}
+		if s, err = source.OpenSpool(t.Context(), dir, bytes.NewReader(data), source.SpoolOptions{}); err != nil {
+			t.Fatalf("read %d failed: %v", fails, err)
+		}
+		if n := len(mustRead(t, s, source.Position{})); n != 100 {
+			t.Errorf("read %d failed: %d records afterwards", fails, n)
+		}
+		s.Close()
+	}
+}
