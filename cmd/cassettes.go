@@ -20,7 +20,7 @@ func (a *app) cassettesCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.lintCommand(), a.statusCommand(), a.showCommand(), a.diffCommand(), a.exportCommand(), a.importCommand(), a.dropCommand())
+	c.AddCommand(a.lintCommand(), a.statusCommand(), a.showCommand(), a.diffCommand(), a.exportCommand(), a.importCommand(), a.dropCommand(), a.browseCommand())
 	return c
 }
 

@@ -1,0 +1,95 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fanfold/fanfold/pkg/cassette"
+)
+
+func (a *app) browseCommand() *cobra.Command {
+	var listen, report string
+	c := &cobra.Command{
+		Use:   "browse PATH...",
+		Short: "Look at cassettes on a local page",
+		Long: `browse serves a page, until Ctrl-C, on which cassettes can be looked at: the
+interactions, their bodies laid out for reading, what was redacted and why, and,
+with the report of a replay, the requests that were missed beside the nearest
+recorded ones. The page is in the binary, and neither it nor the command asks
+anybody else.`,
+		Example: `  fanfold cassettes browse cassettes/shop
+  fanfold replay cassettes/shop --report report.json -- npm test; fanfold cassettes browse cassettes/shop --report report.json`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.browse(c.Context(), listen, report, args) },
+	}
+	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address of the page, one of this machine; port 0 chooses one")
+	c.Flags().StringVar(&report, "report", "", "report of a replay (replay --report), for its misses")
+	return c
+}
+
+func (a *app) browse(ctx context.Context, listen, report string, args []string) error {
+	list, err := loadCassettes(args)
+	if err != nil {
+		return err
+	}
+	misses, err := readMisses(report)
+	if err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return usagef("--listen has to be an address of this machine, like 127.0.0.1:8090: cassettes are nobody else's business")
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return usagef("listening: %w", err)
+	}
+	server := &http.Server{Handler: cassette.NewBrowser(list, misses), ReadHeaderTimeout: time.Minute}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	if err := json.NewEncoder(a.out).Encode(map[string]any{"ready": true, "url": "http://" + l.Addr().String() + "/"}); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.err, "fanfold: the page is at http://%s/ until Ctrl-C\n", l.Addr())
+	select {
+	case <-signals:
+	case <-ctx.Done():
+	case err := <-failed:
+		return err
+	}
+	return server.Close()
+}
+
+// readMisses takes the misses out of a report of replay.
+func readMisses(path string) ([]*cassette.Miss, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, usagef("--report: %w", err)
+	}
+	defer f.Close()
+	data, err := readAtMost(fs.File(f))
+	if err != nil {
+		return nil, usagef("--report: %w", err)
+	}
+	var u cassette.Usage
+	if err := json.Unmarshal(data, &u); err != nil || u.Missed == nil {
+		return nil, usagef("--report: %s is no report of a replay (replay --report FILE writes one)", path)
+	}
+	return u.Missed, nil
+}
