@@ -28,11 +28,13 @@ with the report of a replay, the requests that were missed beside the nearest
 recorded ones. The page is in the binary, and neither it nor the command asks
 anybody else.`,
 		Example: `  fanfold cassettes browse cassettes/shop
-  fanfold replay cassettes/shop --report report.json -- npm test; fanfold cassettes browse cassettes/shop --report report.json`,
+  fanfold replay cassettes/shop --report report.json -- npm test
+  fanfold cassettes browse cassettes/shop --report report.json`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.browse(c.Context(), listen, report, args) },
 	}
-	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address of the page, one of this machine; port 0 chooses one")
+	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0",
+		"address of the page, one of this machine; port 0 chooses one")
 	c.Flags().StringVar(&report, "report", "", "report of a replay (replay --report), for its misses")
 	return c
 }
@@ -48,7 +50,8 @@ func (a *app) browse(ctx context.Context, listen, report string, args []string) 
 	}
 	host, _, err := net.SplitHostPort(listen)
 	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return usagef("--listen has to be an address of this machine, like 127.0.0.1:8090: cassettes are nobody else's business")
+		return usagef("--listen has to be an address of this machine, like 127.0.0.1:8090: " +
+			"cassettes are nobody else's business")
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -60,7 +63,8 @@ func (a *app) browse(ctx context.Context, listen, report string, args []string) 
 	server := &http.Server{Handler: cassette.NewBrowser(list, misses), ReadHeaderTimeout: time.Minute}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
-	if err := json.NewEncoder(a.out).Encode(map[string]any{"ready": true, "url": "http://" + l.Addr().String() + "/"}); err != nil {
+	if err := json.NewEncoder(a.out).Encode(map[string]any{"ready": true,
+		"url": "http://" + l.Addr().String() + "/"}); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.err, "fanfold: the page is at http://%s/ until Ctrl-C\n", l.Addr())

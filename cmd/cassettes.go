@@ -20,7 +20,8 @@ func (a *app) cassettesCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.lintCommand(), a.statusCommand(), a.showCommand(), a.diffCommand(), a.exportCommand(), a.importCommand(), a.dropCommand(), a.browseCommand())
+	c.AddCommand(a.lintCommand(), a.statusCommand(), a.showCommand(), a.diffCommand(), a.exportCommand(),
+		a.importCommand(), a.dropCommand(), a.browseCommand())
 	return c
 }
 
@@ -136,7 +137,8 @@ partners answer changes.`,
 			stale := 0
 			var rows []cassetteStatus
 			for _, k := range list {
-				r := cassetteStatus{Path: k.Path, Interactions: len(k.Interactions), Provenance: k.Meta.Provenance, Date: k.Meta.Date, Tool: k.Meta.Tool, Upstreams: k.Meta.Upstreams}
+				r := cassetteStatus{Path: k.Path, Interactions: len(k.Interactions), Provenance: k.Meta.Provenance,
+					Date: k.Meta.Date, Tool: k.Meta.Tool, Upstreams: k.Meta.Upstreams}
 				if info, err := os.Stat(k.Path); err == nil {
 					r.Bytes = info.Size()
 				}
@@ -166,7 +168,8 @@ partners answer changes.`,
 				return err
 			}
 			if stale > 0 {
-				fmt.Fprintf(a.err, "fanfold: %d of %d cassettes are older than %s, or of unknown age\n", stale, len(list), days(limit))
+				fmt.Fprintf(a.err, "fanfold: %d of %d cassettes are older than %s, or of unknown age\n", stale,
+					len(list), days(limit))
 				if maxAge != "" {
 					return outcome(exitFinding)
 				}
@@ -221,11 +224,15 @@ func (a *app) showCommand() *cobra.Command {
 				return err
 			}
 			for _, k := range list {
-				fmt.Fprintf(a.out, "%s: %d interactions, %s %s\n", k.Path, len(k.Interactions), k.Meta.Provenance, k.Meta.Date)
+				fmt.Fprintf(a.out, "%s: %d interactions, %s %s\n", k.Path, len(k.Interactions), k.Meta.Provenance,
+					k.Meta.Date)
 				for n, i := range k.Interactions {
-					fmt.Fprintf(a.out, "%4d  %s %s  %d bytes -> %s, %d bytes, %s\n", n, i.Request.Method, i.Request.URL, len(i.Request.Body), i.Response.Status, len(i.Response.Body), i.Response.Duration.Round(time.Millisecond))
+					fmt.Fprintf(a.out, "%4d  %s %s  %d bytes -> %s, %d bytes, %s\n", n, i.Request.Method,
+						i.Request.URL, len(i.Request.Body), i.Response.Status, len(i.Response.Body),
+						i.Response.Duration.Round(time.Millisecond))
 					if body {
-						fmt.Fprintf(a.out, "      > %s\n      < %s\n", oneLine(i.Request.Body), oneLine(i.Response.Body))
+						fmt.Fprintf(a.out, "      > %s\n      < %s\n", oneLine(i.Request.Body),
+							oneLine(i.Response.Body))
 					}
 				}
 				for _, d := range k.Meta.Details {

@@ -87,7 +87,8 @@ func isOurs(args []string) bool {
 }
 
 // systemRoots are the files in which systems keep the certificates they trust.
-var systemRoots = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"}
+var systemRoots = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+	"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"}
 
 // trust writes an authority's certificate where programs can read it, alone and
 // behind those that the system trusts, and returns what tells them so.
@@ -119,12 +120,15 @@ func (a *app) trust(dir string, authority []byte) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a trust store for Java: %w", err)
 	}
-	if err := errors.Join(os.WriteFile(one, authority, 0o600), os.WriteFile(all, bundle, 0o600), os.WriteFile(store, p12, 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(one, authority, 0o600), os.WriteFile(all, bundle, 0o600),
+		os.WriteFile(store, p12, 0o600)); err != nil {
 		return nil, err
 	}
 	return []string{
-		"SSL_CERT_FILE=" + all, "CURL_CA_BUNDLE=" + all, "REQUESTS_CA_BUNDLE=" + all, "AWS_CA_BUNDLE=" + all, "GIT_SSL_CAINFO=" + all, "PIP_CERT=" + all, "NODE_EXTRA_CA_CERTS=" + one, "DENO_CERT=" + one,
-		"FANFOLD_JAVA_TRUST=-Djavax.net.ssl.trustStore=" + store + " -Djavax.net.ssl.trustStorePassword=changeit -Djavax.net.ssl.trustStoreType=PKCS12",
+		"SSL_CERT_FILE=" + all, "CURL_CA_BUNDLE=" + all, "REQUESTS_CA_BUNDLE=" + all, "AWS_CA_BUNDLE=" + all,
+		"GIT_SSL_CAINFO=" + all, "PIP_CERT=" + all, "NODE_EXTRA_CA_CERTS=" + one, "DENO_CERT=" + one,
+		"FANFOLD_JAVA_TRUST=-Djavax.net.ssl.trustStore=" + store + " -Djavax.net.ssl.trustStorePassword=changeit" +
+			" -Djavax.net.ssl.trustStoreType=PKCS12",
 	}, nil
 }
 
@@ -142,6 +146,7 @@ func (a *app) proxyEnv(addr net.Addr, trust []string) []string {
 			java += " " + v
 		}
 	}
-	java += fmt.Sprintf(" -Dhttp.proxyHost=%s -Dhttp.proxyPort=%s -Dhttps.proxyHost=%s -Dhttps.proxyPort=%s -Dhttp.nonProxyHosts=", host, port, host, port)
+	java += fmt.Sprintf(" -Dhttp.proxyHost=%s -Dhttp.proxyPort=%s"+
+		" -Dhttps.proxyHost=%s -Dhttps.proxyPort=%s -Dhttp.nonProxyHosts=", host, port, host, port)
 	return append(env, "NO_PROXY=", "no_proxy=", "NODE_USE_ENV_PROXY=1", "JAVA_TOOL_OPTIONS="+strings.TrimSpace(java))
 }

@@ -77,7 +77,7 @@ result is searched for what is left, as record does: a cassette that would hold
 a secret is not written (exit code 5). What a file holds that is no request with
 its answer is left out, and named.`,
 		Example: `  fanfold cassettes import vcrpy tests/cassettes/orders.yaml -o cassettes/shop/orders.yaml
-  fanfold cassettes import wiremock mappings/ --base-url https://api.shop.example --files __files -o cassettes/shop/all.yaml
+  fanfold cassettes import wiremock mappings/ --base-url https://api.shop.example -o cassettes/shop/all.yaml
   fanfold cassettes import orders.har -o cassettes/shop/orders.yaml`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.importFiles(&o, args) },
@@ -161,7 +161,8 @@ func (o *importOptions) format(args []string) (format string, files []string, er
 			continue
 		}
 		err = filepath.WalkDir(arg, func(p string, d fs.DirEntry, err error) error {
-			if ext := filepath.Ext(p); err == nil && d.Type().IsRegular() && slices.Contains([]string{".json", ".yaml", ".yml", ".har"}, ext) {
+			if ext := filepath.Ext(p); err == nil && d.Type().IsRegular() &&
+				slices.Contains([]string{".json", ".yaml", ".yml", ".har"}, ext) {
 				files = append(files, p)
 			}
 			return err
@@ -220,8 +221,10 @@ func (a *app) importFile(k *cassette.Cassette, format, path string, o cassette.I
 	switch {
 	case format != "":
 		n := slices.IndexFunc(cassette.Importers(), func(i cassette.Importer) bool { return i.Name == format })
-		if ok && importer.Name != format && (importer.Name != "polly" || format != "har") && (importer.Name != "har" || format != "polly") {
-			return usagef("%s looks like %s, and not like %s: import it with `fanfold cassettes import %s %s`", path, importer.What, format, importer.Name, path)
+		if ok && importer.Name != format && (importer.Name != "polly" || format != "har") &&
+			(importer.Name != "har" || format != "polly") {
+			return usagef("%s looks like %s, and not like %s: import it with `fanfold cassettes import %s %s`", path,
+				importer.What, format, importer.Name, path)
 		}
 		importer = cassette.Importers()[n]
 	case !ok:

@@ -51,7 +51,8 @@ func (a *app) dropCommand() *cobra.Command {
 				return outcome(exitFinding)
 			}
 			if err == nil {
-				fmt.Fprintf(a.err, "fanfold: %d interactions are out of %s, %d are left\n", len(drop), k.Path, len(k.Interactions))
+				fmt.Fprintf(a.err, "fanfold: %d interactions are out of %s, %d are left\n", len(drop), k.Path,
+					len(k.Interactions))
 			}
 			return err
 		},

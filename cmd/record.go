@@ -54,7 +54,8 @@ cassettes.`,
 	f := c.Flags()
 	f.StringArrayVar(&o.to, "to", nil, "a partner: NAME=URL (repeatable)")
 	f.StringVar(&o.cassette, "cassette", "", "file to write")
-	f.StringVar(&o.mode, "mode", "", "once: record when the cassette is missing; new: add what is missing; all: anew; none: never go live (default once; none where CI=true)")
+	f.StringVar(&o.mode, "mode", "", "once: record when the cassette is missing; new: add what is missing; "+
+		"all: anew; none: never go live (default once; none in CI)")
 	f.StringVar(&o.listen, "listen", "", "serve the one partner here, until Ctrl-C when there is no command")
 	f.BoolVar(&o.proxy, "proxy", false, "record through a proxy, HTTPS too")
 	f.StringArrayVar(&o.allow, "allow", nil, "with --proxy, a host to record, or a pattern like *.shop.example, the rest passes by; else, and beside that, "+allowUsage)
@@ -306,7 +307,8 @@ func (a *app) sayWhatPassed(s *service, rec *cassette.Recorder) {
 			fmt.Fprintf(a.err, "fanfold: and %d more hosts\n", len(hosts)-n)
 			break
 		}
-		fmt.Fprintf(a.err, "fanfold: passed by, not recorded: %d connections to %s (--allow records a host)\n", s.passed[host], oneLine(host))
+		fmt.Fprintf(a.err, "fanfold: passed by, not recorded: %d connections to %s (--allow records a host)\n",
+			s.passed[host], oneLine(host))
 	}
 	if rec != nil {
 		for _, host := range hosts {
@@ -342,7 +344,8 @@ func (a *app) recorder(r *recording, red *cassette.Redactor) (*cassette.Recorder
 func (a *app) recorded(r *recording, conv *cassette.Conversation, code int) error {
 	o := r.o
 	if code != 0 && !o.keepOnError {
-		fmt.Fprintf(a.err, "fanfold: the command failed (exit code %d): %s is not written (--keep-on-error writes it)\n", code, o.cassette)
+		fmt.Fprintf(a.err, "fanfold: the command failed (exit code %d): "+
+			"%s is not written (--keep-on-error writes it)\n", code, o.cassette)
 		if err := conv.Rec.Abandon(); err != nil {
 			return err
 		}
@@ -418,7 +421,10 @@ func (a *app) sayHowTheyEnded(c *cassette.Cassette) {
 
 // ownRun runs one of fanfold's own commands in this process, on the wire.
 func (a *app) ownRun(ctx context.Context, w *wire, args []string) int {
-	b := &app{build: a.build, in: a.in, disk: a.disk, schemes: a.schemes, out: a.out, err: a.err, env: a.env, now: a.now, catalogue: a.catalogue, wire: w, interrupts: a.interrupts}
+	b := &app{
+		build: a.build, in: a.in, disk: a.disk, schemes: a.schemes, out: a.out, err: a.err, env: a.env, now: a.now,
+		catalogue: a.catalogue, wire: w, interrupts: a.interrupts,
+	}
 	return b.execute(ctx, args[1:])
 }
 

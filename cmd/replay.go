@@ -122,130 +122,176 @@ func loadCassettes(args []string) ([]*cassette.Cassette, error) {
 	return list, nil
 }
 
+// replaying is a run of replay.
+type replaying struct {
+	o       *replayOptions
+	list    []*cassette.Cassette
+	latency float64
+	key     []byte
+	secrets []cassette.Secret
+	chaos   *standin.Script // nil: nothing goes wrong
+}
+
+// replay answers a command, or whoever asks, from cassettes.
 func (a *app) replay(ctx context.Context, o *replayOptions, files, command []string) error {
 	if len(command) == 0 && o.listen == "" {
 		return usagef("no command: give one after --, or --listen 127.0.0.1:8089 to answer until Ctrl-C")
 	}
-	list, err := loadCassettes(files)
+	r, err := a.prepareReplay(o, files)
 	if err != nil {
 		return err
 	}
-	if o.name != "" {
-		list = slices.DeleteFunc(list, func(c *cassette.Cassette) bool { return c.Case() != o.name })
-		if len(list) == 0 {
-			return usagef("--case: none of the cassettes is called %q", o.name)
-		}
-	}
-	latency := 0.0
-	switch o.latency {
-	case "", "none":
-	case "recorded":
-		latency = 1
-	default:
-		if latency, err = strconv.ParseFloat(o.latency, 64); err != nil || !(latency >= 0 && latency <= 1000) { // also not a number
-			return usagef("--latency has to be none, recorded, or a factor like 0.5, not %q", o.latency)
-		}
-	}
-	key, err := a.redactionKey(list[0].Path, false)
-	if err != nil {
-		return err
-	}
-	secrets, err := a.secretEnv(nil)
-	if err != nil {
-		return err
-	}
-	open := func(more []cassette.Secret) (*cassette.Replayer, error) {
-		red, err := a.redactor(key, append(more, secrets...), &o.rules)
-		if err != nil {
-			return nil, err
-		}
-		p, err := cassette.NewReplayer(list, cassette.ReplayOptions{
-			Ignore: o.ignore, Exact: o.exact, Headers: o.headers, Repeat: o.repeat, Latency: latency, Redactor: red,
-		})
-		if err != nil {
-			return nil, usagef("%w", err)
-		}
-		return p, nil
-	}
-	chaos, err := a.chaos(o)
-	if err != nil {
-		return err
-	}
-	for _, c := range list {
+	for _, c := range r.list {
 		o.proxied = o.proxied || len(c.Meta.Proxy) > 0
 	}
+	o.child = len(command) > 0
 	if len(command) > 0 && len(o.to) == 0 && !o.proxied && isOurs(command) {
-		var p *cassette.Replayer
-		w := &wire{open: func(more []cassette.Secret) (*cassette.Conversation, error) {
-			if p, err = open(more); err != nil {
-				return nil, err
-			}
-			conv := &cassette.Conversation{Old: p}
-			if chaos != nil {
-				m, err := standin.Misbehave(*chaos, handlerOf(p), a.now)
-				if err != nil {
-					return nil, err
-				}
-				conv.Front = m
-			}
-			return conv, nil
-		}}
-		o.child = true
-		code := a.ownRun(ctx, w, command)
-		if w.conv == nil {
-			return outcome(code)
-		}
-		return a.replayed(p, o, code)
+		return a.replayOwn(ctx, r, command)
 	}
-	p, err := open(nil)
+	p, err := a.openReplay(r, nil)
 	if err != nil {
 		return err
 	}
 	if p.Foreign() {
-		fmt.Fprintln(a.err, "fanfold: the redaction key of the recording is not here ($FANFOLD_REDACTION_KEY, "+keyFile+"): secrets are compared by their place only")
+		fmt.Fprintln(a.err, "fanfold: the redaction key of the recording is not here ($FANFOLD_REDACTION_KEY, "+
+			keyFile+"): secrets are compared by their place only")
 	}
-	s := &service{rt: p, proxy: o.proxy || o.proxied, strict: true, listen: o.listen, tls: o.tls, choose: p.Knows}
-	for _, t := range o.to {
-		u, err := cassette.ParseUpstream(t)
-		if err != nil {
-			return usagef("--to: %w", err)
-		}
-		s.upstreams = append(s.upstreams, u)
+	s, err := r.service(p)
+	if err != nil {
+		return err
 	}
-	if len(o.to) == 0 {
-		if s.upstreams, err = cassette.Upstreams(list); err != nil {
-			return usagef("%w", err)
-		}
+	stop, err := a.wrapInChaos(r, s)
+	if err != nil {
+		return err
 	}
-	if chaos != nil {
-		if s.proxy {
-			return usagef("--chaos breaks connections, which a proxy does not have: replay with --to NAME=URL")
-		}
-		var all []*standin.Mischief
-		s.wrap = func(h http.Handler) http.Handler {
-			m, err := standin.Misbehave(*chaos, h, a.now)
-			if err != nil {
-				panic(err) // it was read and checked
-			}
-			all = append(all, m)
-			return m
-		}
-		defer func() {
-			for _, m := range all {
-				m.Stop()
-			}
-		}()
-	}
-	if o.admin != "" {
-		s.admin, s.adminAddr = admin(p), o.admin
-	}
-	o.child = len(command) > 0
+	defer stop()
 	code, err := a.serve(ctx, s, command)
 	a.sayWhatPassed(s, nil)
 	if err != nil {
 		return err
 	}
 	return a.replayed(p, o, code)
+}
+
+// prepareReplay reads what the options name.
+func (a *app) prepareReplay(o *replayOptions, files []string) (*replaying, error) {
+	r := &replaying{o: o}
+	var err error
+	if r.list, err = loadCassettes(files); err != nil {
+		return nil, err
+	}
+	if o.name != "" {
+		r.list = slices.DeleteFunc(r.list, func(c *cassette.Cassette) bool { return c.Case() != o.name })
+		if len(r.list) == 0 {
+			return nil, usagef("--case: none of the cassettes is called %q", o.name)
+		}
+	}
+	switch o.latency {
+	case "", "none":
+	case "recorded":
+		r.latency = 1
+	default:
+		r.latency, err = strconv.ParseFloat(o.latency, 64)
+		if err != nil || !(r.latency >= 0 && r.latency <= 1000) { // also not a number
+			return nil, usagef("--latency has to be none, recorded, or a factor like 0.5, not %q", o.latency)
+		}
+	}
+	if r.key, err = a.redactionKey(r.list[0].Path, false); err != nil {
+		return nil, err
+	}
+	if r.secrets, err = a.secretEnv(nil); err != nil {
+		return nil, err
+	}
+	r.chaos, err = a.chaos(o)
+	return r, err
+}
+
+// openReplay makes a replayer, given the secrets of the run's destinations.
+func (a *app) openReplay(r *replaying, more []cassette.Secret) (*cassette.Replayer, error) {
+	red, err := a.redactor(r.key, append(more, r.secrets...), &r.o.rules)
+	if err != nil {
+		return nil, err
+	}
+	p, err := cassette.NewReplayer(r.list, cassette.ReplayOptions{
+		Ignore: r.o.ignore, Exact: r.o.exact, Headers: r.o.headers, Repeat: r.o.repeat, Latency: r.latency, Redactor: red,
+	})
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	return p, nil
+}
+
+// replayOwn answers one of fanfold's own commands.
+func (a *app) replayOwn(ctx context.Context, r *replaying, command []string) error {
+	var p *cassette.Replayer
+	w := &wire{open: func(more []cassette.Secret) (*cassette.Conversation, error) {
+		var err error
+		if p, err = a.openReplay(r, more); err != nil {
+			return nil, err
+		}
+		conv := &cassette.Conversation{Old: p}
+		if r.chaos != nil {
+			m, err := standin.Misbehave(*r.chaos, handlerOf(p), a.now)
+			if err != nil {
+				return nil, err
+			}
+			conv.Front = m
+		}
+		return conv, nil
+	}}
+	code := a.ownRun(ctx, w, command)
+	if w.conv == nil {
+		return outcome(code)
+	}
+	return a.replayed(p, r.o, code)
+}
+
+// service is what is served of a replay.
+func (r *replaying) service(p *cassette.Replayer) (*service, error) {
+	o := r.o
+	s := &service{rt: p, proxy: o.proxy || o.proxied, strict: true, listen: o.listen, tls: o.tls, choose: p.Knows}
+	for _, t := range o.to {
+		u, err := cassette.ParseUpstream(t)
+		if err != nil {
+			return nil, usagef("--to: %w", err)
+		}
+		s.upstreams = append(s.upstreams, u)
+	}
+	if len(o.to) == 0 {
+		var err error
+		if s.upstreams, err = cassette.Upstreams(r.list); err != nil {
+			return nil, usagef("%w", err)
+		}
+	}
+	if o.admin != "" {
+		s.admin, s.adminAddr = admin(p), o.admin
+	}
+	return s, nil
+}
+
+// wrapInChaos lets requests go wrong, where that is asked for, until stop is
+// called.
+func (a *app) wrapInChaos(r *replaying, s *service) (stop func(), err error) {
+	if r.chaos == nil {
+		return func() {}, nil
+	}
+	if s.proxy {
+		return nil, usagef("--chaos breaks connections, which a proxy does not have: replay with --to NAME=URL")
+	}
+	var all []*standin.Mischief
+	s.wrap = func(h http.Handler) http.Handler {
+		m, err := standin.Misbehave(*r.chaos, h, a.now)
+		if err != nil {
+			panic(err) // it was read and checked
+		}
+		all = append(all, m)
+		return m
+	}
+	return func() {
+		for _, m := range all {
+			m.Stop()
+		}
+	}, nil
 }
 
 // chaos reads the script of faults.
@@ -294,7 +340,9 @@ func admin(p *cassette.Replayer) http.Handler {
 		_ = e.Encode(v) // a client that is gone needs no answer
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /requests", func(w http.ResponseWriter, r *http.Request) { answer(w, p.Requests(r.URL.Query().Get("case"))) })
+	mux.HandleFunc("GET /requests", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, p.Requests(r.URL.Query().Get("case")))
+	})
 	mux.HandleFunc("GET /unmatched", func(w http.ResponseWriter, r *http.Request) { answer(w, p.Usage().Missed) })
 	mux.HandleFunc("GET /unused", func(w http.ResponseWriter, r *http.Request) { answer(w, p.Usage().Unused) })
 	mux.HandleFunc("POST /reset", func(w http.ResponseWriter, r *http.Request) {
@@ -329,7 +377,8 @@ func (a *app) replayed(p *cassette.Replayer, o *replayOptions, code int) error {
 	if o.failUnused && len(u.Missed) == 0 && code == 0 {
 		a.sayUnused(u.Unused, p)
 	}
-	fmt.Fprintf(a.err, "fanfold: %d interactions used, %d unused, %d requests missed\n", u.Used, len(u.Unused), len(u.Missed))
+	fmt.Fprintf(a.err, "fanfold: %d interactions used, %d unused, %d requests missed\n", u.Used, len(u.Unused),
+		len(u.Missed))
 	silent := o.child && code == 0 && u.Used == 0 && len(u.Missed) == 0 && len(u.Unused) > 0
 	if silent {
 		hint := "it may not use <NAME>_BASE_URL"
@@ -354,7 +403,8 @@ func (a *app) sayUnused(unused []cassette.Seen, p *cassette.Replayer) {
 		byFile[s.Cassette] = append(byFile[s.Cassette], s.Interaction)
 		switch {
 		case n < 20:
-			fmt.Fprintf(a.err, "fanfold: not used: %s %s (%s, interaction %d)\n", s.Method, oneLine(s.URL), s.Cassette, s.Interaction)
+			fmt.Fprintf(a.err, "fanfold: not used: %s %s (%s, interaction %d)\n", s.Method, oneLine(s.URL),
+				s.Cassette, s.Interaction)
 		case n == 20:
 			fmt.Fprintf(a.err, "fanfold: and %d more that were not used\n", len(unused)-n)
 		}
@@ -366,7 +416,8 @@ func (a *app) sayUnused(unused []cassette.Seen, p *cassette.Replayer) {
 				shellWord(path), shellWord(strings.TrimSuffix(path, ".yaml")+".meta.yaml"))
 			continue
 		}
-		fmt.Fprintf(a.err, "fanfold: to delete what is not used: fanfold cassettes drop %s %s\n", shellWord(path), ranges(numbers))
+		fmt.Fprintf(a.err, "fanfold: to delete what is not used: fanfold cassettes drop %s %s\n", shellWord(path),
+			ranges(numbers))
 	}
 }
 

@@ -64,7 +64,8 @@ cassette without events is sent as it was recorded: GET and HEAD, or with
 	f.BoolVar(&o.unsafe, "allow-unsafe", false, "with --live, send recorded requests that change something, too")
 	choiceP(f, &o.output, "output", "o", "json is one line a cassette", "text", "json", "junit")
 	f.StringArrayVar(&o.sets, "set", nil, "with --live, a setting: SLUG.KEY=VALUE, as for forward (repeatable)")
-	f.StringArrayVar(&o.headers, "header", nil, "with --live, a header for recorded requests: NAME=env:VARIABLE (repeatable)")
+	f.StringArrayVar(&o.headers, "header", nil,
+		"with --live, a header for recorded requests: NAME=env:VARIABLE (repeatable)")
 	f.StringVar(&o.upstreamCA, "upstream-ca", "", "with --live, file of certificates to trust beside the system's")
 	return c
 }
@@ -150,7 +151,8 @@ func (a *app) verifyOne(ctx context.Context, o *verifyOptions, k *cassette.Casse
 		if err != nil {
 			return v, err
 		}
-		lt := &liveTape{network: transport.New(transport.Options{Network: network, Auth: s.Plan().Auth, UserAgent: "fanfold/" + a.build.Version}), was: k.Interactions}
+		lt := &liveTape{network: transport.New(transport.Options{Network: network, Auth: s.Plan().Auth,
+			UserAgent: "fanfold/" + a.build.Version}), was: k.Interactions}
 		_, err = destinations.Converse(ctx, s, lt, k.Meta.Events, a.now())
 		v.Findings = lt.findings
 		if err != nil {
@@ -158,7 +160,8 @@ func (a *app) verifyOne(ctx context.Context, o *verifyOptions, k *cassette.Casse
 		}
 	} else {
 		// Above the credentials, as recordings are.
-		got, err := destinations.Converse(ctx, s, transport.New(transport.Options{Network: player, Hook: func(http.RoundTripper) http.RoundTripper { return player }}), k.Meta.Events, now)
+		got, err := destinations.Converse(ctx, s, transport.New(transport.Options{Network: player,
+			Hook: func(http.RoundTripper) http.RoundTripper { return player }}), k.Meta.Events, now)
 		if err != nil {
 			v.Findings = append(v.Findings, err.Error())
 		}
@@ -167,7 +170,8 @@ func (a *app) verifyOne(ctx context.Context, o *verifyOptions, k *cassette.Casse
 			v.Findings = append(v.Findings, m.Error())
 		}
 		for _, n := range u.Unused {
-			v.Findings = append(v.Findings, fmt.Sprintf("interaction %d is not asked for any more: %s %s", n.Interaction, n.Method, n.URL))
+			v.Findings = append(v.Findings, fmt.Sprintf("interaction %d is not asked for any more: %s %s",
+				n.Interaction, n.Method, n.URL))
 		}
 		var verdicts []string
 		for _, g := range got {
@@ -205,14 +209,16 @@ func (t *liveTape) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	if n >= len(t.was) {
-		t.findings = append(t.findings, fmt.Sprintf("request %d was not recorded: %s %s", n, req.Method, req.URL.Redacted()))
+		t.findings = append(t.findings, fmt.Sprintf("request %d was not recorded: %s %s", n, req.Method,
+			req.URL.Redacted()))
 		return resp, nil
 	}
 	was := t.was[n].Response
 	// Both without their encoding: partners compress though nobody asks.
 	text, wasText := cassette.Plain(resp.Header.Clone(), string(body)), cassette.Plain(was.Headers.Clone(), was.Body)
 	for _, d := range cassette.Drift(was.Code, wasText, resp.StatusCode, text) {
-		t.findings = append(t.findings, fmt.Sprintf("answer %d, %s: recorded %s, now %s", n, d.Path, d.Recorded, d.Sent))
+		t.findings = append(t.findings, fmt.Sprintf("answer %d, %s: recorded %s, now %s", n, d.Path, d.Recorded,
+			d.Sent))
 	}
 	return resp, nil
 }
@@ -266,7 +272,8 @@ func (a *app) resend(ctx context.Context, o *verifyOptions, k *cassette.Cassette
 		v.Detail = fmt.Sprintf("%d requests that change something were not sent (--allow-unsafe)", left)
 	}
 	if broken > 0 {
-		v.Detail = strings.TrimPrefix(fmt.Sprintf("%s; %d that broke off when they were recorded were not sent", v.Detail, broken), "; ")
+		v.Detail = strings.TrimPrefix(fmt.Sprintf("%s; %d that broke off when they were recorded were not sent",
+			v.Detail, broken), "; ")
 	}
 	switch {
 	case len(v.Findings) > 0:
@@ -324,11 +331,13 @@ func printVerified(w io.Writer, form string, list []verified) error {
 	case "junit":
 		s := junitSuite{Name: "fanfold replay verify", Tests: len(list)}
 		for _, v := range list {
-			c := junitCase{Class: filepath.Dir(v.Cassette), Name: strings.TrimSuffix(filepath.Base(v.Cassette), ".yaml"), Time: fmt.Sprintf("%.3f", v.seconds)}
+			c := junitCase{Class: filepath.Dir(v.Cassette),
+				Name: strings.TrimSuffix(filepath.Base(v.Cassette), ".yaml"), Time: fmt.Sprintf("%.3f", v.seconds)}
 			switch v.Status {
 			case "drift":
 				s.Failures++
-				c.Failure = &junitMessage{fmt.Sprintf("%d differences", len(v.Findings)), strings.Join(v.Findings, "\n")}
+				c.Failure = &junitMessage{fmt.Sprintf("%d differences", len(v.Findings)),
+					strings.Join(v.Findings, "\n")}
 			case "skipped":
 				s.Skipped++
 				c.Skipped = &junitMessage{Message: v.Detail}

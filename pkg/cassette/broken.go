@@ -58,7 +58,8 @@ func broken(ctx context.Context, err error) *Broken {
 	case errors.Is(err, syscall.ECONNREFUSED), strings.Contains(text, "actively refused"):
 		return &Broken{BreakRefused, err}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
-		strings.Contains(text, "GOAWAY"), strings.Contains(text, "server closed"), strings.Contains(text, "connection lost"),
+		strings.Contains(text, "GOAWAY"), strings.Contains(text, "server closed"),
+		strings.Contains(text, "connection lost"),
 		strings.Contains(text, "malformed chunked encoding"), strings.Contains(text, "transport connection broken"):
 		return &Broken{BreakClosed, err}
 	}

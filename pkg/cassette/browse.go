@@ -45,8 +45,8 @@ func pagePolicy() string {
 		sum := sha256.Sum256(text)
 		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	}
-	return "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; script-src " +
-		between("<script>", "</script>") + "; style-src " + between("<style>", "</style>")
+	return "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'" +
+		"; script-src " + between("<script>", "</script>") + "; style-src " + between("<style>", "</style>")
 }
 
 // ServeHTTP serves the page, the list at /list, an interaction at
@@ -84,7 +84,8 @@ func (b *Browser) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/interaction":
 		c, err1 := strconv.Atoi(r.URL.Query().Get("cassette"))
 		n, err2 := strconv.Atoi(r.URL.Query().Get("n"))
-		if err1 != nil || err2 != nil || c < 0 || c >= len(b.cassettes) || n < 0 || n >= len(b.cassettes[c].Interactions) {
+		if err1 != nil || err2 != nil || c < 0 || c >= len(b.cassettes) || n < 0 ||
+			n >= len(b.cassettes[c].Interactions) {
 			http.Error(w, "there is no such interaction", http.StatusNotFound)
 			return
 		}
@@ -255,7 +256,8 @@ func redactions(i *Interaction) []Redaction {
 		var v any
 		dec := json.NewDecoder(strings.NewReader(body))
 		dec.UseNumber()
-		if !strings.Contains(body, tokenMark) && !strings.Contains(body, "example.invalid") && !strings.Contains(body, numberMark) {
+		if !strings.Contains(body, tokenMark) && !strings.Contains(body, "example.invalid") &&
+			!strings.Contains(body, numberMark) {
 			return
 		}
 		if dec.Decode(&v) != nil || dec.More() {

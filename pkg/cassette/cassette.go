@@ -202,7 +202,8 @@ func foreign(path string) error {
 		return err
 	}
 	if i, ok := Recognize(data); ok {
-		return fmt.Errorf("%s looks like %s: make it a cassette of ours with `fanfold cassettes import %s %s -o OTHER.yaml`", path, i.What, i.Name, path)
+		return fmt.Errorf("%s looks like %s: make it a cassette of ours with `fanfold cassettes import %s %s -o OTHER.yaml`",
+			path, i.What, i.Name, path)
 	}
 	if d, err := readDocument(data); err == nil && !d.has("interactions") && !d.has("version") {
 		return fmt.Errorf("%s is no cassette: there are no interactions in it", path)

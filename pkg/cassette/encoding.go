@@ -158,7 +158,8 @@ func looksPacked(encoding, body string) bool {
 	case "gzip":
 		return strings.HasPrefix(body, "\x1f\x8b")
 	case "zstd":
-		return strings.HasPrefix(body, "\x28\xb5\x2f\xfd") || len(body) > 3 && body[1:4] == "\x2a\x4d\x18" // a frame, or one to skip
+		return strings.HasPrefix(body, "\x28\xb5\x2f\xfd") || len(body) > 3 &&
+			body[1:4] == "\x2a\x4d\x18" // a frame, or one to skip
 	}
 	return true
 }

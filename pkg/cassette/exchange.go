@@ -229,7 +229,7 @@ func (x *exchange) ended(err error) {
 		b := broken(x.req.Context(), err)
 		x.details.Broken, x.details.Error = b.How, b.Error()
 	}
-	if x.details.Left || x.details.Broken != "" {
+	if x.cut() {
 		x.details.Length = max(x.length, 0)
 	}
 	if data, ok := x.sent.body(); ok {
@@ -253,6 +253,9 @@ func (x *exchange) ended(err error) {
 	r.changed.Broadcast()
 }
 
+// cut tells whether only a beginning of the answer came.
+func (x *exchange) cut() bool { return x.details.Left || x.details.Broken != "" }
+
 // size is the memory that the exchange takes, about.
 func (x *exchange) size() int64 { return int64(len(x.answer)+len(x.sent.data)) + 4096 }
 
@@ -262,7 +265,7 @@ func (x *exchange) redacted() *kept {
 	if x.resp == nil {
 		x.resp = &http.Response{Status: "0 no answer", Header: http.Header{}}
 		x.header = http.Header{}
-	} else if plain, at, ok := unpack(x.header.Get("Content-Encoding"), x.answer, x.marks, x.details.Left || x.details.Broken != ""); ok {
+	} else if plain, at, ok := unpack(x.header.Get("Content-Encoding"), x.answer, x.marks, x.cut()); ok {
 		shown, marks = plain, at
 		x.header.Del("Content-Encoding")
 	}
@@ -323,7 +326,8 @@ func capture(req *http.Request, sent []byte, resp *http.Response, header http.He
 				return nil, err
 			}
 		}
-		return &http.Response{Status: resp.Status, StatusCode: resp.StatusCode, Header: header, Body: io.NopCloser(bytes.NewReader(shown))}, nil
+		return &http.Response{Status: resp.Status, StatusCode: resp.StatusCode, Header: header,
+			Body: io.NopCloser(bytes.NewReader(shown))}, nil
 	}
 	var i *Interaction
 	// Recording mode opens no file, and nothing is saved that is not stopped.

@@ -55,7 +55,8 @@ type ForwardProxy struct {
 func Forward(o ForwardOptions) *ForwardProxy {
 	p := &ForwardProxy{
 		opts: o, answer: front(o.Answer), done: make(chan struct{}),
-		conns: &queuedConns{queue: make(chan net.Conn), closed: make(chan struct{})}, passed: map[string]int{}, tunnels: map[io.Closer]bool{},
+		conns:  &queuedConns{queue: make(chan net.Conn), closed: make(chan struct{})},
+		passed: map[string]int{}, tunnels: map[io.Closer]bool{},
 	}
 	network := transport.Dial(64, nil)
 	network.Proxy = o.Upstream
@@ -272,7 +273,8 @@ func (p *ForwardProxy) dial(ctx context.Context, host string) (net.Conn, error) 
 	head := "CONNECT " + host + " HTTP/1.1\r\nHost: " + host + "\r\n"
 	if via.User != nil {
 		password, _ := via.User.Password()
-		head += "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(via.User.Username()+":"+password)) + "\r\n"
+		basic := base64.StdEncoding.EncodeToString([]byte(via.User.Username() + ":" + password))
+		head += "Proxy-Authorization: Basic " + basic + "\r\n"
 	}
 	from := bufio.NewReader(conn)
 	_, err = io.WriteString(conn, head+"\r\n")

@@ -127,7 +127,9 @@ func (c *Cassette) HAR(tool string) ([]byte, error) {
 	for _, i := range c.Interactions {
 		ms := float64(i.Response.Duration) / 1e6
 		e := harEntry{Started: at.Format(time.RFC3339Nano), Time: ms, Timings: harTimings{Wait: ms}}
-		e.Request = harRequest{Method: i.Request.Method, URL: i.Request.URL, HTTPVersion: "HTTP/1.1", Cookies: []harPair{}, Headers: harPairs(i.Request.Headers), QueryString: []harPair{}, HeadersSize: -1, BodySize: len(i.Request.Body)}
+		e.Request = harRequest{Method: i.Request.Method, URL: i.Request.URL, HTTPVersion: "HTTP/1.1",
+			Cookies: []harPair{}, Headers: harPairs(i.Request.Headers), QueryString: []harPair{}, HeadersSize: -1,
+			BodySize: len(i.Request.Body)}
 		if u, err := url.Parse(i.Request.URL); err == nil {
 			q := u.Query()
 			for _, k := range slices.Sorted(maps.Keys(q)) {
@@ -138,13 +140,17 @@ func (c *Cassette) HAR(tool string) ([]byte, error) {
 		}
 		if i.Request.Body != "" {
 			text, encoding := harText(i.Request.Body)
-			e.Request.PostData = &harPost{MimeType: i.Request.Headers.Get("Content-Type"), Text: text, Encoding: encoding}
+			e.Request.PostData = &harPost{MimeType: i.Request.Headers.Get("Content-Type"), Text: text,
+				Encoding: encoding}
 		}
 		text, encoding := harText(i.Response.Body)
 		_, statusText, _ := strings.Cut(i.Response.Status, " ")
 		e.Response = harResponse{
-			Status: i.Response.Code, StatusText: statusText, HTTPVersion: "HTTP/1.1", Cookies: []harPair{}, Headers: harPairs(i.Response.Headers), RedirectURL: i.Response.Headers.Get("Location"), HeadersSize: -1, BodySize: len(i.Response.Body),
-			Content: harContent{Size: len(i.Response.Body), MimeType: i.Response.Headers.Get("Content-Type"), Text: text, Encoding: encoding},
+			Status: i.Response.Code, StatusText: statusText, HTTPVersion: "HTTP/1.1", Cookies: []harPair{},
+			Headers: harPairs(i.Response.Headers), RedirectURL: i.Response.Headers.Get("Location"),
+			HeadersSize: -1, BodySize: len(i.Response.Body),
+			Content: harContent{Size: len(i.Response.Body), MimeType: i.Response.Headers.Get("Content-Type"),
+				Text: text, Encoding: encoding},
 		}
 		h.Log.Entries = append(h.Log.Entries, e)
 		at = at.Add(i.Response.Duration + time.Millisecond)
@@ -313,8 +319,10 @@ func ImportV4(data []byte) (*Imported, error) {
 	for _, e := range f.Interactions {
 		i := &Interaction{}
 		q, r := &i.Request, &i.Response
-		q.Body, q.Form, q.Headers, q.URL, q.Method = e.Request.Body, e.Request.Form, e.Request.Headers, e.Request.URL, e.Request.Method
-		r.Body, r.Headers, r.Status, r.Code, r.Duration = e.Response.Body, e.Response.Headers, e.Response.Status, e.Response.Code, e.Response.Duration
+		was := e.Request
+		q.Body, q.Form, q.Headers, q.URL, q.Method = was.Body, was.Form, was.Headers, was.URL, was.Method
+		got := e.Response
+		r.Body, r.Headers, r.Status, r.Code, r.Duration = got.Body, got.Headers, got.Status, got.Code, got.Duration
 		for _, h := range []*http.Header{&q.Headers, &r.Headers} {
 			if *h == nil {
 				*h = http.Header{}

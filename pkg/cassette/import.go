@@ -55,16 +55,22 @@ func Importers() []Importer {
 		return func(data []byte, _ ImportOptions) (*Imported, error) { return read(data) }
 	}
 	return []Importer{
-		{"go-vcr-v4", "a cassette of go-vcr v3 or v4", plain(ImportV4), func(d *document) bool { return d.version == "2" && d.has("interactions") }},
-		{"vcrpy", "a cassette of vcrpy", plain(importVCRpy), func(d *document) bool { return d.has("interactions") && d.first("interactions", "request", "uri") }},
+		{"go-vcr-v4", "a cassette of go-vcr v3 or v4", plain(ImportV4),
+			func(d *document) bool { return d.version == "2" && d.has("interactions") }},
+		{"vcrpy", "a cassette of vcrpy", plain(importVCRpy),
+			func(d *document) bool { return d.has("interactions") && d.first("interactions", "request", "uri") }},
 		{"vcr", "a cassette of VCR", plain(importVCR), func(d *document) bool { return d.has("http_interactions") }},
-		{"polly", "a recording of Polly", plain(ImportHAR), func(d *document) bool { return d.within("log", "_recordingName") }},
+		{"polly", "a recording of Polly", plain(ImportHAR),
+			func(d *document) bool { return d.within("log", "_recordingName") }},
 		{"har", "a HAR file", plain(ImportHAR), func(d *document) bool { return d.within("log", "entries") }},
-		{"nock", "fixtures of nock", plain(importNock), func(d *document) bool { return d.list && d.first("", "scope") && d.first("", "path") }},
+		{"nock", "fixtures of nock", plain(importNock),
+			func(d *document) bool { return d.list && d.first("", "scope") && d.first("", "path") }},
 		{"wiremock", "mappings of WireMock", importWireMock, func(d *document) bool {
-			return d.has("mappings") && d.first("mappings", "request") || d.has("request") && d.has("response") && !d.has("interactions")
+			return d.has("mappings") && d.first("mappings", "request") || d.has("request") && d.has("response") &&
+				!d.has("interactions")
 		}},
-		{"postman", "a collection of Postman", importPostman, func(d *document) bool { return d.has("item") && d.has("info") }},
+		{"postman", "a collection of Postman", importPostman,
+			func(d *document) bool { return d.has("item") && d.has("info") }},
 	}
 }
 
@@ -163,13 +169,18 @@ func readTree(data []byte) (any, error) {
 // maxNesting bounds how deep files of others may be nested.
 const maxNesting = 1000
 
+// yamlTags are those of YAML itself.
+var yamlTags = []string{
+	"!!str", "!!int", "!!float", "!!bool", "!!null", "!!binary", "!!timestamp", "!!map", "!!seq", "!!merge",
+}
+
 // ordinaryTags drops the tags of other languages, like !!python/unicode.
 func ordinaryTags(n *yaml.Node, depth int) {
 	if depth > maxNesting {
 		return
 	}
 	switch tag := n.ShortTag(); {
-	case slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool", "!!null", "!!binary", "!!timestamp", "!!map", "!!seq", "!!merge"}, tag):
+	case slices.Contains(yamlTags, tag):
 	case n.Kind == yaml.ScalarNode:
 		n.Tag = "!!str"
 	default:

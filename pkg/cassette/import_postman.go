@@ -222,7 +222,8 @@ func (p *postman) address(data json.RawMessage) (address, why string) {
 		return "", "it has no address"
 	}
 	s := u.Raw
-	if name, rest, ok := strings.Cut(strings.TrimPrefix(s, "{{"), "}}"); ok && strings.HasPrefix(s, "{{") && p.base != "" {
+	if name, rest, ok := strings.Cut(strings.TrimPrefix(s, "{{"), "}}"); ok && strings.HasPrefix(s, "{{") &&
+		p.base != "" {
 		if _, known := p.variables[strings.TrimSpace(name)]; !known {
 			s = strings.TrimSuffix(p.base, "/") + rest
 		}

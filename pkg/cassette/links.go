@@ -271,7 +271,9 @@ const maxTurned = 8 << 20
 
 // turnBody replaces addresses in a body, if it is a text, and returns it with
 // its new length, -1 for unknown; the headers that tell of it follow.
-func turnBody(h http.Header, body io.ReadCloser, length int64, swaps []swap, count *atomic.Int64) (io.ReadCloser, int64) {
+func turnBody(
+	h http.Header, body io.ReadCloser, length int64, swaps []swap, count *atomic.Int64,
+) (io.ReadCloser, int64) {
 	if body == nil || body == http.NoBody || length == 0 || !isText(h.Get("Content-Type")) {
 		return body, length
 	}
@@ -345,7 +347,7 @@ func isText(contentType string) bool {
 		return false
 	}
 	kind, sub, _ := strings.Cut(media, "/")
-	return kind == "text" || strings.HasSuffix(sub, "json") || strings.HasSuffix(sub, "xml") || strings.Contains(sub, "json") ||
+	return kind == "text" || strings.Contains(sub, "json") || strings.HasSuffix(sub, "xml") ||
 		slices.Contains([]string{"javascript", "x-www-form-urlencoded", "graphql", "yaml", "x-yaml", "ecmascript"}, sub)
 }
 

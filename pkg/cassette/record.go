@@ -183,7 +183,8 @@ func (r *Recorder) put(k *kept) {
 	if len(k.leaks) == 0 { // else not even in the journal
 		copied := *k.i
 		copied.Request.Body, copied.Response.Body = "", ""
-		p := partial{N: k.n, Interaction: &copied, RequestBody: []byte(k.i.Request.Body), ResponseBody: []byte(k.i.Response.Body)}
+		p := partial{N: k.n, Interaction: &copied, RequestBody: []byte(k.i.Request.Body),
+			ResponseBody: []byte(k.i.Response.Body)}
 		if !k.details.plain() {
 			p.Details = &k.details
 		}
@@ -349,7 +350,8 @@ func (r *Recorder) settleSecrets() {
 		if k.i.Response.Body != was[n].Response.Body {
 			k.details.recut(was[n].Response.Body, k.i.Response.Body)
 		}
-		if len(k.leaks) > 0 || k.i.Response.Body != was[n].Response.Body || k.i.Request.Body != was[n].Request.Body || k.i.Request.URL != was[n].Request.URL {
+		if len(k.leaks) > 0 || k.i.Response.Body != was[n].Response.Body || k.i.Request.Body != was[n].Request.Body ||
+			k.i.Request.URL != was[n].Request.URL {
 			k.leaks = r.opts.Redactor.scanInteraction(n, k.i)
 		}
 	}
@@ -362,7 +364,8 @@ type UnreachedError struct {
 }
 
 func (e *UnreachedError) Error() string {
-	return fmt.Sprintf("nothing was recorded: %d requests came, and none was answered; the first: %s", e.Requests, e.First)
+	return fmt.Sprintf("nothing was recorded: %d requests came, and none was answered; the first: %s", e.Requests,
+		e.First)
 }
 
 // unreached is an error where requests came and nobody was there for any.

@@ -190,7 +190,8 @@ func (p *Replayer) session(name string) *session {
 		if base != "" {
 			for i := range p.entries {
 				c := p.entries[i].cassette
-				if trimmed := strings.TrimSuffix(c.Path, ".yaml"); c.Case() == base || trimmed == base || strings.HasSuffix(trimmed, "/"+base) {
+				if trimmed := strings.TrimSuffix(c.Path, ".yaml"); c.Case() == base || trimmed == base ||
+					strings.HasSuffix(trimmed, "/"+base) {
 					s.only = c
 					break
 				}
@@ -275,7 +276,8 @@ func (p *Replayer) take(s *session, k cursorKey, list []int32, q *Request) int32
 	for n := s.cursor[k]; n < len(list); n++ {
 		at := list[n]
 		e := &p.entries[at]
-		if s.used[at] || s.only != nil && e.cassette != s.only || q != nil && (e.url != q.URL || e.i.Request.Body != q.Body || e.i.Request.Method != q.Method) {
+		if s.used[at] || s.only != nil && e.cassette != s.only || q != nil &&
+			(e.url != q.URL || e.i.Request.Body != q.Body || e.i.Request.Method != q.Method) {
 			continue
 		}
 		s.cursor[k] = n + 1
@@ -303,7 +305,8 @@ func (p *Replayer) again(s *session, k cursorKey, list []int32) int32 {
 
 func (s *session) see(q *Request, e *entry) {
 	if len(s.log) < maxSeen {
-		s.log = append(s.log, Seen{Case: s.name, Method: q.Method, URL: q.URL, Cassette: e.cassette.Path, Interaction: e.number})
+		s.log = append(s.log, Seen{Case: s.name, Method: q.Method, URL: q.URL, Cassette: e.cassette.Path,
+			Interaction: e.number})
 	}
 }
 
@@ -331,7 +334,8 @@ func (p *Replayer) Usage() Usage {
 		if used[n] {
 			u.Used++
 		} else {
-			u.Unused = append(u.Unused, Seen{Method: e.i.Request.Method, URL: e.url, Cassette: e.cassette.Path, Interaction: e.number})
+			u.Unused = append(u.Unused, Seen{Method: e.i.Request.Method, URL: e.url, Cassette: e.cassette.Path,
+				Interaction: e.number})
 		}
 	}
 	return u
@@ -430,7 +434,8 @@ func (p *Replayer) play(req *http.Request, e *entry) (*http.Response, error) {
 	if d == nil || resp.Body == http.NoBody {
 		return resp, nil
 	}
-	body := &playback{ctx: ctx, began: began, factor: p.opts.Latency, text: text, chunks: slices.Clone(d.Chunks), end: io.EOF}
+	body := &playback{ctx: ctx, began: began, factor: p.opts.Latency, text: text, chunks: slices.Clone(d.Chunks),
+		end: io.EOF}
 	switch {
 	case d.Broken != "":
 		body.end = d.replayed()

@@ -38,7 +38,8 @@ func cutPrefix(target, prefix string) (name, rest string, ok bool) {
 // header X-Replay-Case, names the case. Links in answers that would lead to an
 // upstream lead here instead; links, if not nil, knows those of other listeners
 // and counts.
-func Reverse(upstreams []Upstream, rt http.RoundTripper, choose func(method, url string) bool, links *Links) http.Handler {
+func Reverse(upstreams []Upstream, rt http.RoundTripper, choose func(method, url string) bool,
+	links *Links) http.Handler {
 	next := front(rt)
 	if links == nil {
 		links = &Links{}

@@ -45,7 +45,8 @@ func Upstreams(cassettes []*Cassette) ([]Upstream, error) {
 		for _, o := range out {
 			if o.Name == u.Name {
 				if o.URL.String() != u.URL.String() {
-					return fmt.Errorf("%s is %s in one cassette and %s in another: replay them one by one, or say --to %s=URL", name, o.URL, u.URL, name)
+					return fmt.Errorf("%s is %s in one cassette and %s in another: "+
+						"replay them one by one, or say --to %s=URL", name, o.URL, u.URL, name)
 				}
 				return nil
 			}

@@ -69,7 +69,8 @@ func importWireMock(data []byte, o ImportOptions) (*Imported, error) {
 	if all.Mappings == nil {
 		var one wireMapping
 		if err := json.Unmarshal(data, &one); err != nil || one.Response.Status == 0 && one.Response.Fault == "" {
-			return nil, errors.New("they are no mappings of WireMock: there is neither a list of mappings nor a request and a response in it")
+			return nil, errors.New("they are no mappings of WireMock: " +
+				"there is neither a list of mappings nor a request and a response in it")
 		}
 		all.Mappings = []wireMapping{one}
 	}
