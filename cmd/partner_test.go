@@ -12,6 +12,10 @@ import (
 // odd answers what the shop has beside its orders: everything that HTTP can be
 // besides a request and its answer in JSON. It is false for the rest.
 func (s *shop) odd(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodOptions && r.RequestURI == "*" {
+		w.Header().Set("X-Asked", r.RequestURI)
+		return true
+	}
 	path, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/odd/"), "/")
 	if !strings.HasPrefix(r.URL.Path, "/odd/") {
 		return false
@@ -122,7 +126,7 @@ func (s *shop) startPlain() error {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	s.plain = &http.Server{Handler: s.server.Config.Handler, Protocols: protocols}
+	s.plain = &http.Server{Handler: s.server.Config.Handler, Protocols: protocols, DisableGeneralOptionsHandler: true}
 	s.plainURL = "http://" + l.Addr().String()
 	go func() { _ = s.plain.Serve(l) }() // ends with Close
 	return nil

@@ -104,6 +104,7 @@ func newShop() (*shop, []byte, error) {
 		}
 	}))
 	s.EnableHTTP2 = true
+	s.Config.DisableGeneralOptionsHandler = true
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: tls.VersionTLS12}
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()

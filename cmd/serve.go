@@ -109,7 +109,8 @@ func (t *stage) start(addr string, h http.Handler, secure bool) (net.Addr, error
 	at := l.Addr()
 	server := &http.Server{
 		Handler: h, Protocols: cassette.Protocols(), ReadHeaderTimeout: time.Minute,
-		ErrorLog: log.New(io.Discard, "", 0), // clients that go away
+		DisableGeneralOptionsHandler: true,                       // OPTIONS * is for the partner, too
+		ErrorLog:                     log.New(io.Discard, "", 0), // clients that go away
 	}
 	t.closers = append(t.closers, server)
 	if secure {

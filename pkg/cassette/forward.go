@@ -62,10 +62,11 @@ func Forward(o ForwardOptions) *ForwardProxy {
 	network.Proxy = o.Upstream
 	p.other = front(network)
 	p.inner = &http.Server{
-		Handler:           http.HandlerFunc(p.inside),
-		Protocols:         Protocols(),
-		ReadHeaderTimeout: time.Minute,
-		ErrorLog:          log.New(io.Discard, "", 0), // clients that go away
+		Handler:                      http.HandlerFunc(p.inside),
+		Protocols:                    Protocols(),
+		DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout:            time.Minute,
+		ErrorLog:                     log.New(io.Discard, "", 0), // clients that go away
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			scheme := "http"
 			if secure, ok := c.(*tls.Conn); ok {
