@@ -51,11 +51,11 @@ func (s *shop) odd(w http.ResponseWriter, r *http.Request) bool {
 		fmt.Fprintln(w, "a body")
 		w.Header().Set("X-Sum", "42")
 	case "deflate": // without zlib's frame, as some servers send it
-		w.Header().Set("Content-Type", "text/plain")
+		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Encoding", "deflate")
 		z, err := flate.NewWriter(w, flate.BestSpeed)
 		if err == nil {
-			fmt.Fprintln(z, "was deflated")
+			fmt.Fprintln(z, `{"was":"deflated"}`)
 			_ = z.Close() // a client that is gone needs nothing
 		}
 	case "reset", "cutoff", "hang":
