@@ -35,6 +35,19 @@ func (b *Broken) Error() string { return b.Err.Error() }
 // ECONNREFUSED, or that the deadline has passed.
 func (b *Broken) Unwrap() error { return b.Err }
 
+// lasting is what is kept of the error: of a connection that was there, without
+// its addresses, whose ports are others in every recording.
+func (b *Broken) lasting() string {
+	if b.How == BreakRefused || b.How == BreakUnreachable {
+		return b.Error() // is what the client is told
+	}
+	err := b.Err
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		err = inner
+	}
+	return err.Error()
+}
+
 // Timeout makes it a net.Error.
 func (b *Broken) Timeout() bool { return b.How == BreakTimeout }
 

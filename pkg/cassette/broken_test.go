@@ -125,6 +125,9 @@ func TestBroken(t *testing.T) {
 			if d == nil || d.Broken != c.how || d.Left != (c.how == "") {
 				t.Errorf("recorded %+v, want %s", d, c.how)
 			}
+			if d != nil && strings.Contains(d.Error, "127.0.0.1") {
+				t.Errorf("an address is kept: %s", d.Error)
+			}
 			if got := sees(t, reverseOf(t, partner, p).URL, c.patience); got != c.want {
 				t.Errorf("replayed the client sees %s, want %s", got, c.want)
 			}

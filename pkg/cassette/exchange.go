@@ -227,7 +227,7 @@ func (x *exchange) ended(err error) {
 		x.details.Left = true
 	default:
 		b := broken(x.req.Context(), err)
-		x.details.Broken, x.details.Error = b.How, b.Error()
+		x.details.Broken, x.details.Error = b.How, b.lasting()
 	}
 	if x.cut() {
 		x.details.Length = max(x.length, 0)
