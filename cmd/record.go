@@ -58,9 +58,13 @@ cassettes.`,
 		"all: anew; none: never go live (default once; none in CI)")
 	f.StringVar(&o.listen, "listen", "", "serve the one partner here, until Ctrl-C when there is no command")
 	f.BoolVar(&o.proxy, "proxy", false, "record through a proxy, HTTPS too")
-	f.StringArrayVar(&o.allow, "allow", nil, "with --proxy, a host to record, or a pattern like *.shop.example, the rest passes by; else, and beside that, "+allowUsage)
-	f.StringArrayVar(&o.secret, "secret", nil, "an environment variable whose value is secret, beyond those whose names say so (repeatable)")
-	f.StringArrayVar(&o.ignore, "ignore", nil, "a part of requests that may differ at replay (repeatable; see help cassettes)")
+	f.StringArrayVar(&o.allow, "allow", nil,
+		"with --proxy, a host to record, or a pattern like *.shop.example, the rest passes by; "+
+			"else, and beside that, "+allowUsage)
+	f.StringArrayVar(&o.secret, "secret", nil,
+		"an environment variable whose value is secret, beyond those whose names say so (repeatable)")
+	f.StringArrayVar(&o.ignore, "ignore", nil,
+		"a part of requests that may differ at replay (repeatable; see help cassettes)")
 	o.rules.addRedact(f)
 	f.BoolVar(&o.exact, "exact", false, "compare the times and message ids of events, too")
 	f.StringVar(&o.upstreamCA, "upstream-ca", "", "file of certificates to trust at partners, beside the system's")

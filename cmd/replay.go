@@ -73,7 +73,8 @@ different. See help cassettes.`,
 	f.StringVar(&o.chaos, "chaos", "", "file that says which requests go wrong, and how (see help cassettes)")
 	f.Uint64Var(&o.seed, "seed", 0, "for --chaos: the same seed and requests give the same faults")
 	f.StringVar(&o.report, "report", "", "write what was used, unused and missed to this file, as JSON")
-	f.StringVar(&o.propose, "propose", "", "write the rules under which what was missed would match to this file, ready for the sidecar")
+	f.StringVar(&o.propose, "propose", "",
+		"write the rules under which what was missed would match to this file, ready for the sidecar")
 	c.AddCommand(a.verifyCommand())
 	return c
 }
@@ -95,7 +96,8 @@ func (a *app) propose(p *cassette.Replayer, path string, missed int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.err, "fanfold: %d rules in %s make %d of %d missed requests match\n", len(rules.Ignore), path, rules.Matched, rules.Missed)
+	fmt.Fprintf(a.err, "fanfold: %d rules in %s make %d of %d missed requests match\n", len(rules.Ignore), path,
+		rules.Matched, rules.Missed)
 	return cassette.WriteFile(path, data)
 }
 
