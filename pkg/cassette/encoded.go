@@ -64,7 +64,7 @@ func gzipped(s string) string {
 	var buf bytes.Buffer
 	z := gzip.NewWriter(&buf)
 	_, err := z.Write([]byte(s))
-	if err := errors.Join(err, z.Close()); err != nil {
+	if err = errors.Join(err, z.Close()); err != nil {
 		panic(err) // memory takes everything
 	}
 	return buf.String()
@@ -86,7 +86,7 @@ func zlibbed(s string) string {
 	var buf bytes.Buffer
 	z := zlib.NewWriter(&buf)
 	_, err := z.Write([]byte(s))
-	if err := errors.Join(err, z.Close()); err != nil {
+	if err = errors.Join(err, z.Close()); err != nil {
 		panic(err) // memory takes everything
 	}
 	return buf.String()
@@ -136,7 +136,7 @@ func brotlied(s string) string {
 	var buf bytes.Buffer
 	z := brotli.NewWriter(&buf)
 	_, err := z.Write([]byte(s))
-	if err := errors.Join(err, z.Close()); err != nil {
+	if err = errors.Join(err, z.Close()); err != nil {
 		panic(err) // memory takes everything
 	}
 	return buf.String()
@@ -161,7 +161,7 @@ func rawDeflated(s string) string {
 		panic(err) // the level is right
 	}
 	_, err = z.Write([]byte(s))
-	if err := errors.Join(err, z.Close()); err != nil {
+	if err = errors.Join(err, z.Close()); err != nil {
 		panic(err) // memory takes everything
 	}
 	return buf.String()

@@ -70,31 +70,6 @@ func printableOnly(s string) string {
 	}, s)
 }
 
-// Scan looks for secrets in the interactions of a cassette and in the text of its
-// sidecar. It knows nothing of how the redactor takes texts apart: it looks through
-// flat text, in every encoding. [Redactor.ScanFile] looks at files.
-func (r *Redactor) Scan(c *Cassette) ([]Leak, error) {
-	data, err := c.encode()
-	if err != nil {
-		return nil, err
-	}
-	var meta []byte
-	if c.HasMeta {
-		if meta, err = readBounded(metaPath(c.Path)); err != nil {
-			return nil, err
-		}
-	}
-	return r.scan(c, data, meta), nil
-}
-
-func (r *Redactor) scan(c *Cassette, data, meta []byte) []Leak {
-	var leaks []Leak
-	for n, i := range c.Interactions {
-		leaks = append(leaks, r.scanInteraction(n, i)...)
-	}
-	return r.scanFiles(leaks, data, meta)
-}
-
 // scanFiles adds to the leaks of the interactions what else is in the files.
 func (r *Redactor) scanFiles(leaks []Leak, data, meta []byte) []Leak {
 	// The files as a whole: whatever is in them and in none of the places

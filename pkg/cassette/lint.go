@@ -37,7 +37,7 @@ func FindFiles(args []string) ([]string, error) {
 		case !info.IsDir():
 			paths = append(paths, arg)
 			for _, beside := range []string{metaPath(arg), partialPath(arg)} {
-				if _, err := os.Stat(beside); err == nil && beside != arg {
+				if _, gone := os.Stat(beside); gone == nil && beside != arg {
 					paths = append(paths, beside)
 				}
 			}

@@ -52,19 +52,10 @@ type RedactOptions struct {
 	Allow []string
 }
 
-// NewRedactor returns a redactor of the secrets given and of everything that
-// the default rules know. Tokens are keyed: without the key, nobody can find
-// the value by trying. Values shorter than MinShort characters are left out.
-func NewRedactor(key []byte, secrets []Secret) *Redactor {
-	r, err := NewRedactorWith(key, secrets, RedactOptions{})
-	if err != nil {
-		panic(err) // there is nothing to be wrong
-	}
-	return r
-}
-
-// NewRedactorWith is NewRedactor with rules of the user's. The error names the rule
-// that is none.
+// NewRedactorWith returns a redactor of the secrets given, of everything that the
+// default rules know, and of rules of the user's. Tokens are keyed: without the key,
+// nobody can find the value by trying. Values shorter than MinShort characters are
+// left out. The error names the rule that is none.
 func NewRedactorWith(key []byte, secrets []Secret, o RedactOptions) (*Redactor, error) {
 	r := &Redactor{key: key, known: newKnown()}
 	for _, text := range o.Allow {

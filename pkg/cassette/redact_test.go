@@ -51,6 +51,31 @@ func needle(kind, s string) string {
 	return s
 }
 
+// NewRedactor is a redactor without rules of a user's.
+func NewRedactor(key []byte, secrets []Secret) *Redactor {
+	r, err := NewRedactorWith(key, secrets, RedactOptions{})
+	if err != nil {
+		panic(err) // there is nothing to be wrong
+	}
+	return r
+}
+
+// scan is all that the gate says of a cassette.
+func (r *Redactor) scan(c *Cassette, data, meta []byte) (leaks []Leak) {
+	for n, i := range c.Interactions {
+		leaks = append(leaks, r.scanInteraction(n, i)...)
+	}
+	return r.scanFiles(leaks, data, meta)
+}
+
+// unescape undoes one layer of escapes.
+func unescape(s string) string {
+	if v, ok := undo(s, false); ok {
+		return v.text
+	}
+	return s
+}
+
 func zipped(s string) string {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)

@@ -191,9 +191,9 @@ func (w *jsonWalk) text(top *level, start, end int, t string) {
 		switch flat := flatName(top.key); {
 		case labels[flat]:
 			top.label = t
-			if kind := w.r.keyKind(last(t)); kind != "" && top.value != nil {
+			if told := w.r.keyKind(last(t)); told != "" && top.value != nil {
 				v := top.value
-				w.put(v.from, v.to, v.text, w.r.member(kind, v.text, w.depth+1))
+				w.put(v.from, v.to, v.text, w.r.member(told, v.text, w.depth+1))
 				top.value = nil
 			}
 		case values[flat] && top.label == "" && top.value == nil:

@@ -38,7 +38,7 @@ func undo(s string, plus bool) (v view, ok bool) {
 		put := b[:0]
 		switch s[i] {
 		case '%':
-			if c, ok := hexByte(s, i+1); ok {
+			if c, is := hexByte(s, i+1); is {
 				n, put = 3, append(put, c)
 			}
 		case '\\':
@@ -195,14 +195,6 @@ func undone(s string, n int, plus bool) view {
 		return view{}
 	}
 	return v
-}
-
-// unescape undoes one layer of escapes, for comparisons.
-func unescape(s string) string {
-	if v, ok := undo(s, false); ok {
-		return v.text
-	}
-	return s
 }
 
 // like writes a replacement as what it replaces was written.
