@@ -209,3 +209,30 @@ func TestDeclaredActions(t *testing.T) {
 		})
 	}
 }
+
+// TestCheckedBodies: a body that writes something else each time, which no declaration
+// may, is found out, and everything is interpreted from then on.
+func TestCheckedBodies(t *testing.T) {
+	n := 0
+	s := declare(t, destination.Action("a", "A").Fields(field.UserID("user")).Post("/v1", body.Object(
+		body.Member("n", body.From("user").As("another each time", func(dst []byte, _ event.Value, _ *body.Context) []byte {
+			n++
+			return fmt.Append(dst, n)
+		})),
+	)))
+	ev, err := event.Parse([]byte(track("1", `{}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.(destination.Checked)
+	var list destination.Deliveries
+	for range 1200 {
+		s.Route(ev, &destination.Env{}, &list)
+	}
+	if got := c.Difference(); !strings.Contains(got, "event 1") {
+		t.Errorf("difference %q, want the event that differed", got)
+	}
+	if len(list.List) != 1200 {
+		t.Errorf("%d deliveries of 1200 events", len(list.List))
+	}
+}

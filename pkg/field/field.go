@@ -54,12 +54,6 @@ func Together(sets ...Set) Lines {
 	return out
 }
 
-// Raw are fields as package mapping has them.
-type Raw []mapping.Field
-
-// Fields implements [Set].
-func (r Raw) Fields() []mapping.Field { return r }
-
 // Line is one field. It is immutable: every method returns another.
 type Line struct{ f mapping.Field }
 
@@ -70,9 +64,6 @@ func of(key string, t mapping.Type) Line { return Line{mapping.Field{Key: key, T
 
 // Text is a text.
 func Text(key string) Line { return of(key, mapping.TypeString) }
-
-// LongText is a text that may have several lines.
-func LongText(key string) Line { return of(key, mapping.TypeText) }
 
 // Number is a number.
 func Number(key string) Line { return of(key, mapping.TypeNumber) }

@@ -6,7 +6,6 @@ import (
 	"iter"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/fanfold/fanfold/pkg/event"
 )
@@ -380,49 +379,7 @@ func (s *schema) field(key string) int {
 	return i
 }
 
-// Names are fields that an action asks every payload for. Asking for them by
-// their numbers takes a fraction of what asking by name does. They are safe for
-// concurrent use.
-type Names struct {
-	keys    []string
-	numbers atomic.Pointer[[]numbers] // of the few schemas that they were asked of
-}
-
-type numbers struct {
-	of *schema
-	n  []int16 // -1: no such field
-}
-
-// NewNames makes Names.
-func NewNames(keys ...string) *Names { return &Names{keys: keys} }
-
-func (n *Names) in(s *schema) []int16 {
-	known := n.numbers.Load()
-	if known != nil {
-		for i := range *known {
-			if (*known)[i].of == s {
-				return (*known)[i].n
-			}
-		}
-	}
-	made := numbers{of: s}
-	for _, k := range n.keys {
-		made.n = append(made.n, int16(s.field(k)))
-	}
-	var all []numbers
-	if known != nil && len(*known) < 64 {
-		all = slices.Clone(*known)
-	}
-	all = append(all, made)
-	n.numbers.Store(&all)
-	return made.n
-}
-
-// Numbers returns the numbers by which [Payload.At] knows the names.
-func (p *Payload) Numbers(n *Names) []int16 { return n.in(p.root) }
-
-// At is Get of a number of [Payload.Numbers], or of a field's place among those of the
-// action.
+// At is Get of the field with a number: its place among the action's fields.
 func (p *Payload) At(f int16) event.Value {
 	if f < 0 || p.r.now.state[f] == absent {
 		return event.Value{}

@@ -198,19 +198,6 @@ members:
 	}
 }
 
-// Quoted is a member's name with its quotes and the colon, for names that are
-// written often.
-func Quoted(key string) string { return string(event.AppendQuoted(nil, key)) + ":" }
-
-// QuotedField is Field for a name from [Quoted].
-func (w *Writer) QuotedField(quoted string, v event.Value) {
-	if v.Exists() {
-		w.sep()
-		w.buf = append(w.buf, quoted...)
-		w.value(v)
-	}
-}
-
 // RawKey writes a member's name that already is a JSON string, and the colon.
 func (w *Writer) RawKey(quoted []byte) {
 	w.sep()

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/journal"
@@ -251,6 +252,11 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 	noted := r.noteCounts()
 	sum, err := r.engine.Run(ctx)
 	close(over)
+	for _, l := range r.lanes {
+		if c, is := l.Sender.(destination.Checked); is && c.Difference() != "" {
+			r.w.Log.Error("a body was compiled wrongly: this is a bug in fanfold", "destination", l.Name, "why", c.Difference())
+		}
+	}
 	err = errors.Join(err, released())
 	noted()
 	if e := r.open.close(); e != nil { // output that could not be completed is not delivered for good
