@@ -809,7 +809,7 @@ func TestDiskFull(t *testing.T) {
 			if c.stdin {
 				from = "-"
 			}
-			args := []string{bin, "forward", "--from", from, "--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt", fmt.Sprint("webhook.batch_events=", c.batch), "--opt", "webhook.concurrency=1", "--state-dir", state, "-o", "json", "--progress", "never"}
+			args := []string{bin, "forward", "--from", from, "--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt", fmt.Sprint("webhook.batch_events=", c.batch), "--opt", "webhook.concurrency=1", "--state-dir", state, "-o", "json", "--progress", "never", "--max-errors", "0"}
 			forward := func(limit string) ended {
 				// The shell runs the command with the limit, in blocks of 512 bytes.
 				cmd := exec.Command(sh, append([]string{"-c", `ulimit -f ` + limit + `; exec "$0" "$@"`}, args...)...)
