@@ -392,6 +392,9 @@ func WithCase(ctx context.Context, name string) context.Context {
 func (p *Replayer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if IsWebSocket(req) || IsGRPC(req) {
 		if req.Body != nil {
+			if req.ContentLength >= 0 { // HTTP/2 resets a stream whose request was not read
+				_, _ = io.Copy(io.Discard, io.LimitReader(req.Body, maxRequest)) // nobody needs it
+			}
 			req.Body.Close()
 		}
 		return p.cannot(req), nil
