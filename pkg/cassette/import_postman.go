@@ -312,14 +312,17 @@ func (p *postman) body(b *postmanBody, h http.Header, unset *[]string) (body, wh
 	case "formdata":
 		var buf bytes.Buffer
 		w := multipart.NewWriter(&buf)
+		if err := w.SetBoundary("postman-form"); err != nil {
+			return "", "", err
+		}
 		for _, k := range b.Form {
 			if k.Type == "file" {
 				return "", "its body holds a file", nil
 			}
-			if err := w.SetBoundary("postman-form"); err == nil && !k.Disabled {
-				err = w.WriteField(p.fill(k.Key, unset), p.fill(k.Value, unset))
+			if k.Disabled {
+				continue
 			}
-			if err != nil {
+			if err := w.WriteField(p.fill(k.Key, unset), p.fill(k.Value, unset)); err != nil {
 				return "", "", err
 			}
 		}

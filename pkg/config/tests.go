@@ -25,12 +25,11 @@ type Test struct {
 type Expectation struct {
 	Destination string
 	Line        int
-	Filtered    bool           // its filter keeps the event out
-	Skipped     string         // the reason, or ""
-	Rejected    string         // the reason, or ""
-	Requests    []WantRequest  // in order, all of them; nil: they do not matter
-	None        bool           // Requests was given, and is empty
-	keys        map[string]int // lines
+	Filtered    bool          // its filter keeps the event out
+	Skipped     string        // the reason, or ""
+	Rejected    string        // the reason, or ""
+	Requests    []WantRequest // in order, all of them; nil: they do not matter
+	None        bool          // Requests was given, and is empty
 }
 
 // WantRequest is what a request has to have at least. What is empty does not matter.
