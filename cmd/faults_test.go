@@ -243,7 +243,7 @@ func TestFaultyPartner(t *testing.T) {
 		{name: "refuses everything", fault: answer(400), code: 3, rejected: map[string]uint64{"refused": n}, detail: "says the partner", status: 400},
 		{name: "refuses whole batches for two events", script: standin.Script{Rules: []standin.Rule{{ID: "m7", Fault: answer(400)}, {ID: "m41", Fault: answer(422)}}}, code: 3, delivered: n - 2, rejected: map[string]uint64{"refused": 2}, detail: "says the partner"},
 		{name: "too large", fault: answer(413), times: 1, delivered: n},
-		{name: "refuses some", script: mixpanel, kind: analytics, code: 3, delivered: n - 4, rejected: map[string]uint64{"refused": 4}, detail: "says the partner", status: 400},
+		{name: "refuses some", script: mixpanel, kind: analytics, code: 3, delivered: n - 4, rejected: map[string]uint64{"refused": 4}, detail: "properties.time: says the partner", status: 400},
 		{name: "a login page, for a while", script: strange(2, login), kind: analytics, delivered: n},
 		{name: "a login page", script: strange(0, login), kind: analytics, options: "retry: 1", code: 3, rejected: all, detail: "the body is no JSON object", status: 200},
 		{name: "takes nothing", script: strange(0, `{"code":200,"num_records_imported":0,"status":"OK"}`), kind: analytics, options: "retry: 1", code: 3, rejected: all, detail: "num_records_imported says 0 of 10", status: 200},

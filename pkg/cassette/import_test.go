@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"mime"
+	"mime/multipart"
 	"os"
 	"path/filepath"
 	"strings"
@@ -197,6 +199,27 @@ func TestImportBroken(t *testing.T) {
 	}
 	if _, err := importWireMock([]byte(c.text), ImportOptions{}); err == nil || !strings.Contains(err.Error(), "--base-url") {
 		t.Errorf("without a host: %v", err)
+	}
+}
+
+// TestImportForm: every field of a form is kept, but for those that are switched off.
+func TestImportForm(t *testing.T) {
+	got, err := importPostman([]byte(`{"info": {"schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"}, "item": [
+	  {"name": "Form", "request": {"method": "POST", "url": "https://api.shop.example/form", "body": {"mode": "formdata", "formdata": [
+	    {"key": "a", "value": "1", "type": "text"}, {"key": "b", "value": "2", "type": "text"},
+	    {"key": "c", "value": "3", "disabled": true}, {"key": "d", "value": "4"}]}},
+	   "response": [{"name": "ok", "code": 200}]}]}`), ImportOptions{})
+	if err != nil || len(got.Interactions) != 1 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	r := got.Interactions[0].Request
+	kind, params, err := mime.ParseMediaType(r.Headers.Get("Content-Type"))
+	if err != nil || kind != "multipart/form-data" {
+		t.Fatalf("the type %q, %v", r.Headers.Get("Content-Type"), err)
+	}
+	form, err := multipart.NewReader(strings.NewReader(r.Body), params["boundary"]).ReadForm(1 << 20)
+	if err != nil || fmt.Sprint(form.Value) != "map[a:[1] b:[2] d:[4]]" {
+		t.Errorf("the form %v, %v", form, err)
 	}
 }
 
