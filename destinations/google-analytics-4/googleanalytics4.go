@@ -210,6 +210,7 @@ func action(slug, title, client string, own field.Set, r rule, name body.Node, p
 			))),
 		)
 	}
+	counted := slices.Concat(keys, []string{"engagement_time_msec"}) // once: events are checked side by side
 	return destination.Action(slug, title).TimeField("timestamp_micros").
 		Fields(
 			field.Text("data_stream_type").OneOf("Web", "Mobile App").Always("Web"),
@@ -223,7 +224,7 @@ func action(slug, title, client string, own field.Set, r rule, name body.Node, p
 		NeedsIdentity(body.Any(app, body.From(client).Given()), "client_id is required").
 		NeedsIdentity(body.Any(body.Not(app), body.From("app_instance_id").Given()), "app_instance_id is required").
 		Check(func(c *body.Context) string { return check(r, c) }).
-		Check(func(c *body.Context) string { return few(c, append(keys, "engagement_time_msec")) }).
+		Check(func(c *body.Context) string { return few(c, counted) }).
 		Steps(
 			destination.Send("POST", collect+"measurement_id={settings.measurement_id}", event(body.Copy("client_id = "+client))).If(body.Not(app)),
 			destination.Send("POST", collect+"firebase_app_id={settings.firebase_app_id}", event(body.Same("app_instance_id"))).If(app),
