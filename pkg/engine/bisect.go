@@ -27,7 +27,8 @@ const (
 	probeFrom   = 64 // deliveries in a batch from which on it is probed
 	patience    = 64
 	givesUpSoon = 2
-	lastParts   = 2 // parts that may fail, of a batch whose partner fails everything
+	lastParts   = 2 // parts that may fail, of a batch of which nothing is accepted
+	divideMost  = 4 // batches that fail to the last, while nothing is accepted, of which parts are tried
 )
 
 // bisector owns the search for the bad events of batches that were refused as a whole.
@@ -37,6 +38,7 @@ type bisector struct {
 	queue    *queue
 	verdicts *verdicts
 	refused  int // batches in a row that the partner refused to the last probe
+	failed   int // batches that were divided that failed to the last, since the partner last took something
 }
 
 // bisect is what is known of a batch that was refused whole.
@@ -92,11 +94,15 @@ func (x *bisector) divides(b *batch, rs []destination.Result, hopeless bool, now
 	case conflict:
 		return patient(b.bisect, patience)
 	case failing:
+		// The parts of a few batches tell whether events are at fault or the partner: where it has failed
+		// these, too, asking about every batch would only wait for the breaker each time. Who wants few
+		// attempts wants few of these.
+		few := min(max(x.verdicts.opt.Attempts-1, 1), divideMost)
 		most := patience
-		if hopeless {
+		if hopeless || few == 1 {
 			most = lastParts
 		}
-		if !patient(b.bisect, most) {
+		if b.bisect == nil && x.failed >= few || !patient(b.bisect, most) {
 			return false
 		}
 		for _, w := range b.works {
@@ -119,6 +125,9 @@ func (x *bisector) split(b *batch, rs []destination.Result, now time.Time) error
 	if s == nil {
 		s = &bisect{}
 		b.bisect = s
+		if kind == failing {
+			x.failed++
+		}
 		if kind == refused && len(b.works) > probeFrom && !x.order && words.Reason != destination.TooLarge {
 			s.words = words
 			x.probe(b, s)
@@ -200,7 +209,7 @@ func (x *bisector) answered(b *batch, rs []destination.Result) error {
 		all = all && rs[i].Outcome == destination.Rejected
 		if rs[i].Outcome == destination.Delivered || rs[i].Outcome == destination.Skipped {
 			s.accepted = true
-			x.refused = 0
+			x.refused, x.failed = 0, 0
 		}
 	}
 	if all && !b.probe {

@@ -663,7 +663,7 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 		}
 	}
 	if a.accepted {
-		l.notes.refused = 0
+		l.notes.refused, l.bisector.failed = 0, 0
 	}
 	before := l.pacer.breaker
 	l.pacer.learn(a, now, rtt, l.queue.flying, l.e.c.Rand)
