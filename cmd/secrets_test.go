@@ -104,7 +104,10 @@ destinations:
 	printed := map[string]string{
 		"forward": run("forward", "--from", in, "--config", conf, "--progress", "always"),
 	}
-	if authorized == 0 {
+	mu.Lock()
+	reached := authorized
+	mu.Unlock()
+	if reached == 0 {
 		t.Error("user and password of the address did not reach the partner as basic authentication")
 	}
 	runs, err := os.ReadDir(filepath.Join(state, "runs"))
