@@ -59,63 +59,58 @@ func New() destination.Destination {
 		Verdict: throttled,
 		Success: []destination.Success{destination.JSON(docs+"#send", destination.Counts("events_received"))},
 		Actions: slices.Concat(
-			twice("purchase", "Purchase", "An order was completed.", "Order Completed",
+			twice("purchase", "Purchase", "An order was completed.",
 				field.Currency("currency").Required(), field.Number("value").Required().From("$.properties.revenue"), field.Number("net_revenue"),
 				ids, name, kind, contents("$.properties.products"), items),
-			twice("initiateCheckout", "Initiate Checkout", "A checkout was started.", "Checkout Started",
+			twice("initiateCheckout", "Initiate Checkout", "A checkout was started.",
 				category, ids, contents("$.properties.products"), field.Currency("currency"), items, field.Number("value").From("$.properties.revenue")),
-			twice("addToCart", "Add to Cart", "A product was put into the cart.", "Product Added",
+			twice("addToCart", "Add to Cart", "A product was put into the cart.",
 				ids, name, kind, contents("$.properties"), field.Currency("currency"), price),
-			twice("viewContent", "View Content", "A product was looked at.", "Product Viewed",
+			twice("viewContent", "View Content", "A product was looked at.",
 				category, ids.From("$.properties.product_id"), name, kind, contents("$.properties"), field.Currency("currency"), price),
-			twice("search", "Search", "Products were searched.", "Products Searched",
+			twice("search", "Search", "Products were searched.",
 				category, ids, contents("$.properties"), field.Currency("currency"), field.Text("search_string").From("$.properties.query"), field.Number("value")),
-			destination.Actions{
-				standard("pageView", "Page View", "PageView").On(`type = "page"`).Doc("A page was looked at."),
-				standard("pageView2", "Page View V2", "PageView").On(`type = "page"`).Doc("A page was looked at."),
-				custom("custom", "Custom Event"), custom("custom2", "Custom Event V2"),
-			},
+			twice("pageView", "Page View", "A page was looked at."),
+			destination.Actions{custom("custom", "Custom Event"), custom("custom2", "Custom Event V2")},
 		),
-		Presets: []destination.Preset{
-			{Name: "Orders", Action: "purchase", Subscribe: `type = "track" and event = "Order Completed"`, Mapping: ours("")},
-			{Name: "Checkouts", Action: "initiateCheckout", Subscribe: `type = "track" and event = "Checkout Started"`, Mapping: ours("")},
-			{Name: "Products added", Action: "addToCart", Subscribe: `type = "track" and event = "Product Added"`, Mapping: ours("")},
-			{Name: "Products viewed", Action: "viewContent", Subscribe: `type = "track" and event = "Product Viewed"`, Mapping: ours("")},
-			{Name: "Searches", Action: "search", Subscribe: `type = "track" and event = "Products Searched"`, Mapping: search()},
-			{Name: "Pages", Action: "pageView", Subscribe: `type = "page"`, Mapping: ours("")},
-			{
-				Name: "Other events", Action: "custom", Mapping: ours("$.properties"),
-				Subscribe: `type = "track" and event != "Order Completed" and event != "Checkout Started" and event != "Product Added" and event != "Product Viewed" and event != "Products Searched"`,
-			},
-		},
+		Presets: append(commerce().Presets(func(m destination.Moment) destination.Preset {
+			return destination.Preset{Action: m.Name, Mapping: ours(m)}
+		}), destination.Preset{
+			Name: "Other events", Action: "custom", Subscribe: commerce().Others(),
+			Mapping: map[string]mapping.Value{"action_source": source(), "custom_data": mapping.Path("$.properties")},
+		}),
 	}.Destination()
 }
 
-// ours is what our presets know and Segment's fields have no default for: an
-// event of a web page says so, others are of no kind with demands of its own.
-func ours(custom string) map[string]mapping.Value {
-	m := map[string]mapping.Value{
-		"action_source": mapping.If(mapping.Path("$.context.page.url"), mapping.If(mapping.Path("$.context.userAgent"), mapping.Literal("website"), mapping.Literal("other")), mapping.Literal("other")),
+// ours is what our presets know and Segment's fields have no default for. A search takes the
+// contents of what was found: the default asks of the search itself to be a product, which
+// Meta refuses.
+func ours(m destination.Moment) map[string]mapping.Value {
+	with := map[string]mapping.Value{"action_source": source()}
+	if m.Name == "search" {
+		with["contents"] = contents("$.properties.products").Fields()[0].Default
 	}
-	if custom != "" {
-		m["custom_data"] = mapping.Path(custom)
-	}
-	return m
+	return with
 }
 
-// search takes the contents of what was found; the fields' default asks of the
-// search itself to be a product, which Meta refuses.
-func search() map[string]mapping.Value {
-	m := ours("")
-	m["contents"] = contents("$.properties.products").Fields()[0].Default
-	return m
+// source says that an event of a web page is one; others are of no kind with demands of its own.
+func source() mapping.Value {
+	website, other := mapping.Literal("website"), mapping.Literal("other")
+	return mapping.If(mapping.Path("$.context.page.url"), mapping.If(mapping.Path("$.context.userAgent"), website, other), other)
 }
 
-// twice is an event of an order or a product under both of its slugs: Segment has two
-// versions of each action, which send the same.
-func twice(slug, title, doc, event string, own ...field.Line) destination.Actions {
-	on := `type = "track" and event = "` + event + `"`
-	name := strings.ToUpper(slug[:1]) + slug[1:]
+// commerce are the actions for what people do in a shop.
+func commerce() destination.Commerce {
+	return destination.Commerce{
+		PageViewed: "pageView", ProductsSearched: "search", ProductViewed: "viewContent", ProductAdded: "addToCart",
+		CheckoutStarted: "initiateCheckout", OrderCompleted: "purchase",
+	}
+}
+
+// twice is an event under both of its slugs: Segment has two versions of each action, which
+// send the same.
+func twice(slug, title, doc string, own ...field.Line) destination.Actions {
+	on, name := commerce().Trigger(slug), strings.ToUpper(slug[:1])+slug[1:]
 	return destination.Actions{
 		standard(slug, title, name, own...).On(on).Doc(doc),
 		standard(slug+"2", title+" V2", name, own...).On(on).Doc(doc),

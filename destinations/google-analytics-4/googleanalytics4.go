@@ -85,51 +85,68 @@ func commerce() []spec {
 	)
 	promoted := items("$.properties", field.Number("index"), field.Texts("creative_name", "creative_slot", "promotion_name", "promotion_id"))
 	return []spec{
-		{"purchase", "Purchase", "An order.", "Order Completed", "purchase", currencyChecked, field.Together(affiliation, coupon.From("$.properties.coupon"), currency.Required(), products.Required(),
+		{"purchase", "Purchase", "An order.", "purchase", currencyChecked, field.Together(affiliation, coupon.From("$.properties.coupon"), currency.Required(), products.Required(),
 			transaction, field.Numbers("shipping", "tax").Below("$.properties"), total)},
-		{"addToCart", "Add to cart", "A product put into the cart.", "Product Added", "add_to_cart", currencyChecked, field.Together(currency, product.Required(), value)},
-		{"selectItem", "Select item", "A product chosen from a list.", "Product Clicked", "select_item", currencyChecked, field.Together(field.Texts("item_list_name", "item_list_id"), product.Required())},
-		{"beginCheckout", "Begin checkout", "A checkout begun.", "Checkout Started", "begin_checkout", currencyChecked, field.Together(coupon.From("$.properties.coupon"), currency, products.Required(), value)},
-		{"selectPromotion", "Select promotion", "A promotion chosen.", "Promotion Clicked", "select_promotion", currencyChecked, field.Together(promotion, promoted)},
-		{"viewItem", "View item", "A product seen.", "Product Viewed", "view_item", currencyChecked, field.Together(currency, value, product.Required())},
-		{"removeFromCart", "Remove from cart", "A product taken out of the cart.", "Product Removed", "remove_from_cart", currencyNeeded, field.Together(currency, value, product.Required())},
-		{"viewCart", "View cart", "A cart seen.", "Cart Viewed", "view_cart", currencyNeeded, field.Together(currency, value, products.Required())},
-		{"search", "Search", "A search for products.", "Products Searched", "search", currencyChecked, field.Text("search_term").Required().From("$.properties.query")},
-		{"viewItemList", "View item list", "A list of products seen.", "Product List Viewed", "view_item_list", currencyChecked, field.Together(field.Text("item_list_id").From("$.properties.list_id"),
+		{"addToCart", "Add to cart", "A product put into the cart.", "add_to_cart", currencyChecked, field.Together(currency, product.Required(), value)},
+		{"selectItem", "Select item", "A product chosen from a list.", "select_item", currencyChecked, field.Together(field.Texts("item_list_name", "item_list_id"), product.Required())},
+		{"beginCheckout", "Begin checkout", "A checkout begun.", "begin_checkout", currencyChecked, field.Together(coupon.From("$.properties.coupon"), currency, products.Required(), value)},
+		{"selectPromotion", "Select promotion", "A promotion chosen.", "select_promotion", currencyChecked, field.Together(promotion, promoted)},
+		{"viewItem", "View item", "A product seen.", "view_item", currencyChecked, field.Together(currency, value, product.Required())},
+		{"removeFromCart", "Remove from cart", "A product taken out of the cart.", "remove_from_cart", currencyNeeded, field.Together(currency, value, product.Required())},
+		{"viewCart", "View cart", "A cart seen.", "view_cart", currencyNeeded, field.Together(currency, value, products.Required())},
+		{"search", "Search", "A search for products.", "search", currencyChecked, field.Text("search_term").Required().From("$.properties.query")},
+		{"viewItemList", "View item list", "A list of products seen.", "view_item_list", currencyChecked, field.Together(field.Text("item_list_id").From("$.properties.list_id"),
 			field.Text("item_list_name").From("$.properties.category"), products.Required())},
-		{"signUp", "Sign up", "An account opened.", "Signed Up", "sign_up", currencyChecked, field.Text("method").From("$.properties.type")},
-		{"viewPromotion", "View promotion", "A promotion seen.", "Promotion Viewed", "view_promotion", currencyChecked, field.Together(promotion.With(func(l field.Line) field.Line {
+		{"signUp", "Sign up", "An account opened.", "sign_up", currencyChecked, field.Text("method").From("$.properties.type")},
+		{"viewPromotion", "View promotion", "A promotion seen.", "view_promotion", currencyChecked, field.Together(promotion.With(func(l field.Line) field.Line {
 			if l.Key() == "location_id" {
 				l = l.From("$.properties.position")
 			}
 			return l
 		}), promoted.Required())},
-		{"addPaymentInfo", "Add payment info", "A way to pay chosen.", "Payment Info Entered", "add_payment_info", currencyAndItemsNeeded, field.Together(currency, value, coupon,
+		{"addPaymentInfo", "Add payment info", "A way to pay chosen.", "add_payment_info", currencyAndItemsNeeded, field.Together(currency, value, coupon,
 			field.Text("payment_type").From("$.properties.payment_method"), products.Required())},
-		{"refund", "Refund", "An order paid back.", "Order Refunded", "refund", currencyNeeded, field.Together(currency, transaction, total, affiliation, coupon,
+		{"refund", "Refund", "An order paid back.", "refund", currencyNeeded, field.Together(currency, transaction, total, affiliation, coupon,
 			field.Number("shipping").From("$.properties.shipping"), field.Number("tax"), products)},
-		{"login", "Login", "A user signed in.", "Signed In", "login", currencyChecked, field.Text("method")},
-		{"generateLead", "Generate lead", "A lead won.", "", "generate_lead", currencyIfValue, field.Together(currency, value)},
-		{"addToWishlist", "Add to wishlist", "A product put onto the wishlist.", "Product Added to Wishlist", "add_to_wishlist", currencyNeeded, field.Together(currency, value, product.Required())},
+		{"login", "Login", "A user signed in.", "login", currencyChecked, field.Text("method")},
+		{"generateLead", "Generate lead", "A lead won.", "generate_lead", currencyIfValue, field.Together(currency, value)},
+		{"addToWishlist", "Add to wishlist", "A product put onto the wishlist.", "add_to_wishlist", currencyNeeded, field.Together(currency, value, product.Required())},
 	}
 }
 
 // spec is one of them.
 type spec struct {
-	slug, title, doc, call, name string
-	rule                         rule
-	fields                       field.Set // the parameters
+	slug, title, doc, name string
+	rule                   rule
+	fields                 field.Set // the parameters
 }
 
-func only(call string) string { return `type = "track" and event = "` + call + `"` }
+// calls are the actions for what people do in a shop.
+func calls() destination.Commerce {
+	return destination.Commerce{
+		OrderCompleted:         "purchase",
+		ProductAdded:           "addToCart",
+		ProductClicked:         "selectItem",
+		CheckoutStarted:        "beginCheckout",
+		PromotionClicked:       "selectPromotion",
+		ProductViewed:          "viewItem",
+		ProductRemoved:         "removeFromCart",
+		CartViewed:             "viewCart",
+		ProductsSearched:       "search",
+		ProductListViewed:      "viewItemList",
+		SignedUp:               "signUp",
+		PromotionViewed:        "viewPromotion",
+		PaymentInfoEntered:     "addPaymentInfo",
+		OrderRefunded:          "refund",
+		SignedIn:               "login",
+		ProductAddedToWishlist: "addToWishlist",
+	}
+}
 
 func actions() (list destination.Actions) {
 	for _, s := range commerce() {
-		a := action(s.slug, s.title, "client_id", s.fields, s.rule, body.Const(s.name), s.fields).Doc(s.doc).On(`type = "track"`)
-		if s.call != "" {
-			a.On(only(s.call))
-		}
-		list = append(list, a)
+		a := action(s.slug, s.title, "client_id", s.fields, s.rule, body.Const(s.name), s.fields).Doc(s.doc)
+		list = append(list, a.On(calls().Trigger(s.slug)))
 	}
 	page := field.Together(
 		field.PageURL("page_location"), field.Text("page_referrer").From("$.context.page.referrer"), field.Text("page_title").From("$.context.page.title"),
@@ -149,19 +166,15 @@ func actions() (list destination.Actions) {
 	)
 }
 
-func presets() (list []destination.Preset) {
-	var calls []string
-	for _, s := range commerce() {
-		if s.call != "" {
-			list = append(list, destination.Preset{Name: s.call, Action: s.slug, Subscribe: only(s.call)})
-			calls = append(calls, strconv.Quote(s.call))
-		}
+func presets() []destination.Preset {
+	screen := map[string]mapping.Value{
+		"name": mapping.Literal("screen_view"), "params": mapping.Object(mapping.M("screen_name", mapping.Path("$.name"))),
 	}
-	return append(list,
-		destination.Preset{Name: "Other track calls", Action: "customEvent", Mapping: map[string]mapping.Value{"params": plain()}, Subscribe: `type = "track" and !(event in [` + strings.Join(calls, ", ") + "])"},
+	return append(calls().Presets(func(m destination.Moment) destination.Preset { return destination.Preset{Action: m.Name} }),
+		destination.Preset{Name: "Other track calls", Action: "customEvent", Subscribe: calls().Others(),
+			Mapping: map[string]mapping.Value{"params": plain()}},
 		destination.Preset{Name: "Page calls", Action: "pageView", Subscribe: `type = "page"`},
-		destination.Preset{Name: "Screen calls", Action: "customEvent", Subscribe: `type = "screen"`, Mapping: map[string]mapping.Value{
-			"name": mapping.Literal("screen_view"), "params": mapping.Object(mapping.M("screen_name", mapping.Path("$.name")))}},
+		destination.Preset{Name: "Screen calls", Action: "customEvent", Subscribe: `type = "screen"`, Mapping: screen},
 	)
 }
 

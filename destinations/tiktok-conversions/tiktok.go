@@ -58,37 +58,27 @@ func New() destination.Destination {
 					body.Member("data", body.Items(data())),
 				)).AllOrNothing(),
 		},
-		Presets: []destination.Preset{
-			preset("Complete Payment", "CompletePayment", `event = "Order Completed"`, "$.properties.products"),
-			preset("Contact", "Contact", `event = "Callback Started"`, ""),
-			preset("Subscribe", "Subscribe", `event = "Subscription Created"`, ""),
-			preset("Submit Form", "SubmitForm", `event = "Form Submitted"`, ""),
-			preset("Page View", "PageView", `type="page"`, "$.properties.products"),
-			preset("View Content", "ViewContent", `event = "Product Viewed"`, "$.properties"),
-			preset("Click Button", "ClickButton", `event = "Product Clicked"`, "$.properties"),
-			preset("Search", "Search", `event = "Products Searched"`, "$.properties"),
-			preset("Add to Wishlist", "AddToWishlist", `event = "Product Added to Wishlist"`, "$.properties"),
-			preset("Add to Cart", "AddToCart", `event = "Product Added"`, "$.properties"),
-			preset("Initiate Checkout", "InitiateCheckout", `event = "Checkout Started"`, "$.properties.products"),
-			preset("Add Payment Info", "AddPaymentInfo", `event = "Payment Info Entered"`, "$.properties.products"),
-			preset("Place an Order", "PlaceAnOrder", `event = "Order Placed"`, "$.properties.products"),
-			preset("Download", "Download", `event = "Download Link Clicked"`, ""),
-			preset("Complete Registration", "CompleteRegistration", `event = "Signed Up"`, ""),
-		},
+		Presets: destination.Commerce{
+			PageViewed: "PageView", ProductsSearched: "Search", ProductClicked: "ClickButton", ProductViewed: "ViewContent",
+			ProductAdded: "AddToCart", ProductAddedToWishlist: "AddToWishlist", CheckoutStarted: "InitiateCheckout",
+			PaymentInfoEntered: "AddPaymentInfo", OrderPlaced: "PlaceAnOrder", OrderCompleted: "CompletePayment",
+			SignedUp: "CompleteRegistration", CallbackStarted: "Contact", SubscriptionCreated: "Subscribe",
+			FormSubmitted: "SubmitForm", DownloadLinkClicked: "Download",
+		}.Presets(preset),
 	}.Destination()
 }
 
-// preset sends an event under a name of TikTok's, with the products at a path of it.
-func preset(title, name, subscribe, products string) destination.Preset {
-	m := map[string]mapping.Value{"event": mapping.Literal(name)}
-	if products != "" {
-		m["contents"] = mapping.ArrayPath(products, mapping.Object(
+// preset sends an event under a name of TikTok's, with its products.
+func preset(m destination.Moment) destination.Preset {
+	with := map[string]mapping.Value{"event": mapping.Literal(m.Name)}
+	if m.Products != "" {
+		with["contents"] = mapping.ArrayPath(m.Products, mapping.Object(
 			mapping.M("price", mapping.Path("$.price")), mapping.M("quantity", mapping.Path("$.quantity")),
 			mapping.M("content_category", mapping.Path("$.category")), mapping.M("content_id", mapping.Path("$.product_id")),
 			mapping.M("content_name", mapping.Path("$.name")), mapping.M("brand", mapping.Path("$.brand")),
 		))
 	}
-	return destination.Preset{Name: title, Action: "reportWebEvent", Subscribe: subscribe, Mapping: m}
+	return destination.Preset{Action: "reportWebEvent", Mapping: with}
 }
 
 // data is one event.

@@ -1,0 +1,113 @@
+package destination
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Commerce are a partner's names for what people do in shops and apps, such as
+// OrderCompleted: "Purchase". The members are called as the events are in the specifications;
+// what the partner has no name for stays "".
+//
+// https://segment.com/docs/connections/spec/ecommerce/v2/
+// https://segment.com/docs/connections/spec/mobile/
+type Commerce struct {
+	PageViewed string // a page call
+
+	ProductsSearched, ProductListViewed, PromotionViewed, PromotionClicked  string
+	ProductClicked, ProductViewed, ProductAdded, ProductRemoved, CartViewed string
+	CheckoutStarted, PaymentInfoEntered, OrderPlaced, OrderCompleted        string
+	OrderRefunded, ProductAddedToWishlist, ProductShared                    string
+	SignedUp, SignedIn, LeadGenerated, FormSubmitted, CallbackStarted       string
+	SubscriptionCreated, DownloadLinkClicked, ApplicationInstalled          string
+	ApplicationOpened, ApplicationSubmitted                                 string
+}
+
+// Moment is one event of [Commerce].
+type Moment struct {
+	Event    string // "Order Completed"
+	Trigger  string // in the filter language
+	Name     string // the partner's
+	Products string // where in the event its products stand: a list, or what it says itself; "": it has none
+}
+
+// Moments are the events that the partner has a name for, always in the same order.
+func (c Commerce) Moments() (list []Moment) {
+	const none, itself, several = "", "$.properties", "$.properties.products"
+	for _, m := range []Moment{
+		{"Page Viewed", `type = "page"`, c.PageViewed, several},
+		track("Products Searched", c.ProductsSearched, itself),
+		track("Product List Viewed", c.ProductListViewed, several),
+		track("Promotion Viewed", c.PromotionViewed, itself),
+		track("Promotion Clicked", c.PromotionClicked, itself),
+		track("Product Clicked", c.ProductClicked, itself),
+		track("Product Viewed", c.ProductViewed, itself),
+		track("Product Added", c.ProductAdded, itself),
+		track("Product Removed", c.ProductRemoved, itself),
+		track("Cart Viewed", c.CartViewed, several),
+		track("Checkout Started", c.CheckoutStarted, several),
+		track("Payment Info Entered", c.PaymentInfoEntered, several),
+		track("Order Placed", c.OrderPlaced, several),
+		track("Order Completed", c.OrderCompleted, several),
+		track("Order Refunded", c.OrderRefunded, several),
+		track("Product Added to Wishlist", c.ProductAddedToWishlist, itself),
+		track("Product Shared", c.ProductShared, itself),
+		track("Signed Up", c.SignedUp, none),
+		track("Signed In", c.SignedIn, none),
+		track("Lead Generated", c.LeadGenerated, none),
+		track("Form Submitted", c.FormSubmitted, none),
+		track("Callback Started", c.CallbackStarted, none),
+		track("Subscription Created", c.SubscriptionCreated, none),
+		track("Download Link Clicked", c.DownloadLinkClicked, none),
+		track("Application Installed", c.ApplicationInstalled, none),
+		track("Application Opened", c.ApplicationOpened, none),
+		track("Application Submitted", c.ApplicationSubmitted, none),
+	} {
+		if m.Name != "" {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+func track(event, name, products string) Moment {
+	return Moment{event, `type = "track" and event = ` + strconv.Quote(event), name, products}
+}
+
+// Trigger is what an event that the partner has a name for is triggered by; without one it
+// is every track call.
+func (c Commerce) Trigger(name string) string {
+	for _, m := range c.Moments() {
+		if m.Name == name {
+			return m.Trigger
+		}
+	}
+	return `type = "track"`
+}
+
+// Others is the trigger of all track calls that the partner has no name for.
+func (c Commerce) Others() string {
+	var events []string
+	for _, m := range c.Moments() {
+		if strings.Contains(m.Trigger, "event = ") {
+			events = append(events, strconv.Quote(m.Event))
+		}
+	}
+	return `type = "track" and !(event in [` + strings.Join(events, ", ") + "])"
+}
+
+// Presets are one preset for every name, as f makes it of the moment. Its name and what it
+// subscribes to are the moment's where f leaves them open.
+func (c Commerce) Presets(f func(m Moment) Preset) (list []Preset) {
+	for _, m := range c.Moments() {
+		p := f(m)
+		if p.Name == "" {
+			p.Name = m.Event
+		}
+		if p.Subscribe == "" {
+			p.Subscribe = m.Trigger
+		}
+		list = append(list, p)
+	}
+	return list
+}
