@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/term"
 	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/fanfold/fanfold/pkg/progress"
 )
 
 // child runs a program with more in its environment, and returns its exit code.
@@ -27,8 +29,8 @@ func (a *app) child(ctx context.Context, args []string, env []string) (int, erro
 	if f, ok := a.in.(*os.File); ok {
 		c.Stdin = f
 	}
-	if s, ok := c.Stderr.(*screen); ok {
-		c.Stderr = s.w // the terminal itself, as the child would have without us
+	if s, ok := c.Stderr.(*progress.Screen); ok {
+		c.Stderr = s.Under() // the terminal itself, as the child would have without us
 	}
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
 	if err := c.Start(); err != nil {

@@ -128,7 +128,7 @@ func summaryOf(t *testing.T, out string) engine.Summary {
 		t.Fatalf("%v in %q", err, out)
 	}
 	for _, d := range s.Destinations {
-		if s.Read-s.BadRecords-total(s.Dropped) != d.Filtered+total(d.Skipped)+d.Delivered+total(d.Rejected)+d.Pending {
+		if s.Read-s.BadRecords-engine.Total(s.Dropped) != d.Filtered+engine.Total(d.Skipped)+d.Delivered+engine.Total(d.Rejected)+d.Pending {
 			t.Errorf("%s does not add up: %s", d.Name, out)
 		}
 	}
@@ -539,14 +539,6 @@ func TestConfigNamesEveryBadStep(t *testing.T) {
 	for _, want := range []string{`bad.yaml:2: transform: there is no step "dropp"`, "bad.yaml:3: transform: drop: filter", "bad.yaml:4: transform: sample: the rate", "bad.yaml:6: destination m"} {
 		if code != 2 || !strings.Contains(errOut, want) {
 			t.Errorf("%d, without %q: %s", code, want, errOut)
-		}
-	}
-}
-
-func TestShortDuration(t *testing.T) {
-	for d, want := range map[time.Duration]string{10 * time.Second: "10s", time.Minute: "1m", 30 * time.Minute: "30m", 2 * time.Hour: "2h", 90 * time.Second: "1m30s", 72 * time.Hour: "3 days"} {
-		if got := shortDuration(d); got != want {
-			t.Errorf("%v is shown as %s, want %s", d, got, want)
 		}
 	}
 }

@@ -189,7 +189,7 @@ func (c *crashes) round(ends int) int {
 	if t.Failed() {
 		return forwards
 	}
-	rejected := total(last.Destinations[0].Rejected)
+	rejected := engine.Total(last.Destinations[0].Rejected)
 	if d := last.Destinations; d[0].Delivered+rejected != crashEvents || rejected == 0 || d[1].Delivered != crashEvents {
 		t.Errorf("at the end: %+v", d)
 	}

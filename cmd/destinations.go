@@ -1,195 +1,50 @@
 package cmd
 
 import (
-	"fmt"
-	"io"
-	"strings"
-	"text/tabwriter"
-	"time"
-
 	"github.com/spf13/cobra"
 
-	"github.com/fanfold/fanfold/pkg/config"
-	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
 func (a *app) destinationsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "destinations", Short: "The catalogue of partners", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := &cobra.Command{
+		Use: "destinations", Short: "The catalogue of partners", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
 	var rungs bool
-	var listForm string
+	var listForm, showForm string
 	list := &cobra.Command{
 		Use: "list", Short: "List all destinations", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if listForm == "json" {
-				list := []entryView{}
-				for _, d := range a.catalogue() {
-					list = append(list, entryOf(d))
-				}
-				return writeJSON(a.out, list)
+			if listForm != "json" {
+				return report.Catalogue(a.out, a.catalogue(), rungs)
 			}
-			t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+			entries := []report.Entry{}
 			for _, d := range a.catalogue() {
-				if rungs {
-					fmt.Fprintf(t, "%s\t%d\t%s\n", d.Info.Slug, d.Rung(), []string{"", "fields", "functions", "items", "results", "conversation"}[d.Rung()])
-				} else {
-					fmt.Fprintf(t, "%s\t%s\t%s\n", d.Info.Slug, d.Info.Name, d.Info.Summary)
-				}
+				entries = append(entries, report.EntryOf(d))
 			}
-			return t.Flush()
+			return report.JSON(a.out, entries)
 		},
 	}
 	list.Flags().BoolVar(&rungs, "rungs", false, "show how much code each one needs: the rung of the ladder")
-	var form string
+	choiceP(list.Flags(), &listForm, "output", "o", "json is one array", "text", "json")
 	show := &cobra.Command{
-		Use: "show SLUG", Short: "Show a destination's settings, actions, mappings and limits with their sources", Args: cobra.ExactArgs(1),
+		Use: "show SLUG", Args: cobra.ExactArgs(1),
+		Short: "Show a destination's settings, actions, mappings and limits with their sources",
 		RunE: func(c *cobra.Command, args []string) error {
 			d, ok := a.world().Find(args[0])
 			if !ok {
 				return usagef("%s", setting.Unknown(args[0], "destination", a.world().Slugs()))
 			}
-			if form == "json" {
-				return writeJSON(a.out, viewOf(d))
+			if showForm == "json" {
+				return report.JSON(a.out, report.DestinationOf(d))
 			}
-			showDestination(a.out, d)
+			report.Manual(a.out, d)
 			return nil
 		},
 	}
-	choiceP(show.Flags(), &form, "output", "o", "json is one document", "text", "json")
-	choiceP(list.Flags(), &listForm, "output", "o", "json is one array", "text", "json")
+	choiceP(show.Flags(), &showForm, "output", "o", "json is one document", "text", "json")
 	c.AddCommand(list, show)
 	return c
-}
-
-func showDestination(w io.Writer, d destination.Destination) {
-	fmt.Fprintf(w, "%s — %s\n%s\n\n", d.Info.Name, d.Info.Summary, d.Info.Docs)
-	if d.Info.Backfill != "" {
-		fmt.Fprintf(w, "Backfill: %s\n\n", d.Info.Backfill)
-	}
-	fmt.Fprintln(w, "SETTINGS")
-	for _, f := range d.Settings.Fields {
-		var notes []string
-		if f.Required {
-			notes = append(notes, "required")
-		}
-		if f.Secret {
-			notes = append(notes, "secret")
-		}
-		if f.Default != "" {
-			notes = append(notes, "default "+f.Default)
-		}
-		if len(f.Choices) > 0 {
-			notes = append(notes, "one of "+strings.Join(f.Choices, ", "))
-		}
-		fmt.Fprintf(w, "  %-18s %s", f.Key, f.Doc)
-		if len(notes) > 0 {
-			fmt.Fprintf(w, " (%s)", strings.Join(notes, "; "))
-		}
-		fmt.Fprintf(w, "\n  %-18s %s\n", "", config.EnvName(d.Info.Slug, f.Key))
-	}
-	fmt.Fprintln(w, "\nLIMITS")
-	if !showLimits(w, "  ", d.Limits) {
-		fmt.Fprintln(w, "  none")
-	}
-	fmt.Fprintln(w, "\nACTIONS")
-	for _, act := range d.Actions {
-		fmt.Fprintf(w, "  %s — %s\n", act.Slug, act.Doc)
-		for _, x := range act.Success {
-			fmt.Fprintf(w, "    delivered when the answer is %s (%s)\n", x, x.Docs)
-		}
-		if act.Trigger != "" {
-			fmt.Fprintf(w, "    presets all: %s\n", strings.Join(strings.Fields(act.Trigger), " "))
-		}
-		showLimits(w, "    limit: ", act.Limits.Own(d.Limits).Alone())
-		t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-		for _, f := range act.Fields {
-			showField(t, "    ", f)
-		}
-		t.Flush()
-	}
-	if len(d.Presets) > 0 {
-		kind := "as in Segment"
-		if d.Info.Minimal {
-			kind = "fanfold's own minimal set"
-		}
-		fmt.Fprintf(w, "\nPRESETS (automatic, %s)\n", kind)
-		for _, p := range d.Presets {
-			fmt.Fprintf(w, "  %s: %s when %s\n", p.Name, p.Action, p.Subscribe)
-			for _, k := range sortedKeys(p.Mapping) {
-				fmt.Fprintf(w, "    %s = %s\n", k, p.Mapping[k])
-			}
-		}
-	}
-	if len(d.Info.Differences) > 0 {
-		fmt.Fprintln(w, "\nDIFFERENCES FROM SEGMENT'S DESTINATION")
-		for _, x := range d.Info.Differences {
-			fmt.Fprintf(w, "  %s (%s)\n", x.What, x.Docs)
-		}
-	}
-}
-
-func showField(w io.Writer, indent string, f mapping.Field) {
-	kind := f.Type.String()
-	if f.Multiple {
-		kind += " list"
-	}
-	if f.Required {
-		kind += ", required"
-	}
-	def := ""
-	if !f.Default.IsZero() {
-		def = f.Default.String()
-	}
-	fmt.Fprintf(w, "%s%s\t%s\t%s\n", indent, f.Key, kind, def)
-	for _, p := range f.Properties {
-		showField(w, indent+"  ", p)
-	}
-}
-
-// showLimits writes a line for each limit, and says whether there is one.
-func showLimits(w io.Writer, indent string, l destination.Limits) (some bool) {
-	line := func(what, docs string) {
-		some = true
-		fmt.Fprintf(w, "%s%s (%s)\n", indent, what, docs)
-	}
-	for _, r := range l.Rates {
-		line(fmt.Sprintf("%.0f %s in %s", r.N, r.Of, shortDuration(r.Per)), r.Docs)
-	}
-	for _, c := range []struct {
-		what string
-		cap  destination.Cap
-	}{{"%d requests in flight", l.Concurrency}, {"%d events in a request", l.BatchEvents}, {"%d bytes in a request", l.BatchBytes}, {"%d bytes an event", l.EventBytes}} {
-		if c.cap.N > 0 {
-			line(fmt.Sprintf(c.what, c.cap.N), c.cap.Docs)
-		}
-	}
-	if l.Window.Past > 0 {
-		line(fmt.Sprintf("events of the last %s; the partner %s others", shortDuration(l.Window.Past), l.Window.Violation), l.Window.Docs)
-	}
-	if l.Window.Future > 0 {
-		line(fmt.Sprintf("events at most %s ahead; the partner %s others", shortDuration(l.Window.Future), l.Window.Violation), l.Window.Docs)
-	}
-	if l.Dedupe.Field != "" {
-		within := ""
-		if l.Dedupe.Window > 0 {
-			within = " within " + shortDuration(l.Dedupe.Window)
-		}
-		line("recognises repeats by "+l.Dedupe.Field+within, l.Dedupe.Docs)
-	}
-	return some
-}
-
-func shortDuration(d time.Duration) string {
-	if d >= 48*time.Hour && d%(24*time.Hour) == 0 {
-		return fmt.Sprintf("%d days", d/(24*time.Hour))
-	}
-	s := d.String() // 10s, 1m0s, 2h0m0s
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }

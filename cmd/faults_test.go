@@ -115,7 +115,7 @@ func letters(t *testing.T, path string) map[string]letter {
 // exactlyOnce holds a healthy destination to its promise.
 func exactlyOnce(t *testing.T, d engine.LaneSummary, m *standin.Mischief, n int) {
 	t.Helper()
-	if d.Delivered != uint64(n) || d.Deliveries != uint64(n) || d.Pending+total(d.Rejected)+d.Retries != 0 || d.Requests != uint64(m.Requests()) {
+	if d.Delivered != uint64(n) || d.Deliveries != uint64(n) || d.Pending+engine.Total(d.Rejected)+d.Retries != 0 || d.Requests != uint64(m.Requests()) {
 		t.Errorf("the healthy destination: %+v, %d requests came", d, m.Requests())
 	}
 	seen := m.Events()
@@ -136,7 +136,7 @@ func exactlyOnce(t *testing.T, d engine.LaneSummary, m *standin.Mischief, n int)
 func truthful(t *testing.T, d engine.LaneSummary, m *standin.Mischief, n int, took bool) {
 	t.Helper()
 	dead := letters(t, d.DeadLetters)
-	if uint64(len(dead)) != total(d.Rejected) {
+	if uint64(len(dead)) != engine.Total(d.Rejected) {
 		t.Errorf("%d dead letters for %v", len(dead), d.Rejected)
 	}
 	reasons := map[string]uint64{}
@@ -165,7 +165,7 @@ func truthful(t *testing.T, d engine.LaneSummary, m *standin.Mischief, n int, to
 	if took && uint64(taken) < d.Delivered {
 		t.Errorf("the partner has only %d events of the %d of the summary", taken, d.Delivered)
 	}
-	if d.Delivered+total(d.Rejected)+d.Pending != uint64(n) {
+	if d.Delivered+engine.Total(d.Rejected)+d.Pending != uint64(n) {
 		t.Errorf("%d events become %+v", n, d)
 	}
 }
@@ -705,7 +705,7 @@ func TestInDoubt(t *testing.T) {
 					t.Fatalf("in_doubt: %s: exit code %d, want %d: %s%s", doubt, end.code, code, end.out, end.errOut)
 				}
 				s := summaryOf(t, end.out).Destinations[0]
-				if s.Delivered != uint64(delivered) || s.Pending != uint64(pending) || s.InDoubt != uint64(c.doubts*batch) || total(s.Rejected) > 0 {
+				if s.Delivered != uint64(delivered) || s.Pending != uint64(pending) || s.InDoubt != uint64(c.doubts*batch) || engine.Total(s.Rejected) > 0 {
 					t.Errorf("in_doubt: %s: %+v", doubt, s)
 				}
 				if strings.Contains(end.errOut, "in_doubt=resend") != (pending > 0) {

@@ -177,32 +177,3 @@ func (s *selection) mapData() (data []byte, err error) {
 	}
 	return *s.mapRead, nil
 }
-
-// reportSelection says what the input was taken for and what was left out of
-// it, where either is not plain.
-func reportSelection(w io.Writer, in *source.Input) {
-	for _, line := range in.Describe() {
-		if strings.Contains(line, "recognised as") || strings.Contains(line, "read as") {
-			fmt.Fprintf(w, "fanfold: %s\n", line)
-		}
-	}
-	st := in.Stats()
-	if st.Layout != "" {
-		fmt.Fprintf(w, "fanfold: paths follow the layout %s; by their time %d objects (%d bytes) and %d folders were left out", st.Layout, st.Pruned, st.PrunedBytes, st.PrunedGroups)
-		if st.Undated > 0 {
-			fmt.Fprintf(w, ", %d objects without a time were read", st.Undated)
-		}
-		fmt.Fprintln(w)
-	} else if st.Undated > 1 {
-		fmt.Fprintf(w, "fanfold: the paths follow no known layout, so all %d objects were read; --layout says where the time is\n", st.Undated)
-	}
-	for _, what := range st.Passed {
-		fmt.Fprintf(w, "fanfold: passed over: %s\n", what)
-	}
-	if more := st.NoFiles - len(st.Passed); more > 0 {
-		fmt.Fprintf(w, "fanfold: and %d more that are no files\n", more)
-	}
-	if st.Skipped > 0 {
-		fmt.Fprintf(w, "fanfold: %d marker or hidden files and folders were passed over\n", st.Skipped)
-	}
-}

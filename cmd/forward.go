@@ -3,7 +3,7 @@ package cmd
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
@@ -14,6 +14,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
 )
 
@@ -126,7 +127,7 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*config.Opened))
 // doubt warns of what in a filter is mostly a slip.
 func (a *app) doubt(where string, f *filter.Filter) {
 	for _, d := range f.Doubts() {
-		fmt.Fprintf(a.err, "fanfold: warning: %s: %s\n", where, d)
+		a.sayf("warning: %s: %s", where, d)
 	}
 }
 
@@ -163,7 +164,10 @@ func (o *runOptions) sizes(j *run.Job) (err error) {
 
 // runWorld is what runs take from this process.
 func (a *app) runWorld() *run.World {
-	w := &run.World{Now: a.now, Rand: rand.Float64, Log: a.log, Redact: a.secrets.redact, Notice: a.sayNotice, UserAgent: "fanfold/" + a.build.Version, StandIn: a.standIn}
+	w := &run.World{
+		Now: a.now, Rand: rand.Float64, Log: a.log, Redact: a.secrets.redact, UserAgent: "fanfold/" + a.build.Version,
+		StandIn: a.standIn, Notice: func(n run.Notice) { a.say(report.Notice(n)) },
+	}
 	if a.wire != nil {
 		w.Hook = a.wire.hook
 	}
@@ -183,11 +187,14 @@ func (a *app) forward(ctx context.Context, s *selection, o *runOptions) (err err
 	if err != nil {
 		return err
 	}
-	return a.deliver(running, st, j, o, func(runs run.Folder) (*run.Run, error) { return a.runWorld().Open(opening, runs, j) })
+	open := func(runs run.Folder) (*run.Run, error) { return a.runWorld().Open(opening, runs, j) }
+	return a.deliver(running, st, j, o, open)
 }
 
 // deliver opens a run, shows how far it is, and says what became of it.
-func (a *app) deliver(ctx context.Context, st *stopper, j *run.Job, o *runOptions, open func(run.Folder) (*run.Run, error)) error {
+func (a *app) deliver(
+	ctx context.Context, st *stopper, j *run.Job, o *runOptions, open func(run.Folder) (*run.Run, error),
+) error {
 	runs, err := a.runsFolder()
 	if err != nil {
 		return err
@@ -204,7 +211,8 @@ func (a *app) deliver(ctx context.Context, st *stopper, j *run.Job, o *runOption
 	}
 	st.begin()
 	// The summary is for programs: it goes elsewhere when events go where it would.
-	out, toStdout := a.out, !j.Rehearse && slices.ContainsFunc(j.Destinations, func(d *config.Opened) bool { return d.Slug == "stdout" })
+	isStdout := func(d *config.Opened) bool { return d.Slug == "stdout" }
+	out, toStdout := a.out, !j.Rehearse && slices.ContainsFunc(j.Destinations, isStdout)
 	if toStdout {
 		out = a.err
 	}
@@ -214,11 +222,19 @@ func (a *app) deliver(ctx context.Context, st *stopper, j *run.Job, o *runOption
 	if err := printSummary(out, res.Summary, o.output); err != nil {
 		return errors.Join(runErr, err)
 	}
-	a.sayResult(j, res)
+	a.say(report.Notes(j, res)...)
 	if runErr != nil {
 		return runErr
 	}
 	return a.verdict(j, res)
+}
+
+// printSummary writes a summary as table or json.
+func printSummary(w io.Writer, s *engine.Summary, form string) error {
+	if form == "json" {
+		return report.JSON(w, s)
+	}
+	return report.Summary(w, s)
 }
 
 // tuneMemory sets Go's garbage collector for a run, unless the user has. What moves is
@@ -245,12 +261,12 @@ func (a *app) verdict(j *run.Job, res *run.Result) error {
 	if sum.Status != run.Complete {
 		stopped := func(d engine.LaneSummary) bool { return d.Stopped != "" }
 		if !slices.ContainsFunc(sum.Destinations, stopped) && !j.Rehearse { // that was said
-			fmt.Fprintf(a.err, "fanfold: run %s is incomplete: the same command goes on with it\n", sum.Run)
+			a.sayf("run %s is incomplete: the same command goes on with it", sum.Run)
 		}
 		return outcome(exitIncomplete)
 	}
 	if res.Left > 0 && !j.Rehearse && !res.Again {
-		fmt.Fprintf(a.err, "fanfold: when what is wrong is mended, `fanfold redrive %s` sends the rejected events again\n", sum.Run)
+		a.sayf("when what is wrong is mended, `fanfold redrive %s` sends the rejected events again", sum.Run)
 	}
 	if res.Left+sum.BadRecords > 0 {
 		return outcome(exitRejected)

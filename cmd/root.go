@@ -27,6 +27,7 @@ import (
 	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/printable"
+	"github.com/fanfold/fanfold/pkg/progress"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/source"
 )
@@ -69,7 +70,10 @@ func Execute(b Build, args []string) int {
 	debug.SetTraceback("crash")
 	noCores()
 	ignoreLimits()
-	a := &app{interrupts: signals, build: b, in: os.Stdin, disk: source.OSDisk{}, schemes: source.Known, out: os.Stdout, err: standardError(), env: os.LookupEnv, now: time.Now, catalogue: destinations.All}
+	a := &app{
+		build: b, interrupts: signals, in: os.Stdin, out: os.Stdout, err: progress.Terminal(os.Stderr),
+		env: os.LookupEnv, now: time.Now, disk: source.OSDisk{}, schemes: source.Known, catalogue: destinations.All,
+	}
 	log.SetFlags(0)
 	log.SetOutput(plainLog{a})
 	return a.execute(context.Background(), args)
@@ -145,7 +149,10 @@ it goes on where it was. At the end it says what became of every event.
 			panic(err)
 		}
 	}
-	root.AddCommand(a.forwardCommand(), a.previewCommand(), a.recordCommand(), a.replayCommand(), a.cassettesCommand(), a.redriveCommand(), a.runsCommand(), a.destinationsCommand(), a.configCommand(), a.importWorkspaces(), newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(), a.completionsCommand())
+	root.AddCommand(a.forwardCommand(), a.previewCommand(), a.redriveCommand(), a.runsCommand(),
+		a.recordCommand(), a.replayCommand(), a.cassettesCommand(), a.destinationsCommand(), a.configCommand(),
+		a.importWorkspaces(), newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(),
+		a.completionsCommand())
 	root.SetHelpCommand(a.helpCommand(root))
 	root.InitDefaultHelpCmd()
 	a.arguments(root)
@@ -204,6 +211,15 @@ func (a *app) stateDir() (string, error) {
 	}
 	return "", usagef("there is no place for the state of runs: neither XDG_STATE_HOME nor HOME names a folder; say one with --state-dir")
 }
+
+// say prints sentences to standard error, each a line of its own.
+func (a *app) say(sentences ...string) {
+	for _, s := range sentences {
+		fmt.Fprintln(a.err, "fanfold: "+s)
+	}
+}
+
+func (a *app) sayf(format string, args ...any) { a.say(fmt.Sprintf(format, args...)) }
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{

@@ -2,18 +2,15 @@ package cmd
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strconv"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
 )
 
@@ -128,7 +125,6 @@ func parseAge(s string) (time.Duration, error) {
 
 // removeRuns removes runs, or with dry only says that it would, and how much they hold.
 func (a *app) removeRuns(dirs []string, form string, dry bool) error {
-	e := json.NewEncoder(a.out)
 	for _, dir := range dirs {
 		size := run.Size(dir)
 		if !dry {
@@ -141,7 +137,7 @@ func (a *app) removeRuns(dirs []string, form string, dry bool) error {
 			what = "would remove"
 		}
 		if form == "json" {
-			err := e.Encode(struct {
+			err := report.JSON(a.out, struct {
 				Run     string `json:"run"`
 				Removed bool   `json:"removed"`
 				Bytes   int64  `json:"state_bytes"`
@@ -151,21 +147,9 @@ func (a *app) removeRuns(dirs []string, form string, dry bool) error {
 			}
 			continue
 		}
-		fmt.Fprintf(a.out, "%s %s (%s)\n", what, id, sizeText(size))
+		fmt.Fprintf(a.out, "%s %s (%s)\n", what, id, report.Size(size))
 	}
 	return nil
-}
-
-func sizeText(n int64) string {
-	for _, u := range []struct {
-		name string
-		n    int64
-	}{{"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}} {
-		if n >= u.n {
-			return strconv.FormatFloat(float64(n)/float64(u.n), 'f', 1, 64) + " " + u.name
-		}
-	}
-	return strconv.FormatInt(n, 10) + " B"
 }
 
 func (a *app) listRuns(ctx context.Context, form string) error {
@@ -178,53 +162,9 @@ func (a *app) listRuns(ctx context.Context, form string) error {
 		return err
 	}
 	if form == "json" {
-		e := json.NewEncoder(a.out)
-		for _, dir := range dirs {
-			err := e.Encode(struct {
-				*engine.Summary
-				LastUsed time.Time `json:"last_used"`
-				Bytes    int64     `json:"state_bytes"`
-			}{run.Listed(ctx, dir), run.LastUsed(dir), run.Size(dir)})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		return report.RunsJSON(ctx, a.out, dirs)
 	}
-	t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "RUN\tSTATUS\tREAD\tDELIVERED\tSKIPPED\tREJECTED\tPENDING\tSIZE\tDESTINATIONS\tLAST USED\t")
-	for _, dir := range dirs {
-		s := run.Listed(ctx, dir)
-		var names []string
-		var delivered, skipped, pending uint64
-		for _, d := range s.Destinations {
-			names = append(names, d.Name)
-			delivered, skipped, pending = delivered+d.Delivered, skipped+total(d.Skipped), pending+d.Pending
-		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", filepath.Base(dir), s.Status, s.Read,
-			delivered, skipped, run.Rejected(s), pending, sizeText(run.Size(dir)), strings.Join(names, ","),
-			run.LastUsed(dir).Format("2006-01-02 15:04:05"), remark(s))
-	}
-	return t.Flush()
-}
-
-// remark is what a list of runs says of a run beside its counts.
-func remark(s *engine.Summary) string {
-	var notes []string
-	if s.RedriveOf != "" {
-		notes = append(notes, "redrive of "+s.RedriveOf)
-	}
-	if s.Rehearsal {
-		notes = append(notes, "rehearsal")
-	}
-	var redriven uint64
-	for _, d := range s.Destinations {
-		redriven += total(d.Redriven)
-	}
-	if redriven > 0 {
-		notes = append(notes, fmt.Sprintf("%d redriven since", redriven))
-	}
-	return strings.Join(notes, " ")
+	return report.Runs(ctx, a.out, dirs)
 }
 
 func (a *app) showRun(ctx context.Context, id, form string) error {
@@ -249,10 +189,10 @@ func (a *app) showRun(ctx context.Context, id, form string) error {
 	}
 	id = filepath.Base(dir)
 	if left == 0 && run.Rejected(s) > 0 {
-		fmt.Fprintf(a.err, "fanfold: run %s: every rejected event was delivered by a redrive since\n", id)
+		a.sayf("run %s: every rejected event was delivered by a redrive since", id)
 	}
 	if s.Status == run.Killed {
-		fmt.Fprintf(a.err, "fanfold: run %s was killed; its command, run again, goes on with it\n", id)
+		a.sayf("run %s was killed; its command, run again, goes on with it", id)
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func TestNothingIsLeft(t *testing.T) {
 	f := newForwarder(t, 100)
 	f.refuses(func(id string) bool { return strings.HasSuffix(id, "7") || strings.HasSuffix(id, "8") })
 	first, _ := f.forward(3)
-	if total(first.Destinations[0].Rejected) != 20 {
+	if engine.Total(first.Destinations[0].Rejected) != 20 {
 		t.Fatalf("%+v", first)
 	}
 	f.refuses(func(id string) bool { return strings.HasSuffix(id, "8") })
@@ -133,7 +133,7 @@ func TestNothingIsLeft(t *testing.T) {
 	if !strings.Contains(errOut, "the 20 rejected events by redrives since") {
 		t.Errorf("when nothing is left: %s", errOut)
 	}
-	if d := s.Destinations[0]; total(d.Rejected) != 20 || d.Redriven[half.Run] != 10 || d.Redriven[rest.Run] != 10 {
+	if d := s.Destinations[0]; engine.Total(d.Rejected) != 20 || d.Redriven[half.Run] != 10 || d.Redriven[rest.Run] != 10 {
 		t.Errorf("summary %+v", d)
 	}
 	out, errOut := f.other(0, "runs", "show", first.Run)
@@ -298,7 +298,7 @@ func TestVersion1(t *testing.T) {
 	f.p.answers(nil)
 	s, errOut := f.forward(3)
 	if a, b := s.Destinations[0], s.Destinations[1]; !strings.Contains(errOut, "resuming run "+s.Run) ||
-		a.Delivered != 58 || total(a.Rejected) != 2 || a.Requests != 0 || b.Delivered != 60 || b.InDoubt != 10 {
+		a.Delivered != 58 || engine.Total(a.Rejected) != 2 || a.Requests != 0 || b.Delivered != 60 || b.InDoubt != 10 {
 		t.Errorf("%+v: %s", s, errOut)
 	}
 	f.p.once(t, 45) // b had fifteen

@@ -235,7 +235,7 @@ func (g *ledger) save() error {
 
 // settled is how many events are.
 func (g *ledger) settled() uint64 {
-	return g.live.Filtered + sum(g.live.Skipped) + g.live.Delivered + sum(g.live.Rejected)
+	return g.live.Filtered + Total(g.live.Skipped) + g.live.Delivered + Total(g.live.Rejected)
 }
 
 func add(to *journal.Counts, c journal.Counts) {

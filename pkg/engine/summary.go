@@ -119,10 +119,10 @@ func selected(m journal.Mark) uint64 {
 // reconcile checks the summary's equation against counters that were kept apart
 // from it.
 func (e *Engine) reconcile(s *Summary) error {
-	events := s.Read - s.BadRecords - sum(s.Dropped)
+	events := s.Read - s.BadRecords - Total(s.Dropped)
 	for i, l := range e.lanes {
 		d := s.Destinations[i]
-		total := d.Filtered + sum(d.Skipped) + d.Delivered + sum(d.Rejected) + d.Pending
+		total := d.Filtered + Total(d.Skipped) + d.Delivered + Total(d.Rejected) + d.Pending
 		switch {
 		case total != events:
 			return &MismatchError{
@@ -148,7 +148,8 @@ func (e *Engine) reconcile(s *Summary) error {
 	return nil
 }
 
-func sum(m map[string]uint64) uint64 {
+// Total is the sum of counts by reason.
+func Total(m map[string]uint64) uint64 {
 	var n uint64
 	for _, v := range m {
 		n += v
@@ -220,7 +221,7 @@ func (l *lane) summary(events uint64) LaneSummary {
 	if s.Rejected == nil {
 		s.Rejected = map[string]uint64{}
 	}
-	if settled := c.Filtered + sum(c.Skipped) + c.Delivered + sum(c.Rejected); settled <= events {
+	if settled := c.Filtered + Total(c.Skipped) + c.Delivered + Total(c.Rejected); settled <= events {
 		s.Pending = events - settled
 	}
 	end := l.ended
@@ -243,7 +244,7 @@ func (l *lane) progress() Progress {
 	p := Progress{
 		Name:      l.c.Name,
 		Delivered: l.ledger.live.Delivered,
-		Rejected:  sum(l.ledger.live.Rejected),
+		Rejected:  Total(l.ledger.live.Rejected),
 		Retries:   l.ledger.live.Retries,
 		InFlight:  l.queue.flying,
 		State:     "running",

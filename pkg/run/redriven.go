@@ -156,7 +156,7 @@ func NoteRedriven(ctx context.Context, dir string, s *engine.Summary) (left uint
 	for i := range s.Destinations {
 		d := &s.Destinations[i]
 		d.Redriven = nil
-		rejected := total(d.Rejected)
+		rejected := engine.Total(d.Rejected)
 		if rejected == 0 {
 			continue
 		}
@@ -167,7 +167,7 @@ func NoteRedriven(ctx context.Context, dir string, s *engine.Summary) (left uint
 		if d.Redriven, err = redrivenEvents(ctx, journal.LettersPath(dir, d.Name), d, known); err != nil {
 			return 0, err
 		}
-		left += rejected - min(rejected, total(d.Redriven))
+		left += rejected - min(rejected, engine.Total(d.Redriven))
 	}
 	return left, nil
 }
@@ -181,7 +181,7 @@ func redrivenEvents(ctx context.Context, letters string, d *engine.LaneSummary, 
 		return nil, nil
 	}
 	missing := map[int64]int{}
-	if d.Letters == 0 || d.Letters > total(d.Rejected) && uint64(len(known)) < d.Letters {
+	if d.Letters == 0 || d.Letters > engine.Total(d.Rejected) && uint64(len(known)) < d.Letters {
 		// Some events have several letters, and not all were delivered: which are
 		// those of one event is in the letters only. Older summaries do not count them.
 		read := uint64(0)

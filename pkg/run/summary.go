@@ -179,14 +179,7 @@ func unknown(id, status string) *engine.Summary {
 // Rejected is how many events were rejected, over all destinations.
 func Rejected(s *engine.Summary) (n uint64) {
 	for _, d := range s.Destinations {
-		n += total(d.Rejected)
-	}
-	return n
-}
-
-func total(m map[string]uint64) (n uint64) {
-	for _, v := range m {
-		n += v
+		n += engine.Total(d.Rejected)
 	}
 	return n
 }

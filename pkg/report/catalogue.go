@@ -1,8 +1,6 @@
-package cmd
+package report
 
 import (
-	"encoding/json"
-	"io"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -10,18 +8,18 @@ import (
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
-// What `destinations list` and `destinations show` write with -o json. Scripts
-// rely on the names; what is zero is left out.
-
-type entryView struct {
+// Entry is a line of the catalogue as JSON. Scripts rely on the names of its members,
+// and of those below; what is zero is left out.
+type Entry struct {
 	Slug    string `json:"slug"`
 	Name    string `json:"name"`
 	Summary string `json:"summary"`
 	Docs    string `json:"docs,omitempty"`
 }
 
-type destinationView struct {
-	entryView
+// Destination is all that is known of a destination, as JSON.
+type Destination struct {
+	Entry
 	Integrations []string         `json:"integrations,omitempty"`
 	Backfill     string           `json:"backfill,omitempty"`
 	Differences  []differenceView `json:"differences,omitempty"`
@@ -105,20 +103,26 @@ type presetView struct {
 	Mapping   map[string]mapping.Value `json:"mapping,omitempty"`
 }
 
-func entryOf(d destination.Destination) entryView {
-	return entryView{Slug: d.Info.Slug, Name: d.Info.Name, Summary: d.Info.Summary, Docs: d.Info.Docs}
+// EntryOf is the line of a destination.
+func EntryOf(d destination.Destination) Entry {
+	return Entry{Slug: d.Info.Slug, Name: d.Info.Name, Summary: d.Info.Summary, Docs: d.Info.Docs}
 }
 
-func viewOf(d destination.Destination) destinationView {
-	v := destinationView{
-		entryView: entryOf(d), Integrations: d.Info.Integrations, Backfill: d.Info.Backfill, OwnPresets: d.Info.Minimal,
-		Settings: append([]setting.Field{}, d.Settings.Fields...), Limits: limitsOf(d.Limits), Actions: []actionView{}, Presets: []presetView{},
+// DestinationOf is the document of a destination.
+func DestinationOf(d destination.Destination) Destination {
+	v := Destination{
+		Entry: EntryOf(d), Integrations: d.Info.Integrations, Backfill: d.Info.Backfill, OwnPresets: d.Info.Minimal,
+		Settings: append([]setting.Field{}, d.Settings.Fields...), Limits: limitsOf(d.Limits),
+		Actions: []actionView{}, Presets: []presetView{},
 	}
 	for _, x := range d.Info.Differences {
 		v.Differences = append(v.Differences, differenceView(x))
 	}
 	for _, a := range d.Actions {
-		v.Actions = append(v.Actions, actionView{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: append([]fieldView{}, fieldsOf(a.Fields)...), Limits: limitsOf(a.Limits.Alone())})
+		v.Actions = append(v.Actions, actionView{
+			Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger,
+			Fields: append([]fieldView{}, fieldsOf(a.Fields)...), Limits: limitsOf(a.Limits.Alone()),
+		})
 	}
 	for _, p := range d.Presets {
 		v.Presets = append(v.Presets, presetView(p))
@@ -130,8 +134,9 @@ func fieldsOf(fields []mapping.Field) []fieldView {
 	var out []fieldView
 	for _, f := range fields {
 		out = append(out, fieldView{
-			Key: f.Key, Doc: f.Doc, Type: f.Type.String(), Multiple: f.Multiple, Required: f.Required, AllowNull: f.AllowNull, Choices: f.Choices,
-			Minimum: f.Minimum, Maximum: f.Maximum, Format: f.Format, Properties: fieldsOf(f.Properties), Additional: f.AdditionalProperties, Default: f.Default,
+			Key: f.Key, Doc: f.Doc, Type: f.Type.String(), Multiple: f.Multiple, Required: f.Required,
+			AllowNull: f.AllowNull, Choices: f.Choices, Minimum: f.Minimum, Maximum: f.Maximum, Format: f.Format,
+			Properties: fieldsOf(f.Properties), Additional: f.AdditionalProperties, Default: f.Default,
 		})
 	}
 	return out
@@ -146,7 +151,10 @@ func limitsOf(l destination.Limits) limitsView {
 		v := capView(c)
 		return &v
 	}
-	v := limitsView{Concurrency: limit(l.Concurrency), BatchEvents: limit(l.BatchEvents), BatchBytes: limit(l.BatchBytes), EventBytes: limit(l.EventBytes), Gzip: l.Gzip.N > 0}
+	v := limitsView{
+		Concurrency: limit(l.Concurrency), BatchEvents: limit(l.BatchEvents), BatchBytes: limit(l.BatchBytes),
+		EventBytes: limit(l.EventBytes), Gzip: l.Gzip.N > 0,
+	}
 	for _, r := range l.Rates {
 		v.Rates = append(v.Rates, rateView{r.N, seconds(r.Per), r.Of.String(), r.Docs})
 	}
@@ -157,11 +165,4 @@ func limitsOf(l destination.Limits) limitsView {
 		v.Dedupe = &dedupeView{d.Field, seconds(d.Window), d.Docs}
 	}
 	return v
-}
-
-// writeJSON writes a document on one line, with < and > as they are.
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }

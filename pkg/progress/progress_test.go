@@ -1,4 +1,4 @@
-package cmd
+package progress
 
 import (
 	"bytes"
@@ -18,8 +18,8 @@ func TestPlainProgress(t *testing.T) {
 	var out strings.Builder
 	said := map[string]string{}
 	done := engine.Progress{Name: "a", Done: 3, Total: 3, AllRead: true, State: "done"}
-	plainProgress(&out, []engine.Progress{done, {Name: "b", Done: 1, Total: 3, State: "running"}}, said)
-	plainProgress(&out, []engine.Progress{done, {Name: "b", Done: 2, Total: 3, State: "running"}}, said)
+	plain(&out, []engine.Progress{done, {Name: "b", Done: 1, Total: 3, State: "running"}}, said)
+	plain(&out, []engine.Progress{done, {Name: "b", Done: 2, Total: 3, State: "running"}}, said)
 	want := `a: done, 3 of 3 events, 0 in flight, 0 retries, 0 rejected
 b: running, 1 of 3+ events, 0 in flight, 0 retries, 0 rejected
 b: running, 2 of 3+ events, 0 in flight, 0 retries, 0 rejected
@@ -32,7 +32,7 @@ b: running, 2 of 3+ events, 0 in flight, 0 retries, 0 rejected
 // TestLines shows what this process does, from where it resumes, and how much of
 // all only when that is known.
 func TestLines(t *testing.T) {
-	p := newPainter(nil)
+	p := newPainter()
 	begin := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
 	// Nothing is read yet when a run resumes.
 	s := engine.Progress{Name: "hook", Done: 89000, State: "running", Objects: 1}
@@ -76,12 +76,12 @@ func TestLinesFit(t *testing.T) {
 		ps = append(ps, engine.Progress{Name: fmt.Sprintf("d%02d", i), State: "done"})
 	}
 	ps[29].State = "running"
-	got := newPainter(nil).lines(ps, time.Time{}, 80, 6)
+	got := newPainter().lines(ps, time.Time{}, 80, 6)
 	want := []string{"d00  0 events, 0 in flight, done", "d01  0 events, 0 in flight, done", "d02  0 events, 0 in flight, done", "d29  0 events, 0 in flight", "and 26 more"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
-	if got := newPainter(nil).lines(ps[:5], time.Time{}, 80, 6); len(got) != 5 {
+	if got := newPainter().lines(ps[:5], time.Time{}, 80, 6); len(got) != 5 {
 		t.Errorf("%q", got)
 	}
 }
@@ -133,7 +133,7 @@ func (t *tty) Write(p []byte) (int, error) {
 // TestScreen keeps the bars below what is written meanwhile.
 func TestScreen(t *testing.T) {
 	var out tty
-	s := &screen{w: &out}
+	s := &Screen{w: &out}
 	shows := func(want string) {
 		t.Helper()
 		if got := strings.TrimRight(string(bytes.Join(out.lines, []byte("\n"))), "\n"); got != want {

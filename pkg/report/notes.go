@@ -1,0 +1,153 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/run"
+	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/transform"
+)
+
+// Notice is the sentence for what was found while a run was opened.
+func Notice(n run.Notice) string {
+	switch n := n.(type) {
+	case run.Resuming:
+		return fmt.Sprintf("resuming run %s", n.Run)
+	case run.NewStream:
+		return fmt.Sprintf("run %s is complete: %s is new input, for run %s", n.Done, n.Name, n.Run)
+	case run.NewPresets:
+		return fmt.Sprintf("the presets of %s have changed since run %s was begun (%s): "+
+			"what is new goes out with those of today", n.Destination, n.Run, n.Changes)
+	case run.NewObjects:
+		return fmt.Sprintf("run %s: %d new objects in the input since it was complete", n.Run, n.Objects)
+	case run.NothingNew:
+		return nothingNew(n)
+	case run.RedrivenAgain:
+		again := ""
+		if n.Left > 0 {
+			again = fmt.Sprintf("; `fanfold redrive %s` sends those that were refused then", n.Run)
+		}
+		return fmt.Sprintf("run %s: these dead letters were sent again already, %s%s", n.Run, n.Finished, again)
+	}
+	return ""
+}
+
+func nothingNew(n run.NothingNew) string {
+	switch {
+	case n.Rejected == 0:
+		return fmt.Sprintf("run %s: everything was delivered already, %s; --fresh sends it again", n.Run, n.Finished)
+	case n.Left == 0:
+		return fmt.Sprintf("run %s: everything was delivered already, %s, the %d rejected events by redrives since; "+
+			"--fresh sends it again", n.Run, n.Finished, n.Rejected)
+	}
+	return fmt.Sprintf("run %s: everything was settled already, %s, and nothing is new; %d were rejected: "+
+		"`fanfold redrive %s` sends those again, --fresh everything", n.Run, n.Finished, n.Left, n.Run)
+}
+
+// Notes are sentences about a run's end that the summary does not show by itself:
+// mostly slips in a configuration, and what to do next.
+func Notes(j *run.Job, res *run.Result) []string {
+	sum := res.Summary
+	notes := append(Steps(j.Steps), filters(sum)...)
+	notes = append(notes, allSkipped(sum)...)
+	for _, d := range sum.Destinations {
+		if d.Stopped == "" {
+			continue
+		}
+		again := "when the same command runs again"
+		if j.Input.Stream != nil {
+			again += " with the same " + j.Input.Stream.Name
+		}
+		notes = append(notes,
+			fmt.Sprintf("%s was stopped: %s; its %d pending events go out %s", d.Name, d.Stopped, d.Pending, again))
+	}
+	for _, name := range res.Held {
+		notes = append(notes, fmt.Sprintf("%s: events whose request was without an answer at a crash are held back; "+
+			"look whether the partner has them; --opt %s.in_doubt=resend sends them again", name, name))
+	}
+	if res.Input != nil {
+		notes = append(notes, input(res.Input)...)
+	}
+	return notes
+}
+
+// Steps says which steps of the transform could not do their work.
+func Steps(p *transform.Pipeline) (notes []string) {
+	for _, c := range p.Counters() {
+		if c.Failed == 0 {
+			continue
+		}
+		what := "that it could not change (its mapping failed, or the result is too large or too deep) and " +
+			"that went on as they were"
+		if strings.HasSuffix(c.Step, " mask") {
+			what = "that could not be masked (too large with it) and went no further"
+		}
+		notes = append(notes, fmt.Sprintf("transform: step %s: events %s: %d", c.Step, what, c.Failed))
+	}
+	return notes
+}
+
+// filters says which filters matched nothing.
+func filters(s *engine.Summary) (notes []string) {
+	if n := s.Dropped["filter"]; n > 0 && n == s.Read-s.BadRecords-s.Dropped["time_range"] {
+		notes = append(notes, fmt.Sprintf("--filter matched none of %d events", n))
+	}
+	for _, d := range s.Destinations {
+		if d.Filtered > 0 && d.Delivered+engine.Total(d.Skipped)+engine.Total(d.Rejected)+d.Pending == 0 {
+			notes = append(notes, fmt.Sprintf("the filter of %s matched none of %d events", d.Name, d.Filtered))
+		}
+	}
+	return notes
+}
+
+// allSkipped warns of destinations that were sent nothing because every event was
+// skipped, and says why: the actions may be wrong, or the archive.
+func allSkipped(s *engine.Summary) (notes []string) {
+	for _, d := range s.Destinations {
+		skipped := engine.Total(d.Skipped)
+		if skipped == 0 || d.Delivered+engine.Total(d.Rejected)+d.Pending > 0 {
+			continue
+		}
+		var why []string
+		for _, k := range sortedKeys(d.Skipped) {
+			why = append(why, fmt.Sprintf("%s %d%s", k, d.Skipped[k], like(d.SkippedExamples[k])))
+		}
+		notes = append(notes, fmt.Sprintf("warning: %s was sent nothing: all of its %d events were skipped: %s",
+			d.Name, skipped, strings.Join(why, "; ")))
+	}
+	return notes
+}
+
+// input says what the input was taken for and what of it was left out, where that is
+// not obvious.
+func input(in *source.Input) (notes []string) {
+	for _, line := range in.Describe() {
+		if strings.Contains(line, "recognised as") || strings.Contains(line, "read as") {
+			notes = append(notes, line)
+		}
+	}
+	st := in.Stats()
+	if st.Layout != "" {
+		line := fmt.Sprintf("paths follow the layout %s; by their time %d objects (%d bytes) and %d folders were left out",
+			st.Layout, st.Pruned, st.PrunedBytes, st.PrunedGroups)
+		if st.Undated > 0 {
+			line += fmt.Sprintf(", %d objects without a time were read", st.Undated)
+		}
+		notes = append(notes, line)
+	} else if st.Undated > 1 {
+		notes = append(notes, fmt.Sprintf("the paths follow no known layout, so all %d objects were read; "+
+			"--layout says where the time is", st.Undated))
+	}
+	for _, what := range st.Passed {
+		notes = append(notes, "passed over: "+what)
+	}
+	if more := st.NoFiles - len(st.Passed); more > 0 {
+		notes = append(notes, fmt.Sprintf("and %d more that are no files", more))
+	}
+	if st.Skipped > 0 {
+		notes = append(notes, fmt.Sprintf("%d marker or hidden files and folders were passed over", st.Skipped))
+	}
+	return notes
+}

@@ -1,0 +1,129 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/run"
+	"github.com/fanfold/fanfold/pkg/transport"
+)
+
+// Preview prints what a run would send.
+type Preview struct {
+	Out io.Writer
+	// Redact masks secrets in what is printed; nil: they are shown.
+	Redact func(string) string
+	// Say gets the sentence about a record that is no event.
+	Say func(string)
+	// Curl prints commands of a shell instead of JSON.
+	Curl bool
+	// Rejected says, in the end, that something would have been rejected.
+	Rejected bool
+}
+
+type notSent struct {
+	Destination string `json:"destination"`
+	Action      string `json:"action,omitempty"`
+	Event       string `json:"event"`
+	Skipped     string `json:"skipped,omitempty"`
+	Rejected    string `json:"rejected,omitempty"`
+	Detail      string `json:"detail"`
+}
+
+type shownRequest struct {
+	Destination string            `json:"destination"`
+	Action      string            `json:"action"`
+	Events      []string          `json:"events"`
+	Method      string            `json:"method"`
+	URL         string            `json:"url"`
+	Headers     map[string]string `json:"headers"`
+	Body        any               `json:"body"`
+}
+
+// Print prints one line of a preview.
+func (p *Preview) Print(s run.Shown) error {
+	switch {
+	case s.Bad != nil:
+		p.Rejected = true
+		p.Say(fmt.Sprintf("not an event: %s: %s", s.Bad.Place(), s.Bad.Detail))
+		return nil
+	case s.Settled != nil:
+		return p.settled(s)
+	case s.Request != nil && p.Curl:
+		return p.text(curl(s.Request))
+	}
+	r := shownRequest{Destination: s.Destination, Action: s.Action, Events: s.Events, Headers: map[string]string{}}
+	if s.Request == nil {
+		r.Method, r.Body = "WRITE", json.RawMessage(s.Item)
+		return p.json(r)
+	}
+	r.Method, r.URL = s.Request.Method, s.Request.URL
+	for k, v := range s.Request.Header {
+		r.Headers[strings.ToLower(k)] = strings.Join(v, ", ")
+	}
+	r.Body = string(s.Request.Body)
+	if json.Valid(s.Request.Body) {
+		r.Body = json.RawMessage(s.Request.Body)
+	}
+	return p.json(r)
+}
+
+// settled says of a delivery that it is not sent.
+func (p *Preview) settled(s run.Shown) error {
+	n := notSent{Destination: s.Destination, Action: s.Action, Event: s.Events[0], Detail: s.Settled.Detail}
+	if s.Settled.Outcome == destination.Skipped {
+		n.Skipped = string(s.Settled.Reason)
+	} else {
+		n.Rejected, p.Rejected = string(s.Settled.Reason), true
+	}
+	if p.Curl {
+		return p.text(fmt.Sprintf("# %s: event %s is not sent: %s%s %s\n",
+			n.Destination, comment(n.Event), n.Skipped, n.Rejected, comment(n.Detail)))
+	}
+	return p.json(n)
+}
+
+func (p *Preview) json(v any) error {
+	var b strings.Builder
+	if err := JSON(&b, v); err != nil {
+		return err
+	}
+	return p.text(b.String())
+}
+
+func (p *Preview) text(s string) error {
+	if p.Redact != nil {
+		s = p.Redact(s)
+	}
+	_, err := io.WriteString(p.Out, s)
+	return err
+}
+
+// comment keeps what others wrote inside of a comment of the shell.
+func comment(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// curl is a command that sends a request.
+func curl(r *transport.Captured) string {
+	var b strings.Builder
+	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+	fmt.Fprintf(&b, "curl -X %s %s", r.Method, quote(r.URL))
+	for _, k := range sortedKeys(r.Header) {
+		for _, v := range r.Header[k] {
+			fmt.Fprintf(&b, " -H %s", quote(k+": "+v))
+		}
+	}
+	if len(r.Body) > 0 {
+		fmt.Fprintf(&b, " --data-binary %s", quote(string(r.Body)))
+	}
+	return b.String() + "\n"
+}

@@ -1,0 +1,103 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/run"
+	"github.com/fanfold/fanfold/pkg/transport"
+)
+
+func TestShortDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		10 * time.Second: "10s", time.Minute: "1m", 30 * time.Minute: "30m", 2 * time.Hour: "2h",
+		90 * time.Second: "1m30s", 72 * time.Hour: "3 days",
+	} {
+		if got := shortDuration(d); got != want {
+			t.Errorf("%v is shown as %s, want %s", d, got, want)
+		}
+	}
+}
+
+// TestNotes: what a summary's counts mean is said in a sentence, and only where there
+// is something to say.
+func TestNotes(t *testing.T) {
+	all := map[string]uint64{"not_mapped": 3}
+	for _, c := range []struct {
+		name string
+		sum  engine.Summary
+		held []string
+		want string // "": nothing is said
+	}{
+		{name: "all is well", sum: engine.Summary{Read: 3, Destinations: []engine.LaneSummary{{Name: "d", Delivered: 3}}}},
+		{"--filter", engine.Summary{Read: 5, BadRecords: 1, Dropped: map[string]uint64{"filter": 4}}, nil,
+			"--filter matched none of 4 events"},
+		{"its filter", engine.Summary{Read: 3, Destinations: []engine.LaneSummary{{Name: "d", Filtered: 3}}}, nil,
+			"the filter of d matched none of 3 events"},
+		{"skipped", engine.Summary{Read: 3, Destinations: []engine.LaneSummary{{Name: "d", Skipped: all,
+			SkippedExamples: map[string]string{"not_mapped": "m1"}}}}, nil,
+			"warning: d was sent nothing: all of its 3 events were skipped: not_mapped 3, like m1"},
+		{"some skipped", engine.Summary{Read: 4, Destinations: []engine.LaneSummary{{Name: "d", Skipped: all, Delivered: 1}}},
+			nil, ""},
+		{"stopped", engine.Summary{Read: 2, Destinations: []engine.LaneSummary{{Name: "d", Pending: 2, Stopped: "no"}}}, nil,
+			"d was stopped: no; its 2 pending events go out when the same command runs again with the same standard input"},
+		{"held", engine.Summary{}, []string{"d"}, "d: events whose request was without an answer at a crash are held back; " +
+			"look whether the partner has them; --opt d.in_doubt=resend sends them again"},
+	} {
+		j := &run.Job{Input: run.Input{Stream: &run.Stream{Name: "standard input"}}}
+		got := strings.Join(Notes(j, &run.Result{Summary: &c.sum, Held: c.held}), "\n")
+		if got != c.want {
+			t.Errorf("%s:\n%s\nwant\n%s", c.name, got, c.want)
+		}
+	}
+}
+
+// TestEveryNoticeIsSaid: each kind of notice has a sentence that names its run.
+func TestEveryNoticeIsSaid(t *testing.T) {
+	for _, n := range []run.Notice{
+		run.Resuming{Run: "r1"}, run.NewStream{Run: "r1"}, run.NewPresets{Run: "r1"}, run.NewObjects{Run: "r1"},
+		run.NothingNew{Run: "r1"}, run.NothingNew{Run: "r1", Rejected: 1}, run.NothingNew{Run: "r1", Rejected: 1, Left: 1},
+		run.RedrivenAgain{Run: "r1"}, run.RedrivenAgain{Run: "r1", Left: 1},
+	} {
+		if got := Notice(n); !strings.Contains(got, "r1") {
+			t.Errorf("%T: %q", n, got)
+		}
+	}
+}
+
+// TestCurlIsQuoted: what a command of a shell is made of cannot end its quotes.
+func TestCurlIsQuoted(t *testing.T) {
+	got := curl(&transport.Captured{Method: "POST", URL: "https://a.example/'x", Body: []byte("it's")})
+	want := `curl -X POST 'https://a.example/'\''x' --data-binary 'it'\''s'` + "\n"
+	if got != want {
+		t.Errorf("got  %swant %s", got, want)
+	}
+	if got := comment("a\nb"); got != "a b" {
+		t.Errorf("a comment has a line end in it: %q", got)
+	}
+}
+
+func TestSuite(t *testing.T) {
+	s := Suite{Name: "n"}
+	s.Add(Check{File: "f", Name: "a"})
+	s.Add(Check{File: "f", Name: "b", Failed: "1 finding", Findings: []string{"x < y"}, Seconds: 0.25})
+	s.Add(Check{File: "f", Name: "c", Skipped: "no events"})
+	var b strings.Builder
+	if err := s.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`<testsuite name="n" tests="3" failures="1" skipped="1">`, `<testcase classname="f" name="a" time="0.000">`,
+		`<failure message="1 finding">x &lt; y</failure>`, `time="0.250"`, `<skipped message="no events">`,
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%s is not in\n%s", want, b.String())
+		}
+	}
+	if got := fmt.Sprint(Size(999), Size(1500), Size(2_000_000)); got != "999 B1.5 kB2.0 MB" {
+		t.Errorf("sizes: %s", got)
+	}
+}

@@ -1,0 +1,81 @@
+package report
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/run"
+)
+
+// RunsJSON writes a line for each run in a list of folders.
+func RunsJSON(ctx context.Context, w io.Writer, dirs []string) error {
+	for _, dir := range dirs {
+		err := JSON(w, struct {
+			*engine.Summary
+			LastUsed time.Time `json:"last_used"`
+			Bytes    int64     `json:"state_bytes"`
+		}{run.Listed(ctx, dir), run.LastUsed(dir), run.Size(dir)})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Runs writes a table of the runs in a list of folders.
+func Runs(ctx context.Context, w io.Writer, dirs []string) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "RUN\tSTATUS\tREAD\tDELIVERED\tSKIPPED\tREJECTED\tPENDING\tSIZE\tDESTINATIONS\tLAST USED\t")
+	for _, dir := range dirs {
+		s := run.Listed(ctx, dir)
+		var names []string
+		var delivered, skipped, pending uint64
+		for _, d := range s.Destinations {
+			names = append(names, d.Name)
+			delivered, skipped, pending = delivered+d.Delivered, skipped+engine.Total(d.Skipped), pending+d.Pending
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", filepath.Base(dir), s.Status, s.Read,
+			delivered, skipped, run.Rejected(s), pending, Size(run.Size(dir)), strings.Join(names, ","),
+			run.LastUsed(dir).Format("2006-01-02 15:04:05"), remark(s))
+	}
+	return t.Flush()
+}
+
+// remark is what a list of runs says of a run beside its counts.
+func remark(s *engine.Summary) string {
+	var notes []string
+	if s.RedriveOf != "" {
+		notes = append(notes, "redrive of "+s.RedriveOf)
+	}
+	if s.Rehearsal {
+		notes = append(notes, "rehearsal")
+	}
+	var redriven uint64
+	for _, d := range s.Destinations {
+		redriven += engine.Total(d.Redriven)
+	}
+	if redriven > 0 {
+		notes = append(notes, fmt.Sprintf("%d redriven since", redriven))
+	}
+	return strings.Join(notes, " ")
+}
+
+// Size is a number of bytes for people.
+func Size(n int64) string {
+	for _, u := range []struct {
+		name string
+		n    int64
+	}{{"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}} {
+		if n >= u.n {
+			return strconv.FormatFloat(float64(n)/float64(u.n), 'f', 1, 64) + " " + u.name
+		}
+	}
+	return strconv.FormatInt(n, 10) + " B"
+}

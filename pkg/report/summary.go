@@ -1,0 +1,99 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/fanfold/fanfold/pkg/engine"
+)
+
+// Summary writes what became of every event.
+func Summary(w io.Writer, s *engine.Summary) error {
+	head(w, s)
+	if err := counts(w, s); err != nil {
+		return err
+	}
+	for _, d := range s.Destinations {
+		reasons(w, &d)
+	}
+	for _, k := range sortedKeys(s.BadReasons) {
+		fmt.Fprintf(w, "no events %d: %s%s\n", s.BadReasons[k], k, like(s.BadExamples[k]))
+	}
+	if s.DeadLetters != "" {
+		fmt.Fprintf(w, "records that are no events: %s\n", s.DeadLetters)
+	}
+	return nil
+}
+
+// head says which run it is, and what was read.
+func head(w io.Writer, s *engine.Summary) {
+	fmt.Fprintf(w, "run %s: %s", s.Run, s.Status)
+	if s.Rehearsal {
+		fmt.Fprint(w, " (a rehearsal: stand-ins were sent to, no partner)")
+	}
+	fmt.Fprintln(w)
+	fmt.Fprintf(w, "read %d", s.Read)
+	if s.BadRecords > 0 {
+		fmt.Fprintf(w, ", %d of them no events", s.BadRecords)
+	}
+	for _, k := range sortedKeys(s.Dropped) {
+		fmt.Fprintf(w, ", dropped by %s %d", k, s.Dropped[k])
+	}
+	fmt.Fprintln(w)
+}
+
+// counts is the table of what became of events at each destination.
+func counts(w io.Writer, s *engine.Summary) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\tdelivered\tskipped\tfiltered\trejected\tpending\trequests\tretries\tevents/s\t")
+	for _, d := range s.Destinations {
+		rate := "-"
+		if d.Rate > 0 {
+			rate = fmt.Sprintf("%.0f", d.Rate)
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", d.Name, d.Delivered, engine.Total(d.Skipped),
+			d.Filtered, engine.Total(d.Rejected), d.Pending, d.Requests, d.Retries, rate)
+	}
+	return t.Flush()
+}
+
+// reasons says why events were not delivered to a destination, with an example each.
+func reasons(w io.Writer, d *engine.LaneSummary) {
+	for _, k := range sortedKeys(d.Skipped) {
+		fmt.Fprintf(w, "%s: skipped %d: %s%s\n", d.Name, d.Skipped[k], k, like(d.SkippedExamples[k]))
+	}
+	for _, k := range sortedKeys(d.Rejected) {
+		fmt.Fprintf(w, "%s: rejected %d: %s%s\n", d.Name, d.Rejected[k], k, like(d.Examples[k]))
+	}
+	if d.Problem != "" && d.Pending > 0 {
+		fmt.Fprintf(w, "%s: the last problem: %s\n", d.Name, d.Problem)
+	}
+	if d.InDoubt > 0 {
+		fmt.Fprintf(w, "%s: %d were in doubt after a crash\n", d.Name, d.InDoubt)
+	}
+	if d.DeadLetters != "" {
+		fmt.Fprintf(w, "%s: dead letters in %s\n", d.Name, d.DeadLetters)
+	}
+	if n := engine.Total(d.Redriven); n > 0 {
+		fmt.Fprintf(w, "%s: %d of the rejected were delivered by a redrive since (%s)\n", d.Name, n, redrivenText(d.Redriven))
+	}
+}
+
+// like is one of many, if it is known.
+func like(example string) string {
+	if example == "" {
+		return ""
+	}
+	return ", like " + example
+}
+
+// redrivenText says by which redrives events were delivered.
+func redrivenText(by map[string]uint64) string {
+	var runs []string
+	for _, run := range sortedKeys(by) {
+		runs = append(runs, fmt.Sprintf("%d by run %s", by[run], run))
+	}
+	return strings.Join(runs, ", ")
+}
