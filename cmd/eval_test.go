@@ -7,10 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fanfold/fanfold/pkg/eval"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
-func eval(in string, args ...string) (string, error) {
+func runEval(in string, args ...string) (string, error) {
 	c := newEvalCommand()
 	c.SilenceErrors, c.SilenceUsage = true, true
 	var out bytes.Buffer
@@ -26,7 +27,7 @@ func TestEval(t *testing.T) {
 	if err := os.WriteFile(file, []byte("{\"id\":\n {\"@path\": \"$.userId\"}}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	long := `{"a":"` + strings.Repeat("x", maxEvalInput) + `"}`
+	long := `{"a":"` + strings.Repeat("x", eval.MaxValue) + `"}`
 	for _, c := range []struct {
 		name, in string
 		args     []string
@@ -59,7 +60,7 @@ func TestEval(t *testing.T) {
 		{"neither", ``, nil, "", "either --mapping or --filter"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			out, err := eval(c.in, c.args...)
+			out, err := runEval(c.in, c.args...)
 			if out != c.out {
 				t.Errorf("want %q, got %q", c.out, out)
 			}
@@ -76,7 +77,7 @@ func TestEval(t *testing.T) {
 // The documentation of the mapping language holds at the command line too.
 func TestEvalReference(t *testing.T) {
 	for _, e := range mapping.Reference() {
-		out, err := eval(e.Event, "--mapping", e.Mapping)
+		out, err := runEval(e.Event, "--mapping", e.Mapping)
 		if err != nil || out != e.Result+"\n" {
 			t.Errorf("%s: want %s, got %s (%v)", e.Mapping, e.Result, out, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/formats"
 	"github.com/fanfold/fanfold/pkg/mapping"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
@@ -72,7 +73,7 @@ func (a *app) topic(name string) error {
 	}
 	switch name {
 	case "sources":
-		return formatReference(a.out)
+		return formats.Reference(a.out)
 	case "mapping":
 		return mappingReference(a.out)
 	case "filters":

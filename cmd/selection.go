@@ -1,13 +1,14 @@
 package cmd
 
 import (
-	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fanfold/fanfold/pkg/formats"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/source"
 )
@@ -49,7 +50,7 @@ func (a *app) input(s *selection) (run.Input, error) {
 	if stream != nil {
 		in.Stream = &run.Stream{Name: stream.Name, In: stream.In, Interactive: stream.Standard && a.inIsTerminal()}
 		if !stream.Standard { // it may wait for whoever writes to it
-			fmt.Fprintf(a.err, "fanfold: %s is read once, as standard input is\n", stream.Name)
+			a.sayf("%s is read once, as standard input is", stream.Name)
 		}
 	}
 	if s.lateness != "" {
@@ -68,6 +69,56 @@ func (a *app) input(s *selection) (run.Input, error) {
 	}
 	in.Bounds.Relative = relativeSince || relativeUntil
 	return in, s.recordShapes(&in.Options)
+}
+
+// recordShapes gives the source the shapes and layouts, and the mapping of --map.
+func (s *selection) recordShapes(o *source.Options) (err error) {
+	if o.Shapes, err = formats.Shapes(); err != nil {
+		return err
+	}
+	if o.Layouts, err = formats.Layouts(); err != nil {
+		return err
+	}
+	if s.mapFile == "" {
+		return nil
+	}
+	if s.format != "" && s.format != "auto" {
+		return usagef("--map and --format %s exclude each other: a mapping makes a format of its own", s.format)
+	}
+	data, err := s.mapData()
+	if err != nil {
+		return usagef("--map: %v", err)
+	}
+	own, err := formats.Own(data)
+	if err != nil {
+		return usagef("--map %s: %v", s.mapFile, err)
+	}
+	o.Format = own.Name
+	o.Shapes = append(o.Shapes, own)
+	return nil
+}
+
+// mapText is the text of the --map file: another mapping is another run.
+func (s *selection) mapText() string {
+	if s.mapFile == "" {
+		return ""
+	}
+	data, err := s.mapData()
+	if err != nil {
+		return s.mapFile // recordShapes says what is wrong
+	}
+	return string(data)
+}
+
+// mapData reads the --map file once: it may be a pipe.
+func (s *selection) mapData() (data []byte, err error) {
+	if s.mapRead == nil {
+		if data, err = os.ReadFile(s.mapFile); err != nil {
+			return nil, err
+		}
+		s.mapRead = &data
+	}
+	return *s.mapRead, nil
 }
 
 // comma is the separator itself.

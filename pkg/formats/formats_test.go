@@ -1,8 +1,7 @@
-package cmd
+package formats
 
 import (
 	"context"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,7 +30,11 @@ var formatCases = map[string][2]string{
 }
 
 func TestFormats(t *testing.T) {
-	names, err := formatNames()
+	names, err := Names()
+	if err != nil {
+		t.Fatal(err)
+	}
+	builtIn, err := Shapes()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +44,7 @@ func TestFormats(t *testing.T) {
 			t.Errorf("format %s has no case", name)
 			continue
 		}
-		got := readShaped(t, &selection{format: "auto"}, c[0])
+		got := readShaped(t, "auto", builtIn, c[0])
 		// Every member of the wanted event stands in the event as it is.
 		inner := strings.Trim(c[1], "{}")
 		for _, part := range strings.Split(inner, ",\"") {
@@ -55,16 +58,13 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-func readShaped(t *testing.T, s *selection, record string) string {
+func readShaped(t *testing.T, format string, shapes []source.Shape, record string) string {
 	t.Helper()
 	in := filepath.Join(t.TempDir(), "in")
 	if err := os.WriteFile(in, []byte(record+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o := source.Options{From: []string{in}, Format: s.format}
-	if err := s.recordShapes(&o); err != nil {
-		t.Fatal(err)
-	}
+	o := source.Options{From: []string{in}, Format: format, Shapes: shapes}
 	src, err := source.Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -85,36 +85,34 @@ func readShaped(t *testing.T, s *selection, record string) string {
 	return strings.Join(out, "\n")
 }
 
-func TestMapFile(t *testing.T) {
+func TestOwn(t *testing.T) {
 	for text, want := range map[string]string{
 		"type: track\nevent: {'@path': $.what}\n":                        `{"event":"b","type":"track"}`,
 		`{"type":"page"}`:                                                `{"type":"page"}`,
 		"unwrap: inner\nmapping: {type: track, event: {'@path': $.x}}\n": `{"event":"y","type":"track"}`,
 	} {
-		file := filepath.Join(t.TempDir(), "map.yaml")
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		own, err := Own([]byte(text))
+		if err != nil {
 			t.Fatal(err)
 		}
-		if got := readShaped(t, &selection{mapFile: file}, `{"what":"b","inner":{"x":"y"}}`); got != want {
+		if got := readShaped(t, own.Name, []source.Shape{own}, `{"what":"b","inner":{"x":"y"}}`); got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
-	o := source.Options{}
-	if err := (&selection{mapFile: "nowhere"}).recordShapes(&o); err == nil || !strings.Contains(err.Error(), "nowhere") {
-		t.Errorf("no such file: %v", err)
+	for _, wrong := range []string{"- a\n", "mapping: {type: {'@nope': 1}}\nno_such_key: 1\n", "mapping: [\n"} {
+		if _, err := Own([]byte(wrong)); err == nil {
+			t.Errorf("%q is taken for a format", wrong)
+		}
 	}
 }
 
 func TestEveryLayoutIsAPattern(t *testing.T) {
-	o := source.Options{}
-	if err := (&selection{}).recordShapes(&o); err != nil {
-		t.Fatal(err)
+	all, err := Layouts()
+	if err != nil || len(all) < 5 {
+		t.Fatal(len(all), err)
 	}
-	if _, err := fs.Stat(formats, "formats/layouts.yaml"); err != nil || len(o.Layouts) < 5 {
-		t.Fatal(len(o.Layouts), err)
-	}
-	for _, l := range o.Layouts {
-		if _, err := source.Open(context.Background(), source.Options{Layout: l.Name, Layouts: o.Layouts}); err != nil {
+	for _, l := range all {
+		if _, err := source.Open(context.Background(), source.Options{Layout: l.Name, Layouts: all}); err != nil {
 			t.Errorf("%s: %v", l.Name, err)
 		}
 		for _, p := range l.Patterns {

@@ -1,0 +1,142 @@
+// Package formats holds the record shapes and path layouts that are known by name, one
+// file each, and reads a user's own file of the same form.
+package formats
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/source"
+)
+
+//go:embed *.yaml
+var files embed.FS
+
+const layouts = "layouts.yaml"
+
+// format is one record shape as its file says it.
+type format struct {
+	Title   string    `yaml:"title"`
+	Docs    string    `yaml:"docs"`
+	Marks   []string  `yaml:"marks"`  // what every record of the shape has
+	Never   []string  `yaml:"never"`  // what none has
+	Unwrap  string    `yaml:"unwrap"` // where the event, or an array of them, lies
+	Mapping yaml.Node `yaml:"mapping"`
+}
+
+// Names are the shapes that are built in, in order.
+func Names() ([]string, error) {
+	list, err := fs.ReadDir(files, ".")
+	var names []string
+	for _, f := range list {
+		if f.Name() != layouts {
+			names = append(names, strings.TrimSuffix(f.Name(), ".yaml"))
+		}
+	}
+	return names, err
+}
+
+// Shapes are the shapes that are built in, in order.
+func Shapes() ([]source.Shape, error) {
+	names, err := Names()
+	if err != nil {
+		return nil, err
+	}
+	var out []source.Shape
+	for _, name := range names {
+		data, err := fs.ReadFile(files, name+".yaml")
+		if err != nil {
+			return nil, err
+		}
+		s, err := shape(name, data)
+		if err != nil {
+			return nil, fmt.Errorf("format %s: %w", name, err)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// Layouts are the path layouts that are built in, in order.
+func Layouts() (out []source.Layout, err error) {
+	data, err := fs.ReadFile(files, layouts)
+	if err != nil {
+		return nil, err
+	}
+	return out, yaml.Unmarshal(data, &out)
+}
+
+// Own reads a user's file: a whole format, or its mapping alone.
+func Own(data []byte) (source.Shape, error) {
+	var keys map[string]yaml.Node
+	if err := yaml.Unmarshal(data, &keys); err != nil {
+		return source.Shape{}, err
+	}
+	_, whole := keys["mapping"]
+	if _, unwraps := keys["unwrap"]; !whole && !unwraps {
+		data = []byte("mapping:\n  " + indented(data))
+	}
+	return shape("map", data)
+}
+
+// shape reads a format's file.
+func shape(name string, data []byte) (source.Shape, error) {
+	var f format
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(&f); err != nil {
+		return source.Shape{}, err
+	}
+	s := source.Shape{Name: name, All: f.Marks, None: f.Never, Unwrap: f.Unwrap}
+	if f.Mapping.Kind == 0 {
+		return s, nil
+	}
+	var tree any
+	if err := f.Mapping.Decode(&tree); err != nil {
+		return s, err
+	}
+	doc, err := json.Marshal(tree)
+	if err != nil {
+		return s, err
+	}
+	s.Mapped = true
+	s.Mapping, err = mapping.Parse(doc)
+	return s, err
+}
+
+// Reference writes every built-in format and layout, for help.
+func Reference(w io.Writer) error {
+	names, err := Names()
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	b.WriteString("\nFORMATS\n\n--format auto knows these by their marks. Each is a file like the one --map takes;\n" +
+		"copy one to change it.\n")
+	for _, name := range names {
+		data, err := fs.ReadFile(files, name+".yaml")
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "\n%s\n\n  %s\n", name, indented(data))
+	}
+	data, err := fs.ReadFile(files, layouts)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(&b, "\nLAYOUTS\n\n  %s\n", indented(data))
+	_, err = w.Write(b.Bytes())
+	return err
+}
+
+func indented(data []byte) string {
+	return strings.ReplaceAll(strings.TrimSpace(string(data)), "\n", "\n  ")
+}

@@ -1,0 +1,78 @@
+package standin
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Sink is a partner that takes every request and counts, for benchmarks: it costs as
+// little as it can. GET /stats answers its counts.
+type Sink struct {
+	mark                   string
+	requests, size, events atomic.Int64
+	buffers                sync.Pool // of *[64 << 10]byte
+}
+
+// NewSink returns a sink that counts events by a text which stands once in each of
+// them; "": it counts none.
+func NewSink(mark string) *Sink {
+	return &Sink{mark: mark, buffers: sync.Pool{New: func() any { return new([64 << 10]byte) }}}
+}
+
+// Counts are the requests so far, the events in them, and the bytes of their bodies
+// before compression, as JSON.
+func (s *Sink) Counts() string {
+	return fmt.Sprintf(`{"requests":%d,"events":%d,"bytes":%d}`, s.requests.Load(), s.events.Load(), s.size.Load())
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *Sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	if r.Method == http.MethodGet && r.URL.Path == "/stats" {
+		_, _ = fmt.Fprintln(w, s.Counts()) // whoever asked is gone
+		return
+	}
+	body := io.Reader(r.Body)
+	if r.Header.Get("Content-Encoding") == "gzip" {
+		if z, err := gzip.NewReader(body); err == nil {
+			body = z
+		}
+	}
+	size, events := s.drain(body)
+	s.requests.Add(1)
+	s.size.Add(size)
+	s.events.Add(events)
+	if strings.HasSuffix(r.URL.Path, "/import") {
+		fmt.Fprintf(w, `{"code":200,"num_records_imported":%d,"status":"OK"}`, events)
+	} else {
+		_, _ = io.WriteString(w, `{"error":null,"status":1}`)
+	}
+}
+
+// drain reads a body and counts the mark in it.
+func (s *Sink) drain(r io.Reader) (size, events int64) {
+	p := s.buffers.Get().(*[64 << 10]byte)
+	defer s.buffers.Put(p)
+	buf, mark := p[:], []byte(s.mark)
+	keep := 0
+	for {
+		n, err := r.Read(buf[keep:])
+		size += int64(n)
+		if len(mark) > 0 {
+			text := buf[:keep+n]
+			events += int64(bytes.Count(text, mark))
+			// The end may be the beginning of one more mark: it is looked at again.
+			tail := max(0, len(text)-len(mark)+1)
+			keep = copy(buf, text[tail:])
+		}
+		if err != nil {
+			return size, events
+		}
+	}
+}
