@@ -32,6 +32,7 @@ type Program struct {
 	open     string // of a static envelope
 	close    string
 	answers  bool
+	varies   bool
 }
 
 // Scratch is the memory of writing bodies. The zero Scratch is ready for use. It is not
@@ -72,7 +73,7 @@ func (sc Scope) Bind(n Node) (*Program, error) {
 	if err := errors.Join(c.errs...); err != nil {
 		return nil, err
 	}
-	p.items, p.answers = c.items, c.answers
+	p.items, p.answers, p.varies = c.items, c.answers, c.dynamic
 	comp := compiler{p: p, fields: sc.Fields}
 	p.compiled = comp.node(n)
 	if p.items != nil {
@@ -115,6 +116,10 @@ func (p *Program) Separator() string {
 	}
 	return ","
 }
+
+// Varies says that the body differs from event to event; of an envelope only what stands
+// around the items counts.
+func (p *Program) Varies() bool { return p.varies }
 
 // NeedsAnswers says that the body has something of an earlier answer in it.
 func (p *Program) NeedsAnswers() bool { return p.answers }

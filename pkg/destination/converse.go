@@ -20,9 +20,10 @@ import (
 
 // said is one request of a conversation.
 type call struct {
-	Step int             `json:"step"` // number of the step, from 1 on
-	Path string          `json:"path"`
-	Body json.RawMessage `json:"body,omitempty"`
+	Step   int             `json:"step"` // number of the step, from 1 on
+	Path   string          `json:"path"`
+	Header string          `json:"header,omitempty"` // as in Address
+	Body   json.RawMessage `json:"body,omitempty"`
 	// Holes are the places in Body where something of an answer is to be put.
 	Holes []body.Hole `json:"holes,omitempty"`
 }
@@ -45,12 +46,16 @@ func (b *bound) writeConversation(in *Input, out *Output) {
 			out.Reject(MissingIdentity, lacks+" is required: it stands in the address of the request")
 			return
 		}
+		if !b.writeHeaders(s, bi, out) {
+			return
+		}
 		text, ok := st.body.Append(s, bi, nil)
 		if !ok {
 			continue
 		}
-		all = append(all, call{Step: i + 1, Path: path, Body: text, Holes: append([]body.Hole(nil), s.Holes()...)})
+		all = append(all, call{Step: i + 1, Path: path, Header: out.header, Body: text, Holes: append([]body.Hole(nil), s.Holes()...)})
 	}
+	out.header = "" // each request has its own
 	if len(all) == 0 {
 		return
 	}
@@ -86,7 +91,7 @@ func (b *bound) converse(ctx context.Context, t Transport, batch *Batch, judge f
 			contentType = "application/json"
 		}
 		whole := &content{buf: text}
-		req, err := whole.request(ctx, st.method, batch.BaseURL+path, contentType, b.header)
+		req, err := whole.request(ctx, st.method, batch.BaseURL+path, contentType, Address{Header: one.Header}.headers(b.header))
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/field"
@@ -190,7 +192,9 @@ func (d *Declared) Steps(steps ...Step) *Declared { d.steps = append(d.steps, st
 // the same.
 func (d *Declared) Group(of ...body.Value) *Declared { d.group = append(d.group, of...); return d }
 
-// Header is a header of every request: a constant or a setting.
+// Header is a header of every request: a constant, a setting, or something of the event.
+// With the latter each event has a request of its own. A text that no header can hold
+// rejects the event.
 func (d *Declared) Header(name string, v body.Value) *Declared {
 	d.headers = append(d.headers, header{name, v})
 	return d
@@ -263,6 +267,13 @@ type bound struct {
 	batch bool
 
 	header http.Header
+	each   []boundHeader // those that differ from event to event
+}
+
+// boundHeader is a header in its scope.
+type boundHeader struct {
+	name  string
+	value *body.Program
 }
 
 // scope is what the names in the action's bodies stand for.
@@ -351,6 +362,10 @@ func (b *bound) request(sc body.Scope) (Request, error) {
 		if err != nil {
 			return r, fmt.Errorf("the header %s: %w", h.name, err)
 		}
+		if p.Varies() {
+			b.each = append(b.each, boundHeader{h.name, p})
+			continue
+		}
 		var s body.Scratch
 		if text, ok := p.Interpret(&s, &body.Input{}, nil); ok {
 			v, err := event.ParseValue(text)
@@ -401,6 +416,9 @@ func (b *bound) write(in *Input, out *Output) {
 			out.Reject(MissingIdentity, lacks+" is required: it stands in the address of the request")
 			return
 		}
+		if !b.writeHeaders(s, bi, out) {
+			return
+		}
 		out.Method, out.Path, out.Group, out.Wait = "", "", group, st.wait
 		if st.method != b.steps[0].method {
 			out.Method = st.method
@@ -442,6 +460,24 @@ func (b *bound) meets(s *body.Scratch, bi *body.Input, out *Output) bool {
 			out.Reject(Invalid, problem)
 			return false
 		}
+	}
+	return true
+}
+
+// writeHeaders writes the headers that are an event's own.
+func (b *bound) writeHeaders(s *body.Scratch, bi *body.Input, out *Output) bool {
+	out.header = ""
+	for _, h := range b.each {
+		text, ok := h.value.Append(s, bi, nil)
+		if !ok {
+			continue
+		}
+		v, err := event.ParseValue(text)
+		if err != nil || !httpguts.ValidHeaderFieldValue(v.Text()) {
+			out.Reject(Invalid, "the header "+h.name+" cannot hold the value of this event")
+			return false
+		}
+		out.header += h.name + ": " + v.Text() + "\n"
 	}
 	return true
 }

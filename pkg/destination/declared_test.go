@@ -23,7 +23,13 @@ type partner struct {
 
 func (p *partner) RoundTrip(r *http.Request) (*http.Response, error) {
 	data, _ := destination.RequestBytes(r)
-	p.asked = append(p.asked, r.Method+" "+r.URL.RequestURI()+" "+string(data))
+	asked := r.Method + " " + r.URL.RequestURI() + " " + string(data)
+	for _, name := range []string{"X-Key", "X-Region"} {
+		if v := r.Header.Get(name); v != "" {
+			asked += " " + name + "=" + v
+		}
+	}
+	p.asked = append(p.asked, asked)
 	status, text := 200, `{}`
 	if len(p.answers) > 0 {
 		if _, err := fmt.Sscanf(p.answers[0], "%d", &status); err != nil {
@@ -119,6 +125,12 @@ func TestDeclaredActions(t *testing.T) {
 			[]string{track("1", `{"email":"x"}`), `{"type":"track","messageId":"2"}`}, nil,
 			[]string{`PUT /v1/users/u%201?region=eu {"email":"x","t":"t1"}`},
 			[]string{"delivered", "rejected missing_identity user is required: it stands in the address of the request"},
+		},
+		{
+			"headers of an event's own", a().Header("X-Key", from("email")).Header("X-Region", body.Setting("region")).Post("/v1", body.Object(body.Same("email"))),
+			[]string{track("1", `{"email":"x"}`), track("2", `{"email":"y\nX-Other: z"}`), track("3", `{"email":"z"}`)}, nil,
+			[]string{`POST /v1 {"email":"x"} X-Key=x X-Region=eu`, `POST /v1 {"email":"z"} X-Key=z X-Region=eu`},
+			[]string{"delivered", "rejected invalid the header X-Key cannot hold the value of this event", "delivered"},
 		},
 		{
 			"the payload", a().Post("/v1", nil), []string{track("1", `{"email":"x"}`)}, nil,

@@ -113,6 +113,7 @@ type Address struct {
 	Method string // instead of the action's, when not empty
 	Path   string // request path and query below the base URL; instead of the action's, when not empty
 	Key    string // further batch key
+	Header string // further headers, each "Name: value" and a line end
 }
 
 // Group is what deliveries of one request have in common.

@@ -103,6 +103,8 @@ type Output struct {
 	Path, Method, Group string
 	Wait                bool
 
+	header string // further headers, as in Address
+
 	d       *Deliveries
 	late    mapping.Late
 	now     time.Time
@@ -116,7 +118,7 @@ type Output struct {
 func (d *Deliveries) output(action int, id string, maxBytes int) *Output {
 	o := &d.out
 	o.d, o.action, o.id, o.step, o.max, o.settled = d, int32(action), id, 0, maxBytes, false
-	o.Path, o.Method, o.Group, o.Wait = "", "", "", false
+	o.Path, o.Method, o.Group, o.Wait, o.header = "", "", "", false, ""
 	o.Writer.Reset(d.arena)
 	return o
 }
@@ -187,9 +189,7 @@ func (o *Output) Exceeds(from, bytes int) bool {
 // Emit ends the delivery being written.
 func (o *Output) Emit() {
 	buf, n := o.Written()
-	del := Delivery{Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, To: o.d.address(Address{o.Method, o.Path, o.Group})}
-	del.InsertID = o.insertID()
-	o.d.emit(del, buf, n, o.max)
+	o.d.emit(o.delivery(), buf, n, o.max)
 	o.step++
 	o.Writer.Reset(buf)
 }
@@ -207,10 +207,17 @@ func (o *Output) emit(buf []byte, base int, marks []int) {
 	for _, at := range marks {
 		o.d.Stamps = append(o.d.Stamps, Stamp{int32(len(o.d.List)), int32(at)})
 	}
-	del := Delivery{Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, To: o.d.address(Address{o.Method, o.Path, o.Group}), InsertID: o.insertID()}
-	o.d.emit(del, buf, len(buf)-base, o.max)
+	o.d.emit(o.delivery(), buf, len(buf)-base, o.max)
 	o.step++
 	o.Writer.Reset(buf)
+}
+
+// delivery is the next one, without its item.
+func (o *Output) delivery() Delivery {
+	return Delivery{
+		Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, InsertID: o.insertID(),
+		To: o.d.address(Address{o.Method, o.Path, o.Group, o.header}),
+	}
 }
 
 // address returns what deliveries with an address share.

@@ -757,7 +757,21 @@ func (o *sender) request(ctx context.Context, a *openAction, b *Batch) (*http.Re
 	open, end := a.request.around(first.Address().Key)
 	whole := &content{items: b.Deliveries, open: []byte(open), sep: []byte(a.request.Sep), close: []byte(end)}
 	method, path := a.where(first)
-	return whole.request(ctx, method, join(a.base, path), a.request.ContentType, a.request.Header)
+	header := first.Address().headers(a.request.Header)
+	return whole.request(ctx, method, join(a.base, path), a.request.ContentType, header)
+}
+
+// headers are those of an address together with those of all requests.
+func (a Address) headers(of http.Header) http.Header {
+	if a.Header == "" {
+		return of
+	}
+	all := of.Clone()
+	for line := range strings.Lines(a.Header) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		all.Set(name, value)
+	}
+	return all
 }
 
 // join puts a path below a base URL. Without a path the base is the whole address,
