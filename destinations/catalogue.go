@@ -13,6 +13,7 @@ import (
 	"github.com/fanfold/fanfold/destinations/intercom"
 	"github.com/fanfold/fanfold/destinations/iterable"
 	"github.com/fanfold/fanfold/destinations/klaviyo"
+	"github.com/fanfold/fanfold/destinations/loops"
 	"github.com/fanfold/fanfold/destinations/mixpanel"
 	"github.com/fanfold/fanfold/destinations/posthog"
 	"github.com/fanfold/fanfold/destinations/s3"
@@ -37,6 +38,7 @@ func All() []destination.Destination {
 		intercom.New(),
 		iterable.New(),
 		klaviyo.New(),
+		loops.New(),
 		mixpanel.New(),
 		posthog.New(),
 		s3.New(),

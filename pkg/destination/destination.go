@@ -362,7 +362,7 @@ type Spec[S any] struct {
 	Limits  Limits
 	Order   bool
 	Actions ActionList
-	Presets []Preset
+	Presets []Preset  // none: every action by its own trigger
 	Success []Success // of all actions that have none of their own
 	// Check validates settings beyond their tags; all problems at once.
 	Check func(s *S) []error

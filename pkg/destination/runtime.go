@@ -69,8 +69,14 @@ type Config struct {
 // Destination erases the settings type. It panics when the spec contradicts
 // itself, which is a mistake in the program that every test finds.
 func (s Spec[S]) Destination() Destination {
-	d := Destination{Info: s.Info, Settings: setting.Of[S](), Presets: s.Presets, Limits: s.Limits, Order: s.Order, Local: s.Local != nil, Unused: s.Unused}
 	actions := s.actions()
+	if s.Presets == nil {
+		s.Presets = triggered(actions)
+	}
+	d := Destination{
+		Info: s.Info, Settings: setting.Of[S](), Presets: s.Presets, Limits: s.Limits, Order: s.Order,
+		Local: s.Local != nil, Unused: s.Unused,
+	}
 	for _, a := range actions {
 		info := ActionInfo{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: a.Limits.Or(s.Limits), Rung: 1}
 		if info.Success = a.success; info.Success == nil {
@@ -120,6 +126,16 @@ func (s Spec[S]) Destination() Destination {
 		return s.open(settings, c, schema)
 	}
 	return d
+}
+
+// triggered are presets that fire every action by its own trigger.
+func triggered(actions []action) (list []Preset) {
+	for _, a := range actions {
+		if a.Trigger != "" {
+			list = append(list, Preset{Name: a.Title, Action: a.Slug, Subscribe: a.Trigger})
+		}
+	}
+	return list
 }
 
 // opened is what the actions may know of the destination.

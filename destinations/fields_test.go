@@ -1,0 +1,224 @@
+package destinations_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/destinations"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/transport"
+)
+
+// enough is the share of fields that has to agree with what Segment sends.
+const enough = 0.97
+
+// TestFieldsAgree holds partners against more of what Segment's own code sends: all of
+// their actions, each also by itself, and batches. Whether something is sent has to be the
+// same for every event; of the fields (members of bodies, methods, addresses, headers) at
+// least 97 in 100 are, and what is not is said in the log. Members that we add are no
+// difference.
+func TestFieldsAgree(t *testing.T) {
+	all := map[string]destination.Destination{}
+	for _, d := range destinations.All() {
+		all[d.Info.Slug] = d
+	}
+	rows := map[string][]reference{}
+	readReferences(t, "catalogue.jsonl", func(r reference) { rows[r.Destination] = append(rows[r.Destination], r) })
+	for slug, list := range rows {
+		d, ok := all[slug]
+		if !ok {
+			continue
+		}
+		t.Run(slug, func(t *testing.T) {
+			var c fieldCount
+			for _, r := range list {
+				c.row(t, d, r)
+			}
+			t.Logf("%d rows, %d of %d fields agree", len(list), c.same, c.total)
+			if c.total == 0 || float64(c.same) < enough*float64(c.total) {
+				t.Errorf("%d of %d fields agree with what Segment sends", c.same, c.total)
+			}
+		})
+	}
+}
+
+// fieldCount counts fields.
+type fieldCount struct{ same, total int }
+
+// sent is one request, with one event, as a list of fields.
+type sent map[string]any
+
+func (c *fieldCount) row(t *testing.T, d destination.Destination, r reference) {
+	ours, whyNot, err := sendRow(d, r)
+	if err != nil {
+		t.Errorf("%s: %v", r.ID, err)
+		return
+	}
+	var theirs []sent
+	for _, q := range r.Requests {
+		header := http.Header{}
+		for k, v := range q.Headers {
+			header.Set(k, v)
+		}
+		body := []byte(q.Body)
+		var text string
+		if json.Unmarshal(body, &text) == nil {
+			body = []byte(text)
+		}
+		theirs = append(theirs, fieldsOf(d, q.Method, q.URL, header, body)...)
+	}
+	if len(ours) == 0 && needsIdentity(d, whyNot) {
+		return
+	}
+	if len(ours) != len(theirs) {
+		t.Errorf("%s: we send %d, Segment %d %v", r.ID, len(ours), len(theirs), whyNot)
+		return
+	}
+	for _, want := range theirs {
+		best, at := []string(nil), -1
+		for i, got := range ours {
+			if diff := got.lacks(d, want); at < 0 || len(diff) < len(best) {
+				best, at = diff, i
+			}
+		}
+		ours = slices.Delete(ours, at, at+1)
+		c.total += len(want)
+		c.same += len(want) - len(best)
+		if len(best) > 0 {
+			t.Logf("%s: %s", r.ID, strings.Join(best, "; "))
+		}
+	}
+}
+
+// sendRow sends the events of a row, each by itself.
+func sendRow(d destination.Destination, r reference) (ours []sent, whyNot []string, err error) {
+	c := destination.Config{Settings: settingsOf(d, r.Settings), Presets: r.Presets, BatchEvents: 1}
+	if r.Action != "" {
+		m, err := mapping.Parse(r.Mapping)
+		if err != nil {
+			return nil, nil, err
+		}
+		c.Presets, c.Actions = "", []destination.Subscription{{Action: r.Action, Subscribe: r.Subscribe, Mapping: m}}
+	}
+	s, err := d.Open(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	events := r.Events
+	if r.Event != nil {
+		events = []json.RawMessage{r.Event}
+	}
+	now := time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
+	var list destination.Deliveries
+	for _, raw := range events {
+		ev, err := event.Parse(raw)
+		if err != nil {
+			return nil, nil, err
+		}
+		s.Route(ev, &destination.Env{Now: now, Fallback: "fallback"}, &list)
+	}
+	net := &transport.Capture{Answer: "{}"}
+	rt := transport.New(transport.Options{Network: net, Auth: s.Plan().Auth})
+	for i := range list.List {
+		del := &list.List[i]
+		if r := del.Settled; r != nil {
+			whyNot = append(whyNot, string(r.Reason)+" "+r.Detail)
+			continue
+		}
+		_, err := s.Send(context.Background(), rt, &destination.Batch{Deliveries: []*destination.Delivery{del}, Now: now})
+		if err != nil && !errors.Is(err, transport.ErrCaptured) {
+			return nil, nil, err
+		}
+		for _, q := range net.Take() {
+			ours = append(ours, fieldsOf(d, q.Method, q.URL, q.Header, q.Body)...)
+		}
+	}
+	return ours, whyNot, nil
+}
+
+// fieldsOf takes a request apart: its method, address and headers, and the members of
+// every event in it.
+func fieldsOf(d destination.Destination, method, address string, header http.Header, body []byte) []sent {
+	base := sent{"method": method}
+	if u, err := url.Parse(address); err == nil {
+		base["host"], base["path"] = u.Host, "/"+strings.TrimPrefix(u.Path, "/")
+		for k := range u.Query() {
+			base["query "+k] = u.Query().Get(k)
+		}
+	}
+	for k, v := range header {
+		if k != "User-Agent" && k != "Content-Type" && k != "Content-Length" {
+			base["header "+k] = v[0]
+		}
+	}
+	if len(bytes.TrimSpace(body)) == 0 || string(body) == "null" {
+		return []sent{base}
+	}
+	var out []sent
+	for _, item := range itemsOf(address, "", body) {
+		one := sent{}
+		for k, v := range base {
+			one[k] = v
+		}
+		one.flatten("", item.fields)
+		out = append(out, one)
+	}
+	return out
+}
+
+func (s sent) flatten(path string, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, m := range v {
+			if !leftovers[k] {
+				s.flatten(path+"."+k, m)
+			}
+		}
+		if len(v) > 0 {
+			return
+		}
+	case []any:
+		for i, e := range v {
+			s.flatten(fmt.Sprintf("%s[%d]", path, i), e)
+		}
+		if len(v) > 0 {
+			return
+		}
+	}
+	s[path] = v
+}
+
+// lacks says which fields are missing or others, but for those whose difference is
+// documented: as `member is "value"`, or by naming the end of our path.
+func (s sent) lacks(d destination.Destination, want sent) (diff []string) {
+	for k, w := range want {
+		g, ok := s[k]
+		if ok && reflect.DeepEqual(g, w) || documentedField(d, k, g) {
+			continue
+		}
+		diff = append(diff, fmt.Sprintf("%s is %v, Segment's is %v", k, g, w))
+	}
+	slices.Sort(diff)
+	return diff
+}
+
+func documentedField(d destination.Destination, key string, got any) bool {
+	return slices.ContainsFunc(d.Info.Differences, func(diff destination.Difference) bool {
+		if path, ok := got.(string); ok && key == "path" {
+			return strings.Contains(diff.What, path[strings.LastIndexByte(path, '/'):])
+		}
+		return strings.HasPrefix(diff.What, fmt.Sprintf("%s is %q", strings.TrimPrefix(key, "."), got))
+	})
+}
