@@ -8,16 +8,13 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/fanfold/fanfold/cassettes"
 	"github.com/fanfold/fanfold/destinations"
-	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/eventgen"
@@ -202,16 +199,8 @@ func batches(t *testing.T, d destination.Destination) []batchOf {
 			}
 		}
 	}
-	cases, err := filepath.Glob("../cassettes/" + d.Info.Slug + "/*.meta.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range cases {
-		m, err := cassette.LoadMeta(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, now, err := destinations.Case(d, m)
+	for _, k := range casesOf(t, d.Info.Slug) {
+		c, now, err := destinations.Case(d, k.meta())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +208,7 @@ func batches(t *testing.T, d destination.Destination) []batchOf {
 		if err != nil {
 			continue // a case about settings
 		}
-		route(s, m.Events, now)
+		route(s, k.Events, now)
 	}
 	g := eventgen.New(eventgen.Options{Seed: 7, Events: 100})
 	var events []string
@@ -298,15 +287,7 @@ func TestOnlyDocumentedAnswersDeliver(t *testing.T) {
 		}
 		t.Run(d.Info.Slug, func(t *testing.T) {
 			t.Parallel()
-			data, err := cassettes.Contract(d.Info.Slug)
-			if err != nil {
-				t.Fatal(err)
-			}
-			contract, err := standin.ParseContract(data)
-			if err != nil {
-				t.Fatal(err)
-			}
-			asked := 0
+			contract, asked := contractOf(t, d), 0
 			for _, b := range batches(t, d) {
 				asked += b.interrogate(t, contract)
 			}

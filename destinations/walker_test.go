@@ -10,15 +10,11 @@ import (
 	"go/token"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	vcr "github.com/dnaeon/go-vcr/v2/cassette"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/fanfold/fanfold/cassettes"
 	"github.com/fanfold/fanfold/destinations"
@@ -31,62 +27,75 @@ import (
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
-var update = flag.Bool("update", false, "write the requests of all cassettes anew")
+var update = flag.Bool("update", false, "write the requests and results of all cases anew")
 
-// TestCassettes walks cassettes/<slug>/<case>: the events go through today's
-// code, and the requests have to be the recorded ones, all of them, answered
-// with the recorded answers, and to mean what the sidecar says.
+// TestCassettes walks the cases of every partner: the events go through today's code, and
+// the requests have to be the ones written down, all of them, and to mean what stands there.
+// cassettes/<slug>/cases.yaml has the cases, requests.jsonl what is sent for them; beside
+// these may lie what was recorded, as cassettes of go-vcr's and their sidecars. What holds
+// for every partner is derived from its declaration and its contract, see everybody.
 func TestCassettes(t *testing.T) {
 	for _, d := range destinations.All() {
 		t.Run(d.Info.Slug, func(t *testing.T) {
 			t.Parallel()
-			cases, err := filepath.Glob("../cassettes/" + d.Info.Slug + "/*.meta.yaml")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(cases) == 0 && !d.Local {
-				t.Errorf("%s has no cassettes", d.Info.Slug)
-			}
-			var contract *standin.Contract
-			if !d.Local {
-				data, err := cassettes.Contract(d.Info.Slug)
-				if err != nil {
-					t.Fatal(err)
+			cases := casesOf(t, d.Info.Slug)
+			if d.Local {
+				if len(cases) > 0 {
+					t.Error("a destination that is no partner has cases")
 				}
-				if contract, err = standin.ParseContract(data); err != nil {
-					t.Fatal(err)
-				}
+				return
 			}
-			for _, meta := range cases {
-				name := strings.TrimSuffix(meta, ".meta.yaml")
-				t.Run(filepath.Base(name), func(t *testing.T) {
+			if len(cases) == 0 {
+				t.Fatalf("%s has no cases", d.Info.Slug)
+			}
+			contract := contractOf(t, d)
+			if *update {
+				t.Cleanup(func() { saveExpectations(t, d.Info.Slug, cases) })
+			}
+			for _, c := range cases {
+				t.Run(c.name, func(t *testing.T) {
 					t.Parallel()
-					walk(t, d, contract, name)
+					walk(t, d, contract, c)
 				})
 			}
-			if contract != nil && !*update {
+			if !*update {
 				t.Run("kinds", func(t *testing.T) {
 					t.Parallel()
-					checkKinds(t, d, contract, cases)
+					checkKinds(t, d, cases)
+				})
+				t.Run("everybody", func(t *testing.T) {
+					t.Parallel()
+					everybody(t, d, contract)
 				})
 			}
 		})
 	}
 }
 
-// checkKinds asks for the kinds of case that a partner is bound to need by its
-// contract and its declaration. The README lists those, too, that only somebody
-// who knows the partner can tell.
-func checkKinds(t *testing.T, d destination.Destination, contract *standin.Contract, sidecars []string) {
+func contractOf(t *testing.T, d destination.Destination) *standin.Contract {
+	t.Helper()
+	data, err := cassettes.Contract(d.Info.Slug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	contract, err := standin.ParseContract(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return contract
+}
+
+// checkKinds asks for the kinds of case that a partner is bound to need by its declaration,
+// beside those that are derived.
+func checkKinds(t *testing.T, d destination.Destination, cases []*testCase) {
 	seen := map[string]bool{} // words of results
 	partial := map[string]bool{}
-	for _, path := range sidecars {
-		m, err := cassette.LoadMeta(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, c := range cases {
 		first := map[string]string{}
-		for _, want := range m.Want {
+		if c.want == nil {
+			continue // said elsewhere
+		}
+		for _, want := range c.want.Results {
 			action, result, _ := strings.Cut(want, " ")
 			for word := range strings.FieldsSeq(result) {
 				seen[word] = true
@@ -102,35 +111,20 @@ func checkKinds(t *testing.T, d destination.Destination, contract *standin.Contr
 			t.Errorf("%s: no case is about %s: none wants %s", d.Info.Slug, what, want)
 		}
 	}
-	var auth, window, large, results bool
-	for _, a := range contract.Auth {
-		// Some take everything, and never say that they do not know a caller.
-		auth = auth || a.Refused.Body != "" || a.Refused.Status != http.StatusNoContent
-	}
+	var window, results bool
 	for _, a := range d.Actions {
 		window = window || a.Limits.Window.Past > 0
-		large = large || a.Limits.EventBytes.N > 0
 		results = results || a.Rung == 4
 	}
 	ask(true, "a success", destination.Delivered.String())
-	ask(auth, "refused credentials", string(destination.Unauthorized))
-	ask(len(contract.Auth) > 0, "a rate limit", string(destination.RateLimited))
 	ask(window, "an event that is too old", string(destination.TooOld))
-	ask(large, "an event that is too large", string(destination.TooLarge))
 	if results && !slices.ContainsFunc(d.Actions, func(a destination.ActionInfo) bool { return partial[a.Slug] }) {
 		t.Errorf("%s: no case is about a partial failure: an action has Results, and in none its events end differently", d.Info.Slug)
 	}
 }
 
-func walk(t *testing.T, d destination.Destination, contract *standin.Contract, name string) {
-	m, err := cassette.LoadMeta(name + ".meta.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if m.URL == "" || m.Date == "" || m.Provenance != "written: from documentation" && m.Provenance != "recorded: live" {
-		t.Error("the sidecar does not say where its answers come from")
-	}
-	c, now, err := destinations.Case(d, m)
+func walk(t *testing.T, d destination.Destination, contract *standin.Contract, k *testCase) {
+	c, now, err := destinations.Case(d, k.meta())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,21 +132,19 @@ func walk(t *testing.T, d destination.Destination, contract *standin.Contract, n
 	if err != nil {
 		t.Fatal(err)
 	}
-	tape := &tape{t: t, contract: contract, plan: s.Plan()}
-	if *update {
-		tape.answers = m.Answers
-	} else if len(m.Answers) > 0 {
-		c, err := cassette.Load(name + ".yaml")
-		if err != nil {
-			t.Fatalf("%v (go test ./destinations -update writes it)", err)
-		}
+	partner := standin.New(contract)
+	partner.Now = func() time.Time { return now }
+	tape := &tape{t: t, contract: contract, plan: s.Plan(), answers: k.answers, next: transport.New(transport.Options{
+		Network: partner, Auth: s.Plan().Auth})}
+	if k.tape != nil {
 		// Every byte that a destination sends counts.
-		if tape.old, err = cassette.NewReplayer([]*cassette.Cassette{c}, cassette.ReplayOptions{Exact: true, Headers: []string{"Content-Type"}}); err != nil {
+		if tape.old, err = cassette.NewReplayer([]*cassette.Cassette{k.tape}, cassette.ReplayOptions{
+			Exact: true, Headers: []string{"Content-Type"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	checkRouting(t, s, m.Events, now)
-	got, err := destinations.Converse(context.Background(), s, transport.New(transport.Options{Network: tape, Auth: s.Plan().Auth}), m.Events, now)
+	checkRouting(t, s, k.Events, now)
+	got, err := destinations.Converse(context.Background(), s, tape, k.Events, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,39 +153,37 @@ func walk(t *testing.T, d destination.Destination, contract *standin.Contract, n
 			t.Errorf("interaction %d was not used: %s %s", u.Interaction, u.Method, u.URL)
 		}
 	}
-	for _, line := range got {
+	if tape.n < len(k.answers) {
+		t.Errorf("%d answers, and only %d requests", len(k.answers), tape.n)
+	}
+	results := make([]string, len(got))
+	for i, line := range got {
+		results[i] = line.String()
 		for _, f := range d.Settings.Fields {
 			if f.Secret && f.Example != "" && strings.Contains(line.Detail, f.Example) {
 				t.Errorf("the secret %s shows up in a detail: %s", f.Key, line.Detail)
 			}
 		}
 	}
-	var want []string
-	for _, g := range got {
-		want = append(want, g.String())
-	}
-	if *update {
-		m.Want = want
-		out, err := yaml.Marshal(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name+".meta.yaml", out, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if len(tape.recorded) > 0 {
-			c := vcr.New(name)
-			for i := range tape.recorded {
-				c.AddInteraction(&tape.recorded[i])
-			}
-			if err := c.Save(); err != nil {
-				t.Fatal(err)
-			}
-		}
+	switch {
+	case *update && k.tape == nil:
+		k.want = &expectation{Case: k.name, Results: results, Requests: tape.sent}
 		return
+	case k.want == nil:
+		t.Fatal("requests.jsonl has no such case (go test ./destinations -update writes it)")
+	case !slices.Equal(results, k.want.Results):
+		t.Errorf("results\n  %s\nwant\n  %s", strings.Join(results, "\n  "), strings.Join(k.want.Results, "\n  "))
 	}
-	if !slices.Equal(want, m.Want) {
-		t.Errorf("results\n  %s\nwant\n  %s", strings.Join(want, "\n  "), strings.Join(m.Want, "\n  "))
+	for i, r := range tape.sent {
+		if i >= len(k.want.Requests) {
+			t.Fatalf("request %d, and the case expects none: %s %s %s", i, r.Method, r.URL, r.Body)
+		}
+		if diff := r.differs(k.want.Requests[i]); diff != "" {
+			t.Errorf("request %d is%s", i, diff)
+		}
+	}
+	if n := len(tape.sent); n < len(k.want.Requests) {
+		t.Errorf("request %d is missing: %s %s", n, k.want.Requests[n].Method, k.want.Requests[n].URL)
 	}
 }
 
@@ -237,14 +227,16 @@ func sameDeliveries(a, b []destination.Delivery) bool {
 	})
 }
 
-// tape answers from a cassette and holds requests against it and the contract.
+// tape keeps requests, holds them against the contract, and answers: with what is written or
+// was recorded, or as the stand-in does. It stands above the credentials, as recorders do.
 type tape struct {
 	t        *testing.T
 	contract *standin.Contract
 	plan     *destination.Plan
 	old      *cassette.Replayer
 	answers  []cassette.Answer
-	recorded []cassette.Interaction
+	next     http.RoundTripper // with the credentials
+	sent     []request
 	n        int
 }
 
@@ -256,48 +248,36 @@ func (tp *tape) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.Body.Close()
 	i := tp.n
 	tp.n++
-	for _, v := range tp.contract.Check(req, body) {
+	header := http.Header{"Content-Type": req.Header["Content-Type"]}
+	r := request{Method: req.Method, URL: req.URL.String(), Type: header.Get("Content-Type"), Body: bodyOf(body)}
+	tp.sent = append(tp.sent, r)
+	whole := req.Clone(req.Context())
+	tp.plan.Auth.Apply(whole)
+	for _, v := range tp.contract.Check(whole, body) {
 		tp.t.Errorf("request %d breaks the partner's contract: %v", i, v)
 	}
-	// What a cassette holds of a request is what it is without credentials.
-	url := *req.URL
-	q := url.Query()
-	header := http.Header{"Content-Type": req.Header["Content-Type"]}
-	for _, secret := range tp.plan.Auth.Secrets() {
-		for k, vs := range q {
-			if slices.Contains(vs, secret) {
-				q.Del(k)
-			}
+	switch {
+	case tp.old != nil:
+		got, err := tp.old.Answer("", cassette.Request{Method: r.Method, URL: r.URL, Header: header, Body: string(body)})
+		if err != nil {
+			tp.t.Fatalf("request %d: %v", i, err)
 		}
-	}
-	url.RawQuery = q.Encode()
-	if *update {
-		a := tp.answers
-		if i >= len(a) {
-			tp.t.Fatalf("request %d has no answer in the sidecar", i)
-		}
+		return transportAnswer(req, got.Response.Code, got.Response.Headers.Clone(), got.Response.Body), nil
+	case i < len(tp.answers):
+		a := tp.answers[i]
 		h := http.Header{"Content-Type": {"application/json"}}
-		for k, v := range a[i].Headers {
+		for k, v := range a.Headers {
 			h.Set(k, v)
 		}
-		tp.recorded = append(tp.recorded, cassette.Interaction{
-			Request:  vcr.Request{Body: string(body), Headers: header, URL: url.String(), Method: req.Method},
-			Response: vcr.Response{Body: a[i].Body, Headers: h, Status: fmt.Sprintf("%d %s", a[i].Status, http.StatusText(a[i].Status)), Code: a[i].Status},
-		})
-		return transportAnswer(req, &tp.recorded[i].Response), nil
+		return transportAnswer(req, a.Status, h, a.Body), nil
 	}
-	if tp.old == nil {
-		tp.t.Fatalf("request %d, and the case expects none: %s %s", i, req.Method, url.String())
-	}
-	got, err := tp.old.Answer("", cassette.Request{Method: req.Method, URL: url.String(), Header: header, Body: string(body)})
-	if err != nil {
-		tp.t.Fatalf("request %d: %v", i, err)
-	}
-	return transportAnswer(req, &got.Response), nil
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	return tp.next.RoundTrip(req)
 }
 
-func transportAnswer(req *http.Request, r *vcr.Response) *http.Response {
-	return &http.Response{StatusCode: r.Code, Status: r.Status, Header: r.Headers.Clone(), Body: io.NopCloser(strings.NewReader(r.Body)), Request: req, ProtoMajor: 1, ProtoMinor: 1}
+func transportAnswer(req *http.Request, status int, h http.Header, body string) *http.Response {
+	return &http.Response{StatusCode: status, Status: fmt.Sprintf("%d %s", status, http.StatusText(status)), Header: h,
+		Body: io.NopCloser(strings.NewReader(body)), Request: req, ProtoMajor: 1, ProtoMinor: 1}
 }
 
 // fixed answers every request with one status.

@@ -188,6 +188,9 @@ func (w *fileWalk) json(data []byte, prefix string) bool {
 func (w *fileWalk) value(path, name string, v any) {
 	switch v := v.(type) {
 	case map[string]any:
+		if path == "line 1 $" && v["written"] == "from documentation" {
+			w.written = true // a file of lines that says so first
+		}
 		label := ""
 		for k, e := range v {
 			if text, ok := e.(string); ok && labels[flatName(k)] {

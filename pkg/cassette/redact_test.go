@@ -417,3 +417,22 @@ func BenchmarkRedact(b *testing.B) {
 		}
 	})
 }
+
+// TestLinesThatSayTheyAreWritten: the persons in a file of lines are made up only if its
+// first line says so.
+func TestLinesThatSayTheyAreWritten(t *testing.T) {
+	const said, person = `{"written":"from documentation"}` + "\n", `{"body":{"email":"eva.muster@mail.test-shop.com"}}` + "\n"
+	for text, want := range map[string]bool{said + person: true, person + said: false, person: false} {
+		path := filepath.Join(t.TempDir(), "requests.jsonl")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		scan, err := NewRedactor(nil, nil).ScanFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if scan.Written != want || len(scan.Leaks) == 0 {
+			t.Errorf("%s: written: %v, %d leaks", text, scan.Written, len(scan.Leaks))
+		}
+	}
+}
