@@ -27,6 +27,7 @@ type caseFile struct {
 	Written string                     `yaml:"written"` // always "from documentation"
 	Date    string                     `yaml:"date"`    // when that was read
 	Docs    string                     `yaml:"docs"`    // of the cases that name none of their own
+	Presets string                     `yaml:"presets"` // of the cases that have none, and no action
 	Events  map[string]string          `yaml:"events"`  // the partner's own, by name
 	Answers map[string]cassette.Answer `yaml:"answers"` // by name
 	Cases   map[string]*testCase       `yaml:"cases"`
@@ -232,6 +233,9 @@ func (f *caseFile) list(t *testing.T, slug string) (list []*testCase) {
 		c.name, c.want = name, want[name]
 		if c.Docs == "" {
 			c.Docs = f.Docs
+		}
+		if c.Presets == "" && c.Action == "" {
+			c.Presets = f.Presets
 		}
 		if !strings.HasPrefix(c.Docs, "https://") {
 			t.Errorf("%s: the case %s has no address of documentation", slug, name)

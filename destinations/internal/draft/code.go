@@ -22,9 +22,7 @@ func draft(d *definition) (map[string][]byte, error) {
 	files := map[string][]byte{
 		"destinations/" + d.Destination + "/" + packageName(d.Destination) + ".go": src,
 		"cassettes/" + d.Destination + "/contract.yaml":                            []byte(d.contract()),
-	}
-	for name, text := range d.cases() {
-		files["cassettes/"+d.Destination+"/"+name] = text
+		"cassettes/" + d.Destination + "/cases.yaml":                               []byte(d.cases()),
 	}
 	return files, nil
 }
