@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/convert"
 )
 
 func (a *app) browseCommand() *cobra.Command {
@@ -87,7 +87,7 @@ func readMisses(path string) ([]*cassette.Miss, error) {
 		return nil, usagef("--report: %w", err)
 	}
 	defer f.Close()
-	data, err := readAtMost(fs.File(f))
+	data, err := convert.ReadAll(f)
 	if err != nil {
 		return nil, usagef("--report: %w", err)
 	}

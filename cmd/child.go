@@ -2,11 +2,8 @@ package cmd
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -15,7 +12,6 @@ import (
 	"syscall"
 
 	"golang.org/x/term"
-	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/fanfold/fanfold/pkg/progress"
 )
@@ -86,69 +82,4 @@ func isOurs(args []string) bool {
 	s1, err1 := os.Stat(self)
 	s2, err2 := os.Stat(path)
 	return err1 == nil && err2 == nil && os.SameFile(s1, s2)
-}
-
-// systemRoots are the files in which systems keep the certificates they trust.
-var systemRoots = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
-	"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"}
-
-// trust writes an authority's certificate where programs can read it, alone and
-// behind those that the system trusts, and returns what tells them so.
-func (a *app) trust(dir string, authority []byte) ([]string, error) {
-	roots := []byte{}
-	list := systemRoots
-	if path, ok := a.env("SSL_CERT_FILE"); ok && path != "" {
-		list = append([]string{path}, list...)
-	}
-	for _, path := range list {
-		if data, err := os.ReadFile(path); err == nil {
-			roots = data
-			break
-		}
-	}
-	one, all, store := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "roots.pem"), filepath.Join(dir, "roots.p12")
-	bundle := append(append(roots, '\n'), authority...)
-	var certs []*x509.Certificate
-	for rest := bundle; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if c, err := x509.ParseCertificate(block.Bytes); err == nil { // systems have odd ones
-			certs = append(certs, c)
-		}
-	}
-	p12, err := pkcs12.Modern.EncodeTrustStore(certs, "changeit")
-	if err != nil {
-		return nil, fmt.Errorf("making a trust store for Java: %w", err)
-	}
-	if err := errors.Join(os.WriteFile(one, authority, 0o600), os.WriteFile(all, bundle, 0o600),
-		os.WriteFile(store, p12, 0o600)); err != nil {
-		return nil, err
-	}
-	return []string{
-		"SSL_CERT_FILE=" + all, "CURL_CA_BUNDLE=" + all, "REQUESTS_CA_BUNDLE=" + all, "AWS_CA_BUNDLE=" + all,
-		"GIT_SSL_CAINFO=" + all, "PIP_CERT=" + all, "NODE_EXTRA_CA_CERTS=" + one, "DENO_CERT=" + one,
-		"FANFOLD_JAVA_TRUST=-Djavax.net.ssl.trustStore=" + store + " -Djavax.net.ssl.trustStorePassword=changeit" +
-			" -Djavax.net.ssl.trustStoreType=PKCS12",
-	}, nil
-}
-
-// proxyEnv sends a program's requests through a proxy.
-func (a *app) proxyEnv(addr net.Addr, trust []string) []string {
-	u := "http://" + addr.String()
-	host, port, _ := net.SplitHostPort(addr.String()) // a listener's address is one
-	env := trust
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"} {
-		env = append(env, name+"="+u)
-	}
-	java, _ := a.env("JAVA_TOOL_OPTIONS")
-	for _, e := range trust {
-		if v, ok := strings.CutPrefix(e, "FANFOLD_JAVA_TRUST="); ok {
-			java += " " + v
-		}
-	}
-	java += fmt.Sprintf(" -Dhttp.proxyHost=%s -Dhttp.proxyPort=%s"+
-		" -Dhttps.proxyHost=%s -Dhttps.proxyPort=%s -Dhttp.nonProxyHosts=", host, port, host, port)
-	return append(env, "NO_PROXY=", "no_proxy=", "NODE_USE_ENV_PROXY=1", "JAVA_TOOL_OPTIONS="+strings.TrimSpace(java))
 }

@@ -1,20 +1,33 @@
 package cmd
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/reference"
 )
 
 // world is what configurations may ask for.
 func (a *app) world() *config.World {
-	return &config.World{
-		Catalogue: a.catalogue(), Profile: a.profile, Env: a.lookup, Fetch: a.fetchSecret, Secret: a.secrets.add,
-		ReadFile: func(path string) ([]byte, error) { return readBounded(path, nil, maxSecret) },
+	fetcher := &reference.Fetcher{Now: a.now, Err: a.err}
+	if a.inIsTerminal() {
+		fetcher.Terminal = a.in
 	}
+	return &config.World{
+		Catalogue: a.catalogue(), Profile: a.profile, Env: a.lookup, Fetch: fetcher.Fetch, Secret: a.secrets.add,
+		ReadFile: func(path string) ([]byte, error) { return reference.ReadFile(path, reference.MaxBytes) },
+	}
+}
+
+// lookup is an environment variable, or, where there is none, what the .env beside the
+// configuration says.
+func (a *app) lookup(name string) (string, bool) {
+	if v, ok := a.env(name); ok {
+		return v, true
+	}
+	v, ok := a.dotenv[name]
+	return v, ok
 }
 
 // loadConfig reads the configuration file, if there is one, and reports all of its
@@ -29,8 +42,8 @@ func (a *app) loadConfig() (*config.File, error) {
 		return nil, err
 	}
 	if isRegular(path) {
-		if err := a.readDotenv(path); err != nil {
-			return nil, err
+		if a.dotenv, err = reference.Dotenv(path); err != nil {
+			return nil, &usageError{err}
 		}
 	}
 	f, err := a.world().Parse(path, data)
@@ -46,12 +59,7 @@ func readBounded(path string, in io.Reader, most int64) ([]byte, error) {
 	if path == "-" {
 		return io.ReadAll(io.LimitReader(in, most))
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(f, most))
-	return data, errors.Join(err, f.Close())
+	return reference.ReadFile(path, most)
 }
 
 // choose returns the destinations that a command asks for.

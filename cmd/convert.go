@@ -2,18 +2,14 @@ package cmd
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
-	"net/url"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/convert"
 )
 
 func (a *app) exportCommand() *cobra.Command {
@@ -71,7 +67,7 @@ func (a *app) importCommand() *cobra.Command {
 		Short: "Make a cassette of another program's files",
 		Long: `import reads what other programs recorded or were told, by the format's name or
 by what is in the files:
-` + importerTable() + `
+` + convert.Formats() + `
 Mappings of WireMock may be a folder of them. Secrets are taken out, and the
 result is searched for what is left, as record does: a cassette that would hold
 a secret is not written (exit code 5). What a file holds that is no request with
@@ -94,15 +90,6 @@ its answer is left out, and named.`,
 	return c
 }
 
-// importerTable lists the importers, for help.
-func importerTable() string {
-	var b strings.Builder
-	for _, i := range cassette.Importers() {
-		fmt.Fprintf(&b, "  %-10s  %s\n", i.Name, i.What)
-	}
-	return b.String()
-}
-
 // importFiles makes one cassette of files.
 func (a *app) importFiles(o *importOptions, args []string) error {
 	if !strings.HasSuffix(o.out, ".yaml") || strings.HasSuffix(o.out, ".meta.yaml") {
@@ -115,15 +102,16 @@ func (a *app) importFiles(o *importOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	k := &cassette.Cassette{Path: o.out, HasMeta: true}
-	k.Meta = cassette.Meta{Tool: "fanfold " + a.build.Version, Upstreams: map[string]string{}}
-	opts, err := o.importOptions()
-	if err != nil {
+	r := convert.Reader{Format: format, Left: func(path, what string) {
+		a.sayf("not imported: %s: %s", path, oneLine(a.secrets.redact(what)))
+	}}
+	if r.Options, err = o.importOptions(); err != nil {
 		return err
 	}
+	k := &cassette.Cassette{Path: o.out, HasMeta: true, Meta: cassette.Meta{Tool: "fanfold " + a.build.Version}}
 	for _, path := range files {
-		if err := a.importFile(k, format, path, opts); err != nil {
-			return err
+		if err := r.Add(k, path); err != nil {
+			return &usageError{err}
 		}
 	}
 	if len(k.Interactions) == 0 {
@@ -132,12 +120,8 @@ func (a *app) importFiles(o *importOptions, args []string) error {
 	return a.saveImported(k, o.secret, &o.rules)
 }
 
-// format finds the format that is asked for, "" for none, and the files, those
-// in folders among them.
+// format finds the format that is asked for, "" for none, and the files.
 func (o *importOptions) format(args []string) (format string, files []string, err error) {
-	known := func(name string) bool {
-		return slices.ContainsFunc(cassette.Importers(), func(i cassette.Importer) bool { return i.Name == name })
-	}
 	switch {
 	case o.har && o.v4:
 		return "", nil, usagef("say what the file is: --har or --go-vcr-v4")
@@ -145,33 +129,18 @@ func (o *importOptions) format(args []string) (format string, files []string, er
 		format = "har"
 	case o.v4:
 		format = "go-vcr-v4"
-	case len(args) > 1 && known(args[0]):
+	case len(args) > 1 && convert.Known(args[0]):
 		format, args = args[0], args[1:]
 	}
-	for _, arg := range args {
-		info, err := os.Stat(arg)
-		if err != nil {
-			if _, wrong := os.Stat(args[len(args)-1]); wrong == nil && arg == args[0] && len(args) > 1 {
-				return "", nil, usagef("there is no file and no format %s; the formats are\n%s", arg, importerTable())
-			}
-			return "", nil, usagef("%w", err)
-		}
-		if !info.IsDir() {
-			files = append(files, arg)
-			continue
-		}
-		err = filepath.WalkDir(arg, func(p string, d fs.DirEntry, err error) error {
-			if ext := filepath.Ext(p); err == nil && d.Type().IsRegular() &&
-				slices.Contains([]string{".json", ".yaml", ".yml", ".har"}, ext) {
-				files = append(files, p)
-			}
-			return err
-		})
-		if err != nil {
-			return "", nil, usagef("%w", err)
+	if files, err = convert.Files(args); err == nil {
+		return format, files, nil
+	}
+	if _, wrong := os.Stat(args[0]); wrong != nil && len(args) > 1 {
+		if _, wrong := os.Stat(args[len(args)-1]); wrong == nil {
+			return "", nil, usagef("there is no file and no format %s; the formats are\n%s", args[0], convert.Formats())
 		}
 	}
-	return format, files, nil
+	return "", nil, &usageError{err}
 }
 
 func (o *importOptions) importOptions() (cassette.ImportOptions, error) {
@@ -189,80 +158,12 @@ func (o *importOptions) importOptions() (cassette.ImportOptions, error) {
 		opts.Variables[name] = value
 	}
 	if o.dir != "" {
-		root, err := os.OpenRoot(o.dir)
-		if err != nil {
+		var err error
+		if opts.File, err = convert.Folder(o.dir); err != nil {
 			return opts, usagef("--files: %w", err)
-		}
-		// A root keeps names in the files from leading out of the folder.
-		opts.File = func(name string) ([]byte, error) {
-			f, err := root.Open(filepath.FromSlash(name))
-			if err != nil {
-				return nil, err
-			}
-			defer f.Close()
-			return readAtMost(f)
 		}
 	}
 	return opts, nil
-}
-
-// importFile adds a file to a cassette.
-func (a *app) importFile(k *cassette.Cassette, format, path string, o cassette.ImportOptions) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return usagef("%w", err)
-	}
-	defer f.Close()
-	data, err := readAtMost(f)
-	if err != nil {
-		return usagef("%s: %w", path, err)
-	}
-	importer, ok := cassette.Recognize(data)
-	switch {
-	case format != "":
-		n := slices.IndexFunc(cassette.Importers(), func(i cassette.Importer) bool { return i.Name == format })
-		if ok && importer.Name != format && (importer.Name != "polly" || format != "har") &&
-			(importer.Name != "har" || format != "polly") {
-			return usagef("%s looks like %s, and not like %s: import it with `fanfold cassettes import %s %s`", path,
-				importer.What, format, importer.Name, path)
-		}
-		importer = cassette.Importers()[n]
-	case !ok:
-		return usagef("%s is of no format that is known here; these are\n%s", path, importerTable())
-	}
-	got, err := importer.Read(data, o)
-	if err != nil {
-		return usagef("%s: %w", path, err)
-	}
-	for _, line := range got.Left {
-		fmt.Fprintf(a.err, "fanfold: not imported: %s: %s\n", path, oneLine(a.secrets.redact(line)))
-	}
-	for _, d := range got.Details {
-		d.Interaction += len(k.Interactions)
-		k.Meta.Details = append(k.Meta.Details, d)
-	}
-	k.Interactions = append(k.Interactions, got.Interactions...)
-	k.Meta.Provenance = "imported: " + importer.Name
-	if info, err := f.Stat(); err == nil {
-		if day := info.ModTime().UTC().Format("2006-01-02"); k.Meta.Date == "" || day < k.Meta.Date {
-			k.Meta.Date = day
-		}
-	}
-	return nil
-}
-
-// maxImport bounds a file of another program.
-const maxImport = 512 << 20
-
-func readAtMost(f fs.File) ([]byte, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxImport {
-		return nil, fmt.Errorf("it has %d bytes, more than a cassette may have", info.Size())
-	}
-	return io.ReadAll(io.LimitReader(f, maxImport))
 }
 
 // saveImported redacts a cassette and writes it.
@@ -282,19 +183,22 @@ func (a *app) saveImported(k *cassette.Cassette, secret []string, rules *redacti
 	k.Meta.Key = red.Fingerprint()
 	for _, i := range k.Interactions {
 		red.Interaction(i)
-		if u, err := url.Parse(i.Request.URL); err == nil && u.Host != "" {
-			name := strings.NewReplacer(".", "_", ":", "_", "-", "_").Replace(u.Host)
-			k.Meta.Upstreams[name] = u.Scheme + "://" + u.Host
-		}
 	}
-	err = k.Save(red)
+	convert.Upstreams(k)
+	if err := a.save(k, red); err != nil {
+		return err
+	}
+	a.sayf("%d interactions in %s", len(k.Interactions), k.Path)
+	return nil
+}
+
+// save writes a cassette, unless it would hold a secret.
+func (a *app) save(k *cassette.Cassette, red *cassette.Redactor) error {
+	err := k.Save(red)
 	var leak *cassette.LeakError
 	if errors.As(err, &leak) {
-		fmt.Fprintln(a.err, "fanfold: "+a.secrets.redact(leak.Error()))
+		a.say(a.secrets.redact(leak.Error()))
 		return outcome(exitFinding)
-	}
-	if err == nil {
-		fmt.Fprintf(a.err, "fanfold: %d interactions in %s\n", len(k.Interactions), k.Path)
 	}
 	return err
 }

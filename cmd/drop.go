@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -44,17 +43,11 @@ func (a *app) dropCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = k.Save(red)
-			var leak *cassette.LeakError
-			if errors.As(err, &leak) {
-				fmt.Fprintln(a.err, "fanfold: "+a.secrets.redact(leak.Error()))
-				return outcome(exitFinding)
+			if err := a.save(k, red); err != nil {
+				return err
 			}
-			if err == nil {
-				fmt.Fprintf(a.err, "fanfold: %d interactions are out of %s, %d are left\n", len(drop), k.Path,
-					len(k.Interactions))
-			}
-			return err
+			a.sayf("%d interactions are out of %s, %d are left", len(drop), k.Path, len(k.Interactions))
+			return nil
 		},
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/listen"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
@@ -287,11 +288,14 @@ func (a *app) runRecorded(ctx context.Context, r *recording, w *wire, args []str
 	if w.conv, err = w.open(nil); err != nil {
 		return 0, err
 	}
-	s := &service{rt: w.conv, upstreams: r.ups, proxy: r.o.proxy, allow: r.o.allow, listen: r.o.listen}
-	if w.conv.Rec != nil {
-		s.ending = w.conv.Rec.End
+	s := &listen.Service{
+		Answer: w.conv, Upstreams: r.ups, Proxy: r.o.proxy, Allow: r.o.allow, Listen: r.o.listen,
 	}
-	code, err = a.serve(ctx, s, args)
+	var ending func()
+	if w.conv.Rec != nil {
+		ending = w.conv.Rec.End
+	}
+	code, err = a.serve(ctx, s, args, ending)
 	a.sayWhatPassed(s, w.conv.Rec)
 	if err != nil && w.conv.Rec != nil {
 		err = errors.Join(err, w.conv.Rec.Abandon())
@@ -301,22 +305,22 @@ func (a *app) runRecorded(ctx context.Context, r *recording, w *wire, args []str
 
 // sayWhatPassed tells of links that were turned to us, and of hosts that the
 // program asked past what is recorded.
-func (a *app) sayWhatPassed(s *service, rec *cassette.Recorder) {
-	if line := s.links.Sentence(); line != "" {
+func (a *app) sayWhatPassed(s *listen.Service, rec *cassette.Recorder) {
+	if line := s.Links.Sentence(); line != "" {
 		fmt.Fprintln(a.err, "fanfold: "+line)
 	}
-	hosts := slices.Sorted(maps.Keys(s.passed))
+	hosts := slices.Sorted(maps.Keys(s.Passed))
 	for n, host := range hosts {
 		if n == 10 {
 			fmt.Fprintf(a.err, "fanfold: and %d more hosts\n", len(hosts)-n)
 			break
 		}
 		fmt.Fprintf(a.err, "fanfold: passed by, not recorded: %d connections to %s (--allow records a host)\n",
-			s.passed[host], oneLine(host))
+			s.Passed[host], oneLine(host))
 	}
 	if rec != nil {
 		for _, host := range hosts {
-			rec.Omit("CONNECT", host, fmt.Sprintf("not covered by --allow, %d connections", s.passed[host]))
+			rec.Omit("CONNECT", host, fmt.Sprintf("not covered by --allow, %d connections", s.Passed[host]))
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/listen"
 	"github.com/fanfold/fanfold/pkg/standin"
 )
 
@@ -167,7 +168,7 @@ func (a *app) replay(ctx context.Context, o *replayOptions, files, command []str
 		return err
 	}
 	defer stop()
-	code, err := a.serve(ctx, s, command)
+	code, err := a.serve(ctx, s, command, nil)
 	a.sayWhatPassed(s, nil)
 	if err != nil {
 		return err
@@ -249,39 +250,41 @@ func (a *app) replayOwn(ctx context.Context, r *replaying, command []string) err
 }
 
 // service is what is served of a replay.
-func (r *replaying) service(p *cassette.Replayer) (*service, error) {
+func (r *replaying) service(p *cassette.Replayer) (*listen.Service, error) {
 	o := r.o
-	s := &service{rt: p, proxy: o.proxy || o.proxied, strict: true, listen: o.listen, tls: o.tls, choose: p.Knows}
+	s := &listen.Service{
+		Answer: p, Proxy: o.proxy || o.proxied, Strict: true, Listen: o.listen, TLS: o.tls, Choose: p.Knows,
+	}
 	for _, t := range o.to {
 		u, err := cassette.ParseUpstream(t)
 		if err != nil {
 			return nil, usagef("--to: %w", err)
 		}
-		s.upstreams = append(s.upstreams, u)
+		s.Upstreams = append(s.Upstreams, u)
 	}
 	if len(o.to) == 0 {
 		var err error
-		if s.upstreams, err = cassette.Upstreams(r.list); err != nil {
+		if s.Upstreams, err = cassette.Upstreams(r.list); err != nil {
 			return nil, usagef("%w", err)
 		}
 	}
 	if o.admin != "" {
-		s.admin, s.adminAddr = admin(p), o.admin
+		s.Admin, s.AdminAddr = admin(p), o.admin
 	}
 	return s, nil
 }
 
 // wrapInChaos lets requests go wrong, where that is asked for, until stop is
 // called.
-func (a *app) wrapInChaos(r *replaying, s *service) (stop func(), err error) {
+func (a *app) wrapInChaos(r *replaying, s *listen.Service) (stop func(), err error) {
 	if r.chaos == nil {
 		return func() {}, nil
 	}
-	if s.proxy {
+	if s.Proxy {
 		return nil, usagef("--chaos breaks connections, which a proxy does not have: replay with --to NAME=URL")
 	}
 	var all []*standin.Mischief
-	s.wrap = func(h http.Handler) http.Handler {
+	s.Wrap = func(h http.Handler) http.Handler {
 		m, err := standin.Misbehave(*r.chaos, h, a.now)
 		if err != nil {
 			panic(err) // it was read and checked

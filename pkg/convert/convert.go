@@ -1,0 +1,177 @@
+// Package convert makes a cassette of what other programs recorded: it finds their
+// files, recognises their formats, and puts together what is in them. The importers
+// themselves are those of pkg/cassette.
+package convert
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/cassette"
+)
+
+// MaxBytes bounds a file.
+const MaxBytes = 512 << 20
+
+// Formats lists the known formats, one a line.
+func Formats() string {
+	var b strings.Builder
+	for _, i := range cassette.Importers() {
+		fmt.Fprintf(&b, "  %-10s  %s\n", i.Name, i.What)
+	}
+	return b.String()
+}
+
+// Known says whether there is a format of a name.
+func Known(name string) bool {
+	_, ok := importer(name)
+	return ok
+}
+
+func importer(name string) (cassette.Importer, bool) {
+	all := cassette.Importers()
+	n := slices.IndexFunc(all, func(i cassette.Importer) bool { return i.Name == name })
+	if n < 0 {
+		return cassette.Importer{}, false
+	}
+	return all[n], true
+}
+
+// Files are the files that paths mean: those that may be of a known format in folders,
+// and all others as they are.
+func Files(paths []string) (files []string, err error) {
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		if !info.IsDir() {
+			files = append(files, path)
+			continue
+		}
+		err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+			if ext := filepath.Ext(p); err == nil && d.Type().IsRegular() &&
+				slices.Contains([]string{".json", ".yaml", ".yml", ".har"}, ext) {
+				files = append(files, p)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// Folder returns a reader of the files in a folder, for bodies that a format keeps
+// beside its own files. No name leads out of the folder.
+func Folder(dir string) (func(name string) ([]byte, error), error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return func(name string) ([]byte, error) {
+		f, err := root.Open(filepath.FromSlash(name))
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return ReadAll(f)
+	}, nil
+}
+
+// ReadAll reads a file of at most [MaxBytes].
+func ReadAll(f fs.File) ([]byte, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > MaxBytes {
+		return nil, fmt.Errorf("it has %d bytes, more than a cassette may have", info.Size())
+	}
+	return io.ReadAll(io.LimitReader(f, MaxBytes))
+}
+
+// Reader reads files into a cassette.
+type Reader struct {
+	Format  string // "": each file's is found out
+	Options cassette.ImportOptions
+	// Left is told what in a file became no interaction.
+	Left func(path, what string)
+}
+
+// Add adds the interactions of a file to a cassette. They are not redacted yet.
+func (r *Reader) Add(k *cassette.Cassette, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	data, err := ReadAll(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	i, err := r.importer(path, data)
+	if err != nil {
+		return err
+	}
+	got, err := i.Read(data, r.Options)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	for _, what := range got.Left {
+		r.Left(path, what)
+	}
+	for _, d := range got.Details {
+		d.Interaction += len(k.Interactions)
+		k.Meta.Details = append(k.Meta.Details, d)
+	}
+	k.Interactions = append(k.Interactions, got.Interactions...)
+	k.Meta.Provenance = "imported: " + i.Name
+	if info, err := f.Stat(); err == nil {
+		if day := info.ModTime().UTC().Format("2006-01-02"); k.Meta.Date == "" || day < k.Meta.Date {
+			k.Meta.Date = day
+		}
+	}
+	return nil
+}
+
+// importer is that of the format that was asked for, unless the file looks like
+// another, or the one that the file looks like.
+func (r *Reader) importer(path string, data []byte) (cassette.Importer, error) {
+	looks, ok := cassette.Recognize(data)
+	if r.Format == "" {
+		if !ok {
+			return looks, fmt.Errorf("%s is of no format that is known here; these are\n%s", path, Formats())
+		}
+		return looks, nil
+	}
+	asked, known := importer(r.Format)
+	if !known {
+		return asked, fmt.Errorf("there is no format %s; the formats are\n%s", r.Format, Formats())
+	}
+	// A recording of Polly is a HAR file with more in it.
+	har := func(name string) bool { return name == "har" || name == "polly" }
+	if ok && looks.Name != asked.Name && !(har(looks.Name) && har(asked.Name)) {
+		return asked, fmt.Errorf("%s looks like %s, and not like %s: import it with `fanfold cassettes import %s %s`",
+			path, looks.What, asked.Name, looks.Name, path)
+	}
+	return asked, nil
+}
+
+// Upstreams notes in a cassette's sidecar the services that its requests went to.
+func Upstreams(k *cassette.Cassette) {
+	k.Meta.Upstreams = map[string]string{}
+	for _, i := range k.Interactions {
+		if u, err := url.Parse(i.Request.URL); err == nil && u.Host != "" {
+			name := strings.NewReplacer(".", "_", ":", "_", "-", "_").Replace(u.Host)
+			k.Meta.Upstreams[name] = u.Scheme + "://" + u.Host
+		}
+	}
+}

@@ -1,0 +1,132 @@
+// Package reference fetches the values of settings that are kept elsewhere: those that a
+// command prints, those in AWS, and those in the .env beside a configuration.
+package reference
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/joho/godotenv"
+
+	"github.com/fanfold/fanfold/pkg/awssecret"
+	"github.com/fanfold/fanfold/pkg/transport"
+)
+
+// MaxBytes bounds a value, and a .env as a whole.
+const MaxBytes = 1 << 20
+
+// fetchTime is how long whoever keeps a value has to give it.
+const fetchTime = time.Minute
+
+// Fetcher fetches values.
+type Fetcher struct {
+	Now func() time.Time
+	// Terminal is where a command may ask a person; nil: there is none. It gets nothing
+	// of what is read as events.
+	Terminal io.Reader
+	Err      io.Writer // where a command's errors go
+}
+
+// Fetch asks for a value by the scheme of a reference and what stands behind it.
+func (f *Fetcher) Fetch(scheme, name string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), fetchTime)
+	defer cancel()
+	aws := awssecret.Client{HTTP: transport.Dial(1, nil), Now: f.Now}
+	switch scheme {
+	case "exec":
+		return f.outputOf(ctx, name)
+	case "aws-secretsmanager":
+		return aws.Secret(ctx, name)
+	case "aws-ssm":
+		return aws.Parameter(ctx, name)
+	}
+	return "", errors.New("nobody knows how to ask for it")
+}
+
+// outputOf is what a command prints.
+func (f *Fetcher) outputOf(ctx context.Context, command string) (string, error) {
+	shell := []string{"/bin/sh", "-c"}
+	if runtime.GOOS == "windows" {
+		shell = []string{"cmd", "/C"}
+	}
+	c := exec.CommandContext(ctx, shell[0], shell[1], command)
+	c.WaitDelay = time.Second // what it has started may hold its output open
+	var out bytes.Buffer
+	c.Stdin, c.Stdout, c.Stderr = f.Terminal, &atMost{&out, MaxBytes}, f.Err
+	err := c.Run()
+	switch {
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("the command took longer than %s", fetchTime)
+	case err != nil:
+		return "", fmt.Errorf("the command failed: %w", err)
+	}
+	return strings.TrimRight(out.String(), "\r\n"), nil
+}
+
+// atMost refuses more than so many bytes.
+type atMost struct {
+	b    *bytes.Buffer
+	most int
+}
+
+func (w *atMost) Write(p []byte) (int, error) {
+	if w.b.Len()+len(p) > w.most {
+		return 0, errors.New("it prints more than a secret can have")
+	}
+	return w.b.Write(p)
+}
+
+// Dotenv reads the .env beside a configuration file; nil: there is none.
+func Dotenv(config string) (map[string]string, error) {
+	path := filepath.Join(filepath.Dir(config), ".env")
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		if errors.Is(err, fs.ErrNotExist) || err == nil {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	data, err := ReadFile(path, MaxBytes+1)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	if len(data) > MaxBytes {
+		return nil, fmt.Errorf("%s is larger than %d KiB", path, MaxBytes>>10)
+	}
+	values, err := godotenv.UnmarshalBytes(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: its lines have to be NAME=VALUE: line %d is not", path, wrongLine(data))
+	}
+	return values, nil
+}
+
+// ReadFile reads a file, but not more than most bytes of it.
+func ReadFile(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, most))
+	return data, errors.Join(err, f.Close())
+}
+
+// wrongLine is the first line with which the beginning of a .env cannot be read. The
+// parser's words may hold a secret.
+func wrongLine(data []byte) int {
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	for n := range lines {
+		if _, err := godotenv.UnmarshalBytes(bytes.Join(lines[:n+1], nil)); err != nil {
+			return n + 1
+		}
+	}
+	return len(lines)
+}
