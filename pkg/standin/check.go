@@ -2,6 +2,7 @@ package standin
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -185,7 +186,7 @@ func (c *Contract) check(now time.Time, req *http.Request, body []byte) *verdict
 		if form, err = url.ParseQuery(string(body)); err != nil {
 			return whole(&e.Refused, e.Docs, "the form cannot be read")
 		}
-		body = []byte(form.Get(e.Form))
+		body = e.formBody(form)
 	}
 	root, msg := v.find(body, kind)
 	if !known {
@@ -616,4 +617,22 @@ func (w *Window) check(now time.Time, it, root event.Value) *Violation {
 		return &Violation{Field: name, Msg: fmt.Sprintf("%s is more than %s ahead", name, w.Future), Docs: w.Docs}
 	}
 	return nil
+}
+
+// formBody is the JSON in a form.
+func (e *Endpoint) formBody(form url.Values) []byte {
+	if e.Form != "*" {
+		return []byte(form.Get(e.Form))
+	}
+	members := make(map[string]any, len(form))
+	for k, vs := range form {
+		if members[k] = vs; len(vs) == 1 {
+			members[k] = vs[0]
+		}
+	}
+	text, err := json.Marshal(members)
+	if err != nil {
+		return nil // cannot be: these are texts
+	}
+	return text
 }

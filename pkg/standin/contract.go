@@ -67,7 +67,9 @@ type Endpoint struct {
 	// Auth replaces the contract's; an entry of kind none asks nobody.
 	Auth        Auths `yaml:"auth"`
 	ContentType Texts `yaml:"content_type"` // application/json unless it says so
-	// Form is the parameter that holds the JSON when the body is a form.
+	// Form is the parameter that holds the JSON when the body is a form; "*": its
+	// parameters are the members of the event, texts or, where there are several of a
+	// name, arrays of texts.
 	Form string `yaml:"form"`
 	// Gzip says that compressed bodies are documented to be taken.
 	Gzip bool `yaml:"gzip"`
@@ -398,7 +400,7 @@ func (e *Endpoint) compile() error {
 		e.paths = append(e.paths, strings.Split(p[1:], "/"))
 	}
 	if slices.Contains(e.ContentType, formType) && e.Form == "" {
-		return fmt.Errorf("a form needs the parameter that holds the JSON")
+		return fmt.Errorf("a form needs the parameter that holds the JSON, or \"*\" when all of them are the event")
 	}
 	var err error
 	if e.query, err = patterns(e.Query); err != nil {
