@@ -134,6 +134,9 @@ func TestContractsTakeKnownRequests(t *testing.T) {
 				for k, v := range r.Headers {
 					req.Header.Set(k, v)
 				}
+				if user, is := strings.CutPrefix(req.Header.Get("Authorization"), "Basic "); is && !strings.Contains(user, "=") && len(user)%4 != 0 {
+					req.SetBasicAuth(user, "") // a setting that Segment wants encoded, and that is not
+				}
 				checked[entry.Destination]++
 				for _, v := range c.Check(req, body) {
 					if known(entry.Destination, v.Field) {

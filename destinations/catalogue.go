@@ -6,6 +6,7 @@ import (
 	"github.com/fanfold/fanfold/destinations/amplitude"
 	"github.com/fanfold/fanfold/destinations/braze"
 	"github.com/fanfold/fanfold/destinations/customerio"
+	"github.com/fanfold/fanfold/destinations/drip"
 	"github.com/fanfold/fanfold/destinations/facebook-conversions-api"
 	"github.com/fanfold/fanfold/destinations/file"
 	"github.com/fanfold/fanfold/destinations/google-analytics-4"
@@ -15,12 +16,15 @@ import (
 	"github.com/fanfold/fanfold/destinations/klaviyo"
 	"github.com/fanfold/fanfold/destinations/loops"
 	"github.com/fanfold/fanfold/destinations/mixpanel"
+	"github.com/fanfold/fanfold/destinations/moengage"
 	"github.com/fanfold/fanfold/destinations/posthog"
 	"github.com/fanfold/fanfold/destinations/s3"
 	"github.com/fanfold/fanfold/destinations/segment"
+	"github.com/fanfold/fanfold/destinations/sendgrid"
 	"github.com/fanfold/fanfold/destinations/slack"
 	"github.com/fanfold/fanfold/destinations/stdout"
 	"github.com/fanfold/fanfold/destinations/tiktok-conversions"
+	"github.com/fanfold/fanfold/destinations/twilio"
 	"github.com/fanfold/fanfold/destinations/webhook"
 	"github.com/fanfold/fanfold/pkg/destination"
 )
@@ -31,6 +35,7 @@ func All() []destination.Destination {
 		amplitude.New(),
 		braze.New(),
 		customerio.New(),
+		drip.New(),
 		facebookconversionsapi.New(),
 		file.New(),
 		googleanalytics4.New(),
@@ -40,12 +45,15 @@ func All() []destination.Destination {
 		klaviyo.New(),
 		loops.New(),
 		mixpanel.New(),
+		moengage.New(),
 		posthog.New(),
 		s3.New(),
 		segment.New(),
+		sendgrid.New(),
 		slack.New(),
 		stdout.New(),
 		tiktokconversions.New(),
+		twilio.New(),
 		webhook.New(),
 	}
 }

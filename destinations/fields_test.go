@@ -68,6 +68,9 @@ func (c *fieldCount) row(t *testing.T, d destination.Destination, r reference) {
 	}
 	var theirs []sent
 	for _, q := range r.Requests {
+		if documentedRequest(d, q.URL) {
+			continue
+		}
 		header := http.Header{}
 		for k, v := range q.Headers {
 			header.Set(k, v)
@@ -214,8 +217,19 @@ func (s sent) lacks(d destination.Destination, want sent) (diff []string) {
 	return diff
 }
 
+// documentedRequest says that we declare not to make a request, as "no request to /path".
+func documentedRequest(d destination.Destination, address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && slices.ContainsFunc(d.Info.Differences, func(diff destination.Difference) bool {
+		return strings.HasPrefix(diff.What, "no request to "+u.Path)
+	})
+}
+
 func documentedField(d destination.Destination, key string, got any) bool {
 	return slices.ContainsFunc(d.Info.Differences, func(diff destination.Difference) bool {
+		if key == "header Authorization" {
+			return strings.HasPrefix(diff.What, "Authorization is ")
+		}
 		if path, ok := got.(string); ok && key == "path" {
 			return strings.Contains(diff.What, path[strings.LastIndexByte(path, '/'):])
 		}

@@ -1,0 +1,100 @@
+// Package sendgrid delivers to SendGrid: contacts of its marketing campaigns in bulk, and
+// e-mails made of templates.
+package sendgrid
+
+import (
+	"github.com/fanfold/fanfold/pkg/body"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/field"
+)
+
+// Settings of an account.
+type Settings struct {
+	APIKey string `setting:"send_grid_api_key,required,secret,transport" doc:"API key." example:"SG.0123456789abcdef"`
+	Region string `setting:"region" doc:"Where the account resides." default:"global" choices:"global,eu"`
+}
+
+const (
+	docs     = "https://www.twilio.com/docs/sendgrid/api-reference/contacts/add-or-update-a-contact"
+	mailDocs = "https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send"
+)
+
+// New declares the destination.
+func New() destination.Destination {
+	return destination.Spec[Settings]{
+		Info: destination.Info{
+			Slug: "sendgrid", Name: "SendGrid", Summary: "e-mail", Docs: docs, Minimal: true,
+			Backfill: "Contacts are updated some time later: what SendGrid then finds wrong, it does not tell here. " +
+				"sendEmail sends a mail to a person for every event, now, and again when it is repeated: no preset does.",
+			Differences: []destination.Difference{{
+				What: "no request to /v3/marketing/field_definitions: customFields has the ids of custom fields, not their names",
+				Docs: docs,
+			}},
+		},
+		BaseURL: func(s *Settings) string {
+			if s.Region == "eu" {
+				// https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/regional-email
+				return "https://api.eu.sendgrid.com"
+			}
+			return "https://api.sendgrid.com"
+		},
+		Auth:  func(s *Settings) destination.Auth { return destination.Bearer(s.APIKey) },
+		Order: true,
+		Actions: destination.Actions{
+			destination.Action("updateUserProfile", "Update user profile").On(`type = "identify"`).
+				Doc("Makes a contact or updates it.").
+				Fields(
+					trait("first_name", 50, "first_name"), trait("last_name", 50, "last_name"),
+					trait("country", 50, "address.country"), trait("postal_code", 0, "address.postal_code"),
+					trait("city", 60, "address.city"), trait("state", 50, "address.state"),
+					trait("address_line_1", 100, "address.line1"), trait("address_line_2", 100, "address.line2"),
+					trait("phone_number", 0, "phone"), trait("whatsapp", 0, "whatsapp"), trait("line", 0, "line"),
+					trait("facebook", 0, "facebook"), trait("unique_name", 0, "unique_name"),
+					trait("primary_email", 254, "email"), trait("phone_number_id", 0, "phone"),
+					trait("external_id", 254, "external_id"), field.AnonymousID("anonymous_id").AtMost(254),
+					field.Object("customFields").Doc("Values of custom fields, by the ids of these."),
+				).
+				NeedsOneOf("primary_email", "phone_number_id", "external_id", "anonymous_id").
+				Put("/v3/marketing/contacts", body.Object(body.Member("contacts", body.Items(body.Object(
+					body.Fields("state", "primary_email", "customFields"),
+					body.Copy("email = primary_email", "state_province_region = state"),
+					body.Member("custom_fields", body.First(body.From("customFields"), body.Empty())),
+				))))).
+				AllOrNothing().Header("Accept", body.Const("application/json")).
+				Limits(destination.ActionLimits{
+					BatchEvents: destination.Cap{N: 30_000, Docs: docs},
+					BatchBytes:  destination.Cap{N: 6_000_000, Docs: docs},
+				}).
+				Success(destination.JSON(docs, destination.Text("job_id")).With(202)),
+			destination.Action("sendEmail", "Send email").Doc("Sends a mail that is made of a template.").
+				Fields(
+					address("from").Required(), address("to").Required(),
+					address("cc").List(), address("bcc").List(), address("reply_to"),
+					field.Object("headers"), field.Object("dynamic_template_data"), field.Object("custom_args"),
+					field.Text("template_id").Required(),
+					field.Text("send_at").Format("date-time").Doc("When to send it, at most 72 hours from now."),
+					field.Text("categories").List(), field.Text("ip_pool_name"),
+					field.Text("group_id").Doc("Group that a person can unsubscribe from."),
+				).
+				Post("/v3/mail/send", body.Object(
+					body.Same("from", "reply_to", "template_id", "categories", "ip_pool_name"),
+					body.Member("send_at", body.From("send_at").Seconds()),
+					body.Member("asm", body.Object(body.Member("group_id", body.From("group_id").Integer()))),
+					body.Member("personalizations", body.List(body.Object(
+						body.Member("to", body.List(body.From("to"))),
+						body.Same("cc", "bcc", "headers", "dynamic_template_data", "custom_args"),
+					))),
+				)).
+				Success(destination.NoBody(mailDocs, 202)),
+		},
+	}.Destination()
+}
+
+// trait is a text out of traits or properties; most is how many characters SendGrid takes.
+func trait(key string, most float64, path string) field.Line {
+	return field.Text(key).From("$.traits."+path, "$.properties."+path).AtMost(most)
+}
+
+func address(key string) field.Line {
+	return field.Object(key, field.Text("email").Email().Required(), field.Text("name"))
+}
