@@ -5,9 +5,8 @@ package segment
 import (
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/event"
-	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
 // Settings of a source.
@@ -43,45 +42,21 @@ func New() destination.Destination {
 			Dedupe:      destination.Dedupe{Field: "messageId", Window: 24 * time.Hour, Docs: "https://segment.com/docs/guides/duplicate-data/"},
 		},
 		Success: []destination.Success{destination.JSON(docs+"#responses", destination.Is("success", true))},
-		Actions: destination.Coded[Settings]{{
-			Slug: "batch", Title: "Send events", Doc: "Every event of the six types, unchanged but for the times of transport.",
-			Trigger: trigger, Item: item,
-			Request: func(*Settings) destination.Request {
-				return destination.Request{Path: "/v1/batch", Open: `{"batch":[`, Sep: ",", Close: "]}"}
-			},
-		}},
-		Presets: []destination.Preset{{Name: "All events", Action: "batch", Subscribe: trigger}},
+		Actions: destination.Actions{
+			destination.Action("batch", "Send events").On(trigger).
+				Doc("Every event of the six types, unchanged but for the times of transport.").
+				NeedsIdentity(body.Event("userId", "anonymousId").Filled(), "userId or anonymousId is required").
+				Post("/v1/batch", body.Object(body.Member("batch", body.Items(body.Object(
+					// What the receiving side sets itself is left out.
+					body.SpreadOf(body.Event(""), "sentAt", "receivedAt", "writeKey", "messageId", "timestamp", "projectId"),
+					body.Member("messageId", body.InsertID()), // so that a repeat is recognised
+					body.Member("timestamp", body.First(
+						body.Event("timestamp").NotNull(),
+						body.Event("originalTimestamp", "receivedAt", "sentAt").IsTime().Layout("2006-01-02T15:04:05.000Z07:00"),
+					)),
+				))))),
+		},
 	}.Destination()
 }
 
 const trigger = `type in ["track", "identify", "page", "screen", "group", "alias"]`
-
-// item writes the event without what the receiving side sets itself, and with
-// a messageId, so that a repeat is recognised.
-func item(_ *Settings, in *destination.Input, out *destination.Output) {
-	ev := in.Event
-	if none(ev.UserID()) && none(ev.AnonymousID()) {
-		out.Reject(destination.MissingIdentity, "userId or anonymousId is required")
-		return
-	}
-	out.BeginObject()
-	out.Members(ev.Root(), "sentAt", "receivedAt", "writeKey", "messageId", "timestamp", "projectId")
-	out.Key("messageId")
-	out.Compute(event.Value{}, writeID)
-	if v := ev.Root().Get("timestamp"); !v.Nullish() {
-		out.Field("timestamp", v)
-	} else if v := ev.TimestampValue(); v.Exists() {
-		out.Key("timestamp")
-		out.Compute(v, writeTime)
-	}
-	out.EndObject()
-}
-
-func writeID(w *mapping.Writer, _ event.Value, l *mapping.Late) { w.Text(l.ID) }
-
-func writeTime(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	at, _ := event.ParseTime(v)
-	w.Text(at.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
-}
-
-func none(v event.Value) bool { return v.Nullish() || v.IsEmptyText() }

@@ -7,7 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
@@ -50,18 +53,20 @@ func New() destination.Destination {
 		Order:   true,
 		Verdict: verdict,
 		Success: []destination.Success{destination.Words(docs, "ok")},
-		Actions: destination.Coded[Settings]{{
-			Slug: "postToChannel", Title: "Post message", Doc: "Posts a message. Webhooks of Slack apps take channel, name and icon from the app and ignore those here.",
-			Fields: []mapping.Field{
-				{Key: "url", Doc: "Address of the webhook, where it is not the setting's.", Type: mapping.TypeString, Format: "uri"},
-				{Key: "text", Doc: "The message, in Slack's mrkdwn.", Type: mapping.TypeText, Required: true},
-				{Key: "channel", Doc: "Name of the channel, without #.", Type: mapping.TypeString},
-				{Key: "username", Type: mapping.TypeString, Default: mapping.Literal("Segment")},
-				{Key: "icon_url", Type: mapping.TypeString, Default: mapping.Literal("https://logo.clearbit.com/segment.com")},
-			},
-			Item:    post,
-			Request: func(*Settings) destination.Request { return destination.Request{} },
-		}},
+		Actions: destination.Actions{
+			destination.Action("postToChannel", "Post message").
+				Doc("Posts a message. Webhooks of Slack apps take channel, name and icon from the app and ignore those here.").
+				Fields(
+					field.Text("url").Format("uri").Doc("Address of the webhook, where it is not the setting's."),
+					field.LongText("text").Required().Doc("The message, in Slack's mrkdwn."),
+					field.Text("channel").Doc("Name of the channel, without #."),
+					field.Text("username").Always("Segment"),
+					field.Text("icon_url").Always("https://logo.clearbit.com/segment.com"),
+				).
+				Check(sameHost).
+				Steps(destination.Send("POST", "", body.Object(body.Same("channel", "text", "username", "icon_url"))).
+					To(body.First(body.From("url").Given().As("its path", path), body.Setting("url").As("its path", path)))),
+		},
 		Presets: []destination.Preset{{
 			Name: "Events", Action: "postToChannel", Subscribe: `type = "track"`,
 			Mapping: map[string]mapping.Value{"text": mapping.Join(" ", mapping.Paths("$.userId", "$.anonymousId"), mapping.Literal("did"), mapping.Path("$.event"))},
@@ -78,25 +83,27 @@ func address(s string) (*url.URL, error) {
 	return u, nil
 }
 
-func post(s *Settings, in *destination.Input, out *destination.Output) {
-	own, err := address(s.URL)
+// sameHost says what is wrong with an event's own address.
+func sameHost(c *body.Context) string {
+	own, err := address(c.Setting("url").Text())
 	if err != nil {
-		out.Reject(destination.Invalid, err.Error())
-		return
+		return err.Error()
 	}
-	at := own
-	if v := in.Payload.Get("url"); !v.Falsy() {
-		if at, err = address(v.Text()); err != nil || at.Host != own.Host {
-			out.Reject(destination.Invalid, "url has to be the address of a webhook at "+own.Host)
-			return
+	if v := c.Field("url"); !v.Falsy() {
+		if at, err := address(v.Text()); err != nil || at.Host != own.Host {
+			return "url has to be the address of a webhook at " + own.Host
 		}
 	}
-	out.Path = at.RequestURI()
-	out.BeginObject()
-	for _, key := range []string{"channel", "text", "username", "icon_url"} {
-		out.Field(key, in.Payload.Get(key))
+	return ""
+}
+
+// path appends the path of an address.
+func path(dst []byte, v event.Value, _ *body.Context) []byte {
+	u, err := address(v.Text())
+	if err != nil {
+		return dst
 	}
-	out.EndObject()
+	return event.AppendQuoted(dst, u.RequestURI())
 }
 
 // verdict tells a webhook that is gone from a message that is refused.

@@ -16,9 +16,10 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
@@ -72,33 +73,27 @@ func New() destination.Destination {
 		},
 		// What an endpoint of anybody's says is its own affair: a 2xx is all that is asked for.
 		Success: []destination.Success{{Docs: "https://www.rfc-editor.org/rfc/rfc9110#section-15.3", Any: true}},
-		Actions: destination.Coded[Settings]{{
-			Slug: "send", Title: "Send", Doc: "Posts the event, or the body that a mapping makes of it.",
-			Trigger: `type != null`,
-			Fields:  []mapping.Field{{Key: "body", Type: mapping.TypeObject, Doc: "What is sent instead of the event."}},
-			Item: func(_ *Settings, in *destination.Input, out *destination.Output) {
-				switch root := in.Event.Root(); {
-				case in.Payload.Has("body"):
-					in.Payload.Val(&out.Writer, "body")
-				case root.IsLine():
-					out.Val(root)
-				default:
-					out.Compute(root, writeLine)
-				}
-			},
-			Request: func(s *Settings) destination.Request {
-				r := destination.Request{Method: s.Method}
-				switch s.Format {
-				case "array":
-					r.Open, r.Sep, r.Close = "[", ",", "]"
-				case "lines":
-					r.Sep, r.Close, r.ContentType = "\n", "\n", "application/x-ndjson"
-				}
-				return r
-			},
-		}},
-		Presets: []destination.Preset{{Name: "All events", Action: "send", Subscribe: `type != null`}},
+		Actions: destination.Actions{
+			destination.Action("send", "Send").Doc("Posts the event, or the body that a mapping makes of it.").On(`type != null`).
+				Fields(field.Object("body").Doc("What is sent instead of the event.")).
+				Steps(
+					destination.Send("{settings.method}", "", body.Items(sent())).If(body.Setting("format").Is("array")),
+					destination.Send("{settings.method}", "", body.Lines(sent())).If(body.Setting("format").Is("lines")).Of("application/x-ndjson"),
+					destination.Send("{settings.method}", "", sent()).If(body.Setting("format").Is("single")),
+				),
+		},
 	}.Destination()
+}
+
+// sent is what the endpoint gets of an event.
+func sent() body.Node {
+	return body.First(
+		body.From("body"),
+		body.Event("").Where("it stands on one line", event.Value.IsLine),
+		body.Event("").As("on one line", func(dst []byte, v event.Value, _ *body.Context) []byte {
+			return append(dst, destination.Line(v.Raw())...)
+		}),
+	)
 }
 
 // checkHeaders finds what could not be sent, which would look like an endpoint
@@ -122,5 +117,3 @@ func checkHeaders(headers map[string]string) error {
 	}
 	return nil
 }
-
-func writeLine(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Raw(destination.Line(v.Raw())) }

@@ -60,15 +60,12 @@ func (s *Scratch) Holes() []Hole { return s.w.holes }
 // Bind puts a body into its scope. The error joins all names in it that stand for
 // nothing.
 func (sc Scope) Bind(n Node) (*Program, error) {
-	p := &Program{node: n, settings: map[string]event.Value{}, stamp: sc.Stamp}
+	p := &Program{node: n, stamp: sc.Stamp}
 	c := checker{scope: sc}
 	c.node(n)
-	for key, v := range sc.Settings {
-		value, err := settingValue(v)
-		if err != nil {
-			return nil, fmt.Errorf("setting %s: %w", key, err)
-		}
-		p.settings[key] = value
+	var err error
+	if p.settings, err = sc.Values(); err != nil {
+		return nil, err
 	}
 	if err := errors.Join(c.errs...); err != nil {
 		return nil, err
@@ -89,6 +86,19 @@ func (sc Scope) Bind(n Node) (*Program, error) {
 		}
 	}
 	return p, nil
+}
+
+// Values are the settings as values, for [Input]. What is not set is Missing.
+func (sc Scope) Values() (map[string]event.Value, error) {
+	values := map[string]event.Value{}
+	for key, v := range sc.Settings {
+		value, err := settingValue(v)
+		if err != nil {
+			return nil, fmt.Errorf("setting %s: %w", key, err)
+		}
+		values[key] = value
+	}
+	return values, nil
 }
 
 // settingValue is a setting as a value; Missing when it is not set.
@@ -311,6 +321,9 @@ func (t *Test) Holds(s *Scratch, in *Input) bool {
 	s.w.begin(in, nil)
 	return t.t.holds(&s.w)
 }
+
+// Never says that the settings alone rule the condition out.
+func (t *Test) Never() bool { return t.t == test(fixedTest(false)) }
 
 // Interpret is [Test.Holds], plainly and slowly.
 func (t *Test) Interpret(s *Scratch, in *Input) bool {

@@ -334,7 +334,7 @@ func Payload(omit ...string) Node { return whole{omit} }
 // something is an item, and of [Each] every element.
 func Items(of ...Node) Node { return items{nodes: of} }
 
-// Lines is a whole body of items with an end of line between two.
+// Lines is a whole body of items one a line.
 func Lines(of ...Node) Node { return items{nodes: of, lines: true} }
 
 // Answer is a value of the answer to an earlier request of the same event; steps are

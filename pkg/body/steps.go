@@ -93,6 +93,8 @@ type Input struct {
 	Now     time.Time
 	ID      string // insert id of the event's first request for the action
 	Step    int    // number of this one among those
+	// Settings are the user's, for Context.Setting: see [Scope.Values].
+	Settings map[string]event.Value
 }
 
 // insertID is the insert id of the request being written.
@@ -130,6 +132,9 @@ func Recall[T any](c *Context, v event.Value, f func(text string) *T) *T {
 	l := mapping.NewLate(&c.w.recall, c.w.in.Now, c.w.in.ID, c.w.in.Step)
 	return mapping.Recall(&l, v, f)
 }
+
+// Setting is the value of a setting, or Missing when it is "", false, 0 or empty.
+func (c *Context) Setting(key string) event.Value { return c.w.in.Settings[key] }
 
 // Event is the value at a path of the event itself, or Missing.
 func (c *Context) Event(path string) event.Value { return find(c.w.in.Event, path) }

@@ -31,7 +31,7 @@ type call struct {
 // writeConversation writes the requests of one event as one item.
 func (b *bound) writeConversation(in *Input, out *Output) {
 	s := &out.d.body
-	bi := &body.Input{Event: in.Event.Root(), Payload: in.Payload, Now: in.now, ID: in.id}
+	bi := &body.Input{Event: in.Event.Root(), Payload: in.Payload, Now: in.now, ID: in.id, Settings: b.settings}
 	if !b.meets(s, bi, out) {
 		return
 	}
@@ -41,7 +41,7 @@ func (b *bound) writeConversation(in *Input, out *Output) {
 		if st.when != nil && !st.when.Holds(s, bi) {
 			continue
 		}
-		path, lacks := st.path.Append(s, bi)
+		path, lacks := st.address(s, bi)
 		if lacks != "" {
 			out.Reject(MissingIdentity, lacks+" is required: it stands in the address of the request")
 			return

@@ -2,6 +2,7 @@ package destination
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -126,7 +127,9 @@ type Step struct {
 	method, path string
 	node         body.Node
 	when         body.Cond
+	to           body.Node
 	as           encoding
+	contentType  string
 	wait         bool
 }
 
@@ -140,10 +143,11 @@ const (
 )
 
 // Send is a request with a body. In its path {name} stands for the field of the
-// name and {settings.key} for a setting. See [body.Items] for bodies of many events.
+// name and {settings.key} for a setting, as in the method. See [body.Items] for bodies of many events.
 func Send(method, path string, n body.Node) Step { return Step{method: method, path: path, node: n} }
 
-// If makes the request only when a condition holds.
+// If makes the request only when a condition holds. One that settings alone decide is
+// decided when the destination is opened.
 func (s Step) If(c body.Cond) Step { s.when = c; return s }
 
 // AsForm sends the members of the object that the body is as a form.
@@ -152,6 +156,13 @@ func (s Step) AsForm() Step { s.as = asForm; return s }
 // AsQuery sends the members of the object that the body is as the query of the
 // address, and no body.
 func (s Step) AsQuery() Step { s.as = asQuery; return s }
+
+// To is the path as a text that a node writes, taken as it is: for addresses that the user
+// has from the partner.
+func (s Step) To(path body.Node) Step { s.to = path; return s }
+
+// Of is the content type of the request, instead of the action's.
+func (s Step) Of(contentType string) Step { s.contentType = contentType; return s }
 
 // After sends the request only after the one before it was delivered.
 func (s Step) After() Step { s.wait = true; return s }
@@ -232,8 +243,8 @@ func (d *Declared) Results(f func(a *Answer, b *Batch) []Result) *Declared {
 	return d
 }
 
-// Item writes the items of an event in Go: the way out for what no body can say. The
-// action's request is still that of its one step, whose body is not asked.
+// Item writes the items of an event in Go: the way out for what no body can say. What the
+// action needs is asked before, and its request is that of its one step, whose body is not.
 func (d *Declared) Item(f func(in *Input, out *Output)) *Declared { d.item = f; return d }
 
 func (list Actions) list(o *opened) ([]action, error) { return list.open(o) }
@@ -253,6 +264,7 @@ func (list Actions) open(o *opened) ([]action, error) {
 type boundStep struct {
 	Step
 	path  *body.Path
+	to    *body.Program // instead of path; nil: the path
 	body  *body.Program
 	when  *body.Test // nil: always
 	first bool       // it goes where the action's requests go
@@ -265,6 +277,8 @@ type bound struct {
 	steps []boundStep
 	group []*body.Program
 	batch bool
+
+	settings map[string]event.Value
 
 	header http.Header
 	each   []boundHeader // those that differ from event to event
@@ -289,26 +303,25 @@ func (d *Declared) bind(c *opened) (action, error) {
 	if len(d.steps) == 0 {
 		return a, fmt.Errorf("it has no request")
 	}
+	if b.settings, err = sc.Values(); err != nil {
+		return a, err
+	}
 	for i, s := range d.steps {
-		bs := boundStep{Step: s, first: i == 0}
-		if bs.path, err = sc.BindPath(s.path); err != nil {
-			return a, fmt.Errorf("step %d: the path: %w", i+1, err)
+		bs, needed, err := s.bind(sc)
+		if err != nil {
+			return a, fmt.Errorf("step %d: %w", i+1, err)
 		}
-		if s.node == nil {
-			s.node = body.Payload()
+		if !needed {
+			continue
 		}
-		if bs.body, err = sc.Bind(s.node); err != nil {
-			return a, fmt.Errorf("step %d: the body: %w", i+1, err)
-		}
-		if s.when != nil {
-			if bs.when, err = sc.BindCond(s.when); err != nil {
-				return a, fmt.Errorf("step %d: its condition: %w", i+1, err)
-			}
-		}
+		bs.first = len(b.steps) == 0
 		if b.batch = b.batch || bs.body.Batch(); b.batch != bs.body.Batch() {
 			return a, fmt.Errorf("step %d: either all requests of an action are for many events, or none", i+1)
 		}
 		b.steps = append(b.steps, bs)
+	}
+	if len(b.steps) == 0 {
+		return a, fmt.Errorf("with these settings it has no request")
 	}
 	for _, n := range d.needs {
 		t, err := sc.BindCond(n.cond)
@@ -329,9 +342,8 @@ func (d *Declared) bind(c *opened) (action, error) {
 		return a, err
 	}
 	a.request, b.header = func() Request { return r }, r.Header
-	a.item = d.item
-	if a.item == nil {
-		a.item = b.write
+	if a.item = b.write; d.item != nil {
+		a.item = b.writeItem
 	}
 	for _, s := range b.steps {
 		if s.body.NeedsAnswers() || s.path.NeedsAnswers() {
@@ -341,10 +353,70 @@ func (d *Declared) bind(c *opened) (action, error) {
 	return a, nil
 }
 
+// bind puts a step into its scope. It is not needed when the settings rule it out.
+func (s Step) bind(sc body.Scope) (bs boundStep, needed bool, err error) {
+	bs.Step = s
+	if s.when != nil {
+		if bs.when, err = sc.BindCond(s.when); err != nil {
+			return bs, false, fmt.Errorf("its condition: %w", err)
+		}
+		if bs.when.Never() {
+			return bs, false, nil
+		}
+	}
+	method, err := sc.BindPath(s.method)
+	if err != nil {
+		return bs, false, fmt.Errorf("the method: %w", err)
+	}
+	if bs.method = method.Static(); bs.method == "" {
+		return bs, false, fmt.Errorf("the method %s differs from event to event", s.method)
+	}
+	if bs.path, err = sc.BindPath(s.path); err != nil {
+		return bs, false, fmt.Errorf("the path: %w", err)
+	}
+	if s.to != nil {
+		if bs.to, err = sc.Bind(s.to); err != nil {
+			return bs, false, fmt.Errorf("the path: %w", err)
+		}
+	}
+	if bs.node == nil {
+		bs.node = body.Payload()
+	}
+	if bs.body, err = sc.Bind(bs.node); err != nil {
+		return bs, false, fmt.Errorf("the body: %w", err)
+	}
+	return bs, true, nil
+}
+
+// address is the path of an event's request, or what it lacks.
+func (s *boundStep) address(w *body.Scratch, in *body.Input) (path, lacks string) {
+	if s.to == nil {
+		return s.path.Append(w, in)
+	}
+	text, ok := s.to.Append(w, in, nil)
+	if !ok {
+		return "", "an address"
+	}
+	v, err := event.ParseValue(text)
+	if err != nil || v.Kind() != event.String {
+		return "", "an address"
+	}
+	return v.Text(), ""
+}
+
+// static is the path that all events have; "": it is not the same for all.
+func (s *boundStep) static() string {
+	if s.to != nil {
+		return ""
+	}
+	return s.path.Static()
+}
+
 // request is that of the first step.
 func (b *bound) request(sc body.Scope) (Request, error) {
 	first := &b.steps[0]
-	r := Request{Method: first.method, Path: first.path.Static(), Header: http.Header{}, ContentType: b.contentType}
+	r := Request{Method: first.method, Path: first.static(), Header: http.Header{}}
+	r.ContentType = cmp.Or(first.contentType, b.contentType)
 	if r.ContentType == "" && first.as == asForm {
 		r.ContentType = "application/x-www-form-urlencoded"
 	}
@@ -377,7 +449,9 @@ func (b *bound) request(sc body.Scope) (Request, error) {
 	}
 	if b.batch {
 		r.Open, r.Close, _ = first.body.Static()
-		r.Sep = first.body.Separator()
+		if r.Sep = first.body.Separator(); r.Sep == "\n" {
+			r.Close += "\n"
+		}
 		r.envelope = func(key string) (open, close string, ok bool) {
 			open, rest, ok := strings.Cut(key, keyCut)
 			close, _, _ = strings.Cut(rest, keyCut)
@@ -395,7 +469,7 @@ const keyCut = "\x00"
 func (b *bound) write(in *Input, out *Output) {
 	s := &out.d.body
 	bi := &out.d.bodyIn
-	*bi = body.Input{Event: in.Event.Root(), Payload: in.Payload, Now: in.now, ID: in.id}
+	*bi = body.Input{Event: in.Event.Root(), Payload: in.Payload, Now: in.now, ID: in.id, Settings: b.settings}
 	if !b.meets(s, bi, out) {
 		return
 	}
@@ -411,7 +485,7 @@ func (b *bound) write(in *Input, out *Output) {
 		if st.when != nil && !st.when.Holds(s, bi) {
 			continue
 		}
-		path, lacks := st.path.Append(s, bi)
+		path, lacks := st.address(s, bi)
 		if lacks != "" {
 			out.Reject(MissingIdentity, lacks+" is required: it stands in the address of the request")
 			return
@@ -423,7 +497,7 @@ func (b *bound) write(in *Input, out *Output) {
 		if st.method != b.steps[0].method {
 			out.Method = st.method
 		}
-		if !st.first || st.path.Static() == "" {
+		if !st.first || st.static() == "" {
 			out.Path = path
 		}
 		if b.batch {
@@ -443,6 +517,16 @@ func (b *bound) write(in *Input, out *Output) {
 		}
 		out.emit(buf, base, s.Marks())
 		bi.Step++
+	}
+}
+
+// writeItem lets the action's own function write the items of one event.
+func (b *bound) writeItem(in *Input, out *Output) {
+	bi := &out.d.bodyIn
+	*bi = body.Input{Event: in.Event.Root(), Payload: in.Payload, Now: in.now, ID: in.id, Settings: b.settings}
+	if b.meets(&out.d.body, bi, out) {
+		in.settings = b.settings
+		b.item(in, out)
 	}
 }
 

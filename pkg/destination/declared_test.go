@@ -154,8 +154,32 @@ func TestDeclaredActions(t *testing.T) {
 				body.Each("products", body.Object(m("sku", body.This("sku")), m("id", body.InsertID()), m("of", body.EventID()), m("user", body.Outer("user")))),
 			)),
 			[]string{track("1", `{"products":[{"sku":"s1"},{"sku":"s2"}]}`)}, nil,
-			[]string{"POST /v1/batch {\"order\":\"1\"}\n{\"sku\":\"s1\",\"id\":\"1:1\",\"of\":\"1\",\"user\":\"u 1\"}\n{\"sku\":\"s2\",\"id\":\"1:2\",\"of\":\"1\",\"user\":\"u 1\"}"},
+			[]string{"POST /v1/batch {\"order\":\"1\"}\n{\"sku\":\"s1\",\"id\":\"1:1\",\"of\":\"1\",\"user\":\"u 1\"}\n{\"sku\":\"s2\",\"id\":\"1:2\",\"of\":\"1\",\"user\":\"u 1\"}\n"},
 			[]string{"delivered", "delivered", "delivered"},
+		},
+		{
+			"what settings decide", a().Steps(
+				destination.Send("{settings.region}", "/never", nil).If(body.Setting("token").Is("t0")),
+				destination.Send("P{settings.region}", "", body.Object(body.Same("user"))).If(body.Setting("region").Is("eu")).
+					To(body.First(from("source"), body.Const("/else"))),
+			),
+			[]string{track("1", `{}`), track("2", `{"source":"/a b?c"}`)}, nil,
+			[]string{`Peu /else {"user":"u 1"}`, `Peu /a%20b?c {"user":"u 2"}`}, []string{"delivered", "delivered"},
+		},
+		{
+			"settings in Go", a().Check(func(c *body.Context) string {
+				if c.Field("source").Text() != c.Setting("token").Text() {
+					return "source has to be " + c.Setting("token").Text()
+				}
+				return ""
+			}).Item(func(in *destination.Input, out *destination.Output) {
+				out.BeginObject()
+				out.Field("token", in.Setting("token"))
+				out.Field("none", in.Setting("nothing"))
+				out.EndObject()
+			}).Post("/v1", nil),
+			[]string{track("1", `{"source":"t1"}`), track("2", `{"source":"t2"}`)}, nil,
+			[]string{`POST /v1 {"token":"t1"}`}, []string{"delivered", "rejected invalid source has to be t1"},
 		},
 		{
 			"a form", a().PostForm("/v1", body.Object(m("To", from("phone")), m("Body", body.Const("a&b")), m("Media", body.List(body.Const("x"), body.Const("y"))))),

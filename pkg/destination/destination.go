@@ -245,7 +245,13 @@ type Input struct {
 	id      string
 	now     time.Time
 	out     *Output
+
+	settings map[string]event.Value
 }
+
+// Setting is the value of a setting for [Declared.Item], or Missing when it is "", false, 0
+// or empty.
+func (in *Input) Setting(key string) event.Value { return in.settings[key] }
 
 // InsertID is the insert id of the event's first delivery for the action. See
 // [Output.InsertID] for what is written with it.

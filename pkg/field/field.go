@@ -65,6 +65,9 @@ func of(key string, t mapping.Type) Line { return Line{mapping.Field{Key: key, T
 // Text is a text.
 func Text(key string) Line { return of(key, mapping.TypeString) }
 
+// LongText is a text of any length.
+func LongText(key string) Line { return of(key, mapping.TypeText) }
+
 // Number is a number.
 func Number(key string) Line { return of(key, mapping.TypeNumber) }
 
