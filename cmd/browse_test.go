@@ -29,7 +29,8 @@ func dom(t *testing.T, browser, url string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	c := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+	c := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+		"--no-first-run",
 		"--virtual-time-budget=20000", "--user-data-dir="+t.TempDir(), "--dump-dom", url)
 	var said strings.Builder
 	c.Stderr = &said
@@ -76,8 +77,10 @@ interactions:
     code: 201
     duration: 12ms
 `)
-	write("order.meta.yaml", "provenance: \"recorded: live\"\ndetails:\n- interaction: 0\n  chunks: [{ms: 1, bytes: 0}, {ms: 70, bytes: 54}]\n")
-	report := write("report.json", `{"used":0,"unused":[],"missed":[{"method":"POST","url":"https://shop.example/v1/orders","why":"this one was not","nearest":[
+	write("order.meta.yaml", "provenance: \"recorded: live\"\ndetails:\n- interaction: 0\n"+
+		"  chunks: [{ms: 1, bytes: 0}, {ms: 70, bytes: 54}]\n")
+	report := write("report.json",
+		`{"used":0,"unused":[],"missed":[{"method":"POST","url":"https://shop.example/v1/orders","why":"this one was not","nearest":[
 		{"cassette":"order.yaml","interaction":0,"method":"POST","url":"https://shop.example/v1/orders","used":false,
 		 "differences":[{"path":"body.item","recorded":"1","sent":"2"}],"ignore":["body.item"]}]}]}`)
 	d := start(t, "cassettes", "browse", path, "--report", report)
@@ -99,7 +102,8 @@ interactions:
 		t.Log(page)
 	}
 	miss := dom(t, browser, d.Ready.URL+"#miss/0")
-	for _, want := range []string{"not in the cassette: this one was not", "<th>recorded</th><th>sent</th>", "<td>body.item</td><td>1</td><td>2</td>", "--ignore body.item"} {
+	for _, want := range []string{"not in the cassette: this one was not", "<th>recorded</th><th>sent</th>",
+		"<td>body.item</td><td>1</td><td>2</td>", "--ignore body.item"} {
 		if !strings.Contains(miss, want) {
 			t.Errorf("%q is not on the page of the miss\n%s", want, miss)
 		}

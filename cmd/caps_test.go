@@ -54,7 +54,8 @@ func TestCapsOfBatches(t *testing.T) {
 	const events = 2500
 	for n := range events {
 		text := strings.Repeat([]string{"ü", "€", "𝄞", "\\\"", "\\u00e9"}[n%5], n%700)
-		kind := []string{`"type":"track","event":"Wide"`, `"type":"track","event":"Signed Up"`, fmt.Sprintf(`"type":"identify","traits":{"email":"u%d@example.com","firstName":"ü","note":"%s"}`, n, text)}[n%3]
+		kind := []string{`"type":"track","event":"Wide"`, `"type":"track","event":"Signed Up"`,
+			fmt.Sprintf(`"type":"identify","traits":{"email":"u%d@example.com","firstName":"ü","note":"%s"}`, n, text)}[n%3]
 		fmt.Fprintf(&lines, `{%s,"messageId":"m-%d","userId":"u-%d","anonymousId":"a-%d","timestamp":%q,"context":{"traits":{"email":"u%d@example.com"},"userAgent":"x"},"properties":{"text":"%s"}}`+"\n", kind, n, n, n, at, n, text)
 	}
 	if err := os.WriteFile(path, lines.Bytes(), 0o600); err != nil {
@@ -82,8 +83,12 @@ func TestCapsOfBatches(t *testing.T) {
 			s := &scales{next: p}
 			a := testApp(map[string]string{"XDG_STATE_HOME": t.TempDir()})
 			a.now = time.Now
-			a.wire = &wire{open: func([]cassette.Secret) (*cassette.Conversation, error) { return &cassette.Conversation{Front: s}, nil }}
-			code := a.execute(context.Background(), []string{"forward", "--from", path, "--to", d.Info.Slug, "--rehearse", "--limit", fmt.Sprint(limitOf(d)), "-o", "json"})
+			a.wire = &wire{open: func([]cassette.Secret) (*cassette.Conversation, error) {
+				return &cassette.Conversation{Front: s}, nil
+			}}
+			code := a.execute(context.Background(),
+				[]string{"forward", "--from", path, "--to", d.Info.Slug, "--rehearse", "--limit", fmt.Sprint(limitOf(d)),
+					"-o", "json"})
 			if code != 0 && code != 3 {
 				t.Fatalf("exit code %d\n%s%s", code, a.out, a.err)
 			}

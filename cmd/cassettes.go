@@ -40,7 +40,8 @@ written, not recorded, are made up.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.lint(args, secret, &rules) },
 	}
-	c.Flags().StringArrayVar(&secret, "secret", nil, "an environment variable whose value is secret, beyond those whose names say so (repeatable)")
+	c.Flags().StringArrayVar(&secret, "secret", nil,
+		"an environment variable whose value is secret, beyond those whose names say so (repeatable)")
 	rules.add(c.Flags())
 	return c
 }
@@ -51,7 +52,8 @@ func (a *app) lint(args, secret []string, rules *redactionFlags) error {
 		return usagef("%w", err)
 	}
 	if len(paths) == 0 {
-		return usagef("there is nothing to search in %s: no .yaml, .yml, .json, .har or .jsonl file", strings.Join(args, ", "))
+		return usagef("there is nothing to search in %s: no .yaml, .yml, .json, .har or .jsonl file",
+			strings.Join(args, ", "))
 	}
 	secrets, err := a.secretEnv(secret)
 	if err != nil {
@@ -86,7 +88,8 @@ func (a *app) lint(args, secret []string, rules *redactionFlags) error {
 		}
 	}
 	if found > 0 {
-		fmt.Fprintf(a.err, "fanfold: %d leaks in %d files: record them anew, or take the values out and revoke them\n", found, len(paths))
+		fmt.Fprintf(a.err, "fanfold: %d leaks in %d files: record them anew, or take the values out and revoke them\n", found,
+			len(paths))
 		return outcome(exitFinding)
 	}
 	fmt.Fprintf(a.err, "fanfold: no leaks in %d files\n", len(paths))

@@ -37,9 +37,11 @@ func TestErrorsOfClosingCount(t *testing.T) {
 			}
 			return []destination.Destination{d}
 		}
-		args := append([]string{"forward", "--from", in, "--to", "file", "--set", "file.path=" + filepath.Join(dir, "out")}, more...)
+		args := append([]string{"forward", "--from", in, "--to", "file", "--set", "file.path=" + filepath.Join(dir, "out")},
+			more...)
 		code := a.execute(context.Background(), args)
-		if said := fmt.Sprint(a.err); code != exitError || !strings.Contains(said, "file: ending what was written: no space left on device") {
+		if said := fmt.Sprint(a.err); code != exitError ||
+			!strings.Contains(said, "file: ending what was written: no space left on device") {
 			t.Errorf("%v: exit code %d, want %d; it said:\n%s", more, code, exitError, said)
 		}
 	}

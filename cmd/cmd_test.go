@@ -43,7 +43,8 @@ func (b *safeBuffer) String() string {
 
 // testApp is a command line of its own, in this process.
 func testApp(env map[string]string) *app {
-	return &app{build: Build{Version: "test"}, in: strings.NewReader(""), disk: source.OSDisk{}, schemes: source.Known, out: &safeBuffer{}, err: &safeBuffer{}, now: time.Now, catalogue: destinations.All,
+	return &app{build: Build{Version: "test"}, in: strings.NewReader(""), disk: source.OSDisk{}, schemes: source.Known,
+		out: &safeBuffer{}, err: &safeBuffer{}, now: time.Now, catalogue: destinations.All,
 		env: func(k string) (string, bool) { v, ok := env[k]; return v, ok }}
 }
 
@@ -128,7 +129,8 @@ func summaryOf(t *testing.T, out string) engine.Summary {
 		t.Fatalf("%v in %q", err, out)
 	}
 	for _, d := range s.Destinations {
-		if s.Read-s.BadRecords-engine.Total(s.Dropped) != d.Filtered+engine.Total(d.Skipped)+d.Delivered+engine.Total(d.Rejected)+d.Pending {
+		if s.Read-s.BadRecords-engine.Total(s.Dropped) != d.Filtered+engine.Total(d.Skipped)+d.Delivered+
+			engine.Total(d.Rejected)+d.Pending {
 			t.Errorf("%s does not add up: %s", d.Name, out)
 		}
 	}
@@ -162,29 +164,48 @@ func TestNewcomersErrors(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"no such file":                 {[]string{"forward", "--from", in + "x", "--to", "stdout"}, []string{"no such file", in}},
-		"no input":                     {[]string{"forward", "--to", "stdout"}, []string{"--from"}},
-		"no destination":               {[]string{"forward", "--from", in}, []string{"--to", "fanfold.yaml"}},
-		"unknown destination":          {[]string{"forward", "--from", in, "--to", "mixpanle"}, []string{`"mixpanle"`, "did you mean mixpanel?"}},
-		"missing setting":              {[]string{"forward", "--from", in, "--to", "mixpanel"}, []string{"project_token is required", "FANFOLD_MIXPANEL_PROJECT_TOKEN", "--set mixpanel.project_token"}},
-		"unknown setting":              {[]string{"forward", "--from", in, "--to", "mixpanel", "--set", "mixpanel.projekt_token=x"}, []string{"did you mean project_token?"}},
-		"wrong choice":                 {[]string{"forward", "--from", in, "--to", "mixpanel", "--set", "mixpanel.project_token=t", "--set", "mixpanel.api_region=mars"}, []string{"us, eu, in", `"mars"`}},
-		"malformed filter":             {[]string{"forward", "--from", in, "--to", "stdout", "--filter", `type = "track`}, []string{"column 8", "closing"}},
-		"malformed time":               {[]string{"forward", "--from", in, "--to", "stdout", "--since", "yesterday"}, []string{"--since", "72h"}},
-		"unknown flag":                 {[]string{"forward", "--form", in}, []string{"--form", "--help"}},
-		"unknown command":              {[]string{"foward"}, []string{"foward"}},
-		"unknown run":                  {[]string{"runs", "show", "nope"}, []string{`"nope"`, "runs list"}},
-		"unknown topic":                {[]string{"help", "filter"}, []string{"filters"}},
-		"wrong type in YAML":           {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: webhook\n    settings: {url: [1]}\n")}, []string{"fanfold.yaml:4", "url", "has to be text, not a list"}},
-		"unknown key in YAML":          {[]string{"config", "check", "--config", yaml("destinatons:\n  a: {}\n")}, []string{"fanfold.yaml:1", "did you mean destinations?"}},
-		"broken YAML":                  {[]string{"config", "check", "--config", yaml("destinations: [\n")}, []string{"fanfold.yaml:1: "}},
-		"filter in YAML":               {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: stdout\n    filter: type =\n")}, []string{"fanfold.yaml:4", "column"}},
-		"two problems at once":         {[]string{"config", "check", "--config", yaml("destinations:\n  a: {type: webhok}\n  b: {type: mixpanel}\n")}, []string{"did you mean webhook?"}},
-		"unset variable":               {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: webhook\n    settings: {url: '${NOPE_URL}'}\n")}, []string{"fanfold.yaml:4", "NOPE_URL is not set"}},
-		"rate above the limit":         {[]string{"forward", "--from", in, "--to", "segment", "--set", "segment.write_key=w", "--opt", "segment.rate=5000/s"}, []string{"above the partner's limit", "override_limits"}},
-		"rate above an action's limit": {[]string{"forward", "--from", in, "--to", "iterable", "--set", "iterable.api_key=w", "--opt", "iterable.rate=50/s"}, []string{"above the partner's limit", "trackBulk", "override_limits"}},
-		"unknown action":               {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: mixpanel\n    settings: {project_token: t}\n    actions: [{action: trackEvnt}]\n")}, []string{"fanfold.yaml:5", "did you mean trackEvent?"}},
-		"unknown directive":            {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: mixpanel\n    settings: {project_token: t}\n    actions: [{action: trackEvent, mapping: {event: {'@pth': x}}}]\n")}, []string{"fanfold.yaml:5", "/event"}},
+		"no such file": {[]string{"forward", "--from", in + "x", "--to", "stdout"},
+			[]string{"no such file", in}},
+		"no input":       {[]string{"forward", "--to", "stdout"}, []string{"--from"}},
+		"no destination": {[]string{"forward", "--from", in}, []string{"--to", "fanfold.yaml"}},
+		"unknown destination": {[]string{"forward", "--from", in, "--to", "mixpanle"},
+			[]string{`"mixpanle"`, "did you mean mixpanel?"}},
+		"missing setting": {[]string{"forward", "--from", in, "--to", "mixpanel"},
+			[]string{"project_token is required", "FANFOLD_MIXPANEL_PROJECT_TOKEN", "--set mixpanel.project_token"}},
+		"unknown setting": {[]string{"forward", "--from", in, "--to", "mixpanel",
+			"--set", "mixpanel.projekt_token=x"}, []string{"did you mean project_token?"}},
+		"wrong choice": {[]string{"forward", "--from", in, "--to", "mixpanel",
+			"--set", "mixpanel.project_token=t", "--set", "mixpanel.api_region=mars"}, []string{"us, eu, in", `"mars"`}},
+		"malformed filter": {[]string{"forward", "--from", in, "--to", "stdout", "--filter", `type = "track`},
+			[]string{"column 8", "closing"}},
+		"malformed time": {[]string{"forward", "--from", in, "--to", "stdout", "--since", "yesterday"},
+			[]string{"--since", "72h"}},
+		"unknown flag":    {[]string{"forward", "--form", in}, []string{"--form", "--help"}},
+		"unknown command": {[]string{"foward"}, []string{"foward"}},
+		"unknown run":     {[]string{"runs", "show", "nope"}, []string{`"nope"`, "runs list"}},
+		"unknown topic":   {[]string{"help", "filter"}, []string{"filters"}},
+		"wrong type in YAML": {[]string{"config", "check", "--config",
+			yaml("destinations:\n  a:\n    type: webhook\n    settings: {url: [1]}\n")}, []string{"fanfold.yaml:4", "url",
+			"has to be text, not a list"}},
+		"unknown key in YAML": {[]string{"config", "check", "--config", yaml("destinatons:\n  a: {}\n")},
+			[]string{"fanfold.yaml:1", "did you mean destinations?"}},
+		"broken YAML": {[]string{"config", "check", "--config", yaml("destinations: [\n")},
+			[]string{"fanfold.yaml:1: "}},
+		"filter in YAML": {[]string{"config", "check", "--config",
+			yaml("destinations:\n  a:\n    type: stdout\n    filter: type =\n")}, []string{"fanfold.yaml:4", "column"}},
+		"two problems at once": {[]string{"config", "check", "--config",
+			yaml("destinations:\n  a: {type: webhok}\n  b: {type: mixpanel}\n")}, []string{"did you mean webhook?"}},
+		"unset variable": {[]string{"config", "check", "--config",
+			yaml("destinations:\n  a:\n    type: webhook\n    settings: {url: '${NOPE_URL}'}\n")}, []string{"fanfold.yaml:4",
+			"NOPE_URL is not set"}},
+		"rate above the limit": {[]string{"forward", "--from", in, "--to", "segment", "--set", "segment.write_key=w",
+			"--opt", "segment.rate=5000/s"}, []string{"above the partner's limit", "override_limits"}},
+		"rate above an action's limit": {[]string{"forward", "--from", in, "--to", "iterable", "--set", "iterable.api_key=w",
+			"--opt", "iterable.rate=50/s"}, []string{"above the partner's limit", "trackBulk", "override_limits"}},
+		"unknown action": {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: mixpanel\n" +
+			"    settings: {project_token: t}\n    actions: [{action: trackEvnt}]\n")}, []string{"fanfold.yaml:5", "did you mean trackEvent?"}},
+		"unknown directive": {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: mixpanel\n" +
+			"    settings: {project_token: t}\n    actions: [{action: trackEvent, mapping: {event: {'@pth': x}}}]\n")}, []string{"fanfold.yaml:5", "/event"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			state := t.TempDir()
@@ -219,13 +240,15 @@ func TestForwardToAServer(t *testing.T) {
 	p.once(t, 1000)
 	// The same again sends nothing, and says so.
 	code, out, errOut = invoke(t, env, "", args...)
-	if s := summaryOf(t, out); code != 0 || s.Destinations[0].Delivered != 1000 || !strings.Contains(errOut, "delivered already") {
+	if s := summaryOf(t, out); code != 0 || s.Destinations[0].Delivered != 1000 ||
+		!strings.Contains(errOut, "delivered already") {
 		t.Errorf("exit code %d: %s%s", code, out, errOut)
 	}
 	p.once(t, 1000)
 	// --fresh sends all again, as a run of its own.
 	code, out, _ = invoke(t, env, "", append(args, "--fresh")...)
-	if s := summaryOf(t, out); code != 0 || s.Destinations[0].Delivered != 1000 || len(p.seen) != 1000 || p.seen["m5"] != 2 {
+	if s := summaryOf(t, out); code != 0 || s.Destinations[0].Delivered != 1000 || len(p.seen) != 1000 ||
+		p.seen["m5"] != 2 {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 	code, out, _ = invoke(t, env, "", "runs", "list")
@@ -262,7 +285,8 @@ func TestAFolderThatGrows(t *testing.T) {
 func TestStdin(t *testing.T) {
 	p := newPartner(t)
 	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
-	code, out, errOut := invoke(t, env, events(500), "forward", "--from", "-", "--to", "webhook", "--set", "webhook.url="+p.URL, "-o", "json")
+	code, out, errOut := invoke(t, env, events(500), "forward", "--from", "-", "--to", "webhook",
+		"--set", "webhook.url="+p.URL, "-o", "json")
 	if s := summaryOf(t, out); code != 0 || s.Destinations[0].Delivered != 500 {
 		t.Errorf("exit code %d: %s%s", code, out, errOut)
 	}
@@ -284,7 +308,8 @@ func TestRejectedEventsAndRedrive(t *testing.T) {
 	env := map[string]string{"XDG_STATE_HOME": t.TempDir(), "HOOK_KEY": "s3cr3t-value"}
 	in := file(t, "events.jsonl", events(100)+"{broken\n")
 	dest := []string{"--set", "webhook.url=" + p.URL, "--set", "webhook.shared_secret=env:HOOK_KEY"}
-	code, out, errOut := invoke(t, env, "", append([]string{"forward", "--from", in, "--to", "webhook", "-o", "json"}, dest...)...)
+	code, out, errOut := invoke(t, env, "",
+		append([]string{"forward", "--from", in, "--to", "webhook", "-o", "json"}, dest...)...)
 	s := summaryOf(t, out)
 	if d := s.Destinations[0]; code != 3 || d.Delivered != 98 || d.Rejected["refused"] != 2 || s.BadRecords != 1 {
 		t.Fatalf("exit code %d: %s%s", code, out, errOut)
@@ -315,7 +340,8 @@ func TestRejectedEventsAndRedrive(t *testing.T) {
 		p.once(t, 100)
 	}
 	// Dead letters are a source, too.
-	code, out, _ = invoke(t, env, "", append([]string{"forward", "--from", s.Destinations[0].DeadLetters, "--to", "webhook", "-o", "json"}, dest...)...)
+	code, out, _ = invoke(t, env, "",
+		append([]string{"forward", "--from", s.Destinations[0].DeadLetters, "--to", "webhook", "-o", "json"}, dest...)...)
 	if r := summaryOf(t, out); code != 0 || r.Destinations[0].Delivered != 2 || p.seen["m7"] != 2 {
 		t.Errorf("exit code %d: %s", code, out)
 	}
@@ -336,13 +362,15 @@ func TestRedrives(t *testing.T) {
 		return false
 	})
 	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
-	in := file(t, "events.json", "["+strings.ReplaceAll(strings.TrimSpace(events(6)), "\n", ",")+",{\n\"type\":\"track\",\n\"messageId\":\"pretty\",\"event\":\"E\",\"userId\":\"u\"}]")
+	in := file(t, "events.json", "["+strings.ReplaceAll(strings.TrimSpace(events(6)), "\n", ",")+
+		",{\n\"type\":\"track\",\n\"messageId\":\"pretty\",\"event\":\"E\",\"userId\":\"u\"}]")
 	dest := []string{"--set", "webhook.url=" + p.URL, "-o", "json"}
 	redrive := func(want int, delivered uint64, skipped, rejected map[string]uint64, args ...string) engine.Summary {
 		t.Helper()
 		code, out, errOut := invoke(t, env, "", slices.Concat([]string{"redrive"}, args, dest)...)
 		s := summaryOf(t, out)
-		if d := s.Destinations[0]; code != want || d.Delivered != delivered || !maps.Equal(d.Skipped, skipped) || !maps.Equal(d.Rejected, rejected) {
+		if d := s.Destinations[0]; code != want || d.Delivered != delivered || !maps.Equal(d.Skipped, skipped) ||
+			!maps.Equal(d.Rejected, rejected) {
 			t.Errorf("redrive %v: exit code %d: %s%s", args, code, out, errOut)
 		}
 		return s
@@ -350,7 +378,8 @@ func TestRedrives(t *testing.T) {
 	none := map[string]uint64{}
 	code, out, errOut := invoke(t, env, "", append([]string{"forward", "--from", in, "--to", "webhook"}, dest...)...)
 	first := summaryOf(t, out)
-	if d := first.Destinations[0]; code != 3 || d.Rejected["refused"] != 4 || !strings.Contains(d.Examples["refused"], "status 400: bad ") {
+	if d := first.Destinations[0]; code != 3 || d.Rejected["refused"] != 4 ||
+		!strings.Contains(d.Examples["refused"], "status 400: bad ") {
 		t.Fatalf("exit code %d: %s%s", code, out, errOut)
 	}
 	if !strings.Contains(errOut, "`fanfold redrive "+first.Run+"`") {
@@ -368,11 +397,13 @@ func TestRedrives(t *testing.T) {
 	redrive(0, 0, map[string]uint64{"redriven": 3}, none, second.Run, "--reason", "refused")
 	p.once(t, 7)
 	for _, args := range [][]string{{"--reason", "refusd"}, {"--to", "webhok"}} {
-		if code, _, errOut := invoke(t, env, "", slices.Concat([]string{"redrive", first.Run}, args, dest)...); code != 2 || !strings.Contains(errOut, args[0]+": run "+first.Run+" has no ") {
+		if code, _, errOut := invoke(t, env, "", slices.Concat([]string{"redrive", first.Run}, args, dest)...); code != 2 ||
+			!strings.Contains(errOut, args[0]+": run "+first.Run+" has no ") {
 			t.Errorf("%v: exit code %d: %s", args, code, errOut)
 		}
 	}
-	if _, out, _ := invoke(t, env, "", "runs", "show", first.Run); !strings.Contains(out, "4 of the rejected were delivered by a redrive since") {
+	if _, out, _ := invoke(t, env, "", "runs", "show", first.Run); !strings.Contains(out,
+		"4 of the rejected were delivered by a redrive since") {
 		t.Error(out)
 	}
 	if _, out, _ := invoke(t, env, "", "runs", "list"); strings.Count(out, "redrive of "+first.Run) != 4 {
@@ -393,7 +424,9 @@ func TestRedriveOfAGrowingRun(t *testing.T) {
 	})
 	dir := t.TempDir()
 	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
-	conf := file(t, "own.yaml", "transform: [{remove: [properties.n]}]\ndestinations:\n  a: {type: webhook, settings: {url: '"+p.URL+"/a'}}\n  b: {type: webhook, settings: {url: '"+p.URL+"/b'}, filter: 'messageId != \"m3\"'}\n")
+	conf := file(t, "own.yaml",
+		"transform: [{remove: [properties.n]}]\ndestinations:\n  a: {type: webhook, settings: {url: '"+p.URL+
+			"/a'}}\n  b: {type: webhook, settings: {url: '"+p.URL+"/b'}, filter: 'messageId != \"m3\"'}\n")
 	forward := func(name, text string) engine.Summary {
 		t.Helper()
 		refuses.Store(true)
@@ -414,7 +447,8 @@ func TestRedriveOfAGrowingRun(t *testing.T) {
 	}{{a: 5, b: 4, more: true}, {a: 3, b: 3}} {
 		code, out, errOut := invoke(t, env, "", "redrive", id, "-o", "json")
 		s := summaryOf(t, out)
-		if code != 0 || s.Destinations[0].Delivered != want.a || s.Destinations[1].Delivered != want.b || !strings.Contains(errOut, conf) {
+		if code != 0 || s.Destinations[0].Delivered != want.a || s.Destinations[1].Delivered != want.b ||
+			!strings.Contains(errOut, conf) {
 			t.Errorf("exit code %d: %s%s", code, out, errOut)
 		}
 		if want.more {
@@ -434,15 +468,19 @@ func TestRedriveOfAGrowingRun(t *testing.T) {
 	if err := os.Remove(conf); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errOut := invoke(t, env, "", "redrive", id); code != 2 || !strings.Contains(errOut, "which cannot be read: name one with --config") {
+	if code, _, errOut := invoke(t, env, "", "redrive", id); code != 2 ||
+		!strings.Contains(errOut, "which cannot be read: name one with --config") {
 		t.Errorf("exit code %d: %s", code, errOut)
 	}
 }
 
 func TestPreview(t *testing.T) {
-	in := file(t, "events.jsonl", events(3)+`{"type":"group","userId":"u","messageId":"g","timestamp":"2024-05-01T00:00:00Z"}`+"\n"+`{"type":"alias","userId":"u","messageId":"a"}`+"\n")
+	in := file(t, "events.jsonl", events(3)+
+		`{"type":"group","userId":"u","messageId":"g","timestamp":"2024-05-01T00:00:00Z"}`+"\n"+
+		`{"type":"alias","userId":"u","messageId":"a"}`+"\n")
 	env := map[string]string{"FANFOLD_MIXPANEL_PROJECT_TOKEN": "tok-secret-1", "XDG_STATE_HOME": t.TempDir()}
-	code, out, errOut := invoke(t, env, "", "preview", "--from", in, "--to", "mixpanel", "--batch-events", "1", "--now", "2024-06-01T00:00:00Z", "-o", "json")
+	code, out, errOut := invoke(t, env, "", "preview", "--from", in, "--to", "mixpanel", "--batch-events", "1",
+		"--now", "2024-06-01T00:00:00Z", "-o", "json")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if code != 3 || len(lines) != 5 {
 		t.Fatalf("exit code %d: %s%s", code, out, errOut)
@@ -456,10 +494,13 @@ func TestPreview(t *testing.T) {
 		Headers                          map[string]string
 		Body                             []map[string]any
 	}
-	if err := json.Unmarshal([]byte(lines[0]), &first); err != nil || first.Method != "POST" || first.URL != "https://api.mixpanel.com/import?strict=1" || first.Events[0] != "m0" || first.Body[0]["event"] != "E0" || first.Headers["content-type"] != "application/json" {
+	if err := json.Unmarshal([]byte(lines[0]), &first); err != nil || first.Method != "POST" ||
+		first.URL != "https://api.mixpanel.com/import?strict=1" || first.Events[0] != "m0" ||
+		first.Body[0]["event"] != "E0" || first.Headers["content-type"] != "application/json" {
 		t.Errorf("%v: %s", err, lines[0])
 	}
-	if !strings.Contains(out, `"event":"g","rejected":"`) || !strings.Contains(out, `"event":"a","skipped":"unsupported"`) {
+	if !strings.Contains(out, `"event":"g","rejected":"`) ||
+		!strings.Contains(out, `"event":"a","skipped":"unsupported"`) {
 		t.Errorf("not sent: %s", out)
 	}
 	if left, _ := filepath.Glob(filepath.Join(env["XDG_STATE_HOME"], "*")); len(left) > 0 {
@@ -487,7 +528,8 @@ func TestEveryTopicAndDestinationCanBeShown(t *testing.T) {
 				Fields []struct{ Key, Type string }
 			}
 		}
-		if err := json.Unmarshal([]byte(out2), &view); err != nil || code != 0 || view.Slug != d.Info.Slug || len(view.Settings) != len(d.Settings.Fields) || len(view.Actions) != len(d.Actions) {
+		if err := json.Unmarshal([]byte(out2), &view); err != nil || code != 0 || view.Slug != d.Info.Slug ||
+			len(view.Settings) != len(d.Settings.Fields) || len(view.Actions) != len(d.Actions) {
 			t.Fatalf("show %s -o json: %d %v %s%s", d.Info.Slug, code, err, out2, errOut)
 		}
 		for i, act := range view.Actions {
@@ -508,10 +550,12 @@ func TestEveryTopicAndDestinationCanBeShown(t *testing.T) {
 	}
 	env := map[string]string{"MP_TOKEN": "token-for-test", "MP_SECRET": "secret-for-test"}
 	_, starterText, _ := invoke(t, nil, "", "config", "init")
-	if code, out, errOut := invoke(t, env, "", "config", "check", "--config", file(t, "fanfold.yaml", starterText)); code != 0 {
+	if code, out, errOut := invoke(t, env, "", "config", "check", "--config",
+		file(t, "fanfold.yaml", starterText)); code != 0 {
 		t.Errorf("the starter configuration: %d %s%s", code, out, errOut)
 	}
-	if code, out, _ := invoke(t, env, "", "config", "show", "--config", file(t, "fanfold.yaml", starterText)); code != 0 || strings.Contains(out, "-for-test") || !strings.Contains(out, "***") {
+	if code, out, _ := invoke(t, env, "", "config", "show", "--config", file(t, "fanfold.yaml", starterText)); code != 0 ||
+		strings.Contains(out, "-for-test") || !strings.Contains(out, "***") {
 		t.Errorf("config show: %d %s", code, out)
 	}
 }
@@ -527,16 +571,21 @@ func TestTransformTopicCompiles(t *testing.T) {
 	}
 	ev := `{"type":"identify","messageId":"m","userId":"u","traits":{"email":"a@b.example"},"properties":{"password":"p","orderId":1},"timestamp":"2024-05-08T00:00:00Z"}` + "\n"
 	conf = file(t, "all.yaml", "transform:\n"+strings.Replace(block, "10%", "100%", 1)+"\n")
-	code, out, errOut := invoke(t, env, ev, "preview", "--config", conf, "--from", "-", "--to", "webhook", "--set", "webhook.url=http://127.0.0.1:1/")
-	if code != 0 || strings.Contains(out, "a@b") || strings.Contains(out, "password") || strings.Contains(out, "orderId") || !strings.Contains(out, "2024-05-01T00:00:00") || !strings.Contains(out, "backfill") {
+	code, out, errOut := invoke(t, env, ev, "preview", "--config", conf, "--from", "-", "--to", "webhook",
+		"--set", "webhook.url=http://127.0.0.1:1/")
+	if code != 0 || strings.Contains(out, "a@b") || strings.Contains(out, "password") ||
+		strings.Contains(out, "orderId") || !strings.Contains(out, "2024-05-01T00:00:00") ||
+		!strings.Contains(out, "backfill") {
 		t.Errorf("its steps: %d %s%s", code, out, errOut)
 	}
 }
 
 func TestConfigNamesEveryBadStep(t *testing.T) {
-	conf := file(t, "bad.yaml", "transform:\n  - dropp: 'type = \"x\"'\n  - drop: 'type = '\n  - sample: 200%\ndestinations:\n  m: {type: mixpanell}\n")
+	conf := file(t, "bad.yaml", "transform:\n  - dropp: 'type = \"x\"'\n  - drop: 'type = '\n  - sample: 200%\n"+
+		"destinations:\n  m: {type: mixpanell}\n")
 	code, _, errOut := invoke(t, nil, "", "config", "check", "--config", conf)
-	for _, want := range []string{`bad.yaml:2: transform: there is no step "dropp"`, "bad.yaml:3: transform: drop: filter", "bad.yaml:4: transform: sample: the rate", "bad.yaml:6: destination m"} {
+	for _, want := range []string{`bad.yaml:2: transform: there is no step "dropp"`, "bad.yaml:3: transform: drop: filter",
+		"bad.yaml:4: transform: sample: the rate", "bad.yaml:6: destination m"} {
 		if code != 2 || !strings.Contains(errOut, want) {
 			t.Errorf("%d, without %q: %s", code, want, errOut)
 		}

@@ -115,7 +115,8 @@ func letters(t *testing.T, path string) map[string]letter {
 // exactlyOnce holds a healthy destination to its promise.
 func exactlyOnce(t *testing.T, d engine.LaneSummary, m *standin.Mischief, n int) {
 	t.Helper()
-	if d.Delivered != uint64(n) || d.Deliveries != uint64(n) || d.Pending+engine.Total(d.Rejected)+d.Retries != 0 || d.Requests != uint64(m.Requests()) {
+	if d.Delivered != uint64(n) || d.Deliveries != uint64(n) || d.Pending+engine.Total(d.Rejected)+d.Retries != 0 ||
+		d.Requests != uint64(m.Requests()) {
 		t.Errorf("the healthy destination: %+v, %d requests came", d, m.Requests())
 	}
 	seen := m.Events()
@@ -203,11 +204,13 @@ func TestFaultyPartner(t *testing.T) {
 		return standin.Fault{Kind: kind, Reply: standin.Reply{Body: `{"ok":true,"n":{n}}`}}
 	}
 	all := map[string]uint64{"exhausted": n}
-	mixpanel := standin.Script{IDs: standin.Texts{"[].properties.$insert_id"}, Answer: standin.Reply{Body: `{"code":200,"num_records_imported":{n},"status":"OK"}`}}
+	mixpanel := standin.Script{IDs: standin.Texts{"[].properties.$insert_id"},
+		Answer: standin.Reply{Body: `{"code":200,"num_records_imported":{n},"status":"OK"}`}}
 	// strange is mixpanel with other answers: some of them, or all (0).
 	strange := func(times int, body string) standin.Script {
 		s := mixpanel
-		s.Rules = []standin.Rule{{Times: times, Fault: standin.Fault{Kind: standin.Answer, Lost: true, Reply: standin.Reply{Status: 200, Body: body}}}}
+		s.Rules = []standin.Rule{{Times: times,
+			Fault: standin.Fault{Kind: standin.Answer, Lost: true, Reply: standin.Reply{Status: 200, Body: body}}}}
 		return s
 	}
 	const login = "<!DOCTYPE html><title>Sign in</title>"
@@ -216,37 +219,58 @@ func TestFaultyPartner(t *testing.T) {
 	for _, id := range refused {
 		mixpanel.Rules = append(mixpanel.Rules, standin.Rule{ID: id, Fault: standin.Fault{
 			Kind: standin.Partial, RejectIDs: refused,
-			Reply: standin.Reply{Status: 400, Body: `{"code":400,"num_records_imported":{n},"failed_records":[{failed}]}`, Failed: `{"index":{index},"insert_id":"{id}","field":"properties.time","message":"says the partner"}`},
+			Reply: standin.Reply{Status: 400, Body: `{"code":400,"num_records_imported":{n},"failed_records":[{failed}]}`,
+				Failed: `{"index":{index},"insert_id":"{id}","field":"properties.time","message":"says the partner"}`},
 		}})
 	}
 	cases := []sick{
-		{name: "slow", fault: with(answer(200), func(f *standin.Fault) { f.Delay = 50 * time.Millisecond }), delivered: n, exact: true},
+		{name: "slow", fault: with(answer(200), func(f *standin.Fault) { f.Delay = 50 * time.Millisecond }), delivered: n,
+			exact: true},
 		{name: "hangs twice", fault: one(standin.Hang), times: 2, options: "timeout: 500ms", delivered: n},
-		{name: "hangs, but takes", fault: with(one(standin.Hang), func(f *standin.Fault) { f.Took = true }), times: 2, took: true, options: "timeout: 500ms", delivered: n},
-		{name: "hangs for ever", fault: one(standin.Hang), options: "timeout: 400ms, retry: 2", code: 3, rejected: all, detail: "given up after 2 attempts"},
+		{name: "hangs, but takes", fault: with(one(standin.Hang), func(f *standin.Fault) { f.Took = true }), times: 2,
+			took: true, options: "timeout: 500ms", delivered: n},
+		{name: "hangs for ever", fault: one(standin.Hang), options: "timeout: 400ms, retry: 2", code: 3, rejected: all,
+			detail: "given up after 2 attempts"},
 		{name: "resets", fault: one(standin.Reset), times: 3, delivered: n, exact: true},
-		{name: "resets, but takes", fault: with(one(standin.Reset), func(f *standin.Fault) { f.Took = true }), times: 3, took: true, delivered: n, exact: true},
-		{name: "resets always", fault: one(standin.Reset), options: "retry: 1", code: 3, rejected: all, detail: "given up after 1 attempt in"},
-		{name: "resets in the body", fault: with(one(standin.ResetBody), func(f *standin.Fault) { f.Took = true }), times: 2, took: true, delivered: n, exact: true},
+		{name: "resets, but takes", fault: with(one(standin.Reset), func(f *standin.Fault) { f.Took = true }), times: 3,
+			took: true, delivered: n, exact: true},
+		{name: "resets always", fault: one(standin.Reset), options: "retry: 1", code: 3, rejected: all,
+			detail: "given up after 1 attempt in"},
+		{name: "resets in the body", fault: with(one(standin.ResetBody), func(f *standin.Fault) { f.Took = true }), times: 2,
+			took: true, delivered: n, exact: true},
 		{name: "truncates", fault: one(standin.Truncated), times: 2, delivered: n, exact: true},
 		{name: "malformed chunks", fault: one(standin.BadChunk), times: 2, delivered: n, exact: true},
 		{name: "garbage", fault: one(standin.Garbage), times: 2, delivered: n, exact: true},
-		{name: "garbage always", fault: one(standin.Garbage), options: "retry: 1", code: 3, rejected: all, detail: "malformed HTTP"},
+		{name: "garbage always", fault: one(standin.Garbage), options: "retry: 1", code: 3, rejected: all,
+			detail: "malformed HTTP"},
 		{name: "huge answer", fault: standin.Fault{Kind: standin.Huge, Size: 32 << 20}, times: 1, delivered: n},
-		{name: "huge failure", fault: standin.Fault{Kind: standin.Huge, Size: 32 << 20, Reply: standin.Reply{Status: 500}}, times: 1, delivered: n, exact: true},
-		{name: "slow down", fault: with(answer(429), func(f *standin.Fault) { f.RetryAfter = time.Second }), times: 1, delivered: n, exact: true},
-		{name: "slow down until", fault: with(answer(429), func(f *standin.Fault) { f.RetryAfter, f.RetryAfterDate = 2*time.Second, true }), times: 1, delivered: n, exact: true},
-		{name: "fails in bursts", script: standin.Script{Rules: []standin.Rule{{Times: 2, Fault: answer(503)}, {Skip: 2, Times: 2, Fault: answer(500)}}}, delivered: n, times: 4, exact: true},
-		{name: "fails always", fault: answer(500), options: "retry: 1", code: 3, rejected: all, detail: "says the partner", status: 500},
+		{name: "huge failure", fault: standin.Fault{Kind: standin.Huge, Size: 32 << 20, Reply: standin.Reply{Status: 500}},
+			times: 1, delivered: n, exact: true},
+		{name: "slow down", fault: with(answer(429), func(f *standin.Fault) { f.RetryAfter = time.Second }), times: 1,
+			delivered: n, exact: true},
+		{name: "slow down until", fault: with(answer(429), func(f *standin.Fault) {
+			f.RetryAfter, f.RetryAfterDate = 2*time.Second, true
+		}), times: 1, delivered: n, exact: true},
+		{name: "fails in bursts", script: standin.Script{Rules: []standin.Rule{{Times: 2, Fault: answer(503)},
+			{Skip: 2, Times: 2, Fault: answer(500)}}}, delivered: n, times: 4, exact: true},
+		{name: "fails always", fault: answer(500), options: "retry: 1", code: 3, rejected: all, detail: "says the partner",
+			status: 500},
 		{name: "refuses the credentials", fault: answer(401), code: 4, stopped: "says the partner"},
-		{name: "refuses them later", script: standin.Script{Rules: []standin.Rule{{Skip: 2, Fault: answer(403)}}}, code: 4, delivered: 20, stopped: "status 403"},
-		{name: "refuses everything", fault: answer(400), code: 3, rejected: map[string]uint64{"refused": n}, detail: "says the partner", status: 400},
-		{name: "refuses whole batches for two events", script: standin.Script{Rules: []standin.Rule{{ID: "m7", Fault: answer(400)}, {ID: "m41", Fault: answer(422)}}}, code: 3, delivered: n - 2, rejected: map[string]uint64{"refused": 2}, detail: "says the partner"},
+		{name: "refuses them later", script: standin.Script{Rules: []standin.Rule{{Skip: 2, Fault: answer(403)}}}, code: 4,
+			delivered: 20, stopped: "status 403"},
+		{name: "refuses everything", fault: answer(400), code: 3, rejected: map[string]uint64{"refused": n},
+			detail: "says the partner", status: 400},
+		{name: "refuses whole batches for two events",
+			script: standin.Script{Rules: []standin.Rule{{ID: "m7", Fault: answer(400)}, {ID: "m41", Fault: answer(422)}}},
+			code:   3, delivered: n - 2, rejected: map[string]uint64{"refused": 2}, detail: "says the partner"},
 		{name: "too large", fault: answer(413), times: 1, delivered: n},
-		{name: "refuses some", script: mixpanel, kind: analytics, code: 3, delivered: n - 4, rejected: map[string]uint64{"refused": 4}, detail: "properties.time: says the partner", status: 400},
+		{name: "refuses some", script: mixpanel, kind: analytics, code: 3, delivered: n - 4,
+			rejected: map[string]uint64{"refused": 4}, detail: "properties.time: says the partner", status: 400},
 		{name: "a login page, for a while", script: strange(2, login), kind: analytics, delivered: n},
-		{name: "a login page", script: strange(0, login), kind: analytics, options: "retry: 1", code: 3, rejected: all, detail: "the body is no JSON object", status: 200},
-		{name: "takes nothing", script: strange(0, `{"code":200,"num_records_imported":0,"status":"OK"}`), kind: analytics, options: "retry: 1", code: 3, rejected: all, detail: "num_records_imported says 0 of 10", status: 200},
+		{name: "a login page", script: strange(0, login), kind: analytics, options: "retry: 1", code: 3, rejected: all,
+			detail: "the body is no JSON object", status: 200},
+		{name: "takes nothing", script: strange(0, `{"code":200,"num_records_imported":0,"status":"OK"}`), kind: analytics,
+			options: "retry: 1", code: 3, rejected: all, detail: "num_records_imported says 0 of 10", status: 200},
 		{name: "untrusted certificate", tls: true, code: 4, stopped: "certificate does not verify"},
 	}
 	bin, input := build(t), file(t, "in.jsonl", events(n))
@@ -268,7 +292,8 @@ func TestFaultyPartner(t *testing.T) {
 		if c.kind == "" {
 			c.kind = "type: webhook, settings: {url: %q}"
 		}
-		text := fmt.Sprintf("destinations:\n  well: {type: webhook, settings: {url: %q}, batch_events: 10}\n  ill: {"+c.kind+", batch_events: 10, concurrency: 1, %s}\n", wellURL, illURL, c.options)
+		text := fmt.Sprintf("destinations:\n  well: {type: webhook, settings: {url: %q}, batch_events: 10}\n  ill: {"+c.kind+
+			", batch_events: 10, concurrency: 1, %s}\n", wellURL, illURL, c.options)
 		conf, state := file(t, "fanfold.yaml", text), t.TempDir()
 		wg.Go(func() {
 			slots <- struct{}{}
@@ -290,10 +315,12 @@ func TestFaultyPartner(t *testing.T) {
 			exactlyOnce(t, s.Destinations[0], r.well, n)
 			d := s.Destinations[1]
 			truthful(t, d, r.ill, n, c.took)
-			if d.Delivered != uint64(c.delivered) || fmt.Sprint(d.Rejected) != fmt.Sprint(c.rejected) || c.code == 4 != (d.Pending > 0) || d.InDoubt != 0 {
+			if d.Delivered != uint64(c.delivered) || fmt.Sprint(d.Rejected) != fmt.Sprint(c.rejected) ||
+				c.code == 4 != (d.Pending > 0) || d.InDoubt != 0 {
 				t.Errorf("the sick destination: %+v", d)
 			}
-			if !strings.Contains(d.Stopped, c.stopped) || c.stopped == "" && d.Stopped != "" || c.stopped != "" && !strings.Contains(r.end.errOut, c.stopped) {
+			if !strings.Contains(d.Stopped, c.stopped) || c.stopped == "" && d.Stopped != "" ||
+				c.stopped != "" && !strings.Contains(r.end.errOut, c.stopped) {
 				t.Errorf("it was stopped for %q\n%s", d.Stopped, r.end.errOut)
 			}
 			if !c.tls && d.Requests != uint64(r.ill.Requests()) {
@@ -348,7 +375,8 @@ func TestFaultyMixtures(t *testing.T) {
 
 func mixture(t *testing.T, bin, input string, n int, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 7))
-	kinds := []standin.FaultKind{standin.Answer, standin.Hang, standin.Reset, standin.ResetBody, standin.Truncated, standin.Huge, standin.Garbage, standin.BadChunk}
+	kinds := []standin.FaultKind{standin.Answer, standin.Hang, standin.Reset, standin.ResetBody, standin.Truncated,
+		standin.Huge, standin.Garbage, standin.BadChunk}
 	var b strings.Builder
 	well, url := misbehaving(t, standin.Script{}, false)
 	fmt.Fprintf(&b, "destinations:\n  well: {type: webhook, settings: {url: %q}, batch_events: 10}\n", url)
@@ -362,10 +390,13 @@ func mixture(t *testing.T, bin, input string, n int, seed uint64) {
 		for range rng.IntN(4) {
 			id := fmt.Sprint("m", rng.IntN(n))
 			bad[i][id] = true
-			s.Rules = append(s.Rules, standin.Rule{ID: id, Fault: standin.Fault{Kind: standin.Answer, Reply: standin.Reply{Status: []int{400, 404, 422}[rng.IntN(3)], Body: "no"}}})
+			s.Rules = append(s.Rules, standin.Rule{ID: id,
+				Fault: standin.Fault{Kind: standin.Answer,
+					Reply: standin.Reply{Status: []int{400, 404, 422}[rng.IntN(3)], Body: "no"}}})
 		}
 		for range 1 + rng.IntN(4) {
-			f := standin.Fault{Kind: kinds[rng.IntN(len(kinds))], Size: 9 << 20, Reply: standin.Reply{Status: []int{429, 500, 502, 503, 408}[rng.IntN(5)], Body: `{"n":{n}}`}}
+			f := standin.Fault{Kind: kinds[rng.IntN(len(kinds))], Size: 9 << 20,
+				Reply: standin.Reply{Status: []int{429, 500, 502, 503, 408}[rng.IntN(5)], Body: `{"n":{n}}`}}
 			if f.Kind == standin.Answer && rng.IntN(3) == 0 {
 				f.RetryAfter = time.Second
 			}
@@ -375,9 +406,11 @@ func mixture(t *testing.T, bin, input string, n int, seed uint64) {
 			s.Rules = append(s.Rules, standin.Rule{Skip: rng.IntN(10), Times: 1 + rng.IntN(3), Every: rng.IntN(4), Fault: f})
 		}
 		ill[i], url = misbehaving(t, s, false)
-		fmt.Fprintf(&b, "  ill%d: {type: webhook, settings: {url: %q}, batch_events: %d, concurrency: %d, timeout: 2s, retry: 50}\n", i, url, []int{7, 20, 100}[rng.IntN(3)], 1+rng.IntN(4))
+		fmt.Fprintf(&b, "  ill%d: {type: webhook, settings: {url: %q}, batch_events: %d, concurrency: %d, timeout: 2s, "+
+			"retry: 50}\n", i, url, []int{7, 20, 100}[rng.IntN(3)], 1+rng.IntN(4))
 	}
-	end := fanfold(bin, nil, "forward", "--from", input, "--config", file(t, "fanfold.yaml", b.String()), "--state-dir", t.TempDir(), "-o", "json")
+	end := fanfold(bin, nil, "forward", "--from", input, "--config", file(t, "fanfold.yaml", b.String()), "--state-dir",
+		t.TempDir(), "-o", "json")
 	code := 0
 	for i := range bad {
 		if len(bad[i]) > 0 {
@@ -437,7 +470,8 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 	forward := func(t *testing.T, w *world, more ...string) (int, string, string) {
-		return invoke(t, nil, "", append([]string{"forward", "--from", w.in, "--config", w.conf, "--state-dir", w.state, "-o", "json", "--progress", "never"}, more...)...)
+		return invoke(t, nil, "", append([]string{"forward", "--from", w.in, "--config", w.conf, "--state-dir", w.state,
+			"-o", "json", "--progress", "never"}, more...)...)
 	}
 	oneOf := func(who string, status int) func(http.ResponseWriter, *http.Request, []string) bool {
 		return func(w http.ResponseWriter, r *http.Request, _ []string) bool {
@@ -458,7 +492,9 @@ func TestExitCodes(t *testing.T) {
 		{name: "all delivered", code: 0},
 		{name: "nothing new", code: 0, first: func(t *testing.T, w *world) { forward(t, w) }},
 		{name: "empty input", code: 0, input: "\n"},
-		{name: "in the place of the state is a file", code: 1, first: func(t *testing.T, w *world) { w.state = file(t, "state", "") }},
+		{name: "in the place of the state is a file", code: 1, first: func(t *testing.T, w *world) {
+			w.state = file(t, "state", "")
+		}},
 		{name: "state damaged", code: 1, first: func(t *testing.T, w *world) { forward(t, w); damage(t, w.state) }},
 		{name: "input changed", code: 1, first: func(t *testing.T, w *world) {
 			w.p.answers(refuse(401))
@@ -468,14 +504,26 @@ func TestExitCodes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{name: "unknown flag", code: 2, then: func(t *testing.T, w *world) (int, string, string) { return forward(t, w, "--nope") }},
-		{name: "unknown destination", code: 2, then: func(t *testing.T, w *world) (int, string, string) { return forward(t, w, "--to", "nope") }},
+		{name: "unknown flag", code: 2, then: func(t *testing.T, w *world) (int, string, string) {
+			return forward(t, w, "--nope")
+		}},
+		{name: "unknown destination", code: 2, then: func(t *testing.T, w *world) (int, string, string) {
+			return forward(t, w, "--to", "nope")
+		}},
 		{name: "no such input", code: 2, first: func(t *testing.T, w *world) { w.in += ".gone" }},
-		{name: "malformed filter", code: 2, then: func(t *testing.T, w *world) (int, string, string) { return forward(t, w, "--filter", "type =") }},
-		{name: "malformed configuration", code: 2, first: func(t *testing.T, w *world) { w.conf = file(t, "fanfold.yaml", "destinations: {a: {type: webhook}}") }},
-		{name: "unknown command", code: 2, then: func(t *testing.T, _ *world) (int, string, string) { return invoke(t, nil, "", "nope") }},
+		{name: "malformed filter", code: 2, then: func(t *testing.T, w *world) (int, string, string) {
+			return forward(t, w, "--filter", "type =")
+		}},
+		{name: "malformed configuration", code: 2, first: func(t *testing.T, w *world) {
+			w.conf = file(t, "fanfold.yaml", "destinations: {a: {type: webhook}}")
+		}},
+		{name: "unknown command", code: 2, then: func(t *testing.T, _ *world) (int, string, string) {
+			return invoke(t, nil, "", "nope")
+		}},
 		{name: "events refused", code: 3, first: func(t *testing.T, w *world) { w.p.answers(refuse(400)) }},
-		{name: "events refused by one of two", code: 3, first: func(t *testing.T, w *world) { w.p.answers(oneOf("/a", 400)) }},
+		{name: "events refused by one of two", code: 3, first: func(t *testing.T, w *world) {
+			w.p.answers(oneOf("/a", 400))
+		}},
 		{name: "bad records", code: 3, input: good + "no event\n"},
 		{name: "nothing but bad records", code: 3, input: "{\"no\":\"event\"}\n"},
 		{name: "finished before, with rejections", code: 3, first: func(t *testing.T, w *world) {
@@ -483,19 +531,26 @@ func TestExitCodes(t *testing.T) {
 			forward(t, w)
 			w.p.answers(nil)
 		}},
-		{name: "a redrive that is refused again", code: 3, first: func(t *testing.T, w *world) { w.p.answers(refuse(400)) }, then: func(t *testing.T, w *world) (int, string, string) {
+		{name: "a redrive that is refused again", code: 3, first: func(t *testing.T, w *world) {
+			w.p.answers(refuse(400))
+		}, then: func(t *testing.T, w *world) (int, string, string) {
 			_, out, _ := forward(t, w)
-			return invoke(t, nil, "", "redrive", summaryOf(t, out).Run, "--config", w.conf, "--state-dir", w.state, "-o", "json", "--progress", "never")
+			return invoke(t, nil, "", "redrive", summaryOf(t, out).Run, "--config", w.conf, "--state-dir", w.state, "-o", "json",
+				"--progress", "never")
 		}},
-		{name: "a redrive that goes through", code: 0, first: func(t *testing.T, w *world) { w.p.answers(refuse(400)) }, then: func(t *testing.T, w *world) (int, string, string) {
+		{name: "a redrive that goes through", code: 0, first: func(t *testing.T, w *world) {
+			w.p.answers(refuse(400))
+		}, then: func(t *testing.T, w *world) (int, string, string) {
 			_, out, _ := forward(t, w)
 			w.p.answers(nil)
-			return invoke(t, nil, "", "redrive", summaryOf(t, out).Run, "--config", w.conf, "--state-dir", w.state, "-o", "json", "--progress", "never")
+			return invoke(t, nil, "", "redrive", summaryOf(t, out).Run, "--config", w.conf, "--state-dir", w.state, "-o", "json",
+				"--progress", "never")
 		}},
-		{name: "a preview with bad records", code: 3, input: good + "no event\n", then: func(t *testing.T, w *world) (int, string, string) {
-			code, out, errOut := invoke(t, nil, "", "preview", "--from", w.in, "--config", w.conf, "-o", "json")
-			return code, "", out + errOut
-		}},
+		{name: "a preview with bad records", code: 3, input: good + "no event\n",
+			then: func(t *testing.T, w *world) (int, string, string) {
+				code, out, errOut := invoke(t, nil, "", "preview", "--from", w.in, "--config", w.conf, "-o", "json")
+				return code, "", out + errOut
+			}},
 		{name: "a preview", code: 0, then: func(t *testing.T, w *world) (int, string, string) {
 			code, out, errOut := invoke(t, nil, "", "preview", "--from", w.in, "--config", w.conf, "-o", "json")
 			return code, "", out + errOut
@@ -513,25 +568,28 @@ func TestExitCodes(t *testing.T) {
 			damage(t, w.state)
 			w.in += ".gone"
 		}},
-		{name: "1 before 3 and 4: state damaged after bad records and refused credentials", code: 1, input: good + "no event\n", first: func(t *testing.T, w *world) {
-			w.p.answers(refuse(401))
-			forward(t, w)
-			damage(t, w.state)
-		}},
+		{name: "1 before 3 and 4: state damaged after bad records and refused credentials", code: 1,
+			input: good + "no event\n", first: func(t *testing.T, w *world) {
+				w.p.answers(refuse(401))
+				forward(t, w)
+				damage(t, w.state)
+			}},
 		{name: "2 before 4: work is pending, and the command is wrong", code: 2, first: func(t *testing.T, w *world) {
 			w.p.answers(refuse(401))
 			forward(t, w)
 			w.p.answers(func(http.ResponseWriter, *http.Request, []string) bool { t.Error("something was sent"); return false })
 		}, then: func(t *testing.T, w *world) (int, string, string) { return forward(t, w, "--progress", "maybe") }},
-		{name: "4 before 3: one refuses events, the other the credentials", code: 4, input: good + "no event\n", first: func(t *testing.T, w *world) {
-			w.p.answers(func(rw http.ResponseWriter, r *http.Request, ids []string) bool {
-				return oneOf("/a", 400)(rw, r, ids) || oneOf("/b", 401)(rw, r, ids)
-			})
-		}},
+		{name: "4 before 3: one refuses events, the other the credentials", code: 4, input: good + "no event\n",
+			first: func(t *testing.T, w *world) {
+				w.p.answers(func(rw http.ResponseWriter, r *http.Request, ids []string) bool {
+					return oneOf("/a", 400)(rw, r, ids) || oneOf("/b", 401)(rw, r, ids)
+				})
+			}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := &world{p: newPartner(t), state: t.TempDir()}
-			w.conf = file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}}\n  b: {type: webhook, settings: {url: %q}}\n", w.p.URL+"/a", w.p.URL+"/b"))
+			w.conf = file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}}\n"+
+				"  b: {type: webhook, settings: {url: %q}}\n", w.p.URL+"/a", w.p.URL+"/b"))
 			if c.input == "" {
 				c.input = good
 			}
@@ -565,7 +623,8 @@ func TestExitCodes(t *testing.T) {
 		})
 	}
 	// What cannot be provoked from outside.
-	machine, usage, input := errors.New("disk full"), usagef("no such flag"), error(&source.InputError{Err: errors.New("no such file")})
+	machine, usage, input := errors.New("disk full"), usagef("no such flag"), error(
+		&source.InputError{Err: errors.New("no such file")})
 	for i, c := range []struct {
 		err  error
 		code int
@@ -671,8 +730,10 @@ func TestInDoubt(t *testing.T) {
 			d := newDoubtful(t, func(k int) bool { return k > c.answered })
 			state := t.TempDir()
 			args := func(doubt string) []string {
-				return []string{"forward", "--from", input, "--to", "mixpanel", "--set", "mixpanel.project_token=not-a-real-token", "--opt", "mixpanel.base_url=" + d.URL, "--opt", fmt.Sprint("mixpanel.concurrency=", c.concurrency),
-					"--opt", fmt.Sprint("mixpanel.batch_events=", batch), "--opt", "mixpanel.in_doubt=" + doubt, "--state-dir", state, "-o", "json", "--progress", "never"}
+				return []string{"forward", "--from", input, "--to", "mixpanel", "--set", "mixpanel.project_token=not-a-real-token",
+					"--opt", "mixpanel.base_url=" + d.URL, "--opt", fmt.Sprint("mixpanel.concurrency=", c.concurrency),
+					"--opt", fmt.Sprint("mixpanel.batch_events=", batch), "--opt", "mixpanel.in_doubt=" + doubt, "--state-dir", state,
+					"-o", "json", "--progress", "never"}
 			}
 			victim := exec.Command(bin, args("resend")...)
 			if err := victim.Start(); err != nil {
@@ -705,7 +766,8 @@ func TestInDoubt(t *testing.T) {
 					t.Fatalf("in_doubt: %s: exit code %d, want %d: %s%s", doubt, end.code, code, end.out, end.errOut)
 				}
 				s := summaryOf(t, end.out).Destinations[0]
-				if s.Delivered != uint64(delivered) || s.Pending != uint64(pending) || s.InDoubt != uint64(c.doubts*batch) || engine.Total(s.Rejected) > 0 {
+				if s.Delivered != uint64(delivered) || s.Pending != uint64(pending) || s.InDoubt != uint64(c.doubts*batch) ||
+					engine.Total(s.Rejected) > 0 {
 					t.Errorf("in_doubt: %s: %+v", doubt, s)
 				}
 				if strings.Contains(end.errOut, "in_doubt=resend") != (pending > 0) {
@@ -809,7 +871,9 @@ func TestDiskFull(t *testing.T) {
 			if c.stdin {
 				from = "-"
 			}
-			args := []string{bin, "forward", "--from", from, "--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt", fmt.Sprint("webhook.batch_events=", c.batch), "--opt", "webhook.concurrency=1", "--state-dir", state, "-o", "json", "--progress", "never", "--max-errors", "0"}
+			args := []string{bin, "forward", "--from", from, "--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt",
+				fmt.Sprint("webhook.batch_events=", c.batch), "--opt", "webhook.concurrency=1", "--state-dir", state, "-o", "json",
+				"--progress", "never", "--max-errors", "0"}
 			forward := func(limit string) ended {
 				// The shell runs the command with the limit, in blocks of 512 bytes.
 				cmd := exec.Command(sh, append([]string{"-c", `ulimit -f ` + limit + `; exec "$0" "$@"`}, args...)...)
@@ -867,7 +931,8 @@ func TestReadOnlyState(t *testing.T) {
 	}
 	in, state, p := file(t, "in.jsonl", events(50)), t.TempDir(), newPartner(t)
 	forward := func() (int, string, string) {
-		return invoke(t, nil, "", "forward", "--from", in, "--to", "webhook", "--set", "webhook.url="+p.URL, "--state-dir", state, "-o", "json", "--progress", "never")
+		return invoke(t, nil, "", "forward", "--from", in, "--to", "webhook", "--set", "webhook.url="+p.URL, "--state-dir",
+			state, "-o", "json", "--progress", "never")
 	}
 	protect := func(mode os.FileMode, paths ...string) {
 		for _, path := range paths {
@@ -900,7 +965,8 @@ func TestReadOnlyState(t *testing.T) {
 			protect(0o400, f)
 		}
 	}
-	if code, out, errOut := forward(); code != 1 || strings.Count(strings.TrimSpace(errOut), "\n") > 1 || strings.Contains(errOut, "damaged") {
+	if code, out, errOut := forward(); code != 1 || strings.Count(strings.TrimSpace(errOut), "\n") > 1 ||
+		strings.Contains(errOut, "damaged") {
 		t.Errorf("exit code %d: %s%s", code, out, errOut)
 	}
 	protect(0o700, runs[0])
@@ -937,9 +1003,11 @@ func TestDamagedState(t *testing.T) {
 		return false
 	})
 	in, master := file(t, "in.jsonl", events(n)), t.TempDir()
-	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}, batch_events: 10, concurrency: 1}\n  b: {type: webhook, settings: {url: %q}}\n", p.URL+"/stops", p.URL+"/refuses"))
+	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}, "+
+		"batch_events: 10, concurrency: 1}\n  b: {type: webhook, settings: {url: %q}}\n", p.URL+"/stops", p.URL+"/refuses"))
 	forward := func(state string, more ...string) (int, string, string) {
-		return invoke(t, nil, "", append([]string{"forward", "--from", in, "--config", conf, "--state-dir", state, "-o", "json", "--progress", "never"}, more...)...)
+		return invoke(t, nil, "", append([]string{"forward", "--from", in, "--config", conf, "--state-dir", state,
+			"-o", "json", "--progress", "never"}, more...)...)
 	}
 	if code, out, errOut := forward(master); code != 4 {
 		t.Fatalf("exit code %d: %s%s", code, out, errOut)
@@ -981,7 +1049,8 @@ func TestDamagedState(t *testing.T) {
 			return errors.Join(err, f.Close())
 		}, false},
 		{"summary is garbage", func(run string) error { return garbage(filepath.Join(run, "summary.json")) }, false},
-		{"a file in the place of the run", func(run string) error { return errors.Join(os.RemoveAll(run), garbage(run)) }, true},
+		{"a file in the place of the run", func(run string) error { return errors.Join(os.RemoveAll(run), garbage(run)) },
+			true},
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
 	for i := range rounds(t, 24) {
@@ -1033,7 +1102,8 @@ func TestDamagedState(t *testing.T) {
 				t.Errorf("exit code %d: %s%s", code, out, errOut)
 			default:
 				s := summaryOf(t, out)
-				if code != 3 || s.Destinations[0].Delivered != n || s.Destinations[1].Rejected["refused"] != n || len(letters(t, s.Destinations[1].DeadLetters)) != n {
+				if code != 3 || s.Destinations[0].Delivered != n || s.Destinations[1].Rejected["refused"] != n ||
+					len(letters(t, s.Destinations[1].DeadLetters)) != n {
 					t.Errorf("exit code %d: %s%s", code, out, errOut)
 				}
 				if count()-before != n-30 {
@@ -1064,11 +1134,14 @@ func TestTwoProcessesOnOneRun(t *testing.T) {
 		}
 		return false
 	})
-	args := []string{"forward", "--from", file(t, "in.jsonl", events(100)), "--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=10", "--state-dir", t.TempDir(), "-o", "json", "--progress", "never"}
+	args := []string{"forward", "--from", file(t, "in.jsonl", events(100)), "--to", "webhook",
+		"--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=10", "--state-dir", t.TempDir(), "-o", "json",
+		"--progress", "never"}
 	one := make(chan ended, 1)
 	go func() { one <- fanfold(bin, nil, args...) }()
 	<-asked
-	if two := fanfold(bin, nil, args...); two.code != 4 || !strings.Contains(two.errOut, "another process works on the run in ") || two.out != "" {
+	if two := fanfold(bin, nil, args...); two.code != 4 ||
+		!strings.Contains(two.errOut, "another process works on the run in ") || two.out != "" {
 		t.Errorf("the second: exit code %d: %s%s", two.code, two.out, two.errOut)
 	}
 	close(hold)

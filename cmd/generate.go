@@ -35,8 +35,9 @@ func (a *app) generateCommand() *cobra.Command {
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the stream")
 	f.IntVar(&o.Events, "events", 3000, "number of events")
 	usual := strconv.Itoa(eventgen.DefaultVariety)
-	f.IntVar(&o.Variety, "variety", 0, "number of event names, each with properties of its own, optional and nested ones; "+
-		"without a number "+usual+", 0: a uniform stream")
+	f.IntVar(&o.Variety, "variety", 0,
+		"number of event names, each with properties of its own, optional and nested ones; "+
+			"without a number "+usual+", 0: a uniform stream")
 	f.Lookup("variety").NoOptDefVal = usual
 	f.BoolVar(&o.Messy, "messy", false, "add what real archives also hold")
 	f.IntVar(&o.LongLine, "long-line", 0, "bytes of the over-long line of a messy stream")

@@ -100,7 +100,8 @@ func TestWrongAddressStopsTheRun(t *testing.T) {
 			if code != want.code || d.Rejected["refused"] != want.rejected || d.Pending != want.pending {
 				t.Errorf("exit code %d: %s%s", code, out, errOut)
 			}
-			if said := strings.Contains(d.Stopped, "--max-errors") && strings.Contains(d.Stopped, "302"); said != (want.code == 4) {
+			if said := strings.Contains(d.Stopped, "--max-errors") &&
+				strings.Contains(d.Stopped, "302"); said != (want.code == 4) {
 				t.Errorf("stopped: %q", d.Stopped)
 			}
 		})

@@ -44,7 +44,9 @@ func TestLog(t *testing.T) {
 		for k, v := range env {
 			all[k] = v
 		}
-		_, _, said := invoke(t, all, "", append([]string{"forward", "--from", in, "--to", "webhook", "--set", "webhook.url=" + server.URL, "--set", "webhook.shared_secret=env:SECRET"}, more...)...)
+		_, _, said := invoke(t, all, "",
+			append([]string{"forward", "--from", in, "--to", "webhook", "--set", "webhook.url=" + server.URL,
+				"--set", "webhook.shared_secret=env:SECRET"}, more...)...)
 		return said
 	}
 	json := func(t *testing.T, said string) {
@@ -110,7 +112,8 @@ func TestLogOfLibraries(t *testing.T) {
 	}
 	l.Print(`Unsolicited response received on idle HTTP channel starting with "s3cr3t-of-the-shop"`)
 	said := fmt.Sprint(a.err)
-	if strings.Contains(said, "s3cr3t") || !strings.Contains(said, "fanfold: too early: ***\n") || !strings.Contains(said, `level=WARN msg="Unsolicited response`) {
+	if strings.Contains(said, "s3cr3t") || !strings.Contains(said, "fanfold: too early: ***\n") ||
+		!strings.Contains(said, `level=WARN msg="Unsolicited response`) {
 		t.Errorf("it said:\n%s", said)
 	}
 }

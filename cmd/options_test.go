@@ -20,15 +20,18 @@ import (
 
 // nonsense are values that mostly mean nothing.
 var nonsense = []string{
-	`""`, "null", "~", "x y", "-1", "0", "NaN", "Inf", "1e400", "1e30GiB", "9999999999999999999", "0x10", "[1, 2]", "{a: b}", "true", "5",
-	"1/0", "NaN/s", "-5/s", "1e400/s", "5/fortnight", "http://", "ftp://x.example", "yes please", `"\e[31m"`, "attempts=0", "max_time=-1s", "5s",
+	`""`, "null", "~", "x y", "-1", "0", "NaN", "Inf", "1e400", "1e30GiB", "9999999999999999999", "0x10", "[1, 2]",
+	"{a: b}", "true", "5",
+	"1/0", "NaN/s", "-5/s", "1e400/s", "5/fortnight", "http://", "ftp://x.example", "yes please", `"\e[31m"`, "attempts=0",
+	"max_time=-1s", "5s",
 }
 
 // sense is a value of each option that is right for some destination and is not its
 // default.
 var sense = map[string]string{
 	"presets": "all", "filter": `'type = "track"'`, "rate": "1/h", "concurrency": "1", "batch_events": "1", "batch_bytes": "1000",
-	"compression": "none", "timeout": "7s", "base_url": "http://127.0.0.1:9/x", "retry": "{attempts: 3}", "in_doubt": "hold",
+	"compression": "none", "timeout": "7s", "base_url": "http://127.0.0.1:9/x", "retry": "{attempts: 3}",
+	"in_doubt":        "hold",
 	"override_limits": "true", "actions": `[{action: ACTION, subscribe: 'type = "track"'}]`,
 }
 
@@ -82,7 +85,8 @@ func TestOptionsAreUsedOrRefused(t *testing.T) {
 				}
 				o, after, err := open(slug, "    "+key+": "+value+"\n")
 				switch {
-				case err != nil && (!strings.Contains(err.Error(), key) && !(key == "filter" && strings.Contains(err.Error(), "f.yaml:4")) || !strings.Contains(err.Error(), "f.yaml:4")):
+				case err != nil && (!strings.Contains(err.Error(), key) &&
+					!(key == "filter" && strings.Contains(err.Error(), "f.yaml:4")) || !strings.Contains(err.Error(), "f.yaml:4")):
 					t.Errorf("%s: %s: %s: the error does not say which option, and where: %v", slug, key, value, err)
 				case err == nil && after == before && !isDefault(key, o):
 					t.Errorf("%s: %s: %s is taken, and changes nothing", slug, key, value)
@@ -113,8 +117,10 @@ func isDefault(key string, o *config.Opened) bool {
 var wrongFlags = map[string][]string{
 	"since": {"soon", "2024-13-01", "1h 5m", "NaN"}, "until": {"soon", "99999999999999999999h"},
 	"filter": {"type =", ")"}, "limit": {"-1", "many", "1e3", "99999999999999999999"},
-	"separator": {"::", "\n", "\""}, "format": {"telegram"}, "layout": {"%Y/%q"}, "lateness": {"-1h", "soon", "NaN"}, "map": {"no/such.json"},
-	"to": {"nobody", "a,,nobody"}, "set": {"file", "file.path", "nobody.a=b", "file.nothing=1", "file.path=env:NOT_SET", "file.path=file:no/such"},
+	"separator": {"::", "\n", "\""}, "format": {"telegram"}, "layout": {"%Y/%q"}, "lateness": {"-1h", "soon", "NaN"},
+	"map": {"no/such.json"},
+	"to":  {"nobody", "a,,nobody"}, "set": {"file", "file.path", "nobody.a=b", "file.nothing=1", "file.path=env:NOT_SET",
+		"file.path=file:no/such"},
 	"opt":  {"file", "file.rate", "nobody.rate=1/s", "file.nothing=1", "file.rate=", "file.rate=NaN/s"},
 	"pace": {"walking", "real"}, "max-errors": {"-1", "many", "1e3"},
 	"rehearse": {"maybe"}, "fresh": {"maybe"}, "output": {"xml", ""},
@@ -123,15 +129,17 @@ var wrongFlags = map[string][]string{
 	"spool":            {"lots", "-1GiB", "0", "NaN", "Inf", "1e30GiB"},
 	"reserve-for-live": {"NaN%", "Inf%", "-Inf%", "100%", "-1%", "30", "%", "1e400%"},
 	"log-level":        {"loud", "warn+1"}, "log-format": {"xml"}, "config": {"no/such.yaml", "."},
-	"from": {"no/such", "gopher://x", "telegram://x/y"}, "s3-path-style": {"maybe"}, "s3-anonymous": {"maybe"}, "s3-requester-pays": {"maybe"},
-	"profile": {"nobody"},
-	"now":     {"soon", "-1h"}, "batch-events": {"-1", "x"}, "show-secrets": {"maybe"},
+	"from": {"no/such", "gopher://x", "telegram://x/y"}, "s3-path-style": {"maybe"}, "s3-anonymous": {"maybe"},
+	"s3-requester-pays": {"maybe"},
+	"profile":           {"nobody"},
+	"now":               {"soon", "-1h"}, "batch-events": {"-1", "x"}, "show-secrets": {"maybe"},
 	"help": {"maybe"},
 }
 
 // freeFlags take any text, and the reason why none of them is nonsense.
 var freeFlags = map[string]string{
-	"columns": "names of columns", "s3-region": "the service knows its regions", "s3-endpoint": "looked at where an s3:// source is opened", "state-dir": "any path",
+	"columns": "names of columns", "s3-region": "the service knows its regions",
+	"s3-endpoint": "looked at where an s3:// source is opened", "state-dir": "any path",
 	"cpuprofile": "any path", "memprofile": "any path", "exectrace": "any path",
 }
 
@@ -153,7 +161,8 @@ func TestFlagsAreUsedOrRefused(t *testing.T) {
 			}
 			for _, value := range wrongFlags[f.Name] {
 				a := testApp(map[string]string{"XDG_STATE_HOME": t.TempDir()})
-				code := a.execute(context.Background(), []string{command, "--from", in, "--to", "file", "--set", "file.path=" + t.TempDir(), "--" + f.Name + "=" + value})
+				code := a.execute(context.Background(),
+					[]string{command, "--from", in, "--to", "file", "--set", "file.path=" + t.TempDir(), "--" + f.Name + "=" + value})
 				said := fmt.Sprint(a.err)
 				if code != exitUsage || strings.Contains(said, "panic") {
 					t.Errorf("%s --%s=%s: exit code %d: %s", command, f.Name, value, code, said)
@@ -172,7 +181,8 @@ func eachFlag(c *cobra.Command, f func(*pflag.Flag)) {
 // stands, when it is nonsense, and reaches the command from wherever it stands.
 func TestGlobalsAreUsedOrRefused(t *testing.T) {
 	wrong := map[string]string{"log-level": "loud", "log-format": "xml", "progress": "often", "memory": "NaNGiB"}
-	right := map[string]string{"state-dir": "/elsewhere", "log-level": "debug", "log-format": "json", "progress": "never", "memory": "64MiB"}
+	right := map[string]string{"state-dir": "/elsewhere", "log-level": "debug", "log-format": "json", "progress": "never",
+		"memory": "64MiB"}
 	for _, g := range config.GlobalOptions() {
 		if right[g.Name] == "" {
 			t.Errorf("option %s: this test knows no value of it", g.Name)
@@ -185,7 +195,8 @@ func TestGlobalsAreUsedOrRefused(t *testing.T) {
 				}
 				a := testApp(env)
 				code := a.execute(context.Background(), []string{"runs", "list", "--config", file(t, "fanfold.yaml", set[0]+"\n")})
-				if said := fmt.Sprint(a.err); code != exitUsage || !strings.Contains(strings.ToLower(strings.ReplaceAll(said, "_", "-")), g.Name) {
+				if said := fmt.Sprint(a.err); code != exitUsage ||
+					!strings.Contains(strings.ToLower(strings.ReplaceAll(said, "_", "-")), g.Name) {
 					t.Errorf("%s: %s in the %s: exit code %d: %s", g.Name, value, where, code, said)
 				}
 			}
@@ -196,9 +207,10 @@ func TestGlobalsAreUsedOrRefused(t *testing.T) {
 			env  map[string]string
 			args []string
 		}{
-			"file":        {nil, []string{"--config", conf}},
-			"environment": {map[string]string{envOf(g.Name): value}, []string{"--config", file(t, "fanfold.yaml", g.Name+": "+g.Default+"\n")}},
-			"flag":        {map[string]string{envOf(g.Name): g.Default}, []string{"--" + g.Name + "=" + value}},
+			"file": {nil, []string{"--config", conf}},
+			"environment": {map[string]string{envOf(g.Name): value},
+				[]string{"--config", file(t, "fanfold.yaml", g.Name+": "+g.Default+"\n")}},
+			"flag": {map[string]string{envOf(g.Name): g.Default}, []string{"--" + g.Name + "=" + value}},
 		} {
 			a := testApp(run.env)
 			root := a.root()
@@ -225,7 +237,9 @@ func TestPastedSubscriptions(t *testing.T) {
 	if err != nil {
 		t.Skip("the reference subscriptions are not here: ", err)
 	}
-	w := &config.World{Catalogue: destinations.All(), Secret: func(...string) {}, Env: func(string) (string, bool) { return "", false }}
+	w := &config.World{Catalogue: destinations.All(), Secret: func(...string) {}, Env: func(string) (string, bool) {
+		return "", false
+	}}
 	said := map[string]bool{}
 	for line := range bytes.Lines(data) {
 		var row struct {
@@ -238,11 +252,13 @@ func TestPastedSubscriptions(t *testing.T) {
 		if _, ok := w.Find(row.Destination); !ok {
 			continue
 		}
-		pasted, err := json.Marshal(map[string]any{"id": "5GFh", "name": "n", "actionId": "a", "actionSlug": row.Action, "destinationId": "d", "enabled": true, "trigger": row.Subscribe, "settings": row.Mapping})
+		pasted, err := json.Marshal(map[string]any{"id": "5GFh", "name": "n", "actionId": "a", "actionSlug": row.Action,
+			"destinationId": "d", "enabled": true, "trigger": row.Subscribe, "settings": row.Mapping})
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := w.Parse("f.yaml", []byte("destinations:\n  a:\n    type: "+row.Destination+"\n    actions:\n      - "+string(pasted)+"\n"))
+		f, err := w.Parse("f.yaml", []byte("destinations:\n  a:\n    type: "+row.Destination+"\n    actions:\n      - "+
+			string(pasted)+"\n"))
 		if err == nil {
 			var dests []*config.Destination
 			if dests, err = w.Choose(f, config.Choice{Rehearse: true}); err == nil {

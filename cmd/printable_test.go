@@ -40,30 +40,43 @@ func TestNothingObeyed(t *testing.T) {
 		return path
 	}
 	name := strings.NewReplacer("\x7f", "").Replace(hostile)
-	good := `{"type":"track","event":"` + "\u009b\u202e\x7f" + `","messageId":"m` + "\u009b\u202e" + `","userId":"u"}` + "\n"
+	good := `{"type":"track","event":"` + "\u009b\u202e\x7f" + `","messageId":"m` + "\u009b\u202e" + `","userId":"u"}` +
+		"\n"
 	in := write("in/"+name+".jsonl", good+"no event "+hostile+"\n"+`{"type":"`+"\u202e"+`"}`+"\n"+`{"nothing":1}`+"\n")
 	conf := write("fanfold.yaml", "destinations: {hook: {type: webhook, settings: {url: '"+partner.URL+"'}, retry: 1}}\n")
 	quoted := `"x\e[31m\u009b2J\u202e"`
-	broken := write("broken.yaml", "destinations:\n  "+quoted+": {type: "+quoted+"}\n  hook: {type: webhook, "+quoted+": 1, rate: "+quoted+
-		", settings: {url: "+quoted+", "+quoted+": 1}, actions: [{action: "+quoted+", subscribe: "+quoted+"}]}\n"+quoted+": 1\ntransform: [{"+quoted+": 1}, {drop: "+quoted+"}]\n")
-	cassette := write("cassettes/c.yaml", "---\nversion: 1\ninteractions:\n- request:\n    body: "+quoted+"\n    form: {}\n    headers: {X-A: ["+quoted+"]}\n    url: http://x.example/"+
-		"%1b\n    method: POST\n  response:\n    body: "+quoted+"\n    headers: {X-B: ["+quoted+"]}\n    status: "+quoted+"\n    code: 200\n    duration: \"\"\n")
+	broken := write("broken.yaml", "destinations:\n  "+quoted+": {type: "+quoted+"}\n  hook: {type: webhook, "+quoted+
+		": 1, rate: "+quoted+
+		", settings: {url: "+quoted+", "+quoted+": 1}, actions: [{action: "+quoted+", subscribe: "+quoted+"}]}\n"+quoted+
+		": 1\ntransform: [{"+quoted+": 1}, {drop: "+quoted+"}]\n")
+	cassette := write("cassettes/c.yaml", "---\nversion: 1\ninteractions:\n- request:\n    body: "+quoted+
+		"\n    form: {}\n    headers: {X-A: ["+quoted+"]}\n    url: http://x.example/"+
+		"%1b\n    method: POST\n  response:\n    body: "+quoted+"\n    headers: {X-B: ["+quoted+"]}\n    status: "+quoted+
+		"\n    code: 200\n    duration: \"\"\n")
 	state := filepath.Join(dir, "state")
 	id, escaped := "", 0
 	for _, args := range [][]string{
 		{"forward", "--from", in, "--config", conf, "--log-level", "debug", "--progress", "always"},
-		{"forward", "--from", filepath.Dir(in), "--config", conf, "--log-format", "json", "--log-level", "debug", "-o", "json", "--fresh"},
-		{"forward", "--from", in, "--to", hostile}, {"forward", "--from", in, "--to", "file", "--set", "file." + hostile + "=" + hostile},
-		{"forward", "--from", in, "--to", "file", "--opt", "file." + hostile + "=" + hostile}, {"forward", "--from", in + "missing", "--to", "file"},
-		{"forward", "--from", in, "--to", "file", "--since", hostile}, {"forward", "--from", in, "--to", "file", "--filter", hostile},
-		{"forward", "--from", in, "--format", hostile, "--to", "file"}, {"forward", "--" + hostile}, {hostile}, {"help", hostile},
+		{"forward", "--from", filepath.Dir(in), "--config", conf, "--log-format", "json", "--log-level", "debug",
+			"-o", "json", "--fresh"},
+		{"forward", "--from", in, "--to", hostile},
+		{"forward", "--from", in, "--to", "file", "--set", "file." + hostile + "=" + hostile},
+		{"forward", "--from", in, "--to", "file", "--opt", "file." + hostile + "=" + hostile},
+		{"forward", "--from", in + "missing", "--to", "file"},
+		{"forward", "--from", in, "--to", "file", "--since", hostile},
+		{"forward", "--from", in, "--to", "file", "--filter", hostile},
+		{"forward", "--from", in, "--format", hostile, "--to", "file"}, {"forward", "--" + hostile}, {hostile},
+		{"help", hostile},
 		{"preview", "--from", in, "--config", conf}, {"preview", "--from", in, "--config", conf, "-o", "curl"},
-		{"runs", "list"}, {"runs", "list", "-o", "json"}, {"runs", "show", "RUN"}, {"runs", "show", "RUN", "-o", "json"}, {"runs", "show", hostile},
+		{"runs", "list"}, {"runs", "list", "-o", "json"}, {"runs", "show", "RUN"}, {"runs", "show", "RUN", "-o", "json"},
+		{"runs", "show", hostile},
 		{"redrive", "RUN", "--config", conf}, {"redrive", "RUN", "--to", hostile}, {"redrive", "RUN", "--reason", hostile},
 		{"config", "check", "--config", broken}, {"config", "show", "--config", broken}, {"config", "check", "--config", in},
 		{"eval", "--mapping", `{"a":{"@path":"$.event"}}`, in}, {"eval", "--mapping", hostile}, {"eval", "--filter", hostile},
-		{"cassettes", "show", cassette, "--body"}, {"cassettes", "lint", cassette}, {"cassettes", "diff", cassette, cassette}, {"cassettes", "show", in},
-		{"cassettes", "export", "--har", cassette}, {"replay", "verify", filepath.Dir(cassette)}, {"destinations", "show", hostile},
+		{"cassettes", "show", cassette, "--body"}, {"cassettes", "lint", cassette}, {"cassettes", "diff", cassette, cassette},
+		{"cassettes", "show", in},
+		{"cassettes", "export", "--har", cassette}, {"replay", "verify", filepath.Dir(cassette)},
+		{"destinations", "show", hostile},
 	} {
 		for i := range args {
 			args[i] = strings.ReplaceAll(strings.ReplaceAll(args[i], "RUN", id), "\x00", "")

@@ -259,7 +259,8 @@ func archiveOf(t *testing.T, events int) *archive {
 	a := &archive{files: map[string][]byte{}, events: events, bad: 4}
 	padding := strings.Repeat("pad ", 2000)
 	line := func(n int) string {
-		return fmt.Sprintf(`{"type":"track","event":"E","messageId":"m%d","userId":"u%d","properties":{"padding":%q}}`+"\n", n, n%7, padding)
+		return fmt.Sprintf(`{"type":"track","event":"E","messageId":"m%d","userId":"u%d","properties":{"padding":%q}}`+"\n",
+			n, n%7, padding)
 	}
 	part := func(i int) string { // the ith eighth
 		var b strings.Builder
@@ -364,7 +365,8 @@ func (c *readTrouble) command(t *trouble) (code int, out, errOut string) {
 		return append(source.Known()[:2:2], source.S3(&source.S3Options{Store: troubledStore{c.bucket(), t}}))
 	}
 	a.in = troubledStream{bytes.NewReader(c.stream), t}
-	args := []string{"forward", "--from", c.from, "--memory", "2MiB", "--spool", "4MiB", "-o", "json", "--progress", "never", "--to", "fast,slow", "--config", c.config}
+	args := []string{"forward", "--from", c.from, "--memory", "2MiB", "--spool", "4MiB", "-o", "json",
+		"--progress", "never", "--to", "fast,slow", "--config", c.config}
 	code = a.execute(context.Background(), args)
 	return code, fmt.Sprint(a.out), fmt.Sprint(a.err)
 }
@@ -387,11 +389,13 @@ func newReadTrouble(t *testing.T, a *archive, dir, kind string) *readTrouble {
 		return false
 	})
 	c.config = filepath.Join(c.state, "fanfold.yaml")
-	text := fmt.Sprintf("destinations:\n  fast: {type: webhook, settings: {url: %q}}\n  slow: {type: webhook, settings: {url: %q}, concurrency: 1, batch_events: 10}\n", c.fast.URL, c.slow.URL)
+	text := fmt.Sprintf("destinations:\n  fast: {type: webhook, settings: {url: %q}}\n"+
+		"  slow: {type: webhook, settings: {url: %q}, concurrency: 1, batch_events: 10}\n", c.fast.URL, c.slow.URL)
 	if err := os.WriteFile(c.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.from = map[string]string{"file": filepath.Join(dir, "a.jsonl"), "folder": dir, "glob": filepath.Join(dir, "*", "*"), "archive": filepath.Join(dir, "f.zip"), "s3": "s3://bucket/logs/", "stdin": "-"}[kind]
+	c.from = map[string]string{"file": filepath.Join(dir, "a.jsonl"), "folder": dir, "glob": filepath.Join(dir, "*", "*"),
+		"archive": filepath.Join(dir, "f.zip"), "s3": "s3://bucket/logs/", "stdin": "-"}[kind]
 	return c
 }
 
@@ -483,7 +487,8 @@ func TestReadFaults(t *testing.T) {
 		})
 	}
 	t.Logf("%d cases; calls of a run %v; failed %v", cases, calls, hits)
-	if cases > 100 && (own == 0 || hits["read"]*hits["readat"]*hits["open"]*hits["stat"]*hits["list"]*hits["get"]*hits["receive"]*hits["write"] == 0) {
+	if cases > 100 && (own == 0 ||
+		hits["read"]*hits["readat"]*hits["open"]*hits["stat"]*hits["list"]*hits["get"]*hits["receive"]*hits["write"] == 0) {
 		t.Errorf("something never failed, or no lane read by itself: %v", hits)
 	}
 }
@@ -494,7 +499,8 @@ func (c *readTrouble) troubled(t *testing.T, tr *trouble) (complete bool) {
 	before := c.fast.count() + c.slow.count()
 	code, out, errOut := c.command(tr)
 	events, bad := c.expected()
-	note := fmt.Sprintf("%s %d, %q (lasts: %v, part: %v, %v): exit code %d\n%s%s", tr.kind, tr.nth, tr.hit, tr.lasts, tr.part, tr.cause, code, out, errOut)
+	note := fmt.Sprintf("%s %d, %q (lasts: %v, part: %v, %v): exit code %d\n%s%s", tr.kind, tr.nth, tr.hit, tr.lasts,
+		tr.part, tr.cause, code, out, errOut)
 	var s *engine.Summary
 	if out != "" {
 		x := summaryOf(t, out)
@@ -502,7 +508,8 @@ func (c *readTrouble) troubled(t *testing.T, tr *trouble) (complete bool) {
 	}
 	complete = code == 3
 	switch {
-	case code == 3 && s != nil && s.Status == "complete" && s.Read == uint64(events+bad) && s.BadRecords == uint64(bad) && c.arrived(events):
+	case code == 3 && s != nil && s.Status == "complete" && s.Read == uint64(events+bad) && s.BadRecords == uint64(bad) &&
+		c.arrived(events):
 	case code == 2 && c.fast.count()+c.slow.count() == before: // nothing was sent
 	case (code == 1 || code == 4) && (s == nil || s.Status == "incomplete"):
 	default:
@@ -529,7 +536,8 @@ func (c *readTrouble) whole(t *testing.T, seed uint64, quiet *trouble) {
 	}
 	s := summaryOf(t, out)
 	if code != 3 || s.Status != "complete" || s.Read != uint64(events+bad) || s.BadRecords != uint64(bad) {
-		t.Errorf("FANFOLD_SEED=%d: afterwards: exit code %d, %d of %d read, %d bad\n%s%s", seed, code, s.Read, events+bad, s.BadRecords, out, errOut)
+		t.Errorf("FANFOLD_SEED=%d: afterwards: exit code %d, %d of %d read, %d bad\n%s%s", seed, code, s.Read, events+bad,
+			s.BadRecords, out, errOut)
 	}
 	for _, d := range s.Destinations {
 		if d.Delivered != uint64(events) {

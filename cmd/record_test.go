@@ -44,7 +44,8 @@ func start(t *testing.T, args ...string) *daemon {
 		t.Fatal(err)
 	}
 	d := &daemon{cmd: exec.Command(self, args...)}
-	d.cmd.Env = append(os.Environ(), "FANFOLD_TEST_MAIN=1", "FANFOLD_REDACTION_KEY=the key of this test", "SHOP_API_KEY="+scriptSecret, "CI=")
+	d.cmd.Env = append(os.Environ(), "FANFOLD_TEST_MAIN=1", "FANFOLD_REDACTION_KEY=the key of this test",
+		"SHOP_API_KEY="+scriptSecret, "CI=")
 	d.cmd.Stderr = &d.err
 	out, err := d.cmd.StdoutPipe()
 	if err != nil {
@@ -120,7 +121,9 @@ func TestRecordKilled(t *testing.T) {
 	d := start(t, args...)
 	const answered = 20
 	for n := range answered {
-		status, _ := get(t, http.DefaultClient, "POST", fmt.Sprintf("%s/v1/%d?api_key=%s", d.Ready.URLs["shop"], n, scriptSecret), `{"password":"`+scriptSecret+`"}`, "Authorization", "Bearer "+scriptSecret, "Content-Type", "application/json")
+		status, _ := get(t, http.DefaultClient, "POST",
+			fmt.Sprintf("%s/v1/%d?api_key=%s", d.Ready.URLs["shop"], n, scriptSecret), `{"password":"`+scriptSecret+`"}`,
+			"Authorization", "Bearer "+scriptSecret, "Content-Type", "application/json")
 		if status != 200 {
 			t.Fatalf("status %d", status)
 		}
@@ -170,7 +173,8 @@ func TestRecordKilled(t *testing.T) {
 	}
 	again := exec.Command(self, append(args, "--", "true")...)
 	again.Env = d.cmd.Env
-	if out, err := again.CombinedOutput(); again.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "--resume") {
+	if out, err := again.CombinedOutput(); again.ProcessState.ExitCode() != 2 ||
+		!strings.Contains(string(out), "--resume") {
 		t.Errorf("a second recording: %v\n%s", err, out)
 	}
 	d = start(t, append(args, "--resume")...)
@@ -192,11 +196,14 @@ func TestRecordKilled(t *testing.T) {
 func TestReplayServes(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, answer string) {
-		text := "---\nversion: 1\ninteractions:\n- request:\n    body: \"\"\n    form: {}\n    headers: {}\n    url: https://shop.example/v1/x\n    method: GET\n  response:\n    body: " + answer + "\n    headers: {}\n    status: 200 OK\n    code: 200\n    duration: 0s\n"
+		text := "---\nversion: 1\ninteractions:\n- request:\n    body: \"\"\n    form: {}\n    headers: {}\n" +
+			"    url: https://shop.example/v1/x\n    method: GET\n  response:\n    body: " + answer +
+			"\n    headers: {}\n    status: 200 OK\n    code: 200\n    duration: 0s\n"
 		if err := os.WriteFile(filepath.Join(dir, name+".yaml"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name+".meta.yaml"), []byte("upstreams: {shop: \"https://shop.example\", crm: \"https://crm.example/api\"}\n"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name+".meta.yaml"),
+			[]byte("upstreams: {shop: \"https://shop.example\", crm: \"https://crm.example/api\"}\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -219,21 +226,27 @@ func TestReplayServes(t *testing.T) {
 		url, header string
 		want        string
 	}{
-		{base + "/v1/x", "", "first"}, {root + "/v1/x", "", "second"}, {base + "/v1/x", "two", "second"}, {base + "/v1/x", "two#a", "second"}, {root + "/__case/two#b/v1/x", "", "second"}, {root + "/__case/one/v1/x", "", "first"},
+		{base + "/v1/x", "", "first"}, {root + "/v1/x", "", "second"}, {base + "/v1/x", "two", "second"},
+		{base + "/v1/x", "two#a", "second"}, {root + "/__case/two#b/v1/x", "", "second"},
+		{root + "/__case/one/v1/x", "", "first"},
 	} {
 		var header []string
 		if c.header != "" {
 			header = []string{"X-Replay-Case", c.header}
 		}
-		if status, body := get(t, client, "GET", strings.ReplaceAll(c.url, "#", "%23"), "", header...); status != 200 || body != c.want {
+		if status, body := get(t, client, "GET", strings.ReplaceAll(c.url, "#", "%23"), "", header...); status != 200 ||
+			body != c.want {
 			t.Errorf("%s %s: %d %s, want %s", c.url, c.header, status, body, c.want)
 		}
 	}
-	if status, body := get(t, client, "POST", d.Ready.URLs["crm"]+"/v2/y", "{}"); status != 501 || !strings.Contains(body, "https://crm.example/api/v2/y") {
+	if status, body := get(t, client, "POST", d.Ready.URLs["crm"]+"/v2/y", "{}"); status != 501 ||
+		!strings.Contains(body, "https://crm.example/api/v2/y") {
 		t.Errorf("%d %s", status, body)
 	}
-	for path, want := range map[string]string{"/requests": "https://shop.example/v1/x", "/unmatched": "https://crm.example/api/v2/y", "/unused": "[]"} {
-		if status, body := get(t, http.DefaultClient, "GET", d.Ready.Admin+path, ""); status != 200 || !strings.Contains(body, want) {
+	for path, want := range map[string]string{"/requests": "https://shop.example/v1/x",
+		"/unmatched": "https://crm.example/api/v2/y", "/unused": "[]"} {
+		if status, body := get(t, http.DefaultClient, "GET", d.Ready.Admin+path, ""); status != 200 ||
+			!strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}

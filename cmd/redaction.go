@@ -174,7 +174,8 @@ func (a *app) redactionKey(cassettePath string, create bool) ([]byte, error) {
 	}
 	fmt.Fprintf(a.err,
 		"fanfold: made %s: with it, equal values get equal tokens%s. "+
-			"Elsewhere $FANFOLD_REDACTION_KEY holds it; whoever has it can try out what tokens stand for.\n", filepath.Join(place, keyFile), kept)
+			"Elsewhere $FANFOLD_REDACTION_KEY holds it; whoever has it can try out what tokens stand for.\n",
+		filepath.Join(place, keyFile), kept)
 	return text, nil
 }
 

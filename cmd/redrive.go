@@ -95,7 +95,9 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	if j.Destinations, err = a.open(conf, picked, config.OpenOptions{Rehearse: o.rehearse}); err != nil {
 		return err
 	}
-	return a.deliver(running, st, j, &o.run, func(run.Folder) (*run.Run, error) { return letters.Open(opening, j, conf.Pipeline) })
+	return a.deliver(running, st, j, &o.run, func(run.Folder) (*run.Run, error) {
+		return letters.Open(opening, j, conf.Pipeline)
+	})
 }
 
 // configured says which of the destinations of a run there is no configuration for.
@@ -123,7 +125,8 @@ func (a *app) configOf(id string, s *engine.Summary) (*config.File, error) {
 		return &config.File{}, nil
 	case a.configFile == "" || s.Config != absolute(a.configFile):
 		if _, err := os.Stat(s.Config); err != nil {
-			return nil, usagef("run %s had the configuration %s, which cannot be read: name one with --config (%w)", id, s.Config, err)
+			return nil, usagef("run %s had the configuration %s, which cannot be read: name one with --config (%w)", id,
+				s.Config, err)
 		}
 		a.configFile = s.Config
 		fmt.Fprintf(a.err, "fanfold: the configuration is that of run %s, %s (--config names another)\n", id, s.Config)

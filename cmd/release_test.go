@@ -16,10 +16,12 @@ func TestFullSpool(t *testing.T) {
 	bin, input := build(t), noise(n, 600)
 	p, refused := newPartner(t), newPartner(t)
 	refused.answers(func(w http.ResponseWriter, _ *http.Request, _ []string) bool { w.WriteHeader(401); return true })
-	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}}\n  b: {type: webhook, settings: {url: %q}}\n", p.URL, refused.URL))
+	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}}\n"+
+		"  b: {type: webhook, settings: {url: %q}}\n", p.URL, refused.URL))
 	state := t.TempDir()
 	forward := func(stdin string) ended {
-		c := exec.Command(bin, "forward", "--from", "-", "--config", conf, "--state-dir", state, "--spool", "1MB", "-o", "json", "--progress", "never")
+		c := exec.Command(bin, "forward", "--from", "-", "--config", conf, "--state-dir", state, "--spool", "1MB",
+			"-o", "json", "--progress", "never")
 		c.Stdin = strings.NewReader(stdin)
 		var out, errOut strings.Builder
 		c.Stdout, c.Stderr = &out, &errOut

@@ -58,7 +58,8 @@ func TestSampleIsCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want.Bytes()) {
-		t.Error("cassettes/events/shop.jsonl.zst is not current: go run . generate --seed 2024 --events 3000 --to cassettes/events/shop.jsonl.zst")
+		t.Error("cassettes/events/shop.jsonl.zst is not current: go run . generate --seed 2024 --events 3000 --to " +
+			"cassettes/events/shop.jsonl.zst")
 	}
 }
 
@@ -129,7 +130,8 @@ func TestImportsGoDownOnly(t *testing.T) {
 			if below > at {
 				t.Errorf("%s (floor %d) imports %s (floor %d)", from, at, to, below)
 			}
-			if from == "pkg/engine" && strings.HasPrefix(to, "destinations") || strings.HasPrefix(from, "destinations") && to == "pkg/engine" {
+			if from == "pkg/engine" && strings.HasPrefix(to, "destinations") || strings.HasPrefix(from, "destinations") &&
+				to == "pkg/engine" {
 				t.Errorf("%s imports %s: they meet in cmd only", from, to)
 			}
 		}
@@ -213,14 +215,16 @@ func TestREADMECommands(t *testing.T) {
 // transport.Dial knows (pings, timeouts, proxies), and does not. Tests may.
 func TestOneWayOut(t *testing.T) {
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "testdata") {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
+			strings.Contains(path, "testdata") {
 			return err
 		}
 		text, err := os.ReadFile(path)
 		if err != nil || filepath.ToSlash(filepath.Dir(path)) == "../pkg/transport" {
 			return err
 		}
-		for _, own := range []string{"http.Transport{", "http.DefaultTransport", "http.DefaultClient", "http2.Transport{", "awshttp.NewBuildableClient()."} {
+		for _, own := range []string{"http.Transport{", "http.DefaultTransport", "http.DefaultClient", "http2.Transport{",
+			"awshttp.NewBuildableClient()."} {
 			if at := strings.Index(string(text), own); at >= 0 && !strings.Contains(string(text), "transport.Pings()") {
 				t.Errorf("%s uses %s: take transport.Dial, or set HTTP2 to transport.Pings()", path, own)
 			}

@@ -137,7 +137,8 @@ it goes on where it was. At the end it says what became of every event.
 	root.SetFlagErrorFunc(flagError)
 	p := root.PersistentFlags()
 	p.StringVar(&a.configFile, "config", "", "configuration file, instead of looking for fanfold.yaml")
-	p.StringVar(&a.profile, "profile", "", "profile of the configuration, merged over the rest of it (also $FANFOLD_PROFILE)")
+	p.StringVar(&a.profile, "profile", "",
+		"profile of the configuration, merged over the rest of it (also $FANFOLD_PROFILE)")
 	for _, name := range []string{"state-dir", "log-level", "log-format"} {
 		globalFlag(p, new(string), name)
 	}
@@ -209,7 +210,8 @@ func (a *app) stateDir() (string, error) {
 			return filepath.Join(append(append([]string{dir}, place.under...), "fanfold")...), nil
 		}
 	}
-	return "", usagef("there is no place for the state of runs: neither XDG_STATE_HOME nor HOME names a folder; say one with --state-dir")
+	return "", usagef("there is no place for the state of runs: neither XDG_STATE_HOME nor HOME names a folder; say " +
+		"one with --state-dir")
 }
 
 // say prints sentences to standard error, each a line of its own.

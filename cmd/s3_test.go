@@ -100,13 +100,16 @@ func TestS3RoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := append(os.Environ(), "FANFOLD_TEST_MAIN=1", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=testsecret", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/nonexistent", "AWS_SHARED_CREDENTIALS_FILE=/nonexistent")
+	env := append(os.Environ(), "FANFOLD_TEST_MAIN=1", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=testsecret",
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/nonexistent", "AWS_SHARED_CREDENTIALS_FILE=/nonexistent")
 	forward := func(args ...string) *exec.Cmd {
 		c := exec.Command(self, append([]string{"forward", "--state-dir", dir, "-o", "json"}, args...)...)
 		c.Env = env
 		return c
 	}
-	to := []string{"--from", in, "--to", "s3", "--set", "s3.bucket=events", "--set", "s3.prefix=archive", "--set", "s3.template={Y}/{M}/{D}/{H}", "--set", "s3.endpoint=" + server.URL, "--set", "s3.path_style=true", "--opt", "s3.batch_events=700"}
+	to := []string{"--from", in, "--to", "s3", "--set", "s3.bucket=events", "--set", "s3.prefix=archive",
+		"--set", "s3.template={Y}/{M}/{D}/{H}", "--set", "s3.endpoint=" + server.URL, "--set", "s3.path_style=true",
+		"--opt", "s3.batch_events=700"}
 	c := forward(to...)
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
@@ -124,13 +127,15 @@ func TestS3RoundTrip(t *testing.T) {
 	if throttled == 0 {
 		t.Error("nothing was throttled")
 	}
-	objects, err := backend.ListBucket("events", &gofakes3.Prefix{HasPrefix: true, Prefix: "archive/2024/"}, gofakes3.ListBucketPage{})
+	objects, err := backend.ListBucket("events", &gofakes3.Prefix{HasPrefix: true, Prefix: "archive/2024/"},
+		gofakes3.ListBucketPage{})
 	if err != nil || len(objects.Contents) < 5 {
 		t.Fatalf("%d objects, %v", len(objects.Contents), err)
 	}
 	// And back, through our own reading of buckets.
 	out := filepath.Join(dir, "out")
-	back := forward("--from", "s3://events/archive/", "--s3-endpoint", server.URL, "--s3-path-style", "--layout", "{Y}/{M}/{D}/{H}", "--to", "file", "--set", "file.path="+out)
+	back := forward("--from", "s3://events/archive/", "--s3-endpoint", server.URL,
+		"--s3-path-style", "--layout", "{Y}/{M}/{D}/{H}", "--to", "file", "--set", "file.path="+out)
 	if text, err := back.CombinedOutput(); err != nil {
 		t.Fatalf("reading back: %v\n%s", err, text)
 	}
@@ -164,7 +169,9 @@ func TestS3DestinationStops(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "test")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "testsecret")
 	a := testApp(map[string]string{"XDG_STATE_HOME": t.TempDir()})
-	code := a.execute(context.Background(), []string{"forward", "--from", "../cassettes/events/shop.jsonl.zst", "--limit", "10", "--to", "s3", "--set", "s3.bucket=none", "--set", "s3.endpoint=" + server.URL, "--set", "s3.path_style=true"})
+	code := a.execute(context.Background(),
+		[]string{"forward", "--from", "../cassettes/events/shop.jsonl.zst", "--limit", "10", "--to", "s3",
+			"--set", "s3.bucket=none", "--set", "s3.endpoint=" + server.URL, "--set", "s3.path_style=true"})
 	if text := fmt.Sprint(a.err); code != 4 || !strings.Contains(text, "NoSuchBucket") {
 		t.Errorf("exit code %d\n%s%s", code, a.out, text)
 	}
@@ -225,7 +232,8 @@ func TestS3Crash(t *testing.T) {
 			}
 			key := fmt.Sprintf("logs/2024/06/%02d/%02d.jsonl.zst", day, o)
 			data := enc.EncodeAll(lines.Bytes(), nil)
-			if _, err := backend.PutObject("events", key, map[string]string{}, bytes.NewReader(data), int64(len(data)), nil); err != nil {
+			if _, err := backend.PutObject("events", key, map[string]string{}, bytes.NewReader(data), int64(len(data)),
+				nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -254,11 +262,14 @@ func TestS3Crash(t *testing.T) {
 		}
 		return false
 	})
-	args := []string{"forward", "--from", "s3://events/logs/", "--s3-endpoint", server.URL, "--s3-path-style", "--layout", "{Y}/{M}/{D}", "--lateness", "24h", "--since", "2024-06-10", "--until", "2024-06-13",
-		"--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=25", "--opt", "webhook.concurrency=1", "--state-dir", t.TempDir(), "-o", "json"}
+	args := []string{"forward", "--from", "s3://events/logs/", "--s3-endpoint", server.URL,
+		"--s3-path-style", "--layout", "{Y}/{M}/{D}", "--lateness", "24h", "--since", "2024-06-10", "--until", "2024-06-13",
+		"--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=25",
+		"--opt", "webhook.concurrency=1", "--state-dir", t.TempDir(), "-o", "json"}
 	for kills := 0; ; kills++ {
 		c := exec.Command(self, args...)
-		c.Env = append(os.Environ(), "FANFOLD_TEST_MAIN=1", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=testsecret", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/nonexistent", "AWS_SHARED_CREDENTIALS_FILE=/nonexistent")
+		c.Env = append(os.Environ(), "FANFOLD_TEST_MAIN=1", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=testsecret",
+			"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/nonexistent", "AWS_SHARED_CREDENTIALS_FILE=/nonexistent")
 		var out, errOut bytes.Buffer
 		c.Stdout, c.Stderr = &out, &errOut
 		if err := c.Start(); err != nil {

@@ -64,7 +64,9 @@ func TestSchema(t *testing.T) {
 		"cassettes": "cassettes: {redact: [a, b], allow: c}",
 		"profile":   "profiles: {staging: {memory: 1GiB, destinations: {a: {base_url: 'https://x.example'}, b: null}}}",
 		"globals":   "memory: 1GiB\nprogress: never\nstate-dir: /x\nlog-level: info\nlog-format: json\n",
-		"segment":   "destinations:\n  mixpanel:\n    settings: {project_token: 0123, api_secret: \"${X}\", api_region: \"${REGION}\"}\n    actions:\n      - {id: x, name: n, actionSlug: trackEvent, trigger: 'type = \"track\"', enabled: true, settings: {event: {\"@path\": $.event}, enable_batching: true}}\n",
+		"segment": "destinations:\n  mixpanel:\n    settings: {project_token: 0123, api_secret: \"${X}\", api_region: " +
+			"\"${REGION}\"}\n    actions:\n      - {id: x, name: n, actionSlug: trackEvent, trigger: 'type = \"track\"', " +
+			"enabled: true, settings: {event: {\"@path\": $.event}, enable_batching: true}}\n",
 	}
 	topic, err := topics.ReadFile("topics/config.txt")
 	if err != nil {
@@ -95,7 +97,8 @@ func TestSchema(t *testing.T) {
 				fmt.Fprintf(&b, "    %s: %s\n", key, strings.ReplaceAll(sense[key], "ACTION", d.Actions[0].Slug))
 			}
 			for _, f := range d.Actions[0].Fields {
-				right[d.Info.Slug+"."+f.Key] = fmt.Sprintf("destinations:\n  a:\n    type: %s\n    actions: [{action: %s, mapping: {%q: {'@path': $.x}}}]\n", d.Info.Slug, d.Actions[0].Slug, f.Key)
+				right[d.Info.Slug+"."+f.Key] = fmt.Sprintf("destinations:\n  a:\n    type: %s\n"+
+					"    actions: [{action: %s, mapping: {%q: {'@path': $.x}}}]\n", d.Info.Slug, d.Actions[0].Slug, f.Key)
 			}
 		}
 		right[d.Info.Slug] = b.String()
@@ -139,7 +142,8 @@ func TestSchema(t *testing.T) {
 			if err := json.Unmarshal(line, &row); err != nil {
 				t.Fatal(err)
 			}
-			text := fmt.Sprintf(`destinations: {a: {type: %s, actions: [{"actionSlug":%q,"trigger":%q,"settings":%s}]}}`, row.Destination, row.Action, row.Subscribe, row.Mapping)
+			text := fmt.Sprintf(`destinations: {a: {type: %s, actions: [{"actionSlug":%q,"trigger":%q,"settings":%s}]}}`,
+				row.Destination, row.Action, row.Subscribe, row.Mapping)
 			if err := validate(s, text); err != nil {
 				t.Fatalf("%s: %v", text, err)
 			}

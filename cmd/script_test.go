@@ -88,7 +88,8 @@ func newShop() (*shop, []byte, error) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Set-Cookie", "sid=c00kie-c00kie-c00kie; Path=/")
 		w.WriteHeader(http.StatusCreated)
-		_ = json.NewEncoder(w).Encode(map[string]any{"id": fmt.Sprintf("ord_%d", id), "bytes": len(body), "access_token": "tok-" + scriptSecret, "contact": "ada.lovelace@analytical-engines.co.uk"})
+		_ = json.NewEncoder(w).Encode(map[string]any{"id": fmt.Sprintf("ord_%d", id), "bytes": len(body),
+			"access_token": "tok-" + scriptSecret, "contact": "ada.lovelace@analytical-engines.co.uk"})
 	})
 	mux.HandleFunc("GET /v1/old", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "https://"+r.Host+"/v1/new", http.StatusFound)

@@ -31,11 +31,16 @@ func echoes(secret string) []string {
 	inJSON := string(quoted[1 : len(quoted)-1])
 	packed := base64.StdEncoding.EncodeToString
 	return []string{
-		secret, inJSON, strings.ReplaceAll(inJSON, "/", `\/`), strings.ReplaceAll(inJSON, "/", `\u002F`), strings.ReplaceAll(inJSON, "/", `\\\/`),
-		url.QueryEscape(secret), strings.ToLower(url.QueryEscape(secret)), strings.ReplaceAll(url.QueryEscape(secret), "+", "%20"), url.PathEscape(secret),
-		html.EscapeString(secret), strings.ToUpper(secret), hex.EncodeToString([]byte(secret)), strings.Join(strings.Fields(secret), "\n  "),
-		packed([]byte(secret)), packed([]byte("ann:" + secret)), packed([]byte("an:" + secret)), base64.RawURLEncoding.EncodeToString([]byte("a:" + secret)),
-		strings.Repeat("x", 390) + secret, strings.Repeat("x ", 185) + url.QueryEscape(secret), strings.Repeat("x", 1990) + secret,
+		secret, inJSON, strings.ReplaceAll(inJSON, "/", `\/`), strings.ReplaceAll(inJSON, "/", `\u002F`),
+		strings.ReplaceAll(inJSON, "/", `\\\/`),
+		url.QueryEscape(secret), strings.ToLower(url.QueryEscape(secret)),
+		strings.ReplaceAll(url.QueryEscape(secret), "+", "%20"), url.PathEscape(secret),
+		html.EscapeString(secret), strings.ToUpper(secret), hex.EncodeToString([]byte(secret)),
+		strings.Join(strings.Fields(secret), "\n  "),
+		packed([]byte(secret)), packed([]byte("ann:" + secret)), packed([]byte("an:" + secret)),
+		base64.RawURLEncoding.EncodeToString([]byte("a:" + secret)),
+		strings.Repeat("x", 390) + secret, strings.Repeat("x ", 185) + url.QueryEscape(secret),
+		strings.Repeat("x", 1990) + secret,
 	}
 }
 
@@ -43,7 +48,8 @@ func echoes(secret string) []string {
 // it is in nothing that a run prints or stores.
 func TestSecretsStayInside(t *testing.T) {
 	secrets := map[string]string{
-		"header": `k"ey/1&2+3=4 tail-of-it`, "password": "p@ss/w0rd&more", "token": "t0k+en/of=query", "key": "api/key+with=signs",
+		"header": `k"ey/1&2+3=4 tail-of-it`, "password": "p@ss/w0rd&more", "token": "t0k+en/of=query",
+		"key": "api/key+with=signs",
 	}
 	var said []string
 	for _, s := range secrets {
@@ -90,7 +96,8 @@ destinations:
 			t.Fatal(wrong)
 		}
 	}
-	address := strings.Replace(server.URL, "http://", "http://ann:"+url.QueryEscape(secrets["password"])+"@", 1) + "/in?token=" + url.QueryEscape(secrets["token"]) + "&key=" + url.QueryEscape(secrets["key"])
+	address := strings.Replace(server.URL, "http://", "http://ann:"+url.QueryEscape(secrets["password"])+"@", 1) +
+		"/in?token=" + url.QueryEscape(secrets["token"]) + "&key=" + url.QueryEscape(secrets["key"])
 	state := filepath.Join(dir, "state")
 	run := func(args ...string) string {
 		c := exec.Command(os.Args[0], append(args, "--state-dir", state, "--log-level", "debug")...)
@@ -193,7 +200,8 @@ func TestUnaskedAnswer(t *testing.T) {
 	if err = os.WriteFile(in, []byte(events.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := exec.Command(os.Args[0], "forward", "--from", in, "--to", "webhook", "--set", "webhook.url=http://"+l.Addr().String(), "--set", "webhook.format=single",
+	c := exec.Command(os.Args[0], "forward", "--from", in, "--to", "webhook",
+		"--set", "webhook.url=http://"+l.Addr().String(), "--set", "webhook.format=single",
 		"--set", "webhook.shared_secret=env:HOOK_KEY", "--opt", "webhook.concurrency=1", "--state-dir", dir)
 	c.Env = append(os.Environ(), "FANFOLD_TEST_MAIN=1", "HOOK_KEY="+secret)
 	out, err := c.CombinedOutput()

@@ -34,7 +34,8 @@ type selection struct {
 
 // input is the selection as a run takes it.
 func (a *app) input(s *selection) (run.Input, error) {
-	in := run.Input{Since: s.since, Until: s.until, Lateness: s.lateness, Schemes: s.schemes.Identity(s.from), Map: s.mapText()}
+	in := run.Input{Since: s.since, Until: s.until, Lateness: s.lateness, Schemes: s.schemes.Identity(s.from),
+		Map: s.mapText()}
 	// The manifest holds names: however a path is spelled, it is the same input.
 	for _, f := range s.from {
 		in.From = append(in.From, absolute(f))
@@ -148,7 +149,8 @@ func (s *selection) flags(c *cobra.Command, schemes source.Schemes) {
 	f.StringVar(&s.layout, "layout", "", "where an object's path has its time")
 	f.StringVar(&s.lateness, "lateness", "", "how long after an event its object may have been written (default 72h)")
 	f.StringSliceVar(&s.columns, "columns", nil, "names of the columns of tables without a header")
-	f.StringVar(&s.separator, "separator", "", "what stands between the cells of tables: one character, or tab (default: found out)")
+	f.StringVar(&s.separator, "separator", "",
+		"what stands between the cells of tables: one character, or tab (default: found out)")
 	f.StringVar(&s.mapFile, "map", "", "file with the mapping that makes events of the records (see help sources)")
 	for _, scheme := range s.schemes {
 		for _, o := range scheme.Flags {
@@ -168,8 +170,10 @@ func (s *selection) flags(c *cobra.Command, schemes source.Schemes) {
 
 func (s *selection) destFlags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringArrayVar(&s.to, "to", nil, "destinations: names from the configuration, or slugs (repeatable, or separated by commas)")
-	f.StringArrayVar(&s.sets, "set", nil, "a setting: NAME.KEY=VALUE, VALUE being env:NAME, file:PATH or a literal (repeatable)")
+	f.StringArrayVar(&s.to, "to", nil,
+		"destinations: names from the configuration, or slugs (repeatable, or separated by commas)")
+	f.StringArrayVar(&s.sets, "set", nil,
+		"a setting: NAME.KEY=VALUE, VALUE being env:NAME, file:PATH or a literal (repeatable)")
 	f.StringArrayVar(&s.opts, "opt", nil, "an option: NAME.KEY=VALUE (repeatable)")
 	f.BoolVar(&s.rehearse, "rehearse", false, "send to built-in stand-ins of the partners instead of the network")
 }
@@ -187,5 +191,6 @@ func parseTime(flag, s string, now time.Time) (t time.Time, relative bool, err e
 			return t, false, nil
 		}
 	}
-	return time.Time{}, false, usagef("%s has to be a time like 2024-05-01T12:00:00Z, a date, or a duration like 72h, not %q", flag, s)
+	return time.Time{}, false, usagef(
+		"%s has to be a time like 2024-05-01T12:00:00Z, a date, or a duration like 72h, not %q", flag, s)
 }

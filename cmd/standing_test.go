@@ -22,7 +22,9 @@ func TestStanding(t *testing.T) {
 		}
 		return false
 	})
-	args := []string{"forward", "--from", file(t, "in.jsonl", events(500)), "--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=10", "--opt", "webhook.concurrency=1", "--state-dir", state, "-o", "json"}
+	args := []string{"forward", "--from", file(t, "in.jsonl", events(500)), "--to", "webhook",
+		"--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=10", "--opt", "webhook.concurrency=1", "--state-dir",
+		state, "-o", "json"}
 	c := exec.Command(bin, args...)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)

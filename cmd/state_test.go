@@ -187,14 +187,16 @@ func TestDamagedLetters(t *testing.T) {
 // TestEverythingSkipped: a run that has sent nothing says why.
 func TestEverythingSkipped(t *testing.T) {
 	f := newForwarder(t, 20)
-	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  hook: {type: webhook, settings: {url: %q}, actions: [{action: send, subscribe: 'type = \"identify\"'}]}\n", f.p.URL))
+	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  hook: {type: webhook, settings: {url: %q}, actions: "+
+		"[{action: send, subscribe: 'type = \"identify\"'}]}\n", f.p.URL))
 	f.args = []string{"--from", f.args[1], "--config", conf}
 	s, errOut := f.forward(0)
 	if d := s.Destinations[0]; d.Skipped["unsupported"] != 20 || !strings.Contains(d.SkippedExamples["unsupported"],
 		"in.jsonl, line 1") {
 		t.Errorf("summary %+v", d)
 	}
-	if !strings.Contains(errOut, "warning: hook was sent nothing: all of its 20 events were skipped: unsupported 20, like ") {
+	if !strings.Contains(errOut,
+		"warning: hook was sent nothing: all of its 20 events were skipped: unsupported 20, like ") {
 		t.Errorf("it says %s", errOut)
 	}
 }
@@ -270,7 +272,8 @@ func TestVersion1(t *testing.T) {
 	if err := os.WriteFile(f.args[1], []byte(in), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}, batch_events: 5}\n  b: {type: webhook, settings: {url: %q}, batch_events: 5}\n", f.p.URL+"/a", f.p.URL+"/b"))
+	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}, "+
+		"batch_events: 5}\n  b: {type: webhook, settings: {url: %q}, batch_events: 5}\n", f.p.URL+"/a", f.p.URL+"/b"))
 	f.args = []string{"--from", f.args[1], "--config", conf}
 	f.p.answers(func(w http.ResponseWriter, _ *http.Request, _ []string) bool {
 		http.Error(w, "who are you?", http.StatusUnauthorized)

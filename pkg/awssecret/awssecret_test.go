@@ -16,7 +16,8 @@ import (
 func TestFetch(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
-		if err != nil || !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20240601/eu-west-1/") {
+		if err != nil || !strings.HasPrefix(r.Header.Get("Authorization"),
+			"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20240601/eu-west-1/") {
 			t.Errorf("%v, %q", err, r.Header)
 		}
 		var in map[string]any
@@ -43,8 +44,9 @@ func TestFetch(t *testing.T) {
 	defer server.Close()
 	missing := filepath.Join(t.TempDir(), "none")
 	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": server.URL, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret",
-		"AWS_CONFIG_FILE": missing, "AWS_SHARED_CREDENTIALS_FILE": missing, "AWS_PROFILE": "",
+		"AWS_ENDPOINT_URL": server.URL, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+		"AWS_SECRET_ACCESS_KEY": "secret",
+		"AWS_CONFIG_FILE":       missing, "AWS_SHARED_CREDENTIALS_FILE": missing, "AWS_PROFILE": "",
 	} {
 		t.Setenv(name, value)
 	}
@@ -63,7 +65,8 @@ func TestFetch(t *testing.T) {
 			ask = c.Parameter
 		}
 		got, err := ask(context.Background(), want.name)
-		if got != want.value || (err == nil) != (want.problem == "") || err != nil && (!strings.Contains(err.Error(), want.problem) || strings.Contains(err.Error(), "s3cret")) {
+		if got != want.value || (err == nil) != (want.problem == "") ||
+			err != nil && (!strings.Contains(err.Error(), want.problem) || strings.Contains(err.Error(), "s3cret")) {
 			t.Errorf("%s: %q, %v", want.name, got, err)
 		}
 	}

@@ -26,13 +26,15 @@ func toys() *World {
 		Info:    destination.Info{Slug: "toy", Name: "Toy", Summary: "a partner for tests"},
 		BaseURL: func(*toySettings) string { return "https://toy.example" },
 		Success: []destination.Success{{Any: true}},
-		Limits:  destination.Limits{Concurrency: destination.Cap{N: 4, Docs: "https://toy.example/docs"}, BatchEvents: destination.Cap{N: 100}},
+		Limits: destination.Limits{Concurrency: destination.Cap{N: 4, Docs: "https://toy.example/docs"},
+			BatchEvents: destination.Cap{N: 100}},
 		Actions: destination.Coded[toySettings]{
 			{
 				Slug: "send", Title: "Send", Trigger: `type = "track"`,
 				Fields: []mapping.Field{
 					{Key: "event", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.event")},
-					{Key: "who", Type: mapping.TypeObject, Properties: []mapping.Field{{Key: "id", Type: mapping.TypeString}}, Default: mapping.Path("$.traits")},
+					{Key: "who", Type: mapping.TypeObject, Properties: []mapping.Field{{Key: "id", Type: mapping.TypeString}},
+						Default: mapping.Path("$.traits")},
 				},
 				Request: func(*toySettings) destination.Request {
 					return destination.Request{Path: "/", Open: "[", Sep: ",", Close: "]"}
@@ -83,28 +85,55 @@ func TestProblems(t *testing.T) {
 		text string
 		want []string // none: no problem
 	}{
-		"nothing wrong":  {indented(""), nil},
-		"unknown key":    {"destinatons: {}\n" + indented(""), []string{"f.yaml:1: there is no key \"destinatons\"; did you mean destinations?"}},
-		"twice":          {indented("    rate: 1/s\n    rate: 2/s\n"), []string{"f.yaml:6: rate stands twice, first on line 5"}},
-		"name":           {"destinations: {a/b: {type: toy}}", []string{`f.yaml:1: "a/b" cannot name`, "no destination"}},
-		"several":        {"memory: x\ndestinations:\n  a: {type: tyo}\n  b: {}\n", []string{"f.yaml:1: memory has to be a size", "f.yaml:3: destination a: there is no type \"tyo\"; did you mean toy?", "f.yaml:4: destination b has no type"}},
-		"setting":        {strings.Replace(indented("    timeout: 1\n"), "token: t", "tokn: t", 1), []string{"f.yaml:4: a: setting tokn: there is no such setting; did you mean token?", "f.yaml:2: a: setting token is required", "f.yaml:5: a: timeout has to be a duration"}},
-		"options":        {indented("    rate: fast\n    concurrency: 9\n    in_doubt: maybe\n    retry: {atempts: 1}\n"), []string{"f.yaml:5: a: rate has to be like", "f.yaml:6: a: concurrency 9 is above the partner's 4 (https://toy.example/docs)", "f.yaml:7: a: in_doubt has to be resend or hold", "f.yaml:8: a: retry: there is no key \"atempts\"; did you mean attempts?"}},
-		"too large":      {indented("    batch_events: 1000\n"), []string{"f.yaml:5: a: batch_events 1000 would change nothing: the largest request here has 100"}},
-		"without value":  {indented("    filter:\n"), []string{"f.yaml:5: a: filter has no value"}},
-		"template":       {indented("    base_url: https://{{x}}.example\n"), []string{"f.yaml:5: a: base_url has to be an http or https address without {{…}}"}},
-		"no action":      {indented("    actions: [{subscribe: 'type = \"track\"'}]\n"), []string{"f.yaml:5: a: an entry of actions does not say which action: toy has send, rate"}},
-		"unknown action": {indented("    actions:\n      - {action: send, subscribe: type = \"track\"}\n      - {action: sned, subscribe: type = \"track\"}\n"), []string{"f.yaml:7: a: there is no action \"sned\"; did you mean send?"}},
-		"no subscribe":   {indented("    actions:\n      - action: send\n"), []string{"f.yaml:6: a: action send has no subscribe: say which events it is for, like type = \"track\""}},
-		"bad subscribe":  {indented("    actions:\n      - {action: send, subscribe: type =}\n"), []string{"f.yaml:6: a: action send: subscribe: "}},
-		"unknown field":  {indented("    actions:\n      - action: send\n        subscribe: type = \"track\"\n        mapping:\n          event: x\n          evnt: y\n          who: {idd: 1}\n"), []string{`f.yaml:10: a: action send: there is no field "evnt"; did you mean event?`, `f.yaml:11: a: action send: who: there is no field "idd"; did you mean id?`}},
-		"as JSON":        {indented("    actions:\n      - action: send\n        subscribe: type = \"track\"\n        mapping: |\n          {\"event\": \"x\",\n           \"evnt\": \"y\"}\n"), []string{`f.yaml:10: a: action send: there is no field "evnt"`}},
-		"not mapped":     {indented("    actions:\n      - {action: send, subscribe: 'type = \"track\"', mapping: {event: null}}\n      - {action: rate, subscribe: 'type = \"page\"'}\n"), []string{"f.yaml:6: a: action send: the field event is required and nothing is mapped to it", "f.yaml:7: a: action rate: the field stars is required and nothing"}},
-		"one directive":  {indented("    actions:\n      - {action: send, subscribe: 'type = \"track\"', mapping: {\"@path\": $.properties}}\n"), nil},
-		"none enabled":   {indented("    actions:\n      - {action: send, enabled: false}\n"), []string{"f.yaml:6: a: actions lists none that is enabled"}},
-		"both names":     {indented("    actions:\n      - {action: send, actionSlug: send, subscribe: type = \"track\"}\n"), []string{"f.yaml:6: a: an action has action and actionSlug, which are the same"}},
-		"settings and actions": {strings.Replace(indented("    actions:\n      - {action: sned, subscribe: x}\n"), "token: t", "number: x", 1),
-			[]string{"f.yaml:4: a: setting number: has to be a whole number", "f.yaml:2: a: setting token is required", "f.yaml:6: a: there is no action \"sned\""}},
+		"nothing wrong": {indented(""), nil},
+		"unknown key": {"destinatons: {}\n" + indented(""),
+			[]string{"f.yaml:1: there is no key \"destinatons\"; did you mean destinations?"}},
+		"twice": {indented("    rate: 1/s\n    rate: 2/s\n"),
+			[]string{"f.yaml:6: rate stands twice, first on line 5"}},
+		"name": {"destinations: {a/b: {type: toy}}", []string{`f.yaml:1: "a/b" cannot name`, "no destination"}},
+		"several": {"memory: x\ndestinations:\n  a: {type: tyo}\n  b: {}\n",
+			[]string{"f.yaml:1: memory has to be a size", "f.yaml:3: destination a: there is no type \"tyo\"; did you mean toy?",
+				"f.yaml:4: destination b has no type"}},
+		"setting": {strings.Replace(indented("    timeout: 1\n"), "token: t", "tokn: t", 1),
+			[]string{"f.yaml:4: a: setting tokn: there is no such setting; did you mean token?",
+				"f.yaml:2: a: setting token is required", "f.yaml:5: a: timeout has to be a duration"}},
+		"options": {indented("    rate: fast\n    concurrency: 9\n    in_doubt: maybe\n    retry: {atempts: 1}\n"),
+			[]string{"f.yaml:5: a: rate has to be like",
+				"f.yaml:6: a: concurrency 9 is above the partner's 4 (https://toy.example/docs)",
+				"f.yaml:7: a: in_doubt has to be resend or hold",
+				"f.yaml:8: a: retry: there is no key \"atempts\"; did you mean attempts?"}},
+		"too large": {indented("    batch_events: 1000\n"),
+			[]string{"f.yaml:5: a: batch_events 1000 would change nothing: the largest request here has 100"}},
+		"without value": {indented("    filter:\n"), []string{"f.yaml:5: a: filter has no value"}},
+		"template": {indented("    base_url: https://{{x}}.example\n"),
+			[]string{"f.yaml:5: a: base_url has to be an http or https address without {{…}}"}},
+		"no action": {indented("    actions: [{subscribe: 'type = \"track\"'}]\n"),
+			[]string{"f.yaml:5: a: an entry of actions does not say which action: toy has send, rate"}},
+		"unknown action": {indented("    actions:\n      - {action: send, subscribe: type = \"track\"}\n" +
+			"      - {action: sned, subscribe: type = \"track\"}\n"), []string{"f.yaml:7: a: there is no action \"sned\"; " +
+			"did you mean send?"}},
+		"no subscribe": {indented("    actions:\n      - action: send\n"),
+			[]string{"f.yaml:6: a: action send has no subscribe: say which events it is for, like type = \"track\""}},
+		"bad subscribe": {indented("    actions:\n      - {action: send, subscribe: type =}\n"),
+			[]string{"f.yaml:6: a: action send: subscribe: "}},
+		"unknown field": {indented("    actions:\n      - action: send\n        subscribe: type = \"track\"\n" +
+			"        mapping:\n          event: x\n          evnt: y\n          who: {idd: 1}\n"), []string{`f.yaml:10: a: action send: there is no field "evnt"; did you mean event?`, `f.yaml:11: a: action send: who: there is no field "idd"; did you mean id?`}},
+		"as JSON": {indented("    actions:\n      - action: send\n        subscribe: type = \"track\"\n" +
+			"        mapping: |\n          {\"event\": \"x\",\n           \"evnt\": \"y\"}\n"), []string{`f.yaml:10: a: action send: there is no field "evnt"`}},
+		"not mapped": {indented("    actions:\n      - {action: send, subscribe: 'type = \"track\"', mapping: {event: " +
+			"null}}\n      - {action: rate, subscribe: 'type = \"page\"'}\n"), []string{"f.yaml:6: a: action send: the field " +
+			"event is required and nothing is mapped to it",
+			"f.yaml:7: a: action rate: the field stars is required and nothing"}},
+		"one directive": {indented(
+			"    actions:\n      - {action: send, subscribe: 'type = \"track\"', mapping: {\"@path\": $.properties}}\n"), nil},
+		"none enabled": {indented("    actions:\n      - {action: send, enabled: false}\n"),
+			[]string{"f.yaml:6: a: actions lists none that is enabled"}},
+		"both names": {indented("    actions:\n      - {action: send, actionSlug: send, subscribe: type = \"track\"}\n"),
+			[]string{"f.yaml:6: a: an action has action and actionSlug, which are the same"}},
+		"settings and actions": {strings.Replace(indented("    actions:\n      - {action: sned, subscribe: x}\n"), "token: t",
+			"number: x", 1),
+			[]string{"f.yaml:4: a: setting number: has to be a whole number", "f.yaml:2: a: setting token is required",
+				"f.yaml:6: a: there is no action \"sned\""}},
 	} {
 		f, _, err := load(toys(), c.text)
 		var said []string
@@ -142,7 +171,8 @@ destinations:
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "map[list:[1e5 007 2024-01-01 yes] number:16 on:true table:map[a:1_000 b:12345678901234567890] token:0123 url:1.50]"
+	want := "map[list:[1e5 007 2024-01-01 yes] number:16 on:true table:map[a:1_000 b:12345678901234567890] token:0123 " +
+		"url:1.50]"
 	if got := fmt.Sprint(opened[0].Settings); got != want {
 		t.Errorf("settings are %s, not %s", got, want)
 	}
@@ -178,7 +208,8 @@ func TestPasted(t *testing.T) {
 			continue
 		}
 		has, had := got[0].Config.Actions[0], want[0].Config.Actions[0]
-		if len(got[0].Config.Actions) != 1 || has.Action != had.Action || has.Subscribe != had.Subscribe || !strings.HasPrefix(has.Mapping.String(), `{"event":{"@path":"$.event"}`) {
+		if len(got[0].Config.Actions) != 1 || has.Action != had.Action || has.Subscribe != had.Subscribe ||
+			!strings.HasPrefix(has.Mapping.String(), `{"event":{"@path":"$.event"}`) {
 			t.Errorf("%s: %+v, not %+v", name, got[0].Config.Actions, want[0].Config.Actions)
 		}
 	}

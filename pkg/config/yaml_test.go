@@ -13,25 +13,44 @@ func TestSyntax(t *testing.T) {
 		text string
 		want []string // none: it is taken
 	}{
-		"colon in a filter":   {head + "    filter: event = \"a: b\"\n", []string{`f.yaml:5: put it in quotes: filter: 'event = "a: b"'`}},
-		"quotes within":       {head + "    filter: event = 'a: b'\n", []string{`f.yaml:5: put it in quotes: filter: 'event = ''a: b'''`}},
-		"begins with a quote": {head + "    filter: \"a\" = event\n", []string{`f.yaml:5: put it in quotes: filter: '"a" = event'`}},
-		"in a list":           {"transform:\n  - drop: event = \"a: b\"\n" + head, []string{`f.yaml:2: put it in quotes: - drop: 'event = "a: b"'`}},
-		"path in braces":      {head + "    actions:\n      - {action: send, subscribe: type = \"track\", mapping: {event: {@path: $.event}}}\n", []string{`f.yaml:6: put it in quotes: - {action: send, subscribe: type = "track", mapping: {event: {"@path": $.event}}}`}},
-		"variable in braces":  {strings.Replace(head, "token: t", "token: ${SET_X}", 1), []string{`f.yaml:4: put it in quotes: settings: {token: "${SET_X}"}`}},
-		"part of a value":     {strings.Replace(head, "token: t", "token: t, url: https://${SET_X}/a", 1), []string{`f.yaml:4: put it in quotes: settings: {token: t, url: "https://${SET_X}/a"}`}},
-		"a value with @":      {head + "    filter: @x\n", []string{`f.yaml:5: put it in quotes: filter: '@x'`, "f.yaml:5: a: "}},
-		"tab":                 {head + "\trate: 5/s\n", []string{"f.yaml:5: it is indented with a tab; YAML takes spaces only"}},
-		"pasted with tabs":    {head + "    actions: [\n\t{\"action\":\t\"send\",\n\t\t\"subscribe\": \"type = \\\"track\\\"\"}\n    ]\n", nil},
-		"several": {"transform:\n  - drop: event = \"a: b\"\ndestinations:\n  a:\n    type: toy\n    settings: {token: ${SET_X}}\n    rate: fast\n    filter: event = \"c: d\"\n",
-			[]string{"f.yaml:2: put it in quotes", "f.yaml:6: put it in quotes", "f.yaml:8: put it in quotes", "f.yaml:7: a: rate has to be like"}},
-		"duplicate":      {head + "    rate: 1/s\n    actions: [{action: send, subscribe: type != null, mapping: {event: a, event: b}}]\n    rate: 2/s\n", []string{"f.yaml:6: event stands twice, first on line 6: take one of them out", "f.yaml:7: rate stands twice, first on line 5"}},
-		"not closed":     {"destinations:\n  a: {type: toy, settings: {token: t}\n  b: {type: toy}\n", []string{"f.yaml:2: did not find expected ',' or '}': a { or a quote is not closed"}},
-		"indentation":    {"destinations:\n  a:\n    type: toy\n   rate: 1/s\n", []string{"f.yaml:4: did not find expected key: it is indented otherwise"}},
-		"unknown anchor": {head + "    filter: *x\n", []string{"f.yaml:5: unknown anchor 'x' referenced: * begins a reference"}},
-		"merged":         {"destinations:\n  a: &a\n    type: toy\n    settings: &s {token: t}\n    rate: 1/s\n  b: {<<: *a, rate: 2/s, settings: {<<: *s, number: 2}}\n", nil},
-		"itself":         {"destinations: &d\n  a: *d\n", []string{"f.yaml: it nests deeper than 100 levels, or refers to itself"}},
-		"laughs":         {"a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n", []string{"f.yaml: its references make more than"}},
+		"colon in a filter": {head + "    filter: event = \"a: b\"\n",
+			[]string{`f.yaml:5: put it in quotes: filter: 'event = "a: b"'`}},
+		"quotes within": {head + "    filter: event = 'a: b'\n",
+			[]string{`f.yaml:5: put it in quotes: filter: 'event = ''a: b'''`}},
+		"begins with a quote": {head + "    filter: \"a\" = event\n",
+			[]string{`f.yaml:5: put it in quotes: filter: '"a" = event'`}},
+		"in a list": {"transform:\n  - drop: event = \"a: b\"\n" + head,
+			[]string{`f.yaml:2: put it in quotes: - drop: 'event = "a: b"'`}},
+		"path in braces": {head + "    actions:\n      - {action: send, subscribe: type = \"track\", mapping: {event: " +
+			"{@path: $.event}}}\n", []string{`f.yaml:6: put it in quotes: - {action: send, subscribe: type = "track", mapping: {event: {"@path": $.event}}}`}},
+		"variable in braces": {strings.Replace(head, "token: t", "token: ${SET_X}", 1),
+			[]string{`f.yaml:4: put it in quotes: settings: {token: "${SET_X}"}`}},
+		"part of a value": {strings.Replace(head, "token: t", "token: t, url: https://${SET_X}/a", 1),
+			[]string{`f.yaml:4: put it in quotes: settings: {token: t, url: "https://${SET_X}/a"}`}},
+		"a value with @": {head + "    filter: @x\n",
+			[]string{`f.yaml:5: put it in quotes: filter: '@x'`, "f.yaml:5: a: "}},
+		"tab": {head + "\trate: 5/s\n", []string{"f.yaml:5: it is indented with a tab; YAML takes spaces only"}},
+		"pasted with tabs": {head +
+			"    actions: [\n\t{\"action\":\t\"send\",\n\t\t\"subscribe\": \"type = \\\"track\\\"\"}\n    ]\n", nil},
+		"several": {"transform:\n  - drop: event = \"a: b\"\ndestinations:\n  a:\n    type: toy\n" +
+			"    settings: {token: ${SET_X}}\n    rate: fast\n    filter: event = \"c: d\"\n",
+			[]string{"f.yaml:2: put it in quotes", "f.yaml:6: put it in quotes", "f.yaml:8: put it in quotes",
+				"f.yaml:7: a: rate has to be like"}},
+		"duplicate": {head + "    rate: 1/s\n    actions: [{action: send, subscribe: type != null, mapping: {event: " +
+			"a, event: b}}]\n    rate: 2/s\n", []string{"f.yaml:6: event stands twice, first on line 6: take one of them out",
+			"f.yaml:7: rate stands twice, first on line 5"}},
+		"not closed": {"destinations:\n  a: {type: toy, settings: {token: t}\n  b: {type: toy}\n",
+			[]string{"f.yaml:2: did not find expected ',' or '}': a { or a quote is not closed"}},
+		"indentation": {"destinations:\n  a:\n    type: toy\n   rate: 1/s\n",
+			[]string{"f.yaml:4: did not find expected key: it is indented otherwise"}},
+		"unknown anchor": {head + "    filter: *x\n",
+			[]string{"f.yaml:5: unknown anchor 'x' referenced: * begins a reference"}},
+		"merged": {"destinations:\n  a: &a\n    type: toy\n    settings: &s {token: t}\n    rate: 1/s\n" +
+			"  b: {<<: *a, rate: 2/s, settings: {<<: *s, number: 2}}\n", nil},
+		"itself": {"destinations: &d\n  a: *d\n", []string{"f.yaml: it nests deeper than 100 levels, or refers to itself"}},
+		"laughs": {"a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" +
+			"d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n" +
+			"g: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n", []string{"f.yaml: its references make more than"}},
 	} {
 		w := toys()
 		f, err := w.Parse("f.yaml", []byte(c.text))

@@ -516,7 +516,8 @@ func TestFallbackIDs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "in.jsonl")
 	var b strings.Builder
 	for i := range 400 {
-		id := []string{`"messageId":"null",`, ``, `"messageId":"",`, `"messageId":"nu\u006cl",`, `"messageId":7,`, fmt.Sprintf(`"messageId":"m%d",`, i)}[i%6]
+		id := []string{`"messageId":"null",`, ``, `"messageId":"",`, `"messageId":"nu\u006cl",`, `"messageId":7,`,
+			fmt.Sprintf(`"messageId":"m%d",`, i)}[i%6]
 		fmt.Fprintf(&b, `{%s"type":"track","n":%d}`+"\n", id, i)
 	}
 	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {

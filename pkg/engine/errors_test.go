@@ -40,15 +40,18 @@ func TestMaxErrors(t *testing.T) {
 		answer    func(*partner, time.Time, []int) ([]destination.Result, error)
 		rejected  uint64
 	}{
-		"refused whole":       {500, false, 0, each(func(int) destination.Result { return refuse }), 1000},
-		"refused one by one":  {1, false, 0, each(func(int) destination.Result { return refuse }), 1000},
-		"with order":          {500, true, 777, each(func(int) destination.Result { return refuse }), 777},
-		"in their own words":  {300, false, 50, each(func(id int) destination.Result { r := refuse; r.Detail = fmt.Sprint("no ", id); return r }), 50},
-		"given up":            {100, false, 30, each(func(int) destination.Result { return fail }), 30},
-		"one":                 {100, false, 1, each(func(int) destination.Result { return refuse }), 1},
-		"any number":          {100, false, -1, each(func(int) destination.Result { return refuse }), n},
-		"some are accepted":   {100, false, 50, each(func(id int) destination.Result { return pick(id%50 == 0, ok(1)[0], refuse) }), n - n/50},
-		"for various reasons": {100, false, 50, each(func(id int) destination.Result { r := refuse; r.Status = 400 + id%2; return r }), n},
+		"refused whole":      {500, false, 0, each(func(int) destination.Result { return refuse }), 1000},
+		"refused one by one": {1, false, 0, each(func(int) destination.Result { return refuse }), 1000},
+		"with order":         {500, true, 777, each(func(int) destination.Result { return refuse }), 777},
+		"in their own words": {300, false, 50,
+			each(func(id int) destination.Result { r := refuse; r.Detail = fmt.Sprint("no ", id); return r }), 50},
+		"given up":   {100, false, 30, each(func(int) destination.Result { return fail }), 30},
+		"one":        {100, false, 1, each(func(int) destination.Result { return refuse }), 1},
+		"any number": {100, false, -1, each(func(int) destination.Result { return refuse }), n},
+		"some are accepted": {100, false, 50,
+			each(func(id int) destination.Result { return pick(id%50 == 0, ok(1)[0], refuse) }), n - n/50},
+		"for various reasons": {100, false, 50,
+			each(func(id int) destination.Result { r := refuse; r.Status = 400 + id%2; return r }), n},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

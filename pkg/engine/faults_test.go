@@ -70,7 +70,8 @@ func TestIsolation(t *testing.T) {
 			lane(
 				"hang",
 				hang,
-			), lane("slow", slow), lane("refuses", refuses), lane("fails", fails), lane("limited", limited), lane("panics", panics), lane("healthy", well)}}
+			), lane("slow", slow), lane("refuses", refuses), lane("fails", fails), lane("limited", limited),
+			lane("panics", panics), lane("healthy", well)}}
 		for i := range s.lanes[:6] {
 			s.lanes[i].Options.Attempts, s.lanes[i].Options.MaxErrors = 2, -1
 		}

@@ -45,7 +45,8 @@ func (l *lane) logLimits(o Options) {
 		return
 	}
 	for _, k := range Keeps(l.plan, o) {
-		l.log(slog.LevelDebug, LogLimit, slog.String("why", k.Docs), slog.String("action", k.Action), slog.String("what", k.What),
+		l.log(slog.LevelDebug, LogLimit, slog.String("why", k.Docs), slog.String("action", k.Action),
+			slog.String("what", k.What),
 			slog.Float64("n", k.N), slog.Duration("per", k.Per))
 	}
 }

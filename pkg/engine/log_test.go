@@ -85,7 +85,8 @@ func TestEverythingIsLogged(t *testing.T) {
 			count[m.Msg]++
 		}
 		for what, want := range map[string]int{
-			engine.LogPause: 1, engine.LogOpen: 1, engine.LogRecover: 1, engine.LogStop: 1, engine.LogNoEvent: 1, engine.LogResume: 1,
+			engine.LogPause: 1, engine.LogOpen: 1, engine.LogRecover: 1, engine.LogStop: 1, engine.LogNoEvent: 1,
+			engine.LogResume:   1,
 			engine.LogRejected: int(d.Rejected["refused"]), engine.LogRetry: 19,
 		} {
 			if count[what] != want || want == 0 {

@@ -83,7 +83,8 @@ func TestStrictWindow(t *testing.T) {
 		{destination.Rate{N: 100, Per: 10 * time.Second, Of: destination.Requests}, func() int { return 1 }, 0.9},
 		{destination.Rate{N: 250_000, Per: time.Hour, Of: destination.Requests}, func() int { return 1 }, 0.9},
 		{destination.Rate{N: 1500, Per: 30 * time.Second, Of: destination.Events}, func() int { return 500 }, 0.9},
-		{destination.Rate{N: 1000, Per: time.Second, Of: destination.Events}, func() int { return 400 }, 0.75}, // two fit, three do not
+		// two fit, three do not
+		{destination.Rate{N: 1000, Per: time.Second, Of: destination.Events}, func() int { return 400 }, 0.75},
 		{destination.Rate{N: 1000, Per: time.Second, Of: destination.Events}, func() int { return 1 + rng.IntN(300) }, 0.8},
 		{destination.Rate{N: 1000, Per: time.Second, Of: destination.Events}, func() int { return 1000 }, 0.9},
 		{destination.Rate{N: 30_000, Per: time.Second, Of: destination.Events}, func() int { return 2000 }, 0.9},
@@ -129,13 +130,14 @@ func TestRatesOfActions(t *testing.T) {
 		o          Options
 		slow, free int
 	}{
-		"as declared":          {Options{}, 95, 950},
-		"lowered":              {Options{Rate: rate(5)}, 48, 48},
-		"raised for the lane":  {Options{Rate: rate(50)}, 95, 475},
-		"raised for actions":   {Options{Rate: rate(50), Override: true}, 475, 475},
-		"half for live":        {Options{Reserve: 0.5}, 48, 475},
-		"of another unit":      {Options{Rate: &destination.Rate{N: 20, Per: time.Second, Of: destination.Events}}, 95, 190},
-		"another's, overriden": {Options{Rate: &destination.Rate{N: 20, Per: time.Second, Of: destination.Events}, Override: true}, 95, 190},
+		"as declared":         {Options{}, 95, 950},
+		"lowered":             {Options{Rate: rate(5)}, 48, 48},
+		"raised for the lane": {Options{Rate: rate(50)}, 95, 475},
+		"raised for actions":  {Options{Rate: rate(50), Override: true}, 475, 475},
+		"half for live":       {Options{Reserve: 0.5}, 48, 475},
+		"of another unit":     {Options{Rate: &destination.Rate{N: 20, Per: time.Second, Of: destination.Events}}, 95, 190},
+		"another's, overriden": {Options{Rate: &destination.Rate{N: 20, Per: time.Second, Of: destination.Events},
+			Override: true}, 95, 190},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for action, want := range []int{c.slow, c.free} {

@@ -113,11 +113,13 @@ func TestSkippedAreExplained(t *testing.T) {
 			)
 		}
 	}
-	d := setup{path: input(t, 10, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p)}}.mustRun(t).Destinations[0]
+	d := setup{path: input(t, 10, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p)}}.mustRun(
+		t).Destinations[0]
 	if d.Skipped["too_old"] != 5 || d.Skipped["unsupported"] != 5 {
 		t.Fatalf("skipped %v", d.Skipped)
 	}
-	for reason, want := range map[string]string{"too_old": "in.jsonl, line 2: the partner takes a week", "unsupported": "in.jsonl, line 1"} {
+	for reason, want := range map[string]string{"too_old": "in.jsonl, line 2: the partner takes a week",
+		"unsupported": "in.jsonl, line 1"} {
 		if got := d.SkippedExamples[reason]; !strings.HasSuffix(got, want) {
 			t.Errorf("%s: %q, want …%q", reason, got, want)
 		}

@@ -33,10 +33,12 @@ func TestSenderOutlivesItsDestination(t *testing.T) {
 		"answers": {func(_ context.Context, n int) ([]destination.Result, error) {
 			return make([]destination.Result, n), nil
 		}, "", false},
-		"fails":        {func(context.Context, int) ([]destination.Result, error) { return nil, end }, "reset", false},
-		"panics":       {func(context.Context, int) ([]destination.Result, error) { panic("oh") }, "panic", false},
-		"cannot count": {func(context.Context, int) ([]destination.Result, error) { return nil, nil }, "0 results for 3", false},
-		"is late":      {func(ctx context.Context, _ int) ([]destination.Result, error) { <-ctx.Done(); return nil, ctx.Err() }, "deadline", false},
+		"fails":  {func(context.Context, int) ([]destination.Result, error) { return nil, end }, "reset", false},
+		"panics": {func(context.Context, int) ([]destination.Result, error) { panic("oh") }, "panic", false},
+		"cannot count": {func(context.Context, int) ([]destination.Result, error) { return nil, nil }, "0 results for 3",
+			false},
+		"is late": {func(ctx context.Context, _ int) ([]destination.Result, error) { <-ctx.Done(); return nil, ctx.Err() },
+			"deadline", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -91,9 +91,11 @@ func Write(w io.Writer, opt Options) error {
 }
 
 var (
-	firstNames = []string{"Eva", "Jürgen", "Zoë", "María José", "Łukasz", "Nguyễn", "李", "Олена", "Fatima", "Sam", "Ana", "Björn", "Chloé", "Dmitri", "さくら", "Kwame"}
-	lastNames  = []string{"Muster", "Müller", "Ó Briain", "García", "Wójcik", "Văn An", "小龙", "Шевченко", "al-Sayed", "Smith", "Sørensen", "Dupont", "Okafor", "田中"}
-	products   = []struct {
+	firstNames = []string{"Eva", "Jürgen", "Zoë", "María José", "Łukasz", "Nguyễn", "李", "Олена", "Fatima", "Sam", "Ana",
+		"Björn", "Chloé", "Dmitri", "さくら", "Kwame"}
+	lastNames = []string{"Muster", "Müller", "Ó Briain", "García", "Wójcik", "Văn An", "小龙", "Шевченко", "al-Sayed",
+		"Smith", "Sørensen", "Dupont", "Okafor", "田中"}
+	products = []struct {
 		id, sku, name, brand, category string
 		cents                          int64
 	}{
@@ -116,19 +118,23 @@ var (
 		{"大阪", "JP", "27", "Asia/Tokyo", "ja-JP", "202.196.224.9", "JPY"},
 	}
 	webAgents = []string{
-		"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36",
+		"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 " +
+			"Safari/537.36",
 		"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:125.0) Gecko/20100101 Firefox/125.0",
-		"Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Mobile/15E148 Safari/604.1",
-		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/123.0.0.0 Safari/537.36 Edg/123.0.2420.97",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 " +
+			"Mobile/15E148 Safari/604.1",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/123.0.0.0 Safari/537.36 " +
+			"Edg/123.0.2420.97",
 	}
 	phones = []struct{ maker, model, name, os, version, lib string }{
 		{"Apple", "iPhone15,2", "iPhone", "iOS", "17.4.1", "analytics-swift"},
 		{"samsung", "SM-S911B", "dm1q", "Android", "14", "analytics-kotlin"},
 		{"Google", "Pixel 8", "shiba", "Android", "14", "analytics-kotlin"},
 	}
-	customEvents = []string{"Button Clicked", "Wishlist Shared", "Search Refined", "Guide Read", "Experiment Viewed", "Support Chat Opened"}
-	pages        = []string{"Home", "Tents", "Checkout", "Über uns", "Guide: Zelten im März", "Account"}
-	companies    = []string{"Acme Outdoor GmbH", "Bergsport Süd", "Trail & Co", "株式会社やま"}
+	customEvents = []string{"Button Clicked", "Wishlist Shared", "Search Refined", "Guide Read", "Experiment Viewed",
+		"Support Chat Opened"}
+	pages     = []string{"Home", "Tents", "Checkout", "Über uns", "Guide: Zelten im März", "Account"}
+	companies = []string{"Acme Outdoor GmbH", "Bergsport Süd", "Trail & Co", "株式会社やま"}
 )
 
 // Append appends the next event, without a line end.
@@ -172,7 +178,8 @@ func (g *Generator) Append(b []byte) []byte {
 		typ, known = "alias", true
 		b = append(b, typ...)
 	}
-	id := fmt.Appendf(nil, "ajs-next-%d-%08x-%04x-4%03x-a%03x-%012x", at, r.Uint32(), r.Uint32()&0xffff, r.Uint32()&0xfff, r.Uint32()&0xfff, r.Uint64()&0xffffffffffff)
+	id := fmt.Appendf(nil, "ajs-next-%d-%08x-%04x-4%03x-a%03x-%012x", at, r.Uint32(), r.Uint32()&0xffff, r.Uint32()&0xfff,
+		r.Uint32()&0xfff, r.Uint64()&0xffffffffffff)
 	if g.opt.Messy {
 		if len(g.ids) > 50 && r.IntN(25) == 0 {
 			id = append(id[:0], g.ids[r.IntN(len(g.ids))]...)
@@ -366,7 +373,8 @@ func (g *Generator) context(b []byte, u int, mobile bool, tz, locale, ip, city, 
 	b = append(b, `,"context":{`...)
 	if mobile {
 		p := phones[u%len(phones)]
-		b = append(b, `"library":{"name":"`+p.lib+`","version":"1.16.3"},"app":{"name":"Shop","namespace":"com.example.shop","version":"5.2.`...)
+		b = append(b, `"library":{"name":"`+p.lib+
+			`","version":"1.16.3"},"app":{"name":"Shop","namespace":"com.example.shop","version":"5.2.`...)
 		b = strconv.AppendInt(b, int64(u%9), 10)
 		b = append(b, `","build":"5204"},"device":{"id":"`...)
 		b = appendAnonymous(b, u+7)
@@ -376,7 +384,8 @@ func (g *Generator) context(b []byte, u int, mobile bool, tz, locale, ip, city, 
 		} else {
 			b = append(b, "android"...)
 		}
-		b = append(b, `","adTrackingEnabled":false},"os":{"name":"`+p.os+`","version":"`+p.version+`"},"network":{"bluetooth":false,"carrier":"Telekom.de","cellular":true,"wifi":false},"screen":{"width":1179,"height":2556,"density":3}`...)
+		b = append(b, `","adTrackingEnabled":false},"os":{"name":"`+p.os+`","version":"`+p.version+
+			`"},"network":{"bluetooth":false,"carrier":"Telekom.de","cellular":true,"wifi":false},"screen":{"width":1179,"height":2556,"density":3}`...)
 	} else {
 		b = append(b, `"library":{"name":"analytics.js","version":"next-1.70.0"},"userAgent":"`...)
 		b = append(b, webAgents[u%len(webAgents)]...)
@@ -416,11 +425,14 @@ func (g *Generator) spoil(line []byte, i int) []byte {
 	case 4:
 		return append(line[:0], `{"status":"ok","rows":12}`...)
 	case 5: // a type of somebody's own
-		return append(line[:0], `{"type":"heartbeat","messageId":"hb-`+strconv.Itoa(i)+`","timestamp":"2024-03-01T00:00:00Z","userId":"user-1"}`...)
+		return append(line[:0], `{"type":"heartbeat","messageId":"hb-`+strconv.Itoa(i)+
+			`","timestamp":"2024-03-01T00:00:00Z","userId":"user-1"}`...)
 	case 6: // members of odd types
-		return append(line[:0], `{"type":"track","event":42,"messageId":`+strconv.Itoa(i)+`,"timestamp":1709251200,"userId":12345678901234567890,"properties":[1,2],"context":null}`...)
+		return append(line[:0], `{"type":"track","event":42,"messageId":`+strconv.Itoa(i)+
+			`,"timestamp":1709251200,"userId":12345678901234567890,"properties":[1,2],"context":null}`...)
 	case 7: // nobody's event
-		return append(line[:0], `{"type":"track","event":"Orphan","messageId":"orphan-`+strconv.Itoa(i)+`","timestamp":"2024-03-01T00:00:00.000Z","properties":{"lone":"\ud83d","dup":1,"dup":2}}`...)
+		return append(line[:0], `{"type":"track","event":"Orphan","messageId":"orphan-`+strconv.Itoa(i)+
+			`","timestamp":"2024-03-01T00:00:00.000Z","properties":{"lone":"\ud83d","dup":1,"dup":2}}`...)
 	case 8: // blank line and CRLF
 		return append(append([]byte("\r\n"), line...), '\r')
 	}
@@ -437,7 +449,8 @@ func appendTime(b []byte, key string, ms int64) []byte {
 
 func appendAnonymous(b []byte, u int) []byte {
 	h := uint64(u+1) * 0x9e3779b97f4a7c15
-	return fmt.Appendf(b, "%08x-%04x-4%03x-9%03x-%012x", uint32(h), uint16(h>>32), uint16(h>>40)&0xfff, uint16(h>>20)&0xfff, h>>16)
+	return fmt.Appendf(b, "%08x-%04x-4%03x-9%03x-%012x", uint32(h), uint16(h>>32), uint16(h>>40)&0xfff,
+		uint16(h>>20)&0xfff, h>>16)
 }
 
 // cents writes an amount of money as a JSON number without rounding.

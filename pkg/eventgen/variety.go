@@ -31,10 +31,20 @@ type planned struct {
 }
 
 var (
-	verbs = []string{"Viewed", "Clicked", "Added", "Removed", "Started", "Completed", "Shared", "Updated", "Opened", "Closed", "Failed", "Searched", "Selected", "Submitted", "Dismissed", "Played", "Rated", "Invited", "Renewed", "Größe gewählt"}
-	nouns = []string{"Banner", "Cart", "Checkout Step", "Coupon", "Filter", "Form", "Guide", "Invoice", "List", "Menu", "Message", "Onboarding", "Page Section", "Payment", "Plan", "Profile", "Promotion", "Quiz", "Report", "Review", "Route", "Seat", "Shipment", "Store", "Subscription", "Survey", "Team", "Ticket", "Trial", "Tour", "Video", "Voucher", "検索", "Wunschzettel", "Réservation"}
-	words = []string{"source", "label", "position", "variant", "category", "list_id", "step", "method", "amount", "reason", "duration_ms", "score", "is_new", "retries", "currency", "campaign", "section", "element", "screen_name", "plan", "seats", "coupon", "result_count", "query", "rating", "error_code", "store_id", "sku", "quantity", "discount", "locale", "experiment", "feature", "größe", "farbe", "referrer_type", "payment_type", "shipping_tier", "trial_days", "cohort"}
-	texts = []string{"hero", "left rail", "Über uns", "新着", "Frühling/Sommer", "a \"quoted\" word", "n/a", "wishlist", "sök", "тур", "XL", "cta_primary", "😀 new"}
+	verbs = []string{"Viewed", "Clicked", "Added", "Removed", "Started", "Completed", "Shared", "Updated", "Opened",
+		"Closed", "Failed", "Searched", "Selected", "Submitted", "Dismissed", "Played", "Rated", "Invited", "Renewed",
+		"Größe gewählt"}
+	nouns = []string{"Banner", "Cart", "Checkout Step", "Coupon", "Filter", "Form", "Guide", "Invoice", "List", "Menu",
+		"Message", "Onboarding", "Page Section", "Payment", "Plan", "Profile", "Promotion", "Quiz", "Report", "Review",
+		"Route", "Seat", "Shipment", "Store", "Subscription", "Survey", "Team", "Ticket", "Trial", "Tour", "Video", "Voucher",
+		"検索", "Wunschzettel", "Réservation"}
+	words = []string{"source", "label", "position", "variant", "category", "list_id", "step", "method", "amount", "reason",
+		"duration_ms", "score", "is_new", "retries", "currency", "campaign", "section", "element", "screen_name", "plan",
+		"seats", "coupon", "result_count", "query", "rating", "error_code", "store_id", "sku", "quantity", "discount",
+		"locale", "experiment", "feature", "größe", "farbe", "referrer_type", "payment_type", "shipping_tier", "trial_days",
+		"cohort"}
+	texts = []string{"hero", "left rail", "Über uns", "新着", "Frühling/Sommer", "a \"quoted\" word", "n/a", "wishlist",
+		"sök", "тур", "XL", "cta_primary", "😀 new"}
 )
 
 // plans makes the names of a varied stream.
@@ -124,7 +134,8 @@ func (g *Generator) planned(b []byte, p *planned) []byte {
 		b = quote(b, texts[p.n%len(texts)])
 		return append(b, `,"meta":{"level":2,"flags":[true,false]}}`...)
 	case 8:
-		return fmt.Appendf(b, `"%08x-%04x-4%03x-a%03x-%012x"`, r.Uint32(), r.Uint32()&0xffff, r.Uint32()&0xfff, r.Uint32()&0xfff, r.Uint64()&0xffffffffffff)
+		return fmt.Appendf(b, `"%08x-%04x-4%03x-a%03x-%012x"`, r.Uint32(), r.Uint32()&0xffff, r.Uint32()&0xfff,
+			r.Uint32()&0xfff, r.Uint64()&0xffffffffffff)
 	}
 	return strconv.AppendUint(b, 1<<60+r.Uint64()>>8, 10)
 }

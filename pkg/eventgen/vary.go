@@ -67,8 +67,10 @@ func Vary(rnd *rand.Rand, raw []byte, often int, more ...string) []byte {
 		case event.Number:
 			pick("0", "1", "-1", "12345678901234567890", "0.10", "1e3", "1709251200", "1709251200000", "4.99", "-0")
 		default:
-			pick(`""`, `"x"`, `"0"`, `"true"`, `"12"`, `"a\"b\u00e9\n"`, `"é"`, `"2024-02-30T10:00:00.000Z"`, `"2024-03-01T10:00:00Z"`, `"1999-01-01"`, `"Order Completed"`, `"someone@mail.example"`,
-				`"EUR"`, `"https://x.example/?a=b"`, `"`+strings.Repeat("long ", 60)+`"`, `"+49 30 90182057"`, `" "`, `"user"`, `"null"`, `"{}"`, `"{\"a\":1}"`, `"[]"`, `"[1]"`)
+			pick(`""`, `"x"`, `"0"`, `"true"`, `"12"`, `"a\"b\u00e9\n"`, `"é"`, `"2024-02-30T10:00:00.000Z"`,
+				`"2024-03-01T10:00:00Z"`, `"1999-01-01"`, `"Order Completed"`, `"someone@mail.example"`,
+				`"EUR"`, `"https://x.example/?a=b"`, `"`+strings.Repeat("long ", 60)+`"`, `"+49 30 90182057"`, `" "`, `"user"`,
+				`"null"`, `"{}"`, `"{\"a\":1}"`, `"[]"`, `"[1]"`)
 		}
 	}
 	walk(v, "")

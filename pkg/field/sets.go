@@ -23,12 +23,14 @@ func Phone(key string) Line {
 
 // FirstName is the person's first name.
 func FirstName(key string) Line {
-	return Text(key).From("$.traits.first_name", "$.traits.firstName", "$.context.traits.first_name", "$.context.traits.firstName", "$.properties.first_name")
+	return Text(key).From("$.traits.first_name", "$.traits.firstName", "$.context.traits.first_name",
+		"$.context.traits.firstName", "$.properties.first_name")
 }
 
 // LastName is the person's last name.
 func LastName(key string) Line {
-	return Text(key).From("$.traits.last_name", "$.traits.lastName", "$.context.traits.last_name", "$.context.traits.lastName", "$.properties.last_name")
+	return Text(key).From("$.traits.last_name", "$.traits.lastName", "$.context.traits.last_name",
+		"$.context.traits.lastName", "$.properties.last_name")
 }
 
 // Address are the parts of the person's address, as an identify call has them.

@@ -75,7 +75,8 @@ func (d *differ) level(from, to, depth int) {
 		}
 	}
 	if ands > 0 && ors > 0 {
-		d.add(last, "the trigger parser knows no precedence: the last operator of a level (here %s) joins all of its conditions", last.s)
+		d.add(last, "the trigger parser knows no precedence: the last operator of a level (here %s) joins all of its "+
+			"conditions", last.s)
 	}
 }
 
@@ -152,7 +153,8 @@ func (d *differ) condition(i, to, depth int) int {
 		d.add(v, "the trigger parser knows no exponents")
 	case v.kind == tokWord && v.s == "null" && len(t.keys) == 1 && (t.keys[0] == "event" || t.keys[0] == "type"):
 		d.add(v, `the trigger parser compares %s with the text "null"`, t.keys[0])
-	case v.kind == tokWord && (v.s == "true" || v.s == "false") && len(t.keys) == 1 && slices.Contains([]string{"event", "type", "name"}, t.keys[0]):
+	case v.kind == tokWord && (v.s == "true" || v.s == "false") && len(t.keys) == 1 &&
+		slices.Contains([]string{"event", "type", "name"}, t.keys[0]):
 		d.add(v, "the trigger parser compares %s with the text %q", t.keys[0], v.s)
 	case v.kind == tokPath:
 		d.add(v, "the trigger parser reads this field's name as a text")
@@ -240,7 +242,8 @@ func (d *differ) field(t token) {
 			}
 		}
 	default:
-		d.add(t, "the trigger parser ignores conditions on %s: it knows type, event, name, userId, properties, traits and context", t.keys[0])
+		d.add(t, "the trigger parser ignores conditions on %s: it knows type, event, name, userId, properties, traits and "+
+			"context", t.keys[0])
 	}
 }
 
@@ -258,7 +261,8 @@ func (f *Filter) Doubts() []Difference {
 func (e *expr) doubts(found *[]Difference) {
 	if (e.op == opEqual || e.op == opUnequal) && e.args[0].op == opPath && e.args[1].op == opPath {
 		if steps := e.args[1].path.Steps(); len(steps) == 1 {
-			*found = append(*found, Difference{e.args[1].col, fmt.Sprintf("%s is a field of the event here; a text stands in quotes: \"%s\"", steps[0], steps[0])})
+			*found = append(*found, Difference{e.args[1].col,
+				fmt.Sprintf("%s is a field of the event here; a text stands in quotes: \"%s\"", steps[0], steps[0])})
 		}
 	}
 	for _, a := range e.args {

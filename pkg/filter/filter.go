@@ -82,7 +82,8 @@ func (e *expr) bound(key string) (texts []string, ok bool) {
 		if path.op == opLiteral {
 			path, lit = lit, path
 		}
-		if path.op == opPath && lit.op == opLiteral && lit.lit.kind == text && slices.Equal(path.path.Steps(), []string{key}) {
+		if path.op == opPath && lit.op == opLiteral && lit.lit.kind == text &&
+			slices.Equal(path.path.Steps(), []string{key}) {
 			return []string{string(lit.lit.raw)}, true
 		}
 	case opAnd:
@@ -352,7 +353,8 @@ func compareNumbers(a, b *operand) int {
 		return 1
 	}
 	const exact = 1 << 53
-	if a.num > -exact && a.num < exact || len(a.raw) == 0 || len(b.raw) == 0 || len(a.raw) > 400 || len(b.raw) > 400 || bytes.ContainsAny(a.raw, "eE") || bytes.ContainsAny(b.raw, "eE") {
+	if a.num > -exact && a.num < exact || len(a.raw) == 0 || len(b.raw) == 0 || len(a.raw) > 400 || len(b.raw) > 400 ||
+		bytes.ContainsAny(a.raw, "eE") || bytes.ContainsAny(b.raw, "eE") {
 		return 0
 	}
 	x, ok1 := new(big.Rat).SetString(string(a.raw))
@@ -411,7 +413,8 @@ func functionNamed(name string) (f function, args int, ok bool) {
 	return 0, 0, false
 }
 
-var typeNames = [...][]byte{null: []byte("null"), boolean: []byte("bool"), number: []byte("number"), text: []byte("string"), list: []byte("list"), object: []byte("object")}
+var typeNames = [...][]byte{null: []byte("null"), boolean: []byte("bool"), number: []byte("number"),
+	text: []byte("string"), list: []byte("list"), object: []byte("object")}
 
 func (e *expr) call(v event.Value, s *scratch) operand {
 	x := e.args[0].eval(v, s)

@@ -40,7 +40,8 @@ func TestStatements(t *testing.T) {
 		// Precedence and nesting.
 		`type = "page" or type = "track" and properties.n = 5`: true, `(type = "track" or type = "page") and properties.n = 6`: false,
 		`type = "track" or type = "page" and properties.n = 6`: true, `((((properties.t))))`: true, `!!properties.t`: true,
-		`!properties.t or properties.t`: true, `! ( properties.f )`: true, "type\n=\r\n\t\"track\"": true, `type="track"and properties.n=5`: true,
+		`!properties.t or properties.t`: true, `! ( properties.f )`: true, "type\n=\r\n\t\"track\"": true,
+		`type="track"and properties.n=5`: true,
 		// Null and types.
 		`properties.missing`: false, `!properties.missing`: true, `properties.missing = null`: true, `properties.nil = null`: true, `properties.f = null`: false,
 		`properties.f.x = null`: true, `properties.zero.x = null`: true, `properties.missing != "x"`: true, `properties.n = "5"`: false, `properties.n != "5"`: true,
@@ -51,19 +52,25 @@ func TestStatements(t *testing.T) {
 		`properties.n != -5`: true, `properties.missing < 1`: false, `properties.missing >= 0`: false,
 		// Lists.
 		`properties.list = [1, 2]`: true, `properties.list = [2, 1]`: false, `properties.nest = [[1],[2]]`: true, `5 in [1,2,properties.n]`: true, `1 in properties.list`: true,
-		`"1" in properties.list`: false, `null in [null]`: true, `properties.n in []`: false, `1 in properties.s`: false, `properties.list != [1]`: true,
+		`"1" in properties.list`: false, `null in [null]`: true, `properties.n in []`: false, `1 in properties.s`: false,
+		`properties.list != [1]`: true,
 		// Functions.
 		`length(properties.features) = 2`: true, `length(properties.missing) = 0`: true, `length(properties.esc) = 9`: true, `length(properties.n) = null`: true,
 		`uppercase(properties.s) = "A B C"`: true, `lowercase(properties.s) = "a b c"`: true, `lowercase(properties.missing) = null`: true, `lowercase(properties.n) = null`: true,
 		`snakecase(properties.s) = "A_b_C"`: true, `kebabcase(properties.s) = "A-b-C"`: true, `titlecase(properties.s) = "A B C"`: true,
 		`typeof(properties.s) = "string"`: true, `typeof(properties.n) = "number"`: true, `typeof(properties.list) = "list"`: true, `typeof(properties.t) = "bool"`: true, `typeof(properties.missing) = "null"`: true,
 		`number(properties.num) = 12.5`: true, `number(properties.s) = null`: true, `string(properties.n) = "5"`: true, `string(properties.t) = "true"`: true, `bool(properties.n)`: true, `bool(properties.s)`: false, `bool("true")`: true,
-		`contains(properties.esc, "café \"x")`: true, `contains(properties.n, "5")`: false, `contains(properties.missing, "")`: false, `!contains(properties.missing, "x")`: true, `contains(event, userId)`: false,
+		`contains(properties.esc, "café \"x")`: true, `contains(properties.n, "5")`: false,
+		`contains(properties.missing, "")`: false, `!contains(properties.missing, "x")`: true,
+		`contains(event, userId)`:                         false,
 		`contains(uppercase(lowercase(event)), "BUTTON")`: true, `typeof(lowercase(event)) = "string"`: true,
 		// Globs.
-		`match(event, "*")`: true, `match(event, "Button?Clicked")`: true, `match(event, "[A-C]utton *")`: true, `match(event, "[xyz]*")`: false, `match(event, "button*")`: false,
-		`match(event, "Button")`: false, `match(event, "*t*o*k*")`: true, `match(properties.empty, "*")`: true, `match(properties.empty, "?")`: false, `match("a*b", 'a\*b')`: true, `match("axb", 'a\*b')`: false,
-		`match(properties.esc, "caf? *")`: true, `match("a]", 'a[\]]')`: true, `match("-", "[a-]")`: true, `match("b", 'x[')`: false, `match(properties.missing, "*")`: false,
+		`match(event, "*")`: true, `match(event, "Button?Clicked")`: true, `match(event, "[A-C]utton *")`: true,
+		`match(event, "[xyz]*")`: false, `match(event, "button*")`: false,
+		`match(event, "Button")`: false, `match(event, "*t*o*k*")`: true, `match(properties.empty, "*")`: true,
+		`match(properties.empty, "?")`: false, `match("a*b", 'a\*b')`: true, `match("axb", 'a\*b')`: false,
+		`match(properties.esc, "caf? *")`: true, `match("a]", 'a[\]]')`: true, `match("-", "[a-]")`: true,
+		`match("b", 'x[')`: false, `match(properties.missing, "*")`: false,
 		// Names.
 		`properties.product\ 1.price = 10`: true, `properties.in = 1 and properties.null = 2`: true, `properties.dot\.key = 3`: true, `properties.1st = 4`: true, `properties.a-b = 6`: true,
 		`properties.list.0 = 1`: true, `anonymousId = "a-1"`: true, `context.library.name = "analytics.js"`: true, `"track" = type`: true,
@@ -92,11 +99,17 @@ func TestErrorsPointAtTheColumn(t *testing.T) {
 		col int
 		msg string
 	}{
-		``: {0, "empty"}, `  `: {0, "empty"}, `type =`: {7, "found the end"}, `type = "x`: {8, "closing"}, `type == "x"`: {6, "write ="}, `type = "a" && event = "b"`: {12, "write and"},
-		`type = "a" AND event = "b"`: {12, "lower case"}, `é = 1`: {1, `\é`}, `properties.é = 1`: {12, "rest"}, `type = "ä" ) `: {12, ")"}, `(type = "a"`: {12, "column 1"}, `foo(event)`: {1, "no function foo"},
-		`length(event)`: {1, "true or false"}, `"a"`: {1, "true or false"}, `contains(event)`: {1, "takes 2"}, `event in "abc"`: {10, "list"}, `event < "a"`: {9, "numbers"}, `1.2.3 = n`: {1, "number"},
-		`match(event, 5)`: {14, "pattern"}, `match(event, "[a")`: {14, "without its ]"}, `not event`: {1, "!"}, `type = "x" and`: {15, "end"}, `[1,2`: {5, "comma"}, `a = b c`: {7, "the end"}, `!5`: {2, "!"},
-		strings.Repeat("(", 300) + "a" + strings.Repeat(")", 300): {202, "nested"}, strings.Repeat("!", 300) + "a": {202, "nested"}, `a.`: {3, "after the dot"}, `a \`: {3, "escapes nothing"},
+		``: {0, "empty"}, `  `: {0, "empty"}, `type =`: {7, "found the end"}, `type = "x`: {8, "closing"}, `type == "x"`: {6,
+			"write ="}, `type = "a" && event = "b"`: {12, "write and"},
+		`type = "a" AND event = "b"`: {12, "lower case"}, `é = 1`: {1, `\é`}, `properties.é = 1`: {12,
+			"rest"}, `type = "ä" ) `: {12, ")"}, `(type = "a"`: {12, "column 1"}, `foo(event)`: {1, "no function foo"},
+		`length(event)`: {1, "true or false"}, `"a"`: {1, "true or false"}, `contains(event)`: {1,
+			"takes 2"}, `event in "abc"`: {10, "list"}, `event < "a"`: {9, "numbers"}, `1.2.3 = n`: {1, "number"},
+		`match(event, 5)`: {14, "pattern"}, `match(event, "[a")`: {14, "without its ]"}, `not event`: {1,
+			"!"}, `type = "x" and`: {15, "end"}, `[1,2`: {5, "comma"}, `a = b c`: {7, "the end"}, `!5`: {2, "!"},
+		strings.Repeat("(", 300) + "a" + strings.Repeat(")", 300): {202, "nested"},
+		strings.Repeat("!", 300) + "a":                            {202, "nested"}, `a.`: {3, "after the dot"},
+		`a \`: {3, "escapes nothing"},
 	} {
 		_, err := filter.Compile(src)
 		var e *filter.Error
@@ -218,7 +231,8 @@ func TestDoubts(t *testing.T) {
 		}
 		if found := f.Doubts(); len(found) != want {
 			t.Errorf("%s: %v, want %d", src, found, want)
-		} else if src == `type = track` && found[0].String() != `column 8: track is a field of the event here; a text stands in quotes: "track"` {
+		} else if src == `type = track` &&
+			found[0].String() != `column 8: track is a field of the event here; a text stands in quotes: "track"` {
 			t.Error(found[0])
 		}
 	}
@@ -238,7 +252,8 @@ func TestReferenceExamples(t *testing.T) {
 }
 
 func FuzzFilter(f *testing.F) {
-	for _, s := range []string{`type = "track"`, `!(a.b in ['x', 1]) or match(c, "[a-z]*\\?")`, `titlecase(x) != lowercase("é") and length([1,[2]]) < 3`, `a\ b = -1.5e3`, `((`, `"\"`, `string(n)=number("5")`} {
+	for _, s := range []string{`type = "track"`, `!(a.b in ['x', 1]) or match(c, "[a-z]*\\?")`,
+		`titlecase(x) != lowercase("é") and length([1,[2]]) < 3`, `a\ b = -1.5e3`, `((`, `"\"`, `string(n)=number("5")`} {
 		f.Add(s, sample)
 	}
 	f.Fuzz(func(t *testing.T, src, raw string) {

@@ -149,7 +149,8 @@ func lex(src string) ([]token, error) {
 			}
 			t.s = b.String()
 		case c >= '0' && c <= '9' || (c == '-' || c == '+') && i+1 < len(src) && src[i+1] >= '0' && src[i+1] <= '9':
-			for i++; i < len(src) && (keyByte(src[i]) && src[i] != '-' || src[i] == '.' || (src[i] == '-' || src[i] == '+') && src[i-1]|0x20 == 'e'); i++ {
+			for i++; i < len(src) && (keyByte(src[i]) && src[i] != '-' || src[i] == '.' || (src[i] == '-' || src[i] == '+') &&
+				src[i-1]|0x20 == 'e'); i++ {
 			}
 			t.kind, t.s = tokNumber, strings.TrimPrefix(src[start:i], "+")
 			if v, err := event.ParseValue([]byte(t.s)); err != nil || v.Kind() != event.Number {
@@ -397,7 +398,8 @@ func (p *parser) operand(depth int) (*expr, error) {
 func (p *parser) callOf(name token, depth int) (*expr, error) {
 	fn, want, ok := functionNamed(strings.Join(name.keys, "."))
 	if !ok {
-		return nil, errorf(name.col, "there is no function %s; the functions are contains, match, length, lowercase, uppercase, snakecase, kebabcase, titlecase, typeof, bool, string and number", strings.Join(name.keys, "."))
+		return nil, errorf(name.col, "there is no function %s; the functions are contains, match, length, lowercase, "+
+			"uppercase, snakecase, kebabcase, titlecase, typeof, bool, string and number", strings.Join(name.keys, "."))
 	}
 	e := &expr{op: opCall, fn: fn, col: name.col}
 	p.calls = true

@@ -43,15 +43,23 @@ func TestLines(t *testing.T) {
 		narrow int
 	}{
 		{want: "hook  89000 events, 0 in flight"},
-		{after: time.Second, change: func() { s.Done, s.Total, s.InFlight = 90000, 94000, 3 }, want: "hook  90000 events, 1000 events/s, 3 in flight"},
-		{after: 2 * time.Second, change: func() { s.Done, s.Objects, s.Position.Object = 91000, 7, 2 }, want: "hook  91000 events, object 3 of 7, 1000 events/s, 3 in flight"},
-		{after: 9 * time.Second, change: func() { s.Done, s.Total, s.About = 98000, 100000, 196987 }, want: "hook  49% ███████········· (98000/~197000), 1000 events/s, 1m39s left, 3 in flight"},
-		{after: 9 * time.Second, change: func() { s.Done, s.Total, s.AllRead = 98000, 196000, true }, want: "hook  50% ████████········ (98000/196000), 1000 events/s, 1m38s left, 3 in flight"},
+		{after: time.Second, change: func() { s.Done, s.Total, s.InFlight = 90000, 94000, 3 },
+			want: "hook  90000 events, 1000 events/s, 3 in flight"},
+		{after: 2 * time.Second, change: func() { s.Done, s.Objects, s.Position.Object = 91000, 7, 2 },
+			want: "hook  91000 events, object 3 of 7, 1000 events/s, 3 in flight"},
+		{after: 9 * time.Second, change: func() { s.Done, s.Total, s.About = 98000, 100000, 196987 },
+			want: "hook  49% ███████········· (98000/~197000), 1000 events/s, 1m39s left, 3 in flight"},
+		{after: 9 * time.Second, change: func() { s.Done, s.Total, s.AllRead = 98000, 196000, true },
+			want: "hook  50% ████████········ (98000/196000), 1000 events/s, 1m38s left, 3 in flight"},
 		{after: 9 * time.Second, narrow: 40, want: "hook  50% ████████········ (98000/19600"},
 		// What was long ago is no part of the rate.
-		{after: 19 * time.Second, change: func() { s.Done, s.State = 98005, "keeps to its rate limit" }, want: "hook  50% ████████········ (98005/196000), 30 events/min, 54h26m30s left, 3 in flight, keeps to its rate limit"},
+		{after: 19 * time.Second, change: func() { s.Done, s.State = 98005, "keeps to its rate limit" },
+			want: "hook  50% ████████········ (98005/196000), 30 events/min, 54h26m30s left, 3 in flight, keeps to its rate " +
+				"limit"},
 		{after: 29 * time.Second, want: "hook  50% ████████········ (98005/196000), 3 in flight, keeps to its rate limit"},
-		{after: 39 * time.Second, change: func() { s.Done, s.State, s.InFlight, s.Retries, s.Rejected = 196000, "done", 0, 2, 1 }, want: "hook 100% ████████████████ (196000/196000), 0 in flight, 2 retries, 1 rejected, done"},
+		{after: 39 * time.Second, change: func() {
+			s.Done, s.State, s.InFlight, s.Retries, s.Rejected = 196000, "done", 0, 2, 1
+		}, want: "hook 100% ████████████████ (196000/196000), 0 in flight, 2 retries, 1 rejected, done"},
 	} {
 		if step.change != nil {
 			step.change()
@@ -64,7 +72,8 @@ func TestLines(t *testing.T) {
 			t.Errorf("after %v\n%s\nwant\n%s", step.after, got, step.want)
 		}
 	}
-	if got := p.lines([]engine.Progress{{Name: "none", AllRead: true, State: "done"}}, begin, 80, 24); got[0] != "none  0 events, 0 in flight, done" {
+	if got := p.lines([]engine.Progress{{Name: "none", AllRead: true, State: "done"}}, begin, 80,
+		24); got[0] != "none  0 events, 0 in flight, done" {
 		t.Error(got)
 	}
 }
@@ -77,7 +86,8 @@ func TestLinesFit(t *testing.T) {
 	}
 	ps[29].State = "running"
 	got := newPainter().lines(ps, time.Time{}, 80, 6)
-	want := []string{"d00  0 events, 0 in flight, done", "d01  0 events, 0 in flight, done", "d02  0 events, 0 in flight, done", "d29  0 events, 0 in flight", "and 26 more"}
+	want := []string{"d00  0 events, 0 in flight, done", "d01  0 events, 0 in flight, done",
+		"d02  0 events, 0 in flight, done", "d29  0 events, 0 in flight", "and 26 more"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}

@@ -32,7 +32,9 @@ func subscribedTo(d *config.Opened, redact func(string) string) []string {
 // journal names a delivery by its place among those of its event, so another fanfold, with
 // other presets, would take one for another: a destination that has deliveries under way is
 // refused then. One that has none goes on with the presets of today, and that is a notice.
-func freezeSubscriptions(run *journal.Run, dests []*config.Opened, notice func(Notice), redact func(string) string) error {
+func freezeSubscriptions(
+	run *journal.Run, dests []*config.Opened, notice func(Notice), redact func(string) string,
+) error {
 	had, err := subscribedOf(run)
 	if err != nil {
 		return err

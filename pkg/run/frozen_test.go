@@ -18,7 +18,8 @@ import (
 func TestSubscriptionsAreFrozen(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	plan := func(subscribed ...string) []*config.Opened {
-		return []*config.Opened{{Destination: &config.Destination{Name: "ads"}, Sender: planned{&destination.Plan{Subscribed: subscribed}}}}
+		return []*config.Opened{{Destination: &config.Destination{Name: "ads"},
+			Sender: planned{&destination.Plan{Subscribed: subscribed}}}}
 	}
 	try := func(dests []*config.Opened, do func(l *journal.Lane)) (string, error) {
 		t.Helper()
@@ -62,7 +63,8 @@ func TestSubscriptionsAreFrozen(t *testing.T) {
 		{dests: old, said: "in another order"},
 	} {
 		said, err := try(c.dests, c.do)
-		if err == nil != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) || !strings.Contains(said, c.said) || c.said == "" && said != "" {
+		if err == nil != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) ||
+			!strings.Contains(said, c.said) || c.said == "" && said != "" {
 			t.Errorf("%d: it says %q, and %v", i, said, err)
 		}
 	}

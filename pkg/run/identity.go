@@ -40,7 +40,8 @@ func (j *Job) ID() string {
 func (j *Job) identity() (meta identity, id string) {
 	in := &j.Input
 	meta = identity{From: in.From, Since: in.Since, Until: in.Until, Limit: j.Limit, Rehearse: j.Rehearse,
-		Format: in.Options.Format, Layout: in.Options.Layout, Lateness: in.Lateness, S3: in.Schemes["s3"], Columns: in.Options.Columns,
+		Format: in.Options.Format, Layout: in.Options.Layout, Lateness: in.Lateness, S3: in.Schemes["s3"],
+		Columns:   in.Options.Columns,
 		Separator: in.Options.Separator, Map: in.Map}
 	for name, what := range in.Schemes {
 		if name != "s3" {
@@ -55,7 +56,8 @@ func (j *Job) identity() (meta identity, id string) {
 		meta.Transform = j.Steps.Identity()
 	}
 	for _, o := range j.Destinations {
-		d := destinationIdentity{Name: o.Name, Type: o.Slug, Presets: o.Config.Presets, BaseURL: o.Config.BaseURL, Filter: o.Filter.String(), Settings: map[string]any{}}
+		d := destinationIdentity{Name: o.Name, Type: o.Slug, Presets: o.Config.Presets, BaseURL: o.Config.BaseURL,
+			Filter: o.Filter.String(), Settings: map[string]any{}}
 		for _, f := range o.Spec.Settings.Fields {
 			if v, ok := o.Settings[f.Key]; ok && !f.Secret {
 				d.Settings[f.Key] = v

@@ -108,10 +108,14 @@ type parcel struct {
 	next   *parcel // the next step of the same event, which waits for this one
 }
 
-func (w *World) previewer(ctx context.Context, j *Job, d *config.Opened, src source.Source, show func(Shown) error) *previewer {
-	p := &previewer{d: d, plan: d.Sender.Plan(), src: src, env: destination.Env{Now: w.Now()}, net: &transport.Capture{Answer: "{}"}, show: show}
+func (w *World) previewer(
+	ctx context.Context, j *Job, d *config.Opened, src source.Source, show func(Shown) error,
+) *previewer {
+	p := &previewer{d: d, plan: d.Sender.Plan(), src: src, env: destination.Env{Now: w.Now()},
+		net: &transport.Capture{Answer: "{}"}, show: show}
 	p.rt = transport.New(transport.Options{Network: p.net, Auth: p.plan.Auth, UserAgent: w.UserAgent})
-	p.packer = engine.NewPacker(p.plan, engine.PackOptionsOf(p.plan, laneOptions(d.Options), j.MemoryNeeded(), len(j.Destinations)), func(b *engine.Packed[*parcel]) { p.request(ctx, b) })
+	p.packer = engine.NewPacker(p.plan, engine.PackOptionsOf(p.plan, laneOptions(d.Options), j.MemoryNeeded(),
+		len(j.Destinations)), func(b *engine.Packed[*parcel]) { p.request(ctx, b) })
 	return p
 }
 
@@ -134,7 +138,8 @@ func (p *previewer) event(r *selection.Record) error {
 	for k := range p.list.List {
 		d := &p.list.List[k]
 		if d.Settled != nil {
-			if err := p.show(Shown{Destination: p.d.Name, Action: p.action(d), Events: []string{id}, Settled: d.Settled}); err != nil {
+			if err := p.show(Shown{Destination: p.d.Name, Action: p.action(d), Events: []string{id},
+				Settled: d.Settled}); err != nil {
 				return err
 			}
 			continue
@@ -215,7 +220,8 @@ func (p *previewer) request(ctx context.Context, b *engine.Packed[*parcel]) {
 	}
 	if p.plan.Local {
 		for i, it := range b.Values {
-			if p.err = p.show(Shown{Destination: s.Destination, Action: s.Action, Events: s.Events[i : i+1], Item: it.d.Item}); p.err != nil {
+			if p.err = p.show(Shown{Destination: s.Destination, Action: s.Action, Events: s.Events[i : i+1],
+				Item: it.d.Item}); p.err != nil {
 				return
 			}
 		}

@@ -95,7 +95,8 @@ func newPreviewCase(t *testing.T, seed uint64) *previewCase {
 	for i := range 1 + c.rnd.IntN(3) {
 		c.write(i)
 	}
-	steps := [][]string{nil, {"drop: event = \"Product Viewed\""}, {"sample: 60%"}, {"keep: type = \"track\" or type = \"identify\"", "set: {context.traits.source: backfill}"}}[c.rnd.IntN(4)]
+	steps := [][]string{nil, {"drop: event = \"Product Viewed\""}, {"sample: 60%"},
+		{"keep: type = \"track\" or type = \"identify\"", "set: {context.traits.source: backfill}"}}[c.rnd.IntN(4)]
 	if steps != nil {
 		c.yaml += "transform:\n"
 		for _, s := range steps {
@@ -123,7 +124,8 @@ func newPreviewCase(t *testing.T, seed uint64) *previewCase {
 func (c *previewCase) write(i int) {
 	c.t.Helper()
 	var lines bytes.Buffer
-	if err := eventgen.Write(&lines, eventgen.Options{Seed: c.rnd.Uint64(), Events: 40 + c.rnd.IntN(200), Start: time.Date(2024, 5, 30, 0, 0, 0, 0, time.UTC), Step: time.Minute}); err != nil {
+	if err := eventgen.Write(&lines, eventgen.Options{Seed: c.rnd.Uint64(), Events: 40 + c.rnd.IntN(200),
+		Start: time.Date(2024, 5, 30, 0, 0, 0, 0, time.UTC), Step: time.Minute}); err != nil {
 		c.t.Fatal(err)
 	}
 	var out bytes.Buffer
@@ -162,7 +164,9 @@ func (c *previewCase) write(i int) {
 // job is the case as a run takes it, with everything opened anew.
 func (c *previewCase) job(limit int64, f *filter.Filter, since time.Time) *run.Job {
 	c.t.Helper()
-	w := &config.World{Catalogue: destinations.All(), Env: func(string) (string, bool) { return "", false }, ReadFile: os.ReadFile, Secret: func(...string) {}}
+	w := &config.World{Catalogue: destinations.All(), Env: func(string) (string, bool) {
+		return "", false
+	}, ReadFile: os.ReadFile, Secret: func(...string) {}}
 	file, err := w.Parse("fanfold.yaml", []byte(c.yaml))
 	if err != nil {
 		c.t.Fatalf("%v in\n%s", err, c.yaml)
@@ -171,7 +175,9 @@ func (c *previewCase) job(limit int64, f *filter.Filter, since time.Time) *run.J
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	opened, err := w.Open(file, picked, config.OpenOptions{Rehearse: true, Edit: func(o *config.Opened) { o.Config.BatchEvents = c.batch[o.Name] }})
+	opened, err := w.Open(file, picked, config.OpenOptions{Rehearse: true, Edit: func(o *config.Opened) {
+		o.Config.BatchEvents = c.batch[o.Name]
+	}})
 	if err != nil {
 		c.t.Fatalf("%v in\n%s", err, c.yaml)
 	}
@@ -180,7 +186,8 @@ func (c *previewCase) job(limit int64, f *filter.Filter, since time.Time) *run.J
 		d.Compression = "none"
 	}
 	return &run.Job{Steps: file.Pipeline, Destinations: opened, Filter: f, Limit: limit, Rehearse: true,
-		Input: run.Input{From: c.from, Options: source.Options{From: c.from, Format: "auto"}, Bounds: run.Bounds{Times: run.Times{Since: since}}}}
+		Input: run.Input{From: c.from, Options: source.Options{From: c.from, Format: "auto"},
+			Bounds: run.Bounds{Times: run.Times{Since: since}}}}
 }
 
 // incomparable says why what arrived at a destination cannot be known before; "": it can.
@@ -221,7 +228,9 @@ func TestPreviewIsWhatARunSends(t *testing.T) {
 			since = time.Date(2024, 5, 30, 1, 0, 0, 0, time.UTC)
 		}
 		to := &arrived{requests: map[string][]string{}, refused: map[string]bool{}}
-		w := &run.World{Now: func() time.Time { return now }, Rand: func() float64 { return 0.5 }, Log: slog.New(slog.DiscardHandler), Redact: func(s string) string { return s }, UserAgent: "fanfold/test",
+		w := &run.World{Now: func() time.Time { return now }, Rand: func() float64 {
+			return 0.5
+		}, Log: slog.New(slog.DiscardHandler), Redact: func(s string) string { return s }, UserAgent: "fanfold/test",
 			StandIn: func(d *config.Opened) (http.RoundTripper, error) {
 				data, err := cassettes.Contract(d.Slug)
 				if err != nil {
@@ -238,7 +247,8 @@ func TestPreviewIsWhatARunSends(t *testing.T) {
 		shown := map[string][]string{}
 		err = w.Preview(context.Background(), c.job(limit, f, since), t.TempDir(), func(s run.Shown) error {
 			if s.Request != nil {
-				shown[s.Destination] = append(shown[s.Destination], describe(s.Request.Method, s.Request.URL, s.Request.Header, s.Request.Body))
+				shown[s.Destination] = append(shown[s.Destination],
+					describe(s.Request.Method, s.Request.URL, s.Request.Header, s.Request.Body))
 			}
 			return nil
 		})
@@ -262,7 +272,8 @@ func TestPreviewIsWhatARunSends(t *testing.T) {
 			slices.Sort(got)
 			compared += len(want)
 			if !slices.Equal(got, want) {
-				t.Errorf("seed %d: %s: %d requests were previewed, %d arrived, limit %d\n%s", seed, name, len(got), len(want), limit, firstDifference(got, want))
+				t.Errorf("seed %d: %s: %d requests were previewed, %d arrived, limit %d\n%s", seed, name, len(got), len(want),
+					limit, firstDifference(got, want))
 			}
 		}
 	}

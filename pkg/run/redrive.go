@@ -66,7 +66,8 @@ func (f Folder) Refused(id string, rehearse bool) (*engine.Summary, error) {
 	case err != nil:
 		return nil, fmt.Errorf("reading the summary of run %s: %w: its command, run again, writes a new one", id, err)
 	case s.Rehearsal && !rehearse:
-		return nil, mistakef("run %s was a rehearsal: no partner has refused its dead letters; --rehearse sends them to the stand-ins again", id)
+		return nil, mistakef("run %s was a rehearsal: no partner has refused its dead letters; --rehearse sends them to "+
+			"the stand-ins again", id)
 	}
 	return s, nil
 }
@@ -74,7 +75,9 @@ func (f Folder) Refused(id string, rehearse bool) (*engine.Summary, error) {
 // Letters chooses dead letters of a run, of which s is the summary. What is asked
 // for and is not there is a mistake: a script would take a run that sends nothing
 // for success.
-func (w *World) Letters(ctx context.Context, runs Folder, s *engine.Summary, choice LetterChoice) (_ *Letters, err error) {
+func (w *World) Letters(
+	ctx context.Context, runs Folder, s *engine.Summary, choice LetterChoice,
+) (_ *Letters, err error) {
 	l := &Letters{w: w, runs: runs, id: s.Run, choice: choice, family: familyOf(runs, s.Run, s)}
 	defer func() {
 		if err != nil {
@@ -131,7 +134,8 @@ func (l *Letters) add(lane *journal.Lane) error {
 func (l *Letters) check(ctx context.Context, destinations []string) error {
 	for _, name := range l.choice.To {
 		if !slices.Contains(destinations, name) {
-			return mistakef("--to: run %s has %s", l.id, strings.TrimPrefix(setting.Unknown(name, "destination", destinations), "there is "))
+			return mistakef("--to: run %s has %s", l.id,
+				strings.TrimPrefix(setting.Unknown(name, "destination", destinations), "there is "))
 		}
 	}
 	if len(l.choice.Reasons) == 0 {
@@ -173,7 +177,8 @@ func (l *Letters) Open(ctx context.Context, j *Job, steps *transform.Pipeline) (
 	for _, d := range j.Destinations {
 		d.Filter = nil // the letter has passed it
 	}
-	re := &redriveOf{parent: l.id, root: l.family[len(l.family)-1], since: l.choice.Last, reasons: l.choice.Reasons, files: l.files, steps: steps.WithoutPositions()}
+	re := &redriveOf{parent: l.id, root: l.family[len(l.family)-1], since: l.choice.Last, reasons: l.choice.Reasons,
+		files: l.files, steps: steps.WithoutPositions()}
 	what := fmt.Sprintf("redrive://%s?reason=%s&since=%s", l.id, strings.Join(l.choice.Reasons, ","), l.choice.Since)
 	if !re.steps.Empty() {
 		what += "&transform=" + re.steps.Identity()
@@ -244,7 +249,8 @@ func (re *redriveOf) wrap(d *config.Opened, lane *engine.LaneConfig) {
 	plan.Content = "" // what it routes is its own letters
 	before, known := re.subscribed[d.Name]
 	changed := !slices.Equal(re.had[d.Name], re.has[d.Name]) || known && !slices.Equal(before, subscribedTo(d, re.redact))
-	r := &redriver{Sender: lane.Sender, name: d.Name, reasons: re.reasons, since: re.since, plan: &plan, steps: re.steps, changed: changed}
+	r := &redriver{Sender: lane.Sender, name: d.Name, reasons: re.reasons, since: re.since, plan: &plan, steps: re.steps,
+		changed: changed}
 	lane.Sender, lane.Letter, lane.Event = r, original, eventOf
 	if len(re.notes) == 0 {
 		return

@@ -14,7 +14,8 @@ import (
 func TestSeveralLettersOfAnEvent(t *testing.T) {
 	var letters strings.Builder
 	for _, l := range []letterName{{1, 0}, {1, 1}, {2, 0}, {3, 0}, {3, 1}, {4, 1}} {
-		fmt.Fprintf(&letters, `{"dead_letter":1,"run":"r","destination":"d","ordinal":%d,"k":%d,"insert_id":"","event":{}}`+"\n", l.ordinal, l.k)
+		fmt.Fprintf(&letters, `{"dead_letter":1,"run":"r","destination":"d","ordinal":%d,"k":%d,"insert_id":"","event":{}}`+
+			"\n", l.ordinal, l.k)
 	}
 	path := filepath.Join(t.TempDir(), "d.jsonl")
 	if err := os.WriteFile(path, []byte(letters.String()), 0o600); err != nil {

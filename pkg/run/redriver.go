@@ -56,7 +56,8 @@ func (r *redriver) Plan() *destination.Plan { return r.plan }
 func (r *redriver) Route(ev *event.Event, env *destination.Env, out *destination.Deliveries) {
 	letter := innermost(ev.Root())
 	settle := func(o destination.Outcome, reason destination.Reason, why string) {
-		out.List = append(out.List, destination.Delivery{Settled: &destination.Result{Outcome: o, Reason: reason, Detail: why}})
+		out.List = append(out.List,
+			destination.Delivery{Settled: &destination.Result{Outcome: o, Reason: reason, Detail: why}})
 	}
 	if reason, why := r.passedOver(letter); why != "" {
 		settle(destination.Skipped, reason, why)
@@ -91,7 +92,8 @@ func (r *redriver) Route(ev *event.Event, env *destination.Env, out *destination
 		settle(destination.Rejected, destination.Invalid, "today's settings make no such delivery of it")
 	case several && r.changed:
 		out.List = out.List[:from]
-		settle(destination.Rejected, destination.Invalid, "the actions have changed since, and which of several deliveries it is cannot be told")
+		settle(destination.Rejected, destination.Invalid,
+			"the actions have changed since, and which of several deliveries it is cannot be told")
 	default:
 		d := made[i]
 		d.Wait = false
@@ -151,7 +153,8 @@ func innermost(letter event.Value) event.Value {
 
 func isLetter(v event.Value) bool {
 	n, _ := v.Get("dead_letter").Int()
-	return n == 1 && v.Get("run").Exists() && v.Get("destination").Exists() && v.Get("ordinal").Exists() && v.Get("k").Exists() && v.Get("insert_id").Exists() && (v.Get("event").Exists() || v.Get("event_base64").Exists())
+	return n == 1 && v.Get("run").Exists() && v.Get("destination").Exists() && v.Get("ordinal").Exists() &&
+		v.Get("k").Exists() && v.Get("insert_id").Exists() && (v.Get("event").Exists() || v.Get("event_base64").Exists())
 }
 
 // eventOf is the event in a record that is a dead letter: whose user counts where

@@ -81,7 +81,8 @@ func (k *keeper) step(now time.Time) error {
 		case k.stopped(lane.name):
 			k.gone[lane.name] = true
 		case now.Sub(h.t) >= stuckFor:
-			k.stop(lane.name, fmt.Sprintf("it has not moved on for %s, and the %d bytes that standard input may take on the disk are used up by what it has yet to take", stuckFor, limit))
+			k.stop(lane.name, fmt.Sprintf("it has not moved on for %s, and the %d bytes that standard input may take on the "+
+				"disk are used up by what it has yet to take", stuckFor, limit))
 		}
 	}
 	return nil
@@ -108,14 +109,17 @@ func (k *keeper) bounds() (low, high source.Position) {
 
 // releasePassed has a keeper look now and then. The function that it returns
 // ends that and gives its error.
-func releasePassed(src source.Source, lanes []*journal.Lane, e *engine.Engine, now func() time.Time) (stop func() error) {
+func releasePassed(
+	src source.Source, lanes []*journal.Lane, e *engine.Engine, now func() time.Time,
+) (stop func() error) {
 	r, ok := src.(releaser)
 	if !ok || len(lanes) == 0 {
 		return func() error { return nil }
 	}
-	k := &keeper{src: r, since: map[string]heldAt{}, gone: map[string]bool{}, stop: e.StopLane, stopped: func(name string) bool {
-		return slices.ContainsFunc(e.Progress(), func(p engine.Progress) bool { return p.Name == name && p.Stopped })
-	}}
+	k := &keeper{src: r, since: map[string]heldAt{}, gone: map[string]bool{}, stop: e.StopLane,
+		stopped: func(name string) bool {
+			return slices.ContainsFunc(e.Progress(), func(p engine.Progress) bool { return p.Name == name && p.Stopped })
+		}}
 	for _, l := range lanes {
 		k.lanes = append(k.lanes, keptLane{l.Name, func() source.Position { return l.Durable().Position }})
 	}

@@ -166,7 +166,8 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	if r.journal, err = journal.Open(r.dir, meta, journal.Options{Now: r.w.Now, Redact: r.w.Redact}); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{r.freezePresets, r.freezeBounds, r.openSource, r.openSteps, r.openLanes} {
+	for _, step := range []func(context.Context) error{
+		r.freezePresets, r.freezeBounds, r.openSource, r.openSteps, r.openLanes} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, r.Close())
 		}

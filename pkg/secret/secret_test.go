@@ -15,34 +15,36 @@ import (
 
 // escapings are the ways in which servers write what they were sent.
 var escapings = map[string]func(string) string{
-	"as it is":             func(s string) string { return s },
-	"JSON of Go":           func(s string) string { return inJSON(s, true) },
-	"JSON":                 func(s string) string { return inJSON(s, false) },
-	`JSON with \/`:         func(s string) string { return strings.ReplaceAll(inJSON(s, false), "/", `\/`) },
-	"JSON in JSON":         func(s string) string { return inJSON(inJSON(s, true), true) },
-	`JSON with \u002F`:     func(s string) string { return everyByte(inJSON(s, false), "/+&=", `\u%04X`) },
-	`JSON with \u002f`:     func(s string) string { return everyByte(inJSON(s, false), "/+&=", `\u%04x`) },
-	"form":                 url.QueryEscape,
-	"form, lower case":     func(s string) string { return lowerEscapes(url.QueryEscape(s)) },
-	"form with %20":        func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") },
-	"form in form":         func(s string) string { return url.QueryEscape(url.QueryEscape(s)) },
-	"form in JSON":         func(s string) string { return inJSON(url.QueryEscape(s), true) },
-	"path":                 url.PathEscape,
-	"HTML":                 html.EscapeString,
-	"HTML, hexadecimal":    func(s string) string { return everyByte(s, "/+&='\"<>", "&#x%x;") },
-	"HTML in JSON":         func(s string) string { return inJSON(html.EscapeString(s), true) },
-	"JavaScript":           func(s string) string { return everyByte(s, `/+&='"\<>`, `\x%02x`) },
-	"upper case":           strings.ToUpper,
-	"lower case":           strings.ToLower,
-	"hex":                  func(s string) string { return hex.EncodeToString([]byte(s)) },
-	"hex, upper case":      func(s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) },
-	"base64":               func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
-	"base64url":            func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) },
-	"base64 of user:it":    func(s string) string { return base64.StdEncoding.EncodeToString([]byte("user:" + s)) },
-	"base64 of us:it":      func(s string) string { return base64.StdEncoding.EncodeToString([]byte("us:" + s)) },
-	"base64 of user1:it":   func(s string) string { return base64.StdEncoding.EncodeToString([]byte("user1:" + s)) },
-	"base64url of it:":     func(s string) string { return base64.URLEncoding.EncodeToString([]byte(s + ":")) },
-	"base64 in form":       func(s string) string { return url.QueryEscape(base64.StdEncoding.EncodeToString([]byte("x:" + s))) },
+	"as it is":           func(s string) string { return s },
+	"JSON of Go":         func(s string) string { return inJSON(s, true) },
+	"JSON":               func(s string) string { return inJSON(s, false) },
+	`JSON with \/`:       func(s string) string { return strings.ReplaceAll(inJSON(s, false), "/", `\/`) },
+	"JSON in JSON":       func(s string) string { return inJSON(inJSON(s, true), true) },
+	`JSON with \u002F`:   func(s string) string { return everyByte(inJSON(s, false), "/+&=", `\u%04X`) },
+	`JSON with \u002f`:   func(s string) string { return everyByte(inJSON(s, false), "/+&=", `\u%04x`) },
+	"form":               url.QueryEscape,
+	"form, lower case":   func(s string) string { return lowerEscapes(url.QueryEscape(s)) },
+	"form with %20":      func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") },
+	"form in form":       func(s string) string { return url.QueryEscape(url.QueryEscape(s)) },
+	"form in JSON":       func(s string) string { return inJSON(url.QueryEscape(s), true) },
+	"path":               url.PathEscape,
+	"HTML":               html.EscapeString,
+	"HTML, hexadecimal":  func(s string) string { return everyByte(s, "/+&='\"<>", "&#x%x;") },
+	"HTML in JSON":       func(s string) string { return inJSON(html.EscapeString(s), true) },
+	"JavaScript":         func(s string) string { return everyByte(s, `/+&='"\<>`, `\x%02x`) },
+	"upper case":         strings.ToUpper,
+	"lower case":         strings.ToLower,
+	"hex":                func(s string) string { return hex.EncodeToString([]byte(s)) },
+	"hex, upper case":    func(s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) },
+	"base64":             func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
+	"base64url":          func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) },
+	"base64 of user:it":  func(s string) string { return base64.StdEncoding.EncodeToString([]byte("user:" + s)) },
+	"base64 of us:it":    func(s string) string { return base64.StdEncoding.EncodeToString([]byte("us:" + s)) },
+	"base64 of user1:it": func(s string) string { return base64.StdEncoding.EncodeToString([]byte("user1:" + s)) },
+	"base64url of it:":   func(s string) string { return base64.URLEncoding.EncodeToString([]byte(s + ":")) },
+	"base64 in form": func(s string) string {
+		return url.QueryEscape(base64.StdEncoding.EncodeToString([]byte("x:" + s)))
+	},
 	"blanks folded":        func(s string) string { return strings.Join(strings.Fields(s), " ") },
 	"broken into lines":    func(s string) string { return inMiddle(s, "\r\n ") },
 	"with control letters": func(s string) string { return inMiddle(s, "\x1b") },
@@ -116,7 +118,8 @@ func telling(secret string) string {
 
 // places are where a secret is said back.
 var places = []string{
-	"%s", "key %s is wrong", `{"error":"bad token %s"}`, "token=%s&x=1", "https://x.example/%s/y", "Bearer %s", "<p>%s</p>", "%s%%", "%%41%s",
+	"%s", "key %s is wrong", `{"error":"bad token %s"}`, "token=%s&x=1", "https://x.example/%s/y", "Bearer %s",
+	"<p>%s</p>", "%s%%", "%%41%s",
 }
 
 // TestNoEscapingHidesASecret: whatever a server makes of a secret, and wherever it
@@ -165,7 +168,8 @@ func TestOrdinaryTextStays(t *testing.T) {
 	var s Set
 	s.Add("SECRETTOKEN-abcdefghijklmnop", "another-secret-value", "demo", "https://user:pw123456@hooks.example.com/a/b")
 	for _, text := range []string{
-		"SE…", "no secret at all…", "…", "a… b… c", "an…", "hooks.example.com said no", "a de mo", "made mode", "100%", `\`, "&", "&;", "&#;", "&#x;", "%", "%4",
+		"SE…", "no secret at all…", "…", "a… b… c", "an…", "hooks.example.com said no", "a de mo", "made mode", "100%", `\`,
+		"&", "&;", "&#;", "&#x;", "%", "%4",
 		`\u12`, "\xff\xfe", "the event's integrations object", strings.Repeat("x", 5000) + "…",
 	} {
 		if got := s.Redact(text); got != text {
@@ -182,7 +186,8 @@ func TestOrdinaryTextStays(t *testing.T) {
 func TestShortSecrets(t *testing.T) {
 	var s Set
 	s.Add("abc", "pass", `a/b&`)
-	for text, want := range map[string]string{"abc": "abc", "the pass is": "the *** is", "PASS": "PASS", `a\/b\u0026`: "***", "a%2Fb%26": "***", "cGFzcw==": "***", "p ass": "p ass"} {
+	for text, want := range map[string]string{"abc": "abc", "the pass is": "the *** is", "PASS": "PASS",
+		`a\/b\u0026`: "***", "a%2Fb%26": "***", "cGFzcw==": "***", "p ass": "p ass"} {
 		if got := s.Redact(text); got != want {
 			t.Errorf("%q became %q, not %q", text, got, want)
 		}
@@ -194,7 +199,8 @@ func TestAddress(t *testing.T) {
 	var s Set
 	s.Add("https://ann:hunter22@hooks.example.com/services/T00000000/EXAMPLEEXAMPLE?sig=s1gn4ture")
 	for _, text := range []string{
-		"POST https://hooks.example.com/services/T00000000/EXAMPLEEXAMPLE", "no route /services/T00000000/EXAMPLEEXAMPLE?sig=s1gn4ture",
+		"POST https://hooks.example.com/services/T00000000/EXAMPLEEXAMPLE",
+		"no route /services/T00000000/EXAMPLEEXAMPLE?sig=s1gn4ture",
 		"token EXAMPLEEXAMPLE", "password hunter22", "signature S1GN4TURE",
 	} {
 		if got := s.Redact(text); !strings.Contains(got, Mask) || strings.Contains(got, "EXAMPLEEX") {
@@ -225,7 +231,8 @@ func BenchmarkRedact(b *testing.B) {
 	for i := range 100 {
 		s.Add(fmt.Sprintf("secret-number-%d-of-them", i))
 	}
-	said := `{"error":"invalid value for field properties.price","status":400,"request_id":"f3a1","message":"` + strings.Repeat("some words ", 20) + `"}`
+	said := `{"error":"invalid value for field properties.price","status":400,"request_id":"f3a1","message":"` +
+		strings.Repeat("some words ", 20) + `"}`
 	for b.Loop() {
 		s.Redact(said)
 	}

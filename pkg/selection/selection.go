@@ -62,7 +62,8 @@ func (s *Selection) Judge(p *event.Parser, c *source.Chunk, i int) Item {
 	case err != nil:
 		return Item{Bad: badRecord(c, i, err)}
 	case ev.TypeValue().Kind() != event.String || ev.TypeValue().IsEmptyText():
-		return Item{Bad: &source.RecordError{Reason: source.NotEvent, Detail: `it has no "type", which every event of the Segment spec has`,
+		return Item{Bad: &source.RecordError{Reason: source.NotEvent,
+			Detail: `it has no "type", which every event of the Segment spec has`,
 			Object: c.Name, Offset: StartOf(c, i), Line: r.Line}}
 	case !s.inRange(ev):
 		return Item{Dropped: TimeRange}
@@ -74,7 +75,8 @@ func (s *Selection) Judge(p *event.Parser, c *source.Chunk, i int) Item {
 
 func badRecord(c *source.Chunk, i int, err error) *source.RecordError {
 	r := &c.Records[i]
-	bad := &source.RecordError{Reason: source.Syntax, Detail: err.Error(), Object: c.Name, Offset: StartOf(c, i), Line: r.Line}
+	bad := &source.RecordError{Reason: source.Syntax, Detail: err.Error(), Object: c.Name, Offset: StartOf(c, i),
+		Line: r.Line}
 	switch {
 	case errors.Is(err, event.ErrNotObject):
 		bad.Reason = source.NotEvent
@@ -105,7 +107,9 @@ func (s *Selection) inRange(ev *event.Event) bool {
 // the last of them, and how many there are when the limit ends the reading among
 // them (n < len(items), or full). p is where events are put that the steps have
 // changed, w the memory of the steps.
-func (s *Selection) Order(p *event.Parser, w *transform.Worker, c *source.Chunk, items []Item, start journal.Mark) (end journal.Mark, n int, full bool, err error) {
+func (s *Selection) Order(
+	p *event.Parser, w *transform.Worker, c *source.Chunk, items []Item, start journal.Mark,
+) (end journal.Mark, n int, full bool, err error) {
 	end = start
 	end.Dropped = maps.Clone(start.Dropped)
 	picked := s.picked(start)
@@ -212,7 +216,8 @@ func (s *Selection) Records(ctx context.Context, src source.Source, from journal
 			}
 			for i := range items[:n] {
 				rec := &c.Records[i]
-				r := Record{Item: items[i], Raw: rec.Raw, Object: c.Name, Line: rec.Line, Offset: StartOf(c, i), End: rec.End, Ordinal: start.Ordinal + uint64(i)}
+				r := Record{Item: items[i], Raw: rec.Raw, Object: c.Name, Line: rec.Line, Offset: StartOf(c, i), End: rec.End,
+					Ordinal: start.Ordinal + uint64(i)}
 				if !yield(r, nil) {
 					c.Release()
 					return

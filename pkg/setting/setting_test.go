@@ -26,12 +26,14 @@ type settings struct {
 func TestDecode(t *testing.T) {
 	schema := setting.Of[settings]()
 	got, err := setting.Decode[settings](schema, map[string]any{
-		"project_token": "abc123", "api_secret": "s-1", "strict": "no", "level": 3, "share": "0.5", "names": "a, b", "headers": map[string]any{"X-Key": "v-secret"},
+		"project_token": "abc123", "api_secret": "s-1", "strict": "no", "level": 3, "share": "0.5", "names": "a, b",
+		"headers": map[string]any{"X-Key": "v-secret"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Region != "us" || got.Strict || got.Level != 3 || got.Share != 0.5 || got.Wait != 5*time.Second || strings.Join(got.Names, "|") != "a|b" || got.Headers["X-Key"] != "v-secret" || got.ignored != 0 {
+	if got.Region != "us" || got.Strict || got.Level != 3 || got.Share != 0.5 || got.Wait != 5*time.Second ||
+		strings.Join(got.Names, "|") != "a|b" || got.Headers["X-Key"] != "v-secret" || got.ignored != 0 {
 		t.Errorf("decoded %+v", got)
 	}
 	if s := schema.Secrets(got); strings.Join(s, " ") != "s-1 v-secret" {
@@ -41,15 +43,20 @@ func TestDecode(t *testing.T) {
 
 func TestAllProblemsAtOnceAndNoValueInThem(t *testing.T) {
 	_, err := setting.Decode[settings](setting.Of[settings](), map[string]any{
-		"projekt_token": "x", "api_secret": "hunter2hunter2", "api_region": "mars", "strict": "maybe", "level": "1.5", "wait": "soon", "names": 5, "zzzzzzzz": 1, "share": []any{},
+		"projekt_token": "x", "api_secret": "hunter2hunter2", "api_region": "mars", "strict": "maybe", "level": "1.5",
+		"wait": "soon", "names": 5, "zzzzzzzz": 1, "share": []any{},
 	})
 	if err == nil {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		"setting project_token: is required", "setting projekt_token: there is no such setting; did you mean project_token?", "setting api_secret: does not have the right form, which is like s-example",
-		`setting api_region: has to be one of us, eu, not "mars"`, "setting strict: has to be true or false, not text", "setting level: has to be a whole number, not text", "setting wait: has to be a duration",
-		"setting names: has to be a list, not a number", "setting zzzzzzzz: there is no such setting; the settings are project_token", "setting share: has to be a number, not a list",
+		"setting project_token: is required", "setting projekt_token: there is no such setting; did you mean project_token?",
+		"setting api_secret: does not have the right form, which is like s-example",
+		`setting api_region: has to be one of us, eu, not "mars"`, "setting strict: has to be true or false, not text",
+		"setting level: has to be a whole number, not text", "setting wait: has to be a duration",
+		"setting names: has to be a list, not a number",
+		"setting zzzzzzzz: there is no such setting; the settings are project_token",
+		"setting share: has to be a number, not a list",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no problem %q in:\n%v", want, err)
@@ -101,7 +108,8 @@ func TestTables(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	names := []string{"mixpanel", "segment", "webhook", "file"}
-	for in, want := range map[string]string{"mixpanle": "mixpanel", "Segmnet": "segment", "web-hook": "webhook", "fiel": "file", "amplitude": "", "": ""} {
+	for in, want := range map[string]string{"mixpanle": "mixpanel", "Segmnet": "segment", "web-hook": "webhook",
+		"fiel": "file", "amplitude": "", "": ""} {
 		if got := setting.Nearest(in, names); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", in, got, want)
 		}

@@ -75,7 +75,8 @@ func TestZstdCorpora(t *testing.T) {
 		name string
 		good bool
 		most int
-	}{{"good.zip", true, 1000}, {"bad.zip", false, 1000}, {"comp-crashers.zip", false, 60}, {"decode-regression.zip", false, 1000}, {"headers.zip", false, 60}, {"large.zip", true, 100}} {
+	}{{"good.zip", true, 1000}, {"bad.zip", false, 1000}, {"comp-crashers.zip", false, 60},
+		{"decode-regression.zip", false, 1000}, {"headers.zip", false, 60}, {"large.zip", true, 100}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			z, err := zip.OpenReader(there(t, "compressed/"+c.name))

@@ -82,8 +82,9 @@ func zipOf(t *testing.T, names ...string) []byte {
 func TestAnObjectThatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	for name, data := range map[string][]byte{
-		"a.jsonl": []byte("{\"n\":1}\n"), "b.jsonl": []byte("{\"n\":2}\n{\"n\":3}\n"), "b.jsonl.gz": pack(t, "gzip", []byte("{\"n\":4}\n")),
-		"c.zip": zipOf(t, "x", "y"), "d.jsonl": []byte("{\"n\":5}\n"),
+		"a.jsonl": []byte("{\"n\":1}\n"), "b.jsonl": []byte("{\"n\":2}\n{\"n\":3}\n"),
+		"b.jsonl.gz": pack(t, "gzip", []byte("{\"n\":4}\n")),
+		"c.zip":      zipOf(t, "x", "y"), "d.jsonl": []byte("{\"n\":5}\n"),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			t.Fatal(err)
@@ -201,7 +202,8 @@ func TestDamagedArchives(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, s := range []source.Source{open(t, source.Options{From: []string{dir}}), inBucket(t, b, source.Options{From: []string{"s3://my/logs/"}})} {
+		for _, s := range []source.Source{open(t, source.Options{From: []string{dir}}),
+			inBucket(t, b, source.Options{From: []string{"s3://my/logs/"}})} {
 			var details []string
 			for c, err := range s.Chunks(context.Background(), source.Position{}, source.First) {
 				if err != nil {
@@ -257,7 +259,8 @@ func TestSpoolKeepsWhatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	text := strings.Repeat("{\"n\":1}\n", 100)
 	spool := func(d source.Disk, in string) (*source.Spool, error) {
-		return source.OpenSpool(context.Background(), dir, strings.NewReader(in), source.SpoolOptions{Disk: d, SegmentBytes: 1})
+		return source.OpenSpool(context.Background(), dir, strings.NewReader(in),
+			source.SpoolOptions{Disk: d, SegmentBytes: 1})
 	}
 	s, err := spool(nil, text)
 	if err != nil {

@@ -383,7 +383,9 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, pass 
 }
 
 // chunks yields what read reads: as it is asked for, or ahead of that.
-func chunks(ctx context.Context, pass Pass, read func(context.Context, func(*Chunk) bool) error) iter.Seq2[*Chunk, error] {
+func chunks(
+	ctx context.Context, pass Pass, read func(context.Context, func(*Chunk) bool) error,
+) iter.Seq2[*Chunk, error] {
 	if pass == First {
 		return ahead(ctx, read)
 	}

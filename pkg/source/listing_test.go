@@ -30,20 +30,26 @@ func pageOf(text string) string {
 func TestListings(t *testing.T) {
 	key := "<Contents><Key>a</Key><Size>1</Size><Owner><ID>x</ID></Owner></Contents>"
 	for text, want := range map[string]string{
-		"<ListBucketResult>" + key + "</ListBucketResult>":                                                                        "quick: a=1",
-		"<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"x\">\n<KeyCount>1</KeyCount>" + key + "</ListBucketResult>\n":         "quick: a=1",
-		"<ListBucketResult><KeyCount>2</KeyCount>" + key + "</ListBucketResult>":                                                  "slow: a=1",
-		"<ListBucketResult><Contents owner=\"x\"><Key>a</Key><Size>1</Size></Contents></ListBucketResult>":                        "slow: a=1",
-		"<ListBucketResult><Contents><Key xml:space=\"preserve\">a</Key><Size>1</Size></Contents></ListBucketResult>":             "slow: a=1",
-		"<ListBucketResult><!-- <Contents></Contents> -->" + key + "</ListBucketResult>":                                          "slow: a=1",
-		"<ListBucketResult><Contents><Key><![CDATA[a<b]]></Key><Size>1</Size></Contents></ListBucketResult>":                      "slow: a<b=1",
-		"<s:ListBucketResult xmlns:s=\"x\"><s:Contents><s:Key>a</s:Key><s:Size>1</s:Size></s:Contents></s:ListBucketResult>":      "slow: a=1",
-		"<ListBucketResult><Contents><Key>a&#x41;&amp;lt;</Key><Size>1</Size></Contents></ListBucketResult>":                      "slow: aA&lt;=1",
-		"<ListBucketResult><Contents><Key>a&amp;lt;</Key><Size>1</Size></Contents></ListBucketResult>":                            "quick: a&lt;=1",
-		"<ListBucketResult><CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes><Prefix/>" + key + "</ListBucketResult>":           "quick: a=1 p/",
+		"<ListBucketResult>" + key +
+			"</ListBucketResult>": "quick: a=1",
+		"<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"x\">\n<KeyCount>1</KeyCount>" + key +
+			"</ListBucketResult>\n": "quick: a=1",
+		"<ListBucketResult><KeyCount>2</KeyCount>" + key +
+			"</ListBucketResult>": "slow: a=1",
+		"<ListBucketResult><Contents owner=\"x\"><Key>a</Key><Size>1</Size></Contents></ListBucketResult>":            "slow: a=1",
+		"<ListBucketResult><Contents><Key xml:space=\"preserve\">a</Key><Size>1</Size></Contents></ListBucketResult>": "slow: a=1",
+		"<ListBucketResult><!-- <Contents></Contents> -->" + key +
+			"</ListBucketResult>": "slow: a=1",
+		"<ListBucketResult><Contents><Key><![CDATA[a<b]]></Key><Size>1</Size></Contents></ListBucketResult>":                 "slow: a<b=1",
+		"<s:ListBucketResult xmlns:s=\"x\"><s:Contents><s:Key>a</s:Key><s:Size>1</s:Size></s:Contents></s:ListBucketResult>": "slow: a=1",
+		"<ListBucketResult><Contents><Key>a&#x41;&amp;lt;</Key><Size>1</Size></Contents></ListBucketResult>":                 "slow: aA&lt;=1",
+		"<ListBucketResult><Contents><Key>a&amp;lt;</Key><Size>1</Size></Contents></ListBucketResult>":                       "quick: a&lt;=1",
+		"<ListBucketResult><CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes><Prefix/>" + key +
+			"</ListBucketResult>": "quick: a=1 p/",
 		"<ListBucketResult><EncodingType>url</EncodingType><Contents><Key>a%2b</Key><Size>1</Size></Contents></ListBucketResult>": "quick: a+=1",
-		"<ListBucketResult>" + key + "<Contents><Key>b</Key></Contents></ListBucketResult>":                                       "error",
-		"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>":                                                    "error",
+		"<ListBucketResult>" + key +
+			"<Contents><Key>b</Key></Contents></ListBucketResult>": "error",
+		"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>": "error",
 		"<ListBucketResult>" + key: "error",
 		"<html></html>":            "error",
 		"":                         "error",
@@ -57,8 +63,10 @@ func TestListings(t *testing.T) {
 // FuzzListing: whatever the quick way reads, encoding/xml reads as well.
 func FuzzListing(f *testing.F) {
 	key := "<Contents><Key>a&amp;b</Key><Size>1</Size><ETag>&quot;e&#34;</ETag><Owner><ID>x</ID></Owner></Contents>"
-	f.Add("<ListBucketResult xmlns=\"x\"><KeyCount>2</KeyCount>" + key + "<CommonPrefixes><Prefix>p</Prefix></CommonPrefixes></ListBucketResult>")
-	f.Add("<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>n</NextContinuationToken>" + strings.Repeat(key, 3) + "</ListBucketResult>")
+	f.Add("<ListBucketResult xmlns=\"x\"><KeyCount>2</KeyCount>" + key +
+		"<CommonPrefixes><Prefix>p</Prefix></CommonPrefixes></ListBucketResult>")
+	f.Add("<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>n</NextContinuationToken>" +
+		strings.Repeat(key, 3) + "</ListBucketResult>")
 	f.Fuzz(func(t *testing.T, text string) {
 		quick, slow := &listingPage{}, &listingPage{}
 		if !quick.scan([]byte(text)) {

@@ -60,7 +60,9 @@ func yearOfKeys(w http.ResponseWriter, r *http.Request) {
 func BenchmarkYearOfKeys(b *testing.B) {
 	srv := httptest.NewServer(http.HandlerFunc(yearOfKeys))
 	defer srv.Close()
-	o := source.Options{From: []string{"s3://my-archive/segment-logs/"}, Schemes: source.Schemes{source.S3(&source.S3Options{Endpoint: srv.URL, Region: "us-east-1", PathStyle: true, Anonymous: true})}}
+	o := source.Options{From: []string{"s3://my-archive/segment-logs/"},
+		Schemes: source.Schemes{source.S3(&source.S3Options{Endpoint: srv.URL, Region: "us-east-1", PathStyle: true,
+			Anonymous: true})}}
 	for b.Loop() {
 		s, err := source.Open(context.Background(), o)
 		if err != nil {
@@ -93,7 +95,8 @@ func TestListingOverHTTP(t *testing.T) {
 		w.Write([]byte(pages[r.URL.Query().Get("continuation-token")]))
 	}))
 	defer srv.Close()
-	st, err := source.NewStore(context.Background(), source.S3Options{Endpoint: srv.URL, Region: "eu-west-1", PathStyle: true, Anonymous: true})
+	st, err := source.NewStore(context.Background(),
+		source.S3Options{Endpoint: srv.URL, Region: "eu-west-1", PathStyle: true, Anonymous: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,14 +104,16 @@ func TestListingOverHTTP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(page.Keys) != 1 || page.Keys[0].Name != "x/a+b c&.gz" || page.Keys[0].ETag != "e1" || len(page.Prefixes) != 1 || page.Prefixes[0] != "x/y/" || page.Next != "a&b" {
+	if len(page.Keys) != 1 || page.Keys[0].Name != "x/a+b c&.gz" || page.Keys[0].ETag != "e1" || len(page.Prefixes) != 1 ||
+		page.Prefixes[0] != "x/y/" || page.Next != "a&b" {
 		t.Errorf("first page: %+v", page)
 	}
 	page, err = st.List(context.Background(), source.ListRequest{Bucket: "my-archive", Prefix: "x/", Token: page.Next})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(page.Keys) != 1 || page.Keys[0].Name != "x/<b>+%41" || page.Keys[0].ETag != "e2" || page.Keys[0].Size != 4 || page.Next != "" {
+	if len(page.Keys) != 1 || page.Keys[0].Name != "x/<b>+%41" || page.Keys[0].ETag != "e2" || page.Keys[0].Size != 4 ||
+		page.Next != "" {
 		t.Errorf("last page: %+v", page)
 	}
 	if strings.Contains(page.Keys[0].ETag, `"`) {

@@ -29,7 +29,9 @@ func TestStoreThatDoesNotAnswer(t *testing.T) {
 	}))
 	defer srv.Close()
 	var log bytes.Buffer
-	st, err := source.NewStore(context.Background(), source.S3Options{Endpoint: srv.URL, Region: "us-east-1", PathStyle: true, Anonymous: true, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))})
+	st, err := source.NewStore(context.Background(),
+		source.S3Options{Endpoint: srv.URL, Region: "us-east-1", PathStyle: true, Anonymous: true,
+			Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +39,8 @@ func TestStoreThatDoesNotAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-	if len(lines) != 2 || !strings.Contains(lines[0], "level=WARN") || !strings.Contains(lines[0], "attempt=2") || !strings.Contains(lines[1], "level=INFO") || requests != 3 {
+	if len(lines) != 2 || !strings.Contains(lines[0], "level=WARN") || !strings.Contains(lines[0], "attempt=2") ||
+		!strings.Contains(lines[1], "level=INFO") || requests != 3 {
 		t.Errorf("%d requests: %s", requests, log.String())
 	}
 }

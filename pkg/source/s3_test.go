@@ -60,7 +60,8 @@ func (b *bucket) List(ctx context.Context, r source.ListRequest) (*source.ListPa
 			i = sort.Search(b.count, func(i int) bool { return b.keys(i) > after })
 		}
 		for ; i < b.count && len(page.Keys) < size; i++ {
-			page.Keys = append(page.Keys, source.Key{Name: b.keys(i), Size: 1000, ETag: fmt.Sprintf("%032x", uint64(i)*0x9e3779b97f4a7c15)})
+			page.Keys = append(page.Keys, source.Key{Name: b.keys(i), Size: 1000,
+				ETag: fmt.Sprintf("%032x", uint64(i)*0x9e3779b97f4a7c15)})
 		}
 		if i < b.count {
 			page.Next = page.Keys[len(page.Keys)-1].Name
@@ -97,7 +98,8 @@ func (b *bucket) List(ctx context.Context, r source.ListRequest) (*source.ListPa
 			continue
 		}
 		data := b.objects[name]
-		page.Keys = append(page.Keys, source.Key{Name: name, Size: int64(len(data)), ETag: tagOf(data), StorageClass: b.class[name]})
+		page.Keys = append(page.Keys, source.Key{Name: name, Size: int64(len(data)), ETag: tagOf(data),
+			StorageClass: b.class[name]})
 		last = name
 	}
 	return &page, nil
@@ -192,7 +194,8 @@ func TestBucket(t *testing.T) {
 	// A run that ended in the middle of the listing goes on behind it, and one
 	// with a small cache reads the same.
 	for _, k := range []int{1, 7, 20, 41, 42} {
-		s := inBucket(t, b, source.Options{From: []string{"s3://my/logs/"}, Frozen: frozen[:k], CacheBytes: 2000, CacheDir: t.TempDir()})
+		s := inBucket(t, b, source.Options{From: []string{"s3://my/logs/"}, Frozen: frozen[:k], CacheBytes: 2000,
+			CacheDir: t.TempDir()})
 		if got := mustRead(t, s, all[25].end); fmt.Sprint(got) != fmt.Sprint(all[26:]) {
 			t.Errorf("resumed with %d objects: %d records, want %d", k, len(got), len(all)-26)
 		}
@@ -207,7 +210,8 @@ func TestBucket(t *testing.T) {
 	// What lies in an archive class is said, and the rest is read.
 	b.class["logs/005.gz"] = "DEEP_ARCHIVE"
 	s = inBucket(t, b, source.Options{From: []string{"s3://my/logs/"}})
-	if got, err := read(t, s, source.Position{}); err == nil || !strings.Contains(err.Error(), "logs/005.gz lies in the archive class") || len(got) != len(want)-50-50+1 {
+	if got, err := read(t, s, source.Position{}); err == nil ||
+		!strings.Contains(err.Error(), "logs/005.gz lies in the archive class") || len(got) != len(want)-50-50+1 {
 		t.Errorf("archived: %d records, %v", len(got), err)
 	}
 	// An outage ends the reading; nothing behind it is taken for read.
@@ -219,12 +223,16 @@ func TestBucket(t *testing.T) {
 	}
 	delete(b.class, "logs/005.gz")
 	s = inBucket(t, b, source.Options{From: []string{"s3://my/logs/"}})
-	if got, err := read(t, s, source.Position{}); err == nil || !strings.Contains(err.Error(), "logs/010.gz") || len(got) != 500-50+1 {
+	if got, err := read(t, s, source.Position{}); err == nil || !strings.Contains(err.Error(), "logs/010.gz") ||
+		len(got) != 500-50+1 {
 		t.Errorf("outage: %d records, %v", len(got), err)
 	}
 	for from, want := range map[string]string{"s3://my/nothing": "there is nothing", "s3://": "names no bucket"} {
 		var input *source.InputError
-		if _, err := source.Open(context.Background(), source.Options{From: []string{from}, Schemes: source.Schemes{source.S3(&source.S3Options{Store: b})}}); !errors.As(err, &input) || !strings.Contains(err.Error(), want) {
+		if _, err := source.Open(context.Background(),
+			source.Options{From: []string{from},
+				Schemes: source.Schemes{source.S3(&source.S3Options{Store: b})}}); !errors.As(err, &input) ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", from, err)
 		}
 	}
@@ -248,9 +256,13 @@ func TestTimeInPaths(t *testing.T) {
 		{"segment", "", func(at time.Time) string {
 			return fmt.Sprintf("a/segment-logs/src/%d/f%02d.gz", at.Truncate(24*time.Hour).UnixMilli(), at.Hour())
 		}, "segment (segment-logs/*/{epoch})", true},
-		{"hours without zero", "", func(at time.Time) string { return fmt.Sprintf("src/gw/%s/%d/f.gz", at.Format("2006-01-02"), at.Hour()) }, "hourly ({date}/{H})", true},
-		{"hive", "", func(at time.Time) string { return at.Format("t/year=2006/month=01/day=02/hour=15/f") }, "hive (year={Y}/month={M}/day={D}/hour={H})", true},
-		{"in the name", "", func(at time.Time) string { return at.Format("x/p_2006-01-02_15#0.gz") }, "dated (*{date}*)", false},
+		{"hours without zero", "", func(at time.Time) string {
+			return fmt.Sprintf("src/gw/%s/%d/f.gz", at.Format("2006-01-02"), at.Hour())
+		}, "hourly ({date}/{H})", true},
+		{"hive", "", func(at time.Time) string { return at.Format("t/year=2006/month=01/day=02/hour=15/f") },
+			"hive (year={Y}/month={M}/day={D}/hour={H})", true},
+		{"in the name", "", func(at time.Time) string { return at.Format("x/p_2006-01-02_15#0.gz") }, "dated (*{date}*)",
+			false},
 		{"given", "d-{mdy}", func(at time.Time) string { return at.Format("x/d-01-02-2006/15") }, "d-{mdy}", true},
 		{"none", "", func(at time.Time) string { return fmt.Sprintf("x/%d", at.Unix()/7) }, "", false},
 	}
@@ -271,7 +283,8 @@ func TestTimeInPaths(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			o := source.Options{From: []string{"s3://my/"}, Layouts: layouts, Layout: c.layout, Since: day(10), Until: day(12), Lateness: 48 * time.Hour}
+			o := source.Options{From: []string{"s3://my/"}, Layouts: layouts, Layout: c.layout, Since: day(10), Until: day(12),
+				Lateness: 48 * time.Hour}
 			s := inBucket(t, b, o)
 			got := raws(mustRead(t, s, source.Position{}))
 			st := s.Stats()
@@ -316,7 +329,8 @@ func TestTimeInPaths(t *testing.T) {
 	}
 	for _, bad := range []string{"{Y}/{X}", "folder", "{H}", "weekly"} {
 		var input *source.InputError
-		if _, err := source.Open(context.Background(), source.Options{Layout: bad, Layouts: layouts}); !errors.As(err, &input) {
+		if _, err := source.Open(context.Background(), source.Options{Layout: bad, Layouts: layouts}); !errors.As(err,
+			&input) {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
@@ -343,7 +357,8 @@ func TestMillionKeys(t *testing.T) {
 		t.Errorf("a million keys take %d MiB", used>>20)
 	}
 	for _, i := range []int{0, 1023, 1024, 500_000, 999_999} {
-		if o := s.Manifest().At(i); o.Name != "s3://my/"+b.keys(i) || o.Fingerprint != fmt.Sprintf("%032x", uint64(i)*0x9e3779b97f4a7c15) || o.Size != 1000 {
+		if o := s.Manifest().At(i); o.Name != "s3://my/"+b.keys(i) ||
+			o.Fingerprint != fmt.Sprintf("%032x", uint64(i)*0x9e3779b97f4a7c15) || o.Size != 1000 {
 			t.Errorf("entry %d: %+v", i, o)
 		}
 	}
@@ -362,7 +377,8 @@ func server(t testing.TB) (endpoint, dir string) {
 		bin = filepath.Join(cache, "versitygw")
 		if _, err := os.Stat(bin); err != nil {
 			if os.Getenv("FANFOLD_S3_SERVER_INSTALL") == "" {
-				t.Skip("no S3 server: set FANFOLD_S3_SERVER_INSTALL=1 to have versitygw v1.8.0 built into ", cache, ", or FANFOLD_S3_SERVER to a versitygw")
+				t.Skip("no S3 server: set FANFOLD_S3_SERVER_INSTALL=1 to have versitygw v1.8.0 built into ", cache,
+					", or FANFOLD_S3_SERVER to a versitygw")
 			}
 			cmd := exec.Command("go", "install", "github.com/versity/versitygw/cmd/versitygw@v1.8.0")
 			cmd.Env = append(os.Environ(), "GOBIN="+cache, "GOFLAGS=-mod=mod")
@@ -416,7 +432,8 @@ func TestRealServer(t *testing.T) {
 			all++
 		}
 		codec := codecs[1+i%2] // gzip, zstd
-		file := filepath.Join(dir, "my-archive", "segment-logs", "src", fmt.Sprint(day.UnixMilli()), fmt.Sprintf("%04d.gz", i))
+		file := filepath.Join(dir, "my-archive", "segment-logs", "src", fmt.Sprint(day.UnixMilli()),
+			fmt.Sprintf("%04d.gz", i))
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -435,7 +452,8 @@ func TestRealServer(t *testing.T) {
 		p.Out.Host = p.In.Host // the signature covers it
 	}}
 	forward.ModifyResponse = func(r *http.Response) error {
-		if rough.Load() && strings.HasSuffix(r.Request.URL.Path, ".gz") && calls.Load()%5 == 0 && r.StatusCode == http.StatusOK {
+		if rough.Load() && strings.HasSuffix(r.Request.URL.Path, ".gz") && calls.Load()%5 == 0 &&
+			r.StatusCode == http.StatusOK {
 			r.Body = io.NopCloser(io.MultiReader(io.LimitReader(r.Body, 100), failing{io.ErrUnexpectedEOF}))
 		}
 		return nil

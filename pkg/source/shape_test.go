@@ -43,28 +43,46 @@ func TestRecordShapes(t *testing.T) {
 	}
 	big := `12345678901234567890`
 	cases := []struct{ name, format, in, want string }{
-		{"by its marks", "", `{"what":"a","who":` + big + `,"at":"2026-01-02T03:04:05.123456Z"}` + "\n" + `{"what":"b","at":1}`, `{"type":"track","event":"a","userId":` + big + `,"timestamp":"2026-01-02T03:04:05.123456Z"} {"type":"track","event":"b","timestamp":1}`},
+		{"by its marks", "", `{"what":"a","who":` + big + `,"at":"2026-01-02T03:04:05.123456Z"}` + "\n" +
+			`{"what":"b","at":1}`, `{"type":"track","event":"a","userId":` + big +
+			`,"timestamp":"2026-01-02T03:04:05.123456Z"} {"type":"track","event":"b","timestamp":1}`},
 		{"the more exact marks win", "auto", `{"what":"a","at":1,"device":{"id":2}}`, `{"type":"screen","name":"a"}`},
 		{"by name", "hits", `{"x":1}{"y":2}`, `{"type":"page","hit":true} {"type":"page","hit":true}`},
 		{"in an array", "", "[{\"hit\":1},\n{\"hit\":2}]", `{"type":"page","hit":true} {"type":"page","hit":true}`},
 		{"in an envelope", "", `{"Records":[{"hit":1},{"hit":2}]}`, `{"type":"page","hit":true} {"type":"page","hit":true}`},
 		{"an event is left as it is", "", `{"type":"track","hit":1}`, `{"type":"track","hit":1}`},
-		{"nested", "", `{"userId":"u","payload":{"type":"track","messageId":"m"},"createdAt":"x"}`, `{"type":"track","messageId":"m"}`},
-		{"several in a line", "", `{"job_id":1,"event_payload":{"batch":[{"type":"a"},{"type":"b"}]}}` + "\n" + `{"job_id":2,"event_payload":{"batch":[{"type":"c"}]}}`, `{"type":"a"} {"type":"b"} {"type":"c"}`},
-		{"several in a glued document", "", `{"job_id":1,"event_payload":{"batch":[{"type":"a"},{"type":"b"}]}}{"job_id":2,"event_payload":{"batch":[{"type":"c"},{"type":"d"}]}}`, `{"type":"a"} {"type":"b"} {"type":"c"} {"type":"d"}`},
-		{"several in an element", "backup", `[{"event_payload":{"batch":[{"type":"a"},{"type":"b"}]}},{"event_payload":{"batch":[{"type":"c"},{"type":"d"}]}}]`, `{"type":"a"} {"type":"b"} {"type":"c"} {"type":"d"}`},
-		{"broken among them", "", "{\"hit\":1}\n{\"hit\":\n{\"hit\":2}\n5\n", `{"type":"page","hit":true} !syntax {"type":"page","hit":true} !not_an_event`},
-		{"JSON in a text", "", `{"TopicArn":"t","Message":"{\"type\":\"a\",\"n\":\"\\u00e9\"}"}` + "\n" + `{"TopicArn":"t","Message":"[{\"type\":\"b\"},{\"type\":\"c\"}]"}`, `{"type":"a","n":"\u00e9"} {"type":"b"} {"type":"c"}`},
-		{"no JSON in a text", "", `{"TopicArn":"t","Message":"hello"}` + "\n" + `{"TopicArn":"t","Message":"{\"type\":\"a\"}"}`, `!not_an_event {"type":"a"}`},
+		{"nested", "", `{"userId":"u","payload":{"type":"track","messageId":"m"},"createdAt":"x"}`,
+			`{"type":"track","messageId":"m"}`},
+		{"several in a line", "", `{"job_id":1,"event_payload":{"batch":[{"type":"a"},{"type":"b"}]}}` + "\n" +
+			`{"job_id":2,"event_payload":{"batch":[{"type":"c"}]}}`, `{"type":"a"} {"type":"b"} {"type":"c"}`},
+		{"several in a glued document", "",
+			`{"job_id":1,"event_payload":{"batch":[{"type":"a"},{"type":"b"}]}}{"job_id":2,"event_payload":{"batch":[{"type":"c"},{"type":"d"}]}}`, `{"type":"a"} {"type":"b"} {"type":"c"} {"type":"d"}`},
+		{"several in an element", "backup",
+			`[{"event_payload":{"batch":[{"type":"a"},{"type":"b"}]}},{"event_payload":{"batch":[{"type":"c"},{"type":"d"}]}}]`,
+			`{"type":"a"} {"type":"b"} {"type":"c"} {"type":"d"}`},
+		{"broken among them", "", "{\"hit\":1}\n{\"hit\":\n{\"hit\":2}\n5\n",
+			`{"type":"page","hit":true} !syntax {"type":"page","hit":true} !not_an_event`},
+		{"JSON in a text", "", `{"TopicArn":"t","Message":"{\"type\":\"a\",\"n\":\"\\u00e9\"}"}` + "\n" +
+			`{"TopicArn":"t","Message":"[{\"type\":\"b\"},{\"type\":\"c\"}]"}`,
+			`{"type":"a","n":"\u00e9"} {"type":"b"} {"type":"c"}`},
+		{"no JSON in a text", "", `{"TopicArn":"t","Message":"hello"}` + "\n" +
+			`{"TopicArn":"t","Message":"{\"type\":\"a\"}"}`, `!not_an_event {"type":"a"}`},
 		{"JSON in a cell", "", "TopicArn,Message\nt,\"[{\"\"type\"\":\"\"a\"\"},{\"\"type\"\":\"\"b\"\"},{\"\"type\"\":\"\"c\"\"}]\"\nt,\"{\nt,\"{\"\"type\"\":\"\"d\"\"}\"\nt,\"[{\"\"type\"\":\"\"e\"\"},{\"\"type\"\":\"\"f\"\"}]\"\n", `{"type":"a"} {"type":"b"} {"type":"c"} !syntax {"type":"d"} {"type":"e"} {"type":"f"}`},
-		{"nothing to unwrap", "", `{"payload":{"messageId":"m"},"createdAt":1}` + "\n" + `{"createdAt":1}`, `{"messageId":"m"} !not_an_event`},
-		{"a table with marks", "", "key,n\r\nk1,0.10\r\n\"k,\"\"2\"\"\nx\",-3\n", `{"type":"track","event":"row","messageId":"k1","properties":{"n":0.1}} {"type":"track","event":"row","messageId":"k,\"2\"\nx","properties":{"n":-3}}`},
-		{"a table with the spec's names", "", "Message ID;event;user_id;timestamp;properties.price;color\nm;Bought;7;2026-01-01;5;\n", `{"event":"Bought","messageId":"m","properties":{"price":"5"},"timestamp":"2026-01-01","type":"track","userId":"7"}`},
-		{"traits in a table", "table", "sep=,\ntype,user_id,plan,context_locale\nidentify,7,pro,de\n", `{"context":{"locale":"de"},"traits":{"plan":"pro"},"type":"identify","userId":"7"}`},
+		{"nothing to unwrap", "", `{"payload":{"messageId":"m"},"createdAt":1}` + "\n" + `{"createdAt":1}`,
+			`{"messageId":"m"} !not_an_event`},
+		{"a table with marks", "", "key,n\r\nk1,0.10\r\n\"k,\"\"2\"\"\nx\",-3\n",
+			`{"type":"track","event":"row","messageId":"k1","properties":{"n":0.1}} {"type":"track","event":"row","messageId":"k,\"2\"\nx","properties":{"n":-3}}`},
+		{"a table with the spec's names", "",
+			"Message ID;event;user_id;timestamp;properties.price;color\nm;Bought;7;2026-01-01;5;\n",
+			`{"event":"Bought","messageId":"m","properties":{"price":"5"},"timestamp":"2026-01-01","type":"track","userId":"7"}`},
+		{"traits in a table", "table", "sep=,\ntype,user_id,plan,context_locale\nidentify,7,pro,de\n",
+			`{"context":{"locale":"de"},"traits":{"plan":"pro"},"type":"identify","userId":"7"}`},
 		{"too many cells", "", "event,user_id\na,1,2\nb,1\n", `!syntax {"event":"b","type":"track","userId":"1"}`},
 		{"an open quote", "", "event,user_id\na,\"1\nb,2\n", `!syntax {"event":"b","type":"track","userId":"2"}`},
-		{"a batch lends its clock", "", `{"batch":[{"type":"a"},{"type":"b","sentAt":"y"},{}],"sentAt":"x","writeKey":"k"}` + "\n", `{"sentAt":"x","type":"a"} {"type":"b","sentAt":"y"} {"sentAt":"x"}`},
-		{"dead letters", "", `{"dead_letter":1,"reason":"r","event":{"type":"track","n":1}}` + "\n" + `{"dead_letter":1,"reason":"r","event_base64":"eyJ0eXBlIjo="}`, `{"type":"track","n":1} {"type":`},
+		{"a batch lends its clock", "", `{"batch":[{"type":"a"},{"type":"b","sentAt":"y"},{}],"sentAt":"x","writeKey":"k"}` +
+			"\n", `{"sentAt":"x","type":"a"} {"type":"b","sentAt":"y"} {"sentAt":"x"}`},
+		{"dead letters", "", `{"dead_letter":1,"reason":"r","event":{"type":"track","n":1}}` + "\n" +
+			`{"dead_letter":1,"reason":"r","event_base64":"eyJ0eXBlIjo="}`, `{"type":"track","n":1} {"type":`},
 	}
 	for _, c := range cases {
 		if c.name == "a batch lends its clock" {
@@ -89,19 +107,23 @@ func TestRecordShapes(t *testing.T) {
 		"a,id\n1,2\n":                "not clear how its rows are events",
 	} {
 		var input *source.InputError
-		if _, err := read(t, open(t, source.Options{From: []string{write(t, "in", []byte(in))}, Shapes: shapes}), source.Position{}); !errors.As(err, &input) || !strings.Contains(err.Error(), want) {
+		if _, err := read(t, open(t, source.Options{From: []string{write(t, "in", []byte(in))}, Shapes: shapes}),
+			source.Position{}); !errors.As(err, &input) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", in, err)
 		}
 	}
 	var input *source.InputError
-	if _, err := source.Open(context.Background(), source.Options{Format: "clik", Shapes: shapes}); !errors.As(err, &input) || !strings.Contains(err.Error(), "clicks") {
+	if _, err := source.Open(context.Background(), source.Options{Format: "clik", Shapes: shapes}); !errors.As(err,
+		&input) || !strings.Contains(err.Error(), "clicks") {
 		t.Errorf("unknown format: %v", err)
 	}
 }
 
 func TestColumnsGiven(t *testing.T) {
-	s := open(t, source.Options{From: []string{write(t, "in", []byte("u1\tSigned Up\t2026-01-01T00:00:00Z\n"))}, Columns: []string{"userId", "event", "timestamp"}})
-	if got, want := raws(mustRead(t, s, source.Position{})), `{"event":"Signed Up","timestamp":"2026-01-01T00:00:00Z","type":"track","userId":"u1"}`; got != want {
+	s := open(t, source.Options{From: []string{write(t, "in", []byte("u1\tSigned Up\t2026-01-01T00:00:00Z\n"))},
+		Columns: []string{"userId", "event", "timestamp"}})
+	if got, want := raws(mustRead(t, s,
+		source.Position{})), `{"event":"Signed Up","timestamp":"2026-01-01T00:00:00Z","type":"track","userId":"u1"}`; got != want {
 		t.Errorf("read %s", got)
 	}
 }
@@ -144,7 +166,8 @@ func TestParquet(t *testing.T) {
 		var b bytes.Buffer
 		w := parquet.NewGenericWriter[row](&b, opts...)
 		for i := range n {
-			r := row{Type: "track", ID: 1<<62 + int64(i), At: time.UnixMicro(1700000000123456), JSON: `{"n":12345678901234567890}`, Day: 19000, Money: -1205, Ratio: 0.1, U: 1<<64 - 1}
+			r := row{Type: "track", ID: 1<<62 + int64(i), At: time.UnixMicro(1700000000123456),
+				JSON: `{"n":12345678901234567890}`, Day: 19000, Money: -1205, Ratio: 0.1, U: 1<<64 - 1}
 			if i%2 == 0 {
 				r.List, r.Map = []string{"a", "b"}, map[string]string{"k": "v"}
 				r.Pairs = []nested{{K: "q"}, {K: "r"}}
@@ -182,7 +205,8 @@ func TestParquet(t *testing.T) {
 		MessageID       json.Number `json:"messageId"`
 		Properties      map[string]json.RawMessage
 	}
-	if err := json.Unmarshal([]byte(all[7].raw), &ev); err != nil || ev.Type != "track" || ev.MessageID.String() != new(big.Int).SetInt64(1<<62+7).String() || string(ev.Properties["money"]) != "-12.05" {
+	if err := json.Unmarshal([]byte(all[7].raw), &ev); err != nil || ev.Type != "track" ||
+		ev.MessageID.String() != new(big.Int).SetInt64(1<<62+7).String() || string(ev.Properties["money"]) != "-12.05" {
 		t.Errorf("row 7: %s %v", all[7].raw, err)
 	}
 	for _, i := range []int{0, 1, 63, 64, 498, 499, 500, 1000, 2599} {
@@ -214,13 +238,17 @@ func TestOpenQuotes(t *testing.T) {
 		text, want string
 		broken     bool
 	}{
-		"never closed":    {"user_id,event\nu1,e\nu2,\"e\nu3,e\nu4,e\n", row(1) + " !syntax " + row(3) + " " + row(4), false},
-		"in the end":      {"user_id,event\nu1,e\nu2,\"e\nmore", row(1) + " !syntax !syntax", false},
-		"the last row":    {"user_id,event\nu1,e\nu2,\"e", row(1) + " !truncated", false},
-		"quotes behind":   {"user_id,event\nu1,\"e\nu2,\"e\"\n\"u3\",\"e\"\nu4,\"e\"\n", "!syntax " + row(2) + " " + row(3) + " " + row(4), false},
-		"empty behind":    {"user_id,event,x\nu1,\"e,\nu2,e,\"\"\nu3,e,\"q\"\n", "!syntax " + row(2) + ` {"event":"e","properties":{"x":"q"},"type":"track","userId":"u3"}`, false},
-		"a line in it":    {"user_id,event\nu1,\"e\ne\"\nu2,\"e\"\"\ne\"\nu3,e\n", `{"event":"e\ne","type":"track","userId":"u1"} {"event":"e\"\ne","type":"track","userId":"u2"} ` + row(3), false},
-		"short behind":    {"user_id,event,x\nu1,\"e,\nu2\nu3,e,y\n", "!syntax !syntax " + `{"event":"e","properties":{"x":"y"},"type":"track","userId":"u3"}`, false},
+		"never closed": {"user_id,event\nu1,e\nu2,\"e\nu3,e\nu4,e\n", row(1) + " !syntax " + row(3) + " " + row(4), false},
+		"in the end":   {"user_id,event\nu1,e\nu2,\"e\nmore", row(1) + " !syntax !syntax", false},
+		"the last row": {"user_id,event\nu1,e\nu2,\"e", row(1) + " !truncated", false},
+		"quotes behind": {"user_id,event\nu1,\"e\nu2,\"e\"\n\"u3\",\"e\"\nu4,\"e\"\n",
+			"!syntax " + row(2) + " " + row(3) + " " + row(4), false},
+		"empty behind": {"user_id,event,x\nu1,\"e,\nu2,e,\"\"\nu3,e,\"q\"\n",
+			"!syntax " + row(2) + ` {"event":"e","properties":{"x":"q"},"type":"track","userId":"u3"}`, false},
+		"a line in it": {"user_id,event\nu1,\"e\ne\"\nu2,\"e\"\"\ne\"\nu3,e\n",
+			`{"event":"e\ne","type":"track","userId":"u1"} {"event":"e\"\ne","type":"track","userId":"u2"} ` + row(3), false},
+		"short behind": {"user_id,event,x\nu1,\"e,\nu2\nu3,e,y\n",
+			"!syntax !syntax " + `{"event":"e","properties":{"x":"y"},"type":"track","userId":"u3"}`, false},
 		"breaks off":      {"user_id,event\nu1,e\nu2,\"e\nu3,e\nu4,\"", row(1) + " !syntax " + row(3) + " !truncated", true},
 		"a quote first":   {"\"user_id\",\"event\"\n\"u1\",\"e\"\nu2,e\n", row(1) + " " + row(2), false},
 		"sep":             {"sep=;\r\nuser_id;event\r\nu1;e\r\n\"u2\";\"e\"\r\n", row(1) + " " + row(2), false},
@@ -300,7 +328,8 @@ func TestParquetDetails(t *testing.T) {
 		t.Errorf("read %s\nwant %s", got, want)
 	}
 	queue := shape(t, "queue", "Message", "", "Message", "TopicArn")
-	texts := []message{{"t", `[{"type":"a"},{"type":"b"},{"type":"c"}]`}, {"t", `{"type":"d"}`}, {"t", `[{"type":"e"},{"type":"f"}]`}}
+	texts := []message{{"t", `[{"type":"a"},{"type":"b"},{"type":"c"}]`}, {"t", `{"type":"d"}`},
+		{"t", `[{"type":"e"},{"type":"f"}]`}}
 	s = open(t, source.Options{From: []string{write(t, "in", table(texts))}, Shapes: []source.Shape{queue}})
 	all := mustRead(t, s, source.Position{})
 	if got := raws(all); got != `{"type":"a"} {"type":"b"} {"type":"c"} {"type":"d"} {"type":"e"} {"type":"f"}` {
@@ -312,7 +341,8 @@ func TestParquetDetails(t *testing.T) {
 		}
 	}
 	s = open(t, source.Options{From: []string{write(t, "in", table(one, parquet.Compression(&parquet.Lz4Raw)))}})
-	if _, err := read(t, s, source.Position{}); !errors.As(err, new(*source.InputError)) || !strings.Contains(err.Error(), "LZ4_RAW") {
+	if _, err := read(t, s, source.Position{}); !errors.As(err, new(*source.InputError)) ||
+		!strings.Contains(err.Error(), "LZ4_RAW") {
 		t.Errorf("LZ4: %v", err)
 	}
 }

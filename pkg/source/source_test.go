@@ -173,8 +173,10 @@ func TestShapes(t *testing.T) {
 		{"array with a broken element", `[` + one + `,{"a":tru},` + b + `,` + c + `]`, one + " !syntax " + b + " " + c},
 		{"envelope", `{"sentAt":"now","batch":[` + one + `,` + b + `],"n":{"batch":[1]}}`, one + " " + b},
 		{"envelope over lines", "{\n \"Records\": [\n  " + one + ",\n  " + b + "\n ]\n}\n", one + " " + b},
-		{"envelopes, one a line", `{"batch":[` + one + `,` + b + `]}` + "\n" + `{"batch":[` + c + `]}` + "\n" + `{"batch":[]}` + "\n" + one + "\n", one + " " + b + " " + c + ` {"batch":[]} ` + one},
-		{"an event with a member called data", `{"type":"a","data":[{"type":"x"}]}` + "\n" + c, `{"type":"a","data":[{"type":"x"}]} ` + c},
+		{"envelopes, one a line", `{"batch":[` + one + `,` + b + `]}` + "\n" + `{"batch":[` + c + `]}` + "\n" +
+			`{"batch":[]}` + "\n" + one + "\n", one + " " + b + " " + c + ` {"batch":[]} ` + one},
+		{"an event with a member called data", `{"type":"a","data":[{"type":"x"}]}` + "\n" + c,
+			`{"type":"a","data":[{"type":"x"}]} ` + c},
 		{"white space only", " \n\t\n", ""},
 		{"empty", "", ""},
 		{"no JSON at all", "hello\nworld", "hello world"},
@@ -256,8 +258,10 @@ func TestManyGlued(t *testing.T) {
 	}
 	want := strings.Split(strings.TrimSuffix(plain.String(), "\n"), "\n")
 	for shape, text := range map[string]string{
-		"glued": strings.Join(want, ""), "array": "[" + strings.Join(want, ",") + "]", "envelope": `{"sentAt":"x","batch":[` + strings.Join(want, ",") + `]}`,
-		"bodies": `{"batch":[` + strings.Join(want[:2000], ",") + "]}\n" + `{"batch":[` + strings.Join(want[2000:], ",") + "]}\n",
+		"glued": strings.Join(want, ""), "array": "[" + strings.Join(want, ",") + "]",
+		"envelope": `{"sentAt":"x","batch":[` + strings.Join(want, ",") + `]}`,
+		"bodies": `{"batch":[` + strings.Join(want[:2000], ",") + "]}\n" + `{"batch":[` + strings.Join(want[2000:], ",") +
+			"]}\n",
 	} {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()
@@ -410,7 +414,8 @@ func TestSelection(t *testing.T) {
 	zw.Close()
 	put("d.zip", z.String())
 	s := open(t, source.Options{From: []string{dir, filepath.Join(dir, "c.jsonl")}})
-	if got, want := raws(mustRead(t, s, source.Position{})), `{"n":1} {"n":2} {"n":3} {"n":"p/x.json.gz"} {"n":"p/y.json"}`; got != want {
+	if got, want := raws(mustRead(t, s,
+		source.Position{})), `{"n":1} {"n":2} {"n":3} {"n":"p/x.json.gz"} {"n":"p/y.json"}`; got != want {
 		t.Errorf("directory: read %s, want %s", got, want)
 	}
 	s = open(t, source.Options{From: []string{filepath.Join(dir, "*", "*.jsonl*")}})
@@ -418,7 +423,8 @@ func TestSelection(t *testing.T) {
 		t.Errorf("glob: read %s, want %s", got, want)
 	}
 	for from, want := range map[string]string{
-		filepath.Join(dir, "c.json"): "no such file or directory; there is " + filepath.Join(dir, "c.jsonl"), filepath.Join(dir, "*.x"): "no file matches", filepath.Join(dir, "[*"): "malformed",
+		filepath.Join(dir, "c.json"): "no such file or directory; there is " + filepath.Join(dir, "c.jsonl"),
+		filepath.Join(dir, "*.x"):    "no file matches", filepath.Join(dir, "[*"): "malformed",
 	} {
 		_, err := source.Open(context.Background(), source.Options{From: []string{from}})
 		var input *source.InputError
@@ -434,7 +440,8 @@ func TestHiddenFolders(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), ".given")
 	files := map[string]string{}
 	b := &bucket{objects: map[string][]byte{}}
-	for i, name := range []string{"a/1.jsonl", "a/.git/2.jsonl", "a/.git/deep/3.jsonl", ".snapshot/4.jsonl", ".5.jsonl", "6.jsonl"} {
+	for i, name := range []string{"a/1.jsonl", "a/.git/2.jsonl", "a/.git/deep/3.jsonl", ".snapshot/4.jsonl", ".5.jsonl",
+		"6.jsonl"} {
 		text := fmt.Sprintf("{\"n\":%d}\n", i+1)
 		files[name] = text
 		b.objects["logs/"+name] = []byte(text)
@@ -557,7 +564,9 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	for _, s := range []string{"{}\n{}", "{}{}", "[{},1", `{"batch":[{},{"a":"]}"}]}`, "{\n\"a\":1}\n{", "\xef\xbb\xbf{}\r\n", "{\"a\":\"\n\"}\n{}", "[[1],[2]]\n[3]", "\x1f\x8b\x08", "\x28\xb5\x2f\xfd", `{"batch":[{}]}{"batch":[{}]}`} {
+	for _, s := range []string{"{}\n{}", "{}{}", "[{},1", `{"batch":[{},{"a":"]}"}]}`, "{\n\"a\":1}\n{",
+		"\xef\xbb\xbf{}\r\n", "{\"a\":\"\n\"}\n{}", "[[1],[2]]\n[3]", "\x1f\x8b\x08", "\x28\xb5\x2f\xfd",
+		`{"batch":[{}]}{"batch":[{}]}`} {
 		f.Add([]byte(s), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, data []byte, at uint8) {
@@ -707,7 +716,8 @@ func TestTar(t *testing.T) {
 		}
 	}
 	cut := b.Bytes()[:3080]
-	if got := raws(mustRead(t, open(t, source.Options{From: []string{write(t, "in.tar", cut)}}), source.Position{})); !strings.HasSuffix(got, "!truncated") {
+	if got := raws(mustRead(t, open(t, source.Options{From: []string{write(t, "in.tar", cut)}}),
+		source.Position{})); !strings.HasSuffix(got, "!truncated") {
 		t.Errorf("cut off: read %s", got)
 	}
 }

@@ -221,7 +221,8 @@ type failing struct{ err error }
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 func TestSpoolOfNothing(t *testing.T) {
-	if got := mustRead(t, spool(t, t.TempDir(), strings.NewReader(""), source.SpoolOptions{}), source.Position{}); len(got) != 0 {
+	if got := mustRead(t, spool(t, t.TempDir(), strings.NewReader(""), source.SpoolOptions{}),
+		source.Position{}); len(got) != 0 {
 		t.Errorf("read %v", got)
 	}
 }
@@ -244,7 +245,8 @@ func TestSpoolAnew(t *testing.T) {
 	for _, other := range [][]byte{nil, early, data[:1000]} {
 		s := spool(t, dir, bytes.NewReader(other), source.SpoolOptions{SegmentBytes: 1})
 		s.Close()
-		s, err := source.OpenSpool(context.Background(), dir, bytes.NewReader(other), source.SpoolOptions{SegmentBytes: 1, Need: want[10].end})
+		s, err := source.OpenSpool(context.Background(), dir, bytes.NewReader(other),
+			source.SpoolOptions{SegmentBytes: 1, Need: want[10].end})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,7 +273,8 @@ func TestSpoolAnew(t *testing.T) {
 	}
 	s.Close()
 	// The right one is whole again, also when its process is killed half-way.
-	half := spool(t, dir, io.MultiReader(bytes.NewReader(data[:len(data)/2]), failing{errors.New("boom")}), source.SpoolOptions{SegmentBytes: 1, Need: want[10].end})
+	half := spool(t, dir, io.MultiReader(bytes.NewReader(data[:len(data)/2]), failing{errors.New("boom")}),
+		source.SpoolOptions{SegmentBytes: 1, Need: want[10].end})
 	if _, err := read(t, half, want[10].end); err == nil {
 		t.Error("a broken standard input was read to its end")
 	}

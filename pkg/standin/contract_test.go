@@ -126,28 +126,39 @@ func TestPartnerAnswers(t *testing.T) {
 		{name: "escaped id", body: events(`{"id":"a\"b","name":"ab","at":1000,"user":"u"}`), status: 200, answer: `["a\"b"]`},
 		{name: "other host", url: "https://evil.example/v1/p1/events?mode=strict", body: events(good), status: 404},
 		{name: "other path", url: "https://api.acme.example/v1/events?mode=strict", body: events(good), status: 404},
-		{name: "empty parameter of the path", url: "https://api.acme.example/v1//events?mode=strict", body: events(good), status: 404},
+		{name: "empty parameter of the path", url: "https://api.acme.example/v1//events?mode=strict", body: events(good),
+			status: 404},
 		{name: "other method", method: "PUT", body: events(good), status: 404},
-		{name: "no credentials", headers: []string{"Authorization", ""}, body: events(good), status: 401, answer: "bearer token"},
-		{name: "credentials of another form", headers: []string{"Authorization", "Bearer pk_1"}, body: events(good), status: 401},
+		{name: "no credentials", headers: []string{"Authorization", ""}, body: events(good), status: 401,
+			answer: "bearer token"},
+		{name: "credentials of another form", headers: []string{"Authorization", "Bearer pk_1"}, body: events(good),
+			status: 401},
 		{name: "no header", headers: []string{"Revision", ""}, body: events(good), status: 422, answer: "Revision"},
-		{name: "wrong parameter", url: "https://api.acme.example/v1/p1/events?mode=x", body: events(good), status: 422, answer: "mode"},
+		{name: "wrong parameter", url: "https://api.acme.example/v1/p1/events?mode=x", body: events(good), status: 422,
+			answer: "mode"},
 		{name: "content type", contentType: "text/plain", body: events(good), status: 422, answer: "content type"},
-		{name: "wrong charset", contentType: "application/json; charset=latin1", body: events(good), status: 422, answer: "utf-8"},
+		{name: "wrong charset", contentType: "application/json; charset=latin1", body: events(good), status: 422,
+			answer: "utf-8"},
 		{name: "encoding", headers: []string{"Content-Encoding", "br"}, body: events(good), status: 422, answer: "encoding"},
-		{name: "not gzip", headers: []string{"Content-Encoding", "gzip"}, body: events(good), status: 422, answer: "decompressed"},
+		{name: "not gzip", headers: []string{"Content-Encoding", "gzip"}, body: events(good), status: 422,
+			answer: "decompressed"},
 		{name: "no JSON", body: `{"events":[`, status: 422, answer: "no JSON"},
 		{name: "empty body", body: "", status: 422, answer: "no JSON"},
 		{name: "no array", body: `{"events":{}}`, status: 422, answer: "array"},
 		{name: "nothing", body: `{}`, status: 422, answer: "events or users"},
 		{name: "beside the items", body: `{"test":1,"events":[` + good + `]}`, status: 422, answer: "test has to be boolean"},
-		{name: "too many", body: `{"events":[` + good + `,` + good + `],"users":[{"user":"u"},{"user":"u"}]}`, status: 413, answer: "too large"},
+		{name: "too many", body: `{"events":[` + good + `,` + good + `],"users":[{"user":"u"},{"user":"u"}]}`, status: 413,
+			answer: "too large"},
 		{name: "too large", body: events(`{"x":"` + long + `"}`), status: 413, answer: "too large"},
 		{name: "large item", body: events(good + `,{"x":"` + long[:200] + `"}`), status: 207, answer: `"taken":1,"lost":1`},
-		{name: "missing member", body: events(good + `,{"id":"i2","at":1000,"user":"u"}`), status: 207, answer: `{"at":1,"in":"events","index":1,"id":"i2","field":"name","why":"name is missing"}`},
-		{name: "missing map", body: events(`{"at":1000,"user":"u"},` + good), status: 207, answer: `"missing":{"name":[0]},"invalid":{}`},
-		{name: "invalid map", body: events(`{"name":1,"at":1000,"user":"u"},` + good), status: 207, answer: `"missing":{},"invalid":{"name":[0]}`},
-		{name: "index in its array", body: `{"events":[` + good + `],"users":[{"user":1}]}`, status: 207, answer: `{"at":0,"in":"users","index":1,`},
+		{name: "missing member", body: events(good + `,{"id":"i2","at":1000,"user":"u"}`), status: 207,
+			answer: `{"at":1,"in":"events","index":1,"id":"i2","field":"name","why":"name is missing"}`},
+		{name: "missing map", body: events(`{"at":1000,"user":"u"},` + good), status: 207,
+			answer: `"missing":{"name":[0]},"invalid":{}`},
+		{name: "invalid map", body: events(`{"name":1,"at":1000,"user":"u"},` + good), status: 207,
+			answer: `"missing":{},"invalid":{"name":[0]}`},
+		{name: "index in its array", body: `{"events":[` + good + `],"users":[{"user":1}]}`, status: 207,
+			answer: `{"at":0,"in":"users","index":1,`},
 		{name: "null", body: events(`{"name":null,"at":1000,"user":"u"}`), status: 207, answer: "name is missing"},
 		{name: "short", body: events(`{"name":"a","at":1000,"user":"u"}`), status: 207, answer: "at least 2"},
 		{name: "long in characters, not bytes", body: events(`{"name":"äöüäöü","at":1000,"user":"u"}`), status: 200},
@@ -158,20 +169,29 @@ func TestPartnerAnswers(t *testing.T) {
 		{name: "above", body: events(`{"name":"ab","at":41024448000,"user":"u"}`), status: 207, answer: "above"},
 		{name: "enum", body: events(`{"name":"ab","at":1000,"user":"u","sort":"c"}`), status: 207, answer: "one of a, b"},
 		{name: "elements", body: events(`{"name":"ab","at":1000,"user":"u","tags":["a",1]}`), status: 207, answer: "tags[]"},
-		{name: "many elements", body: events(`{"name":"ab","at":1000,"user":"u","tags":["a","b","c"]}`), status: 207, answer: "3 members"},
-		{name: "keys", body: events(`{"name":"ab","at":1000,"user":"u","more":{"A":1}}`), status: 207, answer: "name is not of its form"},
-		{name: "values", body: events(`{"name":"ab","at":1000,"user":"u","more":{"a":"123456"}}`), status: 207, answer: "more than 5"},
-		{name: "refused text", body: `{"users":[{"user":"u","role":"None"}]}`, status: 207, answer: "role holds a text that is refused"},
+		{name: "many elements", body: events(`{"name":"ab","at":1000,"user":"u","tags":["a","b","c"]}`), status: 207,
+			answer: "3 members"},
+		{name: "keys", body: events(`{"name":"ab","at":1000,"user":"u","more":{"A":1}}`), status: 207,
+			answer: "name is not of its form"},
+		{name: "values", body: events(`{"name":"ab","at":1000,"user":"u","more":{"a":"123456"}}`), status: 207,
+			answer: "more than 5"},
+		{name: "refused text", body: `{"users":[{"user":"u","role":"None"}]}`, status: 207,
+			answer: "role holds a text that is refused"},
 		{name: "other text", body: `{"users":[{"user":"u","role":"some"}]}`, status: 200, answer: `"users":1`},
 		{name: "nobody", body: events(`{"name":"ab","at":1000,"user":""}`), status: 207, answer: "one of user, device"},
 		{name: "no object", body: events(`1`), status: 207, answer: "object"},
-		{name: "lines", url: "https://api.acme.example/v1/lines", contentType: "application/x-ndjson", body: "{\"n\":1}\n\n{\"n\":2}\r\n", status: 200},
-		{name: "bad line", url: "https://api.acme.example/v1/lines", contentType: "application/x-ndjson", body: "{\"n\":1}\n{", status: 400},
-		{name: "form", url: "https://api.acme.example/v1/form", contentType: formType, body: "key=k&data=%5B%7B%22n%22%3A1%7D%5D", status: 200, answer: "ok"},
-		{name: "form without a key", url: "https://api.acme.example/v1/form", contentType: formType, body: "data=%7B%22n%22%3A1%7D", status: 403},
+		{name: "lines", url: "https://api.acme.example/v1/lines", contentType: "application/x-ndjson",
+			body: "{\"n\":1}\n\n{\"n\":2}\r\n", status: 200},
+		{name: "bad line", url: "https://api.acme.example/v1/lines", contentType: "application/x-ndjson",
+			body: "{\"n\":1}\n{", status: 400},
+		{name: "form", url: "https://api.acme.example/v1/form", contentType: formType,
+			body: "key=k&data=%5B%7B%22n%22%3A1%7D%5D", status: 200, answer: "ok"},
+		{name: "form without a key", url: "https://api.acme.example/v1/form", contentType: formType,
+			body: "data=%7B%22n%22%3A1%7D", status: 403},
 		{name: "key in JSON", url: "https://api.acme.example/v1/form", body: `{"key":"k","n":1}`, status: 200, answer: "ok"},
 		{name: "empty key in JSON", url: "https://api.acme.example/v1/form", body: `{"key":"","n":1}`, status: 403},
-		{name: "rest of a path, nobody asked", method: "DELETE", url: "https://api.acme.example/v1/a/b/c", headers: []string{"Authorization", ""}, status: 204},
+		{name: "rest of a path, nobody asked", method: "DELETE", url: "https://api.acme.example/v1/a/b/c",
+			headers: []string{"Authorization", ""}, status: 204},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			or := func(s, def string) string {
@@ -205,7 +225,8 @@ func TestGzip(t *testing.T) {
 	_, _ = z.Write([]byte(`{"events":[` + good + `]}`))
 	_ = z.Close()
 	p := New(parse(t, acme))
-	if status, answer := ask(t, p, request(t, "POST", eventsURL, "application/json", b.String(), "Content-Encoding", "gzip")); status != 200 {
+	if status, answer := ask(t, p, request(t, "POST", eventsURL, "application/json", b.String(), "Content-Encoding",
+		"gzip")); status != 200 {
 		t.Errorf("got %d %s", status, answer)
 	}
 	// The cap counts what is sent, not how small it was made.
@@ -213,10 +234,12 @@ func TestGzip(t *testing.T) {
 	z = gzip.NewWriter(&b)
 	_, _ = z.Write([]byte(`{"events":[` + strings.Repeat(" ", 1000) + good + `]}`))
 	_ = z.Close()
-	if status, answer := ask(t, p, request(t, "POST", eventsURL, "application/json", b.String(), "Content-Encoding", "gzip")); status != 413 {
+	if status, answer := ask(t, p, request(t, "POST", eventsURL, "application/json", b.String(), "Content-Encoding",
+		"gzip")); status != 413 {
 		t.Errorf("got %d %s", status, answer)
 	}
-	if status, _ := ask(t, p, request(t, "POST", "https://api.acme.example/v1/lines", "application/x-ndjson", b.String(), "Content-Encoding", "gzip")); status != 400 {
+	if status, _ := ask(t, p, request(t, "POST", "https://api.acme.example/v1/lines", "application/x-ndjson", b.String(),
+		"Content-Encoding", "gzip")); status != 400 {
 		t.Errorf("an endpoint that is not documented to take gzip took it: %d", status)
 	}
 }
@@ -231,7 +254,8 @@ func TestWindow(t *testing.T) {
 			t.Errorf("at %s: got %d %s, want %d", at, got, answer, status)
 		}
 	}
-	if vs := parse(t, acme).Check(request(t, "POST", eventsURL, "application/json", ""), []byte(`{"events":[{"name":"ab","at":11,"user":"u"}]}`)); vs != nil {
+	if vs := parse(t, acme).Check(request(t, "POST", eventsURL, "application/json", ""),
+		[]byte(`{"events":[{"name":"ab","at":11,"user":"u"}]}`)); vs != nil {
 		t.Errorf("Check looks at ages: %v", vs)
 	}
 }
@@ -275,7 +299,8 @@ func TestHandlerAndHosts(t *testing.T) {
 		strings.ReplaceAll(strings.ReplaceAll(acme, "acme.example", "bolt.example"), "partner: Acme", "partner: Bolt"),
 	)
 	p := New(first, second)
-	if status, _ := ask(t, p, request(t, "POST", "https://api.bolt.example/v1/p/events?mode=lax", "application/json", `{"events":[`+good+`]}`)); status != 200 {
+	if status, _ := ask(t, p, request(t, "POST", "https://api.bolt.example/v1/p/events?mode=lax", "application/json",
+		`{"events":[`+good+`]}`)); status != 200 {
 		t.Errorf("the second contract did not answer for its host: %d", status)
 	}
 	srv := httptest.NewServer(p)

@@ -79,13 +79,19 @@ func TestFaults(t *testing.T) {
 		{name: "answer", fault: Fault{Kind: Answer, Reply: Reply{Body: `{"n":{n}}`}}, status: 200, has: `{"n":2}`, taken: 1},
 		{name: "unavailable", fault: Fault{Kind: Answer, Reply: Reply{Status: 503}}, status: 503},
 		{name: "unauthorized", fault: Fault{Kind: Answer, Reply: Reply{Status: 401}}, status: 401},
-		{name: "slow down", fault: Fault{Kind: Answer, Reply: Reply{Status: 429}, RetryAfter: 2500 * time.Millisecond}, status: 429, header: "3"},
-		{name: "slow down until", fault: Fault{Kind: Answer, Reply: Reply{Status: 429}, RetryAfter: time.Minute, RetryAfterDate: true}, status: 429, header: "Mon, 23 Nov 2026 12:01:00 GMT"},
-		{name: "partial", fault: Fault{Kind: Partial, RejectIDs: []string{"e1"}, Reply: Reply{Status: 207, Body: `{"taken":{n},"failed":[{failed}]}`, Failed: `{"i":{index},"id":"{id}"}`}}, status: 207, has: `{"taken":1,"failed":[{"i":0,"id":"e1"}]}`},
-		{name: "all rejected", fault: Fault{Kind: Partial, Reject: 1, Reply: Reply{Status: 400, Body: `{"taken":{n}}`}}, status: 400, has: `{"taken":0}`},
+		{name: "slow down", fault: Fault{Kind: Answer, Reply: Reply{Status: 429}, RetryAfter: 2500 * time.Millisecond},
+			status: 429, header: "3"},
+		{name: "slow down until", fault: Fault{Kind: Answer, Reply: Reply{Status: 429}, RetryAfter: time.Minute,
+			RetryAfterDate: true}, status: 429, header: "Mon, 23 Nov 2026 12:01:00 GMT"},
+		{name: "partial", fault: Fault{Kind: Partial, RejectIDs: []string{"e1"},
+			Reply: Reply{Status: 207, Body: `{"taken":{n},"failed":[{failed}]}`,
+				Failed: `{"i":{index},"id":"{id}"}`}}, status: 207, has: `{"taken":1,"failed":[{"i":0,"id":"e1"}]}`},
+		{name: "all rejected", fault: Fault{Kind: Partial, Reject: 1, Reply: Reply{Status: 400, Body: `{"taken":{n}}`}},
+			status: 400, has: `{"taken":0}`},
 		{name: "reset", fault: Fault{Kind: Reset}, fails: true},
 		{name: "reset, but taken", fault: Fault{Kind: Reset, Took: true}, fails: true, taken: 1},
-		{name: "reset in the body", fault: Fault{Kind: ResetBody, Took: true, Reply: Reply{Body: `{"n":{n}}`}}, status: 200, fails: true, taken: 1},
+		{name: "reset in the body", fault: Fault{Kind: ResetBody, Took: true, Reply: Reply{Body: `{"n":{n}}`}}, status: 200,
+			fails: true, taken: 1},
 		{name: "truncated", fault: Fault{Kind: Truncated, Reply: Reply{Body: `{"n":{n}}`}}, status: 200, fails: true},
 		{name: "huge", fault: Fault{Kind: Huge, Reply: Reply{Status: 500}}, status: 500, has: strings.Repeat(" ", 1<<20)},
 		{name: "garbage", fault: Fault{Kind: Garbage}, fails: true},
@@ -213,7 +219,8 @@ func TestRulesChoose(t *testing.T) {
 		{"first three", []Rule{{Times: 3, Fault: fail(503)}}, []int{503, 503, 503, 200, 200}},
 		{"after two, once", []Rule{{Skip: 2, Times: 1, Fault: fail(503)}}, []int{200, 200, 503, 200}},
 		{"every second", []Rule{{Every: 2, Fault: fail(503)}}, []int{200, 503, 200, 503}},
-		{"every second, after one, twice", []Rule{{Skip: 1, Every: 2, Times: 2, Fault: fail(503)}}, []int{200, 200, 503, 200, 503, 200, 200}},
+		{"every second, after one, twice", []Rule{{Skip: 1, Every: 2, Times: 2, Fault: fail(503)}},
+			[]int{200, 200, 503, 200, 503, 200, 200}},
 		{"in order", []Rule{{Times: 1, Fault: fail(500)}, {Times: 1, Fault: fail(429)}}, []int{500, 429, 200}},
 		{"other path", []Rule{{Path: "/other", Fault: fail(500)}}, []int{200, 200}},
 		{"this path", []Rule{{Path: "/{x}", Fault: fail(500)}}, []int{500, 500}},
@@ -288,7 +295,8 @@ func TestPartialIsSteady(t *testing.T) {
 			for i := from; i < min(from+n, 100); i++ {
 				list = append(list, fmt.Sprintf(`{"id":"e%d"}`, i))
 			}
-			if _, _, err := post(t.Context(), &http.Client{Transport: m}, "http://partner.example", `{"batch":[`+strings.Join(list, ",")+`]}`); err != nil {
+			if _, _, err := post(t.Context(), &http.Client{Transport: m}, "http://partner.example",
+				`{"batch":[`+strings.Join(list, ",")+`]}`); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -473,7 +481,8 @@ func TestBrokenAnswersBeginAsTheRealOnes(t *testing.T) {
 		w.WriteHeader(http.StatusCreated)
 		fmt.Fprint(w, "the real answer")
 	})
-	for kind, want := range map[FaultKind]string{Truncated: "the rea", ResetBody: "the rea", BadChunk: "the rea", Dribble: "the real answer", Answer: "the real answer"} {
+	for kind, want := range map[FaultKind]string{Truncated: "the rea", ResetBody: "the rea", BadChunk: "the rea",
+		Dribble: "the real answer", Answer: "the real answer"} {
 		m, err := Misbehave(Script{Rules: []Rule{{Fault: Fault{Kind: kind, Delay: time.Nanosecond}}}}, next, time.Now)
 		if err != nil {
 			t.Fatal(err)

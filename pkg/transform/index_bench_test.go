@@ -76,7 +76,8 @@ func openRepeats(b *testing.B, kind string) (first func([32]byte, source.Positio
 		b.Cleanup(func() { _ = x.close() })
 		return func(key [32]byte, at source.Position) error { _, err := x.first(key, at); return err }, x.sync
 	}
-	db, err := sql.Open("sqlite", "file:"+name+"?_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=cache_size(-65536)")
+	db, err := sql.Open("sqlite", "file:"+name+
+		"?_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=cache_size(-65536)")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -52,18 +52,23 @@ func TestSteps(t *testing.T) {
 		{"set into nothing", `[{set: {b: 1}}]`, `{}`, `{"b":1}`, ``},
 		{"set into blank object", `[{set: {b: 1}}]`, `{ }`, `{ "b":1}`, ``},
 		{"set old", `[{set: {a: x}}]`, `{"a": 1 , "b":2}`, `{"a": "x" , "b":2}`, ``},
-		{"set deep", `[{set: {context.traits.source: backfill}}]`, `{"context":{"ip":"1"}}`, `{"context":{"ip":"1","traits":{"source":"backfill"}}}`, ``},
+		{"set deep", `[{set: {context.traits.source: backfill}}]`, `{"context":{"ip":"1"}}`,
+			`{"context":{"ip":"1","traits":{"source":"backfill"}}}`, ``},
 		{"set below null", `[{set: {a.b: 1}}]`, `{"a":null}`, `{"a":{"b":1}}`, ``},
 		{"set below text does nothing", `[{set: {a.b: 1}}]`, `{"a":"x"}`, ``, ``},
 		{"set an element", `[{set: {"a[1].b": 2}}]`, `{"a":[{"b":1},{"b":1}]}`, `{"a":[{"b":1},{"b":2}]}`, ``},
 		{"set every element", `[{set: {"a.*.b": 2}}]`, `{"a":[{"b":1},{}]}`, `{"a":[{"b":2},{"b":2}]}`, ``},
-		{"set a mapping", `[{set: {n: {"@path": "$.a"}}}]`, `{"a":12345678901234567890}`, `{"a":12345678901234567890,"n":12345678901234567890}`, ``},
+		{"set a mapping", `[{set: {n: {"@path": "$.a"}}}]`, `{"a":12345678901234567890}`,
+			`{"a":12345678901234567890,"n":12345678901234567890}`, ``},
 		{"set undefined", `[{set: {n: {"@path": "$.x"}}}]`, `{"a":1}`, ``, ``},
-		{"set reads before it writes", `[{set: {a: {"@path": "$.b"}, b: {"@path": "$.a"}}}]`, `{"a":1,"b":2}`, `{"a":2,"b":1}`, ``},
-		{"set values", `[{set: {a: true, b: null, c: [1, {x: 1.50}], d: "1", e: 2024-05-06}}]`, `{}`, `{"a":true,"b":null,"c":[1,{"x":1.50}],"d":"1","e":"2024-05-06"}`, ``},
+		{"set reads before it writes", `[{set: {a: {"@path": "$.b"}, b: {"@path": "$.a"}}}]`, `{"a":1,"b":2}`,
+			`{"a":2,"b":1}`, ``},
+		{"set values", `[{set: {a: true, b: null, c: [1, {x: 1.50}], d: "1", e: 2024-05-06}}]`, `{}`,
+			`{"a":true,"b":null,"c":[1,{"x":1.50}],"d":"1","e":"2024-05-06"}`, ``},
 		{"set the same", `[{set: {a: 1}}]`, `{"a":1}`, ``, ``},
 		{"set every duplicate", `[{set: {a: 9}}]`, `{"a":1,"a":2}`, `{"a":9,"a":9}`, ``},
-		{"set keeps bytes", `[{set: {z: 1}}]`, `{ "k\u0065y" : "\/" , "n":1.50e0 }`, `{ "k\u0065y" : "\/" , "n":1.50e0 ,"z":1}`, ``},
+		{"set keeps bytes", `[{set: {z: 1}}]`, `{ "k\u0065y" : "\/" , "n":1.50e0 }`,
+			`{ "k\u0065y" : "\/" , "n":1.50e0 ,"z":1}`, ``},
 
 		{"remove first", `[{remove: [a]}]`, `{"a":1,"b":2}`, `{"b":2}`, ``},
 		{"remove last", `[{remove: [b]}]`, `{"a":1, "b":2}`, `{"a":1}`, ``},
@@ -73,7 +78,8 @@ func TestSteps(t *testing.T) {
 		{"remove every duplicate", `[{remove: [a]}]`, `{"a":1,"b":0,"a":2}`, `{"b":0}`, ``},
 		{"remove last two of one name", `[{remove: [a]}]`, `{"b":0,"a":1,"a":2}`, `{"b":0}`, ``},
 		{"remove escaped key", `[{remove: [password]}]`, `{"p\u0061ssword":1}`, `{}`, ``},
-		{"remove deep", `[{remove: properties.password}]`, `{"properties":{"password":"x","y":1}}`, `{"properties":{"y":1}}`, ``},
+		{"remove deep", `[{remove: properties.password}]`, `{"properties":{"password":"x","y":1}}`, `{"properties":{"y":1}}`,
+			``},
 		{"remove everywhere", `[{remove: ["p.*.x"]}]`, `{"p":[{"x":1,"y":2},{"x":3}]}`, `{"p":[{"y":2},{}]}`, ``},
 		{"remove an element", `[{remove: ["p[1]"]}]`, `{"p":[1,2,3]}`, `{"p":[1,3]}`, ``},
 		{"remove last element", `[{remove: ["p[2]"]}]`, `{"p":[1, 2, 3]}`, `{"p":[1, 2]}`, ``},
@@ -88,12 +94,18 @@ func TestSteps(t *testing.T) {
 		{"rename missing", `[{rename: {x: y}}]`, `{"a":1}`, ``, ``},
 		{"rename where there is no way", `[{rename: {a: b.c}}]`, `{"a":1,"b":"text"}`, ``, ``},
 
-		{"mask", `[{mask: {paths: [e], key: k}}]`, `{"e":"a@b.c"}`, `{"e":"72077525838fddbe8c57329dc1f6f5281bf1bb1971ad103b382cef944af7c7fa"}`, ``},
-		{"mask text", `[{mask: {paths: [e, x], text: "***"}}]`, `{"e":{"a":[1,"x",null,true]}}`, `{"e":{"a":["***","***",null,"***"]}}`, ``},
+		{"mask", `[{mask: {paths: [e], key: k}}]`, `{"e":"a@b.c"}`,
+			`{"e":"72077525838fddbe8c57329dc1f6f5281bf1bb1971ad103b382cef944af7c7fa"}`, ``},
+		{"mask text", `[{mask: {paths: [e, x], text: "***"}}]`, `{"e":{"a":[1,"x",null,true]}}`,
+			`{"e":{"a":["***","***",null,"***"]}}`, ``},
 
-		{"shift", `[{shift: 24h}]`, `{"timestamp":"2024-02-28T23:00:00.120Z","sentAt":"2024-02-28T23:00:00+02:00"}`, `{"timestamp":"2024-02-29T23:00:00.120Z","sentAt":"2024-02-29T23:00:00+02:00"}`, ``},
-		{"shift days back", `[{shift: -1.5d}]`, `{"timestamp":"2024-03-01 12:00:00"}`, `{"timestamp":"2024-02-29 00:00:00"}`, ``},
-		{"shift Unix", `[{shift: {by: 1h, fields: [a, b, c, d, e]}}]`, `{"a":1700000000,"b":1700000000000,"c":"1700000000","d":1700000000.25,"e":"soon"}`, `{"a":1700003600,"b":1700003600000,"c":"1700003600","d":1700003600.25,"e":"soon"}`, ``},
+		{"shift", `[{shift: 24h}]`, `{"timestamp":"2024-02-28T23:00:00.120Z","sentAt":"2024-02-28T23:00:00+02:00"}`,
+			`{"timestamp":"2024-02-29T23:00:00.120Z","sentAt":"2024-02-29T23:00:00+02:00"}`, ``},
+		{"shift days back", `[{shift: -1.5d}]`, `{"timestamp":"2024-03-01 12:00:00"}`, `{"timestamp":"2024-02-29 00:00:00"}`,
+			``},
+		{"shift Unix", `[{shift: {by: 1h, fields: [a, b, c, d, e]}}]`,
+			`{"a":1700000000,"b":1700000000000,"c":"1700000000","d":1700000000.25,"e":"soon"}`,
+			`{"a":1700003600,"b":1700003600000,"c":"1700003600","d":1700003600.25,"e":"soon"}`, ``},
 		{"shift a date", `[{shift: {by: 2w, fields: [a]}}]`, `{"a":"2024-05-06"}`, `{"a":"2024-05-20"}`, ``},
 
 		{"sample all", `[{sample: 100%}]`, `{"userId":"u"}`, ``, ``},
@@ -102,7 +114,8 @@ func TestSteps(t *testing.T) {
 		{"when", `[{set: {a: 1}, when: 'type = "track"'}]`, `{"type":"page"}`, ``, ``},
 		{"when it is", `[{set: {a: 1}, when: 'type = "track"'}]`, `{"type":"track"}`, `{"type":"track","a":1}`, ``},
 		{"a step sees the one before", `[{set: {a: 1}}, {drop: 'a = 1'}]`, `{"b":1}`, ``, `transform`},
-		{"edits add up", `[{set: {a: 1}}, {rename: {a: b}}, {set: {c: {"@path": "$.b"}}}, {remove: [b]}]`, `{}`, `{"c":1}`, ``},
+		{"edits add up", `[{set: {a: 1}}, {rename: {a: b}}, {set: {c: {"@path": "$.b"}}}, {remove: [b]}]`, `{}`, `{"c":1}`,
+			``},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := pipeline(t, c.steps)
@@ -212,9 +225,11 @@ func TestIdentity(t *testing.T) {
 	}
 	seen := map[string]string{}
 	for _, src := range []string{
-		`[{mask: {paths: [a], key: one}}]`, `[{mask: {paths: [b], key: one}}]`, `[{remove: [a]}]`, `[{remove: [a]}, {remove: [a]}]`,
+		`[{mask: {paths: [a], key: one}}]`, `[{mask: {paths: [b], key: one}}]`, `[{remove: [a]}]`,
+		`[{remove: [a]}, {remove: [a]}]`,
 		`[{drop: 'type = "a"'}]`, `[{keep: 'type = "a"'}]`, `[{remove: [a], when: 'type = "a"'}]`, `[{set: {a: 1}}]`, `[{set: {a: "1"}}]`,
-		`[{sample: 10%}]`, `[{sample: {rate: 10%, seed: x}}]`, `[{shift: 1h}]`, `[{dedupe: true}]`, `[{dedupe: {by: userId}}]`,
+		`[{sample: 10%}]`, `[{sample: {rate: 10%, seed: x}}]`, `[{shift: 1h}]`, `[{dedupe: true}]`,
+		`[{dedupe: {by: userId}}]`,
 	} {
 		if other, dup := seen[id(src)]; dup {
 			t.Errorf("%s and %s have the same identity", src, other)
@@ -541,7 +556,8 @@ func TestRealisticEvents(t *testing.T) {
 // FuzzEdit: whatever the event, edits keep it valid, do what they say, and
 // leave everything else alone.
 func FuzzEdit(f *testing.F) {
-	for _, s := range []string{`{}`, `{"a":{"b":[1,{"c":null}]},"d":"x"}`, `{"a":null}`, "{ \"a\" : [ ] ,\n\"b\": {\"a\":1 } }", `{"a":1,"a":{"b":2}}`, `{"\u0061":{"b":1}}`} {
+	for _, s := range []string{`{}`, `{"a":{"b":[1,{"c":null}]},"d":"x"}`, `{"a":null}`,
+		"{ \"a\" : [ ] ,\n\"b\": {\"a\":1 } }", `{"a":1,"a":{"b":2}}`, `{"\u0061":{"b":1}}`} {
 		f.Add([]byte(s))
 	}
 	set := pipeline(f, `[{set: {a.b: 1}}]`)

@@ -54,12 +54,18 @@ func TestImport(t *testing.T) {
 		has, hasn []string
 	}{
 		"Public API": {Segment, public, []string{
-			"toys-live-evil:\n", "type: toy-box\n", `project_token: "${TOYS_LIVE_EVIL_PROJECT_TOKEN}"`, "#   TOYS_LIVE_EVIL_PROJECT_TOKEN=", "api_region: eu\n", `source_name: "0123"`,
+			"toys-live-evil:\n", "type: toy-box\n", `project_token: "${TOYS_LIVE_EVIL_PROJECT_TOKEN}"`,
+			"#   TOYS_LIVE_EVIL_PROJECT_TOKEN=", "api_region: eu\n", `source_name: "0123"`,
 			"# gets events of The web\n", "# not carried over: the setting somethingElse\n", "# Track\n", "action: send\n", `subscribe: 'type = "track" and event != "a: b"'`,
-			"{{event}}: x", "of send, the fields evnt", "there is no action gone here", "#   actions-unknown (actions-unknown): fanfold has no such destination\n", "#   Off (actions-toy-box): it is switched off\n",
+			"{{event}}: x", "of send, the fields evnt", "there is no action gone here",
+			"#   actions-unknown (actions-unknown): fanfold has no such destination\n",
+			"#   Off (actions-toy-box): it is switched off\n",
 		}, []string{"hunter2", "\n# evil", "batch_size", "evnt: 1"}},
-		"Terraform":   {Segment, terraform, []string{"toys:\n", "enabled: false", `subscribe: type = "page"`, "$.event"}, []string{"hunter2"}},
-		"RudderStack": {RudderStack, rudder, []string{"toys:\n", `project_token: "${TOYS_PROJECT_TOKEN}"`, "# gets events of Web\n", "its 1 transformations are code", "the setting useNativeSDK"}, []string{"hunter2", "api_region: eu"}},
+		"Terraform": {Segment, terraform, []string{"toys:\n", "enabled: false", `subscribe: type = "page"`, "$.event"},
+			[]string{"hunter2"}},
+		"RudderStack": {RudderStack, rudder,
+			[]string{"toys:\n", `project_token: "${TOYS_PROJECT_TOKEN}"`, "# gets events of Web\n",
+				"its 1 transformations are code", "the setting useNativeSDK"}, []string{"hunter2", "api_region: eu"}},
 	} {
 		dests, err := c.read([]byte(c.in))
 		if err != nil {
@@ -82,7 +88,8 @@ func TestImport(t *testing.T) {
 			}
 		}
 	}
-	for in, want := range map[string]string{"": "no JSON", "{": "no JSON", "{}": "no destination is in it", "[1, null, \"x\"]": "no destination is in it"} {
+	for in, want := range map[string]string{"": "no JSON", "{": "no JSON", "{}": "no destination is in it",
+		"[1, null, \"x\"]": "no destination is in it"} {
 		if _, err := Segment([]byte(in)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", in, err)
 		}

@@ -13,7 +13,8 @@ import (
 func main() {
 	base := os.Getenv("SHOP_BASE_URL")
 	for n := range 2 {
-		req, err := http.NewRequest("POST", base+"/v1/orders", strings.NewReader(fmt.Sprintf(`{"item":%d,"messageId":"go-%d"}`, n, os.Getpid())))
+		req, err := http.NewRequest("POST", base+"/v1/orders",
+			strings.NewReader(fmt.Sprintf(`{"item":%d,"messageId":"go-%d"}`, n, os.Getpid())))
 		if err != nil {
 			fail(err)
 		}
