@@ -311,11 +311,7 @@ func TestRealFiles(t *testing.T) {
 			continue
 		}
 		changed++
-		for n := 0; ; n++ {
-			v, more := nthView(text, n)
-			if !more {
-				break
-			}
+		eachView(text, func(v view, _ int) (string, bool) {
 			for _, m := range red.matches(v.text) {
 				value := v.text[m.from:m.to]
 				if stays(m.kind, value) || m.kind == "email" && realAddress.MatchString(value) || m.kind == "pem" || m.exact {
@@ -324,7 +320,8 @@ func TestRealFiles(t *testing.T) {
 				wrong++
 				t.Errorf("%s: %s %q", path, m.kind, v.text[max(0, m.from-30):min(len(v.text), m.to+10)])
 			}
-		}
+			return text, true
+		})
 	}
 	t.Logf("%d files, %d with addresses of people or keys, %d changed wrongly", len(files), changed, wrong)
 	if len(files) < 600 && !testing.Short() {

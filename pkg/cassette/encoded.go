@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"iter"
 	"strings"
 	"sync"
 	"unicode/utf16"
@@ -28,15 +29,21 @@ type packing struct {
 
 // packings are recognised by how they begin, or, where they begin in no way of their
 // own, by giving text.
-func packings() []packing {
-	return []packing{
-		{"gzip", gunzip, gzipped},
-		{"zlib", unzlib, zlibbed},
-		{"zstd", unzstd, zstded},
-		{"UTF-16", fromUTF16, toUTF16},
-		{"brotli", unbrotli, brotlied},
-		{"deflate", rawInflate, rawDeflated},
-	}
+func packings() []packing { return allPackings[:] }
+
+var allPackings = [...]packing{
+	{"gzip", gunzip, gzipped},
+	{"zlib", unzlib, zlibbed},
+	{"zstd", unzstd, zstded},
+	{"UTF-16", fromUTF16, toUTF16},
+	{"brotli", unbrotli, brotlied},
+	{"deflate", rawInflate, rawDeflated},
+}
+
+// mayBePacked says that a text begins with bytes that text does not have. What is packed
+// without a head that tells has some soon.
+func mayBePacked(s string) bool {
+	return len(s) >= MinSecret && (traitsOf(s[:min(len(s), 64)])&(high|control) != 0 || s[0] == 'x')
 }
 
 // maxGunzip bounds what is looked into: what is larger once it is unpacked stays
@@ -266,43 +273,51 @@ type run struct {
 	encode   func(string) string
 }
 
-// runs are the parts of a text that may be base64 or hexadecimal digits of
+// runs yields the parts of a text that may be base64 or hexadecimal digits of
 // something. Whether it is anything is up to who looks.
-func runs(s string) (out []run) {
-	for from, to := range base64Runs(s) {
-		text := s[from:to]
-		if r, ok := hexRun(text); ok {
-			r.from, r.to = from, to
-			out = append(out, r)
-			continue
-		}
-		flat := unwrapped(text)
-		plain, enc, ok := unbase64(flat)
-		if !ok {
+func runs(s string) iter.Seq[run] {
+	return func(yield func(run) bool) {
+		for from, to := range base64Runs(s) {
+			text := s[from:to]
+			if r, ok := hexRun(text); ok {
+				r.from, r.to = from, to
+				if !yield(r) {
+					return
+				}
+				continue
+			}
+			flat := text
+			if to-from > 60 {
+				flat = unwrapped(text)
+			}
 			// The run may begin before the value: with a slash, or a name.
-			for skip := 1; skip < 4 && skip < len(flat); skip++ {
-				if rest, enc2, ok2 := unbase64(flat[skip:]); ok2 {
-					lead := flat[:skip]
-					out = append(out, run{from, to, rest, "base64", func(p string) string {
-						return wrappedLike(text,
-							lead+enc2.EncodeToString([]byte(p)))
-					}})
+			for skip := 0; skip < 4 && skip < len(flat); skip++ {
+				plain, enc, ok := unbase64(flat[skip:])
+				if !ok {
+					continue
+				}
+				lead := flat[:skip]
+				again := func(p string) string { return wrappedLike(text, lead+enc.EncodeToString([]byte(p))) }
+				if !yield(run{from, to, plain, "base64", again}) {
+					return
+				}
+				if skip == 0 {
+					break
 				}
 			}
-			continue
 		}
-		out = append(out, run{from, to, plain, "base64", func(p string) string {
-			return wrappedLike(text,
-				enc.EncodeToString([]byte(p)))
-		}})
 	}
-	return out
 }
 
 // hexRun reads hexadecimal digits of a text of at least MinSecret characters.
 func hexRun(s string) (run, bool) {
 	if len(s) < 2*MinSecret || len(s)%2 != 0 {
 		return run{}, false
+	}
+	for i := range len(s) {
+		if hexDigit(s[i]) > 15 {
+			return run{}, false
+		}
 	}
 	data, err := hex.DecodeString(s)
 	if err != nil || !printable(data) {
@@ -320,21 +335,25 @@ func hexRun(s string) (run, bool) {
 // where the lines are long.
 func base64Runs(s string) func(yield func(from, to int) bool) {
 	return func(yield func(from, to int) bool) {
-		start, line := -1, 0
-		for i := 0; i <= len(s); i++ {
-			if i < len(s) && isBase64(s[i]) {
-				if start < 0 {
-					start, line = i, i
+		for i := 0; i < len(s); {
+			if traitTable[s[i]]&(wordy|pluses) == 0 {
+				i++
+				continue
+			}
+			start, line := i, i
+			for {
+				for i < len(s) && traitTable[s[i]]&(wordy|pluses) != 0 {
+					i++
 				}
-				continue
-			}
-			if start < 0 {
-				continue
-			}
-			if n := lineEnd(s, i); n > 0 && i-line >= 60 && i-line <= 78 && i+n < len(s) && isBase64(s[i+n]) {
-				i += n - 1
-				line = i + 1
-				continue
+				if i-line < 60 || i-line > 78 {
+					break
+				}
+				n := lineEnd(s, i)
+				if n == 0 || i+n >= len(s) || !isBase64(s[i+n]) {
+					break
+				}
+				i += n
+				line = i
 			}
 			end := i
 			for end < len(s) && s[end] == '=' && end-i < 2 {
@@ -343,7 +362,6 @@ func base64Runs(s string) func(yield func(from, to int) bool) {
 			if i-start >= 12 && !yield(start, end) {
 				return
 			}
-			start = -1
 		}
 	}
 }
@@ -386,7 +404,13 @@ func isBase64(c byte) bool {
 
 // unbase64 decodes base64 of whatever bytes; ok is false when it is none.
 func unbase64(s string) (plain string, enc *base64.Encoding, ok bool) {
-	switch padded, urlSafe := strings.HasSuffix(s, "="), strings.ContainsAny(s, "-_"); {
+	body := strings.TrimRight(s, "=")
+	if len(body)*3/4 < MinSecret || len(body)%4 == 1 { // there is no such length
+		return "", nil, false
+	}
+	switch padded, urlSafe := len(body) < len(s), strings.ContainsAny(s, "-_"); {
+	case padded && len(s)%4 != 0, urlSafe && strings.ContainsAny(s, "+/"):
+		return "", nil, false
 	case padded && urlSafe:
 		enc = base64.URLEncoding
 	case padded:

@@ -212,34 +212,34 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 	if len(s) < 4 || depth > maxDepth {
 		return "", ""
 	}
-	for _, p := range packings() {
-		if plain, ok := p.unpack(s); ok {
-			if kind, hit = r.find(plain, depth+1); kind != "" {
-				return kind + " in " + p.name, hit
+	if mayBePacked(s) {
+		for _, p := range packings() {
+			if plain, ok := p.unpack(s); ok {
+				if kind, hit = r.find(plain, depth+1); kind != "" {
+					return kind + " in " + p.name, hit
+				}
 			}
 		}
 	}
-	for n := 0; n <= lastView(s); n++ {
-		v, _ := nthView(s, n)
+	eachView(s, func(v view, layer int) (string, bool) {
 		for _, m := range r.matches(v.text) {
 			value := v.text[m.from:m.to]
 			if m.exact || !stays(m.kind, value) {
-				return m.kind, value
+				kind, hit = m.kind, value
+				return s, false
 			}
 		}
-		if n > 1 { // an encoding within two layers of escapes is nobody's
-			continue
+		if layer <= 1 { // an encoding within two layers of escapes is nobody's
+			kind, hit = r.findEncoded(v.text, depth)
 		}
-		if kind, hit = r.findEncoded(v.text, depth); kind != "" {
-			return kind, hit
-		}
-	}
-	return "", ""
+		return s, kind == ""
+	})
+	return kind, hit
 }
 
 // findEncoded looks into what may stand for other bytes.
 func (r *Redactor) findEncoded(s string, depth int) (kind, hit string) {
-	for _, e := range runs(s) {
+	for e := range runs(s) {
 		if printable([]byte(e.plain)) || packed(e.plain) {
 			kind, hit = r.find(e.plain, depth+1)
 		} else if found := r.known.find(e.plain); len(found) > 0 {

@@ -30,23 +30,18 @@ type form struct{ name, text, with string }
 // known finds secret values in text: those of the run, and those that a name has
 // announced so far. It is safe for concurrent use.
 //
-// A text is gone through once, however many values there are: the letters' case is
-// folded, and the value of each window of MinShort bytes looked up.
+// A text is gone through once, however many values there are: see [Redactor.search].
 type known struct {
 	mu    sync.RWMutex
-	may   [1 << 12]uint64 // a bit for each window that a value begins with
+	marks marks // of what they begin with, and of what else a text is searched for
 	begin map[uint64][]form
 	whole map[string]form
 	added int // so often
 }
 
-func newKnown() *known { return &known{begin: map[uint64][]form{}, whole: map[string]form{}} }
-
-const window = 1<<(8*MinShort) - 1
-
-func spread(w uint64) (word, bit uint64) {
-	h := w * 0x9e3779b97f4a7c15
-	return h >> 52, h >> 46 & 63
+// newKnown knows nothing. A text is searched for what the shapes have marked, too.
+func newKnown(s *shapes) *known {
+	return &known{marks: s.marks, begin: map[uint64][]form{}, whole: map[string]form{}}
 }
 
 // fold is a lower-case letter for an upper-case one.
@@ -69,12 +64,8 @@ func (k *known) add(f form) {
 	}
 	k.added++
 	k.whole[f.text] = f
-	var w uint64
-	for i := range MinShort {
-		w = w<<8 | uint64(fold(f.text[i]))
-	}
-	word, bit := spread(w)
-	k.may[word] |= 1 << bit
+	w := windowOf(f.text)
+	k.marks.put(f.text, markKnown)
 	// The longest first: a secret may be part of another.
 	list := append(k.begin[w], f)
 	slices.SortStableFunc(list, func(a, b form) int { return len(b.text) - len(a.text) })
@@ -96,32 +87,45 @@ func (k *known) count() int {
 	return k.added
 }
 
+// windowOf is the first MinShort bytes of a text, in lower case.
+func windowOf(s string) (w uint64) {
+	for i := range MinShort {
+		w = w<<8 | uint64(fold(s[i]))
+	}
+	return w
+}
+
+// at is the known value that begins at a place, if any. It needs k.mu.
+func (k *known) at(s string, at int) (m match, ok bool) {
+	if len(s)-at < MinShort {
+		return match{}, false
+	}
+	for _, f := range k.begin[windowOf(s[at:])] {
+		if len(f.text) <= len(s)-at && strings.EqualFold(s[at:at+len(f.text)], f.text) {
+			return match{from: at, to: at + len(f.text), kind: "the value of " + f.name, with: f.with, exact: true}, true
+		}
+	}
+	return match{}, false
+}
+
 // find yields the places of known values in a text, none of which overlap.
 func (k *known) find(s string) (found []match) {
-	if len(s) < MinShort {
-		return nil
-	}
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	if len(k.begin) == 0 {
+	if len(s) < MinShort || len(k.begin) == 0 {
 		return nil
 	}
-	var w uint64
+	var w uint32
 	next := 0
 	for i := range len(s) {
-		w = (w<<8 | uint64(fold(s[i]))) & window
-		at := i - MinShort + 1
-		if word, bit := spread(w); at < next || k.may[word]>>bit&1 == 0 {
+		w = three(w, s[i])
+		if k.marks[near(w)]&markKnown == 0 || i-2 < next {
 			continue
 		}
-		for _, f := range k.begin[w] {
-			if len(f.text) <= len(s)-at && strings.EqualFold(s[at:at+len(f.text)], f.text) {
-				if f.text != f.with {
-					found = append(found, match{from: at, to: at + len(f.text), kind: "the value of " + f.name, with: f.with,
-						exact: true})
-				}
-				next = at + len(f.text)
-				break
+		if m, ok := k.at(s, i-2); ok {
+			next = m.to
+			if s[m.from:m.to] != m.with {
+				found = append(found, m)
 			}
 		}
 	}

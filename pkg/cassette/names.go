@@ -4,26 +4,27 @@ import (
 	"strings"
 )
 
-// pairs finds the values to which a text gives names that announce secrets,
-// name=value, "name":"value", name: value, <name>value</name>, where it is neither
-// a form nor JSON as a whole: a log line, an error page, a script, XML.
-func (r *Redactor) pairs(s string, found []match) []match {
-	next := 0 // what comes before is part of a value
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c != '=' && c != ':' && c != '>' || i < next {
-			continue
+// mayBePair says cheaply whether the sign at a place may stand between a name that
+// announces something and a value, or end the tag before one.
+func mayBePair(s string, i int) bool {
+	end := i
+	if s[i] == '>' {
+		if i == 0 || s[i-1] != '=' {
+			next := strings.IndexByte(s[i:], '<')
+			return next > 0 && next+1 < len(s)-i && (next > 4 && s[i+next+1] == '/' || s[i+next+1] == '!')
 		}
-		m, ok := r.pairAt(s, i)
-		if !ok {
-			continue
-		}
-		found, next = append(found, m), m.to
+		end--
 	}
-	return found
+	for end > 0 && strings.IndexByte(" \"'\\", s[end-1]) >= 0 {
+		end--
+	}
+	return mayAnnounce(s[max(0, end-8):end])
 }
 
-// pairAt reads the pair whose sign stands at a place.
+// pairAt reads the pair whose sign stands at a place, where the name announces a
+// secret: name=value, "name":"value", name: value, <name>value</name>. It is for
+// texts that are neither a form nor JSON as a whole: a log line, an error page, a
+// script, XML.
 func (r *Redactor) pairAt(s string, i int) (match, bool) {
 	if s[i] == '>' {
 		if i > 0 && s[i-1] == '=' { // name => value
@@ -120,6 +121,9 @@ func (r *Redactor) pairValue(s string, end, from int, plain bool) (match, bool) 
 
 // element reads <name …>value<, of which the bracket > stands at a place.
 func (r *Redactor) element(s string, i int) (match, bool) {
+	if i == 0 || i+5 >= len(s) || s[i-1] == '/' {
+		return match{}, false
+	}
 	open := strings.LastIndexByte(s[max(0, i-256):i], '<')
 	if open < 0 || i+1 >= len(s) || s[i+1] == '<' && !strings.HasPrefix(s[i+1:], "<![CDATA[") {
 		return match{}, false
@@ -219,6 +223,9 @@ var nameKinds = map[string]bool{
 
 // keyKind returns the kind of secret that a name announces, or "".
 func (r *Redactor) keyKind(name string) string {
+	if !mayAnnounce(name) {
+		return ""
+	}
 	kind := keyKind(name)
 	if kind == "" && r.names && nameKinds[flatName(name)] {
 		return "name"
@@ -243,7 +250,41 @@ func flatName(name string) string {
 	return string(buf[:n])
 }
 
+// nameEnds are the last two characters of names that announce something, in lower
+// case and without punctuation: most names of a text are told by them to announce
+// nothing.
+var nameEnds = func() (ends [1 << 14]bool) {
+	mark := func(name string) { ends[int(name[len(name)-2])<<7|int(name[len(name)-1])] = true }
+	for name := range keyKinds {
+		mark(name)
+	}
+	for name := range nameKinds {
+		mark(name)
+	}
+	for _, s := range keySuffixes {
+		mark(s.suffix)
+	}
+	return ends
+}()
+
+// mayAnnounce says by the end of a name whether it may announce something.
+func mayAnnounce(name string) bool {
+	last := 0
+	for i := len(name) - 1; i >= 0; i-- {
+		if c := fold(name[i]); c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+			if last != 0 {
+				return nameEnds[int(c)<<7|last]
+			}
+			last = int(c)
+		}
+	}
+	return false
+}
+
 func keyKind(name string) string {
+	if !mayAnnounce(name) {
+		return ""
+	}
 	flat := flatName(name)
 	if kind, ok := keyKinds[flat]; ok {
 		return kind

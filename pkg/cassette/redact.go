@@ -57,7 +57,8 @@ type RedactOptions struct {
 // nobody can find the value by trying. Values shorter than MinShort characters are
 // left out. The error names the rule that is none.
 func NewRedactorWith(key []byte, secrets []Secret, o RedactOptions) (*Redactor, error) {
-	r := &Redactor{key: key, known: newKnown()}
+	r := &Redactor{key: key, shapes: newShapes()}
+	r.known = newKnown(r.shapes)
 	for _, text := range o.Allow {
 		re, err := regexp.Compile("^(?:" + text + ")$")
 		if err != nil {
@@ -88,7 +89,6 @@ func NewRedactorWith(key []byte, secrets []Secret, o RedactOptions) (*Redactor, 
 			r.custom = append(r.custom, &rule{kind: "custom", source: text})
 		}
 	}
-	r.shapes = newShapes()
 	r.addSecrets(secrets)
 	r.own = r.known.count()
 	return r, nil
@@ -382,7 +382,7 @@ func (r *Redactor) kindOf(name, value string) string {
 		return ""
 	}
 	pair := name + `="` + value + `"`
-	for _, m := range r.shapes.find(pair, nil) {
+	for _, m := range r.search(pair, nil, false) {
 		if m.from == len(name)+2 && m.to == len(pair)-1 && !personal(m.kind) {
 			return m.kind
 		}
@@ -458,12 +458,14 @@ func (r *Redactor) text(s string, depth int) string {
 	if len(s) < 4 || depth > maxDepth {
 		return s
 	}
-	for _, p := range packings() {
-		if plain, ok := p.unpack(s); ok {
-			if now := r.text(plain, depth+1); now != plain {
-				return p.pack(now)
+	if mayBePacked(s) {
+		for _, p := range packings() {
+			if plain, ok := p.unpack(s); ok {
+				if now := r.text(plain, depth+1); now != plain {
+					return p.pack(now)
+				}
+				return s
 			}
-			return s
 		}
 	}
 	trimmed := strings.TrimLeft(s, " \t\r\n")
@@ -472,23 +474,43 @@ func (r *Redactor) text(s string, depth int) string {
 			return now
 		}
 	}
-	s = r.flat(s)
-	return r.encoded(s, depth)
+	return r.deep(s, depth)
 }
 
 // flat replaces what is found in a text as it stands, and with its escapes undone,
 // layer by layer.
 func (r *Redactor) flat(s string) string {
-	for n := 0; n <= lastView(s); n++ {
-		if v, _ := nthView(s, n); v.text != "" {
-			s = r.splice(s, v)
+	eachView(s, func(v view, _ int) (string, bool) {
+		s = r.splice(s, &v)
+		return s, true
+	})
+	return s
+}
+
+// deep is flat, and looks into what may stand for other bytes, as it is and escaped,
+// too: base64, hexadecimal digits.
+func (r *Redactor) deep(s string, depth int) string {
+	eachView(s, func(v view, layer int) (string, bool) {
+		now := r.splice(s, &v)
+		if layer > 1 { // an encoding within two layers of escapes is nobody's
+			s = now
+			return s, true
 		}
-	}
+		if now != s {
+			again := undone(now, layer, false)
+			if s = now; again == nil {
+				return s, true
+			}
+			v = *again
+		}
+		s = r.encoded(s, &v, depth)
+		return s, true
+	})
 	return s
 }
 
 // splice replaces what is found in a view of a text.
-func (r *Redactor) splice(s string, v view) string {
+func (r *Redactor) splice(s string, v *view) string {
 	found := r.matches(v.text)
 	if len(found) == 0 {
 		return s
@@ -512,7 +534,7 @@ func (r *Redactor) splice(s string, v view) string {
 			continue
 		}
 		b.WriteString(s[at:from])
-		if v.at != nil {
+		if v.stretches != nil {
 			with = like(s[from:to], with)
 		}
 		b.WriteString(with)
@@ -562,16 +584,13 @@ func bareNumber(s string, from, to int) bool {
 // matches are the secrets of a flat text, from left to right and without overlap:
 // a known value before a shape, that before a name, and of two the longer.
 func (r *Redactor) matches(s string) []match {
-	found := r.known.find(s)
-	if !r.quick {
-		found = r.recognised(s, found)
-		found = r.shapes.find(s, found)
+	found := r.recognised(s, nil)
+	if r.quick {
+		found = r.known.find(s)
+	} else {
+		found = r.search(s, found, true)
 		for _, rule := range r.custom {
 			found = rule.everywhere(s, found)
-		}
-		found = findNumbers(s, found)
-		if strings.ContainsAny(s, "=:>") {
-			found = r.pairs(s, found)
 		}
 		if r.ips {
 			found = findIPs(s, found)
@@ -611,6 +630,53 @@ func (r *Redactor) matches(s string) []match {
 	}
 	slices.SortFunc(out, func(a, b match) int { return a.from - b.from })
 	return out
+}
+
+// search goes through a text once and appends the known values, the shapes and the
+// addresses in it, and, with pairs, the values that names announce.
+func (r *Redactor) search(s string, found []match, pairs bool) []match {
+	k := r.known
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	var w uint32
+	afterKnown, afterPair := 0, 0 // what comes before is part of a value
+	for i := range len(s) {
+		c := s[i]
+		w = three(w, c)
+		mark := k.marks[near(w)]
+		if mark == 0 && traitTable[c]&(equals|signs|mails) == 0 {
+			continue
+		}
+		if at := i - 2; mark != 0 && at >= 0 {
+			if mark&markKnown != 0 && at >= afterKnown {
+				if m, ok := k.at(s, at); ok {
+					afterKnown = m.to
+					if s[m.from:m.to] != m.with {
+						found = append(found, m)
+					}
+				}
+			}
+			if mark&markShape != 0 {
+				found = r.shapes.at(s, at, w, found)
+			}
+			if mark&markCard != 0 {
+				if m, ok := cardAt(s, at); ok {
+					found = append(found, m)
+				}
+			}
+		}
+		switch {
+		case c == '@':
+			if m, ok := emailAt(s, i); ok {
+				found = append(found, m)
+			}
+		case pairs && i >= afterPair && traitTable[c]&(equals|signs) != 0 && mayBePair(s, i):
+			if m, ok := r.pairAt(s, i); ok {
+				found, afterPair = append(found, m), m.to
+			}
+		}
+	}
+	return found
 }
 
 func endsInToken(s string) bool {
@@ -654,29 +720,25 @@ func documentation(ip netip.Addr) bool {
 	return false
 }
 
-// encoded looks into what may stand for other bytes: base64, hexadecimal digits, as
-// they are and escaped.
-func (r *Redactor) encoded(s string, depth int) string {
-	for n := range min(2, lastView(s)+1) {
-		v, _ := nthView(s, n)
-		var b strings.Builder
-		at := 0
-		for _, e := range runs(v.text) {
-			from, to := v.place(e.from, e.to)
-			if from < at {
-				continue
-			}
-			if now, changed := r.inside(e.plain, depth); changed {
-				b.WriteString(s[at:from])
-				b.WriteString(like(s[from:to], e.encode(now)))
-				at = to
-			}
+// encoded redacts what stands for other bytes in a view of a text.
+func (r *Redactor) encoded(s string, v *view, depth int) string {
+	var b strings.Builder
+	at := 0
+	for e := range runs(v.text) {
+		from, to := v.place(e.from, e.to)
+		if from < at {
+			continue
 		}
-		if at > 0 {
-			s = b.String() + s[at:]
+		if now, changed := r.inside(e.plain, depth); changed {
+			b.WriteString(s[at:from])
+			b.WriteString(like(s[from:to], e.encode(now)))
+			at = to
 		}
 	}
-	return s
+	if at == 0 {
+		return s
+	}
+	return b.String() + s[at:]
 }
 
 // inside redacts what was decoded: text and packed text wholly, other bytes by the
@@ -702,7 +764,7 @@ func (r *Redactor) inside(plain string, depth int) (string, bool) {
 }
 
 func packed(s string) bool {
-	return slices.ContainsFunc(packings(), func(p packing) bool { _, ok := p.unpack(s); return ok })
+	return mayBePacked(s) && slices.ContainsFunc(packings(), func(p packing) bool { _, ok := p.unpack(s); return ok })
 }
 
 // multipart redacts the parts, and keeps the lines between.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // edit replaces a part of a text.
@@ -51,27 +52,19 @@ type jsonWalk struct {
 	stack []level
 	path  []string
 	edits []edit
-	at    int // what the edits have come to: tokens begin behind it
 }
 
 // json redacts JSON, one value or several. ok is false when it is none.
 func (r *Redactor) json(s string, depth int) (out string, ok bool) {
-	w := jsonWalk{r: r, s: s, depth: depth}
-	dec := json.NewDecoder(strings.NewReader(s))
-	dec.UseNumber()
-	for {
-		tok, err := dec.Token()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil || !w.token(tok, int(dec.InputOffset())) {
-			return "", false
-		}
-	}
-	if len(w.stack) > 0 {
+	if !validJSON(s) {
 		return "", false
 	}
+	w := jsonWalk{r: r, s: s, depth: depth}
+	w.walk()
 	slices.SortFunc(w.edits, func(a, b edit) int { return a.from - b.from })
+	if len(w.edits) == 0 {
+		return s, true
+	}
 	var b strings.Builder
 	at := 0
 	for _, e := range w.edits {
@@ -83,6 +76,61 @@ func (r *Redactor) json(s string, depth int) (out string, ok bool) {
 	return b.String(), true
 }
 
+// validJSON says that a text is one JSON value, or several.
+func validJSON(s string) bool {
+	if json.Valid([]byte(s)) {
+		return true
+	}
+	dec := json.NewDecoder(strings.NewReader(s))
+	for n := 0; ; n++ {
+		var v json.RawMessage
+		if err := dec.Decode(&v); err != nil {
+			return errors.Is(err, io.EOF) && n > 0
+		}
+	}
+}
+
+// walk goes through text that is valid.
+func (w *jsonWalk) walk() {
+	for i := 0; i < len(w.s); {
+		switch c := w.s[i]; c {
+		case ' ', '\t', '\r', '\n', ',', ':':
+			i++
+		case '{', '[', '}', ']':
+			w.delim(c)
+			i++
+		case '"':
+			end := stringEnd(w.s, i)
+			w.string(i, end)
+			i = end
+		default:
+			end := i + 1
+			for end < len(w.s) && strings.IndexByte(" \t\r\n,:{}[]\"", w.s[end]) < 0 {
+				end++
+			}
+			top := w.top()
+			if c == '-' || c >= '0' && c <= '9' {
+				w.number(top, end, w.s[i:end])
+			}
+			w.next(top)
+			i = end
+		}
+	}
+}
+
+// stringEnd is where the string that begins at a place ends.
+func stringEnd(s string, i int) int {
+	for i++; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(s)
+}
+
 func (w *jsonWalk) top() *level {
 	if len(w.stack) == 0 {
 		return nil
@@ -90,45 +138,32 @@ func (w *jsonWalk) top() *level {
 	return &w.stack[len(w.stack)-1]
 }
 
-// token takes the token that ends at a place; false when the text is not what the
-// decoder says.
-func (w *jsonWalk) token(tok json.Token, end int) bool {
-	top := w.top()
-	switch t := tok.(type) {
-	case json.Delim:
-		w.delim(t)
-		w.at = end
-		return true
-	case string:
-		start := jsonStart(w.s, w.at, end)
-		if start < 0 {
-			return false
+// string takes the text, a member's name or a value, that stands at a place.
+func (w *jsonWalk) string(start, end int) {
+	t := w.s[start+1 : end-1]
+	if strings.IndexByte(t, '\\') >= 0 || !utf8.ValidString(t) {
+		if json.Unmarshal([]byte(w.s[start:end]), &t) != nil {
+			return // it was valid
 		}
-		if top != nil && top.object && top.isKey {
-			top.key, top.isKey = t, false
-			w.put(start, end, t, w.r.text(t, w.depth+1))
-		} else {
-			w.text(top, start, end, t)
-		}
-		w.at = end
-	case json.Number:
-		w.number(top, end, t.String())
-		w.next(top)
-	default:
-		w.next(top)
 	}
-	return true
+	top := w.top()
+	if top != nil && top.object && top.isKey {
+		top.key, top.isKey = t, false
+		w.put(start, end, t, w.r.text(t, w.depth+1))
+		return
+	}
+	w.text(top, start, end, t)
 }
 
 // delim goes into an object or array, or out of it.
-func (w *jsonWalk) delim(t json.Delim) {
+func (w *jsonWalk) delim(c byte) {
 	top := w.top()
-	if t == '}' || t == ']' {
+	if c == '}' || c == ']' {
 		w.stack = w.stack[:len(w.stack)-1]
 		w.next(w.top())
 		return
 	}
-	l := level{object: t == '{', isKey: t == '{'}
+	l := level{object: c == '{', isKey: c == '{'}
 	switch {
 	case top == nil:
 	case top.object:
@@ -234,7 +269,6 @@ func (w *jsonWalk) number(top *level, end int, t string) {
 		return
 	}
 	w.edits = append(w.edits, edit{end - len(t), end, w.r.number(t)})
-	w.at = end
 }
 
 // put notes what takes the place of a text, unless it is the same.
@@ -242,24 +276,8 @@ func (w *jsonWalk) put(from, to int, was, now string) {
 	if now == was {
 		return
 	}
-	w.edits = slices.DeleteFunc(w.edits, func(e edit) bool { return e.from == from })
-	w.edits = append(w.edits, edit{from, to, string(quote(now))})
-}
-
-// jsonStart finds where the string that ends at end began: the decoder tells
-// only where tokens end. Between at and there may be other tokens.
-func jsonStart(s string, at, end int) int {
-	for i := end - 2; i >= at; i-- {
-		if s[i] != '"' {
-			continue
-		}
-		back := 0
-		for k := i - 1; k >= at && s[k] == '\\'; k-- {
-			back++
-		}
-		if back%2 == 0 {
-			return i
-		}
+	if n := len(w.edits); n > 0 && w.edits[n-1].to > from { // a value whose name came behind it
+		w.edits = slices.DeleteFunc(w.edits, func(e edit) bool { return e.from == from })
 	}
-	return -1
+	w.edits = append(w.edits, edit{from, to, string(quote(now))})
 }

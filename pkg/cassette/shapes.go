@@ -29,6 +29,9 @@ type rule struct {
 	entropy float64 // bits a character, at least
 	source  string
 	ok      func(value string) bool // nil: every match
+	// may says, by what stands behind a key, whether there can be a match: it is much
+	// cheaper than the expression. nil: always.
+	may func(behind string) bool
 
 	once sync.Once
 	re   *regexp.Regexp
@@ -56,12 +59,28 @@ func (r *rule) compiled() *regexp.Regexp {
 //go:embed rules.tsv
 var maintained string
 
+// marks tell what may begin with three bytes, by their sum: a key of a shape, a known
+// value, the number of a card.
+type marks [1 << 15]uint8
+
+const (
+	markShape = 1 << iota
+	markKnown
+	markCard
+)
+
+// three adds a byte, in lower case, to the two before it.
+func three(w uint32, c byte) uint32 { return (w<<8 | uint32(fold(c))) & 0xffffff }
+
+func (m *marks) put(s string, mark uint8) { m[near(three(three(three(0, s[0]), s[1]), s[2]))] |= mark }
+
+func near(w uint32) uint32 { return w * 0x9e3779b1 >> 17 }
+
 // shapes finds values by their shape. It is safe for concurrent use.
 type shapes struct {
 	rules []*rule
-	near  [1 << 15]bool // by the first three bytes of a key
-	keys  map[uint32][]keyOf
-	mail  *rule // whose key is too short for that
+	marks marks
+	keys  map[uint32][]keyOf // by the first three bytes of a key
 }
 
 type keyOf struct {
@@ -70,24 +89,24 @@ type keyOf struct {
 	heads bool // the value begins with it
 }
 
+// newShapes reads the rules, and marks what their values, and cards, begin with.
 func newShapes() *shapes {
 	s := &shapes{keys: map[uint32][]keyOf{}}
-	s.rules = ownRules()
+	rules := ownRules()
 	for line := range strings.Lines(maintained) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		if len(f) != 4 || strings.HasPrefix(line, "#") {
 			continue
 		}
 		entropy, _ := strconv.ParseFloat(f[2], 64) // generated
-		s.rules = append(s.rules, &rule{kind: kindOfRule(f[0]), keys: strings.Split(f[1], ","), entropy: entropy,
-			source: f[3]})
+		r := &rule{kind: kindOfRule(f[0]), keys: strings.Split(f[1], ","), entropy: entropy, source: f[3]}
+		if strings.Contains(r.source, assigned) {
+			r.may = assigns
+		}
+		rules = append(rules, r)
 	}
-	for _, r := range s.rules {
+	for _, r := range rules {
 		for _, key := range r.keys {
-			if key == "@" {
-				s.mail = r
-				continue
-			}
 			if len(key) < 3 { // a digit stands before it
 				for d := range 10 {
 					s.put(strconv.Itoa(d)+key, r)
@@ -97,16 +116,35 @@ func newShapes() *shapes {
 			s.put(key, r)
 		}
 	}
+	s.rules = rules
+	for n := range 1000 {
+		if d := strconv.Itoa(n); len(d) == 3 && mayBeCard(d) {
+			s.marks.put(d, markCard)
+		}
+	}
 	return s
 }
 
 func (s *shapes) put(key string, r *rule) {
-	w := uint32(key[0])<<16 | uint32(key[1])<<8 | uint32(key[2])
-	s.near[near(w)] = true
+	w := three(three(three(0, key[0]), key[1]), key[2])
+	s.marks.put(key, markShape)
 	s.keys[w] = append(s.keys[w], keyOf{key, r, r.begins || r.heads(key)})
 }
 
-func near(w uint32) uint32 { return w * 0x9e3779b1 >> 17 }
+// assigned is what the rules have between a name and its value.
+const assigned = `(?:[ \t\w.-]{0,20})[\s'"]{0,3}(?:=|>|:{1,3}=|\|\||:|=>|\?=|,)`
+
+// assigns says that a value may be given to the name that ends there.
+func assigns(behind string) bool {
+	i := 0
+	for i < len(behind) && i < 20 && (isName(behind[i]) && behind[i] != '$' || behind[i] == ' ' || behind[i] == '\t') {
+		i++
+	}
+	for k := 0; k < 3 && i < len(behind) && strings.IndexByte(" \t\r\n\f'\"", behind[i]) >= 0; k++ {
+		i++
+	}
+	return i < len(behind) && strings.IndexByte("=>:|?,", behind[i]) >= 0
+}
 
 // kindOfRule is the part of a rule's name that a token may hold.
 func kindOfRule(name string) string {
@@ -117,50 +155,38 @@ func kindOfRule(name string) string {
 // Around a key so much is looked at, and up to the end of the word that the last
 // byte belongs to.
 const (
-	before   = 120
-	behind   = 320
-	longWord = 1 << 14
+	before    = 120
+	behindKey = 320
+	longWord  = 1 << 14
 )
 
-// find appends what looks like a secret.
-func (s *shapes) find(text string, found []match) []match {
-	var w uint32
-	for i := range len(text) {
-		w = (w<<8 | uint32(fold(text[i]))) & 0xffffff
-		if i < 2 || !s.near[near(w)] {
+// at appends what looks like a secret and has a key that begins at a place, of which
+// the first three bytes are w.
+func (s *shapes) at(text string, at int, w uint32, found []match) []match {
+	for _, k := range s.keys[w] {
+		n := len(k.text)
+		switch {
+		case n > len(text)-at, n > 3 && !strings.EqualFold(text[at+3:at+n], k.text[3:]),
+			k.heads && at > 0 && isAlnumByte(text[at-1]),
+			k.rule.upper && (fold(text[at]) == text[at] || fold(text[at+1]) == text[at+1]),
+			k.rule.may != nil && !k.rule.may(text[at+n:]):
 			continue
 		}
-		at := i - 2
-		for _, k := range s.keys[w] {
-			if len(k.text) > len(text)-at || !strings.EqualFold(text[at:at+len(k.text)], k.text) {
-				continue
-			}
-			if k.heads && at > 0 && isAlnum(rune(text[at-1])) {
-				continue
-			}
-			if k.rule.upper && (fold(text[at]) == text[at] || fold(text[at+1]) == text[at+1]) {
-				continue
-			}
-			found = k.rule.around(text, at, len(k.text), found)
-		}
-	}
-	for at := strings.IndexByte(text, '@'); at >= 0; {
-		found = s.mail.around(text, at, 1, found)
-		next := strings.IndexByte(text[at+1:], '@')
-		if next < 0 {
-			break
-		}
-		at += next + 1
+		found = k.rule.around(text, at, n, found)
 	}
 	return found
+}
+
+func isAlnumByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
 // mentioned says that a name holds a key of some rule.
 func (s *shapes) mentioned(name string) bool {
 	var w uint32
 	for i := range len(name) {
-		w = (w<<8 | uint32(fold(name[i]))) & 0xffffff
-		if i < 2 || !s.near[near(w)] {
+		w = three(w, name[i])
+		if i < 2 || s.marks[near(w)]&markShape == 0 {
 			continue
 		}
 		for _, k := range s.keys[w] {
@@ -174,8 +200,8 @@ func (s *shapes) mentioned(name string) bool {
 
 // around tries a rule near a key that stands at a place.
 func (r *rule) around(text string, at, n int, found []match) []match {
-	from, to := max(0, at-before), min(len(text), at+behind)
-	most := behind + before
+	from, to := max(0, at-before), min(len(text), at+behindKey)
+	most := behindKey + before
 	if r.kind == "pem" || r.kind == "jwt" || strings.Contains(r.source, "00}") { // of hundreds of characters
 		most = longWord
 	}
@@ -252,11 +278,11 @@ func ownRules() []*rule {
 		{kind: "pem", keys: []string{"-----begin"},
 			source: `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----` +
 				`[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|$)`},
-		{kind: "jwt", begins: true, keys: []string{"eyj"},
+		{kind: "jwt", begins: true, keys: []string{"eyj"}, may: goesOn(8),
 			source: `\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,3}`},
-		{kind: "bearer", keys: []string{"bearer"},
+		{kind: "bearer", keys: []string{"bearer"}, may: afterBlank,
 			source: `(?i)\bbearer[ +]+([A-Za-z0-9._~+/-]{8,}={0,2})(?:[^A-Za-z0-9._~+/=-]|$)`, ok: bearing},
-		{kind: "basic", keys: []string{"basic"},
+		{kind: "basic", keys: []string{"basic"}, may: afterBlank,
 			source: `(?i)\bbasic[ +]+([A-Za-z0-9+/]{8,}={0,2})(?:[^A-Za-z0-9+/=]|$)`, ok: isUserAndPassword},
 		{kind: "stripe", begins: true, keys: []string{"sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_"},
 			source: `\b([sr]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{16,})`},
@@ -278,16 +304,104 @@ func ownRules() []*rule {
 			"sk7", "sk8", "sk9", "ska", "skb", "skc", "skd", "ske", "skf"}, source: `\b(SK[0-9a-f]{32})\b`},
 		{kind: "telegram", keys: []string{":aa"}, source: `(?:\b|bot)(\d{6,12}:AA[A-Za-z0-9_-]{30,})`},
 		{kind: "posthog", begins: true, keys: []string{"phx_", "phs_"}, source: `\b(ph[xs]_[A-Za-z0-9]{20,})`},
-		{kind: "facebook", begins: true, keys: []string{"eaa"}, source: `\b(EAA[A-Za-z0-9]{40,})`},
-		{kind: "userinfo", keys: []string{"://"}, source: `://([^/\s:@"'<>\\]*:[^/\s@"'<>\\]+)@`},
-		{kind: "email", keys: []string{"@"},
-			source: `([A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24})\b` +
-				`(?:[^/:]|[:/](?:[^A-Za-z0-9._-]|$)|$)`, ok: isAddress},
+		{kind: "facebook", begins: true, keys: []string{"eaa"}, may: goesOn(40), source: `\b(EAA[A-Za-z0-9]{40,})`},
+		{kind: "userinfo", keys: []string{"://"}, may: hasUser, source: `://([^/\s:@"'<>\\]*:[^/\s@"'<>\\]+)@`},
 		{kind: "phone", keys: plusDigits(), source: `(?:^|[^\w.+-])(\+[1-9](?:[ ().-]{0,2}\d){8,14})(?:$|[^\w+=])`,
 			ok: func(v string) bool { return !harmless("phone", v) }},
-		{kind: "iban", begins: true, upper: true, keys: countries(),
+		{kind: "iban", begins: true, upper: true, keys: countries(), may: goesOnUpper,
 			source: `\b([A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)(?:[^A-Za-z0-9]|$)`, ok: isIBAN},
 	}
+}
+
+// goesOn says that at least n characters of a word follow.
+func goesOn(n int) func(behind string) bool {
+	return func(behind string) bool {
+		if len(behind) < n {
+			return false
+		}
+		for i := range n {
+			if !isBase64(behind[i]) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// afterBlank says that a blank, or the plus that stands for one, follows.
+func afterBlank(behind string) bool { return behind != "" && (behind[0] == ' ' || behind[0] == '+') }
+
+// hasUser says that what follows :// is a user and a password.
+func hasUser(behind string) bool {
+	end := strings.IndexAny(behind[:min(len(behind), behindKey)], "/@ \t\r\n\f\"'<>\\")
+	return end > 0 && behind[end] == '@' && strings.IndexByte(behind[:end], ':') >= 0
+}
+
+// goesOnUpper says that a digit, and four characters of an account number, follow.
+func goesOnUpper(behind string) bool {
+	if len(behind) < 11 || behind[0] < '0' || behind[0] > '9' {
+		return false
+	}
+	at := 1
+	if behind[at] == ' ' {
+		at++
+	}
+	for _, c := range []byte(behind[at : at+4]) {
+		if !(c >= 'A' && c <= 'Z' || c >= '0' && c <= '9') {
+			return false
+		}
+	}
+	return true
+}
+
+// emailAt is the address of email whose @ stands at a place, where there is one.
+func emailAt(text string, at int) (m match, ok bool) {
+	from := at
+	for from > 0 && at-from < 64 && (isAlnumByte(text[from-1]) || strings.IndexByte("._%+-", text[from-1]) >= 0) {
+		from--
+	}
+	end := at + 1
+	first := -1 // the first dot behind labels that are some
+	label := end
+	for ; end < len(text) && end-at < 1000; end++ {
+		c := text[end]
+		if c == '.' {
+			if end == label || end-label > 63 {
+				break
+			}
+			if first < 0 {
+				first = end
+			}
+			label = end + 1
+		} else if !isAlnumByte(c) && c != '-' {
+			break
+		}
+	}
+	if from == at || first < 0 {
+		return match{}, false
+	}
+	for dot := end - 1; dot >= first; dot-- {
+		if text[dot] != '.' {
+			continue
+		}
+		to := dot + 1
+		for to < end && to-dot <= 25 && (text[to]|0x20) >= 'a' && (text[to]|0x20) <= 'z' {
+			to++
+		}
+		if n := to - dot - 1; n < 2 || n > 24 || to < len(text) && (isAlnumByte(text[to]) || text[to] == '_') {
+			continue
+		}
+		if to < len(text) && (text[to] == '/' || text[to] == ':') && to+1 < len(text) && (isAlnumByte(text[to+1]) ||
+			strings.IndexByte("._-", text[to+1]) >= 0) {
+			continue // of a repository, or of a user at a host
+		}
+		value := text[from:to]
+		if !isAddress(value) || placeholder(value) {
+			return match{}, false
+		}
+		return match{from: from, to: to, kind: "email"}, true
+	}
+	return match{}, false
 }
 
 func plusDigits() (keys []string) {
@@ -383,32 +497,37 @@ func digits(s string) string {
 	}, s)
 }
 
-// findNumbers appends payment cards: digits, or groups of four, that pass Luhn's
-// check and begin as a card does. The numbers that payment providers publish for
-// tests are nobody's.
-func findNumbers(s string, found []match) []match {
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' {
-			continue
-		}
-		from := i
-		to := i
-		for n := 0; i < len(s); i++ {
-			if s[i] >= '0' && s[i] <= '9' {
-				to, n = i+1, n+1
-			} else if (s[i] != ' ' && s[i] != '-') || n%4 != 0 && n != 4 && n != 10 || to != i {
-				break
-			}
-		}
-		if to-from < 13 || to-from > 23 || from > 0 && glued(s[from-1]) || to < len(s) && (glued(s[to]) ||
-			s[to] == '.' && to+1 < len(s) && s[to+1] >= '0' && s[to+1] <= '9') {
-			continue
-		}
-		if isCard(digits(s[from:to])) {
-			found = append(found, match{from: from, to: to, kind: "card"})
+// cardAt is the payment card that begins at a place: digits, or groups of four, that
+// pass Luhn's check and begin as a card does. The numbers that payment providers
+// publish for tests are nobody's.
+func cardAt(s string, from int) (m match, ok bool) {
+	if from > 0 && (glued(s[from-1]) || s[from-1] >= '0' && s[from-1] <= '9') {
+		return match{}, false
+	}
+	to := from
+	for i, n := from, 0; i < len(s); i++ {
+		if s[i] >= '0' && s[i] <= '9' {
+			to, n = i+1, n+1
+		} else if (s[i] != ' ' && s[i] != '-') || n%4 != 0 && n != 4 && n != 10 || to != i {
+			break
 		}
 	}
-	return found
+	if to-from < 13 || to-from > 23 || to < len(s) && (glued(s[to]) ||
+		s[to] == '.' && to+1 < len(s) && s[to+1] >= '0' && s[to+1] <= '9') {
+		return match{}, false
+	}
+	return match{from: from, to: to, kind: "card"}, isCard(digits(s[from:to]))
+}
+
+// mayBeCard says that a card may begin with three digits.
+func mayBeCard(d string) bool {
+	switch {
+	case d[0] == '4', d[0] == '5' && d[1] >= '1' && d[1] <= '5', d[0] == '2' && d[1] >= '2' && d[1] <= '7',
+		d[0] == '6' && (d == "601" || d[1] == '4' || d[1] == '5'),
+		d[0] == '3' && strings.IndexByte("045678", d[1]) >= 0:
+		return true
+	}
+	return false
 }
 
 // glued says that a byte before or behind digits makes them part of something else.

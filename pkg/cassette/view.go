@@ -2,41 +2,102 @@ package cassette
 
 import (
 	"html"
+	"math"
 	"net/url"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// view is a text with one layer of escapes undone, and where each of its bytes
-// came from.
+// view is a text with escapes undone, and where each of its bytes came from.
 type view struct {
 	text string
-	at   []int32 // nil: as it is; else one more than bytes
+	// stretches are in the order of their places; none: the text is as it is.
+	stretches []stretch
+	// under is the view of which this one undoes a layer more; nil: none.
+	under *view
+}
+
+// stretch is a part of a view: bytes that stand one by one in the text below, or
+// those that one escape stands for.
+type stretch struct {
+	at, source int32
+	escape     bool
 }
 
 // place is where a part of the view stands in the text that it was made of.
 func (v *view) place(from, to int) (int, int) {
-	if v.at == nil {
+	if v.stretches == nil {
 		return from, to
 	}
-	return int(v.at[from]), int(v.at[to])
+	from, to = v.source(from), v.source(to)
+	if v.under != nil {
+		return v.under.place(from, to)
+	}
+	return from, to
+}
+
+func (v *view) source(at int) int {
+	n := sort.Search(len(v.stretches), func(n int) bool { return int(v.stretches[n].at) > at }) - 1
+	s := v.stretches[n]
+	if s.escape {
+		return int(s.source)
+	}
+	return int(s.source) + at - int(s.at)
+}
+
+// undoing builds a view.
+type undoing struct {
+	s    string
+	text []byte
+	list []stretch
+	done int // so much of s is in the text
+}
+
+// replace puts bytes in the place of s[from:to]; what stands before stays.
+func (u *undoing) replace(from, to int, with []byte) {
+	if u.text == nil {
+		u.text = make([]byte, 0, len(u.s))
+	}
+	if from > u.done || len(u.list) == 0 {
+		u.list = append(u.list, stretch{int32(len(u.text)), int32(u.done), false})
+		u.text = append(u.text, u.s[u.done:from]...)
+	}
+	if len(with) > 0 {
+		u.list = append(u.list, stretch{int32(len(u.text)), int32(from), true})
+		u.text = append(u.text, with...)
+	}
+	u.done = to
+}
+
+// view ends the building; ok is false when nothing was replaced.
+func (u *undoing) view() (v view, ok bool) {
+	if u.text == nil {
+		return view{}, false
+	}
+	u.list = append(u.list, stretch{int32(len(u.text)), int32(u.done), false})
+	return view{text: string(append(u.text, u.s[u.done:]...)), stretches: u.list}, true
 }
 
 // undo undoes the escapes of URLs, JSON, JavaScript, shells and HTML wherever they
 // stand: %2F, \u002F, \x2f, \/, &amp;, &#x2F;. ok is false when there are none.
 // Escapes within escapes are the next layer.
 func undo(s string, plus bool) (v view, ok bool) {
-	if !strings.ContainsAny(s, `%\&`) && !(plus && strings.Contains(s, "+")) || len(s) > 1<<31-1 {
+	if len(s) > math.MaxInt32 {
 		return view{}, false
 	}
-	text := make([]byte, 0, len(s))
-	at := make([]int32, 0, len(s)+1)
+	u := undoing{s: s}
 	for i := 0; i < len(s); {
+		c := s[i]
+		if traitTable[c]&(escapes|pluses) == 0 {
+			i++
+			continue
+		}
 		n := 1
 		var b [utf8.UTFMax]byte
 		put := b[:0]
-		switch s[i] {
+		switch c {
 		case '%':
 			if c, is := hexByte(s, i+1); is {
 				n, put = 3, append(put, c)
@@ -50,25 +111,33 @@ func undo(s string, plus bool) (v view, ok bool) {
 				put = append(put, ' ')
 			}
 		}
-		if len(put) == 0 {
-			put, n = append(put, s[i]), 1
-		} else if n > 1 || s[i] == '+' {
-			ok = true
-		}
-		for _, c := range put {
-			text, at = append(text, c), append(at, int32(i))
+		if len(put) > 0 {
+			u.replace(i, i+n, put)
 		}
 		i += n
 	}
-	return view{string(text), append(at, int32(len(s)))}, ok
+	return u.view()
 }
 
 func hexByte(s string, i int) (byte, bool) {
 	if i+2 > len(s) {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(s[i:i+2], 16, 8)
-	return byte(n), err == nil && s[i] != '+'
+	high, low := hexDigit(s[i]), hexDigit(s[i+1])
+	return high<<4 | low, high < 16 && low < 16
+}
+
+// hexDigit is what a digit is worth; 255 for what is none.
+func hexDigit(c byte) byte {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0'
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10
+	case c >= 'A' && c <= 'F':
+		return c - 'A' + 10
+	}
+	return 255
 }
 
 // undoBackslash undoes one escape of JSON or of a programming language.
@@ -101,6 +170,9 @@ func undoEntity(s string, i int, put []byte) ([]byte, int) {
 	if end < 3 {
 		return put, 1
 	}
+	if s[i+1:i+end] == "amp" {
+		return append(put, '&'), end + 1
+	}
 	plain := html.UnescapeString(s[i : i+end+1])
 	if plain == s[i:i+end+1] || len(plain) > utf8.UTFMax {
 		return put, 1
@@ -111,88 +183,104 @@ func undoEntity(s string, i int, put []byte) ([]byte, int) {
 // undoPrintable undoes quoted-printable, the soft line ends of which are what
 // tells it; ok is false when there are none.
 func undoPrintable(s string) (v view, ok bool) {
-	if !strings.Contains(s, "=\r\n") && !strings.Contains(s, "=\n") && !strings.Contains(s, "=3D") || len(s) > 1<<31-1 {
+	if !strings.Contains(s, "=\r\n") && !strings.Contains(s, "=\n") && !strings.Contains(s, "=3D") ||
+		len(s) > math.MaxInt32 {
 		return view{}, false
 	}
-	text := make([]byte, 0, len(s))
-	at := make([]int32, 0, len(s)+1)
+	u := undoing{s: s}
 	for i := 0; i < len(s); {
+		next := strings.IndexByte(s[i:], '=')
+		if next < 0 {
+			break
+		}
+		i += next
 		switch {
 		case strings.HasPrefix(s[i:], "=\r\n"):
+			u.replace(i, i+3, nil)
 			i += 3
 			continue
 		case strings.HasPrefix(s[i:], "=\n"):
+			u.replace(i, i+2, nil)
 			i += 2
 			continue
 		}
-		c, n := s[i], 1
-		if c == '=' {
-			if b, ok := hexByte(s, i+1); ok && strings.ToUpper(s[i+1:i+3]) == s[i+1:i+3] {
-				c, n = b, 3
-			}
+		b, ok := hexByte(s, i+1)
+		if !ok || strings.ToUpper(s[i+1:i+3]) != s[i+1:i+3] {
+			i++
+			continue
 		}
-		text, at = append(text, c), append(at, int32(i))
-		i += n
+		u.replace(i, i+3, []byte{b})
+		i += 3
 	}
-	return view{string(text), append(at, int32(len(s)))}, true
+	return u.view()
 }
 
 // layers is how many escapes within escapes are undone.
 const layers = 3
 
-// nthView is the n-th of the views of a text that are looked at: as it is, with one
+// eachView calls f with the views of a text that are looked at: as it is, with one
 // to three layers of escapes undone, with + for blanks, and without the escapes of
-// quoted-printable. Its text is empty where there is no such view; more is false
-// behind the last.
-func nthView(s string, n int) (v view, more bool) {
-	switch {
-	case n == 0:
-		return view{text: s}, true
-	case n <= layers:
-		return undone(s, n, false), true
-	case n <= 2*layers:
-		if strings.Contains(s, "+") || strings.Contains(s, "%") && (strings.Contains(s, "2B") || strings.Contains(s, "2b")) {
-			v = undone(s, n-layers, true)
+// quoted-printable. It gives the number of layers, 0 for the text as it is; more than
+// layers where other things were undone, too. f returns the text as it is from then
+// on, which it may have changed, and whether to go on.
+func eachView(s string, f func(v view, layer int) (now string, more bool)) {
+	s, more := f(view{text: s}, 0)
+	t := traitsOf(s)
+	if !more || t&(escapes|pluses|equals) == 0 || len(s) > 1<<16 && t&high != 0 && !utf8.ValidString(s) {
+		return // bytes have no escapes
+	}
+	for _, plus := range []bool{false, true} {
+		switch {
+		case plus && t&pluses == 0 && !hidesPlus(s), !plus && t&escapes == 0:
+			continue
 		}
-		return v, true
-	case n == 2*layers+1:
-		v, _ = undoPrintable(s)
-		return v, true
-	}
-	return view{}, false
-}
-
-// lastView is the number of the last view that a text can have.
-func lastView(s string) int {
-	switch {
-	case len(s) > 1<<16 && !utf8.ValidString(s): // bytes have no escapes
-		return 0
-	case strings.Contains(s, "=") && strings.ContainsAny(s, "\n3"):
-		return 2*layers + 1
-	case strings.Contains(s, "+"):
-		return 2 * layers
-	case strings.Contains(s, "%"):
-		return 2 * layers
-	case strings.ContainsAny(s, `\&`):
-		return layers
-	}
-	return 0
-}
-
-// undone has n layers of escapes undone; it is empty where there are not so many.
-func undone(s string, n int, plus bool) view {
-	v, ok := undo(s, plus)
-	for k := 1; ok && k < n; k++ {
-		var inner view
-		if inner, ok = undo(v.text, plus); ok {
-			for i := range inner.at {
-				inner.at[i] = v.at[inner.at[i]]
+		v := &view{text: s}
+		for n := 1; n <= layers; n++ {
+			next, ok := undo(v.text, plus)
+			if !ok {
+				break
 			}
-			v = inner
+			if v.stretches != nil {
+				next.under = v
+			}
+			v = &next
+			layer := n
+			if plus {
+				layer += layers
+			}
+			now, more := f(next, layer)
+			if !more {
+				return
+			}
+			if now != s {
+				if s, v, ok = now, undone(now, n, plus), true; v == nil {
+					break
+				}
+			}
 		}
 	}
-	if !ok {
-		return view{}
+	if v, ok := undoPrintable(s); ok {
+		f(v, 2*layers+1)
+	}
+}
+
+// hidesPlus says that a text may hold a plus that is escaped, perhaps several times.
+func hidesPlus(s string) bool {
+	return strings.Contains(s, "%") && (strings.Contains(s, "2B") || strings.Contains(s, "2b"))
+}
+
+// undone has n layers of escapes undone; nil where there are not so many.
+func undone(s string, n int, plus bool) *view {
+	v := &view{text: s}
+	for range n {
+		next, ok := undo(v.text, plus)
+		if !ok {
+			return nil
+		}
+		if v.stretches != nil {
+			next.under = v
+		}
+		v = &next
 	}
 	return v
 }
@@ -210,3 +298,50 @@ func like(raw, with string) string {
 	}
 	return with
 }
+
+// traits are what kinds of bytes a text has: they tell what there is to look for.
+type traits uint8
+
+const (
+	escapes traits = 1 << iota // which an escape begins with
+	pluses
+	equals
+	signs   // between a name and a value, with equals
+	mails   // @
+	high    // beyond ASCII
+	control // but white space
+	wordy   // of base64, but for the plus
+)
+
+// traitsOf goes through a text once.
+func traitsOf(s string) (t traits) {
+	for i := range len(s) {
+		t |= traitTable[s[i]]
+	}
+	return t
+}
+
+// traitTable has the traits of each byte.
+var traitTable = func() (table [256]traits) {
+	for c := range 256 {
+		switch {
+		case c == '%' || c == '\\' || c == '&':
+			table[c] = escapes
+		case c == '+':
+			table[c] = pluses
+		case c == '=':
+			table[c] = equals
+		case c == ':' || c == '>':
+			table[c] = signs
+		case c == '@':
+			table[c] = mails
+		case c >= 0x80:
+			table[c] = high
+		case isBase64(byte(c)):
+			table[c] = wordy
+		case c < ' ' && c != '\n' && c != '\r' && c != '\t' || c == 0x7f:
+			table[c] = control
+		}
+	}
+	return table
+}()
