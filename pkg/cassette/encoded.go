@@ -23,7 +23,7 @@ import (
 // packing is a way in which a whole text may be packed.
 type packing struct {
 	name   string
-	unpack func(s string) (plain string, ok bool)
+	unpack func(s string) (plain string, err error) // errNotPacked, errLarge
 	pack   func(plain string) string
 }
 
@@ -46,25 +46,40 @@ func mayBePacked(s string) bool {
 	return len(s) >= MinSecret && (traitsOf(s[:min(len(s), 64)])&(high|control) != 0 || s[0] == 'x')
 }
 
-// maxGunzip bounds what is looked into: what is larger once it is unpacked stays
-// packed, and is not looked into.
-const maxGunzip = 16 << 20
+// maxUnpacked bounds what is unpacked to be looked into, and maxUnpackedAll what is of
+// one interaction, things packed in packed things, too. What is larger was not looked
+// into: the gate says so, and it is not kept.
+const (
+	maxUnpacked    = 64 << 20
+	maxUnpackedAll = 4 * maxUnpacked
+)
 
-// gunzip opens gzip data; ok is false for anything else.
-func gunzip(s string) (plain string, ok bool) {
+var (
+	errNotPacked = errors.New("not packed in this way")
+	errLarge     = errors.New("too large to be looked into")
+)
+
+// gunzip opens gzip data.
+func gunzip(s string) (string, error) {
 	if len(s) < 18 || s[0] != 0x1f || s[1] != 0x8b {
-		return "", false
+		return "", errNotPacked
 	}
 	z, err := gzip.NewReader(strings.NewReader(s))
 	if err != nil {
-		return "", false
+		return "", errNotPacked
 	}
 	return bounded(z)
 }
 
-func bounded(r io.Reader) (string, bool) {
-	data, err := io.ReadAll(io.LimitReader(r, maxGunzip+1))
-	return string(data), err == nil && len(data) <= maxGunzip
+func bounded(r io.Reader) (string, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxUnpacked+1))
+	switch {
+	case len(data) > maxUnpacked, errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return "", errLarge
+	case err != nil:
+		return "", errNotPacked
+	}
+	return string(data), nil
 }
 
 func gzipped(s string) string {
@@ -78,13 +93,13 @@ func gzipped(s string) string {
 }
 
 // unzlib opens zlib data, which HTTP calls deflate.
-func unzlib(s string) (string, bool) {
+func unzlib(s string) (string, error) {
 	if len(s) < 8 || s[0]&0x0f != 8 || binary.BigEndian.Uint16([]byte(s[:2]))%31 != 0 {
-		return "", false
+		return "", errNotPacked
 	}
 	z, err := zlib.NewReader(strings.NewReader(s))
 	if err != nil {
-		return "", false
+		return "", errNotPacked
 	}
 	return bounded(z)
 }
@@ -101,15 +116,36 @@ func zlibbed(s string) string {
 
 // untold is the result of a stream that does not say what it is: it has to be text, to
 // its end.
-func untold(s string, r io.Reader) (string, bool) {
-	plain, ok := bounded(r)
-	return plain, ok && len(plain) >= MinSecret && printable([]byte(plain))
+func untold(r io.Reader) (string, error) {
+	head := make([]byte, 64)
+	n, err := io.ReadFull(r, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) || n < MinSecret || !printable(cutRune(head[:n])) {
+		return "", errNotPacked
+	}
+	plain, err := bounded(io.MultiReader(bytes.NewReader(head[:n]), r))
+	if err == nil && !printable([]byte(plain)) {
+		err = errNotPacked
+	}
+	return plain, err
+}
+
+// cutRune leaves out a character that is cut off at the end.
+func cutRune(b []byte) []byte {
+	for n := 1; n < utf8.UTFMax && n <= len(b); n++ {
+		if c := b[len(b)-n]; utf8.RuneStart(c) {
+			if !utf8.FullRune(b[len(b)-n:]) {
+				return b[:len(b)-n]
+			}
+			break
+		}
+	}
+	return b
 }
 
 // opaque says that bytes are no text, and enough to be a stream that does not say
 // what it is.
 func opaque(s string) bool {
-	if len(s) < 24 {
+	if len(s) < 28 { // shorter ones are ids
 		return false
 	}
 	for i := range 24 {
@@ -127,16 +163,16 @@ var (
 	flates  = sync.Pool{New: func() any { return flate.NewReader(strings.NewReader("")) }}
 )
 
-func unbrotli(s string) (string, bool) {
+func unbrotli(s string) (string, error) {
 	if !opaque(s) {
-		return "", false
+		return "", errNotPacked
 	}
 	z := brotlis.Get().(*brotli.Reader)
 	defer brotlis.Put(z)
 	if z.Reset(strings.NewReader(s)) != nil {
-		return "", false
+		return "", errNotPacked
 	}
-	return untold(s, z)
+	return untold(z)
 }
 
 func brotlied(s string) string {
@@ -149,16 +185,16 @@ func brotlied(s string) string {
 	return buf.String()
 }
 
-func rawInflate(s string) (string, bool) {
+func rawInflate(s string) (string, error) {
 	if !opaque(s) || s[0]>>1&3 == 3 { // there is no such block
-		return "", false
+		return "", errNotPacked
 	}
 	z := flates.Get().(io.ReadCloser)
 	defer flates.Put(z)
 	if z.(flate.Resetter).Reset(strings.NewReader(s), nil) != nil {
-		return "", false
+		return "", errNotPacked
 	}
-	return untold(s, z)
+	return untold(z)
 }
 
 func rawDeflated(s string) string {
@@ -174,13 +210,13 @@ func rawDeflated(s string) string {
 	return buf.String()
 }
 
-func unzstd(s string) (string, bool) {
+func unzstd(s string) (string, error) {
 	if !strings.HasPrefix(s, "\x28\xb5\x2f\xfd") {
-		return "", false
+		return "", errNotPacked
 	}
-	z, err := zstd.NewReader(strings.NewReader(s), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxGunzip))
+	z, err := zstd.NewReader(strings.NewReader(s), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow))
 	if err != nil {
-		return "", false
+		return "", errNotPacked
 	}
 	defer z.Close()
 	return bounded(z)
@@ -198,9 +234,9 @@ func zstded(s string) string {
 // fromUTF16 reads text of two bytes a character: by its mark, or because every
 // other byte is zero. Mark and order come back with toUTF16, as the first
 // character of the text.
-func fromUTF16(s string) (string, bool) {
+func fromUTF16(s string) (string, error) {
 	if len(s) < 8 || len(s)%2 != 0 {
-		return "", false
+		return "", errNotPacked
 	}
 	order, marked := binary.ByteOrder(nil), true
 	switch {
@@ -226,7 +262,7 @@ func fromUTF16(s string) (string, bool) {
 		case even > most*3/4 && odd == 0:
 			order = binary.BigEndian
 		default:
-			return "", false
+			return "", errNotPacked
 		}
 	}
 	units := make([]uint16, len(s)/2)
@@ -239,12 +275,12 @@ func fromUTF16(s string) (string, bool) {
 		if order == binary.BigEndian {
 			head = "\x00B"
 		}
-		return head + text, true
+		return head + text, nil
 	}
 	if order == binary.BigEndian {
-		return "\x00M" + text[len("\ufeff"):], true
+		return "\x00M" + text[len("\ufeff"):], nil
 	}
-	return text, true
+	return text, nil
 }
 
 func toUTF16(s string) string {

@@ -98,6 +98,22 @@ func decode(encoding string, data []byte, limit int64) (plain []byte, ok bool) {
 	return plain, true
 }
 
+// over tells whether data unpacks to more than is looked into. It holds none of it.
+func over(encoding string, data []byte) bool {
+	if isIdentity(encoding) || len(data) == 0 {
+		return false
+	}
+	r, err := decoder(encoding, bytes.NewReader(data))
+	if err != nil {
+		return false
+	}
+	n, _ := io.Copy(io.Discard, io.LimitReader(r, maxUnpacked+1)) // what is damaged is what it is
+	if c, isCloser := r.(io.Closer); isCloser {
+		_ = c.Close() // gives memory back
+	}
+	return n > maxUnpacked
+}
+
 // encode is decode's opposite.
 func encode(encoding string, plain []byte) ([]byte, error) {
 	names := encodings(encoding)

@@ -259,6 +259,18 @@ func (x *exchange) cut() bool { return x.details.Left || x.details.Broken != "" 
 // size is the memory that the exchange takes, about.
 func (x *exchange) size() int64 { return int64(len(x.answer)+len(x.sent.data)) + 4096 }
 
+// tooLarge says what of the exchange is too large, once it is unpacked, to be searched
+// for secrets; empty where nothing is.
+func (x *exchange) tooLarge() string {
+	if over(x.req.Header.Get("Content-Encoding"), x.sent.data) {
+		return fmt.Sprintf("the request unpacks to more than %d bytes", maxUnpacked)
+	}
+	if x.resp != nil && over(x.header.Get("Content-Encoding"), x.answer) {
+		return fmt.Sprintf("the answer unpacks to more than %d bytes", maxUnpacked)
+	}
+	return ""
+}
+
 // redacted makes an interaction of the exchange.
 func (x *exchange) redacted() *kept {
 	shown, marks := x.answer, x.marks

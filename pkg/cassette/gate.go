@@ -2,6 +2,7 @@ package cassette
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -18,6 +19,12 @@ type Leak struct {
 	Masked      string `json:"masked"`
 }
 
+// unsearched begins the kind of what nobody has looked into.
+const unsearched = "not searched"
+
+// Unsearched tells whether it is only that nobody has looked there.
+func (l Leak) Unsearched() bool { return strings.HasPrefix(l.Kind, unsearched) }
+
 // Personal tells whether it is about a person, and no credential.
 func (l Leak) Personal() bool {
 	kind, _, _ := strings.Cut(l.Kind, " ")
@@ -28,6 +35,9 @@ func (l Leak) String() string {
 	where := "interaction " + strconv.Itoa(l.Interaction) + ", "
 	if l.Interaction < 0 {
 		where = ""
+	}
+	if l.Unsearched() {
+		return fmt.Sprintf("%s%s: %s", where, l.Path, l.Kind)
 	}
 	return fmt.Sprintf("%s%s: %s, %s", where, l.Path, l.Kind, l.Masked)
 }
@@ -99,6 +109,7 @@ func (r *Redactor) safe(sep, name string) string {
 }
 
 func (r *Redactor) scanInteraction(n int, i *Interaction) (leaks []Leak) {
+	r = r.counting()
 	look := func(path, s string) {
 		if kind, hit := r.find(s, 0); kind != "" {
 			leaks = append(leaks, Leak{n, path + r.within(s), kind, mask(hit)})
@@ -212,13 +223,12 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 	if len(s) < 4 || depth > maxDepth {
 		return "", ""
 	}
-	if mayBePacked(s) {
-		for _, p := range packings() {
-			if plain, ok := p.unpack(s); ok {
-				if kind, hit = r.find(plain, depth+1); kind != "" {
-					return kind + " in " + p.name, hit
-				}
-			}
+	switch plain, p, err := r.unpacked(s); {
+	case errors.Is(err, errLarge):
+		return unsearched + ", as it is too large unpacked (" + p.name + ")", ""
+	case err == nil:
+		if kind, hit = r.find(plain, depth+1); kind != "" {
+			return kind + " in " + p.name, hit
 		}
 	}
 	eachView(s, func(v view, layer int) (string, bool) {
@@ -240,7 +250,7 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 // findEncoded looks into what may stand for other bytes.
 func (r *Redactor) findEncoded(s string, depth int) (kind, hit string) {
 	for e := range runs(s) {
-		if printable([]byte(e.plain)) || packed(e.plain) {
+		if printable([]byte(e.plain)) || r.packed(e.plain) {
 			kind, hit = r.find(e.plain, depth+1)
 		} else if found := r.known.find(e.plain); len(found) > 0 {
 			kind, hit = found[0].kind, e.plain[found[0].from:found[0].to]

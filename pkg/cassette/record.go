@@ -175,10 +175,19 @@ func (r *Recorder) Add(c *Cassette) {
 	r.omitted = append(r.omitted, c.Meta.Unrecorded...)
 }
 
-// put keeps an interaction, redacted, here and in the journal. Looking for what
-// is left of secrets takes long, so no lock is held meanwhile.
-func (r *Recorder) put(k *kept) {
+// put keeps an interaction, redacted, here and in the journal; not one that was not
+// searched all through: then it returns where. Looking for what is left of secrets
+// takes long, so no lock is held meanwhile.
+func (r *Recorder) put(k *kept) (dark []Leak) {
 	k.leaks = r.opts.Redactor.scanInteraction(k.n, k.i)
+	for _, l := range k.leaks {
+		if l.Unsearched() && !k.old {
+			dark = append(dark, l)
+		}
+	}
+	if len(dark) > 0 {
+		return dark
+	}
 	var err error
 	if len(k.leaks) == 0 { // else not even in the journal
 		copied := *k.i
@@ -201,6 +210,7 @@ func (r *Recorder) put(k *kept) {
 	if err != nil && r.err == nil {
 		r.err = fmt.Errorf("writing %s: %w", r.journal.Name(), err)
 	}
+	return nil
 }
 
 // work redacts what has ended, until the recorder is closed.
@@ -242,7 +252,14 @@ func (r *Recorder) keep(x *exchange) (err error) {
 			err = fmt.Errorf("redacting %s: %v", r.opts.Redactor.URL(Address(x.req)), v)
 		}
 	}()
-	r.put(x.redacted())
+	if why := x.tooLarge(); why != "" {
+		r.omit(x.req, why)
+		return nil
+	}
+	k := x.redacted()
+	if leaks := r.put(k); len(leaks) > 0 {
+		r.omit(x.req, leaks[0].Path+": "+leaks[0].Kind)
+	}
 	return nil
 }
 

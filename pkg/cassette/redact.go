@@ -3,6 +3,7 @@ package cassette
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"mime"
@@ -12,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Redactor replaces secrets. It is safe for concurrent use.
@@ -33,8 +35,9 @@ type Redactor struct {
 	tokens   tokens  // of cassettes that are replayed
 	own      int     // known values that nothing had to announce
 	examples []string
-	short    []string // names of secrets that are short enough to be something else
-	quick    bool     // known values only
+	short    []string      // names of secrets that are short enough to be something else
+	quick    bool          // known values only
+	opened   *atomic.Int64 // bytes that were unpacked of an interaction; nil: nobody counts
 }
 
 type allow struct {
@@ -134,6 +137,7 @@ func (r *Redactor) allowed(v string) bool {
 
 // Interaction redacts an interaction in place. The caller owns all of it.
 func (r *Redactor) Interaction(i *Interaction) {
+	r = r.counting()
 	r.Header(i.Request.Headers)
 	i.Request.URL = r.URL(i.Request.URL)
 	i.Request.Body = r.Body(i.Request.Headers.Get("Content-Type"), i.Request.Body)
@@ -459,13 +463,14 @@ func (r *Redactor) text(s string, depth int) string {
 		return s
 	}
 	if mayBePacked(s) {
-		for _, p := range packings() {
-			if plain, ok := p.unpack(s); ok {
-				if now := r.text(plain, depth+1); now != plain {
-					return p.pack(now)
-				}
-				return s
+		switch plain, p, err := r.unpacked(s); {
+		case err == nil:
+			if now := r.text(plain, depth+1); now != plain {
+				return p.pack(now)
 			}
+			return s
+		case errors.Is(err, errLarge): // the gate will say so
+			return s
 		}
 	}
 	trimmed := strings.TrimLeft(s, " \t\r\n")
@@ -744,7 +749,7 @@ func (r *Redactor) encoded(s string, v *view, depth int) string {
 // inside redacts what was decoded: text and packed text wholly, other bytes by the
 // values that are known.
 func (r *Redactor) inside(plain string, depth int) (string, bool) {
-	if printable([]byte(plain)) || packed(plain) {
+	if printable([]byte(plain)) || r.packed(plain) {
 		now := r.text(plain, depth+1)
 		return now, now != plain
 	}
@@ -763,8 +768,35 @@ func (r *Redactor) inside(plain string, depth int) (string, bool) {
 	return b.String(), true
 }
 
-func packed(s string) bool {
-	return mayBePacked(s) && slices.ContainsFunc(packings(), func(p packing) bool { _, ok := p.unpack(s); return ok })
+func (r *Redactor) packed(s string) bool {
+	_, _, err := r.unpacked(s)
+	return !errors.Is(err, errNotPacked)
+}
+
+// unpacked opens what is packed. The error is errNotPacked, or errLarge when it is
+// larger than may be looked into, by itself or with what was opened before.
+func (r *Redactor) unpacked(s string) (plain string, p packing, err error) {
+	if !mayBePacked(s) {
+		return "", p, errNotPacked
+	}
+	for _, p := range packings() {
+		plain, err := p.unpack(s)
+		if errors.Is(err, errNotPacked) {
+			continue
+		}
+		if err == nil && r.opened != nil && r.opened.Add(int64(len(plain))) > maxUnpackedAll {
+			err = errLarge
+		}
+		return plain, p, err
+	}
+	return "", p, errNotPacked
+}
+
+// counting is the redactor for one interaction, of which what is unpacked is bounded.
+func (r *Redactor) counting() *Redactor {
+	one := *r
+	one.opened = new(atomic.Int64)
+	return &one
 }
 
 // multipart redacts the parts, and keeps the lines between.
