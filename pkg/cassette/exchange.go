@@ -28,7 +28,7 @@ type exchange struct {
 	length int64       // as it was announced; -1: not
 	from   io.ReadCloser
 	stream bool
-	answer []byte
+	answer heard
 	marks  []mark
 	skip   string // why it is not recorded
 
@@ -72,6 +72,7 @@ func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Res
 	r.next++
 	r.flying++
 	r.mu.Unlock()
+	r.urgent.Add(1)
 	resp, err := network.RoundTrip(live)
 	if err != nil {
 		b := broken(req.Context(), err)
@@ -80,15 +81,15 @@ func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Res
 	}
 	// Whoever gets the answer may change it: what is kept is a copy.
 	x.resp, x.header, x.length, x.from = resp, resp.Header.Clone(), resp.ContentLength, resp.Body
-	x.stream = isStream(x.header.Get("Content-Type"))
+	if x.stream = isStream(x.header.Get("Content-Type")); x.stream {
+		r.urgent.Add(-1) // nobody gives way for hours
+	}
 	x.marks = append(x.marks, mark{at: r.opts.Now().Sub(x.began)})
 	if resp.Body == http.NoBody || resp.ContentLength == 0 || req.Method == http.MethodHead {
 		x.end(io.EOF)
 		return resp, nil
 	}
-	if x.length > 0 && x.length <= r.opts.MaxBody {
-		x.answer = make([]byte, 0, x.length)
-	}
+	x.answer.pool, x.answer.expected = &r.blocks, max(x.length, 0)
 	resp.Body = x
 	return resp, nil
 }
@@ -169,13 +170,14 @@ func (x *exchange) hear(p []byte) {
 	switch {
 	case len(p) == 0 || x.skip != "":
 		return
-	case int64(len(x.answer)+len(p)) > x.r.opts.MaxBody:
+	case int64(x.answer.n+len(p)) > x.r.opts.MaxBody:
 		x.skip = fmt.Sprintf("the answer has more than %d bytes", x.r.opts.MaxBody)
-		x.answer, x.marks = nil, nil
+		x.answer.release()
+		x.marks = nil
 		return
 	}
-	x.answer = append(x.answer, p...)
-	m := mark{x.r.opts.Now().Sub(x.began), len(x.answer)}
+	x.answer.add(p)
+	m := mark{x.r.opts.Now().Sub(x.began), x.answer.n}
 	if len(x.marks) > maxChunks {
 		x.marks[len(x.marks)-1] = m
 	} else {
@@ -188,7 +190,7 @@ func (x *exchange) hear(p []byte) {
 func (x *exchange) Close() error {
 	x.once.Do(func() {
 		err := errLeft
-		if x.length == int64(len(x.answer)) {
+		if x.length == int64(x.answer.n) {
 			err = io.EOF
 		}
 		for buf := []byte(nil); !x.stream && x.skip == "" && errors.Is(err, errLeft); {
@@ -250,6 +252,9 @@ func (x *exchange) ended(err error) {
 		r.queue = append(r.queue, x)
 	}
 	r.flying--
+	if !x.stream {
+		r.urgent.Add(-1)
+	}
 	r.changed.Broadcast()
 }
 
@@ -257,7 +262,7 @@ func (x *exchange) ended(err error) {
 func (x *exchange) cut() bool { return x.details.Left || x.details.Broken != "" }
 
 // size is the memory that the exchange takes, about.
-func (x *exchange) size() int64 { return int64(len(x.answer)+len(x.sent.data)) + 4096 }
+func (x *exchange) size() int64 { return int64(x.answer.n+len(x.sent.data)) + 4096 }
 
 // tooLarge says what of the exchange is too large, once it is unpacked, to be searched
 // for secrets; empty where nothing is.
@@ -265,26 +270,26 @@ func (x *exchange) tooLarge() string {
 	if over(x.req.Header.Get("Content-Encoding"), x.sent.data) {
 		return fmt.Sprintf("the request unpacks to more than %d bytes", maxUnpacked)
 	}
-	if x.resp != nil && over(x.header.Get("Content-Encoding"), x.answer) {
+	if x.resp != nil && over(x.header.Get("Content-Encoding"), x.answer.bytes()) {
 		return fmt.Sprintf("the answer unpacks to more than %d bytes", maxUnpacked)
 	}
 	return ""
 }
 
 // redacted makes an interaction of the exchange.
-func (x *exchange) redacted() *kept {
-	shown, marks := x.answer, x.marks
+func (x *exchange) redacted(red *Redactor) *kept {
+	answer := x.answer.bytes()
+	shown, marks := answer, x.marks
 	if x.resp == nil {
 		x.resp = &http.Response{Status: "0 no answer", Header: http.Header{}}
 		x.header = http.Header{}
-	} else if plain, at, ok := unpack(x.header.Get("Content-Encoding"), x.answer, x.marks, x.cut()); ok {
+	} else if plain, at, ok := unpack(x.header.Get("Content-Encoding"), answer, x.marks, x.cut()); ok {
 		shown, marks = plain, at
 		x.header.Del("Content-Encoding")
 	}
 	i := capture(x.req, x.sent.data, x.resp, x.header, shown)
 	i.Response.Duration = x.took
 	was := i.Response.Body
-	red := x.r.opts.Redactor
 	red.Interaction(i)
 	if x.details.Error != "" {
 		x.details.Error = red.Text(x.details.Error)
@@ -365,3 +370,76 @@ func capture(req *http.Request, sent []byte, resp *http.Response, header http.He
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// heard is the bytes of an answer, in blocks, so that none is copied again while more
+// come in.
+type heard struct {
+	pool     *sync.Pool // of blocks of blockSize
+	expected int64      // what was announced; 0: nothing
+	blocks   [][]byte
+	n        int
+}
+
+const (
+	blockSize  = 256 << 10
+	firstBlock = 4 << 10
+)
+
+func (h *heard) add(p []byte) {
+	h.n += len(p)
+	for len(p) > 0 {
+		last := len(h.blocks) - 1
+		if last < 0 || len(h.blocks[last]) == cap(h.blocks[last]) {
+			h.blocks = append(h.blocks, h.block())
+			last++
+		}
+		b := h.blocks[last]
+		n := copy(b[len(b):cap(b)], p)
+		h.blocks[last] = b[:len(b)+n]
+		p = p[n:]
+	}
+}
+
+// block is an empty one: small for what is, or may be, small.
+func (h *heard) block() []byte {
+	switch {
+	case h.expected > 0 && h.expected < blockSize && len(h.blocks) == 0:
+		return make([]byte, 0, h.expected)
+	case h.expected == 0 && len(h.blocks) == 0:
+		return make([]byte, 0, firstBlock)
+	}
+	if b, ok := h.pool.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, blockSize)
+}
+
+// bytes is all of it, as one; the blocks are given back.
+func (h *heard) bytes() []byte {
+	if len(h.blocks) > 1 {
+		all := make([]byte, 0, h.n)
+		for _, b := range h.blocks {
+			all = append(all, b...)
+		}
+		h.giveBack()
+		h.blocks = [][]byte{all}
+	}
+	if len(h.blocks) == 0 {
+		return nil
+	}
+	return h.blocks[0]
+}
+
+func (h *heard) giveBack() {
+	for _, b := range h.blocks {
+		if cap(b) == blockSize {
+			h.pool.Put(&b)
+		}
+	}
+}
+
+// release forgets it.
+func (h *heard) release() {
+	h.giveBack()
+	h.blocks, h.n = nil, 0
+}

@@ -44,7 +44,21 @@ func (l *Links) Left() int64 { return l.left.Load() }
 
 // swap is an address in one of the ways in which it may be written, and what
 // takes its place.
-type swap struct{ from, to []byte }
+type swap struct {
+	from, to []byte
+	// mark is a part of from that is searched for: the host, which all spellings of
+	// an address share, so that they cost one search.
+	mark []byte
+	lead int // what of from stands before it
+}
+
+func newSwap(from, to, host string) swap {
+	lead := strings.Index(from, host)
+	if host == "" || lead < 0 {
+		host, lead = from, 0
+	}
+	return swap{from: []byte(from), to: []byte(to), mark: []byte(host), lead: lead}
+}
 
 // swaps returns what is to be replaced in answers, and in requests. own is the
 // upstream at hand, found under the address that the client used.
@@ -89,11 +103,18 @@ func withPort(address string) string {
 // spellings are the ways in which an address stands in text, in JSON, and in
 // parameters.
 func spellings(from, to string) []swap {
+	base, _ := splitAddress(from)
+	_, host, _ := strings.Cut(base, "://")
+	host, _, _ = strings.Cut(host, ":")
+	if strings.ContainsFunc(host, func(c rune) bool { return !isAlnum(c) && c != '.' && c != '-' }) {
+		host = ""
+	}
+	escaped, escapedTo := url.QueryEscape(from), url.QueryEscape(to)
 	return []swap{
-		{[]byte(from), []byte(to)},
-		{[]byte(strings.ReplaceAll(from, "/", `\/`)), []byte(strings.ReplaceAll(to, "/", `\/`))},
-		{[]byte(url.QueryEscape(from)), []byte(url.QueryEscape(to))},
-		{[]byte(lowerEscapes(url.QueryEscape(from))), []byte(lowerEscapes(url.QueryEscape(to)))},
+		newSwap(from, to, host),
+		newSwap(strings.ReplaceAll(from, "/", `\/`), strings.ReplaceAll(to, "/", `\/`), host),
+		newSwap(escaped, escapedTo, host),
+		newSwap(lowerEscapes(escaped), lowerEscapes(escapedTo), host),
 	}
 }
 
@@ -129,40 +150,30 @@ func endsThere(after []byte) bool {
 // were, and the end that can only be judged with what follows; with all, nothing
 // follows. It writes to out, unless there is nothing to change.
 func turn(out, data []byte, swaps []swap, all bool) (turned []byte, n int64, rest []byte) {
-	done, at := 0, 0                // copied so far, looked at so far
-	next := make([]int, len(swaps)) // where each comes next; len(data): nowhere
-	for k := range next {
-		next[k] = find(data, 0, swaps[k].from)
-	}
+	done, at := 0, 0 // copied so far, looked at so far
+	seek := newSeeker(data, swaps)
 	for {
-		first := -1
-		for k := range next {
-			if next[k] < at {
-				next[k] = find(data, at, swaps[k].from)
-			}
-			// Of two at the same place the first is the longer.
-			if next[k] < len(data) && (first < 0 || next[k] < next[first]) {
-				first = k
-			}
-		}
-		if first < 0 {
+		s, begin := seek.from(at)
+		if s == nil {
 			break
 		}
-		s := &swaps[first]
-		end := next[first] + len(s.from)
+		end := begin + len(s.from)
 		if len(data)-end < follow && !all {
 			if done == 0 {
-				return data[:next[first]], n, data[next[first]:]
+				return data[:begin], n, data[begin:]
 			}
-			return append(out, data[done:next[first]]...), n, data[next[first]:]
+			return append(out, data[done:begin]...), n, data[begin:]
 		}
 		if endsThere(data[end:]) {
-			out = append(append(out, data[done:next[first]]...), s.to...)
+			if n == 0 {
+				out = slices.Grow(out, len(data)+len(data)/8)
+			}
+			out = append(append(out, data[done:begin]...), s.to...)
 			done = end
 			n++
 		}
 		if at = end; done < at { // a longer name: what is in it may be another address
-			at = next[first] + 1
+			at = begin + 1
 		}
 	}
 	keep := 0
@@ -175,12 +186,60 @@ func turn(out, data []byte, swaps []swap, all bool) (turned []byte, n int64, res
 	return append(out, data[done:len(data)-keep]...), n, data[len(data)-keep:]
 }
 
-// find is where from is in data, from a place on; the end where it is not.
-func find(data []byte, at int, from []byte) int {
-	if i := bytes.Index(data[at:], from); i >= 0 {
-		return at + i
+// seeker finds addresses in data, from left to right.
+type seeker struct {
+	data  []byte
+	swaps []swap
+	marks [][]byte
+	hit   []int // where each comes next; len(data): nowhere
+}
+
+func newSeeker(data []byte, swaps []swap) *seeker {
+	k := &seeker{data: data, swaps: swaps}
+	for _, s := range swaps {
+		if !slices.ContainsFunc(k.marks, func(m []byte) bool { return bytes.Equal(m, s.mark) }) {
+			k.marks, k.hit = append(k.marks, s.mark), append(k.hit, -1)
+		}
 	}
-	return len(data)
+	return k
+}
+
+// from returns the first address from a place on, and where it begins; nil behind the
+// last. Places go up from call to call.
+func (k *seeker) from(at int) (found *swap, begin int) {
+	for {
+		m := 0
+		for n := range k.hit {
+			if k.hit[n] < at {
+				k.seek(n, at)
+			}
+			if k.hit[n] < k.hit[m] {
+				m = n
+			}
+		}
+		if len(k.hit) == 0 || k.hit[m] == len(k.data) {
+			return nil, 0
+		}
+		for n := range k.swaps { // of two at the same place the first is the longer
+			s := &k.swaps[n]
+			b := k.hit[m] - s.lead
+			if b >= at && (found == nil || b < begin) && bytes.Equal(s.mark, k.marks[m]) && bytes.HasPrefix(k.data[b:], s.from) {
+				found, begin = s, b
+			}
+		}
+		if found != nil {
+			return found, begin
+		}
+		k.seek(m, k.hit[m]+1)
+	}
+}
+
+// seek finds where a mark comes next.
+func (k *seeker) seek(n, at int) {
+	k.hit[n] = len(k.data)
+	if i := bytes.Index(k.data[at:], k.marks[n]); i >= 0 {
+		k.hit[n] = at + i
+	}
 }
 
 // beginning is how much of the end of data may be the beginning of an address.
@@ -234,7 +293,7 @@ type turning struct {
 }
 
 // turningSize is how much is read at once.
-const turningSize = 64 << 10
+const turningSize = 256 << 10
 
 func (t *turning) Read(p []byte) (int, error) {
 	for len(t.out) == 0 {
@@ -297,7 +356,7 @@ func turnBody(
 		return rest, length
 	}
 	plain, ok := decode(encoding, data, maxRequest)
-	out, n, _ := turn(make([]byte, 0, len(plain)), plain, swaps, true)
+	out, n, _ := turn(nil, plain, swaps, true)
 	if !ok || n == 0 {
 		return rest, length
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -56,9 +57,14 @@ type Recorder struct {
 	working bool
 	ending  bool // answers that do not come now are not the partner's fault
 	closed  bool
+	// settling says that somebody waits for redaction.
+	settling bool
 
 	journalMu sync.Mutex
 	journal   *os.File
+
+	urgent atomic.Int64 // requests under way that are no streams: redaction gives way to them
+	blocks sync.Pool    // of answers under way
 
 	beforeRedaction func() // holds it up, in tests
 }
@@ -168,18 +174,50 @@ func (r *Recorder) Add(c *Cassette) {
 		k.n = r.next
 		r.next++
 		r.mu.Unlock()
-		r.put(&k)
+		r.put(&k, r.opts.Redactor)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.omitted = append(r.omitted, c.Meta.Unrecorded...)
 }
 
+// patience is how long the redaction of one exchange gives way in all.
+const patience = time.Second
+
+// givesWay returns what redaction calls every now and then: it waits while requests
+// are under way, so that the processor is theirs, but not for ever, nor when much is
+// waiting or the recording ends.
+func (r *Recorder) givesWay() func() {
+	left := patience
+	return func() {
+		if r.urgent.Load() == 0 || left <= 0 {
+			return
+		}
+		began := r.opts.Now()
+		over := false
+		end := time.AfterFunc(left, func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			over = true
+			r.changed.Broadcast()
+		})
+		defer end.Stop()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for r.urgent.Load() > 0 && !over && !r.closed && !r.settling && r.waiting < maxWaiting/4 {
+			r.changed.Wait()
+		}
+		if left -= r.opts.Now().Sub(began); over {
+			left = 0
+		}
+	}
+}
+
 // put keeps an interaction, redacted, here and in the journal; not one that was not
 // searched all through: then it returns where. Looking for what is left of secrets
 // takes long, so no lock is held meanwhile.
-func (r *Recorder) put(k *kept) (dark []Leak) {
-	k.leaks = r.opts.Redactor.scanInteraction(k.n, k.i)
+func (r *Recorder) put(k *kept, red *Redactor) (dark []Leak) {
+	k.leaks = red.scanInteraction(k.n, k.i)
 	for _, l := range k.leaks {
 		if l.Unsearched() && !k.old {
 			dark = append(dark, l)
@@ -256,8 +294,10 @@ func (r *Recorder) keep(x *exchange) (err error) {
 		r.omit(x.req, why)
 		return nil
 	}
-	k := x.redacted()
-	if leaks := r.put(k); len(leaks) > 0 {
+	red := *r.opts.Redactor
+	red.pause = r.givesWay()
+	k := x.redacted(&red)
+	if leaks := r.put(k, &red); len(leaks) > 0 {
 		r.omit(x.req, leaks[0].Path+": "+leaks[0].Kind)
 	}
 	return nil
@@ -295,11 +335,14 @@ func (r *Recorder) End() {
 // has cut off the clients; an answer that does not end all the same is given
 // up after some time.
 func (r *Recorder) settle() {
-	patience := false
+	r.settling = true
+	r.changed.Broadcast()
+	defer func() { r.settling = false }()
+	enough := false
 	give := time.AfterFunc(10*time.Second, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		patience = true
+		enough = true
 		r.changed.Broadcast()
 	})
 	defer give.Stop()
@@ -310,7 +353,7 @@ func (r *Recorder) settle() {
 		r.opts.Warn("taking secrets out of " + plural(n, "answer") + " …")
 	})
 	defer long.Stop()
-	for r.flying > 0 && !patience || len(r.queue) > 0 || r.working {
+	for r.flying > 0 && !enough || len(r.queue) > 0 || r.working {
 		r.changed.Wait()
 	}
 }

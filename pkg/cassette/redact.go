@@ -37,6 +37,7 @@ type Redactor struct {
 	examples []string
 	short    []string      // names of secrets that are short enough to be something else
 	quick    bool          // known values only
+	pause    func()        // is called every now and then; nil: not
 	opened   *atomic.Int64 // bytes that were unpacked of an interaction; nil: nobody counts
 }
 
@@ -646,6 +647,11 @@ func (r *Redactor) search(s string, found []match, pairs bool) []match {
 	var w uint32
 	afterKnown, afterPair := 0, 0 // what comes before is part of a value
 	for i := range len(s) {
+		if i&(1<<16-1) == 1<<16-1 && r.pause != nil {
+			k.mu.RUnlock()
+			r.pause()
+			k.mu.RLock()
+		}
 		c := s[i]
 		w = three(w, c)
 		mark := k.marks[near(w)]

@@ -92,7 +92,12 @@ func validJSON(s string) bool {
 
 // walk goes through text that is valid.
 func (w *jsonWalk) walk() {
+	paused := 0
 	for i := 0; i < len(w.s); {
+		if i-paused > 1<<15 && w.r.pause != nil {
+			paused = i
+			w.r.pause()
+		}
 		switch c := w.s[i]; c {
 		case ' ', '\t', '\r', '\n', ',', ':':
 			i++
