@@ -579,8 +579,9 @@ func (c *checker) step(s *step) {
 			c.failf("%q is no format of times: %s", s.text, strings.Join(mapping.TimeFormats(), ", "))
 		}
 	case normal, hash:
-		if s.text != "" && s.text != "compact" && s.text != "alphanumeric" && !slices.Contains(mapping.NormalForms(), s.text) {
-			c.failf("%q is no normal form: compact, alphanumeric, %s", s.text, strings.Join(mapping.NormalForms(), ", "))
+		known := append(mapping.NormalForms(), "compact", "alphanumeric", "email_plain")
+		if s.text != "" && !slices.Contains(known, s.text) {
+			c.failf("%q is no normal form: %s", s.text, strings.Join(known, ", "))
 		}
 	case where:
 		if s.test == nil {

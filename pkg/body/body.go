@@ -608,8 +608,9 @@ func (v Value) Layout(l string) Value { return v.then(step{do: layout, text: l})
 
 // Normal is the value's text as ad platforms want personal data: see
 // mapping.Normalize for the forms ("email", "phone", "name", …). Beside these there are
-// "compact" (lower case, no white space) and "alphanumeric" (lower-case letters and
-// digits of ASCII).
+// "compact" (lower case, no white space), "alphanumeric" (lower-case letters and
+// digits of ASCII) and "email_plain" (an address in lower case, its user without dots and
+// without what stands behind a plus).
 func (v Value) Normal(as string) Value { return v.then(step{do: normal, text: as}) }
 
 // Hash is the SHA-256, in hex, of the value's normal form ("": of its text). What is

@@ -140,9 +140,9 @@ func (m *maker) step(v body.Value) body.Value {
 	case 27:
 		return v.Layout("02.01.2006 15:04")
 	case 28:
-		return v.Normal(pick(m, append(mapping.NormalForms(), "compact", "alphanumeric", "")...))
+		return v.Normal(pick(m, append(mapping.NormalForms(), "compact", "alphanumeric", "email_plain", "")...))
 	case 29:
-		return v.Hash(pick(m, append(mapping.NormalForms(), "compact", "alphanumeric", "")...))
+		return v.Hash(pick(m, append(mapping.NormalForms(), "compact", "alphanumeric", "email_plain", "")...))
 	case 30:
 		return v.As("twice", func(dst []byte, v event.Value, c *body.Context) []byte {
 			if v.Kind() == event.Null {

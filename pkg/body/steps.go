@@ -575,6 +575,12 @@ func (w *writing) personal(s *step, b []byte) ([]byte, bool) {
 				w.tmp = append(w.tmp, c)
 			}
 		}
+	case "email_plain":
+		user, domain, ok := strings.Cut(strings.ToLower(string(mapping.TrimText(b))), "@")
+		if w.tmp = append(w.tmp, user...); ok {
+			user, _, _ = strings.Cut(strings.ReplaceAll(user, ".", ""), "+")
+			w.tmp = append(append(append(w.tmp[:from], user...), '@'), domain...)
+		}
 	default:
 		w.tmp = mapping.AppendNormal(w.tmp, s.text, b, "")
 	}
