@@ -18,10 +18,12 @@ import (
 	"github.com/fanfold/fanfold/destinations/mixpanel"
 	"github.com/fanfold/fanfold/destinations/moengage"
 	"github.com/fanfold/fanfold/destinations/posthog"
+	"github.com/fanfold/fanfold/destinations/reddit-conversions-api"
 	"github.com/fanfold/fanfold/destinations/s3"
 	"github.com/fanfold/fanfold/destinations/segment"
 	"github.com/fanfold/fanfold/destinations/sendgrid"
 	"github.com/fanfold/fanfold/destinations/slack"
+	"github.com/fanfold/fanfold/destinations/snap-conversions-api"
 	"github.com/fanfold/fanfold/destinations/stdout"
 	"github.com/fanfold/fanfold/destinations/tiktok-conversions"
 	"github.com/fanfold/fanfold/destinations/twilio"
@@ -47,10 +49,12 @@ func All() []destination.Destination {
 		mixpanel.New(),
 		moengage.New(),
 		posthog.New(),
+		redditconversionsapi.New(),
 		s3.New(),
 		segment.New(),
 		sendgrid.New(),
 		slack.New(),
+		snapconversionsapi.New(),
 		stdout.New(),
 		tiktokconversions.New(),
 		twilio.New(),

@@ -111,7 +111,10 @@ func (d *definition) spec(b *strings.Builder) {
 	p("// New declares the destination.\nfunc New() destination.Destination {\nreturn destination.Spec[Settings]{\n")
 	p("Info: destination.Info{\nSlug: %q, Name: %q, Summary: \"\", Docs: docs, Integrations: []string{%q},\n",
 		d.Destination, strings.TrimSuffix(d.Name, " (Actions)"), d.Name)
-	automatic := slices.DeleteFunc(slices.Clone(d.Presets), func(p preset) bool { return p.Type != "automatic" })
+	automatic := slices.DeleteFunc(slices.Clone(d.Presets), func(p preset) bool {
+		known := slices.ContainsFunc(d.Actions, func(a action) bool { return a.Action == p.Action })
+		return p.Type != "automatic" || !known // a plugin for browsers
+	})
 	if len(automatic) == 0 {
 		p("Minimal: true,\n")
 	}
