@@ -452,7 +452,7 @@ func (c *checker) node(n Node) {
 		c.dynamic = dynamic // what matters is the envelope
 	case answer:
 		c.answers, c.dynamic = true, true
-		if n.step < 1 || n.path == "" {
+		if n.step < 0 || n.path == "" {
 			c.failf("Answer(%d, %q): steps are counted from 1, and a path is needed", n.step, n.path)
 		}
 	}

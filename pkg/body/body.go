@@ -32,6 +32,7 @@
 //	Format("{first} {last}")         a text with values in it; not there when one of them is missing
 //	This("sku"), Outer("currency")   in Each: of the element, and of the action's fields
 //	Answer(1, "data.id")             of the answer to an earlier step of the same event
+//	Taken("contact")                 what such a step has taken out of its answer by that name
 //
 // and what is done with them is written behind them, in the order in which it happens:
 //
@@ -340,6 +341,10 @@ func Lines(of ...Node) Node { return items{nodes: of, lines: true} }
 // Answer is a value of the answer to an earlier request of the same event; steps are
 // counted from 1. An answer that lacks it is no success.
 func Answer(step int, path string) Node { return answer{step, path} }
+
+// Taken is a text that an earlier request's step of the same event has taken out of its
+// answer under a name.
+func Taken(name string) Node { return answer{0, name} }
 
 // All holds when all of several do.
 func All(of ...Cond) Cond { return all{of} }

@@ -1,10 +1,13 @@
 package destination
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,7 +21,7 @@ import (
 // the delivery does, and a repeat begins with the first one: what is done first has to
 // bear being done again.
 
-// said is one request of a conversation.
+// call is one request of a conversation.
 type call struct {
 	Step   int             `json:"step"` // number of the step, from 1 on
 	Path   string          `json:"path"`
@@ -28,89 +31,148 @@ type call struct {
 	Holes []body.Hole `json:"holes,omitempty"`
 }
 
-// writeConversation writes the requests of one event as one item.
+// writeConversation writes the requests of one event as one item, or several where some
+// have to wait for the delivery of others.
 func (b *bound) writeConversation(in *Input, out *Output) {
-	s := &out.d.body
-	bi := &body.Input{Event: in.Event.Root(), Payload: in.Payload, Now: in.now, ID: in.id, Settings: b.settings}
-	if !b.meets(s, bi, out) {
+	s, bi, ok := b.begin(in, out)
+	if !ok {
 		return
 	}
 	var all []call
+	end := func() bool {
+		if len(all) > 0 {
+			item, err := json.Marshal(all)
+			if err != nil {
+				out.Reject(Invalid, err.Error())
+				return false
+			}
+			out.header = "" // each request has its own
+			out.Raw(item)
+			out.Emit()
+			out.Wait, all = true, nil
+		}
+		return true
+	}
 	for i := range b.steps {
 		st := &b.steps[i]
-		if st.when != nil && !st.when.Holds(s, bi) {
+		if st.wait && !end() {
+			return
+		}
+		path, needed, ok := b.prepare(st, s, bi, out)
+		if !ok {
+			return
+		}
+		if !needed {
 			continue
-		}
-		path, lacks := st.address(s, bi)
-		if lacks != "" {
-			out.Reject(MissingIdentity, lacks+" is required: it stands in the address of the request")
-			return
-		}
-		if !b.writeHeaders(s, bi, out) {
-			return
 		}
 		text, ok := st.body.Append(s, bi, nil)
 		if !ok {
 			continue
 		}
-		all = append(all, call{Step: i + 1, Path: path, Header: out.header, Body: text, Holes: append([]body.Hole(nil), s.Holes()...)})
+		all = append(all, call{Step: st.number, Path: path, Header: out.header, Body: text,
+			Holes: slices.Clone(s.Holes())})
 	}
-	out.header = "" // each request has its own
-	if len(all) == 0 {
-		return
-	}
-	item, err := json.Marshal(all)
-	if err != nil {
-		out.Reject(Invalid, err.Error())
-		return
-	}
-	out.Raw(item)
+	end()
+}
+
+// heard is what a conversation knows from answers.
+type heard struct {
+	answers map[int]event.Value // by step
+	taken   map[string]string
 }
 
 // converse makes the requests of one delivery.
-func (b *bound) converse(ctx context.Context, t Transport, batch *Batch, judge func(*Answer) ([]Result, error)) ([]Result, error) {
+func (b *bound) converse(ctx context.Context, t Transport, batch *Batch, judge func(*Answer, []Success) (Result, error)) (
+	Result, error) {
 	var all []call
 	if err := json.Unmarshal(batch.Deliveries[0].Item, &all); err != nil {
-		return nil, fmt.Errorf("reading what was routed: %w", err)
+		return Result{}, fmt.Errorf("reading what was routed: %w", err)
 	}
-	answers := map[int]event.Value{}
-	var results []Result
-	for _, one := range all {
-		path, text, err := one.fill(answers)
-		if err != nil {
-			return Same(Result{Outcome: Retry, Reason: Unexpected, Detail: err.Error()}, len(batch.Deliveries)), nil
+	known := heard{map[int]event.Value{}, map[string]string{}}
+	result := Result{Outcome: Skipped, Reason: Unneeded, Detail: "the answers leave nothing to send"}
+	for i := range all {
+		st := b.step(all[i].Step)
+		if st == nil {
+			return Result{}, fmt.Errorf("reading what was routed: there is no step %d", all[i].Step)
 		}
-		st := &b.steps[one.Step-1]
-		contentType := b.contentType
-		switch {
-		case st.as == asForm:
-			text, contentType = formOf(text), "application/x-www-form-urlencoded"
-		case st.as == asQuery:
-			path, text = withQuery(path, formOf(text)), nil
-		case contentType == "":
-			contentType = "application/json"
+		if st.whenTaken != "" && known.taken[st.whenTaken] == "" || st.unlessTaken != "" && known.taken[st.unlessTaken] != "" {
+			continue
 		}
-		whole := &content{buf: text}
-		req, err := whole.request(ctx, st.method, batch.BaseURL+path, contentType, Address{Header: one.Header}.headers(b.header))
+		req, problem, err := b.ask(ctx, &all[i], st, batch, &known)
 		if err != nil {
-			return nil, err
+			return Result{}, err
+		}
+		if problem != "" {
+			return Result{Outcome: Retry, Reason: Unexpected, Detail: problem}, nil
 		}
 		answer, err := Do(t, req)
 		if err != nil {
-			return nil, err
+			return Result{}, err
 		}
-		if results, err = judge(answer); err != nil || results[0].Outcome != Delivered {
-			return results, err
+		if result, err = judge(answer, st.success); err != nil {
+			return result, err
 		}
-		answers[one.Step] = answer.JSON
+		goesOn := result.Outcome == Delivered
+		for _, take := range st.takes {
+			if take.refused != (result.Outcome == Delivered) {
+				if known.taken[take.name] = take.of(answer); known.taken[take.name] != "" {
+					goesOn = true
+				} else if take.otherwise.Outcome != Undecided && goesOn {
+					settled := take.otherwise
+					settled.Status = answer.Status
+					return settled, nil
+				}
+			}
+		}
+		if !goesOn {
+			return result, nil
+		}
+		known.answers[all[i].Step] = answer.JSON
 	}
-	return results, nil
+	return result, nil
+}
+
+// step is the step of a number.
+func (b *bound) step(number int) *boundStep {
+	for i := range b.steps {
+		if b.steps[i].number == number {
+			return &b.steps[i]
+		}
+	}
+	return nil
+}
+
+// ask makes the request of a call; problem says what the answers so far lack for it.
+func (b *bound) ask(ctx context.Context, one *call, st *boundStep, batch *Batch, known *heard) (req *http.Request,
+	problem string, err error) {
+	path, text, err := one.fill(known)
+	if err != nil {
+		return nil, err.Error(), nil
+	}
+	contentType := cmp.Or(st.contentType, b.contentType)
+	switch {
+	case st.as == asForm:
+		text, contentType = formOf(text), "application/x-www-form-urlencoded"
+	case st.as == asQuery:
+		path, text = withQuery(path, formOf(text)), nil
+	case contentType == "":
+		contentType = "application/json"
+	}
+	whole := &content{buf: text}
+	req, err = whole.request(ctx, st.method, batch.BaseURL+path, contentType, Address{Header: one.Header}.headers(b.header))
+	return req, "", err
 }
 
 // fill puts what answers said into a request.
-func (one *call) fill(answers map[int]event.Value) (path string, text []byte, err error) {
+func (one *call) fill(known *heard) (path string, text []byte, err error) {
 	of := func(step int, path string) (event.Value, error) {
-		v := at(answers[step], path)
+		if step == 0 {
+			if known.taken[path] == "" {
+				return event.Value{}, fmt.Errorf("no answer has told the %s that the next request needs", path)
+			}
+			return event.ParseValue(event.AppendQuoted(nil, known.taken[path]))
+		}
+		v := at(known.answers[step], path)
 		if v.Nullish() {
 			return v, fmt.Errorf("the answer to request %d has no %s, which the next request needs", step, path)
 		}
@@ -139,7 +201,7 @@ func (one *call) fill(answers map[int]event.Value) (path string, text []byte, er
 		number, in, _ := strings.Cut(name, ".")
 		step, err := strconv.Atoi(number)
 		if err != nil {
-			return "", nil, fmt.Errorf("the path %s: {answer.1.name}: %w", one.Path, err)
+			step, in = 0, name // of something taken
 		}
 		v, err := of(step, in)
 		if err != nil {

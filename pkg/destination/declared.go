@@ -1,17 +1,11 @@
 package destination
 
 import (
-	"bytes"
-	"cmp"
-	"fmt"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/fanfold/fanfold/pkg/body"
-	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
@@ -128,9 +122,23 @@ type Step struct {
 	node         body.Node
 	when         body.Cond
 	to           body.Node
+	base         string
 	as           encoding
 	contentType  string
 	wait         bool
+
+	success     []Success
+	takes       []taking
+	whenTaken   string
+	unlessTaken string
+}
+
+// taking is a value of an answer that later steps use.
+type taking struct {
+	name      string
+	of        func(a *Answer) string
+	refused   bool   // of an answer that is no success
+	otherwise Result // when there is none; Undecided: the conversation goes on
 }
 
 // encoding is how a body is written in a request.
@@ -164,7 +172,42 @@ func (s Step) To(path body.Node) Step { s.to = path; return s }
 // Of is the content type of the request, instead of the action's.
 func (s Step) Of(contentType string) Step { s.contentType = contentType; return s }
 
-// After sends the request only after the one before it was delivered.
+// At is the address above the path, instead of the action's: see [Declared.At].
+func (s Step) At(base string) Step { s.base = base; return s }
+
+// Success are the answers by which this request was taken, instead of the action's.
+func (s Step) Success(list ...Success) Step { s.success = list; return s }
+
+// Take keeps what f reads out of the answer, for the later steps of the event: there
+// {answer.name} stands in paths, and [body.Taken] in bodies. "" is nothing. f is a pure
+// function.
+func (s Step) Take(name string, f func(a *Answer) string) Step {
+	return s.take(taking{name: name, of: f})
+}
+
+// TakeRefused is Take of an answer that is no success: when f reads something out of it, the
+// event goes on all the same.
+func (s Step) TakeRefused(name string, f func(a *Answer) string) Step {
+	return s.take(taking{name: name, of: f, refused: true})
+}
+
+// Otherwise settles the event when the last Take has found nothing.
+func (s Step) Otherwise(o Outcome, r Reason, detail string) Step {
+	s.takes = slices.Clone(s.takes)
+	s.takes[len(s.takes)-1].otherwise = Result{Outcome: o, Reason: r, Detail: detail}
+	return s
+}
+
+func (s Step) take(t taking) Step { s.takes = append(slices.Clone(s.takes), t); return s }
+
+// IfTaken makes the request only when an earlier step has taken something by that name.
+func (s Step) IfTaken(name string) Step { s.whenTaken = name; return s }
+
+// UnlessTaken makes the request only when none has.
+func (s Step) UnlessTaken(name string) Step { s.unlessTaken = name; return s }
+
+// After sends the request only after the one before it was delivered. It is a delivery of
+// its own.
 func (s Step) After() Step { s.wait = true; return s }
 
 // Post is the action's request: a POST of a body. In its path {name} stands for the field
@@ -195,8 +238,9 @@ func (d *Declared) PostForm(path string, n body.Node) *Declared {
 }
 
 // Steps are several requests for one event, in this order. Those whose body writes
-// nothing are left out. When a body has a [body.Answer] in it, all are one delivery,
-// which is repeated from its beginning.
+// nothing are left out. When one of them needs something of an earlier answer ([Step.Take],
+// [body.Answer]) they are one delivery, which is repeated from its beginning: what is done
+// first has to bear being done again. [Step.After] begins another delivery.
 func (d *Declared) Steps(steps ...Step) *Declared { d.steps = append(d.steps, steps...); return d }
 
 // Group keeps events apart that must not share a request although their envelopes are
@@ -246,396 +290,3 @@ func (d *Declared) Results(f func(a *Answer, b *Batch) []Result) *Declared {
 // Item writes the items of an event in Go: the way out for what no body can say. What the
 // action needs is asked before, and its request is that of its one step, whose body is not.
 func (d *Declared) Item(f func(in *Input, out *Output)) *Declared { d.item = f; return d }
-
-func (list Actions) list(o *opened) ([]action, error) { return list.open(o) }
-
-func (list Actions) open(o *opened) ([]action, error) {
-	actions := make([]action, len(list))
-	for i, d := range list {
-		var err error
-		if actions[i], err = d.bind(o); err != nil {
-			return nil, fmt.Errorf("action %s: %w", d.slug, err)
-		}
-	}
-	return actions, nil
-}
-
-// boundStep is a step in its scope.
-type boundStep struct {
-	Step
-	path  *body.Path
-	to    *body.Program // instead of path; nil: the path
-	body  *body.Program
-	when  *body.Test // nil: always
-	first bool       // it goes where the action's requests go
-}
-
-// bound is a declared action in its scope.
-type bound struct {
-	*Declared
-	needs []*body.Test
-	steps []boundStep
-	group []*body.Program
-	batch bool
-
-	settings map[string]event.Value
-
-	header http.Header
-	each   []boundHeader // those that differ from event to event
-}
-
-// boundHeader is a header in its scope.
-type boundHeader struct {
-	name  string
-	value *body.Program
-}
-
-// scope is what the names in the action's bodies stand for.
-func (d *Declared) scope(c *opened) body.Scope {
-	return body.Scope{Fields: d.fields, Settings: c.values, Stamp: c.stamp}
-}
-
-func (d *Declared) bind(c *opened) (action, error) {
-	a := action{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields, Limits: d.limits, AllOrNothing: d.allOrNothing, TimeField: d.timeField, success: d.success, results: d.results, declared: true}
-	b := &bound{Declared: d}
-	sc := d.scope(c)
-	var err error
-	if len(d.steps) == 0 {
-		return a, fmt.Errorf("it has no request")
-	}
-	if b.settings, err = sc.Values(); err != nil {
-		return a, err
-	}
-	for i, s := range d.steps {
-		bs, needed, err := s.bind(sc)
-		if err != nil {
-			return a, fmt.Errorf("step %d: %w", i+1, err)
-		}
-		if !needed {
-			continue
-		}
-		bs.first = len(b.steps) == 0
-		if b.batch = b.batch || bs.body.Batch(); b.batch != bs.body.Batch() {
-			return a, fmt.Errorf("step %d: either all requests of an action are for many events, or none", i+1)
-		}
-		b.steps = append(b.steps, bs)
-	}
-	if len(b.steps) == 0 {
-		return a, fmt.Errorf("with these settings it has no request")
-	}
-	for _, n := range d.needs {
-		t, err := sc.BindCond(n.cond)
-		if err != nil {
-			return a, fmt.Errorf("needs (%s): %w", n.detail, err)
-		}
-		b.needs = append(b.needs, t)
-	}
-	for _, g := range d.group {
-		p, err := sc.Bind(g)
-		if err != nil {
-			return a, fmt.Errorf("its group: %w", err)
-		}
-		b.group = append(b.group, p)
-	}
-	r, err := b.request(sc)
-	if err != nil {
-		return a, err
-	}
-	a.request, b.header = func() Request { return r }, r.Header
-	if a.item = b.write; d.item != nil {
-		a.item = b.writeItem
-	}
-	for _, s := range b.steps {
-		if s.body.NeedsAnswers() || s.path.NeedsAnswers() {
-			a.converse, a.item = b.converse, b.writeConversation
-		}
-	}
-	return a, nil
-}
-
-// bind puts a step into its scope. It is not needed when the settings rule it out.
-func (s Step) bind(sc body.Scope) (bs boundStep, needed bool, err error) {
-	bs.Step = s
-	if s.when != nil {
-		if bs.when, err = sc.BindCond(s.when); err != nil {
-			return bs, false, fmt.Errorf("its condition: %w", err)
-		}
-		if bs.when.Never() {
-			return bs, false, nil
-		}
-	}
-	method, err := sc.BindPath(s.method)
-	if err != nil {
-		return bs, false, fmt.Errorf("the method: %w", err)
-	}
-	if bs.method = method.Static(); bs.method == "" {
-		return bs, false, fmt.Errorf("the method %s differs from event to event", s.method)
-	}
-	if bs.path, err = sc.BindPath(s.path); err != nil {
-		return bs, false, fmt.Errorf("the path: %w", err)
-	}
-	if s.to != nil {
-		if bs.to, err = sc.Bind(s.to); err != nil {
-			return bs, false, fmt.Errorf("the path: %w", err)
-		}
-	}
-	if bs.node == nil {
-		bs.node = body.Payload()
-	}
-	if bs.body, err = sc.Bind(bs.node); err != nil {
-		return bs, false, fmt.Errorf("the body: %w", err)
-	}
-	return bs, true, nil
-}
-
-// address is the path of an event's request, or what it lacks.
-func (s *boundStep) address(w *body.Scratch, in *body.Input) (path, lacks string) {
-	if s.to == nil {
-		return s.path.Append(w, in)
-	}
-	text, ok := s.to.Append(w, in, nil)
-	if !ok {
-		return "", "an address"
-	}
-	v, err := event.ParseValue(text)
-	if err != nil || v.Kind() != event.String {
-		return "", "an address"
-	}
-	return v.Text(), ""
-}
-
-// static is the path that all events have; "": it is not the same for all.
-func (s *boundStep) static() string {
-	if s.to != nil {
-		return ""
-	}
-	return s.path.Static()
-}
-
-// request is that of the first step.
-func (b *bound) request(sc body.Scope) (Request, error) {
-	first := &b.steps[0]
-	r := Request{Method: first.method, Path: first.static(), Header: http.Header{}}
-	r.ContentType = cmp.Or(first.contentType, b.contentType)
-	if r.ContentType == "" && first.as == asForm {
-		r.ContentType = "application/x-www-form-urlencoded"
-	}
-	if b.base != "" {
-		at, err := sc.BindPath(b.base)
-		if err != nil {
-			return r, fmt.Errorf("its address: %w", err)
-		}
-		if r.BaseURL = at.Static(); r.BaseURL == "" {
-			return r, fmt.Errorf("its address %s differs from event to event", b.base)
-		}
-	}
-	for _, h := range b.headers {
-		p, err := sc.Bind(h.value)
-		if err != nil {
-			return r, fmt.Errorf("the header %s: %w", h.name, err)
-		}
-		if p.Varies() {
-			b.each = append(b.each, boundHeader{h.name, p})
-			continue
-		}
-		var s body.Scratch
-		if text, ok := p.Interpret(&s, &body.Input{}, nil); ok {
-			v, err := event.ParseValue(text)
-			if err != nil {
-				return r, fmt.Errorf("the header %s: %w", h.name, err)
-			}
-			r.Header.Set(h.name, v.Text())
-		}
-	}
-	if b.batch {
-		r.Open, r.Close, _ = first.body.Static()
-		if r.Sep = first.body.Separator(); r.Sep == "\n" {
-			r.Close += "\n"
-		}
-		r.envelope = func(key string) (open, close string, ok bool) {
-			open, rest, ok := strings.Cut(key, keyCut)
-			close, _, _ = strings.Cut(rest, keyCut)
-			return open, close, ok
-		}
-	}
-	return r, nil
-}
-
-// keyCut stands between the parts of a batch key: what stands before the items, what
-// stands behind them, and what else keeps events apart. JSON never has it.
-const keyCut = "\x00"
-
-// write writes the items of one event.
-func (b *bound) write(in *Input, out *Output) {
-	s := &out.d.body
-	bi := &out.d.bodyIn
-	*bi = body.Input{Event: in.Event.Root(), Payload: in.Payload, Now: in.now, ID: in.id, Settings: b.settings}
-	if !b.meets(s, bi, out) {
-		return
-	}
-	group := ""
-	for _, g := range b.group {
-		if text, ok := g.Append(s, bi, nil); ok {
-			group += string(text)
-		}
-		group += keyCut
-	}
-	for i := range b.steps {
-		st := &b.steps[i]
-		if st.when != nil && !st.when.Holds(s, bi) {
-			continue
-		}
-		path, lacks := st.address(s, bi)
-		if lacks != "" {
-			out.Reject(MissingIdentity, lacks+" is required: it stands in the address of the request")
-			return
-		}
-		if !b.writeHeaders(s, bi, out) {
-			return
-		}
-		out.Method, out.Path, out.Group, out.Wait = "", "", group, st.wait
-		if st.method != b.steps[0].method {
-			out.Method = st.method
-		}
-		if !st.first || st.static() == "" {
-			out.Path = path
-		}
-		if b.batch {
-			b.writeItems(s, st, bi, out, group)
-			continue
-		}
-		buf, base := out.end()
-		buf, ok := st.body.Append(s, bi, buf)
-		if !ok {
-			continue
-		}
-		switch st.as {
-		case asForm:
-			buf = append(buf[:base], formOf(buf[base:])...)
-		case asQuery:
-			out.Path, buf = withQuery(path, formOf(buf[base:])), buf[:base]
-		}
-		out.emit(buf, base, s.Marks())
-		bi.Step++
-	}
-}
-
-// writeItem lets the action's own function write the items of one event.
-func (b *bound) writeItem(in *Input, out *Output) {
-	bi := &out.d.bodyIn
-	*bi = body.Input{Event: in.Event.Root(), Payload: in.Payload, Now: in.now, ID: in.id, Settings: b.settings}
-	if b.meets(&out.d.body, bi, out) {
-		in.settings = b.settings
-		b.item(in, out)
-	}
-}
-
-// meets settles an event that lacks what the action needs.
-func (b *bound) meets(s *body.Scratch, bi *body.Input, out *Output) bool {
-	for i, t := range b.needs {
-		if !t.Holds(s, bi) {
-			n := &b.Declared.needs[i]
-			out.settle(n.outcome, n.reason, n.detail)
-			return false
-		}
-	}
-	for _, f := range b.checks {
-		if problem := f(s.Context(bi)); problem != "" {
-			out.Reject(Invalid, problem)
-			return false
-		}
-	}
-	return true
-}
-
-// writeHeaders writes the headers that are an event's own.
-func (b *bound) writeHeaders(s *body.Scratch, bi *body.Input, out *Output) bool {
-	out.header = ""
-	for _, h := range b.each {
-		text, ok := h.value.Append(s, bi, nil)
-		if !ok {
-			continue
-		}
-		v, err := event.ParseValue(text)
-		if err != nil || !httpguts.ValidHeaderFieldValue(v.Text()) {
-			out.Reject(Invalid, "the header "+h.name+" cannot hold the value of this event")
-			return false
-		}
-		out.header += h.name + ": " + v.Text() + "\n"
-	}
-	return true
-}
-
-// writeItems writes the items that a step has for a request of many events.
-func (b *bound) writeItems(s *body.Scratch, st *boundStep, bi *body.Input, out *Output, group string) {
-	open, close, ok := st.body.Envelope(s, bi)
-	if !ok {
-		return
-	}
-	if _, _, static := st.body.Static(); !static || !st.first || group != "" {
-		out.Group = open + keyCut + close + keyCut + group
-	}
-	w := &out.d.items
-	w.out, w.s, w.in = out, s, bi
-	st.body.Items(s, bi, w)
-}
-
-// itemWriter takes the items of an event.
-type itemWriter struct {
-	out  *Output
-	s    *body.Scratch
-	in   *body.Input
-	base int
-}
-
-// Next implements [body.Sink].
-func (w *itemWriter) Next() (buf []byte) {
-	buf, w.base = w.out.end()
-	return buf
-}
-
-// Emit implements [body.Sink].
-func (w *itemWriter) Emit(buf []byte) {
-	w.out.emit(buf, w.base, w.s.Marks())
-	w.in.Step++
-}
-
-// withQuery puts a query behind a path that may have one.
-func withQuery(path string, query []byte) string {
-	switch {
-	case len(query) == 0:
-		return path
-	case strings.Contains(path, "?"):
-		return path + "&" + string(query)
-	}
-	return path + "?" + string(query)
-}
-
-// formOf is an object as a form: texts as they are, other values as their JSON, lists as
-// several of the same name. What is null is left out.
-func formOf(object []byte) []byte {
-	v, err := event.ParseValue(bytes.Clone(object))
-	if err != nil {
-		return nil // cannot be: it was written from valid values
-	}
-	var out []byte
-	add := func(name string, v event.Value) {
-		if v.Kind() == event.Null {
-			return
-		}
-		if len(out) > 0 {
-			out = append(out, '&')
-		}
-		out = append(append(append(out, url.QueryEscape(name)...), '='), url.QueryEscape(v.Text())...)
-	}
-	for k, m := range v.Members() {
-		if m.Kind() != event.Array {
-			add(k.Text(), m)
-			continue
-		}
-		for e := range m.Elements() {
-			add(k.Text(), e)
-		}
-	}
-	return out
-}

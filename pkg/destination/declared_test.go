@@ -214,6 +214,35 @@ func TestDeclaredActions(t *testing.T) {
 			[]string{"delivered", `rejected refused {"error":"no"}`, "retry unexpected the answer to request 1 has no data.id, which the next request needs"},
 		},
 		{
+			"a look-up", a().Steps(
+				destination.Send("POST", "/search", body.Object(body.Same("user"))).
+					Take("id", func(a *destination.Answer) string { return a.JSON.Get("id").Text() }),
+				destination.Send("POST", "/people", body.Object(body.Same("user"))).UnlessTaken("id").
+					TakeRefused("id", func(a *destination.Answer) string { return a.JSON.Get("duplicate").Text() }),
+				destination.Send("PUT", "/people/{answer.id}", body.Object(m("id", body.Taken("id")), body.Same("user"))).IfTaken("id"),
+			),
+			[]string{track("1", `{}`), track("2", `{}`), track("3", `{}`), track("4", `{}`)},
+			[]string{`200 {"id":"p/1"}`, `200 {}`, `200 {}`, `200 {}`, `200 {}`, `409 {"error":"x","duplicate":"p3"}`, `200 {}`, `200 {}`, `409 {"error":"x"}`},
+			[]string{
+				`POST /search {"user":"u 1"}`, `PUT /people/p%2F1 {"id":"p/1","user":"u 1"}`,
+				`POST /search {"user":"u 2"}`, `POST /people {"user":"u 2"}`,
+				`POST /search {"user":"u 3"}`, `POST /people {"user":"u 3"}`, `PUT /people/p3 {"id":"p3","user":"u 3"}`,
+				`POST /search {"user":"u 4"}`, `POST /people {"user":"u 4"}`,
+			},
+			[]string{"delivered", "delivered", "delivered", `rejected refused {"error":"x"}`},
+		},
+		{
+			"deliveries that wait, with a look-up that finds nothing", a().Steps(
+				destination.Send("POST", "/first", body.Object(body.Same("user"))),
+				destination.Send("POST", "/search", body.Object(body.Same("user"))).After().
+					Take("id", func(a *destination.Answer) string { return a.JSON.Get("id").Text() }).
+					Otherwise(destination.Skipped, destination.Unneeded, "nobody is there"),
+				destination.Send("PUT", "/people/{answer.id}", nil),
+			),
+			[]string{track("1", `{}`)}, []string{`200 {}`, `200 {}`},
+			[]string{`POST /first {"user":"u 1"}`, `POST /search {"user":"u 1"}`}, []string{"delivered", "skipped unneeded nobody is there"},
+		},
+		{
 			"verdicts by index", a().Post("/v1", body.Items(body.Object(body.Same("user")))).Verdicts(destination.ByIndex("errors", "index", "message")),
 			[]string{track("1", `{}`), track("2", `{}`)}, []string{`200 {"errors":[{"index":1,"message":"too bad"}]}`},
 			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"delivered", "rejected refused too bad"},

@@ -223,7 +223,7 @@ type action struct {
 	send    func(ctx context.Context, t Transport, b *Batch) ([]Result, error) // nil: one request a batch
 	// converse makes several requests of one delivery, which depend on each other's
 	// answers; judge says what an answer means by itself.
-	converse func(ctx context.Context, t Transport, b *Batch, judge func(*Answer) ([]Result, error)) ([]Result, error)
+	converse func(ctx context.Context, t Transport, b *Batch, judge func(*Answer, []Success) (Result, error)) (Result, error)
 }
 
 func (list Coded[S]) list(o *opened) ([]action, error) { return list.open(o) }
@@ -704,10 +704,20 @@ func (o *sender) Send(ctx context.Context, t Transport, b *Batch) ([]Result, err
 	if a.converse != nil {
 		own := *b
 		own.BaseURL = strings.TrimRight(a.base, "/")
-		return a.converse(ctx, t, &own, func(answer *Answer) ([]Result, error) {
+		r, err := a.converse(ctx, t, &own, func(answer *Answer, success []Success) (Result, error) {
+			if success == nil {
+				success = a.success
+			}
 			rs, err := o.results(a, answer, b)
-			return Confirm(a.success, answer, rs), err
+			if err != nil {
+				return Result{}, err
+			}
+			return Confirm(success, answer, rs)[0], nil
 		})
+		if err != nil {
+			return nil, err
+		}
+		return Same(r, len(b.Deliveries)), nil
 	}
 	req, err := o.request(ctx, a, b)
 	if err != nil {

@@ -1,0 +1,467 @@
+package destination
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/fanfold/fanfold/pkg/body"
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+func (list Actions) list(o *opened) ([]action, error) { return list.open(o) }
+
+func (list Actions) open(o *opened) ([]action, error) {
+	actions := make([]action, len(list))
+	for i, d := range list {
+		var err error
+		if actions[i], err = d.bind(o); err != nil {
+			return nil, fmt.Errorf("action %s: %w", d.slug, err)
+		}
+	}
+	return actions, nil
+}
+
+// boundStep is a step in its scope.
+type boundStep struct {
+	Step
+	path  *body.Path
+	to    *body.Program // instead of path; nil: the path
+	body  *body.Program
+	when  *body.Test // nil: always
+	first bool       // it goes where the action's requests go
+
+	number int // from 1 on
+}
+
+// bound is a declared action in its scope.
+type bound struct {
+	*Declared
+	needs []*body.Test
+	steps []boundStep
+	group []*body.Program
+	batch bool
+
+	settings map[string]event.Value
+
+	header http.Header
+	each   []boundHeader // those that differ from event to event
+}
+
+// boundHeader is a header in its scope.
+type boundHeader struct {
+	name  string
+	value *body.Program
+}
+
+// scope is what the names in the action's bodies stand for.
+func (d *Declared) scope(c *opened) body.Scope {
+	return body.Scope{Fields: d.fields, Settings: c.values, Stamp: c.stamp}
+}
+
+func (d *Declared) bind(c *opened) (action, error) {
+	a := action{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields, Limits: d.limits, AllOrNothing: d.allOrNothing, TimeField: d.timeField, success: d.success, results: d.results, declared: true}
+	b := &bound{Declared: d}
+	sc := d.scope(c)
+	var err error
+	if len(d.steps) == 0 {
+		return a, fmt.Errorf("it has no request")
+	}
+	if b.settings, err = sc.Values(); err != nil {
+		return a, err
+	}
+	for i, s := range d.steps {
+		bs, needed, err := s.bind(sc)
+		if err != nil {
+			return a, fmt.Errorf("step %d: %w", i+1, err)
+		}
+		if !needed {
+			continue
+		}
+		bs.first, bs.number = len(b.steps) == 0, i+1
+		if b.batch = b.batch || bs.body.Batch(); b.batch != bs.body.Batch() {
+			return a, fmt.Errorf("step %d: either all requests of an action are for many events, or none", i+1)
+		}
+		b.steps = append(b.steps, bs)
+	}
+	for _, st := range b.steps {
+		if d.success == nil {
+			a.success = append(a.success, st.success...)
+		}
+	}
+	if len(b.steps) == 0 {
+		return a, fmt.Errorf("with these settings it has no request")
+	}
+	for _, n := range d.needs {
+		t, err := sc.BindCond(n.cond)
+		if err != nil {
+			return a, fmt.Errorf("needs (%s): %w", n.detail, err)
+		}
+		b.needs = append(b.needs, t)
+	}
+	for _, g := range d.group {
+		p, err := sc.Bind(g)
+		if err != nil {
+			return a, fmt.Errorf("its group: %w", err)
+		}
+		b.group = append(b.group, p)
+	}
+	r, err := b.request(sc)
+	if err != nil {
+		return a, err
+	}
+	a.request, b.header = func() Request { return r }, r.Header
+	if a.item = b.write; d.item != nil {
+		a.item = b.writeItem
+	}
+	if slices.ContainsFunc(b.steps, func(s boundStep) bool { return s.talks() }) {
+		a.converse, a.item = b.converse, b.writeConversation
+	}
+	return a, nil
+}
+
+// bind puts a step into its scope. It is not needed when the settings rule it out.
+func (s Step) bind(sc body.Scope) (bs boundStep, needed bool, err error) {
+	bs.Step = s
+	if s.when != nil {
+		if bs.when, err = sc.BindCond(s.when); err != nil {
+			return bs, false, fmt.Errorf("its condition: %w", err)
+		}
+		if bs.when.Never() {
+			return bs, false, nil
+		}
+	}
+	method, err := sc.BindPath(s.method)
+	if err != nil {
+		return bs, false, fmt.Errorf("the method: %w", err)
+	}
+	if bs.method = method.Static(); bs.method == "" {
+		return bs, false, fmt.Errorf("the method %s differs from event to event", s.method)
+	}
+	if bs.path, err = sc.BindPath(s.path); err != nil {
+		return bs, false, fmt.Errorf("the path: %w", err)
+	}
+	if s.to != nil {
+		if bs.to, err = sc.Bind(s.to); err != nil {
+			return bs, false, fmt.Errorf("the path: %w", err)
+		}
+	}
+	if bs.node == nil {
+		bs.node = body.Payload()
+	}
+	if bs.body, err = sc.Bind(bs.node); err != nil {
+		return bs, false, fmt.Errorf("the body: %w", err)
+	}
+	return bs, true, nil
+}
+
+// talks says that the step needs something of an answer, or reads it for others.
+func (s *boundStep) talks() bool {
+	return len(s.takes) > 0 || s.whenTaken != "" || s.unlessTaken != "" || s.body.NeedsAnswers() || s.path.NeedsAnswers()
+}
+
+// address is the path of an event's request, or what it lacks.
+func (s *boundStep) address(w *body.Scratch, in *body.Input) (path, lacks string) {
+	if s.to == nil {
+		return s.path.Append(w, in)
+	}
+	text, ok := s.to.Append(w, in, nil)
+	if !ok {
+		return "", "an address"
+	}
+	v, err := event.ParseValue(text)
+	if err != nil || v.Kind() != event.String {
+		return "", "an address"
+	}
+	return v.Text(), ""
+}
+
+// static is the path that all events have; "": it is not the same for all.
+func (s *boundStep) static() string {
+	if s.to != nil {
+		return ""
+	}
+	return s.path.Static()
+}
+
+// request is that of the first step.
+func (b *bound) request(sc body.Scope) (Request, error) {
+	first := &b.steps[0]
+	r := Request{Method: first.method, Path: first.static(), Header: http.Header{}}
+	r.ContentType = cmp.Or(first.contentType, b.contentType)
+	if r.ContentType == "" && first.as == asForm {
+		r.ContentType = "application/x-www-form-urlencoded"
+	}
+	if base := cmp.Or(first.base, b.base); base != "" {
+		at, err := sc.BindPath(base)
+		if err != nil {
+			return r, fmt.Errorf("its address: %w", err)
+		}
+		if r.BaseURL = at.Static(); r.BaseURL == "" {
+			return r, fmt.Errorf("its address %s differs from event to event", base)
+		}
+	}
+	for _, h := range b.headers {
+		p, err := sc.Bind(h.value)
+		if err != nil {
+			return r, fmt.Errorf("the header %s: %w", h.name, err)
+		}
+		if p.Varies() {
+			b.each = append(b.each, boundHeader{h.name, p})
+			continue
+		}
+		var s body.Scratch
+		if text, ok := p.Interpret(&s, &body.Input{}, nil); ok {
+			v, err := event.ParseValue(text)
+			if err != nil {
+				return r, fmt.Errorf("the header %s: %w", h.name, err)
+			}
+			r.Header.Set(h.name, v.Text())
+		}
+	}
+	if b.batch {
+		r.Open, r.Close, _ = first.body.Static()
+		if first.as == asForm {
+			r.Open, r.Close = formAround(r.Open, r.Close)
+		}
+		if r.Sep = first.body.Separator(); r.Sep == "\n" {
+			r.Close += "\n"
+		}
+		if first.as == asForm {
+			r.Sep = "%2C"
+		}
+		r.envelope = func(key string) (open, close string, ok bool) {
+			open, rest, ok := strings.Cut(key, keyCut)
+			close, _, _ = strings.Cut(rest, keyCut)
+			return open, close, ok
+		}
+	}
+	return r, nil
+}
+
+// keyCut stands between the parts of a batch key: what stands before the items, what
+// stands behind them, and what else keeps events apart. JSON never has it.
+const keyCut = "\x00"
+
+// begin is what bodies are written of, unless the event lacks what the action needs.
+func (b *bound) begin(in *Input, out *Output) (s *body.Scratch, bi *body.Input, ok bool) {
+	s, bi = &out.d.body, &out.d.bodyIn
+	*bi = body.Input{Event: in.Event.Root(), Payload: in.Payload, Now: in.now, ID: in.id, Settings: b.settings}
+	return s, bi, b.meets(s, bi, out)
+}
+
+// prepare says whether a step makes a request for the event, and where it goes. It writes
+// the headers; ok is false when the event was settled.
+func (b *bound) prepare(st *boundStep, s *body.Scratch, bi *body.Input, out *Output) (path string, needed, ok bool) {
+	if st.when != nil && !st.when.Holds(s, bi) {
+		return "", false, true
+	}
+	path, lacks := st.address(s, bi)
+	if lacks != "" {
+		out.Reject(MissingIdentity, lacks+" is required: it stands in the address of the request")
+		return "", false, false
+	}
+	return path, true, b.writeHeaders(s, bi, out)
+}
+
+// write writes the items of one event.
+func (b *bound) write(in *Input, out *Output) {
+	s, bi, ok := b.begin(in, out)
+	if !ok {
+		return
+	}
+	group := ""
+	for _, g := range b.group {
+		if text, ok := g.Append(s, bi, nil); ok {
+			group += string(text)
+		}
+		group += keyCut
+	}
+	for i := range b.steps {
+		st := &b.steps[i]
+		path, needed, ok := b.prepare(st, s, bi, out)
+		if !ok {
+			return
+		}
+		if !needed {
+			continue
+		}
+		out.Method, out.Path, out.Group, out.Wait = "", "", group, st.wait
+		if st.method != b.steps[0].method {
+			out.Method = st.method
+		}
+		if !st.first || st.static() == "" {
+			out.Path = path
+		}
+		if b.batch {
+			b.writeItems(s, st, bi, out, group)
+			continue
+		}
+		buf, base := out.end()
+		if buf, ok = st.body.Append(s, bi, buf); !ok {
+			continue
+		}
+		switch st.as {
+		case asForm:
+			buf = append(buf[:base], formOf(buf[base:])...)
+		case asQuery:
+			out.Path, buf = withQuery(path, formOf(buf[base:])), buf[:base]
+		}
+		out.emit(buf, base, s.Marks())
+		bi.Step++
+	}
+}
+
+// writeItem lets the action's own function write the items of one event.
+func (b *bound) writeItem(in *Input, out *Output) {
+	if _, _, ok := b.begin(in, out); ok {
+		in.settings = b.settings
+		b.item(in, out)
+	}
+}
+
+// meets settles an event that lacks what the action needs.
+func (b *bound) meets(s *body.Scratch, bi *body.Input, out *Output) bool {
+	for i, t := range b.needs {
+		if !t.Holds(s, bi) {
+			n := &b.Declared.needs[i]
+			out.settle(n.outcome, n.reason, n.detail)
+			return false
+		}
+	}
+	for _, f := range b.checks {
+		if problem := f(s.Context(bi)); problem != "" {
+			out.Reject(Invalid, problem)
+			return false
+		}
+	}
+	return true
+}
+
+// writeHeaders writes the headers that are an event's own.
+func (b *bound) writeHeaders(s *body.Scratch, bi *body.Input, out *Output) bool {
+	out.header = ""
+	for _, h := range b.each {
+		text, ok := h.value.Append(s, bi, nil)
+		if !ok {
+			continue
+		}
+		v, err := event.ParseValue(text)
+		if err != nil || !httpguts.ValidHeaderFieldValue(v.Text()) {
+			out.Reject(Invalid, "the header "+h.name+" cannot hold the value of this event")
+			return false
+		}
+		out.header += h.name + ": " + v.Text() + "\n"
+	}
+	return true
+}
+
+// writeItems writes the items that a step has for a request of many events.
+func (b *bound) writeItems(s *body.Scratch, st *boundStep, bi *body.Input, out *Output, group string) {
+	open, close, ok := st.body.Envelope(s, bi)
+	if !ok {
+		return
+	}
+	if _, _, static := st.body.Static(); !static || !st.first || group != "" {
+		if st.as == asForm {
+			open, close = formAround(open, close)
+		}
+		out.Group = open + keyCut + close + keyCut + group
+	}
+	w := &out.d.items
+	w.out, w.s, w.in, w.as = out, s, bi, st.as
+	st.body.Items(s, bi, w)
+}
+
+// itemWriter takes the items of an event.
+type itemWriter struct {
+	out  *Output
+	s    *body.Scratch
+	in   *body.Input
+	as   encoding
+	base int
+}
+
+// Next implements [body.Sink].
+func (w *itemWriter) Next() (buf []byte) {
+	buf, w.base = w.out.end()
+	return buf
+}
+
+// Emit implements [body.Sink].
+func (w *itemWriter) Emit(buf []byte) {
+	if w.as == asForm {
+		buf = append(buf[:w.base], url.QueryEscape(string(buf[w.base:]))...)
+	}
+	w.out.emit(buf, w.base, w.s.Marks())
+	w.in.Step++
+}
+
+// withQuery puts a query behind a path that may have one.
+func withQuery(path string, query []byte) string {
+	switch {
+	case len(query) == 0:
+		return path
+	case strings.Contains(path, "?"):
+		return path + "&" + string(query)
+	}
+	return path + "?" + string(query)
+}
+
+// formOf is an object as a form: texts as they are, other values as their JSON, lists as
+// several of the same name. What is null is left out.
+func formOf(object []byte) []byte {
+	v, err := event.ParseValue(bytes.Clone(object))
+	if err != nil {
+		return nil // cannot be: it was written from valid values
+	}
+	var out []byte
+	add := func(name string, v event.Value) {
+		if v.Kind() == event.Null {
+			return
+		}
+		if len(out) > 0 {
+			out = append(out, '&')
+		}
+		out = append(append(append(out, url.QueryEscape(name)...), '='), url.QueryEscape(v.Text())...)
+	}
+	for k, m := range v.Members() {
+		if m.Kind() != event.Array {
+			add(k.Text(), m)
+			continue
+		}
+		for e := range m.Elements() {
+			add(k.Text(), e)
+		}
+	}
+	return out
+}
+
+// formAround makes a form of the object around the items of a batch: the list of items is
+// the JSON of its own parameter, and so is every other list or object.
+func formAround(open, close string) (before, behind string) {
+	const items = `"\u0000items"`
+	v, err := event.ParseValue([]byte(open + items + close))
+	if err != nil {
+		return open, close // cannot be: it was written from valid values
+	}
+	form := ""
+	for k, m := range v.Members() {
+		if form != "" {
+			form += "&"
+		}
+		text := string(m.Raw())
+		if m.Kind() == event.String {
+			text = m.Text()
+		}
+		form += url.QueryEscape(k.Text()) + "=" + url.QueryEscape(text)
+	}
+	before, behind, _ = strings.Cut(form, url.QueryEscape(items))
+	return before, behind
+}
