@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"math/bits"
 	"unsafe"
 )
@@ -269,7 +268,7 @@ func (p *Parser) limits() (maxBytes, maxDepth int) {
 	if maxDepth <= 0 {
 		maxDepth = defaultDepth
 	}
-	return min(maxBytes, math.MaxInt32), maxDepth
+	return min(maxBytes, maxRefs), maxDepth // a value takes a byte at least
 }
 
 func (p *Parser) tooLarge(raw []byte) error {

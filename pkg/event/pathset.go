@@ -82,40 +82,32 @@ func NewPathSet(paths []Path) (set *PathSet, slots []int) {
 // Len is the number of slots.
 func (s *PathSet) Len() int { return len(s.paths) }
 
-// Lookup appends what [Value.Lookup] gives for each slot's path to dst[:0].
-func (s *PathSet) Lookup(v Value, dst []Value) []Value {
-	n := len(s.paths)
-	if cap(dst) < n {
-		dst = make([]Value, n)
-	}
-	dst = dst[:n]
-	s.find(v, dst)
-	return dst
-}
-
-func (s *PathSet) find(v Value, dst []Value) {
-	clear(dst)
+// Find finds what [Value.Lookup] gives for each slot's path.
+func (s *PathSet) Find(v Value, to *Refs) {
+	to.reset(v, len(s.paths))
 	if s.tree[0].slot >= 0 {
-		dst[s.tree[0].slot] = v
+		to.slots[s.tree[0].slot] = v.ref()
 	}
-	s.descend(0, v, v, dst)
+	s.descend(0, v, v, to)
 }
 
 // descend goes on from a branch that stands for v.
-func (s *PathSet) descend(at uint16, v, root Value, dst []Value) {
+func (s *PathSet) descend(at uint16, v, root Value, to *Refs) {
 	b := &s.tree[at]
+	slots := to.slots
 	switch {
 	case b.kids == 0 || v.kind == Missing:
 		return
 	case v.kind == Object:
 	case v.kind == Null || v.kind < Array && v.Falsy():
+		f := to.note(v)
 		for i := b.lo; i < b.hi; i++ {
-			dst[i] = v
+			slots[i] = f
 		}
 		return
 	default: // elements, units, lengths: seldom, and not worth a tree
 		for i := b.lo; i < b.hi; i++ {
-			dst[i] = root.Lookup(s.paths[i])
+			slots[i] = to.note(root.Lookup(s.paths[i]))
 		}
 		return
 	}
@@ -137,15 +129,14 @@ func (s *PathSet) descend(at uint16, v, root Value, dst []Value) {
 		}
 		if kid != 0 {
 			k := &s.tree[kid]
-			value := Value{doc: v.doc, at: int32(c), kind: n.kind()}
 			if k.slot >= 0 {
-				dst[k.slot] = value
+				slots[k.slot] = Ref(c)<<refShift | Ref(n.kind())
 			}
 			if k.kids > 0 {
 				if dup {
-					clear(dst[k.lo:k.hi]) // of a repeated key the last one counts
+					clear(slots[k.lo:k.hi]) // of a repeated key the last one counts
 				}
-				s.descend(kid, value, root, dst)
+				s.descend(kid, Value{doc: v.doc, at: int32(c), kind: n.kind()}, root, to)
 			}
 			if left--; left == 0 && !dup {
 				return

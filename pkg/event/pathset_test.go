@@ -25,15 +25,15 @@ func FuzzPathSet(f *testing.F) {
 		paths = append(paths, event.CompilePath(p))
 	}
 	set, slots := event.NewPathSet(paths)
-	var got []event.Value
+	var got event.Refs
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		v, err := event.ParseValue(raw)
 		if err != nil || v.Kind() != event.Object {
 			return
 		}
-		got = set.Lookup(v, got)
+		set.Find(v, &got)
 		for i, p := range paths {
-			want, found := v.Lookup(p), got[slots[i]]
+			want, found := v.Lookup(p), got.At(slots[i])
 			if want.Kind() != found.Kind() || string(want.Raw()) != string(found.Raw()) {
 				t.Errorf("%q in %s: %s %q, want %s %q", setPaths[i], raw, found.Kind(), found.Raw(), want.Kind(), want.Raw())
 			}
@@ -60,9 +60,9 @@ func BenchmarkPathSet(b *testing.B) {
 	}
 	set, _ := event.NewPathSet(paths)
 	b.Run("set", func(b *testing.B) {
-		var dst []event.Value
+		var refs event.Refs
 		for b.Loop() {
-			dst = set.Lookup(v, dst)
+			set.Find(v, &refs)
 		}
 	})
 	b.Run("each", func(b *testing.B) {

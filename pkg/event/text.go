@@ -352,8 +352,12 @@ func fastTime(b []byte) (time.Time, bool) {
 			nanos *= 10
 		}
 	}
-	if bad > 9 || month < 1 || month > 12 || day < 1 || day > 28 || hour > 23 || minute > 59 || sec > 59 {
-		return time.Time{}, false // the last days of a month go the long way
+	if bad > 9 || month < 1 || month > 12 || hour > 23 || minute > 59 || sec > 59 {
+		return time.Time{}, false
+	}
+	const most = "\x1f\x1c\x1f\x1e\x1f\x1e\x1f\x1f\x1e\x1f\x1e\x1f" // days of a month; 29 February goes the long way
+	if day < 1 || day > int(most[month-1]) {
+		return time.Time{}, false
 	}
 	// Days since 1970-01-01, in years that begin in March: leap days come last.
 	y, m := year, month-3

@@ -3,7 +3,6 @@ package mapping
 import (
 	"bytes"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 
@@ -99,9 +98,23 @@ type Program struct {
 	batch   bool
 	root    node     // the mapping as a whole
 	members []member // its members, when it is a plain object
+	quick   []quick  // what most of these come to
+	order   []uint16 // the numbers of their fields
 	paths   *event.PathSet
 	plain   bool
 	schema  *schema
+}
+
+// quick is how a member of a plain mapping is taken into the payload when the event has
+// what the field takes as it is. Everything else goes by the member.
+type quick struct {
+	slow  bool  // always
+	time  bool  // the field is a time
+	null  bool  // null is no way to be absent
+	kinds uint8 // that the field takes as they are, a bit for each
+	field uint16
+	slot  uint16   // of the path
+	more  []uint16 // of further paths, each when nothing or null is at those before
 }
 
 // member is one line of a plain mapping.
@@ -198,6 +211,10 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 			m := &p.members[i]
 			m.shape, m.each, m.only = p.shapeOf(m)
 			m.picks = m.s != nil && !m.tested && picks(m.n)
+			p.quick = append(p.quick, m.quick())
+			if m.s != nil {
+				p.order = append(p.order, uint16(m.s.number))
+			}
 		}
 	}
 	return p, nil
@@ -306,87 +323,6 @@ func (s *schema) init(root bool) error {
 	return nil
 }
 
-// payloadScratch is a Resolver's memory for one payload.
-type payloadScratch struct {
-	payload  Payload
-	out      []byte          // values that were computed
-	order    []uint16        // the fields that are there, in the order of the mapping
-	state    []uint8         // of each field: absent, taken, written or indexed
-	vals     []event.Value   // of taken and indexed fields
-	spans    []span          // of written and indexed ones, in out
-	parts    [][]event.Value // of objects that were put together of the event's values: these, by the numbers of the members
-	whole    []bool          // of these: every member is a value of the event as it is
-	odd      bool            // of the object being written: some member is not
-	given    []given         // the values before coercion, for conditions
-	full     []byte          // the payload as text, when somebody asked for it
-	problems []string
-}
-
-const (
-	absent  uint8 = iota
-	taken         // a value of the event as it is
-	written       // a place in what was computed
-	indexed       // the same, and an index over it
-)
-
-type span struct{ start, end int }
-
-// raw is the text of a field that is there.
-func (s *payloadScratch) raw(f uint16) []byte {
-	if s.state[f] == taken {
-		return s.vals[f].Raw()
-	}
-	sp := s.spans[f]
-	return s.out[sp.start:sp.end:sp.end]
-}
-
-// given is a member before coercion: a place in the resolver's arena.
-type given struct {
-	key        string
-	start, end int
-}
-
-// Payload is a resolved, coerced and validated event. It belongs to the
-// Resolver it was made with and is valid until that runs again.
-//
-// Values that are the event's own are not copied: most are read once, by an
-// action that writes them out.
-type Payload struct {
-	r    *Resolver
-	root *schema
-	full bool
-}
-
-// hashOf is a cheap hash of a field's name. An action asks for dozens of
-// fields by their names, many of which are not there.
-func hashOf(key string) byte {
-	n := len(key)
-	if n == 0 {
-		return 0
-	}
-	return byte((uint32(key[0])*31 + uint32(key[n-1])*7 + uint32(key[n/2])*131 + uint32(key[n*3/4])*57 + uint32(n)*17) * 0x9e3779b1 >> 24)
-}
-
-// field returns the number of the field with a key; -1: there is none.
-func (s *schema) field(key string) int {
-	if s.buckets == nil {
-		return -1
-	}
-	i := int(s.buckets[hashOf(key)]) - 1
-	for i >= 0 && s.keys[i] != key {
-		i = int(s.chain[i]) - 1
-	}
-	return i
-}
-
-// At is Get of the field with a number: its place among the action's fields.
-func (p *Payload) At(f int16) event.Value {
-	if f < 0 || p.r.now.state[f] == absent {
-		return event.Value{}
-	}
-	return p.value(uint16(f))
-}
-
 // Run resolves the mapping against an event, drops what is undefined or empty,
 // coerces to the fields' types, strips what is no field and validates. The
 // error is an [*InvalidError] when the payload breaks the fields' rules. The
@@ -400,27 +336,8 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 	s := &r.now
 	s.reset(len(p.schema.props))
 	if p.plain {
-		r.slots = p.paths.Lookup(in, r.slots)
-		for i := range p.members {
-			m := &p.members[i]
-			if m.p != nil {
-				v := r.slots[m.p.slot-1]
-				k := v.Kind()
-				if k == event.Missing {
-					continue
-				}
-				if m.s != nil && m.s.asIs[k] && !m.tested {
-					if k != event.String || p.batch || !v.IsEmptyText() {
-						s.take(m.s, v)
-					}
-					continue
-				}
-			}
-			if m.picks && p.pick(r, m) {
-				continue
-			}
-			p.member(r, m, in)
-		}
+		p.paths.Find(in, &r.refs)
+		p.take(r, in)
 	} else {
 		v := p.root.eval(r, in)
 		if r.err == nil && v.kind != event.Object {
@@ -444,31 +361,97 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 			return nil, &InvalidError{problems}
 		}
 	}
-	if size := len(s.out); size+len(s.order)*in.Size() > maxOutput {
-		for _, f := range s.order {
-			if s.state[f] == taken {
-				size += len(s.vals[f].Raw())
+	if size := len(s.out); size+len(s.refs)*in.Size() > maxOutput {
+		for f := range s.refs {
+			if ref := s.refs[f]; ref != absent && ref != made {
+				size += r.refs.Size(ref)
 			}
 		}
 		if size > maxOutput {
 			return nil, errTooLarge
 		}
 	}
-	s.payload = Payload{r: r, root: p.schema}
+	s.payload = Payload{r: r, root: p.schema, order: p.order}
 	return &s.payload, nil
 }
 
-// reset prepares for a payload of n fields.
-func (s *payloadScratch) reset(n int) {
-	s.out, s.order, s.given, s.problems = s.out[:0], s.order[:0], s.given[:0], nil
-	if cap(s.state) < n {
-		s.state, s.vals, s.spans = make([]uint8, n), make([]event.Value, n), make([]span, n)
-		s.parts, s.whole = make([][]event.Value, n), make([]bool, n)
-	} else {
-		s.state, s.vals, s.spans, s.parts, s.whole = s.state[:n], s.vals[:n], s.spans[:n], s.parts[:n], s.whole[:n]
-		clear(s.state)
-		clear(s.whole)
+// quick compiles a member.
+func (m *member) quick() quick {
+	q := quick{slow: true}
+	if m.s == nil || m.tested || m.s.number > 1<<16-1 {
+		return q
 	}
+	slots, ok := chain(m.n)
+	if !ok {
+		return q
+	}
+	q.slow, q.field, q.slot, q.more = false, uint16(m.s.number), slots[0], slots[1:]
+	q.time = m.s.Type == TypeDatetime && !m.s.Multiple && !m.s.checked
+	q.null = m.s.nullable
+	for k := range m.s.asIs {
+		if m.s.asIs[k] {
+			q.kinds |= 1 << k
+		}
+	}
+	return q
+}
+
+// chain is a path, or the usual form of a choice: several paths, of which the first counts
+// that leads to something, or else the last.
+func chain(n node) (slots []uint16, ok bool) {
+	switch n := n.(type) {
+	case *pathNode:
+		return []uint16{uint16(n.slot - 1)}, n.slot > 0
+	case *ifNode:
+		cond, is := n.cond.(*pathNode)
+		if !is || !n.same || n.blank || cond.slot == 0 {
+			return nil, false
+		}
+		rest, ok := chain(n.els)
+		return append([]uint16{uint16(cond.slot - 1)}, rest...), ok
+	}
+	return nil, false
+}
+
+// take takes the members of a plain mapping into the payload.
+func (p *Program) take(r *Resolver, in event.Value) {
+	s, slots := &r.now, r.refs.Slots()
+	for i := range p.quick {
+		q := &p.quick[i]
+		if q.slow {
+			p.slow(r, &p.members[i], in)
+			continue
+		}
+		ref := slots[q.slot]
+		for _, next := range q.more {
+			if ref.Kind() > event.Null {
+				break
+			}
+			ref = slots[next]
+		}
+		k := ref.Kind()
+		switch {
+		case k == event.Missing, k == event.Null && !q.null:
+		case !ref.InText():
+			p.slow(r, &p.members[i], in)
+		case k == event.String && r.refs.Size(ref) == 2 && q.kinds>>event.String&1 != 0:
+			if p.batch {
+				s.refs[q.field] = ref
+			}
+		case q.kinds>>k&1 != 0, q.time && r.refs.IsTimed(ref):
+			s.refs[q.field] = ref
+		default:
+			p.slow(r, &p.members[i], in)
+		}
+	}
+}
+
+// slow is take of a member that is not taken as it is.
+func (p *Program) slow(r *Resolver, m *member, in event.Value) {
+	if m.p != nil && m.p.value(r, in).Kind() == event.Missing || m.picks && p.pick(r, m) {
+		return
+	}
+	p.member(r, m, in)
 }
 
 // pick takes the value that a member chooses into the payload, or finds that it is left
@@ -482,7 +465,7 @@ func (p *Program) pick(r *Resolver, m *member) bool {
 	case k == event.String && (!p.batch || m.s.dropsEmpty()) && v.IsEmptyText():
 		return true
 	case k == event.Null, m.s.keeps(v):
-		r.now.take(m.s, v)
+		r.take(m.s, v)
 		return true
 	}
 	return false
@@ -508,18 +491,6 @@ func (p *Program) member(r *Resolver, m *member, in event.Value) {
 	}
 }
 
-// take makes a value of the event a field of the payload.
-func (s *payloadScratch) take(f *schema, v event.Value) {
-	s.vals[f.number], s.state[f.number] = v, taken
-	s.order = append(s.order, uint16(f.number))
-}
-
-// made makes a field of what was computed since start.
-func (s *payloadScratch) made(f *schema, start int) {
-	s.spans[f.number], s.state[f.number] = span{start, len(s.out)}, written
-	s.order = append(s.order, uint16(f.number))
-}
-
 // field takes one root member into the payload.
 func (p *Program) field(r *Resolver, f *schema, v *result) {
 	s := &r.now
@@ -534,7 +505,7 @@ func (p *Program) field(r *Resolver, f *schema, v *result) {
 	switch {
 	case f.asIs[v.kind] || f.Type == TypeDatetime && !f.Multiple && !f.checked && v.kind == event.String && isPlainISO(v.raw):
 		if v.ev.Exists() {
-			s.take(f, v.ev)
+			r.take(f, v.ev)
 			return
 		}
 		s.out = append(s.out, v.raw...)
@@ -549,11 +520,11 @@ func (p *Program) field(r *Resolver, f *schema, v *result) {
 		s.out = f.coerce(r, s.out, v.raw, true)
 		if v.ev.Exists() && bytes.Equal(s.out[start:], v.raw) {
 			s.out = s.out[:start]
-			s.take(f, v.ev)
+			r.take(f, v.ev)
 			return
 		}
 	}
-	s.made(f, start)
+	s.make(f, start)
 }
 
 // template writes a template's text straight into the payload.
@@ -565,7 +536,7 @@ func (p *Program) template(r *Resolver, m *member, in event.Value) {
 		s.out = s.out[:start]
 		return
 	}
-	s.made(m.s, start)
+	s.make(m.s, start)
 }
 
 // shapeMember is a member of an object that consists of values of the event.
@@ -588,7 +559,7 @@ func (m *shapeMember) value(r *Resolver, element event.Value) event.Value {
 func pick(r *Resolver, n node) event.Value {
 	switch n := n.(type) {
 	case *pathNode:
-		return r.slots[n.slot-1]
+		return r.refs.At(n.slot - 1)
 	case *ifNode:
 		if pick(r, n.cond).Nullish() {
 			return pick(r, n.els)
@@ -722,27 +693,20 @@ func (p *Program) object(r *Resolver, m *member) bool {
 	start, problems := len(s.out), len(s.problems)
 	ok := true
 	if m.each == nil && !m.only {
-		f := m.s.number
-		parts := s.parts[f]
-		if n := len(m.s.props); cap(parts) < n {
-			parts = make([]event.Value, n)
-		} else {
-			parts = parts[:n]
-			clear(parts)
+		if m.gather(r) {
+			return true
 		}
-		s.parts[f], s.odd = parts, false
-		ok = m.write(r, event.Value{}, parts)
-		s.whole[f] = ok && !s.odd
+		ok = m.write(r, event.Value{})
 	} else if m.only {
 		s.out = append(s.out, '[')
-		ok = m.write(r, event.Value{}, nil)
+		ok = m.write(r, event.Value{})
 		s.out = append(s.out, ']')
 	} else {
 		array := m.each.value(r, event.Value{})
 		s.out = append(s.out, '[')
 		switch array.Kind() {
 		case event.Object: // stands for an array of it
-			ok = m.write(r, array, nil)
+			ok = m.write(r, array)
 		case event.Array:
 			for e := range array.Elements() {
 				if e.Kind() != event.Object {
@@ -752,7 +716,7 @@ func (p *Program) object(r *Resolver, m *member) bool {
 				if len(s.out) > start+1 {
 					s.out = append(s.out, ',')
 				}
-				if ok = m.write(r, e, nil); !ok {
+				if ok = m.write(r, e); !ok {
 					break
 				}
 			}
@@ -765,13 +729,64 @@ func (p *Program) object(r *Resolver, m *member) bool {
 		s.out, s.problems = s.out[:start], s.problems[:problems]
 		return false
 	}
-	s.made(m.s, start)
+	s.make(m.s, start)
 	return true
 }
 
-// write writes one object, of the event or of an element, and notes its values in parts,
-// when these are not nil. It reports false when something has to be said of a member.
-func (m *member) write(r *Resolver, element event.Value, parts []event.Value) bool {
+// gather notes the values of an object, which is a field of its own. It reports false,
+// with nothing done, when some member is not a value of the event as it is.
+func (m *member) gather(r *Resolver) bool {
+	o := &r.now.made[m.s.number]
+	if n := len(m.s.props); cap(o.parts) < n {
+		o.parts = make([]event.Ref, n)
+	} else {
+		o.parts = o.parts[:n]
+		clear(o.parts)
+	}
+	for i := range m.shape {
+		sm := &m.shape[i]
+		f := sm.f
+		if sm.p == nil || f == nil {
+			return false
+		}
+		ref := r.refs.Slot(sm.p.slot - 1)
+		k := ref.Kind()
+		switch {
+		case k == event.Missing, k == event.Null && !f.nullable, k == event.String && f.dropsEmpty() && ref.InText() && r.refs.Size(ref) == 2:
+			if f.required {
+				return false // and somebody says what is missing
+			}
+		case !ref.InText() || !f.asIs[k] && !f.keeps(r.refs.Value(ref)):
+			return false
+		default:
+			o.parts[f.number] = ref
+		}
+	}
+	r.now.make(m.s, len(r.now.out))
+	o.whole, o.member = true, m
+	return true
+}
+
+// join writes the text of an object that was gathered.
+func (m *member) join(r *Resolver, parts []event.Ref) {
+	out := append(r.now.out, '{')
+	start := len(out)
+	for i := range m.shape {
+		ref := parts[m.shape[i].f.number]
+		if ref == absent {
+			continue
+		}
+		if len(out) > start {
+			out = append(out, ',')
+		}
+		out = append(append(out, m.shape[i].key...), r.refs.Raw(ref)...)
+	}
+	r.now.out = append(out, '}')
+}
+
+// write writes one object, of the event or of an element. It reports false when something
+// has to be said of a member.
+func (m *member) write(r *Resolver, element event.Value) bool {
 	s := &r.now
 	s.out = append(s.out, '{')
 	start := len(s.out)
@@ -782,7 +797,6 @@ func (m *member) write(r *Resolver, element event.Value, parts []event.Value) bo
 				s.out = append(s.out, ',')
 			}
 			s.out = append(append(s.out, sm.key...), sm.lit...)
-			s.odd = true
 			continue
 		}
 		v := sm.value(r, element)
@@ -809,7 +823,7 @@ func (m *member) write(r *Resolver, element event.Value, parts []event.Value) bo
 			s.out = append(s.out, ',')
 		}
 		s.out = append(s.out, sm.key...)
-		if s.odd = s.odd || coerce || wrap || sm.f == nil; coerce {
+		if coerce {
 			if !sm.f.coerced(r, v) {
 				return false
 			}
@@ -821,8 +835,6 @@ func (m *member) write(r *Resolver, element event.Value, parts []event.Value) bo
 		s.out = append(s.out, v.Raw()...)
 		if wrap {
 			s.out = append(s.out, ']')
-		} else if parts != nil && !s.odd {
-			parts[sm.f.number] = v
 		}
 	}
 	s.out = append(s.out, '}')
@@ -842,7 +854,7 @@ func (p *Program) note(r *Resolver, key string, v *result) {
 // lacks reports whether a required field is not in the payload.
 func (p *Program) lacks(s *payloadScratch) bool {
 	for _, f := range p.schema.needed {
-		if s.state[f.number] == absent {
+		if s.refs[f.number] == absent {
 			return true
 		}
 	}
@@ -862,7 +874,7 @@ func (p *Program) missing(r *Resolver) []string {
 			continue
 		}
 		f := p.schema.byKey[rl.path[0]]
-		if s.state[f.number] == absent {
+		if s.refs[f.number] == absent {
 			report("The root value", rl.path[0])
 		} else if len(rl.path) == 2 {
 			raw := find(s.given, rl.path[0]).text(r)
@@ -876,7 +888,7 @@ func (p *Program) missing(r *Resolver) []string {
 		}
 	}
 	for _, f := range p.schema.needed {
-		if s.state[f.number] == absent {
+		if s.refs[f.number] == absent {
 			report("The root value", f.Key)
 		}
 	}
@@ -963,172 +975,4 @@ func nullLike(raw []byte) bool {
 // sameJSON compares two values as documents.
 func sameJSON(a, b []byte) bool {
 	return bytes.Equal(appendCanonical(nil, a), appendCanonical(nil, b))
-}
-
-// Get returns a field's value, or Missing.
-func (p *Payload) Get(key string) event.Value {
-	f := p.root.field(key)
-	if f < 0 || p.r.now.state[f] == absent {
-		return event.Value{}
-	}
-	return p.value(uint16(f))
-}
-
-// value is that of a field that is there.
-func (p *Payload) value(f uint16) event.Value {
-	s := &p.r.now
-	if s.state[f] == written {
-		raw := s.raw(f)
-		if len(raw) == 2 && raw[0] == '{' {
-			return emptyObject
-		}
-		v, err := p.r.parser.ParseValue(raw)
-		if err != nil {
-			return event.Value{} // cannot be: the bytes were written from valid values
-		}
-		s.vals[f], s.state[f] = v, indexed
-	}
-	return s.vals[f]
-}
-
-// Part is a member of a field that is an object, both by their places among those that
-// are declared. It is known only of objects that were put together of the event's values.
-func (p *Payload) Part(f, member int16) (v event.Value, known bool) {
-	s := &p.r.now
-	switch {
-	case s.state[f] == absent:
-		return event.Value{}, true
-	case !s.whole[f]:
-		return event.Value{}, false
-	}
-	return s.parts[f][member], true
-}
-
-// RawAt is Raw of the field with a number: its place among the action's fields.
-func (p *Payload) RawAt(f int16) []byte {
-	if p.r.now.state[f] == absent {
-		return nil
-	}
-	return p.r.now.raw(uint16(f))
-}
-
-// Raw returns a field's JSON, or nil. The caller must not change it.
-func (p *Payload) Raw(key string) []byte {
-	f := p.root.field(key)
-	if f < 0 || p.r.now.state[f] == absent {
-		return nil
-	}
-	return p.r.now.raw(uint16(f))
-}
-
-// Has reports whether the payload has the field.
-func (p *Payload) Has(key string) bool {
-	f := p.root.field(key)
-	return f >= 0 && p.r.now.state[f] != absent
-}
-
-// Text returns a field's text, decoded; the JSON of a field that is no string;
-// "" when it is absent.
-func (p *Payload) Text(key string) string {
-	v := p.Get(key)
-	if !v.Exists() {
-		return ""
-	}
-	return v.Text()
-}
-
-// Len returns the number of fields.
-func (p *Payload) Len() int { return len(p.r.now.order) }
-
-// Keys yields the fields' names in the order of the mapping.
-func (p *Payload) Keys() iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for key := range p.All() {
-			if !yield(key) {
-				return
-			}
-		}
-	}
-}
-
-// All yields the fields in the order of the mapping, as JSON.
-func (p *Payload) All() iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
-		s := &p.r.now
-		for _, f := range s.order {
-			if !yield(p.root.keys[f], s.raw(f)) {
-				return
-			}
-		}
-	}
-}
-
-// Fields yields the fields in the order of the mapping: their keys, and the numbers
-// by which [Payload.At] and [Payload.Put] know them.
-func (p *Payload) Fields() iter.Seq2[string, int16] {
-	return func(yield func(string, int16) bool) {
-		for _, f := range p.r.now.order {
-			if !yield(p.root.keys[f], int16(f)) {
-				return
-			}
-		}
-	}
-}
-
-// Put writes a field that is there as a member of the object that is open.
-func (p *Payload) Put(w *Writer, f int16) {
-	w.sep()
-	p.put(w, uint16(f))
-}
-
-// Val writes a field as a value; a missing one becomes null.
-func (p *Payload) Val(w *Writer, key string) {
-	f := p.root.field(key)
-	if f < 0 || p.r.now.state[f] == absent {
-		w.Null()
-		return
-	}
-	w.sep()
-	p.write(w, uint16(f))
-}
-
-func (p *Payload) put(w *Writer, f uint16) {
-	w.buf = append(w.buf, p.root.props[f].prefix...)
-	p.write(w, f)
-}
-
-// write writes a field's value. One that was made is not looked into.
-func (p *Payload) write(w *Writer, f uint16) {
-	w.buf = append(w.buf, p.r.now.raw(f)...)
-}
-
-// AppendJSON appends the payload as a JSON object.
-func (p *Payload) AppendJSON(dst []byte) []byte {
-	s := &p.r.now
-	dst = append(dst, '{')
-	for i, f := range s.order {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(dst, p.root.props[f].prefix...)
-		dst = append(dst, s.raw(f)...)
-	}
-	return append(dst, '}')
-}
-
-// Write writes the payload as a JSON object.
-func (p *Payload) Write(w *Writer) {
-	w.Raw(p.JSON())
-}
-
-// JSON returns the payload as a JSON object. The caller must not change it.
-func (p *Payload) JSON() []byte {
-	s := &p.r.now
-	if !p.full {
-		if cap(s.full) > 1<<20 {
-			s.full = nil // one huge event must not pin its size for ever
-		}
-		s.full, p.full = p.AppendJSON(s.full[:0]), true
-	}
-	return s.full[:len(s.full):len(s.full)]
 }

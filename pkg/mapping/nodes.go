@@ -42,7 +42,7 @@ type pathNode struct {
 
 func (n *pathNode) value(r *Resolver, in event.Value) event.Value {
 	if n.slot > 0 {
-		return r.slots[n.slot-1]
+		return r.refs.At(n.slot - 1)
 	}
 	return in.Lookup(n.path)
 }

@@ -21,8 +21,8 @@ type Resolver struct {
 	keep   bool         // write undefined as undefinedMark instead of dropping it
 	err    error
 	merged []entry
-	trail  []byte        // the place in the payload of what is being coerced, for problems
-	slots  []event.Value // what a Program's paths lead to, see scope
+	trail  []byte     // the place in the payload of what is being coerced, for problems
+	refs   event.Refs // what a Program's paths lead to, see scope
 	now    payloadScratch
 	memo   memo
 }

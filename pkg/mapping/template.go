@@ -86,7 +86,7 @@ func (n *templateNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, b
 		}
 		var v event.Value
 		if p.slot > 0 {
-			v = r.slots[p.slot-1]
+			v = r.refs.At(p.slot - 1)
 		} else {
 			v = in.Lookup(p.path)
 		}
