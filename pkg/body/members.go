@@ -19,14 +19,27 @@ type objectOp struct {
 // memberOp is a member, or a spread.
 type memberOp struct {
 	key    []byte // ,"key":
-	name   string
-	field  int16 // copied as it is; -1: see n
-	n      op
-	fixed  []byte // ,"key":value, always the same
-	cond   test   // nil: always
-	spread *spreadOp
+	way    way
 	names  uint8 // number of the name, see names
+	field  int16 // of byField, byPart and byValue
+	part   int16 // of byPart: a member of the field that is declared
+	cond   test  // nil: always
+	n      op
+	name   string
+	spread *spreadOp
 }
+
+// way is how a member is written.
+type way uint8
+
+const (
+	byNode  way = iota
+	byValue     // as by its node, if there is a value for the field
+	byField     // the field is copied as it is
+	byPart      // a member of the field is
+	byFixed     // key is the member as a whole, which is always the same
+	bySpread
+)
 
 // spreadOp is all members of an object.
 type spreadOp struct {
@@ -41,10 +54,11 @@ type spreadOp struct {
 // for each member of an object that is spread: most are not among them, which a look at
 // a few of their bytes tells.
 type names struct {
-	index map[string]uint8
-	seen  [4]uint64
-	omit  []uint64 // for each name: by which spreads it is left out, a bit for each
-	many  bool     // there are more names than there are numbers
+	texts []string
+	first [256]uint8 // by sketch: the number of a name, from 1 on
+	next  []uint8    // for each name: that of another one with the same sketch
+	omit  []uint64   // for each name: by which spreads it is left out, a bit for each
+	many  bool       // there are more names than there are numbers
 }
 
 const maxNames = 250
@@ -57,33 +71,27 @@ func sketch(b []byte) uint8 {
 }
 
 func (n *names) add(name string) uint8 {
-	if i, ok := n.index[name]; ok {
+	if i, ok := n.of([]byte(name)); ok {
 		return i
 	}
-	if n.index == nil {
-		n.index = map[string]uint8{}
-	}
-	if len(n.index) >= maxNames {
+	if len(n.texts) >= maxNames {
 		n.many = true
 		return maxNames
 	}
-	i := uint8(len(n.index))
-	n.index[name] = i
-	h := sketch([]byte(name))
-	n.seen[h>>6] |= 1 << (h & 63)
-	n.omit = append(n.omit, 0)
+	i, h := uint8(len(n.texts)), sketch([]byte(name))
+	n.texts, n.omit, n.next = append(n.texts, name), append(n.omit, 0), append(n.next, n.first[h])
+	n.first[h] = i + 1
 	return i
 }
 
 // of returns the number of a name; ok is false for those that nobody writes or leaves
 // out.
 func (n *names) of(b []byte) (number uint8, ok bool) {
-	h := sketch(b)
-	if n.seen[h>>6]>>(h&63)&1 == 0 {
-		return 0, false
+	at := n.first[sketch(b)]
+	for at > 0 && n.texts[at-1] != string(b) {
+		at = n.next[at-1]
 	}
-	number, ok = n.index[string(b)]
-	return number, ok
+	return at - 1, at > 0
 }
 
 // set is a set of names.
@@ -101,7 +109,7 @@ func (c *compiler) object(o *object) op {
 		if known == fails {
 			continue
 		}
-		mo := memberOp{name: m.key, field: -1}
+		mo := memberOp{name: m.key}
 		if known == unknown {
 			mo.cond = c.test(m.cond)
 		}
@@ -116,9 +124,11 @@ func (c *compiler) object(o *object) op {
 		mo.key = append(event.AppendQuoted([]byte{','}, m.key), ':')
 		switch n := n.(type) {
 		case copied:
-			mo.field = int16(n)
+			mo.way, mo.field = byField, int16(n)
 		case constant:
-			mo.fixed = append(slices.Clone(mo.key), n...)
+			mo.way, mo.key = byFixed, append(mo.key, n...)
+		case *valueOp:
+			mo.shorten(n)
 		}
 		mo.n = n
 		out.members = append(out.members, mo)
@@ -147,18 +157,29 @@ func (c *compiler) object(o *object) op {
 	return out
 }
 
+// shorten finds a shorter way than that by the node for a value that comes from one field.
+func (m *memberOp) shorten(v *valueOp) {
+	if v.src != fromField || len(v.candidates) != 1 || v.candidates[0].field < 0 {
+		return
+	}
+	c := &v.candidates[0]
+	if m.way, m.field = byValue, c.field; c.part >= 0 && len(v.steps) == 0 {
+		m.way, m.part = byPart, c.part
+	}
+}
+
 // constant is the object as text when it is always the same.
 func (o *objectOp) constant() (constant, bool) {
 	text := []byte{'{'}
 	for i := range o.members {
 		m := &o.members[i]
-		if m.fixed == nil || m.cond != nil {
+		if m.way != byFixed || m.cond != nil {
 			return nil, false
 		}
 		if i == 0 {
-			text = append(text, m.fixed[1:]...)
+			text = append(text, m.key[1:]...)
 		} else {
-			text = append(text, m.fixed...)
+			text = append(text, m.key...)
 		}
 	}
 	if len(text) == 1 && !o.always {
@@ -179,7 +200,7 @@ func (c *compiler) spread(o *objectOp, mo *memberOp, s *spread) {
 	}
 	o.wins = o.wins || s.wins
 	o.spreads = append(o.spreads, so)
-	mo.spread = so
+	mo.spread, mo.way = so, bySpread
 	o.members = append(o.members, *mo)
 }
 
@@ -202,35 +223,56 @@ func (o *objectOp) put(w *writing) bool {
 	w.sep()
 	w.buf = append(w.buf, '{')
 	start := len(w.buf)
-	for i := range o.members {
-		m := &o.members[i]
-		if m.cond == nil || m.cond.holds(w) {
-			m.put(w, start)
-		}
-	}
+	o.putMembers(w, nil, start)
 	return w.close(from, start, '}', o.always)
 }
 
-// put writes a member of an object whose members begin at a place in buf.
-func (m *memberOp) put(w *writing, start int) {
-	key := m.key
-	if m.fixed != nil {
-		key = m.fixed
-	}
-	if len(w.buf) == start {
-		key = key[1:]
-	}
-	switch {
-	case m.fixed != nil:
-		w.buf = append(w.buf, key...)
-	case m.field >= 0:
-		if raw := w.in.Payload.RawAt(m.field); raw != nil {
-			w.buf = append(append(w.buf, key...), raw...)
+// putMembers writes the members of an object, which begin at a place in buf. sp is of the
+// spreads among them.
+func (o *objectOp) putMembers(w *writing, sp *spreading, start int) {
+	fields, index := w.in.Payload.Index()
+	for i := range o.members {
+		m := &o.members[i]
+		var raw []byte
+		switch m.way {
+		case byField:
+			ref := fields[m.field]
+			if ref == 0 {
+				continue
+			}
+			if ref == event.FreeRef {
+				raw = w.in.Payload.RawAt(m.field)
+			} else {
+				raw = index.Raw(ref)
+			}
+		case byPart:
+			if fields[m.field] == 0 {
+				continue
+			}
+			var known bool
+			if raw, known = w.in.Payload.RawPart(m.field, m.part); known && raw == nil {
+				continue
+			}
+		case byValue:
+			if fields[m.field] == 0 {
+				continue
+			}
+		case bySpread:
+			sp.put(w, m.spread, start)
+			continue
 		}
-	default:
-		at := len(w.buf)
+		if sp != nil && sp.anyReplaced && sp.replaced.has(m.names) || m.cond != nil && !m.cond.holds(w) {
+			continue
+		}
+		key, at := m.key, len(w.buf)
+		if at == start {
+			key = key[1:]
+		}
 		w.buf = append(w.buf, key...)
-		if !m.n.put(w) {
+		switch {
+		case raw != nil:
+			w.buf = append(w.buf, raw...)
+		case m.way != byFixed && !m.n.put(w):
 			w.cut(at)
 		}
 	}
@@ -241,11 +283,11 @@ func (m *memberOp) would(w *writing) bool {
 	if m.cond != nil && !m.cond.holds(w) {
 		return false
 	}
-	if m.fixed != nil {
+	switch m.way {
+	case byFixed:
 		return true
-	}
-	if m.field >= 0 {
-		return w.in.Payload.RawAt(m.field) != nil
+	case byField:
+		return !w.in.Payload.Lacks(m.field)
 	}
 	at := len(w.buf)
 	ok := m.n.put(w)
@@ -255,9 +297,11 @@ func (m *memberOp) would(w *writing) bool {
 
 // spreading is what is known of an object's spreads for one event.
 type spreading struct {
-	o        *objectOp
-	of       [4]event.Value // of the first spreads; the others are looked for again
-	replaced set            // names that a spread that wins has
+	o           *objectOp
+	of          [4]event.Value // of the first spreads; the others are looked for again
+	replaced    set            // names that a spread that wins has
+	anyReplaced bool
+	alone       uint64 // spreads that have no name of another member's, a bit for each
 }
 
 func (o *objectOp) putSpreads(w *writing) bool {
@@ -274,16 +318,7 @@ func (o *objectOp) putSpreads(w *writing) bool {
 	w.sep()
 	w.buf = append(w.buf, '{')
 	start := len(w.buf)
-	for i := range o.members {
-		m := &o.members[i]
-		switch {
-		case m.spread != nil:
-			sp.put(w, m.spread, start)
-		case o.wins && sp.replaced.has(m.names):
-		case m.cond == nil || m.cond.holds(w):
-			m.put(w, start)
-		}
-	}
+	o.putMembers(w, &sp, start)
 	return w.close(from, start, '}', o.always)
 }
 
@@ -317,23 +352,32 @@ func (sp *spreading) replace(w *writing) {
 				for i := range sp.o.members {
 					if m := &sp.o.members[i]; m.spread == nil && !sp.o.names.omits(m.names, s) && w.in.Payload.Has(m.name) {
 						sp.replaced.add(m.names)
+						sp.anyReplaced = true
 					}
 				}
 			}
 			continue
 		}
-		for c := sp.value(w, s).Cursor(); c.Next(); {
-			name, ok := w.nameOf(c.Key())
-			if !ok || s.rename != nil {
-				n, found := sp.o.names.of(name)
-				if found && sp.o.names.omits(n, s) {
-					continue
-				}
-				name = []byte(s.name(string(name)))
+		of := sp.value(w, s)
+		n, size, alone := 0, 1, s.rename == nil && s.each == nil
+		for c := of.Cursor(); c.Next(); n++ {
+			name, plain := w.nameOf(c.Key())
+			size += c.Size() + 1
+			number, found := sp.o.names.of(name)
+			alone = alone && plain && !found
+			if found && sp.o.names.omits(number, s) {
+				continue
 			}
-			if n, found := sp.o.names.of(name); found && (s.rename != nil || !sp.o.names.omits(n, s)) {
-				sp.replaced.add(n)
+			if s.rename != nil {
+				number, found = sp.o.names.of([]byte(s.rename(string(name))))
 			}
+			if found {
+				sp.replaced.add(number)
+				sp.anyReplaced = true
+			}
+		}
+		if alone && n > 0 && size == of.Size() {
+			sp.alone |= 1 << s.at
 		}
 	}
 }
@@ -361,26 +405,39 @@ func (sp *spreading) put(w *writing, s *spreadOp, start int) {
 		return
 	}
 	// Most often no other member has anything to do with it: then it is copied as it is.
-	if s.each == nil && s.rename == nil && s.at == len(sp.o.spreads)-1 {
-		size, hit, n := 1, false, 0
-		for c := of.Cursor(); c.Next(); n++ {
-			b, ok := c.Key().Plain()
-			if ok {
-				_, ok = sp.o.names.of(b)
-				hit = hit || ok
-			} else {
-				hit = true
-			}
-			size += c.Size() + 1
+	if s.each == nil && s.rename == nil && s.at == len(sp.o.spreads)-1 && sp.isAlone(s, of) {
+		if len(w.buf) > start {
+			w.buf = append(w.buf, ',')
 		}
-		if raw := of.Raw(); n > 0 && !hit && size == len(raw) {
-			if len(w.buf) > start {
-				w.buf = append(w.buf, ',')
-			}
-			w.buf = append(w.buf, raw[1:len(raw)-1]...)
-			return
-		}
+		raw := of.Raw()
+		w.buf = append(w.buf, raw[1:len(raw)-1]...)
+		return
 	}
+	sp.each(w, s, of, start)
+}
+
+// isAlone says that no other member has to do with the members of an object that is
+// spread, and that it has no white space.
+func (sp *spreading) isAlone(s *spreadOp, of event.Value) bool {
+	if s.wins {
+		return sp.alone>>s.at&1 != 0
+	}
+	size, n := 1, 0
+	for c := of.Cursor(); c.Next(); n++ {
+		name, plain := c.Key().Plain()
+		if !plain {
+			return false
+		}
+		if _, found := sp.o.names.of(name); found {
+			return false
+		}
+		size += c.Size() + 1
+	}
+	return n > 0 && size == of.Size()
+}
+
+// each writes the members of an object that is spread, one by one.
+func (sp *spreading) each(w *writing, s *spreadOp, of event.Value, start int) {
 	element, inside, index := w.element, w.inside, w.index
 	for c := of.Cursor(); c.Next(); {
 		w.element, w.inside = element, inside

@@ -275,24 +275,43 @@ type openAction struct {
 type subscription struct {
 	action  int
 	filter  *filter.Filter
-	types   []string // of the events that the filter can match; nil: any
+	types   typeSet        // of the events that the filter can match
+	rest    *filter.Filter // what decides of an event of one of these
 	program *mapping.Program
 }
 
-// takes says whether the filter matches. Most subscriptions are for one type of
+// typeSet is a set of types of events, a bit for each.
+type typeSet uint16
+
+const allTypes = ^typeSet(0)
+
+// typesOf is the set of the types with these texts; false: one of them is no type of the spec.
+func typesOf(texts []string) (set typeSet, ok bool) {
+	for _, text := range texts {
+		t := event.TypeOf(text)
+		if t == event.Other {
+			return 0, false
+		}
+		set |= 1 << t
+	}
+	return set, true
+}
+
+// bind finds out what the filter says of types. Most subscriptions are for one type of
 // event, and a destination has several: to look at the type first halves what
 // their filters take.
-func (s *subscription) takes(root event.Value, typ []byte) bool {
-	if typ != nil && s.types != nil {
-		found := false
-		for _, t := range s.types {
-			found = found || t == string(typ)
-		}
-		if !found {
-			return false
+func (s *subscription) bind() {
+	s.types, s.rest = allTypes, s.filter
+	if texts, rest, ok := s.filter.Bound("type"); ok {
+		if types, ok := typesOf(texts); ok {
+			s.types, s.rest = types, rest
 		}
 	}
-	return s.filter.Match(root)
+}
+
+// takes says whether the filter matches.
+func (s *subscription) takes(ev *event.Event) bool {
+	return s.types>>ev.Type()&1 != 0 && s.rest.Match(ev.Root())
 }
 
 func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, error) {
@@ -384,8 +403,8 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 			if out.filter, err = filter.Compile(sub.Subscribe); err != nil {
 				errs = append(errs, fmt.Errorf("actions[%d] (%s): subscribe: %w", i, sub.Action, err))
 			}
-			out.types, _ = out.filter.Bound("type")
 		}
+		out.bind()
 		if out.program, err = mapping.CompileFields(o.actions[at].Fields, sub.Mapping); err != nil {
 			errs = append(errs, fmt.Errorf("actions[%d] (%s): %w", i, sub.Action, err))
 		}
@@ -530,16 +549,12 @@ func (o *sender) route(ev *event.Event, env *Env, out *Deliveries) {
 		return
 	}
 	root := ev.Root()
-	typ, ok := ev.TypeValue().Plain()
-	if !ok {
-		typ = nil
-	}
 	id := ""
 	var some [8]int
 	sent := some[:0] // actions
 	for i := range o.subs {
 		sub := &o.subs[i]
-		if !sub.takes(root, typ) {
+		if !sub.takes(ev) {
 			continue
 		}
 		if id == "" {

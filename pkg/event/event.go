@@ -54,8 +54,9 @@ func (t Type) String() string {
 	return [...]string{"other", "track", "identify", "page", "screen", "group", "alias"}[t]
 }
 
-func typeOf(s []byte) Type {
-	switch string(s) {
+// TypeOf is the type with a text; Other: it is none of the spec's.
+func TypeOf(text string) Type {
+	switch text {
 	case "track":
 		return Track
 	case "identify":

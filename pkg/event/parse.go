@@ -200,9 +200,9 @@ func (p *Parser) event(d doc) *Event {
 	e.findTop()
 	if t := e.TypeValue(); t.kind == String {
 		if b, ok := t.Plain(); ok {
-			e.typ = typeOf(b)
+			e.typ = TypeOf(string(b))
 		} else {
-			e.typ = typeOf(t.AppendString(nil))
+			e.typ = TypeOf(string(t.AppendString(nil)))
 		}
 	}
 	if !p.once {

@@ -67,15 +67,22 @@ func (f *Filter) Match(v event.Value) bool {
 
 // Bound returns the texts one of which a member has to be for the statement to
 // hold, and whether it says so much: who knows the member need not match at all
-// where it is something else. Most statements ask for one type of event.
-func (f *Filter) Bound(key string) (texts []string, ok bool) {
+// where it is something else. Most statements ask for one type of event. rest is what the
+// statement says beside that, nil for nothing: it decides where the member is one of
+// these texts.
+func (f *Filter) Bound(key string) (texts []string, rest *Filter, ok bool) {
 	if f == nil {
-		return nil, false
+		return nil, nil, false
 	}
-	return f.root.bound(key)
+	texts, left, ok := f.root.bound(key)
+	if ok && left != nil {
+		rest = &Filter{source: f.source, root: left, calls: f.calls}
+	}
+	return texts, rest, ok
 }
 
-func (e *expr) bound(key string) (texts []string, ok bool) {
+// bound is [Filter.Bound] of an expression; left is nil when nothing is left.
+func (e *expr) bound(key string) (texts []string, left *expr, ok bool) {
 	switch e.op {
 	case opEqual:
 		path, lit := e.args[0], e.args[1]
@@ -84,25 +91,36 @@ func (e *expr) bound(key string) (texts []string, ok bool) {
 		}
 		if path.op == opPath && lit.op == opLiteral && lit.lit.kind == text &&
 			slices.Equal(path.path.Steps(), []string{key}) {
-			return []string{string(lit.lit.raw)}, true
+			return []string{string(lit.lit.raw)}, nil, true
 		}
 	case opAnd:
-		for _, a := range e.args {
-			if texts, ok := a.bound(key); ok {
-				return texts, true
+		for i, a := range e.args {
+			texts, left, ok := a.bound(key)
+			if !ok {
+				continue
 			}
+			args := slices.Delete(slices.Clone(e.args), i, i+1)
+			if left != nil {
+				args = slices.Insert(args, i, left)
+			}
+			if len(args) == 0 {
+				return texts, nil, true
+			}
+			return texts, &expr{op: opAnd, args: args, col: e.col}, true
 		}
 	case opOr:
 		for _, a := range e.args {
-			t, ok := a.bound(key)
+			t, l, ok := a.bound(key)
 			if !ok {
-				return nil, false
+				return nil, nil, false
 			}
-			texts = append(texts, t...)
+			if texts = append(texts, t...); l != nil {
+				left = e // which of the texts it was matters
+			}
 		}
-		return texts, true
+		return texts, left, true
 	}
-	return nil, false
+	return nil, nil, false
 }
 
 // scratch holds the texts that functions make during one match.

@@ -125,15 +125,23 @@ func TestErrorsPointAtTheColumn(t *testing.T) {
 
 func TestBound(t *testing.T) {
 	for src, want := range map[string]string{
-		`type = "track"`: "track", `"track" = type`: "track", `event = "a" and type = "track"`: "track", `(type = "a" or type = "b") and x`: "a b", `type = "a" and type = "b"`: "a",
+		`type = "track"`: "track", `"track" = type`: "track", `event = "a" and type = "track"`: "track", `(type = "a" or type = "b") and x`: "a b", `type = "a" and type = "b"`: "a", `type = "a" or type = "b"`: "a b", `(type = "a" and x) or type = "b"`: "a b", `x and type = "a" and event = "b"`: "a",
 		`type = "a" or event = "b"`: "any", `type != "a"`: "any", `!(type = "a")`: "any", `properties.type = "a"`: "any", `type = 5`: "any", `type = event`: "any", `match(type, "a")`: "any", `"a" = "a"`: "any",
 	} {
 		f, err := filter.Compile(src)
 		if err != nil {
 			t.Fatal(err)
 		}
-		texts, ok := f.Bound("type")
+		texts, rest, ok := f.Bound("type")
 		got := strings.Join(texts, " ")
+		for _, typ := range texts {
+			for _, more := range []string{``, `,"event":"a"`, `,"event":"b","x":true`, `,"x":true`} {
+				v := value(t, `{"type":"`+typ+`"`+more+`}`)
+				if f.Match(v) != rest.Match(v) {
+					t.Errorf("%s: of %s the rest says %v", src, v.Raw(), rest.Match(v))
+				}
+			}
+		}
 		if !ok {
 			got = "any"
 		}
@@ -164,8 +172,12 @@ func TestSharedCases(t *testing.T) {
 		}
 		v := value(t, string(c.Event))
 		for k, member := range v.Members() {
-			if texts, ok := f.Bound(k.Text()); ok && !slices.Contains(texts, member.Text()) && c.Expected {
+			texts, rest, ok := f.Bound(k.Text())
+			switch among := slices.Contains(texts, member.Text()); {
+			case ok && !among && c.Expected:
 				t.Errorf("%s has to have a %s of %q, it says, but holds for %s", c.FQL, k.Text(), texts, c.Event)
+			case ok && among && member.Kind() == event.String && rest.Match(v) != c.Expected:
+				t.Errorf("%s: of %s the rest says %v", c.FQL, c.Event, !c.Expected)
 			}
 		}
 		if got := f.Match(v); got != c.Expected {

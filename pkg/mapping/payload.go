@@ -120,6 +120,16 @@ func (s *schema) field(key string) int {
 	return i
 }
 
+// Index is for whoever writes many fields: of each field the value in the index of the
+// event, 0 for those that are missing, and [event.FreeRef] for those that are no value of
+// the event as it is, which [Payload.RawAt] has.
+func (p *Payload) Index() (fields []event.Ref, index *event.Refs) {
+	if p == nil {
+		return nil, nil
+	}
+	return p.r.now.refs, &p.r.refs
+}
+
 // At is Get of the field with a number: its place among the action's fields.
 func (p *Payload) At(f int16) event.Value {
 	if f < 0 || p.r.now.refs[f] == absent {
