@@ -13,56 +13,66 @@ import (
 	"github.com/fanfold/fanfold/pkg/eventgen"
 )
 
-// BenchmarkRoute maps and writes 2,000 events for every partner; cpu-ns/event is the
-// processor's time, which says something on a busy machine, too. Reading, sending and
+// BenchmarkRoute indexes, maps and writes 2,000 events for every partner; cpu-ns/event is
+// the processor's time, which says something on a busy machine, too. Reading, sending and
 // journal are not in it: of varied events, and of a uniform stream's. index is what
-// indexing the events takes, for comparison.
+// indexing the events takes by itself; sixteen is for sixteen partners, as in a run of
+// all.
 func BenchmarkRoute(b *testing.B) {
 	for _, variety := range []int{eventgen.DefaultVariety, 0} {
 		var text bytes.Buffer
 		if err := eventgen.Write(&text, eventgen.Options{Seed: 1, Events: 2000, Variety: variety}); err != nil {
 			b.Fatal(err)
 		}
-		var parser event.Parser
-		var events []*event.Event
-		for line := range bytes.Lines(text.Bytes()) {
-			ev, err := parser.Parse(bytes.TrimSpace(line))
-			if err != nil {
-				b.Fatal(err)
-			}
-			events = append(events, ev)
-		}
-		b.Run(fmt.Sprintf("index/variety=%d", variety), func(b *testing.B) {
-			var parser event.Parser
-			began := processorTime()
-			for b.Loop() {
-				parser.Reset()
-				for line := range bytes.Lines(text.Bytes()) {
-					if _, err := parser.Parse(line); err != nil {
-						b.Fatal(err)
-					}
-				}
-			}
-			b.ReportMetric(float64((processorTime()-began).Nanoseconds())/float64(b.N*len(events)), "cpu-ns/event")
-		})
+		var senders []destination.Sender
 		for _, d := range slices.DeleteFunc(destinations.All(), func(d destination.Destination) bool { return d.Local }) {
 			s, err := d.Open(destination.Config{Settings: d.Settings.Examples()})
 			if err != nil {
 				b.Fatalf("%s: %v", d.Info.Slug, err)
 			}
-			b.Run(fmt.Sprintf("%s/variety=%d", d.Info.Slug, variety), func(b *testing.B) {
-				b.ReportAllocs()
-				var out destination.Deliveries
-				env := destination.Env{Now: time.Date(2024, 3, 2, 0, 0, 0, 0, time.UTC)}
-				began := processorTime()
-				for b.Loop() {
-					out.Reset()
-					for _, ev := range events {
-						s.Route(ev, &env, &out)
-					}
+			b.Run(fmt.Sprintf("%s/variety=%d", d.Info.Slug, variety), func(b *testing.B) { route(b, text.Bytes(), s) })
+			if senders = append(senders, s); len(senders) == 16 {
+				b.Run(fmt.Sprintf("sixteen/variety=%d", variety), func(b *testing.B) { route(b, text.Bytes(), senders...) })
+			}
+		}
+		b.Run(fmt.Sprintf("index/variety=%d", variety), func(b *testing.B) { route(b, text.Bytes()) })
+	}
+}
+
+// route is one of BenchmarkRoute's: a block of the engine's size at a time.
+func route(b *testing.B, text []byte, senders ...destination.Sender) {
+	b.ReportAllocs()
+	var parser event.Parser
+	var paths []*event.PathSet
+	for _, s := range senders {
+		paths = append(paths, s.Plan().Paths...)
+	}
+	if len(paths) > 0 {
+		parser.Follow = event.Join(paths...)
+	}
+	outs := make([]destination.Deliveries, len(senders))
+	env := destination.Env{Now: time.Date(2024, 3, 2, 0, 0, 0, 0, time.UTC)}
+	lines := slices.Collect(bytes.Lines(text))
+	var events []*event.Event
+	began := processorTime()
+	for b.Loop() {
+		for block := range slices.Chunk(lines, 500) {
+			parser.Reset()
+			events = events[:0]
+			for _, line := range block {
+				ev, err := parser.Parse(line)
+				if err != nil {
+					b.Fatal(err)
 				}
-				b.ReportMetric(float64((processorTime()-began).Nanoseconds())/float64(b.N*len(events)), "cpu-ns/event")
-			})
+				events = append(events, ev)
+			}
+			for i, s := range senders {
+				outs[i].Reset()
+				for _, ev := range events {
+					s.Route(ev, &env, &outs[i])
+				}
+			}
 		}
 	}
+	b.ReportMetric(float64((processorTime()-began).Nanoseconds())/float64(b.N*len(lines)), "cpu-ns/event")
 }

@@ -205,6 +205,9 @@ type Plan struct {
 	// Positions asks for Env.Fallback with every event, not only with those that
 	// have no messageId: it names the event's place in the input.
 	Positions bool
+	// Paths are what Route looks for in events: where the parser that indexes them follows
+	// these, see [event.Join], it has found everything already.
+	Paths []*event.PathSet
 }
 
 // ActionPlan is what the lane needs to know of one action.

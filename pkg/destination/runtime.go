@@ -408,6 +408,9 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 		if out.program, err = mapping.CompileFields(o.actions[at].Fields, sub.Mapping); err != nil {
 			errs = append(errs, fmt.Errorf("actions[%d] (%s): %w", i, sub.Action, err))
 		}
+		if out.program != nil && out.program.Paths() != nil {
+			o.plan.Paths = append(o.plan.Paths, out.program.Paths())
+		}
 		o.subs = append(o.subs, out)
 	}
 	if len(errs) > 0 {

@@ -64,6 +64,7 @@ func (b *block) release() {
 func (e *Engine) prepare(c *source.Chunk, isUrgent, gated bool) *block {
 	b := e.stockBlocks.Take()
 	b.chunk, b.home, b.routes = c, e.stockBlocks, e.stockRouted
+	b.parser.Follow = e.paths
 	b.refs.Store(1)
 	// The index takes about half as much as the text.
 	b.bytes = int64(cap(c.Data))*3/2 + int64(len(c.Records))*64

@@ -119,7 +119,8 @@ type Engine struct {
 	lanes []*lane
 	cpu   *processors
 	front front
-	ahead *lane // routes for all lanes when blocks are prepared; nil: each does it when it gets there
+	paths *event.PathSet // that the lanes look for; nil: too many
+	ahead *lane          // routes for all lanes when blocks are prepared; nil: each does it when it gets there
 	log   *slog.Logger
 	start time.Time
 
@@ -160,7 +161,20 @@ func New(c Config) *Engine {
 		e.lanes = append(e.lanes, newLane(e, &c.Lanes[i]))
 	}
 	e.pair()
+	e.follow()
 	return e
+}
+
+// follow has the paths that any lane looks for found while events are indexed, in one pass
+// for all.
+func (e *Engine) follow() {
+	var sets []*event.PathSet
+	for _, l := range e.lanes {
+		sets = append(sets, l.plan.Paths...)
+	}
+	if len(sets) > 0 {
+		e.paths = event.Join(sets...)
+	}
 }
 
 // kept is how many pieces of memory that nobody uses are kept of a kind. So many

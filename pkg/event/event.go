@@ -79,6 +79,10 @@ type doc struct {
 	nodes  []node
 	places []place
 
+	// What the paths lead to that the parser followed; nil: none.
+	followed *PathSet
+	found    []Ref
+
 	// The time that the value timed stands for, Unix seconds and nanoseconds; 0: it
 	// was not read when the text was.
 	timed int32
@@ -154,6 +158,11 @@ const (
 	topIntegrations
 	topCount
 )
+
+// commonNames are the names of these members.
+func commonNames() [topCount]string {
+	return [topCount]string{"type", "messageId", "userId", "anonymousId", "event", "timestamp", "originalTimestamp", "receivedAt", "sentAt", "integrations"}
+}
 
 // Event is one event: its bytes and their index. It is immutable and safe for
 // concurrent readers. An Event made by a [Parser] is valid until the parser is

@@ -61,15 +61,22 @@ func Valid(raw []byte) error {
 // it made is safe for concurrent readers.
 type Parser struct {
 	Limits Limits
+	// Follow are the paths that are to be found while an event is indexed; nil: none.
+	// They come out of [PathSet.Find] without looking.
+	Follow *PathSet
 
 	nodes  slab[node]
 	places slab[place]
 	events slab[Event]
 	docs   slab[doc]
+	refs   slab[Ref]
 	texts  []byte // of ids; never used twice
 
-	work scanner // its slices are the memory of a pass
-	once bool    // for one text only: no more memory than that takes
+	work scanner
+	// The memory of passes over large texts.
+	largeNodes  []node
+	largePlaces []place
+	once        bool // for one text only: no more memory than that takes
 }
 
 // slab hands out memory that is taken back all at once.
@@ -91,7 +98,7 @@ func (s *slab[T]) take(n, chunk int) []T {
 func (s *slab[T]) room(n, chunk int) {
 	for len(s.free) < n {
 		if s.used == len(s.chunks) {
-			s.chunks = append(s.chunks, make([]T, max(n, chunk)))
+			s.chunks = append(s.chunks, make([]T, max(n, min(chunk, 1<<10<<len(s.chunks)))))
 		} else if len(s.chunks[s.used]) < n {
 			s.chunks[s.used] = make([]T, n)
 		}
@@ -103,11 +110,11 @@ func (s *slab[T]) room(n, chunk int) {
 func (s *slab[T]) reset() { s.used, s.free = 0, nil }
 
 const (
-	slabNodes  = 1 << 12
-	slabPlaces = 1 << 12
-	slabDocs   = 256
-	slabTexts  = 16 << 10
-	maxKeptID  = 1 << 10
+	slabNodes = 1 << 14
+	slabRefs  = 1 << 13
+	slabDocs  = 256
+	slabTexts = 16 << 10
+	maxKeptID = 1 << 10
 )
 
 // Reset makes the memory of all earlier results available again; they must
@@ -117,18 +124,19 @@ func (p *Parser) Reset() {
 	p.places.reset()
 	p.events.reset()
 	p.docs.reset()
+	p.refs.reset()
 }
 
 // Parse is [Parse] into the parser's memory.
 func (p *Parser) Parse(raw []byte) (*Event, error) {
-	nodes, places, err := p.index(raw)
+	d, err := p.index(raw, p.Follow)
 	if err != nil {
 		return nil, err
 	}
-	if nodes[0].kind() != Object {
-		return nil, fmt.Errorf("%w: found %s", ErrNotObject, article(nodes[0].kind()))
+	if k := d.nodes[0].kind(); k != Object {
+		return nil, fmt.Errorf("%w: found %s", ErrNotObject, article(k))
 	}
-	return p.event(doc{raw: raw, nodes: nodes, places: places}), nil
+	return p.event(d), nil
 }
 
 // findTop notes the top-level members that almost every reader asks for.
@@ -197,7 +205,13 @@ func (p *Parser) event(d doc) *Event {
 		e = &p.events.take(1, slabDocs)[0]
 	}
 	e.doc, e.typ, e.id = d, Other, ""
-	e.findTop()
+	if d.followed == nil {
+		e.findTop()
+	} else {
+		for i, slot := range d.followed.common {
+			e.top[i] = int32(d.found[slot] >> refShift)
+		}
+	}
 	if t := e.TypeValue(); t.kind == String {
 		if b, ok := t.Plain(); ok {
 			e.typ = TypeOf(string(b))
@@ -236,7 +250,7 @@ func (p *Parser) readAhead(e *Event) {
 
 // ParseValue is [ParseValue] into the parser's memory.
 func (p *Parser) ParseValue(raw []byte) (Value, error) {
-	nodes, places, err := p.index(raw)
+	indexed, err := p.index(raw, nil)
 	if err != nil {
 		return Value{}, err
 	}
@@ -246,8 +260,8 @@ func (p *Parser) ParseValue(raw []byte) (Value, error) {
 	} else {
 		d = &p.docs.take(1, slabDocs)[0]
 	}
-	*d = doc{raw: raw, nodes: nodes, places: places}
-	return Value{doc: d, kind: nodes[0].kind()}, nil
+	*d = indexed
+	return Value{doc: d, kind: d.nodes[0].kind()}, nil
 }
 
 func article(k Kind) string {
@@ -278,26 +292,44 @@ func (p *Parser) tooLarge(raw []byte) error {
 	return nil
 }
 
-// index validates raw and finds its nodes and their places.
-func (p *Parser) index(raw []byte) ([]node, []place, error) {
+// index validates raw and finds its nodes and their places, and what the paths of a set
+// lead to.
+func (p *Parser) index(raw []byte, follow *PathSet) (doc, error) {
 	if err := p.tooLarge(raw); err != nil {
-		return nil, nil, err
+		return doc{}, err
 	}
 	s := &p.work
 	_, s.maxDepth = p.limits()
-	if s.nodes == nil {
+	s.b = raw
+	// A value takes two bytes at least, with what stands before it. Texts that are not
+	// huge are indexed where the index stays.
+	most := len(raw)/2 + 2
+	direct := !p.once && most <= slabNodes/4
+	switch {
+	case direct:
+		p.nodes.room(most, slabNodes)
+		p.places.room(most, slabNodes)
+		s.nodes, s.places = p.nodes.free[:0:most], p.places.free[:0:most]
+	case p.once || p.largeNodes == nil:
 		n := len(raw)/12 + 8
 		s.nodes, s.places = make([]node, 0, n), make([]place, 0, n)
+	default:
+		s.nodes, s.places = p.largeNodes[:0], p.largePlaces[:0]
 	}
-	s.b, s.nodes, s.places = raw, s.nodes[:0], s.places[:0]
-	defer func() {
-		s.b = nil
-		if cap(s.nodes) > maxWork && !p.once {
-			s.nodes, s.places = nil, nil // one huge text must not pin its size for ever
-		}
-	}()
+	if s.follow = follow; follow != nil {
+		s.found = p.refs.take(len(follow.paths)+follow.inner, slabRefs)
+		clear(s.found)
+	}
+	defer func() { s.b, s.nodes, s.places, s.found = nil, nil, nil, nil }()
 	i := s.space(0)
-	i = s.value(i, 0)
+	if follow != nil && i < len(raw) && raw[i] == '{' {
+		if at := follow.tree[0].slot; at >= 0 {
+			s.found[at] = Ref(Object)
+		}
+		i = s.object(i, 1, &follow.tree[0])
+	} else {
+		i = s.value(i, 0)
+	}
 	if i >= 0 {
 		if i = s.space(i); i < len(raw) {
 			i = s.fail(i, "more after the end of the value")
@@ -306,17 +338,25 @@ func (p *Parser) index(raw []byte) ([]node, []place, error) {
 	if i < 0 {
 		if s.deep {
 			s.deep = false
-			return nil, nil, fmt.Errorf("%w: more than %d levels at byte %d", ErrTooDeep, s.maxDepth, s.off)
+			return doc{}, fmt.Errorf("%w: more than %d levels at byte %d", ErrTooDeep, s.maxDepth, s.off)
 		}
-		return nil, nil, &SyntaxError{s.off, s.msg}
+		return doc{}, &SyntaxError{s.off, s.msg}
 	}
-	if p.once {
-		return s.nodes, s.places, nil
+	d := doc{raw: raw, followed: follow, found: s.found}
+	switch n := len(s.nodes); {
+	case direct:
+		d.nodes, d.places = p.nodes.take(n, slabNodes), p.places.take(n, slabNodes)
+	case p.once:
+		d.nodes, d.places = s.nodes, s.places
+	default:
+		d.nodes, d.places = p.nodes.take(n, slabNodes), p.places.take(n, slabNodes)
+		copy(d.nodes, s.nodes)
+		copy(d.places, s.places)
+		if p.largeNodes, p.largePlaces = s.nodes, s.places; cap(s.nodes) > maxWork {
+			p.largeNodes, p.largePlaces = nil, nil // one huge text must not pin its size for ever
+		}
 	}
-	nodes, places := p.nodes.take(len(s.nodes), slabNodes), p.places.take(len(s.places), slabPlaces)
-	copy(nodes, s.nodes)
-	copy(places, s.places)
-	return nodes, places, nil
+	return d, nil
 }
 
 // maxWork is how many nodes' memory a parser keeps for its passes.
@@ -329,6 +369,8 @@ type scanner struct {
 	b        []byte
 	nodes    []node
 	places   []place
+	follow   *PathSet
+	found    []Ref // what its paths lead to
 	maxDepth int
 	off      int
 	msg      string
@@ -369,7 +411,7 @@ func (s *scanner) value(i, depth int) int {
 		s.leaf(i, stop, String)
 		return end
 	case '{':
-		return s.object(i, depth+1)
+		return s.object(i, depth+1, nil)
 	case '[':
 		return s.array(i, depth+1)
 	case 't':
@@ -468,19 +510,11 @@ func (s *scanner) str(i int) (end int, esc bool) {
 // quote, and whether it has escapes; or where it is none and why.
 func scanString(b []byte, i int) (end int, esc bool, msg string) {
 	for {
-		// Eight bytes at a time: a byte that is a quote, a backslash or
-		// below 0x20 sets its high bit in one of the three terms. (A
-		// borrow can only mark bytes above the first true one, and the
-		// lowest mark is what is looked at.)
-		for i+8 <= len(b) {
-			w := binary.LittleEndian.Uint64(b[i:])
-			q, e := w^0x2222222222222222, w^0x5c5c5c5c5c5c5c5c
-			m := ((w - 0x2020202020202020) &^ w) | ((q - 0x0101010101010101) &^ q) | ((e - 0x0101010101010101) &^ e)
-			if m &= 0x8080808080808080; m != 0 {
+		for ; i+8 <= len(b); i += 8 {
+			if m := special8(binary.LittleEndian.Uint64(b[i:])); m != 0 {
 				i += bits.TrailingZeros64(m) >> 3
 				break
 			}
-			i += 8
 		}
 		if i >= len(b) {
 			return i, false, "the text ends inside a string"
@@ -514,72 +548,136 @@ func scanString(b []byte, i int) (end int, esc bool, msg string) {
 
 func isHex(c byte) bool { return c-'0' < 10 || (c|0x20)-'a' < 6 }
 
-func (s *scanner) object(i, depth int) int {
+// special8 marks the bytes of a word that end a run of plain ones in a string, eight at a
+// time: the lowest bit that is set belongs to the first quote, backslash or byte below
+// 0x20. (A borrow can only mark bytes above the first true one.)
+func special8(w uint64) uint64 {
+	q, e := w^0x2222222222222222, w^0x5c5c5c5c5c5c5c5c
+	m := ((w - 0x2020202020202020) &^ w) | ((q - 0x0101010101010101) &^ q) | ((e - 0x0101010101010101) &^ e)
+	return m & 0x8080808080808080
+}
+
+// object reads an object. along is the branch of the paths that goes through it; nil:
+// none does.
+func (s *scanner) object(i, depth int, along *branch) int {
 	if depth > s.maxDepth {
 		s.deep = true
 		return s.fail(i, "")
 	}
 	self := s.push(i, Object)
+	b := s.b
 	// A bit for each key seen, by a hash of it: only when two fall together
 	// are the keys compared, and an object whose keys all differ need not be
 	// searched to its end for a later one.
 	var seen uint64
 	dup := false
-	i = s.space(i + 1)
-	if i < len(s.b) && s.b[i] == '}' {
+	if i++; i < len(b) && b[i] <= ' ' {
+		i = s.space(i)
+	}
+	if i < len(b) && b[i] == '}' {
 		i++
 	} else {
 		for {
-			if i >= len(s.b) || s.b[i] != '"' {
+			if i >= len(b) || b[i] != '"' {
 				return s.fail(i, "expected a key in double quotes")
 			}
 			key := i + 1
-			end, kesc := s.str(key)
-			if end < 0 {
+			kesc := false
+			for i = key; i+8 <= len(b); i += 8 {
+				if m := special8(binary.LittleEndian.Uint64(b[i:])); m != 0 {
+					i += bits.TrailingZeros64(m) >> 3
+					break
+				}
+			}
+			if i < len(b) && b[i] == '"' {
+				i++
+			} else if i, kesc = s.str(i); i < 0 {
 				return -1
 			}
-			i = end
-			if i < len(s.b) && s.b[i] != ':' {
+			name := b[key : i-1]
+			if i < len(b) && b[i] != ':' {
 				i = s.space(i)
 			}
-			if i >= len(s.b) || s.b[i] != ':' {
+			if i >= len(b) || b[i] != ':' {
 				return s.fail(i, "expected a colon after the key")
 			}
-			i++
-			if i < len(s.b) && s.b[i] <= ' ' {
+			if i++; i < len(b) && b[i] <= ' ' {
 				i = s.space(i)
 			}
 			child := len(s.nodes)
-			if i = s.value(i, depth); i < 0 {
-				return -1
+			var h uint8
+			if !kesc {
+				h = hashKey(name)
+			}
+			var to *branch
+			if along != nil {
+				to = s.follow.kid(along, name, h, kesc)
+			}
+			switch {
+			case i < len(b) && b[i] == '"':
+				start := i
+				for i++; i+8 <= len(b); i += 8 {
+					if m := special8(binary.LittleEndian.Uint64(b[i:])); m != 0 {
+						i += bits.TrailingZeros64(m) >> 3
+						break
+					}
+				}
+				if i < len(b) && b[i] == '"' {
+					i++
+					s.leaf(start, uint32(i), String)
+					break
+				}
+				var esc bool
+				if i, esc = s.str(i); i < 0 {
+					return -1
+				}
+				stop := uint32(i)
+				if esc {
+					stop |= hasEscapes
+				}
+				s.leaf(start, stop, String)
+			case to != nil && to.kids > 0 && i < len(b) && b[i] == '{':
+				if s.found[to.been] != 0 {
+					clear(s.found[to.lo:to.hi]) // of a repeated key the last one counts
+				}
+				s.found[to.been] = ask
+				if i = s.object(i, depth+1, to); i < 0 {
+					return -1
+				}
+			default:
+				if i = s.value(i, depth); i < 0 {
+					return -1
+				}
 			}
 			n := &s.nodes[child]
-			n.name, n.nameLen = uint32(key), uint16(min(end-1-key, longName))
+			n.name, n.nameLen = uint32(key), uint16(min(len(name), longName))
+			if to != nil {
+				s.note(to, child)
+			}
 			if kesc {
 				n.bits |= oddName
 				dup = true
 			} else {
-				n.hash = hashKey(s.b[key : end-1])
-				bit := uint64(1) << ((n.hash + uint8(n.nameLen)*11) & 63)
+				n.hash = h
+				bit := uint64(1) << ((h + uint8(n.nameLen)*11) & 63)
 				if seen&bit != 0 && !dup {
 					dup = s.repeats(self, child)
 				}
 				seen |= bit
 			}
-			if i < len(s.b) && s.b[i] <= ' ' {
+			if i < len(b) && b[i] <= ' ' {
 				i = s.space(i)
 			}
-			if i >= len(s.b) {
+			if i >= len(b) {
 				return s.fail(i, "the text ends inside an object")
 			}
-			if s.b[i] == ',' {
-				i++
-				if i < len(s.b) && s.b[i] <= ' ' {
+			if b[i] == ',' {
+				if i++; i < len(b) && b[i] <= ' ' {
 					i = s.space(i)
 				}
 				continue
 			}
-			if s.b[i] != '}' {
+			if b[i] != '}' {
 				return s.fail(i, "expected a comma or } in an object")
 			}
 			i++
@@ -593,6 +691,50 @@ func (s *scanner) object(i, depth int) int {
 		n.bits |= repeats
 	}
 	return i
+}
+
+// kid is the branch below another one for a key; nil: there is none.
+func (s *PathSet) kid(b *branch, name []byte, hash uint8, escaped bool) *branch {
+	if escaped {
+		if at := s.escaped(b, name); at > 0 {
+			return &s.tree[at]
+		}
+		return nil
+	}
+	for at := b.bucket[hash&31]; at != 0; {
+		k := &s.tree[at]
+		if k.hash == hash && k.key == string(name) {
+			return k
+		}
+		at = k.chain
+	}
+	return nil
+}
+
+// note notes the value that a branch leads to.
+func (s *scanner) note(b *branch, child int) {
+	n := &s.nodes[child]
+	k := n.kind()
+	f := Ref(child)<<refShift | Ref(k)
+	if b.slot >= 0 {
+		s.found[b.slot] = f
+	}
+	if b.kids == 0 || k == Object {
+		return
+	}
+	// The paths go on from what is no object: what counts as false is what they lead to.
+	if k == Bool || k == Number || k == String {
+		d := doc{raw: s.b, nodes: s.nodes, places: s.places}
+		if v := (Value{&d, int32(child), k}); !v.Falsy() {
+			f = ask
+		}
+	} else if k != Null {
+		f = ask
+	}
+	for i := b.lo; i < b.hi; i++ {
+		s.found[i] = f
+	}
+	s.found[b.been] = ask
 }
 
 // repeats says that the key of a member stands earlier in its object.

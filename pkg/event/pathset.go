@@ -9,6 +9,12 @@ import "slices"
 type PathSet struct {
 	paths []Path
 	tree  []branch
+	inner int // branches with children: each has a slot of its own behind those of the paths
+
+	// Of a set that others were joined into: where it has the slots of each of them, and of
+	// the members that almost every reader asks for.
+	joined map[*PathSet][]uint16
+	common [topCount]uint16
 }
 
 // branch is a key that paths go through or end at. The slots of a subtree stand
@@ -20,6 +26,7 @@ type branch struct {
 	slot   int32  // of the path that ends here; -1: none does
 	lo, hi int32  // slots of the paths that go on
 	kids   int32  // children
+	been   int32  // slot that says that the branch was gone along, of one with children
 	bucket [32]uint16
 }
 
@@ -70,9 +77,16 @@ func NewPathSet(paths []Path) (set *PathSet, slots []int) {
 			set.tree[kid].chain, *b = *b, kid
 		}
 		set.tree[at].hi = int32(len(set.paths))
+		if len(t.kids) > 0 {
+			set.tree[at].been = int32(set.inner)
+			set.inner++
+		}
 		return uint16(at)
 	}
 	add(root, nil)
+	for i := range set.tree {
+		set.tree[i].been += int32(len(set.paths))
+	}
 	for _, t := range ends {
 		slots = append(slots, slotOf[t])
 	}
@@ -82,13 +96,72 @@ func NewPathSet(paths []Path) (set *PathSet, slots []int) {
 // Len is the number of slots.
 func (s *PathSet) Len() int { return len(s.paths) }
 
-// Find finds what [Value.Lookup] gives for each slot's path.
+// Join makes one set of several, for a [Parser] that is to find what the paths of all of
+// them lead to. It is nil when the paths are too many.
+func Join(sets ...*PathSet) *PathSet {
+	var paths []Path
+	for _, s := range sets {
+		paths = append(paths, s.paths...)
+	}
+	for _, name := range commonNames() {
+		paths = append(paths, Keys(name))
+	}
+	all, slots := NewPathSet(paths)
+	if all == nil {
+		return nil
+	}
+	all.joined = map[*PathSet][]uint16{}
+	for _, s := range sets {
+		table := make([]uint16, len(s.paths))
+		for i := range table {
+			table[i], slots = uint16(slots[0]), slots[1:]
+		}
+		all.joined[s] = table
+	}
+	for i := range all.common {
+		all.common[i] = uint16(slots[i])
+	}
+	return all
+}
+
+// ask is what a slot holds when the path has to be asked: it goes on from what is no
+// object.
+const ask = FreeRef
+
+// Find finds what [Value.Lookup] gives for each slot's path. It has been found already
+// where the value is an event, and its parser followed a set that this one was joined into.
 func (s *PathSet) Find(v Value, to *Refs) {
+	if v.at == 0 && v.kind == Object && v.doc.followed != nil {
+		if table := v.doc.followed.joined[s]; table != nil {
+			s.gather(v, table, to)
+			return
+		}
+	}
 	to.reset(v, len(s.paths))
 	if s.tree[0].slot >= 0 {
 		to.slots[s.tree[0].slot] = v.ref()
 	}
 	s.descend(0, v, v, to)
+}
+
+// gather takes what the parser found.
+func (s *PathSet) gather(v Value, table []uint16, to *Refs) {
+	to.renew(v, len(s.paths))
+	found, slots := v.doc.found, to.slots
+	asked := false
+	for i, at := range table {
+		f := found[at]
+		slots[i] = f
+		asked = asked || f == ask
+	}
+	if !asked {
+		return
+	}
+	for i, f := range slots {
+		if f == ask {
+			slots[i] = to.note(v.Lookup(s.paths[i]))
+		}
+	}
 }
 
 // descend goes on from a branch that stands for v.

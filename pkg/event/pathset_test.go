@@ -16,7 +16,7 @@ func FuzzPathSet(f *testing.F) {
 	for _, s := range []string{
 		`{}`, `{"a":1,"b":2}`, `{"a":{"b":{"c":1,"d":null}},"b":{"c":{"d":{"e":[1]}}}}`, `{"a":{"b":1},"a":{"x":2}}`, `{"a":{"b":{"c":1}},"a":0}`,
 		`{"a":null,"b":""}`, `{"a":[{"b":1}],"b":"text"}`, `{"a":false,"b":{"c":0}}`, `{"\u0061":{"\u0062":{"c":7}},"\u00e9":{"b":1}}`, `{"a":{"b":{"c":1}},"\u0061":{"x":3}}`,
-		`{"a":{"b":{}},"é":5,"b":[[1,2],3]}`, `{"aa":1,"ba":2,"a":"x"}`, `{"b":{"c":"\ud83d\ude00"}}`,
+		`{"a":{"b":{}},"é":5,"b":[[1,2],3]}`, `{"aa":1,"ba":2,"a":"x"}`, `{"a":0,"a":{"b":{"c":1}}}`, `{"a":{"b":{"c":1}},"a":{"b":{"d":2}}}`, `{"type":"track","messageId":{"a":1},"\u0074ype":"page","event":"E","event":"F"}`, `{"b":{"c":"\ud83d\ude00"}}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -25,17 +25,41 @@ func FuzzPathSet(f *testing.F) {
 		paths = append(paths, event.CompilePath(p))
 	}
 	set, slots := event.NewPathSet(paths)
+	other, others := event.NewPathSet([]event.Path{event.CompilePath("a.b.c.d"), event.CompilePath("type"), event.CompilePath("b.c"), event.CompilePath("messageId.a")})
 	var got event.Refs
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		v, err := event.ParseValue(raw)
 		if err != nil || v.Kind() != event.Object {
 			return
 		}
-		set.Find(v, &got)
-		for i, p := range paths {
-			want, found := v.Lookup(p), got.At(slots[i])
-			if want.Kind() != found.Kind() || string(want.Raw()) != string(found.Raw()) {
-				t.Errorf("%q in %s: %s %q, want %s %q", setPaths[i], raw, found.Kind(), found.Raw(), want.Kind(), want.Raw())
+		check := func(how string, v event.Value) {
+			t.Helper()
+			set.Find(v, &got)
+			for i, p := range paths {
+				want, found := v.Lookup(p), got.At(slots[i])
+				if want.Kind() != found.Kind() || string(want.Raw()) != string(found.Raw()) {
+					t.Errorf("%s: %q in %s: %s %q, want %s %q", how, setPaths[i], raw, found.Kind(), found.Raw(), want.Kind(), want.Raw())
+				}
+			}
+		}
+		check("looked for", v)
+		parser := event.Parser{Follow: event.Join(other, set)}
+		plain := event.Parser{}
+		ev, err := parser.Parse(raw)
+		want, err2 := plain.Parse(raw)
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		check("followed", ev.Root())
+		other.Find(ev.Root(), &got)
+		if want, found := ev.Lookup(event.CompilePath("b.c")), got.At(others[2]); want.Kind() != found.Kind() || string(want.Raw()) != string(found.Raw()) {
+			t.Errorf("followed beside another set: b.c is %q in %s, want %q", found.Raw(), raw, want.Raw())
+		}
+		for what, of := range map[string]func(*event.Event) event.Value{
+			"type": (*event.Event).TypeValue, "messageId": (*event.Event).MessageID, "userId": (*event.Event).UserID, "event": (*event.Event).Name, "timestamp": (*event.Event).TimestampValue,
+		} {
+			if of(ev).Kind() != of(want).Kind() || string(of(ev).Raw()) != string(of(want).Raw()) {
+				t.Errorf("followed: %s of %s is %q, want %q", what, raw, of(ev).Raw(), of(want).Raw())
 			}
 		}
 	})

@@ -92,12 +92,19 @@ func (r *Refs) note(v Value) Ref {
 
 // reset makes room for the slots of a value.
 func (r *Refs) reset(v Value, slots int) {
+	r.renew(v, slots)
+	clear(r.slots)
+}
+
+// renew is reset for who sets all slots.
+func (r *Refs) renew(v Value, slots int) {
 	r.doc, r.raw, r.places = v.doc, v.doc.raw, v.doc.places
 	if cap(r.slots) < slots {
 		r.slots = make([]Ref, slots)
 	}
 	r.slots = r.slots[:slots]
-	clear(r.slots)
-	clear(r.made)
-	r.made = r.made[:0]
+	if len(r.made) > 0 {
+		clear(r.made)
+		r.made = r.made[:0]
+	}
 }

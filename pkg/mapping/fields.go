@@ -220,6 +220,10 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 	return p, nil
 }
 
+// Paths are those that are looked for in every event, nil for a mapping that is no plain
+// object: who indexes events may find them at the same time.
+func (p *Program) Paths() *event.PathSet { return p.paths }
+
 // Defaults is the mapping made of the fields' defaults.
 func Defaults(fields []Field) Value {
 	var ms []Member
