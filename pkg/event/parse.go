@@ -569,7 +569,7 @@ func (s *scanner) object(i, depth int, along *branch) int {
 	// A bit for each key seen, by a hash of it: only when two fall together
 	// are the keys compared, and an object whose keys all differ need not be
 	// searched to its end for a later one.
-	var seen uint64
+	var seen [4]uint64
 	dup := false
 	if i++; i < len(b) && b[i] <= ' ' {
 		i = s.space(i)
@@ -611,7 +611,11 @@ func (s *scanner) object(i, depth int, along *branch) int {
 			}
 			var to *branch
 			if along != nil {
-				to = s.follow.kid(along, name, h, kesc)
+				if n := uint(len(name)); n-1 < 8 && key+8 <= len(b) && !kesc {
+					to = s.follow.short(along, binary.LittleEndian.Uint64(b[key:])<<(64-8*n), n, h)
+				} else {
+					to = s.follow.kid(along, name, h, kesc)
+				}
 			}
 			switch {
 			case i < len(b) && b[i] == '"':
@@ -659,11 +663,12 @@ func (s *scanner) object(i, depth int, along *branch) int {
 				dup = true
 			} else {
 				n.hash = h
-				bit := uint64(1) << ((h + uint8(n.nameLen)*11) & 63)
-				if seen&bit != 0 && !dup {
+				at := h + uint8(n.nameLen)*11
+				bit := uint64(1) << (at & 63)
+				if seen[at>>6]&bit != 0 && !dup {
 					dup = s.repeats(self, child)
 				}
-				seen |= bit
+				seen[at>>6] |= bit
 			}
 			if i < len(b) && b[i] <= ' ' {
 				i = s.space(i)
@@ -704,6 +709,18 @@ func (s *PathSet) kid(b *branch, name []byte, hash uint8, escaped bool) *branch 
 	for at := b.bucket[hash&31]; at != 0; {
 		k := &s.tree[at]
 		if k.hash == hash && k.key == string(name) {
+			return k
+		}
+		at = k.chain
+	}
+	return nil
+}
+
+// short is kid for a key of 1 to 8 bytes, which are the upper ones of a word.
+func (s *PathSet) short(b *branch, word uint64, size uint, hash uint8) *branch {
+	for at := b.bucket[hash&31]; at != 0; {
+		k := &s.tree[at]
+		if k.word == word && k.size == uint8(size) {
 			return k
 		}
 		at = k.chain

@@ -19,8 +19,10 @@ type step struct {
 
 func newStep(key string) step {
 	s := step{key: key, hash: hashKey(key), index: -1}
-	if n, err := strconv.Atoi(key); err == nil && n >= 0 && strconv.Itoa(n) == key {
-		s.index = n
+	if key != "" && key[0]-'0' < 10 {
+		if n, err := strconv.Atoi(key); err == nil && strconv.Itoa(n) == key {
+			s.index = n
+		}
 	}
 	return s
 }

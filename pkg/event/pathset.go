@@ -22,7 +22,9 @@ type PathSet struct {
 type branch struct {
 	key    string
 	hash   uint8
+	size   uint8  // of a key of 1 to 8 bytes; 0: it is another one
 	chain  uint16 // the next sibling in the same bucket; 0: none
+	word   uint64 // such a key, in the upper bytes
 	slot   int32  // of the path that ends here; -1: none does
 	lo, hi int32  // slots of the paths that go on
 	kids   int32  // children
@@ -65,6 +67,12 @@ func NewPathSet(paths []Path) (set *PathSet, slots []int) {
 	add = func(t *trie, steps []string) uint16 {
 		at := len(set.tree)
 		set.tree = append(set.tree, branch{key: t.key, hash: hashKey(t.key), slot: -1, kids: int32(len(t.kids))})
+		if n := len(t.key); n >= 1 && n <= 8 {
+			set.tree[at].size = uint8(n)
+			for i := range n {
+				set.tree[at].word |= uint64(t.key[i]) << (64 - 8*n + 8*i)
+			}
+		}
 		if t.ends {
 			slotOf[t] = len(set.paths)
 			set.tree[at].slot = int32(len(set.paths))
