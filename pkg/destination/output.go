@@ -51,11 +51,15 @@ func (d *Deliveries) begin() {
 	}
 }
 
+// interpret has everything done plainly from now on, or not.
+func (d *Deliveries) interpret(plain bool) { d.body.Plain, d.resolver.Plain = plain, plain }
+
 // Rest gives the scratch memory back. Routing into the list again takes some
 // again.
 func (d *Deliveries) Rest() {
 	if d.scratch != nil {
 		d.in, d.bodyIn, d.items = Input{}, body.Input{}, itemWriter{}
+		d.interpret(false)
 		scratches.Put(d.scratch)
 		d.scratch = nil
 	}

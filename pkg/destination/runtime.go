@@ -472,7 +472,7 @@ func (o *sender) Plan() *Plan { return &o.plan }
 // Route implements Sender.
 func (o *sender) Route(ev *event.Event, env *Env, out *Deliveries) {
 	out.begin()
-	out.body.Plain = o.plain.Load()
+	out.interpret(o.plain.Load())
 	from, size := len(out.List), len(out.arena)
 	o.route(ev, env, out)
 	if !o.declared || out.body.Plain {
@@ -520,9 +520,9 @@ func (o *sender) check(ev *event.Event, env *Env, out *Deliveries, from, size in
 	var plain Deliveries
 	plain.begin()
 	defer plain.Rest()
-	plain.body.Plain = true
+	plain.interpret(true)
 	o.route(ev, env, &plain)
-	plain.body.Plain = false
+	plain.interpret(false)
 	if sameDeliveries(out.List[from:], plain.List) {
 		return
 	}
@@ -531,7 +531,7 @@ func (o *sender) check(ev *event.Event, env *Env, out *Deliveries, from, size in
 	o.differs.CompareAndSwap(nil, &what)
 	out.Cut(from)
 	out.arena = out.arena[:size]
-	out.body.Plain = true
+	out.interpret(true)
 	o.route(ev, env, out)
 }
 

@@ -145,6 +145,11 @@ func (s *PathSet) Find(v Value, to *Refs) {
 			return
 		}
 	}
+	s.Look(v, to)
+}
+
+// Look is Find that takes nothing for granted: it walks over the value.
+func (s *PathSet) Look(v Value, to *Refs) {
 	to.reset(v, len(s.paths))
 	if s.tree[0].slot >= 0 {
 		to.slots[s.tree[0].slot] = v.ref()

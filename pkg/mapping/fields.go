@@ -340,8 +340,15 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 	s := &r.now
 	s.reset(len(p.schema.props))
 	if p.plain {
-		p.paths.Find(in, &r.refs)
-		p.take(r, in)
+		if r.Plain {
+			p.paths.Look(in, &r.refs)
+			for i := range p.members {
+				p.slow(r, &p.members[i], in)
+			}
+		} else {
+			p.paths.Find(in, &r.refs)
+			p.take(r, in)
+		}
 	} else {
 		v := p.root.eval(r, in)
 		if r.err == nil && v.kind != event.Object {
@@ -452,7 +459,7 @@ func (p *Program) take(r *Resolver, in event.Value) {
 
 // slow is take of a member that is not taken as it is.
 func (p *Program) slow(r *Resolver, m *member, in event.Value) {
-	if m.p != nil && m.p.value(r, in).Kind() == event.Missing || m.picks && p.pick(r, m) {
+	if m.p != nil && m.p.value(r, in).Kind() == event.Missing || m.picks && !r.Plain && p.pick(r, m) {
 		return
 	}
 	p.member(r, m, in)
@@ -478,9 +485,9 @@ func (p *Program) pick(r *Resolver, m *member) bool {
 // member resolves one member of a plain mapping and takes it into the payload.
 func (p *Program) member(r *Resolver, m *member, in event.Value) {
 	switch {
-	case m.shape != nil && p.object(r, m):
+	case m.shape != nil && !r.Plain && p.object(r, m):
 		return
-	case m.t != nil && !m.tested:
+	case m.t != nil && !m.tested && !r.Plain:
 		p.template(r, m, in)
 		return
 	}

@@ -13,6 +13,10 @@ import (
 // ready for use. It is not safe for concurrent use: one per goroutine, reused
 // for every event, so that a steady stream of events allocates nothing.
 type Resolver struct {
+	// Plain has programs run member by member, without the ways that are shorter and what
+	// was found while the event was indexed: to compare with, and to fall back to.
+	Plain bool
+
 	arena  []byte   // values computed during a run
 	temps  [][]byte // buffers being written, innermost last
 	ntemps int
