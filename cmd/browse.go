@@ -3,7 +3,6 @@ package cmd
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -67,7 +66,7 @@ func (a *app) browse(ctx context.Context, listen, report string, args []string) 
 		"url": "http://" + l.Addr().String() + "/"}); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.err, "fanfold: the page is at http://%s/ until Ctrl-C\n", l.Addr())
+	a.sayf("the page is at http://%s/ until Ctrl-C", l.Addr())
 	select {
 	case <-signals:
 	case <-ctx.Done():

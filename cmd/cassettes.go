@@ -1,16 +1,15 @@
 package cmd
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/report"
+	"github.com/fanfold/fanfold/pkg/verify"
 )
 
 func (a *app) cassettesCommand() *cobra.Command {
@@ -84,30 +83,15 @@ func (a *app) lint(args, secret []string, rules *redactionFlags) error {
 			fmt.Fprintf(a.out, "%s: %s\n", path, l)
 		}
 		if scan.Bytes > 1<<20 {
-			fmt.Fprintf(a.err, "fanfold: %s has %d KiB: a cassette that people review is smaller\n", path, scan.Bytes>>10)
+			a.sayf("%s has %d KiB: a cassette that people review is smaller", path, scan.Bytes>>10)
 		}
 	}
 	if found > 0 {
-		fmt.Fprintf(a.err, "fanfold: %d leaks in %d files: record them anew, or take the values out and revoke them\n", found,
-			len(paths))
+		a.sayf("%d leaks in %d files: record them anew, or take the values out and revoke them", found, len(paths))
 		return outcome(exitFinding)
 	}
-	fmt.Fprintf(a.err, "fanfold: no leaks in %d files\n", len(paths))
+	a.sayf("no leaks in %d files", len(paths))
 	return nil
-}
-
-// cassetteStatus is one line of status.
-type cassetteStatus struct {
-	Path         string            `json:"path"`
-	Interactions int               `json:"interactions"`
-	Bytes        int64             `json:"bytes"`
-	Provenance   string            `json:"provenance"`
-	Date         string            `json:"date"`
-	AgeDays      *int              `json:"age_days"`
-	Stale        bool              `json:"stale"`
-	Tool         string            `json:"tool,omitempty"`
-	Upstreams    map[string]string `json:"upstreams,omitempty"`
-	Interrupted  bool              `json:"interrupted,omitempty"`
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -120,64 +104,11 @@ func (a *app) statusCommand() *cobra.Command {
 partners answer changes.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			limit := 90 * 24 * time.Hour
-			if maxAge != "" {
-				days, ok := strings.CutSuffix(maxAge, "d")
-				d, err := time.ParseDuration(days + "h")
-				if !ok || err != nil {
-					if d, err = time.ParseDuration(maxAge); err != nil {
-						return usagef("--max-age has to be a duration like 90d, not %q", maxAge)
-					}
-				} else {
-					d *= 24
-				}
-				limit = d
-			}
 			list, err := loadCassettes(args)
 			if err != nil {
 				return err
 			}
-			stale := 0
-			var rows []cassetteStatus
-			for _, k := range list {
-				r := cassetteStatus{Path: k.Path, Interactions: len(k.Interactions), Provenance: k.Meta.Provenance,
-					Date: k.Meta.Date, Tool: k.Meta.Tool, Upstreams: k.Meta.Upstreams}
-				if info, err := os.Stat(k.Path); err == nil {
-					r.Bytes = info.Size()
-				}
-				if age, ok := k.Meta.Age(a.now()); ok {
-					days := int(age / (24 * time.Hour))
-					r.AgeDays, r.Stale = &days, age > limit
-				} else {
-					r.Stale = maxAge != "" // nobody knows that it is not
-				}
-				if _, err := os.Stat(strings.TrimSuffix(k.Path, ".yaml") + ".partial.jsonl"); err == nil {
-					r.Interrupted = true
-				}
-				if r.Stale {
-					stale++
-				}
-				rows = append(rows, r)
-			}
-			if output == "json" {
-				for _, r := range rows {
-					e := json.NewEncoder(a.out)
-					e.SetEscapeHTML(false)
-					if err := e.Encode(r); err != nil {
-						return err
-					}
-				}
-			} else if err := statusTable(a, rows); err != nil {
-				return err
-			}
-			if stale > 0 {
-				fmt.Fprintf(a.err, "fanfold: %d of %d cassettes are older than %s, or of unknown age\n", stale,
-					len(list), days(limit))
-				if maxAge != "" {
-					return outcome(exitFinding)
-				}
-			}
-			return nil
+			return a.status(list, maxAge, output)
 		},
 	}
 	c.Flags().StringVar(&maxAge, "max-age", "", "fail when a cassette is older, like 90d")
@@ -185,34 +116,38 @@ partners answer changes.`,
 	return c
 }
 
-func days(d time.Duration) string {
-	if d >= 48*time.Hour {
-		return fmt.Sprintf("%d days", d/(24*time.Hour))
+func (a *app) status(list []*cassette.Cassette, maxAge, output string) error {
+	limit, err := 90*24*time.Hour, error(nil)
+	if maxAge != "" {
+		if limit, err = parseAge(maxAge); err != nil {
+			return usagef("--max-age: %w", err)
+		}
 	}
-	return d.String()
-}
-
-func statusTable(a *app, rows []cassetteStatus) error {
-	t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "CASSETTE\tINTERACTIONS\tBYTES\tAGE\tPROVENANCE")
-	for _, r := range rows {
-		age := "unknown"
-		if r.AgeDays != nil {
-			age = fmt.Sprintf("%d days", *r.AgeDays)
+	stale := 0
+	var ages []verify.Age
+	for _, k := range list {
+		age := verify.AgeOf(k, a.now(), limit, maxAge != "")
+		if age.Stale {
+			stale++
 		}
-		if r.Stale {
-			age += ", stale"
-		}
-		from := r.Provenance
-		if from == "" {
-			from = "unknown"
-		}
-		if r.Interrupted {
-			from += " (an interrupted recording lies beside it)"
-		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\n", r.Path, r.Interactions, r.Bytes, age, from)
+		ages = append(ages, age)
 	}
-	return t.Flush()
+	if output == "json" {
+		for _, age := range ages {
+			if err := report.JSON(a.out, age); err != nil {
+				return err
+			}
+		}
+	} else if err := report.Ages(a.out, ages); err != nil {
+		return err
+	}
+	if stale > 0 {
+		a.sayf("%d of %d cassettes are older than %s, or of unknown age", stale, len(list), report.Duration(limit))
+		if maxAge != "" {
+			return outcome(exitFinding)
+		}
+	}
+	return nil
 }
 
 func (a *app) showCommand() *cobra.Command {
@@ -227,46 +162,13 @@ func (a *app) showCommand() *cobra.Command {
 				return err
 			}
 			for _, k := range list {
-				fmt.Fprintf(a.out, "%s: %d interactions, %s %s\n", k.Path, len(k.Interactions), k.Meta.Provenance,
-					k.Meta.Date)
-				for n, i := range k.Interactions {
-					fmt.Fprintf(a.out, "%4d  %s %s  %d bytes -> %s, %d bytes, %s\n", n, i.Request.Method,
-						i.Request.URL, len(i.Request.Body), i.Response.Status, len(i.Response.Body),
-						i.Response.Duration.Round(time.Millisecond))
-					if body {
-						fmt.Fprintf(a.out, "      > %s\n      < %s\n", oneLine(i.Request.Body),
-							oneLine(i.Response.Body))
-					}
-				}
-				for _, d := range k.Meta.Details {
-					fmt.Fprintf(a.out, "%4d  is %s\n", d.Interaction, d.String())
-				}
-				for _, f := range k.Meta.Failures {
-					fmt.Fprintf(a.out, "   -  %s %s: no answer: %s\n", f.Method, f.URL, f.Error)
-				}
-				for _, f := range k.Meta.Unrecorded {
-					fmt.Fprintf(a.out, "   -  %s\n", f)
-				}
+				report.Cassette(a.out, k, body)
 			}
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&body, "body", false, "show the bodies")
 	return c
-}
-
-// oneLine shows a body so that a terminal stays as it is.
-func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == 0xfffd {
-			return ' '
-		}
-		return r
-	}, s)
-	if len(s) > 2000 {
-		return s[:2000] + "…"
-	}
-	return s
 }
 
 func (a *app) diffCommand() *cobra.Command {
@@ -289,29 +191,9 @@ their JSON. Exit code 5 when they differ.`,
 					return usagef("%w", err)
 				}
 			}
-			found := 0
-			old, now := k[0].Interactions, k[1].Interactions
-			for n := range max(len(old), len(now)) {
-				switch {
-				case n >= len(now):
-					found++
-					fmt.Fprintf(a.out, "- %d %s %s\n", n, old[n].Request.Method, old[n].Request.URL)
-				case n >= len(old):
-					found++
-					fmt.Fprintf(a.out, "+ %d %s %s\n", n, now[n].Request.Method, now[n].Request.URL)
-				default:
-					ds := m.CompareInteractions(old[n], now[n])
-					if len(ds) > 0 {
-						found++
-						fmt.Fprintf(a.out, "! %d %s %s\n", n, old[n].Request.Method, old[n].Request.URL)
-						for _, d := range ds {
-							fmt.Fprintf(a.out, "    %s: %s -> %s\n", d.Path, d.Recorded, d.Sent)
-						}
-					}
-				}
-			}
+			found := report.Diff(a.out, m, k[0], k[1])
 			if found > 0 {
-				fmt.Fprintf(a.err, "fanfold: %d interactions differ\n", found)
+				a.sayf("%d interactions differ", found)
 				return outcome(exitFinding)
 			}
 			return nil

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	_ "embed" // the starter
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,28 +15,10 @@ import (
 	"github.com/fanfold/fanfold/pkg/run"
 )
 
-const starter = `# fanfold.yaml: looked for here, then in $XDG_CONFIG_HOME/fanfold/.
-# Any value may be ${ENV_NAME}; see ` + "`fanfold help config`" + `.
-
-transform:                        # once, for every destination
-  - drop: 'type = "track" and match(event, "debug *")'
-  # - set: {context.traits.source: backfill}
-  # - remove: [properties.password]
-
-destinations:
-  product-analytics:
-    type: mixpanel                # see ` + "`fanfold destinations list`" + `
-    settings: {project_token: "${MP_TOKEN}", api_secret: "${MP_SECRET}", api_region: eu}
-    filter: type = "track" and event != "Heartbeat"
-    # rate: 50/s                  # may lower the partner's limit
-    # actions:                    # instead of the presets; Segment's mapping JSON can be pasted
-    #   - action: trackEvent
-    #     subscribe: type = "track"
-    #     mapping: {event: {"@path": "$.event"}, distinct_id: {"@path": "$.userId"}}
-  hook:
-    type: webhook
-    settings: {url: "https://example.com/hook"}
-`
+// starter is a configuration to begin with.
+//
+//go:embed starter.yaml
+var starter string
 
 func (a *app) configCommand() *cobra.Command {
 	c := &cobra.Command{
@@ -178,7 +161,7 @@ func (a *app) showConfig() error {
 	}
 	dests := map[string]any{}
 	for _, d := range conf.Destinations {
-		body := map[string]any{"type": d.Slug, "settings": a.effectiveSettings(d)}
+		body := map[string]any{"type": d.Slug, "settings": a.world().Effective(d)}
 		for k, n := range d.Written {
 			body[k] = n
 		}
@@ -210,28 +193,6 @@ func (a *app) showConfig() error {
 	return err
 }
 
-// effectiveSettings are those of the file, of the environment, and the defaults; secrets
-// are masked.
-func (a *app) effectiveSettings(d *config.Destination) map[string]any {
-	spec, _ := a.world().Find(d.Slug)
-	settings := map[string]any{}
-	for _, f := range spec.Settings.Fields {
-		v, ok := d.Settings[f.Key]
-		if env, has := a.lookup(config.EnvName(d.Slug, f.Key)); !ok && has {
-			v, ok = env, true
-		}
-		switch {
-		case ok && f.Secret:
-			settings[f.Key] = "***"
-		case ok:
-			settings[f.Key] = v
-		case f.Default != "":
-			settings[f.Key] = f.Default
-		}
-	}
-	return settings
-}
-
 // warn says where Segment's own trigger parser would read a filter differently, and
 // what in it is mostly a slip.
 func (a *app) warn(c *config.File, o *config.Opened, key, src string) {
@@ -242,8 +203,8 @@ func (a *app) warn(c *config.File, o *config.Opened, key, src string) {
 	if f, err := filter.Compile(src); err == nil {
 		found = append(found, f.Doubts()...)
 	}
+	oneLine := strings.Join(strings.Fields(src), " ")
 	for _, d := range found {
-		fmt.Fprintf(a.err, "%s:%d: warning: %s: %s: %s\n", c.Path, o.Lines[key], o.Name, strings.Join(strings.Fields(src),
-			" "), d)
+		fmt.Fprintf(a.err, "%s:%d: warning: %s: %s: %s\n", c.Path, o.Lines[key], o.Name, oneLine, d)
 	}
 }

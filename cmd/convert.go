@@ -10,6 +10,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/convert"
+	"github.com/fanfold/fanfold/pkg/report"
 )
 
 func (a *app) exportCommand() *cobra.Command {
@@ -103,7 +104,7 @@ func (a *app) importFiles(o *importOptions, args []string) error {
 		return err
 	}
 	r := convert.Reader{Format: format, Left: func(path, what string) {
-		a.sayf("not imported: %s: %s", path, oneLine(a.secrets.redact(what)))
+		a.sayf("not imported: %s: %s", path, report.OneLine(a.secrets.redact(what)))
 	}}
 	if r.Options, err = o.importOptions(); err != nil {
 		return err

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"fmt"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -74,7 +73,7 @@ func (a *app) importWorkspace(path string, read func([]byte) ([]workspace.Destin
 		}
 	}
 	for _, e := range run.Leaves(wrong) {
-		fmt.Fprintf(a.err, "fanfold: warning: to be mended: %v\n", e)
+		a.sayf("warning: to be mended: %v", e)
 	}
 	return nil
 }

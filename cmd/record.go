@@ -19,6 +19,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/listen"
+	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
@@ -227,7 +228,7 @@ func (a *app) chooseMode(r *recording) error {
 		o.mode = "once"
 		if a.inCI() {
 			v, _ := a.env("CI")
-			o.mode, hint = "none", fmt.Sprintf(" (CI=%s makes none the default; --mode once records here)", oneLine(v))
+			o.mode, hint = "none", fmt.Sprintf(" (CI=%s makes none the default; --mode once records here)", report.OneLine(v))
 		}
 	}
 	old, err := cassette.Load(o.cassette)
@@ -316,7 +317,7 @@ func (a *app) sayWhatPassed(s *listen.Service, rec *cassette.Recorder) {
 			break
 		}
 		fmt.Fprintf(a.err, "fanfold: passed by, not recorded: %d connections to %s (--allow records a host)\n",
-			s.Passed[host], oneLine(host))
+			s.Passed[host], report.OneLine(host))
 	}
 	if rec != nil {
 		for _, host := range hosts {

@@ -3,7 +3,6 @@ package cmd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -78,7 +77,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	defer func() { err = errors.Join(err, letters.Close()) }()
 	names := letters.Destinations()
 	if len(names) == 0 {
-		fmt.Fprintf(a.err, "fanfold: run %s has no dead letters to send again\n", id)
+		a.sayf("run %s has no dead letters to send again", id)
 		return nil
 	}
 	if err = configured(conf, refused, names); err != nil {
@@ -129,7 +128,7 @@ func (a *app) configOf(id string, s *engine.Summary) (*config.File, error) {
 				s.Config, err)
 		}
 		a.configFile = s.Config
-		fmt.Fprintf(a.err, "fanfold: the configuration is that of run %s, %s (--config names another)\n", id, s.Config)
+		a.sayf("the configuration is that of run %s, %s (--config names another)", id, s.Config)
 	}
 	return a.loadConfig()
 }

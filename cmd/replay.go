@@ -3,9 +3,6 @@ package cmd
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
-	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -15,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/keyring"
 	"github.com/fanfold/fanfold/pkg/listen"
+	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/standin"
 )
 
@@ -86,7 +85,7 @@ func (a *app) propose(p *cassette.Replayer, path string, missed int) error {
 		return nil
 	}
 	if path == "" {
-		fmt.Fprintln(a.err, "fanfold: --propose FILE writes the rules under which they would match")
+		a.say("--propose FILE writes the rules under which they would match")
 		return nil
 	}
 	rules, err := p.Propose()
@@ -97,7 +96,7 @@ func (a *app) propose(p *cassette.Replayer, path string, missed int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.err, "fanfold: %d rules in %s make %d of %d missed requests match\n", len(rules.Ignore), path,
+	a.sayf("%d rules in %s make %d of %d missed requests match", len(rules.Ignore), path,
 		rules.Matched, rules.Missed)
 	return cassette.WriteFile(path, data)
 }
@@ -156,8 +155,8 @@ func (a *app) replay(ctx context.Context, o *replayOptions, files, command []str
 		return err
 	}
 	if p.Foreign() {
-		fmt.Fprintln(a.err, "fanfold: the redaction key of the recording is not here ($FANFOLD_REDACTION_KEY, "+
-			keyFile+"): secrets are compared by their place only")
+		a.sayf("the redaction key of the recording is not here ($FANFOLD_REDACTION_KEY, %s): "+
+			"secrets are compared by their place only", keyring.File)
 	}
 	s, err := r.service(p)
 	if err != nil {
@@ -234,7 +233,7 @@ func (a *app) replayOwn(ctx context.Context, r *replaying, command []string) err
 		}
 		conv := &cassette.Conversation{Old: p}
 		if r.chaos != nil {
-			m, err := standin.Misbehave(*r.chaos, handlerOf(p), a.now)
+			m, err := standin.Misbehave(*r.chaos, listen.Handler(p), a.now)
 			if err != nil {
 				return nil, err
 			}
@@ -269,7 +268,7 @@ func (r *replaying) service(p *cassette.Replayer) (*listen.Service, error) {
 		}
 	}
 	if o.admin != "" {
-		s.Admin, s.AdminAddr = admin(p), o.admin
+		s.Admin, s.AdminAddr = listen.Admin(p), o.admin
 	}
 	return s, nil
 }
@@ -315,46 +314,8 @@ func (a *app) chaos(o *replayOptions) (*standin.Script, error) {
 	if o.seed != 0 {
 		s.Seed = o.seed
 	}
-	fmt.Fprintf(a.err, "fanfold: chaos with --seed %d\n", s.Seed)
+	a.sayf("chaos with --seed %d", s.Seed)
 	return s, nil
-}
-
-// handlerOf serves what a round tripper answers.
-func handlerOf(rt http.RoundTripper) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		resp, err := rt.RoundTrip(r)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		defer resp.Body.Close()
-		for k, v := range resp.Header {
-			w.Header()[k] = v
-		}
-		w.WriteHeader(resp.StatusCode)
-		_, _ = io.Copy(w, resp.Body) // from memory, to memory
-	})
-}
-
-// admin answers questions about a replay.
-func admin(p *cassette.Replayer) http.Handler {
-	answer := func(w http.ResponseWriter, v any) {
-		w.Header().Set("Content-Type", "application/json")
-		e := json.NewEncoder(w)
-		e.SetEscapeHTML(false)
-		_ = e.Encode(v) // a client that is gone needs no answer
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /requests", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, p.Requests(r.URL.Query().Get("case")))
-	})
-	mux.HandleFunc("GET /unmatched", func(w http.ResponseWriter, r *http.Request) { answer(w, p.Usage().Missed) })
-	mux.HandleFunc("GET /unused", func(w http.ResponseWriter, r *http.Request) { answer(w, p.Usage().Unused) })
-	mux.HandleFunc("POST /reset", func(w http.ResponseWriter, r *http.Request) {
-		p.Reset(r.URL.Query().Get("case"))
-		w.WriteHeader(http.StatusNoContent)
-	})
-	return mux
 }
 
 // replayed says what was used, and turns it into an exit code.
@@ -371,18 +332,18 @@ func (a *app) replayed(p *cassette.Replayer, o *replayOptions, code int) error {
 	}
 	for n, m := range u.Missed {
 		if n == 10 {
-			fmt.Fprintf(a.err, "fanfold: and %d more requests that are not in the cassette\n", len(u.Missed)-n)
+			a.sayf("and %d more requests that are not in the cassette", len(u.Missed)-n)
 			break
 		}
-		fmt.Fprintln(a.err, "fanfold: "+a.secrets.redact(m.Error()))
+		a.say(a.secrets.redact(m.Error()))
 	}
 	if err := a.propose(p, o.propose, len(u.Missed)); err != nil {
 		return err
 	}
 	if o.failUnused && len(u.Missed) == 0 && code == 0 {
-		a.sayUnused(u.Unused, p)
+		a.say(report.Unused(u.Unused, p.Size)...)
 	}
-	fmt.Fprintf(a.err, "fanfold: %d interactions used, %d unused, %d requests missed\n", u.Used, len(u.Unused),
+	a.sayf("%d interactions used, %d unused, %d requests missed", u.Used, len(u.Unused),
 		len(u.Missed))
 	silent := o.child && code == 0 && u.Used == 0 && len(u.Missed) == 0 && len(u.Unused) > 0
 	if silent {
@@ -390,7 +351,7 @@ func (a *app) replayed(p *cassette.Replayer, o *replayOptions, code int) error {
 		if o.proxied || o.proxy {
 			hint = "some programs go past a proxy (Node before 24, Go and Java to loopback addresses)"
 		}
-		fmt.Fprintf(a.err, "fanfold: nothing was replayed: the command sent no request here; %s\n", hint)
+		a.sayf("nothing was replayed: the command sent no request here; %s", hint)
 	}
 	switch {
 	case len(u.Missed) > 0, silent, o.failUnused && len(u.Unused) > 0 && code == 0:
@@ -399,56 +360,4 @@ func (a *app) replayed(p *cassette.Replayer, o *replayOptions, code int) error {
 		return outcome(code)
 	}
 	return nil
-}
-
-// sayUnused names what was not used, and what takes it out.
-func (a *app) sayUnused(unused []cassette.Seen, p *cassette.Replayer) {
-	byFile := map[string][]int{}
-	for n, s := range unused {
-		byFile[s.Cassette] = append(byFile[s.Cassette], s.Interaction)
-		switch {
-		case n < 20:
-			fmt.Fprintf(a.err, "fanfold: not used: %s %s (%s, interaction %d)\n", s.Method, oneLine(s.URL),
-				s.Cassette, s.Interaction)
-		case n == 20:
-			fmt.Fprintf(a.err, "fanfold: and %d more that were not used\n", len(unused)-n)
-		}
-	}
-	for _, path := range slices.Sorted(maps.Keys(byFile)) {
-		numbers := byFile[path]
-		if len(numbers) == p.Size(path) {
-			fmt.Fprintf(a.err, "fanfold: nothing in it is used; to delete it: rm %s %s\n",
-				shellWord(path), shellWord(strings.TrimSuffix(path, ".yaml")+".meta.yaml"))
-			continue
-		}
-		fmt.Fprintf(a.err, "fanfold: to delete what is not used: fanfold cassettes drop %s %s\n", shellWord(path),
-			ranges(numbers))
-	}
-}
-
-// shellWord quotes a path for a shell, where that is needed.
-func shellWord(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// ranges writes numbers as 0,3-5.
-func ranges(list []int) string {
-	list = slices.Clone(list)
-	slices.Sort(list)
-	var out []string
-	for n := 0; n < len(list); n++ {
-		first := list[n]
-		for n+1 < len(list) && list[n+1] == list[n]+1 {
-			n++
-		}
-		if list[n] == first {
-			out = append(out, strconv.Itoa(first))
-		} else {
-			out = append(out, fmt.Sprintf("%d-%d", first, list[n]))
-		}
-	}
-	return strings.Join(out, ",")
 }

@@ -93,7 +93,7 @@ func (a *app) stopper(ctx context.Context) (s *stopper, opening, running context
 			cancelOpening()
 			return
 		}
-		fmt.Fprintln(a.err, "fanfold: stopping: what is in flight is finished and saved (again to stop now)")
+		a.say("stopping: what is in flight is finished and saved (again to stop now)")
 		close(s.stop)
 		s.mu.Lock()
 		if !s.begun {
@@ -126,6 +126,6 @@ func (a *app) ended(s *stopper, err error) error {
 	if s.begun || !s.early || !errors.Is(err, context.Canceled) {
 		return err
 	}
-	fmt.Fprintln(a.err, "fanfold: stopped before anything was sent: the same command begins again")
+	a.say("stopped before anything was sent: the same command begins again")
 	return outcome(exitIncomplete)
 }

@@ -175,3 +175,25 @@ func ByLine(errs []error) {
 	}
 	slices.SortStableFunc(errs, func(a, b error) int { return line(a) - line(b) })
 }
+
+// Effective are the settings of a destination, from the file, the environment and the
+// defaults; secrets are masked.
+func (w *World) Effective(d *Destination) map[string]any {
+	spec, _ := w.Find(d.Slug)
+	settings := map[string]any{}
+	for _, f := range spec.Settings.Fields {
+		v, ok := d.Settings[f.Key]
+		if env, has := w.Env(EnvName(d.Slug, f.Key)); !ok && has {
+			v, ok = env, true
+		}
+		switch {
+		case ok && f.Secret:
+			settings[f.Key] = "***"
+		case ok:
+			settings[f.Key] = v
+		case f.Default != "":
+			settings[f.Key] = f.Default
+		}
+	}
+	return settings
+}

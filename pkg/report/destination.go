@@ -133,7 +133,7 @@ func showLimits(w io.Writer, indent string, l destination.Limits) (some bool) {
 		fmt.Fprintf(w, "%s%s (%s)\n", indent, what, docs)
 	}
 	for _, r := range l.Rates {
-		line(fmt.Sprintf("%.0f %s in %s", r.N, r.Of, shortDuration(r.Per)), r.Docs)
+		line(fmt.Sprintf("%.0f %s in %s", r.N, r.Of, Duration(r.Per)), r.Docs)
 	}
 	for _, c := range []struct {
 		what string
@@ -150,23 +150,24 @@ func showLimits(w io.Writer, indent string, l destination.Limits) (some bool) {
 	}
 	if l.Window.Past > 0 {
 		line(fmt.Sprintf("events of the last %s; the partner %s others",
-			shortDuration(l.Window.Past), l.Window.Violation), l.Window.Docs)
+			Duration(l.Window.Past), l.Window.Violation), l.Window.Docs)
 	}
 	if l.Window.Future > 0 {
 		line(fmt.Sprintf("events at most %s ahead; the partner %s others",
-			shortDuration(l.Window.Future), l.Window.Violation), l.Window.Docs)
+			Duration(l.Window.Future), l.Window.Violation), l.Window.Docs)
 	}
 	if l.Dedupe.Field != "" {
 		within := ""
 		if l.Dedupe.Window > 0 {
-			within = " within " + shortDuration(l.Dedupe.Window)
+			within = " within " + Duration(l.Dedupe.Window)
 		}
 		line("recognises repeats by "+l.Dedupe.Field+within, l.Dedupe.Docs)
 	}
 	return some
 }
 
-func shortDuration(d time.Duration) string {
+// Duration is a time for people: days from two on.
+func Duration(d time.Duration) string {
 	if d >= 48*time.Hour && d%(24*time.Hour) == 0 {
 		return fmt.Sprintf("%d days", d/(24*time.Hour))
 	}

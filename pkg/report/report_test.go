@@ -16,7 +16,7 @@ func TestShortDuration(t *testing.T) {
 		10 * time.Second: "10s", time.Minute: "1m", 30 * time.Minute: "30m", 2 * time.Hour: "2h",
 		90 * time.Second: "1m30s", 72 * time.Hour: "3 days",
 	} {
-		if got := shortDuration(d); got != want {
+		if got := Duration(d); got != want {
 			t.Errorf("%v is shown as %s, want %s", d, got, want)
 		}
 	}
