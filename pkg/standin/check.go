@@ -253,10 +253,11 @@ func (c *Contract) serves(host string) bool {
 // endpoint is what a request asks for: the first at its path whose parameters
 // are there, or the first at its path.
 func (c *Contract) endpoint(req *http.Request, query url.Values) (first *Endpoint) {
+	escaped := req.URL.EscapedPath()
 	for i := range c.Endpoints {
 		e := &c.Endpoints[i]
 		if e.Method != req.Method ||
-			!slices.ContainsFunc(e.paths, func(p []string) bool { return matchPath(p, req.URL.Path) }) {
+			!slices.ContainsFunc(e.paths, func(p []string) bool { return matchPath(p, escaped) }) {
 			continue
 		}
 		if e.lacksQuery(query) == "" {
@@ -280,6 +281,7 @@ func (e *Endpoint) lacksQuery(query url.Values) (name string) {
 	return name
 }
 
+// matchPath matches an escaped path: a slash in a value is not one between segments.
 func matchPath(pattern []string, p string) bool {
 	p = strings.TrimPrefix(p, "/")
 	for _, seg := range pattern {
@@ -290,6 +292,9 @@ func matchPath(pattern []string, p string) bool {
 			return false
 		}
 		got, rest, more := strings.Cut(p, "/")
+		if plain, err := url.PathUnescape(got); err == nil {
+			got = plain
+		}
 		if strings.HasPrefix(seg, "{") && got == "" || !strings.HasPrefix(seg, "{") && got != seg {
 			return false
 		}

@@ -125,7 +125,7 @@ func (m *Mischief) plan(req *http.Request, body []byte) *act {
 	}
 	for i := range m.script.Rules {
 		r := &m.script.Rules[i]
-		if r.Method != "" && r.Method != req.Method || m.paths[i] != nil && !matchPath(m.paths[i], req.URL.Path) ||
+		if r.Method != "" && r.Method != req.Method || m.paths[i] != nil && !matchPath(m.paths[i], req.URL.EscapedPath()) ||
 			r.ID != "" && !slices.Contains(a.ids, r.ID) {
 			continue
 		}
