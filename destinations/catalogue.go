@@ -4,6 +4,7 @@ package destinations
 
 import (
 	"github.com/fanfold/fanfold/destinations/amplitude"
+	"github.com/fanfold/fanfold/destinations/attio"
 	"github.com/fanfold/fanfold/destinations/braze"
 	"github.com/fanfold/fanfold/destinations/customerio"
 	"github.com/fanfold/fanfold/destinations/drip"
@@ -35,6 +36,7 @@ import (
 func All() []destination.Destination {
 	return []destination.Destination{
 		amplitude.New(),
+		attio.New(),
 		braze.New(),
 		customerio.New(),
 		drip.New(),
