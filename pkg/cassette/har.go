@@ -56,6 +56,51 @@ type harPair struct {
 	Value string `json:"value"`
 }
 
+// UnmarshalJSON takes more than texts: Polly writes the length of a body as a number,
+// the values of a header as a list, and a parameter of a form as it was given.
+func (p *harPair) UnmarshalJSON(data []byte) error {
+	var loose struct {
+		Name  string
+		Value any
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	if err := dec.Decode(&loose); err != nil {
+		return err
+	}
+	switch v := loose.Value.(type) {
+	case nil:
+	case string, json.Number, bool:
+		p.Value = fmt.Sprint(v)
+	case []any:
+		list := make([]string, len(v))
+		for n := range v {
+			list[n] = textOf(v[n])
+		}
+		p.Value = strings.Join(list, ", ")
+	default:
+		text, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		p.Value = string(text)
+	}
+	p.Name = loose.Name
+	return nil
+}
+
+// harCount is a number of bytes, which some write as a text, or not at all.
+type harCount int
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (n *harCount) UnmarshalJSON(data []byte) error {
+	f, err := strconv.ParseFloat(strings.Trim(string(data), `"`), 64)
+	if *n = -1; err == nil && f >= 0 && f < 1<<53 {
+		*n = harCount(f)
+	}
+	return nil // nobody needs it
+}
+
 type harRequest struct {
 	Method      string    `json:"method"`
 	URL         string    `json:"url"`
@@ -64,8 +109,8 @@ type harRequest struct {
 	Headers     []harPair `json:"headers"`
 	QueryString []harPair `json:"queryString"`
 	PostData    *harPost  `json:"postData,omitempty"`
-	HeadersSize int       `json:"headersSize"`
-	BodySize    int       `json:"bodySize"`
+	HeadersSize harCount  `json:"headersSize"`
+	BodySize    harCount  `json:"bodySize"`
 }
 
 type harPost struct {
@@ -84,17 +129,17 @@ type harResponse struct {
 	Headers     []harPair  `json:"headers"`
 	Content     harContent `json:"content"`
 	RedirectURL string     `json:"redirectURL"`
-	HeadersSize int        `json:"headersSize"`
-	BodySize    int        `json:"bodySize"`
+	HeadersSize harCount   `json:"headersSize"`
+	BodySize    harCount   `json:"bodySize"`
 	// Error is what Chrome writes where there is no answer.
 	Error string `json:"_error,omitempty"`
 }
 
 type harContent struct {
-	Size     int    `json:"size"`
-	MimeType string `json:"mimeType"`
-	Text     string `json:"text"`
-	Encoding string `json:"encoding,omitempty"`
+	Size     harCount `json:"size"`
+	MimeType string   `json:"mimeType"`
+	Text     string   `json:"text"`
+	Encoding string   `json:"encoding,omitempty"`
 }
 
 func harPairs(h http.Header) []harPair {
@@ -129,7 +174,7 @@ func (c *Cassette) HAR(tool string) ([]byte, error) {
 		e := harEntry{Started: at.Format(time.RFC3339Nano), Time: ms, Timings: harTimings{Wait: ms}}
 		e.Request = harRequest{Method: i.Request.Method, URL: i.Request.URL, HTTPVersion: "HTTP/1.1",
 			Cookies: []harPair{}, Headers: harPairs(i.Request.Headers), QueryString: []harPair{}, HeadersSize: -1,
-			BodySize: len(i.Request.Body)}
+			BodySize: harCount(len(i.Request.Body))}
 		if u, err := url.Parse(i.Request.URL); err == nil {
 			q := u.Query()
 			for _, k := range slices.Sorted(maps.Keys(q)) {
@@ -148,8 +193,8 @@ func (c *Cassette) HAR(tool string) ([]byte, error) {
 		e.Response = harResponse{
 			Status: i.Response.Code, StatusText: statusText, HTTPVersion: "HTTP/1.1", Cookies: []harPair{},
 			Headers: harPairs(i.Response.Headers), RedirectURL: i.Response.Headers.Get("Location"),
-			HeadersSize: -1, BodySize: len(i.Response.Body),
-			Content: harContent{Size: len(i.Response.Body), MimeType: i.Response.Headers.Get("Content-Type"),
+			HeadersSize: -1, BodySize: harCount(len(i.Response.Body)),
+			Content: harContent{Size: harCount(len(i.Response.Body)), MimeType: i.Response.Headers.Get("Content-Type"),
 				Text: text, Encoding: encoding},
 		}
 		h.Log.Entries = append(h.Log.Entries, e)
@@ -193,7 +238,10 @@ func unharText(text, encoding string) (string, error) {
 		return packedPieces(pieces)
 	}
 	data, err := base64.StdEncoding.DecodeString(text)
-	return string(data), err
+	if err != nil { // Polly says so of answers that came compressed, and then writes them as they are
+		return text, nil //nolint // it is text
+	}
+	return string(data), nil
 }
 
 // ImportHAR reads a HAR file.

@@ -54,7 +54,7 @@ func Importers() []Importer {
 	plain := func(read func([]byte) (*Imported, error)) func([]byte, ImportOptions) (*Imported, error) {
 		return func(data []byte, _ ImportOptions) (*Imported, error) { return read(data) }
 	}
-	return []Importer{
+	list := []Importer{
 		{"go-vcr-v4", "a cassette of go-vcr v3 or v4", plain(ImportV4),
 			func(d *document) bool { return d.version == "2" && d.has("interactions") }},
 		{"vcrpy", "a cassette of vcrpy", plain(importVCRpy),
@@ -72,6 +72,38 @@ func Importers() []Importer {
 		{"postman", "a collection of Postman", importPostman,
 			func(d *document) bool { return d.has("item") && d.has("info") }},
 	}
+	for n := range list {
+		read := list[n].Read
+		list[n].Read = func(data []byte, o ImportOptions) (*Imported, error) {
+			m, err := read(data, o)
+			if err == nil {
+				for _, i := range m.Interactions {
+					i.Request.URL = sendable(i.Request.URL)
+				}
+			}
+			return m, err
+		}
+	}
+	return list
+}
+
+// sendable escapes what cannot stand in a path as it is sent, and does in files: the
+// placeholders that people put in the place of names, say.
+func sendable(address string) string {
+	base, target := splitAddress(address)
+	path, query, hasQuery := strings.Cut(target, "?")
+	var b strings.Builder
+	for _, c := range []byte(path) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	if hasQuery {
+		b.WriteString("?" + strings.ReplaceAll(query, " ", "%20"))
+	}
+	return base + b.String()
 }
 
 // Recognize returns the importer for a file, by what is in it.
@@ -322,6 +354,12 @@ func importTree(list []any) (*Imported, error) {
 		status := mapOf(r["status"])
 		i := &Interaction{}
 		i.Request.Method, i.Request.URL, i.Request.Headers = textOf(q["method"]), textOf(q["uri"]), headersOf(q["headers"])
+		if status == nil { // as vcrpy wrote it for httpx
+			status = map[string]any{"code": r["status_code"]}
+			if _, ok := r["body"]; !ok {
+				r["body"] = r["content"]
+			}
+		}
 		code, err := strconv.Atoi(textOf(status["code"]))
 		if err == nil {
 			err = checkAddress(i.Request.URL)

@@ -32,7 +32,11 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 			for end > 0 && (s[end-1] == ' ' || s[end-1] == '"' || s[end-1] == '\'') {
 				end--
 			}
-			return r.pairValue(s, end, i+1, true)
+			m, ok := r.pairValue(s, end, i+1, true)
+			if ok && strings.IndexByte("\"'", s[m.from-1]) < 0 && !hasDigit(s[m.from:m.to]) {
+				return match{}, false // a name of a program
+			}
+			return m, ok
 		}
 		return r.element(s, i)
 	}
@@ -70,6 +74,38 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 		return match{}, false
 	}
 	return m, true
+}
+
+// noSecret tells what stands in the place of a secret, whatever its name says: the
+// variable of a template, the version of a package, a sentence.
+func noSecret(v string) bool {
+	if len(v) < 2 {
+		return false
+	}
+	for _, t := range [][2]string{{"${", "}"}, {"#{", "}"}, {"{{", "}}"}, {"<", ">"}, {"%{", "}"}} {
+		if strings.HasPrefix(v, t[0]) && strings.HasSuffix(v, t[1]) && strings.Count(v, t[0]) == 1 {
+			return true
+		}
+	}
+	if v == "%s" || strings.HasSuffix(v, " %s") || strings.HasSuffix(v, "...") && len(v) < 12 {
+		return true
+	}
+	return isVersion(v) || strings.Count(v, " ") >= 4 && (strings.HasSuffix(v, ".") || strings.HasSuffix(v, "!")) && !hasDigit(v)
+}
+
+// isVersion tells the version of a package, or a range of them.
+func isVersion(v string) bool {
+	rest := strings.TrimLeft(v, "~^>=<v ")
+	parts := strings.Split(rest, ".")
+	if len(parts) < 3 || len(rest) == len(v) && len(parts) > 3 {
+		return false
+	}
+	for _, p := range parts[:3] {
+		if p, _, _ = strings.Cut(p, "-"); p == "" || len(p) > 4 || !digitsOnly(p) {
+			return false
+		}
+	}
+	return len(v) < 24
 }
 
 // isCode tells names and calls of programs from values that stand without quotes.

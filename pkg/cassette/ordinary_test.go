@@ -1,6 +1,7 @@
 package cassette
 
 import (
+	"encoding/base64"
 	"net/http"
 	"strings"
 	"testing"
@@ -20,6 +21,11 @@ func TestOrdinaryWords(t *testing.T) {
 		"<order><id>7</id><total>12.50</total><password/></order>",
 		"version = 1\ntokens = 12\nkey = value\nauthor = somebody who wrote it\n",
 		"curl -u user: https://api.shop.example/v1",
+		`{"dependencies":{"cookie-signature":"~1.0.6","csrf-token":"^4.1.10","jwt":">=9.0.2"}}`,
+		`{"invalid_signature":"The webhook does not contain a valid signature.","api_key":"${{ secrets.API_KEY }}"}`,
+		`{"password":"{{ vault.password }}","token":"#{stripe_token}","secret":"<your secret>","authorization":"Bearer %s"}`,
+		"'Authorization' => authorization,\n'ApiKey' => EasyPost::Models::ApiKey,\n",
+		`{"body":"a line\n@ada.lovelace.info wrote\n\t@shop.co"}`,
 		`{"template":"Bearer {{token}}","shell":"Authorization: Bearer ${TOKEN}","doc":"AKIAIOSFODNN7EXAMPLE"}`,
 	} {
 		i := ordinary()
@@ -143,6 +149,30 @@ func TestRulesOfTheUser(t *testing.T) {
 		if _, err := NewRedactorWith(nil, nil, RedactOptions{Redact: []string{bad}}); err == nil ||
 			!strings.Contains(err.Error(), bad) {
 			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+// TestBase64InEscapedLines: base64 that JSON has over several lines, an address in it
+// across two of them, is redacted, and the gate sees it as one.
+func TestBase64InEscapedLines(t *testing.T) {
+	red := NewRedactor([]byte("a key of some length"), nil)
+	for pad := range 60 {
+		plain := strings.Repeat("x", pad) + " written by grace.hopper@shop-mail.co.uk, who is somebody, for all who read this file"
+		text := base64.StdEncoding.EncodeToString([]byte(plain))
+		var lines []string
+		for ; len(text) > 60; text = text[60:] {
+			lines = append(lines, text[:60])
+		}
+		body := quoted(map[string]string{"content": strings.Join(append(lines, text), "\n")})
+		i := ordinary()
+		i.Response.Body = body
+		red.Interaction(i)
+		if i.Response.Body == body {
+			t.Errorf("padded by %d it survives", pad)
+		}
+		if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+			t.Errorf("padded by %d: %v", pad, leaks)
 		}
 	}
 }

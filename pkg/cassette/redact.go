@@ -564,6 +564,9 @@ func (r *Redactor) replacement(kind, v string) string {
 
 // stays says that a value is not of the kind that its name announces.
 func stays(kind, v string) bool {
+	if kind != "custom" && !personal(kind) && noSecret(v) {
+		return true
+	}
 	switch kind {
 	case "email":
 		return !isEmail(v)

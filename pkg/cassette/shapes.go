@@ -360,6 +360,9 @@ func emailAt(text string, at int) (m match, ok bool) {
 	for from > 0 && at-from < 64 && (isAlnumByte(text[from-1]) || strings.IndexByte("._%+-", text[from-1]) >= 0) {
 		from--
 	}
+	if from > 0 && text[from-1] == '\\' { // the letter of an escape
+		from++
+	}
 	end := at + 1
 	first := -1 // the first dot behind labels that are some
 	label := end
@@ -377,7 +380,7 @@ func emailAt(text string, at int) (m match, ok bool) {
 			break
 		}
 	}
-	if from == at || first < 0 {
+	if from >= at || first < 0 {
 		return match{}, false
 	}
 	for dot := end - 1; dot >= first; dot-- {

@@ -156,8 +156,12 @@ func undoBackslash(s string, i int, put []byte) ([]byte, int) {
 		if b, ok := hexByte(s, i+2); ok {
 			return append(put, b), 4
 		}
-	case 'n', 'r', 't':
-		return append(put, ' '), 2
+	case 'n':
+		return append(put, '\n'), 2
+	case 'r':
+		return append(put, '\r'), 2
+	case 't':
+		return append(put, '\t'), 2
 	case '/', '"', '\\', '\'':
 		return append(put, c), 2
 	}
