@@ -3,17 +3,15 @@
 package hubspot
 
 import (
-	"context"
-	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf16"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
@@ -35,8 +33,6 @@ const (
 // groupProperty is the company property that holds a groupId; it is the one
 // that Segment makes, so that companies stay the same ones.
 const groupProperty = "segment_group_id"
-
-const contacts = "/crm/v3/objects/contacts/batch/upsert"
 
 // New declares the destination.
 func New() destination.Destination {
@@ -68,131 +64,14 @@ func New() destination.Destination {
 		Order:   true,
 		Verdict: verdict,
 		Success: []destination.Success{destination.NoBody(eventDocs, 204)},
-		Actions: destination.Coded[Settings]{
-			{
-				Slug: "sendCustomBehavioralEvent", Title: "Send custom behavioral event", Doc: "An occurrence of a custom event, by its full name (pe<HubID>_name). Events are defined in HubSpot first.", Trigger: `type = "track"`,
-				Fields: []mapping.Field{
-					{Key: "eventName", Type: mapping.TypeString, Required: true},
-					{Key: "occurredAt", Type: mapping.TypeDatetime, Default: mapping.Path("$.timestamp")},
-					{Key: "email", Type: mapping.TypeString, Format: "email", Default: mapping.Paths("$.properties.email", "$.context.traits.email")},
-					{Key: "utk", Doc: "The visitor's usertoken.", Type: mapping.TypeString},
-					{Key: "objectId", Doc: "HubSpot's id of the record.", Type: mapping.TypeString},
-					{Key: "properties", Type: mapping.TypeObject},
-				},
-				Item: behavioral, Request: occurrences, AllOrNothing: true, TimeField: "occurredAt", Limits: eventLimits(),
-			},
-			{
-				Slug: "upsertContact", Title: "Upsert contact", Doc: "Makes or updates the contact of an email address.", Trigger: `type = "identify"`,
-				Fields: []mapping.Field{
-					{Key: "email", Type: mapping.TypeString, Format: "email", Default: mapping.Path("$.traits.email")}, text("company", "$.traits.company"),
-					text("firstname", "$.traits.first_name", "$.traits.firstName"), text("lastname", "$.traits.last_name", "$.traits.lastName"),
-					text("phone", "$.traits.phone"), text("address", "$.traits.address.street"), text("city", "$.traits.address.city"), text("state", "$.traits.address.state"),
-					text("country", "$.traits.address.country"), text("zip", "$.traits.address.postalCode", "$.traits.address.postal_code"), text("website", "$.traits.website"),
-					text("lifecyclestage"), {Key: "properties", Type: mapping.TypeObject},
-				},
-				Item: contact, Request: inputs, Send: rounds, AllOrNothing: true,
-			},
-			{
-				Slug: "upsertCompany", Title: "Upsert company", Doc: "Makes or updates the company whose segment_group_id is the groupId: a text property with unique values that has to exist. A contact is not associated here.", Trigger: `type = "group"`,
-				Fields: []mapping.Field{
-					text("groupid", "$.groupId", "$.context.groupId"),
-					{Key: "createNewCompany", Type: mapping.TypeBoolean, Required: true, Default: mapping.Literal(true)},
-					{Key: "associateContact", Doc: "Only false can be delivered: the contact's id in HubSpot is not known.", Type: mapping.TypeBoolean, Required: true, Default: mapping.Literal(true)},
-					{Key: "companysearchfields", Doc: "Not used.", Type: mapping.TypeObject},
-					text("name", "$.traits.name"), text("description", "$.traits.description"), text("address", "$.traits.address.street"), text("city", "$.traits.address.city"),
-					text("state", "$.traits.address.state"), text("zip", "$.traits.address.postalCode", "$.traits.address.postal_code"), text("domain", "$.traits.website"),
-					text("phone", "$.traits.phone"), {Key: "numberofemployees", Type: mapping.TypeInteger, Default: mapping.Path("$.traits.employees")},
-					text("industry", "$.traits.industry"), text("lifecyclestage"), {Key: "properties", Type: mapping.TypeObject},
-				},
-				Item: company, Request: inputs, Send: rounds, AllOrNothing: true,
-			},
-			{
-				Slug: "upsertCustomObjectRecord", Title: "Upsert custom object record", Doc: "Makes or updates a deal, a ticket or a record of another type.",
-				Fields: []mapping.Field{
-					{Key: "createNewCustomRecord", Type: mapping.TypeBoolean, Default: mapping.Literal(true)},
-					{Key: "customObjectSearchFields", Doc: "The property with unique values by which the record is known. Without it a record is made every time.", Type: mapping.TypeObject},
-					{Key: "objectType", Type: mapping.TypeString, Required: true},
-					{Key: "properties", Type: mapping.TypeObject, Required: true},
-					{Key: "searchFieldsToAssociateCustomObjects", Doc: "Not used.", Type: mapping.TypeObject},
-					{Key: "toObjectType", Doc: "Not used.", Type: mapping.TypeString},
-					{Key: "associationLabel", Doc: "Not used.", Type: mapping.TypeString},
-				},
-				Item: custom, Request: inputs, Send: rounds, AllOrNothing: true,
-			},
-			{
-				Slug: "upsertObject", Title: "Custom object V2", Doc: "Makes or updates a record of any type.",
-				Fields: []mapping.Field{
-					{Key: "object_details", Type: mapping.TypeObject, Required: true, Properties: []mapping.Field{required(text("object_type")), required(text("id_field_name")), required(text("id_field_value")), text("property_group")}},
-					{Key: "properties", Type: mapping.TypeObject, AdditionalProperties: true},
-					{Key: "sensitive_properties", Type: mapping.TypeObject, AdditionalProperties: true},
-					{Key: "association_sync_mode", Doc: "Not used.", Type: mapping.TypeString, Required: true, Choices: []string{"upsert", "read"}, Default: mapping.Literal("upsert")},
-					{Key: "associations", Doc: "Not used.", Type: mapping.TypeObject, Multiple: true},
-					{Key: "dissociations", Doc: "Not used.", Type: mapping.TypeObject, Multiple: true},
-					{Key: "timestamp", Doc: "Not used.", Type: mapping.TypeString, Default: mapping.Path("$.timestamp")},
-					syncMode(),
-				},
-				Item: object, Request: inputs, Send: rounds, AllOrNothing: true,
-			},
-			{
-				Slug: "customEvent", Title: "Custom event V2", Doc: "An occurrence of a custom event, by the name after pe<HubID>_; portal_id has to be set. Events are defined in HubSpot first.",
-				Fields: []mapping.Field{
-					{Key: "event_name", Type: mapping.TypeString, Required: true},
-					{Key: "record_details", Type: mapping.TypeObject, Required: true, Properties: []mapping.Field{
-						{Key: "object_type", Type: mapping.TypeString, Required: true},
-						{Key: "object_id", Type: mapping.TypeNumber},
-						{Key: "email", Type: mapping.TypeString, Format: "email"},
-						{Key: "utk", Type: mapping.TypeString},
-					}, Default: mapping.Object(mapping.M("email", mapping.Paths("$.properties.email", "$.context.traits.email")))},
-					{Key: "properties", Type: mapping.TypeObject, AdditionalProperties: true},
-					{Key: "occurred_at", Type: mapping.TypeDatetime, Default: mapping.Path("$.timestamp")},
-					syncMode(),
-				},
-				Item: customEvent, Request: occurrences, AllOrNothing: true, TimeField: "occurred_at", Limits: eventLimits(),
-			},
-		},
+		Actions: destination.Actions{behavioral(), contact(), company(), custom(), object(), customEvent()},
 		Presets: []destination.Preset{
-			{Name: "Identify calls", Action: "upsertContact", Subscribe: `type = "identify"`, Mapping: map[string]mapping.Value{"company": mapping.Paths("$.traits.company.name", "$.traits.company")}},
-			{Name: "Group calls", Action: "upsertCompany", Subscribe: `type = "group"`, Mapping: map[string]mapping.Value{"associateContact": mapping.Literal(false)}},
+			{Name: "Identify calls", Action: "upsertContact", Subscribe: `type = "identify"`,
+				Mapping: map[string]mapping.Value{"company": mapping.Paths("$.traits.company.name", "$.traits.company")}},
+			{Name: "Group calls", Action: "upsertCompany", Subscribe: `type = "group"`,
+				Mapping: map[string]mapping.Value{"associateContact": mapping.Literal(false)}},
 		},
 	}.Destination()
-}
-
-func text(key string, paths ...string) mapping.Field {
-	f := mapping.Field{Key: key, Type: mapping.TypeString}
-	switch len(paths) {
-	case 1:
-		f.Default = mapping.Path(paths[0])
-	case 2:
-		f.Default = mapping.Paths(paths[0], paths[1])
-	}
-	return f
-}
-
-func required(f mapping.Field) mapping.Field {
-	f.Required = true
-	return f
-}
-
-// syncMode is where Segment's mappings say whether records may be made.
-func syncMode() mapping.Field {
-	return mapping.Field{Key: "__segment_internal_sync_mode", Label: "Sync mode", Doc: "upsert, add or update; with customEvent it is not used.", Type: mapping.TypeString, Choices: []string{"upsert", "add", "update"}, Default: mapping.Literal("update")}
-}
-
-func eventLimits() destination.ActionLimits {
-	return destination.ActionLimits{
-		Rates:       []destination.Rate{{N: 1250, Per: time.Second, Of: destination.Requests, Docs: eventDocs}},
-		BatchEvents: destination.Cap{N: 500, Docs: "https://developers.hubspot.com/docs/api-reference/legacy/events/send-event-data/batch-send-occurrences"},
-		Dedupe:      destination.Dedupe{Field: "uuid", Window: 365 * 24 * time.Hour, Docs: eventDocs},
-	}
-}
-
-func occurrences(*Settings) destination.Request {
-	return destination.Request{Path: "/events/v3/send/batch", Open: `{"inputs":[`, Sep: ",", Close: "]}"}
-}
-
-// inputs is a batch of records; the path is the item's.
-func inputs(*Settings) destination.Request {
-	return destination.Request{Path: contacts, Open: `{"inputs":[`, Sep: ",", Close: "]}"}
 }
 
 // verdict reads the statuses that only HubSpot has.
@@ -217,102 +96,337 @@ func verdict(a *destination.Answer) destination.Result {
 	return r
 }
 
-// rounds sends a batch of records. HubSpot refuses a request that names a
-// record twice, so a record's second input goes into a second request.
-// https://github.com/segmentio/action-destinations/pull/3969
-func rounds(ctx context.Context, _ *Settings, t destination.Transport, b *destination.Batch) ([]destination.Result, error) {
-	rs := make([]destination.Result, len(b.Deliveries))
-	path := b.Deliveries[0].Address().Path
-	if path == "" {
-		path = contacts
-	}
-	for left := len(rs); left > 0; {
-		var ds []*destination.Delivery
-		var at []int
-		taken := map[string]bool{}
-		body := []byte(`{"inputs":[`)
-		for i, d := range b.Deliveries {
-			if id := strings.ToLower(idOf(d.Item)); rs[i].Outcome == destination.Undecided && !taken[id] {
-				if len(ds) > 0 {
-					body = append(body, ',')
-				}
-				taken[id] = id != ""
-				ds, at, body = append(ds, d), append(at, i), append(body, d.Item...)
-			}
-		}
-		req, err := destination.NewRequest(ctx, "POST", b.BaseURL+path, "application/json", append(body, "]}"...))
-		if err != nil {
-			return nil, err
-		}
-		a, err := destination.Do(t, req)
-		if err != nil {
-			return nil, err
-		}
-		part := destination.Confirm(written(path), a, records(a, ds, b.Now))
-		for i, r := range part {
-			rs[at[i]] = r
-		}
-		first := left == len(rs)
-		left -= len(ds)
-		if a.OK() && !slices.ContainsFunc(part, func(r destination.Result) bool { return r.Outcome == destination.Retry }) {
-			continue
-		}
-		verdict := part[0]
-		if !first && verdict.Outcome == destination.Rejected {
-			// Asked about again by themselves, so that one bad input costs itself only.
-			verdict.Outcome, verdict.Reason = destination.Retry, destination.Conflict
-		}
-		for i, r := range rs { // what comes after it waits with it
-			if first || r.Outcome == destination.Undecided || r.Status == a.Status {
-				rs[i] = verdict
-			}
-		}
-		break
-	}
-	return rs, nil
+// occurrences is an action that sends occurrences of custom events.
+func occurrences(slug, title, timeField string, name body.Node, properties body.Members, who ...body.Members) *destination.Declared {
+	return destination.Action(slug, title).AllOrNothing().TimeField(timeField).
+		Limits(destination.ActionLimits{
+			Rates:       []destination.Rate{{N: 1250, Per: time.Second, Of: destination.Requests, Docs: eventDocs}},
+			BatchEvents: destination.Cap{N: 500, Docs: "https://developers.hubspot.com/docs/api-reference/legacy/events/send-event-data/batch-send-occurrences"},
+			Dedupe:      destination.Dedupe{Field: "uuid", Window: 365 * 24 * time.Hour, Docs: eventDocs},
+		}).
+		Post("/events/v3/send/batch", body.Object(body.Member("inputs", body.Items(body.Object(
+			body.Member("eventName", name), body.Together(who...), body.Member("occurredAt", body.From(timeField).ISO()),
+			body.Member("uuid", body.InsertID()), body.Member("properties", body.Always(body.Object(properties))),
+		)))))
 }
 
-// written is what the batch endpoints say of the records that they have written,
-// with those beside them that they have not.
-func written(path string) []destination.Success {
+func behavioral() *destination.Declared {
+	return occurrences("sendCustomBehavioralEvent", "Send custom behavioral event", "occurredAt",
+		body.From("eventName").As("in lower case, with underscores", func(dst []byte, v event.Value, _ *body.Context) []byte {
+			return event.AppendQuoted(dst, fullName(v))
+		}),
+		body.Spread("properties").Each(flat()), body.Same("utk", "email", "objectId")).
+		On(`type = "track"`).Doc("An occurrence of a custom event, by its full name (pe<HubID>_name). Events are defined in HubSpot first.").
+		Fields(
+			field.Text("eventName").Required(), field.Timestamp("occurredAt"),
+			field.Text("email").Email().From("$.properties.email", "$.context.traits.email"),
+			field.Text("utk").Doc("The visitor's usertoken."), field.Text("objectId").Doc("HubSpot's id of the record."), field.Object("properties"),
+		).
+		NeedsIdentity(body.From("utk", "email", "objectId").Given(), "email, utk or objectId is required").
+		Check(func(c *body.Context) string {
+			name, portal := fullName(c.Field("eventName")), c.Setting("portal_id").Text()
+			switch {
+			case portal != "" && !strings.HasPrefix(name, "pe"+portal+"_"):
+				return "eventName has to begin with pe" + portal + "_"
+			case portal == "" && !full.MatchString(name):
+				return "eventName has to begin with pe<HubID>_"
+			}
+			return ""
+		})
+}
+
+// gaps are the characters of an event's name that HubSpot does not take.
+var gaps = regexp.MustCompile(`[\s\p{Z}\v\x{feff}.]+`)
+
+var full = regexp.MustCompile(`^pe\d+_`)
+
+func fullName(v event.Value) string { return strings.ToLower(gaps.ReplaceAllString(v.Text(), "_")) }
+
+func customEvent() *destination.Declared {
+	isContact := body.From("record_details.object_type").Is("contact")
+	id := body.From("record_details.object_id").NotNull()
+	return occurrences("customEvent", "Custom event V2", "occurred_at",
+		body.From("event_name").As("behind pe<HubID>_", func(dst []byte, v event.Value, c *body.Context) []byte {
+			return event.AppendQuoted(dst, "pe"+c.Setting("portal_id").Text()+"_"+snake(v.Text(), "-"))
+		}),
+		body.Spread("properties").Renamed(propertyName).Each(clean()),
+		body.Member("objectId", id.Text()),
+		body.When(isContact, body.Member("email", body.From("record_details.email").NotNull()), body.Member("utk", body.From("record_details.utk").NotNull()))).
+		Doc("An occurrence of a custom event, by the name after pe<HubID>_; portal_id has to be set. Events are defined in HubSpot first.").
+		Fields(
+			field.Text("event_name").Required(),
+			field.Object("record_details", field.Text("object_type").Required(), field.Number("object_id"),
+				field.Text("email").Email().From("$.properties.email", "$.context.traits.email"), field.Text("utk")).Required(),
+			field.Object("properties").Open(), field.Timestamp("occurred_at"), syncMode(),
+		).
+		Needs(body.Setting("portal_id"), "the setting portal_id is needed for the event's full name").
+		NeedsIdentity(body.Any(id, isContact), "object_id is required").
+		NeedsIdentity(body.Any(id, body.From("record_details.email", "record_details.utk").Given()), "object_id, email or utk of the contact is required").
+		Check(haveNames("properties"))
+}
+
+// records are the batches of an action that writes records of a type. HubSpot refuses a
+// request that names a record twice.
+// https://github.com/segmentio/action-destinations/pull/3969
+func records(slug, title string, steps ...destination.Step) *destination.Declared {
+	return destination.Action(slug, title).Once("id").AllOrNothing().Results(perRecord).Steps(steps...)
+}
+
+// batch is a request that upserts, updates or creates records.
+func batch(kind, verb string, record ...body.Members) destination.Step {
 	status := 200
-	if strings.HasSuffix(path, "/create") {
+	if verb == "create" {
 		status = 201
+		record = append(record, body.Member("associations", body.Always(body.List())))
 	}
 	members := []destination.Member{destination.Is("status", "COMPLETE"), destination.Lists("results")}
-	return []destination.Success{
-		destination.JSON(contactDocs, members...).With(status),
-		destination.JSON(contactDocs, append(members, destination.List("errors"))...).With(207),
+	return destination.Send("POST", "/crm/v3/objects/"+kind+"/batch/"+verb, body.Object(body.Member("inputs", body.Items(body.Object(record...))))).
+		Success(
+			destination.JSON(contactDocs, members...).With(status),
+			destination.JSON(contactDocs, append(members, destination.List("errors"))...).With(207),
+		)
+}
+
+// known is the record whose property has a value.
+func known(property, value body.Node) body.Members {
+	return body.Together(body.Member("id", value), body.Member("idProperty", property))
+}
+
+// traced is what is behind the id of a record.
+func traced(properties ...body.Members) body.Members {
+	return body.Together(body.Member("objectWriteTraceId", body.InsertID()), body.Member("properties", body.Always(body.Object(properties...))))
+}
+
+// own are text fields that the other properties do not replace.
+func own(keys ...string) body.Members {
+	var ms []body.Members
+	for _, key := range keys {
+		v := body.From(key).Trim()
+		if key == "lifecyclestage" {
+			v = v.Lower()
+		}
+		ms = append(ms, body.Member(key, body.If(body.Not(body.From("properties."+key).NotNull()), v)))
+	}
+	return body.Together(ms...)
+}
+
+func contact() *destination.Declared {
+	id := known(body.Const("email"), body.From("email").Trim())
+	return records("upsertContact", "Upsert contact", batch("contacts", "upsert", id, traced(
+		own("company", "firstname", "lastname", "phone", "address", "city", "state", "country", "zip", "email", "website", "lifecyclestage"),
+		body.Spread("properties").Each(flat()),
+	))).
+		On(`type = "identify"`).Doc("Makes or updates the contact of an email address.").
+		Fields(
+			field.Text("email").Email().From("$.traits.email"), field.Text("company").From("$.traits.company"),
+			field.Text("firstname").From("$.traits.first_name", "$.traits.firstName"), field.Text("lastname").From("$.traits.last_name", "$.traits.lastName"),
+			field.Text("phone").From("$.traits.phone"), address(), field.Text("country").From("$.traits.address.country"),
+			field.Text("website").From("$.traits.website"), field.Text("lifecyclestage"), field.Object("properties"),
+		).
+		NeedsIdentity(body.From("email").Trim().Filled(), "email is required")
+}
+
+// address are the parts of an address that a company has, too.
+func address() field.Lines {
+	return field.Lines{
+		field.Text("address").From("$.traits.address.street"), field.Text("city").From("$.traits.address.city"),
+		field.Text("state").From("$.traits.address.state"), field.Text("zip").From("$.traits.address.postalCode", "$.traits.address.postal_code"),
 	}
 }
 
-// records reads a batch's answer: what failed is listed under errors, by the
-// trace ids that we sent or by the ids of the records.
-// https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide
-func records(a *destination.Answer, ds []*destination.Delivery, now time.Time) []destination.Result {
-	errs, n := a.JSON.Get("errors"), len(ds)
-	if r := verdict(a); r.Outcome != destination.Undecided {
-		return destination.Same(r, n)
+func company() *destination.Declared {
+	id, create := body.From("groupid").Filled(), body.From("createNewCompany").Is("true")
+	unless := func(key string, n body.Node) body.Members {
+		return body.Member(key, body.If(body.Not(body.From("properties."+key).NotNull()), n))
 	}
-	if a.Status == 409 && strings.HasSuffix(ds[0].Address().Path, "/create") {
-		if n == 1 && a.JSON.Get("category").IsText("CONFLICT") {
-			return destination.Same(destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded, Status: a.Status, Detail: "there is such a record already"}, n)
+	record := body.Together(known(body.Const(groupProperty), body.From("groupid").Text()), traced(
+		own("name", "description", "address", "city", "state", "zip", "domain", "phone", "industry", "lifecyclestage"),
+		unless("numberofemployees", body.From("numberofemployees")), unless(groupProperty, body.From("groupid").Text()),
+		body.Spread("properties").Each(flat()),
+	))
+	return records("upsertCompany", "Upsert company",
+		batch("companies", "upsert", record).If(create), batch("companies", "update", record).If(body.Not(create))).
+		On(`type = "group"`).
+		Doc("Makes or updates the company whose segment_group_id is the groupId: a text property with unique values that has to exist. A contact is not associated here.").
+		Fields(
+			field.Text("groupid").From("$.groupId", "$.context.groupId"), field.Boolean("createNewCompany").Required().Always(true),
+			field.Boolean("associateContact").Required().Always(true).Doc("Only false can be delivered: the contact's id in HubSpot is not known."),
+			field.Object("companysearchfields").Doc("Not used."), field.Texts("name", "description").Below("$.traits"), address(),
+			field.Text("domain").From("$.traits.website"), field.Text("phone").From("$.traits.phone"),
+			field.Integer("numberofemployees").From("$.traits.employees"), field.Text("industry").From("$.traits.industry"),
+			field.Text("lifecyclestage"), field.Object("properties"),
+		).
+		NeedsIdentity(id, "groupid is required").
+		NeedsIdentity(body.Not(body.From("associateContact").Is("true")),
+			"the id of the contact to associate is not known; with associateContact false the company alone is sent").
+		Needs(body.Not(body.From("properties."+groupProperty).Given()), groupProperty+" is not for the properties: it is the groupid")
+}
+
+func custom() *destination.Declared {
+	property, value := body.From("customObjectSearchFields").As("the name of its member", nameOfOnly), body.From("customObjectSearchFields").As("its value", valueOfOnly)
+	update := body.From("createNewCustomRecord").Is("false")
+	properties := traced(body.Spread("properties").Each(flat()))
+	return records("upsertCustomObjectRecord", "Upsert custom object record",
+		batch("{objectType}", "create", properties).If(body.Not(property)),
+		batch("{objectType}", "update", known(property, value), properties).If(body.All(property, update)),
+		batch("{objectType}", "upsert", known(property, value), properties).If(body.All(property, body.Not(update)))).
+		Doc("Makes or updates a deal, a ticket or a record of another type.").
+		Fields(
+			field.Boolean("createNewCustomRecord").Always(true),
+			field.Object("customObjectSearchFields").Doc("The property with unique values by which the record is known. Without it a record is made every time."),
+			field.Text("objectType").Required(), field.Object("properties").Required(),
+			field.Object("searchFieldsToAssociateCustomObjects").Doc("Not used."),
+			field.Texts("toObjectType", "associationLabel").With(func(l field.Line) field.Line { return l.Doc("Not used.") }),
+		).
+		Needs(body.Not(body.From("customObjectSearchFields").Where("it has several", several)), "customObjectSearchFields has to be one property with unique values").
+		Only(body.Any(property, body.Not(update)), destination.Unneeded, "there is no record to update, and none may be made")
+}
+
+// onlyMember is the first member that is not null, and how many are not.
+func onlyMember(v event.Value) (name, value event.Value, n int) {
+	if v.Kind() == event.Object {
+		for k, m := range v.Members() {
+			if !m.Nullish() {
+				name, value = k, m
+				n++
+			}
 		}
-		return destination.Same(a.Verdict(now), n)
 	}
-	if a.Status == 409 {
+	return name, value, n
+}
+
+func several(v event.Value) bool { _, _, n := onlyMember(v); return n > 1 }
+
+func nameOfOnly(dst []byte, v event.Value, _ *body.Context) []byte {
+	if name, _, n := onlyMember(v); n > 0 {
+		return event.AppendQuoted(dst, name.Text())
+	}
+	return dst
+}
+
+func valueOfOnly(dst []byte, v event.Value, _ *body.Context) []byte {
+	if _, value, n := onlyMember(v); n > 0 {
+		return event.AppendQuoted(dst, value.Text())
+	}
+	return dst
+}
+
+func object() *destination.Declared {
+	add, update := body.From(syncKey).Is("add"), body.From(syncKey).Is("update")
+	property, value := body.From("object_details.id_field_name").Given(), body.From("object_details.id_field_value").Given()
+	written := body.Together(body.Spread("properties").Renamed(propertyName).Each(clean()), body.Spread("sensitive_properties").Renamed(propertyName).Each(clean()))
+	its := body.SpreadOf(body.From("object_details").As("the id under the property's name", idOf))
+	const kind = "{object_details.object_type}"
+	return records("upsertObject", "Custom object V2",
+		batch(kind, "create", traced(written, its)).If(add),
+		batch(kind, "update", body.Member("id", value.Text()),
+			body.Member("idProperty", property.Not("hs_object_id")), // an id of HubSpot's own is no property
+			traced(written)).If(update),
+		batch(kind, "upsert", known(property, value.Text()), traced(written, its)).If(body.Not(body.Any(add, update)))).
+		Group(property).Doc("Makes or updates a record of any type.").
+		Fields(
+			field.Object("object_details", field.Text("object_type").Required(), field.Text("id_field_name").Required(),
+				field.Text("id_field_value").Required(), field.Text("property_group")).Required(),
+			field.Object("properties").Open(), field.Object("sensitive_properties").Open(),
+			field.Text("association_sync_mode").Required().OneOf("upsert", "read").Always("upsert").Doc("Not used."),
+			field.Object("associations").List().Doc("Not used."), field.Object("dissociations").List().Doc("Not used."),
+			field.Text("timestamp").From("$.timestamp").Doc("Not used."), syncMode(),
+		).
+		NeedsIdentity(body.All(property, value, body.From("object_details.object_type").Given()), "object_type, id_field_name and id_field_value are required").
+		Check(haveNames("properties", "sensitive_properties"))
+}
+
+// idOf appends the record's id as a property.
+func idOf(dst []byte, v event.Value, _ *body.Context) []byte {
+	dst = append(event.AppendQuoted(append(dst, '{'), v.Get("id_field_name").Text()), ':')
+	return append(event.AppendQuoted(dst, v.Get("id_field_value").Text()), '}')
+}
+
+const syncKey = "__segment_internal_sync_mode"
+
+// syncMode is where Segment's mappings say whether records may be made.
+func syncMode() field.Line {
+	return field.Text(syncKey).Label("Sync mode").OneOf("upsert", "add", "update").Always("update").
+		Doc("upsert, add or update; with customEvent it is not used.")
+}
+
+// flat is a property's value: lists as their elements between semicolons, objects as JSON,
+// texts trimmed; null is left out.
+func flat() body.Node {
+	return body.First(
+		body.This().IsList().As("its elements between semicolons", func(dst []byte, v event.Value, _ *body.Context) []byte {
+			var parts []string
+			for el := range v.Elements() {
+				parts = append(parts, el.Text())
+			}
+			return event.AppendQuoted(dst, strings.Join(parts, ";"))
+		}),
+		body.This().IsObject().Trim(), body.This().IsText().Trim(), body.This().NotNull(),
+	)
+}
+
+// clean is the value of a property of any type: what says true or false is so.
+func clean() body.Node {
+	word := body.This().IsText().Trim().Lower()
+	return body.First(
+		body.This().IsNumber(), body.This().IsBoolean(),
+		body.If(word.Is("true"), body.Const(true)), body.If(word.Is("false"), body.Const(false)), body.This().Trim(),
+	)
+}
+
+func propertyName(name string) string { return snake(name, "") }
+
+// haveNames says which property of some objects has a name that HubSpot does not take.
+func haveNames(objects ...string) func(c *body.Context) string {
+	return func(c *body.Context) string {
+		for _, object := range objects {
+			for k := range c.Field(object).Members() {
+				if name := propertyName(k.Text()); name == "" || name[0] < 'a' || name[0] > 'z' {
+					return "the name of the property " + k.Text() + " does not begin with a letter"
+				}
+			}
+		}
+		return ""
+	}
+}
+
+// snake is a name in lower case with an underscore for whatever is no letter,
+// digit, underscore or one of more.
+func snake(name, more string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(name) {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_' || strings.ContainsRune(more, r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString("__"[:max(1, utf16.RuneLen(r))])
+		}
+	}
+	return b.String()
+}
+
+// perRecord reads a batch's answer: what failed is listed under errors, by the trace ids
+// that we sent or by the ids of the records.
+// https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide
+func perRecord(a *destination.Answer, b *destination.Batch) []destination.Result {
+	n := len(b.Deliveries)
+	create := strings.HasSuffix(b.Deliveries[0].Address().Path, "/create")
+	switch errs := a.JSON.Get("errors"); {
+	case a.Status == 409 && create && n == 1 && a.JSON.Get("category").IsText("CONFLICT"):
+		return destination.Same(destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded, Status: a.Status,
+			Detail: "there is such a record already"}, n)
+	case a.Status == 409 && !create:
 		return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Conflict, Status: a.Status, Detail: a.Words()}, n)
-	}
-	if !a.OK() || errs.Len() == 0 {
-		return destination.Same(a.Verdict(now), n)
+	case !a.OK() || errs.Len() == 0:
+		return nil
 	}
 	rs := destination.Same(destination.Result{Outcome: destination.Delivered, Status: a.Status}, n)
-	for e := range errs.Elements() {
-		bad := destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status, Detail: destination.Cut(e.Get("category").Text()+": "+e.Get("message").Text(), 400)}
+	for e := range a.JSON.Get("errors").Elements() {
+		bad := destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status,
+			Detail: destination.Cut(e.Get("category").Text()+": "+e.Get("message").Text(), 400)}
 		found := false
-		for i, d := range ds {
+		for i, d := range b.Deliveries {
 			context := e.Get("context")
-			if named(context.Get("objectWriteTraceId"), d.InsertID) || named(context.Get("ids"), idOf(d.Item)) {
+			if named(context.Get("objectWriteTraceId"), d.InsertID) || named(context.Get("ids"), recordID(d.Item)) {
 				rs[i], found = bad, true
 			}
 		}
@@ -338,346 +452,10 @@ func named(list event.Value, id string) bool {
 	return false
 }
 
-func idOf(item []byte) string {
+func recordID(item []byte) string {
 	v, err := event.ParseValue(item)
 	if err != nil {
 		return ""
 	}
 	return v.Get("id").Text()
-}
-
-// space is what JavaScript holds to be white space.
-func space(r rune) bool { return unicode.IsSpace(r) && r != 0x85 || r == 0xfeff }
-
-func trim(s string) string { return strings.TrimFunc(s, space) }
-
-func writeTrimmed(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Text(trim(v.Text())) }
-
-func isBlank(v event.Value) bool { return trim(v.Text()) == "" }
-
-func behavioral(s *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	name := strings.ToLower(gaps.ReplaceAllString(p.Text("eventName"), "_"))
-	if s.PortalID != "" && !strings.HasPrefix(name, "pe"+s.PortalID+"_") {
-		out.Reject(destination.Invalid, "eventName has to begin with pe"+s.PortalID+"_")
-		return
-	}
-	if s.PortalID == "" && !full.MatchString(name) {
-		out.Reject(destination.Invalid, "eventName has to begin with pe<HubID>_")
-		return
-	}
-	if p.Get("utk").Falsy() && p.Get("email").Falsy() && p.Get("objectId").Falsy() {
-		out.Reject(destination.MissingIdentity, "email, utk or objectId is required")
-		return
-	}
-	out.BeginObject()
-	out.Str("eventName", name)
-	occurredAt(out, p.Get("occurredAt"))
-	out.Field("utk", p.Get("utk"))
-	out.Field("email", p.Get("email"))
-	out.Field("objectId", p.Get("objectId"))
-	out.Key("uuid")
-	out.Compute(event.Value{}, mapping.WriteInsertID)
-	out.Key("properties")
-	out.BeginObject()
-	flat(out, p.Get("properties"))
-	out.EndObject()
-	out.EndObject()
-}
-
-// gaps are the characters of an event's name that HubSpot does not take.
-var gaps = regexp.MustCompile(`[\s\p{Z}\v\x{feff}.]+`)
-
-var full = regexp.MustCompile(`^pe\d+_`)
-
-func occurredAt(out *destination.Output, v event.Value) {
-	if b, ok := v.Plain(); ok && v.Kind() == event.String && len(b) >= 19 && b[4] == '-' && b[7] == '-' && b[10] == 'T' {
-		out.Field("occurredAt", v)
-	} else if at, ok := event.ParseTime(v); ok {
-		out.Str("occurredAt", at.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
-	}
-}
-
-// flat writes the members of an object as HubSpot's properties: arrays as
-// their elements between semicolons, objects as JSON, texts trimmed; null is
-// left out.
-func flat(out *destination.Output, v event.Value) {
-	if v.Kind() != event.Object {
-		return
-	}
-	for k, m := range v.Members() {
-		switch m.Kind() {
-		case event.Null:
-		case event.Array:
-			out.Key(k.Text())
-			out.Compute(m, func(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-				var parts []string
-				for el := range v.Elements() {
-					parts = append(parts, el.Text())
-				}
-				w.Text(strings.Join(parts, ";"))
-			})
-		case event.Object, event.String:
-			out.Key(k.Text())
-			out.Compute(m, writeTrimmed)
-		default:
-			out.Field(k.Text(), m)
-		}
-	}
-}
-
-// record writes an input of a batch, up to its properties.
-func record(out *destination.Output, property, id string) {
-	out.BeginObject()
-	if property != "" {
-		out.Str("id", id)
-		out.Str("idProperty", property)
-	}
-	traced(out)
-}
-
-// traced writes what is behind the id of a record, up to its properties.
-func traced(out *destination.Output) {
-	out.Key("objectWriteTraceId")
-	out.Compute(event.Value{}, mapping.WriteInsertID)
-	out.Key("properties")
-	out.BeginObject()
-}
-
-// own writes text fields that the other properties do not replace.
-func own(p *mapping.Payload, out *destination.Output, keys ...string) {
-	for _, key := range keys {
-		v := p.Get(key)
-		if !v.Exists() || !p.Get("properties").Get(key).Nullish() {
-			continue
-		}
-		out.Key(key)
-		if key == "lifecyclestage" {
-			out.Compute(v, func(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Text(strings.ToLower(trim(v.Text()))) })
-		} else {
-			out.Compute(v, writeTrimmed)
-		}
-	}
-}
-
-func contact(_ *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	email := p.Get("email")
-	if !email.Exists() || email.Test(isBlank) {
-		out.Reject(destination.MissingIdentity, "email is required")
-		return
-	}
-	out.BeginObject()
-	out.Key("id")
-	out.Compute(email, writeTrimmed)
-	out.Str("idProperty", "email")
-	traced(out)
-	own(p, out, "company", "firstname", "lastname", "phone", "address", "city", "state", "country", "zip", "email", "website", "lifecyclestage")
-	flat(out, p.Get("properties"))
-	out.EndObject()
-	out.EndObject()
-}
-
-func company(_ *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	id, more := p.Get("groupid"), p.Get("properties")
-	switch {
-	case !id.Exists() || id.IsEmptyText():
-		out.Reject(destination.MissingIdentity, "groupid is required")
-		return
-	case p.Get("associateContact").Bool():
-		out.Reject(destination.MissingIdentity, "the id of the contact to associate is not known; with associateContact false the company alone is sent")
-		return
-	case !more.Get(groupProperty).Falsy():
-		out.Reject(destination.Invalid, groupProperty+" is not for the properties: it is the groupid")
-		return
-	}
-	out.Path = "/crm/v3/objects/companies/batch/update"
-	if p.Get("createNewCompany").Bool() {
-		out.Path = "/crm/v3/objects/companies/batch/upsert"
-	}
-	out.BeginObject()
-	out.Key("id")
-	out.Compute(id, mapping.WriteText)
-	out.Str("idProperty", groupProperty)
-	traced(out)
-	own(p, out, "name", "description", "address", "city", "state", "zip", "domain", "phone", "industry", "lifecyclestage")
-	if more.Get("numberofemployees").Nullish() {
-		out.Field("numberofemployees", p.Get("numberofemployees"))
-	}
-	if more.Get(groupProperty).Nullish() {
-		out.Key(groupProperty)
-		out.Compute(id, mapping.WriteText)
-	}
-	flat(out, more)
-	out.EndObject()
-	out.EndObject()
-}
-
-func custom(_ *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	fields := p.Get("customObjectSearchFields")
-	property, id, n := "", "", 0
-	if fields.Kind() == event.Object {
-		for k, v := range fields.Members() {
-			if !v.Nullish() {
-				property, id = k.Text(), v.Text()
-				n++
-			}
-		}
-	}
-	may := p.Get("createNewCustomRecord")
-	update := may.Exists() && !may.Bool()
-	switch {
-	case n > 1:
-		out.Reject(destination.Invalid, "customObjectSearchFields has to be one property with unique values")
-		return
-	case n == 0 && update:
-		out.Skip(destination.Unneeded, "there is no record to update, and none may be made")
-		return
-	}
-	out.Path = objects(p.Text("objectType"), verb(n == 0, update))
-	record(out, property, id)
-	flat(out, p.Get("properties"))
-	out.EndObject()
-	if n == 0 {
-		out.Key("associations")
-		out.RawString("[]")
-	}
-	out.EndObject()
-}
-
-func object(_ *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	d := p.Get("object_details")
-	property, id := d.Get("id_field_name").Text(), d.Get("id_field_value").Text()
-	if property == "" || id == "" || d.Get("object_type").Falsy() {
-		out.Reject(destination.MissingIdentity, "object_type, id_field_name and id_field_value are required")
-		return
-	}
-	mode := p.Text("__segment_internal_sync_mode")
-	out.Path, out.Group = objects(d.Get("object_type").Text(), verb(mode == "add", mode == "update")), property
-	switch {
-	case mode == "add":
-		record(out, "", "")
-	case mode == "update" && property == "hs_object_id": // an id of HubSpot's own is no property
-		out.BeginObject()
-		out.Str("id", id)
-		out.Key("objectWriteTraceId")
-		out.Compute(event.Value{}, mapping.WriteInsertID)
-		out.Key("properties")
-		out.BeginObject()
-	default:
-		record(out, property, id)
-	}
-	sensitive, written := p.Get("sensitive_properties"), property
-	if mode == "update" {
-		written = ""
-	}
-	if bad := clean(out, p.Get("properties"), sensitive, written) + clean(out, sensitive, event.Value{}, written); bad != "" {
-		out.Reject(destination.Invalid, "the name of the property "+bad+" does not begin with a letter")
-		return
-	}
-	if mode != "update" {
-		out.Str(property, id)
-	}
-	out.EndObject()
-	if mode == "add" {
-		out.Key("associations")
-		out.RawString("[]")
-	}
-	out.EndObject()
-}
-
-func customEvent(s *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	d := p.Get("record_details")
-	ofContact, id := d.Get("object_type").IsText("contact"), d.Get("object_id")
-	switch {
-	case s.PortalID == "":
-		out.Reject(destination.Invalid, "the setting portal_id is needed for the event's full name")
-		return
-	case id.Nullish() && !ofContact:
-		out.Reject(destination.MissingIdentity, "object_id is required")
-		return
-	case id.Nullish() && d.Get("email").Falsy() && d.Get("utk").Falsy():
-		out.Reject(destination.MissingIdentity, "object_id, email or utk of the contact is required")
-		return
-	}
-	out.BeginObject()
-	out.Str("eventName", "pe"+s.PortalID+"_"+snake(p.Text("event_name"), "-"))
-	if !id.Nullish() {
-		out.Str("objectId", id.Text())
-	}
-	if ofContact {
-		out.FieldNonNull("email", d.Get("email"))
-		out.FieldNonNull("utk", d.Get("utk"))
-	}
-	occurredAt(out, p.Get("occurred_at"))
-	out.Key("uuid")
-	out.Compute(event.Value{}, mapping.WriteInsertID)
-	out.Key("properties")
-	out.BeginObject()
-	if bad := clean(out, p.Get("properties"), event.Value{}, ""); bad != "" {
-		out.Reject(destination.Invalid, "the name of the property "+bad+" does not begin with a letter")
-		return
-	}
-	out.EndObject()
-	out.EndObject()
-}
-
-// clean writes the members of an object under names that HubSpot takes, except
-// those that later ones or the property id replace. It returns the first name
-// that cannot be one.
-func clean(out *destination.Output, v, later event.Value, id string) (bad string) {
-	if v.Kind() != event.Object {
-		return ""
-	}
-	for k, m := range v.Members() {
-		key := snake(k.Text(), "")
-		if key == "" || key[0] < 'a' || key[0] > 'z' {
-			return k.Text()
-		}
-		if m.Kind() == event.Null || key == id || later.Get(k.Text()).Exists() {
-			continue
-		}
-		s := trim(m.Text())
-		switch {
-		case m.Kind() == event.Number || m.Kind() == event.Bool:
-			out.Field(key, m)
-		case m.Kind() == event.String && (strings.EqualFold(s, "true") || strings.EqualFold(s, "false")):
-			out.BoolField(key, strings.EqualFold(s, "true"))
-		default:
-			out.Str(key, s)
-		}
-	}
-	return ""
-}
-
-// snake is a name in lower case with an underscore for whatever is no letter,
-// digit, underscore or one of more.
-func snake(name, more string) string {
-	var b strings.Builder
-	for _, r := range strings.ToLower(name) {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_' || strings.ContainsRune(more, r) {
-			b.WriteRune(r)
-		} else {
-			b.WriteString("__"[:max(1, utf16.RuneLen(r))])
-		}
-	}
-	return b.String()
-}
-
-func objects(kind, verb string) string {
-	return "/crm/v3/objects/" + url.PathEscape(kind) + "/batch/" + verb
-}
-
-func verb(create, update bool) string {
-	switch {
-	case create:
-		return "create"
-	case update:
-		return "update"
-	}
-	return "upsert"
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -47,6 +48,7 @@ type bound struct {
 	steps []boundStep
 	group []*body.Program
 	batch bool
+	apart bool // the key of a batch says which step it is of
 
 	settings map[string]event.Value
 
@@ -66,7 +68,8 @@ func (d *Declared) scope(c *opened) body.Scope {
 }
 
 func (d *Declared) bind(c *opened) (action, error) {
-	a := action{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields, Limits: d.limits, AllOrNothing: d.allOrNothing, TimeField: d.timeField, success: d.success, results: d.results, declared: true}
+	a := action{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields, Limits: d.limits, AllOrNothing: d.allOrNothing, TimeField: d.timeField, success: d.success, results: d.results, declared: true,
+		once: d.once}
 	b := &bound{Declared: d}
 	sc := d.scope(c)
 	var err error
@@ -120,8 +123,11 @@ func (d *Declared) bind(c *opened) (action, error) {
 	if a.item = b.write; d.item != nil {
 		a.item = b.writeItem
 	}
-	if slices.ContainsFunc(b.steps, func(s boundStep) bool { return s.talks() }) {
+	switch {
+	case slices.ContainsFunc(b.steps, func(s boundStep) bool { return s.talks() }):
 		a.converse, a.item = b.converse, b.writeConversation
+	case len(b.steps) > 1 && slices.ContainsFunc(b.steps, func(s boundStep) bool { return s.success != nil }):
+		b.apart, a.successOf = true, b.successOf
 	}
 	return a, nil
 }
@@ -249,6 +255,19 @@ func (b *bound) request(sc body.Scope) (Request, error) {
 // stands behind them, and what else keeps events apart. JSON never has it.
 const keyCut = "\x00"
 
+// stepMark stands before the number of a step at the end of a batch key.
+const stepMark = keyCut + "step "
+
+// successOf are the answers to the requests of a batch key; nil: those of the action.
+func (b *bound) successOf(key string) []Success {
+	if i := strings.LastIndex(key, stepMark); i >= 0 {
+		if n, err := strconv.Atoi(key[i+len(stepMark):]); err == nil && b.step(n) != nil {
+			return b.step(n).success
+		}
+	}
+	return nil
+}
+
 // begin is what bodies are written of, unless the event lacks what the action needs.
 func (b *bound) begin(in *Input, out *Output) (s *body.Scratch, bi *body.Input, ok bool) {
 	s, bi = &out.d.body, &out.d.bodyIn
@@ -292,7 +311,11 @@ func (b *bound) write(in *Input, out *Output) {
 		if !needed {
 			continue
 		}
-		out.Method, out.Path, out.Group, out.Wait = "", "", group, st.wait
+		key := group
+		if b.apart {
+			key += stepMark + strconv.Itoa(st.number)
+		}
+		out.Method, out.Path, out.Group, out.Wait = "", "", key, st.wait
 		if st.method != b.steps[0].method {
 			out.Method = st.method
 		}
@@ -300,7 +323,7 @@ func (b *bound) write(in *Input, out *Output) {
 			out.Path = path
 		}
 		if b.batch {
-			b.writeItems(s, st, bi, out, group)
+			b.writeItems(s, st, bi, out, key)
 			continue
 		}
 		buf, base := out.end()

@@ -41,6 +41,7 @@ type Declared struct {
 	success      []Success
 	allOrNothing bool
 	timeField    string
+	once         string
 	results      func(a *Answer, b *Batch) []Result
 	item         func(in *Input, out *Output)
 }
@@ -175,7 +176,8 @@ func (s Step) Of(contentType string) Step { s.contentType = contentType; return 
 // At is the address above the path, instead of the action's: see [Declared.At].
 func (s Step) At(base string) Step { s.base = base; return s }
 
-// Success are the answers by which this request was taken, instead of the action's.
+// Success are the answers by which this request was taken, instead of the action's. Where one
+// step of an action has its own, all have to, or the action has some for them.
 func (s Step) Success(list ...Success) Step { s.success = list; return s }
 
 // Take keeps what f reads out of the answer, for the later steps of the event: there
@@ -272,6 +274,10 @@ func (d *Declared) Success(s ...Success) *Declared { d.success = s; return d }
 // AllOrNothing: one bad item makes the partner refuse the whole request without naming
 // it.
 func (d *Declared) AllOrNothing() *Declared { d.allOrNothing = true; return d }
+
+// Once says that the partner refuses a request in which the same value stands twice at a path
+// of its items: further ones go into a request of their own, after the first.
+func (d *Declared) Once(path string) *Declared { d.once = path; return d }
 
 // TimeField is the field with the event's time, for the partner's historical window. By
 // default it is the event's own timestamp.

@@ -214,6 +214,21 @@ func TestDeclaredActions(t *testing.T) {
 			[]string{"delivered", `rejected refused {"error":"no"}`, "retry unexpected the answer to request 1 has no data.id, which the next request needs"},
 		},
 		{
+			"the same thing once a request, with answers of the steps' own", a().Once("user").Steps(
+				destination.Send("POST", "/made", body.Items(body.Object(m("user", from("source")), m("n", body.InsertID())))).If(from("phone")).
+					Success(destination.JSON("https://test.example", destination.Is("made", true)).With(201)),
+				destination.Send("POST", "/kept", body.Items(body.Object(m("user", from("source")), m("n", body.InsertID())))).If(body.Not(from("phone"))).
+					Success(destination.JSON("https://test.example", destination.Is("kept", true))),
+			),
+			[]string{track("1", `{"source":"x"}`), track("2", `{"source":"X"}`), track("3", `{"source":"y"}`), track("4", `{"phone":"1"}`), track("5", `{}`)},
+			[]string{`200 {"kept":true}`, `200 {"kept":true}`, `201 {"made":true}`, `201 {"made":true}`},
+			[]string{
+				`POST /kept [{"user":"x","n":"1"},{"user":"y","n":"3"}]`, `POST /kept [{"user":"X","n":"2"}]`,
+				`POST /made [{"n":"4"}]`, `POST /kept [{"n":"5"}]`,
+			},
+			[]string{"delivered", "delivered", "delivered", "delivered", `retry unexpected the partner's documentation describes no such answer for a success (the status is 201): {"made":true}`},
+		},
+		{
 			"a look-up", a().Steps(
 				destination.Send("POST", "/search", body.Object(body.Same("user"))).
 					Take("id", func(a *destination.Answer) string { return a.JSON.Get("id").Text() }),

@@ -216,6 +216,11 @@ type action struct {
 	success      []Success // nil: the spec's
 
 	declared bool
+	once     string // path in an item of what stands in a request only once; "": nothing
+
+	// successOf are the answers to a group's requests, by its Key, where those of the steps
+	// differ; nil: success.
+	successOf func(key string) []Success
 
 	request func() Request                                                     // nil: a POST of the item
 	item    func(in *Input, out *Output)                                       // nil: the payload is the item
@@ -737,19 +742,34 @@ func (o *sender) Send(ctx context.Context, t Transport, b *Batch) ([]Result, err
 		}
 		return Same(r, len(b.Deliveries)), nil
 	}
+	if a.once != "" && len(b.Deliveries) > 1 {
+		return o.rounds(ctx, t, a, b)
+	}
+	_, rs, err := o.exchange(ctx, t, a, b)
+	return rs, err
+}
+
+// exchange makes the one request of a batch, and reads its answer.
+func (o *sender) exchange(ctx context.Context, t Transport, a *openAction, b *Batch) (*Answer, []Result, error) {
 	req, err := o.request(ctx, a, b)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	answer, err := Do(t, req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rs, err := o.results(a, answer, b)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return Confirm(a.success, answer, rs), nil
+	success := a.success
+	if a.successOf != nil {
+		if own := a.successOf(b.Deliveries[0].Address().Key); own != nil {
+			success = own
+		}
+	}
+	return answer, Confirm(success, answer, rs), nil
 }
 
 // results reads an answer: the spec's verdict on the whole of it, or else the

@@ -1,0 +1,63 @@
+package destination
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// rounds sends a batch in which something may stand only once a request, the action's once:
+// what stands there again goes into a second request, in the order of the events, and so on.
+// What comes after a request that fails waits with it.
+func (o *sender) rounds(ctx context.Context, t Transport, a *openAction, b *Batch) ([]Result, error) {
+	rs := make([]Result, len(b.Deliveries))
+	names := make([]string, len(rs))
+	for i, d := range b.Deliveries {
+		names[i] = nameIn(d.Item, a.once)
+	}
+	for left := len(rs); left > 0; {
+		round := Batch{Now: b.Now, BaseURL: b.BaseURL}
+		var places []int
+		taken := map[string]bool{}
+		for i, d := range b.Deliveries {
+			if rs[i].Outcome == Undecided && !taken[names[i]] {
+				taken[names[i]] = names[i] != ""
+				round.Deliveries, places = append(round.Deliveries, d), append(places, i)
+			}
+		}
+		answer, part, err := o.exchange(ctx, t, a, &round)
+		if err != nil {
+			return nil, err
+		}
+		for i, r := range part {
+			rs[places[i]] = r
+		}
+		first := left == len(rs)
+		if left -= len(places); answer.OK() && !slices.ContainsFunc(part, func(r Result) bool { return r.Outcome == Retry }) {
+			continue
+		}
+		verdict := part[0]
+		if !first && verdict.Outcome == Rejected {
+			// Asked about again by themselves, so that one bad item costs itself only.
+			verdict.Outcome, verdict.Reason = Retry, Conflict
+		}
+		for i, r := range rs {
+			if first || r.Outcome == Undecided || r.Status == answer.Status {
+				rs[i] = verdict
+			}
+		}
+		break
+	}
+	return rs, nil
+}
+
+// nameIn is what stands in an item at a path, whatever its case.
+func nameIn(item []byte, path string) string {
+	v, err := event.ParseValue(item)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(at(v, path).Text())
+}
