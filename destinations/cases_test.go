@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -136,11 +137,32 @@ func bool01(b bool) int {
 // differs says how a request is not the one wanted, or nothing. The order of an object's
 // members is no difference.
 func (r request) differs(want request) string {
-	if r.Method == want.Method && r.URL == want.URL && r.Type == want.Type && sameJSON(r.Body, want.Body) {
+	if r.Method == want.Method && r.URL == want.URL && r.Type == want.Type && sameBody(r.Type, r.Body, want.Body) {
 		return ""
 	}
 	return fmt.Sprintf("\n  %s %s %s\n  %s\nwant\n  %s %s %s\n  %s", r.Method, r.URL, r.Type, r.Body,
 		want.Method, want.URL, want.Type, want.Body)
+}
+
+// sameBody compares bodies: forms by the values of their parameters.
+func sameBody(contentType string, a, b json.RawMessage) bool {
+	if contentType != "application/x-www-form-urlencoded" {
+		return sameJSON(a, b)
+	}
+	var texts [2]string
+	var forms [2]url.Values
+	for i, body := range []json.RawMessage{a, b} {
+		var err error
+		if json.Unmarshal(body, &texts[i]) != nil {
+			return false
+		}
+		if forms[i], err = url.ParseQuery(texts[i]); err != nil {
+			return false
+		}
+	}
+	return len(texts[0]) == len(texts[1]) && maps.EqualFunc(forms[0], forms[1], func(x, y []string) bool {
+		return slices.EqualFunc(x, y, func(x, y string) bool { return sameJSON([]byte(x), []byte(y)) })
+	})
 }
 
 // sameJSON compares documents without white space. A member that stands there twice makes one

@@ -3,18 +3,13 @@
 package amplitude
 
 import (
-	"cmp"
 	"encoding/json"
-	"math"
-	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
@@ -35,6 +30,7 @@ const (
 
 // New declares the destination.
 func New() destination.Destination {
+	viewed := map[string]mapping.Value{"event_type": mapping.Template("Viewed {{name}}")}
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "amplitude", Name: "Amplitude", Summary: "product analytics", Docs: httpDocs,
@@ -65,100 +61,111 @@ func New() destination.Destination {
 		Order:   true,
 		Verdict: verdict,
 		Success: []destination.Success{destination.JSON(httpDocs, destination.Is("code", 200), destination.Counts("events_ingested"))},
-		Actions: destination.Coded[Settings]{
-			{
-				Slug: "logEvent", Title: "Log event", Doc: "An event, with user properties from the campaign and the referrer.", Trigger: `type = "track"`,
-				Fields: slices.Concat(whoFields(), eventFields(), agentFields(), campaignFields()),
-				Item:   logEvent, Request: events, Results: indexed,
-			},
-			{
-				Slug: "identifyUser", Title: "Identify user", Doc: "Sets the properties of a user or device.", Trigger: `type = "identify"`,
-				Fields: append(slices.Concat(whoFields(), agentFields(), campaignFields()),
-					mapping.Field{Key: "paying", Type: mapping.TypeBoolean},
-					mapping.Field{Key: "start_version", Type: mapping.TypeString}),
-				Item: identify, Request: form("/identify", "identification"), Success: []destination.Success{destination.Words(whoDocs, "success")}, AllOrNothing: true,
+		Actions: destination.Actions{
+			events("logEvent", "Log event", item(who(), insertID(), told(), campaign(true), library(), body.Same("products"))).
+				Doc("An event, with user properties from the campaign and the referrer.").
+				Fields(whoFields(), eventFields(), agentFields(), campaignFields()),
+			form("identifyUser", "Identify user", "/identify", "identification", whoDocs, body.Object(
+				who(), insertID(), told(), campaign(false), body.Member("library", body.Const("segment")),
+				body.Fields("user_properties", "library", "userAgent", "userAgentParsing", "includeRawUserAgent", "userAgentData", "utm_properties", "referrer", "min_id_length"),
+			)).
+				NeedsIdentity(identified()).
+				Doc("Sets the properties of a user or device.").On(`type = "identify"`).
+				Fields(whoFields(), agentFields(), campaignFields(), field.Boolean("paying"), field.Text("start_version")).
 				// https://amplitude.com/docs/apis/analytics/http-v2#upload-limit: its rules apply to /identify
-				Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: whoDocs}, BatchBytes: destination.Cap{N: 1_000_000, Docs: httpDocs + "#upload-limit"}},
-			},
-			{
-				Slug: "mapUser", Title: "Map user", Doc: "Joins one user id to another.", Trigger: `type = "alias"`,
-				Fields: []mapping.Field{
-					{Key: "user_id", Type: mapping.TypeString, Default: mapping.Path("$.previousId")},
-					{Key: "global_user_id", Type: mapping.TypeString, Default: mapping.Path("$.userId")},
-					{Key: "min_id_length", Type: mapping.TypeInteger, AllowNull: true},
-				},
-				Item: mapUser, Request: userMap, Success: []destination.Success{destination.JSON(mapDocs, destination.Is("success", true))}, AllOrNothing: true,
-				Limits: destination.ActionLimits{
-					Rates:      []destination.Rate{{N: 1500, Per: 30 * time.Second, Of: destination.Events, Docs: mapDocs}},
-					BatchBytes: destination.Cap{N: 1_000_000, Docs: mapDocs},
-				},
-			},
-			{
-				Slug: "groupIdentifyUser", Title: "Group identify user", Doc: "Sets the properties of a group, and puts the user into it.", Trigger: `type = "group"`,
-				Fields: []mapping.Field{
-					{Key: "user_id", Type: mapping.TypeString, AllowNull: true, Default: mapping.Path("$.userId")},
-					{Key: "device_id", Type: mapping.TypeString, Default: mapping.Paths("$.context.device.id", "$.anonymousId")},
-					{Key: "insert_id", Type: mapping.TypeString},
-					{Key: "time", Type: mapping.TypeString, Default: mapping.Path("$.timestamp")},
-					{Key: "group_properties", Type: mapping.TypeObject, Default: mapping.Path("$.traits")},
-					{Key: "group_type", Type: mapping.TypeString, Required: true},
-					{Key: "group_value", Type: mapping.TypeString, Required: true},
-					{Key: "min_id_length", Type: mapping.TypeInteger, AllowNull: true},
-				},
-				Item: group, Request: form("/groupidentify", "identification"), Success: []destination.Success{destination.Words(groupDocs, "success")}, AllOrNothing: true,
-				Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 1024, Docs: groupDocs}, BatchBytes: destination.Cap{N: 1_000_000, Docs: groupDocs}},
-			},
-			{
-				Slug: "logPurchase", Title: "Log purchase", Doc: "An order with its revenue, and one event for each of its products.", Trigger: `type = "track"`,
-				Fields: append(slices.Concat(whoFields(), eventFields(), agentFields(), campaignFields()),
-					mapping.Field{Key: "trackRevenuePerProduct", Type: mapping.TypeBoolean, Default: mapping.Literal(false)}),
-				Item: purchase, Request: events, Results: indexed,
-			},
-			{
-				Slug: "logEventV2", Title: "Log event V2", Doc: "An event, with user properties to set once, always, or to add to.", Trigger: `type = "track"`,
-				Fields: slices.Concat(whoFields(), eventFields(), onceFields(), agentFields()),
-				Item:   logEventV2, Request: events, Results: indexed,
-			},
+				Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: whoDocs}, BatchBytes: destination.Cap{N: 1_000_000, Docs: httpDocs + "#upload-limit"}}),
+			mapUser(),
+			groupIdentifyUser(),
+			logPurchase(),
+			events("logEventV2", "Log event V2", item(who(), insertID(), told(), sets(), library(), body.Same("products"))).
+				Doc("An event, with user properties to set once, always, or to add to.").
+				Fields(whoFields(), eventFields(), onceFields(), agentFields()),
 		},
 		Presets: []destination.Preset{
 			{Name: "Track calls", Action: "logEventV2", Subscribe: `type = "track" and event != "Order Completed"`},
 			{Name: "Order Completed calls", Action: "logPurchase", Subscribe: `type = "track" and event = "Order Completed"`},
-			{Name: "Page calls", Action: "logEventV2", Subscribe: `type = "page"`, Mapping: map[string]mapping.Value{"event_type": mapping.Template("Viewed {{name}}")}},
-			{Name: "Screen calls", Action: "logEventV2", Subscribe: `type = "screen"`, Mapping: map[string]mapping.Value{"event_type": mapping.Template("Viewed {{name}}")}},
+			{Name: "Page calls", Action: "logEventV2", Subscribe: `type = "page"`, Mapping: viewed},
+			{Name: "Screen calls", Action: "logEventV2", Subscribe: `type = "screen"`, Mapping: viewed},
 			{Name: "Identify calls", Action: "identifyUser", Subscribe: `type = "identify"`},
 		},
 	}.Destination()
 }
 
-func events(s *Settings) destination.Request {
-	return destination.Request{
-		Path: "/batch", Sep: ",", Close: `],"options":{"min_id_length":1}}`,
-		Open: `{"api_key":` + string(event.AppendQuoted(nil, s.APIKey)) + `,"events":[`,
-	}
+// events is an action that sends events.
+func events(slug, title string, items ...body.Node) *destination.Declared {
+	return destination.Action(slug, title).On(`type = "track"`).NeedsIdentity(identified()).Results(indexed).
+		Post("/batch", body.Object(
+			body.Member("api_key", body.Setting("api_key")), body.Member("events", body.Items(items...)),
+			body.Member("options", body.Const(map[string]int{"min_id_length": 1})),
+		))
 }
 
-func form(path, field string) func(*Settings) destination.Request {
-	return func(s *Settings) destination.Request {
-		return destination.Request{
-			Path: path, ContentType: "application/x-www-form-urlencoded",
-			Open: "api_key=" + url.QueryEscape(s.APIKey) + "&" + field + "=%5B", Sep: "%2C",
-			Close: "%5D&options=" + url.QueryEscape(`{"min_id_length":1}`),
-		}
-	}
+// upload is a request of several things as a form.
+func upload(path, parameter string, item body.Node) destination.Step {
+	return destination.Send("POST", path, body.Object(
+		body.Member("api_key", body.Setting("api_key")), body.Member(parameter, body.Items(item)),
+		body.Member("options", body.Const(map[string]int{"min_id_length": 1})),
+	)).AsForm()
 }
 
-// userMap is on a host of its own in the US.
-// https://amplitude.com/docs/apis/analytics/user-mapping
-func userMap(s *Settings) destination.Request {
-	r := form("/usermap", "mapping")(s)
-	if s.Endpoint == "us" {
-		r.BaseURL = "https://api.amplitude.com"
-	}
-	return r
+// form is an action that uploads.
+func form(slug, title, path, parameter, docs string, item body.Node) *destination.Declared {
+	return destination.Action(slug, title).Steps(upload(path, parameter, item)).AllOrNothing().Success(destination.Words(docs, "success"))
 }
 
-// escape makes an item the value of a form's field.
-func escape(item []byte) []byte { return []byte(url.QueryEscape(string(item))) }
+func mapUser() *destination.Declared {
+	user, global := id("user_id"), id("global_user_id")
+	join := upload("/usermap", "mapping", body.Object(body.Member("user_id", user), body.Member("global_user_id", global)))
+	return destination.Action("mapUser", "Map user").Doc("Joins one user id to another.").On(`type = "alias"`).
+		Fields(field.Text("user_id").From("$.previousId"), field.UserID("global_user_id"), field.Integer("min_id_length").Nullable()).
+		NeedsIdentity(body.All(user.Given(), global.Given()), "user_id and global_user_id are required").
+		// It is on a host of its own in the US: https://amplitude.com/docs/apis/analytics/user-mapping
+		Steps(join.At("https://api.amplitude.com").If(body.Setting("endpoint").Is("us")), join.If(body.Setting("endpoint").Is("eu"))).
+		AllOrNothing().Success(destination.JSON(mapDocs, destination.Is("success", true))).
+		Limits(destination.ActionLimits{
+			Rates:      []destination.Rate{{N: 1500, Per: 30 * time.Second, Of: destination.Events, Docs: mapDocs}},
+			BatchBytes: destination.Cap{N: 1_000_000, Docs: mapDocs},
+		})
+}
+
+func groupIdentifyUser() *destination.Declared {
+	group := body.From("group_type").As("the group by its type", groupOf)
+	somebody, _ := identified()
+	return destination.Action("groupIdentifyUser", "Group identify user").On(`type = "group"`).
+		Doc("Sets the properties of a group, and puts the user into it.").
+		Fields(
+			field.UserID("user_id").Nullable(), field.Text("device_id").From("$.context.device.id", "$.anonymousId"), field.Text("insert_id"),
+			field.Text("time").From("$.timestamp"), field.Object("group_properties").From("$.traits"), field.Text("group_type").Required(),
+			field.Text("group_value").Required(), field.Integer("min_id_length").Nullable(),
+		).
+		Steps(
+			upload("/identify", "identification", body.Object(
+				body.Member("user_id", id("user_id")), body.Member("device_id", id("device_id")), insertID(),
+				body.Member("time", body.From("time").Millis()), body.Member("groups", group), body.Member("user_properties", group),
+				body.Member("library", body.Const("segment")),
+			)).If(somebody),
+			upload("/groupidentify", "identification", body.Object(
+				body.Same("group_type", "group_value"), body.Member("group_properties", body.Always(body.Object(body.Spread("group_properties")))),
+				body.Member("library", body.Const("segment")),
+			)),
+		).
+		AllOrNothing().Success(destination.Words(groupDocs, "success")).
+		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1024, Docs: groupDocs}, BatchBytes: destination.Cap{N: 1_000_000, Docs: groupDocs}})
+}
+
+// logPurchase is an order, and an event for each of its products.
+func logPurchase() *destination.Declared {
+	perProduct := body.Outer("trackRevenuePerProduct").Is("true")
+	return events("logPurchase", "Log purchase",
+		item(who(), insertID(), told(), campaign(true), library(),
+			body.When(body.Not(body.All(perProduct, body.Outer("products").NotEmpty())), revenue(body.Outer))),
+		body.Each("products", item(who(), campaign(true), library(), body.When(perProduct, revenue(body.This)),
+			body.Member("event_type", body.Const("Product Purchased")), body.Member("event_properties", body.This()),
+			body.Member("insert_id", body.Outer("insert_id").As("with the product's number", nthOf).Else(body.InsertID())))),
+	).
+		Doc("An order with its revenue, and one event for each of its products.").
+		Fields(whoFields(), eventFields(), agentFields(), campaignFields(), field.Boolean("trackRevenuePerProduct").Always(false))
+}
 
 // verdict reads what Amplitude says with a status of its own: a key it does not
 // know is a 400, and a user who sends too much has to wait half a minute.
@@ -181,7 +188,7 @@ func badKey(body []byte) bool {
 
 // indexed reads a 400 that names the events at fault. Nothing of the request
 // was taken, so the others have to go out again.
-func indexed(_ *Settings, a *destination.Answer, b *destination.Batch) []destination.Result {
+func indexed(a *destination.Answer, b *destination.Batch) []destination.Result {
 	if a.Status != 400 {
 		return nil
 	}
@@ -218,425 +225,4 @@ func indexed(_ *Settings, a *destination.Answer, b *destination.Batch) []destina
 		return nil
 	}
 	return rs
-}
-
-// id is an id of the payload, or Missing when it is shorter than the payload
-// allows: Amplitude drops such an id from the event.
-// https://amplitude.com/docs/apis/analytics/batch-event-upload
-func id(p *mapping.Payload, key string) event.Value {
-	v := p.Get(key)
-	if least, ok := p.Get("min_id_length").Int(); ok && least > 0 && v.Exists() {
-		if v.Test(func(v event.Value) bool { return int64(utf8.RuneCountInString(v.Text())) < least }) {
-			return event.Value{}
-		}
-	}
-	return v
-}
-
-// identified rejects what no user or device can be told from.
-func identified(p *mapping.Payload, out *destination.Output) bool {
-	if !id(p, "user_id").Falsy() || !id(p, "device_id").Falsy() {
-		return true
-	}
-	out.Reject(destination.MissingIdentity, "user_id or device_id is required")
-	return false
-}
-
-func logEvent(_ *Settings, in *destination.Input, out *destination.Output) {
-	if identified(in.Payload, out) {
-		out.BeginObject()
-		body(in, out, false, 0)
-		agent(in.Payload, out)
-		campaign(in.Payload, out, true)
-		library(in.Payload, out)
-		out.EndObject()
-	}
-}
-
-func logEventV2(_ *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	if !identified(p, out) {
-		return
-	}
-	out.BeginObject()
-	body(in, out, false, 0)
-	agent(p, out)
-	own, sets := p.Get("user_properties"), [...]struct {
-		name string
-		v    event.Value
-	}{{"$setOnce", filled(p.Get("setOnce"))}, {"$set", filled(p.Get("setAlways"))}, {"$add", filled(p.Get("add"))}}
-	var skip []string
-	for _, set := range sets {
-		if set.v.Exists() {
-			skip = append(skip, set.name)
-		}
-	}
-	if len(skip) == 0 {
-		out.Field("user_properties", own)
-	} else {
-		out.Key("user_properties")
-		out.BeginObject()
-		out.Members(own, skip...)
-		for _, set := range sets {
-			out.Field(set.name, set.v)
-		}
-		out.EndObject()
-	}
-	library(p, out)
-	out.EndObject()
-}
-
-// filled is an object in which something is not empty, else Missing.
-func filled(v event.Value) event.Value {
-	if v.Kind() == event.Object {
-		for _, m := range v.Members() {
-			if !m.IsEmptyText() {
-				return v
-			}
-		}
-	}
-	return event.Value{}
-}
-
-func purchase(_ *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	if !identified(p, out) {
-		return
-	}
-	products, perProduct := p.Get("products"), p.Get("trackRevenuePerProduct").Bool()
-	out.BeginObject()
-	body(in, out, true, 0)
-	agent(p, out)
-	campaign(p, out, true)
-	if products.Len() == 0 || !perProduct {
-		revenue(out, p.Get)
-	}
-	library(p, out)
-	out.EndObject()
-	out.Emit()
-	if products.Kind() != event.Array {
-		return
-	}
-	n := 1
-	for product := range products.Elements() {
-		n++
-		out.BeginObject()
-		out.Str("event_type", "Product Purchased")
-		out.Field("event_properties", product)
-		if mapped := p.Get("insert_id"); mapped.Exists() {
-			end := "-" + strconv.Itoa(n)
-			out.Key("insert_id")
-			out.Compute(mapped, func(w *mapping.Writer, v event.Value, _ *mapping.Late) { w.Text(v.Text() + end) })
-		}
-		body(in, out, true, n)
-		campaign(p, out, true)
-		if perProduct {
-			revenue(out, product.Get)
-		}
-		library(p, out)
-		out.EndObject()
-		out.Emit()
-	}
-}
-
-// body writes the members that stand for themselves, and the time, the platform
-// and the insert id. Of a product's event (n is its number) those that are already
-// there are the product's.
-func body(in *destination.Input, out *destination.Output, ofPurchase bool, n int) {
-	p := in.Payload
-	product := n > 0
-	for key, f := range p.Fields() {
-		switch key {
-		case "time", "session_id", "user_properties", "platform", "insert_id", "library", "library2",
-			"userAgent", "userAgentParsing", "includeRawUserAgent", "userAgentData", "utm_properties", "referrer", "min_id_length",
-			"setOnce", "setAlways", "add", "trackRevenuePerProduct",
-			"price", "quantity", "revenue", "productId", "revenueType":
-		case "products":
-			if !ofPurchase {
-				p.Put(&out.Writer, f)
-			}
-		case "event_type", "event_properties":
-			if !product {
-				p.Put(&out.Writer, f)
-			}
-		case "user_id", "device_id":
-			out.Field(key, id(p, key))
-		default:
-			p.Put(&out.Writer, f)
-		}
-	}
-	if at := p.Get("time"); at.Exists() {
-		out.Compute(at, writeTime)
-	}
-	if session := p.Get("session_id"); session.Kind() == event.Number {
-		out.Field("session_id", session)
-	} else if session.Exists() {
-		out.Compute(session, writeSession)
-	}
-	platform(p, out)
-	if !product || !p.Get("insert_id").Exists() {
-		insertID(in, out)
-	}
-}
-
-// writeTime writes the time, where it is one.
-func writeTime(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	if at, ok := event.ParseTime(v); ok {
-		w.IntField("time", at.UnixMilli())
-	}
-}
-
-// writeSession writes a session's number: that of a text, or its time.
-func writeSession(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	if n, err := strconv.ParseInt(v.Text(), 10, 64); err == nil {
-		w.IntField("session_id", n)
-	} else if at, ok := event.ParseTime(v); ok {
-		w.IntField("session_id", at.UnixMilli())
-	}
-}
-
-func platform(p *mapping.Payload, out *destination.Output) {
-	if v := p.Get("platform"); !v.Falsy() {
-		out.Key("platform")
-		out.Compute(v, writePlatform)
-	} else if p.Get("library").IsText("analytics.js") {
-		out.Str("platform", "Web")
-	}
-}
-
-func writePlatform(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	w.Text(respell(respell(v.Text(), "iOS"), "Android"))
-}
-
-// respell writes the first place where a name stands the way it is written.
-func respell(text, name string) string {
-	for i := 0; i+len(name) <= len(text); i++ {
-		if strings.EqualFold(text[i:i+len(name)], name) {
-			return text[:i] + name + text[i+len(name):]
-		}
-	}
-	return text
-}
-
-// told are the members that a user agent tells, each with the hint of the browser
-// that knows better.
-var told = [...]struct {
-	key, hint string
-	of        func(*device) string
-}{
-	{"os_name", "", func(d *device) string { return cmp.Or(d.os, d.browser) }},
-	{"os_version", "platformVersion", func(d *device) string { return d.major }},
-	{"device_manufacturer", "", func(d *device) string { return d.vendor }},
-	{"device_model", "model", func(d *device) string { return cmp.Or(d.model, d.os) }},
-	{"device_type", "", func(d *device) string { return d.kind }},
-}
-
-// agent writes what the user agent says where the payload does not.
-func agent(p *mapping.Payload, out *destination.Output) {
-	ua := p.Get("userAgent")
-	if !ua.Exists() || ua.IsEmptyText() {
-		return
-	}
-	if p.Get("includeRawUserAgent").Bool() {
-		out.Key("user_agent")
-		out.Compute(ua, mapping.WriteText)
-	}
-	if !p.Get("userAgentParsing").Bool() {
-		return
-	}
-	hints := p.Get("userAgentData")
-	var some [len(told)]bool
-	for i := range told {
-		t := &told[i]
-		if p.Has(t.key) {
-			continue
-		}
-		if hint := hints.Get(t.hint); !hint.Nullish() {
-			tell(out, ua, some)
-			some = [len(told)]bool{}
-			out.Field(t.key, hint)
-		} else {
-			some[i] = true
-		}
-	}
-	tell(out, ua, some)
-}
-
-// tell writes some of what a user agent tells.
-func tell(out *destination.Output, ua event.Value, some [len(told)]bool) {
-	if some == [len(told)]bool{} {
-		return
-	}
-	out.Compute(ua, func(w *mapping.Writer, v event.Value, l *mapping.Late) {
-		d := mapping.Recall(l, v, parseAgent)
-		for i := range told {
-			if some[i] {
-				w.StrNonEmpty(told[i].key, told[i].of(d))
-			}
-		}
-	})
-}
-
-// campaign writes the user properties, and among them the campaign and the
-// referrer: first and last. ownWins says that the event's own go before them.
-func campaign(p *mapping.Payload, out *destination.Output, ownWins bool) {
-	own, utm, referrer := p.Get("user_properties"), p.Get("utm_properties"), p.Get("referrer")
-	if utm.Len() == 0 && referrer.Falsy() {
-		out.Field("user_properties", own)
-		return
-	}
-	out.Key("user_properties")
-	out.BeginObject()
-	out.Members(own, "utm_properties", "referrer", "$set", "$setOnce")
-	for _, set := range [...]struct{ name, prefix string }{{"$set", ""}, {"$setOnce", "initial_"}} {
-		mine := own.Get(set.name)
-		out.Key(set.name)
-		out.BeginObject()
-		var skip []string
-		for k, v := range utm.Members() {
-			if key := set.prefix + k.Text(); !ownWins || !mine.Get(key).Exists() {
-				skip = append(skip, key)
-				out.Field(key, v)
-			}
-		}
-		if key := set.prefix + "referrer"; !referrer.Falsy() && (!ownWins || !mine.Get(key).Exists()) {
-			skip = append(skip, key)
-			out.Field(key, referrer)
-		}
-		out.Members(mine, skip...)
-		out.EndObject()
-	}
-	out.EndObject()
-}
-
-// revenue writes what was earned, of an order or a product: quantity times
-// price where both are known.
-func revenue(out *destination.Output, of func(string) event.Value) {
-	sum, quantity := of("revenue"), of("quantity")
-	counted := quantity.Kind() == event.Number
-	switch price := of("price"); {
-	case counted && price.Kind() == event.Number:
-		a, _ := price.Float()
-		b, _ := quantity.Float()
-		if a*b == 0 {
-			return
-		}
-		out.FloatField("revenue", a*b)
-	case sum.Kind() == event.Number && !sum.Falsy():
-		out.Key("revenue")
-		out.Compute(sum, writeFloat)
-	default:
-		return
-	}
-	if v := of("revenueType"); !v.Nullish() {
-		out.Field("revenueType", v)
-	} else {
-		out.Str("revenueType", "Purchase")
-	}
-	if counted {
-		out.Key("quantity")
-		out.Compute(quantity, writeRounded)
-	}
-	out.Field("price", of("price"))
-	out.Field("productId", of("productId"))
-}
-
-func writeFloat(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	f, _ := v.Float()
-	w.Float(f)
-}
-
-func writeRounded(w *mapping.Writer, v event.Value, _ *mapping.Late) {
-	f, _ := v.Float()
-	w.Float(math.Floor(f + 0.5))
-}
-
-func library(p *mapping.Payload, out *destination.Output) {
-	if l := p.Get("library2"); l.Get("behavior").IsText("use_mapping") {
-		out.Field("library", l.Get("mapping"))
-	} else {
-		out.Str("library", "segment")
-	}
-}
-
-func identify(_ *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	if !identified(p, out) {
-		return
-	}
-	out.BeginObject()
-	for key, f := range p.Fields() {
-		switch key {
-		case "user_properties", "platform", "library", "insert_id", "userAgent", "userAgentParsing", "includeRawUserAgent", "userAgentData", "utm_properties", "referrer", "min_id_length":
-		case "user_id", "device_id":
-			out.Field(key, id(p, key))
-		default:
-			p.Put(&out.Writer, f)
-		}
-	}
-	platform(p, out)
-	agent(p, out)
-	campaign(p, out, false)
-	insertID(in, out)
-	out.Str("library", "segment")
-	out.EndObject()
-	out.Encode(escape)
-}
-
-func insertID(in *destination.Input, out *destination.Output) {
-	if mapped := in.Payload.Get("insert_id"); mapped.Exists() {
-		out.Field("insert_id", mapped)
-	} else {
-		out.Key("insert_id")
-		out.Compute(event.Value{}, mapping.WriteInsertID)
-	}
-}
-
-func group(_ *Settings, in *destination.Input, out *destination.Output) {
-	p := in.Payload
-	kind := p.Text("group_type")
-	if user, device := id(p, "user_id"), id(p, "device_id"); !user.Falsy() || !device.Falsy() {
-		out.Path = "/identify"
-		out.BeginObject()
-		out.Field("user_id", user)
-		out.Field("device_id", device)
-		insertID(in, out)
-		if at := p.Get("time"); at.Exists() {
-			out.Compute(at, writeTime)
-		}
-		for _, key := range [...]string{"groups", "user_properties"} {
-			out.Key(key)
-			out.BeginObject()
-			out.Field(kind, p.Get("group_value"))
-			out.EndObject()
-		}
-		out.Str("library", "segment")
-		out.EndObject()
-		out.Encode(escape)
-		out.Emit()
-	}
-	out.Path = ""
-	out.BeginObject()
-	out.Field("group_type", p.Get("group_type"))
-	out.Field("group_value", p.Get("group_value"))
-	out.Key("group_properties")
-	out.BeginObject()
-	out.Members(p.Get("group_properties"))
-	out.EndObject()
-	out.Str("library", "segment")
-	out.EndObject()
-	out.Encode(escape)
-}
-
-func mapUser(_ *Settings, in *destination.Input, out *destination.Output) {
-	user, global := id(in.Payload, "user_id"), id(in.Payload, "global_user_id")
-	if user.Falsy() || global.Falsy() {
-		out.Reject(destination.MissingIdentity, "user_id and global_user_id are required")
-		return
-	}
-	out.BeginObject()
-	out.Field("user_id", user)
-	out.Field("global_user_id", global)
-	out.EndObject()
-	out.Encode(escape)
 }
