@@ -228,28 +228,72 @@ func (e *Event) Integrations() Value { return e.common(topIntegrations) }
 // Name returns the member "event": what a track call is about.
 func (e *Event) Name() Value { return e.common(topEvent) }
 
-// Timestamp returns when the event happened: its timestamp, else
-// originalTimestamp, receivedAt or sentAt, whichever first can be read as a
-// time (see [ParseTime]).
+// TimestampMember returns the member "timestamp".
+func (e *Event) TimestampMember() Value { return e.common(topTimestamp) }
+
+// Timestamp is [Event.TimeIn] any order, and whether there is one.
 func (e *Event) Timestamp() (time.Time, bool) {
-	for _, i := range [...]int{topTimestamp, topOriginal, topReceived, topSent} {
-		if v := e.common(i); v.kind != Missing {
-			if t, ok := ParseTime(v); ok {
-				return t, true
-			}
-		}
-	}
-	return time.Time{}, false
+	t, err := e.TimeIn(AnyOrder)
+	return t, err == nil
 }
 
-// TimestampValue returns what [Event.Timestamp] reads, or Missing.
-func (e *Event) TimestampValue() Value {
-	for _, i := range [...]int{topTimestamp, topOriginal, topReceived, topSent} {
-		if v := e.common(i); v.kind != Missing && IsTime(v) {
-			return v
+// TimeIn returns when the event happened. That is its timestamp; without one, its
+// receivedAt, less how long it was on the way by the device's clock (sentAt less
+// originalTimestamp); and where one of these is missing, originalTimestamp, sentAt or
+// receivedAt, whichever there is first. What is there and cannot be read is not passed
+// over: the others may be months away from it. See [ReadTimeText] for the forms.
+func (e *Event) TimeIn(order DateOrder) (time.Time, error) {
+	if v := e.common(topTimestamp); isGiven(v) {
+		return readTime(v, order)
+	}
+	original, sent, received := e.common(topOriginal), e.common(topSent), e.common(topReceived)
+	if isGiven(original) && isGiven(sent) && isGiven(received) {
+		o, err1 := readTime(original, order)
+		s, err2 := readTime(sent, order)
+		r, err3 := readTime(received, order)
+		if err1 == nil && err2 == nil && err3 == nil {
+			return r.Add(o.Sub(s)), nil
 		}
 	}
-	return Value{}
+	for _, v := range [...]Value{original, sent, received} {
+		if isGiven(v) {
+			return readTime(v, order)
+		}
+	}
+	return time.Time{}, ErrNoTime
+}
+
+func isGiven(v Value) bool { return v.kind > Null && !v.IsEmptyText() }
+
+// leastUnix is the least number that is read as the time of an event, in seconds: smaller
+// ones are days or figures of another kind.
+const leastUnix = 1e8
+
+// readTime reads an event's time.
+func readTime(v Value, order DateOrder) (time.Time, error) {
+	switch v.kind {
+	case String:
+		if v.at > 0 && v.at == v.doc.timed {
+			return time.Unix(v.doc.secs, int64(v.doc.nanos)).UTC(), nil
+		}
+		if b, ok := v.Plain(); ok {
+			return ReadTimeText(b, order)
+		}
+		return ReadTimeText(v.AppendString(nil), order)
+	case Number:
+		if f, ok := v.Float(); ok && f >= leastUnix {
+			if t, ok := ParseTime(v); ok {
+				return t, nil
+			}
+		}
+	case Object: // MongoDB's exports
+		if at := v.Get("$date"); at.Kind() == Object {
+			return ReadTimeText(at.Get("$numberLong").AppendString(nil), order)
+		} else if at.Kind() > Null {
+			return readTime(at, order)
+		}
+	}
+	return time.Time{}, ErrNoTime
 }
 
 // Value is a place in an event (or in any JSON text): a kind and an extent.

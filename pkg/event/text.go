@@ -226,10 +226,8 @@ func (v Value) Int() (int64, bool) {
 	return n, true
 }
 
-// ParseTime reads the forms that events carry times in: RFC 3339 with any
-// fraction; the same without a zone (UTC) or with a space for the T; a date
-// alone; Unix seconds, milliseconds, microseconds or nanoseconds, told apart by
-// magnitude, as a number or as digits in a string.
+// ParseTime reads the forms that events carry times in: those of [ReadTimeText], and Unix
+// seconds, milliseconds, microseconds or nanoseconds, told apart by magnitude.
 func ParseTime(v Value) (time.Time, bool) {
 	switch v.kind {
 	case String:
@@ -285,47 +283,15 @@ func unixFloat(f float64) (time.Time, bool) {
 
 // ParseTimeText is [ParseTime] for decoded text.
 func ParseTimeText(b []byte) (time.Time, bool) {
-	// The form nearly all events have, without the general parser:
-	// 2006-01-02T15:04:05[.fff]Z
+	// Nearly all events have the one form that takes no general parser.
 	if t, ok := fastTime(b); ok {
 		return t, true
 	}
-	b = bytes.TrimSpace(b)
-	if t, ok := fastTime(b); ok {
-		return t, true
-	}
-	if len(b) == 0 || len(b) > 64 {
-		return time.Time{}, false
-	}
-	s := string(b)
-	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
-		if len(s) == 8 && i >= 19000101 { // 20240301
-			if t, err := time.Parse("20060102", s); err == nil {
-				return t, true
-			}
-		}
-		if len(s) < 9 {
-			return time.Time{}, false
-		}
-		return unixTime(i), true
-	}
-	if s[0] >= '0' && s[0] <= '9' && strings.Count(s, ".") == 1 && strings.Trim(s, "0123456789.") == "" {
-		if f, err := strconv.ParseFloat(s, 64); err == nil && f > 1e8 {
-			return unixFloat(f)
-		}
-		return time.Time{}, false
-	}
-	if len(s) > 10 && (s[10] == ' ' || s[10] == 't') {
-		s = s[:10] + "T" + s[11:]
-	}
-	for _, layout := range [...]string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04Z07:00", "2006-01-02T15:04", "2006-01-02T15:04:05.999999999 MST", "2006-01-02", "2006/01/02", "01/02/2006", time.RFC1123, time.RFC1123Z} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC(), true
-		}
-	}
-	return time.Time{}, false
+	t, err := ReadTimeText(b, AnyOrder)
+	return t, err == nil
 }
 
+// fastTime reads 2006-01-02T15:04:05[.fff]Z.
 func fastTime(b []byte) (time.Time, bool) {
 	n := len(b) - 1
 	if n < 19 || n > 29 || b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' || b[16] != ':' || b[n] != 'Z' {

@@ -21,6 +21,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/normalize"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/transform"
 )
@@ -28,6 +29,9 @@ import (
 // Selection says which records of a source are events for the destinations. It is
 // not changed once it is in use; many goroutines may use it.
 type Selection struct {
+	// Rules bring events to the spec's form, before anything is asked of them and after
+	// the steps have changed them.
+	Rules normalize.Rules
 	Since  time.Time      // of the event, inclusive; zero: no bound
 	Until  time.Time      // exclusive; zero: no bound
 	Filter *filter.Filter // nil: everything
@@ -65,6 +69,11 @@ func (s *Selection) Judge(p *event.Parser, c *source.Chunk, i int) Item {
 		return Item{Bad: &source.RecordError{Reason: source.NotEvent,
 			Detail: `it has no "type", which every event of the Segment spec has`,
 			Object: c.Name, Offset: StartOf(c, i), Line: r.Line}}
+	}
+	if ev, err = s.Rules.Event(p, ev); err != nil {
+		return Item{Bad: badRecord(c, i, err)}
+	}
+	switch {
 	case !s.inRange(ev):
 		return Item{Dropped: TimeRange}
 	case !s.Filter.Match(ev.Root()):
@@ -152,7 +161,9 @@ func (s *Selection) step(p *event.Parser, w *transform.Worker, it *Item, end sou
 	case dropped != "":
 		it.Event, it.Dropped = nil, dropped
 	case out != nil:
-		it.Event, err = p.Parse(bytes.Clone(out))
+		if it.Event, err = p.Parse(bytes.Clone(out)); err == nil {
+			it.Event, err = s.Rules.Event(p, it.Event)
+		}
 	}
 	return err
 }
