@@ -1,11 +1,14 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/reference"
+	"github.com/fanfold/fanfold/pkg/suppress"
 )
 
 // world is what configurations may ask for.
@@ -81,4 +84,23 @@ func (a *app) open(f *config.File, dests []*config.Destination, how config.OpenO
 		return nil, &usageError{err}
 	}
 	return opened, nil
+}
+
+// suppression reads the lists of those who must not be sent anything. Without one of them
+// nothing may be sent.
+func suppression(f *config.File) (_ *suppress.Set, err error) {
+	lists := map[string]io.Reader{}
+	for _, path := range f.Suppress {
+		list, wrong := os.Open(path)
+		if wrong != nil {
+			return nil, usagef("suppress: %w: nothing is sent without this list", wrong)
+		}
+		defer func() { err = errors.Join(err, list.Close()) }()
+		lists[path] = list
+	}
+	set, err := suppress.Read(lists)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return set, nil
 }

@@ -96,6 +96,9 @@ func (a *app) checkConfig() error {
 		}
 		a.profile = ""
 	}
+	if _, err := suppression(conf); err != nil {
+		add(err, "")
+	}
 	config.ByLine(wrong)
 	if len(wrong) > 0 {
 		return &usageError{errors.Join(wrong...)}

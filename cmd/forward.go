@@ -105,6 +105,9 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*config.Opened))
 		}
 		a.doubt("--filter", j.Filter)
 	}
+	if j.Suppress, err = suppression(conf); err != nil {
+		return nil, err
+	}
 	if s.limit < 0 {
 		return nil, usagef("--limit has to be a positive number")
 	}

@@ -32,7 +32,7 @@ var sense = map[string]string{
 	"presets": "all", "filter": `'type = "track"'`, "rate": "1/h", "concurrency": "1", "batch_events": "1", "batch_bytes": "1000",
 	"compression": "none", "timeout": "7s", "base_url": "http://127.0.0.1:9/x", "retry": "{attempts: 3}",
 	"in_doubt":        "hold",
-	"override_limits": "true", "actions": `[{action: ACTION, subscribe: 'type = "track"'}]`,
+	"override_limits": "true", "consent": "[advertising]", "actions": `[{action: ACTION, subscribe: 'type = "track"'}]`,
 }
 
 // TestOptionsAreUsedOrRefused: whatever an option of a destination holds, it changes
@@ -57,7 +57,8 @@ func TestOptionsAreUsedOrRefused(t *testing.T) {
 			return nil, "", err
 		}
 		o := opened[0]
-		return o, fmt.Sprintf("%+v %v %s %+v %+v", o.Options, o.Filter, o.Compression, o.Config, o.Sender.Plan().Actions), nil
+		return o, fmt.Sprintf("%+v %v %s %+v %+v", o.Options, o.Filter, o.Compression, o.Config, o.Sender.Plan().Actions) +
+			fmt.Sprint(o.Consent), nil
 	}
 	for _, key := range config.OptionKeys() {
 		if sense[key] == "" {
@@ -133,7 +134,7 @@ var wrongFlags = map[string][]string{
 	"s3-requester-pays": {"maybe"},
 	"profile":           {"nobody"},
 	"now":               {"soon", "-1h"}, "batch-events": {"-1", "x"}, "show-secrets": {"maybe"},
-	"help": {"maybe"},
+	"help": {"maybe"}, "undated": {"tomorrow", "", "NOW"}, "date-order": {"ymd", "", "MDY"},
 }
 
 // freeFlags take any text, and the reason why none of them is nonsense.

@@ -21,6 +21,7 @@ type redriveOptions struct {
 	sets, opts  []string
 	rehearse    bool
 	run         runOptions
+	reading     readingOptions
 }
 
 func (a *app) redriveCommand() *cobra.Command {
@@ -44,6 +45,7 @@ its own summary; what it delivers is not sent again by any other redrive. Withou
 	f.StringArrayVar(&o.sets, "set", nil, "a setting: NAME.KEY=VALUE")
 	f.StringArrayVar(&o.opts, "opt", nil, "an option: NAME.KEY=VALUE")
 	f.BoolVar(&o.rehearse, "rehearse", false, "send to built-in stand-ins of the partners")
+	o.reading.flags(f)
 	o.run.limits.flags(f)
 	globalFlag(f, &o.run.progress, "progress")
 	globalFlag(f, &o.run.memory, "memory")
@@ -88,6 +90,10 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		return err
 	}
 	j := &run.Job{Config: configPath(conf), Rehearse: o.rehearse}
+	o.reading.read(&j.Input, a.now())
+	if j.Suppress, err = suppression(conf); err != nil {
+		return err
+	}
 	if err = o.run.sizes(j); err != nil {
 		return err
 	}

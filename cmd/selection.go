@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/formats"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/source"
@@ -24,6 +26,7 @@ type selection struct {
 	lateness       string
 	columns        []string
 	separator      string
+	reading        readingOptions
 	mapFile        string         // of a record shape of the user's own
 	mapRead        *[]byte        // what it holds
 	schemes        source.Schemes // what --from may name, with the values of their flags
@@ -69,6 +72,7 @@ func (a *app) input(s *selection) (run.Input, error) {
 		return in, err
 	}
 	in.Bounds.Relative = relativeSince || relativeUntil
+	s.reading.read(&in, a.now())
 	return in, s.recordShapes(&in.Options)
 }
 
@@ -130,6 +134,26 @@ func (s *selection) comma() string {
 	return s.separator
 }
 
+// readingOptions say how the times of events are read.
+type readingOptions struct{ undated, dateOrder string }
+
+func (o *readingOptions) flags(f *pflag.FlagSet) {
+	choiceP(f, &o.undated, "undated", "", "what becomes of events without a time that can be read", "reject", "now",
+		"skip")
+	choiceP(f, &o.dateOrder, "date-order", "", "what comes first in dates like 03/04/2024", "unknown", "mdy", "dmy")
+}
+
+// read puts the options into an input.
+func (o *readingOptions) read(in *run.Input, now time.Time) {
+	in.DateOrder = map[string]event.DateOrder{"mdy": event.MonthFirst, "dmy": event.DayFirst}[o.dateOrder]
+	switch o.undated {
+	case run.UndatedNow:
+		in.Undated, in.Bounds.Undated = o.undated, now.UTC().Truncate(time.Millisecond)
+	case run.UndatedSkip:
+		in.Undated = o.undated
+	}
+}
+
 // absolute is a local path from the root on; anything else is left alone.
 func absolute(from string) string {
 	if from == "-" || strings.Contains(from, "://") {
@@ -151,6 +175,7 @@ func (s *selection) flags(c *cobra.Command, schemes source.Schemes) {
 	f.StringSliceVar(&s.columns, "columns", nil, "names of the columns of tables without a header")
 	f.StringVar(&s.separator, "separator", "",
 		"what stands between the cells of tables: one character, or tab (default: found out)")
+	s.reading.flags(f)
 	f.StringVar(&s.mapFile, "map", "", "file with the mapping that makes events of the records (see help sources)")
 	for _, scheme := range s.schemes {
 		for _, o := range scheme.Flags {

@@ -43,7 +43,7 @@ func New() destination.Destination {
 				"Braze has no switch for history: campaigns and canvases that an event, a purchase or a changed attribute triggers may start, so pause them. It drops no repeats: an event sent twice counts twice.",
 			Differences: []destination.Difference{
 				{What: "the products of orders, and the events of several users, share requests of up to 75", Docs: limitDocs + "#batch-user-track"},
-				{What: "an event without receivedAt is sent with its timestamp; Segment does not send it", Docs: eventDocs},
+				{What: "time is the event's own, not when Segment received it", Docs: eventDocs},
 				{What: "an event or product whose name has more than 255 characters or whose properties have more than 50 KB is not sent, because Braze refuses it", Docs: eventDocs},
 			},
 		},

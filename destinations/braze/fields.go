@@ -21,9 +21,9 @@ func existingOnly() field.Line {
 
 func alias() field.Lines { return field.Texts("alias_name", "alias_label") }
 
-// at is when an event happened: Segment's default, and for events that no
-// Segment has received their own timestamp.
-func at() field.Line { return field.Time("time").Required().From("$.receivedAt", "$.timestamp") }
+// at is when an event happened. Segment's default is when Segment received it, which a
+// backfill of an archive that was collected late would tell wrongly.
+func at() field.Line { return field.Timestamp("time").Required() }
 
 func brazeID() field.Line { return field.Text("braze_id").Nullable().From("$.properties.braze_id") }
 

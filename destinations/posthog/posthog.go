@@ -44,6 +44,7 @@ func New() destination.Destination {
 				{What: "historical_migration is true unless the setting says otherwise", Docs: migrationDocs},
 				{What: "identify goes to /batch/ too, instead of one a request", Docs: docs + "#batch-events"},
 				{What: "uuid is sent, made of the messageId", Docs: docs},
+				{What: "timestamp is the event's own, not when Segment received it", Docs: docs},
 				{What: "a timestamp that is not ISO 8601 is written as such: PostHog would put the time of arrival instead", Docs: docs},
 				{What: "group and alias are actions of our own, which no preset fires", Docs: docs + "#alias"},
 			},
@@ -70,7 +71,7 @@ func New() destination.Destination {
 					field.PageURL("current_url").RequiredWhen("event_type", "page"),
 					field.Text("screen_name").RequiredWhen("event_type", "screen").From("$.name"),
 					field.Boolean("anonymous_event_capture").Doc("Sent as $process_person_profile.").Required().Always(false),
-					field.Time("timestamp").From("$.receivedAt", "$.timestamp"),
+					field.Timestamp("timestamp"),
 					ip,
 				).
 				Post("/batch/", batch(

@@ -21,9 +21,11 @@ const docs = "https://segment.com/docs/connections/sources/catalog/libraries/ser
 func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
-			Slug: "segment", Name: "Segment", Summary: "HTTP tracking API, also of RudderStack", Docs: docs, Integrations: []string{"Segment.io"},
-			Backfill: "Events keep their messageId and timestamp; receivedAt and sentAt are those of the backfill. Whatever is connected to the source gets them again, live.",
-			Minimal:  true,
+			Slug: "segment", Name: "Segment", Summary: "HTTP tracking API, also of RudderStack", Docs: docs,
+			Integrations: []string{"Segment.io"},
+			Backfill: "Events keep their messageId and timestamp; receivedAt and sentAt are those of the backfill. " +
+				"Whatever is connected to the source gets them again, live.",
+			Minimal: true,
 		},
 		BaseURL: func(s *Settings) string {
 			// https://segment.com/docs/guides/regional-segment/
@@ -35,25 +37,24 @@ func New() destination.Destination {
 		Auth: func(s *Settings) destination.Auth { return destination.Basic(s.WriteKey, "") },
 		Limits: destination.Limits{
 			// https://segment.com/docs/connections/rate-limits/
-			Rates:       []destination.Rate{{N: 1000, Per: time.Second, Of: destination.Requests, Docs: "https://segment.com/docs/connections/rate-limits/"}},
+			Rates: []destination.Rate{{N: 1000, Per: time.Second, Of: destination.Requests,
+				Docs: "https://segment.com/docs/connections/rate-limits/"}},
 			BatchEvents: destination.Cap{N: 2500, Docs: docs + "#batch"},
 			BatchBytes:  destination.Cap{N: 500_000, Docs: docs + "#batch"},
 			EventBytes:  destination.Cap{N: 32_000, Docs: docs + "#max-request-size"},
-			Dedupe:      destination.Dedupe{Field: "messageId", Window: 24 * time.Hour, Docs: "https://segment.com/docs/guides/duplicate-data/"},
+			Dedupe: destination.Dedupe{Field: "messageId", Window: 24 * time.Hour,
+				Docs: "https://segment.com/docs/guides/duplicate-data/"},
 		},
 		Success: []destination.Success{destination.JSON(docs+"#responses", destination.Is("success", true))},
 		Actions: destination.Actions{
-			destination.Action("batch", "Send events").On(trigger).
+			destination.Action("batch", "Send events").On(trigger).Dated().
 				Doc("Every event of the six types, unchanged but for the times of transport.").
 				NeedsIdentity(body.Event("userId", "anonymousId").Filled(), "userId or anonymousId is required").
 				Post("/v1/batch", body.Object(body.Member("batch", body.Items(body.Object(
 					// What the receiving side sets itself is left out.
 					body.SpreadOf(body.Event(""), "sentAt", "receivedAt", "writeKey", "messageId", "timestamp", "projectId"),
 					body.Member("messageId", body.InsertID()), // so that a repeat is recognised
-					body.Member("timestamp", body.First(
-						body.Event("timestamp").NotNull(),
-						body.Event("originalTimestamp", "receivedAt", "sentAt").IsTime().Layout("2006-01-02T15:04:05.000Z07:00"),
-					)),
+					body.Member("timestamp", body.Event("timestamp").NotNull()),
 				))))),
 		},
 	}.Destination()

@@ -50,8 +50,10 @@ type File struct {
 	Destinations []*Destination // in the order of the file
 	Globals      map[string]Global
 	Profiles     []string // names of those that there are
-	Tests        []Test
-	Notes        []string // warnings about what stands outside of the destinations
+	// Suppress are the files that list who must not be sent anything.
+	Suppress []string
+	Tests    []Test
+	Notes    []string // warnings about what stands outside of the destinations
 	// Piped says that the file was read from a pipe: its path is of no use later. The
 	// caller of Parse sets it.
 	Piped bool
@@ -98,6 +100,9 @@ type Opened struct {
 	Options     Options
 	Compression string             // auto (also ""), gzip or none
 	Config      destination.Config // with which it was opened
+
+	// Consent are the categories that an event's consent has to grant.
+	Consent []string
 
 	actionLines  []int // of Config.Actions
 	actionsWrong bool  // and it was said what is wrong with them

@@ -37,6 +37,7 @@ func options() []option {
 		{"presets", "which of the destination's own subscriptions run: automatic (default), or all", wordForm(presets...),
 			text(oneOf(presets...), func(o *Opened, s string) { o.Config.Presets = s })},
 		{"filter", "which events this destination gets, in FQL", textForm(), (*Opened).readFilter},
+		{"consent", "categories that the event's consent has to grant", textsForm(), (*Opened).readConsent},
 		{"rate", "50/s, 1000/m, 100events/s, 20MB/s; may lower the partner's limit", textForm(), (*Opened).readRate},
 		{"concurrency", "requests in flight", countForm(), (*Opened).readConcurrency},
 		{"batch_events", "events in a request", countForm(), text(count, func(o *Opened,
@@ -222,6 +223,24 @@ func (o *Opened) readFilter(key string, n *yaml.Node, p *problems) {
 		}
 		o.Filter = f
 	})(o, key, n, p)
+}
+
+// readConsent reads the categories.
+func (o *Opened) readConsent(key string, n *yaml.Node, p *problems) {
+	var list []string
+	if n.Kind == yaml.ScalarNode {
+		list = strings.Split(n.Value, ",")
+	} else if err := n.Decode(&list); err != nil || len(list) == 0 {
+		p.add(o.at(key, n), "%s: consent has to be a category, or a list of categories", o.Name)
+		return
+	}
+	for _, c := range list {
+		if c = strings.TrimSpace(c); c == "" {
+			p.add(o.at(key, n), "%s: consent has an empty category in it", o.Name)
+		} else {
+			o.Consent = append(o.Consent, c)
+		}
+	}
 }
 
 func (o *Opened) readConcurrency(key string, n *yaml.Node, p *problems) {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -43,7 +44,7 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 	}
 	f.Unusable = len(p.errs) > 0 // no YAML, though what was meant could be read
 	f.applyProfile(root, w.Profile, p)
-	keys := append([]string{"transform", "destinations", "profiles", "tests", "cassettes"}, globalNames()...)
+	keys := append([]string{"transform", "destinations", "profiles", "tests", "cassettes", "suppress"}, globalNames()...)
 	eachPair(root, p, "the configuration", func(key, value *yaml.Node) {
 		if key.Value != "destinations" {
 			w.expand(value, p)
@@ -53,6 +54,13 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 			f.readTransform(value, p)
 		case key.Value == "cassettes":
 			f.readCassettes(value, p)
+		case key.Value == "suppress":
+			f.Suppress = f.texts("suppress", value, p)
+			for i, path := range f.Suppress {
+				if !filepath.IsAbs(path) && f.Path != "" {
+					f.Suppress[i] = filepath.Join(filepath.Dir(f.Path), path)
+				}
+			}
 		case key.Value == "tests":
 			f.readTests(value, p)
 		case key.Value == "destinations":
@@ -93,6 +101,22 @@ func (f *File) readTransform(value *yaml.Node, p *problems) {
 		e.Line = 0
 		p.add(line, "%w", e)
 	}
+}
+
+// texts reads a list of texts. One needs no list.
+func (f *File) texts(key string, n *yaml.Node, p *problems) []string {
+	var texts []string
+	if n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
+		texts = []string{n.Value}
+	} else if err := n.Decode(&texts); err != nil || len(texts) == 0 {
+		p.add(n.Line, "%s has to be a text, or a list of texts", key)
+	}
+	for _, s := range texts {
+		if strings.TrimSpace(s) == "" {
+			p.add(n.Line, "%s has an empty text in it", key)
+		}
+	}
+	return texts
 }
 
 // readCassettes reads the rules of redaction. One rule needs no list.

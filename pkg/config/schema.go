@@ -20,6 +20,10 @@ const holdsVariable = `\$\{[A-Za-z_][A-Za-z0-9_]*\}`
 
 func textForm() form { return form{"type": list("string", "number", "boolean")} }
 
+func textsForm() form {
+	return form{"anyOf": []form{textForm(), {"type": "array", "items": textForm()}}}
+}
+
 func countForm() form {
 	return form{"anyOf": []form{{"type": "integer", "minimum": 1}, {"type": "string",
 		"pattern": `^[0-9]+$|` + holdsVariable}}}
@@ -77,7 +81,8 @@ func (w *World) Schema() any {
 		"destinations": w.destinationsForm(named),
 	}
 	properties["tests"] = testsForm()
-	texts := form{"anyOf": []form{textForm(), {"type": "array", "items": textForm()}}}
+	texts := textsForm()
+	properties["suppress"] = texts.with("files that list who must not be sent anything: plain or gzip, an id a line")
 	properties["cassettes"] = form{
 		"description": "what recording takes out beside secrets, and what it leaves in",
 		"type":        "object", "additionalProperties": false, "properties": form{"redact": texts, "allow": texts},
@@ -124,7 +129,7 @@ func testsForm() form {
 // profileForm is part of a configuration: what it says need not be whole.
 func profileForm(whole form) form {
 	properties := form{
-		"transform": whole["transform"],
+		"transform": whole["transform"], "suppress": whole["suppress"],
 		"destinations": form{"type": "object", "additionalProperties": form{"anyOf": []form{{"type": "null"},
 			ref("options")}}},
 	}

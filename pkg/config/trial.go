@@ -14,6 +14,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/normalize"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/transform"
 	"github.com/fanfold/fanfold/pkg/transport"
@@ -55,6 +56,10 @@ func (f *File) Try(ctx context.Context, t Test, dests []*Opened, now time.Time) 
 	if !t.Now.IsZero() {
 		now = t.Now
 	}
+	rules := normalize.Rules{Undated: now}
+	if ev, err = rules.Event(nil, ev); err != nil {
+		return out, err
+	}
 	dropped := ""
 	if steps := f.Pipeline.WithoutPositions(); !steps.Empty() {
 		var changed []byte
@@ -63,7 +68,10 @@ func (f *File) Try(ctx context.Context, t Test, dests []*Opened, now time.Time) 
 			return out, err
 		}
 		if changed != nil {
-			if ev, err = event.Parse(slices.Clone(changed)); err != nil {
+			if ev, err = event.Parse(slices.Clone(changed)); err == nil {
+				ev, err = rules.Event(nil, ev)
+			}
+			if err != nil {
 				return out, err
 			}
 		}
@@ -97,7 +105,12 @@ func (o *Opened) make(ctx context.Context, ev *event.Event, now time.Time) (*mad
 		return m, nil
 	}
 	var list destination.Deliveries
-	o.Sender.Route(ev, &destination.Env{Now: now, Fallback: "test-0"}, &list)
+	env := destination.Env{Now: now, Fallback: "test-0", Consent: o.Consent}
+	if verdict, ok := env.Admit(ev); ok {
+		o.Sender.Route(ev, &env, &list)
+	} else {
+		list.List = append(list.List, destination.Delivery{Settled: &verdict})
+	}
 	plan := o.Sender.Plan()
 	var order []destination.Group
 	open := map[destination.Group][]*destination.Delivery{}

@@ -42,6 +42,7 @@ type Declared struct {
 	allOrNothing bool
 	timeField    string
 	once         string
+	dated        bool
 	results      func(a *Answer, b *Batch) []Result
 	item         func(in *Input, out *Output)
 }
@@ -282,6 +283,11 @@ func (d *Declared) Once(path string) *Declared { d.once = path; return d }
 // TimeField is the field with the event's time, for the partner's historical window. By
 // default it is the event's own timestamp.
 func (d *Declared) TimeField(key string) *Declared { d.timeField = key; return d }
+
+// Dated says that the partner is told when the event happened, though no field has it: an
+// event that nobody knows the time of is rejected. It need not be said of fields that are
+// mapped to the event's times.
+func (d *Declared) Dated() *Declared { d.dated = true; return d }
 
 // Verdicts reads one verdict for every item out of an answer: [ByIndex], [ByID],
 // [ByPointer]. Without them, and where an answer lists nothing, the status decides.

@@ -64,8 +64,11 @@ const (
 	Unsupported Reason = "unsupported" // no action is subscribed to it
 	TooOld      Reason = "too_old"     // before the partner's historical window
 	TooNew      Reason = "too_new"     // after it
+	Suppressed  Reason = "suppressed"  // whose event it is must not be sent anything
+	NoConsent   Reason = "no_consent"  // they have not agreed to what the destination is for
 	Unneeded    Reason = "unneeded"    // the action itself says there is nothing to send
 	// rejected before sending
+	NoTime          Reason = "no_time"          // nobody knows when it happened, and the partner is to be told
 	TooLarge        Reason = "too_large"        // over the partner's size for one event
 	MissingIdentity Reason = "missing_identity" // none of the ids that the partner needs
 	Invalid         Reason = "invalid"          // the payload fails the action's field rules
@@ -145,6 +148,9 @@ func (d *Delivery) Verdict() Result {
 type Env struct {
 	Now      time.Time // the engine's clock, for historical windows and sent-at fields
 	Fallback string    // insert id for events without messageId: fingerprint of the object and offset
+	// Suppressed: the event is of somebody who must not be sent anything, see Admit.
+	Suppressed bool
+	Consent    []string // categories that the event's consent has to grant, see Admit
 }
 
 // Batch is what one request carries: deliveries of the same Group.

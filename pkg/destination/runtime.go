@@ -78,7 +78,8 @@ func (s Spec[S]) Destination() Destination {
 		Local: s.Local != nil, Unused: s.Unused,
 	}
 	for _, a := range actions {
-		info := ActionInfo{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: a.Limits.Or(s.Limits), Rung: 1}
+		info := ActionInfo{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields,
+			Limits: a.Limits.Or(s.Limits), Rung: 1}
 		if info.Success = a.success; info.Success == nil {
 			info.Success = s.Success
 		}
@@ -213,6 +214,7 @@ type action struct {
 	Limits       ActionLimits
 	AllOrNothing bool
 	TimeField    string
+	dated        bool      // it tells the partner when, though no field has it
 	success      []Success // nil: the spec's
 
 	declared bool
@@ -237,7 +239,8 @@ func (list Coded[S]) open(o *opened) ([]action, error) {
 	s := o.settings.(*S)
 	actions := make([]action, len(list))
 	for i, a := range list {
-		out := action{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: a.Limits, AllOrNothing: a.AllOrNothing, TimeField: a.TimeField, success: a.Success}
+		out := action{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: a.Limits,
+			AllOrNothing: a.AllOrNothing, TimeField: a.TimeField, success: a.Success}
 		if a.Request != nil {
 			out.request = func() Request { return a.Request(s) }
 		}
@@ -283,6 +286,7 @@ type subscription struct {
 	types   typeSet        // of the events that the filter can match
 	rest    *filter.Filter // what decides of an event of one of these
 	program *mapping.Program
+	dated   bool // the partner is told when the event happened
 }
 
 // typeSet is a set of types of events, a bit for each.
@@ -413,6 +417,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 		if out.program, err = mapping.CompileFields(o.actions[at].Fields, sub.Mapping); err != nil {
 			errs = append(errs, fmt.Errorf("actions[%d] (%s): %w", i, sub.Action, err))
 		}
+		out.dated = o.actions[at].isDated(sub.Mapping)
 		if out.program != nil && out.program.Paths() != nil {
 			o.plan.Paths = append(o.plan.Paths, out.program.Paths())
 		}
@@ -498,7 +503,8 @@ func Interpreted(s Sender) Sender {
 	if !ok {
 		return s
 	}
-	c := &sender{verdict: o.verdict, base: o.base, plan: o.plan, actions: o.actions, subs: o.subs, names: o.names, declared: o.declared}
+	c := &sender{verdict: o.verdict, base: o.base, plan: o.plan, actions: o.actions, subs: o.subs, names: o.names,
+		declared: o.declared}
 	c.plain.Store(true)
 	return c
 }
@@ -532,7 +538,8 @@ func (o *sender) check(ev *event.Event, env *Env, out *Deliveries, from, size in
 		return
 	}
 	o.plain.Store(true)
-	what := "event " + idOf(ev, env) + ": the compiled body is not what the declaration says; from here on bodies are interpreted"
+	what := "event " + idOf(ev, env) +
+		": the compiled body is not what the declaration says; from here on bodies are interpreted"
 	o.differs.CompareAndSwap(nil, &what)
 	out.Cut(from)
 	out.arena = out.arena[:size]
@@ -542,7 +549,8 @@ func (o *sender) check(ev *event.Event, env *Env, out *Deliveries, from, size in
 
 func sameDeliveries(a, b []Delivery) bool {
 	return slices.EqualFunc(a, b, func(a, b Delivery) bool {
-		return bytes.Equal(a.Item, b.Item) && a.InsertID == b.InsertID && a.Address() == b.Address() && a.Verdict() == b.Verdict() &&
+		return bytes.Equal(a.Item, b.Item) && a.InsertID == b.InsertID && a.Address() == b.Address() &&
+			a.Verdict() == b.Verdict() &&
 			a.Action == b.Action && a.Step == b.Step && a.Wait == b.Wait
 	})
 }
@@ -611,6 +619,12 @@ func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id s
 	a := &o.actions[sub.action]
 	w := out.output(sub.action, id, a.limits.EventBytes.N)
 	w.now = env.Now
+	if sub.dated {
+		if why := timeless(ev); why != "" {
+			w.Reject(NoTime, why)
+			return
+		}
+	}
 	payload, err := sub.program.Run(&out.resolver, root)
 	if err != nil {
 		var invalid *mapping.InvalidError
@@ -659,9 +673,13 @@ func outside(win Window, ev *event.Event, field event.Value, env *Env) (Result, 
 	}
 	switch age := env.Now.Sub(at); {
 	case win.Past > 0 && age > win.Past:
-		return Result{Outcome: Skipped, Reason: TooOld, Detail: fmt.Sprintf("the event is from %s; the partner takes the last %s", at.UTC().Format(time.RFC3339), span(win.Past))}, true
+		return Result{Outcome: Skipped, Reason: TooOld,
+			Detail: fmt.Sprintf("the event is from %s; the partner takes the last %s", at.UTC().Format(time.RFC3339),
+				span(win.Past))}, true
 	case win.Future > 0 && -age > win.Future:
-		return Result{Outcome: Skipped, Reason: TooNew, Detail: fmt.Sprintf("the event is from %s; the partner takes at most %s ahead", at.UTC().Format(time.RFC3339), span(win.Future))}, true
+		return Result{Outcome: Skipped, Reason: TooNew,
+			Detail: fmt.Sprintf("the event is from %s; the partner takes at most %s ahead", at.UTC().Format(time.RFC3339),
+				span(win.Future))}, true
 	}
 	return Result{}, false
 }
@@ -683,7 +701,8 @@ func missingIdentity(err *mapping.InvalidError, fields []mapping.Field) bool {
 	for _, f := range fields {
 		if f.Required && strings.Contains(err.Problems[0], "'"+f.Key+"'") {
 			switch k := strings.ToLower(f.Key); k {
-			case "user_id", "userid", "distinct_id", "external_id", "email", "person_id", "client_id", "clientid", "identity", "anonymous_id":
+			case "user_id", "userid", "distinct_id", "external_id", "email", "person_id", "client_id", "clientid", "identity",
+				"anonymous_id":
 				return true
 			}
 		}
@@ -783,7 +802,8 @@ func (o *sender) results(a *openAction, answer *Answer, b *Batch) ([]Result, err
 	if a.results != nil {
 		if rs := a.results(answer, b); rs != nil {
 			if len(rs) != len(b.Deliveries) {
-				return nil, fmt.Errorf("%s: %d results for %d deliveries: a mistake in the destination", a.Slug, len(rs), len(b.Deliveries))
+				return nil, fmt.Errorf("%s: %d results for %d deliveries: a mistake in the destination", a.Slug, len(rs),
+					len(b.Deliveries))
 			}
 			return rs, nil
 		}

@@ -80,6 +80,7 @@ type LaneConfig struct {
 	Limiter Limiter
 	Account string         // a name for it that tells no secret
 	Filter  *filter.Filter // the destination's own; nil: everything
+	Consent []string       // what the consent of an event has to grant, see destination.Env
 	Options Options
 	// Delivered, when set, is called with the text of each event that the partner has
 	// accepted, one after the other, before the checkpoint passes it; after a crash

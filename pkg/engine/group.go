@@ -2,6 +2,7 @@ package engine
 
 import (
 	"slices"
+	"strings"
 	"unsafe"
 
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -44,7 +45,9 @@ func (b *block) share(by *group) (r *routed, mine bool) {
 // for other accounts or addresses.
 func (e *Engine) pair() {
 	groups := map[string]*group{}
-	key := func(l *lane) string { return l.plan.Content + "\x00" + l.c.Filter.String() }
+	key := func(l *lane) string {
+		return l.plan.Content + "\x00" + l.c.Filter.String() + "\x00" + strings.Join(l.c.Consent, "\x00")
+	}
 	for _, l := range e.lanes {
 		if l.plan.Content != "" && !l.plan.Positions {
 			g := groups[key(l)]

@@ -104,6 +104,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		sender:   c.Sender,
 		plan:     plan,
 		filter:   c.Filter,
+		consent:  c.Consent,
 		fallback: func(end source.Position) string { return selection.Fallback(e.c.Source.Manifest(), end) },
 		timeout:  opt.Timeout,
 		now:      now,

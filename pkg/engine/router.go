@@ -21,6 +21,7 @@ type router struct {
 	sender   destination.Sender
 	plan     *destination.Plan
 	filter   *filter.Filter
+	consent  []string
 	fallback func(source.Position) string // insert id of an event without messageId
 	timeout  time.Duration                // of one event
 	now      func() time.Time
@@ -278,7 +279,7 @@ func (p *part) yield(cpu *processors) bool {
 // events routes the records of a block from one to before another. Those in hung are
 // rejected: the destination's code did not come back from them.
 func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUrgent bool) {
-	p.env.Now = r.now()
+	p.env.Now, p.env.Consent = r.now(), r.consent
 	p.stamp, p.filtered = r.plan.Stamp, 0
 	n, size := 0, 0
 	for i := from; i < to; i++ {
@@ -316,7 +317,7 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 				rejected("the destination's code did not come back from it within "+r.timeout.String()),
 			)
 		} else {
-			p.env.Fallback = ""
+			p.env.Fallback, p.env.Suppressed = "", b.items[i].Suppressed
 			if r.plan.Positions || destination.NeedsFallback(ev) {
 				p.env.Fallback = r.fallback(b.chunk.Records[i].End)
 			}
@@ -353,6 +354,10 @@ func (r *router) event(ev *event.Event, env *destination.Env, out *destination.D
 			out.List = append(out.List, rejected(detail))
 		}
 	}()
+	if verdict, ok := env.Admit(ev); !ok {
+		out.List = append(out.List, destination.Delivery{Settled: &verdict})
+		return
+	}
 	r.sender.Route(ev, env, out)
 }
 

@@ -56,7 +56,7 @@ func FuzzPathSet(f *testing.F) {
 			t.Errorf("followed beside another set: b.c is %q in %s, want %q", found.Raw(), raw, want.Raw())
 		}
 		for what, of := range map[string]func(*event.Event) event.Value{
-			"type": (*event.Event).TypeValue, "messageId": (*event.Event).MessageID, "userId": (*event.Event).UserID, "event": (*event.Event).Name, "timestamp": (*event.Event).TimestampValue,
+			"type": (*event.Event).TypeValue, "messageId": (*event.Event).MessageID, "userId": (*event.Event).UserID, "event": (*event.Event).Name, "timestamp": (*event.Event).TimestampMember,
 		} {
 			if of(ev).Kind() != of(want).Kind() || string(of(ev).Raw()) != string(of(want).Raw()) {
 				t.Errorf("followed: %s of %s is %q, want %q", what, raw, of(ev).Raw(), of(want).Raw())

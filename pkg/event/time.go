@@ -80,7 +80,8 @@ func readFigures(s string) (time.Time, bool) {
 		}
 		return unixTime(i), true
 	}
-	if s[0] < '0' || s[0] > '9' || strings.Count(s, ".") > 1 || strings.Trim(s, "0123456789.eE+") != "" || strings.ContainsAny(s[:min(4, len(s))], "+") {
+	if s[0] < '0' || s[0] > '9' || strings.Count(s, ".") > 1 || strings.Trim(s, "0123456789.eE+") != "" ||
+		strings.ContainsAny(s[:min(4, len(s))], "+") {
 		return time.Time{}, false
 	}
 	if f, err := strconv.ParseFloat(s, 64); err == nil && f > 1e8 {
@@ -112,7 +113,8 @@ func (p *timeText) instant() (time.Time, error) {
 	if p.nextDay {
 		t = t.AddDate(0, 0, 1)
 	}
-	return time.Date(t.Year(), t.Month(), t.Day(), p.hour, p.minute, p.second, p.nano, time.UTC).Add(-time.Duration(p.offset) * time.Second), nil
+	return time.Date(t.Year(), t.Month(), t.Day(), p.hour, p.minute, p.second, p.nano,
+		time.UTC).Add(-time.Duration(p.offset) * time.Second), nil
 }
 
 // number reads from least to most digits.

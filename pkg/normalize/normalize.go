@@ -49,8 +49,12 @@ func (e *edits) add(key string, value []byte) {
 }
 
 // Event returns the event in the spec's form: itself when it has it. What it is
-// rewritten to is in the memory of p.
+// rewritten to is in the memory of p; nil: in memory of its own. Without rules the event
+// is left as it is.
 func (r *Rules) Event(p *event.Parser, ev *event.Event) (*event.Event, error) {
+	if r == nil {
+		return ev, nil
+	}
 	var e edits
 	typ := typeOf(ev, &e)
 	r.time(ev, &e)
@@ -60,6 +64,9 @@ func (r *Rules) Event(p *event.Parser, ev *event.Event) (*event.Event, error) {
 	}
 	if e.n == 0 {
 		return ev, nil
+	}
+	if p == nil {
+		return event.Parse(e.apply(ev))
 	}
 	return p.Parse(e.apply(ev))
 }

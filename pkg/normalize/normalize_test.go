@@ -59,7 +59,8 @@ func TestOneTime(t *testing.T) {
 		}
 	}
 	raw := `{"type":"track","timestamp":"03/01/2024 10:00"}`
-	for order, want := range map[event.DateOrder]string{event.MonthFirst: "2024-03-01T10:00:00.000Z", event.DayFirst: "2024-01-03T10:00:00.000Z"} {
+	for order, want := range map[event.DateOrder]string{event.MonthFirst: "2024-03-01T10:00:00.000Z",
+		event.DayFirst: "2024-01-03T10:00:00.000Z"} {
 		if got := of(t, Rules{Order: order}, raw)["timestamp"]; got != want {
 			t.Errorf("order %d: %v", order, got)
 		}

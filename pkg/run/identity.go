@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+
+	"github.com/fanfold/fanfold/pkg/event"
 )
 
 // identity is what makes two jobs the same run: what is read, and what is sent to
@@ -21,6 +23,8 @@ type identity struct {
 	Format, Layout, Lateness, S3 string
 	Columns                      []string
 	Separator                    string            `json:",omitempty"`
+	DateOrder                    event.DateOrder   `json:",omitempty"`
+	Undated                      string            `json:",omitempty"`
 	Map                          string            `json:",omitempty"`
 	Schemes                      map[string]string `json:",omitempty"` // but S3, which has its own place
 }
@@ -42,7 +46,7 @@ func (j *Job) identity() (meta identity, id string) {
 	meta = identity{From: in.From, Since: in.Since, Until: in.Until, Limit: j.Limit, Rehearse: j.Rehearse,
 		Format: in.Options.Format, Layout: in.Options.Layout, Lateness: in.Lateness, S3: in.Schemes["s3"],
 		Columns:   in.Options.Columns,
-		Separator: in.Options.Separator, Map: in.Map}
+		Separator: in.Options.Separator, Map: in.Map, DateOrder: in.DateOrder, Undated: in.Undated}
 	for name, what := range in.Schemes {
 		if name != "s3" {
 			if meta.Schemes == nil {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/source"
 )
@@ -20,6 +21,12 @@ type Input struct {
 	Stream *Stream
 	// Bounds select by event time.
 	Bounds Bounds
+
+	// DateOrder says how dates such as 03/04/2024 are read, and Undated what becomes of
+	// events without a time: UndatedNow, UndatedSkip, or "" for rejecting their deliveries
+	// to whoever is told the time. Both are part of the identity.
+	DateOrder event.DateOrder
+	Undated   string
 
 	// Since, Until, Lateness and Map are what the user wrote: part of the
 	// identity, since a relative time is another one every time.
@@ -37,9 +44,18 @@ type Stream struct {
 	Interactive bool
 }
 
-// Times are the instants from which, and before which, events are selected. Zero:
-// no bound.
-type Times struct{ Since, Until time.Time }
+// What becomes of events without a time.
+const (
+	UndatedNow  = "now"
+	UndatedSkip = "skip"
+)
+
+// Times are the instants from which, and before which, events are selected, and the one
+// that stands in for an event's time when there is none. Zero: no bound, no such event.
+type Times struct {
+	Since, Until time.Time
+	Undated      time.Time `json:",omitzero"`
+}
 
 // Bounds are Times, and whether they are relative to when the command is run.
 type Bounds struct {

@@ -18,7 +18,7 @@ import (
 // openLanes configures the lane of every destination.
 func (r *Run) openLanes(context.Context) error {
 	for _, d := range r.job.Destinations {
-		l := engine.LaneConfig{Name: d.Name, Type: d.Slug, Sender: d.Sender, Filter: d.Filter,
+		l := engine.LaneConfig{Name: d.Name, Type: d.Slug, Sender: d.Sender, Filter: d.Filter, Consent: d.Consent,
 			Options: laneOptions(d.Options)}
 		l.Options.Reserve, l.Options.MaxErrors = r.job.Reserve, r.job.MaxErrors
 		if r.job.Rehearse && !r.job.RealPace {

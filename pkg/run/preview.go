@@ -12,6 +12,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/normalize"
 	"github.com/fanfold/fanfold/pkg/selection"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/transport"
@@ -80,7 +81,10 @@ func (w *World) Preview(ctx context.Context, j *Job, dir string, show func(Shown
 
 // selection is what of the input goes to the destinations.
 func (j *Job) selection(t Times) selection.Selection {
-	return selection.Selection{Since: t.Since, Until: t.Until, Filter: j.Filter, Steps: j.Steps, Limit: j.Limit}
+	return selection.Selection{
+		Rules: &normalize.Rules{Order: j.Input.DateOrder, Undated: t.Undated}, SkipUndated: j.Input.Undated == UndatedSkip,
+		Since: t.Since, Until: t.Until, Filter: j.Filter, Steps: j.Steps, Suppress: j.Suppress, Limit: j.Limit,
+	}
 }
 
 // previewer packs one destination's deliveries into requests and shows them.
@@ -128,7 +132,7 @@ func (p *previewer) event(r *selection.Record) error {
 	if id == "" || id == "null" {
 		id = r.End.String()
 	}
-	p.env.Fallback = ""
+	p.env.Fallback, p.env.Suppressed, p.env.Consent = "", r.Suppressed, p.d.Consent
 	if p.plan.Positions || destination.NeedsFallback(r.Event) {
 		p.env.Fallback = selection.Fallback(p.src.Manifest(), r.End)
 	}
@@ -164,6 +168,10 @@ func (p *previewer) route(r *selection.Record) {
 				Outcome: destination.Rejected, Reason: destination.Panicked, Detail: destination.Cut(fmt.Sprint(cause), 200)}})
 		}
 	}()
+	if verdict, ok := p.env.Admit(r.Event); !ok {
+		p.list.List = append(p.list.List, destination.Delivery{Settled: &verdict})
+		return
+	}
 	p.d.Sender.Route(r.Event, &p.env, &p.list)
 }
 

@@ -16,9 +16,11 @@ import (
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/normalize"
 	"github.com/fanfold/fanfold/pkg/secret"
 	"github.com/fanfold/fanfold/pkg/setting"
 	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/suppress"
 	"github.com/fanfold/fanfold/pkg/transform"
 )
 
@@ -178,7 +180,14 @@ func (l *Letters) Open(ctx context.Context, j *Job, steps *transform.Pipeline) (
 		d.Filter = nil // the letter has passed it
 	}
 	re := &redriveOf{parent: l.id, root: l.family[len(l.family)-1], since: l.choice.Last, reasons: l.choice.Reasons,
-		files: l.files, steps: steps.WithoutPositions()}
+		files: l.files, steps: steps.WithoutPositions(), suppress: j.Suppress, skip: j.Input.Undated == UndatedSkip}
+	re.rules = normalize.Rules{Order: j.Input.DateOrder, Undated: j.Input.Bounds.Undated}
+	if re.rules.Order == event.AnyOrder { // as the run has read it
+		var read identity
+		if err := json.Unmarshal(l.meta, &read); err == nil {
+			re.rules.Order = read.DateOrder
+		}
+	}
 	what := fmt.Sprintf("redrive://%s?reason=%s&since=%s", l.id, strings.Join(l.choice.Reasons, ","), l.choice.Since)
 	if !re.steps.Empty() {
 		what += "&transform=" + re.steps.Identity()
@@ -218,6 +227,10 @@ type redriveOf struct {
 	had     map[string][]string // what the destinations made of events when the letters were written
 	has     map[string][]string // and make of them today
 	notes   []*redriven
+	// The events in the letters are read by these rules, and admitted like any other.
+	rules    normalize.Rules
+	suppress *suppress.Set
+	skip     bool // events without a time
 
 	redact     func(string) string
 	subscribed map[string][]string // what they were subscribed to then; nil: it is not known
@@ -250,7 +263,8 @@ func (re *redriveOf) wrap(d *config.Opened, lane *engine.LaneConfig) {
 	before, known := re.subscribed[d.Name]
 	changed := !slices.Equal(re.had[d.Name], re.has[d.Name]) || known && !slices.Equal(before, subscribedTo(d, re.redact))
 	r := &redriver{Sender: lane.Sender, name: d.Name, reasons: re.reasons, since: re.since, plan: &plan, steps: re.steps,
-		changed: changed}
+		changed: changed, rules: re.rules, suppress: re.suppress, skip: re.skip, consent: d.Consent}
+	lane.Consent = nil // a letter is no event
 	lane.Sender, lane.Letter, lane.Event = r, original, eventOf
 	if len(re.notes) == 0 {
 		return

@@ -11,7 +11,9 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/normalize"
 	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/suppress"
 	"github.com/fanfold/fanfold/pkg/transform"
 )
 
@@ -26,7 +28,12 @@ type redriver struct {
 	steps   *transform.Pipeline // the user's, but for those that ask where an event stands
 	changed bool                // the destination's actions have, since the letters were written
 	done    map[letterName]bool // by earlier redrives
-	workers sync.Pool           // of the steps
+
+	rules    normalize.Rules
+	suppress *suppress.Set
+	skip     bool // events without a time
+	consent  []string
+	workers  sync.Pool // of the steps
 }
 
 // transformed is an event as the user's steps leave it; nil: they drop it.
@@ -46,7 +53,10 @@ func (r *redriver) transformed(ev *event.Event) (*event.Event, error) {
 		}
 		return ev, err
 	}
-	return event.Parse(bytes.Clone(out))
+	if ev, err = event.Parse(bytes.Clone(out)); err != nil {
+		return nil, err
+	}
+	return r.rules.Event(nil, ev)
 }
 
 // Plan is the destination's own, but for what it makes of events.
@@ -65,6 +75,12 @@ func (r *redriver) Route(ev *event.Event, env *destination.Env, out *destination
 	}
 	inner, err := event.Parse(textOf(letter))
 	if err == nil {
+		inner, err = r.rules.Event(nil, inner)
+	}
+	own := *env
+	own.Consent = r.consent
+	if err == nil {
+		own.Suppressed = r.suppress.Has(inner)
 		inner, err = r.transformed(inner)
 	}
 	if err != nil {
@@ -75,7 +91,15 @@ func (r *redriver) Route(ev *event.Event, env *destination.Env, out *destination
 		settle(destination.Skipped, destination.Unneeded, "the transform drops it")
 		return
 	}
-	own := *env
+	if _, dated := inner.Timestamp(); r.skip && !dated {
+		settle(destination.Skipped, destination.NoTime, "--undated skip")
+		return
+	}
+	own.Suppressed = own.Suppressed || r.suppress.Has(inner)
+	if verdict, ok := own.Admit(inner); !ok {
+		out.List = append(out.List, destination.Delivery{Settled: &verdict})
+		return
+	}
 	// The insert id of an event without a messageId, less what tells its deliveries
 	// from each other.
 	own.Fallback, _, _ = strings.Cut(letter.Get("insert_id").Text(), ":")

@@ -30,6 +30,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/suppress"
 	"github.com/fanfold/fanfold/pkg/transform"
 )
 
@@ -59,7 +60,8 @@ type Job struct {
 	Steps        *transform.Pipeline
 	Destinations []*config.Opened
 	Filter       *filter.Filter
-	Limit        int64 // events selected; 0: all
+	Suppress     *suppress.Set // who must not be sent anything; nil: nobody
+	Limit        int64         // events selected; 0: all
 	Rehearse     bool
 	Fresh        bool    // send everything again, as a new run
 	RealPace     bool    // a rehearsal keeps the partners' rates, too
@@ -174,7 +176,11 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	}
 	j := r.job
 	r.stop = make(chan struct{})
-	c := engine.Config{Source: r.source, Selection: j.selection(r.bounds.Times),
+	selected := j.selection(r.bounds.Times)
+	if r.redrive != nil { // letters are no events: what is in them is read where they are routed
+		selected.Rules, selected.Suppress, selected.SkipUndated = nil, nil, false
+	}
+	c := engine.Config{Source: r.source, Selection: selected,
 		Run: r.journal, Lanes: r.lanes, Now: r.w.Now, Rand: r.w.Rand, Logger: r.w.Log, Memory: j.MemoryNeeded(), Stop: r.stop}
 	if _, ok := r.source.(*source.Spool); ok {
 		c.Linger = time.Second // somebody may wait for what a slow stream has brought

@@ -23,6 +23,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/normalize"
 	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/suppress"
 	"github.com/fanfold/fanfold/pkg/transform"
 )
 
@@ -30,28 +31,35 @@ import (
 // not changed once it is in use; many goroutines may use it.
 type Selection struct {
 	// Rules bring events to the spec's form, before anything is asked of them and after
-	// the steps have changed them.
-	Rules normalize.Rules
+	// the steps have changed them; nil: they are left as they are.
+	Rules  *normalize.Rules
 	Since  time.Time      // of the event, inclusive; zero: no bound
 	Until  time.Time      // exclusive; zero: no bound
 	Filter *filter.Filter // nil: everything
 	// Steps are the user's own, for all destinations; nil: none. They may ask what
 	// came before: Order sees the events in the order of the input.
 	Steps *transform.Pipeline
-	Limit int64 // events that have passed range and filter; 0: all
+	// Suppress are those who must not be sent anything; nil: nobody.
+	Suppress *suppress.Set
+	// SkipUndated drops events that nobody knows the time of.
+	SkipUndated bool
+	Limit       int64 // events that have passed range and filter; 0: all
 }
 
 // Why a record is dropped, as the summary has it. Steps have reasons of their own.
 const (
 	TimeRange = "time_range"
 	Filtered  = "filter"
+	NoTime    = "no_time"
 )
 
 // Item is the verdict on one record: one of the three is set.
 type Item struct {
-	Event   *event.Event        // goes to the destinations, as the steps have left it
-	Bad     *source.RecordError // it is no event
-	Dropped string              // for this reason
+	// Suppressed says of an event that it is of somebody who must not be sent anything.
+	Suppressed bool
+	Event      *event.Event        // goes to the destinations, as the steps have left it
+	Bad        *source.RecordError // it is no event
+	Dropped    string              // for this reason
 }
 
 // Judge looks at record i of a chunk by itself. The event is in the memory of p and
@@ -74,12 +82,14 @@ func (s *Selection) Judge(p *event.Parser, c *source.Chunk, i int) Item {
 		return Item{Bad: badRecord(c, i, err)}
 	}
 	switch {
+	case s.SkipUndated && !isDated(ev):
+		return Item{Dropped: NoTime}
 	case !s.inRange(ev):
 		return Item{Dropped: TimeRange}
 	case !s.Filter.Match(ev.Root()):
 		return Item{Dropped: Filtered}
 	}
-	return Item{Event: ev}
+	return Item{Event: ev, Suppressed: s.Suppress.Has(ev)}
 }
 
 func badRecord(c *source.Chunk, i int, err error) *source.RecordError {
@@ -101,6 +111,11 @@ func StartOf(c *source.Chunk, i int) int64 {
 		return c.Records[i-1].End.Offset
 	}
 	return c.Start.Offset
+}
+
+func isDated(ev *event.Event) bool {
+	_, ok := ev.Timestamp()
+	return ok
 }
 
 func (s *Selection) inRange(ev *event.Event) bool {
@@ -164,13 +179,16 @@ func (s *Selection) step(p *event.Parser, w *transform.Worker, it *Item, end sou
 		if it.Event, err = p.Parse(bytes.Clone(out)); err == nil {
 			it.Event, err = s.Rules.Event(p, it.Event)
 		}
+		if err == nil {
+			it.Suppressed = it.Suppressed || s.Suppress.Has(it.Event)
+		}
 	}
 	return err
 }
 
 // picked is how many records up to a mark have passed range and filter.
 func (s *Selection) picked(m journal.Mark) int64 {
-	return int64(m.Ordinal - m.Bad - m.Dropped[Filtered] - m.Dropped[TimeRange])
+	return int64(m.Ordinal - m.Bad - m.Dropped[Filtered] - m.Dropped[TimeRange] - m.Dropped[NoTime])
 }
 
 // Full says that what was read up to a mark is all that may be.

@@ -1,0 +1,112 @@
+package destination
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/mapping"
+)
+
+// Admit says why an event must not go to a destination at all, whatever the destination
+// would make of it; ok is false then. Whoever calls Route asks this before.
+func (e *Env) Admit(ev *event.Event) (r Result, ok bool) {
+	if e.Suppressed {
+		return Result{Outcome: Skipped, Reason: Suppressed, Detail: "whose event it is stands in the suppression list"}, false
+	}
+	if len(e.Consent) == 0 {
+		return Result{}, true
+	}
+	given := ev.Root().Get("context").Get("consent").Get("categoryPreferences")
+	for _, category := range e.Consent {
+		if !consents(given, category) {
+			return Result{Outcome: Skipped, Reason: NoConsent,
+				Detail: "the event's consent (context.consent.categoryPreferences) does not grant " + category}, false
+		}
+	}
+	return Result{}, true
+}
+
+// consents says that a category is granted: true, and nowhere false. The letters' case
+// does not count.
+func consents(given event.Value, category string) bool {
+	if given.Kind() != event.Object {
+		return false
+	}
+	granted := false
+	for k, v := range given.Members() {
+		if strings.EqualFold(k.Text(), category) {
+			if v.Kind() != event.Bool || !v.Bool() {
+				return false
+			}
+			granted = true
+		}
+	}
+	return granted
+}
+
+// timeless says why an event that has to be dated has no time; "": it has one.
+func timeless(ev *event.Event) string {
+	if _, err := ev.TimeIn(event.AnyOrder); err == nil {
+		return ""
+	} else if v := ev.TimestampMember(); !v.Nullish() && !v.IsEmptyText() {
+		why := "its timestamp " + Cut(string(v.Raw()), 60) + " cannot be read: " + err.Error()
+		if errors.Is(err, event.ErrAmbiguousDate) {
+			why += "; say which comes first with --date-order mdy or dmy"
+		}
+		return why
+	}
+	return "none of its timestamp, originalTimestamp, sentAt and receivedAt is a time; " +
+		"--undated now or skip says what else to do with such events"
+}
+
+// timeMembers are those of an event that say when it happened.
+var timeMembers = map[string]bool{"timestamp": true, "originalTimestamp": true, "sentAt": true, "receivedAt": true}
+
+// dates says that a mapping reads when the event happened.
+func dates(m mapping.Value) bool {
+	var v any
+	if json.Unmarshal([]byte(m.String()), &v) != nil {
+		return false
+	}
+	return readsTime(v)
+}
+
+func readsTime(v any) bool {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			if readsTime(e) {
+				return true
+			}
+		}
+	case map[string]any:
+		for k, e := range v {
+			text, isText := e.(string)
+			switch {
+			case k == "@path" && isText:
+				if timeMembers[strings.TrimPrefix(strings.TrimPrefix(text, "$"), ".")] {
+					return true
+				}
+			case k == "@template" && isText:
+				for name := range timeMembers {
+					if strings.Contains(text, "{{"+name+"}}") || strings.Contains(text, "{{$."+name+"}}") {
+						return true
+					}
+				}
+			case readsTime(e):
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isDated says that a subscription with a mapping tells the partner when events happened.
+func (a *openAction) isDated(m mapping.Value) bool {
+	if m.IsZero() {
+		m = mapping.Defaults(a.Fields)
+	}
+	return a.dated || a.TimeField != "" || dates(m)
+}
