@@ -188,7 +188,7 @@ func compareReference(d destination.Destination, r reference) string {
 			whyNot = append(whyNot, string(r.Reason)+" "+r.Detail)
 			continue
 		}
-		if _, err := s.Send(context.Background(), rt, &destination.Batch{Deliveries: []*destination.Delivery{del}, Now: now}); err != nil && !errors.Is(err, transport.ErrCaptured) {
+		if _, err := s.Send(context.Background(), rt, &destination.Batch{Deliveries: []*destination.Delivery{del}, Now: now}); err != nil && !errors.Is(err, destination.ErrNotSent) {
 			return err.Error()
 		}
 		for _, q := range net.Take() {

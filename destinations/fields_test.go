@@ -145,7 +145,7 @@ func sendRow(d destination.Destination, r reference) (ours []sent, whyNot []stri
 			continue
 		}
 		_, err := s.Send(context.Background(), rt, &destination.Batch{Deliveries: []*destination.Delivery{del}, Now: now})
-		if err != nil && !errors.Is(err, transport.ErrCaptured) {
+		if err != nil && !errors.Is(err, destination.ErrNotSent) {
 			return nil, nil, err
 		}
 		for _, q := range net.Take() {

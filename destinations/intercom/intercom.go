@@ -176,8 +176,7 @@ func groupIdentifyContact() *destination.Declared {
 			destination.Send("POST", "/companies", body.Object(body.Same("company_id"))).If(body.Any(given, known)).
 				Take("company", func(a *destination.Answer) string { return a.JSON.Get("id").Text() }).Success(company(companyDocs)),
 			destination.Send("POST", "/contacts/{contact_id}/companies", attached).If(given).Success(company(attachDocs)),
-			destination.Send("POST", "/contacts/{answer.contact}/companies", attached).If(sought).
-				IfTaken("contact").Success(company(attachDocs)),
+			destination.Send("POST", "/contacts/{answer.contact}/companies", attached).If(sought).Success(company(attachDocs)),
 		)
 }
 

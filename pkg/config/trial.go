@@ -131,7 +131,7 @@ func (o *Opened) make(ctx context.Context, ev *event.Event, now time.Time) (*mad
 		}
 		open[g] = append(open[g], d)
 	}
-	net := &transport.Capture{Answer: "{}"}
+	net := &transport.Capture{}
 	rt := transport.New(transport.Options{Network: net})
 	for _, g := range order {
 		most := max(plan.Actions[g.Action].Limits.BatchEvents.N, 1)
@@ -143,7 +143,7 @@ func (o *Opened) make(ctx context.Context, ev *event.Event, now time.Time) (*mad
 				continue
 			}
 			_, err := o.Sender.Send(ctx, rt, &destination.Batch{Deliveries: batch, Now: now})
-			if err != nil && !errors.Is(err, transport.ErrCaptured) {
+			if err != nil && !errors.Is(err, destination.ErrNotSent) {
 				return nil, err
 			}
 			m.requests = append(m.requests, net.Take()...)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -79,6 +80,28 @@ func (b *bound) writeConversation(in *Input, out *Output) {
 type heard struct {
 	answers map[int]event.Value // by step
 	taken   map[string]string
+	names   bool // nothing is known: the names of values stand for them
+}
+
+// value is what was said at a path of the answer to a step; of step 0 what was taken by that
+// name.
+func (h *heard) value(step int, path string) (event.Value, error) {
+	text := h.taken[path]
+	switch {
+	case h.names && step > 0:
+		text = "{answer." + strconv.Itoa(step) + "." + path + "}"
+	case h.names:
+		text = "{answer." + path + "}"
+	case step > 0:
+		v := at(h.answers[step], path)
+		if v.Nullish() {
+			return v, fmt.Errorf("the answer to request %d has no %s, which the next request needs", step, path)
+		}
+		return v, nil
+	case text == "":
+		return event.Value{}, fmt.Errorf("no answer has told the %s that the next request needs", path)
+	}
+	return event.ParseValue(event.AppendQuoted(nil, text))
 }
 
 // converse makes the requests of one delivery.
@@ -88,7 +111,8 @@ func (b *bound) converse(ctx context.Context, t Transport, batch *Batch, judge f
 	if err := json.Unmarshal(batch.Deliveries[0].Item, &all); err != nil {
 		return Result{}, fmt.Errorf("reading what was routed: %w", err)
 	}
-	known := heard{map[int]event.Value{}, map[string]string{}}
+	known := heard{answers: map[int]event.Value{}, taken: map[string]string{}}
+	notSent := error(nil)
 	result := Result{Outcome: Skipped, Reason: Unneeded, Detail: "the answers leave nothing to send"}
 	for i := range all {
 		st := b.step(all[i].Step)
@@ -106,6 +130,10 @@ func (b *bound) converse(ctx context.Context, t Transport, batch *Batch, judge f
 			return Result{Outcome: Retry, Reason: Unexpected, Detail: problem}, nil
 		}
 		answer, err := Do(t, req)
+		if errors.Is(err, ErrNotSent) {
+			notSent, known.names = err, true
+			continue
+		}
 		if err != nil {
 			return Result{}, err
 		}
@@ -129,7 +157,7 @@ func (b *bound) converse(ctx context.Context, t Transport, batch *Batch, judge f
 		}
 		known.answers[all[i].Step] = answer.JSON
 	}
-	return result, nil
+	return result, notSent
 }
 
 // step is the step of a number.
@@ -165,22 +193,9 @@ func (b *bound) ask(ctx context.Context, one *call, st *boundStep, batch *Batch,
 
 // fill puts what answers said into a request.
 func (one *call) fill(known *heard) (path string, text []byte, err error) {
-	of := func(step int, path string) (event.Value, error) {
-		if step == 0 {
-			if known.taken[path] == "" {
-				return event.Value{}, fmt.Errorf("no answer has told the %s that the next request needs", path)
-			}
-			return event.ParseValue(event.AppendQuoted(nil, known.taken[path]))
-		}
-		v := at(known.answers[step], path)
-		if v.Nullish() {
-			return v, fmt.Errorf("the answer to request %d has no %s, which the next request needs", step, path)
-		}
-		return v, nil
-	}
 	from := 0
 	for _, h := range one.Holes {
-		v, err := of(h.Step, h.Path)
+		v, err := known.value(h.Step, h.Path)
 		if err != nil {
 			return "", nil, err
 		}
@@ -203,7 +218,7 @@ func (one *call) fill(known *heard) (path string, text []byte, err error) {
 		if err != nil {
 			step, in = 0, name // of something taken
 		}
-		v, err := of(step, in)
+		v, err := known.value(step, in)
 		if err != nil {
 			return "", nil, err
 		}

@@ -2,6 +2,7 @@ package destination_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -287,6 +288,57 @@ func TestDeclaredActions(t *testing.T) {
 				t.Errorf("results\n%s\nwant\n%s", got, want)
 			}
 		})
+	}
+}
+
+// looks is a transport that sends nothing.
+type looks struct{ partner }
+
+func (l *looks) RoundTrip(r *http.Request) (*http.Response, error) {
+	if _, err := l.partner.RoundTrip(r); err != nil {
+		return nil, err
+	}
+	return nil, destination.ErrNotSent
+}
+
+// TestLookingAtRequests: who looks at what would be sent sees all that belongs together, as if
+// the partner knew nothing.
+func TestLookingAtRequests(t *testing.T) {
+	id := func(a *destination.Answer) string { return a.JSON.Get("id").Text() }
+	user := body.Object(body.Same("user"))
+	action := func() *destination.Declared { return destination.Action("a", "A").Fields(field.UserID("user")) }
+	for name, c := range map[string]struct {
+		action *destination.Declared
+		want   string
+	}{
+		"a conversation": {action().Steps(
+			destination.Send("POST", "/search", user).Take("id", id),
+			destination.Send("POST", "/people", user).UnlessTaken("id"),
+			destination.Send("PUT", "/people/{answer.id}", user).IfTaken("id"),
+			destination.Send("POST", "/joined", body.Object(body.Member("id", body.Answer(2, "data.id")))),
+		), `POST /search {"user":"u 1"} POST /people {"user":"u 1"} POST /joined {"id":"{answer.2.data.id}"}`},
+		"rounds": {action().Once("user").Post("/batch", body.Items(user)),
+			`POST /batch [{"user":"u 1"}] POST /batch [{"user":"u 1"}]`},
+	} {
+		s := declare(t, c.action)
+		ev, err := event.Parse([]byte(track("1", `{}`)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list destination.Deliveries
+		s.Route(ev, &destination.Env{}, &list)
+		s.Route(ev, &destination.Env{}, &list)
+		b := &destination.Batch{Deliveries: []*destination.Delivery{&list.List[0]}}
+		if name == "rounds" {
+			b.Deliveries = append(b.Deliveries, &list.List[1])
+		}
+		var l looks
+		if _, err := s.Send(context.Background(), &l, b); !errors.Is(err, destination.ErrNotSent) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := strings.Join(l.asked, " "); got != c.want {
+			t.Errorf("%s shows\n%s\nwant\n%s", name, got, c.want)
+		}
 	}
 }
 

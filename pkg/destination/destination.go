@@ -27,6 +27,7 @@ package destination
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -161,6 +162,11 @@ type Batch struct {
 	// partner's, or the user's instead of it. Set by the Sender of a Spec.
 	BaseURL string
 }
+
+// ErrNotSent is what a [Transport] says that only looks at requests. Where several requests
+// belong together all of them are shown to it: those that depend on an answer as if the
+// partner knew nothing yet, with the name of a value in its place.
+var ErrNotSent = errors.New("looked at, not sent")
 
 // Transport is how a destination reaches its partner. Auth, user agent,
 // compression, rate pauses and cassettes sit behind it.

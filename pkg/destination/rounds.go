@@ -2,6 +2,8 @@ package destination
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -17,6 +19,7 @@ func (o *sender) rounds(ctx context.Context, t Transport, a *openAction, b *Batc
 	for i, d := range b.Deliveries {
 		names[i] = nameIn(d.Item, a.once)
 	}
+	notSent := false
 	for left := len(rs); left > 0; {
 		round := Batch{Now: b.Now, BaseURL: b.BaseURL}
 		var places []int
@@ -28,9 +31,12 @@ func (o *sender) rounds(ctx context.Context, t Transport, a *openAction, b *Batc
 			}
 		}
 		answer, part, err := o.exchange(ctx, t, a, &round)
-		if err != nil {
+		if errors.Is(err, ErrNotSent) {
+			answer, part = &Answer{Status: http.StatusOK}, Same(Result{Outcome: Delivered}, len(places)) // to see the next
+		} else if err != nil {
 			return nil, err
 		}
+		notSent = notSent || err != nil
 		for i, r := range part {
 			rs[places[i]] = r
 		}
@@ -49,6 +55,9 @@ func (o *sender) rounds(ctx context.Context, t Transport, a *openAction, b *Batc
 			}
 		}
 		break
+	}
+	if notSent {
+		return nil, ErrNotSent
 	}
 	return rs, nil
 }

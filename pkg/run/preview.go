@@ -116,7 +116,7 @@ func (w *World) previewer(
 	ctx context.Context, j *Job, d *config.Opened, src source.Source, show func(Shown) error,
 ) *previewer {
 	p := &previewer{d: d, plan: d.Sender.Plan(), src: src, env: destination.Env{Now: w.Now()},
-		net: &transport.Capture{Answer: "{}"}, show: show}
+		net: &transport.Capture{}, show: show}
 	p.rt = transport.New(transport.Options{Network: p.net, Auth: p.plan.Auth, UserAgent: w.UserAgent})
 	p.packer = engine.NewPacker(p.plan, engine.PackOptionsOf(p.plan, laneOptions(d.Options), j.MemoryNeeded(),
 		len(j.Destinations)), func(b *engine.Packed[*parcel]) { p.request(ctx, b) })
@@ -235,7 +235,7 @@ func (p *previewer) request(ctx context.Context, b *engine.Packed[*parcel]) {
 		}
 		return
 	}
-	if _, err := p.d.Sender.Send(ctx, p.rt, batch); err != nil && !errors.Is(err, transport.ErrCaptured) {
+	if _, err := p.d.Sender.Send(ctx, p.rt, batch); err != nil && !errors.Is(err, destination.ErrNotSent) {
 		p.err = err
 		return
 	}

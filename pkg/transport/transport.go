@@ -189,9 +189,6 @@ func (t *compressor) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(small)
 }
 
-// ErrCaptured is what a Capture answers instead of sending.
-var ErrCaptured = errors.New("captured, not sent")
-
 // Captured is a request that was not sent.
 type Captured struct {
 	Method string
@@ -203,15 +200,14 @@ type Captured struct {
 // Capture records requests and sends nothing: the network of a preview. It is
 // safe for concurrent use.
 type Capture struct {
-	// Answer is the body of a 200 for every request, so that a conversation
-	// goes on as with a partner that knows nothing. "": ErrCaptured.
+	// Answer is the body of a 200 for every request. "": destination.ErrNotSent.
 	Answer string
 
 	mu       sync.Mutex
 	requests []Captured
 }
 
-// RoundTrip records the request and answers with Answer, or ErrCaptured.
+// RoundTrip records the request and answers with Answer, or ErrNotSent.
 func (c *Capture) RoundTrip(req *http.Request) (*http.Response, error) {
 	var data []byte
 	if req.Body != nil {
@@ -225,7 +221,7 @@ func (c *Capture) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer c.mu.Unlock()
 	c.requests = append(c.requests, Captured{req.Method, req.URL.String(), req.Header.Clone(), data})
 	if c.Answer == "" {
-		return nil, ErrCaptured
+		return nil, destination.ErrNotSent
 	}
 	h := http.Header{"Content-Type": {"application/json"}}
 	return &http.Response{

@@ -142,7 +142,7 @@ func TestCapture(t *testing.T) {
 	c := &transport.Capture{}
 	rt := transport.New(transport.Options{Network: c, Auth: destination.Bearer("t")})
 	_, err := rt.RoundTrip(request(t, "https://api.example.com/x", `{"a":1}`))
-	if !errors.Is(err, transport.ErrCaptured) {
+	if !errors.Is(err, destination.ErrNotSent) {
 		t.Fatal(err)
 	}
 	got := c.Take()
