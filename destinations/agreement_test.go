@@ -180,7 +180,7 @@ func compareReference(d destination.Destination, r reference) string {
 	s.Route(ev, &destination.Env{Now: now, Fallback: "fallback"}, &list)
 	var ours []sentItem
 	net := &transport.Capture{Answer: "{}"}
-	rt := transport.New(transport.Options{Network: net, Auth: s.Plan().Auth})
+	rt := transport.New(transport.Options{Network: net, Auth: s.Plan().Auth.WithToken("test-access-token")})
 	var whyNot []string
 	for i := range list.List {
 		del := &list.List[i]

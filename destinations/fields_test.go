@@ -137,7 +137,7 @@ func sendRow(d destination.Destination, r reference) (ours []sent, whyNot []stri
 		s.Route(ev, &destination.Env{Now: now, Fallback: "fallback"}, &list)
 	}
 	net := &transport.Capture{Answer: "{}"}
-	rt := transport.New(transport.Options{Network: net, Auth: s.Plan().Auth})
+	rt := transport.New(transport.Options{Network: net, Auth: s.Plan().Auth.WithToken("test-access-token")})
 	for i := range list.List {
 		del := &list.List[i]
 		if r := del.Settled; r != nil {

@@ -18,6 +18,7 @@ type Auth struct {
 	headers map[string]string
 	query   map[string]string
 	sign    func(h http.Header, body []byte)
+	grant   *Grant // a token is asked for
 }
 
 // Basic is HTTP basic authentication.
@@ -58,7 +59,7 @@ func (a Auth) withUser(address string) (Auth, string, error) {
 
 // And applies both.
 func (a Auth) And(b Auth) Auth {
-	out := Auth{headers: map[string]string{}, query: map[string]string{}, sign: a.sign}
+	out := Auth{headers: map[string]string{}, query: map[string]string{}, sign: a.sign, grant: a.grant}
 	for _, x := range []Auth{a, b} {
 		for k, v := range x.headers {
 			out.headers[k] = v
@@ -69,12 +70,17 @@ func (a Auth) And(b Auth) Auth {
 		if x.sign != nil {
 			out.sign = x.sign
 		}
+		if x.grant != nil {
+			out.grant = x.grant
+		}
 	}
 	return out
 }
 
 // IsZero says that there is nothing to apply.
-func (a Auth) IsZero() bool { return len(a.headers) == 0 && len(a.query) == 0 && a.sign == nil }
+func (a Auth) IsZero() bool {
+	return len(a.headers) == 0 && len(a.query) == 0 && a.sign == nil && a.grant == nil
+}
 
 // check finds what no request could carry: net/http refuses it at each, which
 // would look like a partner that is down.
@@ -87,7 +93,8 @@ func (a Auth) check() error {
 	return nil
 }
 
-// Apply adds the credentials to a request, whose header and URL it may change.
+// Apply adds the credentials to a request, whose header and URL it may change. A token that
+// has to be asked for is the transport's business.
 func (a Auth) Apply(req *http.Request) {
 	for k, v := range a.headers {
 		req.Header[k] = []string{v}
@@ -116,6 +123,9 @@ func (a Auth) Secrets() []string {
 	}
 	for _, v := range a.query {
 		out = append(out, v, url.QueryEscape(v))
+	}
+	if a.grant != nil {
+		out = append(out, a.grant.secrets()...)
 	}
 	return out
 }

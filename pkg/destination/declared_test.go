@@ -274,6 +274,20 @@ func TestDeclaredActions(t *testing.T) {
 			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"delivered", "rejected refused too bad"},
 		},
 		{
+			"verdicts by position", a().Post("/v1", body.Items(body.Object(body.Same("user")))).
+				Verdicts(destination.ByPosition("list", "status", "error.message")),
+			[]string{track("1", `{}`), track("2", `{}`), track("3", `{}`)},
+			[]string{`200 {"list":[{"status":201},{"status":400,"error":{"message":"no such user"}},{"status":429}]}`},
+			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"},{"user":"u 3"}]`},
+			[]string{"delivered", "rejected refused no such user", "retry rate_limited Too Many Requests"},
+		},
+		{
+			"verdicts by position, of others than were sent", a().Post("/v1", body.Items(body.Object(body.Same("user")))).
+				Verdicts(destination.ByPosition("list", "status", "error.message")),
+			[]string{track("1", `{}`)}, []string{`400 {"list":[{"status":201},{"status":400}]}`},
+			[]string{`POST /v1 [{"user":"u 1"}]`}, []string{`rejected refused {"list":[{"status":201},{"status":400}]}`},
+		},
+		{
 			"verdicts by pointer", a().Post("/v1", body.Items(body.Object(body.Same("user")))).Verdicts(destination.ByPointer("errors", "source.pointer", "detail")),
 			[]string{track("1", `{}`), track("2", `{}`)}, []string{`400 {"errors":[{"source":{"pointer":"/data/profiles/0/email"},"detail":"no email"}]}`},
 			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"rejected refused no email", "retry conflict refused together with others"},

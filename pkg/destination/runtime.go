@@ -335,6 +335,11 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 		o.plan.Auth = s.Auth(settings)
 	}
 	var err error
+	if c.BaseURL != "" {
+		if o.plan.Auth, err = o.plan.Auth.moved(c.BaseURL); err != nil {
+			return nil, err
+		}
+	}
 	if o.plan.Auth, o.base, err = o.plan.Auth.withUser(o.base); err != nil {
 		return nil, err
 	}

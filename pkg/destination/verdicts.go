@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/event"
 )
@@ -13,7 +14,7 @@ import (
 // errors, each of which says which item it is about. It is immutable.
 type Verdicts struct {
 	list, name, message string
-	find                func(b *Batch, v event.Value) int // number of the item; -1: none
+	find                func(b *Batch, v event.Value) int // number of the item; -1: none; nil: see ByPosition
 	taken               bool
 }
 
@@ -59,6 +60,13 @@ func ByPointer(list, pointer, message string) Verdicts {
 	}}
 }
 
+// ByPosition reads an answer that has an element for every item, in their order, each with the
+// item's own status: the path of the list, and in its elements the paths of the status and of
+// what is wrong. A status means what it does for a whole answer.
+func ByPosition(list, status, message string) Verdicts {
+	return Verdicts{list: list, name: status, message: message}
+}
+
 func indexIn(b *Batch, text string) int {
 	n, err := strconv.ParseUint(text, 10, 31)
 	if err != nil || int(n) >= len(b.Deliveries) {
@@ -78,6 +86,9 @@ func (v Verdicts) read(a *Answer, b *Batch) []Result {
 	if errs.Kind() != event.Array || errs.Len() == 0 || !a.OK() && a.Status != http.StatusBadRequest && a.Status != http.StatusUnprocessableEntity {
 		return nil
 	}
+	if v.find == nil {
+		return v.each(errs, len(b.Deliveries), b.Now)
+	}
 	rest := Result{Outcome: Delivered, Status: a.Status}
 	if !a.OK() && !v.taken {
 		rest = Result{Outcome: Retry, Reason: Conflict, Status: a.Status, Detail: "refused together with others"}
@@ -89,6 +100,25 @@ func (v Verdicts) read(a *Answer, b *Batch) []Result {
 			return nil
 		}
 		rs[i] = Result{Outcome: Rejected, Reason: Refused, Status: a.Status, Detail: Cut(cmp.Or(v.words(e), string(e.Raw())), 400)}
+	}
+	return rs
+}
+
+// each is what a list says that has an element for every item; nil: it has not.
+func (v Verdicts) each(list event.Value, items int, now time.Time) (rs []Result) {
+	for e := range list.Elements() {
+		status, ok := at(e, v.name).Int()
+		if !ok {
+			return nil
+		}
+		r := (&Answer{Status: int(status)}).Verdict(now)
+		if words := v.words(e); words != "" && r.Outcome != Delivered {
+			r.Detail = Cut(words, 400)
+		}
+		rs = append(rs, r)
+	}
+	if len(rs) != items {
+		return nil
 	}
 	return rs
 }

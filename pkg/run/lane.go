@@ -74,7 +74,9 @@ const mostConnections = 64
 // transport is the way to a partner, or to what stands in for it.
 func (r *Run) transport(d *config.Opened) (http.RoundTripper, error) {
 	plan := d.Sender.Plan()
-	o := transport.Options{Hook: r.w.Hook, Auth: plan.Auth, UserAgent: r.w.UserAgent}
+	o := transport.Options{
+		Hook: r.w.Hook, Auth: plan.Auth, UserAgent: r.w.UserAgent, Now: r.w.Now, Secret: r.w.Secret,
+	}
 	if r.job.Rehearse {
 		o.Gzip = d.Compression == "gzip"
 		var err error

@@ -117,7 +117,8 @@ func (w *World) previewer(
 ) *previewer {
 	p := &previewer{d: d, plan: d.Sender.Plan(), src: src, env: destination.Env{Now: w.Now()},
 		net: &transport.Capture{}, show: show}
-	p.rt = transport.New(transport.Options{Network: p.net, Auth: p.plan.Auth, UserAgent: w.UserAgent})
+	auth := p.plan.Auth.WithToken("a-token-that-is-asked-for")
+	p.rt = transport.New(transport.Options{Network: p.net, Auth: auth, UserAgent: w.UserAgent})
 	p.packer = engine.NewPacker(p.plan, engine.PackOptionsOf(p.plan, laneOptions(d.Options), j.MemoryNeeded(),
 		len(j.Destinations)), func(b *engine.Packed[*parcel]) { p.request(ctx, b) })
 	return p

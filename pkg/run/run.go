@@ -41,6 +41,9 @@ type World struct {
 	Log  *slog.Logger
 	// Redact takes secrets out of a text. It is called by many goroutines.
 	Redact func(string) string
+	// Secret, if not nil, is told values that must never be printed or stored. It is called
+	// by many goroutines.
+	Secret func(values ...string)
 	// Notice, if not nil, is told what a person may want to know while a run is
 	// opened. It is called by the goroutine that opens it.
 	Notice func(Notice)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -139,9 +140,11 @@ func (c *Contract) check(now time.Time, req *http.Request, body []byte) *verdict
 	if !known && inBody < 0 {
 		return refuse(&auths[0])
 	}
-	for name, re := range c.headers {
-		if got := req.Header.Get(name); got == "" || !re.MatchString(got) {
-			return whole(&e.Refused, c.Docs[0], "the header %s is missing or not of its form", name)
+	for _, asked := range []map[string]*regexp.Regexp{c.headers, e.headers} {
+		for name, re := range asked {
+			if got := req.Header.Get(name); got == "" || !re.MatchString(got) {
+				return whole(&e.Refused, c.Docs[0], "the header %s is missing or not of its form", name)
+			}
 		}
 	}
 	if name := e.lacksQuery(query); name != "" {

@@ -61,6 +61,8 @@ type Endpoint struct {
 	// Several are spellings of the same endpoint.
 	Path Texts  `yaml:"path"`
 	Docs string `yaml:"docs"`
+	// Headers have to be there as well as the contract's.
+	Headers map[string]string `yaml:"headers"`
 	// Query holds the parameters that have to be there, and their pattern. Of
 	// endpoints at one path, the first whose Query holds is meant.
 	Query map[string]string `yaml:"query"`
@@ -105,6 +107,7 @@ type Endpoint struct {
 
 	paths      [][]string
 	query      map[string]*regexp.Regexp
+	headers    map[string]*regexp.Regexp
 	containers [][]string
 	insertID   []string
 }
@@ -405,6 +408,9 @@ func (e *Endpoint) compile() error {
 	var err error
 	if e.query, err = patterns(e.Query); err != nil {
 		return fmt.Errorf("query: %w", err)
+	}
+	if e.headers, err = patterns(e.Headers); err != nil {
+		return fmt.Errorf("headers: %w", err)
 	}
 	if err := e.Auth.compile(); err != nil {
 		return err

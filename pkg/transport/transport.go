@@ -39,6 +39,12 @@ type Options struct {
 	// Gzip compresses request bodies of at least GzipFrom bytes.
 	Gzip     bool
 	GzipFrom int // 0: 1 KiB
+	// Now tells when a token ends that Auth asks for. nil: a token is used until it is
+	// refused.
+	Now func() time.Time
+	// Secret is told the tokens that were given, so that nobody prints them. It is called by
+	// many goroutines.
+	Secret func(values ...string)
 	// Hook wraps the chain above the credentials: a recorder.
 	Hook func(http.RoundTripper) http.RoundTripper
 }
@@ -53,7 +59,11 @@ func New(o Options) http.RoundTripper {
 		}
 		rt = &compressor{rt, from}
 	}
-	rt = &identity{rt, o.Auth, o.UserAgent}
+	id := &identity{next: rt, auth: o.Auth, agent: o.UserAgent}
+	if g := o.Auth.Grant(); g != nil {
+		id.tokens = &tokens{next: rt, grant: g, now: o.Now, learned: o.Secret}
+	}
+	rt = id
 	if o.Hook != nil {
 		rt = o.Hook(rt)
 	}
@@ -107,9 +117,10 @@ func Pings() *http.HTTP2Config {
 
 // identity adds credentials and the user agent.
 type identity struct {
-	next  http.RoundTripper
-	auth  destination.Auth
-	agent string
+	next   http.RoundTripper
+	auth   destination.Auth
+	agent  string
+	tokens *tokens // nil: no token is asked for
 }
 
 func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -122,7 +133,11 @@ func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Header = header.Clone()
 		t.auth.Apply(req)
 	}
-	resp, err := t.next.RoundTrip(req)
+	send := t.next.RoundTrip
+	if t.tokens != nil {
+		send = t.signed
+	}
+	resp, err := send(req)
 	if err != nil {
 		return nil, clean(err)
 	}

@@ -1,0 +1,158 @@
+package transport
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+)
+
+const (
+	// A token is not used in the last seconds of its life: it might end on the way.
+	early = 30 * time.Second
+	// patience is how long an answer with a token may take.
+	patience = 30 * time.Second
+	// maxToken bounds the answer with a token, in bytes.
+	maxToken = 1 << 20
+)
+
+// tokens has the token of a lane. It is safe for concurrent use: while one request asks for a
+// token the others wait for it.
+type tokens struct {
+	next    http.RoundTripper
+	grant   *destination.Grant
+	now     func() time.Time // nil: a token is used until it is refused
+	learned func(secrets ...string)
+
+	mu      sync.Mutex
+	token   string
+	ends    time.Time // zero: not known
+	refresh string    // the refresh token that the partner gave last; "": that of the grant
+}
+
+// refusal is the answer of a partner that gives no token.
+type refusal struct{ words string }
+
+func (r *refusal) Error() string { return r.words }
+
+// get returns a token that is not the one given, which was refused.
+func (t *tokens) get(ctx context.Context, refused string) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.token != "" && t.token != refused && (t.now == nil || t.ends.IsZero() || t.now().Before(t.ends.Add(-early))) {
+		return t.token, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := t.ask(ctx); err != nil {
+		return "", err
+	}
+	return t.token, nil
+}
+
+// ask gets a token. It needs t.mu.
+func (t *tokens) ask(ctx context.Context) error {
+	form := t.grant.Form(t.refresh)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.grant.URL, strings.NewReader(form))
+	if err != nil {
+		return errors.New("the address that tokens come from is none")
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	resp, err := t.next.RoundTrip(req)
+	if err != nil {
+		return fmt.Errorf("asking for a token: %w", clean(err))
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxToken))
+	if err != nil {
+		return fmt.Errorf("asking for a token: reading the answer: %w", err)
+	}
+	switch s := resp.StatusCode; {
+	case s >= 400 && s < 500 && s != http.StatusRequestTimeout && s != http.StatusTooManyRequests:
+		return &refusal{fmt.Sprintf("no token is given (status %d): %s", s, destination.Cut(string(data), 400))}
+	case s != http.StatusOK:
+		return fmt.Errorf("asking for a token: the answer is a status %d", s)
+	}
+	var answer struct {
+		Token   string          `json:"access_token"`
+		Type    string          `json:"token_type"`
+		Ends    json.RawMessage `json:"expires_in"`
+		Refresh string          `json:"refresh_token"`
+	}
+	// What is wrong with it may hold the token: it is not said.
+	if json.Unmarshal(data, &answer) != nil || answer.Token == "" || !httpguts.ValidHeaderFieldValue(answer.Token) ||
+		answer.Type != "" && !strings.EqualFold(answer.Type, "bearer") {
+		return errors.New("asking for a token: the answer has no access_token that can be used")
+	}
+	if t.learned != nil {
+		t.learned(answer.Token, answer.Refresh)
+	}
+	t.token, t.ends = answer.Token, time.Time{}
+	if answer.Refresh != "" {
+		t.refresh = answer.Refresh
+	}
+	seconds, err := strconv.ParseFloat(strings.Trim(string(answer.Ends), `"`), 64)
+	if err == nil && seconds > 0 && seconds < 1e9 && t.now != nil {
+		t.ends = t.now().Add(time.Duration(seconds * float64(time.Second)))
+	}
+	return nil
+}
+
+// signed sends a request with a token, and once more with another when that is refused. No
+// token at all looks like a caller that the partner does not know, which stops the lane.
+func (t *identity) signed(req *http.Request) (*http.Response, error) {
+	token, err := t.tokens.get(req.Context(), "")
+	if err != nil {
+		return unknownCaller(req, err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := t.next.RoundTrip(req)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || req.Body != nil && req.GetBody == nil {
+		return resp, err
+	}
+	fresh, err := t.tokens.get(req.Context(), token)
+	if err != nil {
+		var no *refusal
+		if errors.As(err, &no) {
+			return resp, nil // the partner's own words
+		}
+		resp.Body.Close()
+		return nil, err
+	}
+	resp.Body.Close()
+	again := req.Clone(req.Context())
+	if req.GetBody != nil {
+		if again.Body, err = req.GetBody(); err != nil {
+			return nil, err
+		}
+	}
+	again.Header.Set("Authorization", "Bearer "+fresh)
+	return t.next.RoundTrip(again)
+}
+
+// unknownCaller answers for a partner that gives no token.
+func unknownCaller(req *http.Request, err error) (*http.Response, error) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+	var no *refusal
+	if !errors.As(err, &no) {
+		return nil, err
+	}
+	return &http.Response{
+		Status: "401 Unauthorized", StatusCode: http.StatusUnauthorized, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{"Content-Type": {"text/plain"}}, Body: io.NopCloser(strings.NewReader(no.words)),
+		ContentLength: int64(len(no.words)), Request: req,
+	}, nil
+}

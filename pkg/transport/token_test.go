@@ -1,0 +1,195 @@
+package transport_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/transport"
+)
+
+// issuer gives tokens t1, t2, … and takes only the last one.
+type issuer struct {
+	mu      sync.Mutex
+	n       int               // tokens given
+	asked   []url.Values      // what tokens were asked for with
+	served  []string          // requests that were signed rightly
+	answers map[string]string // instead of a token: status and body
+	revoked bool              // no token is taken
+	life    int               // seconds
+}
+
+func (p *issuer) RoundTrip(req *http.Request) (*http.Response, error) {
+	var body []byte
+	if req.Body != nil {
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
+		req.Body.Close()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	status, text := 200, "{}"
+	switch {
+	case req.URL.Path == "/token":
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			return nil, err
+		}
+		p.asked = append(p.asked, form)
+		if a := p.answers["token"]; a != "" {
+			fmt.Sscan(a, &status)
+			_, text, _ = strings.Cut(a, " ")
+			break
+		}
+		p.n++
+		text = fmt.Sprintf(`{"access_token":"t%d","token_type":"Bearer","expires_in":"%d","refresh_token":"r%d"}`, p.n,
+			p.life, p.n)
+	case p.revoked || req.Header.Get("Authorization") != fmt.Sprintf("Bearer t%d", p.n):
+		status, text = 401, `{"error":"who are you?"}`
+	default:
+		p.served = append(p.served, string(body))
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)),
+		Request: req}, nil
+}
+
+// seen notes what a recorder would.
+type seen struct {
+	next http.RoundTripper
+	mu   sync.Mutex
+	all  []string
+}
+
+func (s *seen) RoundTrip(req *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	s.all = append(s.all, req.URL.Path+" "+req.Header.Get("Authorization"))
+	s.mu.Unlock()
+	return s.next.RoundTrip(req)
+}
+
+func lane(p *issuer, now func() time.Time) (http.RoundTripper, *seen, *[]string) {
+	var secrets []string
+	rec := &seen{}
+	rt := transport.New(transport.Options{
+		Network: p, Now: now, Auth: destination.RefreshToken("https://id.example/token", "client", "hush", "r0"),
+		Secret: func(v ...string) { secrets = append(secrets, v...) },
+		Hook:   func(next http.RoundTripper) http.RoundTripper { rec.next = next; return rec },
+	})
+	return rt, rec, &secrets
+}
+
+func post(t *testing.T, rt http.RoundTripper, body string) (status int, text string, err error) {
+	t.Helper()
+	req, err := destination.NewRequest(t.Context(), "POST", "https://api.example/events", "application/json", []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := rt.RoundTrip(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(data), err
+}
+
+func TestOneTokenForALane(t *testing.T) {
+	p := &issuer{life: 3600}
+	rt, rec, secrets := lane(p, func() time.Time { return time.Unix(0, 0) })
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			if status, _, err := post(t, rt, fmt.Sprint(i)); status != 200 || err != nil {
+				t.Errorf("request %d: status %d, %v", i, status, err)
+			}
+		})
+	}
+	all.Wait()
+	if len(p.asked) != 1 || len(p.served) != 20 {
+		t.Errorf("%d tokens were asked for, %d requests served", len(p.asked), len(p.served))
+	}
+	if got := p.asked[0].Encode(); got != "client_id=client&client_secret=hush&grant_type=refresh_token&refresh_token=r0" {
+		t.Errorf("asked with %s", got)
+	}
+	for _, what := range rec.all {
+		if what != "/events " {
+			t.Errorf("the recorder sees %q", what)
+		}
+	}
+	if got := strings.Join(*secrets, " "); got != "t1 r1" {
+		t.Errorf("told secrets %q", got)
+	}
+}
+
+func TestTokenIsRenewed(t *testing.T) {
+	p := &issuer{life: 3600}
+	now := time.Unix(0, 0)
+	rt, _, _ := lane(p, func() time.Time { return now })
+	for _, c := range []struct {
+		at     int // seconds
+		tokens int
+	}{{0, 1}, {3569, 1}, {3570, 2}, {3571, 2}} {
+		now = time.Unix(int64(c.at), 0)
+		if status, _, err := post(t, rt, "x"); status != 200 || err != nil || p.n != c.tokens {
+			t.Errorf("after %d s: status %d, %v, %d tokens; want %d", c.at, status, err, p.n, c.tokens)
+		}
+	}
+	if got := p.asked[1].Get("refresh_token"); got != "r1" {
+		t.Errorf("asked again with %q, and the partner had given r1", got)
+	}
+}
+
+// A token that is not taken any more costs one repeat, of the same body.
+func TestTokenAfter401(t *testing.T) {
+	p := &issuer{life: 3600}
+	rt, _, _ := lane(p, nil)
+	if status, _, _ := post(t, rt, "a"); status != 200 {
+		t.Fatal(status)
+	}
+	p.n++ // the partner does not take t1 any more
+	big := strings.Repeat("b", 100_000)
+	if status, _, err := post(t, rt, big); status != 200 || err != nil || p.served[1] != big {
+		t.Errorf("status %d, %v", status, err)
+	}
+	if len(p.asked) != 2 {
+		t.Errorf("%d tokens were asked for", len(p.asked))
+	}
+	p.revoked = true
+	if status, text, err := post(t, rt, "c"); status != 401 || err != nil || !strings.Contains(text, "who are you") {
+		t.Errorf("status %d, %q, %v", status, text, err)
+	}
+	if len(p.asked) != 3 {
+		t.Errorf("%d tokens were asked for, once after a 401 is enough", len(p.asked))
+	}
+}
+
+func TestNoToken(t *testing.T) {
+	for _, c := range []struct{ answer, text, err string }{
+		{`400 {"error":"invalid_grant"}`, `no token is given (status 400): {"error":"invalid_grant"}`, ""},
+		{`503 later`, "", "asking for a token: the answer is a status 503"},
+		{`429 later`, "", "asking for a token: the answer is a status 429"},
+		{`200 {"access_token":"a\nb"}`, "", "asking for a token: the answer has no access_token that can be used"},
+		{`200 {"access_token":"abc","token_type":"mac"}`, "",
+			"asking for a token: the answer has no access_token that can be used"},
+		{`200 hush`, "", "asking for a token: the answer has no access_token that can be used"},
+	} {
+		p := &issuer{answers: map[string]string{"token": c.answer}}
+		rt, _, _ := lane(p, nil)
+		status, text, err := post(t, rt, "x")
+		if c.err != "" && (err == nil || err.Error() != c.err) ||
+			c.err == "" && (err != nil || status != 401 || text != c.text) {
+			t.Errorf("%s: status %d, %q, %v", c.answer, status, text, err)
+		}
+		if len(p.served) > 0 {
+			t.Errorf("%s: a request was sent", c.answer)
+		}
+	}
+}
