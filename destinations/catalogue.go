@@ -15,6 +15,7 @@ import (
 	"github.com/fanfold/fanfold/destinations/intercom"
 	"github.com/fanfold/fanfold/destinations/iterable"
 	"github.com/fanfold/fanfold/destinations/klaviyo"
+	"github.com/fanfold/fanfold/destinations/linkedin-conversions"
 	"github.com/fanfold/fanfold/destinations/loops"
 	"github.com/fanfold/fanfold/destinations/mixpanel"
 	"github.com/fanfold/fanfold/destinations/moengage"
@@ -47,6 +48,7 @@ func All() []destination.Destination {
 		intercom.New(),
 		iterable.New(),
 		klaviyo.New(),
+		linkedinconversions.New(),
 		loops.New(),
 		mixpanel.New(),
 		moengage.New(),
