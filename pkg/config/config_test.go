@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/field"
 )
 
 // toySettings are those of a partner that is not there.
@@ -28,23 +29,11 @@ func toys() *World {
 		Success: []destination.Success{{Any: true}},
 		Limits: destination.Limits{Concurrency: destination.Cap{N: 4, Docs: "https://toy.example/docs"},
 			BatchEvents: destination.Cap{N: 100}},
-		Actions: destination.Coded[toySettings]{
-			{
-				Slug: "send", Title: "Send", Trigger: `type = "track"`,
-				Fields: []mapping.Field{
-					{Key: "event", Type: mapping.TypeString, Required: true, Default: mapping.Path("$.event")},
-					{Key: "who", Type: mapping.TypeObject, Properties: []mapping.Field{{Key: "id", Type: mapping.TypeString}},
-						Default: mapping.Path("$.traits")},
-				},
-				Request: func(*toySettings) destination.Request {
-					return destination.Request{Path: "/", Open: "[", Sep: ",", Close: "]"}
-				},
-			},
-			{
-				Slug: "rate", Title: "Rate", Trigger: `type = "page"`,
-				Fields:  []mapping.Field{{Key: "stars", Type: mapping.TypeNumber, Required: true}},
-				Request: func(*toySettings) destination.Request { return destination.Request{Path: "/rate"} },
-			},
+		Actions: destination.Actions{
+			destination.Action("send", "Send").On(`type = "track"`).Fields(
+				field.Text("event").Required().From("$.event"), field.Object("who", field.Text("id")).From("$.traits"),
+			).Post("/", body.Items(body.Payload())),
+			destination.Action("rate", "Rate").On(`type = "page"`).Fields(field.Number("stars").Required()).Post("/rate", nil),
 		},
 		Presets: []destination.Preset{{Name: "All", Action: "send", Subscribe: `type = "track"`}},
 	}.Destination()

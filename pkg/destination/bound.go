@@ -16,8 +16,6 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-func (list Actions) list(o *opened) ([]action, error) { return list.open(o) }
-
 func (list Actions) open(o *opened) ([]action, error) {
 	actions := make([]action, len(list))
 	for i, d := range list {
@@ -68,7 +66,7 @@ func (d *Declared) scope(c *opened) body.Scope {
 }
 
 func (d *Declared) bind(c *opened) (action, error) {
-	a := action{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields, Limits: d.limits, AllOrNothing: d.allOrNothing, TimeField: d.timeField, success: d.success, results: d.results, declared: true,
+	a := action{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields, Limits: d.limits, AllOrNothing: d.allOrNothing, TimeField: d.timeField, success: d.success, results: d.results, own: d.item != nil,
 		once: d.once, dated: d.dated}
 	b := &bound{Declared: d}
 	sc := d.scope(c)

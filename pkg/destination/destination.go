@@ -20,9 +20,9 @@
 //     [Result] per delivery from the answer.
 //  3. The engine acts on the results: retry, settle, dead-letter.
 //
-// Ladder of a spec, from least to most code: 1 Fields only; 2 a mapping.Value
-// as a Go func; 3 Item: the body in Go; 4 Results: verdicts per item from the
-// response; 5 Send: own the conversation.
+// Ladder of a spec, from least to most: 1 bodies alone; 2 a mapping.Value as a
+// Go func; 3 Item: the body in Go; 4 verdicts per item from the response; 5
+// requests that depend on answers.
 package destination
 
 import (
@@ -275,47 +275,6 @@ func (in *Input) InsertID() string { return in.id }
 // Now is the time of sending, about. To write it there is [Output.Compute].
 func (in *Input) Now() time.Time { return in.now }
 
-// Coded are actions whose requests are written by Go functions: the way out for
-// what a declaration cannot say. S is the settings struct.
-type Coded[S any] []CodedAction[S]
-
-// CodedAction is one thing a destination can be told.
-type CodedAction[S any] struct {
-	Slug    string // Segment's key for it, where Segment has it
-	Title   string
-	Doc     string
-	Trigger string // default subscription (FQL); what `presets: all` fires
-	Fields  []mapping.Field
-
-	// Item writes the body item(s) of one event (rung 3). nil: the payload is
-	// the item.
-	Item func(s *S, in *Input, out *Output)
-
-	// Request describes the HTTP request around the items.
-	Request func(s *S) Request
-
-	// Limits are the action's own, beside those of the destination; where a cap is
-	// zero, that of the destination holds.
-	Limits       ActionLimits
-	AllOrNothing bool
-
-	// TimeField names the payload field with the event's time for the window
-	// check; "" means the event's own timestamp.
-	TimeField string
-
-	// Success are the answers that say that a request was taken, instead of the
-	// spec's. One of the two is needed, but for an action with a Send.
-	Success []Success
-
-	// Results reads one verdict per delivery from the answer (rung 4). Return
-	// nil to fall back on the status code.
-	Results func(s *S, a *Answer, b *Batch) []Result
-
-	// Send owns the conversation (rung 5): several requests that depend on
-	// each other's answers. It has what it calls Delivered looked at by Confirm.
-	Send func(ctx context.Context, s *S, t Transport, b *Batch) ([]Result, error)
-}
-
 // Request is the HTTP form of a batch of one action.
 type Request struct {
 	Method      string // default POST
@@ -327,9 +286,6 @@ type Request struct {
 	// "[" "," "]" for a JSON array. All empty: the item is the body, and the
 	// action sends one event a request.
 	Open, Sep, Close string
-	// OpenFor, when there is one, takes the place of Open for the batches of a
-	// Group: for an envelope that says something about all its items.
-	OpenFor func(group string) string
 
 	// envelope, when there is one, says of a batch key what stands around its items; ok
 	// is false where Open and Close do.
@@ -360,14 +316,6 @@ type Subscription struct {
 	Mapping   mapping.Value // zero: the fields' defaults
 }
 
-// ActionList is what a destination can be told: [Actions] or [Coded].
-type ActionList interface {
-	// list returns the actions; what of them depends on settings has no meaning.
-	list(*opened) ([]action, error)
-	// open returns the actions with their settings.
-	open(*opened) ([]action, error)
-}
-
 // opened is what actions may know of a destination.
 type opened struct {
 	settings any            // a pointer to the destination's struct
@@ -382,7 +330,7 @@ type Spec[S any] struct {
 	Auth    func(s *S) Auth
 	Limits  Limits
 	Order   bool
-	Actions ActionList
+	Actions Actions
 	Presets []Preset  // none: every action by its own trigger
 	Success []Success // of all actions that have none of their own
 	// Check validates settings beyond their tags; all problems at once.

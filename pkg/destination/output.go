@@ -137,16 +137,6 @@ func (d *Deliveries) unstamp(delivery, at int) {
 	d.Stamps = d.Stamps[:n]
 }
 
-// Stamp writes a member with the setting that is declared as the stamp, and
-// notes the place: destinations that differ in it alone share what they make of
-// events.
-func (o *Output) Stamp(key, value string) {
-	o.Key(key)
-	_, n := o.Written()
-	o.d.Stamps = append(o.d.Stamps, Stamp{int32(len(o.d.List)), int32(n)})
-	o.Text(value)
-}
-
 // Truncate is that of the Writer.
 func (o *Output) Truncate(n int) {
 	o.d.unstamp(len(o.d.List), n)
@@ -167,27 +157,6 @@ func (o *Output) insertID() string {
 func (o *Output) Compute(v event.Value, f mapping.Compute) {
 	o.late = mapping.NewLate(&o.d.resolver, o.now, o.id, int(o.step))
 	o.Writer.Compute(v, &o.late, f)
-}
-
-// Encode makes what was written of a delivery something else: f of it, which has to
-// be a function of nothing more. Nothing can be added to it.
-func (o *Output) Encode(f func(text []byte) []byte) {
-	buf, n := o.Written()
-	text := f(buf[len(buf)-n:])
-	o.Truncate(0)
-	o.Raw(text)
-}
-
-// Place is where the next byte is written, for [Output.Exceeds].
-func (o *Output) Place() int {
-	_, n := o.Written()
-	return n
-}
-
-// Exceeds says whether more than so many bytes were written since a place.
-func (o *Output) Exceeds(from, bytes int) bool {
-	_, n := o.Written()
-	return n-from > bytes
 }
 
 // Emit ends the delivery being written.

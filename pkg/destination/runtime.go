@@ -44,7 +44,7 @@ type ActionInfo struct {
 	Fields                    []mapping.Field
 	Limits                    ActionLimits // with the destination's defaults filled in
 	Rung                      int          // of the ladder to code: 1 fields … 5 send
-	Success                   []Success    // none where the action's own Send decides
+	Success                   []Success
 }
 
 // Rung is the highest rung of the ladder to code that the destination uses.
@@ -83,7 +83,7 @@ func (s Spec[S]) Destination() Destination {
 		if info.Success = a.success; info.Success == nil {
 			info.Success = s.Success
 		}
-		if len(info.Success) == 0 && a.send == nil && s.Local == nil {
+		if len(info.Success) == 0 && s.Local == nil {
 			panic(fmt.Sprintf("destination %s: action %q does not say what a success looks like", s.Info.Slug, a.Slug))
 		}
 		for _, f := range a.Fields {
@@ -92,11 +92,11 @@ func (s Spec[S]) Destination() Destination {
 			}
 		}
 		switch {
-		case a.send != nil || a.converse != nil:
+		case a.converse != nil:
 			info.Rung = 5
 		case a.results != nil:
 			info.Rung = 4
-		case a.item != nil:
+		case a.own:
 			info.Rung = 3
 		}
 		d.Actions = append(d.Actions, info)
@@ -160,7 +160,7 @@ func (s *Spec[S]) actions() []action {
 	if err != nil {
 		settings = new(S)
 	}
-	actions, err := s.Actions.list(s.opened(schema, settings))
+	actions, err := s.Actions.open(s.opened(schema, settings))
 	if err != nil {
 		panic(fmt.Sprintf("destination %s: %v", s.Info.Slug, err))
 	}
@@ -206,7 +206,7 @@ func (c *Cap) lower(to int) {
 	}
 }
 
-// action is an action of a destination, declared or coded, with its settings.
+// action is an action of a destination, with its settings.
 type action struct {
 	Slug, Title, Doc, Trigger string
 
@@ -217,45 +217,19 @@ type action struct {
 	dated        bool      // it tells the partner when, though no field has it
 	success      []Success // nil: the spec's
 
-	declared bool
-	once     string // path in an item of what stands in a request only once; "": nothing
+	own  bool   // its items are written by a function of its own
+	once string // path in an item of what stands in a request only once; "": nothing
 
 	// successOf are the answers to a group's requests, by its Key, where those of the steps
 	// differ; nil: success.
 	successOf func(key string) []Success
 
-	request func() Request                                                     // nil: a POST of the item
-	item    func(in *Input, out *Output)                                       // nil: the payload is the item
-	results func(a *Answer, b *Batch) []Result                                 // nil: by the status
-	send    func(ctx context.Context, t Transport, b *Batch) ([]Result, error) // nil: one request a batch
+	request func() Request                     // nil: a POST of the item
+	item    func(in *Input, out *Output)       // nil: the payload is the item
+	results func(a *Answer, b *Batch) []Result // nil: by the status
 	// converse makes several requests of one delivery, which depend on each other's
 	// answers; judge says what an answer means by itself.
 	converse func(ctx context.Context, t Transport, b *Batch, judge func(*Answer, []Success) (Result, error)) (Result, error)
-}
-
-func (list Coded[S]) list(o *opened) ([]action, error) { return list.open(o) }
-
-func (list Coded[S]) open(o *opened) ([]action, error) {
-	s := o.settings.(*S)
-	actions := make([]action, len(list))
-	for i, a := range list {
-		out := action{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields, Limits: a.Limits,
-			AllOrNothing: a.AllOrNothing, TimeField: a.TimeField, success: a.Success}
-		if a.Request != nil {
-			out.request = func() Request { return a.Request(s) }
-		}
-		if a.Item != nil {
-			out.item = func(in *Input, out *Output) { a.Item(s, in, out) }
-		}
-		if a.Results != nil {
-			out.results = func(answer *Answer, b *Batch) []Result { return a.Results(s, answer, b) }
-		}
-		if a.Send != nil {
-			out.send = func(ctx context.Context, t Transport, b *Batch) ([]Result, error) { return a.Send(ctx, s, t, b) }
-		}
-		actions[i] = out
-	}
-	return actions, nil
 }
 
 // sender is a Spec opened with settings.
@@ -267,9 +241,8 @@ type sender struct {
 	subs    []subscription
 	names   []string // of integrations, lower case
 
-	declared bool        // some action is: then its bodies are checked
-	plain    atomic.Bool // bodies are interpreted, see check
-	differs  atomic.Pointer[string]
+	plain   atomic.Bool // bodies are interpreted, see check
+	differs atomic.Pointer[string]
 }
 
 type openAction struct {
@@ -372,8 +345,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 		if oa.request.ContentType == "" && oa.request.Method != http.MethodGet {
 			oa.request.ContentType = "application/json"
 		}
-		o.declared = o.declared || a.declared
-		oa.single = oa.request.Open == "" && oa.request.Sep == "" && a.send == nil
+		oa.single = oa.request.Open == "" && oa.request.Sep == ""
 		if oa.single {
 			oa.limits.BatchEvents.N = 1
 		}
@@ -490,7 +462,7 @@ func (o *sender) Route(ev *event.Event, env *Env, out *Deliveries) {
 	out.interpret(o.plain.Load())
 	from, size := len(out.List), len(out.arena)
 	o.route(ev, env, out)
-	if !o.declared || out.body.Plain {
+	if out.body.Plain {
 		return
 	}
 	if out.routed++; out.routed%checkEvery == 0 {
@@ -508,8 +480,7 @@ func Interpreted(s Sender) Sender {
 	if !ok {
 		return s
 	}
-	c := &sender{verdict: o.verdict, base: o.base, plan: o.plan, actions: o.actions, subs: o.subs, names: o.names,
-		declared: o.declared}
+	c := &sender{verdict: o.verdict, base: o.base, plan: o.plan, actions: o.actions, subs: o.subs, names: o.names}
 	c.plain.Store(true)
 	return c
 }
@@ -743,11 +714,6 @@ func (o *sender) optedOut(ev *event.Event) bool {
 func (o *sender) Send(ctx context.Context, t Transport, b *Batch) ([]Result, error) {
 	first := b.Deliveries[0]
 	a := &o.actions[first.Action]
-	if a.send != nil {
-		own := *b
-		own.BaseURL = strings.TrimRight(o.base, "/")
-		return a.send(ctx, t, &own)
-	}
 	if a.converse != nil {
 		own := *b
 		own.BaseURL = strings.TrimRight(a.base, "/")
@@ -819,9 +785,6 @@ func (o *sender) results(a *openAction, answer *Answer, b *Batch) ([]Result, err
 // around is what stands before and behind the items of a group's requests.
 func (r *Request) around(key string) (open, end string) {
 	open, end = r.Open, r.Close
-	if r.OpenFor != nil {
-		open = r.OpenFor(key)
-	}
 	if r.envelope != nil {
 		if before, behind, ok := r.envelope(key); ok {
 			open, end = before, behind
@@ -832,7 +795,7 @@ func (r *Request) around(key string) (open, end string) {
 
 // overhead is how long that is, where it is not the same for all groups.
 func (r Request) overhead() func(key string) int {
-	if r.OpenFor == nil && r.envelope == nil {
+	if r.envelope == nil {
 		return nil
 	}
 	return func(key string) int {

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/field"
 )
 
 type toySettings struct {
@@ -19,10 +19,9 @@ func toys() []destination.Destination {
 		Info:    destination.Info{Slug: "toy-box", Name: "Toy Box", Integrations: []string{"Toy Box (Actions)"}},
 		Success: []destination.Success{{Any: true}},
 		BaseURL: func(*toySettings) string { return "https://toy.example" },
-		Actions: destination.Coded[toySettings]{{
-			Slug: "send", Trigger: `type = "track"`, Fields: []mapping.Field{{Key: "event", Type: mapping.TypeString}},
-			Request: func(*toySettings) destination.Request { return destination.Request{Path: "/"} },
-		}},
+		Actions: destination.Actions{
+			destination.Action("send", "Send").On(`type = "track"`).Fields(field.Text("event")).Post("/", nil),
+		},
 	}.Destination()}
 }
 
