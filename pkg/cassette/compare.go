@@ -376,7 +376,12 @@ func jsonText(v any) string {
 	return string(data)
 }
 
-var wordRE = regexp.MustCompile(`[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}` +
+// stamp is a time as RFC 3339 and its kin write it.
+const stamp = `\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:[.,]\d+)?(?:Z|[+-]\d{2}:?\d{2})?`
+
+var stampRE = regexp.MustCompile(`^` + stamp + `$`)
+
+var wordRE = regexp.MustCompile(stamp + `|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}` +
 	`|[A-Za-z0-9_]+|[^A-Za-z0-9_]+`)
 
 // partRules are expressions for the words in which two texts differ; nil when they
@@ -394,6 +399,8 @@ func partRules(a, b string) (rules []string) {
 		switch {
 		case digitsOnly(x[i]) && digitsOnly(y[i]):
 			class = `\d+`
+		case stampRE.MatchString(x[i]) && stampRE.MatchString(y[i]):
+			class = stamp
 		case uuidRE.MatchString(x[i]) && uuidRE.MatchString(y[i]):
 			class = `[0-9a-fA-F-]{36}`
 		case hasDigit(x[i]) && hasDigit(y[i]) && isWord(x[i][0]) && isWord(y[i][0]):
@@ -407,7 +414,9 @@ func partRules(a, b string) (rules []string) {
 		}
 		if before == "" || !strings.ContainsFunc(before, func(c rune) bool { return isAlnum(c) }) {
 			before = ""
-			class = `\b` + class + `\b`
+			if class != stamp {
+				class = `\b` + class + `\b`
+			}
 		}
 		if r := regexp.QuoteMeta(before) + class; !slices.Contains(rules, r) {
 			rules = append(rules, r)

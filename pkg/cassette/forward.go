@@ -66,6 +66,7 @@ func Forward(o ForwardOptions) *ForwardProxy {
 		Protocols:                    Protocols(),
 		DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout:            time.Minute,
+		IdleTimeout:                  Idle,
 		ErrorLog:                     log.New(io.Discard, "", 0), // clients that go away
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			scheme := "http"

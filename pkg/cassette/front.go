@@ -6,8 +6,10 @@ import (
 	"log"
 	"net/http"
 	"net/http/httputil"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // place is where a request that was received goes.
@@ -16,6 +18,8 @@ type place struct {
 	target       string // path and query, byte for byte
 	// modify, if not nil, changes an answer before it is passed on.
 	modify func(*http.Response)
+	// proto is the client's version of HTTP.
+	proto int
 	// cut says how the answer broke off, once it has.
 	cut Break
 }
@@ -24,6 +28,7 @@ type placeKey struct{}
 
 // withPlace addresses a request.
 func withPlace(r *http.Request, p *place) *http.Request {
+	p.proto = r.ProtoMajor
 	return r.WithContext(context.WithValue(r.Context(), placeKey{}, p))
 }
 
@@ -42,6 +47,10 @@ func Protocols() *http.Protocols {
 	return p
 }
 
+// Idle is how long our servers keep a connection on which nothing comes: as short as
+// Node's, for there are programs that only end when their connections are closed.
+const Idle = 5 * time.Second
+
 // front passes requests that have a place on to rt, and changes nothing about
 // them that is not the connection's own. It is behind both kinds of proxy.
 func front(rt http.RoundTripper) http.Handler {
@@ -53,6 +62,7 @@ func front(rt http.RoundTripper) http.Handler {
 			p.Out.Host = at.host
 			p.Out.Trailer = p.In.Trailer // is filled when the body has been read
 			p.Out.Header.Del(CaseHeader)
+			p.Out.Header.Del("Expect") // our server tells the client to go on
 			// As the client has them: not Go's, and not dropped.
 			for _, name := range asSent {
 				if v, ok := p.In.Header[name]; ok || name == "User-Agent" {
@@ -68,6 +78,9 @@ func front(rt http.RoundTripper) http.Handler {
 			}
 			if at.modify != nil {
 				at.modify(resp)
+			}
+			if at.proto == 1 { // clients that know do not use it at the last moment
+				resp.Header.Set("Keep-Alive", "timeout="+strconv.Itoa(int(Idle/time.Second)))
 			}
 			if len(resp.Trailer) > 0 {
 				resp.Header.Del("Content-Length") // HTTP/1.1 has trailers behind chunks only
@@ -109,9 +122,22 @@ func front(rt http.RoundTripper) http.Handler {
 				panic(v)
 			}
 		}()
-		proxy.ServeHTTP(w, r)
+		proxy.ServeHTTP(oneContinue{w}, r)
 	})
 }
+
+// oneContinue leaves it to our server to tell a client to go on: it does so when the
+// body is read, and a partner that says so, too, would be once too often for Java.
+type oneContinue struct{ http.ResponseWriter }
+
+func (w oneContinue) WriteHeader(code int) {
+	if code != http.StatusContinue {
+		w.ResponseWriter.WriteHeader(code)
+	}
+}
+
+// Unwrap is for [http.ResponseController].
+func (w oneContinue) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // asSent are headers that net/http's proxy makes up or drops.
 var asSent = []string{"User-Agent", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}

@@ -12,7 +12,7 @@ import (
 // Proposal is what would make requests match that were not in the cassettes.
 type Proposal struct {
 	Ignore  []string // rules
-	Missed  int      // requests that were not in the cassettes
+	Missed  int      // requests that were not in the cassettes, equal ones once
 	Matched int      // those that are with the rules, each by an interaction of its own
 	// Sidecars are the files that the rules belong in.
 	Sidecars []string
@@ -27,7 +27,7 @@ const maxRounds = 4
 // is one. It is a guess: a request may differ because the program does.
 func (p *Replayer) Propose() (Proposal, error) {
 	p.mu.Lock()
-	missed := slices.Clone(p.missed)
+	missed := distinct(p.match, p.missed)
 	used := make([]bool, len(p.entries))
 	for _, s := range p.sessions {
 		for n := range s.used {
@@ -79,6 +79,19 @@ func (p *Replayer) Propose() (Proposal, error) {
 		}
 	}
 	return out, nil
+}
+
+// distinct leaves out requests that are sent again: clients do when there was no answer,
+// and a rule for one is a rule for all.
+func distinct(m *Matching, list []Request) (out []Request) {
+	seen := map[key]bool{}
+	for i := range list {
+		if k := m.canon(&list[i], false).key; !seen[k] {
+			seen[k] = true
+			out = append(out, list[i])
+		}
+	}
+	return out
 }
 
 // matchingWith is the replayer's matching with more rules.

@@ -88,6 +88,7 @@ func (t *Stage) start(addr string, h http.Handler, secure bool) (net.Addr, error
 	at := l.Addr()
 	server := &http.Server{
 		Handler: h, Protocols: cassette.Protocols(), ReadHeaderTimeout: time.Minute,
+		IdleTimeout:                  cassette.Idle,
 		DisableGeneralOptionsHandler: true,                       // OPTIONS * is for the partner, too
 		ErrorLog:                     log.New(io.Discard, "", 0), // clients that go away
 	}

@@ -1,0 +1,45 @@
+package cassette
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestProposeForRetries: a client that sends a missed request again and again does not
+// make a rule for an interaction that it has not come to; and times in texts are
+// proposed as times.
+func TestProposeForRetries(t *testing.T) {
+	ask := func(body string) *Interaction {
+		i := ordinary()
+		i.Request.Method, i.Request.URL, i.Request.Body = "POST", "https://api.shop.example/v1/chat", body
+		i.Request.Headers = http.Header{"Content-Type": {"application/json"}}
+		return i
+	}
+	c := &Cassette{Interactions: []*Interaction{
+		ask(`{"text":"hi","user":"962b903d-93bf-48d6-bf6c-5b09e59acab1"}`),
+		ask(`{"text":"at 2026-11-28T12:54:50.882Z","stream":true}`),
+	}}
+	p, err := NewReplayer([]*Cassette{c}, ReplayOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := `{"text":"hi","user":"5661006b-cd28-45e0-8275-db71c4e59b80"}`
+	for _, body := range []string{again, again, again, `{"text":"at 2027-01-02T03:04:05Z","stream":true}`} {
+		req, err := http.NewRequest("POST", "https://api.shop.example/v1/chat", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := p.RoundTrip(req)
+		if err != nil || resp.Header.Get(missHeader) == "" {
+			t.Fatalf("%v, %v", resp, err)
+		}
+	}
+	got, err := p.Propose()
+	want := []string{"body.text~at " + stamp, "body.user=uuid"}
+	if err != nil || !slices.Equal(got.Ignore, want) || got.Missed != 2 || got.Matched != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
