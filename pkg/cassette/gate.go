@@ -252,7 +252,7 @@ func (r *Redactor) findEncoded(s string, depth int) (kind, hit string) {
 	for e := range runs(s) {
 		if printable([]byte(e.plain)) || r.packed(e.plain) {
 			kind, hit = r.find(e.plain, depth+1)
-		} else if found := r.known.find(e.plain); len(found) > 0 {
+		} else if found := r.inBytes(e.plain); len(found) > 0 {
 			kind, hit = found[0].kind, e.plain[found[0].from:found[0].to]
 		}
 		if kind != "" {

@@ -21,6 +21,73 @@ func mayBePair(s string, i int) bool {
 	return mayAnnounce(s[max(0, end-8):end])
 }
 
+// attribute reads value="…" of a tag of HTML, of which the bracket < stands before, where
+// another attribute of it announces a secret: <input name="csrf_token" value="…">.
+func (r *Redactor) attribute(s string, i int) (match, bool) {
+	if i+2 >= len(s) || s[i+1] != '"' && s[i+1] != '\'' {
+		return match{}, false
+	}
+	open := strings.LastIndexByte(s[max(0, i-512):i], '<')
+	length := strings.IndexByte(s[i+2:], s[i+1])
+	if open < 0 || length < 4 {
+		return match{}, false
+	}
+	open += max(0, i-512)
+	from, to := i+2, i+2+length
+	tag := s[open:min(len(s), to+256)]
+	if end := strings.IndexByte(tag, '>'); end >= 0 {
+		tag = tag[:end]
+	}
+	for _, label := range []string{" name=", " id=", " property=", " key="} {
+		_, rest, ok := strings.Cut(tag, label)
+		if !ok {
+			continue
+		}
+		name := strings.TrimLeft(rest, "\"'")
+		if end := strings.IndexAny(name, "\"' />"); end >= 0 {
+			name = name[:end]
+		}
+		if kind := r.keyKind(last(name)); kind != "" && !personal(kind) {
+			return match{from: from, to: to, kind: kind}, true
+		}
+	}
+	return match{}, false
+}
+
+// labelled reads the value that stands in the tags behind one of which the text is a
+// name: <key>password</key><string>…<, <name>password</name><value><string>…<. The
+// bracket > of the first stands at a place.
+func (r *Redactor) labelled(s string, i int) (match, bool) {
+	text, rest, ok := strings.Cut(s[i+1:min(len(s), i+2048)], "</")
+	if !ok || len(text) > 64 {
+		return match{}, false
+	}
+	tag, _, _ := strings.Cut(rest, ">")
+	kind := r.keyKind(last(strings.TrimSpace(text)))
+	if !labels[flatName(tag)] || kind == "" {
+		return match{}, false
+	}
+	at := i + 1 + len(text)
+	for range 3 {
+		end := strings.IndexByte(s[at:], '>')
+		if end < 0 {
+			return match{}, false
+		}
+		at += end + 1
+		for at < len(s) && strings.IndexByte(" \t\r\n", s[at]) >= 0 {
+			at++
+		}
+		if at < len(s) && s[at] != '<' {
+			break
+		}
+	}
+	to := strings.IndexByte(s[at:], '<')
+	if to < 4 {
+		return match{}, false
+	}
+	return match{from: at, to: at + len(strings.TrimRight(s[at:at+to], " \t\r\n")), kind: kind}, true
+}
+
 // pairAt reads the pair whose sign stands at a place, where the name announces a
 // secret: name=value, "name":"value", name: value, <name>value</name>. It is for
 // texts that are neither a form nor JSON as a whole: a log line, an error page, a
@@ -38,7 +105,13 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 			}
 			return m, ok
 		}
-		return r.element(s, i)
+		if m, ok := r.element(s, i); ok {
+			return m, true
+		}
+		return r.labelled(s, i)
+	}
+	if s[i] == '=' && i > 6 && (s[i-5:i] == "value" || s[i-7:i] == "content") {
+		return r.attribute(s, i)
 	}
 	end := i
 	quoted := end > 0 && (s[end-1] == '"' || s[end-1] == '\'')
@@ -221,8 +294,8 @@ var keyKinds = map[string]string{
 	"jsessionid": "session", "connectsid": "session",
 	"cardnumber": "card", "ccnumber": "card", "creditcard": "card", "creditcardnumber": "card", "cvv": "card",
 	"cvc": "card", "cvv2": "card", "cardcvc": "card", "ssn": "ssn", "socialsecuritynumber": "ssn", "iban": "iban",
-	"accountnumber": "iban",
-	"email":         "email", "emailaddress": "email", "useremail": "email",
+	"accountnumber": "iban", "accountkey": "key",
+	"email": "email", "emailaddress": "email", "useremail": "email",
 	"phone": "phone", "phonenumber": "phone", "phoneno": "phone", "mobile": "phone", "mobilephone": "phone",
 	"mobilenumber": "phone", "tel": "phone", "telephone": "phone", "telephonenumber": "phone", "cell": "phone",
 	"cellphone": "phone", "msisdn": "phone", "whatsapp": "phone", "fax": "phone", "contactnumber": "phone",
@@ -300,6 +373,8 @@ var nameEnds = func() (ends [1 << 14]bool) {
 	for _, s := range keySuffixes {
 		mark(s.suffix)
 	}
+	mark("value") // of which an attribute beside it may be the name
+	mark("content")
 	return ends
 }()
 

@@ -26,6 +26,8 @@ func TestOrdinaryWords(t *testing.T) {
 		`{"password":"{{ vault.password }}","token":"#{stripe_token}","secret":"<your secret>","authorization":"Bearer %s"}`,
 		"'Authorization' => authorization,\n'ApiKey' => EasyPost::Models::ApiKey,\n",
 		`{"body":"a line\n@ada.lovelace.info wrote\n\t@shop.co"}`,
+		`{"sid":"SM3f786850e387550fdab836ed7e6dc881","account_sid":"AC3f786850e387550fdab836ed7e6dc881"}`,
+		`<input name="first" value="something"><meta name="description" content="a shop"><key>color</key><string>blue</string>`,
 		`{"template":"Bearer {{token}}","shell":"Authorization: Bearer ${TOKEN}","doc":"AKIAIOSFODNN7EXAMPLE"}`,
 	} {
 		i := ordinary()
@@ -173,6 +175,35 @@ func TestBase64InEscapedLines(t *testing.T) {
 		}
 		if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
 			t.Errorf("padded by %d: %v", pad, leaks)
+		}
+	}
+}
+
+// TestNamesBeside: the name of a secret may stand beside it, in another attribute or in
+// the tag before.
+func TestNamesBeside(t *testing.T) {
+	const secret = "Korrekt77-pferd"
+	for _, body := range []string{
+		`<input type="hidden" name="csrf_token" value="` + secret + `">`,
+		`<input value='` + secret + `' name='authenticity_token' type=hidden>`,
+		`<meta name="csrf-token" content="` + secret + `" />`,
+		`<dict><key>password</key> <string>` + secret + `</string></dict>`,
+		`<member><name>password</name><value><string>` + secret + `</string></value></member>`,
+		"AccountName=shop;AccountKey=" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(secret, 4))) + ";",
+		base64.StdEncoding.EncodeToString([]byte("\x00\x00\x00\x00\x20\x0a\x28sk_live_4eC39HqLyjWDarjtT1zdp7dc")),
+	} {
+		red := NewRedactor([]byte("a key of some length"), nil)
+		i := ordinary()
+		i.Response.Body = body
+		if leaks := red.scanInteraction(0, i); len(leaks) == 0 {
+			t.Errorf("passes the gate: %s", body)
+		}
+		red.Interaction(i)
+		if strings.Contains(i.Response.Body, secret) || i.Response.Body == body {
+			t.Errorf("survives: %s", i.Response.Body)
+		}
+		if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+			t.Errorf("%s: %v", i.Response.Body, leaks)
 		}
 	}
 }

@@ -562,12 +562,20 @@ func (r *Redactor) replacement(kind, v string) string {
 	return r.whole(kind, v)
 }
 
+// isResource tells the name of a resource, two capital letters and 32 digits, which some
+// services call sid; SK begins that of a key.
+func isResource(v string) bool {
+	return len(v) == 34 && isHash(v[2:]) && v[0] >= 'A' && v[0] <= 'Z' && v[1] >= 'A' && v[1] <= 'Z' && v[:2] != "SK"
+}
+
 // stays says that a value is not of the kind that its name announces.
 func stays(kind, v string) bool {
 	if kind != "custom" && !personal(kind) && noSecret(v) {
 		return true
 	}
 	switch kind {
+	case "session":
+		return isResource(v)
 	case "email":
 		return !isEmail(v)
 	case "hashed":
@@ -762,19 +770,24 @@ func (r *Redactor) inside(plain string, depth int) (string, bool) {
 		now := r.text(plain, depth+1)
 		return now, now != plain
 	}
-	found := r.known.find(plain)
-	if len(found) == 0 {
-		return plain, false
+	now := plain
+	for _, m := range slices.Backward(r.inBytes(plain)) {
+		with := m.with
+		if with == "" {
+			with = r.whole(m.kind, plain[m.from:m.to])
+		}
+		now = now[:m.from] + with + now[m.to:]
 	}
-	var b strings.Builder
-	at := 0
-	for _, m := range found {
-		b.WriteString(plain[at:m.from])
-		b.WriteString(m.with)
-		at = m.to
-	}
-	b.WriteString(plain[at:])
-	return b.String(), true
+	return now, now != plain
+}
+
+// inBytes finds in bytes that are no text the values that are known, and the
+// credentials that a shape tells.
+func (r *Redactor) inBytes(plain string) []match {
+	found := r.matches(plain)
+	return slices.DeleteFunc(found, func(m match) bool {
+		return !m.exact && (personal(m.kind) || !printable([]byte(plain[m.from:m.to])) || m.to-m.from < 16)
+	})
 }
 
 func (r *Redactor) packed(s string) bool {
