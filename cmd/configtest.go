@@ -8,6 +8,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/report"
+	"github.com/fanfold/fanfold/pkg/trial"
 )
 
 func (a *app) configTestCommand() *cobra.Command {
@@ -39,23 +40,23 @@ func (a *app) testConfig(ctx context.Context, form string) error {
 	if err != nil {
 		return err
 	}
-	var trials []config.Trial
+	var results []trial.Result
 	failed := 0
 	for _, t := range conf.Tests {
-		trial, wrong := conf.Try(ctx, t, dests, a.now())
+		result, wrong := trial.Try(ctx, conf.Pipeline, t, dests, a.now())
 		if wrong != nil {
 			return fmt.Errorf("test %q: %w", t.Name, wrong)
 		}
-		if len(trial.Findings) > 0 {
+		if len(result.Findings) > 0 {
 			failed++
 		}
-		trials = append(trials, trial)
+		results = append(results, result)
 	}
-	if err = report.Trials(a.out, conf.Path, form, trials, a.secrets.redact); err != nil {
+	if err = report.Trials(a.out, conf.Path, form, results, a.secrets.redact); err != nil {
 		return err
 	}
 	if failed > 0 {
-		a.sayf("%d of %d tests failed", failed, len(trials))
+		a.sayf("%d of %d tests failed", failed, len(results))
 		return outcome(exitFinding)
 	}
 	return nil

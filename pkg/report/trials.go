@@ -7,14 +7,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/diff"
 
-	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/trial"
 )
 
 // Trials writes what the tests of a configuration found, as text, json or junit.
 // redact takes secrets out.
-func Trials(w io.Writer, path, form string, trials []config.Trial, redact func(string) string) error {
+func Trials(w io.Writer, path, form string, results []trial.Result, redact func(string) string) error {
 	suite := Suite{Name: "fanfold config test"}
-	for _, t := range trials {
+	for _, t := range results {
 		lines := findings(t, redact)
 		status, failed := "ok", ""
 		if len(lines) > 0 {
@@ -45,7 +45,7 @@ func Trials(w io.Writer, path, form string, trials []config.Trial, redact func(s
 }
 
 // findings are what a test found, each with its diff below.
-func findings(t config.Trial, redact func(string) string) (lines []string) {
+func findings(t trial.Result, redact func(string) string) (lines []string) {
 	for _, f := range t.Findings {
 		line := f.What
 		if f.Destination != "" {

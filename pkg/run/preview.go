@@ -11,6 +11,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/normalize"
 	"github.com/fanfold/fanfold/pkg/selection"
@@ -79,6 +80,18 @@ func (w *World) Preview(ctx context.Context, j *Job, dir string, show func(Shown
 	return nil
 }
 
+// PreviewEvent is Preview for one event at one destination, whose filter is not asked.
+// fallback stands for a messageId that it may lack.
+func (w *World) PreviewEvent(
+	ctx context.Context, d *config.Opened, ev *event.Event, fallback string, show func(Shown) error,
+) error {
+	p := w.previewer(ctx, &Job{Destinations: []*config.Opened{d}}, d, nil, show)
+	if err := p.pass(ev, fallback, fallback, parcel{}); err != nil {
+		return err
+	}
+	return p.flush()
+}
+
 // selection is what of the input goes to the destinations.
 func (j *Job) selection(t Times) selection.Selection {
 	return selection.Selection{
@@ -129,39 +142,48 @@ func (p *previewer) event(r *selection.Record) error {
 	if !p.d.Filter.Match(r.Event.Root()) {
 		return nil
 	}
-	id := r.Event.MessageID().Text()
-	if id == "" || id == "null" {
-		id = r.End.String()
-	}
-	p.env.Fallback, p.env.Suppressed, p.env.Consent = "", r.Suppressed, p.d.Consent
+	fallback := ""
 	if p.plan.Positions || destination.NeedsFallback(r.Event) {
-		p.env.Fallback = selection.Fallback(p.src.Manifest(), r.End)
+		fallback = selection.Fallback(p.src.Manifest(), r.End)
 	}
+	p.env.Suppressed = r.Suppressed
+	return p.pass(r.Event, r.End.String(), fallback, parcel{record: r.Ordinal, held: len(r.Raw)})
+}
+
+// pass routes an event that the filter has let through, and packs what is made of it.
+// place says where it lies, and like what its parcels have in common.
+func (p *previewer) pass(ev *event.Event, place, fallback string, like parcel) error {
+	like.event, like.user = ev.MessageID().Text(), engine.UserKey(ev)
+	if like.event == "" || like.event == "null" {
+		like.event = place
+	}
+	p.env.Fallback, p.env.Consent = fallback, p.d.Consent
 	p.list.Detach() // what was made of earlier events waits for its request
-	p.route(r)
+	p.route(ev)
 	var last *parcel
 	for k := range p.list.List {
 		d := &p.list.List[k]
 		if d.Settled != nil {
-			if err := p.show(Shown{Destination: p.d.Name, Action: p.action(d), Events: []string{id},
-				Settled: d.Settled}); err != nil {
+			s := Shown{Destination: p.d.Name, Action: p.action(d), Events: []string{like.event}, Settled: d.Settled}
+			if err := p.show(s); err != nil {
 				return err
 			}
 			continue
 		}
-		it := &parcel{d: d, event: id, user: engine.UserKey(r.Event), record: r.Ordinal, held: len(d.Item) + len(r.Raw)}
+		it := like
+		it.d, it.held = d, like.held+len(d.Item)
 		if d.Wait && k > 0 && last != nil {
-			last.next = it
+			last.next = &it
 		} else {
-			p.add(it)
+			p.add(&it)
 		}
-		last = it
+		last = &it
 	}
 	return p.err
 }
 
 // route is the destination's Route; a panic of it rejects the event, as in a run.
-func (p *previewer) route(r *selection.Record) {
+func (p *previewer) route(ev *event.Event) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			p.list.Cut(0)
@@ -169,11 +191,11 @@ func (p *previewer) route(r *selection.Record) {
 				Outcome: destination.Rejected, Reason: destination.Panicked, Detail: destination.Cut(fmt.Sprint(cause), 200)}})
 		}
 	}()
-	if verdict, ok := p.env.Admit(r.Event); !ok {
+	if verdict, ok := p.env.Admit(ev); !ok {
 		p.list.List = append(p.list.List, destination.Delivery{Settled: &verdict})
 		return
 	}
-	p.d.Sender.Route(r.Event, &p.env, &p.list)
+	p.d.Sender.Route(ev, &p.env, &p.list)
 }
 
 // action is the slug of a delivery's action; "": it is of none.

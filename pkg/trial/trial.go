@@ -1,9 +1,10 @@
-package config
+// Package trial runs the tests of a configuration: an event in, requests or reasons out,
+// made by the same code as in a run, without an account and without a network.
+package trial
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,17 +13,19 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/normalize"
+	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/transform"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
-// Trial is what became of the event of a test, in the words of the test.
-type Trial struct {
-	Test     Test
+// Result is what became of the event of a test, in the words of the test.
+type Result struct {
+	Test     config.Test
 	Findings []Finding // none: it is as expected
 }
 
@@ -42,10 +45,12 @@ type made struct {
 	requests []transport.Captured
 }
 
-// Try runs a test on destinations that are open. Nothing is sent. now is when events are
-// sent that have no time, of tests that do not say when. The error is one of the machine.
-func (f *File) Try(ctx context.Context, t Test, dests []*Opened, now time.Time) (Trial, error) {
-	out := Trial{Test: t}
+// Try runs a test on destinations that are open. now is when events are sent that have
+// no time, of tests that do not say when. The error is one of the machine.
+func Try(
+	ctx context.Context, steps *transform.Pipeline, t config.Test, dests []*config.Opened, now time.Time,
+) (Result, error) {
+	out := Result{Test: t}
 	ev, err := event.Parse(t.Event)
 	if err != nil {
 		return out, err
@@ -61,7 +66,7 @@ func (f *File) Try(ctx context.Context, t Test, dests []*Opened, now time.Time) 
 		return out, err
 	}
 	dropped := ""
-	if steps := f.Pipeline.WithoutPositions(); !steps.Empty() {
+	if steps := steps.WithoutPositions(); !steps.Empty() {
 		var changed []byte
 		var worker transform.Worker
 		if changed, dropped, err = steps.Apply(&worker, ev, source.Position{}); err != nil {
@@ -84,76 +89,45 @@ func (f *File) Try(ctx context.Context, t Test, dests []*Opened, now time.Time) 
 		out.Findings = append(out.Findings, Finding{What: "the steps do not drop it"})
 	}
 	for _, e := range t.Expect {
-		i := slices.IndexFunc(dests, func(o *Opened) bool { return o.Name == e.Destination })
+		i := slices.IndexFunc(dests, func(o *config.Opened) bool { return o.Name == e.Destination })
 		if i < 0 || dropped != "" {
 			continue
 		}
-		m, err := dests[i].make(ctx, ev, now)
+		m, err := requestsOf(ctx, dests[i], ev, now)
 		if err != nil {
 			return out, fmt.Errorf("%s: %w", e.Destination, err)
 		}
-		out.Findings = append(out.Findings, e.compare(m)...)
+		out.Findings = append(out.Findings, compare(&e, m)...)
 	}
 	return out, nil
 }
 
-// make has a destination make requests of an event.
-func (o *Opened) make(ctx context.Context, ev *event.Event, now time.Time) (*made, error) {
+// requestsOf has a destination make requests of an event, as a run does.
+func requestsOf(ctx context.Context, o *config.Opened, ev *event.Event, now time.Time) (*made, error) {
 	m := &made{}
 	if !o.Filter.Match(ev.Root()) {
 		m.filtered = true
 		return m, nil
 	}
-	var list destination.Deliveries
-	env := destination.Env{Now: now, Fallback: "test-0", Consent: o.Consent}
-	if verdict, ok := env.Admit(ev); ok {
-		o.Sender.Route(ev, &env, &list)
-	} else {
-		list.List = append(list.List, destination.Delivery{Settled: &verdict})
-	}
-	plan := o.Sender.Plan()
-	var order []destination.Group
-	open := map[destination.Group][]*destination.Delivery{}
-	for i := range list.List {
-		d := &list.List[i]
-		if r := d.Settled; r != nil {
-			reasons := &m.rejected
-			if r.Outcome == destination.Skipped {
-				reasons = &m.skipped
-			}
-			*reasons = append(*reasons, string(r.Reason))
-			m.details = append(m.details, r.Detail)
-			continue
+	w := &run.World{Now: func() time.Time { return now }}
+	err := w.PreviewEvent(ctx, o, ev, "test-0", func(s run.Shown) error {
+		switch r := s.Settled; {
+		case r == nil && s.Request == nil:
+			m.requests = append(m.requests, transport.Captured{Method: "WRITE", Body: slices.Clone(s.Item)})
+		case r == nil:
+			m.requests = append(m.requests, *s.Request)
+		case r.Outcome == destination.Skipped:
+			m.skipped, m.details = append(m.skipped, string(r.Reason)), append(m.details, r.Detail)
+		default:
+			m.rejected, m.details = append(m.rejected, string(r.Reason)), append(m.details, r.Detail)
 		}
-		g := d.Group()
-		if _, ok := open[g]; !ok {
-			order = append(order, g)
-		}
-		open[g] = append(open[g], d)
-	}
-	net := &transport.Capture{}
-	rt := transport.New(transport.Options{Network: net})
-	for _, g := range order {
-		most := max(plan.Actions[g.Action].Limits.BatchEvents.N, 1)
-		for batch := range slices.Chunk(open[g], most) {
-			if plan.Local {
-				for _, d := range batch {
-					m.requests = append(m.requests, transport.Captured{Method: "WRITE", Body: slices.Clone(d.Item)})
-				}
-				continue
-			}
-			_, err := o.Sender.Send(ctx, rt, &destination.Batch{Deliveries: batch, Now: now})
-			if err != nil && !errors.Is(err, destination.ErrNotSent) {
-				return nil, err
-			}
-			m.requests = append(m.requests, net.Take()...)
-		}
-	}
-	return m, nil
+		return nil
+	})
+	return m, err
 }
 
 // compare holds what was expected against what was made.
-func (e *Expectation) compare(m *made) (found []Finding) {
+func compare(e *config.Expectation, m *made) (found []Finding) {
 	add := func(format string, args ...any) {
 		found = append(found, Finding{Destination: e.Destination, What: fmt.Sprintf(format, args...)})
 	}
@@ -175,7 +149,7 @@ func (e *Expectation) compare(m *made) (found []Finding) {
 		add("%d requests are expected, and it is %s", len(e.Requests), m.fate())
 	}
 	for i := range min(len(e.Requests), len(m.requests)) {
-		want, got := e.Requests[i].against(&m.requests[i])
+		want, got := against(&e.Requests[i], &m.requests[i])
 		if want != got {
 			found = append(found, Finding{Destination: e.Destination, What: fmt.Sprintf("request %d differs", i+1), Want: want,
 				Got: got})
@@ -209,7 +183,7 @@ func (m *made) fate() string {
 
 // against returns what was expected of a request, and as much of the request: texts that
 // are the same when it has at least that.
-func (r *WantRequest) against(c *transport.Captured) (want, got string) {
+func against(r *config.WantRequest, c *transport.Captured) (want, got string) {
 	w, g := map[string]any{}, map[string]any{}
 	if r.Method != "" {
 		w["method"], g["method"] = strings.ToUpper(r.Method), c.Method
