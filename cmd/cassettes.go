@@ -13,15 +13,8 @@ import (
 )
 
 func (a *app) cassettesCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "cassettes",
-		Short: "Check, show, compare and convert cassettes",
-		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(a.lintCommand(), a.statusCommand(), a.showCommand(), a.diffCommand(), a.exportCommand(),
-		a.importCommand(), a.dropCommand(), a.browseCommand())
-	return c
+	return group("cassettes", "Check, show, compare and convert cassettes", a.lintCommand(), a.statusCommand(),
+		a.showCommand(), a.diffCommand(), a.exportCommand(), a.importCommand(), a.dropCommand(), a.browseCommand())
 }
 
 func (a *app) lintCommand() *cobra.Command {

@@ -21,11 +21,7 @@ import (
 var starter string
 
 func (a *app) configCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use: "config", Short: "Check, show or begin a configuration", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(
+	return group("config", "Check, show or begin a configuration",
 		a.configTestCommand(),
 		&cobra.Command{
 			Use: "check", Short: "Report all problems of the configuration at once, with file and line", Args: cobra.NoArgs,
@@ -58,7 +54,6 @@ take it by a line at the top of the file:
 			},
 		},
 	)
-	return c
 }
 
 // checkConfig reports what is wrong with the configuration, all of it: as it is, and with

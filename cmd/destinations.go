@@ -8,10 +8,6 @@ import (
 )
 
 func (a *app) destinationsCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use: "destinations", Short: "The catalogue of partners", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
 	var rungs bool
 	var listForm, showForm string
 	list := &cobra.Command{
@@ -45,6 +41,5 @@ func (a *app) destinationsCommand() *cobra.Command {
 		},
 	}
 	choiceP(show.Flags(), &showForm, "output", "o", "json is one document", "text", "json")
-	c.AddCommand(list, show)
-	return c
+	return group("destinations", "The catalogue of partners", list, show)
 }

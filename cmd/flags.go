@@ -12,6 +12,16 @@ import (
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
+// group is a command that only has commands below it: on its own it prints its help.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(commands...)
+	return c
+}
+
 // oneOf is a flag that takes a few words.
 type oneOf struct {
 	value *string

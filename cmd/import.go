@@ -14,11 +14,7 @@ import (
 const maxExport = 64 << 20
 
 func (a *app) importWorkspaces() *cobra.Command {
-	c := &cobra.Command{
-		Use: "import", Short: "Make a fanfold.yaml of another tool's workspace", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(
+	return group("import", "Make a fanfold.yaml of another tool's workspace",
 		&cobra.Command{
 			Use: "segment FILE|-", Args: cobra.ExactArgs(1),
 			Short: "Of a Segment workspace: sources, destinations, settings, subscriptions, mappings",
@@ -35,7 +31,6 @@ names a variable for each. What could not be carried over stands in it as a comm
 			RunE: func(_ *cobra.Command, args []string) error { return a.importWorkspace(args[0], workspace.RudderStack) },
 		},
 	)
-	return c
 }
 
 // importWorkspace prints what an export comes to, and what is wrong with that.

@@ -37,29 +37,28 @@ type Build struct{ Version, Commit, Date string }
 
 // app is what a command needs of the outside world.
 type app struct {
-	build          Build
-	in             io.Reader
-	disk           source.Disk           // where input lies and is kept
-	schemes        func() source.Schemes // what --from may name
-	out, err       io.Writer
-	env            func(string) (string, bool)
-	now            func() time.Time
-	viper          *viper.Viper
-	catalogue      func() []destination.Destination
-	log            *slog.Logger
-	interrupts     *interrupts
-	secrets        secrets
-	wire           *wire // while our own requests are recorded or replayed
-	configFile     string
-	configText     configText
-	profile        string            // of the configuration
-	dotenv         map[string]string // beside it
-	configGiven    bool              // by --config, not found
-	cpuProfile     string
-	memProfile     string
-	execTrace      string
-	stopCPUProfile func()
-	stopTrace      func()
+	build       Build
+	in          io.Reader
+	disk        source.Disk           // where input lies and is kept
+	schemes     func() source.Schemes // what --from may name
+	out, err    io.Writer
+	env         func(string) (string, bool)
+	now         func() time.Time
+	viper       *viper.Viper
+	catalogue   func() []destination.Destination
+	log         *slog.Logger
+	interrupts  *interrupts
+	secrets     secrets
+	wire        *wire // while our own requests are recorded or replayed
+	configFile  string
+	configText  configText
+	profile     string            // of the configuration
+	dotenv      map[string]string // beside it
+	configGiven bool              // by --config, not found
+	cpuProfile  string
+	memProfile  string
+	execTrace   string
+	profiling   []func() error // end profiles that are being written
 }
 
 // Execute runs the command line and returns its exit code.
@@ -87,11 +86,8 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	err := root.ExecuteContext(ctx)
-	if a.stopCPUProfile != nil {
-		a.stopCPUProfile()
-	}
-	if a.stopTrace != nil {
-		a.stopTrace()
+	for _, end := range a.profiling {
+		err = errors.Join(err, end())
 	}
 	if a.memProfile != "" {
 		err = errors.Join(err, writeHeapProfile(a.memProfile))
@@ -168,32 +164,34 @@ func (a *app) begin(c *cobra.Command) error {
 			return err
 		}
 	}
-	if a.cpuProfile != "" {
-		f, err := os.Create(a.cpuProfile)
-		if err != nil {
-			return err
-		}
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		a.stopCPUProfile = func() { pprof.StopCPUProfile(); f.Close() }
-	}
-	if a.execTrace != "" {
-		f, err := os.Create(a.execTrace)
-		if err != nil {
-			return err
-		}
-		if err := trace.Start(f); err != nil {
-			return err
-		}
-		a.stopTrace = func() { trace.Stop(); f.Close() }
-	}
-	if err := a.readGlobals(c); err != nil {
+	err := errors.Join(
+		a.writeProfile(a.cpuProfile, pprof.StartCPUProfile, pprof.StopCPUProfile),
+		a.writeProfile(a.execTrace, trace.Start, trace.Stop),
+	)
+	if err != nil {
 		return err
 	}
-	var err error
+	if err = a.readGlobals(c); err != nil {
+		return err
+	}
 	a.log, err = newLogger(a.err, a.viper.GetString("log-level"), a.viper.GetString("log-format"), a.secrets.redact)
 	return err
+}
+
+// writeProfile begins to write what Go's runtime sees to a file; "": it does not.
+func (a *app) writeProfile(path string, start func(io.Writer) error, stop func()) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	a.profiling = append(a.profiling, func() error {
+		stop()
+		return f.Close()
+	})
+	return start(f)
 }
 
 // stateDir is where runs are kept.

@@ -21,12 +21,6 @@ func (a *app) runsDir() (string, error) {
 }
 
 func (a *app) runsCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use: "runs", Short: "Past and unfinished runs", Args: cobra.NoArgs,
-		Long: `runs shows and removes what forward and redrive have left. A RUN is an id, a
-beginning of one that no other run has, or latest.`,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
 	var listForm, showForm, rmForm string
 	list := &cobra.Command{
 		Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs,
@@ -61,7 +55,9 @@ summary, with last_used and state_bytes.`,
 		},
 	}
 	choiceP(rm.Flags(), &rmForm, "output", "o", "", "text", "json")
-	c.AddCommand(list, show, rm, a.pruneCommand())
+	c := group("runs", "Past and unfinished runs", list, show, rm, a.pruneCommand())
+	c.Long = `runs shows and removes what forward and redrive have left. A RUN is an id, a
+beginning of one that no other run has, or latest.`
 	return c
 }
 

@@ -236,11 +236,16 @@ func (t *Texts) UnmarshalYAML(n *yaml.Node) error {
 
 // UnmarshalYAML implements yaml.Unmarshaler.
 func (a *Auths) UnmarshalYAML(n *yaml.Node) error {
+	return oneOrMore(n, (*[]Auth)(a))
+}
+
+// oneOrMore reads a list, for which YAML may hold a single element.
+func oneOrMore[T any](n *yaml.Node, list *[]T) error {
 	if n.Kind == yaml.MappingNode {
-		*a = make(Auths, 1)
-		return strict(n, &(*a)[0])
+		*list = make([]T, 1)
+		return strict(n, &(*list)[0])
 	}
-	return strict(n, (*[]Auth)(a))
+	return strict(n, list)
 }
 
 // UnmarshalYAML implements yaml.Unmarshaler.

@@ -52,11 +52,7 @@ type Successes []Success
 
 // UnmarshalYAML implements yaml.Unmarshaler.
 func (s *Successes) UnmarshalYAML(n *yaml.Node) error {
-	if n.Kind == yaml.MappingNode {
-		*s = make(Successes, 1)
-		return strict(n, &(*s)[0])
-	}
-	return strict(n, (*[]Success)(s))
+	return oneOrMore(n, (*[]Success)(s))
 }
 
 func (s Successes) compile(docs string) error {

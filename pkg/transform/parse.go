@@ -400,10 +400,8 @@ func (s *Step) parseSample(n *yaml.Node) (any, error) {
 		if rate = o["rate"]; rate == nil {
 			return nil, errors.New("needs a rate, such as 10%")
 		}
-		if o["by"] != nil {
-			if s.by = o["by"].Value; len(event.CompilePath(s.by).Steps()) == 0 {
-				return nil, fmt.Errorf("by: %q is no path", s.by)
-			}
+		if err := s.readBy(o["by"]); err != nil {
+			return nil, err
 		}
 		if o["seed"] != nil {
 			s.sample.seed = o["seed"].Value
@@ -462,6 +460,17 @@ func duration(s string) (time.Duration, error) {
 	return time.ParseDuration(s)
 }
 
+// readBy reads the path of what events are told apart by; nil: there is none.
+func (s *Step) readBy(n *yaml.Node) error {
+	if n == nil {
+		return nil
+	}
+	if s.by = n.Value; len(event.CompilePath(s.by).Steps()) == 0 {
+		return fmt.Errorf("by: %q is no path", s.by)
+	}
+	return nil
+}
+
 func (s *Step) parseDedupe(n *yaml.Node) (any, error) {
 	s.by = "messageId"
 	switch {
@@ -471,10 +480,8 @@ func (s *Step) parseDedupe(n *yaml.Node) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if o["by"] != nil {
-			if s.by = o["by"].Value; len(event.CompilePath(s.by).Steps()) == 0 {
-				return nil, fmt.Errorf("by: %q is no path", s.by)
-			}
+		if err := s.readBy(o["by"]); err != nil {
+			return nil, err
 		}
 	default:
 		return nil, errors.New("should be true, or {by: path}")
