@@ -27,8 +27,8 @@ const (
 	probeFrom   = 64 // deliveries in a batch from which on it is probed
 	patience    = 64
 	givesUpSoon = 2
-	lastParts   = 2 // parts that may fail, of a batch of which nothing is accepted
-	divideMost  = 4 // batches that fail to the last, while nothing is accepted, of which parts are tried
+	lastParts   = 2 // instead of patience, for batches that fail where there is little hope
+	divideMost  = 4 // batches that fail to the last, while nothing is accepted, that are divided
 )
 
 // bisector owns the search for the bad events of batches that were refused as a whole.
@@ -38,7 +38,7 @@ type bisector struct {
 	queue    *queue
 	verdicts *verdicts
 	refused  int // batches in a row that the partner refused to the last probe
-	failed   int // batches that were divided that failed to the last, since the partner last took something
+	failed   int // batches divided because they failed to the last, since the partner last took something
 }
 
 // bisect is what is known of a batch that was refused whole.
@@ -85,38 +85,52 @@ func faultOf(rs []destination.Result) fault {
 // is divided at once, what fails only when it would be given up otherwise. hopeless: the
 // partner has failed everything for long.
 func (x *bisector) divides(b *batch, rs []destination.Result, hopeless bool, now time.Time) bool {
-	if len(b.works) < 2 {
+	kind := faultOf(rs)
+	switch {
+	case kind == none || len(b.works) < 2:
 		return false
-	}
-	switch faultOf(rs) {
-	case refused:
+	case kind == refused: // losePatience ends it
 		return true
-	case conflict:
-		return patient(b.bisect, patience)
-	case failing:
-		// The parts of a few batches tell whether events are at fault or the partner: where it has failed
-		// these, too, asking about every batch would only wait for the breaker each time. Who wants few
-		// attempts wants few of these.
-		few := min(max(x.verdicts.opt.Attempts-1, 1), divideMost)
-		most := patience
-		if hopeless || few == 1 {
-			most = lastParts
-		}
-		if b.bisect == nil && x.failed >= few || !patient(b.bisect, most) {
+	case !b.bisect.may(x.bound(b.bisect, kind, hopeless)):
+		return false
+	case kind == conflict:
+		return true
+	}
+	for _, w := range b.works {
+		if !x.verdicts.spent(w, int(w.attempts)+1, now) {
 			return false
 		}
-		for _, w := range b.works {
-			if !x.verdicts.spent(w, int(w.attempts)+1, now) {
-				return false
-			}
-		}
-		return true
 	}
-	return false
+	return true
 }
 
-// patient says that asking about further parts of a batch is worth it.
-func patient(s *bisect, most int) bool { return s == nil || s.accepted || s.asked <= most }
+// bound is how many parts of a batch may be refused, or fail, while nothing of it is
+// accepted; less than 0: it is not divided at all. The parts of a few batches that fail
+// tell whether events are at fault or the partner: where it has failed these, too, asking
+// about every batch would only wait for the breaker each time. Whoever wants few attempts
+// wants few of these.
+func (x *bisector) bound(s *bisect, kind fault, hopeless bool) int {
+	if kind != failing {
+		return patience
+	}
+	batches := min(max(x.verdicts.opt.Attempts-1, 1), divideMost)
+	switch {
+	case s == nil && x.failed >= batches:
+		return -1
+	case hopeless || batches == 1:
+		return lastParts
+	}
+	return patience
+}
+
+// may says that parts of a batch may be asked about, when so many may be in vain. A nil
+// receiver is a batch that was not divided yet.
+func (s *bisect) may(most int) bool {
+	if s == nil {
+		return most >= 0
+	}
+	return s.accepted || s.asked <= most
+}
 
 // split asks again about a batch, in parts.
 func (x *bisector) split(b *batch, rs []destination.Result, now time.Time) error {
@@ -174,7 +188,7 @@ func (x *bisector) probe(b *batch, s *bisect) {
 // losePatience gives a batch up of which dozens of parts were refused and
 // nothing was accepted.
 func (x *bisector) losePatience(s *bisect) error {
-	if s.accepted || s.asked <= patience || s.givenUp || x.order || s.words.Outcome != destination.Rejected {
+	if s.may(patience) || s.givenUp || x.order || s.words.Outcome != destination.Rejected {
 		return nil
 	}
 	s.givenUp = true
