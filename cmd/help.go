@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"bytes"
 	"embed"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/formats"
 	"github.com/fanfold/fanfold/pkg/mapping"
@@ -67,6 +69,9 @@ func (a *app) topic(name string) error {
 	text, err := fs.ReadFile(topics, "topics/"+name+".txt")
 	if err != nil {
 		return err
+	}
+	if name == "config" {
+		text = bytes.Replace(text, []byte("OPTIONS\n"), []byte(config.OptionReference()), 1)
 	}
 	if _, err := a.out.Write(text); err != nil {
 		return err

@@ -14,11 +14,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/transform"
 )
@@ -97,7 +97,7 @@ type Opened struct {
 	Spec        destination.Destination // of the catalogue
 	Sender      destination.Sender
 	Filter      *filter.Filter // nil: every event
-	Options     Options
+	Options     engine.Options
 	Compression string             // auto (also ""), gzip or none
 	Config      destination.Config // with which it was opened
 
@@ -106,21 +106,6 @@ type Opened struct {
 
 	actionLines  []int // of Config.Actions
 	actionsWrong bool  // and it was said what is wrong with them
-}
-
-// Options are those of a destination's lane. Zero values: as declared by the
-// destination, or the engine's default.
-type Options struct {
-	// Rate is of the whole lane, instead of the partner's for the same unit; nil: none.
-	// Those of its actions stay, but for lower ones under Override.
-	Rate        *destination.Rate
-	Override    bool
-	NoRates     bool          // no rate is kept at all
-	Concurrency int           // requests in flight
-	Timeout     time.Duration // of one request
-	Attempts    int           // of one delivery
-	MaxTime     time.Duration // of one delivery, from its first attempt
-	Hold        bool          // keep what was in doubt after a crash, do not send it again
 }
 
 // Problem is one thing that is wrong with a configuration. Several are joined.

@@ -19,7 +19,7 @@ import (
 // option is one option that destinations take beside their settings.
 type option struct {
 	key string
-	doc string // one line
+	doc string // one sentence
 	// form says what an editor may expect: see [schema].
 	form form
 	// read takes the value as it was written; what is wrong with it goes to p.
@@ -28,39 +28,62 @@ type option struct {
 
 type reader func(o *Opened, key string, n *yaml.Node, p *problems)
 
-// options are those of every destination, in the order of the documentation.
-// override_limits has no reader of its own: rate and concurrency ask for it.
+// options are those of every destination, in the order of the documentation. A further
+// one is a line here, and where the engine keeps it a field of one of the parts of
+// [engine.Options].
 func options() []option {
-	presets, compressions, doubts := []string{"automatic", "all"}, []string{"auto", "gzip", "none"}, []string{"resend",
-		"hold"}
+	presets, doubts := []string{"automatic", "all"}, []string{"resend", "hold"}
+	compressions := []string{"auto", "gzip", "none"}
 	return []option{
-		{"presets", "which of the destination's own subscriptions run: automatic (default), or all", wordForm(presets...),
-			text(oneOf(presets...), func(o *Opened, s string) { o.Config.Presets = s })},
+		{"presets", "which of the destination's own subscriptions run: automatic (default) or all",
+			wordForm(presets...), text(oneOf(presets...), func(o *Opened, s string) { o.Config.Presets = s })},
 		{"filter", "which events this destination gets, in FQL", textForm(), (*Opened).readFilter},
-		{"consent", "categories that the event's consent has to grant", textsForm(), (*Opened).readConsent},
-		{"rate", "50/s, 1000/m, 100events/s, 20MB/s; may lower the partner's limit", textForm(), (*Opened).readRate},
+		{"consent", "categories that the event's consent has to grant, like [advertising]: " +
+			"context.consent.categoryPreferences. Events that do not say so are skipped (no_consent)",
+			textsForm(), (*Opened).readConsent},
+		{"actions", "instead of the presets: a list of {action, subscribe, mapping}; Segment's subscriptions can be " +
+			"pasted whole, as their API has them (actionSlug, trigger, settings, enabled)", form{}, (*Opened).readActions},
+		{"rate", "50/s, 1000/m, 100events/s, 20MB/s; may lower the partner's limit. Raising it, or none, needs " +
+			"override_limits: true", textForm(), (*Opened).readRate},
 		{"concurrency", "requests in flight", countForm(), (*Opened).readConcurrency},
-		{"batch_events", "events in a request", countForm(), text(count, func(o *Opened,
-			n int) {
-			o.Config.BatchEvents = n
-		})},
-		{"batch_bytes", "bytes in a request", countForm(), text(count, func(o *Opened, n int) { o.Config.BatchBytes = n })},
+		{"batch_events", "events in a request", countForm(),
+			text(count, func(o *Opened, n int) { o.Config.BatchEvents = n })},
+		{"batch_bytes", "bytes in a request", countForm(),
+			text(count, func(o *Opened, n int) { o.Config.BatchBytes = n })},
 		{"compression", "of requests: auto (default), gzip or none", wordForm(compressions...),
 			text(oneOf(compressions...), func(o *Opened, s string) { o.Compression = s })},
-		{"timeout", "of one request, like 30s", textForm(), text(duration, func(o *Opened,
-			d time.Duration) {
-			o.Options.Timeout = d
-		})},
+		{"timeout", "of one request, like 30s", textForm(),
+			text(duration, func(o *Opened, d time.Duration) { o.Options.Timeout = d })},
 		{"base_url", "instead of the partner's scheme, host and path prefix", textForm(),
 			text(address, func(o *Opened, s string) { o.Config.BaseURL = s })},
-		{"retry", "{attempts: 8, max_time: 15m}", retryForm(), (*Opened).readRetry},
-		{"in_doubt", "what becomes of what was in doubt after a crash: resend (default), or hold", wordForm(doubts...),
-			text(oneOf(doubts...), func(o *Opened, s string) { o.Options.Hold = s == "hold" })},
-		{"override_limits", "true lets rate and concurrency exceed the partner's limits", form{"type": list("boolean",
-			"string")},
-			text(boolean, func(*Opened, bool) {})},
-		{"actions", "instead of the presets: subscriptions, also Segment's own", form{}, (*Opened).readActions},
+		{"retry", "{attempts: 8, max_time: 15m}, or on the command line attempts=8,max_time=15m", retryForm(),
+			(*Opened).readRetry},
+		{"in_doubt", "what becomes of requests that were without an answer at a crash: resend (default) or hold",
+			wordForm(doubts...), text(oneOf(doubts...), func(o *Opened, s string) { o.Options.Hold = s == "hold" })},
+		{"override_limits", "true lets rate and concurrency exceed the partner's limits",
+			form{"type": list("boolean", "string")}, text(boolean, overriding)},
 	}
+}
+
+// overriding does nothing: rate and concurrency look at what was written.
+func overriding(*Opened, bool) {}
+
+// OptionReference lists the options of destinations for help: each with what it is, in
+// lines of at most 80 characters.
+func OptionReference() string {
+	var b strings.Builder
+	for _, o := range options() {
+		line := fmt.Sprintf("  %-16s", o.key)
+		for word := range strings.FieldsSeq(o.doc) {
+			if len(line)+1+len(word) > 80 {
+				b.WriteString(line + "\n")
+				line = strings.Repeat(" ", 18)
+			}
+			line += " " + word
+		}
+		b.WriteString(line + "\n")
+	}
+	return b.String()
 }
 
 // OptionKeys are the names of the options that destinations take, in the order of

@@ -96,20 +96,10 @@ type LaneConfig struct {
 
 // Options are what a user can set for any destination.
 type Options struct {
-	// Rate is of the whole lane, instead of the partner's for the same unit; nil: none.
-	// Those of its actions stay, but for lower ones under Override.
-	Rate        *destination.Rate
-	Override    bool
-	NoRates     bool          // no rate is kept at all
-	Concurrency int           // 0: as declared
-	Timeout     time.Duration // of one request; 0: 30 s
-	Attempts    int           // of one delivery; 0: 8
-	MaxTime     time.Duration // of one delivery, from its first attempt; 0: 15 min
-	Hold        bool          // in_doubt: hold
-	// MaxErrors is how many events in a row may be rejected with the same answer of the
-	// partner, with nothing accepted, before the lane stops; 0: 1,000, less: any number.
-	MaxErrors int
-	Reserve   float64 // share of the partner's quota left to live traffic
+	PaceOptions
+	VerdictOptions
+	Timeout time.Duration // of one request; 0: 30 s
+	Hold    bool          // keep what was in doubt after a crash, do not send it again
 }
 
 // Engine is a run under way. Make it with New, run it with Run, look at it with

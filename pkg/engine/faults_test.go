@@ -209,7 +209,8 @@ func faults(t *testing.T, seed uint64, made func(*engine.Engine)) {
 		lanes: []engine.LaneConfig{lane("a", p), lane("b", newPartner(10))},
 		made:  made,
 	}
-	s.lanes[0].Options = engine.Options{Attempts: 50, MaxTime: 100 * time.Hour, Timeout: 5 * time.Second}
+	s.lanes[0].Options.Attempts, s.lanes[0].Options.MaxTime = 50, 100*time.Hour
+	s.lanes[0].Options.Timeout = 5 * time.Second
 	sum := s.mustRun(t)
 	d := sum.Destinations[0]
 	if int(d.Rejected["refused"]) != len(bad) || int(d.Delivered) != n-len(bad) || d.Pending != 0 {

@@ -58,15 +58,7 @@ func (o Options) withDefaults() Options {
 	if o.Timeout <= 0 {
 		o.Timeout = 30 * time.Second
 	}
-	if o.Attempts <= 0 {
-		o.Attempts = 8
-	}
-	if o.MaxTime <= 0 {
-		o.MaxTime = 15 * time.Minute
-	}
-	if o.MaxErrors == 0 {
-		o.MaxErrors = 1000
-	}
+	o.VerdictOptions = o.VerdictOptions.withDefaults()
 	return o
 }
 

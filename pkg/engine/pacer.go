@@ -30,6 +30,17 @@ func (alone) Share(string) (float64, time.Time) { return 1, time.Time{} }
 func (alone) Want(string, bool)                 {}
 func (alone) Paused(string, time.Time)          {}
 
+// PaceOptions say how hard a lane asks its partner.
+type PaceOptions struct {
+	// Rate is of the whole lane, instead of the partner's for the same unit; nil: none.
+	// Those of its actions stay, but for lower ones under Override.
+	Rate        *destination.Rate
+	Override    bool
+	NoRates     bool    // no rate is kept at all
+	Concurrency int     // requests in flight; 0: as declared
+	Reserve     float64 // share of the partner's quota left to live traffic
+}
+
 // pacer owns when a lane's next request may go: one bucket for each documented limit, of
 // the whole lane or of one action, the account's share that this process has, the pause
 // that the partner asked for, the number of requests in flight, and the breaker. The

@@ -10,6 +10,28 @@ import (
 	"github.com/fanfold/fanfold/pkg/journal"
 )
 
+// VerdictOptions say how long a lane goes on with what is not accepted.
+type VerdictOptions struct {
+	Attempts int           // of one delivery; 0: 8
+	MaxTime  time.Duration // of one delivery, from its first attempt; 0: 15 min
+	// MaxErrors is how many events in a row may be rejected with the same answer of the
+	// partner, with nothing accepted, before the lane stops; 0: 1,000, less: any number.
+	MaxErrors int
+}
+
+func (o VerdictOptions) withDefaults() VerdictOptions {
+	if o.Attempts <= 0 {
+		o.Attempts = 8
+	}
+	if o.MaxTime <= 0 {
+		o.MaxTime = 15 * time.Minute
+	}
+	if o.MaxErrors == 0 {
+		o.MaxErrors = 1000
+	}
+	return o
+}
+
 // verdicts owns what the partner's answers mean for a lane's deliveries. It is the only
 // place where a delivery is rejected or given up. The lane's lock guards it, but for
 // writing dead letters of what Route has rejected.

@@ -19,7 +19,7 @@ import (
 func (r *Run) openLanes(context.Context) error {
 	for _, d := range r.job.Destinations {
 		l := engine.LaneConfig{Name: d.Name, Type: d.Slug, Sender: d.Sender, Filter: d.Filter, Consent: d.Consent,
-			Options: laneOptions(d.Options)}
+			Options: d.Options}
 		l.Options.Reserve, l.Options.MaxErrors = r.job.Reserve, r.job.MaxErrors
 		if r.job.Rehearse && !r.job.RealPace {
 			l.Options.NoRates = true // nobody is there whose limits could be reached
@@ -39,14 +39,6 @@ func (r *Run) openLanes(context.Context) error {
 		r.lanes = append(r.lanes, l)
 	}
 	return nil
-}
-
-// laneOptions are a destination's options as the engine takes them.
-func laneOptions(o config.Options) engine.Options {
-	return engine.Options{
-		Rate: o.Rate, Override: o.Override, NoRates: o.NoRates,
-		Concurrency: o.Concurrency, Timeout: o.Timeout, Attempts: o.Attempts, MaxTime: o.MaxTime, Hold: o.Hold,
-	}
 }
 
 // openLocal makes a lane for a destination that is no partner.

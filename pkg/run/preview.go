@@ -132,7 +132,7 @@ func (w *World) previewer(
 		net: &transport.Capture{}, show: show}
 	auth := p.plan.Auth.WithToken("a-token-that-is-asked-for")
 	p.rt = transport.New(transport.Options{Network: p.net, Auth: auth, UserAgent: w.UserAgent})
-	p.packer = engine.NewPacker(p.plan, engine.PackOptionsOf(p.plan, laneOptions(d.Options), j.MemoryNeeded(),
+	p.packer = engine.NewPacker(p.plan, engine.PackOptionsOf(p.plan, d.Options, j.MemoryNeeded(),
 		len(j.Destinations)), func(b *engine.Packed[*parcel]) { p.request(ctx, b) })
 	return p
 }
