@@ -4,18 +4,14 @@ import "github.com/fanfold/fanfold/pkg/field"
 
 // whoFields are of the user and the device: what events and profiles share.
 func whoFields() field.Lines {
-	device, place := "$.context.device", "$.context.location"
-	return field.Lines{
-		field.UserID("user_id").Nullable(), field.Text("device_id").From(device+".id", "$.anonymousId"),
+	return append(field.Lines{
+		field.UserID("user_id").Nullable(), field.Text("device_id").From("$.context.device.id", "$.anonymousId"),
 		field.Object("user_properties").From("$.traits"), field.Object("groups"),
-		field.Text("app_version").From("$.context.app.version"), field.Text("platform").From(device + ".type"),
-		field.Text("os_name").From("$.context.os.name"), field.Text("os_version").From("$.context.os.version"),
-		field.Text("device_brand").From(device + ".brand"), field.Text("device_manufacturer").From(device + ".manufacturer"),
-		field.Text("device_model").From(device + ".model"), field.Text("carrier").From("$.context.network.carrier"),
-		field.Text("country").From(place + ".country"), field.Text("region").From(place + ".region"), field.Text("city").From(place + ".city"),
-		field.Text("dma"), field.Text("language").From("$.context.locale"), field.Text("insert_id"),
-		field.Text("library").From("$.context.library.name"),
-	}
+	}, field.Texts("app_version = context.app.version", "platform = context.device.type", "os_name = context.os.name",
+		"os_version = context.os.version", "device_brand = context.device.brand",
+		"device_manufacturer = context.device.manufacturer", "device_model = context.device.model",
+		"carrier = context.network.carrier", "country = context.location.country", "region = context.location.region",
+		"city = context.location.city", "dma", "language = context.locale", "insert_id", "library = context.library.name")...)
 }
 
 // agentFields say what becomes of the user agent, and how short an id may be.
@@ -27,20 +23,11 @@ func agentFields() field.Lines {
 	}
 }
 
-// utm are the parts of a campaign under their usual names, with a prefix.
-func utm(prefix string) field.Lines {
-	return field.Lines{
-		field.Text(prefix + "utm_source").From("$.context.campaign.source"), field.Text(prefix + "utm_medium").From("$.context.campaign.medium"),
-		field.Text(prefix + "utm_campaign").From("$.context.campaign.name"), field.Text(prefix + "utm_term").From("$.context.campaign.term"),
-		field.Text(prefix + "utm_content").From("$.context.campaign.content"),
-	}
-}
-
 func referrer(key string) field.Line { return field.Text(key).From("$.context.page.referrer") }
 
 // campaignFields are where the user came from.
 func campaignFields() field.Lines {
-	return field.Lines{field.Object("utm_properties", utm("")), referrer("referrer")}
+	return field.Lines{field.Object("utm_properties", field.Campaign("")), referrer("referrer")}
 }
 
 // eventFields are of an event alone.
@@ -61,8 +48,8 @@ func eventFields() field.Lines {
 // onceFields are the user properties that Log Event V2 sets.
 func onceFields() field.Lines {
 	return field.Lines{
-		field.Object("setOnce", referrer("initial_referrer"), utm("initial_")).Open(),
-		field.Object("setAlways", referrer("referrer"), utm("")).Open(),
+		field.Object("setOnce", referrer("initial_referrer"), field.Campaign("initial_")).Open(),
+		field.Object("setAlways", referrer("referrer"), field.Campaign("")).Open(),
 		field.Object("add").Open(),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/fanfold/fanfold/destinations/internal/agent"
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
 )
@@ -92,10 +93,10 @@ func respell(text, name string) string {
 // told are the members that the user agent tells where the payload does not. Of some the
 // browser's hints know better.
 func told() body.Members {
-	agent := body.From("userAgent").NotEmpty()
-	member := func(key, hint string, of func(*device) string) body.Members {
-		parsed := body.Node(agent.As("the "+key+" in it", func(dst []byte, v event.Value, c *body.Context) []byte {
-			if text := of(body.Recall(c, v, parseAgent)); text != "" {
+	ua := body.From("userAgent").NotEmpty()
+	member := func(key, hint string, of func(*agent.Device) string) body.Members {
+		parsed := body.Node(ua.As("the "+key+" in it", func(dst []byte, v event.Value, c *body.Context) []byte {
+			if text := of(body.Recall(c, v, agent.Read)); text != "" {
 				dst = event.AppendQuoted(dst, text)
 			}
 			return dst
@@ -103,19 +104,19 @@ func told() body.Members {
 		if hint != "" {
 			parsed = body.First(body.From("userAgentData."+hint).NotNull(), parsed)
 		}
-		n := body.If(body.All(agent, body.From("userAgentParsing").Is("true")), parsed)
+		n := body.If(body.All(ua, body.From("userAgentParsing").Is("true")), parsed)
 		if key != "device_type" { // no field
 			n = body.First(body.From(key), n)
 		}
 		return body.Member(key, n)
 	}
 	return body.Together(
-		body.When(body.From("includeRawUserAgent").Is("true"), body.Member("user_agent", agent.Text())),
-		member("os_name", "", func(d *device) string { return cmp.Or(d.os, d.browser) }),
-		member("os_version", "platformVersion", func(d *device) string { return d.major }),
-		member("device_manufacturer", "", func(d *device) string { return d.vendor }),
-		member("device_model", "model", func(d *device) string { return cmp.Or(d.model, d.os) }),
-		member("device_type", "", func(d *device) string { return d.kind }),
+		body.When(body.From("includeRawUserAgent").Is("true"), body.Member("user_agent", ua.Text())),
+		member("os_name", "", func(d *agent.Device) string { return cmp.Or(d.OS, d.Browser) }),
+		member("os_version", "platformVersion", func(d *agent.Device) string { return d.Major }),
+		member("device_manufacturer", "", func(d *agent.Device) string { return d.Vendor }),
+		member("device_model", "model", func(d *agent.Device) string { return cmp.Or(d.Model, d.OS) }),
+		member("device_type", "", func(d *agent.Device) string { return d.Kind }),
 	)
 }
 

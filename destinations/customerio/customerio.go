@@ -165,23 +165,6 @@ func New() destination.Destination {
 					body.Member("attributes", attributes("data", nil, []string{"actionType"})),
 				)),
 		},
-		Presets: []destination.Preset{
-			{Name: "Create or Update Person", Action: "createUpdatePerson", Subscribe: `type = "identify"`},
-			{Name: "Create or Update Device", Action: "createUpdateDevice", Subscribe: deviceTrigger},
-			{Name: "Delete Device", Action: "deleteDevice", Subscribe: `event = "Application Uninstalled" or event = "Device Deleted"`},
-			{Name: "Delete Relationship", Action: "deleteRelationship", Subscribe: `event = "Relationship Deleted"`},
-			{Name: "Delete Person", Action: "deletePerson", Subscribe: `event = "User Deleted"`},
-			{Name: "Delete Object", Action: "deleteObject", Subscribe: `event = "Object Deleted"`},
-			{Name: "Track Event", Action: "trackEvent", Subscribe: trackTrigger},
-			{Name: "Track Page View", Action: "trackPageView", Subscribe: `type = "page"`},
-			{Name: "Track Screen View", Action: "trackScreenView", Subscribe: `type = "screen"`},
-			{Name: "Create or Update Object", Action: "createUpdateObject", Subscribe: `type = "group"`},
-			{Name: "Merge People", Action: "mergePeople", Subscribe: `type = "alias"`},
-			{Name: "Suppress Person", Action: "suppressPerson", Subscribe: `event = "User Suppressed"`},
-			{Name: "Unsuppress Person", Action: "unsuppressPerson", Subscribe: `event = "User Unsuppressed"`},
-			{Name: "Report Delivery Event", Action: "reportDeliveryEvent", Subscribe: `event = "Report Delivery Event"`},
-			{Name: "Report Content Event", Action: "reportContentEvent", Subscribe: `event = "Report Content Event"`},
-		},
 	}.Destination()
 }
 

@@ -293,7 +293,7 @@ func few(c *body.Context, keys []string) string {
 // check says what is wrong with an event, its name aside, or nothing.
 func check(r rule, c *body.Context) string {
 	currency, list := c.Field("currency"), c.Field("items")
-	if !currency.Falsy() && !isCurrency(currency) {
+	if !currency.Falsy() && !field.IsCurrency(currency.Text()) {
 		return currency.Text() + " is not a valid currency code"
 	}
 	if list.Len() > maxItems {
@@ -311,7 +311,7 @@ func check(r rule, c *body.Context) string {
 		if !el.Get("item_name").Exists() && !el.Get("item_id").Exists() {
 			return "an item needs a name or an id"
 		}
-		if code := el.Get("currency"); !code.Falsy() && !isCurrency(code) {
+		if code := el.Get("currency"); !code.Falsy() && !field.IsCurrency(code.Text()) {
 			return code.Text() + " is not a valid currency code"
 		}
 	}
@@ -377,15 +377,4 @@ func normalize(name string, lower bool) string {
 		name = strings.ToLower(name)
 	}
 	return name
-}
-
-// currencies are the codes of ISO 4217.
-const currencies = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF CHW CLF CLP CNY COP COU CRC CUC CUP CVE CZK " +
-	"DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD " +
-	"MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLL SOS SRD SSP STN SVC SYP SZL " +
-	"THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS VES VND VUV WST XAF XAG XAU XBA XBB XBC XBD XCD XDR XOF XPD XPF XPT XSU XTS XUA XXX YER ZAR ZMW ZWC"
-
-func isCurrency(v event.Value) bool {
-	code := v.Text()
-	return len(code) == 3 && !strings.Contains(code, " ") && strings.Contains(currencies, strings.ToUpper(code))
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fanfold/fanfold/destinations/internal/agent"
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
@@ -275,12 +276,12 @@ func properties(of func(...string) body.Value) body.Members {
 	)
 }
 
-func browser(dst []byte, agent event.Value, c *body.Context) []byte {
-	return event.AppendQuoted(dst, body.Recall(c, agent, agentOf).browser)
+func browser(dst []byte, ua event.Value, c *body.Context) []byte {
+	return event.AppendQuoted(dst, body.Recall(c, ua, agent.ReadBrowser).Name)
 }
 
-func browserVersion(dst []byte, agent event.Value, c *body.Context) []byte {
-	if v := body.Recall(c, agent, agentOf).version; v != "" {
+func browserVersion(dst []byte, ua event.Value, c *body.Context) []byte {
+	if v := body.Recall(c, ua, agent.ReadBrowser).Version; v != "" {
 		dst = event.AppendQuoted(dst, v)
 	}
 	return dst

@@ -2,7 +2,6 @@ package destination
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -197,12 +196,11 @@ func (s *boundStep) static() string {
 // request is that of the first step.
 func (b *bound) request(sc body.Scope) (Request, error) {
 	first := &b.steps[0]
-	r := Request{Method: first.method, Path: first.static(), Header: http.Header{}}
-	r.ContentType = cmp.Or(first.contentType, b.contentType)
+	r := Request{Method: first.method, Path: first.static(), Header: http.Header{}, ContentType: first.contentType}
 	if r.ContentType == "" && first.as == asForm {
 		r.ContentType = "application/x-www-form-urlencoded"
 	}
-	if base := cmp.Or(first.base, b.base); base != "" {
+	if base := first.base; base != "" {
 		at, err := sc.BindPath(base)
 		if err != nil {
 			return r, fmt.Errorf("its address: %w", err)

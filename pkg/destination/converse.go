@@ -1,7 +1,6 @@
 package destination
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -177,7 +176,7 @@ func (b *bound) ask(ctx context.Context, one *call, st *boundStep, batch *Batch,
 	if err != nil {
 		return nil, err.Error(), nil
 	}
-	contentType := cmp.Or(st.contentType, b.contentType)
+	contentType := st.contentType
 	switch {
 	case st.as == asForm:
 		text, contentType = formOf(text), "application/x-www-form-urlencoded"

@@ -35,8 +35,6 @@ type Declared struct {
 	steps        []Step
 	group        []body.Value
 	headers      []header
-	base         string
-	contentType  string
 	limits       ActionLimits
 	success      []Success
 	allOrNothing bool
@@ -171,10 +169,11 @@ func (s Step) AsQuery() Step { s.as = asQuery; return s }
 // has from the partner.
 func (s Step) To(path body.Node) Step { s.to = path; return s }
 
-// Of is the content type of the request, instead of the action's.
+// Of is the content type of the request, instead of application/json or that of a form.
 func (s Step) Of(contentType string) Step { s.contentType = contentType; return s }
 
-// At is the address above the path, instead of the action's: see [Declared.At].
+// At is the address above the path, for a request to a host of its own; in it
+// {settings.key} stands for a setting.
 func (s Step) At(base string) Step { s.base = base; return s }
 
 // Success are the answers by which this request was taken, instead of the action's. Where one
@@ -257,13 +256,6 @@ func (d *Declared) Header(name string, v body.Value) *Declared {
 	d.headers = append(d.headers, header{name, v})
 	return d
 }
-
-// At is the address above the path, for an action on a host of its own; in it
-// {settings.key} stands for a setting.
-func (d *Declared) At(base string) *Declared { d.base = base; return d }
-
-// ContentType is instead of application/json, or of that of a form.
-func (d *Declared) ContentType(t string) *Declared { d.contentType = t; return d }
 
 // Limits are instead of the destination's where they are not zero.
 func (d *Declared) Limits(l ActionLimits) *Declared { d.limits = l; return d }

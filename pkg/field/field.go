@@ -98,7 +98,8 @@ func fromMembers(fields []mapping.Field) mapping.Value {
 	return d
 }
 
-// Texts are texts.
+// Texts are texts. A key may have its path behind it: Texts("os = context.os.name") is
+// Text("os").From("$.context.os.name"); so for all that stand in the plural.
 func Texts(keys ...string) Lines { return each(keys, Text) }
 
 // Numbers are numbers.
@@ -109,7 +110,12 @@ func Booleans(keys ...string) Lines { return each(keys, Boolean) }
 
 func each(keys []string, of func(string) Line) (ls Lines) {
 	for _, k := range keys {
-		ls = append(ls, of(k))
+		key, path, mapped := strings.Cut(k, " = ")
+		l := of(key)
+		if mapped {
+			l = l.From("$." + path)
+		}
+		ls = append(ls, l)
 	}
 	return ls
 }

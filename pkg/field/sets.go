@@ -61,6 +61,13 @@ func UserAgent(key string) Line { return Text(key).From("$.context.userAgent") }
 // PageURL is where in the web it happened.
 func PageURL(key string) Line { return Text(key).From("$.context.page.url") }
 
+// Campaign is where the person came from, under the usual names of links with a prefix.
+func Campaign(prefix string) Lines {
+	return Texts(prefix+"utm_source = context.campaign.source", prefix+"utm_medium = context.campaign.medium",
+		prefix+"utm_campaign = context.campaign.name", prefix+"utm_term = context.campaign.term",
+		prefix+"utm_content = context.campaign.content")
+}
+
 // What was bought.
 
 // Value is what it was worth.

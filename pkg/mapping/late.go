@@ -11,18 +11,6 @@ import (
 // Compute writes what is worked out of a value.
 type Compute func(w *Writer, v event.Value, l *Late)
 
-// WriteText is a [Compute] that writes a value's text.
-func WriteText(w *Writer, v event.Value, _ *Late) {
-	if b, ok := v.Plain(); ok {
-		w.TextBytes(b)
-	} else {
-		w.Text(v.Text())
-	}
-}
-
-// WriteInsertID is a [Compute] that writes the insert id of the delivery.
-func WriteInsertID(w *Writer, _ event.Value, l *Late) { w.Text(l.InsertID()) }
-
 // Late is what differs from delivery to delivery beside the event itself.
 type Late struct {
 	Now  time.Time

@@ -1,4 +1,4 @@
-package mixpanel
+package agent
 
 import "strings"
 
@@ -37,12 +37,13 @@ func anyIn(s string, words []string) bool {
 	return false
 }
 
-// agent is what a user agent says of the browser.
-type agent struct{ browser, version string }
+// Browser is what Mixpanel's own libraries call the browser of a user agent, and its version.
+type Browser struct{ Name, Version string }
 
-func agentOf(text string) *agent {
-	browser, version := browserOf(text)
-	return &agent{browser, version}
+// ReadBrowser reads a user agent.
+func ReadBrowser(agent string) *Browser {
+	name, version := browserOf(agent)
+	return &Browser{name, version}
 }
 
 // browserOf names the browser of a user agent and its version.

@@ -1,19 +1,20 @@
-package amplitude
+// Package agent reads user agents, in the words that partners have for browsers and devices.
+package agent
 
 import (
 	"regexp"
 	"strings"
 )
 
-// device is what a user agent says of the machine and the browser, in the words
-// of Amplitude's own parser of user agents.
-type device struct {
-	os, browser, major, vendor, model, kind string
+// Device is what a user agent says of the machine and the browser, in the words of
+// https://github.com/amplitude/ua-parser-js. What it does not say is "".
+type Device struct {
+	OS, Browser, Major, Vendor, Model, Kind string
 }
 
-// browsers are the marks that stand before a browser's version, in the order in
+// marks are the marks that stand before a browser's version, in the order in
 // which they are looked for. with has to be in the user agent too.
-var browsers = [...]struct{ mark, with, name string }{
+var marks = [...]struct{ mark, with, name string }{
 	{"CriOS/", "", "Chrome"}, {"CrMo/", "", "Chrome"},
 	{"Edg/", "", "Edge"}, {"Edge/", "", "Edge"}, {"EdgiOS/", "", "Edge"}, {"EdgA/", "", "Edge"},
 	{"Opera Mini/", "", "Opera Mini"}, {"Version/", "Opera", "Opera"}, {"Opera/", "", "Opera"}, {"Opera ", "", "Opera"},
@@ -71,53 +72,53 @@ var models = [...]struct {
 	{regexp.MustCompile(`(?i)zte[- ]([\w ]+)$`), "ZTE", "mobile"},
 }
 
-// parseAgent reads a user agent.
-func parseAgent(ua string) *device {
-	d := &device{os: system(ua)}
-	d.browser, d.major = browser(ua)
+// Read reads a user agent.
+func Read(ua string) *Device {
+	d := &Device{OS: system(ua)}
+	d.Browser, d.Major = browserAndMajor(ua)
 	has := func(s string) bool { return strings.Contains(ua, s) }
 	switch {
 	case has("Android") && !has("Windows Phone"):
 		d.android(ua)
 	case has("iPhone") || has("iPod") || has("iPad"):
-		d.vendor, d.kind = "Apple", "mobile"
-		if d.model = numbered(ua); d.model == "" {
-			d.model = between(ua, "(", ";")
+		d.Vendor, d.Kind = "Apple", "mobile"
+		if d.Model = numbered(ua); d.Model == "" {
+			d.Model = between(ua, "(", ";")
 		}
-		if strings.HasPrefix(d.model, "iPad") {
-			d.kind = "tablet"
-		} else if !strings.HasPrefix(d.model, "iP") {
-			d.vendor, d.model = "", ""
+		if strings.HasPrefix(d.Model, "iPad") {
+			d.Kind = "tablet"
+		} else if !strings.HasPrefix(d.Model, "iP") {
+			d.Vendor, d.Model = "", ""
 		}
 	case has("Macintosh;"):
-		d.vendor, d.model = "Apple", "Macintosh"
+		d.Vendor, d.Model = "Apple", "Macintosh"
 	case has("Lumia"):
-		d.vendor, d.kind, d.model = "Microsoft", "mobile", strings.TrimSpace("Lumia"+word(ua, "Lumia", " "))
+		d.Vendor, d.Kind, d.Model = "Microsoft", "mobile", strings.TrimSpace("Lumia"+word(ua, "Lumia", " "))
 		if has("NOKIA") {
-			d.vendor = "Nokia"
+			d.Vendor = "Nokia"
 		}
 	case has("PlayStation "):
-		d.vendor, d.kind, d.model = "Sony", "console", "PlayStation "+word(ua, "PlayStation ", "")
+		d.Vendor, d.Kind, d.Model = "Sony", "console", "PlayStation "+word(ua, "PlayStation ", "")
 	case has("Xbox One"):
-		d.vendor, d.kind, d.model = "Microsoft", "console", "Xbox One"
+		d.Vendor, d.Kind, d.Model = "Microsoft", "console", "Xbox One"
 	case has("Xbox"):
-		d.vendor, d.kind, d.model = "Microsoft", "console", "Xbox"
+		d.Vendor, d.Kind, d.Model = "Microsoft", "console", "Xbox"
 	case has("SMART-TV") || has("SmartTV") || has("Smart TV"):
-		d.kind = "smarttv"
+		d.Kind = "smarttv"
 		if has("SMART-TV") && has("SAMSUNG") {
-			d.vendor = "SAMSUNG"
+			d.Vendor = "SAMSUNG"
 		}
 	case has("Tablet;"):
-		d.kind = "tablet"
+		d.Kind = "tablet"
 	case has("Mobile;") || has("Mobile/") || has("Mobile Safari") || has("Phone"):
-		d.kind = "mobile"
+		d.Kind = "mobile"
 	}
 	return d
 }
 
 // android reads the model, which is the last thing before the build or the
 // engine.
-func (d *device) android(ua string) {
+func (d *Device) android(ua string) {
 	rest := ua[strings.Index(ua, "Android")+len("Android"):]
 	name, engine, named := strings.Cut(rest, ") AppleWeb")
 	if i := strings.Index(rest, " Build"); i >= 0 && i < len(name) {
@@ -133,22 +134,22 @@ func (d *device) android(ua string) {
 	for i := range models {
 		m := &models[i]
 		if found := m.re.FindStringSubmatch(name); found != nil {
-			d.vendor, d.kind, d.model = m.vendor, m.kind, found[len(found)-1]
+			d.Vendor, d.Kind, d.Model = m.vendor, m.kind, found[len(found)-1]
 			return
 		}
 	}
 	switch {
 	case named && name != "" && strings.Contains(engine, "Safari"):
-		d.model, d.kind = name, "tablet"
+		d.Model, d.Kind = name, "tablet"
 		if strings.Contains(engine, " Mobile Safari") {
-			d.kind = "mobile"
+			d.Kind = "mobile"
 		}
 	case strings.Contains(rest, "Tablet;"):
-		d.kind = "tablet"
+		d.Kind = "tablet"
 	case strings.Contains(rest, "Mobile;") || strings.Contains(rest, "Mobile/"):
-		d.kind = "mobile"
+		d.Kind = "mobile"
 	case named:
-		d.vendor, d.model = "Generic", "Android"+between(rest, "", ";")
+		d.Vendor, d.Model = "Generic", "Android"+between(rest, "", ";")
 	}
 }
 
@@ -185,10 +186,10 @@ func system(ua string) string {
 	return ""
 }
 
-// browser names the browser and the first number of its version.
-func browser(ua string) (name, major string) {
-	for i := range browsers {
-		b := &browsers[i]
+// browserAndMajor names the browser and the first number of its version.
+func browserAndMajor(ua string) (name, major string) {
+	for i := range marks {
+		b := &marks[i]
 		if (b.with == "" || strings.Contains(ua, b.with)) && strings.Contains(ua, b.mark) {
 			if v := version(ua, b.mark); v != "" {
 				return b.name, v
