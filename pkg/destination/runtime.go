@@ -690,7 +690,7 @@ func missingIdentity(err *mapping.InvalidError, fields []mapping.Field) bool {
 // decides, else "All", else the event goes out.
 func (o *sender) optedOut(ev *event.Event) bool {
 	v := ev.Integrations()
-	if v.Kind() != event.Object || v.Len() == 0 {
+	if v.Kind() != event.Object || v.Size() == len(`{}`) {
 		return false
 	}
 	all, own := false, 0 // own: 1 in, -1 out

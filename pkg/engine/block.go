@@ -27,6 +27,7 @@ type block struct {
 
 	mu      sync.Mutex
 	shared  []sharedRoute
+	index   func()      // indexes the events again; nil: they are indexed
 	spoiled atomic.Bool // code that has not come back may still look at it: it is not used again
 }
 
@@ -47,6 +48,7 @@ func (b *block) release() {
 		clear(b.items)
 		b.items = b.items[:0]
 		b.parser.Reset()
+		b.index = nil
 		b.start, b.end = journal.Mark{}, journal.Mark{}
 		if b.bytes < 4<<20 {
 			b.home.Put(b)
@@ -82,8 +84,44 @@ func (e *Engine) prepare(c *source.Chunk, isUrgent, gated bool) *block {
 		e.index(b, to)
 		l.router.part(b, from, to, r, i, isUrgent, gated)
 		b.bytes += int64(r.parts[i].list.Size())
+		if e.forgets {
+			b.forget(from, to, e.gone)
+		}
 	}
 	return b
+}
+
+// forget gives back the memory of the index of events that all lanes have been routed:
+// the next ones are indexed there, so that it stays in the processor's cache. gone stands
+// for them.
+func (b *block) forget(from, to int, gone *event.Event) {
+	if b.spoiled.Load() {
+		return // somebody may still look at it
+	}
+	b.parser.Reset()
+	for i := from; i < to; i++ {
+		if it := &b.items[i]; it.Event != nil {
+			it.Event = gone
+		}
+	}
+	b.index = func() {
+		b.parser.Reset()
+		for i := range b.items {
+			if it := &b.items[i]; it.Event != nil {
+				it.Event, _ = b.parser.Parse(b.chunk.Records[i].Raw) // it was parsed before
+			}
+		}
+	}
+}
+
+// indexed sees to it that there is an index of the block's events.
+func (b *block) indexed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.index != nil {
+		b.index()
+		b.index = nil
+	}
 }
 
 // index indexes and selects the records up to one.

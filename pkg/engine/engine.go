@@ -115,6 +115,10 @@ type Engine struct {
 	log   *slog.Logger
 	start time.Time
 
+	// forgets: nobody looks at an event once it has been routed ahead; gone stands for it.
+	forgets bool
+	gone    *event.Event
+
 	stockBlocks     stock.Stock[block]
 	stockRouted     stock.Stock[routed]
 	stockLaneBlocks stock.Stock[laneBlock]
@@ -153,6 +157,10 @@ func New(c Config) *Engine {
 	}
 	e.pair()
 	e.follow()
+	e.gone, e.forgets = new(event.Event), true
+	for _, l := range e.lanes {
+		e.forgets = e.forgets && l.c.Event == nil
+	}
 	return e
 }
 

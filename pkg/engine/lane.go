@@ -27,7 +27,6 @@ type lane struct {
 	// Of the routing goroutine.
 	reader *reader
 	router *router
-	user   func(*event.Event) uint64
 	seen   uint64 // events, those before the first mark included
 
 	wakeRoute, wakeSend chan struct{} // of one element: something has changed
@@ -73,9 +72,9 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		wakeRoute: make(chan struct{}, 1),
 		wakeSend:  make(chan struct{}, 1),
 	}
-	l.user = UserKey
+	user := UserKey
 	if c.Event != nil {
-		l.user = func(ev *event.Event) uint64 { return UserKey(c.Event(ev)) }
+		user = func(ev *event.Event) uint64 { return UserKey(c.Event(ev)) }
 	}
 	pack := PackOptionsOf(plan, opt, e.c.Memory, len(e.c.Lanes))
 	l.ledger = newLedger(e.c.Run.Lane(c.Name), now)
@@ -95,6 +94,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 	l.router = &router{
 		sender:   c.Sender,
 		plan:     plan,
+		user:     user,
 		filter:   c.Filter,
 		consent:  c.Consent,
 		fallback: func(end source.Position) string { return selection.Fallback(e.c.Source.Manifest(), end) },
@@ -343,10 +343,6 @@ func (l *lane) notePart(b *block, lb *laneBlock, p *part) (keep int) {
 			laneEvent{b: lb, end: rec.End, offset: selection.StartOf(b.chunk, at), line: rec.Line, open: re.n},
 		)
 		le := &lb.events[len(lb.events)-1]
-		var user uint64
-		if l.plan.Order {
-			user = l.user(b.items[at].Event)
-		}
 		undecided := false
 		for k := range re.n {
 			d := &deliveries[k]
@@ -356,7 +352,7 @@ func (l *lane) notePart(b *block, lb *laneBlock, p *part) (keep int) {
 					d:    d,
 					ev:   le,
 					id:   journal.DeliveryID{Ordinal: b.start.Ordinal + uint64(at), K: uint32(k)},
-					user: user,
+					user: re.user,
 				},
 			)
 			undecided = undecided || d.Settled == nil || d.Settled.Outcome == destination.Rejected

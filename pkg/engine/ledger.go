@@ -61,7 +61,8 @@ type laneEvent struct {
 	offset   int64           // where the record begins
 	line     int64
 	reason   string
-	open     int32 // works not settled
+	moved    *laneEvent // its copy, once it is moved out of its block
+	open     int32      // works not settled
 	worst    journal.Outcome
 	doubtful bool // in doubt since an earlier process, or once settled by one
 	held     bool // one of its deliveries is in doubt and not sent again

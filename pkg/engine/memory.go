@@ -2,7 +2,7 @@ package engine
 
 import (
 	"bytes"
-	"strings"
+	"unsafe"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 )
@@ -103,17 +103,27 @@ func (m *memory) compact(blocks []*laneBlock, q *queue, hung bool) {
 	if len(emptied) == 0 {
 		return
 	}
-	mv := mover{events: map[*laneEvent]*laneEvent{}}
+	var mv mover
 	q.each(mv.works)
 	for _, lb := range emptied {
 		m.free(lb, hung)
 	}
 }
 
-// mover copies deliveries out of the blocks that are emptied.
+// mover copies deliveries out of the blocks that are emptied. What it copies lies in
+// pieces that several share, since the collector is asked for each: those that wait
+// together mostly go together. A piece is small enough for one of them to keep it.
 type mover struct {
-	events map[*laneEvent]*laneEvent
+	list   []work
+	made   []destination.Delivery
+	events []laneEvent
+	text   []byte
 }
+
+const (
+	pieceOfMoved = 16
+	textOfMoved  = 16 << 10
+)
 
 func (m *mover) works(ws []*work) {
 	for i, w := range ws {
@@ -124,25 +134,49 @@ func (m *mover) works(ws []*work) {
 }
 
 func (m *mover) work(w *work) *work {
-	n, d := *w, *w.d
-	d.Item = bytes.Clone(d.Item)
-	d.InsertID = strings.Clone(d.InsertID)
-	n.d, n.ev, n.moved = &d, m.event(w.ev), true
+	n, d := another(&m.list, *w), another(&m.made, *w.d)
+	d.Item = m.copy(d.Item)
+	if d.InsertID != "" {
+		id := m.copy(unsafe.Slice(unsafe.StringData(d.InsertID), len(d.InsertID)))
+		d.InsertID = unsafe.String(&id[0], len(id)) // nobody writes to it again
+	}
+	n.d, n.ev, n.moved = d, m.event(w.ev), true
 	if n.parked != nil {
 		n.parked = m.work(n.parked)
 	}
-	return &n
+	return n
 }
 
+// event is the copy of an event: one for all of its deliveries.
 func (m *mover) event(le *laneEvent) *laneEvent {
-	n := m.events[le]
-	if n == nil {
-		c := *le
-		c.raw = bytes.Clone(le.raw)
-		n = &c
-		m.events[le] = n
+	if le.moved == nil {
+		n := another(&m.events, *le)
+		n.raw = m.copy(le.raw)
+		le.moved = n
 	}
-	return n
+	return le.moved
+}
+
+// another puts a copy behind those of a piece, or begins a piece.
+func another[T any](piece *[]T, x T) *T {
+	if len(*piece) == cap(*piece) {
+		*piece = make([]T, 0, pieceOfMoved)
+	}
+	*piece = append(*piece, x)
+	return &(*piece)[len(*piece)-1]
+}
+
+// copy copies a text into the piece of memory that is being filled.
+func (m *mover) copy(b []byte) []byte {
+	if len(b) == 0 || len(b) >= textOfMoved/4 {
+		return bytes.Clone(b) // nothing is not the same as an empty text
+	}
+	if cap(m.text)-len(m.text) < len(b) {
+		m.text = make([]byte, 0, textOfMoved)
+	}
+	from := len(m.text)
+	m.text = append(m.text, b...)
+	return m.text[from:len(m.text):len(m.text)]
 }
 
 // pass gives back the memory of a block that the mark has passed.

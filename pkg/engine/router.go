@@ -20,6 +20,7 @@ import (
 type router struct {
 	sender   destination.Sender
 	plan     *destination.Plan
+	user     func(*event.Event) uint64 // see UserKey
 	filter   *filter.Filter
 	consent  []string
 	fallback func(source.Position) string // insert id of an event without messageId
@@ -71,8 +72,12 @@ type part struct {
 	gone    bool         // given up: nobody waits for it any more
 }
 
-// routedEvent says how many of a part's deliveries are of an item of the block.
-type routedEvent struct{ item, n int32 }
+// routedEvent says how many of a part's deliveries are of an item of the block, and
+// whose events keep their order with it.
+type routedEvent struct {
+	item, n int32
+	user    uint64
+}
 
 // routed takes memory for what is made of the block.
 func (b *block) routed() *routed {
@@ -130,6 +135,7 @@ func (r *routed) part(from, to, i int) (first, end int) {
 // of them has routed. ahead: for all lanes, when blocks are prepared.
 func (r *router) block(b *block, from int, ahead, isUrgent bool) *routed {
 	if r.group == nil || from > 0 || !isUrgent && !ahead {
+		b.indexed()
 		out := b.routed()
 		out.holders.Store(1)
 		r.parts(b, from, out, isUrgent)
@@ -137,6 +143,7 @@ func (r *router) block(b *block, from int, ahead, isUrgent bool) *routed {
 	}
 	out, mine := b.share(r.group)
 	if mine {
+		b.indexed()
 		defer close(out.done)
 		r.parts(b, from, out, isUrgent)
 		return out
@@ -201,6 +208,7 @@ func (r *router) part(b *block, from, to int, out *routed, i int, isUrgent, gate
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
+			deepen()
 			r.events(b, from, to, p, hung, isUrgent)
 		}()
 		at, ok := r.watch(p, done, isUrgent)
@@ -220,6 +228,19 @@ func (r *router) part(b *block, from, to int, out *routed, i int, isUrgent, gate
 			hung[k] = true
 		}
 	}
+}
+
+// deepen has the stack of a new goroutine grow once, while there is nothing on it: routing
+// goes deep, and a stack that doubles on the way is copied each time.
+//
+//go:noinline
+func deepen() (sum byte) {
+	var room [12 << 10]byte
+	for i := 0; i < len(room); i += 4 << 10 {
+		room[i] = byte(i)
+		sum += room[i]
+	}
+	return sum
 }
 
 // slowEvent is after how long with one event a part no longer keeps a processor's place
@@ -323,7 +344,11 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 			}
 			r.event(ev, &p.env, &p.list)
 		}
-		p.events = append(p.events, routedEvent{int32(i), int32(len(p.list.List) - first)})
+		re := routedEvent{item: int32(i), n: int32(len(p.list.List) - first)}
+		if r.plan.Order {
+			re.user = r.user(ev)
+		}
+		p.events = append(p.events, re)
 	}
 	p.list.Rest()
 	if size > 0 {

@@ -169,7 +169,7 @@ func commonNames() [topCount]string {
 // reset.
 type Event struct {
 	doc doc
-	top [topCount]int32 // numbers of the common members; 0: it has none
+	top [topCount]Ref // the common members; 0: it has none
 	typ Type
 	id  string // text of the member messageId; "": none, or it was not kept
 }
@@ -187,11 +187,11 @@ func (e *Event) Lookup(p Path) Value { return e.Root().Lookup(p) }
 func (e *Event) Type() Type { return e.typ }
 
 func (e *Event) common(i int) Value {
-	n := e.top[i]
-	if n == 0 {
+	f := e.top[i]
+	if f == 0 {
 		return Value{}
 	}
-	return Value{doc: &e.doc, at: n, kind: e.doc.nodes[n].kind()}
+	return Value{doc: &e.doc, at: int32(f >> refShift), kind: f.Kind()}
 }
 
 // TypeValue returns the member "type".
@@ -434,6 +434,22 @@ func (v Value) Get(key string) Value {
 	return v.get(key, hashKey(key))
 }
 
+// followed is get of what the parser followed a path to; known says whether it did.
+func (v Value) followed(key string, h uint8) (found Value, known bool) {
+	set := v.doc.followed
+	for at := set.tree[0].bucket[h&31]; at != 0; {
+		k := &set.tree[at]
+		if k.hash == h && k.key == key && k.slot >= 0 {
+			if f := v.doc.found[k.slot]; f != 0 {
+				found = Value{doc: v.doc, at: int32(f >> refShift), kind: f.Kind()}
+			}
+			return found, true
+		}
+		at = k.chain
+	}
+	return Value{}, false
+}
+
 func hashKey[T string | []byte](key T) uint8 {
 	if len(key) == 0 {
 		return 0
@@ -442,6 +458,11 @@ func hashKey[T string | []byte](key T) uint8 {
 }
 
 func (v Value) get(key string, h uint8) Value {
+	if v.at == 0 && v.doc.followed != nil {
+		if found, known := v.followed(key, h); known {
+			return found
+		}
+	}
 	nodes, raw := v.doc.nodes, v.doc.raw
 	end, dup := nodes[v.at].next, nodes[v.at].bits&repeats != 0
 	var found uint32

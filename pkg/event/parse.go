@@ -141,7 +141,7 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 
 // findTop notes the top-level members that almost every reader asks for.
 func (e *Event) findTop() {
-	e.top = [topCount]int32{}
+	e.top = [topCount]Ref{}
 	nodes := e.doc.nodes
 	end := nodes[0].next
 	for c := uint32(1); c < end; {
@@ -190,7 +190,7 @@ func (e *Event) findTop() {
 			}
 		}
 		if i >= 0 {
-			e.top[i] = int32(c)
+			e.top[i] = Ref(c)<<refShift | Ref(n.kind())
 		}
 		c = n.next
 	}
@@ -209,7 +209,7 @@ func (p *Parser) event(d doc) *Event {
 		e.findTop()
 	} else {
 		for i, slot := range d.followed.common {
-			e.top[i] = int32(d.found[slot] >> refShift)
+			e.top[i] = d.found[slot]
 		}
 	}
 	if t := e.TypeValue(); t.kind == String {

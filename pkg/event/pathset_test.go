@@ -55,6 +55,12 @@ func FuzzPathSet(f *testing.F) {
 		if want, found := ev.Lookup(event.CompilePath("b.c")), got.At(others[2]); want.Kind() != found.Kind() || string(want.Raw()) != string(found.Raw()) {
 			t.Errorf("followed beside another set: b.c is %q in %s, want %q", found.Raw(), raw, want.Raw())
 		}
+		for k := range want.Root().Members() {
+			w, g := want.Root().Get(k.Text()), ev.Root().Get(k.Text())
+			if w.Kind() != g.Kind() || string(w.Raw()) != string(g.Raw()) {
+				t.Errorf("followed: %s of %s is %q, want %q", k.Raw(), raw, g.Raw(), w.Raw())
+			}
+		}
 		for what, of := range map[string]func(*event.Event) event.Value{
 			"type": (*event.Event).TypeValue, "messageId": (*event.Event).MessageID, "userId": (*event.Event).UserID, "event": (*event.Event).Name, "timestamp": (*event.Event).TimestampMember,
 		} {
