@@ -243,11 +243,14 @@ type tape struct {
 }
 
 func (tp *tape) RoundTrip(req *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(req.Body)
-	if err != nil {
-		return nil, err
+	var body []byte
+	if req.Body != nil {
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
+		req.Body.Close()
 	}
-	req.Body.Close()
 	i := tp.n
 	tp.n++
 	header := http.Header{"Content-Type": req.Header["Content-Type"]}

@@ -19,6 +19,7 @@ type Auth struct {
 	query   map[string]string
 	sign    func(h http.Header, body []byte)
 	grant   *Grant // a token is asked for
+	host    string // "": every one
 }
 
 // Basic is HTTP basic authentication.
@@ -57,9 +58,17 @@ func (a Auth) withUser(address string) (Auth, string, error) {
 	return basic.And(a), u.String(), nil
 }
 
+// Only sends the credentials to no other host than that of an address.
+func (a Auth) Only(address string) Auth {
+	if u, err := url.Parse(address); err == nil {
+		a.host = u.Host
+	}
+	return a
+}
+
 // And applies both.
 func (a Auth) And(b Auth) Auth {
-	out := Auth{headers: map[string]string{}, query: map[string]string{}, sign: a.sign, grant: a.grant}
+	out := Auth{headers: map[string]string{}, query: map[string]string{}, sign: a.sign, grant: a.grant, host: a.host}
 	for _, x := range []Auth{a, b} {
 		for k, v := range x.headers {
 			out.headers[k] = v
@@ -96,6 +105,9 @@ func (a Auth) check() error {
 // Apply adds the credentials to a request, whose header and URL it may change. A token that
 // has to be asked for is the transport's business.
 func (a Auth) Apply(req *http.Request) {
+	if a.host != "" && req.URL.Host != a.host {
+		return
+	}
 	for k, v := range a.headers {
 		req.Header[k] = []string{v}
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -36,6 +38,16 @@ type boundStep struct {
 	first bool       // it goes where the action's requests go
 
 	number int // from 1 on
+
+	origin string  // scheme and host of a step that goes to an address in a setting
+	last   *answer // the one that is kept; nil: none is
+}
+
+// answer is one that serves many events.
+type answer struct {
+	mu    sync.Mutex
+	value event.Value
+	until time.Time
 }
 
 // bound is a declared action in its scope.
@@ -147,8 +159,16 @@ func (s Step) bind(sc body.Scope) (bs boundStep, needed bool, err error) {
 	if bs.method = method.Static(); bs.method == "" {
 		return bs, false, fmt.Errorf("the method %s differs from event to event", s.method)
 	}
-	if bs.path, err = sc.BindPath(s.path); err != nil {
+	if s.from != "" {
+		if bs.origin, bs.Step.path, err = addressIn(sc, s.from); err != nil {
+			return bs, false, err
+		}
+	}
+	if bs.path, err = sc.BindPath(bs.Step.path); err != nil {
 		return bs, false, fmt.Errorf("the path: %w", err)
+	}
+	if s.kept > 0 {
+		bs.last = new(answer)
 	}
 	if s.to != nil {
 		if bs.to, err = sc.Bind(s.to); err != nil {
@@ -164,9 +184,20 @@ func (s Step) bind(sc body.Scope) (bs boundStep, needed bool, err error) {
 	return bs, true, nil
 }
 
+// addressIn is the address in a setting, as what stands above the path, and the path.
+func addressIn(sc body.Scope, key string) (base, path string, err error) {
+	text, _ := sc.Settings[key].(string)
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return "", "", fmt.Errorf("the setting %s has to be an address such as https://partner.example/file", key)
+	}
+	// What stands in braces would be a name.
+	return u.Scheme + "://" + u.Host, strings.NewReplacer("{", "%7B", "}", "%7D").Replace(u.RequestURI()), nil
+}
+
 // talks says that the step needs something of an answer, or reads it for others.
 func (s *boundStep) talks() bool {
-	return len(s.takes) > 0 || s.whenTaken != "" || s.unlessTaken != "" || s.body.NeedsAnswers() || s.path.NeedsAnswers()
+	return len(s.takes) > 0 || s.from != "" || s.kept > 0 || s.revise != nil || s.whenTaken != "" || s.unlessTaken != "" || s.body.NeedsAnswers() || s.path.NeedsAnswers()
 }
 
 // address is the path of an event's request, or what it lacks.

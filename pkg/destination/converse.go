@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
@@ -121,6 +123,21 @@ func (b *bound) converse(ctx context.Context, t Transport, batch *Batch, judge f
 		if st.whenTaken != "" && known.taken[st.whenTaken] == "" || st.unlessTaken != "" && known.taken[st.unlessTaken] != "" {
 			continue
 		}
+		release := func() {}
+		if st.last != nil {
+			var kept bool
+			if release, kept = st.last.take(batch.Now, &known, all[i].Step); kept {
+				continue
+			}
+			defer release() // on every way out
+		}
+		if st.revise != nil && !known.names {
+			text, settled := st.revise(all[i].Body, func(step int) event.Value { return known.answers[step] })
+			if settled.Outcome != Undecided {
+				return settled, nil
+			}
+			all[i].Body = text
+		}
 		req, problem, err := b.ask(ctx, &all[i], st, batch, &known)
 		if err != nil {
 			return Result{}, err
@@ -130,6 +147,7 @@ func (b *bound) converse(ctx context.Context, t Transport, batch *Batch, judge f
 		}
 		answer, err := Do(t, req)
 		if errors.Is(err, ErrNotSent) {
+			release()
 			notSent, known.names = err, true
 			continue
 		}
@@ -155,8 +173,24 @@ func (b *bound) converse(ctx context.Context, t Transport, batch *Batch, judge f
 			return result, nil
 		}
 		known.answers[all[i].Step] = answer.JSON
+		if st.last != nil {
+			st.last.value, st.last.until = answer.JSON, batch.Now.Add(st.kept)
+		}
+		release()
 	}
 	return result, notSent
+}
+
+// take puts the answer that is kept into what is known. Where there is none, it is held until
+// release is called, and whoever holds it makes the request.
+func (a *answer) take(now time.Time, known *heard, step int) (release func(), ok bool) {
+	a.mu.Lock()
+	if a.value.Exists() && now.Before(a.until) {
+		defer a.mu.Unlock()
+		known.answers[step] = a.value
+		return nil, true
+	}
+	return sync.OnceFunc(a.mu.Unlock), false
 }
 
 // step is the step of a number.
@@ -185,8 +219,12 @@ func (b *bound) ask(ctx context.Context, one *call, st *boundStep, batch *Batch,
 	case contentType == "":
 		contentType = "application/json"
 	}
+	base := batch.BaseURL
+	if st.origin != "" && !batch.moved {
+		base = st.origin
+	}
 	whole := &content{buf: text}
-	req, err = whole.request(ctx, st.method, batch.BaseURL+path, contentType, Address{Header: one.Header}.headers(b.header))
+	req, err = whole.request(ctx, st.method, base+path, contentType, Address{Header: one.Header}.headers(b.header))
 	return req, "", err
 }
 

@@ -4,8 +4,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
@@ -131,6 +133,10 @@ type Step struct {
 	takes       []taking
 	whenTaken   string
 	unlessTaken string
+
+	from   string        // key of a setting
+	kept   time.Duration // 0: not
+	revise func(body []byte, answer func(step int) event.Value) ([]byte, Result)
 }
 
 // taking is a value of an answer that later steps use.
@@ -207,6 +213,23 @@ func (s Step) IfTaken(name string) Step { s.whenTaken = name; return s }
 
 // UnlessTaken makes the request only when none has.
 func (s Step) UnlessTaken(name string) Step { s.unlessTaken = name; return s }
+
+// From is where the request goes: the whole address stands in a setting. It is for steps of
+// which a later one uses the answer.
+func (s Step) From(setting string) Step { s.from = setting; return s }
+
+// Kept makes the request once for many events: its answer, when it is a success, is used for so
+// long. Nothing in the request may be an event's own.
+func (s Step) Kept(d time.Duration) Step { s.kept = d; return s }
+
+// Revise lets a Go function look at the answers to earlier steps before the body is sent, where
+// no [body.Answer] or [body.Taken] says what is needed: a list to look an id up in, say. f is a
+// pure function of the body and of the answers; it returns the body, or what settles the event
+// instead.
+func (s Step) Revise(f func(body []byte, answer func(step int) event.Value) ([]byte, Result)) Step {
+	s.revise = f
+	return s
+}
 
 // After sends the request only after the one before it was delivered. It is a delivery of
 // its own.

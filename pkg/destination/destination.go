@@ -161,6 +161,7 @@ type Batch struct {
 	// BaseURL is where an action's own Send makes its requests: the
 	// partner's, or the user's instead of it. Set by the Sender of a Spec.
 	BaseURL string
+	moved   bool // it is the user's
 }
 
 // ErrNotSent is what a [Transport] says that only looks at requests. Where several requests

@@ -236,6 +236,7 @@ type action struct {
 type sender struct {
 	verdict func(*Answer) Result // nil: nothing that all actions have in common
 	base    string
+	moved   bool // base is the user's
 	plan    Plan
 	actions []openAction
 	subs    []subscription
@@ -299,7 +300,7 @@ func (s *subscription) takes(ev *event.Event) bool {
 func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, error) {
 	o := &sender{verdict: s.Verdict}
 	if c.BaseURL != "" {
-		o.base = c.BaseURL
+		o.base, o.moved = c.BaseURL, true
 	} else if s.BaseURL != nil {
 		o.base = s.BaseURL(settings)
 	}
@@ -480,7 +481,7 @@ func Interpreted(s Sender) Sender {
 	if !ok {
 		return s
 	}
-	c := &sender{verdict: o.verdict, base: o.base, plan: o.plan, actions: o.actions, subs: o.subs, names: o.names}
+	c := &sender{verdict: o.verdict, base: o.base, moved: o.moved, plan: o.plan, actions: o.actions, subs: o.subs, names: o.names}
 	c.plain.Store(true)
 	return c
 }
@@ -716,7 +717,7 @@ func (o *sender) Send(ctx context.Context, t Transport, b *Batch) ([]Result, err
 	a := &o.actions[first.Action]
 	if a.converse != nil {
 		own := *b
-		own.BaseURL = strings.TrimRight(a.base, "/")
+		own.BaseURL, own.moved = strings.TrimRight(a.base, "/"), o.moved
 		r, err := a.converse(ctx, t, &own, func(answer *Answer, success []Success) (Result, error) {
 			if success == nil {
 				success = a.success

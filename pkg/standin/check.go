@@ -111,7 +111,7 @@ func (c *Contract) check(now time.Time, req *http.Request, body []byte) *verdict
 		return v
 	}
 
-	if host := req.URL.Hostname(); !c.serves(host) {
+	if host := req.URL.Hostname(); !serves(c.Hosts, host) {
 		return whole(&unknown, c.Docs[0], "%s is no host of %s", host, c.Partner)
 	}
 	query := url.Values{}
@@ -245,9 +245,9 @@ func (c *Contract) check(now time.Time, req *http.Request, body []byte) *verdict
 
 // serves says whether a request to this host is for this partner. A request
 // that came in through a socket names no host in its URL.
-func (c *Contract) serves(host string) bool {
-	return len(c.Hosts) == 0 || host == "" || host == "localhost" || host == "127.0.0.1" || host == "::1" ||
-		slices.ContainsFunc(c.Hosts, func(p string) bool {
+func serves(hosts []string, host string) bool {
+	return len(hosts) == 0 || host == "" || host == "localhost" || host == "127.0.0.1" || host == "::1" ||
+		slices.ContainsFunc(hosts, func(p string) bool {
 			ok, _ := path.Match(p, host) // a malformed pattern matches nothing, and the test of the contracts says so
 			return ok
 		})
@@ -259,7 +259,7 @@ func (c *Contract) endpoint(req *http.Request, query url.Values) (first *Endpoin
 	escaped := req.URL.EscapedPath()
 	for i := range c.Endpoints {
 		e := &c.Endpoints[i]
-		if e.Method != req.Method ||
+		if e.Method != req.Method || !serves(e.Hosts, req.URL.Hostname()) ||
 			!slices.ContainsFunc(e.paths, func(p []string) bool { return matchPath(p, escaped) }) {
 			continue
 		}

@@ -61,6 +61,8 @@ type Endpoint struct {
 	// Several are spellings of the same endpoint.
 	Path Texts  `yaml:"path"`
 	Docs string `yaml:"docs"`
+	// Hosts are those of the contract's that have this endpoint. None: all of them.
+	Hosts []string `yaml:"hosts"`
 	// Headers have to be there as well as the contract's.
 	Headers map[string]string `yaml:"headers"`
 	// Query holds the parameters that have to be there, and their pattern. Of

@@ -123,7 +123,7 @@ func readBody(r io.ReadCloser) ([]byte, error) {
 func (p *Partner) contract(host string) *Contract {
 	if len(p.contracts) > 1 {
 		for _, c := range p.contracts {
-			if len(c.Hosts) > 0 && c.serves(host) {
+			if len(c.Hosts) > 0 && serves(c.Hosts, host) {
 				return c
 			}
 		}
