@@ -19,6 +19,7 @@ import (
 	"github.com/fanfold/fanfold/destinations/loops"
 	"github.com/fanfold/fanfold/destinations/mixpanel"
 	"github.com/fanfold/fanfold/destinations/moengage"
+	"github.com/fanfold/fanfold/destinations/optimizely-feature-experimentation-actions"
 	"github.com/fanfold/fanfold/destinations/posthog"
 	"github.com/fanfold/fanfold/destinations/reddit-conversions-api"
 	"github.com/fanfold/fanfold/destinations/s3"
@@ -52,6 +53,7 @@ func All() []destination.Destination {
 		loops.New(),
 		mixpanel.New(),
 		moengage.New(),
+		optimizelyfeatureexperimentation.New(),
 		posthog.New(),
 		redditconversionsapi.New(),
 		s3.New(),
