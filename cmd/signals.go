@@ -17,9 +17,15 @@ import (
 // run as one that comes later.
 type interrupts struct{ ch chan os.Signal }
 
+// Who started fanfold with a signal ignored (nohup, a shell that runs it in the
+// background) keeps it so.
 func catchInterrupts() *interrupts {
 	i := &interrupts{make(chan os.Signal, 4)}
-	signal.Notify(i.ch, os.Interrupt, syscall.SIGTERM)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signal.Notify(i.ch, s)
+		}
+	}
 	return i
 }
 

@@ -76,7 +76,7 @@ func atTheStart(t *testing.T, sig syscall.Signal) (status syscall.WaitStatus, sa
 // being read stops the run that it begins, and nothing is sent.
 func TestStopBeforeTheRunBegins(t *testing.T) {
 	t.Parallel()
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		status, said, requests := atTheStart(t, sig)
 		if status.ExitStatus() != exitIncomplete || requests > 0 {
 			t.Errorf("%s: it ended with %#x after %d requests and said:\n%s", sig, status, requests, said)

@@ -153,10 +153,13 @@ func (x *index) begun(found []span, p []piece, cut int) []span {
 	return found
 }
 
-// halfEscape is the length of an escape that was cut off at the end.
+// halfEscape is the length of an escape, or a character, that was cut off at the end.
 func halfEscape(p []piece) int {
 	for n := 1; n <= min(longestEntity, len(p)); n++ {
 		tail := text(p[len(p)-n:])
+		if utf8.RuneStart(tail[0]) && !utf8.FullRuneInString(tail) {
+			return n
+		}
 		if strings.IndexByte(`%\&`, tail[0]) < 0 {
 			continue
 		}
@@ -196,8 +199,8 @@ func text(p []piece) string {
 	return string(out)
 }
 
-// fold leaves out white space, control characters, + (a blank in forms) and \ (in front of
-// what some languages escape), and the case of letters.
+// fold leaves out white space, characters that nobody sees, + (a blank in forms) and \ (in
+// front of what some languages escape), and the case of letters.
 func fold(p []piece) []piece {
 	out := make([]piece, 0, len(p))
 	for i := 0; i < len(p); i++ {
@@ -210,7 +213,7 @@ func fold(p []piece) []piece {
 		default:
 			n := min(utf8.UTFMax, len(p)-i)
 			r, size := utf8.DecodeRuneInString(text(p[i : i+n]))
-			if size == 1 || unicode.IsSpace(r) {
+			if size == 1 || unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) {
 				if size == 1 {
 					out = append(out, p[i])
 				}
