@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,6 +46,32 @@ func (o *oneOf) Set(s string) error {
 		return errors.New("has to be " + orList(o.words))
 	}
 	*o.value = s
+	return nil
+}
+
+// counted is a flag that takes a number of things.
+type counted struct{ n *int }
+
+// count adds a flag that takes a whole number of at least 0 to flags.
+func count(flags *pflag.FlagSet, n *int, name string, value int, usage string) {
+	*n = value
+	flags.Var(counted{n}, name, usage)
+}
+
+func (c counted) String() string {
+	if c.n == nil { // pflag asks a zero value what it is
+		return "0"
+	}
+	return strconv.Itoa(*c.n)
+}
+func (c counted) Type() string { return "number" }
+
+func (c counted) Set(s string) error {
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return errors.New("has to be a whole number of at least 0")
+	}
+	*c.n = int(n)
 	return nil
 }
 

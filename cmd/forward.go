@@ -37,16 +37,13 @@ type limitOptions struct {
 
 func (o *limitOptions) flags(f *pflag.FlagSet) {
 	choiceP(f, &o.pace, "pace", "", "with --rehearse, how fast the stand-ins may be sent to", "fast", "real")
-	f.IntVar(&o.maxErrors, "max-errors", 1000, "stop a destination after this many events in a row that it rejects "+
+	count(f, &o.maxErrors, "max-errors", 1000, "stop a destination after this many events in a row that it rejects "+
 		"with the same answer; 0: never")
 }
 
 // read puts the options into a job.
 func (o *limitOptions) read(j *run.Job) error {
-	switch {
-	case o.maxErrors < 0:
-		return usagef("--max-errors has to be a whole number of at least 0, not %d", o.maxErrors)
-	case o.pace == "real" && !j.Rehearse:
+	if o.pace == "real" && !j.Rehearse {
 		return usagef("--pace real is for --rehearse: a run keeps the partners' rates anyhow")
 	}
 	j.RealPace = o.pace == "real"

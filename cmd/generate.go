@@ -33,15 +33,15 @@ func (a *app) generateCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&to, "to", "-", "file to write; .zst and .gz are compressed")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the stream")
-	f.IntVar(&o.Events, "events", 3000, "number of events")
+	count(f, &o.Events, "events", 3000, "number of events")
 	usual := strconv.Itoa(eventgen.DefaultVariety)
-	f.IntVar(&o.Variety, "variety", 0,
+	count(f, &o.Variety, "variety", 0,
 		"number of event names, each with properties of its own, optional and nested ones; "+
 			"without a number "+usual+", 0: a uniform stream")
 	f.Lookup("variety").NoOptDefVal = usual
 	f.BoolVar(&o.Messy, "messy", false, "add what real archives also hold")
-	f.IntVar(&o.LongLine, "long-line", 0, "bytes of the over-long line of a messy stream")
-	f.IntVar(&cut, "cut", 0, "bytes to cut off the end of the file")
+	count(f, &o.LongLine, "long-line", 0, "bytes of the over-long line of a messy stream")
+	count(f, &cut, "cut", 0, "bytes to cut off the end of the file")
 	return c
 }
 
@@ -75,7 +75,7 @@ far as JSON. Ctrl-C or SIGTERM ends it: the counts are its last line.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			l, err := net.Listen("tcp", addr)
 			if err != nil {
-				return err
+				return usagef("listening: %w", err)
 			}
 			sink := standin.NewSink(mark)
 			fmt.Fprintf(a.out, "{\"ready\":true,\"url\":\"http://%s\"}\n", l.Addr())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/viper"
 
 	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/setting"
 )
 
 // globalFlag adds the flag of an option that may also stand in the environment or in
@@ -68,7 +70,7 @@ func (a *app) readGlobals(c *cobra.Command) error {
 	if path != "" {
 		f, err := a.loadConfig()
 		if f == nil || f.Unusable {
-			if !needsNoConfig(c) {
+			if !needsNoConfig(c) || f == nil && a.configGiven { // what is named has to be there
 				return err
 			}
 		} else if a.configFile = path; len(f.Globals) > 0 {
@@ -109,6 +111,64 @@ func (a *app) readGlobals(c *cobra.Command) error {
 		}
 	}
 	return nil
+}
+
+// variablesRead are the environment variables beside settings and options of fanfold as a
+// whole that something of fanfold reads or sets.
+var variablesRead = []string{"FANFOLD_PROFILE", "FANFOLD_REDACTION_KEY", "FANFOLD_REPLAY_ADMIN", "FANFOLD_JAVA_TRUST"}
+
+// doubtVariables warns of variables that look like ours and that nothing reads: a slip
+// in a name would have its value ignored without a word. Others may begin with FANFOLD_
+// too, since configurations may name any.
+func (a *app) doubtVariables(flags *pflag.FlagSet) {
+	if a.environ == nil {
+		return
+	}
+	known := slices.Clone(variablesRead)
+	for _, g := range config.GlobalOptions() {
+		known = append(known, envOf(g.Name))
+	}
+	slugs := map[string]string{} // by how their variables begin
+	for _, d := range a.catalogue() {
+		slugs[config.EnvName(d.Info.Slug, "")] = d.Info.Slug
+		for _, f := range d.Settings.Fields {
+			known = append(known, config.EnvName(d.Info.Slug, f.Key))
+		}
+	}
+	names := slices.Collect(maps.Keys(a.dotenv))
+	for _, e := range a.environ() {
+		name, _, _ := strings.Cut(e, "=")
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		if !strings.HasPrefix(strings.ToUpper(name), "FANFOLD") || slices.Contains(known, name) {
+			continue
+		}
+		hint, short := "", strings.TrimLeft(strings.ToUpper(name)[len("FANFOLD"):], "_")
+		if near := setting.Nearest(short, trimmed(known)); near != "" {
+			hint = "; is it FANFOLD_" + near + "?"
+		} else if f := flags.Lookup(strings.ToLower(strings.ReplaceAll(short, "_", "-"))); f != nil {
+			hint = "; the flag --" + f.Name + " says it"
+		}
+		for begin, slug := range slugs {
+			if hint == "" && strings.HasPrefix(name, begin) {
+				hint = "; `fanfold destinations show " + slug + "` names those that hold its settings"
+			}
+		}
+		if hint != "" {
+			a.sayf("warning: nothing reads the environment variable %s%s", name, hint)
+		}
+	}
+}
+
+// trimmed are variables without what all of them begin with.
+func trimmed(names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = strings.TrimPrefix(n, "FANFOLD_")
+	}
+	return out
 }
 
 // needsNoConfig says that a command works where the configuration is broken: one

@@ -5,10 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -113,8 +117,8 @@ func isDefault(key string, o *config.Opened) bool {
 	return false
 }
 
-// wrong holds values that flags refuse, by flag: command lines that are otherwise
-// right, with a % for the flag. free are those that take any text, and why.
+// wrongFlags holds values that flags refuse, by the flag or, where commands differ, by
+// the command and the flag. freeFlags are those that take any text, and why.
 var wrongFlags = map[string][]string{
 	"since": {"soon", "2024-13-01", "1h 5m", "NaN"}, "until": {"soon", "99999999999999999999h"},
 	"filter": {"type =", ")"}, "limit": {"-1", "many", "1e3", "99999999999999999999"},
@@ -135,42 +139,135 @@ var wrongFlags = map[string][]string{
 	"profile":           {"nobody"},
 	"now":               {"soon", "-1h"}, "batch-events": {"-1", "x"}, "show-secrets": {"maybe"},
 	"help": {"maybe"}, "undated": {"tomorrow", "", "NOW"}, "date-order": {"ymd", "", "MDY"},
+
+	"redrive reason": {"no_such_reason"},
+	"record to":      {"shop", "shop=", "=http://127.0.0.1:1", "shop=ftp://x", "SHOP SHOP=http://127.0.0.1:1"},
+	"replay to":      {"shop", "shop=", "=http://127.0.0.1:1", "shop=ftp://x"},
+	"cassette":       {"", "x.json", "x.meta.yaml"}, "mode": {"twice", "ONCE"},
+	"listen":   {"nowhere", "127.0.0.1:99999999", "127.0.0.1:-1"},
+	"max-body": {"lots", "-1MiB", "0", "NaN", "1e30GiB"}, "upstream-ca": {"no/such.pem"}, "ignore": {"body.["},
+	"redact": {"["},
+	"proxy":  {"maybe"}, "exact": {"maybe"}, "keep-on-error": {"maybe"}, "resume": {"maybe"},
+	"latency": {"slow", "-1", "NaN", "Inf"}, "repeat": {"often"}, "chaos": {"no/such.yaml"}, "case": {"nobody"},
+	"seed":        {"-1", "x"},
+	"fail-unused": {"maybe"}, "tls": {"maybe"}, "match-header": {"", "a b"}, "admin": {"nowhere"},
+	"live": {"maybe"}, "allow-unsafe": {"maybe", "true"}, "header": {"X-Key", "X-Key=env:NOT_SET", "X-Key=literal"},
+	"replay verify set": {"nobody", "nobody.a=b"},
+	"max-age":           {"-1d", "soon", "NaN", "99999999999999d"}, "body": {"maybe"}, "har": {"maybe"},
+	"wiremock": {"maybe"}, "go-vcr-v4": {"maybe"},
+	"base-url": {"shop", "ftp://x"}, "files": {"no/such"}, "var": {"x", "=x"},
+	"cassettes browse listen": {"0.0.0.0:0", "nowhere"},
+	"report":                  {"no/such.json"}, "cassettes import output": {"", "x.json"},
+	"rungs": {"maybe"}, "mapping": {"no/such.json", "{"}, "older-than": {"", "soon", "-1d", "NaNd", "99999999999d"},
+	"dry-run": {"maybe"}, "keep-incomplete": {"maybe"},
+	"events": {"-1", "x", "1e3"}, "variety": {"-1", "x"}, "messy": {"maybe"}, "long-line": {"-1", "x"}, "cut": {"-1", "x"},
 }
 
-// freeFlags take any text, and the reason why none of them is nonsense.
 var freeFlags = map[string]string{
 	"columns": "names of columns", "s3-region": "the service knows its regions",
 	"s3-endpoint": "looked at where an s3:// source is opened", "state-dir": "any path",
 	"cpuprofile": "any path", "memprofile": "any path", "exectrace": "any path",
+	"secret": "names of variables, which need not be set", "allow": "values, or patterns of values or hosts",
+	"propose": "any path", "count": "any text", "generate to": "any path",
+	"cassettes export output": "any path", "replay report": "any path", "replay header": "any name",
 }
 
-// TestFlagsAreUsedOrRefused gives nonsense to every flag of the commands that read
-// events. A flag that is new has to be given its nonsense here.
+// TestFlagsAreUsedOrRefused gives nonsense to every flag of every command. A flag or a
+// command that is new has to be given its nonsense, or its arguments, here.
 func TestFlagsAreUsedOrRefused(t *testing.T) {
 	in := file(t, "in.jsonl", `{"type":"track","event":"E","messageId":"m","userId":"u"}`+"\n")
-	for _, command := range []string{"forward", "preview"} {
-		c, _, err := testApp(nil).root().Find([]string{command})
-		if err != nil {
-			t.Fatal(err)
-		}
-		eachFlag(c, func(f *pflag.Flag) {
-			if freeFlags[f.Name] != "" {
-				return
-			}
-			if len(wrongFlags[f.Name]) == 0 {
-				t.Errorf("%s --%s: this test does not know what is nonsense to it", command, f.Name)
-			}
-			for _, value := range wrongFlags[f.Name] {
-				a := testApp(map[string]string{"XDG_STATE_HOME": t.TempDir()})
-				code := a.execute(context.Background(),
-					[]string{command, "--from", in, "--to", "file", "--set", "file.path=" + t.TempDir(), "--" + f.Name + "=" + value})
-				said := fmt.Sprint(a.err)
-				if code != exitUsage || strings.Contains(said, "panic") {
-					t.Errorf("%s --%s=%s: exit code %d: %s", command, f.Name, value, code, said)
+	state, one := t.TempDir(), filepath.Join("..", "cassettes", "mixpanel", "track.yaml")
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+	}))
+	defer refuses.Close()
+	hook := "webhook.url=" + refuses.URL
+	code, out, errOut := invoke(t, map[string]string{"XDG_STATE_HOME": state}, "",
+		"forward", "--from", in, "--to", "webhook", "--set", hook, "-o", "json")
+	if code != exitRejected {
+		t.Fatal(code, out, errOut)
+	}
+	conf := file(t, "fanfold.yaml", `
+destinations: {webhook: {type: webhook, settings: {url: "http://127.0.0.1:1"}}}
+tests: [{name: n, event: {type: track, event: E, messageId: m, userId: u}, expect: {webhook: {requests: [{method: POST}]}}}]
+`)
+	to := []string{"--to", "file", "--set", "file.path=" + t.TempDir()}
+	lines := map[string][]string{ // command lines that are otherwise right
+		"forward": append([]string{"--from", in}, to...), "forward -": append([]string{"--from", "-"}, to...),
+		"preview": append([]string{"--from", in}, to...), "preview -": append([]string{"--from", "-"}, to...),
+		"redrive": {summaryOf(t, out).Run, "--set", hook},
+		"record":  {"--cassette", filepath.Join(t.TempDir(), "c.yaml"), "--to", "shop=http://127.0.0.1:1", "--", "true"},
+		"replay":  {one, "--", "true"}, "replay verify": {one},
+		"cassettes browse": {one}, "cassettes diff": {one, one}, "cassettes drop": {one, "0"},
+		"cassettes export": {one, "--har"},
+		"cassettes import": {one, "-o", filepath.Join(t.TempDir(), "d.yaml")}, "cassettes lint": {one},
+		"cassettes show": {one}, "cassettes status": {one},
+		"cassettes": {}, "config": {}, "config check": {"--config", conf}, "config init": {}, "config schema": {},
+		"config show":  {},
+		"config test":  {"--config", conf},
+		"destinations": {}, "destinations list": {}, "destinations show": {"webhook"}, "eval": {"--filter",
+			"type = null"}, "generate": {"--to", os.DevNull},
+		"help": {"config"}, "import": {}, "import rudderstack": {in}, "import segment": {in},
+		"runs": {}, "runs list": {}, "runs show": {"latest"}, "runs rm": {"nobody"}, "runs prune": {"--older-than", "10000d"},
+		"sink": {}, "version": {}, "write-completions": {filepath.Join(in, "nowhere")}, "": {},
+	}
+	unfit := map[string]string{
+		"sink": "serves", "cassettes browse": "serves", "runs rm": "would take away the run of the others",
+		"import rudderstack": "no export lies here", "import segment": "no export lies here",
+		"cassettes import": "no export lies here",
+		"cassettes drop":   "would change the catalogue",
+	}
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		name := strings.TrimPrefix(strings.TrimPrefix(c.CommandPath(), "fanfold"), " ")
+		if line, ok := lines[name]; ok {
+			if a := testApp(map[string]string{"XDG_STATE_HOME": state}); unfit[name] == "" {
+				if code := a.execute(context.Background(), slices.Concat(strings.Fields(name), line)); code == exitUsage {
+					t.Errorf("%s: the line without nonsense is refused: %s", name, a.err)
 				}
 			}
-		})
+			wrongFlagsOf(t, c, name, line, state)
+		} else if c.Runnable() && !strings.HasPrefix(name, "completion") { // cobra's own
+			t.Errorf("%s: this test does not know a command line of it", name)
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+		if streamed := name + " -"; lines[streamed] != nil {
+			wrongFlagsOf(t, c, name, lines[streamed], state)
+		}
 	}
+	walk(testApp(nil).root())
+}
+
+// wrongFlagsOf gives nonsense to every flag of a command.
+func wrongFlagsOf(t *testing.T, c *cobra.Command, name string, line []string, state string) {
+	t.Helper()
+	eachFlag(c, func(f *pflag.Flag) {
+		if freeFlags[f.Name] != "" || freeFlags[name+" "+f.Name] != "" {
+			return
+		}
+		wrong := wrongFlags[name+" "+f.Name]
+		if wrong == nil {
+			wrong = wrongFlags[f.Name]
+		}
+		if len(wrong) == 0 {
+			t.Errorf("%s --%s: this test does not know what is nonsense to it", name, f.Name)
+		}
+		for _, value := range wrong {
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			a := testApp(map[string]string{"XDG_STATE_HOME": state})
+			args, command := line, []string(nil)
+			if dash := slices.Index(line, "--"); dash >= 0 {
+				args, command = line[:dash], line[dash:]
+			}
+			code := a.execute(ctx, slices.Concat(strings.Fields(name), args, []string{"--" + f.Name + "=" + value}, command))
+			cancel()
+			if said := fmt.Sprint(a.err); code != exitUsage || strings.Contains(said, "panic") {
+				t.Errorf("%s --%s=%s: exit code %d: %s", name, f.Name, value, code, said)
+			}
+		}
+	})
 }
 
 func eachFlag(c *cobra.Command, f func(*pflag.Flag)) {
@@ -228,6 +325,27 @@ func TestGlobalsAreUsedOrRefused(t *testing.T) {
 			if got := c.Flags().Lookup(g.Name).Value.String(); got != value {
 				t.Errorf("%s in the %s: the command sees %q, not %q", g.Name, where, got, value)
 			}
+		}
+	}
+}
+
+// TestSlipsInVariablesAreSaid: a variable that looks like ours and that nothing reads is
+// not ignored without a word; one that a configuration may have a use for is.
+func TestSlipsInVariablesAreSaid(t *testing.T) {
+	for name, want := range map[string]string{
+		"FANFOLD_MEMROY": "is it FANFOLD_MEMORY?", "FANFOLD_STATEDIR": "is it FANFOLD_STATE_DIR?",
+		"fanfold_memory": "is it FANFOLD_MEMORY?",
+		"FANFOLDMEMORY":  "is it FANFOLD_MEMORY?", "FANFOLD_MIXPANEL_PROJECT_TOKN": "is it FANFOLD_MIXPANEL_PROJECT_TOKEN?",
+		"FANFOLD_MIXPANEL_TOKEN": "`fanfold destinations show mixpanel`", "FANFOLD_CONFIG": "the flag --config says it",
+		"FANFOLD_MEMORY": "", "FANFOLD_MIXPANEL_PROJECT_TOKEN": "", "FANFOLD_PROFILE": "", "FANFOLD_OWN_TOKEN": "",
+		"MEMROY": "",
+	} {
+		a := testApp(map[string]string{"XDG_STATE_HOME": t.TempDir()})
+		a.environ = func() []string { return []string{"PATH=/bin", name + "=1"} }
+		code := a.execute(context.Background(), []string{"runs", "list"})
+		said := fmt.Sprint(a.err)
+		if code != exitOK || (want == "") != (said == "") || want != "" && !strings.Contains(said, name+"; "+want) {
+			t.Errorf("%s: exit code %d: %q, want %q", name, code, said, want)
 		}
 	}
 }

@@ -37,9 +37,6 @@ sent are printed with the reason; it exits 3 when one would be rejected.`,
 				at = t
 				a.now = func() time.Time { return at }
 			}
-			if batch < 0 {
-				return usagef("--batch-events has to be a positive number, not %d", batch)
-			}
 			j, err := a.prepareJob(&s, &runOptions{}, func(o *config.Opened) {
 				if batch > 0 {
 					o.Config.BatchEvents = batch
@@ -61,7 +58,7 @@ sent are printed with the reason; it exits 3 when one would be rejected.`,
 	f := c.Flags()
 	choiceP(f, &output, "output", "o", "one line a request, or commands that can be run", "json", "curl")
 	f.StringVar(&now, "now", "", "preview as if it were this time")
-	f.IntVar(&batch, "batch-events", 0, "at most so many events in a request; 1 turns batching off")
+	count(f, &batch, "batch-events", 0, "at most so many events in a request; 1 turns batching off")
 	f.BoolVar(&show, "show-secrets", false, "do not mask secrets")
 	return c
 }

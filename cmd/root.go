@@ -43,6 +43,7 @@ type app struct {
 	schemes     func() source.Schemes // what --from may name
 	out, err    io.Writer
 	env         func(string) (string, bool)
+	environ     func() []string // nil: there is nobody to be told of slips in it
 	now         func() time.Time
 	viper       *viper.Viper
 	catalogue   func() []destination.Destination
@@ -71,7 +72,8 @@ func Execute(b Build, args []string) int {
 	ignoreLimits()
 	a := &app{
 		build: b, interrupts: signals, in: os.Stdin, out: os.Stdout, err: progress.Terminal(os.Stderr),
-		env: os.LookupEnv, now: time.Now, disk: source.OSDisk{}, schemes: source.Known, catalogue: destinations.All,
+		env: os.LookupEnv, environ: os.Environ, now: time.Now, disk: source.OSDisk{}, schemes: source.Known,
+		catalogue: destinations.All,
 	}
 	log.SetFlags(0)
 	log.SetOutput(plainLog{a})
@@ -173,6 +175,9 @@ func (a *app) begin(c *cobra.Command) error {
 	}
 	if err = a.readGlobals(c); err != nil {
 		return err
+	}
+	if path := c.CommandPath(); !needsNoConfig(c) || path == "fanfold config check" {
+		a.doubtVariables(c.Flags())
 	}
 	a.log, err = newLogger(a.err, a.viper.GetString("log-level"), a.viper.GetString("log-format"), a.secrets.redact)
 	return err

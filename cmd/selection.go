@@ -73,7 +73,10 @@ func (a *app) input(s *selection) (run.Input, error) {
 	}
 	in.Bounds.Relative = relativeSince || relativeUntil
 	s.reading.read(&in, a.now())
-	return in, s.recordShapes(&in.Options)
+	if err = s.recordShapes(&in.Options); err != nil {
+		return in, err
+	}
+	return in, in.Check()
 }
 
 // recordShapes gives the source the shapes and layouts, and the mapping of --map.

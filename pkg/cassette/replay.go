@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // ReplayOptions say how a [Replayer] answers.
@@ -112,6 +114,9 @@ func NewReplayer(cassettes []*Cassette, o ReplayOptions) (*Replayer, error) {
 	m.anonymous = foreign
 	rules := ignore
 	for _, h := range o.Headers {
+		if !httpguts.ValidHeaderFieldName(h) {
+			return nil, fmt.Errorf("%q is no name of a header", h)
+		}
 		m.fields = append(m.fields, http.CanonicalHeaderKey(h))
 	}
 	p := &Replayer{

@@ -63,6 +63,13 @@ type Bounds struct {
 	Relative bool
 }
 
+// Check finds what is wrong with how the input is to be read, wherever it comes from.
+func (in *Input) Check() error {
+	o := in.Options
+	o.Since, o.Until = in.Bounds.Since, in.Bounds.Until
+	return o.Check()
+}
+
 // look opens what is to be read and closes it again.
 func (in *Input) look(ctx context.Context) error {
 	if in.Stream != nil {

@@ -204,7 +204,7 @@ func (l *files) prune(names []string) ([]string, error) {
 	for i, n := range names {
 		slashed[i] = filepath.ToSlash(n)
 	}
-	layout, err := s.chooseLayout(slashed)
+	layout, err := s.o.chooseLayout(slashed)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func Open(ctx context.Context, o Options) (*Input, error) {
 	s := &Input{o: o, kinds: map[string]objects{}, seen: map[string]bool{}, described: map[string]string{}}
 	s.grown = make(chan struct{})
 	s.chunks = stock.New[Chunk](keptChunks)
-	if err := s.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	s.manifest.add(o.Frozen)
@@ -105,16 +105,17 @@ func (o *Options) defaults() {
 	}
 }
 
-// check finds what is wrong with the options themselves.
-func (s *Input) check() error {
-	if err := (chooser{s.o.Format, s.o.Shapes, s.o.Columns, s.o.Separator}).check(); err != nil {
+// Check finds what is wrong with the options themselves: an *InputError. Open does that,
+// too; a stream, which is opened by other means, is to be checked with it.
+func (o *Options) Check() error {
+	if err := (chooser{o.Format, o.Shapes, o.Columns, o.Separator}).check(); err != nil {
 		return err
 	}
-	if !s.o.Since.IsZero() && !s.o.Until.IsZero() && !s.o.Since.Before(s.o.Until) {
+	if !o.Since.IsZero() && !o.Until.IsZero() && !o.Since.Before(o.Until) {
 		return inputf("--since %s is not before --until %s",
-			s.o.Since.Format(time.RFC3339), s.o.Until.Format(time.RFC3339))
+			o.Since.Format(time.RFC3339), o.Until.Format(time.RFC3339))
 	}
-	_, err := s.chooseLayout(nil)
+	_, err := o.chooseLayout(nil)
 	return err
 }
 

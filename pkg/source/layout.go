@@ -185,22 +185,22 @@ func (l *layout) folder(path string) (span, bool) {
 
 // chooseLayout returns the pattern that the paths follow: the one given by name
 // or pattern, or of all known the first that nearly every path has.
-func (s *Input) chooseLayout(paths []string) (*layout, error) {
-	candidates := s.o.Layouts
-	explicit := s.o.Layout != "" && s.o.Layout != formatAuto
+func (o *Options) chooseLayout(paths []string) (*layout, error) {
+	candidates := o.Layouts
+	explicit := o.Layout != "" && o.Layout != formatAuto
 	if explicit {
-		i := slices.IndexFunc(candidates, func(l Layout) bool { return l.Name == s.o.Layout })
+		i := slices.IndexFunc(candidates, func(l Layout) bool { return l.Name == o.Layout })
 		if i >= 0 {
 			candidates = candidates[i : i+1]
-		} else if strings.Contains(s.o.Layout, "{") {
-			candidates = []Layout{{Name: s.o.Layout, Patterns: []string{s.o.Layout}}}
+		} else if strings.Contains(o.Layout, "{") {
+			candidates = []Layout{{Name: o.Layout, Patterns: []string{o.Layout}}}
 		} else {
 			var names []string
 			for _, l := range candidates {
 				names = append(names, l.Name)
 			}
 			return nil, inputf("unknown layout %q: there are %s, or a pattern such as {Y}/{M}/{D}/{H}",
-				s.o.Layout, strings.Join(names, ", "))
+				o.Layout, strings.Join(names, ", "))
 		}
 	}
 	for _, c := range candidates {

@@ -112,7 +112,7 @@ func (k *stored) list(ctx context.Context, from int, address string) (lister, er
 		for _, key := range page.Keys {
 			names = append(names, key.Name)
 		}
-		if l.layout, err = s.chooseLayout(names); err != nil {
+		if l.layout, err = s.o.chooseLayout(names); err != nil {
 			return nil, err
 		}
 		if l.layout != nil {
