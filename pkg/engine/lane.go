@@ -83,6 +83,9 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 	l.pacer.adapt = newAdaptive(pack.Concurrency)
 	l.queue = newQueue(plan, pack, &l.ledger.live.Released)
 	l.reader = newReader(e.ring, l.ledger.mark, e.c.Linger)
+	l.reader.told = func(err error, again time.Duration) {
+		l.log(slog.LevelWarn, LogReadAgain, slog.String("why", err.Error()), slog.Duration("after", again))
+	}
 	l.reader.again = func(ctx context.Context, from journal.Mark, yield func(*block) bool) error {
 		return e.readAlone(ctx, l, from, yield)
 	}

@@ -16,16 +16,17 @@ import (
 // of Info, since there may be as many as there are events; what ends a lane is an
 // error. The run itself is an attribute of every line.
 const (
-	LogRetry    = "retry"        // a request is sent again later
-	LogPause    = "pause"        // the partner asked to be left alone for a while
-	LogOpen     = "failing"      // the partner fails everything: single requests probe it from now on
-	LogProbe    = "probe"        // such a request
-	LogRecover  = "recovered"    // the partner answers again
-	LogStop     = "stop"         // a lane, or the run, ends early
-	LogLimit    = "limit"        // one that a lane keeps; at the level of Debug
-	LogResume   = "resume"       // a lane goes on where an earlier process left it
-	LogRejected = "rejected"     // a delivery became a dead letter
-	LogNoEvent  = "not an event" // a record became a dead letter
+	LogRetry     = "retry"         // a request is sent again later
+	LogPause     = "pause"         // the partner asked to be left alone for a while
+	LogOpen      = "failing"       // the partner fails everything: single requests probe it from now on
+	LogProbe     = "probe"         // such a request
+	LogRecover   = "recovered"     // the partner answers again
+	LogStop      = "stop"          // a lane, or the run, ends early
+	LogLimit     = "limit"         // one that a lane keeps; at the level of Debug
+	LogResume    = "resume"        // a lane goes on where an earlier process left it
+	LogReadAgain = "reading again" // a lane's own reading of the source failed, and is tried again
+	LogRejected  = "rejected"      // a delivery became a dead letter
+	LogNoEvent   = "not an event"  // a record became a dead letter
 )
 
 // logs says whether a line of this level is wanted: making one costs something.

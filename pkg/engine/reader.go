@@ -2,10 +2,12 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/source"
 )
 
 // reader owns a lane's place in the input: a cursor over the ring and, when the lane
@@ -17,9 +19,19 @@ type reader struct {
 	linger time.Duration
 	cursor journal.Mark // read up to here
 
-	next func() (*block, error, bool) // of a reading of its own; nil: there is none
-	end  func()
+	next   func() (*block, error, bool) // of a reading of its own; nil: there is none
+	end    func()
+	failed int                                  // readings of its own in a row that failed
+	told   func(err error, again time.Duration) // of one that is begun anew; nil: nobody is
 }
+
+// What fails a reading may pass (a server of files that restarts, too many open files), and a
+// lane that stopped for it would have to wait for the next run. So it tries again from where
+// it stands, a few times, each after twice the time.
+const (
+	readAgainMost  = 4
+	readAgainAfter = 250 * time.Millisecond
+)
 
 // newReader makes a reader that stands at a mark.
 func newReader(r *ring, from journal.Mark, linger time.Duration) *reader {
@@ -46,7 +58,7 @@ func (r *reader) read(ctx context.Context, w waiting) (*block, error) {
 			r.endOwn() // caught up
 			return b, nil
 		case behind:
-			return r.readOwn(ctx)
+			return r.readOwn(ctx, w)
 		case wait == nil:
 			return nil, nil
 		}
@@ -76,22 +88,66 @@ func (r *reader) await(ctx context.Context, change <-chan struct{}, w waiting) {
 	}
 }
 
-// readOwn reads the source itself. One goroutine does that: a lane that lags is not
-// waited for.
-func (r *reader) readOwn(ctx context.Context) (*block, error) {
-	if r.next == nil {
-		from := r.cursor
-		r.next, r.end = iter.Pull2(func(yield func(*block, error) bool) {
-			if err := r.again(ctx, from, func(b *block) bool { return yield(b, nil) }); err != nil {
-				yield(nil, err)
+// readOwn reads the source itself, and once more when that fails. One goroutine does that:
+// a lane that lags is not waited for.
+func (r *reader) readOwn(ctx context.Context, w waiting) (*block, error) {
+	for {
+		if r.next == nil {
+			from := r.cursor
+			r.next, r.end = iter.Pull2(func(yield func(*block, error) bool) {
+				if err := r.again(ctx, from, func(b *block) bool { return yield(b, nil) }); err != nil {
+					yield(nil, err)
+				}
+			})
+		}
+		b, err, ok := r.next()
+		if err == nil {
+			r.failed = 0
+			if !ok {
+				return nil, nil
 			}
-		})
+			return b, nil
+		}
+		r.endOwn()
+		if r.failed++; r.failed > readAgainMost || isLasting(err) || ctx.Err() != nil {
+			return nil, err
+		}
+		wait := readAgainAfter << (r.failed - 1)
+		if r.told != nil {
+			r.told(err, wait)
+		}
+		if !r.pause(ctx, wait, w) {
+			return nil, err
+		}
 	}
-	b, err, ok := r.next()
-	if !ok || err != nil {
-		return nil, err
+}
+
+// isLasting says that reading again cannot help: the input is not what it was, or was
+// wrongly named.
+func isLasting(err error) bool {
+	var changed *source.ChangedError
+	var wrong *source.InputError
+	return errors.As(err, &changed) || errors.As(err, &wrong)
+}
+
+// pause waits; false: nothing more is wanted.
+func (r *reader) pause(ctx context.Context, d time.Duration, w waiting) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-w.stop:
+			return false
+		case <-w.wake:
+			if w.over() {
+				return false
+			}
+		}
 	}
-	return b, nil
 }
 
 func (r *reader) endOwn() {

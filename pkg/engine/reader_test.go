@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,4 +91,54 @@ func TestReaderLingers(t *testing.T) {
 			t.Errorf("%v, %v, idle after %s", b, err, idle)
 		}
 	})
+}
+
+// TestReaderTriesAgain: what passes costs a lane some time and nothing else, what lasts
+// ends its reading after a bounded time, and what cannot be mended by asking at once.
+func TestReaderTriesAgain(t *testing.T) {
+	trouble := errors.New("too many open files")
+	for name, c := range map[string]struct {
+		err   error
+		times int // that it fails, each after one more block; less: always
+		asked int
+		takes time.Duration
+	}{
+		"once":          {trouble, 1, 2, 250 * time.Millisecond},
+		"now and then":  {trouble, 9, 10, 9 * 250 * time.Millisecond},
+		"for good":      {trouble, -1, 5, 3750 * time.Millisecond},
+		"changed input": {&source.ChangedError{}, -1, 1, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			rd := newReader(newRing(100, time.Now), journal.Mark{}, time.Hour)
+			asked := 0
+			rd.again = func(_ context.Context, from journal.Mark, yield func(*block) bool) error {
+				asked++
+				for at := from.Ordinal; at < 100; at += 10 {
+					if c.times < 0 || asked <= c.times && at > from.Ordinal {
+						return c.err
+					}
+					if !yield(numbered(at, 10, 50)) {
+						return nil
+					}
+				}
+				return nil
+			}
+			began, n := time.Now(), 0
+			for {
+				b, err := rd.readOwn(t.Context(), waiting{over: func() bool { return false }})
+				if c.times < 0 && err == nil || c.times >= 0 && err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if b == nil {
+					break
+				}
+				rd.cursor = b.end
+				n++
+			}
+			if took := time.Since(began); asked != c.asked || took != c.takes || c.times >= 0 && n != 10 {
+				t.Errorf("%s: %d blocks, asked %d times within %s, want %d and %s", name, n, asked, took, c.asked, c.takes)
+			}
+			rd.close()
+		})
+	}
 }
