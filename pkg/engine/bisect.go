@@ -6,29 +6,27 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 )
 
-// When a partner refuses a batch without saying which event is at fault, the
-// lane asks again with halves, down to single events, so that one bad event
-// never costs its batch. The same is done when it finds a batch in conflict with
-// something, and with one that has failed until the last attempt.
+// When a partner refuses a batch without saying which event is at fault, the lane asks again
+// with parts of it, down to single events, so that one bad event never costs its batch. The
+// same is done when it finds a batch in conflict with something, and with one that has failed
+// to the last attempt. A large batch that is refused is first asked about with single events
+// from all over it.
 //
-// A partner that refuses everything must not be asked 2N times for that. A
-// large batch is therefore probed first with single events from all over it.
-// As soon as anything of the batch is accepted, it is bisected to the end,
-// whatever that takes. If every probe is refused, the halving goes on for a
-// bounded number of requests, and if nothing was accepted then either, the
-// rest is rejected with the partner's words: at most 1 + probes + patience
-// requests. After two such batches in a row the probes alone decide. So a
-// batch with few bad events never loses a good one; what can be lost (to the
-// dead letters, from where redrive sends it again) are the good ones of a
-// batch in which sixteen events from all over it and dozens of parts were
-// refused without exception.
+// One rule keeps a partner that takes nothing from being asked about every event. A batch may
+// be answered in vain patience times, as long as nothing of it is accepted; then the rest of it
+// is given up. Each batch in a row that ended so halves what the next one gets, and anything
+// that the partner accepts gives all of it back. To refuse costs a partner little, so a refused
+// batch gets at least its probes, however many were in vain before. To fail costs the lane
+// time, since it waits for the breaker: such a batch gets a few times for each attempt that a
+// delivery has, for one when the partner has failed everything for as long as a delivery may be
+// tried, and after some batches none. So a batch with few bad events never loses a good one;
+// what can be lost (to the dead letters, from where redrive sends it again) are the good ones of
+// a batch of which nothing was accepted, however many parts of it were tried.
 const (
-	probes      = 16
-	probeFrom   = 64 // deliveries in a batch from which on it is probed
-	patience    = 64
-	givesUpSoon = 2
-	lastParts   = 2 // instead of patience, for batches that fail where there is little hope
-	divideMost  = 4 // batches that fail to the last, while nothing is accepted, that are divided
+	patience  = 64
+	probes    = 16
+	probeFrom = 64 // deliveries in a batch from which on it is probed
+	few       = 4
 )
 
 // bisector owns the search for the bad events of batches that were refused as a whole.
@@ -37,18 +35,52 @@ type bisector struct {
 	order    bool
 	queue    *queue
 	verdicts *verdicts
-	refused  int // batches in a row that the partner refused to the last probe
-	failed   int // batches divided because they failed to the last, since the partner last took something
+	vain     int // batches in a row that were given up with nothing accepted
 }
 
 // bisect is what is known of a batch that was refused whole.
 type bisect struct {
 	accepted bool // anything of it
 	probing  int  // probes on their way
-	asked    int  // parts refused since the probes
+	asked    int  // times that it, or a part of it, was answered in vain
 	givenUp  bool
 	rest     *batch // what waits for the probes
 	words    destination.Result
+}
+
+// allows is how often a batch may be answered in vain.
+func (x *bisector) allows(kind fault, hopeless bool) int {
+	most := patience
+	if kind == failing {
+		most = min(patience, few*x.verdicts.opt.Attempts)
+		if hopeless {
+			most = few
+		}
+	}
+	most >>= min(x.vain, 10)
+	if kind != failing {
+		most = max(most, probes)
+	}
+	return most
+}
+
+// accepted notes that the partner takes something.
+func (x *bisector) accepted() { x.vain = 0 }
+
+// giveUpOn says that a batch has been answered in vain too often.
+func (x *bisector) giveUpOn(s *bisect, kind fault, hopeless bool) bool {
+	most := x.allows(kind, hopeless)
+	if s == nil {
+		return most == 0
+	}
+	if s.accepted || s.asked < most {
+		return false
+	}
+	if !s.givenUp {
+		s.givenUp = true
+		x.vain++
+	}
+	return true
 }
 
 // fault is what was said of a batch as a whole.
@@ -85,51 +117,23 @@ func faultOf(rs []destination.Result) fault {
 // is divided at once, what fails only when it would be given up otherwise. hopeless: the
 // partner has failed everything for long.
 func (x *bisector) divides(b *batch, rs []destination.Result, hopeless bool, now time.Time) bool {
-	kind := faultOf(rs)
-	switch {
-	case kind == none || len(b.works) < 2:
+	if len(b.works) < 2 {
 		return false
-	case kind == refused: // losePatience ends it
-		return true
-	case !b.bisect.may(x.bound(b.bisect, kind, hopeless)):
-		return false
-	case kind == conflict:
-		return true
 	}
-	for _, w := range b.works {
-		if !x.verdicts.spent(w, int(w.attempts)+1, now) {
-			return false
+	switch kind := faultOf(rs); kind {
+	case refused:
+		return true
+	case conflict:
+		return !x.giveUpOn(b.bisect, kind, hopeless)
+	case failing:
+		for _, w := range b.works {
+			if !hopeless && !x.verdicts.spent(w, int(w.attempts)+1, now) {
+				return false
+			}
 		}
+		return !x.giveUpOn(b.bisect, kind, hopeless)
 	}
-	return true
-}
-
-// bound is how many parts of a batch may be refused, or fail, while nothing of it is
-// accepted; less than 0: it is not divided at all. The parts of a few batches that fail
-// tell whether events are at fault or the partner: where it has failed these, too, asking
-// about every batch would only wait for the breaker each time. Whoever wants few attempts
-// wants few of these.
-func (x *bisector) bound(s *bisect, kind fault, hopeless bool) int {
-	if kind != failing {
-		return patience
-	}
-	batches := min(max(x.verdicts.opt.Attempts-1, 1), divideMost)
-	switch {
-	case s == nil && x.failed >= batches:
-		return -1
-	case hopeless || batches == 1:
-		return lastParts
-	}
-	return patience
-}
-
-// may says that parts of a batch may be asked about, when so many may be in vain. A nil
-// receiver is a batch that was not divided yet.
-func (s *bisect) may(most int) bool {
-	if s == nil {
-		return most >= 0
-	}
-	return s.accepted || s.asked <= most
+	return false
 }
 
 // split asks again about a batch, in parts.
@@ -139,9 +143,6 @@ func (x *bisector) split(b *batch, rs []destination.Result, now time.Time) error
 	if s == nil {
 		s = &bisect{}
 		b.bisect = s
-		if kind == failing {
-			x.failed++
-		}
 		if kind == refused && len(b.works) > probeFrom && !x.order && words.Reason != destination.TooLarge {
 			s.words = words
 			x.probe(b, s)
@@ -154,7 +155,7 @@ func (x *bisector) split(b *batch, rs []destination.Result, now time.Time) error
 		}
 	}
 	if kind == refused {
-		if s.words = words; s.givenUp {
+		if s.words = words; s.givenUp && !s.accepted {
 			return x.giveUp(b)
 		}
 	}
@@ -175,7 +176,7 @@ func (x *bisector) probe(b *batch, s *bisect) {
 			p := x.queue.rebatch(b, []*work{w})
 			p.probe = true
 			s.probing++
-			x.queue.ready = append(x.queue.ready, p)
+			x.queue.readyPart(p)
 		} else {
 			rest = append(rest, w)
 		}
@@ -185,16 +186,18 @@ func (x *bisector) probe(b *batch, s *bisect) {
 	x.queue.waiting++
 }
 
-// losePatience gives a batch up of which dozens of parts were refused and
-// nothing was accepted.
+// losePatience gives a batch up whose parts were refused too often, with nothing
+// accepted.
 func (x *bisector) losePatience(s *bisect) error {
-	if s.may(patience) || s.givenUp || x.order || s.words.Outcome != destination.Rejected {
+	if s.givenUp || x.order || s.words.Outcome != destination.Rejected || !x.giveUpOn(s, refused, false) {
 		return nil
 	}
-	s.givenUp = true
-	x.refused++
-	// The parts that are on their way are given up when they come back; those
-	// that wait, now.
+	return x.abandon(s, x.giveUp)
+}
+
+// abandon gives up the parts of a batch that wait. Those that are on their way are given up
+// when they come back.
+func (x *bisector) abandon(s *bisect, giveUp func(*batch) error) error {
 	q := x.queue
 	keep := q.ready[:0]
 	var out []*batch
@@ -208,7 +211,7 @@ func (x *bisector) losePatience(s *bisect) error {
 	clear(q.ready[len(keep):])
 	q.ready = keep
 	for _, r := range out {
-		if err := x.giveUp(r); err != nil {
+		if err := giveUp(r); err != nil {
 			return err
 		}
 	}
@@ -216,37 +219,37 @@ func (x *bisector) losePatience(s *bisect) error {
 }
 
 // answered takes note of the answer to a part.
-func (x *bisector) answered(b *batch, rs []destination.Result) error {
+func (x *bisector) answered(b *batch, rs []destination.Result, now time.Time) error {
 	s := b.bisect
+	if s.givenUp && !s.accepted && !x.order && faultOf(rs) == failing {
+		return x.abandon(s, func(r *batch) error {
+			words, _ := x.verdicts.judge(r.works[0], rs[0], true, now)
+			return x.verdicts.giveUp(r, words)
+		})
+	}
 	all := true // is refused
 	for i := range rs {
 		all = all && rs[i].Outcome == destination.Rejected
 		if rs[i].Outcome == destination.Delivered || rs[i].Outcome == destination.Skipped {
 			s.accepted = true
-			x.refused, x.failed = 0, 0
+			x.accepted()
 		}
 	}
-	if all && !b.probe {
+	if all {
 		s.asked++
 	}
-	if !b.probe {
-		return x.losePatience(s)
+	if b.probe {
+		b.probe = false
+		if s.probing--; s.probing > 0 || s.rest == nil {
+			return nil
+		}
+		rest := s.rest
+		s.rest = nil
+		delete(x.queue.apart, rest)
+		x.queue.waiting--
+		x.queue.halve(rest)
 	}
-	b.probe = false
-	if s.probing--; s.probing > 0 || s.rest == nil {
-		return nil
-	}
-	rest := s.rest
-	s.rest = nil
-	delete(x.queue.apart, rest)
-	x.queue.waiting--
-	if !s.accepted && x.refused >= givesUpSoon {
-		s.givenUp = true
-		x.refused++
-		return x.giveUp(rest)
-	}
-	x.queue.halve(rest)
-	return nil
+	return x.losePatience(s)
 }
 
 // giveUp rejects deliveries that the partner was not asked about one by one.

@@ -19,7 +19,7 @@ func TestBoundsOfDividing(t *testing.T) {
 		works    int
 		attempts int // that the lane makes
 		tried    int32
-		failed   int // batches before
+		vain     int // batches before, given up with nothing accepted
 		hopeless bool
 		asked    int  // parts of this batch, in vain; -1: it was not divided
 		accepted bool // something of it
@@ -27,18 +27,22 @@ func TestBoundsOfDividing(t *testing.T) {
 	}{
 		{name: "refused", answer: refusedAll, works: 2, asked: -1, want: true},
 		{name: "a single one", answer: refusedAll, works: 1, asked: -1},
-		{name: "in conflict", answer: conflicts, works: 2, asked: patience, want: true},
-		{name: "in conflict for long", answer: conflicts, works: 2, asked: patience + 1},
-		{name: "in conflict for long, but some was taken", answer: conflicts, works: 2, asked: patience + 1, accepted: true,
+		{name: "in conflict", answer: conflicts, works: 2, asked: patience - 1, want: true},
+		{name: "in conflict for long", answer: conflicts, works: 2, asked: patience},
+		{name: "in conflict for long, but some was taken", answer: conflicts, works: 2, asked: patience, accepted: true,
 			want: true},
+		{name: "in conflict after many others", answer: conflicts, works: 2, vain: 50, asked: probes - 1, want: true},
 		{name: "fails for the first time", answer: fails, works: 2, attempts: 5, asked: -1},
 		{name: "fails for the last time", answer: fails, works: 2, attempts: 5, tried: 4, asked: -1, want: true},
-		{name: "after others that failed", answer: fails, works: 2, attempts: 5, tried: 4, failed: divideMost, asked: -1},
-		{name: "is divided while others failed", answer: fails, works: 2, attempts: 5, tried: 4, failed: divideMost, asked: 9,
+		{name: "after one that failed", answer: fails, works: 2, attempts: 5, tried: 4, vain: 1, asked: few*5/2 - 1,
 			want: true},
-		{name: "without hope", answer: fails, works: 2, attempts: 5, tried: 4, hopeless: true, asked: lastParts + 1},
-		{name: "with two attempts", answer: fails, works: 2, attempts: 2, tried: 1, asked: lastParts, want: true},
-		{name: "with two attempts, for long", answer: fails, works: 2, attempts: 2, tried: 1, asked: lastParts + 1},
+		{name: "after one that failed, for long", answer: fails, works: 2, attempts: 5, tried: 4, vain: 1,
+			asked: few * 5 / 2},
+		{name: "after many that failed", answer: fails, works: 2, attempts: 5, tried: 4, vain: 5, asked: -1},
+		{name: "without hope", answer: fails, works: 2, attempts: 5, hopeless: true, asked: few - 1, want: true},
+		{name: "without hope, for long", answer: fails, works: 2, attempts: 5, tried: 4, hopeless: true, asked: few},
+		{name: "with two attempts", answer: fails, works: 2, attempts: 2, tried: 1, asked: 2*few - 1, want: true},
+		{name: "with two attempts, for long", answer: fails, works: 2, attempts: 2, tried: 1, asked: 2 * few},
 	} {
 		v, _ := testVerdicts(t)
 		if c.attempts > 0 {
@@ -54,7 +58,7 @@ func TestBoundsOfDividing(t *testing.T) {
 		if c.asked >= 0 {
 			b.bisect = &bisect{asked: c.asked, accepted: c.accepted}
 		}
-		x := &bisector{verdicts: v, queue: v.queue, failed: c.failed}
+		x := &bisector{verdicts: v, queue: v.queue, vain: c.vain}
 		if got := x.divides(b, answer, c.hopeless, epoch.Add(time.Second)); got != c.want {
 			t.Errorf("%s: divided is %v, want %v", c.name, got, c.want)
 		}

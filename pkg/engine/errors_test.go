@@ -170,3 +170,40 @@ func TestPoisonInABatch(t *testing.T) {
 		}
 	}
 }
+
+// TestPoisonInEveryBatch: batches that all fail at the same time, since each holds an event
+// at which the partner fails, lose these events and no other, however few attempts there
+// are, and although the partner takes nothing until parts are sent.
+func TestPoisonInEveryBatch(t *testing.T) {
+	const n, batch = 500, 100
+	for _, attempts := range []int{1, 2, 3, 8} {
+		for _, parallel := range []int{1, 5} {
+			for name, each := range map[string]int{"one": 1, "two, one in each half": 2} {
+				t.Run(fmt.Sprint(name, " attempts ", attempts, " in flight ", parallel), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						p := newPartner(batch)
+						p.plan.Limits.Concurrency.N, p.delay = parallel, time.Millisecond
+						p.answer = func(_ *partner, _ time.Time, ids []int) ([]destination.Result, error) {
+							for _, id := range ids {
+								if id%(batch/each) == 37 {
+									return destination.Same(destination.Result{
+										Outcome: destination.Retry, Reason: destination.Unavailable, Status: 500, Detail: "internal error",
+									}, len(ids)), nil
+								}
+							}
+							return ok(len(ids)), nil
+						}
+						s := setup{path: input(t, n, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p)}}
+						s.lanes[0].Options.Attempts = attempts
+						d := s.mustRun(t).Destinations[0]
+						lost := uint64(n / batch * each)
+						if d.Rejected["exhausted"] != lost || d.Delivered != n-lost || d.Pending != 0 {
+							t.Errorf("lost %d, want %d: %+v", d.Rejected["exhausted"], lost, d)
+						}
+						once(t, p, int(n-lost))
+					})
+				})
+			}
+		}
+	}
+}

@@ -655,7 +655,8 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 		}
 	}
 	if a.accepted {
-		l.notes.refused, l.bisector.failed = 0, 0
+		l.notes.refused = 0
+		l.bisector.accepted()
 	}
 	before := l.pacer.breaker
 	l.pacer.learn(a, now, rtt, l.queue.flying, l.e.c.Rand)
@@ -680,7 +681,7 @@ func (l *lane) act(req uint64, b *batch, results []destination.Result, crashed b
 		return err
 	}
 	if b.bisect != nil {
-		return l.bisector.answered(b, results)
+		return l.bisector.answered(b, results, now)
 	}
 	return nil
 }

@@ -154,15 +154,25 @@ func (q *queue) halve(b *batch) {
 	if len(right) == 0 { // one user
 		first := q.rebatch(b, left[:1:1])
 		ready := q.seq.split(b, first, left[1:])
-		q.ready = append(q.ready, first)
+		q.readyPart(first)
 		q.makeReady(ready)
 		return
 	}
 	for _, ws := range [][]*work{left, right} {
 		n := q.rebatch(b, ws)
 		q.seq.replace(b, n)
-		q.ready = append(q.ready, n)
+		q.readyPart(n)
 	}
+}
+
+// readyPart makes a part of a batch ready: behind other parts, in front of whole batches,
+// so that what is found out about one batch is known when the next is sent.
+func (q *queue) readyPart(b *batch) {
+	at := slices.IndexFunc(q.ready, func(r *batch) bool { return r.bisect == nil })
+	if at < 0 {
+		at = len(q.ready)
+	}
+	q.ready = slices.Insert(q.ready, at, b)
 }
 
 // byUser splits deliveries so that those of a user stay together; right is empty when
