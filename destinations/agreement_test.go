@@ -188,7 +188,8 @@ func compareReference(d destination.Destination, r reference) string {
 			whyNot = append(whyNot, string(r.Reason)+" "+r.Detail)
 			continue
 		}
-		if _, err := s.Send(context.Background(), rt, &destination.Batch{Deliveries: []*destination.Delivery{del}, Now: now}); err != nil && !errors.Is(err, destination.ErrNotSent) {
+		if _, err := s.Send(context.Background(), rt, &destination.Batch{Deliveries: []*destination.Delivery{del},
+			Now: now}); err != nil && !errors.Is(err, destination.ErrNotSent) {
 			return err.Error()
 		}
 		for _, q := range net.Take() {
@@ -234,7 +235,10 @@ func compareReference(d destination.Destination, r reference) string {
 // needsIdentity says that we rightly send nothing of an event: the partner
 // documents an identity that it lacks, and we say so.
 func needsIdentity(d destination.Destination, whyNot []string) bool {
-	return !slices.ContainsFunc(whyNot, func(why string) bool { return !strings.HasPrefix(why, string(destination.MissingIdentity)) }) &&
+	return !slices.ContainsFunc(whyNot, func(why string) bool {
+		return !strings.HasPrefix(
+			why, string(destination.MissingIdentity))
+	}) &&
 		slices.ContainsFunc(d.Info.Differences, func(diff destination.Difference) bool {
 			return strings.Contains(diff.What, "rejected as "+string(destination.MissingIdentity))
 		})
@@ -301,7 +305,8 @@ func itemsOf(rawURL, auth string, body []byte) []sentItem {
 			}
 			return out
 		}
-		for _, k := range []string{"batch", "events", "data", "attributes", "purchases", "user_aliases", "users", "inputs", "subscribers", "contacts"} {
+		for _, k := range []string{"batch", "events", "data", "attributes", "purchases", "user_aliases", "users", "inputs",
+			"subscribers", "contacts"} {
 			if list, ok := b[k].([]any); ok {
 				var out []sentItem
 				for _, el := range list {
@@ -352,7 +357,8 @@ func jobItems(doc map[string]any) (items []any, ok bool) {
 }
 
 // leftovers are Segment's own, of no meaning to the partner.
-var leftovers = map[string]bool{"enable_batching": true, "batch_size": true, "use_batch_endpoint": true, "options": true}
+var leftovers = map[string]bool{"enable_batching": true, "batch_size": true, "use_batch_endpoint": true,
+	"options": true}
 
 // documented replaces times in Segment's fields by seconds where we say that
 // the partner documents them so, and texts where we say that ours is another.
@@ -380,7 +386,8 @@ func diffItems(d destination.Destination, got, want sentItem) string {
 	if got.host != want.host {
 		return fmt.Sprintf("host %s, Segment's is %s", got.host, want.host)
 	}
-	if want.auth != "" && !strings.HasSuffix(want.auth, " undefined") && got.auth != want.auth && !documentedField(d, "header Authorization", nil) {
+	if want.auth != "" && !strings.HasSuffix(want.auth, " undefined") && got.auth != want.auth && !documentedField(
+		d, "header Authorization", nil) {
 		a, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(got.auth, "Basic "))
 		b, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(want.auth, "Basic "))
 		return fmt.Sprintf("credentials %q, Segment's are %q", a, b)

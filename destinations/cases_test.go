@@ -235,8 +235,10 @@ func casesOf(t *testing.T, slug string) []*testCase {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &testCase{name: strings.TrimSuffix(filepath.Base(path), ".meta.yaml"), tape: tape, Docs: m.URL, Settings: m.Settings,
-			Presets: m.Presets, Action: m.Action, Mapping: m.Mapping, Now: m.Now, Events: m.Events, want: &expectation{Results: m.Want}}
+		c := &testCase{name: strings.TrimSuffix(filepath.Base(path), ".meta.yaml"), tape: tape, Docs: m.URL,
+			Settings: m.Settings,
+			Presets:  m.Presets, Action: m.Action, Mapping: m.Mapping, Now: m.Now, Events: m.Events,
+			want: &expectation{Results: m.Want}}
 		for _, i := range tape.Interactions {
 			c.want.Requests = append(c.want.Requests, request{Method: i.Request.Method, URL: i.Request.URL,
 				Type: i.Request.Headers.Get("Content-Type"), Body: bodyOf([]byte(i.Request.Body))})

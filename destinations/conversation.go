@@ -55,7 +55,8 @@ func Case(d destination.Destination, m cassette.Meta) (c destination.Config, now
 // is what a lane does without its pace, its retries and its concurrency, so
 // that the same events always give the same requests. rt is the transport with
 // the credentials.
-func Converse(ctx context.Context, s destination.Sender, rt destination.Transport, events []string, now time.Time) ([]Verdict, error) {
+func Converse(ctx context.Context, s destination.Sender, rt destination.Transport, events []string, now time.Time) (
+	[]Verdict, error) {
 	plan := s.Plan()
 	var list destination.Deliveries
 	for i, text := range events {

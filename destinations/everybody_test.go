@@ -92,7 +92,8 @@ type derived struct {
 // send sends one delivery to something that answers.
 func (p *derived) send(del *destination.Delivery, rt http.RoundTripper) destination.Result {
 	p.t.Helper()
-	rs, err := p.s.Send(context.Background(), rt, &destination.Batch{Deliveries: []*destination.Delivery{del}, Now: standardDay()})
+	rs, err := p.s.Send(context.Background(), rt, &destination.Batch{Deliveries: []*destination.Delivery{del},
+		Now: standardDay()})
 	if err != nil || len(rs) != 1 {
 		p.t.Fatalf("%s: %d results: %v", p.action(del), len(rs), err)
 	}
@@ -167,7 +168,8 @@ func (p *derived) refused(del *destination.Delivery) {
 		return
 	}
 	for _, v := range partner.Violations() {
-		p.t.Errorf("%s: without credentials the partner says %d, which counts as %v %v: %v", p.action(del), x.status, r.Outcome,
+		p.t.Errorf("%s: without credentials the partner says %d, which counts as %v %v: %v", p.action(del), x.status,
+			r.Outcome,
 			r.Reason, v)
 	}
 }
@@ -179,11 +181,13 @@ func (p *derived) limited(del *destination.Delivery) {
 		return // anybody's endpoint: it has no documentation
 	}
 	r := p.send(del, said{p.contract.Limited})
-	if r.Outcome != destination.Retry || r.Reason != destination.RateLimited && p.contract.Limited.Status == http.StatusTooManyRequests {
+	if r.Outcome != destination.Retry || r.Reason != destination.RateLimited &&
+		p.contract.Limited.Status == http.StatusTooManyRequests {
 		p.t.Errorf("%s: the partner's rate limit counts as %v %v", p.action(del), r.Outcome, r.Reason)
 	}
 	for name, v := range p.contract.Limited.Headers {
-		if n, err := strconv.Atoi(v); err == nil && strings.EqualFold(name, "Retry-After") && r.RetryAfter < time.Duration(n)*time.Second {
+		if n, err := strconv.Atoi(v); err == nil && strings.EqualFold(name, "Retry-After") && r.RetryAfter < time.Duration(
+			n)*time.Second {
 			p.t.Errorf("%s: the partner asks for %d seconds, and gets %v", p.action(del), n, r.RetryAfter)
 		}
 	}
@@ -192,7 +196,8 @@ func (p *derived) limited(del *destination.Delivery) {
 // tooLarge answers that the request is too large: of one event, it always will be.
 func (p *derived) tooLarge(del *destination.Delivery) {
 	p.t.Helper()
-	if r := p.send(del, said{standin.Reply{Status: http.StatusRequestEntityTooLarge}}); r.Outcome != destination.Rejected ||
+	r := p.send(del, said{standin.Reply{Status: http.StatusRequestEntityTooLarge}})
+	if r.Outcome != destination.Rejected ||
 		r.Reason != destination.TooLarge {
 		p.t.Errorf("%s: 413 counts as %v %v", p.action(del), r.Outcome, r.Reason)
 	}

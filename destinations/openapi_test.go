@@ -28,9 +28,10 @@ var described = map[string]struct {
 		"reports: ":         "content events are not in it",
 		"track: ":           "it has no anonymous_id, which the documentation has for events",
 	}},
-	"hubspot": {files: []string{"hubspot-contacts.json", "hubspot-companies.json", "hubspot-events.json"}, ignore: map[string]string{
-		`/properties/`: "it types all properties as text; numbers are taken, and Segment sends them",
-	}},
+	"hubspot": {files: []string{"hubspot-contacts.json", "hubspot-companies.json", "hubspot-events.json"},
+		ignore: map[string]string{
+			`/properties/`: "it types all properties as text; numbers are taken, and Segment sends them",
+		}},
 	"intercom": {files: []string{"intercom.yaml"}, ignore: map[string]string{
 		`"/metadata/`: "the documentation has numbers, dates, links and amounts of money in metadata",
 	}},

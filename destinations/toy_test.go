@@ -20,16 +20,19 @@ type ToySettings struct {
 
 func newToy() destination.Destination {
 	return destination.Spec[ToySettings]{
-		Info:    destination.Info{Slug: "toy", Name: "Toy", Summary: "an example", Docs: "https://toy.example/docs", Backfill: "Nothing is triggered."},
+		Info: destination.Info{Slug: "toy", Name: "Toy", Summary: "an example", Docs: "https://toy.example/docs",
+			Backfill: "Nothing is triggered."},
 		BaseURL: func(s *ToySettings) string { return "https://" + s.Region + ".toy.example" },
 		Auth:    func(s *ToySettings) destination.Auth { return destination.Bearer(s.Key) },
 		Limits: destination.Limits{
 			// https://toy.example/docs/limits
 			Rates:       []destination.Rate{{N: 10, Per: time.Second, Docs: "https://toy.example/docs/limits"}},
 			BatchEvents: destination.Cap{N: 100, Docs: "https://toy.example/docs/limits"},
-			Window:      destination.Window{Past: 30 * 24 * time.Hour, Violation: "refuses", Docs: "https://toy.example/docs/limits"},
+			Window: destination.Window{Past: 30 * 24 * time.Hour, Violation: "refuses",
+				Docs: "https://toy.example/docs/limits"},
 		},
-		Success: []destination.Success{destination.JSON("https://toy.example/docs/events", destination.Is("ok", true), destination.Counts("taken"))},
+		Success: []destination.Success{destination.JSON("https://toy.example/docs/events", destination.Is("ok", true),
+			destination.Counts("taken"))},
 		Actions: destination.Actions{
 			destination.Action("track", "Track").On(`type = "track"`).Doc("An event.").
 				Fields(
@@ -56,7 +59,9 @@ func TestToy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newToy().Open(destination.Config{Settings: map[string]any{"api_key": "toy-key-2\n"}}); err == nil || !strings.Contains(err.Error(), "which the header Authorization cannot") || strings.Contains(err.Error(), "toy-key-2") {
+	if _, err := newToy().Open(destination.Config{Settings: map[string]any{"api_key": "toy-key-2\n"}}); err == nil ||
+		!strings.Contains(err.Error(), "which the header Authorization cannot") || strings.Contains(
+		err.Error(), "toy-key-2") {
 		t.Errorf("a key with a line end: %v", err)
 	}
 	now := time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
@@ -75,7 +80,8 @@ func TestToy(t *testing.T) {
 		}
 		s.Route(ev, &destination.Env{Now: now}, &list)
 	}
-	for i, want := range []destination.Reason{"", destination.TooOld, destination.MissingIdentity, destination.Unsupported, destination.OptedOut, ""} {
+	for i, want := range []destination.Reason{"", destination.TooOld, destination.MissingIdentity, destination.Unsupported,
+		destination.OptedOut, ""} {
 		if got := list.List[i].Verdict().Reason; got != want {
 			t.Errorf("event %d: reason %q, want %q", i+1, got, want)
 		}

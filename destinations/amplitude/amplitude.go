@@ -35,12 +35,17 @@ func New() destination.Destination {
 		Info: destination.Info{
 			Slug: "amplitude", Name: "Amplitude", Summary: "product analytics", Docs: httpDocs,
 			Integrations: []string{"Actions Amplitude", "Amplitude (Actions)"},
-			Backfill: "Events of any age go through /batch and show up at their own time; a repeat within 7 days is dropped by its insert_id, a later one counts again. " +
-				"User properties take effect on events that arrive after them: history does not change what older events show. Nothing is sent to users, but cohorts and what is synced from them follow the new data.",
+			Backfill: "Events of any age go through /batch and show up at their own time; a repeat within 7 days is " +
+				"dropped by its insert_id, a later one counts again. " +
+				"User properties take effect on events that arrive after them: history does not change what older events " +
+				"show. Nothing is sent to users, but cohorts and what is synced from them follow the new data.",
 			Differences: []destination.Difference{
-				{What: "events go to /batch instead of /2/httpapi: 1000 events a second of one user instead of 30, and 20 MB a request", Docs: batchDocs},
-				{What: "insert_id is always sent, from messageId when the mapping has none", Docs: httpDocs + "#event-deduplication"},
-				{What: "options.min_id_length is 1, because Amplitude drops shorter ids than 5 characters otherwise; where the mapping has a min_id_length, shorter ids are left out before sending", Docs: batchDocs},
+				{What: "events go to /batch instead of /2/httpapi: 1000 events a second of one user instead of 30, and 20 MB " +
+					"a request", Docs: batchDocs},
+				{What: "insert_id is always sent, from messageId when the mapping has none",
+					Docs: httpDocs + "#event-deduplication"},
+				{What: "options.min_id_length is 1, because Amplitude drops shorter ids than 5 characters otherwise; where " +
+					"the mapping has a min_id_length, shorter ids are left out before sending", Docs: batchDocs},
 				{What: "profiles are sent as an array of many instead of one a request", Docs: whoDocs},
 				{What: "a mapping of users carries no min_id_length", Docs: mapDocs},
 			},
@@ -56,24 +61,28 @@ func New() destination.Destination {
 			// The rates that Amplitude documents for /batch (1000 events a second, 500,000 a day) are of one user or device.
 			BatchEvents: destination.Cap{N: 2000, Docs: httpDocs + "#upload-limit"},
 			BatchBytes:  destination.Cap{N: 20_000_000, Docs: batchDocs},
-			Dedupe:      destination.Dedupe{Field: "insert_id", Window: 7 * 24 * time.Hour, Docs: httpDocs + "#event-deduplication"},
+			Dedupe: destination.Dedupe{Field: "insert_id", Window: 7 * 24 * time.Hour,
+				Docs: httpDocs + "#event-deduplication"},
 		},
 		Order:   true,
 		Verdict: verdict,
-		Success: []destination.Success{destination.JSON(httpDocs, destination.Is("code", 200), destination.Counts("events_ingested"))},
+		Success: []destination.Success{destination.JSON(httpDocs, destination.Is("code", 200),
+			destination.Counts("events_ingested"))},
 		Actions: destination.Actions{
 			events("logEvent", "Log event", item(who(), insertID(), told(), campaign(true), library(), body.Same("products"))).
 				Doc("An event, with user properties from the campaign and the referrer.").
 				Fields(whoFields(), eventFields(), agentFields(), campaignFields()),
 			form("identifyUser", "Identify user", "/identify", "identification", whoDocs, body.Object(
 				who(), insertID(), told(), campaign(false), body.Member("library", body.Const("segment")),
-				body.Fields("user_properties", "library", "userAgent", "userAgentParsing", "includeRawUserAgent", "userAgentData", "utm_properties", "referrer", "min_id_length"),
+				body.Fields("user_properties", "library", "userAgent", "userAgentParsing", "includeRawUserAgent", "userAgentData",
+					"utm_properties", "referrer", "min_id_length"),
 			)).
 				NeedsIdentity(identified()).
 				Doc("Sets the properties of a user or device.").On(`type = "identify"`).
 				Fields(whoFields(), agentFields(), campaignFields(), field.Boolean("paying"), field.Text("start_version")).
 				// https://amplitude.com/docs/apis/analytics/http-v2#upload-limit: its rules apply to /identify
-				Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: whoDocs}, BatchBytes: destination.Cap{N: 1_000_000, Docs: httpDocs + "#upload-limit"}}),
+				Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: whoDocs},
+					BatchBytes: destination.Cap{N: 1_000_000, Docs: httpDocs + "#upload-limit"}}),
 			mapUser(),
 			groupIdentifyUser(),
 			logPurchase(),
@@ -110,17 +119,20 @@ func upload(path, parameter string, item body.Node) destination.Step {
 
 // form is an action that uploads.
 func form(slug, title, path, parameter, docs string, item body.Node) *destination.Declared {
-	return destination.Action(slug, title).Steps(upload(path, parameter, item)).AllOrNothing().Success(destination.Words(docs, "success"))
+	return destination.Action(slug, title).Steps(upload(path, parameter, item)).AllOrNothing().
+		Success(destination.Words(docs, "success"))
 }
 
 func mapUser() *destination.Declared {
 	user, global := id("user_id"), id("global_user_id")
 	join := upload("/usermap", "mapping", body.Object(body.Member("user_id", user), body.Member("global_user_id", global)))
 	return destination.Action("mapUser", "Map user").Doc("Joins one user id to another.").On(`type = "alias"`).
-		Fields(field.Text("user_id").From("$.previousId"), field.UserID("global_user_id"), field.Integer("min_id_length").Nullable()).
+		Fields(field.Text("user_id").From("$.previousId"), field.UserID("global_user_id"),
+			field.Integer("min_id_length").Nullable()).
 		NeedsIdentity(body.All(user.Given(), global.Given()), "user_id and global_user_id are required").
 		// It is on a host of its own in the US: https://amplitude.com/docs/apis/analytics/user-mapping
-		Steps(join.At("https://api.amplitude.com").If(body.Setting("endpoint").Is("us")), join.If(body.Setting("endpoint").Is("eu"))).
+		Steps(join.At("https://api.amplitude.com").If(body.Setting("endpoint").Is("us")),
+			join.If(body.Setting("endpoint").Is("eu"))).
 		AllOrNothing().Success(destination.JSON(mapDocs, destination.Is("success", true))).
 		Limits(destination.ActionLimits{
 			Rates:      []destination.Rate{{N: 1500, Per: 30 * time.Second, Of: destination.Events, Docs: mapDocs}},
@@ -134,23 +146,28 @@ func groupIdentifyUser() *destination.Declared {
 	return destination.Action("groupIdentifyUser", "Group identify user").On(`type = "group"`).
 		Doc("Sets the properties of a group, and puts the user into it.").
 		Fields(
-			field.UserID("user_id").Nullable(), field.Text("device_id").From("$.context.device.id", "$.anonymousId"), field.Text("insert_id"),
-			field.Text("time").From("$.timestamp"), field.Object("group_properties").From("$.traits"), field.Text("group_type").Required(),
+			field.UserID("user_id").Nullable(), field.Text("device_id").From("$.context.device.id", "$.anonymousId"),
+			field.Text("insert_id"),
+			field.Text("time").From("$.timestamp"), field.Object("group_properties").From("$.traits"),
+			field.Text("group_type").Required(),
 			field.Text("group_value").Required(), field.Integer("min_id_length").Nullable(),
 		).
 		Steps(
 			upload("/identify", "identification", body.Object(
 				body.Member("user_id", id("user_id")), body.Member("device_id", id("device_id")), insertID(),
-				body.Member("time", body.From("time").Millis()), body.Member("groups", group), body.Member("user_properties", group),
+				body.Member("time", body.From("time").Millis()), body.Member("groups", group),
+				body.Member("user_properties", group),
 				body.Member("library", body.Const("segment")),
 			)).If(somebody),
 			upload("/groupidentify", "identification", body.Object(
-				body.Same("group_type", "group_value"), body.Member("group_properties", body.Always(body.Object(body.Spread("group_properties")))),
+				body.Same("group_type", "group_value"), body.Member("group_properties",
+					body.Always(body.Object(body.Spread("group_properties")))),
 				body.Member("library", body.Const("segment")),
 			)),
 		).
 		AllOrNothing().Success(destination.Words(groupDocs, "success")).
-		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1024, Docs: groupDocs}, BatchBytes: destination.Cap{N: 1_000_000, Docs: groupDocs}})
+		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1024, Docs: groupDocs},
+			BatchBytes: destination.Cap{N: 1_000_000, Docs: groupDocs}})
 }
 
 // logPurchase is an order, and an event for each of its products.
@@ -164,7 +181,8 @@ func logPurchase() *destination.Declared {
 			body.Member("insert_id", body.Outer("insert_id").As("with the product's number", nthOf).Else(body.InsertID())))),
 	).
 		Doc("An order with its revenue, and one event for each of its products.").
-		Fields(whoFields(), eventFields(), agentFields(), campaignFields(), field.Boolean("trackRevenuePerProduct").Always(false))
+		Fields(whoFields(), eventFields(), agentFields(), campaignFields(), field.Boolean("trackRevenuePerProduct").
+			Always(false))
 }
 
 // verdict reads what Amplitude says with a status of its own: a key it does not
@@ -174,16 +192,17 @@ func logPurchase() *destination.Declared {
 func verdict(a *destination.Answer) destination.Result {
 	switch {
 	case a.Status == 400 && (a.JSON.Get("missing_field").IsText("api_key") || badKey(a.Body)):
-		return destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Status: a.Status, Detail: a.Words()}
+		return a.Retry(destination.Unauthorized)
 	case a.Status == 429 && a.Header.Get("Retry-After") == "":
-		return destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: a.Status, Detail: a.Words(), RetryAfter: 30 * time.Second}
+		return a.RetryIn(destination.RateLimited, 30*time.Second)
 	}
 	return destination.Result{}
 }
 
 func badKey(body []byte) bool {
 	text := strings.ToLower(string(body[:min(len(body), 400)]))
-	return strings.Contains(text, "invalid_api_key") || strings.Contains(text, "invalid api key") || strings.Contains(text, "invalid api_key")
+	return strings.Contains(text, "invalid_api_key") || strings.Contains(text, "invalid api key") || strings.Contains(
+		text, "invalid api_key")
 }
 
 // indexed reads a 400 that names the events at fault. Nothing of the request
@@ -203,12 +222,13 @@ func indexed(a *destination.Answer, b *destination.Batch) []destination.Result {
 	if json.Unmarshal(a.Body, &body) != nil {
 		return nil
 	}
-	rs := destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Conflict, Status: a.Status, Detail: "refused with others of the same request"}, len(b.Deliveries))
+	rs := destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Conflict, Status: a.Status,
+		Detail: "refused with others of the same request"}, len(b.Deliveries))
 	found := false
 	refuse := func(i int, words string) {
 		if i >= 0 && i < len(rs) {
 			found = true
-			rs[i] = destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status, Detail: destination.Cut(words, 400)}
+			rs[i] = a.Refuse(words)
 		}
 	}
 	for _, of := range [...]named{body.Invalid, body.Missing, body.Lengths} {

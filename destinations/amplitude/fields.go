@@ -17,7 +17,8 @@ func whoFields() field.Lines {
 // agentFields say what becomes of the user agent, and how short an id may be.
 func agentFields() field.Lines {
 	return field.Lines{
-		field.UserAgent("userAgent"), field.Boolean("userAgentParsing").Always(true), field.Boolean("includeRawUserAgent").Always(false),
+		field.UserAgent("userAgent"), field.Boolean("userAgentParsing").Always(true),
+		field.Boolean("includeRawUserAgent").Always(false),
 		field.Object("userAgentData", field.Texts("model", "platformVersion").Below("$.context.userAgentData")),
 		field.Integer("min_id_length").Nullable(),
 	}
@@ -32,15 +33,19 @@ func campaignFields() field.Lines {
 
 // eventFields are of an event alone.
 func eventFields() field.Lines {
-	earned := field.Lines{field.Number("price"), field.Integer("quantity"), field.Number("revenue"), field.Text("productId"), field.Text("revenueType")}
+	earned := field.Lines{field.Number("price"), field.Integer("quantity"), field.Number("revenue"),
+		field.Text("productId"), field.Text("revenueType")}
 	advertising := []string{"$.context.device.advertisingId", "$.context.device.idfa"}
 	return append(earned.Below("$.properties"),
-		field.Text("event_type").Required().From("$.event"), field.Time("session_id").From("$.integrations.Actions Amplitude.session_id"),
+		field.Text("event_type").Required().From("$.event"), field.Time("session_id").
+			From("$.integrations.Actions Amplitude.session_id"),
 		field.Timestamp("time"), field.Object("event_properties").From("$.properties"),
-		field.Number("location_lat").From("$.context.location.latitude"), field.Number("location_lng").From("$.context.location.longitude"),
+		field.Number("location_lat").From("$.context.location.latitude"), field.Number("location_lng").
+			From("$.context.location.longitude"),
 		field.IP("ip"), field.Text("idfa").From(advertising...), field.Text("idfv").From("$.context.device.id"),
 		field.Text("adid").From(advertising...), field.Text("android_id"), field.Integer("event_id"),
-		field.Object("library2", field.Text("behavior").OneOf("auto", "use_mapping").Always("use_mapping"), field.Text("mapping").From("$.context.library.name")),
+		field.Object("library2", field.Text("behavior").OneOf("auto", "use_mapping").Always("use_mapping"),
+			field.Text("mapping").From("$.context.library.name")),
 		field.Products("products", earned.Below("")).Open(),
 	)
 }

@@ -18,7 +18,8 @@ func item(members ...body.Members) body.Node {
 		body.Member("time", body.Outer("time").Millis()),
 		body.Member("session_id", body.Outer("session_id").As("a number", session)),
 		body.Fields("time", "session_id", "user_properties", "platform", "insert_id", "library", "library2", "products",
-			"userAgent", "userAgentParsing", "includeRawUserAgent", "userAgentData", "utm_properties", "referrer", "min_id_length",
+			"userAgent", "userAgentParsing", "includeRawUserAgent", "userAgentData", "utm_properties", "referrer",
+			"min_id_length",
 			"setOnce", "setAlways", "add", "trackRevenuePerProduct", "price", "quantity", "revenue", "productId", "revenueType",
 			"user_id", "device_id"),
 	)

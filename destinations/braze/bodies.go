@@ -22,7 +22,8 @@ const (
 
 // track is an action of /users/track with a list of objects. A success names those that were
 // left out, by their place; anything else took none.
-func track(slug, title, list string, processed destination.Member, fields field.Set, item ...body.Node) *destination.Declared {
+func track(slug, title, list string, processed destination.Member, fields field.Set,
+	item ...body.Node) *destination.Declared {
 	return destination.Action(slug, title).Fields(fields).AllOrNothing().Success(success(processed.IfThere())...).
 		Verdicts(destination.ByIndex("errors", "index", "type").OthersTaken()).
 		Post("/users/track", body.Object(body.Member(list, body.Items(item...))))
@@ -49,7 +50,8 @@ func aliased() body.Cond {
 }
 
 func identified() (is body.Cond, otherwise string) {
-	return body.Any(body.From("external_id", "braze_id", "email").Given(), aliased()), "external_id, user_alias, braze_id or email is required"
+	return body.Any(body.From("external_id", "braze_id", "email").Given(), aliased()),
+		"external_id, user_alias, braze_id or email is required"
 }
 
 // existing says whether an object may make a profile: as the sync mode has it, or the field of
@@ -64,13 +66,15 @@ func existing(by field.Line) body.Members {
 
 // moment is a time in a layout; null stays null.
 func moment(key, layout string) body.Members {
-	return body.Member(key, body.First(body.Outer(key).IsTime().Layout(layout), body.Outer(key).Where("null", func(v event.Value) bool { return v.Kind() == event.Null })))
+	return body.Member(key, body.First(body.Outer(key).IsTime().Layout(layout),
+		body.Outer(key).Where("null", func(v event.Value) bool { return v.Kind() == event.Null })))
 }
 
 // hasShortName holds unless Braze refuses the text for its length.
 // https://www.braze.com/docs/api/objects_filters/event_object/
 func hasShortName(path string) (is body.Cond, otherwise string) {
-	return body.Any(body.Not(body.Has(path)), body.From(path).Where("at most 255 characters", isName)), "a name has at most 255 characters"
+	return body.Any(body.Not(body.Has(path)), body.From(path).Where("at most 255 characters", isName)),
+		"a name has at most 255 characters"
 }
 
 func isName(v event.Value) bool {
@@ -81,23 +85,29 @@ func isName(v event.Value) bool {
 func occurrence(slug, title string, last field.Line) *destination.Declared {
 	properties := body.From("properties")
 	return track(slug, title, "events", destination.Counts("events_processed"), eventFields(last), body.Object(
-		user(), body.Member("app_id", body.Setting("app_id")), body.Same("name"), moment("time", iso), body.Same("properties"), existing(last),
+		user(), body.Member("app_id", body.Setting("app_id")), body.Same("name"), moment("time", iso),
+		body.Same("properties"), existing(last),
 	)).On(`type = "track" and event != "Order Completed"`).
 		Needs(hasShortName("name")).
-		Fits(body.Any(body.Not(properties), properties.Where("at most 50 KB", func(v event.Value) bool { return v.Size() <= maxProperties })), tooLarge).
+		Fits(body.Any(body.Not(properties), properties.Where("at most 50 KB",
+			func(v event.Value) bool { return v.Size() <= maxProperties })), tooLarge).
 		NeedsIdentity(identified())
 }
 
 // purchase is a purchase for each product of an order.
 func purchase(slug, title string, last field.Line) *destination.Declared {
 	own := []string{"product_id", "currency", "price", "quantity"}
-	return track(slug, title, "purchases", destination.Counts("purchases_processed"), purchaseFields(last), body.Each("products", body.Object(
-		user(), body.Member("app_id", body.Setting("app_id")), moment("time", iso),
-		body.Same("product_id", "price", "quantity"), body.Member("currency", body.From("currency").NotNull().Else(body.Const("USD"))),
-		body.Member("properties", body.Always(body.Object(body.SpreadOf(body.This(), own...), body.SpreadOf(body.Outer("properties"), "products")))),
-		existing(last),
-	))).On(`event = "Order Completed"`).
-		Needs(body.From("products").Where("product_id has at most 255 characters", haveShortIDs), "a name has at most 255 characters").
+	return track(slug, title, "purchases", destination.Counts("purchases_processed"), purchaseFields(last),
+		body.Each("products", body.Object(
+			user(), body.Member("app_id", body.Setting("app_id")), moment("time", iso),
+			body.Same("product_id", "price", "quantity"), body.Member("currency",
+				body.From("currency").NotNull().Else(body.Const("USD"))),
+			body.Member("properties", body.Always(body.Object(body.SpreadOf(body.This(), own...),
+				body.SpreadOf(body.Outer("properties"), "products")))),
+			existing(last),
+		))).On(`event = "Order Completed"`).
+		Needs(body.From("products").Where("product_id has at most 255 characters", haveShortIDs),
+			"a name has at most 255 characters").
 		Fits(body.From("products").As("products that fit beside the order's properties", fitting), tooLarge).
 		NeedsIdentity(identified())
 }
@@ -127,15 +137,18 @@ func fitting(dst []byte, products event.Value, c *body.Context) []byte {
 // attributes are the members of a profile that are filled from fields of their own, and never
 // from custom attributes.
 var attributes = []string{
-	"country", "date_of_first_session", "date_of_last_session", "dob", "email_subscribe", "email_open_tracking_disabled", "email_click_tracking_disabled",
-	"facebook", "first_name", "gender", "home_city", "image_url", "language", "last_name", "marked_email_as_spam_at", "phone", "push_subscribe", "push_tokens",
+	"country", "date_of_first_session", "date_of_last_session", "dob", "email_subscribe", "email_open_tracking_disabled",
+	"email_click_tracking_disabled",
+	"facebook", "first_name", "gender", "home_city", "image_url", "language", "last_name", "marked_email_as_spam_at",
+	"phone", "push_subscribe", "push_tokens",
 	"time_zone", "twitter", "current_location",
 }
 
 // profile sets attributes of a profile.
 func profile(slug, title string, last field.Line) *destination.Declared {
 	custom := body.Spread("custom_attributes", append([]string{
-		"external_id", "user_alias", "email", "braze_id", "time", "products", "properties", "_update_existing_only", "enable_batching", "batch_size", "firstName", "lastName", "avatar",
+		"external_id", "user_alias", "email", "braze_id", "time", "products", "properties", "_update_existing_only",
+		"enable_batching", "batch_size", "firstName", "lastName", "avatar",
 	}, attributes...)...)
 	// https://www.braze.com/docs/api/objects_filters/user_attributes_object/
 	genders := map[string]string{
@@ -144,9 +157,11 @@ func profile(slug, title string, last field.Line) *destination.Declared {
 	}
 	return track(slug, title, "attributes", destination.Some("attributes_processed"), profileFields(last), body.Object(
 		user(), custom,
-		body.Same("country", "email_subscribe", "email_open_tracking_disabled", "email_click_tracking_disabled", "facebook", "first_name", "home_city",
+		body.Same("country", "email_subscribe", "email_open_tracking_disabled", "email_click_tracking_disabled", "facebook",
+			"first_name", "home_city",
 			"image_url", "language", "last_name", "phone", "push_subscribe", "push_tokens", "time_zone", "twitter"),
-		moment("date_of_first_session", iso), moment("date_of_last_session", iso), moment("marked_email_as_spam_at", iso), moment("dob", day),
+		moment("date_of_first_session", iso), moment("date_of_last_session", iso), moment("marked_email_as_spam_at", iso),
+		moment("dob", day),
 		body.Member("gender", body.First(body.From("gender").IsText().Lower().Lookup(genders), body.From("gender"))),
 		body.Member("current_location", body.From("current_location").NotEmpty()),
 		body.Member("subscription_groups", body.From("subscription_groups").IsList().NotEmpty()),
@@ -157,7 +172,8 @@ func profile(slug, title string, last field.Line) *destination.Declared {
 // identities is an action of the identity endpoints, which list what they refuse beside a
 // success, and not where: one event a request, so that it is known.
 func identities(slug, title string) *destination.Declared {
-	return destination.Action(slug, title).Success(success(destination.Some("aliases_processed").IfThere())...).Results(refusedWhole).
+	return destination.Action(slug, title).Success(success(destination.Some("aliases_processed").IfThere())...).
+		Results(refusedWhole).
 		Limits(destination.ActionLimits{
 			BatchEvents: destination.Cap{N: 1, Docs: whoDocs},
 			Rates:       []destination.Rate{{N: 20_000, Per: time.Minute, Of: destination.Requests, Docs: limitDocs}},
@@ -169,9 +185,7 @@ func refusedWhole(a *destination.Answer, b *destination.Batch) []destination.Res
 	if !a.OK() || errors.Kind() != event.Array || errors.Len() == 0 {
 		return nil
 	}
-	return destination.Same(destination.Result{
-		Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status, Detail: destination.Cut(string(errors.Raw()), 400),
-	}, len(b.Deliveries))
+	return destination.Same(a.Refuse(string(errors.Raw())), len(b.Deliveries))
 }
 
 func newAlias(slug, title string, last ...field.Line) *destination.Declared {
@@ -190,17 +204,20 @@ func identify(slug, title string, known body.Members, own ...field.Line) *destin
 }
 
 func knownByAlias() body.Members {
-	return body.When(body.From("user_alias").Given(), body.Member("aliases_to_identify", body.List(body.Object(body.Same("external_id", "user_alias")))))
+	return body.When(body.From("user_alias").Given(), body.Member("aliases_to_identify",
+		body.List(body.Object(body.Same("external_id", "user_alias")))))
 }
 
 func knownByEmail() body.Members {
 	return body.When(body.From("email_to_identify").Given(), body.Member("emails_to_identify", body.List(body.Object(
-		body.Same("external_id"), body.Copy("email = email_to_identify"), body.Member("prioritization", body.Always(priority())),
+		body.Same("external_id"), body.Copy("email = email_to_identify"), body.Member(
+			"prioritization", body.Always(priority())),
 	))))
 }
 
 func priority() body.Node {
-	return body.List(body.Outer("prioritization.first_priority").Given(), body.Outer("prioritization.second_priority").Given())
+	return body.List(body.Outer("prioritization.first_priority").Given(),
+		body.Outer("prioritization.second_priority").Given())
 }
 
 // trigger sends a message: the fields as they are, with the priorities at each of the recipients.
@@ -214,8 +231,10 @@ func trigger(slug, title, path string, fields field.Set) *destination.Declared {
 			Rates:       []destination.Rate{{N: 250_000, Per: time.Hour, Of: destination.Requests, Docs: limitDocs}},
 		}).
 		Post(path, body.Object(
-			body.When(recipients, body.Fields("recipients", "prioritization")), body.When(body.Not(recipients), body.Fields("recipients")),
-			body.Member("recipients", body.Each("recipients", body.Object(body.SpreadOf(body.This()), body.Member("prioritization", priority())))),
+			body.When(recipients, body.Fields("recipients", "prioritization")),
+			body.When(body.Not(recipients), body.Fields("recipients")),
+			body.Member("recipients", body.Each("recipients", body.Object(body.SpreadOf(body.This()),
+				body.Member("prioritization", priority())))),
 		))
 }
 
@@ -224,13 +243,19 @@ func trigger(slug, title, path string, fields field.Set) *destination.Declared {
 func shop(slug, title string, own body.Members, fields field.Set) *destination.Declared {
 	name := body.From("name")
 	return track(slug, title, "events", destination.Counts("events_processed"), fields, body.Object(
-		body.SameGiven("external_id", "braze_id", "email", "phone", "user_alias"), body.Member("app_id", body.Setting("app_id")), body.Same("name"), moment("time", iso),
-		body.Member("properties", body.Always(body.Object(body.Same("currency", "source"), body.SameNotNull("metadata"), own))),
-		body.When(body.Any(aliased(), body.From(syncMode).Is("update")), body.Member("_update_existing_only", body.Const(true))),
+		body.SameGiven("external_id", "braze_id", "email", "phone", "user_alias"),
+		body.Member("app_id", body.Setting("app_id")), body.Same("name"), moment("time", iso),
+		body.Member("properties", body.Always(body.Object(body.Same("currency", "source"), body.SameNotNull("metadata"),
+			own))),
+		body.When(body.Any(aliased(), body.From(syncMode).Is("update")), body.Member(
+			"_update_existing_only", body.Const(true))),
 	)).
-		NeedsIdentity(body.From("external_id", "braze_id", "email", "phone", "user_alias").Given(), "external_id, user_alias, braze_id, email or phone is required").
-		Needs(body.Any(body.Not(name.Is(cart)), body.Has("total_value"), body.From("action").Is("add", "remove")), "total_value is required unless the action is add or remove").
-		Fits(body.Any(body.Not(body.Has("metadata")), body.From("metadata").Where("at most 50 KB", func(v event.Value) bool { return v.Size() <= maxProperties })), tooLarge)
+		NeedsIdentity(body.From("external_id", "braze_id", "email", "phone", "user_alias").Given(),
+			"external_id, user_alias, braze_id, email or phone is required").
+		Needs(body.Any(body.Not(name.Is(cart)), body.Has("total_value"), body.From("action").Is("add", "remove")),
+			"total_value is required unless the action is add or remove").
+		Fits(body.Any(body.Not(body.Has("metadata")), body.From("metadata").
+			Where("at most 50 KB", func(v event.Value) bool { return v.Size() <= maxProperties })), tooLarge)
 }
 
 // single are the properties of an event about one product.
@@ -255,7 +280,8 @@ func several() body.Members {
 		))))),
 		body.Same("total_value"),
 		of([]string{cart}, "action"), of([]string{checkout}, "checkout_id"), of([]string{cancelled}, "cancel_reason"),
-		of([]string{cart, checkout, placed}, "cart_id"), of([]string{placed, cancelled, refunded}, "order_id", "total_discounts", "discounts"),
+		of([]string{cart, checkout, placed}, "cart_id"), of([]string{placed, cancelled, refunded}, "order_id",
+			"total_discounts", "discounts"),
 		of([]string{cart, checkout, placed, cancelled}, "subtotal_value", "tax", "shipping"),
 	)
 }

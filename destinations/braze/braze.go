@@ -39,19 +39,25 @@ func New() destination.Destination {
 		Info: destination.Info{
 			Slug: "braze", Name: "Braze", Summary: "customer engagement", Docs: trackDocs,
 			Integrations: []string{"Braze Cloud Mode (Actions)", "Appboy"},
-			Backfill: "Events and purchases of any age are kept with their own time; profiles are set to what the event says, in the order of delivery. " +
-				"Braze has no switch for history: campaigns and canvases that an event, a purchase or a changed attribute triggers may start, so pause them. It drops no repeats: an event sent twice counts twice.",
+			Backfill: "Events and purchases of any age are kept with their own time; profiles are set to what the event " +
+				"says, in the order of delivery. " +
+				"Braze has no switch for history: campaigns and canvases that an event, a purchase or a changed attribute " +
+				"triggers may start, so pause them. It drops no repeats: an event sent twice counts twice.",
 			Differences: []destination.Difference{
-				{What: "the products of orders, and the events of several users, share requests of up to 75", Docs: limitDocs + "#batch-user-track"},
+				{What: "the products of orders, and the events of several users, share requests of up to 75",
+					Docs: limitDocs + "#batch-user-track"},
 				{What: "time is the event's own, not when Segment received it", Docs: eventDocs},
-				{What: "an event or product whose name has more than 255 characters or whose properties have more than 50 KB is not sent, because Braze refuses it", Docs: eventDocs},
+				{What: "an event or product whose name has more than 255 characters or whose properties have more than 50 KB " +
+					"is not sent, because Braze refuses it", Docs: eventDocs},
 			},
 		},
 		BaseURL: func(s *Settings) string { return endpoint(s.Endpoint) },
 		Auth:    func(s *Settings) destination.Auth { return destination.Bearer(s.APIKey) },
 		Check: func(s *Settings) []error {
-			if u, err := url.Parse(endpoint(s.Endpoint)); err != nil || u.Scheme != "https" || !ours(u.Host) || strings.Trim(u.Path, "/") != "" {
-				return []error{fmt.Errorf("endpoint: %q is no REST endpoint of Braze, such as https://rest.iad-01.braze.com, nor an instance, such as us-01", s.Endpoint)}
+			if u, err := url.Parse(endpoint(s.Endpoint)); err != nil || u.Scheme != "https" || !ours(u.Host) || strings.Trim(
+				u.Path, "/") != "" {
+				return []error{fmt.Errorf("endpoint: %q is no REST endpoint of Braze, such as https://rest.iad-01.braze.com, "+
+					"nor an instance, such as us-01", s.Endpoint)}
 			}
 			return nil
 		},
@@ -64,60 +70,80 @@ func New() destination.Destination {
 		Order:   true,
 		Verdict: verdict,
 		Success: success(),
-		Actions: destination.Actions{
-			profile("updateUserProfile", "Update user profile", existingOnly()).Doc("Sets attributes of a profile."),
-			occurrence("trackEvent", "Track event", existingOnly()).Doc("A custom event."),
-			purchase("trackPurchase", "Track purchase", existingOnly()).Doc("A purchase for each product of an order."),
-			newAlias("createAlias", "Create alias").Doc("Gives a user, known or not, an alias."),
-			identify("identifyUser", "Identify user", body.Together(knownByAlias()), field.Object("user_alias", alias().With(field.Line.Required)).Required()).
-				Doc("Makes the user of an alias one with an external id."),
-			identify("identifyUser2", "Identify user V2", body.Together(knownByAlias(), knownByEmail()),
-				field.Object("user_alias", alias().With(field.Line.Required)).RequiredUnless("email_to_identify"),
-				field.Text("email_to_identify").RequiredUnless("user_alias"),
-				field.Object("prioritization", priorities("unidentified", "most_recently_updated", "least_recently_updated")).
-					RequiredIf(mapping.Condition{All: true, Tests: []mapping.Test{{Field: "email_to_identify", Not: true}}}),
-				mode("add"),
-			).Needs(modes("add", "upsert")).Doc("Makes the user of an alias or of an email address one with an external id."),
-			occurrence("trackEvent2", "Track event V2", mode("add")).Needs(modes("add", "update")).Doc("A custom event, with a sync mode."),
-			purchase("trackPurchase2", "Track purchase V2", mode("add")).Needs(modes("add", "update")).
-				Doc("A purchase for each product of an order, with a sync mode."),
-			profile("updateUserProfile2", "Update user profile V2", mode("update")).Needs(modes("update")).
-				Doc("Sets attributes of a profile that exists."),
-			newAlias("createAlias2", "Create alias V2", mode("add")).Needs(modes("add")).Doc("Gives a user, known or not, an alias."),
-			trigger("triggerCampaign", "Trigger campaign", "/campaigns/trigger/send", campaignFields()).
-				Doc("Sends an API-triggered campaign, at once and also for old events."),
-			trigger("triggerCanvas", "Trigger canvas", "/canvas/trigger/send", canvasFields()).
-				Doc("Starts an API-triggered canvas, at once and also for old events."),
-			shop("ecommerce", "Ecommerce event (multi product)", several(), ecommerceFields()).
-				Doc("One of Braze's recommended events about a cart or an order. It needs a source, and of every product name, variant, price and quantity."),
-			shop("ecommerceSingleProduct", "Ecommerce event (single product)", single(), singleFields()).
-				Needs(body.From("name").Is(viewed), "it is an event of several products").
-				Doc("Braze's recommended event about a product that was viewed. It needs a source, and of the product name, variant and price."),
-		},
+		Actions: actions(),
 		Presets: []destination.Preset{
-			{Name: "Track Calls", Action: "trackEvent", Subscribe: `type = "track" and event != "Order Completed" and event != "Checkout Started" and event != "Order Refunded" and event != "Order Cancelled" and event != "Product Viewed" and event != "Product Added" and event != "Product Removed"`},
-			{Name: "Order Placed (beta)", Action: "ecommerce", Subscribe: `event = "Order Completed"`, Mapping: about(placed, "order_status_url")},
-			{Name: "Checkout Started (beta)", Action: "ecommerce", Subscribe: `event = "Checkout Started"`, Mapping: about(checkout, "checkout_url")},
-			{Name: "Order Refunded (beta)", Action: "ecommerce", Subscribe: `event = "Order Refunded"`, Mapping: about(refunded, "order_status_url")},
-			{Name: "Order Cancelled (beta)", Action: "ecommerce", Subscribe: `event = "Order Cancelled"`, Mapping: about(cancelled, "order_status_url")},
-			{Name: "Product Viewed (beta)", Action: "ecommerceSingleProduct", Subscribe: `event = "Product Viewed"`, Mapping: map[string]mapping.Value{"name": mapping.Literal(viewed)}},
+			{Name: "Track Calls", Action: "trackEvent",
+				Subscribe: destination.CalledOtherwise("Order Completed", "Checkout Started", "Order Refunded", "Order Cancelled",
+					"Product Viewed", "Product Added", "Product Removed")},
+			{Name: "Order Placed (beta)", Action: "ecommerce", Subscribe: `event = "Order Completed"`,
+				Mapping: about(placed, "order_status_url")},
+			{Name: "Checkout Started (beta)", Action: "ecommerce", Subscribe: `event = "Checkout Started"`,
+				Mapping: about(checkout, "checkout_url")},
+			{Name: "Order Refunded (beta)", Action: "ecommerce", Subscribe: `event = "Order Refunded"`,
+				Mapping: about(refunded, "order_status_url")},
+			{Name: "Order Cancelled (beta)", Action: "ecommerce", Subscribe: `event = "Order Cancelled"`,
+				Mapping: about(cancelled, "order_status_url")},
+			{Name: "Product Viewed (beta)", Action: "ecommerceSingleProduct", Subscribe: `event = "Product Viewed"`,
+				Mapping: map[string]mapping.Value{"name": mapping.Literal(viewed)}},
 			{Name: "Product Added (beta)", Action: "ecommerce", Subscribe: `event = "Product Added"`, Mapping: carted("add")},
-			{Name: "Product Removed (beta)", Action: "ecommerce", Subscribe: `event = "Product Removed"`, Mapping: carted("remove")},
+			{Name: "Product Removed (beta)", Action: "ecommerce", Subscribe: `event = "Product Removed"`,
+				Mapping: carted("remove")},
 			{Name: "Identify Calls", Action: "updateUserProfile", Subscribe: `type = "identify"`},
 		},
 	}.Destination()
 }
 
+// actions are what the partner can be told.
+func actions() destination.Actions {
+	return destination.Actions{
+		profile("updateUserProfile", "Update user profile", existingOnly()).Doc("Sets attributes of a profile."),
+		occurrence("trackEvent", "Track event", existingOnly()).Doc("A custom event."),
+		purchase("trackPurchase", "Track purchase", existingOnly()).Doc("A purchase for each product of an order."),
+		newAlias("createAlias", "Create alias").Doc("Gives a user, known or not, an alias."),
+		identify("identifyUser", "Identify user", body.Together(knownByAlias()),
+			field.Object("user_alias", alias().With(field.Line.Required)).Required()).
+			Doc("Makes the user of an alias one with an external id."),
+		identify("identifyUser2", "Identify user V2", body.Together(knownByAlias(), knownByEmail()),
+			field.Object("user_alias", alias().With(field.Line.Required)).RequiredUnless("email_to_identify"),
+			field.Text("email_to_identify").RequiredUnless("user_alias"),
+			field.Object("prioritization", priorities("unidentified", "most_recently_updated", "least_recently_updated")).
+				RequiredIf(mapping.Condition{All: true, Tests: []mapping.Test{{Field: "email_to_identify", Not: true}}}),
+			mode("add"),
+		).Needs(modes("add", "upsert")).Doc("Makes the user of an alias or of an email address one with an external id."),
+		occurrence("trackEvent2", "Track event V2", mode("add")).Needs(modes("add", "update")).
+			Doc("A custom event, with a sync mode."),
+		purchase("trackPurchase2", "Track purchase V2", mode("add")).Needs(modes("add", "update")).
+			Doc("A purchase for each product of an order, with a sync mode."),
+		profile("updateUserProfile2", "Update user profile V2", mode("update")).Needs(modes("update")).
+			Doc("Sets attributes of a profile that exists."),
+		newAlias("createAlias2", "Create alias V2", mode("add")).Needs(modes("add")).
+			Doc("Gives a user, known or not, an alias."),
+		trigger("triggerCampaign", "Trigger campaign", "/campaigns/trigger/send", campaignFields()).
+			Doc("Sends an API-triggered campaign, at once and also for old events."),
+		trigger("triggerCanvas", "Trigger canvas", "/canvas/trigger/send", canvasFields()).
+			Doc("Starts an API-triggered canvas, at once and also for old events."),
+		shop("ecommerce", "Ecommerce event (multi product)", several(), ecommerceFields()).
+			Doc("One of Braze's recommended events about a cart or an order. It needs a source, and of every product " +
+				"name, variant, price and quantity."),
+		shop("ecommerceSingleProduct", "Ecommerce event (single product)", single(), singleFields()).
+			Needs(body.From("name").Is(viewed), "it is an event of several products").
+			Doc("Braze's recommended event about a product that was viewed. It needs a source, and of the product name, " +
+				"variant and price."),
+	}
+}
+
 // about is the mapping of an e-commerce event that carries an address.
 func about(name, address string) map[string]mapping.Value {
-	return map[string]mapping.Value{"name": mapping.Literal(name), "metadata": mapping.Object(mapping.M(address, mapping.Path("$.properties."+address)))}
+	return map[string]mapping.Value{"name": mapping.Literal(name), "metadata": mapping.Object(
+		mapping.M(address, mapping.Path("$.properties."+address)))}
 }
 
 // carted is the mapping of an event about one product of a cart.
 func carted(action string) map[string]mapping.Value {
 	return map[string]mapping.Value{
 		"name": mapping.Literal(cart), "action": mapping.Literal(action),
-		"products": mapping.Array(mapping.Defaults(field.Of(product("$.properties."), field.Number("quantity").From("$.properties.quantity")))),
+		"products": mapping.Array(mapping.Defaults(
+			field.Of(product("$.properties."), field.Number("quantity").From("$.properties.quantity")))),
 	}
 }
 
@@ -162,5 +188,5 @@ func verdict(a *destination.Answer) destination.Result {
 	if a.Status != 429 || err != nil || after <= 0 {
 		return destination.Result{}
 	}
-	return destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: 429, Detail: a.Words(), RetryAfter: time.Duration(min(after, 86400)) * time.Second}
+	return a.RetryIn(destination.RateLimited, time.Duration(min(after, 86400))*time.Second)
 }

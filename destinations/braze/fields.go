@@ -12,7 +12,8 @@ import (
 const syncMode = "__segment_internal_sync_mode"
 
 func mode(standard string) field.Line {
-	return field.Text(syncMode).Label("Sync mode").Doc("add makes a profile for a user that Braze does not know; update leaves such a user out.").Always(standard)
+	return field.Text(syncMode).Label("Sync mode").
+		Doc("add makes a profile for a user that Braze does not know; update leaves such a user out.").Always(standard)
 }
 
 func existingOnly() field.Line {
@@ -37,9 +38,11 @@ func eventFields(last field.Line) field.Set {
 
 func purchaseFields(last field.Line) field.Set {
 	return field.Together(
-		field.UserID("external_id"), field.Object("user_alias", alias()), field.Text("email").From("$.traits.email"), brazeID(), at(),
+		field.UserID("external_id"), field.Object("user_alias", alias()), field.Text("email").From("$.traits.email"),
+		brazeID(), at(),
 		field.Object("products",
-			field.Text("product_id").Required(), field.Text("currency"), field.Number("price").Required(), field.Integer("quantity"),
+			field.Text("product_id").Required(), field.Text("currency"), field.Number("price").Required(),
+			field.Integer("quantity"),
 		).List().Required().Open().From("$.properties.products"),
 		field.Object("properties").From("$.properties"), last,
 	)
@@ -50,33 +53,42 @@ func profileFields(last field.Line) field.Set {
 		field.UserID("external_id"), field.Object("user_alias", alias()), brazeID(),
 		field.Text("country").Nullable().From("$.context.location.country"),
 		field.Object("current_location",
-			field.Number("latitude").From("$.context.location.latitude"), field.Number("longitude").From("$.context.location.longitude"),
+			field.Number("latitude").From("$.context.location.latitude"), field.Number("longitude").
+				From("$.context.location.longitude"),
 		).Nullable(),
-		field.Time("date_of_first_session").Nullable(), field.Time("date_of_last_session").Nullable(), field.Time("dob").Nullable(),
+		field.Time("date_of_first_session").Nullable(), field.Time("date_of_last_session").Nullable(),
+		field.Time("dob").Nullable(),
 		field.Text("email").Nullable().From("$.traits.email"), field.Text("email_subscribe"),
 		field.Booleans("email_open_tracking_disabled", "email_click_tracking_disabled"),
 		field.Object("facebook", field.Text("id"), field.Text("likes").List(), field.Integer("num_friends")),
-		field.Text("first_name").Nullable().From("$.traits.firstName"), field.Text("gender").Nullable().From("$.traits.gender"),
-		field.Text("home_city").Nullable().From("$.traits.address.city"), field.Text("image_url").Nullable().Format("uri").From("$.traits.avatar"),
-		field.Text("language").Nullable(), field.Text("last_name").From("$.traits.lastName"), field.Time("marked_email_as_spam_at").Nullable(),
+		field.Text("first_name").Nullable().From("$.traits.firstName"), field.Text("gender").Nullable().
+			From("$.traits.gender"),
+		field.Text("home_city").Nullable().From("$.traits.address.city"), field.Text("image_url").Nullable().Format("uri").
+			From("$.traits.avatar"),
+		field.Text("language").Nullable(), field.Text("last_name").From("$.traits.lastName"),
+		field.Time("marked_email_as_spam_at").Nullable(),
 		field.Text("phone").Nullable().From("$.traits.phone"), field.Text("push_subscribe"),
 		field.Object("push_tokens", field.Texts("app_id", "token").With(field.Line.Required), field.Text("device_id")).List(),
 		field.Text("time_zone"),
-		field.Object("twitter", field.Texts("id", "screen_name"), field.Integer("followers_count"), field.Integer("friends_count"), field.Integer("statuses_count")),
+		field.Object("twitter", field.Texts("id", "screen_name"), field.Integer("followers_count"),
+			field.Integer("friends_count"), field.Integer("statuses_count")),
 		field.Object("subscription_groups",
-			field.Text("subscription_group_id").Required(), field.Text("subscription_state").Required().OneOf("subscribed", "unsubscribed"),
+			field.Text("subscription_group_id").Required(), field.Text("subscription_state").Required().
+				OneOf("subscribed", "unsubscribed"),
 		).List(),
 		field.Object("custom_attributes").From("$.traits"), last,
 	)
 }
 
 func priorities(choices ...string) field.Lines {
-	return field.Texts("first_priority", "second_priority").With(func(l field.Line) field.Line { return l.OneOf(choices...) })
+	return field.Texts("first_priority", "second_priority").
+		With(func(l field.Line) field.Line { return l.OneOf(choices...) })
 }
 
 // triggerFields are those of the two endpoints that send messages: of, what
 // is sent; with, what it is filled from.
-func triggerFields(of, with string, alias field.Lines, change func(broadcast, recipients field.Line) field.Lines, last ...field.Line) field.Set {
+func triggerFields(of, with string, alias field.Lines, change func(broadcast, recipients field.Line) field.Lines,
+	last ...field.Line) field.Set {
 	recipients := field.Object("recipients",
 		field.Text("external_user_id"), field.Object("user_alias", alias), field.Text("email"), field.Object(with),
 		field.Boolean("send_to_existing_only"), field.Object("attributes"),
@@ -84,7 +96,8 @@ func triggerFields(of, with string, alias field.Lines, change func(broadcast, re
 	broadcast := field.Boolean("broadcast").Doc("To everybody that the audience of the campaign or canvas takes in.")
 	return field.Together(
 		field.Text(of).Required(), field.Object(with).From("$.properties"), change(broadcast, recipients),
-		field.Object("prioritization", priorities("identified", "unidentified", "most_recently_updated", "least_recently_updated")),
+		field.Object("prioritization", priorities("identified", "unidentified", "most_recently_updated",
+			"least_recently_updated")),
 		field.Object("audience"), field.Lines(last),
 	)
 }
@@ -92,13 +105,16 @@ func triggerFields(of, with string, alias field.Lines, change func(broadcast, re
 func campaignFields() field.Set {
 	return triggerFields("campaign_id", "trigger_properties", nil, func(broadcast, recipients field.Line) field.Lines {
 		return field.Lines{broadcast.RequiredUnless("recipients", "audience"), recipients}
-	}, field.Text("send_id"), field.Object("attachments", field.Texts("file_name", "url").With(field.Line.Required)).List())
+	}, field.Text("send_id"), field.Object("attachments", field.Texts("file_name", "url").With(field.Line.Required)).
+		List())
 }
 
 func canvasFields() field.Set {
-	return triggerFields("canvas_id", "canvas_entry_properties", alias(), func(broadcast, recipients field.Line) field.Lines {
-		return field.Lines{broadcast, recipients.RequiredIf(mapping.Condition{All: true, Tests: []mapping.Test{{Field: "broadcast", Not: true, Value: mapping.Literal(true)}}})}
-	})
+	return triggerFields("canvas_id", "canvas_entry_properties", alias(),
+		func(broadcast, recipients field.Line) field.Lines {
+			return field.Lines{broadcast, recipients.RequiredIf(
+				mapping.Condition{All: true, Tests: []mapping.Test{{Field: "broadcast", Not: true, Value: mapping.Literal(true)}}})}
+		})
 }
 
 // Braze's names of e-commerce events.
@@ -137,7 +153,8 @@ func shopFields(own ...field.Set) field.Set {
 		field.Text("action").OneOf("add", "remove", "replace").From("$.properties.action"),
 		field.Number("subtotal_value").From("$.properties.subtotal"), field.Numbers("tax", "shipping").Below("$.properties"),
 		field.Number("total_discounts").From("$.properties.discount"),
-		field.Object("discounts", field.Text("code").Required().From("$.code"), field.Number("amount").Required().From("$.amount")).EachOf("$.properties.discount_items"),
+		field.Object("discounts", field.Text("code").Required().From("$.code"),
+			field.Number("amount").Required().From("$.amount")).EachOf("$.properties.discount_items"),
 		field.Text("currency").Required().OneOf(currencies()...).From("$.properties.currency"),
 		field.Text("source").Required().From("$.properties.source"), field.Object("metadata").Open(),
 		field.Together(own...), mode("add"),
@@ -147,14 +164,17 @@ func shopFields(own ...field.Set) field.Set {
 // product takes a product's members from below a path.
 func product(from string) field.Lines {
 	return field.Lines{
-		field.Text("product_id").Required().From(from + "product_id"), field.Text("product_name").Required().From(from + "name"),
-		field.Text("variant_id").Required().From(from + "variant"), field.Text("image_url").Format("uri").From(from + "image_url"),
+		field.Text("product_id").Required().From(from + "product_id"), field.Text("product_name").Required().
+			From(from + "name"),
+		field.Text("variant_id").Required().From(from + "variant"), field.Text("image_url").Format("uri").
+			From(from + "image_url"),
 		field.Text("product_url").Format("uri").From(from + "url"), field.Number("price").Required().From(from + "price"),
 	}
 }
 
 func ecommerceFields() field.Set {
-	return shopFields(field.Object("products", product("$."), field.Number("quantity").Required().From("$.quantity")).EachOf("$.properties.products").Required().Open())
+	return shopFields(field.Object("products", product("$."), field.Number("quantity").Required().From("$.quantity")).
+		EachOf("$.properties.products").Required().Open())
 }
 
 func singleFields() field.Set {
@@ -166,9 +186,13 @@ func singleFields() field.Set {
 
 // currencies are the codes that Braze takes in e-commerce events.
 func currencies() []string {
-	return strings.Fields("AFN EUR ALL DZD USD AOA XCD XAD ARS AMD AWG AUD AZN BSD BHD BDT BBD BYN BZD XOF BMD INR BTN BOB BOV BAM BWP NOK BRL BND BGN BIF CVE KHR XAF CAD KYD CLP CLF CNY " +
-		"COP COU KMF CDF NZD CRC CUP XCG CZK DKK DJF DOP EGP SVC ERN SZL ETB FKP FJD XPF GMD GEL GHS GIP GTQ GBP GNF GYD HTG HNL HKD HUF ISK IDR XDR IRR IQD ILS JMD JPY " +
-		"JOD KZT KES KPW KRW KWD KGS LAK LBP LSL ZAR LRD LYD CHF MOP MGA MWK MYR MVR MRU MUR XUA MXN MXV MDL MNT MAD MZN MMK NAD NPR NIO NGN MKD OMR PKR PAB PGK PYG PEN " +
-		"PHP PLN QAR RON RUB RWF SHP WST STN SAR RSD SCR SLE SGD XSU SBD SOS SSP LKR SDG SRD SEK CHE CHW SYP TWD TJS TZS THB TOP TTD TND TRY TMT UGX UAH AED USN UYU UYI " +
+	return strings.Fields("AFN EUR ALL DZD USD AOA XCD XAD ARS AMD AWG AUD AZN BSD BHD BDT BBD BYN BZD XOF BMD INR " +
+		"BTN BOB BOV BAM BWP NOK BRL BND BGN BIF CVE KHR XAF CAD KYD CLP CLF CNY " +
+		"COP COU KMF CDF NZD CRC CUP XCG CZK DKK DJF DOP EGP SVC ERN SZL ETB FKP FJD XPF GMD GEL GHS GIP GTQ GBP GNF " +
+		"GYD HTG HNL HKD HUF ISK IDR XDR IRR IQD ILS JMD JPY " +
+		"JOD KZT KES KPW KRW KWD KGS LAK LBP LSL ZAR LRD LYD CHF MOP MGA MWK MYR MVR MRU MUR XUA MXN MXV MDL MNT MAD " +
+		"MZN MMK NAD NPR NIO NGN MKD OMR PKR PAB PGK PYG PEN " +
+		"PHP PLN QAR RON RUB RWF SHP WST STN SAR RSD SCR SLE SGD XSU SBD SOS SSP LKR SDG SRD SEK CHE CHW SYP TWD TJS " +
+		"TZS THB TOP TTD TND TRY TMT UGX UAH AED USN UYU UYI " +
 		"UYW UZS VUV VES VED VND YER ZMW ZWG")
 }

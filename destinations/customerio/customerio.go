@@ -3,6 +3,7 @@
 package customerio
 
 import (
+	"slices"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
@@ -29,10 +30,15 @@ func New() destination.Destination {
 		Info: destination.Info{
 			Slug: "customerio", Name: "Customer.io", Summary: "messaging and automation", Docs: docs,
 			Integrations: []string{"Actions Customerio", "Customer.io (Actions)"},
-			Backfill:     "Events are kept at their own time; only those of the last 72 hours can start campaigns. Profiles are updated as of the event's time, and segments and the campaigns that hang on attributes react to them at once. Anonymous events join the person who is identified later if they are from the last 30 days. Deletions, suppressions and merges are final: leave those actions out where the past should not be repeated.",
+			Backfill: "Events are kept at their own time; only those of the last 72 hours can start campaigns. " +
+				"Profiles are updated as of the event's time, and segments and the campaigns that hang on attributes react to " +
+				"them at once. Anonymous events join the person who is identified later if they are from the last 30 days. " +
+				"Deletions, suppressions and merges are final: leave those actions out where the past should not be repeated.",
 			Differences: []destination.Difference{
-				{What: "a person is identified by id, email or cio_id: an identify of nobody but an anonymous_id is rejected as missing_identity instead of being sent and refused", Docs: entityDocs},
-				{What: "timestamp, created_at and last_used are Unix times in seconds also when they were mapped from digits, and an event whose timestamp is no time is rejected", Docs: entityDocs},
+				{What: "a person is identified by id, email or cio_id: an identify of nobody but an anonymous_id is rejected " +
+					"as missing_identity instead of being sent and refused", Docs: entityDocs},
+				{What: "timestamp, created_at and last_used are Unix times in seconds also when they were mapped from digits, " +
+					"and an event whose timestamp is no time is rejected", Docs: entityDocs},
 				{What: "name and id stay text also when they look like a date", Docs: entityDocs},
 				{What: "entities are sent in batches instead of one a request", Docs: batchDocs},
 			},
@@ -57,122 +63,170 @@ func New() destination.Destination {
 			destination.Words(batchDocs, "{}"),
 			destination.JSON(batchDocs, destination.List("errors")).With(207),
 		},
-		Actions: destination.Actions{
-			onBatch("createUpdatePerson", "Create or update person").On(`type = "identify"`).
-				Doc("Sets a person's attributes, and relates the person to an object.").
-				Fields(
-					field.Text("id").Doc(idDoc).From("$.userId", "$.traits.email"),
-					field.AnonymousID("anonymous_id").Doc("Joins the anonymous events of the last 30 days to the person."),
-					field.Text("email").Template("{{traits.email}}"),
-					createdAt,
-					field.Text("group_id").Doc("An object to relate the person to.").From("$.traits.objectId"),
-					field.Object("custom_attributes").From("$.traits"),
-					field.Object("relationship_attributes").From("$.traits.relationshipAttributes"),
-					timestamp, convert, objectType("traits"),
-				).
-				NeedsIdentity(body.From("id", "email").Filled(), "an id or email is required to identify a person").
-				Needs(isTimed, untimed).
-				Post(path, item(person("identify", "id", "email", ""), at,
-					body.Member("attributes", attributes("custom_attributes", body.Const(true),
-						[]string{"created_at", "createdAt", "object_type_id", "objectTypeId", "relationshipAttributes"}, unix("created_at"), body.Same("email"))),
-					body.When(body.From("group_id").Filled(), related(objectIDs("group_id"), body.Same("relationship_attributes"))),
-				)),
-			happening("trackEvent", "Track event", "event", "name", field.Text("name").Required().From("$.event")).On(trackTrigger).
-				Doc("An event of a person, known or not."),
-			happening("trackPageView", "Track page view", "page", "url", field.Text("url").Required().From("$.properties.url")).On(`type = "page"`).
-				Doc("A page that a person has seen, named by its address."),
-			happening("trackScreenView", "Track screen view", "screen", "name", field.Text("name").Required().From("$.name")).On(`type = "screen"`).
-				Doc("A screen of an app that a person has seen."),
-			onBatch("createUpdateObject", "Create or update object").On(`type = "group"`).
-				Doc("Sets an object's attributes (a company, a course, …) and relates it to the person.").
-				Fields(
-					field.Text("id").Required().From("$.groupId"), createdAt, field.Object("custom_attributes").From("$.traits.objectAttributes"),
-					field.Object("relationship_attributes").From("$.traits.relationshipAttributes"), personID("user_id"), anonymousID, objectType("traits"), convert,
-				).
-				Post(path, item(
-					body.Member("type", body.Const("object")),
-					body.Member("action", body.First(
-						body.If(body.All(body.Not(body.From("user_id").Filled()), body.From("anonymous_id").Filled()), body.Const("identify_anonymous")),
-						body.Const("identify"),
-					)),
-					objectIDs("id"), unix("created_at"),
-					// The object's identifiers have no place for an anonymous id.
-					body.When(body.Any(body.Has("custom_attributes"), body.Has("anonymous_id")), body.Member("attributes",
-						attributes("custom_attributes", body.Const(true), []string{"object_type_id", "objectTypeId", "relationshipAttributes"}))),
-					body.When(body.From("user_id", "anonymous_id").Filled(), related(
-						body.Member("identifiers", identifier("user_id", "", "anonymous_id")),
-						body.Member("relationship_attributes", dates(body.From("relationship_attributes"))),
-					)),
-				)),
-			onBatch("createUpdateDevice", "Create or update device").On(deviceTrigger).Doc("A person's device, for push messages.").
-				Fields(
-					personID("person_id").Required(), deviceID, field.Text("app_version").From("$.context.app.version"),
-					field.Text("platform").Required().Doc("ios or android.").From("$.context.device.type"),
-					field.Text("last_used").From("$.timestamp"), field.Object("attributes").From("$.properties"), convert,
-				).
-				Post(path, item(person("add_device", "person_id", "", ""), body.Member("device", body.Object(
-					body.Copy("token = device_id"), body.Same("platform"), unix("last_used"),
-					body.Member("attributes", body.Always(body.Object(body.Spread("attributes").Each(dates(body.This())), body.Same("app_version")))),
-				)))),
-			onBatch("deleteDevice", "Delete device").On(`event = "Application Uninstalled" or event = "Device Deleted"`).Doc("Takes a device away from a person.").
-				Fields(personID("person_id").Required(), deviceID).
-				Post(path, item(person("delete_device", "person_id", "", ""), body.Member("device", body.Object(body.Copy("token = device_id"))))),
-			onBatch("deleteRelationship", "Delete relationship").On(`event = "Relationship Deleted"`).Doc("Ends the relationship of a person and an object.").
-				Fields(personID("person_id").Required(), anonymousID, field.Text("object_id").Required().From("$.properties.objectId"), objectType("properties")).
-				Post(path, item(
-					body.Member("type", body.Const("object")), body.Member("action", body.Const("delete_relationships")), objectIDs("object_id"),
-					body.When(body.Has("anonymous_id"), body.Member("attributes", body.Always(body.Object(body.Member("anonymous_id", body.From("anonymous_id").Filled()))))),
-					related(body.Member("identifiers", identifier("person_id", "", ""))),
-				)),
-			plain("deletePerson", "Delete person", "delete").On(`event = "User Deleted"`).Doc("Deletes a person."),
-			onBatch("deleteObject", "Delete object").On(`event = "Object Deleted"`).Doc("Deletes an object and its relationships.").
-				Fields(field.Text("object_id").From("$.properties.objectId"), objectType("properties")).
-				NeedsIdentity(body.From("object_id").Filled(), "an object_id is required").
-				Post(path, item(body.Member("type", body.Const("object")), body.Member("action", body.Const("delete")), objectIDs("object_id"))),
-			onBatch("mergePeople", "Merge people").On(`type = "alias"`).Doc("Merges the previous id's person into the other, for good.").
-				Fields(field.UserID("primary").Required(), field.Text("secondary").Required().From("$.previousId")).
-				Post(path, item(
-					body.Member("type", body.Const("person")), body.Member("action", body.Const("merge")),
-					body.Member("primary", identifier("primary", "", "")), body.Member("secondary", identifier("secondary", "", "")),
-				)),
-			plain("suppressPerson", "Suppress person", "suppress").On(`event = "User Suppressed"`).Doc("Keeps a person's ids out of the workspace."),
-			plain("unsuppressPerson", "Unsuppress person", "unsuppress").On(`event = "User Unsuppressed"`).Doc("Lets a suppressed person's ids in again."),
-			destination.Action("reportDeliveryEvent", "Report delivery event").On(`event = "Report Delivery Event"`).Doc("What became of a message that Customer.io sent.").
-				Fields(
-					field.Text("delivery_id").Required().From("$.properties.deliveryId"),
-					field.Text("metric").Required().OneOf("delivered", "opened", "clicked", "converted", "spammed", "bounced", "dropped", "deferred").From("$.properties.metric"),
-					field.Texts("recipient", "reason", "href").Below("$.properties"),
-					field.Text("action_name").From("$.properties.actionName"), field.Text("action_value").From("$.properties.actionValue"),
-					field.Timestamp("timestamp").Format("date-time"),
-				).
-				// https://docs.customer.io/api/track/#operation/metrics
-				Post("/api/v1/metrics", body.Object(
-					body.Same("delivery_id", "metric", "recipient", "reason", "href"),
-					body.Member("timestamp", body.From("timestamp").Seconds().Else(body.Now().Seconds())),
-					body.Member("metadata", body.Object(body.Same("action_name", "action_value"))),
-				)),
-			onBatch("reportContentEvent", "Report content event").On(`event = "Report Content Event"`).
-				Doc("An in-app message that somebody unknown has seen or clicked.").
-				Fields(
-					anonymousID, field.Text("actionType").Required().OneOf("viewed_content", "clicked_content").From("$.properties.actionType"),
-					timestamp, data, convert,
-				).
-				NeedsIdentity(body.From("anonymous_id").Filled(), "an anonymous_id is required").
-				Needs(isTimed, untimed).
-				Post(path, item(
-					body.Member("type", body.Const("person")), body.Member("action", body.From("actionType")), body.Member("identifiers", identifier("", "", "anonymous_id")),
-					body.Copy("name = actionType"), at,
-					body.Member("attributes", attributes("data", nil, []string{"actionType"})),
-				)),
-		},
+		Actions: slices.Concat(people(), endings(), reports()),
 	}.Destination()
 }
 
-const (
-	deviceTrigger = `event = "Application Installed" or event = "Application Opened" or event = "Device Created or Updated"`
-	// trackTrigger takes the events that have no action of their own.
-	trackTrigger = `type = "track" and event != "Application Installed" and event != "Application Opened" and event != "Application Uninstalled"` +
-		` and event != "Device Created or Updated" and event != "Device Deleted" and event != "Relationship Deleted" and event != "User Deleted"` +
-		` and event != "User Suppressed" and event != "User Unsuppressed" and event != "Object Deleted"` +
-		` and event != "Report Delivery Event" and event != "Report Content Event"`
-)
+// people are the actions about people, what they do, and objects.
+func people() destination.Actions {
+	return destination.Actions{
+		onBatch("createUpdatePerson", "Create or update person").On(`type = "identify"`).
+			Doc("Sets a person's attributes, and relates the person to an object.").
+			Fields(
+				field.Text("id").Doc(idDoc).From("$.userId", "$.traits.email"),
+				field.AnonymousID("anonymous_id").Doc("Joins the anonymous events of the last 30 days to the person."),
+				field.Text("email").Template("{{traits.email}}"),
+				createdAt,
+				field.Text("group_id").Doc("An object to relate the person to.").From("$.traits.objectId"),
+				field.Object("custom_attributes").From("$.traits"),
+				field.Object("relationship_attributes").From("$.traits.relationshipAttributes"),
+				timestamp, convert, objectType("traits"),
+			).
+			NeedsIdentity(body.From("id", "email").Filled(), "an id or email is required to identify a person").
+			Needs(isTimed, untimed).
+			Post(path, item(person("identify", "id", "email", ""), at,
+				body.Member("attributes", attributes("custom_attributes", body.Const(true),
+					[]string{"created_at", "createdAt", "object_type_id", "objectTypeId", "relationshipAttributes"},
+					unix("created_at"), body.Same("email"))),
+				body.When(body.From("group_id").Filled(), related(objectIDs("group_id"), body.Same("relationship_attributes"))),
+			)),
+		happening("trackEvent", "Track event", "event", "name", field.Text("name").Required().From("$.event")).
+			On(otherCalls()).
+			Doc("An event of a person, known or not."),
+		happening("trackPageView", "Track page view", "page", "url", field.Text("url").Required().
+			From("$.properties.url")).On(`type = "page"`).
+			Doc("A page that a person has seen, named by its address."),
+		happening("trackScreenView", "Track screen view", "screen", "name", field.Text("name").Required().From("$.name")).
+			On(`type = "screen"`).
+			Doc("A screen of an app that a person has seen."),
+		onBatch("createUpdateObject", "Create or update object").On(`type = "group"`).
+			Doc("Sets an object's attributes (a company, a course, …) and relates it to the person.").
+			Fields(
+				field.Text("id").Required().From("$.groupId"), createdAt, field.Object("custom_attributes").
+					From("$.traits.objectAttributes"),
+				field.Object("relationship_attributes").From("$.traits.relationshipAttributes"), personID("user_id"),
+				anonymousID, objectType("traits"), convert,
+			).
+			Post(path, item(
+				body.Member("type", body.Const("object")),
+				body.Member("action", body.First(
+					body.If(body.All(body.Not(body.From("user_id").Filled()), body.From("anonymous_id").Filled()),
+						body.Const("identify_anonymous")),
+					body.Const("identify"),
+				)),
+				objectIDs("id"), unix("created_at"),
+				// The object's identifiers have no place for an anonymous id.
+				body.When(body.Any(body.Has("custom_attributes"), body.Has("anonymous_id")), body.Member("attributes",
+					attributes("custom_attributes", body.Const(true), []string{"object_type_id", "objectTypeId",
+						"relationshipAttributes"}))),
+				body.When(body.From("user_id", "anonymous_id").Filled(), related(
+					body.Member("identifiers", identifier("user_id", "", "anonymous_id")),
+					body.Member("relationship_attributes", dates(body.From("relationship_attributes"))),
+				)),
+			)),
+	}
+}
+
+// endings are those about devices, relationships, and what is to go.
+func endings() destination.Actions {
+	return destination.Actions{
+		onBatch("createUpdateDevice", "Create or update device").On(destination.Called(deviceCalls()...)).
+			Doc("A person's device, for push messages.").
+			Fields(
+				personID("person_id").Required(), deviceID, field.Text("app_version").From("$.context.app.version"),
+				field.Text("platform").Required().Doc("ios or android.").From("$.context.device.type"),
+				field.Text("last_used").From("$.timestamp"), field.Object("attributes").From("$.properties"), convert,
+			).
+			Post(path, item(person("add_device", "person_id", "", ""), body.Member("device", body.Object(
+				body.Copy("token = device_id"), body.Same("platform"), unix("last_used"),
+				body.Member("attributes", body.Always(body.Object(body.Spread("attributes").Each(dates(body.This())),
+					body.Same("app_version")))),
+			)))),
+		onBatch("deleteDevice", "Delete device").On(destination.Called(deviceGone()...)).
+			Doc("Takes a device away from a person.").
+			Fields(personID("person_id").Required(), deviceID).
+			Post(path, item(person("delete_device", "person_id", "", ""), body.Member(
+				"device", body.Object(body.Copy("token = device_id"))))),
+		onBatch("deleteRelationship", "Delete relationship").On(`event = "Relationship Deleted"`).
+			Doc("Ends the relationship of a person and an object.").
+			Fields(personID("person_id").Required(), anonymousID, field.Text("object_id").Required().
+				From("$.properties.objectId"), objectType("properties")).
+			Post(path, item(
+				body.Member("type", body.Const("object")), body.Member("action", body.Const("delete_relationships")),
+				objectIDs("object_id"),
+				body.When(body.Has("anonymous_id"), body.Member("attributes", body.Always(
+					body.Object(body.Member("anonymous_id", body.From("anonymous_id").Filled()))))),
+				related(body.Member("identifiers", identifier("person_id", "", ""))),
+			)),
+		plain("deletePerson", "Delete person", "delete").On(`event = "User Deleted"`).Doc("Deletes a person."),
+		onBatch("deleteObject", "Delete object").On(`event = "Object Deleted"`).
+			Doc("Deletes an object and its relationships.").
+			Fields(field.Text("object_id").From("$.properties.objectId"), objectType("properties")).
+			NeedsIdentity(body.From("object_id").Filled(), "an object_id is required").
+			Post(path, item(body.Member("type", body.Const("object")), body.Member("action", body.Const("delete")),
+				objectIDs("object_id"))),
+		onBatch("mergePeople", "Merge people").On(`type = "alias"`).
+			Doc("Merges the previous id's person into the other, for good.").
+			Fields(field.UserID("primary").Required(), field.Text("secondary").Required().From("$.previousId")).
+			Post(path, item(
+				body.Member("type", body.Const("person")), body.Member("action", body.Const("merge")),
+				body.Member("primary", identifier("primary", "", "")), body.Member("secondary", identifier("secondary", "", "")),
+			)),
+		plain("suppressPerson", "Suppress person", "suppress").On(`event = "User Suppressed"`).
+			Doc("Keeps a person's ids out of the workspace."),
+		plain("unsuppressPerson", "Unsuppress person", "unsuppress").On(`event = "User Unsuppressed"`).
+			Doc("Lets a suppressed person's ids in again."),
+	}
+}
+
+// reports are those about messages that Customer.io has sent.
+func reports() destination.Actions {
+	return destination.Actions{
+		destination.Action("reportDeliveryEvent", "Report delivery event").On(`event = "Report Delivery Event"`).
+			Doc("What became of a message that Customer.io sent.").
+			Fields(
+				field.Text("delivery_id").Required().From("$.properties.deliveryId"),
+				field.Text("metric").Required().OneOf("delivered", "opened", "clicked", "converted", "spammed", "bounced",
+					"dropped", "deferred").From("$.properties.metric"),
+				field.Texts("recipient", "reason", "href").Below("$.properties"),
+				field.Text("action_name").From("$.properties.actionName"), field.Text("action_value").
+					From("$.properties.actionValue"),
+				field.Timestamp("timestamp").Format("date-time"),
+			).
+			// https://docs.customer.io/api/track/#operation/metrics
+			Post("/api/v1/metrics", body.Object(
+				body.Same("delivery_id", "metric", "recipient", "reason", "href"),
+				body.Member("timestamp", body.From("timestamp").Seconds().Else(body.Now().Seconds())),
+				body.Member("metadata", body.Object(body.Same("action_name", "action_value"))),
+			)),
+		onBatch("reportContentEvent", "Report content event").On(`event = "Report Content Event"`).
+			Doc("An in-app message that somebody unknown has seen or clicked.").
+			Fields(
+				anonymousID, field.Text("actionType").Required().OneOf("viewed_content", "clicked_content").
+					From("$.properties.actionType"),
+				timestamp, data, convert,
+			).
+			NeedsIdentity(body.From("anonymous_id").Filled(), "an anonymous_id is required").
+			Needs(isTimed, untimed).
+			Post(path, item(
+				body.Member("type", body.Const("person")), body.Member("action", body.From("actionType")),
+				body.Member("identifiers", identifier("", "", "anonymous_id")),
+				body.Copy("name = actionType"), at,
+				body.Member("attributes", attributes("data", nil, []string{"actionType"})),
+			)),
+	}
+}
+
+// deviceCalls, and deviceGone, are about devices.
+func deviceCalls() []string {
+	return []string{"Application Installed", "Application Opened", "Device Created or Updated"}
+}
+
+func deviceGone() []string { return []string{"Application Uninstalled", "Device Deleted"} }
+
+// otherCalls are the track calls that have no action of their own.
+func otherCalls() string {
+	return destination.CalledOtherwise(slices.Concat(deviceCalls(), deviceGone(),
+		[]string{"Relationship Deleted", "User Deleted",
+			"User Suppressed", "User Unsuppressed", "Object Deleted", "Report Delivery Event", "Report Content Event"})...)
+}

@@ -21,9 +21,10 @@ const (
 
 // Fields and members that stand in several actions.
 var (
-	timestamp   = field.Text("timestamp").From("$.timestamp")
-	data        = field.Object("data").From("$.properties")
-	convert     = field.Boolean("convert_timestamp").Doc("Turns ISO 8601 dates among the attributes into Unix times.").Always(true)
+	timestamp = field.Text("timestamp").From("$.timestamp")
+	data      = field.Object("data").From("$.properties")
+	convert   = field.Boolean("convert_timestamp").Doc("Turns ISO 8601 dates among the attributes into Unix times.").
+			Always(true)
 	createdAt   = field.Text("created_at").From("$.traits.created_at", "$.traits.createdAt")
 	anonymousID = field.AnonymousID("anonymous_id").Doc("Identifies somebody who has no id yet.")
 	deviceID    = field.Text("device_id").Required().Doc("The device's push token.").From("$.context.device.token")
@@ -35,14 +36,16 @@ var (
 func personID(key string) field.Line { return field.UserID(key).Doc(idDoc) }
 
 func objectType(in string) field.Line {
-	return field.Text("object_type_id").Doc("The object's type; 1 without it.").From("$."+in+".object_type_id", "$."+in+".objectTypeId")
+	return field.Text("object_type_id").Doc("The object's type; 1 without it.").
+		From("$."+in+".object_type_id", "$."+in+".objectTypeId")
 }
 
 // onBatch is an action of the batch endpoint. Its 207 names the entities that were refused,
 // and has taken all others.
 // https://docs.customer.io/api/track/#operation/batch
 func onBatch(slug, title string) *destination.Declared {
-	return destination.Action(slug, title).AllOrNothing().Verdicts(destination.ByIndex("errors", "batch_index", "reason field message").OthersTaken())
+	return destination.Action(slug, title).AllOrNothing().Verdicts(destination.ByIndex(
+		"errors", "batch_index", "reason field message").OthersTaken())
 }
 
 func item(of ...body.Members) body.Node {
@@ -59,7 +62,8 @@ func person(action, id, email, anonymous string) body.Members {
 
 // plain is an operation that says nothing but whom it is about.
 func plain(slug, title, action string) *destination.Declared {
-	return onBatch(slug, title).Fields(personID("person_id").Required()).Post(path, item(person(action, "person_id", "", "")))
+	return onBatch(slug, title).Fields(personID("person_id").Required()).
+		Post(path, item(person(action, "person_id", "", "")))
 }
 
 // happening is an event, a page or a screen, whose name is in a field of its own.
@@ -73,7 +77,8 @@ func happening(slug, title, action, name string, own field.Line) *destination.De
 			body.Copy("name = "+name),
 			body.Member("id", body.From("event_id").As("an id that is not the event's own", notOwn).Else(body.InsertID())),
 			at,
-			body.When(body.Any(body.Has("data"), body.Has("anonymous_id")), body.Member("attributes", attributes("data", body.From("id").Filled(), nil))),
+			body.When(body.Any(body.Has("data"), body.Has("anonymous_id")), body.Member(
+				"attributes", attributes("data", body.From("id").Filled(), nil))),
 		))
 }
 
@@ -111,7 +116,8 @@ func withoutPrefix(dst []byte, v event.Value, _ *body.Context) []byte {
 }
 
 // emails are the ids that count as an email address.
-var emails = regexp.MustCompile("(?i)^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+var emails = regexp.MustCompile("(?i)^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*" +
+	"@([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
 
 func isEmail(v event.Value) bool {
 	text := v.Text()
@@ -183,7 +189,8 @@ func date(v event.Value) (time.Time, bool) {
 	if !plain || len(b) < 10 || b[0]-'0' > 9 || b[4] != '-' || b[7] != '-' {
 		return time.Time{}, false
 	}
-	layouts := [...]string{"2006-01-02", "2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04Z07:00", "2006-01-02T15:04", "2006-01-02T15:04Z0700"}
+	layouts := [...]string{"2006-01-02", "2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02T15:04:05Z0700",
+		"2006-01-02T15:04Z07:00", "2006-01-02T15:04", "2006-01-02T15:04Z0700"}
 	may := layouts[:1]
 	if len(b) > 10 {
 		may = layouts[1:]

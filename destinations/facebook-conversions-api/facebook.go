@@ -22,11 +22,12 @@ type Settings struct {
 }
 
 const (
-	docs       = "https://developers.facebook.com/docs/marketing-api/conversions-api/using-the-api"
-	serverDocs = "https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/server-event"
-	userDocs   = "https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/customer-information-parameters"
-	dataDocs   = "https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/custom-data"
-	dedupeDocs = "https://developers.facebook.com/docs/marketing-api/conversions-api/deduplicate-pixel-and-server-events"
+	api        = "https://developers.facebook.com/docs/marketing-api/conversions-api/"
+	docs       = api + "using-the-api"
+	serverDocs = api + "parameters/server-event"
+	userDocs   = api + "parameters/customer-information-parameters"
+	dataDocs   = api + "parameters/custom-data"
+	dedupeDocs = api + "deduplicate-pixel-and-server-events"
 	version    = "v24.0"
 )
 
@@ -37,15 +38,18 @@ func New() destination.Destination {
 	price := field.Number("value").From("$.properties.price")
 	return destination.Spec[Settings]{
 		Info: destination.Info{
-			Slug: "facebook-conversions-api", Name: "Facebook Conversions API", Summary: "Meta's server-side conversions", Docs: docs,
+			Slug: "facebook-conversions-api", Name: "Facebook Conversions API", Summary: "Meta's server-side conversions",
+			Docs:         docs,
 			Integrations: []string{"Facebook Conversions API (Actions)", "Facebook Conversions API"},
-			Backfill: "Only the last seven days are taken; what is older is skipped. What is sent counts for attribution and optimisation at once, and cannot be taken back. " +
+			Backfill: "Only the last seven days are taken; what is older is skipped. What is sent counts for attribution " +
+				"and optimisation at once, and cannot be taken back. " +
 				"An event with the event_id of one that the browser's pixel sent within 48 hours is counted once.",
 			Minimal: true,
 			Differences: []destination.Difference{
 				{What: "event_time is a Unix time in seconds, not text", Docs: serverDocs + "#event-time"},
 				{What: "events share requests", Docs: docs + "#batch-requests"},
-				{What: "birthdays, names, cities and postal codes are normalised as documented before they are hashed", Docs: userDocs},
+				{What: "birthdays, names, cities and postal codes are normalised as documented before they are hashed",
+					Docs: userDocs},
 				{What: "the access token is a setting", Docs: docs + "#send"},
 			},
 		},
@@ -53,23 +57,29 @@ func New() destination.Destination {
 		Auth:    func(s *Settings) destination.Auth { return destination.Bearer(s.AccessToken) },
 		Limits: destination.Limits{
 			BatchEvents: destination.Cap{N: 1000, Docs: docs + "#batch-requests"},
-			Window:      destination.Window{Past: 7 * 24 * time.Hour, Violation: "refuses the whole request", Docs: serverDocs + "#event-time"},
-			Dedupe:      destination.Dedupe{Field: "event_id, together with event_name", Window: 48 * time.Hour, Docs: dedupeDocs},
+			Window: destination.Window{Past: 7 * 24 * time.Hour, Violation: "refuses the whole request",
+				Docs: serverDocs + "#event-time"},
+			Dedupe: destination.Dedupe{Field: "event_id, together with event_name", Window: 48 * time.Hour,
+				Docs: dedupeDocs},
 		},
 		Verdict: throttled,
 		Success: []destination.Success{destination.JSON(docs+"#send", destination.Counts("events_received"))},
 		Actions: slices.Concat(
 			twice("purchase", "Purchase", "An order was completed.",
-				field.Currency("currency").Required(), field.Number("value").Required().From("$.properties.revenue"), field.Number("net_revenue"),
+				field.Currency("currency").Required(), field.Number("value").Required().From("$.properties.revenue"),
+				field.Number("net_revenue"),
 				ids, name, kind, contents("$.properties.products"), items),
 			twice("initiateCheckout", "Initiate Checkout", "A checkout was started.",
-				category, ids, contents("$.properties.products"), field.Currency("currency"), items, field.Number("value").From("$.properties.revenue")),
+				category, ids, contents("$.properties.products"), field.Currency("currency"), items,
+				field.Number("value").From("$.properties.revenue")),
 			twice("addToCart", "Add to Cart", "A product was put into the cart.",
 				ids, name, kind, contents("$.properties"), field.Currency("currency"), price),
 			twice("viewContent", "View Content", "A product was looked at.",
-				category, ids.From("$.properties.product_id"), name, kind, contents("$.properties"), field.Currency("currency"), price),
+				category, ids.From("$.properties.product_id"), name, kind, contents("$.properties"), field.Currency("currency"),
+				price),
 			twice("search", "Search", "Products were searched.",
-				category, ids, contents("$.properties"), field.Currency("currency"), field.Text("search_string").From("$.properties.query"), field.Number("value")),
+				category, ids, contents("$.properties"), field.Currency("currency"),
+				field.Text("search_string").From("$.properties.query"), field.Number("value")),
 			twice("pageView", "Page View", "A page was looked at."),
 			destination.Actions{custom("custom", "Custom Event"), custom("custom2", "Custom Event V2")},
 		),
@@ -96,7 +106,8 @@ func ours(m destination.Moment) map[string]mapping.Value {
 // source says that an event of a web page is one; others are of no kind with demands of its own.
 func source() mapping.Value {
 	website, other := mapping.Literal("website"), mapping.Literal("other")
-	return mapping.If(mapping.Path("$.context.page.url"), mapping.If(mapping.Path("$.context.userAgent"), website, other), other)
+	return mapping.If(mapping.Path("$.context.page.url"), mapping.If(mapping.Path("$.context.userAgent"), website,
+		other), other)
 }
 
 // commerce are the actions for what people do in a shop.
@@ -121,22 +132,29 @@ func twice(slug, title, doc string, own ...field.Line) destination.Actions {
 func standard(slug, title, name string, own ...field.Line) *destination.Declared {
 	website := body.From("action_source").Is("website")
 	a := begin(slug, title, own).
-		NeedsIdentity(body.Any(body.Not(website), body.Has("user_data.client_user_agent")), "an event of a website needs client_user_agent")
+		NeedsIdentity(body.Any(body.Not(website), body.Has("user_data.client_user_agent")),
+			"an event of a website needs client_user_agent")
 	if len(own) == 0 {
 		return post(a, body.Const(name))
 	}
 	currency := body.From("currency").Given()
-	a.Needs(body.Any(body.Not(currency), currency.IsText().Matches(`^[A-Z]{3}$`)), "currency has to be a code of three letters (ISO 4217)").
-		Needs(body.Any(body.Not(body.Has("contents")), body.From("contents").Where("all have an id", haveIDs)), "each of the contents needs an id").
-		Needs(body.Any(body.Not(body.Has("contents")), body.From("contents").Where("their delivery_category is known", haveCategories)),
+	a.Needs(body.Any(body.Not(currency), currency.IsText().Matches(`^[A-Z]{3}$`)),
+		"currency has to be a code of three letters (ISO 4217)").
+		Needs(body.Any(body.Not(body.Has("contents")), body.From("contents").Where("all have an id", haveIDs)),
+			"each of the contents needs an id").
+		Needs(body.Any(body.Not(body.Has("contents")), body.From("contents").
+			Where("their delivery_category is known", haveCategories)),
 			"delivery_category is in_store, curbside or home_delivery")
-	return post(a, body.Const(name), body.Member("custom_data", body.Always(body.Object(body.Spread("custom_data"), ownData(own)))))
+	return post(a, body.Const(name), body.Member("custom_data", body.Always(
+		body.Object(body.Spread("custom_data"), ownData(own)))))
 }
 
 // custom is any other event.
 func custom(slug, title string) *destination.Declared {
-	a := begin(slug, title, field.Lines{field.Text("event_name").Required().From("$.event")}).Doc("Any other event, with a name of its own.")
-	return post(a, body.From("event_name"), body.Member("custom_data", body.Always(body.Object(body.Spread("custom_data")))))
+	a := begin(slug, title, field.Lines{field.Text("event_name").Required().From("$.event")}).
+		Doc("Any other event, with a name of its own.")
+	return post(a, body.From("event_name"), body.Member("custom_data", body.Always(
+		body.Object(body.Spread("custom_data")))))
 }
 
 func begin(slug, title string, own field.Lines) *destination.Declared {
@@ -161,13 +179,16 @@ func ownData(own field.Lines) body.Members {
 func post(a *destination.Declared, name body.Node, more ...body.Members) *destination.Declared {
 	limited := body.From("data_processing_options").Is("true")
 	id := body.Together(
-		body.CopyOf(given, "client_ip_address = user_data.client_ip_address", "client_user_agent = user_data.client_user_agent",
-			"fbc = user_data.fbc", "fbp = user_data.fbp", "subscription_id = user_data.subscriptionID", "lead_id = user_data.leadID",
+		body.CopyOf(given, "client_ip_address = user_data.client_ip_address",
+			"client_user_agent = user_data.client_user_agent",
+			"fbc = user_data.fbc", "fbp = user_data.fbp", "subscription_id = user_data.subscriptionID",
+			"lead_id = user_data.leadID",
 			"anon_id = user_data.anonId", "madid = user_data.madId", "fb_login_id = user_data.fbLoginID",
 			"partner_id = user_data.partner_id", "partner_name = user_data.partner_name", "ctwa_clid = user_data.ctwa_clid"),
 		body.Member("external_id", body.Each("user_data.externalId", body.This().Hash("compact"))),
 		personal("em", "email", "email"), personal("ph", "phone", "phone_digits"), personal("ge", "gender", "gender"),
-		personal("db", "dateOfBirth", "birthdate"), names("ln", "lastName"), names("fn", "firstName"), personal("ct", "city", "city"),
+		personal("db", "dateOfBirth", "birthdate"), names("ln", "lastName"), names("fn", "firstName"),
+		personal("ct", "city", "city"),
 		personal("st", "state", "state"), personal("zp", "zip", "zip"), personal("country", "country", "country"),
 	)
 	return a.NeedsIdentity(somebody(), "nothing in user_data says who it was").
@@ -184,8 +205,10 @@ func post(a *destination.Declared, name body.Node, more ...body.Members) *destin
 				body.Member("app_data", body.If(body.From("app_data_field.use_app_data").Is("true"), app())),
 				body.When(limited,
 					body.Member("data_processing_options", body.Const([]string{"LDU"})),
-					body.Member("data_processing_options_country", body.From("data_processing_options_country").Given().Else(body.Const(0))),
-					body.Member("data_processing_options_state", body.From("data_processing_options_state").Given().Else(body.Const(0))),
+					body.Member("data_processing_options_country", body.From("data_processing_options_country").Given().
+						Else(body.Const(0))),
+					body.Member("data_processing_options_state", body.From("data_processing_options_state").Given().
+						Else(body.Const(0))),
 				),
 				body.Together(more...),
 			))),
@@ -196,11 +219,15 @@ func post(a *destination.Declared, name body.Node, more ...body.Members) *destin
 func somebody() body.Cond {
 	in := func(key string) body.Value { return body.From("user_data." + key) }
 	return body.Any(
-		given("user_data.client_ip_address", "user_data.client_user_agent", "user_data.fbc", "user_data.fbp", "user_data.subscriptionID", "user_data.leadID",
-			"user_data.anonId", "user_data.madId", "user_data.fbLoginID", "user_data.partner_id", "user_data.partner_name", "user_data.ctwa_clid"),
-		in("externalId").Normal("compact"), in("email").Normal("email"), in("lastName").Normal("name"), in("firstName").Normal("name"),
+		given("user_data.client_ip_address", "user_data.client_user_agent", "user_data.fbc", "user_data.fbp",
+			"user_data.subscriptionID", "user_data.leadID",
+			"user_data.anonId", "user_data.madId", "user_data.fbLoginID", "user_data.partner_id", "user_data.partner_name",
+			"user_data.ctwa_clid"),
+		in("externalId").Normal("compact"), in("email").Normal("email"), in("lastName").Normal("name"),
+		in("firstName").Normal("name"),
 		in("city").Normal("city"), in("state").Normal("state"), in("zip").Normal("zip"), in("country").Normal("country"),
-		in("phone").Hash("phone_digits"), in("gender").Hash("gender"), in("dateOfBirth").Hash("birthdate"), // what is hashed has no normal form of these
+		in("phone").Hash("phone_digits"), in("gender").Hash("gender"), in("dateOfBirth").Hash("birthdate"),
+		// what is hashed has no normal form of these
 	)
 }
 
@@ -221,10 +248,12 @@ func names(key, from string) body.Members {
 // https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/app-data: the order of extinfo
 func app() body.Node {
 	flag := func(key string) body.Members {
-		return body.Member(key, body.First(body.If(body.From("app_data_field."+key).Is("true"), body.Const(1)), body.Const(0)))
+		return body.Member(key, body.First(body.If(body.From("app_data_field."+key).Is("true"), body.Const(1)),
+			body.Const(0)))
 	}
 	var extinfo []body.Node
-	for _, key := range []string{"version", "packageName", "shortVersion", "longVersion", "osVersion", "deviceName", "locale", "timezone", "carrier",
+	for _, key := range []string{"version", "packageName", "shortVersion", "longVersion", "osVersion", "deviceName",
+		"locale", "timezone", "carrier",
 		"width", "height", "density", "cpuCores", "storageSize", "freeStorage", "deviceTimezone"} {
 		extinfo = append(extinfo, body.From("app_data_field."+key).NotNull().Else(body.Const("")))
 	}
@@ -246,7 +275,8 @@ func haveIDs(contents event.Value) bool {
 
 func haveCategories(contents event.Value) bool {
 	for c := range contents.Elements() {
-		if d := c.Get("delivery_category"); !d.Falsy() && !d.IsText("in_store") && !d.IsText("curbside") && !d.IsText("home_delivery") {
+		if d := c.Get("delivery_category"); !d.Falsy() && !d.IsText("in_store") && !d.IsText("curbside") && !d.IsText(
+			"home_delivery") {
 			return false
 		}
 	}
@@ -265,11 +295,11 @@ func throttled(a *destination.Answer) destination.Result {
 	code := e.Get("code")
 	switch {
 	case is(code, "4", "17", "32", "341", "613") || len(code.Raw()) == 5 && string(code.Raw()[:2]) == "80":
-		return destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: a.Status, Detail: a.Words()}
+		return a.Retry(destination.RateLimited)
 	case is(code, "1", "2") || e.Get("is_transient").Bool():
-		return destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Status: a.Status, Detail: a.Words()}
+		return a.Retry(destination.Unavailable)
 	case is(code, "104", "190", "102") || is(code, "10", "200"):
-		return destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Status: a.Status, Detail: a.Words()}
+		return a.Retry(destination.Unauthorized)
 	}
 	return destination.Result{}
 }

@@ -5,7 +5,8 @@ import "github.com/fanfold/fanfold/pkg/field"
 // common are the fields that every action has.
 func common() field.Lines {
 	return field.Lines{
-		field.Text("action_source").Required().Doc("Where the event happened. A website's needs event_source_url and client_user_agent.").
+		field.Text("action_source").Required().Doc(
+			"Where the event happened. A website's needs event_source_url and client_user_agent.").
 			OneOf("email", "website", "app", "phone_call", "chat", "physical_store", "system_generated", "other"),
 		field.Text("event_time").Required().From("$.timestamp"),
 		userData(),
@@ -24,7 +25,8 @@ func common() field.Lines {
 func userData() field.Line {
 	return field.Object("user_data",
 		field.AnyID("externalId").List(),
-		field.Text("email").From("$.context.traits.email"), field.Text("phone").From("$.context.traits.phone"), field.Text("gender"),
+		field.Text("email").From("$.context.traits.email"), field.Text("phone").From("$.context.traits.phone"),
+		field.Text("gender"),
 		field.Text("dateOfBirth").From("$.context.traits.birthday"),
 		field.Text("lastName").From("$.context.traits.lastName"), field.Text("firstName").From("$.context.traits.firstName"),
 		field.Text("city").From("$.context.traits.address.city"), field.Text("state").From("$.context.traits.address.state"),
@@ -40,10 +42,12 @@ func appData() field.Line {
 	return field.Object("app_data_field",
 		field.Boolean("use_app_data").Always(false), field.Boolean("advertiser_tracking_enabled"),
 		field.Boolean("application_tracking_enabled").From("$.context.device.adTrackingEnabled"),
-		field.Text("version").OneOf("i2", "a2"), field.Text("packageName").From("$.context.app.namespace"), field.Text("shortVersion"),
+		field.Text("version").OneOf("i2", "a2"), field.Text("packageName").From("$.context.app.namespace"),
+		field.Text("shortVersion"),
 		field.Text("longVersion").From("$.context.app.version"), field.Text("osVersion").From("$.context.os.version"),
 		field.Text("deviceName").From("$.context.device.model"), field.Text("madId").From("$.context.madId"),
-		field.Text("locale").From("$.context.locale"), field.Text("timezone"), field.Text("carrier").From("$.context.network.carrier"),
+		field.Text("locale").From("$.context.locale"), field.Text("timezone"),
+		field.Text("carrier").From("$.context.network.carrier"),
 		field.Text("width").From("$.context.screen.width"), field.Text("height").From("$.context.screen.height"),
 		field.Text("density").From("$.context.screen.density"), field.Texts("cpuCores", "storageSize", "freeStorage"),
 		field.Text("deviceTimezone").From("$.context.timezone"),
@@ -53,7 +57,8 @@ func appData() field.Line {
 // contents are products, out of a list of the event or out of what it says itself.
 func contents(path string) field.Line {
 	return field.Object("contents",
-		field.Text("id").From("$.product_id"), field.Integer("quantity").From("$.quantity"), field.Number("item_price").From("$.price"),
+		field.Text("id").From("$.product_id"), field.Integer("quantity").From("$.quantity"),
+		field.Number("item_price").From("$.price"),
 		field.Text("delivery_category"),
 	).EachOf(path)
 }

@@ -38,7 +38,8 @@ type Settings struct {
 func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
-			Slug: "file", Name: "File", Summary: "JSON lines in files, compressed and rotated", Docs: "https://jsonlines.org/", Minimal: true,
+			Slug: "file", Name: "File", Summary: "JSON lines in files, compressed and rotated", Docs: "https://jsonlines.org/",
+			Minimal:  true,
 			Backfill: "Every event is written once, in no order beyond that of its batch.",
 		},
 		Check: func(s *Settings) []error {
@@ -58,7 +59,8 @@ func New() destination.Destination {
 // Plan is common to the destinations that write events as lines.
 func Plan() *destination.Plan {
 	return &destination.Plan{Local: true, Limits: destination.LaneLimits{Concurrency: destination.Cap{N: 1}},
-		Actions: []destination.ActionPlan{{Slug: "write", Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 5000}, BatchBytes: destination.Cap{N: 4 << 20}}}}}
+		Actions: []destination.ActionPlan{{Slug: "write",
+			Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 5000}, BatchBytes: destination.Cap{N: 4 << 20}}}}}
 }
 
 // Route writes the event as it was read.
@@ -103,7 +105,8 @@ func (o *sender) Send(_ context.Context, _ destination.Transport, b *destination
 	if err := o.append(data); err != nil {
 		err = fmt.Errorf("writing to %s: %w", o.s.Path, err)
 		if lasting(err) {
-			return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Detail: err.Error()}, len(b.Deliveries)), nil
+			return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized,
+				Detail: err.Error()}, len(b.Deliveries)), nil
 		}
 		return nil, err
 	}
@@ -113,7 +116,8 @@ func (o *sender) Send(_ context.Context, _ destination.Transport, b *destination
 // lasting says that asking again does not help: somebody has to put the folder
 // right, and the lane stops until then.
 func lasting(err error) bool {
-	for _, e := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EISDIR, syscall.EROFS, syscall.ENAMETOOLONG, syscall.ELOOP} {
+	for _, e := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EISDIR, syscall.EROFS, syscall.ENAMETOOLONG,
+		syscall.ELOOP} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -35,13 +35,18 @@ const (
 func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
-			Slug: "google-analytics-4", Name: "Google Analytics 4", Summary: "web and app analytics, by the Measurement Protocol", Docs: docs,
+			Slug: "google-analytics-4", Name: "Google Analytics 4",
+			Summary: "web and app analytics, by the Measurement Protocol", Docs: docs,
 			Integrations: []string{"Google Analytics 4 Cloud", "Actions Google Analytics 4"},
-			Backfill: "Google takes the last 72 hours only; what is older is skipped. Events count towards key events, audiences and linked advertising accounts as if they came from the site. " +
-				"Nothing but a purchase's transaction_id tells a repeat, and Google says 204 to whatever it gets: try new mappings against a test stream.",
+			Backfill: "Google takes the last 72 hours only; what is older is skipped. Events count towards key events, " +
+				"audiences and linked advertising accounts as if they came from the site. " +
+				"Nothing but a purchase's transaction_id tells a repeat, and Google says 204 to whatever it gets: try new " +
+				"mappings against a test stream.",
 			Differences: []destination.Difference{
-				{What: "an event name that Google would drop (not of letters, digits and underscores, longer than 40 characters, or reserved) is rejected before sending", Docs: reference + "#reserved_names"},
-				{What: "more than 25 parameters or user properties, or names that Google does not take for them, are rejected before sending", Docs: docs + "#limitations"},
+				{What: "an event name that Google would drop (not of letters, digits and underscores, longer than 40 " +
+					"characters, or reserved) is rejected before sending", Docs: reference + "#reserved_names"},
+				{What: "more than 25 parameters or user properties, or names that Google does not take for them, are rejected " +
+					"before sending", Docs: docs + "#limitations"},
 				{What: "more than 200 items are rejected before sending", Docs: reference + "/events"},
 				{What: "a timestamp that is no time is left out instead of sent as null", Docs: docs + "#override_timestamp"},
 			},
@@ -64,7 +69,8 @@ func New() destination.Destination {
 		Limits: destination.Limits{
 			EventBytes: destination.Cap{N: 130 << 10, Docs: docs + "#limitations"},
 			Window:     destination.Window{Past: 72 * time.Hour, Violation: "drops", Docs: docs + "#override_timestamp"},
-			Dedupe:     destination.Dedupe{Field: "transaction_id, of a purchase", Docs: "https://support.google.com/analytics/answer/12313109"},
+			Dedupe: destination.Dedupe{Field: "transaction_id, of a purchase",
+				Docs: "https://support.google.com/analytics/answer/12313109"},
 		},
 		Success: []destination.Success{destination.NoBody(reference+"#response_codes", 200, 201, 202, 204)},
 		Actions: actions(),
@@ -77,40 +83,58 @@ func New() destination.Destination {
 func commerce() []spec {
 	currency, value := field.Currency("currency"), field.Number("value").From("$.properties.value")
 	coupon, affiliation := field.Text("coupon"), field.Text("affiliation").From("$.properties.affiliation")
-	transaction, total := field.Text("transaction_id").Required().From("$.properties.order_id"), value.From("$.properties.total")
-	products, product := items("$.properties.products", field.Number("index").From("$.position")), items("$.properties", field.Number("index"))
+	transaction, total := field.Text("transaction_id").Required().From("$.properties.order_id"),
+		value.From("$.properties.total")
+	products, product := items("$.properties.products", field.Number("index").From("$.position")),
+		items("$.properties", field.Number("index"))
 	promotion := field.Together(
 		field.Text("creative_name"), field.Text("creative_slot").From("$.properties.creative"), field.Text("location_id"),
 		field.Text("promotion_id").From("$.properties.promotion_id"), field.Text("promotion_name").From("$.properties.name"),
 	)
-	promoted := items("$.properties", field.Number("index"), field.Texts("creative_name", "creative_slot", "promotion_name", "promotion_id"))
+	promoted := items("$.properties", field.Number("index"), field.Texts(
+		"creative_name", "creative_slot", "promotion_name", "promotion_id"))
 	return []spec{
-		{"purchase", "Purchase", "An order.", "purchase", currencyChecked, field.Together(affiliation, coupon.From("$.properties.coupon"), currency.Required(), products.Required(),
+		{"purchase", "Purchase", "An order.", "purchase", currencyChecked, field.Together(
+			affiliation, coupon.From("$.properties.coupon"), currency.Required(), products.Required(),
 			transaction, field.Numbers("shipping", "tax").Below("$.properties"), total)},
-		{"addToCart", "Add to cart", "A product put into the cart.", "add_to_cart", currencyChecked, field.Together(currency, product.Required(), value)},
-		{"selectItem", "Select item", "A product chosen from a list.", "select_item", currencyChecked, field.Together(field.Texts("item_list_name", "item_list_id"), product.Required())},
-		{"beginCheckout", "Begin checkout", "A checkout begun.", "begin_checkout", currencyChecked, field.Together(coupon.From("$.properties.coupon"), currency, products.Required(), value)},
-		{"selectPromotion", "Select promotion", "A promotion chosen.", "select_promotion", currencyChecked, field.Together(promotion, promoted)},
-		{"viewItem", "View item", "A product seen.", "view_item", currencyChecked, field.Together(currency, value, product.Required())},
-		{"removeFromCart", "Remove from cart", "A product taken out of the cart.", "remove_from_cart", currencyNeeded, field.Together(currency, value, product.Required())},
-		{"viewCart", "View cart", "A cart seen.", "view_cart", currencyNeeded, field.Together(currency, value, products.Required())},
-		{"search", "Search", "A search for products.", "search", currencyChecked, field.Text("search_term").Required().From("$.properties.query")},
-		{"viewItemList", "View item list", "A list of products seen.", "view_item_list", currencyChecked, field.Together(field.Text("item_list_id").From("$.properties.list_id"),
-			field.Text("item_list_name").From("$.properties.category"), products.Required())},
-		{"signUp", "Sign up", "An account opened.", "sign_up", currencyChecked, field.Text("method").From("$.properties.type")},
-		{"viewPromotion", "View promotion", "A promotion seen.", "view_promotion", currencyChecked, field.Together(promotion.With(func(l field.Line) field.Line {
-			if l.Key() == "location_id" {
-				l = l.From("$.properties.position")
-			}
-			return l
-		}), promoted.Required())},
-		{"addPaymentInfo", "Add payment info", "A way to pay chosen.", "add_payment_info", currencyAndItemsNeeded, field.Together(currency, value, coupon,
-			field.Text("payment_type").From("$.properties.payment_method"), products.Required())},
-		{"refund", "Refund", "An order paid back.", "refund", currencyNeeded, field.Together(currency, transaction, total, affiliation, coupon,
-			field.Number("shipping").From("$.properties.shipping"), field.Number("tax"), products)},
+		{"addToCart", "Add to cart", "A product put into the cart.", "add_to_cart", currencyChecked,
+			field.Together(currency, product.Required(), value)},
+		{"selectItem", "Select item", "A product chosen from a list.", "select_item", currencyChecked,
+			field.Together(field.Texts("item_list_name", "item_list_id"), product.Required())},
+		{"beginCheckout", "Begin checkout", "A checkout begun.", "begin_checkout", currencyChecked,
+			field.Together(coupon.From("$.properties.coupon"), currency, products.Required(), value)},
+		{"selectPromotion", "Select promotion", "A promotion chosen.", "select_promotion", currencyChecked,
+			field.Together(promotion, promoted)},
+		{"viewItem", "View item", "A product seen.", "view_item", currencyChecked,
+			field.Together(currency, value, product.Required())},
+		{"removeFromCart", "Remove from cart", "A product taken out of the cart.", "remove_from_cart", currencyNeeded,
+			field.Together(currency, value, product.Required())},
+		{"viewCart", "View cart", "A cart seen.", "view_cart", currencyNeeded,
+			field.Together(currency, value, products.Required())},
+		{"search", "Search", "A search for products.", "search", currencyChecked,
+			field.Text("search_term").Required().From("$.properties.query")},
+		{"viewItemList", "View item list", "A list of products seen.", "view_item_list", currencyChecked,
+			field.Together(field.Text("item_list_id").From("$.properties.list_id"),
+				field.Text("item_list_name").From("$.properties.category"), products.Required())},
+		{"signUp", "Sign up", "An account opened.", "sign_up", currencyChecked,
+			field.Text("method").From("$.properties.type")},
+		{"viewPromotion", "View promotion", "A promotion seen.", "view_promotion", currencyChecked,
+			field.Together(promotion.With(func(l field.Line) field.Line {
+				if l.Key() == "location_id" {
+					l = l.From("$.properties.position")
+				}
+				return l
+			}), promoted.Required())},
+		{"addPaymentInfo", "Add payment info", "A way to pay chosen.", "add_payment_info", currencyAndItemsNeeded,
+			field.Together(currency, value, coupon,
+				field.Text("payment_type").From("$.properties.payment_method"), products.Required())},
+		{"refund", "Refund", "An order paid back.", "refund", currencyNeeded,
+			field.Together(currency, transaction, total, affiliation, coupon,
+				field.Number("shipping").From("$.properties.shipping"), field.Number("tax"), products)},
 		{"login", "Login", "A user signed in.", "login", currencyChecked, field.Text("method")},
 		{"generateLead", "Generate lead", "A lead won.", "generate_lead", currencyIfValue, field.Together(currency, value)},
-		{"addToWishlist", "Add to wishlist", "A product put onto the wishlist.", "add_to_wishlist", currencyNeeded, field.Together(currency, value, product.Required())},
+		{"addToWishlist", "Add to wishlist", "A product put onto the wishlist.", "add_to_wishlist", currencyNeeded,
+			field.Together(currency, value, product.Required())},
 	}
 }
 
@@ -149,16 +173,20 @@ func actions() (list destination.Actions) {
 		list = append(list, a.On(calls().Trigger(s.slug)))
 	}
 	page := field.Together(
-		field.PageURL("page_location"), field.Text("page_referrer").From("$.context.page.referrer"), field.Text("page_title").From("$.context.page.title"),
+		field.PageURL("page_location"), field.Text("page_referrer").From("$.context.page.referrer"),
+		field.Text("page_title").From("$.context.page.title"),
 	)
 	named := field.Together(field.Text("name").Required().From("$.event"), field.Boolean("lowercase").Always(false))
 	word := body.From("name").As("one word", func(dst []byte, v event.Value, c *body.Context) []byte {
 		return event.AppendQuoted(dst, normalize(v.Text(), c.Field("lowercase").Bool()))
 	})
 	return append(list,
-		action("pageView", "Page view", "clientId", page, currencyChecked, body.Const("page_view"), page).On(`type = "page"`).Doc("A page seen."),
-		action("customEvent", "Custom event", "clientId", named, currencyChecked, word, field.Lines{}).On(`type = "track"`).Doc("An event of any name.").Check(func(c *body.Context) string {
-			if name := normalize(c.Field("name").Text(), c.Field("lowercase").Bool()); !nameOf(name, 40) || slices.Contains(reserved[:], name) {
+		action("pageView", "Page view", "clientId", page, currencyChecked, body.Const("page_view"), page).
+			On(`type = "page"`).Doc("A page seen."),
+		action("customEvent", "Custom event", "clientId", named, currencyChecked, word, field.Lines{}).On(`type = "track"`).
+			Doc("An event of any name.").Check(func(c *body.Context) string {
+			if name := normalize(c.Field("name").Text(), c.Field("lowercase").Bool()); !nameOf(name, 40) || slices.Contains(
+				reserved[:], name) {
 				return "Google does not take an event of the name " + strconv.Quote(name)
 			}
 			return ""
@@ -170,7 +198,8 @@ func presets() []destination.Preset {
 	screen := map[string]mapping.Value{
 		"name": mapping.Literal("screen_view"), "params": mapping.Object(mapping.M("screen_name", mapping.Path("$.name"))),
 	}
-	return append(calls().Presets(func(m destination.Moment) destination.Preset { return destination.Preset{Action: m.Name} }),
+	own := func(m destination.Moment) destination.Preset { return destination.Preset{Action: m.Name} }
+	return append(calls().Presets(own),
 		destination.Preset{Name: "Other track calls", Action: "customEvent", Subscribe: calls().Others(),
 			Mapping: map[string]mapping.Value{"params": plain()}},
 		destination.Preset{Name: "Page calls", Action: "pageView", Subscribe: `type = "page"`},
@@ -181,16 +210,20 @@ func presets() []destination.Preset {
 // plain are an event's properties in the form that parameters have: no arrays,
 // objects or nulls, names in lower case, and no more than there may be.
 func plain() mapping.Value {
-	return mapping.Limit(maxParams-1, "", mapping.KeyCase("snake", false, mapping.Compact(mapping.Flatten(mapping.Path("$.properties"), "_", false))))
+	return mapping.Limit(maxParams-1, "", mapping.KeyCase("snake", false,
+		mapping.Compact(mapping.Flatten(mapping.Path("$.properties"), "_", false))))
 }
 
 // items are products at a path of the event.
 func items(path string, index field.Line, more ...field.Set) field.Line {
 	return field.Object("items", append([]field.Set{
-		field.Text("item_id").From("$.product_id"), field.Text("item_name").From("$.name"), field.Text("affiliation").From("$.affiliation"), field.Text("coupon").From("$.coupon"),
-		field.Text("currency"), field.Number("discount"), index, field.Text("item_brand").From("$.brand"), field.Text("item_category").From("$.category"),
+		field.Text("item_id").From("$.product_id"), field.Text("item_name").From("$.name"),
+		field.Text("affiliation").From("$.affiliation"), field.Text("coupon").From("$.coupon"),
+		field.Text("currency"), field.Number("discount"), index, field.Text("item_brand").From("$.brand"),
+		field.Text("item_category").From("$.category"),
 		field.Texts("item_category2", "item_category3", "item_category4", "item_category5", "item_list_id", "item_list_name"),
-		field.Text("item_variant").From("$.variant"), field.Text("location_id"), field.Number("price").From("$.price"), field.Integer("quantity").From("$.quantity"),
+		field.Text("item_variant").From("$.variant"), field.Text("location_id"), field.Number("price").From("$.price"),
+		field.Integer("quantity").From("$.quantity"),
 	}, more...)...).EachOf(path).Open()
 }
 
@@ -216,10 +249,12 @@ func action(slug, title, client string, own field.Set, r rule, name body.Node, p
 			body.Member("user_properties", body.If(body.From("user_properties").IsObject(), body.Always(body.Object(
 				body.Spread("user_properties").Each(body.Object(body.Member("value", body.This()))),
 			)))),
-			body.Member("consent", body.Object(body.Copy("ad_user_data = ad_user_data_consent", "ad_personalization = ad_personalization_consent"))),
+			body.Member("consent", body.Object(body.Copy("ad_user_data = ad_user_data_consent",
+				"ad_personalization = ad_personalization_consent"))),
 			body.Member("events", body.List(body.Object(
 				body.Member("name", name),
-				body.Member("params", body.Always(body.Object(body.Together(members...), body.Same("engagement_time_msec"), body.Spread("params").Wins()))),
+				body.Member("params", body.Always(body.Object(body.Together(members...), body.Same("engagement_time_msec"),
+					body.Spread("params").Wins()))),
 			))),
 		)
 	}
@@ -227,20 +262,26 @@ func action(slug, title, client string, own field.Set, r rule, name body.Node, p
 	return destination.Action(slug, title).TimeField("timestamp_micros").
 		Fields(
 			field.Text("data_stream_type").OneOf("Web", "Mobile App").Always("Web"),
-			field.Text("app_instance_id"), field.AnyID(client), field.Text("user_id"), field.Text("timestamp_micros").From("$.timestamp"),
+			field.Text("app_instance_id"), field.AnyID(client), field.Text("user_id"),
+			field.Text("timestamp_micros").From("$.timestamp"),
 			own,
-			field.Object("user_properties").Open(), field.Number("engagement_time_msec").Always(1), field.Object("params").Open(),
-			field.Texts("ad_user_data_consent", "ad_personalization_consent").With(func(l field.Line) field.Line { return l.OneOf("GRANTED", "DENIED") }),
+			field.Object("user_properties").Open(), field.Number("engagement_time_msec").Always(1),
+			field.Object("params").Open(),
+			field.Texts("ad_user_data_consent", "ad_personalization_consent").With(
+				func(l field.Line) field.Line { return l.OneOf("GRANTED", "DENIED") }),
 		).
 		Needs(body.Any(app, body.Setting("measurement_id")), "measurement_id is required for web streams").
-		Needs(body.Any(body.Not(app), body.Setting("firebase_app_id")), "firebase_app_id is required for streams of mobile apps").
+		Needs(body.Any(body.Not(app), body.Setting("firebase_app_id")),
+			"firebase_app_id is required for streams of mobile apps").
 		NeedsIdentity(body.Any(app, body.From(client).Given()), "client_id is required").
 		NeedsIdentity(body.Any(body.Not(app), body.From("app_instance_id").Given()), "app_instance_id is required").
 		Check(func(c *body.Context) string { return check(r, c) }).
 		Check(func(c *body.Context) string { return few(c, counted) }).
 		Steps(
-			destination.Send("POST", collect+"measurement_id={settings.measurement_id}", event(body.Copy("client_id = "+client))).If(body.Not(app)),
-			destination.Send("POST", collect+"firebase_app_id={settings.firebase_app_id}", event(body.Same("app_instance_id"))).If(app),
+			destination.Send("POST", collect+"measurement_id={settings.measurement_id}",
+				event(body.Copy("client_id = "+client))).If(body.Not(app)),
+			destination.Send("POST", collect+"firebase_app_id={settings.firebase_app_id}",
+				event(body.Same("app_instance_id"))).If(app),
 		)
 }
 
@@ -304,7 +345,8 @@ func check(r rule, c *body.Context) string {
 		return "a value needs a currency"
 	case r == currencyAndItemsNeeded && list.Len() == 0:
 		return "one or more products are required"
-	case r == currencyNeeded && !currency.Exists() && first.Falsy(), r == currencyAndItemsNeeded && !currency.Exists() && !first.Exists():
+	case r == currencyNeeded && !currency.Exists() && first.Falsy(), r == currencyAndItemsNeeded && !currency.Exists() &&
+		!first.Exists():
 		return "a currency is required, of the event or its first item"
 	}
 	for el := range list.Elements() {
@@ -359,10 +401,14 @@ func nameOf(name string, most int) bool {
 // reserved are the names of events that Google keeps for itself.
 // https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference#reserved_names
 var reserved = [...]string{
-	"ad_activeview", "ad_click", "ad_exposure", "ad_query", "ad_reward", "adunit_exposure", "app_clear_data", "app_exception", "app_install", "app_remove",
-	"app_store_refund", "app_update", "app_upgrade", "dynamic_link_app_open", "dynamic_link_app_update", "dynamic_link_first_open", "error", "firebase_campaign",
-	"firebase_in_app_message_action", "firebase_in_app_message_dismiss", "firebase_in_app_message_impression", "first_open", "first_visit", "in_app_purchase",
-	"notification_dismiss", "notification_foreground", "notification_open", "notification_receive", "notification_send", "os_update", "session_start", "user_engagement",
+	"ad_activeview", "ad_click", "ad_exposure", "ad_query", "ad_reward", "adunit_exposure", "app_clear_data",
+	"app_exception", "app_install", "app_remove",
+	"app_store_refund", "app_update", "app_upgrade", "dynamic_link_app_open", "dynamic_link_app_update",
+	"dynamic_link_first_open", "error", "firebase_campaign",
+	"firebase_in_app_message_action", "firebase_in_app_message_dismiss", "firebase_in_app_message_impression",
+	"first_open", "first_visit", "in_app_purchase",
+	"notification_dismiss", "notification_foreground", "notification_open", "notification_receive", "notification_send",
+	"os_update", "session_start", "user_engagement",
 }
 
 // normalize makes an event's name one word.

@@ -23,6 +23,7 @@ type Settings struct {
 
 const (
 	eventDocs   = "https://developers.hubspot.com/docs/api-reference/events-send-event-completions-v3/guide"
+	batchDocs   = "https://developers.hubspot.com/docs/api-reference/legacy/events/send-event-data/batch-send-occurrences"
 	contactDocs = "https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide"
 	companyDocs = "https://developers.hubspot.com/docs/api-reference/crm-companies-v3/guide"
 	objectDocs  = "https://developers.hubspot.com/docs/api-reference/crm-custom-objects-v3/guide"
@@ -40,17 +41,24 @@ func New() destination.Destination {
 		Info: destination.Info{
 			Slug: "hubspot", Name: "HubSpot", Summary: "customer relationship management", Docs: contactDocs,
 			Integrations: []string{"HubSpot Cloud Mode (Actions)", "Actions Hubspot Cloud"},
-			Backfill: "Occurrences of custom events keep their own time and are taken once a year by their uuid. Contacts, companies and records become what the event delivered last says, whatever its age. " +
+			Backfill: "Occurrences of custom events keep their own time and are taken once a year by their uuid. Contacts, " +
+				"companies and records become what the event delivered last says, whatever its age. " +
 				"Workflows and lists that are enrolled by a property or an event do run for history: switch them off first.",
 			Differences: []destination.Difference{
-				{What: "records are upserted in batches of 100 by their unique property, instead of an update and, when it fails, a creation of each; a record's second input goes into a second request", Docs: contactDocs},
+				{What: "records are upserted in batches of 100 by their unique property, instead of an update and, when it " +
+					"fails, a creation of each; a record's second input goes into a second request", Docs: contactDocs},
 				{What: "occurrences are sent in batches of 500, with a uuid made of the messageId", Docs: eventDocs},
 				{What: "an occurredAt that is not ISO 8601 is written as such, or left out when it is no time", Docs: eventDocs},
-				{What: "a lifecycle stage is set forward only: HubSpot ignores an earlier one, and nothing is cleared to force it", Docs: contactDocs},
-				{What: "the company property segment_group_id has to exist, with unique values; it is not made on the way", Docs: companyDocs},
-				{What: "upsertCustomObjectRecord takes one search field, whose values are unique, instead of searching first", Docs: objectDocs},
-				{What: "upsertObject and upsertCustomObjectRecord associate nothing: HubSpot wants its own ids of both records for that", Docs: objectDocs},
-				{What: "customEvent and upsertObject use definitions and properties as they are, and never make them", Docs: eventDocs},
+				{What: "a lifecycle stage is set forward only: HubSpot ignores an earlier one, and nothing is cleared to force it",
+					Docs: contactDocs},
+				{What: "the company property segment_group_id has to exist, with unique values; it is not made on the way",
+					Docs: companyDocs},
+				{What: "upsertCustomObjectRecord takes one search field, whose values are unique, instead of searching first",
+					Docs: objectDocs},
+				{What: "upsertObject and upsertCustomObjectRecord associate nothing: HubSpot wants its own ids of both " +
+					"records for that", Docs: objectDocs},
+				{What: "customEvent and upsertObject use definitions and properties as they are, and never make them",
+					Docs: eventDocs},
 			},
 			Minimal: true,
 		},
@@ -76,7 +84,8 @@ func New() destination.Destination {
 
 // verdict reads the statuses that only HubSpot has.
 func verdict(a *destination.Answer) destination.Result {
-	r := destination.Result{Outcome: destination.Retry, Status: a.Status, Detail: a.Words(), RetryAfter: a.RetryAfter(time.Time{})}
+	r := destination.Result{Outcome: destination.Retry, Status: a.Status, Detail: a.Words(),
+		RetryAfter: a.RetryAfter(time.Time{})}
 	switch a.Status {
 	case 423:
 		// https://developers.hubspot.com/docs/api-reference/error-handling: locked for two seconds
@@ -97,11 +106,12 @@ func verdict(a *destination.Answer) destination.Result {
 }
 
 // occurrences is an action that sends occurrences of custom events.
-func occurrences(slug, title, timeField string, name body.Node, properties body.Members, who ...body.Members) *destination.Declared {
+func occurrences(slug, title, timeField string, name body.Node, properties body.Members,
+	who ...body.Members) *destination.Declared {
 	return destination.Action(slug, title).AllOrNothing().TimeField(timeField).
 		Limits(destination.ActionLimits{
 			Rates:       []destination.Rate{{N: 1250, Per: time.Second, Of: destination.Requests, Docs: eventDocs}},
-			BatchEvents: destination.Cap{N: 500, Docs: "https://developers.hubspot.com/docs/api-reference/legacy/events/send-event-data/batch-send-occurrences"},
+			BatchEvents: destination.Cap{N: 500, Docs: batchDocs},
 			Dedupe:      destination.Dedupe{Field: "uuid", Window: 365 * 24 * time.Hour, Docs: eventDocs},
 		}).
 		Post("/events/v3/send/batch", body.Object(body.Member("inputs", body.Items(body.Object(
@@ -116,11 +126,13 @@ func behavioral() *destination.Declared {
 			return event.AppendQuoted(dst, fullName(v))
 		}),
 		body.Spread("properties").Each(flat()), body.Same("utk", "email", "objectId")).
-		On(`type = "track"`).Doc("An occurrence of a custom event, by its full name (pe<HubID>_name). Events are defined in HubSpot first.").
+		On(`type = "track"`).Doc("An occurrence of a custom event, by its full name (pe<HubID>_name). Events are "+
+		"defined in HubSpot first.").
 		Fields(
 			field.Text("eventName").Required(), field.Timestamp("occurredAt"),
 			field.Text("email").Email().From("$.properties.email", "$.context.traits.email"),
-			field.Text("utk").Doc("The visitor's usertoken."), field.Text("objectId").Doc("HubSpot's id of the record."), field.Object("properties"),
+			field.Text("utk").Doc("The visitor's usertoken."), field.Text("objectId").Doc("HubSpot's id of the record."),
+			field.Object("properties"),
 		).
 		NeedsIdentity(body.From("utk", "email", "objectId").Given(), "email, utk or objectId is required").
 		Check(func(c *body.Context) string {
@@ -151,8 +163,10 @@ func customEvent() *destination.Declared {
 		}),
 		body.Spread("properties").Renamed(propertyName).Each(clean()),
 		body.Member("objectId", id.Text()),
-		body.When(isContact, body.Member("email", body.From("record_details.email").NotNull()), body.Member("utk", body.From("record_details.utk").NotNull()))).
-		Doc("An occurrence of a custom event, by the name after pe<HubID>_; portal_id has to be set. Events are defined in HubSpot first.").
+		body.When(isContact, body.Member("email", body.From("record_details.email").NotNull()),
+			body.Member("utk", body.From("record_details.utk").NotNull()))).
+		Doc("An occurrence of a custom event, by the name after pe<HubID>_; portal_id has to be set. Events are defined "+
+			"in HubSpot first.").
 		Fields(
 			field.Text("event_name").Required(),
 			field.Object("record_details", field.Text("object_type").Required(), field.Number("object_id"),
@@ -161,7 +175,8 @@ func customEvent() *destination.Declared {
 		).
 		Needs(body.Setting("portal_id"), "the setting portal_id is needed for the event's full name").
 		NeedsIdentity(body.Any(id, isContact), "object_id is required").
-		NeedsIdentity(body.Any(id, body.From("record_details.email", "record_details.utk").Given()), "object_id, email or utk of the contact is required").
+		NeedsIdentity(body.Any(id, body.From("record_details.email", "record_details.utk").Given()),
+			"object_id, email or utk of the contact is required").
 		Check(haveNames("properties"))
 }
 
@@ -180,7 +195,8 @@ func batch(kind, verb string, record ...body.Members) destination.Step {
 		record = append(record, body.Member("associations", body.Always(body.List())))
 	}
 	members := []destination.Member{destination.Is("status", "COMPLETE"), destination.Lists("results")}
-	return destination.Send("POST", "/crm/v3/objects/"+kind+"/batch/"+verb, body.Object(body.Member("inputs", body.Items(body.Object(record...))))).
+	return destination.Send("POST", "/crm/v3/objects/"+kind+"/batch/"+verb,
+		body.Object(body.Member("inputs", body.Items(body.Object(record...))))).
 		Success(
 			destination.JSON(contactDocs, members...).With(status),
 			destination.JSON(contactDocs, append(members, destination.List("errors"))...).With(207),
@@ -194,7 +210,8 @@ func known(property, value body.Node) body.Members {
 
 // traced is what is behind the id of a record.
 func traced(properties ...body.Members) body.Members {
-	return body.Together(body.Member("objectWriteTraceId", body.InsertID()), body.Member("properties", body.Always(body.Object(properties...))))
+	return body.Together(body.Member("objectWriteTraceId", body.InsertID()),
+		body.Member("properties", body.Always(body.Object(properties...))))
 }
 
 // own are text fields that the other properties do not replace.
@@ -213,13 +230,15 @@ func own(keys ...string) body.Members {
 func contact() *destination.Declared {
 	id := known(body.Const("email"), body.From("email").Trim())
 	return records("upsertContact", "Upsert contact", batch("contacts", "upsert", id, traced(
-		own("company", "firstname", "lastname", "phone", "address", "city", "state", "country", "zip", "email", "website", "lifecyclestage"),
+		own("company", "firstname", "lastname", "phone", "address", "city", "state", "country", "zip", "email", "website",
+			"lifecyclestage"),
 		body.Spread("properties").Each(flat()),
 	))).
 		On(`type = "identify"`).Doc("Makes or updates the contact of an email address.").
 		Fields(
 			field.Text("email").Email().From("$.traits.email"), field.Text("company").From("$.traits.company"),
-			field.Text("firstname").From("$.traits.first_name", "$.traits.firstName"), field.Text("lastname").From("$.traits.last_name", "$.traits.lastName"),
+			field.Text("firstname").From("$.traits.first_name", "$.traits.firstName"),
+			field.Text("lastname").From("$.traits.last_name", "$.traits.lastName"),
 			field.Text("phone").From("$.traits.phone"), address(), field.Text("country").From("$.traits.address.country"),
 			field.Text("website").From("$.traits.website"), field.Text("lifecyclestage"), field.Object("properties"),
 		).
@@ -230,7 +249,8 @@ func contact() *destination.Declared {
 func address() field.Lines {
 	return field.Lines{
 		field.Text("address").From("$.traits.address.street"), field.Text("city").From("$.traits.address.city"),
-		field.Text("state").From("$.traits.address.state"), field.Text("zip").From("$.traits.address.postalCode", "$.traits.address.postal_code"),
+		field.Text("state").From("$.traits.address.state"), field.Text("zip").
+			From("$.traits.address.postalCode", "$.traits.address.postal_code"),
 	}
 }
 
@@ -247,11 +267,15 @@ func company() *destination.Declared {
 	return records("upsertCompany", "Upsert company",
 		batch("companies", "upsert", record).If(create), batch("companies", "update", record).If(body.Not(create))).
 		On(`type = "group"`).
-		Doc("Makes or updates the company whose segment_group_id is the groupId: a text property with unique values that has to exist. A contact is not associated here.").
+		Doc("Makes or updates the company whose segment_group_id is the groupId: a text property with unique values "+
+			"that has to exist. A contact is not associated here.").
 		Fields(
-			field.Text("groupid").From("$.groupId", "$.context.groupId"), field.Boolean("createNewCompany").Required().Always(true),
-			field.Boolean("associateContact").Required().Always(true).Doc("Only false can be delivered: the contact's id in HubSpot is not known."),
-			field.Object("companysearchfields").Doc("Not used."), field.Texts("name", "description").Below("$.traits"), address(),
+			field.Text("groupid").From("$.groupId", "$.context.groupId"), field.Boolean("createNewCompany").Required().
+				Always(true),
+			field.Boolean("associateContact").Required().Always(true).
+				Doc("Only false can be delivered: the contact's id in HubSpot is not known."),
+			field.Object("companysearchfields").Doc("Not used."), field.Texts("name", "description").Below("$.traits"),
+			address(),
 			field.Text("domain").From("$.traits.website"), field.Text("phone").From("$.traits.phone"),
 			field.Integer("numberofemployees").From("$.traits.employees"), field.Text("industry").From("$.traits.industry"),
 			field.Text("lifecyclestage"), field.Object("properties"),
@@ -259,11 +283,13 @@ func company() *destination.Declared {
 		NeedsIdentity(id, "groupid is required").
 		NeedsIdentity(body.Not(body.From("associateContact").Is("true")),
 			"the id of the contact to associate is not known; with associateContact false the company alone is sent").
-		Needs(body.Not(body.From("properties."+groupProperty).Given()), groupProperty+" is not for the properties: it is the groupid")
+		Needs(body.Not(body.From("properties."+groupProperty).Given()),
+			groupProperty+" is not for the properties: it is the groupid")
 }
 
 func custom() *destination.Declared {
-	property, value := body.From("customObjectSearchFields").As("the name of its member", nameOfOnly), body.From("customObjectSearchFields").As("its value", valueOfOnly)
+	property, value := body.From("customObjectSearchFields").As("the name of its member", nameOfOnly),
+		body.From("customObjectSearchFields").As("its value", valueOfOnly)
 	update := body.From("createNewCustomRecord").Is("false")
 	properties := traced(body.Spread("properties").Each(flat()))
 	return records("upsertCustomObjectRecord", "Upsert custom object record",
@@ -273,12 +299,14 @@ func custom() *destination.Declared {
 		Doc("Makes or updates a deal, a ticket or a record of another type.").
 		Fields(
 			field.Boolean("createNewCustomRecord").Always(true),
-			field.Object("customObjectSearchFields").Doc("The property with unique values by which the record is known. Without it a record is made every time."),
+			field.Object("customObjectSearchFields").Doc(
+				"The property with unique values by which the record is known. Without it a record is made every time."),
 			field.Text("objectType").Required(), field.Object("properties").Required(),
 			field.Object("searchFieldsToAssociateCustomObjects").Doc("Not used."),
 			field.Texts("toObjectType", "associationLabel").With(func(l field.Line) field.Line { return l.Doc("Not used.") }),
 		).
-		Needs(body.Not(body.From("customObjectSearchFields").Where("it has several", several)), "customObjectSearchFields has to be one property with unique values").
+		Needs(body.Not(body.From("customObjectSearchFields").Where("it has several", several)),
+			"customObjectSearchFields has to be one property with unique values").
 		Only(body.Any(property, body.Not(update)), destination.Unneeded, "there is no record to update, and none may be made")
 }
 
@@ -313,8 +341,10 @@ func valueOfOnly(dst []byte, v event.Value, _ *body.Context) []byte {
 
 func object() *destination.Declared {
 	add, update := body.From(syncKey).Is("add"), body.From(syncKey).Is("update")
-	property, value := body.From("object_details.id_field_name").Given(), body.From("object_details.id_field_value").Given()
-	written := body.Together(body.Spread("properties").Renamed(propertyName).Each(clean()), body.Spread("sensitive_properties").Renamed(propertyName).Each(clean()))
+	property, value := body.From("object_details.id_field_name").Given(),
+		body.From("object_details.id_field_value").Given()
+	written := body.Together(body.Spread("properties").Renamed(propertyName).Each(clean()),
+		body.Spread("sensitive_properties").Renamed(propertyName).Each(clean()))
 	its := body.SpreadOf(body.From("object_details").As("the id under the property's name", idOf))
 	const kind = "{object_details.object_type}"
 	return records("upsertObject", "Custom object V2",
@@ -332,7 +362,8 @@ func object() *destination.Declared {
 			field.Object("associations").List().Doc("Not used."), field.Object("dissociations").List().Doc("Not used."),
 			field.Text("timestamp").From("$.timestamp").Doc("Not used."), syncMode(),
 		).
-		NeedsIdentity(body.All(property, value, body.From("object_details.object_type").Given()), "object_type, id_field_name and id_field_value are required").
+		NeedsIdentity(body.All(property, value, body.From("object_details.object_type").Given()),
+			"object_type, id_field_name and id_field_value are required").
 		Check(haveNames("properties", "sensitive_properties"))
 }
 
@@ -412,17 +443,17 @@ func perRecord(a *destination.Answer, b *destination.Batch) []destination.Result
 	create := strings.HasSuffix(b.Deliveries[0].Address().Path, "/create")
 	switch errs := a.JSON.Get("errors"); {
 	case a.Status == 409 && create && n == 1 && a.JSON.Get("category").IsText("CONFLICT"):
-		return destination.Same(destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded, Status: a.Status,
+		return destination.Same(destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded,
+			Status: a.Status,
 			Detail: "there is such a record already"}, n)
 	case a.Status == 409 && !create:
-		return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Conflict, Status: a.Status, Detail: a.Words()}, n)
+		return destination.Same(a.Retry(destination.Conflict), n)
 	case !a.OK() || errs.Len() == 0:
 		return nil
 	}
-	rs := destination.Same(destination.Result{Outcome: destination.Delivered, Status: a.Status}, n)
+	rs := destination.Same(a.Took(), n)
 	for e := range a.JSON.Get("errors").Elements() {
-		bad := destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status,
-			Detail: destination.Cut(e.Get("category").Text()+": "+e.Get("message").Text(), 400)}
+		bad := a.Refuse(e.Get("category").Text() + ": " + e.Get("message").Text())
 		found := false
 		for i, d := range b.Deliveries {
 			context := e.Get("context")

@@ -36,36 +36,47 @@ const (
 func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
-			Slug: "intercom", Name: "Intercom", Summary: "customer messaging", Docs: "https://developers.intercom.com/docs/references/rest-api/api.intercom.io",
+			Slug: "intercom", Name: "Intercom", Summary: "customer messaging",
+			Docs:         "https://developers.intercom.com/docs/references/rest-api/api.intercom.io",
 			Integrations: []string{"Intercom Cloud Mode (Actions)", "Actions Intercom Cloud"},
-			Backfill:     "Events of any age are taken at their own time, to the second; those older than 90 days count but are not listed. The same event of the same contact in the same second counts once. Contacts have to exist before their events, so forward identify events first or along. Series and rules that are set off by an event, a contact or a company see them as they arrive.",
-			Minimal:      true,
+			Backfill: "Events of any age are taken at their own time, to the second; those older than 90 days count " +
+				"but are not listed. The same event of the same contact in the same second counts once. Contacts have to " +
+				"exist before their events, so forward identify events first or along. Series and rules that are set off by " +
+				"an event, a contact or a company see them as they arrive.",
+			Minimal: true,
 			Differences: []destination.Difference{
-				{What: "an event without user_id, email or id is rejected as missing_identity, and so is a user without external_id and email", Docs: eventDocs},
+				{What: "an event without user_id, email or id is rejected as missing_identity, and so is a user without " +
+					"external_id and email", Docs: eventDocs},
 				{What: "remote_created_at is a Unix time in seconds", Docs: companyDocs},
-				{What: "created_at, signed_up_at and last_seen_at are Unix times also when they were mapped from digits", Docs: eventDocs},
+				{What: "created_at, signed_up_at and last_seen_at are Unix times also when they were mapped from digits",
+					Docs: eventDocs},
 				{What: "the amount of a price is a whole number of cents", Docs: eventDocs},
-				{What: "a company is written before its contact is looked up, and a contact_id is used without looking it up", Docs: attachDocs},
-				{What: "a contact that is reported as a duplicate is updated at once", Docs: "https://github.com/intercom/Intercom-OpenAPI/pull/543"},
+				{What: "a company is written before its contact is looked up, and a contact_id is used without looking it up",
+					Docs: attachDocs},
+				{What: "a contact that is reported as a duplicate is updated at once",
+					Docs: "https://github.com/intercom/Intercom-OpenAPI/pull/543"},
 				{What: "every request names the version of the API that it is written for", Docs: contactDocs},
 			},
 		},
 		BaseURL: func(s *Settings) string {
 			// https://developers.intercom.com/docs/build-an-integration/learn-more/rest-apis
-			return map[string]string{"us": "https://api.intercom.io", "eu": "https://api.eu.intercom.io", "au": "https://api.au.intercom.io"}[s.Region]
+			return map[string]string{"us": "https://api.intercom.io", "eu": "https://api.eu.intercom.io",
+				"au": "https://api.au.intercom.io"}[s.Region]
 		},
 		Auth: func(s *Settings) destination.Auth { return destination.Bearer(s.AccessToken) },
 		Limits: destination.Limits{
-			// https://developers.intercom.com/docs/references/rest-api/errors/rate-limiting: 10,000 a minute of an app, spread over windows of ten seconds
+			// 10,000 a minute of an app, spread over windows of ten seconds:
+			// https://developers.intercom.com/docs/references/rest-api/errors/rate-limiting
 			Rates:       []destination.Rate{{N: 1666, Per: 10 * time.Second, Of: destination.Requests, Docs: rateDocs}},
 			BatchEvents: destination.Cap{N: 1, Docs: eventDocs},
-			Dedupe:      destination.Dedupe{Field: "contact, event_name and created_at together", Docs: eventDocs + "#event-de-duplication"},
+			Dedupe: destination.Dedupe{Field: "contact, event_name and created_at together",
+				Docs: eventDocs + "#event-de-duplication"},
 		},
 		// Events need their contact, and the last write to a contact wins.
 		Order: true,
 		Verdict: func(a *destination.Answer) (r destination.Result) {
 			if a.Status == http.StatusConflict {
-				r = destination.Result{Outcome: destination.Retry, Reason: destination.Conflict, Status: a.Status, Detail: a.Words()}
+				r = a.Retry(destination.Conflict)
 			}
 			return r
 		},
@@ -76,7 +87,8 @@ func New() destination.Destination {
 		},
 		Presets: []destination.Preset{
 			{Name: "Track calls", Action: "trackEvent", Subscribe: `type = "track"`},
-			{Name: "Identify calls", Action: "identifyContact", Subscribe: `type = "identify"`, Mapping: map[string]mapping.Value{"role": mapping.Literal("user")}},
+			{Name: "Identify calls", Action: "identifyContact", Subscribe: `type = "identify"`,
+				Mapping: map[string]mapping.Value{"role": mapping.Literal("user")}},
 			{Name: "Group calls", Action: "groupIdentifyContact", Subscribe: `type = "group"`},
 		},
 	}.Destination()
@@ -125,7 +137,8 @@ func trackEvent() *destination.Declared {
 func identifyContact() *destination.Declared {
 	known := body.From("external_id", "email").Filled()
 	contact := body.Object(
-		body.Same("role", "external_id", "email", "phone", "name", "avatar"), seconds("signed_up_at"), seconds("last_seen_at"),
+		body.Same("role", "external_id", "email", "phone", "name", "avatar"), seconds("signed_up_at"),
+		seconds("last_seen_at"),
 		body.Same("owner_id", "unsubscribed_from_emails", "custom_attributes"),
 	)
 	taken := destination.JSON(contactDocs, destination.Is("type", "contact"), destination.Text("id"))
@@ -144,7 +157,8 @@ func identifyContact() *destination.Declared {
 			search(body.First(by("external_id"), by("email"))).If(known),
 			// A contact can be found minutes after it was created; until then only the
 			// conflict names it.
-			destination.Send("POST", "/contacts", contact).UnlessTaken("contact").TakeRefused("contact", duplicate).Success(taken),
+			destination.Send("POST", "/contacts", contact).UnlessTaken("contact").TakeRefused("contact", duplicate).
+				Success(taken),
 			destination.Send("PUT", "/contacts/{answer.contact}", contact).IfTaken("contact").Success(taken),
 		)
 }
@@ -160,7 +174,8 @@ func groupIdentifyContact() *destination.Declared {
 	return destination.Action("groupIdentifyContact", "Identify company").On(`type = "group"`).
 		Doc("Creates or updates a company, then attaches the contact to it.").
 		Fields(
-			field.Time("remote_created_at").From("$.traits.createdAt"), field.UserID("external_id").Doc("Your id of the contact."),
+			field.Time("remote_created_at").From("$.traits.createdAt"), field.UserID("external_id").
+				Doc("Your id of the contact."),
 			field.Text("email").Email().From("$.traits.email"), field.Text("company_id").Required().From("$.groupId"),
 			field.Text("contact_id").Doc("Intercom's id of the contact."),
 			field.Text("name").From("$.traits.name"), field.Number("monthly_spend").From("$.traits.monthly_spend"),
@@ -168,13 +183,16 @@ func groupIdentifyContact() *destination.Declared {
 			field.Texts("website", "industry").Below("$.traits"), customAttributes(),
 		).
 		Steps(
-			destination.Send("POST", "/companies", body.Object(seconds("remote_created_at"), body.Same("company_id", "contact_id",
-				"name", "monthly_spend", "plan", "size", "website", "industry", "custom_attributes"))).Success(company(companyDocs)),
+			destination.Send("POST", "/companies", body.Object(seconds("remote_created_at"),
+				body.Same("company_id", "contact_id",
+					"name", "monthly_spend", "plan", "size", "website", "industry", "custom_attributes"))).
+				Success(company(companyDocs)),
 			search(body.First(by("external_id"), by("email"))).If(sought).After().
 				Otherwise(destination.Skipped, destination.Unneeded, "there is not exactly one contact to attach to the company"),
 			// Once more, for Intercom's id of it.
 			destination.Send("POST", "/companies", body.Object(body.Same("company_id"))).If(body.Any(given, known)).
-				Take("company", func(a *destination.Answer) string { return a.JSON.Get("id").Text() }).Success(company(companyDocs)),
+				Take("company", func(a *destination.Answer) string { return a.JSON.Get("id").Text() }).
+				Success(company(companyDocs)),
 			destination.Send("POST", "/contacts/{contact_id}/companies", attached).If(given).Success(company(attachDocs)),
 			destination.Send("POST", "/contacts/{answer.contact}/companies", attached).If(sought).Success(company(attachDocs)),
 		)
@@ -204,7 +222,8 @@ func by(key string) body.Node {
 // search looks up the one contact that a query finds.
 func search(query body.Node) destination.Step {
 	return destination.Send("POST", "/contacts/search", query).
-		Success(destination.JSON(searchDocs, destination.Is("type", "list"), destination.List("data"), destination.Number("total_count"))).
+		Success(destination.JSON(searchDocs, destination.Is("type", "list"), destination.List("data"),
+			destination.Number("total_count"))).
 		Take("contact", func(a *destination.Answer) string {
 			if n, ok := a.JSON.Get("total_count").Int(); ok && n == 1 {
 				return a.JSON.Get("data").Index(0).Get("id").Text()

@@ -30,42 +30,23 @@ const (
 
 // New declares the destination.
 func New() destination.Destination {
-	// https://api.iterable.com/api/docs#events_track
-	const who = "email or userId is required"
-	rate := func(n float64, docs string) destination.ActionLimits {
-		return destination.ActionLimits{Rates: []destination.Rate{{N: n, Per: time.Second, Of: destination.Requests, Docs: docs}}}
-	}
-	bulk := destination.JSON(bulkDocs, destination.Counts("successCount"), destination.Number("failCount"))
-	email, id := field.Text("email").Label("Email Address").Email(), field.UserID("userId")
-	anyEmail := email.From("$.properties.email", "$.context.traits.email")
-	circumstances := field.Together(
-		field.Timestamp("createdAt"),
-		field.Integer("campaignId").From("$.properties.campaignId"), field.Integer("templateId").From("$.properties.templateId"),
-	)
-	happened := body.Together(
-		body.Member("id", body.From("id").Else(body.InsertID())),
-		body.Member("createdAt", body.From("createdAt").Seconds().Else(body.Now().Seconds())),
-		body.Same("campaignId", "templateId"),
-	)
-	buyer := field.Object("user",
-		anyEmail, id, field.Object("dataFields").From("$.context.traits"), field.Boolean("mergeNestedObjects").Always(false),
-		field.Text("phoneNumber").Nullable().From("$.context.traits.phone"),
-	).Label("User").Required()
-	cart := body.Together(
-		body.Member("user", body.Object(body.Spread("user", "phoneNumber"), body.Member("dataFields", about("user.")))),
-		body.Member("items", body.Always(body.Each("items", product()))),
-	)
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "iterable", Name: "Iterable", Summary: "cross-channel marketing", Docs: docs,
 			Integrations: []string{"Iterable (Actions)", "Actions Iterable"},
-			Backfill: "Events and purchases keep their own time in createdAt, and one with the id of an earlier one replaces it. Users are set to what the event says, in the order of delivery. " +
-				"Iterable has no switch for history: journeys that an event, a purchase or a changed field starts may start, so pause them.",
+			Backfill: "Events and purchases keep their own time in createdAt, and one with the id of an earlier one " +
+				"replaces it. Users are set to what the event says, in the order of delivery. " +
+				"Iterable has no switch for history: journeys that an event, a purchase or a changed field starts may start, " +
+				"so pause them.",
 			Differences: []destination.Difference{
-				{What: "events go to /api/events/trackBulk and users to /api/users/bulkUpdate, many a request, as Segment's batches do", Docs: bulkDocs},
-				{What: "newEmail becomes the user's email field in the same request, as in Segment's batches, instead of a request of its own", Docs: usersDocs},
-				{What: "updateOnly is said for each request of users, as in Segment's batches; its single requests leave it out", Docs: usersDocs},
-				{What: "an event or purchase without an id gets one from messageId, and one without createdAt the time of sending", Docs: bulkDocs},
+				{What: "events go to /api/events/trackBulk and users to /api/users/bulkUpdate, many a request, as Segment's " +
+					"batches do", Docs: bulkDocs},
+				{What: "newEmail becomes the user's email field in the same request, as in Segment's batches, instead of a " +
+					"request of its own", Docs: usersDocs},
+				{What: "updateOnly is said for each request of users, as in Segment's batches; its single requests leave it out",
+					Docs: usersDocs},
+				{What: "an event or purchase without an id gets one from messageId, and one without createdAt the time of sending",
+					Docs: bulkDocs},
 			},
 		},
 		BaseURL: func(s *Settings) string {
@@ -83,59 +64,103 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Success: []destination.Success{destination.JSON(docs, destination.Is("code", "Success"))},
-		Actions: destination.Actions{
-			destination.Action("updateUser", "Upsert user").On(`type = "identify"`).Doc("Sets the fields of a user.").
-				Fields(
-					email.From("$.traits.email"), id,
-					field.Text("newEmail").Email().Doc("The address that the user has from now on."),
-					field.Object("dataFields").From("$.traits"),
-					field.Text("phoneNumber").Nullable().From("$.traits.phone"),
-					field.Boolean("mergeNestedObjects").Always(false).Doc("Merge objects of the user's fields instead of replacing them."),
-					field.Boolean("updateOnly").Doc("Leave out users that Iterable does not know."),
-				).
-				NeedsIdentity(body.From("email", "userId").Given(), who).
-				Post("/api/users/bulkUpdate", body.Object(
-					body.Member("updateOnly", body.From("updateOnly").Is("true").Else(body.Const(false))),
-					body.Member("users", body.Items(body.Object(
-						body.Same("email", "userId", "mergeNestedObjects"),
-						body.Member("dataFields", about("", body.Member("email", body.From("newEmail")))),
-					))),
-				)).
-				Results(counted).Success(bulk).AllOrNothing().Limits(rate(5, usersDocs)),
-			destination.Action("trackEvent", "Custom event").On(`type = "track" and event != "Order Completed" and event != "Cart Updated"`).Doc("An event of a user.").
-				Fields(anyEmail, id, field.Text("eventName").Required().From("$.event"), field.Object("dataFields").From("$.properties"), field.MessageID("id"), circumstances).
-				NeedsIdentity(body.From("email", "userId").Given(), who).
-				Post("/api/events/trackBulk", body.Object(body.Member("events", body.Items(body.Object(
-					body.Same("email", "userId", "eventName"),
-					body.Member("dataFields", dated(body.From("dataFields")).Else(body.Empty())),
-					happened,
-				))))).
-				TimeField("createdAt").Results(counted).Success(bulk).AllOrNothing().Limits(rate(10, bulkDocs)),
-			destination.Action("updateCart", "Cart updates").On(`type = "track" and event = "Cart Updated"`).Doc("Replaces what is in the user's cart.").
-				Fields(buyer, goods()).
-				NeedsIdentity(body.From("user.email", "user.userId").Given(), who).
-				Post("/api/commerce/updateCart", body.Object(cart)),
-			destination.Action("trackPurchase", "Track purchase").On(`type = "track" and event = "Order Completed"`).Doc("An order of a user; it empties the cart.").
-				Fields(
-					field.Text("id").From("$.properties.order_id"), buyer, field.Object("dataFields").From("$.properties"), goods(),
-					field.Number("total").Required().From("$.properties.total"), circumstances,
-				).
-				NeedsIdentity(body.From("user.email", "user.userId").Given(), who).
-				Post("/api/commerce/trackPurchase", body.Object(
-					cart,
-					body.Same("total"),
-					body.Member("dataFields", body.Always(body.Object(body.Spread("dataFields", "products").Each(dated(body.This()))))),
-					happened,
-				)).
-				TimeField("createdAt"),
-		},
+		Actions: actions(),
 		Presets: []destination.Preset{
-			{Name: "Track Calls", Action: "trackEvent", Subscribe: `type = "track" and event != "Order Completed" and event != "Cart Updated"`},
+			{Name: "Track Calls", Action: "trackEvent",
+				Subscribe: `type = "track" and event != "Order Completed" and event != "Cart Updated"`},
 			{Name: "Identify Calls", Action: "updateUser", Subscribe: `type = "identify"`},
 			{Name: "Update Cart Calls", Action: "updateCart", Subscribe: `type = "track" and event = "Cart Updated"`},
 			{Name: "Order Completed Calls", Action: "trackPurchase", Subscribe: `type = "track" and event = "Order Completed"`},
 		},
 	}.Destination()
+}
+
+// circumstance are the members of what happened.
+func circumstance() body.Members {
+	return body.Together(
+		body.Member("id", body.From("id").Else(body.InsertID())),
+		body.Member("createdAt", body.From("createdAt").Seconds().Else(body.Now().Seconds())),
+		body.Same("campaignId", "templateId"),
+	)
+}
+
+// actions are what the partner can be told.
+func actions() destination.Actions {
+	// https://api.iterable.com/api/docs#events_track
+	const who = "email or userId is required"
+	rate := func(n float64, docs string) destination.ActionLimits {
+		r := destination.Rate{N: n, Per: time.Second, Of: destination.Requests, Docs: docs}
+		return destination.ActionLimits{Rates: []destination.Rate{r}}
+	}
+	bulk := destination.JSON(bulkDocs, destination.Counts("successCount"), destination.Number("failCount"))
+	email, id := field.Text("email").Label("Email Address").Email(), field.UserID("userId")
+	anyEmail := email.From("$.properties.email", "$.context.traits.email")
+	circumstances := field.Together(
+		field.Timestamp("createdAt"),
+		field.Integer("campaignId").From("$.properties.campaignId"),
+		field.Integer("templateId").From("$.properties.templateId"),
+	)
+	buyer := field.Object("user",
+		anyEmail, id, field.Object("dataFields").From("$.context.traits"), field.Boolean("mergeNestedObjects").Always(false),
+		field.Text("phoneNumber").Nullable().From("$.context.traits.phone"),
+	).Label("User").Required()
+	cart := body.Together(
+		body.Member("user", body.Object(body.Spread("user", "phoneNumber"), body.Member("dataFields", about("user.")))),
+		body.Member("items", body.Always(body.Each("items", product()))),
+	)
+	happened := circumstance()
+	return destination.Actions{
+		destination.Action("updateUser", "Upsert user").On(`type = "identify"`).Doc("Sets the fields of a user.").
+			Fields(
+				email.From("$.traits.email"), id,
+				field.Text("newEmail").Email().Doc("The address that the user has from now on."),
+				field.Object("dataFields").From("$.traits"),
+				field.Text("phoneNumber").Nullable().From("$.traits.phone"),
+				field.Boolean("mergeNestedObjects").Always(false).
+					Doc("Merge objects of the user's fields instead of replacing them."),
+				field.Boolean("updateOnly").Doc("Leave out users that Iterable does not know."),
+			).
+			NeedsIdentity(body.From("email", "userId").Given(), who).
+			Post("/api/users/bulkUpdate", body.Object(
+				body.Member("updateOnly", body.From("updateOnly").Is("true").Else(body.Const(false))),
+				body.Member("users", body.Items(body.Object(
+					body.Same("email", "userId", "mergeNestedObjects"),
+					body.Member("dataFields", about("", body.Member("email", body.From("newEmail")))),
+				))),
+			)).
+			Results(counted).Success(bulk).AllOrNothing().Limits(rate(5, usersDocs)),
+		destination.Action("trackEvent", "Custom event").
+			On(`type = "track" and event != "Order Completed" and event != "Cart Updated"`).Doc("An event of a user.").
+			Fields(anyEmail, id, field.Text("eventName").Required().From("$.event"),
+				field.Object("dataFields").From("$.properties"), field.MessageID("id"), circumstances).
+			NeedsIdentity(body.From("email", "userId").Given(), who).
+			Post("/api/events/trackBulk", body.Object(body.Member("events", body.Items(body.Object(
+				body.Same("email", "userId", "eventName"),
+				body.Member("dataFields", dated(body.From("dataFields")).Else(body.Empty())),
+				happened,
+			))))).
+			TimeField("createdAt").Results(counted).Success(bulk).AllOrNothing().Limits(rate(10, bulkDocs)),
+		destination.Action("updateCart", "Cart updates").On(`type = "track" and event = "Cart Updated"`).
+			Doc("Replaces what is in the user's cart.").
+			Fields(buyer, goods()).
+			NeedsIdentity(body.From("user.email", "user.userId").Given(), who).
+			Post("/api/commerce/updateCart", body.Object(cart)),
+		destination.Action("trackPurchase", "Track purchase").On(`type = "track" and event = "Order Completed"`).
+			Doc("An order of a user; it empties the cart.").
+			Fields(
+				field.Text("id").From("$.properties.order_id"), buyer, field.Object("dataFields").From("$.properties"), goods(),
+				field.Number("total").Required().From("$.properties.total"), circumstances,
+			).
+			NeedsIdentity(body.From("user.email", "user.userId").Given(), who).
+			Post("/api/commerce/trackPurchase", body.Object(
+				cart,
+				body.Same("total"),
+				body.Member("dataFields", body.Always(body.Object(body.Spread("dataFields", "products").
+					Each(dated(body.This()))))),
+				happened,
+			)).
+			TimeField("createdAt"),
+	}
 }
 
 // counted reads the verdicts of the bulk endpoints. A success counts what was
@@ -169,12 +194,12 @@ func counted(a *destination.Answer, b *destination.Batch) []destination.Result {
 			note("user ", why, names)
 		}
 	}
-	rs := destination.Same(destination.Result{Outcome: destination.Delivered, Status: a.Status}, len(b.Deliveries))
+	rs := destination.Same(a.Took(), len(b.Deliveries))
 	if len(refused) == 0 && body.FailCount == 0 {
 		return rs
 	}
 	reject := func(i int, why string) {
-		rs[i] = destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status, Detail: why}
+		rs[i] = a.Refuse(why)
 		body.FailCount--
 	}
 	for i, d := range b.Deliveries {
@@ -202,9 +227,12 @@ func counted(a *destination.Answer, b *destination.Batch) []destination.Result {
 // goods are the products of a cart or an order.
 func goods() field.Line {
 	return field.Object("items",
-		field.Text("id").Required().From("product_id"), field.Text("sku").From("sku"), field.Text("categories").From("category"),
-		field.Text("name").Required().From("name"), field.Number("price").Required().From("price"), field.Integer("quantity").Required().From("quantity"),
-		field.Text("url").From("url"), field.Text("imageUrl").From("image_url"), field.Text("description").From("description"),
+		field.Text("id").Required().From("product_id"), field.Text("sku").From("sku"),
+		field.Text("categories").From("category"),
+		field.Text("name").Required().From("name"), field.Number("price").Required().From("price"),
+		field.Integer("quantity").Required().From("quantity"),
+		field.Text("url").From("url"), field.Text("imageUrl").From("image_url"),
+		field.Text("description").From("description"),
 	).EachOf("$.properties.products").Required().Open()
 }
 
@@ -214,7 +242,8 @@ func product() body.Node {
 		body.SpreadOf(body.This()),
 		body.Member("categories", body.List(body.This("categories").Given())),
 		body.Member("dataFields", body.Always(body.Object(
-			body.SpreadOf(body.This(), "dataFields", "product_id", "id", "sku", "name", "price", "quantity", "categories", "category", "url", "image_url", "imageUrl").
+			body.SpreadOf(body.This(), "dataFields", "product_id", "id", "sku", "name", "price", "quantity", "categories",
+				"category", "url", "image_url", "imageUrl").
 				Each(dated(body.This())),
 		))),
 	))
@@ -233,7 +262,10 @@ func about(in string, more ...body.Members) body.Node {
 // days stay as they are.
 // https://support.iterable.com/hc/en-us/articles/208183076-Field-Data-Types
 func dated(v body.Value) body.Value {
-	return v.As("with times as YYYY-MM-DD HH:MM:SS +00:00", func(dst []byte, v event.Value, _ *body.Context) []byte { return appendDated(dst, v) })
+	return v.As("with times as YYYY-MM-DD HH:MM:SS +00:00", func(dst []byte, v event.Value,
+		_ *body.Context) []byte {
+		return appendDated(dst, v)
+	})
 }
 
 func appendDated(dst []byte, v event.Value) []byte {
@@ -272,7 +304,8 @@ func comma(dst []byte) []byte {
 }
 
 // isoTime is what counts as a time in an event's own fields.
-var isoTime = regexp.MustCompile(`^(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[ T](\d{2}):?(\d{2})(?::?(\d{2})(?:[,.](\d+))?)?(Z|[+-]\d{2}(?::?\d{2})?)?$`)
+var isoTime = regexp.MustCompile(`^(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])` +
+	`[ T](\d{2}):?(\d{2})(?::?(\d{2})(?:[,.](\d+))?)?(Z|[+-]\d{2}(?::?\d{2})?)?$`)
 
 // moment is the time of the parts that isoTime finds; one without a zone is UTC.
 func moment(parts []string) (time.Time, bool) {

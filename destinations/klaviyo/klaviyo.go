@@ -34,13 +34,13 @@ const (
 
 // New declares the destination.
 func New() destination.Destination {
-	phone := body.From("phone_number").Given()
-	list := body.From("override_list_id", "list_id").Filled()
-	own, products := body.From("event_name"), body.From("product_event_name")
 	return destination.Spec[Settings]{
 		Info: destination.Info{
-			Slug: "klaviyo", Name: "Klaviyo", Summary: "e-mail and text marketing", Docs: docs, Integrations: []string{"Klaviyo (Actions)", "Klaviyo"}, Minimal: true,
-			Backfill: "Events keep their own time, to the second, from 1990 on. With the setting backfill (the default) no flow is triggered; without it, events set off flows as if they happened now. Klaviyo takes bulk jobs first and works through them later: what it then finds wrong, it does not tell.",
+			Slug: "klaviyo", Name: "Klaviyo", Summary: "e-mail and text marketing", Docs: docs,
+			Integrations: []string{"Klaviyo (Actions)", "Klaviyo"}, Minimal: true,
+			Backfill: "Events keep their own time, to the second, from 1990 on. With the setting backfill (the default) no " +
+				"flow is triggered; without it, events set off flows as if they happened now. Klaviyo takes bulk jobs first " +
+				"and works through them later: what it then finds wrong, it does not tell.",
 			Differences: []destination.Difference{
 				{What: "events go to bulk jobs, marked as history", Docs: docs},
 				{What: "profiles go to bulk imports, which update those that are there", Docs: profileDocs},
@@ -54,7 +54,8 @@ func New() destination.Destination {
 		},
 		Limits: destination.Limits{
 			// A burst and a steady rate, the same for both bulk endpoints, each counted by itself.
-			Rates:      []destination.Rate{{N: 10, Per: time.Second, Of: destination.Requests, Docs: docs}, {N: 150, Per: time.Minute, Of: destination.Requests, Docs: docs}},
+			Rates: []destination.Rate{{N: 10, Per: time.Second, Of: destination.Requests, Docs: docs},
+				{N: 150, Per: time.Minute, Of: destination.Requests, Docs: docs}},
 			BatchBytes: destination.Cap{N: 5_000_000, Docs: docs},
 			// One job after the other keeps their order, as far as it can be kept
 			// with jobs that are worked through later.
@@ -63,69 +64,97 @@ func New() destination.Destination {
 			Dedupe:      destination.Dedupe{Field: "unique_id, for each profile and metric", Docs: eventDocs},
 		},
 		Success: []destination.Success{destination.NoBody(docs, 202)},
-		Actions: destination.Actions{
-			destination.Action("upsertProfile", "Upsert Profile").On(`type = "identify"`).Doc("Makes a profile or updates it.").
-				Fields(
-					field.Text("email").Email().From("$.traits.email"),
-					field.Text("phone_number").Doc("Sent in E.164.").From("$.context.traits.phone"), country(), field.Text("external_id"),
-					field.Text("first_name").From("$.traits.firstName"), field.Text("last_name").From("$.traits.lastName"),
-					field.Text("organization").From("$.traits.company.name"), field.Text("title").From("$.traits.title"),
-					field.Text("image").From("$.traits.avatar"),
-					field.Object("location", append(
-						field.Address("address1", "city", "region", "zip", "country"), field.Texts("address2", "latitude", "longitude")...,
-					).With(field.Line.Nullable)),
-					field.Object("properties").From("$.properties"),
-					field.Text("list_id").Doc("List to put the profile on."),
-					field.Text("override_list_id").From("$.integrations.Klaviyo.listId"),
-				).
-				Needs(body.Any(body.Not(phone), phone.As("E.164", e164("country_code"))), noPhone).
-				NeedsOneOf("email", "phone_number", "external_id").
-				Needs(shortID("external_id"), longID).
-				Post("/api/profile-bulk-import-jobs/", body.Object(body.Member("data", body.Object(
-					body.Member("type", body.Const("profile-bulk-import-job")),
-					body.When(list, body.Member("relationships", body.Object(body.Member("lists", body.Object(body.Member("data", body.List(
+		Actions: actions(),
+		Presets: []destination.Preset{
+			{Name: "Profiles", Action: "upsertProfile", Subscribe: `type = "identify"`,
+				Mapping: map[string]mapping.Value{"external_id": mapping.Path("$.userId"),
+					"phone_number": mapping.Paths("$.traits.phone", "$.context.traits.phone"),
+					"properties":   mapping.Path("$.traits")}},
+			{Name: "Orders", Action: "orderCompleted", Subscribe: `type = "track" and event = "Order Completed"`,
+				Mapping: who(map[string]mapping.Value{"products": mapping.Path("$.properties.products"),
+					"value": mapping.Paths("$.properties.revenue", "$.properties.total")})},
+			{Name: "Events", Action: "trackEvent", Subscribe: `type = "track" and event != "Order Completed"`,
+				Mapping: who(map[string]mapping.Value{})},
+			{Name: "Pages", Action: "trackEvent", Subscribe: `type = "page"`, Mapping: who(
+				map[string]mapping.Value{"metric_name": mapping.Literal("Viewed Page")})},
+			{Name: "Screens", Action: "trackEvent", Subscribe: `type = "screen"`,
+				Mapping: who(map[string]mapping.Value{"metric_name": mapping.Literal("Viewed Screen")})},
+		},
+	}.Destination()
+}
+
+// actions are what the partner can be told.
+func actions() destination.Actions {
+	phone := body.From("phone_number").Given()
+	list := body.From("override_list_id", "list_id").Filled()
+	own, products := body.From("event_name"), body.From("product_event_name")
+	return destination.Actions{
+		destination.Action("upsertProfile", "Upsert Profile").On(`type = "identify"`).Doc("Makes a profile or updates it.").
+			Fields(
+				field.Text("email").Email().From("$.traits.email"),
+				field.Text("phone_number").Doc("Sent in E.164.").From("$.context.traits.phone"), country(),
+				field.Text("external_id"),
+				field.Text("first_name").From("$.traits.firstName"), field.Text("last_name").From("$.traits.lastName"),
+				field.Text("organization").From("$.traits.company.name"), field.Text("title").From("$.traits.title"),
+				field.Text("image").From("$.traits.avatar"),
+				field.Object("location", append(
+					field.Address("address1", "city", "region", "zip", "country"), field.Texts(
+						"address2", "latitude", "longitude")...,
+				).With(field.Line.Nullable)),
+				field.Object("properties").From("$.properties"),
+				field.Text("list_id").Doc("List to put the profile on."),
+				field.Text("override_list_id").From("$.integrations.Klaviyo.listId"),
+			).
+			Needs(body.Any(body.Not(phone), phone.As("E.164", e164("country_code"))), noPhone).
+			NeedsOneOf("email", "phone_number", "external_id").
+			Needs(shortID("external_id"), longID).
+			Post("/api/profile-bulk-import-jobs/", body.Object(body.Member("data", body.Object(
+				body.Member("type", body.Const("profile-bulk-import-job")),
+				body.When(list, body.Member("relationships", body.Object(body.Member(
+					"lists", body.Object(body.Member("data", body.List(
 						body.Object(body.Member("type", body.Const("list")), body.Member("id", list)),
 					))))))),
-					body.Member("attributes", body.Object(body.Member("profiles", body.Object(body.Member("data", body.Items(body.Object(
+				body.Member("attributes", body.Object(body.Member("profiles", body.Object(
+					body.Member("data", body.Items(body.Object(
 						body.Member("type", body.Const("profile")),
 						body.Member("attributes", body.Object(
 							body.Fields("list_id", "override_list_id", "phone_number", "country_code"),
 							body.Member("phone_number", phone.As("E.164", e164("country_code"))),
 						)),
 					))))))),
-				)))).
-				Header("Revision", body.Const(revision)).Header("Accept", body.Const("application/json")).Verdicts(byPointer()).
-				Success(destination.JSON(profileDocs, destination.Is("data.type", "profile-bulk-import-job"), destination.Text("data.id")).With(202)).
-				Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 10_000, Docs: profileDocs}, EventBytes: destination.Cap{N: 102_400, Docs: profileDocs}}),
-			events("trackEvent", "Track Event", "An event of a profile.", body.From("metric_name").Filled(), field.Text("metric_name").Required().From("$.event")).
-				Post(jobs, job(occurrence(body.From("metric_name").Text(), body.Same("properties", "value"), body.From("unique_id").Given().Else(body.InsertID())))),
-			events("orderCompleted", "Order Completed", "An order, and one event for each of its products.", nil,
-				field.Object("products").List(), field.Text("event_name").Always("Order Completed"), field.Text("product_event_name").Always("Ordered Product")).
-				Needs(body.Any(body.Not(own.Filled()), shortName(own)), wrongName).
-				Needs(body.Any(body.Not(body.Has("products")), body.Not(products.Filled()), shortName(products)), wrongName).
-				Post(jobs, job(
-					occurrence(own.Filled().Text().Else(body.Const("Order Completed")), body.Same("properties", "value"), body.From("unique_id").Given().Else(body.InsertID())),
-					body.Each("products", occurrence(
-						body.Outer("product_event_name").Filled().Text().Else(body.Const("Ordered Product")),
-						body.Member("properties", body.Always(body.Object(body.SpreadOf(body.Outer("properties"), "products"), body.SpreadOf(body.This())))),
-						body.InsertID(),
-					)),
+			)))).
+			Header("Revision", body.Const(revision)).Header("Accept", body.Const("application/json")).Verdicts(byPointer()).
+			Success(destination.JSON(profileDocs, destination.Is("data.type", "profile-bulk-import-job"),
+				destination.Text("data.id")).With(202)).
+			Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 10_000, Docs: profileDocs},
+				EventBytes: destination.Cap{N: 102_400, Docs: profileDocs}}),
+		events("trackEvent", "Track Event", "An event of a profile.", body.From("metric_name").Filled(),
+			field.Text("metric_name").Required().From("$.event")).
+			Post(jobs, job(occurrence(body.From("metric_name").Text(), body.Same("properties", "value"),
+				body.From("unique_id").Given().Else(body.InsertID())))),
+		events("orderCompleted", "Order Completed", "An order, and one event for each of its products.", nil,
+			field.Object("products").List(), field.Text("event_name").Always("Order Completed"),
+			field.Text("product_event_name").Always("Ordered Product")).
+			Needs(body.Any(body.Not(own.Filled()), shortName(own)), wrongName).
+			Needs(body.Any(body.Not(body.Has("products")), body.Not(products.Filled()), shortName(products)), wrongName).
+			Post(jobs, job(
+				occurrence(own.Filled().Text().Else(body.Const("Order Completed")), body.Same("properties", "value"),
+					body.From("unique_id").Given().Else(body.InsertID())),
+				body.Each("products", occurrence(
+					body.Outer("product_event_name").Filled().Text().Else(body.Const("Ordered Product")),
+					body.Member("properties", body.Always(body.Object(body.SpreadOf(body.Outer("properties"), "products"),
+						body.SpreadOf(body.This())))),
+					body.InsertID(),
 				)),
-		},
-		Presets: []destination.Preset{
-			{Name: "Profiles", Action: "upsertProfile", Subscribe: `type = "identify"`, Mapping: map[string]mapping.Value{"external_id": mapping.Path("$.userId"), "phone_number": mapping.Paths("$.traits.phone", "$.context.traits.phone"), "properties": mapping.Path("$.traits")}},
-			{Name: "Orders", Action: "orderCompleted", Subscribe: `type = "track" and event = "Order Completed"`, Mapping: who(map[string]mapping.Value{"products": mapping.Path("$.properties.products"), "value": mapping.Paths("$.properties.revenue", "$.properties.total")})},
-			{Name: "Events", Action: "trackEvent", Subscribe: `type = "track" and event != "Order Completed"`, Mapping: who(map[string]mapping.Value{})},
-			{Name: "Pages", Action: "trackEvent", Subscribe: `type = "page"`, Mapping: who(map[string]mapping.Value{"metric_name": mapping.Literal("Viewed Page")})},
-			{Name: "Screens", Action: "trackEvent", Subscribe: `type = "screen"`, Mapping: who(map[string]mapping.Value{"metric_name": mapping.Literal("Viewed Screen")})},
-		},
-	}.Destination()
+			)),
+	}
 }
 
 // who adds the profile, for which Segment's field has no default.
 func who(m map[string]mapping.Value) map[string]mapping.Value {
 	m["profile"] = mapping.Object(
-		mapping.M("email", mapping.Paths("$.context.traits.email", "$.properties.email")), mapping.M("phone_number", mapping.Paths("$.context.traits.phone", "$.properties.phone")),
+		mapping.M("email", mapping.Paths("$.context.traits.email", "$.properties.email")),
+		mapping.M("phone_number", mapping.Paths("$.context.traits.phone", "$.properties.phone")),
 		mapping.M("external_id", mapping.Path("$.userId")), mapping.M("anonymous_id", mapping.Path("$.anonymousId")),
 	)
 	return m
@@ -149,22 +178,28 @@ func events(slug, title, doc string, name body.Cond, own ...field.Line) *destina
 	a := destination.Action(slug, title).On(`type = "track"`).Doc(doc).
 		Fields(
 			field.Object("profile",
-				field.Text("email").Email(), field.Text("phone_number"), country(), field.UserID("external_id"), field.AnonymousID("anonymous_id"),
-			).Required().Open().Unmapped().Doc("Whose event it is. One of email, phone_number, external_id and anonymous_id is needed."),
-			field.Object("properties").Required().From("$.properties"), field.Timestamp("time"), field.Number("value"), field.MessageID("unique_id"),
+				field.Text("email").Email(), field.Text("phone_number"), country(), field.UserID("external_id"),
+				field.AnonymousID("anonymous_id"),
+			).Required().Open().Unmapped().Doc("Whose event it is. One of email, phone_number, external_id and "+
+				"anonymous_id is needed."),
+			field.Object("properties").Required().From("$.properties"), field.Timestamp("time"), field.Number("value"),
+			field.MessageID("unique_id"),
 			field.Lines(own),
 		)
 	if name != nil {
 		a.Needs(body.All(name, shortName(body.From("metric_name"))), wrongName)
 	}
 	return a.
-		Only(body.Any(body.Not(at.IsTime()), at.Where("1990 or later", isRecent)), destination.TooOld, "Klaviyo takes events from 1990 on").
+		Only(body.Any(body.Not(at.IsTime()), at.Where("1990 or later", isRecent)), destination.TooOld,
+			"Klaviyo takes events from 1990 on").
 		Needs(body.Any(body.Not(at.Given()), at.IsTime()), "time is no time").
 		Needs(body.Any(body.Not(phone), phone.As("E.164", e164("profile.country_code"))), noPhone).
-		NeedsIdentity(body.From("profile.email", "profile.phone_number", "profile.external_id", "profile.anonymous_id").Given(),
+		NeedsIdentity(body.From("profile.email", "profile.phone_number", "profile.external_id", "profile.anonymous_id").
+			Given(),
 			"one of email, phone_number, external_id and anonymous_id is required").
 		Needs(shortID("profile.external_id"), longID).
-		Header("Revision", body.Const(revision)).Header("Accept", body.Const("application/json")).Verdicts(byPointer()).TimeField("time").
+		Header("Revision", body.Const(revision)).Header("Accept", body.Const("application/json")).Verdicts(byPointer()).
+		TimeField("time").
 		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: docs}})
 }
 
@@ -172,7 +207,8 @@ func events(slug, title, doc string, name body.Cond, own ...field.Line) *destina
 func job(of ...body.Node) body.Node {
 	return body.Object(body.Member("data", body.Object(
 		body.Member("type", body.Const("event-bulk-create-job")),
-		body.Member("attributes", body.Object(body.Member("events-bulk-create", body.Object(body.Member("data", body.Items(of...)))))),
+		body.Member("attributes", body.Object(body.Member("events-bulk-create",
+			body.Object(body.Member("data", body.Items(of...)))))),
 	)))
 }
 
@@ -211,12 +247,18 @@ func byPointer() destination.Verdicts {
 }
 
 func shortName(v body.Value) body.Cond {
-	return v.Where("at most 127 characters", func(v event.Value) bool { return v.Len() <= maxName || utf8.RuneCountInString(v.Text()) <= maxName })
+	return v.Where("at most 127 characters", func(v event.Value) bool {
+		return v.Len() <= maxName ||
+			utf8.RuneCountInString(v.Text()) <= maxName
+	})
 }
 
 func shortID(path string) body.Cond {
 	id := body.From(path)
-	return body.Any(body.Not(id), id.Where("at most 255 characters", func(v event.Value) bool { return v.Len() <= maxExternalID }))
+	return body.Any(body.Not(id), id.Where("at most 255 characters", func(
+		v event.Value) bool {
+		return v.Len() <= maxExternalID
+	}))
 }
 
 // e164 writes a phone number in E.164, or nothing when it cannot; country is the field with
@@ -225,7 +267,8 @@ func e164(country string) func(dst []byte, v event.Value, c *body.Context) []byt
 	return func(dst []byte, v event.Value, c *body.Context) []byte {
 		text := v.AppendString(nil)
 		if !isE164(text) {
-			if text = mapping.AppendNormal(nil, "phone", text, c.Field(country).Text()); len(text) < 3 || len(text) > 16 || text[0] != '+' || text[1] == '0' {
+			if text = mapping.AppendNormal(nil, "phone", text, c.Field(country).Text()); len(text) < 3 || len(
+				text) > 16 || text[0] != '+' || text[1] == '0' {
 				return dst
 			}
 		}

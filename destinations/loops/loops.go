@@ -46,7 +46,7 @@ func New() destination.Destination {
 		// A key that was used in the last 24 hours: the event is there already.
 		Verdict: func(a *destination.Answer) destination.Result {
 			if a.Status == 409 && strings.HasPrefix(a.JSON.Get("message").Text(), "Idempotency key") {
-				return destination.Result{Outcome: destination.Delivered, Status: a.Status}
+				return a.Took()
 			}
 			return destination.Result{}
 		},

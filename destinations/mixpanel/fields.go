@@ -17,9 +17,11 @@ func eventFields() field.Set {
 			"device_id = context.device.id", "device_type = context.device.type", "device_name = context.device.name",
 			"device_manufacturer = context.device.manufacturer", "device_model = context.device.model"),
 		field.Booleans("bluetooth", "cellular", "wifi").Below("$.context.network"),
-		field.Texts("carrier = context.network.carrier", "country = context.location.country", "region = context.location.region",
+		field.Texts("carrier = context.network.carrier", "country = context.location.country",
+			"region = context.location.region",
 			"language = context.locale", "library_name = context.library.name", "library_version = context.library.version"),
-		field.IP("ip"), field.Text("idfa").From("$.context.device.advertisingId", "$.context.device.idfa"), field.PageURL("url"),
+		field.IP("ip"), field.Text("idfa").From("$.context.device.advertisingId", "$.context.device.idfa"),
+		field.PageURL("url"),
 		field.Numbers("screen_width = context.screen.width", "screen_height = context.screen.height",
 			"screen_density = context.screen.density"),
 		field.UserAgent("userAgent"),
@@ -32,7 +34,8 @@ func eventFields() field.Set {
 		field.Object("utm_properties", field.Campaign("")),
 		field.Object("userAgentData",
 			field.Together(
-				field.Boolean("mobile"), field.Texts("platform", "architecture", "bitness", "model", "platformVersion", "uaFullVersion"), field.Boolean("wow64"),
+				field.Boolean("mobile"), field.Texts("platform", "architecture", "bitness", "model", "platformVersion",
+					"uaFullVersion"), field.Boolean("wow64"),
 			).Below("$.context.userAgentData"),
 		),
 	)
@@ -43,7 +46,8 @@ func purchaseFields() field.Set {
 	return field.Together(
 		field.Boolean("generatePurchaseEventPerProduct").Always(true),
 		field.Products("products", field.Together(
-			field.Texts("product_id", "sku", "category", "name", "brand", "variant"), field.Number("price"), field.Integer("quantity"),
+			field.Texts("product_id", "sku", "category", "name", "brand", "variant"), field.Number("price"),
+			field.Integer("quantity"),
 			field.Text("coupon"), field.Number("position"), field.Texts("url", "image_url"),
 		).Below("")).Open(),
 	)

@@ -32,36 +32,25 @@ const (
 
 // New declares the destination.
 func New() destination.Destination {
-	const imports = "/import?strict={settings.strict_mode}"
-	// With strict=1 a status of 400 names the events that were refused, and has taken all
-	// others.
-	refused := destination.ByIndex("failed_records", "index", "field message").OthersTaken()
-	imported := []destination.Success{
-		destination.JSON(importDocs, destination.Is("code", 200), destination.Is("status", "OK"), destination.Counts("num_records_imported")),
-		destination.JSON(importDocs, destination.List("failed_records"), destination.Counts("num_records_imported")).With(400),
-	}
-	event := tracked()
-	created := body.Member("$created", body.From("traits.created", "traits.createdAt", "traits.created_at").NotNull())
-	// profile is whose profile is changed.
-	profile := body.Together(
-		body.Member("$token", body.Setting("project_token")),
-		body.Member("$distinct_id", body.First(body.From("user_id").NotNull(), body.From("anonymous_id"))),
-		body.Copy("$ip = ip"),
-	)
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "mixpanel", Name: "Mixpanel", Summary: "product analytics", Docs: importDocs,
 			Integrations: []string{"Mixpanel (Actions)", "Actions Mixpanel"},
-			Backfill:     "Events of any age go through /import and show up at their own time. Profiles are set to what the event says, in the order of delivery; nothing is triggered.",
+			Backfill: "Events of any age go through /import and show up at their own time. Profiles are set to what " +
+				"the event says, in the order of delivery; nothing is triggered.",
 			Differences: []destination.Difference{
-				{What: "an insert id of more than 36 characters is cut to its last 36, which is all that Mixpanel takes", Docs: importDocs + "#propertiesinsert_id"},
-				{What: "profiles, groups and identity events are JSON arrays of many instead of one form a request", Docs: engageDocs},
-				{What: "an event that is neither before 1971 nor an hour ahead is sent with its own time; without a time it gets the time of sending, as with Segment", Docs: importDocs},
+				{What: "an insert id of more than 36 characters is cut to its last 36, which is all that Mixpanel takes",
+					Docs: importDocs + "#propertiesinsert_id"},
+				{What: "profiles, groups and identity events are JSON arrays of many instead of one form a request",
+					Docs: engageDocs},
+				{What: "an event that is neither before 1971 nor an hour ahead is sent with its own time; without a time it " +
+					"gets the time of sending, as with Segment", Docs: importDocs},
 			},
 		},
 		BaseURL: func(s *Settings) string {
 			// https://developer.mixpanel.com/reference/overview#data-residency
-			return map[string]string{"us": "https://api.mixpanel.com", "eu": "https://api-eu.mixpanel.com", "in": "https://api-in.mixpanel.com"}[s.APIRegion]
+			return map[string]string{"us": "https://api.mixpanel.com", "eu": "https://api-eu.mixpanel.com",
+				"in": "https://api-in.mixpanel.com"}[s.APIRegion]
 		},
 		Auth: func(s *Settings) destination.Auth {
 			if s.APISecret != "" {
@@ -85,67 +74,111 @@ func New() destination.Destination {
 			Gzip:        destination.Cap{N: 1, Docs: importDocs},
 		},
 		// Of the endpoints that take ?verbose=1.
-		Success: []destination.Success{destination.JSON(engageDocs, destination.Is("status", 1), destination.Is("error", nil, "").IfThere())},
-		Actions: destination.Actions{
-			destination.Action("trackEvent", "Track event").On(`type = "track"`).Doc("An event, with the properties that Mixpanel knows filled from the event's context.").
-				Fields(eventFields()).TimeField("time").
-				Post(imports, body.Items(event)).Verdicts(refused).Success(imported...),
-			destination.Action("trackPurchase", "Track purchase").On(`type = "track"`).Doc("An order, and one event for each of its products.").
-				Fields(eventFields(), purchaseFields()).TimeField("time").
-				Post(imports, body.Items(event, body.If(body.From("generatePurchaseEventPerProduct").Is("true"), body.Each("products", purchased())))).
-				Verdicts(refused).Success(imported...),
-			destination.Action("identifyUser", "Identify user").On(`type = "identify"`).Doc("Joins the anonymous id to the user's, and sets the profile's properties.").
-				Fields(field.IP("ip"), field.UserID("user_id").Nullable(), field.AnonymousID("anonymous_id").Nullable(), field.Object("traits").From("$.traits")).
-				Steps(
-					destination.Send("POST", "/track?verbose=1", body.Items(identity("$identify", body.Copy("$identified_id = user_id", "$anon_id = anonymous_id")))).
-						If(body.From("anonymous_id").Filled()),
-					destination.Send("POST", "/engage?verbose=1", body.Items(body.Object(profile, body.Member("$set", body.Always(body.Object(
-						body.Spread("traits", "created", "createdAt", "created_at", "email", "firstName", "lastName", "name", "username", "phone"),
-						created,
-						body.Copy("$email = traits.email", "$first_name = traits.firstName", "$last_name = traits.lastName"),
-						body.Member("$name", body.First(
-							body.From("traits.name").NotNull(),
-							body.If(body.All(body.From("traits.firstName").Given(), body.From("traits.lastName").Given()), body.Format("{traits.firstName} {traits.lastName}")),
-						)),
-						body.Copy("$username = traits.username", "$phone = traits.phone"),
-					)))))).If(body.From("traits").NotEmpty()),
-				).Results(verbose),
-			destination.Action("groupIdentifyUser", "Set group profile").On(`type = "group"`).Doc("Sets the properties of a group.").
-				Fields(field.Text("group_key"), field.Text("group_id").Required().From("$.groupId"), field.Object("traits").From("$.traits")).
-				Needs(body.From("traits"), "traits are required to set a group's properties").
-				Post("/groups?verbose=1", body.Items(body.Object(
-					body.Member("$token", body.Setting("project_token")),
-					body.Member("$group_key", body.From("group_key").Given().Else(body.Const("$group_id"))),
-					body.Member("$group_id", body.From("traits").As("the trait that group_key names", keyed).Given().Else(body.From("group_id"))),
-					body.Member("$set", body.Always(body.Object(
-						body.Spread("traits", "created", "createdAt", "created_at", "name"),
-						body.Copy("$name = traits.name"),
-						created,
-					))),
-				))).Results(verbose).
-				// https://developer.mixpanel.com/reference/group-batch-update
-				Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 200, Docs: groupsDocs}}),
-			destination.Action("alias", "Alias").Doc("Gives a user a second id.").
-				Fields(field.AnyID("alias").Nullable(), field.Text("distinct_id").From("$.previousId")).
-				Post("/track?verbose=1", body.Items(identity("$create_alias", body.Same("distinct_id", "alias")))).Results(verbose),
-			destination.Action("incrementProperties", "Increment properties").On(`type = "track"`).Doc("Adds to numeric properties of the profile.").
-				Fields(field.IP("ip"), field.UserID("user_id").Nullable(), field.AnonymousID("anonymous_id").Nullable(), field.Object("increment").Required().From("$.properties.increment")).
-				Only(body.From("increment").NotEmpty(), destination.Unneeded, "there is nothing to increment").
-				Needs(body.From("increment").Where("at most 20", atMost20), "at most 20 properties can be incremented at once").
-				Needs(body.From("increment").Where("numbers", areNumbers), "an increment is not a number").
-				Post("/engage?verbose=1", body.Items(body.Object(profile, body.Member("$add", body.Always(body.Object(
-					body.Spread("increment").Each(body.First(body.This().IsNumber(), body.This().IsText().Number())),
-				)))))).Results(verbose),
-		},
+		Success: []destination.Success{destination.JSON(engageDocs, destination.Is("status", 1),
+			destination.Is("error", nil, "").IfThere())},
+		Actions: actions(),
 		Presets: []destination.Preset{
 			{Name: "Track calls", Action: "trackEvent", Subscribe: `type = "track" and event != "Order Completed"`},
 			{Name: "Order Completed calls", Action: "trackPurchase", Subscribe: `type = "track" and event = "Order Completed"`},
-			{Name: "Page calls", Action: "trackEvent", Subscribe: `type = "page"`, Mapping: map[string]mapping.Value{"event": mapping.Template("Viewed {{name}}")}},
-			{Name: "Screen calls", Action: "trackEvent", Subscribe: `type = "screen"`, Mapping: map[string]mapping.Value{"event": mapping.Template("Viewed {{name}}")}},
+			{Name: "Page calls", Action: "trackEvent", Subscribe: `type = "page"`,
+				Mapping: map[string]mapping.Value{"event": mapping.Template("Viewed {{name}}")}},
+			{Name: "Screen calls", Action: "trackEvent", Subscribe: `type = "screen"`,
+				Mapping: map[string]mapping.Value{"event": mapping.Template("Viewed {{name}}")}},
 			{Name: "Identify calls", Action: "identifyUser", Subscribe: `type = "identify"`},
 			{Name: "Group calls", Action: "groupIdentifyUser", Subscribe: `type = "group"`},
 		},
 	}.Destination()
+}
+
+// actions are what the partner can be told.
+func actions() destination.Actions {
+	const imports = "/import?strict={settings.strict_mode}"
+	// With strict=1 a status of 400 names the events that were refused, and has taken all
+	// others.
+	refused := destination.ByIndex("failed_records", "index", "field message").OthersTaken()
+	imported := []destination.Success{
+		destination.JSON(importDocs, destination.Is("code", 200), destination.Is("status", "OK"),
+			destination.Counts("num_records_imported")),
+		destination.JSON(importDocs, destination.List("failed_records"), destination.Counts("num_records_imported")).
+			With(400),
+	}
+	event := tracked()
+	created := body.Member("$created", body.From("traits.created", "traits.createdAt", "traits.created_at").NotNull())
+	profile := whose()
+	return destination.Actions{
+		destination.Action("trackEvent", "Track event").On(`type = "track"`).
+			Doc("An event, with the properties that Mixpanel knows filled from the event's context.").
+			Fields(eventFields()).TimeField("time").
+			Post(imports, body.Items(event)).Verdicts(refused).Success(imported...),
+		destination.Action("trackPurchase", "Track purchase").On(`type = "track"`).
+			Doc("An order, and one event for each of its products.").
+			Fields(eventFields(), purchaseFields()).TimeField("time").
+			Post(imports, body.Items(event, body.If(body.From("generatePurchaseEventPerProduct").Is("true"),
+				body.Each("products", purchased())))).
+			Verdicts(refused).Success(imported...),
+		destination.Action("identifyUser", "Identify user").On(`type = "identify"`).
+			Doc("Joins the anonymous id to the user's, and sets the profile's properties.").
+			Fields(field.IP("ip"), field.UserID("user_id").Nullable(), field.AnonymousID("anonymous_id").Nullable(),
+				field.Object("traits").From("$.traits")).
+			Steps(
+				destination.Send("POST", "/track?verbose=1", body.Items(identity(
+					"$identify", body.Copy("$identified_id = user_id", "$anon_id = anonymous_id")))).
+					If(body.From("anonymous_id").Filled()),
+				destination.Send("POST", "/engage?verbose=1", body.Items(body.Object(
+					profile, body.Member("$set", body.Always(body.Object(
+						body.Spread("traits", "created", "createdAt", "created_at", "email", "firstName", "lastName", "name",
+							"username", "phone"),
+						created,
+						body.Copy("$email = traits.email", "$first_name = traits.firstName", "$last_name = traits.lastName"),
+						body.Member("$name", body.First(
+							body.From("traits.name").NotNull(),
+							body.If(body.All(body.From("traits.firstName").Given(), body.From("traits.lastName").Given()),
+								body.Format("{traits.firstName} {traits.lastName}")),
+						)),
+						body.Copy("$username = traits.username", "$phone = traits.phone"),
+					)))))).If(body.From("traits").NotEmpty()),
+			).Results(verbose),
+		destination.Action("groupIdentifyUser", "Set group profile").On(`type = "group"`).
+			Doc("Sets the properties of a group.").
+			Fields(field.Text("group_key"), field.Text("group_id").Required().From("$.groupId"),
+				field.Object("traits").From("$.traits")).
+			Needs(body.From("traits"), "traits are required to set a group's properties").
+			Post("/groups?verbose=1", body.Items(body.Object(
+				body.Member("$token", body.Setting("project_token")),
+				body.Member("$group_key", body.From("group_key").Given().Else(body.Const("$group_id"))),
+				body.Member("$group_id", body.From("traits").As("the trait that group_key names", keyed).Given().
+					Else(body.From("group_id"))),
+				body.Member("$set", body.Always(body.Object(
+					body.Spread("traits", "created", "createdAt", "created_at", "name"),
+					body.Copy("$name = traits.name"),
+					created,
+				))),
+			))).Results(verbose).
+			// https://developer.mixpanel.com/reference/group-batch-update
+			Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 200, Docs: groupsDocs}}),
+		destination.Action("alias", "Alias").Doc("Gives a user a second id.").
+			Fields(field.AnyID("alias").Nullable(), field.Text("distinct_id").From("$.previousId")).
+			Post("/track?verbose=1", body.Items(identity("$create_alias", body.Same("distinct_id", "alias")))).Results(verbose),
+		destination.Action("incrementProperties", "Increment properties").On(`type = "track"`).
+			Doc("Adds to numeric properties of the profile.").
+			Fields(field.IP("ip"), field.UserID("user_id").Nullable(), field.AnonymousID("anonymous_id").Nullable(),
+				field.Object("increment").Required().From("$.properties.increment")).
+			Only(body.From("increment").NotEmpty(), destination.Unneeded, "there is nothing to increment").
+			Needs(body.From("increment").Where("at most 20", atMost20), "at most 20 properties can be incremented at once").
+			Needs(body.From("increment").Where("numbers", areNumbers), "an increment is not a number").
+			Post("/engage?verbose=1", body.Items(body.Object(profile, body.Member("$add", body.Always(body.Object(
+				body.Spread("increment").Each(body.First(body.This().IsNumber(), body.This().IsText().Number())),
+			)))))).Results(verbose),
+	}
+}
+
+// whose says whose profile is changed.
+func whose() body.Members {
+	return body.Together(
+		body.Member("$token", body.Setting("project_token")),
+		body.Member("$distinct_id", body.First(body.From("user_id").NotNull(), body.From("anonymous_id"))),
+		body.Copy("$ip = ip"),
+	)
 }
 
 // verbose reads the answers of the profile endpoints, which say 200 also when
@@ -155,7 +188,7 @@ func verbose(a *destination.Answer, b *destination.Batch) []destination.Result {
 		return nil
 	}
 	if e := a.JSON.Get("error"); !e.Nullish() && !e.IsEmptyText() || string(a.JSON.Get("status").Raw()) == "0" {
-		return destination.Same(destination.Result{Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status, Detail: destination.Cut(e.Text(), 400)}, len(b.Deliveries))
+		return destination.Same(a.Refuse(e.Text()), len(b.Deliveries))
 	}
 	return nil
 }
@@ -219,12 +252,15 @@ func tracked() body.Node {
 
 // purchased is the event of one product of an order.
 func purchased() body.Node {
-	ofOrder := []string{"affiliation", "subtotal", "total", "revenue", "shipping", "tax", "discount", "coupon", "currency", "order_number", "products"}
+	ofOrder := []string{"affiliation", "subtotal", "total", "revenue", "shipping", "tax", "discount", "coupon",
+		"currency", "order_number", "products"}
 	return body.Object(
 		body.Member("event", body.Const("Product Purchased")),
 		body.Member("properties", body.Object(
-			body.Member("time", body.First(body.Outer("time").As("a millisecond before that of the product before it", earlier), body.Now().As("the same", earlier))),
-			body.Member("$insert_id", body.Outer("insert_id").As("the order's, behind the product's number", numbered).Else(body.EventID().As("the same", numbered))),
+			body.Member("time", body.First(body.Outer("time").As("a millisecond before that of the product before it",
+				earlier), body.Now().As("the same", earlier))),
+			body.Member("$insert_id", body.Outer("insert_id").As("the order's, behind the product's number", numbered).
+				Else(body.EventID().As("the same", numbered))),
 			properties(body.Outer),
 			body.SpreadOf(body.Outer("event_properties"), ofOrder...).Wins(reserved...),
 			body.SpreadOf(body.This()).Wins(),
@@ -255,18 +291,27 @@ func properties(of func(...string) body.Value) body.Members {
 		// https://developer.mixpanel.com/reference/import-events#propertiesdistinct_id
 		body.Member("distinct_id", of("distinct_id").Else(body.Const(""))),
 		body.CopyOf(of,
-			"ip = ip", "id = distinct_id", "$anon_id = anonymous_id", "$app_build_number = app_build", "$app_version_string = app_version",
-			"$app_namespace = app_namespace", "$app_name = app_name", "$bluetooth_enabled = bluetooth", "$cellular_enabled = cellular",
-			"$carrier = carrier", "$current_url = url", "$device = device_name", "$device_id = anonymous_id", "$device_type = device_type",
-			"$device_name = device_name", "$group_id = group_id", "$identified_id = user_id", "$ios_ifa = idfa", "$lib_version = library_version",
-			"$locale = language", "$manufacturer = device_manufacturer", "$model = device_model", "$os = os_name", "$os_version = os_version",
-			"$referrer = referrer", "$screen_height = screen_height", "$screen_width = screen_width", "$screen_density = screen_density",
+			"ip = ip", "id = distinct_id", "$anon_id = anonymous_id", "$app_build_number = app_build",
+			"$app_version_string = app_version",
+			"$app_namespace = app_namespace", "$app_name = app_name", "$bluetooth_enabled = bluetooth",
+			"$cellular_enabled = cellular",
+			"$carrier = carrier", "$current_url = url", "$device = device_name", "$device_id = anonymous_id",
+			"$device_type = device_type",
+			"$device_name = device_name", "$group_id = group_id", "$identified_id = user_id", "$ios_ifa = idfa",
+			"$lib_version = library_version",
+			"$locale = language", "$manufacturer = device_manufacturer", "$model = device_model", "$os = os_name",
+			"$os_version = os_version",
+			"$referrer = referrer", "$screen_height = screen_height", "$screen_width = screen_width",
+			"$screen_density = screen_density",
 			"$user_id = user_id", "$wifi_enabled = wifi", "mp_country_code = country", "advertising_id = advertising_id",
-			"ad_tracking_enabled = ad_tracking_enabled", "timezone = timezone", "app_platform = app_platform", "event_original_name = name",
-			"utm_campaign = utm_properties.utm_campaign", "utm_content = utm_properties.utm_content", "utm_medium = utm_properties.utm_medium",
+			"ad_tracking_enabled = ad_tracking_enabled", "timezone = timezone", "app_platform = app_platform",
+			"event_original_name = name",
+			"utm_campaign = utm_properties.utm_campaign", "utm_content = utm_properties.utm_content",
+			"utm_medium = utm_properties.utm_medium",
 			"utm_source = utm_properties.utm_source", "utm_term = utm_properties.utm_term",
 			"$mobile = userAgentData.mobile", "$platform = userAgentData.platform", "$bitness = userAgentData.bitness",
-			"$platformVersion = userAgentData.platformVersion", "$uaFullVersion = userAgentData.uaFullVersion", "$wow64 = userAgentData.wow64",
+			"$platformVersion = userAgentData.platformVersion", "$uaFullVersion = userAgentData.uaFullVersion",
+			"$wow64 = userAgentData.wow64",
 		),
 		body.Member("$browser", of("userAgent").As("the browser", browser)),
 		body.Member("$browser_version", of("userAgent").As("the browser's version", browserVersion)),

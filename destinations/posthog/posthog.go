@@ -27,25 +27,20 @@ const (
 
 // New declares the destination.
 func New() destination.Destination {
-	ip := field.IP("ip_address").Nullable().Format("ipv4")
-	page, screen := body.From("event_type").Is("page"), body.From("event_type").Is("screen")
-	// place is where an event came from.
-	place := body.Together(
-		body.When(body.Setting("geoip_disable"), body.Member("$geoip_disable", body.Const(true))),
-		body.Member("$ip", body.From("ip_address").Given()),
-	)
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "posthog", Name: "PostHog", Summary: "product analytics", Docs: docs,
 			Integrations: []string{"Actions Posthog"},
-			Backfill: "Events of any age show up at their own time and with historical_migration do not set off spike detection; PostHog asks to be told of more than 20 million. " +
+			Backfill: "Events of any age show up at their own time and with historical_migration do not set off spike " +
+				"detection; PostHog asks to be told of more than 20 million. " +
 				"Person properties are what the last event delivered says. Events cannot be deleted one by one afterwards.",
 			Differences: []destination.Difference{
 				{What: "historical_migration is true unless the setting says otherwise", Docs: migrationDocs},
 				{What: "identify goes to /batch/ too, instead of one a request", Docs: docs + "#batch-events"},
 				{What: "uuid is sent, made of the messageId", Docs: docs},
 				{What: "timestamp is the event's own, not when Segment received it", Docs: docs},
-				{What: "a timestamp that is not ISO 8601 is written as such: PostHog would put the time of arrival instead", Docs: docs},
+				{What: "a timestamp that is not ISO 8601 is written as such: PostHog would put the time of arrival instead",
+					Docs: docs},
 				{What: "group and alias are actions of our own, which no preset fires", Docs: docs + "#alias"},
 			},
 		},
@@ -61,59 +56,77 @@ func New() destination.Destination {
 		Verdict: overQuota,
 		// https://github.com/PostHog/posthog/blob/master/rust/capture/src/api.rs: a number, or its word in newer ones
 		Success: []destination.Success{destination.JSON(docs, destination.Is("status", 1, "Ok"))},
-		Actions: destination.Actions{
-			destination.Action("event", "Track event").On(`type = "track"`).Doc("An event, a page view or a screen view.").
-				Fields(
-					field.Text("event_type").Required().OneOf("track", "page", "screen").Always("track"),
-					field.Text("event_name").Required().From("$.event"),
-					field.UserID("distinct_id").Required(),
-					field.Object("properties").From("$.properties"),
-					field.PageURL("current_url").RequiredWhen("event_type", "page"),
-					field.Text("screen_name").RequiredWhen("event_type", "screen").From("$.name"),
-					field.Boolean("anonymous_event_capture").Doc("Sent as $process_person_profile.").Required().Always(false),
-					field.Timestamp("timestamp"),
-					ip,
-				).
-				Post("/batch/", batch(
-					body.First(
-						body.If(page, body.Const("$pageview")),
-						body.If(screen, body.Const("$screen")),
-						body.From("event_name").Text(),
-					),
-					body.Spread("properties"),
-					body.When(page, body.Member("$current_url", body.From("current_url"))),
-					body.When(screen, body.Member("$screen_name", body.From("screen_name"))),
-					body.Same("distinct_id"),
-					body.Member("$process_person_profile", body.From("anonymous_event_capture")),
-					place,
-				)).AllOrNothing(),
-			destination.Action("identify", "Identify").Doc("Sets the properties of a person.").
-				Fields(field.UserID("distinct_id").Required(), field.Object("properties").Required().From("$.traits"), field.Timestamp("timestamp"), ip).
-				Post("/batch/", batch(body.Const("$identify"), body.Member("$set", body.From("properties")), place)).AllOrNothing(),
-			destination.Action("group", "Group").Doc("Sets the properties of a group.").
-				Fields(
-					field.AnyID("distinct_id").Required(),
-					field.Text("group_type").Required().Always("company"),
-					field.Text("group_key").Required().From("$.groupId"),
-					field.Object("properties").From("$.traits"),
-					field.Timestamp("timestamp"),
-				).
-				Post("/batch/", batch(body.Const("$groupidentify"),
-					body.Member("$group_type", body.From("group_type")),
-					body.Member("$group_key", body.From("group_key")),
-					body.Member("$group_set", body.From("properties")),
-				)).AllOrNothing(),
-			destination.Action("alias", "Alias").Doc("Merges the person of an earlier id (distinct_id) into the one of alias.").
-				Fields(field.Text("distinct_id").Required().From("$.previousId"), field.UserID("alias").Required(), field.Timestamp("timestamp")).
-				Post("/batch/", batch(body.Const("$create_alias"), body.Same("distinct_id", "alias"))).AllOrNothing(),
-		},
+		Actions: actions(),
 		Presets: []destination.Preset{
 			{Name: "Track event", Action: "event", Subscribe: `type = "track"`},
-			{Name: "Page view", Action: "event", Subscribe: `type = "page"`, Mapping: map[string]mapping.Value{"event_type": mapping.Literal("page"), "event_name": mapping.Literal("$pageview")}},
-			{Name: "Screen view", Action: "event", Subscribe: `type = "screen"`, Mapping: map[string]mapping.Value{"event_type": mapping.Literal("screen"), "event_name": mapping.Literal("$screenview")}},
+			{Name: "Page view", Action: "event", Subscribe: `type = "page"`,
+				Mapping: map[string]mapping.Value{"event_type": mapping.Literal("page"),
+					"event_name": mapping.Literal("$pageview")}},
+			{Name: "Screen view", Action: "event", Subscribe: `type = "screen"`,
+				Mapping: map[string]mapping.Value{"event_type": mapping.Literal("screen"),
+					"event_name": mapping.Literal("$screenview")}},
 			{Name: "Identify", Action: "identify", Subscribe: `type = "identify"`},
 		},
 	}.Destination()
+}
+
+// actions are what the partner can be told.
+func actions() destination.Actions {
+	ip := field.IP("ip_address").Nullable().Format("ipv4")
+	page, screen := body.From("event_type").Is("page"), body.From("event_type").Is("screen")
+	// place is where an event came from.
+	place := body.Together(
+		body.When(body.Setting("geoip_disable"), body.Member("$geoip_disable", body.Const(true))),
+		body.Member("$ip", body.From("ip_address").Given()),
+	)
+	return destination.Actions{
+		destination.Action("event", "Track event").On(`type = "track"`).Doc("An event, a page view or a screen view.").
+			Fields(
+				field.Text("event_type").Required().OneOf("track", "page", "screen").Always("track"),
+				field.Text("event_name").Required().From("$.event"),
+				field.UserID("distinct_id").Required(),
+				field.Object("properties").From("$.properties"),
+				field.PageURL("current_url").RequiredWhen("event_type", "page"),
+				field.Text("screen_name").RequiredWhen("event_type", "screen").From("$.name"),
+				field.Boolean("anonymous_event_capture").Doc("Sent as $process_person_profile.").Required().Always(false),
+				field.Timestamp("timestamp"),
+				ip,
+			).
+			Post("/batch/", batch(
+				body.First(
+					body.If(page, body.Const("$pageview")),
+					body.If(screen, body.Const("$screen")),
+					body.From("event_name").Text(),
+				),
+				body.Spread("properties"),
+				body.When(page, body.Member("$current_url", body.From("current_url"))),
+				body.When(screen, body.Member("$screen_name", body.From("screen_name"))),
+				body.Same("distinct_id"),
+				body.Member("$process_person_profile", body.From("anonymous_event_capture")),
+				place,
+			)).AllOrNothing(),
+		destination.Action("identify", "Identify").Doc("Sets the properties of a person.").
+			Fields(field.UserID("distinct_id").Required(), field.Object("properties").Required().From("$.traits"),
+				field.Timestamp("timestamp"), ip).
+			Post("/batch/", batch(body.Const("$identify"), body.Member("$set", body.From("properties")), place)).AllOrNothing(),
+		destination.Action("group", "Group").Doc("Sets the properties of a group.").
+			Fields(
+				field.AnyID("distinct_id").Required(),
+				field.Text("group_type").Required().Always("company"),
+				field.Text("group_key").Required().From("$.groupId"),
+				field.Object("properties").From("$.traits"),
+				field.Timestamp("timestamp"),
+			).
+			Post("/batch/", batch(body.Const("$groupidentify"),
+				body.Member("$group_type", body.From("group_type")),
+				body.Member("$group_key", body.From("group_key")),
+				body.Member("$group_set", body.From("properties")),
+			)).AllOrNothing(),
+		destination.Action("alias", "Alias").Doc("Merges the person of an earlier id (distinct_id) into the one of alias.").
+			Fields(field.Text("distinct_id").Required().From("$.previousId"), field.UserID("alias").Required(),
+				field.Timestamp("timestamp")).
+			Post("/batch/", batch(body.Const("$create_alias"), body.Same("distinct_id", "alias"))).AllOrNothing(),
+	}
 }
 
 // batch is a request with many events, and what all of them have.
@@ -136,7 +149,8 @@ func batch(name body.Node, properties ...body.Members) body.Node {
 // https://github.com/PostHog/posthog-js/blob/main/src/rate-limiter.ts
 func overQuota(a *destination.Answer) destination.Result {
 	if a.Status == 200 && a.JSON.Get("quota_limited").Len() > 0 {
-		return destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: a.Status, Detail: "over the project's billing limit: " + a.Words(), RetryAfter: time.Minute}
+		return destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: a.Status,
+			Detail: "over the project's billing limit: " + a.Words(), RetryAfter: time.Minute}
 	}
 	return destination.Result{}
 }

@@ -49,10 +49,13 @@ func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "s3", Name: "S3", Summary: "compressed JSON lines in a bucket", Docs: docs, Minimal: true,
-			Backfill: "Every event is stored as it was read, by its own time. A resume writes the object that was under way again, so that no event is stored twice. A new run over the same input (--fresh) may cut objects elsewhere: give it a prefix of its own. Nothing is deleted.",
+			Backfill: "Every event is stored as it was read, by its own time. A resume writes the object that was under " +
+				"way again, so that no event is stored twice. A new run over the same input (--fresh) may cut objects " +
+				"elsewhere: give it a prefix of its own. Nothing is deleted.",
 		},
 		Check: func(s *Settings) (errs []error) {
-			if rest := strings.NewReplacer("{Y}", "", "{M}", "", "{D}", "", "{H}", "").Replace(s.Template); strings.ContainsAny(rest, "{}") {
+			if rest := strings.NewReplacer("{Y}", "", "{M}", "", "{D}", "", "{H}", "").
+				Replace(s.Template); strings.ContainsAny(rest, "{}") {
 				errs = append(errs, errors.New("setting template: knows {Y}, {M}, {D} and {H}"))
 			}
 			if strings.Contains(s.Bucket, "/") {
@@ -80,7 +83,9 @@ type sender struct {
 func (o *sender) Plan() *destination.Plan {
 	return &destination.Plan{
 		Local: true, Positions: true, Limits: destination.LaneLimits{Concurrency: destination.Cap{N: 1}},
-		Actions: []destination.ActionPlan{{Slug: "write", Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 50_000}, BatchBytes: destination.Cap{N: 16 << 20}}}},
+		Actions: []destination.ActionPlan{{Slug: "write",
+			Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 50_000},
+				BatchBytes: destination.Cap{N: 16 << 20}}}},
 	}
 }
 
@@ -89,12 +94,14 @@ func (o *sender) Route(ev *event.Event, env *destination.Env, out *destination.D
 	if at, ok := ev.Timestamp(); ok {
 		part = partition(o.s.Template, at.UTC())
 	}
-	out.Add(destination.Delivery{Item: destination.Line(ev.Raw()), InsertID: env.Fallback, To: &destination.Address{Key: part}})
+	out.Add(destination.Delivery{Item: destination.Line(ev.Raw()), InsertID: env.Fallback,
+		To: &destination.Address{Key: part}})
 }
 
 func partition(template string, at time.Time) string {
 	two := func(n int) string { return fmt.Sprintf("%02d", n) }
-	return strings.NewReplacer("{Y}", strconv.Itoa(at.Year()), "{M}", two(int(at.Month())), "{D}", two(at.Day()), "{H}", two(at.Hour())).Replace(template)
+	return strings.NewReplacer("{Y}", strconv.Itoa(at.Year()), "{M}", two(int(at.Month())), "{D}", two(at.Day()), "{H}",
+		two(at.Hour())).Replace(template)
 }
 
 // key is the object that a batch becomes. The numbers in it sort as the events
@@ -120,19 +127,24 @@ func (o *sender) open(ctx context.Context) error {
 	if o.client != nil {
 		return nil
 	}
-	client, err := source.S3Client(ctx, source.S3Options{Endpoint: o.s.Endpoint, Region: o.s.Region, Profile: o.s.Profile, PathStyle: o.s.PathStyle})
+	client, err := source.S3Client(ctx, source.S3Options{Endpoint: o.s.Endpoint, Region: o.s.Region, Profile: o.s.Profile,
+		PathStyle: o.s.PathStyle})
 	if err != nil {
 		return err
 	}
 	if o.enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1)); err != nil {
 		return err
 	}
-	o.client = transfermanager.New(client, func(t *transfermanager.Options) { t.PartSizeBytes, t.MultipartUploadThreshold = partSize, partSize })
+	o.client = transfermanager.New(client, func(t *transfermanager.Options) {
+		t.PartSizeBytes,
+			t.MultipartUploadThreshold = partSize, partSize
+	})
 	return nil
 }
 
 // Send stores a batch as one object; in parts, when it is large.
-func (o *sender) Send(ctx context.Context, _ destination.Transport, b *destination.Batch) ([]destination.Result, error) {
+func (o *sender) Send(ctx context.Context, _ destination.Transport, b *destination.Batch) (
+	[]destination.Result, error) {
 	if err := o.open(ctx); err != nil {
 		return nil, err
 	}
@@ -143,24 +155,29 @@ func (o *sender) Send(ctx context.Context, _ destination.Transport, b *destinati
 	}
 	key := o.key(b.Deliveries[0])
 	data := o.enc.EncodeAll(lines.Bytes(), nil)
-	_, err := o.client.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &o.s.Bucket, Key: &key, Body: bytes.NewReader(data)})
+	_, err := o.client.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &o.s.Bucket, Key: &key,
+		Body: bytes.NewReader(data)})
 	if err == nil {
 		return destination.Same(destination.Result{Outcome: destination.Delivered}, len(b.Deliveries)), nil
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
-		detail := destination.Cut(fmt.Sprintf("s3://%s/%s: %s: %s", o.s.Bucket, key, api.ErrorCode(), api.ErrorMessage()), 400)
+		detail := destination.Cut(fmt.Sprintf("s3://%s/%s: %s: %s", o.s.Bucket, key, api.ErrorCode(), api.ErrorMessage()),
+			400)
 		var resp *smithyhttp.ResponseError
 		status := 0
 		if errors.As(err, &resp) {
 			status = resp.HTTPStatusCode()
 		}
-		if status/100 == 3 || status/100 == 4 && status != http.StatusRequestTimeout && status != http.StatusConflict && status != http.StatusTooManyRequests {
+		if status/100 == 3 || status/100 == 4 && status != http.StatusRequestTimeout && status != http.StatusConflict &&
+			status != http.StatusTooManyRequests {
 			// No event is at fault: whoever runs this has to mend it (the bucket,
 			// its region, credentials, a key for encryption).
-			return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Status: status, Detail: detail}, len(b.Deliveries)), nil
+			return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized,
+				Status: status, Detail: detail}, len(b.Deliveries)), nil
 		}
-		return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable, Detail: detail}, len(b.Deliveries)), nil
+		return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unavailable,
+			Detail: detail}, len(b.Deliveries)), nil
 	}
 	return nil, fmt.Errorf("s3://%s/%s: %w", o.s.Bucket, key, err)
 }

@@ -30,9 +30,11 @@ const (
 func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
-			Slug: "slack", Name: "Slack", Summary: "messages in a channel", Docs: docs, Integrations: []string{"Slack (Actions)", "Slack"},
-			Backfill: "Every event becomes a message of today, one a second, that people are notified of and that nobody can take back: use --filter and --limit. Slack knows no repeats: after a crash a message may stand there twice.",
-			Minimal:  true,
+			Slug: "slack", Name: "Slack", Summary: "messages in a channel", Docs: docs,
+			Integrations: []string{"Slack (Actions)", "Slack"},
+			Backfill: "Every event becomes a message of today, one a second, that people are notified of and that nobody " +
+				"can take back: use --filter and --limit. Slack knows no repeats: after a crash a message may stand there twice.",
+			Minimal: true,
 		},
 		BaseURL: func(s *Settings) string {
 			if u, err := address(s.URL); err == nil {
@@ -69,7 +71,8 @@ func New() destination.Destination {
 		},
 		Presets: []destination.Preset{{
 			Name: "Events", Action: "postToChannel", Subscribe: `type = "track"`,
-			Mapping: map[string]mapping.Value{"text": mapping.Join(" ", mapping.Paths("$.userId", "$.anonymousId"), mapping.Literal("did"), mapping.Path("$.event"))},
+			Mapping: map[string]mapping.Value{"text": mapping.Join(" ", mapping.Paths("$.userId", "$.anonymousId"),
+				mapping.Literal("did"), mapping.Path("$.event"))},
 		}},
 	}.Destination()
 }
@@ -77,8 +80,10 @@ func New() destination.Destination {
 // address reads the address of a webhook: nothing is posted anywhere else.
 func address(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "https" || u.Host != "hooks.slack.com" && u.Host != "hooks.slack-gov.com" || u.User != nil || u.Path == "" || u.Path == "/" {
-		return nil, &setting.Problem{Key: "url", Msg: "has to be the address of a webhook, like https://hooks.slack.com/services/…"}
+	if err != nil || u.Scheme != "https" || u.Host != "hooks.slack.com" && u.Host != "hooks.slack-gov.com" ||
+		u.User != nil || u.Path == "" || u.Path == "/" {
+		return nil, &setting.Problem{Key: "url", Msg: "has to be the address of a webhook, like " +
+			"https://hooks.slack.com/services/…"}
 	}
 	return u, nil
 }
@@ -114,7 +119,8 @@ func verdict(a *destination.Answer) destination.Result {
 	}
 	switch word := strings.TrimSpace(string(a.Body)); word {
 	case "no_service", "no_service_id", "no_team", "team_disabled", "invalid_token", "no_active_hooks":
-		return destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Status: a.Status, Detail: word + ": the webhook is gone; see " + errorDocs}
+		return destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Status: a.Status,
+			Detail: word + ": the webhook is gone; see " + errorDocs}
 	}
 	return destination.Result{}
 }

@@ -23,7 +23,8 @@ type Settings struct{}
 func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
-			Slug: "stdout", Name: "Standard output", Summary: "JSON lines on standard output", Docs: "https://jsonlines.org/", Minimal: true,
+			Slug: "stdout", Name: "Standard output", Summary: "JSON lines on standard output", Docs: "https://jsonlines.org/",
+			Minimal:  true,
 			Backfill: "Every event is printed once. The summary goes to standard error then.",
 		},
 		Unused: []string{"timeout"}, // a write that has begun cannot be called off

@@ -17,7 +17,8 @@ func what() field.Lines {
 		field.Text("timestamp").From("$.timestamp"),
 		field.Boolean("limited_data_use").From("$.properties.limited_data_use"),
 		field.Text("test_event_code"),
-		field.Object("lead_fields", field.Texts("lead_id", "lead_event_source").Below("$.properties")).RequiredWhen("event_source", "crm"),
+		field.Object("lead_fields", field.Texts("lead_id", "lead_event_source").Below("$.properties")).
+			RequiredWhen("event_source", "crm"),
 	}
 }
 
@@ -37,7 +38,8 @@ func who() field.Lines {
 // where it happened.
 func where() field.Lines {
 	return field.Lines{
-		field.Text("locale").From("$.context.locale"), field.PageURL("url"), field.Text("referrer").From("$.context.page.referrer"),
+		field.Text("locale").From("$.context.locale"), field.PageURL("url"),
+		field.Text("referrer").From("$.context.page.referrer"),
 		field.IP("ip"), field.UserAgent("user_agent"),
 	}
 }
@@ -45,12 +47,14 @@ func where() field.Lines {
 // bought is what it was about.
 func bought() field.Lines {
 	return append(field.Lines{
-		field.Object("contents", field.Numbers("price", "quantity"), field.Texts("content_category", "content_id", "content_name", "brand")).List(),
+		field.Object("contents", field.Numbers("price", "quantity"), field.Texts(
+			"content_category", "content_id", "content_name", "brand")).List(),
 		field.Text("content_ids").List().From("$.properties.content_ids"),
 		field.Text("content_type").OneOf("product", "product_group").Always("product"),
 		field.Currency("currency"), field.Value("value"), field.Text("description"),
 		field.Text("delivery_category").OneOf("in_store", "curbside", "home_delivery").From("$.properties.delivery_category"),
-	}, append(field.Texts("order_id", "shop_id", "query", "search_string"), field.Numbers("num_items", "predicted_ltv")...).Below("$.properties")...)
+	}, append(field.Texts("order_id", "shop_id", "query", "search_string"),
+		field.Numbers("num_items", "predicted_ltv")...).Below("$.properties")...)
 }
 
 // vehicle is what TikTok wants to know of a car.
@@ -60,7 +64,8 @@ func vehicle() field.Line {
 		field.Text("state_of_vehicle").OneOf("New", "Used", "CPO"),
 		field.Number("mileage_value"), field.Text("mileage_unit").OneOf("MI", "KM"), field.Text("exterior_color"),
 		field.Text("transmission").OneOf("Automatic", "Manual", "Other"),
-		field.Text("body_style").OneOf("Convertible", "Coupe", "Hatchback", "Minivan", "Truck", "SUV", "Sedan", "Van", "Wagon", "Crossover", "Other"),
+		field.Text("body_style").OneOf("Convertible", "Coupe", "Hatchback", "Minivan", "Truck", "SUV", "Sedan", "Van",
+			"Wagon", "Crossover", "Other"),
 		field.Text("fuel_type").OneOf("Diesel", "Electric", "Flex", "Gasoline", "Hybrid", "Other"),
 		field.Text("drivetrain").OneOf("AWD", "FOUR_WD", "FWD", "RWD", "TWO_WD", "Other").From("$.properties.drive_train"),
 		field.Number("preferred_price_range_min"), field.Number("preferred_price_range_max"),
@@ -73,12 +78,15 @@ func vehicle() field.Line {
 // travel is what TikTok wants to know of a journey.
 func travel() field.Line {
 	return field.Object("travel_fields", field.Lines{
-		field.Text("city"), field.Text("region"), field.Text("country"), field.Text("checkin_date"), field.Text("checkout_date"),
-		field.Number("num_adults"), field.Number("num_children"), field.Number("num_infants"), field.Text("suggested_hotels").List(),
+		field.Text("city"), field.Text("region"), field.Text("country"), field.Text("checkin_date"),
+		field.Text("checkout_date"),
+		field.Number("num_adults"), field.Number("num_children"), field.Number("num_infants"),
+		field.Text("suggested_hotels").List(),
 		field.Text("departing_departure_date"), field.Text("returning_departure_date"),
 		field.Text("origin_airport"), field.Text("destination_airport"), field.Text("destination_ids").List(),
 		field.Text("departing_arrival_date"), field.Text("returning_arrival_date"),
-		field.Text("travel_class").OneOf("eco", "prem", "bus", "first"), field.Number("user_score"), field.Integer("preferred_num_stops"),
+		field.Text("travel_class").OneOf("eco", "prem", "bus", "first"), field.Number("user_score"),
+		field.Integer("preferred_num_stops"),
 		field.Text("travel_start"), field.Text("travel_end"), field.Text("suggested_destinations").List(),
 	}.Below("$.properties"))
 }

@@ -30,8 +30,10 @@ const (
 func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
-			Slug: "tiktok-conversions", Name: "TikTok Conversions", Summary: "TikTok's server-side events", Docs: docs, Integrations: []string{"Tiktok Conversions", "TikTok Conversions"},
-			Backfill: "Events count for attribution at their own time, for clicks of up to 28 days and views of up to seven; older ones are taken and matched to nothing. " +
+			Slug: "tiktok-conversions", Name: "TikTok Conversions", Summary: "TikTok's server-side events", Docs: docs,
+			Integrations: []string{"Tiktok Conversions", "TikTok Conversions"},
+			Backfill: "Events count for attribution at their own time, for clicks of up to 28 days and views of up to " +
+				"seven; older ones are taken and matched to nothing. " +
 				"An event with the event and event_id of one that the browser's pixel sent within 48 hours is counted once.",
 			Differences: []destination.Difference{{What: "events share requests", Docs: docs}},
 		},
@@ -92,18 +94,22 @@ func data() body.Node {
 		return body.Member(key, body.From("address."+key).Given().Normal("alphanumeric").Else(body.Const("")))
 	}
 	mileage, unit := body.From("vehicle_fields.mileage_value").IsNumber(), body.From("vehicle_fields.mileage_unit")
-	low, high := body.From("vehicle_fields.preferred_price_range_min").IsNumber(), body.From("vehicle_fields.preferred_price_range_max").IsNumber()
+	low, high := body.From("vehicle_fields.preferred_price_range_min").IsNumber(),
+		body.From("vehicle_fields.preferred_price_range_max").IsNumber()
 	return body.Object(
 		body.Same("event"),
 		body.Member("event_time", body.First(body.From("timestamp").Given().Seconds(), body.Now().Seconds())),
 		body.Member("event_id", body.First(body.From("event_id").Given().Text(), body.InsertID())),
 		body.Member("user", body.Object(
 			body.Member("external_id", body.Always(body.Each("external_id", body.This().Lower().Hash("")))),
-			body.Member("phone", body.Always(body.Each("phone_number", body.This().As("+ and at most 14 digits", international).Hash("")))),
+			body.Member("phone", body.Always(body.Each("phone_number", body.This().
+				As("+ and at most 14 digits", international).Hash("")))),
 			body.Member("email", body.Always(body.Each("email", body.This().Lower().Hash("")))),
-			hashOrEmpty("first_name", "first_name"), hashOrEmpty("last_name", "last_name"), hashOrEmpty("zip_code", "address.zip_code"),
+			hashOrEmpty("first_name", "first_name"), hashOrEmpty("last_name", "last_name"),
+			hashOrEmpty("zip_code", "address.zip_code"),
 			plainOrEmpty("city"), plainOrEmpty("state"), plainOrEmpty("country"),
-			body.Member("ttclid", body.First(body.From("url").IsText().As("the ttclid in its query", clickID), body.From("ttclid").Given())),
+			body.Member("ttclid", body.First(body.From("url").IsText().As("the ttclid in its query", clickID),
+				body.From("ttclid").Given())),
 			body.SameGiven("ttp", "ip", "user_agent", "locale"),
 		)),
 		body.Member("properties", body.Object(
@@ -114,8 +120,10 @@ func data() body.Node {
 				"delivery_category", "num_items", "predicted_ltv", "search_string"),
 			body.When(body.All(body.Not(crm), body.From("event_spec_type").Is("travel_fields")), body.Spread("travel_fields")),
 			body.When(body.All(body.Not(crm), body.From("event_spec_type").Is("vehicle_fields")),
-				body.Spread("vehicle_fields", "mileage_value", "mileage_unit", "preferred_price_range_min", "preferred_price_range_max"),
-				body.When(body.All(mileage, unit), body.Member("mileage", body.Object(body.Member("unit", unit), body.Member("value", mileage)))),
+				body.Spread("vehicle_fields", "mileage_value", "mileage_unit", "preferred_price_range_min",
+					"preferred_price_range_max"),
+				body.When(body.All(mileage, unit), body.Member("mileage", body.Object(
+					body.Member("unit", unit), body.Member("value", mileage)))),
 				body.When(body.All(low, high), body.Member("preferred_price_range", body.List(low, high))),
 			),
 		)),
@@ -169,7 +177,7 @@ func verdict(a *destination.Answer) destination.Result {
 	r := destination.Result{Status: a.Status, Detail: a.Words()}
 	switch code := string(a.JSON.Get("code").Raw()); {
 	case code == "0":
-		return destination.Result{Outcome: destination.Delivered, Status: a.Status}
+		return a.Took()
 	case code == "40100" || code == "40016" || code == "40133":
 		r.Outcome, r.Reason = destination.Retry, destination.RateLimited
 	case code == "40101" || code == "40102" || code == "40103" || code == "40104" || code == "40105" || code == "40001":

@@ -37,7 +37,8 @@ type Settings struct {
 func New() destination.Destination {
 	return destination.Spec[Settings]{
 		Info: destination.Info{
-			Slug: "webhook", Name: "Webhook", Summary: "any HTTP endpoint", Docs: "https://segment.com/docs/connections/destinations/catalog/webhooks/",
+			Slug: "webhook", Name: "Webhook", Summary: "any HTTP endpoint",
+			Docs:         "https://segment.com/docs/connections/destinations/catalog/webhooks/",
 			Integrations: []string{"Webhooks"}, Minimal: true,
 			Backfill: "Every event is posted; what the endpoint does with old ones is its own affair.",
 		},
@@ -61,24 +62,28 @@ func New() destination.Destination {
 			if u, err := url.Parse(s.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 				errs = append(errs, fmt.Errorf("setting url: has to be an http or https address, like https://example.com/hook"))
 			} else if strings.Contains(s.URL, "{{") {
-				errs = append(errs, errors.New("setting url: holds {{…}}, and nothing is filled in there: all events go to one address"))
+				errs = append(errs, errors.New("setting url: holds {{…}}, and nothing is filled in there: all events go to "+
+					"one address"))
 			}
 			if err := checkHeaders(s.Headers); err != nil {
 				errs = append(errs, err)
 			}
 			if !httpguts.ValidHeaderFieldName(s.Signature) {
-				errs = append(errs, &setting.Problem{Key: "signature_header", Msg: "has to be the name of a header, like X-Signature"})
+				errs = append(errs, &setting.Problem{Key: "signature_header",
+					Msg: "has to be the name of a header, like X-Signature"})
 			}
 			return errs
 		},
 		// What an endpoint of anybody's says is its own affair: a 2xx is all that is asked for.
 		Success: []destination.Success{{Docs: "https://www.rfc-editor.org/rfc/rfc9110#section-15.3", Any: true}},
 		Actions: destination.Actions{
-			destination.Action("send", "Send").Doc("Posts the event, or the body that a mapping makes of it.").On(`type != null`).
+			destination.Action("send", "Send").Doc("Posts the event, or the body that a mapping makes of it.").
+				On(`type != null`).
 				Fields(field.Object("body").Doc("What is sent instead of the event.")).
 				Steps(
 					destination.Send("{settings.method}", "", body.Items(sent())).If(body.Setting("format").Is("array")),
-					destination.Send("{settings.method}", "", body.Lines(sent())).If(body.Setting("format").Is("lines")).Of("application/x-ndjson"),
+					destination.Send("{settings.method}", "", body.Lines(sent())).If(body.Setting("format").Is("lines")).
+						Of("application/x-ndjson"),
 					destination.Send("{settings.method}", "", sent()).If(body.Setting("format").Is("single")),
 				),
 		},

@@ -161,7 +161,8 @@ func (b *content) Bytes() []byte {
 // smallBody is the length in bytes up to which a body is copied for its request.
 const smallBody = 32 << 10
 
-func (b *content) request(ctx context.Context, method, url, contentType string, header http.Header) (*http.Request, error) {
+func (b *content) request(ctx context.Context, method, url, contentType string, header http.Header) (
+	*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
@@ -263,6 +264,24 @@ func Do(t Transport, req *http.Request) (*Answer, error) {
 // OK says that the status is 2xx.
 func (a *Answer) OK() bool { return a.Status >= 200 && a.Status < 300 }
 
+// Retry is the verdict that the request has to be made again, in the partner's words.
+func (a *Answer) Retry(r Reason) Result {
+	return Result{Outcome: Retry, Reason: r, Status: a.Status, Detail: a.Words()}
+}
+
+// RetryIn is Retry after a while.
+func (a *Answer) RetryIn(r Reason, after time.Duration) Result {
+	return Result{Outcome: Retry, Reason: r, Status: a.Status, Detail: a.Words(), RetryAfter: after}
+}
+
+// Refuse is the verdict that the partner will never take it, with what it said of it.
+func (a *Answer) Refuse(detail string) Result {
+	return Result{Outcome: Rejected, Reason: Refused, Status: a.Status, Detail: Cut(detail, 400)}
+}
+
+// Took is the verdict that the partner has taken it.
+func (a *Answer) Took() Result { return Result{Outcome: Delivered, Status: a.Status} }
+
 // Words returns what the partner said, cut to a few hundred bytes, for a
 // Result's Detail.
 func (a *Answer) Words() string { return Cut(string(a.Body), 400) }
@@ -329,11 +348,13 @@ func (a *Answer) RetryAfter(now time.Time) time.Duration {
 	if d := a.wait("Retry-After-Ms", time.Millisecond, now); d > 0 {
 		return d
 	}
-	if n, err := strconv.ParseFloat(a.Header.Get("X-RateLimit-Remaining"), 64); err == nil && n > 0 && a.Status != http.StatusTooManyRequests {
+	if n, err := strconv.ParseFloat(a.Header.Get("X-RateLimit-Remaining"), 64); err == nil && n > 0 &&
+		a.Status != http.StatusTooManyRequests {
 		return 0 // there is quota: something else is wrong
 	}
 	var longest time.Duration // of several limits all have to let the next request through
-	for _, name := range [...]string{"X-RateLimit-Reset-After", "RateLimit-Reset", "X-RateLimit-Reset", "X-Rate-Limit-Reset"} {
+	for _, name := range [...]string{"X-RateLimit-Reset-After", "RateLimit-Reset", "X-RateLimit-Reset",
+		"X-Rate-Limit-Reset"} {
 		longest = max(longest, a.wait(name, time.Second, now))
 	}
 	return longest

@@ -52,7 +52,8 @@ func (a Auth) withUser(address string) (Auth, string, error) {
 	password, _ := u.User.Password()
 	basic := Basic(u.User.Username(), password)
 	if have, ok := a.headers["Authorization"]; ok && have != basic.headers["Authorization"] {
-		return a, address, errors.New("the address holds a user, which is sent as the header Authorization, and the credentials there are already: take one of them out")
+		return a, address, errors.New("the address holds a user, which is sent as the header Authorization, and the " +
+			"credentials there are already: take one of them out")
 	}
 	u.User = nil
 	return basic.And(a), u.String(), nil

@@ -77,7 +77,8 @@ func (d *Declared) scope(c *opened) body.Scope {
 }
 
 func (d *Declared) bind(c *opened) (action, error) {
-	a := action{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields, Limits: d.limits, AllOrNothing: d.allOrNothing, TimeField: d.timeField, success: d.success, results: d.results, own: d.item != nil,
+	a := action{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields, Limits: d.limits,
+		AllOrNothing: d.allOrNothing, TimeField: d.timeField, success: d.success, results: d.results, own: d.item != nil,
 		once: d.once, dated: d.dated}
 	b := &bound{Declared: d}
 	sc := d.scope(c)

@@ -106,7 +106,8 @@ func (h *heard) value(step int, path string) (event.Value, error) {
 }
 
 // converse makes the requests of one delivery.
-func (b *bound) converse(ctx context.Context, t Transport, batch *Batch, judge func(*Answer, []Success) (Result, error)) (
+func (b *bound) converse(ctx context.Context, t Transport, batch *Batch,
+	judge func(*Answer, []Success) (Result, error)) (
 	Result, error) {
 	var all []call
 	if err := json.Unmarshal(batch.Deliveries[0].Item, &all); err != nil {
@@ -120,7 +121,8 @@ func (b *bound) converse(ctx context.Context, t Transport, batch *Batch, judge f
 		if st == nil {
 			return Result{}, fmt.Errorf("reading what was routed: there is no step %d", all[i].Step)
 		}
-		if st.whenTaken != "" && known.taken[st.whenTaken] == "" || st.unlessTaken != "" && known.taken[st.unlessTaken] != "" {
+		if st.whenTaken != "" && known.taken[st.whenTaken] == "" || st.unlessTaken != "" &&
+			known.taken[st.unlessTaken] != "" {
 			continue
 		}
 		release := func() {}
@@ -224,7 +226,8 @@ func (b *bound) ask(ctx context.Context, one *call, st *boundStep, batch *Batch,
 		base = st.origin
 	}
 	whole := &content{buf: text}
-	req, err = whole.request(ctx, st.method, base+path, contentType, Address{Header: one.Header}.headers(b.header))
+	req, err = whole.request(ctx, st.method, base+path, contentType,
+		Address{Header: one.Header}.headers(b.header))
 	return req, "", err
 }
 

@@ -39,7 +39,8 @@ func (p *partner) RoundTrip(r *http.Request) (*http.Response, error) {
 		_, text, _ = strings.Cut(p.answers[0], " ")
 		p.answers = p.answers[1:]
 	}
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)),
+		Request: r}, nil
 }
 
 type declaredSettings struct {
@@ -53,9 +54,11 @@ func declare(t *testing.T, a *destination.Declared) destination.Sender {
 	s, err := destination.Spec[declaredSettings]{
 		Info:    destination.Info{Slug: "test", Name: "Test"},
 		BaseURL: func(*declaredSettings) string { return "https://test.example" },
-		Success: []destination.Success{destination.JSON("https://test.example", destination.Is("error", nil).IfThere()).With(200, 400)},
+		Success: []destination.Success{destination.JSON("https://test.example", destination.Is("error", nil).IfThere()).
+			With(200, 400)},
 		Actions: destination.Actions{a},
-	}.Destination().Open(destination.Config{Settings: map[string]any{"token": "t1"}, Actions: []destination.Subscription{{Action: "a"}}})
+	}.Destination().Open(destination.Config{Settings: map[string]any{"token": "t1"},
+		Actions: []destination.Subscription{{Action: "a"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +111,8 @@ func track(id, properties string) string {
 func TestDeclaredActions(t *testing.T) {
 	a := func() *destination.Declared {
 		return destination.Action("a", "A").Fields(
-			field.UserID("user"), field.Text("source").From("$.properties.source"), field.Object("data").From("$.properties.data"),
+			field.UserID("user"), field.Text("source").From("$.properties.source"),
+			field.Object("data").From("$.properties.data"),
 			field.Texts("email", "phone").Below("$.properties"), field.Products("products", field.Text("sku").From("$.sku")),
 		)
 	}
@@ -122,13 +126,15 @@ func TestDeclaredActions(t *testing.T) {
 		results []string
 	}{
 		{
-			"one request an event", a().Put("/v1/users/{user}?region={settings.region}", body.Object(body.Same("email"), m("t", body.Setting("token")))),
+			"one request an event", a().Put("/v1/users/{user}?region={settings.region}",
+				body.Object(body.Same("email"), m("t", body.Setting("token")))),
 			[]string{track("1", `{"email":"x"}`), `{"type":"track","messageId":"2"}`}, nil,
 			[]string{`PUT /v1/users/u%201?region=eu {"email":"x","t":"t1"}`},
 			[]string{"delivered", "rejected missing_identity user is required: it stands in the address of the request"},
 		},
 		{
-			"headers of an event's own", a().Header("X-Key", from("email")).Header("X-Region", body.Setting("region")).Post("/v1", body.Object(body.Same("email"))),
+			"headers of an event's own", a().Header("X-Key", from("email")).Header("X-Region", body.Setting("region")).
+				Post("/v1", body.Object(body.Same("email"))),
 			[]string{track("1", `{"email":"x"}`), track("2", `{"email":"y\nX-Other: z"}`), track("3", `{"email":"z"}`)}, nil,
 			[]string{`POST /v1 {"email":"x"} X-Key=x X-Region=eu`, `POST /v1 {"email":"z"} X-Key=z X-Region=eu`},
 			[]string{"delivered", "rejected invalid the header X-Key cannot hold the value of this event", "delivered"},
@@ -139,23 +145,28 @@ func TestDeclaredActions(t *testing.T) {
 		},
 		{
 			"a batch, apart where the envelopes differ",
-			a().Post("/v1/batch", body.Object(m("source", from("source")), m("list", body.Items(body.Object(body.Same("user")))), m("end", body.Const(1)))),
+			a().Post("/v1/batch", body.Object(m("source", from("source")), m("list", body.Items(body.Object(body.Same("user")))),
+				m("end", body.Const(1)))),
 			[]string{track("1", `{"source":"x"}`), track("2", `{"source":"x"}`), track("3", `{}`)}, nil,
-			[]string{`POST /v1/batch {"source":"x","list":[{"user":"u 1"},{"user":"u 2"}],"end":1}`, `POST /v1/batch {"list":[{"user":"u 3"}],"end":1}`},
+			[]string{`POST /v1/batch {"source":"x","list":[{"user":"u 1"},{"user":"u 2"}],"end":1}`,
+				`POST /v1/batch {"list":[{"user":"u 3"}],"end":1}`},
 			[]string{"delivered", "delivered", "delivered"},
 		},
 		{
-			"a batch, apart by something else", a().Group(from("source")).Post("/v1/batch", body.Items(body.Object(body.Same("user")))),
+			"a batch, apart by something else", a().Group(from("source")).Post(
+				"/v1/batch", body.Items(body.Object(body.Same("user")))),
 			[]string{track("1", `{"source":"x"}`), track("2", `{"source":"y"}`)}, nil,
 			[]string{`POST /v1/batch [{"user":"u 1"}]`, `POST /v1/batch [{"user":"u 2"}]`}, []string{"delivered", "delivered"},
 		},
 		{
 			"several items of an event", a().Post("/v1/batch", body.Lines(
 				body.Object(m("order", body.InsertID())),
-				body.Each("products", body.Object(m("sku", body.This("sku")), m("id", body.InsertID()), m("of", body.EventID()), m("user", body.Outer("user")))),
+				body.Each("products", body.Object(m("sku", body.This("sku")), m("id", body.InsertID()), m("of", body.EventID()),
+					m("user", body.Outer("user")))),
 			)),
 			[]string{track("1", `{"products":[{"sku":"s1"},{"sku":"s2"}]}`)}, nil,
-			[]string{"POST /v1/batch {\"order\":\"1\"}\n{\"sku\":\"s1\",\"id\":\"1:1\",\"of\":\"1\",\"user\":\"u 1\"}\n{\"sku\":\"s2\",\"id\":\"1:2\",\"of\":\"1\",\"user\":\"u 1\"}\n"},
+			[]string{"POST /v1/batch {\"order\":\"1\"}\n{\"sku\":\"s1\",\"id\":\"1:1\",\"of\":\"1\",\"user\":\"u " +
+				"1\"}\n{\"sku\":\"s2\",\"id\":\"1:2\",\"of\":\"1\",\"user\":\"u 1\"}\n"},
 			[]string{"delivered", "delivered", "delivered"},
 		},
 		{
@@ -183,51 +194,65 @@ func TestDeclaredActions(t *testing.T) {
 			[]string{`POST /v1 {"token":"t1"}`}, []string{"delivered", "rejected invalid source has to be t1"},
 		},
 		{
-			"a form", a().PostForm("/v1", body.Object(m("To", from("phone")), m("Body", body.Const("a&b")), m("Media", body.List(body.Const("x"), body.Const("y"))))),
-			[]string{track("1", `{"phone":"+49 1"}`)}, nil, []string{"POST /v1 To=%2B49+1&Body=a%26b&Media=x&Media=y"}, []string{"delivered"},
+			"a form", a().PostForm("/v1", body.Object(m("To", from("phone")), m("Body", body.Const("a&b")),
+				m("Media", body.List(body.Const("x"), body.Const("y"))))),
+			[]string{track("1", `{"phone":"+49 1"}`)}, nil, []string{"POST /v1 To=%2B49+1&Body=a%26b&Media=x&Media=y"},
+			[]string{"delivered"},
 		},
 		{
 			"a query", a().Get("/pixel", body.Object(m("u", from("user")), m("e", from("email")))),
 			[]string{track("1", `{"email":"a@b.c"}`)}, nil, []string{"GET /pixel?u=u+1&e=a%40b.c "}, []string{"delivered"},
 		},
 		{
-			"needs", a().NeedsOneOf("email", "phone").Needs(body.Not(from("source").Is("bad")), "source must not be bad").Only(from("source"), destination.Unneeded, "it has no source").Post("/v1", body.Object(body.Same("email"))),
-			[]string{track("1", `{"email":""}`), track("2", `{"phone":"1","source":"bad"}`), track("3", `{"phone":"1"}`), track("4", `{"phone":"1","source":"x"}`)}, nil, nil,
-			[]string{"rejected missing_identity one of email and phone is required", "rejected invalid source must not be bad", "skipped unneeded it has no source", "skipped unneeded the action has nothing to send for it"},
+			"needs", a().NeedsOneOf("email", "phone").Needs(body.Not(from("source").Is("bad")), "source must not be bad").
+				Only(from("source"), destination.Unneeded, "it has no source").Post("/v1", body.Object(body.Same("email"))),
+			[]string{track("1", `{"email":""}`), track("2", `{"phone":"1","source":"bad"}`), track("3", `{"phone":"1"}`),
+				track("4", `{"phone":"1","source":"x"}`)}, nil, nil,
+			[]string{"rejected missing_identity one of email and phone is required", "rejected invalid source must not be bad",
+				"skipped unneeded it has no source", "skipped unneeded the action has nothing to send for it"},
 		},
 		{
 			"steps", a().Steps(
 				destination.Send("POST", "/users", body.Object(body.Same("user"), m("id", body.InsertID()))),
-				destination.Send("PUT", "/sources/{source}", body.Object(body.Same("source"), m("id", body.InsertID()))).If(body.Has("source")).After(),
+				destination.Send("PUT", "/sources/{source}", body.Object(body.Same("source"), m("id", body.InsertID()))).
+					If(body.Has("source")).After(),
 			),
 			[]string{track("1", `{"source":"x"}`), track("2", `{}`)}, nil,
-			[]string{`POST /users {"user":"u 1","id":"1"}`, `PUT /sources/x {"source":"x","id":"1:1"}`, `POST /users {"user":"u 2","id":"2"}`},
+			[]string{`POST /users {"user":"u 1","id":"1"}`, `PUT /sources/x {"source":"x","id":"1:1"}`,
+				`POST /users {"user":"u 2","id":"2"}`},
 			[]string{"delivered", "delivered", "delivered"},
 		},
 		{
 			"a conversation", a().Steps(
 				destination.Send("PUT", "/companies", body.Object(body.Same("source"))),
-				destination.Send("PUT", "/people/{answer.1.data.id}", body.Object(m("company", body.Answer(1, "data.id")), body.Same("user"))),
+				destination.Send("PUT", "/people/{answer.1.data.id}", body.Object(
+					m("company", body.Answer(1, "data.id")), body.Same("user"))),
 			),
 			[]string{track("1", `{"source":"x"}`), track("2", `{"source":"y"}`), track("3", `{"source":"z"}`)},
 			[]string{`200 {"data":{"id":"c 1"}}`, `200 {}`, `400 {"error":"no"}`, `200 {"data":{}}`},
-			[]string{`PUT /companies {"source":"x"}`, `PUT /people/c%201 {"company":"c 1","user":"u 1"}`, `PUT /companies {"source":"y"}`, `PUT /companies {"source":"z"}`},
-			[]string{"delivered", `rejected refused {"error":"no"}`, "retry unexpected the answer to request 1 has no data.id, which the next request needs"},
+			[]string{`PUT /companies {"source":"x"}`, `PUT /people/c%201 {"company":"c 1","user":"u 1"}`,
+				`PUT /companies {"source":"y"}`, `PUT /companies {"source":"z"}`},
+			[]string{"delivered", `rejected refused {"error":"no"}`,
+				"retry unexpected the answer to request 1 has no data.id, which the next request needs"},
 		},
 		{
 			"the same thing once a request, with answers of the steps' own", a().Once("user").Steps(
-				destination.Send("POST", "/made", body.Items(body.Object(m("user", from("source")), m("n", body.InsertID())))).If(from("phone")).
+				destination.Send("POST", "/made", body.Items(body.Object(m("user", from("source")), m("n", body.InsertID())))).
+					If(from("phone")).
 					Success(destination.JSON("https://test.example", destination.Is("made", true)).With(201)),
-				destination.Send("POST", "/kept", body.Items(body.Object(m("user", from("source")), m("n", body.InsertID())))).If(body.Not(from("phone"))).
+				destination.Send("POST", "/kept", body.Items(body.Object(m("user", from("source")), m("n", body.InsertID())))).
+					If(body.Not(from("phone"))).
 					Success(destination.JSON("https://test.example", destination.Is("kept", true))),
 			),
-			[]string{track("1", `{"source":"x"}`), track("2", `{"source":"X"}`), track("3", `{"source":"y"}`), track("4", `{"phone":"1"}`), track("5", `{}`)},
+			[]string{track("1", `{"source":"x"}`), track("2", `{"source":"X"}`), track("3", `{"source":"y"}`),
+				track("4", `{"phone":"1"}`), track("5", `{}`)},
 			[]string{`200 {"kept":true}`, `200 {"kept":true}`, `201 {"made":true}`, `201 {"made":true}`},
 			[]string{
 				`POST /kept [{"user":"x","n":"1"},{"user":"y","n":"3"}]`, `POST /kept [{"user":"X","n":"2"}]`,
 				`POST /made [{"n":"4"}]`, `POST /kept [{"n":"5"}]`,
 			},
-			[]string{"delivered", "delivered", "delivered", "delivered", `retry unexpected the partner's documentation describes no such answer for a success (the status is 201): {"made":true}`},
+			[]string{"delivered", "delivered", "delivered", "delivered",
+				`retry unexpected the partner's documentation describes no such answer for a success (the status is 201): {"made":true}`},
 		},
 		{
 			"a look-up", a().Steps(
@@ -235,10 +260,12 @@ func TestDeclaredActions(t *testing.T) {
 					Take("id", func(a *destination.Answer) string { return a.JSON.Get("id").Text() }),
 				destination.Send("POST", "/people", body.Object(body.Same("user"))).UnlessTaken("id").
 					TakeRefused("id", func(a *destination.Answer) string { return a.JSON.Get("duplicate").Text() }),
-				destination.Send("PUT", "/people/{answer.id}", body.Object(m("id", body.Taken("id")), body.Same("user"))).IfTaken("id"),
+				destination.Send("PUT", "/people/{answer.id}", body.Object(m("id", body.Taken("id")), body.Same("user"))).
+					IfTaken("id"),
 			),
 			[]string{track("1", `{}`), track("2", `{}`), track("3", `{}`), track("4", `{}`)},
-			[]string{`200 {"id":"p/1"}`, `200 {}`, `200 {}`, `200 {}`, `200 {}`, `409 {"error":"x","duplicate":"p3"}`, `200 {}`, `200 {}`, `409 {"error":"x"}`},
+			[]string{`200 {"id":"p/1"}`, `200 {}`, `200 {}`, `200 {}`, `200 {}`, `409 {"error":"x","duplicate":"p3"}`, `200 {}`,
+				`200 {}`, `409 {"error":"x"}`},
 			[]string{
 				`POST /search {"user":"u 1"}`, `PUT /people/p%2F1 {"id":"p/1","user":"u 1"}`,
 				`POST /search {"user":"u 2"}`, `POST /people {"user":"u 2"}`,
@@ -256,20 +283,25 @@ func TestDeclaredActions(t *testing.T) {
 				destination.Send("PUT", "/people/{answer.id}", nil),
 			),
 			[]string{track("1", `{}`)}, []string{`200 {}`, `200 {}`},
-			[]string{`POST /first {"user":"u 1"}`, `POST /search {"user":"u 1"}`}, []string{"delivered", "skipped unneeded nobody is there"},
+			[]string{`POST /first {"user":"u 1"}`, `POST /search {"user":"u 1"}`},
+			[]string{"delivered", "skipped unneeded nobody is there"},
 		},
 		{
-			"verdicts by index", a().Post("/v1", body.Items(body.Object(body.Same("user")))).Verdicts(destination.ByIndex("errors", "index", "message")),
+			"verdicts by index", a().Post("/v1", body.Items(body.Object(body.Same("user")))).
+				Verdicts(destination.ByIndex("errors", "index", "message")),
 			[]string{track("1", `{}`), track("2", `{}`)}, []string{`200 {"errors":[{"index":1,"message":"too bad"}]}`},
 			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"delivered", "rejected refused too bad"},
 		},
 		{
-			"verdicts by id", a().Post("/v1", body.Items(body.Object(body.Same("user")))).Verdicts(destination.ByID("failed", "who", "why.text", "user")),
+			"verdicts by id", a().Post("/v1", body.Items(body.Object(body.Same("user")))).
+				Verdicts(destination.ByID("failed", "who", "why.text", "user")),
 			[]string{track("1", `{}`), track("2", `{}`)}, []string{`400 {"failed":[{"who":"u 2","why":{"text":"too bad"}}]}`},
-			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"retry conflict refused together with others", "rejected refused too bad"},
+			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"retry conflict refused together with others",
+				"rejected refused too bad"},
 		},
 		{
-			"verdicts by index, where the others were taken", a().Post("/v1", body.Items(body.Object(body.Same("user")))).Verdicts(destination.ByIndex("errors", "index", "message").OthersTaken()),
+			"verdicts by index, where the others were taken", a().Post("/v1", body.Items(body.Object(body.Same("user")))).
+				Verdicts(destination.ByIndex("errors", "index", "message").OthersTaken()),
 			[]string{track("1", `{}`), track("2", `{}`)}, []string{`400 {"errors":[{"index":1,"message":"too bad"}]}`},
 			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"delivered", "rejected refused too bad"},
 		},
@@ -288,9 +320,12 @@ func TestDeclaredActions(t *testing.T) {
 			[]string{`POST /v1 [{"user":"u 1"}]`}, []string{`rejected refused {"list":[{"status":201},{"status":400}]}`},
 		},
 		{
-			"verdicts by pointer", a().Post("/v1", body.Items(body.Object(body.Same("user")))).Verdicts(destination.ByPointer("errors", "source.pointer", "detail")),
-			[]string{track("1", `{}`), track("2", `{}`)}, []string{`400 {"errors":[{"source":{"pointer":"/data/profiles/0/email"},"detail":"no email"}]}`},
-			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"rejected refused no email", "retry conflict refused together with others"},
+			"verdicts by pointer", a().Post("/v1", body.Items(body.Object(body.Same("user")))).
+				Verdicts(destination.ByPointer("errors", "source.pointer", "detail")),
+			[]string{track("1", `{}`), track("2", `{}`)},
+			[]string{`400 {"errors":[{"source":{"pointer":"/data/profiles/0/email"},"detail":"no email"}]}`},
+			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"rejected refused no email",
+				"retry conflict refused together with others"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -131,7 +131,8 @@ func (d *Deliveries) output(action int, id string, maxBytes int) *Output {
 // those of all later ones.
 func (d *Deliveries) unstamp(delivery, at int) {
 	n := len(d.Stamps)
-	for n > 0 && (int(d.Stamps[n-1].Delivery) > delivery || int(d.Stamps[n-1].Delivery) == delivery && int(d.Stamps[n-1].At) >= at) {
+	for n > 0 && (int(d.Stamps[n-1].Delivery) > delivery || int(d.Stamps[n-1].Delivery) == delivery && int(
+		d.Stamps[n-1].At) >= at) {
 		n--
 	}
 	d.Stamps = d.Stamps[:n]
@@ -210,7 +211,8 @@ func (d *Deliveries) address(a Address) *Address {
 func (d *Deliveries) emit(del Delivery, buf []byte, n, limit int) {
 	del.Item = buf[len(buf)-n : len(buf) : len(buf)]
 	if limit > 0 && n > limit {
-		del.Settled = &Result{Outcome: Rejected, Reason: TooLarge, Detail: "the item has " + itoa(n) + " bytes; the partner takes " + itoa(limit)}
+		del.Settled = &Result{Outcome: Rejected, Reason: TooLarge, Detail: "the item has " + itoa(
+			n) + " bytes; the partner takes " + itoa(limit)}
 	}
 	d.List = append(d.List, del)
 	d.arena = buf

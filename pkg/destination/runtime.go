@@ -229,7 +229,8 @@ type action struct {
 	results func(a *Answer, b *Batch) []Result // nil: by the status
 	// converse makes several requests of one delivery, which depend on each other's
 	// answers; judge says what an answer means by itself.
-	converse func(ctx context.Context, t Transport, b *Batch, judge func(*Answer, []Success) (Result, error)) (Result, error)
+	converse func(ctx context.Context, t Transport, b *Batch, judge func(*Answer, []Success) (Result, error)) (
+		Result, error)
 }
 
 // sender is a Spec opened with settings.

@@ -83,7 +83,8 @@ func (v Verdicts) OthersTaken() Verdicts { v.taken = true; return v }
 // not in the request.
 func (v Verdicts) read(a *Answer, b *Batch) []Result {
 	errs := at(a.JSON, v.list)
-	if errs.Kind() != event.Array || errs.Len() == 0 || !a.OK() && a.Status != http.StatusBadRequest && a.Status != http.StatusUnprocessableEntity {
+	if errs.Kind() != event.Array || errs.Len() == 0 || !a.OK() && a.Status != http.StatusBadRequest &&
+		a.Status != http.StatusUnprocessableEntity {
 		return nil
 	}
 	if v.find == nil {
@@ -99,7 +100,8 @@ func (v Verdicts) read(a *Answer, b *Batch) []Result {
 		if i < 0 {
 			return nil
 		}
-		rs[i] = Result{Outcome: Rejected, Reason: Refused, Status: a.Status, Detail: Cut(cmp.Or(v.words(e), string(e.Raw())), 400)}
+		rs[i] = Result{Outcome: Rejected, Reason: Refused, Status: a.Status,
+			Detail: Cut(cmp.Or(v.words(e), string(e.Raw())), 400)}
 	}
 	return rs
 }

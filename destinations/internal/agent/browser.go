@@ -74,7 +74,8 @@ func versionAfter(agent string, marks []string) string {
 			i += from
 			rest := agent[i+len(m):]
 			n := 0
-			for n < len(rest) && (rest[n] >= '0' && rest[n] <= '9' || rest[n] == '.' && n > 0 && rest[n-1] != '.' && n+1 < len(rest) && rest[n+1] >= '0' && rest[n+1] <= '9') {
+			for n < len(rest) && (rest[n] >= '0' && rest[n] <= '9' || rest[n] == '.' && n > 0 && rest[n-1] != '.' && n+1 < len(
+				rest) && rest[n+1] >= '0' && rest[n+1] <= '9') {
 				n++
 			}
 			if strings.Contains(rest[:n], ".") && i < at {

@@ -20,13 +20,18 @@ var marks = [...]struct{ mark, with, name string }{
 	{"Opera Mini/", "", "Opera Mini"}, {"Version/", "Opera", "Opera"}, {"Opera/", "", "Opera"}, {"Opera ", "", "Opera"},
 	{"OPiOS/", "", "Opera Mini"}, {"OPR/", "", "Opera"},
 	{"Kindle/", "", "Kindle"}, {"IEMobile/", "", "IEMobile"}, {"MSIE ", "", "IE"},
-	{"Silk/", "", "Silk"}, {"Vivaldi/", "", "Vivaldi"}, {"PhantomJS/", "", "PhantomJS"}, {"Puffin/", "", "Puffin"}, {"Brave/", "", "Brave"},
+	{"Silk/", "", "Silk"}, {"Vivaldi/", "", "Vivaldi"}, {"PhantomJS/", "", "PhantomJS"}, {"Puffin/", "", "Puffin"},
+	{"Brave/", "", "Brave"},
 	{"Whale/", "", "Whale"}, {"DuckDuckGo/", "", "DuckDuckGo"},
-	{"UCBrowser/", "", "UCBrowser"}, {"MicroMessenger/", "", "WeChat"}, {"Konqueror/", "", "Konqueror"}, {"rv:", "Trident", "IE"},
-	{"YaBrowser/", "", "Yandex"}, {"Focus/", "", "Firefox Focus"}, {"OPT/", "", "Opera Touch"}, {"MiuiBrowser/", "", "MIUI Browser"},
-	{"FxiOS/", "", "Firefox"}, {"OculusBrowser/", "", "Oculus Browser"}, {"SamsungBrowser/", "", "Samsung Browser"}, {"HuaweiBrowser/", "", "Huawei Browser"},
+	{"UCBrowser/", "", "UCBrowser"}, {"MicroMessenger/", "", "WeChat"}, {"Konqueror/", "", "Konqueror"},
+	{"rv:", "Trident", "IE"},
+	{"YaBrowser/", "", "Yandex"}, {"Focus/", "", "Firefox Focus"}, {"OPT/", "", "Opera Touch"},
+	{"MiuiBrowser/", "", "MIUI Browser"},
+	{"FxiOS/", "", "Firefox"}, {"OculusBrowser/", "", "Oculus Browser"}, {"SamsungBrowser/", "", "Samsung Browser"},
+	{"HuaweiBrowser/", "", "Huawei Browser"},
 	{";FBAV/", "", "Facebook"}, {"Line/", "", "Line"}, {"Chromium/", "", "Chromium"}, {"Instagram ", "", "Instagram"},
-	{"GSA/", "Safari/", "GSA"}, {"HeadlessChrome/", "", "Chrome Headless"}, {"Chrome/", "; wv)", "Chrome WebView"}, {" Version/", "Android", "Android Browser"},
+	{"GSA/", "Safari/", "GSA"}, {"HeadlessChrome/", "", "Chrome Headless"}, {"Chrome/", "; wv)", "Chrome WebView"},
+	{" Version/", "Android", "Android Browser"},
 	{"Chrome/", "", "Chrome"}, {"Version/", "Mobile/", "Mobile Safari"}, {"Version/", "Safari", "Safari"},
 }
 
@@ -48,7 +53,8 @@ var models = [...]struct {
 	{regexp.MustCompile(`(?i)(?:huawei|honor)([-\w ]+)$`), "Huawei", "mobile"},
 	{regexp.MustCompile(`(?i)\b(nexus 6p|\w{2,4}e?-[atu]?[ln][\dx][012359c][adn]?)\b`), "Huawei", "mobile"},
 	{regexp.MustCompile(`(?i)\b(poco[\w ]+|redmi[-_ ]?(?:note|k)?[\w_ ]+)$`), "Xiaomi", "mobile"},
-	{regexp.MustCompile(`(?i)\b(mi[-_ ]?(?:a\d|one|one[_ ]plus|note lte|max|cc)?[_ ]?(?:\d?\w?)[_ ]?(?:plus|se|lite)?)$`), "Xiaomi", "mobile"},
+	{regexp.MustCompile(`(?i)\b(mi[-_ ]?(?:a\d|one|one[_ ]plus|note lte|max|cc)?[_ ]?(?:\d?\w?)[_ ]?(?:plus|se|lite)?)$`),
+		"Xiaomi", "mobile"},
 	{regexp.MustCompile(`(?i)\b(mi[-_ ]?pad[\w_ ]+)$`), "Xiaomi", "tablet"},
 	{regexp.MustCompile(`(?i)\b(cph[12]\d{3}|p(?:af|c[al]|d\w|e[ar])[mt]\d0|x9007|a101op)\b`), "OPPO", "mobile"},
 	{regexp.MustCompile(`(?i)vivo (\w+)$`), "Vivo", "mobile"},
@@ -178,7 +184,8 @@ func system(ua string) string {
 	case has("CrKey"):
 		return "Chromecast"
 	}
-	for _, name := range [...]string{"Android", "webOS", "Tizen", "KAIOS", "BlackBerry", "Nintendo", "PlayStation", "Xbox", "Kubuntu", "Ubuntu", "Debian", "SUSE", "Fedora", "Linux", "FreeBSD", "OpenBSD", "NetBSD"} {
+	for _, name := range [...]string{"Android", "webOS", "Tizen", "KAIOS", "BlackBerry", "Nintendo", "PlayStation",
+		"Xbox", "Kubuntu", "Ubuntu", "Debian", "SUSE", "Fedora", "Linux", "FreeBSD", "OpenBSD", "NetBSD"} {
 		if has(name) {
 			return name
 		}
@@ -225,7 +232,8 @@ func version(ua, mark string) string {
 func word(ua, mark, more string) string {
 	_, rest, _ := strings.Cut(ua, mark)
 	for i, c := range rest {
-		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || strings.ContainsRune(more, c)) {
+		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || strings.ContainsRune(
+			more, c)) {
 			return rest[:i]
 		}
 	}
