@@ -1,6 +1,7 @@
 package cassette
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -121,7 +122,7 @@ func (r *Redactor) scanInteraction(n int, i *Interaction) (leaks []Leak) {
 			place := side + ".header" + r.safe(".", name)
 			for _, v := range values {
 				if hit := r.bare(secret, http.CanonicalHeaderKey(name), v); hit != "" {
-					leaks = append(leaks, Leak{n, place, secret, mask(hit)})
+					leaks = append(leaks, Leak{n, place, cmp.Or(secret, "token"), mask(hit)})
 				} else {
 					look(place, v)
 				}
@@ -152,6 +153,11 @@ func (r *Redactor) bare(kind, name, v string) string {
 	}
 	switch kind {
 	case "", "email", "phone", "hashed":
+		for from, to := range protocolSecrets(name, v) {
+			if plain(v[from:to]) {
+				return v[from:to]
+			}
+		}
 		return ""
 	case "authorization":
 		if _, rest, ok := strings.Cut(v, " "); ok {
@@ -223,6 +229,9 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 	if len(s) < 4 || depth > maxDepth {
 		return "", ""
 	}
+	if kind, hit, ok := r.findBinary(s, depth); ok {
+		return kind, hit
+	}
 	switch plain, p, err := r.unpacked(s); {
 	case errors.Is(err, errLarge):
 		return unsearched + ", as it is too large unpacked (" + p.name + ")", ""
@@ -230,6 +239,9 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 		if kind, hit = r.find(plain, depth+1); kind != "" {
 			return kind + " in " + p.name, hit
 		}
+	}
+	if kind, hit = r.findColumns(s); kind != "" {
+		return kind, hit
 	}
 	eachView(s, func(v view, layer int) (string, bool) {
 		for _, m := range r.matches(v.text) {
@@ -247,10 +259,35 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 	return kind, hit
 }
 
+// findColumns looks into the texts of JSON that may have lines of values below names.
+func (r *Redactor) findColumns(s string) (kind, hit string) {
+	if s[0] != '{' && s[0] != '[' || !strings.Contains(s, `\n`) {
+		return "", ""
+	}
+	for i := strings.IndexByte(s, '"'); i >= 0 && i < len(s); {
+		end := stringEnd(s, i)
+		var text string
+		if strings.Contains(s[i:end], `\n`) && json.Unmarshal([]byte(s[i:end]), &text) == nil {
+			for _, m := range r.columns(text, nil) {
+				value := text[m.from:m.to]
+				if !stays(m.kind, value) && !isToken(value) && !r.allowed(value) && !r.isExample(value) {
+					return m.kind, value
+				}
+			}
+		}
+		next := strings.IndexByte(s[end:], '"')
+		if next < 0 {
+			break
+		}
+		i = end + next
+	}
+	return "", ""
+}
+
 // findEncoded looks into what may stand for other bytes.
 func (r *Redactor) findEncoded(s string, depth int) (kind, hit string) {
 	for e := range runs(s) {
-		if printable([]byte(e.plain)) || r.packed(e.plain) {
+		if printable([]byte(e.plain)) || isBinary(e.plain) || r.packed(e.plain) {
 			kind, hit = r.find(e.plain, depth+1)
 		} else if found := r.inBytes(e.plain); len(found) > 0 {
 			kind, hit = found[0].kind, e.plain[found[0].from:found[0].to]

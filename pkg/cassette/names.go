@@ -1,6 +1,7 @@
 package cassette
 
 import (
+	"iter"
 	"strings"
 )
 
@@ -133,6 +134,7 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 		}
 	}
 	spaced := from > i+1
+	from = behind(s, from, quoted && s[i] == ':')
 	m, ok := r.pairValue(s, end, from, quoted || s[i] == '=')
 	if !ok {
 		return m, false
@@ -147,6 +149,51 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 		return match{}, false
 	}
 	return m, true
+}
+
+// behind is where a value begins that stands behind comments or, with lines, on a later
+// line than its name: of JSON, which is the same whatever is between its parts. A text
+// of YAML stands below its name, too, where | or > says so.
+func behind(s string, from int, lines bool) int {
+	at := from
+	for at < len(s) && at-from < 512 {
+		switch rest := s[at:]; {
+		case rest[0] == ' ' || rest[0] == '\t' || lines && (rest[0] == '\n' || rest[0] == '\r'):
+			at++
+		case strings.HasPrefix(rest, "/*"):
+			n := strings.Index(rest, "*/")
+			if n < 0 {
+				return from
+			}
+			at += n + len("*/")
+		case lines && strings.HasPrefix(rest, "//"):
+			n := strings.IndexByte(rest, '\n')
+			if n < 0 {
+				return from
+			}
+			at += n
+		case !lines && at > from && (rest[0] == '|' || rest[0] == '>'), !lines && at == from &&
+			(rest[0] == '|' || rest[0] == '>') && s[from-1] == ' ':
+			return block(s, at, from)
+		default:
+			if lines || rest[0] == '"' || rest[0] == '\'' {
+				return at
+			}
+			return from
+		}
+	}
+	return from
+}
+
+// block is where a text of YAML begins, the sign of which stands at a place; from where
+// there is none.
+func block(s string, at, from int) int {
+	line, rest, ok := strings.Cut(s[at+1:min(len(s), at+256)], "\n")
+	below := strings.TrimLeft(rest, " ")
+	if !ok || len(strings.Trim(line, "+-123456789 \r")) > 0 || len(below) == len(rest) {
+		return from
+	}
+	return at + 1 + len(line) + 1 + len(rest) - len(below)
 }
 
 // noSecret tells what stands in the place of a secret, whatever its name says: the
@@ -276,6 +323,55 @@ func (r *Redactor) element(s string, i int) (match, bool) {
 func isName(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' ||
 		c == '.' || c == '$'
+}
+
+// protocolHeader is where a browser has to put a token for a WebSocket, as it can send
+// no other header: bearer.X, or two of its values, authorization and X.
+const protocolHeader = "Sec-Websocket-Protocol"
+
+// protocolSecrets yields the places of tokens in a line of that header.
+func protocolSecrets(name, v string) iter.Seq2[int, int] {
+	return func(yield func(from, to int) bool) {
+		announced := false
+		for at := 0; name == protocolHeader && at < len(v); {
+			one, _, _ := strings.Cut(v[at:], ",")
+			word := strings.TrimSpace(one)
+			from := at + strings.Index(one, word)
+			at += len(one) + 1
+			if tokenRE.MatchString(word) {
+				announced = false
+				continue
+			}
+			dot := strings.LastIndexAny(word, ".~:|=") + 1
+			if dash := strings.IndexByte(word, '-') + 1; dot == 0 && dash > 0 && keyKind(word[:dash-1]) != "" {
+				dot = dash
+			}
+			// A JWT has dots of its own.
+			for dot > 0 && keyKind(last(word[:dot-1])) == "" {
+				dot = strings.LastIndexAny(word[:dot-1], ".~:|=") + 1
+			}
+			tells := keyKind(last(word)) != ""
+			if announced || dot > 0 {
+				if !yield(from+dot, from+len(word)) {
+					return
+				}
+			}
+			announced = tells
+		}
+	}
+}
+
+// protocols redacts a line of that header.
+func (r *Redactor) protocols(v string) string {
+	var b strings.Builder
+	at := 0
+	for from, to := range protocolSecrets(protocolHeader, v) {
+		b.WriteString(r.Text(v[at:from]))
+		b.WriteString(r.whole("token", v[from:to]))
+		at = to
+	}
+	b.WriteString(r.Text(v[at:]))
+	return b.String()
 }
 
 // keyKinds are names of members, parameters, form fields and headers whose

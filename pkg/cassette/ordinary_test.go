@@ -21,6 +21,14 @@ func TestOrdinaryWords(t *testing.T) {
 		"<order><id>7</id><total>12.50</total><password/></order>",
 		"version = 1\ntokens = 12\nkey = value\nauthor = somebody who wrote it\n",
 		"curl -u user: https://api.shop.example/v1",
+		"curl -u user:password https://api.shop.example/v1; curl -u $USER:$PASS x; curl --user <user>:<pass> y",
+		"docker run -u 1000:1000 shop; curl -a http://api.shop.example",
+		"Your password, please\nthanks, bye\n",
+		"token,kind,line\nfunc,keyword,1\nmain,name,1\n",
+		"| Token | What it is |\n|-------|------------|\n| a1b2c3d4 | yours |\n",
+		"password: |\n  how it is kept\n",
+		"data: {\"n\":1,\ndata: \"m\":2}\n\n",
+		"\x82\xa4user\xa3ada\xa5token\xc3",
 		`{"dependencies":{"cookie-signature":"~1.0.6","csrf-token":"^4.1.10","jwt":">=9.0.2"}}`,
 		`{"invalid_signature":"The webhook does not contain a valid signature.","api_key":"${{ secrets.API_KEY }}"}`,
 		`{"password":"{{ vault.password }}","token":"#{stripe_token}","secret":"<your secret>","authorization":"Bearer %s"}`,
@@ -189,6 +197,24 @@ func TestNamesBeside(t *testing.T) {
 		`<meta name="csrf-token" content="` + secret + `" />`,
 		`<dict><key>password</key> <string>` + secret + `</string></dict>`,
 		`<member><name>password</name><value><string>` + secret + `</string></value></member>`,
+		"data: {\"access_token\":\ndata: \"" + secret + "\"}\n\n",
+		"event: x\r\ndata:{\"user\":{\"password\":\r\ndata:\"" + secret + "\"}}\r\n\r\n",
+		"{\"password\": /* of the shop */ \"" + secret + "\"} // the end",
+		"{\n \"client_secret\":\n  // from the console\n  \"" + secret + "\"\n}",
+		"const config = {password: /* of the shop */ '" + secret + "'}",
+		"user: ada\npassword: |-\n  " + secret + "\n",
+		"curl -u ada:" + secret + " https://api.shop.example",
+		"curl -sS https://api.shop.example \\\n  --user 'ada:" + secret + "'",
+		"http --auth ada:" + secret + " GET api.shop.example",
+		`{"run":"curl -X POST -u ada:` + secret + ` https://api.shop.example"}`,
+		"user,password\nada," + secret + "\n",
+		"id;API Key;name\r\n1;\"" + secret + "\";a\r\n2;;b\r\n",
+		"user\taccess_token\nada\t" + secret,
+		`{"file":"user,password\nada,` + secret + `\n"}`,
+		"\x82\xa4user\xa3ada\xa8password\xaf" + secret,
+		"\xde\x00\x01\xa7clients\x91\x81\xd9\x0dclient_secret\xc4\x0f" + secret,
+		"\xd9\xd9\xf7\xa1\x68password\x6f" + secret,
+		base64.StdEncoding.EncodeToString([]byte("\xa2\x61n\x19\x03\xe8\x66secret\x4f" + secret)),
 		"AccountName=shop;AccountKey=" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(secret, 4))) + ";",
 		base64.StdEncoding.EncodeToString([]byte("\x00\x00\x00\x00\x20\x0a\x28sk_live_4eC39HqLyjWDarjtT1zdp7dc")),
 	} {
@@ -202,8 +228,38 @@ func TestNamesBeside(t *testing.T) {
 		if strings.Contains(i.Response.Body, secret) || i.Response.Body == body {
 			t.Errorf("survives: %s", i.Response.Body)
 		}
+		if isBinary(body) != isBinary(i.Response.Body) {
+			t.Errorf("is no such object any more: %q", i.Response.Body)
+		}
 		if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
 			t.Errorf("%s: %v", i.Response.Body, leaks)
+		}
+	}
+}
+
+// TestTokensOfWebSockets: browsers send a token in the only header that they can set.
+func TestTokensOfWebSockets(t *testing.T) {
+	const secret = "Korrekt77-pferd"
+	for line, want := range map[string]string{
+		"v1.shop, bearer." + secret:                "v1.shop, bearer.REDACTED",
+		"authorization, " + secret + ", v1":        "authorization, REDACTED",
+		"v1, token-" + secret:                      "v1, token-REDACTED",
+		"base64url.bearer." + secret + ".x":        "base64url.bearer.REDACTED",
+		"graphql-ws, graphql-transport-ws, v1.4.2": "graphql-ws, graphql-transport-ws, v1.4.2",
+	} {
+		red := NewRedactor([]byte("a key of some length"), nil)
+		i := ordinary()
+		i.Request.Headers.Set(protocolHeader, line)
+		if leaks := red.scanInteraction(0, i); len(leaks) == 0 && strings.Contains(line, secret) {
+			t.Errorf("passes the gate: %s", line)
+		}
+		red.Interaction(i)
+		got := i.Request.Headers.Get(protocolHeader)
+		if strings.Contains(got, secret) || !strings.HasPrefix(got, want) {
+			t.Errorf("%s became %s", line, got)
+		}
+		if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+			t.Errorf("%s: %v", got, leaks)
 		}
 	}
 }

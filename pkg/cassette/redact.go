@@ -173,6 +173,8 @@ func (r *Redactor) Header(h http.Header) {
 			switch {
 			case kind == "authorization":
 				values[n] = r.authorization(v)
+			case key == protocolHeader:
+				values[n] = r.protocols(v)
 			case kind == "cookie":
 				values[n] = r.cookie(v, strings.HasPrefix(key, "Set-"))
 			case kind != "":
@@ -464,6 +466,9 @@ func (r *Redactor) text(s string, depth int) string {
 		return s
 	}
 	if mayBePacked(s) {
+		if now, ok := r.binary(s, depth); ok {
+			return now
+		}
 		switch plain, p, err := r.unpacked(s); {
 		case err == nil:
 			if now := r.text(plain, depth+1); now != plain {
@@ -605,7 +610,7 @@ func (r *Redactor) matches(s string) []match {
 	if r.quick {
 		found = r.known.find(s)
 	} else {
-		found = r.search(s, found, true)
+		found = r.columns(s, r.search(s, found, true))
 		for _, rule := range r.custom {
 			found = rule.everywhere(s, found)
 		}
@@ -766,7 +771,7 @@ func (r *Redactor) encoded(s string, v *view, depth int) string {
 // inside redacts what was decoded: text and packed text wholly, other bytes by the
 // values that are known.
 func (r *Redactor) inside(plain string, depth int) (string, bool) {
-	if printable([]byte(plain)) || r.packed(plain) {
+	if printable([]byte(plain)) || isBinary(plain) || r.packed(plain) {
 		now := r.text(plain, depth+1)
 		return now, now != plain
 	}

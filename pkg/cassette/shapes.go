@@ -306,6 +306,9 @@ func ownRules() []*rule {
 		{kind: "posthog", begins: true, keys: []string{"phx_", "phs_"}, source: `\b(ph[xs]_[A-Za-z0-9]{20,})`},
 		{kind: "facebook", begins: true, keys: []string{"eaa"}, may: goesOn(40), source: `\b(EAA[A-Za-z0-9]{40,})`},
 		{kind: "userinfo", keys: []string{"://"}, may: hasUser, source: `://([^/\s:@"'<>\\]*:[^/\s@"'<>\\]+)@`},
+		{kind: "password", keys: []string{"curl ", "http ", "https ", "xh "}, may: hasLogin, source: `(?:^|[^\w./-])(?:` +
+			`curl|https?|xh)(?: (?:[^\n|;]|\\\r?\n)*?)?\s["']?(?:-[a-zA-Z]{0,8}[ua]|-U|--user|--proxy-user|--auth)[= ]*["']?` +
+			`[^\s:"'=]+:([^\s"'\\:]{4,})`, ok: func(v string) bool { return keyKind(v) == "" && strings.IndexByte("$%{/", v[0]) < 0 }},
 		{kind: "phone", keys: plusDigits(), source: `(?:^|[^\w.+-])(\+[1-9](?:[ ().-]{0,2}\d){8,14})(?:$|[^\w+=])`,
 			ok: func(v string) bool { return !harmless("phone", v) }},
 		{kind: "iban", begins: true, upper: true, keys: countries(), may: goesOnUpper,
@@ -330,6 +333,13 @@ func goesOn(n int) func(behind string) bool {
 
 // afterBlank says that a blank, or the plus that stands for one, follows.
 func afterBlank(behind string) bool { return behind != "" && (behind[0] == ' ' || behind[0] == '+') }
+
+// hasLogin says that a user and a password may be given to the command that ends there.
+func hasLogin(behind string) bool {
+	behind = behind[:min(len(behind), behindKey)]
+	return strings.Contains(behind, ":") && (strings.Contains(behind, "-u") || strings.Contains(behind, "-a") ||
+		strings.Contains(behind, "-U") || strings.Contains(behind, "u "))
+}
 
 // hasUser says that what follows :// is a user and a password.
 func hasUser(behind string) bool {

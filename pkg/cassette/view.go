@@ -219,6 +219,31 @@ func undoPrintable(s string) (v view, ok bool) {
 	return u.view()
 }
 
+// undoEvents joins the lines of server-sent events that are one text together; ok is
+// false when there are none.
+func undoEvents(s string) (v view, ok bool) {
+	const next = "\ndata:"
+	if len(s) > math.MaxInt32 {
+		return view{}, false
+	}
+	u := undoing{s: s}
+	for i := 0; ; {
+		n := strings.Index(s[i:], next)
+		if n < 0 {
+			return u.view()
+		}
+		i += n
+		if strings.HasPrefix(s[strings.LastIndexByte(s[:i], '\n')+1:i], next[1:]) {
+			end := i + len(next)
+			if end < len(s) && s[end] == ' ' {
+				end++
+			}
+			u.replace(i, end, []byte{'\n'})
+		}
+		i += len(next)
+	}
+}
+
 // layers is how many escapes within escapes are undone.
 const layers = 3
 
@@ -230,6 +255,11 @@ const layers = 3
 func eachView(s string, f func(v view, layer int) (now string, more bool)) {
 	s, more := f(view{text: s}, 0)
 	t := traitsOf(s)
+	if more && t&signs != 0 {
+		if v, ok := undoEvents(s); ok {
+			s, more = f(v, 2*layers+2)
+		}
+	}
 	if !more || t&(escapes|pluses|equals) == 0 || len(s) > 1<<16 && t&high != 0 && !utf8.ValidString(s) {
 		return // bytes have no escapes
 	}

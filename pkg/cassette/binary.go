@@ -1,0 +1,281 @@
+package cassette
+
+import (
+	"encoding/binary"
+	"math"
+	"strings"
+	"unicode/utf8"
+)
+
+// A body may be objects in a binary form, in which each text has its length before it:
+// MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md) and CBOR
+// (RFC 8949). Their texts are redacted by the names beside them, as those of JSON are,
+// and get the lengths that they have then.
+
+// binaryForm reads and writes one of the two forms.
+type binaryForm struct {
+	name string
+	// head reads what begins at a place: its kind, a length or a count, and where what
+	// follows begins.
+	head func(s string, at int) (kind byte, n, next int)
+	// text writes a text, or bytes, with their length.
+	text func(b *strings.Builder, kind byte, s string)
+}
+
+// Kinds of what a head begins.
+const (
+	binaryNone   = iota // nothing that is known
+	binaryScalar        // n bytes that are a number or the like
+	binaryText
+	binaryBytes // that may be a text
+	binaryArray
+	binaryMap
+	binaryTag // one thing follows
+)
+
+func binaryForms() [2]binaryForm {
+	return [2]binaryForm{{"MessagePack", packHead, packText}, {"CBOR", cborHead, cborText}}
+}
+
+// binaryWalk goes through a text in one of the forms, and gives each text in it to f,
+// with the name of its member; what f returns is written in its place.
+type binaryWalk struct {
+	form  binaryForm
+	s     string
+	f     func(name, text string) string
+	out   strings.Builder
+	named int // members with a name
+}
+
+// walkBinary is ok when all of a text is one such object, or several.
+func walkBinary(s string, f func(name, text string) string) (out, form string, ok bool) {
+	if len(s) < MinSecret || s[0] < 0x80 {
+		return "", "", false
+	}
+	for _, form := range binaryForms() {
+		if kind, _, _ := form.head(s, 0); kind != binaryMap && kind != binaryArray && kind != binaryTag {
+			continue
+		}
+		seen := binaryWalk{form: form, s: s, f: func(_, text string) string { return text }}
+		if !seen.all() || seen.named == 0 {
+			continue // f is asked about nothing that turns out to be something else
+		}
+		w := binaryWalk{form: form, s: s, f: f}
+		ok := w.all()
+		return w.out.String(), form.name, ok
+	}
+	return "", "", false
+}
+
+func (w *binaryWalk) all() bool {
+	at := 0
+	for at < len(w.s) {
+		next, ok := w.value(at, "", 0)
+		if !ok {
+			return false
+		}
+		at = next
+	}
+	return true
+}
+
+// value goes over what begins at a place.
+func (w *binaryWalk) value(at int, name string, depth int) (next int, ok bool) {
+	kind, n, next := w.form.head(w.s, at)
+	if kind == binaryNone || n < 0 || depth > maxTree || next > len(w.s) {
+		return 0, false
+	}
+	switch kind {
+	case binaryScalar, binaryText, binaryBytes:
+		if n > len(w.s)-next || kind == binaryText && !utf8.ValidString(w.s[next:next+n]) {
+			return 0, false
+		}
+		text, now := w.s[next:next+n], ""
+		if kind != binaryScalar {
+			now = w.f(name, text)
+		}
+		if kind == binaryScalar || now == text {
+			w.out.WriteString(w.s[at : next+n])
+		} else {
+			w.form.text(&w.out, kind, now)
+		}
+		return next + n, true
+	case binaryTag:
+		w.out.WriteString(w.s[at:next])
+		return w.value(next, name, depth+1)
+	}
+	w.out.WriteString(w.s[at:next])
+	if n > len(w.s)-next { // each takes a byte
+		return 0, false
+	}
+	for range n {
+		member := name
+		if kind == binaryMap {
+			key, length, from := w.form.head(w.s, next)
+			if key == binaryText && length >= 0 && from <= len(w.s) && length <= len(w.s)-from {
+				member = w.s[from : from+length]
+				w.named++
+			}
+			if next, ok = w.value(next, "", depth+1); !ok {
+				return 0, false
+			}
+		}
+		if next, ok = w.value(next, member, depth+1); !ok {
+			return 0, false
+		}
+	}
+	return next, true
+}
+
+// isBinary says that a text is in one of the forms.
+func isBinary(s string) bool {
+	_, _, ok := walkBinary(s, func(_, text string) string { return text })
+	return ok
+}
+
+// binary redacts a text that is in one of the forms; ok is false when it is not.
+func (r *Redactor) binary(s string, depth int) (now string, ok bool) {
+	now, _, ok = walkBinary(s, func(name, text string) string {
+		if r.pathSecret("body", []string{name}) {
+			return r.whole("custom", text)
+		}
+		if kind := r.kindOf(name, text); kind != "" {
+			return r.member(kind, text, depth+1)
+		}
+		return r.text(text, depth+1)
+	})
+	return now, ok
+}
+
+// findBinary looks for a secret in a text that is in one of the forms; ok is false when
+// it is not.
+func (r *Redactor) findBinary(s string, depth int) (kind, hit string, ok bool) {
+	_, form, ok := walkBinary(s, func(name, text string) string {
+		switch announced := r.kindOf(name, text); {
+		case kind != "":
+		case announced == "" || stays(announced, text) || tokenRE.MatchString(text) || isToken(text) ||
+			r.isExample(text) || r.allowed(text) || len(text) < 4:
+			kind, hit = r.find(text, depth+1)
+		default:
+			kind, hit = announced, text
+		}
+		return text
+	})
+	if kind != "" {
+		kind += " in " + form
+	}
+	return kind, hit, ok
+}
+
+// bigEndian reads a number of some bytes; -1 is one that is too large.
+func bigEndian(s string, at, size int) (n, next int) {
+	if at+size > len(s) {
+		return -1, at
+	}
+	var v uint64
+	for _, c := range []byte(s[at : at+size]) {
+		v = v<<8 | uint64(c)
+	}
+	if v > math.MaxInt32 {
+		return -1, at
+	}
+	return int(v), at + size
+}
+
+// packHead is the head of MessagePack.
+func packHead(s string, at int) (kind byte, n, next int) {
+	if at >= len(s) {
+		return binaryNone, 0, at
+	}
+	c := s[at]
+	at++
+	switch {
+	case c <= 0x7f, c >= 0xe0, c == 0xc0, c == 0xc2, c == 0xc3:
+		return binaryScalar, 0, at
+	case c <= 0x8f:
+		return binaryMap, int(c & 0x0f), at
+	case c <= 0x9f:
+		return binaryArray, int(c & 0x0f), at
+	case c <= 0xbf:
+		return binaryText, int(c & 0x1f), at
+	case c >= 0xc4 && c <= 0xc6:
+		n, at = bigEndian(s, at, 1<<(c-0xc4))
+		return binaryBytes, n, at
+	case c >= 0xc7 && c <= 0xc9: // an extension has its type behind the length
+		n, at = bigEndian(s, at, 1<<(c-0xc7))
+		return binaryScalar, n + 1, at
+	case c >= 0xca && c <= 0xd3:
+		return binaryScalar, [...]int{4, 8, 1, 2, 4, 8, 1, 2, 4, 8}[c-0xca], at
+	case c >= 0xd4 && c <= 0xd8:
+		return binaryScalar, 1 + 1<<(c-0xd4), at
+	case c >= 0xd9 && c <= 0xdb:
+		n, at = bigEndian(s, at, 1<<(c-0xd9))
+		return binaryText, n, at
+	case c == 0xdc || c == 0xdd:
+		n, at = bigEndian(s, at, 2<<(c-0xdc))
+		return binaryArray, n, at
+	case c == 0xde || c == 0xdf:
+		n, at = bigEndian(s, at, 2<<(c-0xde))
+		return binaryMap, n, at
+	}
+	return binaryNone, 0, at
+}
+
+func packText(b *strings.Builder, kind byte, s string) {
+	head := byte(0xd9)
+	if kind == binaryBytes {
+		head = 0xc4
+	}
+	switch n := len(s); {
+	case n < 32 && kind == binaryText:
+		b.WriteByte(0xa0 | byte(n))
+	case n < 1<<8:
+		b.Write([]byte{head, byte(n)})
+	case n < 1<<16:
+		b.Write(binary.BigEndian.AppendUint16([]byte{head + 1}, uint16(n)))
+	default:
+		b.Write(binary.BigEndian.AppendUint32([]byte{head + 2}, uint32(n)))
+	}
+	b.WriteString(s)
+}
+
+// cborHead is the head of CBOR. Things without a length before them are not read.
+func cborHead(s string, at int) (kind byte, n, next int) {
+	if at >= len(s) {
+		return binaryNone, 0, at
+	}
+	major, low := s[at]>>5, s[at]&0x1f
+	at++
+	n = int(low)
+	switch {
+	case low >= 28:
+		return binaryNone, 0, at
+	case low >= 24:
+		size := 1 << (low - 24)
+		if major == 7 || major < 2 { // what they are worth does not matter
+			return binaryScalar, size, at
+		}
+		n, at = bigEndian(s, at, size)
+	case major == 7 || major < 2:
+		return binaryScalar, 0, at
+	}
+	return [...]byte{2: binaryBytes, 3: binaryText, 4: binaryArray, 5: binaryMap, 6: binaryTag}[major], n, at
+}
+
+func cborText(b *strings.Builder, kind byte, s string) {
+	major := byte(3 << 5)
+	if kind == binaryBytes {
+		major = 2 << 5
+	}
+	switch n := len(s); {
+	case n < 24:
+		b.WriteByte(major | byte(n))
+	case n < 1<<8:
+		b.Write([]byte{major | 24, byte(n)})
+	case n < 1<<16:
+		b.Write(binary.BigEndian.AppendUint16([]byte{major | 25}, uint16(n)))
+	default:
+		b.Write(binary.BigEndian.AppendUint32([]byte{major | 26}, uint32(n)))
+	}
+	b.WriteString(s)
+}
