@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 // Secret is a value that must not be in a cassette.
@@ -25,7 +26,10 @@ const (
 )
 
 // form is a secret value, and what replaces it.
-type form struct{ name, text, with string }
+type form struct {
+	name, text, with string
+	alone            bool // it is one only where no letter or digit stands beside it, and in its own letter case
+}
 
 // known finds secret values in text: those of the run, and those that a name has
 // announced so far. It is safe for concurrent use.
@@ -101,11 +105,19 @@ func (k *known) at(s string, at int) (m match, ok bool) {
 		return match{}, false
 	}
 	for _, f := range k.begin[windowOf(s[at:])] {
-		if len(f.text) <= len(s)-at && strings.EqualFold(s[at:at+len(f.text)], f.text) {
+		if len(f.text) <= len(s)-at && strings.EqualFold(s[at:at+len(f.text)], f.text) &&
+			(!f.alone || standsAlone(s, at, f.text)) {
 			return match{from: at, to: at + len(f.text), kind: "the value of " + f.name, with: f.with, exact: true}, true
 		}
 	}
 	return match{}, false
+}
+
+// standsAlone says that a text stands at a place as it is, and is no part of a word.
+func standsAlone(s string, at int, text string) bool {
+	end := at + len(text)
+	return s[at:end] == text && (at == 0 || !isAlnumByte(s[at-1]) || !isAlnumByte(s[at])) &&
+		(end == len(s) || !isAlnumByte(s[end]) || !isAlnumByte(s[end-1]))
 }
 
 // find yields the places of known values in a text, none of which overlap.
@@ -139,8 +151,9 @@ func learnable(v string) bool {
 		return false
 	}
 	var lower, upper, digit, other int
-	for i := range len(v) {
-		switch c := v[i]; {
+	// A sign before a word, or behind it, makes another use of it: @scope, word!
+	for _, c := range []byte(strings.TrimFunc(v, unicode.IsPunct)) {
+		switch {
 		case c >= 'a' && c <= 'z':
 			lower = 1
 		case c >= 'A' && c <= 'Z':

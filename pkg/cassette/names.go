@@ -2,6 +2,7 @@ package cassette
 
 import (
 	"iter"
+	"regexp"
 	"strings"
 )
 
@@ -210,8 +211,15 @@ func noSecret(v string) bool {
 	if v == "%s" || strings.HasSuffix(v, " %s") || strings.HasSuffix(v, "...") && len(v) < 12 {
 		return true
 	}
-	return isVersion(v) || strings.Count(v, " ") >= 4 && (strings.HasSuffix(v, ".") || strings.HasSuffix(v, "!")) && !hasDigit(v)
+	return isVersion(v) || isPattern(v) || strings.Count(v, " ") >= 4 && (strings.HasSuffix(v, ".") || strings.HasSuffix(v, "!")) && !hasDigit(v)
 }
+
+// patterns is what regular expressions have, and texts hardly.
+var patterns = regexp.MustCompile(`\[\^?[^\]\s]*[0-9A-Za-z]-[0-9A-Za-z][^\]]*\]|\[\^[^\]\s]+\][+*?{)]|` +
+	`\\[dwsDWS](?:[+*?{)|\]]|$)|\(\?[:=!P<]|\(?\.[*+]\??(?:\)|$)`)
+
+// isPattern tells a regular expression: token=[0-9]+ says what a token looks like.
+func isPattern(v string) bool { return strings.ContainsAny(v, `[\(.`) && patterns.MatchString(v) }
 
 // isVersion tells the version of a package, or a range of them.
 func isVersion(v string) bool {
@@ -233,6 +241,10 @@ func isCode(v string) bool {
 	switch v {
 	case "None", "nil", "NULL", "undefined", "True", "False", "self", "this":
 		return true
+	}
+	if name, index, ok := strings.Cut(strings.TrimRight(v, ")"), "["); ok && strings.HasSuffix(index, "]") &&
+		digitsOnly(index[:len(index)-1]) && !hasDigit(name) {
+		return true // an element of a list
 	}
 	return !hasDigit(v) && strings.ContainsAny(v, "._(){}[]$*") && !strings.ContainsAny(v, "!@#%^+~")
 }

@@ -23,6 +23,9 @@ func TestOrdinaryWords(t *testing.T) {
 		"curl -u user: https://api.shop.example/v1",
 		"curl -u user:password https://api.shop.example/v1; curl -u $USER:$PASS x; curl --user <user>:<pass> y",
 		"docker run -u 1000:1000 shop; curl -a http://api.shop.example",
+		`url.replace(/token=[0-9]+/, "token=x"); path =~ "secret=\\w+&password=(.*)"`,
+		"token=[0-9a-f]{8}&password=[^&]+",
+		"get(url, auth_username=auth[0], auth_password=auth[1])",
 		"Your password, please\nthanks, bye\n",
 		"token,kind,line\nfunc,keyword,1\nmain,name,1\n",
 		"| Token | What it is |\n|-------|------------|\n| a1b2c3d4 | yours |\n",
@@ -260,6 +263,21 @@ func TestTokensOfWebSockets(t *testing.T) {
 		}
 		if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
 			t.Errorf("%s: %v", got, leaks)
+		}
+	}
+}
+
+// TestAloneOnly: a value that a name has announced and that is little more than a word
+// is no secret in other words, nor where it names something else.
+func TestAloneOnly(t *testing.T) {
+	red := NewRedactor([]byte("a key of some length"), nil)
+	red.Text(`{"password":"@pollyjs","token":"Passw0rd","secret":"Zk3-9fXq77Lm.2201"}`)
+	for text, stays := range map[string]bool{
+		"import { Polly } from '@pollyjs/core'": true, "see Passw0rds, xPassw0rd": true, "passw0rd": true,
+		"it is Passw0rd.": false, "aZk3-9fXq77Lm.2201b": false,
+	} {
+		if now := red.Text(text); (now == text) != stays {
+			t.Errorf("%s became %s", text, now)
 		}
 	}
 }

@@ -121,9 +121,9 @@ func (r *Redactor) addSecrets(secrets []Secret) {
 		} else {
 			r.examples = append(r.examples, with)
 		}
-		r.known.add(form{s.Name, s.Value, with})
+		r.known.add(form{name: s.Name, text: s.Value, with: with})
 		if trimmed := strings.TrimSpace(s.Value); trimmed != s.Value && len(trimmed) >= MinSecret {
-			r.known.add(form{s.Name, trimmed, with})
+			r.known.add(form{name: s.Name, text: trimmed, with: with})
 		}
 	}
 }
@@ -271,10 +271,16 @@ func (r *Redactor) whole(kind, v string) string {
 		return r.flat(v)
 	}
 	token := r.token(kind, v)
-	if learnable(v) && !personal(kind) {
-		r.known.add(form{kind, v, token})
-	}
+	r.learn(kind, v, token)
 	return token
+}
+
+// learn makes a value that a name has announced known, if it can be told from other
+// texts. One that has little of its own counts where it stands by itself.
+func (r *Redactor) learn(kind, v, token string) {
+	if learnable(v) && !personal(kind) {
+		r.known.add(form{name: kind, text: v, with: token, alone: len(v) < 16})
+	}
 }
 
 // isExample tells whether a value is what takes the place of a secret.

@@ -266,9 +266,7 @@ func (w *jsonWalk) number(top *level, end int, t string) {
 		return
 	case kind == "password" && len(t) >= 4, kind == "card" || kind == "ssn" || kind == "phone" || kind == "custom",
 		kind != "" && len(t) >= 6 && whole:
-		if learnable(t) && !personal(kind) {
-			w.r.known.add(form{kind, t, w.r.token(kind, t)})
-		}
+		w.r.learn(kind, t, w.r.token(kind, t))
 	case whole && isCard(t):
 	default:
 		return
