@@ -135,11 +135,27 @@ func (d *Declared) bind(c *opened) (action, error) {
 	}
 	switch {
 	case slices.ContainsFunc(b.steps, func(s boundStep) bool { return s.talks() }):
-		a.converse, a.item = b.converse, b.writeConversation
+		a.converse, a.item, a.requests = b.converse, b.writeConversation, b.longest()
 	case len(b.steps) > 1 && slices.ContainsFunc(b.steps, func(s boundStep) bool { return s.success != nil }):
 		b.apart, a.successOf = true, b.successOf
 	}
 	return a, nil
+}
+
+// longest is how many requests a conversation makes at most. What is kept for many events does
+// not count.
+func (b *bound) longest() (most int) {
+	n := 0
+	for i := range b.steps {
+		if b.steps[i].wait {
+			n = 0
+		}
+		if b.steps[i].last == nil {
+			n++
+		}
+		most = max(most, n)
+	}
+	return most
 }
 
 // bind puts a step into its scope. It is not needed when the settings rule it out.

@@ -232,6 +232,9 @@ type ActionPlan struct {
 	// same for all; nil: it is.
 	OverheadFor func(key string) int
 	PerItem     int // bytes between two items
+	// Requests is how many requests a batch takes at most, where the answer to one is needed
+	// for another; 0 is one.
+	Requests int
 	// AllOrNothing: one bad item makes the partner refuse the whole request
 	// without naming it, so the engine bisects.
 	AllOrNothing bool

@@ -133,6 +133,9 @@ func TestLookupBySeveral(t *testing.T) {
 			files++
 		}
 	}
+	if got := s.Plan().Actions[0].Requests; got != 1 {
+		t.Errorf("a delivery takes %d requests: what is kept is no more than one", got)
+	}
 	if files != 1 || len(p.to) != 9 {
 		t.Errorf("the list was fetched %d times in %d requests", files, len(p.to))
 	}

@@ -217,6 +217,8 @@ type action struct {
 	dated        bool      // it tells the partner when, though no field has it
 	success      []Success // nil: the spec's
 
+	requests int // that a delivery takes at most; 0: one
+
 	own  bool   // its items are written by a function of its own
 	once string // path in an item of what stands in a request only once; "": nothing
 
@@ -358,7 +360,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 		o.plan.Actions = append(o.plan.Actions, ActionPlan{
 			Slug: a.Slug, Limits: oa.limits, AllOrNothing: a.AllOrNothing,
 			Overhead: len(oa.request.Open) + len(oa.request.Close), PerItem: len(oa.request.Sep),
-			OverheadFor: oa.request.overhead(),
+			OverheadFor: oa.request.overhead(), Requests: a.requests,
 		})
 	}
 	for _, n := range append([]string{s.Info.Name, s.Info.Slug}, s.Info.Integrations...) {

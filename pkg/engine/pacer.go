@@ -52,6 +52,7 @@ type pacer struct {
 	adapt   adaptive
 	breaker breaker
 
+	plan    *destination.Plan
 	limiter Limiter
 	account string
 	until   time.Time // when the share has to be asked for again; zero: never
@@ -102,11 +103,11 @@ func (o *Options) lifts(r destination.Rate) bool {
 }
 
 func newPacer(c *LaneConfig, limits []limit, saved []byte, now time.Time) *pacer {
-	p := &pacer{limiter: c.Limiter, account: c.Account}
+	p := &pacer{limiter: c.Limiter, account: c.Account, plan: c.Sender.Plan()}
 	if p.limiter == nil {
 		p.limiter = alone{}
 	}
-	plan := c.Sender.Plan()
+	plan := p.plan
 	for _, l := range limits {
 		b := bucket{
 			action: l.action,
@@ -118,6 +119,9 @@ func newPacer(c *LaneConfig, limits []limit, saved []byte, now time.Time) *pacer
 		b.key = b.of.String() + "/" + b.per.String()
 		if l.action != wholeLane {
 			b.key = plan.Actions[l.action].Slug + "/" + b.key
+		}
+		for i := range plan.Actions {
+			b.several = b.several || b.counts(int32(i)) && plan.Actions[i].Requests > 1
 		}
 		b.share(1)
 		b.tokens = b.size
@@ -154,7 +158,7 @@ func (p *pacer) wait(now time.Time, action int32, events, bytes int) time.Durati
 	}
 	for i := range p.buckets {
 		if b := &p.buckets[i]; b.counts(action) {
-			d = max(d, b.wait(now, b.cost(events, bytes)))
+			d = max(d, b.wait(now, b.cost(p.requests(action), events, bytes)))
 		}
 	}
 	if d > 0 {
@@ -163,10 +167,18 @@ func (p *pacer) wait(now time.Time, action int32, events, bytes int) time.Durati
 	}
 	for i := range p.buckets {
 		if b := &p.buckets[i]; b.counts(action) {
-			b.take(now, b.cost(events, bytes))
+			b.take(now, b.cost(p.requests(action), events, bytes))
 		}
 	}
 	return 0
+}
+
+// requests is how many requests a batch of an action takes at most.
+func (p *pacer) requests(action int32) int {
+	if int(action) >= len(p.plan.Actions) {
+		return 1
+	}
+	return max(p.plan.Actions[action].Requests, 1)
 }
 
 // pause keeps the whole lane from sending.
@@ -194,12 +206,13 @@ func (p *pacer) want(wants bool) {
 // than the limit by a part of one request: what went out in the last window is
 // counted as well, in steps of a 64th of it.
 type bucket struct {
-	action int32
-	of     destination.Unit
-	per    time.Duration
-	key    string  // by which a resume finds it
-	whole  float64 // the limit, of the whole account
-	n      float64 // the share of it
+	action  int32
+	of      destination.Unit
+	per     time.Duration
+	several bool    // a delivery may take more than one of them
+	key     string  // by which a resume finds it
+	whole   float64 // the limit, of the whole account
+	n       float64 // the share of it
 
 	size   float64
 	perSec float64
@@ -221,14 +234,14 @@ const (
 
 func (b *bucket) counts(action int32) bool { return b.action == wholeLane || b.action == action }
 
-func (b *bucket) cost(events, bytes int) float64 {
+func (b *bucket) cost(requests, events, bytes int) float64 {
 	switch b.of {
 	case destination.Events:
 		return float64(events)
 	case destination.Bytes:
 		return float64(bytes)
 	}
-	return 1
+	return float64(requests)
 }
 
 // share sets the part of the limit that is this process's.
@@ -281,7 +294,7 @@ func (b *bucket) wait(now time.Time, cost float64) time.Duration {
 // take counts what goes out now.
 func (b *bucket) take(now time.Time, cost float64) {
 	b.tokens -= cost
-	if b.of == destination.Requests {
+	if b.of == destination.Requests && !b.several {
 		return // never more than the bucket
 	}
 	for len(b.recent) > 0 && !b.recent[0].to.Add(b.window()).After(now) {

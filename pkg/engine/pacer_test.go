@@ -159,6 +159,24 @@ func TestRatesOfActions(t *testing.T) {
 	}
 }
 
+// TestSeveralRequestsOfADelivery: what takes several requests, the answer to one of which is
+// needed for the next, counts as so many.
+func TestSeveralRequestsOfADelivery(t *testing.T) {
+	rate := destination.Rate{N: 25, Per: time.Second, Of: destination.Requests}
+	plan := &destination.Plan{
+		Actions: []destination.ActionPlan{{Slug: "one"}, {Slug: "three", Requests: 3}},
+		Limits:  destination.LaneLimits{Rates: []destination.Rate{rate}},
+	}
+	p := pacerFor(t, LaneConfig{}, plan, nil, epoch)
+	all := flood(p, epoch, 1, func() int { return 3 }, 20*time.Second)
+	if got := most(all, rate.Per); got > rate.N {
+		t.Errorf("%v requests in one window", got)
+	}
+	if got := len(all); got < 20*7 {
+		t.Errorf("%d deliveries in 20 seconds", got)
+	}
+}
+
 // TestPaceSurvivesAResume: what went out before counts after.
 func TestPaceSurvivesAResume(t *testing.T) {
 	rate := destination.Rate{N: 1000, Per: time.Minute, Of: destination.Events}
