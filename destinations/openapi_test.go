@@ -37,6 +37,7 @@ var described = map[string]struct {
 	}},
 	"klaviyo":  {files: []string{"klaviyo.json"}},
 	"mixpanel": {files: []string{"mixpanel-ingestion.yaml"}},
+	"sendgrid": {files: []string{"sendgrid-contacts.json"}},
 }
 
 // TestOpenAPI holds the requests of all cases against the partners' own

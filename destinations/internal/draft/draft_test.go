@@ -37,6 +37,20 @@ func TestDrafts(t *testing.T) {
 			t.Errorf("%s: %v", slug, err)
 		}
 	}
+	rows := t.TempDir()
+	for range 2 { // the second time they are there
+		if _, err := addRows(known, rows, "loops"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := 0
+	err = lines(filepath.Join(rows, "destinations/testdata/segment/catalogue.jsonl.gz"), func([]byte) error {
+		n++
+		return nil
+	})
+	if err != nil || n != 25 {
+		t.Errorf("%d rows of Loops, %v; want 25", n, err)
+	}
 	// go build sees them where they would stand.
 	overlay := map[string]string{}
 	args := []string{"build"}

@@ -93,7 +93,8 @@ func (d *definition) cases() string {
 	for _, r := range d.rows {
 		if name := snake(r.Action); r.Action != "" && r.Event != nil && !seen[name] {
 			seen[name] = true
-			fmt.Fprintf(&b, "  %s:\n    action: %s\n    events:\n      - %s\n", quoted(name), quoted(r.Action), quoted(string(r.Event)))
+			fmt.Fprintf(&b, "  %s:\n    action: %s\n    events:\n      - %s\n", quoted(name), quoted(r.Action),
+				quoted(string(r.Event)))
 		}
 	}
 	return b.String()

@@ -73,5 +73,9 @@ func run(from, to, slug string) error {
 		}
 		fmt.Println("written:", path)
 	}
-	return nil
+	n, err := addRows(from, to, slug)
+	if n > 0 {
+		fmt.Println("added:", n, "rows to destinations/testdata/segment/catalogue.jsonl.gz")
+	}
+	return err
 }
