@@ -148,7 +148,7 @@ it goes on where it was. At the end it says what became of every event.
 			panic(err)
 		}
 	}
-	root.AddCommand(a.forwardCommand(), a.previewCommand(), a.redriveCommand(), a.runsCommand(),
+	root.AddCommand(a.forwardCommand(), a.planCommand(), a.previewCommand(), a.redriveCommand(), a.runsCommand(),
 		a.recordCommand(), a.replayCommand(), a.cassettesCommand(), a.destinationsCommand(), a.configCommand(),
 		a.importWorkspaces(), newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(),
 		a.completionsCommand())

@@ -1,0 +1,138 @@
+package cmd
+
+import (
+	"encoding/json"
+	"maps"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// planned is what plan and forward say alike.
+type planned struct {
+	Read         uint64
+	Destinations []struct {
+		Name                                                       string
+		Filtered, Events, Delivered, Deliveries, Requests, Retries uint64
+		Bytes, Pending                                             uint64
+		Skipped, Rejected                                          map[string]json.RawMessage
+		Depends                                                    bool `json:"depends_on_answers"`
+	}
+}
+
+// counts are the numbers of reasons, which plan gives with an example.
+func counts(t *testing.T, by map[string]json.RawMessage) map[string]uint64 {
+	out := map[string]uint64{}
+	for k, raw := range by {
+		var n uint64
+		var of struct{ Count uint64 }
+		if json.Unmarshal(raw, &n) != nil {
+			if err := json.Unmarshal(raw, &of); err != nil {
+				t.Fatal(err)
+			}
+			n = of.Count
+		}
+		out[k] = n
+	}
+	return out
+}
+
+// TestPlanIsWhatForwardDoes: for every destination, the events, deliveries, skips,
+// rejections, requests and bytes of a plan are those of the run, on archives that are
+// mixed, dirty, and old.
+func TestPlanIsWhatForwardDoes(t *testing.T) {
+	t.Parallel()
+	old := file(t, "old.jsonl",
+		`{"type":"track","event":"Order Completed","userId":"u","messageId":"m1","timestamp":"2012-01-01T00:00:00Z","properties":{"revenue":1,"currency":"USD"}}
+{"type":"track","event":"A","userId":"u","messageId":"m2"}
+{"type":"identify","userId":"","messageId":"m3","traits":{"email":"ann@shop.example"},"timestamp":"2031-01-01T00:00:00Z"}
+{"type":"Track","event":"B","userId":"u","messageId":"m4","timestamp":"03/01/2024 10:00"}
+not an event
+`)
+	for name, args := range map[string][]string{
+		"shop":  {"--from", filepath.Join("..", "cassettes", "events", "shop.jsonl.zst"), "--limit", "700"},
+		"messy": {"--from", filepath.Join("..", "cassettes", "events", "messy.jsonl.gz"), "--limit", "700"},
+		"old":   {"--from", old},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
+			args = append(args, "--rehearse", "-o", "json")
+			var plan, ran planned
+			for command, into := range map[string]*planned{"plan": &plan, "forward": &ran} {
+				code, out, said := invoke(t, env, "", append([]string{command}, args...)...)
+				if err := json.Unmarshal([]byte(out), into); err != nil {
+					t.Fatalf("%s: exit code %d, %v: %s", command, code, err, said)
+				}
+			}
+			if plan.Read != ran.Read || len(plan.Destinations) != len(ran.Destinations) {
+				t.Fatalf("read %d, planned %d", ran.Read, plan.Read)
+			}
+			compared := uint64(0)
+			for i, p := range plan.Destinations {
+				r := ran.Destinations[i]
+				if p.Depends {
+					t.Logf("%s is not compared: what it sends depends on answers", p.Name)
+					continue
+				}
+				for what, n := range map[string][2]uint64{
+					"filtered": {p.Filtered, r.Filtered}, "events": {p.Events, r.Delivered + r.Pending},
+					"deliveries": {p.Deliveries, r.Deliveries}, "requests": {p.Requests, r.Requests - r.Retries},
+					"bytes": {p.Bytes, r.Bytes},
+				} {
+					if n[0] != n[1] && r.Retries == 0 {
+						t.Errorf("%s: %d %s were planned, the run had %d", p.Name, n[0], what, n[1])
+					}
+				}
+				for what, by := range map[string][2]map[string]uint64{
+					"skipped":  {counts(t, p.Skipped), counts(t, r.Skipped)},
+					"rejected": {counts(t, p.Rejected), counts(t, r.Rejected)},
+				} {
+					if !maps.Equal(by[0], by[1]) && r.Retries == 0 {
+						t.Errorf("%s: %s: %v was planned, the run had %v", p.Name, what, by[0], by[1])
+					}
+				}
+				compared += p.Deliveries
+			}
+			if compared == 0 && name != "old" {
+				t.Error("nothing was compared")
+			}
+		})
+	}
+}
+
+// TestPlanSays: what would happen, in words and numbers, with prices, and what went before.
+func TestPlanSays(t *testing.T) {
+	in := file(t, "in.jsonl", `{"type":"track","event":"A","userId":"u","messageId":"m1","timestamp":"2024-01-01T00:00:00Z"}
+{"type":"track","event":"A","userId":"u","messageId":"m2"}
+`)
+	env := map[string]string{"XDG_STATE_HOME": t.TempDir(), "FANFOLD_MIXPANEL_PROJECT_TOKEN": "t",
+		"FANFOLD_MIXPANEL_API_SECRET": "s"}
+	out := t.TempDir()
+	args := []string{"--from", in, "--to", "mixpanel,file", "--set", "file.path=" + out}
+	code, said, _ := invoke(t, env, "", append([]string{"plan", "--price", "mixpanel=0.28/1k", "--price", "file=5/MB"},
+		args...)...)
+	if code != exitRejected {
+		t.Errorf("exit code %d:\n%s", code, said)
+	}
+	for _, want := range []string{"mixpanel: rejected 1: no_time, like ", "in.jsonl line 2 (A m2)", "mixpanel: price 0.00",
+		"events are from 2024-01-01T00:00:00Z", "without a time: 1", "most frequent: A (2)"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the plan does not say %q:\n%s", want, said)
+		}
+	}
+	args = []string{"--from", in, "--to", "file", "--set", "file.path=" + out}
+	if code, _, wrong := invoke(t, env, "", append([]string{"forward"}, args...)...); code != 0 {
+		t.Fatalf("exit code %d: %s", code, wrong)
+	}
+	if _, said, _ := invoke(t, env, "", append([]string{"plan"}, args...)...); !strings.Contains(said,
+		"of this command is complete") {
+		t.Errorf("the plan does not know the run that was:\n%s", said)
+	}
+	for _, price := range []string{"mixpanel", "mixpanel=1", "mixpanel=x/1k", "nobody=1/1k", "mixpanel=1/0",
+		"mixpanel=NaN/1k", "mixpanel=1/hour", "mixpanel=-1/k"} {
+		args := []string{"plan", "--from", in, "--to", "mixpanel", "--price", price}
+		if code, _, wrong := invoke(t, env, "", args...); code != exitUsage || !strings.Contains(wrong, "--price") {
+			t.Errorf("--price %s: exit code %d: %s", price, code, wrong)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+)
+
+// Forecast says how long the requests of a lane take at the limits that it keeps: its
+// pacer, with a clock that is only counted. How fast the partner answers it cannot know.
+type Forecast struct {
+	pacer  *pacer
+	start  time.Time
+	now    time.Time
+	limits []limit
+	waits  []time.Duration // for each of limits, how long it alone would have taken
+	alone  []*pacer
+	plan   *destination.Plan
+}
+
+// NewForecast returns the forecast of a lane that has nothing behind it yet.
+func NewForecast(s destination.Sender, o Options) *Forecast {
+	f := &Forecast{start: time.Unix(0, 0), plan: s.Plan()}
+	f.now = f.start
+	f.limits = limitsOf(f.plan, o)
+	c := &LaneConfig{Sender: s, Options: o}
+	f.pacer = newPacer(c, f.limits, nil, f.start)
+	for i := range f.limits {
+		f.alone = append(f.alone, newPacer(c, f.limits[i:i+1], nil, f.start))
+	}
+	f.waits = make([]time.Duration, len(f.limits))
+	return f
+}
+
+// Request counts a request of an action, after those before it.
+func (f *Forecast) Request(action int32, events, bytes int) {
+	f.now = send(f.pacer, f.now, action, events, bytes)
+	for i, p := range f.alone {
+		f.waits[i] = send(p, f.start.Add(f.waits[i]), action, events, bytes).Sub(f.start)
+	}
+}
+
+// send is when a request that could go at some time goes out.
+func send(p *pacer, at time.Time, action int32, events, bytes int) time.Time {
+	for {
+		d := p.wait(at, action, events, bytes)
+		if d <= 0 {
+			return at
+		}
+		at = at.Add(d)
+	}
+}
+
+// Span is how long all requests take so far.
+func (f *Forecast) Span() time.Duration { return f.now.Sub(f.start) }
+
+// Binding is the limit without which they would take less; ok is false when none holds
+// anything back.
+func (f *Forecast) Binding() (k Kept, ok bool) {
+	most := -1
+	for i, d := range f.waits {
+		if d > 0 && (most < 0 || d > f.waits[most]) {
+			most = i
+		}
+	}
+	if most < 0 {
+		return Kept{}, false
+	}
+	l := f.limits[most]
+	k = Kept{What: l.rate.Of.String(), N: l.rate.N, Per: l.rate.Per, Docs: l.rate.Docs}
+	if l.action != wholeLane {
+		k.Action = f.plan.Actions[l.action].Slug
+	}
+	return k, true
+}

@@ -1,0 +1,302 @@
+package report
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/run"
+)
+
+// Price is what a destination costs: so much for so many of something.
+type Price struct {
+	Amount float64
+	Per    float64
+	Of     string // event, delivery, request, MB
+}
+
+// ParsePrices reads prices such as mixpanel=0.28/1k, slack=0.01/request, s3=2/1000MB. Without
+// a word they are of events. Errors begin with the text that is wrong.
+func ParsePrices(texts []string, destinations []string) (map[string]Price, error) {
+	out := map[string]Price{}
+	for _, text := range texts {
+		name, rest, ok := strings.Cut(text, "=")
+		amount, unit, ok2 := strings.Cut(rest, "/")
+		a, err := strconv.ParseFloat(amount, 64)
+		digits := strings.TrimRight(unit, "abcdefghijklmnopqrstuvwxyzMB ")
+		p := Price{Amount: a, Per: 1, Of: "event"}
+		word := strings.TrimSpace(unit[len(digits):])
+		if k, is := strings.CutPrefix(word, "k"); is {
+			p.Per, word = 1000, strings.TrimSpace(k)
+		}
+		if digits != "" {
+			n, wrong := strconv.ParseFloat(digits, 64)
+			if wrong != nil || n <= 0 {
+				ok2 = false
+			}
+			p.Per *= n
+		}
+		word = strings.TrimSuffix(word, "s")
+		if word != "" {
+			p.Of = map[string]string{"event": "event", "delivery": "delivery", "deliverie": "delivery", "request": "request",
+				"MB": "MB"}[word]
+		}
+		switch {
+		case !ok || !ok2 || err != nil || a < 0 || math.IsInf(a, 0) || math.IsNaN(a) || unit == "" || p.Of == "":
+			return nil, fmt.Errorf("%q is no price: it has to be like mixpanel=0.28/1k, slack=0.01/request or s3=2/1000MB "+
+				"(of event, delivery, request or MB)", text)
+		case !slices.Contains(destinations, name):
+			return nil, fmt.Errorf("%q: there is no destination %s in this plan", text, name)
+		}
+		out[name] = p
+	}
+	return out, nil
+}
+
+// of is what a lane costs.
+func (p Price) of(l *run.PlannedLane) float64 {
+	n := float64(l.Events)
+	switch p.Of {
+	case "delivery":
+		n = float64(l.Deliveries)
+	case "request":
+		n = float64(l.Requests)
+	case "MB":
+		n = float64(l.Bytes) / 1e6
+	}
+	return p.Amount * n / p.Per
+}
+
+// Plan writes what a run would do.
+func Plan(w io.Writer, p *run.Plan, prices map[string]Price) error {
+	fmt.Fprintf(w, "plan of run %s: nothing was sent\n", p.Run)
+	planInput(w, p)
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\tevents\tdeliveries\tskipped\tfiltered\trejected\trequests\tbytes\ttime\t")
+	for _, l := range p.Destinations {
+		takes := "-"
+		if l.Span > 0 {
+			takes = span(l.Span)
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", l.Name, l.Events, l.Deliveries, planned(l.Skipped),
+			l.Filtered, planned(l.Rejected), l.Requests, l.Bytes, takes)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, l := range p.Destinations {
+		planLane(w, l, prices)
+	}
+	if len(p.Names) > 0 {
+		fmt.Fprintf(w, "most frequent: %s\n", strings.Join(frequent(p, 8), ", "))
+	}
+	planEarlier(w, p)
+	return nil
+}
+
+func planInput(w io.Writer, p *run.Plan) {
+	fmt.Fprintf(w, "input: %d objects, %d records", p.Objects, p.Read)
+	for _, k := range sortedKeys(p.Dropped) {
+		fmt.Fprintf(w, ", dropped by %s %d", k, p.Dropped[k])
+	}
+	fmt.Fprintln(w)
+	if !p.First.IsZero() {
+		fmt.Fprintf(w, "events are from %s to %s\n", p.First.UTC().Format(time.RFC3339), p.Last.UTC().Format(time.RFC3339))
+	}
+	if p.Undated > 0 {
+		fmt.Fprintf(w, "without a time: %d\n", p.Undated)
+	}
+	for _, k := range sortedKeys(p.Bad) {
+		fmt.Fprintf(w, "no events %d: %s%s\n", p.Bad[k].N, k, like(where(p.Bad[k].Example)))
+	}
+}
+
+func planLane(w io.Writer, l *run.PlannedLane, prices map[string]Price) {
+	for _, k := range sortedKeys(l.Skipped) {
+		fmt.Fprintf(w, "%s: skipped %d: %s%s\n", l.Name, l.Skipped[k].N, k, like(where(l.Skipped[k].Example)))
+	}
+	for _, k := range sortedKeys(l.Rejected) {
+		fmt.Fprintf(w, "%s: rejected %d: %s%s\n", l.Name, l.Rejected[k].N, k, like(where(l.Rejected[k].Example)))
+	}
+	if l.Depends && l.Deliveries > 0 {
+		fmt.Fprintf(w, "%s: some of its requests depend on what it answers: there may be fewer\n", l.Name)
+	}
+	if l.Limit != nil {
+		fmt.Fprintf(w, "%s: the limit that binds: %s\n", l.Name, limitText(l.Limit))
+	}
+	if p, ok := prices[l.Name]; ok {
+		fmt.Fprintf(w, "%s: price %.2f\n", l.Name, p.of(l))
+	}
+	if l.Backfill != "" && l.Deliveries > 0 {
+		fmt.Fprintf(w, "%s: %s\n", l.Name, l.Backfill)
+	}
+}
+
+func planEarlier(w io.Writer, p *run.Plan) {
+	switch e := p.Earlier; {
+	case e == nil:
+	case e.Status == run.Complete:
+		fmt.Fprintf(w, "run %s of this command is complete: forward would send only what is new in its input, "+
+			"and all of the above with --fresh\n", e.Run)
+	default:
+		fmt.Fprintf(w, "run %s of this command is not finished: forward would go on where it is "+
+			"(fanfold runs show %s)\n", e.Run, e.Run)
+	}
+}
+
+func limitText(k *engine.Kept) string {
+	s := fmt.Sprintf("%s %s in %s", strconv.FormatFloat(k.N, 'f', -1, 64), k.What, span(k.Per))
+	if k.Action != "" {
+		s += " of " + k.Action
+	}
+	if k.Docs != "" {
+		s += " (" + k.Docs + ")"
+	}
+	return s
+}
+
+// where says which event an example is, and why it is one.
+func where(e run.Example) string {
+	s := e.Object
+	if e.Line > 0 {
+		s += " line " + strconv.FormatInt(e.Line, 10)
+	}
+	if e.Name != "" {
+		s += " (" + e.Name + " " + e.Event + ")"
+	}
+	return destination.Cut(s+": "+e.Detail, 400)
+}
+
+func planned(by map[string]run.Planned) (n uint64) {
+	for _, c := range by {
+		n += c.N
+	}
+	return n
+}
+
+// frequent are the names of most events.
+func frequent(p *run.Plan, most int) (list []string) {
+	slices.SortFunc(p.Names, func(a, b run.PlannedName) int {
+		return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name))
+	})
+	for _, n := range p.Names[:min(most, len(p.Names))] {
+		list = append(list, fmt.Sprintf("%s (%d)", destination.Cut(n.Name, 60), n.N))
+	}
+	return list
+}
+
+// span writes how long something takes.
+func span(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%.1f days", d.Hours()/24)
+	case d >= time.Minute:
+		return strings.TrimSuffix(strings.TrimSuffix(d.Round(time.Second).String(), "0s"), "0m")
+	}
+	return d.Round(time.Millisecond).String()
+}
+
+type planReason struct {
+	Count  uint64 `json:"count"`
+	Object string `json:"object,omitempty"`
+	Line   int64  `json:"line,omitempty"`
+	Event  string `json:"event,omitempty"`
+	Name   string `json:"name,omitempty"`
+	Detail string `json:"detail,omitempty"`
+}
+
+type planLimit struct {
+	Action  string  `json:"action,omitempty"`
+	Of      string  `json:"of"`
+	N       float64 `json:"n"`
+	Seconds float64 `json:"seconds"`
+	Docs    string  `json:"docs,omitempty"`
+}
+
+type planDestination struct {
+	Name       string                `json:"name"`
+	Type       string                `json:"type"`
+	Filtered   uint64                `json:"filtered"`
+	Events     uint64                `json:"events"`
+	Deliveries uint64                `json:"deliveries"`
+	Skipped    map[string]planReason `json:"skipped"`
+	Rejected   map[string]planReason `json:"rejected"`
+	Requests   uint64                `json:"requests"`
+	Bytes      uint64                `json:"bytes"`
+	Seconds    float64               `json:"seconds"`
+	Limit      *planLimit            `json:"limit,omitempty"`
+	Price      *float64              `json:"price,omitempty"`
+	Depends    bool                  `json:"depends_on_answers,omitempty"`
+	Backfill   string                `json:"backfill,omitempty"`
+}
+
+type planName struct {
+	Name  string `json:"name"`
+	Count uint64 `json:"count"`
+}
+
+type planDocument struct {
+	Run          string                `json:"run"`
+	Earlier      *planEarlierRun       `json:"earlier,omitempty"`
+	Objects      int                   `json:"objects"`
+	Read         uint64                `json:"read"`
+	BadRecords   map[string]planReason `json:"bad_records"`
+	Dropped      map[string]uint64     `json:"dropped"`
+	Undated      uint64                `json:"undated"`
+	First        time.Time             `json:"first,omitzero"`
+	Last         time.Time             `json:"last,omitzero"`
+	Destinations []planDestination     `json:"destinations"`
+	Names        []planName            `json:"names"`
+}
+
+type planEarlierRun struct {
+	Run    string `json:"run"`
+	Status string `json:"status,omitempty"`
+}
+
+// PlanJSON writes a plan as one JSON document.
+func PlanJSON(w io.Writer, p *run.Plan, prices map[string]Price) error {
+	doc := planDocument{Run: p.Run, Objects: p.Objects, Read: p.Read, BadRecords: planReasons(p.Bad), Dropped: p.Dropped,
+		Undated: p.Undated, First: p.First.UTC(), Last: p.Last.UTC(), Names: []planName{}}
+	if p.Earlier != nil {
+		doc.Earlier = &planEarlierRun{p.Earlier.Run, p.Earlier.Status}
+	}
+	for _, l := range p.Destinations {
+		d := planDestination{Name: l.Name, Type: l.Type, Filtered: l.Filtered, Events: l.Events, Deliveries: l.Deliveries,
+			Skipped: planReasons(l.Skipped), Rejected: planReasons(l.Rejected), Requests: l.Requests, Bytes: l.Bytes,
+			Seconds: l.Span.Seconds(), Depends: l.Depends, Backfill: l.Backfill}
+		if k := l.Limit; k != nil {
+			d.Limit = &planLimit{k.Action, k.What, k.N, k.Per.Seconds(), k.Docs}
+		}
+		if price, ok := prices[l.Name]; ok {
+			sum := price.of(l)
+			d.Price = &sum
+		}
+		doc.Destinations = append(doc.Destinations, d)
+	}
+	frequent(p, 0)
+	for _, n := range p.Names[:min(100, len(p.Names))] {
+		doc.Names = append(doc.Names, planName{n.Name, n.N})
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(doc)
+}
+
+func planReasons(by map[string]run.Planned) map[string]planReason {
+	out := map[string]planReason{}
+	for k, c := range by {
+		e := c.Example
+		out[k] = planReason{c.N, e.Object, e.Line, e.Event, e.Name, e.Detail}
+	}
+	return out
+}

@@ -1,0 +1,171 @@
+package run
+
+import (
+	"fmt"
+
+	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/selection"
+	"github.com/fanfold/fanfold/pkg/source"
+)
+
+// dryLane makes of events what a lane would, and sends nothing: it routes them, and packs
+// the deliveries into the requests of a run.
+type dryLane struct {
+	d      *config.Opened
+	plan   *destination.Plan
+	src    source.Source
+	env    destination.Env
+	list   destination.Deliveries
+	packer *engine.Packer[*parcel]
+	ready  []*parcel // steps whose earlier step has gone out
+	// settled is told what is not sent of an event, and packed every request.
+	settled func(r *selection.Record, place string, d *destination.Delivery) error
+	// routed, unless it is nil, is told all that becomes of an event.
+	routed func(r *selection.Record, list []destination.Delivery, filtered bool)
+	packed func(b *engine.Packed[*parcel]) error
+	err    error // of one of these
+}
+
+// parcel is one delivery on its way into a request.
+type parcel struct {
+	d      *destination.Delivery
+	event  string // messageId or position
+	user   uint64
+	record uint64
+	held   int
+	next   *parcel // the next step of the same event, which waits for this one
+}
+
+func (w *World) dryLane(j *Job, d *config.Opened, src source.Source) *dryLane {
+	p := &dryLane{d: d, plan: d.Sender.Plan(), src: src, env: destination.Env{Now: w.Now(), Consent: d.Consent}}
+	p.packer = engine.NewPacker(p.plan, engine.PackOptionsOf(p.plan, d.Options, j.MemoryNeeded(),
+		len(j.Destinations)), p.request)
+	return p
+}
+
+// event routes an event, unless the filter keeps it out, and packs what is made of it.
+func (p *dryLane) event(r *selection.Record) error {
+	if !p.d.Filter.Match(r.Event.Root()) {
+		if p.routed != nil {
+			p.routed(r, nil, true)
+		}
+		return nil
+	}
+	fallback := ""
+	if p.plan.Positions || destination.NeedsFallback(r.Event) {
+		fallback = selection.Fallback(p.src.Manifest(), r.End)
+	}
+	return p.pass(r, r.End.String(), fallback)
+}
+
+// pass routes an event that the filter has let through, and packs what is made of it.
+// place says where it lies.
+func (p *dryLane) pass(r *selection.Record, place, fallback string) error {
+	p.env.Fallback, p.env.Suppressed = fallback, r.Suppressed
+	p.list.Detach() // what was made of earlier events waits for its request
+	p.route(r.Event)
+	if p.routed != nil {
+		p.routed(r, p.list.List, false)
+	}
+	// Steps that wait are told to those before them first: a request may be full at once.
+	var first []*parcel
+	var last *parcel
+	for k := range p.list.List {
+		d := &p.list.List[k]
+		if d.Settled != nil {
+			if err := p.settled(r, place, d); err != nil {
+				return err
+			}
+			continue
+		}
+		it := &parcel{d: d, event: eventName(r, place), user: engine.UserKey(r.Event), record: r.Ordinal,
+			held: len(d.Item) + len(r.Raw)}
+		if d.Wait && k > 0 && last != nil {
+			last.next = it
+		} else {
+			first = append(first, it)
+		}
+		last = it
+	}
+	for _, it := range first {
+		p.add(it)
+	}
+	return p.err
+}
+
+// route is the destination's Route; a panic of it rejects the event, as in a run.
+func (p *dryLane) route(ev *event.Event) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			p.list.Cut(0)
+			p.list.List = append(p.list.List, destination.Delivery{Settled: &destination.Result{
+				Outcome: destination.Rejected, Reason: destination.Panicked, Detail: destination.Cut(fmt.Sprint(cause), 200)}})
+		}
+	}()
+	if verdict, ok := p.env.Admit(ev); !ok {
+		p.list.List = append(p.list.List, destination.Delivery{Settled: &verdict})
+		return
+	}
+	p.d.Sender.Route(ev, &p.env, &p.list)
+}
+
+// action is the slug of a delivery's action; "": it is of none.
+func (p *dryLane) action(d *destination.Delivery) string {
+	if int(d.Action) < len(p.plan.Actions) && d.InsertID != "" {
+		return p.plan.Actions[d.Action].Slug
+	}
+	return ""
+}
+
+// add packs a delivery, and then the steps that waited for those that went out.
+func (p *dryLane) add(it *parcel) {
+	p.pack(it)
+	for len(p.ready) > 0 && p.err == nil {
+		next := p.ready[0]
+		p.ready = p.ready[1:]
+		p.pack(next)
+	}
+}
+
+func (p *dryLane) pack(it *parcel) {
+	p.packer.Add(engine.Parcel[*parcel]{Delivery: it.d, Value: it, User: it.user, Record: it.record, Held: it.held})
+}
+
+// flush shows what is not full.
+func (p *dryLane) flush() error {
+	for {
+		p.packer.Flush()
+		if len(p.ready) == 0 || p.err != nil {
+			return p.err
+		}
+		next := p.ready
+		p.ready = nil
+		for _, it := range next {
+			p.add(it)
+		}
+	}
+}
+
+// request passes a packed request on, and has the steps follow that waited for it.
+func (p *dryLane) request(b *engine.Packed[*parcel]) {
+	if p.err != nil {
+		return
+	}
+	for _, it := range b.Values {
+		if it.next != nil {
+			p.ready = append(p.ready, it.next)
+		}
+	}
+	p.err = p.packed(b)
+}
+
+// eventName is an event's messageId, or its place when it has none.
+func eventName(r *selection.Record, place string) string {
+	if id := r.Event.MessageID().Text(); id != "" && id != "null" {
+		return id
+	}
+	return place
+}

@@ -1,0 +1,223 @@
+package run
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/selection"
+	"github.com/fanfold/fanfold/pkg/source"
+)
+
+// Plan is what a run of a job would do, counted as a run counts: see [engine.Summary].
+type Plan struct {
+	Run     string // its id
+	Earlier *Earlier
+	Objects int
+	Read    uint64
+	Bad     map[string]Planned // records that are no events, by reason
+	Dropped map[string]uint64
+	Undated uint64 // events that nobody knows the time of
+	// First and Last are the span of the events' times; zero: none has any.
+	First, Last  time.Time
+	Destinations []*PlannedLane
+	Names        []PlannedName // the names of events, most frequent first
+}
+
+// Earlier is a run of the same command. What it has delivered is not sent again.
+type Earlier struct {
+	Run    string
+	Status string // as in the summary; "": it has not come to one
+}
+
+// Planned are events that have something in common, and where one of them is.
+type Planned struct {
+	N       uint64
+	Example Example
+}
+
+// Example is one event of many.
+type Example struct {
+	Object string
+	Line   int64
+	Event  string // its messageId, or position
+	Name   string // of a track call; else its type
+	Detail string
+}
+
+// PlannedLane is what a destination would be sent.
+type PlannedLane struct {
+	Name, Type, Backfill string
+
+	Filtered   uint64
+	Events     uint64 // that are sent, with nothing of them rejected
+	Deliveries uint64
+	Skipped    map[string]Planned
+	Rejected   map[string]Planned
+	Requests   uint64
+	Bytes      uint64 // of bodies, before compression
+	// Depends says that what is sent depends on what the partner answers: requests may be
+	// fewer.
+	Depends bool
+	// Span is the time that the partner's limits take; Limit is the one that binds.
+	Span  time.Duration
+	Limit *engine.Kept
+
+	forecast *engine.Forecast
+}
+
+// PlannedName is how many events there are of a name.
+type PlannedName struct {
+	Name string
+	N    uint64
+}
+
+// mostNames bounds the names that a plan counts: names may be data.
+const mostNames = 10_000
+
+// Plan reads the input of a job once, routes and packs it as a run would, and sends
+// nothing. dir is a folder for what cannot be held in memory; the caller removes it.
+func (w *World) Plan(ctx context.Context, runs Folder, j *Job, dir string) (*Plan, error) {
+	p := &Plan{Run: j.ID(), Bad: map[string]Planned{}, Dropped: map[string]uint64{}}
+	if err := p.earlier(runs, j); err != nil {
+		return nil, err
+	}
+	names := map[string]uint64{}
+	var input source.Source
+	err := w.dryRun(ctx, j, dir, func(src source.Source) (lanes []*dryLane) {
+		input = src
+		for _, d := range j.Destinations {
+			lanes = append(lanes, p.lane(w, j, d, src))
+		}
+		return lanes
+	}, func(r *selection.Record) error {
+		p.record(r, names)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.Objects = input.Manifest().Len()
+	for _, l := range p.Destinations {
+		l.Span = l.forecast.Span()
+		if k, ok := l.forecast.Binding(); ok {
+			l.Limit = &k
+		}
+	}
+	for name, n := range names {
+		p.Names = append(p.Names, PlannedName{name, n})
+	}
+	return p, nil
+}
+
+// earlier finds a run of the same command.
+func (p *Plan) earlier(runs Folder, j *Job) error {
+	if j.Fresh || j.Rehearse {
+		return nil
+	}
+	dir, found, err := runs.choose(j.ID(), false)
+	if err != nil || !found {
+		return err
+	}
+	p.Earlier = &Earlier{Run: filepath.Base(dir)}
+	if s, err := ReadSummary(dir); err == nil {
+		p.Earlier.Status = s.Status
+	}
+	return nil
+}
+
+// record counts one record of the input.
+func (p *Plan) record(r *selection.Record, names map[string]uint64) {
+	p.Read++
+	switch {
+	case r.Bad != nil:
+		b := p.Bad[string(r.Bad.Reason)]
+		if b.N++; b.N == 1 {
+			b.Example = Example{Object: r.Object, Line: r.Line, Detail: r.Bad.Detail}
+		}
+		p.Bad[string(r.Bad.Reason)] = b
+		return
+	case r.Event == nil:
+		p.Dropped[r.Dropped]++
+		return
+	}
+	if at, ok := r.Event.Timestamp(); !ok {
+		p.Undated++
+	} else {
+		if p.First.IsZero() || at.Before(p.First) {
+			p.First = at
+		}
+		if at.After(p.Last) {
+			p.Last = at
+		}
+	}
+	name := nameOfEvent(r)
+	if _, known := names[name]; known || len(names) < mostNames {
+		names[name]++
+	}
+}
+
+// nameOfEvent is what a track call is about, and the type of any other.
+func nameOfEvent(r *selection.Record) string {
+	if name := r.Event.Name().Text(); name != "" {
+		return name
+	}
+	return r.Event.TypeValue().Text()
+}
+
+// lane plans what a destination is sent.
+func (p *Plan) lane(w *World, j *Job, d *config.Opened, src source.Source) *dryLane {
+	o := d.Options
+	o.Reserve = j.Reserve
+	l := &PlannedLane{Name: d.Name, Type: d.Slug, Backfill: d.Spec.Info.Backfill, Depends: d.Spec.Rung() == 5,
+		Skipped: map[string]Planned{}, Rejected: map[string]Planned{}, forecast: engine.NewForecast(d.Sender, o)}
+	p.Destinations = append(p.Destinations, l)
+	dry := w.dryLane(j, d, src)
+	dry.settled = func(*selection.Record, string, *destination.Delivery) error { return nil }
+	dry.routed = l.event
+	dry.packed = func(b *engine.Packed[*parcel]) error {
+		l.Requests++
+		l.Bytes += uint64(b.Bytes)
+		l.forecast.Request(int32(b.Group.Action), len(b.Values), b.Bytes)
+		return nil
+	}
+	return dry
+}
+
+// event counts an event under the worst of its deliveries, as a run does.
+func (l *PlannedLane) event(r *selection.Record, list []destination.Delivery, filtered bool) {
+	if filtered {
+		l.Filtered++
+		return
+	}
+	var worst *destination.Result
+	sent := false
+	for i := range list {
+		switch v := list[i].Settled; {
+		case v == nil:
+			sent = true
+			l.Deliveries++
+		case worst == nil, v.Outcome == destination.Rejected && worst.Outcome != destination.Rejected:
+			worst = v
+		}
+	}
+	switch {
+	case worst != nil && worst.Outcome == destination.Rejected:
+		count(l.Rejected, r, worst)
+	case sent || worst == nil:
+		l.Events++
+	default:
+		count(l.Skipped, r, worst)
+	}
+}
+
+func count(by map[string]Planned, r *selection.Record, v *destination.Result) {
+	c := by[string(v.Reason)]
+	if c.N++; c.N == 1 {
+		c.Example = Example{r.Object, r.Line, eventName(r, r.End.String()), nameOfEvent(r), v.Detail}
+	}
+	by[string(v.Reason)] = c
+}
