@@ -76,7 +76,7 @@ func (a *app) lint(args, secret []string, rules *redactionFlags) error {
 			fmt.Fprintf(a.out, "%s: %s\n", path, l)
 		}
 		if scan.Bytes > 1<<20 {
-			a.sayf("%s has %d KiB: a cassette that people review is smaller", path, scan.Bytes>>10)
+			a.sayf("%s has %d KiB: that is too much to review", path, scan.Bytes>>10)
 		}
 	}
 	if found > 0 {

@@ -78,7 +78,7 @@ resume and exit-codes.`,
 	o.limits.flags(f)
 	f.StringVar(&o.reserve, "reserve-for-live", "", "share of each partner's quota left to live traffic, like 30%")
 	globalFlag(f, &o.memory, "memory")
-	f.StringVar(&o.spool, "spool", "10GiB", "disk for what of standard input not every destination has passed")
+	f.StringVar(&o.spool, "spool", "10GiB", "disk space for standard input that a destination has still to read, like 10GiB")
 	return c
 }
 
@@ -267,7 +267,7 @@ func (a *app) verdict(j *run.Job, res *run.Result) error {
 		return outcome(exitIncomplete)
 	}
 	if res.Left > 0 && !j.Rehearse && !res.Again {
-		a.sayf("when what is wrong is mended, `fanfold redrive %s` sends the rejected events again", sum.Run)
+		a.sayf("once the cause is fixed, `fanfold redrive %s` sends the rejected events again", sum.Run)
 	}
 	if res.Left+sum.BadRecords > 0 {
 		return outcome(exitRejected)

@@ -68,7 +68,7 @@ func (a *app) importWorkspace(path string, read func([]byte) ([]workspace.Destin
 		}
 	}
 	for _, e := range run.Leaves(wrong) {
-		a.sayf("warning: to be mended: %v", e)
+		a.sayf("warning: to be fixed by hand: %v", e)
 	}
 	return nil
 }

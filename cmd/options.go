@@ -60,7 +60,7 @@ func (a *app) readGlobals(c *cobra.Command) error {
 	}
 	path := a.findConfig()
 	if path == "" && c.Flags().Changed("profile") {
-		return usagef("--profile %s: there is no configuration that could have it", a.profile)
+		return usagef("--profile %s: there is no configuration file", a.profile)
 	}
 	if from := c.Flags().Lookup("from"); from != nil && isStdin(path) && isStdinIn(from) {
 		return usagef("--config %s and --from - both take standard input", path)
@@ -202,7 +202,7 @@ func (a *app) configBytes(path string) ([]byte, error) {
 	case err != nil:
 		return nil, usagef("reading the configuration: %w", err)
 	case a.configGiven && len(bytes.TrimSpace(a.configText.data)) == 0 && !isRegular(path):
-		return nil, usagef("%s: nothing came out of it: a configuration cannot be empty where it is piped in", path)
+		return nil, usagef("%s: it is empty: a configuration that is piped in has to hold something", path)
 	}
 	return a.configText.data, nil
 }

@@ -153,8 +153,8 @@ func (a *app) record(ctx context.Context, o *recordOptions, args []string) error
 		return outcome(code)
 	case w.conv.Rec == nil:
 		if o.mode == "once" {
-			fmt.Fprintf(a.err, "fanfold: %s exists: it was replayed, and nothing was recorded; "+
-				"--mode all records anew, --mode new adds what is missing\n", o.cassette)
+			a.sayf("%s exists: it was replayed, and nothing was recorded; "+
+				"--mode all records anew, --mode new adds what is missing", o.cassette)
 		}
 		return a.replayed(w.conv.Old, &replayOptions{child: len(args) > 0}, code)
 	}
@@ -308,15 +308,15 @@ func (a *app) runRecorded(ctx context.Context, r *recording, w *wire, args []str
 // program asked past what is recorded.
 func (a *app) sayWhatPassed(s *listen.Service, rec *cassette.Recorder) {
 	if line := s.Links.Sentence(); line != "" {
-		fmt.Fprintln(a.err, "fanfold: "+line)
+		a.say(line)
 	}
 	hosts := slices.Sorted(maps.Keys(s.Passed))
 	for n, host := range hosts {
 		if n == 10 {
-			fmt.Fprintf(a.err, "fanfold: and %d more hosts\n", len(hosts)-n)
+			a.sayf("and %d more hosts", len(hosts)-n)
 			break
 		}
-		fmt.Fprintf(a.err, "fanfold: passed by, not recorded: %d connections to %s (--allow records a host)\n",
+		a.sayf("passed by, not recorded: %d connections to %s (--allow records a host)",
 			s.Passed[host], report.OneLine(host))
 	}
 	if rec != nil {
@@ -334,11 +334,11 @@ func (a *app) recorder(r *recording, red *cassette.Redactor) (*cassette.Recorder
 		if left, err = cassette.Recover(r.o.cassette); err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(a.err, "fanfold: %d interactions of an interrupted recording are kept\n", len(left.Interactions))
+		a.sayf("%d interactions of an interrupted recording are kept", len(left.Interactions))
 	}
 	rec, err := cassette.NewRecorder(r.o.cassette, cassette.RecordOptions{
 		Network: r.network, Redactor: red, MaxBody: r.maxBody, Now: time.Now,
-		Warn: func(s string) { fmt.Fprintln(a.err, "fanfold: "+s) },
+		Warn: func(s string) { a.say(s) },
 	})
 	if errors.Is(err, fs.ErrExist) {
 		return nil, usagef("%w", err)
@@ -353,8 +353,8 @@ func (a *app) recorder(r *recording, red *cassette.Redactor) (*cassette.Recorder
 func (a *app) recorded(r *recording, conv *cassette.Conversation, code int) error {
 	o := r.o
 	if code != 0 && !o.keepOnError {
-		fmt.Fprintf(a.err, "fanfold: the command failed (exit code %d): "+
-			"%s is not written (--keep-on-error writes it)\n", code, o.cassette)
+		a.sayf("the command failed (exit code %d): "+
+			"%s is not written (--keep-on-error writes it)", code, o.cassette)
 		if err := conv.Rec.Abandon(); err != nil {
 			return err
 		}
@@ -363,7 +363,7 @@ func (a *app) recorded(r *recording, conv *cassette.Conversation, code int) erro
 	c, err := conv.Rec.Finish(r.meta)
 	var leak *cassette.LeakError
 	if errors.As(err, &leak) {
-		fmt.Fprintln(a.err, "fanfold: "+a.secrets.redact(leak.Error()))
+		a.say(a.secrets.redact(leak.Error()))
 		return outcome(exitFinding)
 	}
 	if err != nil {
@@ -376,7 +376,7 @@ func (a *app) recorded(r *recording, conv *cassette.Conversation, code int) erro
 	if err := nothingRecorded(r, conv, c, before); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.err, "fanfold: %d interactions recorded in %s\n", len(c.Interactions)-before, c.Path)
+	a.sayf("%d interactions recorded in %s", len(c.Interactions)-before, c.Path)
 	a.sayHowTheyEnded(c)
 	if code != 0 {
 		return outcome(code)
@@ -419,11 +419,11 @@ func (a *app) sayHowTheyEnded(c *cassette.Cassette) {
 		}
 	}
 	if n > 0 {
-		fmt.Fprintf(a.err, "fanfold: %d of them broke off, and will in replay: see %s\n",
+		a.sayf("%d of them broke off, and will in replay: see %s",
 			n, strings.TrimSuffix(c.Path, ".yaml")+".meta.yaml")
 	}
 	if n := len(c.Meta.Unrecorded); n > 0 {
-		fmt.Fprintf(a.err, "fanfold: %d requests were not recorded: see %s\n",
+		a.sayf("%d requests were not recorded: see %s",
 			n, strings.TrimSuffix(c.Path, ".yaml")+".meta.yaml")
 	}
 }
@@ -437,7 +437,7 @@ func (a *app) ownRun(ctx context.Context, w *wire, args []string) int {
 	return b.execute(ctx, args[1:])
 }
 
-// liveNetwork is the way to the real partners.
+// liveNetwork is the network of the real partners.
 func (a *app) liveNetwork(caFile string) (http.RoundTripper, error) {
 	t := transport.Dial(64, nil)
 	if caFile != "" {
@@ -454,33 +454,7 @@ func (a *app) liveNetwork(caFile string) (http.RoundTripper, error) {
 		}
 		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
-	return newWays(t), nil
-}
-
-// ways are connections for what HTTP has different kinds of.
-type ways struct{ usual, http1, http2 *http.Transport }
-
-func newWays(usual *http.Transport) *ways {
-	w := &ways{usual: usual, http1: usual.Clone(), http2: usual.Clone()}
-	w.http1.Protocols = new(http.Protocols)
-	w.http1.Protocols.SetHTTP1(true)
-	w.http1.ForceAttemptHTTP2 = false
-	w.http2.Protocols = new(http.Protocols)
-	w.http2.Protocols.SetHTTP2(true)
-	w.http2.Protocols.SetUnencryptedHTTP2(true)
-	return w
-}
-
-// RoundTrip sends WebSockets over HTTP/1.1, which alone has them here, and gRPC
-// over HTTP/2 though there be no TLS.
-func (w *ways) RoundTrip(req *http.Request) (*http.Response, error) {
-	switch {
-	case cassette.IsWebSocket(req):
-		return w.http1.RoundTrip(req)
-	case cassette.IsGRPC(req):
-		return w.http2.RoundTrip(req)
-	}
-	return w.usual.RoundTrip(req)
+	return listen.Network(t), nil
 }
 
 func b2i(b bool) int {

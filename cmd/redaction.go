@@ -47,7 +47,7 @@ func (a *app) redactor(key []byte, secrets []cassette.Secret, flags *redactionFl
 		return nil, usagef("--redact: %w", err)
 	}
 	for _, name := range red.Short() {
-		a.sayf("the value of %s has less than %d characters: what is replaced for it may be something else",
+		a.sayf("the value of %s has less than %d characters: other text may be taken for it",
 			name, cassette.MinSecret)
 	}
 	return red, nil

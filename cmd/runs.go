@@ -69,9 +69,9 @@ func (a *app) pruneCommand() *cobra.Command {
 	}
 	c := &cobra.Command{
 		Use: "prune --older-than 30d", Short: "Remove old runs, with their dead letters", Args: cobra.NoArgs,
-		Long: `prune removes the runs that no command has used for so long. A run that is removed
-is forgotten: its command, run again, sends everything anew, and its dead letters can
-no more be redriven. A run that a process works on stays.`,
+		Long: `prune removes runs that no command has used for the given time. A run that is removed
+is forgotten: the same command sends everything again, and its dead letters can no
+longer be redriven. A run that a process works on is kept.`,
 		Example: `  fanfold runs prune --older-than 30d --keep-incomplete --dry-run`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if o.olderThan == "" {

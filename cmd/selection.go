@@ -54,7 +54,7 @@ func (a *app) input(s *selection) (run.Input, error) {
 	if stream != nil {
 		in.Stream = &run.Stream{Name: stream.Name, In: stream.In, Interactive: stream.Standard && a.inIsTerminal()}
 		if !stream.Standard { // it may wait for whoever writes to it
-			a.sayf("%s is read once, as standard input is", stream.Name)
+			a.sayf("%s can be read only once, like standard input", stream.Name)
 		}
 	}
 	if s.lateness != "" {

@@ -25,14 +25,14 @@ func (a *app) verifyCommand() *cobra.Command {
 	var o verifyOptions
 	c := &cobra.Command{
 		Use:   "verify PATH...",
-		Short: "Hold today's code, or the live partner, against what was recorded",
+		Short: "Compare today's code, or the live partner, with what was recorded",
 		Long: `verify sends the events that are stored with a case through today's destination
 code: the requests have to be the recorded ones, and the answers have to mean
 what they meant. The folder's name says which destination.
 
-With --live nothing is compared with the recording but the answers: the events
-are sent to the real partner, with the settings of the configuration, --set and
-the environment, and status and shape of the answers have to be as recorded. A
+With --live only the answers are compared with the recording: the events are sent
+to the real partner, with the settings of the configuration, --set and the
+environment, and status and shape of the answers have to be as recorded. A
 cassette without events is sent as it was recorded: GET and HEAD, or with
 --allow-unsafe everything. Exit code 5 when something differs.`,
 		Example: `  fanfold replay verify cassettes/mixpanel

@@ -43,8 +43,8 @@ func (f *File) applyProfile(root *yaml.Node, name string, p *problems) {
 	}
 }
 
-// mergeOver puts what stands in a table over what stands in another: tables are merged,
-// everything else is replaced, and what is nothing (null) is taken out.
+// mergeOver merges a table over another: tables in it are merged, other values replaced,
+// and null removes a key.
 func mergeOver(n, over *yaml.Node) {
 	for i := 0; i+1 < len(over.Content); i += 2 {
 		key, value := over.Content[i], over.Content[i+1]

@@ -41,7 +41,7 @@ func retryForm() form {
 	}}
 }
 
-// with is a form with what it is for.
+// with adds a description to a form.
 func (f form) with(doc string) form {
 	out := form{}
 	for k, v := range f {

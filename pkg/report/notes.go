@@ -64,7 +64,7 @@ func Notes(j *run.Job, res *run.Result) []string {
 			fmt.Sprintf("%s was stopped: %s; its %d pending events go out %s", d.Name, d.Stopped, d.Pending, again))
 	}
 	for _, name := range res.Held {
-		notes = append(notes, fmt.Sprintf("%s: events whose request was without an answer at a crash are held back; "+
+		notes = append(notes, fmt.Sprintf("%s: events whose request had no answer yet at a crash are held back; "+
 			"look whether the partner has them; --opt %s.in_doubt=resend sends them again", name, name))
 	}
 	if res.Input != nil {

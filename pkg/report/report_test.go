@@ -44,7 +44,7 @@ func TestNotes(t *testing.T) {
 			nil, ""},
 		{"stopped", engine.Summary{Read: 2, Destinations: []engine.LaneSummary{{Name: "d", Pending: 2, Stopped: "no"}}}, nil,
 			"d was stopped: no; its 2 pending events go out when the same command runs again with the same standard input"},
-		{"held", engine.Summary{}, []string{"d"}, "d: events whose request was without an answer at a crash are held back; " +
+		{"held", engine.Summary{}, []string{"d"}, "d: events whose request had no answer yet at a crash are held back; " +
 			"look whether the partner has them; --opt d.in_doubt=resend sends them again"},
 	} {
 		j := &run.Job{Input: run.Input{Stream: &run.Stream{Name: "standard input"}}}

@@ -18,8 +18,8 @@ func mistakef(format string, args ...any) error {
 	return &MistakeError{fmt.Errorf(format, args...)}
 }
 
-// SentError is a mistake in the input that was found only when something had been
-// sent: no mere mistake of whoever asked any more. It does not unwrap to it.
+// SentError is a mistake in the input that was found only after something had been sent.
+// So it is not one of usage: it does not unwrap to the mistake.
 type SentError struct{ Mistake error }
 
 func (e *SentError) Error() string { return e.Mistake.Error() }
@@ -48,7 +48,7 @@ func Leaves(err error) []error {
 
 // Distinct joins what is left of an error when each of its leaves has become what
 // change makes of it (nil: nothing), without those that say what an earlier one
-// said: when the disk is full, every lane finds out.
+// said: when the disk is full, every lane reports it.
 func Distinct(err error, change func(error) error) error {
 	var kept []error
 	said := map[string]bool{}

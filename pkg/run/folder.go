@@ -38,7 +38,8 @@ func (f Folder) choose(id string, fresh bool) (dir string, resumed bool, err err
 	return filepath.Join(root, runName(id, newest)), true, nil
 }
 
-// runNumber is which of the runs with an identity a folder is of; 0: none of them.
+// runNumber returns the number of the run that a folder is of, among those with an
+// identity; 0: it is of none of them.
 func runNumber(id, name string) int {
 	if name == id {
 		return 1

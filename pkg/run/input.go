@@ -70,7 +70,7 @@ func (in *Input) Check() error {
 	return o.Check()
 }
 
-// look opens what is to be read and closes it again.
+// look opens the input and closes it again, to find mistakes in it.
 func (in *Input) look(ctx context.Context) error {
 	if in.Stream != nil {
 		return nil

@@ -63,7 +63,7 @@ func (r *Run) openLocal(d *config.Opened, l *engine.LaneConfig) (err error) {
 // nothing is declared.
 const mostConnections = 64
 
-// transport is the way to a partner, or to what stands in for it.
+// transport makes the transport to a partner, or to its stand-in.
 func (r *Run) transport(d *config.Opened) (http.RoundTripper, error) {
 	plan := d.Sender.Plan()
 	o := transport.Options{
@@ -104,7 +104,7 @@ func rehearseLocal(d *config.Opened, dir string) (destination.Sender, error) {
 	return d.Spec.Open(c)
 }
 
-// counter takes everything and keeps nothing.
+// counter accepts everything and stores nothing.
 type counter struct{ destination.Sender }
 
 func (counter) Send(_ context.Context, _ destination.Transport, b *destination.Batch) ([]destination.Result, error) {

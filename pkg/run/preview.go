@@ -18,8 +18,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
-// Shown is one line of a preview: a request, an item for a destination that is no
-// partner, a delivery that is not sent, or a record that is no event.
+// Shown is one line of a preview: a request, an item for a local destination (file, S3,
+// standard output), a delivery that is not sent, or a record that is no event.
 type Shown struct {
 	Destination string
 	Action      string

@@ -37,8 +37,8 @@ type LetterChoice struct {
 	Rehearse bool
 }
 
-// Letters are a run's dead letters that are to be sent again. The run and all that
-// its letters came from and went to stand still until Close.
+// Letters are a run's dead letters that are to be sent again. That run, those that its
+// letters come from and those that were made of them are locked until Close.
 type Letters struct {
 	w      *World
 	runs   Folder
@@ -86,8 +86,7 @@ func (w *World) Letters(
 			err = errors.Join(err, l.Close())
 		}
 	}()
-	// One redrive at a time; and the run itself stands still meanwhile, with no letter
-	// half written.
+	// One redrive at a time; and no process may be writing letters of the run.
 	root := l.family[len(l.family)-1]
 	lock, err := journal.Lock(filepath.Join(string(runs), root), journal.RedriveLock)
 	if err != nil {
@@ -169,7 +168,7 @@ func (l *Letters) check(ctx context.Context, destinations []string) error {
 // Destinations are the names of those that have letters to send.
 func (l *Letters) Destinations() []string { return l.names }
 
-// Close lets the run go on.
+// Close unlocks the runs.
 func (l *Letters) Close() error { return l.open.close() }
 
 // Open opens the run that sends the letters, to the destinations of a job whose

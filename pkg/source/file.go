@@ -401,7 +401,7 @@ func openLocal(d Disk, obj Object) (*opened, error) {
 	return &opened{Reader: stream, at: at, size: info.Size(), fault: flt, close: f.Close}, nil
 }
 
-// gone says of a frozen object that is not there any more that it has changed.
+// gone turns the absence of a frozen object into a *ChangedError.
 func gone(obj Object, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return &ChangedError{obj.Name, "it is gone"}
@@ -508,7 +508,7 @@ func objectAt(d Disk, archive, member string, was Object) (now Object, err error
 	return now, &ChangedError{was.Name, "the archive has no such member any more, or is none"}
 }
 
-// marker says that a file is a sign that some writer leaves, not data.
+// marker says that a file is a marker of some writer, not data.
 func marker(name string) bool {
 	switch {
 	case name == "_SUCCESS", name == "manifest.json", strings.HasSuffix(name, "_$folder$"):

@@ -211,7 +211,7 @@ func (s *Input) skip() {
 	s.stats.Skipped++
 }
 
-// passOver keeps what in a folder or pattern is no file, to be told.
+// passOver notes what in a folder or pattern is no file, for the notice at the end.
 func (s *Input) passOver(path, what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -221,7 +221,7 @@ func (s *Input) passOver(path, what string) {
 	}
 }
 
-// passedOver ends the message that there is nothing to read.
+// passedOver is the end of the message that there is nothing to read: what was skipped.
 func (s *Input) passedOver() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -231,7 +231,7 @@ func (s *Input) passedOver() string {
 	return ": " + s.stats.Passed[0]
 }
 
-// publish freezes objects and lets them be read.
+// publish freezes objects; from then on they may be read.
 func (s *Input) publish(objects []Object) error {
 	if len(objects) == 0 {
 		return nil
@@ -336,7 +336,7 @@ func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(
 	}
 }
 
-// errStopped says that the receiver wants no more.
+// errStopped ends a reading whose receiver has stopped.
 var errStopped = errors.New("stopped")
 
 func (s *Input) readObject(ctx context.Context, obj Object, from Position, pass Pass, yield func(*Chunk) bool) error {
@@ -352,7 +352,7 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, pass 
 	if err != nil {
 		return err
 	}
-	// Nothing was written: how closing ends says nothing about what was read.
+	// Nothing was written, so an error of closing says nothing about what was read.
 	defer f.Close()
 	if f.size == 0 {
 		return nil

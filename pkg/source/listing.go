@@ -16,7 +16,7 @@ import (
 // pages, for which encoding/xml and the SDK's decoder take some ten times as long
 // as looking for the tags does. So that is tried first; it gives up on anything
 // that it has not seen servers write, and on a page whose count it does not
-// reach, and then encoding/xml decides.
+// reach; then encoding/xml is used.
 func parseListing(b []byte) (*ListPage, error) {
 	page := &listingPage{}
 	if !page.scan(b) {

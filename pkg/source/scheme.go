@@ -171,5 +171,5 @@ func (k Schemes) Identity(addresses []string) map[string]string {
 	return out
 }
 
-// errNoObjects is for a scheme whose streams were not taken for such.
+// errNoObjects says that a scheme has streams only, and was asked for objects.
 var errNoObjects = errors.New("it can only be read as a stream")

@@ -301,7 +301,7 @@ func strict(n *yaml.Node, v any) error {
 	return d.Decode(v)
 }
 
-// maxNodes bounds what aliases may blow a rule up to.
+// maxNodes bounds the size of a rule with its aliases written out.
 const maxNodes = 10_000
 
 // resolve copies a node with its aliases written out, since their anchors may

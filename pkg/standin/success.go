@@ -99,8 +99,8 @@ func (s Successes) describe(status int, body []byte, items []item, refused int) 
 	return err
 }
 
-// differs says how an answer is another; "": it is this one. near: its status is
-// right. A negative number of refused items leaves the counts aside.
+// differs says in what an answer differs from this one; "": in nothing. near: its status
+// is right. With a negative number of refused items the counts are not compared.
 func (s *Success) differs(status int, body []byte, items []item, refused int) (why string, near bool) {
 	switch {
 	case len(s.Status) > 0 && !slices.Contains(s.Status, status), status/100 != 2 && len(s.Status) == 0:
