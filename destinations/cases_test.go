@@ -327,7 +327,7 @@ func saveExpectations(t *testing.T, slug string, cases []*testCase) {
 	}
 }
 
-// meta is the case as [destinations.Case] takes it.
+// meta is the case as [verify.Case] takes it.
 func (c *testCase) meta() cassette.Meta {
 	return cassette.Meta{Settings: c.Settings, Presets: c.Presets, Action: c.Action, Mapping: c.Mapping, Now: c.Now}
 }

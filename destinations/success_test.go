@@ -21,6 +21,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/mapping"
 	"github.com/fanfold/fanfold/pkg/standin"
 	"github.com/fanfold/fanfold/pkg/transport"
+	"github.com/fanfold/fanfold/pkg/verify"
 )
 
 // answer is what a partner, or something on the way to it, says.
@@ -200,7 +201,7 @@ func batches(t *testing.T, d destination.Destination) []batchOf {
 		}
 	}
 	for _, k := range casesOf(t, d.Info.Slug) {
-		c, now, err := destinations.Case(d, k.meta())
+		c, now, err := verify.Case(d, k.meta())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,6 +25,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/mapping"
 	"github.com/fanfold/fanfold/pkg/standin"
 	"github.com/fanfold/fanfold/pkg/transport"
+	"github.com/fanfold/fanfold/pkg/verify"
 )
 
 var update = flag.Bool("update", false, "write the requests and results of all cases anew")
@@ -125,7 +126,7 @@ func checkKinds(t *testing.T, d destination.Destination, cases []*testCase) {
 }
 
 func walk(t *testing.T, d destination.Destination, contract *standin.Contract, k *testCase) {
-	c, now, err := destinations.Case(d, k.meta())
+	c, now, err := verify.Case(d, k.meta())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +146,7 @@ func walk(t *testing.T, d destination.Destination, contract *standin.Contract, k
 		}
 	}
 	checkRouting(t, s, k.Events, now)
-	got, err := destinations.Converse(context.Background(), s, tape, k.Events, now)
+	got, err := verify.Converse(context.Background(), s, tape, k.Events, now)
 	if err != nil {
 		t.Fatal(err)
 	}

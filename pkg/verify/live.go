@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/transport"
@@ -23,7 +22,7 @@ func (v *Verifier) converse(ctx context.Context, s destination.Sender, k *casset
 	c := &comparer{network: transport.New(transport.Options{
 		Network: v.Live.Network, Auth: s.Plan().Auth, UserAgent: v.UserAgent,
 	}), recorded: k.Interactions}
-	if _, err := destinations.Converse(ctx, s, c, k.Meta.Events, v.Now()); err != nil {
+	if _, err := Converse(ctx, s, c, k.Meta.Events, v.Now()); err != nil {
 		c.findings = append(c.findings, err.Error())
 	}
 	return c.findings

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/transport"
@@ -85,7 +84,7 @@ func (v *Verifier) cassette(ctx context.Context, k *cassette.Cassette) (r Result
 		return Result{Status: Skipped, Detail: "there is no destination " + slug}, nil
 	}
 	d := v.Catalogue[i]
-	c, now, err := destinations.Case(d, k.Meta)
+	c, now, err := Case(d, k.Meta)
 	if err == nil && v.Live != nil {
 		if c, err = v.Live.Settings(slug, c); err != nil {
 			return r, err
@@ -121,7 +120,7 @@ func replayed(
 	rt := transport.New(transport.Options{
 		Network: player, Hook: func(http.RoundTripper) http.RoundTripper { return player },
 	})
-	got, err := destinations.Converse(ctx, s, rt, k.Meta.Events, now)
+	got, err := Converse(ctx, s, rt, k.Meta.Events, now)
 	if err != nil {
 		findings = append(findings, err.Error())
 	}

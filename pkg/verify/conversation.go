@@ -1,4 +1,4 @@
-package destinations
+package verify
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
@@ -50,66 +51,55 @@ func Case(d destination.Destination, m cassette.Meta) (c destination.Config, now
 	return c, now, nil
 }
 
-// Converse routes events, batches them as the destination's caps allow, and
-// sends the batches one after the other, in the order of their first event. It
-// is what a lane does without its pace, its retries and its concurrency, so
-// that the same events always give the same requests. rt is the transport with
-// the credentials.
-func Converse(ctx context.Context, s destination.Sender, rt destination.Transport, events []string, now time.Time) (
-	[]Verdict, error) {
+// Converse routes events, packs what comes of them as a lane does, and sends the batches one
+// after the other, in the order of their first event. It is what a lane does without its pace,
+// its retries and its concurrency, so that the same events always give the same requests. rt is
+// the transport with the credentials.
+func Converse(ctx context.Context, s destination.Sender, rt destination.Transport, events []string,
+	now time.Time) ([]Verdict, error) {
 	plan := s.Plan()
 	var list destination.Deliveries
+	var users []uint64
 	for i, text := range events {
 		ev, err := event.Parse([]byte(text))
 		if err != nil {
 			return nil, fmt.Errorf("event %d: %w", i, err)
 		}
 		s.Route(ev, &destination.Env{Now: now, Fallback: fmt.Sprintf("fallback-%d", i)}, &list)
+		for len(users) < len(list.List) {
+			users = append(users, engine.UserKey(ev))
+		}
 	}
-	var order []destination.Group
-	open := map[destination.Group][]int{}
 	verdicts := make([]Verdict, len(list.List))
-	send := func(g destination.Group) error {
+	var failed error
+	packer := engine.NewPacker(plan, engine.PackOptions{Concurrency: 1}, func(p *engine.Packed[int]) {
+		if failed != nil {
+			return
+		}
 		b := destination.Batch{Now: now}
-		for _, i := range open[g] {
+		for _, i := range p.Values {
 			b.Deliveries = append(b.Deliveries, &list.List[i])
 		}
 		rs, err := s.Send(ctx, rt, &b)
+		if err == nil && len(rs) != len(b.Deliveries) {
+			err = fmt.Errorf("%d results for %d deliveries", len(rs), len(b.Deliveries))
+		}
 		if err != nil {
-			return fmt.Errorf("sending: %w", err)
+			failed = fmt.Errorf("sending: %w", err)
+			return
 		}
-		if len(rs) != len(b.Deliveries) {
-			return fmt.Errorf("%d results for %d deliveries", len(rs), len(b.Deliveries))
+		for k, i := range p.Values {
+			verdicts[i] = Verdict{plan.Actions[p.Group.Action].Slug, rs[k].Outcome.String(), string(rs[k].Reason), rs[k].Detail}
 		}
-		for k, i := range open[g] {
-			verdicts[i] = Verdict{plan.Actions[g.Action].Slug, rs[k].Outcome.String(), string(rs[k].Reason), rs[k].Detail}
-		}
-		delete(open, g)
-		return nil
-	}
+	})
 	for i := range list.List {
 		del := &list.List[i]
 		if r := del.Settled; r != nil {
 			verdicts[i] = Verdict{"-", r.Outcome.String(), string(r.Reason), r.Detail}
 			continue
 		}
-		g := del.Group()
-		if len(open[g]) == 0 {
-			order = append(order, g)
-		}
-		open[g] = append(open[g], i)
-		if most := plan.Actions[g.Action].Limits.BatchEvents.N; most > 0 && len(open[g]) >= most {
-			if err := send(g); err != nil {
-				return verdicts, err
-			}
-		}
+		packer.Add(engine.Parcel[int]{Delivery: del, Value: i, User: users[i], Record: uint64(i), Held: len(del.Item)})
 	}
-	for _, g := range order {
-		if len(open[g]) > 0 {
-			if err := send(g); err != nil {
-				return verdicts, err
-			}
-		}
-	}
-	return verdicts, nil
+	packer.Flush()
+	return verdicts, failed
 }
