@@ -54,6 +54,38 @@ func TestFieldsAgree(t *testing.T) {
 	}
 }
 
+// byDesign are the places where a partner rightly sends something else than Segment does: fields
+// that differ in all of its rows, and whole rows (by the beginning of their ids), with the reason.
+var byDesign = map[string]struct {
+	fields []string
+	rows   map[string]string
+}{
+	// Everything goes to the one endpoint that takes batches.
+	"customerio": {fields: []string{"path"}},
+	// The token is in the body; times are seconds, as the documentation wants them.
+	"facebook-conversions-api": {fields: []string{"header Authorization", ".event_time"}},
+	// Batches are upserted instead of searched for, updated and created.
+	"hubspot": {fields: []string{"path", "method", "query idProperty", "query includeProperties"}, rows: map[string]string{
+		"hubspot.upsertObject/":             "the search is not made",
+		"hubspot.upsertCustomObjectRecord/": "the search is not made",
+		"hubspot.upsertContact/batch":       "the batch is not read first",
+	}},
+	"intercom": {rows: map[string]string{
+		"intercom.identifyContact/": "an empty answer to the search is no success here",
+	}},
+	"iterable": {rows: map[string]string{
+		"iterable.updateUser/batch": "nobody is not sent", "iterable.trackEvent/batch": "nobody is not sent",
+	}},
+	// Bulk jobs, of a newer revision of the API.
+	"klaviyo": {fields: []string{"path", "header Revision"}, rows: map[string]string{
+		"klaviyo/audience-e":             "lists of audiences are no action here",
+		"klaviyo.addProfileToList/":      "lists of audiences are no action here",
+		"klaviyo.removeProfileFromList/": "lists of audiences are no action here",
+	}},
+	// The address is the user's setting.
+	"webhook": {fields: []string{"host", "path"}},
+}
+
 // fieldCount counts fields.
 type fieldCount struct{ same, total int }
 
@@ -61,6 +93,12 @@ type fieldCount struct{ same, total int }
 type sent map[string]any
 
 func (c *fieldCount) row(t *testing.T, d destination.Destination, r reference) {
+	for id, why := range byDesign[d.Info.Slug].rows {
+		if strings.HasPrefix(r.ID, id) {
+			t.Logf("%s: not compared: %s", r.ID, why)
+			return
+		}
+	}
 	ours, whyNot, err := sendRow(d, r)
 	if err != nil {
 		t.Errorf("%s: %v", r.ID, err)
@@ -88,6 +126,10 @@ func (c *fieldCount) row(t *testing.T, d destination.Destination, r reference) {
 	if len(r.Events) > 0 && len(theirs) == 0 && len(r.Requests) > 0 {
 		t.Logf("%s: not compared: we say that we do not send such a batch", r.ID)
 		return
+	}
+	if len(whyNot) > 0 && len(ours)+len(whyNot) == len(theirs) && needsIdentity(d, whyNot) {
+		theirs = theirs[:0] // which of a batch they are cannot be told
+		ours = nil
 	}
 	if len(ours) != len(theirs) {
 		t.Errorf("%s: we send %d, Segment %d %v", r.ID, len(ours), len(theirs), whyNot)
@@ -212,7 +254,7 @@ func (s sent) flatten(path string, v any) {
 func (s sent) lacks(d destination.Destination, want sent) (diff []string) {
 	for k, w := range want {
 		g, ok := s[k]
-		if ok && reflect.DeepEqual(g, w) || documentedField(d, k, g) {
+		if ok && reflect.DeepEqual(g, w) || documentedField(d, k, g) || slices.Contains(byDesign[d.Info.Slug].fields, k) {
 			continue
 		}
 		diff = append(diff, fmt.Sprintf("%s is %v, Segment's is %v", k, g, w))
