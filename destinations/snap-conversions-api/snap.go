@@ -125,9 +125,9 @@ func bought() field.Line {
 		field.Text("order_id").From("$.properties.order_id"), field.Text("search_string").From("$.properties.query"),
 		field.Number("value").From("$.properties.revenue", "$.properties.total"),
 		field.Texts("sign_up_method", "checkin_date", "travel_end", "travel_start", "suggested_destinations",
-			"destination_airport", "country", "city", "region", "neighborhood", "departing_departure_date", "departing_arrival_date", "origin_airport",
-			"returning_departure_date", "returning_arrival_date", "hotel_score", "postal_code", "preferred_neighborhoods",
-			"preferred_star_ratings", "suggested_hotels"),
+			"destination_airport", "country", "city", "region", "neighborhood", "departing_departure_date",
+			"departing_arrival_date", "origin_airport", "returning_departure_date", "returning_arrival_date",
+			"hotel_score", "postal_code", "preferred_neighborhoods", "preferred_star_ratings", "suggested_hotels"),
 		field.Integer("num_adults"), field.Integer("num_children"), field.Integer("num_infants"),
 	)
 }

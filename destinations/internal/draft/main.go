@@ -5,9 +5,9 @@
 //	go run ./destinations/internal/draft SLUG
 //
 // writes destinations/SLUG/SLUG.go, cassettes/SLUG/contract.yaml and one case for every
-// action. Where it says TODO, a person has to read the partner's documentation: what the
-// fields mean, limits, success and refusal, what a backfill does. A draft compiles; it is
-// no partner yet.
+// action, and adds the partner's observed requests to the rows of TestFieldsAgree. Where it
+// says TODO, a person has to read the partner's documentation: what the fields mean, limits,
+// success and refusal, what a backfill does. A draft compiles; it is no partner yet.
 package main
 
 import (
