@@ -29,7 +29,8 @@ func TestCompiledBodies(t *testing.T) {
 	}
 	var text bytes.Buffer
 	for _, variety := range []int{0, eventgen.DefaultVariety} {
-		if err := eventgen.Write(&text, eventgen.Options{Seed: 5, Events: 600, Messy: true, Variety: variety}); err != nil {
+		if err := eventgen.Write(&text,
+			eventgen.Options{Seed: 5, Events: 600, Messy: true, Variety: variety}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -62,7 +63,10 @@ func TestCompiledBodies(t *testing.T) {
 				plain := destination.Interpreted(s)
 				var got, want destination.Deliveries
 				for i, ev := range events {
-					env := destination.Env{Now: time.Date(2024, 3, 2, i%24, 0, 0, 0, time.UTC), Fallback: fmt.Sprint("fallback-", i)}
+					env := destination.Env{
+						Now:      time.Date(2024, 3, 2, i%24, 0, 0, 0, time.UTC),
+						Fallback: fmt.Sprint("fallback-", i),
+					}
 					got.Reset()
 					want.Reset()
 					s.Route(ev, &env, &got)

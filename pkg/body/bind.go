@@ -103,7 +103,8 @@ func (sc Scope) Values() (map[string]event.Value, error) {
 
 // settingValue is a setting as a value; Missing when it is not set.
 func settingValue(v any) (event.Value, error) {
-	if rv := reflect.ValueOf(v); !rv.IsValid() || rv.IsZero() || (rv.Kind() == reflect.Slice || rv.Kind() == reflect.Map) && rv.Len() == 0 {
+	if rv := reflect.ValueOf(v); !rv.IsValid() || rv.IsZero() ||
+		(rv.Kind() == reflect.Slice || rv.Kind() == reflect.Map) && rv.Len() == 0 {
 		return event.Value{}, nil
 	}
 	if d, is := v.(time.Duration); is {

@@ -58,7 +58,8 @@
 //	Member("key", node)              one member
 //	Same("email", "userId")          members that are called as the fields are; SameGiven, SameNotNull: only those
 //	Copy("$os = os_name", …)         members that are called otherwise
-//	Spread("properties", "a", "b")   all members of an object, but for those named. What another Member writes is left out
+//	Spread("properties", "a", "b")   all members of an object, but for those named and those that
+//	                                 another Member writes
 //	Spread("properties").Wins("id")  the other way round: its members replace the others, but for those named
 //	Fields("list_id")                all fields of the action, but for those named
 //	When(condition, members...)      only then

@@ -12,9 +12,15 @@ import (
 
 // scope takes the members of an event's properties as fields.
 func scope(keys ...string) body.Scope {
-	sc := body.Scope{Settings: map[string]any{"token": "t0", "flag": true, "off": false, "region": "eu", "none": ""}, Stamp: "token"}
+	sc := body.Scope{
+		Settings: map[string]any{"token": "t0", "flag": true, "off": false, "region": "eu", "none": ""},
+		Stamp:    "token",
+	}
 	for _, k := range keys {
-		sc.Fields = append(sc.Fields, mapping.Field{Key: k, Type: mapping.TypeObject, Default: mapping.Path("$.properties." + k)})
+		sc.Fields = append(
+			sc.Fields,
+			mapping.Field{Key: k, Type: mapping.TypeObject, Default: mapping.Path("$.properties." + k)},
+		)
 	}
 	return sc
 }
@@ -22,7 +28,9 @@ func scope(keys ...string) body.Scope {
 // input maps an event with the properties given.
 func input(t testing.TB, sc body.Scope, r *mapping.Resolver, properties string) *body.Input {
 	t.Helper()
-	ev, err := event.ParseValue([]byte(`{"type":"track","messageId":"m1","context":{"ip":"1.2.3.4"},"properties":` + properties + `}`))
+	ev, err := event.ParseValue(
+		[]byte(`{"type":"track","messageId":"m1","context":{"ip":"1.2.3.4"},"properties":` + properties + `}`),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,48 +89,236 @@ func cases() []bodyCase {
 	props := func(ms ...body.Members) body.Node { return body.Object(ms...) }
 	return []bodyCase{
 		{"a copy", props(m("x", from("a"))), `{"a":12345678901234567890}`, `{"x":12345678901234567890}`},
-		{"what is missing is left out", props(m("x", from("a")), m("y", from("b"))), `{"b":"\u00e9"}`, `{"y":"\u00e9"}`},
-		{"an object without members is left out", props(m("x", props(m("y", from("a")))), m("z", from("b"))), `{"b":1}`, `{"z":1}`},
+		{
+			"what is missing is left out",
+			props(m("x", from("a")), m("y", from("b"))),
+			`{"b":"\u00e9"}`,
+			`{"y":"\u00e9"}`,
+		},
+		{
+			"an object without members is left out",
+			props(m("x", props(m("y", from("a")))), m("z", from("b"))),
+			`{"b":1}`,
+			`{"z":1}`,
+		},
 		{"nothing at all", props(m("x", from("a"))), `{}`, ``},
-		{"always", body.Always(props(m("x", body.Always(from("a"))), m("l", body.Always(body.Each("o", body.This()))), m("e", body.Empty()))), `{}`, `{"x":null,"l":[],"e":{}}`},
+		{
+			"always",
+			body.Always(
+				props(
+					m("x", body.Always(from("a"))),
+					m("l", body.Always(body.Each("o", body.This()))),
+					m("e", body.Empty()),
+				),
+			),
+			`{}`,
+			`{"x":null,"l":[],"e":{}}`,
+		},
 		{"the first of several", props(m("x", from("a", "b", "o.c"))), `{"o":{"c":3}}`, `{"x":3}`},
 		{"the first that is given", props(m("x", from("a", "b").Given())), `{"a":"","b":"y"}`, `{"x":"y"}`},
-		{"the first that is not blank", props(m("x", from("a", "b").Trim().Given())), `{"a":"  ","b":" y "}`, `{"x":"y"}`},
-		{"null", props(m("x", from("o.a")), m("y", from("o.a").NotNull()), m("z", from("o.a").Text())), `{"o":{"a":null}}`, `{"x":null}`},
+		{
+			"the first that is not blank",
+			props(m("x", from("a", "b").Trim().Given())),
+			`{"a":"  ","b":" y "}`,
+			`{"x":"y"}`,
+		},
+		{
+			"null",
+			props(m("x", from("o.a")), m("y", from("o.a").NotNull()), m("z", from("o.a").Text())),
+			`{"o":{"a":null}}`,
+			`{"x":null}`,
+		},
 		{"else", props(m("x", from("a").Else(body.Const("none")))), `{}`, `{"x":"none"}`},
-		{"constants", props(m("a", body.Const(1)), m("b", body.Const("<\"é")), m("c", body.Const([]int{1}))), `{}`, `{"a":1,"b":"<\"é","c":[1]}`},
-		{"settings", props(m("t", body.Setting("token")), m("f", body.Setting("flag")), m("o", body.Setting("off")), m("n", body.Setting("none"))), `{}`, `{"t":"t0","f":true}`},
-		{"texts", props(m("a", from("a").Text()), m("b", from("b").Lower()), m("c", from("b").Upper()), m("d", from("b").Cut(2)), m("e", from("b").Last(2)), m("f", from("b").Prefix("p ")), m("g", from("b").Replace("B", "-")), m("h", from("b").Suffix("!"))), `{"a":10,"b":"aBc"}`, `{"a":"10","b":"abc","c":"ABC","d":"aB","e":"Bc","f":"p aBc","g":"a-c","h":"aBc!"}`},
-		{"numbers", props(m("a", from("a").Number()), m("b", from("b").Number()), m("c", from("c").Integer()), m("d", from("d").Boolean())), `{"a":"1.50","b":"x","c":"-3.9","d":"YES"}`, `{"a":1.5,"c":-3,"d":true}`},
-		{"times", props(m("a", from("a").Seconds()), m("b", from("a").Millis()), m("c", from("a").ISO()), m("d", from("b").ISO()), m("e", from("c").ISO()), m("f", from("a").Layout("02.01.2006")), m("g", from("a").Time("date"))), `{"a":"2024-05-06T07:08:09.123Z","b":1714979289,"c":"soon"}`, `{"a":1714979289,"b":1714979289123,"c":"2024-05-06T07:08:09.123Z","d":"2024-05-06T07:08:09.000Z","f":"06.05.2024","g":"2024-05-06"}`},
-		{"now", props(m("a", body.Now().Seconds()), m("b", body.Now())), `{}`, `{"a":1717243200,"b":"2024-06-01T12:00:00.005Z"}`},
-		{"insert ids", props(m("a", body.InsertID()), m("b", body.EventID()), m("c", body.InsertID().UUID())), `{}`, `{"a":"m1","b":"m1","c":"ca0df2c9-5aa1-84c1-90ff-2ff3c8f967fd"}`},
+		{
+			"constants",
+			props(m("a", body.Const(1)), m("b", body.Const("<\"é")), m("c", body.Const([]int{1}))),
+			`{}`,
+			`{"a":1,"b":"<\"é","c":[1]}`,
+		},
+		{
+			"settings",
+			props(
+				m("t", body.Setting("token")),
+				m("f", body.Setting("flag")),
+				m("o", body.Setting("off")),
+				m("n", body.Setting("none")),
+			),
+			`{}`,
+			`{"t":"t0","f":true}`,
+		},
+		{
+			"texts",
+			props(
+				m("a", from("a").Text()),
+				m("b", from("b").Lower()),
+				m("c", from("b").Upper()),
+				m("d", from("b").Cut(2)),
+				m("e", from("b").Last(2)),
+				m("f", from("b").Prefix("p ")),
+				m("g", from("b").Replace("B", "-")),
+				m("h", from("b").Suffix("!")),
+			),
+			`{"a":10,"b":"aBc"}`,
+			`{"a":"10","b":"abc","c":"ABC","d":"aB","e":"Bc","f":"p aBc","g":"a-c","h":"aBc!"}`,
+		},
+		{
+			"numbers",
+			props(
+				m("a", from("a").Number()),
+				m("b", from("b").Number()),
+				m("c", from("c").Integer()),
+				m("d", from("d").Boolean()),
+			),
+			`{"a":"1.50","b":"x","c":"-3.9","d":"YES"}`,
+			`{"a":1.5,"c":-3,"d":true}`,
+		},
+		{
+			"times",
+			props(
+				m("a", from("a").Seconds()),
+				m("b", from("a").Millis()),
+				m("c", from("a").ISO()),
+				m("d", from("b").ISO()),
+				m("e", from("c").ISO()),
+				m("f", from("a").Layout("02.01.2006")),
+				m("g", from("a").Time("date")),
+			),
+			`{"a":"2024-05-06T07:08:09.123Z","b":1714979289,"c":"soon"}`,
+			`{"a":1714979289,"b":1714979289123,"c":"2024-05-06T07:08:09.123Z","d":"2024-05-06T07:08:09.000Z",` +
+				`"f":"06.05.2024","g":"2024-05-06"}`,
+		},
+		{
+			"now",
+			props(m("a", body.Now().Seconds()), m("b", body.Now())),
+			`{}`,
+			`{"a":1717243200,"b":"2024-06-01T12:00:00.005Z"}`,
+		},
+		{
+			"insert ids",
+			props(m("a", body.InsertID()), m("b", body.EventID()), m("c", body.InsertID().UUID())),
+			`{}`,
+			`{"a":"m1","b":"m1","c":"ca0df2c9-5aa1-84c1-90ff-2ff3c8f967fd"}`,
+		},
 		{"the event", props(m("a", body.Event("context.ip"))), `{}`, `{"a":"1.2.3.4"}`},
-		{"hashes", props(m("a", from("a").Hash("email")), m("b", from("b").Hash("email")), m("c", from("a").Normal("email"))), `{"a":" A@B.c ","b":["x@y.z",""," "]}`, `{"a":"` + sum("a@b.c") + `","b":["` + sum("x@y.z") + `"],"c":"a@b.c"}`},
-		{"a format", props(m("a", body.Format("{a} of {settings.region}/{o.b}")), m("b", body.Format("{c}!"))), `{"a":1,"o":{"b":"x"}}`, `{"a":"1 of eu/x"}`},
-		{"spread", props(m("a", from("b")), body.Spread("o", "omitted")), `{"b":1,"o":{"a":2,"omitted":3,"c":4}}`, `{"a":1,"c":4}`},
+		{
+			"hashes",
+			props(m("a", from("a").Hash("email")), m("b", from("b").Hash("email")), m("c", from("a").Normal("email"))),
+			`{"a":" A@B.c ","b":["x@y.z",""," "]}`,
+			`{"a":"` + sum("a@b.c") + `","b":["` + sum("x@y.z") + `"],"c":"a@b.c"}`,
+		},
+		{
+			"a format",
+			props(m("a", body.Format("{a} of {settings.region}/{o.b}")), m("b", body.Format("{c}!"))),
+			`{"a":1,"o":{"b":"x"}}`,
+			`{"a":"1 of eu/x"}`,
+		},
+		{
+			"spread",
+			props(m("a", from("b")), body.Spread("o", "omitted")),
+			`{"b":1,"o":{"a":2,"omitted":3,"c":4}}`,
+			`{"a":1,"c":4}`,
+		},
 		{"spread without what is not written", props(body.Spread("o"), m("a", from("b"))), `{"o":{"a":2}}`, `{"a":2}`},
-		{"spread that wins", props(m("a", from("b")), m("id", from("b")), body.Spread("o").Wins("id")), `{"b":1,"o":{"a":2,"id":3}}`, `{"id":1,"a":2}`},
-		{"a later spread", props(body.Spread("o"), body.Spread("p")), `{"o":{"a":1,"b":2},"p":{"a":3}}`, `{"b":2,"a":3}`},
-		{"spread with other values", props(body.Spread("o").Each(body.This().Number())), `{"o":{"a":"1","b":"x","c":2}}`, `{"a":1,"c":2}`},
+		{
+			"spread that wins",
+			props(m("a", from("b")), m("id", from("b")), body.Spread("o").Wins("id")),
+			`{"b":1,"o":{"a":2,"id":3}}`,
+			`{"id":1,"a":2}`,
+		},
+		{
+			"a later spread",
+			props(body.Spread("o"), body.Spread("p")),
+			`{"o":{"a":1,"b":2},"p":{"a":3}}`,
+			`{"b":2,"a":3}`,
+		},
+		{
+			"spread with other values",
+			props(body.Spread("o").Each(body.This().Number())),
+			`{"o":{"a":"1","b":"x","c":2}}`,
+			`{"a":1,"c":2}`,
+		},
 		{"spread with other names", props(body.Spread("o").Renamed(strings.ToUpper)), `{"o":{"a":1}}`, `{"A":1}`},
 		{"all fields", props(body.Fields("b"), m("c", from("b"))), `{"a":1,"b":2,"c":3}`, `{"a":1,"c":2}`},
 		{"the payload", body.Payload(), `{"a":1,"b":{"c":2}}`, `{"a":1,"b":{"c":2}}`},
-		{"each", props(m("l", body.Each("l", props(m("id", body.This("sku")), m("cur", body.Outer("a")), m("n", body.Index()))))), `{"a":"EUR","l":[{"sku":"s1"},{"sku":"s2"}]}`, `{"l":[{"id":"s1","cur":"EUR","n":0},{"id":"s2","cur":"EUR","n":1}]}`},
+		{
+			"each",
+			props(
+				m(
+					"l",
+					body.Each("l", props(m("id", body.This("sku")), m("cur", body.Outer("a")), m("n", body.Index()))),
+				),
+			),
+			`{"a":"EUR","l":[{"sku":"s1"},{"sku":"s2"}]}`,
+			`{"l":[{"id":"s1","cur":"EUR","n":0},{"id":"s2","cur":"EUR","n":1}]}`,
+		},
 		{"each of nothing", props(m("l", body.Each("l", body.This("sku")))), `{"l":[{"x":1}]}`, ``},
 		{"a list", props(m("l", body.List(from("a"), from("b"), body.Const(3)))), `{"b":2}`, `{"l":[2,3]}`},
-		{"when", props(body.When(from("a").Is("x"), m("is", body.Const(true))), body.When(body.Not(from("a").Is("x", "y")), m("other", body.Const(true)))), `{"a":"z"}`, `{"other":true}`},
-		{"conditions", props(m("x", body.If(body.All(body.Has("a", "b"), body.Any(from("c"), body.Setting("flag"))), body.Const(1)))), `{"a":1,"b":2}`, `{"x":1}`},
-		{"first", props(m("x", body.First(body.If(from("a"), body.Const("a")), body.If(from("b"), body.Const("b")), body.Const("c")))), `{"b":1}`, `{"x":"b"}`},
-		{"join, wrap, json", props(m("a", from("a").Join(",")), m("b", from("b").Wrapped()), m("c", from("o").JSON())), `{"a":["x","y"],"b":1,"o":{"k":"v"}}`, `{"a":"x,y","b":[1],"c":"{\"k\":\"v\"}"}`},
-		{"a table", props(m("a", from("a").Lookup(map[string]string{"x": "y"})), m("b", from("b").Lookup(map[string]string{"x": "y"}))), `{"a":"x","b":"z"}`, `{"a":"y"}`},
+		{
+			"when",
+			props(
+				body.When(from("a").Is("x"), m("is", body.Const(true))),
+				body.When(body.Not(from("a").Is("x", "y")), m("other", body.Const(true))),
+			),
+			`{"a":"z"}`,
+			`{"other":true}`,
+		},
+		{
+			"conditions",
+			props(
+				m("x", body.If(body.All(body.Has("a", "b"), body.Any(from("c"), body.Setting("flag"))), body.Const(1))),
+			),
+			`{"a":1,"b":2}`,
+			`{"x":1}`,
+		},
+		{
+			"first",
+			props(
+				m(
+					"x",
+					body.First(
+						body.If(from("a"), body.Const("a")),
+						body.If(from("b"), body.Const("b")),
+						body.Const("c"),
+					),
+				),
+			),
+			`{"b":1}`,
+			`{"x":"b"}`,
+		},
+		{
+			"join, wrap, json",
+			props(m("a", from("a").Join(",")), m("b", from("b").Wrapped()), m("c", from("o").JSON())),
+			`{"a":["x","y"],"b":1,"o":{"k":"v"}}`,
+			`{"a":"x,y","b":[1],"c":"{\"k\":\"v\"}"}`,
+		},
+		{
+			"a table",
+			props(
+				m("a", from("a").Lookup(map[string]string{"x": "y"})),
+				m("b", from("b").Lookup(map[string]string{"x": "y"})),
+			),
+			`{"a":"x","b":"z"}`,
+			`{"a":"y"}`,
+		},
 		{"a function", props(m("a", from("a").As("twice", func(dst []byte, v event.Value, c *body.Context) []byte {
 			if v.Kind() != event.String {
 				return dst
 			}
 			return event.AppendQuoted(dst, v.Text()+v.Text()+c.Field("b").Text())
 		}))), `{"a":"x","b":"y"}`, `{"a":"xxy"}`},
-		{"questions", props(m("a", from("a").Matches(`^\d+$`)), m("b", from("b").Matches(`^\d+$`)), m("c", from("b").IsText()), m("d", from("b").IsNumber()), m("e", from("o").NotEmpty()), m("f", from("b").IsTime())), `{"a":"12","b":"x","o":{}}`, `{"a":"12","c":"x"}`},
+		{
+			"questions",
+			props(
+				m("a", from("a").Matches(`^\d+$`)),
+				m("b", from("b").Matches(`^\d+$`)),
+				m("c", from("b").IsText()),
+				m("d", from("b").IsNumber()),
+				m("e", from("o").NotEmpty()),
+				m("f", from("b").IsTime()),
+			),
+			`{"a":"12","b":"x","o":{}}`,
+			`{"a":"12","c":"x"}`,
+		},
 	}
 }
 
@@ -142,7 +338,8 @@ func TestBodies(t *testing.T) {
 			var r mapping.Resolver
 			var s body.Scratch
 			in := input(t, sc, &r, c.properties)
-			for name, write := range map[string]func(*body.Scratch, *body.Input, []byte) ([]byte, bool){"interpreted": p.Interpret, "compiled": p.Append} {
+			for name, write := range map[string]func(*body.Scratch, *body.Input, []byte) ([]byte,
+				bool){"interpreted": p.Interpret, "compiled": p.Append} {
 				got, ok := write(&s, in, []byte("before "))
 				if got := strings.TrimPrefix(string(got), "before "); got != c.want || ok != (c.want != "") {
 					t.Errorf("%s %v %s, want %s", name, ok, got, c.want)
@@ -154,7 +351,11 @@ func TestBodies(t *testing.T) {
 
 // TestUnknownNames: what a name in a body stands for is checked when it is bound.
 func TestUnknownNames(t *testing.T) {
-	sc := body.Scope{Fields: []mapping.Field{{Key: "email"}, {Key: "user", Properties: []mapping.Field{{Key: "id"}}}}, Settings: map[string]any{"token": "x"}, Stamp: "token"}
+	sc := body.Scope{
+		Fields:   []mapping.Field{{Key: "email"}, {Key: "user", Properties: []mapping.Field{{Key: "id"}}}},
+		Settings: map[string]any{"token": "x"},
+		Stamp:    "token",
+	}
 	for _, c := range []struct {
 		node body.Node
 		want string
@@ -166,7 +367,8 @@ func TestUnknownNames(t *testing.T) {
 		{body.Object(body.Member("x", body.From("email").Time("unix"))), `"unix" is no format of times`},
 		{body.Object(body.Member("x", body.From("email").Hash("mail"))), `"mail" is no normal form`},
 		{body.Object(body.Member("x", body.Setting("token").Lower())), `the setting token is the stamp`},
-		{body.Object(body.Member("x", body.Items(body.Const(1))), body.Member("y", body.Items(body.Const(1)))), `Items once`},
+		{body.Object(body.Member("x", body.Items(body.Const(1))), body.Member("y", body.Items(body.Const(1)))),
+			`Items once`},
 		{nil, `a node is nil`},
 	} {
 		if _, err := sc.Bind(c.node); err == nil || !strings.Contains(err.Error(), c.want) {

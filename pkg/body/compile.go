@@ -364,7 +364,9 @@ func (c *compiler) value(v *Value) valueOp {
 				i := slices.IndexFunc(c.fields, func(f mapping.Field) bool { return f.Key == key })
 				cand.field = int16(i)
 				if i >= 0 && c.fields[i].Type == mapping.TypeObject && !c.fields[i].Multiple {
-					cand.part = int16(slices.IndexFunc(c.fields[i].Properties, func(f mapping.Field) bool { return f.Key == rest }))
+					cand.part = int16(
+						slices.IndexFunc(c.fields[i].Properties, func(f mapping.Field) bool { return f.Key == rest }),
+					)
 				}
 			}
 			if cand.root = rest == ""; !cand.root {
@@ -557,7 +559,8 @@ func (c *compiler) single(v *Value) op {
 	if v.src == fromSetting && v.at[0] == c.p.stamp {
 		return stamped(o.fixed.v.Raw())
 	}
-	if v.src != fromConst && v.src != fromSetting || slices.ContainsFunc(v.steps, func(s step) bool { return s.do == as || s.do == where }) {
+	if v.src != fromConst && v.src != fromSetting ||
+		slices.ContainsFunc(v.steps, func(s step) bool { return s.do == as || s.do == where }) {
 		return &o
 	}
 	var w writing

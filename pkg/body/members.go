@@ -350,7 +350,8 @@ func (sp *spreading) replace(w *writing) {
 		if s.fields {
 			if s.cond == nil || s.cond.holds(w) {
 				for i := range sp.o.members {
-					if m := &sp.o.members[i]; m.spread == nil && !sp.o.names.omits(m.names, s) && w.in.Payload.Has(m.name) {
+					if m := &sp.o.members[i]; m.spread == nil && !sp.o.names.omits(m.names, s) &&
+						w.in.Payload.Has(m.name) {
 						sp.replaced.add(m.names)
 						sp.anyReplaced = true
 					}

@@ -148,7 +148,10 @@ func (m *maker) step(v body.Value) body.Value {
 			if v.Kind() == event.Null {
 				return dst
 			}
-			return event.AppendQuoted(dst, v.Text()+v.Text()+c.Field("b").Text()+c.InsertID()+c.This().Text()+strconv.Itoa(c.Index()))
+			return event.AppendQuoted(
+				dst,
+				v.Text()+v.Text()+c.Field("b").Text()+c.InsertID()+c.This().Text()+strconv.Itoa(c.Index()),
+			)
 		})
 	}
 	return v.Text()
@@ -286,7 +289,31 @@ func (m *maker) json(dst []byte, depth int) []byte {
 		}
 		return append(dst, ']')
 	}
-	return append(dst, pick(m, `"x"`, `"1"`, `""`, `" a B "`, `"\u00e9\n"`, `"\ud83d\ude00"`, `"a@b.c"`, `"2024-05-06T07:08:09.5Z"`, `"2024-05-06"`, `"yes"`, `null`, `true`, `false`, `0`, `1`, `-3.90`, `1e3`, `1714979289`, `12345678901234567890`, `"\u0000"`)...)
+	return append(
+		dst,
+		pick(
+			m,
+			`"x"`,
+			`"1"`,
+			`""`,
+			`" a B "`,
+			`"\u00e9\n"`,
+			`"\ud83d\ude00"`,
+			`"a@b.c"`,
+			`"2024-05-06T07:08:09.5Z"`,
+			`"2024-05-06"`,
+			`"yes"`,
+			`null`,
+			`true`,
+			`false`,
+			`0`,
+			`1`,
+			`-3.90`,
+			`1e3`,
+			`1714979289`,
+			`12345678901234567890`,
+			`"\u0000"`,
+		)...)
 }
 
 // compare writes a random body of a random event in both ways.
@@ -300,7 +327,11 @@ func compare(t testing.TB, seed uint64) {
 		if m.IntN(2) == 0 {
 			items = append(items, m.node(2))
 		}
-		node = body.Object(body.Member("x", m.value()), body.When(m.cond(1), body.Member("y", m.node(1))), body.Member("items", pick(m, body.Items, body.Lines)(items...)))
+		node = body.Object(
+			body.Member("x", m.value()),
+			body.When(m.cond(1), body.Member("y", m.node(1))),
+			body.Member("items", pick(m, body.Items, body.Lines)(items...)),
+		)
 	}
 	p, err := sc.Bind(node)
 	if err != nil {
@@ -343,7 +374,11 @@ func compare(t testing.TB, seed uint64) {
 				}
 			}
 			if batch {
-				w.items(&s, in, sink(func(item []byte) { text += fmt.Sprintf("\n%s %v", slices.Clone(item), s.Marks()) }))
+				w.items(
+					&s,
+					in,
+					sink(func(item []byte) { text += fmt.Sprintf("\n%s %v", slices.Clone(item), s.Marks()) }),
+				)
 			}
 			return text
 		}

@@ -161,7 +161,18 @@ const (
 
 // commonNames are the names of these members.
 func commonNames() [topCount]string {
-	return [topCount]string{"type", "messageId", "userId", "anonymousId", "event", "timestamp", "originalTimestamp", "receivedAt", "sentAt", "integrations"}
+	return [topCount]string{
+		"type",
+		"messageId",
+		"userId",
+		"anonymousId",
+		"event",
+		"timestamp",
+		"originalTimestamp",
+		"receivedAt",
+		"sentAt",
+		"integrations",
+	}
 }
 
 // Event is one event: its bytes and their index. It is immutable and safe for

@@ -29,11 +29,13 @@ func parse(t testing.TB, s string) *event.Event {
 }
 
 func TestBytesSurvive(t *testing.T) {
-	raw := ` {"id":12345678901234567890,"d":1,"d":2,"e":"A\/\ud83d","x":{"money":0.10,"n":[1e5,-0]},"bad":"` + "\xff" + `"} `
+	raw := ` {"id":12345678901234567890,"d":1,"d":2,"e":"A\/\ud83d","x":{"money":0.10,"n":[1e5,-0]},"bad":"` + "\xff" +
+		`"} `
 	e := parse(t, raw)
 	for path, want := range map[string]string{
-		"id": "12345678901234567890", "d": "2", "e": `"A\/\ud83d"`, "x.money": "0.10", "x.n.0": "1e5", "x.n[1]": "-0", "bad": "\"\xff\"",
-		"x": `{"money":0.10,"n":[1e5,-0]}`,
+		"id": "12345678901234567890", "d": "2", "e": `"A\/\ud83d"`, "x.money": "0.10", "x.n.0": "1e5", "x.n[1]": "-0",
+		"bad": "\"\xff\"",
+		"x":   `{"money":0.10,"n":[1e5,-0]}`,
 	} {
 		if got := string(e.Lookup(event.CompilePath(path)).Raw()); got != want {
 			t.Errorf("%s = %s, want %s", path, got, want)
@@ -48,8 +50,14 @@ func TestBytesSurvive(t *testing.T) {
 }
 
 func TestCommonMembers(t *testing.T) {
-	e := parse(t, `{"type":"track","messageId":"m","userId":"u","anonymousId":"a","event":"E","timestamp":"2024-05-29T10:00:00.250Z"}`)
-	if e.Type() != event.Track || e.MessageID().Text() != "m" || e.UserID().Text() != "u" || e.AnonymousID().Text() != "a" || e.Name().Text() != "E" {
+	e := parse(
+		t,
+		`{"type":"track","messageId":"m","userId":"u","anonymousId":"a","event":"E",`+
+			`"timestamp":"2024-05-29T10:00:00.250Z"}`,
+	)
+	if e.Type() != event.Track || e.MessageID().Text() != "m" || e.UserID().Text() != "u" ||
+		e.AnonymousID().Text() != "a" ||
+		e.Name().Text() != "E" {
 		t.Errorf("common members misread: %v %v", e.Type(), e.MessageID().Text())
 	}
 	at, ok := e.Timestamp()
@@ -70,11 +78,21 @@ func TestCommonMembers(t *testing.T) {
 }
 
 func TestPaths(t *testing.T) {
-	e := parse(t, `{"a":{"b":[{"c":1},{"c":2}],"b c":3,"x]":4,"":5},"zero":0,"n":null,"s":"","t":"h\u00e9😀","f":false,"a[b]":6,"arr":[]}`)
+	e := parse(
+		t,
+		`{"a":{"b":[{"c":1},{"c":2}],"b `+
+			`c":3,"x]":4,"":5},"zero":0,"n":null,"s":"","t":"h\u00e9😀","f":false,"a[b]":6,"arr":[]}`,
+	)
 	cases := []struct{ path, want string }{
-		{"$.a.b[1].c", "2"}, {"a.b.0.c", "1"}, {"a['b c']", "3"}, {`a["b c"]`, "3"}, {"a..b.1.c", "2"}, {"a.b.", `[{"c":1},{"c":2}]`},
+		{
+			"$.a.b[1].c",
+			"2",
+		}, {"a.b.0.c", "1"}, {"a['b c']", "3"}, {`a["b c"]`, "3"}, {"a..b.1.c", "2"}, {"a.b.", `[{"c":1},{"c":2}]`},
 		{"$.zero.x", "0"}, {"$.n.x", "null"}, {"$.s.x", `""`}, {"$.f.x.y", "false"}, {"a[b]", "6"},
-		{"t[0]", `"h"`}, {"t.1", `"é"`}, {"t[2]", `"\ud83d"`}, {"t.length", "4"}, {"a.b.length", "2"}, {"arr.length", "0"},
+		{
+			"t[0]",
+			`"h"`,
+		}, {"t.1", `"é"`}, {"t[2]", `"\ud83d"`}, {"t.length", "4"}, {"a.b.length", "2"}, {"arr.length", "0"},
 		{"a.b.c", ""}, {"t.x", ""}, {"a.b[-1]", ""}, {"a.b.01", ""}, {"missing.x", ""}, {"t[9]", ""},
 		{"", string(e.Raw())}, {".", string(e.Raw())}, {"$.", string(e.Raw())}, {"$", ""},
 	}
@@ -98,8 +116,10 @@ func TestRefusals(t *testing.T) {
 		offset int
 	}{
 		{`[1]`, event.ErrNotObject, 0}, {`"x"`, event.ErrNotObject, 0}, {`null`, event.ErrNotObject, 0},
-		{``, nil, 0}, {`{`, nil, 1}, {`{"a":}`, nil, 5}, {`{"a":1,}`, nil, 7}, {`{"a":01}`, nil, 6}, {`{"a":1} x`, nil, 8},
-		{"{\"a\":\"\n\"}", nil, 6}, {`{"a":"\x"}`, nil, 6}, {`{"a":"\u12g4"}`, nil, 6}, {`{a:1}`, nil, 1}, {`{"a" 1}`, nil, 5}, {`{"a":-}`, nil, 6}, {`{"a":1.}`, nil, 7}, {`{"a":tru}`, nil, 5},
+		{``, nil, 0}, {`{`, nil, 1}, {`{"a":}`, nil, 5}, {`{"a":1,}`, nil, 7}, {`{"a":01}`, nil, 6},
+		{`{"a":1} x`, nil, 8},
+		{"{\"a\":\"\n\"}", nil, 6}, {`{"a":"\x"}`, nil, 6}, {`{"a":"\u12g4"}`, nil, 6}, {`{a:1}`, nil, 1},
+		{`{"a" 1}`, nil, 5}, {`{"a":-}`, nil, 6}, {`{"a":1.}`, nil, 7}, {`{"a":tru}`, nil, 5},
 		{strings.Repeat(`{"a":`, 1001) + "1" + strings.Repeat("}", 1001), event.ErrTooDeep, 0},
 	} {
 		_, err := event.Parse([]byte(c.raw))
@@ -140,7 +160,12 @@ func TestParserMemory(t *testing.T) {
 			if i%150 == 149 {
 				n = 30_000
 			}
-			text := `{"type":"track","n":[` + strings.TrimSuffix(strings.Repeat("1,", n), ",") + `],"last":` + string(rune('0'+i%10)) + `}`
+			text := `{"type":"track","n":[` + strings.TrimSuffix(
+				strings.Repeat("1,", n),
+				",",
+			) + `],"last":` + string(
+				rune('0'+i%10),
+			) + `}`
 			if i%40 == 39 {
 				if _, err := p.Parse([]byte(text[:len(text)-1])); err == nil {
 					t.Fatal("a cut text was accepted")
@@ -153,7 +178,8 @@ func TestParserMemory(t *testing.T) {
 			events, texts = append(events, e), append(texts, text)
 		}
 		for i, e := range events {
-			if string(e.Raw()) != texts[i] || e.Root().Get("last").Text() != string(rune('0'+i%10)) || e.Type() != event.Track {
+			if string(e.Raw()) != texts[i] || e.Root().Get("last").Text() != string(rune('0'+i%10)) ||
+				e.Type() != event.Track {
 				t.Fatalf("round %d: event %d was overwritten", round, i)
 			}
 		}
@@ -163,8 +189,9 @@ func TestParserMemory(t *testing.T) {
 
 func TestNumbersAsJavaScriptWritesThem(t *testing.T) {
 	for f, want := range map[float64]string{
-		1e21: "1e+21", 1e-7: "1e-7", 123456789012345680000: "123456789012345680000", 0.1: "0.1", 100: "100", 1.5e-10: "1.5e-10",
-		1e300: "1e+300", 0.000001: "0.000001", -2.5: "-2.5", 5e-324: "5e-324",
+		1e21: "1e+21", 1e-7: "1e-7", 123456789012345680000: "123456789012345680000", 0.1: "0.1", 100: "100",
+		1.5e-10: "1.5e-10",
+		1e300:   "1e+300", 0.000001: "0.000001", -2.5: "-2.5", 5e-324: "5e-324",
 	} {
 		if got := string(event.AppendFloatJS(nil, f)); got != want {
 			t.Errorf("%v = %s, want %s", f, got, want)
@@ -177,7 +204,8 @@ func TestNumbersAsJavaScriptWritesThem(t *testing.T) {
 
 func TestQuoting(t *testing.T) {
 	for in, want := range map[string]string{
-		"a\"b\\": `"a\"b\\"`, "\b\f\n\r\t\x01\x1f\x7f": `"\b\f\n\r\t\u0001\u001f` + "\x7f\"", "<&>\u2028é": "\"<&>\u2028é\"", "": `""`,
+		"a\"b\\": `"a\"b\\"`, "\b\f\n\r\t\x01\x1f\x7f": `"\b\f\n\r\t\u0001\u001f` + "\x7f\"",
+		"<&>\u2028é": "\"<&>\u2028é\"", "": `""`,
 	} {
 		if got := string(event.AppendQuoted(nil, in)); got != want {
 			t.Errorf("%q = %s, want %s", in, got, want)
@@ -226,10 +254,14 @@ func TestQuotingEverywhere(t *testing.T) {
 func TestTimes(t *testing.T) {
 	base := time.Date(2024, 2, 29, 12, 30, 15, 0, time.UTC)
 	for raw, want := range map[string]time.Time{
-		`"2024-02-29T12:30:15Z"`: base, `"2024-02-29T12:30:15.000Z"`: base, `"2024-02-29T14:30:15+02:00"`: base, `"2024-02-29 12:30:15"`: base,
-		`"2024-02-29T12:30:15"`: base, `1709209815`: base, `1709209815000`: base, `1709209815000000`: base, `1709209815000000000`: base,
-		`"1709209815"`: base, `"1709209815000"`: base, `1709209815.0`: base, `"2024-02-29"`: base.Truncate(24 * time.Hour), `"2024-02-29T12:30:15.123456789Z"`: base.Add(123456789),
-		`"2024-01-31T00:00:00.5Z"`: time.Date(2024, 1, 31, 0, 0, 0, 5e8, time.UTC), `1709209815.25`: base.Add(250 * time.Millisecond),
+		`"2024-02-29T12:30:15Z"`: base, `"2024-02-29T12:30:15.000Z"`: base, `"2024-02-29T14:30:15+02:00"`: base,
+		`"2024-02-29 12:30:15"`: base,
+		`"2024-02-29T12:30:15"`: base, `1709209815`: base, `1709209815000`: base, `1709209815000000`: base,
+		`1709209815000000000`: base,
+		`"1709209815"`:        base, `"1709209815000"`: base, `1709209815.0`: base,
+		`"2024-02-29"`: base.Truncate(24 * time.Hour), `"2024-02-29T12:30:15.123456789Z"`: base.Add(123456789),
+		`"2024-01-31T00:00:00.5Z"`: time.Date(2024, 1, 31, 0, 0, 0, 5e8, time.UTC),
+		`1709209815.25`:            base.Add(250 * time.Millisecond),
 	} {
 		v, err := event.ParseValue([]byte(raw))
 		if err != nil {
@@ -239,13 +271,17 @@ func TestTimes(t *testing.T) {
 			t.Errorf("%s = %v %v, want %v", raw, got, ok, want)
 		}
 	}
-	for at := time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC); at.Year() < 10000; at = at.Add(41*24*time.Hour + 7919*time.Second + 37*time.Millisecond) {
+	for at := time.Date(0, 1, 1, 0, 0, 0, 0,
+		time.UTC); at.Year() < 10000; at = at.Add(41*24*time.Hour + 7919*time.Second + 37*time.Millisecond) {
 		text := at.Format("2006-01-02T15:04:05.000Z")
 		if got, ok := event.ParseTimeText([]byte(text)); !ok || !got.Equal(at) {
 			t.Fatalf("%s = %v %v", text, got, ok)
 		}
 	}
-	for _, raw := range []string{`"soon"`, `""`, `null`, `true`, `"2024-02-30T00:00:00Z"`, `"2024-13-01"`, `"2024-13-01T00:00:00Z"`, `"2024-01-01T24:00:01Z"`, `"2024-01-01T00:0x:00Z"`, `"2024-01-01T00:00:00.Z"`, `1e300`, `"12"`} {
+	for _, raw := range []string{`"soon"`, `""`, `null`, `true`, `"2024-02-30T00:00:00Z"`, `"2024-13-01"`,
+		`"2024-13-01T00:00:00Z"`, `"2024-01-01T24:00:01Z"`, `"2024-01-01T00:0x:00Z"`, `"2024-01-01T00:00:00.Z"`,
+		`1e300`,
+		`"12"`} {
 		v, _ := event.ParseValue([]byte(raw))
 		if got, ok := event.ParseTime(v); ok {
 			t.Errorf("%s was read as %v", raw, got)
@@ -256,7 +292,9 @@ func TestTimes(t *testing.T) {
 // FuzzParse holds the scanner against encoding/json: the same texts are valid,
 // and what the index says of a text is what encoding/json reads.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{`{}`, `{"a":[1,2,{"b":"\u00e9\n"}],"a":null}`, ` [true,false,-1.5e+10] `, `"\ud83d\ude00"`, `{"":{"":""}}`, "\"\x7f\xff\"", `01`, `{"a":1,}`, `[1,]`, `nul`, `"\u12"`, `-`, `1e`, `{"k":"12345678\"90"}`} {
+	for _, s := range []string{
+		`{}`, `{"a":[1,2,{"b":"\u00e9\n"}],"a":null}`, ` [true,false,-1.5e+10] `, `"\ud83d\ude00"`,
+		`{"":{"":""}}`, "\"\x7f\xff\"", `01`, `{"a":1,}`, `[1,]`, `nul`, `"\u12"`, `-`, `1e`, `{"k":"12345678\"90"}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -304,7 +342,9 @@ func same(t *testing.T, v event.Value, want any) {
 		}
 	case string:
 		// encoding/json replaces invalid UTF-8; the index keeps it.
-		if got := strings.ToValidUTF8(v.Text(), "\ufffd"); v.Kind() != event.String || got != w && strings.ToValidUTF8(w, "") == w && !strings.Contains(w, "\ufffd") {
+		if got := strings.ToValidUTF8(v.Text(),
+			"\ufffd"); v.Kind() != event.String || got != w && strings.ToValidUTF8(w, "") == w && !strings.Contains(w,
+			"\ufffd") {
 			t.Fatalf("%s: %q, want %q", v.Raw(), v.Text(), w)
 		}
 		if !v.IsText(v.Text()) {
@@ -324,7 +364,9 @@ func same(t *testing.T, v event.Value, want any) {
 			t.Fatalf("%s: kind %v, want object", v.Raw(), v.Kind())
 		}
 		for k := range v.Members() {
-			if _, ok := w[k.Text()]; !ok && strings.ToValidUTF8(k.Text(), "") == k.Text() && !bytes.Contains(k.Raw(), []byte("\\u")) {
+			if _,
+				ok := w[k.Text()]; !ok && strings.ToValidUTF8(k.Text(), "") == k.Text() && !bytes.Contains(k.Raw(),
+				[]byte("\\u")) {
 				t.Fatalf("%s: encoding/json has no key %s", v.Raw(), k.Raw())
 			}
 		}
@@ -449,7 +491,9 @@ func BenchmarkLookup(b *testing.B) {
 // TestRaw walks text without an index, and finds what the index finds.
 func TestRaw(t *testing.T) {
 	for _, text := range []string{
-		`{}`, `[]`, `{ }`, `{"a":1}`, "{ \"a\" :\t[ 1 , \"]\" , {\"b\":\"}\\\"\"} ] ,\n\"\\u0061b\":null, \"a\":-1.5e3 }", `[[],{},"\\",true]`, `{"a\"b":"\ud83d\ude00\ud83dx"}`,
+		`{}`, `[]`, `{ }`, `{"a":1}`,
+		"{ \"a\" :\t[ 1 , \"]\" , {\"b\":\"}\\\"\"} ] ,\n\"\\u0061b\":null, \"a\":-1.5e3 }", `[[],{},"\\",true]`,
+		`{"a\"b":"\ud83d\ude00\ud83dx"}`,
 	} {
 		v, err := event.ParseValue([]byte(text))
 		if err != nil {
@@ -459,7 +503,9 @@ func TestRaw(t *testing.T) {
 		if v.Kind() == event.Object {
 			for k, m := range v.Members() {
 				want = append(want, string(k.Raw())+":"+string(m.Raw()))
-				if quoted := k.Raw(); string(event.AppendUnquoted(nil, quoted)) != k.Text() || !event.IsQuoted(quoted, k.Text()) || event.IsQuoted(quoted, k.Text()+"x") {
+				if quoted := k.Raw(); string(event.AppendUnquoted(nil, quoted)) != k.Text() ||
+					!event.IsQuoted(quoted, k.Text()) ||
+					event.IsQuoted(quoted, k.Text()+"x") {
 					t.Errorf("%s is read as %q", quoted, event.AppendUnquoted(nil, quoted))
 				}
 			}

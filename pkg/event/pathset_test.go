@@ -9,14 +9,39 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-var setPaths = []string{"", "a", "b", "a.b", "a.b.c", "a.b.d", "a.x", "a.length", "a[0]", "a[0].b", "b.c", "b.c.d.e", "é", "é.b", "a.b", "aa", "ba", "b.0", "b.length", "b.c.length"}
+var setPaths = []string{
+	"",
+	"a",
+	"b",
+	"a.b",
+	"a.b.c",
+	"a.b.d",
+	"a.x",
+	"a.length",
+	"a[0]",
+	"a[0].b",
+	"b.c",
+	"b.c.d.e",
+	"é",
+	"é.b",
+	"a.b",
+	"aa",
+	"ba",
+	"b.0",
+	"b.length",
+	"b.c.length",
+}
 
 // FuzzPathSet: a set finds what each of its paths finds.
 func FuzzPathSet(f *testing.F) {
 	for _, s := range []string{
-		`{}`, `{"a":1,"b":2}`, `{"a":{"b":{"c":1,"d":null}},"b":{"c":{"d":{"e":[1]}}}}`, `{"a":{"b":1},"a":{"x":2}}`, `{"a":{"b":{"c":1}},"a":0}`,
-		`{"a":null,"b":""}`, `{"a":[{"b":1}],"b":"text"}`, `{"a":false,"b":{"c":0}}`, `{"\u0061":{"\u0062":{"c":7}},"\u00e9":{"b":1}}`, `{"a":{"b":{"c":1}},"\u0061":{"x":3}}`,
-		`{"a":{"b":{}},"é":5,"b":[[1,2],3]}`, `{"aa":1,"ba":2,"a":"x"}`, `{"a":0,"a":{"b":{"c":1}}}`, `{"a":{"b":{"c":1}},"a":{"b":{"d":2}}}`, `{"type":"track","messageId":{"a":1},"\u0074ype":"page","event":"E","event":"F"}`, `{"b":{"c":"\ud83d\ude00"}}`,
+		`{}`, `{"a":1,"b":2}`, `{"a":{"b":{"c":1,"d":null}},"b":{"c":{"d":{"e":[1]}}}}`, `{"a":{"b":1},"a":{"x":2}}`,
+		`{"a":{"b":{"c":1}},"a":0}`,
+		`{"a":null,"b":""}`, `{"a":[{"b":1}],"b":"text"}`, `{"a":false,"b":{"c":0}}`,
+		`{"\u0061":{"\u0062":{"c":7}},"\u00e9":{"b":1}}`, `{"a":{"b":{"c":1}},"\u0061":{"x":3}}`,
+		`{"a":{"b":{}},"é":5,"b":[[1,2],3]}`, `{"aa":1,"ba":2,"a":"x"}`, `{"a":0,"a":{"b":{"c":1}}}`,
+		`{"a":{"b":{"c":1}},"a":{"b":{"d":2}}}`,
+		`{"type":"track","messageId":{"a":1},"\u0074ype":"page","event":"E","event":"F"}`, `{"b":{"c":"\ud83d\ude00"}}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -25,7 +50,14 @@ func FuzzPathSet(f *testing.F) {
 		paths = append(paths, event.CompilePath(p))
 	}
 	set, slots := event.NewPathSet(paths)
-	other, others := event.NewPathSet([]event.Path{event.CompilePath("a.b.c.d"), event.CompilePath("type"), event.CompilePath("b.c"), event.CompilePath("messageId.a")})
+	other, others := event.NewPathSet(
+		[]event.Path{
+			event.CompilePath("a.b.c.d"),
+			event.CompilePath("type"),
+			event.CompilePath("b.c"),
+			event.CompilePath("messageId.a"),
+		},
+	)
 	var got event.Refs
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		v, err := event.ParseValue(raw)
@@ -38,7 +70,16 @@ func FuzzPathSet(f *testing.F) {
 			for i, p := range paths {
 				want, found := v.Lookup(p), got.At(slots[i])
 				if want.Kind() != found.Kind() || string(want.Raw()) != string(found.Raw()) {
-					t.Errorf("%s: %q in %s: %s %q, want %s %q", how, setPaths[i], raw, found.Kind(), found.Raw(), want.Kind(), want.Raw())
+					t.Errorf(
+						"%s: %q in %s: %s %q, want %s %q",
+						how,
+						setPaths[i],
+						raw,
+						found.Kind(),
+						found.Raw(),
+						want.Kind(),
+						want.Raw(),
+					)
 				}
 			}
 		}
@@ -52,7 +93,8 @@ func FuzzPathSet(f *testing.F) {
 		}
 		check("followed", ev.Root())
 		other.Find(ev.Root(), &got)
-		if want, found := ev.Lookup(event.CompilePath("b.c")), got.At(others[2]); want.Kind() != found.Kind() || string(want.Raw()) != string(found.Raw()) {
+		if want, found := ev.Lookup(event.CompilePath("b.c")), got.At(others[2]); want.Kind() != found.Kind() ||
+			string(want.Raw()) != string(found.Raw()) {
 			t.Errorf("followed beside another set: b.c is %q in %s, want %q", found.Raw(), raw, want.Raw())
 		}
 		for k := range want.Root().Members() {
@@ -62,7 +104,8 @@ func FuzzPathSet(f *testing.F) {
 			}
 		}
 		for what, of := range map[string]func(*event.Event) event.Value{
-			"type": (*event.Event).TypeValue, "messageId": (*event.Event).MessageID, "userId": (*event.Event).UserID, "event": (*event.Event).Name, "timestamp": (*event.Event).TimestampMember,
+			"type": (*event.Event).TypeValue, "messageId": (*event.Event).MessageID, "userId": (*event.Event).UserID,
+			"event": (*event.Event).Name, "timestamp": (*event.Event).TimestampMember,
 		} {
 			if of(ev).Kind() != of(want).Kind() || string(of(ev).Raw()) != string(of(want).Raw()) {
 				t.Errorf("followed: %s of %s is %q, want %q", what, raw, of(ev).Raw(), of(want).Raw())
@@ -72,9 +115,14 @@ func FuzzPathSet(f *testing.F) {
 }
 
 func BenchmarkPathSet(b *testing.B) {
-	raw := []byte(`{"type":"track","messageId":"m","timestamp":"2024-03-01T00:00:00.000Z","originalTimestamp":"x","sentAt":"x","receivedAt":"x","anonymousId":"a","userId":"u","event":"E",` +
-		`"properties":{"a":1,"b":2,"c":[1,2,3]},"context":{"library":{"name":"analytics.js","version":"1"},"userAgent":"Mozilla","ip":"1.2.3.4","locale":"de","page":{"path":"/","referrer":"","search":"","title":"t","url":"u"},` +
-		`"campaign":{"name":"n","source":"s"},"timezone":"z","screen":{"width":1,"height":2}},"integrations":{}}`)
+	raw := []byte(
+		`{"type":"track","messageId":"m","timestamp":"2024-03-01T00:00:00.000Z","originalTimestamp":"x",` +
+			`"sentAt":"x","receivedAt":"x","anonymousId":"a","userId":"u","event":"E",` +
+			`"properties":{"a":1,"b":2,"c":[1,2,3]},"context":{"library":{"name":"analytics.js","version":"1"},` +
+			`"userAgent":"Mozilla","ip":"1.2.3.4","locale":"de","page":{"path":"/","referrer":"","search":"",` +
+			`"title":"t","url":"u"},` +
+			`"campaign":{"name":"n","source":"s"},"timezone":"z","screen":{"width":1,"height":2}},"integrations":{}}`,
+	)
 	var paths []event.Path
 	for _, p := range []string{"event", "userId", "anonymousId", "messageId", "timestamp", "properties", "context"} {
 		paths = append(paths, event.CompilePath(p))

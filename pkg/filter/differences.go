@@ -142,7 +142,10 @@ func (d *differ) condition(i, to, depth int) int {
 	v := d.toks[i+2]
 	switch {
 	case v.kind == tokText && v.quote == '\'':
-		d.add(v, "the trigger parser keeps single quotes as part of the text, so that it never matches; write double quotes")
+		d.add(
+			v,
+			"the trigger parser keeps single quotes as part of the text, so that it never matches; write double quotes",
+		)
 	case v.kind == tokText && strings.ContainsAny(v.s, `"'`):
 		d.add(v, "the trigger parser knows no escaped quotes")
 	case v.kind == tokText && (o.s != "=" && o.s != "!="):
@@ -201,7 +204,11 @@ func (d *differ) call(i, depth int) int {
 	case arg.quote == '\'':
 		d.add(arg, "the trigger parser keeps single quotes as part of the text; write double quotes")
 	case name == "match" && !plainPattern(arg.s):
-		d.add(arg, `the trigger parser knows only "prefix*" and "*suffix"; any other pattern is read as a suffix without its first character`)
+		d.add(
+			arg,
+			`the trigger parser knows only "prefix*" and "*suffix"; any other pattern is read as a suffix without `+
+				`its first character`,
+		)
 	}
 	if negated {
 		d.add(d.toks[i-1], "in the trigger parser !%s is false for a field that is missing or no text", name)
@@ -238,12 +245,20 @@ func (d *differ) field(t token) {
 				d.add(t, "the trigger parser cannot reach keys with dots")
 			}
 			if k != "" && k[0] >= '0' && k[0] <= '9' || strings.HasPrefix(k, "-") {
-				d.add(t, "the trigger parser does not take a key that begins with a digit or a dash; escape the first character")
+				d.add(
+					t,
+					"the trigger parser does not take a key that begins with a digit or a dash; escape the first "+
+						"character",
+				)
 			}
 		}
 	default:
-		d.add(t, "the trigger parser ignores conditions on %s: it knows type, event, name, userId, properties, traits and "+
-			"context", t.keys[0])
+		d.add(
+			t,
+			"the trigger parser ignores conditions on %s: it knows type, event, name, userId, properties, traits and "+
+				"context",
+			t.keys[0],
+		)
 	}
 }
 

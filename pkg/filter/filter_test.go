@@ -25,8 +25,10 @@ func value(t testing.TB, raw string) event.Value {
 
 const sample = `{"type":"track","event":"Button Clicked","userId":"user-1","anonymousId":"a-1",
  "context":{"library":{"name":"analytics.js","version":"1.0"},"page":{"path":"/home"}},
- "properties":{"features":["discounts","dark-mode"],"n":5,"zero":0,"f":false,"t":true,"nil":null,"empty":"","s":"A b C","num":"12.5",
-  "big":12345678901234567890,"esc":"caf\u00e9 \"x\"","list":[1,2],"nest":[[1],[2]],"obj":{"a":1},"product 1":{"price":10},"in":1,"null":2,"dot.key":3,"1st":4,"a-b":6}}`
+ "properties":{"features":["discounts","dark-mode"],"n":5,"zero":0,"f":false,"t":true,"nil":null,
+  "empty":"","s":"A b C","num":"12.5",
+  "big":12345678901234567890,"esc":"caf\u00e9 \"x\"","list":[1,2],"nest":[[1],[2]],
+  "obj":{"a":1},"product 1":{"price":10},"in":1,"null":2,"dot.key":3,"1st":4,"a-b":6}}`
 
 func TestStatements(t *testing.T) {
 	v := value(t, sample)
@@ -34,32 +36,53 @@ func TestStatements(t *testing.T) {
 		// Segment's documentation.
 		`event = 'Button Clicked'`: true, `match(context.library.version, '1.*')`: true,
 		`type = 'track' and (event = 'Click' or match(event, 'Button *'))`: true,
-		`'dark-mode' in properties.features`:                               true, `!(type in ['identify', 'group'])`: true,
-		`context.path.path = '/login'`: false, `!contains(context.library.name, 'js')`: false, `'blink' in properties.features`: false,
-		`length( userId ) > 0`: true, `contains(lowercase(event), 'button')`: true,
+		`'dark-mode' in properties.features`:                               true,
+		`!(type in ['identify', 'group'])`:                                 true,
+		`context.path.path = '/login'`:                                     false,
+		`!contains(context.library.name, 'js')`:                            false,
+		`'blink' in properties.features`:                                   false,
+		`length( userId ) > 0`:                                             true,
+		`contains(lowercase(event), 'button')`:                             true,
 		// Precedence and nesting.
-		`type = "page" or type = "track" and properties.n = 5`: true, `(type = "track" or type = "page") and properties.n = 6`: false,
-		`type = "track" or type = "page" and properties.n = 6`: true, `((((properties.t))))`: true, `!!properties.t`: true,
+		`type = "page" or type = "track" and properties.n = 5`:   true,
+		`(type = "track" or type = "page") and properties.n = 6`: false,
+		`type = "track" or type = "page" and properties.n = 6`:   true, `((((properties.t))))`: true,
+		`!!properties.t`:                true,
 		`!properties.t or properties.t`: true, `! ( properties.f )`: true, "type\n=\r\n\t\"track\"": true,
 		`type="track"and properties.n=5`: true,
 		// Null and types.
-		`properties.missing`: false, `!properties.missing`: true, `properties.missing = null`: true, `properties.nil = null`: true, `properties.f = null`: false,
-		`properties.f.x = null`: true, `properties.zero.x = null`: true, `properties.missing != "x"`: true, `properties.n = "5"`: false, `properties.n != "5"`: true,
-		`null = null`: true, `properties.missing and true`: false, `properties.n`: false, `properties.obj = properties.obj`: false, `properties.empty = ""`: true,
+		`properties.missing`: false, `!properties.missing`: true, `properties.missing = null`: true,
+		`properties.nil = null`: true, `properties.f = null`: false,
+		`properties.f.x = null`: true, `properties.zero.x = null`: true, `properties.missing != "x"`: true,
+		`properties.n = "5"`: false, `properties.n != "5"`: true,
+		`null = null`: true, `properties.missing and true`: false, `properties.n`: false,
+		`properties.obj = properties.obj`: false, `properties.empty = ""`: true,
 		// Numbers.
-		`properties.n = 5.0`: true, `properties.n > 4.9 and properties.n < 5.1`: true, `properties.n >= 5 and properties.n <= 5`: true, `properties.s > 1`: false,
-		`properties.big = 12345678901234567890`: true, `properties.big = 12345678901234567891`: false, `properties.big > 12345678901234567889`: true, `-5 < properties.n`: true, `properties.n < 1e3`: true,
+		`properties.n = 5.0`: true, `properties.n > 4.9 and properties.n < 5.1`: true,
+		`properties.n >= 5 and properties.n <= 5`: true, `properties.s > 1`: false,
+		`properties.big = 12345678901234567890`: true, `properties.big = 12345678901234567891`: false,
+		`properties.big > 12345678901234567889`: true, `-5 < properties.n`: true, `properties.n < 1e3`: true,
 		`properties.n != -5`: true, `properties.missing < 1`: false, `properties.missing >= 0`: false,
 		// Lists.
-		`properties.list = [1, 2]`: true, `properties.list = [2, 1]`: false, `properties.nest = [[1],[2]]`: true, `5 in [1,2,properties.n]`: true, `1 in properties.list`: true,
-		`"1" in properties.list`: false, `null in [null]`: true, `properties.n in []`: false, `1 in properties.s`: false,
+		`properties.list = [1, 2]`: true, `properties.list = [2, 1]`: false, `properties.nest = [[1],[2]]`: true,
+		`5 in [1,2,properties.n]`: true, `1 in properties.list`: true,
+		`"1" in properties.list`: false, `null in [null]`: true, `properties.n in []`: false,
+		`1 in properties.s`:      false,
 		`properties.list != [1]`: true,
 		// Functions.
-		`length(properties.features) = 2`: true, `length(properties.missing) = 0`: true, `length(properties.esc) = 9`: true, `length(properties.n) = null`: true,
-		`uppercase(properties.s) = "A B C"`: true, `lowercase(properties.s) = "a b c"`: true, `lowercase(properties.missing) = null`: true, `lowercase(properties.n) = null`: true,
-		`snakecase(properties.s) = "A_b_C"`: true, `kebabcase(properties.s) = "A-b-C"`: true, `titlecase(properties.s) = "A B C"`: true,
-		`typeof(properties.s) = "string"`: true, `typeof(properties.n) = "number"`: true, `typeof(properties.list) = "list"`: true, `typeof(properties.t) = "bool"`: true, `typeof(properties.missing) = "null"`: true,
-		`number(properties.num) = 12.5`: true, `number(properties.s) = null`: true, `string(properties.n) = "5"`: true, `string(properties.t) = "true"`: true, `bool(properties.n)`: true, `bool(properties.s)`: false, `bool("true")`: true,
+		`length(properties.features) = 2`: true, `length(properties.missing) = 0`: true,
+		`length(properties.esc) = 9`: true, `length(properties.n) = null`: true,
+		`uppercase(properties.s) = "A B C"`: true, `lowercase(properties.s) = "a b c"`: true,
+		`lowercase(properties.missing) = null`: true, `lowercase(properties.n) = null`: true,
+		`snakecase(properties.s) = "A_b_C"`: true, `kebabcase(properties.s) = "A-b-C"`: true,
+		`titlecase(properties.s) = "A B C"`: true,
+		`typeof(properties.s) = "string"`:   true, `typeof(properties.n) = "number"`: true,
+		`typeof(properties.list) = "list"`: true, `typeof(properties.t) = "bool"`: true,
+		`typeof(properties.missing) = "null"`: true,
+		`number(properties.num) = 12.5`:       true, `number(properties.s) = null`: true,
+		`string(properties.n) = "5"`:    true,
+		`string(properties.t) = "true"`: true, `bool(properties.n)`: true, `bool(properties.s)`: false,
+		`bool("true")`:                         true,
 		`contains(properties.esc, "café \"x")`: true, `contains(properties.n, "5")`: false,
 		`contains(properties.missing, "")`: false, `!contains(properties.missing, "x")`: true,
 		`contains(event, userId)`:                         false,
@@ -72,8 +95,10 @@ func TestStatements(t *testing.T) {
 		`match(properties.esc, "caf? *")`: true, `match("a]", 'a[\]]')`: true, `match("-", "[a-]")`: true,
 		`match("b", 'x[')`: false, `match(properties.missing, "*")`: false,
 		// Names.
-		`properties.product\ 1.price = 10`: true, `properties.in = 1 and properties.null = 2`: true, `properties.dot\.key = 3`: true, `properties.1st = 4`: true, `properties.a-b = 6`: true,
-		`properties.list.0 = 1`: true, `anonymousId = "a-1"`: true, `context.library.name = "analytics.js"`: true, `"track" = type`: true,
+		`properties.product\ 1.price = 10`: true, `properties.in = 1 and properties.null = 2`: true,
+		`properties.dot\.key = 3`: true, `properties.1st = 4`: true, `properties.a-b = 6`: true,
+		`properties.list.0 = 1`: true, `anonymousId = "a-1"`: true, `context.library.name = "analytics.js"`: true,
+		`"track" = type`: true,
 	} {
 		f, err := filter.Compile(src)
 		if src == `match("b", 'x[')` {
@@ -99,7 +124,8 @@ func TestErrorsPointAtTheColumn(t *testing.T) {
 		col int
 		msg string
 	}{
-		``: {0, "empty"}, `  `: {0, "empty"}, `type =`: {7, "found the end"}, `type = "x`: {8, "closing"}, `type == "x"`: {6,
+		``: {0, "empty"}, `  `: {0, "empty"}, `type =`: {7, "found the end"}, `type = "x`: {8, "closing"},
+		`type == "x"`: {6,
 			"write ="}, `type = "a" && event = "b"`: {12, "write and"},
 		`type = "a" AND event = "b"`: {12, "lower case"}, `é = 1`: {1, `\é`}, `properties.é = 1`: {12,
 			"rest"}, `type = "ä" ) `: {12, ")"}, `(type = "a"`: {12, "column 1"}, `foo(event)`: {1, "no function foo"},
@@ -125,8 +151,12 @@ func TestErrorsPointAtTheColumn(t *testing.T) {
 
 func TestBound(t *testing.T) {
 	for src, want := range map[string]string{
-		`type = "track"`: "track", `"track" = type`: "track", `event = "a" and type = "track"`: "track", `(type = "a" or type = "b") and x`: "a b", `type = "a" and type = "b"`: "a", `type = "a" or type = "b"`: "a b", `(type = "a" and x) or type = "b"`: "a b", `x and type = "a" and event = "b"`: "a",
-		`type = "a" or event = "b"`: "any", `type != "a"`: "any", `!(type = "a")`: "any", `properties.type = "a"`: "any", `type = 5`: "any", `type = event`: "any", `match(type, "a")`: "any", `"a" = "a"`: "any",
+		`type = "track"`: "track", `"track" = type`: "track", `event = "a" and type = "track"`: "track",
+		`(type = "a" or type = "b") and x`: "a b", `type = "a" and type = "b"`: "a", `type = "a" or type = "b"`: "a b",
+		`(type = "a" and x) or type = "b"`: "a b", `x and type = "a" and event = "b"`: "a",
+		`type = "a" or event = "b"`: "any", `type != "a"`: "any", `!(type = "a")`: "any",
+		`properties.type = "a"`: "any", `type = 5`: "any", `type = event`: "any", `match(type, "a")`: "any",
+		`"a" = "a"`: "any",
 	} {
 		f, err := filter.Compile(src)
 		if err != nil {
@@ -189,8 +219,10 @@ func TestSharedCases(t *testing.T) {
 
 func TestDifferences(t *testing.T) {
 	for _, plain := range []string{
-		`type = "track"`, `type = "track" and event = "Order Completed"`, `event = "A" or event = "B" or event = "C"`, `(type = "page" or type = "screen") and userId != null`,
-		`type = "track" and properties.price >= 100`, `contains(event, "Nike") and match(event, "X*")`, `type ="track"`, "type = \"a\"\n and traits.plan = true", `properties.sp\ ace = 5`,
+		`type = "track"`, `type = "track" and event = "Order Completed"`, `event = "A" or event = "B" or event = "C"`,
+		`(type = "page" or type = "screen") and userId != null`,
+		`type = "track" and properties.price >= 100`, `contains(event, "Nike") and match(event, "X*")`, `type ="track"`,
+		"type = \"a\"\n and traits.plan = true", `properties.sp\ ace = 5`,
 	} {
 		if d := filter.Differences(plain); len(d) > 0 {
 			t.Errorf("%s: %v, want none", plain, d)
@@ -235,7 +267,8 @@ func TestDifferences(t *testing.T) {
 
 func TestDoubts(t *testing.T) {
 	for src, want := range map[string]int{
-		`type = track`: 1, `type = "track"`: 0, `!(event != Hello) and (a = b or type = "x")`: 2, `properties.total = properties.subtotal`: 0, `context.ip = null`: 0, `active = true`: 0, `length(event) = n`: 0,
+		`type = track`: 1, `type = "track"`: 0, `!(event != Hello) and (a = b or type = "x")`: 2,
+		`properties.total = properties.subtotal`: 0, `context.ip = null`: 0, `active = true`: 0, `length(event) = n`: 0,
 	} {
 		f, err := filter.Compile(src)
 		if err != nil {
@@ -265,7 +298,8 @@ func TestReferenceExamples(t *testing.T) {
 
 func FuzzFilter(f *testing.F) {
 	for _, s := range []string{`type = "track"`, `!(a.b in ['x', 1]) or match(c, "[a-z]*\\?")`,
-		`titlecase(x) != lowercase("é") and length([1,[2]]) < 3`, `a\ b = -1.5e3`, `((`, `"\"`, `string(n)=number("5")`} {
+		`titlecase(x) != lowercase("é") and length([1,[2]]) < 3`, `a\ b = -1.5e3`, `((`, `"\"`,
+		`string(n)=number("5")`} {
 		f.Add(s, sample)
 	}
 	f.Fuzz(func(t *testing.T, src, raw string) {
@@ -298,7 +332,8 @@ func BenchmarkMatch(b *testing.B) {
 		events = append(events, value(b, string(line)))
 	}
 	for name, src := range map[string]string{
-		"five-terms":     `type = "track" and event != "Heartbeat" and context.locale != "xx" and (properties.quantity >= 1 or userId != null)`,
+		"five-terms": `type = "track" and event != "Heartbeat" and context.locale != "xx" and ` +
+			`(properties.quantity >= 1 or userId != null)`,
 		"with-functions": `type = "track" and contains(lowercase(event), "order") and match(userId, "user-*")`,
 	} {
 		f, err := filter.Compile(src)

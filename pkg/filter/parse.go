@@ -149,8 +149,11 @@ func lex(src string) ([]token, error) {
 			}
 			t.s = b.String()
 		case c >= '0' && c <= '9' || (c == '-' || c == '+') && i+1 < len(src) && src[i+1] >= '0' && src[i+1] <= '9':
-			for i++; i < len(src) && (keyByte(src[i]) && src[i] != '-' || src[i] == '.' || (src[i] == '-' || src[i] == '+') &&
-				src[i-1]|0x20 == 'e'); i++ {
+			for i++; i < len(src); i++ {
+				sign := src[i] == '-' || src[i] == '+'
+				if sign && src[i-1]|0x20 != 'e' || !sign && src[i] != '.' && !keyByte(src[i]) {
+					break
+				}
 			}
 			t.kind, t.s = tokNumber, strings.TrimPrefix(src[start:i], "+")
 			if v, err := event.ParseValue([]byte(t.s)); err != nil || v.Kind() != event.Number {

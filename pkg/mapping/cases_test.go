@@ -58,7 +58,15 @@ func resolveTwice(src, payload []byte) (out []byte, defined bool, err error) {
 	out, defined, err = m.Append(&r, nil, in)
 	again, defined2, err2 := m.Append(&r, []byte("x"), in)
 	if !bytes.Equal(append([]byte("x"), out...), again) || defined != defined2 || fmt.Sprint(err) != fmt.Sprint(err2) {
-		return nil, false, fmt.Errorf("resolved twice: %q %v %v, then %q %v %v", out, defined, err, again, defined2, err2)
+		return nil, false, fmt.Errorf(
+			"resolved twice: %q %v %v, then %q %v %v",
+			out,
+			defined,
+			err,
+			again,
+			defined2,
+			err2,
+		)
 	}
 	if !bytes.Equal(before, payload) {
 		return nil, false, fmt.Errorf("the event was changed to %s", payload)

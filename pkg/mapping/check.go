@@ -87,7 +87,11 @@ func (c *checker) directive(t *tree, stack []string) bool {
 	d, known := directiveOf(name)
 	if !known {
 		if name == "@liquid" {
-			return c.fail(stack, "has an invalid directive: @liquid, which fanfold does not have; @template, @if and @join cover most of its uses")
+			return c.fail(
+				stack,
+				"has an invalid directive: @liquid, which fanfold does not have; @template, @if and @join cover "+
+					"most of its uses",
+			)
 		}
 		if near := nearest(name); near != "" {
 			return c.fail(stack, "has an invalid directive: %s (did you mean %s?)", name, near)

@@ -123,7 +123,8 @@ func (s *schema) single(r *Resolver, dst, raw []byte, clean, null bool) []byte {
 // a function of the value alone. ok says that it is one, and nothing is wrong.
 func (s *schema) scalar(dst, raw []byte, k event.Kind) (out []byte, ok bool) {
 	switch {
-	case s.Multiple || s.checked || s.Type == TypeDatetime || s.Type == TypeObject || k < event.Bool || k > event.String:
+	case s.Multiple || s.checked || s.Type == TypeDatetime || s.Type == TypeObject,
+		k < event.Bool, k > event.String:
 		return dst, false
 	case !s.is(k, raw):
 		return s.convert(dst, raw, k, s.nullable)
@@ -321,7 +322,9 @@ func (s *schema) rulesOf(r *Resolver, v []byte, null bool) (ok bool) {
 		}
 	}
 	k := kindOf(v)
-	if s.enum != nil && !(null && k == event.Null) && !slices.ContainsFunc(s.enum, func(c []byte) bool { return bytes.Equal(c, v) }) && !slices.ContainsFunc(s.enum, func(c []byte) bool { return sameJSON(c, v) }) {
+	if s.enum != nil && !(null && k == event.Null) &&
+		!slices.ContainsFunc(s.enum, func(c []byte) bool { return bytes.Equal(c, v) }) &&
+		!slices.ContainsFunc(s.enum, func(c []byte) bool { return sameJSON(c, v) }) {
 		list := make([]string, len(s.enum))
 		for i, c := range s.enum {
 			list[i] = string(c)

@@ -187,7 +187,12 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 	if t.form == object && t.jsType() == "object" {
 		p.plain = true
 		for i, k := range t.keys {
-			mb := member{key: k, n: compile(t.vals[i], []string{k}), s: p.schema.byKey[k], tested: slices.Contains(p.schema.tested, k)}
+			mb := member{
+				key:    k,
+				n:      compile(t.vals[i], []string{k}),
+				s:      p.schema.byKey[k],
+				tested: slices.Contains(p.schema.tested, k),
+			}
 			if pn, ok := mb.n.(*pathNode); ok {
 				mb.p = pn
 			}
@@ -514,7 +519,8 @@ func (p *Program) field(r *Resolver, f *schema, v *result) {
 	start := len(s.out)
 	p.note(r, f.Key, v)
 	switch {
-	case f.asIs[v.kind] || f.Type == TypeDatetime && !f.Multiple && !f.checked && v.kind == event.String && isPlainISO(v.raw):
+	case f.asIs[v.kind],
+		f.Type == TypeDatetime && !f.Multiple && !f.checked && v.kind == event.String && isPlainISO(v.raw):
 		if v.ev.Exists() {
 			r.take(f, v.ev)
 			return
@@ -763,7 +769,9 @@ func (m *member) gather(r *Resolver) bool {
 		ref := r.refs.Slot(sm.p.slot - 1)
 		k := ref.Kind()
 		switch {
-		case k == event.Missing, k == event.Null && !f.nullable, k == event.String && f.dropsEmpty() && ref.InText() && r.refs.Size(ref) == 2:
+		case k == event.Missing,
+			k == event.Null && !f.nullable,
+			k == event.String && f.dropsEmpty() && ref.InText() && r.refs.Size(ref) == 2:
 			if f.required {
 				return false // and somebody says what is missing
 			}
@@ -820,7 +828,8 @@ func (m *member) write(r *Resolver, element event.Value) bool {
 		}
 		wrap, coerce := false, false
 		if f := sm.f; f != nil {
-			if !m.s.Multiple && (k == event.Null && !f.nullable || k == event.String && f.dropsEmpty() && v.IsEmptyText()) {
+			if !m.s.Multiple &&
+				(k == event.Null && !f.nullable || k == event.String && f.dropsEmpty() && v.IsEmptyText()) {
 				if f.required {
 					return false
 				}
@@ -854,7 +863,8 @@ func (m *member) write(r *Resolver, element event.Value) bool {
 
 // note keeps a member as it was given, for the conditions that look at it.
 func (p *Program) note(r *Resolver, key string, v *result) {
-	if len(p.schema.tested) == 0 || v.kind == event.String && len(v.raw) == 2 && !p.batch || !slices.Contains(p.schema.tested, key) {
+	if len(p.schema.tested) == 0 || v.kind == event.String && len(v.raw) == 2 && !p.batch ||
+		!slices.Contains(p.schema.tested, key) {
 		return
 	}
 	at := len(r.arena)

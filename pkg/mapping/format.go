@@ -14,11 +14,16 @@ var (
 	formatDate     = regexp.MustCompile(`^(\d{4})-(\d\d)-(\d\d)$`)
 	formatTime     = regexp.MustCompile(`^(?i)(\d\d):(\d\d):(\d\d)(\.\d+)?(z|[+-]\d\d(:?\d\d)?)?$`)
 	formatDuration = regexp.MustCompile(`^P((\d+Y)?(\d+M)?(\d+D)?(T(\d+H)?(\d+M)?(\d+S)?)?|(\d+W)?)$`)
-	formatEmail    = regexp.MustCompile("^(?i)[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
-	formatHost     = regexp.MustCompile(`^(?i)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([-0-9a-z]{0,61}[0-9a-z])?)*\.?$`)
-	formatUUID     = regexp.MustCompile(`^(?i)(urn:uuid:)?[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$`)
-	formatPointer  = regexp.MustCompile(`^(/([^~/]|~0|~1)*)*$`)
-	formatScheme   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)
+	formatEmail    = regexp.MustCompile(
+		"^(?i)[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*@" +
+			"([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+	)
+	formatHost = regexp.MustCompile(
+		`^(?i)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([-0-9a-z]{0,61}[0-9a-z])?)*\.?$`,
+	)
+	formatUUID    = regexp.MustCompile(`^(?i)(urn:uuid:)?[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$`)
+	formatPointer = regexp.MustCompile(`^(/([^~/]|~0|~1)*)*$`)
+	formatScheme  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)
 )
 
 func formatLabel(format string) string {
@@ -208,10 +213,14 @@ func isHex(c byte) bool {
 
 // dayText is the text that a popular date library reads without the help of
 // the engine's own date parser, whatever its numbers are.
-var dayText = regexp.MustCompile(`^(\d{4})[-/]?(\d{1,2})?[-/]?(\d{0,2})[Tt\s]*(\d{1,2})?:?(\d{1,2})?:?(\d{1,2})?[.:]?(\d+)?$`)
+var dayText = regexp.MustCompile(
+	`^(\d{4})[-/]?(\d{1,2})?[-/]?(\d{0,2})[Tt\s]*(\d{1,2})?:?(\d{1,2})?:?(\d{1,2})?[.:]?(\d+)?$`,
+)
 
 // isoText is the date-time form that JavaScript engines must read.
-var isoText = regexp.MustCompile(`^(\d{4}|[+-]\d{6})(-(\d\d)(-(\d\d))?)?(T(\d\d):(\d\d)(:(\d\d)(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$`)
+var isoText = regexp.MustCompile(
+	`^(\d{4}|[+-]\d{6})(-(\d\d)(-(\d\d))?)?(T(\d\d):(\d\d)(:(\d\d)(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$`,
+)
 
 // dateLike reports whether a JSON string can be read as a time in the sense of
 // a datetime field: a Unix time in decimal, or what the date library of
@@ -315,7 +324,8 @@ func legacyDate(s string) bool {
 				n = number(s[i:j])
 			}
 			i, numbers = j, true
-			expects := len(clock) > 0 && !done && len(clock) < 4 && (len(clock) == 1 && n < 60 || len(clock) == 2 && n < 60)
+			expects := len(clock) > 0 && !done && len(clock) < 4 &&
+				(len(clock) == 1 && n < 60 || len(clock) == 2 && n < 60)
 			switch {
 			case peek(i) == ':':
 				i++

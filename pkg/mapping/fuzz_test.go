@@ -16,8 +16,14 @@ func FuzzResolve(f *testing.F) {
 	}
 	f.Add([]byte(`{"@template":"{{{a}}} {{ b.c }} {{}} {{{{d}}}}"}`), []byte(`{"a":"{{b}}","b":{"c":[1,null,[2]]}}`))
 	f.Add([]byte(`[{"@path":"$.a[0].length"},{"@oops":1},"x"]`), []byte(`{"a":["\ud83d\ude00","\ud800"]}`))
-	f.Add([]byte(`{"@merge":{"direction":"left","objects":[{"a":{"@path":"$.x"}},{"@path":"$.s"}]}}`), []byte(`{"s":"\u0061\ud83d\ude00","x":1}`))
-	f.Add([]byte(`{"@json":{"mode":"encode","value":{"@path":"$."}}}`), []byte(`{"b":1e400,"1":-0,"0":"\ud800","a":1,"a":2}`))
+	f.Add(
+		[]byte(`{"@merge":{"direction":"left","objects":[{"a":{"@path":"$.x"}},{"@path":"$.s"}]}}`),
+		[]byte(`{"s":"\u0061\ud83d\ude00","x":1}`),
+	)
+	f.Add(
+		[]byte(`{"@json":{"mode":"encode","value":{"@path":"$."}}}`),
+		[]byte(`{"b":1e400,"1":-0,"0":"\ud800","a":1,"a":2}`),
+	)
 	f.Add([]byte(`{"@flatten":{"value":[{"@path":"$.x"},{"":{"":[]}}],"separator":"\""}}`), []byte(`{}`))
 	f.Fuzz(func(t *testing.T, src, payload []byte) {
 		v, err := Parse(src)
@@ -56,8 +62,11 @@ func FuzzResolve(f *testing.F) {
 
 // FuzzFields: the same for coercion and validation.
 func FuzzFields(f *testing.F) {
-	for _, s := range []string{`{"s":"x","n":"1.5","i":[7],"b":"true","d":"2024-05-06","o":{"a":1,"z":null},"m":["a",null,""],"l":[{"a":null},[1]],"c":"a"}`,
-		`{"s":[[1]],"n":" 0x10 ","i":1.5,"d":["x"],"o":[],"m":{},"l":"","c":null}`, `{"s":"\ud800","n":1e999,"d":"May 6, 2024 10:00 PM (now) GMT+2","m":"","o":{"a":"","a":2}}`} {
+	for _, s := range []string{
+		`{"s":"x","n":"1.5","i":[7],"b":"true","d":"2024-05-06","o":{"a":1,"z":null},"m":["a",null,` +
+			`""],"l":[{"a":null},[1]],"c":"a"}`,
+		`{"s":[[1]],"n":" 0x10 ","i":1.5,"d":["x"],"o":[],"m":{},"l":"","c":null}`,
+		`{"s":"\ud800","n":1e999,"d":"May 6, 2024 10:00 PM (now) GMT+2","m":"","o":{"a":"","a":2}}`} {
 		f.Add([]byte(s))
 	}
 	in := func(ts ...Field) (fs []Field) {
@@ -67,11 +76,36 @@ func FuzzFields(f *testing.F) {
 		}
 		return fs
 	}
-	fields := in(Field{Key: "s", Type: TypeString, Minimum: 1, Maximum: 5, AllowNull: true}, Field{Key: "n", Type: TypeNumber, Minimum: -5}, Field{Key: "i", Type: TypeInteger, AllowNull: true},
-		Field{Key: "b", Type: TypeBoolean, RequiredIf: &Condition{Tests: []Test{{Field: "s", Value: Literal("x")}, {Field: "o.a"}}}}, Field{Key: "d", Type: TypeDatetime},
-		Field{Key: "o", Type: TypeObject, AdditionalProperties: true, Properties: []Field{{Key: "a", Type: TypeText, Required: true}}},
-		Field{Key: "m", Type: TypeString, Multiple: true}, Field{Key: "l", Type: TypeObject, Multiple: true, Properties: []Field{{Key: "a", Type: TypeNumber}}},
-		Field{Key: "c", Type: TypeString, Choices: []string{"a", "b"}, Required: true}, Field{Key: "u", Type: TypeString, Format: "uri"})
+	fields := in(
+		Field{Key: "s", Type: TypeString, Minimum: 1, Maximum: 5, AllowNull: true},
+		Field{Key: "n", Type: TypeNumber, Minimum: -5},
+		Field{Key: "i", Type: TypeInteger, AllowNull: true},
+		Field{
+			Key:        "b",
+			Type:       TypeBoolean,
+			RequiredIf: &Condition{Tests: []Test{{Field: "s", Value: Literal("x")}, {Field: "o.a"}}},
+		},
+		Field{Key: "d", Type: TypeDatetime},
+		Field{
+			Key:                  "o",
+			Type:                 TypeObject,
+			AdditionalProperties: true,
+			Properties:           []Field{{Key: "a", Type: TypeText, Required: true}},
+		},
+		Field{
+			Key:      "m",
+			Type:     TypeString,
+			Multiple: true,
+		},
+		Field{Key: "l", Type: TypeObject, Multiple: true, Properties: []Field{{Key: "a", Type: TypeNumber}}},
+		Field{
+			Key:      "c",
+			Type:     TypeString,
+			Choices:  []string{"a", "b"},
+			Required: true,
+		},
+		Field{Key: "u", Type: TypeString, Format: "uri"},
+	)
 	programs := make([]*Program, 2)
 	for i, opts := range [][]Option{nil, {Batch()}} {
 		p, err := CompileFields(fields, Value{}, opts...)

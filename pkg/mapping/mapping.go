@@ -450,7 +450,10 @@ func JSON(mode string, v Value) Value {
 // Replace replaces every occurrence of the text pattern (at most 10 UTF-16
 // units, as in Segment) in v.
 func Replace(v Value, pattern, replacement string) Value {
-	return directive("@replace", options(M("pattern", Literal(pattern)), M("replacement", Literal(replacement)), M("value", v)))
+	return directive(
+		"@replace",
+		options(M("pattern", Literal(pattern)), M("replacement", Literal(replacement)), M("value", v)),
+	)
 }
 
 // Case is v in "lower" or "upper" case.

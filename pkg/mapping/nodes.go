@@ -582,8 +582,10 @@ func indexKey(r *Resolver, i int) []byte {
 // directiveNames lists the directives, Segment's first.
 func directiveNames() []string {
 	return []string{
-		"@path", "@template", "@literal", "@if", "@case", "@replace", "@arrayPath", "@json", "@flatten", "@merge", "@transform", "@excludeWhenNull",
-		"@first", "@text", "@number", "@boolean", "@time", "@hash", "@normalize", "@join", "@lookup", "@keys", "@rename", "@pick", "@omit", "@compact", "@cut", "@limit",
+		"@path", "@template", "@literal", "@if", "@case", "@replace", "@arrayPath", "@json", "@flatten", "@merge",
+		"@transform", "@excludeWhenNull",
+		"@first", "@text", "@number", "@boolean", "@time", "@hash", "@normalize", "@join", "@lookup", "@keys",
+		"@rename", "@pick", "@omit", "@compact", "@cut", "@limit",
 	}
 }
 
@@ -607,22 +609,48 @@ func directiveOf(name string) (directiveSpec, bool) {
 	case "@literal":
 		return directiveSpec{(*checker).raw, compile}, true
 	case "@if":
-		return directiveSpec{withOptions(may("exists", (*checker).raw), may("then", (*checker).raw), may("else", (*checker).raw)), compileIf}, true
+		return directiveSpec{
+			withOptions(may("exists", (*checker).raw), may("then", (*checker).raw), may("else", (*checker).raw)),
+			compileIf,
+		}, true
 	case "@case":
-		return directiveSpec{withOptions(may("operator", (*checker).text), may("value", (*checker).textOrDirective)), compileCase}, true
+		return directiveSpec{
+			withOptions(may("operator", (*checker).text), may("value", (*checker).textOrDirective)),
+			compileCase,
+		}, true
 	case "@replace":
-		return directiveSpec{withOptions(need("pattern", length(1, maxPattern)), may("replacement", length(0, maxPattern)),
-			need("value", (*checker).textOrDirective), may("ignorecase", (*checker).boolean), may("global", (*checker).boolean)), compileReplace}, true
+		return directiveSpec{
+			withOptions(
+				need("pattern", length(1, maxPattern)),
+				may("replacement", length(0, maxPattern)),
+				need(
+					"value",
+					(*checker).textOrDirective,
+				),
+				may("ignorecase", (*checker).boolean),
+				may("global", (*checker).boolean),
+			),
+			compileReplace,
+		}, true
 	case "@arrayPath":
 		return directiveSpec{checkArrayPath, compileArrayPath}, true
 	case "@json":
-		return directiveSpec{withOptions(need("value", (*checker).raw), need("mode", oneOf("encode", "decode"))), compileJSON}, true
+		return directiveSpec{
+			withOptions(need("value", (*checker).raw), need("mode", oneOf("encode", "decode"))),
+			compileJSON,
+		}, true
 	case "@flatten":
-		return directiveSpec{withOptions(may("separator", (*checker).text), need("value", (*checker).raw)), compileFlatten}, true
+		return directiveSpec{
+			withOptions(may("separator", (*checker).text), need("value", (*checker).raw)),
+			compileFlatten,
+		}, true
 	case "@merge":
 		return directiveSpec{checkMerge, compileMerge}, true
 	case "@transform":
-		return directiveSpec{withOptions(need("apply", (*checker).objectOrDirective), need("mapping", (*checker).objectOrDirective)), compileTransform}, true
+		return directiveSpec{
+			withOptions(need("apply", (*checker).objectOrDirective), need("mapping", (*checker).objectOrDirective)),
+			compileTransform,
+		}, true
 	case "@excludeWhenNull":
 		return directiveSpec{(*checker).raw, compileExclude}, true
 	}
@@ -739,12 +767,16 @@ func compileTransform(arg *tree, stack []string) node {
 }
 
 func compileExclude(arg *tree, stack []string) node {
-	return &applyNode{arg: compile(arg, stack), keep: true, f: func(r *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
-		if v.nullish() {
-			return dst, false
-		}
-		return appendNonNull(dst, v.raw), true
-	}}
+	return &applyNode{
+		arg:  compile(arg, stack),
+		keep: true,
+		f: func(r *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
+			if v.nullish() {
+				return dst, false
+			}
+			return appendNonNull(dst, v.raw), true
+		},
+	}
 }
 
 // appendNonNull appends a value without the null members of its objects. It

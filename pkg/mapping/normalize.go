@@ -182,19 +182,33 @@ func countryNames(name string) (string, bool) {
 
 // countries are codes by name, as appendLetters leaves it. Never changed.
 var countries = map[string]string{
-	"argentina": "ar", "australia": "au", "austria": "at", "österreich": "at", "bangladesh": "bd", "belgium": "be", "brazil": "br", "brasil": "br",
-	"bulgaria": "bg", "canada": "ca", "chile": "cl", "china": "cn", "colombia": "co", "costarica": "cr", "croatia": "hr", "cyprus": "cy",
-	"czechia": "cz", "czechrepublic": "cz", "denmark": "dk", "dominicanrepublic": "do", "ecuador": "ec", "egypt": "eg", "estonia": "ee",
-	"finland": "fi", "france": "fr", "germany": "de", "deutschland": "de", "ghana": "gh", "greece": "gr", "guatemala": "gt", "hongkong": "hk",
-	"hungary": "hu", "iceland": "is", "india": "in", "indonesia": "id", "iran": "ir", "iraq": "iq", "ireland": "ie", "israel": "il", "italy": "it",
-	"italia": "it", "jamaica": "jm", "japan": "jp", "jordan": "jo", "kazakhstan": "kz", "kenya": "ke", "kuwait": "kw", "latvia": "lv",
-	"lebanon": "lb", "lithuania": "lt", "luxembourg": "lu", "malaysia": "my", "malta": "mt", "mexico": "mx", "méxico": "mx", "morocco": "ma",
-	"netherlands": "nl", "thenetherlands": "nl", "holland": "nl", "newzealand": "nz", "nigeria": "ng", "norway": "no", "oman": "om",
-	"pakistan": "pk", "panama": "pa", "peru": "pe", "philippines": "ph", "poland": "pl", "polska": "pl", "portugal": "pt", "puertorico": "pr",
-	"qatar": "qa", "romania": "ro", "russia": "ru", "russianfederation": "ru", "saudiarabia": "sa", "serbia": "rs", "singapore": "sg",
-	"slovakia": "sk", "slovenia": "si", "southafrica": "za", "southkorea": "kr", "korea": "kr", "republicofkorea": "kr", "spain": "es",
-	"españa": "es", "srilanka": "lk", "sweden": "se", "switzerland": "ch", "schweiz": "ch", "taiwan": "tw", "thailand": "th", "tunisia": "tn",
-	"turkey": "tr", "türkiye": "tr", "ukraine": "ua", "unitedarabemirates": "ae", "uruguay": "uy", "venezuela": "ve", "vietnam": "vn",
+	"argentina": "ar", "australia": "au", "austria": "at", "österreich": "at", "bangladesh": "bd", "belgium": "be",
+	"brazil": "br", "brasil": "br",
+	"bulgaria": "bg", "canada": "ca", "chile": "cl", "china": "cn", "colombia": "co", "costarica": "cr",
+	"croatia": "hr", "cyprus": "cy",
+	"czechia": "cz", "czechrepublic": "cz", "denmark": "dk", "dominicanrepublic": "do", "ecuador": "ec", "egypt": "eg",
+	"estonia": "ee",
+	"finland": "fi", "france": "fr", "germany": "de", "deutschland": "de", "ghana": "gh", "greece": "gr",
+	"guatemala": "gt", "hongkong": "hk",
+	"hungary": "hu", "iceland": "is", "india": "in", "indonesia": "id", "iran": "ir", "iraq": "iq", "ireland": "ie",
+	"israel": "il", "italy": "it",
+	"italia": "it", "jamaica": "jm", "japan": "jp", "jordan": "jo", "kazakhstan": "kz", "kenya": "ke", "kuwait": "kw",
+	"latvia":  "lv",
+	"lebanon": "lb", "lithuania": "lt", "luxembourg": "lu", "malaysia": "my", "malta": "mt", "mexico": "mx",
+	"méxico": "mx", "morocco": "ma",
+	"netherlands": "nl", "thenetherlands": "nl", "holland": "nl", "newzealand": "nz", "nigeria": "ng", "norway": "no",
+	"oman":     "om",
+	"pakistan": "pk", "panama": "pa", "peru": "pe", "philippines": "ph", "poland": "pl", "polska": "pl",
+	"portugal": "pt", "puertorico": "pr",
+	"qatar": "qa", "romania": "ro", "russia": "ru", "russianfederation": "ru", "saudiarabia": "sa", "serbia": "rs",
+	"singapore": "sg",
+	"slovakia":  "sk", "slovenia": "si", "southafrica": "za", "southkorea": "kr", "korea": "kr",
+	"republicofkorea": "kr",
+	"spain":           "es",
+	"españa":          "es", "srilanka": "lk", "sweden": "se", "switzerland": "ch", "schweiz": "ch", "taiwan": "tw",
+	"thailand": "th", "tunisia": "tn",
+	"turkey": "tr", "türkiye": "tr", "ukraine": "ua", "unitedarabemirates": "ae", "uruguay": "uy", "venezuela": "ve",
+	"vietnam": "vn",
 }
 
 // stateCode returns the postal code of a US state or Canadian province.
@@ -205,14 +219,21 @@ func stateCode(name string) (string, bool) {
 
 // states are postal codes by name, as appendLetters leaves it. Never changed.
 var states = map[string]string{
-	"alabama": "al", "alaska": "ak", "arizona": "az", "arkansas": "ar", "california": "ca", "colorado": "co", "connecticut": "ct", "delaware": "de",
-	"districtofcolumbia": "dc", "washingtondc": "dc", "florida": "fl", "georgia": "ga", "hawaii": "hi", "idaho": "id", "illinois": "il", "indiana": "in",
-	"iowa": "ia", "kansas": "ks", "kentucky": "ky", "louisiana": "la", "maine": "me", "maryland": "md", "massachusetts": "ma", "michigan": "mi",
-	"minnesota": "mn", "mississippi": "ms", "missouri": "mo", "montana": "mt", "nebraska": "ne", "nevada": "nv", "newhampshire": "nh", "newjersey": "nj",
-	"newmexico": "nm", "newyork": "ny", "northcarolina": "nc", "northdakota": "nd", "ohio": "oh", "oklahoma": "ok", "oregon": "or", "pennsylvania": "pa",
-	"puertorico": "pr", "rhodeisland": "ri", "southcarolina": "sc", "southdakota": "sd", "tennessee": "tn", "texas": "tx", "utah": "ut", "vermont": "vt",
+	"alabama": "al", "alaska": "ak", "arizona": "az", "arkansas": "ar", "california": "ca", "colorado": "co",
+	"connecticut": "ct", "delaware": "de",
+	"districtofcolumbia": "dc", "washingtondc": "dc", "florida": "fl", "georgia": "ga", "hawaii": "hi", "idaho": "id",
+	"illinois": "il", "indiana": "in",
+	"iowa": "ia", "kansas": "ks", "kentucky": "ky", "louisiana": "la", "maine": "me", "maryland": "md",
+	"massachusetts": "ma", "michigan": "mi",
+	"minnesota": "mn", "mississippi": "ms", "missouri": "mo", "montana": "mt", "nebraska": "ne", "nevada": "nv",
+	"newhampshire": "nh", "newjersey": "nj",
+	"newmexico": "nm", "newyork": "ny", "northcarolina": "nc", "northdakota": "nd", "ohio": "oh", "oklahoma": "ok",
+	"oregon": "or", "pennsylvania": "pa",
+	"puertorico": "pr", "rhodeisland": "ri", "southcarolina": "sc", "southdakota": "sd", "tennessee": "tn",
+	"texas": "tx", "utah": "ut", "vermont": "vt",
 	"virginia": "va", "washington": "wa", "westvirginia": "wv", "wisconsin": "wi", "wyoming": "wy",
-	"alberta": "ab", "britishcolumbia": "bc", "manitoba": "mb", "newbrunswick": "nb", "newfoundlandandlabrador": "nl", "novascotia": "ns", "ontario": "on",
+	"alberta": "ab", "britishcolumbia": "bc", "manitoba": "mb", "newbrunswick": "nb", "newfoundlandandlabrador": "nl",
+	"novascotia": "ns", "ontario": "on",
 	"princeedwardisland": "pe", "quebec": "qc", "québec": "qc", "saskatchewan": "sk",
 }
 
@@ -270,7 +291,31 @@ func withCountry(d, country string) string {
 		longest = 7
 	case "DK", "NO", "SG", "HK", "EE", "LV", "MT", "CY", "CR", "SV", "GT", "HN", "NI", "PA":
 		longest = 8
-	case "ES", "FR", "PT", "PL", "CZ", "SK", "CH", "BE", "NL", "IE", "AU", "ZA", "AE", "SA", "IL", "UA", "LU", "PE", "CL", "HU", "RO", "BG", "HR", "KE", "MA":
+	case "ES",
+		"FR",
+		"PT",
+		"PL",
+		"CZ",
+		"SK",
+		"CH",
+		"BE",
+		"NL",
+		"IE",
+		"AU",
+		"ZA",
+		"AE",
+		"SA",
+		"IL",
+		"UA",
+		"LU",
+		"PE",
+		"CL",
+		"HU",
+		"RO",
+		"BG",
+		"HR",
+		"KE",
+		"MA":
 		longest = 9
 	case "DE", "BR", "CN", "IT", "MY", "FI", "SE":
 		longest = 11
@@ -309,7 +354,19 @@ func withCountry(d, country string) string {
 
 // callingCode returns the digits that lead to a country (ITU-T E.164).
 func callingCode(country string) string {
-	const codes = " AC247 AD376 AE971 AF93 AG1 AI1 AL355 AM374 AO244 AR54 AS1 AT43 AU61 AW297 AX358 AZ994 BA387 BB1 BD880 BE32 BF226 BG359 BH973 BI257 BJ229 BL590 BM1 BN673 BO591 BQ599 BR55 BS1 BT975 BW267 BY375 BZ501 CA1 CC61 CD243 CF236 CG242 CH41 CI225 CK682 CL56 CM237 CN86 CO57 CR506 CU53 CV238 CW599 CX61 CY357 CZ420 DE49 DJ253 DK45 DM1 DO1 DZ213 EC593 EE372 EG20 EH212 ER291 ES34 ET251 FI358 FJ679 FK500 FM691 FO298 FR33 GA241 GB44 GD1 GE995 GF594 GG44 GH233 GI350 GL299 GM220 GN224 GP590 GQ240 GR30 GT502 GU1 GW245 GY592 HK852 HN504 HR385 HT509 HU36 ID62 IE353 IL972 IM44 IN91 IO246 IQ964 IR98 IS354 IT39 JE44 JM1 JO962 JP81 KE254 KG996 KH855 KI686 KM269 KN1 KP850 KR82 KW965 KY1 KZ7 LA856 LB961 LC1 LI423 LK94 LR231 LS266 LT370 LU352 LV371 LY218 MA212 MC377 MD373 ME382 MF590 MG261 MH692 MK389 ML223 MM95 MN976 MO853 MP1 MQ596 MR222 MS1 MT356 MU230 MV960 MW265 MX52 MY60 MZ258 NA264 NC687 NE227 NF672 NG234 NI505 NL31 NO47 NP977 NR674 NU683 NZ64 OM968 PA507 PE51 PF689 PG675 PH63 PK92 PL48 PM508 PR1 PS970 PT351 PW680 PY595 QA974 RE262 RO40 RS381 RU7 RW250 SA966 SB677 SC248 SD249 SE46 SG65 SH290 SI386 SJ47 SK421 SL232 SM378 SN221 SO252 SR597 SS211 ST239 SV503 SX1 SY963 SZ268 TC1 TD235 TG228 TH66 TJ992 TK690 TL670 TM993 TN216 TO676 TR90 TT1 TV688 TW886 TZ255 UA380 UG256 US1 UY598 UZ998 VA39 VC1 VE58 VG1 VI1 VN84 VU678 WF681 WS685 XK383 YE967 YT262 ZA27 ZM260 ZW263 "
+	const codes = " AC247 AD376 AE971 AF93 AG1 AI1 AL355 AM374 AO244 AR54 AS1 AT43 AU61 AW297 AX358 AZ994 BA387 BB1 " +
+		"BD880 BE32 BF226 BG359 BH973 BI257 BJ229 BL590 BM1 BN673 BO591 BQ599 BR55 BS1 BT975 BW267 BY375 BZ501 CA1 " +
+		"CC61 CD243 CF236 CG242 CH41 CI225 CK682 CL56 CM237 CN86 CO57 CR506 CU53 CV238 CW599 CX61 CY357 CZ420 DE49 " +
+		"DJ253 DK45 DM1 DO1 DZ213 EC593 EE372 EG20 EH212 ER291 ES34 ET251 FI358 FJ679 FK500 FM691 FO298 FR33 GA241 " +
+		"GB44 GD1 GE995 GF594 GG44 GH233 GI350 GL299 GM220 GN224 GP590 GQ240 GR30 GT502 GU1 GW245 GY592 HK852 HN504 " +
+		"HR385 HT509 HU36 ID62 IE353 IL972 IM44 IN91 IO246 IQ964 IR98 IS354 IT39 JE44 JM1 JO962 JP81 KE254 KG996 " +
+		"KH855 KI686 KM269 KN1 KP850 KR82 KW965 KY1 KZ7 LA856 LB961 LC1 LI423 LK94 LR231 LS266 LT370 LU352 LV371 " +
+		"LY218 MA212 MC377 MD373 ME382 MF590 MG261 MH692 MK389 ML223 MM95 MN976 MO853 MP1 MQ596 MR222 MS1 MT356 " +
+		"MU230 MV960 MW265 MX52 MY60 MZ258 NA264 NC687 NE227 NF672 NG234 NI505 NL31 NO47 NP977 NR674 NU683 NZ64 " +
+		"OM968 PA507 PE51 PF689 PG675 PH63 PK92 PL48 PM508 PR1 PS970 PT351 PW680 PY595 QA974 RE262 RO40 RS381 RU7 " +
+		"RW250 SA966 SB677 SC248 SD249 SE46 SG65 SH290 SI386 SJ47 SK421 SL232 SM378 SN221 SO252 SR597 SS211 ST239 " +
+		"SV503 SX1 SY963 SZ268 TC1 TD235 TG228 TH66 TJ992 TK690 TL670 TM993 TN216 TO676 TR90 TT1 TV688 TW886 TZ255 " +
+		"UA380 UG256 US1 UY598 UZ998 VA39 VC1 VE58 VG1 VI1 VN84 VU678 WF681 WS685 XK383 YE967 YT262 ZA27 ZM260 ZW263 "
 	if len(country) != 2 {
 		return ""
 	}

@@ -19,9 +19,33 @@ import (
 // arguments are objects (but for @first) whose unknown keys are refused.
 
 var (
-	timeFormats = []string{"iso", "rfc3339", "seconds", "millis", "micros", "nanos", "fraction", "date", "datetime", "day"}
-	normalForms = []string{"email", "email_dotless", "phone", "phone_digits", "name", "city", "state", "zip", "country", "gender", "birthdate", "text"}
-	keyCases    = []string{"snake", "camel", "pascal", "title", "kebab", "lower"}
+	timeFormats = []string{
+		"iso",
+		"rfc3339",
+		"seconds",
+		"millis",
+		"micros",
+		"nanos",
+		"fraction",
+		"date",
+		"datetime",
+		"day",
+	}
+	normalForms = []string{
+		"email",
+		"email_dotless",
+		"phone",
+		"phone_digits",
+		"name",
+		"city",
+		"state",
+		"zip",
+		"country",
+		"gender",
+		"birthdate",
+		"text",
+	}
+	keyCases = []string{"snake", "camel", "pascal", "title", "kebab", "lower"}
 )
 
 // ownDirective returns our own directives.
@@ -46,7 +70,13 @@ func ownDirective(name string) (directiveSpec, bool) {
 	case "@join":
 		return own(compileJoin, need("values", (*checker).elements), may("separator", (*checker).text))
 	case "@lookup":
-		return own(compileLookup, value, need("table", (*checker).object), may("ignorecase", (*checker).boolean), may("else", anything))
+		return own(
+			compileLookup,
+			value,
+			need("table", (*checker).object),
+			may("ignorecase", (*checker).boolean),
+			may("else", anything),
+		)
 	case "@keys":
 		return own(compileKeys, value, need("case", oneOf(keyCases...)), may("deep", (*checker).boolean))
 	case "@rename":
@@ -435,7 +465,12 @@ func (n *joinNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool)
 }
 
 func compileLookup(arg *tree, stack []string) node {
-	n := &lookupNode{arg: compile(arg.get("value"), push(stack, "value")), table: map[string]node{}, els: undefinedNode{}, fold: arg.get("ignorecase").truthy()}
+	n := &lookupNode{
+		arg:   compile(arg.get("value"), push(stack, "value")),
+		table: map[string]node{},
+		els:   undefinedNode{},
+		fold:  arg.get("ignorecase").truthy(),
+	}
 	table := arg.get("table")
 	for i, k := range table.keys {
 		if n.fold {

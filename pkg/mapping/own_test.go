@@ -42,7 +42,8 @@ func TestOwnDirectives(t *testing.T) {
 		{`{"@boolean":{"value":{"@path":"$.a"}}}`, `{"a":2}`, `undefined`},
 		{`{"@boolean":{"value":{"@path":"$.a"}}}`, `{"a":"maybe"}`, `undefined`},
 
-		{`{"@time":{"value":{"@path":"$.a"},"format":"iso"}}`, `{"a":"2024-05-06T09:08:09.1+02:00"}`, `"2024-05-06T07:08:09.100Z"`},
+		{`{"@time":{"value":{"@path":"$.a"},"format":"iso"}}`, `{"a":"2024-05-06T09:08:09.1+02:00"}`,
+			`"2024-05-06T07:08:09.100Z"`},
 		{`{"@time":{"value":{"@path":"$.a"},"format":"seconds"}}`, `{"a":"1714979289123"}`, `1714979289`},
 		{`{"@time":{"value":{"@path":"$.a"},"format":"fraction"}}`, `{"a":1714979289120}`, `1714979289.12`},
 		{`{"@time":{"value":{"@path":"$.a"},"format":"fraction"}}`, `{"a":1714979289}`, `1714979289`},
@@ -56,10 +57,14 @@ func TestOwnDirectives(t *testing.T) {
 		{`{"@time":{"value":{"@path":"$.a"},"format":"iso"}}`, `{"a":null}`, `undefined`},
 
 		{`{"@hash":{"value":{"@path":"$.a"}}}`, `{"a":"A b"}`, sha("A b")},
-		{`{"@hash":{"value":{"@path":"$.a"},"as":"email"}}`, `{"a":["A@B.c",null,""," d@e.f "]}`, "[" + sha("a@b.c") + "," + sha("d@e.f") + "]"},
+		{`{"@hash":{"value":{"@path":"$.a"},"as":"email"}}`, `{"a":["A@B.c",null,""," d@e.f "]}`,
+			"[" + sha("a@b.c") + "," + sha("d@e.f") + "]"},
 		{`{"@hash":{"value":{"@path":"$.a"},"as":"email"}}`, `{"a":[null]}`, `undefined`},
-		{`{"@hash":{"value":{"@path":"$.a"},"as":"email"}}`, `{"a":"B5FC85E55755F9E0D030A10AB4429B6B2944855F9A0D60077FE832BECBC41D72"}`, `"b5fc85e55755f9e0d030a10ab4429b6b2944855f9a0d60077fe832becbc41d72"`},
-		{`{"@hash":{"value":{"@path":"$.a"},"as":"phone","country":{"@path":"$.c"}}}`, `{"a":"030 1234567","c":"de"}`, sha("+49301234567")},
+		{`{"@hash":{"value":{"@path":"$.a"},"as":"email"}}`,
+			`{"a":"B5FC85E55755F9E0D030A10AB4429B6B2944855F9A0D60077FE832BECBC41D72"}`,
+			`"b5fc85e55755f9e0d030a10ab4429b6b2944855f9a0d60077fe832becbc41d72"`},
+		{`{"@hash":{"value":{"@path":"$.a"},"as":"phone","country":{"@path":"$.c"}}}`, `{"a":"030 1234567","c":"de"}`,
+			sha("+49301234567")},
 		{`{"@hash":{"value":{"@path":"$.a"},"as":"gender"}}`, `{"a":"unknown"}`, `undefined`},
 		{`{"@hash":{"value":{"@path":"$.a"}}}`, `{"a":{}}`, `undefined`},
 		{`{"@hash":{"value":{"@path":"$.a"}}}`, `{"a":5}`, sha("5")},
@@ -69,11 +74,15 @@ func TestOwnDirectives(t *testing.T) {
 
 		{`{"@lookup":{"value":{"@path":"$.a"},"table":{"1":"one","true":"yes"}}}`, `{"a":1}`, `"one"`},
 		{`{"@lookup":{"value":{"@path":"$.a"},"table":{"1":"one"}}}`, `{"a":2}`, `undefined`},
-		{`{"@lookup":{"value":{"@path":"$.a"},"table":{"Ab":{"@path":"$.b"}},"ignorecase":true,"else":9}}`, `{"a":"AB","b":7}`, `7`},
+		{`{"@lookup":{"value":{"@path":"$.a"},"table":{"Ab":{"@path":"$.b"}},"ignorecase":true,"else":9}}`,
+			`{"a":"AB","b":7}`, `7`},
 		{`{"@lookup":{"value":{"@path":"$.a"},"table":{},"else":9}}`, `{}`, `9`},
 
-		{`{"@keys":{"value":{"@path":"$"},"case":"camel"}}`, `{"$":{"order_id":1,"Two Words":{"in_side":2},"HTTPServer":3,"--":4}}`, `{"orderId":1,"twoWords":{"in_side":2},"httpServer":3,"--":4}`},
-		{`{"@keys":{"value":{"@path":"$"},"case":"title","deep":true}}`, `{"$":{"order_id":[{"item2Name":1}]}}`, `{"Order Id":[{"Item2 Name":1}]}`},
+		{`{"@keys":{"value":{"@path":"$"},"case":"camel"}}`,
+			`{"$":{"order_id":1,"Two Words":{"in_side":2},"HTTPServer":3,"--":4}}`,
+			`{"orderId":1,"twoWords":{"in_side":2},"httpServer":3,"--":4}`},
+		{`{"@keys":{"value":{"@path":"$"},"case":"title","deep":true}}`, `{"$":{"order_id":[{"item2Name":1}]}}`,
+			`{"Order Id":[{"Item2 Name":1}]}`},
 		{`{"@keys":{"value":{"@path":"$"},"case":"snake"}}`, `{"$":{"aB":1,"a_b":2}}`, `{"a_b":2}`},
 		{`{"@keys":{"value":{"@path":"$"},"case":"kebab"}}`, `{"$":"text"}`, `"text"`},
 		{`{"@rename":{"value":{"@path":"$.o"},"keys":{"a":"b","x":"y"}}}`, `{"o":{"a":1,"b":2}}`, `{"b":2}`},
@@ -199,7 +208,8 @@ func TestConstructors(t *testing.T) {
 		{Replace(Path("a"), "x", ""), `{"@replace":{"pattern":"x","replacement":"","value":{"@path":"a"}}}`},
 		{Lower(Path("a")), `{"@case":{"operator":"lower","value":{"@path":"a"}}}`},
 		{Upper(Path("a")), `{"@case":{"operator":"upper","value":{"@path":"a"}}}`},
-		{Transform(Object(M("x", Path("a"))), Path("x")), `{"@transform":{"apply":{"x":{"@path":"a"}},"mapping":{"@path":"x"}}}`},
+		{Transform(Object(M("x", Path("a"))), Path("x")),
+			`{"@transform":{"apply":{"x":{"@path":"a"}},"mapping":{"@path":"x"}}}`},
 		{ExcludeWhenNull(Path("a")), `{"@excludeWhenNull":{"@path":"a"}}`},
 		{Text(Path("a")), `{"@text":{"value":{"@path":"a"}}}`},
 		{Number(Path("a")), `{"@number":{"value":{"@path":"a"}}}`},
@@ -210,9 +220,11 @@ func TestConstructors(t *testing.T) {
 		{Hash("", Path("a")), `{"@hash":{"value":{"@path":"a"}}}`},
 		{HashPhone(Literal("DE"), Path("a")), `{"@hash":{"value":{"@path":"a"},"as":"phone","country":"DE"}}`},
 		{Normalize("email", Path("a")), `{"@normalize":{"value":{"@path":"a"},"as":"email"}}`},
-		{NormalizePhone("phone", Literal("DE"), Path("a")), `{"@normalize":{"value":{"@path":"a"},"as":"phone","country":"DE"}}`},
+		{NormalizePhone("phone", Literal("DE"), Path("a")),
+			`{"@normalize":{"value":{"@path":"a"},"as":"phone","country":"DE"}}`},
 		{Join(",", Path("a"), Literal("b")), `{"@join":{"values":[{"@path":"a"},"b"],"separator":","}}`},
-		{Lookup(Path("a"), []Member{M("x", Literal(1))}, Literal(2)), `{"@lookup":{"value":{"@path":"a"},"table":{"x":1},"else":2}}`},
+		{Lookup(Path("a"), []Member{M("x", Literal(1))}, Literal(2)),
+			`{"@lookup":{"value":{"@path":"a"},"table":{"x":1},"else":2}}`},
 		{KeyCase("snake", true, Path("a")), `{"@keys":{"value":{"@path":"a"},"case":"snake","deep":true}}`},
 		{Rename(Path("a"), M("x", Literal("y"))), `{"@rename":{"value":{"@path":"a"},"keys":{"x":"y"}}}`},
 		{Pick(Path("a"), "x"), `{"@pick":{"value":{"@path":"a"},"keys":["x"]}}`},
@@ -244,7 +256,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		{`{"a":{"@nope":1}}`, "/a has an invalid directive: @nope."},
 		{`{"a":{"@pth":"x"}}`, "did you mean @path?"},
 		{`{"a":{"@liquid":"{{x}}"}}`, "/a has an invalid directive: @liquid"},
-		{`{"a":{"@path":1},"b":{"c":{"@template":{}}}}`, "/a/@path should be a string or a mapping directive but it is a number. /b/c/@template should be a string"},
+		{`{"a":{"@path":1},"b":{"c":{"@template":{}}}}`,
+			"/a/@path should be a string or a mapping directive but it is a number. /b/c/@template should be a string"},
 		{`{"a":{"@hash":{"value":1,"as":"eml"}}}`, "/a/@hash/as should be one of email, "},
 		{`{"a":{"@hash":{"vlue":1}}}`, `/a/@hash should have field "value" but it doesn't.`},
 		{`{"a":{"@cut":{"value":"x","bytes":"3"}}}`, "/a/@cut/bytes should be a whole number but it is a string."},
@@ -276,13 +289,17 @@ func TestMistakesAreNamed(t *testing.T) {
 // A directive in an array is not checked beforehand, as in Segment; what is
 // wrong with it shows when it runs, and says where.
 func TestMistakesInArrays(t *testing.T) {
-	for _, m := range []string{`{"x":[{"@nope":1}]}`, `{"x":[{"@hash":{}}]}`, `{"x":[{"@merge":{"direction":"left"}}]}`, `{"x":{"@literal":{"y":{"@nope":1}}}}`} {
+	for _, m := range []string{`{"x":[{"@nope":1}]}`, `{"x":[{"@hash":{}}]}`, `{"x":[{"@merge":{"direction":"left"}}]}`,
+		`{"x":{"@literal":{"y":{"@nope":1}}}}`} {
 		_, _, err := resolveTwice([]byte(m), []byte(`{}`))
 		if err == nil || !strings.Contains(err.Error(), "/x/") {
 			t.Errorf("%s: %v", m, err)
 		}
 	}
-	if out, _, err := resolveTwice([]byte(`{"x":{"@if":{"exists":{"@path":"$.a"},"then":[{"@nope":1}],"else":1}}}`), []byte(`{}`)); err != nil || string(out) != `{"x":1}` {
+	if out, _,
+		err := resolveTwice([]byte(`{"x":{"@if":{"exists":{"@path":"$.a"},"then":[{"@nope":1}],"else":1}}}`),
+		[]byte(`{}`)); err != nil ||
+		string(out) != `{"x":1}` {
 		t.Errorf("a branch that is not taken fails: %s %v", out, err)
 	}
 }
@@ -340,13 +357,24 @@ func TestFunctionsInGo(t *testing.T) {
 		w.EndObject()
 		return true
 	})
-	m, err := Compile(Object(M("d", double), M("t", tags), M("each", ArrayPath("$.l", double)), M("first", First(double, tags)), M("merged", Merge("right", tags, Object(M("d", double))))))
+	m, err := Compile(
+		Object(
+			M("d", double),
+			M("t", tags),
+			M("each", ArrayPath("$.l", double)),
+			M("first", First(double, tags)),
+			M("merged", Merge("right", tags, Object(M("d", double)))),
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for in, want := range map[string]string{
-		`{"n":21,"l":[{"n":1},{"x":1}]}`: `{"d":42,"t":{"n":21,"s":"a\"b","l":[true,null,0.5,null],"i":1},"each":[2,null],"first":42,"merged":{"n":21,"s":"a\"b","l":[true,null,0.5,null],"i":1,"d":42}}`,
-		`{"n":"x"}`:                      `{"t":{"n":"x","s":"a\"b","l":[true,null,0.5,null],"i":1},"first":{"n":"x","s":"a\"b","l":[true,null,0.5,null],"i":1},"merged":{"n":"x","s":"a\"b","l":[true,null,0.5,null],"i":1}}`,
+		`{"n":21,"l":[{"n":1},{"x":1}]}`: `{"d":42,"t":{"n":21,"s":"a\"b","l":[true,null,0.5,null],"i":1},"each":[2,` +
+			`null],"first":42,"merged":{"n":21,"s":"a\"b","l":[true,null,0.5,null],"i":1,"d":42}}`,
+		`{"n":"x"}`: `{"t":{"n":"x","s":"a\"b","l":[true,null,0.5,null],"i":1},` +
+			`"first":{"n":"x","s":"a\"b","l":[true,null,0.5,null],"i":1},"merged":{"n":"x","s":"a\"b","l":[true,` +
+			`null,0.5,null],"i":1}}`,
 	} {
 		v, err := event.ParseValue([]byte(in))
 		if err != nil {
@@ -380,13 +408,15 @@ func TestPayload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := string(pl.AppendJSON([]byte("x"))), `x{"id":"u\u0031","n":5,"o":{"a":[1.0]},"t":"<u\u0031>"}`; got != want {
+	if got, want := string(pl.AppendJSON([]byte("x"))),
+		`x{"id":"u\u0031","n":5,"o":{"a":[1.0]},"t":"<u\u0031>"}`; got != want {
 		t.Errorf("want %s, got %s", want, got)
 	}
 	if pl.Text("id") != "u1" || pl.Text("n") != "5" || pl.Text("t") != "<u1>" || pl.Text("none") != "" {
 		t.Error("Text")
 	}
-	if string(pl.Raw("o")) != `{"a":[1.0]}` || pl.Raw("none") != nil || !pl.Has("o") || pl.Has("none") || pl.Len() != 4 {
+	if string(pl.Raw("o")) != `{"a":[1.0]}` || pl.Raw("none") != nil || !pl.Has("o") || pl.Has("none") ||
+		pl.Len() != 4 {
 		t.Error("Raw, Has or Len")
 	}
 	if v := pl.Get("o").Get("a").Index(0); string(v.Raw()) != "1.0" {
@@ -402,7 +432,8 @@ func TestPayload(t *testing.T) {
 	if fmt.Sprint(keys) != "[id n o t]" {
 		t.Error(keys)
 	}
-	if _, err := p.Run(&r, event.Value{}); err == nil || err.Error() != "The root value is missing the required field 'id'." {
+	if _, err := p.Run(&r, event.Value{}); err == nil ||
+		err.Error() != "The root value is missing the required field 'id'." {
 		t.Errorf("got %v", err)
 	}
 	if array, _ := event.ParseValue([]byte("[]")); true {
@@ -420,7 +451,12 @@ func TestPayload(t *testing.T) {
 
 // An empty text at the root is dropped wherever it comes from, but in batches.
 func TestEmptyTexts(t *testing.T) {
-	fields := []Field{{Key: "a", Default: Path("$.a")}, {Key: "t", Default: Template("{{x}}")}, {Key: "u", Default: Upper(Path("$.a"))}, {Key: "z", Default: Template("z{{x}}")}}
+	fields := []Field{
+		{Key: "a", Default: Path("$.a")},
+		{Key: "t", Default: Template("{{x}}")},
+		{Key: "u", Default: Upper(Path("$.a"))},
+		{Key: "z", Default: Template("z{{x}}")},
+	}
 	in, err := event.ParseValue([]byte(`{"a":""}`))
 	if err != nil {
 		t.Fatal(err)
@@ -485,7 +521,13 @@ func TestConcurrentUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := Compile(Object(M("u", Upper(Path("$.event"))), M("h", Hash("email", Path("$.userId"))), M("m", Merge("right", Path("$.context"), Object(M("t", Template("{{{userId}}}")))))))
+	m, err := Compile(
+		Object(
+			M("u", Upper(Path("$.event"))),
+			M("h", Hash("email", Path("$.userId"))),
+			M("m", Merge("right", Path("$.context"), Object(M("t", Template("{{{userId}}}"))))),
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,7 +105,10 @@ func hashOf(key string) byte {
 	if n == 0 {
 		return 0
 	}
-	return byte((uint32(key[0])*31 + uint32(key[n-1])*7 + uint32(key[n/2])*131 + uint32(key[n*3/4])*57 + uint32(n)*17) * 0x9e3779b1 >> 24)
+	return byte(
+		(uint32(key[0])*31 + uint32(key[n-1])*7 + uint32(key[n/2])*131 + uint32(key[n*3/4])*57 +
+			uint32(n)*17) * 0x9e3779b1 >> 24,
+	)
 }
 
 // field returns the number of the field with a key; -1: there is none.

@@ -15,7 +15,10 @@ func BenchmarkPayloadGet(b *testing.B) {
 	for n := range 40 {
 		name := fmt.Sprintf("%s_%d", []string{"event", "user_id", "device_type", "os", "context_page_url"}[n%5], n)
 		names = append(names, name)
-		fields = append(fields, mapping.Field{Key: name, Type: mapping.TypeString, Default: mapping.Path(fmt.Sprintf("$.p%d", n))})
+		fields = append(
+			fields,
+			mapping.Field{Key: name, Type: mapping.TypeString, Default: mapping.Path(fmt.Sprintf("$.p%d", n))},
+		)
 	}
 	p, err := mapping.CompileFields(fields, mapping.Value{})
 	if err != nil {

@@ -17,7 +17,24 @@ type mapper struct{ *rand.Rand }
 func one[T any](m *mapper, of ...T) T { return of[m.IntN(len(of))] }
 
 func (m *mapper) path() string {
-	return one(m, "$.a", "$.b", "$.o", "$.o.a", "$.o.b", "$.o.o.a", "$.l", "$.l[0]", "$.l[0].a", "$.l.length", "$.a.length", "$.time", "$.none", "$.o.none", "$")
+	return one(
+		m,
+		"$.a",
+		"$.b",
+		"$.o",
+		"$.o.a",
+		"$.o.b",
+		"$.o.o.a",
+		"$.l",
+		"$.l[0]",
+		"$.l[0].a",
+		"$.l.length",
+		"$.a.length",
+		"$.time",
+		"$.none",
+		"$.o.none",
+		"$",
+	)
 }
 
 // value is a mapping of one field.
@@ -36,7 +53,10 @@ func (m *mapper) value(depth int) mapping.Value {
 	case n < 10:
 		return mapping.Literal(one[any](m, "x", "", 1, true, nil))
 	case n < 11:
-		return mapping.ArrayPath("$.l", mapping.Object(mapping.M("a", mapping.Path("$.a")), mapping.M("b", mapping.Path("$.b"))))
+		return mapping.ArrayPath(
+			"$.l",
+			mapping.Object(mapping.M("a", mapping.Path("$.a")), mapping.M("b", mapping.Path("$.b"))),
+		)
 	}
 	return m.object(depth - 1)
 }
@@ -52,7 +72,14 @@ func (m *mapper) object(depth int) mapping.Value {
 }
 
 func (m *mapper) field(key string, depth int) mapping.Field {
-	f := mapping.Field{Key: key, Type: mapping.Type(m.IntN(int(mapping.TypeObject) + 1)), Multiple: m.IntN(6) == 0, Required: m.IntN(8) == 0, AllowNull: m.IntN(4) == 0, Default: m.value(2)}
+	f := mapping.Field{
+		Key:       key,
+		Type:      mapping.Type(m.IntN(int(mapping.TypeObject) + 1)),
+		Multiple:  m.IntN(6) == 0,
+		Required:  m.IntN(8) == 0,
+		AllowNull: m.IntN(4) == 0,
+		Default:   m.value(2),
+	}
 	switch {
 	case f.Type == mapping.TypeString && m.IntN(4) == 0:
 		f.Choices = []string{"x", "1", "track"}
@@ -95,7 +122,25 @@ func (m *mapper) json(dst []byte, depth int) []byte {
 		}
 		return append(dst, ']')
 	}
-	return append(dst, one(m, `"x"`, `"1"`, `""`, `"\u00e9"`, `"track"`, `"2024-05-06T07:08:09.5Z"`, `"2024-05-06"`, `null`, `true`, `false`, `0`, `1`, `-3.90`, `12345678901234567890`)...)
+	return append(
+		dst,
+		one(
+			m,
+			`"x"`,
+			`"1"`,
+			`""`,
+			`"\u00e9"`,
+			`"track"`,
+			`"2024-05-06T07:08:09.5Z"`,
+			`"2024-05-06"`,
+			`null`,
+			`true`,
+			`false`,
+			`0`,
+			`1`,
+			`-3.90`,
+			`12345678901234567890`,
+		)...)
 }
 
 // resolve maps a random event with random fields in every way there is.

@@ -16,66 +16,239 @@ type Entry struct {
 // Reference returns the documentation of every directive: Segment's first, in
 // the order in which one learns them, then our own.
 func Reference() []Entry {
-	const order = `{"event":"Order Completed","userId":"u1","timestamp":"2024-05-06T07:08:09.123Z","properties":{"order_id":"o-1","total":"19.99","coupon":"","products":[{"sku":"a","qty":2},{"sku":"b"}]}}`
-	const person = `{"userId":"u1","traits":{"email":" Ada@Example.COM ","phone":"(0171) 234 5678","plan":null,"address":{"city":"St. John's","country":"United Kingdom"}}}`
+	const order = `{"event":"Order ` +
+		`Completed","userId":"u1","timestamp":"2024-05-06T07:08:09.123Z","properties":{"order_id":"o-1",` +
+		`"total":"19.99","coupon":"","products":[{"sku":"a","qty":2},{"sku":"b"}]}}`
+	const person = `{"userId":"u1","traits":{"email":" Ada@Example.COM ","phone":"(0171) 234 ` +
+		`5678","plan":null,"address":{"city":"St. John's","country":"United Kingdom"}}}`
 	return []Entry{
-		{"@path", true, "Path", "The value at a path. $. is the event; dots and brackets descend: $.properties.products[0].sku, $.traits['first name']. Text and arrays have .length. A path that leads nowhere is undefined, and its key is left out.",
-			`{"id": {"@path": "$.properties.order_id"}, "second": {"@path": "$.properties.products[1].sku"}, "none": {"@path": "$.properties.x"}}`, order, `{"id":"o-1","second":"b"}`},
-		{"@template", true, "Template", "Text with {{path}} placeholders, written without $. in front. What is missing is empty.",
-			`{"@template": "{{userId}}: {{event}} {{properties.x}}"}`, order, `"u1: Order Completed "`},
+		{
+			"@path",
+			true,
+			"Path",
+			"The value at a path. $. is the event; dots and brackets descend: $.properties.products[0].sku, " +
+				"$.traits['first name']. Text and arrays have .length. A path that leads nowhere is undefined, and " +
+				"its key is left out.",
+			`{"id": {"@path": "$.properties.order_id"}, "second": {"@path": "$.properties.products[1].sku"}, ` +
+				`"none": {"@path": "$.properties.x"}}`,
+			order,
+			`{"id":"o-1","second":"b"}`,
+		},
+		{
+			"@template",
+			true,
+			"Template",
+			"Text with {{path}} placeholders, written without $. in front. What is missing is empty.",
+			`{"@template": "{{userId}}: {{event}} {{properties.x}}"}`,
+			order,
+			`"u1: Order Completed "`,
+		},
 		{"@literal", true, "Literal", "A value as it stands; directives inside it run.",
-			`{"@literal": {"source": "backfill", "id": {"@path": "$.userId"}}}`, order, `{"source":"backfill","id":"u1"}`},
-		{"@if", true, "If, IfNotBlank", "then when exists is neither undefined nor null, else otherwise. With blank instead of exists, then is taken when the value is not blank: not \"\", 0, false or an array of nothing either.",
-			`{"@if": {"exists": {"@path": "$.properties.code"}, "then": {"@path": "$.properties.code"}, "else": "none"}}`, order, `"none"`},
-		{"@if", true, "", "", `{"@if": {"blank": {"@path": "$.properties.coupon"}, "then": "coupon", "else": "no coupon"}}`, order, `"no coupon"`},
+			`{"@literal": {"source": "backfill", "id": {"@path": "$.userId"}}}`, order,
+			`{"source":"backfill","id":"u1"}`},
+		{
+			"@if",
+			true,
+			"If, IfNotBlank",
+			"then when exists is neither undefined nor null, else otherwise. With blank instead of exists, then is " +
+				"taken when the value is not blank: not \"\", 0, false or an array of nothing either.",
+			`{"@if": {"exists": {"@path": "$.properties.code"}, "then": {"@path": "$.properties.code"}, "else": ` +
+				`"none"}}`,
+			order,
+			`"none"`,
+		},
+		{
+			"@if",
+			true,
+			"",
+			"",
+			`{"@if": {"blank": {"@path": "$.properties.coupon"}, "then": "coupon", "else": "no coupon"}}`,
+			order,
+			`"no coupon"`,
+		},
 		{"@case", true, "Case, Lower, Upper", "Text in lower or upper case; other values as they are.",
 			`{"@case": {"operator": "upper", "value": {"@path": "$.event"}}}`, order, `"ORDER COMPLETED"`},
-		{"@replace", true, "Replace", "Replaces pattern (plain text of 1 to 10 characters) by replacement (up to 10; $& is the match), everywhere or with global false once; pattern2 and replacement2 run on what comes out. With ignorecase true in any case. What is no text, number or boolean gives \"\".",
-			`{"@replace": {"value": {"@path": "$.event"}, "pattern": " ", "replacement": "_"}}`, order, `"Order_Completed"`},
-		{"@arrayPath", true, "ArrayPath, ArrayOf", "The array at a path, each element resolved through a shape in which $. is the element.",
-			`{"@arrayPath": ["$.properties.products", {"item_id": {"@path": "$.sku"}, "quantity": {"@path": "$.qty"}}]}`, order, `[{"item_id":"a","quantity":2},{"item_id":"b"}]`},
+		{
+			"@replace",
+			true,
+			"Replace",
+			"Replaces pattern (plain text of 1 to 10 characters) by replacement (up to 10; $& is the match), " +
+				"everywhere or with global false once; pattern2 and replacement2 run on what comes out. With " +
+				"ignorecase true in any case. What is no text, number or boolean gives \"\".",
+			`{"@replace": {"value": {"@path": "$.event"}, "pattern": " ", "replacement": "_"}}`,
+			order,
+			`"Order_Completed"`,
+		},
+		{
+			"@arrayPath",
+			true,
+			"ArrayPath, ArrayOf",
+			"The array at a path, each element resolved through a shape in which $. is the element.",
+			`{"@arrayPath": ["$.properties.products", {"item_id": {"@path": "$.sku"}, "quantity": {"@path": ` +
+				`"$.qty"}}]}`,
+			order,
+			`[{"item_id":"a","quantity":2},{"item_id":"b"}]`,
+		},
 		{"@json", true, "JSON", "mode encode writes a value as JSON text, decode reads JSON text.",
-			`{"@json": {"mode": "encode", "value": {"@path": "$.properties.products"}}}`, order, `"[{\"sku\":\"a\",\"qty\":2},{\"sku\":\"b\"}]"`},
-		{"@flatten", true, "Flatten", "One level of nested objects and arrays, keys joined by separator; with omitArrays arrays stay whole.",
-			`{"@flatten": {"value": {"@path": "$.traits"}, "separator": "_"}}`, `{"traits":{"plan":"pro","address":{"city":"Paris","zip":["75001"]}}}`, `{"plan":"pro","address_city":"Paris","address_zip_0":"75001"}`},
-		{"@merge", true, "Merge", "Puts objects together; with direction right the later one's member wins, with left the earlier one's.",
-			`{"@merge": {"direction": "right", "objects": [{"plan": "free", "seats": 1}, {"@path": "$.traits"}]}}`, `{"traits":{"plan":"pro"}}`, `{"plan":"pro","seats":1}`},
+			`{"@json": {"mode": "encode", "value": {"@path": "$.properties.products"}}}`, order,
+			`"[{\"sku\":\"a\",\"qty\":2},{\"sku\":\"b\"}]"`},
+		{
+			"@flatten",
+			true,
+			"Flatten",
+			"One level of nested objects and arrays, keys joined by separator; with omitArrays arrays stay whole.",
+			`{"@flatten": {"value": {"@path": "$.traits"}, "separator": "_"}}`,
+			`{"traits":{"plan":"pro","address":{"city":"Paris","zip":["75001"]}}}`,
+			`{"plan":"pro","address_city":"Paris","address_zip_0":"75001"}`,
+		},
+		{
+			"@merge",
+			true,
+			"Merge",
+			"Puts objects together; with direction right the later one's member wins, with left the earlier one's.",
+			`{"@merge": {"direction": "right", "objects": [{"plan": "free", "seats": 1}, {"@path": "$.traits"}]}}`,
+			`{"traits":{"plan":"pro"}}`,
+			`{"plan":"pro","seats":1}`,
+		},
 		{"@transform", true, "Transform", "Resolves mapping against the result of apply instead of the event.",
-			`{"@transform": {"apply": {"n": {"@path": "$.properties.products.length"}}, "mapping": {"text": {"@template": "{{n}} products"}}}}`, order, `{"text":"2 products"}`},
-		{"@excludeWhenNull", true, "ExcludeWhenNull", "A value without null: undefined instead of null, and objects without their null members.",
-			`{"@excludeWhenNull": {"@path": "$.traits"}}`, `{"traits":{"plan":null,"address":{"zip":null,"city":"Paris"}}}`, `{"address":{"city":"Paris"}}`},
+			`{"@transform": {"apply": {"n": {"@path": "$.properties.products.length"}}, "mapping": {"text": ` +
+				`{"@template": "{{n}} products"}}}}`,
+			order, `{"text":"2 products"}`},
+		{
+			"@excludeWhenNull",
+			true,
+			"ExcludeWhenNull",
+			"A value without null: undefined instead of null, and objects without their null members.",
+			`{"@excludeWhenNull": {"@path": "$.traits"}}`,
+			`{"traits":{"plan":null,"address":{"zip":null,"city":"Paris"}}}`,
+			`{"address":{"city":"Paris"}}`,
+		},
 
-		{"@first", false, "First, FirstPath", "The first of a list that is not empty: not undefined, null, \"\", [] or {}.",
-			`{"@first": [{"@path": "$.traits.plan"}, {"@path": "$.traits.tier"}, {"@path": "$.userId"}]}`, person, `"u1"`},
+		{
+			"@first",
+			false,
+			"First, FirstPath",
+			"The first of a list that is not empty: not undefined, null, \"\", [] or {}.",
+			`{"@first": [{"@path": "$.traits.plan"}, {"@path": "$.traits.tier"}, {"@path": "$.userId"}]}`,
+			person,
+			`"u1"`,
+		},
 		{"@text", false, "Text", "A value as text; objects and arrays as JSON, null and undefined not at all.",
 			`{"@text": {"value": {"@path": "$.properties.products[0].qty"}}}`, order, `"2"`},
-		{"@number", false, "Number, Integer, Cents", "A number, or the number that text spells. as integer cuts off the decimals, as cents multiplies by 100 and rounds.",
-			`{"total": {"@number": {"value": {"@path": "$.properties.total"}}}, "cents": {"@number": {"value": {"@path": "$.properties.total"}, "as": "cents"}}}`, order, `{"total":19.99,"cents":1999}`},
+		{
+			"@number",
+			false,
+			"Number, Integer, Cents",
+			"A number, or the number that text spells. as integer cuts off the decimals, as cents multiplies by 100 " +
+				"and rounds.",
+			`{"total": {"@number": {"value": {"@path": "$.properties.total"}}}, "cents": {"@number": {"value": ` +
+				`{"@path": "$.properties.total"}, "as": "cents"}}}`,
+			order,
+			`{"total":19.99,"cents":1999}`,
+		},
 		{"@boolean", false, "Bool", "true and false, 1 and 0, and the texts true, yes, 1, false, no, 0 in any case.",
 			`{"@boolean": {"value": "Yes"}}`, `{}`, `true`},
-		{"@time", false, "Time", "A time in any form (ISO 8601, a date, Unix seconds to nanoseconds) as format: iso, rfc3339, seconds, millis, micros, nanos, fraction, date, datetime, day. Always UTC.",
-			`{"ms": {"@time": {"value": {"@path": "$.timestamp"}, "format": "millis"}}, "day": {"@time": {"value": {"@path": "$.timestamp"}, "format": "date"}}}`, order, `{"ms":1714979289123,"day":"2024-05-06"}`},
-		{"@hash", false, "Hash, HashPhone", "SHA-256 in hex of the value, normalised as @normalize does when as is given. What is a SHA-256 already is left alone; arrays element by element.",
-			`{"@hash": {"value": {"@path": "$.traits.email"}, "as": "email"}}`, person, `"b5fc85e55755f9e0d030a10ab4429b6b2944855f9a0d60077fe832becbc41d72"`},
-		{"@normalize", false, "Normalize, NormalizePhone", "Personal data as ad platforms want it before hashing: email, email_dotless, phone (E.164; country for numbers without a country code), phone_digits (without +), name, city, state, zip, country, gender, birthdate (YYYYMMDD), text.",
-			`{"phone": {"@normalize": {"value": {"@path": "$.traits.phone"}, "as": "phone", "country": "DE"}}, "city": {"@normalize": {"value": {"@path": "$.traits.address.city"}, "as": "city"}}, "country": {"@normalize": {"value": {"@path": "$.traits.address.country"}, "as": "country"}}}`, person, `{"phone":"+491712345678","city":"stjohns","country":"gb"}`},
-		{"@join", false, "Join", "The texts of values, and of the elements of arrays among them, joined by separator; empty ones are left out.",
-			`{"@join": {"values": [{"@path": "$.userId"}, {"@path": "$.properties.coupon"}, {"@arrayPath": ["$.properties.products", {"@path": "$.sku"}]}], "separator": ","}}`, order, `"u1,a,b"`},
-		{"@lookup", false, "Lookup", "The entry of table under the value's text, else otherwise. With ignorecase in any case.",
-			`{"@lookup": {"value": {"@path": "$.event"}, "table": {"Order Completed": "purchase", "Product Viewed": "view_item"}, "else": {"@path": "$.event"}}}`, order, `"purchase"`},
-		{"@keys", false, "KeyCase", "An object with its keys in case snake, camel, pascal, title, kebab or lower; with deep at every level.",
-			`{"@keys": {"value": {"firstName": "Ada", "Last Name": "Lovelace", "userID": 1}, "case": "snake"}}`, `{}`, `{"first_name":"Ada","last_name":"Lovelace","user_id":1}`},
+		{
+			"@time",
+			false,
+			"Time",
+			"A time in any form (ISO 8601, a date, Unix seconds to nanoseconds) as format: iso, rfc3339, seconds, " +
+				"millis, micros, nanos, fraction, date, datetime, day. Always UTC.",
+			`{"ms": {"@time": {"value": {"@path": "$.timestamp"}, "format": "millis"}}, "day": {"@time": {"value": ` +
+				`{"@path": "$.timestamp"}, "format": "date"}}}`,
+			order,
+			`{"ms":1714979289123,"day":"2024-05-06"}`,
+		},
+		{
+			"@hash",
+			false,
+			"Hash, HashPhone",
+			"SHA-256 in hex of the value, normalised as @normalize does when as is given. What is a SHA-256 already " +
+				"is left alone; arrays element by element.",
+			`{"@hash": {"value": {"@path": "$.traits.email"}, "as": "email"}}`,
+			person,
+			`"b5fc85e55755f9e0d030a10ab4429b6b2944855f9a0d60077fe832becbc41d72"`,
+		},
+		{
+			"@normalize",
+			false,
+			"Normalize, NormalizePhone",
+			"Personal data as ad platforms want it before hashing: email, email_dotless, phone (E.164; country for " +
+				"numbers without a country code), phone_digits (without +), name, city, state, zip, country, " +
+				"gender, birthdate (YYYYMMDD), text.",
+			`{"phone": {"@normalize": {"value": {"@path": "$.traits.phone"}, "as": "phone", "country": "DE"}}, ` +
+				`"city": {"@normalize": {"value": {"@path": "$.traits.address.city"}, "as": "city"}}, "country": ` +
+				`{"@normalize": {"value": {"@path": "$.traits.address.country"}, "as": "country"}}}`,
+			person,
+			`{"phone":"+491712345678","city":"stjohns","country":"gb"}`,
+		},
+		{
+			"@join",
+			false,
+			"Join",
+			"The texts of values, and of the elements of arrays among them, joined by separator; empty ones are " +
+				"left out.",
+			`{"@join": {"values": [{"@path": "$.userId"}, {"@path": "$.properties.coupon"}, {"@arrayPath": ` +
+				`["$.properties.products", {"@path": "$.sku"}]}], "separator": ","}}`,
+			order,
+			`"u1,a,b"`,
+		},
+		{
+			"@lookup",
+			false,
+			"Lookup",
+			"The entry of table under the value's text, else otherwise. With ignorecase in any case.",
+			`{"@lookup": {"value": {"@path": "$.event"}, "table": {"Order Completed": "purchase", "Product Viewed": ` +
+				`"view_item"}, "else": {"@path": "$.event"}}}`,
+			order,
+			`"purchase"`,
+		},
+		{
+			"@keys",
+			false,
+			"KeyCase",
+			"An object with its keys in case snake, camel, pascal, title, kebab or lower; with deep at every level.",
+			`{"@keys": {"value": {"firstName": "Ada", "Last Name": "Lovelace", "userID": 1}, "case": "snake"}}`,
+			`{}`,
+			`{"first_name":"Ada","last_name":"Lovelace","user_id":1}`,
+		},
 		{"@rename", false, "Rename", "An object with the keys that keys names renamed.",
-			`{"@rename": {"value": {"@path": "$.properties.products[0]"}, "keys": {"sku": "item_id"}}}`, order, `{"item_id":"a","qty":2}`},
+			`{"@rename": {"value": {"@path": "$.properties.products[0]"}, "keys": {"sku": "item_id"}}}`, order,
+			`{"item_id":"a","qty":2}`},
 		{"@pick", false, "Pick", "An object with only these keys.",
-			`{"@pick": {"value": {"@path": "$.properties"}, "keys": ["order_id", "total"]}}`, order, `{"order_id":"o-1","total":"19.99"}`},
+			`{"@pick": {"value": {"@path": "$.properties"}, "keys": ["order_id", "total"]}}`, order,
+			`{"order_id":"o-1","total":"19.99"}`},
 		{"@omit", false, "Omit", "An object without these keys.",
-			`{"@omit": {"value": {"@path": "$.properties"}, "keys": ["products", "coupon"]}}`, order, `{"order_id":"o-1","total":"19.99"}`},
-		{"@compact", false, "Compact", "A value without null, \"\", [] and {} at every depth; undefined when nothing is left.",
-			`{"@compact": {"value": {"a": null, "b": "", "c": [null, {"d": ""}], "e": 0}}}`, `{}`, `{"e":0}`},
-		{"@cut", false, "Cut", "Text of at most so many bytes of UTF-8, cut between characters; more stands at the end of a cut text, {n} in it for the number of characters left out.",
-			`{"@cut": {"value": "Straßenbahnhaltestelle", "bytes": 12, "more": "…+{n}"}}`, `{}`, `"Straß…+17"`},
-		{"@limit", false, "Limit", "An array or object of at most so many items; more is the last item of a cut array, {n} in it for the number left out.",
-			`{"@limit": {"value": [1, 2, 3, 4, 5], "items": 3, "more": "{n} more"}}`, `{}`, `[1,2,"3 more"]`},
+			`{"@omit": {"value": {"@path": "$.properties"}, "keys": ["products", "coupon"]}}`, order,
+			`{"order_id":"o-1","total":"19.99"}`},
+		{
+			"@compact",
+			false,
+			"Compact",
+			"A value without null, \"\", [] and {} at every depth; undefined when nothing is left.",
+			`{"@compact": {"value": {"a": null, "b": "", "c": [null, {"d": ""}], "e": 0}}}`,
+			`{}`,
+			`{"e":0}`,
+		},
+		{
+			"@cut",
+			false,
+			"Cut",
+			"Text of at most so many bytes of UTF-8, cut between characters; more stands at the end of a cut text, " +
+				"{n} in it for the number of characters left out.",
+			`{"@cut": {"value": "Straßenbahnhaltestelle", "bytes": 12, "more": "…+{n}"}}`,
+			`{}`,
+			`"Straß…+17"`,
+		},
+		{
+			"@limit",
+			false,
+			"Limit",
+			"An array or object of at most so many items; more is the last item of a cut array, {n} in it for the " +
+				"number left out.",
+			`{"@limit": {"value": [1, 2, 3, 4, 5], "items": 3, "more": "{n} more"}}`,
+			`{}`,
+			`[1,2,"3 more"]`,
+		},
 	}
 }
