@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -231,8 +230,8 @@ type action struct {
 	results func(a *Answer, b *Batch) []Result // nil: by the status
 	// converse makes several requests of one delivery, which depend on each other's
 	// answers; judge says what an answer means by itself.
-	converse func(ctx context.Context, t Transport, b *Batch, judge func(*Answer, []Success) (Result, error)) (
-		Result, error)
+	converse func(ctx context.Context, t Transport, b *Batch, judge func(*Answer, []Success) (Result, error)) (Result,
+		error)
 }
 
 // sender is a Spec opened with settings.
@@ -302,71 +301,27 @@ func (s *subscription) takes(ev *event.Event) bool {
 
 func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, error) {
 	o := &sender{verdict: s.Verdict}
-	if c.BaseURL != "" {
-		o.base, o.moved = c.BaseURL, true
-	} else if s.BaseURL != nil {
-		o.base = s.BaseURL(settings)
+	o.plan = Plan{
+		Limits: s.Limits.Lane(), Order: s.Order, Secrets: schema.Secrets(settings), Stamp: schema.Stamp(settings),
 	}
-	o.plan = Plan{Limits: s.Limits.Lane(), Order: s.Order, Secrets: schema.Secrets(settings)}
-	if s.Auth != nil {
-		o.plan.Auth = s.Auth(settings)
-	}
-	var err error
-	if c.BaseURL != "" {
-		if o.plan.Auth, err = o.plan.Auth.moved(c.BaseURL); err != nil {
-			return nil, err
-		}
-	}
-	if o.plan.Auth, o.base, err = o.plan.Auth.withUser(o.base); err != nil {
+	if err := s.address(o, settings, c); err != nil {
 		return nil, err
 	}
-	if err := o.plan.Auth.check(); err != nil {
-		return nil, err
-	}
-	bySlug := map[string]int{}
 	var actions []action
+	var err error
 	if s.Actions != nil {
 		if actions, err = s.Actions.open(s.opened(schema, settings)); err != nil {
 			return nil, err
 		}
 	}
-	for i, a := range actions {
-		oa := openAction{action: a, limits: a.Limits.Or(s.Limits), base: o.base}
-		if a.request != nil {
-			oa.request = a.request()
+	for _, a := range actions {
+		if err := s.act(o, a, c); err != nil {
+			return nil, err
 		}
-		if oa.request.BaseURL != "" && c.BaseURL == "" {
-			if o.plan.Auth, oa.base, err = o.plan.Auth.withUser(oa.request.BaseURL); err != nil {
-				return nil, err
-			}
-		}
-		if oa.success == nil {
-			oa.success = s.Success
-		}
-		if oa.request.Method == "" {
-			oa.request.Method = http.MethodPost
-		}
-		if oa.request.ContentType == "" && oa.request.Method != http.MethodGet {
-			oa.request.ContentType = "application/json"
-		}
-		oa.single = oa.request.Open == "" && oa.request.Sep == ""
-		if oa.single {
-			oa.limits.BatchEvents.N = 1
-		}
-		oa.limits.BatchEvents.lower(c.BatchEvents)
-		oa.limits.BatchBytes.lower(c.BatchBytes)
-		bySlug[a.Slug] = i
-		o.actions = append(o.actions, oa)
-		o.plan.Actions = append(o.plan.Actions, ActionPlan{
-			Slug: a.Slug, Limits: oa.limits, AllOrNothing: a.AllOrNothing,
-			Overhead: len(oa.request.Open) + len(oa.request.Close), PerItem: len(oa.request.Sep),
-			OverheadFor: oa.request.overhead(), Requests: a.requests,
-		})
 	}
 	for _, n := range append([]string{s.Info.Name, s.Info.Slug}, s.Info.Integrations...) {
 		o.names = append(o.names, strings.ToLower(n))
 	}
-
 	subs := c.Actions
 	if subs == nil {
 		if subs, err = s.presets(actions, c.Presets); err != nil {
@@ -374,46 +329,106 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 		}
 	}
 	var errs []error
-	for i, sub := range subs {
-		at, ok := bySlug[sub.Action]
-		if !ok {
-			slugs := slices.Sorted(maps.Keys(bySlug))
-			msg := fmt.Sprintf("actions[%d]: %s has no action %q", i, s.Info.Slug, sub.Action)
-			if near := setting.Nearest(sub.Action, slugs); near != "" {
-				msg += "; did you mean " + near + "?"
-			} else {
-				msg += "; its actions are " + strings.Join(slugs, ", ")
-			}
-			errs = append(errs, errors.New(msg))
-			continue
-		}
-		o.plan.Subscribed = append(o.plan.Subscribed, sub.Action+": "+sub.Subscribe)
-		out := subscription{action: at}
-		if sub.Subscribe != "" {
-			if out.filter, err = filter.Compile(sub.Subscribe); err != nil {
-				errs = append(errs, fmt.Errorf("actions[%d] (%s): subscribe: %w", i, sub.Action, err))
-			}
-		}
-		out.bind()
-		if out.program, err = mapping.CompileFields(o.actions[at].Fields, sub.Mapping); err != nil {
-			errs = append(errs, fmt.Errorf("actions[%d] (%s): %w", i, sub.Action, err))
-		}
-		out.dated = o.actions[at].isDated(sub.Mapping)
-		if out.program != nil && out.program.Paths() != nil {
-			o.plan.Paths = append(o.plan.Paths, out.program.Paths())
-		}
-		o.subs = append(o.subs, out)
-	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
-	}
 	var content strings.Builder
 	fmt.Fprintf(&content, "%s\n%s\n", s.Info.Slug, schema.Content(settings))
-	for _, sub := range subs {
+	for i, sub := range subs {
+		errs = append(errs, s.subscribe(o, i, sub))
 		fmt.Fprintf(&content, "%s\n%s\n%s\n", sub.Action, sub.Subscribe, sub.Mapping)
 	}
-	o.plan.Content, o.plan.Stamp = content.String(), schema.Stamp(settings)
+	o.plan.Content = content.String()
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
 	return o, nil
+}
+
+// address is where requests go, and with which credentials.
+func (s *Spec[S]) address(o *sender, settings *S, c Config) (err error) {
+	if s.Auth != nil {
+		o.plan.Auth = s.Auth(settings)
+	}
+	switch {
+	case c.BaseURL != "":
+		o.base, o.moved = c.BaseURL, true
+		if o.plan.Auth, err = o.plan.Auth.moved(c.BaseURL); err != nil {
+			return err
+		}
+	case s.BaseURL != nil:
+		o.base = s.BaseURL(settings)
+	}
+	if o.plan.Auth, o.base, err = o.plan.Auth.withUser(o.base); err != nil {
+		return err
+	}
+	return o.plan.Auth.check()
+}
+
+// act adds an action to a sender.
+func (s *Spec[S]) act(o *sender, a action, c Config) (err error) {
+	oa := openAction{action: a, limits: a.Limits.Or(s.Limits), base: o.base}
+	if a.request != nil {
+		oa.request = a.request()
+	}
+	if oa.request.BaseURL != "" && c.BaseURL == "" {
+		if o.plan.Auth, oa.base, err = o.plan.Auth.withUser(oa.request.BaseURL); err != nil {
+			return err
+		}
+	}
+	if oa.success == nil {
+		oa.success = s.Success
+	}
+	if oa.request.Method == "" {
+		oa.request.Method = http.MethodPost
+	}
+	if oa.request.ContentType == "" && oa.request.Method != http.MethodGet {
+		oa.request.ContentType = "application/json"
+	}
+	if oa.single = oa.request.Open == "" && oa.request.Sep == ""; oa.single {
+		oa.limits.BatchEvents.N = 1
+	}
+	oa.limits.BatchEvents.lower(c.BatchEvents)
+	oa.limits.BatchBytes.lower(c.BatchBytes)
+	o.actions = append(o.actions, oa)
+	o.plan.Actions = append(o.plan.Actions, ActionPlan{
+		Slug: a.Slug, Limits: oa.limits, AllOrNothing: a.AllOrNothing,
+		Overhead: len(oa.request.Open) + len(oa.request.Close), PerItem: len(oa.request.Sep),
+		OverheadFor: oa.request.overhead(), Requests: a.requests,
+	})
+	return nil
+}
+
+// subscribe adds the ith subscription to a sender.
+func (s *Spec[S]) subscribe(o *sender, i int, sub Subscription) error {
+	at := slices.IndexFunc(o.actions, func(a openAction) bool { return a.Slug == sub.Action })
+	if at < 0 {
+		var slugs []string
+		for _, a := range o.actions {
+			slugs = append(slugs, a.Slug)
+		}
+		slices.Sort(slugs)
+		msg := fmt.Sprintf("actions[%d]: %s has no action %q", i, s.Info.Slug, sub.Action)
+		if near := setting.Nearest(sub.Action, slugs); near != "" {
+			return errors.New(msg + "; did you mean " + near + "?")
+		}
+		return errors.New(msg + "; its actions are " + strings.Join(slugs, ", "))
+	}
+	o.plan.Subscribed = append(o.plan.Subscribed, sub.Action+": "+sub.Subscribe)
+	out := subscription{action: at, dated: o.actions[at].isDated(sub.Mapping)}
+	var errs []error
+	var err error
+	if sub.Subscribe != "" {
+		if out.filter, err = filter.Compile(sub.Subscribe); err != nil {
+			errs = append(errs, fmt.Errorf("actions[%d] (%s): subscribe: %w", i, sub.Action, err))
+		}
+	}
+	out.bind()
+	if out.program, err = mapping.CompileFields(o.actions[at].Fields, sub.Mapping); err != nil {
+		return errors.Join(append(errs, fmt.Errorf("actions[%d] (%s): %w", i, sub.Action, err))...)
+	}
+	if paths := out.program.Paths(); paths != nil {
+		o.plan.Paths = append(o.plan.Paths, paths)
+	}
+	o.subs = append(o.subs, out)
+	return errors.Join(errs...)
 }
 
 // presets are the subscriptions that stand in for a user's own.
@@ -658,8 +673,11 @@ func outside(win Window, ev *event.Event, field event.Value, env *Env) (Result, 
 				span(win.Past))}, true
 	case win.Future > 0 && -age > win.Future:
 		return Result{Outcome: Skipped, Reason: TooNew,
-			Detail: fmt.Sprintf("the event is from %s; the partner takes at most %s ahead", at.UTC().Format(time.RFC3339),
-				span(win.Future))}, true
+			Detail: fmt.Sprintf(
+				"the event is from %s; the partner takes at most %s ahead",
+				at.UTC().Format(time.RFC3339),
+				span(win.Future),
+			)}, true
 	}
 	return Result{}, false
 }
@@ -681,7 +699,15 @@ func missingIdentity(err *mapping.InvalidError, fields []mapping.Field) bool {
 	for _, f := range fields {
 		if f.Required && strings.Contains(err.Problems[0], "'"+f.Key+"'") {
 			switch k := strings.ToLower(f.Key); k {
-			case "user_id", "userid", "distinct_id", "external_id", "email", "person_id", "client_id", "clientid", "identity",
+			case "user_id",
+				"userid",
+				"distinct_id",
+				"external_id",
+				"email",
+				"person_id",
+				"client_id",
+				"clientid",
+				"identity",
 				"anonymous_id":
 				return true
 			}
@@ -777,8 +803,12 @@ func (o *sender) results(a *openAction, answer *Answer, b *Batch) ([]Result, err
 	if a.results != nil {
 		if rs := a.results(answer, b); rs != nil {
 			if len(rs) != len(b.Deliveries) {
-				return nil, fmt.Errorf("%s: %d results for %d deliveries: a mistake in the destination", a.Slug, len(rs),
-					len(b.Deliveries))
+				return nil, fmt.Errorf(
+					"%s: %d results for %d deliveries: a mistake in the destination",
+					a.Slug,
+					len(rs),
+					len(b.Deliveries),
+				)
 			}
 			return rs, nil
 		}

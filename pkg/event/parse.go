@@ -566,24 +566,51 @@ func (s *scanner) object(i, depth int, along *branch) int {
 	}
 	self := s.push(i, Object)
 	b := s.b
-	// A bit for each key seen, by a hash of it: only when two fall together
-	// are the keys compared, and an object whose keys all differ need not be
-	// searched to its end for a later one.
-	var seen [4]uint64
-	dup := false
+	var seen keysSeen
 	if i++; i < len(b) && b[i] <= ' ' {
 		i = s.space(i)
 	}
 	if i < len(b) && b[i] == '}' {
-		i++
-	} else {
-		for {
-			if i >= len(b) || b[i] != '"' {
-				return s.fail(i, "expected a key in double quotes")
+		return s.closed(self, i+1, false)
+	}
+	for {
+		if i >= len(b) || b[i] != '"' {
+			return s.fail(i, "expected a key in double quotes")
+		}
+		key, kesc := i+1, false
+		for i = key; i+8 <= len(b); i += 8 {
+			if m := special8(binary.LittleEndian.Uint64(b[i:])); m != 0 {
+				i += bits.TrailingZeros64(m) >> 3
+				break
 			}
-			key := i + 1
-			kesc := false
-			for i = key; i+8 <= len(b); i += 8 {
+		}
+		if i < len(b) && b[i] == '"' {
+			i++
+		} else if i, kesc = s.str(i); i < 0 {
+			return -1
+		}
+		name := b[key : i-1]
+		if i < len(b) && b[i] == ':' {
+			i++
+		} else if i = s.colon(i); i < 0 {
+			return -1
+		}
+		if i < len(b) && b[i] <= ' ' {
+			i = s.space(i)
+		}
+		child := len(s.nodes)
+		var h uint8
+		if !kesc {
+			h = hashKey(name)
+		}
+		var to *branch
+		if along != nil {
+			to = s.below(along, key, name, h, kesc)
+		}
+		switch {
+		case i < len(b) && b[i] == '"':
+			start := i
+			for i++; i+8 <= len(b); i += 8 {
 				if m := special8(binary.LittleEndian.Uint64(b[i:])); m != 0 {
 					i += bits.TrailingZeros64(m) >> 3
 					break
@@ -591,139 +618,131 @@ func (s *scanner) object(i, depth int, along *branch) int {
 			}
 			if i < len(b) && b[i] == '"' {
 				i++
-			} else if i, kesc = s.str(i); i < 0 {
+				s.leaf(start, uint32(i), String)
+			} else if i = s.text(start, i); i < 0 {
 				return -1
 			}
-			name := b[key : i-1]
-			if i < len(b) && b[i] != ':' {
-				i = s.space(i)
+		case to != nil && to.kids > 0 && i < len(b) && b[i] == '{':
+			if i = s.object(i, depth+1, s.enter(to)); i < 0 {
+				return -1
 			}
-			if i >= len(b) || b[i] != ':' {
-				return s.fail(i, "expected a colon after the key")
+		default:
+			if i = s.value(i, depth); i < 0 {
+				return -1
 			}
-			if i++; i < len(b) && b[i] <= ' ' {
-				i = s.space(i)
-			}
-			child := len(s.nodes)
-			var h uint8
-			if !kesc {
-				h = hashKey(name)
-			}
-			var to *branch
-			if along != nil {
-				if n := uint(len(name)); n-1 < 8 && key+8 <= len(b) && !kesc {
-					to = s.follow.short(along, binary.LittleEndian.Uint64(b[key:])<<(64-8*n), n, h)
-				} else {
-					to = s.follow.kid(along, name, h, kesc)
-				}
-			}
-			switch {
-			case i < len(b) && b[i] == '"':
-				start := i
-				for i++; i+8 <= len(b); i += 8 {
-					if m := special8(binary.LittleEndian.Uint64(b[i:])); m != 0 {
-						i += bits.TrailingZeros64(m) >> 3
-						break
-					}
-				}
-				if i < len(b) && b[i] == '"' {
-					i++
-					s.leaf(start, uint32(i), String)
-					break
-				}
-				var esc bool
-				if i, esc = s.str(i); i < 0 {
-					return -1
-				}
-				stop := uint32(i)
-				if esc {
-					stop |= hasEscapes
-				}
-				s.leaf(start, stop, String)
-			case to != nil && to.kids > 0 && i < len(b) && b[i] == '{':
-				if s.found[to.been] != 0 {
-					clear(s.found[to.lo:to.hi]) // of a repeated key the last one counts
-				}
-				s.found[to.been] = ask
-				if i = s.object(i, depth+1, to); i < 0 {
-					return -1
-				}
-			default:
-				if i = s.value(i, depth); i < 0 {
-					return -1
-				}
-			}
-			n := &s.nodes[child]
-			n.name, n.nameLen = uint32(key), uint16(min(len(name), longName))
-			if to != nil {
-				s.note(to, child)
-			}
-			if kesc {
-				n.bits |= oddName
-				dup = true
-			} else {
-				n.hash = h
-				at := h + uint8(n.nameLen)*11
-				bit := uint64(1) << (at & 63)
-				if seen[at>>6]&bit != 0 && !dup {
-					dup = s.repeats(self, child)
-				}
-				seen[at>>6] |= bit
-			}
-			if i < len(b) && b[i] <= ' ' {
-				i = s.space(i)
-			}
-			if i >= len(b) {
-				return s.fail(i, "the text ends inside an object")
-			}
-			if b[i] == ',' {
-				if i++; i < len(b) && b[i] <= ' ' {
-					i = s.space(i)
-				}
-				continue
-			}
-			if b[i] != '}' {
-				return s.fail(i, "expected a comma or } in an object")
-			}
-			i++
+		}
+		n := &s.nodes[child]
+		n.name, n.nameLen, n.hash = uint32(key), uint16(min(len(name), longName)), h
+		if to != nil {
+			s.note(to, child)
+		}
+		if kesc {
+			n.bits |= oddName
+			seen.twice = true
+		} else if seen.add(n) {
+			seen.twice = s.repeats(self, child)
+		}
+		if i < len(b) && b[i] <= ' ' {
+			i = s.space(i)
+		}
+		if i >= len(b) {
+			return s.fail(i, "the text ends inside an object")
+		}
+		if b[i] != ',' {
 			break
 		}
+		if i++; i < len(b) && b[i] <= ' ' {
+			i = s.space(i)
+		}
 	}
-	s.places[self].end = uint32(i)
-	n := &s.nodes[self]
-	n.next = uint32(len(s.nodes))
-	if dup {
-		n.bits |= repeats
+	if b[i] != '}' {
+		return s.fail(i, "expected a comma or } in an object")
 	}
+	return s.closed(self, i+1, seen.twice)
+}
+
+// keysSeen are the keys of an object, a bit for each by a hash of it: only when two fall
+// together are the keys compared, and an object whose keys all differ need not be searched
+// to its end for a later one.
+type keysSeen struct {
+	bits  [4]uint64
+	twice bool // some key may be there twice
+}
+
+// add notes a key, and says whether it has to be compared with those before it.
+func (k *keysSeen) add(n *node) (compare bool) {
+	at := n.hash + uint8(n.nameLen)*11
+	bit := uint64(1) << (at & 63)
+	word := &k.bits[at>>6]
+	compare = *word&bit != 0 && !k.twice
+	*word |= bit
+	return compare
+}
+
+// colon goes on behind the colon after a key.
+func (s *scanner) colon(i int) int {
+	if i = s.space(i); i >= len(s.b) || s.b[i] != ':' {
+		return s.fail(i, "expected a colon after the key")
+	}
+	return i + 1
+}
+
+// text reads the rest of a string value from a place on that is no plain byte of it.
+func (s *scanner) text(start, i int) int {
+	i, esc := s.str(i)
+	if i < 0 {
+		return -1
+	}
+	stop := uint32(i)
+	if esc {
+		stop |= hasEscapes
+	}
+	s.leaf(start, stop, String)
 	return i
 }
 
-// kid is the branch below another one for a key; nil: there is none.
-func (s *PathSet) kid(b *branch, name []byte, hash uint8, escaped bool) *branch {
-	if escaped {
-		if at := s.escaped(b, name); at > 0 {
-			return &s.tree[at]
-		}
-		return nil
+// enter goes along a branch. Of a repeated key the last one counts.
+func (s *scanner) enter(to *branch) *branch {
+	if s.found[to.been] != 0 {
+		clear(s.found[to.lo:to.hi])
 	}
-	for at := b.bucket[hash&31]; at != 0; {
-		k := &s.tree[at]
-		if k.hash == hash && k.key == string(name) {
-			return k
-		}
-		at = k.chain
-	}
-	return nil
+	s.found[to.been] = ask
+	return to
 }
 
-// short is kid for a key of 1 to 8 bytes, which are the upper ones of a word.
-func (s *PathSet) short(b *branch, word uint64, size uint, hash uint8) *branch {
-	for at := b.bucket[hash&31]; at != 0; {
-		k := &s.tree[at]
-		if k.word == word && k.size == uint8(size) {
-			return k
+// closed ends an object that ends before a place.
+func (s *scanner) closed(self, end int, twice bool) int {
+	s.places[self].end = uint32(end)
+	n := &s.nodes[self]
+	n.next = uint32(len(s.nodes))
+	if twice {
+		n.bits |= repeats
+	}
+	return end
+}
+
+// below is the branch below another one for a key that stands at a place; nil: there is
+// none.
+func (s *scanner) below(b *branch, at int, name []byte, hash uint8, escaped bool) *branch {
+	tree, n := s.follow.tree, uint(len(name))
+	switch {
+	case escaped:
+		if at := s.follow.escaped(b, name); at > 0 {
+			return &tree[at]
 		}
-		at = k.chain
+	case n-1 < 8 && at+8 <= len(s.b):
+		word := binary.LittleEndian.Uint64(s.b[at:]) << (64 - 8*n)
+		for k := b.bucket[hash&31]; k != 0; k = tree[k].chain {
+			if tree[k].word == word && tree[k].size == uint8(n) {
+				return &tree[k]
+			}
+		}
+	default:
+		for k := b.bucket[hash&31]; k != 0; k = tree[k].chain {
+			if tree[k].hash == hash && tree[k].key == string(name) {
+				return &tree[k]
+			}
+		}
 	}
 	return nil
 }

@@ -295,167 +295,202 @@ func iso(m []string) bool {
 // numbers, names of months, zones and am/pm in nearly any order, words before
 // the first number and text in parentheses ignored.
 func legacyDate(s string) bool {
-	var (
-		day       []int
-		month     bool
-		clock     []int
-		done      bool // the time of day is complete
-		afternoon bool // am or pm was given
-		zone      bool // a zone or UTC was given
-		offset    = -1 // state of "+hh:mm": 0 expects minutes
-		numbers   bool
-	)
-	peek := func(i int) byte {
-		if i < len(s) {
-			return s[i]
-		}
-		return 0
-	}
-	for i := 0; i < len(s); {
-		c := s[i]
-		switch {
-		case c >= '0' && c <= '9':
-			j := i
-			for j < len(s) && s[j] >= '0' && s[j] <= '9' {
-				j++
-			}
-			n := 1 << 30
-			if j-i <= 9 {
-				n = number(s[i:j])
-			}
-			i, numbers = j, true
-			expects := len(clock) > 0 && !done && len(clock) < 4 &&
-				(len(clock) == 1 && n < 60 || len(clock) == 2 && n < 60)
-			switch {
-			case peek(i) == ':':
-				i++
-				if done || len(clock) >= 2 && peek(i) != ':' && len(clock) > 2 {
-					return false
-				}
-				if peek(i) == ':' {
-					if len(clock) > 0 {
-						return false
-					}
-					i++
-					clock = append(clock, n, 0)
-				} else {
-					clock = append(clock, n)
-				}
-			case peek(i) == '.' && expects:
-				i++
-				clock = append(clock, n)
-				if peek(i) < '0' || peek(i) > '9' {
-					return false
-				}
-				for i < len(s) && s[i] >= '0' && s[i] <= '9' {
-					i++
-				}
-				done = true
-			case offset == 0:
-				offset = 1
-				if n > 59 {
-					return false
-				}
-			case expects:
-				clock, done = append(clock, n), true
-				if p := peek(i); p != 0 && !jsSpace(rune(p)) && p|0x20 != 'z' && p != '+' && p != '-' {
-					return false
-				}
-			default:
-				if peek(i) == '.' {
-					i++
-				}
-				if len(day) == 3 {
-					return false
-				}
-				day = append(day, n)
-				if peek(i) == '-' {
-					i++
-				}
-			}
-		case c|0x20 >= 'a' && c|0x20 <= 'z':
-			j := i
-			for j < len(s) && s[j]|0x20 >= 'a' && s[j]|0x20 <= 'z' {
-				j++
-			}
-			word := strings.ToLower(s[i:j])
-			i = j
-			switch {
-			case (word == "am" || word == "pm") && len(clock) > 0:
-				afternoon = true
-			case len(word) >= 3 && strings.Contains("jan feb mar apr may jun jul aug sep oct nov dec", word[:3]):
-				month = true
-				if len(day) == 0 || peek(i) == '-' {
-					if peek(i) == '-' {
-						i++
-					}
-				}
-			case numbers && isZone(word):
-				zone = true
-			case word == "t" && len(day) == 3 && len(clock) == 0:
-			case numbers:
-				return false
-			case peek(i) >= '0' && peek(i) <= '9':
-				return false
-			}
-		case (c == '+' || c == '-') && (zone || len(clock) > 0):
-			j := i + 1
-			for j < len(s) && s[j] >= '0' && s[j] <= '9' {
-				j++
-			}
-			digits := j - i - 1
-			i, numbers, done = j, true, true
-			switch {
-			case peek(i) == ':':
-				i++
-				offset = 0
-			case digits < 1 || digits > 4:
-				return false
-			}
-			zone = true
-		case (c == '+' || c == '-' || c == ')') && numbers:
+	d := dateText{s: s, offset: -1}
+	for d.i < len(s) {
+		if !d.token() {
 			return false
-		case c == '(':
-			depth := 0
-			for ; i < len(s); i++ {
-				if s[i] == '(' {
-					depth++
-				} else if s[i] == ')' {
-					if depth--; depth == 0 {
-						i++
-						break
-					}
-				}
-			}
-		default:
-			i++
 		}
 	}
-	if len(day) < 1 {
+	return d.valid()
+}
+
+// dateText is such a text while it is read, and what was found in it.
+type dateText struct {
+	s         string
+	i         int
+	day       []int
+	month     bool
+	clock     []int
+	done      bool // the time of day is complete
+	afternoon bool // am or pm was given
+	zone      bool // a zone or UTC was given
+	offset    int  // state of "+hh:mm": 0 expects minutes
+	numbers   bool
+}
+
+func (d *dateText) peek(i int) byte {
+	if i < len(d.s) {
+		return d.s[i]
+	}
+	return 0
+}
+
+// while is the end of what holds from a place on.
+func (d *dateText) while(i int, holds func(c byte) bool) int {
+	for i < len(d.s) && holds(d.s[i]) {
+		i++
+	}
+	return i
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+// token reads what comes next; false: it is no date.
+func (d *dateText) token() bool {
+	c := d.s[d.i]
+	switch {
+	case isDigit(c):
+		return d.number()
+	case isLetter(c):
+		return d.word()
+	case (c == '+' || c == '-') && (d.zone || len(d.clock) > 0):
+		return d.shift()
+	case (c == '+' || c == '-' || c == ')') && d.numbers:
+		return false
+	case c == '(':
+		d.comment()
+	default:
+		d.i++
+	}
+	return true
+}
+
+func (d *dateText) number() bool {
+	j := d.while(d.i, isDigit)
+	n := 1 << 30
+	if j-d.i <= 9 {
+		n = number(d.s[d.i:j])
+	}
+	d.i, d.numbers = j, true
+	at := len(d.clock)
+	expects := at > 0 && !d.done && at < 4 && (at == 1 && n < 60 || at == 2 && n < 60)
+	switch {
+	case d.peek(j) == ':':
+		d.i++
+		next := d.peek(d.i)
+		if d.done || at >= 2 && next != ':' && at > 2 {
+			return false
+		}
+		if next != ':' {
+			d.clock = append(d.clock, n)
+			break
+		}
+		if at > 0 {
+			return false
+		}
+		d.i++
+		d.clock = append(d.clock, n, 0)
+	case d.peek(j) == '.' && expects:
+		d.i++
+		d.clock = append(d.clock, n)
+		if !isDigit(d.peek(d.i)) {
+			return false
+		}
+		d.i, d.done = d.while(d.i, isDigit), true
+	case d.offset == 0:
+		d.offset = 1
+		return n <= 59
+	case expects:
+		d.clock, d.done = append(d.clock, n), true
+		p := d.peek(j)
+		return p == 0 || jsSpace(rune(p)) || p|0x20 == 'z' || p == '+' || p == '-'
+	default:
+		if d.peek(d.i) == '.' {
+			d.i++
+		}
+		if len(d.day) == 3 {
+			return false
+		}
+		d.day = append(d.day, n)
+		if d.peek(d.i) == '-' {
+			d.i++
+		}
+	}
+	return true
+}
+
+func (d *dateText) word() bool {
+	j := d.while(d.i, isLetter)
+	word := strings.ToLower(d.s[d.i:j])
+	d.i = j
+	switch {
+	case (word == "am" || word == "pm") && len(d.clock) > 0:
+		d.afternoon = true
+	case len(word) >= 3 && strings.Contains("jan feb mar apr may jun jul aug sep oct nov dec", word[:3]):
+		if d.month = true; d.peek(j) == '-' {
+			d.i++
+		}
+	case d.numbers && isZone(word):
+		d.zone = true
+	case word == "t" && len(d.day) == 3 && len(d.clock) == 0:
+	case d.numbers, isDigit(d.peek(j)):
 		return false
 	}
-	n := len(day)
+	return true
+}
+
+// shift reads a zone's distance from UTC.
+func (d *dateText) shift() bool {
+	j := d.while(d.i+1, isDigit)
+	digits := j - d.i - 1
+	d.i, d.numbers, d.done = j, true, true
+	switch {
+	case d.peek(j) == ':':
+		d.i++
+		d.offset = 0
+	case digits < 1 || digits > 4:
+		return false
+	}
+	d.zone = true
+	return true
+}
+
+// comment passes over what stands in parentheses.
+func (d *dateText) comment() {
+	depth := 0
+	for ; d.i < len(d.s); d.i++ {
+		switch d.s[d.i] {
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				d.i++
+				return
+			}
+		}
+	}
+}
+
+// valid says that what was found is a date.
+func (d *dateText) valid() bool {
+	n := len(d.day)
+	if n < 1 {
+		return false
+	}
+	day, clock := d.day, d.clock
 	for len(day) < 3 {
 		day = append(day, 1)
 	}
-	mo, d := 1, day[0]
+	mo, date := 1, day[0]
 	isDay := func(n int) bool { return n >= 1 && n <= 31 }
 	switch {
-	case !month && !isDay(day[0]):
-		mo, d = day[1], day[2]
-	case !month:
-		mo, d = day[0], day[1]
+	case !d.month && !isDay(day[0]):
+		mo, date = day[1], day[2]
+	case !d.month:
+		mo, date = day[0], day[1]
 	case n > 1 && !isDay(day[0]):
-		d = day[1]
+		date = day[1]
 	}
-	if mo < 1 || mo > 12 || !isDay(d) {
+	if mo < 1 || mo > 12 || !isDay(date) {
 		return false
 	}
 	for len(clock) < 3 {
 		clock = append(clock, 0)
 	}
 	h := clock[0]
-	if afternoon && (h < 1 || h > 12) {
+	if d.afternoon && (h < 1 || h > 12) {
 		return false
 	}
 	return (h <= 23 || h == 24 && clock[1] == 0 && clock[2] == 0) && clock[1] <= 59 && clock[2] <= 59

@@ -1,5 +1,7 @@
 package mapping
 
+import "slices"
+
 // Entry documents one directive with an example that runs: Mapping on Event
 // gives Result ("undefined" when there is none). Where several lines show more
 // of it, they are entries of the same Name with an empty Doc.
@@ -16,11 +18,20 @@ type Entry struct {
 // Reference returns the documentation of every directive: Segment's first, in
 // the order in which one learns them, then our own.
 func Reference() []Entry {
-	const order = `{"event":"Order ` +
+	return slices.Concat(valueEntries(), containerEntries(), ownEntries(), manyEntries())
+}
+
+// What the examples of the reference are of.
+const (
+	exampleOrder = `{"event":"Order ` +
 		`Completed","userId":"u1","timestamp":"2024-05-06T07:08:09.123Z","properties":{"order_id":"o-1",` +
 		`"total":"19.99","coupon":"","products":[{"sku":"a","qty":2},{"sku":"b"}]}}`
-	const person = `{"userId":"u1","traits":{"email":" Ada@Example.COM ","phone":"(0171) 234 ` +
+	examplePerson = `{"userId":"u1","traits":{"email":" Ada@Example.COM ","phone":"(0171) 234 ` +
 		`5678","plan":null,"address":{"city":"St. John's","country":"United Kingdom"}}}`
+)
+
+// valueEntries are Segment's directives for single values.
+func valueEntries() []Entry {
 	return []Entry{
 		{
 			"@path",
@@ -31,7 +42,7 @@ func Reference() []Entry {
 				"its key is left out.",
 			`{"id": {"@path": "$.properties.order_id"}, "second": {"@path": "$.properties.products[1].sku"}, ` +
 				`"none": {"@path": "$.properties.x"}}`,
-			order,
+			exampleOrder,
 			`{"id":"o-1","second":"b"}`,
 		},
 		{
@@ -40,11 +51,11 @@ func Reference() []Entry {
 			"Template",
 			"Text with {{path}} placeholders, written without $. in front. What is missing is empty.",
 			`{"@template": "{{userId}}: {{event}} {{properties.x}}"}`,
-			order,
+			exampleOrder,
 			`"u1: Order Completed "`,
 		},
 		{"@literal", true, "Literal", "A value as it stands; directives inside it run.",
-			`{"@literal": {"source": "backfill", "id": {"@path": "$.userId"}}}`, order,
+			`{"@literal": {"source": "backfill", "id": {"@path": "$.userId"}}}`, exampleOrder,
 			`{"source":"backfill","id":"u1"}`},
 		{
 			"@if",
@@ -54,7 +65,7 @@ func Reference() []Entry {
 				"taken when the value is not blank: not \"\", 0, false or an array of nothing either.",
 			`{"@if": {"exists": {"@path": "$.properties.code"}, "then": {"@path": "$.properties.code"}, "else": ` +
 				`"none"}}`,
-			order,
+			exampleOrder,
 			`"none"`,
 		},
 		{
@@ -63,11 +74,11 @@ func Reference() []Entry {
 			"",
 			"",
 			`{"@if": {"blank": {"@path": "$.properties.coupon"}, "then": "coupon", "else": "no coupon"}}`,
-			order,
+			exampleOrder,
 			`"no coupon"`,
 		},
 		{"@case", true, "Case, Lower, Upper", "Text in lower or upper case; other values as they are.",
-			`{"@case": {"operator": "upper", "value": {"@path": "$.event"}}}`, order, `"ORDER COMPLETED"`},
+			`{"@case": {"operator": "upper", "value": {"@path": "$.event"}}}`, exampleOrder, `"ORDER COMPLETED"`},
 		{
 			"@replace",
 			true,
@@ -76,7 +87,7 @@ func Reference() []Entry {
 				"everywhere or with global false once; pattern2 and replacement2 run on what comes out. With " +
 				"ignorecase true in any case. What is no text, number or boolean gives \"\".",
 			`{"@replace": {"value": {"@path": "$.event"}, "pattern": " ", "replacement": "_"}}`,
-			order,
+			exampleOrder,
 			`"Order_Completed"`,
 		},
 		{
@@ -86,11 +97,17 @@ func Reference() []Entry {
 			"The array at a path, each element resolved through a shape in which $. is the element.",
 			`{"@arrayPath": ["$.properties.products", {"item_id": {"@path": "$.sku"}, "quantity": {"@path": ` +
 				`"$.qty"}}]}`,
-			order,
+			exampleOrder,
 			`[{"item_id":"a","quantity":2},{"item_id":"b"}]`,
 		},
+	}
+}
+
+// containerEntries are Segment's directives for objects and arrays.
+func containerEntries() []Entry {
+	return []Entry{
 		{"@json", true, "JSON", "mode encode writes a value as JSON text, decode reads JSON text.",
-			`{"@json": {"mode": "encode", "value": {"@path": "$.properties.products"}}}`, order,
+			`{"@json": {"mode": "encode", "value": {"@path": "$.properties.products"}}}`, exampleOrder,
 			`"[{\"sku\":\"a\",\"qty\":2},{\"sku\":\"b\"}]"`},
 		{
 			"@flatten",
@@ -113,7 +130,7 @@ func Reference() []Entry {
 		{"@transform", true, "Transform", "Resolves mapping against the result of apply instead of the event.",
 			`{"@transform": {"apply": {"n": {"@path": "$.properties.products.length"}}, "mapping": {"text": ` +
 				`{"@template": "{{n}} products"}}}}`,
-			order, `{"text":"2 products"}`},
+			exampleOrder, `{"text":"2 products"}`},
 		{
 			"@excludeWhenNull",
 			true,
@@ -123,18 +140,23 @@ func Reference() []Entry {
 			`{"traits":{"plan":null,"address":{"zip":null,"city":"Paris"}}}`,
 			`{"address":{"city":"Paris"}}`,
 		},
+	}
+}
 
+// ownEntries are our own directives for single values.
+func ownEntries() []Entry {
+	return []Entry{
 		{
 			"@first",
 			false,
 			"First, FirstPath",
 			"The first of a list that is not empty: not undefined, null, \"\", [] or {}.",
 			`{"@first": [{"@path": "$.traits.plan"}, {"@path": "$.traits.tier"}, {"@path": "$.userId"}]}`,
-			person,
+			examplePerson,
 			`"u1"`,
 		},
 		{"@text", false, "Text", "A value as text; objects and arrays as JSON, null and undefined not at all.",
-			`{"@text": {"value": {"@path": "$.properties.products[0].qty"}}}`, order, `"2"`},
+			`{"@text": {"value": {"@path": "$.properties.products[0].qty"}}}`, exampleOrder, `"2"`},
 		{
 			"@number",
 			false,
@@ -143,7 +165,7 @@ func Reference() []Entry {
 				"and rounds.",
 			`{"total": {"@number": {"value": {"@path": "$.properties.total"}}}, "cents": {"@number": {"value": ` +
 				`{"@path": "$.properties.total"}, "as": "cents"}}}`,
-			order,
+			exampleOrder,
 			`{"total":19.99,"cents":1999}`,
 		},
 		{"@boolean", false, "Bool", "true and false, 1 and 0, and the texts true, yes, 1, false, no, 0 in any case.",
@@ -156,7 +178,7 @@ func Reference() []Entry {
 				"millis, micros, nanos, fraction, date, datetime, day. Always UTC.",
 			`{"ms": {"@time": {"value": {"@path": "$.timestamp"}, "format": "millis"}}, "day": {"@time": {"value": ` +
 				`{"@path": "$.timestamp"}, "format": "date"}}}`,
-			order,
+			exampleOrder,
 			`{"ms":1714979289123,"day":"2024-05-06"}`,
 		},
 		{
@@ -166,7 +188,7 @@ func Reference() []Entry {
 			"SHA-256 in hex of the value, normalised as @normalize does when as is given. What is a SHA-256 already " +
 				"is left alone; arrays element by element.",
 			`{"@hash": {"value": {"@path": "$.traits.email"}, "as": "email"}}`,
-			person,
+			examplePerson,
 			`"b5fc85e55755f9e0d030a10ab4429b6b2944855f9a0d60077fe832becbc41d72"`,
 		},
 		{
@@ -179,9 +201,15 @@ func Reference() []Entry {
 			`{"phone": {"@normalize": {"value": {"@path": "$.traits.phone"}, "as": "phone", "country": "DE"}}, ` +
 				`"city": {"@normalize": {"value": {"@path": "$.traits.address.city"}, "as": "city"}}, "country": ` +
 				`{"@normalize": {"value": {"@path": "$.traits.address.country"}, "as": "country"}}}`,
-			person,
+			examplePerson,
 			`{"phone":"+491712345678","city":"stjohns","country":"gb"}`,
 		},
+	}
+}
+
+// manyEntries are our own directives for several values.
+func manyEntries() []Entry {
+	return []Entry{
 		{
 			"@join",
 			false,
@@ -190,7 +218,7 @@ func Reference() []Entry {
 				"left out.",
 			`{"@join": {"values": [{"@path": "$.userId"}, {"@path": "$.properties.coupon"}, {"@arrayPath": ` +
 				`["$.properties.products", {"@path": "$.sku"}]}], "separator": ","}}`,
-			order,
+			exampleOrder,
 			`"u1,a,b"`,
 		},
 		{
@@ -200,7 +228,7 @@ func Reference() []Entry {
 			"The entry of table under the value's text, else otherwise. With ignorecase in any case.",
 			`{"@lookup": {"value": {"@path": "$.event"}, "table": {"Order Completed": "purchase", "Product Viewed": ` +
 				`"view_item"}, "else": {"@path": "$.event"}}}`,
-			order,
+			exampleOrder,
 			`"purchase"`,
 		},
 		{
@@ -213,13 +241,13 @@ func Reference() []Entry {
 			`{"first_name":"Ada","last_name":"Lovelace","user_id":1}`,
 		},
 		{"@rename", false, "Rename", "An object with the keys that keys names renamed.",
-			`{"@rename": {"value": {"@path": "$.properties.products[0]"}, "keys": {"sku": "item_id"}}}`, order,
+			`{"@rename": {"value": {"@path": "$.properties.products[0]"}, "keys": {"sku": "item_id"}}}`, exampleOrder,
 			`{"item_id":"a","qty":2}`},
 		{"@pick", false, "Pick", "An object with only these keys.",
-			`{"@pick": {"value": {"@path": "$.properties"}, "keys": ["order_id", "total"]}}`, order,
+			`{"@pick": {"value": {"@path": "$.properties"}, "keys": ["order_id", "total"]}}`, exampleOrder,
 			`{"order_id":"o-1","total":"19.99"}`},
 		{"@omit", false, "Omit", "An object without these keys.",
-			`{"@omit": {"value": {"@path": "$.properties"}, "keys": ["products", "coupon"]}}`, order,
+			`{"@omit": {"value": {"@path": "$.properties"}, "keys": ["products", "coupon"]}}`, exampleOrder,
 			`{"order_id":"o-1","total":"19.99"}`},
 		{
 			"@compact",
