@@ -83,14 +83,12 @@ func isName(v event.Value) bool {
 
 // occurrence is a custom event.
 func occurrence(slug, title string, last field.Line) *destination.Declared {
-	properties := body.From("properties")
 	return track(slug, title, "events", destination.Counts("events_processed"), eventFields(last), body.Object(
 		user(), body.Member("app_id", body.Setting("app_id")), body.Same("name"), moment("time", iso),
 		body.Same("properties"), existing(last),
 	)).On(`type = "track" and event != "Order Completed"`).
 		Needs(hasShortName("name")).
-		Fits(body.Any(body.Not(properties), properties.Where("at most 50 KB",
-			func(v event.Value) bool { return v.Size() <= maxProperties })), tooLarge).
+		MemberFits("properties", maxProperties, tooLarge).
 		NeedsIdentity(identified())
 }
 
@@ -108,7 +106,7 @@ func purchase(slug, title string, last field.Line) *destination.Declared {
 		))).On(`event = "Order Completed"`).
 		Needs(body.From("products").Where("product_id has at most 255 characters", haveShortIDs),
 			"a name has at most 255 characters").
-		Fits(body.From("products").As("products that fit beside the order's properties", fitting), tooLarge).
+		MemberFits("properties", maxProperties, tooLarge).
 		NeedsIdentity(identified())
 }
 
@@ -119,19 +117,6 @@ func haveShortIDs(products event.Value) bool {
 		}
 	}
 	return true
-}
-
-// fitting appends something if the properties of every product will have at most 50 KB. What
-// it does not count are single bytes, about which Braze says itself what it refuses.
-func fitting(dst []byte, products event.Value, c *body.Context) []byte {
-	order := c.Field("properties")
-	base := order.Size() - order.Get("products").Size()
-	for p := range products.Elements() {
-		if base+p.Size() > maxProperties {
-			return dst
-		}
-	}
-	return append(dst, "true"...)
 }
 
 // attributes are the members of a profile that are filled from fields of their own, and never
@@ -254,8 +239,7 @@ func shop(slug, title string, own body.Members, fields field.Set) *destination.D
 			"external_id, user_alias, braze_id, email or phone is required").
 		Needs(body.Any(body.Not(name.Is(cart)), body.Has("total_value"), body.From("action").Is("add", "remove")),
 			"total_value is required unless the action is add or remove").
-		Fits(body.Any(body.Not(body.Has("metadata")), body.From("metadata").
-			Where("at most 50 KB", func(v event.Value) bool { return v.Size() <= maxProperties })), tooLarge)
+		MemberFits("properties.metadata", maxProperties, tooLarge)
 }
 
 // single are the properties of an event about one product.

@@ -374,6 +374,10 @@ func (b *bound) write(in *Input, out *Output) {
 		if buf, ok = st.body.Append(s, bi, buf); !ok {
 			continue
 		}
+		if out.oversized(b.parts, buf, base) {
+			bi.Step++
+			continue
+		}
 		switch st.as {
 		case asForm:
 			buf = append(buf[:base], formOf(buf[base:])...)
@@ -442,12 +446,13 @@ func (b *bound) writeItems(s *body.Scratch, st *boundStep, bi *body.Input, out *
 		out.Group = open + keyCut + close + keyCut + group
 	}
 	w := &out.d.items
-	w.out, w.s, w.in, w.as = out, s, bi, st.as
+	w.b, w.out, w.s, w.in, w.as = b, out, s, bi, st.as
 	st.body.Items(s, bi, w)
 }
 
 // itemWriter takes the items of an event.
 type itemWriter struct {
+	b    *bound
 	out  *Output
 	s    *body.Scratch
 	in   *body.Input
@@ -463,6 +468,10 @@ func (w *itemWriter) Next() (buf []byte) {
 
 // Emit implements [body.Sink].
 func (w *itemWriter) Emit(buf []byte) {
+	if w.out.oversized(w.b.parts, buf, w.base) {
+		w.in.Step++
+		return
+	}
 	if w.as == asForm {
 		buf = append(buf[:w.base], url.QueryEscape(string(buf[w.base:]))...)
 	}

@@ -42,6 +42,7 @@ type Declared struct {
 	allOrNothing bool
 	timeField    string
 	once         string
+	parts        []part
 	dated        bool
 	results      func(a *Answer, b *Batch) []Result
 	item         func(in *Input, out *Output)
@@ -87,10 +88,18 @@ func (d *Declared) NeedsIdentity(c body.Cond, detail string) *Declared {
 	return d
 }
 
-// Fits is [Declared.Needs] of the partner's size for something in the event.
-func (d *Declared) Fits(c body.Cond, detail string) *Declared {
-	d.needs = append(d.needs, need{c, Rejected, TooLarge, detail})
+// MemberFits rejects an item in which the JSON at a path is longer than the partner takes,
+// also where it is one of many of an event: that item alone.
+func (d *Declared) MemberFits(path string, bytes int, detail string) *Declared {
+	d.parts = append(d.parts, part{path, bytes, detail})
 	return d
+}
+
+// part is a member of an item that has a size of its own.
+type part struct {
+	path   string
+	most   int // bytes
+	detail string
 }
 
 // NeedsOneOf rejects events that have none of some fields that identify somebody, or

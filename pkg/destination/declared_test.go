@@ -255,6 +255,13 @@ func TestDeclaredActions(t *testing.T) {
 				`retry unexpected the partner's documentation describes no such answer for a success (the status is 201): {"made":true}`},
 		},
 		{
+			"one item of several that is too large", a().MemberFits("sku", 10, "the sku is too long").
+				Post("/v1/batch", body.Items(body.Each("products", body.Object(body.Same("sku"), m("id", body.InsertID()))))),
+			[]string{track("1", `{"products":[{"sku":"s1"},{"sku":"a very long one"},{"sku":"s3"}]}`)}, nil,
+			[]string{`POST /v1/batch [{"sku":"s1","id":"1"}]`, `POST /v1/batch [{"sku":"s3","id":"1:2"}]`},
+			[]string{"delivered", "rejected too_large the sku is too long", "delivered"},
+		},
+		{
 			"a look-up", a().Steps(
 				destination.Send("POST", "/search", body.Object(body.Same("user"))).
 					Take("id", func(a *destination.Answer) string { return a.JSON.Get("id").Text() }),

@@ -186,6 +186,23 @@ func (o *Output) emit(buf []byte, base int, marks []int) {
 	o.Writer.Reset(buf)
 }
 
+// oversized rejects the item that is buf from base on when a part of it is too large.
+func (o *Output) oversized(parts []part, buf []byte, base int) bool {
+	for i := range parts {
+		p := &parts[i]
+		if len(buf)-base <= p.most {
+			continue // as nearly always
+		}
+		v, err := event.ParseValue(buf[base:])
+		if err == nil && at(v, p.path).Size() > p.most {
+			o.Writer.Reset(buf[:base])
+			o.Reject(TooLarge, p.detail)
+			return true
+		}
+	}
+	return false
+}
+
 // delivery is the next one, without its item.
 func (o *Output) delivery() Delivery {
 	return Delivery{
