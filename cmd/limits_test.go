@@ -17,9 +17,8 @@ import (
 
 // TestEveryLimitIsKept asks of each number that a destination of the catalogue declares
 // who keeps it. Rates, concurrency and sizes of requests: the engine says so itself, of
-// what its parts read. A size or an age of events: the catalogue's walker demands a case
-// in which such an event does not go out. A new kind of limit fails here until somebody
-// keeps it.
+// what its parts read. A size or an age of events: TestSizesAndAges of destinations sends
+// such events. A new kind of limit fails here until somebody keeps it.
 func TestEveryLimitIsKept(t *testing.T) {
 	byRoute := map[string]bool{"EventBytes": true, "Window": true}
 	told := map[string]bool{"Dedupe": true, "Gzip": true} // what a partner offers, no limit
