@@ -591,3 +591,36 @@ func TestConfigNamesEveryBadStep(t *testing.T) {
 		}
 	}
 }
+
+// TestRedriveRemembersTheProfile: a redrive sends where its run has sent.
+func TestRedriveRemembersTheProfile(t *testing.T) {
+	status := http.StatusBadRequest
+	partner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	defer partner.Close()
+	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations: {own: {type: webhook, settings: {url: %q}, retry: 1}}\n"+
+		"profiles: {staging: {destinations: {own: {settings: {url: %q}}}}}\n", "http://127.0.0.1:1/production", partner.URL))
+	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
+	code, out, errOut := invoke(t, env, "", "forward", "--from", file(t, "in.jsonl", events(2)), "--config", conf,
+		"--profile", "staging", "-o", "json")
+	if code != exitRejected {
+		t.Fatal(code, out, errOut)
+	}
+	run := summaryOf(t, out).Run
+	status = http.StatusOK
+	for _, c := range []struct {
+		args      []string
+		code      int
+		delivered uint64
+	}{
+		{[]string{"--profile", ""}, exitRejected, 0},
+		{nil, exitOK, 2},
+	} {
+		code, out, errOut = invoke(t, env, "", append([]string{"redrive", run, "-o", "json"}, c.args...)...)
+		if code != c.code || summaryOf(t, out).Destinations[0].Delivered != c.delivered {
+			t.Errorf("%v: exit code %d: %s%s", c.args, code, out, errOut)
+		}
+		if said := strings.Contains(errOut, "the profile is that of run "+run+", staging"); said != (c.args == nil) {
+			t.Errorf("%v: it says %q", c.args, errOut)
+		}
+	}
+}

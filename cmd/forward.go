@@ -92,7 +92,8 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*config.Opened))
 	if err != nil {
 		return nil, err
 	}
-	j := &run.Job{Steps: conf.Pipeline, Config: configPath(conf), Limit: s.limit, Rehearse: s.rehearse, Fresh: o.fresh}
+	j := &run.Job{Steps: conf.Pipeline, Config: configPath(conf), Profile: a.profile, Limit: s.limit,
+		Rehearse: s.rehearse, Fresh: o.fresh}
 	if j.Input, err = a.input(s); err != nil {
 		return nil, err
 	}

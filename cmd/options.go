@@ -55,11 +55,12 @@ func envOf(name string) string {
 // before file. What it finds becomes the value of the command's flags, too.
 func (a *app) readGlobals(c *cobra.Command) error {
 	a.configGiven = a.configFile != ""
-	if a.profile == "" {
-		a.profile, _ = a.env("FANFOLD_PROFILE")
+	if a.hasProfile = c.Flags().Changed("profile"); !a.hasProfile {
+		a.profile, a.hasProfile = a.env("FANFOLD_PROFILE")
 	}
 	path := a.findConfig()
-	if path == "" && c.Flags().Changed("profile") {
+	// redrive finds the configuration of its run.
+	if path == "" && a.profile != "" && c.Flags().Changed("profile") && c.Name() != "redrive" {
 		return usagef("--profile %s: there is no configuration file", a.profile)
 	}
 	if from := c.Flags().Lookup("from"); from != nil && isStdin(path) && isStdinIn(from) {

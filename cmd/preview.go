@@ -70,8 +70,12 @@ func (a *app) preview(ctx context.Context, j *run.Job, p *report.Preview) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := a.runWorld().Preview(ctx, j, dir, p.Print); err != nil {
+	in, err := a.runWorld().Preview(ctx, j, dir, p.Print)
+	if err != nil {
 		return err
+	}
+	if in != nil {
+		a.say(report.Input(in)...)
 	}
 	a.say(report.Steps(j.Steps)...)
 	if p.Rejected {

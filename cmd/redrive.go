@@ -89,7 +89,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	if err != nil {
 		return err
 	}
-	j := &run.Job{Config: configPath(conf), Rehearse: o.rehearse}
+	j := &run.Job{Config: configPath(conf), Profile: a.profile, Rehearse: o.rehearse}
 	o.reading.read(&j.Input, a.now())
 	if j.Suppress, err = suppression(conf); err != nil {
 		return err
@@ -121,10 +121,12 @@ func configured(conf *config.File, s *engine.Summary, names []string) error {
 	return nil
 }
 
-// configOf is the configuration that a run had, and not what happens to lie in this
-// folder, unless --config names one.
+// configOf is the configuration that a run had, with its profile, and not what happens to
+// lie in this folder, unless --config or --profile names another.
 func (a *app) configOf(id string, s *engine.Summary) (*config.File, error) {
 	switch {
+	case a.configGiven && s.Config != absolute(a.configFile):
+		return a.loadConfig()
 	case a.configGiven:
 	case s.Config == "":
 		return &config.File{}, nil
@@ -135,6 +137,10 @@ func (a *app) configOf(id string, s *engine.Summary) (*config.File, error) {
 		}
 		a.configFile = s.Config
 		a.sayf("the configuration is that of run %s, %s (--config names another)", id, s.Config)
+	}
+	if s.Profile != "" && !a.hasProfile {
+		a.profile = s.Profile
+		a.sayf("the profile is that of run %s, %s (--profile names another)", id, s.Profile)
 	}
 	return a.loadConfig()
 }

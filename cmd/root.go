@@ -56,6 +56,7 @@ type app struct {
 	profile     string            // of the configuration
 	dotenv      map[string]string // beside it
 	configGiven bool              // by --config, not found
+	hasProfile  bool              // by --profile or the environment, not remembered
 	cpuProfile  string
 	memProfile  string
 	execTrace   string

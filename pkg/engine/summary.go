@@ -23,11 +23,12 @@ type Summary struct {
 	BadReasons  map[string]uint64 `json:"bad_reasons,omitempty"`
 	BadExamples map[string]string `json:"bad_examples,omitempty"`
 	// Rehearsal says that stand-ins were sent to. The caller sets it, and what follows:
-	// the run whose dead letters were sent, and the configuration.
+	// the run whose dead letters were sent, and the configuration with its profile.
 	Rehearsal bool   `json:"rehearsal,omitempty"`
 	RedriveOf string `json:"redrive_of,omitempty"`
 	Root      string `json:"redrive_root,omitempty"` // the run in which those letters began
 	Config    string `json:"config,omitempty"`
+	Profile   string `json:"profile,omitempty"` // of the configuration
 	// DeadLetters is where the records are that are no events, if there are any.
 	DeadLetters  string        `json:"dead_letters,omitempty"`
 	Destinations []LaneSummary `json:"destinations"`

@@ -68,7 +68,7 @@ func Notes(j *run.Job, res *run.Result) []string {
 			"look whether the partner has them; --opt %s.in_doubt=resend sends them again", name, name))
 	}
 	if res.Input != nil {
-		notes = append(notes, input(res.Input)...)
+		notes = append(notes, Input(res.Input)...)
 	}
 	return notes
 }
@@ -120,9 +120,9 @@ func allSkipped(s *engine.Summary) (notes []string) {
 	return notes
 }
 
-// input says what the input was taken for and what of it was left out, where that is
+// Input says what the input was taken for and what of it was left out, where that is
 // not obvious.
-func input(in *source.Input) (notes []string) {
+func Input(in *source.Input) (notes []string) {
 	for _, line := range in.Describe() {
 		if strings.Contains(line, "recognised as") || strings.Contains(line, "read as") {
 			notes = append(notes, line)

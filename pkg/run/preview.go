@@ -34,10 +34,12 @@ type Shown struct {
 // Preview calls show with every request that a run of the job would make, and with
 // everything that it would not send, and sends nothing. The requests of a destination
 // come in the order in which their batches are closed. dir is a folder for what cannot
-// be held in memory; the caller removes it. Preview ends with the first error of show.
-func (w *World) Preview(ctx context.Context, j *Job, dir string, show func(Shown) error) (err error) {
+// be held in memory; the caller removes it. Preview ends with the first error of show. What
+// it returns tells what of the input was passed over; nil: the input is a stream.
+func (w *World) Preview(ctx context.Context, j *Job, dir string, show func(Shown) error) (in *source.Input, err error) {
 	var ps []*dryLane
-	return w.dryRun(ctx, j, dir, func(src source.Source) []*dryLane {
+	err = w.dryRun(ctx, j, dir, func(src source.Source) []*dryLane {
+		in, _ = src.(*source.Input)
 		for _, d := range j.Destinations {
 			p := w.dryLane(j, d, src)
 			w.shows(ctx, p, show)
@@ -50,6 +52,7 @@ func (w *World) Preview(ctx context.Context, j *Job, dir string, show func(Shown
 		}
 		return show(Shown{Bad: r.Bad})
 	})
+	return in, err
 }
 
 // PreviewEvent is Preview for one event at one destination, whose filter is not asked.
@@ -113,7 +116,8 @@ func (w *World) shows(ctx context.Context, p *dryLane, show func(Shown) error) {
 	auth := p.plan.Auth.WithToken("a-token-that-is-asked-for")
 	rt := transport.New(transport.Options{Network: net, Auth: auth, UserAgent: w.UserAgent})
 	p.settled = func(r *selection.Record, place string, d *destination.Delivery) error {
-		return show(Shown{Destination: p.d.Name, Action: p.action(d), Events: []string{eventName(r, place)}, Settled: d.Settled})
+		return show(Shown{Destination: p.d.Name, Action: p.action(d), Events: []string{eventName(r, place)},
+			Settled: d.Settled})
 	}
 	p.packed = func(b *engine.Packed[*parcel]) error { return p.show(ctx, b, net, rt, show) }
 }

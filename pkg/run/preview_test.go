@@ -245,7 +245,7 @@ func TestPreviewIsWhatARunSends(t *testing.T) {
 				return &tap{d.Name, p, to}, nil
 			}}
 		shown := map[string][]string{}
-		err = w.Preview(context.Background(), c.job(limit, f, since), t.TempDir(), func(s run.Shown) error {
+		_, err = w.Preview(context.Background(), c.job(limit, f, since), t.TempDir(), func(s run.Shown) error {
 			if s.Request != nil {
 				shown[s.Destination] = append(shown[s.Destination],
 					describe(s.Request.Method, s.Request.URL, s.Request.Header, s.Request.Body))

@@ -60,6 +60,7 @@ type World struct {
 type Job struct {
 	Input        Input
 	Config       string // the configuration file, as an absolute path; "": there is none
+	Profile      string // of the configuration; "": none
 	Steps        *transform.Pipeline
 	Destinations []*config.Opened
 	Filter       *filter.Filter

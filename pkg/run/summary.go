@@ -98,7 +98,7 @@ func (r *Run) noteCounts() (ended func()) {
 // finish adds to a summary what the engine does not know, and what an earlier
 // process knew, and takes out what partners say of secrets.
 func (r *Run) finish(s *engine.Summary) {
-	s.Rehearsal, s.Config = r.job.Rehearse, r.job.Config
+	s.Rehearsal, s.Config, s.Profile = r.job.Rehearse, r.job.Config, r.job.Profile
 	if r.redrive != nil {
 		s.RedriveOf, s.Root = r.redrive.parent, r.redrive.root
 	}
