@@ -134,7 +134,8 @@ func TestContractsTakeKnownRequests(t *testing.T) {
 				for k, v := range r.Headers {
 					req.Header.Set(k, v)
 				}
-				if user, is := strings.CutPrefix(req.Header.Get("Authorization"), "Basic "); is && !strings.Contains(user, "=") && len(user)%4 != 0 {
+				if user, is := strings.CutPrefix(req.Header.Get("Authorization"), "Basic "); is && !strings.Contains(
+					user, "=") && len(user)%4 != 0 {
 					req.SetBasicAuth(user, "") // a setting that Segment wants encoded, and that is not
 				}
 				checked[entry.Destination]++

@@ -37,7 +37,9 @@ var spellings = []string{
 
 // calls are an event of each type, without its times.
 var calls = []string{
-	`"type":"track","event":"Order Completed","properties":{"order_id":"o-1","total":27.5,"revenue":25,"currency":"USD","email":"ann@shop.example","products":[{"product_id":"p1","sku":"s1","name":"Cup","price":12.5,"quantity":2,"variant":"red"}]}`,
+	`"type":"track","event":"Order Completed","properties":{"order_id":"o-1","total":27.5,"revenue":25,` +
+		`"currency":"USD","email":"ann@shop.example","products":[{"product_id":"p1","sku":"s1","name":"Cup",` +
+		`"price":12.5,"quantity":2,"variant":"red"}]}`,
 	`"type":"track","event":"Signed Up","properties":{"plan":"pro","email":"ann@shop.example"}`,
 	`"type":"identify","traits":{"email":"ann@shop.example","name":"Ann Lee"}`,
 	`"type":"page","name":"Home","properties":{"url":"https://shop.example/","path":"/","title":"Home"}`,
@@ -47,7 +49,8 @@ var calls = []string{
 }
 
 const someone = `"messageId":"m-1","userId":"u-1","anonymousId":"a-1",` +
-	`"context":{"ip":"192.0.2.1","userAgent":"Mozilla/5.0","traits":{"email":"ann@shop.example"},"page":{"url":"https://shop.example/"}}`
+	`"context":{"ip":"192.0.2.1","userAgent":"Mozilla/5.0","traits":{"email":"ann@shop.example"},` +
+	`"page":{"url":"https://shop.example/"}}`
 
 // TestOneInstant: however an archive writes when something happened, every destination is
 // told the same instant.

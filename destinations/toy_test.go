@@ -67,12 +67,14 @@ func TestToy(t *testing.T) {
 	now := time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
 	var list destination.Deliveries
 	for _, text := range []string{
-		`{"type":"track","messageId":"m1","userId":"u","event":"E","timestamp":"2024-05-29T10:00:00Z","properties":{"n":12345678901234567890}}`,
+		`{"type":"track","messageId":"m1","userId":"u","event":"E","timestamp":"2024-05-29T10:00:00Z",` +
+			`"properties":{"n":12345678901234567890}}`,
 		`{"type":"track","messageId":"m2","userId":"u","event":"E","timestamp":"2023-01-01T00:00:00Z"}`,
 		`{"type":"track","messageId":"m3","event":"E","timestamp":"2024-05-29T10:00:00Z"}`,
 		`{"type":"page","messageId":"m4","userId":"u"}`,
 		`{"type":"track","messageId":"m5","userId":"u","event":"E","integrations":{"All":false}}`,
-		`{"type":"track","messageId":"m6","userId":"u","event":"E","integrations":{"All":false,"Toy":true},"timestamp":"2024-05-29T10:00:00Z"}`,
+		`{"type":"track","messageId":"m6","userId":"u","event":"E","integrations":{"All":false,"Toy":true},` +
+			`"timestamp":"2024-05-29T10:00:00Z"}`,
 	} {
 		ev, err := event.Parse([]byte(text))
 		if err != nil {
@@ -86,7 +88,8 @@ func TestToy(t *testing.T) {
 			t.Errorf("event %d: reason %q, want %q", i+1, got, want)
 		}
 	}
-	if got, want := string(list.List[0].Item), `{"id":"m1","user_id":"u","name":"E","at":1716976800,"data":{"n":12345678901234567890}}`; got != want {
+	if got, want := string(list.List[0].Item), `{"id":"m1","user_id":"u","name":"E","at":1716976800,`+
+		`"data":{"n":12345678901234567890}}`; got != want {
 		t.Errorf("item %s, want %s", got, want)
 	}
 }

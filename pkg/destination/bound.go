@@ -214,7 +214,8 @@ func addressIn(sc body.Scope, key string) (base, path string, err error) {
 
 // talks says that the step needs something of an answer, or reads it for others.
 func (s *boundStep) talks() bool {
-	return len(s.takes) > 0 || s.from != "" || s.kept > 0 || s.revise != nil || s.whenTaken != "" || s.unlessTaken != "" || s.body.NeedsAnswers() || s.path.NeedsAnswers()
+	return len(s.takes) > 0 || s.from != "" || s.kept > 0 || s.revise != nil || s.whenTaken != "" ||
+		s.unlessTaken != "" || s.body.NeedsAnswers() || s.path.NeedsAnswers()
 }
 
 // address is the path of an event's request, or what it lacks.

@@ -90,7 +90,11 @@ func send(t *testing.T, s destination.Sender, answers []string, events ...string
 		}
 		b := destination.Batch{Now: now}
 		most := s.Plan().Actions[list.List[i].Action].Limits.BatchEvents.N
-		for g := list.List[i].Group(); i < len(list.List) && list.List[i].Settled == nil && list.List[i].Group() == g && (most == 0 || len(b.Deliveries) < most); i++ {
+		goesOn := func(g destination.Group) bool {
+			return i < len(list.List) && list.List[i].Settled == nil && list.List[i].Group() == g &&
+				(most == 0 || len(b.Deliveries) < most)
+		}
+		for g := list.List[i].Group(); goesOn(g); i++ {
 			b.Deliveries = append(b.Deliveries, &list.List[i])
 		}
 		rs, err := s.Send(context.Background(), p, &b)
@@ -252,7 +256,8 @@ func TestDeclaredActions(t *testing.T) {
 				`POST /made [{"n":"4"}]`, `POST /kept [{"n":"5"}]`,
 			},
 			[]string{"delivered", "delivered", "delivered", "delivered",
-				`retry unexpected the partner's documentation describes no such answer for a success (the status is 201): {"made":true}`},
+				"retry unexpected the partner's documentation describes no such answer for a success " +
+					`(the status is 201): {"made":true}`},
 		},
 		{
 			"one item of several that is too large", a().MemberFits("sku", 10, "the sku is too long").

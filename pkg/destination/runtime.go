@@ -499,7 +499,8 @@ func Interpreted(s Sender) Sender {
 	if !ok {
 		return s
 	}
-	c := &sender{verdict: o.verdict, base: o.base, moved: o.moved, plan: o.plan, actions: o.actions, subs: o.subs, names: o.names}
+	c := &sender{verdict: o.verdict, base: o.base, moved: o.moved, plan: o.plan, actions: o.actions, subs: o.subs,
+		names: o.names}
 	c.plain.Store(true)
 	return c
 }
