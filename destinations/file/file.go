@@ -113,11 +113,13 @@ func (o *sender) Send(_ context.Context, _ destination.Transport, b *destination
 	return destination.Same(destination.Result{Outcome: destination.Delivered}, len(b.Deliveries)), nil
 }
 
-// lasting says that asking again does not help: somebody has to put the folder
-// right, and the lane stops until then.
+// lasting says that asking again does not help: somebody has to put the folder, or its
+// disk, right, and the lane stops until then.
 func lasting(err error) bool {
-	for _, e := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EISDIR, syscall.EROFS, syscall.ENAMETOOLONG,
-		syscall.ELOOP} {
+	for _, e := range []error{
+		fs.ErrPermission, syscall.ENOTDIR, syscall.EISDIR, syscall.EROFS, syscall.ENAMETOOLONG, syscall.ELOOP,
+		syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG,
+	} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -5,7 +5,6 @@ package stdout
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -60,8 +59,10 @@ func (o *sender) Send(_ context.Context, _ destination.Transport, b *destination
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, err := o.out.Write(lines.Bytes()); err != nil {
-		return nil, fmt.Errorf("writing to standard output: %w", err)
+	if _, err := o.out.Write(lines.Bytes()); err != nil { // it will not get better: the lane stops
+		r := destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized}
+		r.Detail = "writing to standard output: " + err.Error()
+		return destination.Same(r, len(b.Deliveries)), nil
 	}
 	return destination.Same(destination.Result{Outcome: destination.Delivered}, len(b.Deliveries)), nil
 }
