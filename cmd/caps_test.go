@@ -17,6 +17,7 @@ import (
 	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/standin"
 )
 
@@ -29,6 +30,9 @@ type scales struct {
 }
 
 func (s *scales) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body == nil { // it asks for something
+		return s.next.RoundTrip(req)
+	}
 	data, err := io.ReadAll(req.Body)
 	if err != nil {
 		return nil, err
@@ -110,11 +114,24 @@ func TestCapsOfBatches(t *testing.T) {
 				t.Errorf("the partner complains: %v", v)
 			}
 			if s.n == 0 {
+				if why := noneFits(t, fmt.Sprint(a.out)); why != "" {
+					t.Skip("nothing of what is sent here is for this partner: ", why)
+				}
 				t.Error("nothing was sent")
 			}
 			t.Logf("%d requests, the largest of %d bytes, cap %d", s.n, s.most, most)
 		})
 	}
+}
+
+// noneFits says why all events were skipped: a partner without presets gets none, and one
+// that takes the last weeks only none of an old archive.
+func noneFits(t *testing.T, out string) (why string) {
+	s := summaryOf(t, out)
+	if d := s.Destinations[0]; engine.Total(d.Skipped) == s.Read {
+		why = fmt.Sprint(d.Skipped)
+	}
+	return why
 }
 
 // limitOf keeps partners that take one event a request from taking long.

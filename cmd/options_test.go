@@ -158,6 +158,7 @@ var wrongFlags = map[string][]string{
 	"base-url": {"shop", "ftp://x"}, "files": {"no/such"}, "var": {"x", "=x"},
 	"cassettes browse listen": {"0.0.0.0:0", "nowhere"},
 	"report":                  {"no/such.json"}, "cassettes import output": {"", "x.json"},
+	"price": {"file", "file=1", "nobody=1/1k", "file=x/1k", "file=1/0", "file=NaN/k", "file=1/hour"},
 	"rungs": {"maybe"}, "mapping": {"no/such.json", "{"}, "older-than": {"", "soon", "-1d", "NaNd", "99999999999d"},
 	"dry-run": {"maybe"}, "keep-incomplete": {"maybe"},
 	"events": {"-1", "x", "1e3"}, "variety": {"-1", "x"}, "messy": {"maybe"}, "long-line": {"-1", "x"}, "cut": {"-1", "x"},
@@ -195,6 +196,7 @@ tests: [{name: n, event: {type: track, event: E, messageId: m, userId: u}, expec
 	lines := map[string][]string{ // command lines that are otherwise right
 		"forward": append([]string{"--from", in}, to...), "forward -": append([]string{"--from", "-"}, to...),
 		"preview": append([]string{"--from", in}, to...), "preview -": append([]string{"--from", "-"}, to...),
+		"plan":    append([]string{"--from", in}, to...),
 		"redrive": {summaryOf(t, out).Run, "--set", hook},
 		"record":  {"--cassette", filepath.Join(t.TempDir(), "c.yaml"), "--to", "shop=http://127.0.0.1:1", "--", "true"},
 		"replay":  {one, "--", "true"}, "replay verify": {one},
