@@ -85,30 +85,30 @@ func (e *Engine) prepare(c *source.Chunk, isUrgent, gated bool) *block {
 		l.router.part(b, from, to, r, i, isUrgent, gated)
 		b.bytes += int64(r.parts[i].list.Size())
 		if e.forgets {
-			b.forget(from, to, e.gone)
+			e.forget(b, from, to)
 		}
 	}
 	return b
 }
 
 // forget gives back the memory of the index of events that all lanes have been routed:
-// the next ones are indexed there, so that it stays in the processor's cache. gone stands
-// for them.
-func (b *block) forget(from, to int, gone *event.Event) {
+// the next ones are indexed there, so that it stays in the processor's cache. Who needs
+// them after all has them judged again.
+func (e *Engine) forget(b *block, from, to int) {
 	if b.spoiled.Load() {
 		return // somebody may still look at it
 	}
 	b.parser.Reset()
 	for i := from; i < to; i++ {
 		if it := &b.items[i]; it.Event != nil {
-			it.Event = gone
+			it.Event = e.gone
 		}
 	}
 	b.index = func() {
 		b.parser.Reset()
 		for i := range b.items {
 			if it := &b.items[i]; it.Event != nil {
-				it.Event, _ = b.parser.Parse(b.chunk.Records[i].Raw) // it was parsed before
+				it.Event = e.c.Selection.Judge(&b.parser, b.chunk, i).Event
 			}
 		}
 	}

@@ -1,5 +1,41 @@
 package engine
 
+import (
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/selection"
+	"github.com/fanfold/fanfold/pkg/source"
+)
+
+// Forgotten are the events of a chunk as they are judged, and again when their index was
+// given back and somebody needs them after all.
+func Forgotten(s *selection.Selection, c *source.Chunk) (judged, again []string) {
+	e := &Engine{gone: new(event.Event)}
+	e.c.Selection = *s
+	b := &block{chunk: c}
+	list := func() (texts []string) {
+		for i := range b.items {
+			text := "none"
+			if ev := b.items[i].Event; ev == e.gone {
+				text = "gone"
+			} else if ev != nil {
+				text = string(ev.Raw())
+			}
+			texts = append(texts, text)
+		}
+		return texts
+	}
+	for i := range c.Records {
+		b.items = append(b.items, e.c.Selection.Judge(&b.parser, c, i))
+	}
+	judged = list()
+	e.forget(b, 0, len(b.items))
+	if len(b.items) > 0 && b.items[0].Event != e.gone {
+		return judged, nil
+	}
+	b.indexed()
+	return judged, list()
+}
+
 // Compact has lanes compact what they can whenever due says so. due is called by many
 // goroutines.
 func (e *Engine) Compact(due func() bool) {

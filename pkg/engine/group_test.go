@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,9 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/normalize"
+	"github.com/fanfold/fanfold/pkg/selection"
+	"github.com/fanfold/fanfold/pkg/source"
 )
 
 // TestAlike: lanes that make the same of every event share the work, and each
@@ -119,4 +123,19 @@ func TestAlike(t *testing.T) {
 			t.Errorf("three that are alike routed %d times, one alone %d times", calls.Load(), alone.Load())
 		}
 	})
+}
+
+// TestForgottenIndex: who needs events after all whose index was given back gets them as
+// they were judged, in the spec's form and not as they were read.
+func TestForgottenIndex(t *testing.T) {
+	c := &source.Chunk{Records: []source.Record{
+		{Raw: []byte(`{"type":"TRACK","event":"A","messageId":"1","timestamp":"2024-05-01T00:00:00Z"}`)},
+		{Raw: []byte(`{"type":"track","event":"B","messageId":"2","timestamp":"2024-05-02T00:00:00Z"}`)},
+		{Raw: []byte(`no event`)},
+	}}
+	s := &selection.Selection{Rules: &normalize.Rules{}}
+	judged, again := engine.Forgotten(s, c)
+	if !slices.Equal(judged, again) || !strings.Contains(judged[0], `"type":"track"`) || judged[2] != "none" {
+		t.Errorf("judged %q, again %q", judged, again)
+	}
 }
