@@ -66,7 +66,8 @@ func TestDocumentedAnswers(t *testing.T) {
 		{"amplitude", "no key", "https://api2.amplitude.com/2/httpapi", js, nil, `{"events":[]}`, 400,
 			`"missing_field":"api_key"`},
 		{"amplitude", "group", "https://api2.amplitude.com/groupidentify", form, nil,
-			"api_key=k&identification=%5B%7B%22group_type%22%3A%22a%22%2C%22group_value%22%3A%22b%22%2C%22group_properties%22%3A%7B%7D%7D%5D",
+			"api_key=k&identification=%5B%7B%22group_type%22%3A%22a%22%2C%22group_value%22%3A%22b%22%2C" +
+				"%22group_properties%22%3A%7B%7D%7D%5D",
 			200, "success"},
 		{"google-analytics-4", "web", "https://www.google-analytics.com/mp/collect?api_secret=s&measurement_id=G-1", js, nil,
 			`{"client_id":"c","events":[{"name":"a"}]}`, 204, ""},

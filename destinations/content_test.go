@@ -14,6 +14,38 @@ import (
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
+// anotherSetting is another value than the example or the default; nil: there is none.
+func anotherSetting(f setting.Field) any {
+	switch f.Type {
+	case "table":
+		return map[string]any{"X-Other": "other"}
+	case "boolean":
+		return f.Default != "true"
+	case "text":
+	default:
+		return nil
+	}
+	for _, c := range f.Choices {
+		if c != f.Default {
+			return c
+		}
+	}
+	switch {
+	case len(f.Choices) > 0:
+		return nil
+	case f.Pattern != "" || f.Key == "url" || f.Key == "endpoint":
+		b := []byte(f.Example)
+		if len(b) == 0 {
+			return nil
+		}
+		b[len(b)-1] ^= 1
+		return string(b)
+	case f.Stamp:
+		return strings.Repeat("z", len(f.Example))
+	}
+	return f.Example + "x"
+}
+
 // TestContent: destinations that differ in settings of the transport alone have
 // the same Content, and make the same of every event; those that differ in a
 // stamp, too, but for the places that are said to bear it; those that differ in
@@ -40,36 +72,6 @@ func TestContent(t *testing.T) {
 		}
 		return &out
 	}
-	another := func(f setting.Field) any {
-		switch f.Type {
-		case "table":
-			return map[string]any{"X-Other": "other"}
-		case "boolean":
-			return f.Default != "true"
-		case "text":
-		default:
-			return nil
-		}
-		for _, c := range f.Choices {
-			if c != f.Default {
-				return c
-			}
-		}
-		switch {
-		case len(f.Choices) > 0:
-			return nil
-		case f.Pattern != "" || f.Key == "url" || f.Key == "endpoint":
-			b := []byte(f.Example)
-			if len(b) == 0 {
-				return nil
-			}
-			b[len(b)-1] ^= 1
-			return string(b)
-		case f.Stamp:
-			return strings.Repeat("z", len(f.Example))
-		}
-		return f.Example + "x"
-	}
 	transport, stamps, content := 0, 0, 0
 	for _, d := range destinations.All() {
 		if d.Local {
@@ -85,7 +87,7 @@ func TestContent(t *testing.T) {
 		}
 		want := route(base)
 		for _, f := range d.Settings.Fields {
-			other := another(f)
+			other := anotherSetting(f)
 			if other == nil {
 				continue
 			}

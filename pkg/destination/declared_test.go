@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,23 +113,43 @@ func track(id, properties string) string {
 	return `{"type":"track","messageId":"` + id + `","event":"E","userId":"u ` + id + `","properties":` + properties + `}`
 }
 
+// declaredCase is events that an action takes, the answers, and what was asked and came of it.
+type declaredCase struct {
+	name    string
+	action  *destination.Declared
+	events  []string
+	answers []string
+	asked   []string
+	results []string
+}
+
+// declaredAction begins the action of a case.
+func declaredAction() *destination.Declared {
+	return destination.Action("a", "A").Fields(
+		field.UserID("user"), field.Text("source").From("$.properties.source"),
+		field.Object("data").From("$.properties.data"),
+		field.Texts("email", "phone").Below("$.properties"), field.Products("products", field.Text("sku").From("$.sku")),
+	)
+}
+
 func TestDeclaredActions(t *testing.T) {
-	a := func() *destination.Declared {
-		return destination.Action("a", "A").Fields(
-			field.UserID("user"), field.Text("source").From("$.properties.source"),
-			field.Object("data").From("$.properties.data"),
-			field.Texts("email", "phone").Below("$.properties"), field.Products("products", field.Text("sku").From("$.sku")),
-		)
+	for _, c := range slices.Concat(requestCases(), settingCases(), answerCases(), verdictCases()) {
+		t.Run(c.name, func(t *testing.T) {
+			asked, results := send(t, declare(t, c.action), c.answers, c.events...)
+			if got, want := strings.Join(asked, "\n"), strings.Join(c.asked, "\n"); got != want {
+				t.Errorf("requests\n%s\nwant\n%s", got, want)
+			}
+			if got, want := strings.Join(results, "\n"), strings.Join(c.results, "\n"); got != want {
+				t.Errorf("results\n%s\nwant\n%s", got, want)
+			}
+		})
 	}
-	m, from := body.Member, body.From
-	for _, c := range []struct {
-		name    string
-		action  *destination.Declared
-		events  []string
-		answers []string
-		asked   []string
-		results []string
-	}{
+}
+
+// requestCases are about what is sent.
+func requestCases() []declaredCase {
+	a, m, from := declaredAction, body.Member, body.From
+	return []declaredCase{
 		{
 			"one request an event", a().Put("/v1/users/{user}?region={settings.region}",
 				body.Object(body.Same("email"), m("t", body.Setting("token")))),
@@ -173,6 +194,13 @@ func TestDeclaredActions(t *testing.T) {
 				"1\"}\n{\"sku\":\"s2\",\"id\":\"1:2\",\"of\":\"1\",\"user\":\"u 1\"}\n"},
 			[]string{"delivered", "delivered", "delivered"},
 		},
+	}
+}
+
+// settingCases are about settings, forms, needs and steps.
+func settingCases() []declaredCase {
+	a, m, from := declaredAction, body.Member, body.From
+	return []declaredCase{
 		{
 			"what settings decide", a().Steps(
 				destination.Send("{settings.region}", "/never", nil).If(body.Setting("token").Is("t0")),
@@ -226,6 +254,13 @@ func TestDeclaredActions(t *testing.T) {
 				`POST /users {"user":"u 2","id":"2"}`},
 			[]string{"delivered", "delivered", "delivered"},
 		},
+	}
+}
+
+// answerCases are about requests that depend on others.
+func answerCases() []declaredCase {
+	a, m, from := declaredAction, body.Member, body.From
+	return []declaredCase{
 		{
 			"a conversation", a().Steps(
 				destination.Send("PUT", "/companies", body.Object(body.Same("source"))),
@@ -298,6 +333,13 @@ func TestDeclaredActions(t *testing.T) {
 			[]string{`POST /first {"user":"u 1"}`, `POST /search {"user":"u 1"}`},
 			[]string{"delivered", "skipped unneeded nobody is there"},
 		},
+	}
+}
+
+// verdictCases are about answers.
+func verdictCases() []declaredCase {
+	a := declaredAction
+	return []declaredCase{
 		{
 			"verdicts by index", a().Post("/v1", body.Items(body.Object(body.Same("user")))).
 				Verdicts(destination.ByIndex("errors", "index", "message")),
@@ -339,16 +381,6 @@ func TestDeclaredActions(t *testing.T) {
 			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"rejected refused no email",
 				"retry conflict refused together with others"},
 		},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			asked, results := send(t, declare(t, c.action), c.answers, c.events...)
-			if got, want := strings.Join(asked, "\n"), strings.Join(c.asked, "\n"); got != want {
-				t.Errorf("requests\n%s\nwant\n%s", got, want)
-			}
-			if got, want := strings.Join(results, "\n"), strings.Join(c.results, "\n"); got != want {
-				t.Errorf("results\n%s\nwant\n%s", got, want)
-			}
-		})
 	}
 }
 
