@@ -108,7 +108,7 @@ var (
 		{"507f1f77bcf86cd799439017", "BAG-30", "Plecak 30 l", "Deuter", "Packs", 11900},
 		{"507f1f77bcf86cd799439018", "CUP-1", "Emaille-Tasse", "Enamel & Co", "Camping/Kitchen", 995},
 	}
-	cities = []struct{ city, country, region, tz, locale, ip, currency string }{
+	cities = []city{
 		{"Berlin", "DE", "BE", "Europe/Berlin", "de-DE", "81.2.69.142", "EUR"},
 		{"Zürich", "CH", "ZH", "Europe/Zurich", "de-CH", "89.160.20.112", "CHF"},
 		{"Lyon", "FR", "ARA", "Europe/Paris", "fr-FR", "2.125.160.216", "EUR"},
@@ -151,47 +151,15 @@ func (g *Generator) Append(b []byte) []byte {
 	}
 	kind := r.IntN(1000)
 	mobile := u%3 == 2
-	city := &cities[u%len(cities)]
+	place := &cities[u%len(cities)]
 	known := u%4 != 3 // three in four users have logged in
 
+	typ := typeOf(kind, mobile)
+	known = known || typ == "identify" || typ == "group" || typ == "alias"
 	b = append(b, `{"type":"`...)
-	typ := "track"
-	switch {
-	case kind < 698:
-		b = append(b, "track"...)
-	case kind < 764 || kind < 880 && mobile:
-		typ = "screen"
-		if !mobile {
-			typ = "page"
-		}
-		b = append(b, typ...)
-	case kind < 880:
-		typ = "page"
-		b = append(b, typ...)
-	case kind < 960:
-		typ, known = "identify", true
-		b = append(b, typ...)
-	case kind < 990:
-		typ, known = "group", true
-		b = append(b, typ...)
-	default:
-		typ, known = "alias", true
-		b = append(b, typ...)
-	}
-	id := fmt.Appendf(nil, "ajs-next-%d-%08x-%04x-4%03x-a%03x-%012x", at, r.Uint32(), r.Uint32()&0xffff, r.Uint32()&0xfff,
-		r.Uint32()&0xfff, r.Uint64()&0xffffffffffff)
-	if g.opt.Messy {
-		if len(g.ids) > 50 && r.IntN(25) == 0 {
-			id = append(id[:0], g.ids[r.IntN(len(g.ids))]...)
-		} else {
-			g.ids = append(g.ids, string(id))
-			if len(g.ids) > 500 {
-				g.ids = g.ids[250:]
-			}
-		}
-	}
+	b = append(b, typ...)
 	b = append(b, `","messageId":"`...)
-	b = append(b, id...)
+	b = append(b, g.messageID(at)...)
 	b = append(b, '"')
 	b = appendTime(b, "timestamp", at)
 	b = appendTime(b, "originalTimestamp", at-int64(r.IntN(40)))
@@ -206,50 +174,106 @@ func (g *Generator) Append(b []byte) []byte {
 		b = append(b, '"')
 	}
 
+	b = g.body(b, typ, u, place)
+	b = g.context(b, u, mobile, place.tz, place.locale, place.ip, place.city, place.country)
+	return append(b, `,"integrations":{},"channel":"client","version":2}`...)
+}
+
+// city is where a user is.
+type city struct{ city, country, region, tz, locale, ip, currency string }
+
+// typeOf is the type of a call, of which so many in a thousand are of each.
+func typeOf(kind int, mobile bool) string {
+	switch {
+	case kind < 698:
+		return "track"
+	case kind < 880:
+		if mobile {
+			return "screen"
+		}
+		return "page"
+	case kind < 960:
+		return "identify"
+	case kind < 990:
+		return "group"
+	}
+	return "alias"
+}
+
+// messageID makes an id; of a messy stream, sometimes one that was there before.
+func (g *Generator) messageID(at int64) []byte {
+	r := g.rng
+	id := fmt.Appendf(nil, "ajs-next-%d-%08x-%04x-4%03x-a%03x-%012x", at, r.Uint32(), r.Uint32()&0xffff, r.Uint32()&0xfff,
+		r.Uint32()&0xfff, r.Uint64()&0xffffffffffff)
+	if !g.opt.Messy {
+		return id
+	}
+	if len(g.ids) > 50 && r.IntN(25) == 0 {
+		return append(id[:0], g.ids[r.IntN(len(g.ids))]...)
+	}
+	g.ids = append(g.ids, string(id))
+	if len(g.ids) > 500 {
+		g.ids = g.ids[250:]
+	}
+	return id
+}
+
+// body appends what a call of a type has of its own.
+func (g *Generator) body(b []byte, typ string, u int, place *city) []byte {
 	switch typ {
 	case "track":
 		// A varied stream has the events that everybody has, too.
-		if len(g.plans) > 0 && r.IntN(8) > 0 {
-			b = g.varied(b, city.currency)
+		if len(g.plans) > 0 && g.rng.IntN(8) > 0 {
+			b = g.varied(b, place.currency)
 		} else {
-			b = g.track(b, u, city.currency)
+			b = g.track(b, u, place.currency)
 		}
 	case "page", "screen":
-		p := pages[r.IntN(len(pages))]
-		b = append(b, `,"name":`...)
-		b = quote(b, p)
-		b = append(b, `,"properties":{"name":`...)
-		b = quote(b, p)
-		if typ == "page" {
-			b = append(b, `,"path":"/`...)
-			b = strconv.AppendInt(b, int64(r.IntN(400)), 36)
-			b = append(b, `","url":"https://shop.example.com/`...)
-			b = strconv.AppendInt(b, int64(r.IntN(400)), 36)
-			b = append(b, `?utm_source=news&q=z%C3%BCrich","referrer":"https://www.example.org/","title":`...)
-			b = quote(b, p+" – Shop")
-		}
-		b = append(b, `,"loaded_ms":`...)
-		b = strconv.AppendInt(b, int64(80+r.IntN(2500)), 10)
-		b = append(b, '}')
+		b = g.page(b, typ)
 	case "identify":
 		b = append(b, `,"traits":`...)
-		b = g.traits(b, u, city.city, city.country, city.region)
+		b = g.traits(b, u, place.city, place.country, place.region)
 	case "group":
-		c := companies[u%len(companies)]
-		b = append(b, `,"groupId":"org-`...)
-		b = strconv.AppendInt(b, int64(u%len(companies)), 10)
-		b = append(b, `","traits":{"name":`...)
-		b = quote(b, c)
-		b = append(b, `,"plan":"team","employees":`...)
-		b = strconv.AppendInt(b, int64(10+u%900), 10)
-		b = append(b, `,"industry":"outdoor","website":"https://org.example.com"}`...)
+		b = appendGroup(b, u)
 	case "alias":
 		b = append(b, `,"previousId":"`...)
 		b = appendAnonymous(b, u)
 		b = append(b, '"')
 	}
-	b = g.context(b, u, mobile, city.tz, city.locale, city.ip, city.city, city.country)
-	return append(b, `,"integrations":{},"channel":"client","version":2}`...)
+	return b
+}
+
+func (g *Generator) page(b []byte, typ string) []byte {
+	r := g.rng
+	p := pages[r.IntN(len(pages))]
+	b = append(b, `,"name":`...)
+	b = quote(b, p)
+	b = append(b, `,"properties":{"name":`...)
+	b = quote(b, p)
+	if typ == "page" {
+		b = append(b, `,"path":"/`...)
+		b = strconv.AppendInt(b, int64(r.IntN(400)), 36)
+		b = append(b, `","url":"https://shop.example.com/`...)
+		b = strconv.AppendInt(b, int64(r.IntN(400)), 36)
+		b = append(b, `?utm_source=news&q=z%C3%BCrich","referrer":"https://www.example.org/","title":`...)
+		b = quote(b, p+" – Shop")
+	}
+	b = append(b, `,"loaded_ms":`...)
+	b = strconv.AppendInt(b, int64(80+r.IntN(2500)), 10)
+	b = append(b, '}')
+	return b
+}
+
+func appendGroup(b []byte, u int) []byte {
+	c := companies[u%len(companies)]
+	b = append(b, `,"groupId":"org-`...)
+	b = strconv.AppendInt(b, int64(u%len(companies)), 10)
+	b = append(b, `","traits":{"name":`...)
+	b = quote(b, c)
+	b = append(b, `,"plan":"team","employees":`...)
+	b = strconv.AppendInt(b, int64(10+u%900), 10)
+	b = append(b, `,"industry":"outdoor","website":"https://org.example.com"}`...)
+	return b
 }
 
 func (g *Generator) track(b []byte, u int, currency string) []byte {

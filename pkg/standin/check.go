@@ -103,128 +103,175 @@ func (c *Contract) check(now time.Time, req *http.Request, body []byte) *verdict
 	if work == nil {
 		work = new(scratch)
 	}
-	v := &verdict{work: work, items: work.items}
-	unknown := Reply{Status: http.StatusNotFound, Body: `{"error":"{error}"}`}
-	whole := func(r *Reply, docs, format string, args ...any) *verdict {
-		v.violations = append(v.violations, Violation{Item: -1, Msg: fmt.Sprintf(format, args...), Docs: docs})
-		v.reply = r
-		return v
+	k := &checker{Contract: c, v: &verdict{work: work, items: work.items}, req: req}
+	switch {
+	case !k.address() || !k.caller() || !k.head():
+	case k.e.Items[0] == "none":
+		k.v.reply = &k.e.Answer
+	case k.decode(body) && k.document():
+		k.items(now)
 	}
+	return k.v
+}
 
-	if host := req.URL.Hostname(); !serves(c.Hosts, host) {
-		return whole(&unknown, c.Docs[0], "%s is no host of %s", host, c.Partner)
-	}
-	query := url.Values{}
-	if req.URL.RawQuery != "" {
-		query = req.URL.Query()
-	}
-	e := c.endpoint(req, query)
-	v.endpoint = e
-	if e == nil {
-		return whole(&unknown, c.Docs[0], "there is no endpoint %s %s", req.Method, req.URL.Path)
-	}
+// checker holds one request against a contract, step by step. A step returns false when
+// the request is refused as a whole: then the verdict is there.
+type checker struct {
+	*Contract
+	v   *verdict
+	req *http.Request
 
-	auths := c.Auth
-	if len(e.Auth) > 0 {
-		auths = e.Auth
+	query  url.Values
+	e      *Endpoint
+	inBody *Auth  // where the caller is known by something in the body
+	kind   string // of content
+	body   []byte // decompressed; of a form, the document in it
+	form   url.Values
+	root   event.Value
+}
+
+func (k *checker) refuse(r *Reply, docs, format string, args ...any) bool {
+	k.v.violations = append(k.v.violations, Violation{Item: -1, Msg: fmt.Sprintf(format, args...), Docs: docs})
+	k.v.reply = r
+	return false
+}
+
+// address finds the endpoint.
+func (k *checker) address() bool {
+	unknown := &Reply{Status: http.StatusNotFound, Body: `{"error":"{error}"}`}
+	if host := k.req.URL.Hostname(); !serves(k.Hosts, host) {
+		return k.refuse(unknown, k.Docs[0], "%s is no host of %s", host, k.Partner)
 	}
-	refuse := func(a *Auth) *verdict {
-		docs := a.Docs
-		if docs == "" {
-			docs = e.Docs
-		}
-		return whole(&a.Refused, docs, "the caller is not known: %s", a.lacks())
+	k.query = url.Values{}
+	if k.req.URL.RawQuery != "" {
+		k.query = k.req.URL.Query()
 	}
-	inBody := slices.IndexFunc(auths, func(a Auth) bool { return a.Kind == "body" })
-	known := len(auths) == 0 || slices.ContainsFunc(auths, func(a Auth) bool { return a.knows(req, query) })
-	if !known && inBody < 0 {
-		return refuse(&auths[0])
+	k.e = k.endpoint(k.req, k.query)
+	k.v.endpoint = k.e
+	if k.e == nil {
+		return k.refuse(unknown, k.Docs[0], "there is no endpoint %s %s", k.req.Method, k.req.URL.Path)
 	}
-	for _, asked := range []map[string]*regexp.Regexp{c.headers, e.headers} {
+	return true
+}
+
+// caller asks for credentials, but for those in the body.
+func (k *checker) caller() bool {
+	auths := k.Auth
+	if len(k.e.Auth) > 0 {
+		auths = k.e.Auth
+	}
+	if len(auths) == 0 || slices.ContainsFunc(auths, func(a Auth) bool { return a.knows(k.req, k.query) }) {
+		return true
+	}
+	if n := slices.IndexFunc(auths, func(a Auth) bool { return a.Kind == "body" }); n >= 0 {
+		k.inBody = &auths[n]
+		return true
+	}
+	return k.unknown(&auths[0])
+}
+
+func (k *checker) unknown(a *Auth) bool {
+	docs := a.Docs
+	if docs == "" {
+		docs = k.e.Docs
+	}
+	return k.refuse(&a.Refused, docs, "the caller is not known: %s", a.lacks())
+}
+
+// head looks at headers and parameters.
+func (k *checker) head() bool {
+	for _, asked := range []map[string]*regexp.Regexp{k.headers, k.e.headers} {
 		for name, re := range asked {
-			if got := req.Header.Get(name); got == "" || !re.MatchString(got) {
-				return whole(&e.Refused, c.Docs[0], "the header %s is missing or not of its form", name)
+			if got := k.req.Header.Get(name); got == "" || !re.MatchString(got) {
+				return k.refuse(&k.e.Refused, k.Docs[0], "the header %s is missing or not of its form", name)
 			}
 		}
 	}
-	if name := e.lacksQuery(query); name != "" {
-		return whole(&e.Refused, e.Docs, "the parameter %s is missing or not of its form", name)
+	if name := k.e.lacksQuery(k.query); name != "" {
+		return k.refuse(&k.e.Refused, k.e.Docs, "the parameter %s is missing or not of its form", name)
 	}
-	if e.Items[0] == "none" {
-		v.reply = &e.Answer
-		return v
-	}
+	return true
+}
 
-	kind, params, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
+// decode undoes the encoding of the body and looks at its size.
+func (k *checker) decode(body []byte) bool {
+	e := k.e
+	kind, params, err := mime.ParseMediaType(k.req.Header.Get("Content-Type"))
 	if err != nil || !slices.Contains(e.ContentType, kind) && !slices.Contains(e.ContentType, "*/*") {
-		return whole(&e.Refused, e.Docs, "the content type has to be %s", strings.Join(e.ContentType, " or "))
+		return k.refuse(&e.Refused, e.Docs, "the content type has to be %s", strings.Join(e.ContentType, " or "))
 	}
 	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") {
-		return whole(&e.Refused, e.Docs, "the charset has to be utf-8")
+		return k.refuse(&e.Refused, e.Docs, "the charset has to be utf-8")
 	}
-	switch req.Header.Get("Content-Encoding") {
+	switch k.req.Header.Get("Content-Encoding") {
 	case "", "identity":
 	case "gzip":
 		if !e.Gzip {
-			return whole(&e.Refused, e.Docs, "compressed bodies are not documented to be taken")
+			return k.refuse(&e.Refused, e.Docs, "compressed bodies are not documented to be taken")
 		}
-		if body, err = work.gunzip(body); err != nil {
-			return whole(&e.Refused, e.Docs, "the body cannot be decompressed: %v", err)
+		if body, err = k.v.work.gunzip(body); err != nil {
+			return k.refuse(&e.Refused, e.Docs, "the body cannot be decompressed: %v", err)
 		}
 	default:
-		return whole(&e.Refused, e.Docs, "the content encoding is not known")
+		return k.refuse(&e.Refused, e.Docs, "the content encoding is not known")
 	}
 	if e.MaxBytes.N > 0 && len(body) > e.MaxBytes.N || len(body) > maxBody {
-		return whole(
-			&e.TooLarge,
-			e.MaxBytes.Docs,
-			"the body has %d bytes; at most %d are taken",
-			len(body),
-			e.MaxBytes.N,
-		)
+		return k.refuse(&e.TooLarge, e.MaxBytes.Docs, "the body has %d bytes; at most %d are taken",
+			len(body), e.MaxBytes.N)
 	}
+	k.kind, k.body = kind, body
+	return true
+}
 
-	form := url.Values{}
-	if kind == formType {
-		if form, err = url.ParseQuery(string(body)); err != nil {
-			return whole(&e.Refused, e.Docs, "the form cannot be read")
+// document reads the body and looks at what stands beside the items.
+func (k *checker) document() bool {
+	e, v := k.e, k.v
+	k.form = url.Values{}
+	if k.kind == formType {
+		var err error
+		if k.form, err = url.ParseQuery(string(k.body)); err != nil {
+			return k.refuse(&e.Refused, e.Docs, "the form cannot be read")
 		}
-		body = e.formBody(form)
+		k.body = e.formBody(k.form)
 	}
-	root, msg := v.find(body, kind)
-	if !known {
-		a := &auths[inBody]
-		if !strings.HasPrefix(form.Get(a.Name), a.Prefix) || form.Get(a.Name) == "" {
-			if got := at(root, strings.Split(a.Name, ".")); got.Kind() != event.String || got.IsEmptyText() ||
-				!strings.HasPrefix(got.Text(), a.Prefix) {
-				return refuse(a)
-			}
-		}
+	root, msg := v.find(k.body, k.kind)
+	k.root = root
+	if a := k.inBody; a != nil && !k.signed(a) {
+		return k.unknown(a)
 	}
 	if msg != "" {
-		return whole(&e.Refused, e.Docs, "%s", msg)
+		return k.refuse(&e.Refused, e.Docs, "%s", msg)
 	}
 	if e.MaxItems.N > 0 && len(v.items) > e.MaxItems.N {
-		return whole(
-			&e.TooLarge,
-			e.MaxItems.Docs,
-			"the request has %d items; at most %d are taken",
-			len(v.items),
-			e.MaxItems.N,
-		)
+		return k.refuse(&e.TooLarge, e.MaxItems.Docs, "the request has %d items; at most %d are taken",
+			len(v.items), e.MaxItems.N)
 	}
 	if bad := e.Body.check(root, root, e.Docs); bad != nil {
 		bad.Item = -1
 		v.violations = append(v.violations, *bad)
 		v.reply = &e.Refused
-		return v
+		return false
 	}
+	return true
+}
 
+// signed says that the body has the caller's credentials.
+func (k *checker) signed(a *Auth) bool {
+	if text := k.form.Get(a.Name); text != "" && strings.HasPrefix(text, a.Prefix) {
+		return true
+	}
+	got := at(k.root, strings.Split(a.Name, "."))
+	return got.Kind() == event.String && !got.IsEmptyText() && strings.HasPrefix(got.Text(), a.Prefix)
+}
+
+// items looks at each item.
+func (k *checker) items(now time.Time) {
+	e, v := k.e, k.v
 	for i := range v.items {
 		it := &v.items[i]
-		bad := e.checkItem(it, root)
+		bad := e.checkItem(it, k.root)
 		if bad == nil && !now.IsZero() {
-			bad = e.Window.check(now, it.v, root)
+			bad = e.Window.check(now, it.v, k.root)
 		}
 		if bad != nil {
 			bad.Item = i
@@ -240,7 +287,6 @@ func (c *Contract) check(now time.Time, req *http.Request, body []byte) *verdict
 	default:
 		v.reply = &e.Refused
 	}
-	return v
 }
 
 // serves says whether a request to this host is for this partner. A request
