@@ -203,9 +203,11 @@ func TestNewcomersErrors(t *testing.T) {
 		"rate above an action's limit": {[]string{"forward", "--from", in, "--to", "iterable", "--set", "iterable.api_key=w",
 			"--opt", "iterable.rate=50/s"}, []string{"above the partner's limit", "trackBulk", "override_limits"}},
 		"unknown action": {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: mixpanel\n" +
-			"    settings: {project_token: t}\n    actions: [{action: trackEvnt}]\n")}, []string{"fanfold.yaml:5", "did you mean trackEvent?"}},
+			"    settings: {project_token: t}\n    actions: [{action: trackEvnt}]\n")},
+			[]string{"fanfold.yaml:5", "did you mean trackEvent?"}},
 		"unknown directive": {[]string{"config", "check", "--config", yaml("destinations:\n  a:\n    type: mixpanel\n" +
-			"    settings: {project_token: t}\n    actions: [{action: trackEvent, mapping: {event: {'@pth': x}}}]\n")}, []string{"fanfold.yaml:5", "/event"}},
+			"    settings: {project_token: t}\n    actions: [{action: trackEvent, mapping: {event: {'@pth': x}}}]\n")},
+			[]string{"fanfold.yaml:5", "/event"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			state := t.TempDir()

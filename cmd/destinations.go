@@ -23,7 +23,8 @@ func (a *app) destinationsCommand() *cobra.Command {
 			return report.JSON(a.out, entries)
 		},
 	}
-	list.Flags().BoolVar(&rungs, "rungs", false, "show how much code each one needs, from 1 (fields alone) to 5 (a conversation)")
+	list.Flags().BoolVar(&rungs, "rungs", false,
+		"show how much code each one needs, from 1 (fields alone) to 5 (a conversation)")
 	choiceP(list.Flags(), &listForm, "output", "o", "json is one array", "text", "json")
 	show := &cobra.Command{
 		Use: "show SLUG", Args: cobra.ExactArgs(1),

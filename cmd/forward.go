@@ -78,7 +78,8 @@ resume and exit-codes.`,
 	o.limits.flags(f)
 	f.StringVar(&o.reserve, "reserve-for-live", "", "share of each partner's quota left to live traffic, like 30%")
 	globalFlag(f, &o.memory, "memory")
-	f.StringVar(&o.spool, "spool", "10GiB", "disk space for standard input that a destination has still to read, like 10GiB")
+	f.StringVar(&o.spool, "spool", "10GiB",
+		"disk space for standard input that a destination has still to read")
 	return c
 }
 

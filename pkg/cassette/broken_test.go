@@ -107,9 +107,13 @@ func TestBroken(t *testing.T) {
 		{"closed", func(*net.TCPConn) {}, 0, "nothing, closed", BreakClosed},
 		{"half a header", say("HTTP/1.1 200 OK\r\nContent-Le", nil), 0, "nothing, closed", BreakClosed},
 		{"cut off", say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", nil), 0, `200 "hello", closed`, BreakClosed},
-		{"cut off between chunks", say("HTTP/1.1 202 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", nil), 0, `202 "hello", closed`, BreakClosed},
-		{"no answer", func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }, 300 * time.Millisecond, "nothing, timeout", BreakTimeout},
-		{"no end", say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }),
+		{"cut off between chunks", say("HTTP/1.1 202 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", nil), 0,
+			`202 "hello", closed`, BreakClosed},
+		{"no answer", func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }, 300 * time.Millisecond, "nothing, timeout",
+			BreakTimeout},
+		{"no end", say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", func(c *net.TCPConn) {
+			_, _ = io.Copy(io.Discard, c)
+		}),
 			300 * time.Millisecond, `200 "hello", timeout`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -186,7 +190,8 @@ func TestUnreached(t *testing.T) {
 	}
 	live.Close()
 	var unreached *UnreachedError
-	if _, err := rec.Finish(Meta{}); !errors.As(err, &unreached) || unreached.Requests != 1 || !strings.Contains(err.Error(), "POST http://127.0.0.1:1/x: ") {
+	if _, err := rec.Finish(Meta{}); !errors.As(err, &unreached) || unreached.Requests != 1 ||
+		!strings.Contains(err.Error(), "POST http://127.0.0.1:1/x: ") {
 		t.Errorf("error %v", err)
 	}
 	if left, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); err != nil || len(left) > 0 {
@@ -238,7 +243,8 @@ func TestWebSocketsAndGRPC(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
-		fmt.Fprintf(c, "GET /socket?token=abcdefghijklmnop HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: x\r\n\r\n")
+		fmt.Fprintf(c, "GET /socket?token=abcdefghijklmnop HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"+
+			"Upgrade: WebSocket\r\nSec-WebSocket-Key: x\r\n\r\n")
 		r := bufio.NewReader(c)
 		resp, err := http.ReadResponse(r, nil)
 		if err != nil {
@@ -254,11 +260,13 @@ func TestWebSocketsAndGRPC(t *testing.T) {
 	}
 	c.Close()
 	ask(t, http.DefaultTransport, "GET", live.URL+"/fine", "", nil)
-	ask(t, http.DefaultTransport, "POST", live.URL+"/shop.Orders/Get", "application/grpc+proto", []byte("\x00\x00\x00\x00\x00"))
+	ask(t, http.DefaultTransport, "POST", live.URL+"/shop.Orders/Get", "application/grpc+proto",
+		[]byte("\x00\x00\x00\x00\x00"))
 	live.Close()
 	p := finish(t, rec, ReplayOptions{})
 	said := strings.Join(p.cassettes[0].Meta.Unrecorded, "\n")
-	if len(p.entries) != 1 || !strings.Contains(said, "/socket?token=REDACTED") || !strings.Contains(said, "a WebSocket is passed on") || !strings.Contains(said, "gRPC") {
+	if len(p.entries) != 1 || !strings.Contains(said, "/socket?token=REDACTED") ||
+		!strings.Contains(said, "a WebSocket is passed on") || !strings.Contains(said, "gRPC") {
 		t.Errorf("%d interactions, %s", len(p.entries), said)
 	}
 	replay := reverseOf(t, partner.URL, p)
@@ -267,11 +275,14 @@ func TestWebSocketsAndGRPC(t *testing.T) {
 	if err != nil || resp.StatusCode != 501 || !bytes.Contains(body, []byte("this is a WebSocket")) {
 		t.Errorf("%s %s %v", resp.Status, body, err)
 	}
-	got := ask(t, http.DefaultTransport, "POST", replay.URL+"/shop.Orders/Get", "application/grpc", []byte("\x00\x00\x00\x00\x00"))
-	if got.status != 200 || got.header.Get("Grpc-Status") != "12" || !strings.Contains(got.header.Get("Grpc-Message"), "gRPC") {
+	got := ask(t, http.DefaultTransport, "POST", replay.URL+"/shop.Orders/Get", "application/grpc",
+		[]byte("\x00\x00\x00\x00\x00"))
+	if got.status != 200 || got.header.Get("Grpc-Status") != "12" ||
+		!strings.Contains(got.header.Get("Grpc-Message"), "gRPC") {
 		t.Errorf("%d %v", got.status, got.header)
 	}
-	if u := p.Usage(); len(u.Missed) != 2 || !strings.Contains(u.Missed[0].Error(), "unrecorded") && !strings.Contains(u.Missed[0].Error(), "says so") {
+	if u := p.Usage(); len(u.Missed) != 2 || !strings.Contains(u.Missed[0].Error(), "unrecorded") &&
+		!strings.Contains(u.Missed[0].Error(), "says so") {
 		t.Errorf("%+v", u.Missed)
 	}
 }

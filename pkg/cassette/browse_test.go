@@ -18,7 +18,9 @@ func browsed() *Browser {
 	form := ordinary()
 	form.Request.Headers["Content-Type"] = []string{"application/x-www-form-urlencoded"}
 	form.Request.Body, form.Response.Body = "a=1&b=%3Cscript%3E", "\x00\xff\x01"
-	return NewBrowser([]*Cassette{{Path: "c/order.yaml", Interactions: []*Interaction{i, form}, Meta: Meta{Provenance: "recorded: live"}}}, []*Miss{{Method: "GET", URL: "https://api.shop.example/x", Why: "because"}})
+	return NewBrowser([]*Cassette{{Path: "c/order.yaml", Interactions: []*Interaction{i, form},
+		Meta: Meta{Provenance: "recorded: live"}}}, []*Miss{{Method: "GET", URL: "https://api.shop.example/x",
+		Why: "because"}})
 }
 
 func browse(t *testing.T, host, method, path string) (int, http.Header, string) {
@@ -45,16 +47,19 @@ func TestBrowse(t *testing.T) {
 		said = append(said, r.Place+": "+r.Why)
 	}
 	all := strings.Join(said, "\n")
-	for _, want := range []string{"address: its name or its header says", "request header Authorization: ", "request body $.b[1].email: an address of email"} {
+	for _, want := range []string{"address: its name or its header says", "request header Authorization: ",
+		"request body $.b[1].email: an address of email"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not in\n%s", want, all)
 		}
 	}
 	_, _, body = browse(t, "127.0.0.1:1", "GET", "/interaction?cassette=0&n=1")
-	if err := json.Unmarshal([]byte(body), &i); err != nil || i.Request.Body != "a=1\nb=<script>" || i.Request.Form != "form" || i.Response.Form != "bytes" || !strings.HasPrefix(i.Response.Body, "00000000  00 ff 01") {
+	if err := json.Unmarshal([]byte(body), &i); err != nil || i.Request.Body != "a=1\nb=<script>" ||
+		i.Request.Form != "form" || i.Response.Form != "bytes" || !strings.HasPrefix(i.Response.Body, "00000000  00 ff 01") {
 		t.Errorf("%v %+v", err, i)
 	}
-	for path, want := range map[string]string{"/list": `"redacted":3`, "/misses": `"why":"because"`, "/": "<!doctype html>"} {
+	for path, want := range map[string]string{"/list": `"redacted":3`, "/misses": `"why":"because"`,
+		"/": "<!doctype html>"} {
 		if code, _, body := browse(t, "localhost:1", "GET", path); code != 200 || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, code, body)
 		}
@@ -68,8 +73,10 @@ func TestBrowseIsNobodyElses(t *testing.T) {
 		host, method, path string
 		want               int
 	}{
-		{"evil.example:1", "GET", "/list", 403}, {"127.0.0.1.evil.example", "GET", "/", 403}, {"127.0.0.1:1", "POST", "/list", 405},
-		{"127.0.0.1:1", "GET", "/nothing", 404}, {"127.0.0.1:1", "GET", "/interaction?cassette=1&n=0", 404}, {"127.0.0.1:1", "GET", "/interaction?cassette=0&n=-1", 404},
+		{"evil.example:1", "GET", "/list", 403}, {"127.0.0.1.evil.example", "GET", "/", 403},
+		{"127.0.0.1:1", "POST", "/list", 405},
+		{"127.0.0.1:1", "GET", "/nothing", 404}, {"127.0.0.1:1", "GET", "/interaction?cassette=1&n=0", 404},
+		{"127.0.0.1:1", "GET", "/interaction?cassette=0&n=-1", 404},
 		{"[::1]:1", "GET", "/list", 200},
 	} {
 		if code, _, _ := browse(t, c.host, c.method, c.path); code != c.want {
@@ -77,10 +84,12 @@ func TestBrowseIsNobodyElses(t *testing.T) {
 		}
 	}
 	_, h, page := browse(t, "127.0.0.1:1", "GET", "/")
-	if policy := h.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
+	if policy := h.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'") ||
+		strings.Contains(policy, "unsafe") {
 		t.Errorf("the policy is %s", policy)
 	}
-	if m := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|https?://|//[a-z]+\.`).FindString(page); m != "" {
+	if m := regexp.MustCompile(
+		`innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|https?://|//[a-z]+\.`).FindString(page); m != "" {
 		t.Errorf("the page has %q in it", m)
 	}
 }

@@ -26,7 +26,8 @@ func TestOneContinue(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_, err = io.WriteString(conn, "POST /x HTTP/1.1\r\nHost: shop\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n")
+	_, err = io.WriteString(conn,
+		"POST /x HTTP/1.1\r\nHost: shop\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,8 @@ func TestOneContinue(t *testing.T) {
 		t.Fatal(err)
 	}
 	rest, err := io.ReadAll(from)
-	if err != nil || !strings.HasPrefix(string(rest), "\r\nHTTP/1.1 200 OK\r\n") || !strings.HasSuffix(string(rest), "{}") ||
+	if err != nil || !strings.HasPrefix(string(rest), "\r\nHTTP/1.1 200 OK\r\n") ||
+		!strings.HasSuffix(string(rest), "{}") ||
 		!strings.Contains(string(rest), "\r\nConnection: close\r\n") {
 		t.Errorf("%q, %v", rest, err)
 	}
@@ -51,7 +53,9 @@ func TestOneContinue(t *testing.T) {
 // TestClientsAreTold: how long a connection is kept, for programs that wait for its end,
 // or must not use it at the last moment.
 func TestClientsAreTold(t *testing.T) {
-	shop := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
+	shop := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "ok")
+	}))
 	defer shop.Close()
 	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{})
 	local := reverseOf(t, shop.URL, rec)

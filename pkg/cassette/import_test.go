@@ -54,7 +54,8 @@ version: 1
 		`POST https://api.shop.example/orders?a=%20b {"item": 1} -> 201 Created application/json {"order":1}`,
 		`GET https://api.shop.example/old  -> 200 OK text/plain plain`,
 	}, left: []string{`interaction 2: it holds no request and answer: "nowhere" is no address`}},
-	"vcrpy, JSON": {format: "vcrpy", text: `{"version": 1, "interactions": [{"request": {"method": "GET", "uri": "https://api.shop.example/x", "body": null, "headers": {"Accept": ["*/*"]}},
+	"vcrpy, JSON": {format: "vcrpy",
+		text: `{"version": 1, "interactions": [{"request": {"method": "GET", "uri": "https://api.shop.example/x", "body": null, "headers": {"Accept": ["*/*"]}},
 		"response": {"status": {"code": 404, "message": "Not Found"}, "headers": {"Content-Type": ["text/plain"]}, "body": {"string": "no"}}}]}`,
 		want: []string{"GET https://api.shop.example/x  -> 404 Not Found text/plain no"}},
 	"VCR": {format: "vcr", text: `---
@@ -107,7 +108,8 @@ recorded_with: VCR 6.0.0
   {"_id": "b", "_order": 0, "request": {"method": "GET", "url": "https://api.shop.example/same", "headers": []},
    "response": {"status": 200, "statusText": "OK", "headers": [{"name": "content-encoding", "value": "gzip"}],
     "content": {"_isBinary": true, "encoding": "base64", "text": "[\"H4sIAAAAAAACA6tWyi9KSS1SsjKsBQBeJ3//CwAAAA==\"]"}}}]}}`,
-		want: []string{`GET https://api.shop.example/same  -> 200 OK  {"order":1}`, "GET https://api.shop.example/same  -> 200 OK  second"}},
+		want: []string{`GET https://api.shop.example/same  -> 200 OK  {"order":1}`,
+			"GET https://api.shop.example/same  -> 200 OK  second"}},
 	"WireMock": {format: "wiremock", o: ImportOptions{Base: "https://api.shop.example/"}, text: `{"mappings": [
   {"request": {"method": "POST", "url": "/orders", "bodyPatterns": [{"equalToJson": {"item": 1}}], "headers": {"Accept": {"contains": "json"}}},
    "response": {"status": 201, "jsonBody": {"id": 7}, "headers": {"Content-Type": "application/json"}, "fixedDelayMilliseconds": 20}},
@@ -125,7 +127,8 @@ recorded_with: VCR 6.0.0
 			"mapping 4, GET /file: its body lies in a file, ../../secret (--files DIR reads it)",
 			"mapping 5, GET /t: its answer is a template",
 		}},
-	"Postman": {format: "postman", o: ImportOptions{Base: "https://api.shop.example", Variables: map[string]string{"id": "7"}}, text: `{"info": {"name": "Shop", "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"},
+	"Postman": {format: "postman", o: ImportOptions{Base: "https://api.shop.example",
+		Variables: map[string]string{"id": "7"}}, text: `{"info": {"name": "Shop", "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"},
   "variable": [{"key": "version", "value": "v2"}],
   "item": [{"name": "Orders", "item": [
     {"name": "Get", "request": {"method": "GET", "url": {"raw": "{{baseUrl}}/{{version}}/orders/:order?x={{id}}", "variable": [{"key": "order", "value": "a/b"}]}, "header": []},
@@ -142,17 +145,21 @@ recorded_with: VCR 6.0.0
 			`Orders / Get, example "who": these variables have no value: unknown (--var NAME=VALUE)`,
 			"Orders / None: it has no example of an answer",
 		}},
-	"Polly, loose": {format: "polly", text: `{"log": {"_recordingName": "shop", "version": "1.2", "entries": [{"request": {"method": "POST", "url": "https://api.shop.example/users/<USER>/a b?q={x} y",
+	"Polly, loose": {format: "polly",
+		text: `{"log": {"_recordingName": "shop", "version": "1.2", "entries": [{"request": {"method": "POST", "url": "https://api.shop.example/users/<USER>/a b?q={x} y",
 		"headers": [{"name": "content-length", "value": 7}, {"name": "accept", "value": ["a/b", "c/d"]}], "headersSize": null, "bodySize": "7",
 		"postData": {"mimeType": "application/json", "text": "{\"a\":1}", "params": [{"name": "card", "value": {"n": 1}}]}},
 		"response": {"status": 200, "statusText": "OK", "headers": [{"name": "content-type", "value": "application/json"}], "content": {"mimeType": "application/json", "encoding": "base64", "size": 1.5, "text": "{\"ok\":true}"}}}]}}`,
 		want: []string{`POST https://api.shop.example/users/%3CUSER%3E/a%20b?q={x}%20y {"a":1} -> 200 OK application/json {"ok":true}`}},
-	"vcrpy, of httpx": {format: "vcrpy", text: "interactions:\n- request: {body: '', headers: {}, method: GET, uri: https://api.shop.example/x}\n" +
-		"  response: {content: fine, headers: {Content-Type: [text/plain]}, http_version: HTTP/1.1, status_code: 200}\nversion: 1\n",
+	"vcrpy, of httpx": {format: "vcrpy",
+		text: "interactions:\n- request: {body: '', headers: {}, method: GET, uri: https://api.shop.example/x}\n" +
+			"  response: {content: fine, headers: {Content-Type: [text/plain]}, http_version: HTTP/1.1, status_code: 200}\n" +
+			"version: 1\n",
 		want: []string{"GET https://api.shop.example/x  -> 200 OK text/plain fine"}},
 	"HAR": {format: "har", text: `{"log":{"version":"1.2","entries":[{"request":{"method":"GET","url":"https://api.shop.example/x"},"response":{"status":200,"content":{"text":"ok"}}}]}}`,
 		want: []string{"GET https://api.shop.example/x  -> 200 OK  ok"}},
-	"go-vcr": {format: "go-vcr-v4", text: "version: 2\ninteractions:\n- request: {url: 'https://api.shop.example/x', method: GET}\n  response: {body: ok, code: 200, status: 200 OK}\n",
+	"go-vcr": {format: "go-vcr-v4", text: "version: 2\ninteractions:\n- request: {url: 'https://api.shop.example/x', " +
+		"method: GET}\n  response: {body: ok, code: 200, status: 200 OK}\n",
 		want: []string{"GET https://api.shop.example/x  -> 200 OK  ok"}},
 }
 
@@ -171,8 +178,10 @@ func TestImport(t *testing.T) {
 			}
 			var lines []string
 			for _, i := range got.Interactions {
-				lines = append(lines, fmt.Sprintf("%s %s %s -> %s %s %s", i.Request.Method, i.Request.URL, i.Request.Body, i.Response.Status, i.Response.Headers.Get("Content-Type"), i.Response.Body))
-				if h := i.Request.Headers.Get("Host") + i.Response.Headers.Get("Connection") + i.Response.Headers.Get("Content-Encoding"); h != "" {
+				lines = append(lines, fmt.Sprintf("%s %s %s -> %s %s %s", i.Request.Method, i.Request.URL, i.Request.Body,
+					i.Response.Status, i.Response.Headers.Get("Content-Type"), i.Response.Body))
+				if h := i.Request.Headers.Get("Host") + i.Response.Headers.Get("Connection") +
+					i.Response.Headers.Get("Content-Encoding"); h != "" {
 					t.Errorf("a header of the connection is kept: %v %v", i.Request.Headers, i.Response.Headers)
 				}
 			}
@@ -205,14 +214,16 @@ func TestImportBroken(t *testing.T) {
 	if _, err := importWireMock([]byte(c.text), c.o); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
-	if _, err := importWireMock([]byte(c.text), ImportOptions{}); err == nil || !strings.Contains(err.Error(), "--base-url") {
+	if _, err := importWireMock([]byte(c.text), ImportOptions{}); err == nil ||
+		!strings.Contains(err.Error(), "--base-url") {
 		t.Errorf("without a host: %v", err)
 	}
 }
 
 // TestImportForm: every field of a form is kept, but for those that are switched off.
 func TestImportForm(t *testing.T) {
-	got, err := importPostman([]byte(`{"info": {"schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"}, "item": [
+	got, err := importPostman([]byte(
+		`{"info": {"schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"}, "item": [
 	  {"name": "Form", "request": {"method": "POST", "url": "https://api.shop.example/form", "body": {"mode": "formdata", "formdata": [
 	    {"key": "a", "value": "1", "type": "text"}, {"key": "b", "value": "2", "type": "text"},
 	    {"key": "c", "value": "3", "disabled": true}, {"key": "d", "value": "4"}]}},
@@ -246,12 +257,14 @@ func TestWireMockThereAndBack(t *testing.T) {
 	list = append(list, i)
 	reset := ordinary()
 	reset.Response.Code, reset.Response.Status, reset.Response.Body, reset.Response.Headers = 0, "0 no answer", "", nil
-	c := &Cassette{Path: "order.yaml", Interactions: append(list, reset), Meta: Meta{Details: []Details{{Interaction: 7, Broken: BreakReset}}}}
+	c := &Cassette{Path: "order.yaml", Interactions: append(list, reset),
+		Meta: Meta{Details: []Details{{Interaction: 7, Broken: BreakReset}}}}
 	data, err := c.WireMock()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := bytes.Count(data, []byte(`"scenarioName": "order 3"`)); n != 3 || !bytes.Contains(data, []byte(`"requiredScenarioState": "Started"`)) {
+	if n := bytes.Count(data, []byte(`"scenarioName": "order 3"`)); n != 3 ||
+		!bytes.Contains(data, []byte(`"requiredScenarioState": "Started"`)) {
 		t.Errorf("%d mappings of the scenario\n%s", n, data)
 	}
 	got, err := importWireMock(data, ImportOptions{Base: "https://api.shop.example"})
@@ -261,7 +274,8 @@ func TestWireMockThereAndBack(t *testing.T) {
 	for n, b := range got.Interactions {
 		a := c.Interactions[n]
 		url := strings.Replace(a.Request.URL, "example?", "example/?", 1)
-		if a.Request.Body != b.Request.Body || url != b.Request.URL || a.Response.Body != b.Response.Body || a.Response.Status != b.Response.Status ||
+		if a.Request.Body != b.Request.Body || url != b.Request.URL || a.Response.Body != b.Response.Body ||
+			a.Response.Status != b.Response.Status ||
 			fmt.Sprint(a.Response.Headers["X-Two"]) != fmt.Sprint(b.Response.Headers["X-Two"]) {
 			t.Errorf("%d: %+v became %+v", n, a, b)
 		}

@@ -138,9 +138,11 @@ func TestLinksBothWays(t *testing.T) {
 		for _, kind := range []string{"plain", "binary", "digest", "streamed", "gzip", "br", "deflate", "zstd"} {
 			a := ask(t, http.DefaultTransport, "GET", local.URL+"/"+kind, "", nil)
 			text := Plain(a.header, string(a.body))
-			want := strings.ReplaceAll(`{"next":"X/page2","html":"<a href='`, "X", local.URL) + strings.ReplaceAll(local.URL, "/", `\/`) + `\/x'>"}`
+			want := strings.ReplaceAll(`{"next":"X/page2","html":"<a href='`, "X", local.URL) +
+				strings.ReplaceAll(local.URL, "/", `\/`) + `\/x'>"}`
 			if kind == "binary" || kind == "digest" {
-				want = strings.ReplaceAll(strings.ReplaceAll(want, local.URL, self), strings.ReplaceAll(local.URL, "/", `\/`), strings.ReplaceAll(self, "/", `\/`))
+				want = strings.ReplaceAll(strings.ReplaceAll(want, local.URL, self), strings.ReplaceAll(local.URL, "/", `\/`),
+					strings.ReplaceAll(self, "/", `\/`))
 			}
 			if text != want {
 				t.Errorf("%s: %s, want %s", kind, text, want)
@@ -148,11 +150,13 @@ func TestLinksBothWays(t *testing.T) {
 			if got, want := a.header.Get("Link"), "<"+local.URL+"/next>; rel=\"next\""; got != want {
 				t.Errorf("%s: Link %s", kind, got)
 			}
-			if got := a.header.Get("Set-Cookie"); !strings.HasPrefix(got, "sid=") || strings.Contains(got, "Domain") || strings.Contains(got, "Secure") {
+			if got := a.header.Get("Set-Cookie"); !strings.HasPrefix(got, "sid=") || strings.Contains(got, "Domain") ||
+				strings.Contains(got, "Secure") {
 				t.Errorf("%s: Set-Cookie %s", kind, got)
 			}
 		}
-		ask(t, http.DefaultTransport, "POST", local.URL+"/cb?back="+url.QueryEscape(local.URL+"/a"), "application/json", []byte(`{"to":"`+local.URL+`/b"}`), "Referer", local.URL+"/c")
+		ask(t, http.DefaultTransport, "POST", local.URL+"/cb?back="+url.QueryEscape(local.URL+"/a"), "application/json",
+			[]byte(`{"to":"`+local.URL+`/b"}`), "Referer", local.URL+"/c")
 	}
 	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{})
 	check(rec)
@@ -162,7 +166,8 @@ func TestLinksBothWays(t *testing.T) {
 	if n := links.Turned(); n != 8+6*2 {
 		t.Errorf("%d links were counted", n)
 	}
-	if !strings.Contains(links.Sentence(), "20 links") || !strings.Contains(links.Sentence(), "1 answers were not looked through") {
+	if !strings.Contains(links.Sentence(), "20 links") ||
+		!strings.Contains(links.Sentence(), "1 answers were not looked through") {
 		t.Errorf("it says %s", links.Sentence())
 	}
 	p := finish(t, rec, ReplayOptions{})
@@ -175,7 +180,8 @@ func TestLinksBothWays(t *testing.T) {
 // TestTurningHoldsNothingBack: an event is passed on when it is there, links in
 // it or not.
 func TestTurningHoldsNothingBack(t *testing.T) {
-	r := &turning{from: iotest.OneByteReader(strings.NewReader("data: https://api.shop.example/v2/x\n\nhttps://api")), swaps: testSwaps()}
+	r := &turning{from: iotest.OneByteReader(strings.NewReader("data: https://api.shop.example/v2/x\n\nhttps://api")),
+		swaps: testSwaps()}
 	var got []byte
 	p := make([]byte, 100)
 	for !bytes.HasSuffix(got, []byte("\n\n")) {

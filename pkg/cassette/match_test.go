@@ -31,34 +31,44 @@ func TestMatching(t *testing.T) {
 		exact  bool
 		same   bool
 	}{
-		{name: "members in another order", a: js(`{"a":1,"b":[{"c":2,"d":3}]}`), b: js(` { "b": [ {"d":3,"c":2} ], "a": 1 } `), same: true},
+		{name: "members in another order", a: js(`{"a":1,"b":[{"c":2,"d":3}]}`),
+			b: js(` { "b": [ {"d":3,"c":2} ], "a": 1 } `), same: true},
 		{name: "elements in another order", a: js(`[1,2]`), b: js(`[2,1]`)},
 		{name: "escapes", a: js(`{"a":"\u00e9\/"}`), b: js(`{"a":"é/"}`), same: true},
 		{name: "numbers", a: js(`{"a":1.0,"b":1e2}`), b: js(`{"a":1,"b":100}`), same: true},
 		{name: "large numbers", a: js(`{"a":12345678901234567890}`), b: js(`{"a":12345678901234567891}`)},
 		{name: "number and text", a: js(`{"a":1}`), b: js(`{"a":"1"}`)},
 		{name: "null and nothing", a: js(`{"a":null}`), b: js(`{}`)},
-		{name: "volatile", a: js(`{"messageId":"1","sentAt":"2024-01-01T00:00:00Z","properties":{"x":1}}`), b: js(`{"messageId":"2","sentAt":"2024-01-02T00:00:00.123Z","properties":{"x":1}}`), same: true},
-		{name: "volatile, in batches", a: js(`{"batch":[{"messageId":"1"}]}`), b: js(`{"batch":[{"messageId":"2"}]}`), same: true},
+		{name: "volatile", a: js(`{"messageId":"1","sentAt":"2024-01-01T00:00:00Z","properties":{"x":1}}`),
+			b: js(`{"messageId":"2","sentAt":"2024-01-02T00:00:00.123Z","properties":{"x":1}}`), same: true},
+		{name: "volatile, in batches", a: js(`{"batch":[{"messageId":"1"}]}`), b: js(`{"batch":[{"messageId":"2"}]}`),
+			same: true},
 		{name: "volatile without its shape", a: js(`{"sentAt":"2024-01-01T00:00:00Z"}`), b: js(`{"sentAt":"yesterday"}`)},
 		{name: "volatile, missing", a: js(`{"messageId":"1"}`), b: js(`{}`)},
 		{name: "volatile, exact", a: js(`{"messageId":"1"}`), b: js(`{"messageId":"2"}`), exact: true},
 		{name: "identity counts", a: js(`{"userId":"1"}`), b: js(`{"userId":"2"}`)},
-		{name: "ignored by path", a: js(`{"a":{"b":[{"c":1}]}}`), b: js(`{"a":{"b":[{"c":2}]}}`), ignore: []string{"body.a.b[*].c"}, same: true},
+		{name: "ignored by path", a: js(`{"a":{"b":[{"c":1}]}}`), b: js(`{"a":{"b":[{"c":2}]}}`),
+			ignore: []string{"body.a.b[*].c"}, same: true},
 		{name: "ignored by another path", a: js(`{"a":{"c":1}}`), b: js(`{"a":{"c":2}}`), ignore: []string{"body.c"}},
-		{name: "ignored at any depth", a: js(`{"a":{"c":1}}`), b: js(`{"a":{"c":2}}`), ignore: []string{"body.**.c"}, same: true},
+		{name: "ignored at any depth", a: js(`{"a":{"c":1}}`), b: js(`{"a":{"c":2}}`), ignore: []string{"body.**.c"},
+			same: true},
 		{name: "ignored by name", a: js(`{"a":{"c":1}}`), b: js(`{"a":{"c":2}}`), ignore: []string{"c"}, same: true},
-		{name: "ignored by a shape", a: js(`{"c":"6ba7b810-9dad-11d1-80b4-00c04fd430c8"}`), b: js(`{"c":"6ba7b811-9dad-11d1-80b4-00c04fd430c8"}`), ignore: []string{"c=uuid"}, same: true},
-		{name: "not of the shape", a: js(`{"c":"6ba7b810-9dad-11d1-80b4-00c04fd430c8"}`), b: js(`{"c":"x"}`), ignore: []string{"c=uuid"}},
+		{name: "ignored by a shape", a: js(`{"c":"6ba7b810-9dad-11d1-80b4-00c04fd430c8"}`),
+			b: js(`{"c":"6ba7b811-9dad-11d1-80b4-00c04fd430c8"}`), ignore: []string{"c=uuid"}, same: true},
+		{name: "not of the shape", a: js(`{"c":"6ba7b810-9dad-11d1-80b4-00c04fd430c8"}`), b: js(`{"c":"x"}`),
+			ignore: []string{"c=uuid"}},
 		{name: "credentials", a: js(`{"auth":{"token":"abcdefgh"},"x":1}`), b: js(`{"auth":{"token":""},"x":1}`), same: true},
 		{name: "credentials, exact", a: js(`{"token":"abcdefgh"}`), b: js(`{"token":"other"}`), exact: true},
 		{name: "credentials that are not there", a: js(`{"token":"abcdefgh"}`), b: js(`{}`)},
-		{name: "credentials in parameters", a: side{"https://h/p?api_key=abcdefgh&x=1", "", ""}, b: side{"https://h/p?x=1&api_key=", "", ""}, same: true},
+		{name: "credentials in parameters", a: side{"https://h/p?api_key=abcdefgh&x=1", "", ""},
+			b: side{"https://h/p?x=1&api_key=", "", ""}, same: true},
 		{name: "credentials in forms", a: form("client_secret=abcdefgh"), b: form("client_secret=x"), same: true},
 		{name: "e-mail addresses", a: js(`{"email":"a@x.io"}`), b: js(`{"email":"b@x.io"}`)},
-		{name: "query in another order", a: side{"https://h/p?a=1&b=2", "", ""}, b: side{"https://h/p?b=2&a=1", "", ""}, same: true},
+		{name: "query in another order", a: side{"https://h/p?a=1&b=2", "", ""}, b: side{"https://h/p?b=2&a=1", "", ""},
+			same: true},
 		{name: "query", a: side{"https://h/p?a=1", "", ""}, b: side{"https://h/p?a=2", "", ""}},
-		{name: "query ignored", a: side{"https://h/p?a=1&t=1", "", ""}, b: side{"https://h/p?t=2&a=1", "", ""}, ignore: []string{"query.t"}, same: true},
+		{name: "query ignored", a: side{"https://h/p?a=1&t=1", "", ""}, b: side{"https://h/p?t=2&a=1", "", ""},
+			ignore: []string{"query.t"}, same: true},
 		{name: "default port and case", a: side{"https://H:443/p", "", ""}, b: side{"https://h/p", "", ""}, same: true},
 		{name: "host", a: side{"https://h/p", "", ""}, b: side{"https://g/p", "", ""}},
 		{name: "forms", a: form("b=2&a=1"), b: form("a=1&b=2"), same: true},
@@ -66,9 +76,15 @@ func TestMatching(t *testing.T) {
 		{name: "form ignored", a: form("a=1"), b: form("a=2"), ignore: []string{"a"}, same: true},
 		{name: "lines", a: js("{\"a\":1}\n{\"b\":2}\n"), b: js("{ \"a\":1}\n{\"b\":2}"), same: true},
 		{name: "lines that differ", a: js("{\"a\":1}\n{\"b\":2}\n"), b: js("{\"a\":1}\n{\"b\":3}\n")},
-		{name: "multipart boundaries", a: side{"https://h/p", "multipart/form-data; boundary=aa", "--aa\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n--aa--\r\n"}, b: side{"https://h/p", "multipart/form-data; boundary=bb", "--bb\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n--bb--\r\n"}, same: true},
-		{name: "multipart values", a: side{"https://h/p", "multipart/form-data; boundary=aa", "--aa\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n--aa--\r\n"}, b: side{"https://h/p", "multipart/form-data; boundary=bb", "--bb\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n2\r\n--bb--\r\n"}},
-		{name: "bytes", a: side{"https://h/p", "application/octet-stream", "\x00\x01"}, b: side{"https://h/p", "application/octet-stream", "\x00\x02"}},
+		{name: "multipart boundaries", a: side{"https://h/p", "multipart/form-data; boundary=aa",
+			"--aa\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n--aa--\r\n"}, b: side{"https://h/p",
+			"multipart/form-data; boundary=bb",
+			"--bb\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n--bb--\r\n"}, same: true},
+		{name: "multipart values", a: side{"https://h/p", "multipart/form-data; boundary=aa",
+			"--aa\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n--aa--\r\n"}, b: side{"https://h/p",
+			"multipart/form-data; boundary=bb", "--bb\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n2\r\n--bb--\r\n"}},
+		{name: "bytes", a: side{"https://h/p", "application/octet-stream", "\x00\x01"},
+			b: side{"https://h/p", "application/octet-stream", "\x00\x02"}},
 	} {
 		m, err := NewMatching(c.ignore, c.exact)
 		if err != nil {
@@ -112,8 +128,10 @@ func interactions(n int) []*Interaction {
 	for k := range n {
 		body := fmt.Sprintf(`{"event":"Order Completed","messageId":"m-%d","userId":"u-%d","properties":{"total":%d,"currency":"EUR","note":"%s","products":[{"sku":"G-%d","quantity":%d}]},"context":{"ip":"81.2.69.142","locale":"en-GB","page":{"path":"/checkout/%d"}}}`, k, k, k, strings.Repeat("lorem ipsum ", 12), k, k%7, k)
 		out = append(out, &Interaction{
-			Request:  vcr.Request{Method: "POST", URL: "https://api.shop.example/v1/track", Headers: http.Header{"Content-Type": {"application/json"}}, Body: body},
-			Response: vcr.Response{Code: 200, Status: "200 OK", Headers: http.Header{"Content-Type": {"application/json"}}, Body: fmt.Sprintf(`{"ok":true,"n":%d}`, k)},
+			Request: vcr.Request{Method: "POST", URL: "https://api.shop.example/v1/track",
+				Headers: http.Header{"Content-Type": {"application/json"}}, Body: body},
+			Response: vcr.Response{Code: 200, Status: "200 OK", Headers: http.Header{"Content-Type": {"application/json"}},
+				Body: fmt.Sprintf(`{"ok":true,"n":%d}`, k)},
 		})
 	}
 	return out
@@ -131,7 +149,8 @@ func replayerOf(t testing.TB, list []*Interaction, o ReplayOptions) *Replayer {
 // TestMiss names the nearest recorded request first, field by field, and the
 // rule that would make it match; and it holds no secret.
 func TestMiss(t *testing.T) {
-	p := replayerOf(t, interactions(100), ReplayOptions{Redactor: NewRedactor([]byte("k"), []Secret{{Name: "S", Value: "hunter2hunter2"}})})
+	p := replayerOf(t, interactions(100),
+		ReplayOptions{Redactor: NewRedactor([]byte("k"), []Secret{{Name: "S", Value: "hunter2hunter2"}})})
 	q := recorded(interactions(100)[42])
 	q.Body = strings.Replace(q.Body, `"total":42`, `"total":4200`, 1)
 	q.URL += "?api_key=hunter2hunter2"
@@ -147,7 +166,8 @@ func TestMiss(t *testing.T) {
 	q.URL = strings.TrimSuffix(q.URL, "?api_key=hunter2hunter2")
 	_, err = p.Answer("", q)
 	text := err.Error()
-	for _, want := range []string{"interaction 42", "body.properties.total: recorded 42, sent 4200", "--ignore body.properties.total"} {
+	for _, want := range []string{"interaction 42", "body.properties.total: recorded 42, sent 4200",
+		"--ignore body.properties.total"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report lacks %q:\n%s", want, text)
 		}
@@ -168,12 +188,14 @@ func TestMiss(t *testing.T) {
 func TestCases(t *testing.T) {
 	one, two := interactions(1), interactions(1)
 	two[0].Response.Body = "two"
-	p, err := NewReplayer([]*Cassette{{Path: "shop/one.yaml", Interactions: one}, {Path: "shop/two.yaml", Interactions: two}}, ReplayOptions{})
+	p, err := NewReplayer([]*Cassette{{Path: "shop/one.yaml", Interactions: one},
+		{Path: "shop/two.yaml", Interactions: two}}, ReplayOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	q := recorded(one[0])
-	for _, c := range []struct{ name, want string }{{"two", "two"}, {"two#a", "two"}, {"two#b", "two"}, {"one", `{"ok":true,"n":0}`}, {"", `{"ok":true,"n":0}`}, {"", "two"}, {"worker-7", `{"ok":true,"n":0}`}} {
+	for _, c := range []struct{ name, want string }{{"two", "two"}, {"two#a", "two"}, {"two#b", "two"},
+		{"one", `{"ok":true,"n":0}`}, {"", `{"ok":true,"n":0}`}, {"", "two"}, {"worker-7", `{"ok":true,"n":0}`}} {
 		i, err := p.Answer(c.name, q)
 		if err != nil || i.Response.Body != c.want {
 			t.Errorf("case %q: %v %v, want %s", c.name, i, err, c.want)
@@ -254,7 +276,9 @@ func TestHAR(t *testing.T) {
 	}
 	for n, b := range back {
 		a := c.Interactions[n]
-		if a.Request.Body != b.Request.Body || a.Request.URL != b.Request.URL || a.Response.Body != b.Response.Body || a.Response.Status != b.Response.Status || a.Response.Duration != b.Response.Duration || !reflect.DeepEqual(a.Response.Headers, b.Response.Headers) {
+		if a.Request.Body != b.Request.Body || a.Request.URL != b.Request.URL || a.Response.Body != b.Response.Body ||
+			a.Response.Status != b.Response.Status || a.Response.Duration != b.Response.Duration ||
+			!reflect.DeepEqual(a.Response.Headers, b.Response.Headers) {
 			t.Errorf("%d: %+v became %+v", n, a, b)
 		}
 	}
@@ -303,7 +327,8 @@ interactions:
 		t.Fatal(err)
 	}
 	list := got.Interactions
-	if len(list) != 1 || list[0].Request.Body != `{"a":1}` || list[0].Response.Body != "ok" || list[0].Response.Duration != 12500*time.Microsecond {
+	if len(list) != 1 || list[0].Request.Body != `{"a":1}` || list[0].Response.Body != "ok" ||
+		list[0].Response.Duration != 12500*time.Microsecond {
 		t.Errorf("%+v", list[0])
 	}
 	if _, err := ImportV4([]byte("version: 1\ninteractions: []\n")); err == nil {
@@ -313,7 +338,9 @@ interactions:
 
 // TestLoadRefuses what is no cassette, with what it is.
 func TestLoadRefuses(t *testing.T) {
-	for text, want := range map[string]string{"version: 2\ninteractions: []\n": "import go-vcr-v4", "version: 9\n": "version 9", "a: [": "is no cassette", "a: b\n": "is no cassette", "version: 1\ninteractions:\n- null\n": "interaction 0 is empty"} {
+	for text, want := range map[string]string{"version: 2\ninteractions: []\n": "import go-vcr-v4",
+		"version: 9\n": "version 9", "a: [": "is no cassette", "a: b\n": "is no cassette",
+		"version: 1\ninteractions:\n- null\n": "interaction 0 is empty"} {
 		path := filepath.Join(t.TempDir(), "c.yaml")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)

@@ -138,7 +138,8 @@ func (p *Replayer) cannot(req *http.Request) *http.Response {
 	return &http.Response{
 		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/2.0", ProtoMajor: 2,
 		Header: http.Header{
-			"Content-Type": {"application/grpc"}, "Grpc-Status": {unimplemented}, "Grpc-Message": {url.PathEscape(m.Error())}, missHeader: {"1"},
+			"Content-Type": {"application/grpc"}, "Grpc-Status": {unimplemented}, "Grpc-Message": {url.PathEscape(m.Error())},
+			missHeader: {"1"},
 		},
 		Body: http.NoBody, Request: req,
 	}

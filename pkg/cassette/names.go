@@ -211,7 +211,8 @@ func noSecret(v string) bool {
 	if v == "%s" || strings.HasSuffix(v, " %s") || strings.HasSuffix(v, "...") && len(v) < 12 {
 		return true
 	}
-	return isVersion(v) || isPattern(v) || strings.Count(v, " ") >= 4 && (strings.HasSuffix(v, ".") || strings.HasSuffix(v, "!")) && !hasDigit(v)
+	return isVersion(v) || isPattern(v) || strings.Count(v, " ") >= 4 &&
+		(strings.HasSuffix(v, ".") || strings.HasSuffix(v, "!")) && !hasDigit(v)
 }
 
 // patterns is what regular expressions have, and texts hardly.

@@ -171,7 +171,8 @@ func TestRulesOfTheUser(t *testing.T) {
 func TestBase64InEscapedLines(t *testing.T) {
 	red := NewRedactor([]byte("a key of some length"), nil)
 	for pad := range 60 {
-		plain := strings.Repeat("x", pad) + " written by grace.hopper@shop-mail.co.uk, who is somebody, for all who read this file"
+		plain := strings.Repeat("x", pad) +
+			" written by grace.hopper@shop-mail.co.uk, who is somebody, for all who read this file"
 		text := base64.StdEncoding.EncodeToString([]byte(plain))
 		var lines []string
 		for ; len(text) > 60; text = text[60:] {

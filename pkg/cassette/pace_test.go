@@ -24,7 +24,8 @@ func largeJSON(self string) []byte {
 			b.WriteByte(',')
 		}
 		fmt.Fprintf(&b, `{"id":"ord_%06d","item":"A chair, wood","price":%d.50,"customer":{"name":"Customer %d",`+
-			`"email":"customer%d@shop-mail.co.uk","city":"Zürich"},"tags":["new","paid"],"self":"%s/orders/%d"}`, n, n%900, n, n%5000, self, n)
+			`"email":"customer%d@shop-mail.co.uk","city":"Zürich"},"tags":["new","paid"],"self":"%s/orders/%d"}`, n, n%900, n,
+			n%5000, self, n)
 	}
 	b.WriteString(`]}`)
 	return b.Bytes()

@@ -117,7 +117,8 @@ func TestParallel(t *testing.T) {
 			wg.Go(func() {
 				for k := range each {
 					n := w*each + k
-					got := ask(t, rt, "POST", fmt.Sprintf("%s/v1/%d", server.URL, n%97), "application/json", fmt.Appendf(nil, `{"n":%d,"text":"%s"}`, n, strings.Repeat("x", n%50)))
+					got := ask(t, rt, "POST", fmt.Sprintf("%s/v1/%d", server.URL, n%97), "application/json",
+						fmt.Appendf(nil, `{"n":%d,"text":"%s"}`, n, strings.Repeat("x", n%50)))
 					if !check {
 						want[n] = got.body
 					} else if got.status != 200 || !bytes.Equal(got.body, want[n]) {
@@ -149,8 +150,10 @@ func TestBodies(t *testing.T) {
 		every[n] = byte(n)
 	}
 	bodies := map[string][]byte{
-		"empty": {}, "every byte": every, "invalid UTF-8": []byte("a\xff\xfe\x80b"), "text": []byte("Zürich \u2028 \u0085 \ufeff"), "newlines": []byte("\n\n a\r\nb\r\n\t"), "yaml": []byte("- a: b\n# c\n--- \n'\"|>"),
-		"nul": {0}, "json": []byte(`{"a": [1,2.50,"\u00e9"] }`),
+		"empty": {}, "every byte": every, "invalid UTF-8": []byte("a\xff\xfe\x80b"),
+		"text": []byte("Zürich \u2028 \u0085 \ufeff"), "newlines": []byte("\n\n a\r\nb\r\n\t"),
+		"yaml": []byte("- a: b\n# c\n--- \n'\"|>"),
+		"nul":  {0}, "json": []byte(`{"a": [1,2.50,"\u00e9"] }`),
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		data, err := io.ReadAll(r.Body)
@@ -366,7 +369,8 @@ func TestGoVCRLoadsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := v.Interactions[0].Request.Form.Encode(); got != "a=1&b=+c" || v.Interactions[0].Response.Body != "Zürich\n\xff" || v.Interactions[1].Request.Body != "a=%zz" {
+	if got := v.Interactions[0].Request.Form.Encode(); got != "a=1&b=+c" ||
+		v.Interactions[0].Response.Body != "Zürich\n\xff" || v.Interactions[1].Request.Body != "a=%zz" {
 		t.Errorf("loaded: %q %+v %+v", got, v.Interactions[0].Response, v.Interactions[1].Request)
 	}
 	ours, err := os.ReadFile(path)
@@ -411,7 +415,8 @@ func TestRequestsAreNotTouched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp.StatusCode != 200 || !strings.Contains(string(body), secret) || req.Header.Get("Authorization") != "Bearer "+secret {
+	if resp.StatusCode != 200 || !strings.Contains(string(body), secret) ||
+		req.Header.Get("Authorization") != "Bearer "+secret {
 		t.Errorf("%d %s %v", resp.StatusCode, body, req.Header)
 	}
 	settled(rec)
@@ -451,7 +456,8 @@ func TestWhatIsNotRecorded(t *testing.T) {
 	}))
 	defer server.Close()
 	var warned []string
-	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{MaxBody: 1000, Warn: func(s string) { warned = append(warned, s) }})
+	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"),
+		RecordOptions{MaxBody: 1000, Warn: func(s string) { warned = append(warned, s) }})
 	if got := ask(t, rec, "GET", server.URL+"/large", "", nil); len(got.body) != len(large) {
 		t.Errorf("%d bytes", len(got.body))
 	}
@@ -483,7 +489,9 @@ func TestWhatIsNotRecorded(t *testing.T) {
 
 // TestRecover goes on from a journal whose last line was cut off.
 func TestRecover(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "\xff", r.URL.Path) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "\xff", r.URL.Path)
+	}))
 	defer server.Close()
 	path := filepath.Join(t.TempDir(), "c.yaml")
 	rec := newRecorder(t, path, RecordOptions{})
@@ -502,7 +510,8 @@ func TestRecover(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewRecorder(path, RecordOptions{}); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "--resume") {
+	if _, err := NewRecorder(path, RecordOptions{}); !errors.Is(err, fs.ErrExist) ||
+		!strings.Contains(err.Error(), "--resume") {
 		t.Errorf("a second recording: %v", err)
 	}
 	left, err := Recover(path)
@@ -514,7 +523,8 @@ func TestRecover(t *testing.T) {
 	ask(t, again, "GET", server.URL+"/3", "", nil)
 	p := finish(t, again, ReplayOptions{})
 	for n := range 4 {
-		if got := ask(t, p, "GET", fmt.Sprintf("%s/%d", server.URL, n), "", nil); string(got.body) != fmt.Sprintf("\xff/%d", n) {
+		if got := ask(t, p, "GET", fmt.Sprintf("%s/%d", server.URL, n), "", nil); string(got.body) != fmt.Sprintf("\xff/%d",
+			n) {
 			t.Errorf("%d: %q", n, got.body)
 		}
 	}
@@ -545,7 +555,10 @@ func TestLatency(t *testing.T) {
 // what is not is recorded, once.
 func TestConversationModes(t *testing.T) {
 	hits := 0
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { hits++; fmt.Fprint(w, hits) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hits++
+		fmt.Fprint(w, hits)
+	}))
 	defer server.Close()
 	path := filepath.Join(t.TempDir(), "c.yaml")
 	rec := newRecorder(t, path, RecordOptions{})
@@ -554,10 +567,12 @@ func TestConversationModes(t *testing.T) {
 	rec2 := newRecorder(t, path, RecordOptions{})
 	rec2.Add(&Cassette{Interactions: []*Interaction{p.entries[0].i}})
 	conv := &Conversation{Old: p, Rec: rec2}
-	if got := ask(t, conv, "POST", server.URL+"/a", "application/json", []byte(`{"x":1,"messageId":"2"}`)); string(got.body) != "1" || hits != 1 {
+	if got := ask(t, conv, "POST", server.URL+"/a", "application/json",
+		[]byte(`{"x":1,"messageId":"2"}`)); string(got.body) != "1" || hits != 1 {
 		t.Errorf("%s, %d hits", got.body, hits)
 	}
-	if got := ask(t, conv, "POST", server.URL+"/b", "application/json", []byte(`{"x":2}`)); string(got.body) != "2" || hits != 2 {
+	if got := ask(t, conv, "POST", server.URL+"/b", "application/json", []byte(`{"x":2}`)); string(got.body) != "2" ||
+		hits != 2 {
 		t.Errorf("%s, %d hits", got.body, hits)
 	}
 	c, err := rec2.Finish(Meta{})
@@ -581,7 +596,8 @@ func TestReplayNeverGoesLive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := ask(t, p, "GET", "http://"+l.Addr().String()+"/x", "", nil); got.status != 501 || !strings.Contains(string(got.body), "the cassette is empty") {
+	if got := ask(t, p, "GET", "http://"+l.Addr().String()+"/x", "", nil); got.status != 501 ||
+		!strings.Contains(string(got.body), "the cassette is empty") {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 	if err := l.(*net.TCPListener).SetDeadline(time.Unix(1, 0)); err != nil {

@@ -421,7 +421,8 @@ func BenchmarkRedact(b *testing.B) {
 // TestLinesThatSayTheyAreWritten: the persons in a file of lines are made up only if its
 // first line says so.
 func TestLinesThatSayTheyAreWritten(t *testing.T) {
-	const said, person = `{"written":"from documentation"}` + "\n", `{"body":{"email":"eva.muster@mail.test-shop.com"}}` + "\n"
+	const said, person = `{"written":"from documentation"}` + "\n", `{"body":{"email":"eva.muster@mail.test-shop.com"}}` +
+		"\n"
 	for text, want := range map[string]bool{said + person: true, person + said: false, person: false} {
 		path := filepath.Join(t.TempDir(), "requests.jsonl")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -30,7 +30,8 @@ func main() {
 // left out are rules that find too much in ordinary traffic, those that are about
 // source code or files, and those of which redaction has better ones of its own.
 var left = []string{
-	"generic-api-key", "curl-auth-header", "curl-auth-user", "kubernetes-secret-yaml", "pkcs12-file", "private-key", "jwt", "jwt-base64",
+	"generic-api-key", "curl-auth-header", "curl-auth-user", "kubernetes-secret-yaml", "pkcs12-file", "private-key", "jwt",
+	"jwt-base64",
 	"nuget-config-password", "twilio-api-key", "slack-webhook-url", "hashicorp-tf-password", "freemius-secret-key",
 }
 

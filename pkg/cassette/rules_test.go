@@ -19,7 +19,8 @@ func TestRulesAreGenerated(t *testing.T) {
 	f, err := os.Open(filepath.Join(strings.TrimSpace(string(cache)),
 		"github.com/zricethezav/gitleaks/v8@v8.30.1/config/gitleaks.toml"))
 	if err != nil {
-		t.Skipf("skipped: the rules are not in the module cache (go mod download github.com/zricethezav/gitleaks/v8@v8.30.1): %v", err)
+		t.Skipf("skipped: the rules are not in the module cache (go mod download "+
+			"github.com/zricethezav/gitleaks/v8@v8.30.1): %v", err)
 	}
 	defer f.Close()
 	gen := exec.Command("go", "run", "rules_gen.go")

@@ -308,7 +308,9 @@ func ownRules() []*rule {
 		{kind: "userinfo", keys: []string{"://"}, may: hasUser, source: `://([^/\s:@"'<>\\]*:[^/\s@"'<>\\]+)@`},
 		{kind: "password", keys: []string{"curl ", "http ", "https ", "xh "}, may: hasLogin, source: `(?:^|[^\w./-])(?:` +
 			`curl|https?|xh)(?: (?:[^\n|;]|\\\r?\n)*?)?\s["']?(?:-[a-zA-Z]{0,8}[ua]|-U|--user|--proxy-user|--auth)[= ]*["']?` +
-			`[^\s:"'=]+:([^\s"'\\:]{4,})`, ok: func(v string) bool { return keyKind(v) == "" && strings.IndexByte("$%{/", v[0]) < 0 }},
+			`[^\s:"'=]+:([^\s"'\\:]{4,})`, ok: func(v string) bool {
+			return keyKind(v) == "" && strings.IndexByte("$%{/", v[0]) < 0
+		}},
 		{kind: "phone", keys: plusDigits(), source: `(?:^|[^\w.+-])(\+[1-9](?:[ ().-]{0,2}\d){8,14})(?:$|[^\w+=])`,
 			ok: func(v string) bool { return !harmless("phone", v) }},
 		{kind: "iban", begins: true, upper: true, keys: countries(), may: goesOnUpper,

@@ -207,7 +207,8 @@ func TestStreamLeft(t *testing.T) {
 func TestPlaybackKeepsTimes(t *testing.T) {
 	i := ordinary()
 	i.Request.Method, i.Request.Body, i.Response.Body = "GET", "", "ab"
-	c := &Cassette{Path: "c.yaml", Interactions: []*Interaction{i}, Meta: Meta{Details: []Details{{Chunks: []Chunk{{0, 0}, {0, 1}, {3600_000, 1}}}}}}
+	c := &Cassette{Path: "c.yaml", Interactions: []*Interaction{i},
+		Meta: Meta{Details: []Details{{Chunks: []Chunk{{0, 0}, {0, 1}, {3600_000, 1}}}}}}
 	p, err := NewReplayer([]*Cassette{c}, ReplayOptions{Latency: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -240,7 +241,8 @@ func TestChunksFollowRedaction(t *testing.T) {
 		want     []string
 	}{
 		{"one two\nthree\nlast..", "one two\nthree\nlast..", []string{"", "one two\n", "three", "\nlast.."}},
-		{"one two\nthree\nlast..", "1 two\nREDACTED:secret:01234567\nlast..", []string{"", "1 two\n", "REDACTED:secret:01234567", "\nlast.."}},
+		{"one two\nthree\nlast..", "1 two\nREDACTED:secret:01234567\nlast..",
+			[]string{"", "1 two\n", "REDACTED:secret:01234567", "\nlast.."}},
 		{"one two\nthree\nlast..", "one two three last", []string{"", "one two", " thr", "ee last"}},
 		{"one two\nthree\nlast..", "", []string{"", "", "", ""}},
 	} {
@@ -290,20 +292,21 @@ func TestEncodingsStay(t *testing.T) {
 	raw := compressed("deflate")
 	raw = raw[2 : len(raw)-4] // without zlib's frame
 	for name, c := range map[string]struct{ encoding, body, wantEncoding, want string }{
-		"gzip":                {"gzip", compressed("gzip"), "", text},
-		"x-gzip":              {"X-GZIP", compressed("gzip"), "", text},
-		"deflate":             {"deflate", compressed("deflate"), "", text},
-		"deflate, raw":        {"deflate", raw, "", text},
-		"br":                  {"br", compressed("br"), "", text},
-		"zstd":                {"zstd", compressed("zstd"), "", text},
-		"two":                 {"deflate, gzip", compressed("deflate, gzip"), "", text},
-		"unknown":             {"aes128gcm", "\x00\x01\x02", "aes128gcm", "\x00\x01\x02"},
-		"broken gzip":         {"gzip", compressed("gzip")[:20], "gzip", compressed("gzip")[:20]},
-		"decoded by another":  {"gzip", text, "", text},
-		"decoded, br":         {"br", text, "", text},
-		"nothing":             {"gzip", "", "", ""},
-		"identity":            {"identity", text, "", text},
-		"unknown, and text":   {"aws-chunked", "5;chunk-signature=x\r\nhello\r\n", "aws-chunked", "5;chunk-signature=x\r\nhello\r\n"},
+		"gzip":               {"gzip", compressed("gzip"), "", text},
+		"x-gzip":             {"X-GZIP", compressed("gzip"), "", text},
+		"deflate":            {"deflate", compressed("deflate"), "", text},
+		"deflate, raw":       {"deflate", raw, "", text},
+		"br":                 {"br", compressed("br"), "", text},
+		"zstd":               {"zstd", compressed("zstd"), "", text},
+		"two":                {"deflate, gzip", compressed("deflate, gzip"), "", text},
+		"unknown":            {"aes128gcm", "\x00\x01\x02", "aes128gcm", "\x00\x01\x02"},
+		"broken gzip":        {"gzip", compressed("gzip")[:20], "gzip", compressed("gzip")[:20]},
+		"decoded by another": {"gzip", text, "", text},
+		"decoded, br":        {"br", text, "", text},
+		"nothing":            {"gzip", "", "", ""},
+		"identity":           {"identity", text, "", text},
+		"unknown, and text": {"aws-chunked", "5;chunk-signature=x\r\nhello\r\n", "aws-chunked",
+			"5;chunk-signature=x\r\nhello\r\n"},
 		"unknown within gzip": {"custom, gzip", compressed("gzip"), "custom, gzip", compressed("gzip")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -326,14 +329,16 @@ func TestEncodingsStay(t *testing.T) {
 			p := finish(t, rec, ReplayOptions{})
 			back := ask(t, p, "GET", partner.URL+"/x", "", nil)
 			h = http.Header{"Content-Encoding": {c.encoding}}
-			if got := Plain(back.header, string(back.body)); got != Plain(h, c.body) || back.header.Get("Content-Encoding") != h.Get("Content-Encoding") {
+			if got := Plain(back.header, string(back.body)); got != Plain(h, c.body) ||
+				back.header.Get("Content-Encoding") != h.Get("Content-Encoding") {
 				t.Errorf("replayed: %q as %q", got, back.header.Get("Content-Encoding"))
 			}
 			// A cassette of go-vcr whose client asked for the encoding itself, and
 			// a HAR file there and back.
 			i := ordinary()
 			i.Request.Method, i.Request.Body = "GET", ""
-			i.Response.Body, i.Response.Headers = c.body, http.Header{"Content-Encoding": {c.encoding}, "Content-Type": {"text/plain"}}
+			i.Response.Body, i.Response.Headers = c.body, http.Header{"Content-Encoding": {c.encoding},
+				"Content-Type": {"text/plain"}}
 			k := &Cassette{Path: "c.yaml", Interactions: []*Interaction{i}}
 			p = replayerOf(t, k.Interactions, ReplayOptions{})
 			back = ask(t, p, "GET", i.Request.URL, "", nil)
@@ -366,7 +371,8 @@ func TestRequestEncodings(t *testing.T) {
 	i.Request.Method, i.Request.Body = "POST", string(body)
 	i.Request.Headers = http.Header{"Content-Encoding": {"gzip"}, "Content-Type": {"application/json"}}
 	p := replayerOf(t, []*Interaction{i}, ReplayOptions{})
-	if got := ask(t, p, "POST", i.Request.URL, "application/json", body, "Content-Encoding", "gzip"); got.status != i.Response.Code {
+	if got := ask(t, p, "POST", i.Request.URL, "application/json", body, "Content-Encoding",
+		"gzip"); got.status != i.Response.Code {
 		t.Errorf("status %d: %s", got.status, got.body)
 	}
 }

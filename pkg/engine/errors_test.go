@@ -112,7 +112,8 @@ func TestPoisonInABatch(t *testing.T) {
 		Status:  500,
 		Detail:  "internal error",
 	}
-	whole := func(r destination.Result, bad func(ids []int) bool) func(*partner, time.Time, []int) ([]destination.Result, error) {
+	type answer = func(*partner, time.Time, []int) ([]destination.Result, error)
+	whole := func(r destination.Result, bad func(ids []int) bool) answer {
 		return func(_ *partner, _ time.Time, ids []int) ([]destination.Result, error) {
 			if bad(ids) {
 				return destination.Same(r, len(ids)), nil

@@ -135,8 +135,10 @@ func TestRatesOfActions(t *testing.T) {
 		"raised for the lane": {Options{PaceOptions: PaceOptions{Rate: rate(50)}}, 95, 475},
 		"raised for actions":  {Options{PaceOptions: PaceOptions{Rate: rate(50), Override: true}}, 475, 475},
 		"half for live":       {Options{PaceOptions: PaceOptions{Reserve: 0.5}}, 48, 475},
-		"of another unit":     {Options{PaceOptions: PaceOptions{Rate: &destination.Rate{N: 20, Per: time.Second, Of: destination.Events}}}, 95, 190},
-		"another's, overriden": {Options{PaceOptions: PaceOptions{Rate: &destination.Rate{N: 20, Per: time.Second, Of: destination.Events},
+		"of another unit": {Options{PaceOptions: PaceOptions{Rate: &destination.Rate{N: 20, Per: time.Second,
+			Of: destination.Events}}}, 95, 190},
+		"another's, overriden": {Options{PaceOptions: PaceOptions{Rate: &destination.Rate{N: 20, Per: time.Second,
+			Of: destination.Events},
 			Override: true}}, 95, 190},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -147,7 +149,8 @@ func TestRatesOfActions(t *testing.T) {
 			}
 		})
 	}
-	if p := pacerFor(t, LaneConfig{Options: Options{PaceOptions: PaceOptions{NoRates: true}}}, plan, nil, epoch); len(p.buckets) != 0 {
+	if p := pacerFor(t, LaneConfig{Options: Options{PaceOptions: PaceOptions{NoRates: true}}}, plan, nil,
+		epoch); len(p.buckets) != 0 {
 		t.Errorf("%d limits are kept although none should be", len(p.buckets))
 	}
 	// What one action has used of the lane's limit the other one lacks.

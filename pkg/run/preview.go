@@ -70,8 +70,9 @@ func (w *World) PreviewEvent(
 
 // dryRun reads the input of a job, has see look at every record, and gives the events to
 // lanes that send nothing.
-func (w *World) dryRun(ctx context.Context, j *Job, dir string, lanes func(source.Source) []*dryLane,
-	see func(*selection.Record) error) (err error) {
+func (w *World) dryRun(
+	ctx context.Context, j *Job, dir string, lanes func(source.Source) []*dryLane, see func(*selection.Record) error,
+) (err error) {
 	var open closers
 	defer func() { err = errors.Join(err, open.close()) }()
 	src, err := j.Input.openOnce(ctx, filepath.Join(dir, "spool"), j.Spool, &open)
@@ -123,8 +124,9 @@ func (w *World) shows(ctx context.Context, p *dryLane, show func(Shown) error) {
 }
 
 // show shows what a packed request becomes.
-func (p *dryLane) show(ctx context.Context, b *engine.Packed[*parcel], net *transport.Capture, rt http.RoundTripper,
-	show func(Shown) error) error {
+func (p *dryLane) show(
+	ctx context.Context, b *engine.Packed[*parcel], net *transport.Capture, rt http.RoundTripper, show func(Shown) error,
+) error {
 	batch := &destination.Batch{Now: p.env.Now}
 	s := Shown{Destination: p.d.Name, Action: p.plan.Actions[b.Group.Action].Slug}
 	for _, it := range b.Values {

@@ -36,17 +36,17 @@ func TestListings(t *testing.T) {
 			"</ListBucketResult>\n": "quick: a=1",
 		"<ListBucketResult><KeyCount>2</KeyCount>" + key +
 			"</ListBucketResult>": "slow: a=1",
-		"<ListBucketResult><Contents owner=\"x\"><Key>a</Key><Size>1</Size></Contents></ListBucketResult>":            "slow: a=1",
-		"<ListBucketResult><Contents><Key xml:space=\"preserve\">a</Key><Size>1</Size></Contents></ListBucketResult>": "slow: a=1",
+		`<ListBucketResult><Contents owner="x"><Key>a</Key><Size>1</Size></Contents></ListBucketResult>`:            "slow: a=1",
+		`<ListBucketResult><Contents><Key xml:space="preserve">a</Key><Size>1</Size></Contents></ListBucketResult>`: "slow: a=1",
 		"<ListBucketResult><!-- <Contents></Contents> -->" + key +
 			"</ListBucketResult>": "slow: a=1",
-		"<ListBucketResult><Contents><Key><![CDATA[a<b]]></Key><Size>1</Size></Contents></ListBucketResult>":                 "slow: a<b=1",
-		"<s:ListBucketResult xmlns:s=\"x\"><s:Contents><s:Key>a</s:Key><s:Size>1</s:Size></s:Contents></s:ListBucketResult>": "slow: a=1",
-		"<ListBucketResult><Contents><Key>a&#x41;&amp;lt;</Key><Size>1</Size></Contents></ListBucketResult>":                 "slow: aA&lt;=1",
-		"<ListBucketResult><Contents><Key>a&amp;lt;</Key><Size>1</Size></Contents></ListBucketResult>":                       "quick: a&lt;=1",
+		`<ListBucketResult><Contents><Key><![CDATA[a<b]]></Key><Size>1</Size></Contents></ListBucketResult>`:               "slow: a<b=1",
+		`<s:ListBucketResult xmlns:s="x"><s:Contents><s:Key>a</s:Key><s:Size>1</s:Size></s:Contents></s:ListBucketResult>`: "slow: a=1",
+		`<ListBucketResult><Contents><Key>a&#x41;&amp;lt;</Key><Size>1</Size></Contents></ListBucketResult>`:               "slow: aA&lt;=1",
+		`<ListBucketResult><Contents><Key>a&amp;lt;</Key><Size>1</Size></Contents></ListBucketResult>`:                     "quick: a&lt;=1",
 		"<ListBucketResult><CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes><Prefix/>" + key +
 			"</ListBucketResult>": "quick: a=1 p/",
-		"<ListBucketResult><EncodingType>url</EncodingType><Contents><Key>a%2b</Key><Size>1</Size></Contents></ListBucketResult>": "quick: a+=1",
+		`<ListBucketResult><EncodingType>url</EncodingType><Contents><Key>a%2b</Key><Size>1</Size></Contents></ListBucketResult>`: "quick: a+=1",
 		"<ListBucketResult>" + key +
 			"<Contents><Key>b</Key></Contents></ListBucketResult>": "error",
 		"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>": "error",
@@ -87,7 +87,9 @@ func BenchmarkListing(b *testing.B) {
 	var text strings.Builder
 	text.WriteString(`<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><KeyCount>1000</KeyCount>`)
 	for i := range 1000 {
-		fmt.Fprintf(&text, "<Contents><Key>segment-logs/x/1767225600000/%06d.gz</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>&quot;%032x&quot;</ETag><Size>%d</Size><StorageClass>STANDARD</StorageClass></Contents>", i, i, i)
+		fmt.Fprintf(&text, "<Contents><Key>segment-logs/x/1767225600000/%06d.gz</Key>"+
+			"<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>&quot;%032x&quot;</ETag>"+
+			"<Size>%d</Size><StorageClass>STANDARD</StorageClass></Contents>", i, i, i)
 	}
 	text.WriteString("</ListBucketResult>")
 	page := []byte(text.String())

@@ -67,7 +67,13 @@ func TestRecordShapes(t *testing.T) {
 			`{"type":"a","n":"\u00e9"} {"type":"b"} {"type":"c"}`},
 		{"no JSON in a text", "", `{"TopicArn":"t","Message":"hello"}` + "\n" +
 			`{"TopicArn":"t","Message":"{\"type\":\"a\"}"}`, `!not_an_event {"type":"a"}`},
-		{"JSON in a cell", "", "TopicArn,Message\nt,\"[{\"\"type\"\":\"\"a\"\"},{\"\"type\"\":\"\"b\"\"},{\"\"type\"\":\"\"c\"\"}]\"\nt,\"{\nt,\"{\"\"type\"\":\"\"d\"\"}\"\nt,\"[{\"\"type\"\":\"\"e\"\"},{\"\"type\"\":\"\"f\"\"}]\"\n", `{"type":"a"} {"type":"b"} {"type":"c"} !syntax {"type":"d"} {"type":"e"} {"type":"f"}`},
+		{"JSON in a cell", "",
+			"TopicArn,Message\n" +
+				"t,\"[{\"\"type\"\":\"\"a\"\"},{\"\"type\"\":\"\"b\"\"},{\"\"type\"\":\"\"c\"\"}]\"\n" +
+				"t,\"{\n" +
+				"t,\"{\"\"type\"\":\"\"d\"\"}\"\n" +
+				"t,\"[{\"\"type\"\":\"\"e\"\"},{\"\"type\"\":\"\"f\"\"}]\"\n",
+			`{"type":"a"} {"type":"b"} {"type":"c"} !syntax {"type":"d"} {"type":"e"} {"type":"f"}`},
 		{"nothing to unwrap", "", `{"payload":{"messageId":"m"},"createdAt":1}` + "\n" + `{"createdAt":1}`,
 			`{"messageId":"m"} !not_an_event`},
 		{"a table with marks", "", "key,n\r\nk1,0.10\r\n\"k,\"\"2\"\"\nx\",-3\n",

@@ -91,7 +91,8 @@ func openRepeats(b *testing.B, kind string) (first func([32]byte, source.Positio
 		b.Fatal(err)
 	}
 	prepare := func() *sql.Stmt {
-		s, err := tx.Prepare("INSERT INTO seen VALUES (?, ?) ON CONFLICT DO UPDATE SET at = min(at, excluded.at) RETURNING at")
+		s, err := tx.Prepare("INSERT INTO seen VALUES (?, ?) " +
+			"ON CONFLICT DO UPDATE SET at = min(at, excluded.at) RETURNING at")
 		if err != nil {
 			b.Fatal(err)
 		}
