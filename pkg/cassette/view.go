@@ -287,7 +287,7 @@ func eachView(s string, f func(v view, layer int) (now string, more bool)) {
 				return
 			}
 			if now != s {
-				if s, v, ok = now, undone(now, n, plus), true; v == nil {
+				if s, v = now, undone(now, n, plus); v == nil {
 					break
 				}
 			}

@@ -437,6 +437,20 @@ func (e *Endpoint) compile() error {
 			c.Docs = e.Docs
 		}
 	}
+	if e.InsertID != "" {
+		e.insertID = strings.Split(e.InsertID, ".")
+	}
+	if err := e.Window.compile(e.Docs); err != nil {
+		return err
+	}
+	if err := e.compileItems(); err != nil {
+		return err
+	}
+	return e.compileAnswers()
+}
+
+// compileItems reads the rules for the body and for what is in it.
+func (e *Endpoint) compileItems() error {
 	if err := e.Body.compile(e.Docs); err != nil {
 		return fmt.Errorf("body: %w", err)
 	}
@@ -455,23 +469,11 @@ func (e *Endpoint) compile() error {
 			return fmt.Errorf("kind %d: %w", i, err)
 		}
 	}
-	if e.InsertID != "" {
-		e.insertID = strings.Split(e.InsertID, ".")
-	}
-	w := &e.Window
-	if w.Field != "" {
-		w.field = strings.Split(w.Field, ".")
-	}
-	if w.Whole != "" {
-		w.whole = strings.Split(w.Whole, ".")
-	}
-	if (w.Past != 0 || w.Future != 0) &&
-		(w.field == nil && w.whole == nil || !slices.Contains([]string{"s", "ms", "us", "iso"}, w.Unit)) {
-		return fmt.Errorf("window: it needs a field and a unit out of s, ms, us, iso")
-	}
-	if w.Docs == "" {
-		w.Docs = e.Docs
-	}
+	return nil
+}
+
+// compileAnswers reads the answers, and tries whether they are those of a success.
+func (e *Endpoint) compileAnswers() error {
 	for _, r := range []struct {
 		name string
 		*Reply
@@ -493,6 +495,24 @@ func (e *Endpoint) compile() error {
 		if err := e.Partial.compile(0); err != nil {
 			return fmt.Errorf("partial: %w", err)
 		}
+	}
+	return nil
+}
+
+// compile reads the members that hold the time.
+func (w *Window) compile(docs string) error {
+	if w.Field != "" {
+		w.field = strings.Split(w.Field, ".")
+	}
+	if w.Whole != "" {
+		w.whole = strings.Split(w.Whole, ".")
+	}
+	if (w.Past != 0 || w.Future != 0) &&
+		(w.field == nil && w.whole == nil || !slices.Contains([]string{"s", "ms", "us", "iso"}, w.Unit)) {
+		return fmt.Errorf("window: it needs a field and a unit out of s, ms, us, iso")
+	}
+	if w.Docs == "" {
+		w.Docs = docs
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func Try(
 		return out, err
 	}
 	dropped := ""
-	if steps := steps.WithoutPositions(); !steps.Empty() {
+	if steps = steps.WithoutPositions(); !steps.Empty() {
 		var changed []byte
 		var worker transform.Worker
 		if changed, dropped, err = steps.Apply(&worker, ev, source.Position{}); err != nil {
