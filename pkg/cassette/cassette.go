@@ -10,9 +10,9 @@
 // keeps redacted copies. Every interaction goes to a crash journal at once, and
 // all of them become the cassette in the end, in the order in which the
 // requests began. A [Redactor] replaces secrets by stable tokens, so that what
-// was equal stays equal; [Redactor.ScanFile], and the gate before anything is written, then look
-// through the final text for
-// whatever it may have missed. What does not pass is not written.
+// was equal stays equal; [Redactor.ScanFile], and the gate before anything is written, then
+// look through the final text for whatever it may have missed. What does not
+// pass is not written.
 //
 // Replaying: a [Replayer] finds the recorded interaction for a request, by an
 // index, and never goes to the network. A request that it does not know is a
