@@ -253,7 +253,7 @@ func (x *exchange) ended(err error) {
 	}
 	r.flying--
 	if !x.stream {
-		r.urgent.Add(-1)
+		r.answered()
 	}
 	r.changed.Broadcast()
 }

@@ -181,3 +181,26 @@ func BenchmarkRedaction(b *testing.B) {
 		}
 	}
 }
+
+// TestRedactionGivesWay: that of a large answer waits while a request is under way, and
+// a moment longer; that of a small one does not.
+func TestRedactionGivesWay(t *testing.T) {
+	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{})
+	rec.urgent.Add(1)
+	rec.givesWay(0)() // would wait for ever
+	done := make(chan bool)
+	go func() {
+		rec.givesWay(1 << 30)()
+		close(done)
+	}()
+	rec.mu.Lock()
+	rec.answered()
+	rec.mu.Unlock()
+	<-done
+	if rec.recent.Load() {
+		t.Error("it went on at once")
+	}
+	if err := rec.Abandon(); err != nil {
+		t.Error(err)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -63,8 +64,12 @@ type Recorder struct {
 	journalMu sync.Mutex
 	journal   *os.File
 
-	urgent atomic.Int64 // requests under way that are no streams: redaction gives way to them
-	blocks sync.Pool    // of answers under way
+	// Redaction gives way to requests under way that are no streams, and a moment longer,
+	// as one comes seldom alone.
+	urgent atomic.Int64
+	recent atomic.Bool
+	calm   *time.Timer // ends what is recent
+	blocks sync.Pool   // of answers under way
 
 	beforeRedaction func() // holds it up, in tests
 }
@@ -181,16 +186,20 @@ func (r *Recorder) Add(c *Cassette) {
 	r.omitted = append(r.omitted, c.Meta.Unrecorded...)
 }
 
-// patience is how long the redaction of one exchange gives way in all.
-const patience = time.Second
+// patience is how long the redaction of one exchange gives way in all: of a large one,
+// for a small one is done at once, and is to be in the crash journal soon.
+func patience(size int64) time.Duration {
+	return min(time.Second, time.Duration(size)*time.Microsecond)
+}
 
 // givesWay returns what redaction calls every now and then: it waits while requests
 // are under way, so that the processor is theirs, but not for ever, nor when much is
 // waiting or the recording ends.
-func (r *Recorder) givesWay() func() {
-	left := patience
+func (r *Recorder) givesWay(size int64) func() {
+	left := patience(size)
 	return func() {
-		if r.urgent.Load() == 0 || left <= 0 {
+		if r.urgent.Load() == 0 && !r.recent.Load() || left <= 0 {
+			runtime.Gosched()
 			return
 		}
 		began := r.opts.Now()
@@ -204,13 +213,35 @@ func (r *Recorder) givesWay() func() {
 		defer end.Stop()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		for r.urgent.Load() > 0 && !over && !r.closed && !r.settling && r.waiting < maxWaiting/4 {
+		for (r.urgent.Load() > 0 || r.recent.Load()) && !over && !r.closed && !r.settling && r.waiting < maxWaiting/4 {
 			r.changed.Wait()
 		}
 		if left -= r.opts.Now().Sub(began); over {
 			left = 0
 		}
 	}
+}
+
+// moment is how long after a request redaction waits for the next one.
+const moment = 2 * time.Millisecond
+
+// answered notes that a request is no longer under way. It needs r.mu.
+func (r *Recorder) answered() {
+	r.urgent.Add(-1)
+	if r.closed {
+		return
+	}
+	r.recent.Store(true)
+	if r.calm != nil {
+		r.calm.Reset(moment)
+		return
+	}
+	r.calm = time.AfterFunc(moment, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.recent.Store(false)
+		r.changed.Broadcast()
+	})
 }
 
 // put keeps an interaction, redacted, here and in the journal; not one that was not
@@ -295,7 +326,7 @@ func (r *Recorder) keep(x *exchange) (err error) {
 		return nil
 	}
 	red := *r.opts.Redactor
-	red.pause = r.givesWay()
+	red.pause = r.givesWay(x.size())
 	k := x.redacted(&red)
 	if leaks := r.put(k, &red); len(leaks) > 0 {
 		r.omit(x.req, leaks[0].Path+": "+leaks[0].Kind)
@@ -462,6 +493,9 @@ func (r *Recorder) Abandon() error {
 func (r *Recorder) close() {
 	r.closed = true
 	r.queue = nil
+	if r.calm != nil {
+		r.calm.Stop()
+	}
 	r.changed.Broadcast()
 }
 

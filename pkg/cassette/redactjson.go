@@ -94,7 +94,7 @@ func validJSON(s string) bool {
 func (w *jsonWalk) walk() {
 	paused := 0
 	for i := 0; i < len(w.s); {
-		if i-paused > 1<<15 && w.r.pause != nil {
+		if i-paused > 1<<13 && w.r.pause != nil {
 			paused = i
 			w.r.pause()
 		}
