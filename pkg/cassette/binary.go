@@ -44,21 +44,26 @@ type binaryWalk struct {
 	s     string
 	f     func(name, text string) string
 	out   strings.Builder
-	named int // members with a name
+	dry   bool // nothing is given or written
+	named int  // members with a name
 }
 
-// walkBinary is ok when all of a text is one such object, or several.
+// walkBinary is ok when all of a text is one such object, or several. Without f it only
+// tells that.
 func walkBinary(s string, f func(name, text string) string) (out, form string, ok bool) {
-	if len(s) < MinSecret || s[0] < 0x80 {
+	if len(s) < MinSecret || s[0] < 0x80 || s[0] >= 0xc0 && s[0] < 0xd8 || s[0] >= 0xe0 { // none begins so
 		return "", "", false
 	}
 	for _, form := range binaryForms() {
 		if kind, _, _ := form.head(s, 0); kind != binaryMap && kind != binaryArray && kind != binaryTag {
 			continue
 		}
-		seen := binaryWalk{form: form, s: s, f: func(_, text string) string { return text }}
+		seen := binaryWalk{form: form, s: s, dry: true}
 		if !seen.all() || seen.named == 0 {
 			continue // f is asked about nothing that turns out to be something else
+		}
+		if f == nil {
+			return "", form.name, true
 		}
 		w := binaryWalk{form: form, s: s, f: f}
 		ok := w.all()
@@ -91,6 +96,9 @@ func (w *binaryWalk) value(at int, name string, depth int) (next int, ok bool) {
 			return 0, false
 		}
 		text, now := w.s[next:next+n], ""
+		if w.dry {
+			return next + n, true
+		}
 		if kind != binaryScalar {
 			now = w.f(name, text)
 		}
@@ -100,11 +108,13 @@ func (w *binaryWalk) value(at int, name string, depth int) (next int, ok bool) {
 			w.form.text(&w.out, kind, now)
 		}
 		return next + n, true
-	case binaryTag:
+	}
+	if !w.dry {
 		w.out.WriteString(w.s[at:next])
+	}
+	if kind == binaryTag {
 		return w.value(next, name, depth+1)
 	}
-	w.out.WriteString(w.s[at:next])
 	if n > len(w.s)-next { // each takes a byte
 		return 0, false
 	}
@@ -129,7 +139,7 @@ func (w *binaryWalk) value(at int, name string, depth int) (next int, ok bool) {
 
 // isBinary says that a text is in one of the forms.
 func isBinary(s string) bool {
-	_, _, ok := walkBinary(s, func(_, text string) string { return text })
+	_, _, ok := walkBinary(s, nil)
 	return ok
 }
 

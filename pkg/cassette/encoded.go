@@ -322,6 +322,9 @@ func runs(s string) iter.Seq[run] {
 				}
 				continue
 			}
+			if isID(text) {
+				continue
+			}
 			flat := text
 			if to-from > 60 {
 				flat = unwrapped(text)
@@ -343,6 +346,24 @@ func runs(s string) iter.Seq[run] {
 			}
 		}
 	}
+}
+
+// isID says that a run is hexadecimal digits of no text, in one letter case, perhaps with
+// hyphens: an id or a sum. Base64 is made of them once in millions of times.
+func isID(s string) bool {
+	var upper, lower bool
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9' || c == '-':
+		case c >= 'a' && c <= 'f':
+			lower = true
+		case c >= 'A' && c <= 'F':
+			upper = true
+		default:
+			return false
+		}
+	}
+	return !upper || !lower
 }
 
 // hexRun reads hexadecimal digits of a text of at least MinSecret characters.
@@ -367,13 +388,21 @@ func hexRun(s string) (run, bool) {
 		true
 }
 
-// base64Runs yields the places of at least 12 characters of base64, over line ends
-// where the lines are long.
+// shortestRun is the length from which characters are looked at as base64.
+const shortestRun = 12
+
+// base64Runs yields the places of at least shortestRun characters of base64, over line
+// ends where the lines are long.
 func base64Runs(s string) func(yield func(from, to int) bool) {
 	return func(yield func(from, to int) bool) {
-		for i := 0; i < len(s); {
-			if traitTable[s[i]]&(wordy|pluses) == 0 {
-				i++
+		for i := 0; i+shortestRun <= len(s); {
+			// From behind, most words are told to be too short by one look.
+			last := i + shortestRun - 1
+			for last >= i && traitTable[s[last]]&(wordy|pluses) != 0 {
+				last--
+			}
+			if last >= i {
+				i = last + 1
 				continue
 			}
 			start, line := i, i
@@ -395,7 +424,7 @@ func base64Runs(s string) func(yield func(from, to int) bool) {
 			for end < len(s) && s[end] == '=' && end-i < 2 {
 				end++
 			}
-			if i-start >= 12 && !yield(start, end) {
+			if !yield(start, end) {
 				return
 			}
 		}
@@ -440,28 +469,66 @@ func isBase64(c byte) bool {
 
 // unbase64 decodes base64 of whatever bytes; ok is false when it is none.
 func unbase64(s string) (plain string, enc *base64.Encoding, ok bool) {
-	body := strings.TrimRight(s, "=")
-	if len(body)*3/4 < MinSecret || len(body)%4 == 1 { // there is no such length
+	n := len(s)
+	for n > 0 && s[n-1] == '=' {
+		n--
+	}
+	padded := n < len(s)
+	if n*3/4 < MinSecret || n%4 == 1 || padded && len(s)%4 != 0 { // there is no such length
 		return "", nil, false
 	}
-	switch padded, urlSafe := len(body) < len(s), strings.ContainsAny(s, "-_"); {
-	case padded && len(s)%4 != 0, urlSafe && strings.ContainsAny(s, "+/"):
+	var short [64]byte
+	out := short[:0]
+	if n > len(short)*4/3 {
+		out = make([]byte, 0, n*3/4)
+	}
+	var bits uint32
+	urls, others := false, false
+	for i := range n {
+		v := digits64[s[i]]
+		if v > 63 {
+			return "", nil, false
+		}
+		if v >= 62 {
+			urls, others = urls || s[i] == '-' || s[i] == '_', others || s[i] == '+' || s[i] == '/'
+		}
+		bits = bits<<6 | uint32(v)
+		switch i & 3 {
+		case 1:
+			out = append(out, byte(bits>>4))
+		case 2:
+			out = append(out, byte(bits>>2))
+		case 3:
+			out = append(out, byte(bits))
+		}
+	}
+	switch {
+	case urls && others:
 		return "", nil, false
-	case padded && urlSafe:
+	case padded && urls:
 		enc = base64.URLEncoding
 	case padded:
 		enc = base64.StdEncoding
-	case urlSafe:
+	case urls:
 		enc = base64.RawURLEncoding
 	default:
 		enc = base64.RawStdEncoding
 	}
-	data, err := enc.DecodeString(s)
-	if err != nil || len(data) < MinSecret {
-		return "", nil, false
-	}
-	return string(data), enc, true
+	return string(out), enc, true
 }
+
+// digits64 is what the digits of base64 are worth, in both alphabets; 255 for what is
+// none.
+var digits64 = func() (table [256]byte) {
+	for c := range table {
+		table[c] = 255
+	}
+	for v, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		table[c] = byte(v)
+	}
+	table['-'], table['_'] = 62, 63
+	return table
+}()
 
 // printable tells text from other bytes.
 func printable(data []byte) bool {

@@ -12,6 +12,9 @@ func mayBePair(s string, i int) bool {
 	end := i
 	if s[i] == '>' {
 		if i == 0 || s[i-1] != '=' {
+			if i+1 < len(s) && s[i+1] == '<' { // most often
+				return strings.HasPrefix(s[i+1:], "<!")
+			}
 			next := strings.IndexByte(s[i:], '<')
 			return next > 0 && next+1 < len(s)-i && (next > 4 && s[i+next+1] == '/' || s[i+next+1] == '!')
 		}
@@ -60,13 +63,13 @@ func (r *Redactor) attribute(s string, i int) (match, bool) {
 // name: <key>password</key><string>…<, <name>password</name><value><string>…<. The
 // bracket > of the first stands at a place.
 func (r *Redactor) labelled(s string, i int) (match, bool) {
-	text, rest, ok := strings.Cut(s[i+1:min(len(s), i+2048)], "</")
-	if !ok || len(text) > 64 {
+	text, rest, ok := strings.Cut(s[i+1:min(len(s), i+68)], "<")
+	if !ok || len(rest) < 3 || rest[0] != '/' || !mayAnnounce(text) {
 		return match{}, false
 	}
-	tag, _, _ := strings.Cut(rest, ">")
+	tag, _, _ := strings.Cut(s[i+1+len(text)+2:min(len(s), i+len(text)+32)], ">")
 	kind := r.keyKind(last(strings.TrimSpace(text)))
-	if !labels[flatName(tag)] || kind == "" {
+	if kind == "" || !labels[flatName(tag)] {
 		return match{}, false
 	}
 	at := i + 1 + len(text)

@@ -611,9 +611,12 @@ func bareNumber(s string, from, to int) bool {
 
 // matches are the secrets of a flat text, from left to right and without overlap:
 // a known value before a shape, that before a name, and of two the longer.
-func (r *Redactor) matches(s string) []match {
+func (r *Redactor) matches(s string) []match { return r.matchesOf(s, r.quick) }
+
+// matchesOf is matches, with quick of known values only.
+func (r *Redactor) matchesOf(s string, quick bool) []match {
 	found := r.recognised(s, nil)
-	if r.quick {
+	if quick {
 		found = r.known.find(s)
 	} else {
 		found = r.columns(s, r.search(s, found, true))
@@ -669,7 +672,7 @@ func (r *Redactor) search(s string, found []match, pairs bool) []match {
 	var w uint32
 	afterKnown, afterPair := 0, 0 // what comes before is part of a value
 	for i := range len(s) {
-		if i&(1<<16-1) == 1<<16-1 && r.pause != nil {
+		if i&(1<<14-1) == 1<<14-1 && r.pause != nil {
 			k.mu.RUnlock()
 			r.pause()
 			k.mu.RLock()
@@ -792,12 +795,31 @@ func (r *Redactor) inside(plain string, depth int) (string, bool) {
 	return now, now != plain
 }
 
+// shortestShape is how long a credential among bytes has to be to be told by its shape.
+const shortestShape = 16
+
+// longestText is the length of the longest part of a text that may be printed.
+func longestText(s string) (most int) {
+	n := 0
+	for i := range len(s) {
+		if n++; traitTable[s[i]]&(high|control) != 0 {
+			n = 0
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
 // inBytes finds in bytes that are no text the values that are known, and the
 // credentials that a shape tells.
 func (r *Redactor) inBytes(plain string) []match {
+	if len(r.tokens) == 0 && longestText(plain) < shortestShape {
+		return r.matchesOf(plain, true)
+	}
 	found := r.matches(plain)
 	return slices.DeleteFunc(found, func(m match) bool {
-		return !m.exact && (personal(m.kind) || !printable([]byte(plain[m.from:m.to])) || m.to-m.from < 16)
+		return !m.exact && (personal(m.kind) || !printable([]byte(plain[m.from:m.to])) ||
+			m.to-m.from < shortestShape)
 	})
 }
 

@@ -80,18 +80,20 @@ func near(w uint32) uint32 { return w * 0x9e3779b1 >> 17 }
 type shapes struct {
 	rules []*rule
 	marks marks
-	keys  map[uint32][]keyOf // by the first three bytes of a key
+	slots [len(marks{})]uint16 // by the mark of the first three bytes of a key
+	keys  [][]keyOf            // of each slot; the first has none
 }
 
 type keyOf struct {
 	text  string
+	three uint32 // its first bytes
 	rule  *rule
 	heads bool // the value begins with it
 }
 
 // newShapes reads the rules, and marks what their values, and cards, begin with.
 func newShapes() *shapes {
-	s := &shapes{keys: map[uint32][]keyOf{}}
+	s := &shapes{keys: make([][]keyOf, 1)}
 	rules := ownRules()
 	for line := range strings.Lines(maintained) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
@@ -128,7 +130,12 @@ func newShapes() *shapes {
 func (s *shapes) put(key string, r *rule) {
 	w := three(three(three(0, key[0]), key[1]), key[2])
 	s.marks.put(key, markShape)
-	s.keys[w] = append(s.keys[w], keyOf{key, r, r.begins || r.heads(key)})
+	slot := &s.slots[near(w)]
+	if *slot == 0 {
+		*slot = uint16(len(s.keys)) // there are fewer keys than that
+		s.keys = append(s.keys, nil)
+	}
+	s.keys[*slot] = append(s.keys[*slot], keyOf{key, w, r, r.begins || r.heads(key)})
 }
 
 // assigned is what the rules have between a name and its value.
@@ -163,10 +170,12 @@ const (
 // at appends what looks like a secret and has a key that begins at a place, of which
 // the first three bytes are w.
 func (s *shapes) at(text string, at int, w uint32, found []match) []match {
-	for _, k := range s.keys[w] {
+	list := s.keys[s.slots[near(w)]]
+	for i := range list {
+		k := &list[i]
 		n := len(k.text)
 		switch {
-		case n > len(text)-at, n > 3 && !strings.EqualFold(text[at+3:at+n], k.text[3:]),
+		case k.three != w, n > len(text)-at, n > 3 && !strings.EqualFold(text[at+3:at+n], k.text[3:]),
 			k.heads && at > 0 && isAlnumByte(text[at-1]),
 			k.rule.upper && (fold(text[at]) == text[at] || fold(text[at+1]) == text[at+1]),
 			k.rule.may != nil && !k.rule.may(text[at+n:]):
@@ -189,7 +198,7 @@ func (s *shapes) mentioned(name string) bool {
 		if i < 2 || s.marks[near(w)]&markShape == 0 {
 			continue
 		}
-		for _, k := range s.keys[w] {
+		for _, k := range s.keys[s.slots[near(w)]] {
 			if rest := name[i-2:]; len(k.text) <= len(rest) && strings.EqualFold(rest[:len(k.text)], k.text) {
 				return true
 			}

@@ -184,11 +184,24 @@ func undoEntity(s string, i int, put []byte) ([]byte, int) {
 	return append(put, plain...), end + 1
 }
 
+// mayBePrintable says that a text has a soft line end, or the escape of =.
+func mayBePrintable(s string) bool {
+	for i := 0; ; i++ {
+		n := strings.IndexByte(s[i:], '=')
+		if n < 0 || i+n+1 >= len(s) {
+			return false
+		}
+		i += n
+		if c := s[i+1]; c == '\n' || c == '\r' && strings.HasPrefix(s[i+1:], "\r\n") || strings.HasPrefix(s[i+1:], "3D") {
+			return true
+		}
+	}
+}
+
 // undoPrintable undoes quoted-printable, the soft line ends of which are what
 // tells it; ok is false when there are none.
 func undoPrintable(s string) (v view, ok bool) {
-	if !strings.Contains(s, "=\r\n") && !strings.Contains(s, "=\n") && !strings.Contains(s, "=3D") ||
-		len(s) > math.MaxInt32 {
+	if len(s) > math.MaxInt32 || !mayBePrintable(s) {
 		return view{}, false
 	}
 	u := undoing{s: s}
