@@ -82,13 +82,14 @@ func (d *Declared) bind(c *opened) (action, error) {
 		once: d.once, dated: d.dated}
 	b := &bound{Declared: d}
 	sc := d.scope(c)
-	var err error
 	if len(d.steps) == 0 {
 		return a, fmt.Errorf("it has no request")
 	}
-	if b.settings, err = sc.Values(); err != nil {
-		return a, err
+	settings, wrong := sc.Values()
+	if wrong != nil {
+		return a, wrong
 	}
+	b.settings = settings
 	for i, s := range d.steps {
 		bs, needed, err := s.bind(sc)
 		if err != nil {

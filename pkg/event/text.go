@@ -249,12 +249,6 @@ func ParseTime(v Value) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// IsTime says that [ParseTime] can read the value, for [Value.Test].
-func IsTime(v Value) bool {
-	_, ok := ParseTime(v)
-	return ok
-}
-
 func unixTime(i int64) time.Time {
 	a := i
 	if a < 0 {

@@ -95,18 +95,18 @@ func (e *expr) bound(key string) (texts []string, left *expr, ok bool) {
 		}
 	case opAnd:
 		for i, a := range e.args {
-			texts, left, ok := a.bound(key)
-			if !ok {
+			t, rest, bounds := a.bound(key)
+			if !bounds {
 				continue
 			}
 			args := slices.Delete(slices.Clone(e.args), i, i+1)
-			if left != nil {
-				args = slices.Insert(args, i, left)
+			if rest != nil {
+				args = slices.Insert(args, i, rest)
 			}
 			if len(args) == 0 {
-				return texts, nil, true
+				return t, nil, true
 			}
-			return texts, &expr{op: opAnd, args: args, col: e.col}, true
+			return t, &expr{op: opAnd, args: args, col: e.col}, true
 		}
 	case opOr:
 		for _, a := range e.args {
