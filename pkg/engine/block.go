@@ -61,9 +61,9 @@ func (b *block) release() {
 // prepare indexes and selects the chunk's records. It is a pure function of
 // the chunk, so blocks are prepared in parallel. Where all lanes make the same of
 // every event it routes the records, too, part by part, as long as their text and
-// index are in the processor's cache: that halves what routing takes. gated: the caller
+// index are in the processor's cache: that halves what routing takes. hasPlace: the caller
 // has a processor's place.
-func (e *Engine) prepare(c *source.Chunk, isUrgent, gated bool) *block {
+func (e *Engine) prepare(c *source.Chunk, isUrgent, hasPlace bool) *block {
 	b := e.stockBlocks.Take()
 	b.chunk, b.home, b.routes = c, e.stockBlocks, e.stockRouted
 	b.parser.Follow = e.paths
@@ -82,7 +82,7 @@ func (e *Engine) prepare(c *source.Chunk, isUrgent, gated bool) *block {
 	for i := range r.n {
 		from, to := r.part(0, len(c.Records), i)
 		e.index(b, to)
-		l.router.part(b, from, to, r, i, isUrgent, gated)
+		l.router.part(b, from, to, r, i, isUrgent, hasPlace)
 		b.bytes += int64(r.parts[i].list.Size())
 		if e.forgets {
 			e.forget(b, from, to)

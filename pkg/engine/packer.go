@@ -113,7 +113,7 @@ type Packer[T any] struct {
 	nOpened  int
 	nClosed  int
 	last     []*Packed[T] // the last ones that were closed, a window of them
-	landing  []*Packed[T] // those that have left the window, to be looked at
+	leaving  []*Packed[T] // those that have left the window, to be looked at
 	flushing bool
 
 	users    map[uint64]*packUser[T]
@@ -200,7 +200,7 @@ func (p *Packer[T]) Add(it Parcel[T]) {
 	}
 	d := it.Delivery
 	p.place(parcel[T]{it.Value, d.To, it.User, it.Record, it.Held, len(d.Item), d.Action}, false)
-	p.land()
+	p.releaseUsers()
 	p.makeRoom()
 }
 
@@ -209,12 +209,12 @@ func (p *Packer[T]) Flush() {
 	p.flushing = true // nothing will come to put between
 	for u := p.firstLate(); u != nil; u = p.firstLate() {
 		p.undefer(u)
-		p.land()
+		p.releaseUsers()
 	}
 	for b := p.oldest(); b != nil; b = p.oldest() {
 		p.close(b)
 	}
-	p.land()
+	p.releaseUsers()
 	p.flushing = false
 }
 
@@ -340,7 +340,7 @@ func (p *Packer[T]) close(b *Packed[T]) {
 			}
 		}
 		if p.last = append(p.last, b); len(p.last) >= p.window {
-			p.landing = append(p.landing, p.last[0])
+			p.leaving = append(p.leaving, p.last[0])
 			p.last[0] = nil
 			p.last = p.last[1:]
 		}
@@ -348,13 +348,13 @@ func (p *Packer[T]) close(b *Packed[T]) {
 	p.done(b)
 }
 
-// land looks after the users of batches that have left the window: what waited
+// releaseUsers looks after the users of batches that have left the window: what waited
 // behind them goes into the next batch.
-func (p *Packer[T]) land() {
-	for len(p.landing) > 0 {
-		b := p.landing[0]
-		p.landing[0] = nil
-		p.landing = p.landing[1:]
+func (p *Packer[T]) releaseUsers() {
+	for len(p.leaving) > 0 {
+		b := p.leaving[0]
+		p.leaving[0] = nil
+		p.leaving = p.leaving[1:]
 		for _, u := range b.users {
 			if u.last != b {
 				continue
@@ -400,11 +400,11 @@ func (p *Packer[T]) firstLate() *packUser[T] {
 func (p *Packer[T]) makeRoom() {
 	for p.deferred > maxDeferred || p.deferred > 0 && p.most > 0 && p.held > p.most {
 		p.undefer(p.firstLate())
-		p.land()
+		p.releaseUsers()
 	}
 	for p.most > 0 && p.held > p.most && len(p.open) > 0 {
 		p.close(p.largest())
-		p.land()
+		p.releaseUsers()
 	}
 }
 

@@ -198,13 +198,13 @@ func (r *router) parts(b *block, from int, out *routed, isUrgent bool) {
 // part routes the records of a block from one to before another, in a goroutine of its
 // own: when that has been with one event for too long it is given up, with the memory
 // that it may still write to, and another one does the part again without that event.
-// gated: the caller has a processor's place.
-func (r *router) part(b *block, from, to int, out *routed, i int, isUrgent, gated bool) {
+// hasPlace: the caller has a processor's place.
+func (r *router) part(b *block, from, to int, out *routed, i int, isUrgent, hasPlace bool) {
 	var hung map[int]bool
 	for {
 		p := out.parts[i]
 		p.at.Store(int64(from) - 1)
-		p.outside = !gated
+		p.outside = !hasPlace
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
