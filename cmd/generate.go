@@ -24,6 +24,9 @@ func (a *app) generateCommand() *cobra.Command {
 		Use: "generate --to FILE", Args: cobra.NoArgs,
 		Short: "Write a stream of made-up events, the same for the same seed",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if o.Variety > eventgen.MostVariety {
+				return usagef("--variety has to be at most %d, not %d", eventgen.MostVariety, o.Variety)
+			}
 			if to == "-" {
 				return eventgen.WriteAs(under(a.out), to, o)
 			}
@@ -59,7 +62,7 @@ func generate(path string, o eventgen.Options, cut int) (err error) {
 	if err != nil {
 		return err
 	}
-	return f.Truncate(info.Size() - int64(cut))
+	return f.Truncate(max(0, info.Size()-int64(cut)))
 }
 
 // sinkCommand is a server that takes everything and counts, for benchmarks.

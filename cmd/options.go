@@ -59,9 +59,12 @@ func (a *app) readGlobals(c *cobra.Command) error {
 		a.profile, a.hasProfile = a.env("FANFOLD_PROFILE")
 	}
 	path := a.findConfig()
-	// redrive finds the configuration of its run.
-	if path == "" && a.profile != "" && c.Flags().Changed("profile") && c.Name() != "redrive" {
-		return usagef("--profile %s: there is no configuration file", a.profile)
+	if path == "" && a.profile != "" && c.Name() != "redrive" { // which finds the configuration of its run
+		if c.Flags().Changed("profile") {
+			return usagef("--profile %s: there is no configuration file", a.profile)
+		} else if !needsNoConfig(c) {
+			a.sayf("warning: FANFOLD_PROFILE is %s, and there is no configuration file", a.profile)
+		}
 	}
 	if from := c.Flags().Lookup("from"); from != nil && isStdin(path) && isStdinIn(from) {
 		return usagef("--config %s and --from - both take standard input", path)

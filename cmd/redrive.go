@@ -128,8 +128,8 @@ func (a *app) configOf(id string, s *engine.Summary) (*config.File, error) {
 	case a.configGiven && s.Config != absolute(a.configFile):
 		return a.loadConfig()
 	case a.configGiven:
-	case s.Config == "" && a.hasProfile:
-		return nil, usagef("--profile %s: run %s had no configuration: name one with --config", a.profile, id)
+	case s.Config == "" && a.hasProfile && a.profile != "":
+		return nil, usagef("--profile %s: run %s had no configuration (--config names one)", a.profile, id)
 	case s.Config == "":
 		return &config.File{}, nil
 	case a.configFile == "" || s.Config != absolute(a.configFile):

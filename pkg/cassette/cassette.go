@@ -143,25 +143,31 @@ func LoadMeta(path string) (Meta, error) {
 }
 
 func readBounded(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
+	if err := readable(path); err != nil {
 		return nil, err
 	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s has %d bytes, more than a cassette may have (%d)", path, info.Size(), maxFile)
-	}
 	return os.ReadFile(path)
+}
+
+// readable says why a file is not read: it is none, which may have no end, or too large.
+func readable(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no file", path)
+	case info.Size() > maxFile:
+		return fmt.Errorf("%s has %d bytes, more than a cassette may have (%d)", path, info.Size(), maxFile)
+	}
+	return nil
 }
 
 // Load reads a cassette and its sidecar, if it has one.
 func Load(path string) (*Cassette, error) {
 	c := &Cassette{Path: path}
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
+	if err := readable(path); err != nil {
 		return nil, err
-	case info.Size() > maxFile:
-		return nil, fmt.Errorf("%s has %d bytes, more than a cassette may have (%d)", path, info.Size(), maxFile)
 	}
 	v, err := vcr.Load(strings.TrimSuffix(path, ".yaml"))
 	if err != nil || v.Version != 1 || len(v.Interactions) == 0 || hasNoAddress(v) {

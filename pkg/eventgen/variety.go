@@ -10,6 +10,9 @@ import (
 // for variety and does not say how much.
 const DefaultVariety = 300
 
+// MostVariety is how many event names a stream may have: all of them are held in memory.
+const MostVariety = 100_000
+
 // A varied stream is what a company has that tracks a lot: hundreds of event names, each
 // with properties of its own, some of which are there only now and then; three kinds of
 // devices with contexts of their own; products in lists; names of all alphabets. Events
