@@ -64,6 +64,7 @@ beginning of one that no other run has, or latest.`
 func (a *app) pruneCommand() *cobra.Command {
 	var o struct {
 		olderThan, form string
+		unfinished      bool
 		keepIncomplete  bool
 		dryRun          bool
 	}
@@ -71,8 +72,9 @@ func (a *app) pruneCommand() *cobra.Command {
 		Use: "prune --older-than 30d", Short: "Remove old runs, with their dead letters", Args: cobra.NoArgs,
 		Long: `prune removes runs that no command has used for the given time. A run that is removed
 is forgotten: the same command sends everything again, and its dead letters can no
-longer be redriven. A run that a process works on is kept.`,
-		Example: `  fanfold runs prune --older-than 30d --keep-incomplete --dry-run`,
+longer be redriven. A run that has work pending, or was killed, is kept unless
+--unfinished is given; one that a process works on always is.`,
+		Example: `  fanfold runs prune --older-than 30d --dry-run`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if o.olderThan == "" {
 				return usagef("say with --older-than how long a run has not been used, like --older-than 30d")
@@ -81,13 +83,21 @@ longer be redriven. A run that a process works on is kept.`,
 			if err != nil {
 				return usagef("--older-than: %w", err)
 			}
+			if o.unfinished && o.keepIncomplete {
+				return usagef("--unfinished and --keep-incomplete are contradictory: give one of them")
+			}
 			runs, err := a.runsFolder()
 			if err != nil {
 				return err
 			}
-			dirs, err := runs.Unused(a.now().Add(-age), o.keepIncomplete)
+			dirs, unfinished, err := runs.Unused(a.now().Add(-age))
 			if err != nil {
 				return err
+			}
+			if o.unfinished {
+				dirs = append(dirs, unfinished...)
+			} else {
+				a.say(report.Kept(c.Context(), unfinished)...)
 			}
 			if !o.dryRun {
 				if err = runs.Clear(); err != nil {
@@ -99,7 +109,8 @@ longer be redriven. A run that a process works on is kept.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.olderThan, "older-than", "", "how long a run has not been used: 30d, 4w, 12h")
-	f.BoolVar(&o.keepIncomplete, "keep-incomplete", false, "keep runs that have work pending, or were killed")
+	f.BoolVar(&o.unfinished, "unfinished", false, "remove also runs that have work pending, or were killed")
+	f.BoolVar(&o.keepIncomplete, "keep-incomplete", false, "keep those runs, which is so anyhow")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only say what would be removed")
 	choiceP(f, &o.form, "output", "o", "", "text", "json")
 	return c

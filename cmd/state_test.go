@@ -466,7 +466,9 @@ func TestHousekeeping(t *testing.T) {
 		{"--older-than 959h --dry-run -o json", `{"run":"` + first.Run + `","removed":false,"state_bytes":`},
 		{"--older-than 30d --keep-incomplete -o json", `{"run":"` + first.Run + `","removed":true,"state_bytes":`},
 		{"--older-than 30d --keep-incomplete", ""},
-		{"--older-than 30d", "removed " + second.Run + " ("},
+		{"--older-than 30d", ""},
+		{"--older-than 30d --unfinished --dry-run", "would remove " + second.Run + " ("},
+		{"--older-than 30d --unfinished", "removed " + second.Run + " ("},
 	} {
 		out, _ := f.other(0, append([]string{"runs", "prune"}, strings.Fields(c.args)...)...)
 		if !strings.HasPrefix(out, c.want) || c.want == "" && out != "" {

@@ -48,6 +48,31 @@ func Runs(ctx context.Context, w io.Writer, dirs []string) error {
 	return t.Flush()
 }
 
+// Kept says of runs that are not finished why they were not removed.
+func Kept(ctx context.Context, dirs []string) (notes []string) {
+	for _, dir := range dirs {
+		s := run.Listed(ctx, dir)
+		var pending uint64
+		for _, d := range s.Destinations {
+			pending += d.Pending
+		}
+		why := s.Status
+		if pending > 0 {
+			why += fmt.Sprintf(", with %s pending", Count(pending, "event"))
+		}
+		notes = append(notes, fmt.Sprintf("kept run %s: it is %s; --unfinished removes it, too", filepath.Base(dir), why))
+	}
+	return notes
+}
+
+// Count is a number of things, in words that fit the number.
+func Count[N int | int64 | uint64](n N, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // remark is what a list of runs says of a run beside its counts.
 func remark(s *engine.Summary) string {
 	var notes []string

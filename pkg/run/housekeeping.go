@@ -10,26 +10,27 @@ import (
 	"github.com/fanfold/fanfold/pkg/journal"
 )
 
-// Unused are the folders of runs that no command has worked on since a time; with
-// keepIncomplete only those that are complete. A run that a process works on is never one
-// of them.
-func (f Folder) Unused(since time.Time, keepIncomplete bool) ([]string, error) {
+// Unused are the folders of runs that no command has worked on since a time: those that
+// are complete, and those that are not, whose work would be lost with them. A run that a
+// process works on is in neither list.
+func (f Folder) Unused(since time.Time) (complete, unfinished []string, err error) {
 	dirs, err := f.Dirs()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var unused []string
 	for _, dir := range dirs {
 		if used := LastUsed(dir); used.IsZero() || used.After(since) {
 			continue
 		}
-		s, err := Standing(dir)
-		if err == nil && s.Status == Running || keepIncomplete && (err != nil || s.Status != Complete) {
-			continue
+		switch s, err := Standing(dir); {
+		case err == nil && s.Status == Running:
+		case err == nil && s.Status == Complete:
+			complete = append(complete, dir)
+		default:
+			unfinished = append(unfinished, dir)
 		}
-		unused = append(unused, dir)
 	}
-	return unused, nil
+	return complete, unfinished, nil
 }
 
 // Clear removes what is left of runs whose removal was interrupted.
