@@ -50,12 +50,15 @@ func (a *app) importWorkspace(path string, read func([]byte) ([]workspace.Destin
 	if path == "-" {
 		from = "standard input"
 	}
-	out, err := workspace.Write(from, dests, a.catalogue())
+	out, left, err := workspace.Write(from, dests, a.catalogue())
 	if err != nil {
 		return err
 	}
 	if _, err = a.out.Write(out); err != nil {
 		return err
+	}
+	for _, one := range left {
+		a.sayf("left out: %s", one)
 	}
 	// What `config check` would find is said now: a subscription may be older than the
 	// action that it is for.

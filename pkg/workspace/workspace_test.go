@@ -71,7 +71,7 @@ func TestImport(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		out, err := Write("export.json", dests, toys())
+		out, _, err := Write("export.json", dests, toys())
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -103,7 +103,7 @@ func FuzzImport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		for _, read := range []func([]byte) ([]Destination, error){Segment, RudderStack} {
 			if dests, err := read([]byte(in)); err == nil {
-				if _, err = Write("x", dests, toys()); err != nil {
+				if _, _, err = Write("x", dests, toys()); err != nil {
 					t.Error(err)
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode"
@@ -15,16 +16,17 @@ import (
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
-// Write makes a fanfold.yaml of destinations. from names where they come from.
-func Write(from string, dests []Destination, catalogue []destination.Destination) ([]byte, error) {
+// Write makes a fanfold.yaml of destinations. from names where they come from. left are
+// those that are not in it, each with the reason.
+func Write(from string, dests []Destination, catalogue []destination.Destination) (out []byte, left []string,
+	err error) {
 	w := &writer{catalogue: catalogue, names: map[string]bool{}}
 	table := &yaml.Node{Kind: yaml.MappingNode}
-	var left []string
 	for i := range dests {
 		d := &dests[i]
 		key, body, why := w.destination(d)
 		if why != "" {
-			left = append(left, fmt.Sprintf("%s (%s): %s", d.label(), d.Kind, why))
+			left = append(left, oneLine(fmt.Sprintf("%s (%s): %s", d.label(), d.Kind, why)))
 			continue
 		}
 		table.Content = append(table.Content, key, body)
@@ -51,9 +53,9 @@ func Write(from string, dests []Destination, catalogue []destination.Destination
 	e := yaml.NewEncoder(&b)
 	e.SetIndent(2)
 	if err := e.Encode(root); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return b.Bytes(), e.Close()
+	return b.Bytes(), left, e.Close()
 }
 
 // writer knows what has been written already.
@@ -102,9 +104,12 @@ func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) 
 	}
 	notes = append(notes, d.Notes...)
 	body = &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("type"), scalar(spec.Info.Slug)}}
-	settings, lost := w.settings(d, spec, name)
+	settings, base, lost := w.settings(d, spec, name)
 	if len(settings.Content) > 0 {
 		body.Content = append(body.Content, scalar("settings"), settings)
+	}
+	if base != "" {
+		body.Content = append(body.Content, scalar("base_url"), scalar(base))
 	}
 	notes = append(notes, lost...)
 	if len(d.Subscriptions) > 0 {
@@ -146,8 +151,11 @@ func (w *writer) name(label, slug string) string {
 	return name
 }
 
-// settings are those that the destination has, in its own words.
-func (w *writer) settings(d *Destination, spec destination.Destination, name string) (table *yaml.Node, lost []string) {
+// settings are those that the destination has, in its own words. base is the address of an
+// instance of the user's own, where one stands in the place of a region.
+func (w *writer) settings(d *Destination, spec destination.Destination, name string) (
+	table *yaml.Node, base string, lost []string,
+) {
 	table = &yaml.Node{Kind: yaml.MappingNode, Style: 0}
 	given := map[string]any{}
 	for _, s := range d.Settings {
@@ -174,32 +182,62 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 			table.Content = append(table.Content, scalar(f.Key), n)
 		case ok:
 			n, fits := valueOf(f, value)
-			if !fits {
+			text, _ := value.(string)
+			switch {
+			case fits:
+			case isRegion(f) && isAddress(text):
+				base = text
+				continue
+			case isRegion(f): // events must not go elsewhere for want of it: `config check` refuses the value
+				lost = append(lost, "to be mended: the value of the setting "+f.Key)
+				n = scalar(text)
+			default:
 				lost = append(lost, "not carried over: the value of the setting "+f.Key)
 				continue
 			}
 			table.Content = append(table.Content, scalar(f.Key), n)
 		}
 	}
-	return table, lost
+	return table, base, lost
 }
 
-// fieldFor is the setting that another tool calls key: by the same words, or, as the only
-// one that ends with them.
+// isRegion says that a setting tells where data resides.
+func isRegion(f setting.Field) bool { return slices.Contains(f.Choices, "eu") }
+
+// regionWords are what tools call such a setting.
+var regionWords = []string{"region", "residency", "instance", "endpoint", "datacenter", "datacentre", "cluster", "host"}
+
+func isAddress(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
+}
+
+// fieldFor is the setting that another tool calls key: by the same words, as the only one
+// that ends with them, as the one that tells the region where the key speaks of one, or as
+// the only required one whose words the key ends with.
 func fieldFor(s setting.Schema, key string) (setting.Field, bool) {
 	for _, f := range s.Fields {
 		if fold(f.Key) == fold(key) {
 			return f, true
 		}
 	}
-	var near []setting.Field
-	for _, f := range s.Fields {
-		if strings.HasSuffix(fold(f.Key), fold(key)) {
-			near = append(near, f)
+	word := fold(key)
+	for _, fits := range []func(setting.Field) bool{
+		func(f setting.Field) bool { return len(word) >= 3 && strings.HasSuffix(fold(f.Key), word) },
+		func(f setting.Field) bool {
+			return isRegion(f) && slices.ContainsFunc(regionWords, func(w string) bool { return strings.HasSuffix(word, w) })
+		},
+		func(f setting.Field) bool { return f.Required && strings.HasSuffix(word, fold(f.Key)) },
+	} {
+		var near []setting.Field
+		for _, f := range s.Fields {
+			if fits(f) {
+				near = append(near, f)
+			}
 		}
-	}
-	if len(near) == 1 && len(fold(key)) >= 3 {
-		return near[0], true
+		if len(near) == 1 {
+			return near[0], true
+		}
 	}
 	return setting.Field{}, false
 }
