@@ -42,6 +42,7 @@ func (w *World) Choose(f *File, c Choice) ([]*Destination, error) {
 		errs = append(errs, assign("--set", s, out, func(d *Destination, key, value string) error {
 			v, err := w.value(value)
 			d.Settings[key] = v
+			d.given("set", key, "--set "+d.Name+"."+key)
 			return err
 		}))
 	}
@@ -133,5 +134,6 @@ func setOption(d *Destination, key, value string) error {
 		n.Value = value
 	}
 	d.Written[key] = &n
+	d.given("opt", key, "--opt "+d.Name+"."+key)
 	return nil
 }

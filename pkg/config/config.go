@@ -86,9 +86,19 @@ type Destination struct {
 	// Notes are warnings.
 	Notes []string
 
-	unset         []error  // one for each variable that is referred to and not set
-	unsetSettings []string // keys of the settings that refer to such a variable
-	unsetOptions  []string // and of the options
+	givenBy       map[string]string // what gave settings and options that are not of the file, see given
+	unset         []error           // one for each variable that is referred to and not set
+	unsetSettings []string          // keys of the settings that refer to such a variable
+	unsetOptions  []string          // and of the options
+}
+
+// given notes what gave a setting (kind "set") or an option ("opt") from outside of the
+// file, so that it is blamed for the value.
+func (d *Destination) given(kind, key, by string) {
+	if d.givenBy == nil {
+		d.givenBy = map[string]string{}
+	}
+	d.givenBy[kind+" "+key] = by
 }
 
 // Opened is a destination that is ready to be sent to.
@@ -110,8 +120,8 @@ type Opened struct {
 
 // Problem is one thing that is wrong with a configuration. Several are joined.
 type Problem struct {
-	File string
-	Line int // 0: of no line in particular
+	File string // or the flag or the variable that gave what is wrong
+	Line int    // 0: of no line in particular
 	Err  error
 }
 
@@ -161,6 +171,7 @@ func (w *World) fromEnvironment(d *Destination) {
 		}
 		if v, ok := w.Env(EnvName(d.Slug, f.Key)); ok {
 			d.Settings[f.Key] = v
+			d.given("set", f.Key, "$"+EnvName(d.Slug, f.Key))
 			if f.Secret {
 				w.hide(v)
 			}
@@ -182,14 +193,24 @@ func (w *World) hide(value string) {
 // problems collects what is wrong with one file.
 type problems struct {
 	file  string
+	by    string // what has given that which is being looked at; "": the file
 	errs  []error
 	notes []string // of what is no mistake for certain
 }
 
 func (p *problems) add(line int, format string, args ...any) {
-	p.errs = append(p.errs, &Problem{p.file, line, fmt.Errorf(format, args...)})
+	file, line := p.at(line)
+	p.errs = append(p.errs, &Problem{file, line, fmt.Errorf(format, args...)})
 }
 
 func (p *problems) note(line int, format string, args ...any) {
-	p.notes = append(p.notes, place(p.file, line)+": warning: "+fmt.Sprintf(format, args...))
+	p.notes = append(p.notes, place(p.at(line))+": warning: "+fmt.Sprintf(format, args...))
+}
+
+// at is the place of a line, or of what was given instead of it.
+func (p *problems) at(line int) (string, int) {
+	if p.by != "" {
+		return p.by, 0
+	}
+	return p.file, line
 }

@@ -126,7 +126,9 @@ func (o *Opened) explain(err error, rehearse bool, p *problems) {
 	} else if l := d.Lines[key]; l > 0 {
 		line = l
 	}
+	p.by = d.givenBy["set "+key]
 	p.add(line, "%s: %w", d.Name, err)
+	p.by = ""
 }
 
 var ofAction = regexp.MustCompile(`^actions\[(\d+)\]`)

@@ -104,6 +104,7 @@ var onlyHTTP = []string{"presets", "compression", "base_url", "actions"}
 func (o *Opened) readOptions(p *problems) {
 	for _, opt := range options() {
 		n := o.Written[opt.key]
+		p.by = o.givenBy["opt "+opt.key]
 		switch {
 		case n == nil:
 		case n.Tag == "!!null":
@@ -115,6 +116,7 @@ func (o *Opened) readOptions(p *problems) {
 			opt.read(o, opt.key, n, p)
 		}
 	}
+	p.by = ""
 }
 
 // instead names the setting that does what an option would do elsewhere.
@@ -149,8 +151,10 @@ func (o *Opened) checkBatches(p *problems) {
 		if docs != "" {
 			docs = " (" + docs + ")"
 		}
+		p.by = o.givenBy["opt "+key]
 		p.add(o.at(key, n), "%s: %s %d would change nothing: the largest request here has %d%s", o.Name, key, given, most,
 			docs)
+		p.by = ""
 	}
 	check("batch_events", o.Config.BatchEvents, func(l destination.ActionLimits) destination.Cap { return l.BatchEvents })
 	check("batch_bytes", o.Config.BatchBytes, func(l destination.ActionLimits) destination.Cap { return l.BatchBytes })
