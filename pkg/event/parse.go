@@ -33,6 +33,9 @@ type SyntaxError struct {
 }
 
 func (e *SyntaxError) Error() string {
+	if e.Offset == 0 {
+		return "no JSON: " + e.Msg
+	}
 	return fmt.Sprintf("invalid JSON at byte %d: %s", e.Offset, e.Msg)
 }
 
@@ -443,6 +446,9 @@ func (s *scanner) leaf(start int, end uint32, k Kind) {
 
 func (s *scanner) word(i int, w string, k Kind) int {
 	if len(s.b)-i < len(w) || string(s.b[i:i+len(w)]) != w {
+		if rest := s.b[i+1:]; len(rest) == 0 || rest[0] != w[1] { // a word, but none of JSON's
+			return s.fail(i, fmt.Sprintf("%q where a value should stand", s.b[i]))
+		}
 		return s.fail(i, "expected "+w)
 	}
 	s.leaf(i, uint32(i+len(w)), k)

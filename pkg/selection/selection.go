@@ -101,6 +101,8 @@ func badRecord(c *source.Chunk, i int, err error) *source.RecordError {
 		bad.Reason = source.NotEvent
 	case r.Tail:
 		bad.Reason, bad.Detail = source.Truncated, "the object ends in the middle of a record: "+err.Error()
+	case c.Hint != "":
+		bad.Detail += "; " + c.Hint
 	}
 	return bad
 }

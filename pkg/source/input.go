@@ -108,7 +108,7 @@ func (o *Options) defaults() {
 // Check finds what is wrong with the options themselves: an *InputError. Open does that,
 // too; a stream, which is opened by other means, is to be checked with it.
 func (o *Options) Check() error {
-	if err := (chooser{o.Format, o.Shapes, o.Columns, o.Separator}).check(); err != nil {
+	if err := o.choose().check(); err != nil {
 		return err
 	}
 	if !o.Since.IsZero() && !o.Until.IsZero() && !o.Since.Before(o.Until) {
@@ -359,7 +359,7 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, pass 
 	}
 	r := &reading{
 		ctx: ctx, name: obj.Name, object: from.Object, max: s.o.MaxRecord, pool: s.chunks, yield: yield,
-		raw: f.fault, letters: s.o.DeadLetters, choose: chooser{s.o.Format, s.o.Shapes, s.o.Columns, s.o.Separator},
+		raw: f.fault, letters: s.o.DeadLetters, choose: s.o.choose(),
 		noted: func(why string) { s.note(obj.Name, why) },
 	}
 	if f.damaged != nil {

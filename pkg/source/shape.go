@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/event"
@@ -41,6 +42,21 @@ const (
 	formatTable   = "table" // rows whose columns have the spec's names
 )
 
+// choose is how the options want records to be read.
+func (o *Options) choose() chooser { return newChooser(o.Format, o.Shapes, o.Columns, o.Separator) }
+
+func newChooser(format string, shapes []Shape, columns []string, comma string) chooser {
+	switch format { // other names of a table
+	case "csv":
+		format = formatTable
+	case "tsv":
+		if format = formatTable; comma == "" {
+			comma = "\t"
+		}
+	}
+	return chooser{format, shapes, columns, comma}
+}
+
 // chooser is what decides how records are read.
 type chooser struct {
 	format  string
@@ -67,7 +83,7 @@ func (c chooser) check() error {
 	}
 	slices.Sort(names)
 	return inputf("unknown format %q: there are %s",
-		c.format, strings.Join(append([]string{formatAuto, formatSegment, formatTable}, names...), ", "))
+		c.format, strings.Join(append([]string{formatAuto, formatSegment, formatTable + " (csv, tsv)"}, names...), ", "))
 }
 
 // converter turns records of a shape into events. It is not for concurrent use.
@@ -155,6 +171,8 @@ func (r *reading) recognise() (mode, error) {
 			if format != formatAuto || plausibleHeader(names) || r.fitsHeader(names) {
 				return rows, r.chooseTable(head, format)
 			}
+			r.hint = tableHint(head[first:], names, r.choose.comma)
+			r.chunk.Hint = r.hint
 		}
 	}
 	r.why = [...]string{
@@ -205,6 +223,32 @@ func (r *reading) recognise() (mode, error) {
 		return m, unsure(r.name, fits)
 	}
 	return m, nil
+}
+
+// tableHint is what to say of lines that are no JSON when they look like a table that
+// nobody has said how to read; "": they do not.
+func tableHint(text []byte, names []string, sep string) string {
+	line, rest, _ := bytes.Cut(text, []byte{'\n'})
+	_, comma := headerOf(line, sep)
+	second, _, _ := bytes.Cut(rest, []byte{'\n'})
+	if len(cells(bytes.TrimRight(second, "\r"), comma)) != len(names) {
+		return ""
+	}
+	for _, n := range names {
+		isName := func(r rune) bool {
+			return r == '_' || r == '-' || r == '.' || r == ' ' || r == '$' || unicode.IsLetter(r) || unicode.IsDigit(r)
+		}
+		if n == "" || len(n) > 64 || !unicode.IsLetter([]rune(n)[0]) ||
+			strings.ContainsFunc(n, func(r rune) bool { return !isName(r) }) {
+			return ""
+		}
+	}
+	shown := strings.Join(names[:min(len(names), 4)], ", ")
+	if len(names) > 4 {
+		shown += ", …"
+	}
+	return fmt.Sprintf("it looks like a table (%s) without a column of events: say how its rows are events with "+
+		"--map FILE, or with --format table and --columns", shown)
 }
 
 // eventTypes are the calls of the spec.

@@ -60,6 +60,7 @@ type reading struct {
 	convert *converter
 	skip    uint32 // events of the next document that were read before
 	why     string // the mode
+	hint    string // see Chunk.Hint
 	noted   func(why string)
 	raw     interface{ fatal() error } // why reading the object failed, below src
 	live    interface{ idle() bool }   // set for a stream that may have to be waited for
@@ -181,7 +182,7 @@ func (r *reading) take() {
 		c.Data = make([]byte, 0, chunkBytes+chunkBytes/4)
 	}
 	clear(c.Records)
-	*c = Chunk{Data: c.Data[:0], Records: c.Records[:0], Start: r.last, Name: r.name, pool: r.pool}
+	*c = Chunk{Data: c.Data[:0], Records: c.Records[:0], Start: r.last, Name: r.name, Hint: r.hint, pool: r.pool}
 	r.buf = c.Data
 }
 

@@ -72,6 +72,7 @@ type Spool struct {
 	mode     mode
 	shape    *converter
 	why      string
+	hint     string // see Chunk.Hint
 
 	mu       sync.Mutex
 	cond     sync.Cond
@@ -125,6 +126,7 @@ type spoolMeta struct {
 	Shape       string `json:"shape,omitempty"`
 	Header      []byte `json:"header,omitempty"`
 	Why         string `json:"why,omitempty"`
+	Hint        string `json:"hint,omitempty"`
 	Fingerprint string `json:"fingerprint"`
 }
 
@@ -521,7 +523,7 @@ func (s *Spool) begin(ctx context.Context) error {
 		sr := &spoolReader{s: s, ctx: ctx}
 		defer sr.stop()
 		r := s.reading(ctx, sr)
-		r.choose = chooser{s.o.Format, s.o.Shapes, s.o.Columns, s.o.Separator}
+		r.choose = newChooser(s.o.Format, s.o.Shapes, s.o.Columns, s.o.Separator)
 		r.take()
 		r.fill(headBytes)
 		if r.failed != nil {
@@ -538,7 +540,7 @@ func (s *Spool) begin(ctx context.Context) error {
 		if r.convert != nil {
 			meta.Shape, meta.Header = r.convert.shape.Name, r.convert.header
 		}
-		meta.Why = r.why
+		meta.Why, meta.Hint = r.why, r.hint
 		first, _, _ := bytes.Cut(r.buf[:min(len(r.buf), badBytes)], []byte{'\n'})
 		meta.Fingerprint = fmt.Sprintf("head-%016x", xxh3.Hash(first))
 		data, err := json.Marshal(meta)
@@ -551,7 +553,7 @@ func (s *Spool) begin(ctx context.Context) error {
 	default:
 		return err
 	}
-	s.mode, s.why = meta.Mode, meta.Why
+	s.mode, s.why, s.hint = meta.Mode, meta.Why, meta.Hint
 	if meta.Shape != "" {
 		c, err := newConverter(meta.Shape, s.o.Shapes, meta.Header, s.o.Columns)
 		if err != nil {
@@ -566,7 +568,8 @@ func (s *Spool) begin(ctx context.Context) error {
 
 // reading is a pass over what is spooled.
 func (s *Spool) reading(ctx context.Context, sr *spoolReader) *reading {
-	return &reading{ctx: ctx, name: s.object(), max: s.o.MaxRecord, pool: s.chunks, src: sr, live: sr, raw: sr}
+	return &reading{ctx: ctx, name: s.object(), max: s.o.MaxRecord, pool: s.chunks, src: sr, live: sr, raw: sr,
+		hint: s.hint}
 }
 
 // object is the name of the one entry of the manifest.
