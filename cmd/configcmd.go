@@ -12,6 +12,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
 )
 
@@ -109,16 +110,16 @@ func (a *app) checkConfig() error {
 }
 
 func summaryOfConfig(conf *config.File, dests int) string {
-	many := fmt.Sprintf("%d destinations", dests)
+	many := report.Count(dests, "destination")
 	if dests == 0 {
 		many = "no destination in it"
 	}
-	text := fmt.Sprintf("%s, %d transform steps", many, len(conf.Transform))
+	text := many + ", " + report.Count(len(conf.Transform), "transform step")
 	if n := len(conf.Profiles); n > 0 {
-		text += fmt.Sprintf(", %d profiles", n)
+		text += ", " + report.Count(n, "profile")
 	}
 	if n := len(conf.Tests); n > 0 {
-		text += fmt.Sprintf(", %d tests", n)
+		text += ", " + report.Count(n, "test")
 	}
 	text += ", no problems"
 	if dests == 0 {

@@ -29,14 +29,25 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
+// sentences are the mistakes that one error stands for, each to be said by itself.
+func sentences(err error) []error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil || inner.Error() != err.Error() {
+			return run.Leaves(err)
+		}
+		err = inner
+	}
+}
+
 // outcome ends a command that has said all it has to say with a code of its
 // own.
 type outcome int
 
 func (o outcome) Error() string { return "" }
 
-// exitCode maps every error to a code. Where several hold: 1 before 2 before 4
-// before 3.
+// exitCode maps every error to a code. Where several hold: 1 before 2 before 5
+// before 4 before 3.
 func exitCode(err error) int {
 	if err == nil {
 		return exitOK

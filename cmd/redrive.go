@@ -64,7 +64,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	if err != nil {
 		return err
 	}
-	conf, err := a.configOf(id, refused)
+	conf, err := a.configOf(refused)
 	if err != nil {
 		return err
 	}
@@ -77,9 +77,12 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, letters.Close()) }()
+	if id != refused.Run {
+		a.sayf("%s is run %s", id, refused.Run)
+	}
 	names := letters.Destinations()
 	if len(names) == 0 {
-		a.sayf("run %s has no dead letters to send again", id)
+		a.sayf("run %s has no dead letters to send again", refused.Run)
 		return nil
 	}
 	if err = configured(conf, refused, names); err != nil {
@@ -123,26 +126,26 @@ func configured(conf *config.File, s *engine.Summary, names []string) error {
 
 // configOf is the configuration that a run had, with its profile, and not what happens to
 // lie in this folder, unless --config or --profile names another.
-func (a *app) configOf(id string, s *engine.Summary) (*config.File, error) {
+func (a *app) configOf(s *engine.Summary) (*config.File, error) {
 	switch {
 	case a.configGiven && s.Config != absolute(a.configFile):
 		return a.loadConfig()
 	case a.configGiven:
 	case s.Config == "" && a.hasProfile && a.profile != "":
-		return nil, usagef("--profile %s: run %s had no configuration (--config names one)", a.profile, id)
+		return nil, usagef("--profile %s: run %s had no configuration (--config names one)", a.profile, s.Run)
 	case s.Config == "":
 		return &config.File{}, nil
 	case a.configFile == "" || s.Config != absolute(a.configFile):
 		if _, err := os.Stat(s.Config); err != nil {
-			return nil, usagef("run %s had the configuration %s, which cannot be read: name one with --config (%w)", id,
-				s.Config, err)
+			return nil, usagef("run %s had the configuration %s, which cannot be read: name one with --config (%w)",
+				s.Run, s.Config, err)
 		}
 		a.configFile = s.Config
-		a.sayf("the configuration is that of run %s, %s (--config names another)", id, s.Config)
+		a.sayf("the configuration is that of run %s, %s (--config names another)", s.Run, s.Config)
 	}
 	if s.Profile != "" && !a.hasProfile {
 		a.profile = s.Profile
-		a.sayf("the profile is that of run %s, %s (--profile names another)", id, s.Profile)
+		a.sayf("the profile is that of run %s, %s (--profile names another)", s.Run, s.Profile)
 	}
 	return a.loadConfig()
 }

@@ -1,8 +1,10 @@
 package cmd
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -12,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/keyring"
 	"github.com/fanfold/fanfold/pkg/listen"
 	"github.com/fanfold/fanfold/pkg/report"
@@ -134,9 +137,26 @@ type replaying struct {
 	chaos   *standin.Script // nil: nothing goes wrong
 }
 
+// isEvents says that the first line of a file is an event of the spec.
+func isEvents(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	line, _ := bufio.NewReader(io.LimitReader(f, 1<<20)).ReadBytes('\n')
+	ev, err := event.Parse(line)
+	return err == nil && ev.Type() != event.Other
+}
+
 // replay answers a command, or whoever asks, from cassettes.
 func (a *app) replay(ctx context.Context, o *replayOptions, files, command []string) error {
 	if len(command) == 0 && o.listen == "" {
+		for _, name := range files {
+			if isEvents(name) {
+				return usagef("%s is no cassette, it holds events: `fanfold forward --from %s` sends them", name, name)
+			}
+		}
 		return usagef("no command: give one after --, or --listen 127.0.0.1:8089 to answer until Ctrl-C")
 	}
 	r, err := a.prepareReplay(o, files)

@@ -97,8 +97,10 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	}
 	err = run.Distinct(err, func(err error) error { return err })
 	for _, e := range run.Leaves(err) {
-		if msg := a.secrets.redact(e.Error()); msg != "" {
-			fmt.Fprintln(a.err, "fanfold: "+msg)
+		for _, one := range sentences(e) {
+			if msg := a.secrets.redact(one.Error()); msg != "" {
+				a.say(msg)
+			}
 		}
 	}
 	return exitCode(err)

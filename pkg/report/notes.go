@@ -21,7 +21,7 @@ func Notice(n run.Notice) string {
 		return fmt.Sprintf("the presets of %s have changed since run %s was begun (%s): "+
 			"what is new goes out with those of today", n.Destination, n.Run, n.Changes)
 	case run.NewObjects:
-		return fmt.Sprintf("run %s: %d new objects in the input since it was complete", n.Run, n.Objects)
+		return fmt.Sprintf("run %s: %s in the input since it was complete", n.Run, Count(n.Objects, "new object"))
 	case run.NothingNew:
 		return nothingNew(n)
 	case run.RedrivenAgain:

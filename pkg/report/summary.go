@@ -71,7 +71,11 @@ func reasons(w io.Writer, d *engine.LaneSummary) {
 		fmt.Fprintf(w, "%s: the last problem: %s\n", d.Name, d.Problem)
 	}
 	if d.InDoubt > 0 {
-		fmt.Fprintf(w, "%s: %d were in doubt after a crash\n", d.Name, d.InDoubt)
+		again := " and sent again"
+		if d.Pending > 0 { // some may be held back, or wait
+			again = ""
+		}
+		fmt.Fprintf(w, "%s: %d were in doubt after a crash%s\n", d.Name, d.InDoubt, again)
 	}
 	if d.DeadLetters != "" {
 		fmt.Fprintf(w, "%s: dead letters in %s\n", d.Name, d.DeadLetters)
