@@ -11,6 +11,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
+	"github.com/fanfold/fanfold/pkg/secret"
 )
 
 func (a *app) previewCommand() *cobra.Command {
@@ -40,6 +41,9 @@ sent are printed with the reason; it exits 3 when one would be rejected.`,
 			j, err := a.prepareJob(&s, &runOptions{}, func(o *config.Opened) {
 				if batch > 0 {
 					o.Config.BatchEvents = batch
+				}
+				if !show {
+					o.Config.Settings = o.Spec.Settings.Starred(o.Config.Settings, secret.Shortest)
 				}
 			})
 			if err != nil {

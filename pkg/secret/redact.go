@@ -74,7 +74,7 @@ func (x *index) find(found []span, t string, p []piece) []span {
 	if len(x.byKey) == 0 {
 		return found
 	}
-	for i := 0; i+shortest <= len(p); i++ {
+	for i := 0; i+Shortest <= len(p); i++ {
 		for _, f := range x.at(p[i:]) {
 			if !begins(p[i:], f.text) {
 				continue

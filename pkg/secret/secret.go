@@ -27,14 +27,14 @@ const Mask = "***"
 const Ellipsis = "…"
 
 const (
-	// shortest is the length from which a value can be told from other text, in bytes.
-	shortest = 4
+	// Shortest is the length from which a value can be told from other text, in bytes.
+	Shortest = 4
 	// shortestFolded is the length from which it can be told without its case and
 	// white space.
 	shortestFolded = 8
 	// shortestPart is that of a part of a secret address that is secret by itself.
 	shortestPart = 12
-	// keyLen is the number of bytes by which forms are looked up, and the shortest
+	// keyLen is the number of bytes by which forms are looked up, and the Shortest
 	// beginning of a secret that is masked where a text was cut.
 	keyLen = 3
 )
@@ -74,7 +74,7 @@ func (x *index) at(p []piece) []form {
 }
 
 func (x *index) add(f form) {
-	if len(f.text) < shortest {
+	if len(f.text) < Shortest {
 		return
 	}
 	if x.byKey == nil {
@@ -108,7 +108,7 @@ func (s *Set) Add(values ...string) {
 
 // add needs s.mu.
 func (s *Set) add(v string) {
-	if len(v) < shortest || s.known[v] {
+	if len(v) < Shortest || s.known[v] {
 		return
 	}
 	if s.known == nil {
@@ -201,7 +201,7 @@ func base64Insides(v string) (out []string) {
 		padded := append(make([]byte, shift), v...)
 		for _, alphabet := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 			inside := alphabet.EncodeToString(padded)[from : len(padded)*8/6]
-			if len(inside) > shortest {
+			if len(inside) > Shortest {
 				out = append(out, inside)
 			}
 		}

@@ -231,7 +231,7 @@ func FuzzRedact(f *testing.F) {
 		var s Set
 		s.Add(value)
 		got := s.Redact(said)
-		if len(value) >= shortest && !strings.Contains(value, "*") && strings.Contains(got, value) {
+		if len(value) >= Shortest && !strings.Contains(value, "*") && strings.Contains(got, value) {
 			t.Errorf("%q stayed in %q", value, got)
 		}
 	})

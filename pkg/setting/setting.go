@@ -516,6 +516,41 @@ func (s Schema) Secrets(settings any) []string {
 	return out
 }
 
+// Starred returns values by key with stars in the place of secrets of less than so many
+// bytes, as many as there were, where these cannot be told from other text afterwards.
+// values stay as they are.
+func (s Schema) Starred(values map[string]any, less int) map[string]any {
+	var star func(any) any
+	star = func(v any) any {
+		switch x := v.(type) {
+		case string:
+			if len(x) < less {
+				return strings.Repeat("*", len(x))
+			}
+		case []any:
+			out := make([]any, len(x))
+			for i := range x {
+				out[i] = star(x[i])
+			}
+			return out
+		case map[string]any:
+			out := map[string]any{}
+			for k := range x {
+				out[k] = star(x[k])
+			}
+			return out
+		}
+		return v
+	}
+	out := maps.Clone(values)
+	for _, f := range s.Fields {
+		if v, ok := out[f.Key]; ok && f.Secret {
+			out[f.Key] = star(v)
+		}
+	}
+	return out
+}
+
 // Unknown says that there is no such name among those of what (a key, a type), and
 // which one may be meant, or which there are.
 func Unknown(name, what string, names []string) string {
