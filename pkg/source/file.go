@@ -404,13 +404,17 @@ func openLocal(d Disk, obj Object) (*opened, error) {
 // gone turns the absence of a frozen object into a *ChangedError.
 func gone(obj Object, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return &ChangedError{obj.Name, "it is gone"}
+		return &ChangedError{Object: obj.Name, What: "it is gone"}
 	}
 	return err
 }
 
 func changed(obj Object, size int64) error {
-	return changedf(obj.Name, "it had %d bytes and has %d, with another fingerprint", obj.Size, size)
+	changed := changedf(obj.Name, "it had %d bytes and has %d, with another fingerprint", obj.Size, size)
+	if size > obj.Size {
+		changed.Else = "what is new belongs into another file of a folder that --from names"
+	}
+	return changed
 }
 
 // openMember opens a member of an archive. What is wrong with the member itself
@@ -421,11 +425,11 @@ func openMember(at io.ReaderAt, flt *fault, size int64, member string, obj Objec
 		return nil, flt.fatal()
 	}
 	if err != nil {
-		return nil, &ChangedError{obj.Name, "the archive cannot be read as one any more: " + err.Error()}
+		return nil, &ChangedError{Object: obj.Name, What: "the archive cannot be read as one any more: " + err.Error()}
 	}
 	i := slices.IndexFunc(z.File, func(f *zip.File) bool { return f.Name == member })
 	if i < 0 {
-		return nil, &ChangedError{obj.Name, "the archive has no such member any more"}
+		return nil, &ChangedError{Object: obj.Name, What: "the archive has no such member any more"}
 	}
 	m := z.File[i]
 	o := &opened{size: int64(m.UncompressedSize64), fault: flt, close: func() error { return nil }}
@@ -505,7 +509,7 @@ func objectAt(d Disk, archive, member string, was Object) (now Object, err error
 			}
 		}
 	}
-	return now, &ChangedError{was.Name, "the archive has no such member any more, or is none"}
+	return now, &ChangedError{Object: was.Name, What: "the archive has no such member any more, or is none"}
 }
 
 // marker says that a file is a marker of some writer, not data.

@@ -346,7 +346,7 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, pass 
 	}
 	kind := s.kinds[scheme.Name]
 	if kind == nil {
-		return &ChangedError{obj.Name, "the command does not name it any more"}
+		return &ChangedError{Object: obj.Name, What: "the command does not name it any more"}
 	}
 	f, err := kind.open(ctx, obj, int(from.Object))
 	if err != nil {

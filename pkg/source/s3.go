@@ -291,7 +291,7 @@ func (s *s3Store) Get(ctx context.Context, bucket, key, etag string, from int64)
 	if got := strings.Trim(aws.ToString(out.ETag), `"`); etag != "" && got != "" && got != etag {
 		// Not every store heeds If-Match.
 		out.Body.Close()
-		return nil, &ChangedError{"s3://" + bucket + "/" + key, "it had the etag " + etag + " and has " + got}
+		return nil, &ChangedError{Object: "s3://" + bucket + "/" + key, What: "it had the etag " + etag + " and has " + got}
 	}
 	if from > 0 && !strings.HasPrefix(aws.ToString(out.ContentRange), fmt.Sprintf("bytes %d-", from)) {
 		if _, err := io.CopyN(io.Discard, out.Body, from); err != nil {
@@ -322,9 +322,9 @@ func (s *s3Store) explain(ctx context.Context, err error, bucket, key, action st
 	case code == "NoSuchBucket":
 		return inputf("there is no bucket %s", bucket)
 	case code == "NoSuchKey", action == "s3:GetObject" && status == http.StatusNotFound:
-		return &ChangedError{name, "it is gone"}
+		return &ChangedError{Object: name, What: "it is gone"}
 	case code == "PreconditionFailed", status == http.StatusPreconditionFailed:
-		return &ChangedError{name, "its etag is another one"}
+		return &ChangedError{Object: name, What: "its etag is another one"}
 	case code == "InvalidObjectState":
 		return inputf("%s lies in an archive class and cannot be read: restore it first", name)
 	case code == "PermanentRedirect", code == "AuthorizationHeaderMalformed", status == http.StatusMovedPermanently:

@@ -156,15 +156,20 @@ func (e *InputError) Unwrap() error { return e.Err }
 type ChangedError struct {
 	Object string
 	What   string
+	Else   string // what else helps; "": nothing
 }
 
 func changedf(object, format string, args ...any) *ChangedError {
-	return &ChangedError{object, fmt.Sprintf(format, args...)}
+	return &ChangedError{Object: object, What: fmt.Sprintf(format, args...)}
 }
 
 func (e *ChangedError) Error() string {
-	return fmt.Sprintf("%s has changed since the run began (%s): resuming would mix two inputs; "+
+	text := fmt.Sprintf("%s has changed since the run began (%s): resuming would mix two inputs; "+
 		"restore it, or start over with --fresh", e.Object, e.What)
+	if e.Else != "" {
+		text += "; " + e.Else
+	}
+	return text
 }
 
 // DefaultMaxRecord is the length of a record in bytes from which on it is too

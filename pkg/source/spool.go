@@ -282,7 +282,7 @@ func (s *Spool) compare(in io.Reader) error {
 		if raw.fatal() != nil {
 			return fmt.Errorf("reading %s: %w", s.o.Name, raw.fatal())
 		}
-		return &ChangedError{s.o.Name, "it was read to its end before, and is something else now"}
+		return &ChangedError{Object: s.o.Name, What: "it was read to its end before, and is something else now"}
 	}
 	if c, ok := src.(io.Closer); ok {
 		defer c.Close()

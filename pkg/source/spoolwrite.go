@@ -178,7 +178,7 @@ func (w *spoolWriter) take(end error) (ended bool, err error) {
 	case end == nil && owed > 0:
 		return false, nil
 	case owed > 0 && w.raw.fatal() == nil:
-		return true, &ChangedError{w.o.Name, "it is shorter than what was read of it before"}
+		return true, &ChangedError{Object: w.o.Name, What: "it is shorter than what was read of it before"}
 	case end != nil && end != io.EOF:
 		return true, w.breaks(end, owed)
 	}
