@@ -198,6 +198,9 @@ func (a *app) showRun(ctx context.Context, id, form string) error {
 	if left == 0 && run.Rejected(s) > 0 {
 		a.sayf("run %s: every rejected event was delivered by a redrive since", id)
 	}
+	if from := report.Origin(s); from != "" {
+		a.sayf("run %s was begun with %s", id, from)
+	}
 	if s.Status == run.Killed {
 		a.sayf("run %s was killed; its command, run again, goes on with it", id)
 	}

@@ -27,7 +27,8 @@ type lane struct {
 	// Of the routing goroutine.
 	reader *reader
 	router *router
-	seen   uint64 // events, those before the first mark included
+	seen   uint64                      // events, those before the first mark included
+	shown  map[destination.Reason]bool // to skip, of which the text of one event was kept, to be named
 
 	wakeRoute, wakeSend chan struct{} // of one element: something has changed
 	sender              *sender
@@ -44,6 +45,7 @@ type lane struct {
 	routed   bool   // all input is routed
 	finished bool   // that is the end of the input
 	stop     string // why the lane ended early
+	until    string // what has to be so before it can go on, see LaneSummary
 	err      error  // of the machine
 	panics   int    // of Send, in a row
 	started  time.Time
@@ -78,7 +80,8 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 	}
 	pack := PackOptionsOf(plan, opt, e.c.Memory, len(e.c.Lanes))
 	l.ledger = newLedger(e.c.Run.Lane(c.Name), now)
-	l.notes = &notes{}
+	l.notes = &notes{slug: c.Type}
+	l.shown = map[destination.Reason]bool{}
 	l.pacer = newPacer(c, limitsOf(plan, opt), l.ledger.resumed.Pace, now())
 	l.pacer.adapt = newAdaptive(pack.Concurrency)
 	l.queue = newQueue(plan, pack, &l.ledger.live.Released)
@@ -346,7 +349,7 @@ func (l *lane) notePart(b *block, lb *laneBlock, p *part) (keep int) {
 			laneEvent{b: lb, end: rec.End, offset: selection.StartOf(b.chunk, at), line: rec.Line, open: re.n},
 		)
 		le := &lb.events[len(lb.events)-1]
-		undecided := false
+		undecided := l.isExample(deliveries[:re.n])
 		for k := range re.n {
 			d := &deliveries[k]
 			lb.works = append(
@@ -369,7 +372,25 @@ func (l *lane) notePart(b *block, lb *laneBlock, p *part) (keep int) {
 	return keep
 }
 
-// keepText keeps the events that may still become dead letters: all lanes share the
+// isExample says of an event with these deliveries that it is the first that is skipped
+// for some reason: its text is kept, so that it can be named.
+func (l *lane) isExample(ds []destination.Delivery) (is bool) {
+	first := func(r destination.Reason) {
+		is = is || !l.shown[r]
+		l.shown[r] = true
+	}
+	if len(ds) == 0 {
+		first(destination.Unsupported)
+	}
+	for i := range ds {
+		if s := ds[i].Settled; s != nil && s.Outcome == destination.Skipped {
+			first(s.Reason)
+		}
+	}
+	return is
+}
+
+// keepText keeps the events that may still become dead letters, or are to be named: all lanes share the
 // text that was read, without its index. Only few of them are copied, so that the rest
 // can go.
 func (lb *laneBlock) keepText(b *block, keep int) {
@@ -612,7 +633,8 @@ func (l *lane) read(results []destination.Result, err error, n int) (_ []destina
 	case errors.As(err, &cert):
 		// Nothing was sent, and asking again does not mend it: as with refused
 		// credentials the events stay pending, for when somebody has.
-		l.haltLocked("the partner's certificate does not verify: "+destination.Cut(cert.Err.Error(), 200), nil)
+		l.halted("the partner's certificate does not verify: "+destination.Cut(cert.Err.Error(), 200),
+			"the certificate is right")
 		return destination.Same(
 			destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Detail: err.Error()},
 			n,
@@ -641,7 +663,11 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 		case r.Outcome != destination.Retry:
 			l.notes.refused++
 		case r.Reason == destination.Unauthorized:
-			l.haltLocked(refusal(r), nil)
+			until := "the credentials are right"
+			if r.Status == 0 && r.Detail != "" { // a local destination's own words
+				until = ""
+			}
+			l.halted(refusal(r), until)
 		default:
 			a.pushed = true
 			a.wait = max(a.wait, r.RetryAfter)
@@ -653,6 +679,9 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 				a.failed = true
 			}
 		}
+	}
+	if a.accepted || a.pushed {
+		l.notes.failing = !a.accepted
 	}
 	if a.accepted {
 		l.notes.refused = 0
@@ -703,6 +732,14 @@ func (l *lane) halt(why string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.haltLocked(why, err)
+}
+
+// halted ends the lane for a reason that somebody has to mend. The caller holds mu.
+func (l *lane) halted(why, until string) {
+	if l.stop == "" && l.err == nil {
+		l.until = until
+	}
+	l.haltLocked(why, nil)
 }
 
 func (l *lane) haltLocked(why string, err error) {

@@ -3,10 +3,10 @@ package engine
 import (
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
 )
 
 // notes owns what people are told of a lane's trouble: the partner's last words, and
@@ -15,10 +15,12 @@ type notes struct {
 	// log writes a line of the run's log; nil: nobody reads.
 	log func(level slog.Level, what string, attrs ...slog.Attr)
 
+	slug    string            // of the destination
 	problem string            // what was said last of something that was not accepted
 	status  int               // of the last failure; 0: there was no answer
+	failing bool              // the last request was not accepted, and is tried again
 	refused int               // deliveries in a row without one accepted
-	like    map[string]string // of each reason to reject, what was said of one event
+	like    map[string]string // of each reason to reject, one event and what was said of it
 	skips   map[string]string // of each reason to skip, one event and what was said of it
 	err     error             // of the machine
 }
@@ -43,15 +45,41 @@ func (n *notes) heard(r *destination.Result) {
 	}
 }
 
+// which names an event: where its record is, and, while its text is kept, what it is.
+func which(le *laneEvent) string {
+	what := fmt.Sprintf("%s, offset %d", le.b.object, le.offset)
+	if le.line > 0 {
+		what = fmt.Sprintf("%s, line %d", le.b.object, le.line)
+	}
+	ev, err := event.Parse(le.raw)
+	if le.raw == nil || err != nil {
+		return what
+	}
+	kind, name := ev.TypeValue().Text(), ev.Name()
+	if name.Text() == "" {
+		name = ev.Root().Get("name") // of a page or a screen
+	}
+	if kind == "" {
+		return what
+	}
+	if name.Text() != "" {
+		kind += fmt.Sprintf(" %q", destination.Cut(name.Text(), 60))
+	}
+	return what + " (" + destination.Cut(kind, 100) + ")"
+}
+
 // rejected keeps what was said of a rejected event, one for each reason.
-func (n *notes) rejected(r destination.Result) {
+func (n *notes) rejected(le *laneEvent, r destination.Result) {
 	reason := string(r.Reason)
 	if n.like[reason] != "" {
 		return
 	}
-	what := destination.Cut(r.Detail, 200)
+	what := which(le)
 	if r.Status != 0 {
-		what = strings.TrimSuffix(fmt.Sprintf("status %d: %s", r.Status, what), ": ")
+		what += fmt.Sprintf(": status %d", r.Status)
+	}
+	if r.Detail != "" {
+		what += ": " + destination.Cut(r.Detail, 200)
 	}
 	if n.like == nil {
 		n.like = map[string]string{}
@@ -65,12 +93,12 @@ func (n *notes) skipped(le *laneEvent, reason destination.Reason, detail string)
 	if n.skips[string(reason)] != "" {
 		return
 	}
-	what := fmt.Sprintf("%s, offset %d", le.b.object, le.offset)
-	if le.line > 0 {
-		what = fmt.Sprintf("%s, line %d", le.b.object, le.line)
-	}
+	what := which(le)
 	if detail != "" {
 		what += ": " + destination.Cut(detail, 200)
+	}
+	if reason == destination.Unsupported && n.slug != "" {
+		what += fmt.Sprintf("; see `fanfold destinations show %s`", n.slug)
 	}
 	if n.skips == nil {
 		n.skips = map[string]string{}

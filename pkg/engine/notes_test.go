@@ -22,18 +22,22 @@ func TestNotes(t *testing.T) {
 		t.Errorf("a long problem has %d bytes, status %d", len(n.problem), n.status)
 	}
 
-	n.rejected(destination.Result{Reason: destination.Refused, Status: 400, Detail: "first"})
-	n.rejected(destination.Result{Reason: destination.Refused, Status: 422, Detail: "second"})
-	n.rejected(destination.Result{Reason: destination.Exhausted, Status: 500})
-	if n.like["refused"] != "status 400: first" || n.like["exhausted"] != "status 500" {
+	lb := &laneBlock{object: "in.jsonl"}
+	order := &laneEvent{b: lb, line: 7, offset: 99, raw: []byte(`{"type":"track","event":"Order \u001b"}`)}
+	page := &laneEvent{b: lb, line: 8, raw: []byte(`{"type":"page","name":"Home"}`)}
+	n.rejected(order, destination.Result{Reason: destination.Refused, Status: 400, Detail: "first"})
+	n.rejected(page, destination.Result{Reason: destination.Refused, Status: 422, Detail: "second"})
+	n.rejected(page, destination.Result{Reason: destination.Exhausted, Status: 500})
+	if n.like["refused"] != `in.jsonl, line 7 (track "Order \x1b"): status 400: first` ||
+		n.like["exhausted"] != `in.jsonl, line 8 (page "Home"): status 500` {
 		t.Errorf("examples: %v", n.like)
 	}
 
-	lb := &laneBlock{object: "in.jsonl"}
+	n.slug = "toys"
 	n.skipped(&laneEvent{b: lb, line: 7, offset: 99}, destination.Unneeded, "nothing to do")
-	n.skipped(&laneEvent{b: lb, offset: 99}, destination.Unsupported, "")
-	if n.skips["unneeded"] != "in.jsonl, line 7: nothing to do" ||
-		n.skips[string(destination.Unsupported)] != "in.jsonl, offset 99" {
+	n.skipped(&laneEvent{b: lb, offset: 99, raw: []byte(`{"type":"group"}`)}, destination.Unsupported, "")
+	if n.skips["unneeded"] != "in.jsonl, line 7: nothing to do" || n.skips[string(destination.Unsupported)] !=
+		"in.jsonl, offset 99 (group); see `fanfold destinations show toys`" {
 		t.Errorf("skipped: %v", n.skips)
 	}
 

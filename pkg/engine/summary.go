@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"strconv"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/journal"
@@ -29,6 +28,8 @@ type Summary struct {
 	Root      string `json:"redrive_root,omitempty"` // the run in which those letters began
 	Config    string `json:"config,omitempty"`
 	Profile   string `json:"profile,omitempty"` // of the configuration
+	// From is what is read. The caller sets it.
+	From []string `json:"from,omitempty"`
 	// DeadLetters is where the records are that are no events, if there are any.
 	DeadLetters  string        `json:"dead_letters,omitempty"`
 	Destinations []LaneSummary `json:"destinations"`
@@ -59,9 +60,12 @@ type LaneSummary struct {
 	Redriven map[string]uint64 `json:"redriven,omitempty"`
 	// Stopped says why the lane gave up early, if it did.
 	Stopped string `json:"stopped,omitempty"`
+	// Until says what has to be so before a lane that was stopped can go on; "": nothing in
+	// particular. It ends a sentence that has begun with "once".
+	Until string `json:"stopped_until,omitempty"`
 	// Problem is what the partner, or the way to it, said last of something that
-	// was not accepted, and Examples of one event for each reason of Rejected. Like
-	// Stopped they may hold anything: redact them.
+	// was not accepted, and Examples for each reason of Rejected which event is one, and what
+	// was said of it. Like Stopped they may hold anything: redact them.
 	Problem  string            `json:"last_problem,omitempty"`
 	Examples map[string]string `json:"examples,omitempty"`
 	// SkippedExamples say of one event for each reason of Skipped where it is, and why.
@@ -170,7 +174,8 @@ type Progress struct {
 	Retries   uint64
 	InFlight  int // requests
 	State     string
-	Stopped   bool // the lane has given up
+	Problem   string // what was said last, while what was not accepted is tried again
+	Stopped   bool   // the lane has given up
 	Position  source.Position
 	Objects   int // of the whole input; 0: not all are known yet
 }
@@ -211,6 +216,7 @@ func (l *lane) summary(events uint64) LaneSummary {
 		Retries:         c.Retries,
 		Bytes:           c.Bytes,
 		Stopped:         l.stop,
+		Until:           l.until,
 		Problem:         l.notes.problem,
 		Examples:        maps.Clone(l.notes.like),
 		SkippedExamples: maps.Clone(l.notes.skips),
@@ -253,6 +259,9 @@ func (l *lane) progress() Progress {
 		Position:  l.ledger.mark.Position,
 	}
 	p.Done = l.ledger.settled()
+	if l.notes.failing && l.ended.IsZero() && !p.Stopped {
+		p.Problem = l.notes.problem
+	}
 	now := l.e.c.Now()
 	switch {
 	case l.err != nil:
@@ -260,12 +269,8 @@ func (l *lane) progress() Progress {
 	case l.stop != "":
 		p.State = "stopped: " + l.stop
 	case l.pacer.breaker.open(now):
-		why := "no answer"
-		if l.notes.status != 0 {
-			why = "status " + strconv.Itoa(l.notes.status)
-		}
 		wait := l.pacer.breaker.until.Sub(now).Round(time.Second)
-		p.State = "partner fails (" + why + "), next probe in " + wait.String()
+		p.State = "partner fails, next probe in " + wait.String()
 	case l.pacer.paused.After(now) && l.ended.IsZero():
 		p.State = "paused by the partner for " + l.pacer.paused.Sub(now).Round(time.Second).String()
 	case l.pacer.held.After(now) && l.ended.IsZero():

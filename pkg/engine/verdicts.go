@@ -132,7 +132,7 @@ func (v *verdicts) routed(w *work) bool {
 	case r.Outcome == destination.Rejected:
 		v.settle(w, journal.Rejected, string(r.Reason)) // deadLetter has told the journal
 		v.notes.refused++
-		v.notes.rejected(*r)
+		v.notes.rejected(w.ev, *r)
 	default:
 		v.notes.skipped(w.ev, r.Reason, r.Detail)
 		v.settle(w, journal.Skipped, string(r.Reason))
@@ -163,7 +163,7 @@ func (v *verdicts) block(w *work) {
 		Detail:  "an earlier step of the same event was rejected",
 	}
 	var d decision
-	v.notes.rejected(r)
+	v.notes.rejected(w.ev, r)
 	v.reject(&d, w, r)
 	if err := v.ledger.j.Settle(d.verdicts, d.dead); err != nil {
 		v.notes.fail(err)
@@ -205,7 +205,7 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 			}
 			continue
 		case journal.Rejected:
-			v.notes.rejected(last)
+			v.notes.rejected(w.ev, last)
 			v.reject(&d, w, last)
 		case journal.Delivered:
 			v.ledger.sent++
@@ -283,7 +283,7 @@ func attempts(n int) string {
 // giveUp rejects deliveries that the partner was not asked about one by one, with what
 // it said of all of them.
 func (v *verdicts) giveUp(b *batch, r destination.Result) error {
-	v.notes.rejected(r)
+	v.notes.rejected(b.works[0].ev, r)
 	var d decision
 	var out []*work
 	for _, w := range b.works {

@@ -65,7 +65,7 @@ func TestWhatAnswersMean(t *testing.T) {
 	}
 	c := v.ledger.live
 	if c.Delivered != 1 || c.Skipped["unneeded"] != 1 || c.Rejected["refused"] != 1 || len(*letters) != 1 ||
-		v.notes.like["refused"] != "status 400: no" {
+		v.notes.like["refused"] != "in.jsonl, offset 0 (track): status 400: no" {
 		t.Errorf("counts %+v, letters %+v, examples %v", c, *letters, v.notes.like)
 	}
 	v.queue.returned(b.bytes)

@@ -60,8 +60,11 @@ func Notes(j *run.Job, res *run.Result) []string {
 		if j.Input.Stream != nil {
 			again += " with the same " + j.Input.Stream.Name
 		}
-		notes = append(notes,
-			fmt.Sprintf("%s was stopped: %s; its %d pending events go out %s", d.Name, d.Stopped, d.Pending, again))
+		if d.Until != "" {
+			again += ", once " + d.Until
+		}
+		// The log has said why when it happened, and the summary says it.
+		notes = append(notes, fmt.Sprintf("%s was stopped: its %s out %s", d.Name, goOut(d.Pending), again))
 	}
 	for _, name := range res.Held {
 		notes = append(notes, fmt.Sprintf("%s: events whose request had no answer yet at a crash are held back; "+
@@ -71,6 +74,14 @@ func Notes(j *run.Job, res *run.Result) []string {
 		notes = append(notes, Input(res.Input)...)
 	}
 	return notes
+}
+
+// goOut is the subject and the verb of what pending events will do.
+func goOut(pending uint64) string {
+	if pending == 1 {
+		return "1 pending event goes"
+	}
+	return fmt.Sprintf("%d pending events go", pending)
 }
 
 // Steps says which steps of the transform could not do their work.

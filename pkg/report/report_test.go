@@ -43,7 +43,10 @@ func TestNotes(t *testing.T) {
 		{"some skipped", engine.Summary{Read: 4, Destinations: []engine.LaneSummary{{Name: "d", Skipped: all, Delivered: 1}}},
 			nil, ""},
 		{"stopped", engine.Summary{Read: 2, Destinations: []engine.LaneSummary{{Name: "d", Pending: 2, Stopped: "no"}}}, nil,
-			"d was stopped: no; its 2 pending events go out when the same command runs again with the same standard input"},
+			"d was stopped: its 2 pending events go out when the same command runs again with the same standard input"},
+		{"stopped until", engine.Summary{Read: 1, Destinations: []engine.LaneSummary{{Name: "d", Pending: 1, Stopped: "no",
+			Until: "the credentials are right"}}}, nil, "d was stopped: its 1 pending event goes out when the same command " +
+			"runs again with the same standard input, once the credentials are right"},
 		{"held", engine.Summary{}, []string{"d"}, "d: events whose request had no answer yet at a crash are held back; " +
 			"look whether the partner has them; --opt d.in_doubt=resend sends them again"},
 	} {

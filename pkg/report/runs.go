@@ -73,10 +73,33 @@ func Count[N int | int64 | uint64](n N, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
+// Origin says of a run that is not finished what it was begun with, so that its command
+// can be found; "": it is complete, or nothing is known.
+func Origin(s *engine.Summary) string {
+	if s.Status == run.Complete {
+		return ""
+	}
+	var parts []string
+	if s.RedriveOf != "" {
+		parts = append(parts, "redrive "+s.RedriveOf)
+	} else {
+		for _, from := range s.From {
+			parts = append(parts, "--from "+from)
+		}
+	}
+	if s.Config != "" {
+		parts = append(parts, "--config "+s.Config)
+	}
+	if s.Profile != "" {
+		parts = append(parts, "--profile "+s.Profile)
+	}
+	return strings.Join(parts, " ")
+}
+
 // remark is what a list of runs says of a run beside its counts.
 func remark(s *engine.Summary) string {
 	var notes []string
-	if s.RedriveOf != "" {
+	if s.RedriveOf != "" && s.Status == run.Complete { // else Origin says so
 		notes = append(notes, "redrive of "+s.RedriveOf)
 	}
 	if s.Rehearsal {
@@ -88,6 +111,9 @@ func remark(s *engine.Summary) string {
 	}
 	if redriven > 0 {
 		notes = append(notes, fmt.Sprintf("%d redriven since", redriven))
+	}
+	if from := Origin(s); from != "" {
+		notes = append(notes, from)
 	}
 	return strings.Join(notes, " ")
 }

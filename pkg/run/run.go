@@ -121,7 +121,13 @@ func (r *Run) Dir() string { return r.dir }
 
 // Progress is how every destination stands. It may be asked for at any time after
 // [World.Open].
-func (r *Run) Progress() []engine.Progress { return r.engine.Progress() }
+func (r *Run) Progress() []engine.Progress {
+	ps := r.engine.Progress()
+	for i := range ps { // a partner may say anything
+		ps[i].State, ps[i].Problem = r.w.Redact(ps[i].State), r.w.Redact(ps[i].Problem)
+	}
+	return ps
+}
 
 // Open opens everything of a job in the folder of runs: the run's journal, the
 // source, the steps, the destinations. When it fails, all of it is closed again.

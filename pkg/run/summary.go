@@ -71,8 +71,17 @@ func finishedAt(dir string) string {
 // noteCounts writes down how far the run is, every second until ended is called.
 func (r *Run) noteCounts() (ended func()) {
 	stop, done := make(chan struct{}), make(chan struct{})
+	note := func() {
+		s := r.engine.Summary()
+		s.Status = Running
+		r.finish(s)
+		if err := writeCounts(countsPath(r.dir), s); err != nil {
+			r.w.Log.Debug("noting how far the run is", "run", s.Run, "why", err) // the journal will say so louder
+		}
+	}
 	go func() {
 		defer close(done)
+		note() // whoever finds a run that was killed at once wants to know what it was
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
@@ -81,12 +90,7 @@ func (r *Run) noteCounts() (ended func()) {
 				return
 			case <-tick.C:
 			}
-			s := r.engine.Summary()
-			s.Status = Running
-			r.finish(s)
-			if err := writeCounts(countsPath(r.dir), s); err != nil {
-				r.w.Log.Debug("noting how far the run is", "run", s.Run, "why", err) // the journal will say so louder
-			}
+			note()
 		}
 	}()
 	return func() {
@@ -107,6 +111,9 @@ func (r *Run) finish(s *engine.Summary) {
 		before = &engine.Summary{}
 	}
 	redact := r.w.Redact
+	for _, from := range r.job.Input.From {
+		s.From = append(s.From, redact(from))
+	}
 	s.BadExamples = examples(s.BadReasons, s.BadExamples, before.BadExamples, redact)
 	for i := range s.Destinations { // a partner may say anything
 		d := &s.Destinations[i]
