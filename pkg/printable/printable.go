@@ -52,6 +52,14 @@ func appendText(out, s []byte) []byte {
 	return out
 }
 
+// Text is a text as a [Writer] writes it.
+func Text(s string) string {
+	if clean([]byte(s)) == len(s) {
+		return s
+	}
+	return string(appendText(nil, []byte(s)))
+}
+
 // hidden says that a terminal obeys a character, or that it changes what others look
 // like: control characters, those that turn the direction of writing, and those of no
 // width, but the two that join letters and emoji.

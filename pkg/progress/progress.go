@@ -11,6 +11,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/printable"
 )
 
 // Display is where and how progress is shown.
@@ -62,6 +63,9 @@ func plain(w io.Writer, ps []engine.Progress, said map[string]string) {
 	for _, p := range ps {
 		line := fmt.Sprintf("%s: %s, %d of %s events, %d in flight, %d retries, %d rejected\n",
 			p.Name, p.State, p.Done, totalText(p), p.InFlight, p.Retries, p.Rejected)
+		if p.Problem != "" {
+			line = strings.TrimSuffix(line, "\n") + "; the last problem: " + p.Problem + "\n"
+		}
 		if said[p.Name] != line {
 			said[p.Name] = line
 			fmt.Fprint(w, line)
@@ -132,7 +136,11 @@ func (p *painter) lines(ps []engine.Progress, now time.Time, width, height int) 
 		if s.State == "done" {
 			spare--
 		}
-		line := []rune(lineOf(s, rate, longest))
+		text := lineOf(s, rate, longest)
+		if s.Problem != "" {
+			text = troubleOf(s, longest, width)
+		}
+		line := []rune(printable.Text(text))
 		if len(line) >= width {
 			line = line[:width-1]
 		}
@@ -189,6 +197,41 @@ func lineOf(s engine.Progress, rate float64, longest int) string {
 		text += ", " + s.State
 	}
 	return text
+}
+
+// shortName is how much of a name is left where news would not fit beside it, in runes.
+const shortName = 12
+
+// troubleOf renders the line of a destination that something is wrong with: what is wrong
+// goes before everything else where there is not room for all.
+func troubleOf(s engine.Progress, longest, width int) string {
+	count, retries, state := fmt.Sprintf(", %d of %s", s.Done, totalText(s)), "", ""
+	if s.Retries > 0 {
+		retries = fmt.Sprintf(", %d retries", s.Retries)
+	}
+	if s.State != "running" {
+		state = ", " + s.State
+	}
+	whole, short := fmt.Sprintf("%-*s", longest, s.Name), s.Name
+	if r := []rune(s.Name); len(r) > shortName {
+		short = string(r[:shortName-1]) + "…"
+	}
+	news := []rune(s.Problem)
+	var line string
+	for _, before := range []string{
+		whole + count + retries + state, short + count + retries + state, short + retries + state, short + retries, short} {
+		line = before + ": "
+		if len([]rune(line))+len(news) < width {
+			return line + s.Problem
+		}
+	}
+	// Of an answer the beginning says the most, of what the way to a partner said the end.
+	if room := max(width-1-len([]rune(line)), 1); strings.HasPrefix(s.Problem, "status ") {
+		news = append(news[:room-1], '…')
+	} else {
+		news = append([]rune{'…'}, news[len(news)-room+1:]...)
+	}
+	return line + string(news)
 }
 
 // rounded keeps the three first digits: the others change all the time.

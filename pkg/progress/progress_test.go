@@ -78,6 +78,39 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// TestTrouble: what is wrong with a partner can be read while it is tried again, also on a
+// narrow terminal, where the name and the counts give way; and nothing of it is obeyed.
+func TestTrouble(t *testing.T) {
+	const refused = "dial tcp 127.0.0.1:1: connect: connection refused"
+	s := engine.Progress{Name: "product-analytics-of-europe", Done: 10, Total: 1000, AllRead: true, Retries: 5,
+		State: "partner fails, next probe in 3s", Problem: refused}
+	for _, c := range []struct {
+		width   int
+		problem string
+		want    string
+	}{
+		{140, refused, "product-analytics-of-europe, 10 of 1000, 5 retries, partner fails, next probe in 3s: " + refused},
+		{120, "it is busy",
+			"product-analytics-of-europe, 10 of 1000, 5 retries, partner fails, next probe in 3s: it is busy"},
+		{116, refused + "!", "product-ana…, 5 retries, partner fails, next probe in 3s: " + refused + "!"},
+		{80, refused, "product-ana…, 5 retries: " + refused},
+		{40, refused, "product-ana…: …nect: connection refused"},
+		{40, "status 503: come back when the moon is full", "product-ana…: status 503: come back whe…"},
+		{80, "\x1b[2Jstatus", `product-ana…, 5 retries, partner fails, next probe in 3s: \u001b[2Jstatus`},
+	} {
+		s.Problem = c.problem
+		got := newPainter().lines([]engine.Progress{s}, time.Time{}, c.width, 24)
+		if len(got) != 1 || got[0] != c.want || len([]rune(got[0])) >= c.width {
+			t.Errorf("%d columns:\n%s\nwant\n%s", c.width, got, c.want)
+		}
+	}
+	var out strings.Builder
+	plain(&out, []engine.Progress{{Name: "a", State: "running", Retries: 2, Problem: refused}}, map[string]string{})
+	if want := "2 retries, 0 rejected; the last problem: " + refused + "\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("printed %s", &out)
+	}
+}
+
 // TestLinesFit shows those at work where there is not room for all.
 func TestLinesFit(t *testing.T) {
 	var ps []engine.Progress
