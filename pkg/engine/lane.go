@@ -572,11 +572,12 @@ func (l *lane) pick(now time.Time) (*batch, time.Duration) {
 // attempt sends one batch and acts on the verdicts.
 func (l *lane) attempt(ctx context.Context, b *batch) {
 	defer l.signal()
+	again := b.again || b.works[0].attempts > 0
 	ids := make([]journal.DeliveryID, len(b.works))
 	for i, w := range b.works {
 		ids[i] = w.id
 	}
-	req, err := l.ledger.j.Begin(l.plan.Actions[b.g.Action].Slug, ids)
+	req, err := l.ledger.j.Begin(l.plan.Actions[b.g.Action].Slug, ids, b.bytes, again)
 	if err != nil {
 		l.mu.Lock()
 		l.queue.returned(b.bytes)
@@ -599,7 +600,7 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 	live := &l.ledger.live
 	live.Requests++
 	live.Bytes += uint64(b.bytes)
-	if b.again || b.works[0].attempts > 0 {
+	if again {
 		live.Retries++
 	}
 	if err != nil && ctx.Err() != nil {

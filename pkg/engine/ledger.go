@@ -229,8 +229,7 @@ func (g *ledger) save() error {
 		}
 	}
 	c := g.counts.Clone()
-	// Requests are not of one event: the totals stand beside the mark.
-	c.Requests, c.Retries, c.Bytes, c.Released = g.live.Requests, g.live.Retries, g.live.Bytes, g.live.Released
+	c.Released = g.live.Released // requests are not of one event, and counted by the journal as they are begun
 	return g.j.Advance(g.mark, c, g.state())
 }
 

@@ -39,7 +39,7 @@ func testBatch(t *testing.T, v *verdicts, lb *laneBlock) (*batch, uint64) {
 	for _, w := range b.works {
 		ids = append(ids, w.id)
 	}
-	req, err := v.ledger.j.Begin("a", ids)
+	req, err := v.ledger.j.Begin("a", ids, 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestWhatAnswersMean(t *testing.T) {
 	}
 	at := again.due
 	b, _ = v.queue.pick(at, func(*batch) (time.Duration, bool) { return 0, true })
-	req, err := v.ledger.j.Begin("a", []journal.DeliveryID{b.works[0].id, b.works[1].id})
+	req, err := v.ledger.j.Begin("a", []journal.DeliveryID{b.works[0].id, b.works[1].id}, 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ func aRun(t *testing.T, rejects bool, end func(dir string, r *journal.Run)) stri
 	r := open(t, dir)
 	l := r.Lane("one")
 	for i := range uint64(100) {
-		id, err := l.Begin("a", span(i*10, i*10+10))
+		id, err := l.Begin("a", span(i*10, i*10+10), 1, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestDamageIsRefused(t *testing.T) {
 		if err := r.Sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Lane("one").Begin("a", span(2000, 2001)); err != nil {
+		if _, err := r.Lane("one").Begin("a", span(2000, 2001), 1, false); err != nil {
 			t.Fatal(err)
 		}
 		killed = crash(t, dir)
@@ -174,7 +174,7 @@ func youngRun(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "run")
 	r := open(t, dir)
-	if _, err := r.Lane("one").Begin("a", span(0, 10)); err != nil {
+	if _, err := r.Lane("one").Begin("a", span(0, 10), 1, false); err != nil {
 		t.Fatal(err)
 	}
 	copied := crash(t, dir)
@@ -192,7 +192,7 @@ func TestOlderCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := open(t, dir)
-	if _, err = r.Lane("one").Begin("a", span(5000, 5001)); err != nil {
+	if _, err = r.Lane("one").Begin("a", span(5000, 5001), 1, false); err != nil {
 		t.Fatal(err)
 	}
 	if err = r.Close(); err != nil {

@@ -14,15 +14,17 @@ import (
 // in the order in which they were made: a kind, the lane's number, and what the kind says.
 //
 //	L lane name                          a lane
-//	B lane request action time ids       begun
+//	B lane request action time size ids  begun; size: bytes, doubled, and one more if sent again
 //	E lane request outcome reason except ended
 //	S lane verdicts                      settled without a request
 //	C lane checkpoint                    mark, counts, pace, as JSON
 //	D lane size count                    dead letters written
 //
 // Integers are varints; lists have their length in front. In version 1, which is told by
-// the letter of a kind in the place of the version, a lane's number is one byte.
-const recordsVersion = 2
+// the letter of a kind in the place of the version, a lane's number is one byte. In both
+// version 1 and 2 a request has no size, and a checkpoint does not say which requests it
+// has counted: there the checkpoint's own numbers hold.
+const recordsVersion = 3
 
 // seal makes a commit's data of records.
 func seal(records ...[]byte) []byte {
@@ -48,8 +50,8 @@ func unseal(data []byte) (records []byte, version byte, err error) {
 	switch {
 	case len(records) == 0 || records[0] >= 'A' && records[0] <= 'Z':
 		return records, 1, nil
-	case records[0] == recordsVersion:
-		return records[1:], recordsVersion, nil
+	case records[0] == 2, records[0] == recordsVersion:
+		return records[1:], records[0], nil
 	}
 	return nil, 0, errVersion(records[0])
 }
@@ -107,6 +109,7 @@ type checkpoint struct {
 	Mark   Mark   `json:"mark"`
 	Counts Counts `json:"counts"`
 	Pace   []byte `json:"pace,omitempty"`
+	Last   uint64 `json:"last,omitempty"` // request that is counted
 }
 
 // head begins a record of the lane.
@@ -117,7 +120,7 @@ func (l *Lane) head(b []byte, kind byte) []byte {
 func (l *Lane) appendLane(b []byte) []byte { return appendString(l.head(b, 'L'), l.Name) }
 
 func (l *Lane) appendCheckpoint(b []byte) []byte {
-	data, err := json.Marshal(checkpoint{l.mark, l.counts, l.pace})
+	data, err := json.Marshal(checkpoint{l.mark, l.total(), l.pace, l.nextID})
 	if err != nil {
 		panic(err) // numbers and texts cannot fail
 	}
@@ -133,6 +136,11 @@ func (l *Lane) appendBegin(b []byte, id uint64, o openRequest) []byte {
 	b = binary.AppendUvarint(l.head(b, 'B'), id)
 	b = appendString(b, o.action)
 	b = binary.AppendVarint(b, o.at)
+	size := o.size << 1
+	if o.again {
+		size++
+	}
+	b = binary.AppendUvarint(b, size)
 	return appendIDs(b, o.ids)
 }
 
@@ -262,7 +270,7 @@ func (r *Run) replay(data []byte) error {
 		if id >= uint64(len(r.order)) {
 			return fmt.Errorf("a record of lane %d, which does not exist", id)
 		}
-		if err := r.order[id].replay(kind, d); err != nil {
+		if err := r.order[id].replay(kind, d, version); err != nil {
 			return err
 		}
 	}
@@ -284,13 +292,20 @@ func (r *Run) replayLane(id uint64, name string, version byte) error {
 }
 
 // replay applies a record of the lane.
-func (l *Lane) replay(kind byte, d *decoder) error {
+func (l *Lane) replay(kind byte, d *decoder, version byte) error {
 	switch kind {
 	case 'B':
 		req := d.uvarint()
 		o := openRequest{action: d.string(), at: d.varint()}
+		if version > 2 {
+			size := d.uvarint()
+			o.size, o.again = size>>1, size&1 == 1
+		}
 		o.ids = d.ids()
 		l.open[req] = o
+		if version > 2 && req > l.nextID { // else the checkpoint has counted it
+			l.sent.add(o)
+		}
 		l.nextID = max(l.nextID, req)
 	case 'E':
 		req := d.uvarint()
@@ -310,6 +325,8 @@ func (l *Lane) replay(kind byte, d *decoder) error {
 			return fmt.Errorf("a checkpoint cannot be read: %w", err)
 		}
 		l.mark, l.counts, l.pace = c.Mark, c.Counts, c.Pace
+		l.sent = sent{c.Counts.Requests, c.Counts.Retries, c.Counts.Bytes}
+		l.nextID = max(l.nextID, c.Last)
 		l.forget()
 	case 'D':
 		l.dead.size, l.dead.count = int64(d.uvarint()), d.uvarint()

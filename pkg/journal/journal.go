@@ -63,7 +63,8 @@ type Verdict struct {
 	Reason  string
 }
 
-// Counts are what became of a lane's events up to a mark. They are cumulative.
+// Counts are what became of a lane's events up to a mark. They are cumulative. Requests,
+// Retries and Bytes are of all that was begun, also behind the mark.
 type Counts struct {
 	Filtered   uint64            `json:"filtered,omitempty"`
 	Skipped    map[string]uint64 `json:"skipped,omitempty"`

@@ -83,12 +83,12 @@ func TestResumeAfterACrash(t *testing.T) {
 	}
 	l := r.Lane("one")
 	other := r.Lane("two")
-	first, err := l.Begin("act", span(0, 10))
+	first, err := l.Begin("act", span(0, 10), 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	second, err := l.Begin("act", append(span(10, 15), journal.DeliveryID{Ordinal: 15, K: 1},
-		journal.DeliveryID{Ordinal: 20, K: 3}))
+		journal.DeliveryID{Ordinal: 20, K: 3}), 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,11 +101,11 @@ func TestResumeAfterACrash(t *testing.T) {
 	}
 	mark := journal.Mark{Position: source.Position{Offset: 40}, Ordinal: 5, Bad: 1,
 		Dropped: map[string]uint64{"filter": 2}}
-	counts := journal.Counts{Delivered: 4, Rejected: map[string]uint64{"refused": 1}}
+	counts := journal.Counts{Requests: 2, Bytes: 2, Delivered: 4, Rejected: map[string]uint64{"refused": 1}}
 	if err = l.Advance(mark, counts, []byte("pace")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = other.Begin("x", span(7, 8)); err != nil { // waits for the commit that holds all of the above
+	if _, err = other.Begin("x", span(7, 8), 1, false); err != nil { // waits for the commit that holds all of the above
 		t.Fatal(err)
 	}
 	check := func(r *journal.Run, inDoubt string) {
@@ -167,7 +167,7 @@ func TestSnapshots(t *testing.T) {
 		wg.Go(func() {
 			l := r.Lane(fmt.Sprint("lane", n))
 			for i := range uint64(requests) {
-				id, err := l.Begin("a", span(i*2, i*2+2))
+				id, err := l.Begin("a", span(i*2, i*2+2), 1, false)
 				if err != nil {
 					t.Error(err)
 					return
@@ -222,7 +222,7 @@ func TestTwoProcesses(t *testing.T) {
 		t.Errorf("the second was let in: %v", err)
 	}
 	// Also when somebody has removed the lock, as a leftover.
-	if _, err = r.Lane("one").Begin("act", span(0, 1)); err != nil {
+	if _, err = r.Lane("one").Begin("act", span(0, 1), 1, false); err != nil {
 		t.Fatal(err)
 	}
 	if err = os.Remove(filepath.Join(dir, "lock")); err != nil {
@@ -280,7 +280,7 @@ func BenchmarkBegin(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		var n uint64
 		for pb.Next() {
-			id, err := l.Begin("a", span(n, n+1))
+			id, err := l.Begin("a", span(n, n+1), 1, false)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -294,4 +294,53 @@ func BenchmarkBegin(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestWhatWasSentIsCounted: requests are counted as they are begun, also those that no
+// checkpoint has seen before the process was killed, and none of them twice, whatever was
+// rewritten since.
+func TestWhatWasSentIsCounted(t *testing.T) {
+	dir := t.TempDir()
+	var want journal.Counts
+	for process := range 4 {
+		r, err := journal.Open(dir, "meta", opts())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := r.Lane("one")
+		if got := l.Resume().Counts; got.Requests != want.Requests || got.Retries != want.Retries ||
+			got.Bytes != want.Bytes {
+			t.Fatalf("process %d: %+v, want %+v", process, got, want)
+		}
+		begin := func(at uint64, size int, again bool) uint64 {
+			t.Helper()
+			id, err := l.Begin("act", span(at, at+1), size, again)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want.Requests++
+			want.Bytes += uint64(size)
+			if again {
+				want.Retries++
+			}
+			return id
+		}
+		at := uint64(process * 1000)
+		begin(at+900, 7, true)       // never ends
+		for i := range uint64(600) { // more than there are between two snapshots
+			id := begin(at+i, 100, i%3 == 0)
+			if err := l.End(id, journal.Delivered, "", nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			if i == 300 && process%2 == 0 {
+				if err := l.Advance(journal.Mark{Ordinal: at + i}, journal.Counts{Delivered: at + i}, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		begin(at+901, 9, false) // never ends
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -19,10 +19,29 @@ type Lane struct {
 	dirty  bool // the checkpoint, or the dead letters, have changed since the last commit
 	open   map[uint64]openRequest
 	ended  []ended
-	nextID uint64
+	nextID uint64 // of the last request that was begun
+	sent   sent
 
 	durable Mark
 	dead    deadFile
+}
+
+// sent is what a lane has begun to send, over all processes.
+type sent struct{ requests, retries, bytes uint64 }
+
+func (s *sent) add(o openRequest) {
+	s.requests++
+	s.bytes += o.size
+	if o.again {
+		s.retries++
+	}
+}
+
+// total are the lane's counts with what was sent, which goes on beyond the mark.
+func (l *Lane) total() Counts {
+	c := l.counts
+	c.Requests, c.Retries, c.Bytes = l.sent.requests, l.sent.retries, l.sent.bytes
+	return c
 }
 
 // openRequest is a request that was begun and has not ended.
@@ -30,7 +49,9 @@ type openRequest struct {
 	action string
 	ids    []DeliveryID
 	at     int64 // milliseconds since 1970
-	old    bool  // begun by an earlier process, which has not ended it: nobody will
+	size   uint64
+	again  bool // some of it was sent before
+	old    bool // begun by an earlier process, which has not ended it: nobody will
 }
 
 // passed says that all of its deliveries are before an ordinal.
@@ -51,8 +72,9 @@ type ended struct {
 func (l *Lane) Resume() *State { return l.state }
 
 // Begin records that the deliveries are about to go out in one request, and
-// returns once the kernel has it.
-func (l *Lane) Begin(action string, ids []DeliveryID) (uint64, error) {
+// returns once the kernel has it. size is of its body, in bytes; again says that some of it
+// was sent before. The request is counted in the lane's totals from now on.
+func (l *Lane) Begin(action string, ids []DeliveryID, size int, again bool) (uint64, error) {
 	r := l.r
 	r.mu.Lock()
 	if r.err != nil {
@@ -61,8 +83,10 @@ func (l *Lane) Begin(action string, ids []DeliveryID) (uint64, error) {
 	}
 	now := r.opt.Now()
 	l.nextID++
-	id, o := l.nextID, openRequest{action: action, ids: slices.Clone(ids), at: now.UnixMilli()}
+	id, o := l.nextID, openRequest{action: action, ids: slices.Clone(ids), at: now.UnixMilli(), size: uint64(size),
+		again: again}
 	l.open[id] = o
+	l.sent.add(o)
 	r.record(func(b []byte) []byte { return l.appendBegin(b, id, o) })
 	ch := r.wait()
 	r.group.begins(now)
@@ -135,7 +159,8 @@ func (l *Lane) addLetters(dead letters) {
 	l.r.wake()
 }
 
-// Advance moves the checkpoint. It does not wait; calls are coalesced.
+// Advance moves the checkpoint. Requests, Retries and Bytes of the counts are the journal's
+// own, see [Lane.Begin]. It does not wait; calls are coalesced.
 func (l *Lane) Advance(m Mark, c Counts, pace []byte) error {
 	r := l.r
 	r.mu.Lock()

@@ -99,7 +99,7 @@ func work(r *journal.Run) (d did, err error) {
 		d.objects++
 		l := r.Lane([]string{"one", "two"}[step%2])
 		ids := span(step*10, step*10+10)
-		req, err := l.Begin("act", ids)
+		req, err := l.Begin("act", ids, 1, false)
 		if err != nil {
 			return d, err
 		}
@@ -266,13 +266,13 @@ func TestFenced(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := r.Lane("one")
-	if _, err = l.Begin("act", span(0, 1)); err != nil {
+	if _, err = l.Begin("act", span(0, 1), 1, false); err != nil {
 		t.Fatal(err)
 	}
 	if err = log.Append(t.Context(), journal.Commit{Seq: 3, Data: journal.Seal(nil)}); err != nil { // the other one
 		t.Fatal(err)
 	}
-	_, err = l.Begin("act", span(1, 2))
+	_, err = l.Begin("act", span(1, 2), 1, false)
 	var busy *journal.BusyError
 	if !errors.As(err, &busy) || !busy.Taken {
 		t.Errorf("begun with %v", err)
@@ -290,7 +290,7 @@ func TestManyLanes(t *testing.T) {
 	r := open(t, dir)
 	for i := range uint64(lanes) {
 		l := r.Lane(fmt.Sprint("lane ", i))
-		if _, err := l.Begin("act", append(span(i, i+2), journal.DeliveryID{Ordinal: i, K: 70_000})); err != nil {
+		if _, err := l.Begin("act", append(span(i, i+2), journal.DeliveryID{Ordinal: i, K: 70_000}), 1, false); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.Settle([]journal.Verdict{{ID: journal.DeliveryID{Ordinal: i, K: 66_000}, Outcome: journal.Skipped}},
@@ -337,7 +337,7 @@ func TestManyLanes(t *testing.T) {
 // TestNewerVersions: what a newer fanfold has written is refused, and not guessed at.
 func TestNewerVersions(t *testing.T) {
 	for name, c := range map[string]journal.Commit{
-		"records": {Data: resealed(3)},
+		"records": {Data: resealed(4)},
 		"objects": {Data: journal.Seal(nil), Objects: [][]byte{[]byte(`3 {"name":"a"}`)}},
 		"values":  {Data: journal.Seal(nil), Values: map[string][]byte{"user:x": []byte(`3 1`)}},
 	} {
@@ -400,7 +400,7 @@ func clockJumps(t *testing.T, name string, jump time.Duration) {
 		}
 		l := r.Lane("a")
 		for i := range uint64(3) {
-			req, begun := l.Begin("act", span(10*i, 10*i+10))
+			req, begun := l.Begin("act", span(10*i, 10*i+10), 1, false)
 			if begun != nil {
 				t.Fatal(begun)
 			}
@@ -420,7 +420,7 @@ func clockJumps(t *testing.T, name string, jump time.Duration) {
 				t.Errorf("durable up to %d, want %d", got, mark.Ordinal)
 			}
 		}
-		if _, err = l.Begin("act", span(30, 35)); err != nil {
+		if _, err = l.Begin("act", span(30, 35), 1, false); err != nil {
 			t.Fatal(err)
 		}
 		if err = r.Close(); err != nil {

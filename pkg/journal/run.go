@@ -418,7 +418,7 @@ func (r *Run) restore(sizes map[string]int64) error {
 
 // resume is where a lane starts from what is known of it.
 func (l *Lane) resume() *State {
-	s := &State{Mark: l.mark, Counts: l.counts.Clone(), Pace: l.pace,
+	s := &State{Mark: l.mark, Counts: l.total().Clone(), Pace: l.pace,
 		settled: map[DeliveryID]Verdict{}, doubted: map[DeliveryID]bool{}}
 	for _, e := range l.ended {
 		s.add(e)

@@ -57,7 +57,7 @@ func TestVersion1(t *testing.T) {
 			t.Errorf("read up to %d", m.Ordinal)
 		}
 		// Something new, so that commits of both versions stand side by side.
-		if _, err := r.Lane(fmt.Sprint("new", i)).Begin("act", span(0, 1)); err != nil {
+		if _, err := r.Lane(fmt.Sprint("new", i)).Begin("act", span(0, 1), 1, false); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.Close(); err != nil {

@@ -95,7 +95,7 @@ func TestTrouble(t *testing.T) {
 		{116, refused + "!", "product-ana…, 5 retries, partner fails, next probe in 3s: " + refused + "!"},
 		{80, refused, "product-ana…, 5 retries: " + refused},
 		{40, refused, "product-ana…: …nect: connection refused"},
-		{40, "status 503: come back when the moon is full", "product-ana…: status 503: come back whe…"},
+		{40, "status 503: come back when the moon is full", "product-ana…: status 503: come back wh…"},
 		{80, "\x1b[2Jstatus", `product-ana…, 5 retries, partner fails, next probe in 3s: \u001b[2Jstatus`},
 	} {
 		s.Problem = c.problem

@@ -38,7 +38,7 @@ func TestSubscriptionsAreFrozen(t *testing.T) {
 		return said, err
 	}
 	begin := func(l *journal.Lane) {
-		if _, err := l.Begin("purchase", []journal.DeliveryID{{Ordinal: 7, K: 1}}); err != nil {
+		if _, err := l.Begin("purchase", []journal.DeliveryID{{Ordinal: 7, K: 1}}, 1, false); err != nil {
 			t.Fatal(err)
 		}
 	}
