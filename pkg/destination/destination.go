@@ -20,9 +20,10 @@
 //     [Result] per delivery from the answer.
 //  3. The engine acts on the results: retry, settle, dead-letter.
 //
-// Ladder of a spec, from least to most: 1 bodies alone; 2 a mapping.Value as a
-// Go func; 3 Item: the body in Go; 4 verdicts per item from the response; 5
-// requests that depend on answers.
+// A [Spec] declares as much as it can and writes the rest in Go. From the least code to the
+// most, `destinations list --rungs` counts five rungs: 1 bodies are declared, and nothing
+// else; 2 a value of a mapping is a Go function; 3 an item is made in Go; 4 verdicts on
+// single items are read from the answer; 5 a request depends on an earlier answer.
 package destination
 
 import (

@@ -76,9 +76,10 @@ type LaneConfig struct {
 	Name, Type string
 	Sender     destination.Sender
 	Transport  destination.Transport
-	// Limiter shares the limits of Account with other processes; nil: there are none.
+	// Limiter shares the partner's limits with other processes that send to the same account
+	// there; nil: there are no others. Account names that account, without telling a secret.
 	Limiter Limiter
-	Account string         // a name for it that tells no secret
+	Account string
 	Filter  *filter.Filter // the destination's own; nil: everything
 	Consent []string       // what the consent of an event has to grant, see destination.Env
 	Options Options
@@ -86,8 +87,8 @@ type LaneConfig struct {
 	// accepted, one after the other, before the checkpoint passes it; after a crash
 	// perhaps again.
 	Delivered func(raw []byte)
-	// Event, when set, is the event that a record of the source is about, whose user
-	// counts where order matters.
+	// Event, when set, returns the event that a record is about where the record is not
+	// itself one (a redrive reads dead letters): order is kept for its user.
 	Event func(*event.Event) *event.Event
 	// Letter, when set, may change a dead letter before it is written. It is called by
 	// many goroutines.
@@ -139,6 +140,8 @@ func New(c Config) *Engine {
 		cpu:   newProcessors(runtime.GOMAXPROCS(0), c.Now),
 		start: c.Now(),
 	}
+	// What becomes of records that are no events, and how far the input is read, is journalled
+	// as a lane of its own: it is of no destination.
 	e.front.bad = c.Run.Lane("_source")
 	e.stockBlocks = stock.New[block](kept)
 	e.stockRouted = stock.New[routed](kept + 2*len(c.Lanes))

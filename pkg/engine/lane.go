@@ -52,6 +52,12 @@ type lane struct {
 	ended    time.Time
 }
 
+// What next may say instead of a time to wait.
+const (
+	untilWoken  = time.Duration(0)
+	onlyAnswers = time.Duration(-1)
+)
+
 const maxPanics = 10 // in a row, before the lane stops
 
 // withDefaults fills what a user has left open.
@@ -222,7 +228,7 @@ func (l *lane) route(ctx context.Context) {
 
 // take routes a block and takes its deliveries.
 func (l *lane) take(b *block, large int) bool {
-	isUrgent := l.getsSomewhere()
+	isUrgent := l.getsSomewhere() // lanes that get nowhere give way to others at the processors, see cpu.go
 	l.e.cpu.enter(isUrgent)
 	from := 0
 	if at := l.reader.cursor.Ordinal; at > b.start.Ordinal {
@@ -236,7 +242,7 @@ func (l *lane) take(b *block, large int) bool {
 		l.halt(fmt.Sprintf("its code did not come back from %d events within %s each", maxHangs, l.router.timeout), nil)
 		return false
 	}
-	l.note(b, lb)
+	l.record(b, lb)
 	lb.large = large
 	if isUrgent {
 		l.e.cpu.leave(isUrgent)
@@ -307,8 +313,9 @@ func (l *lane) getsSomewhere() bool {
 	return !l.notes.stuck()
 }
 
-// note makes the lane's own notes of a routed block.
-func (l *lane) note(b *block, lb *laneBlock) {
+// record makes laneEvents and works of what the router has made of a block: what the lane
+// itself has to know of its events and deliveries until they are settled.
+func (l *lane) record(b *block, lb *laneBlock) {
 	lb.end, lb.object = b.end, b.chunk.Name
 	lb.counts = journal.Counts{}
 	parts := lb.routed.parts[:lb.routed.n]
@@ -328,7 +335,7 @@ func (l *lane) note(b *block, lb *laneBlock) {
 	}
 	keep := 0
 	for _, p := range parts {
-		keep += l.notePart(b, lb, p)
+		keep += l.recordPart(b, lb, p)
 	}
 	lb.size = l.stamp(lb) + int64(len(lb.works))*workBytes + int64(len(lb.events))*eventBytes
 	for _, p := range parts {
@@ -337,9 +344,9 @@ func (l *lane) note(b *block, lb *laneBlock) {
 	lb.keepText(b, keep)
 }
 
-// notePart makes notes of a part's events and deliveries, and returns how many bytes
-// the events have that may still become dead letters.
-func (l *lane) notePart(b *block, lb *laneBlock, p *part) (keep int) {
+// recordPart does that for one part of a block, and returns how many bytes the events have
+// whose text is kept.
+func (l *lane) recordPart(b *block, lb *laneBlock, p *part) (keep int) {
 	deliveries := p.list.List
 	for _, re := range p.events {
 		at := int(re.item)
@@ -498,10 +505,10 @@ func (l *lane) send(ctx context.Context) {
 		case b != nil:
 			go l.attempt(ctx, b)
 			continue
-		case wait < 0:
+		case wait == onlyAnswers:
 			<-l.wakeSend // an answer, or a deadline, will come
 			continue
-		case wait == 0:
+		case wait == untilWoken:
 			wait = time.Hour
 		}
 		timer.Reset(wait)
@@ -514,20 +521,22 @@ func (l *lane) send(ctx context.Context) {
 	}
 }
 
-// next returns a batch to be sent now, or how long to wait for one: 0 for a signal,
-// less for what is on its way and nothing else. done: nothing will come.
+// next returns a batch to be sent now. Without one, wait says until when to sleep: for so
+// long, or until wakeSend; untilWoken: until wakeSend or the end of the run; onlyAnswers:
+// until wakeSend whatever else happens, since the lane has ended and only what is in flight
+// is awaited. done: there is nothing to wait for any more.
 func (l *lane) next(ctx context.Context) (b *batch, wait time.Duration, done bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.over(ctx) {
 		l.pacer.want(false)
-		return nil, -1, l.queue.flying == 0
+		return nil, onlyAnswers, l.queue.flying == 0
 	}
 	if l.routed {
 		l.queue.flush()
 		if l.queue.idle() {
 			l.pacer.want(false)
-			return nil, 0, true
+			return nil, untilWoken, true
 		}
 	}
 	now := l.e.c.Now()
@@ -543,7 +552,7 @@ func (l *lane) next(ctx context.Context) (b *batch, wait time.Duration, done boo
 	d, err := l.ledger.saveDue()
 	if err != nil {
 		l.haltLocked("", err)
-		return nil, 0, false
+		return nil, untilWoken, false
 	}
 	if d > 0 && (wait <= 0 || d < wait) {
 		wait = d
@@ -606,7 +615,7 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 	if err != nil && ctx.Err() != nil {
 		return // stopped in the middle: in doubt until the next start
 	}
-	results, crashed := l.read(results, err, len(b.works))
+	results, crashed := l.orFailure(results, err, len(b.works))
 	l.learn(results, now, now.Sub(start))
 	if err := l.act(req, b, results, crashed, now); err != nil {
 		l.haltLocked("", err)
@@ -618,8 +627,9 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 	l.pass()
 }
 
-// read makes verdicts of what came instead of an answer.
-func (l *lane) read(results []destination.Result, err error, n int) (_ []destination.Result, crashed bool) {
+// orFailure returns the results of a request, or, when Send has returned an error or has
+// panicked (crashed), what that means for each of its n deliveries.
+func (l *lane) orFailure(results []destination.Result, err error, n int) (_ []destination.Result, crashed bool) {
 	var crash *panicError
 	var cert *tls.CertificateVerificationError
 	switch {

@@ -40,10 +40,10 @@ type laneBlock struct {
 	routed  *routed
 	works   []work
 	events  []laneEvent
-	raw     []byte        // copies of the events whose deliveries are not settled yet
-	marked  marked        // deliveries that bear the stamp of this lane
-	large   int           // bytes that it counts as, see ring.takeLarge
-	text    *source.Chunk // holds them instead, when most of it is of use
+	raw     []byte        // the text of events that may still become dead letters, copied out of what was read
+	text    *source.Chunk // all that was read, instead of raw, when most of it may; nil: see raw
+	marked  marked        // copies of deliveries with this lane's stamp, where items bear one: see group.go
+	large   int           // bytes of an unusually large chunk, to be given back to the ring: see ring.takeLarge
 	open    int           // events not settled
 	size    int64         // bytes of all this, about
 	held    int64         // bytes of deliveries that are not settled
@@ -66,7 +66,7 @@ type laneEvent struct {
 	worst    journal.Outcome
 	doubtful bool // in doubt since an earlier process, or once settled by one
 	held     bool // one of its deliveries is in doubt and not sent again
-	counted  bool // among those in a row that were rejected: see verdicts.may
+	counted  bool // among those in a row that were rejected: see verdicts.mayReject
 }
 
 // work is one delivery on its way.

@@ -32,8 +32,9 @@ func (alone) Paused(string, time.Time)          {}
 
 // PaceOptions say how hard a lane asks its partner.
 type PaceOptions struct {
-	// Rate is of the whole lane, instead of the partner's for the same unit; nil: none.
-	// Those of its actions stay, but for lower ones under Override.
+	// Rate is the user's, for the whole lane: it stands in for the partner's rates of the
+	// same unit; nil: the partner's hold. Rates of single actions hold beside it; with
+	// Override those that are lower than Rate do not.
 	Rate        *destination.Rate
 	Override    bool
 	NoRates     bool    // no rate is kept at all

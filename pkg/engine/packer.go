@@ -7,7 +7,9 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Defaults where neither the partner nor the user says.
+// Defaults where neither the partner nor the user says. A destination that declares no cap is
+// one that takes what it is given (a webhook, a file), so that these only bound memory and what
+// one failed request costs: they are no limit of a partner's.
 const (
 	defaultBatchEvents = 500
 	defaultBatchBytes  = 1 << 20

@@ -63,11 +63,12 @@ func (v *verdicts) reject(d *decision, w *work, r destination.Result) {
 	d.dead = append(d.dead, v.letter(w, r))
 }
 
-// may says whether a delivery may be rejected for what the partner has said. Events in a
+// mayReject says whether a delivery may be rejected for what the partner has said, and counts
+// it: it stops the lane when it is one too many. Events in a
 // row that are rejected with the same answer, while nothing is accepted, are the fault of
 // an address, a setting or a mapping, not of the events: after so many of them, and not
 // one more, the lane stops, and the rest stays pending.
-func (v *verdicts) may(w *work, r destination.Result) bool {
+func (v *verdicts) mayReject(w *work, r destination.Result) bool {
 	if v.full {
 		return false
 	}
@@ -189,7 +190,7 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 		r := &rs[i]
 		v.tried(w, r, now)
 		last, outcome := v.judge(w, *r, hopeless, now)
-		if outcome == journal.Rejected && !v.may(w, last) {
+		if outcome == journal.Rejected && !v.mayReject(w, last) {
 			outcome = journal.Requeued // stays pending
 		}
 		switch outcome {
@@ -287,7 +288,7 @@ func (v *verdicts) giveUp(b *batch, r destination.Result) error {
 	var d decision
 	var out []*work
 	for _, w := range b.works {
-		if v.may(w, r) {
+		if v.mayReject(w, r) {
 			v.reject(&d, w, r)
 			out = append(out, w)
 		}

@@ -160,7 +160,7 @@ func (r *Run) openSource(ctx context.Context) error {
 func (r *Run) openStream(ctx context.Context) error {
 	in := &r.job.Input
 	o := in.spoolOptions(r.job.Spool)
-	o.Need = needed(r.kept())
+	o.Need = needed(r.journalLanes())
 	spool, err := source.OpenSpool(ctx, filepath.Join(r.dir, "spool"), in.Stream.In, o)
 	if err != nil {
 		return err

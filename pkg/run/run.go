@@ -237,7 +237,7 @@ func (r *Run) openSteps(context.Context) error {
 
 // begun says that an earlier process has passed events.
 func (r *Run) begun() bool {
-	return slices.ContainsFunc(r.kept(), func(l *journal.Lane) bool { return l.Resume().Mark.Ordinal > 0 })
+	return slices.ContainsFunc(r.journalLanes(), func(l *journal.Lane) bool { return l.Resume().Mark.Ordinal > 0 })
 }
 
 // Close closes what is open. Do does that by itself.
@@ -265,7 +265,7 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 		case <-over:
 		}
 	}()
-	released := releasePassed(r.source, r.kept(), r.engine, r.w.Now)
+	released := releasePassed(r.source, r.journalLanes(), r.engine, r.w.Now)
 	noted := r.noteCounts()
 	sum, err := r.engine.Run(ctx)
 	close(over)
@@ -307,8 +307,9 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 	})
 }
 
-// kept are the run's lanes in the journal, that of the reading first.
-func (r *Run) kept() []*journal.Lane {
+// journalLanes are the run's lanes as the journal has them: that of the reading first
+// (records that are no events), then one for each destination.
+func (r *Run) journalLanes() []*journal.Lane {
 	lanes := []*journal.Lane{r.journal.Lane("_source")}
 	for _, d := range r.job.Destinations {
 		lanes = append(lanes, r.journal.Lane(d.Name))

@@ -53,13 +53,13 @@ const (
 	NoTime    = "no_time"
 )
 
-// Item is the verdict on one record: one of the three is set.
+// Item is the verdict on one record: Event, Bad or Dropped is set, and no two of them.
 type Item struct {
-	// Suppressed says of an event that it is of somebody who must not be sent anything.
+	Event   *event.Event        // goes to the destinations, as the steps have left it
+	Bad     *source.RecordError // it is no event
+	Dropped string              // for this reason it goes no further
+	// Suppressed says of Event that it is of somebody who must not be sent anything.
 	Suppressed bool
-	Event      *event.Event        // goes to the destinations, as the steps have left it
-	Bad        *source.RecordError // it is no event
-	Dropped    string              // for this reason
 }
 
 // Judge looks at record i of a chunk by itself. The event is in the memory of p and
@@ -128,11 +128,12 @@ func (s *Selection) inRange(ev *event.Event) bool {
 	return ok && !at.Before(s.Since) && (s.Until.IsZero() || at.Before(s.Until))
 }
 
-// Order gives the judged records of a chunk, which begins behind start, their place:
-// the steps see those that are left, and all are counted. It returns the mark behind
-// the last of them, and how many there are when the limit ends the reading among
-// them (n < len(items), or full). p is where events are put that the steps have
-// changed, w the memory of the steps.
+// Order takes the judged records of a chunk in the order of the input: it shows the steps
+// those that are left, and counts all of them. start is the mark before the chunk, end the
+// mark behind the last record taken, of which there are n. Where the limit is reached full is
+// set, and n may be less than len(items): reading ends there. The limit counts events as the
+// steps are shown them, also those that a step then drops. p holds events that the steps have
+// changed, w what the steps remember.
 func (s *Selection) Order(
 	p *event.Parser, w *transform.Worker, c *source.Chunk, items []Item, start journal.Mark,
 ) (end journal.Mark, n int, full bool, err error) {
