@@ -1,5 +1,6 @@
 // Package selection decides what of a source goes to the destinations: the range of
-// event times, the filter, the user's own steps, and the limit, in this order.
+// event times, the filter, the limit, and the user's own steps, in this order: the limit
+// counts what range and filter let through, whatever a step then makes of it.
 //
 // It is the one place that decides: whoever sends events, and whoever only says what
 // would be sent, reads the same [Selection]. The engine calls its two halves by
