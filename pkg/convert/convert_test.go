@@ -46,8 +46,8 @@ func TestAdd(t *testing.T) {
 	}
 
 	for format, want := range map[string]string{"vcrpy": "looks like a HAR file", "nope": "there is no format nope"} {
-		r := Reader{Format: format}
-		if err := r.Add(k, files[0]); err == nil || !strings.Contains(err.Error(), want) {
+		wrong := Reader{Format: format}
+		if err := wrong.Add(k, files[0]); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", format, err)
 		}
 	}
