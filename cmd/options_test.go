@@ -159,8 +159,9 @@ var wrongFlags = map[string][]string{
 	"cassettes browse listen": {"0.0.0.0:0", "nowhere"},
 	"report":                  {"no/such.json"}, "cassettes import output": {"", "x.json"},
 	"price": {"file", "file=1", "nobody=1/1k", "file=x/1k", "file=1/0", "file=NaN/k", "file=1/hour"},
-	"rungs": {"maybe"}, "unfinished": {"maybe"}, "mapping": {"no/such.json", "{"}, "older-than": {"", "soon", "-1d", "NaNd", "99999999999d"},
-	"dry-run": {"maybe"}, "keep-incomplete": {"maybe"},
+	"rungs": {"maybe"}, "unfinished": {"maybe"}, "mapping": {"no/such.json", "{"},
+	"older-than": {"", "soon", "-1d", "NaNd", "99999999999d"},
+	"dry-run":    {"maybe"}, "keep-incomplete": {"maybe"},
 	"events": {"-1", "x", "1e3"}, "variety": {"-1", "x", "2147483647"}, "messy": {"maybe"}, "long-line": {"-1", "x"},
 	"cut": {"-1", "x"},
 }
