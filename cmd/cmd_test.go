@@ -274,7 +274,7 @@ func TestAFolderThatGrows(t *testing.T) {
 	invoke(t, env, "", args...)
 	put("b.jsonl", 100, 300)
 	code, out, errOut := invoke(t, env, "", args...)
-	if s := summaryOf(t, out); code != 0 || s.Read != 300 || !strings.Contains(errOut, "1 new objects") {
+	if s := summaryOf(t, out); code != 0 || s.Read != 300 || !strings.Contains(errOut, "1 new object ") {
 		t.Errorf("exit code %d: %s%s", code, out, errOut)
 	}
 	p.once(t, 300)
