@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/reference"
@@ -88,7 +89,7 @@ func (a *app) open(f *config.File, dests []*config.Destination, how config.OpenO
 
 // suppression reads the lists of those who must not be sent anything. Without one of them
 // nothing may be sent.
-func suppression(f *config.File) (_ *suppress.Set, err error) {
+func (a *app) suppression(f *config.File) (_ *suppress.Set, err error) {
 	lists := map[string]io.Reader{}
 	for _, path := range f.Suppress {
 		list, wrong := os.Open(path)
@@ -101,6 +102,9 @@ func suppression(f *config.File) (_ *suppress.Set, err error) {
 	set, err := suppress.Read(lists)
 	if err != nil {
 		return nil, &usageError{err}
+	}
+	if len(lists) > 0 && set.Len() == 0 {
+		a.sayf("warning: suppress: there is no id in %s: nobody is kept back", strings.Join(f.Suppress, ", "))
 	}
 	return set, nil
 }

@@ -92,7 +92,7 @@ func (a *app) checkConfig() error {
 		}
 		a.profile = ""
 	}
-	if _, err := suppression(conf); err != nil {
+	if _, err := a.suppression(conf); err != nil {
 		add(err, "")
 	}
 	config.ByLine(wrong)

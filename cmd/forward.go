@@ -104,7 +104,7 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*config.Opened))
 		}
 		a.doubt("--filter", j.Filter)
 	}
-	if j.Suppress, err = suppression(conf); err != nil {
+	if j.Suppress, err = a.suppression(conf); err != nil {
 		return nil, err
 	}
 	if s.limit < 0 {

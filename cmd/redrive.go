@@ -94,7 +94,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	}
 	j := &run.Job{Config: configPath(conf), Profile: a.profile, Rehearse: o.rehearse}
 	o.reading.read(&j.Input, a.now())
-	if j.Suppress, err = suppression(conf); err != nil {
+	if j.Suppress, err = a.suppression(conf); err != nil {
 		return err
 	}
 	if err = o.run.sizes(j); err != nil {

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/eventgen"
@@ -49,38 +48,26 @@ func TestCompiledBodies(t *testing.T) {
 			events = append(events, ev)
 		}
 	}
-	for _, d := range destinations.All() {
-		if d.Local {
-			continue
+	eachOpened(t, func(t *testing.T, s destination.Sender) {
+		plain := destination.Interpreted(s)
+		var got, want destination.Deliveries
+		for i, ev := range events {
+			env := destination.Env{
+				Now:      time.Date(2024, 3, 2, i%24, 0, 0, 0, time.UTC),
+				Fallback: fmt.Sprint("fallback-", i),
+			}
+			got.Reset()
+			want.Reset()
+			s.Route(ev, &env, &got)
+			plain.Route(ev, &env, &want)
+			if !reflect.DeepEqual(got.List, want.List) || !reflect.DeepEqual(got.Stamps, want.Stamps) {
+				t.Fatalf("%.2000s\ncompiled %s\nand has to be %s", ev.Raw(), shown(got.List), shown(want.List))
+			}
 		}
-		for _, presets := range []string{"automatic", "all"} {
-			t.Run(d.Info.Slug+"/"+presets, func(t *testing.T) {
-				t.Parallel()
-				s, err := d.Open(destination.Config{Settings: d.Settings.Examples(), Presets: presets})
-				if err != nil {
-					t.Fatal(err)
-				}
-				plain := destination.Interpreted(s)
-				var got, want destination.Deliveries
-				for i, ev := range events {
-					env := destination.Env{
-						Now:      time.Date(2024, 3, 2, i%24, 0, 0, 0, time.UTC),
-						Fallback: fmt.Sprint("fallback-", i),
-					}
-					got.Reset()
-					want.Reset()
-					s.Route(ev, &env, &got)
-					plain.Route(ev, &env, &want)
-					if !reflect.DeepEqual(got.List, want.List) || !reflect.DeepEqual(got.Stamps, want.Stamps) {
-						t.Fatalf("%.2000s\ncompiled %s\nand has to be %s", ev.Raw(), shown(got.List), shown(want.List))
-					}
-				}
-				if c, ok := s.(destination.Checked); ok && c.Difference() != "" {
-					t.Error(c.Difference())
-				}
-			})
+		if c, ok := s.(destination.Checked); ok && c.Difference() != "" {
+			t.Error(c.Difference())
 		}
-	}
+	})
 }
 
 func shown(list []destination.Delivery) (s string) {

@@ -88,6 +88,7 @@ func TestNoTime(t *testing.T) {
 	})
 }
 
+// eachOpened calls f with every partner, with either set of presets.
 func eachOpened(t *testing.T, f func(t *testing.T, s destination.Sender)) {
 	for _, d := range destinations.All() {
 		if d.Local {

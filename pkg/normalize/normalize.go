@@ -3,7 +3,7 @@
 //
 //   - one time: "timestamp" is when it happened, as RFC 3339, whatever it was written as
 //     and whichever of the four times says it (see [event.Event.Timestamp]);
-//   - one identity: an id that is empty is none, and an identify call has its traits in
+//   - one identity: an id that is empty, or the nil UUID, is none, and an identify call has its traits in
 //     "traits", not only in "context.traits", where RudderStack keeps them;
 //   - one type: "Track" is a track call.
 //
@@ -150,13 +150,18 @@ func emptyIDs(ev *event.Event, e *edits) {
 	}
 }
 
-// isEmptyID says that a text has nothing but blanks in it.
+// nilUUID stands where a program had no id to write. As an id it would make one person of
+// many, and repeats of events that are none.
+const nilUUID = "00000000-0000-0000-0000-000000000000"
+
+// isEmptyID says that a text has nothing but blanks in it, or is the UUID of nothing.
 func isEmptyID(v event.Value) bool {
 	if v.Kind() != event.String {
 		return false
 	}
 	b, ok := v.Plain()
-	return ok && len(b) < 64 && len(bytes.TrimSpace(b)) == 0
+	return ok && (len(b) == len(nilUUID) && b[0] == '0' && string(b) == nilUUID ||
+		len(b) < 64 && len(bytes.TrimSpace(b)) == 0)
 }
 
 // traits are those of an identify call.

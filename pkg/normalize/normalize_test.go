@@ -82,6 +82,8 @@ func TestOneIdentity(t *testing.T) {
 		`{"type":"track","userId":"u","context":{"traits":{"email":"a@b.example"}}}`:                        `{"type":"track","userId":"u","context":{"traits":{"email":"a@b.example"}}}`,
 		`{"type":"alias","userId":"u","previousId":""}`:                                                     `{"type":"alias","userId":"u"}`,
 		`{"type":"group","groupId":"  ","userId":"u","messageId":"","x":"\u00e9","n":12345678901234567890}`: `{"type":"group","userId":"u","x":"é","n":12345678901234567890}`,
+		`{"type":"track","userId":"u","messageId":"00000000-0000-0000-0000-000000000000","event":"E"}`:      `{"type":"track","userId":"u","event":"E"}`,
+		`{"type":"track","userId":"00000000-0000-0000-0000-000000000001","event":"E"}`:                      `{"type":"track","userId":"00000000-0000-0000-0000-000000000001","event":"E"}`,
 		`{"type":"PushEvent","id":"1"}`: `{"type":"PushEvent","id":"1"}`,
 		`{"type":"track","userId":0}`:   `{"type":"track","userId":0}`,
 	} {

@@ -200,9 +200,9 @@ func span(d time.Duration) string {
 	case d >= 48*time.Hour:
 		return fmt.Sprintf("%.1f days", d.Hours()/24)
 	case d >= time.Minute:
-		return strings.TrimSuffix(strings.TrimSuffix(d.Round(time.Second).String(), "0s"), "0m")
+		return Duration(d.Round(time.Second))
 	}
-	return d.Round(time.Millisecond).String()
+	return Duration(d.Round(time.Millisecond))
 }
 
 type planReason struct {
