@@ -45,7 +45,7 @@ func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 				if found {
 					fmt.Fprintln(a.out)
 				}
-				return a.topic(args[0])
+				return a.topic(a.out, args[0])
 			}
 			switch {
 			case found:
@@ -65,7 +65,7 @@ func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 	}
 }
 
-func (a *app) topic(name string) error {
+func (a *app) topic(w io.Writer, name string) error {
 	text, err := fs.ReadFile(topics, "topics/"+name+".txt")
 	if err != nil {
 		return err
@@ -73,17 +73,17 @@ func (a *app) topic(name string) error {
 	if name == "config" {
 		text = bytes.Replace(text, []byte("OPTIONS\n"), []byte(config.OptionReference()), 1)
 	}
-	if _, err := a.out.Write(text); err != nil {
+	if _, err := w.Write(text); err != nil {
 		return err
 	}
 	switch name {
 	case "sources":
-		return formats.Reference(a.out)
+		return formats.Reference(w)
 	case "mapping":
-		return mappingReference(a.out)
+		return mappingReference(w)
 	case "filters":
 		for _, e := range filter.Reference() {
-			fmt.Fprintf(a.out, "\n  %s\n    %s\n    %s\n    on %s is %v\n", e.Name, e.Doc, e.Example, e.Event, e.Holds)
+			fmt.Fprintf(w, "\n  %s\n    %s\n    %s\n    on %s is %v\n", e.Name, e.Doc, e.Example, e.Event, e.Holds)
 		}
 	}
 	return nil

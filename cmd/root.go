@@ -155,6 +155,7 @@ it goes on where it was. At the end it says what became of every event.
 		a.recordCommand(), a.replayCommand(), a.cassettesCommand(), a.destinationsCommand(), a.configCommand(),
 		a.importWorkspaces(), newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(),
 		a.completionsCommand())
+	root.AddCommand(a.manCommand(root))
 	root.SetHelpCommand(a.helpCommand(root))
 	root.InitDefaultHelpCmd()
 	a.arguments(root)
