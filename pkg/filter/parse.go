@@ -180,11 +180,6 @@ func lex(src string) ([]token, error) {
 				switch t.keys[0] {
 				case "and", "or", "in", "true", "false", "null":
 					t.kind, t.s = tokWord, t.keys[0]
-				case "AND":
-					t.kind, t.s = tokWord, "and"
-				case "OR":
-					return nil, errorf(t.col, "OR in capitals is no operator to Segment's triggers, which read it as one more "+
-						"condition, so that all of them have to hold: write or where one is to be enough, and where all are")
 				}
 			}
 		default:

@@ -172,21 +172,14 @@ func (c *checker) elements(t *tree, stack []string) bool {
 	return ok
 }
 
-func oneOf(words ...string) check1 { return amongst(strings.EqualFold, words) }
-
-// exactly is oneOf where upper and lower case differ.
-func exactly(words ...string) check1 {
-	return amongst(func(a, b string) bool { return a == b }, words)
-}
-
-func amongst(same func(a, b string) bool, words []string) check1 {
+func oneOf(words ...string) check1 {
 	return func(c *checker, t *tree, stack []string) bool {
 		s, ok := t.text()
 		if !ok {
 			return c.text(t, stack)
 		}
 		for _, w := range words {
-			if same(w, s) {
+			if strings.EqualFold(w, s) {
 				return true
 			}
 		}

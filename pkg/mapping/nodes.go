@@ -615,7 +615,7 @@ func directiveOf(name string) (directiveSpec, bool) {
 		}, true
 	case "@case":
 		return directiveSpec{
-			withOptions(may("operator", exactly("lower", "upper")), may("value", (*checker).textOrDirective)),
+			withOptions(may("operator", (*checker).text), may("value", (*checker).textOrDirective)),
 			compileCase,
 		}, true
 	case "@replace":
