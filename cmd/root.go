@@ -19,6 +19,7 @@ import (
 	"runtime/debug"
 	"runtime/pprof"
 	"runtime/trace"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -74,7 +75,7 @@ func Execute(b Build, args []string) int {
 	a := &app{
 		build: b, interrupts: signals, in: os.Stdin, out: os.Stdout, err: progress.Terminal(os.Stderr),
 		env: os.LookupEnv, environ: os.Environ, now: time.Now, disk: source.OSDisk{}, schemes: source.Known,
-		catalogue: destinations.All,
+		catalogue: sync.OnceValue(destinations.All),
 	}
 	log.SetFlags(0)
 	log.SetOutput(plainLog{a})

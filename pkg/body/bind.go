@@ -31,7 +31,6 @@ type Program struct {
 	static   bool   // of an envelope: it is the same for all events
 	open     string // of a static envelope
 	close    string
-	answers  bool
 	varies   bool
 }
 
@@ -70,7 +69,7 @@ func (sc Scope) Bind(n Node) (*Program, error) {
 	if err := errors.Join(c.errs...); err != nil {
 		return nil, err
 	}
-	p.items, p.answers, p.varies = c.items, c.answers, c.dynamic
+	p.items, p.varies = c.items, c.dynamic
 	comp := compiler{p: p, fields: sc.Fields}
 	p.compiled = comp.node(n)
 	if p.items != nil {
@@ -132,8 +131,13 @@ func (p *Program) Separator() string {
 // around the items counts.
 func (p *Program) Varies() bool { return p.varies }
 
-// NeedsAnswers says that the body has something of an earlier answer in it.
-func (p *Program) NeedsAnswers() bool { return p.answers }
+// NeedsAnswers says that a body has something of an earlier answer in it, or that a path
+// ([Format]) has: there stands {answer.1.name}. Its names need not stand for anything.
+func NeedsAnswers(n Node) bool {
+	c := checker{silent: true, inPath: true}
+	c.node(n)
+	return c.answers
+}
 
 // Static are the texts around the items when they are the same for all events.
 func (p *Program) Static() (open, close string, ok bool) { return p.open, p.close, p.static }
@@ -333,11 +337,10 @@ func (t *Test) Interpret(s *Scratch, in *Input) bool {
 
 // Path is a request's path, with values in it, in its scope.
 type Path struct {
-	op      pathOp
-	names   []string // for each part, of the value in it
-	static  string
-	fixed   bool // static is it
-	answers bool
+	op     pathOp
+	names  []string // for each part, of the value in it
+	static string
+	fixed  bool // static is it
 }
 
 // BindPath puts a path into its scope: in /users/{user_id} stands From("user_id"), in
@@ -359,7 +362,6 @@ func (sc Scope) BindPath(path string) (*Path, error) {
 		name := ""
 		if part.value != nil {
 			if name = strings.Join(part.value.at, " or "); part.value.src == fromAnswer { // for who has it
-				out.answers = true
 				part = piece{text: "{" + part.value.at[0] + "}"}
 			}
 		}
@@ -374,10 +376,6 @@ func (sc Scope) BindPath(path string) (*Path, error) {
 	}
 	return out, nil
 }
-
-// NeedsAnswers says that the path has something of an earlier answer in it: there stands
-// {answer.1.name}.
-func (p *Path) NeedsAnswers() bool { return p.answers }
 
 // Static is the path that is the same for all events; "": it is not.
 func (p *Path) Static() string { return p.static }
@@ -405,9 +403,13 @@ type checker struct {
 	items   *items
 	answers bool
 	inPath  bool
+	silent  bool // it does not matter what names stand for
 }
 
 func (c *checker) failf(format string, args ...any) {
+	if c.silent {
+		return
+	}
 	c.errs = append(c.errs, fmt.Errorf(format, args...))
 }
 
@@ -504,7 +506,7 @@ func (c *checker) value(v *Value) {
 	}
 	switch v.src {
 	case fromAnswer:
-		if !c.inPath {
+		if c.answers = true; !c.inPath {
 			c.failf("{%s} stands in no path: use Answer", v.at[0])
 		}
 	case fromField:
@@ -566,6 +568,9 @@ func (c *checker) path(path string) {
 }
 
 func (c *checker) unknown(what, name string, known []string) {
+	if c.silent {
+		return
+	}
 	msg := fmt.Sprintf("there is no %s %q", what, name)
 	if near := setting.Nearest(name, known); near != "" {
 		msg += "; is it " + near + "?"

@@ -78,7 +78,7 @@ func (d *Declared) scope(c *opened) body.Scope {
 
 func (d *Declared) bind(c *opened) (action, error) {
 	a := action{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields, Limits: d.limits,
-		AllOrNothing: d.allOrNothing, TimeField: d.timeField, success: d.success, results: d.results, own: d.item != nil,
+		AllOrNothing: d.allOrNothing, TimeField: d.timeField, success: d.success, results: d.results,
 		once: d.once, dated: d.dated}
 	b := &bound{Declared: d}
 	sc := d.scope(c)
@@ -214,9 +214,9 @@ func addressIn(sc body.Scope, key string) (base, path string, err error) {
 }
 
 // talks says that the step needs something of an answer, or reads it for others.
-func (s *boundStep) talks() bool {
+func (s Step) talks() bool {
 	return len(s.takes) > 0 || s.from != "" || s.kept > 0 || s.revise != nil || s.whenTaken != "" ||
-		s.unlessTaken != "" || s.body.NeedsAnswers() || s.path.NeedsAnswers()
+		s.unlessTaken != "" || s.node != nil && body.NeedsAnswers(s.node) || body.NeedsAnswers(body.Format(s.path))
 }
 
 // address is the path of an event's request, or what it lacks.

@@ -46,6 +46,32 @@ type ActionInfo struct {
 	Success                   []Success
 }
 
+// info documents an action. Nothing is bound for it: every command makes the whole
+// catalogue, and few open more than some destinations of it.
+func (d *Declared) info(limits Limits, success []Success) ActionInfo {
+	info := ActionInfo{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields,
+		Limits: d.limits.Or(limits), Rung: 1}
+	if info.Success = d.success; info.Success == nil {
+		for _, st := range d.steps {
+			info.Success = append(info.Success, st.success...)
+		}
+	}
+	if info.Success == nil {
+		info.Success = success
+	}
+	switch {
+	case slices.ContainsFunc(d.steps, Step.talks):
+		info.Rung = 5
+	case d.results != nil:
+		info.Rung = 4
+	case d.item != nil:
+		info.Rung = 3
+	case slices.ContainsFunc(d.fields, func(f mapping.Field) bool { return f.Default.HasFunction() }):
+		info.Rung = 2
+	}
+	return info
+}
+
 // Rung is the highest rung of the ladder to code that the destination uses.
 func (d Destination) Rung() int {
 	r := 1
@@ -68,40 +94,22 @@ type Config struct {
 // Destination erases the settings type. It panics when the spec contradicts
 // itself, which is a mistake in the program that every test finds.
 func (s Spec[S]) Destination() Destination {
-	actions := s.actions()
-	if s.Presets == nil {
-		s.Presets = triggered(actions)
-	}
 	d := Destination{
-		Info: s.Info, Settings: setting.Of[S](), Presets: s.Presets, Limits: s.Limits, Order: s.Order,
-		Local: s.Local != nil, Unused: s.Unused,
+		Info: s.Info, Settings: setting.Of[S](), Limits: s.Limits, Order: s.Order, Local: s.Local != nil, Unused: s.Unused,
 	}
-	for _, a := range actions {
-		info := ActionInfo{Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Fields: a.Fields,
-			Limits: a.Limits.Or(s.Limits), Rung: 1}
-		if info.Success = a.success; info.Success == nil {
-			info.Success = s.Success
-		}
+	for _, a := range s.Actions {
+		info := a.info(s.Limits, s.Success)
 		if len(info.Success) == 0 && s.Local == nil {
-			panic(fmt.Sprintf("destination %s: action %q does not say what a success looks like", s.Info.Slug, a.Slug))
-		}
-		for _, f := range a.Fields {
-			if strings.Contains(f.Default.String(), `{"@go":`) {
-				info.Rung = 2
-			}
-		}
-		switch {
-		case a.converse != nil:
-			info.Rung = 5
-		case a.results != nil:
-			info.Rung = 4
-		case a.own:
-			info.Rung = 3
+			panic(fmt.Sprintf("destination %s: action %q does not say what a success looks like", s.Info.Slug, a.slug))
 		}
 		d.Actions = append(d.Actions, info)
 	}
+	if s.Presets == nil {
+		s.Presets = triggered(d.Actions)
+	}
+	d.Presets = s.Presets
 	for _, p := range s.Presets {
-		if !slices.ContainsFunc(actions, func(a action) bool { return a.Slug == p.Action }) {
+		if !slices.ContainsFunc(d.Actions, func(a ActionInfo) bool { return a.Slug == p.Action }) {
 			panic(fmt.Sprintf("destination %s: preset %q names the unknown action %q", s.Info.Slug, p.Name, p.Action))
 		}
 	}
@@ -129,7 +137,7 @@ func (s Spec[S]) Destination() Destination {
 }
 
 // triggered are presets that fire every action by its own trigger.
-func triggered(actions []action) (list []Preset) {
+func triggered(actions []ActionInfo) (list []Preset) {
 	for _, a := range actions {
 		if a.Trigger != "" {
 			list = append(list, Preset{Name: a.Title, Action: a.Slug, Subscribe: a.Trigger})
@@ -147,23 +155,6 @@ func (s *Spec[S]) opened(schema setting.Schema, settings *S) *opened {
 		}
 	}
 	return o
-}
-
-// actions are those of the spec, for their documentation.
-func (s *Spec[S]) actions() []action {
-	if s.Actions == nil {
-		return nil
-	}
-	schema := setting.Of[S]()
-	settings, err := setting.Decode[S](schema, schema.Examples())
-	if err != nil {
-		settings = new(S)
-	}
-	actions, err := s.Actions.open(s.opened(schema, settings))
-	if err != nil {
-		panic(fmt.Sprintf("destination %s: %v", s.Info.Slug, err))
-	}
-	return actions
 }
 
 // smallerBatches is a Sender that is no partner's, with the batches that a user
@@ -218,7 +209,6 @@ type action struct {
 
 	requests int // that a delivery takes at most; 0: one
 
-	own  bool   // its items are written by a function of its own
 	once string // path in an item of what stands in a request only once; "": nothing
 
 	// successOf are the answers to a group's requests, by its Key, where those of the steps

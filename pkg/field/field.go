@@ -16,6 +16,7 @@
 package field
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/mapping"
@@ -27,8 +28,12 @@ type Set interface{ Fields() []mapping.Field }
 // Of are the fields of several sets, one after the other.
 func Of(sets ...Set) []mapping.Field {
 	var out []mapping.Field
-	for _, s := range sets {
-		out = append(out, s.Fields()...)
+	for i, s := range sets {
+		more := s.Fields()
+		if len(more) > 0 {
+			out = slices.Grow(out, len(more)+len(sets)-i-1) // most sets are one field, which is large
+		}
+		out = append(out, more...)
 	}
 	return out
 }
@@ -38,18 +43,22 @@ type Lines []Line
 
 // Fields implements [Set].
 func (ls Lines) Fields() []mapping.Field {
-	var out []mapping.Field
-	for _, l := range ls {
-		out = append(out, l.f)
+	if len(ls) == 0 {
+		return nil
+	}
+	out := make([]mapping.Field, len(ls))
+	for i, l := range ls {
+		out[i] = l.f
 	}
 	return out
 }
 
 // Together are the lines of several sets as one.
 func Together(sets ...Set) Lines {
-	var out Lines
-	for _, f := range Of(sets...) {
-		out = append(out, Line{f})
+	fields := Of(sets...)
+	out := make(Lines, len(fields))
+	for i, f := range fields {
+		out[i] = Line{f}
 	}
 	return out
 }

@@ -37,6 +37,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
@@ -56,6 +57,13 @@ type Value struct{ t *tree }
 
 // IsZero reports whether v is absent.
 func (v Value) IsZero() bool { return v.t == nil }
+
+// HasFunction says that there is Go in the mapping, see [Func].
+func (v Value) HasFunction() bool { return v.t.hasFunction() }
+
+func (t *tree) hasFunction() bool {
+	return t != nil && (t.form == function || slices.ContainsFunc(t.vals, (*tree).hasFunction))
+}
 
 // MarshalJSON writes the mapping as a document, for showing it. Go functions
 // appear as {"@go": name}.
