@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/verify"
 )
@@ -112,7 +113,7 @@ partners answer changes.`,
 func (a *app) status(list []*cassette.Cassette, maxAge, output string) error {
 	limit, err := 90*24*time.Hour, error(nil)
 	if maxAge != "" {
-		if limit, err = parseAge(maxAge); err != nil {
+		if limit, err = flagvalue.Age(maxAge); err != nil {
 			return usagef("--max-age: %w", err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/setting"
@@ -91,8 +92,8 @@ func (a *app) completions(c *cobra.Command) {
 		}
 	}
 	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
-		if o, ok := f.Value.(*oneOf); ok {
-			flag(c, f.Name, cobra.FixedCompletions(o.words, cobra.ShellCompDirectiveNoFileComp))
+		if words := flagvalue.Choices(f.Value); words != nil {
+			flag(c, f.Name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 		}
 	})
 	switch c.CommandPath() {

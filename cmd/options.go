@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/viper"
 
 	"github.com/fanfold/fanfold/pkg/config"
-	"github.com/fanfold/fanfold/pkg/setting"
+	"github.com/fanfold/fanfold/pkg/flagvalue"
 )
 
 // globalFlag adds the flag of an option that may also stand in the environment or in
@@ -24,31 +24,9 @@ func globalFlag(flags *pflag.FlagSet, value *string, name string) {
 	for _, g := range config.GlobalOptions() {
 		if g.Name == name {
 			*value = g.Default
-			flags.Var(&checked{value, g.Check}, name, g.Usage)
+			flagvalue.Checked(flags, value, name, g.Usage, g.Check)
 		}
 	}
-}
-
-// checked is a flag whose value is held against what it has to be as it is given.
-type checked struct {
-	value *string
-	check func(string) error
-}
-
-func (c *checked) String() string { return *c.value }
-func (c *checked) Type() string   { return "string" }
-
-func (c *checked) Set(s string) error {
-	if err := c.check(s); err != nil {
-		return err
-	}
-	*c.value = s
-	return nil
-}
-
-// envOf is the environment variable of a global option.
-func envOf(name string) string {
-	return "FANFOLD_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
 // readGlobals reads the options of fanfold as a whole: flag before environment
@@ -89,12 +67,12 @@ func (a *app) readGlobals(c *cobra.Command) error {
 	}
 	var wrong []error
 	for _, g := range config.GlobalOptions() {
-		value, ok := a.lookup(envOf(g.Name))
+		value, ok := a.lookup(config.GlobalEnv(g.Name))
 		if !ok || value == "" {
 			continue
 		}
 		if err := g.Check(value); err != nil {
-			wrong = append(wrong, usagef("the environment variable %s %w", envOf(g.Name), err))
+			wrong = append(wrong, usagef("the environment variable %s %w", config.GlobalEnv(g.Name), err))
 			continue
 		}
 		if err := v.MergeConfigMap(map[string]any{g.Name: value}); err != nil {
@@ -117,69 +95,26 @@ func (a *app) readGlobals(c *cobra.Command) error {
 	return nil
 }
 
-// variablesRead are the environment variables beside settings and options of fanfold as a
-// whole that something of fanfold reads or sets.
-var variablesRead = []string{"FANFOLD_PROFILE", "FANFOLD_REDACTION_KEY", "FANFOLD_REPLAY_ADMIN", "FANFOLD_JAVA_TRUST"}
-
-// doubtVariables warns of variables that look like ours and that nothing reads: a slip
-// in a name would have its value ignored without a word. Others may begin with FANFOLD_
-// too, since configurations may name any.
+// doubtVariables warns of variables that look like ours and that nothing reads.
 func (a *app) doubtVariables(flags *pflag.FlagSet) {
 	if a.environ == nil {
 		return
-	}
-	known := slices.Clone(variablesRead)
-	for _, g := range config.GlobalOptions() {
-		known = append(known, envOf(g.Name))
-	}
-	slugs := map[string]string{} // by how their variables begin
-	for _, d := range a.catalogue() {
-		slugs[config.EnvName(d.Info.Slug, "")] = d.Info.Slug
-		for _, f := range d.Settings.Fields {
-			known = append(known, config.EnvName(d.Info.Slug, f.Key))
-		}
 	}
 	names := slices.Collect(maps.Keys(a.dotenv))
 	for _, e := range a.environ() {
 		name, _, _ := strings.Cut(e, "=")
 		names = append(names, name)
 	}
-	slices.Sort(names)
-	for _, name := range slices.Compact(names) {
-		if !strings.HasPrefix(strings.ToUpper(name), "FANFOLD") || slices.Contains(known, name) {
-			continue
-		}
-		hint, short := "", strings.TrimLeft(strings.ToUpper(name)[len("FANFOLD"):], "_")
-		if near := setting.Nearest(short, trimmed(known)); near != "" {
-			hint = "; is it FANFOLD_" + near + "?"
-		} else if f := flags.Lookup(strings.ToLower(strings.ReplaceAll(short, "_", "-"))); f != nil {
-			hint = "; the flag --" + f.Name + " says it"
-		}
-		for begin, slug := range slugs {
-			if hint == "" && strings.HasPrefix(name, begin) {
-				hint = "; `fanfold destinations show " + slug + "` names those that hold its settings"
-			}
-		}
-		if hint != "" {
-			a.sayf("warning: nothing reads the environment variable %s%s", name, hint)
-		}
+	for _, doubt := range a.world().DoubtfulVariables(names, func(f string) bool { return flags.Lookup(f) != nil }) {
+		a.say("warning: " + doubt)
 	}
-}
-
-// trimmed are variables without what all of them begin with.
-func trimmed(names []string) []string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = strings.TrimPrefix(n, "FANFOLD_")
-	}
-	return out
 }
 
 // needsNoConfig says that a command works where the configuration is broken: one
 // that helps to mend it.
 func needsNoConfig(c *cobra.Command) bool {
 	switch strings.TrimPrefix(c.CommandPath(), "fanfold ") {
-	case "fanfold", "help", "version", "eval", "generate", "sink", "write-completions",
+	case "fanfold", "help", "version", "eval", "generate", "sink", "write-completions", "man",
 		"config", "config init", "config check", "config schema", "import", "import segment", "import rudderstack":
 		return true
 	}

@@ -213,7 +213,7 @@ tests: [{name: n, event: {type: track, event: E, messageId: m, userId: u}, expec
 			"type = null"}, "generate": {"--to", os.DevNull},
 		"help": {"config"}, "import": {}, "import rudderstack": {in}, "import segment": {in},
 		"runs": {}, "runs list": {}, "runs show": {"latest"}, "runs rm": {"nobody"}, "runs prune": {"--older-than", "10000d"},
-		"sink": {}, "version": {}, "write-completions": {filepath.Join(in, "nowhere")}, "": {},
+		"sink": {}, "version": {}, "write-completions": {filepath.Join(in, "nowhere")}, "man": {filepath.Join(in, "nowhere")}, "": {},
 	}
 	unfit := map[string]string{
 		"sink": "serves", "cassettes browse": "serves", "runs rm": "would take away the run of the others",
@@ -293,7 +293,7 @@ func TestGlobalsAreUsedOrRefused(t *testing.T) {
 			for where, set := range map[string][2]string{"file": {g.Name + ": " + value, ""}, "environment": {"", value}} {
 				env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
 				if set[1] != "" {
-					env[envOf(g.Name)] = set[1]
+					env[config.GlobalEnv(g.Name)] = set[1]
 				}
 				a := testApp(env)
 				code := a.execute(context.Background(), []string{"runs", "list", "--config", file(t, "fanfold.yaml", set[0]+"\n")})
@@ -310,9 +310,9 @@ func TestGlobalsAreUsedOrRefused(t *testing.T) {
 			args []string
 		}{
 			"file": {nil, []string{"--config", conf}},
-			"environment": {map[string]string{envOf(g.Name): value},
+			"environment": {map[string]string{config.GlobalEnv(g.Name): value},
 				[]string{"--config", file(t, "fanfold.yaml", g.Name+": "+g.Default+"\n")}},
-			"flag": {map[string]string{envOf(g.Name): g.Default}, []string{"--" + g.Name + "=" + value}},
+			"flag": {map[string]string{config.GlobalEnv(g.Name): g.Default}, []string{"--" + g.Name + "=" + value}},
 		} {
 			a := testApp(run.env)
 			root := a.root()

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/run"
 )
 
@@ -68,7 +68,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	if err != nil {
 		return err
 	}
-	choice := run.LetterChoice{To: commas(o.to), Reasons: commas(o.reasons), Since: o.since, Rehearse: o.rehearse}
+	choice := run.LetterChoice{To: flagvalue.Words(o.to), Reasons: flagvalue.Words(o.reasons), Since: o.since, Rehearse: o.rehearse}
 	if choice.Last, choice.Relative, err = parseTime("--since", o.since, a.now()); err != nil {
 		return err
 	}
@@ -148,17 +148,4 @@ func (a *app) configOf(s *engine.Summary) (*config.File, error) {
 		a.sayf("the profile is that of run %s, %s (--profile names another)", s.Run, s.Profile)
 	}
 	return a.loadConfig()
-}
-
-// commas are the words of lists that are separated by commas.
-func commas(lists []string) []string {
-	var words []string
-	for _, list := range lists {
-		for word := range strings.SplitSeq(list, ",") {
-			if word != "" {
-				words = append(words, word)
-			}
-		}
-	}
-	return words
 }

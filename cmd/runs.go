@@ -4,11 +4,10 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
@@ -79,7 +78,7 @@ longer be redriven. A run that has work pending, or was killed, is kept unless
 			if o.olderThan == "" {
 				return usagef("say with --older-than how long a run has not been used, like --older-than 30d")
 			}
-			age, err := parseAge(o.olderThan)
+			age, err := flagvalue.Age(o.olderThan)
 			if err != nil {
 				return usagef("--older-than: %w", err)
 			}
@@ -114,20 +113,6 @@ longer be redriven. A run that has work pending, or was killed, is kept unless
 	f.BoolVar(&o.dryRun, "dry-run", false, "only say what would be removed")
 	choiceP(f, &o.form, "output", "o", "", "text", "json")
 	return c
-}
-
-// parseAge reads a time that may be days or weeks.
-func parseAge(s string) (time.Duration, error) {
-	units := map[byte]time.Duration{'d': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
-	if n := len(s); n > 1 && units[s[n-1]] > 0 {
-		count, err := strconv.ParseUint(s[:n-1], 10, 16)
-		if err == nil {
-			return time.Duration(count) * units[s[n-1]], nil
-		}
-	} else if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return d, nil
-	}
-	return 0, fmt.Errorf("%q is no time like 30d, 4w or 12h", s)
 }
 
 // removeRuns removes runs, or with dry only says that it would, and how much they hold.

@@ -205,20 +205,3 @@ func (s *selection) destFlags(c *cobra.Command) {
 	f.StringArrayVar(&s.opts, "opt", nil, "an option: NAME.KEY=VALUE (repeatable)")
 	f.BoolVar(&s.rehearse, "rehearse", false, "send to built-in stand-ins of the partners instead of the network")
 }
-
-// parseTime reads --since and --until.
-func parseTime(flag, s string, now time.Time) (t time.Time, relative bool, err error) {
-	if s == "" {
-		return time.Time{}, false, nil
-	}
-	if d, err := time.ParseDuration(s); err == nil {
-		return now.Add(-d), true, nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, false, nil
-		}
-	}
-	return time.Time{}, false, usagef(
-		"%s has to be a time like 2024-05-01T12:00:00Z, a date, or a duration like 72h, not %q", flag, s)
-}
