@@ -89,7 +89,7 @@ func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Res
 		x.end(io.EOF)
 		return resp, nil
 	}
-	x.answer.pool, x.answer.expected = &r.blocks, max(x.length, 0)
+	x.answer.free, x.answer.expected = r.blocks, max(x.length, 0)
 	resp.Body = x
 	return resp, nil
 }
@@ -374,8 +374,8 @@ func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { ret
 // heard is the bytes of an answer, in blocks, so that none is copied again while more
 // come in.
 type heard struct {
-	pool     *sync.Pool // of blocks of blockSize
-	expected int64      // what was announced; 0: nothing
+	free     blocks // to take blocks from
+	expected int64  // what was announced; 0: nothing
 	blocks   [][]byte
 	n        int
 }
@@ -383,7 +383,12 @@ type heard struct {
 const (
 	blockSize  = 256 << 10
 	firstBlock = 4 << 10
+	freeBlocks = 64 // that are kept for the next answers
 )
+
+// blocks are free ones. The collector of garbage takes none away: redaction makes much
+// of it, and new memory costs more than the copy.
+type blocks chan []byte
 
 func (h *heard) add(p []byte) {
 	h.n += len(p)
@@ -408,10 +413,12 @@ func (h *heard) block() []byte {
 	case h.expected == 0 && len(h.blocks) == 0:
 		return make([]byte, 0, firstBlock)
 	}
-	if b, ok := h.pool.Get().(*[]byte); ok {
-		return (*b)[:0]
+	select {
+	case b := <-h.free:
+		return b[:0]
+	default:
+		return make([]byte, 0, blockSize)
 	}
-	return make([]byte, 0, blockSize)
 }
 
 // bytes is all of it, as one; the blocks are given back.
@@ -433,7 +440,10 @@ func (h *heard) bytes() []byte {
 func (h *heard) giveBack() {
 	for _, b := range h.blocks {
 		if cap(b) == blockSize {
-			h.pool.Put(&b)
+			select {
+			case h.free <- b:
+			default: // there are enough
+			}
 		}
 	}
 }

@@ -277,47 +277,51 @@ func turnHeader(h http.Header, swaps []swap) (total int64) {
 }
 
 // turning replaces addresses in what is read through it, and holds nothing back
-// that can be judged.
+// that can be judged. Where there is nothing to replace, the bytes stay in the memory
+// of the reader, and are not copied.
 type turning struct {
 	io.Closer
 	from  io.Reader
 	swaps []swap
 	count *atomic.Int64 // nil: nobody counts
 
-	data    []byte // read: first what could not be judged before
-	rest    int    // how much of that
-	tail    []byte // what cannot be judged yet, within data
+	tail    []byte // read, and cannot be judged yet
 	out     []byte // to be passed on
 	written []byte // where out is, when something was changed
+	own     []byte // what is read into, where the reader has too little memory
 	err     error
 }
 
-// turningSize is how much is read at once.
-const turningSize = 256 << 10
+// turningSize is how much is read at once where the reader has too little memory.
+const turningSize = 64 << 10
 
 func (t *turning) Read(p []byte) (int, error) {
 	for len(t.out) == 0 {
 		if t.err != nil {
 			return 0, t.err
 		}
-		t.rest = copy(t.data, t.tail)
-		if t.data == nil {
-			t.data = make([]byte, turningSize)
+		data, theirs := p, true
+		if len(p)-len(t.tail) < turningSize/2 {
+			if len(t.own)-len(t.tail) < turningSize/2 { // addresses are short: this is once
+				t.own = make([]byte, len(t.tail)+turningSize)
+			}
+			data, theirs = t.own, false
 		}
-		if len(t.data)-t.rest < cap(t.data)/2 { // addresses are short: this is rare
-			t.data = append(t.data, make([]byte, len(t.data))...)
-		}
-		n, err := t.from.Read(t.data[t.rest:])
+		held := copy(data, t.tail)
+		n, err := t.from.Read(data[held:])
 		t.err = err
-		out, found, rest := turn(t.written[:0], t.data[:t.rest+n], t.swaps, err != nil)
+		out, found, rest := turn(t.written[:0], data[:held+n], t.swaps, err != nil)
+		t.tail = append(t.tail[:0], rest...)
 		if found > 0 {
 			t.written = out
 		}
-		// What is passed on lies before the rest, or elsewhere.
-		t.out, t.tail = out, rest
 		if t.count != nil {
 			t.count.Add(found)
 		}
+		if theirs && found == 0 && len(out) > 0 {
+			return len(out), nil // where it was read to
+		}
+		t.out = out
 	}
 	n := copy(p, t.out)
 	t.out = t.out[n:]

@@ -195,3 +195,32 @@ func TestTurningHoldsNothingBack(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestTurningInAnyMemory: whatever memory a reader has, and wherever its end falls within
+// an address, it gets the same bytes.
+func TestTurningInAnyMemory(t *testing.T) {
+	text := strings.Repeat("a line that has no link in it, only words\n", 5000)
+	for n := range 40 {
+		text += strings.Repeat("x", n) + " https://api.shop.example/v2/x, https://api.shop.exampl"
+	}
+	want, _ := turnString(text, testSwaps())
+	for _, size := range []int{1, 100, turningSize / 2, turningSize/2 + 7, turningSize, 256 << 10} {
+		for name, from := range map[string]io.Reader{"whole": strings.NewReader(text),
+			"with the end": iotest.DataErrReader(strings.NewReader(text)),
+			"halves":       iotest.HalfReader(strings.NewReader(text))} {
+			r := &turning{from: from, swaps: testSwaps()}
+			var got []byte
+			p := make([]byte, size)
+			for {
+				n, err := r.Read(p)
+				got = append(got, p[:n]...)
+				if err != nil {
+					break
+				}
+			}
+			if string(got) != want {
+				t.Errorf("%s, memory of %d bytes: %d bytes, want %d", name, size, len(got), len(want))
+			}
+		}
+	}
+}

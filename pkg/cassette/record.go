@@ -69,7 +69,7 @@ type Recorder struct {
 	urgent atomic.Int64
 	recent atomic.Bool
 	calm   *time.Timer // ends what is recent
-	blocks sync.Pool   // of answers under way
+	blocks blocks      // of answers under way
 
 	beforeRedaction func() // holds it up, in tests
 }
@@ -120,7 +120,7 @@ func NewRecorder(path string, o RecordOptions) (*Recorder, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Recorder{opts: o, path: path, journal: f}
+	r := &Recorder{opts: o, path: path, journal: f, blocks: make(blocks, freeBlocks)}
 	r.changed = sync.NewCond(&r.mu)
 	go r.work()
 	return r, nil
@@ -187,9 +187,10 @@ func (r *Recorder) Add(c *Cassette) {
 }
 
 // patience is how long the redaction of one exchange gives way in all: of a large one,
-// for a small one is done at once, and is to be in the crash journal soon.
+// for a small one is done at once, and is to be in the crash journal soon. How much
+// waits is bounded in bytes besides.
 func patience(size int64) time.Duration {
-	return min(time.Second, time.Duration(size)*time.Microsecond)
+	return min(10*time.Second, time.Duration(size)*time.Microsecond)
 }
 
 // givesWay returns what redaction calls every now and then: it waits while requests
@@ -213,7 +214,7 @@ func (r *Recorder) givesWay(size int64) func() {
 		defer end.Stop()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		for (r.urgent.Load() > 0 || r.recent.Load()) && !over && !r.closed && !r.settling && r.waiting < maxWaiting/4 {
+		for (r.urgent.Load() > 0 || r.recent.Load()) && !over && !r.closed && !r.settling && r.waiting < maxWaiting/2 {
 			r.changed.Wait()
 		}
 		if left -= r.opts.Now().Sub(began); over {
