@@ -97,8 +97,11 @@ func (a *app) completions(c *cobra.Command) {
 		}
 	})
 	switch c.CommandPath() {
-	case "fanfold forward", "fanfold preview", "fanfold redrive":
+	case "fanfold forward", "fanfold plan", "fanfold preview", "fanfold explain", "fanfold redrive":
 		flag(c, "to", destinations)
+	}
+	if c.CommandPath() == "fanfold explain" {
+		flag(c, "run", runs)
 	}
 	switch c.CommandPath() {
 	case "fanfold redrive", "fanfold runs show", "fanfold runs rm":

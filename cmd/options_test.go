@@ -139,6 +139,7 @@ var wrongFlags = map[string][]string{
 	"profile":           {"nobody"},
 	"now":               {"soon", "-1h"}, "batch-events": {"-1", "x"}, "show-secrets": {"maybe"},
 	"help": {"maybe"}, "undated": {"tomorrow", "", "NOW"}, "date-order": {"ymd", "", "MDY"},
+	"id": {"nobody"}, "user": {"nobody"}, "where": {"type =", ")"}, "run": {"nobody"},
 
 	"redrive reason": {"no_such_reason"},
 	"record to":      {"shop", "shop=", "=http://127.0.0.1:1", "shop=ftp://x", "SHOP SHOP=http://127.0.0.1:1"},
@@ -199,6 +200,7 @@ tests: [{name: n, event: {type: track, event: E, messageId: m, userId: u}, expec
 		"forward": append([]string{"--from", in}, to...), "forward -": append([]string{"--from", "-"}, to...),
 		"preview": append([]string{"--from", in}, to...), "preview -": append([]string{"--from", "-"}, to...),
 		"plan":    append([]string{"--from", in}, to...),
+		"explain": append([]string{"--from", in, "--id", "m"}, to...),
 		"redrive": {summaryOf(t, out).Run, "--set", hook},
 		"record":  {"--cassette", filepath.Join(t.TempDir(), "c.yaml"), "--to", "shop=http://127.0.0.1:1", "--", "true"},
 		"replay":  {one, "--", "true"}, "replay verify": {one},

@@ -152,9 +152,9 @@ it goes on where it was. At the end it says what became of every event.
 			panic(err)
 		}
 	}
-	root.AddCommand(a.forwardCommand(), a.planCommand(), a.previewCommand(), a.redriveCommand(), a.runsCommand(),
-		a.recordCommand(), a.replayCommand(), a.cassettesCommand(), a.destinationsCommand(), a.configCommand(),
-		a.importWorkspaces(), newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(),
+	root.AddCommand(a.forwardCommand(), a.planCommand(), a.previewCommand(), a.explainCommand(), a.redriveCommand(),
+		a.runsCommand(), a.recordCommand(), a.replayCommand(), a.cassettesCommand(), a.destinationsCommand(),
+		a.configCommand(), a.importWorkspaces(), newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(),
 		a.completionsCommand())
 	root.AddCommand(a.manCommand(root))
 	root.SetHelpCommand(a.helpCommand(root))

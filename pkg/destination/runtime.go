@@ -232,7 +232,8 @@ type sender struct {
 	plan    Plan
 	actions []openAction
 	subs    []subscription
-	names   []string // of integrations, lower case
+	names   []string                // of integrations, lower case
+	lacks   [event.Alias + 1]string // why no action takes an event of a type, as far as that alone says
 
 	plain   atomic.Bool // bodies are interpreted, see check
 	differs atomic.Pointer[string]
@@ -252,7 +253,9 @@ type subscription struct {
 	types   typeSet        // of the events that the filter can match
 	rest    *filter.Filter // what decides of an event of one of these
 	program *mapping.Program
-	dated   bool // the partner is told when the event happened
+	written mapping.Value // of the program; zero: the fields' defaults
+	terms   []term        // the conditions of rest, all of which have to hold
+	dated   bool          // the partner is told when the event happened
 }
 
 // typeSet is a set of types of events, a bit for each.
@@ -329,6 +332,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	o.tellSubscriptions()
 	return o, nil
 }
 
@@ -402,7 +406,7 @@ func (s *Spec[S]) subscribe(o *sender, i int, sub Subscription) error {
 		return errors.New(msg + "; its actions are " + strings.Join(slugs, ", "))
 	}
 	o.plan.Subscribed = append(o.plan.Subscribed, sub.Action+": "+sub.Subscribe)
-	out := subscription{action: at, dated: o.actions[at].isDated(sub.Mapping)}
+	out := subscription{action: at, written: sub.Mapping, dated: o.actions[at].isDated(sub.Mapping)}
 	var errs []error
 	var err error
 	if sub.Subscribe != "" {
@@ -490,7 +494,7 @@ func Interpreted(s Sender) Sender {
 		return s
 	}
 	c := &sender{verdict: o.verdict, base: o.base, moved: o.moved, plan: o.plan, actions: o.actions, subs: o.subs,
-		names: o.names}
+		names: o.names, lacks: o.lacks}
 	c.plain.Store(true)
 	return c
 }
@@ -581,7 +585,7 @@ func (o *sender) route(ev *event.Event, env *Env, out *Deliveries) {
 		o.fire(sub, ev, root, id+further, env, out)
 	}
 	if len(out.List) == from {
-		settle(Unsupported, "no action is subscribed to it")
+		settle(Unsupported, o.unsubscribed(ev))
 	}
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -22,6 +23,7 @@ type notes struct {
 	refused int               // deliveries in a row without one accepted
 	like    map[string]string // of each reason to reject, one event and what was said of it
 	skips   map[string]string // of each reason to skip, one event and what was said of it
+	lacks   map[string]uint64 // how often which condition has kept events from all actions
 	err     error             // of the machine
 }
 
@@ -90,6 +92,12 @@ func (n *notes) rejected(le *laneEvent, r destination.Result) {
 // skipped keeps where one of the skipped events is, and why it was skipped, for each
 // reason.
 func (n *notes) skipped(le *laneEvent, reason destination.Reason, detail string) {
+	if reason == destination.Unsupported && (n.lacks[detail] > 0 || len(n.lacks) < mostLacks) {
+		if n.lacks == nil {
+			n.lacks = map[string]uint64{}
+		}
+		n.lacks[detail]++
+	}
 	if n.skips[string(reason)] != "" {
 		return
 	}
@@ -104,6 +112,31 @@ func (n *notes) skipped(le *laneEvent, reason destination.Reason, detail string)
 		n.skips = map[string]string{}
 	}
 	n.skips[string(reason)] = what
+}
+
+// mostLacks bounds the conditions that are counted: there is one for each subscription and
+// type of event, or a few.
+const mostLacks = 64
+
+// skipExamples are the examples of skipped events. Of those that no action is subscribed to it is
+// also said what has kept most of them out, where that is not the same for all.
+func (n *notes) skipExamples() map[string]string {
+	out := maps.Clone(n.skips)
+	if len(n.lacks) < 2 {
+		return out
+	}
+	most, all := "", uint64(0)
+	for what, count := range n.lacks {
+		all += count
+		if count > n.lacks[most] || count == n.lacks[most] && what < most {
+			most = what
+		}
+	}
+	if most != "" {
+		out[string(destination.Unsupported)] += fmt.Sprintf("; most often (%d of %d): %s", n.lacks[most], all,
+			destination.Cut(most, 200))
+	}
+	return out
 }
 
 // retry says that deliveries of a request are tried again, and when.

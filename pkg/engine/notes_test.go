@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -39,6 +40,19 @@ func TestNotes(t *testing.T) {
 	if n.skips["unneeded"] != "in.jsonl, line 7: nothing to do" || n.skips[string(destination.Unsupported)] !=
 		"in.jsonl, offset 99 (group); see `fanfold destinations show toys`" {
 		t.Errorf("skipped: %v", n.skips)
+	}
+
+	n.skipped(&laneEvent{b: lb, line: 9}, destination.Unsupported, "only page")
+	n.skipped(&laneEvent{b: lb, line: 9}, destination.Unsupported, "only page")
+	got := n.skipExamples()[string(destination.Unsupported)]
+	if !strings.HasSuffix(got, "; most often (2 of 3): only page") {
+		t.Errorf("what keeps most out is not said: %s", got)
+	}
+	for i := range 2 * mostLacks {
+		n.skipped(&laneEvent{b: lb}, destination.Unsupported, fmt.Sprint(i))
+	}
+	if len(n.lacks) > mostLacks {
+		t.Errorf("%d conditions are counted", len(n.lacks))
 	}
 
 	first := errors.New("first")

@@ -219,7 +219,7 @@ func (l *lane) summary(events uint64) LaneSummary {
 		Until:           l.until,
 		Problem:         l.notes.problem,
 		Examples:        maps.Clone(l.notes.like),
-		SkippedExamples: maps.Clone(l.notes.skips),
+		SkippedExamples: l.notes.skipExamples(),
 		Released:        c.Released,
 	}
 	if s.Skipped == nil {

@@ -55,10 +55,15 @@ func (p *Preview) Print(s run.Shown) error {
 	case s.Request != nil && p.Curl:
 		return p.text(curl(s.Request))
 	}
+	return p.json(requestOf(s))
+}
+
+// requestOf is a request, or what is written, as a document.
+func requestOf(s run.Shown) shownRequest {
 	r := shownRequest{Destination: s.Destination, Action: s.Action, Events: s.Events, Headers: map[string]string{}}
 	if s.Request == nil {
 		r.Method, r.Body = "WRITE", json.RawMessage(s.Item)
-		return p.json(r)
+		return r
 	}
 	r.Method, r.URL = s.Request.Method, s.Request.URL
 	for k, v := range s.Request.Header {
@@ -68,17 +73,24 @@ func (p *Preview) Print(s run.Shown) error {
 	if json.Valid(s.Request.Body) {
 		r.Body = json.RawMessage(s.Request.Body)
 	}
-	return p.json(r)
+	return r
 }
 
-// settled says of a delivery that it is not sent.
-func (p *Preview) settled(s run.Shown) error {
+// notSentOf is a delivery that is not sent, as a document.
+func notSentOf(s run.Shown) notSent {
 	n := notSent{Destination: s.Destination, Action: s.Action, Event: s.Events[0], Detail: s.Settled.Detail}
 	if s.Settled.Outcome == destination.Skipped {
 		n.Skipped = string(s.Settled.Reason)
 	} else {
-		n.Rejected, p.Rejected = string(s.Settled.Reason), true
+		n.Rejected = string(s.Settled.Reason)
 	}
+	return n
+}
+
+// settled says of a delivery that it is not sent.
+func (p *Preview) settled(s run.Shown) error {
+	n := notSentOf(s)
+	p.Rejected = p.Rejected || n.Rejected != ""
 	if p.Curl {
 		return p.text(fmt.Sprintf("# %s: event %s is not sent: %s%s %s\n",
 			n.Destination, comment(n.Event), n.Skipped, n.Rejected, comment(n.Detail)))

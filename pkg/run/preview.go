@@ -72,6 +72,34 @@ func (w *World) PreviewEvent(
 // lanes that send nothing.
 func (w *World) dryRun(
 	ctx context.Context, j *Job, dir string, lanes func(source.Source) []*dryLane, see func(*selection.Record) error,
+) error {
+	var ps []*dryLane
+	begin := func(src source.Source, _ *selection.Selection) { ps = lanes(src) }
+	err := w.dryRead(ctx, j, dir, begin, func(r *selection.Record) error {
+		if err := see(r); err != nil || r.Event == nil {
+			return err
+		}
+		for _, p := range ps {
+			if err := p.event(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func() error {
+		for _, p := range ps {
+			if err := p.flush(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// dryRead opens the input of a job, and what else a reading needs, has each look at every record,
+// and closes it all again. begin may change the selection. In the end the last ones are called.
+func (w *World) dryRead(ctx context.Context, j *Job, dir string, begin func(source.Source, *selection.Selection),
+	each func(*selection.Record) error, last ...func() error,
 ) (err error) {
 	var open closers
 	defer func() { err = errors.Join(err, open.close()) }()
@@ -85,26 +113,18 @@ func (w *World) dryRun(
 		}
 		open.add(j.Steps.Close)
 	}
-	ps := lanes(src)
 	selected := j.selection(j.Input.Bounds.Times)
+	begin(src, &selected)
 	for r, err := range selected.Records(ctx, src, journal.Mark{}) {
 		if err != nil {
 			return err
 		}
-		if err := see(&r); err != nil {
+		if err := each(&r); err != nil {
 			return err
 		}
-		if r.Event == nil {
-			continue
-		}
-		for _, p := range ps {
-			if err := p.event(&r); err != nil {
-				return err
-			}
-		}
 	}
-	for _, p := range ps {
-		if err := p.flush(); err != nil {
+	for _, f := range last {
+		if err := f(); err != nil {
 			return err
 		}
 	}

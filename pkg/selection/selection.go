@@ -44,7 +44,10 @@ type Selection struct {
 	Suppress *suppress.Set
 	// SkipUndated drops events that nobody knows the time of.
 	SkipUndated bool
-	Limit       int64 // events that have passed range and filter; 0: all
+	// Watch, unless it is nil, is told what each step makes of an event, as it was read and
+	// whose record ends at a position. What it is given is valid during the call.
+	Watch func(ev *event.Event, end source.Position, a transform.Applied)
+	Limit int64 // events that have passed range and filter; 0: all
 }
 
 // Why a record is dropped, as the summary has it. Steps have reasons of their own.
@@ -173,6 +176,10 @@ func (s *Selection) step(p *event.Parser, w *transform.Worker, it *Item, end sou
 	if s.Steps.Empty() {
 		return nil
 	}
+	if s.Watch != nil {
+		read := it.Event
+		w.Trace = func(a transform.Applied) { s.Watch(read, end, a) }
+	}
 	out, dropped, err := s.Steps.Apply(w, it.Event, end)
 	switch {
 	case err != nil:
@@ -213,6 +220,7 @@ type Record struct {
 	Item
 	Raw     []byte // as it was read
 	Object  string
+	As      string // what the object was taken for
 	Line    int64
 	Offset  int64           // where it begins
 	End     source.Position // where it ends
@@ -249,8 +257,8 @@ func (s *Selection) Records(ctx context.Context, src source.Source, from journal
 			}
 			for i := range items[:n] {
 				rec := &c.Records[i]
-				r := Record{Item: items[i], Raw: rec.Raw, Object: c.Name, Line: rec.Line, Offset: StartOf(c, i), End: rec.End,
-					Ordinal: start.Ordinal + uint64(i)}
+				r := Record{Item: items[i], Raw: rec.Raw, Object: c.Name, As: c.As, Line: rec.Line, Offset: StartOf(c, i),
+					End: rec.End, Ordinal: start.Ordinal + uint64(i)}
 				if !yield(r, nil) {
 					c.Release()
 					return

@@ -83,6 +83,7 @@ type Chunk struct {
 	Start   Position // before the first record
 	End     Position // after the last
 	Name    string   // of the object
+	As      string   // what the object was taken for, as a text for people; "": it was found out earlier
 	Hint    string   // what to do about records that are no JSON; "": nothing is known
 	pool    stock.Stock[Chunk]
 	others  atomic.Int32 // holders beside the first

@@ -123,6 +123,7 @@ func (r *reading) run(f io.Reader, from Position) error {
 	if r.noted != nil {
 		r.noted(r.why)
 	}
+	r.chunk.As = r.why
 	r.bom(from)
 	if err := r.skipTo(from.Offset); err != nil {
 		return err
@@ -182,7 +183,8 @@ func (r *reading) take() {
 		c.Data = make([]byte, 0, chunkBytes+chunkBytes/4)
 	}
 	clear(c.Records)
-	*c = Chunk{Data: c.Data[:0], Records: c.Records[:0], Start: r.last, Name: r.name, Hint: r.hint, pool: r.pool}
+	*c = Chunk{Data: c.Data[:0], Records: c.Records[:0], Start: r.last, Name: r.name, As: r.why, Hint: r.hint,
+		pool: r.pool}
 	r.buf = c.Data
 }
 

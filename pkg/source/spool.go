@@ -569,7 +569,7 @@ func (s *Spool) begin(ctx context.Context) error {
 // reading is a pass over what is spooled.
 func (s *Spool) reading(ctx context.Context, sr *spoolReader) *reading {
 	return &reading{ctx: ctx, name: s.object(), max: s.o.MaxRecord, pool: s.chunks, src: sr, live: sr, raw: sr,
-		hint: s.hint}
+		why: s.why, hint: s.hint}
 }
 
 // object is the name of the one entry of the manifest.

@@ -113,12 +113,38 @@ type Worker struct {
 	// Again marks a worker that reads what another has read before, such as a
 	// lane that fell behind: what it does is not counted a second time.
 	Again bool
+	// Trace, unless it is nil, is told what each step makes of an event.
+	Trace func(Applied)
 
 	parser   event.Parser
 	resolver mapping.Resolver
 	bufs     [3][]byte
 	before   []byte // what the step began with; not overwritten while it works
 	text     []byte
+}
+
+// Applied is what a step made of one event. Before and After are valid during the call.
+type Applied struct {
+	Step          string // its number and kind, such as "2 drop"
+	Line          int    // in the file it was read from; 0 when unknown
+	When          string // the events that it is for; "": all
+	FQL           string // of drop and keep
+	Did           string // not for it, passed, changed, dropped or failed
+	Why           string
+	Before, After []byte // the event; After is nil unless it was changed
+}
+
+// trace tells whoever watches what a step has made of an event.
+func (w *Worker) trace(i int, s *step, did string, err error, before, after []byte) {
+	if w.Trace == nil {
+		return
+	}
+	a := Applied{Step: fmt.Sprintf("%d %s", i+1, s.Kind), Line: s.Line, When: s.Step.when, FQL: s.fql, Did: did,
+		Before: before, After: after}
+	if err != nil {
+		a.Why = err.Error()
+	}
+	w.Trace(a)
 }
 
 // Counter is what one step has done.
@@ -275,6 +301,7 @@ func (p *Pipeline) Apply(w *Worker, ev *event.Event, at source.Position) (out []
 				return nil, "", s.located(err)
 			}
 			if !s.when.Match(v) {
+				w.trace(i, s, "not for it", nil, raw, nil)
 				continue
 			}
 		}
@@ -292,8 +319,10 @@ func (p *Pipeline) Apply(w *Worker, ev *event.Event, at source.Position) (out []
 				if !w.Again {
 					s.dropped.Add(1)
 				}
+				w.trace(i, s, "dropped", nil, raw, nil)
 				return nil, Dropped, nil
 			}
+			w.trace(i, s, "passed", nil, raw, nil)
 			continue
 		}
 		before := raw
@@ -309,14 +338,18 @@ func (p *Pipeline) Apply(w *Worker, ev *event.Event, at source.Position) (out []
 				s.failed.Add(1)
 			}
 			if s.Kind == "mask" {
+				w.trace(i, s, "dropped", err, before, nil)
 				return nil, Dropped, nil
 			}
+			w.trace(i, s, "failed", err, before, nil)
 			raw, fresh = before, false
 			continue
 		}
 		if !changed {
+			w.trace(i, s, "passed", nil, before, nil)
 			continue
 		}
+		w.trace(i, s, "changed", nil, before, next)
 		if !w.Again {
 			s.touched.Add(1)
 		}

@@ -1,0 +1,172 @@
+package destination
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/mapping"
+)
+
+// Explainer is a [Sender] that says how it comes to what Route makes of an event. That of a
+// Spec is one.
+type Explainer interface {
+	// Explain does not change the event. It is for people: it takes many times as long as
+	// Route.
+	Explain(ev *event.Event, env *Env) Routing
+}
+
+// Routing is how a destination comes to its deliveries of one event.
+type Routing struct {
+	Names []string // by which an event's integrations object addresses the destination, beside "All"
+	// OptedOut is the member of the integrations object that keeps the event out; "": none
+	// does.
+	OptedOut      string
+	Subscriptions []Considered // none when the event is opted out
+}
+
+// Considered is a subscription, and what it says of one event.
+type Considered struct {
+	Action    string // slug
+	Subscribe string // its trigger; "": everything
+	Takes     bool
+	Trigger   filter.Term // taken apart
+	// The rest is of a subscription that takes the event.
+	Timeless string // why the event has no time that the partner could be told; "": it has, or need not
+	Fields   []mapping.Explained
+	Problems []string // of no field in particular
+	// TimeField is the field by which the partner's window is judged; "": the event's own time.
+	TimeField string
+	Window    Window
+	Batch     ActionLimits
+}
+
+// Explain implements [Explainer].
+func (o *sender) Explain(ev *event.Event, env *Env) Routing {
+	r := Routing{Names: o.names}
+	if o.optedOut(ev) {
+		r.OptedOut = o.optsOut(ev)
+		return r
+	}
+	for i := range o.subs {
+		s := &o.subs[i]
+		a := &o.actions[s.action]
+		c := Considered{Action: a.Slug, Subscribe: s.filter.String(), Takes: s.takes(ev),
+			Trigger: s.filter.Explain(ev.Root())}
+		if c.Takes {
+			if s.dated {
+				c.Timeless = timeless(ev)
+			}
+			c.Fields, c.Problems = s.program.Explain(s.written, ev.Root())
+			c.TimeField, c.Window, c.Batch = a.TimeField, a.limits.Window, a.limits
+		}
+		r.Subscriptions = append(r.Subscriptions, c)
+	}
+	return r
+}
+
+// optsOut is the member of an integrations object that keeps an event out.
+func (o *sender) optsOut(ev *event.Event) (found string) {
+	for k, m := range ev.Integrations().Members() {
+		if m.Kind() == event.Bool && !m.Bool() {
+			name := k.Text()
+			if !strings.EqualFold(name, "all") {
+				for _, own := range o.names {
+					if strings.EqualFold(name, own) {
+						return name
+					}
+				}
+			} else if found == "" {
+				found = name
+			}
+		}
+	}
+	return found
+}
+
+// term is one of the conditions that all have to hold.
+type term struct {
+	filter *filter.Filter
+	fails  string // what is said when it does not
+}
+
+// tellSubscriptions prepares what is said of events that no action is subscribed to, of
+// which there may be as many as there are events.
+func (o *sender) tellSubscriptions() {
+	taken := map[event.Type][]*subscription{}
+	var types []string
+	for t := range event.Alias + 1 {
+		for i := range o.subs {
+			if s := &o.subs[i]; s.types>>t&1 != 0 {
+				taken[t] = append(taken[t], s)
+			}
+		}
+		if t != event.Other && len(taken[t]) > 0 {
+			types = append(types, t.String())
+		}
+	}
+	for t := range event.Alias + 1 {
+		subs := taken[t]
+		switch {
+		case len(o.subs) == 0:
+			o.lacks[t] = "no action is subscribed to anything: `actions:` is empty"
+		case len(subs) == 0:
+			o.lacks[t] = fmt.Sprintf("no action is subscribed to events of this type, only to %s", listed(types))
+		case len(subs) > 1:
+			var asks []string
+			for _, s := range subs {
+				asks = append(asks, s.rest.String())
+			}
+			o.lacks[t] = Cut("no action is subscribed to it: none of these holds: "+strings.Join(asks, "; "), 300)
+		}
+	}
+	for i := range o.subs {
+		s := &o.subs[i]
+		slug := o.actions[s.action].Slug
+		for _, f := range s.rest.Conditions() {
+			s.terms = append(s.terms, term{f,
+				Cut(fmt.Sprintf("no action is subscribed to it: %s asks for %s", slug, f), 300)})
+		}
+	}
+}
+
+// unsubscribed says why no action takes an event: of one subscription that is for its type
+// the condition that fails, else what the type alone says.
+func (o *sender) unsubscribed(ev *event.Event) string {
+	t := ev.Type()
+	if said := o.lacks[t]; said != "" {
+		return said
+	}
+	for i := range o.subs {
+		s := &o.subs[i]
+		if s.types>>t&1 == 0 {
+			continue
+		}
+		for _, term := range s.terms {
+			if !term.filter.Match(ev.Root()) {
+				return term.fails
+			}
+		}
+	}
+	return "no action is subscribed to it"
+}
+
+func listed(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}
+
+// ErrOpaque says that a destination does not explain itself: it is no partner's.
+var ErrOpaque = errors.New("this destination takes every event as it is")
+
+// Explain is s.Explain, or [ErrOpaque].
+func Explain(s Sender, ev *event.Event, env *Env) (Routing, error) {
+	if e, ok := s.(Explainer); ok {
+		return e.Explain(ev, env), nil
+	}
+	return Routing{}, ErrOpaque
+}

@@ -1,0 +1,193 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/source"
+)
+
+// Became is what became of an event at one destination of a run.
+type Became struct {
+	Run     string
+	Outcome string // delivered, not sent, skipped, rejected, pending, in doubt, unknown
+	Says    string
+	Letters []Letter // of its deliveries that were rejected
+}
+
+// Letter is a dead letter, as far as it says what happened.
+type Letter struct {
+	Destination, Action  string
+	Reason, Detail       string
+	Status, Attempts     int
+	First, Last          string
+	InsertID, RedrivenBy string
+	Object               string
+	Line                 int64
+
+	name    letterName
+	offset  int64
+	element uint32
+}
+
+func letterOf(v event.Value) Letter {
+	num := func(key string) int64 {
+		n, _ := v.Get(key).Int()
+		return n
+	}
+	text := func(key string) string { return v.Get(key).Text() }
+	l := Letter{Destination: text("destination"), Action: text("action"), Reason: text("reason"), Detail: text("detail"),
+		Status: int(num("status")), Attempts: int(num("attempts")), First: text("first"), Last: text("last"),
+		InsertID: text("insert_id"), Object: text("object"), Line: num("line"), name: nameOf(v), offset: num("offset")}
+	if p, err := source.ParsePosition(text("position")); err == nil {
+		l.element = p.Element
+	}
+	return l
+}
+
+// became tells of each explanation what became of the event in the run in a folder. src is the
+// input as it is today.
+func (w *World) became(ctx context.Context, dir string, src source.Source, list []*Explanation) error {
+	s, err := Standing(dir)
+	if err != nil {
+		return err
+	}
+	of, err := journal.Open(dir, nil, journal.Options{Now: w.Now, Redact: w.Redact})
+	var busy *journal.BusyError
+	if errors.As(err, &busy) {
+		of, err = nil, nil // its dead letters can be read all the same
+	}
+	if err != nil {
+		return err
+	}
+	if of != nil {
+		defer func() { _ = of.Close() }() // nothing was written
+	}
+	for i := range s.Destinations {
+		d := &s.Destinations[i]
+		letters, err := lettersFor(ctx, dir, d.Name, list)
+		if err != nil {
+			return err
+		}
+		for _, x := range list {
+			k := slices.IndexFunc(x.Destinations, func(l *ExplainedLane) bool { return l.Name == d.Name })
+			if k < 0 {
+				continue
+			}
+			b := &Became{Run: s.Run, Letters: letters[x]}
+			x.Destinations[k].Became = b
+			b.tell(s, d, of, src, x)
+			if b.Outcome == "delivered" && len(b.Letters) == 0 && !x.Destinations[k].sent() {
+				b.Outcome, b.Says = "not sent", "the run has settled it without sending anything, as above"
+			}
+		}
+	}
+	for _, x := range list {
+		for _, l := range x.Destinations {
+			if l.Became == nil {
+				l.Became = &Became{Run: s.Run, Outcome: "unknown", Says: "the run had no such destination"}
+			}
+		}
+	}
+	return nil
+}
+
+// lettersFor are the dead letters of a destination that are of one of the events.
+func lettersFor(ctx context.Context, dir, name string, list []*Explanation) (map[*Explanation][]Letter, error) {
+	path := journal.LettersPath(dir, name)
+	if _, err := os.Stat(path); err != nil {
+		return nil, nil
+	}
+	known, err := (&redriven{dir: redrivenDir(dir)}).read(name)
+	if err != nil {
+		return nil, err
+	}
+	found := map[*Explanation][]Letter{}
+	err = eachLetter(ctx, []string{path}, func(v event.Value) {
+		l := letterOf(v)
+		for _, x := range list {
+			if l.Object == x.Object && l.offset == x.Offset && l.element == x.end.Element {
+				l.RedrivenBy = known[l.name]
+				found[x] = append(found[x], l)
+			}
+		}
+	})
+	return found, err
+}
+
+// tell says what became of an event that may have dead letters.
+func (b *Became) tell(s *engine.Summary, d *engine.LaneSummary, of *journal.Run, src source.Source, x *Explanation) {
+	if len(b.Letters) > 0 {
+		b.Outcome, b.Says = "rejected", fmt.Sprintf("%d of its deliveries became dead letters", len(b.Letters))
+		redriven := !slices.ContainsFunc(b.Letters, func(l Letter) bool { return l.RedrivenBy == "" })
+		if redriven {
+			b.Outcome, b.Says = "delivered", "it was rejected, and a redrive has delivered it since"
+		}
+		return
+	}
+	if of == nil {
+		b.Outcome, b.Says = "unknown", "a process works on the run: it is not among the dead letters so far"
+		return
+	}
+	at, ok := positionIn(of.Manifest(), src.Manifest(), x.end)
+	if !ok {
+		b.Outcome, b.Says = "unknown", fmt.Sprintf("the run has not read this object (%s), or not with these bytes", x.Object)
+		return
+	}
+	state := of.Lane(d.Name).Resume()
+	switch {
+	case at.Compare(state.Mark.Position) <= 0:
+		b.Outcome = "delivered"
+		b.Says = fmt.Sprintf("the run has settled everything up to here, and this is none of its %d dead letters for %s "+
+			"(%d requests, %d of them retries)", d.Letters, d.Name, d.Requests, d.Retries)
+	case state.UnderWay():
+		b.above(state, x, at)
+	default:
+		b.Outcome, b.Says = "pending", "the run has not come to it yet at this destination"
+	}
+	if s.Status == Complete && b.Outcome == "pending" {
+		b.Outcome, b.Says = "unknown",
+			"the run was complete before this record was in the input, or its limit ended before it"
+	}
+}
+
+// above tells of an event behind the mark, where deliveries are known one by one.
+func (b *Became) above(state *journal.State, x *Explanation, at source.Position) {
+	b.Outcome, b.Says = "pending", "it waits for its turn, or for another attempt"
+	if at != x.end {
+		return // its number in the run is not the one of today's reading
+	}
+	for k := range uint32(64) {
+		id := journal.DeliveryID{Ordinal: x.ordinal, K: k}
+		if v, ok := state.Settled(id); ok {
+			b.Outcome = map[journal.Outcome]string{journal.Delivered: "delivered", journal.Skipped: "skipped",
+				journal.Rejected: "rejected"}[v.Outcome]
+			b.Says = "settled ahead of others that are still pending"
+			if v.Reason != "" {
+				b.Says += ": " + v.Reason
+			}
+		} else if state.Doubted(id) {
+			b.Outcome, b.Says = "in doubt", "it was on its way when the process ended: nobody knows whether the partner has it"
+			return
+		}
+	}
+}
+
+// positionIn is a position of today's reading in the manifest of a run; false: the run does not
+// know the object, or other bytes under its name.
+func positionIn(objects []source.Object, today *source.Manifest, at source.Position) (source.Position, bool) {
+	now := today.At(int(at.Object))
+	for i, o := range objects {
+		if o.Name == now.Name && o.Fingerprint == now.Fingerprint {
+			at.Object = uint32(i)
+			return at, true
+		}
+	}
+	return at, false
+}
