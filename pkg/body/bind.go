@@ -3,8 +3,10 @@ package body
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +20,37 @@ type Scope struct {
 	Fields   []mapping.Field
 	Settings map[string]any // by key
 	Stamp    string         // key of the setting that is the stamp; "": there is none
+	Places   *Places        // nil: nobody looks for places beforehand
+}
+
+// Places are the places below fields, and in the event itself, that the bodies of an action
+// ask for: whoever maps the event can look for them at the same time, see [mapping.Deeper].
+type Places struct {
+	list []mapping.Deep
+	at   map[string]int
+}
+
+// List are the places.
+func (p *Places) List() []mapping.Deep { return p.list }
+
+// add is the number of a place below a field; -1: nobody looks for it.
+func (p *Places) add(field int, path string) int {
+	if p == nil {
+		return -1
+	}
+	name := strconv.Itoa(field) + "." + path
+	at, known := p.at[name]
+	if !known {
+		if at = len(p.list); at > math.MaxInt16 {
+			return -1
+		}
+		if p.at == nil {
+			p.at = map[string]int{}
+		}
+		p.at[name] = at
+		p.list = append(p.list, mapping.Deep{Field: field, Path: event.Keys(strings.Split(path, ".")...)})
+	}
+	return at
 }
 
 // Program is a body in its scope. It is immutable and safe for concurrent use.
@@ -70,7 +103,7 @@ func (sc Scope) Bind(n Node) (*Program, error) {
 		return nil, err
 	}
 	p.items, p.varies = c.items, c.dynamic
-	comp := compiler{p: p, fields: sc.Fields}
+	comp := compiler{p: p, fields: sc.Fields, places: sc.Places}
 	p.compiled = comp.node(n)
 	if p.items != nil {
 		for _, n := range p.items.nodes {
@@ -311,7 +344,7 @@ func (sc Scope) BindCond(c Cond) (*Test, error) {
 	if err != nil {
 		return nil, err
 	}
-	comp := compiler{p: p, fields: sc.Fields}
+	comp := compiler{p: p, fields: sc.Fields, places: sc.Places}
 	return &Test{c, comp.test(c), p}, nil
 }
 
@@ -357,7 +390,7 @@ func (sc Scope) BindPath(path string) (*Path, error) {
 	if err != nil {
 		return nil, err
 	}
-	comp := compiler{p: p, fields: sc.Fields}
+	comp := compiler{p: p, fields: sc.Fields, places: sc.Places}
 	for _, part := range v.parts {
 		name := ""
 		if part.value != nil {

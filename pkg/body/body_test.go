@@ -16,6 +16,7 @@ func scope(keys ...string) body.Scope {
 	sc := body.Scope{
 		Settings: map[string]any{"token": "t0", "flag": true, "off": false, "region": "eu", "none": ""},
 		Stamp:    "token",
+		Places:   new(body.Places),
 	}
 	for _, k := range keys {
 		sc.Fields = append(
@@ -43,7 +44,7 @@ func input(t testing.TB, sc body.Scope, r *mapping.Resolver, properties string) 
 }
 
 func inputOf(t testing.TB, sc body.Scope, r *mapping.Resolver, ev event.Value) (*body.Input, error) {
-	p, err := mapping.CompileFields(fieldsOf(sc, ev), mapping.Value{})
+	p, err := mapping.CompileFields(fieldsOf(sc, ev), mapping.Value{}, mapping.Deeper(sc.Places.List()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ type test interface{ holds(w *writing) bool }
 type compiler struct {
 	p      *Program
 	fields []mapping.Field
+	places *Places
 	inside int
 }
 
@@ -81,6 +82,7 @@ type candidate struct {
 	path  event.Path // below it
 	root  bool       // there is no path
 	part  int16      // the path is that of a declared member; -1: it is not
+	deep  int16      // number among the places that were looked for; -1: it is none of them
 }
 
 // valueOp is a value that has to be looked for, or made.
@@ -95,6 +97,40 @@ type valueOp struct {
 type pieceOp struct {
 	text  string
 	value *valueOp // nil: the text
+}
+
+// value is what there is.
+func (c *candidate) value(w *writing, src source) (v event.Value) {
+	if ref, known := c.ref(w); known {
+		_, index := w.in.Payload.Index()
+		return index.Value(ref)
+	}
+	switch {
+	case c.field >= 0:
+		v = w.in.Payload.At(c.field)
+	case src == fromEvent:
+		v = w.in.Event
+	default:
+		v = w.element
+	}
+	if !c.root {
+		v = v.Find(c.path)
+	}
+	return v
+}
+
+// ref is value as a number of the index, if it is known.
+func (c *candidate) ref(w *writing) (ref event.Ref, known bool) {
+	switch {
+	case c.part >= 0:
+		if ref, known = w.in.Payload.Part(c.field, c.part); known || c.deep < 0 {
+			return ref, known
+		}
+		return w.in.Payload.Deep(c.deep)
+	case c.deep >= 0:
+		return w.in.Payload.Deep(c.deep)
+	}
+	return 0, false
 }
 
 // find finds the value and takes it through its steps.
@@ -124,22 +160,7 @@ func (v *valueOp) find(w *writing, it *item) bool {
 		for i := range v.candidates {
 			c := &v.candidates[i]
 			it.state = asIs
-			known := false
-			switch {
-			case c.part >= 0:
-				if it.v, known = w.in.Payload.Part(c.field, c.part); !known {
-					it.v = w.in.Payload.At(c.field)
-				}
-			case c.field >= 0:
-				it.v = w.in.Payload.At(c.field)
-			case v.src == fromEvent:
-				it.v = w.in.Event
-			default:
-				it.v = w.element
-			}
-			if !c.root && !known {
-				it.v = it.v.Find(c.path)
-			}
+			it.v = c.value(w, v.src)
 			if it.v.Exists() && (len(v.steps) == 0 || w.through(v.steps, it)) {
 				return true
 			}
@@ -356,7 +377,7 @@ func (c *compiler) value(v *Value) valueOp {
 			o.src = fromElement
 		}
 		for _, path := range v.at {
-			cand := candidate{field: -1, part: -1}
+			cand := candidate{field: -1, part: -1, deep: -1}
 			rest := path
 			if o.src == fromField {
 				var key string
@@ -371,6 +392,9 @@ func (c *compiler) value(v *Value) valueOp {
 			}
 			if cand.root = rest == ""; !cand.root {
 				cand.path = event.Keys(strings.Split(rest, ".")...)
+				if o.src == fromEvent || cand.field >= 0 {
+					cand.deep = int16(c.places.add(int(cand.field), rest))
+				}
 			}
 			o.candidates = append(o.candidates, cand)
 		}

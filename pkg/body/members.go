@@ -18,12 +18,13 @@ type objectOp struct {
 
 // memberOp is a member, or a spread.
 type memberOp struct {
-	key    []byte // ,"key":
+	key    []byte // ,"key": padded, see [event.Padded]
 	way    way
-	names  uint8 // number of the name, see names
-	field  int16 // of byField, byPart and byValue
-	part   int16 // of byPart: a member of the field that is declared
-	cond   test  // nil: always
+	names  uint8      // number of the name, see names
+	field  int16      // of byField and byValue
+	els    []byte     // of byField: what stands there when the field is missing; nil: nothing
+	copies *candidate // of byCopy
+	cond   test       // nil: always
 	n      op
 	name   string
 	spread *spreadOp
@@ -36,7 +37,7 @@ const (
 	byNode  way = iota
 	byValue     // as by its node, if there is a value for the field
 	byField     // the field is copied as it is
-	byPart      // a member of the field is
+	byCopy      // a value below a field, or of the event, is
 	byFixed     // key is the member as a whole, which is always the same
 	bySpread
 )
@@ -129,8 +130,13 @@ func (c *compiler) object(o *object) op {
 			mo.way, mo.key = byFixed, append(mo.key, n...)
 		case *valueOp:
 			mo.shorten(n)
+		case firstOp:
+			field, is := n[0].(copied)
+			if els, fixed := n[1].(constant); is && fixed && len(n) == 2 {
+				mo.way, mo.field, mo.els = byField, int16(field), els
+			}
 		}
-		mo.n = n
+		mo.n, mo.key = n, event.Padded(mo.key)
 		out.members = append(out.members, mo)
 	}
 	if len(out.spreads) == 0 {
@@ -157,14 +163,16 @@ func (c *compiler) object(o *object) op {
 	return out
 }
 
-// shorten finds a shorter way than that by the node for a value that comes from one field.
+// shorten finds a shorter way than that by the node for a value that comes from one place.
 func (m *memberOp) shorten(v *valueOp) {
-	if v.src != fromField || len(v.candidates) != 1 || v.candidates[0].field < 0 {
+	if v.src != fromField && v.src != fromEvent || len(v.candidates) != 1 {
 		return
 	}
-	c := &v.candidates[0]
-	if m.way, m.field = byValue, c.field; c.part >= 0 && len(v.steps) == 0 {
-		m.way, m.part = byPart, c.part
+	switch c := &v.candidates[0]; {
+	case len(v.steps) == 0 && (c.part >= 0 || c.deep >= 0):
+		m.way, m.copies = byCopy, c
+	case c.field >= 0:
+		m.way, m.field = byValue, c.field
 	}
 }
 
@@ -231,26 +239,18 @@ func (o *objectOp) put(w *writing) bool {
 // spreads among them.
 func (o *objectOp) putMembers(w *writing, sp *spreading, start int) {
 	fields, index := w.in.Payload.Index()
+	buf := w.buf // not in the memory of w: that would be written for every piece of text
 	for i := range o.members {
 		m := &o.members[i]
-		var raw []byte
+		var ref event.Ref // not 0: what is copied
 		switch m.way {
 		case byField:
-			ref := fields[m.field]
-			if ref == 0 {
+			if ref = fields[m.field]; ref == 0 && m.els == nil {
 				continue
 			}
-			if ref == event.FreeRef {
-				raw = w.in.Payload.RawAt(m.field)
-			} else {
-				raw = index.Raw(ref)
-			}
-		case byPart:
-			if fields[m.field] == 0 {
-				continue
-			}
+		case byCopy:
 			var known bool
-			if raw, known = w.in.Payload.RawPart(m.field, m.part); known && raw == nil {
+			if ref, known = m.copies.ref(w); known && ref == 0 {
 				continue
 			}
 		case byValue:
@@ -258,24 +258,42 @@ func (o *objectOp) putMembers(w *writing, sp *spreading, start int) {
 				continue
 			}
 		case bySpread:
+			w.buf = buf
 			sp.put(w, m.spread, start)
+			buf = w.buf
 			continue
 		}
-		if sp != nil && sp.anyReplaced && sp.replaced.has(m.names) || m.cond != nil && !m.cond.holds(w) {
+		if sp != nil && sp.anyReplaced && sp.replaced.has(m.names) {
 			continue
 		}
-		key, at := m.key, len(w.buf)
-		if at == start {
-			key = key[1:]
+		if m.cond != nil {
+			w.buf = buf
+			if !m.cond.holds(w) {
+				continue
+			}
 		}
-		w.buf = append(w.buf, key...)
+		at := len(buf)
+		if at > start {
+			buf = event.AppendPadded(buf, m.key)
+		} else {
+			buf = append(buf, m.key[1:]...)
+		}
 		switch {
-		case raw != nil:
-			w.buf = append(w.buf, raw...)
-		case m.way != byFixed && !m.n.put(w):
-			w.cut(at)
+		case ref == event.FreeRef:
+			buf = append(buf, w.in.Payload.RawAt(m.field)...)
+		case ref != 0 && ref.InText():
+			buf = index.Append(buf, ref)
+		case m.way == byFixed:
+		case m.els != nil:
+			buf = append(buf, m.els...)
+		default:
+			if w.buf = buf; !m.n.put(w) {
+				w.cut(at)
+			}
+			buf = w.buf
 		}
 	}
+	w.buf = buf
 }
 
 // would says that a member would be written.
@@ -287,7 +305,7 @@ func (m *memberOp) would(w *writing) bool {
 	case byFixed:
 		return true
 	case byField:
-		return !w.in.Payload.Lacks(m.field)
+		return m.els != nil || !w.in.Payload.Lacks(m.field)
 	}
 	at := len(w.buf)
 	ok := m.n.put(w)

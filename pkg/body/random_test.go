@@ -34,6 +34,9 @@ func (m *maker) path() string {
 	p := pick(m, fieldKeys...)
 	if m.IntN(3) == 0 {
 		p += "." + pick(m, "a", "b", "x", "id", "o", "0")
+		if m.IntN(3) == 0 {
+			p += "." + pick(m, "a", "b", "length", "1")
+		}
 	}
 	return p
 }
@@ -56,7 +59,7 @@ func (m *maker) value() body.Value {
 	case 2:
 		v = pick(m, body.InsertID(), body.EventID(), body.Now(), body.Index())
 	case 3:
-		v = body.Event(pick(m, "context.ip", "properties.a", "properties", "nothing"))
+		v = body.Event(pick(m, "context.ip", "properties.a", "properties.o.b", "properties", "nothing"))
 	case 4:
 		v = body.Format(pick(m, "{a}", "x {a}{b}", "{settings.region}-{c}", "no"))
 		if m.inside > 0 {

@@ -73,7 +73,7 @@ type boundHeader struct {
 
 // scope is what the names in the action's bodies stand for.
 func (d *Declared) scope(c *opened) body.Scope {
-	return body.Scope{Fields: d.fields, Settings: c.values, Stamp: c.stamp}
+	return body.Scope{Fields: d.fields, Settings: c.values, Stamp: c.stamp, Places: new(body.Places)}
 }
 
 func (d *Declared) bind(c *opened) (action, error) {
@@ -82,6 +82,7 @@ func (d *Declared) bind(c *opened) (action, error) {
 		once: d.once, dated: d.dated}
 	b := &bound{Declared: d}
 	sc := d.scope(c)
+	a.places = sc.Places
 	if len(d.steps) == 0 {
 		return a, fmt.Errorf("it has no request")
 	}

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/mapping"
@@ -207,7 +208,8 @@ type action struct {
 	dated        bool      // it tells the partner when, though no field has it
 	success      []Success // nil: the spec's
 
-	requests int // that a delivery takes at most; 0: one
+	requests int          // that a delivery takes at most; 0: one
+	places   *body.Places // that its bodies ask for
 
 	once string // path in an item of what stands in a request only once; "": nothing
 
@@ -415,7 +417,9 @@ func (s *Spec[S]) subscribe(o *sender, i int, sub Subscription) error {
 		}
 	}
 	out.bind()
-	if out.program, err = mapping.CompileFields(o.actions[at].Fields, sub.Mapping); err != nil {
+	a := &o.actions[at]
+	out.program, err = mapping.CompileFields(a.Fields, sub.Mapping, mapping.Deeper(a.places.List()))
+	if err != nil {
 		return errors.Join(append(errs, fmt.Errorf("actions[%d] (%s): %w", i, sub.Action, err))...)
 	}
 	if paths := out.program.Paths(); paths != nil {

@@ -69,6 +69,36 @@ func (r *Refs) Raw(f Ref) []byte {
 	return r.raw[p.start:p.stop():p.stop()]
 }
 
+// Append appends Raw to dst. Most values are short: a copy of a fixed length, which goes
+// beyond them, takes half as long as one that first looks how long it is.
+func (r *Refs) Append(dst []byte, f Ref) []byte {
+	p := r.places[f>>refShift]
+	start, n, at := int(p.start), int(p.stop()-p.start), len(dst)
+	if n <= shortCopy && start+shortCopy <= len(r.raw) && at+shortCopy <= cap(dst) {
+		*(*[shortCopy]byte)(dst[at : at+shortCopy]) = *(*[shortCopy]byte)(r.raw[start : start+shortCopy])
+		return dst[:at+n]
+	}
+	return append(dst, r.raw[start:start+n]...)
+}
+
+// shortCopy is how long the copies of fixed length are, in bytes.
+const shortCopy = 32
+
+// Padded is text with room behind it, for [AppendPadded].
+func Padded(text []byte) []byte {
+	return append(make([]byte, 0, max(len(text), shortCopy)), text...)
+}
+
+// AppendPadded appends a text to dst, of which [Padded] has made a copy: faster than append
+// when it is short.
+func AppendPadded(dst, text []byte) []byte {
+	if at := len(dst); len(text) <= shortCopy && cap(text) >= shortCopy && at+shortCopy <= cap(dst) {
+		*(*[shortCopy]byte)(dst[at : at+shortCopy]) = *(*[shortCopy]byte)(text[:shortCopy])
+		return dst[:at+len(text)]
+	}
+	return append(dst, text...)
+}
+
 // Size is the length of Raw.
 func (r *Refs) Size(f Ref) int {
 	p := r.places[f>>refShift]

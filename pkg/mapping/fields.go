@@ -92,6 +92,26 @@ type Option func(*Program)
 // dropped.
 func Batch() Option { return func(p *Program) { p.batch = true } }
 
+// Deep is a place below a field, or with Field -1 below the event.
+type Deep struct {
+	Field int // its place among the action's
+	Path  event.Path
+}
+
+// Deeper has a Program look for places below its fields along with its own paths, as far as
+// a field is a value of the event: see [Payload.Deep], which knows them by their places in
+// the list.
+func Deeper(list []Deep) Option {
+	return func(p *Program) { p.deeper = list }
+}
+
+// deep is a place below a field, as it is found.
+type deep struct {
+	field        int // -1: below the event
+	base         int // slot of the field's own path
+	parent, slot int // of the path, and of that to what it is a member of; from 1 on, 0: it is not found this way
+}
+
 // Program is a mapping compiled against an action's fields. It is immutable
 // and safe for concurrent use.
 type Program struct {
@@ -103,6 +123,8 @@ type Program struct {
 	paths   *event.PathSet
 	plain   bool
 	schema  *schema
+	deeper  []Deep
+	deep    []deep
 }
 
 // quick is how a member of a plain mapping is taken into the payload when the event has
@@ -209,6 +231,7 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 		for i := range p.members {
 			s.bind(p.members[i].n)
 		}
+		p.goDeeper(&s)
 		if p.paths = s.close(); p.paths == nil {
 			return nil, fmt.Errorf("mapping: its %d paths are more than can be followed at once", len(s.paths))
 		}
@@ -223,6 +246,26 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 		}
 	}
 	return p, nil
+}
+
+// goDeeper adds the paths to what is asked for below fields that are the value at one path.
+func (p *Program) goDeeper(s *scope) {
+	p.deep = make([]deep, len(p.deeper))
+	for i, d := range p.deeper {
+		steps, base := d.Path.Steps(), event.Path{}
+		to := &p.deep[i]
+		if to.field = d.Field; d.Field >= 0 {
+			at := slices.IndexFunc(p.members, func(m member) bool { return m.s != nil && m.s.number == d.Field })
+			if at < 0 || p.members[at].p == nil {
+				continue
+			}
+			base = p.members[at].p.path
+			s.at(base, &to.base)
+		}
+		steps = append(base.Steps(), steps...)
+		s.at(event.Keys(steps[:len(steps)-1]...), &to.parent)
+		s.at(event.Keys(steps...), &to.slot)
+	}
 }
 
 // Paths are those that are looked for in every event, nil for a mapping that is no plain
@@ -387,7 +430,7 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 			return nil, errTooLarge
 		}
 	}
-	s.payload = Payload{r: r, root: p.schema, order: p.order}
+	s.payload = Payload{r: r, root: p.schema, order: p.order, deep: p.deep}
 	return &s.payload, nil
 }
 

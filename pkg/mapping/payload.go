@@ -96,6 +96,7 @@ type Payload struct {
 	root  *schema
 	order []uint16 // of the mapping's members; nil: see payloadScratch
 	full  bool
+	deep  []deep
 }
 
 // hashOf is a cheap hash of a field's name. An action asks for dozens of
@@ -170,12 +171,7 @@ func (p *Payload) value(f uint16) event.Value {
 
 // Part is a member of a field that is an object, both by their places among those that
 // are declared. It is known only of objects that were put together of the event's values.
-func (p *Payload) Part(f, member int16) (v event.Value, known bool) {
-	ref, known := p.part(f, member)
-	return p.r.refs.Value(ref), known
-}
-
-func (p *Payload) part(f, member int16) (ref event.Ref, known bool) {
+func (p *Payload) Part(f, member int16) (ref event.Ref, known bool) {
 	s := &p.r.now
 	switch ref := s.refs[f]; {
 	case ref == absent:
@@ -186,13 +182,25 @@ func (p *Payload) part(f, member int16) (ref event.Ref, known bool) {
 	return s.made[f].parts[member], true
 }
 
-// RawPart is the text of Part; nil: it is missing.
-func (p *Payload) RawPart(f, member int16) (raw []byte, known bool) {
-	ref, known := p.part(f, member)
-	if ref == absent {
-		return nil, known
+// Deep is the value at a place below a field, of those that the Program was made with
+// ([Deeper]): what [event.Value.Find] gives. It is known only where the field is the event's
+// own value, and nothing but members of objects lead there.
+func (p *Payload) Deep(i int16) (ref event.Ref, known bool) {
+	if p == nil || int(i) >= len(p.deep) || p.r.Plain || p.deep[i].slot == 0 {
+		return absent, false
 	}
-	return p.r.refs.Raw(ref), true
+	d, s, slots := &p.deep[i], &p.r.now, p.r.refs.Slots()
+	if d.field >= 0 {
+		if at := s.refs[d.field]; at == absent {
+			return absent, true
+		} else if at != slots[d.base-1] {
+			return absent, false
+		}
+	}
+	if parent := slots[d.parent-1]; parent.Kind() != event.Object || !parent.InText() {
+		return absent, false
+	}
+	return slots[d.slot-1], true
 }
 
 // RawAt is Raw of the field with a number: its place among the action's fields.
