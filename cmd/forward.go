@@ -21,6 +21,7 @@ import (
 // runOptions are the flags of forward beyond the selection.
 type runOptions struct {
 	fresh    bool
+	goOn     bool
 	progress string
 	output   string
 	reserve  string
@@ -73,6 +74,7 @@ resume and exit-codes.`,
 	s.flags(c, a.schemes())
 	f := c.Flags()
 	f.BoolVar(&o.fresh, "fresh", false, "send everything again, as a new run")
+	f.BoolVar(&o.goOn, "continue", false, "go on behind what an earlier run delivered, with a configuration that has changed")
 	globalFlag(f, &o.progress, "progress")
 	choiceP(f, &o.output, "output", "o", "form of the summary", "table", "json")
 	o.limits.flags(f)
@@ -94,7 +96,10 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*config.Opened))
 		return nil, err
 	}
 	j := &run.Job{Steps: conf.Pipeline, Config: configPath(conf), Profile: a.profile, Limit: s.limit,
-		Rehearse: s.rehearse, Fresh: o.fresh}
+		Rehearse: s.rehearse, Fresh: o.fresh, Continue: o.goOn}
+	if o.fresh && o.goOn {
+		return nil, usagef("--continue and --fresh are contradictory: give one of them")
+	}
 	if j.Input, err = a.input(s); err != nil {
 		return nil, err
 	}
@@ -190,7 +195,14 @@ func (a *app) forward(ctx context.Context, s *selection, o *runOptions) (err err
 	if err != nil {
 		return err
 	}
-	open := func(runs run.Folder) (*run.Run, error) { return a.runWorld().Open(opening, runs, j) }
+	open := func(runs run.Folder) (*run.Run, error) {
+		r, err := a.runWorld().Open(opening, runs, j)
+		var changed *run.ChangedError
+		if errors.As(err, &changed) {
+			err = usagef("%w:%s", err, report.Commands(a.args, "--continue", "--fresh"))
+		}
+		return r, err
+	}
 	return a.deliver(running, st, j, o, open)
 }
 

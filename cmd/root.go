@@ -39,6 +39,7 @@ type Build struct{ Version, Commit, Date string }
 // app is what a command needs of the outside world.
 type app struct {
 	build       Build
+	args        []string
 	in          io.Reader
 	disk        source.Disk           // where input lies and is kept
 	schemes     func() source.Schemes // what --from may name
@@ -86,6 +87,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	a.out, a.err = printable.NewWriter(a.out, nil), printable.NewWriter(a.err, a.secrets.redact)
 	root := a.root()
 	root.SetArgs(args)
+	a.args = args
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)

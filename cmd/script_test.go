@@ -50,6 +50,7 @@ type shop struct {
 	server   *httptest.Server
 	plain    *http.Server
 	plainURL string
+	inboxes  *inboxes
 	once     sync.Once
 }
 
@@ -98,7 +99,8 @@ func newShop() (*shop, []byte, error) {
 	mux.HandleFunc("GET /v1/base64", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "%"+scriptSecret[:4]+"%"+scriptSecret[4:]) // not a form of the secret that anybody would know
 	})
-	all := &shop{}
+	all := &shop{inboxes: newInboxes()}
+	mux.Handle("/inbox/", all.inboxes)
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !all.odd(w, r) {
 			mux.ServeHTTP(w, r)
@@ -176,8 +178,18 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// got, answer and last are about inboxes: see inbox_test.go.
 			// stop-shop stops the partner: what is answered from now on is
 			// answered by us.
+			"got": func(ts *testscript.TestScript, neg bool, args []string) {
+				ts.Value("shop").(*shop).inboxes.gotCommand(ts, neg, args)
+			},
+			"answer": func(ts *testscript.TestScript, neg bool, args []string) {
+				ts.Value("shop").(*shop).inboxes.answerCommand(ts, neg, args)
+			},
+			"last": func(ts *testscript.TestScript, neg bool, args []string) {
+				ts.Value("shop").(*shop).inboxes.lastCommand(ts, neg, args)
+			},
 			"stop-shop": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Value("shop").(*shop).stop()
 			},

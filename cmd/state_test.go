@@ -275,15 +275,8 @@ func TestVersion1(t *testing.T) {
 	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}, "+
 		"batch_events: 5}\n  b: {type: webhook, settings: {url: %q}, batch_events: 5}\n", f.p.URL+"/a", f.p.URL+"/b"))
 	f.args = []string{"--from", f.args[1], "--config", conf}
-	f.p.answers(func(w http.ResponseWriter, _ *http.Request, _ []string) bool {
-		http.Error(w, "who are you?", http.StatusUnauthorized)
-		return true
-	})
-	s, _ := f.forward(4) // to learn the run's name
-	dir := filepath.Join(f.state, "runs", s.Run)
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
+	_, name := runNames(t, conf, f.args[1])
+	dir := filepath.Join(f.state, "runs", name)
 	if err := os.CopyFS(dir, os.DirFS("../pkg/journal/testdata/version1/killed")); err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +291,6 @@ func TestVersion1(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	f.p.answers(nil)
 	s, errOut := f.forward(3)
 	if a, b := s.Destinations[0], s.Destinations[1]; !strings.Contains(errOut, "resuming run "+s.Run) ||
 		a.Delivered != 58 || engine.Total(a.Rejected) != 2 || a.Requests != 0 || b.Delivered != 60 || b.InDoubt != 10 {
@@ -319,26 +311,34 @@ func TestRunsKeepTheirNames(t *testing.T) {
   a: {type: webhook, settings: {url: "http://127.0.0.1:18181/a"}, batch_events: 5, concurrency: 2}
   b: {type: webhook, settings: {url: "http://127.0.0.1:18181/b"}, batch_events: 5, concurrency: 2}
 `)
+	if id, before := runNames(t, conf, "/tmp/fixture/in.jsonl"); id != "hmuxy5ekr3" || before != "z3kcn2bvb4" {
+		t.Errorf("the command is run %s, and was %s", id, before)
+	}
+}
+
+// runNames are how a command calls its run, and how older versions called it.
+func runNames(t *testing.T, conf, from string) (id, before string) {
+	t.Helper()
 	a := testApp(nil)
 	root := a.root()
-	var id string
 	for _, c := range root.Commands() {
 		if c.Name() == "forward" {
-			c.RunE = func(c *cobra.Command, _ []string) error {
-				s := &selection{from: []string{"/tmp/fixture/in.jsonl"}, format: "auto", schemes: source.Known()}
+			c.RunE = func(*cobra.Command, []string) error {
+				s := &selection{from: []string{from}, format: "auto", schemes: source.Known()}
 				j, err := a.prepareJob(s, &runOptions{}, nil)
 				if err != nil {
 					return err
 				}
-				id = j.ID()
-				return nil
+				id, before, err = j.Names()
+				return err
 			}
 		}
 	}
 	root.SetArgs([]string{"forward", "--config", conf})
-	if err := root.Execute(); err != nil || id != "z3kcn2bvb4" {
-		t.Errorf("the command is run %s, %v", id, err)
+	if err := root.Execute(); err != nil {
+		t.Fatal(err)
 	}
+	return id, before
 }
 
 // TestManyDestinations kills a run with more destinations than a byte can number, in the

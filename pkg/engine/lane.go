@@ -243,6 +243,7 @@ func (l *lane) take(b *block, large int) bool {
 		return false
 	}
 	l.record(b, lb)
+	l.apart(b, lb, from)
 	lb.large = large
 	if isUrgent {
 		l.e.cpu.leave(isUrgent)
@@ -342,6 +343,21 @@ func (l *lane) record(b *block, lb *laneBlock) {
 		lb.size += int64(p.list.Size())
 	}
 	lb.keepText(b, keep)
+}
+
+// apart counts the records of a block from an item on that the steps have dropped, where
+// that is each lane's own affair: see [selection.Selection].
+func (l *lane) apart(b *block, lb *laneBlock, from int) {
+	s := &l.e.c.Selection
+	if b.start.Ordinal >= s.Cut {
+		return
+	}
+	for i := from; i < len(b.items); i++ {
+		if s.Apart(&b.items[i], b.start.Ordinal+uint64(i)) {
+			lb.counts.Filtered++
+			l.seen++
+		}
+	}
 }
 
 // recordPart does that for one part of a block, and returns how many bytes the events have

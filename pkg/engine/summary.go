@@ -33,6 +33,22 @@ type Summary struct {
 	// DeadLetters is where the records are that are no events, if there are any.
 	DeadLetters  string        `json:"dead_letters,omitempty"`
 	Destinations []LaneSummary `json:"destinations"`
+	// Removed are destinations that an earlier command had and the last one had not, as they
+	// were left. Continued says where destinations went on with another configuration. The
+	// caller sets both.
+	Removed   []LaneSummary `json:"removed,omitempty"`
+	Continued []Continued   `json:"continued,omitempty"`
+}
+
+// Continued is a destination that goes on with another configuration than it began with.
+type Continued struct {
+	Destination string    `json:"destination"`
+	At          time.Time `json:"at"`
+	Changed     []string  `json:"changed"` // keys of the configuration
+	// Delivered are the events that had gone there by then, and After is how many records of
+	// the input its checkpoint had passed.
+	Delivered uint64 `json:"delivered"`
+	After     uint64 `json:"after"`
 }
 
 // LaneSummary is one destination's part of it.

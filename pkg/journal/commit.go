@@ -137,7 +137,7 @@ func (r *Run) takeNext() *take {
 	if r.err != nil {
 		return answer(r.err)
 	}
-	dirty := r.pending.Len()+r.fresh.Len()+len(r.added)+len(r.put) > 0
+	dirty := r.pending.Len()+r.fresh.Len()+len(r.added)+len(r.news) > 0
 	for _, l := range r.order {
 		if l.dirty {
 			dirty, l.dirty = true, false
@@ -210,13 +210,13 @@ func (r *Run) writeCommit(t *take) error {
 	}
 	r.fresh.Reset()
 	r.pending.Reset()
-	for _, key := range r.put {
+	for _, key := range r.news {
 		if c.Values == nil {
 			c.Values = map[string][]byte{}
 		}
 		c.Values[key] = versioned(r.values[key])
 	}
-	r.added, r.put = nil, nil
+	r.added, r.news = nil, nil
 	t.marks = make([]Mark, len(r.order))
 	for i, l := range r.order {
 		t.marks[i] = l.mark

@@ -19,12 +19,13 @@ import (
 //	S lane verdicts                      settled without a request
 //	C lane checkpoint                    mark, counts, pace, as JSON
 //	D lane size count                    dead letters written
+//	F lane                               what is known above the mark is forgotten
 //
 // Integers are varints; lists have their length in front. In version 1, which is told by
 // the letter of a kind in the place of the version, a lane's number is one byte. In both
 // version 1 and 2 a request has no size, and a checkpoint does not say which requests it
-// has counted: there the checkpoint's own numbers hold.
-const recordsVersion = 3
+// has counted: there the checkpoint's own numbers hold. Version 3 has no F.
+const recordsVersion = 4
 
 // seal makes a commit's data of records.
 func seal(records ...[]byte) []byte {
@@ -50,7 +51,7 @@ func unseal(data []byte) (records []byte, version byte, err error) {
 	switch {
 	case len(records) == 0 || records[0] >= 'A' && records[0] <= 'Z':
 		return records, 1, nil
-	case records[0] == 2, records[0] == recordsVersion:
+	case records[0] >= 2 && records[0] <= recordsVersion:
 		return records[1:], records[0], nil
 	}
 	return nil, 0, errVersion(records[0])
@@ -328,6 +329,8 @@ func (l *Lane) replay(kind byte, d *decoder, version byte) error {
 		l.sent = sent{c.Counts.Requests, c.Counts.Retries, c.Counts.Bytes}
 		l.nextID = max(l.nextID, c.Last)
 		l.forget()
+	case 'F':
+		l.ended, l.open = nil, map[uint64]openRequest{}
 	case 'D':
 		l.dead.size, l.dead.count = int64(d.uvarint()), d.uvarint()
 	default:

@@ -12,3 +12,6 @@ func Replay(data []byte) error {
 
 // Seal makes a commit's data of records.
 func Seal(records []byte) []byte { return seal(records) }
+
+// RecordsVersion is that of the records of commits.
+const RecordsVersion = recordsVersion

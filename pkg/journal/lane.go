@@ -178,6 +178,45 @@ func (l *Lane) Advance(m Mark, c Counts, pace []byte) error {
 	return nil
 }
 
+// Amendment changes where a lane resumes, before anything is done with it.
+type Amendment struct {
+	Lane   string
+	Mark   Mark // its position and ordinal stay
+	Counts Counts
+	// Forget says that what is known of deliveries above the mark no longer holds: they are
+	// numbered in another way now.
+	Forget bool
+}
+
+// Amend changes lanes and keeps a value, all in one commit. It returns as [Run.Put] does.
+func (r *Run) Amend(key string, value any, amendments []Amendment) error {
+	return r.put(key, value, func() {
+		for _, a := range amendments {
+			l := r.lanes[a.Lane]
+			if l == nil {
+				continue
+			}
+			a.Mark.Position, a.Mark.Ordinal = l.mark.Position, l.mark.Ordinal
+			l.mark, l.counts, l.dirty = a.Mark, a.Counts.Clone(), true
+			if a.Forget {
+				l.ended, l.open = nil, map[uint64]openRequest{}
+				r.record(func(b []byte) []byte { return l.head(b, 'F') })
+			}
+			l.state = l.resume()
+		}
+	})
+}
+
+// Lanes are the names of all lanes that there are, with those that nobody has asked for.
+func (r *Run) Lanes() (names []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.order {
+		names = append(names, l.Name)
+	}
+	return names
+}
+
 // Durable returns the last mark that would survive a power cut.
 func (l *Lane) Durable() Mark {
 	l.r.mu.Lock()

@@ -337,7 +337,7 @@ func TestManyLanes(t *testing.T) {
 // TestNewerVersions: what a newer fanfold has written is refused, and not guessed at.
 func TestNewerVersions(t *testing.T) {
 	for name, c := range map[string]journal.Commit{
-		"records": {Data: resealed(4)},
+		"records": {Data: resealed(journal.RecordsVersion + 1)},
 		"objects": {Data: journal.Seal(nil), Objects: [][]byte{[]byte(`3 {"name":"a"}`)}},
 		"values":  {Data: journal.Seal(nil), Values: map[string][]byte{"user:x": []byte(`3 1`)}},
 	} {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -78,7 +79,7 @@ type Run struct {
 	total    int               // its rows, with those that Extend added: years of objects are not kept
 	added    [][]byte          // the last of them, which are not committed
 	values   map[string][]byte // of Put
-	put      []string          // names of those that are not committed
+	news     []string          // names of those that are not committed
 	urgent   bool              // somebody waits
 	err      error             // what ended the committer; nothing is accepted any more
 	lastSync time.Time         // zero: the next commit is to be synced
@@ -224,6 +225,25 @@ func (r *Run) Name() string { return filepath.Base(r.Dir) }
 // Meta returns what the run was made with.
 func (r *Run) Meta() json.RawMessage { return r.meta }
 
+// ReadMeta returns what the run in a folder was made with, without opening it: nothing is
+// changed there. nil: it was never said. The error is an [fs.ErrNotExist] when there is no
+// journal, and a *BusyError when a process works on the run.
+func ReadMeta(dir string) (json.RawMessage, error) {
+	_, err := os.Stat(filepath.Join(dir, databaseName))
+	if left := remains(dir); errors.Is(err, fs.ErrNotExist) && left != "" {
+		return nil, &DamagedError{dir, fmt.Errorf("%s is missing beside %s", databaseName, left)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	lock, err := Lock(dir, lockName)
+	if err != nil {
+		return nil, err
+	}
+	meta, err := readMeta(dir)
+	return meta, errors.Join(err, lock.Close())
+}
+
 // Manifest returns the objects that the manifest had when the run was opened.
 func (r *Run) Manifest() []source.Object { return slices.Clone(r.manifest) }
 
@@ -249,7 +269,11 @@ func (r *Run) Extend(added []source.Object) error {
 // Put keeps a small value with the run, such as the instants to which relative
 // times were resolved. It returns when a process that is killed would leave it behind:
 // a power cut takes it only together with everything that comes after it.
-func (r *Run) Put(key string, value any) error {
+func (r *Run) Put(key string, value any) error { return r.put(key, value, func() {}) }
+
+// put is Put, with what else is to be in the same commit, which is called with the lock
+// held.
+func (r *Run) put(key string, value any, also func()) error {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return err
@@ -259,8 +283,9 @@ func (r *Run) Put(key string, value any) error {
 		r.mu.Unlock()
 		return r.err
 	}
+	also()
 	r.values[valueKey+key] = data
-	r.put = append(r.put, valueKey+key)
+	r.news = append(r.news, valueKey+key)
 	ch := r.wait()
 	r.mu.Unlock()
 	r.wake()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -231,6 +232,30 @@ func (l *sqliteLog) upgrade(ctx context.Context, version string) error {
 	}
 	return fmt.Errorf("it was written by another version of fanfold (journal version %q, this is %s)",
 		version, tablesVersion)
+}
+
+// readMeta asks the database in a folder what the run was made with; nil: it does not say.
+func readMeta(dir string) (json.RawMessage, error) {
+	db, err := sql.Open("sqlite", address(filepath.Join(dir, databaseName), "query_only(1)", "locking_mode(EXCLUSIVE)"))
+	if err != nil {
+		return nil, err
+	}
+	var value []byte
+	err = db.QueryRow(`SELECT value FROM kv WHERE key = ?`, metaKey).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		value, err = []byte("2 null"), nil
+	}
+	if err = errors.Join(err, db.Close()); err != nil {
+		if !ofMachine(err) {
+			err = &DamagedError{dir, err}
+		}
+		return nil, err
+	}
+	meta, err := unversioned(value)
+	if string(meta) == "null" {
+		meta = nil
+	}
+	return meta, err
 }
 
 // rowsOf runs a query and yields its rows, to be scanned.

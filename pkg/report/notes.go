@@ -17,6 +17,14 @@ func Notice(n run.Notice) string {
 		return fmt.Sprintf("resuming run %s", n.Run)
 	case run.NewStream:
 		return fmt.Sprintf("run %s is complete: %s is new input, for run %s", n.Done, n.Name, n.Run)
+	case run.Continuing:
+		return fmt.Sprintf("run %s goes on with another configuration: %s", n.Run, differences(n.Differences))
+	case run.Added:
+		return fmt.Sprintf("run %s: %s begins at the beginning, the others go on where they were", n.Run,
+			strings.Join(n.Destinations, ", "))
+	case run.OtherSettings:
+		return fmt.Sprintf("a new run: run %s of the same input had other destinations of these names: %s", n.Run,
+			differences(n.Differences))
 	case run.NewPresets:
 		return fmt.Sprintf("the presets of %s have changed since run %s was begun (%s): "+
 			"what is new goes out with those of today", n.Destination, n.Run, n.Changes)
@@ -32,6 +40,16 @@ func Notice(n run.Notice) string {
 		return fmt.Sprintf("run %s: these dead letters were sent again already, %s%s", n.Run, n.Finished, again)
 	}
 	return ""
+}
+
+// differences says what of destinations is not as it was, and what they had been sent by then.
+func differences(ds []run.Difference) string {
+	var said []string
+	for _, d := range ds {
+		said = append(said, fmt.Sprintf("%s (%s), with %d events delivered before", d.Destination, strings.Join(d.Keys, ", "),
+			d.Delivered))
+	}
+	return strings.Join(said, "; ")
 }
 
 func nothingNew(n run.NothingNew) string {

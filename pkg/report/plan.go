@@ -144,6 +144,9 @@ func planLane(w io.Writer, l *run.PlannedLane, prices map[string]Price) {
 func planEarlier(w io.Writer, p *run.Plan) {
 	switch e := p.Earlier; {
 	case e == nil:
+	case len(e.Differences) > 0:
+		fmt.Fprintf(w, "run %s had another configuration: %s; forward wants --continue, to go on behind that, or --fresh\n",
+			e.Run, differences(e.Differences))
 	case e.Status == run.Complete:
 		fmt.Fprintf(w, "run %s of this command is complete: forward would send only what is new in its input, "+
 			"and all of the above with --fresh\n", e.Run)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // JSON writes a document on one line, with < and > as they are.
@@ -18,3 +19,18 @@ func JSON(w io.Writer, v any) error {
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// Commands are command lines with one more flag each, one a line, to be copied to a shell.
+func Commands(args []string, flags ...string) string {
+	var b strings.Builder
+	for _, flag := range flags {
+		b.WriteString("\n  fanfold")
+		for _, arg := range append(slices.Clone(args), flag) {
+			if arg == "" || strings.ContainsAny(arg, " \t\n\"'`$\\*?[](){}<>|&;!~#") {
+				arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+			}
+			b.WriteString(" " + arg)
+		}
+	}
+	return b.String()
+}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/engine"
 )
@@ -17,6 +18,13 @@ func Summary(w io.Writer, s *engine.Summary) error {
 	}
 	for _, d := range s.Destinations {
 		reasons(w, &d)
+	}
+	for _, c := range s.Continued {
+		fmt.Fprintf(w, "%s: another configuration (%s) since %s, after %d records and %d events delivered\n", c.Destination,
+			strings.Join(c.Changed, ", "), c.At.Format(time.RFC3339), c.After, c.Delivered)
+	}
+	for _, d := range s.Removed {
+		fmt.Fprintf(w, "%s: of an earlier command, and left as it is: %d delivered, %d pending\n", d.Name, d.Delivered, d.Pending)
 	}
 	for _, k := range sortedKeys(s.BadReasons) {
 		fmt.Fprintf(w, "no events %d: %s%s\n", s.BadReasons[k], k, like(s.BadExamples[k]))

@@ -21,12 +21,9 @@ type Folder string
 // when everything is to be sent again.
 func (f Folder) choose(id string, fresh bool) (dir string, resumed bool, err error) {
 	root := string(f)
-	if err = os.MkdirAll(root, 0o700); err != nil {
-		return "", false, fmt.Errorf("making the folder for runs: %w (choose another place with --state-dir)", err)
-	}
-	entries, err := os.ReadDir(root)
+	entries, err := f.entries()
 	if err != nil {
-		return "", false, fmt.Errorf("looking for earlier runs: %w (choose another place with --state-dir)", err)
+		return "", false, err
 	}
 	newest := 0
 	for _, e := range entries { // those before it may have been removed
@@ -36,6 +33,18 @@ func (f Folder) choose(id string, fresh bool) (dir string, resumed bool, err err
 		return filepath.Join(root, runName(id, newest+1)), false, nil
 	}
 	return filepath.Join(root, runName(id, newest)), true, nil
+}
+
+// entries are what is in the folder, which is made when it is not there.
+func (f Folder) entries() ([]fs.DirEntry, error) {
+	if err := os.MkdirAll(string(f), 0o700); err != nil {
+		return nil, fmt.Errorf("making the folder for runs: %w (choose another place with --state-dir)", err)
+	}
+	entries, err := os.ReadDir(string(f))
+	if err != nil {
+		return nil, fmt.Errorf("looking for earlier runs: %w (choose another place with --state-dir)", err)
+	}
+	return entries, nil
 }
 
 // runNumber returns the number of the run that a folder is of, among those with an

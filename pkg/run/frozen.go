@@ -32,8 +32,9 @@ func subscribedTo(d *config.Opened, redact func(string) string) []string {
 // journal names a delivery by its place among those of its event, so another fanfold, with
 // other presets, would take one for another: a destination that has deliveries under way is
 // refused then. One that has none goes on with the presets of today, and that is a notice.
-func freezeSubscriptions(
-	run *journal.Run, dests []*config.Opened, notice func(Notice), redact func(string) string,
+// Of those that the user has changed, and goes on with, nothing is said here.
+func freezeSubscriptions(run *journal.Run, dests []*config.Opened, byUser []string, notice func(Notice),
+	redact func(string) string,
 ) error {
 	had, err := subscribedOf(run)
 	if err != nil {
@@ -52,7 +53,7 @@ func freezeSubscriptions(
 			continue
 		}
 		changed = true
-		if !known {
+		if !known || slices.Contains(byUser, d.Name) {
 			continue
 		}
 		what := differences(before, subscribed)

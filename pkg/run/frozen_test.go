@@ -28,7 +28,7 @@ func TestSubscriptionsAreFrozen(t *testing.T) {
 			t.Fatal(err)
 		}
 		var said string
-		err = freezeSubscriptions(run, dests, func(n Notice) { said += n.(NewPresets).Changes }, strings.Clone)
+		err = freezeSubscriptions(run, dests, nil, func(n Notice) { said += n.(NewPresets).Changes }, strings.Clone)
 		if do != nil {
 			do(run.Lane("ads"))
 		}

@@ -8,11 +8,15 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/secret"
 )
 
-// identity is what makes two jobs the same run: what is read, and what is sent to
-// whom; not secrets, rates or concurrency. It is kept in the journal; the id is its
-// hash. The members and their order are part of the id of runs that exist.
+// identity is what a job reads, and what it sends to whom; not secrets, rates or
+// concurrency. What is read makes the family of runs that a job belongs to, which gives
+// them their names; what is sent to whom says for each destination whether a run of the
+// family is one of it, and whether its configuration has changed. It is kept in the
+// journal, and beside it ([keptIdentity]). The hash of all of it is the id of redrives,
+// and of runs of before: the members and their order are part of that.
 type identity struct {
 	From                         []string
 	Since, Until, Filter         string
@@ -35,13 +39,39 @@ type destinationIdentity struct {
 	Actions                              []string
 }
 
-// ID names the job's first run; those that come after it have a number behind it.
-func (j *Job) ID() string {
-	_, id := j.identity()
-	return id
+// who is the destination itself: where it is, not what it is sent.
+func (d destinationIdentity) who() destinationIdentity {
+	d.Presets, d.Filter, d.Actions = "", "", nil
+	return d
 }
 
-func (j *Job) identity() (meta identity, id string) {
+// input is what is read.
+func (m identity) input() identity {
+	m.Transform, m.Destinations = "", nil
+	return m
+}
+
+// hashOf is a short name for a value. JSON of texts and numbers cannot fail.
+func hashOf(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	sum := sha256.Sum256(data)
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:])[:10])
+}
+
+// Names are how the first run of the job is called, and how it was called by versions of
+// fanfold that made one name of what is read and what is sent to whom. Those that come
+// after it have a number behind it.
+func (j *Job) Names() (id, before string, err error) {
+	meta, _, err := j.identity(nil)
+	return hashOf(meta.input()), hashOf(meta), err
+}
+
+// identity is that of the job, and shown the same as it may be kept: an address or a
+// mapping may hold a secret.
+func (j *Job) identity(redact func(string) string) (meta, shown identity, err error) {
 	in := &j.Input
 	meta = identity{From: in.From, Since: in.Since, Until: in.Until, Limit: j.Limit, Rehearse: j.Rehearse,
 		Format: in.Options.Format, Layout: in.Options.Layout, Lateness: in.Lateness, S3: in.Schemes["s3"],
@@ -75,8 +105,10 @@ func (j *Job) identity() (meta identity, id string) {
 	slices.SortFunc(meta.Destinations, func(a, b destinationIdentity) int { return strings.Compare(a.Name, b.Name) })
 	data, err := json.Marshal(meta)
 	if err != nil {
-		panic(err) // texts and numbers cannot fail
+		return meta, shown, err
 	}
-	sum := sha256.Sum256(data)
-	return meta, strings.ToLower(base32.StdEncoding.EncodeToString(sum[:])[:10])
+	if redact != nil {
+		data = secret.JSON(data, redact)
+	}
+	return meta, shown, json.Unmarshal(data, &shown)
 }

@@ -173,7 +173,7 @@ func (r *Run) openStream(ctx context.Context) error {
 
 // wasComplete says that an earlier process has finished the run.
 func (r *Run) wasComplete() bool {
-	return r.resumed && r.before != nil && r.before.Status == Complete
+	return r.resumed && r.job.done(r.before)
 }
 
 func (r *Run) noticeResuming() {

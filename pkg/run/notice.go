@@ -36,6 +36,28 @@ type RedrivenAgain struct {
 // begun: what is new goes out with those of today.
 type NewPresets struct{ Run, Destination, Changes string }
 
+// Continuing says that destinations go on with another configuration.
+type Continuing struct {
+	Run         string
+	Differences []Difference
+}
+
+// Added says that destinations are new to a run: they begin at the beginning, alone.
+type Added struct {
+	Run          string
+	Destinations []string
+}
+
+// OtherSettings says of an earlier run of the same input that its destinations are called as
+// those of this command, and are others: so this is a new run.
+type OtherSettings struct {
+	Run         string
+	Differences []Difference
+}
+
+func (Continuing) notice()    {}
+func (Added) notice()         {}
+func (OtherSettings) notice() {}
 func (Resuming) notice()      {}
 func (NewStream) notice()     {}
 func (NewObjects) notice()    {}

@@ -31,6 +31,9 @@ type Plan struct {
 type Earlier struct {
 	Run    string
 	Status string // as in the summary; "": it has not come to one
+	// Differences are what of the configuration is not as it was: forward wants to be told
+	// whether to go on.
+	Differences []Difference
 }
 
 // Planned are events that have something in common, and where one of them is.
@@ -81,8 +84,8 @@ const mostNames = 10_000
 // Plan reads the input of a job once, routes and packs it as a run would, and sends
 // nothing. dir is a folder for what cannot be held in memory; the caller removes it.
 func (w *World) Plan(ctx context.Context, runs Folder, j *Job, dir string) (*Plan, error) {
-	p := &Plan{Run: j.ID(), Bad: map[string]Planned{}, Dropped: map[string]uint64{}}
-	if err := p.earlier(runs, j); err != nil {
+	p := &Plan{Bad: map[string]Planned{}, Dropped: map[string]uint64{}}
+	if err := p.earlier(runs, j, w.Redact); err != nil {
 		return nil, err
 	}
 	names := map[string]uint64{}
@@ -114,17 +117,17 @@ func (w *World) Plan(ctx context.Context, runs Folder, j *Job, dir string) (*Pla
 }
 
 // earlier finds a run of the same command.
-func (p *Plan) earlier(runs Folder, j *Job) error {
-	if j.Fresh || j.Rehearse {
-		return nil
-	}
-	dir, found, err := runs.choose(j.ID(), false)
-	if err != nil || !found {
+func (p *Plan) earlier(runs Folder, j *Job, redact func(string) string) error {
+	at, err := runs.pick(j, redact)
+	if p.Run = filepath.Base(at.dir); err != nil || !at.resumed {
 		return err
 	}
-	p.Earlier = &Earlier{Run: filepath.Base(dir)}
-	if s, err := ReadSummary(dir); err == nil {
+	p.Earlier = &Earlier{Run: p.Run, Differences: at.differs}
+	if s, err := ReadSummary(at.dir); err == nil {
 		p.Earlier.Status = s.Status
+		if s.Status == Complete && !j.done(s) {
+			p.Earlier.Status = Incomplete
+		}
 	}
 	return nil
 }

@@ -98,7 +98,9 @@ func (w *World) Letters(
 		return nil, err
 	}
 	l.open.add(of.Close)
-	l.meta = of.Meta()
+	if l.meta, err = metaOf(of); err != nil {
+		return nil, err
+	}
 	if l.subscribed, err = subscribedOf(of); err != nil {
 		return nil, err
 	}
@@ -193,8 +195,11 @@ func (l *Letters) Open(ctx context.Context, j *Job, steps *transform.Pipeline) (
 	}
 	j.Input.From, j.Input.Bounds.Relative = append([]string{what}, l.sizes...), l.choice.Relative
 	r := &Run{w: l.w, job: j, redrive: re}
-	meta, id := j.identity()
-	if err := r.choose(l.runs, id); err != nil {
+	meta, _, err := j.identity(nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.chooseRedrive(l.runs, hashOf(meta)); err != nil {
 		return nil, err
 	}
 	now, err := json.Marshal(meta)
@@ -213,6 +218,19 @@ func (l *Letters) Open(ctx context.Context, j *Job, steps *transform.Pipeline) (
 		}
 	}
 	return r.begin(ctx, meta)
+}
+
+// chooseRedrive takes the folder of the newest redrive of an identity, or the next one: where
+// what it asked for is another time by now, too.
+func (r *Run) chooseRedrive(runs Folder, id string) (err error) {
+	j := r.job
+	if r.dir, r.resumed, err = runs.choose(id, j.Fresh || j.Rehearse); err != nil || !r.resumed {
+		return err
+	}
+	if s, wrong := ReadSummary(r.dir); j.Input.Bounds.Relative && wrong == nil && s.Status == Complete {
+		r.dir, r.resumed, err = runs.choose(id, true)
+	}
+	return err
 }
 
 // redriveOf is what makes a run a redrive of another one.

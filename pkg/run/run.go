@@ -68,6 +68,7 @@ type Job struct {
 	Limit        int64         // events selected; 0: all
 	Rehearse     bool
 	Fresh        bool    // send everything again, as a new run
+	Continue     bool    // go on although the configuration has changed
 	RealPace     bool    // a rehearsal keeps the partners' rates, too
 	MaxErrors    int     // events in a row with the same refusal before a destination is stopped: see engine.Options
 	Reserve      float64 // share of each partner's quota that is left to live traffic
@@ -92,6 +93,9 @@ type Run struct {
 	resumed bool            // an earlier process has worked on it
 	before  *engine.Summary // of an earlier process; nil: none, or it was killed in its first run
 	redrive *redriveOf      // nil: it is none
+	picked  picked          // of a redrive only dir and resumed
+	changed []engine.Continued
+	cut     uint64 // ordinal at which the steps changed last
 
 	journal *journal.Run
 	open    closers // all but the journal
@@ -139,34 +143,64 @@ func (w *World) Open(ctx context.Context, runs Folder, j *Job) (*Run, error) {
 		return nil, err
 	}
 	r := &Run{w: w, job: j}
-	meta, id := j.identity()
-	if err := r.choose(runs, id); err != nil {
+	if err := r.choose(runs); err != nil {
+		return nil, err
+	}
+	meta, _, err := j.identity(w.Redact)
+	if err != nil {
 		return nil, err
 	}
 	return r.begin(ctx, meta)
 }
 
-// choose takes the run's folder: the newest of its identity, or the next one.
-// Where a finished run's command means something else by now, that is the next.
-func (r *Run) choose(runs Folder, id string) (err error) {
+// choose takes the run's folder: that of the run that has the job's destinations, or the
+// next one. Where a finished run's command means something else by now, that is the next.
+func (r *Run) choose(runs Folder) (err error) {
 	j := r.job
-	if r.dir, r.resumed, err = runs.choose(id, j.Fresh || j.Rehearse); err != nil {
+	if r.picked, err = runs.pick(j, r.w.Redact); err != nil {
 		return err
 	}
-	if !r.resumed || !j.Input.Bounds.Relative && j.Input.Stream == nil {
+	r.dir, r.resumed = r.picked.dir, r.picked.resumed
+	id := filepath.Base(r.dir)
+	if !r.resumed {
+		if o := r.picked.other; o != nil {
+			r.notice(r.otherSettings(o))
+		}
 		return nil
 	}
-	if s, wrong := ReadSummary(r.dir); wrong != nil || s.Status != Complete {
-		return nil // it goes on
+	if j.Input.Bounds.Relative || j.Input.Stream != nil {
+		if s, wrong := ReadSummary(r.dir); wrong == nil && j.done(s) {
+			again := *j
+			again.Fresh = true
+			if r.picked, err = runs.pick(&again, r.w.Redact); err != nil {
+				return err
+			}
+			r.dir, r.resumed = r.picked.dir, false
+			if j.Input.Stream != nil { // another pipe is other events, as far as anybody can know
+				r.notice(NewStream{Done: id, Run: filepath.Base(r.dir), Name: j.Input.Stream.Name})
+			}
+			return nil
+		}
 	}
-	old := filepath.Base(r.dir)
-	if r.dir, r.resumed, err = runs.choose(id, true); err != nil {
-		return err
-	}
-	if j.Input.Stream != nil { // another pipe is other events, as far as anybody can know
-		r.notice(NewStream{Done: old, Run: filepath.Base(r.dir), Name: j.Input.Stream.Name})
+	if len(r.picked.differs) > 0 && !j.Continue {
+		return &MistakeError{&ChangedError{id, r.picked.differs}}
 	}
 	return nil
+}
+
+// done says that a summary is that of a run that has nothing left to do for the job's
+// destinations.
+func (j *Job) done(s *engine.Summary) bool {
+	if s == nil || s.Status != Complete {
+		return false
+	}
+	for _, d := range j.Destinations {
+		of := func(l engine.LaneSummary) bool { return l.Name == d.Name && l.Pending == 0 }
+		if !slices.ContainsFunc(s.Destinations, of) && !slices.ContainsFunc(s.Removed, of) {
+			return false
+		}
+	}
+	return true
 }
 
 // begin opens the run in its folder.
@@ -179,7 +213,7 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 		return nil, err
 	}
 	for _, step := range []func(context.Context) error{
-		r.freezePresets, r.freezeBounds, r.openSource, r.openSteps, r.openLanes} {
+		r.goOn, r.freezePresets, r.freezeBounds, r.openSource, r.openSteps, r.openLanes} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
@@ -187,6 +221,7 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	j := r.job
 	r.stop = make(chan struct{})
 	selected := j.selection(r.bounds.Times)
+	selected.Cut = r.cut
 	if r.redrive != nil { // letters are no events: what is in them is read where they are routed
 		selected.Rules, selected.Suppress, selected.SkipUndated = nil, nil, false
 	}
@@ -205,7 +240,11 @@ func (r *Run) freezePresets(context.Context) error {
 	if r.redrive != nil {
 		return nil
 	}
-	return freezeSubscriptions(r.journal, r.job.Destinations, r.notice, r.w.Redact)
+	var changed []string // by the user
+	for _, d := range r.picked.differs {
+		changed = append(changed, d.Destination)
+	}
+	return freezeSubscriptions(r.journal, r.job.Destinations, changed, r.notice, r.w.Redact)
 }
 
 // freezeBounds keeps the instants to which relative times were resolved at the
@@ -228,7 +267,7 @@ func (r *Run) openSteps(context.Context) error {
 	if r.job.Steps == nil {
 		return nil
 	}
-	if err := r.job.Steps.Open(r.dir, r.begun()); err != nil {
+	if err := r.job.Steps.Open(r.dir, r.cut == 0 && r.begun()); err != nil {
 		return err
 	}
 	r.open.add(r.job.Steps.Close)
@@ -280,7 +319,7 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 		err, sum.Status = errors.Join(err, e), Incomplete
 	}
 	r.finish(sum)
-	res := &Result{Summary: sum, Again: r.resumed && r.before != nil && r.before.Status == Complete, Input: r.input}
+	res := &Result{Summary: sum, Again: r.wasComplete(), Input: r.input}
 	if e := writeSummary(r.dir, sum); e != nil {
 		err = errors.Join(err, e)
 	} else if e := os.Remove(countsPath(r.dir)); e != nil && !errors.Is(e, fs.ErrNotExist) {

@@ -53,8 +53,13 @@ func writeCounts(path string, s *engine.Summary) error {
 	if err != nil {
 		return err
 	}
+	return replaceFile(path, append(data, '\n'))
+}
+
+// replaceFile puts a file in its place when it is whole.
+func replaceFile(path string, data []byte) error {
 	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, append(data, '\n'), 0o600); err != nil {
+	if err := os.WriteFile(tmp, data, 0o600); err != nil {
 		return err
 	}
 	return os.Rename(tmp, path)
@@ -110,6 +115,7 @@ func (r *Run) finish(s *engine.Summary) {
 	if before == nil {
 		before = &engine.Summary{}
 	}
+	s.Removed, s.Continued = r.removed(before), r.changed
 	redact := r.w.Redact
 	for _, from := range r.job.Input.From {
 		s.From = append(s.From, redact(from))
@@ -119,7 +125,7 @@ func (r *Run) finish(s *engine.Summary) {
 		d := &s.Destinations[i]
 		d.Stopped, d.Problem = redact(d.Stopped), redact(d.Problem)
 		var old engine.LaneSummary
-		for _, b := range before.Destinations {
+		for _, b := range slices.Concat(before.Destinations, before.Removed) {
 			if b.Name == d.Name {
 				old = b
 			}
@@ -127,6 +133,16 @@ func (r *Run) finish(s *engine.Summary) {
 		d.Examples = examples(d.Rejected, d.Examples, old.Examples, redact)
 		d.SkippedExamples = examples(d.Skipped, d.SkippedExamples, old.SkippedExamples, redact)
 	}
+}
+
+// removed are destinations that an earlier command had and this one has not.
+func (r *Run) removed(before *engine.Summary) (left []engine.LaneSummary) {
+	for _, b := range slices.Concat(before.Destinations, before.Removed) {
+		if !slices.ContainsFunc(r.lanes, func(l engine.LaneConfig) bool { return l.Name == b.Name }) {
+			left = append(left, b)
+		}
+	}
+	return left
 }
 
 // examples are those of now and of before, for what there is.

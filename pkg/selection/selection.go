@@ -48,6 +48,15 @@ type Selection struct {
 	// whose record ends at a position. What it is given is valid during the call.
 	Watch func(ev *event.Event, end source.Position, a transform.Applied)
 	Limit int64 // events that have passed range and filter; 0: all
+	// Cut is the ordinal before which other steps were in force once: what today's drop of
+	// the records before it is counted by each destination for itself ([Selection.Apart]),
+	// since each has met the change at a place of its own.
+	Cut uint64
+}
+
+// Apart says of a record that a step has dropped it, and that its marks do not count it.
+func (s *Selection) Apart(it *Item, ordinal uint64) bool {
+	return ordinal < s.Cut && it.Dropped == transform.Dropped
 }
 
 // Why a record is dropped, as the summary has it. Steps have reasons of their own.
@@ -158,7 +167,7 @@ func (s *Selection) Order(
 		switch {
 		case it.Bad != nil:
 			end.Bad++
-		case it.Dropped != "":
+		case it.Dropped != "" && !s.Apart(it, end.Ordinal-1):
 			if end.Dropped == nil {
 				end.Dropped = map[string]uint64{}
 			}

@@ -216,6 +216,18 @@ func (p *Pipeline) Identity() string {
 	return p.identity
 }
 
+// Written names each step: what it is, and a short hash of how it was written.
+func (p *Pipeline) Written() (names []string) {
+	if p == nil {
+		return nil
+	}
+	for _, s := range p.steps {
+		h := sha256.Sum256([]byte(s.written))
+		names = append(names, s.Kind+" "+hex.EncodeToString(h[:8]))
+	}
+	return names
+}
+
 // Empty reports whether there are no steps, so that events need not be
 // offered at all.
 func (p *Pipeline) Empty() bool { return p == nil || len(p.steps) == 0 }

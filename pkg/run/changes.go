@@ -1,0 +1,267 @@
+package run
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/engine"
+)
+
+// Difference is what of a destination's configuration is not as it was when a run was
+// worked on last, and what the run has done by then.
+type Difference struct {
+	Destination        string
+	Keys               []string // like filter, or actions.trackEvent.mapping.name
+	Delivered, Pending uint64
+	// rerouted says that events may become other deliveries than they were.
+	rerouted bool
+}
+
+// ChangedError is a run whose configuration has changed, and nobody has said whether it
+// goes on with that or begins anew.
+type ChangedError struct {
+	Run         string
+	Differences []Difference
+}
+
+func (e *ChangedError) Error() string {
+	var said []string
+	for _, d := range e.Differences {
+		did := fmt.Sprintf("%d events were delivered to %s", d.Delivered, d.Destination)
+		if d.Pending > 0 {
+			did += fmt.Sprintf(" (%d are pending)", d.Pending)
+		}
+		said = append(said, fmt.Sprintf("%s with another configuration: %s", did, strings.Join(d.Keys, ", ")))
+	}
+	return fmt.Sprintf("the configuration has changed since run %s: %s. --continue goes on behind them with the new one, "+
+		"--fresh sends everything again", e.Run, strings.Join(said, "; "))
+}
+
+// picked is the run that a job works on.
+type picked struct {
+	dir     string
+	resumed bool          // an earlier process has worked on it
+	kept    *keptIdentity // what is known of it; nil: it is new
+	differs []Difference
+	steps   bool     // the steps are others
+	added   []string // destinations that are new to it
+	other   *knownRun
+}
+
+// pick chooses the run of a job: the newest that has all of its destinations, or the
+// newest that has some, to which the others are added; else a new one.
+func (f Folder) pick(j *Job, redact func(string) string) (p picked, err error) {
+	meta, shown, err := j.identity(redact)
+	if err != nil {
+		return p, err
+	}
+	if p.dir, err = f.next(meta); err != nil || j.Fresh || j.Rehearse {
+		return p, err
+	}
+	runs, err := f.family(meta, shown)
+	if err != nil {
+		return p, err
+	}
+	best, held := -1, map[string]int{} // newest run of each destination
+	most := 0
+	for i, r := range runs {
+		n := 0
+		for k, d := range meta.Destinations {
+			if !r.kept.has(d, shown.Destinations[k]) {
+				continue
+			}
+			n++
+			if _, ok := held[d.Name]; !ok {
+				held[d.Name] = i
+			}
+		}
+		if n > most {
+			best, most = i, n
+		}
+		if n == len(meta.Destinations) {
+			break
+		}
+	}
+	if most == 0 || j.Input.Stream != nil && most < len(meta.Destinations) {
+		if p.other = namesake(runs, meta); j.Input.Stream != nil {
+			p.other = nil
+		}
+		return p, nil
+	}
+	of := runs[best]
+	p.dir, p.resumed, p.kept = of.dir, true, of.kept
+	for _, d := range meta.Destinations {
+		if i, ok := held[d.Name]; ok && most < len(meta.Destinations) && !hasDestination(of.kept, d.Name) {
+			return p, mistakef("the events of this input went to %s by run %s, and to %s by run %s: no run can go on with "+
+				"both, so run each by a command of its own with --to, or send everything again with --fresh",
+				others(of.kept, meta), filepath.Base(of.dir), d.Name, filepath.Base(runs[i].dir))
+		}
+	}
+	p.compare(meta, shown, j.Steps.Written())
+	return p, nil
+}
+
+func hasDestination(k *keptIdentity, name string) bool {
+	_, ok := k.destination(name)
+	return ok
+}
+
+// others are the destinations of a job that a run has.
+func others(k *keptIdentity, meta identity) string {
+	var names []string
+	for _, d := range meta.Destinations {
+		if hasDestination(k, d.Name) {
+			names = append(names, d.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// namesake is the newest run that has a destination with the name of one of the job's,
+// which is another one; nil: there is none.
+func namesake(runs []knownRun, meta identity) *knownRun {
+	for i := range runs {
+		if others(runs[i].kept, meta) != "" {
+			return &runs[i]
+		}
+	}
+	return nil
+}
+
+// compare finds what the job has that the run has not, or has otherwise.
+func (p *picked) compare(meta, shown identity, now []string) {
+	p.steps = p.kept.Transform != hashOf(meta.Transform) && p.kept.Identity.Transform != shown.Transform
+	var steps []string
+	if p.steps {
+		steps = stepsThatDiffer(p.kept.Steps, now)
+	}
+	sum, err := Standing(p.dir)
+	if err != nil {
+		sum = &engine.Summary{}
+	}
+	for i, d := range meta.Destinations {
+		old, ok := p.kept.destination(d.Name)
+		if !ok {
+			p.added = append(p.added, d.Name)
+			continue
+		}
+		diff := Difference{Destination: d.Name}
+		if p.kept.Destinations[d.Name].All != hashOf(d) {
+			diff.Keys, diff.rerouted = keysThatDiffer(old, shown.Destinations[i])
+		}
+		diff.Keys = append(diff.Keys, steps...)
+		if len(diff.Keys) == 0 {
+			continue
+		}
+		for _, l := range slices.Concat(sum.Destinations, sum.Removed) {
+			if l.Name == d.Name {
+				diff.Delivered, diff.Pending = l.Delivered, l.Pending
+			}
+		}
+		p.differs = append(p.differs, diff)
+	}
+}
+
+// keysThatDiffer names what two configurations of a destination do not have in common.
+func keysThatDiffer(old, now destinationIdentity) (keys []string, rerouted bool) {
+	add := func(differs bool, key string) {
+		if differs {
+			keys = append(keys, key)
+		}
+	}
+	add(old.Type != now.Type, "type")
+	add(old.BaseURL != now.BaseURL, "base_url")
+	all := maps.Clone(old.Settings)
+	if all == nil {
+		all = map[string]any{}
+	}
+	maps.Copy(all, now.Settings)
+	for _, k := range sortedKeys(all) {
+		add(hashOf(old.Settings[k]) != hashOf(now.Settings[k]), "settings."+k)
+	}
+	add(old.Filter != now.Filter, "filter")
+	add(old.Presets != now.Presets, "presets")
+	actions, rerouted := actionsThatDiffer(old.Actions, now.Actions)
+	return append(keys, actions...), rerouted || old.Type != now.Type || old.Presets != now.Presets
+}
+
+// actionsThatDiffer names what two lists of actions do not have in common. rerouted: they
+// are not the same actions with the same triggers.
+func actionsThatDiffer(old, now []string) (keys []string, rerouted bool) {
+	for i := range max(len(old), len(now)) {
+		if i >= len(old) || i >= len(now) {
+			return append(keys, fmt.Sprintf("actions (there were %d, and are %d)", len(old), len(now))), true
+		}
+		action, trigger, mapping := cutAction(old[i])
+		action2, trigger2, mapping2 := cutAction(now[i])
+		switch {
+		case action != action2:
+			keys, rerouted = append(keys, fmt.Sprintf("actions (%s was %s)", action2, action)), true
+			continue
+		case trigger != trigger2:
+			keys, rerouted = append(keys, "actions."+action+".subscribe"), true
+		}
+		for _, k := range membersThatDiffer(mapping, mapping2) {
+			keys = append(keys, strings.TrimSuffix("actions."+action+".mapping."+k, "."))
+		}
+	}
+	return keys, rerouted
+}
+
+// cutAction takes apart what an identity has of an action.
+func cutAction(s string) (action, trigger, mapping string) {
+	action, rest, _ := strings.Cut(s, "|")
+	for at := 0; ; {
+		i := strings.IndexByte(rest[at:], '|')
+		if i < 0 {
+			return action, rest, ""
+		}
+		if at += i + 1; json.Valid([]byte(rest[at:])) {
+			return action, rest[:at-1], rest[at:]
+		}
+	}
+}
+
+// membersThatDiffer names the members that two JSON objects do not have in common; "":
+// they are not both objects.
+func membersThatDiffer(old, now string) (keys []string) {
+	var a, b map[string]json.RawMessage
+	if old == now {
+		return nil
+	}
+	if json.Unmarshal([]byte(old), &a) != nil || json.Unmarshal([]byte(now), &b) != nil {
+		return []string{""}
+	}
+	all := maps.Clone(a)
+	if all == nil {
+		all = map[string]json.RawMessage{}
+	}
+	maps.Copy(all, b)
+	for _, k := range sortedKeys(all) {
+		if string(a[k]) != string(b[k]) {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// stepsThatDiffer names the steps of a transform that are not as they were.
+func stepsThatDiffer(old, now []string) (keys []string) {
+	for i := range max(len(old), len(now)) {
+		if i >= len(old) || i >= len(now) {
+			return append(keys, fmt.Sprintf("transform (there were %d steps, and are %d)", len(old), len(now)))
+		}
+		if old[i] != now[i] {
+			kind, _, _ := strings.Cut(now[i], " ")
+			keys = append(keys, fmt.Sprintf("transform, step %d (%s)", i+1, kind))
+		}
+	}
+	if len(keys) == 0 { // an older fanfold did not keep them one by one
+		return []string{"transform"}
+	}
+	return keys
+}

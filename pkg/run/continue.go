@@ -1,0 +1,124 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/transform"
+)
+
+// continuedKey is where a run keeps with which other configurations it went on.
+const continuedKey = "continued"
+
+// continuations are the changes of a run's configuration, in their order.
+type continuations struct {
+	Changes []engine.Continued `json:"changes"`
+	Hash    string             `json:"hash"`          // of the configuration after the last
+	Cut     uint64             `json:"cut,omitempty"` // ordinal up to which other steps were in force
+}
+
+// goOn has the run go on with the configuration of the job, where that has changed, and
+// keeps which one it is. Everything of the journal changes in one commit; what lies
+// beside it comes after: who is killed between the two is asked again.
+func (r *Run) goOn(context.Context) error {
+	if r.redrive != nil {
+		return nil
+	}
+	meta, shown, err := r.job.identity(r.w.Redact)
+	if err != nil {
+		return err
+	}
+	now := keep(meta, shown)
+	now.Steps = r.job.Steps.Written()
+	if r.picked.kept != nil {
+		now = now.with(r.picked.kept)
+	}
+	var all continuations
+	if _, err := r.journal.Get(continuedKey, &all); err != nil {
+		return err
+	}
+	hash := hashOf([]any{now.Transform, now.Destinations})
+	if len(r.picked.differs) > 0 && hash != all.Hash {
+		amendments := r.change(&all)
+		all.Hash = hash
+		if err := r.journal.Amend(continuedKey, all, amendments); err != nil {
+			return err
+		}
+	}
+	r.changed, r.cut = all.Changes, all.Cut
+	if len(r.picked.differs) > 0 {
+		r.notice(Continuing{r.journal.Name(), r.picked.differs})
+	}
+	if r.resumed && len(r.picked.added) > 0 {
+		r.notice(Added{r.journal.Name(), r.picked.added})
+	}
+	return writeIdentity(r.dir, now)
+}
+
+// change notes what has changed, and returns what that makes of the lanes.
+func (r *Run) change(all *continuations) (amendments []journal.Amendment) {
+	lanes := map[string]*journal.Amendment{}
+	for _, name := range r.journal.Lanes() {
+		s := r.journal.Lane(name).Resume()
+		lanes[name] = &journal.Amendment{Lane: name, Mark: s.Mark, Counts: s.Counts}
+		if r.picked.steps {
+			all.Cut = max(all.Cut, s.Mark.Ordinal)
+		}
+	}
+	for _, d := range r.picked.differs {
+		c := engine.Continued{Destination: d.Destination, At: r.w.Now().UTC().Truncate(time.Second), Changed: d.Keys,
+			Delivered: d.Delivered}
+		if l := lanes[d.Destination]; l != nil {
+			c.After = l.Mark.Ordinal
+			l.Forget = d.rerouted
+		}
+		all.Changes = append(all.Changes, c)
+	}
+	if n := len(all.Changes); n > mostChanges {
+		all.Changes = all.Changes[n-mostChanges:]
+	}
+	for _, l := range lanes {
+		if r.picked.steps { // from now on each counts for itself what they have dropped
+			l.Counts.Filtered += l.Mark.Dropped[transform.Dropped]
+			delete(l.Mark.Dropped, transform.Dropped)
+		}
+		amendments = append(amendments, *l)
+	}
+	return amendments
+}
+
+// mostChanges bounds how many changes a run remembers.
+const mostChanges = 100
+
+// otherSettings says of a run of the same input that its destinations are others, although
+// they are called the same.
+func (r *Run) otherSettings(o *knownRun) Notice {
+	n := OtherSettings{Run: filepath.Base(o.dir)}
+	_, shown, err := r.job.identity(r.w.Redact)
+	if err != nil {
+		return n
+	}
+	sum, err := Standing(o.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return n
+	}
+	for _, d := range shown.Destinations {
+		old, ok := o.kept.destination(d.Name)
+		if !ok {
+			continue
+		}
+		keys, _ := keysThatDiffer(old.who(), d.who())
+		i := slices.IndexFunc(sum.Destinations, func(l engine.LaneSummary) bool { return l.Name == d.Name })
+		if i >= 0 {
+			n.Differences = append(n.Differences, Difference{Destination: d.Name, Keys: keys,
+				Delivered: sum.Destinations[i].Delivered})
+		}
+	}
+	return n
+}
