@@ -141,10 +141,10 @@ var wrongFlags = map[string][]string{
 	"help": {"maybe"}, "undated": {"tomorrow", "", "NOW"}, "date-order": {"ymd", "", "MDY"},
 	"id": {"nobody"}, "user": {"nobody"}, "where": {"type =", ")"}, "run": {"nobody"},
 
-	"redrive reason": {"no_such_reason"},
-	"record to":      {"shop", "shop=", "=http://127.0.0.1:1", "shop=ftp://x", "SHOP SHOP=http://127.0.0.1:1"},
-	"replay to":      {"shop", "shop=", "=http://127.0.0.1:1", "shop=ftp://x"},
-	"cassette":       {"", "x.json", "x.meta.yaml"}, "mode": {"twice", "ONCE"},
+	"redrive reason": {"no_such_reason"}, "group": {"user", ""}, "runs dead to": {"nobody"},
+	"record to": {"shop", "shop=", "=http://127.0.0.1:1", "shop=ftp://x", "SHOP SHOP=http://127.0.0.1:1"},
+	"replay to": {"shop", "shop=", "=http://127.0.0.1:1", "shop=ftp://x"},
+	"cassette":  {"", "x.json", "x.meta.yaml"}, "mode": {"twice", "ONCE"},
 	"listen":   {"nowhere", "127.0.0.1:99999999", "127.0.0.1:-1"},
 	"max-body": {"lots", "-1MiB", "0", "NaN", "1e30GiB"}, "upstream-ca": {"no/such.pem"}, "ignore": {"body.["},
 	"redact": {"["},
@@ -171,7 +171,8 @@ var freeFlags = map[string]string{
 	"columns": "names of columns", "s3-region": "the service knows its regions",
 	"s3-endpoint": "looked at where an s3:// source is opened", "state-dir": "any path",
 	"cpuprofile": "any path", "memprofile": "any path", "exectrace": "any path",
-	"secret": "names of variables, which need not be set", "allow": "values, or patterns of values or hosts",
+	"runs dead reason": "there may be none of a reason",
+	"secret":           "names of variables, which need not be set", "allow": "values, or patterns of values or hosts",
 	"propose": "any path", "count": "any text", "generate to": "any path",
 	"cassettes export output": "any path", "replay report": "any path", "replay header": "any name",
 }
@@ -214,7 +215,8 @@ tests: [{name: n, event: {type: track, event: E, messageId: m, userId: u}, expec
 		"destinations": {}, "destinations list": {}, "destinations show": {"webhook"}, "eval": {"--filter",
 			"type = null"}, "generate": {"--to", os.DevNull},
 		"help": {"config"}, "import": {}, "import rudderstack": {in}, "import segment": {in},
-		"runs": {}, "runs list": {}, "runs show": {"latest"}, "runs rm": {"nobody"}, "runs prune": {"--older-than", "10000d"},
+		"runs": {}, "runs list": {}, "runs show": {"latest"}, "runs dead": {"latest"},
+		"runs rm": {"nobody"}, "runs prune": {"--older-than", "10000d"},
 		"sink": {}, "version": {}, "write-completions": {filepath.Join(in, "nowhere")}, "man": {filepath.Join(in, "nowhere")}, "": {},
 	}
 	unfit := map[string]string{

@@ -10,7 +10,9 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/flagvalue"
+	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
 )
 
@@ -20,6 +22,8 @@ type redriveOptions struct {
 	since       string
 	sets, opts  []string
 	rehearse    bool
+	filter      string
+	dryRun      bool
 	run         runOptions
 	reading     readingOptions
 }
@@ -33,7 +37,8 @@ func (a *app) redriveCommand() *cobra.Command {
 event and destination, with their original insert ids. It is itself a run, with
 its own summary; what it delivers is not sent again by any other redrive. Without
 --config it takes the configuration that the run had.`,
-		Example:     `  fanfold redrive k3v5q7w2xy --to mixpanel --reason exhausted`,
+		Example: `  fanfold redrive k3v5q7w2xy --to mixpanel --reason exhausted
+  fanfold redrive latest --filter 'event = "Order Completed"' --dry-run`,
 		Annotations: inOrder(),
 		Args:        cobra.ExactArgs(1),
 		RunE:        func(c *cobra.Command, args []string) error { return a.redrive(c.Context(), args[0], &o) },
@@ -41,6 +46,8 @@ its own summary; what it delivers is not sent again by any other redrive. Withou
 	f := c.Flags()
 	f.StringArrayVar(&o.to, "to", nil, "only these destinations")
 	f.StringArrayVar(&o.reasons, "reason", nil, "only dead letters with these reasons")
+	f.StringVar(&o.filter, "filter", "", "only dead letters whose event matches, in FQL")
+	f.BoolVar(&o.dryRun, "dry-run", false, "only count what would be sent")
 	f.StringVar(&o.since, "since", "", "only dead letters whose last attempt was since then")
 	f.StringArrayVar(&o.sets, "set", nil, "a setting: NAME.KEY=VALUE")
 	f.StringArrayVar(&o.opts, "opt", nil, "an option: NAME.KEY=VALUE")
@@ -68,9 +75,15 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	if err != nil {
 		return err
 	}
-	choice := run.LetterChoice{To: flagvalue.Words(o.to), Reasons: flagvalue.Words(o.reasons), Since: o.since, Rehearse: o.rehearse}
+	choice := run.LetterChoice{To: flagvalue.Words(o.to), Reasons: flagvalue.Words(o.reasons), Since: o.since,
+		Rehearse: o.rehearse}
 	if choice.Last, choice.Relative, err = parseTime("--since", o.since, a.now()); err != nil {
 		return err
+	}
+	if o.filter != "" {
+		if choice.Filter, err = filter.Compile(o.filter); err != nil {
+			return usagef("--%w", err)
+		}
 	}
 	letters, err := a.runWorld().Letters(opening, runs, refused, choice)
 	if err != nil {
@@ -102,6 +115,16 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	}
 	if j.Destinations, err = a.open(conf, picked, config.OpenOptions{Rehearse: o.rehearse}); err != nil {
 		return err
+	}
+	if o.dryRun {
+		plan, err := letters.Plan(opening, j, conf.Pipeline)
+		if err != nil {
+			return err
+		}
+		if a.redactPlan(plan); o.run.output == "json" {
+			return report.PlanJSON(a.out, plan, nil)
+		}
+		return report.RedrivePlan(a.out, refused.Run, plan)
 	}
 	return a.deliver(running, st, j, &o.run, func(run.Folder) (*run.Run, error) {
 		return letters.Open(opening, j, conf.Pipeline)

@@ -54,7 +54,7 @@ summary, with last_used and state_bytes.`,
 		},
 	}
 	choiceP(rm.Flags(), &rmForm, "output", "o", "", "text", "json")
-	c := group("runs", "Past and unfinished runs", list, show, rm, a.pruneCommand())
+	c := group("runs", "Past and unfinished runs", list, show, a.deadCommand(), rm, a.pruneCommand())
 	c.Long = `runs shows and removes what forward and redrive have left. A RUN is an id, a
 beginning of one that no other run has, or latest.`
 	return c

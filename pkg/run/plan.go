@@ -104,16 +104,21 @@ func (w *World) Plan(ctx context.Context, runs Folder, j *Job, dir string) (*Pla
 		return nil, err
 	}
 	p.Objects = input.Manifest().Len()
+	p.spans()
+	for name, n := range names {
+		p.Names = append(p.Names, PlannedName{name, n})
+	}
+	return p, nil
+}
+
+// spans says how long each destination takes.
+func (p *Plan) spans() {
 	for _, l := range p.Destinations {
 		l.Span = l.forecast.Span()
 		if k, ok := l.forecast.Binding(); ok {
 			l.Limit = &k
 		}
 	}
-	for name, n := range names {
-		p.Names = append(p.Names, PlannedName{name, n})
-	}
-	return p, nil
 }
 
 // earlier finds a run of the same command.

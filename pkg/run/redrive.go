@@ -13,11 +13,14 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/normalize"
 	"github.com/fanfold/fanfold/pkg/secret"
+	"github.com/fanfold/fanfold/pkg/selection"
 	"github.com/fanfold/fanfold/pkg/setting"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/suppress"
@@ -35,6 +38,8 @@ type LetterChoice struct {
 	Last     time.Time
 	Relative bool
 	Rehearse bool
+	// Filter is asked of the events in the letters, in the spec's form; nil: all.
+	Filter *filter.Filter
 }
 
 // Letters are a run's dead letters that are to be sent again. That run, those that its
@@ -177,23 +182,7 @@ func (l *Letters) Close() error { return l.open.close() }
 // input, filter and steps are empty. steps are those of the configuration: an event
 // passes those of them that do not ask where it stands in the input.
 func (l *Letters) Open(ctx context.Context, j *Job, steps *transform.Pipeline) (*Run, error) {
-	for _, d := range j.Destinations {
-		d.Filter = nil // the letter has passed it
-	}
-	re := &redriveOf{parent: l.id, root: l.family[len(l.family)-1], since: l.choice.Last, reasons: l.choice.Reasons,
-		files: l.files, steps: steps.WithoutPositions(), suppress: j.Suppress, skip: j.Input.Undated == UndatedSkip}
-	re.rules = normalize.Rules{Order: j.Input.DateOrder, Undated: j.Input.Bounds.Undated}
-	if re.rules.Order == event.AnyOrder { // as the run has read it
-		var read identity
-		if err := json.Unmarshal(l.meta, &read); err == nil {
-			re.rules.Order = read.DateOrder
-		}
-	}
-	what := fmt.Sprintf("redrive://%s?reason=%s&since=%s", l.id, strings.Join(l.choice.Reasons, ","), l.choice.Since)
-	if !re.steps.Empty() {
-		what += "&transform=" + re.steps.Identity()
-	}
-	j.Input.From, j.Input.Bounds.Relative = append([]string{what}, l.sizes...), l.choice.Relative
+	re := l.of(j, steps)
 	r := &Run{w: l.w, job: j, redrive: re}
 	meta, _, err := j.identity(nil)
 	if err != nil {
@@ -202,14 +191,11 @@ func (l *Letters) Open(ctx context.Context, j *Job, steps *transform.Pipeline) (
 	if err := r.chooseRedrive(l.runs, hashOf(meta)); err != nil {
 		return nil, err
 	}
-	now, err := json.Marshal(meta)
-	if err != nil {
+	if err := l.compare(re, meta); err != nil {
 		return nil, err
 	}
-	// As the journal keeps it: a mapping may hold a secret.
-	re.had = actionsOf(secret.JSON(l.meta, l.w.Redact))
-	re.has, re.redact, re.subscribed = actionsOf(secret.JSON(now, l.w.Redact)), l.w.Redact, l.subscribed
 	if !j.Rehearse { // a rehearsal delivers nothing
+		var err error
 		if re.notes, err = redrivenOf(string(l.runs), l.family, l.names, filepath.Base(r.dir), l.w.Now); err != nil {
 			return nil, err
 		}
@@ -233,12 +219,113 @@ func (r *Run) chooseRedrive(runs Folder, id string) (err error) {
 	return err
 }
 
+// of makes a job a redrive of the letters.
+func (l *Letters) of(j *Job, steps *transform.Pipeline) *redriveOf {
+	for _, d := range j.Destinations {
+		d.Filter = nil // the letter has passed it
+	}
+	re := &redriveOf{parent: l.id, root: l.family[len(l.family)-1], since: l.choice.Last, reasons: l.choice.Reasons,
+		filter: l.choice.Filter,
+		files:  l.files, steps: steps.WithoutPositions(), suppress: j.Suppress, skip: j.Input.Undated == UndatedSkip}
+	re.rules = normalize.Rules{Order: j.Input.DateOrder, Undated: j.Input.Bounds.Undated}
+	if re.rules.Order == event.AnyOrder { // as the run has read it
+		var read identity
+		if err := json.Unmarshal(l.meta, &read); err == nil {
+			re.rules.Order = read.DateOrder
+		}
+	}
+	what := fmt.Sprintf("redrive://%s?reason=%s&since=%s", l.id, strings.Join(l.choice.Reasons, ","), l.choice.Since)
+	if l.choice.Filter != nil {
+		what += "&filter=" + l.choice.Filter.String()
+	}
+	if !re.steps.Empty() {
+		what += "&transform=" + re.steps.Identity()
+	}
+	j.Input.From, j.Input.Bounds.Relative = append([]string{what}, l.sizes...), l.choice.Relative
+	return re
+}
+
+// compare tells the redrive whether the destinations make the same of events as when the letters were
+// written. meta is what the redrive is made with.
+func (l *Letters) compare(re *redriveOf, meta any) error {
+	now, err := json.Marshal(meta)
+	if err != nil {
+		return err
+	}
+	// As the journal keeps it: a mapping may hold a secret.
+	re.had = actionsOf(secret.JSON(l.meta, l.w.Redact))
+	re.has, re.redact, re.subscribed = actionsOf(secret.JSON(now, l.w.Redact)), l.w.Redact, l.subscribed
+	return nil
+}
+
+// Plan says what a redrive of the letters would send to the destinations of a job, and sends
+// nothing. What is not sent is among the skipped, by its reason.
+func (l *Letters) Plan(ctx context.Context, j *Job, steps *transform.Pipeline) (_ *Plan, err error) {
+	re := l.of(j, steps)
+	meta, _, err := j.identity(nil)
+	if err != nil {
+		return nil, err
+	}
+	if err = l.compare(re, meta); err != nil {
+		return nil, err
+	}
+	if !j.Rehearse {
+		if re.notes, err = redrivenOf(string(l.runs), l.family, l.names, "", l.w.Now); err != nil {
+			return nil, err
+		}
+	}
+	src, err := source.Open(ctx, source.Options{From: l.files, DeadLetters: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	p := &Plan{Run: hashOf(meta), Bad: map[string]Planned{}, Dropped: map[string]uint64{}, Objects: len(l.files)}
+	var lanes []*dryLane
+	for _, d := range j.Destinations {
+		lane := engine.LaneConfig{Name: d.Name, Sender: d.Sender}
+		re.wrap(d, &lane)
+		own := *d
+		own.Sender, own.Consent = lane.Sender, nil // a letter is no event
+		dry := p.lane(l.w, j, &own, src)
+		count := dry.routed
+		dry.routed = func(r *selection.Record, list []destination.Delivery, filtered bool) {
+			if len(list) != 1 || list[0].Settled == nil || list[0].Settled.Detail != anothers {
+				count(r, list, filtered)
+			}
+		}
+		lanes = append(lanes, dry)
+	}
+	var whole selection.Selection
+	for r, err := range whole.Records(ctx, src, journal.Mark{}) {
+		if err != nil {
+			return nil, err
+		}
+		p.Read++
+		for _, lane := range lanes {
+			if r.Event == nil {
+				continue
+			}
+			if err := lane.event(&r); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, lane := range lanes {
+		if err := lane.flush(); err != nil {
+			return nil, err
+		}
+	}
+	p.spans()
+	return p, nil
+}
+
 // redriveOf is what makes a run a redrive of another one.
 type redriveOf struct {
 	parent  string    // run
 	root    string    // in which its letters began
 	since   time.Time // as it was resolved at the first start
 	reasons []string
+	filter  *filter.Filter
 	files   []string
 	steps   *transform.Pipeline
 	had     map[string][]string // what the destinations made of events when the letters were written
@@ -279,7 +366,8 @@ func (re *redriveOf) wrap(d *config.Opened, lane *engine.LaneConfig) {
 	plan.Content = "" // what it routes is its own letters
 	before, known := re.subscribed[d.Name]
 	changed := !slices.Equal(re.had[d.Name], re.has[d.Name]) || known && !slices.Equal(before, subscribedTo(d, re.redact))
-	r := &redriver{Sender: lane.Sender, name: d.Name, reasons: re.reasons, since: re.since, plan: &plan, steps: re.steps,
+	r := &redriver{Sender: lane.Sender, name: d.Name, reasons: re.reasons, filter: re.filter, since: re.since,
+		plan: &plan, steps: re.steps,
 		changed: changed, rules: re.rules, suppress: re.suppress, skip: re.skip, consent: d.Consent}
 	lane.Consent = nil // a letter is no event
 	lane.Sender, lane.Letter, lane.Event = r, original, eventOf

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/normalize"
 	"github.com/fanfold/fanfold/pkg/source"
@@ -23,6 +24,7 @@ type redriver struct {
 	destination.Sender
 	name    string
 	reasons []string
+	filter  *filter.Filter
 	since   time.Time
 	plan    *destination.Plan
 	steps   *transform.Pipeline // the user's, but for those that ask where an event stands
@@ -77,6 +79,10 @@ func (r *redriver) Route(ev *event.Event, env *destination.Env, out *destination
 	if err == nil {
 		inner, err = r.rules.Event(nil, inner)
 	}
+	if err == nil && !r.filter.Match(inner.Root()) {
+		settle(destination.Skipped, destination.NotSelected, "--filter does not match")
+		return
+	}
 	own := *env
 	own.Consent = r.consent
 	if err == nil {
@@ -125,11 +131,14 @@ func (r *redriver) Route(ev *event.Event, env *destination.Env, out *destination
 	}
 }
 
+// anothers is said of a letter that a lane has nothing to do with.
+const anothers = "another destination's"
+
 // passedOver says why a letter is not sent; "": it is.
 func (r *redriver) passedOver(letter event.Value) (reason destination.Reason, why string) {
 	switch last, ok := event.ParseTime(letter.Get("last")); {
 	case !letter.Get("destination").IsText(r.name):
-		return destination.NotSelected, "another destination's"
+		return destination.NotSelected, anothers
 	case len(r.reasons) > 0 && !slices.Contains(r.reasons, letter.Get("reason").Text()):
 		return destination.NotSelected, "another reason"
 	case !r.since.IsZero() && (!ok || last.Before(r.since)):

@@ -1,0 +1,98 @@
+package cmd
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestDeadLetters: dead letters are shown, counted by what they have in common, and a redrive counts
+// before it sends just what it then sends, also with a filter.
+func TestDeadLetters(t *testing.T) {
+	t.Parallel()
+	p := newPartner(t)
+	p.answers(func(w http.ResponseWriter, _ *http.Request, ids []string) bool {
+		if strings.HasPrefix(ids[0], "bad") {
+			http.Error(w, `{"param":"email","message":"no \u001b[31m"}`, http.StatusBadRequest)
+			return true
+		}
+		return false
+	})
+	var lines strings.Builder
+	for i := range 9 {
+		id, name := fmt.Sprintf("good-%d", i), "A"
+		if i%3 > 0 {
+			id = fmt.Sprintf("bad-%d", i)
+		}
+		if i%3 == 2 {
+			name = "=HYPERLINK(1)"
+		}
+		fmt.Fprintf(&lines, `{"type":"track","event":%q,"userId":"u","messageId":%q,"timestamp":"2026-06-01T00:00:00Z"}`+"\n",
+			name, id)
+	}
+	lines.WriteString("no event\n")
+	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
+	in := file(t, "in.jsonl", lines.String())
+	run := func(want int, args ...string) string {
+		t.Helper()
+		code, out, wrong := invoke(t, env, "", args...)
+		if code != want {
+			t.Fatalf("%v: exit code %d: %s%s", args, code, out, wrong)
+		}
+		return out
+	}
+	hook := []string{"--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=1"}
+	forward := append([]string{"forward", "--from", in, "--to", "webhook", "-o", "json"}, hook...)
+	id := summaryOf(t, run(exitRejected, forward...)).Run
+
+	table := run(exitOK, "runs", "dead", id)
+	if strings.Count(table, "\n") != 8 || strings.Contains(table, "\x1b") || !strings.Contains(table, "bad-1") ||
+		!strings.Contains(table, "syntax") {
+		t.Errorf("the table:\n%s", table)
+	}
+	sheet := run(exitOK, "runs", "dead", id, "--to", "webhook", "-o", "csv")
+	cells, err := csv.NewReader(strings.NewReader(sheet)).ReadAll()
+	if err != nil || len(cells) != 7 || cells[2][5] != "'=HYPERLINK(1)" {
+		t.Errorf("%v: the table for spreadsheets: %q", err, cells)
+	}
+	for line := range strings.Lines(run(exitOK, "runs", "dead", id, "--reason", "refused", "-o", "jsonl")) {
+		if !json.Valid([]byte(line)) || !strings.Contains(line, `"event":{`) {
+			t.Errorf("a letter: %s", line)
+		}
+	}
+	for group, want := range map[string]string{"reason": "6        0         webhook      refused, status 400",
+		"event": "3        0         webhook      =HYPERLINK(1)", "field": "6        0         webhook      email"} {
+		if said := run(exitOK, "runs", "dead", id, "--group", group); !strings.Contains(said, want) {
+			t.Errorf("by %s, without %q:\n%s", group, want, said)
+		}
+	}
+
+	p.answers(nil)
+	redrive := append([]string{"redrive", id, "--filter", `event = "A"`}, hook...)
+	said := run(exitOK, append(redrive, "--dry-run")...)
+	if !strings.Contains(said, "nothing was sent; 6 dead letters read") ||
+		!strings.Contains(said, "webhook: not sent 3: not_selected, like --filter does not match") {
+		t.Errorf("the count:\n%s", said)
+	}
+	var doc planned
+	if err := json.Unmarshal([]byte(run(exitOK, append(redrive, "--dry-run", "-o", "json")...)), &doc); err != nil {
+		t.Fatal(err)
+	}
+	p.once(t, 3)
+	sent := summaryOf(t, run(exitOK, append(redrive, "-o", "json")...)).Destinations[0]
+	if d := doc.Destinations[0]; d.Deliveries != sent.Deliveries || d.Requests != sent.Requests || d.Bytes != sent.Bytes ||
+		sent.Delivered != 3 {
+		t.Errorf("counted %d deliveries in %d requests of %d bytes, sent %+v", d.Deliveries, d.Requests, d.Bytes, sent)
+	}
+	p.once(t, 6)
+	said = run(exitOK, append([]string{"redrive", id, "--dry-run"}, hook...)...)
+	if !strings.Contains(said, "webhook: not sent 3: redriven") {
+		t.Errorf("the count of the rest:\n%s", said)
+	}
+	if said = run(exitOK, "runs", "dead", id, "--group", "reason"); !strings.Contains(said, "6        3         webhook") {
+		t.Errorf("by reason, later:\n%s", said)
+	}
+}
