@@ -60,13 +60,14 @@ func (f *Fetcher) outputOf(ctx context.Context, command string) (string, error) 
 		shell = []string{"cmd", "/C"}
 	}
 	c := exec.CommandContext(ctx, shell[0], shell[1], command)
-	c.WaitDelay = time.Second // what it has started may hold its output open
+	c.WaitDelay = time.Second
 	var out bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = f.Terminal, &atMost{&out, MaxBytes}, f.Err
 	err := c.Run()
 	switch {
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("the command took longer than %s", fetchTime)
+	case errors.Is(err, exec.ErrWaitDelay): // it has ended well; what it has started holds its output open
 	case err != nil:
 		return "", fmt.Errorf("the command failed: %w", err)
 	}
