@@ -30,6 +30,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/progress"
 	"github.com/fanfold/fanfold/pkg/run"
+	"github.com/fanfold/fanfold/pkg/secret"
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
@@ -186,8 +187,12 @@ func (a *app) begin(c *cobra.Command) error {
 	if path := c.CommandPath(); !needsNoConfig(c) || path == "fanfold config check" {
 		a.doubtVariables(c.Flags())
 	}
-	a.log, err = newLogger(a.err, a.viper.GetString("log-level"), a.viper.GetString("log-format"), a.secrets.redact)
-	return err
+	a.log, err = secret.NewLogger(a.err, a.viper.GetString("log-level"), a.viper.GetString("log-format"),
+		a.secrets.redact)
+	if err != nil {
+		return &usageError{err}
+	}
+	return nil
 }
 
 // writeProfile begins to write what Go's runtime sees to a file; "": it does not.

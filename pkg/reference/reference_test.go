@@ -23,7 +23,7 @@ func TestCommands(t *testing.T) {
 		{"cat", "from the terminal", "", ""},
 		{"echo s3cret; exit 3", "", "", "the command failed: exit status 3"},
 		{"no-such-password-manager", "", "", "the command failed"},
-		{"yes s3cret", "", "", "the command failed"}, // without end: more than a value can have
+		{"yes s3cret", "", "", "the command failed"},    // without end: more than a value can have
 		{"(sleep 5 &) ; echo s3cret", "s3cret", "", ""}, // an agent that it starts holds the output open
 	} {
 		var said bytes.Buffer
