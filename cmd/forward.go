@@ -14,6 +14,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
 )
@@ -118,7 +119,7 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*config.Opened))
 	if err = o.sizes(j); err != nil {
 		return nil, err
 	}
-	picked, err := a.choose(conf, config.Choice{To: s.to, Set: s.sets, Opt: s.opts, Rehearse: s.rehearse})
+	picked, err := a.choose(conf, config.Choice{To: s.to, Set: s.sets, Opt: s.opts, Live: flagvalue.Words(s.live), Rehearse: s.rehearse})
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ import (
 var topics embed.FS
 
 // topicNames are the help topics beside the commands, in reading order.
-var topicNames = []string{"sources", "config", "transform", "mapping", "filters", "resume", "exit-codes", "cassettes",
+var topicNames = []string{"sources", "config", "transform", "mapping", "filters", "resume", "exit-codes", "backfill", "cassettes",
 	"performance"}
 
 func (a *app) helpCommand(root *cobra.Command) *cobra.Command {

@@ -36,6 +36,7 @@ var sense = map[string]string{
 	"presets": "all", "filter": `'type = "track"'`, "rate": "1/h", "concurrency": "1", "batch_events": "1", "batch_bytes": "1000",
 	"compression": "none", "timeout": "7s", "base_url": "http://127.0.0.1:9/x", "retry": "{attempts: 3}",
 	"in_doubt":        "hold",
+	"trigger_live":    "true",
 	"override_limits": "true", "consent": "[advertising]", "actions": `[{action: ACTION, subscribe: 'type = "track"'}]`,
 }
 
@@ -111,6 +112,8 @@ func isDefault(key string, o *config.Opened) bool {
 	switch key {
 	case "override_limits":
 		return true
+	case "trigger_live":
+		return !o.Options.TriggerLive
 	case "compression":
 		return o.Compression == "auto"
 	}
@@ -126,8 +129,9 @@ var wrongFlags = map[string][]string{
 	"map": {"no/such.json"},
 	"to":  {"nobody", "a,,nobody"}, "set": {"file", "file.path", "nobody.a=b", "file.nothing=1", "file.path=env:NOT_SET",
 		"file.path=file:no/such"},
-	"opt":  {"file", "file.rate", "nobody.rate=1/s", "file.nothing=1", "file.rate=", "file.rate=NaN/s"},
-	"pace": {"walking", "real"}, "max-errors": {"-1", "many", "1e3"},
+	"trigger-live": {"nobody", "stdout"},
+	"opt":          {"file", "file.rate", "nobody.rate=1/s", "file.nothing=1", "file.rate=", "file.rate=NaN/s"},
+	"pace":         {"walking", "real"}, "max-errors": {"-1", "many", "1e3"},
 	"rehearse": {"maybe"}, "fresh": {"maybe"}, "continue": {"maybe"}, "output": {"xml", ""},
 	"progress":         {"often", "AUTO"},
 	"memory":           {"lots", "-1MiB", "0", "NaN", "Inf", "1e30GiB", "NaNGiB", "1e400", "1 2GiB"},

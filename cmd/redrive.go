@@ -21,6 +21,7 @@ type redriveOptions struct {
 	to, reasons []string
 	since       string
 	sets, opts  []string
+	live        []string
 	rehearse    bool
 	filter      string
 	dryRun      bool
@@ -51,6 +52,7 @@ its own summary; what it delivers is not sent again by any other redrive. Withou
 	f.StringVar(&o.since, "since", "", "only dead letters whose last attempt was since then")
 	f.StringArrayVar(&o.sets, "set", nil, "a setting: NAME.KEY=VALUE")
 	f.StringArrayVar(&o.opts, "opt", nil, "an option: NAME.KEY=VALUE")
+	triggerLive(f, &o.live)
 	f.BoolVar(&o.rehearse, "rehearse", false, "send to built-in stand-ins of the partners")
 	o.reading.flags(f)
 	o.run.limits.flags(f)
@@ -101,7 +103,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	if err = configured(conf, refused, names); err != nil {
 		return err
 	}
-	picked, err := a.choose(conf, config.Choice{To: names, Set: o.sets, Opt: o.opts, Rehearse: o.rehearse})
+	picked, err := a.choose(conf, config.Choice{To: names, Set: o.sets, Opt: o.opts, Live: flagvalue.Words(o.live), Rehearse: o.rehearse})
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type selection struct {
 	schemes        source.Schemes // what --from may name, with the values of their flags
 
 	to, sets, opts []string
+	live           []string // destinations
 	rehearse       bool
 }
 
@@ -203,5 +204,12 @@ func (s *selection) destFlags(c *cobra.Command) {
 	f.StringArrayVar(&s.sets, "set", nil,
 		"a setting: NAME.KEY=VALUE, VALUE being env:NAME, file:PATH or a literal (repeatable)")
 	f.StringArrayVar(&s.opts, "opt", nil, "an option: NAME.KEY=VALUE (repeatable)")
+	triggerLive(f, &s.live)
 	f.BoolVar(&s.rehearse, "rehearse", false, "send to built-in stand-ins of the partners instead of the network")
+}
+
+// triggerLive is the flag by which destinations are allowed to start something for old events.
+func triggerLive(f *pflag.FlagSet, live *[]string) {
+	f.StringArrayVar(live, "trigger-live", nil,
+		"destinations where events of more than a day ago start what new ones start: messages, campaigns, deletions")
 }

@@ -39,6 +39,8 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Success: []destination.Success{destination.JSON(docs, destination.Text("data.id.record_id"))},
+		Live: destination.Live{Does: "may run the workflows that wait for a record",
+			Docs: "https://attio.com/help/reference/integrations-automations/workflows/workflows-block-library"},
 		Actions: destination.Actions{
 			destination.Action("identifyUser", "Identify user").On(`type = "identify"`).Doc(
 				"Asserts a person, and then the user who it is.").

@@ -70,6 +70,8 @@ func New() destination.Destination {
 		Order:   true,
 		Verdict: verdict,
 		Success: success(),
+		Live: destination.Live{Does: "may start the campaigns and canvases that wait for it",
+			Docs: trackDocs},
 		Actions: actions(),
 		Presets: []destination.Preset{
 			{Name: "Track Calls", Action: "trackEvent",
@@ -119,9 +121,11 @@ func actions() destination.Actions {
 		newAlias("createAlias2", "Create alias V2", mode("add")).Needs(modes("add")).
 			Doc("Gives a user, known or not, an alias."),
 		trigger("triggerCampaign", "Trigger campaign", "/campaigns/trigger/send", campaignFields()).
-			Doc("Sends an API-triggered campaign, at once and also for old events."),
+			Doc("Sends an API-triggered campaign, at once and also for old events.").
+			Live(destination.Live{Does: "sends a campaign to people", Docs: sendDocs}),
 		trigger("triggerCanvas", "Trigger canvas", "/canvas/trigger/send", canvasFields()).
-			Doc("Starts an API-triggered canvas, at once and also for old events."),
+			Doc("Starts an API-triggered canvas, at once and also for old events.").
+			Live(destination.Live{Does: "starts a canvas", Docs: sendDocs}),
 		shop("ecommerce", "Ecommerce event (multi product)", several(), ecommerceFields()).
 			Doc("One of Braze's recommended events about a cart or an order. It needs a source, and of every product " +
 				"name, variant, price and quantity."),

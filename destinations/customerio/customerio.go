@@ -33,7 +33,7 @@ func New() destination.Destination {
 			Backfill: "Events are kept at their own time; only those of the last 72 hours can start campaigns. " +
 				"Profiles are updated as of the event's time, and segments and the campaigns that hang on attributes react to " +
 				"them at once. Anonymous events join the person who is identified later if they are from the last 30 days. " +
-				"Deletions, suppressions and merges are final: leave those actions out where the past should not be repeated.",
+				"Deletions, suppressions and merges are final.",
 			Differences: []destination.Difference{
 				{What: "a person is identified by id, email or cio_id: an identify of nobody but an anonymous_id is rejected " +
 					"as missing_identity instead of being sent and refused", Docs: entityDocs},
@@ -63,6 +63,8 @@ func New() destination.Destination {
 			destination.Words(batchDocs, "{}"),
 			destination.JSON(batchDocs, destination.List("errors")).With(207),
 		},
+		Live: destination.Live{Does: "may start the campaigns that hang on segments and attributes",
+			Docs: docs},
 		Actions: slices.Concat(people(), endings(), reports()),
 	}.Destination()
 }
@@ -143,12 +145,13 @@ func endings() destination.Actions {
 					body.Same("app_version")))),
 			)))),
 		onBatch("deleteDevice", "Delete device").On(destination.Called(deviceGone()...)).
-			Doc("Takes a device away from a person.").
+			Doc("Takes a device away from a person.").Live(destination.Live{Does: "takes a device away", Docs: entityDocs}).
 			Fields(personID("person_id").Required(), deviceID).
 			Post(path, item(person("delete_device", "person_id", "", ""), body.Member(
 				"device", body.Object(body.Copy("token = device_id"))))),
 		onBatch("deleteRelationship", "Delete relationship").On(`event = "Relationship Deleted"`).
 			Doc("Ends the relationship of a person and an object.").
+			Live(destination.Live{Does: "ends a relationship", Docs: entityDocs}).
 			Fields(personID("person_id").Required(), anonymousID, field.Text("object_id").Required().
 				From("$.properties.objectId"), objectType("properties")).
 			Post(path, item(
@@ -158,23 +161,23 @@ func endings() destination.Actions {
 					body.Object(body.Member("anonymous_id", body.From("anonymous_id").Filled()))))),
 				related(body.Member("identifiers", identifier("person_id", "", ""))),
 			)),
-		plain("deletePerson", "Delete person", "delete").On(`event = "User Deleted"`).Doc("Deletes a person."),
+		plain("deletePerson", "Delete person", "delete", "deletes a person").On(`event = "User Deleted"`).Doc("Deletes a person."),
 		onBatch("deleteObject", "Delete object").On(`event = "Object Deleted"`).
-			Doc("Deletes an object and its relationships.").
+			Doc("Deletes an object and its relationships.").Live(destination.Live{Does: "deletes an object", Docs: entityDocs}).
 			Fields(field.Text("object_id").From("$.properties.objectId"), objectType("properties")).
 			NeedsIdentity(body.From("object_id").Filled(), "an object_id is required").
 			Post(path, item(body.Member("type", body.Const("object")), body.Member("action", body.Const("delete")),
 				objectIDs("object_id"))),
 		onBatch("mergePeople", "Merge people").On(`type = "alias"`).
-			Doc("Merges the previous id's person into the other, for good.").
+			Doc("Merges the previous id's person into the other, for good.").Live(destination.Live{Does: "merges two people", Docs: entityDocs}).
 			Fields(field.UserID("primary").Required(), field.Text("secondary").Required().From("$.previousId")).
 			Post(path, item(
 				body.Member("type", body.Const("person")), body.Member("action", body.Const("merge")),
 				body.Member("primary", identifier("primary", "", "")), body.Member("secondary", identifier("secondary", "", "")),
 			)),
-		plain("suppressPerson", "Suppress person", "suppress").On(`event = "User Suppressed"`).
+		plain("suppressPerson", "Suppress person", "suppress", "deletes a person, and keeps the ids out").On(`event = "User Suppressed"`).
 			Doc("Keeps a person's ids out of the workspace."),
-		plain("unsuppressPerson", "Unsuppress person", "unsuppress").On(`event = "User Unsuppressed"`).
+		plain("unsuppressPerson", "Unsuppress person", "unsuppress", "lets ids in again").On(`event = "User Unsuppressed"`).
 			Doc("Lets a suppressed person's ids in again."),
 	}
 }
@@ -183,7 +186,7 @@ func endings() destination.Actions {
 func reports() destination.Actions {
 	return destination.Actions{
 		destination.Action("reportDeliveryEvent", "Report delivery event").On(`event = "Report Delivery Event"`).
-			Doc("What became of a message that Customer.io sent.").
+			Doc("What became of a message that Customer.io sent.").Quiet().
 			Fields(
 				field.Text("delivery_id").Required().From("$.properties.deliveryId"),
 				field.Text("metric").Required().OneOf("delivered", "opened", "clicked", "converted", "spammed", "bounced",
@@ -200,7 +203,7 @@ func reports() destination.Actions {
 				body.Member("metadata", body.Object(body.Same("action_name", "action_value"))),
 			)),
 		onBatch("reportContentEvent", "Report content event").On(`event = "Report Content Event"`).
-			Doc("An in-app message that somebody unknown has seen or clicked.").
+			Doc("An in-app message that somebody unknown has seen or clicked.").Quiet().
 			Fields(
 				anonymousID, field.Text("actionType").Required().OneOf("viewed_content", "clicked_content").
 					From("$.properties.actionType"),

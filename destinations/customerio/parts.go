@@ -61,8 +61,8 @@ func person(action, id, email, anonymous string) body.Members {
 }
 
 // plain is an operation that says nothing but whom it is about.
-func plain(slug, title, action string) *destination.Declared {
-	return onBatch(slug, title).Fields(personID("person_id").Required()).
+func plain(slug, title, action, does string) *destination.Declared {
+	return onBatch(slug, title).Live(destination.Live{Does: does, Docs: entityDocs}).Fields(personID("person_id").Required()).
 		Post(path, item(person(action, "person_id", "", "")))
 }
 
@@ -70,6 +70,7 @@ func plain(slug, title, action string) *destination.Declared {
 func happening(slug, title, action, name string, own field.Line) *destination.Declared {
 	eventID := field.MessageID("event_id").Doc("Customer.io ignores a repeat of it when it is a ULID.")
 	return onBatch(slug, title).
+		Live(destination.Live{Does: "may start the campaigns that wait for it", Docs: batchDocs, Until: 72 * time.Hour}).
 		Fields(personID("id"), anonymousID, own, eventID, timestamp, data, convert).
 		NeedsIdentity(body.From("id", "anonymous_id").Filled(), "an id or anonymous_id is required").
 		Needs(isTimed, untimed).

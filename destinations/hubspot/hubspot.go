@@ -27,6 +27,7 @@ const (
 	contactDocs = "https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide"
 	companyDocs = "https://developers.hubspot.com/docs/api-reference/crm-companies-v3/guide"
 	objectDocs  = "https://developers.hubspot.com/docs/api-reference/crm-custom-objects-v3/guide"
+	flowDocs    = "https://knowledge.hubspot.com/workflows/set-your-workflow-enrollment-triggers"
 	usageDocs   = "https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines"
 	errorDocs   = "https://developers.hubspot.com/docs/api-reference/error-handling"
 )
@@ -72,6 +73,8 @@ func New() destination.Destination {
 		Order:   true,
 		Verdict: verdict,
 		Success: []destination.Success{destination.NoBody(eventDocs, 204)},
+		Live: destination.Live{Does: "may enrol records in the workflows and lists that wait for it",
+			Docs: flowDocs},
 		Actions: destination.Actions{behavioral(), contact(), company(), custom(), object(), customEvent()},
 		Presets: []destination.Preset{
 			{Name: "Identify calls", Action: "upsertContact", Subscribe: `type = "identify"`,

@@ -80,6 +80,8 @@ func New() destination.Destination {
 			}
 			return r
 		},
+		Live: destination.Live{Does: "may set off the series and rules that wait for it",
+			Docs: eventDocs},
 		Actions: destination.Actions{
 			trackEvent().Header("Intercom-Version", version()),
 			identifyContact().Header("Intercom-Version", version()),

@@ -64,6 +64,8 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Success: []destination.Success{destination.JSON(docs, destination.Is("code", "Success"))},
+		Live: destination.Live{Does: "may start the journeys that wait for it",
+			Docs: docs},
 		Actions: actions(),
 		Presets: []destination.Preset{
 			{Name: "Track Calls", Action: "trackEvent",

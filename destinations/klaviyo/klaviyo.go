@@ -16,7 +16,7 @@ import (
 // Settings of an account.
 type Settings struct {
 	APIKey   string `setting:"api_key,required,secret,transport" doc:"Private API key, with the scopes events:write and profiles:write." example:"pk_0123456789abcdef0123456789abcdef01"`
-	Backfill bool   `setting:"backfill" doc:"Mark events as history: they are stored and count in segments, and set off no flow." default:"true"`
+	Backfill bool   `setting:"backfill" doc:"Mark all events as history, also new ones: they are stored and count in segments, and set off no flow. Those of more than a day ago are marked anyhow, unless trigger_live says that their flows are meant."`
 }
 
 const (
@@ -38,11 +38,12 @@ func New() destination.Destination {
 		Info: destination.Info{
 			Slug: "klaviyo", Name: "Klaviyo", Summary: "e-mail and text marketing", Docs: docs,
 			Integrations: []string{"Klaviyo (Actions)", "Klaviyo"}, Minimal: true,
-			Backfill: "Events keep their own time, to the second, from 1990 on. With the setting backfill (the default) no " +
-				"flow is triggered; without it, events set off flows as if they happened now. Klaviyo takes bulk jobs first " +
+			Backfill: "Events keep their own time, to the second, from 1990 on. Those of more than a day ago are " +
+				"marked as history, so that no flow of theirs starts; newer ones start theirs. Flows that wait for a segment " +
+				"may start for profiles of any age. Klaviyo takes bulk jobs first " +
 				"and works through them later: what it then finds wrong, it does not tell.",
 			Differences: []destination.Difference{
-				{What: "events go to bulk jobs, marked as history", Docs: docs},
+				{What: "events go to bulk jobs, and those of more than a day ago are marked as history", Docs: docs},
 				{What: "profiles go to bulk imports, which update those that are there", Docs: profileDocs},
 				{What: "the revision header is that of the documentation the limits are from", Docs: versionDocs},
 				{What: "products of an order get a unique_id that stays the same in a repeat", Docs: eventDocs},
@@ -90,6 +91,7 @@ func actions() destination.Actions {
 	own, products := body.From("event_name"), body.From("product_event_name")
 	return destination.Actions{
 		destination.Action("upsertProfile", "Upsert Profile").On(`type = "identify"`).Doc("Makes a profile or updates it.").
+			Live(destination.Live{Does: "puts the profile on a list, whose flows start", Docs: profileDocs}, list).
 			Fields(
 				field.Text("email").Email().From("$.traits.email"),
 				field.Text("phone_number").Doc("Sent in E.164.").From("$.context.traits.phone"), country(),
@@ -200,6 +202,8 @@ func events(slug, title, doc string, name body.Cond, own ...field.Line) *destina
 		Needs(shortID("profile.external_id"), longID).
 		Header("Revision", body.Const(revision)).Header("Accept", body.Const("application/json")).Verdicts(byPointer()).
 		TimeField("time").
+		Live(destination.Live{Does: "starts the flows that wait for it", Docs: eventDocs},
+			body.Not(body.Setting("backfill")), body.Not(body.History())).
 		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: docs}})
 }
 
@@ -217,7 +221,7 @@ func occurrence(name body.Node, own body.Members, id body.Node) body.Node {
 	return body.Object(
 		body.Member("type", body.Const("event-bulk-create")),
 		body.Member("attributes", body.Object(
-			body.Member("backfill", body.Setting("backfill").Else(body.Const(false))),
+			body.Member("backfill", body.First(body.Setting("backfill"), body.History(), body.Const(false))),
 			body.Member("profile", body.Object(body.Member("data", body.Object(
 				body.Member("type", body.Const("profile")),
 				body.Member("attributes", body.Always(body.Object(

@@ -50,6 +50,8 @@ func New() destination.Destination {
 			}
 			return destination.Result{}
 		},
+		Live: destination.Live{Does: "may start the workflows that wait for it",
+			Docs: eventDocs},
 		Actions: destination.Actions{
 			destination.Action("createOrUpdateContact", "Create or update a contact").On(`type = "identify"`).
 				Doc("Makes a contact or updates it.").

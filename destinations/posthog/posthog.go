@@ -1,5 +1,5 @@
 // Package posthog delivers to PostHog: everything is an event of its capture
-// API, sent to /batch/ and marked as history.
+// API, sent to /batch/, what is of more than a day ago as history.
 package posthog
 
 import (
@@ -13,10 +13,10 @@ import (
 
 // Settings of a project.
 type Settings struct {
-	APIKey              string `setting:"api_key,required,secret,transport" doc:"API key of the project." example:"phc_0123456789abcdef0123456789abcdef"`
+	APIKey              string `setting:"api_key,required,secret" doc:"API key of the project." example:"phc_0123456789abcdef0123456789abcdef"`
 	ProjectID           string `setting:"project_id" doc:"ID of the project. Sending events does not need it."`
 	Endpoint            string `setting:"endpoint,transport" doc:"Where the project's data resides. For an instance of your own set base_url." default:"us" choices:"us,eu"`
-	HistoricalMigration bool   `setting:"historical_migration" doc:"Mark events as history: they are taken in order, without spike detection. PostHog wants it for what is older than two days." default:"true"`
+	HistoricalMigration bool   `setting:"historical_migration" doc:"Mark all events as history, also new ones: they are taken in order, without spike detection. Those of more than a day ago are marked anyhow, unless trigger_live is on."`
 	GeoIPDisable        bool   `setting:"geoip_disable" doc:"Have PostHog not look up where an event's IP address is."`
 }
 
@@ -31,11 +31,11 @@ func New() destination.Destination {
 		Info: destination.Info{
 			Slug: "posthog", Name: "PostHog", Summary: "product analytics", Docs: docs,
 			Integrations: []string{"Actions Posthog"},
-			Backfill: "Events of any age show up at their own time and with historical_migration do not set off spike " +
-				"detection; PostHog asks to be told of more than 20 million. " +
+			Backfill: "Events of any age show up at their own time. Those of more than a day ago are marked as " +
+				"historical_migration, so that they do not set off spike detection; PostHog asks to be told of more than 20 million. " +
 				"Person properties are what the last event delivered says. Events cannot be deleted one by one afterwards.",
 			Differences: []destination.Difference{
-				{What: "historical_migration is true unless the setting says otherwise", Docs: migrationDocs},
+				{What: "historical_migration is true for events of more than a day ago, whatever the setting says", Docs: migrationDocs},
 				{What: "identify goes to /batch/ too, instead of one a request", Docs: docs + "#batch-events"},
 				{What: "uuid is sent, made of the messageId", Docs: docs},
 				{What: "timestamp is the event's own, not when Segment received it", Docs: docs},
@@ -133,7 +133,7 @@ func actions() destination.Actions {
 func batch(name body.Node, properties ...body.Members) body.Node {
 	return body.Object(
 		body.Member("api_key", body.Setting("api_key")),
-		body.Member("historical_migration", body.Setting("historical_migration").Else(body.Const(false))),
+		body.Member("historical_migration", body.First(body.Setting("historical_migration"), body.History(), body.Const(false))),
 		body.Member("batch", body.Items(body.Object(
 			body.Member("event", name),
 			body.Same("distinct_id"),

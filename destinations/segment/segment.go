@@ -46,6 +46,8 @@ func New() destination.Destination {
 				Docs: "https://segment.com/docs/guides/duplicate-data/"},
 		},
 		Success: []destination.Success{destination.JSON(docs+"#responses", destination.Is("success", true))},
+		Live: destination.Live{Does: "is passed on, as of now, to whatever is connected to the source",
+			Docs: docs},
 		Actions: destination.Actions{
 			destination.Action("batch", "Send events").On(trigger).Dated().
 				Doc("Every event of the six types, unchanged but for the times of transport.").

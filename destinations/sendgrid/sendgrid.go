@@ -67,6 +67,7 @@ func New() destination.Destination {
 				}).
 				Success(destination.JSON(docs, destination.Text("job_id")).With(202)),
 			destination.Action("sendEmail", "Send email").Doc("Sends a mail that is made of a template.").
+				Live(destination.Live{Does: "sends a mail to a person", Docs: mailDocs}).
 				Fields(
 					address("from").Required(), address("to").Required(),
 					address("cc").List(), address("bcc").List(), address("reply_to"),

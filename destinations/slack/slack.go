@@ -55,6 +55,8 @@ func New() destination.Destination {
 		Order:   true,
 		Verdict: verdict,
 		Success: []destination.Success{destination.Words(docs, "ok")},
+		Live: destination.Live{Does: "posts a message that people are notified of",
+			Docs: docs},
 		Actions: destination.Actions{
 			destination.Action("postToChannel", "Post message").
 				Doc("Posts a message. Webhooks of Slack apps take channel, name and icon from the app and ignore those here.").

@@ -44,6 +44,8 @@ func New() destination.Destination {
 			}
 			return destination.Result{}
 		},
+		Live: destination.Live{Does: "sends a message to a person, which is billed",
+			Docs: docs},
 		Actions: destination.Actions{
 			destination.Action("sendSMS", "Send SMS").Doc("Sends a text message.").
 				Fields(

@@ -65,6 +65,7 @@ type Program struct {
 	open     string // of a static envelope
 	close    string
 	varies   bool
+	history  bool
 }
 
 // Scratch is the memory of writing bodies. The zero Scratch is ready for use. It is not
@@ -102,7 +103,7 @@ func (sc Scope) Bind(n Node) (*Program, error) {
 	if err := errors.Join(c.errs...); err != nil {
 		return nil, err
 	}
-	p.items, p.varies = c.items, c.dynamic
+	p.items, p.varies, p.history = c.items, c.dynamic, c.history
 	comp := compiler{p: p, fields: sc.Fields, places: sc.Places}
 	p.compiled = comp.node(n)
 	if p.items != nil {
@@ -163,6 +164,9 @@ func (p *Program) Separator() string {
 // Varies says that the body differs from event to event; of an envelope only what stands
 // around the items counts.
 func (p *Program) Varies() bool { return p.varies }
+
+// NeedsHistory says that the body differs for an event that is history.
+func (p *Program) NeedsHistory() bool { return p.history }
 
 // NeedsAnswers says that a body has something of an earlier answer in it, or that a path
 // ([Format]) has: there stands {answer.1.name}. Its names need not stand for anything.
@@ -360,6 +364,9 @@ func (t *Test) Holds(s *Scratch, in *Input) bool {
 	return t.t.holds(&s.w)
 }
 
+// NeedsHistory says that it hangs on whether the event is history.
+func (t *Test) NeedsHistory() bool { return t.p.history }
+
 // Never says that the settings alone rule the condition out.
 func (t *Test) Never() bool { return t.t == test(fixedTest(false)) }
 
@@ -437,6 +444,7 @@ type checker struct {
 	answers bool
 	inPath  bool
 	silent  bool // it does not matter what names stand for
+	history bool
 }
 
 func (c *checker) failf(format string, args ...any) {
@@ -538,6 +546,8 @@ func (c *checker) value(v *Value) {
 		c.step(&v.steps[i])
 	}
 	switch v.src {
+	case fromHistory:
+		c.history = true
 	case fromAnswer:
 		if c.answers = true; !c.inPath {
 			c.failf("{%s} stands in no path: use Answer", v.at[0])

@@ -377,6 +377,7 @@ const (
 	fromInsertID
 	fromEventID
 	fromNow
+	fromHistory
 	fromIndex
 	fromFormat
 	fromAnswer // in paths
@@ -452,6 +453,10 @@ func EventID() Value { return Value{src: fromEventID} }
 
 // Now is the time of sending, about.
 func Now() Value { return Value{src: fromNow} }
+
+// History is true for an event that is history, and that nobody has asked to be treated as
+// if it happened now: see [Input]. Else it is not there.
+func History() Value { return Value{src: fromHistory} }
 
 // Index is the number of the element that [Each] is at, from 0 on.
 func Index() Value { return Value{src: fromIndex} }

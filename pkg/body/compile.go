@@ -133,6 +133,9 @@ func (c *candidate) ref(w *writing) (ref event.Ref, known bool) {
 	return 0, false
 }
 
+// yes is what History is.
+var yes = []byte("true")
+
 // find finds the value and takes it through its steps.
 func (v *valueOp) find(w *writing, it *item) bool {
 	switch v.src {
@@ -148,6 +151,11 @@ func (v *valueOp) find(w *writing, it *item) bool {
 		*it = item{state: asText, bytes: w.text(w.in.ID)}
 	case fromNow:
 		*it = item{state: asAt, at: w.in.Now}
+	case fromHistory:
+		if !w.in.History {
+			return false
+		}
+		*it = item{state: asRaw, bytes: yes}
 	case fromIndex:
 		at := len(w.tmp)
 		w.tmp = strconv.AppendInt(w.tmp, int64(w.index), 10)

@@ -54,6 +54,11 @@ func (x *interpreter) value(v *Value) (item, bool) {
 		it = item{state: asText, bytes: []byte(x.in.ID)}
 	case fromNow:
 		it = item{state: asAt, at: x.in.Now}
+	case fromHistory:
+		if !x.in.History {
+			return it, false
+		}
+		it = item{state: asRaw, bytes: yes}
 	case fromIndex:
 		it = item{state: asRaw, bytes: strconv.AppendInt(nil, int64(x.index), 10)}
 	case fromFormat:

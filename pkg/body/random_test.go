@@ -57,7 +57,7 @@ func (m *maker) value() body.Value {
 		}
 		v = body.Setting(pick(m, "flag", "off", "region", "none"))
 	case 2:
-		v = pick(m, body.InsertID(), body.EventID(), body.Now(), body.Index())
+		v = pick(m, body.InsertID(), body.EventID(), body.Now(), body.History(), body.Index())
 	case 3:
 		v = body.Event(pick(m, "context.ip", "properties.a", "properties.o.b", "properties", "nothing"))
 	case 4:
@@ -363,7 +363,7 @@ func compare(t testing.TB, seed uint64) {
 		if err != nil {
 			continue // no field takes lists of several types
 		}
-		in.Step = m.IntN(2)
+		in.Step, in.History = m.IntN(2), m.IntN(2) == 0
 		type way struct {
 			write func(*body.Scratch, *body.Input, []byte) ([]byte, bool)
 			items func(*body.Scratch, *body.Input, body.Sink)

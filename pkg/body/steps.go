@@ -93,6 +93,8 @@ type Input struct {
 	Now     time.Time
 	ID      string // insert id of the event's first request for the action
 	Step    int    // number of this one among those
+	// History: the event is history, and is to start nothing at the partner.
+	History bool
 	// Settings are the user's, for Context.Setting: see [Scope.Values].
 	Settings map[string]event.Value
 }

@@ -16,6 +16,7 @@ type Choice struct {
 	To       []string // names of the file or slugs, also separated by commas; none: all of the file
 	Set      []string // settings: NAME.KEY=VALUE, VALUE being a reference or a literal
 	Opt      []string // options: NAME.KEY=VALUE
+	Live     []string // destinations whose option trigger_live is on
 	Rehearse bool     // without a To and a file, the whole catalogue
 }
 
@@ -48,6 +49,9 @@ func (w *World) Choose(f *File, c Choice) ([]*Destination, error) {
 	}
 	for _, o := range c.Opt {
 		errs = append(errs, assign("--opt", o, out, setOption))
+	}
+	for _, name := range c.Live {
+		errs = append(errs, allowLive(name, out))
 	}
 	return out, errors.Join(errs...)
 }
@@ -117,6 +121,24 @@ func assign(flag, text string, dests []*Destination, put func(d *Destination, ke
 		return fmt.Errorf("%s %s: %s", flag, left, setting.Unknown(name, "destination", names))
 	}
 	return errors.Join(errs...)
+}
+
+// allowLive sets the option trigger_live of the destinations that a name names.
+func allowLive(name string, dests []*Destination) error {
+	var names []string
+	hit := false
+	for _, d := range dests {
+		names = append(names, d.Name)
+		if d.Name == name || d.Slug == name {
+			hit = true
+			d.Written["trigger_live"] = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true"}
+			d.given("opt", "trigger_live", "--trigger-live "+name)
+		}
+	}
+	if !hit {
+		return errors.New("--trigger-live: " + setting.Unknown(name, "destination", names))
+	}
+	return nil
 }
 
 // setOption sets an option to what --opt says: YAML, or a text that is none.

@@ -60,6 +60,9 @@ func options() []option {
 			(*Opened).readRetry},
 		{"in_doubt", "what becomes of requests that were without an answer at a crash: resend (default) or hold",
 			wordForm(doubts...), text(oneOf(doubts...), func(o *Opened, s string) { o.Options.Hold = s == "hold" })},
+		{"trigger_live", "true has events of more than a day ago start what new ones start: messages, campaigns, " +
+			"deletions (see help backfill); without it a run stops before the first that would",
+			form{"type": list("boolean", "string")}, text(boolean, func(o *Opened, b bool) { o.Options.TriggerLive = b })},
 		{"override_limits", "true lets rate and concurrency exceed the partner's limits",
 			form{"type": list("boolean", "string")}, text(boolean, overriding)},
 	}
@@ -98,7 +101,7 @@ func OptionKeys() []string {
 
 // onlyHTTP are the options that say how requests are made of events, and where they
 // go.
-var onlyHTTP = []string{"presets", "compression", "base_url", "actions"}
+var onlyHTTP = []string{"presets", "compression", "base_url", "actions", "trigger_live"}
 
 // readOptions reads the options that were written. Each is used, or refused.
 func (o *Opened) readOptions(p *problems) {

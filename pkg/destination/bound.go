@@ -63,6 +63,7 @@ type bound struct {
 
 	header http.Header
 	each   []boundHeader // those that differ from event to event
+	live   *live         // nil: it starts nothing
 }
 
 // boundHeader is a header in its scope.
@@ -91,6 +92,12 @@ func (d *Declared) bind(c *opened) (action, error) {
 		return a, wrong
 	}
 	b.settings = settings
+	if b.live, wrong = d.bindLive(c.live, sc); wrong != nil {
+		return a, fmt.Errorf("what it does live: %w", wrong)
+	}
+	if a.ages = b.live != nil; a.ages {
+		a.live = b.live.Live
+	}
 	for i, s := range d.steps {
 		bs, needed, err := s.bind(sc)
 		if err != nil {
@@ -106,6 +113,7 @@ func (d *Declared) bind(c *opened) (action, error) {
 		b.steps = append(b.steps, bs)
 	}
 	for _, st := range b.steps {
+		a.ages = a.ages || st.body.NeedsHistory() || st.when != nil && st.when.NeedsHistory()
 		if d.success == nil {
 			a.success = append(a.success, st.success...)
 		}
@@ -318,7 +326,11 @@ func (b *bound) successOf(key string) []Success {
 // begin is what bodies are written of, unless the event lacks what the action needs.
 func (b *bound) begin(in *Input, out *Output) (s *body.Scratch, bi *body.Input, ok bool) {
 	s, bi = &out.d.body, &out.d.bodyIn
-	*bi = body.Input{Event: in.Event.Root(), Payload: in.Payload, Now: in.now, ID: in.id, Settings: b.settings}
+	*bi = body.Input{Event: in.Event.Root(), Payload: in.Payload, Now: in.now, ID: in.id, Settings: b.settings,
+		History: in.old && !in.asked}
+	if in.old && b.live != nil {
+		out.live = (b.live.Until == 0 || in.age <= b.live.Until) && (b.live.when == nil || b.live.when.Holds(s, bi))
+	}
 	return s, bi, b.meets(s, bi, out)
 }
 

@@ -46,6 +46,9 @@ type Declared struct {
 	dated        bool
 	results      func(a *Answer, b *Batch) []Result
 	item         func(in *Input, out *Output)
+	live         Live
+	liveWhen     []body.Cond
+	quiet        bool
 }
 
 type need struct {

@@ -110,6 +110,9 @@ type Delivery struct {
 	Action   int32    // index into Plan.Actions
 	Step     int32    // 0, or the number of this item among those of the same event and action
 	Wait     bool     // send only after the previous step of the same event and action was delivered
+	// Live: the event is older than [HistoryAfter], and the action starts something at the partner
+	// all the same, see [Live]. Without [Env.TriggerLive] it must not be sent.
+	Live bool
 }
 
 // Address says where the request of a delivery goes. It is immutable: deliveries
@@ -153,6 +156,8 @@ type Env struct {
 	// Suppressed: the event is of somebody who must not be sent anything, see Admit.
 	Suppressed bool
 	Consent    []string // categories that the event's consent has to grant, see Admit
+	// TriggerLive: the user wants that events of long ago start what new ones start.
+	TriggerLive bool
 }
 
 // Batch is what one request carries: deliveries of the same Group.
@@ -239,6 +244,9 @@ type ActionPlan struct {
 	// AllOrNothing: one bad item makes the partner refuse the whole request
 	// without naming it, so the engine bisects.
 	AllOrNothing bool
+	// Live is what the action does at the partner for events of long ago, too; its zero value:
+	// nothing.
+	Live Live
 }
 
 // Info is who the partner is.
@@ -264,6 +272,9 @@ type Input struct {
 	Payload *mapping.Payload // valid during the call
 	id      string
 	now     time.Time
+	old     bool // it is history
+	age     time.Duration
+	asked   bool // for what history would start
 	out     *Output
 
 	settings map[string]event.Value
@@ -326,6 +337,7 @@ type opened struct {
 	settings any            // a pointer to the destination's struct
 	values   map[string]any // the settings by key
 	stamp    string         // key of the one that is the stamp
+	live     Live           // of all actions that say nothing else
 }
 
 // Spec declares a destination with settings S. See Spec.Destination.
@@ -335,6 +347,7 @@ type Spec[S any] struct {
 	Auth    func(s *S) Auth
 	Limits  Limits
 	Order   bool
+	Live    Live // what all actions do for events of long ago, too, but those that say something else
 	Actions Actions
 	Presets []Preset  // none: every action by its own trigger
 	Success []Success // of all actions that have none of their own

@@ -108,6 +108,7 @@ type Output struct {
 	Wait                bool
 
 	header string // further headers, as in Address
+	live   bool   // see Delivery
 
 	d       *Deliveries
 	late    mapping.Late
@@ -122,7 +123,7 @@ type Output struct {
 func (d *Deliveries) output(action int, id string, maxBytes int) *Output {
 	o := &d.out
 	o.d, o.action, o.id, o.step, o.max, o.settled = d, int32(action), id, 0, maxBytes, false
-	o.Path, o.Method, o.Group, o.Wait, o.header = "", "", "", false, ""
+	o.Path, o.Method, o.Group, o.Wait, o.header, o.live = "", "", "", false, "", false
 	o.Writer.Reset(d.arena)
 	return o
 }
@@ -206,7 +207,7 @@ func (o *Output) oversized(parts []part, buf []byte, base int) bool {
 // delivery is the next one, without its item.
 func (o *Output) delivery() Delivery {
 	return Delivery{
-		Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, InsertID: o.insertID(),
+		Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, Live: o.live, InsertID: o.insertID(),
 		To: o.d.address(Address{o.Method, o.Path, o.Group, o.header}),
 	}
 }

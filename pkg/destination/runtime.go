@@ -45,6 +45,7 @@ type ActionInfo struct {
 	Limits                    ActionLimits // with the destination's defaults filled in
 	Rung                      int          // of the ladder to code: 1 fields … 5 send
 	Success                   []Success
+	Live                      LiveInfo // what it does for events of long ago, too
 }
 
 // info documents an action. Nothing is bound for it: every command makes the whole
@@ -100,6 +101,7 @@ func (s Spec[S]) Destination() Destination {
 	}
 	for _, a := range s.Actions {
 		info := a.info(s.Limits, s.Success)
+		info.Live = a.liveInfo(s.Live)
 		if len(info.Success) == 0 && s.Local == nil {
 			panic(fmt.Sprintf("destination %s: action %q does not say what a success looks like", s.Info.Slug, a.slug))
 		}
@@ -149,7 +151,7 @@ func triggered(actions []ActionInfo) (list []Preset) {
 
 // opened is what the actions may know of the destination.
 func (s *Spec[S]) opened(schema setting.Schema, settings *S) *opened {
-	o := &opened{settings: settings, values: schema.Values(settings)}
+	o := &opened{settings: settings, values: schema.Values(settings), live: s.Live}
 	for _, f := range schema.Fields {
 		if f.Stamp {
 			o.stamp = f.Key
@@ -205,7 +207,9 @@ type action struct {
 	Limits       ActionLimits
 	AllOrNothing bool
 	TimeField    string
-	dated        bool      // it tells the partner when, though no field has it
+	dated        bool // it tells the partner when, though no field has it
+	live         Live
+	ages         bool      // how old an event is matters
 	success      []Success // nil: the spec's
 
 	requests int          // that a delivery takes at most; 0: one
@@ -387,7 +391,7 @@ func (s *Spec[S]) act(o *sender, a action, c Config) (err error) {
 	o.plan.Actions = append(o.plan.Actions, ActionPlan{
 		Slug: a.Slug, Limits: oa.limits, AllOrNothing: a.AllOrNothing,
 		Overhead: len(oa.request.Open) + len(oa.request.Close), PerItem: len(oa.request.Sep),
-		OverheadFor: oa.request.overhead(), Requests: a.requests,
+		OverheadFor: oa.request.overhead(), Requests: a.requests, Live: a.live,
 	})
 	return nil
 }
@@ -545,7 +549,7 @@ func sameDeliveries(a, b []Delivery) bool {
 	return slices.EqualFunc(a, b, func(a, b Delivery) bool {
 		return bytes.Equal(a.Item, b.Item) && a.InsertID == b.InsertID && a.Address() == b.Address() &&
 			a.Verdict() == b.Verdict() &&
-			a.Action == b.Action && a.Step == b.Step && a.Wait == b.Wait
+			a.Action == b.Action && a.Step == b.Step && a.Wait == b.Wait && a.Live == b.Live
 	})
 }
 
@@ -643,7 +647,10 @@ func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id s
 		payload.Write(&w.Writer)
 	} else {
 		in := &out.in
-		*in = Input{Event: ev, Payload: payload, id: id, now: env.Now, out: w}
+		*in = Input{Event: ev, Payload: payload, id: id, now: env.Now, out: w, asked: env.TriggerLive}
+		if a.ages {
+			in.old, in.age = historyOf(ev, env.Now)
+		}
 		a.item(in, w)
 	}
 	w.finish()

@@ -82,7 +82,9 @@ type LaneConfig struct {
 	Account string
 	Filter  *filter.Filter // the destination's own; nil: everything
 	Consent []string       // what the consent of an event has to grant, see destination.Env
-	Options Options
+	// Harmless: there is a stand-in, or nobody, at the other end, so that nothing is started.
+	Harmless bool
+	Options  Options
 	// Delivered, when set, is called with the text of each event that the partner has
 	// accepted, one after the other, before the checkpoint passes it; after a crash
 	// perhaps again.
@@ -99,8 +101,11 @@ type LaneConfig struct {
 type Options struct {
 	PaceOptions
 	VerdictOptions
-	Timeout time.Duration // of one request; 0: 30 s
-	Hold    bool          // keep what was in doubt after a crash, do not send it again
+	// TriggerLive: events of long ago may start at the partner what new ones start, see
+	// destination.Live. Without it the lane stops at the first that would.
+	TriggerLive bool
+	Timeout     time.Duration // of one request; 0: 30 s
+	Hold        bool          // keep what was in doubt after a crash, do not send it again
 }
 
 // Engine is a run under way. Make it with New, run it with Run, look at it with

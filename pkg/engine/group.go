@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"unsafe"
@@ -46,7 +47,8 @@ func (b *block) share(by *group) (r *routed, mine bool) {
 func (e *Engine) pair() {
 	groups := map[string]*group{}
 	key := func(l *lane) string {
-		return l.plan.Content + "\x00" + l.c.Filter.String() + "\x00" + strings.Join(l.c.Consent, "\x00")
+		return fmt.Sprint(l.plan.Content, "\x00", l.c.Filter, "\x00", strings.Join(l.c.Consent, "\x00"), "\x00",
+			l.c.Options.TriggerLive)
 	}
 	for _, l := range e.lanes {
 		if l.plan.Content != "" && !l.plan.Positions {

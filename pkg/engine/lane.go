@@ -104,15 +104,17 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		large:  func(n int) { e.ring.giveLarge(l.reader, n) },
 	}
 	l.router = &router{
-		sender:   c.Sender,
-		plan:     plan,
-		user:     user,
-		filter:   c.Filter,
-		consent:  c.Consent,
-		fallback: func(end source.Position) string { return selection.Fallback(e.c.Source.Manifest(), end) },
-		timeout:  opt.Timeout,
-		now:      now,
-		cpu:      e.cpu,
+		sender:      c.Sender,
+		plan:        plan,
+		user:        user,
+		filter:      c.Filter,
+		consent:     c.Consent,
+		triggerLive: c.Options.TriggerLive,
+		about:       c.Event,
+		fallback:    func(end source.Position) string { return selection.Fallback(e.c.Source.Manifest(), end) },
+		timeout:     opt.Timeout,
+		now:         now,
+		cpu:         e.cpu,
 	}
 	l.sender = &sender{to: c.Sender, transport: c.Transport, timeout: opt.Timeout}
 	letter := letterOf(c, plan, e.start, now)
@@ -242,6 +244,12 @@ func (l *lane) take(b *block, large int) bool {
 		l.halt(fmt.Sprintf("its code did not come back from %d events within %s each", maxHangs, l.router.timeout), nil)
 		return false
 	}
+	if l.asks(lb.routed) {
+		l.e.cpu.leave(isUrgent)
+		lb.routed.release()
+		b.release()
+		return false
+	}
 	l.record(b, lb)
 	l.apart(b, lb, from)
 	lb.large = large
@@ -265,6 +273,24 @@ func (l *lane) take(b *block, large int) bool {
 		l.halt("", err)
 	}
 	return err == nil
+}
+
+// asks stops the lane before events of long ago that would start something at the partner which
+// nobody has asked for.
+func (l *lane) asks(r *routed) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range r.parts[:r.n] {
+		if p.live == "" || l.notes.live != "" {
+			continue
+		}
+		l.notes.live = p.live
+		if !l.c.Harmless {
+			l.halted(p.live, "the command says that this is meant: --trigger-live "+l.c.Name)
+			return true
+		}
+	}
+	return false
 }
 
 // flush makes all open batches ready.

@@ -25,6 +25,7 @@ type notes struct {
 	skips   map[string]string // of each reason to skip, one event and what was said of it
 	lacks   map[string]uint64 // how often which condition has kept events from all actions
 	err     error             // of the machine
+	live    string            // see LaneSummary
 }
 
 // stuckAfter is after how many deliveries in a row without one accepted a lane is taken

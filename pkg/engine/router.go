@@ -18,16 +18,19 @@ import (
 // router owns what a lane's destination makes of events, before any network: it calls
 // Route, behind recover and a deadline.
 type router struct {
-	sender   destination.Sender
-	plan     *destination.Plan
-	user     func(*event.Event) uint64 // see UserKey
-	filter   *filter.Filter
-	consent  []string
-	fallback func(source.Position) string // insert id of an event without messageId
-	timeout  time.Duration                // of one event
-	now      func() time.Time
-	cpu      *processors
-	group    *group // lanes that make the same of every event; nil: there are none
+	sender  destination.Sender
+	plan    *destination.Plan
+	user    func(*event.Event) uint64 // see UserKey
+	filter  *filter.Filter
+	consent []string
+	// triggerLive: what history starts has been asked for.
+	triggerLive bool
+	about       func(*event.Event) *event.Event // the event that a record is about; nil: it is that
+	fallback    func(source.Position) string    // insert id of an event without messageId
+	timeout     time.Duration                   // of one event
+	now         func() time.Time
+	cpu         *processors
+	group       *group // lanes that make the same of every event; nil: there are none
 
 	crashes atomic.Int64  // panics
 	hangs   atomic.Int64  // calls that have not come back in time
@@ -65,6 +68,7 @@ type part struct {
 	env      destination.Env
 	events   []routedEvent
 	filtered uint64
+	live     string // what the first delivery of history would start, unasked; "": none would
 
 	at      atomic.Int64 // the record that is being routed
 	mu      sync.Mutex   // held while it gives way to others
@@ -300,8 +304,8 @@ func (p *part) yield(cpu *processors) bool {
 // events routes the records of a block from one to before another. Those in hung are
 // rejected: the destination's code did not come back from them.
 func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUrgent bool) {
-	p.env.Now, p.env.Consent = r.now(), r.consent
-	p.stamp, p.filtered = r.plan.Stamp, 0
+	p.env.Now, p.env.Consent, p.env.TriggerLive = r.now(), r.consent, r.triggerLive
+	p.stamp, p.filtered, p.live = r.plan.Stamp, 0, ""
 	n, size := 0, 0
 	for i := from; i < to; i++ {
 		if b.items[i].Event != nil {
@@ -343,6 +347,9 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 				p.env.Fallback = r.fallback(b.chunk.Records[i].End)
 			}
 			r.event(ev, &p.env, &p.list)
+			if p.live == "" && !r.triggerLive {
+				p.live = r.live(ev, p.list.List[first:], b.chunk.Records[i].End)
+			}
 		}
 		re := routedEvent{item: int32(i), n: int32(len(p.list.List) - first)}
 		if r.plan.Order {
@@ -355,6 +362,19 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 		// Parts are much like each other: the largest of late.
 		r.grows.Store(math.Float64bits(max(grows*0.99, float64(p.list.Len())/float64(size))))
 	}
+}
+
+// live says what an event of long ago would start at the partner; "": nothing.
+func (r *router) live(ev *event.Event, made []destination.Delivery, at source.Position) string {
+	for i := range made {
+		if d := &made[i]; d.Live && d.Settled == nil {
+			if r.about != nil {
+				ev = r.about(ev)
+			}
+			return destination.Unasked(&r.plan.Actions[d.Action], ev, at.String())
+		}
+	}
+	return ""
 }
 
 // rejected is a delivery of which the destination's code could make nothing.

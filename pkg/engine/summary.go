@@ -79,6 +79,9 @@ type LaneSummary struct {
 	// Until says what has to be so before a lane that was stopped can go on; "": nothing in
 	// particular. It ends a sentence that has begun with "once".
 	Until string `json:"stopped_until,omitempty"`
+	// Live says what events of long ago would start at the partner, where the lane stopped for
+	// that, or would have but for a rehearsal; "": nothing was found, or it was asked for.
+	Live string `json:"needs_trigger_live,omitempty"`
 	// Problem is what the partner, or the way to it, said last of something that
 	// was not accepted, and Examples for each reason of Rejected which event is one, and what
 	// was said of it. Like Stopped they may hold anything: redact them.
@@ -233,6 +236,7 @@ func (l *lane) summary(events uint64) LaneSummary {
 		Bytes:           c.Bytes,
 		Stopped:         l.stop,
 		Until:           l.until,
+		Live:            l.notes.live,
 		Problem:         l.notes.problem,
 		Examples:        maps.Clone(l.notes.like),
 		SkippedExamples: l.notes.skipExamples(),

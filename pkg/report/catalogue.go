@@ -76,8 +76,16 @@ type actionView struct {
 	Title   string      `json:"title,omitempty"`
 	Doc     string      `json:"doc,omitempty"`
 	Trigger string      `json:"trigger,omitempty"`
+	Live    *liveView   `json:"live,omitempty"` // what it does for events of long ago, too
 	Fields  []fieldView `json:"fields"`
 	Limits  limitsView  `json:"limits"`
+}
+
+type liveView struct {
+	Does         string  `json:"does"`
+	Docs         string  `json:"docs"`
+	Sometimes    bool    `json:"sometimes,omitempty"`
+	UntilSeconds float64 `json:"until_seconds,omitempty"` // of an event's age
 }
 
 type fieldView struct {
@@ -119,8 +127,12 @@ func DestinationOf(d destination.Destination) Destination {
 		v.Differences = append(v.Differences, differenceView(x))
 	}
 	for _, a := range d.Actions {
+		var live *liveView
+		if l := a.Live; l.Does != "" {
+			live = &liveView{l.Does, l.Docs, l.Sometimes, l.Until.Seconds()}
+		}
 		v.Actions = append(v.Actions, actionView{
-			Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger,
+			Slug: a.Slug, Title: a.Title, Doc: a.Doc, Trigger: a.Trigger, Live: live,
 			Fields: append([]fieldView{}, fieldsOf(a.Fields)...), Limits: limitsOf(a.Limits.Alone()),
 		})
 	}

@@ -77,6 +77,17 @@ func showSetting(w io.Writer, slug string, f setting.Field) {
 
 func showAction(w io.Writer, d destination.Destination, act destination.ActionInfo) {
 	fmt.Fprintf(w, "  %s — %s\n", act.Slug, act.Doc)
+	if l := act.Live; l.Does != "" {
+		when := ""
+		if l.Sometimes {
+			when = "may be that it "
+		}
+		if l.Until > 0 {
+			when += "for events of up to " + Duration(l.Until) + " ago "
+		}
+		fmt.Fprintf(w, "    live: %s%s (%s); for events of more than a day ago this takes --trigger-live %s\n",
+			when, l.Does, l.Docs, d.Info.Slug)
+	}
 	for _, x := range act.Success {
 		fmt.Fprintf(w, "    delivered when the answer is %s (%s)\n", x, x.Docs)
 	}

@@ -84,6 +84,7 @@ func Notes(j *run.Job, res *run.Result) []string {
 		// The log has said why when it happened, and the summary says it.
 		notes = append(notes, fmt.Sprintf("%s was stopped: its %s out %s", d.Name, goOut(d.Pending), again))
 	}
+	notes = append(notes, rehearsedLive(sum)...)
 	for _, name := range res.Held {
 		notes = append(notes, fmt.Sprintf("%s: events whose request had no answer yet at a crash are held back; "+
 			"look whether the partner has them; --opt %s.in_doubt=resend sends them again", name, name))
@@ -92,6 +93,25 @@ func Notes(j *run.Job, res *run.Result) []string {
 		notes = append(notes, Input(res.Input)...)
 	}
 	return notes
+}
+
+// rehearsedLive says which destinations of a rehearsal would stop for real before events of long
+// ago, for what these would start.
+func rehearsedLive(s *engine.Summary) []string {
+	var names []string
+	first := ""
+	for _, d := range s.Destinations {
+		if d.Live != "" && d.Stopped == "" {
+			if names = append(names, d.Name); first == "" {
+				first = d.Live
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("for real, %s would stop before events of more than a day ago (%s), unless "+
+		"--trigger-live %s says that it is meant", strings.Join(names, ", "), first, strings.Join(names, ","))}
 }
 
 // goOut is the subject and the verb of what pending events will do.

@@ -127,6 +127,14 @@ func planLane(w io.Writer, l *run.PlannedLane, prices map[string]Price) {
 	for _, k := range sortedKeys(l.Rejected) {
 		fmt.Fprintf(w, "%s: rejected %d: %s%s\n", l.Name, l.Rejected[k].N, k, like(where(l.Rejected[k].Example)))
 	}
+	for _, k := range sortedKeys(l.Live) {
+		fmt.Fprintf(w, "%s: %d deliveries of events of more than a day ago: %s %s (%s)\n", l.Name, l.Live[k].N, k,
+			l.Live[k].Does, l.Live[k].Docs)
+	}
+	if len(l.Live) > 0 && !l.Asked {
+		fmt.Fprintf(w, "%s: forward stops before the first of these, unless it is said that they are meant: "+
+			"--trigger-live %s\n", l.Name, l.Name)
+	}
 	if l.Depends && l.Deliveries > 0 {
 		fmt.Fprintf(w, "%s: some of its requests depend on what it answers: there may be fewer\n", l.Name)
 	}
@@ -233,6 +241,8 @@ type planDestination struct {
 	Deliveries uint64                `json:"deliveries"`
 	Skipped    map[string]planReason `json:"skipped"`
 	Rejected   map[string]planReason `json:"rejected"`
+	Live       map[string]planLive   `json:"live,omitempty"`
+	NeedsWord  bool                  `json:"needs_trigger_live,omitempty"`
 	Requests   uint64                `json:"requests"`
 	Bytes      uint64                `json:"bytes"`
 	Seconds    float64               `json:"seconds"`
@@ -240,6 +250,13 @@ type planDestination struct {
 	Price      *float64              `json:"price,omitempty"`
 	Depends    bool                  `json:"depends_on_answers,omitempty"`
 	Backfill   string                `json:"backfill,omitempty"`
+}
+
+// planLive is what an action would start for events of long ago.
+type planLive struct {
+	planReason
+	Does string `json:"does"`
+	Docs string `json:"docs"`
 }
 
 type planName struct {
@@ -277,6 +294,13 @@ func PlanJSON(w io.Writer, p *run.Plan, prices map[string]Price) error {
 		d := planDestination{Name: l.Name, Type: l.Type, Filtered: l.Filtered, Events: l.Events, Deliveries: l.Deliveries,
 			Skipped: planReasons(l.Skipped), Rejected: planReasons(l.Rejected), Requests: l.Requests, Bytes: l.Bytes,
 			Seconds: l.Span.Seconds(), Depends: l.Depends, Backfill: l.Backfill}
+		for k, c := range l.Live {
+			if d.Live == nil {
+				d.Live = map[string]planLive{}
+			}
+			d.Live[k] = planLive{planReasonOf(c.Planned), c.Does, c.Docs}
+			d.NeedsWord = !l.Asked
+		}
 		if k := l.Limit; k != nil {
 			d.Limit = &planLimit{k.Action, k.What, k.N, k.Per.Seconds(), k.Docs}
 		}
@@ -298,8 +322,12 @@ func PlanJSON(w io.Writer, p *run.Plan, prices map[string]Price) error {
 func planReasons(by map[string]run.Planned) map[string]planReason {
 	out := map[string]planReason{}
 	for k, c := range by {
-		e := c.Example
-		out[k] = planReason{c.N, e.Object, e.Line, e.Event, e.Name, e.Detail}
+		out[k] = planReasonOf(c)
 	}
 	return out
+}
+
+func planReasonOf(c run.Planned) planReason {
+	e := c.Example
+	return planReason{c.N, e.Object, e.Line, e.Event, e.Name, e.Detail}
 }

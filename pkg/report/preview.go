@@ -16,12 +16,14 @@ type Preview struct {
 	Out io.Writer
 	// Redact masks secrets in what is printed; nil: they are shown.
 	Redact func(string) string
-	// Say gets the sentence about a record that is no event.
+	// Say gets the sentence about a record that is no event, and about what a run stops before.
 	Say func(string)
 	// Curl prints commands of a shell instead of JSON.
 	Curl bool
 	// Rejected says, in the end, that something would have been rejected.
 	Rejected bool
+
+	live map[string]bool // destinations of which it was said
 }
 
 type notSent struct {
@@ -45,6 +47,14 @@ type shownRequest struct {
 
 // Print prints one line of a preview.
 func (p *Preview) Print(s run.Shown) error {
+	if s.Live != "" && !p.live[s.Destination] {
+		if p.live == nil {
+			p.live = map[string]bool{}
+		}
+		p.live[s.Destination] = true
+		p.Say(fmt.Sprintf("%s: forward would stop here: %s; --trigger-live %s says that it is meant", s.Destination, s.Live,
+			s.Destination))
+	}
 	switch {
 	case s.Bad != nil:
 		p.Rejected = true

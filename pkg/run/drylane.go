@@ -36,11 +36,13 @@ type parcel struct {
 	user   uint64
 	record uint64
 	held   int
+	live   string // what it would start, unasked
 	next   *parcel // the next step of the same event, which waits for this one
 }
 
 func (w *World) dryLane(j *Job, d *config.Opened, src source.Source) *dryLane {
-	p := &dryLane{d: d, plan: d.Sender.Plan(), src: src, env: destination.Env{Now: w.Now(), Consent: d.Consent}}
+	p := &dryLane{d: d, plan: d.Sender.Plan(), src: src, 
+		env: destination.Env{Now: w.Now(), Consent: d.Consent, TriggerLive: d.Options.TriggerLive}}
 	p.packer = engine.NewPacker(p.plan, engine.PackOptionsOf(p.plan, d.Options, j.MemoryNeeded(),
 		len(j.Destinations)), p.request)
 	return p
@@ -83,6 +85,9 @@ func (p *dryLane) pass(r *selection.Record, place, fallback string) error {
 		}
 		it := &parcel{d: d, event: eventName(r, place), user: engine.UserKey(r.Event), record: r.Ordinal,
 			held: len(d.Item) + len(r.Raw)}
+		if d.Live && !p.env.TriggerLive {
+			it.live = destination.Unasked(&p.plan.Actions[d.Action], r.Event, place)
+		}
 		if d.Wait && k > 0 && last != nil {
 			last.next = it
 		} else {

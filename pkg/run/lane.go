@@ -20,6 +20,7 @@ func (r *Run) openLanes(context.Context) error {
 	for _, d := range r.job.Destinations {
 		l := engine.LaneConfig{Name: d.Name, Type: d.Slug, Sender: d.Sender, Filter: d.Filter, Consent: d.Consent,
 			Options: d.Options}
+		l.Harmless = r.job.Rehearse
 		l.Options.Reserve, l.Options.MaxErrors = r.job.Reserve, r.job.MaxErrors
 		if r.job.Rehearse && !r.job.RealPace {
 			l.Options.NoRates = true // nobody is there whose limits could be reached

@@ -60,6 +60,10 @@ type PlannedLane struct {
 	Deliveries uint64
 	Skipped    map[string]Planned
 	Rejected   map[string]Planned
+	// Live are deliveries of events of long ago that start something at the partner, by action, and
+	// Asked says that this is wanted: without it the run stops before the first.
+	Live     map[string]PlannedLive
+	Asked    bool
 	Requests   uint64
 	Bytes      uint64 // of bodies, before compression
 	// Depends says that what is sent depends on what the partner answers: requests may be
@@ -70,6 +74,13 @@ type PlannedLane struct {
 	Limit *engine.Kept
 
 	forecast *engine.Forecast
+	plan     *destination.Plan
+}
+
+// PlannedLive is what an action does for events of long ago.
+type PlannedLive struct {
+	Planned
+	Does, Docs string
 }
 
 // PlannedName is how many events there are of a name.
@@ -181,11 +192,13 @@ func (p *Plan) lane(w *World, j *Job, d *config.Opened, src source.Source) *dryL
 	o := d.Options
 	o.Reserve = j.Reserve
 	l := &PlannedLane{Name: d.Name, Type: d.Slug, Backfill: d.Spec.Info.Backfill, Depends: d.Spec.Rung() == 5,
-		Skipped: map[string]Planned{}, Rejected: map[string]Planned{}, forecast: engine.NewForecast(d.Sender, o)}
+		Skipped: map[string]Planned{}, Rejected: map[string]Planned{}, Live: map[string]PlannedLive{},
+		Asked: o.TriggerLive, forecast: engine.NewForecast(d.Sender, o)}
 	p.Destinations = append(p.Destinations, l)
 	dry := w.dryLane(j, d, src)
 	dry.settled = func(*selection.Record, string, *destination.Delivery) error { return nil }
 	dry.routed = l.event
+	l.plan = dry.plan
 	dry.packed = func(b *engine.Packed[*parcel]) error {
 		l.Requests++
 		l.Bytes += uint64(b.Bytes)
@@ -208,6 +221,9 @@ func (l *PlannedLane) event(r *selection.Record, list []destination.Delivery, fi
 		case v == nil:
 			sent = true
 			l.Deliveries++
+			if list[i].Live {
+				l.lives(r, &list[i])
+			}
 		case worst == nil, v.Outcome == destination.Rejected && worst.Outcome != destination.Rejected:
 			worst = v
 		}
@@ -220,6 +236,18 @@ func (l *PlannedLane) event(r *selection.Record, list []destination.Delivery, fi
 	default:
 		count(l.Skipped, r, worst)
 	}
+}
+
+// lives counts a delivery that starts something at the partner.
+func (l *PlannedLane) lives(r *selection.Record, d *destination.Delivery) {
+	a := &l.plan.Actions[d.Action]
+	c := l.Live[a.Slug]
+	if c.N++; c.N == 1 {
+		c.Does, c.Docs = a.Live.Does, a.Live.Docs
+		c.Example = Example{r.Object, r.Line, eventName(r, r.End.String()), nameOfEvent(r),
+			destination.Unasked(a, r.Event, r.End.String())}
+	}
+	l.Live[a.Slug] = c
 }
 
 func count(by map[string]Planned, r *selection.Record, v *destination.Result) {

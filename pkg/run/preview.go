@@ -29,6 +29,9 @@ type Shown struct {
 	Item    []byte              // of a local destination
 	Settled *destination.Result // why the delivery of Events[0] is not sent
 	Bad     *source.RecordError // why a record goes nowhere
+	// Live is what one of the events, of long ago, would start at the partner unasked: a run stops
+	// before it. "": nothing.
+	Live string
 }
 
 // Preview calls show with every request that a run of the job would make, and with
@@ -152,6 +155,9 @@ func (p *dryLane) show(
 	for _, it := range b.Values {
 		batch.Deliveries = append(batch.Deliveries, it.d)
 		s.Events = append(s.Events, it.event)
+		if s.Live == "" {
+			s.Live = it.live
+		}
 	}
 	if p.plan.Local {
 		for i, it := range b.Values {
