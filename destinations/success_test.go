@@ -164,6 +164,7 @@ type batchOf struct {
 	now        time.Time
 	deliveries []*destination.Delivery
 	own        bool // the action's own Send
+	later      bool // the partner works through it later, and is asked what came of it
 }
 
 // batches are requests of every action of a destination: of the cases of its
@@ -196,7 +197,7 @@ func batches(t *testing.T, d destination.Destination) []batchOf {
 				if seen[key]++; seen[key] > 1 {
 					continue
 				}
-				out = append(out, batchOf{s, info.Slug, now, dels[:n], info.Rung == 5})
+				out = append(out, batchOf{s, info.Slug, now, dels[:n], info.Rung == 5, plan.Actions[g.Action].Patience > 0})
 			}
 		}
 	}
@@ -321,6 +322,9 @@ func (b *batchOf) interrogate(t *testing.T, contract *standin.Contract) (asked i
 	most, _ := b.send(t, plain)
 	if most == 0 {
 		return 0 // an event that the partner refuses
+	}
+	if b.later { // the rest asks about what was taken
+		plain.n = 1
 	}
 	for at := range plain.n {
 		for _, odd := range append(strange(), spoiled(plain.good[at])...) {

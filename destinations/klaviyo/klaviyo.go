@@ -3,6 +3,7 @@
 package klaviyo
 
 import (
+	"bytes"
 	"time"
 	"unicode/utf8"
 
@@ -15,13 +16,14 @@ import (
 
 // Settings of an account.
 type Settings struct {
-	APIKey   string `setting:"api_key,required,secret,transport" doc:"Private API key, with the scopes events:write and profiles:write." example:"pk_0123456789abcdef0123456789abcdef01"`
+	APIKey   string `setting:"api_key,required,secret,transport" doc:"Private API key, with the scopes events:write, profiles:write and profiles:read, and those of lists and subscriptions for their actions." example:"pk_0123456789abcdef0123456789abcdef01"`
 	Backfill bool   `setting:"backfill" doc:"Mark all events as history, also new ones: they are stored and count in segments, and set off no flow. Those of more than a day ago are marked anyhow, unless trigger_live says that their flows are meant."`
 }
 
 const (
 	docs        = "https://developers.klaviyo.com/en/reference/bulk_create_events"
 	profileDocs = "https://developers.klaviyo.com/en/reference/bulk_import_profiles"
+	errorsDocs  = "https://developers.klaviyo.com/en/reference/get_errors_for_bulk_import_profiles_job"
 	eventDocs   = "https://developers.klaviyo.com/en/reference/events_api_overview"
 	versionDocs = "https://developers.klaviyo.com/en/docs/api_versioning_and_deprecation_policy"
 	// https://developers.klaviyo.com/en/docs/api_versioning_and_deprecation_policy
@@ -40,12 +42,17 @@ func New() destination.Destination {
 			Integrations: []string{"Klaviyo (Actions)", "Klaviyo"}, Minimal: true,
 			Backfill: "Events keep their own time, to the second, from 1990 on. Those of more than a day ago are " +
 				"marked as history, so that no flow of theirs starts; newer ones start theirs. Flows that wait for a segment " +
-				"may start for profiles of any age. Klaviyo takes bulk jobs first " +
-				"and works through them later: what it then finds wrong, it does not tell.",
+				"may start for profiles of any age. Klaviyo works through bulk jobs " +
+				"later: of profiles it is asked what went wrong, for five minutes a job; of events it does not tell.",
 			Differences: []destination.Difference{
 				{What: "events go to bulk jobs, and those of more than a day ago are marked as history", Docs: docs},
 				{What: "profiles go to bulk imports, which update those that are there", Docs: profileDocs},
 				{What: "the revision header is that of the documentation the limits are from", Docs: versionDocs},
+				{What: "a phone number that cannot be written in E.164, or that may be any country's, is left out and does not " +
+					"reject the event", Docs: "https://developers.klaviyo.com/en/docs/acceptable_phone_number_formats"},
+				{What: "profiles are put on a list by the import that makes them, and subscribed or unsubscribed as what was " +
+					"agreed in the past (historical_import) for events of more than a day ago", Docs: subscribeDocs},
+				{What: "removeProfile has no trigger: Segment's, Identify with a capital, matches nothing", Docs: listDocs},
 				{What: "products of an order get a unique_id that stays the same in a repeat", Docs: eventDocs},
 			},
 		},
@@ -86,50 +93,13 @@ func New() destination.Destination {
 
 // actions are what the partner can be told.
 func actions() destination.Actions {
-	phone := body.From("phone_number").Given()
-	list := body.From("override_list_id", "list_id").Filled()
 	own, products := body.From("event_name"), body.From("product_event_name")
-	return destination.Actions{
-		destination.Action("upsertProfile", "Upsert Profile").On(`type = "identify"`).Doc("Makes a profile or updates it.").
-			Live(destination.Live{Does: "puts the profile on a list, whose flows start", Docs: profileDocs}, list).
-			Fields(
-				field.Text("email").Email().From("$.traits.email"),
-				field.Text("phone_number").Doc("Sent in E.164.").From("$.context.traits.phone"), country(),
-				field.Text("external_id"),
-				field.Text("first_name").From("$.traits.firstName"), field.Text("last_name").From("$.traits.lastName"),
-				field.Text("organization").From("$.traits.company.name"), field.Text("title").From("$.traits.title"),
-				field.Text("image").From("$.traits.avatar"),
-				field.Object("location", append(
-					field.Address("address1", "city", "region", "zip", "country"), field.Texts(
-						"address2", "latitude", "longitude")...,
-				).With(field.Line.Nullable)),
-				field.Object("properties").From("$.properties"),
-				field.Text("list_id").Doc("List to put the profile on."),
-				field.Text("override_list_id").From("$.integrations.Klaviyo.listId"),
-			).
-			Needs(body.Any(body.Not(phone), phone.As("E.164", e164("country_code"))), noPhone).
-			NeedsOneOf("email", "phone_number", "external_id").
-			Needs(shortID("external_id"), longID).
-			Post("/api/profile-bulk-import-jobs/", body.Object(body.Member("data", body.Object(
-				body.Member("type", body.Const("profile-bulk-import-job")),
-				body.When(list, body.Member("relationships", body.Object(body.Member(
-					"lists", body.Object(body.Member("data", body.List(
-						body.Object(body.Member("type", body.Const("list")), body.Member("id", list)),
-					))))))),
-				body.Member("attributes", body.Object(body.Member("profiles", body.Object(
-					body.Member("data", body.Items(body.Object(
-						body.Member("type", body.Const("profile")),
-						body.Member("attributes", body.Object(
-							body.Fields("list_id", "override_list_id", "phone_number", "country_code"),
-							body.Member("phone_number", phone.As("E.164", e164("country_code"))),
-						)),
-					))))))),
-			)))).
-			Header("Revision", body.Const(revision)).Header("Accept", body.Const("application/json")).Verdicts(byPointer()).
-			Success(destination.JSON(profileDocs, destination.Is("data.type", "profile-bulk-import-job"),
-				destination.Text("data.id")).With(202)).
-			Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 10_000, Docs: profileDocs},
-				EventBytes: destination.Cap{N: 102_400, Docs: profileDocs}}),
+	return append(destination.Actions{
+		imported("upsertProfile", "Upsert Profile", "$.traits.email", "$.traits",
+			field.Text("list_id").Doc("List to put the profile on."),
+			field.Text("override_list_id").From("$.integrations.Klaviyo.listId"),
+			field.Object("properties").From("$.properties"),
+		).On(`type = "identify"`).Doc("Makes a profile or updates it."),
 		events("trackEvent", "Track Event", "An event of a profile.", body.From("metric_name").Filled(),
 			field.Text("metric_name").Required().From("$.event")).
 			Post(jobs, job(occurrence(body.From("metric_name").Text(), body.Same("properties", "value"),
@@ -149,7 +119,61 @@ func actions() destination.Actions {
 					body.InsertID(),
 				)),
 			)),
+	}, lists()...)
+}
+
+// imported is an action that makes profiles or updates them, in bulk, and may put them on a list.
+// from is where the profile is in the event.
+func imported(slug, title, email, from string, own ...field.Line) *destination.Declared {
+	phone, home := number("phone_number", "country_code"), from+".address."
+	lists := []string{"list_id"}
+	if slug == "upsertProfile" {
+		lists = []string{"override_list_id", "list_id"}
 	}
+	list := body.From(lists...).Filled()
+	return destination.Action(slug, title).
+		Live(destination.Live{Does: "puts the profile on a list, whose flows start", Docs: profileDocs}, list).
+		Fields(
+			field.Text("email").Email().From(email),
+			field.Text("phone_number").Doc("Sent in E.164.").From("$.context.traits.phone"), country(),
+			field.Text("external_id"),
+			field.Text("first_name").From(from+".firstName"), field.Text("last_name").From(from+".lastName"),
+			field.Text("organization").From(from+".company.name"), field.Text("title").From(from+".title"),
+			field.Text("image").From(from+".avatar"),
+			field.Object("location", append(field.Lines{
+				field.Text("address1").From(home + "street"), field.Text("city").From(home + "city"),
+				field.Text("region").From(home + "state"), field.Text("zip").From(home+"postal_code", home+"postalCode"),
+				field.Text("country").From(home + "country"),
+			}, field.Texts("address2", "latitude", "longitude")...).With(field.Line.Nullable)),
+		).Fields(field.Lines(own)).
+		NeedsIdentity(body.Any(body.From("email", "external_id").Given(), phone), noIdentity).
+		Needs(shortID("external_id"), longID).
+		Post("/api/profile-bulk-import-jobs/", body.Object(body.Member("data", body.Object(
+			body.Member("type", body.Const("profile-bulk-import-job")),
+			body.When(list, body.Member("relationships", body.Object(body.Member(
+				"lists", body.Object(body.Member("data", body.List(
+					body.Object(body.Member("type", body.Const("list")), body.Member("id", list)),
+				))))))),
+			body.Member("attributes", body.Object(body.Member("profiles", body.Object(
+				body.Member("data", body.Items(body.Object(
+					body.Member("type", body.Const("profile")),
+					body.Member("attributes", body.Object(
+						body.Fields(append(lists, "phone_number", "country_code")...), body.Member("phone_number", phone),
+					)),
+				))))))),
+		)))).
+		Header("Revision", body.Const(revision)).Header("Accept", body.Const("application/json")).Verdicts(byPointer()).
+		Success(destination.JSON(profileDocs, destination.Is("data.type", "profile-bulk-import-job"),
+			destination.Text("data.id")).With(202)).
+		Job(destination.Job{
+			Docs: errorsDocs, ID: "data.id", Status: "/api/profile-bulk-import-jobs/{job}/", State: "data.attributes.status",
+			Over: []string{"complete", "cancelled"}, Errors: "/api/profile-bulk-import-jobs/{job}/import-errors/",
+			Verdicts: destination.ByPointer("data", "attributes.source.pointer", "attributes.detail"), Next: "links.next",
+			Payload: "attributes.original_payload",
+			Names:   []string{"attributes.email", "attributes.external_id", "attributes.phone_number"}, Patience: 5 * time.Minute,
+		}).
+		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 10_000, Docs: profileDocs},
+			EventBytes: destination.Cap{N: 102_400, Docs: profileDocs}})
 }
 
 // who adds the profile, for which Segment's field has no default.
@@ -167,16 +191,16 @@ func country() field.Line {
 }
 
 const (
-	jobs      = "/api/event-bulk-create-jobs/"
-	noPhone   = "phone_number is no number that can be written in E.164"
-	wrongName = "a metric's name has 1 to 127 characters"
-	longID    = "external_id has more than 255 characters"
+	jobs       = "/api/event-bulk-create-jobs/"
+	noIdentity = "one of email, external_id and a phone_number in E.164 is required"
+	wrongName  = "a metric's name has 1 to 127 characters"
+	longID     = "external_id has more than 255 characters"
 )
 
 // events is an action that sends events of a profile. name is nil when another one stands in
 // for a missing one.
 func events(slug, title, doc string, name body.Cond, own ...field.Line) *destination.Declared {
-	phone, at := body.From("profile.phone_number").Given(), body.From("time")
+	phone, at := number("profile.phone_number", "profile.country_code"), body.From("time")
 	a := destination.Action(slug, title).On(`type = "track"`).Doc(doc).
 		Fields(
 			field.Object("profile",
@@ -195,10 +219,8 @@ func events(slug, title, doc string, name body.Cond, own ...field.Line) *destina
 		Only(body.Any(body.Not(at.IsTime()), at.Where("1990 or later", isRecent)), destination.TooOld,
 			"Klaviyo takes events from 1990 on").
 		Needs(body.Any(body.Not(at.Given()), at.IsTime()), "time is no time").
-		Needs(body.Any(body.Not(phone), phone.As("E.164", e164("profile.country_code"))), noPhone).
-		NeedsIdentity(body.From("profile.email", "profile.phone_number", "profile.external_id", "profile.anonymous_id").
-			Given(),
-			"one of email, phone_number, external_id and anonymous_id is required").
+		NeedsIdentity(body.Any(body.From("profile.email", "profile.external_id", "profile.anonymous_id").Given(), phone),
+			"one of email, external_id, anonymous_id and a phone_number in E.164 is required").
 		Needs(shortID("profile.external_id"), longID).
 		Header("Revision", body.Const(revision)).Header("Accept", body.Const("application/json")).Verdicts(byPointer()).
 		TimeField("time").
@@ -226,7 +248,7 @@ func occurrence(name body.Node, own body.Members, id body.Node) body.Node {
 				body.Member("type", body.Const("profile")),
 				body.Member("attributes", body.Always(body.Object(
 					body.SpreadOf(body.Outer("profile"), "phone_number", "country_code"),
-					body.Member("phone_number", body.Outer("profile.phone_number").Given().As("E.164", e164("profile.country_code"))),
+					body.Member("phone_number", number("profile.phone_number", "profile.country_code")),
 				))),
 			)))),
 			body.Member("events", body.Object(body.Member("data", body.List(body.Object(
@@ -265,19 +287,23 @@ func shortID(path string) body.Cond {
 	}))
 }
 
-// e164 writes a phone number in E.164, or nothing when it cannot; country is the field with
-// the country of those that have none.
-func e164(country string) func(dst []byte, v event.Value, c *body.Context) []byte {
-	return func(dst []byte, v event.Value, c *body.Context) []byte {
-		text := v.AppendString(nil)
+// number is a phone number in E.164; it is not there when what stands at the path cannot be
+// written so: a national number without its country would be one of another country's.
+// https://developers.klaviyo.com/en/docs/acceptable_phone_number_formats
+func number(path, country string) body.Value {
+	return body.Outer(path).Given().As("E.164", func(dst []byte, v event.Value, c *body.Context) []byte {
+		text := bytes.TrimSpace(v.AppendString(nil))
+		of := c.Field(country).Text()
 		if !isE164(text) {
-			if text = mapping.AppendNormal(nil, "phone", text, c.Field(country).Text()); len(text) < 3 || len(
-				text) > 16 || text[0] != '+' || text[1] == '0' {
+			if of == "" && !bytes.HasPrefix(text, []byte("+")) && !bytes.HasPrefix(text, []byte("00")) {
+				return dst
+			}
+			if text = mapping.AppendNormal(nil, "phone", text, of); !isE164(text) {
 				return dst
 			}
 		}
 		return event.AppendQuoted(dst, text)
-	}
+	})
 }
 
 // isE164 says that a number stands in E.164 already.

@@ -49,6 +49,7 @@ type Declared struct {
 	live         Live
 	liveWhen     []body.Cond
 	quiet        bool
+	job          *Job
 }
 
 type need struct {

@@ -168,6 +168,12 @@ type Batch struct {
 	// partner's, or the user's instead of it. Set by the Sender of a Spec.
 	BaseURL string
 	moved   bool // it is the user's
+	// Pause waits, unless ctx ends or the run is to stop: then it returns an error. nil: nobody has
+	// time to wait.
+	Pause func(ctx context.Context, d time.Duration) error
+	// After is for what is asked after a request was answered: it has a deadline of its own,
+	// [ActionPlan.Patience] after that of the request. nil: that of the request.
+	After context.Context
 }
 
 // ErrNotSent is what a [Transport] says that only looks at requests. Where several requests
@@ -247,6 +253,8 @@ type ActionPlan struct {
 	// Live is what the action does at the partner for events of long ago, too; its zero value:
 	// nothing.
 	Live Live
+	// Patience is how long what has been taken may be asked about further.
+	Patience time.Duration
 }
 
 // Info is who the partner is.

@@ -215,6 +215,7 @@ type action struct {
 	requests int          // that a delivery takes at most; 0: one
 	places   *body.Places // that its bodies ask for
 
+	job  *Job   // nil: an answer is all there is
 	once string // path in an item of what stands in a request only once; "": nothing
 
 	// successOf are the answers to a group's requests, by its Key, where those of the steps
@@ -391,9 +392,17 @@ func (s *Spec[S]) act(o *sender, a action, c Config) (err error) {
 	o.plan.Actions = append(o.plan.Actions, ActionPlan{
 		Slug: a.Slug, Limits: oa.limits, AllOrNothing: a.AllOrNothing,
 		Overhead: len(oa.request.Open) + len(oa.request.Close), PerItem: len(oa.request.Sep),
-		OverheadFor: oa.request.overhead(), Requests: a.requests, Live: a.live,
+		OverheadFor: oa.request.overhead(), Requests: a.requests, Live: a.live, Patience: a.patience(),
 	})
 	return nil
+}
+
+// patience is how long is waited for a job.
+func (a *action) patience() time.Duration {
+	if a.job == nil {
+		return 0
+	}
+	return a.job.Patience
 }
 
 // subscribe adds the ith subscription to a sender.
@@ -795,7 +804,10 @@ func (o *sender) exchange(ctx context.Context, t Transport, a *openAction, b *Ba
 			success = own
 		}
 	}
-	return answer, Confirm(success, answer, rs), nil
+	if rs = Confirm(success, answer, rs); a.job != nil && rs[0].Outcome == Delivered {
+		a.job.follow(ctx, t, a, answer, b, rs)
+	}
+	return answer, rs, nil
 }
 
 // results reads an answer: the spec's verdict on the whole of it, or else the

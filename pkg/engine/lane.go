@@ -116,7 +116,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		now:         now,
 		cpu:         e.cpu,
 	}
-	l.sender = &sender{to: c.Sender, transport: c.Transport, timeout: opt.Timeout}
+	l.sender = &sender{to: c.Sender, plan: plan, transport: c.Transport, timeout: opt.Timeout, stop: e.c.Stop, atOnce: c.Harmless}
 	letter := letterOf(c, plan, e.start, now)
 	l.verdicts = &verdicts{
 		opt:    opt,

@@ -36,12 +36,12 @@ type parcel struct {
 	user   uint64
 	record uint64
 	held   int
-	live   string // what it would start, unasked
+	live   string  // what it would start, unasked
 	next   *parcel // the next step of the same event, which waits for this one
 }
 
 func (w *World) dryLane(j *Job, d *config.Opened, src source.Source) *dryLane {
-	p := &dryLane{d: d, plan: d.Sender.Plan(), src: src, 
+	p := &dryLane{d: d, plan: d.Sender.Plan(), src: src,
 		env: destination.Env{Now: w.Now(), Consent: d.Consent, TriggerLive: d.Options.TriggerLive}}
 	p.packer = engine.NewPacker(p.plan, engine.PackOptionsOf(p.plan, d.Options, j.MemoryNeeded(),
 		len(j.Destinations)), p.request)

@@ -64,8 +64,8 @@ type PlannedLane struct {
 	// Asked says that this is wanted: without it the run stops before the first.
 	Live     map[string]PlannedLive
 	Asked    bool
-	Requests   uint64
-	Bytes      uint64 // of bodies, before compression
+	Requests uint64
+	Bytes    uint64 // of bodies, before compression
 	// Depends says that what is sent depends on what the partner answers: requests may be
 	// fewer.
 	Depends bool

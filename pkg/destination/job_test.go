@@ -1,0 +1,110 @@
+package destination_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/body"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/field"
+)
+
+// queueing takes a job, which is over after so many looks, and knows what was wrong with it.
+type queueing struct {
+	after int
+	seen  []string
+}
+
+func (q *queueing) RoundTrip(req *http.Request) (*http.Response, error) {
+	q.seen = append(q.seen, req.Method+" "+req.URL.Path)
+	body, status := `{"id":"j-1"}`, 200
+	switch {
+	case strings.HasSuffix(req.URL.Path, "/errors"):
+		body = `{"errors":[{"index":1,"why":"no"}]}`
+	case req.Method == http.MethodGet:
+		state := "busy"
+		if q.after--; q.after <= 0 {
+			state = "done"
+		}
+		body = fmt.Sprintf(`{"state":%q}`, state)
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
+}
+
+// TestJob: what the partner works through later is waited for, as long as there is time, and what
+// it then finds wrong is rejected; whatever keeps us from asking, what was taken stays taken.
+func TestJob(t *testing.T) {
+	type settings struct{}
+	d := destination.Spec[settings]{
+		Info:    destination.Info{Slug: "jobs", Name: "Jobs"},
+		BaseURL: func(*settings) string { return "https://jobs.example" },
+		Success: []destination.Success{destination.JSON("https://jobs.example/docs", destination.Text("id"))},
+		Actions: destination.Actions{destination.Action("send", "Send").On(`type = "track"`).
+			Fields(field.Text("name").From("$.event")).
+			Post("/jobs", body.Object(body.Member("items", body.Items(body.Object(body.Same("name")))))).
+			Job(destination.Job{Docs: "https://jobs.example/docs", ID: "id", Status: "/jobs/{job}", State: "state",
+				Over: []string{"done"}, Errors: "/jobs/{job}/errors", Patience: time.Minute,
+				Verdicts: destination.ByIndex("errors", "index", "why")})},
+	}.Destination()
+	s, err := d.Open(destination.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Plan().Actions[0].Patience; got != time.Minute {
+		t.Errorf("patience %s", got)
+	}
+	var list destination.Deliveries
+	for i := range 2 {
+		ev, err := event.Parse(fmt.Appendf(nil, `{"type":"track","event":"A","messageId":"m-%d"}`, i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Route(ev, &destination.Env{}, &list)
+	}
+	for _, c := range []struct {
+		after, mayWait int // looks; -1: nobody waits
+		want           string
+		asked          int // requests
+	}{
+		{1, 9, "[delivered rejected]", 3},
+		{4, 9, "[delivered rejected]", 6},
+		{4, 2, "[delivered delivered]", 3}, // the run is to stop
+		{3, -1, "[delivered rejected]", 5},
+		{4, -1, "[delivered delivered]", 4},
+	} {
+		q := &queueing{after: c.after}
+		b := &destination.Batch{}
+		for i := range list.List {
+			b.Deliveries = append(b.Deliveries, &list.List[i])
+		}
+		if waits := c.mayWait; waits >= 0 {
+			b.Pause = func(context.Context, time.Duration) error {
+				if waits--; waits < 0 {
+					return errors.New("stopping")
+				}
+				return nil
+			}
+		}
+		rs, err := s.Send(context.Background(), q, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range rs {
+			got = append(got, r.Outcome.String())
+		}
+		if fmt.Sprint(got) != c.want || len(q.seen) != c.asked {
+			text, _ := json.Marshal(q.seen)
+			t.Errorf("over after %d looks, %d waits: %v after %s", c.after, c.mayWait, got, text)
+		}
+	}
+}
