@@ -597,6 +597,32 @@ func Omit(v Value, keys ...string) Value {
 // nothing is left.
 func Compact(v Value) Value { return directive("@compact", options(M("value", v))) }
 
+// After is what stands behind a prefix of the text v. Undefined when it has none.
+func After(prefix string, v Value) Value {
+	return directive("@after", options(M("value", v), M("prefix", Literal(prefix))))
+}
+
+// Unless is v, unless it is equal to another value, or a text that begins with prefix ("": none does).
+func Unless(equals Value, prefix string, v Value) Value {
+	return directive("@unless", options(M("value", v), M("equals", equals), M("prefix", optionalText(prefix))))
+}
+
+// Pairs is an object made of v, an array of objects with a key and a value; a value that has a member for each type
+// is the one that is not null.
+func Pairs(v Value) Value { return directive("@pairs", options(M("value", v))) }
+
+// Members is an object of those members of v whose names begin with prefix, without it; with open, of their own
+// members. Undefined when there is none.
+func Members(prefix string, open bool, v Value) Value {
+	return directive("@members", options(M("value", v), M("prefix", Literal(prefix)), M("open", optionalTrue(open))))
+}
+
+// Described is an object made of v, a document that names its schema, or a list of them, also as text: each by the
+// name of its schema, or with open the members of all.
+func Described(open bool, v Value) Value {
+	return directive("@described", options(M("value", v), M("open", optionalTrue(open))))
+}
+
 // Cut is the text v with at most n bytes of UTF-8, cut between characters.
 // When more is not empty it stands at the end of a text that was cut, within
 // the n bytes, with {n} replaced by the number of characters left out.
@@ -616,6 +642,13 @@ func optionalText(s string) Value {
 		return Value{}
 	}
 	return Literal(s)
+}
+
+func optionalTrue(b bool) Value {
+	if !b {
+		return Value{}
+	}
+	return Literal(true)
 }
 
 func texts(ss []string) Value {

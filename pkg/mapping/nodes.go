@@ -585,7 +585,8 @@ func directiveNames() []string {
 		"@path", "@template", "@literal", "@if", "@case", "@replace", "@arrayPath", "@json", "@flatten", "@merge",
 		"@transform", "@excludeWhenNull",
 		"@first", "@text", "@number", "@boolean", "@time", "@hash", "@normalize", "@join", "@lookup", "@keys",
-		"@rename", "@pick", "@omit", "@compact", "@cut", "@limit",
+		"@rename", "@pick", "@omit", "@compact", "@cut", "@limit", "@pairs", "@members", "@described",
+		"@after", "@unless",
 	}
 }
 

@@ -85,6 +85,16 @@ func ownDirective(name string) (directiveSpec, bool) {
 		return own(compilePick(name == "@omit"), value, need("keys", checkTexts))
 	case "@compact":
 		return own(valueOf(writeCompact), value)
+	case "@after":
+		return own(compileAfter, value, need("prefix", (*checker).text))
+	case "@unless":
+		return own(compileUnless, value, may("equals", anything), may("prefix", (*checker).text))
+	case "@pairs":
+		return own(valueOf(writePairs), value)
+	case "@members":
+		return own(compileMembers, value, need("prefix", (*checker).text), may("open", (*checker).boolean))
+	case "@described":
+		return own(compileDescribed, value, may("open", (*checker).boolean))
 	case "@cut":
 		return own(compileCut, value, need("bytes", (*checker).integer), may("more", (*checker).text))
 	case "@limit":
@@ -657,11 +667,18 @@ func compileRename(arg *tree, stack []string) node {
 func compilePick(omit bool) func(*tree, []string) node {
 	return func(arg *tree, stack []string) node {
 		keys := map[string]bool{}
+		var prefixes []string
 		for _, v := range arg.get("keys").vals {
 			s, _ := v.text()
+			if begin, ok := strings.CutSuffix(s, "*"); ok {
+				prefixes = append(prefixes, begin)
+			}
 			keys[s] = true
 		}
-		return onObject(arg, stack, func(key string) (string, bool) { return key, keys[key] != omit })
+		named := func(key string) bool {
+			return keys[key] || slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
+		}
+		return onObject(arg, stack, func(key string) (string, bool) { return key, named(key) != omit })
 	}
 }
 

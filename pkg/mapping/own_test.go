@@ -19,6 +19,39 @@ func TestOwnDirectives(t *testing.T) {
 		{`{"@first":[{"@path":"$.a"},null,{},"x"]}`, `{"a":null}`, `"x"`},
 		{`{"@first":[]}`, `{}`, `undefined`},
 
+		{`{"@pairs":{"value":{"@path":"$.a"}}}`, `{"a":[{"key":"s","value":{"string_value":"x","int_value":null}},` +
+			`{"key":"i","value":{"string_value":null,"int_value":"9007199254740993","set_timestamp_micros":"1"}},` +
+			`{"key":"z","value":{"int_value":"007"}},{"key":"d","value":{"double_value":1.50}},{"key":"o","value":{"b":1}},` +
+			`{"key":"e","value":{"string_value":null}},{"value":1},5,{"name":"n","value":[1]},{"key":"s","value":"last"}]}`,
+			`{"s":"last","i":9007199254740993,"z":"007","d":1.50,"o":{"b":1},"n":[1]}`},
+		{`{"@pairs":{"value":{"@path":"$.a"}}}`, `{"a":{"b":1}}`, `{"b":1}`},
+		{`{"@pairs":{"value":{"@path":"$.a"}}}`, `{"a":[]}`, `undefined`},
+		{`{"@after":{"value":{"@path":"$.a"},"prefix":"d:"}}`, `{"a":"d:\u00e9"}`, `"é"`},
+		{`{"@after":{"value":{"@path":"$.a"},"prefix":"d:"}}`, `{"a":"d:"}`, `undefined`},
+		{`{"@omit":{"value":{"@path":"$."},"keys":["a","x_*"]}}`, `{"a":1,"x_1":2,"b":3,"x":4}`, `{"b":3,"x":4}`},
+		{`{"@pick":{"value":{"@path":"$."},"keys":["a","x_*"]}}`, `{"a":1,"x_1":2,"b":3}`, `{"a":1,"x_1":2}`},
+		{`{"@after":{"value":{"@path":"$.a"},"prefix":"d:"}}`, `{"a":"x"}`, `undefined`},
+		{`{"@unless":{"value":{"@path":"$.a"},"prefix":"d:"}}`, `{"a":"d:1"}`, `undefined`},
+		{`{"@unless":{"value":{"@path":"$.a"},"equals":{"@path":"$.b"}}}`, `{"a":"\u0031","b":"1"}`, `undefined`},
+		{`{"@unless":{"value":{"@path":"$.a"},"equals":{"@path":"$.b"},"prefix":"d:"}}`, `{"a":5,"b":"5"}`, `5`},
+		{`{"@unless":{"value":{"@path":"$.a"}}}`, `{}`, `undefined`},
+		{`{"@members":{"value":{"@path":"$."},"prefix":"c_"}}`, `{"c_a":1,"c_":2,"x":3,"c_b":null,"c_d":{"e":[4]}}`,
+			`{"a":1,"d":{"e":[4]}}`},
+		{`{"@members":{"value":{"@path":"$."},"prefix":"c_","open":true}}`, `{"c_a":{"p":1},"c_b":[{"q":2},{"p":3}],"c_c":4}`,
+			`{"p":3,"q":2}`},
+		{`{"@members":{"value":{"@path":"$."},"prefix":"d_"}}`, `{"c_a":1}`, `undefined`},
+		{`{"@described":{"value":{"@path":"$.a"}}}`, `{"a":"{\"schema\":\"iglu:com.snow/contexts/jsonschema/1-0-0\",` +
+			`\"data\":[{\"schema\":\"iglu:org.w3/PerformanceTiming/jsonschema/1-0-0\",\"data\":{\"n\":1}},` +
+			`{\"schema\":\"iglu:org.w3/PerformanceTiming/jsonschema/1-0-0\",\"data\":{\"n\":2}}]}"}`,
+			`{"org_w3_performance_timing_1":[{"n":1},{"n":2}]}`},
+		{`{"@described":{"value":{"@path":"$.a"}}}`, `{"a":{"schema":"iglu:com.snow/unstruct_event/jsonschema/1-0-0",` +
+			`"data":{"schema":"iglu:com.snow/link_click/jsonschema/2-0-1","data":{"url":"x"}}}}`,
+			`{"com_snow_link_click_2":{"url":"x"}}`},
+		{`{"@described":{"value":{"@path":"$.a"},"open":true}}`,
+			`{"a":{"schema":"iglu:com.snow/unstruct_event/jsonschema/1-0-0",` +
+				`"data":{"schema":"iglu:com.snow/link_click/jsonschema/2-0-1","data":{"url":"x"}}}}`, `{"url":"x"}`},
+		{`{"@described":{"value":{"@path":"$.a"}}}`, `{"a":"no JSON"}`, `undefined`},
+		{`{"@described":{"value":{"@path":"$.a"}}}`, `{"a":{"schema":"iglu:a/b","data":1}}`, `undefined`},
 		{`{"@text":{"value":{"@path":"$.a"}}}`, `{"a":12345678901234567890}`, `"12345678901234567890"`},
 		{`{"@text":{"value":{"@path":"$.a"}}}`, `{"a":1.50}`, `"1.5"`},
 		{`{"@text":{"value":{"@path":"$.a"}}}`, `{"a":{"b" : [1]}}`, `"{\"b\":[1]}"`},
@@ -230,6 +263,11 @@ func TestConstructors(t *testing.T) {
 		{Pick(Path("a"), "x"), `{"@pick":{"value":{"@path":"a"},"keys":["x"]}}`},
 		{Omit(Path("a"), "x"), `{"@omit":{"value":{"@path":"a"},"keys":["x"]}}`},
 		{Compact(Path("a")), `{"@compact":{"value":{"@path":"a"}}}`},
+		{After("x:", Path("a")), `{"@after":{"value":{"@path":"a"},"prefix":"x:"}}`},
+		{Unless(Path("b"), "x:", Path("a")), `{"@unless":{"value":{"@path":"a"},"equals":{"@path":"b"},"prefix":"x:"}}`},
+		{Pairs(Path("a")), `{"@pairs":{"value":{"@path":"a"}}}`},
+		{Members("x_", false, Path("a")), `{"@members":{"value":{"@path":"a"},"prefix":"x_"}}`},
+		{Described(true, Path("a")), `{"@described":{"value":{"@path":"a"},"open":true}}`},
 		{Cut(5, "", Path("a")), `{"@cut":{"value":{"@path":"a"},"bytes":5}}`},
 		{Limit(5, "{n}", Path("a")), `{"@limit":{"value":{"@path":"a"},"items":5,"more":"{n}"}}`},
 	} {
