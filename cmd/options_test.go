@@ -142,7 +142,8 @@ var wrongFlags = map[string][]string{
 	"s3-requester-pays": {"maybe"},
 	"profile":           {"nobody"},
 	"now":               {"soon", "-1h"}, "batch-events": {"-1", "x"}, "show-secrets": {"maybe"},
-	"help": {"maybe"}, "undated": {"tomorrow", "", "NOW"}, "date-order": {"ymd", "", "MDY"},
+	"help": {"maybe"}, "types": {"price", "price=integer", "=number", "a=number,a=text"}, "encoding": {"ebcdic", "UTF 8"},
+	"unwrap": {".", strings.Repeat("a.", 20) + "a"}, "undated": {"tomorrow", "", "NOW"}, "date-order": {"ymd", "", "MDY"},
 	"id": {"nobody"}, "user": {"nobody"}, "where": {"type =", ")"}, "run": {"nobody"},
 
 	"redrive reason": {"no_such_reason"}, "group": {"user", ""}, "runs dead to": {"nobody"},

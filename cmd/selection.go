@@ -26,6 +26,9 @@ type selection struct {
 	lateness       string
 	columns        []string
 	separator      string
+	types          []string // of columns
+	unwrap         string
+	encoding       string
 	reading        readingOptions
 	mapFile        string         // of a record shape of the user's own
 	mapRead        *[]byte        // what it holds
@@ -46,6 +49,7 @@ func (a *app) input(s *selection) (run.Input, error) {
 	}
 	in.Options = source.Options{
 		From: in.From, Format: s.format, Columns: s.columns, Layout: s.layout, Separator: s.comma(),
+		Types: s.types, Unwrap: s.unwrap, Encoding: s.encoding,
 		Schemes: s.schemes, Disk: a.disk, Log: a.log,
 	}
 	stream, err := s.schemes.Stream(a.disk, a.in, s.from)
@@ -179,6 +183,12 @@ func (s *selection) flags(c *cobra.Command, schemes source.Schemes) {
 	f.StringSliceVar(&s.columns, "columns", nil, "names of the columns of tables without a header")
 	f.StringVar(&s.separator, "separator", "",
 		"what stands between the cells of tables: one character, or tab (default: found out)")
+	f.StringSliceVar(&s.types, "types", nil,
+		"what the cells of columns are: COLUMN=number, boolean, json, time or text (repeatable, or separated by commas)")
+	f.StringVar(&s.unwrap, "unwrap", "",
+		"path of the event inside each record, such as detail or Records.body; JSON in texts is undone on the way")
+	f.StringVar(&s.encoding, "encoding", "",
+		"how texts are written: utf-8 or latin1 (default: UTF-8, UTF-16 by its marks)")
 	s.reading.flags(f)
 	f.StringVar(&s.mapFile, "map", "", "file with the mapping that makes events of the records (see help sources)")
 	for _, scheme := range s.schemes {

@@ -20,24 +20,31 @@ import (
 //go:embed *.yaml
 var files embed.FS
 
-const layouts = "layouts.yaml"
+const (
+	layouts  = "layouts.yaml"
+	wrappers = "wrappers.yaml" // formats that say only where records lie
+)
 
 // format is one record shape as its file says it.
 type format struct {
+	Name    string    `yaml:"name"` // of one among others in a file
 	Title   string    `yaml:"title"`
 	Docs    string    `yaml:"docs"`
-	Marks   []string  `yaml:"marks"`  // what every record of the shape has
-	Never   []string  `yaml:"never"`  // what none has
-	Unwrap  string    `yaml:"unwrap"` // where the event, or an array of them, lies
+	Marks   []string  `yaml:"marks"`   // what every record of the shape has
+	Never   []string  `yaml:"never"`   // what none has
+	Unwrap  string    `yaml:"unwrap"`  // where the event, or an array of them, lies
+	Columns []string  `yaml:"columns"` // of a table without a header
+	Filled  []string  `yaml:"filled"`  // those that are never empty
+	Rows    bool      `yaml:"rows"`    // what is unwrapped is a row of a table
 	Mapping yaml.Node `yaml:"mapping"`
 }
 
-// Names are the shapes that are built in, in order.
+// Names are the shapes that are built in and have a file of their own, in order.
 func Names() ([]string, error) {
 	list, err := fs.ReadDir(files, ".")
 	var names []string
 	for _, f := range list {
-		if f.Name() != layouts {
+		if f.Name() != layouts && f.Name() != wrappers {
 			names = append(names, strings.TrimSuffix(f.Name(), ".yaml"))
 		}
 	}
@@ -59,6 +66,23 @@ func Shapes() ([]source.Shape, error) {
 		s, err := shape(name, data)
 		if err != nil {
 			return nil, fmt.Errorf("format %s: %w", name, err)
+		}
+		out = append(out, s)
+	}
+	data, err := fs.ReadFile(files, wrappers)
+	if err != nil {
+		return nil, err
+	}
+	var list []format
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(&list); err != nil {
+		return nil, fmt.Errorf("%s: %w", wrappers, err)
+	}
+	for _, f := range list {
+		s, err := f.shape(f.Name)
+		if err != nil {
+			return nil, fmt.Errorf("format %s: %w", f.Name, err)
 		}
 		out = append(out, s)
 	}
@@ -95,7 +119,13 @@ func shape(name string, data []byte) (source.Shape, error) {
 	if err := d.Decode(&f); err != nil {
 		return source.Shape{}, err
 	}
-	s := source.Shape{Name: name, All: f.Marks, None: f.Never, Unwrap: f.Unwrap}
+	return f.shape(name)
+}
+
+// shape is the format as the source knows it.
+func (f *format) shape(name string) (source.Shape, error) {
+	s := source.Shape{Name: name, All: f.Marks, None: f.Never, Unwrap: f.Unwrap, Columns: f.Columns, Filled: f.Filled,
+		Rows: f.Rows}
 	if f.Mapping.Kind == 0 {
 		return s, nil
 	}
@@ -128,8 +158,12 @@ func Reference(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "\n%s\n\n  %s\n", name, indented(data))
 	}
-	data, err := fs.ReadFile(files, layouts)
+	data, err := fs.ReadFile(files, wrappers)
 	if err != nil {
+		return err
+	}
+	fmt.Fprintf(&b, "\nWRAPPERS\n\n  %s\n", indented(data))
+	if data, err = fs.ReadFile(files, layouts); err != nil {
 		return err
 	}
 	fmt.Fprintf(&b, "\nLAYOUTS\n\n  %s\n", indented(data))

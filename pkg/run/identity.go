@@ -27,6 +27,8 @@ type identity struct {
 	Format, Layout, Lateness, S3 string
 	Columns                      []string
 	Separator                    string            `json:",omitempty"`
+	Types                        []string          `json:",omitempty"`
+	Unwrap, Encoding             string            `json:",omitempty"`
 	DateOrder                    event.DateOrder   `json:",omitempty"`
 	Undated                      string            `json:",omitempty"`
 	Map                          string            `json:",omitempty"`
@@ -76,7 +78,8 @@ func (j *Job) identity(redact func(string) string) (meta, shown identity, err er
 	meta = identity{From: in.From, Since: in.Since, Until: in.Until, Limit: j.Limit, Rehearse: j.Rehearse,
 		Format: in.Options.Format, Layout: in.Options.Layout, Lateness: in.Lateness, S3: in.Schemes["s3"],
 		Columns:   in.Options.Columns,
-		Separator: in.Options.Separator, Map: in.Map, DateOrder: in.DateOrder, Undated: in.Undated}
+		Separator: in.Options.Separator, Types: in.Options.Types, Unwrap: in.Options.Unwrap,
+		Encoding: in.Options.Encoding, Map: in.Map, DateOrder: in.DateOrder, Undated: in.Undated}
 	for name, what := range in.Schemes {
 		if name != "s3" {
 			if meta.Schemes == nil {

@@ -87,9 +87,7 @@ func (s *Selection) Judge(p *event.Parser, c *source.Chunk, i int) Item {
 	case err != nil:
 		return Item{Bad: badRecord(c, i, err)}
 	case ev.TypeValue().Kind() != event.String || ev.TypeValue().IsEmptyText():
-		return Item{Bad: &source.RecordError{Reason: source.NotEvent,
-			Detail: `it has no "type", which every event of the Segment spec has`,
-			Object: c.Name, Offset: StartOf(c, i), Line: r.Line}}
+		return Item{Bad: foreign(c, i)}
 	}
 	if ev, err = s.Rules.Event(p, ev); err != nil {
 		return Item{Bad: badRecord(c, i, err)}
@@ -103,6 +101,17 @@ func (s *Selection) Judge(p *event.Parser, c *source.Chunk, i int) Item {
 		return Item{Dropped: Filtered}
 	}
 	return Item{Event: ev, Suppressed: s.Suppress.Has(ev)}
+}
+
+// foreign is a record that is JSON, and no event.
+func foreign(c *source.Chunk, i int) *source.RecordError {
+	bad := &source.RecordError{Reason: source.NotEvent,
+		Detail: `it has no "type", which every event of the Segment spec has`,
+		Object: c.Name, Offset: StartOf(c, i), Line: c.Records[i].Line}
+	if c.Foreign != "" {
+		bad.Detail += "; " + c.Foreign
+	}
+	return bad
 }
 
 func badRecord(c *source.Chunk, i int, err error) *source.RecordError {

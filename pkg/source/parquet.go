@@ -137,7 +137,7 @@ func (r *reading) readGroup(
 			}
 			json = appendGroup(json[:0], schema, columns, 0, 0)
 			if *first {
-				if err := r.chooseColumns(json); err != nil {
+				if err := r.chooseColumns(json, fieldNames(schema)); err != nil {
 					return true, err
 				}
 				*first = false
@@ -215,36 +215,56 @@ func (r *reading) flushRows() error {
 }
 
 // chooseColumns decides by the first row what the rows are.
-func (r *reading) chooseColumns(row []byte) error {
-	v, err := event.ParseValue(row)
-	if err != nil {
-		return err
-	}
+func (r *reading) chooseColumns(row []byte, columns []string) error {
 	name := r.choose.format
-	switch name {
-	case formatSegment:
+	if name == "" {
+		name = formatAuto
+	}
+	if name == formatSegment && r.choose.unwrap == "" {
 		r.why = "a table of columns whose rows are events"
 		return nil
-	case "", formatAuto:
-		fits := fitting(r.choose.shapes, v)
-		var names []string
-		for k := range v.Members() {
-			names = append(names, k.Text())
+	}
+	var kind tableKind
+	chain := []string{name}
+	switch {
+	case r.choose.unwrap != "" && name == formatAuto, name == formatAuto:
+		var outer []string
+		if r.choose.unwrap != "" {
+			outer = []string{unwrapped}
 		}
-		switch {
-		case len(fits) > 1:
-			return unsure(r.name, fits)
-		case len(fits) == 1:
-			name = fits[0].Name
-		case typedColumns(names):
-			name = formatTable
-		default:
-			return inputf(`%s is a table of columns, but it is not clear how its rows are events: `+
-				`it has neither a column "type" nor "event"; say so with --format or --map`, r.name)
+		v, err := event.ParseValue(row)
+		if err != nil { // it is too large: its columns have to do
+			if v, err = event.ParseValue(rowJSON(nil, columns, columns)); err != nil {
+				return err
+			}
+		}
+		f := &finder{choose: r.choose, object: r.name}
+		if outer != nil || len(fitting(r.choose.shapes, v)) > 0 {
+			f.look(v, outer)
+		}
+		if f.err != nil {
+			return f.err
+		}
+		if chain = f.chain; chain != nil {
+			break
+		}
+		if kind = tableOf(columns, r.name); kind == undecided {
+			return unclearTable(r.name, "a table of columns")
+		}
+		chain = []string{formatTable}
+	case r.choose.unwrap != "":
+		chain = []string{unwrapped, name}
+	case name == formatTable:
+		if kind = tableOf(columns, r.name); kind == undecided {
+			kind = eachRow
 		}
 	}
-	r.convert, err = newConverter(name, r.choose.shapes, nil, nil)
-	r.why = "a table of columns, read as " + name
+	var err error
+	r.convert, err = newConverter(chain, r.choose, nil)
+	if err == nil && r.convert.rows != nil && chain[0] == formatTable {
+		r.convert.rows.kind = kind
+	}
+	r.why = describeTable("a table of columns", chain, kind)
 	return err
 }
 
@@ -264,6 +284,13 @@ func appendGroup(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep
 		at += k
 	}
 	return append(dst, '}')
+}
+
+func fieldNames(n parquet.Node) (names []string) {
+	for _, f := range n.Fields() {
+		names = append(names, f.Name())
+	}
+	return names
 }
 
 func leavesOf(n parquet.Node) int {

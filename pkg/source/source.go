@@ -85,6 +85,7 @@ type Chunk struct {
 	Name    string   // of the object
 	As      string   // what the object was taken for, as a text for people; "": it was found out earlier
 	Hint    string   // what to do about records that are no JSON; "": nothing is known
+	Foreign string   // what to do about records that are no events; "": nothing is known
 	pool    stock.Stock[Chunk]
 	others  atomic.Int32 // holders beside the first
 }
@@ -202,6 +203,13 @@ type Options struct {
 	Columns []string
 	// Separator is what stands between the cells of tables; "": found out.
 	Separator string
+	// Types say what the cells of a table's columns are, each as COLUMN=TYPE: number, boolean, json, time or
+	// text. Cells of texts are texts otherwise.
+	Types []string
+	// Unwrap is where in each record the events, or records of a known shape, lie: see Shape.
+	Unwrap string
+	// Encoding is what texts are written in: utf-8 or latin1; "": UTF-8, and a table that is none is refused.
+	Encoding string
 
 	// Since (inclusive) and Until (exclusive) leave out objects whose path
 	// says that they hold no event of that time; Layout says where the path

@@ -26,7 +26,7 @@ const (
 )
 
 // envelopes are the members in which exports wrap their events.
-var envelopes = [...]string{"batch", "Records", "records", "events", "logs", "data"}
+var envelopes = [...]string{"batch", "Records", "records", "events", "logs", "data", "Messages"}
 
 const (
 	chunkBytes   = 512 << 10
@@ -61,6 +61,8 @@ type reading struct {
 	skip    uint32 // events of the next document that were read before
 	why     string // the mode
 	hint    string // see Chunk.Hint
+	foreign string // see Chunk.Foreign
+	found   []converted
 	noted   func(why string)
 	raw     interface{ fatal() error } // why reading the object failed, below src
 	live    interface{ idle() bool }   // set for a stream that may have to be waited for
@@ -103,7 +105,7 @@ func (r *reading) run(f io.Reader, from Position) error {
 	if is {
 		codec = strings.TrimSuffix("tar, "+codec, ", ")
 	}
-	r.src, r.line, r.last = inner, 1, from
+	r.src, r.line, r.last = inUTF8(inner, r.choose.encoding), 1, from
 	r.take()
 	r.fill(headBytes)
 	if err := r.ctx.Err(); err != nil {
@@ -184,7 +186,7 @@ func (r *reading) take() {
 	}
 	clear(c.Records)
 	*c = Chunk{Data: c.Data[:0], Records: c.Records[:0], Start: r.last, Name: r.name, As: r.why, Hint: r.hint,
-		pool: r.pool}
+		Foreign: r.foreign, pool: r.pool}
 	r.buf = c.Data
 }
 
@@ -562,18 +564,15 @@ func (r *reading) addLine(line []byte, i, next int, tail bool, skip uint32) erro
 		r.parser.Reset()
 		if v, err := r.parser.ParseValue(line); err == nil {
 			if a := isEnvelope(v); a.Exists() {
-				k, n := uint32(0), uint32(a.Len())
+				r.found = r.found[:0]
 				for el := range a.Elements() {
-					k++
-					if k <= skip {
-						continue
+					if raw := inherit(v, el); r.convert != nil {
+						r.found = r.convert.apply(raw, r.found)
+					} else {
+						r.found = append(r.found, converted{event: raw})
 					}
-					end := Position{r.object, at, k}
-					if k == n {
-						end = after
-					}
-					r.add(Record{Raw: inherit(v, el), End: end, Line: r.line})
 				}
+				r.addFound(line, at, after, r.line, false, skip, 0, 1)
 				return nil
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -42,8 +43,11 @@ type SpoolOptions struct {
 	Format  string
 	Shapes  []Shape
 	Columns []string
-	// Separator as in Options.
+	// Separator, Types, Unwrap and Encoding as in Options.
 	Separator string
+	Types     []string
+	Unwrap    string
+	Encoding  string
 	// Name is what messages call the stream; "": standard input.
 	Name string
 	// Disk is where the copies are kept; nil: [OSDisk].
@@ -73,6 +77,7 @@ type Spool struct {
 	shape    *converter
 	why      string
 	hint     string // see Chunk.Hint
+	foreign  string // see Chunk.Foreign
 
 	mu       sync.Mutex
 	cond     sync.Cond
@@ -127,6 +132,7 @@ type spoolMeta struct {
 	Header      []byte `json:"header,omitempty"`
 	Why         string `json:"why,omitempty"`
 	Hint        string `json:"hint,omitempty"`
+	Foreign     string `json:"foreign,omitempty"`
 	Fingerprint string `json:"fingerprint"`
 }
 
@@ -288,6 +294,7 @@ func (s *Spool) compare(in io.Reader) error {
 		defer c.Close()
 	}
 	src, _ = untar(src, codec != "")
+	src = inUTF8(src, s.o.Encoding)
 	sum := xxh3.New()
 	n, err := io.CopyN(sum, src, total)
 	if raw.fatal() != nil {
@@ -523,7 +530,7 @@ func (s *Spool) begin(ctx context.Context) error {
 		sr := &spoolReader{s: s, ctx: ctx}
 		defer sr.stop()
 		r := s.reading(ctx, sr)
-		r.choose = newChooser(s.o.Format, s.o.Shapes, s.o.Columns, s.o.Separator)
+		r.choose = s.o.choose()
 		r.take()
 		r.fill(headBytes)
 		if r.failed != nil {
@@ -538,9 +545,9 @@ func (s *Spool) begin(ctx context.Context) error {
 			return err
 		}
 		if r.convert != nil {
-			meta.Shape, meta.Header = r.convert.shape.Name, r.convert.header
+			meta.Shape, meta.Header = strings.Join(r.convert.chain, chained), r.convert.header
 		}
-		meta.Why, meta.Hint = r.why, r.hint
+		meta.Why, meta.Hint, meta.Foreign = r.why, r.hint, r.foreign
 		first, _, _ := bytes.Cut(r.buf[:min(len(r.buf), badBytes)], []byte{'\n'})
 		meta.Fingerprint = fmt.Sprintf("head-%016x", xxh3.Hash(first))
 		data, err := json.Marshal(meta)
@@ -553,9 +560,9 @@ func (s *Spool) begin(ctx context.Context) error {
 	default:
 		return err
 	}
-	s.mode, s.why, s.hint = meta.Mode, meta.Why, meta.Hint
+	s.mode, s.why, s.hint, s.foreign = meta.Mode, meta.Why, meta.Hint, meta.Foreign
 	if meta.Shape != "" {
-		c, err := newConverter(meta.Shape, s.o.Shapes, meta.Header, s.o.Columns)
+		c, err := newConverter(strings.Split(meta.Shape, chained), s.o.choose(), meta.Header)
 		if err != nil {
 			return err
 		}
@@ -566,10 +573,16 @@ func (s *Spool) begin(ctx context.Context) error {
 	return nil
 }
 
+// choose is how the options want records to be read.
+func (o *SpoolOptions) choose() chooser {
+	return newChooser(chooser{format: o.Format, shapes: o.Shapes, columns: o.Columns, comma: o.Separator,
+		types: o.Types, unwrap: o.Unwrap, encoding: o.Encoding, max: o.MaxRecord})
+}
+
 // reading is a pass over what is spooled.
 func (s *Spool) reading(ctx context.Context, sr *spoolReader) *reading {
 	return &reading{ctx: ctx, name: s.object(), max: s.o.MaxRecord, pool: s.chunks, src: sr, live: sr, raw: sr,
-		why: s.why, hint: s.hint}
+		why: s.why, hint: s.hint, foreign: s.foreign}
 }
 
 // object is the name of the one entry of the manifest.

@@ -65,7 +65,8 @@ func (s *Spool) copy(in io.Reader, check *spooled) (err error) {
 	if c, ok := src.(io.Closer); ok && codec != "" {
 		defer c.Close()
 	}
-	w.src, _ = untar(src, codec != "")
+	src, _ = untar(src, codec != "")
+	w.src = inUTF8(src, s.o.Encoding)
 	if err := w.compare(check); err != nil {
 		return err
 	}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/event"
 )
@@ -27,7 +29,7 @@ func headerOf(line []byte, sep string) (names []string, comma byte) {
 	if sep != "" {
 		comma = sep[0]
 	}
-	for _, f := range cells(line, comma) {
+	for _, f := range cells(line, comma, false) {
 		names = append(names, strings.TrimSpace(f))
 	}
 	return names, comma
@@ -59,51 +61,135 @@ func (r *reading) chooseTable(head []byte, format string) error {
 	if !h.Given {
 		h.Names = names
 	}
+	if err := r.checkEncoding(rest); err != nil {
+		return err
+	}
+	var twice []string
+	h.Read = h.Names
+	if h.Names, twice = numbered(h.Names); len(twice) == 0 {
+		h.Read = nil
+	}
+	chain, err := r.chainOf(h.Names, format, "a table", &h)
+	if err != nil {
+		return err
+	}
+	return r.readTable(h, chain, rest, twice)
+}
+
+// chooseColumnsOf reads a table without a header by the columns of a shape.
+func (r *reading) chooseColumnsOf(s *Shape, _ string) error {
+	return r.readTable(tableHeader{Names: s.Columns, Comma: "\t", Given: true, Plain: true}, []string{s.Name}, nil, nil)
+}
+
+// chainOf decides what the rows of a table are, whatever it is stored as.
+func (r *reading) chainOf(names []string, format, what string, h *tableHeader) ([]string, error) {
+	if r.choose.unwrap != "" {
+		if format == formatAuto {
+			format = formatSegment
+		}
+		return []string{unwrapped, format}, nil
+	}
+	if format != formatAuto && format != formatTable {
+		return []string{format}, nil
+	}
+	row := rowJSON(nil, names, names)
+	v, err := event.ParseValue(row)
+	if err != nil {
+		return nil, err
+	}
+	if fits := fitting(r.choose.shapes, v); format == formatAuto && len(fits) == 1 {
+		return []string{fits[0].Name}, nil
+	} else if format == formatAuto && len(fits) > 1 {
+		return nil, unsure(r.name, fits)
+	}
+	kind := tableOf(names, r.name)
+	switch {
+	case kind != undecided:
+		h.Kind = kind
+	case format == formatAuto:
+		return nil, unclearTable(r.name, what)
+	}
+	return []string{formatTable}, nil
+}
+
+// readTable reads rows as the shapes of a chain.
+func (r *reading) readTable(h tableHeader, chain []string, head []byte, twice []string) error {
 	header, err := json.Marshal(h)
 	if err != nil {
 		return err
 	}
-	if format == formatAuto {
-		format = formatTable
-		row := rowJSON(nil, h.Names, h.Names)
-		v, err := event.ParseValue(row)
-		if err != nil {
-			return err
-		}
-		switch fits := fitting(r.choose.shapes, v); {
-		case len(fits) == 1:
-			format = fits[0].Name
-		case len(fits) > 1:
-			return unsure(r.name, fits)
-		case !typedColumns(h.Names):
-			return inputf(`%s is a table, but it is not clear how its rows are events: `+
-				`it has neither a column "type" nor "event"; say so with --columns or --map`, r.name)
-		}
-	}
-	c, err := newConverter(format, r.choose.shapes, header, nil)
+	c, err := newConverter(chain, r.choose, header)
 	if err != nil {
 		return err
 	}
 	r.convert = c
-	r.why = fmt.Sprintf("a table of %d columns, read as %s", len(h.Names), format)
+	r.why = describeTable(fmt.Sprintf("a table of %d columns", len(h.Names)), chain, h.Kind)
+	if len(twice) > 0 {
+		r.why += fmt.Sprintf("; of the columns named %s all but the first have a number behind their name",
+			strings.Join(twice, ", "))
+	}
+	if c.rows != nil {
+		r.why += c.rows.types.note(h, head)
+	}
 	return nil
 }
 
-func typedColumns(names []string) bool {
-	for _, n := range names {
-		if s := specName(n); s == "type" || s == "event" {
-			return true
+func describeTable(what string, chain []string, kind tableKind) string {
+	what += ", read as " + strings.Join(chain, " in ")
+	if kind != eachRow && kind != undecided {
+		what += " of " + string(kind)
+	}
+	return what
+}
+
+// note says which columns hold what looks like numbers and stays text, and which types are of no column.
+func (t cellTypes) note(h tableHeader, head []byte) (note string) {
+	var alike, unknown []string
+	for i, n := range h.Names {
+		if spec := specName(n); spec != "" || t[n] != "" {
+			continue
+		}
+		values, numbers := 0, 0
+		for k, line := range bytes.Split(head, []byte{'\n'}) {
+			if k == 0 && !h.Given {
+				continue
+			}
+			if k > 20 {
+				break
+			}
+			if row := cells(bytes.TrimRight(line, "\r"), h.Comma[0], h.Plain); len(row) == len(h.Names) && row[i] != "" {
+				values++
+				if looksLikeNumber(row[i]) {
+					numbers++
+				}
+			}
+		}
+		if values > 0 && numbers == values {
+			alike = append(alike, n)
 		}
 	}
-	return false
+	for n := range t {
+		if !slices.Contains(h.Names, n) {
+			unknown = append(unknown, n)
+		}
+	}
+	slices.Sort(unknown)
+	if len(alike) > 0 {
+		note = fmt.Sprintf("; what looks like numbers stays text (--types %s=number makes numbers of it)",
+			strings.Join(alike[:min(len(alike), 8)], "=number,"))
+	}
+	if len(unknown) > 0 {
+		note += "; it has no column " + strings.Join(unknown, ", ") + ", which --types names"
+	}
+	return note
 }
 
 // cells splits one row. A cell in quotes may hold separators, line ends and, as
-// two, quotes.
-func cells(row []byte, comma byte) []string {
+// two, quotes; plain says that a quote is a character like any other.
+func cells(row []byte, comma byte, plain bool) []string {
 	var out []string
 	for i := 0; ; {
-		if i < len(row) && row[i] == '"' {
+		if i < len(row) && row[i] == '"' && !plain {
 			var cell []byte
 			i++
 			for i < len(row) {
@@ -199,23 +285,26 @@ type rowReader struct {
 	*reading
 	comma  byte
 	names  []string
-	header bool // the first line is one
-	at     int  // in buf, of the row that is next
+	read   []string // the names as the header has them
+	header bool     // the first line is one
+	plain  bool     // a quote is a character like any other
+	at     int      // in buf, of the row that is next
 	// strict is set behind a quote that was never closed: what follows may have
 	// been part of a cell, so only a row with a cell for each column is taken for
 	// one. Positions keep it in the lowest bit of Element, for readings that go on;
 	// the other bits count the events of a row that were read.
 	strict bool
+	json   []byte // of the row
 	skip   uint32 // events of the next row that were read before
 }
 
 // readRows yields the rows of a table as events.
 func (r *reading) readRows(element uint32) error {
-	var h tableHeader
-	if err := json.Unmarshal(r.convert.header, &h); err != nil {
-		return err
+	h := &r.convert.table
+	rows := &rowReader{reading: r, comma: h.Comma[0], names: h.Names, read: h.Read, header: !h.Given, plain: h.Plain}
+	if rows.read == nil {
+		rows.read = h.Names
 	}
-	rows := &rowReader{reading: r, comma: r.convert.comma, names: r.convert.names, header: !h.Given}
 	rows.strict, rows.skip = element&1 == 1, element>>1
 	for {
 		if len(r.chunk.Records) >= chunkRecords {
@@ -224,7 +313,7 @@ func (r *reading) readRows(element uint32) error {
 			}
 			rows.at = 0
 		}
-		end, ok, open := rowEnd(r.buf, rows.at, rows.comma)
+		end, ok, open := rows.end(rows.at)
 		if !ok && !r.eof && len(r.buf)-rows.at <= r.max {
 			if err := rows.refill(); err != nil {
 				return err
@@ -248,6 +337,17 @@ func (r *reading) readRows(element uint32) error {
 			rows.row(end, ok)
 		}
 	}
+}
+
+// end is rowEnd of the row that begins at an offset of buf.
+func (rows *rowReader) end(i int) (end int, ok, open bool) {
+	if !rows.plain {
+		return rowEnd(rows.buf, i, rows.comma)
+	}
+	if n := bytes.IndexByte(rows.buf[min(i, len(rows.buf)):], '\n'); n >= 0 {
+		return i + n + 1, true, false
+	}
+	return len(rows.buf), false, false
 }
 
 // refill reads on behind the row that is not whole yet.
@@ -298,21 +398,23 @@ func (rows *rowReader) row(end int, whole bool) {
 	r := rows.reading
 	row := bytes.TrimRight(r.buf[rows.at:end], "\r\n")
 	at := r.off + int64(rows.at)
-	values := cells(row, rows.comma)
+	values := cells(row, rows.comma, rows.plain)
 	first := at == 0 || at == int64(len(bom))
 	switch {
 	case len(bytes.TrimSpace(row)) == 0,
 		first && bytes.HasPrefix(row, []byte("sep=")),
-		rows.header && sameRow(values, rows.names): // also where files were joined
+		rows.header && sameRow(values, rows.read): // also where files were joined
 		r.line += int64(bytes.Count(r.buf[rows.at:end], []byte{'\n'}))
 		rows.at = end
 	case !whole && r.broken != nil:
 		rows.reject(end, Truncated, "the object breaks off: "+r.broken.Error())
 		r.chunk.Records[len(r.chunk.Records)-1].End.Offset++ // see records
 		r.broken = nil                                       // it needs no record of its own
-	case !whole && oddQuote(row, rows.comma):
+	case !whole && !rows.plain && oddQuote(row, rows.comma):
 		rows.reject(end, Truncated, "the object ends inside the quotes of a cell")
-	case len(values) > len(rows.names):
+	case !utf8.Valid(row):
+		rows.reject(end, Syntax, "the row is not UTF-8: --encoding latin1 reads it as Latin-1 (Windows-1252)")
+	case len(values) > len(rows.names) && rows.header || len(values) > len(rows.names)+mostNewColumns:
 		rows.reject(end, Syntax, fmt.Sprintf("the row has %d cells, the table %d columns",
 			len(values), len(rows.names)))
 	case rows.strict && len(values) != len(rows.names):
@@ -323,9 +425,25 @@ func (rows *rowReader) row(end int, whole bool) {
 		r.line += int64(bytes.Count(r.buf[rows.at:end], []byte{'\n'}))
 		rows.at = end
 		after := rows.after(end)
-		r.addConverted(rowJSON(nil, rows.names, values), at, after, line, !whole, rows.skip, after.Element, 2)
+		if rows.plain { // nothing in a cell is nothing, not an empty text
+			rows.filled(values)
+		} else {
+			rows.json = rowJSON(nil, rows.names, values)
+		}
+		r.addConverted(rows.json, at, after, line, !whole, rows.skip, after.Element, 2)
 		rows.skip = 0
 	}
+}
+
+// filled writes a row without its empty cells.
+func (rows *rowReader) filled(values []string) {
+	var names, full []string
+	for i, v := range values {
+		if v != "" && i < len(rows.names) {
+			names, full = append(names, rows.names[i]), append(full, v)
+		}
+	}
+	rows.json = rowJSON(nil, names, full)
 }
 
 // oddQuote says that a row ends inside the quotes of a cell.
@@ -346,30 +464,42 @@ func sameRow(values, names []string) bool {
 	return true
 }
 
+// mostNewColumns is how many cells a row may have that the columns of its shape, which has no header, do not
+// name: newer writers have added them.
+const mostNewColumns = 40
+
 // addConverted adds the events that a shape makes of a record. skip is the
 // number of them that were read before; the elements of their positions count from
 // base in steps.
 func (r *reading) addConverted(raw []byte, at int64, after Position, line int64, tail bool, skip, base, step uint32) {
-	from := len(r.chunk.Records)
-	err := r.convert.apply(raw, func(ev []byte, k, n int) {
-		if uint32(k) <= skip {
-			return
+	r.found = r.convert.apply(raw, r.found[:0])
+	r.addFound(raw, at, after, line, tail, skip, base, step)
+}
+
+// addFound adds what was found in a record.
+func (r *reading) addFound(raw []byte, at int64, after Position, line int64, tail bool, skip, base, step uint32) {
+	n := len(r.found)
+	for i, c := range r.found {
+		k := uint32(i + 1)
+		if k <= skip {
+			continue
 		}
 		end := after
-		if k < n {
-			end = Position{r.object, at, base + step*uint32(k)}
+		if i+1 < n {
+			end = Position{r.object, at, base + step*k}
 		}
-		r.add(Record{Raw: ev, End: end, Line: line, Tail: tail})
-	})
-	if err != nil {
-		r.chunk.Records = r.chunk.Records[:from]
+		if c.err == nil {
+			r.add(Record{Raw: c.event, End: end, Line: line, Tail: tail})
+			continue
+		}
 		reason := NotEvent
-		if event.Valid(raw) != nil {
+		if n == 1 && event.Valid(raw) != nil {
 			reason = Syntax
 			if tail {
 				reason = Truncated
 			}
 		}
-		r.add(Record{Raw: cut(raw), End: after, Line: line, Err: &RecordError{reason, err.Error(), r.name, at, line}})
+		r.add(Record{Raw: cut(raw), End: end, Line: line, Err: &RecordError{reason, c.err.Error(), r.name, at, line}})
 	}
+	clear(r.found)
 }

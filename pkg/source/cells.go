@@ -1,0 +1,106 @@
+package source
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// cellTypes say what the cells of columns are, by the columns' names: of a table of texts nobody can tell
+// that 007 is a name and 7 a number.
+type cellTypes map[string]string
+
+// The types of cells that --types knows.
+const (
+	cellText    = "text"
+	cellNumber  = "number"
+	cellBoolean = "boolean"
+	cellJSON    = "json"
+	cellTime    = "time"
+)
+
+// readCellTypes reads "price=number" and the like.
+func readCellTypes(given []string) (cellTypes, error) {
+	types := cellTypes{}
+	for _, g := range given {
+		i := strings.LastIndexByte(g, '=')
+		if i < 1 {
+			return nil, inputf("--types has to be COLUMN=TYPE, not %q", g)
+		}
+		switch name, typ := strings.TrimSpace(g[:i]), strings.TrimSpace(g[i+1:]); typ {
+		case cellText, cellNumber, cellBoolean, cellJSON, cellTime:
+			if was, ok := types[name]; ok && was != typ {
+				return nil, inputf("--types: %s cannot be both %s and %s", name, was, typ)
+			}
+			types[name] = typ
+		default:
+			return nil, inputf("--types: a column is number, boolean, json, time or text, not %q", typ)
+		}
+	}
+	return types, nil
+}
+
+// read is a cell as its column's type writes it in JSON.
+func (t cellTypes) read(name, v event.Value) (json.RawMessage, error) {
+	if len(t) == 0 {
+		return v.Raw(), nil
+	}
+	column := name.Text()
+	typ := t[column]
+	if typ == "" || v.Kind() != event.String && typ != cellText && typ != cellTime {
+		return v.Raw(), nil
+	}
+	wrong := func(what string) (json.RawMessage, error) {
+		shown := v.Raw()
+		if len(shown) > 60 {
+			shown = append(bytes.Clone(shown[:60]), "…"...)
+		}
+		return nil, fmt.Errorf("column %s: %s is no %s, as --types says it is", column, shown, what)
+	}
+	text := bytes.TrimSpace(v.AppendString(nil))
+	switch typ {
+	case cellText:
+		if v.Kind() == event.String {
+			return v.Raw(), nil
+		}
+		return event.AppendQuoted(nil, v.Raw()), nil
+	case cellNumber:
+		plain := bytes.TrimPrefix(text, []byte("+"))
+		n, err := event.ParseValue(plain)
+		if err != nil || n.Kind() != event.Number {
+			return wrong("number")
+		}
+		return plain, nil
+	case cellBoolean:
+		switch strings.ToLower(string(text)) {
+		case "true", "t", "yes", "1":
+			return json.RawMessage("true"), nil
+		case "false", "f", "no", "0":
+			return json.RawMessage("false"), nil
+		}
+		return wrong("boolean")
+	case cellTime:
+		if v.Kind() != event.String {
+			text = v.Raw()
+		}
+		at, err := event.ReadTimeText(text, event.AnyOrder)
+		if err != nil {
+			return wrong("time (" + err.Error() + ")")
+		}
+		return at.UTC().AppendFormat([]byte{'"'}, time.RFC3339Nano+`"`), nil
+	}
+	if event.Valid(text) != nil {
+		return wrong("JSON")
+	}
+	return text, nil
+}
+
+// looksLikeNumber says that a cell could be meant as a number.
+func looksLikeNumber(cell string) bool {
+	v, err := event.ParseValue([]byte(cell))
+	return err == nil && v.Kind() == event.Number
+}

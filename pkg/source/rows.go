@@ -1,0 +1,471 @@
+package source
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// Rows of a table become events by the names of their columns: those of the spec's common fields, with or
+// without case and separators (userId, user_id, "User ID"); paths (properties.price); and names that a
+// warehouse has flattened, which are put together again where the spec names the object:
+// context_page_url is context.page.url. What the spec does not name stays as it is written.
+
+// A tableKind says of which call the rows of a table are. The warehouses of Segment and RudderStack have a
+// table for each, and one for each event that is tracked:
+// https://segment.com/docs/connections/storage/warehouses/schema/
+// https://www.rudderstack.com/docs/destinations/warehouse-destinations/warehouse-schema/
+type tableKind string
+
+const (
+	eachRow   tableKind = "" // each row says it, in a column "type", or has an "event"
+	tracks    tableKind = "tracks"
+	pages     tableKind = "pages"
+	screens   tableKind = "screens"
+	groups    tableKind = "groups"
+	aliases   tableKind = "aliases"
+	profiles  tableKind = "identifies"
+	users     tableKind = "users" // one row a user, whose id is the row's
+	undecided tableKind = "?"
+)
+
+// tableKinds are those that --format may name.
+var tableKinds = [...]tableKind{tracks, pages, screens, groups, aliases, profiles, users}
+
+// call is the type of event that the rows are.
+func (k tableKind) call() string {
+	switch k {
+	case pages, screens, groups:
+		return strings.TrimSuffix(string(k), "s")
+	case aliases:
+		return "alias"
+	case profiles, users:
+		return "identify"
+	}
+	return "track"
+}
+
+func isTableKind(name string) bool { return slices.Contains(tableKinds[:], tableKind(name)) }
+
+// tableOf finds out what the rows of a table are: by its columns, or, where these leave it open, by a name
+// in the object's path.
+func tableOf(columns []string, object string) tableKind {
+	var plain []string
+	for _, c := range columns {
+		plain = append(plain, plainName(c))
+	}
+	has := func(names ...string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(plain, n) })
+	}
+	person := has("userid", "anonymousid")
+	switch {
+	case has("type"):
+		return eachRow
+	case has("event", "eventname", "eventtext"):
+		return tracks
+	case !has("id", "messageid", "receivedat", "sentat", "originaltimestamp", "timestamp") && !person:
+		return undecided
+	}
+	if k := kindNamed(object); k != undecided {
+		return k
+	}
+	switch {
+	case !has("receivedat", "sentat", "originaltimestamp", "timestamp"):
+		return undecided
+	case has("previousid"):
+		return aliases
+	case has("groupid"):
+		return groups
+	case has("url", "path", "referrer") && person:
+		return pages
+	case person && !has("name") && has("id", "messageid"):
+		return profiles
+	case !person && has("id") && has("receivedat"):
+		return users
+	}
+	return undecided
+}
+
+// kindNamed finds the name of a table in a path: the file's, or that of a folder right above it, as
+// exports name them: pages.csv, prod.pages-000.parquet, pages/part-0.csv.gz.
+func kindNamed(object string) tableKind {
+	dir, file := path.Split(strings.ReplaceAll(strings.ToLower(object), `\`, "/"))
+	notLetter := func(r rune) bool { return r < 'a' || r > 'z' }
+	for _, part := range [...]string{file, path.Base(dir)} {
+		for _, word := range strings.FieldsFunc(part, notLetter) {
+			if isTableKind(word) {
+				return tableKind(word)
+			}
+		}
+	}
+	return undecided
+}
+
+// specNames are the spec's common fields as a table's columns may write them:
+// without case and separators.
+var specNames = [...]struct{ column, path string }{
+	{"anonymousid", "anonymousId"}, {"category", "category"}, {"channel", "channel"}, {"context", "context"},
+	{"event", "event"}, {"eventname", "event"}, {"groupid", "groupId"}, {"id", "messageId"},
+	{"integrations", "integrations"}, {"messageid", "messageId"}, {"name", "name"},
+	{"originaltimestamp", "originalTimestamp"}, {"previousid", "previousId"}, {"properties", "properties"},
+	{"receivedat", "receivedAt"}, {"sentat", "sentAt"}, {"timestamp", "timestamp"}, {"traits", "traits"},
+	{"type", "type"}, {"userid", "userId"}, {"version", "version"},
+}
+
+// plainName is a column's name without case and separators.
+func plainName(column string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '_' || c == '-' || c == ' ':
+			return -1
+		case c >= 'A' && c <= 'Z':
+			return c + 'a' - 'A'
+		}
+		return c
+	}, column)
+}
+
+func specName(column string) string {
+	plain := plainName(column)
+	for _, s := range specNames {
+		if s.column == plain {
+			return s.path
+		}
+	}
+	return ""
+}
+
+// bookkeeping are columns that loading into a warehouse adds: they say nothing of the event.
+var bookkeeping = [...]string{"uuid", "uuid_ts", "loaded_at"}
+
+// flattened are members of context that a warehouse writes as one column with its name in snake case. An
+// entry that ends in _ is an object, whose members follow; "" stands for the name as it is.
+var flattened = [...]struct{ column, path string }{
+	{"app_", ""}, {"campaign_", ""}, {"consent_category_preferences_", "consent.categoryPreferences."},
+	{"consent_", ""}, {"device_ad_tracking_enabled", "device.adTrackingEnabled"},
+	{"device_advertising_id", "device.advertisingId"}, {"device_", ""}, {"group_id", "groupId"}, {"library_", ""},
+	{"location_", ""}, {"network_", ""}, {"os_", ""}, {"page_", ""}, {"referrer_", ""},
+	{"screen_inner_height", "screen.innerHeight"}, {"screen_inner_width", "screen.innerWidth"}, {"screen_", ""},
+	{"session_id", "sessionId"}, {"session_start", "sessionStart"}, {"traits_", ""},
+	{"user_agent_data_", "userAgentData."}, {"user_agent", "userAgent"},
+}
+
+// reservedTraits are those of the spec whose names a warehouse has changed:
+// https://segment.com/docs/connections/spec/identify/#traits
+var reservedTraits = [...]struct{ column, path string }{
+	{"address_city", "address.city"}, {"address_country", "address.country"},
+	{"address_postal_code", "address.postalCode"}, {"address_state", "address.state"},
+	{"address_street", "address.street"}, {"company_employee_count", "company.employee_count"},
+	{"company_id", "company.id"}, {"company_industry", "company.industry"}, {"company_name", "company.name"},
+	{"company_plan", "company.plan"}, {"created_at", "createdAt"}, {"first_name", "firstName"},
+	{"last_name", "lastName"},
+}
+
+// traitPath is where a trait belongs.
+func traitPath(column string) []string {
+	for _, t := range reservedTraits {
+		if t.column == column {
+			return strings.Split(t.path, ".")
+		}
+	}
+	return []string{column}
+}
+
+// contextPath is where a member of context belongs, by what stands behind "context_".
+func contextPath(column string) []string {
+	for _, f := range flattened {
+		object := strings.HasSuffix(f.column, "_")
+		rest, ok := strings.CutPrefix(column, f.column)
+		switch {
+		case !ok, object == (rest == ""):
+		case !object:
+			return strings.Split(f.path, ".")
+		case f.column == "traits_":
+			return append([]string{"traits"}, traitPath(rest)...)
+		case f.path == "":
+			return []string{strings.TrimSuffix(f.column, "_"), rest}
+		default:
+			return append(strings.Split(strings.TrimSuffix(f.path, "."), "."), rest)
+		}
+	}
+	return []string{column}
+}
+
+// target is where a column's cells go.
+type target struct {
+	kind targetKind
+	path []string // below the event; of an other column its name
+}
+
+type targetKind uint8
+
+const (
+	toMember targetKind = iota // of the event
+	toObject                   // a whole member of the event, which a cell may hold as JSON
+	toPath
+	toOther  // a property, or a trait
+	toName   // name and category, which are properties and traits in some calls
+	toText   // of the event, as the user wrote it: it wins over the name of its table
+	toNobody // bookkeeping
+)
+
+// targetOf says where a column of a table belongs.
+func targetOf(column string, kind tableKind) target {
+	spec := specName(column)
+	switch {
+	case spec == "version" && kind != eachRow, spec == "type" && kind != eachRow,
+		spec == "event" && kind != eachRow && kind != tracks:
+		return target{toOther, []string{column}}
+	case kind == users && column == "id":
+		return target{toMember, []string{"userId"}}
+	case spec == "properties" || spec == "traits" || spec == "context" || spec == "integrations":
+		return target{toObject, []string{spec}}
+	case spec == "name" || spec == "category":
+		return target{toName, []string{spec}}
+	case spec != "":
+		return target{toMember, []string{spec}}
+	case plainName(column) == "eventtext":
+		return target{toText, []string{"event"}}
+	case slices.Contains(bookkeeping[:], column):
+		return target{toNobody, nil}
+	case strings.Contains(column, "."):
+		return target{toPath, strings.Split(column, ".")}
+	}
+	first, tail, ok := strings.Cut(column, "_")
+	switch {
+	case ok && tail != "" && first == "context":
+		return target{toPath, append([]string{"context"}, contextPath(tail)...)}
+	case ok && tail != "" && (first == "properties" || first == "traits"):
+		return target{toPath, []string{first, tail}}
+	}
+	return target{toOther, []string{column}}
+}
+
+// rowMaker makes events of rows. It is not for concurrent use.
+type rowMaker struct {
+	kind    tableKind
+	types   cellTypes
+	targets map[string]target // by column, as they are met
+	column  []byte
+}
+
+// isUpper says that a row comes from a warehouse that writes all names in capitals.
+func isUpper(v event.Value) bool {
+	return v.Get("RECEIVED_AT").Exists() || v.Get("ANONYMOUS_ID").Exists() || v.Get("USER_ID").Exists()
+}
+
+// maxColumns bounds what is remembered of names that the input brings.
+const maxColumns = 10000
+
+func (m *rowMaker) target(column event.Value, upper bool) (t target, name string) {
+	m.column = column.AppendString(m.column[:0])
+	if upper {
+		m.column = bytes.ToLower(m.column)
+	}
+	if t, ok := m.targets[string(m.column)]; ok {
+		return t, string(m.column)
+	}
+	name = string(m.column)
+	t = targetOf(name, m.kind)
+	if m.targets == nil {
+		m.targets = map[string]target{}
+	}
+	if len(m.targets) < maxColumns {
+		m.targets[name] = t
+	}
+	return t, name
+}
+
+// tableRow is an event that is made of a row: root are its members, rest the
+// columns that are none of the spec's.
+type tableRow struct {
+	root, rest map[string]any
+	named      map[string]any // name and category
+	text       any            // of the event
+}
+
+// event makes an event of a row.
+func (m *rowMaker) event(v event.Value) ([]byte, error) {
+	t := tableRow{root: map[string]any{}, rest: map[string]any{}, named: map[string]any{}}
+	upper := isUpper(v)
+	for k, val := range v.Members() {
+		if val.Kind() == event.Null || val.IsEmptyText() {
+			continue
+		}
+		to, name := m.target(k, upper)
+		cell, err := m.types.read(k, val)
+		if err != nil {
+			return nil, err
+		}
+		t.put(to, name, val, cell)
+	}
+	if t.text != nil {
+		t.root["event"] = t.text
+	}
+	switch {
+	case t.root["type"] != nil:
+	case m.kind != eachRow && m.kind != tracks:
+		t.root["type"] = m.kind.call()
+	case t.root["event"] == nil:
+		return nil, errors.New(`the row has neither a "type" nor an "event"`)
+	default:
+		t.root["type"] = "track"
+	}
+	t.spread()
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(t.root); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSpace(out.Bytes()), nil
+}
+
+// put puts a cell where its column says.
+func (t *tableRow) put(to target, name string, val event.Value, cell json.RawMessage) {
+	switch to.kind {
+	case toNobody:
+	case toText:
+		t.text = cell
+	case toName:
+		t.named[to.path[0]] = cell
+	case toObject:
+		if !t.object(to.path[0], val) {
+			t.rest[name] = cell
+		}
+	case toPath:
+		if slices.Contains(to.path, "categoryPreferences") {
+			cell = asBoolean(val, cell)
+		}
+		t.set(to.path, cell)
+	case toMember:
+		// Where two columns are one member the first that is filled says it.
+		if t.root[to.path[0]] != nil {
+			t.rest[name] = cell
+			return
+		}
+		t.root[to.path[0]] = cell
+	default:
+		t.rest[name] = cell
+	}
+}
+
+// asBoolean reads what a consent is in every table, whatever its cells are.
+func asBoolean(val event.Value, cell json.RawMessage) json.RawMessage {
+	switch {
+	case val.IsText("true"), val.IsText("TRUE"), val.IsText("t"):
+		return json.RawMessage("true")
+	case val.IsText("false"), val.IsText("FALSE"), val.IsText("f"):
+		return json.RawMessage("false")
+	}
+	return cell
+}
+
+// set puts a value below the event's members.
+func (t *tableRow) set(path []string, val any) {
+	at := t.root
+	for _, k := range path[:len(path)-1] {
+		next, ok := at[k].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			at[k] = next
+		}
+		at = next
+	}
+	at[path[len(path)-1]] = val
+}
+
+// object takes a cell that holds JSON, as text or as it is.
+func (t *tableRow) object(spec string, val event.Value) bool {
+	text := val.Raw()
+	if val.Kind() == event.String {
+		text = []byte(val.Text())
+	}
+	var m map[string]any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if d.Decode(&m) != nil {
+		return false
+	}
+	for k, x := range m {
+		t.set([]string{spec, k}, x)
+	}
+	return true
+}
+
+// spread makes properties, or traits, of the other columns. A name and a category are members of page and
+// screen calls only.
+func (t *tableRow) spread() {
+	call, ok := t.root["type"].(string)
+	if raw, is := t.root["type"].(json.RawMessage); is && !ok {
+		call = strings.ToLower(strings.Trim(string(raw), `"`))
+	}
+	into, place := "properties", func(column string) []string { return []string{column} }
+	if call == "identify" || call == "group" {
+		into, place = "traits", traitPath
+	}
+	for k, x := range t.named {
+		if call == "page" || call == "screen" {
+			t.root[k] = x
+		} else {
+			t.rest[k] = x
+		}
+	}
+	given, _ := t.root[into].(map[string]any)
+	for k, x := range t.rest {
+		if _, ok := given[k]; ok {
+			continue // the object that was given whole knows better
+		}
+		if raw, ok := x.(json.RawMessage); ok && k == "products" {
+			x = asJSON(raw)
+		}
+		t.set(append([]string{into}, place(k)...), x)
+	}
+}
+
+// asJSON reads the list of products, which the spec knows and a warehouse keeps as text.
+func asJSON(cell json.RawMessage) json.RawMessage {
+	var text string
+	if json.Unmarshal(cell, &text) == nil && strings.HasPrefix(text, "[") && json.Valid([]byte(text)) {
+		return json.RawMessage(text)
+	}
+	return cell
+}
+
+// unclearTable is the mistake of a table whose rows could be anything.
+func unclearTable(object, what string) error {
+	var kinds []string
+	for _, k := range tableKinds {
+		kinds = append(kinds, string(k))
+	}
+	return inputf(`%s is %s, but it is not clear how its rows are events: it has neither a column "type" nor "event"; `+
+		`say so with --format (%s), --columns or --map`, object, what, strings.Join(kinds, ", "))
+}
+
+// numbered gives columns of one name a number from the second on, and says which they are.
+func numbered(names []string) (out, twice []string) {
+	seen := map[string]int{}
+	out = slices.Clone(names)
+	for i, n := range names {
+		seen[n]++
+		if seen[n] == 1 || n == "" {
+			continue
+		}
+		if seen[n] == 2 {
+			twice = append(twice, n)
+		}
+		for k := seen[n]; ; k++ {
+			if try := fmt.Sprintf("%s_%d", n, k); !slices.Contains(out, try) {
+				out[i] = try
+				break
+			}
+		}
+	}
+	return out, twice
+}
