@@ -25,8 +25,13 @@ const (
 func track(slug, title, list string, processed destination.Member, fields field.Set,
 	item ...body.Node) *destination.Declared {
 	return destination.Action(slug, title).Fields(fields).AllOrNothing().Success(success(processed.IfThere())...).
-		Verdicts(destination.ByIndex("errors", "index", "type").OthersTaken()).
+		Verdicts(byIndex()).
 		Post("/users/track", body.Object(body.Member(list, body.Items(item...))))
+}
+
+// byIndex: an error beside a success says where the object is that was left out.
+func byIndex() destination.Verdicts {
+	return destination.ByIndex("errors", "index", "type").OthersTaken()
 }
 
 // modes is what an action needs that only knows some sync modes.
@@ -154,15 +159,19 @@ func profile(slug, title string, last field.Line) *destination.Declared {
 	)).On(`type = "identify"`).NeedsIdentity(identified())
 }
 
-// identities is an action of the identity endpoints, which list what they refuse beside a
-// success, and not where: one event a request, so that it is known.
+// identities is an action of the identity endpoints. Those that identify list what they refuse beside
+// a success, and not where: one event a request, so that it is known.
 func identities(slug, title string) *destination.Declared {
 	return destination.Action(slug, title).Success(success(destination.Some("aliases_processed").IfThere())...).
 		Results(refusedWhole).
 		Limits(destination.ActionLimits{
 			BatchEvents: destination.Cap{N: 1, Docs: whoDocs},
-			Rates:       []destination.Rate{{N: 20_000, Per: time.Minute, Of: destination.Requests, Docs: limitDocs}},
+			Rates:       identityRates(),
 		})
+}
+
+func identityRates() []destination.Rate {
+	return []destination.Rate{{N: 20_000, Per: time.Minute, Of: destination.Requests, Docs: limitDocs}}
 }
 
 func refusedWhole(a *destination.Answer, b *destination.Batch) []destination.Result {
@@ -178,7 +187,30 @@ func newAlias(slug, title string, last ...field.Line) *destination.Declared {
 		Fields(field.Text("external_id").Nullable(), alias().With(field.Line.Required), field.Lines(last)).
 		Post("/users/alias/new", body.Object(body.Member("user_aliases", body.Items(body.Object(
 			body.SameNotNull("external_id"), body.Same("alias_name", "alias_label"),
-		)))))
+		))))).
+		AllOrNothing().Verdicts(byIndex()).
+		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 50, Docs: aliasDocs}, Rates: identityRates()})
+}
+
+// catalog writes the items of a catalog, or deletes them.
+func catalog() *destination.Declared {
+	id, deletes := body.From("item_id"), body.From(syncMode).Is("delete")
+	named := body.Items(body.Object(body.Member("id", id)))
+	return destination.Action("upsertCatalogItem", "Upsert catalog item").
+		Doc("Writes an item of a catalog, whose fields have to be there, or deletes it.").
+		Live(destination.Live{Does: "deletes an item of a catalog", Docs: catalogDocs}, deletes).
+		Fields(field.Text("catalog_name").Required(), field.Object("item").Open(), field.Text("item_id").Required(),
+			mode("upsert")).
+		Needs(modes("upsert", "delete")).
+		Needs(id.Matches(`^[A-Za-z0-9_-]{1,250}$`), "item_id has 1 to 250 letters, digits, hyphens and underscores").
+		Steps(
+			destination.Send("PUT", "/catalogs/{catalog_name}/items", body.Object(body.Member("items", body.Items(body.Object(
+				body.Member("id", id), body.Spread("item", "id")))))).If(body.Not(deletes)),
+			destination.Send("DELETE", "/catalogs/{catalog_name}/items", body.Object(body.Member("items", named))).If(deletes),
+		).
+		Once("id").AllOrNothing().Success(success()...).
+		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 50, Docs: catalogDocs},
+			Rates: []destination.Rate{{N: 16_000, Per: time.Minute, Of: destination.Requests, Docs: limitDocs}}})
 }
 
 func identify(slug, title string, known body.Members, own ...field.Line) *destination.Declared {

@@ -30,6 +30,8 @@ const (
 	whoDocs      = "https://www.braze.com/docs/api/endpoints/user_data/post_user_identify/"
 	purchaseDocs = "https://www.braze.com/docs/api/objects_filters/purchase_object/"
 	eventDocs    = "https://www.braze.com/docs/api/objects_filters/event_object/"
+	catalogDocs  = "https://www.braze.com/docs/api/endpoints/catalogs/catalog_items/asynchronous/put_update_catalog_items/"
+	shopDocs     = "https://www.braze.com/docs/user_guide/data/activation/custom_data/recommended_events/ecommerce_events"
 	sendDocs     = "https://www.braze.com/docs/api/endpoints/messaging/send_messages/post_send_triggered_campaigns/"
 )
 
@@ -44,6 +46,11 @@ func New() destination.Destination {
 				"Braze has no switch for history: campaigns and canvases that an event, a purchase or a changed attribute " +
 				"triggers may start, so pause them. It drops no repeats: an event sent twice counts twice.",
 			Differences: []destination.Difference{
+				{What: "source, variant_id, product_id and currency of e-commerce events are also looked for elsewhere (the page, " +
+					"the app or the library; sku and product_id; in capitals), and an event that still lacks something is sent as " +
+					"the plain event that it is", Docs: shopDocs},
+				{What: "up to 50 aliases share a request, and catalog_name is a field: Segment makes the catalog",
+					Docs: aliasDocs},
 				{What: "the products of orders, and the events of several users, share requests of up to 75",
 					Docs: limitDocs + "#batch-user-track"},
 				{What: "time is the event's own, not when Segment received it", Docs: eventDocs},
@@ -77,19 +84,14 @@ func New() destination.Destination {
 			{Name: "Track Calls", Action: "trackEvent",
 				Subscribe: destination.CalledOtherwise("Order Completed", "Checkout Started", "Order Refunded", "Order Cancelled",
 					"Product Viewed", "Product Added", "Product Removed")},
-			{Name: "Order Placed (beta)", Action: "ecommerce", Subscribe: `event = "Order Completed"`,
-				Mapping: about(placed, "order_status_url")},
-			{Name: "Checkout Started (beta)", Action: "ecommerce", Subscribe: `event = "Checkout Started"`,
-				Mapping: about(checkout, "checkout_url")},
-			{Name: "Order Refunded (beta)", Action: "ecommerce", Subscribe: `event = "Order Refunded"`,
-				Mapping: about(refunded, "order_status_url")},
-			{Name: "Order Cancelled (beta)", Action: "ecommerce", Subscribe: `event = "Order Cancelled"`,
-				Mapping: about(cancelled, "order_status_url")},
+			shopPreset("Order Placed (beta)", "Order Completed", about(placed, "order_status_url")),
+			shopPreset("Checkout Started (beta)", "Checkout Started", about(checkout, "checkout_url")),
+			shopPreset("Order Refunded (beta)", "Order Refunded", about(refunded, "order_status_url")),
+			shopPreset("Order Cancelled (beta)", "Order Cancelled", about(cancelled, "order_status_url")),
 			{Name: "Product Viewed (beta)", Action: "ecommerceSingleProduct", Subscribe: `event = "Product Viewed"`,
-				Mapping: map[string]mapping.Value{"name": mapping.Literal(viewed)}},
-			{Name: "Product Added (beta)", Action: "ecommerce", Subscribe: `event = "Product Added"`, Mapping: carted("add")},
-			{Name: "Product Removed (beta)", Action: "ecommerce", Subscribe: `event = "Product Removed"`,
-				Mapping: carted("remove")},
+				Mapping: map[string]mapping.Value{"name": mapping.Literal(viewed)}, Otherwise: "trackEvent"},
+			shopPreset("Product Added (beta)", "Product Added", carted("add")),
+			shopPreset("Product Removed (beta)", "Product Removed", carted("remove")),
 			{Name: "Identify Calls", Action: "updateUserProfile", Subscribe: `type = "identify"`},
 		},
 	}.Destination()
@@ -133,7 +135,14 @@ func actions() destination.Actions {
 			Needs(body.From("name").Is(viewed), "it is an event of several products").
 			Doc("Braze's recommended event about a product that was viewed. It needs a source, and of the product name, " +
 				"variant and price."),
+		catalog(),
 	}
+}
+
+// shopPreset sends an event as one that Braze recommends, or as it is when it lacks what that needs.
+func shopPreset(name, event string, m map[string]mapping.Value) destination.Preset {
+	return destination.Preset{Name: name, Action: "ecommerce", Subscribe: `event = "` + event + `"`, Mapping: m,
+		Otherwise: "trackEvent"}
 }
 
 // about is the mapping of an e-commerce event that carries an address.

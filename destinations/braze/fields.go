@@ -155,8 +155,10 @@ func shopFields(own ...field.Set) field.Set {
 		field.Number("total_discounts").From("$.properties.discount"),
 		field.Object("discounts", field.Text("code").Required().From("$.code"),
 			field.Number("amount").Required().From("$.amount")).EachOf("$.properties.discount_items"),
-		field.Text("currency").Required().OneOf(currencies()...).From("$.properties.currency"),
-		field.Text("source").Required().From("$.properties.source"), field.Object("metadata").Open(),
+		field.Text("currency").Required().OneOf(currencies()...).
+			Mapped(mapping.Upper(mapping.Path("$.properties.currency"))),
+		field.Text("source").Required().From("$.properties.source", "$.context.page.url", "$.context.app.name",
+			"$.context.library.name").Else("fanfold"), field.Object("metadata").Open(),
 		field.Together(own...), mode("add"),
 	)
 }
@@ -164,9 +166,9 @@ func shopFields(own ...field.Set) field.Set {
 // product takes a product's members from below a path.
 func product(from string) field.Lines {
 	return field.Lines{
-		field.Text("product_id").Required().From(from + "product_id"), field.Text("product_name").Required().
-			From(from + "name"),
-		field.Text("variant_id").Required().From(from + "variant"), field.Text("image_url").Format("uri").
+		field.Text("product_id").Required().From(from+"product_id", from+"sku"),
+		field.Text("product_name").Required().From(from + "name"),
+		field.Text("variant_id").Required().From(from+"variant", from+"sku", from+"product_id"), field.Text("image_url").Format("uri").
 			From(from + "image_url"),
 		field.Text("product_url").Format("uri").From(from + "url"), field.Number("price").Required().From(from + "price"),
 	}

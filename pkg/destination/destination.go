@@ -331,6 +331,9 @@ type Preset struct {
 	Subscribe string // FQL
 	// Mapping replaces the defaults of the fields it names.
 	Mapping map[string]mapping.Value
+	// Otherwise is the action that events go to, by its fields' defaults, which lack what Action
+	// needs or have it in a form that it does not take; "": these are rejected.
+	Otherwise string
 }
 
 // Subscription is an action as the user configured it (`actions:`).
@@ -338,6 +341,8 @@ type Subscription struct {
 	Action    string
 	Subscribe string
 	Mapping   mapping.Value // zero: the fields' defaults
+
+	otherwise string // of a preset
 }
 
 // opened is what actions may know of a destination.

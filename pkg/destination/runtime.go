@@ -263,6 +263,8 @@ type subscription struct {
 	written mapping.Value // of the program; zero: the fields' defaults
 	terms   []term        // the conditions of rest, all of which have to hold
 	dated   bool          // the partner is told when the event happened
+
+	otherwise *subscription // for events that lack what the action needs; nil: there is none
 }
 
 // typeSet is a set of types of events, a bit for each.
@@ -407,6 +409,19 @@ func (a *action) patience() time.Duration {
 
 // subscribe adds the ith subscription to a sender.
 func (s *Spec[S]) subscribe(o *sender, i int, sub Subscription) error {
+	out, err := s.subscription(o, i, sub)
+	if sub.otherwise != "" && err == nil {
+		var instead subscription
+		instead, err = s.subscription(o, i, Subscription{Action: sub.otherwise, Subscribe: sub.Subscribe})
+		out.otherwise = &instead
+	}
+	o.plan.Subscribed = append(o.plan.Subscribed, sub.Action+": "+sub.Subscribe)
+	o.subs = append(o.subs, out)
+	return err
+}
+
+// subscription makes one ready.
+func (s *Spec[S]) subscription(o *sender, i int, sub Subscription) (out subscription, err error) {
 	at := slices.IndexFunc(o.actions, func(a openAction) bool { return a.Slug == sub.Action })
 	if at < 0 {
 		var slugs []string
@@ -416,14 +431,12 @@ func (s *Spec[S]) subscribe(o *sender, i int, sub Subscription) error {
 		slices.Sort(slugs)
 		msg := fmt.Sprintf("actions[%d]: %s has no action %q", i, s.Info.Slug, sub.Action)
 		if near := setting.Nearest(sub.Action, slugs); near != "" {
-			return errors.New(msg + "; did you mean " + near + "?")
+			return out, errors.New(msg + "; did you mean " + near + "?")
 		}
-		return errors.New(msg + "; its actions are " + strings.Join(slugs, ", "))
+		return out, errors.New(msg + "; its actions are " + strings.Join(slugs, ", "))
 	}
-	o.plan.Subscribed = append(o.plan.Subscribed, sub.Action+": "+sub.Subscribe)
-	out := subscription{action: at, written: sub.Mapping, dated: o.actions[at].isDated(sub.Mapping)}
+	out = subscription{action: at, written: sub.Mapping, dated: o.actions[at].isDated(sub.Mapping)}
 	var errs []error
-	var err error
 	if sub.Subscribe != "" {
 		if out.filter, err = filter.Compile(sub.Subscribe); err != nil {
 			errs = append(errs, fmt.Errorf("actions[%d] (%s): subscribe: %w", i, sub.Action, err))
@@ -433,13 +446,12 @@ func (s *Spec[S]) subscribe(o *sender, i int, sub Subscription) error {
 	a := &o.actions[at]
 	out.program, err = mapping.CompileFields(a.Fields, sub.Mapping, mapping.Deeper(a.places.List()))
 	if err != nil {
-		return errors.Join(append(errs, fmt.Errorf("actions[%d] (%s): %w", i, sub.Action, err))...)
+		return out, errors.Join(append(errs, fmt.Errorf("actions[%d] (%s): %w", i, sub.Action, err))...)
 	}
 	if paths := out.program.Paths(); paths != nil {
 		o.plan.Paths = append(o.plan.Paths, paths)
 	}
-	o.subs = append(o.subs, out)
-	return errors.Join(errs...)
+	return out, errors.Join(errs...)
 }
 
 // presets are the subscriptions that stand in for a user's own.
@@ -448,7 +460,7 @@ func (s *Spec[S]) presets(actions []action, name string) ([]Subscription, error)
 	switch name {
 	case "", "automatic":
 		for _, p := range s.Presets {
-			sub := Subscription{Action: p.Action, Subscribe: p.Subscribe}
+			sub := Subscription{Action: p.Action, Subscribe: p.Subscribe, otherwise: p.Otherwise}
 			if len(p.Mapping) > 0 {
 				i := slices.IndexFunc(actions, func(a action) bool { return a.Slug == p.Action })
 				var ms []mapping.Member
@@ -599,11 +611,22 @@ func (o *sender) route(ev *event.Event, env *Env, out *Deliveries) {
 			}
 		}
 		sent = append(sent, sub.action)
+		n := len(out.List)
 		o.fire(sub, ev, root, id+further, env, out)
+		if sub.otherwise != nil && lacks(out.List[n:]) {
+			out.Cut(n)
+			o.fire(sub.otherwise, ev, root, id+further, env, out)
+		}
 	}
 	if len(out.List) == from {
 		settle(Unsupported, o.unsubscribed(ev))
 	}
+}
+
+// lacks says that an action has rejected an event since that is not as it needs it.
+func lacks(made []Delivery) bool {
+	r := made[0].Settled
+	return len(made) == 1 && r != nil && r.Outcome == Rejected && r.Reason == Invalid
 }
 
 // NeedsFallback says that an event has no messageId that can be its insert id, so

@@ -109,6 +109,7 @@ type presetView struct {
 	Action    string                   `json:"action"`
 	Subscribe string                   `json:"subscribe"`
 	Mapping   map[string]mapping.Value `json:"mapping,omitempty"`
+	Otherwise string                   `json:"otherwise,omitempty"`
 }
 
 // EntryOf is the line of a destination.

@@ -112,7 +112,11 @@ func showPresets(w io.Writer, d destination.Destination) {
 	}
 	fmt.Fprintf(w, "\nPRESETS (automatic, %s)\n", kind)
 	for _, p := range d.Presets {
-		fmt.Fprintf(w, "  %s: %s when %s\n", p.Name, p.Action, p.Subscribe)
+		instead := ""
+		if p.Otherwise != "" {
+			instead = ", " + p.Otherwise + " for those that lack what it needs"
+		}
+		fmt.Fprintf(w, "  %s: %s when %s%s\n", p.Name, p.Action, p.Subscribe, instead)
 		for _, k := range sortedKeys(p.Mapping) {
 			fmt.Fprintf(w, "    %s = %s\n", k, p.Mapping[k])
 		}
