@@ -22,6 +22,7 @@ type Settings struct {
 
 const (
 	docs          = "https://posthog.com/docs/api/capture"
+	queueDocs     = "https://github.com/PostHog/posthog/tree/master/rust/capture"
 	migrationDocs = "https://posthog.com/docs/migrate"
 )
 
@@ -41,6 +42,7 @@ func New() destination.Destination {
 				{What: "timestamp is the event's own, not when Segment received it", Docs: docs},
 				{What: "a timestamp that is not ISO 8601 is written as such: PostHog would put the time of arrival instead",
 					Docs: docs},
+				{What: "distinct_id is the anonymousId of events without a userId, and ip_address may be of IPv6", Docs: docs},
 				{What: "group and alias are actions of our own, which no preset fires", Docs: docs + "#alias"},
 			},
 		},
@@ -50,6 +52,8 @@ func New() destination.Destination {
 		},
 		Limits: destination.Limits{
 			BatchBytes: destination.Cap{N: 20_000_000, Docs: docs + "#batch-events"},
+			// What goes into its queue has at most a megabyte, with what it puts around the event.
+			EventBytes: destination.Cap{N: 900_000, Docs: queueDocs},
 			Dedupe:     destination.Dedupe{Field: "uuid, together with event, distinct_id and timestamp", Docs: docs},
 		},
 		Order:   true,
@@ -72,7 +76,7 @@ func New() destination.Destination {
 
 // actions are what the partner can be told.
 func actions() destination.Actions {
-	ip := field.IP("ip_address").Nullable().Format("ipv4")
+	ip := field.IP("ip_address").Nullable()
 	page, screen := body.From("event_type").Is("page"), body.From("event_type").Is("screen")
 	// place is where an event came from.
 	place := body.Together(
@@ -84,7 +88,7 @@ func actions() destination.Actions {
 			Fields(
 				field.Text("event_type").Required().OneOf("track", "page", "screen").Always("track"),
 				field.Text("event_name").Required().From("$.event"),
-				field.UserID("distinct_id").Required(),
+				field.AnyID("distinct_id").Required(),
 				field.Object("properties").From("$.properties"),
 				field.PageURL("current_url").RequiredWhen("event_type", "page"),
 				field.Text("screen_name").RequiredWhen("event_type", "screen").From("$.name"),
@@ -106,7 +110,7 @@ func actions() destination.Actions {
 				place,
 			)).AllOrNothing(),
 		destination.Action("identify", "Identify").Doc("Sets the properties of a person.").
-			Fields(field.UserID("distinct_id").Required(), field.Object("properties").Required().From("$.traits"),
+			Fields(field.AnyID("distinct_id").Required(), field.Object("properties").Required().From("$.traits"),
 				field.Timestamp("timestamp"), ip).
 			Post("/batch/", batch(body.Const("$identify"), body.Member("$set", body.From("properties")), place)).AllOrNothing(),
 		destination.Action("group", "Group").Doc("Sets the properties of a group.").
