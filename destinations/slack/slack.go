@@ -17,7 +17,7 @@ import (
 
 // Settings of a webhook.
 type Settings struct {
-	URL string `setting:"url,required,secret" doc:"Address of the incoming webhook. Whoever knows it can post. A mapping's url takes its place." example:"https://hooks.slack.com/services/T00000000/B00000000/EXAMPLEEXAMPLEEXAMPLEEX"`
+	URL string `setting:"url,secret" doc:"Address of the incoming webhook. Whoever knows it can post. A mapping's url takes its place." example:"https://hooks.slack.com/services/T00000000/B00000000/EXAMPLEEXAMPLEEXAMPLEEX"`
 }
 
 const (
@@ -35,15 +35,19 @@ func New() destination.Destination {
 			Backfill: "Every event becomes a message of today, one a second, that people are notified of and that nobody " +
 				"can take back: use --filter and --limit. Slack knows no repeats: after a crash a message may stand there twice.",
 			Minimal: true,
+			Differences: []destination.Difference{
+				{What: `username is "fanfold", where the mapping says nothing else`, Docs: docs},
+				{What: "icon_url is not sent, unless it is mapped", Docs: docs},
+			},
 		},
 		BaseURL: func(s *Settings) string {
 			if u, err := address(s.URL); err == nil {
 				return "https://" + u.Host
 			}
-			return "https://hooks.slack.com" // Check has refused it
+			return "https://hooks.slack.com"
 		},
 		Check: func(s *Settings) []error {
-			if _, err := address(s.URL); err != nil {
+			if _, err := address(s.URL); err != nil && s.URL != "" {
 				return []error{err}
 			}
 			return nil
@@ -64,8 +68,7 @@ func New() destination.Destination {
 					field.Text("url").Format("uri").Doc("Address of the webhook, where it is not the setting's."),
 					field.LongText("text").Required().Doc("The message, in Slack's mrkdwn."),
 					field.Text("channel").Doc("Name of the channel, without #."),
-					field.Text("username").Always("Segment"),
-					field.Text("icon_url").Always("https://logo.clearbit.com/segment.com"),
+					field.Text("username").Always("fanfold"), field.Text("icon_url"),
 				).
 				Check(sameHost).
 				Steps(destination.Send("POST", "", body.Object(body.Same("channel", "text", "username", "icon_url"))).
@@ -92,13 +95,19 @@ func address(s string) (*url.URL, error) {
 
 // sameHost says what is wrong with an event's own address.
 func sameHost(c *body.Context) string {
+	host := "hooks.slack.com"
 	own, err := address(c.Setting("url").Text())
-	if err != nil {
-		return err.Error()
+	if err == nil {
+		host = own.Host
 	}
-	if v := c.Field("url"); !v.Falsy() {
-		if at, err := address(v.Text()); err != nil || at.Host != own.Host {
-			return "url has to be the address of a webhook at " + own.Host
+	switch v := c.Field("url"); {
+	case v.Falsy() && own == nil:
+		return "there is no url: neither the setting nor the mapping has one"
+	case v.Falsy():
+		return ""
+	default:
+		if at, err := address(v.Text()); err != nil || at.Host != host {
+			return "url has to be the address of a webhook at " + host
 		}
 	}
 	return ""
