@@ -43,6 +43,8 @@ func New() destination.Destination {
 				"Nothing but a purchase's transaction_id tells a repeat, and Google says 204 to whatever it gets: try new " +
 				"mappings against a test stream.",
 			Differences: []destination.Difference{
+				{What: "a parameter or user property with a name that Google does not take is renamed: other characters become " +
+					"underscores, and what is too long is cut", Docs: reference},
 				{What: "an event name that Google would drop (not of letters, digits and underscores, longer than 40 " +
 					"characters, or reserved) is rejected before sending", Docs: reference + "#reserved_names"},
 				{What: "more than 25 parameters or user properties, or names that Google does not take for them, are rejected " +
@@ -247,14 +249,14 @@ func action(slug, title, client string, own field.Set, r rule, name body.Node, p
 			body.Same("user_id"),
 			body.Member("timestamp_micros", body.From("timestamp_micros").As("microseconds", micros)),
 			body.Member("user_properties", body.If(body.From("user_properties").IsObject(), body.Always(body.Object(
-				body.Spread("user_properties").Each(body.Object(body.Member("value", body.This()))),
+				body.Spread("user_properties").Renamed(property).Each(body.Object(body.Member("value", body.This()))),
 			)))),
 			body.Member("consent", body.Object(body.Copy("ad_user_data = ad_user_data_consent",
 				"ad_personalization = ad_personalization_consent"))),
 			body.Member("events", body.List(body.Object(
 				body.Member("name", name),
 				body.Member("params", body.Always(body.Object(body.Together(members...), body.Same("engagement_time_msec"),
-					body.Spread("params").Wins()))),
+					body.Spread("params").Renamed(parameter).Wins()))),
 			))),
 		)
 	}
@@ -363,17 +365,11 @@ func check(r rule, c *body.Context) string {
 		case kind == event.Array || kind == event.Object || kind == event.Null:
 			return "the parameter " + k.Text() + " is " + kind.String() + "; Google takes none"
 		}
-		if !nameOf(strings.TrimLeft(k.Text(), "_"), 40) {
-			return "Google does not take a parameter of the name " + strconv.Quote(k.Text())
-		}
 	}
 	properties := c.Field("user_properties")
 	for k, v := range properties.Members() {
 		if kind := v.Kind(); kind == event.Array || kind == event.Object {
 			return "the user property " + k.Text() + " is " + kind.String() + "; Google takes none"
-		}
-		if !nameOf(k.Text(), 24) {
-			return "Google does not take a user property of the name " + strconv.Quote(k.Text())
 		}
 	}
 	if n := properties.Len(); n > maxParams {
@@ -396,6 +392,28 @@ func nameOf(name string, most int) bool {
 		}
 	}
 	return true
+}
+
+// parameter and property are names as Google takes them: what it does not is an underscore, and what
+// is too long is cut. A name of which nothing is left is left out.
+func parameter(name string) string { return named(name, 40) }
+
+func property(name string) string { return named(name, 24) }
+
+func named(name string, most int) string {
+	if nameOf(strings.TrimLeft(name, "_"), most) {
+		return name
+	}
+	name = strings.Trim(strings.Map(func(c rune) rune {
+		if letter := c|0x20 >= 'a' && c|0x20 <= 'z'; letter || c >= '0' && c <= '9' {
+			return c
+		}
+		return '_'
+	}, name), "_")
+	if name != "" && name[0] <= '9' {
+		name = "n" + name
+	}
+	return name[:min(len(name), most)]
 }
 
 // reserved are the names of events that Google keeps for itself.
