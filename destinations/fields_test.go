@@ -59,6 +59,7 @@ func TestFieldsAgree(t *testing.T) {
 var byDesign = map[string]struct {
 	fields []string
 	rows   map[string]string
+	more   bool // events are sent that Segment rejects, see the destination's differences
 }{
 	// Everything goes to the one endpoint that takes batches.
 	"customerio": {fields: []string{"path"}},
@@ -81,7 +82,8 @@ var byDesign = map[string]struct {
 		"klaviyo/audience-entered":  "the import puts the profile on its list",
 		"klaviyo.addProfileToList/": "the import puts the profile on its list",
 	}},
-	"braze": {rows: map[string]string{"braze/track-order": "without a source it is rejected there"}},
+	"braze":   {rows: map[string]string{"braze/track-order": "without a source it is rejected there"}},
+	"posthog": {more: true}, // those of nobody
 	// The address is the user's setting.
 	"webhook": {fields: []string{"host", "path"}},
 }
@@ -139,7 +141,7 @@ func (c *fieldCount) row(t *testing.T, d destination.Destination, r reference) {
 		theirs = theirs[:0] // which of a batch they are cannot be told
 		ours = nil
 	}
-	if len(ours) != len(theirs) {
+	if len(ours) != len(theirs) && (!byDesign[d.Info.Slug].more || len(ours) < len(theirs)) {
 		t.Errorf("%s: we send %d, Segment %d %v", r.ID, len(ours), len(theirs), whyNot)
 		return
 	}

@@ -93,7 +93,11 @@ func askLimits(t *testing.T, d destination.Destination, s destination.Sender, ra
 			}
 		}
 		const day = 24 * time.Hour // an action may go by another time of the event
-		if past := l.Window.Past; past > 0 && dated {
+		past := l.Window.Past
+		if but := l.Window.But; but != nil {
+			past = max(past, but.Past)
+		}
+		if past > 0 && dated {
 			ask("past", verdicts(t, s, raw, at.Add(past+day))[i], destination.TooOld)
 		}
 		if future := l.Window.Future; future > 0 && dated {

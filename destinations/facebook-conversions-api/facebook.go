@@ -41,7 +41,7 @@ func New() destination.Destination {
 			Slug: "facebook-conversions-api", Name: "Facebook Conversions API", Summary: "Meta's server-side conversions",
 			Docs:         docs,
 			Integrations: []string{"Facebook Conversions API (Actions)", "Facebook Conversions API"},
-			Backfill: "Only the last seven days are taken; what is older is skipped. What is sent counts for attribution " +
+			Backfill: "Only the last seven days are taken, of a shop's own (physical_store) 62; what is older is skipped. What is sent counts for attribution " +
 				"and optimisation at once, and cannot be taken back. " +
 				"An event with the event_id of one that the browser's pixel sent within 48 hours is counted once.",
 			Minimal: true,
@@ -58,6 +58,8 @@ func New() destination.Destination {
 		Limits: destination.Limits{
 			BatchEvents: destination.Cap{N: 1000, Docs: docs + "#batch-requests"},
 			Window: destination.Window{Past: 7 * 24 * time.Hour, Violation: "refuses the whole request",
+				But: &destination.PastOf{Field: "action_source", Value: "physical_store", Past: 62 * 24 * time.Hour,
+					Docs: "https://developers.facebook.com/docs/marketing-api/conversions-api/offline-events"},
 				Docs: serverDocs + "#event-time"},
 			Dedupe: destination.Dedupe{Field: "event_id, together with event_name", Window: 48 * time.Hour,
 				Docs: dedupeDocs},

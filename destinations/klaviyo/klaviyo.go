@@ -68,8 +68,9 @@ func New() destination.Destination {
 			// One job after the other keeps their order, as far as it can be kept
 			// with jobs that are worked through later.
 			Concurrency: destination.Cap{N: 1, Docs: profileDocs},
-			Window:      destination.Window{Future: 365 * 24 * time.Hour, Violation: "refuses the event", Docs: docs},
-			Dedupe:      destination.Dedupe{Field: "unique_id, for each profile and metric", Docs: eventDocs},
+			Window: destination.Window{Future: 365 * 24 * time.Hour, Since: time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC),
+				Violation: "refuses the event", Docs: docs},
+			Dedupe: destination.Dedupe{Field: "unique_id, for each profile and metric", Docs: eventDocs},
 		},
 		Success: []destination.Success{destination.NoBody(docs, 202)},
 		Actions: actions(),
@@ -216,8 +217,6 @@ func events(slug, title, doc string, name body.Cond, own ...field.Line) *destina
 		a.Needs(body.All(name, shortName(body.From("metric_name"))), wrongName)
 	}
 	return a.
-		Only(body.Any(body.Not(at.IsTime()), at.Where("1990 or later", isRecent)), destination.TooOld,
-			"Klaviyo takes events from 1990 on").
 		Needs(body.Any(body.Not(at.Given()), at.IsTime()), "time is no time").
 		NeedsIdentity(body.Any(body.From("profile.email", "profile.external_id", "profile.anonymous_id").Given(), phone),
 			"one of email, external_id, anonymous_id and a phone_number in E.164 is required").
@@ -255,7 +254,7 @@ func occurrence(name body.Node, own body.Members, id body.Node) body.Node {
 				body.Member("type", body.Const("event")),
 				body.Member("attributes", body.Object(
 					own,
-					body.Member("time", body.Outer("time").Where("1990 or later", isRecent).Layout("2006-01-02T15:04:05.000Z")),
+					body.Member("time", body.Outer("time").Layout("2006-01-02T15:04:05.000Z")),
 					body.Member("unique_id", id),
 					body.Member("metric", body.Object(body.Member("data", body.Object(
 						body.Member("type", body.Const("metric")), body.Member("attributes", body.Object(body.Member("name", name))),
@@ -317,11 +316,4 @@ func isE164(b []byte) bool {
 		}
 	}
 	return true
-}
-
-// isRecent says that it is a time that Klaviyo takes.
-// https://developers.klaviyo.com/en/reference/bulk_create_events
-func isRecent(v event.Value) bool {
-	at, ok := event.ParseTime(v)
-	return ok && at.Year() >= 1990
 }

@@ -69,9 +69,10 @@ func New() destination.Destination {
 			BatchEvents: destination.Cap{N: 2000, Docs: importDocs},
 			BatchBytes:  destination.Cap{N: 10_000_000, Docs: importDocs},
 			EventBytes:  destination.Cap{N: 1_000_000, Docs: importDocs},
-			Window:      destination.Window{Future: time.Hour, Violation: "rejects the event", Docs: importDocs},
-			Dedupe:      destination.Dedupe{Field: "$insert_id, together with event, distinct_id and time", Docs: importDocs},
-			Gzip:        destination.Cap{N: 1, Docs: importDocs},
+			Window: destination.Window{Future: time.Hour, Since: time.Date(1971, 1, 1, 0, 0, 0, 0, time.UTC),
+				Violation: "rejects the event", Docs: importDocs},
+			Dedupe: destination.Dedupe{Field: "$insert_id, together with event, distinct_id and time", Docs: importDocs},
+			Gzip:   destination.Cap{N: 1, Docs: importDocs},
 		},
 		// Of the endpoints that take ?verbose=1.
 		Success: []destination.Success{destination.JSON(engageDocs, destination.Is("status", 1),
@@ -182,13 +183,18 @@ func whose() body.Members {
 }
 
 // verbose reads the answers of the profile endpoints, which say 200 also when
-// they refuse.
+// they refuse, and when the token in the items is not that of a project.
+// https://developer.mixpanel.com/reference/profile-set
 func verbose(a *destination.Answer, b *destination.Batch) []destination.Result {
 	if !a.OK() || !a.JSON.Get("error").Exists() && !a.JSON.Get("status").Exists() {
 		return nil
 	}
 	if e := a.JSON.Get("error"); !e.Nullish() && !e.IsEmptyText() || string(a.JSON.Get("status").Raw()) == "0" {
-		return destination.Same(a.Refuse(e.Text()), len(b.Deliveries))
+		r := a.Refuse(e.Text())
+		if strings.Contains(strings.ToLower(e.Text()), "token") { // which is everybody's
+			r.Outcome, r.Reason = destination.Retry, destination.Unauthorized
+		}
+		return destination.Same(r, len(b.Deliveries))
 	}
 	return nil
 }

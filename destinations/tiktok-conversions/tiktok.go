@@ -20,10 +20,11 @@ type Settings struct {
 }
 
 const (
-	docs       = "https://business-api.tiktok.com/portal/docs?id=1771100865818625"
-	userDocs   = "https://business-api.tiktok.com/portal/docs?id=1771101027431425"
-	codeDocs   = "https://business-api.tiktok.com/portal/docs?id=1737172488964097"
-	dedupeDocs = "https://ads.tiktok.com/help/article/event-deduplication"
+	docs            = "https://business-api.tiktok.com/portal/docs?id=1771100865818625"
+	userDocs        = "https://business-api.tiktok.com/portal/docs?id=1771101027431425"
+	codeDocs        = "https://business-api.tiktok.com/portal/docs?id=1737172488964097"
+	attributionDocs = "https://ads.tiktok.com/help/article/about-attribution-manager"
+	dedupeDocs      = "https://ads.tiktok.com/help/article/event-deduplication"
 )
 
 // New declares the destination.
@@ -33,9 +34,10 @@ func New() destination.Destination {
 			Slug: "tiktok-conversions", Name: "TikTok Conversions", Summary: "TikTok's server-side events", Docs: docs,
 			Integrations: []string{"Tiktok Conversions", "TikTok Conversions"},
 			Backfill: "Events count for attribution at their own time, for clicks of up to 28 days and views of up to " +
-				"seven; older ones are taken and matched to nothing. " +
+				"seven; older ones would be matched to nothing and are skipped. " +
 				"An event with the event and event_id of one that the browser's pixel sent within 48 hours is counted once.",
-			Differences: []destination.Difference{{What: "events share requests", Docs: docs}},
+			Differences: []destination.Difference{{What: "events share requests", Docs: docs},
+				{What: `partner_name is "fanfold", which sends them`, Docs: docs}},
 		},
 		BaseURL: func(*Settings) string { return "https://business-api.tiktok.com" },
 		Auth:    func(s *Settings) destination.Auth { return destination.HeaderAuth("Access-Token", s.AccessToken) },
@@ -43,6 +45,7 @@ func New() destination.Destination {
 			// https://business-api.tiktok.com/portal/docs?id=1771100865818625: 1,000 requests a second
 			Rates:       []destination.Rate{{N: 1000, Per: time.Second, Of: destination.Requests, Docs: docs}},
 			BatchEvents: destination.Cap{N: 1000, Docs: docs},
+			Window:      destination.Window{Past: 28 * 24 * time.Hour, Violation: "matches to nothing", Docs: attributionDocs},
 			Dedupe:      destination.Dedupe{Field: "event_id, together with event", Window: 48 * time.Hour, Docs: dedupeDocs},
 		},
 		Verdict: verdict,
@@ -55,7 +58,7 @@ func New() destination.Destination {
 				Post("/open_api/v1.3/event/track/", body.Object(
 					body.Member("event_source", body.From("event_source").Given().Else(body.Const("web"))),
 					body.Member("event_source_id", body.Setting("pixel_code")),
-					body.Member("partner_name", body.Const("Segment")),
+					body.Member("partner_name", body.Const("fanfold")),
 					body.Member("test_event_code", body.From("test_event_code").Filled()),
 					body.Member("data", body.Items(data())),
 				)).AllOrNothing(),
@@ -178,6 +181,10 @@ func verdict(a *destination.Answer) destination.Result {
 	switch code := string(a.JSON.Get("code").Raw()); {
 	case code == "0":
 		return a.Took()
+	case code == "20001" && a.Status/100 == 2:
+		// Some of the events were taken, and which is not said: they are asked about again in parts,
+		// and those that were are recognised by their event_id.
+		r.Outcome, r.Reason = destination.Rejected, destination.Refused
 	case code == "40100" || code == "40016" || code == "40133":
 		r.Outcome, r.Reason = destination.Retry, destination.RateLimited
 	case code == "40101" || code == "40102" || code == "40103" || code == "40104" || code == "40105" || code == "40001":

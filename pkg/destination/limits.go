@@ -39,7 +39,17 @@ type Cap struct {
 // Zero durations: no limit on that side.
 type Window struct {
 	Past, Future time.Duration
-	Violation    string // what the partner does with an event outside
+	Since        time.Time // earlier ones are never taken; zero: no limit
+	// But is another Past for events of a kind; nil: there is none.
+	But       *PastOf
+	Violation string // what the partner does with an event outside
+	Docs      string
+}
+
+// PastOf is how far back a partner takes events of which a field has a value.
+type PastOf struct {
+	Field, Value string
+	Past         time.Duration
 	Docs         string
 }
 

@@ -670,6 +670,9 @@ func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id s
 		if a.TimeField != "" {
 			field = payload.Get(a.TimeField)
 		}
+		if but := win.But; but != nil && payload.Get(but.Field).IsText(but.Value) {
+			win.Past = but.Past
+		}
 		if r, out := outside(win, ev, field, env); out {
 			w.settle(r.Outcome, r.Reason, r.Detail)
 			return
@@ -705,6 +708,10 @@ func outside(win Window, ev *event.Event, field event.Value, env *Env) (Result, 
 		return Result{}, false
 	}
 	switch age := env.Now.Sub(at); {
+	case at.Before(win.Since):
+		return Result{Outcome: Skipped, Reason: TooOld,
+			Detail: fmt.Sprintf("the event is from %s; the partner takes those from %s on", at.UTC().Format(time.RFC3339),
+				win.Since.Format(time.DateOnly))}, true
 	case win.Past > 0 && age > win.Past:
 		return Result{Outcome: Skipped, Reason: TooOld,
 			Detail: fmt.Sprintf("the event is from %s; the partner takes the last %s", at.UTC().Format(time.RFC3339),

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -91,6 +92,10 @@ func showAction(w io.Writer, d destination.Destination, act destination.ActionIn
 	for _, x := range act.Success {
 		fmt.Fprintf(w, "    delivered when the answer is %s (%s)\n", x, x.Docs)
 	}
+	fires := func(p destination.Preset) bool { return p.Action == act.Slug || p.Otherwise == act.Slug }
+	if len(d.Presets) > 0 && !slices.ContainsFunc(d.Presets, fires) {
+		fmt.Fprintln(w, "    no preset fires it: subscribe to it with `actions:`")
+	}
 	if act.Trigger != "" {
 		fmt.Fprintf(w, "    presets all: %s\n", strings.Join(strings.Fields(act.Trigger), " "))
 	}
@@ -166,6 +171,12 @@ func showLimits(w io.Writer, indent string, l destination.Limits) (some bool) {
 	if l.Window.Past > 0 {
 		line(fmt.Sprintf("events of the last %s; the partner %s others",
 			Duration(l.Window.Past), l.Window.Violation), l.Window.Docs)
+	}
+	if but := l.Window.But; but != nil {
+		line(fmt.Sprintf("events of the last %s where %s is %s", Duration(but.Past), but.Field, but.Value), but.Docs)
+	}
+	if !l.Window.Since.IsZero() {
+		line("events from "+l.Window.Since.Format(time.DateOnly)+" on", l.Window.Docs)
 	}
 	if l.Window.Future > 0 {
 		line(fmt.Sprintf("events at most %s ahead; the partner %s others",

@@ -664,9 +664,13 @@ func (w *Window) check(now time.Time, it, root event.Value) *Violation {
 		}
 		t = time.UnixMicro(int64(n * map[string]float64{"s": 1e6, "ms": 1e3, "us": 1}[w.Unit]))
 	}
+	past := w.Past
+	if w.But.Past > 0 && at(it, strings.Split(w.But.Field, ".")).IsText(w.But.Is) {
+		past = w.But.Past
+	}
 	switch {
-	case w.Past > 0 && now.Sub(t) > w.Past:
-		return &Violation{Field: name, Msg: fmt.Sprintf("%s is more than %s ago", name, w.Past), Docs: w.Docs}
+	case past > 0 && now.Sub(t) > past:
+		return &Violation{Field: name, Msg: fmt.Sprintf("%s is more than %s ago", name, past), Docs: w.Docs}
 	case w.Future > 0 && t.Sub(now) > w.Future:
 		return &Violation{Field: name, Msg: fmt.Sprintf("%s is more than %s ahead", name, w.Future), Docs: w.Docs}
 	}

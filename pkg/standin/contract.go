@@ -191,6 +191,12 @@ type Window struct {
 	Whole  string        `yaml:"whole"`
 	Past   time.Duration `yaml:"past"` // 0: no limit
 	Future time.Duration `yaml:"future"`
+	// But is another Past for items in which a member has a text.
+	But struct {
+		Field string        `yaml:"field"`
+		Is    string        `yaml:"is"`
+		Past  time.Duration `yaml:"past"`
+	} `yaml:"but"`
 	// Drops says that the partner answers as if all were well and forgets the
 	// event.
 	Drops bool   `yaml:"drops"`
