@@ -92,6 +92,7 @@ type valueOp struct {
 	fixed      item // of constants and settings
 	pieces     []pieceOp
 	steps      []step
+	tail       *step // the last one behind those, of a value that a function writes; nil: there is none
 }
 
 type pieceOp struct {
@@ -207,9 +208,37 @@ func (v *valueOp) put(w *writing) bool {
 	if !v.find(w, &it) {
 		return false
 	}
+	if v.tail != nil {
+		return v.putTail(w, w.valueOf(&it))
+	}
 	w.sep()
 	w.buf = appendItem(w.buf, &it)
 	return true
+}
+
+// putTail lets a function write where its value belongs.
+func (v *valueOp) putTail(w *writing, of event.Value) bool {
+	before := len(w.buf)
+	w.sep()
+	at := len(w.buf)
+	w.context.w = w
+	if w.buf = v.tail.f(w.buf, of, &w.context); len(w.buf) == at {
+		w.buf = w.buf[:before]
+		return false
+	}
+	return true
+}
+
+// direct has a function that is the last step of the only place write into the body. Such
+// a value is only to be put.
+func (v *valueOp) direct() *valueOp {
+	n := len(v.steps) - 1
+	if n < 0 || v.steps[n].do != as || len(v.candidates) != 1 {
+		return v
+	}
+	d := *v
+	d.steps, d.tail = v.steps[:n], &v.steps[n]
+	return &d
 }
 
 func (v *valueOp) holds(w *writing) bool {
@@ -593,7 +622,7 @@ func (c *compiler) single(v *Value) op {
 	}
 	if v.src != fromConst && v.src != fromSetting ||
 		slices.ContainsFunc(v.steps, func(s step) bool { return s.do == as || s.do == where }) {
-		return &o
+		return o.direct()
 	}
 	var w writing
 	w.begin(&Input{}, nil)

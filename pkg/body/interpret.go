@@ -19,10 +19,16 @@ type interpreter struct {
 
 // find is the value at a path below v.
 func find(v event.Value, path string) event.Value {
-	if path == "" || v.Kind() == event.Missing {
-		return v
+	for path != "" && v.Exists() {
+		var key string
+		key, path, _ = strings.Cut(path, ".")
+		if v.Kind() == event.Object {
+			v = v.Get(key)
+		} else {
+			v = v.Find(event.Keys(key))
+		}
 	}
-	return v.Find(event.Keys(strings.Split(path, ".")...))
+	return v
 }
 
 // candidate is what there is at a path.

@@ -169,7 +169,7 @@ func (m *memberOp) shorten(v *valueOp) {
 		return
 	}
 	switch c := &v.candidates[0]; {
-	case len(v.steps) == 0 && (c.part >= 0 || c.deep >= 0):
+	case len(v.steps) == 0 && v.tail == nil && (c.part >= 0 || c.deep >= 0):
 		m.way, m.copies = byCopy, c
 	case c.field >= 0:
 		m.way, m.field = byValue, c.field

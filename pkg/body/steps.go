@@ -298,8 +298,15 @@ func (it *item) kind() event.Kind {
 func (w *writing) ask(s *step, it *item) (yes, known bool) {
 	switch s.do {
 	case given:
-		if it.state == asIs {
+		switch {
+		case it.state == asIs:
 			return !it.v.Falsy(), true
+		case it.state == asText:
+			return len(it.bytes) > 0, true
+		case it.state == asAt:
+			return true, true
+		case it.kind() != event.Number: // one that was made needs no index to be looked at
+			return it.kind() >= event.Array || it.bytes[0] == 't' || it.bytes[0] == '"' && len(it.bytes) > 2, true
 		}
 		return !w.valueOf(it).Falsy(), true
 	case filled:

@@ -465,7 +465,7 @@ func hashKey[T string | []byte](key T) uint8 {
 	if len(key) == 0 {
 		return 0
 	}
-	return key[0] ^ key[len(key)-1]<<1
+	return key[0] ^ key[len(key)-1]<<1 ^ uint8(len(key))*29
 }
 
 func (v Value) get(key string, h uint8) Value {

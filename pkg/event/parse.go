@@ -123,6 +123,9 @@ const (
 // Reset makes the memory of all earlier results available again; they must
 // not be used any more.
 func (p *Parser) Reset() {
+	if p.nodes.used == 0 {
+		return // nothing was made since
+	}
 	p.nodes.reset()
 	p.places.reset()
 	p.events.reset()
@@ -312,18 +315,19 @@ func (p *Parser) index(raw []byte, follow *PathSet) (doc, error) {
 	case direct:
 		p.nodes.room(most, slabNodes)
 		p.places.room(most, slabNodes)
-		s.nodes, s.places = p.nodes.free[:0:most], p.places.free[:0:most]
+		s.nodes, s.places = p.nodes.free[:most], p.places.free[:most]
 	case p.once || p.largeNodes == nil:
 		n := len(raw)/12 + 8
-		s.nodes, s.places = make([]node, 0, n), make([]place, 0, n)
+		s.nodes, s.places = make([]node, n), make([]place, n)
 	default:
-		s.nodes, s.places = p.largeNodes[:0], p.largePlaces[:0]
+		s.nodes, s.places = p.largeNodes, p.largePlaces
 	}
+	s.n, s.marks = 0, marksOf(s.marks, raw)
 	if s.follow = follow; follow != nil {
 		s.found = p.refs.take(len(follow.paths)+follow.inner, slabRefs)
 		clear(s.found)
 	}
-	defer func() { s.b, s.nodes, s.places, s.found = nil, nil, nil, nil }()
+	defer s.rest()
 	i := s.space(0)
 	if follow != nil && i < len(raw) && raw[i] == '{' {
 		if at := follow.tree[0].slot; at >= 0 {
@@ -346,16 +350,16 @@ func (p *Parser) index(raw []byte, follow *PathSet) (doc, error) {
 		return doc{}, &SyntaxError{s.off, s.msg}
 	}
 	d := doc{raw: raw, followed: follow, found: s.found}
-	switch n := len(s.nodes); {
+	switch n := s.n; {
 	case direct:
 		d.nodes, d.places = p.nodes.take(n, slabNodes), p.places.take(n, slabNodes)
 	case p.once:
-		d.nodes, d.places = s.nodes, s.places
+		d.nodes, d.places = s.nodes[:n], s.places[:n]
 	default:
 		d.nodes, d.places = p.nodes.take(n, slabNodes), p.places.take(n, slabNodes)
 		copy(d.nodes, s.nodes)
 		copy(d.places, s.places)
-		if p.largeNodes, p.largePlaces = s.nodes, s.places; cap(s.nodes) > maxWork {
+		if p.largeNodes, p.largePlaces = s.nodes, s.places; len(s.nodes) > maxWork {
 			p.largeNodes, p.largePlaces = nil, nil // one huge text must not pin its size for ever
 		}
 	}
@@ -365,19 +369,46 @@ func (p *Parser) index(raw []byte, follow *PathSet) (doc, error) {
 // maxWork is how many nodes' memory a parser keeps for its passes.
 const maxWork = 1 << 14
 
-// scanner is the one pass: a recursive descent over b that appends nodes.
+// scanner is the one pass: a recursive descent over b that adds nodes.
 // Every method takes an offset and returns the offset after what it read, or
 // -1 after noting what was wrong.
 type scanner struct {
 	b        []byte
-	nodes    []node
-	places   []place
+	marks    []uint64 // see marksOf
+	nodes    []node   // n of them, and room for others
+	places   []place  // as many
+	n        int
 	follow   *PathSet
 	found    []Ref // what its paths lead to
 	maxDepth int
 	off      int
 	msg      string
 	deep     bool
+}
+
+// rest forgets a text, and memory that it should not keep.
+func (s *scanner) rest() {
+	s.b, s.nodes, s.places, s.found = nil, nil, nil, nil
+	if len(s.marks) > maxWork {
+		s.marks = nil
+	}
+}
+
+// more makes room for further nodes.
+func (s *scanner) more() {
+	s.nodes = append(s.nodes, make([]node, s.n+8)...)
+	s.places = append(s.places, make([]place, s.n+8)...)
+}
+
+// past is the first special byte from a place on; the end of the text or beyond: there is
+// none.
+func (s *scanner) past(i int) int {
+	for i |= 63; i+1 < len(s.b); i += 64 {
+		if m := s.marks[(i+1)>>6]; m != 0 {
+			return i + 1 + bits.TrailingZeros64(m)
+		}
+	}
+	return len(s.b)
 }
 
 func (s *scanner) fail(i int, msg string) int {
@@ -403,16 +434,17 @@ func (s *scanner) value(i, depth int) int {
 	}
 	switch c := s.b[i]; c {
 	case '"':
-		end, esc := s.str(i + 1)
-		if end < 0 {
-			return -1
+		end := i + 1
+		if m := s.marks[uint(end)>>6] >> (uint(end) & 63); m != 0 {
+			end += bits.TrailingZeros64(m)
+		} else {
+			end = s.past(end)
 		}
-		stop := uint32(end)
-		if esc {
-			stop |= hasEscapes
+		if end < len(s.b) && s.b[end] == '"' {
+			s.leaf(i, uint32(end+1), String)
+			return end + 1
 		}
-		s.leaf(i, stop, String)
-		return end
+		return s.text(i, end)
 	case '{':
 		return s.object(i, depth+1, nil)
 	case '[':
@@ -431,17 +463,27 @@ func (s *scanner) value(i, depth int) int {
 	}
 }
 
-// push appends a container.
+// push adds a container.
 func (s *scanner) push(start int, k Kind) int {
-	s.nodes = append(s.nodes, node{bits: uint8(k)})
-	s.places = append(s.places, place{start: uint32(start)})
-	return len(s.nodes) - 1
+	at := s.n
+	if at >= len(s.nodes) {
+		s.more()
+	}
+	s.n = at + 1
+	s.nodes[at] = node{bits: uint8(k)}
+	s.places[at] = place{start: uint32(start)}
+	return at
 }
 
-// leaf appends a value that is no container.
+// leaf adds a value that is no container.
 func (s *scanner) leaf(start int, end uint32, k Kind) {
-	s.nodes = append(s.nodes, node{next: uint32(len(s.nodes) + 1), bits: uint8(k)})
-	s.places = append(s.places, place{uint32(start), end})
+	at := s.n
+	if at >= len(s.nodes) {
+		s.more()
+	}
+	s.n = at + 1
+	s.nodes[at] = node{next: uint32(at + 1), bits: uint8(k)}
+	s.places[at] = place{uint32(start), end}
 }
 
 func (s *scanner) word(i int, w string, k Kind) int {
@@ -584,11 +626,10 @@ func (s *scanner) object(i, depth int, along *branch) int {
 			return s.fail(i, "expected a key in double quotes")
 		}
 		key, kesc := i+1, false
-		for i = key; i+8 <= len(b); i += 8 {
-			if m := special8(binary.LittleEndian.Uint64(b[i:])); m != 0 {
-				i += bits.TrailingZeros64(m) >> 3
-				break
-			}
+		if m := s.marks[uint(key)>>6] >> (uint(key) & 63); m != 0 {
+			i = key + bits.TrailingZeros64(m)
+		} else {
+			i = s.past(key)
 		}
 		if i < len(b) && b[i] == '"' {
 			i++
@@ -604,30 +645,41 @@ func (s *scanner) object(i, depth int, along *branch) int {
 		if i < len(b) && b[i] <= ' ' {
 			i = s.space(i)
 		}
-		child := len(s.nodes)
-		var h uint8
+		child := s.n
+		if child >= len(s.nodes) {
+			s.more()
+		}
+		of := node{name: uint32(key), nameLen: uint16(min(len(name), longName))}
 		if !kesc {
-			h = hashKey(name)
+			of.hash = hashKey(name)
+		} else {
+			of.bits, seen.twice = oddName, true
 		}
 		var to *branch
 		if along != nil {
-			to = s.below(along, key, name, h, kesc)
+			to = s.below(along, key, name, of.hash, kesc)
 		}
 		switch {
 		case i < len(b) && b[i] == '"':
 			start := i
-			for i++; i+8 <= len(b); i += 8 {
-				if m := special8(binary.LittleEndian.Uint64(b[i:])); m != 0 {
-					i += bits.TrailingZeros64(m) >> 3
-					break
+			if i++; i < len(b) {
+				if m := s.marks[uint(i)>>6] >> (uint(i) & 63); m != 0 {
+					i += bits.TrailingZeros64(m)
+				} else {
+					i = s.past(i)
 				}
 			}
-			if i < len(b) && b[i] == '"' {
-				i++
-				s.leaf(start, uint32(i), String)
-			} else if i = s.text(start, i); i < 0 {
-				return -1
+			if i >= len(b) || b[i] != '"' {
+				if i = s.text(start, i); i < 0 {
+					return -1
+				}
+				break
 			}
+			i++
+			s.n = child + 1
+			s.places[child] = place{uint32(start), uint32(i)}
+			of.next, of.bits = uint32(child+1), of.bits|uint8(String)
+			s.nodes[child] = of
 		case to != nil && to.kids > 0 && i < len(b) && b[i] == '{':
 			if i = s.object(i, depth+1, s.enter(to)); i < 0 {
 				return -1
@@ -638,14 +690,11 @@ func (s *scanner) object(i, depth int, along *branch) int {
 			}
 		}
 		n := &s.nodes[child]
-		n.name, n.nameLen, n.hash = uint32(key), uint16(min(len(name), longName)), h
+		n.name, n.nameLen, n.hash, n.bits = of.name, of.nameLen, of.hash, n.bits|of.bits
 		if to != nil {
 			s.note(to, child)
 		}
-		if kesc {
-			n.bits |= oddName
-			seen.twice = true
-		} else if seen.add(n) {
+		if !kesc && seen.add(n) {
 			seen.twice = s.repeats(self, child)
 		}
 		if i < len(b) && b[i] <= ' ' {
@@ -720,7 +769,7 @@ func (s *scanner) enter(to *branch) *branch {
 func (s *scanner) closed(self, end int, twice bool) int {
 	s.places[self].end = uint32(end)
 	n := &s.nodes[self]
-	n.next = uint32(len(s.nodes))
+	n.next = uint32(s.n)
 	if twice {
 		n.bits |= repeats
 	}
@@ -823,6 +872,6 @@ func (s *scanner) array(i, depth int) int {
 	}
 	s.places[self].end = uint32(i)
 	n := &s.nodes[self]
-	n.next = uint32(len(s.nodes))
+	n.next = uint32(s.n)
 	return i
 }

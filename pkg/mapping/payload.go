@@ -197,7 +197,10 @@ func (p *Payload) Deep(i int16) (ref event.Ref, known bool) {
 			return absent, false
 		}
 	}
-	if parent := slots[d.parent-1]; parent.Kind() != event.Object || !parent.InText() {
+	switch parent := slots[d.parent-1]; {
+	case parent == absent:
+		return absent, true
+	case parent.Kind() != event.Object || !parent.InText():
 		return absent, false
 	}
 	return slots[d.slot-1], true
