@@ -115,6 +115,7 @@ type Engine struct {
 	ring  *ring
 	lanes []*lane
 	cpu   *processors
+	hands *hands // that route
 	front front
 	paths *event.PathSet // that the lanes look for; nil: too many
 	ahead *lane          // routes for all lanes when blocks are prepared; nil: each does it when it gets there
@@ -143,6 +144,7 @@ func New(c Config) *Engine {
 		c:     c,
 		log:   c.Logger.With("run", c.Run.Name()),
 		cpu:   newProcessors(runtime.GOMAXPROCS(0), c.Now),
+		hands: newHands(),
 		start: c.Now(),
 	}
 	// What becomes of records that are no events, and how far the input is read, is journalled
@@ -195,6 +197,7 @@ const kept = 32
 func (e *Engine) Run(ctx context.Context) (*Summary, error) {
 	readCtx, stopReading := context.WithCancel(ctx)
 	defer stopReading()
+	defer close(e.hands.done)
 
 	from := e.front.bad.Resume().Mark
 	for _, l := range e.lanes {

@@ -115,6 +115,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		timeout:     opt.Timeout,
 		now:         now,
 		cpu:         e.cpu,
+		hands:       e.hands,
 	}
 	l.sender = &sender{to: c.Sender, plan: plan, transport: c.Transport, timeout: opt.Timeout, stop: e.c.Stop, atOnce: c.Harmless}
 	letter := letterOf(c, plan, e.start, now)

@@ -30,6 +30,7 @@ type router struct {
 	timeout     time.Duration                   // of one event
 	now         func() time.Time
 	cpu         *processors
+	hands       *hands
 	group       *group // lanes that make the same of every event; nil: there are none
 
 	crashes atomic.Int64  // panics
@@ -199,8 +200,7 @@ func (r *router) parts(b *block, from int, out *routed, isUrgent bool) {
 	left.Wait()
 }
 
-// part routes the records of a block from one to before another, in a goroutine of its
-// own: when that has been with one event for too long it is given up, with the memory
+// part routes the records of a block from one to before another, in another goroutine: when that has been with one event for too long it is given up, with the memory
 // that it may still write to, and another one does the part again without that event.
 // hasPlace: the caller has a processor's place.
 func (r *router) part(b *block, from, to int, out *routed, i int, isUrgent, hasPlace bool) {
@@ -210,11 +210,10 @@ func (r *router) part(b *block, from, to int, out *routed, i int, isUrgent, hasP
 		p.at.Store(int64(from) - 1)
 		p.outside = !hasPlace
 		done := make(chan struct{})
-		go func() {
+		r.hands.do(func() {
 			defer close(done)
-			deepen()
 			r.events(b, from, to, p, hung, isUrgent)
-		}()
+		})
 		at, ok := r.watch(p, done, isUrgent)
 		if ok {
 			return
@@ -232,19 +231,6 @@ func (r *router) part(b *block, from, to int, out *routed, i int, isUrgent, hasP
 			hung[k] = true
 		}
 	}
-}
-
-// deepen has the stack of a new goroutine grow once, while there is nothing on it: routing
-// goes deep, and a stack that doubles on the way is copied each time.
-//
-//go:noinline
-func deepen() (sum byte) {
-	var room [12 << 10]byte
-	for i := 0; i < len(room); i += 4 << 10 {
-		room[i] = byte(i)
-		sum += room[i]
-	}
-	return sum
 }
 
 // slowEvent is after how long with one event a part no longer keeps a processor's place
@@ -400,7 +386,8 @@ func (r *router) event(ev *event.Event, env *destination.Env, out *destination.D
 		}
 	}()
 	if verdict, ok := env.Admit(ev); !ok {
-		out.List = append(out.List, destination.Delivery{Settled: &verdict})
+		settled := verdict // so that verdict itself need not be allocated each time
+		out.List = append(out.List, destination.Delivery{Settled: &settled})
 		return
 	}
 	r.sender.Route(ev, env, out)

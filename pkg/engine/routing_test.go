@@ -24,7 +24,7 @@ func TestPanicRejectsOneEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	bad := false
-	r := &router{sender: routes{route: func(out *destination.Deliveries) {
+	r := &router{hands: newHands(), sender: routes{route: func(out *destination.Deliveries) {
 		out.Add(destination.Delivery{Item: []byte("x"), InsertID: "i"})
 		if bad {
 			panic("no such thing")
