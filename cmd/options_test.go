@@ -146,7 +146,8 @@ var wrongFlags = map[string][]string{
 	"unwrap": {".", strings.Repeat("a.", 20) + "a"}, "undated": {"tomorrow", "", "NOW"}, "date-order": {"ymd", "", "MDY"},
 	"id": {"nobody"}, "user": {"nobody"}, "where": {"type =", ")"}, "run": {"nobody"},
 
-	"redrive reason": {"no_such_reason"}, "group": {"user", ""}, "runs dead to": {"nobody"},
+	"redrive reason": {"no_such_reason"}, "group": {"user", ""}, "file": {"no/such/report.html",
+		"."}, "runs dead to": {"nobody"},
 	"record to": {"shop", "shop=", "=http://127.0.0.1:1", "shop=ftp://x", "SHOP SHOP=http://127.0.0.1:1"},
 	"replay to": {"shop", "shop=", "=http://127.0.0.1:1", "shop=ftp://x"},
 	"cassette":  {"", "x.json", "x.meta.yaml"}, "mode": {"twice", "ONCE"},
@@ -220,9 +221,10 @@ tests: [{name: n, event: {type: track, event: E, messageId: m, userId: u}, expec
 		"destinations": {}, "destinations list": {}, "destinations show": {"webhook"}, "eval": {"--filter",
 			"type = null"}, "generate": {"--to", os.DevNull},
 		"help": {"config"}, "import": {}, "import rudderstack": {in}, "import segment": {in},
-		"runs": {}, "runs list": {}, "runs show": {"latest"}, "runs dead": {"latest"},
+		"runs": {}, "runs list": {}, "runs show": {"latest"}, "runs dead": {"latest"}, "report": {"latest"},
 		"runs rm": {"nobody"}, "runs prune": {"--older-than", "10000d"},
-		"sink": {}, "version": {}, "write-completions": {filepath.Join(in, "nowhere")}, "man": {filepath.Join(in, "nowhere")}, "": {},
+		"sink": {}, "version": {}, "write-completions": {filepath.Join(in,
+			"nowhere")}, "man": {filepath.Join(in, "nowhere")}, "": {},
 	}
 	unfit := map[string]string{
 		"sink": "serves", "cassettes browse": "serves", "runs rm": "would take away the run of the others",

@@ -155,10 +155,10 @@ it goes on where it was. At the end it says what became of every event.
 			panic(err)
 		}
 	}
-	root.AddCommand(a.forwardCommand(), a.planCommand(), a.previewCommand(), a.explainCommand(), a.redriveCommand(),
-		a.runsCommand(), a.recordCommand(), a.replayCommand(), a.cassettesCommand(), a.destinationsCommand(),
-		a.configCommand(), a.importWorkspaces(), newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(),
-		a.completionsCommand())
+	root.AddCommand(a.forwardCommand(), a.planCommand(), a.previewCommand(), a.explainCommand(),
+		a.redriveCommand(), a.runsCommand(), a.reportCommand(), a.recordCommand(), a.replayCommand(),
+		a.cassettesCommand(), a.destinationsCommand(), a.configCommand(), a.importWorkspaces(),
+		newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(), a.completionsCommand())
 	root.AddCommand(a.manCommand(root))
 	root.SetHelpCommand(a.helpCommand(root))
 	root.InitDefaultHelpCmd()

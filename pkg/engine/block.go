@@ -21,6 +21,7 @@ type block struct {
 	start  journal.Mark
 	end    journal.Mark
 	bytes  int64
+	days   days
 	refs   atomic.Int32
 	home   stock.Stock[block]
 	routes stock.Stock[routed]
@@ -49,6 +50,7 @@ func (b *block) release() {
 		b.items = b.items[:0]
 		b.parser.Reset()
 		b.index = nil
+		b.days = days{}
 		b.start, b.end = journal.Mark{}, journal.Mark{}
 		if b.bytes < 4<<20 {
 			b.home.Put(b)
@@ -132,7 +134,10 @@ func (e *Engine) index(b *block, to int) {
 		if i&15 == 0 {
 			s.over()
 		}
-		b.items = append(b.items, e.c.Selection.Judge(&b.parser, c, i))
+		it := e.c.Selection.Judge(&b.parser, c, i)
+		if b.items = append(b.items, it); it.Event != nil {
+			b.days.see(it.Event)
+		}
 	}
 }
 

@@ -92,6 +92,8 @@ type LaneConfig struct {
 	// Event, when set, returns the event that a record is about where the record is not
 	// itself one (a redrive reads dead letters): order is kept for its user.
 	Event func(*event.Event) *event.Event
+	// Course is how the run went before this process; nil: there was none.
+	Course *Course
 	// Letter, when set, may change a dead letter before it is written. It is called by
 	// many goroutines.
 	Letter func(*journal.DeadLetter)

@@ -41,6 +41,7 @@ type lane struct {
 	bisector *bisector
 	memory   *memory
 	notes    *notes
+	course   *Course
 
 	routed   bool   // all input is routed
 	finished bool   // that is the end of the input
@@ -87,6 +88,9 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 	pack := PackOptionsOf(plan, opt, e.c.Memory, len(e.c.Lanes))
 	l.ledger = newLedger(e.c.Run.Lane(c.Name), now)
 	l.notes = &notes{slug: c.Type}
+	if l.course = c.Course; l.course == nil {
+		l.course = &Course{}
+	}
 	l.shown = map[destination.Reason]bool{}
 	l.pacer = newPacer(c, limitsOf(plan, opt), l.ledger.resumed.Pace, now())
 	l.pacer.adapt = newAdaptive(pack.Concurrency)
@@ -137,6 +141,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 	l.bisector = &bisector{order: plan.Order, queue: l.queue, verdicts: l.verdicts}
 	l.ledger.arrived = c.Delivered
 	l.ledger.passed = func(lb *laneBlock) {
+		l.course.arrived(&lb.days, lb.counts.Delivered)
 		l.memory.pass(lb, l.sender.hung.Load())
 		e.stockLaneBlocks.Put(lb)
 	}
@@ -344,7 +349,7 @@ func (l *lane) getsSomewhere() bool {
 // record makes laneEvents and works of what the router has made of a block: what the lane
 // itself has to know of its events and deliveries until they are settled.
 func (l *lane) record(b *block, lb *laneBlock) {
-	lb.end, lb.object = b.end, b.chunk.Name
+	lb.end, lb.object, lb.days = b.end, b.chunk.Name, b.days
 	lb.counts = journal.Counts{}
 	parts := lb.routed.parts[:lb.routed.n]
 	// The slices are sized first, since works and events point into them.
@@ -660,10 +665,12 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 	}
 	results, crashed := l.orFailure(results, err, len(b.works))
 	l.learn(results, now, now.Sub(start))
+	delivered, rejected := live.Delivered, Total(live.Rejected)
 	if err := l.act(req, b, results, crashed, now); err != nil {
 		l.haltLocked("", err)
 		return
 	}
+	l.course.request(now, now.Sub(start), again, l.notes.failing, live.Delivered-delivered, Total(live.Rejected)-rejected)
 	if l.notes.err != nil {
 		l.haltLocked("", l.notes.err)
 	}
@@ -746,6 +753,11 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 	if a.wait > 0 {
 		l.logPause(a.wait)
 	}
+	until := l.pacer.paused
+	if l.pacer.breaker.open(now) && l.pacer.breaker.until.After(until) {
+		until = l.pacer.breaker.until
+	}
+	l.course.pauses(now, until)
 	l.logBreaker(before, l.pacer.breaker, now)
 }
 

@@ -59,13 +59,13 @@ func which(le *laneEvent) string {
 		return what
 	}
 	kind, name := ev.TypeValue().Text(), ev.Name()
-	if name.Text() == "" {
+	if name.Nullish() || name.Text() == "" {
 		name = ev.Root().Get("name") // of a page or a screen
 	}
 	if kind == "" {
 		return what
 	}
-	if name.Text() != "" {
+	if !name.Nullish() && name.Text() != "" {
 		kind += fmt.Sprintf(" %q", destination.Cut(name.Text(), 60))
 	}
 	return what + " (" + destination.Cut(kind, 100) + ")"

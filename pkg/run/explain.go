@@ -313,8 +313,8 @@ func (e *explainer) common(x *Explanation, r *selection.Record, ev *event.Event)
 
 // nameIn is what a track call is about, and the type of any other.
 func nameIn(ev *event.Event) string {
-	if name := ev.Name().Text(); name != "" {
-		return name
+	if name := ev.Name(); !name.Nullish() && name.Text() != "" {
+		return name.Text()
 	}
 	return ev.TypeValue().Text()
 }

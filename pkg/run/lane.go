@@ -19,7 +19,7 @@ import (
 func (r *Run) openLanes(context.Context) error {
 	for _, d := range r.job.Destinations {
 		l := engine.LaneConfig{Name: d.Name, Type: d.Slug, Sender: d.Sender, Filter: d.Filter, Consent: d.Consent,
-			Options: d.Options}
+			Options: d.Options, Course: r.history.Courses[d.Name]}
 		l.Harmless = r.job.Rehearse
 		l.Options.Reserve, l.Options.MaxErrors = r.job.Reserve, r.job.MaxErrors
 		if r.job.Rehearse && !r.job.RealPace {

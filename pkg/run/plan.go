@@ -173,18 +173,10 @@ func (p *Plan) record(r *selection.Record, names map[string]uint64) {
 			p.Last = at
 		}
 	}
-	name := nameOfEvent(r)
+	name := nameIn(r.Event)
 	if _, known := names[name]; known || len(names) < mostNames {
 		names[name]++
 	}
-}
-
-// nameOfEvent is what a track call is about, and the type of any other.
-func nameOfEvent(r *selection.Record) string {
-	if name := r.Event.Name().Text(); name != "" {
-		return name
-	}
-	return r.Event.TypeValue().Text()
 }
 
 // lane plans what a destination is sent.
@@ -244,7 +236,7 @@ func (l *PlannedLane) lives(r *selection.Record, d *destination.Delivery) {
 	c := l.Live[a.Slug]
 	if c.N++; c.N == 1 {
 		c.Does, c.Docs = a.Live.Does, a.Live.Docs
-		c.Example = Example{r.Object, r.Line, eventName(r, r.End.String()), nameOfEvent(r),
+		c.Example = Example{r.Object, r.Line, eventName(r, r.End.String()), nameIn(r.Event),
 			destination.Unasked(a, r.Event, r.End.String())}
 	}
 	l.Live[a.Slug] = c
@@ -253,7 +245,7 @@ func (l *PlannedLane) lives(r *selection.Record, d *destination.Delivery) {
 func count(by map[string]Planned, r *selection.Record, v *destination.Result) {
 	c := by[string(v.Reason)]
 	if c.N++; c.N == 1 {
-		c.Example = Example{r.Object, r.Line, eventName(r, r.End.String()), nameOfEvent(r), v.Detail}
+		c.Example = Example{r.Object, r.Line, eventName(r, r.End.String()), nameIn(r.Event), v.Detail}
 	}
 	by[string(v.Reason)] = c
 }

@@ -104,6 +104,7 @@ type Run struct {
 	bounds  Bounds
 	lanes   []engine.LaneConfig
 	engine  *engine.Engine
+	history *History
 	stop    chan struct{}
 }
 
@@ -212,6 +213,7 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	if r.journal, err = journal.Open(r.dir, meta, journal.Options{Now: r.w.Now, Redact: r.w.Redact}); err != nil {
 		return nil, err
 	}
+	r.openHistory()
 	for _, step := range []func(context.Context) error{
 		r.goOn, r.freezePresets, r.freezeBounds, r.openSource, r.openSteps, r.openLanes} {
 		if err := step(ctx); err != nil {
@@ -320,6 +322,7 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 	}
 	r.finish(sum)
 	res := &Result{Summary: sum, Again: r.wasComplete(), Input: r.input}
+	err = errors.Join(err, r.noteHistory(sum))
 	if e := writeSummary(r.dir, sum); e != nil {
 		err = errors.Join(err, e)
 	} else if e := os.Remove(countsPath(r.dir)); e != nil && !errors.Is(e, fs.ErrNotExist) {

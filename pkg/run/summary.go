@@ -76,11 +76,16 @@ func finishedAt(dir string) string {
 // noteCounts writes down how far the run is, every second until ended is called.
 func (r *Run) noteCounts() (ended func()) {
 	stop, done := make(chan struct{}), make(chan struct{})
+	notes := 0
 	note := func() {
 		s := r.engine.Summary()
 		s.Status = Running
 		r.finish(s)
-		if err := writeCounts(countsPath(r.dir), s); err != nil {
+		err := writeCounts(countsPath(r.dir), s)
+		if notes++; notes <= 10 || notes%5 == 0 {
+			err = errors.Join(err, r.noteHistory(s))
+		}
+		if err != nil {
 			r.w.Log.Debug("noting how far the run is", "run", s.Run, "why", err) // the journal will say so louder
 		}
 	}

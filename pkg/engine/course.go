@@ -1,0 +1,260 @@
+package engine
+
+import (
+	"maps"
+	"math/bits"
+	"slices"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// Course is what happened at a destination over the time of a run, over all of its processes, and from
+// which days the events are that have arrived. It has a bounded size: intervals double their width when
+// there are too many. It is for plots: after a crash the last seconds are missing.
+type Course struct {
+	Start time.Time `json:"start,omitzero"` // of the first interval
+	Width Seconds   `json:"width"`          // of an interval
+	Slots []Slot    `json:"slots"`
+	// Days are the events that have arrived, by the day of the event: since 1970, or the first of DayWidth
+	// days.
+	Days     map[int32]uint64 `json:"days,omitempty"`
+	DayWidth int32            `json:"day_width"`
+	Undated  uint64           `json:"undated,omitempty"` // arrived without a time
+	// Latency are the requests by how long their answers took: less than 1, 2, 4, … milliseconds.
+	Latency [latencies]uint64 `json:"latency"`
+	Took    Seconds           `json:"took"` // all requests together
+
+	until time.Time // of the pause that was noted last
+}
+
+// Seconds is a span of time that is written as a number.
+type Seconds float64
+
+// Slot is one interval of a [Course].
+type Slot struct {
+	Requests  uint64  `json:"requests,omitempty"`
+	Retries   uint64  `json:"retries,omitempty"` // of them
+	Failed    uint64  `json:"failed,omitempty"`  // of them, that were not accepted
+	Delivered uint64  `json:"delivered,omitempty"`
+	Rejected  uint64  `json:"rejected,omitempty"`
+	Took      Seconds `json:"took,omitempty"`    // requests together
+	Slowest   Seconds `json:"slowest,omitempty"` // of them
+	Paused    Seconds `json:"paused,omitempty"`  // because the partner asked for it, or failed
+}
+
+const (
+	mostSlots = 240
+	mostDays  = 400
+	latencies = 20
+)
+
+// Clone shares nothing with c.
+func (c *Course) Clone() *Course {
+	out := *c
+	out.Slots, out.Days = slices.Clone(c.Slots), maps.Clone(c.Days)
+	return &out
+}
+
+// at is the interval of an instant; nil: it is before the first one.
+func (c *Course) at(t time.Time) *Slot {
+	if c.Start.IsZero() {
+		c.Width = max(c.Width, 1)
+		c.Start = t.Truncate(time.Second)
+	}
+	for {
+		i := int(t.Sub(c.Start).Seconds() / float64(c.Width))
+		switch {
+		case i < 0:
+			return nil
+		case i < mostSlots:
+			if i >= len(c.Slots) {
+				c.Slots = append(c.Slots, make([]Slot, i+1-len(c.Slots))...)
+			}
+			return &c.Slots[i]
+		}
+		for k := range c.Slots {
+			if k%2 == 1 {
+				c.Slots[k/2].add(c.Slots[k])
+			} else {
+				c.Slots[k/2] = c.Slots[k]
+			}
+		}
+		c.Slots = c.Slots[:(len(c.Slots)+1)/2]
+		c.Width *= 2
+	}
+}
+
+func (s *Slot) add(o Slot) {
+	s.Requests, s.Retries, s.Failed = s.Requests+o.Requests, s.Retries+o.Retries, s.Failed+o.Failed
+	s.Delivered, s.Rejected = s.Delivered+o.Delivered, s.Rejected+o.Rejected
+	s.Took, s.Paused, s.Slowest = s.Took+o.Took, s.Paused+o.Paused, max(s.Slowest, o.Slowest)
+}
+
+// request notes a request that was answered, and what became of events by it.
+func (c *Course) request(now time.Time, took time.Duration, again, failed bool, delivered, rejected uint64) {
+	s := c.at(now)
+	if s == nil {
+		return // the clock was set back
+	}
+	one := Slot{Requests: 1, Delivered: delivered, Rejected: rejected, Took: Seconds(took.Seconds()),
+		Slowest: Seconds(took.Seconds())}
+	if again {
+		one.Retries = 1
+	}
+	if failed {
+		one.Failed = 1
+	}
+	s.add(one)
+	c.Took += one.Took
+	c.Latency[min(bits.Len64(uint64(max(took.Milliseconds(), 0))), latencies-1)]++
+}
+
+// pauses notes a pause that the partner has asked for, or one that it makes longer.
+func (c *Course) pauses(now, until time.Time) {
+	if c.until.After(now) {
+		now = c.until
+	}
+	if until.After(now) {
+		c.pause(now, until)
+		c.until = until
+	}
+}
+
+// pause notes that nothing is sent from one instant to another.
+func (c *Course) pause(from, to time.Time) {
+	for from.Before(to) {
+		s := c.at(from)
+		if s == nil {
+			return
+		}
+		end := from.Add(time.Duration(float64(c.Width) * float64(time.Second)))
+		if end.After(to) {
+			end = to
+		}
+		s.Paused += Seconds(end.Sub(from).Seconds())
+		if from = end; len(c.Slots) >= mostSlots && to.Sub(from).Hours() > 1e4 {
+			return // an answer that asks for years
+		}
+	}
+}
+
+// dayCount are events of a day, in a block.
+type dayCount struct {
+	day int32 // since 1970
+	n   uint32
+}
+
+// days are the days of a block's events, of which one of a few is looked at: reading a time takes a
+// while. Blocks are of one day or a few: what is too much counts for the last one.
+type days struct {
+	list [6]dayCount
+	n    int
+	seen uint32
+}
+
+const lookAt = 8 // one of so many
+
+// see takes an event of the block.
+func (d *days) see(ev *event.Event) {
+	if d.seen%lookAt == 0 {
+		d.add(dayOf(ev))
+	}
+	d.seen++
+}
+
+const undatedDay = int32(-1 << 31)
+
+func (d *days) add(day int32) {
+	for i := range d.n {
+		if d.list[i].day == day {
+			d.list[i].n++
+			return
+		}
+	}
+	if d.n < len(d.list) {
+		d.list[d.n] = dayCount{day, 1}
+		d.n++
+	} else {
+		d.list[d.n-1].n++
+	}
+}
+
+// arrived shares so many events that have arrived out to the days of their block.
+func (c *Course) arrived(d *days, n uint64) {
+	all := uint64(0)
+	for _, one := range d.list[:d.n] {
+		all += uint64(one.n)
+	}
+	if d.n == 0 {
+		c.Undated += n
+	}
+	left := n
+	for i, one := range d.list[:d.n] {
+		part := n * uint64(one.n) / max(all, 1)
+		if i == d.n-1 {
+			part = left
+		}
+		left -= part
+		c.day(one.day, part)
+	}
+}
+
+func (c *Course) day(day int32, n uint64) {
+	if n == 0 {
+		return
+	}
+	if day == undatedDay {
+		c.Undated += n
+		return
+	}
+	if c.Days == nil {
+		c.Days, c.DayWidth = map[int32]uint64{}, 1
+	}
+	c.Days[floor(day, c.DayWidth)] += n
+	for len(c.Days) > mostDays {
+		wide := map[int32]uint64{}
+		c.DayWidth *= 2
+		for d, k := range c.Days {
+			wide[floor(d, c.DayWidth)] += k
+		}
+		c.Days = wide
+	}
+}
+
+// floor is the largest multiple of a width that is not above a day.
+func floor(day, width int32) int32 {
+	if m := day % width; m < 0 {
+		return day - m - width
+	} else {
+		return day - m
+	}
+}
+
+// dayOf is the day of an event.
+func dayOf(ev *event.Event) int32 {
+	at, ok := ev.Timestamp()
+	if !ok {
+		return undatedDay
+	}
+	return int32(floorDiv(at.Unix(), 24*60*60))
+}
+
+func floorDiv(a, b int64) int64 {
+	if q := a / b; a%b < 0 {
+		return q - 1
+	} else {
+		return q
+	}
+}
+
+// Courses returns what has happened so far, by destination.
+func (e *Engine) Courses() map[string]*Course {
+	out := map[string]*Course{}
+	for _, l := range e.lanes {
+		l.mu.Lock()
+		out[l.c.Name] = l.course.Clone()
+		l.mu.Unlock()
+	}
+	return out
+}

@@ -1,0 +1,124 @@
+package run
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/engine"
+)
+
+// History is how a run went, over all processes that have worked on it: for reports. It lies beside
+// the journal and nothing depends on it; after a crash the last seconds are missing.
+type History struct {
+	Version   int                       `json:"version"`
+	Processes []Process                 `json:"processes"`
+	Left      int                       `json:"processes_left_out,omitempty"` // of the middle, when there were many
+	Courses   map[string]*engine.Course `json:"courses"`                      // by destination
+}
+
+// Process is one that has worked on a run.
+type Process struct {
+	Fanfold string    `json:"fanfold"` // version
+	Start   time.Time `json:"start"`
+	End     time.Time `json:"end"`    // last sign of life
+	Status  string    `json:"status"` // as in a summary; running: it was killed, or is at work
+	// Delivered and Rejected are events over all destinations, at its end, since the run began.
+	Delivered uint64 `json:"delivered"`
+	Rejected  uint64 `json:"rejected"`
+	Pending   uint64 `json:"pending"`
+}
+
+const (
+	historyVersion = 1
+	mostProcesses  = 100
+)
+
+func historyPath(dir string) string { return filepath.Join(dir, "history.json") }
+
+// readHistory returns what is known of how a run in a folder went: empty where nothing is.
+func readHistory(dir string) *History {
+	h := &History{Version: historyVersion, Courses: map[string]*engine.Course{}}
+	data, err := os.ReadFile(historyPath(dir))
+	if err != nil {
+		return h
+	}
+	var read History
+	if json.Unmarshal(data, &read) != nil || read.Version != historyVersion || read.Courses == nil {
+		return h // of another fanfold, or torn: the run does not depend on it
+	}
+	return &read
+}
+
+// openHistory takes up the history of the run, with a process more.
+func (r *Run) openHistory() {
+	r.history = readHistory(r.dir)
+	if n := len(r.history.Processes); n >= mostProcesses {
+		r.history.Processes = append(r.history.Processes[:n/2], r.history.Processes[n/2+1:]...)
+		r.history.Left++
+	}
+	if n := len(r.history.Processes); n > 0 {
+		r.history.Processes[n-1].killed(r.dir)
+	}
+	now := r.w.Now()
+	r.history.Processes = append(r.history.Processes, Process{Fanfold: r.w.UserAgent, Start: now, End: now,
+		Status: Running})
+}
+
+// killed gives a process that has come to no end what it has written down last.
+func (p *Process) killed(dir string) {
+	if p.Status != Running {
+		return
+	}
+	p.Status = Killed
+	info, err := os.Stat(countsPath(dir))
+	if err != nil {
+		return
+	}
+	if s, err := readCounts(countsPath(dir)); err == nil {
+		p.End = info.ModTime()
+		p.count(s)
+	}
+}
+
+// count takes the counts of a summary.
+func (p *Process) count(s *engine.Summary) {
+	p.Delivered, p.Rejected, p.Pending = 0, Rejected(s), 0
+	for _, d := range s.Destinations {
+		p.Delivered, p.Pending = p.Delivered+d.Delivered, p.Pending+d.Pending
+	}
+}
+
+// noteHistory writes down how the run went so far.
+func (r *Run) noteHistory(s *engine.Summary) error {
+	p := &r.history.Processes[len(r.history.Processes)-1]
+	p.End, p.Status = r.w.Now(), s.Status
+	p.count(s)
+	for name, c := range r.engine.Courses() {
+		r.history.Courses[name] = c
+	}
+	data, err := json.Marshal(r.history)
+	if err != nil {
+		return err
+	}
+	tmp := historyPath(r.dir) + ".tmp"
+	if err := os.WriteFile(tmp, data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, historyPath(r.dir))
+}
+
+// planPath is where the plan lies that a run was started with.
+func planPath(dir string) string { return filepath.Join(dir, "plan.json") }
+
+// readPlan is the plan that a run in a folder was started with; nil: there was none.
+func readPlan(dir string) (json.RawMessage, error) {
+	data, err := os.ReadFile(planPath(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
