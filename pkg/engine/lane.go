@@ -497,7 +497,8 @@ func (l *lane) accept(lb *laneBlock) error {
 		if l.verdicts.routed(w) {
 			continue
 		}
-		if l.ledger.doubt[w.id] {
+		in, doubtful := l.ledger.doubt[w.id]
+		if doubtful {
 			w.doubtful = true
 			l.ledger.suspect(w)
 			if l.c.Options.Hold {
@@ -507,7 +508,7 @@ func (l *lane) accept(lb *laneBlock) error {
 		}
 		l.memory.keep(w)
 		if prev := previous(lb, i); prev == nil || prev.settled && prev.outcome != journal.Rejected {
-			l.queue.offer(w)
+			l.queue.offer(w, in)
 		} else if prev.settled {
 			l.verdicts.block(w)
 		} else {

@@ -15,7 +15,7 @@ import (
 type ledger struct {
 	j       *journal.Lane
 	resumed *journal.State
-	doubt   map[journal.DeliveryID]bool
+	doubt   map[journal.DeliveryID]doubted
 	arrived func(raw []byte) // told of each event that the partner has accepted; nil: nobody wants to know
 	passed  func(*laneBlock) // given each block that the mark has passed
 	flush   func() error     // makes durable what the checkpoint depends on
@@ -92,14 +92,18 @@ const (
 	eventBytes = int64(unsafe.Sizeof(laneEvent{}))
 )
 
+// doubted says which request a delivery was in that an earlier process began and did not end:
+// its number, from 1 on, and how many deliveries are in it. The zero doubted is of none.
+type doubted struct{ request, of int32 }
+
 func newLedger(j *journal.Lane, now func() time.Time) *ledger {
-	g := &ledger{j: j, resumed: j.Resume(), doubt: map[journal.DeliveryID]bool{}, now: now, saved: now()}
+	g := &ledger{j: j, resumed: j.Resume(), doubt: map[journal.DeliveryID]doubted{}, now: now, saved: now()}
 	g.mark = g.resumed.Mark
 	g.counts, g.base = g.resumed.Counts.Clone(), g.resumed.Counts.Clone()
 	g.live = g.counts.Clone()
-	for _, r := range g.resumed.InDoubt {
+	for i, r := range g.resumed.InDoubt {
 		for _, id := range r.IDs {
-			g.doubt[id] = true
+			g.doubt[id] = doubted{int32(i + 1), int32(len(r.IDs))}
 		}
 	}
 	return g

@@ -37,7 +37,7 @@ func TestSequencer(t *testing.T) {
 							d:    &destination.Delivery{Item: []byte("x")},
 							user: uint64(rng.IntN(users)),
 							id:   journal.DeliveryID{Ordinal: uint64(next)},
-						},
+						}, doubted{},
 					)
 					if next++; next == n {
 						q.flush()
@@ -108,7 +108,7 @@ func TestBusyUserIsReleased(t *testing.T) {
 		}
 		lb.events[i].open = 1
 		q.offer(&work{ev: &lb.events[i], d: &destination.Delivery{Item: []byte("x")}, user: user,
-			id: journal.DeliveryID{Ordinal: uint64(i)}})
+			id: journal.DeliveryID{Ordinal: uint64(i)}}, doubted{})
 	}
 	q.flush()
 	yes := func(*batch) (time.Duration, bool) { return 0, true }

@@ -48,6 +48,10 @@ type Parcel[T any] struct {
 	User     uint64 // [UserKey] of the event; of interest where Plan.Order is set
 	Record   uint64 // number of the event's record in the input
 	Held     int    // bytes that are kept for it: its item, and the record as it was read
+	// Apart, when it is not 0, is the number of a request that an earlier process has begun
+	// and nobody knows the end of: it is packed with the Of deliveries of that one alone, so
+	// that the request is made again as it was.
+	Apart, Of int32
 }
 
 // parcel is a delivery that may wait: what it needs of it, since the memory of the
@@ -60,6 +64,8 @@ type parcel[T any] struct {
 	held   int
 	size   int // bytes of its item
 	action int32
+
+	apart, of int32 // see Parcel
 }
 
 func (it *parcel[T]) group() destination.Group {
@@ -71,7 +77,15 @@ func (it *parcel[T]) group() destination.Group {
 
 // belongs says that the delivery is of a batch's group.
 func (it *parcel[T]) belongs(b *Packed[T]) bool {
-	return b.Group.Action == it.action && (b.To == it.to || b.Group == it.group())
+	return b.Group.Action == it.action && b.apart == it.apart && (b.To == it.to || b.Group == it.group())
+}
+
+// key is what a batch that is open is found by.
+func (it *parcel[T]) key() openKey { return openKey{it.group(), it.apart} }
+
+type openKey struct {
+	destination.Group
+	apart int32
 }
 
 // Packed is what goes out in one request.
@@ -83,6 +97,7 @@ type Packed[T any] struct {
 
 	record uint64 // at which it was opened
 	held   int64
+	apart  int32
 	opened int // its number among those opened
 	closed int // its number among those closed, from 1 on; 0: it is open
 	users  []*packUser[T]
@@ -109,7 +124,7 @@ type Packer[T any] struct {
 	most   int64
 	done   func(*Packed[T])
 
-	open     map[destination.Group]*Packed[T]
+	open     map[openKey]*Packed[T]
 	recent   *Packed[T]   // the open one that was put into last; nil: none, or it is closed
 	opened   []*Packed[T] // oldest first; some of them are closed
 	nOpened  int
@@ -136,7 +151,7 @@ type packUser[T any] struct {
 // it is closed.
 func NewPacker[T any](plan *destination.Plan, o PackOptions, done func(*Packed[T])) *Packer[T] {
 	p := &Packer[T]{order: plan.Order, window: max(o.Concurrency, 1), most: o.Memory, done: done,
-		open: map[destination.Group]*Packed[T]{}, users: map[uint64]*packUser[T]{}}
+		open: map[openKey]*Packed[T]{}, users: map[uint64]*packUser[T]{}}
 	for i := range plan.Actions {
 		p.caps = append(p.caps, capsOf(&plan.Actions[i]))
 	}
@@ -201,7 +216,7 @@ func (p *Packer[T]) Add(it Parcel[T]) {
 		p.close(b)
 	}
 	d := it.Delivery
-	p.place(parcel[T]{it.Value, d.To, it.User, it.Record, it.Held, len(d.Item), d.Action}, false)
+	p.place(parcel[T]{it.Value, d.To, it.User, it.Record, it.Held, len(d.Item), d.Action, it.Apart, it.Of}, false)
 	p.releaseUsers()
 	p.makeRoom()
 }
@@ -294,18 +309,18 @@ func (p *Packer[T]) isRecent(u *packUser[T], it *parcel[T], c *caps) bool {
 // put adds a delivery to the open batch of its group.
 func (p *Packer[T]) put(it parcel[T], c *caps) *Packed[T] {
 	b := p.recent // nearly always the one: to look for it takes longer than all the rest
-	if b == nil || b.Group.Action != it.action || b.To != it.to {
-		b = p.open[it.group()]
+	if b == nil || b.Group.Action != it.action || b.apart != it.apart || b.To != it.to {
+		b = p.open[it.key()]
 	}
 	if b != nil && !c.fits(len(b.Values), b.Bytes, it.size) {
 		p.close(b)
 		b = nil
 	}
 	if b == nil {
-		b = &Packed[T]{Group: it.group(), To: it.to, record: it.record, opened: p.nOpened}
+		b = &Packed[T]{Group: it.group(), To: it.to, record: it.record, apart: it.apart, opened: p.nOpened}
 		b.Bytes = c.around(&b.Group)
 		p.nOpened++
-		p.open[b.Group] = b
+		p.open[it.key()] = b
 		p.opened = append(p.opened, b)
 		if len(p.open) > maxOpen {
 			p.close(p.oldest())
@@ -315,7 +330,7 @@ func (p *Packer[T]) put(it parcel[T], c *caps) *Packed[T] {
 	b.Values = append(b.Values, it.value)
 	b.held += int64(it.held)
 	p.held += int64(it.held)
-	if len(b.Values) >= c.events {
+	if len(b.Values) >= c.events || it.apart != 0 && len(b.Values) >= int(it.of) {
 		p.close(b)
 	} else {
 		p.recent = b
@@ -328,7 +343,7 @@ func (p *Packer[T]) close(b *Packed[T]) {
 	if p.recent == b {
 		p.recent = nil
 	}
-	delete(p.open, b.Group)
+	delete(p.open, openKey{b.Group, b.apart})
 	p.nClosed++
 	b.closed = p.nClosed
 	p.held -= b.held

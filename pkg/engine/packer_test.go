@@ -277,3 +277,29 @@ func packed(
 	slices.Sort(all)
 	return all
 }
+
+// TestPackAsBegun: what was in one request at the end of an earlier process is in one again,
+// whatever comes between and however much would fit.
+func TestPackAsBegun(t *testing.T) {
+	for _, order := range []bool{false, true} {
+		plan := &destination.Plan{Order: order, Actions: []destination.ActionPlan{{}}}
+		plan.Actions[0].Limits.BatchEvents.N = 5
+		var got []string
+		p := engine.NewPacker(plan, engine.PackOptions{Concurrency: 2}, func(b *engine.Packed[int]) {
+			got = append(got, fmt.Sprint(b.Values))
+		})
+		// 0, 3 and 4 were in one request, 1 and 7 in another, of which 9 never comes again.
+		begun := map[int]int32{0: 1, 3: 1, 4: 1, 1: 2, 7: 2}
+		of := map[int32]int32{1: 3, 2: 3}
+		for i := range 9 {
+			n := begun[i]
+			p.Add(engine.Parcel[int]{Delivery: &destination.Delivery{Item: []byte("x")}, Value: i, User: uint64(i + 1),
+				Record: uint64(i), Apart: n, Of: of[n]})
+		}
+		p.Flush()
+		slices.Sort(got)
+		if want := "[[0 3 4] [1 7] [2 5 6 8]]"; fmt.Sprint(got) != want || !p.Empty() {
+			t.Errorf("order %v: %v, want %s", order, got, want)
+		}
+	}
+}

@@ -47,10 +47,12 @@ func newQueue(plan *destination.Plan, o PackOptions, released *uint64) *queue {
 	return q
 }
 
-// offer takes a delivery that has to be sent.
-func (q *queue) offer(w *work) {
+// offer takes a delivery that has to be sent. in is the request that it was in at the end of
+// an earlier process.
+func (q *queue) offer(w *work, in doubted) {
 	held := len(w.d.Item) + len(w.ev.raw)
-	q.packer.Add(Parcel[*work]{Delivery: w.d, Value: w, User: w.user, Record: w.id.Ordinal, Held: held})
+	q.packer.Add(Parcel[*work]{Delivery: w.d, Value: w, User: w.user, Record: w.id.Ordinal, Held: held,
+		Apart: in.request, Of: in.of})
 }
 
 // flush makes all open batches ready.

@@ -31,7 +31,7 @@ func testBatch(t *testing.T, v *verdicts, lb *laneBlock) (*batch, uint64) {
 	v.ledger.add(lb)
 	for i := range lb.works {
 		v.memory.keep(&lb.works[i])
-		v.queue.offer(&lb.works[i])
+		v.queue.offer(&lb.works[i], doubted{})
 	}
 	v.queue.flush()
 	b, _ := v.queue.pick(epoch, func(*batch) (time.Duration, bool) { return 0, true })
