@@ -120,8 +120,16 @@ func newCrashes(t *testing.T, rng *rand.Rand, round int) *crashes {
 		return false
 	})
 	flaky := 0
-	c.b.answers(func(w http.ResponseWriter, _ *http.Request, _ []string) bool {
+	keys := map[string]string{} // by event
+	c.b.answers(func(w http.ResponseWriter, req *http.Request, ids []string) bool {
 		c.takeTime()
+		key := req.Header.Get("Idempotency-Key")
+		for _, id := range ids {
+			if was, again := keys[id]; again && was != key && c.old == "" {
+				t.Errorf("the event %s came in a request with the key %q, and comes again with the key %q", id, was, key)
+			}
+			keys[id] = key
+		}
 		if flaky++; flaky%7 == 3 {
 			http.Error(w, "try later", http.StatusServiceUnavailable)
 			return true

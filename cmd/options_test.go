@@ -33,7 +33,7 @@ var nonsense = []string{
 // sense is a value of each option that is right for some destination and is not its
 // default.
 var sense = map[string]string{
-	"presets": "all", "filter": `'type = "track"'`, "rate": "1/h", "concurrency": "1", "batch_events": "1", "batch_bytes": "1000",
+	"presets": "all", "order": "user", "filter": `'type = "track"'`, "rate": "1/h", "concurrency": "1", "batch_events": "1", "batch_bytes": "1000",
 	"compression": "none", "timeout": "7s", "base_url": "http://127.0.0.1:9/x", "retry": "{attempts: 3}",
 	"in_doubt":        "hold",
 	"trigger_live":    "true",
@@ -63,7 +63,7 @@ func TestOptionsAreUsedOrRefused(t *testing.T) {
 		}
 		o := opened[0]
 		return o, fmt.Sprintf("%+v %v %s %+v %+v", o.Options, o.Filter, o.Compression, o.Config, o.Sender.Plan().Actions) +
-			fmt.Sprint(o.Consent), nil
+			fmt.Sprint(o.Consent, o.Sender.Plan().Order), nil
 	}
 	for _, key := range config.OptionKeys() {
 		if sense[key] == "" {
@@ -114,6 +114,8 @@ func isDefault(key string, o *config.Opened) bool {
 		return true
 	case "trigger_live":
 		return !o.Options.TriggerLive
+	case "order":
+		return o.Spec.Order
 	case "compression":
 		return o.Compression == "auto"
 	}

@@ -3,9 +3,6 @@
 package webhook
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -31,6 +28,8 @@ type Settings struct {
 	Format       string            `setting:"format" doc:"array: a JSON array of events; lines: one event a line; single: one event a request." default:"array" choices:"array,lines,single"`
 	SharedSecret string            `setting:"shared_secret,secret,transport" doc:"Signs the body: hex HMAC-SHA-256 in the signature header." example:"hook-signing-key"`
 	Signature    string            `setting:"signature_header" doc:"Header of the signature." default:"X-Signature"`
+	Signing      string            `setting:"signing_secret,secret,transport" doc:"Signs as Standard Webhooks has it (webhook-id, webhook-timestamp, webhook-signature): base64 behind whsec_." example:"whsec_ZmFuZm9sZC1leGFtcGxlLXNpZ25pbmcta2V5"`
+	Idempotency  string            `setting:"idempotency_header,transport" doc:"Header that is the same whenever a request is made again: an event's insert id, or of several a hash of theirs. Empty text: none." default:"Idempotency-Key"`
 }
 
 // New declares the destination.
@@ -49,14 +48,16 @@ func New() destination.Destination {
 				a = a.And(destination.HeaderAuth(k, v))
 			}
 			if s.SharedSecret != "" {
-				key, name := []byte(s.SharedSecret), http.CanonicalHeaderKey(s.Signature)
-				a = a.And(destination.Sign(func(h http.Header, body []byte) {
-					m := hmac.New(sha256.New, key)
-					m.Write(body)
-					h[name] = []string{hex.EncodeToString(m.Sum(nil))}
-				}))
+				a = a.And(destination.SignBody(s.Signature, s.SharedSecret))
+			}
+			if s.Signing != "" {
+				sign, _ := destination.SignWebhook(s.Signing) // Check says what is wrong with it
+				a = a.And(sign)
 			}
 			return a
+		},
+		Keys: func(s *Settings) destination.Keys {
+			return destination.Keys{Header: s.Idempotency, Webhook: s.Signing != ""}
 		},
 		Check: func(s *Settings) (errs []error) {
 			if u, err := url.Parse(s.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -71,6 +72,13 @@ func New() destination.Destination {
 			if !httpguts.ValidHeaderFieldName(s.Signature) {
 				errs = append(errs, &setting.Problem{Key: "signature_header",
 					Msg: "has to be the name of a header, like X-Signature"})
+			}
+			if s.Idempotency != "" && !httpguts.ValidHeaderFieldName(s.Idempotency) {
+				errs = append(errs, &setting.Problem{Key: "idempotency_header",
+					Msg: "has to be the name of a header, like Idempotency-Key, or an empty text"})
+			}
+			if _, err := destination.SignWebhook(s.Signing); err != nil && s.Signing != "" {
+				errs = append(errs, &setting.Problem{Key: "signing_secret", Msg: err.Error()})
 			}
 			return errs
 		},

@@ -45,7 +45,10 @@ func options() []option {
 			"pasted whole, as their API has them (actionSlug, trigger, settings, enabled)", form{}, (*Opened).readActions},
 		{"rate", "50/s, 1000/m, 100events/s, 20MB/s; may lower the partner's limit. Raising it, or none, needs " +
 			"override_limits: true", textForm(), (*Opened).readRate},
-		{"concurrency", "requests in flight", countForm(), (*Opened).readConcurrency},
+		{"order", "user keeps the order of a user's events, also while some are tried again: what comes later waits. " +
+			"`destinations show` says which destinations do so anyhow", wordForm("user"),
+			text(oneOf("user"), func(o *Opened, _ string) { o.Config.Order = true })},
+		{"concurrency", "requests in flight; 1 sends one request after the other", countForm(), (*Opened).readConcurrency},
 		{"batch_events", "events in a request", countForm(),
 			text(count, func(o *Opened, n int) { o.Config.BatchEvents = n })},
 		{"batch_bytes", "bytes in a request", countForm(),
@@ -191,11 +194,19 @@ func text[T any](parse func(string) (v T, want string), put func(*Opened, T)) re
 func oneOf(words ...string) func(string) (string, string) {
 	return func(s string) (string, string) {
 		if !slices.Contains(words, s) {
-			last := len(words) - 1
-			return "", strings.Join(words[:last], ", ") + " or " + words[last]
+			return "", alternatives(words)
 		}
 		return s, ""
 	}
+}
+
+// alternatives are words of which one is meant.
+func alternatives(words []string) string {
+	last := len(words) - 1
+	if last == 0 {
+		return words[0]
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 func anyText(s string) (string, string) { return s, "" }

@@ -69,7 +69,7 @@ func (a Auth) Only(address string) Auth {
 
 // And applies both.
 func (a Auth) And(b Auth) Auth {
-	out := Auth{headers: map[string]string{}, query: map[string]string{}, sign: a.sign, grant: a.grant, host: a.host}
+	out := Auth{headers: map[string]string{}, query: map[string]string{}, grant: a.grant, host: a.host}
 	for _, x := range []Auth{a, b} {
 		for k, v := range x.headers {
 			out.headers[k] = v
@@ -77,8 +77,12 @@ func (a Auth) And(b Auth) Auth {
 		for k, v := range x.query {
 			out.query[k] = v
 		}
-		if x.sign != nil {
-			out.sign = x.sign
+		switch first, second := out.sign, x.sign; {
+		case second == nil:
+		case first == nil:
+			out.sign = second
+		default:
+			out.sign = func(h http.Header, body []byte) { first(h, body); second(h, body) }
 		}
 		if x.grant != nil {
 			out.grant = x.grant

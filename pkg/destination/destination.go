@@ -360,7 +360,8 @@ type Spec[S any] struct {
 	Auth    func(s *S) Auth
 	Limits  Limits
 	Order   bool
-	Live    Live // what all actions do for events of long ago, too, but those that say something else
+	Live    Live            // what all actions do for events of long ago, too, but those that say something else
+	Keys    func(s *S) Keys // of its requests; nil: none
 	Actions Actions
 	Presets []Preset  // none: every action by its own trigger
 	Success []Success // of all actions that have none of their own

@@ -91,6 +91,8 @@ type Config struct {
 	BaseURL  string         // not "": instead of the partner's scheme, host and path prefix
 	// BatchEvents and BatchBytes lower the declared caps; 0: as declared.
 	BatchEvents, BatchBytes int
+	// Order keeps the order of a user's events, also where the partner does not ask for it.
+	Order bool
 }
 
 // Destination erases the settings type. It panics when the spec contradicts
@@ -160,8 +162,8 @@ func (s *Spec[S]) opened(schema setting.Schema, settings *S) *opened {
 	return o
 }
 
-// smallerBatches is a Sender that is no partner's, with the batches that a user
-// wants.
+// smallerBatches is a Sender that is no partner's, with the batches and the order that a
+// user wants.
 type smallerBatches struct {
 	Sender
 	plan Plan
@@ -177,12 +179,14 @@ func (s *smallerBatches) Close() error {
 	return nil
 }
 
-// smaller lowers the caps of batches to what the configuration says.
+// smaller lowers the caps of batches to what the configuration says, and keeps the order
+// that it asks for.
 func smaller(s Sender, c Config) Sender {
-	if c.BatchEvents == 0 && c.BatchBytes == 0 {
+	if c.BatchEvents == 0 && c.BatchBytes == 0 && !c.Order {
 		return s
 	}
 	out := &smallerBatches{s, *s.Plan()}
+	out.plan.Order = out.plan.Order || c.Order
 	out.plan.Actions = slices.Clone(out.plan.Actions)
 	for i := range out.plan.Actions {
 		limits := &out.plan.Actions[i].Limits
@@ -234,6 +238,7 @@ type action struct {
 // sender is a Spec opened with settings.
 type sender struct {
 	verdict func(*Answer) Result // nil: nothing that all actions have in common
+	keys    Keys
 	base    string
 	moved   bool // base is the user's
 	plan    Plan
@@ -303,8 +308,11 @@ func (s *subscription) takes(ev *event.Event) bool {
 
 func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, error) {
 	o := &sender{verdict: s.Verdict}
+	if s.Keys != nil {
+		o.keys = s.Keys(settings)
+	}
 	o.plan = Plan{
-		Limits: s.Limits.Lane(), Order: s.Order, Secrets: schema.Secrets(settings), Stamp: schema.Stamp(settings),
+		Limits: s.Limits.Lane(), Order: s.Order || c.Order, Secrets: schema.Secrets(settings), Stamp: schema.Stamp(settings),
 	}
 	if err := s.address(o, settings, c); err != nil {
 		return nil, err
@@ -522,7 +530,7 @@ func Interpreted(s Sender) Sender {
 	if !ok {
 		return s
 	}
-	c := &sender{verdict: o.verdict, base: o.base, moved: o.moved, plan: o.plan, actions: o.actions, subs: o.subs,
+	c := &sender{verdict: o.verdict, keys: o.keys, base: o.base, moved: o.moved, plan: o.plan, actions: o.actions, subs: o.subs,
 		names: o.names, lacks: o.lacks}
 	c.plain.Store(true)
 	return c
@@ -892,7 +900,11 @@ func (o *sender) request(ctx context.Context, a *openAction, b *Batch) (*http.Re
 	whole := &content{items: b.Deliveries, open: []byte(open), sep: []byte(a.request.Sep), close: []byte(end)}
 	method, path := a.where(first)
 	header := first.Address().headers(a.request.Header)
-	return whole.request(ctx, method, join(a.base, path), a.request.ContentType, header)
+	req, err := whole.request(ctx, method, join(a.base, path), a.request.ContentType, header)
+	if err == nil {
+		o.keys.put(req.Header, b.Deliveries, b.Now)
+	}
+	return req, err
 }
 
 // headers are those of an address together with those of all requests.

@@ -28,6 +28,7 @@ type Destination struct {
 	Actions      []actionView     `json:"actions"`
 	Presets      []presetView     `json:"presets"`
 	OwnPresets   bool             `json:"own_presets,omitempty"` // Segment has none
+	Order        bool             `json:"order,omitempty"`       // a user's events arrive in their order
 }
 
 type differenceView struct {
@@ -120,7 +121,7 @@ func EntryOf(d destination.Destination) Entry {
 // DestinationOf is the document of a destination.
 func DestinationOf(d destination.Destination) Destination {
 	v := Destination{
-		Entry: EntryOf(d), Integrations: d.Info.Integrations, Backfill: d.Info.Backfill, OwnPresets: d.Info.Minimal,
+		Entry: EntryOf(d), Integrations: d.Info.Integrations, Backfill: d.Info.Backfill, OwnPresets: d.Info.Minimal, Order: d.Order,
 		Settings: append([]setting.Field{}, d.Settings.Fields...), Limits: limitsOf(d.Limits),
 		Actions: []actionView{}, Presets: []presetView{},
 	}

@@ -34,6 +34,11 @@ func Manual(w io.Writer, d destination.Destination) {
 	if d.Info.Backfill != "" {
 		fmt.Fprintf(w, "Backfill: %s\n\n", d.Info.Backfill)
 	}
+	if d.Order {
+		fmt.Fprint(w, "Order: a user's events arrive in their order, also while some are tried again.\n\n")
+	} else {
+		fmt.Fprint(w, "Order: events arrive in any order; with `order: user` a user's arrive in theirs.\n\n")
+	}
 	fmt.Fprintln(w, "SETTINGS")
 	for _, f := range d.Settings.Fields {
 		showSetting(w, d.Info.Slug, f)
