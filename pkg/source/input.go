@@ -375,6 +375,9 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, pass 
 		if err := f.fault.fatal(); err != nil {
 			return err
 		}
+		if n == 4 && string(magic[:]) == "PARE" {
+			return inputf("%s is a Parquet file whose metadata is encrypted: decrypt it first", obj.Name)
+		}
 		if n == 4 && string(magic[:]) == "PAR1" {
 			s.tables.Store(true)
 			return r.runParquet(f.at, f.size, from)

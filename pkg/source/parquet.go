@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/fanfold/fanfold/pkg/event"
@@ -22,7 +23,93 @@ import (
 // runParquet reads an object whose rows stand in columns. A row's position is
 // its number; its JSON has the exact digits of integers and decimals, times in
 // RFC 3339 and nested columns as objects and arrays.
+//
+// A file that the library does not understand is given to it once more as [mend] lays it out.
 func (r *reading) runParquet(at io.ReaderAt, size int64, from Position) (err error) {
+	f, err := r.openParquet(at, size, false)
+	if err == nil {
+		err = r.runTable(f, from)
+	}
+	if errors.Is(err, errToMend) {
+		if f, err = r.openParquet(at, size, true); err == nil {
+			r.mended = true
+			if r.chunk != nil {
+				from = r.last
+			}
+			err = r.runTable(f, from)
+		}
+	}
+	var damaged *damagedTable
+	if errors.As(err, &damaged) {
+		r.last = from
+		return r.breaks(from.Offset, damaged.err)
+	}
+	return err
+}
+
+// errToMend says that the library does not understand a file that may be whole.
+var errToMend = errors.New("to be mended")
+
+// damagedTable is why a table cannot be opened at all.
+type damagedTable struct{ err error }
+
+func (e *damagedTable) Error() string { return e.err.Error() }
+
+// openParquet opens a table, as it is or mended.
+func (r *reading) openParquet(at io.ReaderAt, size int64, again bool) (f *parquet.File, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &damagedTable{fmt.Errorf("%v", p)}
+		}
+	}()
+	if err := checkFooter(at, size); err != nil {
+		return nil, &damagedTable{err}
+	}
+	if again {
+		m, err := mend(at, size)
+		if err != nil {
+			return nil, &damagedTable{err}
+		}
+		at, size = m, m.size
+	}
+	f, err = parquet.OpenFile(at, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		if fatal := r.raw.fatal(); fatal != nil {
+			return nil, fatal
+		}
+		if !again && errors.As(err, new(*thrift.MissingField)) {
+			return nil, errToMend
+		}
+		return nil, &damagedTable{err}
+	}
+	if again {
+		return f, nil
+	}
+	return f, r.packed(f.Metadata())
+}
+
+// checkFooter says whether the metadata can be where the end of a file says: the library would look before its
+// beginning.
+func checkFooter(at io.ReaderAt, size int64) error {
+	var tail [8]byte
+	if size < 12 {
+		return io.ErrUnexpectedEOF
+	}
+	if _, err := at.ReadAt(tail[:], size-8); err != nil {
+		return err
+	}
+	switch length := int64(binary.LittleEndian.Uint32(tail[:])); {
+	case string(tail[4:]) == "PARE":
+		return errors.New("the file is encrypted")
+	case string(tail[4:]) != "PAR1":
+		return errors.New("the end of the file is missing")
+	case length > size-12:
+		return errThrift
+	}
+	return nil
+}
+
+func (r *reading) runTable(f *parquet.File, from Position) (err error) {
 	r.last, r.line, r.skip = from, 0, from.Element
 	done := from.Offset
 	defer func() {
@@ -31,13 +118,6 @@ func (r *reading) runParquet(at io.ReaderAt, size int64, from Position) (err err
 			err = r.breaks(done, fmt.Errorf("%v", p))
 		}
 	}()
-	f, err := parquet.OpenFile(at, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
-	if err != nil {
-		return r.breaks(done, err)
-	}
-	if err := r.packed(f.Metadata()); err != nil {
-		return err
-	}
 	schema := f.Schema()
 	leaves := len(schema.Columns())
 	r.take()
@@ -59,14 +139,15 @@ func (r *reading) runParquet(at io.ReaderAt, size int64, from Position) (err err
 	return r.flushRows()
 }
 
-// packed refuses a table whose columns are compressed in a way that the library
-// gets wrong: of LZ4 it has handed out empty values, and of damaged pages it asks for
-// ever more memory.
+// packed says of a table whose columns are packed with LZ4 that it has to be unpacked before: the library has handed
+// out empty values, and asks for ever more memory for damaged pages. Nobody reads LZO.
 func (r *reading) packed(m *format.FileMetaData) error {
 	for _, g := range m.RowGroups {
 		for _, c := range g.Columns {
 			switch codec := c.MetaData.Codec; codec {
-			case format.Lz4, format.Lz4Raw, format.LZO:
+			case format.Lz4, format.Lz4Raw:
+				return errToMend
+			case format.LZO:
 				return inputf("%s is compressed with %s, which is not read in Parquet: write it anew with zstd, snappy or gzip",
 					r.name, codec)
 			}
@@ -87,6 +168,9 @@ func (r *reading) breaks(row int64, cause error) error {
 	}
 	if err := r.raw.fatal(); err != nil {
 		return err // the table itself may be whole
+	}
+	if !r.mended && errors.As(cause, new(*thrift.MissingField)) {
+		return errToMend
 	}
 	// Nothing follows: the end stands behind every row there could be.
 	end := Position{r.object, math.MaxInt64, 0}

@@ -346,11 +346,6 @@ func TestParquetDetails(t *testing.T) {
 			t.Errorf("after %v: %s", r.end, raws(rest))
 		}
 	}
-	s = open(t, source.Options{From: []string{write(t, "in", table(one, parquet.Compression(&parquet.Lz4Raw)))}})
-	if _, err := read(t, s, source.Position{}); !errors.As(err, new(*source.InputError)) ||
-		!strings.Contains(err.Error(), "LZ4_RAW") {
-		t.Errorf("LZ4: %v", err)
-	}
 }
 
 type message struct{ TopicArn, Message string }

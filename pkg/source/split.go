@@ -63,6 +63,7 @@ type reading struct {
 	hint    string // see Chunk.Hint
 	foreign string // see Chunk.Foreign
 	found   []converted
+	mended  bool // the table is laid out anew
 	noted   func(why string)
 	raw     interface{ fatal() error } // why reading the object failed, below src
 	live    interface{ idle() bool }   // set for a stream that may have to be waited for

@@ -328,6 +328,8 @@ func (r *reading) readRows(element uint32) error {
 			line = rows.lineEnd()
 		}
 		switch {
+		case !open && end-rows.at > r.max+len("\r\n"):
+			rows.reject(end, TooLong, fmt.Sprintf("the row has %d bytes; at most %d are read", end-rows.at, r.max))
 		case !ok && len(r.buf)-rows.at > r.max:
 			rows.reject(line, TooLong, fmt.Sprintf("the row has more than %d bytes", r.max))
 		case open || !ok && line < len(r.buf):
