@@ -2,9 +2,12 @@
 // be forgotten, and whose events still lie in archives.
 //
 // A list is a text file, plain, gzip or zstd, one id a line: a userId, an anonymousId, an
-// e-mail address, or the SHA-256 of a lower-case e-mail address in hex. Of an id 8 bytes
-// are kept, so that ten millions take 80 MiB. Two ids in 10^19 share these: then somebody
-// gets less than they might, never more.
+// e-mail address, or the SHA-256 of a lower-case e-mail address in hex.
+//
+// Of an id 8 bytes of a hash are kept, so that ten million ids take 80 MiB. Whoever is in a list is always found.
+// Somebody else is taken for them when the 8 bytes are the same: with ten million ids in the lists and a thousand
+// million people in the archive, the chance is one in 1,800 that this happens to anybody at all, and what happens is
+// that they are sent nothing. Twice the memory would buy only that.
 package suppress
 
 import (
@@ -33,14 +36,14 @@ const (
 // may ask it. A nil Set has nobody in it.
 type Set struct {
 	seed   maphash.Seed
-	ids    []uint64 // sorted
-	starts []uint32 // of the ids that begin with so many in their upper 16 bits
-	emails bool     // some are hashes of e-mail addresses
+	ids    [][]uint64 // by their upper 16 bits: they grow without being copied as a whole; each sorted
+	n      int
+	emails bool // some are hashes of e-mail addresses
 }
 
 // Read reads lists. name and line stand in errors; what a line holds never does.
 func Read(lists map[string]io.Reader) (*Set, error) {
-	s := &Set{seed: maphash.MakeSeed()}
+	s := &Set{seed: maphash.MakeSeed(), ids: make([][]uint64, 1<<16)}
 	for name, r := range lists {
 		if err := s.read(r); err != nil {
 			return nil, fmt.Errorf("suppression list %s: %w", name, err)
@@ -89,7 +92,7 @@ func (s *Set) read(r io.Reader) error {
 		if id := bytes.TrimSpace(text); len(id) > 0 {
 			s.add(id)
 		}
-		if len(s.ids) > MostIDs {
+		if s.n > MostIDs {
 			return fmt.Errorf("the lists have more than %d ids", MostIDs)
 		}
 		if err == io.EOF {
@@ -99,15 +102,21 @@ func (s *Set) read(r io.Reader) error {
 }
 
 func (s *Set) add(id []byte) {
-	s.ids = append(s.ids, maphash.Bytes(s.seed, id))
+	s.keep(id)
 	switch {
 	case isHash(id):
 		s.emails = true
-		s.ids = append(s.ids, maphash.Bytes(s.seed, bytes.ToLower(id)))
+		s.keep(bytes.ToLower(id))
 	case bytes.IndexByte(id, '@') > 0:
 		s.emails = true
-		s.ids = append(s.ids, maphash.Bytes(s.seed, hashOf(id)))
+		s.keep(hashOf(id))
 	}
+}
+
+func (s *Set) keep(id []byte) {
+	h := maphash.Bytes(s.seed, id)
+	s.ids[h>>48] = append(s.ids[h>>48], h)
+	s.n++
 }
 
 // isHash says that an id looks like a SHA-256 in hex.
@@ -126,15 +135,11 @@ func hashOf(email []byte) []byte {
 }
 
 func (s *Set) index() {
-	slices.Sort(s.ids)
-	s.ids = slices.Compact(s.ids)
-	s.starts = make([]uint32, 1<<16+1)
-	at := 0
-	for i := range s.starts {
-		for at < len(s.ids) && int(s.ids[at]>>48) < i {
-			at++
-		}
-		s.starts[i] = uint32(at)
+	s.n = 0
+	for i, ids := range s.ids {
+		slices.Sort(ids)
+		s.ids[i] = slices.Compact(ids)
+		s.n += len(s.ids[i])
 	}
 }
 
@@ -143,7 +148,7 @@ func (s *Set) Len() int {
 	if s == nil {
 		return 0
 	}
-	return len(s.ids)
+	return s.n
 }
 
 // Has says that an event is of somebody in the set: by userId, anonymousId, previousId,
@@ -196,7 +201,6 @@ func (s *Set) hasID(v event.Value) bool {
 
 func (s *Set) has(id []byte) bool {
 	h := maphash.Bytes(s.seed, id)
-	from, to := s.starts[h>>48], s.starts[h>>48+1]
-	_, found := slices.BinarySearch(s.ids[from:to], h)
+	_, found := slices.BinarySearch(s.ids[h>>48], h)
 	return found
 }
