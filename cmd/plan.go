@@ -76,7 +76,7 @@ func (a *app) plan(ctx context.Context, s *selection, o *planOptions) (err error
 	if err := write(io.Writer(a.out), p, prices); err != nil {
 		return err
 	}
-	a.say(report.Steps(j.Steps)...)
+	a.say(report.Selected(j)...)
 	for _, l := range p.Destinations {
 		if len(l.Rejected) > 0 {
 			return outcome(exitRejected)

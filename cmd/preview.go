@@ -81,7 +81,7 @@ func (a *app) preview(ctx context.Context, j *run.Job, p *report.Preview) (err e
 	if in != nil {
 		a.say(report.Input(in)...)
 	}
-	a.say(report.Steps(j.Steps)...)
+	a.say(report.Selected(j)...)
 	if p.Rejected {
 		return outcome(exitRejected)
 	}

@@ -68,7 +68,7 @@ func nothingNew(n run.NothingNew) string {
 // mostly slips in a configuration, and what to do next.
 func Notes(j *run.Job, res *run.Result) []string {
 	sum := res.Summary
-	notes := append(Steps(j.Steps), filters(sum)...)
+	notes := append(Selected(j), filters(sum)...)
 	notes = append(notes, allSkipped(sum)...)
 	for _, d := range sum.Destinations {
 		if d.Stopped == "" {
@@ -136,6 +136,19 @@ func Steps(p *transform.Pipeline) (notes []string) {
 		notes = append(notes, fmt.Sprintf("transform: step %s: events %s: %d", c.Step, what, c.Failed))
 	}
 	return notes
+}
+
+// Selected says what was wrong with what was selected: [Steps], and types that nobody knows.
+func Selected(j *run.Job) []string { return append(Steps(j.Steps), foreignTypes(j)...) }
+
+// foreignTypes warns of an input none of whose events is of a type of the spec.
+func foreignTypes(j *run.Job) []string {
+	types := j.ForeignTypes()
+	if len(types) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("warning: none of the events is a track, identify, page, screen, group or alias; their "+
+		"types are %s: --map FILE says how such records are events (help sources)", strings.Join(types, ", "))}
 }
 
 // filters says which filters matched nothing.

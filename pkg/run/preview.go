@@ -180,9 +180,16 @@ func (p *dryLane) show(
 	return nil
 }
 
+// ForeignTypes are the first types that the events have, when none is of a type of the spec.
+func (j *Job) ForeignTypes() []string { return j.seen.Foreign() }
+
 // selection is what of the input goes to the destinations.
 func (j *Job) selection(t Times) selection.Selection {
+	if j.seen == nil {
+		j.seen = &selection.Seen{}
+	}
 	return selection.Selection{
+		Seen:  j.seen,
 		Rules: &normalize.Rules{Order: j.Input.DateOrder, Undated: t.Undated}, SkipUndated: j.Input.Undated == UndatedSkip,
 		Since: t.Since, Until: t.Until, Filter: j.Filter, Steps: j.Steps, Suppress: j.Suppress, Limit: j.Limit,
 	}

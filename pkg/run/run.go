@@ -29,6 +29,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/selection"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/suppress"
 	"github.com/fanfold/fanfold/pkg/transform"
@@ -65,7 +66,8 @@ type Job struct {
 	Destinations []*config.Opened
 	Filter       *filter.Filter
 	Suppress     *suppress.Set // who must not be sent anything; nil: nobody
-	Limit        int64         // events selected; 0: all
+	seen         *selection.Seen
+	Limit        int64 // events selected; 0: all
 	Rehearse     bool
 	Fresh        bool    // send everything again, as a new run
 	Continue     bool    // go on although the configuration has changed

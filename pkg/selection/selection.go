@@ -44,6 +44,8 @@ type Selection struct {
 	Suppress *suppress.Set
 	// SkipUndated drops events that nobody knows the time of.
 	SkipUndated bool
+	// Seen remembers what the events call themselves when that is nothing known; nil: nobody does.
+	Seen *Seen
 	// Watch, unless it is nil, is told what each step makes of an event, as it was read and
 	// whose record ends at a position. What it is given is valid during the call.
 	Watch func(ev *event.Event, end source.Position, a transform.Applied)
@@ -92,6 +94,7 @@ func (s *Selection) Judge(p *event.Parser, c *source.Chunk, i int) Item {
 	if ev, err = s.Rules.Event(p, ev); err != nil {
 		return Item{Bad: badRecord(c, i, err)}
 	}
+	s.Seen.note(ev)
 	switch {
 	case s.SkipUndated && !isDated(ev):
 		return Item{Dropped: NoTime}
