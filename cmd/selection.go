@@ -34,6 +34,8 @@ type selection struct {
 	mapRead        *[]byte        // what it holds
 	schemes        source.Schemes // what --from may name, with the values of their flags
 
+	allowEmpty bool
+
 	to, sets, opts []string
 	live           []string // destinations
 	rehearse       bool
@@ -50,7 +52,7 @@ func (a *app) input(s *selection) (run.Input, error) {
 	in.Options = source.Options{
 		From: in.From, Format: s.format, Columns: s.columns, Layout: s.layout, Separator: s.comma(),
 		Types: s.types, Unwrap: s.unwrap, Encoding: s.encoding,
-		Schemes: s.schemes, Disk: a.disk, Log: a.log,
+		Schemes: s.schemes, Disk: a.disk, Log: a.log, AllowEmpty: s.allowEmpty,
 	}
 	stream, err := s.schemes.Stream(a.disk, a.in, s.from)
 	if err != nil {
@@ -177,6 +179,7 @@ func (s *selection) flags(c *cobra.Command, schemes source.Schemes) {
 	s.schemes = schemes
 	f := c.Flags()
 	f.StringArrayVar(&s.from, "from", nil, "where the events are: "+s.schemes.Forms()+" (repeatable)")
+	f.BoolVar(&s.allowEmpty, "allow-empty", false, "a folder, pattern or prefix with nothing in it is no mistake")
 	f.StringVar(&s.format, "format", "auto", "shape of the records")
 	f.StringVar(&s.layout, "layout", "", "where an object's path has its time")
 	f.StringVar(&s.lateness, "lateness", "", "how long after an event its object may have been written (default 72h)")

@@ -63,6 +63,9 @@ type Config struct {
 	// full go out; 0: a minute, so that what goes into a request of an archive does not
 	// depend on the time. For streams that a person waits for it is short.
 	Linger time.Duration
+	// Known, if not nil, says of an entry of the manifest that another run has read it: the events
+	// of these are counted ([Engine.Overlap]).
+	Known func(object uint32) bool
 	// Memory bounds what blocks and lanes hold, in bytes; 0: 256 MiB.
 	Memory int64
 	// Stop, when closed, ends the run early: nothing new is sent, what is in

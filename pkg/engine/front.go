@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/fanfold/fanfold/pkg/journal"
@@ -13,7 +14,8 @@ import (
 // front owns the one reading for all lanes: how far it is, and the records that are no
 // events, which become dead letters of the run, once for all lanes.
 type front struct {
-	bad *journal.Lane
+	bad    *journal.Lane
+	starts Starts // of the goroutine that reads
 
 	mu       sync.Mutex
 	mark     journal.Mark      // what has been read
@@ -22,6 +24,54 @@ type front struct {
 	badFirst map[string]string // one of each
 	err      error
 	atEnd    bool
+	overlap  uint64 // events of objects that another run has read
+}
+
+// overlaps counts the events of a block of an object that another run has read.
+func (f *front) overlaps(b *block) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.overlap += selected(b.end) - selected(b.start)
+}
+
+// Overlap is how many events were selected of objects that are Known.
+func (e *Engine) Overlap() uint64 {
+	e.front.mu.Lock()
+	defer e.front.mu.Unlock()
+	return e.front.overlap
+}
+
+// StartsKey is where a run keeps the marks at which the last objects of its manifest begin, by
+// their entry ([Starts]).
+const StartsKey = "starts"
+
+// Starts are such marks. An object that holds no record has none.
+type Starts map[uint32]journal.Mark
+
+// mostStarts is how many are kept: those of the objects between the first reading and a
+// destination, as a rule.
+const mostStarts = 64
+
+// begins notes the mark at which an object begins. It goes into the journal with the checkpoint of the
+// block that begins there.
+func (f *front) begins(run *journal.Run, b *block) error {
+	object := b.chunk.End.Object
+	if f.starts == nil {
+		if _, err := run.Get(StartsKey, &f.starts); err != nil {
+			return err
+		}
+		if f.starts == nil {
+			f.starts = Starts{}
+		}
+	}
+	if _, known := f.starts[object]; known || object == b.start.Position.Object && b.start.Ordinal > 0 {
+		return nil
+	}
+	f.starts[object] = b.start
+	for len(f.starts) > mostStarts {
+		delete(f.starts, slices.Min(slices.Collect(maps.Keys(f.starts))))
+	}
+	return run.Note(StartsKey, f.starts)
 }
 
 // start sets where the reading is when it begins.
@@ -139,11 +189,18 @@ func (e *Engine) readFront(ctx context.Context, from journal.Mark) {
 	e.front.start(e.furthest(from))
 	finished := true
 	err := e.read(ctx, from, runtime.GOMAXPROCS(0), func(b *block) bool {
-		if err := e.front.reject(b, e.logNoEvent); err != nil {
+		err := e.front.begins(e.c.Run, b)
+		if err == nil {
+			err = e.front.reject(b, e.logNoEvent)
+		}
+		if err != nil {
 			e.front.fail(err)
 			return false
 		}
 		e.front.move(b.end, e.passed())
+		if e.c.Known != nil && e.c.Known(b.chunk.End.Object) {
+			e.front.overlaps(b)
+		}
 		if !e.ring.push(ctx, b, e.c.Stop) {
 			finished = false
 			return false

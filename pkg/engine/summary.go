@@ -33,11 +33,20 @@ type Summary struct {
 	// DeadLetters is where the records are that are no events, if there are any.
 	DeadLetters  string        `json:"dead_letters,omitempty"`
 	Destinations []LaneSummary `json:"destinations"`
+	// Overlap says that events were selected that an earlier run of the same command had selected
+	// already. The caller sets it.
+	Overlap *Overlap `json:"overlap,omitempty"`
 	// Removed are destinations that an earlier command had and the last one had not, as they
 	// were left. Continued says where destinations went on with another configuration. The
 	// caller sets both.
 	Removed   []LaneSummary `json:"removed,omitempty"`
 	Continued []Continued   `json:"continued,omitempty"`
+}
+
+// Overlap is how many events of a run an earlier one had selected, too.
+type Overlap struct {
+	Run    string `json:"run"`
+	Events uint64 `json:"events"`
 }
 
 // Continued is a destination that goes on with another configuration than it began with.
@@ -154,7 +163,7 @@ func (e *Engine) reconcile(s *Summary) error {
 			}
 		case l.finished && l.seen != events:
 			return &MismatchError{fmt.Sprintf("%s: it was offered %d events of %d", d.Name, l.seen, events)}
-		case l.finished && l.stop == "" && !e.stopped() && d.Pending != uint64(l.ledger.held):
+		case l.finished && l.stop == "" && !e.stopped() && d.Pending != uint64(l.ledger.held)+l.ledger.base.Lost:
 			return &MismatchError{
 				fmt.Sprintf("%s: it is done with %d events pending, %d of them held", d.Name, d.Pending, l.ledger.held),
 			}

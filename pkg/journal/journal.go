@@ -76,6 +76,9 @@ type Counts struct {
 	Bytes      uint64            `json:"bytes,omitempty"`
 	InDoubt    uint64            `json:"in_doubt,omitempty"`
 	Released   uint64            `json:"released,omitempty"`
+	// Lost are events that were read once and cannot be read again, since their object has
+	// changed, before anything was settled about them.
+	Lost uint64 `json:"lost,omitempty"`
 }
 
 // Clone returns a copy that shares nothing.
@@ -109,6 +112,17 @@ func (s *State) UnderWay() bool { return len(s.settled) > 0 || len(s.InDoubt) > 
 func (s *State) Settled(id DeliveryID) (Verdict, bool) {
 	v, ok := s.settled[id]
 	return v, ok
+}
+
+// Before returns the verdicts on deliveries that were settled above the mark, of events before
+// an ordinal.
+func (s *State) Before(ordinal uint64) (vs []Verdict) {
+	for id, v := range s.settled {
+		if id.Ordinal < ordinal {
+			vs = append(vs, v)
+		}
+	}
+	return vs
 }
 
 // Doubted says that a delivery above the mark was in flight when an earlier process

@@ -181,7 +181,8 @@ func (l *Lane) Advance(m Mark, c Counts, pace []byte) error {
 // Amendment changes where a lane resumes, before anything is done with it.
 type Amendment struct {
 	Lane   string
-	Mark   Mark // its position and ordinal stay
+	Mark   Mark // its position and ordinal stay, unless it Jumps
+	Jumps  bool
 	Counts Counts
 	// Forget says that what is known of deliveries above the mark no longer holds: they are
 	// numbered in another way now.
@@ -196,8 +197,11 @@ func (r *Run) Amend(key string, value any, amendments []Amendment) error {
 			if l == nil {
 				continue
 			}
-			a.Mark.Position, a.Mark.Ordinal = l.mark.Position, l.mark.Ordinal
+			if !a.Jumps {
+				a.Mark.Position, a.Mark.Ordinal = l.mark.Position, l.mark.Ordinal
+			}
 			l.mark, l.counts, l.dirty = a.Mark, a.Counts.Clone(), true
+			l.forget()
 			if a.Forget {
 				l.ended, l.open = nil, map[uint64]openRequest{}
 				r.record(func(b []byte) []byte { return l.head(b, 'F') })

@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -228,20 +229,36 @@ func (r *Run) Meta() json.RawMessage { return r.meta }
 // ReadMeta returns what the run in a folder was made with, without opening it: nothing is
 // changed there. nil: it was never said. The error is an [fs.ErrNotExist] when there is no
 // journal, and a *BusyError when a process works on the run.
-func ReadMeta(dir string) (json.RawMessage, error) {
+func ReadMeta(dir string) (meta json.RawMessage, err error) {
+	err = look(dir, func(db *sql.DB) (err error) {
+		meta, err = readMeta(db)
+		return err
+	})
+	return meta, err
+}
+
+// ReadManifest returns the objects that the run in a folder has read, as ReadMeta does.
+func ReadManifest(dir string) (objects []source.Object, err error) {
+	err = look(dir, func(db *sql.DB) (err error) {
+		objects, err = readManifest(db)
+		return err
+	})
+	return objects, err
+}
+
+func look(dir string, ask func(*sql.DB) error) error {
 	_, err := os.Stat(filepath.Join(dir, databaseName))
 	if left := remains(dir); errors.Is(err, fs.ErrNotExist) && left != "" {
-		return nil, &DamagedError{dir, fmt.Errorf("%s is missing beside %s", databaseName, left)}
+		return &DamagedError{dir, fmt.Errorf("%s is missing beside %s", databaseName, left)}
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	lock, err := Lock(dir, lockName)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	meta, err := readMeta(dir)
-	return meta, errors.Join(err, lock.Close())
+	return errors.Join(inDatabase(dir, ask), lock.Close())
 }
 
 // Manifest returns the objects that the manifest had when the run was opened.
@@ -270,6 +287,21 @@ func (r *Run) Extend(added []source.Object) error {
 // times were resolved. It returns when a process that is killed would leave it behind:
 // a power cut takes it only together with everything that comes after it.
 func (r *Run) Put(key string, value any) error { return r.put(key, value, func() {}) }
+
+// Note is Put that does not wait: the value goes with whatever is committed next.
+func (r *Run) Note(key string, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.values[valueKey+key] = data
+	if !slices.Contains(r.news, valueKey+key) {
+		r.news = append(r.news, valueKey+key)
+	}
+	return r.err
+}
 
 // put is Put, with what else is to be in the same commit, which is called with the lock
 // held.

@@ -17,6 +17,8 @@ import (
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/fanfold/fanfold/pkg/source"
 )
 
 // sqliteLog is the log in a run's folder: a database, a file of dead letters for each
@@ -234,28 +236,51 @@ func (l *sqliteLog) upgrade(ctx context.Context, version string) error {
 		version, tablesVersion)
 }
 
-// readMeta asks the database in a folder what the run was made with; nil: it does not say.
-func readMeta(dir string) (json.RawMessage, error) {
+// inDatabase asks the database in a folder something, without changing it.
+func inDatabase(dir string, ask func(*sql.DB) error) error {
 	db, err := sql.Open("sqlite", address(filepath.Join(dir, databaseName), "query_only(1)", "locking_mode(EXCLUSIVE)"))
 	if err != nil {
-		return nil, err
+		return err
 	}
+	if err = errors.Join(ask(db), db.Close()); err != nil && !ofMachine(err) {
+		err = &DamagedError{dir, err}
+	}
+	return err
+}
+
+// readMeta asks what the run was made with; nil: it does not say.
+func readMeta(db *sql.DB) (meta json.RawMessage, err error) {
 	var value []byte
 	err = db.QueryRow(`SELECT value FROM kv WHERE key = ?`, metaKey).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
-		value, err = []byte("2 null"), nil
+		return nil, nil
 	}
-	if err = errors.Join(err, db.Close()); err != nil {
-		if !ofMachine(err) {
-			err = &DamagedError{dir, err}
-		}
+	if err != nil {
 		return nil, err
 	}
-	meta, err := unversioned(value)
-	if string(meta) == "null" {
-		meta = nil
+	return unversioned(value)
+}
+
+// readManifest asks what the run has read.
+func readManifest(db *sql.DB) (objects []source.Object, err error) {
+	for rows, err := range rowsOf(context.Background(), db, `SELECT object FROM manifest ORDER BY n`) {
+		var text []byte
+		var o source.Object
+		if err == nil {
+			err = rows.Scan(&text)
+		}
+		if err == nil {
+			text, err = unversioned(text)
+		}
+		if err == nil {
+			err = json.Unmarshal(text, &o)
+		}
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, o)
 	}
-	return meta, err
+	return objects, nil
 }
 
 // rowsOf runs a query and yields its rows, to be scanned.

@@ -85,6 +85,11 @@ func Notes(j *run.Job, res *run.Result) []string {
 		notes = append(notes, fmt.Sprintf("%s was stopped: its %s out %s", d.Name, goOut(d.Pending), again))
 	}
 	notes = append(notes, rehearsedLive(sum)...)
+	if o := sum.Overlap; o != nil {
+		notes = append(notes, fmt.Sprintf("warning: --since %s has no end, so that this run overlaps with run %s by %s: leave it "+
+			"out, and the same command sends only what is new each time (help resume)", j.Input.Since, o.Run,
+			Count(int(o.Events), "event")))
+	}
 	for _, name := range res.Held {
 		notes = append(notes, fmt.Sprintf("%s: events whose request had no answer yet at a crash are held back; "+
 			"look whether the partner has them; --opt %s.in_doubt=resend sends them again", name, name))

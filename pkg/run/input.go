@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"path/filepath"
 	"time"
@@ -130,17 +131,19 @@ func (r *Run) openSource(ctx context.Context) error {
 	if o.Log != nil {
 		o.Log = o.Log.With("run", r.journal.Name())
 	}
-	for _, obj := range known {
-		if err := source.Verify(o.Disk, obj); err != nil {
-			return err
-		}
-	}
 	var err error
+	if o.Void, err = r.voids(); err != nil {
+		return err
+	}
+	o.Voided = r.voided
 	if r.input, err = source.Open(ctx, o); err != nil {
 		return err
 	}
 	r.source = r.input
 	r.open.add(r.input.Close)
+	if err = r.passRefused(r.input.Refused()); err != nil {
+		return err
+	}
 	if !r.wasComplete() {
 		r.noticeResuming()
 		return nil
@@ -155,6 +158,23 @@ func (r *Run) openSource(ctx context.Context) error {
 	left, err := NoteRedriven(ctx, r.dir, r.before)
 	r.notice(NothingNew{Run: r.journal.Name(), Finished: finishedAt(r.dir), Rejected: Rejected(r.before), Left: left})
 	return err
+}
+
+// known tells which entries of the manifest the run has read that this one overlaps with; nil:
+// there is none.
+func (r *Run) known() (func(entry uint32) bool, error) {
+	if r.overlaps == "" || r.input == nil {
+		return nil, nil
+	}
+	objects, err := journal.ReadManifest(r.overlaps)
+	if err != nil {
+		return nil, fmt.Errorf("looking at what the last run has read: %w", err)
+	}
+	had := map[string]bool{}
+	for _, o := range objects {
+		had[o.Fingerprint] = true
+	}
+	return func(entry uint32) bool { return had[r.input.Manifest().At(int(entry)).Fingerprint] }, nil
 }
 
 // openStream spools the input to the disk, where it can be read again.

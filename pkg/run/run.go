@@ -89,15 +89,17 @@ func (j *Job) MemoryNeeded() int64 {
 
 // Run is one run under way. Make it with [World.Open].
 type Run struct {
-	w       *World
-	job     *Job
-	dir     string
-	resumed bool            // an earlier process has worked on it
-	before  *engine.Summary // of an earlier process; nil: none, or it was killed in its first run
-	redrive *redriveOf      // nil: it is none
-	picked  picked          // of a redrive only dir and resumed
-	changed []engine.Continued
-	cut     uint64 // ordinal at which the steps changed last
+	w        *World
+	job      *Job
+	dir      string
+	resumed  bool            // an earlier process has worked on it
+	before   *engine.Summary // of an earlier process; nil: none, or it was killed in its first run
+	redrive  *redriveOf      // nil: it is none
+	picked   picked          // of a redrive only dir and resumed
+	changed  []engine.Continued
+	overlaps string  // the folder of the run that this one overlaps with; "": none
+	left     []error // of destinations that cannot take part
+	cut      uint64  // ordinal at which the steps changed last
 
 	journal *journal.Run
 	open    closers // all but the journal
@@ -178,6 +180,9 @@ func (r *Run) choose(runs Folder) (err error) {
 			if r.picked, err = runs.pick(&again, r.w.Redact); err != nil {
 				return err
 			}
+			if j.Input.Stream == nil && j.Input.Until == "" {
+				r.overlaps = filepath.Join(string(runs), id)
+			}
 			r.dir, r.resumed = r.picked.dir, false
 			if j.Input.Stream != nil { // another pipe is other events, as far as anybody can know
 				r.notice(NewStream{Done: id, Run: filepath.Base(r.dir), Name: j.Input.Stream.Name})
@@ -231,6 +236,9 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	}
 	c := engine.Config{Source: r.source, Selection: selected,
 		Run: r.journal, Lanes: r.lanes, Now: r.w.Now, Rand: r.w.Rand, Logger: r.w.Log, Memory: j.MemoryNeeded(), Stop: r.stop}
+	if c.Known, err = r.known(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
 	if _, ok := r.source.(*source.Spool); ok {
 		c.Linger = time.Second // somebody may wait for what a slow stream has brought
 	}
@@ -317,10 +325,13 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 			r.w.Log.Error("a body was compiled wrongly: this is a bug in fanfold", "destination", l.Name, "why", c.Difference())
 		}
 	}
-	err = errors.Join(err, released())
+	err = errors.Join(append(r.left, err, released())...)
 	noted()
 	if e := r.open.close(); e != nil { // output that could not be completed is not delivered for good
 		err, sum.Status = errors.Join(err, e), Incomplete
+	}
+	if len(r.left) > 0 {
+		sum.Status = Incomplete
 	}
 	r.finish(sum)
 	res := &Result{Summary: sum, Again: r.wasComplete(), Input: r.input}

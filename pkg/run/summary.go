@@ -120,6 +120,9 @@ func (r *Run) finish(s *engine.Summary) {
 	if before == nil {
 		before = &engine.Summary{}
 	}
+	if n := r.engine.Overlap(); n > 0 {
+		s.Overlap = &engine.Overlap{Run: filepath.Base(r.overlaps), Events: n}
+	}
 	s.Removed, s.Continued = r.removed(before), r.changed
 	redact := r.w.Redact
 	for _, from := range r.job.Input.From {

@@ -34,10 +34,45 @@ func (l *files) list(_ context.Context, from int, address string) (lister, error
 	if err != nil {
 		return nil, err
 	}
+	if err = l.s.local.locate(names); err != nil {
+		return nil, err
+	}
 	if names, err = l.prune(names); err != nil {
 		return nil, err
 	}
+	l.refuse(from)
 	return func(ctx context.Context) error { return l.add(ctx, from, names) }, nil
+}
+
+// refuse notes the entries of an address whose files are not what they were.
+func (l *files) refuse(from int) {
+	for i, o := range l.s.o.Frozen {
+		if o.From != from || strings.Contains(o.Name, "://") {
+			continue
+		}
+		ch := l.s.local.byEntry[i]
+		switch {
+		case ch == nil:
+			if err := Verify(l.s.o.Disk, o); err != nil {
+				l.s.refuse(i, err)
+			}
+		case ch.path == "":
+			// What is gone may come back: whoever needs it waits for that.
+			var changed *ChangedError
+			if err := l.whatBecame(ch); !errors.As(err, &changed) || !changed.Gone {
+				l.s.refuse(i, err)
+			}
+		}
+	}
+}
+
+// whatBecame says why the file of a chain is not there.
+func (l *files) whatBecame(ch *chain) error {
+	info, err := l.s.o.Disk.Stat(ch.last.Name)
+	if err != nil {
+		return gone(ch.last, err)
+	}
+	return changed(ch.last, info.Size())
 }
 
 func (l *files) release(uint32) {}
@@ -50,8 +85,9 @@ func (l *files) resolve(from string) ([]string, error) {
 	switch {
 	case err == nil && info.IsDir():
 		names := l.walk(from, nil)
-		if len(names) == 0 && !l.s.failed() {
-			return nil, inputf("there are no files in the directory %s%s", from, l.s.passedOver())
+		if len(names) == 0 && !l.s.failed() && !l.s.o.AllowEmpty {
+			return nil, inputf("there are no files in the directory %s%s (--allow-empty takes that for no events)", from,
+				l.s.passedOver())
 		}
 		slices.Sort(names)
 		return names, nil
@@ -161,8 +197,8 @@ func (l *files) matching(pattern string) ([]string, error) {
 			out = append(out, name)
 		}
 	}
-	if len(out) == 0 && !l.s.failed() {
-		return nil, inputf("no file matches %s%s", pattern, l.s.passedOver())
+	if len(out) == 0 && !l.s.failed() && !l.s.o.AllowEmpty {
+		return nil, inputf("no file matches %s%s (--allow-empty takes that for no events)", pattern, l.s.passedOver())
 	}
 	return out, nil
 }
@@ -238,20 +274,53 @@ func (l *files) add(ctx context.Context, from int, names []string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if l.known(name) {
+			continue
+		}
 		found, err := l.describe(name)
 		if err != nil {
 			l.s.fail(fmt.Errorf("%s: %w", name, err))
 			continue
 		}
 		for _, obj := range found {
-			if !l.s.seen[obj.Name] {
+			if obj.Name == name || !l.s.seen[obj.Name] { // a file with that name may be another one by now
 				l.s.seen[obj.Name] = true
 				obj.From = from
 				added = append(added, obj)
 			}
 		}
 	}
-	return l.s.publish(added)
+	return l.s.publish(append(added, l.growths(from)...))
+}
+
+// known says that a file is in the manifest already. One that is there under this name and is
+// not what it was is refused alone: what is in it may have been sent.
+func (l *files) known(name string) bool {
+	c := l.s.local
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.claimed[name] != nil {
+		return true
+	}
+	ch := c.named(name)
+	if ch == nil || ch.path != "" {
+		return false // new, or in the place of one that was moved
+	}
+	l.s.fail(l.whatBecame(ch))
+	return true
+}
+
+// growths are the entries for what the files of an address have grown by.
+func (l *files) growths(from int) (added []Object) {
+	for _, ch := range l.s.local.ofInput(from) {
+		o, ok, err := l.s.local.grown(ch, false)
+		if err != nil {
+			l.s.fail(err)
+		} else if ok {
+			added = append(added, o)
+		}
+	}
+	return added
 }
 
 // describe makes the manifest's entries of a file: itself, or the members of an
@@ -366,11 +435,12 @@ func split(d Disk, name string) (archive, member string, err error) {
 
 // open opens a file or a member of one and checks that it is the one that was
 // frozen.
-func (l *files) open(_ context.Context, obj Object, _ int) (*opened, error) {
-	return openLocal(l.s.o.Disk, obj)
+func (l *files) open(_ context.Context, obj Object, index int) (*opened, error) {
+	return openLocal(l.s.o.Disk, l.s.local.whereIs(index, obj.Name), obj)
 }
 
-func openLocal(d Disk, obj Object) (*opened, error) {
+func openLocal(d Disk, path string, obj Object) (*opened, error) {
+	obj.Name = path
 	archive, member, err := split(d, obj.Name)
 	if err != nil {
 		return nil, gone(obj, err)
@@ -390,31 +460,36 @@ func openLocal(d Disk, obj Object) (*opened, error) {
 		o.close = func() error { return errors.Join(inner(), f.Close()) }
 		return o, nil
 	}
-	print, err := fingerprint(at, info.Size())
+	print := ""
+	if info.Size() >= obj.Size {
+		print, err = fingerprint(at, obj.Size)
+	}
 	if err == nil && print != obj.Fingerprint {
 		err = changed(obj, info.Size())
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	stream := &faultReader{Reader: f, fault: flt, name: obj.Name, size: info.Size()}
-	return &opened{Reader: stream, at: at, size: info.Size(), fault: flt, close: f.Close}, nil
+	at.size = obj.Size // what was appended since is another entry
+	stream := &faultReader{Reader: io.LimitReader(f, obj.Size), fault: flt, name: obj.Name, size: obj.Size}
+	o := &opened{Reader: stream, at: at, size: obj.Size, fault: flt, close: f.Close}
+	if obj.Start > 0 {
+		o.growth = &growth{start: obj.Start, src: &faultReader{Reader: io.NewSectionReader(f, obj.Start, obj.length()),
+			fault: flt, name: obj.Name, size: obj.length()}}
+	}
+	return o, nil
 }
 
 // gone turns the absence of a frozen object into a *ChangedError.
 func gone(obj Object, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return &ChangedError{Object: obj.Name, What: "it is gone"}
+		return &ChangedError{Object: obj.Name, What: "it is gone", Gone: true}
 	}
 	return err
 }
 
 func changed(obj Object, size int64) error {
-	changed := changedf(obj.Name, "it had %d bytes and has %d, with another fingerprint", obj.Size, size)
-	if size > obj.Size {
-		changed.Else = "what is new belongs into another file of a folder that --from names"
-	}
-	return changed
+	return changedf(obj.Name, "it had %d bytes and has %d, and those are others now", obj.Size, size)
 }
 
 // openMember opens a member of an archive. What is wrong with the member itself

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,8 @@ type Input struct {
 	manifest Manifest
 	kinds    map[string]objects // by scheme; not changed after Open
 	seen     map[string]bool    // names in the manifest, of schemes that list at once
+	local    *chains            // local files in the manifest
+	void     voids
 	chunks   stock.Stock[Chunk]
 	cancel   context.CancelFunc
 	grown    chan struct{} // closed when the manifest is complete
@@ -29,6 +32,7 @@ type Input struct {
 	mu         sync.Mutex
 	stats      Stats
 	unreadable []error
+	refused    map[int]error
 	described  map[string]string
 	order      []string
 }
@@ -44,6 +48,8 @@ func Open(ctx context.Context, o Options) (*Input, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
+	s.void.of = maps.Clone(o.Void)
+	s.local = newChains(o.Disk, o.Frozen, o.Void)
 	s.manifest.add(o.Frozen)
 	for _, obj := range o.Frozen {
 		if !strings.Contains(obj.Name, "://") {
@@ -241,6 +247,7 @@ func (s *Input) publish(objects []Object) error {
 			return fmt.Errorf("keeping the list of objects: %w", err)
 		}
 	}
+	s.local.note(s.manifest.Len(), objects)
 	s.manifest.add(objects)
 	return nil
 }
@@ -300,7 +307,7 @@ func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(
 	counts := pass == First
 	before := int64(0) // bytes of the objects before
 	for i := 0; counts && i < int(after.Object); i++ {
-		before += s.manifest.At(i).Size
+		before += s.manifest.At(i).length()
 	}
 	for i := int(after.Object); ; i++ {
 		if counts {
@@ -318,22 +325,77 @@ func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(
 			return nil // what is not in the manifest is for the first reading to say
 		}
 		obj := s.manifest.At(i)
-		before += obj.Size
+		before += obj.length()
+		if s.void.has(i) {
+			continue
+		}
 		from := Position{Object: uint32(i)}
 		if i == int(after.Object) {
 			from = after
 		}
 		err = s.readObject(ctx, obj, from, pass, yield)
+		var changed *ChangedError
 		switch {
 		case err == nil:
 		case errors.Is(err, errStopped) || ctx.Err() != nil:
 			return nil
+		case errors.As(err, &changed) && !changed.Gone && counts && from == Position{Object: uint32(i)} && s.o.Voided != nil:
+			// Nothing of it was read. What is behind it is not to blame.
+			s.fail(err)
+			if err := s.voidIt(i); err != nil {
+				return err
+			}
 		case errors.As(err, new(*ChangedError)), errors.As(err, new(*InputError)):
 			return err
 		default:
 			return &ReadError{obj.Name, err}
 		}
 	}
+}
+
+// voids are the entries of a manifest that are not read. They are safe for concurrent use.
+type voids struct {
+	mu sync.Mutex
+	of map[int]int64
+}
+
+func (v *voids) has(i int) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, is := v.of[i]
+	return is
+}
+
+// voidIt has an entry read no more, by anybody.
+func (s *Input) voidIt(i int) error {
+	if err := s.o.Voided(i); err != nil {
+		return err
+	}
+	s.void.mu.Lock()
+	defer s.void.mu.Unlock()
+	if s.void.of == nil {
+		s.void.of = map[int]int64{}
+	}
+	s.void.of[i] = 0
+	return nil
+}
+
+// Refused are the entries of the manifest that Open was given which are not there any more, or not as they
+// were, and what is wrong with each.
+func (s *Input) Refused() map[int]error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.refused)
+}
+
+// refuse notes that an entry cannot be read.
+func (s *Input) refuse(entry int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refused == nil {
+		s.refused = map[int]error{}
+	}
+	s.refused[entry] = err
 }
 
 // errStopped ends a reading whose receiver has stopped.
@@ -362,11 +424,22 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, pass 
 		raw: f.fault, letters: s.o.DeadLetters, choose: s.o.choose(),
 		noted: func(why string) { s.note(obj.Name, why) },
 	}
+	if f.growth != nil {
+		r.growth = f.growth
+		defer func() {
+			if r.growth.close != nil {
+				r.growth.close.Close() // nothing was written
+			}
+		}()
+	}
 	if f.damaged != nil {
 		r.last, r.line = from, 0
 		return r.bad(nil, 0, Truncated, f.damaged.Error())
 	}
-	if pass == First {
+	switch {
+	case pass == First && f.growth != nil:
+		f.growth.src = passing{f.growth.src, &s.passed}
+	case pass == First:
 		f.Reader = passing{f.Reader, &s.passed}
 	}
 	var magic [4]byte

@@ -138,7 +138,7 @@ func (m *Manifest) add(objects []Object) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, o := range objects {
-		m.bytes += o.Size
+		m.bytes += o.length()
 		m.objects = append(m.objects, o)
 		if len(m.objects) == 2*rowsPerPack {
 			m.packed = append(m.packed, m.pack(m.objects[:rowsPerPack]))
@@ -175,6 +175,8 @@ func (m *Manifest) pack(rows []Object) []byte {
 		b = append(b, o.Name[n:]...)
 		b = binary.AppendUvarint(b, uint64(o.Size))
 		b = binary.AppendUvarint(b, uint64(o.From))
+		b = binary.AppendUvarint(b, uint64(o.Start))
+		b = binary.AppendUvarint(b, uint64(o.After))
 		if o.ModTime.IsZero() {
 			b = append(b, 0)
 		} else {
@@ -257,6 +259,8 @@ func (m *Manifest) unpack(packed []byte) []Object {
 		before = o.Name
 		o.Size = int64(uvarint())
 		o.From = int(uvarint())
+		o.Start = int64(uvarint())
+		o.After = uint32(uvarint())
 		dated := b[0] == 1
 		b = b[1:]
 		if dated {

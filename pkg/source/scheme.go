@@ -74,8 +74,9 @@ type opened struct {
 	io.Reader
 	at      io.ReaderAt
 	size    int64
-	fault   *fault // how reading it failed, as far as its bytes are not to blame
-	damaged error  // why nothing of it can be read, as far as they are
+	fault   *fault  // how reading it failed, as far as its bytes are not to blame
+	damaged error   // why nothing of it can be read, as far as they are
+	growth  *growth // what of it is to be read; nil: all
 	close   func() error
 }
 

@@ -137,7 +137,15 @@ type Object struct {
 	Fingerprint string    `json:"fingerprint"` // changes when the bytes do
 	ModTime     time.Time `json:"mod_time,omitzero"`
 	From        int       `json:"from,omitempty"` // which of Options.From it belongs to, from 0
+	// Start is where it begins in the bytes that Size and Fingerprint are of, and After one more
+	// than the entry of the manifest that it continues: it is what a file had grown by. 0: it is
+	// the whole.
+	Start int64  `json:"start,omitempty"`
+	After uint32 `json:"after,omitempty"`
 }
+
+// length is how many bytes of the object the entry is.
+func (o Object) length() int64 { return o.Size - o.Start }
 
 // ID is a short name for the object's bytes, for insert ids of events without
 // messageId.
@@ -158,7 +166,7 @@ func (e *InputError) Unwrap() error { return e.Err }
 type ChangedError struct {
 	Object string
 	What   string
-	Else   string // what else helps; "": nothing
+	Gone   bool // it is not there at all
 }
 
 func changedf(object, format string, args ...any) *ChangedError {
@@ -166,12 +174,8 @@ func changedf(object, format string, args ...any) *ChangedError {
 }
 
 func (e *ChangedError) Error() string {
-	text := fmt.Sprintf("%s has changed since the run began (%s): resuming would mix two inputs; "+
+	return fmt.Sprintf("%s has changed since the run began (%s): resuming would mix two inputs; "+
 		"restore it, or start over with --fresh", e.Object, e.What)
-	if e.Else != "" {
-		text += "; " + e.Else
-	}
-	return text
 }
 
 // DefaultMaxRecord is the length of a record in bytes from which on it is too
@@ -185,6 +189,8 @@ type Options struct {
 	From []string
 	// MaxRecord bounds one record; 0: DefaultMaxRecord.
 	MaxRecord int
+	// AllowEmpty says that a folder, a pattern or a prefix may have nothing in it.
+	AllowEmpty bool
 	// Frozen is the manifest of the run that is resumed: its objects come
 	// first, in this order, and have to be there unchanged; what From has
 	// beyond them comes after.
@@ -194,6 +200,13 @@ type Options struct {
 	// a resume is given as Frozen. It is never called at the same time twice.
 	// nil: none.
 	Freeze func(added []Object) error
+	// Void are entries of Frozen that are not read any more, since they were something else when
+	// they should have been, and how many bytes of each were read before.
+	Void map[int]int64
+	// Voided is called with an entry that turns out, while it is to be read for the first time, to
+	// be something else than was frozen: it is void from then on, and what is behind it is
+	// read. An error ends the reading. nil: that is the end of it.
+	Voided func(entry int) error
 
 	// Format names the shape of the records: "auto" (or ""), "segment",
 	// "table", or one of Shapes.

@@ -67,6 +67,7 @@ type reading struct {
 	noted   func(why string)
 	raw     interface{ fatal() error } // why reading the object failed, below src
 	live    interface{ idle() bool }   // set for a stream that may have to be waited for
+	growth  *growth                    // what is to be read of the object; nil: all
 	failed  error
 }
 
@@ -128,10 +129,46 @@ func (r *reading) run(f io.Reader, from Position) error {
 	}
 	r.chunk.As = r.why
 	r.bom(from)
+	if r.growth != nil {
+		if err := r.toGrowth(codec); err != nil {
+			return err
+		}
+	}
 	if err := r.skipTo(from.Offset); err != nil {
 		return err
 	}
 	return r.records(from)
+}
+
+// growth is the part of an object that was appended. Offsets in it go on where it
+// starts, in the bytes as they are stored.
+type growth struct {
+	start int64
+	src   io.Reader // from there on
+	close io.Closer // of what decompresses it; nil: nothing does
+}
+
+// toGrowth goes on reading in what was appended, now that the object's beginning has told
+// what it is.
+func (r *reading) toGrowth(codec string) error {
+	g := r.growth
+	if r.mode == array || r.mode == envelope {
+		return changedf(r.name, "it has grown, and is one JSON document, which cannot be appended to")
+	}
+	r.src = g.src
+	if codec != "" {
+		src, _, err := decompress(bufio.NewReaderSize(g.src, 256<<10))
+		if r.raw.fatal() != nil {
+			return r.raw.fatal()
+		}
+		if err != nil {
+			return changedf(r.name, "it has grown, and what is new cannot be read: %v", err)
+		}
+		r.src = src
+		g.close, _ = src.(io.Closer)
+	}
+	r.buf, r.off, r.eof, r.broken, r.line = r.chunk.Data[:0], g.start, false, nil, 0
+	return nil
 }
 
 // bom skips a byte order mark that the object begins with.
@@ -197,6 +234,7 @@ func (r *reading) flush(rest []byte) error {
 	if len(c.Records) == 0 {
 		return r.ctx.Err()
 	}
+	r.unnumber(c.Records)
 	c.End = c.Records[len(c.Records)-1].End
 	c.Data = r.buf[:len(r.buf):cap(r.buf)]
 	r.last = c.End
@@ -289,10 +327,24 @@ func (r *reading) bad(raw []byte, at int64, reason Reason, detail string) error 
 		return nil // was yielded before
 	}
 	c.Records = []Record{{Raw: raw, End: c.End, Line: r.line, Err: &RecordError{reason, detail, r.name, at, r.line}}}
+	r.unnumber(c.Records)
 	if !r.yield(c) {
 		return errStopped
 	}
 	return nil
+}
+
+// unnumber takes the numbers of lines from records where nobody has counted those before.
+func (r *reading) unnumber(records []Record) {
+	if r.growth == nil {
+		return
+	}
+	for i := range records {
+		records[i].Line = 0
+		if records[i].Err != nil {
+			records[i].Err.Line = 0
+		}
+	}
 }
 
 // detect looks at the first document of the object. It is a function of the

@@ -104,8 +104,8 @@ func (k *stored) list(ctx context.Context, from int, address string) (lister, er
 	if err != nil {
 		return nil, err
 	}
-	if len(page.Keys) == 0 {
-		return nil, inputf("there is nothing at %s", address)
+	if len(page.Keys) == 0 && !s.o.AllowEmpty {
+		return nil, inputf("there is nothing at %s (--allow-empty takes that for no events)", address)
 	}
 	if !s.o.Since.IsZero() || !s.o.Until.IsZero() {
 		var names []string

@@ -1,0 +1,383 @@
+package source
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// chain is a local file as the manifest has it: an entry for what was there when it was
+// first seen, and one for each piece that was appended since. It is known by its bytes, not by
+// its name: a log that was rotated has another one.
+type chain struct {
+	entries []int  // in the manifest
+	last    Object // the last of them
+	end     int64  // what of the file is in the manifest
+	stuck   error  // why nothing can follow; nil: it can
+
+	path string // where the file is; "": nowhere
+	size int64  // when it was looked at last
+	at   time.Time
+}
+
+// chains are the local files that a manifest has. They are safe for concurrent use.
+type chains struct {
+	disk Disk
+	void map[int]int64
+
+	mu      sync.Mutex
+	all     []*chain
+	byEntry map[int]*chain
+	claimed map[string]*chain // by where they are
+}
+
+func newChains(d Disk, frozen []Object, void map[int]int64) *chains {
+	c := &chains{disk: d, void: void, byEntry: map[int]*chain{}, claimed: map[string]*chain{}}
+	for i, o := range frozen {
+		if !strings.Contains(o.Name, "://") && !isMember(d, o.Name) {
+			c.add(i, o)
+		}
+	}
+	return c
+}
+
+// isMember says that a name is that of an archive's member.
+func isMember(d Disk, name string) bool {
+	if !strings.Contains(name, "!") {
+		return false
+	}
+	_, member, err := split(d, name)
+	return err == nil && member != "" || err != nil && isZip(name[:strings.IndexByte(name, '!')])
+}
+
+// add notes an entry of the manifest.
+func (c *chains) add(i int, o Object) *chain {
+	ch := c.byEntry[int(o.After)-1]
+	if o.After == 0 || ch == nil {
+		ch = &chain{}
+		c.all = append(c.all, ch)
+	}
+	ch.entries, ch.last, ch.end = append(ch.entries, i), o, o.Size
+	c.byEntry[i] = ch
+	if cut, is := c.void[i]; is {
+		if ch.end = cut; cut > 0 && c.packed(o) {
+			ch.stuck = changedf(o.Name, "it was something else while it was being read, and it is compressed")
+		}
+	}
+	return ch
+}
+
+// note is add for entries that are new: their files are where they were just found.
+func (c *chains) note(from int, objects []Object) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, o := range objects {
+		if strings.Contains(o.Name, "://") || isMember(c.disk, o.Name) {
+			continue
+		}
+		ch := c.add(from+i, o)
+		if ch.path == "" {
+			ch.path, ch.size, ch.at = o.Name, o.Size, o.ModTime
+		}
+		c.claimed[ch.path] = ch
+	}
+}
+
+// ofInput are the chains of one address.
+func (c *chains) ofInput(from int) (some []*chain) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ch := range c.all {
+		if ch.last.From == from {
+			some = append(some, ch)
+		}
+	}
+	return some
+}
+
+// packed says that a file is compressed, as far as it can be seen.
+func (c *chains) packed(o Object) bool {
+	f, _, err := openFile(c.disk, o.Name)
+	if err != nil {
+		return true // who knows
+	}
+	defer f.Close()
+	return codecAt(f, 0) != ""
+}
+
+// isAt says whether the file of a chain is at a path.
+func (c *chains) isAt(ch *chain, path string) (is bool, err error) {
+	f, info, err := openFile(c.disk, path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close() // nothing was written
+	if info.Size() < ch.last.Size {
+		return false, nil
+	}
+	at := &faultReaderAt{f, &fault{}, path, info.Size()}
+	print, err := fingerprint(at, ch.last.Size)
+	if err == nil && print == ch.last.Fingerprint {
+		ch.path, ch.size, ch.at = path, info.Size(), info.ModTime()
+		return true, nil
+	}
+	return false, err
+}
+
+// locate finds out where the files are: under their names, or under that of another one of
+// names, or of their folder, whose name begins alike. newest first: a log's own name is
+// that of the one that is written now.
+func (c *chains) locate(names []string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var lost []*chain
+	claimed := map[string]*chain{}
+	for _, ch := range slices.Backward(c.all) {
+		is := false
+		if ch.path != "" && claimed[ch.path] == nil && c.unchanged(ch) {
+			is = true
+		}
+		for _, path := range []string{ch.path, ch.last.Name} {
+			if is || path == "" || claimed[path] != nil {
+				continue
+			}
+			var err error
+			if is, err = c.isAt(ch, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				if !isOddFile(err) {
+					return fmt.Errorf("looking at %s: %w", path, err)
+				}
+			}
+		}
+		if is {
+			claimed[ch.path] = ch
+			continue
+		}
+		ch.path = ""
+		lost = append(lost, ch)
+	}
+	c.claimed = claimed
+	for _, ch := range lost {
+		if err := c.search(ch, names); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unchanged says that a file is what it was when it was looked at last, by its time and size.
+func (c *chains) unchanged(ch *chain) bool {
+	info, err := c.disk.Stat(ch.path)
+	return err == nil && info.Size() == ch.size && info.ModTime().Equal(ch.at) && info.Mode().IsRegular()
+}
+
+// isOddFile says that what lies at a path is no file that can be read as one.
+func isOddFile(err error) bool {
+	var inner *fs.PathError
+	return !errors.As(err, &inner)
+}
+
+// mostSiblings bounds how many files are looked at in search of one that was moved.
+const mostSiblings = 2000
+
+// search looks for the file of a chain that is not under its name.
+func (c *chains) search(ch *chain, names []string) error {
+	dir, base := filepath.Split(ch.last.Name)
+	stem, _, _ := strings.Cut(base, ".")
+	candidates := slices.Clone(names)
+	entries, err := c.disk.ReadDir(filepath.Clean(dir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), stem) && e.Type().IsRegular() {
+			candidates = append(candidates, filepath.Join(dir, e.Name()))
+		}
+	}
+	for i, path := range candidates {
+		if i >= mostSiblings {
+			break
+		}
+		if c.claimed[path] != nil {
+			continue
+		}
+		if is, err := c.isAt(ch, path); err == nil && is {
+			c.claimed[path] = ch
+			return nil
+		}
+	}
+	return nil
+}
+
+// named is the newest chain that was under a name last.
+func (c *chains) named(name string) *chain {
+	for _, ch := range slices.Backward(c.all) {
+		if ch.last.Name == name {
+			return ch
+		}
+	}
+	return nil
+}
+
+// whereIs is the path of an entry's file, which is looked for when it is not where it was.
+func (c *chains) whereIs(entry int, name string) string {
+	c.mu.Lock()
+	ch := c.byEntry[entry]
+	if ch == nil {
+		c.mu.Unlock()
+		return name
+	}
+	known := ch.path != "" && c.unchanged(ch)
+	c.mu.Unlock()
+	if !known {
+		if err := c.locate(nil); err != nil {
+			return name
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ch.path == "" {
+		return name
+	}
+	return ch.path
+}
+
+// grown is the entry for what a file has beyond the manifest; ok is false when that is
+// nothing. whole: a line that is not complete is left for later.
+func (c *chains) grown(ch *chain, whole bool) (o Object, ok bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ch.path == "" || ch.size <= ch.end {
+		return o, false, nil
+	}
+	if ch.stuck != nil {
+		return o, false, ch.stuck
+	}
+	f, info, err := openFile(c.disk, ch.path)
+	if err != nil {
+		return o, false, err
+	}
+	defer f.Close() // nothing was written
+	at := &faultReaderAt{f, &fault{}, ch.path, info.Size()}
+	o = Object{Name: ch.path, Size: info.Size(), Start: ch.end, ModTime: info.ModTime(), From: ch.last.From,
+		After: uint32(ch.entries[len(ch.entries)-1] + 1)}
+	if ch.end > 0 {
+		if err := continues(at, ch.end); err != nil {
+			return o, false, &ChangedError{Object: ch.path, What: err.Error()}
+		}
+		if o.Start, err = startOfGrowth(at, ch.end, o.Size); err != nil {
+			return o, false, err
+		}
+	}
+	if whole && codecAt(at, 0) == "" {
+		if o.Size, err = wholeLines(at, o.Start, o.Size); err != nil || o.Size <= o.Start {
+			return o, false, err
+		}
+	}
+	o.Fingerprint, err = fingerprint(at, o.Size)
+	return o, err == nil, err
+}
+
+// continues says whether what is behind a place of a file can follow what is before it.
+func continues(at io.ReaderAt, end int64) error {
+	codec := codecAt(at, 0)
+	switch codec {
+	case "":
+		return nil
+	case "gzip", "zstd", "bzip2", "xz", "lz4", "snappy":
+		if codecAt(at, end) == codec {
+			return nil
+		}
+		return fmt.Errorf("it has grown, and what is new is no %s stream of its own: it was being written when it was read",
+			codec)
+	}
+	return fmt.Errorf("it has grown, and is %s, which cannot be appended to", codec)
+}
+
+// codecAt names the compression, or the kind of file, that begins at a place; "": none.
+func codecAt(at io.ReaderAt, from int64) string {
+	var head [265]byte
+	n, _ := at.ReadAt(head[:], from)
+	has := func(magic string) bool { return bytes.HasPrefix(head[:n], []byte(magic)) }
+	switch {
+	case has("\x1f\x8b"):
+		return "gzip"
+	case has("\x28\xb5\x2f\xfd"), n >= 4 && head[0]&0xf0 == 0x50 && string(head[1:4]) == "\x2a\x4d\x18":
+		return "zstd"
+	case has("BZh"):
+		return "bzip2"
+	case has("\xfd7zXZ\x00"):
+		return "xz"
+	case has("\x04\x22\x4d\x18"):
+		return "lz4"
+	case has("\xff\x06\x00\x00"):
+		return "snappy"
+	case has("\xff\xfe"), has("\xfe\xff"):
+		return "UTF-16"
+	case has("PAR1"):
+		return "Parquet"
+	case has("PK"):
+		return "a zip archive"
+	case n >= tarHead && string(head[257:tarHead]) == "ustar":
+		return "a tar archive"
+	}
+	return ""
+}
+
+// startOfGrowth is where reading of what was appended at a place begins: there, unless the file
+// ended in the middle of a line then, which was no record. That line is read once more, whole.
+func startOfGrowth(at io.ReaderAt, end, size int64) (int64, error) {
+	if codecAt(at, 0) != "" {
+		return end, nil
+	}
+	var around [2]byte
+	if _, err := at.ReadAt(around[:], end-1); err != nil {
+		return 0, err
+	}
+	if around[0] == '\n' || around[1] == '\n' || around[1] == '\r' {
+		return end, nil
+	}
+	from := max(0, end-DefaultMaxRecord)
+	line, err := lastLine(at, from, end)
+	if err != nil {
+		return 0, err
+	}
+	if event.Valid(bytes.TrimSpace(line)) == nil {
+		return end, nil // it was a record, and what follows begins another one
+	}
+	return end - int64(len(line)), nil
+}
+
+// lastLine is what is behind the last line end of a part of a file.
+func lastLine(at io.ReaderAt, from, end int64) (line []byte, err error) {
+	const step = 64 << 10
+	for end > from {
+		n := min(step, end-from)
+		part := make([]byte, n, int(n)+len(line))
+		if _, err := at.ReadAt(part, end-n); err != nil {
+			return nil, err
+		}
+		if i := bytes.LastIndexByte(part, '\n'); i >= 0 {
+			return append(part[i+1:], line...), nil
+		}
+		line, end = append(part, line...), end-n
+	}
+	return line, nil
+}
+
+// wholeLines is the size of a part of a file up to its last line end.
+func wholeLines(at io.ReaderAt, start, size int64) (int64, error) {
+	line, err := lastLine(at, max(start, size-DefaultMaxRecord), size)
+	if err != nil || int64(len(line)) >= DefaultMaxRecord {
+		return size, err // longer than a record may be: it is rejected as it is
+	}
+	return size - int64(len(line)), nil
+}
