@@ -16,7 +16,7 @@ const currencies = " AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD
 	"TWD TZS " +
 	"UAH UGX USD USN UYI UYU UYW UZS VES VND VUV WST XAF XAG XAU XBA XBB XBC XBD XCD XDR XOF XPD XPF XPT XSU XTS XUA " +
 	"XXX YER " +
-	"ZAR ZMW ZWC "
+	"ZAR ZMW ZWC SLE VED XAD XCG ZWG "
 
 // IsCurrency says that a text is a code of ISO 4217, in any case.
 func IsCurrency(code string) bool {

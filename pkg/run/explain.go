@@ -390,6 +390,10 @@ func (e *explainer) lane(p *dryLane, r *selection.Record) (*ExplainedLane, error
 		return nil, err
 	}
 	l.Shown = e.shown
+	if i := slices.IndexFunc(l.Shown, func(s Shown) bool { return s.Live != "" }); i >= 0 {
+		l.Gates = append(l.Gates, Gate{Name: "history",
+			Says: l.Shown[i].Live + ": a run stops before that, unless --trigger-live " + d.Name + " says that it is meant"})
+	}
 	return l, nil
 }
 
