@@ -67,9 +67,8 @@ var byDesign = map[string]struct {
 	"facebook-conversions-api": {fields: []string{"header Authorization", ".event_time"}},
 	// Batches are upserted instead of searched for, updated and created.
 	"hubspot": {fields: []string{"path", "method", "query idProperty", "query includeProperties"}, rows: map[string]string{
-		"hubspot.upsertObject/":             "the search is not made",
-		"hubspot.upsertCustomObjectRecord/": "the search is not made",
-		"hubspot.upsertContact/batch":       "the batch is not read first",
+		"hubspot.upsertObject/":       "the search is not made",
+		"hubspot.upsertContact/batch": "the batch is not read first",
 	}},
 	"iterable": {rows: map[string]string{
 		"iterable.updateUser/batch": "nobody is not sent", "iterable.trackEvent/batch": "nobody is not sent",

@@ -3,6 +3,8 @@
 package hubspot
 
 import (
+	"bytes"
+	"encoding/json"
 	"regexp"
 	"strings"
 	"time"
@@ -395,8 +397,17 @@ func flat() body.Node {
 			}
 			return event.AppendQuoted(dst, strings.Join(parts, ";"))
 		}),
-		body.This().IsObject().Trim(), body.This().IsText().Trim(), body.This().NotNull(),
+		inJSON(), body.This().IsText().Trim(), body.This().NotNull(),
 	)
+}
+
+// inJSON is an object as a text, without blanks.
+func inJSON() body.Value {
+	return body.This().IsObject().As("its JSON", func(dst []byte, v event.Value, _ *body.Context) []byte {
+		var b bytes.Buffer
+		_ = json.Compact(&b, v.Raw()) // which was valid
+		return event.AppendQuoted(dst, b.Bytes())
+	})
 }
 
 // clean is the value of a property of any type: what says true or false is so.
@@ -404,7 +415,8 @@ func clean() body.Node {
 	word := body.This().IsText().Trim().Lower()
 	return body.First(
 		body.This().IsNumber(), body.This().IsBoolean(),
-		body.If(word.Is("true"), body.Const(true)), body.If(word.Is("false"), body.Const(false)), body.This().Trim(),
+		body.If(word.Is("true"), body.Const(true)), body.If(word.Is("false"), body.Const(false)), inJSON(),
+		body.This().Trim(),
 	)
 }
 
