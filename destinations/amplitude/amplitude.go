@@ -4,7 +4,6 @@ package amplitude
 
 import (
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
@@ -64,8 +63,14 @@ func New() destination.Destination {
 			Dedupe: destination.Dedupe{Field: "insert_id", Window: 7 * 24 * time.Hour,
 				Docs: httpDocs + "#event-deduplication"},
 		},
-		Order:   true,
-		Verdict: verdict,
+		Order: true,
+		Sayings: []destination.Saying{
+			{Docs: httpDocs, Status: []int{400}, At: "missing_field", Is: []string{"api_key"}, Then: destination.Retry,
+				Reason: destination.Unauthorized},
+			{Docs: httpDocs, Status: []int{400}, At: ".", Is: []string{"*invalid_api_key*", "*invalid api key*",
+				"*invalid api_key*"}, Then: destination.Retry, Reason: destination.Unauthorized},
+			{Docs: httpDocs, Status: []int{429}, Then: destination.Retry, Reason: destination.RateLimited, After: 30 * time.Second},
+		},
 		Success: []destination.Success{destination.JSON(httpDocs, destination.Is("code", 200),
 			destination.Counts("events_ingested"))},
 		Actions: destination.Actions{
@@ -183,26 +188,6 @@ func logPurchase() *destination.Declared {
 		Doc("An order with its revenue, and one event for each of its products.").
 		Fields(whoFields(), eventFields(), agentFields(), campaignFields(), field.Boolean("trackRevenuePerProduct").
 			Always(false))
-}
-
-// verdict reads what Amplitude says with a status of its own: a key it does not
-// know is a 400, and a user who sends too much has to wait half a minute.
-// https://amplitude.com/docs/apis/analytics/http-v2#responses
-// https://github.com/amplitude/Amplitude-TypeScript/blob/main/packages/analytics-core/src/plugins/destination.ts
-func verdict(a *destination.Answer) destination.Result {
-	switch {
-	case a.Status == 400 && (a.JSON.Get("missing_field").IsText("api_key") || badKey(a.Body)):
-		return a.Retry(destination.Unauthorized)
-	case a.Status == 429 && a.Header.Get("Retry-After") == "":
-		return a.RetryIn(destination.RateLimited, 30*time.Second)
-	}
-	return destination.Result{}
-}
-
-func badKey(body []byte) bool {
-	text := strings.ToLower(string(body[:min(len(body), 400)]))
-	return strings.Contains(text, "invalid_api_key") || strings.Contains(text, "invalid api key") || strings.Contains(
-		text, "invalid api_key")
 }
 
 // indexed reads a 400 that names the events at fault. Nothing of the request

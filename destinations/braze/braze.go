@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 
@@ -75,7 +74,6 @@ func New() destination.Destination {
 			EventBytes:  destination.Cap{N: 3_900_000, Docs: "https://www.braze.com/docs/api/errors/"},
 		},
 		Order:   true,
-		Verdict: verdict,
 		Success: success(),
 		Live: destination.Live{Does: "may start the campaigns and canvases that wait for it",
 			Docs: trackDocs},
@@ -192,14 +190,4 @@ func success(counts ...destination.Member) []destination.Success {
 		destination.JSON(trackDocs, members...).With(200, 201, 202),
 		destination.JSON("https://www.braze.com/docs/api/errors/", destination.Is("message", "queued")).With(202),
 	}
-}
-
-// verdict reads how long to wait from the header that Braze sends with 429.
-// https://www.braze.com/docs/api/api_limits/#monitoring-your-rate-limits
-func verdict(a *destination.Answer) destination.Result {
-	after, err := strconv.Atoi(strings.TrimSpace(a.Header.Get("X-Ratelimit-Retry-After")))
-	if a.Status != 429 || err != nil || after <= 0 {
-		return destination.Result{}
-	}
-	return a.RetryIn(destination.RateLimited, time.Duration(min(after, 86400))*time.Second)
 }

@@ -64,7 +64,7 @@ func New() destination.Destination {
 			Dedupe: destination.Dedupe{Field: "event_id, together with event_name", Window: 48 * time.Hour,
 				Docs: dedupeDocs},
 		},
-		Verdict: throttled,
+		Sayings: sayings(),
 		Success: []destination.Success{destination.JSON(docs+"#send", destination.Counts("events_received"))},
 		Actions: slices.Concat(
 			twice("purchase", "Purchase", "An order was completed.",
@@ -285,32 +285,17 @@ func haveCategories(contents event.Value) bool {
 	return true
 }
 
-// throttled reads what Meta says with a status of 400: the codes of rate limits
-// and of passing troubles, and those of the token.
-// https://developers.facebook.com/docs/graph-api/guides/error-handling
+// sayings are what Meta says with a status of 400: the codes of rate limits and of passing
+// troubles, and those of the token.
 // https://developers.facebook.com/docs/graph-api/overview/rate-limiting#error-codes
-func throttled(a *destination.Answer) destination.Result {
-	if a.Status < 400 {
-		return destination.Result{}
+func sayings() []destination.Saying {
+	code := func(r destination.Reason, at string, is ...string) destination.Saying {
+		return destination.Saying{Docs: "https://developers.facebook.com/docs/graph-api/guides/error-handling",
+			Status: []int{4, 5}, At: at, Is: is, Then: destination.Retry, Reason: r}
 	}
-	e := a.JSON.Get("error")
-	code := e.Get("code")
-	switch {
-	case is(code, "4", "17", "32", "341", "613") || len(code.Raw()) == 5 && string(code.Raw()[:2]) == "80":
-		return a.Retry(destination.RateLimited)
-	case is(code, "1", "2") || e.Get("is_transient").Bool():
-		return a.Retry(destination.Unavailable)
-	case is(code, "104", "190", "102") || is(code, "10", "200"):
-		return a.Retry(destination.Unauthorized)
+	return []destination.Saying{
+		code(destination.RateLimited, "error.code", "4", "17", "32", "341", "613", "80*"),
+		code(destination.Unavailable, "error.code", "1", "2"), code(destination.Unavailable, "error.is_transient", "true"),
+		code(destination.Unauthorized, "error.code", "104", "190", "102", "10", "200"),
 	}
-	return destination.Result{}
-}
-
-func is(v event.Value, texts ...string) bool {
-	for _, t := range texts {
-		if string(v.Raw()) == t {
-			return true
-		}
-	}
-	return false
 }

@@ -72,8 +72,14 @@ func New() destination.Destination {
 			Rates:       []destination.Rate{{N: 100, Per: 10 * time.Second, Of: destination.Requests, Docs: usageDocs}},
 			BatchEvents: destination.Cap{N: 100, Docs: contactDocs},
 		},
-		Order:   true,
-		Verdict: verdict,
+		Order: true,
+		Sayings: []destination.Saying{
+			// Locked for two seconds; and the account is being moved.
+			{Docs: errorDocs, Status: []int{423}, Then: destination.Retry, Reason: destination.Conflict, After: 2 * time.Second},
+			{Docs: errorDocs, Status: []int{477}, Then: destination.Retry, Reason: destination.Unavailable},
+			{Docs: usageDocs, Status: []int{429}, At: "policyName", Is: []string{"TEN_SECONDLY_ROLLING"},
+				Then: destination.Retry, Reason: destination.RateLimited, After: 10 * time.Second},
+		},
 		Success: []destination.Success{destination.NoBody(eventDocs, 204)},
 		Live: destination.Live{Does: "may enrol records in the workflows and lists that wait for it",
 			Docs: flowDocs},
@@ -85,29 +91,6 @@ func New() destination.Destination {
 				Mapping: map[string]mapping.Value{"associateContact": mapping.Literal(false)}},
 		},
 	}.Destination()
-}
-
-// verdict reads the statuses that only HubSpot has.
-func verdict(a *destination.Answer) destination.Result {
-	r := destination.Result{Outcome: destination.Retry, Status: a.Status, Detail: a.Words(),
-		RetryAfter: a.RetryAfter(time.Time{})}
-	switch a.Status {
-	case 423:
-		// https://developers.hubspot.com/docs/api-reference/error-handling: locked for two seconds
-		r.Reason, r.RetryAfter = destination.Conflict, max(r.RetryAfter, 2*time.Second)
-	case 477:
-		// https://developers.hubspot.com/docs/api-reference/error-handling: the account is being moved
-		r.Reason = destination.Unavailable
-	case 429:
-		r.Reason = destination.RateLimited
-		if a.JSON.Get("policyName").IsText("TEN_SECONDLY_ROLLING") {
-			// https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines
-			r.RetryAfter = max(r.RetryAfter, 10*time.Second)
-		}
-	default:
-		return destination.Result{}
-	}
-	return r
 }
 
 // occurrences is an action that sends occurrences of custom events.

@@ -74,12 +74,8 @@ func New() destination.Destination {
 		},
 		// Events need their contact, and the last write to a contact wins.
 		Order: true,
-		Verdict: func(a *destination.Answer) (r destination.Result) {
-			if a.Status == http.StatusConflict {
-				r = a.Retry(destination.Conflict)
-			}
-			return r
-		},
+		Sayings: []destination.Saying{{Docs: contactDocs, Status: []int{http.StatusConflict}, Then: destination.Retry,
+			Reason: destination.Conflict}},
 		Live: destination.Live{Does: "may set off the series and rules that wait for it",
 			Docs: eventDocs},
 		Actions: destination.Actions{

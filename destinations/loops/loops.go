@@ -2,7 +2,6 @@
 package loops
 
 import (
-	"strings"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
@@ -44,12 +43,8 @@ func New() destination.Destination {
 		},
 		Order: true,
 		// A key that was used in the last 24 hours: the event is there already.
-		Verdict: func(a *destination.Answer) destination.Result {
-			if a.Status == 409 && strings.HasPrefix(a.JSON.Get("message").Text(), "Idempotency key") {
-				return a.Took()
-			}
-			return destination.Result{}
-		},
+		Sayings: []destination.Saying{{Docs: eventDocs, Status: []int{409}, At: "message", Is: []string{"Idempotency key*"},
+			Then: destination.Delivered}},
 		Live: destination.Live{Does: "may start the workflows that wait for it",
 			Docs: eventDocs},
 		Actions: destination.Actions{

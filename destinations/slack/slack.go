@@ -4,7 +4,6 @@ package slack
 
 import (
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
@@ -56,8 +55,11 @@ func New() destination.Destination {
 			Rates:       []destination.Rate{{N: 1, Per: time.Second, Of: destination.Requests, Docs: rateDocs}},
 			BatchEvents: destination.Cap{N: 1, Docs: docs},
 		},
-		Order:   true,
-		Verdict: verdict,
+		Order: true,
+		// A webhook that is gone, as opposed to a message that is refused.
+		Sayings: []destination.Saying{{Docs: errorDocs, Status: []int{404, 410}, At: ".",
+			Is:   []string{"no_service", "no_service_id", "no_team", "team_disabled", "invalid_token", "no_active_hooks"},
+			Then: destination.Retry, Reason: destination.Unauthorized, Detail: "the webhook is gone; see " + errorDocs}},
 		Success: []destination.Success{destination.Words(docs, "ok")},
 		Live: destination.Live{Does: "posts a message that people are notified of",
 			Docs: docs},
@@ -120,18 +122,4 @@ func path(dst []byte, v event.Value, _ *body.Context) []byte {
 		return dst
 	}
 	return event.AppendQuoted(dst, u.RequestURI())
-}
-
-// verdict tells a webhook that is gone from a message that is refused.
-// https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors
-func verdict(a *destination.Answer) destination.Result {
-	if a.Status != 404 && a.Status != 410 {
-		return destination.Result{}
-	}
-	switch word := strings.TrimSpace(string(a.Body)); word {
-	case "no_service", "no_service_id", "no_team", "team_disabled", "invalid_token", "no_active_hooks":
-		return destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized, Status: a.Status,
-			Detail: word + ": the webhook is gone; see " + errorDocs}
-	}
-	return destination.Result{}
 }

@@ -48,7 +48,7 @@ func New() destination.Destination {
 			Window:      destination.Window{Past: 28 * 24 * time.Hour, Violation: "matches to nothing", Docs: attributionDocs},
 			Dedupe:      destination.Dedupe{Field: "event_id, together with event", Window: 48 * time.Hour, Docs: dedupeDocs},
 		},
-		Verdict: verdict,
+		Sayings: sayings(),
 		Success: []destination.Success{destination.JSON(codeDocs, destination.Is("code", 0), destination.Text("request_id"))},
 		Actions: destination.Actions{
 			destination.Action("reportWebEvent", "Report Web Event").Doc("An event of a website, or of a CRM system.").
@@ -171,28 +171,19 @@ func clickID(dst []byte, v event.Value, _ *body.Context) []byte {
 	return event.AppendQuoted(dst, []byte(u.Query().Get("ttclid")))
 }
 
-// verdict reads the code in the body: the status is 200 whatever happened.
+// sayings are the codes in the body: the status is 200 whatever happened.
 // https://business-api.tiktok.com/portal/docs?id=1737172488964097
-func verdict(a *destination.Answer) destination.Result {
-	if a.Status/100 != 2 {
-		return destination.Result{}
+func sayings() []destination.Saying {
+	code := func(then destination.Outcome, r destination.Reason, codes ...string) destination.Saying {
+		return destination.Saying{Docs: codeDocs, Status: []int{2}, At: "code", Is: codes, Then: then, Reason: r}
 	}
-	r := destination.Result{Status: a.Status, Detail: a.Words()}
-	switch code := string(a.JSON.Get("code").Raw()); {
-	case code == "0":
-		return a.Took()
-	case code == "20001" && a.Status/100 == 2:
-		// Some of the events were taken, and which is not said: they are asked about again in parts,
-		// and those that were are recognised by their event_id.
-		r.Outcome, r.Reason = destination.Rejected, destination.Refused
-	case code == "40100" || code == "40016" || code == "40133":
-		r.Outcome, r.Reason = destination.Retry, destination.RateLimited
-	case code == "40101" || code == "40102" || code == "40103" || code == "40104" || code == "40105" || code == "40001":
-		r.Outcome, r.Reason = destination.Retry, destination.Unauthorized
-	case code == "" || strings.HasPrefix(code, "5") || code == "40700" || code == "60001":
-		r.Outcome, r.Reason = destination.Retry, destination.Unavailable
-	default:
-		r.Outcome, r.Reason = destination.Rejected, destination.Refused
+	return []destination.Saying{
+		code(destination.Delivered, "", "0"),
+		code(destination.Retry, destination.RateLimited, "40100", "40016", "40133"),
+		code(destination.Retry, destination.Unauthorized, "40101", "40102", "40103", "40104", "40105", "40001"),
+		code(destination.Retry, destination.Unavailable, "", "5*", "40700", "60001"),
+		// With 20001 some of the events were taken, and which is not said: they are asked about again in
+		// parts, and those that were are recognised by their event_id.
+		code(destination.Rejected, destination.Refused, "*"),
 	}
-	return r
 }

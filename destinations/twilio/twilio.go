@@ -35,15 +35,8 @@ func New() destination.Destination {
 				destination.Is("status", "accepted", "scheduled", "queued", "sending", "sent")).With(201),
 		},
 		// A message that was made and failed: made again it would fail again.
-		Verdict: func(a *destination.Answer) destination.Result {
-			switch a.JSON.Get("status").Text() {
-			case "failed", "undelivered", "canceled":
-				return destination.Result{
-					Outcome: destination.Rejected, Reason: destination.Refused, Status: a.Status, Detail: a.Words(),
-				}
-			}
-			return destination.Result{}
-		},
+		Sayings: []destination.Saying{{Docs: docs, At: "status", Is: []string{"failed", "undelivered", "canceled"},
+			Then: destination.Rejected, Reason: destination.Refused}},
 		Live: destination.Live{Does: "sends a message to a person, which is billed",
 			Docs: docs},
 		Actions: destination.Actions{

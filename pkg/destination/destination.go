@@ -367,7 +367,10 @@ type Spec[S any] struct {
 	Success []Success // of all actions that have none of their own
 	// Check validates settings beyond their tags; all problems at once.
 	Check func(s *S) []error
-	// Verdict maps a status for all actions before the default table; return
+	// Sayings are answers of all actions that mean something else than their status does, the first
+	// that describes one counts.
+	Sayings []Saying
+	// Verdict is that in Go, where no Saying can say it: it maps a status for all actions before the default table; return
 	// a zero Result to fall through.
 	Verdict func(a *Answer) Result
 	// Local opens a destination that is not HTTP at all (file, stdout): it

@@ -31,6 +31,7 @@ type Destination struct {
 	Limits   Limits
 	Order    bool
 	Local    bool
+	Sayings  []Saying // answers that mean something else than their status does
 	// Unused are the options of Spec.Unused.
 	Unused []string
 	// Open makes a Sender of a user's configuration. The error joins all
@@ -100,6 +101,7 @@ type Config struct {
 func (s Spec[S]) Destination() Destination {
 	d := Destination{
 		Info: s.Info, Settings: setting.Of[S](), Limits: s.Limits, Order: s.Order, Local: s.Local != nil, Unused: s.Unused,
+		Sayings: s.Sayings,
 	}
 	for _, a := range s.Actions {
 		info := a.info(s.Limits, s.Success)
@@ -237,6 +239,7 @@ type action struct {
 
 // sender is a Spec opened with settings.
 type sender struct {
+	sayings []Saying
 	verdict func(*Answer) Result // nil: nothing that all actions have in common
 	keys    Keys
 	base    string
@@ -307,7 +310,7 @@ func (s *subscription) takes(ev *event.Event) bool {
 }
 
 func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, error) {
-	o := &sender{verdict: s.Verdict}
+	o := &sender{sayings: s.Sayings, verdict: s.Verdict}
 	if s.Keys != nil {
 		o.keys = s.Keys(settings)
 	}
@@ -530,7 +533,8 @@ func Interpreted(s Sender) Sender {
 	if !ok {
 		return s
 	}
-	c := &sender{verdict: o.verdict, keys: o.keys, base: o.base, moved: o.moved, plan: o.plan, actions: o.actions, subs: o.subs,
+	c := &sender{sayings: o.sayings, verdict: o.verdict, keys: o.keys,
+		base: o.base, moved: o.moved, plan: o.plan, actions: o.actions, subs: o.subs,
 		names: o.names, lacks: o.lacks}
 	c.plain.Store(true)
 	return c
@@ -851,6 +855,9 @@ func (o *sender) exchange(ctx context.Context, t Transport, a *openAction, b *Ba
 // results reads an answer: the spec's verdict on the whole of it, or else the
 // action's on each delivery, or else what its status means.
 func (o *sender) results(a *openAction, answer *Answer, b *Batch) ([]Result, error) {
+	if r := answer.of(o.sayings); r.Outcome != Undecided {
+		return Same(r, len(b.Deliveries)), nil
+	}
 	if o.verdict != nil {
 		if r := o.verdict(answer); r.Outcome != Undecided {
 			return Same(r, len(b.Deliveries)), nil

@@ -47,6 +47,12 @@ func Manual(w io.Writer, d destination.Destination) {
 	if !showLimits(w, "  ", d.Limits) {
 		fmt.Fprintln(w, "  none")
 	}
+	if len(d.Sayings) > 0 {
+		fmt.Fprintln(w, "\nANSWERS THAT MEAN SOMETHING ELSE THAN THEIR STATUS")
+	}
+	for _, s := range d.Sayings {
+		fmt.Fprintf(w, "  %s (%s)\n", s, s.Docs)
+	}
 	fmt.Fprintln(w, "\nACTIONS")
 	for _, act := range d.Actions {
 		showAction(w, d, act)

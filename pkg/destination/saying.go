@@ -1,0 +1,104 @@
+package destination
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// Saying is a kind of answer that means something else than its status does by itself, such as a
+// 200 that says that nothing was taken.
+type Saying struct {
+	Docs   string // the partner's URL that describes it
+	Status []int  // none: any; one of less than 10 is of all statuses that begin so: 2 of 2xx
+	// At is the path in the JSON body of the word that tells it, "." the whole body as a text, and
+	// Is are such words: * at the end of one stands for anything, and so do both of *word*. ""
+	// is that there is none. No At: the status is enough.
+	At string
+	Is []string
+	// What it means.
+	Then   Outcome
+	Reason Reason
+	After  time.Duration // with Retry: how long to wait when the partner does not say
+	Detail string        // what is said of it beside the partner's words
+}
+
+// describes says that the answer is of the kind.
+func (s *Saying) describes(a *Answer) bool {
+	if len(s.Status) > 0 && !slices.ContainsFunc(s.Status, func(n int) bool { return n == a.Status || n == a.Status/100 }) {
+		return false
+	}
+	if s.At == "" {
+		return true
+	}
+	text := ""
+	if s.At == "." {
+		text = strings.TrimSpace(string(a.Body[:min(len(a.Body), 400)]))
+	} else if v := at(a.JSON, s.At); v.Exists() && v.Kind() != event.Null {
+		text = v.Text()
+	}
+	return slices.ContainsFunc(s.Is, func(word string) bool {
+		begin, open := strings.CutSuffix(word, "*")
+		inside, anywhere := strings.CutPrefix(begin, "*")
+		switch {
+		case !open:
+			return text == word
+		case anywhere && inside != "":
+			return strings.Contains(strings.ToLower(text), inside)
+		}
+		return strings.HasPrefix(text, begin)
+	})
+}
+
+// of is what the first of some sayings that describes an answer means; zero: none does.
+func (a *Answer) of(sayings []Saying) Result {
+	for i := range sayings {
+		s := &sayings[i]
+		if !s.describes(a) {
+			continue
+		}
+		r := Result{Outcome: s.Then, Reason: s.Reason, Status: a.Status, Detail: a.Words()}
+		if s.Then == Retry {
+			r.RetryAfter = cmp.Or(a.RetryAfter(time.Time{}), s.After)
+		}
+		if s.Detail != "" {
+			r.Detail = strings.TrimPrefix(r.Detail+": "+s.Detail, ": ")
+		}
+		if s.Then == Delivered {
+			r = a.Took()
+		}
+		return r
+	}
+	return Result{}
+}
+
+// String says what the answer looks like and what it means, for the documentation of a partner.
+func (s Saying) String() string {
+	var parts []string
+	for _, n := range s.Status {
+		text := strconv.Itoa(n)
+		if n < 10 {
+			text += "xx"
+		}
+		parts = append(parts, text)
+	}
+	out := cmp.Or(strings.Join(parts, " or "), "any status")
+	words := strings.Join(s.Is, ", ")
+	switch {
+	case s.At == ".":
+		out += " with the body " + words
+	case s.At != "" && slices.Equal(s.Is, []string{"*"}):
+		out += " with any other " + s.At
+	case s.At != "":
+		out += " with " + s.At + " " + strings.TrimPrefix(strings.ReplaceAll(", "+words, ", , ", ", none, "), ", ")
+	}
+	out += ": " + s.Then.String()
+	if s.Reason != "" {
+		out += " (" + string(s.Reason) + ")"
+	}
+	return out
+}

@@ -1,0 +1,50 @@
+package destination
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// TestSayings: the first that describes an answer counts, and none changes what others mean.
+func TestSayings(t *testing.T) {
+	list := []Saying{
+		{Status: []int{423}, Then: Retry, Reason: Conflict, After: 2 * time.Second},
+		{Status: []int{2}, At: "code", Is: []string{"0"}, Then: Delivered},
+		{Status: []int{2}, At: "code", Is: []string{"", "5*"}, Then: Retry, Reason: Unavailable},
+		{Status: []int{2}, At: "code", Is: []string{"*"}, Then: Rejected, Reason: Refused},
+		{Status: []int{400}, At: ".", Is: []string{"*invalid key*"}, Then: Retry, Reason: Unauthorized, Detail: "see there"},
+		{At: "error.code", Is: []string{"190"}, Then: Retry, Reason: Unauthorized},
+	}
+	for _, c := range []struct {
+		status int
+		after  string
+		body   string
+		want   Result
+	}{
+		{423, "", "", Result{Outcome: Retry, Reason: Conflict, RetryAfter: 2 * time.Second}},
+		{423, "7", "", Result{Outcome: Retry, Reason: Conflict, RetryAfter: 7 * time.Second}},
+		{200, "", `{"code":0}`, Result{Outcome: Delivered}},
+		{201, "", `{"code":"51000"}`, Result{Outcome: Retry, Reason: Unavailable, Detail: `{"code":"51000"}`}},
+		{200, "", `{}`, Result{Outcome: Retry, Reason: Unavailable, Detail: "{}"}},
+		{200, "", `{"code":40002}`, Result{Outcome: Rejected, Reason: Refused, Detail: `{"code":40002}`}},
+		{400, "", "An Invalid Key.", Result{Outcome: Retry, Reason: Unauthorized, Detail: "An Invalid Key.: see there"}},
+		{400, "", "An invalid event.", Result{}},
+		{403, "", `{"error":{"code":190}}`, Result{Outcome: Retry, Reason: Unauthorized, Detail: `{"error":{"code":190}}`}},
+		{403, "", `{"error":{"code":1901}}`, Result{}},
+	} {
+		a := &Answer{Status: c.status, Header: http.Header{}, Body: []byte(c.body)}
+		if c.after != "" {
+			a.Header.Set("Retry-After", c.after)
+		}
+		a.JSON, _ = event.ParseValue(a.Body) // else Missing
+		if c.want.Outcome != Undecided {
+			c.want.Status = c.status
+		}
+		if got := a.of(list); got != c.want {
+			t.Errorf("%d %s: %+v, want %+v", c.status, c.body, got, c.want)
+		}
+	}
+}
