@@ -55,10 +55,10 @@ times is a scenario.`,
 }
 
 type importOptions struct {
-	rules          redactionFlags
-	har, v4        bool
-	out, base, dir string
-	secret, vars   []string
+	convert.Request
+	rules  redactionFlags
+	out    string
+	secret []string
 }
 
 func (a *app) importCommand() *cobra.Command {
@@ -80,12 +80,12 @@ its answer is left out, and named.`,
 		RunE: func(_ *cobra.Command, args []string) error { return a.importFiles(&o, args) },
 	}
 	f := c.Flags()
-	f.BoolVar(&o.har, "har", false, "the file is HAR 1.2")
-	f.BoolVar(&o.v4, "go-vcr-v4", false, "the file is a cassette of go-vcr v3 or v4 (format 2)")
+	f.BoolVar(&o.HAR, "har", false, "the file is HAR 1.2")
+	f.BoolVar(&o.V4, "go-vcr-v4", false, "the file is a cassette of go-vcr v3 or v4 (format 2)")
 	f.StringVarP(&o.out, "output", "o", "", "cassette to write")
-	f.StringVar(&o.base, "base-url", "", "the service's address, where the files have paths only (WireMock, Postman)")
-	f.StringVar(&o.dir, "files", "", "folder of the bodies that mappings of WireMock name")
-	f.StringArrayVar(&o.vars, "var", nil, "NAME=VALUE of a variable in a collection of Postman (repeatable)")
+	f.StringVar(&o.Base, "base-url", "", "the service's address, where the files have paths only (WireMock, Postman)")
+	f.StringVar(&o.Bodies, "files", "", "folder of the bodies that mappings of WireMock name")
+	f.StringArrayVar(&o.Variables, "var", nil, "NAME=VALUE of a variable in a collection of Postman (repeatable)")
 	f.StringArrayVar(&o.secret, "secret", nil, "an environment variable whose value is secret (repeatable)")
 	o.rules.add(f)
 	return c
@@ -99,72 +99,15 @@ func (a *app) importFiles(o *importOptions, args []string) error {
 	if _, err := os.Stat(o.out); !errors.Is(err, fs.ErrNotExist) {
 		return usagef("%s is there already", o.out)
 	}
-	format, files, err := o.format(args)
-	if err != nil {
-		return err
-	}
-	r := convert.Reader{Format: format, Left: func(path, what string) {
+	o.Args = args
+	o.Left = func(path, what string) {
 		a.sayf("not imported: %s: %s", path, report.OneLine(a.secrets.redact(what)))
-	}}
-	if r.Options, err = o.importOptions(); err != nil {
-		return err
 	}
 	k := &cassette.Cassette{Path: o.out, HasMeta: true, Meta: cassette.Meta{Tool: "fanfold " + a.build.Version}}
-	for _, path := range files {
-		if err := r.Add(k, path); err != nil {
-			return &usageError{err}
-		}
-	}
-	if len(k.Interactions) == 0 {
-		return usagef("%s holds no conversation", strings.Join(args, ", "))
+	if err := o.Do(k); err != nil {
+		return &usageError{err}
 	}
 	return a.saveImported(k, o.secret, &o.rules)
-}
-
-// format finds the format that is asked for, "" for none, and the files.
-func (o *importOptions) format(args []string) (format string, files []string, err error) {
-	switch {
-	case o.har && o.v4:
-		return "", nil, usagef("say what the file is: --har or --go-vcr-v4")
-	case o.har:
-		format = "har"
-	case o.v4:
-		format = "go-vcr-v4"
-	case len(args) > 1 && convert.Known(args[0]):
-		format, args = args[0], args[1:]
-	}
-	if files, err = convert.Files(args); err == nil {
-		return format, files, nil
-	}
-	if _, wrong := os.Stat(args[0]); wrong != nil && len(args) > 1 {
-		if _, wrong := os.Stat(args[len(args)-1]); wrong == nil {
-			return "", nil, usagef("there is no file and no format %s; the formats are\n%s", args[0], convert.Formats())
-		}
-	}
-	return "", nil, &usageError{err}
-}
-
-func (o *importOptions) importOptions() (cassette.ImportOptions, error) {
-	opts := cassette.ImportOptions{Base: o.base, Variables: map[string]string{}}
-	if o.base != "" {
-		if _, err := cassette.ParseUpstream("x=" + o.base); err != nil {
-			return opts, usagef("--base-url has to be like https://api.shop.example, not %q", o.base)
-		}
-	}
-	for _, v := range o.vars {
-		name, value, ok := strings.Cut(v, "=")
-		if !ok {
-			return opts, usagef("--var has to be NAME=VALUE, not %q", v)
-		}
-		opts.Variables[name] = value
-	}
-	if o.dir != "" {
-		var err error
-		if opts.File, err = convert.Folder(o.dir); err != nil {
-			return opts, usagef("--files: %w", err)
-		}
-	}
-	return opts, nil
 }
 
 // saveImported redacts a cassette and writes it.
