@@ -29,6 +29,7 @@ type runOptions struct {
 	memory   string
 	spool    string
 	limits   limitOptions
+	observe  observeOptions
 }
 
 // limitOptions are how hard destinations are asked.
@@ -75,10 +76,12 @@ resume and exit-codes.`,
 	s.flags(c, a.schemes())
 	f := c.Flags()
 	f.BoolVar(&o.fresh, "fresh", false, "send everything again, as a new run")
-	f.BoolVar(&o.goOn, "continue", false, "go on behind what an earlier run delivered, with a configuration that has changed")
+	f.BoolVar(&o.goOn, "continue", false,
+		"go on behind what an earlier run delivered, with a configuration that has changed")
 	globalFlag(f, &o.progress, "progress")
 	choiceP(f, &o.output, "output", "o", "form of the summary", "table", "json")
 	o.limits.flags(f)
+	o.observe.flags(f)
 	f.StringVar(&o.reserve, "reserve-for-live", "", "share of each partner's quota left to live traffic, like 30%")
 	globalFlag(f, &o.memory, "memory")
 	f.StringVar(&o.spool, "spool", "10GiB",
@@ -119,7 +122,8 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*config.Opened))
 	if err = o.sizes(j); err != nil {
 		return nil, err
 	}
-	picked, err := a.choose(conf, config.Choice{To: s.to, Set: s.sets, Opt: s.opts, Live: flagvalue.Words(s.live), Rehearse: s.rehearse})
+	picked, err := a.choose(conf, config.Choice{To: s.to, Set: s.sets, Opt: s.opts,
+		Live: flagvalue.Words(s.live), Rehearse: s.rehearse})
 	if err != nil {
 		return nil, err
 	}
@@ -190,6 +194,10 @@ func (a *app) runsFolder() (run.Folder, error) {
 }
 
 func (a *app) forward(ctx context.Context, s *selection, o *runOptions) (err error) {
+	if err = o.observe.read(a); err != nil {
+		return err
+	}
+	defer func() { a.tell(&o.observe, err) }()
 	st, opening, running := a.stopper(ctx)
 	defer func() { err = a.ended(st, err) }()
 	j, err := a.prepareJob(s, o, nil)
@@ -232,9 +240,13 @@ func (a *app) deliver(
 	if toStdout {
 		out = a.err
 	}
-	ended := a.showProgress(r, o.progress, toStdout)
-	res, runErr := r.Do(ctx, st.stop)
-	ended()
+	res, runErr := a.watched(ctx, r, &o.observe, func() (*run.Result, error) {
+		defer a.showProgress(r, o.progress, toStdout)()
+		return r.Do(ctx, st.stop)
+	})
+	if res == nil {
+		return runErr
+	}
 	if err := printSummary(out, res.Summary, o.output); err != nil {
 		return errors.Join(runErr, err)
 	}

@@ -56,6 +56,7 @@ its own summary; what it delivers is not sent again by any other redrive. Withou
 	f.BoolVar(&o.rehearse, "rehearse", false, "send to built-in stand-ins of the partners")
 	o.reading.flags(f)
 	o.run.limits.flags(f)
+	o.run.observe.flags(f)
 	globalFlag(f, &o.run.progress, "progress")
 	globalFlag(f, &o.run.memory, "memory")
 	choiceP(f, &o.run.output, "output", "o", "form of the summary", "table", "json")
@@ -63,6 +64,10 @@ its own summary; what it delivers is not sent again by any other redrive. Withou
 }
 
 func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err error) {
+	if err = o.run.observe.read(a); err != nil {
+		return err
+	}
+	defer func() { a.tell(&o.run.observe, err) }()
 	st, opening, running := a.stopper(ctx)
 	defer func() { err = a.ended(st, err) }()
 	runs, err := a.runsFolder()
@@ -103,7 +108,8 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 	if err = configured(conf, refused, names); err != nil {
 		return err
 	}
-	picked, err := a.choose(conf, config.Choice{To: names, Set: o.sets, Opt: o.opts, Live: flagvalue.Words(o.live), Rehearse: o.rehearse})
+	picked, err := a.choose(conf, config.Choice{To: names, Set: o.sets, Opt: o.opts,
+		Live: flagvalue.Words(o.live), Rehearse: o.rehearse})
 	if err != nil {
 		return err
 	}

@@ -202,8 +202,11 @@ type Progress struct {
 	Retries   uint64
 	InFlight  int // requests
 	State     string
-	Problem   string // what was said last, while what was not accepted is tried again
-	Stopped   bool   // the lane has given up
+	Problem   string    // what was said last, while what was not accepted is tried again
+	Stopped   bool      // the lane has given up
+	Waits     bool      // because of a pause, a rate, or a partner that fails
+	Oldest    time.Time // since when the oldest event that is not settled is there; zero: there is none
+	Last      string    // what was said last of something that was not accepted, also long ago
 	Position  source.Position
 	Objects   int // of the whole input; 0: not all are known yet
 }
@@ -287,7 +290,10 @@ func (l *lane) progress() Progress {
 		Stopped:   l.stop != "" || l.err != nil,
 		Position:  l.ledger.mark.Position,
 	}
-	p.Done = l.ledger.settled()
+	p.Done, p.Last = l.ledger.settled(), l.notes.problem
+	if b := l.ledger.blocks; len(b) > 0 && b[0].open > 0 && l.ended.IsZero() {
+		p.Oldest = b[0].since
+	}
 	if l.notes.failing && l.ended.IsZero() && !p.Stopped {
 		p.Problem = l.notes.problem
 	}
@@ -299,11 +305,11 @@ func (l *lane) progress() Progress {
 		p.State = "stopped: " + l.stop
 	case l.pacer.breaker.open(now):
 		wait := l.pacer.breaker.until.Sub(now).Round(time.Second)
-		p.State = "partner fails, next probe in " + wait.String()
+		p.State, p.Waits = "partner fails, next probe in "+wait.String(), true
 	case l.pacer.paused.After(now) && l.ended.IsZero():
-		p.State = "paused by the partner for " + l.pacer.paused.Sub(now).Round(time.Second).String()
+		p.State, p.Waits = "paused by the partner for "+l.pacer.paused.Sub(now).Round(time.Second).String(), true
 	case l.pacer.held.After(now) && l.ended.IsZero():
-		p.State = "keeps to its rate limit"
+		p.State, p.Waits = "keeps to its rate limit", true
 	case !l.ended.IsZero() && p.Done < selected(l.reader.cursor):
 		p.State = "stopped"
 	case !l.ended.IsZero():

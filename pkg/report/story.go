@@ -100,6 +100,15 @@ func countsOf(d *engine.LaneSummary) eventCounts {
 	return c
 }
 
+// Headline is the equation of all destinations of a run together, in one sentence.
+func Headline(s *engine.Summary) string {
+	head, under := headline(s)
+	if under != "" {
+		head += "; " + under
+	}
+	return head
+}
+
 // headline is the equation of all destinations together.
 func headline(s *engine.Summary) (head, under string) {
 	var all eventCounts

@@ -134,6 +134,7 @@ func (r *Run) Progress() []engine.Progress {
 	ps := r.engine.Progress()
 	for i := range ps { // a partner may say anything
 		ps[i].State, ps[i].Problem = r.w.Redact(ps[i].State), r.w.Redact(ps[i].Problem)
+		ps[i].Last = r.w.Redact(ps[i].Last)
 	}
 	return ps
 }

@@ -655,6 +655,13 @@ func (s *Spool) Release(upTo Position) error {
 	return nil
 }
 
+// OnDisk is how many bytes of disk the copy takes now.
+func (s *Spool) OnDisk() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.disk
+}
+
 // Full says that the input is read no further until something is released, and
 // how many bytes of disk are the limit.
 func (s *Spool) Full() (full bool, limit int64) {
