@@ -99,6 +99,31 @@ func (t cellTypes) read(name, v event.Value) (json.RawMessage, error) {
 	return text, nil
 }
 
+// fromCells is a row as the record that it was made of: a cell that holds a whole object or array of JSON is that,
+// and one with nothing in it is not there.
+func fromCells(row event.Value) []byte {
+	out := make([]byte, 1, len(row.Raw()))
+	out[0] = '{'
+	for k, v := range row.Members() {
+		raw := v.Raw()
+		if v.Kind() == event.String {
+			text := bytes.TrimSpace(v.AppendString(nil))
+			if len(text) == 0 {
+				continue
+			}
+			if (text[0] == '{' || text[0] == '[') && event.Valid(text) == nil {
+				raw = text
+			}
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(out, k.Raw()...), ':')
+		out = append(out, raw...)
+	}
+	return append(out, '}')
+}
+
 // looksLikeNumber says that a cell could be meant as a number.
 func looksLikeNumber(cell string) bool {
 	v, err := event.ParseValue([]byte(cell))

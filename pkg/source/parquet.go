@@ -345,11 +345,15 @@ func (r *reading) chooseColumns(row []byte, columns []string) error {
 	}
 	var err error
 	r.convert, err = newConverter(chain, r.choose, nil)
-	if err == nil && r.convert.rows != nil && chain[0] == formatTable {
+	if err != nil {
+		return err
+	}
+	if r.convert.rows != nil && chain[0] == formatTable {
 		r.convert.rows.kind = kind
 	}
+	r.convert.cells = r.convert.builtIn
 	r.why = describeTable("a table of columns", chain, kind)
-	return err
+	return nil
 }
 
 // appendGroup writes the members of a group. columns are the values of its

@@ -124,6 +124,9 @@ type converter struct {
 	next   *converter // of what was unwrapped; nil: they are events
 	header []byte     // the table's first line, as JSON
 	table  tableHeader
+	// builtIn says that the shape can be recognised: the user's own knows what its records are.
+	builtIn bool
+	cells   bool // the records are rows of a table, though the mapping is of records in JSON
 
 	res    mapping.Resolver
 	parser event.Parser
@@ -145,6 +148,7 @@ func newConverter(chain []string, o chooser, header []byte) (*converter, error) 
 	if err := c.compile(o); err != nil {
 		return nil, err
 	}
+	c.cells = header != nil && c.builtIn
 	if len(chain) > 1 {
 		if c.m != nil || c.rows != nil {
 			return nil, fmt.Errorf("nothing lies inside records of format %s", c.name)
@@ -182,6 +186,7 @@ func (c *converter) compile(o chooser) (err error) {
 		if s.Name != c.name {
 			continue
 		}
+		c.builtIn = len(s.All) > 0
 		if s.Mapped {
 			if c.m, err = mapping.Compile(s.Mapping); err != nil {
 				return inputf("the mapping of format %s: %w", c.name, err)
@@ -202,7 +207,7 @@ func (c *converter) clone() *converter {
 		return nil
 	}
 	out := &converter{chain: c.chain, name: c.name, unwrap: c.unwrap.clone(), m: c.m, next: c.next.clone(),
-		header: c.header, table: c.table}
+		header: c.header, table: c.table, builtIn: c.builtIn, cells: c.cells}
 	if c.rows != nil {
 		out.rows = &rowMaker{kind: c.rows.kind, types: c.rows.types}
 	}
@@ -229,6 +234,9 @@ type converted struct {
 func (c *converter) apply(raw []byte, to []converted) []converted {
 	c.parser.Reset()
 	v, err := c.parser.ParseValue(raw)
+	if err == nil && c.cells && v.Kind() == event.Object {
+		v, err = c.parser.ParseValue(fromCells(v))
+	}
 	switch {
 	case err != nil:
 		return append(to, converted{err: err})

@@ -294,7 +294,6 @@ type rowReader struct {
 	// one. Positions keep it in the lowest bit of Element, for readings that go on;
 	// the other bits count the events of a row that were read.
 	strict bool
-	json   []byte // of the row
 	skip   uint32 // events of the next row that were read before
 }
 
@@ -427,25 +426,9 @@ func (rows *rowReader) row(end int, whole bool) {
 		r.line += int64(bytes.Count(r.buf[rows.at:end], []byte{'\n'}))
 		rows.at = end
 		after := rows.after(end)
-		if rows.plain { // nothing in a cell is nothing, not an empty text
-			rows.filled(values)
-		} else {
-			rows.json = rowJSON(nil, rows.names, values)
-		}
-		r.addConverted(rows.json, at, after, line, !whole, rows.skip, after.Element, 2)
+		r.addConverted(rowJSON(nil, rows.names, values), at, after, line, !whole, rows.skip, after.Element, 2)
 		rows.skip = 0
 	}
-}
-
-// filled writes a row without its empty cells.
-func (rows *rowReader) filled(values []string) {
-	var names, full []string
-	for i, v := range values {
-		if v != "" && i < len(rows.names) {
-			names, full = append(names, rows.names[i]), append(full, v)
-		}
-	}
-	rows.json = rowJSON(nil, names, full)
 }
 
 // oddQuote says that a row ends inside the quotes of a cell.
