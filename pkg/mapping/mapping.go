@@ -607,6 +607,9 @@ func Unless(equals Value, prefix string, v Value) Value {
 	return directive("@unless", options(M("value", v), M("equals", equals), M("prefix", optionalText(prefix))))
 }
 
+// Values is a list of the values of the object v; those that are lists themselves are put into it.
+func Values(v Value) Value { return directive("@values", options(M("value", v))) }
+
 // Pairs is an object made of v, an array of objects with a key and a value; a value that has a member for each type
 // is the one that is not null.
 func Pairs(v Value) Value { return directive("@pairs", options(M("value", v))) }

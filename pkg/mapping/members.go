@@ -174,6 +174,29 @@ func compileUnless(arg *tree, stack []string) node {
 	})
 }
 
+// writeValues makes a list of the values of an object's members; those that are lists themselves are put into it.
+func writeValues(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
+	if v.kind != event.Object {
+		return append(dst, v.raw...), v.kind == event.Array
+	}
+	dst = append(dst, '[')
+	start := len(dst)
+	add := func(raw []byte) {
+		if len(dst) > start {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, raw...)
+	}
+	event.EachMember(v.raw, func(_, val []byte) {
+		if kindOf(val) == event.Array {
+			event.EachElement(val, add)
+		} else {
+			add(val)
+		}
+	})
+	return append(dst, ']'), true
+}
+
 // mostDescribed bounds documents inside documents.
 const mostDescribed = 4
 

@@ -586,7 +586,7 @@ func directiveNames() []string {
 		"@transform", "@excludeWhenNull",
 		"@first", "@text", "@number", "@boolean", "@time", "@hash", "@normalize", "@join", "@lookup", "@keys",
 		"@rename", "@pick", "@omit", "@compact", "@cut", "@limit", "@pairs", "@members", "@described",
-		"@after", "@unless",
+		"@after", "@unless", "@values",
 	}
 }
 

@@ -89,6 +89,8 @@ func ownDirective(name string) (directiveSpec, bool) {
 		return own(compileAfter, value, need("prefix", (*checker).text))
 	case "@unless":
 		return own(compileUnless, value, may("equals", anything), may("prefix", (*checker).text))
+	case "@values":
+		return own(valueOf(writeValues), value)
 	case "@pairs":
 		return own(valueOf(writePairs), value)
 	case "@members":

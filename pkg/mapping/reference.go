@@ -260,6 +260,8 @@ func manyEntries() []Entry {
 		},
 		{"@after", false, "After", "What stands behind a prefix of a text; undefined without it.",
 			`{"@after": {"value": {"@path": "$.id"}, "prefix": "device:"}}`, `{"id":"device:7"}`, `"7"`},
+		{"@values", false, "Values", "The values of an object as a list, with what stands in lists among them.",
+			`{"@values": {"value": {"@path": "$.groups"}}}`, `{"groups":{"org":["acme"],"plan":"pro"}}`, `["acme","pro"]`},
 		{"@unless", false, "Unless", "A value, unless it is equal to another one, or a text that begins with prefix.",
 			`{"@unless": {"value": {"@path": "$.id"}, "equals": {"@path": "$.device"}, "prefix": "device:"}}`,
 			`{"id":"u-1","device":"7"}`, `"u-1"`},

@@ -161,7 +161,11 @@ func (f *finder) one(v event.Value, outer []string) bool {
 			return true
 		}
 	}
-	if f.hint == "" {
+	switch {
+	case f.hint != "":
+	case isRow(v):
+		f.hint = "it is a row of a table: say of which with --format (" + tableNames() + ")"
+	default:
 		f.hint = nearest(f.choose.shapes, v)
 	}
 	return false

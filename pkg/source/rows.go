@@ -438,14 +438,19 @@ func asJSON(cell json.RawMessage) json.RawMessage {
 	return cell
 }
 
-// unclearTable is the mistake of a table whose rows could be anything.
-func unclearTable(object, what string) error {
+// tableNames are what --format may call a table.
+func tableNames() string {
 	var kinds []string
 	for _, k := range tableKinds {
 		kinds = append(kinds, string(k))
 	}
+	return strings.Join(kinds, ", ")
+}
+
+// unclearTable is the mistake of a table whose rows could be anything.
+func unclearTable(object, what string) error {
 	return inputf(`%s is %s, but it is not clear how its rows are events: it has neither a column "type" nor "event"; `+
-		`say so with --format (%s), --columns or --map`, object, what, strings.Join(kinds, ", "))
+		`say so with --format (%s), --columns or --map`, object, what, tableNames())
 }
 
 // numbered gives columns of one name a number from the second on, and says which they are.
