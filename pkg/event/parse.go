@@ -673,6 +673,7 @@ func (s *scanner) object(i, depth int, along *branch) int {
 				if i = s.text(start, i); i < 0 {
 					return -1
 				}
+				s.nodes[child].call(&of)
 				break
 			}
 			i++
@@ -680,21 +681,24 @@ func (s *scanner) object(i, depth int, along *branch) int {
 			s.places[child] = place{uint32(start), uint32(i)}
 			of.next, of.bits = uint32(child+1), of.bits|uint8(String)
 			s.nodes[child] = of
+			if to != nil && to.kids == 0 {
+				s.found[to.slot], to = Ref(child)<<refShift|Ref(String), nil
+			}
 		case to != nil && to.kids > 0 && i < len(b) && b[i] == '{':
 			if i = s.object(i, depth+1, s.enter(to)); i < 0 {
 				return -1
 			}
+			s.nodes[child].call(&of)
 		default:
 			if i = s.value(i, depth); i < 0 {
 				return -1
 			}
+			s.nodes[child].call(&of)
 		}
-		n := &s.nodes[child]
-		n.name, n.nameLen, n.hash, n.bits = of.name, of.nameLen, of.hash, n.bits|of.bits
 		if to != nil {
 			s.note(to, child)
 		}
-		if !kesc && seen.add(n) {
+		if !kesc && seen.add(&of) {
 			seen.twice = s.repeats(self, child)
 		}
 		if i < len(b) && b[i] <= ' ' {
@@ -716,6 +720,11 @@ func (s *scanner) object(i, depth int, along *branch) int {
 	return s.closed(self, i+1, seen.twice)
 }
 
+// call gives a node the name of a member.
+func (n *node) call(of *node) {
+	n.name, n.nameLen, n.hash, n.bits = of.name, of.nameLen, of.hash, n.bits|of.bits
+}
+
 // keysSeen are the keys of an object, a bit for each by a hash of it: only when two fall
 // together are the keys compared, and an object whose keys all differ need not be searched
 // to its end for a later one.
@@ -726,9 +735,8 @@ type keysSeen struct {
 
 // add notes a key, and says whether it has to be compared with those before it.
 func (k *keysSeen) add(n *node) (compare bool) {
-	at := n.hash + uint8(n.nameLen)*11
-	bit := uint64(1) << (at & 63)
-	word := &k.bits[at>>6]
+	bit := uint64(1) << (n.hash & 63)
+	word := &k.bits[n.hash>>6]
 	compare = *word&bit != 0 && !k.twice
 	*word |= bit
 	return compare
