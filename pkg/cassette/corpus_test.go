@@ -268,6 +268,9 @@ func realFiles(t *testing.T, n int) []string {
 				if d.IsDir() {
 					return nil
 				}
+				if strings.Contains(p, "/dist-packages/") && strings.Contains(p, "/test") {
+					return nil // tests hold credentials that they made up
+				}
 				if info, err := d.Info(); err == nil && d.Type().IsRegular() && slices.Contains(kinds, filepath.Ext(p)) &&
 					info.Size() > 200 && info.Size() < 48<<10 {
 					all = append(all, p)
@@ -290,9 +293,12 @@ func realFiles(t *testing.T, n int) []string {
 }
 
 // realAddress is what an email address looks like to somebody else than the redactor.
-var realAddress = regexp.MustCompile(`^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}$`)
+var (
+	realPhone   = regexp.MustCompile(`^\+?[0-9][0-9 ().-]{8,}$`)
+	realAddress = regexp.MustCompile(`^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}$`)
+)
 
-// TestRealFiles: of 600 text files nothing is changed but addresses of people,
+// TestRealFiles: of 600 text files nothing is changed but addresses and numbers of people,
 // private keys, and what says itself that it is a password or a key.
 func TestRealFiles(t *testing.T) {
 	files := realFiles(t, 600)
@@ -314,7 +320,8 @@ func TestRealFiles(t *testing.T) {
 		eachView(text, func(v view, _ int) (string, bool) {
 			for _, m := range red.matches(v.text) {
 				value := v.text[m.from:m.to]
-				if stays(m.kind, value) || m.kind == "email" && realAddress.MatchString(value) || m.kind == "pem" || m.exact {
+				if stays(m.kind, value) || m.kind == "email" && realAddress.MatchString(value) ||
+					m.kind == "phone" && realPhone.MatchString(value) || m.kind == "pem" || m.exact {
 					continue
 				}
 				wrong++

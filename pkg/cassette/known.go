@@ -56,6 +56,14 @@ func fold(c byte) byte {
 	return c
 }
 
+// folded has them all.
+var folded = func() (table [256]byte) {
+	for c := range table {
+		table[c] = fold(byte(c))
+	}
+	return table
+}()
+
 // add makes a value known. The first of two forms of the same value stays.
 func (k *known) add(f form) {
 	if len(f.text) < MinShort {

@@ -6,17 +6,26 @@ import (
 	"strings"
 )
 
+// longValue is the length from which a value without blanks and quotes is gone over
+// only once.
+const longValue = 2 << 10
+
+// nextByte is where a byte stands from a place on; the end where it does not.
+func nextByte(s string, at int, c byte) int {
+	if n := strings.IndexByte(s[at:], c); n >= 0 {
+		return at + n
+	}
+	return len(s)
+}
+
 // mayBePair says cheaply whether the sign at a place may stand between a name that
-// announces something and a value, or end the tag before one.
-func mayBePair(s string, i int) bool {
+// announces something and a value, or end the tag before one. The next bracket < of
+// the text stands at another.
+func mayBePair(s string, i, bracket int) bool {
 	end := i
 	if s[i] == '>' {
 		if i == 0 || s[i-1] != '=' {
-			if i+1 < len(s) && s[i+1] == '<' { // most often
-				return strings.HasPrefix(s[i+1:], "<!")
-			}
-			next := strings.IndexByte(s[i:], '<')
-			return next > 0 && next+1 < len(s)-i && (next > 4 && s[i+next+1] == '/' || s[i+next+1] == '!')
+			return mayBeElement(s, i, bracket)
 		}
 		end--
 	}
@@ -24,6 +33,20 @@ func mayBePair(s string, i int) bool {
 		end--
 	}
 	return mayAnnounce(s[max(0, end-8):end])
+}
+
+// mayBeElement says whether the bracket > at a place may end the tag before a value: the
+// tag behind the text has the same name, or the text is a name.
+func mayBeElement(s string, i, bracket int) bool {
+	behind := s[min(bracket+1, len(s)):min(bracket+66, len(s))]
+	if strings.HasPrefix(behind, "!") {
+		return true
+	}
+	if bracket-i < 5 || !strings.HasPrefix(behind, "/") {
+		return false
+	}
+	name, _, ok := strings.Cut(behind[1:], ">")
+	return !ok || mayAnnounce(name) || bracket-i < 67 && mayAnnounce(s[i+1:bracket])
 }
 
 // attribute reads value="…" of a tag of HTML, of which the bracket < stands before, where
@@ -139,6 +162,9 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 	}
 	spaced := from > i+1
 	from = behind(s, from, quoted && s[i] == ':')
+	if s[i] == ':' && !spaced && from < len(s) && strings.IndexByte("\"'\\", s[from]) < 0 {
+		return match{}, false // as in many texts
+	}
 	m, ok := r.pairValue(s, end, from, quoted || s[i] == '=')
 	if !ok {
 		return m, false
@@ -150,7 +176,7 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 	case inQuotes:
 	case s[i] == ':' && (!spaced || quoted || len(value) < 12 || !hasDigit(value)), // prose has colons, too
 		s[i] == '=' && spaced && (len(value) < 8 || !hasDigit(value)), isCode(value): // and programs have names
-		return match{}, false
+		return m, false
 	}
 	return m, true
 }
@@ -161,7 +187,7 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 func behind(s string, from int, lines bool) int {
 	at := from
 	for at < len(s) && at-from < 512 {
-		switch rest := s[at:]; {
+		switch rest := s[at:min(len(s), from+1<<12)]; {
 		case rest[0] == ' ' || rest[0] == '\t' || lines && (rest[0] == '\n' || rest[0] == '\r'):
 			at++
 		case strings.HasPrefix(rest, "/*"):
@@ -211,12 +237,21 @@ func noSecret(v string) bool {
 			return true
 		}
 	}
+	switch strings.ToLower(v) {
+	case "bearer", "basic", "digest", "negotiate": // the scheme, and no token
+		return true
+	}
+	if v[0] == '_' && !hasDigit(v) && len(v) < 40 && strings.IndexFunc(v, notOfName) < 0 { // of a program
+		return true
+	}
 	if v == "%s" || strings.HasSuffix(v, " %s") || strings.HasSuffix(v, "...") && len(v) < 12 {
 		return true
 	}
 	return isVersion(v) || isPattern(v) || strings.Count(v, " ") >= 4 &&
 		(strings.HasSuffix(v, ".") || strings.HasSuffix(v, "!")) && !hasDigit(v)
 }
+
+func notOfName(c rune) bool { return c > 0x7f || !isName(byte(c)) || c == '$' }
 
 // patterns is what regular expressions have, and texts hardly.
 var patterns = regexp.MustCompile(`\[\^?[^\]\s]*[0-9A-Za-z]-[0-9A-Za-z][^\]]*\]|\[\^[^\]\s]+\][+*?{)]|` +
@@ -471,11 +506,21 @@ func flatName(name string) string {
 	return string(buf[:n])
 }
 
-// nameEnds are the last two characters of names that announce something, in lower
-// case and without punctuation: most names of a text are told by them to announce
-// nothing.
-var nameEnds = func() (ends [1 << 14]bool) {
-	mark := func(name string) { ends[int(name[len(name)-2])<<7|int(name[len(name)-1])] = true }
+// nameEnds are the last three characters of names that announce something, in lower
+// case and without punctuation, or fewer: most names of a text are told by them to
+// announce nothing.
+var nameEnds = func() (ends [1 << 15]bool) {
+	mark := func(name string) {
+		n := len(name)
+		ends[nameEnd(0, name[n-2], name[n-1])] = true // the rest is not known
+		if n > 2 {
+			ends[nameEnd(name[n-3], name[n-2], name[n-1])] = true
+			return
+		}
+		for c := range 128 {
+			ends[nameEnd(byte(c), name[n-2], name[n-1])] = true
+		}
+	}
 	for name := range keyKinds {
 		mark(name)
 	}
@@ -490,18 +535,20 @@ var nameEnds = func() (ends [1 << 14]bool) {
 	return ends
 }()
 
+// nameEnd has a place for three letters or digits, of which the first may be 0.
+func nameEnd(a, b, c byte) int { return int(a&31)<<10 | int(b&31)<<5 | int(c&31) }
+
 // mayAnnounce says by the end of a name whether it may announce something.
 func mayAnnounce(name string) bool {
-	last := 0
-	for i := len(name) - 1; i >= 0; i-- {
-		if c := fold(name[i]); c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
-			if last != 0 {
-				return nameEnds[int(c)<<7|last]
-			}
-			last = int(c)
+	var got [3]byte
+	n := 0
+	for i := len(name) - 1; i >= 0 && n < 3; i-- {
+		if c := folded[name[i]]; c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+			n++
+			got[3-n] = c
 		}
 	}
-	return false
+	return n > 1 && nameEnds[nameEnd(got[0], got[1], got[2])]
 }
 
 func keyKind(name string) string {

@@ -395,7 +395,7 @@ func (r *Redactor) kindOf(name, value string) string {
 		return ""
 	}
 	pair := name + `="` + value + `"`
-	for _, m := range r.search(pair, nil, false) {
+	for _, m := range r.search(pair, nil, false, nil) {
 		if m.from == len(name)+2 && m.to == len(pair)-1 && !personal(m.kind) {
 			return m.kind
 		}
@@ -528,7 +528,7 @@ func (r *Redactor) deep(s string, depth int) string {
 
 // splice replaces what is found in a view of a text.
 func (r *Redactor) splice(s string, v *view) string {
-	found := r.matches(v.text)
+	found := r.matchesOf(v.text, r.quick, v.fresh())
 	if len(found) == 0 {
 		return s
 	}
@@ -611,15 +611,16 @@ func bareNumber(s string, from, to int) bool {
 
 // matches are the secrets of a flat text, from left to right and without overlap:
 // a known value before a shape, that before a name, and of two the longer.
-func (r *Redactor) matches(s string) []match { return r.matchesOf(s, r.quick) }
+func (r *Redactor) matches(s string) []match { return r.matchesOf(s, r.quick, nil) }
 
-// matchesOf is matches, with quick of known values only.
-func (r *Redactor) matchesOf(s string, quick bool) []match {
+// matchesOf is matches, with quick of known values only, and with places only of what
+// begins there.
+func (r *Redactor) matchesOf(s string, quick bool, places []span) []match {
 	found := r.recognised(s, nil)
 	if quick {
 		found = r.known.find(s)
 	} else {
-		found = r.columns(s, r.search(s, found, true))
+		found = r.columns(s, r.search(s, found, true, places))
 		for _, rule := range r.custom {
 			found = rule.everywhere(s, found)
 		}
@@ -664,14 +665,27 @@ func (r *Redactor) matchesOf(s string, quick bool) []match {
 }
 
 // search goes through a text once and appends the known values, the shapes and the
-// addresses in it, and, with pairs, the values that names announce.
-func (r *Redactor) search(s string, found []match, pairs bool) []match {
+// addresses in it, and, with pairs, the values that names announce. With places it only
+// goes through those, though what begins there may end, or be named, elsewhere.
+func (r *Redactor) search(s string, found []match, pairs bool, places []span) []match {
+	if places == nil {
+		return r.searchIn(s, span{0, len(s)}, found, pairs)
+	}
+	for _, p := range places {
+		found = r.searchIn(s, p, found, pairs)
+	}
+	return found
+}
+
+func (r *Redactor) searchIn(s string, p span, found []match, pairs bool) []match {
 	k := r.known
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	var w uint32
 	afterKnown, afterPair := 0, 0 // what comes before is part of a value
-	for i := range len(s) {
+	bracket := -1                 // where the next < stands
+	var done gone
+	for i := p.from; i < p.to; i++ {
 		if i&(1<<14-1) == 1<<14-1 && r.pause != nil {
 			k.mu.RUnlock()
 			r.pause()
@@ -683,7 +697,7 @@ func (r *Redactor) search(s string, found []match, pairs bool) []match {
 		if mark == 0 && traitTable[c]&(equals|signs|mails) == 0 {
 			continue
 		}
-		if at := i - 2; mark != 0 && at >= 0 {
+		if at := i - 2; mark != 0 && at >= p.from {
 			if mark&markKnown != 0 && at >= afterKnown {
 				if m, ok := k.at(s, at); ok {
 					afterKnown = m.to
@@ -693,7 +707,7 @@ func (r *Redactor) search(s string, found []match, pairs bool) []match {
 				}
 			}
 			if mark&markShape != 0 {
-				found = r.shapes.at(s, at, w, found)
+				found = r.shapes.at(s, at, w, &done, found)
 			}
 			if mark&markCard != 0 {
 				if m, ok := cardAt(s, at); ok {
@@ -706,9 +720,19 @@ func (r *Redactor) search(s string, found []match, pairs bool) []match {
 			if m, ok := emailAt(s, i); ok {
 				found = append(found, m)
 			}
-		case pairs && i >= afterPair && traitTable[c]&(equals|signs) != 0 && mayBePair(s, i):
-			if m, ok := r.pairAt(s, i); ok {
-				found, afterPair = append(found, m), m.to
+		case pairs && i >= afterPair && traitTable[c]&(equals|signs) != 0:
+			if c == '>' && bracket < i {
+				bracket = nextByte(s, i, '<')
+			}
+			if !mayBePair(s, i, bracket) {
+				break
+			}
+			m, ok := r.pairAt(s, i)
+			if ok {
+				found = append(found, m)
+			}
+			if ok || m.to-i > longValue { // signs in what is long and no value are not tried again
+				afterPair = m.to
 			}
 		}
 	}
@@ -814,7 +838,7 @@ func longestText(s string) (most int) {
 // credentials that a shape tells.
 func (r *Redactor) inBytes(plain string) []match {
 	if len(r.tokens) == 0 && longestText(plain) < shortestShape {
-		return r.matchesOf(plain, true)
+		return r.matchesOf(plain, true, nil)
 	}
 	found := r.matches(plain)
 	return slices.DeleteFunc(found, func(m match) bool {

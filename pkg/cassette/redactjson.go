@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -136,6 +137,65 @@ func stringEnd(s string, i int) int {
 	return len(s)
 }
 
+// unquoteJSON is what the text between two quotes says, which is valid. Bytes that are
+// no character, and halves of one, become U+FFFD, as everywhere.
+func unquoteJSON(t string) string {
+	var b strings.Builder
+	b.Grow(len(t))
+	at := 0
+	for i := strings.IndexByte(t, '\\'); i >= 0 && at+i+1 < len(t); i = strings.IndexByte(t[at:], '\\') {
+		b.WriteString(t[at : at+i])
+		at += i + 2
+		switch c := t[at-1]; c {
+		case 'b':
+			b.WriteByte('\b')
+		case 'f':
+			b.WriteByte('\f')
+		case 'n':
+			b.WriteByte('\n')
+		case 'r':
+			b.WriteByte('\r')
+		case 't':
+			b.WriteByte('\t')
+		case 'u':
+			one := hex4(t, at)
+			at += 4
+			if utf16.IsSurrogate(one) {
+				pair := rune(utf8.RuneError)
+				if strings.HasPrefix(t[min(at, len(t)):], `\u`) {
+					pair = utf16.DecodeRune(one, hex4(t, at+2))
+				}
+				if pair != utf8.RuneError {
+					at += 6
+				}
+				one = pair
+			}
+			b.WriteRune(one)
+		default:
+			b.WriteByte(c)
+		}
+		at = min(at, len(t))
+	}
+	b.WriteString(t[at:])
+	return strings.ToValidUTF8(b.String(), "\uFFFD")
+}
+
+// hex4 is the character of four hexadecimal digits; U+FFFD where there are none.
+func hex4(t string, at int) rune {
+	var r rune
+	for i := range 4 {
+		d := byte(255)
+		if at+i < len(t) {
+			d = hexDigit(t[at+i])
+		}
+		if d > 15 {
+			return utf8.RuneError
+		}
+		r = r<<4 | rune(d)
+	}
+	return r
+}
+
 func (w *jsonWalk) top() *level {
 	if len(w.stack) == 0 {
 		return nil
@@ -147,9 +207,7 @@ func (w *jsonWalk) top() *level {
 func (w *jsonWalk) string(start, end int) {
 	t := w.s[start+1 : end-1]
 	if strings.IndexByte(t, '\\') >= 0 || !utf8.ValidString(t) {
-		if json.Unmarshal([]byte(w.s[start:end]), &t) != nil {
-			return // it was valid
-		}
+		t = unquoteJSON(t)
 	}
 	top := w.top()
 	if top != nil && top.object && top.isKey {

@@ -70,7 +70,7 @@ const (
 )
 
 // three adds a byte, in lower case, to the two before it.
-func three(w uint32, c byte) uint32 { return (w<<8 | uint32(fold(c))) & 0xffffff }
+func three(w uint32, c byte) uint32 { return (w<<8 | uint32(folded[c])) & 0xffffff }
 
 func (m *marks) put(s string, mark uint8) { m[near(three(three(three(0, s[0]), s[1]), s[2]))] |= mark }
 
@@ -167,9 +167,12 @@ const (
 	longWord  = 1 << 14
 )
 
+// gone is up to where each rule that looks far has been tried in a text.
+type gone map[*rule]int
+
 // at appends what looks like a secret and has a key that begins at a place, of which
 // the first three bytes are w.
-func (s *shapes) at(text string, at int, w uint32, found []match) []match {
+func (s *shapes) at(text string, at int, w uint32, gone *gone, found []match) []match {
 	list := s.keys[s.slots[near(w)]]
 	for i := range list {
 		k := &list[i]
@@ -181,7 +184,7 @@ func (s *shapes) at(text string, at int, w uint32, found []match) []match {
 			k.rule.may != nil && !k.rule.may(text[at+n:]):
 			continue
 		}
-		found = k.rule.around(text, at, n, found)
+		found = k.rule.around(text, at, n, gone, found)
 	}
 	return found
 }
@@ -207,21 +210,38 @@ func (s *shapes) mentioned(name string) bool {
 	return false
 }
 
-// around tries a rule near a key that stands at a place.
-func (r *rule) around(text string, at, n int, found []match) []match {
+// around tries a rule near a key that stands at a place. One whose values may be long
+// is tried on twice as much at once, and then for no key in the first half of that: else
+// a text of nothing but keys would be gone over once for each.
+func (r *rule) around(text string, at, n int, done *gone, found []match) []match {
 	from, to := max(0, at-before), min(len(text), at+behindKey)
 	most := behindKey + before
-	if r.kind == "pem" || r.kind == "jwt" || strings.Contains(r.source, "00}") { // of hundreds of characters
-		most = longWord
+	far := r.kind == "pem" || r.kind == "jwt" || strings.Contains(r.source, "00}") // of hundreds of characters
+	if far {
+		if at+n <= (*done)[r] {
+			return found
+		}
+		most = 2 * longWord
 	}
 	if r.kind == "pem" {
-		to = min(len(text), at+longWord)
+		to = min(len(text), at+most)
 	}
 	for to < len(text) && to-at < most && isWord(text[to]) {
 		to++
 	}
 	for from > 0 && isWord(text[from]) && isWord(text[from-1]) && at-from < 2*before {
 		from--
+	}
+	if far {
+		if *done == nil {
+			*done = gone{}
+		}
+		(*done)[r] = max(to-behindKey, at+n)
+		if to == len(text) {
+			(*done)[r] = to
+		} else if to-at >= most {
+			(*done)[r] = at + longWord
+		}
 	}
 	part := text[from:to]
 	for _, m := range r.compiled().FindAllStringSubmatchIndex(part, -1) {
@@ -234,7 +254,7 @@ func (r *rule) around(text string, at, n int, found []match) []match {
 		}
 		value := part[a:b]
 		switch {
-		case from+m[0] > at+n || from+m[1] < at: // of another key
+		case !far && (from+m[0] > at+n || from+m[1] < at): // of another key
 		case r.entropy > 0 && entropy(value) < r.entropy, r.ok != nil && !r.ok(value), placeholder(value):
 		default:
 			found = append(found, match{from: from + a, to: from + b, kind: r.kind})
@@ -287,7 +307,7 @@ func ownRules() []*rule {
 		{kind: "pem", keys: []string{"-----begin"},
 			source: `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----` +
 				`[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|$)`},
-		{kind: "jwt", begins: true, keys: []string{"eyj"}, may: goesOn(8),
+		{kind: "jwt", begins: true, keys: []string{"eyj"}, may: secondPart,
 			source: `\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,3}`},
 		{kind: "bearer", keys: []string{"bearer"}, may: afterBlank,
 			source: `(?i)\bbearer[ +]+([A-Za-z0-9._~+/-]{8,}={0,2})(?:[^A-Za-z0-9._~+/=-]|$)`, ok: bearing},
@@ -340,6 +360,15 @@ func goesOn(n int) func(behind string) bool {
 		}
 		return true
 	}
+}
+
+// secondPart says that the head of a JWT is followed by its claims.
+func secondPart(behind string) bool {
+	i := 0
+	for i < len(behind) && i < longWord && (isAlnumByte(behind[i]) || behind[i] == '_' || behind[i] == '-') {
+		i++
+	}
+	return i >= 8 && strings.HasPrefix(behind[i:], ".eyJ")
 }
 
 // afterBlank says that a blank, or the plus that stands for one, follows.
@@ -529,7 +558,7 @@ func cardAt(s string, from int) (m match, ok bool) {
 		return match{}, false
 	}
 	to := from
-	for i, n := from, 0; i < len(s); i++ {
+	for i, n := from, 0; i < min(len(s), from+25); i++ {
 		if s[i] >= '0' && s[i] <= '9' {
 			to, n = i+1, n+1
 		} else if (s[i] != ' ' && s[i] != '-') || n%4 != 0 && n != 4 && n != 10 || to != i {

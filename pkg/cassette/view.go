@@ -47,37 +47,81 @@ func (v *view) source(at int) int {
 	return int(s.source) + at - int(s.at)
 }
 
+// span is a part of a text.
+type span struct{ from, to int }
+
+// nearby is how far from an escape what holds it begins, or what it is named by: twice
+// what a shape or a pair is looked for around a key.
+const nearby = 640
+
+// fresh are the parts of a view in which something may begin that is not in the text
+// below: those around what was undone. nil: all of it.
+func (v *view) fresh() []span {
+	var list []span
+	total := 0
+	for n, s := range v.stretches {
+		if n == 0 && !s.escape {
+			continue // nothing stands before it
+		}
+		at := int(s.at)
+		if len(list) > 0 && at < list[len(list)-1].to-nearby/2 { // covered well enough
+			continue
+		}
+		from, to := max(0, at-nearby), min(len(v.text), at+2*nearby)
+		for from > 0 && isWord(v.text[from-1]) && at-from < longWord {
+			from--
+		}
+		if last := len(list) - 1; last >= 0 && from <= list[last].to {
+			total += to - list[last].to
+			list[last].to = to
+		} else {
+			list = append(list, span{from, to})
+			total += to - from
+		}
+		if total > len(v.text)/2 {
+			return nil
+		}
+	}
+	return list
+}
+
 // undoing builds a view.
 type undoing struct {
 	s    string
-	text []byte
+	text strings.Builder
 	list []stretch
 	done int // so much of s is in the text
+	some bool
+	// expected is how many escapes there are, about.
+	expected int
 }
 
 // replace puts bytes in the place of s[from:to]; what stands before stays.
 func (u *undoing) replace(from, to int, with []byte) {
-	if u.text == nil {
-		u.text = make([]byte, 0, len(u.s))
+	if !u.some {
+		u.some = true
+		u.text.Grow(len(u.s))
+		u.list = make([]stretch, 0, 2*u.expected+2)
 	}
 	if from > u.done || len(u.list) == 0 {
-		u.list = append(u.list, stretch{int32(len(u.text)), int32(u.done), false})
-		u.text = append(u.text, u.s[u.done:from]...)
+		u.list = append(u.list, stretch{int32(u.text.Len()), int32(u.done), false})
+		u.text.WriteString(u.s[u.done:from])
 	}
 	if len(with) > 0 {
-		u.list = append(u.list, stretch{int32(len(u.text)), int32(from), true})
-		u.text = append(u.text, with...)
+		u.list = append(u.list, stretch{int32(u.text.Len()), int32(from), true})
+		u.text.Write(with)
 	}
 	u.done = to
 }
 
 // view ends the building; ok is false when nothing was replaced.
 func (u *undoing) view() (v view, ok bool) {
-	if u.text == nil {
+	if !u.some {
 		return view{}, false
 	}
-	u.list = append(u.list, stretch{int32(len(u.text)), int32(u.done), false})
-	return view{text: string(append(u.text, u.s[u.done:]...)), stretches: u.list}, true
+	u.list = append(u.list, stretch{int32(u.text.Len()), int32(u.done), false})
+	u.text.WriteString(u.s[u.done:])
+	return view{text: u.text.String(), stretches: u.list}, true
 }
 
 // undo undoes the escapes of URLs, JSON, JavaScript, shells and HTML wherever they
@@ -87,7 +131,7 @@ func undo(s string, plus bool) (v view, ok bool) {
 	if len(s) > math.MaxInt32 {
 		return view{}, false
 	}
-	u := undoing{s: s}
+	u := undoing{s: s, expected: strings.Count(s, "&") + strings.Count(s, "%") + strings.Count(s, `\`)}
 	for i := 0; i < len(s); {
 		c := s[i]
 		if traitTable[c]&(escapes|pluses) == 0 {
