@@ -105,27 +105,8 @@ func (a *app) checkConfig() error {
 			a.warn(conf, o, "actions", s.Subscribe)
 		}
 	}
-	fmt.Fprintf(a.out, "%s: %s\n", conf.Path, summaryOfConfig(conf, len(dests)))
+	fmt.Fprintf(a.out, "%s: %s\n", conf.Path, report.Config(conf, len(dests)))
 	return nil
-}
-
-func summaryOfConfig(conf *config.File, dests int) string {
-	many := report.Count(dests, "destination")
-	if dests == 0 {
-		many = "no destination in it"
-	}
-	text := many + ", " + report.Count(len(conf.Transform), "transform step")
-	if n := len(conf.Profiles); n > 0 {
-		text += ", " + report.Count(n, "profile")
-	}
-	if n := len(conf.Tests); n > 0 {
-		text += ", " + report.Count(n, "test")
-	}
-	text += ", no problems"
-	if dests == 0 {
-		text += "; `fanfold config init` prints one to start from"
-	}
-	return text
 }
 
 // checkProfile opens everything that the configuration has.

@@ -17,8 +17,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"runtime/pprof"
-	"runtime/trace"
 	"sync"
 	"time"
 
@@ -28,6 +26,7 @@ import (
 	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/printable"
+	"github.com/fanfold/fanfold/pkg/profile"
 	"github.com/fanfold/fanfold/pkg/progress"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/secret"
@@ -60,10 +59,7 @@ type app struct {
 	dotenv      map[string]string // beside it
 	configGiven bool              // by --config, not found
 	hasProfile  bool              // by --profile or the environment, not remembered
-	cpuProfile  string
-	memProfile  string
-	execTrace   string
-	profiling   []func() error // end profiles that are being written
+	profiles    profile.Files
 }
 
 // Execute runs the command line and returns its exit code.
@@ -93,12 +89,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	err := root.ExecuteContext(ctx)
-	for _, end := range a.profiling {
-		err = errors.Join(err, end())
-	}
-	if a.memProfile != "" {
-		err = errors.Join(err, writeHeapProfile(a.memProfile))
-	}
+	err = errors.Join(err, a.profiles.Stop())
 	err = run.Distinct(err, func(err error) error { return err })
 	for _, e := range run.Leaves(err) {
 		for _, one := range sentences(e) {
@@ -108,15 +99,6 @@ func (a *app) execute(ctx context.Context, args []string) int {
 		}
 	}
 	return exitCode(err)
-}
-
-func writeHeapProfile(path string) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	runtime.GC()
-	return errors.Join(pprof.WriteHeapProfile(f), f.Close())
 }
 
 func (a *app) root() *cobra.Command {
@@ -147,9 +129,9 @@ it goes on where it was. At the end it says what became of every event.
 	for _, name := range []string{"state-dir", "log-level", "log-format"} {
 		globalFlag(p, new(string), name)
 	}
-	p.StringVar(&a.cpuProfile, "cpuprofile", "", "write a CPU profile to this file")
-	p.StringVar(&a.memProfile, "memprofile", "", "write a heap profile to this file")
-	p.StringVar(&a.execTrace, "exectrace", "", "write an execution trace to this file")
+	p.StringVar(&a.profiles.CPU, "cpuprofile", "", "write a CPU profile to this file")
+	p.StringVar(&a.profiles.Heap, "memprofile", "", "write a heap profile to this file")
+	p.StringVar(&a.profiles.Trace, "exectrace", "", "write an execution trace to this file")
 	for _, hidden := range []string{"cpuprofile", "memprofile", "exectrace"} {
 		if err := p.MarkHidden(hidden); err != nil {
 			panic(err)
@@ -174,10 +156,7 @@ func (a *app) begin(c *cobra.Command) error {
 			return err
 		}
 	}
-	err := errors.Join(
-		a.writeProfile(a.cpuProfile, pprof.StartCPUProfile, pprof.StopCPUProfile),
-		a.writeProfile(a.execTrace, trace.Start, trace.Stop),
-	)
+	err := a.profiles.Start()
 	if err != nil {
 		return err
 	}
@@ -193,22 +172,6 @@ func (a *app) begin(c *cobra.Command) error {
 		return &usageError{err}
 	}
 	return nil
-}
-
-// writeProfile begins to write what Go's runtime sees to a file; "": it does not.
-func (a *app) writeProfile(path string, start func(io.Writer) error, stop func()) error {
-	if path == "" {
-		return nil
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	a.profiling = append(a.profiling, func() error {
-		stop()
-		return f.Close()
-	})
-	return start(f)
 }
 
 // stateDir is where runs are kept.
