@@ -46,6 +46,8 @@ func New() destination.Destination {
 				"An event with the event_id of one that the browser's pixel sent within 48 hours is counted once.",
 			Minimal: true,
 			Differences: []destination.Difference{
+				{What: "a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's code",
+					Docs: docs},
 				{What: "event_time is a Unix time in seconds, not text", Docs: serverDocs + "#event-time"},
 				{What: "events share requests", Docs: docs + "#batch-requests"},
 				{What: "birthdays, names, cities and postal codes are normalised as documented before they are hashed",

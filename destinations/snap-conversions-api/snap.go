@@ -35,7 +35,11 @@ func New() destination.Destination {
 		Info: destination.Info{
 			Slug: "snap-conversions-api", Name: "Snap Conversions API", Summary: "advertising", Docs: docs,
 			Integrations: []string{"Snap Conversions Api"},
-			Backfill:     "Only events of the last 37 days count. Repeats are recognised by event_id.",
+			Differences: []destination.Difference{
+				{What: "a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's code",
+					Docs: docs},
+			},
+			Backfill: "Only events of the last 37 days count. Repeats are recognised by event_id.",
 		},
 		BaseURL: func(*Settings) string { return "https://tr.snapchat.com" },
 		Auth: func(s *Settings) destination.Auth {

@@ -3,6 +3,7 @@ package destination
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
@@ -101,6 +102,19 @@ func readsTime(v any) bool {
 		}
 	}
 	return false
+}
+
+// isTimed says that the action has a field with a time, or tells one without.
+func (d *Declared) isTimed() bool {
+	return d.dated || d.timeField != "" ||
+		slices.ContainsFunc(d.fields, func(f mapping.Field) bool { return f.Type == mapping.TypeDatetime })
+}
+
+// times is how times differ everywhere from what Segment's own destinations send.
+func times() Difference {
+	return Difference{What: "a time that stands in digits (seconds, milliseconds or microseconds since 1970), or in another form " +
+		"than ISO 8601, is the one that they say; without a timestamp it is what the event's three other times say",
+		Docs: "https://segment.com/docs/connections/spec/common/#timestamps"}
 }
 
 // isDated says that a subscription with a mapping tells the partner when events happened.

@@ -103,6 +103,9 @@ func (s Spec[S]) Destination() Destination {
 		Info: s.Info, Settings: setting.Of[S](), Limits: s.Limits, Order: s.Order, Local: s.Local != nil, Unused: s.Unused,
 		Sayings: s.Sayings,
 	}
+	if slices.ContainsFunc(s.Actions, (*Declared).isTimed) && len(s.Info.Differences) > 0 {
+		d.Info.Differences = append(slices.Clip(s.Info.Differences), times())
+	}
 	for _, a := range s.Actions {
 		info := a.info(s.Limits, s.Success)
 		info.Live = a.liveInfo(s.Live)

@@ -75,6 +75,13 @@ func reasons(w io.Writer, d *engine.LaneSummary) {
 	for _, k := range sortedKeys(d.Rejected) {
 		fmt.Fprintf(w, "%s: rejected %d: %s%s\n", d.Name, d.Rejected[k], k, like(d.Examples[k]))
 	}
+	if d.Stopped != "" {
+		until := ""
+		if d.Until != "" {
+			until = "; it goes on once " + d.Until
+		}
+		fmt.Fprintf(w, "%s: stopped: %s%s\n", d.Name, d.Stopped, until)
+	}
 	if d.Problem != "" && d.Pending > 0 {
 		fmt.Fprintf(w, "%s: the last problem: %s\n", d.Name, d.Problem)
 	}
