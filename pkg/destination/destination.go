@@ -247,6 +247,8 @@ type ActionPlan struct {
 	// Requests is how many requests a batch takes at most, where the answer to one is needed
 	// for another; 0 is one.
 	Requests int
+	// Once is the path in an item of what may stand in a request only once; "": nothing is so.
+	Once string
 	// AllOrNothing: one bad item makes the partner refuse the whole request
 	// without naming it, so the engine bisects.
 	AllOrNothing bool

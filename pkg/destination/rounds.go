@@ -12,6 +12,7 @@ import (
 
 // rounds sends a batch in which something may stand only once a request, the action's once:
 // what stands there again goes into a second request, in the order of the events, and so on.
+// Whoever packs requests sees to it ([ActionPlan.Once]), so that this is for others alone.
 // What comes after a request that fails waits with it.
 func (o *sender) rounds(ctx context.Context, t Transport, a *openAction, b *Batch) ([]Result, error) {
 	rs := make([]Result, len(b.Deliveries))
@@ -60,6 +61,14 @@ func (o *sender) rounds(ctx context.Context, t Transport, a *openAction, b *Batc
 		return nil, ErrNotSent
 	}
 	return rs, nil
+}
+
+// Name is what of a delivery may stand in a request only once; "": nothing.
+func (a *ActionPlan) Name(d *Delivery) string {
+	if a.Once == "" {
+		return ""
+	}
+	return nameIn(d.Item, a.Once)
 }
 
 // nameIn is what stands in an item at a path, whatever its case.

@@ -408,7 +408,7 @@ func (s *Spec[S]) act(o *sender, a action, c Config) (err error) {
 	o.plan.Actions = append(o.plan.Actions, ActionPlan{
 		Slug: a.Slug, Limits: oa.limits, AllOrNothing: a.AllOrNothing,
 		Overhead: len(oa.request.Open) + len(oa.request.Close), PerItem: len(oa.request.Sep),
-		OverheadFor: oa.request.overhead(), Requests: a.requests, Live: a.live, Patience: a.patience(),
+		OverheadFor: oa.request.overhead(), Requests: a.requests, Once: a.once, Live: a.live, Patience: a.patience(),
 	})
 	return nil
 }

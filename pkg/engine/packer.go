@@ -66,6 +66,8 @@ type parcel[T any] struct {
 	action int32
 
 	apart, of int32 // see Parcel
+
+	name string // what may stand in a request only once; "": nothing
 }
 
 func (it *parcel[T]) group() destination.Group {
@@ -101,6 +103,7 @@ type Packed[T any] struct {
 	opened int // its number among those opened
 	closed int // its number among those closed, from 1 on; 0: it is open
 	users  []*packUser[T]
+	names  map[string]bool // of its deliveries, of what may stand in a request only once
 }
 
 // Packer packs a lane's deliveries into requests. It owns the batches that are open.
@@ -164,6 +167,8 @@ type caps struct {
 	overhead, per int // bytes around and between items
 
 	overheadFor func(key string) int // nil: overhead, for every group
+
+	plan *destination.ActionPlan
 }
 
 // around is how many bytes stand around the items of a group's requests.
@@ -175,7 +180,7 @@ func (c *caps) around(g *destination.Group) int {
 }
 
 func capsOf(p *destination.ActionPlan) caps {
-	c := caps{p.Limits.BatchEvents.N, p.Limits.BatchBytes.N, p.Overhead, p.PerItem, p.OverheadFor}
+	c := caps{p.Limits.BatchEvents.N, p.Limits.BatchBytes.N, p.Overhead, p.PerItem, p.OverheadFor, p}
 	if c.events <= 0 {
 		c.events = defaultBatchEvents
 	}
@@ -216,7 +221,8 @@ func (p *Packer[T]) Add(it Parcel[T]) {
 		p.close(b)
 	}
 	d := it.Delivery
-	p.place(parcel[T]{it.Value, d.To, it.User, it.Record, it.Held, len(d.Item), d.Action, it.Apart, it.Of}, false)
+	p.place(parcel[T]{it.Value, d.To, it.User, it.Record, it.Held, len(d.Item), d.Action, it.Apart, it.Of,
+		p.caps[d.Action].plan.Name(d)}, false)
 	p.releaseUsers()
 	p.makeRoom()
 }
@@ -300,7 +306,7 @@ func (p *Packer[T]) isRecent(u *packUser[T], it *parcel[T], c *caps) bool {
 	case p.flushing || b == nil:
 		return false
 	case b.closed == 0:
-		return !it.belongs(b) || !c.fits(len(b.Values), b.Bytes, it.size)
+		return !it.belongs(b) || !c.fits(len(b.Values), b.Bytes, it.size) || b.names[it.name]
 	default:
 		return p.nClosed-b.closed < p.window-1
 	}
@@ -312,7 +318,7 @@ func (p *Packer[T]) put(it parcel[T], c *caps) *Packed[T] {
 	if b == nil || b.Group.Action != it.action || b.apart != it.apart || b.To != it.to {
 		b = p.open[it.key()]
 	}
-	if b != nil && !c.fits(len(b.Values), b.Bytes, it.size) {
+	if b != nil && (!c.fits(len(b.Values), b.Bytes, it.size) || it.apart == 0 && b.names[it.name]) {
 		p.close(b)
 		b = nil
 	}
@@ -328,6 +334,12 @@ func (p *Packer[T]) put(it parcel[T], c *caps) *Packed[T] {
 	}
 	b.Bytes = c.size(len(b.Values), b.Bytes, it.size)
 	b.Values = append(b.Values, it.value)
+	if it.name != "" {
+		if b.names == nil {
+			b.names = map[string]bool{}
+		}
+		b.names[it.name] = true
+	}
 	b.held += int64(it.held)
 	p.held += int64(it.held)
 	if len(b.Values) >= c.events || it.apart != 0 && len(b.Values) >= int(it.of) {

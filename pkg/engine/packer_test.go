@@ -303,3 +303,41 @@ func TestPackAsBegun(t *testing.T) {
 		}
 	}
 }
+
+// TestOnceARequest: what a partner takes only once a request stands in no request twice, and all
+// goes out, in the order of each name.
+func TestOnceARequest(t *testing.T) {
+	for seed := range 100 {
+		rng := rand.New(rand.NewPCG(uint64(seed), 9))
+		plan := &destination.Plan{Order: rng.IntN(2) == 0, Actions: []destination.ActionPlan{{Slug: "a", Once: "id",
+			Limits: destination.ActionLimits{BatchEvents: destination.Cap{N: 1 + rng.IntN(50)}}}}}
+		names, got, last := []string{}, 0, map[string]int{}
+		p := engine.NewPacker(plan, engine.PackOptions{Concurrency: 1 + rng.IntN(4)}, func(b *engine.Packed[int]) {
+			in := map[string]bool{}
+			for _, i := range b.Values {
+				if name := names[i]; name != "" {
+					if in[name] || i < last[name] {
+						t.Fatalf("seed %d: %s stands in a request twice, or comes after a later one", seed, name)
+					}
+					in[name], last[name] = true, i
+				}
+			}
+			got += len(b.Values)
+		})
+		n, few := 500, 1+rng.IntN(60)
+		for i := range n {
+			k := rng.IntN(few)
+			name, item := fmt.Sprint("n-", k), fmt.Sprintf(`{"id":"N-%d"}`, k) // whatever its case
+			if k == 0 {
+				name, item = "", `{}`
+			}
+			names = append(names, name)
+			p.Add(engine.Parcel[int]{Delivery: &destination.Delivery{Item: []byte(item)}, Value: i,
+				User: uint64(1 + k), Record: uint64(i), Held: 20})
+		}
+		p.Flush()
+		if got != n {
+			t.Fatalf("seed %d: %d of %d went out", seed, got, n)
+		}
+	}
+}

@@ -85,17 +85,25 @@ func (q *queue) makeReady(bs []*batch) {
 // repack packs deliveries that have already been in a batch, or wait for another.
 func (q *queue) repack(ws []*work) (bs []*batch) {
 	open := map[destination.Group]*batch{}
+	names := map[*batch]map[string]bool{} // of what may stand in a request only once
 	for _, w := range ws {
 		g := w.d.Group()
 		c := &q.packer.caps[g.Action]
 		b := open[g]
-		if b == nil || !c.fits(len(b.works), b.bytes, len(w.d.Item)) {
+		name := c.plan.Name(w.d)
+		if b == nil || !c.fits(len(b.works), b.bytes, len(w.d.Item)) || names[b][name] {
 			b = &batch{g: g, bytes: c.around(&g)}
 			open[g] = b
 			bs = append(bs, b)
 		}
 		b.bytes = c.size(len(b.works), b.bytes, len(w.d.Item))
 		b.works = append(b.works, w)
+		if name != "" {
+			if names[b] == nil {
+				names[b] = map[string]bool{}
+			}
+			names[b][name] = true
+		}
 	}
 	return bs
 }
