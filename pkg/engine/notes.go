@@ -58,9 +58,13 @@ func which(le *laneEvent) string {
 	if le.raw == nil || err != nil {
 		return what
 	}
-	kind, name := ev.TypeValue().Text(), ev.Name()
-	if name.Nullish() || name.Text() == "" {
-		name = ev.Root().Get("name") // of a page or a screen
+	root := ev.Root()
+	if inner := root.Get("event"); inner.Kind() == event.Object && root.Get("dead_letter").Exists() {
+		root = inner // a dead letter that is sent again
+	}
+	kind, name := root.Get("type").Text(), root.Get("event")
+	if name.Kind() != event.String || name.Text() == "" {
+		name = root.Get("name") // of a page or a screen
 	}
 	if kind == "" {
 		return what

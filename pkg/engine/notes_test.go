@@ -29,6 +29,13 @@ func TestNotes(t *testing.T) {
 	n.rejected(order, destination.Result{Reason: destination.Refused, Status: 400, Detail: "first"})
 	n.rejected(page, destination.Result{Reason: destination.Refused, Status: 422, Detail: "second"})
 	n.rejected(page, destination.Result{Reason: destination.Exhausted, Status: 500})
+	letter := &laneEvent{b: lb, line: 9,
+		raw: []byte(`{"dead_letter":1,"type":"toys","event":{"type":"track","event":"A"}}`)}
+	n.rejected(letter, destination.Result{Reason: destination.Invalid})
+	if n.like["invalid"] != `in.jsonl, line 9 (track "A")` {
+		t.Errorf("the example of a dead letter is %s", n.like["invalid"])
+	}
+	delete(n.like, "invalid")
 	if n.like["refused"] != `in.jsonl, line 7 (track "Order \x1b"): status 400: first` ||
 		n.like["exhausted"] != `in.jsonl, line 8 (page "Home"): status 500` {
 		t.Errorf("examples: %v", n.like)

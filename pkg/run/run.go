@@ -233,7 +233,7 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	selected := j.selection(r.bounds.Times)
 	selected.Cut = r.cut
 	if r.redrive != nil { // letters are no events: what is in them is read where they are routed
-		selected.Rules, selected.Suppress, selected.SkipUndated = nil, nil, false
+		selected.Rules, selected.Suppress, selected.SkipUndated, selected.Seen = nil, nil, false, nil
 	}
 	c := engine.Config{Source: r.source, Selection: selected,
 		Run: r.journal, Lanes: r.lanes, Now: r.w.Now, Rand: r.w.Rand, Logger: r.w.Log, Memory: j.MemoryNeeded(), Stop: r.stop}
