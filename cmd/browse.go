@@ -14,6 +14,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/convert"
+	"github.com/fanfold/fanfold/pkg/recording"
 )
 
 func (a *app) browseCommand() *cobra.Command {
@@ -39,7 +40,7 @@ anybody else.`,
 }
 
 func (a *app) browse(ctx context.Context, listen, report string, args []string) error {
-	list, err := loadCassettes(args)
+	list, err := recording.Load(args)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/recording"
 	"github.com/fanfold/fanfold/pkg/standin"
 )
 
@@ -87,9 +88,9 @@ func TestCapsOfBatches(t *testing.T) {
 			s := &scales{next: p}
 			a := testApp(map[string]string{"XDG_STATE_HOME": t.TempDir()})
 			a.now = time.Now
-			a.wire = &wire{open: func([]cassette.Secret) (*cassette.Conversation, error) {
+			a.wire = recording.NewWire(func([]cassette.Secret) (*cassette.Conversation, error) {
 				return &cassette.Conversation{Front: s}, nil
-			}}
+			})
 			code := a.execute(context.Background(),
 				[]string{"forward", "--from", path, "--to", d.Info.Slug, "--rehearse", "--limit", fmt.Sprint(limitOf(d)),
 					"-o", "json"})

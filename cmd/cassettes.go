@@ -9,6 +9,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/flagvalue"
+	"github.com/fanfold/fanfold/pkg/recording"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/verify"
 )
@@ -20,7 +21,7 @@ func (a *app) cassettesCommand() *cobra.Command {
 
 func (a *app) lintCommand() *cobra.Command {
 	var secret []string
-	var rules redactionFlags
+	var redact, allow []string
 	c := &cobra.Command{
 		Use:   "lint PATH...",
 		Short: "Search cassettes for secrets and personal data",
@@ -31,15 +32,15 @@ what interrupted recordings left, and in the cassettes of other programs (YAML,
 JSON, HAR). Exit code 5 when it finds something. The persons of cases that were
 written, not recorded, are made up.`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.lint(args, secret, &rules) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.lint(args, secret, redact, allow) },
 	}
 	c.Flags().StringArrayVar(&secret, "secret", nil,
 		"an environment variable whose value is secret, beyond those whose names say so (repeatable)")
-	rules.add(c.Flags())
+	redactionFlags(c.Flags(), &redact, &allow)
 	return c
 }
 
-func (a *app) lint(args, secret []string, rules *redactionFlags) error {
+func (a *app) lint(args, secret, redact, allow []string) error {
 	paths, err := cassette.FindFiles(args)
 	if err != nil {
 		return usagef("%w", err)
@@ -59,7 +60,7 @@ func (a *app) lint(args, secret []string, rules *redactionFlags) error {
 			}
 		}
 	}
-	red, err := a.redactor(nil, secrets, rules)
+	red, err := a.redactor(nil, secrets, redact, allow)
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func (a *app) statusCommand() *cobra.Command {
 partners answer changes.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			list, err := loadCassettes(args)
+			list, err := recording.Load(args)
 			if err != nil {
 				return err
 			}
@@ -151,7 +152,7 @@ func (a *app) showCommand() *cobra.Command {
 		Short: "Show what is in cassettes",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			list, err := loadCassettes(args)
+			list, err := recording.Load(args)
 			if err != nil {
 				return err
 			}

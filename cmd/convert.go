@@ -56,9 +56,8 @@ times is a scenario.`,
 
 type importOptions struct {
 	convert.Request
-	rules  redactionFlags
-	out    string
-	secret []string
+	out                   string
+	secret, redact, allow []string
 }
 
 func (a *app) importCommand() *cobra.Command {
@@ -87,7 +86,7 @@ its answer is left out, and named.`,
 	f.StringVar(&o.Bodies, "files", "", "folder of the bodies that mappings of WireMock name")
 	f.StringArrayVar(&o.Variables, "var", nil, "NAME=VALUE of a variable in a collection of Postman (repeatable)")
 	f.StringArrayVar(&o.secret, "secret", nil, "an environment variable whose value is secret (repeatable)")
-	o.rules.add(f)
+	redactionFlags(f, &o.redact, &o.allow)
 	return c
 }
 
@@ -107,20 +106,20 @@ func (a *app) importFiles(o *importOptions, args []string) error {
 	if err := o.Do(k); err != nil {
 		return &usageError{err}
 	}
-	return a.saveImported(k, o.secret, &o.rules)
+	return a.saveImported(k, o)
 }
 
 // saveImported redacts a cassette and writes it.
-func (a *app) saveImported(k *cassette.Cassette, secret []string, rules *redactionFlags) error {
+func (a *app) saveImported(k *cassette.Cassette, o *importOptions) error {
 	key, err := a.redactionKey(k.Path, true)
 	if err != nil {
 		return err
 	}
-	secrets, err := a.secretEnv(secret)
+	secrets, err := a.secretEnv(o.secret)
 	if err != nil {
 		return err
 	}
-	red, err := a.redactor(key, secrets, rules)
+	red, err := a.redactor(key, secrets, o.redact, o.allow)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func (a *app) dropCommand() *cobra.Command {
 				return err
 			}
 			k.Drop(drop)
-			red, err := a.redactor(key, secrets, &redactionFlags{})
+			red, err := a.redactor(key, secrets, nil, nil)
 			if err != nil {
 				return err
 			}

@@ -182,7 +182,7 @@ func (a *app) runWorld() *run.World {
 		StandIn:   a.standIn, Notice: func(n run.Notice) { a.say(report.Notice(n)) },
 	}
 	if a.wire != nil {
-		w.Hook = a.wire.hook
+		w.Hook = a.wire.Hook
 	}
 	return w
 }
@@ -224,7 +224,7 @@ func (a *app) deliver(
 		return err
 	}
 	if a.wire != nil {
-		if err = a.wire.begin(j.Destinations); err != nil {
+		if err = a.wire.Begin(j.Destinations); err != nil {
 			return err
 		}
 	}

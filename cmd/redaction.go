@@ -13,25 +13,23 @@ import (
 	"github.com/fanfold/fanfold/pkg/keyring"
 )
 
-// redactionFlags are what a user adds to the rules of redaction.
-type redactionFlags struct{ redact, allow []string }
-
 // allowUsage is that of --allow, where it means values only.
 const allowUsage = "a value that is no secret, or a regular expression of such values (repeatable)"
 
-func (r *redactionFlags) add(f *pflag.FlagSet) {
-	f.StringArrayVar(&r.allow, "allow", nil, allowUsage)
-	r.addRedact(f)
+// redactionFlags are what a user adds to the rules of redaction.
+func redactionFlags(f *pflag.FlagSet, redact, allow *[]string) {
+	f.StringArrayVar(allow, "allow", nil, allowUsage)
+	redactFlag(f, redact)
 }
 
-func (r *redactionFlags) addRedact(f *pflag.FlagSet) {
-	f.StringArrayVar(&r.redact, "redact", nil,
+func redactFlag(f *pflag.FlagSet, redact *[]string) {
+	f.StringArrayVar(redact, "redact", nil,
 		"also take out: a path (body.card.owner, query.sid, header.X-Shop), "+
 			"a regular expression, or the word ip or names (repeatable; see help cassettes)")
 }
 
 // redactor makes a redactor with the rules of the flags and of fanfold.yaml.
-func (a *app) redactor(key []byte, secrets []cassette.Secret, flags *redactionFlags) (*cassette.Redactor, error) {
+func (a *app) redactor(key []byte, secrets []cassette.Secret, redact, allow []string) (*cassette.Redactor, error) {
 	f, err := a.loadConfig()
 	if f == nil {
 		return nil, err
@@ -41,7 +39,7 @@ func (a *app) redactor(key []byte, secrets []cassette.Secret, flags *redactionFl
 		return nil, &usageError{err}
 	}
 	red, err := cassette.NewRedactorWith(key, secrets, cassette.RedactOptions{
-		Redact: slices.Concat(f.Redact, flags.redact), Allow: slices.Concat(f.Allow, flags.allow),
+		Redact: slices.Concat(f.Redact, redact), Allow: slices.Concat(f.Allow, allow),
 	})
 	if err != nil {
 		return nil, usagef("--redact: %w", err)

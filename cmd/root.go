@@ -28,6 +28,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/profile"
 	"github.com/fanfold/fanfold/pkg/progress"
+	"github.com/fanfold/fanfold/pkg/recording"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/secret"
 	"github.com/fanfold/fanfold/pkg/source"
@@ -52,7 +53,7 @@ type app struct {
 	log         *slog.Logger
 	interrupts  *interrupts
 	secrets     secrets
-	wire        *wire // while our own requests are recorded or replayed
+	wire        *recording.Wire // while our own requests are recorded or replayed
 	configFile  string
 	configText  configText
 	profile     string            // of the configuration

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/recording"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/verify"
 )
@@ -52,7 +53,7 @@ cassette without events is sent as it was recorded: GET and HEAD, or with
 }
 
 func (a *app) verify(ctx context.Context, o *verifyOptions, args []string) error {
-	list, err := loadCassettes(args)
+	list, err := recording.Load(args)
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, args []string) error
 // configuration.
 func (a *app) live(o *verifyOptions) (l *verify.Live, err error) {
 	l = &verify.Live{Header: http.Header{}, Unsafe: o.unsafe}
-	if l.Network, err = a.liveNetwork(o.upstreamCA); err != nil {
+	if l.Network, err = recording.LiveNetwork(o.upstreamCA); err != nil {
 		return nil, err
 	}
 	for _, h := range o.headers {
