@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -171,6 +172,9 @@ func (o *Opened) checkAction(s *subscription, p *problems) {
 			return
 		}
 		keys, whole = o.checkKeys(s.Action, s.mapping, action.Fields, p)
+		if n, err := jsonNode(s.mapping); err == nil {
+			o.doubtTexts(s.Action, n, p)
+		}
 	}
 	for _, f := range action.Fields {
 		mapped := keys[f.Key]
@@ -214,6 +218,38 @@ func (o *Opened) checkKeys(action string, n *yaml.Node, fields []mapping.Field, 
 		}
 	}
 	return keys, false
+}
+
+// aPath is a text that looks like a path of an event.
+var aPath = regexp.MustCompile(`^\$\.[A-Za-z_][\w.\[\]]*$`)
+
+// doubtTexts warns of texts in a mapping that are sent as they stand although they look as
+// if they were to be filled in: only directives are.
+func (o *Opened) doubtTexts(action string, n *yaml.Node, p *problems) {
+	switch n.Kind {
+	case yaml.MappingNode:
+		if len(n.Content) == 2 && strings.HasPrefix(n.Content[0].Value, "@") {
+			return // its own affair
+		}
+		for i := 1; i < len(n.Content); i += 2 {
+			o.doubtTexts(action, n.Content[i], p)
+		}
+	case yaml.SequenceNode:
+		for _, item := range n.Content {
+			o.doubtTexts(action, item, p)
+		}
+	case yaml.ScalarNode:
+		directive := ""
+		if open := strings.Index(n.Value, "{{"); open >= 0 && strings.Contains(n.Value[open:], "}}") {
+			directive = "@template"
+		} else if aPath.MatchString(n.Value) {
+			directive = "@path"
+		}
+		if directive != "" {
+			p.note(n.Line, "%s: action %s: the text %q is sent as it stands; to have it filled in, write {%q: %q}", o.Name,
+				action, n.Value, directive, n.Value)
+		}
+	}
 }
 
 // jsonNode is a mapping as a table: one that was pasted as a text of JSON, too.

@@ -203,3 +203,27 @@ func TestPasted(t *testing.T) {
 		}
 	}
 }
+
+// TestTextsToBeFilledIn: what looks as if it were filled in and is not is said, with the
+// line and the directive that does it; what a directive holds is its own affair.
+func TestTextsToBeFilledIn(t *testing.T) {
+	for mapping, want := range map[string]string{
+		`{event: "hi {{event}}"}`: `write {"@template": "hi {{event}}"}`,
+		`{event: $.event}`:        `write {"@path": "$.event"}`,
+		`{event: {"@if": {exists: {"@path": "$.a"}, then: "$.a", else: x}}}`: "",
+		`{event: {"@template": "hi {{event}}"}}`:                             "",
+		`{event: {"@path": "$.event"}}`:                                      "",
+		`{event: "costs $.50 }} {{"}`:                                        "",
+	} {
+		conf, opened, err := load(toys(), indented("    actions:\n      - action: send\n"+
+			"        subscribe: type = \"track\"\n        mapping: "+mapping+"\n"))
+		if err != nil {
+			t.Errorf("%s: %v", mapping, err)
+			continue
+		}
+		notes := strings.Join(conf.Warnings([]*Destination{opened[0].Destination}), "\n")
+		if want == "" && notes != "" || !strings.Contains(notes, want) {
+			t.Errorf("%s: %q, want %q", mapping, notes, want)
+		}
+	}
+}

@@ -104,7 +104,7 @@ func Plan(w io.Writer, p *run.Plan, prices map[string]Price) error {
 }
 
 func planInput(w io.Writer, p *run.Plan) {
-	fmt.Fprintf(w, "input: %d objects, %d records", p.Objects, p.Read)
+	fmt.Fprintf(w, "input: %s, %s", Count(p.Objects, "object"), Count(p.Read, "record"))
 	for _, k := range sortedKeys(p.Dropped) {
 		fmt.Fprintf(w, ", dropped by %s %d", k, p.Dropped[k])
 	}
