@@ -30,6 +30,7 @@ type runOptions struct {
 	spool    string
 	limits   limitOptions
 	observe  observeOptions
+	plan     string
 }
 
 // limitOptions are how hard destinations are asked.
@@ -82,6 +83,7 @@ resume and exit-codes.`,
 	choiceP(f, &o.output, "output", "o", "form of the summary", "table", "json")
 	o.limits.flags(f)
 	o.observe.flags(f)
+	f.StringVar(&o.plan, "plan", "", "begin only if this plan, which plan --save has written, still holds")
 	f.StringVar(&o.reserve, "reserve-for-live", "", "share of each partner's quota left to live traffic, like 30%")
 	globalFlag(f, &o.memory, "memory")
 	f.StringVar(&o.spool, "spool", "10GiB",
@@ -204,6 +206,11 @@ func (a *app) forward(ctx context.Context, s *selection, o *runOptions) (err err
 	if err != nil {
 		return err
 	}
+	plan, err := a.planned(opening, j, o.plan)
+	if err != nil {
+		return err
+	}
+	j.Plan = plan
 	open := func(runs run.Folder) (*run.Run, error) {
 		r, err := a.runWorld().Open(opening, runs, j)
 		var changed *run.ChangedError

@@ -148,6 +148,7 @@ var wrongFlags = map[string][]string{
 	"unwrap": {".", strings.Repeat("a.", 20) + "a"}, "undated": {"tomorrow", "", "NOW"}, "date-order": {"ymd", "", "MDY"},
 	"id": {"nobody"}, "user": {"nobody"}, "where": {"type =", ")"}, "run": {"nobody"},
 
+	"sample": {"0%", "1", "200%", "NaN%"}, "save": {"no/such/plan.json", "."}, "plan": {"no/such.json", "."},
 	"metrics": {"nowhere", "127.0.0.1:99999999"}, "notify": {"", "mail=x", "slack=", "webhook=ftp://x", "exec="},
 
 	"redrive reason": {"no_such_reason"}, "group": {"user", ""}, "file": {"no/such/report.html",

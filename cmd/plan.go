@@ -3,11 +3,13 @@ package cmd
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
 )
@@ -17,6 +19,8 @@ type planOptions struct {
 	output  string
 	prices  []string
 	reserve string
+	sample  string
+	save    string
 }
 
 func (a *app) planCommand() *cobra.Command {
@@ -28,8 +32,10 @@ func (a *app) planCommand() *cobra.Command {
 		Long: `plan reads the input once, routes and packs it as forward would, and sends
 nothing: how many events, deliveries, requests and bytes each destination gets, what
 would be skipped or rejected and why, with an example each, and how long it takes at
-the partner's limits. It exits 3 when something would be rejected.`,
+the partner's limits. It exits 3 when something would be rejected. forward --plan FILE
+refuses to begin when input, configuration or catalogue are not those of a saved plan.`,
 		Example: `  fanfold plan --from archive/ --since 2024-01-01
+  fanfold plan --from archive/ --save plan.json && fanfold forward --from archive/ --plan plan.json
   fanfold plan --from events.jsonl.zst --to mixpanel --price mixpanel=0.28/1k -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.plan(c.Context(), &s, &o) },
@@ -38,6 +44,8 @@ the partner's limits. It exits 3 when something would be rejected.`,
 	f := c.Flags()
 	choiceP(f, &o.output, "output", "o", "form of the plan", "table", "json")
 	f.StringArrayVar(&o.prices, "price", nil, "what a destination costs: NAME=0.28/1k, per event, delivery, request or MB")
+	f.StringVar(&o.sample, "sample", "", "route only a share of the events, like 1%, for a quick look")
+	f.StringVar(&o.save, "save", "", "write the plan to this file, for forward --plan")
 	f.StringVar(&o.reserve, "reserve-for-live", "", "share of each partner's quota left to live traffic, like 30%")
 	return c
 }
@@ -64,16 +72,27 @@ func (a *app) plan(ctx context.Context, s *selection, o *planOptions) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	p, err := a.runWorld().Plan(ctx, runs, j, dir)
+	w := a.runWorld()
+	share, saved, err := a.planKind(ctx, w, j, o)
+	if err != nil {
+		return err
+	}
+	p, err := w.Plan(ctx, runs, j, dir, share)
 	if err != nil {
 		return err
 	}
 	a.redactPlan(p)
-	write := report.Plan
-	if o.output == "json" {
-		write = report.PlanJSON
+	if saved != nil {
+		if err := a.savePlan(o.save, p, prices, saved); err != nil {
+			return err
+		}
 	}
-	if err := write(io.Writer(a.out), p, prices); err != nil {
+	if o.output == "json" {
+		err = report.PlanJSON(a.out, p, prices, nil)
+	} else {
+		err = report.Plan(a.out, p, prices)
+	}
+	if err != nil {
 		return err
 	}
 	a.say(report.Selected(j)...)
@@ -86,6 +105,53 @@ func (a *app) plan(ctx context.Context, s *selection, o *planOptions) (err error
 		return outcome(exitRejected)
 	}
 	return nil
+}
+
+// planKind reads how much is planned, and what a plan that is to be kept holds on to.
+func (a *app) planKind(ctx context.Context, w *run.World, j *run.Job, o *planOptions) (
+	share float64, saved *run.SavedPlan, err error,
+) {
+	share = 1
+	if o.sample != "" {
+		if share, err = config.Share(o.sample); err != nil || share <= 0 {
+			return 0, nil, usagef("--sample has to be a share like 1%%, not %q", o.sample)
+		}
+	}
+	switch {
+	case o.save == "":
+		return share, nil, nil
+	case share < 1:
+		return 0, nil, usagef("--sample and --save exclude each other: a plan that is kept is exact")
+	}
+	saved, err = w.Save(ctx, j) // before it is read: what changes meanwhile is noticed later
+	return share, saved, err
+}
+
+// savePlan writes a plan to a file.
+func (a *app) savePlan(path string, p *run.Plan, prices map[string]report.Price, saved *run.SavedPlan) error {
+	var b strings.Builder
+	if err := report.PlanJSON(&b, p, prices, saved); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, []byte(a.secrets.redact(b.String())), 0o600); err != nil {
+		return usagef("--save: %w", err)
+	}
+	return nil
+}
+
+// planned reads a plan that has to hold for a run; nil: none was given.
+func (a *app) planned(ctx context.Context, j *run.Job, path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	plan, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usagef("--plan: %w", err)
+	}
+	if err := a.runWorld().Holds(ctx, j, plan); err != nil {
+		return nil, fmt.Errorf("--plan %s: %w", path, err)
+	}
+	return plan, nil
 }
 
 // redactPlan takes secrets out of what the plan quotes.

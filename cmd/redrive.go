@@ -130,7 +130,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 			return err
 		}
 		if a.redactPlan(plan); o.run.output == "json" {
-			return report.PlanJSON(a.out, plan, nil)
+			return report.PlanJSON(a.out, plan, nil, nil)
 		}
 		return report.RedrivePlan(a.out, refused.Run, plan)
 	}

@@ -79,6 +79,10 @@ func (p Price) of(l *run.PlannedLane) float64 {
 // Plan writes what a run would do.
 func Plan(w io.Writer, p *run.Plan, prices map[string]Price) error {
 	fmt.Fprintf(w, "plan of run %s: nothing was sent\n", p.Run)
+	if p.Sample < 1 {
+		fmt.Fprintf(w, "a sample: %s of the events were routed, and the counts of destinations are what that makes of all, "+
+			"about; requests and time are at most so much\n", share(p.Sample))
+	}
 	planInput(w, p)
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tevents\tdeliveries\tskipped\tfiltered\trejected\trequests\tbytes\ttime\t")
@@ -98,6 +102,7 @@ func Plan(w io.Writer, p *run.Plan, prices map[string]Price) error {
 	}
 	if len(p.Names) > 0 {
 		fmt.Fprintf(w, "most frequent: %s\n", strings.Join(frequent(p, 8), ", "))
+		whereNamesGo(w, p, 8)
 	}
 	planEarlier(w, p)
 	return nil
@@ -120,6 +125,38 @@ func planInput(w io.Writer, p *run.Plan) {
 	}
 }
 
+// whereNamesGo says of the most frequent names how many of their events go where.
+func whereNamesGo(w io.Writer, p *run.Plan, most int) {
+	for _, n := range p.Names[:min(most, len(p.Names))] {
+		var to, none []string
+		for i, k := range n.To {
+			switch name := p.Destinations[i].Name; {
+			case k == 0:
+				none = append(none, name)
+			case k == n.N:
+				to = append(to, name)
+			default:
+				to = append(to, fmt.Sprintf("%s (%d)", name, k))
+			}
+		}
+		line := "to " + shortList(to)
+		if len(to) == 0 {
+			line = "nowhere"
+		} else if len(none) > 0 {
+			line += "; none to " + shortList(none)
+		}
+		fmt.Fprintf(w, "  %s: %s\n", destination.Cut(n.Name, 60), line)
+	}
+}
+
+// shortList is a list of which a few are named.
+func shortList(names []string) string {
+	if n := len(names) - 6; n > 1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:6], ", "), n)
+	}
+	return strings.Join(names, ", ")
+}
+
 func planLane(w io.Writer, l *run.PlannedLane, prices map[string]Price) {
 	for _, k := range sortedKeys(l.Skipped) {
 		fmt.Fprintf(w, "%s: skipped %d: %s%s\n", l.Name, l.Skipped[k].N, k, like(where(l.Skipped[k].Example)))
@@ -134,6 +171,11 @@ func planLane(w io.Writer, l *run.PlannedLane, prices map[string]Price) {
 	if len(l.Live) > 0 && !l.Asked {
 		fmt.Fprintf(w, "%s: forward stops before the first of these, unless it is said that they are meant: "+
 			"--trigger-live %s\n", l.Name, l.Name)
+	}
+	if l.Skipped[string(destination.TooOld)].N+l.Skipped[string(destination.TooNew)].N > 0 {
+		for _, win := range l.Windows {
+			fmt.Fprintf(w, "%s: %s\n", l.Name, windowText(win))
+		}
 	}
 	if l.Depends && l.Deliveries > 0 {
 		fmt.Fprintf(w, "%s: some of its requests depend on what it answers: there may be fewer\n", l.Name)
@@ -162,6 +204,22 @@ func planEarlier(w io.Writer, p *run.Plan) {
 		fmt.Fprintf(w, "run %s of this command is not finished: forward would go on where it is "+
 			"(fanfold runs show %s)\n", e.Run, e.Run)
 	}
+}
+
+// windowText says which events a partner takes by their time, and what it would do with others.
+func windowText(w destination.Window) string {
+	var takes []string
+	if w.Past > 0 {
+		takes = append(takes, "of the last "+span(w.Past))
+	}
+	if w.Future > 0 {
+		takes = append(takes, "at most "+span(w.Future)+" ahead")
+	}
+	text := "it takes events " + strings.Join(takes, " and ")
+	if w.Violation != "" {
+		text += "; with others, it " + w.Violation
+	}
+	return text + ", so they are not sent (" + w.Docs + ")"
 }
 
 func limitText(k *engine.Kept) string {
@@ -196,7 +254,7 @@ func planned(by map[string]run.Planned) (n uint64) {
 
 // frequent are the names of most events.
 func frequent(p *run.Plan, most int) (list []string) {
-	slices.SortFunc(p.Names, func(a, b run.PlannedName) int {
+	slices.SortFunc(p.Names, func(a, b *run.PlannedName) int {
 		return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name))
 	})
 	for _, n := range p.Names[:min(most, len(p.Names))] {
@@ -215,6 +273,9 @@ func span(d time.Duration) string {
 	}
 	return Duration(d.Round(time.Millisecond))
 }
+
+// share is a part of a whole, for people.
+func share(of float64) string { return strconv.FormatFloat(of*100, 'g', 4, 64) + "%" }
 
 type planReason struct {
 	Count  uint64 `json:"count"`
@@ -260,8 +321,9 @@ type planLive struct {
 }
 
 type planName struct {
-	Name  string `json:"name"`
-	Count uint64 `json:"count"`
+	Name  string            `json:"name"`
+	Count uint64            `json:"count"`
+	To    map[string]uint64 `json:"to"` // of them, that something is sent of
 }
 
 type planDocument struct {
@@ -276,6 +338,8 @@ type planDocument struct {
 	Last         time.Time             `json:"last,omitzero"`
 	Destinations []planDestination     `json:"destinations"`
 	Names        []planName            `json:"names"`
+	Sample       float64               `json:"sample,omitempty"`
+	Saved        *run.SavedPlan        `json:"saved,omitempty"`
 }
 
 type planEarlierRun struct {
@@ -283,10 +347,13 @@ type planEarlierRun struct {
 	Status string `json:"status,omitempty"`
 }
 
-// PlanJSON writes a plan as one JSON document.
-func PlanJSON(w io.Writer, p *run.Plan, prices map[string]Price) error {
+// PlanJSON writes a plan as one JSON document, with what it holds on to, if it is to be saved.
+func PlanJSON(w io.Writer, p *run.Plan, prices map[string]Price, saved *run.SavedPlan) error {
 	doc := planDocument{Run: p.Run, Objects: p.Objects, Read: p.Read, BadRecords: planReasons(p.Bad), Dropped: p.Dropped,
-		Undated: p.Undated, First: p.First.UTC(), Last: p.Last.UTC(), Names: []planName{}}
+		Undated: p.Undated, First: p.First.UTC(), Last: p.Last.UTC(), Names: []planName{}, Saved: saved}
+	if p.Sample < 1 {
+		doc.Sample = p.Sample
+	}
 	if p.Earlier != nil {
 		doc.Earlier = &planEarlierRun{p.Earlier.Run, p.Earlier.Status}
 	}
@@ -312,7 +379,13 @@ func PlanJSON(w io.Writer, p *run.Plan, prices map[string]Price) error {
 	}
 	frequent(p, 0)
 	for _, n := range p.Names[:min(100, len(p.Names))] {
-		doc.Names = append(doc.Names, planName{n.Name, n.N})
+		to := map[string]uint64{}
+		for i, k := range n.To {
+			if k > 0 {
+				to[p.Destinations[i].Name] = k
+			}
+		}
+		doc.Names = append(doc.Names, planName{n.Name, n.N, to})
 	}
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)

@@ -2,7 +2,9 @@ package run
 
 import (
 	"context"
+	"math"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/config"
@@ -24,7 +26,13 @@ type Plan struct {
 	// First and Last are the span of the events' times; zero: none has any.
 	First, Last  time.Time
 	Destinations []*PlannedLane
-	Names        []PlannedName // the names of events, most frequent first
+	Names        []*PlannedName // the names of events, most frequent first
+	// Sample is the share of the events that was routed, where that was not all: the counts of
+	// destinations are what that makes of all, about.
+	Sample float64
+
+	named map[string]*PlannedName
+	now   *PlannedName // of the event that is being routed; nil: it is not counted
 }
 
 // Earlier is a run of the same command. What it has delivered is not sent again.
@@ -73,6 +81,9 @@ type PlannedLane struct {
 	Span  time.Duration
 	Limit *engine.Kept
 
+	// Windows are the spans of time that the partner takes events of, where any were outside.
+	Windows []destination.Window
+
 	forecast *engine.Forecast
 	plan     *destination.Plan
 }
@@ -87,28 +98,44 @@ type PlannedLive struct {
 type PlannedName struct {
 	Name string
 	N    uint64
+	To   []uint64 // of them, that something is sent of, by destination in the order of the plan
 }
 
 // mostNames bounds the names that a plan counts: names may be data.
 const mostNames = 10_000
 
 // Plan reads the input of a job once, routes and packs it as a run would, and sends
-// nothing. dir is a folder for what cannot be held in memory; the caller removes it.
-func (w *World) Plan(ctx context.Context, runs Folder, j *Job, dir string) (*Plan, error) {
-	p := &Plan{Bad: map[string]Planned{}, Dropped: map[string]uint64{}}
+// nothing. dir is a folder for what cannot be held in memory; the caller removes it. sample, if it is
+// less than 1, is the share of the events that is routed, for a quick look.
+func (w *World) Plan(ctx context.Context, runs Folder, j *Job, dir string, sample float64) (*Plan, error) {
+	p := &Plan{Bad: map[string]Planned{}, Dropped: map[string]uint64{}, named: map[string]*PlannedName{}, Sample: sample}
 	if err := p.earlier(runs, j, w.Redact); err != nil {
 		return nil, err
 	}
-	names := map[string]uint64{}
 	var input source.Source
-	err := w.dryRun(ctx, j, dir, func(src source.Source) (lanes []*dryLane) {
+	var lanes []*dryLane
+	err := w.dryRead(ctx, j, dir, func(src source.Source, _ *selection.Selection) {
 		input = src
 		for _, d := range j.Destinations {
 			lanes = append(lanes, p.lane(w, j, d, src))
 		}
-		return lanes
 	}, func(r *selection.Record) error {
-		p.record(r, names)
+		p.record(r)
+		if r.Event == nil || !sampled(r.Ordinal, sample) {
+			return nil
+		}
+		for _, lane := range lanes {
+			if err := lane.event(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func() error {
+		for _, lane := range lanes {
+			if err := lane.flush(); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 	if err != nil {
@@ -116,10 +143,51 @@ func (w *World) Plan(ctx context.Context, runs Folder, j *Job, dir string) (*Pla
 	}
 	p.Objects = input.Manifest().Len()
 	p.spans()
-	for name, n := range names {
-		p.Names = append(p.Names, PlannedName{name, n})
+	for _, n := range p.named {
+		p.Names = append(p.Names, n)
 	}
+	p.scale()
 	return p, nil
+}
+
+// sampled says whether a record is in a sample: it looks like chance, and is the same every time.
+func sampled(ordinal uint64, share float64) bool {
+	x := (ordinal + 1) * 0x9e3779b97f4a7c15 // as in splitmix64, https://prng.di.unimi.it/splitmix64.c
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	x ^= x >> 31
+	return share >= 1 || float64(x>>11)/(1<<53) < share
+}
+
+// scale makes of the counts of a sample those of all.
+func (p *Plan) scale() {
+	if p.Sample >= 1 || p.Sample <= 0 {
+		return
+	}
+	up := func(n *uint64) { *n = uint64(math.Round(float64(*n) / p.Sample)) }
+	all := func(by map[string]Planned) {
+		for k, c := range by {
+			up(&c.N)
+			by[k] = c
+		}
+	}
+	for _, l := range p.Destinations {
+		for _, n := range []*uint64{&l.Filtered, &l.Events, &l.Deliveries, &l.Requests, &l.Bytes} {
+			up(n)
+		}
+		all(l.Skipped)
+		all(l.Rejected)
+		for k, c := range l.Live {
+			up(&c.N)
+			l.Live[k] = c
+		}
+		l.Span = time.Duration(float64(l.Span) / p.Sample)
+	}
+	for _, n := range p.Names {
+		for i := range n.To {
+			up(&n.To[i])
+		}
+	}
 }
 
 // spans says how long each destination takes.
@@ -149,8 +217,9 @@ func (p *Plan) earlier(runs Folder, j *Job, redact func(string) string) error {
 }
 
 // record counts one record of the input.
-func (p *Plan) record(r *selection.Record, names map[string]uint64) {
+func (p *Plan) record(r *selection.Record) {
 	p.Read++
+	p.now = nil
 	switch {
 	case r.Bad != nil:
 		b := p.Bad[string(r.Bad.Reason)]
@@ -174,8 +243,12 @@ func (p *Plan) record(r *selection.Record, names map[string]uint64) {
 		}
 	}
 	name := nameIn(r.Event)
-	if _, known := names[name]; known || len(names) < mostNames {
-		names[name]++
+	if p.now = p.named[name]; p.now == nil && len(p.named) < mostNames {
+		p.now = &PlannedName{Name: name, To: make([]uint64, len(p.Destinations))}
+		p.named[name] = p.now
+	}
+	if p.now != nil {
+		p.now.N++
 	}
 }
 
@@ -189,7 +262,14 @@ func (p *Plan) lane(w *World, j *Job, d *config.Opened, src source.Source) *dryL
 	p.Destinations = append(p.Destinations, l)
 	dry := w.dryLane(j, d, src)
 	dry.settled = func(*selection.Record, string, *destination.Delivery) error { return nil }
-	dry.routed = l.event
+	at := len(p.Destinations) - 1
+	dry.routed = func(r *selection.Record, list []destination.Delivery, filtered bool) {
+		before := l.Deliveries
+		if l.event(r, list, filtered); l.Deliveries > before && p.now != nil {
+			p.now.To[at]++
+		}
+	}
+	l.windows(d)
 	l.plan = dry.plan
 	dry.packed = func(b *engine.Packed[*parcel]) error {
 		l.Requests++
@@ -198,6 +278,15 @@ func (p *Plan) lane(w *World, j *Job, d *config.Opened, src source.Source) *dryL
 		return nil
 	}
 	return dry
+}
+
+// windows notes which events the partner takes by their time.
+func (l *PlannedLane) windows(d *config.Opened) {
+	for _, a := range d.Spec.Actions {
+		if w := a.Limits.Window; (w.Past > 0 || w.Future > 0) && !slices.Contains(l.Windows, w) {
+			l.Windows = append(l.Windows, w)
+		}
+	}
 }
 
 // event counts an event under the worst of its deliveries, as a run does.

@@ -279,7 +279,8 @@ func (l *Letters) Plan(ctx context.Context, j *Job, steps *transform.Pipeline) (
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	p := &Plan{Run: hashOf(meta), Bad: map[string]Planned{}, Dropped: map[string]uint64{}, Objects: len(l.files)}
+	p := &Plan{Sample: 1, Run: hashOf(meta), Bad: map[string]Planned{}, Dropped: map[string]uint64{},
+		Objects: len(l.files)}
 	var lanes []*dryLane
 	for _, d := range j.Destinations {
 		lane := engine.LaneConfig{Name: d.Name, Sender: d.Sender}

@@ -69,6 +69,7 @@ type Job struct {
 	seen         *selection.Seen
 	Limit        int64 // events selected; 0: all
 	Rehearse     bool
+	Plan         []byte  // with which it is begun, for its report; nil: none
 	Fresh        bool    // send everything again, as a new run
 	Continue     bool    // go on although the configuration has changed
 	RealPace     bool    // a rehearsal keeps the partners' rates, too
@@ -220,6 +221,11 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	}
 	if r.journal, err = journal.Open(r.dir, meta, journal.Options{Now: r.w.Now, Redact: r.w.Redact}); err != nil {
 		return nil, err
+	}
+	if r.job.Plan != nil {
+		if err = os.WriteFile(planPath(r.dir), r.job.Plan, 0o600); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
 	}
 	r.openHistory()
 	for _, step := range []func(context.Context) error{
