@@ -52,24 +52,17 @@ type spreadOp struct {
 }
 
 // names are those that other members write or that spreads leave out. A name is looked up
-// for each member of an object that is spread: most are not among them, which a look at
-// a few of their bytes tells.
+// for each member of an object that is spread: most are not among them, which the
+// hashes tell that are in the index.
 type names struct {
 	texts []string
-	first [256]uint8 // by sketch: the number of a name, from 1 on
-	next  []uint8    // for each name: that of another one with the same sketch
+	first [256]uint8 // by hash: the number of a name, from 1 on
+	next  []uint8    // for each name: that of another one with the same hash
 	omit  []uint64   // for each name: by which spreads it is left out, a bit for each
 	many  bool       // there are more names than there are numbers
 }
 
 const maxNames = 250
-
-func sketch(b []byte) uint8 {
-	if len(b) == 0 {
-		return 0
-	}
-	return b[0]*31 + b[len(b)-1]*7 + b[len(b)/2]*131 + uint8(len(b))*17
-}
 
 func (n *names) add(name string) uint8 {
 	if i, ok := n.of([]byte(name)); ok {
@@ -79,7 +72,7 @@ func (n *names) add(name string) uint8 {
 		n.many = true
 		return maxNames
 	}
-	i, h := uint8(len(n.texts)), sketch([]byte(name))
+	i, h := uint8(len(n.texts)), event.HashKey([]byte(name))
 	n.texts, n.omit, n.next = append(n.texts, name), append(n.omit, 0), append(n.next, n.first[h])
 	n.first[h] = i + 1
 	return i
@@ -88,11 +81,18 @@ func (n *names) add(name string) uint8 {
 // of returns the number of a name; ok is false for those that nobody writes or leaves
 // out.
 func (n *names) of(b []byte) (number uint8, ok bool) {
-	at := n.first[sketch(b)]
+	at := n.first[event.HashKey(b)]
 	for at > 0 && n.texts[at-1] != string(b) {
 		at = n.next[at-1]
 	}
 	return at - 1, at > 0
+}
+
+// lack says that the name of a member is none of them, as far as is known without a look
+// at it.
+func (n *names) lack(c *event.Cursor) bool {
+	h, known := c.Hash()
+	return known && n.first[h] == 0
 }
 
 // set is a set of names.
@@ -380,8 +380,11 @@ func (sp *spreading) replace(w *writing) {
 		of := sp.value(w, s)
 		n, size, alone := 0, 1, s.rename == nil && s.each == nil
 		for c := of.Cursor(); c.Next(); n++ {
-			name, plain := w.nameOf(c.Key())
 			size += c.Size() + 1
+			if s.rename == nil && sp.o.names.lack(&c) {
+				continue // most often
+			}
+			name, plain := w.nameOf(c.Key())
 			number, found := sp.o.names.of(name)
 			alone = alone && plain && !found
 			if found && sp.o.names.omits(number, s) {
@@ -443,6 +446,10 @@ func (sp *spreading) isAlone(s *spreadOp, of event.Value) bool {
 	}
 	size, n := 1, 0
 	for c := of.Cursor(); c.Next(); n++ {
+		size += c.Size() + 1
+		if sp.o.names.lack(&c) {
+			continue
+		}
 		name, plain := c.Key().Plain()
 		if !plain {
 			return false
@@ -450,7 +457,6 @@ func (sp *spreading) isAlone(s *spreadOp, of event.Value) bool {
 		if _, found := sp.o.names.of(name); found {
 			return false
 		}
-		size += c.Size() + 1
 	}
 	return n > 0 && size == of.Size()
 }
@@ -461,9 +467,11 @@ func (sp *spreading) each(w *writing, s *spreadOp, of event.Value, start int) {
 	for c := of.Cursor(); c.Next(); {
 		w.element, w.inside = element, inside
 		k, v := c.Key(), c.Value()
-		name, _ := w.nameOf(k)
-		if !sp.free(w, s, name) {
-			continue
+		var name []byte
+		if s.rename != nil || s.at < len(sp.o.spreads)-1 || !sp.o.names.lack(&c) {
+			if name, _ = w.nameOf(k); !sp.free(w, s, name) {
+				continue
+			}
 		}
 		at := len(w.buf)
 		if at > start {

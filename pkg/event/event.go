@@ -461,6 +461,9 @@ func (v Value) followed(key string, h uint8) (found Value, known bool) {
 	return Value{}, false
 }
 
+// HashKey is a cheap hash of a key, the same as [Cursor.Hash] gives.
+func HashKey(key []byte) uint8 { return hashKey(key) }
+
 func hashKey[T string | []byte](key T) uint8 {
 	if len(key) == 0 {
 		return 0
@@ -636,6 +639,13 @@ func (c *Cursor) Next() bool {
 
 // Key is the member's key, a String.
 func (c *Cursor) Key() Value { return Value{doc: c.doc, at: -int32(c.at), kind: String} }
+
+// Hash is [HashKey] of the member's key, without a look at it; known is false for a key
+// with escapes.
+func (c *Cursor) Hash() (h uint8, known bool) {
+	n := &c.doc.nodes[c.at]
+	return n.hash, n.bits&oddName == 0
+}
 
 // Value is the member's value, or the element.
 func (c *Cursor) Value() Value {

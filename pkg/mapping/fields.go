@@ -148,6 +148,7 @@ type member struct {
 	shape  []shapeMember // n, when it is an object of paths and the field knows its members
 	each   *pathNode     // the array whose elements are such objects
 	only   bool          // one such object is the only element of an array
+	under  int           // slot of what all paths of the object go through, from 1 on; 0: there is none
 	s      *schema       // nil: the action has no such field
 	silent bool          // resolving it cannot fail, so a stripped one is not resolved
 	tested bool          // conditions look at its value
@@ -231,6 +232,11 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 		for i := range p.members {
 			s.bind(p.members[i].n)
 		}
+		for i := range p.members {
+			if under, ok := parentOf(p.members[i].n); ok {
+				s.at(under, &p.members[i].under)
+			}
+		}
 		p.goDeeper(&s)
 		if p.paths = s.close(); p.paths == nil {
 			return nil, fmt.Errorf("mapping: its %d paths are more than can be followed at once", len(s.paths))
@@ -238,6 +244,9 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 		for i := range p.members {
 			m := &p.members[i]
 			m.shape, m.each, m.only = p.shapeOf(m)
+			if slices.ContainsFunc(m.shape, func(s shapeMember) bool { return s.p == nil || s.f == nil || s.f.required }) {
+				m.under = 0
+			}
 			m.picks = m.s != nil && !m.tested && picks(m.n)
 			p.quick = append(p.quick, m.quick())
 			if m.s != nil {
@@ -246,6 +255,27 @@ func CompileFields(fields []Field, m Value, opts ...Option) (*Program, error) {
 		}
 	}
 	return p, nil
+}
+
+// parentOf is what the paths of an object of paths all go through.
+func parentOf(n node) (parent event.Path, ok bool) {
+	o, is := n.(*objectNode)
+	if !is {
+		return parent, false
+	}
+	var common []string
+	for i := range o.members {
+		p, is := o.members[i].n.(*pathNode)
+		if !is {
+			return parent, false
+		}
+		steps := p.path.Steps()
+		if len(steps) < 2 || i > 0 && !slices.Equal(steps[:len(steps)-1], common) {
+			return parent, false
+		}
+		common = steps[:len(steps)-1]
+	}
+	return event.Keys(common...), len(common) > 0
 }
 
 // goDeeper adds the paths to what is asked for below fields that are the value at one path.
@@ -803,8 +833,12 @@ func (m *member) gather(r *Resolver) bool {
 		o.parts = o.parts[:n]
 		clear(o.parts)
 	}
-	for i := range m.shape {
-		sm := &m.shape[i]
+	shape := m.shape
+	if m.under > 0 && r.refs.Slot(m.under-1) == absent {
+		shape = nil // as often
+	}
+	for i := range shape {
+		sm := &shape[i]
 		f := sm.f
 		if sm.p == nil || f == nil {
 			return false
