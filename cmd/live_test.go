@@ -18,6 +18,7 @@ import (
 type noticeBoard struct {
 	mu     sync.Mutex
 	bodies []string
+	refuse bool // of Slack
 }
 
 func (n *noticeBoard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -27,8 +28,11 @@ func (n *noticeBoard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	n.mu.Lock()
 	n.bodies = append(n.bodies, string(body))
+	refuses := n.refuse
 	n.mu.Unlock()
 	switch {
+	case strings.HasPrefix(r.URL.Path, "/services/") && refuses:
+		http.Error(w, "channel_is_archived", http.StatusGone)
 	case strings.HasPrefix(r.URL.Path, "/services/"):
 		fmt.Fprint(w, "ok")
 	case r.URL.Path == "/batch/":
@@ -146,4 +150,19 @@ func TestBackfillStartsNothing(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a redrive asks, too", func(t *testing.T) {
+		board.refuse = true
+		code, out := run(append([]string{"forward", "--fresh", "--from", mixed, "--trigger-live", "slack"}, slack...)...)
+		if board.refuse = false; code != 3 {
+			t.Fatalf("exit %d, want 3: %s", code, out)
+		}
+		board.take()
+		again := append([]string{"redrive", "latest"}, slack...)
+		if code, out = run(again...); code != 4 || !strings.Contains(out, "--trigger-live slack") || board.take() != "" {
+			t.Fatalf("exit %d, want 4: %s", code, out)
+		}
+		if code, out = run(append(again, "--trigger-live", "slack")...); code != 0 || strings.Count(board.take(), "\n") != 2 {
+			t.Fatalf("exit %d, want 0: %s", code, out)
+		}
+	})
 }
