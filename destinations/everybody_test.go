@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/standin"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
@@ -74,11 +73,7 @@ func standardDay() time.Time { return time.Date(2024, 5, 30, 12, 0, 0, 0, time.U
 
 func routeOne(t *testing.T, s destination.Sender, text string, list *destination.Deliveries) {
 	t.Helper()
-	ev, err := event.Parse([]byte(text))
-	if err != nil {
-		t.Fatalf("%v: %s", err, text)
-	}
-	s.Route(ev, &destination.Env{Now: standardDay(), Fallback: "fallback"}, list)
+	list.List = append(list.List, madeOf(t, s, []string{text}, standardDay()).List...)
 }
 
 // derived are the cases that everybody has.

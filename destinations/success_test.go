@@ -16,8 +16,6 @@ import (
 
 	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/event"
-	"github.com/fanfold/fanfold/pkg/eventgen"
 	"github.com/fanfold/fanfold/pkg/mapping"
 	"github.com/fanfold/fanfold/pkg/standin"
 	"github.com/fanfold/fanfold/pkg/transport"
@@ -175,15 +173,7 @@ func batches(t *testing.T, d destination.Destination) []batchOf {
 	seen := map[string]int{}
 	route := func(s destination.Sender, events []string, now time.Time) {
 		plan := s.Plan()
-		list := new(destination.Deliveries)
-		for i, text := range events {
-			ev, err := event.Parse([]byte(text))
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.Route(ev, &destination.Env{Now: now, Fallback: fmt.Sprintf("f-%d", i)}, list)
-		}
-		order, groups := grouped(list)
+		order, groups := grouped(madeOf(t, s, events, now))
 		for _, g := range order {
 			dels := groups[g]
 			info := d.Actions[slices.IndexFunc(d.Actions,
@@ -212,11 +202,7 @@ func batches(t *testing.T, d destination.Destination) []batchOf {
 		}
 		route(s, k.Events, now)
 	}
-	g := eventgen.New(eventgen.Options{Seed: 7, Events: 100})
-	var events []string
-	for range 100 {
-		events = append(events, string(bytes.TrimSpace(g.Append(nil))))
-	}
+	events := generated(7, 100)
 	if s, err := d.Open(destination.Config{Settings: d.Settings.Examples(), Presets: "all"}); err == nil {
 		route(s, events, time.Date(2024, 3, 1, 1, 0, 0, 0, time.UTC))
 	}
