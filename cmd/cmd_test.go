@@ -61,14 +61,25 @@ func invoke(t *testing.T, env map[string]string, stdin string, args ...string) (
 type partner struct {
 	*httptest.Server
 	mu     sync.Mutex
+	came   *sync.Cond // something has arrived
 	seen   map[string]int
 	bodies []string                                                        // of what was taken
 	answer func(w http.ResponseWriter, r *http.Request, ids []string) bool // true: answered
 }
 
+// await waits until so many different events have arrived.
+func (p *partner) await(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.seen) < n {
+		p.came.Wait()
+	}
+}
+
 func newPartner(t *testing.T) *partner {
 	t.Helper()
 	p := &partner{seen: map[string]int{}}
+	p.came = sync.NewCond(&p.mu)
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -94,6 +105,7 @@ func newPartner(t *testing.T) *partner {
 			p.seen[id]++
 		}
 		p.bodies = append(p.bodies, string(body))
+		p.came.Broadcast()
 		fmt.Fprint(w, `{"ok":true}`)
 	}))
 	t.Cleanup(p.Close)

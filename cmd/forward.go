@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,12 +18,15 @@ import (
 	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
+	"github.com/fanfold/fanfold/pkg/source"
 )
 
 // runOptions are the flags of forward beyond the selection.
 type runOptions struct {
 	fresh    bool
 	goOn     bool
+	follow   bool
+	poll     string
 	progress string
 	output   string
 	reserve  string
@@ -79,6 +83,8 @@ resume and exit-codes.`,
 	f.BoolVar(&o.fresh, "fresh", false, "send everything again, as a new run")
 	f.BoolVar(&o.goOn, "continue", false,
 		"go on behind what an earlier run delivered, with a configuration that has changed")
+	f.BoolVar(&o.follow, "follow", false, "expect no end: go on with what is new, until stopped")
+	f.StringVar(&o.poll, "poll", "10s", "with --follow, how often a prefix, and what no notice comes of, is looked at")
 	globalFlag(f, &o.progress, "progress")
 	choiceP(f, &o.output, "output", "o", "form of the summary", "table", "json")
 	o.limits.flags(f)
@@ -107,6 +113,9 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*config.Opened))
 		return nil, usagef("--continue and --fresh are contradictory: give one of them")
 	}
 	if j.Input, err = a.input(s); err != nil {
+		return nil, err
+	}
+	if err = o.following(&j.Input); err != nil {
 		return nil, err
 	}
 	if s.filter != "" {
@@ -151,6 +160,22 @@ func configPath(f *config.File) string {
 		return ""
 	}
 	return absolute(f.Path)
+}
+
+// following reads the options of --follow into an input.
+func (o *runOptions) following(in *run.Input) error {
+	if !o.follow {
+		return nil
+	}
+	poll, err := time.ParseDuration(o.poll)
+	if err != nil || poll < time.Second {
+		return usagef("--poll has to be a duration of a second or more, like 30s, not %q", o.poll)
+	}
+	if in.Until != "" {
+		return usagef("--follow expects no end, and --until is one: give one of them")
+	}
+	in.Follow, in.Options.Follow = true, &source.Follow{Poll: poll}
+	return nil
 }
 
 // sizes reads the options that are numbers into a job.
@@ -293,7 +318,9 @@ func (a *app) tuneMemory(j *run.Job) {
 // verdict says how a run without errors has ended, as an exit code.
 func (a *app) verdict(j *run.Job, res *run.Result) error {
 	sum := res.Summary
-	if sum.Status != run.Complete {
+	if res.Rests && sum.Status != run.Complete {
+		a.sayf("run %s: nothing is pending; the same command goes on with it", sum.Run)
+	} else if sum.Status != run.Complete {
 		stopped := func(d engine.LaneSummary) bool { return d.Stopped != "" }
 		if !slices.ContainsFunc(sum.Destinations, stopped) && !j.Rehearse { // that was said
 			a.sayf("run %s is incomplete: the same command goes on with it", sum.Run)

@@ -134,7 +134,7 @@ var wrongFlags = map[string][]string{
 	"trigger-live": {"nobody", "stdout"},
 	"opt":          {"file", "file.rate", "nobody.rate=1/s", "file.nothing=1", "file.rate=", "file.rate=NaN/s"},
 	"pace":         {"walking", "real"}, "max-errors": {"-1", "many", "1e3"},
-	"rehearse": {"maybe"}, "fresh": {"maybe"}, "continue": {"maybe"}, "allow-empty": {"maybe"}, "output": {"xml", ""},
+	"rehearse": {"maybe"}, "fresh": {"maybe"}, "continue": {"maybe"}, "allow-empty": {"maybe"}, "follow": {"maybe"}, "poll": {"often", "1ms", "-1s"}, "output": {"xml", ""},
 	"progress":         {"often", "AUTO"},
 	"memory":           {"lots", "-1MiB", "0", "NaN", "Inf", "1e30GiB", "NaNGiB", "1e400", "1 2GiB"},
 	"spool":            {"lots", "-1GiB", "0", "NaN", "Inf", "1e30GiB"},

@@ -202,7 +202,7 @@ func (r *Run) writeCommit(t *take) error {
 		r.record(f.lane.appendDead)
 	}
 	c := Commit{Seq: r.seq + 1, Sync: t.sync, Snapshot: r.rows >= snapshotEvery,
-		Objects: r.added, From: r.total - len(r.added)}
+		Objects: r.added, From: r.total - len(r.added), Drop: r.drop, Before: r.before}
 	if c.Snapshot {
 		c.Data = seal(r.appendSnapshot(nil))
 	} else {
@@ -216,7 +216,7 @@ func (r *Run) writeCommit(t *take) error {
 		}
 		c.Values[key] = versioned(r.values[key])
 	}
-	r.added, r.news = nil, nil
+	r.added, r.news, r.drop = nil, nil, nil
 	t.marks = make([]Mark, len(r.order))
 	for i, l := range r.order {
 		t.marks[i] = l.mark

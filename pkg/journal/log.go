@@ -36,14 +36,17 @@ type Commit struct {
 	Snapshot bool              // Data stands for all earlier commits, whose data may go
 	Sync     bool              // see Log.Append
 	From     int               // number of the first of Objects
-	Objects  [][]byte          // the manifest's next rows; they are never removed
+	Objects  [][]byte          // the manifest's next rows
+	Drop     []int             // rows of the manifest that go, all before Before
+	Before   int
 	Values   map[string][]byte // small values, each in the place of an earlier one of its name
 }
 
 // Commits is what Log.Load returns. The sequences may be read once, one after the other,
 // and before anything else is asked of the log.
 type Commits struct {
-	Values   map[string][]byte
+	Values map[string][]byte
+	// Manifest are its rows; nil stands for one that was dropped.
 	Manifest iter.Seq2[[]byte, error]
 	Log      iter.Seq2[Row, error]
 	// Dead is how long the dead letters of each lane are, in bytes. It may be more than

@@ -79,6 +79,8 @@ type Run struct {
 	manifest []source.Object   // as it was loaded
 	total    int               // its rows, with those that Extend added: years of objects are not kept
 	added    [][]byte          // the last of them, which are not committed
+	drop     []int             // rows of the manifest that are to go
+	before   int               // all of them are before this one
 	values   map[string][]byte // of Put
 	news     []string          // names of those that are not committed
 	urgent   bool              // somebody waits
@@ -283,6 +285,14 @@ func (r *Run) Extend(added []source.Object) error {
 	return r.Sync(context.Background())
 }
 
+// Drop forgets rows of the manifest, all before one of its rows, with the next commit.
+func (r *Run) Drop(before int, rows []int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drop, r.before = append(r.drop, rows...), max(r.before, before)
+	return r.err
+}
+
 // Put keeps a small value with the run, such as the instants to which relative
 // times were resolved. It returns when a process that is killed would leave it behind:
 // a power cut takes it only together with everything that comes after it.
@@ -412,6 +422,10 @@ func (r *Run) load(c *Commits) error {
 			return damaged(err)
 		}
 		var obj source.Object
+		if row == nil { // it was dropped
+			r.manifest = append(r.manifest, obj)
+			continue
+		}
 		data, err := unversioned(row)
 		if err == nil {
 			err = json.Unmarshal(data, &obj)

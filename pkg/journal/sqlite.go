@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"modernc.org/sqlite"
@@ -33,6 +34,8 @@ type sqliteLog struct {
 	db     *sql.DB
 	insert *sql.Stmt
 	last   int64 // number of the last commit
+	// dropped is the number before which rows of the manifest may be missing.
+	dropped int
 	claim  *os.File
 	dead   map[string]*letterFile
 }
@@ -47,6 +50,9 @@ type letterFile struct {
 // The version of the database's tables. Version 1 had neither versions in its rows nor
 // the number of the last durable commit, and lanes of one byte.
 const tablesVersion = "2"
+
+// droppedKey is where the database has before which row of the manifest some were dropped.
+const droppedKey = "dropped"
 
 const (
 	databaseName = "journal.db"
@@ -202,6 +208,13 @@ func (l *sqliteLog) load(ctx context.Context) (*Commits, error) {
 		return nil, err
 	}
 	delete(c.Values, "version")
+	if text, ok := c.Values[droppedKey]; ok {
+		var err error
+		if l.dropped, err = strconv.Atoi(string(text)); err != nil {
+			return nil, fmt.Errorf("how much of the manifest was dropped: %w", err)
+		}
+		delete(c.Values, droppedKey)
+	}
 	if err := l.db.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM log`).Scan(&l.last); err != nil {
 		return nil, err
 	}
@@ -312,11 +325,21 @@ func (l *sqliteLog) manifest(ctx context.Context) iter.Seq2[[]byte, error] {
 			if err == nil {
 				err = rows.Scan(&n, &text)
 			}
+			for ; err == nil && next < min(n, l.dropped); next++ {
+				if !yield(nil, nil) {
+					return
+				}
+			}
 			if err == nil && n != next {
 				err = fmt.Errorf("row %d of the manifest is missing", next)
 			}
 			next++
 			if !yield(text, err) || err != nil {
+				return
+			}
+		}
+		for ; next < l.dropped; next++ {
+			if !yield(nil, nil) {
 				return
 			}
 		}
@@ -373,7 +396,7 @@ func (l *sqliteLog) Append(ctx context.Context, c Commit) error {
 const insertCommit = `INSERT INTO log VALUES (?, ?)`
 
 func (l *sqliteLog) store(ctx context.Context, c Commit) (err error) {
-	if c.Snapshot || len(c.Objects)+len(c.Values) > 0 {
+	if c.Snapshot || len(c.Objects)+len(c.Values)+len(c.Drop) > 0 {
 		return l.storeMore(ctx, c)
 	}
 	// The usual case: one statement, which is a transaction by itself.
@@ -404,6 +427,16 @@ func storeIn(ctx context.Context, tx *sql.Tx, c Commit) error {
 	}
 	for i, o := range c.Objects {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO manifest VALUES (?, ?)`, c.From+i, string(o)); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.Drop {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM manifest WHERE n = ?`, n); err != nil {
+			return err
+		}
+	}
+	if len(c.Drop) > 0 {
+		if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO kv VALUES (?, ?)`, droppedKey, strconv.Itoa(c.Before)); err != nil {
 			return err
 		}
 	}

@@ -17,6 +17,13 @@ func Notice(n run.Notice) string {
 		return fmt.Sprintf("resuming run %s", n.Run)
 	case run.NewStream:
 		return fmt.Sprintf("run %s is complete: %s is new input, for run %s", n.Done, n.Name, n.Run)
+	case run.StreamGoesOn:
+		if n.Same {
+			return fmt.Sprintf("run %s: %s begins as it did: it goes on behind the %d bytes that were read of it", n.Run, n.Name,
+				n.Before)
+		}
+		return fmt.Sprintf("run %s: %s is a new stream: it follows the %d bytes that were read of the last one", n.Run, n.Name,
+			n.Before)
 	case run.Continuing:
 		return fmt.Sprintf("run %s goes on with another configuration: %s", n.Run, differences(n.Differences))
 	case run.Added:

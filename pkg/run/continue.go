@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/transform"
@@ -98,7 +99,7 @@ const mostChanges = 100
 
 // otherSettings says of a run of the same input that its destinations are others, although
 // they are called the same.
-func (r *Run) otherSettings(o *knownRun) Notice {
+func (r *Run) otherSettings(o *knownRun) OtherSettings {
 	n := OtherSettings{Run: filepath.Base(o.dir)}
 	_, shown, err := r.job.identity(r.w.Redact)
 	if err != nil {
@@ -109,6 +110,10 @@ func (r *Run) otherSettings(o *knownRun) Notice {
 		return n
 	}
 	for _, d := range shown.Destinations {
+		local := func(o *config.Opened) bool { return o.Name == d.Name && o.Sender.Plan().Local }
+		if slices.ContainsFunc(r.job.Destinations, local) {
+			continue // files that are written anew harm nobody
+		}
 		old, ok := o.kept.destination(d.Name)
 		if !ok {
 			continue

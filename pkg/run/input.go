@@ -20,6 +20,9 @@ type Input struct {
 	Options source.Options
 	// Stream is the input when it can be read once; nil: it is what Options say.
 	Stream *Stream
+	// Follow says that no end is expected: Options.Follow says how files and stores are looked
+	// at.
+	Follow bool
 	// Bounds select by event time.
 	Bounds Bounds
 
@@ -78,6 +81,7 @@ func (in *Input) look(ctx context.Context) error {
 	}
 	o := in.Options
 	o.Since, o.Until = in.Bounds.Since, in.Bounds.Until
+	o.AllowEmpty, o.Follow = o.AllowEmpty || in.Follow, nil
 	look, err := source.Open(ctx, o)
 	if err != nil {
 		return err
@@ -136,6 +140,14 @@ func (r *Run) openSource(ctx context.Context) error {
 		return err
 	}
 	o.Voided = r.voided
+	if in.Follow {
+		follow := source.Follow{}
+		if o.Follow != nil {
+			follow = *o.Follow
+		}
+		follow.Trim = r.journal.Drop
+		o.Follow = &follow
+	}
 	if r.input, err = source.Open(ctx, o); err != nil {
 		return err
 	}
@@ -145,6 +157,10 @@ func (r *Run) openSource(ctx context.Context) error {
 		return err
 	}
 	if !r.wasComplete() {
+		r.noticeResuming()
+		return nil
+	}
+	if in.Follow { // it does not end
 		r.noticeResuming()
 		return nil
 	}
@@ -182,6 +198,7 @@ func (r *Run) openStream(ctx context.Context) error {
 	in := &r.job.Input
 	o := in.spoolOptions(r.job.Spool)
 	o.Need = needed(r.journalLanes())
+	o.Told = func(same bool, before int64) { r.notice(StreamGoesOn{r.journal.Name(), in.Stream.Name, same, before}) }
 	spool, err := source.OpenSpool(ctx, filepath.Join(r.dir, "spool"), in.Stream.In, o)
 	if err != nil {
 		return err

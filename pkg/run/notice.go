@@ -55,6 +55,16 @@ type OtherSettings struct {
 	Differences []Difference
 }
 
+// StreamGoesOn says of the stream of a run that was not finished whether it begins as the one did of
+// which so many bytes were read before, and goes on where that was; else it is a new one. It is
+// told while the run is under way.
+type StreamGoesOn struct {
+	Run, Name string
+	Same      bool
+	Before    int64
+}
+
+func (StreamGoesOn) notice()  {}
 func (Continuing) notice()    {}
 func (Added) notice()         {}
 func (OtherSettings) notice() {}

@@ -46,7 +46,7 @@ type World struct {
 	// by many goroutines.
 	Secret func(values ...string)
 	// Notice, if not nil, is told what a person may want to know while a run is
-	// opened. It is called by the goroutine that opens it.
+	// opened. It is called by many goroutines, also while the run is under way.
 	Notice func(Notice)
 	// UserAgent is what requests say of who sends them.
 	UserAgent string
@@ -78,6 +78,9 @@ type Job struct {
 	Memory       int64   // for blocks and deliveries, in bytes; 0: as many destinations need
 	Spool        int64   // of disk for what of a stream not every destination has passed, in bytes
 }
+
+// Follow says that the input is followed: no end is expected.
+func (j *Job) Follow() bool { return j.Input.Follow }
 
 // MemoryNeeded is Memory, or what so many destinations need: with less for each of
 // many, the garbage collector would be most of the work.
@@ -120,6 +123,8 @@ type Result struct {
 	Left uint64
 	// Again says that the run was complete before: at most what was new was sent.
 	Again bool
+	// Rests says of input that is followed that all of it that was read is settled.
+	Rests bool
 	// Held are the destinations that keep back what was in doubt after a crash.
 	Held []string
 	// Input is what was read, when it was no stream.
@@ -171,7 +176,9 @@ func (r *Run) choose(runs Folder) (err error) {
 	id := filepath.Base(r.dir)
 	if !r.resumed {
 		if o := r.picked.other; o != nil {
-			r.notice(r.otherSettings(o))
+			if n := r.otherSettings(o); len(n.Differences) > 0 {
+				r.notice(n)
+			}
 		}
 		return nil
 	}
@@ -246,7 +253,7 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	if c.Known, err = r.known(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	if _, ok := r.source.(*source.Spool); ok {
+	if _, ok := r.source.(*source.Spool); ok || j.Follow() {
 		c.Linger = time.Second // somebody may wait for what a slow stream has brought
 	}
 	r.engine = engine.New(c)
@@ -333,6 +340,9 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 		}
 	}
 	err = errors.Join(append(r.left, err, released())...)
+	if j := r.job; j.Follow() && r.input != nil { // nobody has read to an end that would say it
+		err = errors.Join(err, r.input.Failures())
+	}
 	noted()
 	if e := r.open.close(); e != nil { // output that could not be completed is not delivered for good
 		err, sum.Status = errors.Join(err, e), Incomplete
@@ -340,8 +350,9 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 	if len(r.left) > 0 {
 		sum.Status = Incomplete
 	}
+	rests := r.rests(sum)
 	r.finish(sum)
-	res := &Result{Summary: sum, Again: r.wasComplete(), Input: r.input}
+	res := &Result{Summary: sum, Again: r.wasComplete(), Input: r.input, Rests: rests}
 	err = errors.Join(err, r.noteHistory(sum))
 	if e := writeSummary(r.dir, sum); e != nil {
 		err = errors.Join(err, e)
@@ -367,6 +378,22 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 		}
 		return err
 	})
+}
+
+// rests says that input that is followed has nothing pending, at a destination or on the disk.
+func (r *Run) rests(s *engine.Summary) bool {
+	if !r.job.Follow() {
+		return false
+	}
+	for _, d := range s.Destinations {
+		if d.Pending > 0 || d.Stopped != "" {
+			return false
+		}
+	}
+	if spool, is := r.source.(*source.Spool); is {
+		return spool.Rests(needed(r.journalLanes()))
+	}
+	return true
 }
 
 // journalLanes are the run's lanes as the journal has them: that of the reading first

@@ -43,7 +43,7 @@ type chains struct {
 func newChains(d Disk, frozen []Object, void map[int]int64) *chains {
 	c := &chains{disk: d, void: void, byEntry: map[int]*chain{}, claimed: map[string]*chain{}}
 	for i, o := range frozen {
-		if !strings.Contains(o.Name, "://") && !isMember(d, o.Name) {
+		if o.Name != "" && !strings.Contains(o.Name, "://") && !isMember(d, o.Name) {
 			c.add(i, o)
 		}
 	}
@@ -102,6 +102,32 @@ func (c *chains) ofInput(from int) (some []*chain) {
 		}
 	}
 	return some
+}
+
+// forget gives up the entries before one, but the last of each file that is still there, and
+// returns them.
+func (c *chains) forget(before int) (entries []int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	kept := c.all[:0]
+	for _, ch := range c.all {
+		last := ch.entries[len(ch.entries)-1]
+		gone := last < before && ch.path == "" // with all that was in it
+		ch.entries = slices.DeleteFunc(ch.entries, func(i int) bool {
+			old := i < before && (i != last || gone)
+			if old {
+				delete(c.byEntry, i)
+				entries = append(entries, i)
+			}
+			return old
+		})
+		if !gone {
+			kept = append(kept, ch)
+		}
+	}
+	clear(c.all[len(kept):])
+	c.all = kept
+	return entries
 }
 
 // packed says that a file is compressed, as far as it can be seen.
@@ -251,8 +277,9 @@ func (c *chains) whereIs(entry int, name string) string {
 }
 
 // grown is the entry for what a file has beyond the manifest; ok is false when that is
-// nothing. whole: a line that is not complete is left for later.
-func (c *chains) grown(ch *chain, whole bool) (o Object, ok bool, err error) {
+// nothing. settled, if not nil, is asked whether a compressed file has stopped growing; then a
+// line that is not complete is left for later, too.
+func (c *chains) grown(ch *chain, settled func(string, fs.FileInfo) bool) (o Object, ok bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ch.path == "" || ch.size <= ch.end {
@@ -269,6 +296,10 @@ func (c *chains) grown(ch *chain, whole bool) (o Object, ok bool, err error) {
 	at := &faultReaderAt{f, &fault{}, ch.path, info.Size()}
 	o = Object{Name: ch.path, Size: info.Size(), Start: ch.end, ModTime: info.ModTime(), From: ch.last.From,
 		After: uint32(ch.entries[len(ch.entries)-1] + 1)}
+	packed := codecAt(at, 0) != ""
+	if settled != nil && packed && !settled(ch.path, info) {
+		return o, false, nil
+	}
 	if ch.end > 0 {
 		if err := continues(at, ch.end); err != nil {
 			return o, false, &ChangedError{Object: ch.path, What: err.Error()}
@@ -277,7 +308,7 @@ func (c *chains) grown(ch *chain, whole bool) (o Object, ok bool, err error) {
 			return o, false, err
 		}
 	}
-	if whole && codecAt(at, 0) == "" {
+	if settled != nil && !packed {
 		if o.Size, err = wholeLines(at, o.Start, o.Size); err != nil || o.Size <= o.Start {
 			return o, false, err
 		}

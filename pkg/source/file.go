@@ -40,7 +40,9 @@ func (l *files) list(_ context.Context, from int, address string) (lister, error
 	if names, err = l.prune(names); err != nil {
 		return nil, err
 	}
-	l.refuse(from)
+	if !l.s.listed {
+		l.refuse(from)
+	}
 	return func(ctx context.Context) error { return l.add(ctx, from, names) }, nil
 }
 
@@ -245,19 +247,21 @@ func (l *files) prune(names []string) ([]string, error) {
 		return nil, err
 	}
 	if layout != nil {
-		s.stats.Layout = layout.name
+		s.count(func(st *Stats) { st.Layout = layout.name })
 	}
 	var out []string
 	for i, n := range names {
 		span, ok := layout.span(slashed[i])
 		switch {
 		case !ok:
-			s.stats.Undated++
+			s.count(func(st *Stats) { st.Undated++ })
 		case !span.overlaps(s.o):
-			s.stats.Pruned++
-			if info, err := s.o.Disk.Stat(n); err == nil {
-				s.stats.PrunedBytes += info.Size()
-			}
+			info, err := s.o.Disk.Stat(n)
+			s.count(func(st *Stats) {
+				if st.Pruned++; err == nil {
+					st.PrunedBytes += info.Size()
+				}
+			})
 			continue
 		}
 		out = append(out, n)
@@ -310,10 +314,18 @@ func (l *files) known(name string) bool {
 	return true
 }
 
+// settles is what is asked of files that may still grow; nil: all is read as it is.
+func (l *files) settles() func(string, fs.FileInfo) bool {
+	if l.s.o.Follow == nil {
+		return nil
+	}
+	return l.s.settles
+}
+
 // growths are the entries for what the files of an address have grown by.
 func (l *files) growths(from int) (added []Object) {
 	for _, ch := range l.s.local.ofInput(from) {
-		o, ok, err := l.s.local.grown(ch, false)
+		o, ok, err := l.s.local.grown(ch, l.settles())
 		if err != nil {
 			l.s.fail(err)
 		} else if ok {
@@ -333,11 +345,22 @@ func (l *files) describe(name string) (found []Object, err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	at := &faultReaderAt{f, &fault{}, name, info.Size()}
-	print, err := fingerprint(at, info.Size())
+	size := info.Size()
+	if settles := l.settles(); settles != nil {
+		if codecAt(at, 0) == "" {
+			size, err = wholeLines(at, 0, size)
+		} else if !settles(name, info) {
+			size = 0
+		}
+		if err != nil || size == 0 {
+			return nil, err
+		}
+	}
+	print, err := fingerprint(at, size)
 	if err != nil {
 		return nil, err
 	}
-	whole := Object{Name: name, Size: info.Size(), Fingerprint: print, ModTime: info.ModTime()}
+	whole := Object{Name: name, Size: size, Fingerprint: print, ModTime: info.ModTime()}
 	if !zipped(at) {
 		return []Object{whole}, at.fatal()
 	}

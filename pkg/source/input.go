@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,8 @@ type Input struct {
 	seen     map[string]bool    // names in the manifest, of schemes that list at once
 	local    *chains            // local files in the manifest
 	void     voids
+	trimmed  int  // no entry before this one has to be forgotten any more
+	listed   bool // once: from then on it is looked at again
 	chunks   stock.Stock[Chunk]
 	cancel   context.CancelFunc
 	grown    chan struct{} // closed when the manifest is complete
@@ -33,6 +36,7 @@ type Input struct {
 	stats      Stats
 	unreadable []error
 	refused    map[int]error
+	growing    map[string]seenFile // compressed files
 	described  map[string]string
 	order      []string
 }
@@ -60,6 +64,7 @@ func Open(ctx context.Context, o Options) (*Input, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.listed = true
 	grow := func(ctx context.Context) error {
 		for _, list := range parts {
 			if err := list(ctx); err != nil {
@@ -68,7 +73,7 @@ func Open(ctx context.Context, o Options) (*Input, error) {
 		}
 		return nil
 	}
-	if remote {
+	if remote || o.Follow != nil {
 		growing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		s.cancel = cancel
 		go func() {
@@ -77,6 +82,9 @@ func Open(ctx context.Context, o Options) (*Input, error) {
 			s.mu.Lock()
 			s.stats.Listed = err == nil
 			s.mu.Unlock()
+			if err == nil && s.o.Follow != nil {
+				s.follow(growing)
+			}
 			s.manifest.finish(err)
 		}()
 		return s, nil
@@ -109,6 +117,7 @@ func (o *Options) defaults() {
 	if o.Schemes == nil {
 		o.Schemes = Known()
 	}
+	o.AllowEmpty = o.AllowEmpty || o.Follow != nil
 }
 
 // Check finds what is wrong with the options themselves: an *InputError. Open does that,
@@ -172,7 +181,26 @@ func (s *Input) Release(upTo Position) error {
 	for _, k := range s.kinds {
 		k.release(upTo.Object)
 	}
-	return nil
+	return s.trim(int(upTo.Object))
+}
+
+// trimEvery is how many entries of the manifest are passed before they are forgotten.
+const trimEvery = 1000
+
+// trim forgets the entries before one that are not needed to know which files were read.
+func (s *Input) trim(before int) error {
+	if s.o.Follow == nil || s.o.Follow.Trim == nil || before < s.trimmed+trimEvery {
+		return nil
+	}
+	s.trimmed = before
+	return s.o.Follow.Trim(before, s.local.forget(before))
+}
+
+// count changes what is counted of the selection.
+func (s *Input) count(change func(*Stats)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.stats)
 }
 
 // Describe says of the objects read so far what they were recognised as, one
@@ -200,8 +228,13 @@ func (s *Input) note(name, why string) {
 func (s *Input) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.unreadable) < 100 {
-		s.unreadable = append(s.unreadable, err)
+	same := func(e error) bool { return e.Error() == err.Error() }
+	if len(s.unreadable) >= 100 || slices.ContainsFunc(s.unreadable, same) {
+		return
+	}
+	s.unreadable = append(s.unreadable, err)
+	if s.o.Follow != nil && s.o.Log != nil { // there is no end at which it would be said
+		s.o.Log.Warn("input", "why", err.Error())
 	}
 }
 

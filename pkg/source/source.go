@@ -189,6 +189,10 @@ type Options struct {
 	From []string
 	// MaxRecord bounds one record; 0: DefaultMaxRecord.
 	MaxRecord int
+	// Follow, unless it is nil, says that no end is expected: the input is looked at again and
+	// again, and what is new in it is read. A line that is not complete, and a compressed file that still
+	// grows, wait.
+	Follow *Follow
 	// AllowEmpty says that a folder, a pattern or a prefix may have nothing in it.
 	AllowEmpty bool
 	// Frozen is the manifest of the run that is resumed: its objects come
@@ -248,6 +252,18 @@ type Options struct {
 	// DeadLetters yields the dead letters of a run themselves, for a redrive,
 	// not the events in them.
 	DeadLetters bool
+}
+
+// Follow says when input is looked at again.
+type Follow struct {
+	// Poll is how long nothing is looked at when nothing says that there is something new; 0: 10 s.
+	Poll time.Duration
+	// Wake, if not nil, stands in for time and for what the system says of changes in
+	// folders: the input is looked at each time it gives something.
+	Wake <-chan struct{}
+	// Trim, if not nil, is told from time to time which entries of the manifest nobody has to
+	// know any more. All of them are before an entry that will not be forgotten.
+	Trim func(before int, drop []int) error
 }
 
 // Stats counts what the selection left out. While a listing goes on the counts

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -48,6 +47,10 @@ type SpoolOptions struct {
 	Types     []string
 	Unwrap    string
 	Encoding  string
+	// Told, if not nil, is told whether the stream is the one of which so many bytes were
+	// spooled before, as soon as that is known, by a goroutine of the spool's own. What
+	// is not follows what was spooled.
+	Told func(same bool, before int64)
 	// Name is what messages call the stream; "": standard input.
 	Name string
 	// Disk is where the copies are kept; nil: [OSDisk].
@@ -96,6 +99,9 @@ type Spool struct {
 	stale    []string         // segments of the last copy, while the stream is copied anew
 	least    int64            // bytes that the stream is known to have had
 	closed   bool
+	stream   streamMark
+	endsWith byte // the last byte that is spooled
+	kind     mode // of what was spooled before
 	quit     chan struct{}
 	stopped  chan struct{}
 }
@@ -168,14 +174,10 @@ func OpenSpool(ctx context.Context, dir string, in io.Reader, o SpoolOptions) (*
 	if err != nil {
 		return nil, fmt.Errorf("looking at what was spooled of %s: %w", o.Name, err)
 	}
-	if s.complete {
+	if s.complete && o.Interactive {
 		close(s.stopped)
-		if !o.Interactive {
-			if err := s.compareUntil(ctx, in); err != nil {
-				return nil, err
-			}
-		}
 	} else {
+		s.complete = false // until it is known what comes
 		go s.write(in, check)
 	}
 	if err := s.begin(ctx); err != nil {
@@ -228,10 +230,10 @@ func (s *Spool) recover() (check *spooled, err error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	if err := s.recall(); err != nil {
+	if err := errors.Join(s.recall(), s.readMark(), s.readKind()); err != nil {
 		return nil, err
 	}
-	if len(s.segments) > 0 && s.o.Need.Object == 0 && s.o.Need.Offset < s.segments[0].start {
+	if len(s.segments) > 0 && s.stream.Start == 0 && s.o.Need.Object == 0 && s.o.Need.Offset < s.segments[0].start {
 		if _, ok := s.known[s.segments[0].start]; ok {
 			return &spooled{}, s.startOver()
 		}
@@ -255,65 +257,6 @@ func (s *Spool) ended(mark []byte, torn bool, segments int) (complete bool, brok
 	}
 	s.least = m.Bytes
 	return s.written == m.Bytes, m.Broken
-}
-
-// compareUntil is compare that ends with the context: whoever writes to a pipe may
-// never come. What reads it then is left to the end of the process.
-func (s *Spool) compareUntil(ctx context.Context, in io.Reader) error {
-	done := make(chan error, 1)
-	go func() { done <- s.compare(in) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// compare reads a stream of which all was spooled before. It has to be the same, or
-// empty: an empty one adds nothing. Anything else is other input, which must not be
-// taken for what is spooled.
-func (s *Spool) compare(in io.Reader) error {
-	total, want := s.written, uint64(0)
-	if len(s.frames) > 0 {
-		want = s.frames[len(s.frames)-1].sum
-	}
-	if n := len(s.ends); n > 0 && s.ends[n-1] >= total {
-		total = s.ends[n-1]
-		want = s.known[total]
-	}
-	raw := s.raw(in)
-	src, codec, err := decompress(bufio.NewReaderSize(raw, 256<<10))
-	if err != nil {
-		if raw.fatal() != nil {
-			return fmt.Errorf("reading %s: %w", s.o.Name, raw.fatal())
-		}
-		return &ChangedError{Object: s.o.Name, What: "it was read to its end before, and is something else now"}
-	}
-	if c, ok := src.(io.Closer); ok {
-		defer c.Close()
-	}
-	src, _ = untar(src, codec != "")
-	src = inUTF8(src, s.o.Encoding)
-	sum := xxh3.New()
-	n, err := io.CopyN(sum, src, total)
-	if raw.fatal() != nil {
-		return fmt.Errorf("reading %s: %w", s.o.Name, raw.fatal())
-	}
-	if n == 0 && err == io.EOF {
-		return nil
-	}
-	if n < total || sum.Sum64() != want {
-		return changedf(s.o.Name, "%d bytes of it were read to its end before, and are others now", total)
-	}
-	more, _ := io.CopyN(io.Discard, src, 1)
-	if raw.fatal() != nil {
-		return fmt.Errorf("reading %s: %w", s.o.Name, raw.fatal())
-	}
-	if more > 0 {
-		return changedf(s.o.Name, "it ended after %d bytes before, and goes on now", total)
-	}
-	return nil
 }
 
 // raw is the stream itself, below what decompresses it.
@@ -499,6 +442,9 @@ func (s *Spool) recoverFrame(f File, name string, at, size int64) (fr frame, sum
 		return fr, 0, false, nil
 	}
 	s.lines = fr.lines + int64(bytes.Count(data, []byte{'\n'}))
+	if len(data) > 0 {
+		s.endsWith = data[len(data)-1]
+	}
 	return fr, fr.sum, true, nil
 }
 
@@ -513,6 +459,19 @@ func (s *Spool) unpack(packed []byte, fr frame) ([]byte, error) {
 		err = errors.New("a frame of another length than it says")
 	}
 	return data, err
+}
+
+// readKind takes up what the stream was, if that was found out.
+func (s *Spool) readKind() error {
+	data, err := readFile(s.o.Disk, filepath.Join(s.dir, "spool.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var meta spoolMeta
+	if err == nil && json.Unmarshal(data, &meta) == nil { // else begin says what is wrong
+		s.kind = meta.Mode
+	}
+	return err
 }
 
 // begin finds out what the stream is, once: every reading, of this process or a
@@ -640,7 +599,7 @@ func (s *Spool) Release(upTo Position) error {
 	k, _ := slices.BinarySearchFunc(s.frames, s.segments[n].start, func(f frame, at int64) int {
 		return int(max(-1, min(1, f.start-at)))
 	})
-	if err := s.remember(s.frames[:k]); err != nil {
+	if err := errors.Join(s.keepHead(s.frames[:k]), s.remember(s.frames[:k])); err != nil {
 		return fmt.Errorf("releasing spooled input: %w", err)
 	}
 	for _, seg := range s.segments[:n] {

@@ -115,25 +115,55 @@ func TestSpoolResumes(t *testing.T) {
 	}
 }
 
-func TestSpoolRefusesOtherInput(t *testing.T) {
-	data := numbered(0, 5000)
+// TestSpoolMeetsAnotherStream: what begins as the stream did goes on where it was, anything else
+// follows what was spooled, on a line of its own, and is known again in turn.
+func TestSpoolMeetsAnotherStream(t *testing.T) {
+	data, whole := numbered(0, 5000), numbered(5000, 5100)
 	dir := t.TempDir()
 	pr, pw := io.Pipe()
-	go pw.Write(data)
+	go pw.Write(append(bytes.Clone(data), "{\"torn"...))
 	s := spool(t, dir, pr, source.SpoolOptions{})
-	for _, err := range s.Chunks(context.Background(), source.Position{}, source.First) {
+	for c, err := range s.Chunks(context.Background(), source.Position{}, source.First) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		break
+		if c.Records[len(c.Records)-1].End.Offset >= int64(len(data)) {
+			break
+		}
 	}
 	s.Close()
-	other := bytes.Clone(data)
-	other[20] = 'z'
-	again := spool(t, dir, bytes.NewReader(other), source.SpoolOptions{})
+	open := func(in []byte, want int, said bool) []rec {
+		t.Helper()
+		told, asked := make(chan bool, 1), false
+		s := spool(t, dir, bytes.NewReader(in), source.SpoolOptions{Told: func(same bool, _ int64) { told <- same }})
+		got := mustRead(t, s, source.Position{})
+		select {
+		case same := <-told:
+			asked = true
+			if same != said {
+				t.Errorf("it says that the stream is the same: %v", same)
+			}
+		default:
+		}
+		if len(got) != want || len(in) > 0 && !asked {
+			t.Errorf("%d records, want %d; it was told: %v", len(got), want, asked)
+		}
+		s.Close()
+		return got
+	}
+	got := open(whole, 5101, false) // the torn line is one
+	if string(got[5001].raw) != string(bytes.SplitN(whole, []byte("\n"), 2)[0]) {
+		t.Errorf("behind the torn line is %s", got[5001].raw)
+	}
+	open(nil, 5101, false)
+	open(whole, 5101, true)
+	open(append(bytes.Clone(whole), numbered(0, 3)...), 5104, true)
+	open(numbered(7000, 7001), 5105, false)
+	// A beginning of what was read is neither.
+	s = spool(t, dir, bytes.NewReader(numbered(7000, 7001)[:5]), source.SpoolOptions{})
 	var changed *source.ChangedError
-	if _, err := read(t, again, source.Position{}); !errors.As(err, &changed) {
-		t.Errorf("read other input: %v", err)
+	if _, err := read(t, s, source.Position{}); !errors.As(err, &changed) {
+		t.Errorf("read a part of the stream: %v", err)
 	}
 }
 
@@ -299,10 +329,25 @@ func TestSpoolOfNobody(t *testing.T) {
 	defer w.Close()
 	asked := make(chan struct{})
 	var once sync.Once
-	go func() { <-asked; cancel() }()
 	in := readFunc(func(p []byte) (int, error) { once.Do(func() { close(asked) }); return r.Read(p) })
-	if _, err := source.OpenSpool(ctx, dir, in, source.SpoolOptions{}); !errors.Is(err, context.Canceled) {
-		t.Errorf("nobody came: %v", err)
+	s, err = source.OpenSpool(t.Context(), dir, in, source.SpoolOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	n := 0
+	for c, err := range s.Chunks(ctx, source.Position{}, source.First) {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if c != nil {
+			n += len(c.Records)
+			<-asked
+			cancel()
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d records of what was spooled", n)
 	}
 }
 

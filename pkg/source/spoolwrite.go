@@ -67,19 +67,19 @@ func (s *Spool) copy(in io.Reader, check *spooled) (err error) {
 	}
 	src, _ = untar(src, codec != "")
 	w.src = inUTF8(src, s.o.Encoding)
-	if err := w.compare(check); err != nil {
-		return err
-	}
 	w.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return err
 	}
-	go w.read()
 	defer func() {
 		if w.out != nil {
 			err = errors.Join(err, w.out.Close())
 		}
 	}()
+	if ended, err := w.meet(check); ended || err != nil {
+		return err
+	}
+	go w.read()
 	for {
 		p, ok, err := w.next()
 		if err != nil {
@@ -93,27 +93,6 @@ func (s *Spool) copy(in io.Reader, check *spooled) (err error) {
 			return err
 		}
 	}
-}
-
-// compare reads over what was spooled before, which has to be the same.
-func (w *spoolWriter) compare(check *spooled) error {
-	if check.bytes == 0 {
-		return nil
-	}
-	n, err := io.CopyN(w.sum, w.src, check.bytes)
-	if w.raw.fatal() != nil {
-		err = w.raw.fatal()
-	}
-	switch {
-	case err != nil && err != io.EOF:
-		return fmt.Errorf("reading %s: %w", w.o.Name, err)
-	case n < check.bytes:
-		return changedf(w.o.Name, "it ends after %d bytes, of which %d were read before: all of it has to be "+
-			"given again", n, check.bytes)
-	case w.sum.Sum64() != check.sum:
-		return changedf(w.o.Name, "its first %d bytes were read before, and are others now", check.bytes)
-	}
-	return nil
 }
 
 // read reads the stream, in a goroutine of its own: so what has come is written
@@ -263,6 +242,7 @@ func (s *Spool) append(out File, enc *zstd.Encoder, data []byte) (File, error) {
 	f.at += frameHeader
 	s.frames = append(s.frames, f)
 	s.written += int64(len(data))
+	s.endsWith = data[len(data)-1]
 	s.lines += int64(bytes.Count(data, []byte{'\n'}))
 	seg.end = s.written
 	s.disk += int64(len(packed))

@@ -31,6 +31,8 @@ type stored struct {
 	prefix string // "s3://"
 	store  Store
 	cache  *cache
+	// listings are those that are followed, by their place in Options.From.
+	listings map[int]*listing
 }
 
 // inStore reads the objects of a store under a scheme's addresses.
@@ -39,7 +41,7 @@ func inStore(s *Input, scheme string, store Store) (objects, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &stored{s, scheme + "://", store, c}, nil
+	return &stored{s, scheme + "://", store, c, map[int]*listing{}}, nil
 }
 
 func (k *stored) release(before uint32) { k.cache.release(before) }
@@ -66,7 +68,8 @@ type listing struct {
 	from           int
 	bucket, prefix string
 	layout         *layout
-	known          known // what the manifest had of it before
+	known          known                 // what the manifest had of it before
+	seen           map[xxh3.Uint128]bool // what was found since, while it is followed
 	added          []Object
 }
 
@@ -76,6 +79,20 @@ type known []xxh3.Uint128
 func (k known) has(name string) bool {
 	_, ok := slices.BinarySearchFunc(k, xxh3.HashString128(name), compare128)
 	return ok
+}
+
+// has says that an object is in the manifest, or was found before.
+func (l *listing) has(name string) bool {
+	if l.known.has(name) {
+		return true
+	}
+	if l.seen == nil {
+		return false
+	}
+	h := xxh3.HashString128(name)
+	before := l.seen[h]
+	l.seen[h] = true
+	return before
 }
 
 func compare128(a, b xxh3.Uint128) int {
@@ -88,7 +105,14 @@ func compare128(a, b xxh3.Uint128) int {
 // What was listed before is listed again: an object may have come between
 // others, or been passed over because it could not be read at the time.
 func (k *stored) list(ctx context.Context, from int, address string) (lister, error) {
+	if l := k.listings[from]; l != nil { // it is followed
+		return l.run, nil
+	}
 	l := &listing{stored: k, from: from}
+	if k.s.o.Follow != nil {
+		l.seen = map[xxh3.Uint128]bool{}
+		k.listings[from] = l
+	}
 	l.bucket, l.prefix = k.cut(address)
 	if l.bucket == "" {
 		return nil, inputf("%s names no bucket", address)
@@ -251,7 +275,7 @@ func (l *listing) key(ctx context.Context, k Key) error {
 		}
 	}
 	for _, o := range found {
-		if !l.known.has(o.Name) {
+		if !l.has(o.Name) {
 			l.added = append(l.added, o)
 		}
 	}

@@ -1,0 +1,221 @@
+package source
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+)
+
+// headOfStream is how much of the beginning of a stream tells it from others.
+const headOfStream = 64 << 10
+
+// streamMark says where in what was spooled the stream begins that is being read, when it
+// is not the first: a stream that nobody could continue is followed by the next one.
+type streamMark struct {
+	Start int64  `json:"start"`          // in what is spooled
+	Head  []byte `json:"head,omitempty"` // what the stream begins with, once that is released
+}
+
+func (s *Spool) markPath() string { return filepath.Join(s.dir, "stream.json") }
+
+// readMark takes up which stream was being read.
+func (s *Spool) readMark() error {
+	data, err := readFile(s.o.Disk, s.markPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && json.Unmarshal(data, &s.stream) != nil {
+		err = fmt.Errorf("%s is damaged; start over with --fresh", s.markPath())
+	}
+	return err
+}
+
+func (s *Spool) writeMark(m streamMark) error {
+	data, err := json.Marshal(m)
+	if err == nil {
+		err = replaceFile(s.o.Disk, s.markPath(), data)
+	}
+	return err
+}
+
+// head is what the stream that was being read begins with.
+func (s *Spool) head() ([]byte, error) {
+	if len(s.stream.Head) > 0 {
+		return s.stream.Head, nil
+	}
+	s.mu.Lock()
+	frames := slices.Clone(s.frames)
+	s.mu.Unlock()
+	return s.headIn(frames)
+}
+
+// headIn reads the beginning of the stream in frames.
+func (s *Spool) headIn(frames []frame) (head []byte, err error) {
+	for _, fr := range frames {
+		if fr.end() <= s.stream.Start {
+			continue
+		}
+		if len(head) >= headOfStream {
+			break
+		}
+		if fr.start > s.stream.Start+int64(len(head)) {
+			return nil, nil // an older fanfold has released it
+		}
+		data, err := s.read(fr)
+		if err != nil {
+			return nil, err
+		}
+		head = append(head, data[max(0, s.stream.Start-fr.start):]...)
+	}
+	return head[:min(len(head), headOfStream)], nil
+}
+
+// keepHead notes what the stream begins with before it is released. The caller holds mu.
+func (s *Spool) keepHead(released []frame) error {
+	if len(s.stream.Head) > 0 || len(released) == 0 || released[len(released)-1].end() <= s.stream.Start {
+		return nil
+	}
+	head, err := s.headIn(s.frames)
+	if err == nil && len(head) > 0 {
+		s.stream.Head = head
+		err = s.writeMark(s.stream)
+	}
+	return err
+}
+
+// meet finds out whether the stream at hand is the one of which something was spooled, by what
+// it begins with, and reads over that; else what was spooled is closed, and the stream follows it.
+// ended says that there is nothing more.
+func (w *spoolWriter) meet(check *spooled) (ended bool, err error) {
+	if pad := w.stream.Start - w.written; pad > 0 { // killed before it was written
+		w.buf = append(w.buf, '\n')
+		if err := w.frame(1); err != nil {
+			return true, err
+		}
+	}
+	w.sum.Reset()
+	if check.bytes -= w.stream.Start; check.bytes <= 0 {
+		return false, nil
+	}
+	head, err := w.head()
+	if err != nil {
+		return true, fmt.Errorf("looking at what was spooled of %s: %w", w.o.Name, err)
+	}
+	had := make([]byte, 0, headOfStream)
+	for len(had) < len(head) {
+		n, err := w.src.Read(had[len(had):len(head)])
+		had = had[:len(had)+n]
+		if fault := w.raw.fatal(); fault != nil {
+			return true, fmt.Errorf("reading %s: %w", w.o.Name, fault)
+		}
+		if !bytes.Equal(had, head[:len(had)]) {
+			return false, w.follow(had)
+		}
+		if err != nil && len(had) == 0 {
+			return true, w.enough() // nothing, or nothing that can be read: it adds nothing
+		}
+		if err != nil && len(had) < len(head) {
+			return true, changedf(w.o.Name, "it ends after %d bytes, of which %d were read before: all of it has to be "+
+				"given again, or something else", len(had), check.bytes)
+		}
+	}
+	w.tell(true, check.bytes)
+	w.sum.Write(had)
+	return false, w.compare(check, int64(len(had)))
+}
+
+// follow has the stream at hand follow what was spooled. had is what was read of it.
+func (w *spoolWriter) follow(had []byte) error {
+	if m := w.kind; m != lines && m != bodies && m != documents {
+		return changedf(w.o.Name, "what was read of it before is not finished, and is a table or one document, behind which "+
+			"nothing else can stand")
+	}
+	if err := w.enough(); err != nil || w.owed() > 0 {
+		return cmp.Or(err, error(changedf(w.o.Name, "what was read of it before had to go from the disk, and is needed: all "+
+			"of it has to be given again")))
+	}
+	start := w.written
+	if w.endsWith != '\n' {
+		start++
+	}
+	if err := errors.Join(w.writeMark(streamMark{Start: start}), removeIfThere(w.o.Disk, filepath.Join(w.dir, "complete"))); err != nil {
+		return fmt.Errorf("spooling %s: %w", w.o.Name, err)
+	}
+	if start > w.written {
+		w.buf = append(w.buf, '\n')
+		if err := w.frame(1); err != nil {
+			return err
+		}
+	}
+	w.mu.Lock()
+	w.stream, w.broken = streamMark{Start: start}, ""
+	w.mu.Unlock()
+	w.sum.Reset()
+	w.tell(false, start)
+	w.buf = append(w.buf, had...)
+	return nil
+}
+
+// tell says whether the stream is the one of which so many bytes were read before.
+func (s *Spool) tell(same bool, before int64) {
+	if s.o.Told != nil {
+		s.o.Told(same, before)
+	}
+}
+
+// compare reads over what was spooled before, which has to be the same. had bytes of it were
+// read already.
+func (w *spoolWriter) compare(check *spooled, had int64) error {
+	n, err := io.CopyN(w.sum, w.src, check.bytes-had)
+	n += had
+	if w.raw.fatal() != nil {
+		err = w.raw.fatal()
+	}
+	switch {
+	case err != nil && err != io.EOF:
+		return fmt.Errorf("reading %s: %w", w.o.Name, err)
+	case n < check.bytes:
+		return changedf(w.o.Name, "it ends after %d bytes, of which %d were read before: all of it has to be "+
+			"given again", n, check.bytes)
+	case w.sum.Sum64() != check.sum:
+		return changedf(w.o.Name, "it begins as it did, and its first %d bytes are others now", check.bytes)
+	}
+	return nil
+}
+
+// Rests says that behind a position no record is spooled that is whole.
+func (s *Spool) Rests(upTo Position) bool {
+	s.mu.Lock()
+	frames := slices.Clone(s.frames)
+	s.mu.Unlock()
+	for _, fr := range frames {
+		if fr.end() <= upTo.Offset {
+			continue
+		}
+		data, err := s.read(fr)
+		if err != nil || bytes.IndexByte(data[max(0, upTo.Offset-fr.start):], '\n') >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// read reads a frame.
+func (s *Spool) read(fr frame) ([]byte, error) {
+	f, err := s.o.Disk.Open(fr.path)
+	if err != nil {
+		return nil, err
+	}
+	packed := make([]byte, fr.size)
+	_, err = f.ReadAt(packed, fr.at)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	return s.unpack(packed, fr)
+}
