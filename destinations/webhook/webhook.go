@@ -15,7 +15,6 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
@@ -99,15 +98,7 @@ func New() destination.Destination {
 }
 
 // sent is what the endpoint gets of an event.
-func sent() body.Node {
-	return body.First(
-		body.From("body"),
-		body.Event("").Where("it stands on one line", event.Value.IsLine),
-		body.Event("").As("on one line", func(dst []byte, v event.Value, _ *body.Context) []byte {
-			return append(dst, destination.Line(v.Raw())...)
-		}),
-	)
-}
+func sent() body.Node { return body.First(body.From("body"), destination.EventLine()) }
 
 // checkHeaders finds what could not be sent, which would look like an endpoint
 // that is down. It does not say a name that is none: that may be a secret.

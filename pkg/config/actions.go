@@ -1,8 +1,6 @@
 package config
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -11,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/document"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/mapping"
 	"github.com/fanfold/fanfold/pkg/setting"
@@ -160,7 +159,7 @@ func (o *Opened) checkAction(s *subscription, p *problems) {
 	keys := map[string]bool{}
 	whole := false // the mapping is one directive: its keys are known with an event only
 	if s.mapping != nil {
-		doc, err := nodeJSON(s.mapping)
+		doc, err := document.JSON(s.mapping)
 		if err == nil {
 			s.Mapping, err = mapping.Parse(doc)
 		}
@@ -271,69 +270,6 @@ func shift(n *yaml.Node, by int) {
 	for _, c := range n.Content {
 		shift(c, by)
 	}
-}
-
-// nodeJSON writes a YAML value as JSON, keeping the order of keys and the digits of
-// numbers. A text that holds a JSON object is that object.
-func nodeJSON(n *yaml.Node) ([]byte, error) {
-	switch n.Kind {
-	case yaml.MappingNode:
-		return containerJSON(n.Content, 2, "{}")
-	case yaml.SequenceNode:
-		return containerJSON(n.Content, 1, "[]")
-	}
-	switch n.Tag {
-	case "!!int", "!!float":
-		if json.Valid([]byte(n.Value)) {
-			return []byte(n.Value), nil
-		}
-	case "!!bool", "!!null":
-		var v any
-		if err := n.Decode(&v); err != nil {
-			return nil, err
-		}
-		return json.Marshal(v)
-	}
-	block := n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0
-	if t := strings.TrimSpace(n.Value); block && strings.HasPrefix(t, "{") && json.Valid([]byte(t)) {
-		return []byte(t), nil
-	}
-	return quoted(n.Value)
-}
-
-// containerJSON writes the members of a table (step 2: keys and values in turn) or
-// the elements of a list.
-func containerJSON(content []*yaml.Node, step int, brackets string) ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteByte(brackets[0])
-	for i := 0; i+step <= len(content); i += step {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		if step == 2 {
-			key, err := quoted(content[i].Value)
-			if err != nil {
-				return nil, err
-			}
-			b.Write(key)
-			b.WriteByte(':')
-		}
-		value, err := nodeJSON(content[i+step-1])
-		if err != nil {
-			return nil, err
-		}
-		b.Write(value)
-	}
-	b.WriteByte(brackets[1])
-	return b.Bytes(), nil
-}
-
-func quoted(s string) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(s)
-	return bytes.TrimSpace(b.Bytes()), err
 }
 
 // settingValue is a value as its setting's type takes it. Of texts it is the source, so

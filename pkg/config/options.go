@@ -300,7 +300,7 @@ func (o *Opened) readConcurrency(key string, n *yaml.Node, p *problems) {
 func (o *Opened) readRate(key string, n *yaml.Node, p *problems) {
 	text(anyText, func(o *Opened, s string) {
 		line := o.at(key, n)
-		r, err := parseRate(s)
+		r, err := destination.ParseRate(s)
 		if r != nil && o.Spec.Local && r.Of == destination.Requests {
 			if strings.Contains(s, "request") {
 				err = fmt.Errorf("rate %s counts requests, and a destination of type %s makes none: count events, like 50/s", s,
@@ -363,35 +363,4 @@ func (o *Opened) readRetry(_ string, n *yaml.Node, p *problems) {
 	default:
 		p.add(n.Line, "%s: retry has to be a table, not %s", o.Name, nodeKind(n))
 	}
-}
-
-var rateForm = regexp.MustCompile(`^\s*([0-9.]+)\s*(requests?|events?|[kKMG]?B|)\s*/\s*(s|sec|m|min|h|d|day)\s*$`)
-
-// parseRate reads 50/s, 1000/m, 20MB/s or none (nil).
-func parseRate(s string) (*destination.Rate, error) {
-	if s == "none" {
-		return nil, nil
-	}
-	wrong := fmt.Errorf("rate has to be like 50/s, 1000/m, 100events/s or 20MB/s, not %q", s)
-	m := rateForm.FindStringSubmatch(s)
-	if m == nil {
-		return nil, wrong
-	}
-	n, err := strconv.ParseFloat(m[1], 64)
-	if err != nil || n <= 0 {
-		return nil, wrong
-	}
-	per := map[string]time.Duration{
-		"s": time.Second, "sec": time.Second, "m": time.Minute, "min": time.Minute,
-		"h": time.Hour, "d": 24 * time.Hour, "day": 24 * time.Hour,
-	}
-	r := &destination.Rate{N: n, Per: per[m[3]]}
-	switch u := m[2]; {
-	case strings.HasPrefix(u, "event"):
-		r.Of = destination.Events
-	case strings.HasSuffix(u, "B"):
-		r.Of = destination.Bytes
-		r.N *= map[string]float64{"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}[u]
-	}
-	return r, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/fanfold/fanfold/pkg/document"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
@@ -74,7 +75,7 @@ func (f *File) readTest(item *yaml.Node, p *problems) Test {
 			t.Name = v.Value
 		case "event":
 			var err error
-			if t.Event, err = nodeJSON(v); err == nil {
+			if t.Event, err = document.JSON(v); err == nil {
 				_, err = event.Parse(t.Event)
 			}
 			if err != nil {
@@ -159,7 +160,7 @@ func readWantRequest(n *yaml.Node, p *problems) WantRequest {
 			eachPair(v, p, "headers", func(name, value *yaml.Node) { r.Headers[name.Value] = value.Value })
 		case "body":
 			var err error
-			if r.Body, err = nodeJSON(v); err != nil {
+			if r.Body, err = document.JSON(v); err != nil {
 				p.add(v.Line, "body: %w", err)
 			}
 		default:

@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/secret"
 )
@@ -406,4 +407,14 @@ func Line(raw []byte) []byte {
 		return raw
 	}
 	return b.Bytes()
+}
+
+// EventLine is the event itself, on one line.
+func EventLine() body.Node {
+	return body.First(
+		body.Event("").Where("it stands on one line", event.Value.IsLine),
+		body.Event("").As("on one line", func(dst []byte, v event.Value, _ *body.Context) []byte {
+			return append(dst, Line(v.Raw())...)
+		}),
+	)
 }

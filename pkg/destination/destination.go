@@ -34,6 +34,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/setting"
 )
 
 // Outcome says what became of a delivery. The list is closed. The zero value,
@@ -364,6 +365,10 @@ type Spec[S any] struct {
 	Order   bool
 	Live    Live            // what all actions do for events of long ago, too, but those that say something else
 	Keys    func(s *S) Keys // of its requests; nil: none
+	// Schema, with [setting.Dynamic] as S, and Made are of a declaration that was read when the
+	// program runs: Made is a text that differs when what is declared does.
+	Schema  *setting.Schema
+	Made    string
 	Actions Actions
 	Presets []Preset  // none: every action by its own trigger
 	Success []Success // of all actions that have none of their own

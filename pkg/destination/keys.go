@@ -38,8 +38,8 @@ func (k Keys) put(h http.Header, ds []*Delivery, now time.Time) {
 		return
 	}
 	key := keyOf(ds)
-	if k.Header != "" {
-		h[http.CanonicalHeaderKey(k.Header)] = []string{key}
+	if name := http.CanonicalHeaderKey(k.Header); name != "" && h[name] == nil { // an action's own comes first
+		h[name] = []string{key}
 	}
 	if k.Webhook {
 		h[webhookID] = []string{key}

@@ -1,6 +1,12 @@
 package destination
 
-import "time"
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Limits are declared data: what the partner documents. There are two kinds. Those
 // of the lane hold for all its requests together and are kept by the engine's
@@ -161,4 +167,35 @@ func (d Destination) MostRate(of Unit) (most Rate, ok bool) {
 		}
 	}
 	return most, ok
+}
+
+var rateForm = regexp.MustCompile(`^\s*([0-9.]+)\s*(requests?|events?|[kKMG]?B|)\s*/\s*(s|sec|m|min|h|d|day)\s*$`)
+
+// ParseRate reads 50/s, 1000/m, 20MB/s or none (nil).
+func ParseRate(s string) (*Rate, error) {
+	if s == "none" {
+		return nil, nil
+	}
+	wrong := fmt.Errorf("rate has to be like 50/s, 1000/m, 100events/s or 20MB/s, not %q", s)
+	m := rateForm.FindStringSubmatch(s)
+	if m == nil {
+		return nil, wrong
+	}
+	n, err := strconv.ParseFloat(m[1], 64)
+	if err != nil || n <= 0 {
+		return nil, wrong
+	}
+	per := map[string]time.Duration{
+		"s": time.Second, "sec": time.Second, "m": time.Minute, "min": time.Minute,
+		"h": time.Hour, "d": 24 * time.Hour, "day": 24 * time.Hour,
+	}
+	r := &Rate{N: n, Per: per[m[3]]}
+	switch u := m[2]; {
+	case strings.HasPrefix(u, "event"):
+		r.Of = Events
+	case strings.HasSuffix(u, "B"):
+		r.Of = Bytes
+		r.N *= map[string]float64{"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}[u]
+	}
+	return r, nil
 }

@@ -26,6 +26,7 @@ import (
 type Destination struct {
 	Info     Info
 	Settings setting.Schema
+	Made     string // see Spec.Made
 	Actions  []ActionInfo
 	Presets  []Preset
 	Limits   Limits
@@ -100,8 +101,8 @@ type Config struct {
 // itself, which is a mistake in the program that every test finds.
 func (s Spec[S]) Destination() Destination {
 	d := Destination{
-		Info: s.Info, Settings: setting.Of[S](), Limits: s.Limits, Order: s.Order, Local: s.Local != nil, Unused: s.Unused,
-		Sayings: s.Sayings,
+		Info: s.Info, Settings: s.schema(), Made: s.Made, Limits: s.Limits, Order: s.Order, Local: s.Local != nil,
+		Unused: s.Unused, Sayings: s.Sayings,
 	}
 	if slices.ContainsFunc(s.Actions, (*Declared).isTimed) && len(s.Info.Differences) > 0 {
 		d.Info.Differences = append(slices.Clip(s.Info.Differences), times())
@@ -144,6 +145,14 @@ func (s Spec[S]) Destination() Destination {
 		return s.open(settings, c, schema)
 	}
 	return d
+}
+
+// schema is what there is to know of the settings.
+func (s *Spec[S]) schema() setting.Schema {
+	if s.Schema != nil {
+		return *s.Schema
+	}
+	return setting.Of[S]()
 }
 
 // triggered are presets that fire every action by its own trigger.
@@ -346,7 +355,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 	}
 	var errs []error
 	var content strings.Builder
-	fmt.Fprintf(&content, "%s\n%s\n", s.Info.Slug, schema.Content(settings))
+	fmt.Fprintf(&content, "%s\n%s\n%s", s.Info.Slug, schema.Content(settings), s.Made)
 	for i, sub := range subs {
 		errs = append(errs, s.subscribe(o, i, sub))
 		fmt.Fprintf(&content, "%s\n%s\n%s\n", sub.Action, sub.Subscribe, sub.Mapping)

@@ -67,6 +67,44 @@ func ByPosition(list, status, message string) Verdicts {
 	return Verdicts{list: list, name: status, message: message}
 }
 
+// StatusRule says what answers with a status from From to To mean: Retry or Rejected.
+type StatusRule struct {
+	From, To int
+	Outcome  Outcome
+}
+
+// Statuses say what some statuses mean for this action, instead of the default table
+// ([Answer.Verdict]): the first rule counts that a status falls under. What an answer says of single items
+// ([Declared.Verdicts]) comes before. It is to be called last.
+func (d *Declared) Statuses(rules ...StatusRule) *Declared {
+	list := d.results
+	d.results = func(a *Answer, b *Batch) []Result {
+		if list != nil {
+			if rs := list(a, b); rs != nil {
+				return rs
+			}
+		}
+		for _, r := range rules {
+			if a.Status < r.From || a.Status > r.To {
+				continue
+			}
+			if r.Outcome == Rejected {
+				return Same(a.Refuse(a.Words()), len(b.Deliveries))
+			}
+			reason := Unavailable
+			switch a.Status {
+			case http.StatusTooManyRequests:
+				reason = RateLimited
+			case http.StatusConflict, http.StatusLocked, http.StatusTooEarly:
+				reason = Conflict
+			}
+			return Same(a.RetryIn(reason, a.RetryAfter(b.Now)), len(b.Deliveries))
+		}
+		return nil
+	}
+	return d
+}
+
 func indexIn(b *Batch, text string) int {
 	n, err := strconv.ParseUint(text, 10, 31)
 	if err != nil || int(n) >= len(b.Deliveries) {

@@ -147,6 +147,8 @@ func (s *schema) is(k event.Kind, raw []byte) bool {
 		return k == event.String || k == event.Number
 	case TypeObject:
 		return k == event.Object
+	case TypeAny:
+		return k > event.Null
 	}
 	return k == event.String
 }

@@ -21,11 +21,12 @@ const (
 	TypeBoolean
 	TypeDatetime // a string or number that can be read as a time; kept as it is
 	TypeObject
+	TypeAny // whatever it is, as it is
 )
 
 // String returns the type's name in Segment's field definitions.
 func (t Type) String() string {
-	return [...]string{"string", "text", "password", "number", "integer", "boolean", "datetime", "object"}[t]
+	return [...]string{"string", "text", "password", "number", "integer", "boolean", "datetime", "object", "any"}[t]
 }
 
 // Field is one line of an action's mapping: what a member of the payload is
@@ -341,6 +342,9 @@ func (s *schema) init(root bool) error {
 		s.asIs[event.Number] = s.Type == TypeNumber
 		s.asIs[event.Bool] = s.Type == TypeBoolean
 		s.asIs[event.Object] = s.Type == TypeObject && s.Properties == nil
+		if s.Type == TypeAny {
+			s.asIs = [...]bool{event.Bool: true, event.Number: true, event.String: true, event.Array: true, event.Object: true}
+		}
 	}
 	if s.Properties == nil {
 		return nil

@@ -135,6 +135,57 @@ func Of[S any]() Schema {
 	return s
 }
 
+// Dynamic are settings whose schema is made when the program runs: see [Declare].
+type Dynamic struct{ values reflect.Value }
+
+// Declare is the schema of settings with these fields, for [Dynamic]. The error joins one
+// *Problem for each field that makes no sense.
+func Declare(fields []Field) (Schema, error) {
+	types := map[string]reflect.Type{
+		"text": reflect.TypeFor[string](), "boolean": reflect.TypeFor[bool](), "integer": reflect.TypeFor[int64](),
+		"number": reflect.TypeFor[float64](), "list": reflect.TypeFor[[]string](),
+		"table": reflect.TypeFor[map[string]string](), "duration": reflect.TypeFor[time.Duration](),
+	}
+	var errs []error
+	var members []reflect.StructField
+	s := Schema{}
+	for i, f := range fields {
+		if f.Type == "" {
+			f.Type = "text"
+		}
+		switch _, twice := s.Field(f.Key); {
+		case !keyForm.MatchString(f.Key):
+			errs = append(errs, &Problem{Key: f.Key, Msg: "has to be called in letters, digits and _"})
+		case twice:
+			errs = append(errs, &Problem{Key: f.Key, Msg: "is declared twice"})
+		case types[f.Type] == nil:
+			errs = append(errs, &Problem{Key: f.Key, Msg: Unknown(f.Type, "type", slices.Sorted(maps.Keys(types)))})
+		default:
+			if _, err := regexp.Compile(f.Pattern); err != nil {
+				errs = append(errs, &Problem{Key: f.Key, Msg: "its pattern is no regular expression: " + err.Error()})
+			}
+			f.index = []int{i}
+			members = append(members, reflect.StructField{Name: "F" + strconv.Itoa(i), Type: types[f.Type]})
+			s.Fields = append(s.Fields, f)
+		}
+	}
+	if len(errs) > 0 {
+		return Schema{}, errors.Join(errs...)
+	}
+	s.typ = reflect.StructOf(members)
+	return s, nil
+}
+
+var keyForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$`)
+
+// valuesOf is the struct that settings are in.
+func valuesOf(settings any) reflect.Value {
+	if d, ok := settings.(*Dynamic); ok {
+		return d.values
+	}
+	return reflect.Indirect(reflect.ValueOf(settings))
+}
+
 func typeName(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[time.Duration]():
@@ -191,6 +242,10 @@ func (s Schema) Examples() map[string]any {
 func Decode[S any](s Schema, values map[string]any) (*S, error) {
 	out := new(S)
 	v := reflect.ValueOf(out).Elem()
+	if d, ok := any(out).(*Dynamic); ok {
+		d.values = reflect.New(s.typ).Elem()
+		v = d.values
+	}
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if _, ok := s.Field(key); !ok {
@@ -457,7 +512,7 @@ func (f Field) check(text string) error {
 // Content is a text that is the same for settings that differ in nothing but
 // fields of the transport, and a stamp that takes as much room in JSON.
 func (s Schema) Content(settings any) string {
-	v := reflect.Indirect(reflect.ValueOf(settings))
+	v := valuesOf(settings)
 	var b strings.Builder
 	for _, f := range s.Fields {
 		switch x := v.FieldByIndex(f.index); {
@@ -473,7 +528,7 @@ func (s Schema) Content(settings any) string {
 
 // Values are the settings by their keys, as the fields of the struct hold them.
 func (s Schema) Values(settings any) map[string]any {
-	v := reflect.Indirect(reflect.ValueOf(settings))
+	v := valuesOf(settings)
 	values := map[string]any{}
 	for _, f := range s.Fields {
 		values[f.Key] = v.FieldByIndex(f.index).Interface()
@@ -485,7 +540,7 @@ func (s Schema) Values(settings any) map[string]any {
 func (s Schema) Stamp(settings any) string {
 	for _, f := range s.Fields {
 		if f.Stamp {
-			return string(event.AppendQuoted(nil, reflect.Indirect(reflect.ValueOf(settings)).FieldByIndex(f.index).String()))
+			return string(event.AppendQuoted(nil, valuesOf(settings).FieldByIndex(f.index).String()))
 		}
 	}
 	return ""
@@ -494,7 +549,7 @@ func (s Schema) Stamp(settings any) string {
 // Secrets returns the values of secret settings in s, a pointer to the struct
 // that the schema describes.
 func (s Schema) Secrets(settings any) []string {
-	v := reflect.Indirect(reflect.ValueOf(settings))
+	v := valuesOf(settings)
 	var out []string
 	for _, f := range s.Fields {
 		if !f.Secret {
