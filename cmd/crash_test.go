@@ -136,10 +136,14 @@ func newCrashes(t *testing.T, rng *rand.Rand, round int) *crashes {
 		}
 		return false
 	})
+	b := "{type: http, base_url: %q, actions: [{action: send, subscribe: type != null, path: /, batch: {events: 20}}], " +
+		"concurrency: 4}\n"
+	if c.old != "" {
+		b = "{type: webhook, settings: {url: %q}, batch_events: 20, concurrency: 4}\n"
+	}
 	c.conf = file(t, "fanfold.yaml", steps+fmt.Sprintf(`destinations:
   a: {type: webhook, settings: {url: %q}, batch_events: 50, concurrency: 4}
-  b: {type: webhook, settings: {url: %q}, batch_events: 20, concurrency: 4}
-`, c.a.URL, c.b.URL))
+  b: `+b, c.a.URL, c.b.URL))
 	return c
 }
 

@@ -3,6 +3,7 @@ package cmd
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
@@ -27,12 +28,13 @@ func (a *app) destinationsCommand() *cobra.Command {
 		"show how much code each one needs, from 1 (fields alone) to 5 (a conversation)")
 	choiceP(list.Flags(), &listForm, "output", "o", "json is one array", "text", "json")
 	show := &cobra.Command{
-		Use: "show SLUG", Args: cobra.ExactArgs(1),
-		Short: "Show a destination's settings, actions, mappings and limits with their sources",
+		Use: "show SLUG|NAME", Args: cobra.ExactArgs(1),
+		Short: "Show a destination's settings, actions, mappings and limits with their sources; NAME is one of type http in " +
+			"fanfold.yaml",
 		RunE: func(c *cobra.Command, args []string) error {
-			d, ok := a.world().Find(args[0])
-			if !ok {
-				return usagef("%s", setting.Unknown(args[0], "destination", a.world().Slugs()))
+			d, err := a.shown(args[0])
+			if err != nil {
+				return err
 			}
 			if showForm == "json" {
 				return report.JSON(a.out, report.DestinationOf(d))
@@ -43,4 +45,31 @@ func (a *app) destinationsCommand() *cobra.Command {
 	}
 	choiceP(show.Flags(), &showForm, "output", "o", "json is one document", "text", "json")
 	return group("destinations", "The catalogue of partners", list, show)
+}
+
+// shown is the destination of a name: of the catalogue, or one that the configuration
+// describes.
+func (a *app) shown(name string) (destination.Destination, error) {
+	w := a.world()
+	if d, ok := w.Find(name); ok {
+		return d, nil
+	}
+	names := w.Slugs()
+	conf, err := a.loadConfig()
+	if conf != nil {
+		for _, d := range conf.Destinations {
+			if d.Own == nil {
+				continue
+			}
+			if names = append(names, d.Name); d.Name == name {
+				own := *d.Own
+				own.Info.Slug = d.Name // by which it is known, also in environment variables
+				return own, nil
+			}
+		}
+	}
+	if err != nil {
+		return destination.Destination{}, err
+	}
+	return destination.Destination{}, usagef("%s", setting.Unknown(name, "destination", names))
 }

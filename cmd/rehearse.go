@@ -4,17 +4,26 @@ import (
 	"net/http"
 
 	"github.com/fanfold/fanfold/cassettes"
+	"github.com/fanfold/fanfold/pkg/api"
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/standin"
 )
 
-// standIn is the partner that answers a rehearsal.
-func (a *app) standIn(d *config.Opened) (http.RoundTripper, error) {
+// contractOf is what the stand-in of a destination keeps to.
+func (a *app) contractOf(d *config.Opened) (*standin.Contract, error) {
+	if d.Own != nil {
+		return api.StandIn(*d.Own)
+	}
 	data, err := cassettes.Contract(d.Slug)
 	if err != nil {
 		return nil, err
 	}
-	c, err := standin.ParseContract(data)
+	return standin.ParseContract(data)
+}
+
+// standIn is the partner that answers a rehearsal.
+func (a *app) standIn(d *config.Opened) (http.RoundTripper, error) {
+	c, err := a.contractOf(d)
 	if err != nil {
 		return nil, err
 	}

@@ -85,6 +85,8 @@ type Destination struct {
 	Lines map[string]int
 	// Notes are warnings.
 	Notes []string
+	// Own is the destination that the user describes; nil: it is the catalogue's.
+	Own *destination.Destination
 
 	givenBy       map[string]string // what gave settings and options that are not of the file, see given
 	unset         []error           // one for each variable that is referred to and not set
@@ -140,7 +142,7 @@ func place(file string, line int) string {
 
 // EnvName is the environment variable that holds a setting.
 func EnvName(slug, key string) string {
-	return "FANFOLD_" + strings.ToUpper(strings.ReplaceAll(slug+"_"+key, "-", "_"))
+	return "FANFOLD_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(slug+"_"+key))
 }
 
 // Find returns the destination of the catalogue with a slug.
@@ -164,14 +166,14 @@ func (w *World) Slugs() []string {
 
 // fromEnvironment fills in the settings that only the environment has.
 func (w *World) fromEnvironment(d *Destination) {
-	spec, _ := w.Find(d.Slug)
+	spec := w.SpecOf(d)
 	for _, f := range spec.Settings.Fields {
 		if _, ok := d.Settings[f.Key]; ok {
 			continue
 		}
-		if v, ok := w.Env(EnvName(d.Slug, f.Key)); ok {
+		if v, ok := w.Env(d.EnvName(f.Key)); ok {
 			d.Settings[f.Key] = v
-			d.given("set", f.Key, "$"+EnvName(d.Slug, f.Key))
+			d.given("set", f.Key, "$"+d.EnvName(f.Key))
 			if f.Secret {
 				w.hide(v)
 			}

@@ -49,7 +49,7 @@ func (f *File) Warnings(dests []*Destination) []string {
 
 func (w *World) open(d *Destination, how OpenOptions, p *problems) *Opened {
 	o := &Opened{Destination: d}
-	o.Spec, _ = w.Find(d.Slug)
+	o.Spec = w.SpecOf(d)
 	if how.Rehearse {
 		for k, v := range o.Spec.Settings.Examples() {
 			if _, ok := d.Settings[k]; !ok {
@@ -110,7 +110,7 @@ func (o *Opened) explain(err error, rehearse bool, p *problems) {
 	case missing:
 		p.add(d.Line, "%s: setting %s is required: set %s, --set %s.%s=…, or settings in fanfold.yaml; "+
 			"--rehearse needs none",
-			d.Name, key, EnvName(d.Slug, key), d.Name, key)
+			d.Name, key, d.EnvName(key), d.Name, key)
 		return
 	case key == "":
 		key = "actions"
@@ -133,7 +133,7 @@ func (o *Opened) explain(err error, rehearse bool, p *problems) {
 
 var ofAction = regexp.MustCompile(`^actions\[(\d+)\]`)
 
-var ofSetting = regexp.MustCompile(`^setting ([a-z0-9_]+): `)
+var ofSetting = regexp.MustCompile(`^setting ([a-z0-9_.]+): `)
 
 // settingOf says which setting an error is about, if any, and whether that is not
 // there. Destinations' own checks write what the settings' problems write.
@@ -181,11 +181,11 @@ func ByLine(errs []error) {
 // Effective are the settings of a destination, from the file, the environment and the
 // defaults; secrets are masked.
 func (w *World) Effective(d *Destination) map[string]any {
-	spec, _ := w.Find(d.Slug)
+	spec := w.SpecOf(d)
 	settings := map[string]any{}
 	for _, f := range spec.Settings.Fields {
 		v, ok := d.Settings[f.Key]
-		if env, has := w.Env(EnvName(d.Slug, f.Key)); !ok && has {
+		if env, has := w.Env(d.EnvName(f.Key)); !ok && has {
 			v, ok = env, true
 		}
 		switch {

@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/fanfold/fanfold/pkg/api"
 	"github.com/fanfold/fanfold/pkg/setting"
 	"github.com/fanfold/fanfold/pkg/transform"
 )
@@ -157,8 +158,13 @@ func (w *World) readDestination(f *File, name, body *yaml.Node, p *problems) {
 		Name: name.Value, Line: name.Line,
 		Settings: map[string]any{}, Written: map[string]*yaml.Node{}, Lines: map[string]int{},
 	}
-	w.expandDestination(d, body, p.file)
+	own := typeOf(body) == api.Type
 	keys := append([]string{"type", "settings"}, OptionKeys()...)
+	if own {
+		flattenAuth(body)
+		keys = append(keys, describing...)
+	}
+	w.expandDestination(d, body, p.file)
 	var settings *yaml.Node
 	eachPair(body, p, "destination "+d.Name, func(key, value *yaml.Node) {
 		switch key.Value {
@@ -171,10 +177,13 @@ func (w *World) readDestination(f *File, name, body *yaml.Node, p *problems) {
 				p.add(key.Line, "%s: %s", d.Name, setting.Unknown(key.Value, "option", keys))
 				return
 			}
+			if slices.Contains(describing, key.Value) {
+				return
+			}
 			d.Written[key.Value], d.Lines[key.Value] = value, key.Line
 		}
 	})
-	slugs := w.Slugs()
+	slugs := append(w.Slugs(), api.Type)
 	if d.Slug == "" && slices.Contains(slugs, d.Name) {
 		d.Slug = d.Name // there is no need to say it twice
 	}
@@ -185,6 +194,8 @@ func (w *World) readDestination(f *File, name, body *yaml.Node, p *problems) {
 			"`fanfold destinations list` shows them", d.Name)
 	case !slices.Contains(slugs, d.Slug):
 		p.add(d.Line, "destination %s: %s", d.Name, setting.Unknown(d.Slug, "type", slugs))
+	case own && !w.readAPI(f, d, body, p): // said already
+		return
 	default:
 		f.Destinations = append(f.Destinations, d)
 	}
@@ -195,7 +206,7 @@ func (w *World) readDestination(f *File, name, body *yaml.Node, p *problems) {
 
 // readSettings reads the settings, when the destination is known whose they are.
 func (w *World) readSettings(d *Destination, settings *yaml.Node, p *problems) {
-	spec, _ := w.Find(d.Slug)
+	spec := w.SpecOf(d)
 	eachPair(settings, p, "settings of "+d.Name, func(k, v *yaml.Node) {
 		field, _ := spec.Settings.Field(k.Value)
 		x, err := settingValue(v, field.Type)

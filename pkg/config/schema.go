@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fanfold/fanfold/pkg/api"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/mapping"
 	"github.com/fanfold/fanfold/pkg/setting"
@@ -75,6 +76,9 @@ func (w *World) Schema() any {
 		byType = append(byType, form{"if": is, "then": then})
 		named[d.Info.Slug] = form{"anyOf": []form{{"required": list("type")}, then}, "allOf": []form{ref("destination")}}
 	}
+	definitions["api"], definitions["http"] = apiForms()
+	byType = append(byType, form{"if": form{"properties": form{"type": form{"const": api.Type}}, "required": list("type")},
+		"then": ref("http")})
 	definitions["destination"] = form{"allOf": append([]form{ref("options")}, byType...)}
 	properties := form{
 		"transform":    form{"description": "steps for every destination, in order", "type": "array", "items": ref("step")},
@@ -159,13 +163,40 @@ func (w *World) destinationsForm(named form) form {
 // optionForms are the keys of every destination.
 func (w *World) optionForms() form {
 	properties := form{
-		"type":     form{"description": "which destination of the catalogue it is", "enum": w.Slugs()},
+		"type":     form{"description": "which destination of the catalogue it is", "enum": append(w.Slugs(), api.Type)},
 		"settings": form{"description": "what the partner has to be told", "type": "object"},
 	}
 	for _, o := range options() {
 		properties[o.key] = o.form.with(o.doc)
 	}
+	for _, key := range describing { // see apiForms
+		properties[key] = form{}.with("of a destination of type http: fanfold help http")
+	}
 	return form{"type": "object", "additionalProperties": false, "properties": properties}
+}
+
+// apiForms are the description of an API, and what a destination of type http has beside
+// the options of all.
+func apiForms() (whole, entry form) {
+	properties := form{}
+	for _, key := range api.Keys() {
+		properties[key] = form{}
+	}
+	action := form{}
+	for _, key := range api.ActionKeys() {
+		action[key] = form{}
+	}
+	actions := form{"type": "array", "items": form{"type": "object", "properties": action, "required": list("action",
+		"subscribe", "path"), "additionalProperties": false}}
+	properties["actions"], properties["base_url"] = actions, textForm()
+	properties["limits"] = form{"type": "object"}
+	whole = form{"type": "object", "properties": properties, "required": list("base_url", "actions"),
+		"additionalProperties": false}
+	entry = form{"anyOf": []form{
+		{"required": list("api"), "properties": form{"api": form{"anyOf": []form{textForm(), ref("api")}}}},
+		{"required": list("base_url", "actions"), "properties": form{"actions": actions}},
+	}}
+	return whole, entry
 }
 
 func stepForm() form {

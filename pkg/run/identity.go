@@ -100,6 +100,9 @@ func (j *Job) identity(redact func(string) string) (meta, shown identity, err er
 				d.Settings[f.Key] = v
 			}
 		}
+		if o.Spec.Made != "" {
+			d.Actions = append(d.Actions, "described|"+o.Spec.Made)
+		}
 		for _, sub := range o.Config.Actions {
 			d.Actions = append(d.Actions, sub.Action+"|"+sub.Subscribe+"|"+sub.Mapping.String())
 		}

@@ -1,0 +1,250 @@
+package api
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+)
+
+// answers reads what answers mean.
+func (a *action) answers(d *destination.Declared) {
+	success := a.success()
+	if n := a.m["results"]; n != nil && a.results(d, n) {
+		// An answer that names some has taken the others, whatever it calls itself.
+		success = append(success, destination.Success{Docs: a.r.docs, Status: []int{400, 422}, Any: true})
+	}
+	d.Success(success...)
+	var rules []destination.StatusRule
+	for _, key := range []string{"retry_on", "reject_on"} {
+		if n := a.m[key]; n != nil {
+			for _, text := range a.r.texts(n, key) {
+				rules = append(rules, a.rule(n, key, text)...)
+			}
+		}
+	}
+	if len(rules) == 0 {
+		return
+	}
+	// One status says more than a class of them.
+	slices.SortStableFunc(rules, func(x, y destination.StatusRule) int { return (x.To - x.From) - (y.To - y.From) })
+	d.Statuses(rules...)
+}
+
+// meant are statuses with a meaning of their own, which only their own number changes: who
+// asks is not known, or asks too early.
+func meant() []int { return []int{401, 403, 407, 408, 425, 429} }
+
+// rule reads a status, or a class of them, which leaves out those that are meant.
+func (a *action) rule(n *yaml.Node, key, text string) (rules []destination.StatusRule) {
+	outcome := destination.Retry
+	if key == "reject_on" {
+		outcome = destination.Rejected
+	}
+	if status, err := strconv.Atoi(text); err == nil && status >= 300 && status <= 599 {
+		return []destination.StatusRule{{From: status, To: status, Outcome: outcome}}
+	}
+	if len(text) != 3 || text[1:] != "xx" || text[0] < '3' || text[0] > '5' {
+		a.add(n, "%s: %q is no status from 300 to 599, and no class such as 4xx or 5xx", key, cut(text))
+		return nil
+	}
+	from := int(text[0]-'0') * 100
+	for _, status := range append(meant(), from+100) {
+		if status < from || status > from+100 {
+			continue
+		}
+		rules = append(rules, destination.StatusRule{From: from, To: status - 1, Outcome: outcome})
+		from = status + 1
+	}
+	return rules
+}
+
+// success reads by which answers the API says that it has taken a request.
+func (a *action) success() []destination.Success {
+	n := a.m["success"]
+	if n == nil {
+		return []destination.Success{{Docs: a.r.docs, Any: true}}
+	}
+	list := []*yaml.Node{n}
+	if n.Kind == yaml.SequenceNode {
+		list = n.Content
+	}
+	var out []destination.Success
+	var plain []int
+	for _, one := range list {
+		if one.Kind == yaml.MappingNode {
+			out = append(out, a.described(one))
+			continue
+		}
+		if one.Value == "2xx" {
+			out = append(out, destination.Success{Docs: a.r.docs, Any: true})
+		} else if status, ok := a.status(one); ok {
+			plain = append(plain, status)
+		}
+	}
+	if len(plain) > 0 {
+		out = append(out, destination.Success{Docs: a.r.docs, Status: plain, Any: true})
+	}
+	if len(out) == 0 {
+		a.add(n, "success lists nothing: a status such as 202, 2xx, or {status: 200, json: {ok: true}}")
+	}
+	return out
+}
+
+func (a *action) status(n *yaml.Node) (status int, ok bool) {
+	status, err := strconv.Atoi(n.Value)
+	if err != nil || status < 200 || status > 299 {
+		a.add(n, "success: %q is no status from 200 to 299", cut(n.Value))
+		return 0, false
+	}
+	return status, true
+}
+
+// described reads an answer that is known by its body.
+func (a *action) described(n *yaml.Node) destination.Success {
+	s := destination.Success{Docs: a.r.docs}
+	a.r.table(n, a.what+": success", []string{"status", "text", "json", "has", "counts"}, func(key string, _, v *yaml.Node) {
+		switch key {
+		case "status":
+			if status, ok := a.status(v); ok {
+				s.Status = []int{status}
+			}
+		case "text":
+			s.Text = a.r.text(v, key)
+		case "json":
+			a.r.table(v, "json", nil, func(path string, _, v *yaml.Node) {
+				var is any
+				if err := v.Decode(&is); err != nil {
+					a.add(v, "success: %v", err)
+				}
+				switch is.(type) {
+				case bool, int, string:
+					s.Members = append(s.Members, destination.Is(dotted(path), is))
+				default:
+					a.add(v, "success: %s has to be a text, a whole number, or true or false", path)
+				}
+			})
+		case "has":
+			for _, path := range a.r.texts(v, key) {
+				s.Members = append(s.Members, destination.Member{Path: dotted(path)})
+			}
+		case "counts":
+			s.Members = append(s.Members, destination.Counts(dotted(a.r.text(v, key))))
+		}
+	})
+	s.Any = s.Text == "" && len(s.Members) == 0
+	return s
+}
+
+// dotted is a path with dots: JSON pointers are read, too.
+func dotted(path string) string {
+	if rest, is := strings.CutPrefix(path, "/"); is {
+		return strings.ReplaceAll(rest, "/", ".")
+	}
+	return strings.TrimPrefix(path, "$.")
+}
+
+// results reads how an answer names single events. othersTaken says that those that it does not
+// name are taken, whatever the answer's status.
+func (a *action) results(d *destination.Declared, n *yaml.Node) (othersTaken bool) {
+	m := map[string]string{}
+	a.r.table(n, a.what+": results", []string{"by", "list", "index", "id", "pointer", "status", "message", "item", "others"},
+		func(key string, _, v *yaml.Node) { m[key] = dotted(a.r.text(v, key)) })
+	by := m["by"]
+	needs := map[string]string{"index": "index", "id": "id", "pointer": "pointer", "position": "status"}
+	name, ok := needs[by]
+	switch {
+	case !ok:
+		a.add(n, "results: by has to be index, id, pointer or position: how an error says which event it is about")
+		return false
+	case m["list"] == "" || m[name] == "":
+		a.add(n, "results: by %s needs list, the path of the errors in an answer, and %s, the path in each of them", by, name)
+		return false
+	case a.m["batch"] == nil:
+		a.add(n, "results: without batch a request holds one event, and the status says what became of it")
+		return false
+	}
+	for _, other := range []string{"index", "id", "pointer", "status", "item"} {
+		if m[other] != "" && other != name && (other != "item" || by != "id") {
+			a.add(n, "results: by %s does not read %s: take it out", by, other)
+		}
+	}
+	var v destination.Verdicts
+	switch by {
+	case "index":
+		v = destination.ByIndex(m["list"], m["index"], m["message"])
+	case "id":
+		v = destination.ByID(m["list"], m["id"], m["message"], m["item"])
+	case "pointer":
+		v = destination.ByPointer(m["list"], m["pointer"], m["message"])
+	case "position":
+		v = destination.ByPosition(m["list"], m["status"], m["message"])
+	}
+	switch m["others"] {
+	case "", "again":
+	case "taken":
+		v, othersTaken = v.OthersTaken(), true
+	default:
+		a.add(n, "results: others has to be taken or again: what is true of the events that an answer which is no success "+
+			"does not name")
+	}
+	d.Verdicts(v)
+	return othersTaken
+}
+
+// limits reads what the API documents.
+func (r *reader) limits(n *yaml.Node) (l destination.Limits) {
+	r.table(n, "limits", []string{"rate", "concurrency", "gzip", "window", "event_bytes"}, func(key string, _, v *yaml.Node) {
+		switch key {
+		case "rate":
+			for _, text := range r.texts(v, key) {
+				rate, err := destination.ParseRate(text)
+				if err != nil || rate == nil {
+					r.add(v, "limits: rate has to be like 50/s, 1000/m, 100events/s or 20MB/s, not %q", cut(text))
+					continue
+				}
+				rate.Docs = r.docs
+				l.Rates = append(l.Rates, *rate)
+			}
+		case "concurrency":
+			l.Concurrency = r.cap("limits: concurrency", v)
+		case "event_bytes":
+			l.EventBytes = r.cap("limits: event_bytes", v)
+		case "gzip":
+			if l.Gzip = (destination.Cap{Docs: r.docs}); v.Value == "true" {
+				l.Gzip.N = 1
+			} else if v.Value != "false" {
+				r.add(v, "limits: gzip has to be true or false, not %q", cut(v.Value))
+			}
+		case "window":
+			l.Window = r.window(v)
+		}
+	})
+	return l
+}
+
+// window reads how old and how new events may be.
+func (r *reader) window(n *yaml.Node) destination.Window {
+	w := destination.Window{Violation: "refuses", Docs: r.docs}
+	r.table(n, "limits: window", []string{"past", "future"}, func(key string, _, v *yaml.Node) {
+		d, err := time.ParseDuration(v.Value)
+		if days, is := strings.CutSuffix(v.Value, "d"); is {
+			var k int
+			k, err = strconv.Atoi(days)
+			d = time.Duration(min(max(k, 0), 36500)) * 24 * time.Hour
+		}
+		if err != nil || d <= 0 {
+			r.add(v, "limits: window: %s has to be a duration such as 72h or 30d, not %q", key, cut(v.Value))
+		}
+		if key == "past" {
+			w.Past = d
+		} else {
+			w.Future = d
+		}
+	})
+	return w
+}

@@ -1,0 +1,396 @@
+package api_test
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/fanfold/fanfold/pkg/api"
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/transport"
+	"github.com/fanfold/fanfold/pkg/verify"
+)
+
+// read reads a description; actions are indented by two.
+func read(t testing.TB, text string) (destination.Destination, []*api.Problem) {
+	t.Helper()
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+		t.Fatal(err)
+	}
+	return api.Read(doc.Content[0], "own")
+}
+
+const head = "base_url: https://api.own.example/v1\ndocs: https://own.example/docs\n"
+
+func opened(t testing.TB, text string, settings map[string]any) destination.Sender {
+	t.Helper()
+	d, problems := read(t, text)
+	for _, p := range problems {
+		t.Errorf("line %d: %v", p.Line, p)
+	}
+	s, err := d.Open(destination.Config{Settings: settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// partner keeps requests and gives answers, the last of them for ever.
+type partner struct {
+	answers []string // "status body"
+	sent    []string // "METHOD URL body"
+	headers []http.Header
+}
+
+func (p *partner) RoundTrip(req *http.Request) (*http.Response, error) {
+	body := []byte{}
+	if req.Body != nil {
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
+		req.Body.Close()
+	}
+	p.sent = append(p.sent, strings.TrimSpace(req.Method+" "+req.URL.String()+" "+string(body)))
+	p.headers = append(p.headers, req.Header.Clone())
+	answer := "200 {}"
+	if n := len(p.answers); n > 0 {
+		answer = p.answers[min(len(p.sent), n)-1]
+	}
+	var status int
+	if _, err := fmt.Sscan(answer, &status); err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(strings.NewReader(answer[min(len(answer), 4):])), Request: req}, nil
+}
+
+// send sends events and returns what became of each delivery.
+func (p *partner) send(t testing.TB, s destination.Sender, events ...string) (results []string) {
+	t.Helper()
+	rt := transport.New(transport.Options{Network: p, Auth: s.Plan().Auth})
+	got, err := verify.Converse(context.Background(), s, rt, events, time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range got {
+		results = append(results, strings.TrimSpace(v.Outcome+" "+v.Reason))
+	}
+	return results
+}
+
+func event(id string, properties any) string {
+	data, err := json.Marshal(map[string]any{"type": "track", "event": "Plan Upgraded", "messageId": id, "userId": "u-" + id,
+		"timestamp": "2024-05-31T10:00:00Z", "properties": properties})
+	if err != nil {
+		panic(err)
+	}
+	return string(data)
+}
+
+// TestRequests: what a description says of a request, and the request.
+func TestRequests(t *testing.T) {
+	one := event("1", map[string]any{"plan": "team", "seats": 12, "gone": nil})
+	for _, c := range []struct{ name, action, want string }{
+		{"the event itself", "path: /e", "POST https://api.own.example/v1/e " + one},
+		{"a mapping is the body", `{path: /e, mapping: {name: {"@path": $.event}, seats: {"@path": $.properties.seats}}}`,
+			`POST https://api.own.example/v1/e {"name":"Plan Upgraded","seats":12}`},
+		{"what stands in the path is not in the body",
+			`{method: PUT, path: '/users/{{id}}/e?n={{n}}', mapping: {id: {"@path": $.userId}, n: {"@path": $.event}, k: 1}}`,
+			`PUT https://api.own.example/v1/users/u-1/e?n=Plan+Upgraded {"k":1}`},
+		{"a body of its own", `{path: /e, mapping: {p: {"@path": $.properties}}, body: {a: ["{{p.plan}}", 1.50, true, null],
+        "b": {c: 'plan: {{p.plan}}', no: "{{p.gone}}"}, id: "{{insert_id}}", empty: {}}}`,
+			`POST https://api.own.example/v1/e {"a":["team",1.50,true,null],"b":{"c":"plan: team","no":null},"id":"1","empty":{}}`},
+		{"a mapping that is one directive", `{path: /e, mapping: {"@path": $.properties}}`,
+			`POST https://api.own.example/v1/e {"gone":null,"plan":"team","seats":12}`},
+		{"a query", `{method: GET, path: /e, mapping: {plan: {"@path": $.properties.plan}, q: "a&b"}}`,
+			`GET https://api.own.example/v1/e?plan=team&q=a%26b`},
+		{"a form", `{path: /e, encoding: form, mapping: {plan: {"@path": $.properties.plan}, q: "a&b"}}`,
+			`POST https://api.own.example/v1/e plan=team&q=a%26b`},
+		{"no body", `{method: DELETE, path: '/users/{{id}}', body: none, mapping: {id: {"@path": $.userId}}}`,
+			`DELETE https://api.own.example/v1/users/u-1`},
+		{"types", `{path: /e, mapping: {n: {"@path": $.properties.seats}, s: "7"}, types: {n: text, s: integer}}`,
+			`POST https://api.own.example/v1/e {"n":"12","s":7}`},
+		{"an array", `{path: /e, batch: {events: 10}, mapping: {n: {"@path": $.properties.seats}}}`,
+			`POST https://api.own.example/v1/e [{"n":12}]`},
+		{"lines", `{path: /e, batch: {envelope: lines}, mapping: {n: {"@path": $.properties.seats}}}`,
+			`POST https://api.own.example/v1/e {"n":12}`},
+		{"an envelope", `{path: /e, batch: {envelope: {v: 2, data: {list: "{{items}}"}}}, mapping: {n: 1}}`,
+			`POST https://api.own.example/v1/e {"v":2,"data":{"list":[{"n":1}]}}`},
+		{"an envelope as texts", `{path: /e, batch: {open: '{"v":2,"list":[', sep: ',', close: ']}'}, mapping: {n: 1}}`,
+			`POST https://api.own.example/v1/e {"v":2,"list":[{"n":1}]}`},
+		{"braces in a path", `{path: '/a{b}', mapping: {n: 1}}`, `POST https://api.own.example/v1/a%7Bb%7D {"n":1}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var p partner
+			action := c.action
+			if !strings.HasPrefix(action, "{") {
+				action = "{" + action + "}"
+			}
+			s := opened(t, head+"actions:\n  - {action: send, subscribe: 'type = \"track\"', "+action[1:]+"\n", nil)
+			if got := p.send(t, s, one); len(p.sent) != 1 || p.sent[0] != c.want || got[0] != "delivered" {
+				t.Errorf("%v\n%s\nwant\n%s", got, strings.Join(p.sent, "\n"), c.want)
+			}
+		})
+	}
+}
+
+// TestHostileValues: whatever an event holds, requests go to the API's host and below its path,
+// with the headers that the description names.
+func TestHostileValues(t *testing.T) {
+	s := opened(t, head+`actions:
+  - action: send
+    subscribe: type = "track"
+    path: /users/{{v}}/x?q={{v}}
+    headers: {X-V: "{{v}}"}
+    mapping: {v: {"@path": $.properties.v}, rest: "{{properties.v}}"}
+`, nil)
+	for _, v := range []any{"..", ".", "", "../../admin", "//evil.example/", "@evil.example", "https://evil.example", "a/b?c#d",
+		"%2e%2e", "%2F", "a\r\nX-Evil: 1", "a\nb", "\x00", "\u2028", "größe 😀", strings.Repeat("x", 1<<20), "{{v}}", "{v}", "{settings.a}",
+		nil, 12, true, []any{"a"}, map[string]any{"a": 1}, "\\..\\", ";", "a b", "\u202e"} {
+		var p partner
+		got := p.send(t, s, event("1", map[string]any{"v": v}))
+		for i, line := range p.sent {
+			_, rest, _ := strings.Cut(line, " ")
+			rest, under := strings.CutPrefix(rest, "https://api.own.example/v1/users/")
+			segment, _, _ := strings.Cut(rest, "/x?q=")
+			if !under || strings.ContainsAny(segment, "/?#\\ \r\n") || segment == "" || segment == "." || segment == ".." ||
+				p.headers[i].Get("X-Evil") != "" || strings.ContainsAny(p.headers[i].Get("X-V"), "\r\n") {
+				t.Errorf("%.40v: %.200s %.200v", v, line, p.headers[i])
+			}
+		}
+		if sent := got[0] == "delivered"; sent != (len(p.sent) == 1) || !sent && !strings.HasPrefix(got[0], "rejected ") {
+			t.Errorf("%.40v: %v, %d requests", v, got, len(p.sent))
+		}
+	}
+}
+
+// TestAnswers: what answers mean, also those that nobody expects.
+func TestAnswers(t *testing.T) {
+	const batch = "mapping: {id: {\"@path\": $.messageId}}, batch: {events: 3}, "
+	three := []string{event("a", nil), event("b", nil), event("c", nil)}
+	for _, c := range []struct{ name, action, answer, want string }{
+		{"2xx", "", "204 ", "delivered"},
+		{"a status that was not named", "success: [202]", "200 {}", "retry unexpected"},
+		{"one that was", "success: [200, 202]", "202 x", "delivered"},
+		{"a login page", "success: {status: 200, json: {ok: true}}", "200 <html>", "retry unexpected"},
+		{"what was asked for", "success: {status: 200, json: {ok: true}, has: [data.id]}", `200 {"ok":true,"data":{"id":"x"}}`,
+			"delivered"},
+		{"without a member", "success: {status: 200, json: {ok: true}, has: [data.id]}", `200 {"ok":true}`, "retry unexpected"},
+		{"a count", batch + "success: {counts: taken}", `200 {"taken":3}`, "delivered"},
+		{"too small a count", batch + "success: {counts: taken}", `200 {"taken":2}`, "retry unexpected"},
+		{"the usual", "", "500 ", "retry unavailable"}, {"the usual no", "", "400 no", "rejected refused"},
+		{"retry_on", "retry_on: [400, 5xx]", "400 no", "retry unavailable"},
+		{"a class", "reject_on: [5xx]", "503 no", "rejected refused"},
+		{"one says more than a class", "{reject_on: [5xx], retry_on: [503]}", "503 no", "retry unavailable"},
+		{"a class leaves credentials alone", "reject_on: [4xx]", "401 no", "retry unauthorized"},
+		{"and rates", "reject_on: [4xx]", "429 no", "retry rate_limited"},
+		{"unless they are named", "reject_on: [401]", "401 no", "rejected refused"},
+		{"a redirection", "", "302 ", "rejected refused"},
+		{"by index", batch + "results: {by: index, list: errors, index: i, message: why}", `200 {"errors":[{"i":1,"why":"x"}]}`,
+			"delivered|rejected refused|delivered"},
+		{"by index, as a pointer", batch + "results: {by: index, list: /a/errors, index: /i}", `200 {"a":{"errors":[{"i":2}]}}`,
+			"delivered|delivered|rejected refused"},
+		{"by id", batch + "results: {by: id, list: errors, id: id, item: id}", `200 {"errors":[{"id":"c"}]}`,
+			"delivered|delivered|rejected refused"},
+		{"by pointer", batch + "results: {by: pointer, list: errors, pointer: at, others: taken}", `400 {"errors":[{"at":"/0/x"}]}`,
+			"rejected refused|delivered|delivered"},
+		{"by position", batch + "results: {by: position, list: r, status: s}", `200 {"r":[{"s":200},{"s":429},{"s":400}]}`,
+			"delivered|retry rate_limited|rejected refused"},
+		{"a list that is none", batch + "results: {by: index, list: errors, index: i}", `200 {"errors":{"i":1}}`, "delivered"},
+		{"an index that leads nowhere", batch + "results: {by: index, list: errors, index: i}", `200 {"errors":[{"i":99}]}`,
+			"delivered"},
+		{"a negative one", batch + "results: {by: index, list: errors, index: i}", `400 {"errors":[{"i":-1}]}`, "rejected refused"},
+		{"no index at all", batch + "results: {by: index, list: errors, index: x.y.z}", `400 {"errors":[{"i":1}]}`, "rejected refused"},
+		{"an id of nobody", batch + "results: {by: id, list: errors, id: id}", `400 {"errors":[{"id":"zzz"}]}`, "rejected refused"},
+		{"positions of others", batch + "results: {by: position, list: r, status: s}", `200 {"r":[{"s":200}]}`, "delivered"},
+		{"no JSON", batch + "results: {by: index, list: errors, index: i}", "400 <html>", "rejected refused"},
+		{"invalid UTF-8", "success: {has: [a]}", "200 {\"b\":\"\xff\"}", "retry unexpected"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text := strings.Trim(c.action, "{}")
+			if strings.Contains(c.action, "{") && !strings.HasPrefix(c.action, "{") {
+				text = c.action
+			}
+			if text != "" {
+				text = ", " + text
+			}
+			events := three
+			if !strings.Contains(text, "batch") {
+				events = three[:1]
+			}
+			want := strings.Split(c.want, "|")
+			for len(want) < len(events) {
+				want = append(want, want[0])
+			}
+			p := partner{answers: []string{c.answer}}
+			s := opened(t, head+"actions:\n  - {action: send, subscribe: 'type = \"track\"', path: /e"+text+"}\n", nil)
+			if got := p.send(t, s, events...); !slices.Equal(got, want) {
+				t.Errorf("%v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// TestAuth: who is calling, as the user or the description says it; secrets are known as such.
+func TestAuth(t *testing.T) {
+	const one = "actions:\n  - {action: send, subscribe: 'type = \"track\"', path: /e, mapping: {a: 1}}\n"
+	const file = head + "settings: {k: {required: true}, who: {default: me}}\n"
+	for _, c := range []struct {
+		name, text string
+		settings   map[string]any
+		header     string
+		want       string
+	}{
+		{"bearer", head + one, map[string]any{"auth.bearer": "sesame-1"}, "Authorization", "Bearer sesame-1"},
+		{"basic", head + one, map[string]any{"auth.basic.user": "me", "auth.basic.password": "sesame-1"}, "Authorization",
+			"Basic bWU6c2VzYW1lLTE="},
+		{"header", head + one, map[string]any{"auth.header.name": "X-Key", "auth.header.value": "sesame-1"}, "X-Key", "sesame-1"},
+		{"query", head + one, map[string]any{"auth.query.name": "key", "auth.query.value": "sesame-1"}, "", "key=sesame-1"},
+		{"hmac", head + one, map[string]any{"auth.hmac.secret": "sesame-1"}, "X-Signature",
+			"HMAC"},
+		{"a description's bearer", file + "auth: {bearer: 'Key {{settings.k}}'}\n" + one, map[string]any{"k": "sesame-1"},
+			"Authorization", "Bearer Key sesame-1"},
+		{"a description's basic", file + "auth: {basic: {user: '{{settings.who}}', password: '{{settings.k}}'}}\n" + one,
+			map[string]any{"k": "sesame-1"}, "Authorization", "Basic bWU6c2VzYW1lLTE="},
+		{"none", head + "idempotency_header: none\n" + one, nil, "Idempotency-Key", ""},
+		{"a key", head + one, nil, "Idempotency-Key", "1"},
+		{"a key of another name", head + "idempotency_header: X-Once\n" + one, nil, "X-Once", "1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var p partner
+			s := opened(t, c.text, c.settings)
+			p.send(t, s, event("1", nil))
+			got := p.headers[0].Get(c.header)
+			if c.header == "" {
+				_, got, _ = strings.Cut(strings.Fields(p.sent[0])[1], "?")
+			}
+			if want := c.want; want == "HMAC" {
+				m := hmac.New(sha256.New, []byte("sesame-1"))
+				m.Write([]byte(`{"a":1}`))
+				if want = hex.EncodeToString(m.Sum(nil)); got != want {
+					t.Errorf("the signature is %q, want %q", got, want)
+				}
+			} else if got != want {
+				t.Errorf("%s: %q, want %q", c.header, got, c.want)
+			}
+			hidden := strings.Join(append(s.Plan().Secrets, s.Plan().Auth.Secrets()...), "\n")
+			if _, secret := c.settings["auth.bearer"]; (secret || c.settings["k"] != nil) && !strings.Contains(hidden, "sesame-1") {
+				t.Errorf("the secret is none: %q", hidden)
+			}
+		})
+	}
+}
+
+// TestProblems: each mistake is said with its line, and none hides another.
+func TestProblems(t *testing.T) {
+	d, problems := read(t, `base_url: https://api.{{settings.nowhere}}.example
+docs: nowhere
+order: any
+settings: {k: {type: colour}, "a b": {doc: x}}
+auth: {bearer: sesame, basic: {user: u}}
+limits: {rate: lots, window: {past: long}, gzip: maybe}
+actions:
+  - action: send
+    subscribe: type =
+    path: /{{user}}/../{{settings.k}}
+    headers: {Host: x, X-A: "{{usr}}"}
+    mapping: {user: {"@path": $.userId}}
+    required: [usr]
+    body: {a: "{{usr}}", b: "{{user"}
+    batch: {envelope: {a: 1}, events: none}
+    results: {by: name}
+    retry_on: [200]
+    success: [99]
+    encoding: xml
+  - {action: send, path: x, typo: 1, mapping: {a: 1}}
+`)
+	if len(problems) < 22 || d.Open != nil {
+		t.Errorf("%d problems", len(problems))
+	}
+	lines := map[int]bool{}
+	for _, p := range problems {
+		lines[p.Line] = true
+		if p.Line == 0 || strings.Contains(p.Msg, "%!") || len(p.Msg) > 300 {
+			t.Errorf("%d: %s", p.Line, p)
+		}
+	}
+	for _, line := range []int{1, 2, 3, 4, 5, 6, 9, 10, 11, 13, 14, 15, 16, 17, 18, 19, 20} {
+		if !lines[line] {
+			t.Errorf("nothing is said of line %d", line)
+		}
+	}
+}
+
+// TestSecretsStayOutOfSight: a secret stands where nothing shows it, or not at all.
+func TestSecretsStayOutOfSight(t *testing.T) {
+	for _, action := range []string{"path: '/{{settings.k}}'", "path: /, headers: {X-Key: '{{settings.k}}'}"} {
+		_, problems := read(t, head+"settings: {k: {secret: true}}\nactions:\n  - {action: send, subscribe: 'type = \"track\"', "+
+			action+"}\n")
+		if len(problems) != 1 || !strings.Contains(problems[0].Msg, "secret") {
+			t.Errorf("%s: %v", action, problems)
+		}
+	}
+}
+
+// TestHostIsOfSettings: a setting that is part of the address cannot lead elsewhere.
+func TestHostIsOfSettings(t *testing.T) {
+	d, problems := read(t, "base_url: https://{{settings.region}}.own.example\nsettings: {region: {required: true}}\n"+
+		"actions:\n  - {action: send, subscribe: 'type = \"track\"', path: /e}\n")
+	if len(problems) > 0 {
+		t.Fatal(problems[0])
+	}
+	for region, ok := range map[string]bool{"eu": true, "eu-1": true, "evil.example/": false, "a@b": false, "a:1": false,
+		"a#": false, "": false} {
+		if _, err := d.Open(destination.Config{Settings: map[string]any{"region": region}}); (err == nil) != ok {
+			t.Errorf("%q: %v", region, err)
+		}
+	}
+}
+
+// FuzzRead: no description breaks the reader, and one without problems can be opened and
+// asked about an event.
+func FuzzRead(f *testing.F) {
+	f.Add(head + "actions:\n  - {action: a, subscribe: 'type = \"track\"', path: '/{{x}}', mapping: {x: 1}, body: {y: ['{{x}}']}}\n")
+	f.Add(head + "settings: {k: {secret: true}}\nauth: {header: {name: X, value: '{{settings.k}}'}}\nactions:\n  - {action: a, " +
+		"subscribe: 'type = \"track\"', path: /, batch: {envelope: {a: '{{items}}'}, events: 1}, results: {by: id, list: e, id: i}}\n")
+	f.Add(head + "limits: {rate: [1/s, 2MB/s], window: {past: 3d}}\nactions: [{action: a, subscribe: 'type != null', path: /, " +
+		"mapping: {'@path': $.x}, encoding: form, success: [{json: {a: 1}, has: b}], reject_on: 4xx}]\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		var doc yaml.Node
+		if yaml.Unmarshal([]byte(text), &doc) != nil || len(doc.Content) == 0 || len(text) > 4096 {
+			return
+		}
+		d, problems := api.Read(doc.Content[0], "own")
+		if len(problems) > 0 {
+			return
+		}
+		s, err := d.Open(destination.Config{Settings: d.Settings.Examples()})
+		if err != nil {
+			return
+		}
+		var p partner
+		p.send(t, s, event("1", map[string]any{"x": "../..", "e": []any{1, nil}}))
+		for _, line := range p.sent {
+			if address := strings.Fields(line)[1]; strings.Contains(text, head) && !strings.HasPrefix(address,
+				"https://api.own.example/v1/") {
+				t.Errorf("a request goes to %s", address)
+			}
+		}
+		if _, err := api.StandIn(d); err != nil {
+			t.Error(err)
+		}
+	})
+}
