@@ -31,13 +31,13 @@ var ErrFenced = errors.New("another process has taken over this run")
 
 // Commit is what becomes durable at once.
 type Commit struct {
-	Seq      int64             // its number, one more than that of the commit before
-	Data     []byte            // checksum, version and records; never empty
-	Snapshot bool              // Data stands for all earlier commits, whose data may go
-	Sync     bool              // see Log.Append
-	From     int               // number of the first of Objects
-	Objects  [][]byte          // the manifest's next rows
-	Drop     []int             // rows of the manifest that go, all before Before
+	Seq      int64    // its number, one more than that of the commit before
+	Data     []byte   // checksum, version and records; never empty
+	Snapshot bool     // Data stands for all earlier commits, whose data may go
+	Sync     bool     // see Log.Append
+	From     int      // number of the first of Objects
+	Objects  [][]byte // the manifest's next rows
+	Drop     []int    // rows of the manifest that go, all before Before
 	Before   int
 	Values   map[string][]byte // small values, each in the place of an earlier one of its name
 }

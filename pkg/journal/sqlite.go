@@ -36,8 +36,8 @@ type sqliteLog struct {
 	last   int64 // number of the last commit
 	// dropped is the number before which rows of the manifest may be missing.
 	dropped int
-	claim  *os.File
-	dead   map[string]*letterFile
+	claim   *os.File
+	dead    map[string]*letterFile
 }
 
 // letterFile is the dead letters of a lane, open for writing.

@@ -211,8 +211,11 @@ func (j *Job) done(s *engine.Summary) bool {
 	if s == nil || s.Status != Complete {
 		return false
 	}
+	events := s.Read - s.BadRecords - engine.Total(s.Dropped)
 	for _, d := range j.Destinations {
-		of := func(l engine.LaneSummary) bool { return l.Name == d.Name && l.Pending == 0 }
+		of := func(l engine.LaneSummary) bool { // one that was left out may not have had all
+			return l.Name == d.Name && l.Filtered+engine.Total(l.Skipped)+l.Delivered+engine.Total(l.Rejected) == events
+		}
 		if !slices.ContainsFunc(s.Destinations, of) && !slices.ContainsFunc(s.Removed, of) {
 			return false
 		}

@@ -325,6 +325,7 @@ func TestSpoolOfNobody(t *testing.T) {
 	mustRead(t, s, source.Position{})
 	s.Close()
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	r, w := io.Pipe()
 	defer w.Close()
 	asked := make(chan struct{})
