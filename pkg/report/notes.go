@@ -196,13 +196,17 @@ func allSkipped(s *engine.Summary) (notes []string) {
 
 // Input says what the input was taken for and what of it was left out, where that is
 // not obvious.
-func Input(in *source.Input) (notes []string) {
+func Input(in run.Described) (notes []string) {
 	for _, line := range in.Describe() {
 		if strings.Contains(line, "recognised as") || strings.Contains(line, "read as") {
 			notes = append(notes, line)
 		}
 	}
-	st := in.Stats()
+	listed, ok := in.(*source.Input)
+	if !ok {
+		return notes
+	}
+	st := listed.Stats()
 	if st.Layout != "" {
 		line := fmt.Sprintf("paths follow the layout %s; by their time %d objects (%d bytes) and %d folders were left out",
 			st.Layout, st.Pruned, st.PrunedBytes, st.PrunedGroups)

@@ -39,10 +39,10 @@ type Shown struct {
 // come in the order in which their batches are closed. dir is a folder for what cannot
 // be held in memory; the caller removes it. Preview ends with the first error of show. What
 // it returns tells what of the input was passed over; nil: the input is a stream.
-func (w *World) Preview(ctx context.Context, j *Job, dir string, show func(Shown) error) (in *source.Input, err error) {
+func (w *World) Preview(ctx context.Context, j *Job, dir string, show func(Shown) error) (in Described, err error) {
 	var ps []*dryLane
 	err = w.dryRun(ctx, j, dir, func(src source.Source) []*dryLane {
-		in, _ = src.(*source.Input)
+		in, _ = src.(Described)
 		for _, d := range j.Destinations {
 			p := w.dryLane(j, d, src)
 			w.shows(ctx, p, show)

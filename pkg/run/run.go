@@ -127,9 +127,12 @@ type Result struct {
 	Rests bool
 	// Held are the destinations that keep back what was in doubt after a crash.
 	Held []string
-	// Input is what was read, when it was no stream.
-	Input *source.Input
+	// Input is what was read; nil: dead letters.
+	Input Described
 }
+
+// Described is an input that says what it was taken for: a [source.Input], or a [source.Spool].
+type Described interface{ Describe() []string }
 
 // Dir is the run's folder.
 func (r *Run) Dir() string { return r.dir }
@@ -355,7 +358,10 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 	}
 	rests := r.rests(sum)
 	r.finish(sum)
-	res := &Result{Summary: sum, Again: r.wasComplete(), Input: r.input, Rests: rests}
+	res := &Result{Summary: sum, Again: r.wasComplete(), Rests: rests}
+	if r.redrive == nil {
+		res.Input, _ = r.source.(Described)
+	}
 	err = errors.Join(err, r.noteHistory(sum))
 	if e := writeSummary(r.dir, sum); e != nil {
 		err = errors.Join(err, e)

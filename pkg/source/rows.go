@@ -69,15 +69,13 @@ func tableOf(columns []string, object string) tableKind {
 		return eachRow
 	case has("event", "eventname", "eventtext"):
 		return tracks
-	case !has("id", "messageid", "receivedat", "sentat", "originaltimestamp", "timestamp") && !person:
-		return undecided
+	case !has("receivedat", "sentat", "originaltimestamp", "timestamp"):
+		return undecided // a list of customers is no archive of events, whatever its folder is called
 	}
 	if k := kindNamed(object); k != undecided {
 		return k
 	}
 	switch {
-	case !has("receivedat", "sentat", "originaltimestamp", "timestamp"):
-		return undecided
 	case has("previousid"):
 		return aliases
 	case has("groupid"):
