@@ -104,7 +104,7 @@ func (a *app) completions(c *cobra.Command) {
 		flag(c, "run", runs)
 	}
 	switch c.CommandPath() {
-	case "fanfold redrive", "fanfold runs show", "fanfold runs dead", "fanfold runs rm", "fanfold report":
+	case "fanfold redrive", "fanfold runs show", "fanfold runs dead", "fanfold runs rm", "fanfold report", "fanfold top":
 		c.ValidArgsFunction = runs
 	case "fanfold destinations show":
 		c.ValidArgsFunction = offer(slugs)

@@ -226,7 +226,7 @@ tests: [{name: n, event: {type: track, event: E, messageId: m, userId: u}, expec
 		"destinations": {}, "destinations list": {}, "destinations show": {"webhook"}, "eval": {"--filter",
 			"type = null"}, "generate": {"--to", os.DevNull},
 		"help": {"config"}, "import": {}, "import rudderstack": {in}, "import segment": {in},
-		"runs": {}, "runs list": {}, "runs show": {"latest"}, "runs dead": {"latest"}, "report": {"latest"},
+		"runs": {}, "runs list": {}, "runs show": {"latest"}, "runs dead": {"latest"}, "report": {"latest"}, "top": {"latest"},
 		"runs rm": {"nobody"}, "runs prune": {"--older-than", "10000d"},
 		"sink": {}, "version": {}, "write-completions": {filepath.Join(in,
 			"nowhere")}, "man": {filepath.Join(in, "nowhere")}, "": {},

@@ -139,7 +139,7 @@ it goes on where it was. At the end it says what became of every event.
 		}
 	}
 	root.AddCommand(a.forwardCommand(), a.planCommand(), a.previewCommand(), a.explainCommand(),
-		a.redriveCommand(), a.runsCommand(), a.reportCommand(), a.recordCommand(), a.replayCommand(),
+		a.redriveCommand(), a.runsCommand(), a.topCommand(), a.reportCommand(), a.recordCommand(), a.replayCommand(),
 		a.cassettesCommand(), a.destinationsCommand(), a.configCommand(), a.importWorkspaces(),
 		newEvalCommand(), a.versionCommand(), a.generateCommand(), a.sinkCommand(), a.completionsCommand())
 	root.AddCommand(a.manCommand(root))

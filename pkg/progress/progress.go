@@ -3,12 +3,13 @@
 package progress
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/schollz/progressbar/v3"
+	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/printable"
@@ -43,34 +44,78 @@ func (d *Display) Show(progress func() []engine.Progress) (ended func()) {
 func (d *Display) lines(progress func() []engine.Progress, stop <-chan struct{}) {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
-	said := map[string]string{}
+	said, p := map[string]string{}, newPainter()
+	p.rates(progress(), d.Now()) // from here on rates are counted
 	for {
 		select {
 		case <-stop:
 			if d.AtEnd {
-				plain(d.Lines, progress(), said)
+				p.plain(d.Lines, progress(), d.Now(), said)
 			}
 			return
 		case <-tick.C:
-			plain(d.Lines, progress(), said)
+			p.plain(d.Lines, progress(), d.Now(), said)
 		}
 	}
 }
 
-// plain prints a line for each destination of which there is something new
-// to say.
-func plain(w io.Writer, ps []engine.Progress, said map[string]string) {
-	for _, p := range ps {
-		line := fmt.Sprintf("%s: %s, %d of %s events, %d in flight, %d retries, %d rejected\n",
-			p.Name, p.State, p.Done, totalText(p), p.InFlight, p.Retries, p.Rejected)
-		if p.Problem != "" {
-			line = strings.TrimSuffix(line, "\n") + "; the last problem: " + p.Problem + "\n"
+// plain prints a line for each destination of which there is something new to say: those first
+// that something is wrong with.
+func (p *painter) plain(w io.Writer, ps []engine.Progress, now time.Time, said map[string]string) {
+	rates := p.rates(ps, now)
+	for _, i := range byNews(ps) {
+		s := ps[i]
+		line := fmt.Sprintf("%s: %s, %d of %s events", s.Name, s.State, s.Done, totalText(s))
+		if text := paceText(s, rates[i]); text != "" {
+			line += ", " + text
 		}
-		if said[p.Name] != line {
-			said[p.Name] = line
-			fmt.Fprint(w, line)
+		line += fmt.Sprintf(", %d in flight, %d retries, %d rejected", s.InFlight, s.Retries, s.Rejected)
+		if problem := cmp.Or(s.Problem, s.Last); problem != "" {
+			line += "; the last problem: " + problem
+		}
+		if said[s.Name] != line {
+			said[s.Name] = line
+			fmt.Fprintln(w, line)
 		}
 	}
+}
+
+// byNews orders destinations: those first that something is wrong with, last those that are done.
+func byNews(ps []engine.Progress) []int {
+	rank := func(s *engine.Progress) int {
+		switch {
+		case s.Stopped:
+			return 0
+		case s.Problem != "":
+			return 1
+		case s.State == "done":
+			return 3
+		}
+		return 2
+	}
+	order := make([]int, len(ps))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return rank(&ps[a]) - rank(&ps[b]) })
+	return order
+}
+
+// paceText is how fast a destination is, and how long it will take; "": it is not known, or done.
+func paceText(s engine.Progress, rate float64) string {
+	if rate <= 0 || s.State == "done" {
+		return ""
+	}
+	text := rateText(rate)
+	total := s.Total
+	if !s.AllRead {
+		total = max(rounded(s.About), s.Done)
+	}
+	if (s.AllRead || s.About > 0) && total > s.Done {
+		left := time.Duration(float64(total-s.Done) / rate * float64(time.Second))
+		text += fmt.Sprintf(", %s left", left.Round(time.Second))
+	}
+	return text
 }
 
 func totalText(p engine.Progress) string {
@@ -107,42 +152,44 @@ func (p *painter) run(s *Screen, now func() time.Time, progress func() []engine.
 	}
 }
 
-// lines renders each destination's bar and what stands behind it. Of more than
-// there is room for, those are shown that are at work.
-func (p *painter) lines(ps []engine.Progress, now time.Time, width, height int) []string {
-	longest, working := 0, 0
-	for _, s := range ps {
-		longest = max(longest, len(s.Name))
-		if s.State != "done" {
-			working++
-		}
-	}
-	room := len(ps)
-	if room >= height { // a line is left for the cursor, and one for the rest
-		room = height - 2
-	}
-	spare := max(room-working, 0) // for those that are done
-	var lines []string
-	for _, s := range ps {
+// rates are how fast destinations are.
+func (p *painter) rates(ps []engine.Progress, now time.Time) []float64 {
+	out := make([]float64, len(ps))
+	for i, s := range ps {
 		m := p.meters[s.Name]
 		if m == nil {
 			m = &meter{}
 			p.meters[s.Name] = m
 		}
-		rate := m.rate(s.Done, now)
-		if len(lines) == room || s.State == "done" && spare == 0 {
-			continue
-		}
-		if s.State == "done" {
-			spare--
-		}
-		text := lineOf(s, rate, longest)
-		if s.Problem != "" {
+		out[i] = m.rate(s.Done, now, s.Waits)
+	}
+	return out
+}
+
+// lines renders each destination's bar and what stands behind it, those first that something is wrong
+// with. Of more than there is room for, those are left out that are done, and then the last.
+func (p *painter) lines(ps []engine.Progress, now time.Time, width, height int) []string {
+	rates := p.rates(ps, now)
+	room := len(ps)
+	if room >= height { // a line is left for the cursor, and one for the rest
+		room = height - 2
+	}
+	order := byNews(ps)[:room]
+	longest := 0
+	for _, i := range order {
+		longest = max(longest, utf8.RuneCountInString(ps[i].Name))
+	}
+	var lines []string
+	for _, i := range order {
+		var text string
+		if s := ps[i]; s.Problem != "" {
 			text = troubleOf(s, longest, width)
+		} else {
+			text = lineOf(s, rates[i], longest, width)
 		}
 		line := []rune(printable.Text(text))
 		if len(line) >= width {
-			line = line[:width-1]
+			line = append(line[:width-2], '…')
 		}
 		lines = append(lines, string(line))
 	}
@@ -152,51 +199,79 @@ func (p *painter) lines(ps []engine.Progress, now time.Time, width, height int) 
 	return lines
 }
 
-// lineOf renders one line. Until the input is read to its end, the bar's total is
-// estimated from the bytes that are read, or there is no bar: reading is never far
-// ahead of delivering, so that a bar of what is read would always look nearly full.
-func lineOf(s engine.Progress, rate float64, longest int) string {
-	var text string
-	if !s.AllRead {
-		s.Total = max(rounded(s.About), s.Done)
+// short is a name of which so much is left, in runes, and that takes so much room.
+func short(name string, room int) string {
+	r := []rune(name)
+	if len(r) > room {
+		return string(r[:room-1]) + "…"
 	}
-	if (s.AllRead || s.About > 0) && s.Total > 0 {
-		// A progressbar takes what a run begins with for work of this process, and
-		// cannot go back once it was full: it only draws, the rest is ours.
-		bar := progressbar.NewOptions64(int64(s.Total),
-			progressbar.OptionSetWriter(io.Discard), progressbar.OptionSetWidth(16), progressbar.OptionShowCount(),
-			progressbar.OptionSetPredictTime(false), progressbar.OptionUseANSICodes(false),
-			progressbar.OptionSetDescription(fmt.Sprintf("%-*s", longest, s.Name)),
-			progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "·", BarStart: "", BarEnd: ""}))
-		_ = bar.Set64(int64(min(s.Done, s.Total))) // a count beyond the total is the only error, and cannot be
-		text = strings.Trim(bar.String(), "\r\n ")
-		if i := strings.LastIndexByte(text, '/'); i >= 0 && !s.AllRead {
-			text = text[:i+1] + "~" + text[i+1:]
-		}
-	} else {
-		text = fmt.Sprintf("%-*s  %d events", longest, s.Name, s.Done)
-		if s.Objects > 1 {
-			text += fmt.Sprintf(", object %d of %d", min(int(s.Position.Object)+1, s.Objects), s.Objects)
-		}
-	}
-	if rate > 0 && s.State != "done" {
-		text += ", " + rateText(rate)
-		if (s.AllRead || s.About > 0) && s.Total > s.Done {
-			left := time.Duration(float64(s.Total-s.Done) / rate * float64(time.Second))
-			text += fmt.Sprintf(", %s left", left.Round(time.Second))
-		}
-	}
-	text += fmt.Sprintf(", %d in flight", s.InFlight)
-	if s.Retries > 0 {
-		text += fmt.Sprintf(", %d retries", s.Retries)
-	}
+	return name + strings.Repeat(" ", room-len(r))
+}
+
+// lineOf renders one line. What does not fit is given up in this order: the name down to a few letters,
+// the bar, how many requests are in flight, the pace; what has failed stays.
+func lineOf(s engine.Progress, rate float64, longest, width int) string {
+	rejected, retries, state := "", "", ""
 	if s.Rejected > 0 {
-		text += fmt.Sprintf(", %d rejected", s.Rejected)
+		rejected = fmt.Sprintf(", %d rejected", s.Rejected)
+	}
+	if s.Retries > 0 {
+		retries = fmt.Sprintf(", %d retries", s.Retries)
 	}
 	if s.State != "running" {
-		text += ", " + s.State
+		state = ", " + s.State
 	}
-	return text
+	news, brief := rejected+retries+state, rejected+strings.Replace(state, "keeps to its rate limit", "rate limit", 1)
+	pace := paceText(s, rate)
+	if pace != "" {
+		pace = ", " + pace
+	}
+	flying := fmt.Sprintf(", %d in flight", s.InFlight)
+	last := ""
+	if s.Last != "" && s.State != "done" && !s.Stopped {
+		last = "; last: " + s.Last
+	}
+	name := min(longest, shortName)
+	for _, try := range []struct {
+		name, bar          int
+		flying, pace, news string
+	}{{longest, 16, flying, pace, news}, {name, 16, flying, pace, news}, {name, 8, flying, pace, news},
+		{name, 0, flying, pace, news}, {name, 0, "", pace, news}, {name, 0, "", pace, brief}, {name, 0, "", "", news}} {
+		line := head(s, try.name, try.bar) + try.pace + try.flying + try.news
+		if n := width - 1 - utf8.RuneCountInString(line); n >= 0 {
+			if r := []rune(last); len(r) <= n {
+				return line + last
+			} else if n > 24 {
+				return line + string(r[:n-1]) + "…"
+			}
+			return line
+		}
+	}
+	return head(s, name, 0) + news
+}
+
+// head is the beginning of a line: name, bar and count. Until the input is read to its end, the bar's total
+// is estimated from the bytes that are read, or there is no bar: reading is never far ahead of
+// delivering, so that a bar of what is read would always look nearly full.
+func head(s engine.Progress, name, bar int) string {
+	title, about := short(s.Name, name), ""
+	if !s.AllRead {
+		s.Total, about = max(rounded(s.About), s.Done), "~"
+	}
+	switch {
+	case (s.AllRead || s.About > 0) && s.Total > 0:
+		done := min(s.Done, s.Total)
+		line := fmt.Sprintf("%s %3d%%", title, done*100/s.Total)
+		if bar > 0 {
+			full := int(done * uint64(bar) / s.Total)
+			line += " " + strings.Repeat("█", full) + strings.Repeat("·", bar-full)
+		}
+		return line + fmt.Sprintf(" (%d/%s%d)", done, about, s.Total)
+	case s.Objects > 1 && bar > 0:
+		return fmt.Sprintf("%s  %d events, object %d of %d", title, s.Done, min(int(s.Position.Object)+1,
+			s.Objects), s.Objects)
+	}
+	return fmt.Sprintf("%s  %d events", title, s.Done)
 }
 
 // shortName is how much of a name is left where news would not fit beside it, in runes.
@@ -251,8 +326,8 @@ func rateText(perSecond float64) string {
 	return fmt.Sprintf("%.0f events/s", perSecond)
 }
 
-// meter is how fast one destination is: what it settled in the last ten seconds,
-// and nothing of what an earlier process did.
+// meter is how fast one destination is: what it settled in the last ten seconds, or where a limit lets
+// it do nothing for longer, in the last minutes; and nothing of what an earlier process did.
 type meter struct{ samples []sample }
 
 type sample struct {
@@ -260,17 +335,38 @@ type sample struct {
 	done uint64
 }
 
+const (
+	recent   = 10 * time.Second
+	remember = 5 * time.Minute
+)
+
 // rate notes what is done by now, and returns how much that is a second; 0 when
-// it is too early to say.
-func (m *meter) rate(done uint64, now time.Time) float64 {
-	m.samples = append(m.samples, sample{now, done})
-	for now.Sub(m.samples[0].at) > 10*time.Second {
+// it is too early to say. waits says that a limit holds it back.
+func (m *meter) rate(done uint64, now time.Time, waits bool) float64 {
+	if n := len(m.samples); n < 2 || now.Sub(m.samples[n-2].at) >= 500*time.Millisecond {
+		m.samples = append(m.samples, sample{now, done})
+	} else {
+		m.samples[n-1] = sample{now, done}
+	}
+	for now.Sub(m.samples[0].at) > remember {
 		m.samples = m.samples[1:]
 	}
-	first := m.samples[0]
-	took := now.Sub(first.at).Seconds()
-	if took < 1 || done < first.done {
+	i, _ := slices.BinarySearchFunc(m.samples, now.Add(-recent), func(s sample,
+		at time.Time) int {
+		return s.at.Compare(at)
+	})
+	n := since(m.samples[min(i, len(m.samples)-1)], done, now)
+	if n > 0 || !waits {
+		return n
+	}
+	return since(m.samples[0], done, now)
+}
+
+// since is how much was done a second since a sample.
+func since(s sample, done uint64, now time.Time) float64 {
+	took := now.Sub(s.at).Seconds()
+	if took < 1 || done < s.done {
 		return 0
 	}
-	return float64(done-first.done) / took
+	return float64(done-s.done) / took
 }

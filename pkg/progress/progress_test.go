@@ -18,11 +18,16 @@ func TestPlainProgress(t *testing.T) {
 	var out strings.Builder
 	said := map[string]string{}
 	done := engine.Progress{Name: "a", Done: 3, Total: 3, AllRead: true, State: "done"}
-	plain(&out, []engine.Progress{done, {Name: "b", Done: 1, Total: 3, State: "running"}}, said)
-	plain(&out, []engine.Progress{done, {Name: "b", Done: 2, Total: 3, State: "running"}}, said)
-	want := `a: done, 3 of 3 events, 0 in flight, 0 retries, 0 rejected
-b: running, 1 of 3+ events, 0 in flight, 0 retries, 0 rejected
-b: running, 2 of 3+ events, 0 in flight, 0 retries, 0 rejected
+	p, now := newPainter(), time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	b := engine.Progress{Name: "b", Done: 1, Total: 30, State: "running"}
+	p.plain(&out, []engine.Progress{done, b}, now, said)
+	b.Done, b.AllRead, b.Waits, b.State, b.Last = 11, true, true, "keeps to its rate limit", "status 503: busy"
+	p.plain(&out, []engine.Progress{done, b}, now.Add(10*time.Second), said)
+	p.plain(&out, []engine.Progress{done, b}, now.Add(40*time.Second), said) // a limit that lets go once a minute
+	want := `b: running, 1 of 30+ events, 0 in flight, 0 retries, 0 rejected
+a: done, 3 of 3 events, 0 in flight, 0 retries, 0 rejected
+b: keeps to its rate limit, 11 of 30 events, 1 events/s, 19s left, 0 in flight, 0 retries, 0 rejected; the last problem: status 503: busy
+b: keeps to its rate limit, 11 of 30 events, 15 events/min, 1m16s left, 0 in flight, 0 retries, 0 rejected; the last problem: status 503: busy
 `
 	if out.String() != want {
 		t.Errorf("printed\n%swant\n%s", out.String(), want)
@@ -51,15 +56,19 @@ func TestLines(t *testing.T) {
 			want: "hook  49% ███████········· (98000/~197000), 1000 events/s, 1m39s left, 3 in flight"},
 		{after: 9 * time.Second, change: func() { s.Done, s.Total, s.AllRead = 98000, 196000, true },
 			want: "hook  50% ████████········ (98000/196000), 1000 events/s, 1m38s left, 3 in flight"},
-		{after: 9 * time.Second, narrow: 40, want: "hook  50% ████████········ (98000/19600"},
+		{after: 9 * time.Second, narrow: 56, want: "hook  50% (98000/196000), 1000 events/s, 1m38s left"},
+		{after: 9 * time.Second, narrow: 40, want: "hook  50% (98000/196000)"},
 		// What was long ago is no part of the rate.
 		{after: 19 * time.Second, change: func() { s.Done, s.State = 98005, "keeps to its rate limit" },
 			want: "hook  50% ████████········ (98005/196000), 30 events/min, 54h26m30s left, 3 in flight, keeps to its rate " +
 				"limit"},
 		{after: 29 * time.Second, want: "hook  50% ████████········ (98005/196000), 3 in flight, keeps to its rate limit"},
+		// But where a limit holds it back for so long, what it does on the whole.
+		{after: 30 * time.Second, change: func() { s.Waits = true },
+			want: "hook  50% ████████········ (98005/196000), 300 events/s, 5m26s left, 3 in flight, keeps to its rate limit"},
 		{after: 39 * time.Second, change: func() {
 			s.Done, s.State, s.InFlight, s.Retries, s.Rejected = 196000, "done", 0, 2, 1
-		}, want: "hook 100% ████████████████ (196000/196000), 0 in flight, 2 retries, 1 rejected, done"},
+		}, want: "hook 100% ████████████████ (196000/196000), 0 in flight, 1 rejected, 2 retries, done"},
 	} {
 		if step.change != nil {
 			step.change()
@@ -105,7 +114,8 @@ func TestTrouble(t *testing.T) {
 		}
 	}
 	var out strings.Builder
-	plain(&out, []engine.Progress{{Name: "a", State: "running", Retries: 2, Problem: refused}}, map[string]string{})
+	newPainter().plain(&out, []engine.Progress{{Name: "a", State: "running", Retries: 2, Problem: refused}}, time.Time{},
+		map[string]string{})
 	if want := "2 retries, 0 rejected; the last problem: " + refused + "\n"; !strings.HasSuffix(out.String(), want) {
 		t.Errorf("printed %s", &out)
 	}
@@ -119,13 +129,30 @@ func TestLinesFit(t *testing.T) {
 	}
 	ps[29].State = "running"
 	got := newPainter().lines(ps, time.Time{}, 80, 6)
-	want := []string{"d00  0 events, 0 in flight, done", "d01  0 events, 0 in flight, done",
-		"d02  0 events, 0 in flight, done", "d29  0 events, 0 in flight", "and 26 more"}
+	want := []string{"d29  0 events, 0 in flight", "d00  0 events, 0 in flight, done",
+		"d01  0 events, 0 in flight, done", "d02  0 events, 0 in flight, done", "and 26 more"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
 	if got := newPainter().lines(ps[:5], time.Time{}, 80, 6); len(got) != 5 {
 		t.Errorf("%q", got)
+	}
+	// What has failed comes first, and its news is whole where its name is not.
+	long := strings.Repeat("warehouse-of-", 5)
+	ps = append(ps, engine.Progress{Name: long + "a", State: "running", Problem: "status 500: oh no", Retries: 3},
+		engine.Progress{Name: long + "b", State: "stopped: the credentials are refused", Stopped: true, Rejected: 12})
+	got = newPainter().lines(ps, time.Time{}, 80, 24)
+	if len(got) != 23 || !strings.HasPrefix(got[0], "warehouse-o…") ||
+		!strings.HasSuffix(got[0], ", 12 rejected, stopped: the credentials are refused") ||
+		!strings.HasSuffix(got[1], "3 retries: status 500: oh no") || got[2] != short("d29",
+		len(long)+1)+"  0 events, 0 in flight" &&
+		!strings.HasPrefix(got[2], "d29") {
+		t.Errorf("%q", got)
+	}
+	for _, line := range got {
+		if len([]rune(line)) >= 80 {
+			t.Errorf("a line of %d columns: %s", len([]rune(line)), line)
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ type SavedPlan struct {
 	Version   int               `json:"version"`
 	Fanfold   string            `json:"fanfold"`
 	Identity  *keptIdentity     `json:"identity"`
-	Catalogue map[string]string `json:"catalogue"` // by destination, what it makes of events: a hash
+	Catalogue map[string]string `json:"catalogue"` // by destination, what it makes of events
 	Objects   []source.Object   `json:"objects"`
 }
 
@@ -33,8 +33,8 @@ func (w *World) Save(ctx context.Context, j *Job) (*SavedPlan, error) {
 	case j.Input.Stream != nil:
 		return nil, mistakef("a plan of %s cannot be kept: it can be read only once", j.Input.Stream.Name)
 	case j.Input.Bounds.Relative:
-		return nil, mistakef("a plan of a range that begins so long ago cannot be kept, since it is another one every time: " +
-			"give --since and --until as times, like 2024-05-01T12:00:00Z")
+		return nil, mistakef("a plan of a range that begins so long ago cannot be kept, since it is another one every " +
+			"time: give --since and --until as times, like 2024-05-01T12:00:00Z")
 	}
 	meta, shown, err := j.identity(w.Redact)
 	if err != nil {

@@ -46,10 +46,38 @@ func readCounts(path string) (*engine.Summary, error) {
 	return s, json.Unmarshal(data, s)
 }
 
-func writeSummary(dir string, s *engine.Summary) error { return writeCounts(summaryPath(dir), s) }
+func writeSummary(dir string, s *engine.Summary) error { return writeJSON(summaryPath(dir), s) }
 
-func writeCounts(path string, s *engine.Summary) error {
-	data, err := json.MarshalIndent(s, "", "  ")
+// ProgressOf is how a run in a folder stands: as the process says that works on it, or as its counts
+// say where none does.
+func ProgressOf(dir string) (status string, ps []engine.Progress, err error) {
+	s, err := Standing(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	var of struct{ Progress []engine.Progress }
+	if data, err := os.ReadFile(countsPath(dir)); err == nil && json.Unmarshal(data, &of) == nil && len(of.Progress) > 0 &&
+		s.Status == Running {
+		return s.Status, of.Progress, nil
+	}
+	for i := range s.Destinations {
+		d := &s.Destinations[i]
+		p := engine.Progress{Name: d.Name, Delivered: d.Delivered, Rejected: engine.Total(d.Rejected), Retries: d.Retries,
+			State: "done", Last: d.Problem, AllRead: true}
+		p.Done = d.Filtered + engine.Total(d.Skipped) + d.Delivered + p.Rejected
+		if p.Total = p.Done + d.Pending; d.Pending > 0 {
+			p.State = s.Status
+		}
+		if d.Stopped != "" {
+			p.State, p.Stopped = "stopped: "+d.Stopped, true
+		}
+		ps = append(ps, p)
+	}
+	return s.Status, ps, nil
+}
+
+func writeJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -81,7 +109,10 @@ func (r *Run) noteCounts() (ended func()) {
 		s := r.engine.Summary()
 		s.Status = Running
 		r.finish(s)
-		err := writeCounts(countsPath(r.dir), s)
+		err := writeJSON(countsPath(r.dir), struct {
+			*engine.Summary
+			Progress []engine.Progress `json:"progress"`
+		}{s, r.Progress()})
 		if notes++; notes <= 10 || notes%5 == 0 {
 			err = errors.Join(err, r.noteHistory(s))
 		}
