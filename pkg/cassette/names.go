@@ -1,7 +1,9 @@
 package cassette
 
 import (
+	_ "embed"
 	"iter"
+	"net/http"
 	"regexp"
 	"strings"
 )
@@ -580,18 +582,18 @@ func personal(kind string) bool {
 }
 
 // vendorHeaders hold credentials, and their names do not say so.
-var vendorHeaders = map[string]bool{
-	"X-Honeycomb-Team": true, "Fastly-Key": true, "X-Functions-Key": true, "X-Appwrite-Key": true,
-	"X-Ms-Client-Principal": true, "X-Pendo-Integration-Key": true, "X-Api-Auth": true, "Dd-Api-Key": true,
-	"X-Nuget-Apikey": true, "X-Newrelic-Id": true, "X-License-Key": true, "X-Insert-Key": true, "X-Query-Key": true,
-	"Sentry-Trace-Key": true, "X-Sentry-Auth": true, "X-Parse-Rest-Api-Key": true, "X-Parse-Master-Key": true,
-	"X-Mandrill-Signature": true, "X-Hub-Signature": true, "X-Hub-Signature-256": true, "X-Slack-Signature": true,
-	"X-Twilio-Signature": true, "Stripe-Signature": true, "Paddle-Signature": true, "X-Shopify-Hmac-Sha256": true,
-	"X-Zm-Signature":       true,
-	"X-Amz-Security-Token": true, "X-Amz-Credential": true, "X-Goog-Api-Key": true, "X-Rapidapi-Key": true,
-	"X-Mashape-Key": true, "X-Auth-User": true, "X-Registry-Auth": true, "X-Github-Otp": true,
-	"X-Tableau-Auth": true, "Ocp-Apim-Subscription-Key": true,
-}
+var vendorHeaders = func() map[string]bool {
+	names := map[string]bool{}
+	for line := range strings.Lines(headersText) {
+		if name := strings.TrimSpace(line); name != "" && name[0] != '#' {
+			names[http.CanonicalHeaderKey(name)] = true
+		}
+	}
+	return names
+}()
+
+//go:embed headers.txt
+var headersText string
 
 // secretHeader returns the kind of secret that a header holds, or "".
 func secretHeader(name string) string {

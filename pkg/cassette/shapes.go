@@ -54,10 +54,14 @@ func (r *rule) compiled() *regexp.Regexp {
 	return r.re
 }
 
-// maintained are the rules of gitleaks; see rules_gen.go.
-//
-//go:embed rules.tsv
-var maintained string
+// maintained are the rules of gitleaks, see rules_gen.go; documented are shapes that
+// makers of credentials document, in the same form with flags.
+var (
+	//go:embed rules.tsv
+	maintained string
+	//go:embed shapes.tsv
+	documented string
+)
 
 // marks tell what may begin with three bytes, by their sum: a key of a shape, a known
 // value, the number of a card.
@@ -94,19 +98,8 @@ type keyOf struct {
 // newShapes reads the rules, and marks what their values, and cards, begin with.
 func newShapes() *shapes {
 	s := &shapes{keys: make([][]keyOf, 1)}
-	rules := ownRules()
-	for line := range strings.Lines(maintained) {
-		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if len(f) != 4 || strings.HasPrefix(line, "#") {
-			continue
-		}
-		entropy, _ := strconv.ParseFloat(f[2], 64) // generated
-		r := &rule{kind: kindOfRule(f[0]), keys: strings.Split(f[1], ","), entropy: entropy, source: f[3]}
-		if strings.Contains(r.source, assigned) {
-			r.may = assigns
-		}
-		rules = append(rules, r)
-	}
+	rules := append(ownRules(), readRules(documented)...)
+	rules = append(rules, readRules(maintained)...)
 	for _, r := range rules {
 		for _, key := range r.keys {
 			if len(key) < 3 { // a digit stands before it
@@ -125,6 +118,39 @@ func newShapes() *shapes {
 		}
 	}
 	return s
+}
+
+// readRules reads lines of name, keywords, entropy, expression and, where there are any,
+// flags: begins (a value begins with its keyword), upper (a keyword begins with two
+// capital letters), digit (a value has one), word=N (so many characters of a word follow).
+func readRules(text string) (rules []*rule) {
+	for line := range strings.Lines(text) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(f) < 4 || strings.HasPrefix(line, "#") {
+			continue
+		}
+		entropy, _ := strconv.ParseFloat(f[2], 64) // generated, or tested
+		r := &rule{kind: kindOfRule(f[0]), keys: strings.Split(f[1], ","), entropy: entropy, source: f[3]}
+		if strings.Contains(r.source, assigned) {
+			r.may = assigns
+		}
+		for _, flag := range strings.Split(strings.Join(f[4:], ","), ",") {
+			name, value, _ := strings.Cut(flag, "=")
+			switch name {
+			case "begins":
+				r.begins = true
+			case "upper":
+				r.upper = true
+			case "digit":
+				r.ok = hasDigit
+			case "word":
+				n, _ := strconv.Atoi(value)
+				r.may = goesOn(n)
+			}
+		}
+		rules = append(rules, r)
+	}
+	return rules
 }
 
 func (s *shapes) put(key string, r *rule) {
@@ -300,8 +326,7 @@ func placeholder(v string) bool {
 	return len(v) > 0 && strings.Count(v, v[:1]) == len(v)
 }
 
-// ownRules are the shapes that their makers document, those of personal data, and
-// those that only traffic has.
+// ownRules are the shapes of personal data, and those that only traffic has.
 func ownRules() []*rule {
 	return []*rule{
 		{kind: "pem", keys: []string{"-----begin"},
@@ -313,27 +338,6 @@ func ownRules() []*rule {
 			source: `(?i)\bbearer[ +]+([A-Za-z0-9._~+/-]{8,}={0,2})(?:[^A-Za-z0-9._~+/=-]|$)`, ok: bearing},
 		{kind: "basic", keys: []string{"basic"}, may: afterBlank,
 			source: `(?i)\bbasic[ +]+([A-Za-z0-9+/]{8,}={0,2})(?:[^A-Za-z0-9+/=]|$)`, ok: isUserAndPassword},
-		{kind: "stripe", begins: true, keys: []string{"sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_"},
-			source: `\b([sr]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{16,})`},
-		{kind: "github", begins: true, keys: []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"},
-			source: `\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{22,})`},
-		{kind: "slack", begins: true, keys: []string{"xox", "xapp-"},
-			source: `\b((?:xox[abeoprs](?:\.xox[a-z])?|xapp)-[A-Za-z0-9-]{10,})`},
-		{kind: "slack_webhook", keys: []string{"hooks.slack"},
-			source: `hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/([A-Za-z0-9]{6,}/[A-Za-z0-9/]{6,})`},
-		{kind: "aws", begins: true, upper: true, keys: []string{"akia", "asia", "abia", "acca"},
-			source: `\b((?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})\b`},
-		{kind: "google", begins: true, keys: []string{"aiza", "ya29.", "gocspx-", "1//0"},
-			source: `\b(AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}|1//0[A-Za-z0-9_-]{30,})`},
-		{kind: "sendgrid", begins: true, keys: []string{"sg."}, source: `\b(SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})`},
-		{kind: "openai", begins: true, keys: []string{"sk-"}, source: `\b(sk-[A-Za-z0-9_-]{20,})`, ok: hasDigit},
-		{kind: "hubspot", begins: true, keys: []string{"pat-"},
-			source: `\b(pat-(?:na|eu|ap)\d-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})`},
-		{kind: "twilio", begins: true, upper: true, keys: []string{"sk0", "sk1", "sk2", "sk3", "sk4", "sk5", "sk6",
-			"sk7", "sk8", "sk9", "ska", "skb", "skc", "skd", "ske", "skf"}, source: `\b(SK[0-9a-f]{32})\b`},
-		{kind: "telegram", keys: []string{":aa"}, source: `(?:\b|bot)(\d{6,12}:AA[A-Za-z0-9_-]{30,})`},
-		{kind: "posthog", begins: true, keys: []string{"phx_", "phs_"}, source: `\b(ph[xs]_[A-Za-z0-9]{20,})`},
-		{kind: "facebook", begins: true, keys: []string{"eaa"}, may: goesOn(40), source: `\b(EAA[A-Za-z0-9]{40,})`},
 		{kind: "userinfo", keys: []string{"://"}, may: hasUser, source: `://([^/\s:@"'<>\\]*:[^/\s@"'<>\\]+)@`},
 		{kind: "password", keys: []string{"curl ", "http ", "https ", "xh "}, may: hasLogin, source: `(?:^|[^\w./-])(?:` +
 			`curl|https?|xh)(?: (?:[^\n|;]|\\\r?\n)*?)?\s["']?(?:-[a-zA-Z]{0,8}[ua]|-U|--user|--proxy-user|--auth)[= ]*["']?` +
