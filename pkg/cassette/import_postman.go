@@ -222,6 +222,9 @@ func (p *postman) address(data json.RawMessage) (address, why string) {
 		return "", "it has no address"
 	}
 	s := u.Raw
+	if s == "" {
+		s = addressOfParts(data)
+	}
 	if name, rest, ok := strings.Cut(strings.TrimPrefix(s, "{{"), "}}"); ok && strings.HasPrefix(s, "{{") &&
 		p.base != "" {
 		if _, known := p.variables[strings.TrimSpace(name)]; !known {
@@ -250,6 +253,72 @@ func (p *postman) address(data json.RawMessage) (address, why string) {
 		return "", err.Error()
 	}
 	return path, ""
+}
+
+// addressOfParts puts together an address that is written in parts alone, as programs
+// that make collections do; "" where there is no host.
+func addressOfParts(data json.RawMessage) string {
+	var u struct {
+		Protocol string          `json:"protocol"`
+		Host     json.RawMessage `json:"host"`
+		Port     string          `json:"port"`
+		Path     json.RawMessage `json:"path"`
+		Query    []postmanPair   `json:"query"`
+	}
+	_ = json.Unmarshal(data, &u) // a member of another type is left out
+	host := joined(u.Host, ".")
+	if host == "" {
+		return ""
+	}
+	s := host
+	if u.Protocol != "" && !strings.Contains(host, "://") {
+		s = u.Protocol + "://" + host
+	}
+	if u.Port != "" {
+		s += ":" + u.Port
+	}
+	if path := joined(u.Path, "/"); path != "" {
+		s += "/" + strings.TrimPrefix(path, "/")
+	}
+	between := "?"
+	for _, q := range u.Query {
+		if !q.Disabled && q.Key != "" {
+			s += between + url.QueryEscape(q.Key) + "=" + escapeAround(q.Value)
+			between = "&"
+		}
+	}
+	return s
+}
+
+// escapeAround escapes the value of a parameter but for the names of variables.
+func escapeAround(s string) string {
+	return strings.NewReplacer("%7B%7B", "{{", "%7D%7D", "}}").Replace(url.QueryEscape(s))
+}
+
+// joined reads a text, or a list of texts that are put together.
+func joined(data json.RawMessage, with string) string {
+	var one string
+	if json.Unmarshal(data, &one) == nil {
+		return one
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(data, &list) != nil {
+		return ""
+	}
+	var parts []string
+	for _, e := range list {
+		var named struct {
+			Value string `json:"value"`
+		}
+		if json.Unmarshal(e, &one) != nil {
+			if json.Unmarshal(e, &named) != nil {
+				continue
+			}
+			one = named.Value
+		}
+		parts = append(parts, one)
+	}
+	return strings.Join(parts, with)
 }
 
 // headers reads [{key, value}] or lines of text.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -54,6 +55,23 @@ type wireResponse struct {
 	DelayMS    int64           `json:"fixedDelayMilliseconds,omitempty"`
 	Transforms []string        `json:"transformers,omitempty"`
 }
+
+// templated says that an answer is told to be a template, and is one: some write the word
+// everywhere. What lies in a file may be one.
+func (r *wireResponse) templated() bool {
+	if r.File != "" || strings.Contains(r.Text, "{{") || bytes.Contains(r.JSON, []byte("{{")) {
+		return true
+	}
+	for _, v := range r.Headers {
+		if strings.Contains(fmt.Sprint(v), "{{") {
+			return true
+		}
+	}
+	return false
+}
+
+// plain says that a pattern of addresses matches itself alone.
+func plain(pattern string) bool { return pattern != "" && regexp.QuoteMeta(pattern) == pattern }
 
 // wireFaults are the faults that are breaks.
 var wireFaults = map[string]Break{"CONNECTION_RESET_BY_PEER": BreakReset, "EMPTY_RESPONSE": BreakClosed}
@@ -112,6 +130,12 @@ func (q *wireRequest) place() string {
 // interaction is a mapping as go-vcr keeps it; why says why it is none.
 func (m *wireMapping) interaction(o ImportOptions) (i *Interaction, why string, err error) {
 	q, r := &m.Request, &m.Response
+	if plain(q.Pattern) {
+		q.URL, q.Pattern = q.Pattern, ""
+	}
+	if plain(q.PathLike) {
+		q.Path, q.PathLike = q.PathLike, ""
+	}
 	switch _, known := wireFaults[r.Fault]; {
 	case q.Pattern != "" || q.PathLike != "" || q.Template != "":
 		return nil, "it matches addresses by a pattern, and says none", nil
@@ -119,7 +143,7 @@ func (m *wireMapping) interaction(o ImportOptions) (i *Interaction, why string, 
 		return nil, "it matches every address, and says none", nil
 	case r.Fault != "" && !known:
 		return nil, "nothing here breaks like " + r.Fault, nil
-	case slices.Contains(r.Transforms, "response-template"):
+	case slices.Contains(r.Transforms, "response-template") && r.templated():
 		return nil, "its answer is a template", nil
 	}
 	i = &Interaction{}
