@@ -172,6 +172,9 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 		return m, false
 	}
 	value := s[m.from:m.to]
+	if strings.HasSuffix(s[:end], value) && m.from == from { // token=token, as programs hand it on
+		return match{}, false
+	}
 	switch inQuotes := m.from > from; {
 	case inQuotes && strings.IndexByte(" +.,)", value[0]) >= 0: // "token=" + value
 		return match{}, false

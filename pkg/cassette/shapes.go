@@ -612,7 +612,7 @@ func isCard(d string) bool {
 	four, _ := strconv.Atoi(d[:4])
 	n := len(d)
 	switch {
-	case d[0] == '4' && (n == 13 || n == 16 || n == 19):
+	case d[0] == '4' && (n == 13 || n == 16): // of 19 digits are ids, and no card that is in use
 	case (two >= 51 && two <= 55 || four >= 2221 && four <= 2720) && n == 16:
 	case (two == 34 || two == 37) && n == 15:
 	case (four == 6011 || two == 65 || four/10 >= 644 && four/10 <= 649) && n == 16:
