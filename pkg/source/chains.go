@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/zeebo/xxh3"
 
 	"github.com/fanfold/fanfold/pkg/event"
 )
@@ -23,6 +26,10 @@ type chain struct {
 	last    Object // the last of them
 	end     int64  // what of the file is in the manifest
 	stuck   error  // why nothing can follow; nil: it can
+	// packed is the entry with which the file was found compressed: those before it are of the plain
+	// one. 0: it was not. found: it is found so just now, and has no such entry yet.
+	packed int
+	found  bool
 
 	path string // where the file is; "": nowhere
 	size int64  // when it was looked at last
@@ -67,6 +74,9 @@ func (c *chains) add(i int, o Object) *chain {
 		c.all = append(c.all, ch)
 	}
 	ch.entries, ch.last, ch.end = append(ch.entries, i), o, o.Size
+	if o.Skip > 0 {
+		ch.packed, ch.found = i, false
+	}
 	c.byEntry[i] = ch
 	if cut, is := c.void[i]; is {
 		if ch.end = cut; cut > 0 && c.packed(o) {
@@ -128,6 +138,86 @@ func (c *chains) forget(before int) (entries []int) {
 	clear(c.all[len(kept):])
 	c.all = kept
 	return entries
+}
+
+// isTwin says whether a compressed file holds what a chain has of a plain one, which was compressed
+// when it was rotated.
+func (c *chains) isTwin(ch *chain, path string) (is bool, err error) {
+	f, info, err := openFile(c.disk, path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close() // nothing was written
+	if codec := codecAt(f, 0); codec == "" || codec == "UTF-16" || continues(f, 0) != nil {
+		return false, nil
+	}
+	plain, _, err := decompress(bufio.NewReaderSize(f, 256<<10))
+	if err != nil {
+		return false, nil // whoever reads it says so
+	}
+	if z, ok := plain.(io.Closer); ok {
+		defer z.Close()
+	}
+	print, err := fingerprintOf(plain, ch.last.Size)
+	if err != nil || print != ch.last.Fingerprint {
+		return false, nil
+	}
+	ch.path, ch.size, ch.at, ch.found = path, info.Size(), info.ModTime(), true
+	return true, nil
+}
+
+// fingerprintOf is the fingerprint of so many bytes of a stream.
+func fingerprintOf(r io.Reader, size int64) (string, error) {
+	const part = 64 << 10
+	h := xxh3.New()
+	fmt.Fprintf(h, "%d:", size)
+	if _, err := io.CopyN(h, r, min(size, part)); err != nil {
+		return "", err
+	}
+	if size > part {
+		from := max(part, size-part)
+		if _, err := io.CopyN(io.Discard, r, from-part); err != nil {
+			return "", err
+		}
+		if _, err := io.CopyN(h, r, size-from); err != nil {
+			return "", err
+		}
+	}
+	return printed(size, h), nil
+}
+
+// between are the files that a log has become since it was read last, but for the one that was read: those
+// beside it whose names begin with its name, and that are newer than that one, the oldest first.
+func (c *chains) between(name string) (names []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ch := c.named(name)
+	if ch == nil || ch.path == "" || ch.path == name {
+		return nil
+	}
+	dir, base := filepath.Split(name)
+	entries, err := c.disk.ReadDir(filepath.Clean(dir))
+	if err != nil {
+		return nil // what is wrong with the folder shows when the file is opened
+	}
+	type found struct {
+		path string
+		at   time.Time
+	}
+	var all []found
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		info, err := e.Info()
+		if err == nil && e.Type().IsRegular() && path != name && strings.HasPrefix(e.Name(), base) && !marker(e.Name()) &&
+			c.claimed[path] == nil && info.ModTime().After(ch.at) {
+			all = append(all, found{path, info.ModTime()})
+		}
+	}
+	slices.SortFunc(all, func(a, b found) int { return a.at.Compare(b.at) })
+	for _, f := range all {
+		names = append(names, f.path)
+	}
+	return names
 }
 
 // packed says that a file is compressed, as far as it can be seen.
@@ -240,6 +330,18 @@ func (c *chains) search(ch *chain, names []string) error {
 			return nil
 		}
 	}
+	if ch.last.Size == 0 || ch.packed > 0 {
+		return nil
+	}
+	for i, path := range candidates {
+		if i >= mostSiblings || c.claimed[path] != nil || !strings.HasPrefix(filepath.Base(path), stem) {
+			continue
+		}
+		if is, err := c.isTwin(ch, path); err == nil && is {
+			c.claimed[path] = ch
+			return nil
+		}
+	}
 	return nil
 }
 
@@ -254,26 +356,26 @@ func (c *chains) named(name string) *chain {
 }
 
 // whereIs is the path of an entry's file, which is looked for when it is not where it was.
-func (c *chains) whereIs(entry int, name string) string {
+func (c *chains) whereIs(entry int, name string) (path string, packed bool) {
 	c.mu.Lock()
 	ch := c.byEntry[entry]
 	if ch == nil {
 		c.mu.Unlock()
-		return name
+		return name, false
 	}
 	known := ch.path != "" && c.unchanged(ch)
 	c.mu.Unlock()
 	if !known {
 		if err := c.locate(nil); err != nil {
-			return name
+			return name, false
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ch.path == "" {
-		return name
+		return name, false
 	}
-	return ch.path
+	return ch.path, ch.found || entry < ch.packed
 }
 
 // grown is the entry for what a file has beyond the manifest; ok is false when that is
@@ -282,7 +384,7 @@ func (c *chains) whereIs(entry int, name string) string {
 func (c *chains) grown(ch *chain, settled func(string, fs.FileInfo) bool) (o Object, ok bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ch.path == "" || ch.size <= ch.end {
+	if ch.path == "" || ch.size <= ch.end && !ch.found {
 		return o, false, nil
 	}
 	if ch.stuck != nil {
@@ -297,6 +399,11 @@ func (c *chains) grown(ch *chain, settled func(string, fs.FileInfo) bool) (o Obj
 	o = Object{Name: ch.path, Size: info.Size(), Start: ch.end, ModTime: info.ModTime(), From: ch.last.From,
 		After: uint32(ch.entries[len(ch.entries)-1] + 1)}
 	packed := codecAt(at, 0) != ""
+	if ch.found {
+		o.Start, o.Skip = 0, ch.end
+		o.Fingerprint, err = fingerprint(at, o.Size)
+		return o, err == nil, err
+	}
 	if settled != nil && packed && !settled(ch.path, info) {
 		return o, false, nil
 	}

@@ -37,6 +37,9 @@ func (l *files) list(_ context.Context, from int, address string) (lister, error
 	if err = l.s.local.locate(names); err != nil {
 		return nil, err
 	}
+	if len(names) == 1 && names[0] == address {
+		names = append(l.s.local.between(address), address)
+	}
 	if names, err = l.prune(names); err != nil {
 		return nil, err
 	}
@@ -459,10 +462,12 @@ func split(d Disk, name string) (archive, member string, err error) {
 // open opens a file or a member of one and checks that it is the one that was
 // frozen.
 func (l *files) open(_ context.Context, obj Object, index int) (*opened, error) {
-	return openLocal(l.s.o.Disk, l.s.local.whereIs(index, obj.Name), obj)
+	path, packed := l.s.local.whereIs(index, obj.Name)
+	return openLocal(l.s.o.Disk, path, packed, obj)
 }
 
-func openLocal(d Disk, path string, obj Object) (*opened, error) {
+// openLocal opens the file of an entry where it is now. packed: it was compressed since.
+func openLocal(d Disk, path string, packed bool, obj Object) (*opened, error) {
 	obj.Name = path
 	archive, member, err := split(d, obj.Name)
 	if err != nil {
@@ -482,6 +487,10 @@ func openLocal(d Disk, path string, obj Object) (*opened, error) {
 		inner := o.close
 		o.close = func() error { return errors.Join(inner(), f.Close()) }
 		return o, nil
+	}
+	if packed { // whose bytes were compared when it was found
+		stream := &faultReader{Reader: f, fault: flt, name: obj.Name, size: info.Size()}
+		return &opened{Reader: stream, at: at, size: info.Size(), fault: flt, close: f.Close, most: obj.Size}, nil
 	}
 	print := ""
 	if info.Size() >= obj.Size {

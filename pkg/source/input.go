@@ -457,6 +457,9 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, pass 
 		raw: f.fault, letters: s.o.DeadLetters, choose: s.o.choose(),
 		noted: func(why string) { s.note(obj.Name, why) },
 	}
+	if r.most = f.most; r.most > 0 || obj.Skip > 0 {
+		from.Offset = max(from.Offset, obj.Start, obj.Skip)
+	}
 	if f.growth != nil {
 		r.growth = f.growth
 		defer func() {

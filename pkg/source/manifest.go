@@ -177,6 +177,7 @@ func (m *Manifest) pack(rows []Object) []byte {
 		b = binary.AppendUvarint(b, uint64(o.From))
 		b = binary.AppendUvarint(b, uint64(o.Start))
 		b = binary.AppendUvarint(b, uint64(o.After))
+		b = binary.AppendUvarint(b, uint64(o.Skip))
 		if o.ModTime.IsZero() {
 			b = append(b, 0)
 		} else {
@@ -261,6 +262,7 @@ func (m *Manifest) unpack(packed []byte) []Object {
 		o.From = int(uvarint())
 		o.Start = int64(uvarint())
 		o.After = uint32(uvarint())
+		o.Skip = int64(uvarint())
 		dated := b[0] == 1
 		b = b[1:]
 		if dated {

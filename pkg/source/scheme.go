@@ -77,6 +77,7 @@ type opened struct {
 	fault   *fault  // how reading it failed, as far as its bytes are not to blame
 	damaged error   // why nothing of it can be read, as far as they are
 	growth  *growth // what of it is to be read; nil: all
+	most    int64   // of plain bytes, when the object was compressed since; 0: all
 	close   func() error
 }
 

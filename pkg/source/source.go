@@ -142,6 +142,8 @@ type Object struct {
 	// the whole.
 	Start int64  `json:"start,omitempty"`
 	After uint32 `json:"after,omitempty"`
+	// Skip is how many plain bytes of a compressed file were read before it was compressed.
+	Skip int64 `json:"skip,omitempty"`
 }
 
 // length is how many bytes of the object the entry is.

@@ -68,6 +68,7 @@ type reading struct {
 	raw     interface{ fatal() error } // why reading the object failed, below src
 	live    interface{ idle() bool }   // set for a stream that may have to be waited for
 	growth  *growth                    // what is to be read of the object; nil: all
+	most    int64                      // of plain bytes; 0: all
 	failed  error
 }
 
@@ -106,6 +107,9 @@ func (r *reading) run(f io.Reader, from Position) error {
 	inner, is := untar(src, true)
 	if is {
 		codec = strings.TrimSuffix("tar, "+codec, ", ")
+	}
+	if r.most > 0 {
+		inner = io.LimitReader(inner, r.most)
 	}
 	r.src, r.line, r.last = inUTF8(inner, r.choose.encoding), 1, from
 	r.take()
@@ -155,7 +159,7 @@ func (r *reading) toGrowth(codec string) error {
 	if r.mode == array || r.mode == envelope {
 		return changedf(r.name, "it has grown, and is one JSON document, which cannot be appended to")
 	}
-	r.src = g.src
+	r.src = inUTF8(g.src, r.choose.encoding)
 	if codec != "" {
 		src, _, err := decompress(bufio.NewReaderSize(g.src, 256<<10))
 		if r.raw.fatal() != nil {
@@ -164,7 +168,7 @@ func (r *reading) toGrowth(codec string) error {
 		if err != nil {
 			return changedf(r.name, "it has grown, and what is new cannot be read: %v", err)
 		}
-		r.src = src
+		r.src = inUTF8(src, r.choose.encoding)
 		g.close, _ = src.(io.Closer)
 	}
 	r.buf, r.off, r.eof, r.broken, r.line = r.chunk.Data[:0], g.start, false, nil, 0
