@@ -61,9 +61,9 @@ func (a *app) explain(ctx context.Context, s *selection, o *explainOptions) (err
 		}
 	}
 	if o.run != "" {
-		runs, err := a.runsFolder()
-		if err != nil {
-			return err
+		runs, failed := a.runsFolder()
+		if failed != nil {
+			return failed
 		}
 		if q.Run, err = runs.Find(o.run); err != nil {
 			return err

@@ -207,7 +207,8 @@ func TestExplainRun(t *testing.T) {
 	_, runs, _ := invoke(t, env, "", "runs", "list")
 	for line := range strings.Lines(runs) {
 		if id, rest, _ := strings.Cut(line, " "); strings.Contains(rest, "redriven since") {
-			code, said, wrong := invoke(t, env, "", append([]string{"explain", "--id", "m", "--run", id}, args...)...)
+			var said string
+			code, said, wrong = invoke(t, env, "", append([]string{"explain", "--id", "m", "--run", id}, args...)...)
 			if code != exitOK || !strings.Contains(said, "it was rejected, and a redrive has delivered it since") {
 				t.Errorf("exit code %d: %s%s", code, said, wrong)
 			}

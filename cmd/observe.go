@@ -61,7 +61,7 @@ func (a *app) watch(ctx context.Context, r *run.Run, o *observeOptions) (ended f
 	if o.metrics == "" && endpoint == "" {
 		return func() {}, nil
 	}
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { a.log.Warn("metrics", "why", err.Error()) }))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(e error) { a.log.Warn("metrics", "why", e.Error()) }))
 	e, err := metrics.Start(ctx, metrics.Options{Listen: o.metrics, OTLP: endpoint, Observe: r.Observe, Now: a.now,
 		Version: a.build.Version})
 	if err != nil {
@@ -71,10 +71,10 @@ func (a *app) watch(ctx context.Context, r *run.Run, o *observeOptions) (ended f
 		a.sayf("metrics of the run are at http://%s/metrics", at)
 	}
 	return func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		if err := e.Close(ctx); err != nil {
-			a.sayf("warning: the last metrics could not be given away: %v", err)
+		if failed := e.Close(last); failed != nil {
+			a.sayf("warning: the last metrics could not be given away: %v", failed)
 		}
 	}, nil
 }

@@ -83,7 +83,7 @@ func (a *app) plan(ctx context.Context, s *selection, o *planOptions) (err error
 	}
 	a.redactPlan(p)
 	if saved != nil {
-		if err := a.savePlan(o.save, p, prices, saved); err != nil {
+		if err = a.savePlan(o.save, p, prices, saved); err != nil {
 			return err
 		}
 	}

@@ -42,10 +42,10 @@ func TestSavedPlan(t *testing.T) {
 	forward := append([]string{"forward", "--plan", plan}, args...)
 	refused := func(what string, args []string, want ...string) {
 		t.Helper()
-		code, _, said := invoke(t, env, "", args...)
+		code, _, why := invoke(t, env, "", args...)
 		for _, w := range want {
-			if code != exitUsage || !strings.Contains(said, w) {
-				t.Errorf("%s: exit code %d, without %q: %s", what, code, w, said)
+			if code != exitUsage || !strings.Contains(why, w) {
+				t.Errorf("%s: exit code %d, without %q: %s", what, code, w, why)
 			}
 		}
 		p.once(t, 0)
@@ -84,8 +84,8 @@ func TestSavedPlan(t *testing.T) {
 	refused("a range that moves", append([]string{"plan", "--save", plan, "--since", "72h"}, args...),
 		"another one every time")
 	refused("a sample", append([]string{"plan", "--save", plan, "--sample", "1%"}, args...), "exclude each other")
-	if code, _, said := invoke(t, env, "", forward...); code != exitOK {
-		t.Fatalf("exit code %d: %s", code, said)
+	if code, _, wrong = invoke(t, env, "", forward...); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, wrong)
 	}
 	p.once(t, 4)
 	_, said, _ = invoke(t, env, "", "report", "latest")

@@ -18,11 +18,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
-	bridge "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/sdk/instrumentation"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -57,11 +54,7 @@ func Start(ctx context.Context, o Options) (*Exporter, error) {
 		attribute.String("service.version", o.Version)))}
 	e := &Exporter{}
 	if o.Listen != "" {
-		registry := prometheus.NewRegistry()
-		reader, err := bridge.New(bridge.WithRegisterer(registry), bridge.WithProducer(p), bridge.WithoutScopeInfo())
-		if err != nil {
-			return nil, err
-		}
+		reader := metric.NewManualReader(metric.WithProducer(p))
 		options = append(options, metric.WithReader(reader))
 		listener, err := net.Listen("tcp", o.Listen)
 		if err != nil {
@@ -69,7 +62,7 @@ func Start(ctx context.Context, o Options) (*Exporter, error) {
 		}
 		e.address = listener.Addr().String()
 		mux := http.NewServeMux()
-		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+		mux.Handle("GET /metrics", text(reader))
 		e.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
 			MaxHeaderBytes: 64 << 10}
 		e.served = make(chan error, 1)

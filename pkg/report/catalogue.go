@@ -121,7 +121,8 @@ func EntryOf(d destination.Destination) Entry {
 // DestinationOf is the document of a destination.
 func DestinationOf(d destination.Destination) Destination {
 	v := Destination{
-		Entry: EntryOf(d), Integrations: d.Info.Integrations, Backfill: d.Info.Backfill, OwnPresets: d.Info.Minimal, Order: d.Order,
+		Entry: EntryOf(d), Integrations: d.Info.Integrations, Backfill: d.Info.Backfill, OwnPresets: d.Info.Minimal,
+		Order:    d.Order,
 		Settings: append([]setting.Field{}, d.Settings.Fields...), Limits: limitsOf(d.Limits),
 		Actions: []actionView{}, Presets: []presetView{},
 	}

@@ -22,7 +22,8 @@ func Notice(n run.Notice) string {
 			return fmt.Sprintf("run %s: %s begins as it did: it goes on behind the %d bytes that were read of it", n.Run, n.Name,
 				n.Before)
 		}
-		return fmt.Sprintf("run %s: %s is a new stream: it follows the %d bytes that were read of the last one", n.Run, n.Name,
+		return fmt.Sprintf("run %s: %s is a new stream: it follows the %d bytes that were read of the last one", n.Run,
+			n.Name,
 			n.Before)
 	case run.Continuing:
 		return fmt.Sprintf("run %s goes on with another configuration: %s", n.Run, differences(n.Differences))
@@ -93,9 +94,10 @@ func Notes(j *run.Job, res *run.Result) []string {
 	}
 	notes = append(notes, rehearsedLive(sum)...)
 	if o := sum.Overlap; o != nil {
-		notes = append(notes, fmt.Sprintf("warning: --since %s has no end, so that this run overlaps with run %s by %s: leave it "+
-			"out, and the same command sends only what is new each time (help resume)", j.Input.Since, o.Run,
-			Count(int(o.Events), "event")))
+		notes = append(notes,
+			fmt.Sprintf("warning: --since %s has no end, so that this run overlaps with run %s by %s: leave it "+
+				"out, and the same command sends only what is new each time (help resume)", j.Input.Since, o.Run,
+				Count(int(o.Events), "event")))
 	}
 	for _, name := range res.Held {
 		notes = append(notes, fmt.Sprintf("%s: events whose request had no answer yet at a crash are held back; "+

@@ -24,7 +24,8 @@ func Summary(w io.Writer, s *engine.Summary) error {
 			strings.Join(c.Changed, ", "), c.At.Format(time.RFC3339), c.After, c.Delivered)
 	}
 	for _, d := range s.Removed {
-		fmt.Fprintf(w, "%s: of an earlier command, and left as it is: %d delivered, %d pending\n", d.Name, d.Delivered, d.Pending)
+		fmt.Fprintf(w, "%s: of an earlier command, and left as it is: %d delivered, %d pending\n", d.Name,
+			d.Delivered, d.Pending)
 	}
 	for _, k := range sortedKeys(s.BadReasons) {
 		fmt.Fprintf(w, "no events %d: %s%s\n", s.BadReasons[k], k, like(s.BadExamples[k]))

@@ -68,7 +68,7 @@ func eachDeadOf(ctx context.Context, dir, name string, reasons []string, each fu
 			return
 		}
 		d.RedrivenBy = known[d.name]
-		if ev, err := event.Parse(textOf(v)); err == nil {
+		if ev, wrong := event.Parse(textOf(v)); wrong == nil {
 			d.Event, d.Name, d.User = ev.MessageID().Text(), nameIn(ev), ev.UserID().Text()
 			if d.User == "" {
 				d.User = ev.AnonymousID().Text()

@@ -243,7 +243,7 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	r.openHistory()
 	for _, step := range []func(context.Context) error{
 		r.goOn, r.freezePresets, r.freezeBounds, r.openSource, r.openSteps, r.openLanes} {
-		if err := step(ctx); err != nil {
+		if err = step(ctx); err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
 	}
