@@ -251,26 +251,20 @@ type present int16
 
 func (f present) holds(w *writing) bool { return w.in.Payload.RawAt(int16(f)) != nil }
 
-type allOp []test
-
-func (a allOp) holds(w *writing) bool {
-	for _, t := range a {
-		if !t.holds(w) {
-			return false
-		}
-	}
-	return true
+// someOp are conditions of which the first that decides counts: with until false, one that
+// does not hold (all have to), with until true, one that does (any of them has to).
+type someOp struct {
+	tests []test
+	until bool
 }
 
-type anyOp []test
-
-func (a anyOp) holds(w *writing) bool {
-	for _, t := range a {
-		if t.holds(w) {
-			return true
+func (o *someOp) holds(w *writing) bool {
+	for _, t := range o.tests {
+		if t.holds(w) == o.until {
+			return o.until
 		}
 	}
-	return false
+	return !o.until
 }
 
 type notOp struct{ t test }
@@ -522,9 +516,9 @@ func (c *compiler) test(cond Cond) test {
 		}
 		return &v
 	case all:
-		return allOp(some(cond.conds))
+		return &someOp{some(cond.conds), false}
 	case anyOf:
-		return anyOp(some(cond.conds))
+		return &someOp{some(cond.conds), true}
 	case not:
 		return notOp{some([]Cond{cond.cond})[0]}
 	}
