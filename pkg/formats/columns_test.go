@@ -84,7 +84,8 @@ func TestColumns(t *testing.T) {
 		if err := os.WriteFile(in, c.data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got := strings.ReplaceAll(strings.Join(readAll(t, source.Options{From: []string{in}}), "\n"), dir+string(filepath.Separator), "")
+		all := strings.Join(readAll(t, source.Options{From: []string{in}}), "\n")
+		got := strings.ReplaceAll(all, dir+string(filepath.Separator), "")
 		if !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s: read\n%s\nwant\n%s", name, got, c.want)
 		}

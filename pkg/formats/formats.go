@@ -58,30 +58,28 @@ func Shapes() ([]source.Shape, error) {
 		return nil, err
 	}
 	var out []source.Shape
+	var s source.Shape
+	var data []byte
 	for _, name := range names {
-		data, err := fs.ReadFile(files, name+".yaml")
-		if err != nil {
+		if data, err = fs.ReadFile(files, name+".yaml"); err != nil {
 			return nil, err
 		}
-		s, err := shape(name, data)
-		if err != nil {
+		if s, err = shape(name, data); err != nil {
 			return nil, fmt.Errorf("format %s: %w", name, err)
 		}
 		out = append(out, s)
 	}
-	data, err := fs.ReadFile(files, wrappers)
-	if err != nil {
+	if data, err = fs.ReadFile(files, wrappers); err != nil {
 		return nil, err
 	}
 	var list []format
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
-	if err := d.Decode(&list); err != nil {
+	if err = d.Decode(&list); err != nil {
 		return nil, fmt.Errorf("%s: %w", wrappers, err)
 	}
 	for _, f := range list {
-		s, err := f.shape(f.Name)
-		if err != nil {
+		if s, err = f.shape(f.Name); err != nil {
 			return nil, fmt.Errorf("format %s: %w", f.Name, err)
 		}
 		out = append(out, s)
@@ -151,15 +149,14 @@ func Reference(w io.Writer) error {
 	var b bytes.Buffer
 	b.WriteString("\nFORMATS\n\n--format auto knows these by their marks. Each is a file like the one --map takes;\n" +
 		"copy one to change it.\n")
+	var data []byte
 	for _, name := range names {
-		data, err := fs.ReadFile(files, name+".yaml")
-		if err != nil {
+		if data, err = fs.ReadFile(files, name+".yaml"); err != nil {
 			return err
 		}
 		fmt.Fprintf(&b, "\n%s\n\n  %s\n", name, indented(data))
 	}
-	data, err := fs.ReadFile(files, wrappers)
-	if err != nil {
+	if data, err = fs.ReadFile(files, wrappers); err != nil {
 		return err
 	}
 	fmt.Fprintf(&b, "\nWRAPPERS\n\n  %s\n", indented(data))

@@ -18,7 +18,7 @@ type Entry struct {
 // Reference returns the documentation of every directive: Segment's first, in
 // the order in which one learns them, then our own.
 func Reference() []Entry {
-	return slices.Concat(valueEntries(), containerEntries(), ownEntries(), manyEntries())
+	return slices.Concat(valueEntries(), containerEntries(), ownEntries(), manyEntries(), exportEntries())
 }
 
 // What the examples of the reference are of.
@@ -258,6 +258,32 @@ func manyEntries() []Entry {
 			`{}`,
 			`{"e":0}`,
 		},
+		{
+			"@cut",
+			false,
+			"Cut",
+			"Text of at most so many bytes of UTF-8, cut between characters; more stands at the end of a cut text, " +
+				"{n} in it for the number of characters left out.",
+			`{"@cut": {"value": "Straßenbahnhaltestelle", "bytes": 12, "more": "…+{n}"}}`,
+			`{}`,
+			`"Straß…+17"`,
+		},
+		{
+			"@limit",
+			false,
+			"Limit",
+			"An array or object of at most so many items; more is the last item of a cut array, {n} in it for the " +
+				"number left out.",
+			`{"@limit": {"value": [1, 2, 3, 4, 5], "items": 3, "more": "{n} more"}}`,
+			`{}`,
+			`[1,2,"3 more"]`,
+		},
+	}
+}
+
+// exportEntries are our own directives for what exports write instead of an object.
+func exportEntries() []Entry {
+	return []Entry{
 		{"@after", false, "After", "What stands behind a prefix of a text; undefined without it.",
 			`{"@after": {"value": {"@path": "$.id"}, "prefix": "device:"}}`, `{"id":"device:7"}`, `"7"`},
 		{"@values", false, "Values", "The values of an object as a list, with what stands in lists among them.",
@@ -292,26 +318,6 @@ func manyEntries() []Entry {
 			`{"@described": {"value": {"@path": "$.contexts"}}}`,
 			`{"contexts":[{"schema":"iglu:com.acme/userPlan/jsonschema/1-0-2","data":{"plan":"pro"}}]}`,
 			`{"com_acme_user_plan_1":[{"plan":"pro"}]}`,
-		},
-		{
-			"@cut",
-			false,
-			"Cut",
-			"Text of at most so many bytes of UTF-8, cut between characters; more stands at the end of a cut text, " +
-				"{n} in it for the number of characters left out.",
-			`{"@cut": {"value": "Straßenbahnhaltestelle", "bytes": 12, "more": "…+{n}"}}`,
-			`{}`,
-			`"Straß…+17"`,
-		},
-		{
-			"@limit",
-			false,
-			"Limit",
-			"An array or object of at most so many items; more is the last item of a cut array, {n} in it for the " +
-				"number left out.",
-			`{"@limit": {"value": [1, 2, 3, 4, 5], "items": 3, "more": "{n} more"}}`,
-			`{}`,
-			`[1,2,"3 more"]`,
 		},
 	}
 }

@@ -62,12 +62,12 @@ func (r *reading) openParquet(at io.ReaderAt, size int64, again bool) (f *parque
 			err = &damagedTable{fmt.Errorf("%v", p)}
 		}
 	}()
-	if err := checkFooter(at, size); err != nil {
+	if err = checkFooter(at, size); err != nil {
 		return nil, &damagedTable{err}
 	}
 	if again {
-		m, err := mend(at, size)
-		if err != nil {
+		var m *mended
+		if m, err = mend(at, size); err != nil {
 			return nil, &damagedTable{err}
 		}
 		at, size = m, m.size

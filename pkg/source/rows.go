@@ -266,10 +266,10 @@ func (m *rowMaker) target(column event.Value, upper bool) (t target, name string
 	if upper {
 		m.column = bytes.ToLower(m.column)
 	}
-	if t, ok := m.targets[string(m.column)]; ok {
-		return t, string(m.column)
-	}
 	name = string(m.column)
+	if known, ok := m.targets[name]; ok {
+		return known, name
+	}
 	t = targetOf(name, m.kind)
 	if m.targets == nil {
 		m.targets = map[string]target{}

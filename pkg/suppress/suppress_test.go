@@ -83,11 +83,11 @@ func TestPackings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range []io.WriteCloser{w, enc} {
-		if _, err := io.WriteString(w, "u-2\nu-3\n"); err != nil {
+	for _, packer := range []io.WriteCloser{w, enc} {
+		if _, err = io.WriteString(packer, "u-2\nu-3\n"); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.Close(); err != nil {
+		if err = packer.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
