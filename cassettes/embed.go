@@ -3,12 +3,19 @@
 package cassettes
 
 import (
+	"bytes"
 	"embed"
 	"fmt"
 )
 
 //go:embed */contract.yaml
 var files embed.FS
+
+//go:embed events/standard.yaml
+var standard []byte
+
+// Standard is the file of the events that cases of all partners name, as written.
+func Standard() []byte { return bytes.Clone(standard) }
 
 // Contract returns the contract of a partner, as written.
 func Contract(slug string) ([]byte, error) {

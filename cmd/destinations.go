@@ -44,7 +44,7 @@ func (a *app) destinationsCommand() *cobra.Command {
 		},
 	}
 	choiceP(show.Flags(), &showForm, "output", "o", "json is one document", "text", "json")
-	return group("destinations", "The catalogue of partners", list, show)
+	return group("destinations", "The catalogue of partners", list, show, a.destinationTestCommand())
 }
 
 // shown is the destination of a name: of the catalogue, or one that the configuration

@@ -151,6 +151,8 @@ var wrongFlags = map[string][]string{
 	"sample": {"0%", "1", "200%", "NaN%"}, "save": {"no/such/plan.json", "."}, "plan": {"no/such.json", "."},
 	"metrics": {"nowhere", "127.0.0.1:99999999"}, "notify": {"", "mail=x", "slack=", "webhook=ftp://x", "exec="},
 
+	"update": {"maybe"},
+
 	"redrive reason": {"no_such_reason"}, "group": {"user", ""}, "file": {"no/such/report.html",
 		"."}, "runs dead to": {"nobody"},
 	"record to": {"shop", "shop=", "=http://127.0.0.1:1", "shop=ftp://x", "SHOP SHOP=http://127.0.0.1:1"},
@@ -223,7 +225,8 @@ tests: [{name: n, event: {type: track, event: E, messageId: m, userId: u}, expec
 		"cassettes": {}, "config": {}, "config check": {"--config", conf}, "config init": {}, "config schema": {},
 		"config show":  {},
 		"config test":  {"--config", conf},
-		"destinations": {}, "destinations list": {}, "destinations show": {"webhook"}, "eval": {"--filter",
+		"destinations": {}, "destinations list": {}, "destinations show": {"webhook"},
+		"destinations test": {"../docs/examples/statsig.yaml"}, "eval": {"--filter",
 			"type = null"}, "generate": {"--to", os.DevNull},
 		"help": {"config"}, "import": {}, "import rudderstack": {in}, "import segment": {in},
 		"runs": {}, "runs list": {}, "runs show": {"latest"}, "runs dead": {"latest"}, "report": {"latest"}, "top": {"latest"},

@@ -5,6 +5,7 @@ import (
 
 	"github.com/fanfold/fanfold/cassettes"
 	"github.com/fanfold/fanfold/pkg/api"
+	"github.com/fanfold/fanfold/pkg/casebook"
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/standin"
 )
@@ -12,6 +13,9 @@ import (
 // contractOf is what the stand-in of a destination keeps to.
 func (a *app) contractOf(d *config.Opened) (*standin.Contract, error) {
 	if d.Own != nil {
+		if data, err := a.world().ReadFile(casebook.Beside(d.Description).Contract); err == nil && d.Description != "" {
+			return standin.ParseContract(data)
+		}
 		return api.StandIn(*d.Own)
 	}
 	data, err := cassettes.Contract(d.Slug)

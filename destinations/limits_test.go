@@ -29,7 +29,7 @@ func TestSizesAndAges(t *testing.T) {
 			asked := map[string]bool{}
 			cases := casesOf(t, d.Info.Slug)
 			for _, c := range cases {
-				askCase(t, d, c.meta(), c.Events, asked)
+				askCase(t, d, c.Meta(), c.Events, asked)
 			}
 			for _, a := range d.Actions {
 				l := a.Limits.Or(d.Limits)
@@ -45,7 +45,7 @@ func TestSizesAndAges(t *testing.T) {
 				}
 				for _, c := range cases { // what no case fires may take its events all the same
 					for _, m := range append([]string{"", c.Mapping}, needed...) {
-						meta := c.meta()
+						meta := c.Meta()
 						meta.Presets, meta.Action, meta.Mapping = "", a.Slug, m
 						if len(left()) > 0 {
 							askCase(t, d, meta, c.Events, asked)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/destinations"
+	"github.com/fanfold/fanfold/pkg/casebook"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 )
@@ -115,7 +116,7 @@ func TestUntimedIsHistory(t *testing.T) {
 		}
 		var list destination.Deliveries
 		s.Route(read(t, `{"type":"track","event":"A","messageId":"m","userId":"u"}`),
-			&destination.Env{Now: standardDay()}, &list)
+			&destination.Env{Now: casebook.StandardDay()}, &list)
 		if len(list.List) != 1 || !list.List[0].Live {
 			t.Errorf("%+v", list.List)
 		}

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/fanfold/fanfold/pkg/casebook"
 )
 
 // described are the partners that describe their API in OpenAPI, and what in
@@ -70,10 +72,10 @@ func TestOpenAPI(t *testing.T) {
 			}
 			checked, unknown := 0, map[string]int{}
 			for _, k := range casesOf(t, slug) {
-				if k.want == nil {
+				if k.Want == nil {
 					continue
 				}
-				for n, r := range k.want.Requests {
+				for n, r := range k.Want.Requests {
 					ops := operations(docs, r.Method, r.URL)
 					if len(ops) == 0 {
 						unknown[r.Method+" "+r.URL]++
@@ -89,14 +91,14 @@ func TestOpenAPI(t *testing.T) {
 					for _, problem := range found {
 						known := ""
 						for part, why := range d.ignore {
-							if strings.Contains(k.name+": "+problem, part) {
+							if strings.Contains(k.Name+": "+problem, part) {
 								known = why
 							}
 						}
 						if known == "" {
-							t.Errorf("%s, request %d: %s", k.name, n, problem)
+							t.Errorf("%s, request %d: %s", k.Name, n, problem)
 						} else {
-							t.Logf("%s, request %d: %s; known: %s", k.name, n, problem, known)
+							t.Logf("%s, request %d: %s; known: %s", k.Name, n, problem, known)
 						}
 					}
 				}
@@ -154,7 +156,7 @@ func operations(docs []*openapi3.T, method, rawURL string) (ops []*openapi3.Oper
 	return ops
 }
 
-func problems(op *openapi3.Operation, r request) (out []string) {
+func problems(op *openapi3.Operation, r casebook.Request) (out []string) {
 	if op.RequestBody == nil || r.Method == http.MethodGet {
 		return nil
 	}

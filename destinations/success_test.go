@@ -192,7 +192,7 @@ func batches(t *testing.T, d destination.Destination) []batchOf {
 		}
 	}
 	for _, k := range casesOf(t, d.Info.Slug) {
-		c, now, err := verify.Case(d, k.meta())
+		c, now, err := verify.Case(d, k.Meta())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"go/token"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,14 +19,12 @@ import (
 
 	"github.com/fanfold/fanfold/cassettes"
 	"github.com/fanfold/fanfold/destinations"
-	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/casebook"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/eventgen"
 	"github.com/fanfold/fanfold/pkg/mapping"
 	"github.com/fanfold/fanfold/pkg/standin"
-	"github.com/fanfold/fanfold/pkg/transport"
-	"github.com/fanfold/fanfold/pkg/verify"
 )
 
 var update = flag.Bool("update", false, "write the requests and results of all cases anew")
@@ -51,22 +50,27 @@ func TestCassettes(t *testing.T) {
 			}
 			contract := contractOf(t, d)
 			if *update {
-				t.Cleanup(func() { saveExpectations(t, d.Info.Slug, cases) })
+				t.Cleanup(func() {
+					path := filepath.Join("../cassettes", d.Info.Slug, "requests.jsonl")
+					if err := os.WriteFile(path, casebook.Lines(cases), 0o644); err != nil {
+						t.Error(err)
+					}
+				})
 			}
 			for _, c := range cases {
-				t.Run(c.name, func(t *testing.T) {
+				t.Run(c.Name, func(t *testing.T) {
 					t.Parallel()
-					walk(t, d, contract, c)
+					casebook.Walk(t, d, contract, c, *update)
 				})
 			}
 			if !*update {
 				t.Run("kinds", func(t *testing.T) {
 					t.Parallel()
-					checkKinds(t, d, cases)
+					casebook.CheckKinds(t, d, cases)
 				})
 				t.Run("everybody", func(t *testing.T) {
 					t.Parallel()
-					everybody(t, d, contract)
+					casebook.Everybody(t, d, contract, standard(t))
 				})
 			}
 		})
@@ -84,206 +88,6 @@ func contractOf(t *testing.T, d destination.Destination) *standin.Contract {
 		t.Fatal(err)
 	}
 	return contract
-}
-
-// checkKinds asks for the kinds of case that a partner is bound to need by its declaration,
-// beside those that are derived.
-func checkKinds(t *testing.T, d destination.Destination, cases []*testCase) {
-	seen := map[string]bool{} // words of results
-	partial := map[string]bool{}
-	for _, c := range cases {
-		first := map[string]string{}
-		if c.want == nil {
-			continue // said elsewhere
-		}
-		for _, want := range c.want.Results {
-			action, result, _ := strings.Cut(want, " ")
-			for word := range strings.FieldsSeq(result) {
-				seen[word] = true
-			}
-			if was, ok := first[action]; ok && was != result {
-				partial[action] = true
-			}
-			first[action] = result
-		}
-	}
-	ask := func(bound bool, what, want string) {
-		if bound && !seen[want] {
-			t.Errorf("%s: no case is about %s: none wants %s", d.Info.Slug, what, want)
-		}
-	}
-	var window, results bool
-	for _, a := range d.Actions {
-		window = window || a.Limits.Window.Past > 0
-		results = results || a.Rung == 4
-	}
-	ask(true, "a success", destination.Delivered.String())
-	ask(window, "an event that is too old", string(destination.TooOld))
-	if results && !slices.ContainsFunc(d.Actions, func(a destination.ActionInfo) bool { return partial[a.Slug] }) {
-		t.Errorf("%s: no case is about a partial failure: an action has Results, and in none its events end differently",
-			d.Info.Slug)
-	}
-}
-
-func walk(t *testing.T, d destination.Destination, contract *standin.Contract, k *testCase) {
-	c, now, err := verify.Case(d, k.meta())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := d.Open(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	partner := standin.New(contract)
-	partner.Now = func() time.Time { return now }
-	tape := &tape{t: t, contract: contract, plan: s.Plan(), answers: k.answers, next: transport.New(transport.Options{
-		Network: partner, Auth: s.Plan().Auth.WithToken("test-access-token")})}
-	if k.tape != nil {
-		// Every byte that a destination sends counts.
-		if tape.old, err = cassette.NewReplayer([]*cassette.Cassette{k.tape}, cassette.ReplayOptions{
-			Exact: true, Headers: []string{"Content-Type"}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	checkRouting(t, s, k.Events, now)
-	got, err := verify.Converse(context.Background(), s, tape, k.Events, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if tape.old != nil {
-		for _, u := range tape.old.Usage().Unused {
-			t.Errorf("interaction %d was not used: %s %s", u.Interaction, u.Method, u.URL)
-		}
-	}
-	if tape.n < len(k.answers) {
-		t.Errorf("%d answers, and only %d requests", len(k.answers), tape.n)
-	}
-	results := make([]string, len(got))
-	for i, line := range got {
-		results[i] = line.String()
-		for _, f := range d.Settings.Fields {
-			if f.Secret && f.Example != "" && strings.Contains(line.Detail, f.Example) {
-				t.Errorf("the secret %s shows up in a detail: %s", f.Key, line.Detail)
-			}
-		}
-	}
-	switch {
-	case *update && k.tape == nil:
-		k.want = &expectation{Case: k.name, Results: results, Requests: tape.sent}
-		return
-	case k.want == nil:
-		t.Fatal("requests.jsonl has no such case (go test ./destinations -update writes it)")
-	case !slices.Equal(results, k.want.Results):
-		t.Errorf("results\n  %s\nwant\n  %s", strings.Join(results, "\n  "), strings.Join(k.want.Results, "\n  "))
-	}
-	for i, r := range tape.sent {
-		if i >= len(k.want.Requests) {
-			t.Fatalf("request %d, and the case expects none: %s %s %s", i, r.Method, r.URL, r.Body)
-		}
-		if diff := r.differs(k.want.Requests[i]); diff != "" {
-			t.Errorf("request %d is%s", i, diff)
-		}
-	}
-	if n := len(tape.sent); n < len(k.want.Requests) {
-		t.Errorf("request %d is missing: %s %s", n, k.want.Requests[n].Method, k.want.Requests[n].URL)
-	}
-}
-
-// checkRouting routes every event twice: the same has to come of it, and the
-// event has to stay as it is.
-func checkRouting(t *testing.T, s destination.Sender, events []string, now time.Time) {
-	t.Helper()
-	for i, text := range events {
-		raw := []byte(text)
-		ev, err := event.Parse(raw)
-		if err != nil {
-			t.Fatalf("event %d: %v", i, err)
-		}
-		env := &destination.Env{Now: now, Fallback: fmt.Sprintf("fallback-%d", i)}
-		var once, again destination.Deliveries
-		s.Route(ev, env, &once)
-		s.Route(ev, env, &again)
-		if !sameDeliveries(once.List, again.List) {
-			t.Errorf("event %d is routed differently the second time", i)
-		}
-		if string(raw) != text {
-			t.Errorf("event %d was changed", i)
-		}
-		ids := map[string]bool{}
-		for k := range once.List {
-			switch d := &once.List[k]; {
-			case d.Settled == nil && d.InsertID == "":
-				t.Errorf("delivery %d of event %d has no insert id", k, i)
-			case d.Settled == nil && ids[d.InsertID]:
-				t.Errorf("delivery %d of event %d has the insert id of an earlier one, %s: the partner would take it for that", k,
-					i, d.InsertID)
-			default:
-				ids[d.InsertID] = true
-			}
-		}
-	}
-}
-
-func sameDeliveries(a, b []destination.Delivery) bool {
-	return slices.EqualFunc(a, b, func(x, y destination.Delivery) bool {
-		return bytes.Equal(x.Item, y.Item) && x.InsertID == y.InsertID && x.Group() == y.Group() && x.Verdict() == y.Verdict()
-	})
-}
-
-// tape keeps requests, holds them against the contract, and answers: with what is written or
-// was recorded, or as the stand-in does. It stands above the credentials, as recorders do.
-type tape struct {
-	t        *testing.T
-	contract *standin.Contract
-	plan     *destination.Plan
-	old      *cassette.Replayer
-	answers  []cassette.Answer
-	next     http.RoundTripper // with the credentials
-	sent     []request
-	n        int
-}
-
-func (tp *tape) RoundTrip(req *http.Request) (*http.Response, error) {
-	var body []byte
-	if req.Body != nil {
-		var err error
-		if body, err = io.ReadAll(req.Body); err != nil {
-			return nil, err
-		}
-		req.Body.Close()
-	}
-	i := tp.n
-	tp.n++
-	header := http.Header{"Content-Type": req.Header["Content-Type"]}
-	r := request{Method: req.Method, URL: req.URL.String(), Type: header.Get("Content-Type"), Body: bodyOf(body)}
-	tp.sent = append(tp.sent, r)
-	whole := req.Clone(req.Context())
-	tp.plan.Auth.WithToken("test-access-token").Apply(whole)
-	for _, v := range tp.contract.Check(whole, body) {
-		tp.t.Errorf("request %d breaks the partner's contract: %v", i, v)
-	}
-	switch {
-	case tp.old != nil:
-		got, err := tp.old.Answer("", cassette.Request{Method: r.Method, URL: r.URL, Header: header, Body: string(body)})
-		if err != nil {
-			tp.t.Fatalf("request %d: %v", i, err)
-		}
-		return transportAnswer(req, got.Response.Code, got.Response.Headers.Clone(), got.Response.Body), nil
-	case i < len(tp.answers):
-		a := tp.answers[i]
-		h := http.Header{"Content-Type": {"application/json"}}
-		for k, v := range a.Headers {
-			h.Set(k, v)
-		}
-		return transportAnswer(req, a.Status, h, a.Body), nil
-	}
-	req.Body = io.NopCloser(bytes.NewReader(body))
-	return tp.next.RoundTrip(req)
-}
-
-func transportAnswer(req *http.Request, status int, h http.Header, body string) *http.Response {
-	return &http.Response{StatusCode: status, Status: fmt.Sprintf("%d %s", status, http.StatusText(status)), Header: h,
-		Body: io.NopCloser(strings.NewReader(body)), Request: req, ProtoMajor: 1, ProtoMinor: 1}
 }
 
 // fixed answers every request with one status.

@@ -65,7 +65,7 @@ func (w *World) readAPI(f *File, d *Destination, body *yaml.Node, p *problems) (
 			}
 			own, errs := w.API(path, d.Name)
 			p.errs = append(p.errs, errs...)
-			d.Own = &own
+			d.Own, d.Description = &own, path
 			return len(errs) == 0
 		}
 		n = elsewhere

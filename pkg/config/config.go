@@ -87,6 +87,8 @@ type Destination struct {
 	Notes []string
 	// Own is the destination that the user describes; nil: it is the catalogue's.
 	Own *destination.Destination
+	// Description is the file in which it is described; "": there is none of its own.
+	Description string
 
 	givenBy       map[string]string // what gave settings and options that are not of the file, see given
 	unset         []error           // one for each variable that is referred to and not set

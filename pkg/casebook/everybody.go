@@ -1,4 +1,4 @@
-package destinations_test
+package casebook
 
 import (
 	"bytes"
@@ -11,25 +11,24 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/standin"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
-// everybody holds a partner to what follows from its declaration and its contract, for every
+// Everybody holds a partner to what follows from its declaration and its contract, for every
 // action that a standard event reaches: refused credentials stop the lane, a rate limit is
 // waited for, what is too large is rejected, nobody is sent without an identity that the
 // partner needs, and whoever opted out is left alone.
-func everybody(t *testing.T, d destination.Destination, contract *standin.Contract) {
+func Everybody(t T, d destination.Destination, contract *standin.Contract, shared map[string]string) {
 	settings := d.Settings.Examples()
 	s, err := d.Open(destination.Config{Settings: settings, Presets: "all"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	shared := standard(t)
 	names := slices.Sorted(maps.Keys(shared))
 	list := new(destination.Deliveries)
 	var taken []string // events that are sent
@@ -68,17 +67,21 @@ func everybody(t *testing.T, d destination.Destination, contract *standin.Contra
 	p.oversize(taken, s, usual)
 }
 
-// standardDay is shortly after the standard events happened.
-func standardDay() time.Time { return time.Date(2024, 5, 30, 12, 0, 0, 0, time.UTC) }
+// StandardDay is shortly after the standard events happened.
+func StandardDay() time.Time { return time.Date(2024, 5, 30, 12, 0, 0, 0, time.UTC) }
 
-func routeOne(t *testing.T, s destination.Sender, text string, list *destination.Deliveries) {
+func routeOne(t T, s destination.Sender, text string, list *destination.Deliveries) {
 	t.Helper()
-	list.List = append(list.List, madeOf(t, s, []string{text}, standardDay()).List...)
+	ev, err := event.Parse([]byte(text))
+	if err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	s.Route(ev, &destination.Env{Now: StandardDay(), Fallback: "fallback"}, list)
 }
 
 // derived are the cases that everybody has.
 type derived struct {
-	t        *testing.T
+	t        T
 	d        destination.Destination
 	s        destination.Sender
 	contract *standin.Contract
@@ -88,7 +91,7 @@ type derived struct {
 func (p *derived) send(del *destination.Delivery, rt http.RoundTripper) destination.Result {
 	p.t.Helper()
 	rs, err := p.s.Send(context.Background(), rt, &destination.Batch{Deliveries: []*destination.Delivery{del},
-		Now: standardDay()})
+		Now: StandardDay()})
 	if err != nil || len(rs) != 1 {
 		p.t.Fatalf("%s: %d results: %v", p.action(del), len(rs), err)
 	}
@@ -110,7 +113,7 @@ func (r said) RoundTrip(req *http.Request) (*http.Response, error) {
 	for k, v := range r.Headers {
 		h.Set(k, v)
 	}
-	return transportAnswer(req, r.Status, h, strings.ReplaceAll(r.Body, "{error}", "sorry")), nil
+	return answerOf(req, r.Status, h, strings.ReplaceAll(r.Body, "{error}", "sorry")), nil
 }
 
 // stranger takes the credentials out of requests: also those that stand in a body.
@@ -151,7 +154,7 @@ func (p *derived) refused(del *destination.Delivery) {
 		return
 	}
 	partner := standin.New(p.contract)
-	partner.Now = standardDay
+	partner.Now = StandardDay
 	x := &stranger{next: partner}
 	for _, f := range p.d.Settings.Fields {
 		if f.Secret && f.Example != "" {
@@ -213,7 +216,7 @@ func (p *derived) tooLarge(del *destination.Delivery) {
 func (p *derived) optedOut(text string) {
 	p.t.Helper()
 	for _, name := range append([]string{"All", p.d.Info.Name, p.d.Info.Slug}, p.d.Info.Integrations...) {
-		said, err := eventOf(`it {"integrations":{`+strconv.Quote(name)+`:false}}`, map[string]string{"it": text}, nil)
+		said, err := EventOf(`it {"integrations":{`+strconv.Quote(name)+`:false}}`, map[string]string{"it": text}, nil)
 		if err != nil {
 			p.t.Fatal(err)
 		}
@@ -256,7 +259,7 @@ func (p *derived) nobody(text string) {
 			continue
 		}
 		partner := standin.New(p.contract)
-		partner.Now = standardDay
+		partner.Now = StandardDay
 		p.send(del, transport.New(transport.Options{Network: partner, Auth: p.s.Plan().Auth.WithToken("test-access-token")}))
 		for _, v := range partner.Violations() {
 			p.t.Errorf("%s is sent of nobody, and the partner complains: %v: %s", p.action(del), v, left)
@@ -278,7 +281,7 @@ func (p *derived) oversize(taken []string, senders ...destination.Sender) {
 	changes := fmt.Sprintf(`it {"properties":{"large":%q},"traits":{"large":%q}}`, large, large)
 	var reasons []destination.Reason
 	for _, text := range taken {
-		wide, err := eventOf(changes, map[string]string{"it": text}, nil)
+		wide, err := EventOf(changes, map[string]string{"it": text}, nil)
 		if err != nil {
 			p.t.Fatal(err)
 		}
