@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"github.com/zeebo/xxh3"
+	"slices"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
@@ -98,12 +100,15 @@ type Packed[T any] struct {
 	Bytes  int // of the body
 
 	record uint64 // at which it was opened
-	held   int64
-	apart  int32
-	opened int // its number among those opened
-	closed int // its number among those closed, from 1 on; 0: it is open
-	users  []*packUser[T]
-	names  map[string]bool // of its deliveries, of what may stand in a request only once
+	// records are those of Values, where users may have waited: see inOrder.
+	records []uint64
+	mixed   bool // they are not in the order of the input
+	held    int64
+	apart   int32
+	opened  int // its number among those opened
+	closed  int // its number among those closed, from 1 on; 0: it is open
+	users   []*packUser[T]
+	names   map[string]bool // of its deliveries, of what may stand in a request only once
 }
 
 // Packer packs a lane's deliveries into requests. It owns the batches that are open.
@@ -334,6 +339,12 @@ func (p *Packer[T]) put(it parcel[T], c *caps) *Packed[T] {
 	}
 	b.Bytes = c.size(len(b.Values), b.Bytes, it.size)
 	b.Values = append(b.Values, it.value)
+	if p.order {
+		if n := len(b.records); n > 0 && it.record < b.records[n-1] {
+			b.mixed = true
+		}
+		b.records = append(b.records, it.record)
+	}
 	if it.name != "" {
 		if b.names == nil {
 			b.names = map[string]bool{}
@@ -350,11 +361,30 @@ func (p *Packer[T]) put(it parcel[T], c *caps) *Packed[T] {
 	return b
 }
 
+// inOrder puts the deliveries into the order of the input, whatever their users have waited
+// for: so a request that is made again after a kill is the same to the byte.
+func (b *Packed[T]) inOrder() {
+	if !b.mixed {
+		return
+	}
+	at := make([]int, len(b.Values))
+	for i := range at {
+		at[i] = i
+	}
+	slices.SortStableFunc(at, func(x, y int) int { return cmp.Compare(b.records[x], b.records[y]) })
+	values := make([]T, len(at))
+	for i, from := range at {
+		values[i] = b.Values[from]
+	}
+	b.Values, b.records, b.mixed = values, nil, false
+}
+
 // close ends a batch.
 func (p *Packer[T]) close(b *Packed[T]) {
 	if p.recent == b {
 		p.recent = nil
 	}
+	b.inOrder()
 	delete(p.open, openKey{b.Group, b.apart})
 	p.nClosed++
 	b.closed = p.nClosed

@@ -341,3 +341,44 @@ func TestOnceARequest(t *testing.T) {
 		}
 	}
 }
+
+// TestPackAsBegunInOrder: where users wait for each other, a request that is made again lists
+// its deliveries as it did before: in the order of the input.
+func TestPackAsBegunInOrder(t *testing.T) {
+	for seed := range 200 {
+		rng := rand.New(rand.NewPCG(uint64(seed), 9))
+		users := make([]uint64, 200)
+		for i := range users {
+			users[i] = 1 + rng.Uint64N(7)
+		}
+		plan := &destination.Plan{Order: true, Actions: []destination.ActionPlan{{}}}
+		plan.Actions[0].Limits.BatchEvents.N = 10
+		pack := func(skip func(i int) bool, begun map[int]int32, of map[int32]int32) (all [][]int) {
+			p := engine.NewPacker(plan, engine.PackOptions{Concurrency: 4}, func(b *engine.Packed[int]) {
+				all = append(all, b.Values)
+			})
+			for i, u := range users {
+				if !skip(i) {
+					p.Add(engine.Parcel[int]{Delivery: &destination.Delivery{Item: []byte("x")}, Value: i, User: u,
+						Record: uint64(i), Apart: begun[i], Of: of[begun[i]]})
+				}
+			}
+			p.Flush()
+			return all
+		}
+		first := pack(func(int) bool { return false }, nil, nil)
+		settled := rng.IntN(len(first)) // and the one after them was begun
+		begun, done := map[int]int32{}, map[int]bool{}
+		for n, b := range first[:settled+1] {
+			for _, i := range b {
+				if done[i] = n < settled; n == settled {
+					begun[i] = 1
+				}
+			}
+		}
+		again := pack(func(i int) bool { return done[i] }, begun, map[int32]int32{1: int32(len(first[settled]))})
+		if !slices.ContainsFunc(again, func(b []int) bool { return slices.Equal(b, first[settled]) }) {
+			t.Fatalf("seed %d: %v was begun, and is not made again: %v", seed, first[settled], again)
+		}
+	}
+}

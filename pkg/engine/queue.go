@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"container/heap"
 	"slices"
 	"time"
@@ -104,6 +105,9 @@ func (q *queue) repack(ws []*work) (bs []*batch) {
 			}
 			names[b][name] = true
 		}
+	}
+	for _, b := range bs { // as the Packer does
+		slices.SortStableFunc(b.works, func(x, y *work) int { return cmp.Compare(x.id.Ordinal, y.id.Ordinal) })
 	}
 	return bs
 }
