@@ -79,7 +79,8 @@ func TestBackfillStartsNothing(t *testing.T) {
 	undated := write("undated.jsonl", track("m-1", "A", ""))
 	deletion := write("deletion.jsonl", track("m-1", "User Deleted", old))
 	config := write("fanfold.yaml", "destinations:\n  chat:\n    type: slack\n    settings:\n"+
-		"      url: https://hooks.slack.com/services/T/B/X\n    trigger_live: true\n    rate: none\n    override_limits: true\n    base_url: "+server.URL+"\n")
+		"      url: https://hooks.slack.com/services/T/B/X\n    trigger_live: true\n    rate: none\n"+
+		"    override_limits: true\n    base_url: "+server.URL+"\n")
 	slack := []string{"--to", "slack", "--set", "slack.url=https://hooks.slack.com/services/T/B/X",
 		"--opt", "slack.base_url=" + server.URL, "--opt", "slack.rate=none", "--opt", "slack.override_limits=true"}
 	posthog := []string{"--to", "posthog", "--set", "posthog.api_key=k", "--opt", "posthog.base_url=" + server.URL}

@@ -271,7 +271,9 @@ func shop(slug, title string, own body.Members, fields field.Set) *destination.D
 			"external_id, user_alias, braze_id, email or phone is required").
 		Needs(body.Any(body.Not(name.Is(cart)), body.Has("total_value"), body.From("action").Is("add", "remove")),
 			"total_value is required unless the action is add or remove").
-		Needs(body.From("currency").Where("a code of ISO 4217", func(v event.Value) bool { return field.IsCurrency(v.Text()) }),
+		Needs(body.From("currency").Where("a code of ISO 4217", func(v event.Value) bool {
+			return field.IsCurrency(v.Text())
+		}),
 			"currency is no code of ISO 4217").
 		MemberFits("properties.metadata", maxProperties, tooLarge)
 }

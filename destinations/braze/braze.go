@@ -45,8 +45,8 @@ func New() destination.Destination {
 				"Braze has no switch for history: campaigns and canvases that an event, a purchase or a changed attribute " +
 				"triggers may start, so pause them. It drops no repeats: an event sent twice counts twice.",
 			Differences: []destination.Difference{
-				{What: "source, variant_id, product_id and currency of e-commerce events are also looked for elsewhere (the page, " +
-					"the app or the library; sku and product_id; in capitals), and an event that still lacks something is sent as " +
+				{What: "source, variant_id, product_id and currency of e-commerce events are also looked for elsewhere (the " +
+					"page, the app or the library; sku and product_id; in capitals), and an event that still lacks something is sent as " +
 					"the plain event that it is", Docs: shopDocs},
 				{What: "up to 50 aliases share a request, and catalog_name is a field: Segment makes the catalog",
 					Docs: aliasDocs},

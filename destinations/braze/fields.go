@@ -166,7 +166,8 @@ func product(from string) field.Lines {
 	return field.Lines{
 		field.Text("product_id").Required().From(from+"product_id", from+"sku"),
 		field.Text("product_name").Required().From(from + "name"),
-		field.Text("variant_id").Required().From(from+"variant", from+"sku", from+"product_id"), field.Text("image_url").Format("uri").
+		field.Text("variant_id").Required().From(from+"variant", from+"sku", from+"product_id"),
+		field.Text("image_url").Format("uri").
 			From(from + "image_url"),
 		field.Text("product_url").Format("uri").From(from + "url"), field.Number("price").Required().From(from + "price"),
 	}

@@ -161,7 +161,8 @@ func endings() destination.Actions {
 					body.Object(body.Member("anonymous_id", body.From("anonymous_id").Filled()))))),
 				related(body.Member("identifiers", identifier("person_id", "", ""))),
 			)),
-		plain("deletePerson", "Delete person", "delete", "deletes a person").On(`event = "User Deleted"`).Doc("Deletes a person."),
+		plain("deletePerson", "Delete person", "delete", "deletes a person").On(`event = "User Deleted"`).Doc(
+			"Deletes a person."),
 		onBatch("deleteObject", "Delete object").On(`event = "Object Deleted"`).
 			Doc("Deletes an object and its relationships.").Live(destination.Live{Does: "deletes an object", Docs: entityDocs}).
 			Fields(field.Text("object_id").From("$.properties.objectId"), objectType("properties")).
@@ -169,13 +170,15 @@ func endings() destination.Actions {
 			Post(path, item(body.Member("type", body.Const("object")), body.Member("action", body.Const("delete")),
 				objectIDs("object_id"))),
 		onBatch("mergePeople", "Merge people").On(`type = "alias"`).
-			Doc("Merges the previous id's person into the other, for good.").Live(destination.Live{Does: "merges two people", Docs: entityDocs}).
+			Doc("Merges the previous id's person into the other, for good.").Live(
+			destination.Live{Does: "merges two people", Docs: entityDocs}).
 			Fields(field.UserID("primary").Required(), field.Text("secondary").Required().From("$.previousId")).
 			Post(path, item(
 				body.Member("type", body.Const("person")), body.Member("action", body.Const("merge")),
 				body.Member("primary", identifier("primary", "", "")), body.Member("secondary", identifier("secondary", "", "")),
 			)),
-		plain("suppressPerson", "Suppress person", "suppress", "deletes a person, and keeps the ids out").On(`event = "User Suppressed"`).
+		plain("suppressPerson", "Suppress person", "suppress",
+			"deletes a person, and keeps the ids out").On(`event = "User Suppressed"`).
 			Doc("Keeps a person's ids out of the workspace."),
 		plain("unsuppressPerson", "Unsuppress person", "unsuppress", "lets ids in again").On(`event = "User Unsuppressed"`).
 			Doc("Lets a suppressed person's ids in again."),

@@ -62,7 +62,8 @@ func person(action, id, email, anonymous string) body.Members {
 
 // plain is an operation that says nothing but whom it is about.
 func plain(slug, title, action, does string) *destination.Declared {
-	return onBatch(slug, title).Live(destination.Live{Does: does, Docs: entityDocs}).Fields(personID("person_id").Required()).
+	return onBatch(slug, title).Live(destination.Live{Does: does, Docs: entityDocs}).Fields(
+		personID("person_id").Required()).
 		Post(path, item(person(action, "person_id", "", "")))
 }
 

@@ -41,12 +41,14 @@ func New() destination.Destination {
 			Slug: "facebook-conversions-api", Name: "Facebook Conversions API", Summary: "Meta's server-side conversions",
 			Docs:         docs,
 			Integrations: []string{"Facebook Conversions API (Actions)", "Facebook Conversions API"},
-			Backfill: "Only the last seven days are taken, of a shop's own (physical_store) 62; what is older is skipped. What is sent counts for attribution " +
+			Backfill: "Only the last seven days are taken, of a shop's own (physical_store) 62; what is older is skipped. " +
+				"What is sent counts for attribution " +
 				"and optimisation at once, and cannot be taken back. " +
 				"An event with the event_id of one that the browser's pixel sent within 48 hours is counted once.",
 			Minimal: true,
 			Differences: []destination.Difference{
-				{What: "a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's code",
+				{What: "a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's " +
+					"code",
 					Docs: docs},
 				{What: "event_time is a Unix time in seconds, not text", Docs: serverDocs + "#event-time"},
 				{What: "events share requests", Docs: docs + "#batch-requests"},

@@ -170,8 +170,9 @@ func imported(slug, title, email, from string, own ...field.Line) *destination.D
 			Docs: errorsDocs, ID: "data.id", Status: "/api/profile-bulk-import-jobs/{job}/", State: "data.attributes.status",
 			Over: []string{"complete", "cancelled"}, Errors: "/api/profile-bulk-import-jobs/{job}/import-errors/",
 			Verdicts: destination.ByPointer("data", "attributes.source.pointer", "attributes.detail"), Next: "links.next",
-			Payload: "attributes.original_payload",
-			Names:   []string{"attributes.email", "attributes.external_id", "attributes.phone_number"}, Patience: 5 * time.Minute,
+			Payload:  "attributes.original_payload",
+			Names:    []string{"attributes.email", "attributes.external_id", "attributes.phone_number"},
+			Patience: 5 * time.Minute,
 		}).
 		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 10_000, Docs: profileDocs},
 			EventBytes: destination.Cap{N: 102_400, Docs: profileDocs}})

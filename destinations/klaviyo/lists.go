@@ -85,7 +85,8 @@ func consent(slug, title, verb, word string, most int, docs string, own, agreeme
 	kind := "profile-subscription-bulk-" + verb + "-job"
 	agreed := body.Object(body.Member("marketing", body.Object(
 		body.Member("consent", body.Const(word)), agreement)))
-	email, phone, list := body.From("email").Filled(), number("phone_number", "country_code"), body.From("list_id").Filled()
+	email, phone, list := body.From("email").Filled(), number("phone_number",
+		"country_code"), body.From("list_id").Filled()
 	return destination.Action(slug, title).
 		Fields(field.Text("email").Email().From("$.traits.email", "$.context.traits.email"),
 			field.Text("phone_number").From("$.traits.phone", "$.context.traits.phone"), country(), field.Text("list_id")).

@@ -33,10 +33,12 @@ func New() destination.Destination {
 			Slug: "posthog", Name: "PostHog", Summary: "product analytics", Docs: docs,
 			Integrations: []string{"Actions Posthog"},
 			Backfill: "Events of any age show up at their own time. Those of more than a day ago are marked as " +
-				"historical_migration, so that they do not set off spike detection; PostHog asks to be told of more than 20 million. " +
+				"historical_migration, so that they do not set off spike detection; PostHog asks to be told of more than 20 " +
+				"million. " +
 				"Person properties are what the last event delivered says. Events cannot be deleted one by one afterwards.",
 			Differences: []destination.Difference{
-				{What: "historical_migration is true for events of more than a day ago, whatever the setting says", Docs: migrationDocs},
+				{What: "historical_migration is true for events of more than a day ago, whatever the setting says",
+					Docs: migrationDocs},
 				{What: "identify goes to /batch/ too, instead of one a request", Docs: docs + "#batch-events"},
 				{What: "uuid is sent, made of the messageId", Docs: docs},
 				{What: "timestamp is the event's own, not when Segment received it", Docs: docs},
@@ -137,7 +139,8 @@ func actions() destination.Actions {
 func batch(name body.Node, properties ...body.Members) body.Node {
 	return body.Object(
 		body.Member("api_key", body.Setting("api_key")),
-		body.Member("historical_migration", body.First(body.Setting("historical_migration"), body.History(), body.Const(false))),
+		body.Member("historical_migration", body.First(body.Setting("historical_migration"), body.History(),
+			body.Const(false))),
 		body.Member("batch", body.Items(body.Object(
 			body.Member("event", name),
 			body.Same("distinct_id"),

@@ -29,7 +29,8 @@ func New() destination.Destination {
 			Slug: "reddit-conversions-api", Name: "Reddit Conversions API", Summary: "advertising", Docs: docs,
 			Integrations: []string{"Reddit Conversions Api"},
 			Differences: []destination.Difference{
-				{What: "a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's code",
+				{What: "a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's " +
+					"code",
 					Docs: docs},
 			},
 			Backfill: "Only events of the last seven days are taken; they count for attribution at their own time. " +

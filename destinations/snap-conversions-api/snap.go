@@ -36,7 +36,8 @@ func New() destination.Destination {
 			Slug: "snap-conversions-api", Name: "Snap Conversions API", Summary: "advertising", Docs: docs,
 			Integrations: []string{"Snap Conversions Api"},
 			Differences: []destination.Difference{
-				{What: "a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's code",
+				{What: "a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's " +
+					"code",
 					Docs: docs},
 			},
 			Backfill: "Only events of the last 37 days count. Repeats are recognised by event_id.",

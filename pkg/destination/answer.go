@@ -354,7 +354,8 @@ func (a *Answer) RetryAfter(now time.Time) time.Duration {
 		return 0 // there is quota: something else is wrong
 	}
 	var longest time.Duration // of several limits all have to let the next request through
-	for _, name := range [...]string{"X-RateLimit-Retry-After", "X-RateLimit-Reset-After", "RateLimit-Reset", "X-RateLimit-Reset",
+	for _, name := range [...]string{"X-RateLimit-Retry-After", "X-RateLimit-Reset-After", "RateLimit-Reset",
+		"X-RateLimit-Reset",
 		"X-Rate-Limit-Reset"} {
 		longest = max(longest, a.wait(name, time.Second, now))
 	}

@@ -29,7 +29,9 @@ type Saying struct {
 
 // describes says that the answer is of the kind.
 func (s *Saying) describes(a *Answer) bool {
-	if len(s.Status) > 0 && !slices.ContainsFunc(s.Status, func(n int) bool { return n == a.Status || n == a.Status/100 }) {
+	if len(s.Status) > 0 && !slices.ContainsFunc(s.Status, func(n int) bool {
+		return n == a.Status || n == a.Status/100
+	}) {
 		return false
 	}
 	if s.At == "" {

@@ -121,7 +121,8 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		cpu:         e.cpu,
 		hands:       e.hands,
 	}
-	l.sender = &sender{to: c.Sender, plan: plan, transport: c.Transport, timeout: opt.Timeout, stop: e.c.Stop, atOnce: c.Harmless}
+	l.sender = &sender{to: c.Sender, plan: plan, transport: c.Transport, timeout: opt.Timeout, stop: e.c.Stop,
+		atOnce: c.Harmless}
 	letter := letterOf(c, plan, e.start, now)
 	l.verdicts = &verdicts{
 		opt:    opt,

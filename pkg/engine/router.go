@@ -200,7 +200,8 @@ func (r *router) parts(b *block, from int, out *routed, isUrgent bool) {
 	left.Wait()
 }
 
-// part routes the records of a block from one to before another, in another goroutine: when that has been with one event for too long it is given up, with the memory
+// part routes the records of a block from one to before another, in another goroutine: when that
+// has been with one event for too long it is given up, with the memory
 // that it may still write to, and another one does the part again without that event.
 // hasPlace: the caller has a processor's place.
 func (r *router) part(b *block, from, to int, out *routed, i int, isUrgent, hasPlace bool) {
