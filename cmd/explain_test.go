@@ -214,6 +214,12 @@ func TestExplainRun(t *testing.T) {
 			}
 		}
 	}
+	// What the configuration makes of an event today says nothing of a run that had another one.
+	args = append(args, "--opt", `webhook.filter=type = "page"`)
+	says("n", ": unknown: it is none of the run's dead letters, and the run had another configuration of webhook: filter")
+	args = append(args[:len(args)-2], "--since", "2025-01-01")
+	says("n", ": unknown: it is none of the run's dead letters, and the run has read or selected something else: since")
+	args = args[:len(args)-2]
 	code, _, wrong = invoke(t, env, "", append([]string{"explain", "--id", "N"}, args...)...)
 	if code != exitUsage || !strings.Contains(wrong, "none of the 3 records read is such an event; there is n") {
 		t.Errorf("exit code %d: %s", code, wrong)

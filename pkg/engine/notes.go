@@ -69,7 +69,7 @@ func which(le *laneEvent) string {
 	if kind == "" {
 		return what
 	}
-	if !name.Nullish() && name.Text() != "" {
+	if name.Kind() == event.String && name.Text() != "" {
 		kind += fmt.Sprintf(" %q", destination.Cut(name.Text(), 60))
 	}
 	return what + " (" + destination.Cut(kind, 100) + ")"

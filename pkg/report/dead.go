@@ -133,6 +133,12 @@ func number(n int) string {
 
 // RedrivePlan writes what a redrive would send.
 func RedrivePlan(w io.Writer, of string, p *run.Plan) error {
+	if e := p.Earlier; e != nil {
+		_, err := fmt.Fprintf(w,
+			"redrive of run %s: these dead letters were sent again already, by run %s: nothing would be "+
+				"sent; `fanfold redrive %s` sends those that were refused then\n", of, e.Run, e.Run)
+		return err
+	}
 	fmt.Fprintf(w, "redrive of run %s: nothing was sent; %s read\n", of, Count(p.Read, "dead letter"))
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\twould send\tnot sent\trejected\trequests\tbytes\ttime\t")
@@ -148,6 +154,7 @@ func RedrivePlan(w io.Writer, of string, p *run.Plan) error {
 		return err
 	}
 	for _, l := range p.Destinations {
+		liveText(w, l)
 		for _, k := range sortedKeys(l.Skipped) {
 			fmt.Fprintf(w, "%s: not sent %d: %s, like %s\n", l.Name, l.Skipped[k].N, k,
 				destination.Cut(l.Skipped[k].Example.Detail, 200))

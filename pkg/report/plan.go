@@ -164,14 +164,7 @@ func planLane(w io.Writer, l *run.PlannedLane, prices map[string]Price) {
 	for _, k := range sortedKeys(l.Rejected) {
 		fmt.Fprintf(w, "%s: rejected %d: %s%s\n", l.Name, l.Rejected[k].N, k, like(where(l.Rejected[k].Example)))
 	}
-	for _, k := range sortedKeys(l.Live) {
-		fmt.Fprintf(w, "%s: %d deliveries of events of more than a day ago: %s %s (%s)\n", l.Name, l.Live[k].N, k,
-			l.Live[k].Does, l.Live[k].Docs)
-	}
-	if len(l.Live) > 0 && !l.Asked {
-		fmt.Fprintf(w, "%s: forward stops before the first of these, unless it is said that they are meant: "+
-			"--trigger-live %s\n", l.Name, l.Name)
-	}
+	liveText(w, l)
 	if l.Skipped[string(destination.TooOld)].N+l.Skipped[string(destination.TooNew)].N > 0 {
 		for _, win := range l.Windows {
 			fmt.Fprintf(w, "%s: %s\n", l.Name, windowText(win))
@@ -203,6 +196,18 @@ func planEarlier(w io.Writer, p *run.Plan) {
 	default:
 		fmt.Fprintf(w, "run %s of this command is not finished: forward would go on where it is "+
 			"(fanfold runs show %s)\n", e.Run, e.Run)
+	}
+}
+
+// liveText says what events of long ago start at a partner.
+func liveText(w io.Writer, l *run.PlannedLane) {
+	for _, k := range sortedKeys(l.Live) {
+		fmt.Fprintf(w, "%s: %d deliveries of events of more than a day ago: %s %s (%s)\n", l.Name, l.Live[k].N, k,
+			l.Live[k].Does, l.Live[k].Docs)
+	}
+	if len(l.Live) > 0 && !l.Asked {
+		fmt.Fprintf(w, "%s: forward stops before the first of these, unless it is said that they are meant: "+
+			"--trigger-live %s\n", l.Name, l.Name)
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
+	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
@@ -53,7 +55,7 @@ func letterOf(v event.Value) Letter {
 
 // became tells of each explanation what became of the event in the run in a folder. src is the
 // input as it is today.
-func (w *World) became(ctx context.Context, dir string, src source.Source, list []*Explanation) error {
+func (w *World) became(ctx context.Context, j *Job, dir string, src source.Source, list []*Explanation) error {
 	s, err := Standing(dir)
 	if err != nil {
 		return err
@@ -69,6 +71,10 @@ func (w *World) became(ctx context.Context, dir string, src source.Source, list 
 	if of != nil {
 		defer func() { _ = of.Close() }() // nothing was written
 	}
+	doubts, err := w.doubts(j, dir, s)
+	if err != nil {
+		return err
+	}
 	for i := range s.Destinations {
 		d := &s.Destinations[i]
 		letters, err := lettersFor(ctx, dir, d.Name, list)
@@ -83,8 +89,8 @@ func (w *World) became(ctx context.Context, dir string, src source.Source, list 
 			b := &Became{Run: s.Run, Letters: letters[x]}
 			x.Destinations[k].Became = b
 			b.tell(s, d, of, src, x)
-			if b.Outcome == "delivered" && len(b.Letters) == 0 && !x.Destinations[k].sent() {
-				b.Outcome, b.Says = "not sent", "the run has settled it without sending anything, as above"
+			if len(b.Letters) == 0 && (b.Outcome == "delivered" || b.Outcome == "pending") {
+				b.doubt(x.Destinations[k], doubts[d.Name])
 			}
 		}
 	}
@@ -96,6 +102,60 @@ func (w *World) became(ctx context.Context, dir string, src source.Source, list 
 		}
 	}
 	return nil
+}
+
+// doubts are why what a job makes of events today says nothing of what a run has made of them, by
+// destination: the run was of another configuration.
+func (w *World) doubts(j *Job, dir string, s *engine.Summary) (map[string]string, error) {
+	why := map[string]string{}
+	kept, err := readIdentity(dir)
+	meta, shown, wrong := j.identity(w.Redact)
+	if wrong != nil {
+		return nil, wrong
+	}
+	for i, d := range meta.Destinations {
+		switch {
+		case err != nil:
+			why[d.Name] = "the run does not say what its configuration was"
+		case kept.Input != hashOf(meta.input()):
+			why[d.Name] = "the run has read or selected something else: " +
+				strings.Join(inputsThatDiffer(kept.Identity, shown), ", ")
+		case j.Input.Bounds.Relative:
+			why[d.Name] = "the range of times is another one every time"
+		case kept.Transform != hashOf(meta.Transform):
+			why[d.Name] = "the run had another transform"
+		case kept.Destinations[d.Name].All != hashOf(d):
+			old, _ := kept.destination(d.Name)
+			keys, _ := keysThatDiffer(old, shown.Destinations[i])
+			why[d.Name] = "the run had another configuration of " + d.Name
+			if len(keys) > 0 {
+				why[d.Name] += ": " + strings.Join(keys, ", ")
+			}
+		case len(s.Continued) > 0:
+			why[d.Name] = "the configuration was changed in the middle of the run"
+		}
+	}
+	return why, nil
+}
+
+// doubt takes back what would be said of an event that the run has settled where today's gates do not
+// say what the run has made of it.
+func (b *Became) doubt(l *ExplainedLane, why string) {
+	if why != "" {
+		b.Outcome, b.Says = "unknown", "it is none of the run's dead letters, and "+why
+		return
+	}
+	if b.Outcome != "delivered" || l.sent() {
+		return
+	}
+	b.Outcome, b.Says = "not sent", "the run has settled it without sending anything, as above"
+	for _, s := range l.Shown {
+		switch r := s.Settled.Reason; r {
+		case destination.Suppressed, destination.NoConsent, destination.TooOld, destination.TooNew:
+			b.Outcome, b.Says = "unknown", fmt.Sprintf("the run has settled it, and it is no dead letter; whether it was %s then, too, "+
+				"is not kept", r)
+		}
+	}
 }
 
 // lettersFor are the dead letters of a destination that are of one of the events.
@@ -183,10 +243,12 @@ func (b *Became) above(state *journal.State, x *Explanation, at source.Position)
 // know the object, or other bytes under its name.
 func positionIn(objects []source.Object, today *source.Manifest, at source.Position) (source.Position, bool) {
 	now := today.At(int(at.Object))
-	for i, o := range objects {
-		if o.Name == now.Name && o.Fingerprint == now.Fingerprint {
-			at.Object = uint32(i)
-			return at, true
+	for _, named := range []bool{true, false} { // a file that was rotated has another name
+		for i, o := range objects {
+			if (o.Name == now.Name || !named) && o.Fingerprint == now.Fingerprint {
+				at.Object = uint32(i)
+				return at, true
+			}
 		}
 	}
 	return at, false

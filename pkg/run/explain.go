@@ -140,7 +140,7 @@ func (w *World) Explain(ctx context.Context, j *Job, q *Question, dir string) (*
 		return nil, err
 	}
 	if q.Run != "" {
-		if err := w.became(ctx, q.Run, e.lanes[0].src, e.answers.Explanations); err != nil {
+		if err := w.became(ctx, j, q.Run, e.lanes[0].src, e.answers.Explanations); err != nil {
 			return nil, err
 		}
 	}
@@ -313,7 +313,7 @@ func (e *explainer) common(x *Explanation, r *selection.Record, ev *event.Event)
 
 // nameIn is what a track call is about, and the type of any other.
 func nameIn(ev *event.Event) string {
-	if name := ev.Name(); !name.Nullish() && name.Text() != "" {
+	if name := ev.Name(); name.Kind() == event.String && name.Text() != "" {
 		return name.Text()
 	}
 	return ev.TypeValue().Text()
