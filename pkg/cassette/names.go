@@ -246,6 +246,12 @@ func noSecret(v string) bool {
 	case "bearer", "basic", "digest", "negotiate": // the scheme, and no token
 		return true
 	}
+	if len(v) > 6 && strings.EqualFold(v[:4], "your") && strings.IndexByte(" _-", v[4]) >= 0 { // what to put there
+		return true
+	}
+	if v[0] == '$' && v != "$" && strings.Trim(v[1:], "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") == "" && v[1] > '9' {
+		return true // a variable of a shell
+	}
 	if v[0] == '_' && !hasDigit(v) && len(v) < 40 && strings.IndexFunc(v, notOfName) < 0 { // of a program
 		return true
 	}
@@ -280,6 +286,9 @@ func isVersion(v string) bool {
 	return len(v) < 24
 }
 
+// called is a call of a function with names.
+var called = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*\([A-Za-z_.]*\)?$`)
+
 // isCode tells names and calls of programs from values that stand without quotes.
 func isCode(v string) bool {
 	switch v {
@@ -289,6 +298,9 @@ func isCode(v string) bool {
 	if name, index, ok := strings.Cut(strings.TrimRight(v, ")"), "["); ok && strings.HasSuffix(index, "]") &&
 		digitsOnly(index[:len(index)-1]) && !hasDigit(name) {
 		return true // an element of a list
+	}
+	if strings.Contains(v, "?.") || called.MatchString(v) {
+		return true
 	}
 	return !hasDigit(v) && strings.ContainsAny(v, "._(){}[]$*") && !strings.ContainsAny(v, "!@#%^+~")
 }
