@@ -145,6 +145,11 @@ func (a *app) showConfig() error {
 		for k, n := range d.Written {
 			body[k] = n
 		}
+		if d.Described != nil {
+			body["api"] = d.Described
+		} else if d.Description != "" {
+			body["api"] = d.Description
+		}
 		dests[d.Name] = body
 	}
 	out := map[string]any{"destinations": dests}

@@ -29,8 +29,9 @@ func (a *app) destinationsCommand() *cobra.Command {
 	choiceP(list.Flags(), &listForm, "output", "o", "json is one array", "text", "json")
 	show := &cobra.Command{
 		Use: "show SLUG|NAME", Args: cobra.ExactArgs(1),
-		Short: "Show a destination's settings, actions, mappings and limits with their sources; NAME is one of type http in " +
-			"fanfold.yaml",
+		Short: "Show a destination's settings, actions, mappings and limits with their sources",
+		Long: `show prints what is known of a destination of the catalogue, or, with its NAME, of one of
+type http that fanfold.yaml describes.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			d, err := a.shown(args[0])
 			if err != nil {

@@ -19,7 +19,8 @@ func (a *app) destinationTestCommand() *cobra.Command {
 	var update bool
 	c := &cobra.Command{
 		Use: "test FILE", Short: "Test the description of an HTTP API with its cases", Args: cobra.ExactArgs(1),
-		Long: `test holds the description in FILE (` + "`api: FILE`" + ` of a destination of type http) against the cases beside it, as
+		Long: `test holds the description in FILE (` + "`api: FILE`" +
+			` of a destination of type http) against the cases beside it, as
 the catalogue is tested, without an account and without a network: OWN.cases.yaml has events and answers, OWN.requests.jsonl
 what is sent for them and what becomes of each, and OWN.contract.yaml what the API asks of requests. Refused credentials,
 rate limits, requests and events that are too large, events of nobody and of people who opted out are tested without being

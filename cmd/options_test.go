@@ -33,7 +33,8 @@ var nonsense = []string{
 // sense is a value of each option that is right for some destination and is not its
 // default.
 var sense = map[string]string{
-	"presets": "all", "order": "user", "filter": `'type = "track"'`, "rate": "1/h", "concurrency": "1", "batch_events": "1", "batch_bytes": "1000",
+	"presets": "all", "order": "user", "filter": `'type = "track"'`,
+	"rate": "1/h", "concurrency": "1", "batch_events": "1", "batch_bytes": "1000",
 	"compression": "none", "timeout": "7s", "base_url": "http://127.0.0.1:9/x", "retry": "{attempts: 3}",
 	"in_doubt":        "hold",
 	"trigger_live":    "true",
@@ -134,7 +135,8 @@ var wrongFlags = map[string][]string{
 	"trigger-live": {"nobody", "stdout"},
 	"opt":          {"file", "file.rate", "nobody.rate=1/s", "file.nothing=1", "file.rate=", "file.rate=NaN/s"},
 	"pace":         {"walking", "real"}, "max-errors": {"-1", "many", "1e3"},
-	"rehearse": {"maybe"}, "fresh": {"maybe"}, "continue": {"maybe"}, "allow-empty": {"maybe"}, "follow": {"maybe"}, "poll": {"often", "1ms", "-1s"}, "output": {"xml", ""},
+	"rehearse": {"maybe"}, "fresh": {"maybe"}, "continue": {"maybe"}, "allow-empty": {"maybe"}, "follow": {"maybe"},
+	"poll": {"often", "1ms", "-1s"}, "output": {"xml", ""},
 	"progress":         {"often", "AUTO"},
 	"memory":           {"lots", "-1MiB", "0", "NaN", "Inf", "1e30GiB", "NaNGiB", "1e400", "1 2GiB"},
 	"spool":            {"lots", "-1GiB", "0", "NaN", "Inf", "1e30GiB"},
@@ -229,7 +231,8 @@ tests: [{name: n, event: {type: track, event: E, messageId: m, userId: u}, expec
 		"destinations test": {"../docs/examples/statsig.yaml"}, "eval": {"--filter",
 			"type = null"}, "generate": {"--to", os.DevNull},
 		"help": {"config"}, "import": {}, "import rudderstack": {in}, "import segment": {in},
-		"runs": {}, "runs list": {}, "runs show": {"latest"}, "runs dead": {"latest"}, "report": {"latest"}, "top": {"latest"},
+		"runs": {}, "runs list": {}, "runs show": {"latest"}, "runs dead": {"latest"}, "report": {"latest"},
+		"top":     {"latest"},
 		"runs rm": {"nobody"}, "runs prune": {"--older-than", "10000d"},
 		"sink": {}, "version": {}, "write-completions": {filepath.Join(in,
 			"nowhere")}, "man": {filepath.Join(in, "nowhere")}, "": {},

@@ -71,7 +71,8 @@ func TestReadmeNamesWhoKeepsOrder(t *testing.T) {
 		}
 	}
 	slices.Sort(keep)
-	if row := "| " + strings.Join(keep, ", ") + " | a user's events arrive in their order |"; !strings.Contains(string(text),
+	if row := "| " + strings.Join(keep, ", ") +
+		" | a user's events arrive in their order |"; !strings.Contains(string(text),
 		row) {
 		t.Errorf("README.md has no row\n%s", row)
 	}

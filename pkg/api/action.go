@@ -19,7 +19,8 @@ import (
 
 // ActionKeys are those of an action, in the order of the documentation.
 func ActionKeys() []string {
-	return []string{"action", "name", "doc", "enabled", "subscribe", "method", "path", "headers", "mapping", "types", "required",
+	return []string{"action", "name", "doc", "enabled", "subscribe", "method", "path", "headers", "mapping", "types",
+		"required",
 		"one_of", "body", "encoding", "content_type", "batch", "event_bytes", "success", "retry_on", "reject_on", "results"}
 }
 
@@ -172,7 +173,8 @@ func (a *action) mapping() (whole bool) {
 
 // typeNames are what a field may be said to be.
 func typeNames() map[string]mapping.Type {
-	return map[string]mapping.Type{"text": mapping.TypeString, "number": mapping.TypeNumber, "integer": mapping.TypeInteger,
+	return map[string]mapping.Type{"text": mapping.TypeString, "number": mapping.TypeNumber,
+		"integer": mapping.TypeInteger,
 		"boolean": mapping.TypeBoolean, "time": mapping.TypeDatetime, "object": mapping.TypeObject, "any": mapping.TypeAny}
 }
 
@@ -225,7 +227,8 @@ func (a *action) path(item *yaml.Node) string {
 	a.use(t)
 	plain := t.filled(func(string) string { return "x" })
 	u, err := url.Parse(plain)
-	if err != nil || !strings.HasPrefix(plain, "/") || u.Host != "" || u.Fragment != "" || strings.ContainsAny(plain, "#\\ ") ||
+	if err != nil || !strings.HasPrefix(plain, "/") || u.Host != "" || u.Fragment != "" ||
+		strings.ContainsAny(plain, "#\\ ") ||
 		slices.ContainsFunc(strings.Split(u.Path, "/"), func(s string) bool { return s == "." || s == ".." }) {
 		a.add(n, "path has to begin with / and to stand below base_url, like /users/{{userId}}/events")
 		return "/"
@@ -383,7 +386,8 @@ func (a *action) readBatch(n *yaml.Node, content body.Node) (whole body.Node, li
 		return body.Lines(content), true
 	}
 	var doc yaml.Node // JSON is YAML
-	if err := yaml.Unmarshal([]byte(open+`"{{items}}"`+end), &doc); err != nil || len(doc.Content) == 0 || sep != "" && sep != "," {
+	if err := yaml.Unmarshal([]byte(open+`"{{items}}"`+end), &doc); err != nil || len(doc.Content) == 0 ||
+		sep != "" && sep != "," {
 		a.add(n, "batch: open and close have to be JSON around the events of a list, with , between these: envelope says it "+
 			"in YAML")
 		return body.Items(content), false

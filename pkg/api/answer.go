@@ -107,35 +107,36 @@ func (a *action) status(n *yaml.Node) (status int, ok bool) {
 // described reads an answer that is known by its body.
 func (a *action) described(n *yaml.Node) destination.Success {
 	s := destination.Success{Docs: a.r.docs}
-	a.r.table(n, a.what+": success", []string{"status", "text", "json", "has", "counts"}, func(key string, _, v *yaml.Node) {
-		switch key {
-		case "status":
-			if status, ok := a.status(v); ok {
-				s.Status = []int{status}
-			}
-		case "text":
-			s.Text = a.r.text(v, key)
-		case "json":
-			a.r.table(v, "json", nil, func(path string, _, v *yaml.Node) {
-				var is any
-				if err := v.Decode(&is); err != nil {
-					a.add(v, "success: %v", err)
+	a.r.table(n, a.what+": success", []string{"status", "text", "json", "has", "counts"},
+		func(key string, _, v *yaml.Node) {
+			switch key {
+			case "status":
+				if status, ok := a.status(v); ok {
+					s.Status = []int{status}
 				}
-				switch is.(type) {
-				case bool, int, string:
-					s.Members = append(s.Members, destination.Is(dotted(path), is))
-				default:
-					a.add(v, "success: %s has to be a text, a whole number, or true or false", path)
+			case "text":
+				s.Text = a.r.text(v, key)
+			case "json":
+				a.r.table(v, "json", nil, func(path string, _, v *yaml.Node) {
+					var is any
+					if err := v.Decode(&is); err != nil {
+						a.add(v, "success: %v", err)
+					}
+					switch is.(type) {
+					case bool, int, string:
+						s.Members = append(s.Members, destination.Is(dotted(path), is))
+					default:
+						a.add(v, "success: %s has to be a text, a whole number, or true or false", path)
+					}
+				})
+			case "has":
+				for _, path := range a.r.texts(v, key) {
+					s.Members = append(s.Members, destination.Member{Path: dotted(path)})
 				}
-			})
-		case "has":
-			for _, path := range a.r.texts(v, key) {
-				s.Members = append(s.Members, destination.Member{Path: dotted(path)})
+			case "counts":
+				s.Members = append(s.Members, destination.Counts(dotted(a.r.text(v, key))))
 			}
-		case "counts":
-			s.Members = append(s.Members, destination.Counts(dotted(a.r.text(v, key))))
-		}
-	})
+		})
 	s.Any = s.Text == "" && len(s.Members) == 0
 	return s
 }
@@ -152,7 +153,8 @@ func dotted(path string) string {
 // name are taken, whatever the answer's status.
 func (a *action) results(d *destination.Declared, n *yaml.Node) (othersTaken bool) {
 	m := map[string]string{}
-	a.r.table(n, a.what+": results", []string{"by", "list", "index", "id", "pointer", "status", "message", "item", "others"},
+	a.r.table(n, a.what+": results", []string{"by", "list", "index", "id", "pointer", "status", "message", "item",
+		"others"},
 		func(key string, _, v *yaml.Node) { m[key] = dotted(a.r.text(v, key)) })
 	by := m["by"]
 	needs := map[string]string{"index": "index", "id": "id", "pointer": "pointer", "position": "status"}
@@ -198,32 +200,33 @@ func (a *action) results(d *destination.Declared, n *yaml.Node) (othersTaken boo
 
 // limits reads what the API documents.
 func (r *reader) limits(n *yaml.Node) (l destination.Limits) {
-	r.table(n, "limits", []string{"rate", "concurrency", "gzip", "window", "event_bytes"}, func(key string, _, v *yaml.Node) {
-		switch key {
-		case "rate":
-			for _, text := range r.texts(v, key) {
-				rate, err := destination.ParseRate(text)
-				if err != nil || rate == nil {
-					r.add(v, "limits: rate has to be like 50/s, 1000/m, 100events/s or 20MB/s, not %q", cut(text))
-					continue
+	r.table(n, "limits", []string{"rate", "concurrency", "gzip", "window", "event_bytes"},
+		func(key string, _, v *yaml.Node) {
+			switch key {
+			case "rate":
+				for _, text := range r.texts(v, key) {
+					rate, err := destination.ParseRate(text)
+					if err != nil || rate == nil {
+						r.add(v, "limits: rate has to be like 50/s, 1000/m, 100events/s or 20MB/s, not %q", cut(text))
+						continue
+					}
+					rate.Docs = r.docs
+					l.Rates = append(l.Rates, *rate)
 				}
-				rate.Docs = r.docs
-				l.Rates = append(l.Rates, *rate)
+			case "concurrency":
+				l.Concurrency = r.cap("limits: concurrency", v)
+			case "event_bytes":
+				l.EventBytes = r.cap("limits: event_bytes", v)
+			case "gzip":
+				if l.Gzip = (destination.Cap{Docs: r.docs}); v.Value == "true" {
+					l.Gzip.N = 1
+				} else if v.Value != "false" {
+					r.add(v, "limits: gzip has to be true or false, not %q", cut(v.Value))
+				}
+			case "window":
+				l.Window = r.window(v)
 			}
-		case "concurrency":
-			l.Concurrency = r.cap("limits: concurrency", v)
-		case "event_bytes":
-			l.EventBytes = r.cap("limits: event_bytes", v)
-		case "gzip":
-			if l.Gzip = (destination.Cap{Docs: r.docs}); v.Value == "true" {
-				l.Gzip.N = 1
-			} else if v.Value != "false" {
-				r.add(v, "limits: gzip has to be true or false, not %q", cut(v.Value))
-			}
-		case "window":
-			l.Window = r.window(v)
-		}
-	})
+		})
 	return l
 }
 

@@ -323,7 +323,8 @@ func headerName(name string) string {
 		return "no header can have this name: letters, digits and - are what names are made of"
 	case key == "Content-Type":
 		return "content_type says what the type of the body is"
-	case slices.Contains([]string{"Host", "Content-Length", "Transfer-Encoding", "Connection", "Content-Encoding", "Upgrade",
+	case slices.Contains([]string{"Host", "Content-Length", "Transfer-Encoding", "Connection", "Content-Encoding",
+		"Upgrade",
 		"Trailer", "Te", "Keep-Alive", "Proxy-Connection"}, key):
 		return "this header is not the description's to say: the connection has its own"
 	}

@@ -92,7 +92,8 @@ func (p *partner) send(t testing.TB, s destination.Sender, events ...string) (re
 }
 
 func event(id string, properties any) string {
-	data, err := json.Marshal(map[string]any{"type": "track", "event": "Plan Upgraded", "messageId": id, "userId": "u-" + id,
+	data, err := json.Marshal(map[string]any{"type": "track", "event": "Plan Upgraded", "messageId": id,
+		"userId":    "u-" + id,
 		"timestamp": "2024-05-31T10:00:00Z", "properties": properties})
 	if err != nil {
 		panic(err)
@@ -131,6 +132,8 @@ func TestRequests(t *testing.T) {
 			`POST https://api.own.example/v1/e {"v":2,"data":{"list":[{"n":1}]}}`},
 		{"an envelope as texts", `{path: /e, batch: {open: '{"v":2,"list":[', sep: ',', close: ']}'}, mapping: {n: 1}}`,
 			`POST https://api.own.example/v1/e {"v":2,"list":[{"n":1}]}`},
+		{"a setting in the path, an id in a header", `{path: '/{{settings.project}}/e', headers: {X-Id: "{{insert_id}}"}, mapping: {n: 1}}`,
+			`POST https://api.own.example/v1/p%2F1/e {"n":1}`},
 		{"braces in a path", `{path: '/a{b}', mapping: {n: 1}}`, `POST https://api.own.example/v1/a%7Bb%7D {"n":1}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -139,7 +142,8 @@ func TestRequests(t *testing.T) {
 			if !strings.HasPrefix(action, "{") {
 				action = "{" + action + "}"
 			}
-			s := opened(t, head+"actions:\n  - {action: send, subscribe: 'type = \"track\"', "+action[1:]+"\n", nil)
+			s := opened(t, head+"settings: {project: {default: p/1}}\nactions:\n  - {action: send, subscribe: 'type = \"track\"', "+
+				action[1:]+"\n", nil)
 			if got := p.send(t, s, one); len(p.sent) != 1 || p.sent[0] != c.want || got[0] != "delivered" {
 				t.Errorf("%v\n%s\nwant\n%s", got, strings.Join(p.sent, "\n"), c.want)
 			}
@@ -157,8 +161,10 @@ func TestHostileValues(t *testing.T) {
     headers: {X-V: "{{v}}"}
     mapping: {v: {"@path": $.properties.v}, rest: "{{properties.v}}"}
 `, nil)
-	for _, v := range []any{"..", ".", "", "../../admin", "//evil.example/", "@evil.example", "https://evil.example", "a/b?c#d",
-		"%2e%2e", "%2F", "a\r\nX-Evil: 1", "a\nb", "\x00", "\u2028", "größe 😀", strings.Repeat("x", 1<<20), "{{v}}", "{v}", "{settings.a}",
+	for _, v := range []any{"..", ".", "", "../../admin", "//evil.example/", "@evil.example", "https://evil.example",
+		"a/b?c#d",
+		"%2e%2e", "%2F", "a\r\nX-Evil: 1", "a\nb", "\x00", "\u2028", "größe 😀", strings.Repeat("x", 1<<20), "{{v}}", "{v}",
+		"{settings.a}",
 		nil, 12, true, []any{"a"}, map[string]any{"a": 1}, "\\..\\", ";", "a b", "\u202e"} {
 		var p partner
 		got := p.send(t, s, event("1", map[string]any{"v": v}))
@@ -186,9 +192,11 @@ func TestAnswers(t *testing.T) {
 		{"a status that was not named", "success: [202]", "200 {}", "retry unexpected"},
 		{"one that was", "success: [200, 202]", "202 x", "delivered"},
 		{"a login page", "success: {status: 200, json: {ok: true}}", "200 <html>", "retry unexpected"},
-		{"what was asked for", "success: {status: 200, json: {ok: true}, has: [data.id]}", `200 {"ok":true,"data":{"id":"x"}}`,
+		{"what was asked for", "success: {status: 200, json: {ok: true}, has: [data.id]}",
+			`200 {"ok":true,"data":{"id":"x"}}`,
 			"delivered"},
-		{"without a member", "success: {status: 200, json: {ok: true}, has: [data.id]}", `200 {"ok":true}`, "retry unexpected"},
+		{"without a member", "success: {status: 200, json: {ok: true}, has: [data.id]}", `200 {"ok":true}`,
+			"retry unexpected"},
 		{"a count", batch + "success: {counts: taken}", `200 {"taken":3}`, "delivered"},
 		{"too small a count", batch + "success: {counts: taken}", `200 {"taken":2}`, "retry unexpected"},
 		{"the usual", "", "500 ", "retry unavailable"}, {"the usual no", "", "400 no", "rejected refused"},
@@ -199,22 +207,29 @@ func TestAnswers(t *testing.T) {
 		{"and rates", "reject_on: [4xx]", "429 no", "retry rate_limited"},
 		{"unless they are named", "reject_on: [401]", "401 no", "rejected refused"},
 		{"a redirection", "", "302 ", "rejected refused"},
-		{"by index", batch + "results: {by: index, list: errors, index: i, message: why}", `200 {"errors":[{"i":1,"why":"x"}]}`,
+		{"by index", batch + "results: {by: index, list: errors, index: i, message: why}",
+			`200 {"errors":[{"i":1,"why":"x"}]}`,
 			"delivered|rejected refused|delivered"},
-		{"by index, as a pointer", batch + "results: {by: index, list: /a/errors, index: /i}", `200 {"a":{"errors":[{"i":2}]}}`,
+		{"by index, as a pointer", batch + "results: {by: index, list: /a/errors, index: /i}",
+			`200 {"a":{"errors":[{"i":2}]}}`,
 			"delivered|delivered|rejected refused"},
 		{"by id", batch + "results: {by: id, list: errors, id: id, item: id}", `200 {"errors":[{"id":"c"}]}`,
 			"delivered|delivered|rejected refused"},
-		{"by pointer", batch + "results: {by: pointer, list: errors, pointer: at, others: taken}", `400 {"errors":[{"at":"/0/x"}]}`,
+		{"by pointer", batch + "results: {by: pointer, list: errors, pointer: at, others: taken}",
+			`400 {"errors":[{"at":"/0/x"}]}`,
 			"rejected refused|delivered|delivered"},
 		{"by position", batch + "results: {by: position, list: r, status: s}", `200 {"r":[{"s":200},{"s":429},{"s":400}]}`,
 			"delivered|retry rate_limited|rejected refused"},
-		{"a list that is none", batch + "results: {by: index, list: errors, index: i}", `200 {"errors":{"i":1}}`, "delivered"},
+		{"a list that is none", batch + "results: {by: index, list: errors, index: i}", `200 {"errors":{"i":1}}`,
+			"delivered"},
 		{"an index that leads nowhere", batch + "results: {by: index, list: errors, index: i}", `200 {"errors":[{"i":99}]}`,
 			"delivered"},
-		{"a negative one", batch + "results: {by: index, list: errors, index: i}", `400 {"errors":[{"i":-1}]}`, "rejected refused"},
-		{"no index at all", batch + "results: {by: index, list: errors, index: x.y.z}", `400 {"errors":[{"i":1}]}`, "rejected refused"},
-		{"an id of nobody", batch + "results: {by: id, list: errors, id: id}", `400 {"errors":[{"id":"zzz"}]}`, "rejected refused"},
+		{"a negative one", batch + "results: {by: index, list: errors, index: i}", `400 {"errors":[{"i":-1}]}`,
+			"rejected refused"},
+		{"no index at all", batch + "results: {by: index, list: errors, index: x.y.z}", `400 {"errors":[{"i":1}]}`,
+			"rejected refused"},
+		{"an id of nobody", batch + "results: {by: id, list: errors, id: id}", `400 {"errors":[{"id":"zzz"}]}`,
+			"rejected refused"},
 		{"positions of others", batch + "results: {by: position, list: r, status: s}", `200 {"r":[{"s":200}]}`, "delivered"},
 		{"no JSON", batch + "results: {by: index, list: errors, index: i}", "400 <html>", "rejected refused"},
 		{"invalid UTF-8", "success: {has: [a]}", "200 {\"b\":\"\xff\"}", "retry unexpected"},
@@ -257,7 +272,8 @@ func TestAuth(t *testing.T) {
 		{"bearer", head + one, map[string]any{"auth.bearer": "sesame-1"}, "Authorization", "Bearer sesame-1"},
 		{"basic", head + one, map[string]any{"auth.basic.user": "me", "auth.basic.password": "sesame-1"}, "Authorization",
 			"Basic bWU6c2VzYW1lLTE="},
-		{"header", head + one, map[string]any{"auth.header.name": "X-Key", "auth.header.value": "sesame-1"}, "X-Key", "sesame-1"},
+		{"header", head + one, map[string]any{"auth.header.name": "X-Key", "auth.header.value": "sesame-1"}, "X-Key",
+			"sesame-1"},
 		{"query", head + one, map[string]any{"auth.query.name": "key", "auth.query.value": "sesame-1"}, "", "key=sesame-1"},
 		{"hmac", head + one, map[string]any{"auth.hmac.secret": "sesame-1"}, "X-Signature",
 			"HMAC"},
@@ -287,7 +303,8 @@ func TestAuth(t *testing.T) {
 				t.Errorf("%s: %q, want %q", c.header, got, c.want)
 			}
 			hidden := strings.Join(append(s.Plan().Secrets, s.Plan().Auth.Secrets()...), "\n")
-			if _, secret := c.settings["auth.bearer"]; (secret || c.settings["k"] != nil) && !strings.Contains(hidden, "sesame-1") {
+			if _, secret := c.settings["auth.bearer"]; (secret || c.settings["k"] != nil) &&
+				!strings.Contains(hidden, "sesame-1") {
 				t.Errorf("the secret is none: %q", hidden)
 			}
 		})
@@ -337,7 +354,8 @@ actions:
 // TestSecretsStayOutOfSight: a secret stands where nothing shows it, or not at all.
 func TestSecretsStayOutOfSight(t *testing.T) {
 	for _, action := range []string{"path: '/{{settings.k}}'", "path: /, headers: {X-Key: '{{settings.k}}'}"} {
-		_, problems := read(t, head+"settings: {k: {secret: true}}\nactions:\n  - {action: send, subscribe: 'type = \"track\"', "+
+		_, problems := read(t, head+
+			"settings: {k: {secret: true}}\nactions:\n  - {action: send, subscribe: 'type = \"track\"', "+
 			action+"}\n")
 		if len(problems) != 1 || !strings.Contains(problems[0].Msg, "secret") {
 			t.Errorf("%s: %v", action, problems)
@@ -363,10 +381,14 @@ func TestHostIsOfSettings(t *testing.T) {
 // FuzzRead: no description breaks the reader, and one without problems can be opened and
 // asked about an event.
 func FuzzRead(f *testing.F) {
-	f.Add(head + "actions:\n  - {action: a, subscribe: 'type = \"track\"', path: '/{{x}}', mapping: {x: 1}, body: {y: ['{{x}}']}}\n")
-	f.Add(head + "settings: {k: {secret: true}}\nauth: {header: {name: X, value: '{{settings.k}}'}}\nactions:\n  - {action: a, " +
-		"subscribe: 'type = \"track\"', path: /, batch: {envelope: {a: '{{items}}'}, events: 1}, results: {by: id, list: e, id: i}}\n")
-	f.Add(head + "limits: {rate: [1/s, 2MB/s], window: {past: 3d}}\nactions: [{action: a, subscribe: 'type != null', path: /, " +
+	f.Add(head + "actions:\n  - {action: a, subscribe: 'type = \"track\"', path: '/{{x}}', mapping: {x: 1}, body: {y: " +
+		"['{{x}}']}}\n")
+	f.Add(head + "settings: {k: {secret: true}}\nauth: {header: {name: X, value: '{{settings.k}}'}}\nactions:\n" +
+		"  - {action: a, " +
+		"subscribe: 'type = \"track\"', path: /, batch: {envelope: {a: '{{items}}'}, events: 1}, results: {by: id, list: " +
+		"e, id: i}}\n")
+	f.Add(head + "limits: {rate: [1/s, 2MB/s], window: {past: 3d}}\n" +
+		"actions: [{action: a, subscribe: 'type != null', path: /, " +
 		"mapping: {'@path': $.x}, encoding: form, success: [{json: {a: 1}, has: b}], reject_on: 4xx}]\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		var doc yaml.Node

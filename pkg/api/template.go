@@ -149,8 +149,9 @@ func (s *scope) check(t template, open bool) error {
 // use notes the fields that a template takes.
 func (s *scope) use(t template) {
 	for _, name := range t.names() {
-		root, _, _ := strings.Cut(name, ".")
-		s.used = append(s.used, root)
+		if root, _, _ := strings.Cut(name, "."); slices.Contains(s.fields, root) {
+			s.used = append(s.used, root)
+		}
 	}
 }
 

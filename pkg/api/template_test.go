@@ -7,7 +7,8 @@ import (
 
 // FuzzTemplate: a template is refused or read, and what is read stands for the same text.
 func FuzzTemplate(f *testing.F) {
-	for _, text := range []string{"", "a", "{{a}}", "{{ a.b }}/x", "{{settings.k}}", "{{", "}}", "{{}}", "{{{a}}}", "{{a}}}}", "{a}",
+	for _, text := range []string{"", "a", "{{a}}", "{{ a.b }}/x", "{{settings.k}}", "{{", "}}", "{{}}", "{{{a}}}",
+		"{{a}}}}", "{a}",
 		"{{a\n}}", "{{\x00}}", "ä{{ö}}"} {
 		f.Add(text)
 	}

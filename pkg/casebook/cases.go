@@ -212,7 +212,7 @@ func Read(text, requests []byte, shared map[string]string) (f *File, list []*Cas
 	f = new(File)
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
-	if err := d.Decode(f); err != nil {
+	if err = d.Decode(f); err != nil {
 		return nil, nil, fmt.Errorf("reading the cases: %w", err)
 	}
 	want, err := expectations(requests)

@@ -73,6 +73,7 @@ func (w *World) readAPI(f *File, d *Destination, body *yaml.Node, p *problems) (
 		delete(d.Written, "base_url")
 		delete(d.Written, "actions")
 	}
+	d.Described = n
 	own, wrong := api.Read(n, d.Name)
 	for _, one := range wrong {
 		p.add(one.Line, "%s: %w", d.Name, one)

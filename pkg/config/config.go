@@ -87,6 +87,8 @@ type Destination struct {
 	Notes []string
 	// Own is the destination that the user describes; nil: it is the catalogue's.
 	Own *destination.Destination
+	// Described is its description where that stands in the configuration.
+	Described *yaml.Node
 	// Description is the file in which it is described; "": there is none of its own.
 	Description string
 
