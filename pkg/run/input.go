@@ -156,6 +156,9 @@ func (r *Run) openSource(ctx context.Context) error {
 	if err = r.passRefused(r.input.Refused()); err != nil {
 		return err
 	}
+	if err = r.takeBack(r.input.Completed()); err != nil {
+		return err
+	}
 	if !r.wasComplete() {
 		r.noticeResuming()
 		return nil

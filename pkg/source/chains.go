@@ -42,6 +42,7 @@ type chains struct {
 	void map[int]int64
 
 	mu      sync.Mutex
+	whole   int // lines that were cut off when they were read, and are read whole now
 	all     []*chain
 	byEntry map[int]*chain
 	claimed map[string]*chain // by where they are
@@ -420,7 +421,9 @@ func (c *chains) grown(ch *chain, settled func(string, fs.FileInfo) bool) (o Obj
 			return o, false, err
 		}
 	}
-	o.Fingerprint, err = fingerprint(at, o.Size)
+	if o.Fingerprint, err = fingerprint(at, o.Size); err == nil && o.Start < ch.end {
+		c.whole++
+	}
 	return o, err == nil, err
 }
 

@@ -421,6 +421,13 @@ func (s *Input) Refused() map[int]error {
 	return maps.Clone(s.refused)
 }
 
+// Completed is how many lines that a run has read cut off are in the manifest whole now.
+func (s *Input) Completed() int {
+	s.local.mu.Lock()
+	defer s.local.mu.Unlock()
+	return s.local.whole
+}
+
 // refuse notes that an entry cannot be read.
 func (s *Input) refuse(entry int, err error) {
 	s.mu.Lock()
