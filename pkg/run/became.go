@@ -152,8 +152,8 @@ func (b *Became) doubt(l *ExplainedLane, why string) {
 	for _, s := range l.Shown {
 		switch r := s.Settled.Reason; r {
 		case destination.Suppressed, destination.NoConsent, destination.TooOld, destination.TooNew:
-			b.Outcome, b.Says = "unknown", fmt.Sprintf("the run has settled it, and it is no dead letter; whether it was %s then, too, "+
-				"is not kept", r)
+			b.Outcome, b.Says = "unknown", fmt.Sprintf("the run has settled it, and it is no dead letter; "+
+				"whether it was %s then, too, is not kept", r)
 		}
 	}
 }
