@@ -101,7 +101,10 @@ const mostShapes = 6
 
 // look looks at a record that lies in others, and says whether that decides it.
 func (f *finder) look(v event.Value, outer []string) bool {
-	if len(outer) > 0 && len(outer) < mostShapes {
+	if len(outer) >= mostShapes {
+		return false
+	}
+	if len(outer) > 0 {
 		c, err := newConverter(outer[len(outer)-1:], f.choose, nil)
 		if err != nil {
 			f.err = err

@@ -64,12 +64,16 @@ func tableOf(columns []string, object string) tableKind {
 		return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(plain, n) })
 	}
 	person := has("userid", "anonymousid")
+	dated := has("receivedat", "sentat", "originaltimestamp", "timestamp")
+	if named := kindNamed(object); named != undecided && dated && has("id") && !has("messageid") {
+		return named // a warehouse's table, in which a type or an event is a trait or a property
+	}
 	switch {
 	case has("type"):
 		return eachRow
 	case has("event", "eventname", "eventtext"):
 		return tracks
-	case !has("receivedat", "sentat", "originaltimestamp", "timestamp"):
+	case !dated:
 		return undecided // a list of customers is no archive of events, whatever its folder is called
 	}
 	if k := kindNamed(object); k != undecided {
@@ -251,6 +255,7 @@ type rowMaker struct {
 	types   cellTypes
 	targets map[string]target // by column, as they are met
 	column  []byte
+	others  map[tableKind]*rowMaker // of rows that are of another kind
 }
 
 // isUpper says that a row comes from a warehouse that writes all names in capitals.
@@ -288,8 +293,39 @@ type tableRow struct {
 	text       any            // of the event
 }
 
+// another makes events of a row whose type is no call of the spec, but a property or a trait of this name; nil: it is
+// none of these.
+func (m *rowMaker) another(v event.Value) *rowMaker {
+	if m.kind != eachRow {
+		return nil
+	}
+	typ := v.Get("type")
+	if typ.Kind() != event.String || typ.IsEmptyText() {
+		return nil
+	}
+	text := strings.TrimSpace(typ.Text())
+	if slices.ContainsFunc(eventTypes[:], func(call string) bool { return strings.EqualFold(call, text) }) {
+		return nil
+	}
+	columns := slices.DeleteFunc(columnsOf(v), func(c string) bool { return c == "type" })
+	kind := tableOf(columns, "")
+	if kind == undecided || kind == eachRow {
+		return nil
+	}
+	if m.others[kind] == nil {
+		if m.others == nil {
+			m.others = map[tableKind]*rowMaker{}
+		}
+		m.others[kind] = &rowMaker{kind: kind, types: m.types}
+	}
+	return m.others[kind]
+}
+
 // event makes an event of a row.
 func (m *rowMaker) event(v event.Value) ([]byte, error) {
+	if other := m.another(v); other != nil {
+		return other.event(v)
+	}
 	t := tableRow{root: map[string]any{}, rest: map[string]any{}, named: map[string]any{}}
 	upper := isUpper(v)
 	for k, val := range v.Members() {
@@ -453,7 +489,10 @@ func unclearTable(object, what string) error {
 
 // numbered gives columns of one name a number from the second on, and says which they are.
 func numbered(names []string) (out, twice []string) {
-	seen := map[string]int{}
+	seen, taken := map[string]int{}, map[string]bool{}
+	for _, n := range names {
+		taken[n] = true
+	}
 	out = slices.Clone(names)
 	for i, n := range names {
 		seen[n]++
@@ -463,12 +502,11 @@ func numbered(names []string) (out, twice []string) {
 		if seen[n] == 2 {
 			twice = append(twice, n)
 		}
-		for k := seen[n]; ; k++ {
-			if try := fmt.Sprintf("%s_%d", n, k); !slices.Contains(out, try) {
-				out[i] = try
-				break
-			}
+		for taken[fmt.Sprintf("%s_%d", n, seen[n])] {
+			seen[n]++
 		}
+		out[i] = fmt.Sprintf("%s_%d", n, seen[n])
+		taken[out[i]] = true
 	}
 	return out, twice
 }

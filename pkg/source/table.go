@@ -46,6 +46,9 @@ func firstRow(b []byte) (row []byte, sep string) {
 	return row, ""
 }
 
+// mostTableColumns bounds what a header may ask for.
+const mostTableColumns = 10000
+
 // chooseTable decides what the rows are.
 func (r *reading) chooseTable(head []byte, format string) error {
 	first := event.SkipSpace(head, 0)
@@ -60,6 +63,9 @@ func (r *reading) chooseTable(head []byte, format string) error {
 	h.Comma = string(comma)
 	if !h.Given {
 		h.Names = names
+	}
+	if len(h.Names) > mostTableColumns {
+		return inputf("%s is a table of %d columns; at most %d are read", r.name, len(h.Names), mostTableColumns)
 	}
 	if err := r.checkEncoding(rest); err != nil {
 		return err
@@ -145,26 +151,23 @@ func describeTable(what string, chain []string, kind tableKind) string {
 // note says which columns hold what looks like numbers and stays text, and which types are of no column.
 func (t cellTypes) note(h tableHeader, head []byte) (note string) {
 	var alike, unknown []string
-	for i, n := range h.Names {
-		if spec := specName(n); spec != "" || t[n] != "" {
+	filled, numbers := make([]int, len(h.Names)), make([]int, len(h.Names))
+	for k, line := range bytes.SplitN(head, []byte{'\n'}, 22) {
+		row := cells(bytes.TrimRight(line, "\r"), h.Comma[0], h.Plain)
+		if k == 0 && !h.Given || k > 20 || len(row) != len(h.Names) {
 			continue
 		}
-		values, numbers := 0, 0
-		for k, line := range bytes.Split(head, []byte{'\n'}) {
-			if k == 0 && !h.Given {
-				continue
+		for i, cell := range row {
+			if cell != "" {
+				filled[i]++
 			}
-			if k > 20 {
-				break
-			}
-			if row := cells(bytes.TrimRight(line, "\r"), h.Comma[0], h.Plain); len(row) == len(h.Names) && row[i] != "" {
-				values++
-				if looksLikeNumber(row[i]) {
-					numbers++
-				}
+			if looksLikeNumber(cell) {
+				numbers[i]++
 			}
 		}
-		if values > 0 && numbers == values {
+	}
+	for i, n := range h.Names {
+		if filled[i] > 0 && numbers[i] == filled[i] && t[n] == "" && specName(n) == "" {
 			alike = append(alike, n)
 		}
 	}
@@ -400,6 +403,11 @@ func (rows *rowReader) row(end int, whole bool) {
 	row := bytes.TrimRight(r.buf[rows.at:end], "\r\n")
 	at := r.off + int64(rows.at)
 	values := cells(row, rows.comma, rows.plain)
+	for i, v := range values {
+		if v == `\N` { // what databases write for nothing
+			values[i] = ""
+		}
+	}
 	first := at == 0 || at == int64(len(bom))
 	switch {
 	case len(bytes.TrimSpace(row)) == 0,
