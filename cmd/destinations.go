@@ -3,6 +3,7 @@ package cmd
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/fanfold/fanfold/pkg/api"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/setting"
@@ -33,6 +34,9 @@ func (a *app) destinationsCommand() *cobra.Command {
 		Long: `show prints what is known of a destination of the catalogue, or, with its NAME, of one of
 type http that fanfold.yaml describes.`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if args[0] == api.Type && showForm == "text" { // a type, of which each is described by itself
+				return a.topic(a.out, api.Type)
+			}
 			d, err := a.shown(args[0])
 			if err != nil {
 				return err
