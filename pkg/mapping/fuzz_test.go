@@ -24,6 +24,10 @@ func FuzzResolve(f *testing.F) {
 		[]byte(`{"@json":{"mode":"encode","value":{"@path":"$."}}}`),
 		[]byte(`{"b":1e400,"1":-0,"0":"\ud800","a":1,"a":2}`),
 	)
+	f.Add(
+		[]byte(`{"@described":{"value":{"@members":{"value":{"@path":"$."},"prefix":"c"}},"open":true}}`),
+		[]byte(`{"c1":{"schema":"iglu:a.b/C-d/x/1-0-0","data":[{"schema":"iglu:a/b/c/2","data":{"k":1,"k":2}}]},"c":5}`),
+	)
 	f.Add([]byte(`{"@flatten":{"value":[{"@path":"$.x"},{"":{"":[]}}],"separator":"\""}}`), []byte(`{}`))
 	f.Fuzz(func(t *testing.T, src, payload []byte) {
 		v, err := Parse(src)
