@@ -128,12 +128,14 @@ func (p *partner) onceBut(t *testing.T, n, from, to int) {
 // command another pipe: what was pending goes out, and then what the pipe brings.
 func TestLiveStream(t *testing.T) {
 	p := newPartner(t)
-	args := []string{"forward", "--from", "-", "--to", "webhook", "--set", "webhook.url=" + p.URL, "--state-dir", t.TempDir(),
+	args := []string{"forward", "--from", "-", "--to", "webhook", "--set", "webhook.url=" + p.URL, "--state-dir",
+		t.TempDir(),
 		"--progress", "never", "-o", "json"}
 	r := begin(t, args...)
 	r.gives(tracks(0, 10))
 	p.await(10)
-	if code, _, said := r.ends(syscall.SIGTERM); code != 4 || !strings.Contains(said, "is incomplete: the same command goes on") {
+	if code, _, said := r.ends(syscall.SIGTERM); code != 4 ||
+		!strings.Contains(said, "is incomplete: the same command goes on") {
 		t.Fatalf("exit code %d: %s", code, said)
 	}
 	// A partner that is down, and kill -9 with events on the disk.
@@ -198,7 +200,8 @@ func TestFollow(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	args := []string{"forward", "--from", dir, "--to", "webhook", "--set", "webhook.url=" + p.URL, "--state-dir", t.TempDir(),
+	args := []string{"forward", "--from", dir, "--to", "webhook", "--set", "webhook.url=" + p.URL, "--state-dir",
+		t.TempDir(),
 		"--progress", "never", "-o", "json", "--follow", "--poll", "1s"}
 	r := begin(t, args...)
 	adds("app.log", tracks(0, 10))

@@ -42,10 +42,10 @@ func TestSavedPlan(t *testing.T) {
 	forward := append([]string{"forward", "--plan", plan}, args...)
 	refused := func(what string, args []string, want ...string) {
 		t.Helper()
-		code, _, why := invoke(t, env, "", args...)
+		got, _, why := invoke(t, env, "", args...)
 		for _, w := range want {
-			if code != exitUsage || !strings.Contains(why, w) {
-				t.Errorf("%s: exit code %d, without %q: %s", what, code, w, why)
+			if got != exitUsage || !strings.Contains(why, w) {
+				t.Errorf("%s: exit code %d, without %q: %s", what, got, w, why)
 			}
 		}
 		p.once(t, 0)

@@ -46,8 +46,8 @@ func New() destination.Destination {
 				"triggers may start, so pause them. It drops no repeats: an event sent twice counts twice.",
 			Differences: []destination.Difference{
 				{What: "source, variant_id, product_id and currency of e-commerce events are also looked for elsewhere (the " +
-					"page, the app or the library; sku and product_id; in capitals), and an event that still lacks something is sent as " +
-					"the plain event that it is", Docs: shopDocs},
+					"page, the app or the library; sku and product_id; in capitals), and an event that still lacks something is " +
+					"sent as the plain event that it is", Docs: shopDocs},
 				{What: "up to 50 aliases share a request, and catalog_name is a field: Segment makes the catalog",
 					Docs: aliasDocs},
 				{What: "the products of orders, and the events of several users, share requests of up to 75",

@@ -132,7 +132,8 @@ func TestRequests(t *testing.T) {
 			`POST https://api.own.example/v1/e {"v":2,"data":{"list":[{"n":1}]}}`},
 		{"an envelope as texts", `{path: /e, batch: {open: '{"v":2,"list":[', sep: ',', close: ']}'}, mapping: {n: 1}}`,
 			`POST https://api.own.example/v1/e {"v":2,"list":[{"n":1}]}`},
-		{"a setting in the path, an id in a header", `{path: '/{{settings.project}}/e', headers: {X-Id: "{{insert_id}}"}, mapping: {n: 1}}`,
+		{"a setting in the path, an id in a header",
+			`{path: '/{{settings.project}}/e', headers: {X-Id: "{{insert_id}}"}, mapping: {n: 1}}`,
 			`POST https://api.own.example/v1/p%2F1/e {"n":1}`},
 		{"braces in a path", `{path: '/a{b}', mapping: {n: 1}}`, `POST https://api.own.example/v1/a%7Bb%7D {"n":1}`},
 	} {
@@ -142,7 +143,8 @@ func TestRequests(t *testing.T) {
 			if !strings.HasPrefix(action, "{") {
 				action = "{" + action + "}"
 			}
-			s := opened(t, head+"settings: {project: {default: p/1}}\nactions:\n  - {action: send, subscribe: 'type = \"track\"', "+
+			s := opened(t, head+"settings: {project: {default: p/1}}\nactions:\n"+
+				"  - {action: send, subscribe: 'type = \"track\"', "+
 				action[1:]+"\n", nil)
 			if got := p.send(t, s, one); len(p.sent) != 1 || p.sent[0] != c.want || got[0] != "delivered" {
 				t.Errorf("%v\n%s\nwant\n%s", got, strings.Join(p.sent, "\n"), c.want)

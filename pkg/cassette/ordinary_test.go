@@ -22,7 +22,8 @@ func TestOrdinaryWords(t *testing.T) {
 		"version = 1\ntokens = 12\nkey = value\nauthor = somebody who wrote it\n",
 		"curl -u user: https://api.shop.example/v1",
 		"message.append(signature=signature, *args); login(password=password, api_key=key)\n",
-		"c.api_key = \"YOUR API KEY\"; const base64Credentials = base64Convertor(credentials); secret=events[0]?.credentials\n",
+		"c.api_key = \"YOUR API KEY\"; const base64Credentials = base64Convertor(credentials)\n" +
+			"secret=events[0]?.credentials\n",
 		`{"token":"YOUR_PROJECT_TOKEN","password":"$POSTGRES_PASSWORD"}`,
 		"def __init__(self, default_token='Bearer', key=_key): pass\nprivate_key: \"_PrivateKey\"\n",
 		"curl -u user:password https://api.shop.example/v1; curl -u $USER:$PASS x; curl --user <user>:<pass> y",

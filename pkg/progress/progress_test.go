@@ -134,7 +134,7 @@ func TestLinesFit(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
-	if got := newPainter().lines(ps[:5], time.Time{}, 80, 6); len(got) != 5 {
+	if got = newPainter().lines(ps[:5], time.Time{}, 80, 6); len(got) != 5 {
 		t.Errorf("%q", got)
 	}
 	// What has failed comes first, and its news is whole where its name is not.

@@ -118,9 +118,9 @@ func (f Folder) family(meta, shown identity) (runs []knownRun, err error) {
 	add := func(id string, assume *keptIdentity) error {
 		for _, n := range numbers(entries, id) {
 			dir := filepath.Join(string(f), runName(id, n))
-			k, err := identityOf(dir, assume)
-			if err != nil {
-				return err
+			k, wrong := identityOf(dir, assume)
+			if wrong != nil {
+				return wrong
 			}
 			if k != nil {
 				runs = append(runs, knownRun{dir, k})

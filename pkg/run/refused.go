@@ -194,7 +194,8 @@ func (r *Run) leave(names []string, why error) error {
 	j.Destinations = slices.DeleteFunc(slices.Clone(j.Destinations),
 		func(d *config.Opened) bool { return slices.Contains(names, d.Name) })
 	r.job = &j
-	r.left = append(r.left, fmt.Errorf("%s has not had all of it, and was left as it was: %w", strings.Join(names, ", "), why))
+	r.left = append(r.left, fmt.Errorf("%s has not had all of it, and was left as it was: %w",
+		strings.Join(names, ", "), why))
 	if len(j.Destinations) == 0 {
 		return r.left[len(r.left)-1]
 	}

@@ -409,7 +409,7 @@ func (c *chains) grown(ch *chain, settled func(string, fs.FileInfo) bool) (o Obj
 		return o, false, nil
 	}
 	if ch.end > 0 {
-		if err := continues(at, ch.end); err != nil {
+		if err = continues(at, ch.end); err != nil {
 			return o, false, &ChangedError{Object: ch.path, What: err.Error()}
 		}
 		if o.Start, err = startOfGrowth(at, ch.end, o.Size); err != nil {

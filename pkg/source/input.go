@@ -375,7 +375,7 @@ func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(
 		case errors.As(err, &changed) && !changed.Gone && counts && from == Position{Object: uint32(i)} && s.o.Voided != nil:
 			// Nothing of it was read. What is behind it is not to blame.
 			s.fail(err)
-			if err := s.voidIt(i); err != nil {
+			if err = s.voidIt(i); err != nil {
 				return err
 			}
 		case errors.As(err, new(*ChangedError)), errors.As(err, new(*InputError)):

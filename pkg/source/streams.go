@@ -95,7 +95,7 @@ func (s *Spool) keepHead(released []frame) error {
 func (w *spoolWriter) meet(check *spooled) (ended bool, err error) {
 	if pad := w.stream.Start - w.written; pad > 0 { // killed before it was written
 		w.buf = append(w.buf, '\n')
-		if err := w.frame(1); err != nil {
+		if err = w.frame(1); err != nil {
 			return true, err
 		}
 	}
@@ -144,7 +144,8 @@ func (w *spoolWriter) follow(had []byte) error {
 	if w.endsWith != '\n' {
 		start++
 	}
-	if err := errors.Join(w.writeMark(streamMark{Start: start}), removeIfThere(w.o.Disk, filepath.Join(w.dir, "complete"))); err != nil {
+	err := errors.Join(w.writeMark(streamMark{Start: start}), removeIfThere(w.o.Disk, filepath.Join(w.dir, "complete")))
+	if err != nil {
 		return fmt.Errorf("spooling %s: %w", w.o.Name, err)
 	}
 	if start > w.written {
