@@ -71,6 +71,29 @@ type ended struct {
 // Resume returns where the lane starts.
 func (l *Lane) Resume() *State { return l.state }
 
+// Above counts the deliveries above the mark that are settled or whose request has no
+// answer yet: what they were is known by the numbers that the configuration of then gave them.
+func (l *Lane) Above() (n int) {
+	l.r.mu.Lock()
+	defer l.r.mu.Unlock()
+	for _, e := range l.ended {
+		if e.def != Requeued {
+			n += len(e.ids)
+		}
+		for _, v := range e.except {
+			if e.def == Requeued && v.Outcome != Requeued {
+				n++
+			}
+		}
+	}
+	for _, o := range l.open {
+		if !o.passed(l.mark.Ordinal) {
+			n += len(o.ids)
+		}
+	}
+	return n
+}
+
 // Begin records that the deliveries are about to go out in one request, and
 // returns once the kernel has it. size is of its body, in bytes; again says that some of it
 // was sent before. The request is counted in the lane's totals from now on.

@@ -19,6 +19,23 @@ type Difference struct {
 	Delivered, Pending uint64
 	// rerouted says that events may become other deliveries than they were.
 	rerouted bool
+	// recounted says that what was settled may count as something else now.
+	recounted bool
+}
+
+// UnfinishedError is a run that cannot go on with another configuration: some deliveries
+// above the checkpoint are known only by the numbers that the old one gave them.
+type UnfinishedError struct {
+	Run, Destination string
+	Keys             []string
+	Deliveries       int
+}
+
+func (e *UnfinishedError) Error() string {
+	return fmt.Sprintf("run %s stopped with %d deliveries of %s behind its checkpoint, and with another configuration (%s) "+
+		"it cannot be told which these are: they would be sent again, or counted as something else. Put the old "+
+		"configuration back and run the command to its end, then change it and --continue; or --fresh sends everything again",
+		e.Run, e.Deliveries, e.Destination, strings.Join(e.Keys, ", "))
 }
 
 // ChangedError is a run whose configuration has changed, and nobody has said whether it
@@ -152,7 +169,9 @@ func (p *picked) compare(meta, shown identity, now []string) {
 		diff := Difference{Destination: d.Name}
 		if p.kept.Destinations[d.Name].All != hashOf(d) {
 			diff.Keys, diff.rerouted = keysThatDiffer(old, shown.Destinations[i])
+			diff.recounted = diff.rerouted || recounts(old, shown.Destinations[i])
 		}
+		diff.recounted = diff.recounted || len(steps) > 0
 		diff.Keys = append(diff.Keys, steps...)
 		if len(diff.Keys) == 0 {
 			continue
@@ -187,6 +206,24 @@ func keysThatDiffer(old, now destinationIdentity) (keys []string, rerouted bool)
 	add(old.Presets != now.Presets, "presets")
 	actions, rerouted := actionsThatDiffer(old.Actions, now.Actions)
 	return append(keys, actions...), rerouted || old.Type != now.Type || old.Presets != now.Presets
+}
+
+// recounts says that deliveries which were settled may be taken for others. Another mapping
+// alone leaves each action's deliveries in their order, unless an action is there twice: then
+// it may be the other of the two.
+func recounts(old, now destinationIdentity) bool {
+	if old.Filter != now.Filter || hashOf(old.Settings) != hashOf(now.Settings) {
+		return true
+	}
+	seen := map[string]bool{}
+	for i, text := range now.Actions {
+		action, _, _ := cutAction(text)
+		if seen[action] && !slices.Equal(old.Actions, now.Actions) || i >= len(old.Actions) {
+			return true
+		}
+		seen[action] = true
+	}
+	return false
 }
 
 // actionsThatDiffer names what two lists of actions do not have in common. rerouted: they

@@ -46,6 +46,9 @@ func (r *Run) goOn(context.Context) error {
 	}
 	hash := hashOf([]any{now.Transform, now.Destinations})
 	if len(r.picked.differs) > 0 && hash != all.Hash {
+		if err := r.canChange(); err != nil {
+			return err
+		}
 		amendments := r.change(&all)
 		all.Hash = hash
 		if err := r.journal.Amend(continuedKey, all, amendments); err != nil {
@@ -60,6 +63,21 @@ func (r *Run) goOn(context.Context) error {
 		r.notice(Added{r.journal.Name(), r.picked.added})
 	}
 	return writeIdentity(r.dir, now)
+}
+
+// canChange refuses a change under which what is settled above the checkpoint could not be
+// told any more.
+func (r *Run) canChange() error {
+	lanes := r.journal.Lanes()
+	for _, d := range r.picked.differs {
+		if !d.recounted || !slices.Contains(lanes, d.Destination) {
+			continue
+		}
+		if n := r.journal.Lane(d.Destination).Above(); n > 0 {
+			return &MistakeError{&UnfinishedError{r.journal.Name(), d.Destination, d.Keys, n}}
+		}
+	}
+	return nil
 }
 
 // change notes what has changed, and returns what that makes of the lanes.
