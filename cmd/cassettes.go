@@ -107,7 +107,7 @@ partners answer changes.`,
 		},
 	}
 	c.Flags().StringVar(&maxAge, "max-age", "", "fail when a cassette is older, like 90d")
-	choiceP(c.Flags(), &output, "output", "o", "json is one line a cassette", "table", "json")
+	flagvalue.Choice(c.Flags(), &output, "output", "o", "json is one line a cassette", "table", "json")
 	return c
 }
 

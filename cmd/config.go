@@ -58,14 +58,6 @@ func (a *app) loadConfig() (*config.File, error) {
 	return f, nil
 }
 
-// readBounded reads a file, or standard input (-), but not more than most bytes of it.
-func readBounded(path string, in io.Reader, most int64) ([]byte, error) {
-	if path == "-" {
-		return io.ReadAll(io.LimitReader(in, most))
-	}
-	return reference.ReadFile(path, most)
-}
-
 // choose returns the destinations that a command asks for.
 func (a *app) choose(f *config.File, c config.Choice) ([]*config.Destination, error) {
 	dests, err := a.world().Choose(f, c)

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/trial"
 )
@@ -19,7 +20,7 @@ func (a *app) configTestCommand() *cobra.Command {
 without sending anything, and compares them with what is expected. See help config.`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.testConfig(c.Context(), form) },
 	}
-	choiceP(c.Flags(), &form, "output", "o", "json is one line a test", "text", "json", "junit")
+	flagvalue.Choice(c.Flags(), &form, "output", "o", "json is one line a test", "text", "json", "junit")
 	return c
 }
 

@@ -30,8 +30,8 @@ named. csv is for spreadsheets; jsonl has the dead letters whole, with their eve
 	f := c.Flags()
 	f.StringArrayVar(&to, "to", nil, "only these destinations")
 	f.StringArrayVar(&reasons, "reason", nil, "only dead letters with these reasons")
-	choiceP(f, &group, "group", "", "count them by what they have in common", "none", "reason", "event", "field")
-	choiceP(f, &form, "output", "o", "", "table", "csv", "jsonl")
+	flagvalue.Choice(f, &group, "group", "", "count them by what they have in common", "none", "reason", "event", "field")
+	flagvalue.Choice(f, &form, "output", "o", "", "table", "csv", "jsonl")
 	return c
 }
 

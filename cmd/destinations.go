@@ -5,6 +5,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/api"
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
@@ -27,7 +28,7 @@ func (a *app) destinationsCommand() *cobra.Command {
 	}
 	list.Flags().BoolVar(&rungs, "rungs", false,
 		"show how much code each one needs, from 1 (fields alone) to 5 (a conversation)")
-	choiceP(list.Flags(), &listForm, "output", "o", "json is one array", "text", "json")
+	flagvalue.Choice(list.Flags(), &listForm, "output", "o", "json is one array", "text", "json")
 	show := &cobra.Command{
 		Use: "show SLUG|NAME", Args: cobra.ExactArgs(1),
 		Short: "Show a destination's settings, actions, mappings and limits with their sources",
@@ -48,7 +49,7 @@ type http that fanfold.yaml describes.`,
 			return nil
 		},
 	}
-	choiceP(show.Flags(), &showForm, "output", "o", "json is one document", "text", "json")
+	flagvalue.Choice(show.Flags(), &showForm, "output", "o", "json is one document", "text", "json")
 	return group("destinations", "The catalogue of partners", list, show, a.destinationTestCommand())
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/secret"
@@ -46,7 +47,7 @@ With --run it also says what became of the event in that run.`,
 	f.StringVar(&o.where, "where", "", "events that match, in FQL, whatever --filter says of them")
 	f.StringVar(&o.run, "run", "", "a run, to say what became of them there")
 	f.Lookup("limit").Usage = "explain at most so many events (default 10)"
-	choiceP(f, &o.output, "output", "o", "for a person, or one line of JSON an event", "text", "json")
+	flagvalue.Choice(f, &o.output, "output", "o", "for a person, or one line of JSON an event", "text", "json")
 	return c
 }
 

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/fanfold/fanfold/pkg/flagvalue"
 )
@@ -17,16 +16,6 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	}
 	c.AddCommand(commands...)
 	return c
-}
-
-// choiceP adds a flag that takes one of a few words; shells complete them.
-func choiceP(flags *pflag.FlagSet, value *string, name, short, usage string, words ...string) {
-	flagvalue.Choice(flags, value, name, short, usage, words...)
-}
-
-// count adds a flag that takes a whole number of at least 0.
-func count(flags *pflag.FlagSet, n *int, name string, value int, usage string) {
-	flagvalue.Count(flags, n, name, value, usage)
 }
 
 // parseTime reads a flag that says a time.

@@ -44,9 +44,10 @@ type limitOptions struct {
 }
 
 func (o *limitOptions) flags(f *pflag.FlagSet) {
-	choiceP(f, &o.pace, "pace", "", "with --rehearse, how fast the stand-ins may be sent to", "fast", "real")
-	count(f, &o.maxErrors, "max-errors", 1000, "stop a destination after this many events in a row that it rejects "+
-		"with the same answer; 0: never")
+	flagvalue.Choice(f, &o.pace, "pace", "", "with --rehearse, how fast the stand-ins may be sent to", "fast", "real")
+	flagvalue.Count(f, &o.maxErrors, "max-errors", 1000,
+		"stop a destination after this many events in a row that it rejects "+
+			"with the same answer; 0: never")
 }
 
 // read puts the options into a job.
@@ -86,7 +87,7 @@ resume and exit-codes.`,
 	f.BoolVar(&o.follow, "follow", false, "expect no end: go on with what is new, until stopped")
 	f.StringVar(&o.poll, "poll", "10s", "with --follow, how often a prefix, and what no notice comes of, is looked at")
 	globalFlag(f, &o.progress, "progress")
-	choiceP(f, &o.output, "output", "o", "form of the summary", "table", "json")
+	flagvalue.Choice(f, &o.output, "output", "o", "form of the summary", "table", "json")
 	o.limits.flags(f)
 	o.observe.flags(f)
 	f.StringVar(&o.plan, "plan", "", "begin only if this plan, which plan --save has written, still holds")
@@ -164,12 +165,12 @@ func configPath(f *config.File) string {
 
 // following reads the options of --follow into an input.
 func (o *runOptions) following(in *run.Input) error {
-	if !o.follow {
-		return nil
-	}
 	poll, err := time.ParseDuration(o.poll)
 	if err != nil || poll < time.Second {
 		return usagef("--poll has to be a duration of a second or more, like 30s, not %q", o.poll)
+	}
+	if !o.follow {
+		return nil
 	}
 	if in.Until != "" {
 		return usagef("--follow expects no end, and --until is one: give one of them")

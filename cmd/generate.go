@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/eventgen"
+	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/standin"
 )
 
@@ -36,15 +37,15 @@ func (a *app) generateCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&to, "to", "-", "file to write; .zst and .gz are compressed")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the stream")
-	count(f, &o.Events, "events", 3000, "number of events")
+	flagvalue.Count(f, &o.Events, "events", 3000, "number of events")
 	usual := strconv.Itoa(eventgen.DefaultVariety)
-	count(f, &o.Variety, "variety", 0,
+	flagvalue.Count(f, &o.Variety, "variety", 0,
 		"number of event names, each with properties of its own, optional and nested ones; "+
 			"without a number "+usual+", 0: a uniform stream")
 	f.Lookup("variety").NoOptDefVal = usual
 	f.BoolVar(&o.Messy, "messy", false, "add what real archives also hold")
-	count(f, &o.LongLine, "long-line", 0, "bytes of the over-long line of a messy stream")
-	count(f, &cut, "cut", 0, "bytes to cut off the end of the file")
+	flagvalue.Count(f, &o.LongLine, "long-line", 0, "bytes of the over-long line of a messy stream")
+	flagvalue.Count(f, &cut, "cut", 0, "bytes to cut off the end of the file")
 	return c
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/reference"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/workspace"
 )
@@ -35,7 +36,7 @@ names a variable for each. What could not be carried over stands in it as a comm
 
 // importWorkspace prints what an export comes to, and what is wrong with that.
 func (a *app) importWorkspace(path string, read func([]byte) ([]workspace.Destination, error)) error {
-	data, err := readBounded(path, a.in, maxExport+1)
+	data, err := reference.ReadInput(path, a.in, maxExport+1)
 	if err != nil {
 		return usagef("reading the export: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/flagvalue"
+	"github.com/fanfold/fanfold/pkg/reference"
 )
 
 // globalFlag adds the flag of an option that may also stand in the environment or in
@@ -132,7 +133,7 @@ type configText struct {
 // configBytes returns what stands in a configuration file.
 func (a *app) configBytes(path string) ([]byte, error) {
 	if a.configText.path != path {
-		data, err := readBounded(path, a.in, config.MaxBytes+1)
+		data, err := reference.ReadInput(path, a.in, config.MaxBytes+1)
 		a.configText = configText{path, data, err}
 	}
 	switch err := a.configText.err; {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/config"
+	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/secret"
@@ -60,9 +61,9 @@ sent are printed with the reason; it exits 3 when one would be rejected.`,
 	}
 	s.flags(c, a.schemes())
 	f := c.Flags()
-	choiceP(f, &output, "output", "o", "one line a request, or commands that can be run", "json", "curl")
+	flagvalue.Choice(f, &output, "output", "o", "one line a request, or commands that can be run", "json", "curl")
 	f.StringVar(&now, "now", "", "preview as if it were this time")
-	count(f, &batch, "batch-events", 0, "at most so many events in a request; 1 turns batching off")
+	flagvalue.Count(f, &batch, "batch-events", 0, "at most so many events in a request; 1 turns batching off")
 	f.BoolVar(&show, "show-secrets", false, "do not mask secrets")
 	return c
 }

@@ -29,12 +29,12 @@ letters. With -o json every run is a line of its own: the same document as that 
 summary, with last_used and state_bytes.`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.listRuns(c.Context(), listForm) },
 	}
-	choiceP(list.Flags(), &listForm, "output", "o", "", "table", "json")
+	flagvalue.Choice(list.Flags(), &listForm, "output", "o", "", "table", "json")
 	show := &cobra.Command{
 		Use: "show RUN", Short: "Show a run's summary, its reasons, and where its dead letters are", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.showRun(c.Context(), args[0], showForm) },
 	}
-	choiceP(show.Flags(), &showForm, "output", "o", "", "table", "json")
+	flagvalue.Choice(show.Flags(), &showForm, "output", "o", "", "table", "json")
 	rm := &cobra.Command{
 		Use: "rm RUN...", Short: "Remove runs, with their dead letters", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -53,7 +53,7 @@ summary, with last_used and state_bytes.`,
 			return a.removeRuns(dirs, rmForm, false)
 		},
 	}
-	choiceP(rm.Flags(), &rmForm, "output", "o", "", "text", "json")
+	flagvalue.Choice(rm.Flags(), &rmForm, "output", "o", "", "text", "json")
 	c := group("runs", "Past and unfinished runs", list, show, a.deadCommand(), rm, a.pruneCommand())
 	c.Long = `runs shows and removes what forward and redrive have left. A RUN is an id, a
 beginning of one that no other run has, or latest.`
@@ -111,7 +111,7 @@ longer be redriven. A run that has work pending, or was killed, is kept unless
 	f.BoolVar(&o.unfinished, "unfinished", false, "remove also runs that have work pending, or were killed")
 	f.BoolVar(&o.keepIncomplete, "keep-incomplete", false, "keep those runs, which is so anyhow")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only say what would be removed")
-	choiceP(f, &o.form, "output", "o", "", "text", "json")
+	flagvalue.Choice(f, &o.form, "output", "o", "", "text", "json")
 	return c
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/formats"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/source"
@@ -148,9 +149,8 @@ func (s *selection) comma() string {
 type readingOptions struct{ undated, dateOrder string }
 
 func (o *readingOptions) flags(f *pflag.FlagSet) {
-	choiceP(f, &o.undated, "undated", "", "what becomes of events without a time that can be read", "reject", "now",
-		"skip")
-	choiceP(f, &o.dateOrder, "date-order", "", "what comes first in dates like 03/04/2024", "unknown", "mdy", "dmy")
+	flagvalue.Choice(f, &o.undated, "undated", "", "what becomes of events without a clear time", "reject", "now", "skip")
+	flagvalue.Choice(f, &o.dateOrder, "date-order", "", "what is first in dates like 03/04/2024", "unknown", "mdy", "dmy")
 }
 
 // read puts the options into an input.

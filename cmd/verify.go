@@ -9,6 +9,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/recording"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/verify"
@@ -44,7 +45,7 @@ cassette without events is sent as it was recorded: GET and HEAD, or with
 	f := c.Flags()
 	f.BoolVar(&o.live, "live", false, "ask the real partner")
 	f.BoolVar(&o.unsafe, "allow-unsafe", false, "with --live, send recorded requests that change something, too")
-	choiceP(f, &o.output, "output", "o", "json is one line a cassette", "text", "json", "junit")
+	flagvalue.Choice(f, &o.output, "output", "o", "json is one line a cassette", "text", "json", "junit")
 	f.StringArrayVar(&o.sets, "set", nil, "with --live, a setting: SLUG.KEY=VALUE, as for forward (repeatable)")
 	f.StringArrayVar(&o.headers, "header", nil,
 		"with --live, a header for recorded requests: NAME=env:VARIABLE (repeatable)")

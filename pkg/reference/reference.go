@@ -120,6 +120,14 @@ func ReadFile(path string, most int64) ([]byte, error) {
 	return data, errors.Join(err, f.Close())
 }
 
+// ReadInput reads a file, or for - what comes in, but not more than most bytes of it.
+func ReadInput(path string, in io.Reader, most int64) ([]byte, error) {
+	if path == "-" {
+		return io.ReadAll(io.LimitReader(in, most))
+	}
+	return ReadFile(path, most)
+}
+
 // wrongLine is the first line with which the beginning of a .env cannot be read. The
 // parser's words may hold a secret.
 func wrongLine(data []byte) int {

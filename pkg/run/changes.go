@@ -32,8 +32,9 @@ type UnfinishedError struct {
 }
 
 func (e *UnfinishedError) Error() string {
-	return fmt.Sprintf("run %s stopped with %d deliveries of %s behind its checkpoint, and with another configuration (%s) "+
-		"it cannot be told which these are: they would be sent again, or counted as something else. Put the old "+
+	return fmt.Sprintf("run %s stopped with %d deliveries of %s behind its checkpoint, and with another "+
+		"configuration (%s) it cannot be told which these are: they would be sent again, or counted as something else. "+
+		"Put the old "+
 		"configuration back and run the command to its end, then change it and --continue; or --fresh sends everything again",
 		e.Run, e.Deliveries, e.Destination, strings.Join(e.Keys, ", "))
 }
