@@ -165,6 +165,9 @@ func configPath(f *config.File) string {
 
 // following reads the options of --follow into an input.
 func (o *runOptions) following(in *run.Input) error {
+	if o.poll == "" { // of a command that has no such flag
+		return nil
+	}
 	poll, err := time.ParseDuration(o.poll)
 	if err != nil || poll < time.Second {
 		return usagef("--poll has to be a duration of a second or more, like 30s, not %q", o.poll)
