@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/progress"
 )
 
@@ -21,7 +22,7 @@ import (
 func (a *app) child(ctx context.Context, args []string, env []string) (int, error) {
 	c := exec.CommandContext(ctx, args[0], args[1:]...)
 	c.Env = append(os.Environ(), env...)
-	c.Stdin, c.Stdout, c.Stderr = a.in, under(a.out), under(a.err)
+	c.Stdin, c.Stdout, c.Stderr = a.in, printable.Under(a.out), printable.Under(a.err)
 	if f, ok := a.in.(*os.File); ok {
 		c.Stdin = f
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/eventgen"
 	"github.com/fanfold/fanfold/pkg/flagvalue"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/standin"
 )
 
@@ -29,7 +30,7 @@ func (a *app) generateCommand() *cobra.Command {
 				return usagef("--variety has to be at most %d, not %d", eventgen.MostVariety, o.Variety)
 			}
 			if to == "-" {
-				return eventgen.WriteAs(under(a.out), to, o)
+				return eventgen.WriteAs(printable.Under(a.out), to, o)
 			}
 			return generate(to, o, cut)
 		},

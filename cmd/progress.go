@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/progress"
 	"github.com/fanfold/fanfold/pkg/run"
 )
@@ -16,9 +17,9 @@ func (a *app) showProgress(r *run.Run, mode string, toStdout bool) (ended func()
 		return func() {}
 	}
 	d := &progress.Display{Lines: a.err, AtEnd: mode == "always", Now: a.now}
-	f, isFile := under(a.out).(*os.File)
+	f, isFile := printable.Under(a.out).(*os.File)
 	if shared := toStdout && isFile && term.IsTerminal(int(f.Fd())); !shared {
-		d.Screen, _ = under(a.err).(*progress.Screen)
+		d.Screen, _ = printable.Under(a.err).(*progress.Screen)
 	}
 	return d.Show(r.Progress)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/progress"
 	"github.com/fanfold/fanfold/pkg/run"
 )
@@ -40,7 +41,7 @@ func (a *app) top(ctx context.Context, id string) error {
 	}
 	a.sayf("run %s is %s", filepath.Base(dir), status)
 	d := &progress.Display{Lines: a.out, AtEnd: true, Now: a.now}
-	d.Screen, _ = under(a.err).(*progress.Screen)
+	d.Screen, _ = printable.Under(a.err).(*progress.Screen)
 	ended := d.Show(func() []engine.Progress {
 		if _, ps, err := run.ProgressOf(dir); err == nil {
 			last = ps // else it is being written

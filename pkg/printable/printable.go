@@ -90,8 +90,17 @@ func NewWriter(w io.Writer, change func(string) string) *Writer {
 	return &Writer{w: w, change: change}
 }
 
-// Under is the writer that a Writer writes to.
-func (w *Writer) Under() io.Writer { return w.w }
+// Under is what writers of this kind write to in the end: for what is no text of ours, the
+// output of a child, bars, data.
+func Under(w io.Writer) io.Writer {
+	for {
+		p, ok := w.(*Writer)
+		if !ok {
+			return w
+		}
+		w = p.w
+	}
+}
 
 // Write writes a text, or the part of it that ends with a whole character.
 func (w *Writer) Write(p []byte) (int, error) {
