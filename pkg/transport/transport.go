@@ -51,7 +51,7 @@ type Options struct {
 
 // New composes the chain.
 func New(o Options) http.RoundTripper {
-	rt := o.Network
+	var rt http.RoundTripper = once{o.Network}
 	if o.Gzip {
 		from := o.GzipFrom
 		if from == 0 {
@@ -68,6 +68,25 @@ func New(o Options) http.RoundTripper {
 		rt = o.Hook(rt)
 	}
 	return rt
+}
+
+// once keeps Go's transport from sending a request again by itself because it has a key
+// of idempotency: whoever counts requests and keeps to rates has to know of each. It looks
+// for the header's usual spelling, and headers have no case on the wire. What provably
+// was not sent at all is still sent over another connection.
+type once struct{ next http.RoundTripper }
+
+func (t once) RoundTrip(req *http.Request) (*http.Response, error) {
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if values, ok := req.Header[name]; ok {
+			header := req.Header.Clone()
+			delete(header, name)
+			header[strings.ToLower(name)] = values
+			req = req.WithContext(req.Context()) // a shallow copy: the caller's headers stay
+			req.Header = header
+		}
+	}
+	return t.next.RoundTrip(req)
 }
 
 // Dial returns the network: connections are reused, HTTP/2 is used where a TLS

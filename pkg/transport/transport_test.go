@@ -177,3 +177,41 @@ func TestHugeAnswerIsBounded(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A request whose connection breaks after it was sent is not sent again behind the back of
+// whoever counts requests, with a key of idempotency or without.
+func TestRequestsAreSentOnce(t *testing.T) {
+	for _, header := range []string{"", "Idempotency-Key", "X-Idempotency-Key"} {
+		came := 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if header != "" && r.URL.Path == "/1" && r.Header.Get(header) != "k" {
+				t.Errorf("%s is %q", header, r.Header.Get(header))
+			}
+			if came++; r.URL.Path == "/1" {
+				panic(http.ErrAbortHandler)
+			}
+		}))
+		rt := transport.New(transport.Options{Network: transport.Dial(1, nil)})
+		for _, path := range []string{"/0", "/1"} { // the second goes over the first one's connection
+			req, err := http.NewRequest(http.MethodPost, server.URL+path, strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if header != "" {
+				req.Header.Set(header, "k")
+			}
+			resp, err := rt.RoundTrip(req)
+			if (err == nil) != (path == "/0") {
+				t.Errorf("%s with %q: %v", path, header, err)
+			}
+			if err == nil {
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+		}
+		server.Close()
+		if came != 2 {
+			t.Errorf("with %q: %d requests came, want 2", header, came)
+		}
+	}
+}
