@@ -38,8 +38,10 @@ func TestFullSpool(t *testing.T) {
 	}
 	p.once(t, n)
 	refused.answers(nil)
-	for name, other := range map[string]string{"empty": "", "another": noise(n, 300), "shorter": input[:len(input)/8]} {
-		if e := forward(other); e.code != 1 || !strings.Contains(e.errOut, "standard input") {
+	// What was copied anew by one of them must not be taken for all by the next.
+	others := map[string]string{"empty": "", "another": noise(n, 300), "shorter": input[:len(input)/8]}
+	for _, name := range []string{"empty", "shorter", "empty", "another", "shorter", "another", "empty"} {
+		if e := forward(others[name]); e.code != 1 || !strings.Contains(e.errOut, "standard input") {
 			t.Errorf("%s input: exit code %d: %s%s", name, e.code, e.out, e.errOut)
 		}
 	}

@@ -200,7 +200,7 @@ func (r *Run) known() (func(entry uint32) bool, error) {
 func (r *Run) openStream(ctx context.Context) error {
 	in := &r.job.Input
 	o := in.spoolOptions(r.job.Spool)
-	o.Need = needed(r.journalLanes())
+	o.Need, o.Reached = needed(r.journalLanes())
 	o.Told = func(same bool, before int64) { r.notice(StreamGoesOn{r.journal.Name(), in.Stream.Name, same, before}) }
 	spool, err := source.OpenSpool(ctx, filepath.Join(r.dir, "spool"), in.Stream.In, o)
 	if err != nil {
@@ -223,13 +223,17 @@ func (r *Run) noticeResuming() {
 	}
 }
 
-// needed is the position from which a run will read.
-func needed(lanes []*journal.Lane) source.Position {
-	low := lanes[0].Resume().Mark.Position
-	for _, l := range lanes[1:] {
-		if p := l.Resume().Mark.Position; p.Compare(low) < 0 {
+// needed is the position from which a run will read, and the furthest that was read.
+func needed(lanes []*journal.Lane) (low, high source.Position) {
+	low = lanes[0].Resume().Mark.Position
+	for _, l := range lanes {
+		p := l.Resume().Mark.Position
+		if p.Compare(low) < 0 {
 			low = p
 		}
+		if p.Compare(high) > 0 {
+			high = p
+		}
 	}
-	return low
+	return low, high
 }

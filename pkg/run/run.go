@@ -400,7 +400,8 @@ func (r *Run) rests(s *engine.Summary) bool {
 		}
 	}
 	if spool, is := r.source.(*source.Spool); is {
-		return spool.Rests(needed(r.journalLanes()))
+		low, _ := needed(r.journalLanes())
+		return spool.Rests(low)
 	}
 	return true
 }

@@ -35,6 +35,9 @@ type SpoolOptions struct {
 	// Need is where reading will begin. When the segments behind it were released,
 	// the stream is copied anew from its beginning, which has to be the same.
 	Need Position
+	// Reached is the furthest that anybody has read: a stream that ends before it, or that
+	// another would follow, lacks something.
+	Reached Position
 	// Interactive says that a person would have to type the stream: when all of
 	// it was spooled, it is not asked for again.
 	Interactive bool
@@ -223,6 +226,9 @@ func (s *Spool) recover() (check *spooled, err error) {
 	if s.o.Need.Object == 0 {
 		s.least = s.o.Need.Offset
 	}
+	if s.o.Reached.Object == 0 {
+		s.least = max(s.least, s.o.Reached.Offset)
+	}
 	mark, err := readFile(d, filepath.Join(s.dir, "complete"))
 	switch {
 	case err == nil:
@@ -255,7 +261,7 @@ func (s *Spool) ended(mark []byte, torn bool, segments int) (complete bool, brok
 	if err := json.Unmarshal(mark, &m); err != nil {
 		return !torn && (s.written > 0 || segments == 0), string(mark)
 	}
-	s.least = m.Bytes
+	s.least = max(s.least, m.Bytes)
 	return s.written == m.Bytes, m.Broken
 }
 
