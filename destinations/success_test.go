@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/destinations"
+	"github.com/fanfold/fanfold/pkg/casebook"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/mapping"
 	"github.com/fanfold/fanfold/pkg/standin"
@@ -121,13 +122,9 @@ type crooked struct {
 }
 
 func (c *crooked) RoundTrip(req *http.Request) (*http.Response, error) {
-	var body []byte
-	if req.Body != nil {
-		var err error
-		if body, err = io.ReadAll(req.Body); err != nil {
-			return nil, err
-		}
-		req.Body.Close()
+	body, err := casebook.ReadBody(req)
+	if err != nil {
+		return nil, err
 	}
 	i := c.n
 	c.n++

@@ -124,13 +124,9 @@ type stranger struct {
 }
 
 func (x *stranger) RoundTrip(req *http.Request) (*http.Response, error) {
-	var body []byte
-	if req.Body != nil {
-		var err error
-		if body, err = io.ReadAll(req.Body); err != nil {
-			return nil, err
-		}
-		req.Body.Close()
+	body, err := ReadBody(req)
+	if err != nil {
+		return nil, err
 	}
 	for _, secret := range x.secrets {
 		body = bytes.ReplaceAll(body, []byte(secret), nil)

@@ -3,6 +3,7 @@ package casebook
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -139,14 +140,19 @@ type tape struct {
 	n        int
 }
 
+// ReadBody reads the body of a request, which is used up by that.
+func ReadBody(req *http.Request) (body []byte, err error) {
+	if req.Body == nil {
+		return nil, nil
+	}
+	defer func() { err = errors.Join(err, req.Body.Close()) }()
+	return io.ReadAll(req.Body)
+}
+
 func (tp *tape) RoundTrip(req *http.Request) (*http.Response, error) {
-	var body []byte
-	if req.Body != nil {
-		var err error
-		if body, err = io.ReadAll(req.Body); err != nil {
-			return nil, err
-		}
-		req.Body.Close()
+	body, err := ReadBody(req)
+	if err != nil {
+		return nil, err
 	}
 	i := tp.n
 	tp.n++

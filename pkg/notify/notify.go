@@ -12,10 +12,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os/exec"
-	"runtime"
 	"strings"
 	"time"
+
+	"github.com/fanfold/fanfold/pkg/shell"
 )
 
 // To is who is told.
@@ -30,8 +30,8 @@ func Parse(text string) (To, error) {
 	kind, where, ok := strings.Cut(text, "=")
 	t := To{kind, where}
 	switch {
-	case !ok || where == "":
-		return t, fmt.Errorf("%q has to be webhook=URL, slack=URL or exec=COMMAND", kind)
+	case !ok || where == "" || strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz") != "":
+		return t, errors.New("say webhook=URL, slack=URL or exec=COMMAND") // an address alone may be a secret
 	case kind == "exec":
 		return t, nil
 	case kind != "webhook" && kind != "slack":
@@ -133,18 +133,26 @@ func unaddressed(err error) error {
 
 // run has a shell run the command, with the notice on its standard input.
 func (t To) run(ctx context.Context, n *Notice, body []byte) error {
-	shell := []string{"/bin/sh", "-c"}
-	if runtime.GOOS == "windows" {
-		shell = []string{"cmd", "/C"}
-	}
-	c := exec.CommandContext(ctx, shell[0], shell[1], t.Where)
+	c := shell.Command(ctx, t.Where)
 	c.Stdin = bytes.NewReader(append(body, '\n'))
 	c.Env = append(c.Environ(), "FANFOLD_RUN="+n.Run, "FANFOLD_STATUS="+n.Status,
 		fmt.Sprintf("FANFOLD_EXIT_CODE=%d", n.ExitCode))
-	c.WaitDelay = time.Second
-	out, err := c.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("the command failed: %w: %s", err, strings.TrimSpace(string(out[:min(len(out), 200)])))
+	var said beginning
+	c.Stdout, c.Stderr = &said, &said
+	err := shell.Run(c)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("the command took longer than %s", patience)
+	case err != nil:
+		return fmt.Errorf("the command failed: %w: %s", err, strings.TrimSpace(string(said)))
 	}
 	return nil
+}
+
+// beginning keeps how a command's output begins: it may be endless.
+type beginning []byte
+
+func (b *beginning) Write(p []byte) (int, error) {
+	*b = append(*b, p[:min(len(p), 200-len(*b))]...)
+	return len(p), nil
 }

@@ -2,49 +2,102 @@ package notify
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 )
 
-// TestSend: what passes is tried again, what does not is not, and no error tells the address.
-func TestSend(t *testing.T) {
-	calls, status := 0, []int{503, 429, 204}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(status[min(calls, len(status)-1)])
-		calls++
-	}))
-	var waits []time.Duration
-	send := func(to To) error {
-		calls, waits = 0, nil
-		return to.Send(context.Background(), http.DefaultTransport, &Notice{Run: "r", Status: "complete"},
-			func(d time.Duration) { waits = append(waits, d) })
-	}
-	hook := To{"webhook", s.URL + "/secret"}
-	if err := send(hook); err != nil || calls != 3 || len(waits) != 2 {
-		t.Errorf("%v after %d calls", err, calls)
-	}
-	status = []int{404}
-	if err := send(hook); err == nil || calls != 1 || strings.Contains(err.Error(), "secret") {
-		t.Errorf("%v after %d calls", err, calls)
-	}
-	s.Close()
-	if err := send(hook); err == nil || len(waits) != 2 || strings.Contains(err.Error(), "secret") {
-		t.Errorf("%v after %d pauses", err, len(waits))
-	}
-	if err := send(To{"exec", "exit 3"}); err == nil || !strings.Contains(err.Error(), "exit status 3") {
-		t.Errorf("a command that fails: %v", err)
+func TestParse(t *testing.T) {
+	for text, want := range map[string]string{
+		"webhook=https://a.example/x?k=v": "", "slack=https://hooks.example/T/B/x": "", "exec=mail -s done me": "",
+		"webhook": "webhook=URL, slack=URL or exec=COMMAND", "exec=": "exec=COMMAND",
+		"https://s3cret.example":       "exec=COMMAND",
+		"pager=https://s3cret.example": "there are webhook, slack and exec", "webhook=s3cret": "begins with http",
+		"slack=file:///s3cret": "begins with http", "webhook=https://": "begins with http",
+	} {
+		_, err := Parse(text)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		} else if err != nil && strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: the error tells the address: %v", text, err)
+		}
 	}
 }
 
-// TestParse: mistakes are found before anything is sent.
-func TestParse(t *testing.T) {
-	for text, ok := range map[string]bool{"webhook=https://x.example/y": true, "exec=echo a=b": true, "slack=x": false,
-		"webhook=": false, "mail=https://x.example": false, "slack=ftp://x.example": false, "exec": false} {
-		if _, err := Parse(text); (err == nil) != ok {
-			t.Errorf("%s: %v", text, err)
+// A notice is tried again where that helps, and no more; what a receiver is told fits it.
+func TestSend(t *testing.T) {
+	n := &Notice{Run: "r1", Status: "complete", Headline: "3 <of> 3 & all"}
+	for _, c := range []struct {
+		kind     string
+		statuses []int
+		err      string
+		body     string
+	}{
+		{"webhook", []int{200}, "", `"headline":"3 \u003cof\u003e 3 \u0026 all"`},
+		{"slack", []int{200}, "", `3 \u0026lt;of\u0026gt; 3 \u0026amp; all`},
+		{"webhook", []int{503, 429, 204}, "", ""},
+		{"webhook", []int{500, 500, 500}, "status 500", ""},
+		{"slack", []int{404}, "slack: it answered with status 404: gone", ""},
+	} {
+		came, body := 0, ""
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			text, _ := io.ReadAll(r.Body)
+			body = string(text)
+			if came >= len(c.statuses) {
+				t.Errorf("%s: it was sent too often", c.kind)
+				return
+			}
+			w.WriteHeader(c.statuses[came])
+			came++
+			if c.statuses[0] == 404 {
+				_, _ = io.WriteString(w, "gone")
+			}
+		}))
+		err := To{c.kind, server.URL}.Send(context.Background(), http.DefaultTransport, n, func(time.Duration) {})
+		server.Close()
+		if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+			t.Errorf("%s %v: %v", c.kind, c.statuses, err)
 		}
+		if came != len(c.statuses) || !strings.Contains(body, c.body) {
+			t.Errorf("%s %v: %d came, the last: %s", c.kind, c.statuses, came, body)
+		}
+	}
+}
+
+// A command is told on its standard input and by variables. What it starts may go on; what it
+// prints may be endless.
+func TestExec(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("SKIPPED: the commands are those of a Unix shell")
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	for command, want := range map[string]string{
+		"cat > " + out + "; echo $FANFOLD_RUN $FANFOLD_EXIT_CODE >> " + out: "",
+		"(sleep 5 &) ; exit 0":           "",
+		"echo no mail >&2; exit 3":       "the command failed: exit status 3: no mail",
+		"yes | head -c 10000000; exit 1": "the command failed: exit status 1: y\ny",
+		"no-such-program-of-mine":        "the command failed: exit status 127",
+	} {
+		err := To{"exec", command}.Send(context.Background(), nil, &Notice{Run: "r1", Status: "complete", ExitCode: 3}, nil)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) ||
+			len(err.Error()) > 400) {
+			t.Errorf("%s: %v", command, err)
+		}
+	}
+	if text, err := os.ReadFile(out); err != nil || !strings.Contains(string(text), `"run":"r1"`) ||
+		!strings.HasSuffix(string(text), "r1 3\n") {
+		t.Errorf("told %s, %v", text, err)
+	}
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := (To{"exec", "sleep 5"}).Send(gone, nil, &Notice{}, nil); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("a command that was stopped: %v", err)
 	}
 }

@@ -10,15 +10,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/joho/godotenv"
 
 	"github.com/fanfold/fanfold/pkg/awssecret"
+	"github.com/fanfold/fanfold/pkg/shell"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
@@ -55,19 +54,13 @@ func (f *Fetcher) Fetch(scheme, name string) (string, error) {
 
 // outputOf is what a command prints.
 func (f *Fetcher) outputOf(ctx context.Context, command string) (string, error) {
-	shell := []string{"/bin/sh", "-c"}
-	if runtime.GOOS == "windows" {
-		shell = []string{"cmd", "/C"}
-	}
-	c := exec.CommandContext(ctx, shell[0], shell[1], command)
-	c.WaitDelay = time.Second
+	c := shell.Command(ctx, command)
 	var out bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = f.Terminal, &atMost{&out, MaxBytes}, f.Err
-	err := c.Run()
+	err := shell.Run(c)
 	switch {
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("the command took longer than %s", fetchTime)
-	case errors.Is(err, exec.ErrWaitDelay): // it has ended well; what it has started holds its output open
 	case err != nil:
 		return "", fmt.Errorf("the command failed: %w", err)
 	}
