@@ -201,7 +201,12 @@ func (r *Run) openStream(ctx context.Context) error {
 	in := &r.job.Input
 	o := in.spoolOptions(r.job.Spool)
 	o.Need, o.Reached = needed(r.journalLanes())
-	o.Told = func(same bool, before int64) { r.notice(StreamGoesOn{r.journal.Name(), in.Stream.Name, same, before}) }
+	run, notice := r.journal.Name(), r.w.Notice // the stream may say it when the run is closed already
+	o.Told = func(same bool, before int64) {
+		if notice != nil {
+			notice(StreamGoesOn{run, in.Stream.Name, same, before})
+		}
+	}
 	spool, err := source.OpenSpool(ctx, filepath.Join(r.dir, "spool"), in.Stream.In, o)
 	if err != nil {
 		return err

@@ -51,7 +51,10 @@ type Options struct {
 
 // New composes the chain.
 func New(o Options) http.RoundTripper {
-	var rt http.RoundTripper = once{o.Network}
+	rt := o.Network
+	if _, repeats := rt.(*http.Transport); repeats {
+		rt = once{rt}
+	}
 	if o.Gzip {
 		from := o.GzipFrom
 		if from == 0 {
