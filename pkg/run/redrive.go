@@ -76,6 +76,11 @@ func (f Folder) Refused(id string, rehearse bool) (*engine.Summary, error) {
 		return nil, mistakef("run %s was a rehearsal: no partner has refused its dead letters; --rehearse sends them to "+
 			"the stand-ins again", id)
 	}
+	// The same command goes on with a redrive that was stopped, also when that is the latest
+	// run by now; one without dead letters of its own has nothing to send again.
+	if id == Latest && s.RedriveOf != "" && (s.Status != Complete || Rejected(s) == 0) {
+		return f.Refused(s.RedriveOf, rehearse)
+	}
 	return s, nil
 }
 
