@@ -63,6 +63,8 @@ type Config struct {
 	// full go out; 0: a minute, so that what goes into a request of an archive does not
 	// depend on the time. For streams that a person waits for it is short.
 	Linger time.Duration
+	// Follows says that no end of the input is expected.
+	Follows bool
 	// Known, if not nil, says of an entry of the manifest that another run has read it: the events
 	// of these are counted ([Engine.Overlap]).
 	Known func(object uint32) bool

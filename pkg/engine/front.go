@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/source"
@@ -25,6 +26,8 @@ type front struct {
 	err      error
 	atEnd    bool
 	overlap  uint64 // events of objects that another run has read
+	arrived  arrivals
+	noted    time.Time // when arrived was given to the journal last
 }
 
 // overlaps counts the events of a block of an object that another run has read.
@@ -74,11 +77,22 @@ func (f *front) begins(run *journal.Run, b *block) error {
 	return run.Note(StartsKey, f.starts)
 }
 
-// start sets where the reading is when it begins.
-func (f *front) start(mark journal.Mark) {
+// ArrivalsKey is where a run whose input is followed keeps when it was read (a list of
+// [Arrival]): what a destination lags behind outlives the process.
+const ArrivalsKey = "arrivals"
+
+// noteArrivals is how often that is done.
+const noteArrivals = 10 * time.Second
+
+// start sets where the reading is when it begins, and takes up when what lies before that was read.
+func (f *front) start(mark journal.Mark, run *journal.Run, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mark = mark
+	if found, err := run.Get(ArrivalsKey, &f.arrived); !found || err != nil {
+		f.arrived = nil // of the time of reading nothing depends
+	}
+	f.arrived.note(mark.Ordinal, now)
 	f.badOnes, f.badFirst = maps.Clone(f.bad.Resume().Counts.Rejected), map[string]string{}
 	if f.badOnes == nil {
 		f.badOnes = map[string]uint64{}
@@ -101,22 +115,50 @@ func (f *front) reasons() (n map[string]uint64, first map[string]string) {
 
 // move notes that the reading has come to a mark. A resume begins behind what faster
 // lanes have settled, which has been read all the same.
-func (f *front) move(to journal.Mark, passed float64) {
+func (f *front) move(to journal.Mark, passed float64, now time.Time) {
+	f.reach(to, now)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if to.Ordinal > f.mark.Ordinal {
-		f.mark = to
-	}
 	f.passed = passed
 }
 
-// reach notes that a lane has read up to a mark by itself, which may be further.
-func (f *front) reach(to journal.Mark) {
+// reach notes that the reading, or a lane by itself, which may be further, has come to a mark.
+func (f *front) reach(to journal.Mark, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if to.Ordinal > f.mark.Ordinal {
 		f.mark = to
+		f.arrived.note(to.Ordinal, now)
 	}
+}
+
+// keepArrivals gives the journal, now and then, when what was read was read.
+func (f *front) keepArrivals(run *journal.Run, now time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d := now.Sub(f.noted); d >= 0 && d < noteArrivals {
+		return nil
+	}
+	f.noted = now
+	return run.Note(ArrivalsKey, f.arrived)
+}
+
+// waits says since when the first record is there of those that a lane has not settled; settled is
+// where that record is. The zero time: nothing waits.
+func (f *front) waits(settled uint64) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if settled >= f.mark.Ordinal {
+		return time.Time{}
+	}
+	return f.arrived.of(settled)
+}
+
+// settled forgets when that was read which all lanes have settled.
+func (f *front) settled(ordinal uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.arrived.passed(ordinal)
 }
 
 // note counts a record that is no event.
@@ -186,7 +228,7 @@ func (f *front) reject(b *block, log func(*source.RecordError)) error {
 
 // readFront reads for the ring, from a mark on.
 func (e *Engine) readFront(ctx context.Context, from journal.Mark) {
-	e.front.start(e.furthest(from))
+	e.front.start(e.furthest(from), e.c.Run, e.c.Now())
 	finished := true
 	err := e.read(ctx, from, runtime.GOMAXPROCS(0), func(b *block) bool {
 		err := e.front.begins(e.c.Run, b)
@@ -197,7 +239,13 @@ func (e *Engine) readFront(ctx context.Context, from journal.Mark) {
 			e.front.fail(err)
 			return false
 		}
-		e.front.move(b.end, e.passed())
+		e.front.move(b.end, e.passed(), e.c.Now())
+		if e.c.Follows {
+			if err := e.front.keepArrivals(e.c.Run, e.c.Now()); err != nil {
+				e.front.fail(err)
+				return false
+			}
+		}
 		if e.c.Known != nil && e.c.Known(b.chunk.End.Object) {
 			e.front.overlaps(b)
 		}

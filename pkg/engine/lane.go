@@ -264,7 +264,7 @@ func (l *lane) take(b *block, large int) bool {
 		l.e.cpu.leave(isUrgent)
 	}
 	l.reader.pass(b)
-	l.e.front.reach(l.reader.cursor)
+	l.e.front.reach(l.reader.cursor, l.e.c.Now())
 	err := l.verdicts.deadLetter(lb, func() {
 		if !isUrgent {
 			l.e.cpu.yield()

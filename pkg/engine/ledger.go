@@ -38,7 +38,6 @@ type laneBlock struct {
 	end     journal.Mark
 	object  string // that it is of
 	days    days   // of the events
-	since   time.Time
 	routed  *routed
 	works   []work
 	events  []laneEvent
@@ -120,7 +119,6 @@ func (g *ledger) earlier(id journal.DeliveryID) (journal.Verdict, bool) {
 // add takes a routed block.
 func (g *ledger) add(lb *laneBlock) {
 	g.blocks = append(g.blocks, lb)
-	lb.since = g.now()
 	lb.open = len(lb.events)
 	g.live.Filtered += lb.counts.Filtered
 }

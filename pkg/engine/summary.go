@@ -30,6 +30,8 @@ type Summary struct {
 	Profile   string `json:"profile,omitempty"` // of the configuration
 	// From is what is read. The caller sets it.
 	From []string `json:"from,omitempty"`
+	// Unread is how many bytes of input that is followed were not read yet, as they are stored.
+	Unread int64 `json:"unread_bytes,omitempty"`
 	// DeadLetters is where the records are that are no events, if there are any.
 	DeadLetters  string        `json:"dead_letters,omitempty"`
 	Destinations []LaneSummary `json:"destinations"`
@@ -62,21 +64,23 @@ type Continued struct {
 
 // LaneSummary is one destination's part of it.
 type LaneSummary struct {
-	Name        string            `json:"name"`
-	Type        string            `json:"type"`
-	Filtered    uint64            `json:"filtered"`
-	Skipped     map[string]uint64 `json:"skipped"`
-	Delivered   uint64            `json:"delivered"`
-	Rejected    map[string]uint64 `json:"rejected"`
-	Pending     uint64            `json:"pending"`
-	InDoubt     uint64            `json:"in_doubt"`
-	Deliveries  uint64            `json:"deliveries"`
-	Requests    uint64            `json:"requests"`
-	Retries     uint64            `json:"retries"`
-	Bytes       uint64            `json:"bytes"`
-	Seconds     float64           `json:"seconds"` // of this process
-	Rate        float64           `json:"rate"`    // events a second that it has delivered
-	DeadLetters string            `json:"dead_letters,omitempty"`
+	Name       string            `json:"name"`
+	Type       string            `json:"type"`
+	Filtered   uint64            `json:"filtered"`
+	Skipped    map[string]uint64 `json:"skipped"`
+	Delivered  uint64            `json:"delivered"`
+	Rejected   map[string]uint64 `json:"rejected"`
+	Pending    uint64            `json:"pending"`
+	InDoubt    uint64            `json:"in_doubt"`
+	Deliveries uint64            `json:"deliveries"`
+	Requests   uint64            `json:"requests"`
+	Retries    uint64            `json:"retries"`
+	Bytes      uint64            `json:"bytes"`
+	Seconds    float64           `json:"seconds"` // of this process
+	Rate       float64           `json:"rate"`    // events a second that it has delivered
+	// Lag is for how many seconds the oldest of what is pending has been read, where input is followed.
+	Lag         float64 `json:"lag_seconds,omitempty"`
+	DeadLetters string  `json:"dead_letters,omitempty"`
 	// Letters is how many dead letters there are: one for each delivery that was
 	// rejected, of which an event may have several.
 	Letters uint64 `json:"letters,omitempty"`
@@ -124,6 +128,7 @@ func (e *Engine) Summary() *Summary {
 	}
 	s.BadReasons, s.BadExamples = e.front.reasons()
 	maps.Copy(s.Dropped, front.Dropped)
+	s.Unread = e.unread()
 	if n, path := e.front.bad.DeadLetters(); n > 0 {
 		s.DeadLetters = path
 	}
@@ -132,6 +137,9 @@ func (e *Engine) Summary() *Summary {
 	}
 	for _, l := range e.lanes {
 		ls := l.summary(selected(front))
+		if since := e.front.waits(l.passed()); e.c.Follows && ls.Pending > 0 && !since.IsZero() {
+			ls.Lag = round(max(e.c.Now().Sub(since).Seconds(), 0))
+		}
 		if ls.Pending > 0 {
 			s.Status = "incomplete"
 		}
@@ -202,32 +210,61 @@ type Progress struct {
 	Retries   uint64
 	InFlight  int // requests
 	State     string
-	Problem   string    // what was said last, while what was not accepted is tried again
-	Stopped   bool      // the lane has given up
-	Waits     bool      // because of a pause, a rate, or a partner that fails
-	Oldest    time.Time // since when the oldest event that is not settled is there; zero: there is none
-	Last      string    // what was said last of something that was not accepted, also long ago
-	Position  source.Position
-	Objects   int // of the whole input; 0: not all are known yet
+	Problem   string // what was said last, while what was not accepted is tried again
+	Stopped   bool   // the lane has given up
+	Waits     bool   // because of a pause, a rate, or a partner that fails
+	// Oldest is when the oldest event that is not settled was read, about, also by an earlier process of
+	// a run that is followed; zero: there is none.
+	Oldest time.Time
+	// Follows says that no end is expected: Total is what has been read so far, and Unread is how many
+	// bytes of the input as it is known have not been, as they are stored.
+	Follows  bool
+	Unread   int64
+	Last     string // what was said last of something that was not accepted, also long ago
+	Position source.Position
+	Objects  int // of the whole input; 0: not all are known yet
 }
 
 // Progress returns how all lanes stand.
 func (e *Engine) Progress() []Progress {
 	front, passed, atEnd := e.front.at()
-	objects := 0
+	objects, unread := 0, e.unread()
 	if m := e.c.Source.Manifest(); m.Done() {
 		objects = m.Len()
 	}
 	var ps []Progress
+	lowest := front.Ordinal
 	for _, l := range e.lanes {
-		p := l.progress()
+		p, mark := l.progress()
+		lowest = min(lowest, mark)
 		p.Total, p.AllRead, p.Objects = selected(front), atEnd, objects
+		p.Follows, p.Unread = e.c.Follows, unread
+		if p.Done < p.Total {
+			p.Oldest = e.front.waits(mark)
+		}
 		if passed > 0 && !atEnd {
 			p.About = uint64(float64(p.Total) / passed)
 		}
 		ps = append(ps, p)
 	}
+	e.front.settled(lowest)
 	return ps
+}
+
+// unread is how many bytes of input that is followed have not been read yet.
+func (e *Engine) unread() int64 {
+	m, ok := e.c.Source.(interface{ Unread() int64 })
+	if !ok || !e.c.Follows {
+		return 0
+	}
+	return m.Unread()
+}
+
+// passed is the ordinal before which everything is settled.
+func (l *lane) passed() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ledger.mark.Ordinal
 }
 
 func (l *lane) summary(events uint64) LaneSummary {
@@ -277,7 +314,8 @@ func (l *lane) summary(events uint64) LaneSummary {
 	return s
 }
 
-func (l *lane) progress() Progress {
+// progress is how the lane stands, and the ordinal before which everything is settled.
+func (l *lane) progress() (Progress, uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := Progress{
@@ -291,9 +329,6 @@ func (l *lane) progress() Progress {
 		Position:  l.ledger.mark.Position,
 	}
 	p.Done, p.Last = l.ledger.settled(), l.notes.problem
-	if b := l.ledger.blocks; len(b) > 0 && b[0].open > 0 && l.ended.IsZero() {
-		p.Oldest = b[0].since
-	}
 	if l.notes.failing && l.ended.IsZero() && !p.Stopped {
 		p.Problem = l.notes.problem
 	}
@@ -315,7 +350,7 @@ func (l *lane) progress() Progress {
 	case !l.ended.IsZero():
 		p.State = "done"
 	}
-	return p
+	return p, l.ledger.mark.Ordinal
 }
 
 // round is a number with one digit behind the point.

@@ -66,7 +66,10 @@ func (p *painter) plain(w io.Writer, ps []engine.Progress, now time.Time, said m
 	for _, i := range byNews(ps) {
 		s := ps[i]
 		line := fmt.Sprintf("%s: %s, %d of %s events", s.Name, s.State, s.Done, totalText(s))
-		if text := paceText(s, rates[i]); text != "" {
+		if s.Follows {
+			line = fmt.Sprintf("%s: %s, %d events", s.Name, s.State, s.Done)
+		}
+		if text := paceText(s, rates[i], now); text != "" {
 			line += ", " + text
 		}
 		line += fmt.Sprintf(", %d in flight, %d retries, %d rejected", s.InFlight, s.Retries, s.Rejected)
@@ -101,8 +104,15 @@ func byNews(ps []engine.Progress) []int {
 	return order
 }
 
-// paceText is how fast a destination is, and how long it will take; "": it is not known, or done.
-func paceText(s engine.Progress, rate float64) string {
+// paceText is how fast a destination is, and how long it will take, or, where no end is expected, how
+// far it lags behind; "": it is not known, or done.
+func paceText(s engine.Progress, rate float64, now time.Time) string {
+	if s.Follows {
+		if rate <= 0 {
+			return lagText(s, now)
+		}
+		return rateText(rate) + ", " + lagText(s, now)
+	}
 	if rate <= 0 || s.State == "done" {
 		return ""
 	}
@@ -116,6 +126,39 @@ func paceText(s engine.Progress, rate float64) string {
 		text += fmt.Sprintf(", %s left", left.Round(time.Second))
 	}
 	return text
+}
+
+// lagText says how far a destination lags behind input that has no end: for how long the oldest
+// event that it has not settled has been there, how many there are, and what is not even read.
+func lagText(s engine.Progress, now time.Time) string {
+	var behind []string
+	if n := max(s.Total, s.Done) - s.Done; n > 0 {
+		behind = append(behind, fmt.Sprintf("%d events", n))
+	}
+	if s.Unread > 0 && !s.Stopped {
+		behind = append(behind, sizeText(s.Unread)+" to read")
+	}
+	if len(behind) == 0 {
+		return "up to date"
+	}
+	text := strings.Join(behind, " and ") + " behind"
+	if lag := now.Sub(s.Oldest); !s.Oldest.IsZero() && lag >= time.Second {
+		return "lag " + lag.Round(time.Second).String() + ", " + text
+	}
+	return text
+}
+
+// sizeText is a number of bytes in the unit that suits it.
+func sizeText(n int64) string {
+	units := []string{"bytes", "kB", "MB", "GB", "TB"}
+	f, i := float64(n), 0
+	for ; f >= 1000 && i < len(units)-1; i++ {
+		f /= 1000
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%.1f %s", f, units[i])
 }
 
 func totalText(p engine.Progress) string {
@@ -183,9 +226,9 @@ func (p *painter) lines(ps []engine.Progress, now time.Time, width, height int) 
 	for _, i := range order {
 		var text string
 		if s := ps[i]; s.Problem != "" {
-			text = troubleOf(s, longest, width)
+			text = troubleOf(s, longest, width, now)
 		} else {
-			text = lineOf(s, rates[i], longest, width)
+			text = lineOf(s, rates[i], longest, width, now)
 		}
 		line := []rune(printable.Text(text))
 		if len(line) >= width {
@@ -210,7 +253,7 @@ func short(name string, room int) string {
 
 // lineOf renders one line. What does not fit is given up in this order: the name down to a few letters,
 // the bar, how many requests are in flight, the pace; what has failed stays.
-func lineOf(s engine.Progress, rate float64, longest, width int) string {
+func lineOf(s engine.Progress, rate float64, longest, width int, now time.Time) string {
 	rejected, retries, state := "", "", ""
 	if s.Rejected > 0 {
 		rejected = fmt.Sprintf(", %d rejected", s.Rejected)
@@ -222,7 +265,7 @@ func lineOf(s engine.Progress, rate float64, longest, width int) string {
 		state = ", " + s.State
 	}
 	news, brief := rejected+retries+state, rejected+strings.Replace(state, "keeps to its rate limit", "rate limit", 1)
-	pace := paceText(s, rate)
+	pace := paceText(s, rate, now)
 	if pace != "" {
 		pace = ", " + pace
 	}
@@ -255,6 +298,9 @@ func lineOf(s engine.Progress, rate float64, longest, width int) string {
 // delivering, so that a bar of what is read would always look nearly full.
 func head(s engine.Progress, name, bar int) string {
 	title, about := short(s.Name, name), ""
+	if s.Follows { // a bar of what has no end would say nothing
+		return fmt.Sprintf("%s  %d events", title, s.Done)
+	}
 	if !s.AllRead {
 		s.Total, about = max(rounded(s.About), s.Done), "~"
 	}
@@ -279,8 +325,11 @@ const shortName = 12
 
 // troubleOf renders the line of a destination that something is wrong with: what is wrong
 // goes before everything else where there is not room for all.
-func troubleOf(s engine.Progress, longest, width int) string {
+func troubleOf(s engine.Progress, longest, width int, now time.Time) string {
 	count, retries, state := fmt.Sprintf(", %d of %s", s.Done, totalText(s)), "", ""
+	if s.Follows {
+		count = ", " + lagText(s, now)
+	}
 	if s.Retries > 0 {
 		retries = fmt.Sprintf(", %d retries", s.Retries)
 	}

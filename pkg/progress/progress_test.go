@@ -121,6 +121,55 @@ func TestTrouble(t *testing.T) {
 	}
 }
 
+// TestLag shows of input that has no end how far behind it a destination is, and no total, bar or time
+// that is left, in bars, in plain lines and where something is wrong.
+func TestLag(t *testing.T) {
+	now := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	const refused = "dial tcp 127.0.0.1:1: connect: connection refused"
+	for _, c := range []struct {
+		name         string
+		s            engine.Progress
+		bar, plainly string
+	}{
+		{"up to date", engine.Progress{Done: 100, Total: 100, State: "running"},
+			"hook  100 events, up to date, 0 in flight", "hook: running, 100 events, up to date, 0 in flight"},
+		{"just read", engine.Progress{Done: 100, Total: 103, State: "running", Oldest: now.Add(-400 * time.Millisecond)},
+			"hook  100 events, 3 events behind, 0 in flight", "hook: running, 100 events, 3 events behind, 0 in flight"},
+		{"hours behind", engine.Progress{Done: 100, Total: 5100, Unread: 12_345_678, Oldest: now.Add(-3 * time.Hour),
+			State: "paused by the partner for 1m0s", Waits: true},
+			"hook  100 events, lag 3h0m0s, 5000 events and 12.3 MB to read behind, 0 in flight, paused by the partner for 1m0s",
+			"hook: paused by the partner for 1m0s, 100 events, lag 3h0m0s, 5000 events and 12.3 MB to read behind, 0 in flight"},
+		{"nothing read yet", engine.Progress{Done: 100, Unread: 512, State: "running"},
+			"hook  100 events, 512 bytes to read behind, 0 in flight",
+			"hook: running, 100 events, 512 bytes to read behind, 0 in flight"},
+		{"a clock that was set back", engine.Progress{Done: 1, Total: 2, State: "running", Oldest: now.Add(time.Hour)},
+			"hook  1 events, 1 events behind, 0 in flight", "hook: running, 1 events, 1 events behind, 0 in flight"},
+		{"trouble", engine.Progress{Done: 1, Total: 2, State: "partner fails, next probe in 3s", Retries: 2, Problem: refused,
+			Oldest: now.Add(-time.Minute)},
+			"hook, lag 1m0s, 1 events behind, 2 retries, partner fails, next probe in 3s: " + refused,
+			"hook: partner fails, next probe in 3s, 1 events, lag 1m0s, 1 events behind, 0 in flight, 2 retries"},
+	} {
+		c.s.Name, c.s.Follows = "hook", true
+		if got := newPainter().lines([]engine.Progress{c.s}, now, 140, 24); len(got) != 1 || got[0] != c.bar {
+			t.Errorf("%s\n%q\nwant\n%s", c.name, got, c.bar)
+		}
+		var out strings.Builder
+		newPainter().plain(&out, []engine.Progress{c.s}, now, map[string]string{})
+		if !strings.HasPrefix(out.String(), c.plainly) {
+			t.Errorf("%s\n%swant\n%s", c.name, &out, c.plainly)
+		}
+	}
+	// The rate stands before it.
+	p := newPainter()
+	s := engine.Progress{Name: "hook", Follows: true, State: "running"}
+	p.lines([]engine.Progress{s}, now, 140, 24)
+	s.Done, s.Total = 100, 100
+	if got := p.lines([]engine.Progress{s}, now.Add(2*time.Second), 140, 24); got[0] !=
+		"hook  100 events, 50 events/s, up to date, 0 in flight" {
+		t.Errorf("%q", got)
+	}
+}
+
 // TestLinesFit shows those at work where there is not room for all.
 func TestLinesFit(t *testing.T) {
 	var ps []engine.Progress

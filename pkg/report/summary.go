@@ -83,6 +83,10 @@ func reasons(w io.Writer, d *engine.LaneSummary) {
 		}
 		fmt.Fprintf(w, "%s: stopped: %s%s\n", d.Name, d.Stopped, until)
 	}
+	if d.Lag > 0 {
+		lag := time.Duration(d.Lag * float64(time.Second)).Round(time.Second)
+		fmt.Fprintf(w, "%s: lags behind by %s: the oldest pending event has been read for so long\n", d.Name, lag)
+	}
 	if d.Problem != "" && d.Pending > 0 {
 		fmt.Fprintf(w, "%s: the last problem: %s\n", d.Name, d.Problem)
 	}

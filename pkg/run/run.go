@@ -259,6 +259,7 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	if c.Known, err = r.known(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
+	c.Follows = j.Follow()
 	if _, ok := r.source.(*source.Spool); ok || j.Follow() {
 		c.Linger = time.Second // somebody may wait for what a slow stream has brought
 	}

@@ -303,6 +303,10 @@ func (s *Input) Passed() (bytes, all int64) {
 	return s.passed.Load(), s.manifest.Bytes()
 }
 
+// Unread is how many bytes of the objects that are known the last [First] reading has not gone
+// through, as they are stored.
+func (s *Input) Unread() int64 { return max(s.manifest.Bytes()-s.passed.Load(), 0) }
+
 // passing counts what is read of an object.
 type passing struct {
 	r io.Reader
