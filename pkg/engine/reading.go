@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"iter"
 
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/source"
@@ -14,55 +15,16 @@ func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield
 	if e.c.Selection.Full(from) {
 		return nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type job struct {
-		done chan *block
-		err  error
+	start := from.Position
+	chunks := func(ctx context.Context) iter.Seq2[*source.Chunk, error] {
+		return e.c.Source.Chunks(ctx, start, source.First)
 	}
-	jobs := make(chan job, workers)
-	slots := make(chan struct{}, workers) // blocks under way or waiting to be taken
-	go func() {
-		defer close(jobs)
-		for c, err := range e.c.Source.Chunks(ctx, from.Position, source.First) {
-			j := job{err: err}
-			if err == nil {
-				select {
-				case slots <- struct{}{}:
-				case <-ctx.Done():
-					return
-				}
-				j.done = make(chan *block, 1)
-				go func() { j.done <- e.prepare(c, true, false) }()
-			}
-			select {
-			case jobs <- j:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	defer func() {
-		cancel()
-		for j := range jobs {
-			if j.done != nil {
-				(<-j.done).release()
-			}
-		}
-	}()
+	each := func(c *source.Chunk) *block { return e.prepare(c, true, false) }
 	w := new(transform.Worker)
-	for j := range jobs {
-		if j.err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return j.err
+	for b, err := range source.Prepare(ctx, chunks, workers, each, (*block).release) {
+		if err != nil {
+			return err
 		}
-		b := <-j.done
-		<-slots
 		end, err := e.finish(b, from, w)
 		if err != nil {
 			b.release()
