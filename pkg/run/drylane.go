@@ -26,7 +26,8 @@ type dryLane struct {
 	// routed, unless it is nil, is told all that becomes of an event.
 	routed func(r *selection.Record, list []destination.Delivery, filtered bool)
 	packed func(b *engine.Packed[*parcel]) error
-	err    error // of one of these
+	err    error   // of one of these
+	alone  *parcel // all of a plan that no other step waits for: of those nothing is asked
 }
 
 // parcel is one delivery on its way into a request.
@@ -41,7 +42,7 @@ type parcel struct {
 }
 
 func (w *World) dryLane(j *Job, d *config.Opened, src source.Source) *dryLane {
-	p := &dryLane{d: d, plan: d.Sender.Plan(), src: src,
+	p := &dryLane{d: d, alone: &parcel{}, plan: d.Sender.Plan(), src: src,
 		env: destination.Env{Now: w.Now(), Consent: d.Consent, TriggerLive: d.Options.TriggerLive}}
 	p.packer = engine.NewPacker(p.plan, engine.PackOptionsOf(p.plan, d.Options, j.MemoryNeeded(),
 		len(j.Destinations)), p.request)
@@ -56,11 +57,15 @@ func (p *dryLane) event(r *selection.Record) error {
 		}
 		return nil
 	}
-	fallback := ""
+	return p.pass(r, r.End.String(), p.fallback(r))
+}
+
+// fallback is the insert id of an event, where its messageId is not one.
+func (p *dryLane) fallback(r *selection.Record) string {
 	if p.plan.Positions || destination.NeedsFallback(r.Event) {
-		fallback = selection.Fallback(p.src.Manifest(), r.End)
+		return selection.Fallback(p.src.Manifest(), r.End)
 	}
-	return p.pass(r, r.End.String(), fallback)
+	return ""
 }
 
 // pass routes an event that the filter has let through, and packs what is made of it.
@@ -68,15 +73,20 @@ func (p *dryLane) event(r *selection.Record) error {
 func (p *dryLane) pass(r *selection.Record, place, fallback string) error {
 	p.env.Fallback, p.env.Suppressed = fallback, r.Suppressed
 	p.list.Detach() // what was made of earlier events waits for its request
-	p.route(r.Event)
+	p.route(r.Event, &p.env, &p.list)
+	return p.take(r, place, p.list.List)
+}
+
+// take packs what was made of an event.
+func (p *dryLane) take(r *selection.Record, place string, made []destination.Delivery) error {
 	if p.routed != nil {
-		p.routed(r, p.list.List, false)
+		p.routed(r, made, false)
 	}
 	// Steps that wait are told to those before them first: a request may be full at once.
 	var first []*parcel
 	var last *parcel
-	for k := range p.list.List {
-		d := &p.list.List[k]
+	for k := range made {
+		d := &made[k]
 		if d.Settled != nil {
 			if err := p.settled(r, place, d); err != nil {
 				return err
@@ -102,19 +112,21 @@ func (p *dryLane) pass(r *selection.Record, place, fallback string) error {
 }
 
 // route is the destination's Route; a panic of it rejects the event, as in a run.
-func (p *dryLane) route(ev *event.Event) {
+func (p *dryLane) route(ev *event.Event, env *destination.Env, out *destination.Deliveries) {
+	n := len(out.List)
 	defer func() {
 		if cause := recover(); cause != nil {
-			p.list.Cut(0)
-			p.list.List = append(p.list.List, destination.Delivery{Settled: &destination.Result{
+			out.Cut(n)
+			out.List = append(out.List, destination.Delivery{Settled: &destination.Result{
 				Outcome: destination.Rejected, Reason: destination.Panicked, Detail: destination.Cut(fmt.Sprint(cause), 200)}})
 		}
 	}()
-	if verdict, ok := p.env.Admit(ev); !ok {
-		p.list.List = append(p.list.List, destination.Delivery{Settled: &verdict})
+	if verdict, ok := env.Admit(ev); !ok {
+		settled := verdict // so that verdict itself need not be allocated each time
+		out.List = append(out.List, destination.Delivery{Settled: &settled})
 		return
 	}
-	p.d.Sender.Route(ev, &p.env, &p.list)
+	p.d.Sender.Route(ev, env, out)
 }
 
 // action is the slug of a delivery's action; "": it is of none.

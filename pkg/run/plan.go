@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"math"
 	"path/filepath"
 	"slices"
@@ -32,7 +33,6 @@ type Plan struct {
 	Sample float64
 
 	named map[string]*PlannedName
-	now   *PlannedName // of the event that is being routed; nil: it is not counted
 }
 
 // Earlier is a run of the same command. What it has delivered is not sent again.
@@ -112,33 +112,16 @@ func (w *World) Plan(ctx context.Context, runs Folder, j *Job, dir string, sampl
 	if err := p.earlier(runs, j, w.Redact); err != nil {
 		return nil, err
 	}
-	var input source.Source
-	var lanes []*dryLane
-	err := w.dryRead(ctx, j, dir, func(src source.Source, _ *selection.Selection) {
-		input = src
+	var open closers
+	input, sel, err := w.dryOpen(ctx, j, dir, &open)
+	if err == nil {
+		g := &planning{plan: p}
 		for _, d := range j.Destinations {
-			lanes = append(lanes, p.lane(w, j, d, src))
+			g.lanes = append(g.lanes, p.lane(w, j, d, input))
 		}
-	}, func(r *selection.Record) error {
-		p.record(r)
-		if r.Event == nil || !sampled(r.Ordinal, sample) {
-			return nil
-		}
-		for _, lane := range lanes {
-			if err := lane.event(r); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, func() error {
-		for _, lane := range lanes {
-			if err := lane.flush(); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+		err = g.read(ctx, input, sel)
+	}
+	if err = errors.Join(err, open.close()); err != nil {
 		return nil, err
 	}
 	p.Objects = input.Manifest().Len()
@@ -216,10 +199,9 @@ func (p *Plan) earlier(runs Folder, j *Job, redact func(string) string) error {
 	return nil
 }
 
-// record counts one record of the input.
-func (p *Plan) record(r *selection.Record) {
+// record counts one record of the input, and returns the name it is counted under; nil: under none.
+func (p *Plan) record(r *selection.Record) *PlannedName {
 	p.Read++
-	p.now = nil
 	switch {
 	case r.Bad != nil:
 		b := p.Bad[string(r.Bad.Reason)]
@@ -227,10 +209,10 @@ func (p *Plan) record(r *selection.Record) {
 			b.Example = Example{Object: r.Object, Line: r.Line, Detail: r.Bad.Detail}
 		}
 		p.Bad[string(r.Bad.Reason)] = b
-		return
+		return nil
 	case r.Event == nil:
 		p.Dropped[r.Dropped]++
-		return
+		return nil
 	}
 	if at, ok := r.Event.Timestamp(); !ok {
 		p.Undated++
@@ -242,14 +224,21 @@ func (p *Plan) record(r *selection.Record) {
 			p.Last = at
 		}
 	}
-	name := nameIn(r.Event)
-	if p.now = p.named[name]; p.now == nil && len(p.named) < mostNames {
-		p.now = &PlannedName{Name: name, To: make([]uint64, len(p.Destinations))}
-		p.named[name] = p.now
+	var n *PlannedName
+	if text, plain := r.Event.Name().Plain(); plain && len(text) > 0 {
+		n = p.named[string(text)]
 	}
-	if p.now != nil {
-		p.now.N++
+	if n == nil {
+		name := nameIn(r.Event)
+		if n = p.named[name]; n == nil && len(p.named) < mostNames {
+			n = &PlannedName{Name: name, To: make([]uint64, len(p.Destinations))}
+			p.named[name] = n
+		}
 	}
+	if n != nil {
+		n.N++
+	}
+	return n
 }
 
 // lane plans what a destination is sent.
@@ -262,13 +251,7 @@ func (p *Plan) lane(w *World, j *Job, d *config.Opened, src source.Source) *dryL
 	p.Destinations = append(p.Destinations, l)
 	dry := w.dryLane(j, d, src)
 	dry.settled = func(*selection.Record, string, *destination.Delivery) error { return nil }
-	at := len(p.Destinations) - 1
-	dry.routed = func(r *selection.Record, list []destination.Delivery, filtered bool) {
-		before := l.Deliveries
-		if l.event(r, list, filtered); l.Deliveries > before && p.now != nil {
-			p.now.To[at]++
-		}
-	}
+	dry.routed = l.event
 	l.windows(d)
 	l.plan = dry.plan
 	dry.packed = func(b *engine.Packed[*parcel]) error {

@@ -106,18 +106,11 @@ func (w *World) dryRead(ctx context.Context, j *Job, dir string, begin func(sour
 ) (err error) {
 	var open closers
 	defer func() { err = errors.Join(err, open.close()) }()
-	src, err := j.Input.openOnce(ctx, filepath.Join(dir, "spool"), j.Spool, &open)
+	src, selected, err := w.dryOpen(ctx, j, dir, &open)
 	if err != nil {
 		return err
 	}
-	if j.Steps != nil {
-		if err = j.Steps.Open(dir, false); err != nil {
-			return err
-		}
-		open.add(j.Steps.Close)
-	}
-	selected := j.selection(j.Input.Bounds.Times)
-	begin(src, &selected)
+	begin(src, selected)
 	for r, err := range selected.Records(ctx, src, journal.Mark{}) {
 		if err != nil {
 			return err
@@ -132,6 +125,23 @@ func (w *World) dryRead(ctx context.Context, j *Job, dir string, begin func(sour
 		}
 	}
 	return nil
+}
+
+// dryOpen opens the input of a job, and what else a reading needs.
+func (w *World) dryOpen(ctx context.Context, j *Job, dir string, open *closers) (
+	src source.Source, sel *selection.Selection, err error,
+) {
+	if src, err = j.Input.openOnce(ctx, filepath.Join(dir, "spool"), j.Spool, open); err != nil {
+		return nil, nil, err
+	}
+	if j.Steps != nil {
+		if err = j.Steps.Open(dir, false); err != nil {
+			return nil, nil, err
+		}
+		open.add(j.Steps.Close)
+	}
+	selected := j.selection(j.Input.Bounds.Times)
+	return src, &selected, nil
 }
 
 // shows has a lane that sends nothing show what it would send.

@@ -12,9 +12,7 @@ package selection
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"iter"
 	"maps"
 	"strconv"
 	"time"
@@ -234,61 +232,4 @@ func Fallback(m *source.Manifest, end source.Position) string {
 		id += "-" + strconv.Itoa(int(end.Element))
 	}
 	return id
-}
-
-// Record is one record of the input and the verdict on it.
-type Record struct {
-	Item
-	Raw     []byte // as it was read
-	Object  string
-	As      string // what the object was taken for
-	Line    int64
-	Offset  int64           // where it begins
-	End     source.Position // where it ends
-	Ordinal uint64          // its number in the input, from 0
-}
-
-// Records reads a source from a mark on and yields every record of it with the
-// verdict. What a record holds may be used until the next one is taken. The source is
-// read by one goroutine, the caller's.
-func (s *Selection) Records(ctx context.Context, src source.Source, from journal.Mark) iter.Seq2[Record, error] {
-	return func(yield func(Record, error) bool) {
-		if s.Full(from) {
-			return
-		}
-		var p event.Parser
-		var w transform.Worker
-		var items []Item
-		for c, err := range src.Chunks(ctx, from.Position, source.First) {
-			if err != nil {
-				yield(Record{}, err)
-				return
-			}
-			p.Reset()
-			items = items[:0]
-			for i := range c.Records {
-				items = append(items, s.Judge(&p, c, i))
-			}
-			start := from
-			var n int
-			var full bool
-			if from, n, full, err = s.Order(&p, &w, c, items, from); err != nil {
-				yield(Record{}, err)
-				return
-			}
-			for i := range items[:n] {
-				rec := &c.Records[i]
-				r := Record{Item: items[i], Raw: rec.Raw, Object: c.Name, As: c.As, Line: rec.Line, Offset: StartOf(c, i),
-					End: rec.End, Ordinal: start.Ordinal + uint64(i)}
-				if !yield(r, nil) {
-					c.Release()
-					return
-				}
-			}
-			c.Release()
-			if full {
-				return
-			}
-		}
-	}
 }
