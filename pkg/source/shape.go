@@ -310,29 +310,66 @@ func unletter(line []byte, p *event.Parser) ([]byte, bool) {
 
 var deadLetter = []byte(`{"dead_letter":`)
 
-// inherit copies to an event the members of its envelope that hold for all events
-// in it.
-func inherit(body, el event.Value) []byte {
-	raw := el.Raw()
+// commonKeys are the members of an envelope that hold for all events in it:
+// https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/#batch
+var commonKeys = [...]string{"context", "integrations", "receivedAt", "sentAt"}
+
+// inherit gives an event what its envelope says of all events in it. What the event says itself wins; of context
+// and integrations that goes for each member. changed is false, and raw the event as it is, where there is nothing
+// to inherit.
+func inherit(body, el event.Value) (raw []byte, changed bool) {
+	raw = el.Raw()
 	if el.Kind() != event.Object {
-		return raw
+		return raw, false
 	}
 	var extra []byte
-	for _, key := range [...]string{"sentAt", "context"} {
-		if v := body.Get(key); v.Exists() && v.Kind() != event.Null && !el.Get(key).Exists() {
-			extra = append(event.AppendQuoted(extra, key), ':')
-			extra = append(extra, v.Raw()...)
-			extra = append(extra, ',')
+	var merged [len(commonKeys)][]byte
+	for i, key := range commonKeys {
+		given, own := body.Get(key), el.Get(key)
+		switch {
+		case given.Nullish():
+		case own.Nullish():
+			extra = append(append(append(event.AppendQuoted(extra, key), ':'), given.Raw()...), ',')
+			merged[i] = []byte{} // a null of its own gives way
+		case own.Kind() == event.Object && given.Kind() == event.Object:
+			merged[i] = mergeMembers(given, own)
 		}
 	}
-	if len(extra) == 0 {
-		return raw
+	if len(extra) == 0 && !slices.ContainsFunc(merged[:], func(b []byte) bool { return len(b) > 0 }) {
+		return raw, false
 	}
-	if el.Len() == 0 {
-		extra = extra[:len(extra)-1]
-	}
-	out := make([]byte, 0, len(raw)+len(extra))
-	out = append(out, '{')
+	out := append(make([]byte, 0, len(raw)+len(extra)+2), '{')
 	out = append(out, extra...)
-	return append(out, raw[1:]...)
+	for k, v := range el.Members() {
+		value := v.Raw()
+		if i := slices.IndexFunc(commonKeys[:], k.IsText); i >= 0 && merged[i] != nil {
+			if value = merged[i]; len(value) == 0 {
+				continue
+			}
+		}
+		out = append(append(append(append(out, k.Raw()...), ':'), value...), ',')
+	}
+	out[len(out)-1] = '}'
+	return out, true
+}
+
+// mergeMembers is an object with the members of two, those of own where both have one; nil: own has them all.
+func mergeMembers(given, own event.Value) (out []byte) {
+	for k, v := range given.Members() {
+		if mine := own.Get(k.Text()); mine.Exists() || v.Nullish() {
+			continue
+		}
+		if out == nil {
+			out = append(out, '{')
+		}
+		out = append(append(append(append(out, k.Raw()...), ':'), v.Raw()...), ',')
+	}
+	if out == nil {
+		return nil
+	}
+	for k, v := range own.Members() {
+		out = append(append(append(append(out, k.Raw()...), ':'), v.Raw()...), ',')
+	}
+	out[len(out)-1] = '}'
+	return out
 }

@@ -87,6 +87,22 @@ func TestRecordShapes(t *testing.T) {
 		{"an open quote", "", "event,user_id\na,\"1\nb,2\n", `!syntax {"event":"b","type":"track","userId":"2"}`},
 		{"a batch lends its clock", "", `{"batch":[{"type":"a"},{"type":"b","sentAt":"y"},{}],"sentAt":"x","writeKey":"k"}` +
 			"\n", `{"sentAt":"x","type":"a"} {"type":"b","sentAt":"y"} {"sentAt":"x"}`},
+		{"a batch over lines lends what it says of all", "", "{\n" + `"integrations":{"Mixpanel":false,"Segment":true},` + "\n" +
+			`"batch":[{"type":"a","integrations":{"Segment":false}},{"type":"b","context":null,"sentAt":"y"},{},5],` + "\n" +
+			`"context":{"consent":{"ads":false}},"receivedAt":"z"}`,
+			`{"context":{"consent":{"ads":false}},"receivedAt":"z","type":"a","integrations":{"Mixpanel":false,"Segment":false}} ` +
+				`{"context":{"consent":{"ads":false}},"integrations":{"Mixpanel":false,"Segment":true},"receivedAt":"z","type":"b","sentAt":"y"} ` +
+				`{"context":{"consent":{"ads":false}},"integrations":{"Mixpanel":false,"Segment":true},"receivedAt":"z"} 5`},
+		{"two of them, and one that is too large", "", "{\n" + `"batch":[{"type":"a"},{"type":"b"}],"sentAt":"x"}` + "\n{\n" +
+			`"receivedAt":"r","batch":[{"type":"c"},{"type":"d"}]}` + "\n{\n" + `"sentAt":"s","pad":"` +
+			strings.Repeat("x", 9000) + `","batch":[{"type":"e"}],"more":"` + strings.Repeat("x", 9000) +
+			`","context":{"a":1},"batch":[{"type":"f"}]}{"batch":[{"type":"g"}]}`,
+			`{"sentAt":"x","type":"a"} {"sentAt":"x","type":"b"} {"receivedAt":"r","type":"c"} {"receivedAt":"r","type":"d"} ` +
+				`{"sentAt":"s","type":"e"} !not_an_event {"sentAt":"s","type":"f"} {"type":"g"}`},
+		{"what unwraps lends it", "backup", `{"event_payload":{"batch":[{"type":"a"},{"type":"b","context":{"ip":"2"}}],` +
+			`"receivedAt":"r","context":{"ip":"1"},"integrations":{"All":false}}}`,
+			`{"context":{"ip":"1"},"integrations":{"All":false},"receivedAt":"r","type":"a"} ` +
+				`{"integrations":{"All":false},"receivedAt":"r","type":"b","context":{"ip":"2"}}`},
 		{"dead letters", "", `{"dead_letter":1,"reason":"r","event":{"type":"track","n":1}}` + "\n" +
 			`{"dead_letter":1,"reason":"r","event_base64":"eyJ0eXBlIjo="}`, `{"type":"track","n":1} {"type":`},
 	}
@@ -96,7 +112,8 @@ func TestRecordShapes(t *testing.T) {
 			c.want += " " + c.want
 		}
 		t.Run(c.name, func(t *testing.T) {
-			s := open(t, source.Options{From: []string{write(t, "in", []byte(c.in))}, Format: c.format, Shapes: shapes})
+			s := open(t, source.Options{From: []string{write(t, "in", []byte(c.in))}, Format: c.format, Shapes: shapes,
+				MaxRecord: 16 << 10})
 			all := mustRead(t, s, source.Position{})
 			if got := raws(all); got != c.want {
 				t.Fatalf("read\n%s\nwant\n%s", got, c.want)

@@ -171,7 +171,8 @@ func TestShapes(t *testing.T) {
 		{"array cut", "[" + one + "," + b[:10], one + " !truncated"},
 		{"array with scalars", `[` + one + `,5,"x",null,` + b + `]`, one + ` 5 "x" null ` + b},
 		{"array with a broken element", `[` + one + `,{"a":tru},` + b + `,` + c + `]`, one + " !syntax " + b + " " + c},
-		{"envelope", `{"sentAt":"now","batch":[` + one + `,` + b + `],"n":{"batch":[1]}}`, one + " " + b},
+		{"envelope", `{"sentAt":"now","batch":[` + one + `,` + b + `],"n":{"batch":[1]}}`,
+			`{"sentAt":"now",` + one[1:] + ` {"sentAt":"now",` + b[1:]},
 		{"envelope over lines", "{\n \"Records\": [\n  " + one + ",\n  " + b + "\n ]\n}\n", one + " " + b},
 		{"envelopes, one a line", `{"batch":[` + one + `,` + b + `]}` + "\n" + `{"batch":[` + c + `]}` + "\n" +
 			`{"batch":[]}` + "\n" + one + "\n", one + " " + b + " " + c + ` {"batch":[]} ` + one},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
@@ -55,6 +56,8 @@ type reading struct {
 	last   Position
 	mode   mode
 	parser event.Parser
+	past   Position    // up to which records were read before; of an envelope, which is read from its beginning
+	common event.Value // of the envelope, what holds for all events in it
 
 	choose  chooser
 	convert *converter
@@ -138,7 +141,9 @@ func (r *reading) run(f io.Reader, from Position) error {
 			return err
 		}
 	}
-	if err := r.skipTo(from.Offset); err != nil {
+	if r.mode == envelope {
+		r.past = from // what holds for all its events may stand at the beginning
+	} else if err := r.skipTo(from.Offset); err != nil {
 		return err
 	}
 	return r.records(from)
@@ -192,6 +197,10 @@ func (r *reading) records(from Position) error {
 	case rows:
 		err = r.readRows(from.Element)
 	default:
+		if r.mode == envelope {
+			err = r.readStream(false)
+			break
+		}
 		resumed := from.Element > 0 && r.mode != documents
 		r.skip = from.Element
 		if resumed {
@@ -321,7 +330,11 @@ func (r *reading) skipTo(to int64) error {
 	return nil
 }
 
-func (r *reading) add(rec Record) { r.chunk.Records = append(r.chunk.Records, rec) }
+func (r *reading) add(rec Record) {
+	if rec.End.Compare(r.past) > 0 || r.past == (Position{}) {
+		r.chunk.Records = append(r.chunk.Records, rec)
+	}
+}
 
 // bad yields a chunk with nothing but one bad record.
 func (r *reading) bad(raw []byte, at int64, reason Reason, detail string) error {
@@ -623,7 +636,7 @@ func (r *reading) addLine(line []byte, i, next int, tail bool, skip uint32) erro
 			if a := isEnvelope(v); a.Exists() {
 				r.found = r.found[:0]
 				for el := range a.Elements() {
-					if raw := inherit(v, el); r.convert != nil {
+					if raw, _ := inherit(v, el); r.convert != nil {
 						r.found = r.convert.apply(raw, r.found)
 					} else {
 						r.found = append(r.found, converted{event: raw})
@@ -705,8 +718,12 @@ const (
 type streamReader struct {
 	*reading
 	state int
-	at    int  // in buf, of what is next
-	said  bool // a record says that the object breaks off
+	at    int    // in buf, of what is next
+	said  bool   // a record says that the object breaks off
+	early []byte // of an envelope that is too large to be looked at first: what it has said so far of all its events
+	large bool   // it is
+	// opened says that events of the envelope have been met.
+	opened bool
 }
 
 // readStream yields documents. resumed says that reading begins inside an array.
@@ -735,6 +752,11 @@ func (r *reading) readStream(resumed bool) error {
 				r.broken = errors.New("the array is not closed")
 			}
 			return r.flush(nil)
+		}
+		if s.state == outside && s.mode == envelope && s.buf[s.at] == '{' {
+			if err := s.ahead(); err != nil {
+				return err
+			}
 		}
 		if s.bracket() {
 			continue
@@ -777,6 +799,50 @@ func (s *streamReader) need() (bool, error) {
 	}
 	s.at = 0
 	return r.more() || !r.eof, r.halt()
+}
+
+// ahead looks for what an envelope says of all events in it, which may stand in front of them or behind them.
+func (s *streamReader) ahead() error {
+	r := s.reading
+	r.common, s.early, s.large, s.opened = event.Value{}, nil, false, false
+	for {
+		end, ok := scanValue(r.buf, s.at)
+		if ok && end-s.at <= r.max { // also where more happens to be there: every reading has to decide the same
+			r.common = commonOf(r.buf[s.at:end])
+			return nil
+		}
+		if r.eof || len(r.buf)-s.at > r.max {
+			s.large = true
+			return nil
+		}
+		if _, err := s.need(); err != nil {
+			return err
+		}
+		r.pull(2 * len(r.buf)) // so that what is looked at again and again is not much
+		if err := r.halt(); err != nil {
+			return err
+		}
+	}
+}
+
+// commonOf is what an envelope says of all its events, in memory of its own; a Value that does not exist: nothing.
+func commonOf(envelope []byte) event.Value {
+	v, err := event.ParseValue(envelope)
+	if err != nil {
+		return event.Value{}
+	}
+	var own []byte
+	for _, key := range commonKeys {
+		if said := v.Get(key); !said.Nullish() {
+			own = append(append(append(event.AppendQuoted(own, key), ':'), said.Raw()...), ',')
+		}
+	}
+	if own == nil {
+		return event.Value{}
+	}
+	own[len(own)-1] = '}'
+	v, _ = event.ParseValue(append([]byte{'{'}, own...))
+	return v
 }
 
 // bracket takes a bracket that opens or closes what the events stand in.
@@ -839,14 +905,37 @@ func (s *streamReader) member(end int) (valueEnd int, ok, taken bool) {
 		return end, false, false
 	}
 	if s.buf[k] == '[' && isEnvelopeName(s.buf[s.at:end]) {
-		s.state, s.at = inside, k+1
+		s.state, s.at, s.opened = inside, k+1, true
+		if s.large && s.early != nil {
+			s.common = commonOf(append(append([]byte{'{'}, s.early[:len(s.early)-1]...), '}'))
+		}
+		s.early = nil
 		return end, true, true
 	}
 	if valueEnd, ok = scanValue(s.buf, k); ok {
+		if s.large {
+			s.lateSaying(s.buf[s.at:valueEnd], string(s.buf[s.at+1:end-1]), valueEnd)
+		}
 		s.at = valueEnd
 		return valueEnd, true, true
 	}
 	return valueEnd, false, false
+}
+
+// lateSaying keeps what a large envelope says of all its events. When they have been read already it is too late: an
+// event that somebody opted out of could have gone out.
+func (s *streamReader) lateSaying(member []byte, key string, end int) {
+	if !slices.Contains(commonKeys[:], key) {
+		return
+	}
+	if !s.opened {
+		s.early = append(append(s.early, member...), ',')
+		return
+	}
+	s.add(Record{Raw: cut(member), End: Position{s.object, s.off + int64(end), 0}, Line: s.line, Err: &RecordError{
+		NotEvent, fmt.Sprintf("its %s is meant for all events of the document, but stands behind them, and the "+
+			"document is broken, or has more than %d bytes, so that it was not looked at first", key, s.max),
+		s.name, s.off + int64(s.at), s.line}})
 }
 
 // broke yields what is next as a broken record, up to where the next document can
@@ -893,8 +982,15 @@ func isEnvelopeName(quoted []byte) bool {
 // emit adds the document that stands between two offsets of buf.
 func (r *reading) emit(value []byte, i, end int, inside bool, bad *RecordError) {
 	rec := Record{Raw: value, End: Position{r.object, r.off + int64(end), 0}, Line: r.line, Err: bad}
+	lines := int64(bytes.Count(value, []byte{'\n'}))
 	if inside {
 		rec.End.Element = 1
+	}
+	if inside && bad == nil && r.common.Exists() {
+		if el, err := event.ParseValue(value); err == nil {
+			value, _ = inherit(r.common, el)
+			rec.Raw = value
+		}
 	}
 	switch {
 	case bad != nil:
@@ -914,7 +1010,7 @@ func (r *reading) emit(value []byte, i, end int, inside bool, bad *RecordError) 
 		r.add(rec)
 	}
 	r.skip = 0
-	r.line += int64(bytes.Count(value, []byte{'\n'}))
+	r.line += lines
 }
 
 // resync finds where the next document may begin behind a broken one at i: a

@@ -21,6 +21,7 @@ type unwrapper struct {
 	steps []string
 	max   int // bytes that the texts of a record may become
 
+	holder event.Value  // the object that the path went through last
 	parser event.Parser // for texts
 	texts  int          // that are open, one inside the other
 	left   int          // bytes that may still be unpacked of the record
@@ -57,7 +58,7 @@ func (u *unwrapper) path() string { return strings.Join(u.steps, ".") }
 // called again.
 func (u *unwrapper) each(v event.Value, yield func(event.Value, error)) {
 	u.parser.Reset()
-	u.left = u.max
+	u.left, u.holder = u.max, event.Value{}
 	u.walk(v, u.steps, func(v event.Value, err error) {
 		if err != nil {
 			err = fmt.Errorf("unwrapping %s: %w", u.path(), err)
@@ -89,6 +90,10 @@ func (u *unwrapper) walk(v event.Value, steps []string, yield func(event.Value, 
 				yield(el, errors.New("an event is no array"))
 				continue
 			}
+			if len(steps) == 0 && el.Kind() == event.Object {
+				u.lent(el, yield)
+				continue
+			}
 			u.walk(el, steps, yield)
 		}
 	case event.Object:
@@ -100,6 +105,7 @@ func (u *unwrapper) walk(v event.Value, steps []string, yield func(event.Value, 
 				u.walk(member, steps[1:], yield)
 			}
 		default:
+			u.holder = v
 			u.walk(v.Get(steps[0]), steps[1:], yield)
 		}
 	case event.Missing:
@@ -107,6 +113,16 @@ func (u *unwrapper) walk(v event.Value, steps []string, yield func(event.Value, 
 	default:
 		yield(v, fmt.Errorf("it is %s", v.Raw()[:min(len(v.Raw()), 40)]))
 	}
+}
+
+// lent yields an element of the list at the path's end, with what the list's holder says of all of them.
+func (u *unwrapper) lent(el event.Value, yield func(event.Value, error)) {
+	raw, changed := inherit(u.holder, el)
+	if !changed {
+		yield(el, nil)
+		return
+	}
+	yield(u.parser.ParseValue(raw))
 }
 
 // text reads the JSON in a text.
