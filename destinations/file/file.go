@@ -1,5 +1,5 @@
 // Package file delivers to files: JSON lines, plain or compressed, rotated by
-// size.
+// size and by age.
 //
 // A request is one frame of a part file: written, flushed to the disk, and only
 // then delivered. So a part that a killed process has left holds whole frames,
@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -28,10 +29,11 @@ import (
 
 // Settings of a directory.
 type Settings struct {
-	Path        string `setting:"path" doc:"Directory that receives the files; it is made." default:"fanfold-out" example:"out"`
-	Prefix      string `setting:"prefix" doc:"Begins every file's name." default:"events"`
-	Compression string `setting:"compression" doc:"Of the files." default:"zstd" choices:"zstd,gzip,none"`
-	MaxBytes    int    `setting:"max_bytes" doc:"A file that has grown to this many bytes is closed and the next one begun." default:"134217728"`
+	Path        string        `setting:"path" doc:"Directory that receives the files; it is made." default:"fanfold-out" example:"out"`
+	Prefix      string        `setting:"prefix" doc:"Begins every file's name." default:"events"`
+	Compression string        `setting:"compression" doc:"Of the files." default:"zstd" choices:"zstd,gzip,none"`
+	MaxBytes    int           `setting:"max_bytes" doc:"A file that has grown to this many bytes is closed and the next one begun." default:"134217728"`
+	MaxAge      time.Duration `setting:"max_age" doc:"A file that was begun so long ago is closed, like 1h; without it only its size counts. It bounds how long readers of the folder wait, where input is followed." default:"0s"`
 }
 
 // New declares the destination.
@@ -45,6 +47,9 @@ func New() destination.Destination {
 		Check: func(s *Settings) []error {
 			if s.MaxBytes < 1 {
 				return []error{errors.New("setting max_bytes: has to be at least 1")}
+			}
+			if s.MaxAge != 0 && s.MaxAge < time.Second {
+				return []error{errors.New("setting max_age: has to be at least 1s")}
 			}
 			if filepath.Base(s.Prefix) != s.Prefix {
 				return []error{errors.New("setting prefix: is part of a file's name and cannot hold a path")}
@@ -80,6 +85,7 @@ type sender struct {
 	name string
 	size int
 	n    int
+	born time.Time // of the part
 	enc  *zstd.Encoder
 }
 
@@ -102,7 +108,7 @@ func (o *sender) Send(_ context.Context, _ destination.Transport, b *destination
 	if err != nil {
 		return nil, err
 	}
-	if err := o.append(data); err != nil {
+	if err := o.append(data, b.Now); err != nil {
 		err = fmt.Errorf("writing to %s: %w", o.s.Path, err)
 		if lasting(err) {
 			return destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Unauthorized,
@@ -152,11 +158,12 @@ func (o *sender) pack(lines []byte) ([]byte, error) {
 	return lines, nil
 }
 
-func (o *sender) append(data []byte) error {
+func (o *sender) append(data []byte, now time.Time) error {
 	if o.f == nil {
 		if err := o.next(); err != nil {
 			return err
 		}
+		o.born = now
 	}
 	if _, err := o.f.Write(data); err != nil {
 		return o.abandon(err)
@@ -230,6 +237,21 @@ func (o *sender) recover() error {
 		if err := os.Rename(part, part[:len(part)-len(".part")]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// Age implements [destination.Aging]: a part that is old enough is closed, whether more comes or not.
+// A clock that was set back counts from anew.
+func (o *sender) Age(now time.Time) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch age := now.Sub(o.born); {
+	case o.f == nil || o.s.MaxAge == 0:
+	case age >= o.s.MaxAge:
+		return o.close()
+	case age < 0:
+		o.born = now
 	}
 	return nil
 }

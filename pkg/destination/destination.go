@@ -206,6 +206,10 @@ type Sender interface {
 	Send(ctx context.Context, t Transport, b *Batch) ([]Result, error)
 }
 
+// Aging is a [Sender] with something that gets old, such as a file that is open. Age is called about
+// every second while a run is under way, with the time, also while nothing is sent, and beside Send.
+type Aging interface{ Age(now time.Time) error }
+
 // Plan is what the lane needs to know before the first event.
 type Plan struct {
 	Actions []ActionPlan

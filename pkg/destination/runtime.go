@@ -186,6 +186,14 @@ type smallerBatches struct {
 func (s *smallerBatches) Plan() *Plan { return &s.plan }
 
 // Close closes what it stands for.
+// Age implements [Aging].
+func (s *smallerBatches) Age(now time.Time) error {
+	if a, ok := s.Sender.(Aging); ok {
+		return a.Age(now)
+	}
+	return nil
+}
+
 func (s *smallerBatches) Close() error {
 	if c, ok := s.Sender.(io.Closer); ok {
 		return c.Close()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -49,6 +50,9 @@ func (r *Run) openLocal(d *config.Opened, l *engine.LaneConfig) (err error) {
 			return err
 		}
 	}
+	if s, ok := l.Sender.(destination.Aging); ok {
+		r.aging = append(r.aging, aging{d.Name, s})
+	}
 	if c, ok := l.Sender.(io.Closer); ok {
 		r.open.add(func() error {
 			if err := c.Close(); err != nil {
@@ -58,6 +62,22 @@ func (r *Run) openLocal(d *config.Opened, l *engine.LaneConfig) (err error) {
 		})
 	}
 	return nil
+}
+
+// aging is a destination with something that gets old.
+type aging struct {
+	name string
+	destination.Aging
+}
+
+// age tells destinations what time it is, and returns what could not be ended.
+func (r *Run) age(now time.Time) (errs []error) {
+	for _, a := range r.aging {
+		if err := a.Age(now); err != nil {
+			errs = append(errs, fmt.Errorf("%s: ending what was written: %w", a.name, err))
+		}
+	}
+	return errs
 }
 
 // mostConnections is how many connections to a partner there are at most when

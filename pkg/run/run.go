@@ -113,6 +113,8 @@ type Run struct {
 	lanes   []engine.LaneConfig
 	engine  *engine.Engine
 	history *History
+	aging   []aging
+	old     []error // of what has got old and could not be ended
 	stop    chan struct{}
 }
 
@@ -351,7 +353,7 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 		err = errors.Join(err, r.input.Failures())
 	}
 	noted()
-	if e := r.open.close(); e != nil { // output that could not be completed is not delivered for good
+	if e := errors.Join(append(r.old, r.open.close())...); e != nil { // output that could not be completed is not delivered for good
 		err, sum.Status = errors.Join(err, e), Incomplete
 	}
 	if len(r.left) > 0 {

@@ -101,6 +101,9 @@ func finishedAt(dir string) string {
 	return "before"
 }
 
+// mostOld is how many errors of ending what has got old are told.
+const mostOld = 10
+
 // noteCounts writes down how far the run is, every second until ended is called.
 func (r *Run) noteCounts() (ended func()) {
 	stop, done := make(chan struct{}), make(chan struct{})
@@ -130,6 +133,9 @@ func (r *Run) noteCounts() (ended func()) {
 			case <-stop:
 				return
 			case <-tick.C:
+			}
+			if errs := r.age(r.w.Now()); len(errs) > 0 && len(r.old) < mostOld {
+				r.old = append(r.old, errs...)
 			}
 			note()
 		}
