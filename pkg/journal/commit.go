@@ -95,7 +95,7 @@ type take struct {
 type laneLetters struct {
 	lane  *Lane
 	lines []letters
-	size  int64 // of the frame
+	file  deadDay // to which they are written, with them
 }
 
 func (r *Run) commit() {
@@ -155,11 +155,19 @@ func (r *Run) takeNext() *take {
 			return answer(nil)
 		}
 	}
+	day := r.letterDay()
 	for _, l := range r.order {
-		if len(l.dead.lines) > 0 {
-			t.frames = append(t.frames, laneLetters{lane: l, lines: l.dead.lines})
-			l.dead.lines = nil
+		if len(l.dead.lines) == 0 {
+			continue
 		}
+		file := l.dead.of(day)
+		if file == nil { // what lies in a file of which no commit knows is not ours
+			l.dead.set(deadDay{day: day})
+			file = l.dead.of(day)
+			appendRecord(&r.fresh, func(b []byte) []byte { return l.appendDead(b, *file) })
+		}
+		t.frames = append(t.frames, laneLetters{lane: l, lines: l.dead.lines, file: *file})
+		l.dead.lines = nil
 	}
 	if len(t.frames) > 0 && r.fresh.Len() > 0 {
 		t.fresh = seal(r.fresh.Bytes())
@@ -168,9 +176,17 @@ func (r *Run) takeNext() *take {
 	return t
 }
 
+// letterDay is the day whose file letters go into; "": there is one for all.
+func (r *Run) letterDay() string {
+	if !r.opt.Daily {
+		return ""
+	}
+	return r.opt.Now().UTC().Format(time.DateOnly)
+}
+
 // writeLetters puts dead letters into their files, before the commit that names their
-// lengths. A lane is committed before its first letters are written, so that letters of
-// which no commit knows are a sign of damage.
+// lengths. A lane, and a file, are committed before the first letters are written, so that letters
+// of which no commit knows are a sign of damage, and those in a file of a day nothing of ours.
 func (r *Run) writeLetters(t *take) error {
 	ctx := context.Background()
 	if t.fresh != nil {
@@ -183,10 +199,13 @@ func (r *Run) writeLetters(t *take) error {
 	for i := range t.frames {
 		f := &t.frames[i]
 		frame := pack(f.lines, r.packer)
-		if err := r.log.AppendDead(ctx, f.lane.Name, f.lane.dead.size, frame); err != nil {
+		if err := r.log.AppendDead(ctx, LetterFile{f.lane.Name, f.file.day}, f.file.size, frame); err != nil {
 			return err
 		}
-		f.size = int64(len(frame))
+		f.file.size += int64(len(frame))
+		for _, l := range f.lines {
+			f.file.count += uint64(l.n)
+		}
 	}
 	return nil
 }
@@ -195,11 +214,8 @@ func (r *Run) writeLetters(t *take) error {
 func (r *Run) writeCommit(t *take) error {
 	r.mu.Lock()
 	for _, f := range t.frames {
-		f.lane.dead.size += f.size
-		for _, l := range f.lines {
-			f.lane.dead.count += uint64(l.n)
-		}
-		r.record(f.lane.appendDead)
+		f.lane.dead.set(f.file)
+		r.record(func(b []byte) []byte { return f.lane.appendDead(b, f.file) })
 	}
 	c := Commit{Seq: r.seq + 1, Sync: t.sync, Snapshot: r.rows >= snapshotEvery,
 		Objects: r.added, From: r.total - len(r.added), Drop: r.drop, Before: r.before}

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -97,14 +99,90 @@ func (d *DeadLetter) AppendJSON(b []byte, run string) []byte {
 	return append(b, "}\n"...)
 }
 
+// LetterFile is a file of dead letters of a lane: all of a run, or, in a run that goes on for weeks, those
+// of a day. Whoever has no use for the letters of a day any more may remove its folder: the
+// run goes on, and counts them as rejected still.
+type LetterFile struct {
+	Lane string
+	Day  string // in UTC, like 2024-05-31; "": it is not of a day
+}
+
+// Path is where the file is in a run's folder.
+func (f LetterFile) Path(dir string) string {
+	return filepath.Join(dir, deadName, f.Day, FileName(f.Lane)+letterSuffix)
+}
+
+const (
+	deadName     = "dead"
+	letterSuffix = ".jsonl.zst"
+)
+
+// Letters are the files of a lane's dead letters that there are in a run's folder, the oldest first.
+func Letters(dir, lane string) (paths []string, err error) {
+	days, err := letterDays(dir)
+	for _, day := range append([]string{""}, days...) {
+		path := LetterFile{lane, day}.Path(dir)
+		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+			paths = append(paths, path)
+		}
+	}
+	return paths, err
+}
+
+// letterDays are the days that have a folder of dead letters, the oldest first.
+func letterDays(dir string) (days []string, err error) {
+	entries, err := os.ReadDir(filepath.Join(dir, deadName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if _, wrong := time.Parse(time.DateOnly, e.Name()); wrong == nil && e.IsDir() {
+			days = append(days, e.Name())
+		}
+	}
+	return days, err
+}
+
 // deadFile is what the journal knows of a lane's dead letters: a zstd frame or more for
-// each commit. size and count are what it vouches for; a longer file has a torn tail, which
-// is cut off.
+// each commit.
 type deadFile struct {
-	path  string // "": there are none
+	days  []deadDay // in the order in which they were begun
+	lines []letters // that no commit has
+}
+
+// deadDay is one file of them, and what the journal vouches for; a longer file has a torn tail, which
+// is cut off.
+type deadDay struct {
+	day   string // "": the file is not of a day
 	size  int64
 	count uint64
-	lines []letters // that no commit has
+}
+
+// of is the file of a day; nil: nothing was ever written to it.
+func (f *deadFile) of(day string) *deadDay {
+	for i := range f.days {
+		if f.days[i].day == day {
+			return &f.days[i]
+		}
+	}
+	return nil
+}
+
+// set notes what a file holds.
+func (f *deadFile) set(d deadDay) {
+	if old := f.of(d.day); old != nil {
+		*old = d
+		return
+	}
+	f.days = append(f.days, d)
+}
+
+// count is how many letters the files have.
+func (f *deadFile) count() (n uint64) {
+	for _, d := range f.days {
+		n += d.count
+	}
+	return n
 }
 
 // letters are dead letters on their way to the disk.
@@ -156,14 +234,19 @@ func (l *Lane) lettersOf(dead []DeadLetter) letters {
 // CheckDeadLetters reads the lane's dead letters, and returns a *DamagedError when they
 // are not those that were written: too few can be read, or too many.
 func (l *Lane) CheckDeadLetters() error {
-	want, path := l.DeadLetters()
-	if want == 0 {
-		return nil
-	}
-	got, err := countLetters(path)
-	if err != nil || got != want {
-		err = fmt.Errorf("of the %d dead letters in %s %d can be read: %w", want, path, got, cmp.Or(err, errCount))
-		return &DamagedError{l.r.Dir, err}
+	l.r.mu.Lock()
+	days := slices.Clone(l.dead.days)
+	l.r.mu.Unlock()
+	for _, d := range days {
+		if d.count == 0 {
+			continue
+		}
+		path := LetterFile{l.Name, d.day}.Path(l.r.Dir)
+		got, err := countLetters(path)
+		if err != nil || got != d.count {
+			err = fmt.Errorf("of the %d dead letters in %s %d can be read: %w", d.count, path, got, cmp.Or(err, errCount))
+			return &DamagedError{l.r.Dir, err}
+		}
 	}
 	return nil
 }

@@ -18,14 +18,15 @@ import (
 //	E lane request outcome reason except ended
 //	S lane verdicts                      settled without a request
 //	C lane checkpoint                    mark, counts, pace, as JSON
-//	D lane size count                    dead letters written
+//	D lane day size count                dead letters written; day: of the file, or ""
 //	F lane                               what is known above the mark is forgotten
 //
 // Integers are varints; lists have their length in front. In version 1, which is told by
 // the letter of a kind in the place of the version, a lane's number is one byte. In both
 // version 1 and 2 a request has no size, and a checkpoint does not say which requests it
-// has counted: there the checkpoint's own numbers hold. Version 3 has no F.
-const recordsVersion = 4
+// has counted: there the checkpoint's own numbers hold. Version 3 has no F. Before version 5
+// all the dead letters of a lane are in one file, and D has no day.
+const recordsVersion = 5
 
 // seal makes a commit's data of records.
 func seal(records ...[]byte) []byte {
@@ -128,9 +129,9 @@ func (l *Lane) appendCheckpoint(b []byte) []byte {
 	return appendString(l.head(b, 'C'), string(data))
 }
 
-func (l *Lane) appendDead(b []byte) []byte {
-	b = binary.AppendUvarint(l.head(b, 'D'), uint64(l.dead.size))
-	return binary.AppendUvarint(b, l.dead.count)
+func (l *Lane) appendDead(b []byte, d deadDay) []byte {
+	b = binary.AppendUvarint(appendString(l.head(b, 'D'), d.day), uint64(d.size))
+	return binary.AppendUvarint(b, d.count)
 }
 
 func (l *Lane) appendBegin(b []byte, id uint64, o openRequest) []byte {
@@ -155,7 +156,10 @@ func (l *Lane) appendEnd(b []byte, id uint64, e ended) []byte {
 // can go.
 func (r *Run) appendSnapshot(b []byte) []byte {
 	for _, l := range r.order {
-		b = l.appendDead(l.appendCheckpoint(l.appendLane(b)))
+		b = l.appendCheckpoint(l.appendLane(b))
+		for _, d := range l.dead.days {
+			b = l.appendDead(b, d)
+		}
 		for id, o := range l.open {
 			b = l.appendBegin(b, id, o)
 		}
@@ -332,7 +336,12 @@ func (l *Lane) replay(kind byte, d *decoder, version byte) error {
 	case 'F':
 		l.ended, l.open = nil, map[uint64]openRequest{}
 	case 'D':
-		l.dead.size, l.dead.count = int64(d.uvarint()), d.uvarint()
+		var file deadDay
+		if version > 4 {
+			file.day = d.string()
+		}
+		file.size, file.count = int64(d.uvarint()), d.uvarint()
+		l.dead.set(file)
 	default:
 		return fmt.Errorf("a record of the unknown kind %q", kind)
 	}

@@ -176,7 +176,6 @@ func (l *Lane) addLetters(dead letters) {
 	if dead.n == 0 {
 		return
 	}
-	l.dead.path = LettersPath(l.r.Dir, l.Name)
 	l.dead.lines = append(l.dead.lines, dead)
 	l.dirty = true
 	l.r.wake()
@@ -251,10 +250,18 @@ func (l *Lane) Durable() Mark {
 	return l.durable
 }
 
-// DeadLetters returns how many dead letters the lane has, and where. Those of the last
-// milliseconds may not be there yet.
-func (l *Lane) DeadLetters() (n uint64, path string) {
+// DeadLetters returns how many dead letters the lane has, and where: in a file, or, where there is one
+// for each day, in those of a pattern. Those of the last milliseconds may not be there yet, and those of
+// days whose folder was removed are not counted.
+func (l *Lane) DeadLetters() (n uint64, where string) {
 	l.r.mu.Lock()
 	defer l.r.mu.Unlock()
-	return l.dead.count, l.dead.path
+	if n = l.dead.count(); n == 0 && len(l.dead.lines) == 0 {
+		return 0, ""
+	}
+	file := LetterFile{Lane: l.Name}
+	if l.r.opt.Daily || slices.ContainsFunc(l.dead.days, func(d deadDay) bool { return d.day != "" && d.count > 0 }) {
+		file.Day = "*"
+	}
+	return n, file.Path(l.r.Dir)
 }

@@ -18,10 +18,10 @@ type Log interface {
 	// were appended before. The error is [ErrFenced] when another owner has written
 	// since Load: then nothing was added.
 	Append(ctx context.Context, c Commit) error
-	// AppendDead puts a frame of dead letters at an offset of those of a lane. What was
+	// AppendDead puts a frame of dead letters at an offset of a file of them. What was
 	// there from that offset on is gone, so that calling it twice is calling it once. An
 	// empty frame ends the letters at the offset.
-	AppendDead(ctx context.Context, lane string, at int64, frame []byte) error
+	AppendDead(ctx context.Context, file LetterFile, at int64, frame []byte) error
 	// Close gives back what the log holds open.
 	Close() error
 }
@@ -49,9 +49,9 @@ type Commits struct {
 	// Manifest are its rows; nil stands for one that was dropped.
 	Manifest iter.Seq2[[]byte, error]
 	Log      iter.Seq2[Row, error]
-	// Dead is how long the dead letters of each lane are, in bytes. It may be more than
+	// Dead is how long the files of dead letters are that there are, in bytes. It may be more than
 	// the last commit says: those were being written when a process ended.
-	Dead map[string]int64
+	Dead map[LetterFile]int64
 }
 
 // Row is the data of one commit.

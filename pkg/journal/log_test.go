@@ -60,15 +60,15 @@ func (l *faultyLog) Append(ctx context.Context, c journal.Commit) error {
 	return l.fault.err
 }
 
-func (l *faultyLog) AppendDead(ctx context.Context, lane string, at int64, frame []byte) error {
+func (l *faultyLog) AppendDead(ctx context.Context, file journal.LetterFile, at int64, frame []byte) error {
 	if !l.now() {
-		return l.Log.AppendDead(ctx, lane, at, frame)
+		return l.Log.AppendDead(ctx, file, at, frame)
 	}
 	if (l.fault.done || l.fault.half) && l.left == -1 {
 		if l.fault.half {
 			frame = frame[:len(frame)/2]
 		}
-		if err := l.Log.AppendDead(ctx, lane, at, frame); err != nil {
+		if err := l.Log.AppendDead(ctx, file, at, frame); err != nil {
 			return err
 		}
 		l.left--

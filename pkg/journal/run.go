@@ -29,6 +29,8 @@ type Options struct {
 	Now       func() time.Time    // required; time.Now has what is measured by it go on when the clock is set
 	SyncEvery time.Duration       // fsync; 0: 200 ms
 	Redact    func(string) string // of what partners say; nil: nothing is secret
+	// Daily has dead letters go into a file for each day, whose folder may be removed later.
+	Daily bool
 	// Log is where commits are kept; nil: a database in the run's folder. The run closes
 	// it.
 	Log Log
@@ -112,7 +114,7 @@ func Open(dir string, meta any, opt Options) (*Run, error) {
 	if opt.SyncEvery == 0 {
 		opt.SyncEvery = 200 * time.Millisecond
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "dead"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, deadName), 0o700); err != nil {
 		return nil, fmt.Errorf("making the run's folder: %w", err)
 	}
 	r := &Run{Dir: dir, log: opt.Log, opt: opt, packer: sync.OnceValue(newPacker),
@@ -454,35 +456,47 @@ func (r *Run) load(c *Commits) error {
 
 // restore ends the lanes' dead letters where the last commit has them end: what is
 // behind that was being written when the process ended.
-func (r *Run) restore(sizes map[string]int64) error {
-	for name := range sizes {
-		if r.lanes[name] == nil {
+func (r *Run) restore(sizes map[LetterFile]int64) error {
+	for file := range sizes {
+		if r.lanes[file.Lane] == nil {
 			// A lane is committed before its first dead letter is written.
 			return &DamagedError{r.Dir,
-				fmt.Errorf("there are dead letters of %s, of which no commit knows: the last commits are lost", name)}
+				fmt.Errorf("there are dead letters of %s, of which no commit knows: the last commits are lost", file.Lane)}
 		}
 	}
 	for _, l := range r.order {
-		path := LettersPath(r.Dir, l.Name)
-		size, there := sizes[l.Name]
-		switch {
-		case !there && l.dead.size > 0:
-			return &DamagedError{r.Dir, fmt.Errorf("%s is missing", path)}
-		case size < l.dead.size:
-			return &DamagedError{r.Dir, fmt.Errorf("%s has %d bytes, %d were written", path, size, l.dead.size)}
-		case size > l.dead.size:
-			if err := r.log.AppendDead(context.Background(), l.Name, l.dead.size, nil); err != nil {
-				return err
-			}
-		}
-		if there {
-			l.dead.path = path
+		if err := r.restoreLetters(l, sizes); err != nil {
+			return err
 		}
 		l.durable = l.mark
 		for id, o := range l.open {
 			o.old = true
 			l.open[id] = o
 		}
+	}
+	return nil
+}
+
+// restoreLetters does that for one lane. The letters of a day may have been removed.
+func (r *Run) restoreLetters(l *Lane, sizes map[LetterFile]int64) error {
+	days := l.dead.days
+	l.dead.days = nil
+	for _, d := range days {
+		file := LetterFile{l.Name, d.day}
+		size, there := sizes[file]
+		switch {
+		case !there && d.size > 0 && d.day != "":
+			continue
+		case !there && d.size > 0:
+			return &DamagedError{r.Dir, fmt.Errorf("%s is missing", file.Path(r.Dir))}
+		case size < d.size:
+			return &DamagedError{r.Dir, fmt.Errorf("%s has %d bytes, %d were written", file.Path(r.Dir), size, d.size)}
+		case size > d.size:
+			if err := r.log.AppendDead(context.Background(), file, d.size, nil); err != nil {
+				return err
+			}
+		}
+		l.dead.set(d)
 	}
 	return nil
 }

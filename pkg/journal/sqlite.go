@@ -43,6 +43,7 @@ type sqliteLog struct {
 // letterFile is the dead letters of a lane, open for writing.
 type letterFile struct {
 	f     *os.File
+	day   string
 	size  int64 // below zero: not known
 	dirty bool  // written and not synced
 }
@@ -108,7 +109,7 @@ func address(path string, pragmas ...string) string {
 // remains names something that only a run with a journal leaves in its folder; "": there
 // is nothing.
 func remains(dir string) string {
-	if letters, err := os.ReadDir(filepath.Join(dir, "dead")); err == nil && len(letters) > 0 {
+	if letters, err := os.ReadDir(filepath.Join(dir, deadName)); err == nil && len(letters) > 0 {
 		return "dead letters"
 	}
 	entries, err := os.ReadDir(dir)
@@ -480,44 +481,65 @@ func (l *sqliteLog) claimed() (int64, error) {
 	return seq, nil
 }
 
-const letterSuffix = ".jsonl.zst"
-
-// LettersPath is where the dead letters of a lane are, in a run's folder.
-func LettersPath(dir, lane string) string {
-	return filepath.Join(dir, "dead", FileName(lane)+letterSuffix)
-}
-
-func (l *sqliteLog) deadSizes() (map[string]int64, error) {
-	entries, err := os.ReadDir(filepath.Join(l.dir, "dead"))
+func (l *sqliteLog) deadSizes() (map[LetterFile]int64, error) {
+	days, err := letterDays(l.dir)
 	if err != nil {
 		return nil, err
 	}
-	sizes := map[string]int64{}
-	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), letterSuffix)
-		if !ok {
-			continue
-		}
-		info, err := e.Info()
+	sizes := map[LetterFile]int64{}
+	for _, day := range append([]string{""}, days...) {
+		entries, err := os.ReadDir(filepath.Join(l.dir, deadName, day))
 		if err != nil {
 			return nil, err
 		}
-		if lane, err := url.PathUnescape(name); err == nil {
-			sizes[lane] = info.Size()
+		for _, e := range entries {
+			name, ok := strings.CutSuffix(e.Name(), letterSuffix)
+			if !ok {
+				continue
+			}
+			info, err := e.Info()
+			if err != nil {
+				return nil, err
+			}
+			if lane, err := url.PathUnescape(name); err == nil {
+				sizes[LetterFile{lane, day}] = info.Size()
+			}
 		}
 	}
 	return sizes, nil
 }
 
-func (l *sqliteLog) AppendDead(_ context.Context, lane string, at int64, frame []byte) error {
-	d := l.dead[lane]
-	if d == nil {
-		f, err := os.OpenFile(LettersPath(l.dir, lane), os.O_CREATE|os.O_WRONLY, 0o600)
-		if err != nil {
-			return fmt.Errorf("writing dead letters: %w", err)
+// letters is the file of letters that is open for a lane: one of another day is ended.
+func (l *sqliteLog) letters(file LetterFile) (*letterFile, error) {
+	d := l.dead[file.Lane]
+	if d != nil && d.day == file.Day {
+		return d, nil
+	}
+	if d != nil {
+		delete(l.dead, file.Lane)
+		if err := errors.Join(d.f.Sync(), d.f.Close()); err != nil {
+			return nil, err
 		}
-		d = &letterFile{f: f, size: -1}
-		l.dead[lane] = d
+	}
+	path := file.Path(l.dir)
+	if file.Day != "" {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	d = &letterFile{f: f, day: file.Day, size: -1}
+	l.dead[file.Lane] = d
+	return d, nil
+}
+
+func (l *sqliteLog) AppendDead(_ context.Context, file LetterFile, at int64, frame []byte) error {
+	d, err := l.letters(file)
+	if err != nil {
+		return fmt.Errorf("writing dead letters: %w", err)
 	}
 	d.dirty = true
 	if d.size != at {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -160,16 +159,16 @@ func (b *Became) doubt(l *ExplainedLane, why string) {
 
 // lettersFor are the dead letters of a destination that are of one of the events.
 func lettersFor(ctx context.Context, dir, name string, list []*Explanation) (map[*Explanation][]Letter, error) {
-	path := journal.LettersPath(dir, name)
-	if _, err := os.Stat(path); err != nil {
-		return nil, nil
+	letters, err := journal.Letters(dir, name)
+	if err != nil || len(letters) == 0 {
+		return nil, err
 	}
 	known, err := (&redriven{dir: redrivenDir(dir)}).read(name)
 	if err != nil {
 		return nil, err
 	}
 	found := map[*Explanation][]Letter{}
-	err = eachLetter(ctx, []string{path}, func(v event.Value) {
+	err = eachLetter(ctx, letters, func(v event.Value) {
 		l := letterOf(v)
 		for _, x := range list {
 			if l.Object == x.Object && l.offset == x.Offset && l.element == x.end.Element {

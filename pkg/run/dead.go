@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 
@@ -53,16 +52,16 @@ func EachDead(ctx context.Context, dir string, choice DeadChoice, each func(*Dea
 }
 
 func eachDeadOf(ctx context.Context, dir, name string, reasons []string, each func(*Dead) error) error {
-	path := journal.LettersPath(dir, name)
-	if _, err := os.Stat(path); err != nil {
-		return nil // there are none
+	letters, err := journal.Letters(dir, name)
+	if err != nil || len(letters) == 0 {
+		return err
 	}
 	known, err := (&redriven{dir: redrivenDir(dir)}).read(name)
 	if err != nil {
 		return err
 	}
 	var failed error
-	err = eachLetter(ctx, []string{path}, func(v event.Value) {
+	err = eachLetter(ctx, letters, func(v event.Value) {
 		d := &Dead{Letter: letterOf(v), Raw: v.Raw()}
 		if failed != nil || len(reasons) > 0 && !slices.Contains(reasons, d.Reason) {
 			return

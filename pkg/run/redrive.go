@@ -55,7 +55,7 @@ type Letters struct {
 	// written; nil: the run is of a fanfold that did not keep it.
 	subscribed map[string][]string
 	names      []string // destinations with letters
-	files      []string // of the letters, one for each
+	files      []string // of the letters
 	sizes      []string // that tell other letters from these
 	open       closers
 }
@@ -117,7 +117,7 @@ func (w *World) Letters(
 	var all []string
 	for _, d := range s.Destinations {
 		all = append(all, d.Name)
-		if err := l.add(of.Lane(d.Name)); err != nil {
+		if err := l.add(of.Dir, of.Lane(d.Name)); err != nil {
 			return nil, err
 		}
 	}
@@ -125,21 +125,27 @@ func (w *World) Letters(
 }
 
 // add takes the letters of a destination, if they are asked for.
-func (l *Letters) add(lane *journal.Lane) error {
-	n, path := lane.DeadLetters()
+func (l *Letters) add(dir string, lane *journal.Lane) error {
+	n, _ := lane.DeadLetters()
 	if n == 0 || len(l.choice.To) > 0 && !slices.Contains(l.choice.To, lane.Name) {
 		return nil
 	}
 	if err := lane.CheckDeadLetters(); err != nil {
 		return err
 	}
-	info, err := os.Stat(path)
+	files, err := journal.Letters(dir, lane.Name)
 	if err != nil {
 		return err
 	}
-	l.names, l.files = append(l.names, lane.Name), append(l.files, path)
-	// A run that has gained letters since has other ones.
-	l.sizes = append(l.sizes, fmt.Sprintf("%s:%d", path, info.Size()))
+	l.names = append(l.names, lane.Name)
+	for _, path := range files {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		// A run that has gained letters since has other ones.
+		l.files, l.sizes = append(l.files, path), append(l.sizes, fmt.Sprintf("%s:%d", path, info.Size()))
+	}
 	return nil
 }
 

@@ -164,7 +164,11 @@ func NoteRedriven(ctx context.Context, dir string, s *engine.Summary) (left uint
 		if err != nil {
 			return 0, err
 		}
-		if d.Redriven, err = redrivenEvents(ctx, journal.LettersPath(dir, d.Name), d, known); err != nil {
+		letters, err := journal.Letters(dir, d.Name)
+		if err != nil {
+			return 0, err
+		}
+		if d.Redriven, err = redrivenEvents(ctx, letters, d, known); err != nil {
 			return 0, err
 		}
 		left += rejected - min(rejected, engine.Total(d.Redriven))
@@ -174,7 +178,7 @@ func NoteRedriven(ctx context.Context, dir string, s *engine.Summary) (left uint
 
 // redrivenEvents counts the events all of whose letters were delivered, by the run that
 // has delivered the last of them.
-func redrivenEvents(ctx context.Context, letters string, d *engine.LaneSummary, known map[letterName]string) (
+func redrivenEvents(ctx context.Context, letters []string, d *engine.LaneSummary, known map[letterName]string) (
 	events map[string]uint64, err error,
 ) {
 	if len(known) == 0 {
@@ -185,7 +189,7 @@ func redrivenEvents(ctx context.Context, letters string, d *engine.LaneSummary, 
 		// Some events have several letters, and not all were delivered: which are
 		// those of one event is in the letters only. Older summaries do not count them.
 		read := uint64(0)
-		err = eachLetter(ctx, []string{letters}, func(letter event.Value) {
+		err = eachLetter(ctx, letters, func(letter event.Value) {
 			read++
 			if l := nameOf(letter); known[l] == "" {
 				missing[l.ordinal]++

@@ -23,15 +23,15 @@ func TestSeveralLettersOfAnEvent(t *testing.T) {
 	}
 	d := &engine.LaneSummary{Rejected: map[string]uint64{"refused": 4}, Letters: 6}
 	known := map[letterName]string{{1, 0}: "a", {2, 0}: "a", {3, 0}: "a", {3, 1}: "b"}
-	if got, err := redrivenEvents(t.Context(), path, d, known); err != nil || fmt.Sprint(got) != "map[a:1 b:1]" {
+	if got, err := redrivenEvents(t.Context(), []string{path}, d, known); err != nil || fmt.Sprint(got) != "map[a:1 b:1]" {
 		t.Errorf("%v, %v", got, err)
 	}
 	d.Letters = 0 // as in summaries of older versions
-	if got, err := redrivenEvents(t.Context(), path, d, known); err != nil || fmt.Sprint(got) != "map[a:1 b:1]" {
+	if got, err := redrivenEvents(t.Context(), []string{path}, d, known); err != nil || fmt.Sprint(got) != "map[a:1 b:1]" {
 		t.Errorf("without their number: %v, %v", got, err)
 	}
 	d.Letters = 7 // some are lost
-	if got, err := redrivenEvents(t.Context(), path, d, known); err != nil || len(got) != 0 {
+	if got, err := redrivenEvents(t.Context(), []string{path}, d, known); err != nil || len(got) != 0 {
 		t.Errorf("of damaged letters: %v, %v", got, err)
 	}
 }

@@ -234,7 +234,8 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	if r.before, err = ReadSummary(r.dir); err != nil {
 		r.before = nil
 	}
-	if r.journal, err = journal.Open(r.dir, meta, journal.Options{Now: r.w.Now, Redact: r.w.Redact}); err != nil {
+	if r.journal, err = journal.Open(r.dir, meta, journal.Options{Now: r.w.Now, Redact: r.w.Redact,
+		Daily: r.job.Follow()}); err != nil {
 		return nil, err
 	}
 	if r.job.Plan != nil {
