@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"math"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -100,9 +101,15 @@ type Input struct {
 }
 
 // insertID is the insert id of the request being written.
-func (in *Input) insertID() string {
-	l := mapping.Late{ID: in.ID, Step: in.Step}
-	return l.InsertID()
+func (in *Input) insertID() string { return StepID(in.ID, in.Step) }
+
+// StepID is the insert id of one of the requests that an event becomes, which are counted
+// from 0 on: id is that of the first.
+func StepID(id string, step int) string {
+	if step == 0 {
+		return id
+	}
+	return id + ":" + strconv.Itoa(step)
 }
 
 // Context is what a function of [Value.As] may know beside the value. It is valid
@@ -131,8 +138,15 @@ func (c *Context) Field(path string) event.Value {
 // and the like are few, and reading one takes longer than most events do. f is a pure
 // function at the top level of its package; what it makes must not be changed.
 func Recall[T any](c *Context, v event.Value, f func(text string) *T) *T {
-	l := mapping.NewLate(&c.w.recall, c.w.in.Now, c.w.in.ID, c.w.in.Step)
-	return mapping.Recall(&l, v, f)
+	text, ok := v.Plain()
+	if !ok || len(text) > maxMemo {
+		return f(v.Text())
+	}
+	m, known := c.w.memo.of(reflect.ValueOf(f).Pointer(), text)
+	if !known {
+		m.made = f(m.text)
+	}
+	return m.made.(*T)
 }
 
 // Setting is the value of a setting, or Missing when it is "", false, 0 or empty.
@@ -156,7 +170,7 @@ type writing struct {
 	inside  bool // an Each
 	index   int
 	tmp     []byte // texts on their way
-	recall  mapping.Resolver
+	memo    memo
 	context Context
 	parser  event.Parser
 }

@@ -3,7 +3,6 @@ package destination
 import (
 	"slices"
 	"sync"
-	"time"
 	"unsafe"
 
 	"github.com/fanfold/fanfold/pkg/body"
@@ -111,8 +110,6 @@ type Output struct {
 	live   bool   // see Delivery
 
 	d       *Deliveries
-	late    mapping.Late
-	now     time.Time
 	action  int32
 	id      string
 	step    int32
@@ -146,20 +143,8 @@ func (o *Output) Truncate(n int) {
 }
 
 // InsertID is the insert id of the delivery being written: that of the input
-// for the first, with the step behind it for further ones. An item that is written
-// by [Output.Compute] from that of its [mapping.Late] costs less.
-func (o *Output) InsertID() string { return o.insertID() }
-
-func (o *Output) insertID() string {
-	l := mapping.Late{ID: o.id, Step: int(o.step)}
-	return l.InsertID()
-}
-
-// Compute writes f(v); v may be missing.
-func (o *Output) Compute(v event.Value, f mapping.Compute) {
-	o.late = mapping.NewLate(&o.d.resolver, o.now, o.id, int(o.step))
-	o.Writer.Compute(v, &o.late, f)
-}
+// for the first, with the step behind it for further ones.
+func (o *Output) InsertID() string { return body.StepID(o.id, int(o.step)) }
 
 // Emit ends the delivery being written.
 func (o *Output) Emit() {
@@ -207,7 +192,7 @@ func (o *Output) oversized(parts []part, buf []byte, base int) bool {
 // delivery is the next one, without its item.
 func (o *Output) delivery() Delivery {
 	return Delivery{
-		Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, Live: o.live, InsertID: o.insertID(),
+		Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, Live: o.live, InsertID: o.InsertID(),
 		To: o.d.address(Address{o.Method, o.Path, o.Group, o.header}),
 	}
 }
@@ -247,7 +232,7 @@ func (o *Output) settle(outcome Outcome, reason Reason, detail string) {
 	o.Truncate(0)
 	o.settled = true
 	del := Delivery{Action: o.action, Step: o.step, Settled: &Result{Outcome: outcome, Reason: reason, Detail: detail}}
-	del.InsertID = o.insertID()
+	del.InsertID = o.InsertID()
 	o.d.List = append(o.d.List, del)
 	o.step++
 }

@@ -680,7 +680,6 @@ func idOf(ev *event.Event, env *Env) string {
 func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id string, env *Env, out *Deliveries) {
 	a := &o.actions[sub.action]
 	w := out.output(sub.action, id, a.limits.EventBytes.N)
-	w.now = env.Now
 	if sub.dated {
 		if why := timeless(ev); why != "" {
 			w.Reject(NoTime, why)

@@ -18,35 +18,12 @@ import (
 // The directives beyond Segment's: what destinations there do in code. Their
 // arguments are objects (but for @first) whose unknown keys are refused.
 
-var (
-	timeFormats = []string{
-		"iso",
-		"rfc3339",
-		"seconds",
-		"millis",
-		"micros",
-		"nanos",
-		"fraction",
-		"date",
-		"datetime",
-		"day",
-	}
-	normalForms = []string{
-		"email",
-		"email_dotless",
-		"phone",
-		"phone_digits",
-		"name",
-		"city",
-		"state",
-		"zip",
-		"country",
-		"gender",
-		"birthdate",
-		"text",
-	}
-	keyCases = []string{"snake", "camel", "pascal", "title", "kebab", "lower"}
-)
+var timeFormats = []string{"iso", "rfc3339", "seconds", "millis", "micros", "nanos", "fraction", "date", "datetime", "day"}
+
+var normalForms = []string{"email", "email_dotless", "phone", "phone_digits", "name", 
+	"city", "state", "zip", "country", "gender", "birthdate", "text"}
+
+var keyCases = []string{"snake", "camel", "pascal", "title", "kebab", "lower"}
 
 // ownDirective returns our own directives.
 func ownDirective(name string) (directiveSpec, bool) {
@@ -194,18 +171,18 @@ func writeText(r *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) 
 }
 
 // numberOf appends the number that a value is.
-func numberOf(dst []byte, v result) ([]byte, bool) {
+func numberOf(dst []byte, k event.Kind, raw []byte) ([]byte, bool) {
 	at := len(dst)
-	switch v.kind {
+	switch k {
 	case event.Number:
-		return append(dst, v.raw...), true
+		return append(dst, raw...), true
 	case event.Bool:
-		if v.raw[0] == 't' {
+		if raw[0] == 't' {
 			return append(dst, '1'), true
 		}
 		return append(dst, '0'), true
 	case event.String:
-		text := trimJS(event.AppendUnquoted(nil, v.raw))
+		text := trimJS(event.AppendUnquoted(nil, raw))
 		if len(text) == 0 {
 			return dst, false
 		}
@@ -222,7 +199,7 @@ func compileNumber(arg *tree, stack []string) node {
 	as := wordOption(arg, "as")
 	return onValue(arg, stack, func(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
 		at := len(dst)
-		dst, ok := numberOf(dst, v)
+		dst, ok := numberOf(dst, v.kind, v.raw)
 		if !ok || as == "" || as == "number" || as == "integer" && plainInteger(dst[at:]) {
 			return dst, ok
 		}
@@ -239,19 +216,20 @@ func compileNumber(arg *tree, stack []string) node {
 	})
 }
 
-func writeBool(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
+// boolOf appends the boolean that a value is.
+func boolOf(dst []byte, k event.Kind, raw []byte) ([]byte, bool) {
 	yes := false
-	switch v.kind {
+	switch k {
 	case event.Bool:
-		return append(dst, v.raw...), true
+		return append(dst, raw...), true
 	case event.Number:
-		f, _ := strconv.ParseFloat(string(v.raw), 64)
+		f, _ := strconv.ParseFloat(string(raw), 64)
 		if f != 0 && f != 1 {
 			return dst, false
 		}
 		yes = f == 1
 	case event.String:
-		switch strings.ToLower(strings.TrimSpace(decodeText(v.raw))) {
+		switch strings.ToLower(strings.TrimSpace(decodeText(raw))) {
 		case "true", "yes", "1":
 			yes = true
 		case "false", "no", "0":
@@ -262,6 +240,10 @@ func writeBool(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) 
 		return dst, false
 	}
 	return strconv.AppendBool(dst, yes), true
+}
+
+func writeBool(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
+	return boolOf(dst, v.kind, v.raw)
 }
 
 func compileTime(arg *tree, stack []string) node {

@@ -18,13 +18,13 @@ func NormalForms() []string { return slices.Clone(normalForms) }
 // AppendNumberOf appends the number that a value is, as [Number] does. It reports
 // false, with nothing appended, when it is none.
 func AppendNumberOf(dst []byte, v event.Value) ([]byte, bool) {
-	return numberOf(dst, result{raw: v.Raw(), kind: v.Kind()})
+	return numberOf(dst, v.Kind(), v.Raw())
 }
 
 // AppendBoolOf appends the boolean that a value is, as [Bool] does. It reports false,
 // with nothing appended, when it is none.
 func AppendBoolOf(dst []byte, v event.Value) ([]byte, bool) {
-	return writeBool(nil, dst, result{raw: v.Raw(), kind: v.Kind()}, event.Value{})
+	return boolOf(dst, v.Kind(), v.Raw())
 }
 
 // TrimText is a text without what JavaScript holds to be white space at its ends.
