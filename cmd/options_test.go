@@ -19,7 +19,7 @@ import (
 
 	"github.com/fanfold/fanfold/destinations"
 	"github.com/fanfold/fanfold/pkg/config"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // nonsense are values that mostly mean nothing.
@@ -83,7 +83,7 @@ func TestOptionsAreUsedOrRefused(t *testing.T) {
 			}
 			for _, value := range values {
 				for _, a := range spec.Actions { // one that needs no mapping of the user's
-					if !slices.ContainsFunc(a.Fields, func(f mapping.Field) bool { return f.Required && f.Default.IsZero() }) {
+					if !slices.ContainsFunc(a.Fields, func(f payload.Field) bool { return f.Required && f.Default.IsZero() }) {
 						value = strings.ReplaceAll(value, "ACTION", a.Slug)
 					}
 				}

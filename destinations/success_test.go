@@ -18,6 +18,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/casebook"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 	"github.com/fanfold/fanfold/pkg/standin"
 	"github.com/fanfold/fanfold/pkg/transport"
 	"github.com/fanfold/fanfold/pkg/verify"
@@ -240,15 +241,15 @@ func grouped(list *destination.Deliveries) ([]destination.Group, map[destination
 }
 
 // filled is the mapping of an action whose required fields always have a value.
-func filled(fields []mapping.Field) mapping.Value {
+func filled(fields []payload.Field) mapping.Value {
 	var members []mapping.Member
 	for _, f := range fields {
 		v := f.Default
 		switch {
-		case !f.Required || f.Type == mapping.TypeObject || f.Type == mapping.TypeDatetime:
+		case !f.Required || f.Type == payload.TypeObject || f.Type == payload.TypeDatetime:
 		case len(f.Choices) > 0:
 			v = mapping.Literal(f.Choices[0])
-		case f.Type == mapping.TypeNumber || f.Type == mapping.TypeInteger:
+		case f.Type == payload.TypeNumber || f.Type == payload.TypeInteger:
 			v = mapping.Literal(1)
 		case v.IsZero():
 			v = mapping.Literal("x")

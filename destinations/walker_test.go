@@ -24,6 +24,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/eventgen"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 	"github.com/fanfold/fanfold/pkg/standin"
 )
 
@@ -220,7 +221,7 @@ func TestCatalogue(t *testing.T) {
 			for _, x := range a.Success {
 				check("a success ("+x.String()+")", 1, x.Docs)
 			}
-			if _, err := mapping.CompileFields(a.Fields, mapping.Value{}); err != nil {
+			if _, err := payload.Compile(a.Fields, mapping.Value{}); err != nil {
 				t.Errorf("%s: %s: %v", d.Info.Slug, a.Slug, err)
 			}
 		}

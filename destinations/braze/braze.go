@@ -13,6 +13,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // Settings of a workspace.
@@ -109,7 +110,7 @@ func actions() destination.Actions {
 			field.Object("user_alias", alias().With(field.Line.Required)).RequiredUnless("email_to_identify"),
 			field.Text("email_to_identify").RequiredUnless("user_alias"),
 			field.Object("prioritization", priorities("unidentified", "most_recently_updated", "least_recently_updated")).
-				RequiredIf(mapping.Condition{All: true, Tests: []mapping.Test{{Field: "email_to_identify", Not: true}}}),
+				RequiredIf(payload.Condition{All: true, Tests: []payload.Test{{Field: "email_to_identify", Not: true}}}),
 			mode("add"),
 		).Needs(modes("add", "upsert")).Doc("Makes the user of an alias or of an email address one with an external id."),
 		occurrence("trackEvent2", "Track event V2", mode("add")).Needs(modes("add", "update")).
@@ -153,7 +154,7 @@ func about(name, address string) map[string]mapping.Value {
 func carted(action string) map[string]mapping.Value {
 	return map[string]mapping.Value{
 		"name": mapping.Literal(cart), "action": mapping.Literal(action),
-		"products": mapping.Array(mapping.Defaults(
+		"products": mapping.Array(payload.Defaults(
 			field.Of(product("$.properties."), field.Number("quantity").From("$.properties.quantity")))),
 	}
 }

@@ -3,6 +3,7 @@ package braze
 import (
 	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // syncMode is where Segment's mappings say whether an action may make a new
@@ -111,7 +112,7 @@ func canvasFields() field.Set {
 	return triggerFields("canvas_id", "canvas_entry_properties", alias(),
 		func(broadcast, recipients field.Line) field.Lines {
 			return field.Lines{broadcast, recipients.RequiredIf(
-				mapping.Condition{All: true, Tests: []mapping.Test{{Field: "broadcast", Not: true, Value: mapping.Literal(true)}}})}
+				payload.Condition{All: true, Tests: []payload.Test{{Field: "broadcast", Not: true, Value: mapping.Literal(true)}}})}
 		})
 }
 
@@ -128,9 +129,9 @@ const (
 
 // in makes a field required in the events of these names.
 func in(l field.Line, names ...string) field.Line {
-	var c mapping.Condition
+	var c payload.Condition
 	for _, n := range names {
-		c.Tests = append(c.Tests, mapping.Test{Field: "name", Value: mapping.Literal(n)})
+		c.Tests = append(c.Tests, payload.Test{Field: "name", Value: mapping.Literal(n)})
 	}
 	return l.RequiredIf(c)
 }

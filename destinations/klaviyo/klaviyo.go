@@ -11,6 +11,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/field"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
@@ -298,7 +299,7 @@ func number(path, country string) body.Value {
 			if of == "" && !bytes.HasPrefix(text, []byte("+")) && !bytes.HasPrefix(text, []byte("00")) {
 				return dst
 			}
-			if text = mapping.AppendNormal(nil, "phone", text, of); !isE164(text) {
+			if text = jsonval.AppendNormal(nil, "phone", text, of); !isE164(text) {
 				return dst
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
@@ -143,7 +144,7 @@ func data() body.Node {
 // 15 characters here. What is hashed already is left.
 func international(dst []byte, v event.Value, _ *body.Context) []byte {
 	text := v.AppendString(nil)
-	if !mapping.IsHashed(text) {
+	if !jsonval.IsHashed(text) {
 		digits := strings.Map(func(r rune) rune {
 			if r < '0' || r > '9' {
 				return -1

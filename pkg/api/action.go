@@ -14,6 +14,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/document"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
@@ -25,10 +26,10 @@ func ActionKeys() []string {
 }
 
 // fields are an action's, for its declaration.
-type fields []mapping.Field
+type fields []payload.Field
 
 // Fields implements [field.Set].
-func (f fields) Fields() []mapping.Field { return f }
+func (f fields) Fields() []payload.Field { return f }
 
 // action is one that is being read.
 type action struct {
@@ -162,28 +163,28 @@ func (a *action) mapping() (whole bool) {
 			a.add(k, "no field can be called %q: {{%s}} is something else", k.Value, k.Value)
 		default:
 			a.scope.fields = append(a.scope.fields, k.Value)
-			a.fields = append(a.fields, mapping.Field{Key: k.Value, Type: mapping.TypeAny, Default: value})
+			a.fields = append(a.fields, payload.Field{Key: k.Value, Type: payload.TypeAny, Default: value})
 		}
 	}
-	if _, err := mapping.CompileFields(a.fields, mapping.Value{}); err != nil {
+	if _, err := payload.Compile(a.fields, mapping.Value{}); err != nil {
 		a.add(n, "%v", err)
 	}
 	return whole
 }
 
 // typeNames are what a field may be said to be.
-func typeNames() map[string]mapping.Type {
-	return map[string]mapping.Type{"text": mapping.TypeString, "number": mapping.TypeNumber,
-		"integer": mapping.TypeInteger,
-		"boolean": mapping.TypeBoolean, "time": mapping.TypeDatetime, "object": mapping.TypeObject, "any": mapping.TypeAny}
+func typeNames() map[string]payload.Type {
+	return map[string]payload.Type{"text": payload.TypeString, "number": payload.TypeNumber,
+		"integer": payload.TypeInteger,
+		"boolean": payload.TypeBoolean, "time": payload.TypeDatetime, "object": payload.TypeObject, "any": payload.TypeAny}
 }
 
 // types reads what the fields have to be.
 func (a *action) types() {
-	field := func(key string) *mapping.Field {
-		i := slices.IndexFunc(a.fields, func(f mapping.Field) bool { return f.Key == key })
+	field := func(key string) *payload.Field {
+		i := slices.IndexFunc(a.fields, func(f payload.Field) bool { return f.Key == key })
 		if i < 0 {
-			return new(mapping.Field) // what is wrong with it was said
+			return new(payload.Field) // what is wrong with it was said
 		}
 		return &a.fields[i]
 	}

@@ -11,27 +11,28 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/event"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/jsonval"
+	"github.com/fanfold/fanfold/pkg/payload"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
 // Scope is what the names in a body stand for: an action's fields and a user's settings.
 type Scope struct {
-	Fields   []mapping.Field
+	Fields   []payload.Field
 	Settings map[string]any // by key
 	Stamp    string         // key of the setting that is the stamp; "": there is none
 	Places   *Places        // nil: nobody looks for places beforehand
 }
 
 // Places are the places below fields, and in the event itself, that the bodies of an action
-// ask for: whoever maps the event can look for them at the same time, see [mapping.Deeper].
+// ask for: whoever maps the event can look for them at the same time, see [payload.Deeper].
 type Places struct {
-	list []mapping.Deep
+	list []payload.Deep
 	at   map[string]int
 }
 
 // List are the places.
-func (p *Places) List() []mapping.Deep { return p.list }
+func (p *Places) List() []payload.Deep { return p.list }
 
 // add is the number of a place below a field; -1: nobody looks for it.
 func (p *Places) add(field int, path string) int {
@@ -48,7 +49,7 @@ func (p *Places) add(field int, path string) int {
 			p.at = map[string]int{}
 		}
 		p.at[name] = at
-		p.list = append(p.list, mapping.Deep{Field: field, Path: event.Keys(strings.Split(path, ".")...)})
+		p.list = append(p.list, payload.Deep{Field: field, Path: event.Keys(strings.Split(path, ".")...)})
 	}
 	return at
 }
@@ -596,7 +597,7 @@ func (c *checker) path(path string) {
 		if open || fields == nil && at > 0 {
 			return
 		}
-		i := slices.IndexFunc(fields, func(f mapping.Field) bool { return f.Key == key })
+		i := slices.IndexFunc(fields, func(f payload.Field) bool { return f.Key == key })
 		if i < 0 {
 			var keys []string
 			for _, f := range fields {
@@ -624,11 +625,11 @@ func (c *checker) unknown(what, name string, known []string) {
 func (c *checker) step(s *step) {
 	switch s.do {
 	case asTime:
-		if !slices.Contains(mapping.TimeFormats(), s.text) {
-			c.failf("%q is no format of times: %s", s.text, strings.Join(mapping.TimeFormats(), ", "))
+		if !slices.Contains(jsonval.TimeFormats(), s.text) {
+			c.failf("%q is no format of times: %s", s.text, strings.Join(jsonval.TimeFormats(), ", "))
 		}
 	case normal, hash:
-		known := append(mapping.NormalForms(), "compact", "alphanumeric", "email_plain")
+		known := append(jsonval.NormalForms(), "compact", "alphanumeric", "email_plain")
 		if s.text != "" && !slices.Contains(known, s.text) {
 			c.failf("%q is no normal form: %s", s.text, strings.Join(known, ", "))
 		}

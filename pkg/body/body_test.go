@@ -8,7 +8,9 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // scope takes the members of an event's properties as fields.
@@ -21,14 +23,14 @@ func scope(keys ...string) body.Scope {
 	for _, k := range keys {
 		sc.Fields = append(
 			sc.Fields,
-			mapping.Field{Key: k, Type: mapping.TypeObject, Default: mapping.Path("$.properties." + k)},
+			payload.Field{Key: k, Type: payload.TypeObject, Default: mapping.Path("$.properties." + k)},
 		)
 	}
 	return sc
 }
 
 // input maps an event with the properties given.
-func input(t testing.TB, sc body.Scope, r *mapping.Resolver, properties string) *body.Input {
+func input(t testing.TB, sc body.Scope, r *payload.Resolver, properties string) *body.Input {
 	t.Helper()
 	ev, err := event.ParseValue(
 		[]byte(`{"type":"track","messageId":"m1","context":{"ip":"1.2.3.4"},"properties":` + properties + `}`),
@@ -43,8 +45,8 @@ func input(t testing.TB, sc body.Scope, r *mapping.Resolver, properties string) 
 	return in
 }
 
-func inputOf(t testing.TB, sc body.Scope, r *mapping.Resolver, ev event.Value) (*body.Input, error) {
-	p, err := mapping.CompileFields(fieldsOf(sc, ev), mapping.Value{}, mapping.Deeper(sc.Places.List()))
+func inputOf(t testing.TB, sc body.Scope, r *payload.Resolver, ev event.Value) (*body.Input, error) {
+	p, err := payload.Compile(fieldsOf(sc, ev), mapping.Value{}, payload.Deeper(sc.Places.List()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,26 +55,26 @@ func inputOf(t testing.TB, sc body.Scope, r *mapping.Resolver, ev event.Value) (
 }
 
 // fieldsOf gives every field the type that its value has, so that it stays as it is.
-func fieldsOf(sc body.Scope, ev event.Value) []mapping.Field {
-	var fields []mapping.Field
+func fieldsOf(sc body.Scope, ev event.Value) []payload.Field {
+	var fields []payload.Field
 	for _, f := range sc.Fields {
 		v := ev.Get("properties").Get(f.Key)
 		f.AllowNull = true
 		switch v.Kind() {
 		case event.Number:
-			f.Type = mapping.TypeNumber
+			f.Type = payload.TypeNumber
 		case event.Bool:
-			f.Type = mapping.TypeBoolean
+			f.Type = payload.TypeBoolean
 		case event.Array:
 			f.Multiple = true
-			f.Type = mapping.TypeString
+			f.Type = payload.TypeString
 			if v.Index(0).Kind() == event.Object {
-				f.Type = mapping.TypeObject
+				f.Type = payload.TypeObject
 			}
 		case event.Object:
-			f.Type = mapping.TypeObject
+			f.Type = payload.TypeObject
 		default:
-			f.Type = mapping.TypeString
+			f.Type = payload.TypeString
 		}
 		fields = append(fields, f)
 	}
@@ -341,7 +343,7 @@ func cases3() []bodyCase {
 }
 
 func sum(s string) string {
-	b := mapping.AppendHash(nil, []byte(s))
+	b := jsonval.AppendHash(nil, []byte(s))
 	return string(b[1 : len(b)-1])
 }
 
@@ -353,7 +355,7 @@ func TestBodies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var r mapping.Resolver
+			var r payload.Resolver
 			var s body.Scratch
 			in := input(t, sc, &r, c.properties)
 			for name, write := range map[string]func(*body.Scratch, *body.Input, []byte) ([]byte,
@@ -370,7 +372,7 @@ func TestBodies(t *testing.T) {
 // TestUnknownNames: what a name in a body stands for is checked when it is bound.
 func TestUnknownNames(t *testing.T) {
 	sc := body.Scope{
-		Fields:   []mapping.Field{{Key: "email"}, {Key: "user", Properties: []mapping.Field{{Key: "id"}}}},
+		Fields:   []payload.Field{{Key: "email"}, {Key: "user", Properties: []payload.Field{{Key: "id"}}}},
 		Settings: map[string]any{"token": "x"},
 		Stamp:    "token",
 	}
@@ -410,7 +412,7 @@ func TestPaths(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var r mapping.Resolver
+		var r payload.Resolver
 		var s body.Scratch
 		if got, lacks := p.Append(&s, input(t, sc, &r, c.properties)); got != c.want || lacks != c.lacks {
 			t.Errorf("%s of %s: %q %q, want %q %q", c.path, c.properties, got, lacks, c.want, c.lacks)

@@ -8,7 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/fanfold/fanfold/pkg/event"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // A body is compiled when a destination is opened: names become numbers of fields, paths
@@ -25,7 +25,7 @@ type test interface{ holds(w *writing) bool }
 // compiler compiles a body in its scope.
 type compiler struct {
 	p      *Program
-	fields []mapping.Field
+	fields []payload.Field
 	places *Places
 	inside int
 }
@@ -413,11 +413,11 @@ func (c *compiler) value(v *Value) valueOp {
 			if o.src == fromField {
 				var key string
 				key, rest, _ = strings.Cut(path, ".")
-				i := slices.IndexFunc(c.fields, func(f mapping.Field) bool { return f.Key == key })
+				i := slices.IndexFunc(c.fields, func(f payload.Field) bool { return f.Key == key })
 				cand.field = int16(i)
-				if i >= 0 && c.fields[i].Type == mapping.TypeObject && !c.fields[i].Multiple {
+				if i >= 0 && c.fields[i].Type == payload.TypeObject && !c.fields[i].Multiple {
 					cand.part = int16(
-						slices.IndexFunc(c.fields[i].Properties, func(f mapping.Field) bool { return f.Key == rest }),
+						slices.IndexFunc(c.fields[i].Properties, func(f payload.Field) bool { return f.Key == rest }),
 					)
 				}
 			}

@@ -12,7 +12,8 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/jsonval"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // maker makes random bodies, and random events for them.
@@ -139,13 +140,13 @@ func (m *maker) step(v body.Value) body.Value {
 	case 25:
 		return pick(m, v.Seconds, v.Millis, v.ISO)()
 	case 26:
-		return v.Time(pick(m, mapping.TimeFormats()...))
+		return v.Time(pick(m, jsonval.TimeFormats()...))
 	case 27:
 		return v.Layout("02.01.2006 15:04")
 	case 28:
-		return v.Normal(pick(m, append(mapping.NormalForms(), "compact", "alphanumeric", "email_plain", "")...))
+		return v.Normal(pick(m, append(jsonval.NormalForms(), "compact", "alphanumeric", "email_plain", "")...))
 	case 29:
-		return v.Hash(pick(m, append(mapping.NormalForms(), "compact", "alphanumeric", "email_plain", "")...))
+		return v.Hash(pick(m, append(jsonval.NormalForms(), "compact", "alphanumeric", "email_plain", "")...))
 	case 30:
 		return v.As("twice", func(dst []byte, v event.Value, c *body.Context) []byte {
 			if v.Kind() == event.Null {
@@ -343,7 +344,7 @@ func compare(t testing.TB, seed uint64) {
 		}
 		t.Fatalf("seed %d: %v", seed, err)
 	}
-	var r mapping.Resolver
+	var r payload.Resolver
 	var s body.Scratch
 	for range 4 {
 		raw := []byte(`{"type":"track","messageId":"m1","context":{"ip":"1.2.3.4"},"properties":{`)

@@ -13,7 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/event"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/jsonval"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // do is what a step does with a value.
@@ -90,7 +91,7 @@ type item struct {
 // Input is what a body is written of.
 type Input struct {
 	Event   event.Value
-	Payload *mapping.Payload
+	Payload *payload.Payload
 	Now     time.Time
 	ID      string // insert id of the event's first request for the action
 	Step    int    // number of this one among those
@@ -420,7 +421,7 @@ func (w *writing) form(s *step, it *item) bool {
 	case text:
 		it.bytes = b
 	case trim:
-		it.bytes = mapping.TrimText(b)
+		it.bytes = jsonval.TrimText(b)
 	case lower:
 		w.tmp = append(w.tmp, bytes.ToLower(b)...)
 		return w.setText(it, from)
@@ -428,7 +429,7 @@ func (w *writing) form(s *step, it *item) bool {
 		w.tmp = append(w.tmp, bytes.ToUpper(b)...)
 		return w.setText(it, from)
 	case cut:
-		it.bytes = mapping.CutText(b, s.n, "")
+		it.bytes = jsonval.CutText(b, s.n, "")
 	case last:
 		if it.bytes = b; len(b) > s.n {
 			if it.bytes = b[len(b)-s.n:]; !utf8.Valid(it.bytes) {
@@ -458,11 +459,11 @@ func (w *writing) formJSON(s *step, it *item) bool {
 	ok := true
 	switch s.do {
 	case number, integer:
-		if w.tmp, ok = mapping.AppendNumberOf(w.tmp, v); ok && s.do == integer {
+		if w.tmp, ok = jsonval.AppendNumberOf(w.tmp, v.Kind(), v.Raw()); ok && s.do == integer {
 			ok = w.truncate(from)
 		}
 	case boolean:
-		w.tmp, ok = mapping.AppendBoolOf(w.tmp, v)
+		w.tmp, ok = jsonval.AppendBoolOf(w.tmp, v.Kind(), v.Raw())
 	case wrapped:
 		if v.Kind() == event.Array {
 			return true
@@ -531,7 +532,7 @@ func (w *writing) formTime(s *step, it *item) bool {
 		case "millis":
 			w.tmp = strconv.AppendInt(w.tmp, at.UnixMilli(), 10)
 		default:
-			w.tmp, ok = mapping.AppendTime(w.tmp, at, s.text)
+			w.tmp, ok = jsonval.AppendTime(w.tmp, at, s.text)
 		}
 		return w.setRaw(it, from) && ok
 	}
@@ -578,7 +579,7 @@ func (w *writing) formPersonal(s *step, it *item) bool {
 
 func (w *writing) personal(s *step, b []byte) ([]byte, bool) {
 	from := len(w.tmp)
-	if s.do == hash && mapping.IsHashed(b) {
+	if s.do == hash && jsonval.IsHashed(b) {
 		w.tmp = append(w.tmp, bytes.ToLower(b)...)
 		return w.tmp[from:], true
 	}
@@ -599,13 +600,13 @@ func (w *writing) personal(s *step, b []byte) ([]byte, bool) {
 			}
 		}
 	case "email_plain":
-		user, domain, ok := strings.Cut(strings.ToLower(string(mapping.TrimText(b))), "@")
+		user, domain, ok := strings.Cut(strings.ToLower(string(jsonval.TrimText(b))), "@")
 		if w.tmp = append(w.tmp, user...); ok {
 			user, _, _ = strings.Cut(strings.ReplaceAll(user, ".", ""), "+")
 			w.tmp = append(append(append(w.tmp[:from], user...), '@'), domain...)
 		}
 	default:
-		w.tmp = mapping.AppendNormal(w.tmp, s.text, b, "")
+		w.tmp = jsonval.AppendNormal(w.tmp, s.text, b, "")
 	}
 	made := w.tmp[from:]
 	if len(made) == 0 {

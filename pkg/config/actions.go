@@ -12,6 +12,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/document"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
@@ -164,7 +165,7 @@ func (o *Opened) checkAction(s *subscription, p *problems) {
 			s.Mapping, err = mapping.Parse(doc)
 		}
 		if err == nil {
-			_, err = mapping.CompileFields(action.Fields, s.Mapping)
+			_, err = payload.Compile(action.Fields, s.Mapping)
 		}
 		if err != nil {
 			p.add(s.mapping.Line, "%s: action %s: %w", o.Name, s.Action, err)
@@ -189,7 +190,7 @@ func (o *Opened) checkAction(s *subscription, p *problems) {
 
 // checkKeys finds members of a mapping that the action does not have, and returns those
 // that it has.
-func (o *Opened) checkKeys(action string, n *yaml.Node, fields []mapping.Field, p *problems) (keys map[string]bool,
+func (o *Opened) checkKeys(action string, n *yaml.Node, fields []payload.Field, p *problems) (keys map[string]bool,
 	whole bool) {
 	keys = map[string]bool{}
 	n, err := jsonNode(n)

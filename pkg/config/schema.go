@@ -6,7 +6,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/api"
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 	"github.com/fanfold/fanfold/pkg/setting"
 	"github.com/fanfold/fanfold/pkg/transform"
 )
@@ -304,7 +304,7 @@ func keysOf(what string) (keys []string) {
 }
 
 // fieldsForm are the members of a mapping: fields, or one directive.
-func fieldsForm(fields []mapping.Field, root bool) form {
+func fieldsForm(fields []payload.Field, root bool) form {
 	properties := form{}
 	for _, f := range fields {
 		one := form{}

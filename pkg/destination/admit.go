@@ -8,6 +8,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // Admit says why an event must not go to a destination at all, whatever the destination
@@ -107,7 +108,7 @@ func readsTime(v any) bool {
 // isTimed says that the action has a field with a time, or tells one without.
 func (d *Declared) isTimed() bool {
 	return d.dated || d.timeField != "" ||
-		slices.ContainsFunc(d.fields, func(f mapping.Field) bool { return f.Type == mapping.TypeDatetime })
+		slices.ContainsFunc(d.fields, func(f payload.Field) bool { return f.Type == payload.TypeDatetime })
 }
 
 // times is how times differ everywhere from what Segment's own destinations send.
@@ -121,7 +122,7 @@ func times() Difference {
 // isDated says that a subscription with a mapping tells the partner when events happened.
 func (a *openAction) isDated(m mapping.Value) bool {
 	if m.IsZero() {
-		m = mapping.Defaults(a.Fields)
+		m = payload.Defaults(a.Fields)
 	}
 	return a.dated || a.TimeField != "" || dates(m)
 }

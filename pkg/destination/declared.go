@@ -9,7 +9,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/field"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // Actions are declared actions: what is sent is a value, see package body.
@@ -31,7 +31,7 @@ type Actions []*Declared
 type Declared struct {
 	slug, title, doc, trigger string
 
-	fields       []mapping.Field
+	fields       []payload.Field
 	needs        []need
 	checks       []func(c *body.Context) string
 	steps        []Step

@@ -34,6 +34,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
@@ -284,7 +285,7 @@ type Difference struct{ What, Docs string }
 // Input is what an action's Item sees of one event.
 type Input struct {
 	Event   *event.Event
-	Payload *mapping.Payload // valid during the call
+	Payload *payload.Payload // valid during the call
 	id      string
 	now     time.Time
 	old     bool // it is history

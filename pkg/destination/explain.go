@@ -7,7 +7,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/filter"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // Explainer is a [Sender] that says how it comes to what Route makes of an event. That of a
@@ -35,7 +35,7 @@ type Considered struct {
 	Trigger   filter.Term // taken apart
 	// The rest is of a subscription that takes the event.
 	Timeless string // why the event has no time that the partner could be told; "": it has, or need not
-	Fields   []mapping.Explained
+	Fields   []payload.Explained
 	Problems []string // of no field in particular
 	// TimeField is the field by which the partner's window is judged; "": the event's own time.
 	TimeField string

@@ -7,7 +7,8 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/jsonval"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // Deliveries collects what Route made of events, in memory that is reused. It
@@ -31,7 +32,7 @@ type Stamp struct {
 
 // scratch is the memory of routing, as opposed to that of its result.
 type scratch struct {
-	resolver mapping.Resolver
+	resolver payload.Resolver
 	body     body.Scratch
 	bodyIn   body.Input
 	items    itemWriter
@@ -102,7 +103,7 @@ func (d *Deliveries) Cap() int { return cap(d.arena) }
 // describe the next delivery and
 // stay until they are changed.
 type Output struct {
-	mapping.Writer
+	jsonval.Writer
 	Path, Method, Group string
 	Wait                bool
 

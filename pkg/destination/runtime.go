@@ -18,6 +18,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
@@ -43,7 +44,7 @@ type Destination struct {
 // ActionInfo documents an action.
 type ActionInfo struct {
 	Slug, Title, Doc, Trigger string
-	Fields                    []mapping.Field
+	Fields                    []payload.Field
 	Limits                    ActionLimits // with the destination's defaults filled in
 	Rung                      int          // of the ladder to code: 1 fields … 5 send
 	Success                   []Success
@@ -70,7 +71,7 @@ func (d *Declared) info(limits Limits, success []Success) ActionInfo {
 		info.Rung = 4
 	case d.item != nil:
 		info.Rung = 3
-	case slices.ContainsFunc(d.fields, func(f mapping.Field) bool { return f.Default.HasFunction() }):
+	case slices.ContainsFunc(d.fields, func(f payload.Field) bool { return f.Default.HasFunction() }):
 		info.Rung = 2
 	}
 	return info
@@ -229,7 +230,7 @@ func (c *Cap) lower(to int) {
 type action struct {
 	Slug, Title, Doc, Trigger string
 
-	Fields       []mapping.Field
+	Fields       []payload.Field
 	Limits       ActionLimits
 	AllOrNothing bool
 	TimeField    string
@@ -287,7 +288,7 @@ type subscription struct {
 	filter  *filter.Filter
 	types   typeSet        // of the events that the filter can match
 	rest    *filter.Filter // what decides of an event of one of these
-	program *mapping.Program
+	program *payload.Program
 	written mapping.Value // of the program; zero: the fields' defaults
 	terms   []term        // the conditions of rest, all of which have to hold
 	dated   bool          // the partner is told when the event happened
@@ -475,7 +476,7 @@ func (s *Spec[S]) subscription(o *sender, i int, sub Subscription) (out subscrip
 	}
 	out.bind()
 	a := &o.actions[at]
-	out.program, err = mapping.CompileFields(a.Fields, sub.Mapping, mapping.Deeper(a.places.List()))
+	out.program, err = payload.Compile(a.Fields, sub.Mapping, payload.Deeper(a.places.List()))
 	if err != nil {
 		return out, errors.Join(append(errs, fmt.Errorf("actions[%d] (%s): %w", i, sub.Action, err))...)
 	}
@@ -686,9 +687,9 @@ func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id s
 			return
 		}
 	}
-	payload, err := sub.program.Run(&out.resolver, root)
+	mapped, err := sub.program.Run(&out.resolver, root)
 	if err != nil {
-		var invalid *mapping.InvalidError
+		var invalid *payload.InvalidError
 		reason := Invalid
 		if errors.As(err, &invalid) && missingIdentity(invalid, a.Fields) {
 			reason = MissingIdentity
@@ -699,9 +700,9 @@ func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id s
 	if win := a.limits.Window; win.Past > 0 || win.Future > 0 {
 		var field event.Value
 		if a.TimeField != "" {
-			field = payload.Get(a.TimeField)
+			field = mapped.Get(a.TimeField)
 		}
-		if but := win.But; but != nil && payload.Get(but.Field).IsText(but.Value) {
+		if but := win.But; but != nil && mapped.Get(but.Field).IsText(but.Value) {
 			win.Past = but.Past
 		}
 		if r, out := outside(win, ev, field, env); out {
@@ -710,10 +711,10 @@ func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id s
 		}
 	}
 	if a.item == nil {
-		payload.Write(&w.Writer)
+		mapped.Write(&w.Writer)
 	} else {
 		in := &out.in
-		*in = Input{Event: ev, Payload: payload, id: id, now: env.Now, out: w, asked: env.TriggerLive}
+		*in = Input{Event: ev, Payload: mapped, id: id, now: env.Now, out: w, asked: env.TriggerLive}
 		if a.ages {
 			in.old, in.age = historyOf(ev, env.Now)
 		}
@@ -768,7 +769,7 @@ func span(d time.Duration) string {
 
 // missingIdentity says that all an action misses is a field that identifies
 // the user, so that the event is counted under that reason.
-func missingIdentity(err *mapping.InvalidError, fields []mapping.Field) bool {
+func missingIdentity(err *payload.InvalidError, fields []payload.Field) bool {
 	if len(err.Problems) != 1 || !strings.Contains(err.Problems[0], "missing the required field") {
 		return false
 	}

@@ -9,7 +9,7 @@
 //
 // A line says the field's key and type, what it has to be (Required, Email, OneOf, …),
 // and where it comes from unless the user maps it otherwise. What the rules mean is
-// told at [mapping.Field], which is what a line becomes.
+// told at [payload.Field], which is what a line becomes.
 //
 // Sets are fields that stand in many partners: [UserID], [Email], [Address], [Products].
 // Fields takes both.
@@ -20,14 +20,15 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // Set is some fields: a [Line], or several that go together.
-type Set interface{ Fields() []mapping.Field }
+type Set interface{ Fields() []payload.Field }
 
 // Of are the fields of several sets, one after the other.
-func Of(sets ...Set) []mapping.Field {
-	var out []mapping.Field
+func Of(sets ...Set) []payload.Field {
+	var out []payload.Field
 	for i, s := range sets {
 		more := s.Fields()
 		if len(more) > 0 {
@@ -42,11 +43,11 @@ func Of(sets ...Set) []mapping.Field {
 type Lines []Line
 
 // Fields implements [Set].
-func (ls Lines) Fields() []mapping.Field {
+func (ls Lines) Fields() []payload.Field {
 	if len(ls) == 0 {
 		return nil
 	}
-	out := make([]mapping.Field, len(ls))
+	out := make([]payload.Field, len(ls))
 	for i, l := range ls {
 		out[i] = l.f
 	}
@@ -64,43 +65,43 @@ func Together(sets ...Set) Lines {
 }
 
 // Line is one field. It is immutable: every method returns another.
-type Line struct{ f mapping.Field }
+type Line struct{ f payload.Field }
 
 // Fields implements [Set].
-func (l Line) Fields() []mapping.Field { return []mapping.Field{l.f} }
+func (l Line) Fields() []payload.Field { return []payload.Field{l.f} }
 
-func of(key string, t mapping.Type) Line { return Line{mapping.Field{Key: key, Type: t}} }
+func of(key string, t payload.Type) Line { return Line{payload.Field{Key: key, Type: t}} }
 
 // Text is a text.
-func Text(key string) Line { return of(key, mapping.TypeString) }
+func Text(key string) Line { return of(key, payload.TypeString) }
 
 // LongText is a text of any length.
-func LongText(key string) Line { return of(key, mapping.TypeText) }
+func LongText(key string) Line { return of(key, payload.TypeText) }
 
 // Number is a number.
-func Number(key string) Line { return of(key, mapping.TypeNumber) }
+func Number(key string) Line { return of(key, payload.TypeNumber) }
 
 // Integer is a number without decimals.
-func Integer(key string) Line { return of(key, mapping.TypeInteger) }
+func Integer(key string) Line { return of(key, payload.TypeInteger) }
 
 // Boolean is true or false.
-func Boolean(key string) Line { return of(key, mapping.TypeBoolean) }
+func Boolean(key string) Line { return of(key, payload.TypeBoolean) }
 
 // Time is a text or a number that can be read as a time. It stays as it is.
-func Time(key string) Line { return of(key, mapping.TypeDatetime) }
+func Time(key string) Line { return of(key, payload.TypeDatetime) }
 
 // Object is an object. With members it has no others, see [Line.Open]; and unless
 // the whole is mapped by From, it is made of what its members are mapped to.
 func Object(key string, members ...Set) Line {
-	l := of(key, mapping.TypeObject)
+	l := of(key, payload.TypeObject)
 	l.f.Properties = Of(members...)
 	l.f.Default = fromMembers(l.f.Properties)
 	return l
 }
 
 // fromMembers is an object of the members' own mappings; zero when none has one.
-func fromMembers(fields []mapping.Field) mapping.Value {
-	d := mapping.Defaults(fields)
+func fromMembers(fields []payload.Field) mapping.Value {
+	d := payload.Defaults(fields)
 	if d.String() == "{}" {
 		return mapping.Value{}
 	}
@@ -168,22 +169,22 @@ func (l Line) Required() Line { l.f.Required = true; return l }
 
 // RequiredWhen makes the field required when another one has a value.
 func (l Line) RequiredWhen(key string, value any) Line {
-	l.f.RequiredIf = &mapping.Condition{Tests: []mapping.Test{{Field: key, Value: mapping.Literal(value)}}}
+	l.f.RequiredIf = &payload.Condition{Tests: []payload.Test{{Field: key, Value: mapping.Literal(value)}}}
 	return l
 }
 
 // RequiredUnless makes the field required when all of some others are missing.
 func (l Line) RequiredUnless(keys ...string) Line {
-	c := &mapping.Condition{All: true}
+	c := &payload.Condition{All: true}
 	for _, k := range keys {
-		c.Tests = append(c.Tests, mapping.Test{Field: k})
+		c.Tests = append(c.Tests, payload.Test{Field: k})
 	}
 	l.f.RequiredIf = c
 	return l
 }
 
 // RequiredIf makes the field required when a condition holds.
-func (l Line) RequiredIf(c mapping.Condition) Line { l.f.RequiredIf = &c; return l }
+func (l Line) RequiredIf(c payload.Condition) Line { l.f.RequiredIf = &c; return l }
 
 // Nullable keeps null instead of leaving the field out.
 func (l Line) Nullable() Line { l.f.AllowNull = true; return l }
@@ -203,7 +204,7 @@ func (l Line) AtLeast(n float64) Line { l.f.Minimum = n; return l }
 // AtMost bounds a number, or the length of a text in characters.
 func (l Line) AtMost(n float64) Line { l.f.Maximum = n; return l }
 
-// Format is one of the formats of [mapping.Field]: "email", "uri", "ipv4", …
+// Format is one of the formats of [payload.Field]: "email", "uri", "ipv4", …
 func (l Line) Format(name string) Line { l.f.Format = name; return l }
 
 // Email has to be an e-mail address.

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // The words of a line come to the mapping that a user would have written.
@@ -75,14 +75,14 @@ func TestPlurals(t *testing.T) {
 	)
 	want := []struct {
 		key  string
-		typ  mapping.Type
+		typ  payload.Type
 		path string
 	}{
-		{"os", mapping.TypeString, `{"@path":"$.context.os.name"}`},
-		{"city", mapping.TypeString, `{"@path":"$.properties.city"}`},
-		{"price", mapping.TypeNumber, `{"@path":"price"}`}, {"subscribed", mapping.TypeBoolean, ""},
-		{"x", mapping.TypeString, ""},
-		{"street", mapping.TypeString, `{"@path":"$.traits.address.street"}`},
+		{"os", payload.TypeString, `{"@path":"$.context.os.name"}`},
+		{"city", payload.TypeString, `{"@path":"$.properties.city"}`},
+		{"price", payload.TypeNumber, `{"@path":"price"}`}, {"subscribed", payload.TypeBoolean, ""},
+		{"x", payload.TypeString, ""},
+		{"street", payload.TypeString, `{"@path":"$.traits.address.street"}`},
 	}
 	if len(fields) != 10 {
 		t.Errorf("%d fields", len(fields))

@@ -2,22 +2,22 @@ package mapping
 
 import "github.com/fanfold/fanfold/pkg/event"
 
-// scope collects the paths of a mapping that start at the event, so that one
+// Scope collects the paths of a mapping that start at the event, so that one
 // walk over the event finds them all.
-type scope struct {
+type Scope struct {
 	paths []event.Path
 	set   []func(slot int)
 }
 
 // at asks for the value at a path; slot is set to its number, from 1 on, when
 // the scope is closed.
-func (s *scope) at(p event.Path, slot *int) {
+func (s *Scope) At(p event.Path, slot *int) {
 	s.paths = append(s.paths, p)
 	s.set = append(s.set, func(n int) { *slot = n + 1 })
 }
 
 // close returns nil when the paths are too many.
-func (s *scope) close() *event.PathSet {
+func (s *Scope) Close() *event.PathSet {
 	set, slots := event.NewPathSet(s.paths)
 	if set == nil {
 		return nil
@@ -30,14 +30,14 @@ func (s *scope) close() *event.PathSet {
 
 // bind binds the paths of a node, and of the nodes in it that resolve against the same
 // value. A node that is not known here looks its paths up by itself.
-func (s *scope) bind(n node) {
+func (s *Scope) bind(n node) {
 	switch n := n.(type) {
 	case *pathNode:
-		s.at(n.path, &n.slot)
+		s.At(n.path, &n.slot)
 	case *templateNode:
 		for i := range n.pieces {
 			if p := &n.pieces[i]; p.is {
-				s.at(p.path, &p.slot)
+				s.At(p.path, &p.slot)
 			}
 		}
 	case *objectNode:
@@ -68,7 +68,14 @@ func (s *scope) bind(n node) {
 	}
 }
 
-func (s *scope) all(nodes ...node) {
+// Bind has the paths of a part found, and those of the parts in it that start where it does: its [Part.Path] then
+// has a slot, and resolving it takes the values that [Resolver.Refs] holds.
+func (s *Scope) Bind(p Part) { s.bind(p.n) }
+
+// Len is how many paths there are.
+func (s *Scope) Len() int { return len(s.paths) }
+
+func (s *Scope) all(nodes ...node) {
 	for _, n := range nodes {
 		s.bind(n)
 	}

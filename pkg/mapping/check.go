@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf16"
+
+	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
 // check reports everything that is wrong with a mapping before it runs. It
@@ -32,7 +34,7 @@ func (c *checker) wrong(stack []string, wanted string, t *tree) bool {
 	if k == "fault" {
 		return c.fail(stack, "is not JSON: %v", t.err)
 	}
-	return c.fail(stack, "should be %s but it is %s %s", wanted, article(k), k)
+	return c.fail(stack, "should be %s but it is %s %s", wanted, jsonval.Article(k), k)
 }
 
 func push(stack []string, s string) []string { return append(stack[:len(stack):len(stack)], s) }
@@ -116,7 +118,7 @@ func (c *checker) boolean(t *tree, stack []string) bool {
 }
 
 func (c *checker) integer(t *tree, stack []string) bool {
-	if t.jsType() != "number" || !plainInteger(t.raw) || t.raw[0] == '-' || len(t.raw) > 9 {
+	if t.jsType() != "number" || !jsonval.IsPlainInteger(t.raw) || t.raw[0] == '-' || len(t.raw) > 9 {
 		return c.wrong(stack, "a whole number", t)
 	}
 	return true

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
 // rootKey holds a directive that the rest of a mapping is fed through.
@@ -20,6 +21,15 @@ type directiveSpec struct {
 // Compile checks and compiles a mapping. The error names everything that is
 // wrong with it ([*SyntaxError]).
 func Compile(v Value) (*Mapping, error) {
+	t, err := checked(v)
+	if err != nil {
+		return nil, err
+	}
+	return &Mapping{compile(t, nil)}, nil
+}
+
+// checked is the tree of a mapping in which nothing is wrong.
+func checked(v Value) (*tree, error) {
 	if v.t == nil {
 		return nil, errors.New("mapping: there is none")
 	}
@@ -27,10 +37,7 @@ func Compile(v Value) (*Mapping, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := check(t); err != nil {
-		return nil, err
-	}
-	return &Mapping{compile(t, nil)}, nil
+	return t, check(t)
 }
 
 // rootTree applies the rules for the root of a mapping: text and arrays are
@@ -49,7 +56,7 @@ func rootTree(t *tree) (*tree, error) {
 	case t.form == scalar && t.kind == event.String:
 		o := &tree{form: object}
 		i := 0
-		eachUnit(t.raw, func(unit []byte) {
+		jsonval.EachUnit(t.raw, func(unit []byte) {
 			o.set(fmt.Sprint(i), &tree{form: scalar, kind: event.String, raw: append([]byte(nil), unit...)})
 			i++
 		})
@@ -104,7 +111,7 @@ func compile(t *tree, stack []string) node {
 	case t == nil:
 		return undefinedNode{}
 	case t.form == scalar:
-		return &literalNode{result{raw: t.raw, kind: t.kind}}
+		return &literalNode{Result{Raw: t.raw, Kind: t.kind}}
 	case t.form == function:
 		return &funcNode{t.fn}
 	case t.form == faulty:
@@ -122,7 +129,7 @@ func compile(t *tree, stack []string) node {
 		}
 	case static(t):
 		raw := t.appendJSON(nil)
-		return &literalNode{result{raw: raw, kind: kindOf(raw)}}
+		return &literalNode{Result{Raw: raw, Kind: jsonval.KindOf(raw)}}
 	case t.form == array:
 		n := &arrayNode{}
 		for i, v := range t.vals {

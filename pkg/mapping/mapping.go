@@ -22,11 +22,9 @@
 // event's index and splices them into the output, so numbers keep all their
 // digits and texts their escapes, and decodes only what it changes.
 //
-// A mapping by itself knows no types. An action's [Field] list does:
-// [CompileFields] makes of both a [Program] that resolves the mapping, drops
-// what is empty, coerces to the fields' types, strips what the action does not
-// know and validates, which gives a [Payload] or an [*InvalidError] that names
-// every violation.
+// A mapping by itself knows no types. An action's fields and their rules, and what
+// becomes of an event by both, are pkg/payload, which takes a mapping member by member
+// ([CompileParts]). What single values are and become is pkg/jsonval.
 //
 // "Undefined" is not null. A path that leads nowhere is undefined: the member
 // that would have held it is left out. Null is a value like any other and is
@@ -41,13 +39,14 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
 // Limits against mappings and events that others wrote.
 const (
 	maxDepth  = 200      // nesting of a mapping document
 	maxSource = 4 << 20  // bytes of a mapping document
-	maxOutput = 64 << 20 // bytes that one run may produce
+	MaxOutput = 64 << 20 // bytes that one run may produce
 )
 
 // Value is a mapping that is not compiled yet: a JSON document, or a part of
@@ -57,6 +56,9 @@ type Value struct{ t *tree }
 
 // IsZero reports whether v is absent.
 func (v Value) IsZero() bool { return v.t == nil }
+
+// Member is a member of a mapping that is an object, or absent.
+func (v Value) Member(key string) Value { return Value{v.t.get(key)} }
 
 // HasFunction says that there is Go in the mapping, see [Func].
 func (v Value) HasFunction() bool { return v.t.hasFunction() }
@@ -111,7 +113,7 @@ type tree struct {
 // undefined; what it wrote is then taken back. It must not keep in, r or w,
 // and must give the same bytes for the same payload. It is called by many
 // goroutines at once.
-type Function func(in event.Value, r *Resolver, w *Writer) (defined bool)
+type Function func(in event.Value, r *Resolver, w *jsonval.Writer) (defined bool)
 
 func (t *tree) appendJSON(dst []byte) []byte {
 	if t == nil {
@@ -165,7 +167,7 @@ func (t *tree) text() (string, bool) {
 	if t == nil || t.form != scalar || t.kind != event.String {
 		return "", false
 	}
-	return decodeText(t.raw), true
+	return jsonval.Text(t.raw), true
 }
 
 // truthy is JavaScript's idea of a value as written.
@@ -176,7 +178,7 @@ func (t *tree) truthy() bool {
 	if t.form != scalar {
 		return true
 	}
-	return truthyRaw(t.kind, t.raw)
+	return jsonval.Truthy(t.kind, t.raw)
 }
 
 // jsType names the type as error messages do.
@@ -199,7 +201,7 @@ func (t *tree) jsType() string {
 	case faulty:
 		return "fault"
 	}
-	return kindName(t.kind)
+	return jsonval.KindName(t.kind)
 }
 
 // set replaces or appends a member.
@@ -212,24 +214,6 @@ func (t *tree) set(key string, v *tree) {
 	}
 	t.keys = append(t.keys, key)
 	t.vals = append(t.vals, v)
-}
-
-func kindName(k event.Kind) string {
-	switch k {
-	case event.Null:
-		return "null"
-	case event.Bool:
-		return "boolean"
-	case event.Number:
-		return "number"
-	case event.String:
-		return "string"
-	case event.Array:
-		return "array"
-	case event.Object:
-		return "object"
-	}
-	return "undefined"
 }
 
 // Parse reads a mapping document, checks it, and reports everything that is
@@ -300,7 +284,7 @@ func (e *SyntaxError) Error() string { return "mapping: " + strings.Join(e.Probl
 
 // errTooLarge ends a run whose output grows without bound, such as templates
 // that double through nested @transform.
-var errTooLarge = fmt.Errorf("mapping: the result is larger than %d bytes", maxOutput)
+var ErrTooLarge = fmt.Errorf("mapping: the result is larger than %d bytes", MaxOutput)
 
 // ErrNotObject says that a mapping was run on something that is no JSON object.
 var ErrNotObject = errors.New("mapping: data must be an object")
@@ -360,7 +344,7 @@ func Literal(v any) Value {
 	}
 	b, err := json.Marshal(v)
 	if err == nil && b[0] != '{' && b[0] != '[' {
-		return Value{&tree{form: scalar, kind: kindOf(b), raw: b}}
+		return Value{&tree{form: scalar, kind: jsonval.KindOf(b), raw: b}}
 	}
 	if err == nil {
 		var p event.Value
@@ -660,4 +644,35 @@ func texts(ss []string) Value {
 		vs[i] = Literal(s)
 	}
 	return Array(vs...)
+}
+
+// Where says in a few words where a value comes from: paths as they are, texts in quotes, anything else as
+// the JSON that it is written in.
+func (v Value) Where() string {
+	switch {
+	case v.t == nil:
+		return ""
+	case v.t.form == function:
+		return "computed"
+	case v.t.form == object && len(v.t.keys) == 1:
+		switch text, isText := v.t.vals[0].text(); {
+		case isText && v.t.keys[0] == "@path":
+			return text
+		case isText && v.t.keys[0] == "@template":
+			return "template " + text
+		case v.t.keys[0] == "@first" && v.t.vals[0].form == array:
+			var parts []string
+			for _, one := range v.t.vals[0].vals {
+				parts = append(parts, Value{one}.Where())
+			}
+			return "the first of " + strings.Join(parts, ", ")
+		case v.t.keys[0] == "@if" && v.t.vals[0].form == object:
+			o := v.t.vals[0]
+			exists, then, otherwise := Value{o.get("exists")}, Value{o.get("then")}, Value{o.get("else")}
+			if !exists.IsZero() && exists.String() == then.String() {
+				return strings.TrimSuffix(then.Where()+", else "+otherwise.Where(), ", else ")
+			}
+		}
+	}
+	return v.String()
 }

@@ -6,6 +6,7 @@ import (
 	"unicode"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
 // The directives for what exports write instead of an object: pairs of a key and a value, members whose names
@@ -47,13 +48,13 @@ func unquoted(raw []byte) string { return string(event.AppendUnquoted(nil, raw))
 
 // writePairs makes an object of [{"key": "a", "value": 1}, …]. A value may be an object with a member for each
 // type, such as {"string_value": null, "int_value": "1"}: then the one that is not null is it.
-func writePairs(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
-	if v.kind != event.Array {
-		return append(dst, v.raw...), v.kind != event.Missing
+func writePairs(_ *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
+	if v.Kind != event.Array {
+		return append(dst, v.Raw...), v.Kind != event.Missing
 	}
 	var m members
-	event.EachElement(v.raw, func(pair []byte) {
-		if kindOf(pair) != event.Object {
+	event.EachElement(v.Raw, func(pair []byte) {
+		if jsonval.KindOf(pair) != event.Object {
 			return
 		}
 		var key, value []byte
@@ -65,8 +66,8 @@ func writePairs(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool)
 				value = raw
 			}
 		})
-		if kindOf(key) == event.String && value != nil {
-			if value = typedValue(value); kindOf(value) != event.Null {
+		if jsonval.KindOf(key) == event.String && value != nil {
+			if value = typedValue(value); jsonval.KindOf(value) != event.Null {
 				m.add(unquoted(key), value)
 			}
 		}
@@ -76,7 +77,7 @@ func writePairs(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool)
 
 // typedValue is the value in an object that has a member for each type; any other value is itself.
 func typedValue(raw []byte) []byte {
-	if kindOf(raw) != event.Object {
+	if jsonval.KindOf(raw) != event.Object {
 		return raw
 	}
 	typed, found := true, []byte("null")
@@ -87,11 +88,11 @@ func typedValue(raw []byte) []byte {
 			typed = typed && strings.HasPrefix(key, "set_timestamp")
 			return
 		}
-		if kindOf(val) == event.Null || kindOf(found) != event.Null {
+		if jsonval.KindOf(val) == event.Null || jsonval.KindOf(found) != event.Null {
 			return
 		}
 		found = val
-		if key == "int_value" && kindOf(val) == event.String { // 64 bits, as a text to keep their digits
+		if key == "int_value" && jsonval.KindOf(val) == event.String { // 64 bits, as a text to keep their digits
 			if digits := unquoted(val); areDigits(digits) {
 				found = []byte(digits)
 			}
@@ -110,7 +111,7 @@ func areDigits(s string) bool {
 
 // open puts the members of objects, and of the objects in arrays, together.
 func (m *members) open(raw []byte) {
-	switch kindOf(raw) {
+	switch jsonval.KindOf(raw) {
 	case event.Object:
 		event.EachMember(raw, func(name, val []byte) { m.add(unquoted(name), val) })
 	case event.Array:
@@ -121,15 +122,15 @@ func (m *members) open(raw []byte) {
 // compileMembers keeps the members whose names begin with prefix, without it; with open their own members.
 func compileMembers(arg *tree, stack []string) node {
 	prefix, open := textOption(arg, "prefix"), arg.get("open").truthy()
-	return onValue(arg, stack, func(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
-		if v.kind != event.Object {
+	return onValue(arg, stack, func(_ *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
+		if v.Kind != event.Object {
 			return dst, false
 		}
 		var m members
-		event.EachMember(v.raw, func(name, val []byte) {
+		event.EachMember(v.Raw, func(name, val []byte) {
 			rest, ok := strings.CutPrefix(unquoted(name), prefix)
 			switch {
-			case !ok, rest == "", kindOf(val) == event.Null:
+			case !ok, rest == "", jsonval.KindOf(val) == event.Null:
 			case open:
 				m.open(val)
 			default:
@@ -143,11 +144,11 @@ func compileMembers(arg *tree, stack []string) node {
 // compileAfter is what stands behind a prefix of a text.
 func compileAfter(arg *tree, stack []string) node {
 	prefix := textOption(arg, "prefix")
-	return onValue(arg, stack, func(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
-		if v.kind != event.String {
+	return onValue(arg, stack, func(_ *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
+		if v.Kind != event.String {
 			return dst, false
 		}
-		rest, ok := strings.CutPrefix(unquoted(v.raw), prefix)
+		rest, ok := strings.CutPrefix(unquoted(v.Raw), prefix)
 		if !ok || rest == "" {
 			return dst, false
 		}
@@ -162,22 +163,22 @@ func compileUnless(arg *tree, stack []string) node {
 	if equals := arg.get("equals"); equals != nil {
 		other = compile(equals, push(stack, "equals"))
 	}
-	return onValue(arg, stack, func(r *Resolver, dst []byte, v result, in event.Value) ([]byte, bool) {
-		if v.kind <= event.Null || v.kind == event.String && prefix != "" && strings.HasPrefix(unquoted(v.raw), prefix) {
+	return onValue(arg, stack, func(r *Resolver, dst []byte, v Result, in event.Value) ([]byte, bool) {
+		if v.Kind <= event.Null || v.Kind == event.String && prefix != "" && strings.HasPrefix(unquoted(v.Raw), prefix) {
 			return dst, false
 		}
-		if o := other.eval(r, in); o.kind == v.kind && (bytes.Equal(o.raw, v.raw) ||
-			v.kind == event.String && unquoted(o.raw) == unquoted(v.raw)) {
+		if o := other.eval(r, in); o.Kind == v.Kind && (bytes.Equal(o.Raw, v.Raw) ||
+			v.Kind == event.String && unquoted(o.Raw) == unquoted(v.Raw)) {
 			return dst, false
 		}
-		return append(dst, v.raw...), true
+		return append(dst, v.Raw...), true
 	})
 }
 
 // writeValues makes a list of the values of an object's members; those that are lists themselves are put into it.
-func writeValues(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
-	if v.kind != event.Object {
-		return append(dst, v.raw...), v.kind == event.Array
+func writeValues(_ *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
+	if v.Kind != event.Object {
+		return append(dst, v.Raw...), v.Kind == event.Array
 	}
 	dst = append(dst, '[')
 	start := len(dst)
@@ -187,8 +188,8 @@ func writeValues(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool
 		}
 		dst = append(dst, raw...)
 	}
-	event.EachMember(v.raw, func(_, val []byte) {
-		if kindOf(val) == event.Array {
+	event.EachMember(v.Raw, func(_, val []byte) {
+		if jsonval.KindOf(val) == event.Array {
 			event.EachElement(val, add)
 		} else {
 			add(val)
@@ -206,9 +207,9 @@ const mostDescribed = 4
 // it more than once. With open it has the members of the data.
 func compileDescribed(arg *tree, stack []string) node {
 	open := arg.get("open").truthy()
-	return onValue(arg, stack, func(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
-		raw := v.raw
-		if v.kind == event.String {
+	return onValue(arg, stack, func(_ *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
+		raw := v.Raw
+		if v.Kind == event.String {
 			raw = event.AppendUnquoted(nil, raw)
 			if event.Valid(raw) != nil {
 				return dst, false
@@ -233,7 +234,7 @@ func (d *described) add(raw []byte, inList bool, depth int) {
 	if depth > mostDescribed {
 		return
 	}
-	switch kindOf(raw) {
+	switch jsonval.KindOf(raw) {
 	case event.Array:
 		event.EachElement(raw, func(el []byte) { d.add(el, true, depth+1) })
 	case event.Object:
@@ -271,7 +272,7 @@ func (d *described) add(raw []byte, inList bool, depth int) {
 
 // isDescribed says that a value is a document that names its schema, or a list of such.
 func isDescribed(raw []byte) bool {
-	switch kindOf(raw) {
+	switch jsonval.KindOf(raw) {
 	case event.Array:
 		is := false
 		event.EachElement(raw, func(el []byte) { is = is || isDescribed(el) })
@@ -290,7 +291,7 @@ func isDescribed(raw []byte) bool {
 
 // schemaName is com_acme_user_1 of "iglu:com.acme/user/jsonschema/1-0-0", words apart and in lower case.
 func schemaName(raw []byte) string {
-	if kindOf(raw) != event.String {
+	if jsonval.KindOf(raw) != event.String {
 		return ""
 	}
 	path, ok := strings.CutPrefix(unquoted(raw), "iglu:")

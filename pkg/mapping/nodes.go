@@ -7,12 +7,13 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
 // undefinedNode resolves to nothing.
 type undefinedNode struct{}
 
-func (undefinedNode) eval(*Resolver, event.Value) result { return result{} }
+func (undefinedNode) eval(*Resolver, event.Value) Result { return Result{} }
 func (undefinedNode) write(_ *Resolver, dst []byte, _ event.Value) ([]byte, bool) {
 	return dst, false
 }
@@ -20,18 +21,18 @@ func (undefinedNode) write(_ *Resolver, dst []byte, _ event.Value) ([]byte, bool
 // errorNode fails when it is resolved.
 type errorNode struct{ err error }
 
-func (n *errorNode) eval(r *Resolver, _ event.Value) result { r.fail(n.err); return result{} }
+func (n *errorNode) eval(r *Resolver, _ event.Value) Result { r.fail(n.err); return Result{} }
 func (n *errorNode) write(r *Resolver, dst []byte, _ event.Value) ([]byte, bool) {
 	r.fail(n.err)
 	return dst, false
 }
 
 // literalNode is a value as written.
-type literalNode struct{ v result }
+type literalNode struct{ v Result }
 
-func (n *literalNode) eval(*Resolver, event.Value) result { return n.v }
+func (n *literalNode) eval(*Resolver, event.Value) Result { return n.v }
 func (n *literalNode) write(_ *Resolver, dst []byte, _ event.Value) ([]byte, bool) {
-	return append(dst, n.v.raw...), true
+	return append(dst, n.v.Raw...), true
 }
 
 // pathNode is a value of the payload.
@@ -42,12 +43,12 @@ type pathNode struct {
 
 func (n *pathNode) value(r *Resolver, in event.Value) event.Value {
 	if n.slot > 0 {
-		return r.refs.At(n.slot - 1)
+		return r.Refs.At(n.slot - 1)
 	}
 	return in.Lookup(n.path)
 }
 
-func (n *pathNode) eval(r *Resolver, in event.Value) result { return of(n.value(r, in)) }
+func (n *pathNode) eval(r *Resolver, in event.Value) Result { return of(n.value(r, in)) }
 func (n *pathNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	v := n.value(r, in)
 	if !v.Exists() {
@@ -62,20 +63,20 @@ func textArgument(r *Resolver, in event.Value, name string, arg node) (string, b
 	if r.err != nil {
 		return "", false
 	}
-	if v.kind != event.String {
-		r.failf("%s: expected string, got %s", name, kindName(v.kind))
+	if v.Kind != event.String {
+		r.failf("%s: expected string, got %s", name, jsonval.KindName(v.Kind))
 		return "", false
 	}
-	return decodeText(v.raw), true
+	return jsonval.Text(v.Raw), true
 }
 
 // dynamicPathNode is a path that is itself computed.
 type dynamicPathNode struct{ arg node }
 
-func (n *dynamicPathNode) eval(r *Resolver, in event.Value) result {
+func (n *dynamicPathNode) eval(r *Resolver, in event.Value) Result {
 	p, ok := textArgument(r, in, "@path", n.arg)
 	if !ok {
-		return result{}
+		return Result{}
 	}
 	return of(in.Lookup(event.CompilePath(p)))
 }
@@ -87,13 +88,13 @@ func (n *dynamicPathNode) write(r *Resolver, dst []byte, in event.Value) ([]byte
 // writeEval writes what eval resolves to, for nodes that only select.
 func writeEval(n node, r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	v := n.eval(r, in)
-	if v.kind == event.Missing {
+	if v.Kind == event.Missing {
 		return dst, false
 	}
 	if r.keep {
-		return append(dst, v.raw...), true
+		return append(dst, v.Raw...), true
 	}
-	return appendStripped(dst, v.raw), true
+	return jsonval.AppendStripped(dst, v.Raw), true
 }
 
 // objectNode is an object with something to resolve in it.
@@ -111,7 +112,7 @@ type objectMember struct {
 	from int         // which one; -1: the payload
 }
 
-func (n *objectNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
+func (n *objectNode) eval(r *Resolver, in event.Value) Result { return computed(n, r, in) }
 
 func (n *objectNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	var at places
@@ -150,13 +151,13 @@ func (n *objectNode) writeFrom(r *Resolver, dst []byte, in event.Value, shared *
 			}
 		}
 		if r.keep {
-			dst = append(dst, undefinedMark)
+			dst = append(dst, jsonval.Undefined)
 		} else {
 			dst = dst[:at]
 		}
 	}
-	if len(dst) > maxOutput {
-		r.fail(errTooLarge)
+	if len(dst) > MaxOutput {
+		r.fail(ErrTooLarge)
 	}
 	return append(dst, '}'), true
 }
@@ -164,7 +165,7 @@ func (n *objectNode) writeFrom(r *Resolver, dst []byte, in event.Value, shared *
 // arrayNode is an array with something to resolve in it.
 type arrayNode struct{ vals []node }
 
-func (n *arrayNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
+func (n *arrayNode) eval(r *Resolver, in event.Value) Result { return computed(n, r, in) }
 
 func (n *arrayNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	dst = append(dst, '[')
@@ -181,8 +182,8 @@ func (n *arrayNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool
 		}
 		dst = appendUndefined(r, dst)
 	}
-	if len(dst) > maxOutput {
-		r.fail(errTooLarge)
+	if len(dst) > MaxOutput {
+		r.fail(ErrTooLarge)
 	}
 	return append(dst, ']'), true
 }
@@ -190,7 +191,7 @@ func (n *arrayNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool
 // appendUndefined stands for an undefined array element.
 func appendUndefined(r *Resolver, dst []byte) []byte {
 	if r.keep {
-		return append(dst, undefinedMark)
+		return append(dst, jsonval.Undefined)
 	}
 	return append(dst, "null"...)
 }
@@ -205,14 +206,14 @@ type ifNode struct {
 
 // choose resolves the condition. It returns the value when that is the result
 // already, else the branch to take.
-func (n *ifNode) choose(r *Resolver, in event.Value) (result, node) {
+func (n *ifNode) choose(r *Resolver, in event.Value) (Result, node) {
 	v := n.cond.eval(r, in)
 	if r.err != nil {
 		return v, undefinedNode{}
 	}
 	yes := !v.nullish()
 	if yes && n.blank {
-		yes = !isBlank(v.kind, v.raw)
+		yes = !isBlank(v.Kind, v.Raw)
 	}
 	switch {
 	case yes && n.same:
@@ -237,14 +238,14 @@ func isBlank(k event.Kind, raw []byte) bool {
 	case event.String:
 		return len(raw) == 2
 	case event.Bool, event.Number:
-		return !truthyRaw(k, raw)
+		return !jsonval.Truthy(k, raw)
 	case event.Array:
-		return len(appendJSText(nil, raw)) == 0
+		return len(jsonval.AppendText(nil, raw)) == 0
 	}
 	return false
 }
 
-func (n *ifNode) eval(r *Resolver, in event.Value) result {
+func (n *ifNode) eval(r *Resolver, in event.Value) Result {
 	v, b := n.choose(r, in)
 	if b == nil {
 		return v
@@ -255,7 +256,7 @@ func (n *ifNode) eval(r *Resolver, in event.Value) result {
 func (n *ifNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	v, b := n.choose(r, in)
 	if b == nil {
-		return append(dst, v.raw...), true
+		return append(dst, v.Raw...), true
 	}
 	return b.write(r, dst, in)
 }
@@ -263,24 +264,24 @@ func (n *ifNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 // firstNode is the first of its values that is not empty.
 type firstNode struct{ vals []node }
 
-func (n *firstNode) eval(r *Resolver, in event.Value) result {
+func (n *firstNode) eval(r *Resolver, in event.Value) Result {
 	for _, c := range n.vals {
 		if v := c.eval(r, in); !isEmpty(v) {
 			return v
 		}
 	}
-	return result{}
+	return Result{}
 }
 
 // isEmpty reports whether a value is undefined, null, "", [] or {}.
-func isEmpty(v result) bool {
-	switch v.kind {
+func isEmpty(v Result) bool {
+	switch v.Kind {
 	case event.Missing, event.Null:
 		return true
 	case event.String:
-		return len(v.raw) == 2
+		return len(v.Raw) == 2
 	case event.Array, event.Object:
-		return isEmptyContainer(v.raw)
+		return jsonval.IsEmpty(v.Raw)
 	}
 	return false
 }
@@ -292,14 +293,14 @@ func (n *firstNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool
 // funcNode is a mapping in Go.
 type funcNode struct{ fn Function }
 
-func (n *funcNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
+func (n *funcNode) eval(r *Resolver, in event.Value) Result { return computed(n, r, in) }
 
 func (n *funcNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	w := r.writer // a function may resolve others through r; keep the outer one's place
 	at := len(dst)
-	r.writer.buf, r.writer.base = dst, at
+	r.writer.Reset(dst)
 	ok := n.fn(in, r, &r.writer)
-	out := r.writer.buf
+	out := r.writer.Bytes()
 	r.writer = w
 	if !ok || len(out) == at || r.err != nil {
 		return out[:at], false
@@ -313,7 +314,7 @@ type arrayPathNode struct {
 	shape node // nil: the array as it is
 }
 
-func (n *arrayPathNode) eval(r *Resolver, in event.Value) result {
+func (n *arrayPathNode) eval(r *Resolver, in event.Value) Result {
 	if n.shape == nil {
 		return n.root.eval(r, in)
 	}
@@ -322,14 +323,14 @@ func (n *arrayPathNode) eval(r *Resolver, in event.Value) result {
 
 func (n *arrayPathNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	v := n.root.eval(r, in)
-	if v.kind == event.Missing || r.err != nil {
+	if v.Kind == event.Missing || r.err != nil {
 		return dst, false
 	}
-	if n.shape == nil || v.kind < event.Array {
+	if n.shape == nil || v.Kind < event.Array {
 		if r.keep {
-			return append(dst, v.raw...), true
+			return append(dst, v.Raw...), true
 		}
-		return appendStripped(dst, v.raw), true
+		return jsonval.AppendStripped(dst, v.Raw), true
 	}
 	dst = append(dst, '[')
 	start := len(dst)
@@ -345,24 +346,24 @@ func (n *arrayPathNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, 
 		if mark <= len(r.arena) {
 			r.arena = r.arena[:mark] // what the element computed has been copied out
 		}
-		if len(dst) > maxOutput {
-			r.fail(errTooLarge)
+		if len(dst) > MaxOutput {
+			r.fail(ErrTooLarge)
 		}
 		return r.err == nil
 	}
 	switch {
-	case v.kind == event.Object:
+	case v.Kind == event.Object:
 		one(v.value(r))
-	case v.ev.Exists():
-		for e := range v.ev.Elements() {
+	case v.Event.Exists():
+		for e := range v.Event.Elements() {
 			if !one(e) {
 				break
 			}
 		}
 	default:
-		event.EachElement(v.raw, func(raw []byte) {
+		event.EachElement(v.Raw, func(raw []byte) {
 			if r.err == nil {
-				one(result{raw: raw, kind: kindOf(raw)}.value(r))
+				one(Result{Raw: raw, Kind: jsonval.KindOf(raw)}.value(r))
 			}
 		})
 	}
@@ -375,12 +376,12 @@ func (n *arrayPathNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, 
 // applyNode is a directive that makes a value of another one.
 type applyNode struct {
 	arg node
-	f   func(r *Resolver, dst []byte, v result, in event.Value) ([]byte, bool)
+	f   func(r *Resolver, dst []byte, v Result, in event.Value) ([]byte, bool)
 	// keep: the argument is resolved with its undefined members marked.
 	keep bool
 }
 
-func (n *applyNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
+func (n *applyNode) eval(r *Resolver, in event.Value) Result { return computed(n, r, in) }
 
 func (n *applyNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	v := evalKeeping(n.arg, r, in, n.keep)
@@ -392,19 +393,19 @@ func (n *applyNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool
 	if r.err != nil {
 		return dst, false
 	}
-	if ok && n.keep && !r.keep && bytes.IndexByte(dst[at:], undefinedMark) >= 0 {
+	if ok && n.keep && !r.keep && bytes.IndexByte(dst[at:], jsonval.Undefined) >= 0 {
 		buf := append(r.temp(), dst[at:]...)
-		dst = appendStripped(dst[:at], buf)
+		dst = jsonval.AppendStripped(dst[:at], buf)
 		r.done(buf)
 	}
-	if len(dst) > maxOutput {
-		r.fail(errTooLarge)
+	if len(dst) > MaxOutput {
+		r.fail(ErrTooLarge)
 	}
 	return dst, ok
 }
 
 // evalKeeping resolves a node, with undefined members marked when keep.
-func evalKeeping(n node, r *Resolver, in event.Value, keep bool) result {
+func evalKeeping(n node, r *Resolver, in event.Value, keep bool) Result {
 	was := r.keep
 	r.keep = keep
 	v := n.eval(r, in)
@@ -416,7 +417,7 @@ func evalKeeping(n node, r *Resolver, in event.Value, keep bool) result {
 type transformNode struct{ apply, mapping node }
 
 func (n *transformNode) payload(r *Resolver, in event.Value) (event.Value, bool) {
-	in, err := payloadOf(in)
+	in, err := RootOf(in)
 	if err != nil {
 		r.fail(err)
 		return event.Value{}, false
@@ -426,10 +427,10 @@ func (n *transformNode) payload(r *Resolver, in event.Value) (event.Value, bool)
 	return e, r.err == nil
 }
 
-func (n *transformNode) eval(r *Resolver, in event.Value) result {
+func (n *transformNode) eval(r *Resolver, in event.Value) Result {
 	e, ok := n.payload(r, in)
 	if !ok {
-		return result{}
+		return Result{}
 	}
 	return n.mapping.eval(r, e)
 }
@@ -451,9 +452,9 @@ type entry struct {
 // mergeNode puts objects together.
 type mergeNode struct{ items []node }
 
-func (n *mergeNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
+func (n *mergeNode) eval(r *Resolver, in event.Value) Result { return computed(n, r, in) }
 
-var undefinedText = []byte{undefinedMark}
+var undefinedText = []byte{jsonval.Undefined}
 
 // merging collects the members of an object at the end of r.merged.
 type merging struct {
@@ -468,11 +469,11 @@ func (m *merging) put(key, val []byte) {
 	if n := len(es) - m.from; m.at == nil && n >= 64 {
 		m.at = make(map[string]int, 2*n)
 		for i := m.from; i < len(es); i++ {
-			m.at[decodeText(es[i].key)] = i
+			m.at[jsonval.Text(es[i].key)] = i
 		}
 	}
 	if m.at != nil {
-		name := decodeText(key)
+		name := jsonval.Text(key)
 		if i, ok := m.at[name]; ok {
 			es[i].val = val
 			return
@@ -493,7 +494,7 @@ func sameKey(a, b []byte) bool {
 	if bytes.IndexByte(a, '\\') < 0 && bytes.IndexByte(b, '\\') < 0 {
 		return false // not equal as bytes, so not at all
 	}
-	return decodeText(a) == decodeText(b)
+	return jsonval.Text(a) == jsonval.Text(b)
 }
 
 func (n *mergeNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
@@ -508,7 +509,7 @@ func (n *mergeNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool
 	dst = append(dst, '{')
 	start := len(dst)
 	for _, e := range r.merged[from:] {
-		if !r.keep && kindOf(e.val) == event.Missing {
+		if !r.keep && jsonval.KindOf(e.val) == event.Missing {
 			continue
 		}
 		if len(dst) > start {
@@ -518,10 +519,10 @@ func (n *mergeNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool
 		if r.keep {
 			dst = append(dst, e.val...)
 		} else {
-			dst = appendStripped(dst, e.val)
+			dst = jsonval.AppendStripped(dst, e.val)
 		}
-		if len(dst) > maxOutput {
-			r.fail(errTooLarge)
+		if len(dst) > MaxOutput {
+			r.fail(ErrTooLarge)
 			return dst, false
 		}
 	}
@@ -543,40 +544,40 @@ func (m *merging) collect(n node, in event.Value) {
 			if r.err != nil {
 				return
 			}
-			if v.kind == event.Missing {
-				v.raw = undefinedText
+			if v.Kind == event.Missing {
+				v.Raw = undefinedText
 			}
-			m.put(c.key[:len(c.key)-1], v.raw)
+			m.put(c.key[:len(c.key)-1], v.Raw)
 		}
 		return
 	}
 	v := evalKeeping(n, r, in, true)
-	switch v.kind {
+	switch v.Kind {
 	case event.Object:
-		if v.ev.Exists() {
-			for key, val := range v.ev.Members() {
+		if v.Event.Exists() {
+			for key, val := range v.Event.Members() {
 				m.put(key.Raw(), val.Raw())
 			}
 			return
 		}
-		event.EachMember(v.raw, m.put)
+		event.EachMember(v.Raw, m.put)
 	case event.Array:
 		i := 0
-		event.EachElement(v.raw, func(val []byte) {
+		event.EachElement(v.Raw, func(val []byte) {
 			m.put(indexKey(r, i), val)
 			i++
 		})
 	case event.String:
 		i := 0
-		eachUnit(v.raw, func(unit []byte) {
-			m.put(indexKey(r, i), r.store(unit))
+		jsonval.EachUnit(v.Raw, func(unit []byte) {
+			m.put(indexKey(r, i), r.Store(unit))
 			i++
 		})
 	}
 }
 
 func indexKey(r *Resolver, i int) []byte {
-	return r.store(fmt.Appendf(nil, `"%d"`, i))
+	return r.Store(fmt.Appendf(nil, `"%d"`, i))
 }
 
 // directiveNames lists the directives, Segment's first.
@@ -771,11 +772,11 @@ func compileExclude(arg *tree, stack []string) node {
 	return &applyNode{
 		arg:  compile(arg, stack),
 		keep: true,
-		f: func(r *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
+		f: func(r *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
 			if v.nullish() {
 				return dst, false
 			}
-			return appendNonNull(dst, v.raw), true
+			return appendNonNull(dst, v.Raw), true
 		},
 	}
 }
@@ -783,13 +784,13 @@ func compileExclude(arg *tree, stack []string) node {
 // appendNonNull appends a value without the null members of its objects. It
 // does not look into arrays.
 func appendNonNull(dst, raw []byte) []byte {
-	if kindOf(raw) != event.Object {
+	if jsonval.KindOf(raw) != event.Object {
 		return append(dst, raw...)
 	}
 	dst = append(dst, '{')
 	start := len(dst)
 	event.EachMember(raw, func(key, val []byte) {
-		if kindOf(val) == event.Null {
+		if jsonval.KindOf(val) == event.Null {
 			return
 		}
 		if len(dst) > start {

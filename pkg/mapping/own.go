@@ -2,8 +2,6 @@ package mapping
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"math"
 	"slices"
 	"strconv"
@@ -13,15 +11,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
 // The directives beyond Segment's: what destinations there do in code. Their
 // arguments are objects (but for @first) whose unknown keys are refused.
-
-var timeFormats = []string{"iso", "rfc3339", "seconds", "millis", "micros", "nanos", "fraction", "date", "datetime", "day"}
-
-var normalForms = []string{"email", "email_dotless", "phone", "phone_digits", "name", 
-	"city", "state", "zip", "country", "gender", "birthdate", "text"}
 
 var keyCases = []string{"snake", "camel", "pascal", "title", "kebab", "lower"}
 
@@ -39,11 +33,11 @@ func ownDirective(name string) (directiveSpec, bool) {
 	case "@boolean":
 		return own(valueOf(writeBool), value)
 	case "@time":
-		return own(compileTime, value, need("format", oneOf(timeFormats...)))
+		return own(compileTime, value, need("format", oneOf(jsonval.TimeFormats()...)))
 	case "@hash":
-		return own(compileHash(true), value, may("as", oneOf(normalForms...)), may("country", anything))
+		return own(compileHash(true), value, may("as", oneOf(jsonval.NormalForms()...)), may("country", anything))
 	case "@normalize":
-		return own(compileHash(false), value, need("as", oneOf(normalForms...)), may("country", anything))
+		return own(compileHash(false), value, need("as", oneOf(jsonval.NormalForms()...)), may("country", anything))
 	case "@join":
 		return own(compileJoin, need("values", (*checker).elements), may("separator", (*checker).text))
 	case "@lookup":
@@ -118,7 +112,7 @@ func checkNames(c *checker, t *tree, stack []string) bool {
 	return true
 }
 
-type writeFunc = func(r *Resolver, dst []byte, v result, in event.Value) ([]byte, bool)
+type writeFunc = func(r *Resolver, dst []byte, v Result, in event.Value) ([]byte, bool)
 
 // valueOf compiles a directive that has a value and no other options.
 func valueOf(f writeFunc) func(*tree, []string) node {
@@ -149,20 +143,20 @@ func compileFirst(arg *tree, stack []string) node {
 }
 
 // appendPlain appends a scalar's text, or a container's JSON.
-func appendPlain(dst []byte, v result) []byte {
-	switch v.kind {
+func appendPlain(dst []byte, v Result) []byte {
+	switch v.Kind {
 	case event.Array, event.Object:
-		return appendCanonical(dst, v.raw)
+		return jsonval.AppendCanonical(dst, v.Raw)
 	}
-	return appendJSText(dst, v.raw)
+	return jsonval.AppendText(dst, v.Raw)
 }
 
-func writeText(r *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
-	switch v.kind {
+func writeText(r *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
+	switch v.Kind {
 	case event.Missing, event.Null:
 		return dst, false
 	case event.String:
-		return append(dst, v.raw...), true
+		return append(dst, v.Raw...), true
 	}
 	buf := appendPlain(r.temp(), v)
 	dst = event.AppendQuoted(dst, buf)
@@ -170,37 +164,12 @@ func writeText(r *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) 
 	return dst, true
 }
 
-// numberOf appends the number that a value is.
-func numberOf(dst []byte, k event.Kind, raw []byte) ([]byte, bool) {
-	at := len(dst)
-	switch k {
-	case event.Number:
-		return append(dst, raw...), true
-	case event.Bool:
-		if raw[0] == 't' {
-			return append(dst, '1'), true
-		}
-		return append(dst, '0'), true
-	case event.String:
-		text := trimJS(event.AppendUnquoted(nil, raw))
-		if len(text) == 0 {
-			return dst, false
-		}
-		dst, ok := appendJSNumber(dst, text)
-		if !ok || dst[len(dst)-1] == 'l' { // null stands for an infinity
-			return dst[:at], false
-		}
-		return dst, true
-	}
-	return dst, false
-}
-
 func compileNumber(arg *tree, stack []string) node {
 	as := wordOption(arg, "as")
-	return onValue(arg, stack, func(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
+	return onValue(arg, stack, func(_ *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
 		at := len(dst)
-		dst, ok := numberOf(dst, v.kind, v.raw)
-		if !ok || as == "" || as == "number" || as == "integer" && plainInteger(dst[at:]) {
+		dst, ok := jsonval.AppendNumberOf(dst, v.Kind, v.Raw)
+		if !ok || as == "" || as == "number" || as == "integer" && jsonval.IsPlainInteger(dst[at:]) {
 			return dst, ok
 		}
 		f, err := strconv.ParseFloat(string(dst[at:]), 64)
@@ -216,113 +185,31 @@ func compileNumber(arg *tree, stack []string) node {
 	})
 }
 
-// boolOf appends the boolean that a value is.
-func boolOf(dst []byte, k event.Kind, raw []byte) ([]byte, bool) {
-	yes := false
-	switch k {
-	case event.Bool:
-		return append(dst, raw...), true
-	case event.Number:
-		f, _ := strconv.ParseFloat(string(raw), 64)
-		if f != 0 && f != 1 {
-			return dst, false
-		}
-		yes = f == 1
-	case event.String:
-		switch strings.ToLower(strings.TrimSpace(decodeText(raw))) {
-		case "true", "yes", "1":
-			yes = true
-		case "false", "no", "0":
-		default:
-			return dst, false
-		}
-	default:
-		return dst, false
-	}
-	return strconv.AppendBool(dst, yes), true
-}
-
-func writeBool(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
-	return boolOf(dst, v.kind, v.raw)
+func writeBool(_ *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
+	return jsonval.AppendBoolOf(dst, v.Kind, v.Raw)
 }
 
 func compileTime(arg *tree, stack []string) node {
 	format := wordOption(arg, "format")
-	return onValue(arg, stack, func(r *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
+	return onValue(arg, stack, func(r *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
 		t, ok := timeOf(r, v)
 		if !ok {
 			return dst, false
 		}
-		return appendTime(dst, t, format)
+		return jsonval.AppendTime(dst, t, format)
 	})
 }
 
-func timeOf(r *Resolver, v result) (time.Time, bool) {
-	if v.ev.Exists() {
-		return event.ParseTime(v.ev)
+func timeOf(r *Resolver, v Result) (time.Time, bool) {
+	if v.Event.Exists() {
+		return event.ParseTime(v.Event)
 	}
-	if v.kind == event.String {
-		buf := event.AppendUnquoted(r.temp(), v.raw)
+	if v.Kind == event.String {
+		buf := event.AppendUnquoted(r.temp(), v.Raw)
 		defer r.done(buf)
 		return event.ParseTimeText(buf)
 	}
 	return event.ParseTime(v.value(r))
-}
-
-// appendTime writes a time as a JSON value. Years beyond four digits have no
-// text form that partners read.
-func appendTime(dst []byte, t time.Time, format string) ([]byte, bool) {
-	t = t.UTC()
-	layout := ""
-	switch format {
-	case "seconds":
-		return strconv.AppendInt(dst, t.Unix(), 10), true
-	case "millis":
-		return strconv.AppendInt(dst, t.UnixMilli(), 10), true
-	case "micros":
-		return strconv.AppendInt(dst, t.UnixMicro(), 10), true
-	case "nanos":
-		if y := t.Year(); y < 1678 || y > 2261 {
-			return dst, false
-		}
-		return strconv.AppendInt(dst, t.UnixNano(), 10), true
-	case "fraction":
-		dst = strconv.AppendInt(dst, t.Unix(), 10)
-		if t.Unix() < 0 && t.Nanosecond() != 0 {
-			return dst, true // the fraction would point the other way
-		}
-		if ms := t.UnixMilli() % 1000; ms > 0 {
-			dst = append(dst, '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10))
-			dst = bytes.TrimRight(dst, "0")
-		}
-		return dst, true
-	case "iso":
-		layout = "2006-01-02T15:04:05.000Z"
-	case "rfc3339":
-		layout = "2006-01-02T15:04:05Z"
-	case "date":
-		layout = "2006-01-02"
-	case "datetime":
-		layout = "2006-01-02 15:04:05"
-	case "day":
-		layout = "20060102"
-	}
-	if y := t.Year(); y < 0 || y > 9999 {
-		return dst, false
-	}
-	dst = append(dst, '"')
-	dst = t.AppendFormat(dst, layout)
-	return append(dst, '"'), true
-}
-
-// AppendTime appends t as a JSON value in one of the formats of [Time], for Go
-// code that builds bodies itself. It reports false when the format cannot hold
-// the time.
-func AppendTime(dst []byte, t time.Time, format string) ([]byte, bool) {
-	if !slices.Contains(timeFormats, format) {
-		return dst, false
-	}
-	return appendTime(dst, t, format)
 }
 
 func compileHash(hash bool) func(*tree, []string) node {
@@ -332,45 +219,45 @@ func compileHash(hash bool) func(*tree, []string) node {
 		if c := arg.get("country"); c != nil {
 			country = compile(c, push(stack, "country"))
 		}
-		n := onValue(arg, stack, func(r *Resolver, dst []byte, v result, in event.Value) ([]byte, bool) {
+		n := onValue(arg, stack, func(r *Resolver, dst []byte, v Result, in event.Value) ([]byte, bool) {
 			where := ""
-			if c := country.eval(r, in); c.kind == event.String {
-				where = decodeText(c.raw)
+			if c := country.eval(r, in); c.Kind == event.String {
+				where = jsonval.Text(c.Raw)
 			}
-			one := func(dst []byte, v result) ([]byte, bool) {
-				switch v.kind {
+			one := func(dst []byte, v Result) ([]byte, bool) {
+				switch v.Kind {
 				case event.String, event.Number, event.Bool:
 				default:
 					return dst, false
 				}
-				text := appendJSText(r.temp(), v.raw)
+				text := jsonval.AppendText(r.temp(), v.Raw)
 				defer r.done(text)
-				if hash && IsHashed(text) {
+				if hash && jsonval.IsHashed(text) {
 					return event.AppendQuoted(dst, bytes.ToLower(text)), true
 				}
-				out := AppendNormal(r.temp(), as, text, where)
+				out := jsonval.AppendNormal(r.temp(), as, text, where)
 				defer r.done(out)
 				if len(out) == 0 {
 					return dst, false
 				}
 				if hash {
-					return AppendHash(dst, out), true
+					return jsonval.AppendHash(dst, out), true
 				}
 				return event.AppendQuoted(dst, out), true
 			}
-			if v.kind != event.Array {
+			if v.Kind != event.Array {
 				return one(dst, v)
 			}
 			at := len(dst)
 			dst = append(dst, '[')
 			any := false
-			event.EachElement(v.raw, func(raw []byte) {
+			event.EachElement(v.Raw, func(raw []byte) {
 				before := len(dst)
 				if any {
 					dst = append(dst, ',')
 				}
 				var ok bool
-				if dst, ok = one(dst, result{raw: raw, kind: kindOf(raw)}); !ok {
+				if dst, ok = one(dst, Result{Raw: raw, Kind: jsonval.KindOf(raw)}); !ok {
 					dst = dst[:before]
 				}
 				any = any || ok
@@ -382,27 +269,6 @@ func compileHash(hash bool) func(*tree, []string) node {
 		})
 		return n
 	}
-}
-
-// IsHashed reports whether text is a SHA-256 in hex already.
-func IsHashed(text []byte) bool {
-	if len(text) != 2*sha256.Size {
-		return false
-	}
-	for _, c := range text {
-		if !isHex(c) {
-			return false
-		}
-	}
-	return true
-}
-
-// AppendHash appends the SHA-256 of text in hex as a JSON string.
-func AppendHash(dst, text []byte) []byte {
-	sum := sha256.Sum256(text)
-	dst = append(dst, '"')
-	dst = hex.AppendEncode(dst, sum[:])
-	return append(dst, '"')
 }
 
 func compileJoin(arg *tree, stack []string) node {
@@ -418,11 +284,11 @@ type joinNode struct {
 	separator []byte
 }
 
-func (n *joinNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
+func (n *joinNode) eval(r *Resolver, in event.Value) Result { return computed(n, r, in) }
 
 func (n *joinNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	out := r.temp()
-	add := func(v result) {
+	add := func(v Result) {
 		if isEmpty(v) {
 			return
 		}
@@ -440,13 +306,13 @@ func (n *joinNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool)
 		if r.err != nil {
 			break
 		}
-		if v.kind == event.Array {
-			event.EachElement(v.raw, func(raw []byte) { add(result{raw: raw, kind: kindOf(raw)}) })
+		if v.Kind == event.Array {
+			event.EachElement(v.Raw, func(raw []byte) { add(Result{Raw: raw, Kind: jsonval.KindOf(raw)}) })
 		} else {
 			add(v)
 		}
-		if len(out) > maxOutput {
-			r.fail(errTooLarge)
+		if len(out) > MaxOutput {
+			r.fail(ErrTooLarge)
 			break
 		}
 	}
@@ -490,9 +356,9 @@ func (n *lookupNode) choose(r *Resolver, in event.Value) node {
 	if r.err != nil {
 		return undefinedNode{}
 	}
-	switch v.kind {
+	switch v.Kind {
 	case event.String, event.Number, event.Bool:
-		buf := appendJSText(r.temp(), v.raw)
+		buf := jsonval.AppendText(r.temp(), v.Raw)
 		defer r.done(buf)
 		if n.fold {
 			buf = bytes.ToLower(buf)
@@ -504,7 +370,7 @@ func (n *lookupNode) choose(r *Resolver, in event.Value) node {
 	return n.els
 }
 
-func (n *lookupNode) eval(r *Resolver, in event.Value) result { return n.choose(r, in).eval(r, in) }
+func (n *lookupNode) eval(r *Resolver, in event.Value) Result { return n.choose(r, in).eval(r, in) }
 func (n *lookupNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	return n.choose(r, in).write(r, dst, in)
 }
@@ -516,7 +382,7 @@ func rewrite(r *Resolver, dst, obj []byte, f func(key string) (string, bool), va
 	from := len(r.merged)
 	at := map[string]int{}
 	event.EachMember(obj, func(key, raw []byte) {
-		k, ok := f(decodeText(key))
+		k, ok := f(jsonval.Text(key))
 		if !ok {
 			return
 		}
@@ -544,14 +410,14 @@ func verbatim(dst, raw []byte) []byte { return append(dst, raw...) }
 
 func compileKeys(arg *tree, stack []string) node {
 	style, deep := wordOption(arg, "case"), arg.get("deep").truthy()
-	return onValue(arg, stack, func(r *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
-		if v.kind == event.Missing {
+	return onValue(arg, stack, func(r *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
+		if v.Kind == event.Missing {
 			return dst, false
 		}
 		name := func(key string) (string, bool) { return KeyName(style, key), true }
 		var walk func(dst, raw []byte, top bool) []byte
 		walk = func(dst, raw []byte, top bool) []byte {
-			switch k := kindOf(raw); {
+			switch k := jsonval.KindOf(raw); {
 			case k == event.Object && (top || deep):
 				return rewrite(r, dst, raw, name, func(dst, raw []byte) []byte { return walk(dst, raw, false) })
 			case k == event.Array && deep:
@@ -567,7 +433,7 @@ func compileKeys(arg *tree, stack []string) node {
 			}
 			return append(dst, raw...)
 		}
-		return walk(dst, v.raw, true), true
+		return walk(dst, v.Raw, true), true
 	})
 }
 
@@ -668,23 +534,23 @@ func compilePick(omit bool) func(*tree, []string) node {
 
 // onObject rewrites the keys of an object and leaves other values alone.
 func onObject(arg *tree, stack []string, f func(key string) (string, bool)) node {
-	return onValue(arg, stack, func(r *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
-		if v.kind == event.Object {
-			return rewrite(r, dst, v.raw, f, verbatim), true
+	return onValue(arg, stack, func(r *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
+		if v.Kind == event.Object {
+			return rewrite(r, dst, v.Raw, f, verbatim), true
 		}
-		return append(dst, v.raw...), v.kind != event.Missing
+		return append(dst, v.Raw...), v.Kind != event.Missing
 	})
 }
 
-func writeCompact(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
-	return appendCompact(dst, v.raw)
+func writeCompact(_ *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
+	return appendCompact(dst, v.Raw)
 }
 
 // appendCompact appends a value without its empty parts, or nothing when
 // nothing is left of it.
 func appendCompact(dst, raw []byte) ([]byte, bool) {
 	at := len(dst)
-	switch kindOf(raw) {
+	switch jsonval.KindOf(raw) {
 	case event.Missing, event.Null:
 		return dst, false
 	case event.String:
@@ -729,71 +595,46 @@ func appendCompact(dst, raw []byte) ([]byte, bool) {
 	return append(dst, raw...), true
 }
 
+// integerOf is a number that was checked to be an integer.
+func integerOf(t *tree) int {
+	n, _ := strconv.Atoi(string(t.raw))
+	return n
+}
+
 func compileCut(arg *tree, stack []string) node {
-	limit, more := number(string(arg.get("bytes").raw)), textOption(arg, "more")
-	return onValue(arg, stack, func(r *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
-		if v.kind == event.Missing {
+	limit, more := integerOf(arg.get("bytes")), textOption(arg, "more")
+	return onValue(arg, stack, func(r *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
+		if v.Kind == event.Missing {
 			return dst, false
 		}
-		if v.kind != event.String || len(v.raw)-2 <= limit {
-			return append(dst, v.raw...), true
+		if v.Kind != event.String || len(v.Raw)-2 <= limit {
+			return append(dst, v.Raw...), true
 		}
-		text := event.AppendUnquoted(r.temp(), v.raw)
+		text := event.AppendUnquoted(r.temp(), v.Raw)
 		defer r.done(text)
 		if len(text) <= limit {
-			return append(dst, v.raw...), true
+			return append(dst, v.Raw...), true
 		}
-		return event.AppendQuoted(dst, CutText(text, limit, more)), true
+		return event.AppendQuoted(dst, jsonval.CutText(text, limit, more)), true
 	})
 }
 
-// CutText returns at most limit bytes of text, cut between characters, as
-// [Cut] does.
-func CutText(text []byte, limit int, more string) []byte {
-	if len(text) <= limit {
-		return text
-	}
-	clip := func(b []byte, n int) []byte {
-		n = max(n, 0)
-		for n > 0 && n < len(b) && !utf8.RuneStart(b[n]) {
-			n--
-		}
-		return b[:min(n, len(b))]
-	}
-	if more == "" {
-		return clip(text, limit)
-	}
-	// The note's own length depends on the count in it, so cut until both fit.
-	room := limit
-	for {
-		kept := clip(text, room)
-		note := strings.ReplaceAll(more, "{n}", strconv.Itoa(utf8.RuneCount(text)-utf8.RuneCount(kept)))
-		if len(kept)+len(note) <= limit {
-			return append(bytes.Clone(kept), note...)
-		}
-		if len(kept) == 0 {
-			return clip(text, limit) // there is no room for the note at all
-		}
-		room = min(limit-len(note), len(kept)-1)
-	}
-}
-
 func compileLimit(arg *tree, stack []string) node {
-	limit, more := number(string(arg.get("items").raw)), textOption(arg, "more")
-	return onValue(arg, stack, func(_ *Resolver, dst []byte, v result, _ event.Value) ([]byte, bool) {
-		switch v.kind {
+	limit, more := integerOf(arg.get("items")), textOption(arg, "more")
+	return onValue(arg, stack, func(_ *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
+		switch v.Kind {
 		case event.Missing:
 			return dst, false
 		case event.Array:
 			total := 0
-			event.EachElement(v.raw, func([]byte) { total++ })
+			event.EachElement(v.Raw, func([]byte) { total++ })
 			keep := min(total, limit)
 			if total > limit && more != "" && limit > 0 {
 				keep = limit - 1
 			}
 			dst = append(dst, '[')
 			i := 0
-			event.EachElement(v.raw, func(e []byte) {
+			event.EachElement(v.Raw, func(e []byte) {
 				if i < keep {
 					if i > 0 {
 						dst = append(dst, ',')
@@ -812,7 +653,7 @@ func compileLimit(arg *tree, stack []string) node {
 		case event.Object:
 			dst = append(dst, '{')
 			i := 0
-			event.EachMember(v.raw, func(key, val []byte) {
+			event.EachMember(v.Raw, func(key, val []byte) {
 				if i < limit {
 					if i > 0 {
 						dst = append(dst, ',')
@@ -823,6 +664,6 @@ func compileLimit(arg *tree, stack []string) node {
 			})
 			return append(dst, '}'), true
 		}
-		return append(dst, v.raw...), true
+		return append(dst, v.Raw...), true
 	})
 }

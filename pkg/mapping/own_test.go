@@ -1,19 +1,17 @@
 package mapping
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
 func TestOwnDirectives(t *testing.T) {
-	sha := func(s string) string { return string(AppendHash(nil, []byte(s))) }
+	sha := func(s string) string { return string(jsonval.AppendHash(nil, []byte(s))) }
 	for _, c := range []struct{ mapping, event, want string }{
 		{`{"@first":[{"@path":"$.a"},{"@path":"$.b"},{"@path":"$.c"}]}`, `{"a":"","b":[ ],"c":0}`, `0`},
 		{`{"@first":[{"@path":"$.a"},null,{},"x"]}`, `{"a":null}`, `"x"`},
@@ -212,7 +210,7 @@ func TestNormalForms(t *testing.T) {
 		{"", "  MiXed ", "", "  MiXed "},
 		{"email", "   ", "", ""},
 	} {
-		if got := string(AppendNormal(nil, c.as, []byte(c.in), c.country)); got != c.want {
+		if got := string(jsonval.AppendNormal(nil, c.as, []byte(c.in), c.country)); got != c.want {
 			t.Errorf("%s of %q (%s): want %q, got %q", c.as, c.in, c.country, c.want, got)
 		}
 	}
@@ -287,7 +285,7 @@ func TestConstructors(t *testing.T) {
 	if v := (Value{}); !v.IsZero() || v.String() != "null" {
 		t.Error("the zero Value is something")
 	}
-	if f := Func("f", func(event.Value, *Resolver, *Writer) bool { return false }); f.String() != `{"@go":"f"}` {
+	if f := Func("f", func(event.Value, *Resolver, *jsonval.Writer) bool { return false }); f.String() != `{"@go":"f"}` {
 		t.Error(f)
 	}
 }
@@ -362,7 +360,7 @@ func TestOutputIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r Resolver
-	if _, _, err := m.Append(&r, nil, in); !errors.Is(err, errTooLarge) && !errors.Is(err, event.ErrTooLarge) {
+	if _, _, err := m.Append(&r, nil, in); !errors.Is(err, ErrTooLarge) && !errors.Is(err, event.ErrTooLarge) {
 		t.Fatalf("got %v", err)
 	}
 	// The resolver works on.
@@ -372,7 +370,7 @@ func TestOutputIsBounded(t *testing.T) {
 }
 
 func TestFunctionsInGo(t *testing.T) {
-	double := Func("double", func(in event.Value, r *Resolver, w *Writer) bool {
+	double := Func("double", func(in event.Value, r *Resolver, w *jsonval.Writer) bool {
 		v := in.Get("n")
 		i, ok := v.Int()
 		if !ok {
@@ -382,7 +380,7 @@ func TestFunctionsInGo(t *testing.T) {
 		w.Int(2 * i)
 		return true
 	})
-	tags := Func("tags", func(in event.Value, r *Resolver, w *Writer) bool {
+	tags := Func("tags", func(in event.Value, r *Resolver, w *jsonval.Writer) bool {
 		w.BeginObject()
 		w.Field("n", in.Get("n"))
 		w.Field("x", in.Get("x"))
@@ -429,108 +427,6 @@ func TestFunctionsInGo(t *testing.T) {
 	}
 }
 
-func TestPayload(t *testing.T) {
-	fields := []Field{
-		{Key: "id", Default: Path("$.userId"), Required: true},
-		{Key: "n", Type: TypeNumber, Default: Path("$.n")},
-		{Key: "o", Type: TypeObject, Default: Path("$.o")},
-		{Key: "t", Default: Template("<{{userId}}>")},
-	}
-	p, err := CompileFields(fields, Value{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := event.ParseValue([]byte(`{"userId":"u\u0031","n":"5","o":{"a":[1.0]}}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r Resolver
-	pl, err := p.Run(&r, in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, want := string(pl.AppendJSON([]byte("x"))),
-		`x{"id":"u\u0031","n":5,"o":{"a":[1.0]},"t":"<u\u0031>"}`; got != want {
-		t.Errorf("want %s, got %s", want, got)
-	}
-	if pl.Text("id") != "u1" || pl.Text("n") != "5" || pl.Text("t") != "<u1>" || pl.Text("none") != "" {
-		t.Error("Text")
-	}
-	if string(pl.Raw("o")) != `{"a":[1.0]}` || pl.Raw("none") != nil || !pl.Has("o") || pl.Has("none") ||
-		pl.Len() != 4 {
-		t.Error("Raw, Has or Len")
-	}
-	if v := pl.Get("o").Get("a").Index(0); string(v.Raw()) != "1.0" {
-		t.Errorf("Get gives %s", v.Raw())
-	}
-	if pl.Get("none").Exists() {
-		t.Error("a field that is not there exists")
-	}
-	var keys []string
-	for k := range pl.Keys() {
-		keys = append(keys, k)
-	}
-	if fmt.Sprint(keys) != "[id n o t]" {
-		t.Error(keys)
-	}
-	if _, err := p.Run(&r, event.Value{}); err == nil ||
-		err.Error() != "The root value is missing the required field 'id'." {
-		t.Errorf("got %v", err)
-	}
-	if array, _ := event.ParseValue([]byte("[]")); true {
-		if _, err := p.Run(&r, array); !errors.Is(err, ErrNotObject) {
-			t.Errorf("got %v", err)
-		}
-	}
-	if _, err := CompileFields([]Field{{Key: "a"}, {Key: "a"}}, Value{}); err == nil {
-		t.Error("two fields of one name compile")
-	}
-	if _, err := CompileFields([]Field{{Key: "a", Type: TypeNumber, Choices: []string{"x"}}}, Value{}); err == nil {
-		t.Error("a choice of the wrong type compiles")
-	}
-}
-
-// An empty text at the root is dropped wherever it comes from, but in batches.
-func TestEmptyTexts(t *testing.T) {
-	fields := []Field{
-		{Key: "a", Default: Path("$.a")},
-		{Key: "t", Default: Template("{{x}}")},
-		{Key: "u", Default: Upper(Path("$.a"))},
-		{Key: "z", Default: Template("z{{x}}")},
-	}
-	in, err := event.ParseValue([]byte(`{"a":""}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r Resolver
-	for _, c := range []struct {
-		want string
-		opts []Option
-	}{{`{"z":"z"}`, nil}, {`{"a":"","t":"","u":"","z":"z"}`, []Option{Batch()}}} {
-		p, err := CompileFields(fields, Value{}, c.opts...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		pl, err := p.Run(&r, in)
-		if err != nil || string(pl.JSON()) != c.want || pl.Text("z") != "z" {
-			t.Errorf("want %s, got %s %v", c.want, pl.JSON(), err)
-		}
-	}
-}
-
-func TestAppendTime(t *testing.T) {
-	at := time.Date(2024, 5, 6, 7, 8, 9, 123456789, time.UTC)
-	if b, ok := AppendTime([]byte("x"), at, "millis"); !ok || string(b) != "x1714979289123" {
-		t.Errorf("%s %v", b, ok)
-	}
-	if _, ok := AppendTime(nil, at, "stardate"); ok {
-		t.Error("an unknown format is written")
-	}
-	if _, ok := AppendTime(nil, at.AddDate(9000, 0, 0), "iso"); ok {
-		t.Error("a year of five digits is written")
-	}
-}
-
 // Large objects are put together in linear time, with the same rules.
 func TestMergeOfManyMembers(t *testing.T) {
 	const n = 20000
@@ -551,57 +447,6 @@ func TestMergeOfManyMembers(t *testing.T) {
 	for key, want := range map[string]string{"k0": "1", "k9999": "1", "k10000": "2", "k29999": "2"} {
 		if got := string(v.Get(key).Raw()); got != want {
 			t.Errorf("%s is %s, want %s", key, got, want)
-		}
-	}
-}
-
-// A compiled mapping serves many goroutines at once.
-func TestConcurrentUse(t *testing.T) {
-	raws, _ := benchEvents(t)
-	p, err := CompileFields(benchFields(), Value{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := Compile(
-		Object(
-			M("u", Upper(Path("$.event"))),
-			M("h", Hash("email", Path("$.userId"))),
-			M("m", Merge("right", Path("$.context"), Object(M("t", Template("{{{userId}}}"))))),
-		),
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	results := make([][]byte, 4)
-	var wg sync.WaitGroup
-	for i := range results {
-		wg.Go(func() {
-			var ps event.Parser
-			var r Resolver
-			for _, raw := range raws[:200] {
-				ps.Reset()
-				ev, err := ps.Parse(raw)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				pl, err := p.Run(&r, ev.Root())
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				results[i] = pl.AppendJSON(results[i])
-				if results[i], _, err = m.Append(&r, results[i], ev.Root()); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	for _, got := range results[1:] {
-		if !bytes.Equal(got, results[0]) {
-			t.Error("goroutines disagree")
 		}
 	}
 }

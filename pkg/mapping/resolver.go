@@ -5,31 +5,28 @@ import (
 	"fmt"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
 // Resolver is the scratch memory of running mappings. The zero Resolver is
 // ready for use. It is not safe for concurrent use: one per goroutine, reused
 // for every event, so that a steady stream of events allocates nothing.
 type Resolver struct {
-	// Plain has programs run member by member, without the ways that are shorter and what
-	// was found while the event was indexed: to compare with, and to fall back to.
-	Plain bool
+	// Refs are what the paths of a [Scope] lead to in the event: whoever has bound a mapping to one finds them.
+	Refs event.Refs
 
 	arena  []byte   // values computed during a run
 	temps  [][]byte // buffers being written, innermost last
 	ntemps int
-	parser event.Parser // for paths into computed values
-	writer Writer       // for Go functions
-	keep   bool         // write undefined as undefinedMark instead of dropping it
+	parser event.Parser   // for paths into computed values
+	writer jsonval.Writer // for Go functions
+	keep   bool           // write undefined as undefinedMark instead of dropping it
 	err    error
 	merged []entry
-	trail  []byte     // the place in the payload of what is being coerced, for problems
-	refs   event.Refs // what a Program's paths lead to, see scope
-	now    payloadScratch
 }
 
 // reset prepares for a run of its own.
-func (r *Resolver) reset() {
+func (r *Resolver) Reset() {
 	if cap(r.arena) > 1<<20 {
 		r.arena = nil // one huge event must not pin its size for ever
 	}
@@ -48,6 +45,12 @@ func (r *Resolver) Scratch(n int) []byte {
 	r.arena = r.arena[:at+n]
 	return r.arena[at : at : at+n]
 }
+
+// Parse indexes a value that was computed during the run.
+func (r *Resolver) Parse(raw []byte) (event.Value, error) { return r.parser.ParseValue(raw) }
+
+// Err is what the run failed of; nil: nothing.
+func (r *Resolver) Err() error { return r.err }
 
 // fail ends the run with an error. The first one counts.
 func (r *Resolver) fail(err error) {
@@ -79,7 +82,7 @@ func (r *Resolver) done(buf []byte) {
 }
 
 // store copies bytes into the arena, where they stay until the run ends.
-func (r *Resolver) store(b []byte) []byte {
+func (r *Resolver) Store(b []byte) []byte {
 	at := len(r.arena)
 	r.arena = append(r.arena, b...)
 	return r.arena[at:len(r.arena):len(r.arena)]
@@ -88,27 +91,27 @@ func (r *Resolver) store(b []byte) []byte {
 // result is what a node resolves to. raw belongs to the event, the program or
 // the resolver's arena; kind Missing is undefined. ev is the indexed value
 // where there is one.
-type result struct {
-	raw  []byte
-	kind event.Kind
-	ev   event.Value
+type Result struct {
+	Raw   []byte
+	Kind  event.Kind
+	Event event.Value
 }
 
-func of(v event.Value) result { return result{v.Raw(), v.Kind(), v} }
+func of(v event.Value) Result { return Result{v.Raw(), v.Kind(), v} }
 
-func (v result) nullish() bool { return v.kind <= event.Null }
+func (v Result) nullish() bool { return v.Kind <= event.Null }
 
 // value returns v with an index, building one when there is none.
-func (v result) value(r *Resolver) event.Value {
-	if v.ev.Exists() || v.kind == event.Missing {
-		return v.ev
+func (v Result) value(r *Resolver) event.Value {
+	if v.Event.Exists() || v.Kind == event.Missing {
+		return v.Event
 	}
-	if bytes.IndexByte(v.raw, undefinedMark) >= 0 {
-		buf := appendStripped(r.temp(), v.raw)
-		v.raw = r.store(buf)
+	if bytes.IndexByte(v.Raw, jsonval.Undefined) >= 0 {
+		buf := jsonval.AppendStripped(r.temp(), v.Raw)
+		v.Raw = r.Store(buf)
 		r.done(buf)
 	}
-	e, err := r.parser.ParseValue(v.raw)
+	e, err := r.parser.ParseValue(v.Raw)
 	if err != nil {
 		r.fail(fmt.Errorf("mapping: a value that the mapping made: %w", err))
 	}
@@ -116,12 +119,12 @@ func (v result) value(r *Resolver) event.Value {
 }
 
 // computed resolves a node by writing it.
-func computed(n node, r *Resolver, in event.Value) result {
+func computed(n node, r *Resolver, in event.Value) Result {
 	buf, ok := n.write(r, r.temp(), in)
-	var v result
+	var v Result
 	if ok {
-		v.raw = r.store(buf)
-		v.kind = kindOf(v.raw)
+		v.Raw = r.Store(buf)
+		v.Kind = jsonval.KindOf(v.Raw)
 	}
 	r.done(buf)
 	return v
@@ -130,7 +133,7 @@ func computed(n node, r *Resolver, in event.Value) result {
 // node is a compiled mapping.
 type node interface {
 	// eval resolves the node against a payload.
-	eval(r *Resolver, in event.Value) result
+	eval(r *Resolver, in event.Value) Result
 	// write appends the resolved JSON to dst. It reports false, with nothing
 	// appended, when the value is undefined.
 	write(r *Resolver, dst []byte, in event.Value) ([]byte, bool)
@@ -144,8 +147,8 @@ type Mapping struct{ root node }
 // undefined. in must be a JSON object, or Missing for an empty one; it is not
 // changed. The error says what a directive could not do at run time.
 func (m *Mapping) Append(r *Resolver, dst []byte, in event.Value) (out []byte, defined bool, err error) {
-	r.reset()
-	if in, err = payloadOf(in); err != nil {
+	r.Reset()
+	if in, err = RootOf(in); err != nil {
 		return dst, false, err
 	}
 	out, defined = m.root.write(r, dst, in)
@@ -157,12 +160,14 @@ func (m *Mapping) Append(r *Resolver, dst []byte, in event.Value) (out []byte, d
 
 var emptyObject, _ = event.ParseValue([]byte("{}"))
 
-func payloadOf(in event.Value) (event.Value, error) {
+// payloadOf is what a mapping is resolved against: an object, or an empty one where there is nothing. The error is
+// [ErrNotObject].
+func RootOf(in event.Value) (event.Value, error) {
 	switch in.Kind() {
 	case event.Object:
 		return in, nil
 	case event.Missing:
 		return emptyObject, nil
 	}
-	return in, fmt.Errorf("%w, got %s", ErrNotObject, kindName(in.Kind()))
+	return in, fmt.Errorf("%w, got %s", ErrNotObject, jsonval.KindName(in.Kind()))
 }

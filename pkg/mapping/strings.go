@@ -2,51 +2,15 @@ package mapping
 
 import (
 	"bytes"
-	"strconv"
 	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/language"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 )
-
-// eachUnit calls f with every UTF-16 unit of a JSON string, as a JSON string:
-// what JavaScript gets when it indexes a string.
-func eachUnit(raw []byte, f func(unit []byte)) {
-	s := raw[1 : len(raw)-1]
-	var buf [16]byte
-	escaped := func(u rune) {
-		f(append(strconv.AppendUint(append(buf[:0], `"\u`...), uint64(u), 16), '"'))
-	}
-	for len(s) > 0 {
-		if s[0] == '\\' {
-			n := 2
-			if s[1] == 'u' {
-				n = 6
-				if u := hex4(s[2:]); !utf16.IsSurrogate(u) {
-					f(event.AppendQuoted(buf[:0], utf8.AppendRune(nil, u)))
-					s = s[n:]
-					continue
-				}
-			}
-			f(append(append(append(buf[:0], '"'), s[:n]...), '"'))
-			s = s[n:]
-			continue
-		}
-		c, n := utf8.DecodeRune(s)
-		if c > 0xffff {
-			a, b := utf16.EncodeRune(c)
-			escaped(a)
-			escaped(b)
-		} else {
-			f(append(append(append(buf[:0], '"'), s[:n]...), '"'))
-		}
-		s = s[n:]
-	}
-}
 
 func compileCase(arg *tree, stack []string) node {
 	if arg.form != object || !arg.get("operator").truthy() {
@@ -64,26 +28,26 @@ type caseNode struct {
 	operator string
 }
 
-func (n *caseNode) eval(r *Resolver, in event.Value) result {
+func (n *caseNode) eval(r *Resolver, in event.Value) Result {
 	v := n.arg.eval(r, in)
-	if v.kind != event.String || r.err != nil {
+	if v.Kind != event.String || r.err != nil {
 		return v
 	}
 	if n.operator != "lower" && n.operator != "upper" {
 		r.failf(`@case: operator should be "lower" or "upper" but it is %q`, n.operator)
-		return result{}
+		return Result{}
 	}
-	if bytes.IndexByte(v.raw, '\\') < 0 && ascii(v.raw) {
-		out := r.store(v.raw)
+	if bytes.IndexByte(v.Raw, '\\') < 0 && ascii(v.Raw) {
+		out := r.Store(v.Raw)
 		for i, c := range out {
 			if n.operator == "lower" && c >= 'A' && c <= 'Z' || n.operator == "upper" && c >= 'a' && c <= 'z' {
 				out[i] = c ^ 0x20
 			}
 		}
-		return result{raw: out, kind: event.String}
+		return Result{Raw: out, Kind: event.String}
 	}
-	buf := event.AppendQuoted(r.temp(), changeCase(n.operator == "upper", decodeText(v.raw)))
-	v = result{raw: r.store(buf), kind: event.String}
+	buf := event.AppendQuoted(r.temp(), changeCase(n.operator == "upper", jsonval.Text(v.Raw)))
+	v = Result{Raw: r.Store(buf), Kind: event.String}
 	r.done(buf)
 	return v
 }
@@ -165,14 +129,14 @@ func compileReplace(arg *tree, stack []string) node {
 	return n
 }
 
-func (n *replaceNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
+func (n *replaceNode) eval(r *Resolver, in event.Value) Result { return computed(n, r, in) }
 
 func (n *replaceNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	v := n.arg.eval(r, in)
 	if r.err != nil {
 		return dst, false
 	}
-	switch v.kind {
+	switch v.Kind {
 	case event.String, event.Number, event.Bool:
 	default:
 		return append(dst, `""`...), true
@@ -180,7 +144,7 @@ func (n *replaceNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bo
 	if n.bad {
 		return append(dst, `""`...), true
 	}
-	s := appendJSText(r.temp(), v.raw)
+	s := jsonval.AppendText(r.temp(), v.Raw)
 	for i := range n.steps {
 		st := &n.steps[i]
 		if st.tooLong {
@@ -188,8 +152,8 @@ func (n *replaceNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bo
 			return dst, false
 		}
 		out := st.run(r.temp(), s, n.ignore, n.once)
-		if len(out) > maxOutput {
-			r.fail(errTooLarge)
+		if len(out) > MaxOutput {
+			r.fail(ErrTooLarge)
 			return dst, false
 		}
 		s = append(s[:0], out...)
@@ -210,7 +174,7 @@ func (st *replacement) run(dst, s []byte, ignore, once bool) []byte {
 		dst = append(dst, s[at:at+i]...)
 		dst = st.expand(dst, s, at+i, at+i+n)
 		at += i + n
-		if once || len(dst) > maxOutput {
+		if once || len(dst) > MaxOutput {
 			break
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
 // templateNode is a template known when the mapping is compiled.
@@ -22,7 +23,7 @@ type piece struct {
 // template without any can be cut up beforehand.
 func compileTemplate(s string) node {
 	if _, _, _, ok := placeholder(s, 0, 3); ok {
-		return &dynamicTemplateNode{&literalNode{result{raw: event.AppendQuoted(nil, s), kind: event.String}}}
+		return &dynamicTemplateNode{&literalNode{Result{Raw: event.AppendQuoted(nil, s), Kind: event.String}}}
 	}
 	n := &templateNode{}
 	text := func(t string) {
@@ -39,7 +40,7 @@ func compileTemplate(s string) node {
 			break
 		}
 		text(s[at:start])
-		n.pieces = append(n.pieces, piece{path: event.CompileTemplatePath(strings.TrimFunc(body, jsSpace)), is: true})
+		n.pieces = append(n.pieces, piece{path: event.CompileTemplatePath(strings.TrimFunc(body, jsonval.IsSpace)), is: true})
 		at = end
 	}
 	return n
@@ -71,7 +72,7 @@ func placeholder(s string, at, braces int) (start, end int, body string, ok bool
 	}
 }
 
-func (n *templateNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
+func (n *templateNode) eval(r *Resolver, in event.Value) Result { return computed(n, r, in) }
 
 func (n *templateNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	if !in.Exists() {
@@ -86,7 +87,7 @@ func (n *templateNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, b
 		}
 		var v event.Value
 		if p.slot > 0 {
-			v = r.refs.At(p.slot - 1)
+			v = r.Refs.At(p.slot - 1)
 		} else {
 			v = in.Lookup(p.path)
 		}
@@ -95,18 +96,18 @@ func (n *templateNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, b
 			raw := v.Raw() // escaped for JSON already
 			dst = append(dst, raw[1:len(raw)-1]...)
 		case event.Number:
-			dst = appendNumber(dst, v.Raw())
+			dst = jsonval.AppendNumber(dst, v.Raw())
 		case event.Bool:
 			dst = append(dst, v.Raw()...)
 		case event.Object:
 			dst = append(dst, "[object Object]"...)
 		case event.Array:
-			buf := appendJSText(r.temp(), v.Raw())
+			buf := jsonval.AppendText(r.temp(), v.Raw())
 			dst = appendEscaped(dst, buf)
 			r.done(buf)
 		}
-		if len(dst) > maxOutput {
-			r.fail(errTooLarge)
+		if len(dst) > MaxOutput {
+			r.fail(ErrTooLarge)
 			return dst, false
 		}
 	}
@@ -125,15 +126,15 @@ func appendEscaped(dst, text []byte) []byte {
 // braces.
 type dynamicTemplateNode struct{ arg node }
 
-func (n *dynamicTemplateNode) eval(r *Resolver, in event.Value) result { return computed(n, r, in) }
+func (n *dynamicTemplateNode) eval(r *Resolver, in event.Value) Result { return computed(n, r, in) }
 
 func (n *dynamicTemplateNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
 	v := n.arg.eval(r, in)
 	if r.err != nil {
 		return dst, false
 	}
-	if v.kind != event.String {
-		r.failf("@template: expected string, got %s", kindName(v.kind))
+	if v.Kind != event.String {
+		r.failf("@template: expected string, got %s", jsonval.KindName(v.Kind))
 		return dst, false
 	}
 	if !in.Exists() {
@@ -141,12 +142,12 @@ func (n *dynamicTemplateNode) write(r *Resolver, dst []byte, in event.Value) ([]
 	}
 	// The text is rendered as it stands between the quotes of a JSON string, in
 	// which braces are never escaped, so that half a surrogate pair survives.
-	t := appendCanonicalString(nil, v.raw)
+	t := jsonval.AppendCanonicalText(nil, v.Raw)
 	t = t[1 : len(t)-1]
 	for braces := 3; braces >= 2; braces-- {
 		var ok bool
 		if t, ok = render(t, braces, in); !ok {
-			r.fail(errTooLarge)
+			r.fail(ErrTooLarge)
 			return dst, false
 		}
 	}
@@ -165,15 +166,15 @@ func render(t []byte, braces int, in event.Value) ([]byte, bool) {
 			return append(out, s[at:]...), true
 		}
 		out = append(out, s[at:start]...)
-		body = decodeText([]byte(`"` + body + `"`))
-		v := in.Lookup(event.CompileTemplatePath(strings.TrimFunc(body, jsSpace)))
+		body = jsonval.Text([]byte(`"` + body + `"`))
+		v := in.Lookup(event.CompileTemplatePath(strings.TrimFunc(body, jsonval.IsSpace)))
 		if v.Kind() == event.String {
-			q := appendCanonicalString(nil, v.Raw())
+			q := jsonval.AppendCanonicalText(nil, v.Raw())
 			out = append(out, q[1:len(q)-1]...)
 		} else if v.Exists() {
-			out = appendEscaped(out, appendJSText(nil, v.Raw()))
+			out = appendEscaped(out, jsonval.AppendText(nil, v.Raw()))
 		}
-		if len(out) > maxOutput {
+		if len(out) > MaxOutput {
 			return nil, false
 		}
 		at = end

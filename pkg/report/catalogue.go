@@ -5,6 +5,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
@@ -145,7 +146,7 @@ func DestinationOf(d destination.Destination) Destination {
 	return v
 }
 
-func fieldsOf(fields []mapping.Field) []fieldView {
+func fieldsOf(fields []payload.Field) []fieldView {
 	var out []fieldView
 	for _, f := range fields {
 		out = append(out, fieldView{

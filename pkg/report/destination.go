@@ -10,7 +10,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
@@ -139,7 +139,7 @@ func showPresets(w io.Writer, d destination.Destination) {
 	}
 }
 
-func showField(w io.Writer, indent string, f mapping.Field) {
+func showField(w io.Writer, indent string, f payload.Field) {
 	kind := f.Type.String()
 	if f.Multiple {
 		kind += " list"

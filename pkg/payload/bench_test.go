@@ -1,4 +1,4 @@
-package mapping
+package payload
 
 import (
 	"bytes"
@@ -8,32 +8,35 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/eventgen"
+	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
 // benchFields are twenty typical fields of an analytics destination.
 func benchFields() []Field {
-	f := func(key string, t Type, v Value) Field { return Field{Key: key, Type: t, Default: v} }
+	f := func(key string, t Type, v mapping.Value) Field {
+		return Field{Key: key, Type: t, Default: v}
+	}
 	return []Field{
-		f("event", TypeString, Path("$.event")),
-		f("user_id", TypeString, Path("$.userId")),
-		f("distinct_id", TypeString, If(Path("$.userId"), Path("$.userId"), Path("$.anonymousId"))),
-		f("anonymous_id", TypeString, Path("$.anonymousId")),
-		f("insert_id", TypeString, Path("$.messageId")),
-		f("time", TypeDatetime, Path("$.timestamp")),
-		f("ip", TypeString, Path("$.context.ip")),
-		f("locale", TypeString, Path("$.context.locale")),
-		f("user_agent", TypeString, Path("$.context.userAgent")),
-		f("page_url", TypeString, Path("$.context.page.url")),
-		f("page_title", TypeString, Path("$.context.page.title")),
-		f("page_path", TypeString, Path("$.context.page.path")),
-		f("referrer", TypeString, Path("$.context.page.referrer")),
-		f("library", TypeString, Template("{{context.library.name}} {{context.library.version}}")),
-		f("timezone", TypeString, Path("$.context.timezone")),
-		f("utm_source", TypeString, Path("$.context.campaign.source")),
-		f("utm_medium", TypeString, Path("$.context.campaign.medium")),
-		f("name", TypeString, Path("$.name")),
-		f("os", TypeString, Path("$.context.os.name")),
-		f("properties", TypeObject, Path("$.properties")),
+		f("event", TypeString, mapping.Path("$.event")),
+		f("user_id", TypeString, mapping.Path("$.userId")),
+		f("distinct_id", TypeString, mapping.If(mapping.Path("$.userId"), mapping.Path("$.userId"), mapping.Path("$.anonymousId"))),
+		f("anonymous_id", TypeString, mapping.Path("$.anonymousId")),
+		f("insert_id", TypeString, mapping.Path("$.messageId")),
+		f("time", TypeDatetime, mapping.Path("$.timestamp")),
+		f("ip", TypeString, mapping.Path("$.context.ip")),
+		f("locale", TypeString, mapping.Path("$.context.locale")),
+		f("user_agent", TypeString, mapping.Path("$.context.userAgent")),
+		f("page_url", TypeString, mapping.Path("$.context.page.url")),
+		f("page_title", TypeString, mapping.Path("$.context.page.title")),
+		f("page_path", TypeString, mapping.Path("$.context.page.path")),
+		f("referrer", TypeString, mapping.Path("$.context.page.referrer")),
+		f("library", TypeString, mapping.Template("{{context.library.name}} {{context.library.version}}")),
+		f("timezone", TypeString, mapping.Path("$.context.timezone")),
+		f("utm_source", TypeString, mapping.Path("$.context.campaign.source")),
+		f("utm_medium", TypeString, mapping.Path("$.context.campaign.medium")),
+		f("name", TypeString, mapping.Path("$.name")),
+		f("os", TypeString, mapping.Path("$.context.os.name")),
+		f("properties", TypeObject, mapping.Path("$.properties")),
 	}
 }
 
@@ -52,11 +55,11 @@ func benchEvents(tb testing.TB) (raws [][]byte, size int) {
 // indexing and mapping it, and the same mapping with encoding/json and maps.
 func BenchmarkMapping(b *testing.B) {
 	raws, size := benchEvents(b)
-	program, err := CompileFields(benchFields(), Value{})
+	program, err := Compile(benchFields(), mapping.Value{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	m, err := Compile(Defaults(benchFields()))
+	m, err := mapping.Compile(Defaults(benchFields()))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -85,7 +88,7 @@ func BenchmarkMapping(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if out, _, err = m.Append(&r, out[:0], ev.Root()); err != nil {
+			if out, _, err = m.Append(&r.Resolver, out[:0], ev.Root()); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -116,7 +119,7 @@ func BenchmarkMapping(b *testing.B) {
 		var r Resolver
 		var out []byte
 		for i := 0; b.Loop(); i++ {
-			if out, _, err = m.Append(&r, out[:0], events[i%len(events)].Root()); err != nil {
+			if out, _, err = m.Append(&r.Resolver, out[:0], events[i%len(events)].Root()); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -194,7 +197,7 @@ func mapWithMaps(raw []byte) ([]byte, error) {
 // The baseline must do the same work, or comparing means nothing.
 func TestBaselineAgrees(t *testing.T) {
 	raws, _ := benchEvents(t)
-	program, err := CompileFields(benchFields(), Value{})
+	program, err := Compile(benchFields(), mapping.Value{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,11 +225,11 @@ func TestBaselineAgrees(t *testing.T) {
 // allocate.
 func TestNoAllocations(t *testing.T) {
 	raws, _ := benchEvents(t)
-	program, err := CompileFields(benchFields(), Value{})
+	program, err := Compile(benchFields(), mapping.Value{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := Compile(Defaults(benchFields()))
+	m, err := mapping.Compile(Defaults(benchFields()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +246,7 @@ func TestNoAllocations(t *testing.T) {
 			if _, err := program.Run(&r, ev.Root()); err != nil {
 				t.Fatal(err)
 			}
-			if out, _, err = m.Append(&r, out[:0], ev.Root()); err != nil {
+			if out, _, err = m.Append(&r.Resolver, out[:0], ev.Root()); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -1,10 +1,13 @@
-package mapping
+package payload
 
 import (
 	"iter"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 )
+
+var emptyObject, _ = event.ParseValue([]byte("{}"))
 
 // payloadScratch is a Resolver's memory for one payload.
 type payloadScratch struct {
@@ -34,10 +37,10 @@ type madeField struct {
 	member *member // nil: it has a text
 }
 
-// given is a member before coercion: a place in the resolver's arena.
+// given is a member before coercion.
 type given struct {
-	key        string
-	start, end int
+	key string
+	raw []byte
 }
 
 // reset prepares for a payload of n fields.
@@ -50,40 +53,12 @@ func (s *payloadScratch) reset(n int) {
 	clear(s.refs)
 }
 
-// take makes a value a field of the payload.
-func (r *Resolver) take(f *schema, v event.Value) {
-	s := &r.now
-	if ref, ok := r.refs.Ref(v); ok {
-		s.refs[f.number] = ref
-		s.order = append(s.order, uint16(f.number))
-		return
-	}
-	start := len(s.out)
-	s.out = append(s.out, v.Raw()...)
-	s.make(f, start)
-}
-
 // make makes a field of what was written since start.
 func (s *payloadScratch) make(f *schema, start int) {
 	m := &s.made[f.number]
 	m.start, m.end, m.value, m.whole, m.member = start, len(s.out), event.Value{}, false, nil
 	s.refs[f.number] = made
 	s.order = append(s.order, uint16(f.number))
-}
-
-// raw is the text of a field that is there.
-func (r *Resolver) raw(f uint16) []byte {
-	s := &r.now
-	if ref := s.refs[f]; ref != made {
-		return r.refs.Raw(ref)
-	}
-	m := &s.made[f]
-	if m.member != nil {
-		m.start = len(s.out)
-		m.member.join(r, m.parts)
-		m.end, m.member = len(s.out), nil
-	}
-	return s.out[m.start:m.end:m.end]
 }
 
 // Payload is a resolved, coerced and validated event. It belongs to the
@@ -112,18 +87,6 @@ func hashOf(key string) byte {
 	)
 }
 
-// field returns the number of the field with a key; -1: there is none.
-func (s *schema) field(key string) int {
-	if s.buckets == nil {
-		return -1
-	}
-	i := int(s.buckets[hashOf(key)]) - 1
-	for i >= 0 && s.keys[i] != key {
-		i = int(s.chain[i]) - 1
-	}
-	return i
-}
-
 // Index is for whoever writes many fields: of each field the value in the index of the
 // event, 0 for those that are missing, and [event.FreeRef] for those that are no value of
 // the event as it is, which [Payload.RawAt] has.
@@ -131,7 +94,7 @@ func (p *Payload) Index() (fields []event.Ref, index *event.Refs) {
 	if p == nil {
 		return nil, nil
 	}
-	return p.r.now.refs, &p.r.refs
+	return p.r.now.refs, &p.r.Refs
 }
 
 // At is Get of the field with a number: its place among the action's fields.
@@ -152,15 +115,15 @@ func (p *Payload) Get(key string) event.Value { return p.At(int16(p.root.field(k
 func (p *Payload) value(f uint16) event.Value {
 	s := &p.r.now
 	if ref := s.refs[f]; ref != made {
-		return p.r.refs.Value(ref)
+		return p.r.Refs.Value(ref)
 	}
 	m := &s.made[f]
 	if !m.value.Exists() {
 		raw := p.r.raw(f)
 		if len(raw) == 2 && raw[0] == '{' {
-			return emptyObject
+			return emptyObject // as often
 		}
-		v, err := p.r.parser.ParseValue(raw)
+		v, err := p.r.Parse(raw)
 		if err != nil {
 			return event.Value{} // cannot be: the bytes were written from valid values
 		}
@@ -189,7 +152,7 @@ func (p *Payload) Deep(i int16) (ref event.Ref, known bool) {
 	if p == nil || int(i) >= len(p.deep) || p.r.Plain || p.deep[i].slot == 0 {
 		return absent, false
 	}
-	d, s, slots := &p.deep[i], &p.r.now, p.r.refs.Slots()
+	d, s, slots := &p.deep[i], &p.r.now, p.r.Refs.Slots()
 	if d.field >= 0 {
 		if at := s.refs[d.field]; at == absent {
 			return absent, true
@@ -283,7 +246,7 @@ func (p *Payload) All() iter.Seq2[string, []byte] {
 }
 
 // Fields yields the fields in the order of the mapping: their keys, and the numbers
-// by which [Payload.At] and [Payload.Put] know them.
+// by which [Payload.At] knows them.
 func (p *Payload) Fields() iter.Seq2[string, int16] {
 	return func(yield func(string, int16) bool) {
 		for f := range p.numbers {
@@ -292,33 +255,6 @@ func (p *Payload) Fields() iter.Seq2[string, int16] {
 			}
 		}
 	}
-}
-
-// Put writes a field that is there as a member of the object that is open.
-func (p *Payload) Put(w *Writer, f int16) {
-	w.sep()
-	p.put(w, uint16(f))
-}
-
-// Val writes a field as a value; a missing one becomes null.
-func (p *Payload) Val(w *Writer, key string) {
-	f := p.root.field(key)
-	if f < 0 || p.Lacks(int16(f)) {
-		w.Null()
-		return
-	}
-	w.sep()
-	p.write(w, uint16(f))
-}
-
-func (p *Payload) put(w *Writer, f uint16) {
-	w.buf = append(w.buf, p.root.props[f].prefix...)
-	p.write(w, f)
-}
-
-// write writes a field's value. One that was made is not looked into.
-func (p *Payload) write(w *Writer, f uint16) {
-	w.buf = append(w.buf, p.r.raw(f)...)
 }
 
 // AppendJSON appends the payload as a JSON object.
@@ -336,7 +272,7 @@ func (p *Payload) AppendJSON(dst []byte) []byte {
 }
 
 // Write writes the payload as a JSON object.
-func (p *Payload) Write(w *Writer) {
+func (p *Payload) Write(w *jsonval.Writer) {
 	w.Raw(p.JSON())
 }
 
@@ -350,4 +286,32 @@ func (p *Payload) JSON() []byte {
 		s.full, p.full = p.AppendJSON(s.full[:0]), true
 	}
 	return s.full[:len(s.full):len(s.full)]
+}
+
+// take makes a value a field of the payload.
+func (r *Resolver) take(f *schema, v event.Value) {
+	s := &r.now
+	if ref, ok := r.Refs.Ref(v); ok {
+		s.refs[f.number] = ref
+		s.order = append(s.order, uint16(f.number))
+		return
+	}
+	start := len(s.out)
+	s.out = append(s.out, v.Raw()...)
+	s.make(f, start)
+}
+
+// raw is the text of a field that is there.
+func (r *Resolver) raw(f uint16) []byte {
+	s := &r.now
+	if ref := s.refs[f]; ref != made {
+		return r.Refs.Raw(ref)
+	}
+	m := &s.made[f]
+	if m.member != nil {
+		m.start = len(s.out)
+		m.member.join(r, m.parts)
+		m.end, m.member = len(s.out), nil
+	}
+	return s.out[m.start:m.end:m.end]
 }

@@ -1,4 +1,4 @@
-package mapping
+package payload
 
 import (
 	"bytes"
@@ -6,15 +6,16 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
 // Explained is one field of a payload: where it comes from, what it became, and which of its rules
 // that breaks.
 type Explained struct {
 	Field    Field
-	From     Value  // what the mapping says of it; zero: nothing
-	Default  bool   // the mapping is the field's own default
-	Value    []byte // JSON, as it goes into the payload; nil: it is not there
+	From     mapping.Value // what the mapping says of it; zero: nothing
+	Default  bool          // the mapping is the field's own default
+	Value    []byte        // JSON, as it goes into the payload; nil: it is not there
 	Required bool
 	Problems []string
 }
@@ -22,17 +23,15 @@ type Explained struct {
 // Explain says of every field that the mapping m, with which the program was compiled, or the
 // field's rules are about what it becomes of an event. It goes member by member, as a plain
 // [Resolver] does. rest are the problems of no field in particular.
-func (p *Program) Explain(m Value, in event.Value) (fields []Explained, rest []string) {
+func (p *Program) Explain(m mapping.Value, in event.Value) (fields []Explained, rest []string) {
 	r := &Resolver{Plain: true}
 	_, err := p.Run(r, in)
-	if m.t == nil {
+	if m.IsZero() {
 		m = Defaults(p.schema.Properties)
 	}
 	for _, f := range p.schema.props {
 		x := Explained{Field: f.Field, Required: f.required}
-		if m.t.form == object {
-			x.From = Value{m.t.get(f.Key)}
-		}
+		x.From = m.Member(f.Key)
 		x.Default = !f.Default.IsZero() && x.From.String() == f.Default.String()
 		if f.number < len(r.now.refs) && r.now.refs[f.number] != absent {
 			x.Value = bytes.Clone(r.raw(uint16(f.number)))
@@ -73,35 +72,4 @@ func fieldOf(fields []Explained, problem string) int {
 		}
 	}
 	return found
-}
-
-// Where says in a few words where a value comes from: paths as they are, texts in quotes, anything else as
-// the JSON that it is written in.
-func (v Value) Where() string {
-	switch {
-	case v.t == nil:
-		return ""
-	case v.t.form == function:
-		return "computed"
-	case v.t.form == object && len(v.t.keys) == 1:
-		switch text, isText := v.t.vals[0].text(); {
-		case isText && v.t.keys[0] == "@path":
-			return text
-		case isText && v.t.keys[0] == "@template":
-			return "template " + text
-		case v.t.keys[0] == "@first" && v.t.vals[0].form == array:
-			var parts []string
-			for _, one := range v.t.vals[0].vals {
-				parts = append(parts, Value{one}.Where())
-			}
-			return "the first of " + strings.Join(parts, ", ")
-		case v.t.keys[0] == "@if" && v.t.vals[0].form == object:
-			o := v.t.vals[0]
-			exists, then, otherwise := Value{o.get("exists")}, Value{o.get("then")}, Value{o.get("else")}
-			if !exists.IsZero() && exists.String() == then.String() {
-				return strings.TrimSuffix(then.Where()+", else "+otherwise.Where(), ", else ")
-			}
-		}
-	}
-	return v.String()
 }

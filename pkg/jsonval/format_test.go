@@ -1,4 +1,4 @@
-package mapping
+package jsonval
 
 import (
 	"math/rand/v2"

@@ -1,4 +1,4 @@
-package mapping_test
+package payload_test
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // mapper makes random mappings and events.
@@ -71,21 +72,21 @@ func (m *mapper) object(depth int) mapping.Value {
 	return mapping.Object(ms...)
 }
 
-func (m *mapper) field(key string, depth int) mapping.Field {
-	f := mapping.Field{
+func (m *mapper) field(key string, depth int) payload.Field {
+	f := payload.Field{
 		Key:       key,
-		Type:      mapping.Type(m.IntN(int(mapping.TypeObject) + 1)),
+		Type:      payload.Type(m.IntN(int(payload.TypeObject) + 1)),
 		Multiple:  m.IntN(6) == 0,
 		Required:  m.IntN(8) == 0,
 		AllowNull: m.IntN(4) == 0,
 		Default:   m.value(2),
 	}
 	switch {
-	case f.Type == mapping.TypeString && m.IntN(4) == 0:
+	case f.Type == payload.TypeString && m.IntN(4) == 0:
 		f.Choices = []string{"x", "1", "track"}
-	case f.Type == mapping.TypeString && m.IntN(4) == 0:
+	case f.Type == payload.TypeString && m.IntN(4) == 0:
 		f.Maximum = 3
-	case f.Type == mapping.TypeObject && depth > 0 && m.IntN(2) == 0:
+	case f.Type == payload.TypeObject && depth > 0 && m.IntN(2) == 0:
 		for _, k := range []string{"a", "b"} {
 			f.Properties = append(f.Properties, m.field(k, depth-1))
 		}
@@ -95,7 +96,7 @@ func (m *mapper) field(key string, depth int) mapping.Field {
 		}
 	}
 	if m.IntN(12) == 0 {
-		f.RequiredIf = &mapping.Condition{Tests: []mapping.Test{{Field: "f0"}, {Field: "f1", Not: true}}}
+		f.RequiredIf = &payload.Condition{Tests: []payload.Test{{Field: "f0"}, {Field: "f1", Not: true}}}
 	}
 	return f
 }
@@ -146,19 +147,19 @@ func (m *mapper) json(dst []byte, depth int) []byte {
 // resolve maps a random event with random fields in every way there is.
 func resolve(t testing.TB, seed uint64) {
 	m := &mapper{rand.New(rand.NewPCG(seed, 2))}
-	var fields []mapping.Field
+	var fields []payload.Field
 	for i := range 1 + m.IntN(5) {
 		fields = append(fields, m.field(fmt.Sprint("f", i), 2))
 	}
-	var opts []mapping.Option
+	var opts []payload.Option
 	if m.IntN(4) == 0 {
-		opts = append(opts, mapping.Batch())
+		opts = append(opts, payload.Batch())
 	}
-	p, err := mapping.CompileFields(fields, mapping.Value{}, opts...)
+	p, err := payload.Compile(fields, mapping.Value{}, opts...)
 	if err != nil {
 		return // some choices and defaults contradict each other
 	}
-	var quick, plain mapping.Resolver
+	var quick, plain payload.Resolver
 	plain.Plain = true
 	parser := event.Parser{Follow: event.Join(p.Paths())}
 	for range 4 {
@@ -189,7 +190,7 @@ func resolve(t testing.TB, seed uint64) {
 }
 
 // shown is all that can be seen of a payload.
-func shown(p *mapping.Payload, err error) string {
+func shown(p *payload.Payload, err error) string {
 	if err != nil {
 		return err.Error()
 	}

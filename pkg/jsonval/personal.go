@@ -1,18 +1,20 @@
-package mapping
+package jsonval
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/language"
-
 	"github.com/fanfold/fanfold/pkg/event"
+	"golang.org/x/text/language"
 )
 
 // AppendNormal appends personal data as ad platforms want it before hashing,
-// as one of the kinds of [Normalize], or nothing when the text has nothing of
+// as one of the kinds of [mapping.Normalize], or nothing when the text has nothing of
 // the kind in it. country is the two-letter code that phone numbers without a
 // country code belong to; "" for unknown. An empty kind appends the text as it
 // is.
@@ -20,7 +22,7 @@ func AppendNormal(dst []byte, as string, text []byte, country string) []byte {
 	if as == "" {
 		return append(dst, text...)
 	}
-	text = trimJS(text)
+	text = TrimText(text)
 	if len(text) == 0 {
 		return dst
 	}
@@ -82,7 +84,7 @@ func appendName(dst, text []byte) []byte {
 			}
 			gap = false
 			dst = utf8.AppendRune(dst, unicode.ToLower(c))
-		case jsSpace(c):
+		case IsSpace(c):
 			gap = true
 		}
 	}
@@ -377,3 +379,30 @@ func callingCode(country string) string {
 	code, _, _ := strings.Cut(codes[i+3:], " ")
 	return code
 }
+
+var normalForms = []string{"email", "email_dotless", "phone", "phone_digits", "name",
+	"city", "state", "zip", "country", "gender", "birthdate", "text"}
+
+// IsHashed reports whether text is a SHA-256 in hex already.
+func IsHashed(text []byte) bool {
+	if len(text) != 2*sha256.Size {
+		return false
+	}
+	for _, c := range text {
+		if !isHex(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// AppendHash appends the SHA-256 of text in hex as a JSON string.
+func AppendHash(dst, text []byte) []byte {
+	sum := sha256.Sum256(text)
+	dst = append(dst, '"')
+	dst = hex.AppendEncode(dst, sum[:])
+	return append(dst, '"')
+}
+
+// NormalForms are the forms of [AppendNormal].
+func NormalForms() []string { return slices.Clone(normalForms) }

@@ -1,4 +1,4 @@
-package mapping
+package jsonval
 
 import (
 	"net/netip"
@@ -26,7 +26,8 @@ var (
 	formatScheme  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)
 )
 
-func formatLabel(format string) string {
+// FormatLabel is what messages call a format.
+func FormatLabel(format string) string {
 	switch format {
 	case "date-time":
 		return "date and time"
@@ -71,12 +72,13 @@ func plainEmail(s string) bool {
 	return at > 0 && dots > 0
 }
 
-// formatOK checks a JSON string against a format.
-func formatOK(format string, raw []byte) bool {
-	if format == "date-time" && isPlainISO(raw) && (raw[9] < '2' || raw[9] == '2' && raw[10] <= '8') {
+// HasFormat checks a JSON string against a format of JSON Schema, as the validator that Segment uses has it: "date",
+// "email", "uri" … An unknown one holds for every text.
+func HasFormat(format string, raw []byte) bool {
+	if format == "date-time" && IsPlainISO(raw) && (raw[9] < '2' || raw[9] == '2' && raw[10] <= '8') {
 		return true // nearly all, but for the last days of a month
 	}
-	s := decodeText(raw)
+	s := Text(raw)
 	switch format {
 	case "date":
 		return isDate(s)
@@ -88,7 +90,7 @@ func formatOK(format string, raw []byte) bool {
 			return false
 		}
 		c, n := utf8.DecodeRuneInString(s[10:])
-		return (c == 't' || c == 'T' || jsSpace(c)) && isTime(s[10+n:])
+		return (c == 't' || c == 'T' || IsSpace(c)) && isTime(s[10+n:])
 	case "duration":
 		return s != "P" && !strings.HasSuffix(s, "T") && formatDuration.MatchString(s)
 	case "email":
@@ -222,14 +224,13 @@ var isoText = regexp.MustCompile(
 	`^(\d{4}|[+-]\d{6})(-(\d\d)(-(\d\d))?)?(T(\d\d):(\d\d)(:(\d\d)(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$`,
 )
 
-// dateLike reports whether a JSON string can be read as a time in the sense of
-// a datetime field: a Unix time in decimal, or what the date library of
-// Segment's destinations and JavaScript's Date take.
-func dateLike(raw []byte) bool {
-	if isPlainISO(raw) {
+// IsDateLike reports whether a JSON string can be read as a time in the sense of a datetime field: a Unix time in
+// decimal, or what the date library of Segment's destinations and JavaScript's Date take.
+func IsDateLike(raw []byte) bool {
+	if IsPlainISO(raw) {
 		return true
 	}
-	s := decodeText(raw)
+	s := Text(raw)
 	if n, ok := jsNumber(s); ok {
 		// 8.64e15 ms is as far from 1970 as a JavaScript date can be.
 		return n >= -8.64e12 && n <= 8.64e12
@@ -243,9 +244,9 @@ func dateLike(raw []byte) bool {
 	return legacyDate(s)
 }
 
-// isPlainISO is the short way for the form that almost all times have:
-// "2024-05-06T07:08:09.123Z".
-func isPlainISO(raw []byte) bool {
+// IsPlainISO says that a JSON string has the form that almost all times have: "2024-05-06T07:08:09.123Z". The short
+// way of [IsDateLike].
+func IsPlainISO(raw []byte) bool {
 	const form = `"0000-00-00T00:00:00`
 	if len(raw) < len(form)+2 || raw[len(raw)-2] != 'Z' {
 		return false
@@ -272,7 +273,7 @@ func jsNumber(s string) (float64, bool) {
 		return 0, false
 	}
 	f, err := strconv.ParseFloat(s, 64)
-	if err != nil || formatFloat(f) != s {
+	if err != nil || FormatFloat(f) != s {
 		return 0, false
 	}
 	return f, true
@@ -395,7 +396,7 @@ func (d *dateText) number() bool {
 	case expects:
 		d.clock, d.done = append(d.clock, n), true
 		p := d.peek(j)
-		return p == 0 || jsSpace(rune(p)) || p|0x20 == 'z' || p == '+' || p == '-'
+		return p == 0 || IsSpace(rune(p)) || p|0x20 == 'z' || p == '+' || p == '-'
 	default:
 		if d.peek(d.i) == '.' {
 			d.i++

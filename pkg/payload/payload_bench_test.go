@@ -1,4 +1,4 @@
-package mapping_test
+package payload_test
 
 import (
 	"fmt"
@@ -6,21 +6,22 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // BenchmarkPayloadGet asks a payload of 30 fields for 40.
 func BenchmarkPayloadGet(b *testing.B) {
-	var fields []mapping.Field
+	var fields []payload.Field
 	var names []string
 	for n := range 40 {
 		name := fmt.Sprintf("%s_%d", []string{"event", "user_id", "device_type", "os", "context_page_url"}[n%5], n)
 		names = append(names, name)
 		fields = append(
 			fields,
-			mapping.Field{Key: name, Type: mapping.TypeString, Default: mapping.Path(fmt.Sprintf("$.p%d", n))},
+			payload.Field{Key: name, Type: payload.TypeString, Default: mapping.Path(fmt.Sprintf("$.p%d", n))},
 		)
 	}
-	p, err := mapping.CompileFields(fields, mapping.Value{})
+	p, err := payload.Compile(fields, mapping.Value{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -32,7 +33,7 @@ func BenchmarkPayloadGet(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var r mapping.Resolver
+	var r payload.Resolver
 	payload, err := p.Run(&r, v)
 	if err != nil {
 		b.Fatal(err)

@@ -1,4 +1,4 @@
-package mapping
+package payload
 
 import (
 	"bytes"
@@ -11,19 +11,15 @@ import (
 	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 )
-
-// The rules here are those of the JSON Schema validator that Segment runs
-// payloads through: it coerces scalars and wraps or unwraps arrays before it
-// checks. clean says that null and empty values are dropped first, which
-// happens everywhere but inside the objects of arrays.
 
 // dropsEmpty says that the empty text counts as absent.
 func (s *schema) dropsEmpty() bool { return s.Multiple || !s.str && s.Type != TypeDatetime }
 
 // drops reports whether the value of a member counts as absent.
 func (s *schema) drops(raw []byte, clean bool) bool {
-	switch k := kindOf(raw); {
+	switch k := jsonval.KindOf(raw); {
 	case k == event.Missing:
 		return true
 	case !clean:
@@ -41,7 +37,7 @@ func (s *schema) coerce(r *Resolver, dst, raw []byte, clean bool) []byte {
 	if !s.Multiple {
 		return s.single(r, dst, raw, clean, s.nullable)
 	}
-	switch kindOf(raw) {
+	switch jsonval.KindOf(raw) {
 	case event.Array:
 	case event.Object:
 		s.problem(r, "must be an array but it was an object")
@@ -55,7 +51,7 @@ func (s *schema) coerce(r *Resolver, dst, raw []byte, clean bool) []byte {
 	n := 0
 	event.EachElement(raw, func(val []byte) {
 		if clean {
-			k := kindOf(val)
+			k := jsonval.KindOf(val)
 			if k == event.Null || k == event.String && len(val) == 2 && !s.str && s.Type != TypeDatetime {
 				return
 			}
@@ -81,7 +77,7 @@ func (s *schema) item(r *Resolver, dst, raw []byte, n int, clean bool) []byte {
 // single appends a value of the field's type.
 func (s *schema) single(r *Resolver, dst, raw []byte, clean, null bool) []byte {
 	at := len(dst)
-	k := kindOf(raw)
+	k := jsonval.KindOf(raw)
 	var ok bool
 	several := null || s.Type == TypeDatetime // more than one type is allowed
 	switch {
@@ -90,17 +86,17 @@ func (s *schema) single(r *Resolver, dst, raw []byte, clean, null bool) []byte {
 			return s.object(r, dst, raw, clean)
 		}
 		if k == event.Number && s.Type == TypeInteger {
-			dst = appendNumber(dst, raw)
+			dst = jsonval.AppendNumber(dst, raw)
 		} else {
 			dst = append(dst, raw...)
 		}
 	default:
 		if k == event.Array && (s.Type != TypeObject || null) {
-			if only, one := onlyElement(raw); one {
+			if only, one := jsonval.OnlyElement(raw); one {
 				// The validator unwraps the array before anything else, but
 				// with several types allowed never takes the element as it
 				// is: it has to be coerced.
-				raw, k = only, kindOf(only)
+				raw, k = only, jsonval.KindOf(only)
 				if !several && s.is(k, raw) {
 					ok = true
 					dst = append(dst, raw...)
@@ -129,7 +125,7 @@ func (s *schema) scalar(dst, raw []byte, k event.Kind) (out []byte, ok bool) {
 	case !s.is(k, raw):
 		return s.convert(dst, raw, k, s.nullable)
 	case s.Type == TypeInteger:
-		return appendNumber(dst, raw), true
+		return jsonval.AppendNumber(dst, raw), true
 	}
 	return append(dst, raw...), true
 }
@@ -153,14 +149,6 @@ func (s *schema) is(k event.Kind, raw []byte) bool {
 	return k == event.String
 }
 
-func integral(raw []byte) bool {
-	if plainInteger(raw) {
-		return true
-	}
-	f, _ := strconv.ParseFloat(string(raw), 64)
-	return f == math.Trunc(f) && !math.IsInf(f, 0)
-}
-
 // convert coerces a scalar of another type.
 func (s *schema) convert(dst, raw []byte, k event.Kind, null bool) ([]byte, bool) {
 	switch s.Type {
@@ -169,7 +157,7 @@ func (s *schema) convert(dst, raw []byte, k event.Kind, null bool) ([]byte, bool
 		switch k {
 		case event.Number:
 			dst = append(dst, '"')
-			dst = appendNumber(dst, raw)
+			dst = jsonval.AppendNumber(dst, raw)
 			return append(dst, '"'), true
 		case event.Bool:
 			dst = append(dst, '"')
@@ -191,7 +179,7 @@ func (s *schema) convert(dst, raw []byte, k event.Kind, null bool) ([]byte, bool
 			return append(dst, '0'), true
 		case event.String:
 			at := len(dst)
-			if out, ok := appendNumberOf(dst, raw); ok {
+			if out, ok := jsonval.AppendSpelled(dst, raw); ok {
 				if s.Type != TypeInteger || integral(out[at:]) {
 					return out, true
 				}
@@ -212,13 +200,11 @@ func (s *schema) convert(dst, raw []byte, k event.Kind, null bool) ([]byte, bool
 			}
 		}
 	}
-	if null && (k == event.String || k == event.Number || k == event.Bool) && !truthyRaw(k, raw) {
+	if null && (k == event.String || k == event.Number || k == event.Bool) && !jsonval.Truthy(k, raw) {
 		return append(dst, "null"...), true
 	}
 	return dst, false
 }
-
-func decodedIs(raw []byte, s string) bool { return event.IsQuoted(raw, s) }
 
 // object appends an object with its properties coerced.
 func (s *schema) object(r *Resolver, dst, raw []byte, clean bool) []byte {
@@ -237,12 +223,12 @@ func (s *schema) object(r *Resolver, dst, raw []byte, clean bool) []byte {
 			s.lacks(r, f)
 		}
 	}
-	eachUnique(raw, func(key, val []byte) {
+	jsonval.EachUnique(raw, func(key, val []byte) {
 		var f *schema
 		if bytes.IndexByte(key, '\\') < 0 {
 			f = s.byKey[string(key[1:len(key)-1])]
 		} else {
-			f = s.byKey[decodeText(key)]
+			f = s.byKey[jsonval.Text(key)]
 		}
 		if f == nil && !s.AdditionalProperties || f != nil && f.drops(val, clean) {
 			return
@@ -263,56 +249,6 @@ func (s *schema) object(r *Resolver, dst, raw []byte, clean bool) []byte {
 	return append(dst, '}')
 }
 
-// eachUnique is eachMember with a repeated key's last value in its first
-// place, as JSON.parse has it.
-func eachUnique(obj []byte, f func(key, val []byte)) {
-	n := 0
-	var seen map[string]int
-	event.EachMember(obj, func(key, _ []byte) { n++ })
-	if n < 2 {
-		event.EachMember(obj, f)
-		return
-	}
-	type pair struct{ key, val []byte }
-	var buf [32]pair
-	pairs := buf[:0]
-	if n > len(buf) {
-		seen = make(map[string]int, n)
-	}
-	event.EachMember(obj, func(key, val []byte) {
-		var name []byte
-		if bytes.IndexByte(key, '\\') >= 0 {
-			name = []byte(decodeText(key))
-		} else {
-			name = key[1 : len(key)-1]
-		}
-		if seen != nil {
-			if i, ok := seen[string(name)]; ok {
-				pairs[i].val = val
-				return
-			}
-			seen[string(name)] = len(pairs)
-		} else {
-			for i := range pairs {
-				if event.IsQuoted(pairs[i].key, string(name)) {
-					pairs[i].val = val
-					return
-				}
-			}
-		}
-		pairs = append(pairs, pair{key, val})
-	})
-	for _, p := range pairs {
-		f(p.key, p.val)
-	}
-}
-
-func onlyElement(arr []byte) (only []byte, ok bool) {
-	n := 0
-	event.EachElement(arr, func(v []byte) { only = v; n++ })
-	return only, n == 1
-}
-
 // rulesOf checks choices, bounds and formats of a coerced value. r may be nil for
 // who wants to know no more than whether it passes.
 func (s *schema) rulesOf(r *Resolver, v []byte, null bool) (ok bool) {
@@ -323,10 +259,10 @@ func (s *schema) rulesOf(r *Resolver, v []byte, null bool) (ok bool) {
 			s.problem(r, what)
 		}
 	}
-	k := kindOf(v)
+	k := jsonval.KindOf(v)
 	if s.enum != nil && !(null && k == event.Null) &&
 		!slices.ContainsFunc(s.enum, func(c []byte) bool { return bytes.Equal(c, v) }) &&
-		!slices.ContainsFunc(s.enum, func(c []byte) bool { return sameJSON(c, v) }) {
+		!slices.ContainsFunc(s.enum, func(c []byte) bool { return jsonval.Same(c, v) }) {
 		list := make([]string, len(s.enum))
 		for i, c := range s.enum {
 			list[i] = string(c)
@@ -339,17 +275,17 @@ func (s *schema) rulesOf(r *Resolver, v []byte, null bool) (ok bool) {
 	switch {
 	case s.Multiple: // as in Segment, only choices reach the elements of an array
 	case s.Type == TypeDatetime && k == event.String:
-		if !dateLike(v) {
+		if !jsonval.IsDateLike(v) {
 			fail("must be a valid date-like string but it was not")
 		}
 	case !s.checked:
 	case s.Type == TypeNumber && k == event.Number:
 		f, _ := strconv.ParseFloat(string(v), 64)
 		if s.Maximum != 0 && f > s.Maximum {
-			fail("must be equal to or less than " + formatFloat(s.Maximum))
+			fail("must be equal to or less than " + jsonval.FormatFloat(s.Maximum))
 		}
 		if s.Minimum != 0 && f < s.Minimum {
-			fail("must be equal to or greater than " + formatFloat(s.Minimum))
+			fail("must be equal to or greater than " + jsonval.FormatFloat(s.Minimum))
 		}
 	case s.Type == TypeString && k == event.String:
 		if s.Minimum != 0 || s.Maximum != 0 {
@@ -361,21 +297,12 @@ func (s *schema) rulesOf(r *Resolver, v []byte, null bool) (ok bool) {
 				fail(fmt.Sprintf("must be %s or more but it was %s", chars(s.Minimum), chars(float64(n))))
 			}
 		}
-		if s.Format != "" && !formatOK(s.Format, v) {
-			fail("must be a valid " + formatLabel(s.Format) + " string but it was not")
+		if s.Format != "" && !jsonval.HasFormat(s.Format, v) {
+			fail("must be a valid " + jsonval.FormatLabel(s.Format) + " string but it was not")
 		}
 	}
 	return ok
 }
-
-func chars(n float64) string {
-	if n == 1 {
-		return "1 character"
-	}
-	return formatFloat(n) + " characters"
-}
-
-func formatFloat(f float64) string { return string(event.AppendFloatJS(nil, f)) }
 
 // lacks says that a required member is not there.
 func (s *schema) lacks(r *Resolver, f *schema) {
@@ -393,14 +320,6 @@ func (s *schema) problem(r *Resolver, what string) {
 	}
 }
 
-func capitalize(s string) string {
-	c, n := utf8.DecodeRuneInString(s)
-	if n == 0 {
-		return s
-	}
-	return string(unicode.ToUpper(c)) + s[n:]
-}
-
 // wants names the types that a field takes.
 func (s *schema) wants(null bool) string {
 	var types []string
@@ -415,7 +334,32 @@ func (s *schema) wants(null bool) string {
 	if null {
 		types = append(types, "null")
 	}
-	return article(types[0]) + " " + humanList(types)
+	return jsonval.Article(types[0]) + " " + humanList(types)
+}
+
+func integral(raw []byte) bool {
+	if jsonval.IsPlainInteger(raw) {
+		return true
+	}
+	f, _ := strconv.ParseFloat(string(raw), 64)
+	return f == math.Trunc(f) && !math.IsInf(f, 0)
+}
+
+func decodedIs(raw []byte, s string) bool { return event.IsQuoted(raw, s) }
+
+func chars(n float64) string {
+	if n == 1 {
+		return "1 character"
+	}
+	return jsonval.FormatFloat(n) + " characters"
+}
+
+func capitalize(s string) string {
+	c, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return s
+	}
+	return string(unicode.ToUpper(c)) + s[n:]
 }
 
 func humanList(list []string) string {
@@ -433,105 +377,7 @@ func humanList(list []string) string {
 func gotType(k event.Kind) string {
 	switch k {
 	case event.Null, event.Missing:
-		return kindName(k)
+		return jsonval.KindName(k)
 	}
-	return article(kindName(k)) + " " + kindName(k)
-}
-
-func article(s string) string {
-	if s != "" && strings.IndexByte("aeiou", s[0]) >= 0 {
-		return "an"
-	}
-	return "a"
-}
-
-// appendNumberOf appends the number that a JSON string spells by JavaScript's
-// rules. The empty string spells none here, a blank one zero.
-func appendNumberOf(dst, raw []byte) ([]byte, bool) {
-	if len(raw) == 2 {
-		return dst, false
-	}
-	text := raw[1 : len(raw)-1]
-	if bytes.IndexByte(text, '\\') >= 0 {
-		text = event.AppendUnquoted(nil, raw)
-	}
-	return appendJSNumber(dst, text)
-}
-
-func appendJSNumber(dst, text []byte) ([]byte, bool) {
-	text = trimJS(text)
-	if len(text) == 0 {
-		return append(dst, '0'), true
-	}
-	digits := text
-	if digits[0] == '-' || digits[0] == '+' {
-		digits = digits[1:]
-	}
-	if len(digits) > 0 && (digits[0] != '0' || len(digits) == 1) && plainInteger(digits) && digits[0] != '-' {
-		if text[0] == '-' && digits[0] != '0' {
-			dst = append(dst, '-')
-		}
-		return append(dst, digits...), true
-	}
-	if len(text) > 2 && text[0] == '0' {
-		base := 0
-		switch text[1] | 0x20 {
-		case 'x':
-			base = 16
-		case 'o':
-			base = 8
-		case 'b':
-			base = 2
-		}
-		if base != 0 {
-			f := 0.0
-			for _, c := range text[2:] {
-				d := 99
-				switch {
-				case c >= '0' && c <= '9':
-					d = int(c - '0')
-				case c|0x20 >= 'a' && c|0x20 <= 'f':
-					d = int(c|0x20-'a') + 10
-				}
-				if d >= base {
-					return dst, false
-				}
-				f = f*float64(base) + float64(d)
-			}
-			return appendFloat(dst, f), true
-		}
-	}
-	for _, c := range digits {
-		if (c < '0' || c > '9') && c != '.' && c|0x20 != 'e' && c != '+' && c != '-' {
-			if string(digits) == "Infinity" {
-				return append(dst, "null"...), true // what JSON.stringify makes of it
-			}
-			return dst, false
-		}
-	}
-	f, err := strconv.ParseFloat(string(text), 64)
-	if err != nil && !math.IsInf(f, 0) {
-		return dst, false
-	}
-	return appendFloat(dst, f), true
-}
-
-func appendFloat(dst []byte, f float64) []byte {
-	if math.IsInf(f, 0) || math.IsNaN(f) {
-		return append(dst, "null"...)
-	}
-	return event.AppendFloatJS(dst, f)
-}
-
-// trimJS trims what JavaScript's trim does.
-func trimJS(b []byte) []byte {
-	return bytes.TrimFunc(b, jsSpace)
-}
-
-func jsSpace(c rune) bool {
-	switch c {
-	case '\t', '\n', '\v', '\f', '\r', ' ', 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000, 0xfeff:
-		return true
-	}
-	return c >= 0x2000 && c <= 0x200a
+	return jsonval.Article(jsonval.KindName(k)) + " " + jsonval.KindName(k)
 }

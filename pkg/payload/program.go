@@ -1,0 +1,425 @@
+package payload
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
+	"github.com/fanfold/fanfold/pkg/mapping"
+)
+
+// Option changes how a Program treats payloads.
+type Option func(*Program)
+
+// Batch makes a Program keep the empty texts of string fields, as Segment does
+// for the events of a batch. Otherwise every empty text at the root is
+// dropped.
+func Batch() Option { return func(p *Program) { p.batch = true } }
+
+// Deep is a place below a field, or with Field -1 below the event.
+type Deep struct {
+	Field int // its place among the action's
+	Path  event.Path
+}
+
+// Deeper has a Program look for places below its fields along with its own paths, as far as
+// a field is a value of the event: see [Payload.Deep], which knows them by their places in
+// the list.
+func Deeper(list []Deep) Option {
+	return func(p *Program) { p.deeper = list }
+}
+
+// deep is a place below a field, as it is found.
+type deep struct {
+	field        int // -1: below the event
+	base         int // slot of the field's own path
+	parent, slot int // of the path, and of that to what it is a member of; from 1 on, 0: it is not found this way
+}
+
+// Program is a mapping compiled against an action's fields. It is immutable
+// and safe for concurrent use.
+type Program struct {
+	batch   bool
+	whole   mapping.Part // the mapping, when it is no plain object
+	members []member     // its members, when it is one
+	quick   []quick      // what most of these come to
+	order   []uint16     // the numbers of their fields
+	paths   *event.PathSet
+	plain   bool
+	schema  *schema
+	deeper  []Deep
+	deep    []deep
+}
+
+// quick is how a member of a plain mapping is taken into the payload when the event has
+// what the field takes as it is. Everything else goes by the member.
+type quick struct {
+	slow  bool  // always
+	time  bool  // the field is a time
+	null  bool  // null is no way to be absent
+	kinds uint8 // that the field takes as they are, a bit for each
+	field uint16
+	slot  uint16   // of the path
+	more  []uint16 // of further paths, each when nothing or null is at those before
+}
+
+// member is one line of a plain mapping.
+type member struct {
+	key      string
+	part     mapping.Part
+	slot     int           // of the path that it is, from 1 on; 0: it is none
+	template bool          // it is one, whose text the field takes as it is
+	choice   *choice       // it chooses among paths
+	shape    []shapeMember // it is an object of paths, and the field knows its members
+	each     int           // slot of the array whose elements are such objects; 0: there is none
+	only     bool          // one such object is the only element of an array
+	under    int           // slot of what all paths of the object go through, from 1 on; 0: there is none
+	s        *schema       // nil: the action has no such field
+	tested   bool          // conditions look at its value
+}
+
+// CompileFields compiles a mapping for an action's fields. A zero m is the
+// fields' defaults. Members of the mapping that are no fields are dropped when
+// it runs.
+func Compile(fields []Field, m mapping.Value, opts ...Option) (*Program, error) {
+	p := &Program{}
+	for _, o := range opts {
+		o(p)
+	}
+	if m.IsZero() {
+		m = Defaults(fields)
+	}
+	parts, whole, err := mapping.CompileParts(m)
+	if err != nil {
+		return nil, err
+	}
+	p.schema = &schema{Field: Field{Type: TypeObject, Properties: fields}}
+	if err := p.schema.init(true); err != nil {
+		return nil, err
+	}
+	if p.whole, p.plain = whole, parts != nil; p.plain {
+		err = p.compile(parts)
+	}
+	return p, err
+}
+
+// compile compiles the members of a plain mapping.
+func (p *Program) compile(parts []mapping.NamedPart) error {
+	for _, part := range parts {
+		m := member{
+			key:    part.Name,
+			part:   part.Part,
+			s:      p.schema.byKey[part.Name],
+			tested: slices.Contains(p.schema.tested, part.Name),
+		}
+		if m.s == nil && part.Silent && !m.tested {
+			continue
+		}
+		m.template = m.s != nil && m.s.asIs[event.String] && m.part.Form() == mapping.FromTemplate
+		p.members = append(p.members, m)
+	}
+	var s mapping.Scope
+	for i := range p.members {
+		s.Bind(p.members[i].part)
+	}
+	for i := range p.members {
+		if under, ok := parentOf(p.members[i].part); ok {
+			s.At(under, &p.members[i].under)
+		}
+	}
+	p.goDeeper(&s)
+	if p.paths = s.Close(); p.paths == nil {
+		return fmt.Errorf("mapping: its %d paths are more than can be followed at once", s.Len())
+	}
+	for i := range p.members {
+		m := &p.members[i]
+		_, m.slot = m.part.Path()
+		m.shape, m.each, m.only = p.shapeOf(m)
+		if slices.ContainsFunc(m.shape, func(s shapeMember) bool { return s.slot == 0 || s.f == nil || s.f.required }) {
+			m.under = 0
+		}
+		if m.s != nil && !m.tested {
+			m.choice = choiceOf(m.part)
+		}
+		p.quick = append(p.quick, m.quick())
+		if m.s != nil {
+			p.order = append(p.order, uint16(m.s.number))
+		}
+	}
+	return nil
+}
+
+// goDeeper adds the paths to what is asked for below fields that are the value at one path.
+func (p *Program) goDeeper(s *mapping.Scope) {
+	p.deep = make([]deep, len(p.deeper))
+	for i, d := range p.deeper {
+		steps, base := d.Path.Steps(), event.Path{}
+		to := &p.deep[i]
+		if to.field = d.Field; d.Field >= 0 {
+			at := slices.IndexFunc(p.members, func(m member) bool { return m.s != nil && m.s.number == d.Field })
+			if at < 0 || p.members[at].part.Form() != mapping.AtPath {
+				continue
+			}
+			base, _ = p.members[at].part.Path()
+			s.At(base, &to.base)
+		}
+		steps = append(base.Steps(), steps...)
+		s.At(event.Keys(steps[:len(steps)-1]...), &to.parent)
+		s.At(event.Keys(steps...), &to.slot)
+	}
+}
+
+// Paths are those that are looked for in every event, nil for a mapping that is no plain
+// object: who indexes events may find them at the same time.
+func (p *Program) Paths() *event.PathSet { return p.paths }
+
+// Run resolves the mapping against an event, drops what is undefined or empty,
+// coerces to the fields' types, strips what is no field and validates. The
+// error is an [*InvalidError] when the payload breaks the fields' rules. The
+// event is not changed.
+func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
+	r.Reset()
+	in, err := mapping.RootOf(in)
+	if err != nil {
+		return nil, err
+	}
+	s := &r.now
+	s.reset(len(p.schema.props))
+	if p.plain {
+		if r.Plain {
+			p.paths.Look(in, &r.Refs)
+			for i := range p.members {
+				p.slow(r, &p.members[i], in)
+			}
+		} else {
+			p.paths.Find(in, &r.Refs)
+			p.take(r, in)
+		}
+	} else {
+		v := p.whole.Resolve(&r.Resolver, in)
+		if r.Err() == nil && v.Kind != event.Object {
+			s.problems = append(s.problems, "The root value must be an object but it was "+gotType(v.Kind)+".")
+		} else if v.Kind == event.Object {
+			jsonval.EachUnique(v.Raw, func(key, val []byte) {
+				v := mapping.Result{Raw: val, Kind: jsonval.KindOf(val)}
+				if f := p.schema.byKey[jsonval.Text(key)]; f != nil {
+					p.field(r, f, &v)
+				} else {
+					p.note(r, jsonval.Text(key), &v)
+				}
+			})
+		}
+	}
+	if r.Err() != nil {
+		return nil, r.Err()
+	}
+	if len(s.problems) > 0 || len(p.schema.rules) > 0 || p.lacks(s) {
+		if problems := append(p.missing(r), s.problems...); len(problems) > 0 {
+			return nil, &InvalidError{problems}
+		}
+	}
+	if size := len(s.out); size+len(s.refs)*in.Size() > mapping.MaxOutput {
+		for f := range s.refs {
+			if ref := s.refs[f]; ref != absent && ref != made {
+				size += r.Refs.Size(ref)
+			}
+		}
+		if size > mapping.MaxOutput {
+			return nil, mapping.ErrTooLarge
+		}
+	}
+	s.payload = Payload{r: r, root: p.schema, order: p.order, deep: p.deep}
+	return &s.payload, nil
+}
+
+// quick compiles a member.
+func (m *member) quick() quick {
+	q := quick{slow: true}
+	if m.s == nil || m.tested || m.s.number > 1<<16-1 {
+		return q
+	}
+	slots, ok := chain(m.part)
+	if !ok {
+		return q
+	}
+	q.slow, q.field, q.slot, q.more = false, uint16(m.s.number), slots[0], slots[1:]
+	q.time = m.s.Type == TypeDatetime && !m.s.Multiple && !m.s.checked
+	q.null = m.s.nullable
+	for k := range m.s.asIs {
+		if m.s.asIs[k] {
+			q.kinds |= 1 << k
+		}
+	}
+	return q
+}
+
+// chain is a path, or the usual form of a choice: several paths, of which the first counts
+// that leads to something, or else the last.
+func chain(part mapping.Part) (slots []uint16, ok bool) {
+	switch part.Form() {
+	case mapping.AtPath:
+		_, slot := part.Path()
+		return []uint16{uint16(slot - 1)}, slot > 0
+	case mapping.Exists:
+		parts := part.Parts()
+		_, slot := parts[0].Path()
+		if slot == 0 || !part.Same() {
+			return nil, false
+		}
+		rest, ok := chain(parts[2])
+		return append([]uint16{uint16(slot - 1)}, rest...), ok
+	}
+	return nil, false
+}
+
+// take takes the members of a plain mapping into the payload.
+func (p *Program) take(r *Resolver, in event.Value) {
+	s, slots := &r.now, r.Refs.Slots()
+	for i := range p.quick {
+		q := &p.quick[i]
+		if q.slow {
+			p.slow(r, &p.members[i], in)
+			continue
+		}
+		ref := slots[q.slot]
+		for _, next := range q.more {
+			if ref.Kind() > event.Null {
+				break
+			}
+			ref = slots[next]
+		}
+		k := ref.Kind()
+		switch {
+		case k == event.Missing, k == event.Null && !q.null:
+		case !ref.InText():
+			p.slow(r, &p.members[i], in)
+		case k == event.String && r.Refs.Size(ref) == 2 && q.kinds>>event.String&1 != 0:
+			if p.batch {
+				s.refs[q.field] = ref
+			}
+		case q.kinds>>k&1 != 0, q.time && r.Refs.IsTimed(ref):
+			s.refs[q.field] = ref
+		default:
+			p.slow(r, &p.members[i], in)
+		}
+	}
+}
+
+// slow is take of a member that is not taken as it is.
+func (p *Program) slow(r *Resolver, m *member, in event.Value) {
+	if m.slot > 0 && r.Refs.At(m.slot-1).Kind() == event.Missing || m.choice != nil && !r.Plain && p.pick(r, m) {
+		return
+	}
+	p.member(r, m, in)
+}
+
+// pick takes the value that a member chooses into the payload, or finds that it is left
+// out. It reports false, with nothing done, when the value has to be coerced or checked.
+func (p *Program) pick(r *Resolver, m *member) bool {
+	v := m.choice.pick(r)
+	k := v.Kind()
+	switch {
+	case k == event.Missing, k == event.Null && !m.s.nullable:
+		return true
+	case k == event.String && (!p.batch || m.s.dropsEmpty()) && v.IsEmptyText():
+		return true
+	case k == event.Null, m.s.keeps(v):
+		r.take(m.s, v)
+		return true
+	}
+	return false
+}
+
+// member resolves one member of a plain mapping and takes it into the payload.
+func (p *Program) member(r *Resolver, m *member, in event.Value) {
+	switch {
+	case m.shape != nil && !r.Plain && p.object(r, m):
+		return
+	case m.template && !m.tested && !r.Plain:
+		p.template(r, m, in)
+		return
+	}
+	v := m.part.Resolve(&r.Resolver, in)
+	if v.Kind == event.Missing {
+		return
+	}
+	if m.s != nil {
+		p.field(r, m.s, &v)
+	} else {
+		p.note(r, m.key, &v)
+	}
+}
+
+// field takes one root member into the payload.
+func (p *Program) field(r *Resolver, f *schema, v *mapping.Result) {
+	s := &r.now
+	if v.Kind == event.Null && !f.nullable {
+		return
+	}
+	if v.Kind == event.String && len(v.Raw) == 2 && (!p.batch || f.dropsEmpty()) {
+		return
+	}
+	start := len(s.out)
+	p.note(r, f.Key, v)
+	switch {
+	case f.asIs[v.Kind],
+		f.Type == TypeDatetime && !f.Multiple && !f.checked && v.Kind == event.String && jsonval.IsPlainISO(v.Raw):
+		if v.Event.Exists() {
+			r.take(f, v.Event)
+			return
+		}
+		s.out = append(s.out, v.Raw...)
+	case f.Multiple && v.Kind != event.Array:
+		// Segment wraps before it validates, and only at the root.
+		s.out = append(s.out, '[')
+		r.trail = append(r.trail[:0], f.path...)
+		s.out = f.item(r, s.out, v.Raw, 0, false)
+		s.out = append(s.out, ']')
+	default:
+		r.trail = append(r.trail[:0], f.path...)
+		s.out = f.coerce(r, s.out, v.Raw, true)
+		if v.Event.Exists() && bytes.Equal(s.out[start:], v.Raw) {
+			s.out = s.out[:start]
+			r.take(f, v.Event)
+			return
+		}
+	}
+	s.make(f, start)
+}
+
+// template writes a template's text straight into the payload.
+func (p *Program) template(r *Resolver, m *member, in event.Value) {
+	s := &r.now
+	start := len(s.out)
+	var ok bool
+	if s.out, ok = m.part.Append(&r.Resolver, s.out, in); !ok || len(s.out) == start+2 && !p.batch {
+		s.out = s.out[:start]
+		return
+	}
+	s.make(m.s, start)
+}
+
+// lacks reports whether a required field is not in the payload.
+func (p *Program) lacks(s *payloadScratch) bool {
+	for _, f := range p.schema.needed {
+		if s.refs[f.number] == absent {
+			return true
+		}
+	}
+	return false
+}
+
+// Resolver is the scratch memory of running programs, see [mapping.Resolver]. The zero
+// Resolver is ready for use. It is not safe for concurrent use: one per goroutine.
+type Resolver struct {
+	mapping.Resolver
+
+	// Plain has programs run member by member, without the ways that are shorter and what
+	// was found while the event was indexed: to compare with, and to fall back to.
+	Plain bool
+
+	now   payloadScratch
+	trail []byte // the place in the payload of what is being coerced, for problems
+}
