@@ -4,9 +4,12 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/fanfold/fanfold/pkg/engine"
 )
 
 // TestDeadLetters: dead letters are shown, counted by what they have in common, and a redrive counts
@@ -97,5 +100,76 @@ func TestDeadLetters(t *testing.T) {
 	}
 	if said = run(exitOK, "runs", "dead", id, "--group", "reason"); !strings.Contains(said, "6        3         webhook") {
 		t.Errorf("by reason, later:\n%s", said)
+	}
+}
+
+// TestRedriveAgain: with several destinations, too, a redrive does what its count said, each destination
+// by reason; and from then on whoever asks what to do about the rest is sent to the redrive, not to the
+// run that has nothing more to send.
+func TestRedriveAgain(t *testing.T) {
+	t.Parallel()
+	p := newPartner(t)
+	p.answers(func(w http.ResponseWriter, _ *http.Request, ids []string) bool {
+		http.Error(w, "no", http.StatusBadRequest)
+		return true
+	})
+	conf := file(t, "fanfold.yaml", "destinations:\n  one: {type: webhook, settings: {url: '"+p.URL+"'}, batch_events: 1}\n"+
+		"  two: {type: webhook, settings: {url: '"+p.URL+"'}, batch_events: 1, filter: 'event != \"E0\"'}\n")
+	in := file(t, "in.jsonl", events(6))
+	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
+	run := func(want int, args ...string) (out, said string) {
+		t.Helper()
+		code, out, said := invoke(t, env, "", append(args, "--config", conf)...)
+		if code != want {
+			t.Fatalf("%v: exit code %d: %s%s", args, code, out, said)
+		}
+		return out, said
+	}
+	hint := func(of, want string, args ...string) {
+		t.Helper()
+		code, out, said := invoke(t, env, "", append(args, "--config", conf)...)
+		if !strings.Contains(out+said, "`fanfold redrive "+want+"` sends") || code != exitRejected && args[0] == "forward" {
+			t.Errorf("%s: %v, exit code %d, does not name %s:\n%s%s", of, args, code, want, out, said)
+		}
+	}
+	out, said := run(exitRejected, "forward", "--from", in, "-o", "json")
+	first := summaryOf(t, out).Run
+	if !strings.Contains(said, "`fanfold redrive "+first+"` sends") {
+		t.Errorf("the run does not say what to do: %s", said)
+	}
+	hint("before", first, "runs", "show", first)
+	last := first
+	for range 2 {
+		var doc planned
+		out, _ = run(exitOK, "redrive", last, "--dry-run", "-o", "json")
+		if err := json.Unmarshal([]byte(out), &doc); err != nil {
+			t.Fatal(err)
+		}
+		out, _ = run(exitRejected, "redrive", last, "-o", "json")
+		sent := summaryOf(t, out)
+		if sent.Read != doc.Read || len(sent.Destinations) != len(doc.Destinations) {
+			t.Errorf("%d letters were counted, %d read", doc.Read, sent.Read)
+		}
+		for i, d := range sent.Destinations {
+			if c := doc.Destinations[i]; !maps.Equal(counts(t, c.Skipped), d.Skipped) || c.Requests != d.Requests ||
+				c.Events != engine.Total(d.Rejected) {
+				t.Errorf("%s: counted %+v, then %+v", d.Name, c, d)
+			}
+		}
+		if before := last; sent.Run != before {
+			last = sent.Run
+			hint("the run", last, "runs", "show", first)
+			hint("the same command", last, "forward", "--from", in)
+			hint("a count", last, "redrive", before, "--dry-run")
+		}
+	}
+	p.answers(nil)
+	if run(exitOK, "redrive", last); last == first {
+		t.Error("no redrive was a run of its own")
+	}
+	for _, args := range [][]string{{"runs", "show", first}, {"runs", "show", last}} {
+		if out, said := run(exitOK, args...); strings.Contains(out+said, "`fanfold redrive ") {
+			t.Errorf("%v asks for a redrive of what is delivered:\n%s%s", args, out, said)
+		}
 	}
 }

@@ -6,7 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/engine"
 )
 
 // notArrived is one cause of not arriving, and what a newcomer is told of it.
@@ -226,5 +230,73 @@ func TestExplainRun(t *testing.T) {
 	}
 	if code, _, wrong = invoke(t, env, "", append([]string{"explain"}, args...)...); code != exitUsage {
 		t.Errorf("exit code %d: %s", code, wrong)
+	}
+}
+
+// TestExplainLate: what of an event was taken only at a later attempt says so, with what the partner said before,
+// and what was taken at once says that.
+func TestExplainLate(t *testing.T) {
+	t.Parallel()
+	p := newPartner(t)
+	var refused atomic.Int32
+	p.answers(func(w http.ResponseWriter, _ *http.Request, ids []string) bool {
+		if ids[0] == "m" && refused.Add(1) < 3 {
+			http.Error(w, "the database sleeps", http.StatusServiceUnavailable)
+			return true
+		}
+		return false
+	})
+	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
+	in := file(t, "in.jsonl", strings.Replace(orderEvent, `"m"`, `"n"`, 1)+"\n"+orderEvent+"\n")
+	args := []string{"--from", in, "--to", "webhook", "--set", "webhook.url=" + p.URL, "--opt", "webhook.batch_events=1"}
+	if code, _, wrong := invoke(t, env, "", append([]string{"forward"}, args...)...); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, wrong)
+	}
+	for id, want := range map[string]string{
+		"m": "the request with it was taken at attempt 3, at ", "n": ", and was taken the first time"} {
+		code, said, wrong := invoke(t, env, "", append([]string{"explain", "--id", id, "--run", "latest"}, args...)...)
+		if code != exitOK || !strings.Contains(said, want) || !strings.Contains(said, "it was settled by ") ||
+			id == "m" != strings.Contains(said, "before that: status 503: the database sleeps") {
+			t.Errorf("%s: exit code %d: it does not say %q:\n%s%s", id, code, want, said, wrong)
+		}
+		_, out, _ := invoke(t, env, "", append([]string{"explain", "--id", id, "--run", "latest", "-o", "json"}, args...)...)
+		var doc struct {
+			Destinations []struct {
+				Became struct{ Late []engine.Late }
+			}
+		}
+		if err := json.Unmarshal([]byte(out), &doc); err != nil {
+			t.Fatal(err)
+		}
+		if late := doc.Destinations[0].Became.Late; id == "m" != (len(late) == 1 && late[0].Attempts == 3 && late[0].From == 1) {
+			t.Errorf("%s: the document has %+v", id, late)
+		}
+	}
+}
+
+// TestExplainHistory: what an event of long ago would start is a gate, which --trigger-live opens; and an action that
+// stands in for another one says so.
+func TestExplainHistory(t *testing.T) {
+	t.Parallel()
+	now := strings.Replace(orderEvent, "2026-06-01T00:00:00Z", time.Now().UTC().Format(time.RFC3339), 1)
+	old := strings.Replace(orderEvent, "2026", "2023", 1)
+	for _, c := range []struct {
+		event string
+		flags []string
+		want  []string
+	}{
+		{old, []string{"--to", "slack"}, []string{"✗ history: event m is of 2023-06-01", "unless --trigger-live slack says that it is meant"}},
+		{old, []string{"--to", "slack", "--trigger-live", "slack"}, []string{"✓ history: event m is of 2023-06-01", "which --trigger-live says is meant"}},
+		{now, []string{"--to", "slack"}, []string{"✓ history: postToChannel posts a message", "less than a day ago"}},
+		{strings.Replace(old, "order completed", "Order Completed", 1), []string{"--to", "braze"},
+			[]string{"· fields of ecommerce: ", "✓ instead of ecommerce: the event lacks what ecommerce needs, so trackEvent takes it"}},
+	} {
+		args := append([]string{"explain", "--rehearse", "--from", file(t, "in.jsonl", c.event), "--id", "m"}, c.flags...)
+		code, said, wrong := invoke(t, map[string]string{"XDG_STATE_HOME": t.TempDir()}, "", args...)
+		for _, want := range c.want {
+			if code != exitOK || !strings.Contains(said, want) {
+				t.Errorf("%v: exit code %d, without %q:\n%s%s", c.flags, code, want, said, wrong)
+			}
+		}
 	}
 }

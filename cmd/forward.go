@@ -332,7 +332,7 @@ func (a *app) verdict(j *run.Job, res *run.Result) error {
 		return outcome(exitIncomplete)
 	}
 	if res.Left > 0 && !j.Rehearse && !res.Again {
-		a.sayf("once the cause is fixed, `fanfold redrive %s` sends the rejected events again", sum.Run)
+		a.sayf("once the cause is fixed, `fanfold redrive %s` sends the rejected events again", res.Redrive)
 	}
 	if res.Left+sum.BadRecords > 0 {
 		return outcome(exitRejected)

@@ -3,6 +3,7 @@ package cmd
 import (
 	"encoding/json"
 	"maps"
+	"math"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -134,5 +135,25 @@ func TestPlanSays(t *testing.T) {
 		if code, _, wrong := invoke(t, env, "", args...); code != exitUsage || !strings.Contains(wrong, "--price") {
 			t.Errorf("--price %s: exit code %d: %s", price, code, wrong)
 		}
+	}
+}
+
+// TestPlanOfTwoMachines: an archive that is divided by hand, with half of the quota for each machine, takes as long
+// as one machine would, as help backfill says: more machines do not raise a partner's limit.
+func TestPlanOfTwoMachines(t *testing.T) {
+	t.Parallel()
+	seconds := func(n int, more ...string) float64 {
+		args := append([]string{"plan", "-o", "json", "--from", file(t, "in.jsonl", events(n)), "--to", "webhook",
+			"--set", "webhook.url=http://127.0.0.1:9/", "--opt", "webhook.batch_events=1", "--opt", "webhook.rate=2/s"}, more...)
+		code, out, wrong := invoke(t, map[string]string{"XDG_STATE_HOME": t.TempDir()}, "", args...)
+		var doc struct{ Destinations []struct{ Seconds float64 } }
+		if err := json.Unmarshal([]byte(out), &doc); err != nil || code != exitOK {
+			t.Fatalf("exit code %d, %v: %s", code, err, wrong)
+		}
+		return doc.Destinations[0].Seconds
+	}
+	one, two := seconds(400), seconds(200, "--reserve-for-live", "50%")
+	if one < 150 || math.Abs(two/one-1) > 0.05 {
+		t.Errorf("one machine takes %.1f s, each of two %.1f s", one, two)
 	}
 }

@@ -183,6 +183,9 @@ func (a *app) showRun(ctx context.Context, id, form string) error {
 	if left == 0 && run.Rejected(s) > 0 {
 		a.sayf("run %s: every rejected event was delivered by a redrive since", id)
 	}
+	if left > 0 && s.Status == run.Complete && !s.Rehearsal {
+		a.sayf("once the cause is fixed, `fanfold redrive %s` sends the rejected events again", runs.Again(id))
+	}
 	if from := report.Origin(s); from != "" {
 		a.sayf("run %s was begun with %s", id, from)
 	}

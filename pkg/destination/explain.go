@@ -33,6 +33,10 @@ type Considered struct {
 	Subscribe string // its trigger; "": everything
 	Takes     bool
 	Trigger   filter.Term // taken apart
+	// Instead is the action whose trigger it was, where the event lacks what that one needs, so that this one
+	// takes it; Lacks says so of that one.
+	Instead string
+	Lacks   bool
 	// The rest is of a subscription that takes the event.
 	Timeless string // why the event has no time that the partner could be told; "": it has, or need not
 	Fields   []payload.Explained
@@ -56,15 +60,33 @@ func (o *sender) Explain(ev *event.Event, env *Env) Routing {
 		c := Considered{Action: a.Slug, Subscribe: s.filter.String(), Takes: s.takes(ev),
 			Trigger: s.filter.Explain(ev.Root())}
 		if c.Takes {
-			if s.dated {
-				c.Timeless = timeless(ev)
-			}
-			c.Fields, c.Problems = s.program.Explain(s.written, ev.Root())
-			c.TimeField, c.Window, c.Batch = a.TimeField, a.limits.Window, a.limits
+			o.explain(&c, s, ev)
+		}
+		if c.Takes && s.otherwise != nil {
+			var made Deliveries
+			made.begin()
+			o.fire(s, ev, ev.Root(), idOf(ev, env), env, &made)
+			made.Rest()
+			c.Lacks = lacks(made.List)
 		}
 		r.Subscriptions = append(r.Subscriptions, c)
+		if c.Lacks {
+			other := Considered{Action: o.actions[s.otherwise.action].Slug, Takes: true, Instead: a.Slug}
+			o.explain(&other, s.otherwise, ev)
+			r.Subscriptions = append(r.Subscriptions, other)
+		}
 	}
 	return r
+}
+
+// explain says what a subscription that takes an event makes of it.
+func (o *sender) explain(c *Considered, s *subscription, ev *event.Event) {
+	if s.dated {
+		c.Timeless = timeless(ev)
+	}
+	a := &o.actions[s.action]
+	c.Fields, c.Problems = s.program.Explain(s.written, ev.Root())
+	c.TimeField, c.Window, c.Batch = a.TimeField, a.limits.Window, a.limits
 }
 
 // optsOut is the member of an integrations object that keeps an event out.

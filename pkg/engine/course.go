@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"maps"
 	"math/bits"
 	"slices"
@@ -24,6 +25,9 @@ type Course struct {
 	// Latency are the requests by how long their answers took: less than 1, 2, 4, … milliseconds.
 	Latency [latencies]uint64 `json:"latency"`
 	Took    Seconds           `json:"took"` // all requests together
+	// Late are the deliveries that were taken at a later attempt than the first, in the order in which they
+	// were; neighbours become one where there are too many.
+	Late []Late `json:"late,omitempty"`
 
 	until time.Time // of the pause that was noted last
 }
@@ -41,10 +45,24 @@ type Slot struct {
 	Took      Seconds `json:"took,omitempty"`    // requests together
 	Slowest   Seconds `json:"slowest,omitempty"` // of them
 	Paused    Seconds `json:"paused,omitempty"`  // because the partner asked for it, or failed
+	// Mark is up to which event of the input, by its number, all was settled when it ended.
+	Mark uint64 `json:"mark,omitempty"`
+}
+
+// Late are deliveries of a request that was not taken the first time.
+type Late struct {
+	From       uint64    `json:"from"` // number in the input of the first event
+	To         uint64    `json:"to"`   // and of the last
+	Deliveries uint64    `json:"deliveries"`
+	Attempts   int32     `json:"attempts"` // of the delivery that took most, with those that were told to wait
+	First      time.Time `json:"first"`    // attempt
+	Taken      time.Time `json:"taken"`
+	Said       string    `json:"said,omitempty"` // of an attempt before the last
 }
 
 const (
 	mostSlots = 240
+	mostLate  = 200
 	mostDays  = 400
 	latencies = 20
 )
@@ -52,7 +70,7 @@ const (
 // Clone shares nothing with c.
 func (c *Course) Clone() *Course {
 	out := *c
-	out.Slots, out.Days = slices.Clone(c.Slots), maps.Clone(c.Days)
+	out.Slots, out.Days, out.Late = slices.Clone(c.Slots), maps.Clone(c.Days), slices.Clone(c.Late)
 	return &out
 }
 
@@ -89,6 +107,41 @@ func (s *Slot) add(o Slot) {
 	s.Requests, s.Retries, s.Failed = s.Requests+o.Requests, s.Retries+o.Retries, s.Failed+o.Failed
 	s.Delivered, s.Rejected = s.Delivered+o.Delivered, s.Rejected+o.Rejected
 	s.Took, s.Paused, s.Slowest = s.Took+o.Took, s.Paused+o.Paused, max(s.Slowest, o.Slowest)
+	s.Mark = max(s.Mark, o.Mark)
+}
+
+// passed notes up to which event all is settled.
+func (c *Course) passed(now time.Time, mark uint64) {
+	if s := c.at(now); s != nil {
+		s.Mark = max(s.Mark, mark)
+	}
+}
+
+// late notes deliveries that were taken at a later attempt than the first.
+func (c *Course) late(l Late) {
+	if c.Late = append(c.Late, l); len(c.Late) <= mostLate {
+		return
+	}
+	for k := range c.Late {
+		if k%2 == 1 {
+			c.Late[k/2].add(&c.Late[k])
+		} else {
+			c.Late[k/2] = c.Late[k]
+		}
+	}
+	c.Late = c.Late[:(len(c.Late)+1)/2]
+}
+
+func (l *Late) add(o *Late) {
+	l.From, l.To, l.Deliveries = min(l.From, o.From), max(l.To, o.To), l.Deliveries+o.Deliveries
+	l.Said = cmp.Or(l.Said, o.Said)
+	l.Attempts = max(l.Attempts, o.Attempts)
+	if o.First.Before(l.First) {
+		l.First = o.First
+	}
+	if o.Taken.After(l.Taken) {
+		l.Taken = o.Taken
+	}
 }
 
 // request notes a request that was answered, and what became of events by it.

@@ -84,3 +84,25 @@ func BenchmarkDay(b *testing.B) {
 		d.add(dayOf(ev))
 	}
 }
+
+// TestLate: however many requests are taken at a later attempt, a course keeps few stretches of them, which hold all of
+// their deliveries.
+func TestLate(t *testing.T) {
+	c := &Course{}
+	for i := range uint64(10_000) {
+		at := epoch.Add(time.Duration(i) * time.Second)
+		c.late(Late{From: i * 10, To: i*10 + 9, Deliveries: 10, Attempts: int32(2 + i%5), First: at, Taken: at.Add(time.Minute),
+			Said: "status 503"})
+	}
+	all := Late{First: c.Late[0].First}
+	for i := range c.Late {
+		all.add(&c.Late[i])
+	}
+	if len(c.Late) > mostLate || all.From != 0 || all.To != 99_999 || all.Deliveries != 100_000 || all.Attempts != 6 ||
+		!all.First.Equal(epoch) || all.Taken.Sub(epoch) != 9_999*time.Second+time.Minute {
+		t.Errorf("%d stretches: %+v", len(c.Late), all)
+	}
+	if c.Clone().Late[0] = (Late{}); c.Late[0].Deliveries == 0 {
+		t.Error("a clone shares its stretches")
+	}
+}

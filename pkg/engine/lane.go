@@ -133,6 +133,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		jitter: e.c.Rand,
 		start:  e.start,
 		stop:   func(why string) { l.haltLocked(why, nil) },
+		late:   l.course.late,
 		letter: func(w *work, r destination.Result) journal.DeadLetter {
 			d := letter(w, r)
 			l.logRejected(&d)
@@ -677,6 +678,7 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 		l.haltLocked("", l.notes.err)
 	}
 	l.pass()
+	l.course.passed(now, l.ledger.mark.Ordinal)
 }
 
 // orFailure returns the results of a request, or, when Send has returned an error or has
@@ -767,10 +769,7 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 // refused it as a whole.
 func (l *lane) act(req uint64, b *batch, results []destination.Result, crashed bool, now time.Time) error {
 	opt := l.verdicts.opt
-	broken := &l.pacer.breaker
-	l.verdicts.down = outage{is: broken.failures > 0 && now.Sub(broken.since) < opt.Outage, sure: broken.probing(),
-		since: broken.since.Sub(l.e.start)}
-	hopeless := !l.verdicts.down.is && broken.hopeless(now, opt.Attempts, opt.MaxTime)
+	hopeless := l.pacer.breaker.hopeless(now, opt.Attempts, opt.MaxTime)
 	if !crashed && l.bisector.divides(b, results, hopeless, now) {
 		if err := l.ledger.j.End(req, journal.Requeued, "", nil, nil); err != nil {
 			return err

@@ -35,9 +35,11 @@ type batch struct {
 	due    time.Time // not before
 	bisect *bisect
 	probe  bool
-	again  bool // was sent before, if only to be told to wait
-	number int  // see sequencer
-	behind int  // users that have something in an earlier batch
+	again  bool   // was sent before, if only to be told to wait
+	tries  int32  // requests that it was in before
+	said   string // why it was not taken the last time; "": it was not sent, or nothing is known
+	number int    // see sequencer
+	behind int    // users that have something in an earlier batch
 }
 
 func newQueue(plan *destination.Plan, o PackOptions, released *uint64) *queue {
@@ -121,9 +123,9 @@ func (q *queue) weigh(b *batch) {
 	}
 }
 
-// rebatch makes a batch of some of another's deliveries.
+// rebatch makes a batch of some deliveries of another one, which was sent.
 func (q *queue) rebatch(b *batch, ws []*work) *batch {
-	n := &batch{g: b.g, works: ws, bisect: b.bisect}
+	n := &batch{g: b.g, works: ws, bisect: b.bisect, tries: b.tries + 1, said: b.said}
 	q.weigh(n)
 	return n
 }

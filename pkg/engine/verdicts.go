@@ -17,10 +17,6 @@ type VerdictOptions struct {
 	// MaxErrors is how many events in a row may be rejected with the same answer of the
 	// partner, with nothing accepted, before the lane stops; 0: 1,000, less: any number.
 	MaxErrors int
-	// Outage is for how long a partner may fail everything before that counts against what is sent:
-	// until then no delivery is given up, and none of its attempts counts. 0: not at all. It is for
-	// input that is followed, which waits, where an archive is to be done some time.
-	Outage time.Duration
 }
 
 func (o VerdictOptions) withDefaults() VerdictOptions {
@@ -49,8 +45,7 @@ type verdicts struct {
 	jitter func() float64
 	start  time.Time        // of the engine
 	stop   func(why string) // ends the lane
-
-	down outage
+	late   func(Late)       // is told what was taken at a later attempt than the first
 
 	same destination.Result // what was said of the last ones that were rejected: status and reason
 	row  int                // events in a row of which it was said
@@ -192,6 +187,7 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 	var d decision
 	var again []*work
 	var due time.Time
+	late := Late{Attempts: b.tries + 1, Taken: now, Said: b.said}
 	for i, w := range b.works {
 		r := &rs[i]
 		v.tried(w, r, now)
@@ -217,6 +213,7 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 		case journal.Delivered:
 			v.ledger.sent++
 			last.Reason = ""
+			late.see(w, v.start.Add(w.first))
 			fallthrough
 		default:
 			v.accepted()
@@ -236,33 +233,44 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 	var rest *batch
 	if len(again) > 0 {
 		rest = v.queue.retry(b, again, due)
+		rest.said = saidOf(rs)
 		v.notes.retry(again, rs, due, now)
+	}
+	if b.tries > 0 && late.Deliveries > 0 {
+		v.late(late)
 	}
 	v.queue.finish(b, rest, b.works)
 	return nil
 }
 
-// outage is that a partner accepts nothing.
-type outage struct {
-	is    bool          // it does not, and not for too long
-	since time.Duration // the engine started
-	sure  bool          // so often that it is not one delivery alone that fails
+// see counts a delivery that was taken.
+func (l *Late) see(w *work, first time.Time) {
+	if l.Deliveries == 0 {
+		l.From, l.To, l.First = w.id.Ordinal, w.id.Ordinal, first
+	}
+	l.From, l.To, l.Deliveries = min(l.From, w.id.Ordinal), max(l.To, w.id.Ordinal), l.Deliveries+1
+	if first.Before(l.First) {
+		l.First = first
+	}
 }
 
-// spares says that an attempt does not count: nothing was accepted since the delivery was first tried.
-// A delivery that fails while others are accepted has no such excuse.
-func (o outage) spares(w *work) bool {
-	return o.is && (o.sure || w.first == 0 || w.first >= o.since)
+// saidOf is why the first delivery of a request that is sent again was not taken.
+func saidOf(rs []destination.Result) string {
+	for i := range rs {
+		if r := &rs[i]; r.Outcome == destination.Retry {
+			if r.Status != 0 {
+				return destination.Cut(strings.TrimSuffix(fmt.Sprintf("status %d: %s", r.Status, r.Detail), ": "), 200)
+			}
+			return destination.Cut(r.Detail, 200)
+		}
+	}
+	return ""
 }
 
 // tried counts an attempt.
 func (v *verdicts) tried(w *work, r *destination.Result, now time.Time) {
-	spared := v.down.spares(w)
-	if w.attempts == 0 || spared {
+	if w.attempts == 0 {
 		w.first = now.Sub(v.start)
-	}
-	if spared {
-		return
 	}
 	if !(r.Outcome == destination.Retry && (r.Reason == destination.RateLimited || r.Reason == destination.Unauthorized)) {
 		w.attempts++ // being told to wait is no attempt
@@ -271,7 +279,7 @@ func (v *verdicts) tried(w *work, r *destination.Result, now time.Time) {
 
 // spent says that the budget of a delivery is used up.
 func (v *verdicts) spent(w *work, attempts int, now time.Time) bool {
-	return !v.down.spares(w) && (attempts >= v.opt.Attempts || now.Sub(v.start)-w.first >= v.opt.MaxTime)
+	return attempts >= v.opt.Attempts || now.Sub(v.start)-w.first >= v.opt.MaxTime
 }
 
 // judge says what becomes of one delivery after an answer: Requeued when it is sent

@@ -18,6 +18,7 @@ func testVerdicts(t *testing.T) (v *verdicts, letters *[]destination.Result) {
 		opt: Options{}.withDefaults(), ledger: g, memory: &memory{budget: 1 << 20, policy: defaultCompaction()},
 		notes: &notes{},
 		queue: newQueue(plan, PackOptions{}, &g.live.Released), jitter: func() float64 { return 0.5 }, start: epoch,
+		late: func(Late) {},
 		letter: func(w *work, r destination.Result) journal.DeadLetter {
 			*letters = append(*letters, r)
 			return journal.DeadLetter{Raw: w.ev.raw, Valid: true, Reason: string(r.Reason), Ordinal: w.id.Ordinal}

@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/transport"
@@ -221,6 +223,9 @@ func became(b *strings.Builder, o *run.Became) {
 		return
 	}
 	fmt.Fprintf(b, "    => in run %s: %s: %s\n", o.Run, o.Outcome, o.Says)
+	for _, l := range o.Late {
+		late(b, &l)
+	}
 	for _, l := range o.Letters {
 		fmt.Fprintf(b, "       %s: %s", l.Action, l.Reason)
 		if l.Status != 0 {
@@ -237,6 +242,20 @@ func became(b *strings.Builder, o *run.Became) {
 			fmt.Fprintf(b, "       once the cause is fixed: fanfold redrive %s --to %s --reason %s\n", o.Run, l.Destination, l.Reason)
 		}
 	}
+}
+
+// late tells of a request that was not taken the first time.
+func late(b *strings.Builder, l *engine.Late) {
+	which := "the request with it was"
+	if l.To-l.From+1 > l.Deliveries {
+		which = fmt.Sprintf("it may be among %d deliveries that were", l.Deliveries)
+	}
+	fmt.Fprintf(b, "       %s taken at attempt %d, at %s, and first made at %s", which, l.Attempts,
+		l.Taken.UTC().Format(time.DateTime), l.First.UTC().Format(time.DateTime))
+	if l.Said != "" {
+		fmt.Fprintf(b, "; before that: %s", destination.Cut(l.Said, mostOfDetail))
+	}
+	b.WriteString("\n")
 }
 
 type explainedGate struct {
@@ -273,6 +292,8 @@ type explainedBecame struct {
 	Run     string            `json:"run"`
 	Outcome string            `json:"outcome"`
 	Says    string            `json:"says"`
+	Settled time.Time         `json:"settled_by,omitzero"`
+	Late    []engine.Late     `json:"late,omitempty"`
 	Letters []explainedLetter `json:"dead_letters,omitempty"`
 }
 
@@ -355,7 +376,7 @@ func becameJSON(b *run.Became) *explainedBecame {
 	if b == nil {
 		return nil
 	}
-	out := &explainedBecame{Run: b.Run, Outcome: b.Outcome, Says: b.Says}
+	out := &explainedBecame{Run: b.Run, Outcome: b.Outcome, Says: b.Says, Settled: b.Settled, Late: b.Late}
 	for _, l := range b.Letters {
 		out.Letters = append(out.Letters,
 			explainedLetter{l.Action, l.Reason, l.Status, l.Attempts, l.First, l.Last, l.Detail, l.RedrivenBy})

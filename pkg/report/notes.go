@@ -43,7 +43,7 @@ func Notice(n run.Notice) string {
 	case run.RedrivenAgain:
 		again := ""
 		if n.Left > 0 {
-			again = fmt.Sprintf("; `fanfold redrive %s` sends those that were refused then", n.Run)
+			again = fmt.Sprintf("; `fanfold redrive %s` sends those that were refused then", n.Redrive)
 		}
 		return fmt.Sprintf("run %s: these dead letters were sent again already, %s%s", n.Run, n.Finished, again)
 	}
@@ -69,7 +69,7 @@ func nothingNew(n run.NothingNew) string {
 			"--fresh sends it again", n.Run, n.Finished, n.Rejected)
 	}
 	return fmt.Sprintf("run %s: everything was settled already, %s, and nothing is new; %d were rejected: "+
-		"`fanfold redrive %s` sends those again, --fresh everything", n.Run, n.Finished, n.Left, n.Run)
+		"`fanfold redrive %s` sends those again, --fresh everything", n.Run, n.Finished, n.Left, n.Redrive)
 }
 
 // Notes are sentences about a run's end that the summary does not show by itself:

@@ -47,7 +47,7 @@ type shownRequest struct {
 
 // Print prints one line of a preview.
 func (p *Preview) Print(s run.Shown) error {
-	if s.Live != "" && !p.live[s.Destination] {
+	if s.Live != "" && !s.Asked && !p.live[s.Destination] {
 		if p.live == nil {
 			p.live = map[string]bool{}
 		}

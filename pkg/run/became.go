@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
@@ -20,6 +21,10 @@ type Became struct {
 	Outcome string // delivered, not sent, skipped, rejected, pending, in doubt, unknown
 	Says    string
 	Letters []Letter // of its deliveries that were rejected
+	// Settled is by when it was settled, as far as that is kept; zero: it is not known. Late are requests that
+	// were taken at a later attempt, and that this may have been in.
+	Settled time.Time
+	Late    []engine.Late
 }
 
 // Letter is a dead letter, as far as it says what happened.
@@ -70,6 +75,7 @@ func (w *World) became(ctx context.Context, j *Job, dir string, src source.Sourc
 	if of != nil {
 		defer func() { _ = of.Close() }() // nothing was written
 	}
+	history := readHistory(dir)
 	doubts, err := w.doubts(j, dir, s)
 	if err != nil {
 		return err
@@ -87,7 +93,7 @@ func (w *World) became(ctx context.Context, j *Job, dir string, src source.Sourc
 			}
 			b := &Became{Run: s.Run, Letters: letters[x]}
 			x.Destinations[k].Became = b
-			b.tell(s, d, of, src, x)
+			b.tell(s, d, of, src, x, history)
 			if len(b.Letters) == 0 && (b.Outcome == "delivered" || b.Outcome == "pending") {
 				b.doubt(x.Destinations[k], doubts[d.Name])
 			}
@@ -181,7 +187,9 @@ func lettersFor(ctx context.Context, dir, name string, list []*Explanation) (map
 }
 
 // tell says what became of an event that may have dead letters.
-func (b *Became) tell(s *engine.Summary, d *engine.LaneSummary, of *journal.Run, src source.Source, x *Explanation) {
+func (b *Became) tell(s *engine.Summary, d *engine.LaneSummary, of *journal.Run, src source.Source, x *Explanation,
+	h *History,
+) {
 	if len(b.Letters) > 0 {
 		b.Outcome, b.Says = "rejected", fmt.Sprintf("%d of its deliveries became dead letters", len(b.Letters))
 		redriven := !slices.ContainsFunc(b.Letters, func(l Letter) bool { return l.RedrivenBy == "" })
@@ -205,15 +213,55 @@ func (b *Became) tell(s *engine.Summary, d *engine.LaneSummary, of *journal.Run,
 		b.Outcome = "delivered"
 		b.Says = fmt.Sprintf("the run has settled everything up to here, and this is none of its %d dead letters for %s "+
 			"(%d requests, %d of them retries)", d.Letters, d.Name, d.Requests, d.Retries)
+		if sameBefore(of.Manifest(), src.Manifest(), at) && at == x.end {
+			b.course(h.Courses[d.Name], x.ordinal, h.whole())
+		}
 	case state.UnderWay():
 		b.above(state, x, at)
 	default:
 		b.Outcome, b.Says = "pending", "the run has not come to it yet at this destination"
+		if d.Stopped != "" {
+			b.Says += ", which has stopped: " + d.Stopped
+		}
 	}
 	if s.Status == Complete && b.Outcome == "pending" {
 		b.Outcome, b.Says = "unknown",
 			"the run was complete before this record was in the input, or its limit ended before it"
 	}
+}
+
+// course tells when an event was settled, and at which attempt, as far as the course of the run knows. whole:
+// it knows all.
+func (b *Became) course(c *engine.Course, ordinal uint64, whole bool) {
+	if c == nil {
+		return
+	}
+	width := time.Duration(float64(c.Width) * float64(time.Second))
+	if i := slices.IndexFunc(c.Slots, func(s engine.Slot) bool { return s.Mark > ordinal }); i >= 0 {
+		b.Settled = c.Start.Add(time.Duration(i+1) * width)
+		b.Says += "; it was settled by " + b.Settled.UTC().Format(time.DateTime)
+	}
+	for i := range c.Late {
+		l := &c.Late[i]
+		if ordinal < l.From || ordinal > l.To {
+			continue
+		}
+		b.Late = append(b.Late, *l)
+	}
+	if len(b.Late) == 0 && whole && !b.Settled.IsZero() {
+		b.Says += ", and was taken the first time"
+	}
+}
+
+// sameBefore says that what lies before a position in the manifest of a run is what lies there today, so
+// that events have the same numbers.
+func sameBefore(objects []source.Object, today *source.Manifest, at source.Position) bool {
+	for i := range int(at.Object) {
+		if i >= len(objects) || i >= today.Len() || objects[i].Fingerprint != today.At(i).Fingerprint {
+			return false
+		}
+	}
+	return true
 }
 
 // above tells of an event behind the mark, where deliveries are known one by one.

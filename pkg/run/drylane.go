@@ -27,6 +27,7 @@ type dryLane struct {
 	routed func(r *selection.Record, list []destination.Delivery, filtered bool)
 	packed func(b *engine.Packed[*parcel]) error
 	err    error   // of one of these
+	shown  bool    // what history starts is told with each request
 	alone  *parcel // all of a plan that no other step waits for: of those nothing is asked
 }
 
@@ -37,7 +38,7 @@ type parcel struct {
 	user   uint64
 	record uint64
 	held   int
-	live   string  // what it would start, unasked
+	live   string  // what it would start, though it is of long ago; "": nothing, or nobody is shown it
 	next   *parcel // the next step of the same event, which waits for this one
 }
 
@@ -95,7 +96,7 @@ func (p *dryLane) take(r *selection.Record, place string, made []destination.Del
 		}
 		it := &parcel{d: d, event: eventName(r, place), user: engine.UserKey(r.Event), record: r.Ordinal,
 			held: len(d.Item) + len(r.Raw)}
-		if d.Live && !p.env.TriggerLive {
+		if d.Live && p.shown {
 			it.live = destination.Unasked(&p.plan.Actions[d.Action], r.Event, place)
 		}
 		if d.Wait && k > 0 && last != nil {

@@ -390,11 +390,29 @@ func (e *explainer) lane(p *dryLane, r *selection.Record) (*ExplainedLane, error
 		return nil, err
 	}
 	l.Shown = e.shown
-	if i := slices.IndexFunc(l.Shown, func(s Shown) bool { return s.Live != "" }); i >= 0 {
-		l.Gates = append(l.Gates, Gate{Name: "history",
-			Says: l.Shown[i].Live + ": a run stops before that, unless --trigger-live " + d.Name + " says that it is meant"})
-	}
+	l.history(p.plan, d.Options.TriggerLive)
 	return l, nil
+}
+
+// history is the gate of what may reach people, or delete something, at the partner.
+func (l *ExplainedLane) history(plan *destination.Plan, asked bool) {
+	g := Gate{Name: "history", Passed: true}
+	for _, s := range l.Shown {
+		i := slices.IndexFunc(plan.Actions, func(a destination.ActionPlan) bool { return a.Slug == s.Action })
+		switch {
+		case s.Settled != nil || i < 0 || plan.Actions[i].Live.Does == "":
+		case s.Live == "" && g.Says == "":
+			g.Says = fmt.Sprintf("%s %s; it happened less than a day ago, so that is as ever", s.Action, plan.Actions[i].Live.Does)
+		case s.Live != "" && asked:
+			g.Says = s.Live + ", which --trigger-live says is meant"
+		case s.Live != "":
+			g.Passed, g.Says = false, s.Live+": a run stops before that, and all behind it waits, unless --trigger-live "+
+				l.Name+" says that it is meant"
+		}
+	}
+	if g.Says != "" {
+		l.Gates = append(l.Gates, g)
+	}
 }
 
 // admitted are the gates of Route.
@@ -454,7 +472,11 @@ func (e *explainer) routing(l *ExplainedLane, d *config.Opened, ev *event.Event,
 		if !c.Takes {
 			g.Says = "it does not fire"
 		}
-		if c.Subscribe == "" {
+		switch {
+		case c.Instead != "":
+			g = Gate{Name: "instead of " + c.Instead, Passed: true,
+				Says: fmt.Sprintf("the event lacks what %s needs, so %s takes it", c.Instead, c.Action)}
+		case c.Subscribe == "":
 			g.Says, g.Terms = "it fires for every event", nil
 		}
 		if add(g); c.Takes {
@@ -486,6 +508,7 @@ func fieldsOf(c *destination.Considered) Gate {
 	if c.Timeless != "" {
 		wrong = append([]string{c.Timeless}, wrong...)
 	}
+	g.Considered = c.Lacks // another action takes the event
 	if len(wrong) > 0 {
 		g.Passed, g.Says = false, strings.Join(wrong, " ")
 	}

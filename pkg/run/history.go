@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/engine"
@@ -68,6 +69,11 @@ func (r *Run) openHistory() {
 		Status: Running})
 }
 
+// whole says that no process was killed: of one that was, the last seconds are missing.
+func (h *History) whole() bool {
+	return h.Left == 0 && !slices.ContainsFunc(h.Processes, func(p Process) bool { return p.Status == Killed })
+}
+
 // killed gives a process that has come to no end what it has written down last.
 func (p *Process) killed(dir string) {
 	if p.Status != Running {
@@ -98,6 +104,9 @@ func (r *Run) noteHistory(s *engine.Summary) error {
 	p.End, p.Status = r.w.Now(), s.Status
 	p.count(s)
 	for name, c := range r.engine.Courses() {
+		for i := range c.Late { // a partner may say anything
+			c.Late[i].Said = r.w.Redact(c.Late[i].Said)
+		}
 		r.history.Courses[name] = c
 	}
 	data, err := json.Marshal(r.history)

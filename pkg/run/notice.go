@@ -23,6 +23,7 @@ type NothingNew struct {
 	Finished string // when, for people
 	Rejected uint64 // events that were rejected then
 	Left     uint64 // of which no redrive has delivered so many
+	Redrive  string // the run whose redrive sends those
 }
 
 // RedrivenAgain says that these dead letters were sent before, by the same redrive.
@@ -30,6 +31,7 @@ type RedrivenAgain struct {
 	Run      string
 	Finished string
 	Left     uint64 // of which so many were refused again
+	Redrive  string // the run whose redrive sends those
 }
 
 // NewPresets says that the presets of a destination have changed since the run was

@@ -39,6 +39,8 @@ type Plan struct {
 type Earlier struct {
 	Run    string
 	Status string // as in the summary; "": it has not come to one
+	// Redrive is, of a redrive, the run whose redrive sends what was refused then.
+	Redrive string
 	// Differences are what of the configuration is not as it was: forward wants to be told
 	// whether to go on.
 	Differences []Difference

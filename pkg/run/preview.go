@@ -29,9 +29,10 @@ type Shown struct {
 	Item    []byte              // of a local destination
 	Settled *destination.Result // why the delivery of Events[0] is not sent
 	Bad     *source.RecordError // why a record goes nowhere
-	// Live is what one of the events, of long ago, would start at the partner unasked: a run stops
-	// before it. "": nothing.
-	Live string
+	// Live is what one of the events, of long ago, would start at the partner; "": nothing. A run stops before it,
+	// unless it is Asked for.
+	Live  string
+	Asked bool
 }
 
 // Preview calls show with every request that a run of the job would make, and with
@@ -153,6 +154,7 @@ func (w *World) shows(ctx context.Context, p *dryLane, show func(Shown) error) {
 		return show(Shown{Destination: p.d.Name, Action: p.action(d), Events: []string{eventName(r, place)},
 			Settled: d.Settled})
 	}
+	p.shown = true
 	p.packed = func(b *engine.Packed[*parcel]) error { return p.show(ctx, b, net, rt, show) }
 }
 
@@ -166,7 +168,7 @@ func (p *dryLane) show(
 		batch.Deliveries = append(batch.Deliveries, it.d)
 		s.Events = append(s.Events, it.event)
 		if s.Live == "" {
-			s.Live = it.live
+			s.Live, s.Asked = it.live, p.env.TriggerLive
 		}
 	}
 	if p.plan.Local {

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/config"
-	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/filter"
@@ -286,7 +285,12 @@ func (l *Letters) Plan(ctx context.Context, j *Job, steps *transform.Pipeline) (
 			return nil, failed
 		}
 		if s, none := ReadSummary(dir); found && none == nil && s.Status == Complete {
-			return &Plan{Sample: 1, Run: s.Run, Earlier: &Earlier{Run: s.Run, Status: s.Status}}, nil
+			again := &Earlier{Run: s.Run, Status: s.Status}
+			left, err := NoteRedriven(ctx, dir, s)
+			if left > 0 {
+				again.Redrive = l.runs.Again(s.Run)
+			}
+			return &Plan{Sample: 1, Run: s.Run, Earlier: again}, err
 		}
 	}
 	if !j.Rehearse {
@@ -307,14 +311,7 @@ func (l *Letters) Plan(ctx context.Context, j *Job, steps *transform.Pipeline) (
 		re.wrap(d, &lane)
 		own := *d
 		own.Sender, own.Consent = lane.Sender, nil // a letter is no event
-		dry := p.lane(l.w, j, &own, src)
-		count := dry.routed
-		dry.routed = func(r *selection.Record, list []destination.Delivery, filtered bool) {
-			if len(list) != 1 || list[0].Settled == nil || list[0].Settled.Detail != anothers {
-				count(r, list, filtered)
-			}
-		}
-		lanes = append(lanes, dry)
+		lanes = append(lanes, p.lane(l.w, j, &own, src))
 	}
 	var whole selection.Selection
 	for r, err := range whole.Records(ctx, src, journal.Mark{}) {
@@ -377,7 +374,7 @@ func (r *Run) openLetters(ctx context.Context) error {
 		return nil
 	}
 	left, err := NoteRedriven(ctx, r.dir, r.before)
-	r.notice(RedrivenAgain{Run: r.journal.Name(), Finished: finishedAt(r.dir), Left: left})
+	r.notice(RedrivenAgain{Run: r.journal.Name(), Finished: finishedAt(r.dir), Left: left, Redrive: r.again()})
 	return err
 }
 

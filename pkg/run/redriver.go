@@ -131,18 +131,15 @@ func (r *redriver) Route(ev *event.Event, env *destination.Env, out *destination
 	}
 }
 
-// anothers is said of a letter that a lane has nothing to do with.
-const anothers = "another destination's"
-
 // passedOver says why a letter is not sent; "": it is.
 func (r *redriver) passedOver(letter event.Value) (reason destination.Reason, why string) {
 	switch last, ok := event.ParseTime(letter.Get("last")); {
 	case !letter.Get("destination").IsText(r.name):
-		return destination.NotSelected, anothers
+		return destination.NotSelected, "it is a dead letter of another destination"
 	case len(r.reasons) > 0 && !slices.Contains(r.reasons, letter.Get("reason").Text()):
-		return destination.NotSelected, "another reason"
+		return destination.NotSelected, "--reason names another reason"
 	case !r.since.IsZero() && (!ok || last.Before(r.since)):
-		return destination.NotSelected, "before --since"
+		return destination.NotSelected, "its last attempt was before --since"
 	case r.done[nameOf(letter)]:
 		return destination.Redriven, "an earlier redrive has delivered it"
 	}

@@ -121,8 +121,10 @@ type Run struct {
 // Result is what became of a run.
 type Result struct {
 	Summary *engine.Summary
-	// Left is how many rejected events no redrive has delivered yet.
-	Left uint64
+	// Left is how many rejected events no redrive has delivered yet, and Redrive the run whose redrive
+	// sends those.
+	Left    uint64
+	Redrive string
 	// Again says that the run was complete before: at most what was new was sent.
 	Again bool
 	// Rests says of input that is followed that all of it that was read is settled.
@@ -374,6 +376,9 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 	}
 	var e error
 	res.Left, e = NoteRedriven(ctx, r.dir, sum)
+	if res.Left > 0 {
+		res.Redrive = r.again()
+	}
 	err = errors.Join(err, e, r.Close())
 	for i, d := range sum.Destinations {
 		if r.lanes[i].Options.Hold && d.InDoubt > 0 && d.Pending > 0 {
