@@ -13,7 +13,7 @@ import (
 type Settings struct {
 	ClientID     string `setting:"client_id,required" doc:"Client ID of the app." example:"77abcdefghijkl"`
 	ClientSecret string `setting:"client_secret,required,secret,transport" doc:"Its secret." example:"WPL0abcdefgh"`
-	RefreshToken string `setting:"refresh_token,required,secret,transport" doc:"Refresh token. When LinkedIn gives another one with an access token, that is used to the end of the run and not kept: exchange this one before it ends, a year after it was given." example:"AQV0abcdefgh"`
+	RefreshToken string `setting:"refresh_token,required,secret,transport" doc:"Refresh token. It ends a year after the app was authorized. When LinkedIn gives another one, that is kept, sealed, in the state folder and used from then on." example:"AQV0abcdefgh"`
 	ConversionID string `setting:"conversion_id" doc:"ID of the conversion rule." example:"104012"`
 	Version      string `setting:"version,transport" doc:"Version of the API, as year and month." default:"202606"`
 }

@@ -107,7 +107,31 @@ func (r *Run) transport(d *config.Opened) (http.RoundTripper, error) {
 		conns = mostConnections
 	}
 	o.Network = transport.Dial(conns, nil)
+	if err := r.keepTokens(d.Name, &o); err != nil {
+		return nil, err
+	}
 	return transport.New(o), nil
+}
+
+// keepTokens keeps refresh tokens that a partner exchanges, beside the runs: what comes after a token is the same for
+// all of them.
+func (r *Run) keepTokens(name string, o *transport.Options) (err error) {
+	grant := o.Auth.Grant()
+	if grant == nil {
+		return nil
+	}
+	o.Kept, err = transport.NewKept(filepath.Join(filepath.Dir(filepath.Dir(r.dir)), "tokens"), grant)
+	o.Saying = func(err error) {
+		if err != nil {
+			r.w.Log.Error(name + ": " + err.Error() + ": what the partner gave may be lost, and the configured " +
+				"refresh_token be worth nothing: authorize the app again if it is refused")
+			return
+		}
+		r.w.Log.Warn(name + ": the partner has given another refresh token in place of the configured one. It is kept, " +
+			"sealed, in the state folder, and used from now on with this configuration there; elsewhere the app " +
+			"may have to be authorized again")
+	}
+	return err
 }
 
 // rehearseLocal makes a destination that is no partner harmless: files go to a

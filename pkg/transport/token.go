@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,11 +34,14 @@ type tokens struct {
 	grant   *destination.Grant
 	now     func() time.Time // nil: a token is used until it is refused
 	learned func(secrets ...string)
+	kept    *Kept
+	said    func(error) // what became of a refresh token that was to be kept; nil: it is
 
 	mu      sync.Mutex
 	token   string
 	ends    time.Time // zero: not known
 	refresh string    // the refresh token that the partner gave last; "": that of the grant
+	ahead   bool      // it could not be kept
 }
 
 // refusal is the answer of a partner that gives no token.
@@ -60,9 +64,34 @@ func (t *tokens) get(ctx context.Context, refused string) (string, error) {
 	return t.token, nil
 }
 
-// ask gets a token. It needs t.mu.
+// ask gets a token, for the refresh token that the partner gave last. Another process may have been given a later one
+// meanwhile, and where neither is taken the configured one may have been renewed. It needs t.mu.
 func (t *tokens) ask(ctx context.Context) error {
-	form := t.grant.Form(t.refresh)
+	kept, err := t.kept.Token()
+	if err != nil && t.said != nil {
+		t.said(err)
+	}
+	if kept != "" && t.learned != nil {
+		t.learned(kept)
+	}
+	order := []string{kept, t.refresh, ""}
+	if kept == "" || t.ahead {
+		order[0], order[1] = t.refresh, kept
+	}
+	order = slices.DeleteFunc(order[:2], func(token string) bool { return token == "" })
+	for _, refresh := range append(slices.Compact(order), "") {
+		err = t.askFor(ctx, refresh)
+		var no *refusal
+		if !errors.As(err, &no) {
+			return err
+		}
+	}
+	return err
+}
+
+// askFor gets a token for a refresh token; "": the configured one.
+func (t *tokens) askFor(ctx context.Context, refresh string) error {
+	form := t.grant.Form(refresh)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.grant.URL, strings.NewReader(form))
 	if err != nil {
 		return errors.New("the address that tokens come from is none")
@@ -99,8 +128,15 @@ func (t *tokens) ask(ctx context.Context) error {
 		t.learned(answer.Token, answer.Refresh)
 	}
 	t.token, t.ends = answer.Token, time.Time{}
-	if answer.Refresh != "" {
+	t.refresh = refresh
+	if answer.Refresh != "" && t.grant.Form(answer.Refresh) != form {
 		t.refresh = answer.Refresh
+		if t.kept != nil {
+			err := t.kept.Keep(answer.Refresh)
+			if t.ahead = err != nil; t.said != nil {
+				t.said(err)
+			}
+		}
 	}
 	seconds, err := strconv.ParseFloat(strings.Trim(string(answer.Ends), `"`), 64)
 	if err == nil && seconds > 0 && seconds < 1e9 && t.now != nil {

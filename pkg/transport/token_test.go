@@ -5,6 +5,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +26,8 @@ type issuer struct {
 	answers map[string]string // instead of a token: status and body
 	revoked bool              // no token is taken
 	life    int               // seconds
+	once    bool              // a refresh token is taken once
+	current string            // which one
 }
 
 func (p *issuer) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -48,6 +53,13 @@ func (p *issuer) RoundTrip(req *http.Request) (*http.Response, error) {
 			fmt.Sscan(a, &status)
 			_, text, _ = strings.Cut(a, " ")
 			break
+		}
+		if p.once {
+			if form.Get("refresh_token") != p.current {
+				status, text = 400, `{"error":"invalid_grant"}`
+				break
+			}
+			p.current = fmt.Sprintf("r%d", p.n+1)
 		}
 		p.n++
 		text = fmt.Sprintf(`{"access_token":"t%d","token_type":"Bearer","expires_in":"%d","refresh_token":"r%d"}`, p.n,
@@ -168,6 +180,64 @@ func TestTokenAfter401(t *testing.T) {
 	}
 	if len(p.asked) != 3 {
 		t.Errorf("%d tokens were asked for, once after a 401 is enough", len(p.asked))
+	}
+}
+
+// TestRotation: a partner that takes every refresh token once locks nobody out: not the next process, not one that
+// works at the same time, and not the user who configures a new one. Nothing of it is readable in the folder.
+func TestRotation(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "tokens")
+	p := &issuer{once: true, current: "r0"}
+	var said []error
+	process := func(configured string) http.RoundTripper {
+		auth := destination.RefreshToken("https://id.example/token", "client", "hush", configured)
+		kept, err := transport.NewKept(folder, auth.Grant())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return transport.New(transport.Options{Network: p, Auth: auth, Kept: kept,
+			Saying: func(err error) { said = append(said, err) }})
+	}
+	sends := func(rt http.RoundTripper, want int) {
+		t.Helper()
+		if status, text, err := post(t, rt, "x"); status != want || err != nil {
+			t.Fatalf("status %d %s, %v", status, text, err)
+		}
+	}
+	first := process("r0")
+	sends(first, 200)
+	second := process("r0")
+	sends(second, 200) // its token takes the place of the first one's
+	sends(first, 200)
+	sends(second, 200)
+	sends(process("r0"), 200)
+	files, err := os.ReadDir(folder)
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	data, err := os.ReadFile(filepath.Join(folder, files[0].Name()))
+	if err != nil || strings.Contains(string(data), p.current) {
+		t.Errorf("%q, %v", data, err)
+	}
+	if info, err := files[0].Info(); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	p.current = "new" // the app was authorized again
+	sends(process("r0"), 401)
+	sends(process("new"), 200)
+	sends(process("new"), 200)
+	for _, err := range said {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(folder, files[0].Name()), []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.current, said = "r0", nil
+	sends(process("r0"), 200)
+	if len(said) != 2 || said[0] == nil || !strings.Contains(said[0].Error(), "is damaged") || said[1] != nil {
+		t.Errorf("said %v", said)
 	}
 }
 

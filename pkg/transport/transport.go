@@ -45,6 +45,10 @@ type Options struct {
 	// Secret is told the tokens that were given, so that nobody prints them. It is called by
 	// many goroutines.
 	Secret func(values ...string)
+	// Kept keeps the refresh tokens that a partner gives in place of that of Auth. Saying is told each time one was
+	// kept (nil), or why it could not be, by many goroutines. Without both nothing is kept.
+	Kept   *Kept
+	Saying func(error)
 	// Hook wraps the chain above the credentials: a recorder.
 	Hook func(http.RoundTripper) http.RoundTripper
 }
@@ -64,7 +68,7 @@ func New(o Options) http.RoundTripper {
 	}
 	id := &identity{next: rt, auth: o.Auth, agent: o.UserAgent}
 	if g := o.Auth.Grant(); g != nil {
-		id.tokens = &tokens{next: rt, grant: g, now: o.Now, learned: o.Secret}
+		id.tokens = &tokens{next: rt, grant: g, now: o.Now, learned: o.Secret, kept: o.Kept, said: o.Saying}
 	}
 	rt = id
 	if o.Hook != nil {
