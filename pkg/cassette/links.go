@@ -2,6 +2,7 @@ package cassette
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -20,8 +21,10 @@ import (
 // so that what is recorded does not know where we listened. It is safe for
 // concurrent use.
 type Links struct {
-	mu     sync.RWMutex
+	mu     sync.Mutex
 	list   []link
+	last   turns // those that were asked for last
+	spare  spare
 	turned atomic.Int64
 	left   atomic.Int64
 }
@@ -33,6 +36,17 @@ func (l *Links) Add(u Upstream, local string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.list = append(l.list, link{u.address(""), strings.TrimSuffix(local, "/")})
+	l.last = turns{}
+}
+
+// memory is what is kept for the next answers.
+func (l *Links) memory() spare {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.spare == nil {
+		l.spare = make(spare, maxSpare)
+	}
+	return l.spare
 }
 
 // Turned returns how many links in answers were made to lead here.
@@ -42,33 +56,67 @@ func (l *Links) Turned() int64 { return l.turned.Load() }
 // they carry a digest of their bytes.
 func (l *Links) Left() int64 { return l.left.Load() }
 
+// turns are what is to be replaced in answers, and in requests, of one upstream.
+type turns struct {
+	own               link
+	answers, requests swaps
+}
+
+// swaps are what is to be replaced, by the part of an address that is searched for: its
+// host, which all spellings of an address share, so that they cost one search.
+type swaps []marked
+
+type marked struct {
+	mark []byte
+	rare int    // which of its bytes texts have most seldom
+	list []swap // of two that begin at the same place the first is the longer
+}
+
 // swap is an address in one of the ways in which it may be written, and what
 // takes its place.
 type swap struct {
 	from, to []byte
-	// mark is a part of from that is searched for: the host, which all spellings of
-	// an address share, so that they cost one search.
-	mark []byte
-	lead int // what of from stands before it
+	lead     int // what of from stands before the mark
 }
 
-func newSwap(from, to, host string) swap {
-	lead := strings.Index(from, host)
-	if host == "" || lead < 0 {
-		host, lead = from, 0
+// newSwaps is for a list of addresses, the longest first.
+func newSwaps(list []spelling) (all swaps) {
+	known := map[string]bool{}
+	for _, s := range list {
+		if known[s.from] {
+			continue
+		}
+		known[s.from] = true
+		lead := strings.Index(s.from, s.host)
+		if s.host == "" || lead < 0 {
+			s.host, lead = s.from, 0
+		}
+		at := slices.IndexFunc(all, func(m marked) bool { return string(m.mark) == s.host })
+		if at < 0 {
+			at, all = len(all), append(all, marked{mark: []byte(s.host), rare: rarest(s.host)})
+		}
+		all[at].list = append(all[at].list, swap{from: []byte(s.from), to: []byte(s.to), lead: lead})
 	}
-	return swap{from: []byte(from), to: []byte(to), mark: []byte(host), lead: lead}
+	return all
 }
 
-// swaps returns what is to be replaced in answers, and in requests. own is the
-// upstream at hand, found under the address that the client used.
-func (l *Links) swaps(own link) (answers, requests []swap) {
-	l.mu.RLock()
-	list := append([]link{own}, l.list...)
-	l.mu.RUnlock()
+// turnsOf returns what is to be replaced for the upstream at hand, found under the
+// address that the client used.
+func (l *Links) turnsOf(own link) turns {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last.own != own {
+		l.last = newTurns(own, l.list)
+	}
+	return l.last
+}
+
+func newTurns(own link, others []link) turns {
+	list := append([]link{own}, others...)
 	// The longest first: one may begin with another.
 	slices.SortStableFunc(list, func(a, b link) int { return len(b.upstream) - len(a.upstream) })
 	known := map[string]bool{}
+	var answers, requests []spelling
 	for _, k := range list {
 		if known[k.upstream] {
 			continue
@@ -83,8 +131,7 @@ func (l *Links) swaps(own link) (answers, requests []swap) {
 	for _, k := range list {
 		requests = append(requests, spellings(k.local, k.upstream)...)
 	}
-	same := func(a, b swap) bool { return bytes.Equal(a.from, b.from) }
-	return slices.CompactFunc(answers, same), slices.CompactFunc(requests, same)
+	return turns{own, newSwaps(answers), newSwaps(requests)}
 }
 
 // withPort writes out the port that goes without saying.
@@ -100,9 +147,13 @@ func withPort(address string) string {
 	return base + ":80" + rest
 }
 
+// spelling is a way in which an address is written, what takes its place, and the host
+// in it as it stands there; "" where that is written in several ways.
+type spelling struct{ from, to, host string }
+
 // spellings are the ways in which an address stands in text, in JSON, and in
 // parameters.
-func spellings(from, to string) []swap {
+func spellings(from, to string) []spelling {
 	base, _ := splitAddress(from)
 	_, host, _ := strings.Cut(base, "://")
 	host, _, _ = strings.Cut(host, ":")
@@ -110,11 +161,11 @@ func spellings(from, to string) []swap {
 		host = ""
 	}
 	escaped, escapedTo := url.QueryEscape(from), url.QueryEscape(to)
-	return []swap{
-		newSwap(from, to, host),
-		newSwap(strings.ReplaceAll(from, "/", `\/`), strings.ReplaceAll(to, "/", `\/`), host),
-		newSwap(escaped, escapedTo, host),
-		newSwap(lowerEscapes(escaped), lowerEscapes(escapedTo), host),
+	return []spelling{
+		{from, to, host},
+		{strings.ReplaceAll(from, "/", `\/`), strings.ReplaceAll(to, "/", `\/`), host},
+		{escaped, escapedTo, host},
+		{lowerEscapes(escaped), lowerEscapes(escapedTo), host},
 	}
 }
 
@@ -146,12 +197,15 @@ func endsThere(after []byte) bool {
 	return true
 }
 
-// turn replaces addresses in data and returns what became of it, how many there
-// were, and the end that can only be judged with what follows; with all, nothing
-// follows. It writes to out, unless there is nothing to change.
-func turn(out, data []byte, swaps []swap, all bool) (turned []byte, n int64, rest []byte) {
-	done, at := 0, 0 // copied so far, looked at so far
-	seek := newSeeker(data, swaps)
+// places calls found with each address in data that ends where it stands, and where that
+// begins, from left to right. It returns where what can only be judged with what follows
+// begins; with all, nothing follows.
+func (w swaps) places(data []byte, all bool, found func(begin int, s *swap)) int {
+	done, at := 0, 0
+	seek := seeker{data: data, swaps: w, hits: make([]int, len(w))}
+	for n := range seek.hits {
+		seek.seek(n, 0)
+	}
 	for {
 		s, begin := seek.from(at)
 		if s == nil {
@@ -159,104 +213,129 @@ func turn(out, data []byte, swaps []swap, all bool) (turned []byte, n int64, res
 		}
 		end := begin + len(s.from)
 		if len(data)-end < follow && !all {
-			if done == 0 {
-				return data[:begin], n, data[begin:]
-			}
-			return append(out, data[done:begin]...), n, data[begin:]
+			return begin
 		}
 		if endsThere(data[end:]) {
-			if n == 0 {
-				out = slices.Grow(out, len(data)+len(data)/8)
-			}
-			out = append(append(out, data[done:begin]...), s.to...)
+			found(begin, s)
 			done = end
-			n++
 		}
 		if at = end; done < at { // a longer name: what is in it may be another address
 			at = begin + 1
 		}
 	}
-	keep := 0
-	if !all {
-		keep = beginning(data[done:], swaps)
+	if all {
+		return len(data)
 	}
-	if done == 0 {
-		return data[:len(data)-keep], n, data[len(data)-keep:]
+	return len(data) - w.beginning(data[done:])
+}
+
+// turn replaces addresses in data and returns what became of it, how many there
+// were, and the end that can only be judged with what follows; with all, nothing
+// follows. It writes to out, unless there is nothing to change.
+func turn(out, data []byte, w swaps, all bool) (turned []byte, n int64, rest []byte) {
+	done := 0
+	keep := w.places(data, all, func(begin int, s *swap) {
+		if n++; n == 1 {
+			out = slices.Grow(out, len(data)+len(data)/8)
+		}
+		out = append(append(out, data[done:begin]...), s.to...)
+		done = begin + len(s.from)
+	})
+	if n == 0 {
+		return data[:keep], 0, data[keep:]
 	}
-	return append(out, data[done:len(data)-keep]...), n, data[len(data)-keep:]
+	return append(out, data[done:keep]...), n, data[keep:]
 }
 
 // seeker finds addresses in data, from left to right.
 type seeker struct {
 	data  []byte
-	swaps []swap
-	marks [][]byte
-	hit   []int // where each comes next; len(data): nowhere
-}
-
-func newSeeker(data []byte, swaps []swap) *seeker {
-	k := &seeker{data: data, swaps: swaps}
-	for _, s := range swaps {
-		if !slices.ContainsFunc(k.marks, func(m []byte) bool { return bytes.Equal(m, s.mark) }) {
-			k.marks, k.hit = append(k.marks, s.mark), append(k.hit, -1)
-		}
-	}
-	return k
+	swaps swaps
+	hits  []int // where each mark comes next; len(data): nowhere
 }
 
 // from returns the first address from a place on, and where it begins; nil behind the
 // last. Places go up from call to call.
 func (k *seeker) from(at int) (found *swap, begin int) {
 	for {
-		m := 0
-		for n := range k.hit {
-			if k.hit[n] < at {
+		m := -1
+		for n, hit := range k.hits {
+			if hit < at {
 				k.seek(n, at)
 			}
-			if k.hit[n] < k.hit[m] {
+			if m < 0 || k.hits[n] < k.hits[m] {
 				m = n
 			}
 		}
-		if len(k.hit) == 0 || k.hit[m] == len(k.data) {
+		if m < 0 || k.hits[m] == len(k.data) {
 			return nil, 0
 		}
-		for n := range k.swaps { // of two at the same place the first is the longer
-			s := &k.swaps[n]
-			b := k.hit[m] - s.lead
-			if b >= at && (found == nil || b < begin) && bytes.Equal(s.mark, k.marks[m]) && bytes.HasPrefix(k.data[b:], s.from) {
+		list := k.swaps[m].list
+		for n := range list {
+			s := &list[n]
+			b := k.hits[m] - s.lead
+			if b >= at && (found == nil || b < begin) && bytes.HasPrefix(k.data[b:], s.from) {
 				found, begin = s, b
 			}
 		}
 		if found != nil {
 			return found, begin
 		}
-		k.seek(m, k.hit[m]+1)
+		k.seek(m, k.hits[m]+1)
 	}
 }
 
-// seek finds where a mark comes next.
+// seek finds where a mark comes next. Most bytes of a host stand in most lines of a text,
+// so the one that does not is looked for; where it is frequent after all, all of them.
 func (k *seeker) seek(n, at int) {
-	k.hit[n] = len(k.data)
-	if i := bytes.Index(k.data[at:], k.marks[n]); i >= 0 {
-		k.hit[n] = at + i
+	m := &k.swaps[n]
+	k.hits[n] = len(k.data)
+	for tries := 0; tries < 64; tries++ {
+		i := bytes.IndexByte(k.data[min(at+m.rare, len(k.data)):], m.mark[m.rare])
+		if i < 0 {
+			return
+		}
+		if at += i; bytes.HasPrefix(k.data[at:], m.mark) {
+			k.hits[n] = at
+			return
+		}
+		at++
 	}
+	if i := bytes.Index(k.data[at:], m.mark); i >= 0 {
+		k.hits[n] = at + i
+	}
+}
+
+// seldom are bytes of hosts, from the seldomest in texts and JSON on.
+const seldom = "qzxjkvwybgfphmul7896ucdrniotas5432-e10."
+
+// rarest is the place of the byte of a mark that is met most seldom.
+func rarest(mark string) int {
+	best, at := len(seldom), 0
+	for i := range len(mark) {
+		if rank := strings.IndexByte(seldom, fold(mark[i])); rank >= 0 && rank < best {
+			best, at = rank, i
+		}
+	}
+	return at
 }
 
 // beginning is how much of the end of data may be the beginning of an address.
-func beginning(data []byte, swaps []swap) (keep int) {
-	for k := range swaps {
-		from := swaps[k].from
-		for n := min(len(from)-1, len(data)); n > keep; n-- {
-			if bytes.HasPrefix(from, data[len(data)-n:]) {
-				keep = n
-				break
+func (w swaps) beginning(data []byte) (keep int) {
+	for _, m := range w {
+		for _, s := range m.list {
+			for n := min(len(s.from)-1, len(data)); n > keep; n-- {
+				if bytes.HasPrefix(s.from, data[len(data)-n:]) {
+					keep = n
+					break
+				}
 			}
 		}
 	}
 	return keep
 }
 
-func turnString(s string, swaps []swap) (string, int64) {
+func turnString(s string, swaps swaps) (string, int64) {
 	out, n, _ := turn(nil, []byte(s), swaps, true)
 	if n == 0 {
 		return s, 0
@@ -265,7 +344,7 @@ func turnString(s string, swaps []swap) (string, int64) {
 }
 
 // turnHeader replaces addresses in all values.
-func turnHeader(h http.Header, swaps []swap) (total int64) {
+func turnHeader(h http.Header, swaps swaps) (total int64) {
 	for _, values := range h {
 		for i, v := range values {
 			var n int64
@@ -282,7 +361,7 @@ func turnHeader(h http.Header, swaps []swap) (total int64) {
 type turning struct {
 	io.Closer
 	from  io.Reader
-	swaps []swap
+	swaps swaps
 	count *atomic.Int64 // nil: nobody counts
 
 	tail    []byte // read, and cannot be judged yet
@@ -315,9 +394,7 @@ func (t *turning) Read(p []byte) (int, error) {
 		if found > 0 {
 			t.written = out
 		}
-		if t.count != nil {
-			t.count.Add(found)
-		}
+		addTo(t.count, found)
 		if theirs && found == 0 && len(out) > 0 {
 			return len(out), nil // where it was read to
 		}
@@ -335,7 +412,7 @@ const maxTurned = 8 << 20
 // turnBody replaces addresses in a body, if it is a text, and returns it with
 // its new length, -1 for unknown; the headers that tell of it follow.
 func turnBody(
-	h http.Header, body io.ReadCloser, length int64, swaps []swap, count *atomic.Int64,
+	h http.Header, body io.ReadCloser, length int64, swaps swaps, count *atomic.Int64, memory spare,
 ) (io.ReadCloser, int64) {
 	if body == nil || body == http.NoBody || length == 0 || !isText(h.Get("Content-Type")) {
 		return body, length
@@ -354,6 +431,15 @@ func turnBody(
 		h.Del("Content-Length")
 		return &turning{Closer: body, from: body, swaps: swaps, count: count}, -1
 	}
+	if isIdentity(encoding) {
+		known := holdLinks(body, int(length), swaps, memory)
+		if len(known.links) > 0 {
+			addTo(count, int64(len(known.links)))
+			length = int64(known.length())
+			h.Set("Content-Length", strconv.FormatInt(length, 10))
+		}
+		return known, length
+	}
 	data, err := readUpTo(body, length, maxTurned+1)
 	rest := held{io.MultiReader(bytes.NewReader(data), orError(body, err)), body}
 	if err != nil || len(data) > maxTurned {
@@ -367,11 +453,130 @@ func turnBody(
 	if out, err = encode(encoding, out); err != nil {
 		return rest, length
 	}
+	addTo(count, n)
+	h.Set("Content-Length", strconv.Itoa(len(out)))
+	return held{bytes.NewReader(out), body}, int64(len(out))
+}
+
+// heldLinks is a body that is there as a whole, and the addresses that are replaced in it
+// while it is read, so that its new length is known before. It takes no more memory than
+// the body has.
+type heldLinks struct {
+	io.ReadCloser // what is longer than was said
+	data          []byte
+	links         []linkAt
+	at            int    // of data: read so far
+	begun         []byte // an address of which the rest comes next
+	err           error  // behind the data
+	memory        spare
+}
+
+// spare is memory for the next answers that are held: new memory costs more than what is
+// done with it. nil: there is none.
+type spare chan []byte
+
+// maxSpare is of how many answers memory is kept.
+const maxSpare = 2
+
+func (s spare) take(size int) []byte {
+	select {
+	case b := <-s:
+		if cap(b) >= size {
+			return b[:0]
+		}
+	default:
+	}
+	return make([]byte, 0, size)
+}
+
+func (s spare) give(b []byte) {
+	if cap(b) < blockSize { // small memory costs nothing
+		return
+	}
+	select {
+	case s <- b:
+	default: // there is enough
+	}
+}
+
+// linkAt is an address in a text.
+type linkAt struct {
+	begin int
+	as    *swap
+}
+
+// holdLinks reads a body of a length that is known. Where it breaks off nothing is
+// replaced: it is passed on as far as it came.
+func holdLinks(body io.ReadCloser, length int, w swaps, memory spare) *heldLinks {
+	h := &heldLinks{ReadCloser: body, data: memory.take(length + bytes.MinRead), memory: memory}
+	judged := 0
+	for h.err == nil && len(h.data) <= length { // searched while more is on its way
+		var n int
+		n, h.err = body.Read(h.data[len(h.data):min(cap(h.data), len(h.data)+turningSize)])
+		h.data = h.data[:len(h.data)+n]
+		if h.err != nil && !errors.Is(h.err, io.EOF) {
+			h.links = nil
+			return h
+		}
+		from := judged
+		judged += w.places(h.data[from:], h.err != nil, func(begin int, s *swap) {
+			h.links = append(h.links, linkAt{from + begin, s})
+		})
+	}
+	if h.err == nil { // more than was said
+		h.links = nil
+	}
+	return h
+}
+
+// length is that of what is read.
+func (h *heldLinks) length() int {
+	n := len(h.data)
+	for _, l := range h.links {
+		n += len(l.as.to) - len(l.as.from)
+	}
+	return n
+}
+
+func (h *heldLinks) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		switch {
+		case len(h.begun) > 0:
+			k := copy(p[n:], h.begun)
+			n, h.begun = n+k, h.begun[k:]
+		case len(h.links) > 0 && h.links[0].begin == h.at:
+			as := h.links[0].as
+			h.begun, h.at, h.links = as.to, h.at+len(as.from), h.links[1:]
+		case h.at < len(h.data):
+			to := len(h.data)
+			if len(h.links) > 0 {
+				to = h.links[0].begin
+			}
+			k := copy(p[n:], h.data[h.at:to])
+			n, h.at = n+k, h.at+k
+		case n > 0:
+			return n, nil
+		case h.err == nil:
+			return h.ReadCloser.Read(p)
+		default:
+			return 0, h.err
+		}
+	}
+	return n, nil
+}
+
+// Close gives the memory back: nothing is read behind it.
+func (h *heldLinks) Close() error {
+	h.memory.give(h.data)
+	h.data, h.links, h.at, h.memory = nil, nil, 0, nil
+	return h.ReadCloser.Close()
+}
+
+// addTo counts, where somebody does.
+func addTo(count *atomic.Int64, n int64) {
 	if count != nil {
 		count.Add(n)
 	}
-	h.Set("Content-Length", strconv.Itoa(len(out)))
-	return held{bytes.NewReader(out), body}, int64(len(out))
 }
 
 // readUpTo reads a body, or its beginning where it is longer than a limit. length
@@ -427,7 +632,7 @@ func hasDigest(h http.Header) bool {
 }
 
 // answer makes the links of an answer lead here.
-func (l *Links) answer(resp *http.Response, swaps []swap, upstreamHost string, secure bool) {
+func (l *Links) answer(resp *http.Response, swaps swaps, upstreamHost string, secure bool) {
 	if resp.Header.Get(missHeader) != "" {
 		return // is ours, and names the upstream's addresses
 	}
@@ -445,7 +650,7 @@ func (l *Links) answer(resp *http.Response, swaps []swap, upstreamHost string, s
 		}
 		return
 	}
-	resp.Body, resp.ContentLength = turnBody(resp.Header, resp.Body, resp.ContentLength, swaps, &l.turned)
+	resp.Body, resp.ContentLength = turnBody(resp.Header, resp.Body, resp.ContentLength, swaps, &l.turned, l.memory())
 }
 
 // localCookie takes off a cookie what keeps a client from sending it back to
@@ -463,10 +668,10 @@ func localCookie(v, upstreamHost string, secure bool) string {
 }
 
 // request makes addresses of ours in a request the upstream's.
-func (l *Links) request(r *http.Request, swaps []swap) {
+func (l *Links) request(r *http.Request, swaps swaps) {
 	turnHeader(r.Header, swaps)
 	if r.ContentLength != 0 && !hasDigest(r.Header) {
-		r.Body, r.ContentLength = turnBody(r.Header, r.Body, r.ContentLength, swaps, nil)
+		r.Body, r.ContentLength = turnBody(r.Header, r.Body, r.ContentLength, swaps, nil, nil)
 	}
 }
 

@@ -13,10 +13,9 @@ import (
 	"testing/iotest"
 )
 
-func testSwaps() []swap {
+func testSwaps() swaps {
 	l := &Links{}
-	answers, _ := l.swaps(link{"https://api.shop.example/v2", "http://127.0.0.1:8089"})
-	return answers
+	return l.turnsOf(link{"https://api.shop.example/v2", "http://127.0.0.1:8089"}).answers
 }
 
 // TestTurn replaces what begins with the upstream, in every spelling, and
@@ -64,6 +63,12 @@ func FuzzTurn(f *testing.F) {
 		got, err := io.ReadAll(r)
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%q in pieces of %d becomes %q, whole %q (%d), %v", data, size, got, want, n, err)
+		}
+		// And of a length that is known.
+		h := holdLinks(io.NopCloser(&few{data, max(1, int(size))}), len(data), swaps, nil)
+		got, err = io.ReadAll(h)
+		if err != nil || !bytes.Equal(got, want) || len(got) != h.length() && len(h.links) > 0 {
+			t.Errorf("%q of known length becomes %q, whole %q, %v", data, got, want, err)
 		}
 		if n == 0 && !bytes.Equal(want, data) {
 			t.Errorf("%q becomes %q without a link in it", data, want)

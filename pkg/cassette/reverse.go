@@ -75,12 +75,12 @@ func Reverse(upstreams []Upstream, rt http.RoundTripper, choose func(method, url
 		if rest != target {
 			own.local += toPrefix + u.Name
 		}
-		answers, requests := links.swaps(own)
-		rest, _ = turnString(rest, requests)
-		links.request(r, requests)
+		turns := links.turnsOf(own)
+		rest, _ = turnString(rest, turns.requests)
+		links.request(r, turns.requests)
 		next.ServeHTTP(w, withPlace(r, &place{
 			scheme: u.URL.Scheme, host: u.URL.Host, target: u.prefix() + rest,
-			modify: func(resp *http.Response) { links.answer(resp, answers, u.URL.Host, r.TLS != nil) },
+			modify: func(resp *http.Response) { links.answer(resp, turns.answers, u.URL.Host, r.TLS != nil) },
 		}))
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
@@ -20,9 +21,9 @@ func (e *Env) Admit(ev *event.Event) (r Result, ok bool) {
 	if len(e.Consent) == 0 {
 		return Result{}, true
 	}
-	given := ev.Root().Get("context").Get("consent").Get("categoryPreferences")
+	context := ev.Root().Get("context")
 	for _, category := range e.Consent {
-		if !consents(given, category) {
+		if !consents(context, category) {
 			return Result{Outcome: Skipped, Reason: NoConsent,
 				Detail: "the event's consent (context.consent.categoryPreferences) does not grant " + category}, false
 		}
@@ -30,22 +31,53 @@ func (e *Env) Admit(ev *event.Event) (r Result, ok bool) {
 	return Result{}, true
 }
 
-// consents says that a category is granted: true, and nowhere false. The letters' case
-// does not count.
-func consents(given event.Value, category string) bool {
-	if given.Kind() != event.Object {
-		return false
-	}
+// consents says that a category is granted, and nowhere denied: by Segment's consent, an object with true or false for
+// each category, or by RudderStack's, which lists those that are allowed and those that are not.
+// https://segment.com/docs/privacy/consent-management/consent-in-segment-connect/
+// https://www.rudderstack.com/docs/data-governance/consent-management/
+func consents(context event.Value, category string) bool {
 	granted := false
-	for k, v := range given.Members() {
-		if strings.EqualFold(k.Text(), category) {
+	for k, v := range inJSON(context.Get("consent").Get("categoryPreferences")).Members() {
+		if sameCategory(k.Text(), category) {
 			if v.Kind() != event.Bool || !v.Bool() {
 				return false
 			}
 			granted = true
 		}
 	}
+	managed := inJSON(context.Get("consentManagement"))
+	for el := range managed.Get("deniedConsentIds").Elements() {
+		if sameCategory(el.Text(), category) {
+			return false
+		}
+	}
+	for el := range managed.Get("allowedConsentIds").Elements() {
+		granted = granted || sameCategory(el.Text(), category)
+	}
 	return granted
+}
+
+// inJSON is what a text holds, as cells of tables do.
+func inJSON(v event.Value) event.Value {
+	if v.Kind() == event.String {
+		if inner, err := event.ParseValue(v.AppendString(nil)); err == nil {
+			return inner
+		}
+	}
+	return v
+}
+
+// sameCategory compares names as tables leave them: without case and separators.
+func sameCategory(a, b string) bool {
+	plain := func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if r == '_' || r == '-' || r == ' ' {
+				return -1
+			}
+			return unicode.ToLower(r)
+		}, s)
+	}
+	return strings.EqualFold(a, b) || plain(a) != "" && plain(a) == plain(b)
 }
 
 // timeless says why an event that has to be dated has no time; "": it has one.

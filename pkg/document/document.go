@@ -4,13 +4,17 @@ package document
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// JSON writes a YAML value as JSON, keeping the order of keys and the digits of
-// numbers. A text that holds a JSON object is that object.
+// JSON writes a YAML value as JSON, keeping the order of keys, and the digits of numbers that JSON
+// spells as YAML does; other spellings (0x1F, .5, 1_000) are the same numbers, but digits that begin with a
+// zero (01234) are a text. A text of several lines
+// that holds a JSON object is that object. References are not followed: whoever has read the file has put
+// what they stand for in their place. The error says what has no form in JSON.
 func JSON(n *yaml.Node) ([]byte, error) {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -18,11 +22,12 @@ func JSON(n *yaml.Node) ([]byte, error) {
 	case yaml.SequenceNode:
 		return containerJSON(n.Content, 1, "[]")
 	}
+	if n.Kind == yaml.AliasNode {
+		return nil, fmt.Errorf("the reference *%s is not followed here: write what it stands for", n.Value)
+	}
 	switch n.Tag {
 	case "!!int", "!!float":
-		if json.Valid([]byte(n.Value)) {
-			return []byte(n.Value), nil
-		}
+		return number(n)
 	case "!!bool", "!!null":
 		var v any
 		if err := n.Decode(&v); err != nil {
@@ -35,6 +40,31 @@ func JSON(n *yaml.Node) ([]byte, error) {
 		return []byte(t), nil
 	}
 	return quoted(n.Value)
+}
+
+// number writes a number as JSON spells it.
+func number(n *yaml.Node) ([]byte, error) {
+	if json.Valid([]byte(n.Value)) {
+		return []byte(n.Value), nil
+	}
+	if zeros(n.Value) {
+		return quoted(n.Value)
+	}
+	var v any
+	if err := n.Decode(&v); err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("%s is no number to JSON: put it in quotes if it is a text", n.Value)
+	}
+	return text, nil
+}
+
+// zeros says that digits begin with a zero: a postal code or an account, which YAML would
+// read as an octal number.
+func zeros(s string) bool {
+	return len(s) > 1 && s[0] == '0' && strings.Trim(s, "0123456789") == ""
 }
 
 // containerJSON writes the members of a table (step 2: keys and values in turn) or

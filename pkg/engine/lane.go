@@ -769,7 +769,10 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 // refused it as a whole.
 func (l *lane) act(req uint64, b *batch, results []destination.Result, crashed bool, now time.Time) error {
 	opt := l.verdicts.opt
-	hopeless := l.pacer.breaker.hopeless(now, opt.Attempts, opt.MaxTime)
+	broken := &l.pacer.breaker
+	l.verdicts.down = outage{is: broken.failures > 0 && now.Sub(broken.since) < opt.Outage, sure: broken.probing(),
+		since: broken.since.Sub(l.e.start)}
+	hopeless := !l.verdicts.down.is && broken.hopeless(now, opt.Attempts, opt.MaxTime)
 	if !crashed && l.bisector.divides(b, results, hopeless, now) {
 		if err := l.ledger.j.End(req, journal.Requeued, "", nil, nil); err != nil {
 			return err

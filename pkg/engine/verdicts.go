@@ -17,6 +17,10 @@ type VerdictOptions struct {
 	// MaxErrors is how many events in a row may be rejected with the same answer of the
 	// partner, with nothing accepted, before the lane stops; 0: 1,000, less: any number.
 	MaxErrors int
+	// Outage is for how long a partner may fail everything before that counts against what is sent:
+	// until then no delivery is given up, and none of its attempts counts. 0: not at all. It is for
+	// input that is followed, which waits, where an archive is to be done some time.
+	Outage time.Duration
 }
 
 func (o VerdictOptions) withDefaults() VerdictOptions {
@@ -46,6 +50,8 @@ type verdicts struct {
 	start  time.Time        // of the engine
 	stop   func(why string) // ends the lane
 	late   func(Late)       // is told what was taken at a later attempt than the first
+
+	down outage
 
 	same destination.Result // what was said of the last ones that were rejected: status and reason
 	row  int                // events in a row of which it was said
@@ -243,6 +249,19 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 	return nil
 }
 
+// outage is that a partner accepts nothing.
+type outage struct {
+	is    bool          // it does not, and not for too long
+	since time.Duration // the engine started
+	sure  bool          // so often that it is not one delivery alone that fails
+}
+
+// spares says that an attempt does not count: nothing was accepted since the delivery was first tried.
+// A delivery that fails while others are accepted has no such excuse.
+func (o outage) spares(w *work) bool {
+	return o.is && (o.sure || w.first == 0 || w.first >= o.since)
+}
+
 // see counts a delivery that was taken.
 func (l *Late) see(w *work, first time.Time) {
 	if l.Deliveries == 0 {
@@ -269,8 +288,12 @@ func saidOf(rs []destination.Result) string {
 
 // tried counts an attempt.
 func (v *verdicts) tried(w *work, r *destination.Result, now time.Time) {
-	if w.attempts == 0 {
+	spared := v.down.spares(w)
+	if w.attempts == 0 || spared {
 		w.first = now.Sub(v.start)
+	}
+	if spared {
+		return
 	}
 	if !(r.Outcome == destination.Retry && (r.Reason == destination.RateLimited || r.Reason == destination.Unauthorized)) {
 		w.attempts++ // being told to wait is no attempt
@@ -279,7 +302,7 @@ func (v *verdicts) tried(w *work, r *destination.Result, now time.Time) {
 
 // spent says that the budget of a delivery is used up.
 func (v *verdicts) spent(w *work, attempts int, now time.Time) bool {
-	return attempts >= v.opt.Attempts || now.Sub(v.start)-w.first >= v.opt.MaxTime
+	return !v.down.spares(w) && (attempts >= v.opt.Attempts || now.Sub(v.start)-w.first >= v.opt.MaxTime)
 }
 
 // judge says what becomes of one delivery after an answer: Requeued when it is sent

@@ -16,12 +16,18 @@ import (
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
+// mostOutage is for how long a destination of followed input waits for a partner that accepts nothing.
+const mostOutage = 24 * time.Hour
+
 // openLanes configures the lane of every destination.
 func (r *Run) openLanes(context.Context) error {
 	for _, d := range r.job.Destinations {
 		l := engine.LaneConfig{Name: d.Name, Type: d.Slug, Sender: d.Sender, Filter: d.Filter, Consent: d.Consent,
 			Options: d.Options, Course: r.history.Courses[d.Name]}
 		l.Harmless = r.job.Rehearse
+		if o := &l.Options; r.job.Follow() && o.Attempts == 0 && o.MaxTime == 0 {
+			o.Outage = mostOutage
+		}
 		l.Options.Reserve, l.Options.MaxErrors = r.job.Reserve, r.job.MaxErrors
 		if r.job.Rehearse && !r.job.RealPace {
 			l.Options.NoRates = true // nobody is there whose limits could be reached

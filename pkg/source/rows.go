@@ -150,7 +150,9 @@ var bookkeeping = [...]string{"uuid", "uuid_ts", "loaded_at"}
 // entry that ends in _ is an object, whose members follow; "" stands for the name as it is.
 var flattened = [...]struct{ column, path string }{
 	{"app_", ""}, {"campaign_", ""}, {"consent_category_preferences_", "consent.categoryPreferences."},
-	{"consent_", ""}, {"device_ad_tracking_enabled", "device.adTrackingEnabled"},
+	{"consent_category_preferences", "consent.categoryPreferences"}, {"consent_management", "consentManagement"},
+	{"consent_", ""},
+	{"device_ad_tracking_enabled", "device.adTrackingEnabled"},
 	{"device_advertising_id", "device.advertisingId"}, {"device_", ""}, {"group_id", "groupId"}, {"library_", ""},
 	{"location_", ""}, {"network_", ""}, {"os_", ""}, {"page_", ""}, {"referrer_", ""},
 	{"screen_inner_height", "screen.innerHeight"}, {"screen_inner_width", "screen.innerWidth"}, {"screen_", ""},

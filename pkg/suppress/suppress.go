@@ -2,7 +2,8 @@
 // be forgotten, and whose events still lie in archives.
 //
 // A list is a text file, plain, gzip or zstd, one id a line: a userId, an anonymousId, an
-// e-mail address, or the SHA-256 of a lower-case e-mail address in hex.
+// e-mail address, or the SHA-256 of a lower-case e-mail address in hex. A line may stand in double quotes. Columns
+// are refused: a list that nobody is found in would be worse than none.
 //
 // Of an id 8 bytes of a hash are kept, so that ten million ids take 80 MiB. Whoever is in a list is always found.
 // Somebody else is taken for them when the 8 bytes are the same: with ten million ids in the lists and a thousand
@@ -20,8 +21,10 @@ import (
 	"hash/maphash"
 	"io"
 	"slices"
+	"unicode"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/fanfold/fanfold/pkg/event"
 )
@@ -89,7 +92,15 @@ func (s *Set) read(r io.Reader) error {
 		if bytes.IndexByte(text, 0) >= 0 {
 			return fmt.Errorf("line %d is no text: it has to be UTF-8, one id a line", line)
 		}
-		if id := bytes.TrimSpace(text); len(id) > 0 {
+		id := trim(text)
+		switch quoted := len(id) > 2 && id[0] == '"' && id[len(id)-1] == '"'; {
+		case quoted && bytes.IndexByte(id[1:len(id)-1], '"') < 0:
+			id = trim(id[1 : len(id)-1])
+		case bytes.ContainsAny(id, ",;\t{"):
+			return fmt.Errorf("line %d has more than an id: it has to be one id a line, and one with a comma in it in "+
+				"double quotes", line)
+		}
+		if len(id) > 0 {
 			s.add(id)
 		}
 		if s.n > MostIDs {
@@ -101,12 +112,17 @@ func (s *Set) read(r io.Reader) error {
 	}
 }
 
+// trim takes away what nobody sees.
+func trim(id []byte) []byte {
+	return bytes.TrimFunc(id, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' })
+}
+
 func (s *Set) add(id []byte) {
-	s.keep(id)
+	id = norm.NFC.Bytes(id)
+	s.keep(canonical(id))
 	switch {
 	case isHash(id):
 		s.emails = true
-		s.keep(bytes.ToLower(id))
 	case bytes.IndexByte(id, '@') > 0:
 		s.emails = true
 		s.keep(hashOf(id))
@@ -128,9 +144,17 @@ func isHash(id []byte) bool {
 	return err == nil
 }
 
+// canonical is an id in the one form of those that are the same: hashes and UUIDs have no capitals.
+func canonical(id []byte) []byte {
+	if isHash(id) || len(id) == 36 && id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-' {
+		return bytes.ToLower(id)
+	}
+	return id
+}
+
 // hashOf is the SHA-256 of a lower-case e-mail address, in hex.
 func hashOf(email []byte) []byte {
-	sum := sha256.Sum256(bytes.ToLower(bytes.TrimSpace(email)))
+	sum := sha256.Sum256(bytes.ToLower(trim(email)))
 	return hex.AppendEncode(nil, sum[:])
 }
 
@@ -151,32 +175,70 @@ func (s *Set) Len() int {
 	return s.n
 }
 
-// Has says that an event is of somebody in the set: by userId, anonymousId, previousId,
-// or an e-mail address among traits and properties.
+// Has says that an event is of somebody in the set: by userId, anonymousId or previousId, by the ids among traits
+// and those that context knows (externalIds), or by an e-mail address: of whatever is called one, at any depth.
 func (s *Set) Has(ev *event.Event) bool {
 	if s.Len() == 0 {
 		return false
 	}
 	root := ev.Root()
-	for _, v := range [...]event.Value{ev.UserID(), ev.AnonymousID()} {
-		if s.hasID(v) {
+	if s.hasID(ev.UserID()) || s.hasID(ev.AnonymousID()) || s.hasID(root.Get("previousId")) {
+		return true
+	}
+	context := root.Get("context")
+	for el := range context.Get("externalIds").Elements() {
+		if s.hasID(el.Get("id")) {
 			return true
 		}
 	}
-	if ev.Type() == event.Alias && s.hasID(root.Get("previousId")) {
-		return true
+	people := [...]event.Value{root.Get("traits"), context.Get("traits"), context}
+	if t := ev.Type(); t == event.Group {
+		people[0] = event.Value{} // of a company
 	}
-	if !s.emails {
-		return false
-	}
-	context := root.Get("context")
-	for _, object := range [...]event.Value{
-		root.Get("traits"), context.Get("traits"), root.Get("properties"), root.Get("properties").Get("traits"),
-	} {
-		if object.Kind() != event.Object {
-			continue
+	for _, who := range people {
+		if s.hasID(who.Get("userId")) || s.hasID(who.Get("anonymousId")) {
+			return true
 		}
-		if v := object.Get("email"); v.Kind() == event.String && v.Size() <= mostID && s.has(hashOf(v.AppendString(nil))) {
+	}
+	return s.emails && s.hasEmail(root, false)
+}
+
+// hasEmail looks for an address in whatever is called one.
+func (s *Set) hasEmail(v event.Value, named bool) bool {
+	switch v.Kind() {
+	case event.String:
+		if !named || v.Size() > mostID {
+			return false
+		}
+		text := v.AppendString(nil)
+		if from, to := bytes.IndexByte(text, '<'), bytes.IndexByte(text, '>'); from >= 0 && to > from {
+			text = text[from+1 : to] // Ann <ann@shop.example>
+		}
+		return s.hasText(text)
+	case event.Array:
+		for el := range v.Elements() {
+			if s.hasEmail(el, named) {
+				return true
+			}
+		}
+	case event.Object:
+		for k, member := range v.Members() {
+			if s.hasEmail(member, named || isEmailName(k)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isEmailName says that a member holds an address by its name: email, emailAddress, "E-Mail", billing_email.
+func isEmailName(key event.Value) bool {
+	name, ok := key.Plain()
+	if !ok {
+		name = key.AppendString(nil)
+	}
+	for i := 0; i+4 <= len(name); i++ {
+		if bytes.EqualFold(name[i:i+4], []byte("mail")) {
 			return true
 		}
 	}
@@ -185,18 +247,30 @@ func (s *Set) Has(ev *event.Event) bool {
 
 // hasID looks for an id, which may be an e-mail address.
 func (s *Set) hasID(v event.Value) bool {
-	if v.Nullish() || v.Size() > mostID {
+	if v.Nullish() || v.Size() > mostID || v.Kind() == event.Object || v.Kind() == event.Array {
 		return false
+	}
+	if v.Kind() != event.String {
+		return s.hasText(v.Raw())
 	}
 	id, ok := v.Plain()
 	if !ok {
 		id = v.AppendString(nil)
 	}
-	if v.Kind() != event.String {
-		id = v.Raw()
+	return s.hasText(id)
+}
+
+// hasText looks for an id, an address or the hash of one, however it is written.
+func (s *Set) hasText(id []byte) bool {
+	if id = trim(id); len(id) == 0 {
+		return false
 	}
-	id = bytes.TrimSpace(id)
-	return len(id) > 0 && (s.has(id) || s.emails && bytes.IndexByte(id, '@') > 0 && s.has(hashOf(id)))
+	isEmail := s.emails && bytes.IndexByte(id, '@') > 0
+	if s.has(canonical(id)) || isEmail && s.has(hashOf(id)) {
+		return true
+	}
+	one := norm.NFC.Bytes(id)
+	return !bytes.Equal(one, id) && (s.has(canonical(one)) || isEmail && s.has(hashOf(one)))
 }
 
 func (s *Set) has(id []byte) bool {
