@@ -34,7 +34,8 @@ func TestRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	one, two := list[0], list[1]
-	if one.Docs != "https://a.example/other" || one.Presets != "" || two.Docs != "https://a.example/docs" || two.Presets != "all" {
+	if one.Docs != "https://a.example/other" || one.Presets != "" || two.Docs != "https://a.example/docs" ||
+		two.Presets != "all" {
 		t.Errorf("%+v, %+v", one, two)
 	}
 	want := []string{

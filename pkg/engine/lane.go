@@ -123,23 +123,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 	}
 	l.sender = &sender{to: c.Sender, plan: plan, transport: c.Transport, timeout: opt.Timeout, stop: e.c.Stop,
 		atOnce: c.Harmless}
-	letter := letterOf(c, plan, e.start, now)
-	l.verdicts = &verdicts{
-		opt:    opt,
-		ledger: l.ledger,
-		memory: l.memory,
-		queue:  l.queue,
-		notes:  l.notes,
-		jitter: e.c.Rand,
-		start:  e.start,
-		stop:   func(why string) { l.haltLocked(why, nil) },
-		late:   l.course.late,
-		letter: func(w *work, r destination.Result) journal.DeadLetter {
-			d := letter(w, r)
-			l.logRejected(&d)
-			return d
-		},
-	}
+	l.verdicts = newVerdicts(l, opt)
 	l.bisector = &bisector{order: plan.Order, queue: l.queue, verdicts: l.verdicts}
 	l.ledger.arrived = c.Delivered
 	l.ledger.passed = func(lb *laneBlock) {
@@ -162,6 +146,28 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 	l.logLimits(opt)
 	l.logResume()
 	return l
+}
+
+// newVerdicts makes the lane's judge, once what it judges over is there.
+func newVerdicts(l *lane, opt Options) *verdicts {
+	e := l.e
+	letter := letterOf(l.c, l.plan, e.start, e.c.Now)
+	return &verdicts{
+		opt:    opt,
+		ledger: l.ledger,
+		memory: l.memory,
+		queue:  l.queue,
+		notes:  l.notes,
+		jitter: e.c.Rand,
+		start:  e.start,
+		stop:   func(why string) { l.haltLocked(why, nil) },
+		late:   l.course.late,
+		letter: func(w *work, r destination.Result) journal.DeadLetter {
+			d := letter(w, r)
+			l.logRejected(&d)
+			return d
+		},
+	}
 }
 
 // signal wakes both of the lane's goroutines, to look again.

@@ -36,7 +36,9 @@ func TestOutage(t *testing.T) {
 				p := newPartner(batch)
 				p.delay = 10 * time.Millisecond
 				p.answer = func(_ *partner, now time.Time, ids []int) ([]destination.Result, error) {
-					if now.Sub(begin) < c.down || slices.ContainsFunc(ids, func(id int) bool { return slices.Contains(c.poison, id) }) {
+					if now.Sub(begin) < c.down || slices.ContainsFunc(ids, func(id int) bool {
+						return slices.Contains(c.poison, id)
+					}) {
 						return destination.Same(fails, len(ids)), nil
 					}
 					return ok(len(ids)), nil

@@ -64,7 +64,8 @@ func Same(a, b []byte) bool {
 	return bytes.Equal(AppendCanonical(nil, a), AppendCanonical(nil, b))
 }
 
-// AppendCanonical appends a value as JSON.stringify(JSON.parse(value)) would print it: no spaces, numbers and escapes in
+// AppendCanonical appends a value as JSON.stringify(JSON.parse(value)) would print it: no spaces,
+// numbers and escapes in
 // JavaScript's form, keys that are array indices first and in order, repeated keys once, [Undefined] members left out.
 // Integers keep all their digits.
 func AppendCanonical(dst, raw []byte) []byte {

@@ -30,13 +30,15 @@ func TestText(t *testing.T) {
 	d.Rejected = map[string]uint64{"invalid": 1}
 	observed.Summary.Destinations = append(observed.Summary.Destinations, d)
 	now := time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
-	p := &producer{o: Options{Now: func() time.Time { return now }, Observe: func() run.Observation { return observed }}, start: now}
+	p := &producer{o: Options{Now: func() time.Time { return now }, Observe: func() run.Observation { return observed }},
+		start: now}
 	scopes, err := p.Produce(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var text bytes.Buffer
-	if err := write(&text, &metricdata.ResourceMetrics{ScopeMetrics: scopes}, expfmt.NewFormat(expfmt.TypeTextPlain)); err != nil {
+	if err := write(&text, &metricdata.ResourceMetrics{ScopeMetrics: scopes},
+		expfmt.NewFormat(expfmt.TypeTextPlain)); err != nil {
 		t.Fatal(err)
 	}
 	parser := expfmt.NewTextParser(model.LegacyValidation)

@@ -19,7 +19,8 @@ func benchFields() []Field {
 	return []Field{
 		f("event", TypeString, mapping.Path("$.event")),
 		f("user_id", TypeString, mapping.Path("$.userId")),
-		f("distinct_id", TypeString, mapping.If(mapping.Path("$.userId"), mapping.Path("$.userId"), mapping.Path("$.anonymousId"))),
+		f("distinct_id", TypeString, mapping.If(mapping.Path("$.userId"), mapping.Path("$.userId"),
+			mapping.Path("$.anonymousId"))),
 		f("anonymous_id", TypeString, mapping.Path("$.anonymousId")),
 		f("insert_id", TypeString, mapping.Path("$.messageId")),
 		f("time", TypeDatetime, mapping.Path("$.timestamp")),

@@ -1,5 +1,6 @@
 // Package payload makes of an event and a mapping what an action takes. An action has a list of [Field]; [Compile]
-// makes of that and a mapping (pkg/mapping) a [Program], which resolves the mapping, drops what is empty, coerces to the
+// makes of that and a mapping (pkg/mapping) a [Program], which resolves the mapping, drops what is
+// empty, coerces to the
 // fields' types, strips what the action does not know and validates. The result is a [Payload], or an [*InvalidError]
 // that names every violation. The rules, and the messages, are Segment's.
 //

@@ -111,7 +111,8 @@ func TestConcurrentUse(t *testing.T) {
 		mapping.Object(
 			mapping.M("u", mapping.Upper(mapping.Path("$.event"))),
 			mapping.M("h", mapping.Hash("email", mapping.Path("$.userId"))),
-			mapping.M("m", mapping.Merge("right", mapping.Path("$.context"), mapping.Object(mapping.M("t", mapping.Template("{{{userId}}}"))))),
+			mapping.M("m", mapping.Merge("right", mapping.Path("$.context"),
+				mapping.Object(mapping.M("t", mapping.Template("{{{userId}}}"))))),
 		),
 	)
 	if err != nil {

@@ -356,7 +356,8 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 		err = errors.Join(err, r.input.Failures())
 	}
 	noted()
-	if e := errors.Join(append(r.old, r.open.close())...); e != nil { // output that could not be completed is not delivered for good
+	// output that could not be completed is not delivered for good
+	if e := errors.Join(append(r.old, r.open.close())...); e != nil {
 		err, sum.Status = errors.Join(err, e), Incomplete
 	}
 	if len(r.left) > 0 {

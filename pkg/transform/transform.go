@@ -320,17 +320,15 @@ func (p *Pipeline) Apply(w *Worker, ev *event.Event, at source.Position) (out []
 		switch s.Kind {
 		case "drop", "keep", "sample", "dedupe":
 			v, err := current()
-			if err != nil {
-				return nil, "", s.located(err)
+			gone := false
+			if err == nil {
+				gone, err = s.drops(w, v, at)
 			}
-			gone, err := s.drops(w, v, at)
 			if err != nil {
 				return nil, "", s.located(err)
 			}
 			if gone {
-				if !w.Again {
-					s.dropped.Add(1)
-				}
+				s.count(w, &s.dropped)
 				w.trace(i, s, "dropped", nil, raw, nil)
 				return nil, Dropped, nil
 			}
@@ -346,9 +344,7 @@ func (p *Pipeline) Apply(w *Worker, ev *event.Event, at source.Position) (out []
 			_, err = current()
 		}
 		if err != nil {
-			if !w.Again {
-				s.failed.Add(1)
-			}
+			s.count(w, &s.failed)
 			if s.Kind == "mask" {
 				w.trace(i, s, "dropped", err, before, nil)
 				return nil, Dropped, nil
@@ -362,15 +358,20 @@ func (p *Pipeline) Apply(w *Worker, ev *event.Event, at source.Position) (out []
 			continue
 		}
 		w.trace(i, s, "changed", nil, before, next)
-		if !w.Again {
-			s.touched.Add(1)
-		}
+		s.count(w, &s.touched)
 		if &raw[0] != &next[0] {
 			fresh = false
 		}
 		raw, out = next, next
 	}
 	return out, "", nil
+}
+
+// count counts an event, unless it was counted when it came for the first time.
+func (s *step) count(w *Worker, n *atomic.Int64) {
+	if !w.Again {
+		n.Add(1)
+	}
 }
 
 // drops decides for the steps that let an event pass or not.
