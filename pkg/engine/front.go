@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"runtime"
 	"slices"
@@ -175,9 +176,7 @@ func (f *front) note(bad *source.RecordError) {
 func (f *front) fail(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.err == nil {
-		f.err = err
-	}
+	f.err = errors.Join(f.err, err)
 }
 
 // end notes that nothing more will be read; finished: because there is no more.
@@ -230,7 +229,7 @@ func (f *front) reject(b *block, log func(*source.RecordError)) error {
 func (e *Engine) readFront(ctx context.Context, from journal.Mark) {
 	e.front.start(e.furthest(from), e.c.Run, e.c.Now())
 	finished := true
-	err := e.read(ctx, from, runtime.GOMAXPROCS(0), func(b *block) bool {
+	take := func(b *block) bool {
 		err := e.front.begins(e.c.Run, b)
 		if err == nil {
 			err = e.front.reject(b, e.logNoEvent)
@@ -254,12 +253,38 @@ func (e *Engine) readFront(ctx context.Context, from journal.Mark) {
 			return false
 		}
 		return true
-	})
-	if err != nil {
+	}
+	for {
+		err := e.read(ctx, from, runtime.GOMAXPROCS(0), take)
+		if err == nil {
+			break
+		}
 		e.front.fail(err)
+		var lost *source.LostError
+		if !errors.As(err, &lost) {
+			break
+		}
+		var goesOn bool
+		if from, goesOn = e.pass(lost); !goesOn {
+			break
+		}
 	}
 	e.front.end(finished && ctx.Err() == nil)
 	e.ring.finish()
+}
+
+// pass stops the lanes that have not come further than to an object that cannot be read any more, and
+// returns the mark from which the others go on; false: there are none.
+func (e *Engine) pass(lost *source.LostError) (from journal.Mark, goesOn bool) {
+	for _, l := range e.lanes {
+		m := l.ledger.resumed.Mark
+		if int(m.Position.Object) <= lost.Entry {
+			l.halt(lost.Error(), nil)
+		} else if !goesOn || m.Ordinal < from.Ordinal {
+			from, goesOn = m, true
+		}
+	}
+	return from, goesOn
 }
 
 // passed is the part of the input's bytes that has been read; 0: it is not known.

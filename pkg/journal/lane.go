@@ -243,6 +243,18 @@ func (r *Run) Lanes() (names []string) {
 	return names
 }
 
+// Furthest is the highest mark of all lanes, as they stand now.
+func (r *Run) Furthest() (far Mark) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.order {
+		if l.mark.Ordinal >= far.Ordinal && l.mark.Position.Compare(far.Position) >= 0 {
+			far = l.mark
+		}
+	}
+	return far
+}
+
 // Durable returns the last mark that would survive a power cut.
 func (l *Lane) Durable() Mark {
 	l.r.mu.Lock()

@@ -101,6 +101,7 @@ func (in *Input) openOnce(ctx context.Context, dir string, most int64, open *clo
 	}
 	o := in.Options
 	o.Since, o.Until = in.Bounds.Since, in.Bounds.Until
+	o.Voided = func(int, source.Place, error) error { return nil } // said at the end of the reading
 	input, err := source.Open(ctx, o)
 	if err != nil {
 		return nil, err
@@ -136,10 +137,17 @@ func (r *Run) openSource(ctx context.Context) error {
 		o.Log = o.Log.With("run", r.journal.Name())
 	}
 	var err error
-	if o.Void, err = r.voids(); err != nil {
+	if o.Void, err = r.ends(voidKey); err != nil {
 		return err
 	}
-	o.Voided = r.voided
+	if o.Barren, err = r.barren(); err != nil {
+		return err
+	}
+	if _, err = r.journal.Get(endedKey, &o.Ended); err != nil {
+		return err
+	}
+	o.Voided, o.NotedBarren = r.voided, r.notedBarren
+	o.NotedEnd = func(end source.Position) error { return r.journal.Note(endedKey, end) }
 	if in.Follow {
 		follow := source.Follow{}
 		if o.Follow != nil {
@@ -153,10 +161,7 @@ func (r *Run) openSource(ctx context.Context) error {
 	}
 	r.source = r.input
 	r.open.add(r.input.Close)
-	if err = r.passRefused(r.input.Refused()); err != nil {
-		return err
-	}
-	if err = r.takeBack(r.input.Completed()); err != nil {
+	if err = r.passRefused(ctx); err != nil {
 		return err
 	}
 	if !r.wasComplete() {
@@ -165,9 +170,12 @@ func (r *Run) openSource(ctx context.Context) error {
 	}
 	if in.Follow { // it does not end
 		r.noticeResuming()
-		return nil
+		return r.takeBack(r.input.Completed())
 	}
 	if err = r.input.Manifest().Wait(ctx); err != nil {
+		return err
+	}
+	if err = r.takeBack(r.input.Completed()); err != nil {
 		return err
 	}
 	if n := r.input.Manifest().Len() - len(known); n > 0 {

@@ -1,6 +1,8 @@
 package run
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,91 +15,140 @@ import (
 	"github.com/fanfold/fanfold/pkg/transform"
 )
 
-// voidKey is where a run keeps which entries of its manifest are not read any more, and how
-// much of each was.
+// voidKey is where a run keeps which entries of its manifest are not read to their end, and up to
+// where each is.
 const voidKey = "void"
 
-// voids are those entries.
-func (r *Run) voids() (of map[int]int64, err error) {
-	_, err = r.journal.Get(voidKey, &of)
+// barrenKey is where it keeps of which entries nothing could be read but that they are damaged.
+const barrenKey = "barren"
+
+// endedKey is where it keeps the end of the entry that was read to its end last.
+const endedKey = "ended"
+
+// lostKey is where it keeps which entries some have read, and others could not.
+const lostKey = "lost"
+
+// ends are up to where entries are read.
+func (r *Run) ends(key string) (of map[int]source.Place, err error) {
+	_, err = r.journal.Get(key, &of)
 	if of == nil {
-		of = map[int]int64{}
+		of = map[int]source.Place{}
 	}
 	return of, err
 }
 
-// voided notes that an entry which nobody has begun to read is not read any more.
-func (r *Run) voided(entry int) error {
-	for _, name := range r.journal.Lanes() {
-		if at := r.journal.Lane(name).Durable(); int(at.Position.Object) > entry {
-			return mistakef("%s has read what others cannot read any more: start over with --fresh", name)
-		}
+// barren are entries of which nothing could be read but that they are damaged.
+func (r *Run) barren() (entries []int, err error) {
+	_, err = r.journal.Get(barrenKey, &entries)
+	return entries, err
+}
+
+// notedBarren notes such an entry, at the latest with the checkpoint that passes it.
+func (r *Run) notedBarren(entry int) error {
+	entries, err := r.barren()
+	if err != nil || slices.Contains(entries, entry) {
+		return err
 	}
-	of, err := r.voids()
+	if entries = append(entries, entry); len(entries) > mostBarren {
+		entries = entries[len(entries)-mostBarren:]
+	}
+	return r.journal.Note(barrenKey, entries)
+}
+
+// mostBarren bounds how many are remembered: an older one that is mended is refused, as any file is that has
+// changed.
+const mostBarren = 10000
+
+// voided notes that an entry is read up to a place and no further, unless somebody has read more: then
+// those who have not are stopped, and go on behind it in the next process, if they can.
+func (r *Run) voided(entry int, at source.Place, why error) error {
+	key := voidKey
+	if far := r.journal.Furthest(); far.Position.Compare(at.In(entry)) > 0 {
+		key = lostKey
+	}
+	of, err := r.ends(key)
 	if err != nil {
 		return err
 	}
-	of[entry] = 0
-	return r.journal.Put(voidKey, of)
+	of[entry] = at
+	if err = r.journal.Put(key, of); err == nil && key == lostKey {
+		err = &source.LostError{Entry: entry, Err: why}
+	}
+	return err
+}
+
+// refused are the entries whose objects are not what they were, with those that were found out to be so when
+// they were read.
+func (r *Run) refused(ctx context.Context) (map[int]error, error) {
+	refused := r.input.Refused()
+	lost, err := r.ends(lostKey)
+	if err != nil {
+		return nil, err
+	}
+	for entry := range lost {
+		if why := r.input.Lost(ctx, entry); why != nil {
+			refused[entry] = why
+		}
+	}
+	if len(lost) > 0 { // what is not refused is read
+		err = r.journal.Put(lostKey, map[int]source.Place{})
+	}
+	return refused, err
 }
 
 // passRefused has the destinations pass the entries whose objects are not what they were, as
 // far as that is possible: what is behind them goes on. The places of records are the same
 // for all, so a destination that stands before such an object while another one is behind it
 // has to stop, alone.
-func (r *Run) passRefused(refused map[int]error) error {
-	of, err := r.voids()
+func (r *Run) passRefused(ctx context.Context) error {
+	refused, err := r.refused(ctx)
 	if err != nil {
 		return err
 	}
-	var entries []int
-	for i := range refused {
-		if _, is := of[i]; !is {
-			entries = append(entries, i)
-		}
+	of, err := r.ends(voidKey)
+	if err != nil {
+		return err
 	}
-	slices.Sort(entries)
-	for _, i := range entries {
+	for _, i := range slices.Sorted(maps.Keys(refused)) {
 		if err := r.passEntry(i, refused[i], of); err != nil {
 			return err
 		}
-	}
-	for _, i := range slices.Sorted(maps.Keys(refused)) {
-		if _, is := of[i]; is { // something was never read
-			r.left = append(r.left, refused[i])
-		}
+		r.left = append(r.left, refused[i]) // something was never read
 	}
 	return nil
 }
 
-func (r *Run) passEntry(entry int, why error, of map[int]int64) error {
-	var far journal.Mark
-	for _, name := range r.journal.Lanes() {
-		if m := r.journal.Lane(name).Resume().Mark; m.Ordinal >= far.Ordinal && m.Position.Compare(far.Position) >= 0 {
-			far = m
-		}
-	}
-	of[entry] = 0
-	object, inside := int(far.Position.Object), far.Position.Offset > 0 || far.Position.Element > 0
-	if object < entry || object == entry && !inside {
-		return r.journal.Put(voidKey, of) // nobody has begun it
+func (r *Run) passEntry(entry int, why error, of map[int]source.Place) error {
+	far := r.journal.Furthest()
+	begin := r.input.Manifest().At(entry).Begin.In(entry)
+	if far.Position.Compare(begin) <= 0 || int(far.Position.Object) < entry { // nobody has begun it
+		of[entry] = source.Place{}
+		r.input.End(entry, of[entry])
+		return r.journal.Put(voidKey, of)
 	}
 	begins, behind, err := r.around(entry, far)
 	if err != nil {
 		return err
 	}
-	of[entry] = far.Position.Offset
+	at, known := of[entry]
+	switch {
+	case int(far.Position.Object) == entry:
+		at = far.Position.Place()
+	case !known: // somebody has had all of it
+		at = source.Everything
+	}
+	of[entry] = at
 	var late []string
 	var amendments []journal.Amendment
-	needed := false
+	needed, lasting := !known, errors.As(why, new(*source.ChangedError)) // anything else may pass
 	for _, l := range r.journalLanes() {
 		m := l.Resume().Mark
-		if int(m.Position.Object) > entry {
+		if int(m.Position.Object) > entry || at.In(entry).Compare(m.Position) <= 0 {
 			continue
 		}
 		needed = true
 		switch {
-		case behind != nil && (int(m.Position.Object) == entry || begins != nil && m.Ordinal >= begins.Ordinal):
+		case lasting && behind != nil && (int(m.Position.Object) == entry || begins != nil && m.Ordinal >= begins.Ordinal):
 			amendments = append(amendments, jump(l, *behind, entry))
 		case l.Name != "_source":
 			late = append(late, l.Name)
@@ -106,9 +157,7 @@ func (r *Run) passEntry(entry int, why error, of map[int]int64) error {
 	if err := r.leave(late, why); err != nil || !needed {
 		return err
 	}
-	if object > entry { // somebody has had all of it
-		of[entry] = r.input.Manifest().At(entry).Size
-	}
+	r.input.End(entry, at)
 	return r.journal.Amend(voidKey, of, amendments)
 }
 

@@ -25,7 +25,10 @@ type chain struct {
 	entries []int  // in the manifest
 	last    Object // the last of them
 	end     int64  // what of the file is in the manifest
-	stuck   error  // why nothing can follow; nil: it can
+	// left is what of it could not be read.
+	left []leftOver
+	// barren is how many of the entries were damaged from their beginning on.
+	barren int
 	// packed is the entry with which the file was found compressed: those before it are of the plain
 	// one. 0: it was not. found: it is found so just now, and has no such entry yet.
 	packed int
@@ -39,7 +42,9 @@ type chain struct {
 // chains are the local files that a manifest has. They are safe for concurrent use.
 type chains struct {
 	disk Disk
-	void map[int]int64
+	void map[int]Place
+	// barren are the entries that were damaged from their beginning on.
+	barren []int
 
 	mu      sync.Mutex
 	whole   int // lines that were cut off when they were read, and are read whole now
@@ -48,8 +53,8 @@ type chains struct {
 	claimed map[string]*chain // by where they are
 }
 
-func newChains(d Disk, frozen []Object, void map[int]int64) *chains {
-	c := &chains{disk: d, void: void, byEntry: map[int]*chain{}, claimed: map[string]*chain{}}
+func newChains(d Disk, frozen []Object, void map[int]Place, barren []int) *chains {
+	c := &chains{disk: d, void: void, barren: barren, byEntry: map[int]*chain{}, claimed: map[string]*chain{}}
 	for i, o := range frozen {
 		if o.Name != "" && !strings.Contains(o.Name, "://") && !isMember(d, o.Name) {
 			c.add(i, o)
@@ -74,17 +79,93 @@ func (c *chains) add(i int, o Object) *chain {
 		ch = &chain{}
 		c.all = append(c.all, ch)
 	}
-	ch.entries, ch.last, ch.end = append(ch.entries, i), o, o.Size
+	ch.left = slices.DeleteFunc(ch.left, func(l leftOver) bool {
+		is := l.at == o.Begin && l.obj.Start == o.Start && l.obj.Size == o.Size && l.obj.Fingerprint == o.Fingerprint
+		if is && l.at == l.obj.Begin { // it holds nothing
+			ch.entries = slices.DeleteFunc(ch.entries, func(e int) bool { return e == l.entry })
+		}
+		return is
+	})
+	ch.entries = append(ch.entries, i)
+	if o.Size >= ch.end || o.Skip > 0 {
+		ch.last, ch.end = o, o.Size
+	}
 	if o.Skip > 0 {
 		ch.packed, ch.found = i, false
 	}
 	c.byEntry[i] = ch
-	if cut, is := c.void[i]; is {
-		if ch.end = cut; cut > 0 && c.packed(o) {
-			ch.stuck = changedf(o.Name, "it was something else while it was being read, and it is compressed")
-		}
+	if at, is := c.void[i]; is {
+		ch.leave(i, o, at)
+	}
+	if slices.Contains(c.barren, i) {
+		ch.barren++
 	}
 	return ch
+}
+
+// completes notes that what was no record when it was read is one now.
+func (c *chains) completes() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.whole++
+}
+
+// leave notes that an entry is not read beyond a place.
+func (ch *chain) leave(i int, o Object, at Place) {
+	if l, is := leftOf(o, at); is {
+		l.entry = i
+		ch.left = append(ch.left, l)
+	}
+}
+
+// untouched says that nothing of the file was read.
+func (ch *chain) untouched() bool {
+	n := ch.barren
+	for _, l := range ch.left {
+		if l.at == (Place{}) {
+			n++
+		}
+	}
+	return n > 0 && n == len(ch.entries)
+}
+
+// end notes that an entry is not read beyond a place from now on; false: it is of no file that is known by
+// its bytes.
+func (c *chains) end(i int, o Object, at Place) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ch := c.byEntry[i]
+	if ch != nil {
+		ch.leave(i, o, at)
+	}
+	return ch != nil
+}
+
+// leftOf are the entries for what of a file could not be read, if it is where it can be looked for.
+func (c *chains) leftOf(ch *chain) (some []Object) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ch.path == "" || ch.found || ch.packed > 0 {
+		return nil
+	}
+	for _, l := range ch.left {
+		o := l.obj
+		o.Name, o.Begin, o.After = ch.path, l.at, uint32(ch.entries[len(ch.entries)-1]+1)
+		some = append(some, o)
+	}
+	return some
+}
+
+// drop forgets a file of which nothing was read: what is there now is another one.
+func (c *chains) drop(ch *chain) {
+	c.whole += ch.barren
+	c.all = slices.DeleteFunc(c.all, func(other *chain) bool { return other == ch })
+	for _, i := range ch.entries {
+		delete(c.byEntry, i)
+	}
+	if ch.path != "" {
+		delete(c.claimed, ch.path)
+	}
 }
 
 // note is add for entries that are new: their files are where they were just found.
@@ -221,16 +302,6 @@ func (c *chains) between(name string) (names []string) {
 	return names
 }
 
-// packed says that a file is compressed, as far as it can be seen.
-func (c *chains) packed(o Object) bool {
-	f, _, err := openFile(c.disk, o.Name)
-	if err != nil {
-		return true // who knows
-	}
-	defer f.Close()
-	return codecAt(f, 0) != ""
-}
-
 // isAt says whether the file of a chain is at a path.
 func (c *chains) isAt(ch *chain, path string) (is bool, err error) {
 	f, info, err := openFile(c.disk, path)
@@ -268,10 +339,8 @@ func (c *chains) locate(names []string) error {
 				continue
 			}
 			var err error
-			if is, err = c.isAt(ch, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				if !isOddFile(err) {
-					return fmt.Errorf("looking at %s: %w", path, err)
-				}
+			if is, err = c.isAt(ch, path); err != nil && !errors.Is(err, fs.ErrNotExist) && !isOwn(path, err) {
+				return fmt.Errorf("looking at %s: %w", path, err)
 			}
 		}
 		if is {
@@ -294,12 +363,6 @@ func (c *chains) locate(names []string) error {
 func (c *chains) unchanged(ch *chain) bool {
 	info, err := c.disk.Stat(ch.path)
 	return err == nil && info.Size() == ch.size && info.ModTime().Equal(ch.at) && info.Mode().IsRegular()
-}
-
-// isOddFile says that what lies at a path is no file that can be read as one.
-func isOddFile(err error) bool {
-	var inner *fs.PathError
-	return !errors.As(err, &inner)
 }
 
 // mostSiblings bounds how many files are looked at in search of one that was moved.
@@ -387,9 +450,6 @@ func (c *chains) grown(ch *chain, settled func(string, fs.FileInfo) bool) (o Obj
 	defer c.mu.Unlock()
 	if ch.path == "" || ch.size <= ch.end && !ch.found {
 		return o, false, nil
-	}
-	if ch.stuck != nil {
-		return o, false, ch.stuck
 	}
 	f, info, err := openFile(c.disk, ch.path)
 	if err != nil {

@@ -78,7 +78,7 @@ func decompress(br *bufio.Reader) (r io.Reader, codec string, err error) {
 		return nil, "zip", errors.New("a zip archive is read as a file of its own, and this one is damaged or " +
 			"inside something else")
 	case has("Obj\x01"), has("\x89LZO\x00\r\n"):
-		return nil, map[byte]string{'O': "Avro", 0x89: "lzo"}[head[0]], &InputError{errors.New(
+		return nil, map[byte]string{'O': "Avro", 0x89: "lzo"}[head[0]], &InputError{Err: errors.New(
 			"neither Avro nor lzo is read: convert it to JSON lines or Parquet first")}
 	}
 	return br, "", nil

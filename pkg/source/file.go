@@ -52,7 +52,8 @@ func (l *files) list(_ context.Context, from int, address string) (lister, error
 // refuse notes the entries of an address whose files are not what they were.
 func (l *files) refuse(from int) {
 	for i, o := range l.s.o.Frozen {
-		if o.From != from || strings.Contains(o.Name, "://") {
+		if at, is := l.s.o.Void[i]; o.From != from || isRemote(o.Name) || is && (at == (Place{}) || at == o.Begin) ||
+			slices.Contains(l.s.o.Barren, i) {
 			continue
 		}
 		ch := l.s.local.byEntry[i]
@@ -290,14 +291,18 @@ func (l *files) add(ctx context.Context, from int, names []string) error {
 			continue
 		}
 		for _, obj := range found {
-			if obj.Name == name || !l.s.seen[obj.Name] { // a file with that name may be another one by now
-				l.s.seen[obj.Name] = true
-				obj.From = from
+			// A file with that name may be another one by now.
+			if obj.Name != name && l.s.seen[obj.Name] && !l.s.wasUnread(obj.Name) {
+				continue
+			}
+			l.s.seen[obj.Name] = true
+			obj.From = from
+			if obj, ok := l.s.rest(ctx, obj); ok {
 				added = append(added, obj)
 			}
 		}
 	}
-	return l.s.publish(append(added, l.growths(from)...))
+	return l.s.publish(append(added, l.growths(ctx, from)...))
 }
 
 // known says that a file is in the manifest already. One that is there under this name and is
@@ -306,12 +311,20 @@ func (l *files) known(name string) bool {
 	c := l.s.local
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.claimed[name] != nil {
-		return true
+	if ch := c.claimed[name]; ch != nil {
+		if info, err := c.disk.Stat(name); err != nil || !ch.untouched() || info.Size() == ch.last.Size {
+			return true
+		}
+		c.drop(ch) // it has grown since, and nothing of it was read
+		return false
 	}
 	ch := c.named(name)
-	if ch == nil || ch.path != "" {
+	switch {
+	case ch == nil || ch.path != "":
 		return false // new, or in the place of one that was moved
+	case ch.untouched():
+		c.drop(ch)
+		return false
 	}
 	l.s.fail(l.whatBecame(ch))
 	return true
@@ -326,8 +339,15 @@ func (l *files) settles() func(string, fs.FileInfo) bool {
 }
 
 // growths are the entries for what the files of an address have grown by.
-func (l *files) growths(from int) (added []Object) {
+func (l *files) growths(ctx context.Context, from int) (added []Object) {
 	for _, ch := range l.s.local.ofInput(from) {
+		for _, o := range l.s.local.leftOf(ch) {
+			if err := l.s.probe(ctx, o); err != nil {
+				l.s.fail(err)
+			} else {
+				added = append(added, o)
+			}
+		}
 		o, ok, err := l.s.local.grown(ch, l.settles())
 		if err != nil {
 			l.s.fail(err)
@@ -661,7 +681,7 @@ func inputError(err error) error {
 	mistakes := []error{fs.ErrNotExist, fs.ErrPermission, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG}
 	for _, mistake := range mistakes {
 		if errors.Is(err, mistake) {
-			return &InputError{err}
+			return &InputError{Err: err}
 		}
 	}
 	return err

@@ -8,7 +8,6 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +22,7 @@ type Input struct {
 	kinds    map[string]objects // by scheme; not changed after Open
 	seen     map[string]bool    // names in the manifest, of schemes that list at once
 	local    *chains            // local files in the manifest
-	void     voids
+	void     ends
 	trimmed  int  // no entry before this one has to be forgotten any more
 	listed   bool // once: from then on it is looked at again
 	chunks   stock.Stock[Chunk]
@@ -35,6 +34,7 @@ type Input struct {
 	mu         sync.Mutex
 	stats      Stats
 	unreadable []error
+	unread     unread
 	refused    map[int]error
 	growing    map[string]seenFile // compressed files
 	described  map[string]string
@@ -53,11 +53,24 @@ func Open(ctx context.Context, o Options) (*Input, error) {
 		return nil, err
 	}
 	s.void.of = maps.Clone(o.Void)
-	s.local = newChains(o.Disk, o.Frozen, o.Void)
+	s.local = newChains(o.Disk, o.Frozen, o.Void, o.Barren)
 	s.manifest.add(o.Frozen)
-	for _, obj := range o.Frozen {
-		if !strings.Contains(obj.Name, "://") {
+	for i, obj := range o.Frozen {
+		if !isRemote(obj.Name) {
 			s.seen[obj.Name] = true
+		}
+		if s.local.byEntry[i] != nil || obj.Name == "" {
+			continue
+		}
+		at, is := o.Void[i]
+		switch {
+		case is:
+			s.unread.add(obj, at)
+		case slices.Contains(o.Barren, i):
+			s.unread.add(obj, Place{})
+			s.unread.barren(obj.Name)
+		default:
+			s.unread.drop(obj.Name)
 		}
 	}
 	parts, remote, err := s.list(ctx)
@@ -319,102 +332,14 @@ func (p passing) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Chunks implements Source. An object that cannot be read ends the reading: what
-// is behind it is not looked at, so that the places of records never depend on
-// what could be read at the time, and whoever goes on later begins there.
+// Chunks implements Source. An object that cannot be read is passed over from the place on
+// up to which it could be, and whoever keeps the manifest is told ([Options.Voided]), so that
+// the places of records never depend on what can be read at the time. Where the object is not
+// to blame, the reading ends, and whoever goes on later begins there.
 func (s *Input) Chunks(ctx context.Context, after Position, pass Pass) iter.Seq2[*Chunk, error] {
 	return chunks(ctx, pass, func(ctx context.Context, yield func(*Chunk) bool) error {
 		return s.read(ctx, after, pass, yield)
 	})
-}
-
-// ReadError is an object that could not be read to its end, although that may
-// be possible later.
-type ReadError struct {
-	Object string
-	Err    error
-}
-
-func (e *ReadError) Error() string {
-	return fmt.Sprintf("reading %s: %v; what follows it was not read", e.Object, e.Err)
-}
-func (e *ReadError) Unwrap() error { return e.Err }
-
-func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(*Chunk) bool) error {
-	counts := pass == First
-	before := int64(0) // bytes of the objects before
-	for i := 0; counts && i < int(after.Object); i++ {
-		before += s.manifest.At(i).length()
-	}
-	for i := int(after.Object); ; i++ {
-		if counts {
-			s.passed.Store(before)
-		}
-		ok, err := s.manifest.wait(ctx, i)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case !ok && counts:
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return errors.Join(append([]error{err}, s.unreadable...)...)
-		case !ok:
-			return nil // what is not in the manifest is for the first reading to say
-		}
-		obj := s.manifest.At(i)
-		before += obj.length()
-		if s.void.has(i) {
-			continue
-		}
-		from := Position{Object: uint32(i)}
-		if i == int(after.Object) {
-			from = after
-		}
-		err = s.readObject(ctx, obj, from, pass, yield)
-		var changed *ChangedError
-		switch {
-		case err == nil:
-		case errors.Is(err, errStopped) || ctx.Err() != nil:
-			return nil
-		case errors.As(err, &changed) && !changed.Gone && counts && from == Position{Object: uint32(i)} && s.o.Voided != nil:
-			// Nothing of it was read. What is behind it is not to blame.
-			s.fail(err)
-			if err = s.voidIt(i); err != nil {
-				return err
-			}
-		case errors.As(err, new(*ChangedError)), errors.As(err, new(*InputError)):
-			return err
-		default:
-			return &ReadError{obj.Name, err}
-		}
-	}
-}
-
-// voids are the entries of a manifest that are not read. They are safe for concurrent use.
-type voids struct {
-	mu sync.Mutex
-	of map[int]int64
-}
-
-func (v *voids) has(i int) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	_, is := v.of[i]
-	return is
-}
-
-// voidIt has an entry read no more, by anybody.
-func (s *Input) voidIt(i int) error {
-	if err := s.o.Voided(i); err != nil {
-		return err
-	}
-	s.void.mu.Lock()
-	defer s.void.mu.Unlock()
-	if s.void.of == nil {
-		s.void.of = map[int]int64{}
-	}
-	s.void.of[i] = 0
-	return nil
 }
 
 // Refused are the entries of the manifest that Open was given which are not there any more, or not as they
@@ -470,6 +395,9 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, pass 
 	}
 	if r.most = f.most; r.most > 0 || obj.Skip > 0 {
 		from.Offset = max(from.Offset, obj.Start, obj.Skip)
+	}
+	if begin := obj.Begin.In(int(from.Object)); from.Compare(begin) < 0 {
+		from = begin
 	}
 	if f.growth != nil {
 		r.growth = f.growth

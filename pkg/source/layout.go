@@ -207,7 +207,7 @@ func (o *Options) chooseLayout(paths []string) (*layout, error) {
 		for _, pattern := range c.Patterns {
 			l, err := parseLayout(pattern)
 			if err != nil {
-				return nil, &InputError{err}
+				return nil, &InputError{Err: err}
 			}
 			l.name = c.Name
 			if c.Name != pattern {

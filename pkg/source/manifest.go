@@ -178,6 +178,8 @@ func (m *Manifest) pack(rows []Object) []byte {
 		b = binary.AppendUvarint(b, uint64(o.Start))
 		b = binary.AppendUvarint(b, uint64(o.After))
 		b = binary.AppendUvarint(b, uint64(o.Skip))
+		b = binary.AppendUvarint(b, uint64(o.Begin.Offset))
+		b = binary.AppendUvarint(b, uint64(o.Begin.Element))
 		if o.ModTime.IsZero() {
 			b = append(b, 0)
 		} else {
@@ -263,6 +265,7 @@ func (m *Manifest) unpack(packed []byte) []Object {
 		o.Start = int64(uvarint())
 		o.After = uint32(uvarint())
 		o.Skip = int64(uvarint())
+		o.Begin = Place{int64(uvarint()), uint32(uvarint())}
 		dated := b[0] == 1
 		b = b[1:]
 		if dated {

@@ -618,5 +618,5 @@ func appendDecimal(dst []byte, n *big.Int, scale int) []byte {
 	return append(dst, digits[len(digits)-scale:]...)
 }
 
-var errNoPlaces = &InputError{errors.New("a Parquet file inside an archive or on standard input is not read: " +
+var errNoPlaces = &InputError{Err: errors.New("a Parquet file inside an archive or on standard input is not read: " +
 	"give the file itself")}

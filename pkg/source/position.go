@@ -2,7 +2,9 @@ package source
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -39,3 +41,39 @@ func ParsePosition(s string) (Position, error) {
 	}
 	return Position{}, fmt.Errorf("%q is not a position (object:offset:element)", s)
 }
+
+// Place is a Position inside a known object.
+type Place struct {
+	Offset  int64
+	Element uint32
+}
+
+// MarshalJSON writes a place as a number, or as a list of two.
+func (p Place) MarshalJSON() ([]byte, error) {
+	if p.Element == 0 {
+		return json.Marshal(p.Offset)
+	}
+	return json.Marshal([2]int64{p.Offset, int64(p.Element)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (p *Place) UnmarshalJSON(data []byte) error {
+	var both [2]int64
+	if len(data) > 0 && data[0] != '[' {
+		data = []byte("[" + string(data) + ",0]")
+	}
+	if err := json.Unmarshal(data, &both); err != nil {
+		return err
+	}
+	if both[0] < 0 || both[1] < 0 || both[1] > math.MaxUint32 {
+		return fmt.Errorf("%s is not a place in an object", data)
+	}
+	p.Offset, p.Element = both[0], uint32(both[1])
+	return nil
+}
+
+// Place is where in its object the position is.
+func (p Position) Place() Place { return Place{p.Offset, p.Element} }
+
+// In is the position at a place of an entry.
+func (p Place) In(entry int) Position { return Position{uint32(entry), p.Offset, p.Element} }

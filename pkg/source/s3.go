@@ -302,6 +302,11 @@ func (s *s3Store) Get(ctx context.Context, bucket, key, etag string, from int64)
 	return out.Body, nil
 }
 
+// storef is a mistake that has all of the store not be read.
+func storef(format string, args ...any) *InputError {
+	return &InputError{Err: fmt.Errorf(format, args...), All: true}
+}
+
 // explain says what an error of the store means and what to do about it.
 func (s *s3Store) explain(ctx context.Context, err error, bucket, key, action string) error {
 	if ctx.Err() != nil {
@@ -320,9 +325,9 @@ func (s *s3Store) explain(ctx context.Context, err error, bucket, key, action st
 	}
 	switch {
 	case code == "NoSuchBucket":
-		return inputf("there is no bucket %s", bucket)
+		return storef("there is no bucket %s", bucket)
 	case code == "NoSuchKey", action == "s3:GetObject" && status == http.StatusNotFound:
-		return &ChangedError{Object: name, What: "it is gone"}
+		return &ChangedError{Object: name, What: "it is gone", Gone: true}
 	case code == "PreconditionFailed", status == http.StatusPreconditionFailed:
 		return &ChangedError{Object: name, What: "its etag is another one"}
 	case code == "InvalidObjectState":
@@ -334,18 +339,20 @@ func (s *s3Store) explain(ctx context.Context, err error, bucket, key, action st
 				where = " (it is in " + r + ": --s3-region " + r + ")"
 			}
 		}
-		return inputf("the bucket %s is in another region%s", bucket, where)
+		return storef("the bucket %s is in another region%s", bucket, where)
 	case status == http.StatusForbidden, status == http.StatusUnauthorized:
 		if code == "" {
 			code = strconv.Itoa(status)
 		}
-		return inputf("no access to %s (%s): the credentials need %s, or --s3-anonymous for a public bucket",
+		denied := storef("no access to %s (%s): the credentials need %s, or --s3-anonymous for a public bucket",
 			name, code, action)
+		denied.All = key == "" || code != "AccessDenied"
+		return denied
 	}
 	var noCredentials *aws.MissingRegionError
 	if errors.As(err, &noCredentials) || strings.Contains(err.Error(), "failed to refresh cached credentials") ||
 		strings.Contains(err.Error(), "get identity") {
-		return inputf("no S3 credentials were found for %s: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or "+
+		return storef("no S3 credentials were found for %s: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or "+
 			"--s3-anonymous for a public bucket", name)
 	}
 	return fmt.Errorf("%s %s: %w", action, name, err)

@@ -144,6 +144,8 @@ type Object struct {
 	After uint32 `json:"after,omitempty"`
 	// Skip is how many plain bytes of a compressed file were read before it was compressed.
 	Skip int64 `json:"skip,omitempty"`
+	// From where on it is read, as a position in it: an entry before has what is in front of that.
+	Begin Place `json:"begin,omitzero"`
 }
 
 // length is how many bytes of the object the entry is.
@@ -155,11 +157,16 @@ func (o Object) ID() string {
 	return fmt.Sprintf("%016x", xxh3.HashString(o.Fingerprint+"\x00"+o.Name))
 }
 
-// InputError is a selection that cannot be read at all: a mistake in the
-// command, found before anything is read.
-type InputError struct{ Err error }
+// InputError is a selection, or an object of it, that cannot be read at all: a mistake in
+// the command, found before anything of it is read.
+type InputError struct {
+	Err error
+	All bool // it is of the whole store: no other object can be read, either
+}
 
-func inputf(format string, args ...any) *InputError { return &InputError{fmt.Errorf(format, args...)} }
+func inputf(format string, args ...any) *InputError {
+	return &InputError{Err: fmt.Errorf(format, args...)}
+}
 
 func (e *InputError) Error() string { return e.Err.Error() }
 func (e *InputError) Unwrap() error { return e.Err }
@@ -206,13 +213,24 @@ type Options struct {
 	// a resume is given as Frozen. It is never called at the same time twice.
 	// nil: none.
 	Freeze func(added []Object) error
-	// Void are entries of Frozen that are not read any more, since they were something else when
-	// they should have been, and how many bytes of each were read before.
-	Void map[int]int64
-	// Voided is called with an entry that turns out, while it is to be read for the first time, to
-	// be something else than was frozen: it is void from then on, and what is behind it is
-	// read. An error ends the reading. nil: that is the end of it.
-	Voided func(entry int) error
+	// Void are entries of Frozen that are read up to a place and no further, since they could
+	// not be: the zero Place is the beginning. What such an object still has, or has again,
+	// is another entry.
+	Void map[int]Place
+	// Voided is called with an entry that cannot be read any further, and that only itself is
+	// to blame for: it ends at that place from then on, and what is behind it is read. An error
+	// ends the reading. nil: that is the end of it.
+	Voided func(entry int, at Place, why error) error
+
+	// Barren are entries of Frozen of which nothing could be read but that they are damaged: what
+	// is in their places later is new. NotedBarren is called with each that is found to be one.
+	Barren      []int
+	NotedBarren func(entry int) error
+
+	// Ended is where an entry of Frozen ends, which is not looked at again by whoever has read all of it;
+	// NotedEnd is told of each entry that was read to its end. nil: nobody remembers it.
+	Ended    Position
+	NotedEnd func(end Position) error
 
 	// Format names the shape of the records: "auto" (or ""), "segment",
 	// "table", or one of Shapes.

@@ -119,7 +119,7 @@ func (k *stored) list(ctx context.Context, from int, address string) (lister, er
 	}
 	s := k.s
 	for _, o := range s.o.Frozen {
-		if o.From == from && strings.HasPrefix(o.Name, k.prefix) {
+		if o.From == from && strings.HasPrefix(o.Name, k.prefix) && !s.wasUnread(o.Name) {
 			l.known = append(l.known, xxh3.HashString128(o.Name))
 		}
 	}
@@ -275,7 +275,10 @@ func (l *listing) key(ctx context.Context, k Key) error {
 		}
 	}
 	for _, o := range found {
-		if !l.has(o.Name) {
+		if l.has(o.Name) {
+			continue
+		}
+		if o, ok := s.rest(ctx, o); ok {
 			l.added = append(l.added, o)
 		}
 	}

@@ -1,0 +1,351 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// ReadError is an object that could not be read to its end, although that may
+// be possible later.
+type ReadError struct {
+	Object string
+	Err    error
+	Alone  bool // what is behind it was read all the same
+}
+
+func (e *ReadError) Error() string {
+	rest := "what follows it was not read"
+	if e.Alone {
+		rest = "what follows it was read without it"
+	}
+	return fmt.Sprintf("reading %s: %v; %s", e.Object, e.Err, rest)
+}
+
+// Unwrap returns why.
+func (e *ReadError) Unwrap() error { return e.Err }
+
+// LostError is an object that some have read further than it can be read now: what is
+// behind it has its places, and whoever has not come so far cannot go on.
+type LostError struct {
+	Entry int // of the manifest
+	Err   error
+}
+
+func (e *LostError) Error() string { return e.Err.Error() }
+
+// Unwrap returns why it cannot be read.
+func (e *LostError) Unwrap() error { return e.Err }
+
+// mostVoided bounds how many objects one process passes over: when it is more, it is rather the
+// disk or the network than the objects.
+const mostVoided = 1000
+
+// ends are the entries of a manifest that are read up to a place only. They are safe for
+// concurrent use.
+type ends struct {
+	mu    sync.Mutex
+	of    map[int]Place
+	added int
+}
+
+func (v *ends) at(i int) (Place, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	at, is := v.of[i]
+	return at, is
+}
+
+func (v *ends) set(i int, at Place) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.of == nil {
+		v.of = map[int]Place{}
+	}
+	v.of[i] = at
+	v.added++
+}
+
+func (v *ends) full() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.added >= mostVoided
+}
+
+func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(*Chunk) bool) error {
+	counts := pass == First
+	before := int64(0) // bytes of the objects before
+	for i := 0; counts && i < int(after.Object); i++ {
+		before += s.manifest.At(i).length()
+	}
+	for i := int(after.Object); ; i++ {
+		if counts {
+			s.passed.Store(before)
+		}
+		ok, err := s.manifest.wait(ctx, i)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case !ok && counts:
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return errors.Join(append([]error{err}, s.unreadable...)...)
+		case !ok:
+			return nil // what is not in the manifest is for the first reading to say
+		}
+		obj := s.manifest.At(i)
+		before += obj.length()
+		from := Position{Object: uint32(i)}
+		if i == int(after.Object) {
+			from = after
+		}
+		at, err := s.readTo(ctx, obj, from, pass, s.seeing(i, pass, yield))
+		if err == nil && counts && s.o.NotedEnd != nil && ctx.Err() == nil {
+			err = s.o.NotedEnd(at)
+		}
+		if err != nil && counts && s.o.Voided != nil && isOwn(obj.Name, err) && !s.void.full() {
+			err = s.voidIt(i, obj, at, err)
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, errStopped) || ctx.Err() != nil:
+			return nil
+		case errors.As(err, new(*ChangedError)), errors.As(err, new(*InputError)), errors.As(err, new(*LostError)):
+			return err
+		default:
+			return &ReadError{Object: obj.Name, Err: err}
+		}
+	}
+}
+
+// seeing is yield that notes of an object when nothing is in it but that it is damaged.
+func (s *Input) seeing(entry int, pass Pass, yield func(*Chunk) bool) func(*Chunk) bool {
+	if pass != First || s.o.NotedBarren == nil {
+		return yield
+	}
+	return func(c *Chunk) bool {
+		if isBarren(c, entry) {
+			if err := s.o.NotedBarren(entry); err != nil {
+				s.fail(err)
+			}
+		}
+		return yield(c)
+	}
+}
+
+// isBarren says of the first chunk of an entry that it is all there is, and says that the object is damaged.
+func isBarren(c *Chunk, entry int) bool {
+	return c.Start == (Position{Object: uint32(entry)}) && len(c.Records) == 1 && c.Records[0].Err != nil &&
+		c.Records[0].Err.Reason == Truncated && c.Records[0].Raw == nil
+}
+
+// readTo reads an object up to its end, or to the place up to which it is read, and says how far
+// it came.
+func (s *Input) readTo(
+	ctx context.Context, obj Object, from Position, pass Pass, yield func(*Chunk) bool,
+) (at Position, err error) {
+	at = from
+	if from == s.o.Ended && from != (Position{}) {
+		return at, nil
+	}
+	upTo, cut := s.void.at(int(from.Object))
+	end := upTo.In(int(from.Object))
+	if cut && end.Compare(from) <= 0 {
+		return at, nil
+	}
+	reached := false
+	err = s.readObject(ctx, obj, from, pass, func(c *Chunk) bool {
+		if cut {
+			n := len(c.Records)
+			for n > 0 && c.Records[n-1].End.Compare(end) > 0 {
+				n--
+			}
+			if n < len(c.Records) {
+				if c.Records = c.Records[:n]; n > 0 {
+					c.End = c.Records[n-1].End
+				}
+			}
+			reached = n == 0 || c.End == end
+			if n == 0 {
+				return false
+			}
+		}
+		at = c.End
+		return yield(c) && !reached
+	})
+	if reached && errors.Is(err, errStopped) {
+		err = nil
+	}
+	return at, err
+}
+
+// isOwn says that nothing but the object itself is to blame for an error of reading it: the others may
+// be read.
+func isOwn(name string, err error) bool {
+	var input *InputError
+	switch {
+	case errors.Is(err, errStopped), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return false
+	case errors.As(err, new(*ChangedError)):
+		return true
+	case errors.As(err, &input):
+		return !input.All
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM):
+		return false
+	}
+	return !isRemote(name) // of a store it may be the network
+}
+
+// voidIt has an entry be read no further than to a place, by anybody.
+func (s *Input) voidIt(i int, obj Object, at Position, why error) error {
+	place := at.Place()
+	if at == obj.Begin.In(i) {
+		place = Place{} // nothing of it was read
+	}
+	if err := s.o.Voided(i, place, why); err != nil {
+		return err
+	}
+	s.void.set(i, place)
+	local := s.local.end(i, obj, place)
+	if !errors.As(why, new(*ChangedError)) && !errors.As(why, new(*InputError)) {
+		why = &ReadError{Object: obj.Name, Err: why, Alone: true}
+	}
+	s.fail(why)
+	if !local {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.unread.add(obj, place)
+	}
+	return nil
+}
+
+// unread are the objects that could not be read to their end, by name, but for files, which are
+// known by their bytes: see chain.
+type unread map[string]leftOver
+
+// leftOver is an object that was not read beyond a place: that is read when it can be.
+type leftOver struct {
+	obj    Object
+	at     Place
+	entry  int  // of the manifest; of files only
+	barren bool // it was damaged from its beginning on
+}
+
+// Everything is the place behind all that an object has.
+var Everything = Place{Offset: math.MaxInt64}
+
+// leftOf is what is left of an object that was read up to a place, or to none.
+func leftOf(obj Object, at Place) (l leftOver, is bool) {
+	if at == (Place{}) {
+		at = obj.Begin
+	}
+	return leftOver{obj: obj, at: at}, at != Everything
+}
+
+func (u *unread) add(obj Object, at Place) {
+	if *u == nil {
+		*u = unread{}
+	}
+	if l, is := leftOf(obj, at); is {
+		(*u)[obj.Name] = l
+	}
+}
+
+func (u *unread) barren(name string) {
+	l := (*u)[name]
+	l.barren = true
+	(*u)[name] = l
+}
+
+func (u *unread) drop(name string) {
+	if *u != nil {
+		delete(*u, name)
+	}
+}
+
+// rest says what is to be read of an object that was found, which may be one that could not be
+// read before: all of it when it is new or nothing of that one was read, what is left of it when it is the same.
+// What still cannot be read is no object, but a failure, as is another one in the
+// place of one that was read in part.
+func (s *Input) rest(ctx context.Context, found Object) (Object, bool) {
+	s.mu.Lock()
+	u, is := s.unread[found.Name]
+	s.mu.Unlock()
+	if !is {
+		return found, true
+	}
+	if found.Fingerprint != u.obj.Fingerprint || found.Size != u.obj.Size {
+		if u.at != (Place{}) {
+			s.fail(changed(u.obj, found.Size))
+			return found, false
+		}
+	} else if found.Begin = u.at; true {
+		if err := s.probe(ctx, found); err != nil {
+			if !u.barren { // which is counted among the records
+				s.fail(err)
+			}
+			return found, false
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unread.drop(found.Name)
+	if u.barren {
+		s.local.completes()
+	}
+	return found, true
+}
+
+// errBarren is an object of which nothing can be read but that it is damaged.
+var errBarren = errors.New("it is damaged")
+
+// probe says why an object cannot be read; nil: it can, at its beginning at least.
+func (s *Input) probe(ctx context.Context, obj Object) error {
+	from := Position{Object: uint32(s.manifest.Len())}
+	barren := false
+	err := s.readObject(ctx, obj, from, Again, func(c *Chunk) bool {
+		barren = isBarren(c, int(from.Object))
+		return false
+	})
+	switch {
+	case barren:
+		return errBarren
+	case err == nil, errors.Is(err, errStopped):
+		return nil
+	case errors.As(err, new(*ChangedError)), errors.As(err, new(*InputError)):
+		return err
+	}
+	return &ReadError{Object: obj.Name, Err: err, Alone: true}
+}
+
+// wasUnread says of a name that nothing, or not all, of the object was read.
+func (s *Input) wasUnread(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, is := s.unread[name]
+	return is
+}
+
+// isRemote says that an object is in a store.
+func isRemote(name string) bool { return strings.Contains(name, "://") }
+
+// End has an entry be read up to a place and no further. It is for whoever has the manifest, before
+// anything is read.
+func (s *Input) End(entry int, at Place) {
+	s.void.set(entry, at)
+	s.local.end(entry, s.manifest.At(entry), at)
+}
+
+// Lost says why the object of an entry cannot be read, or is not the one that it was; nil: it is.
+func (s *Input) Lost(ctx context.Context, entry int) error {
+	obj := s.manifest.At(entry)
+	err := s.readObject(ctx, obj, Position{Object: uint32(entry)}, Again, func(*Chunk) bool { return false })
+	if err == nil || errors.Is(err, errStopped) {
+		return nil
+	}
+	return err
+}
