@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/recording"
 	"github.com/fanfold/fanfold/pkg/report"
@@ -40,7 +41,7 @@ written, not recorded, are made up.`,
 	return c
 }
 
-func (a *app) lint(args, secret, redact, allow []string) error {
+func (a *app) lint(args, secret, also, allow []string) error {
 	paths, err := cassette.FindFiles(args)
 	if err != nil {
 		return usagef("%w", err)
@@ -56,17 +57,17 @@ func (a *app) lint(args, secret, redact, allow []string) error {
 	for _, d := range a.catalogue() { // with which its cases are written
 		for _, f := range d.Settings.Fields {
 			if f.Secret && f.Example != "" {
-				secrets = append(secrets, cassette.Secret{Name: d.Info.Slug + "." + f.Key, Value: f.Example, Example: f.Example})
+				secrets = append(secrets, redact.Secret{Name: d.Info.Slug + "." + f.Key, Value: f.Example, Example: f.Example})
 			}
 		}
 	}
-	red, err := a.redactor(nil, secrets, redact, allow)
+	red, err := a.redactor(nil, secrets, also, allow)
 	if err != nil {
 		return err
 	}
 	found := 0
 	for _, path := range paths {
-		scan, err := red.ScanFile(path)
+		scan, err := cassette.ScanFile(red, path)
 		if err != nil {
 			return err
 		}

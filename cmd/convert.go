@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/fanfold/fanfold/pkg/convert"
 	"github.com/fanfold/fanfold/pkg/report"
 )
@@ -136,9 +137,9 @@ func (a *app) saveImported(k *cassette.Cassette, o *importOptions) error {
 }
 
 // save writes a cassette, unless it would hold a secret.
-func (a *app) save(k *cassette.Cassette, red *cassette.Redactor) error {
+func (a *app) save(k *cassette.Cassette, red *redact.Redactor) error {
 	err := k.Save(red)
-	var leak *cassette.LeakError
+	var leak *redact.LeakError
 	if errors.As(err, &leak) {
 		a.say(a.secrets.redact(leak.Error()))
 		return outcome(exitFinding)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/fanfold/fanfold/pkg/keyring"
 )
 
@@ -29,7 +30,7 @@ func redactFlag(f *pflag.FlagSet, redact *[]string) {
 }
 
 // redactor makes a redactor with the rules of the flags and of fanfold.yaml.
-func (a *app) redactor(key []byte, secrets []cassette.Secret, redact, allow []string) (*cassette.Redactor, error) {
+func (a *app) redactor(key []byte, secrets []redact.Secret, also, allow []string) (*redact.Redactor, error) {
 	f, err := a.loadConfig()
 	if f == nil {
 		return nil, err
@@ -38,22 +39,22 @@ func (a *app) redactor(key []byte, secrets []cassette.Secret, redact, allow []st
 	if err := f.CassettesError; err != nil {
 		return nil, &usageError{err}
 	}
-	red, err := cassette.NewRedactorWith(key, secrets, cassette.RedactOptions{
-		Redact: slices.Concat(f.Redact, redact), Allow: slices.Concat(f.Allow, allow),
+	red, err := cassette.NewRedactor(key, secrets, cassette.RedactOptions{
+		Redact: slices.Concat(f.Redact, also), Allow: slices.Concat(f.Allow, allow),
 	})
 	if err != nil {
 		return nil, usagef("--redact: %w", err)
 	}
 	for _, name := range red.Short() {
 		a.sayf("the value of %s has less than %d characters: other text may be taken for it",
-			name, cassette.MinSecret)
+			name, redact.MinSecret)
 	}
 	return red, nil
 }
 
 // secretEnv are the environment's values that look like credentials by the
 // names of their variables, and those that the user names.
-func (a *app) secretEnv(more []string) ([]cassette.Secret, error) {
+func (a *app) secretEnv(more []string) ([]redact.Secret, error) {
 	secrets, err := keyring.Secrets(os.Environ(), more)
 	if err != nil {
 		return nil, usagef("--secret %w", err)

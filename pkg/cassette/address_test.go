@@ -156,7 +156,7 @@ func TestAddresses(t *testing.T) {
 
 // TestUserinfoIsCut leaves the rest of an address as it is.
 func TestUserinfoIsCut(t *testing.T) {
-	r := NewRedactor([]byte("k"), nil)
+	r := newRedactor([]byte("k"), nil)
 	for in, want := range map[string]string{
 		"https://user:pass@h.example/a%2Fb{c}?x=%7E": "https://h.example/a%2Fb{c}?x=%7E",
 		"https://h.example/a@b?c=d@e#f@g":            "https://h.example/a@b?c=d@e#f@g",

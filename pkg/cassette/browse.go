@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
 // Browser serves a page that shows cassettes: what was asked and answered, what
@@ -237,14 +239,8 @@ const maxRedactions = 1000
 func redactions(i *Interaction) []Redaction {
 	out := []Redaction{}
 	look := func(place, s string) {
-		for _, m := range tokenRE.FindAllStringSubmatch(s, maxRedactions) {
-			out = append(out, Redaction{place, m[0], m[1], why(m[1])})
-		}
-		for _, m := range emailRE.FindAllString(s, maxRedactions) {
-			out = append(out, Redaction{place, m, "email", why("email")})
-		}
-		for _, m := range numberRE.FindAllString(s, maxRedactions) {
-			out = append(out, Redaction{place, m, "number", why("number")})
+		for _, t := range redact.Tokens(s, maxRedactions) {
+			out = append(out, Redaction{place, t.Text, t.Kind, why(t.Kind)})
 		}
 	}
 	message := func(side string, h http.Header, body string) {
@@ -256,8 +252,7 @@ func redactions(i *Interaction) []Redaction {
 		var v any
 		dec := json.NewDecoder(strings.NewReader(body))
 		dec.UseNumber()
-		if !strings.Contains(body, tokenMark) && !strings.Contains(body, "example.invalid") &&
-			!strings.Contains(body, numberMark) {
+		if len(redact.Tokens(body, 1)) == 0 {
 			return
 		}
 		if dec.Decode(&v) != nil || dec.More() {

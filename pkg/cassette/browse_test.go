@@ -10,12 +10,12 @@ import (
 )
 
 func browsed() *Browser {
-	i := ordinary()
+	i := plainly()
 	i.Request.URL = "https://api.shop.example/v1/orders?api_key=hunter2hunter2hunter2"
 	i.Request.Headers["Authorization"] = []string{"Bearer hunter2hunter2hunter2"}
 	i.Request.Body = `{"b":[1.50,{"email":"ada.lovelace@analytical-engines.co.uk"}],"note":"<img src=x onerror=alert(1)>"}`
-	NewRedactor([]byte("k"), nil).Interaction(i)
-	form := ordinary()
+	newRedactor([]byte("k"), nil).Interaction(i)
+	form := plainly()
 	form.Request.Headers["Content-Type"] = []string{"application/x-www-form-urlencoded"}
 	form.Request.Body, form.Response.Body = "a=1&b=%3Cscript%3E", "\x00\xff\x01"
 	return NewBrowser([]*Cassette{{Path: "c/order.yaml", Interactions: []*Interaction{i, form},

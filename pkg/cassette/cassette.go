@@ -9,8 +9,8 @@
 // Recording: a [Recorder] is an http.RoundTripper that passes requests on and
 // keeps redacted copies. Every interaction goes to a crash journal at once, and
 // all of them become the cassette in the end, in the order in which the
-// requests began. A [Redactor] replaces secrets by stable tokens, so that what
-// was equal stays equal; [Redactor.ScanFile], and the gate before anything is written, then
+// requests began. A [redact.Redactor] replaces secrets by stable tokens, so that what
+// was equal stays equal; [ScanFile], and the gate before anything is written, then
 // look through the final text for whatever it may have missed. What does not
 // pass is not written.
 //
@@ -35,6 +35,7 @@ import (
 	"time"
 
 	vcr "github.com/dnaeon/go-vcr/v2/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"go.yaml.in/yaml/v3"
 	yamlv2 "gopkg.in/yaml.v2"
 )
@@ -287,19 +288,19 @@ func (c *Cassette) encode() ([]byte, error) {
 
 // Save writes the cassette and its sidecar, each at once or not at all, after
 // gate has taken out what it has learnt meanwhile and looked at their final text:
-// when it finds a leak nothing is written and a *LeakError returned.
-func (c *Cassette) Save(gate *Redactor) error {
+// when it finds a leak nothing is written and a *redact.LeakError returned.
+func (c *Cassette) Save(gate *redact.Redactor) error {
 	gate.Settle(c.Interactions)
-	var leaks []Leak
+	var leaks []redact.Leak
 	for n, i := range c.Interactions {
-		leaks = append(leaks, gate.scanInteraction(n, i)...)
+		leaks = append(leaks, gate.Scan(n, i)...)
 	}
 	return c.write(gate, leaks)
 }
 
 // write is Save for interactions that were scanned, and in which leaks were
 // found.
-func (c *Cassette) write(gate *Redactor, leaks []Leak) error {
+func (c *Cassette) write(gate *redact.Redactor, leaks []redact.Leak) error {
 	data, err := c.encode()
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", c.Path, err)
@@ -308,8 +309,8 @@ func (c *Cassette) write(gate *Redactor, leaks []Leak) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", metaPath(c.Path), err)
 	}
-	if leaks = gate.scanFiles(leaks, data, meta); len(leaks) > 0 {
-		return &LeakError{Path: c.Path, Leaks: leaks}
+	if leaks = gate.ScanFiles(leaks, data, meta); len(leaks) > 0 {
+		return &redact.LeakError{Path: c.Path, Leaks: leaks}
 	}
 	if err := os.MkdirAll(filepath.Dir(c.Path), 0o755); err != nil {
 		return err

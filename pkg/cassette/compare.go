@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
 // maxDifferences bounds a report.
@@ -61,7 +63,7 @@ func (m *Matching) compare(was, now *Request) *differ {
 
 // sameText compares texts by what their tokens stand for.
 func sameText(a, b string) bool {
-	return a == b || string(sameTokens([]byte(a))) == string(sameTokens([]byte(b)))
+	return a == b || string(redact.SameTokens([]byte(a))) == string(redact.SameTokens([]byte(b)))
 }
 
 func (d *differ) add(path, was, now string) {
@@ -232,7 +234,7 @@ func (d *differ) texts(w *walker, a, b string) {
 		}
 	} else if len(w.path) > 0 {
 		d.rule(pathText(w.path, true), shapeAny)
-	} else if !printable([]byte(a)) || !printable([]byte(b)) {
+	} else if !isPlainText(a) || !isPlainText(b) {
 		d.rule(`body~(?s).*`, shapeAny)
 	} else {
 		d.hard = true
@@ -424,3 +426,10 @@ func partRules(a, b string) (rules []string) {
 	}
 	return rules
 }
+
+func hasDigit(s string) bool { return strings.ContainsAny(s, "0123456789") }
+
+func digitsOnly(s string) bool { return strings.Trim(s, "0123456789") == "" }
+
+// isWord tells the bytes of names, numbers, addresses and base64.
+func isWord(c byte) bool { return isAlnum(rune(c)) || strings.IndexByte("_-.+/=", c) >= 0 }

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/andybalholm/brotli"
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -30,9 +31,6 @@ func encodings(s string) []string {
 // isIdentity tells whether a Content-Encoding leaves bytes as they are.
 func isIdentity(s string) bool { return len(encodings(s)) == 0 }
 
-// maxWindow bounds the memory that a compressed body can make us take.
-const maxWindow = 128 << 20
-
 // decoder undoes a Content-Encoding while data comes in.
 func decoder(encoding string, r io.Reader) (io.Reader, error) {
 	for _, name := range encodings(encoding) {
@@ -46,7 +44,7 @@ func decoder(encoding string, r io.Reader) (io.Reader, error) {
 			r = brotli.NewReader(r)
 		case "zstd":
 			var z *zstd.Decoder
-			z, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow))
+			z, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(redact.MaxWindow))
 			if err == nil {
 				r = z.IOReadCloser()
 			}
@@ -107,11 +105,11 @@ func over(encoding string, data []byte) bool {
 	if err != nil {
 		return false
 	}
-	n, _ := io.Copy(io.Discard, io.LimitReader(r, maxUnpacked+1)) // what is damaged is what it is
+	n, _ := io.Copy(io.Discard, io.LimitReader(r, redact.MaxUnpacked+1)) // what is damaged is what it is
 	if c, isCloser := r.(io.Closer); isCloser {
 		_ = c.Close() // gives memory back
 	}
-	return n > maxUnpacked
+	return n > redact.MaxUnpacked
 }
 
 // encode is decode's opposite.

@@ -12,6 +12,7 @@ import (
 
 	vcr "github.com/dnaeon/go-vcr/v2/cassette"
 	"github.com/dnaeon/go-vcr/v2/recorder"
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
 // exchange is a request and its answer while they pass. As the answer's body it
@@ -268,16 +269,16 @@ func (x *exchange) size() int64 { return int64(x.answer.n+len(x.sent.data)) + 40
 // for secrets; empty where nothing is.
 func (x *exchange) tooLarge() string {
 	if over(x.req.Header.Get("Content-Encoding"), x.sent.data) {
-		return fmt.Sprintf("the request unpacks to more than %d bytes", maxUnpacked)
+		return fmt.Sprintf("the request unpacks to more than %d bytes", redact.MaxUnpacked)
 	}
 	if x.resp != nil && over(x.header.Get("Content-Encoding"), x.answer.bytes()) {
-		return fmt.Sprintf("the answer unpacks to more than %d bytes", maxUnpacked)
+		return fmt.Sprintf("the answer unpacks to more than %d bytes", redact.MaxUnpacked)
 	}
 	return ""
 }
 
 // redacted makes an interaction of the exchange.
-func (x *exchange) redacted(red *Redactor) *kept {
+func (x *exchange) redacted(red *redact.Redactor) *kept {
 	answer := x.answer.bytes()
 	shown, marks := answer, x.marks
 	if x.resp == nil {

@@ -252,15 +252,15 @@ func TestImportForm(t *testing.T) {
 func TestWireMockThereAndBack(t *testing.T) {
 	list := interactions(3)
 	for n := range 3 {
-		i := ordinary()
+		i := plainly()
 		i.Request.Method, i.Request.Body, i.Response.Body = "GET", "", fmt.Sprintf("answer %d", n)
 		list = append(list, i)
 	}
-	i := ordinary()
+	i := plainly()
 	i.Request.URL, i.Request.Body, i.Response.Body = "https://api.shop.example?x", "\x00\xff", "\xff\x00"
 	i.Response.Headers["X-Two"] = []string{"a", "b"}
 	list = append(list, i)
-	reset := ordinary()
+	reset := plainly()
 	reset.Response.Code, reset.Response.Status, reset.Response.Body, reset.Response.Headers = 0, "0 no answer", "", nil
 	c := &Cassette{Path: "order.yaml", Interactions: append(list, reset),
 		Meta: Meta{Details: []Details{{Interaction: 7, Broken: BreakReset}}}}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/andybalholm/brotli"
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
@@ -17,7 +18,7 @@ import (
 // TestTooLargeToSearch: what unpacks to more than is looked into is passed on, and not
 // recorded, and the sidecar says why; what is recorded beside it is.
 func TestTooLargeToSearch(t *testing.T) {
-	plain := bytes.Repeat([]byte("a line of an export, with sk_live_4eC39HqLyjWDarjtT1zdp7dc\n"), maxUnpacked/59+1)
+	plain := bytes.Repeat([]byte("a line of an export, with sk_live_4eC39HqLyjWDarjtT1zdp7dc\n"), redact.MaxUnpacked/59+1)
 	pack := func(write func(b *bytes.Buffer)) []byte {
 		var b bytes.Buffer
 		write(&b)

@@ -313,7 +313,7 @@ const seldom = "qzxjkvwybgfphmul7896ucdrniotas5432-e10."
 func rarest(mark string) int {
 	best, at := len(seldom), 0
 	for i := range len(mark) {
-		if rank := strings.IndexByte(seldom, fold(mark[i])); rank >= 0 && rank < best {
+		if rank := strings.IndexByte(seldom, mark[i]|0x20); rank >= 0 && rank < best {
 			best, at = rank, i
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/zeebo/xxh3"
 )
 
@@ -122,7 +123,7 @@ func (m *Matching) canon(q *Request, wantLeaves bool) canonical {
 	if m.anonymous {
 		b = anonymize(b)
 	} else {
-		b = sameTokens(b)
+		b = redact.SameTokens(b)
 	}
 	slices.Sort(w.leaves)
 	return canonical{xxh3.Hash128(b), w.leaves}
@@ -215,18 +216,14 @@ func (m *Matching) canonQuery(b []byte, query string, w *walker) []byte {
 // anonymize numbers tokens by their first place in a text.
 func anonymize(b []byte) []byte {
 	seen := map[string]int{}
-	number := func(kind string) func(m []byte) []byte {
-		return func(m []byte) []byte {
-			n, ok := seen[string(m)]
-			if !ok {
-				n = len(seen)
-				seen[string(m)] = n
-			}
-			return fmt.Appendf(nil, "<%s %d>", kind, n)
+	return redact.ReplaceTokens(b, func(kind, text string) string {
+		n, ok := seen[text]
+		if !ok {
+			n = len(seen)
+			seen[text] = n
 		}
-	}
-	b = tokenRE.ReplaceAllFunc(b, number("token"))
-	return emailRE.ReplaceAllFunc(b, number("email"))
+		return fmt.Sprintf("<%s %d>", kind, n)
+	})
 }
 
 // walker writes canonical bodies.
@@ -422,7 +419,7 @@ func (m *Matching) credential(name string) bool {
 	if !m.credentials {
 		return false
 	}
-	switch keyKind(last(name)) {
+	switch redact.KindOfName(name) {
 	case "", "email", "phone", "hashed", "card", "ssn":
 		return false
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	vcr "github.com/dnaeon/go-vcr/v2/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
 // TestMatching is a table of pairs of requests: url, content type, body.
@@ -150,7 +151,7 @@ func replayerOf(t testing.TB, list []*Interaction, o ReplayOptions) *Replayer {
 // rule that would make it match; and it holds no secret.
 func TestMiss(t *testing.T) {
 	p := replayerOf(t, interactions(100),
-		ReplayOptions{Redactor: NewRedactor([]byte("k"), []Secret{{Name: "S", Value: "hunter2hunter2"}})})
+		ReplayOptions{Redactor: newRedactor([]byte("k"), []redact.Secret{{Name: "S", Value: "hunter2hunter2"}})})
 	q := recorded(interactions(100)[42])
 	q.Body = strings.Replace(q.Body, `"total":42`, `"total":4200`, 1)
 	q.URL += "?api_key=hunter2hunter2"
@@ -209,14 +210,14 @@ func TestCases(t *testing.T) {
 // TestForeignKey: without the recording's key, tokens are compared by their
 // place: equal stays equal.
 func TestForeignKey(t *testing.T) {
-	there := NewRedactor([]byte("there"), nil)
-	i := ordinary()
+	there := newRedactor([]byte("there"), nil)
+	i := plainly()
 	i.Request.Body = `{"from":"a@real.io","to":"b@real.io","again":"a@real.io"}`
 	q := recorded(i)
 	q.Header = i.Request.Headers.Clone()
 	there.Interaction(i)
 	c := &Cassette{Path: "c.yaml", Interactions: []*Interaction{i}, Meta: Meta{Key: there.Fingerprint()}}
-	p, err := NewReplayer([]*Cassette{c}, ReplayOptions{Redactor: NewRedactor([]byte("here"), nil)})
+	p, err := NewReplayer([]*Cassette{c}, ReplayOptions{Redactor: newRedactor([]byte("here"), nil)})
 	if err != nil || !p.Foreign() {
 		t.Fatal(err, p.Foreign())
 	}
@@ -258,7 +259,7 @@ func TestDrift(t *testing.T) {
 
 // TestHAR goes there and back.
 func TestHAR(t *testing.T) {
-	i := ordinary()
+	i := plainly()
 	i.Request.Body, i.Response.Body = "\x00\xff", `{"ok":true}`
 	i.Response.Duration = 12 * time.Millisecond
 	c := &Cassette{Interactions: append(interactions(3), i), Meta: Meta{Date: "2026-11-23"}}
@@ -361,7 +362,7 @@ func FuzzImport(f *testing.F) {
 		if len(data) > 1<<16 {
 			return
 		}
-		red := NewRedactor(nil, nil)
+		red := newRedactor(nil, nil)
 		for _, read := range []func([]byte) (*Imported, error){ImportHAR, ImportV4} {
 			list, err := read(data)
 			if err != nil {
@@ -381,7 +382,7 @@ func BenchmarkLookup(b *testing.B) {
 		list := interactions(n)
 		for _, way := range []string{"raw", "canonical"} {
 			b.Run(fmt.Sprintf("%s/%d", way, n), func(b *testing.B) {
-				p := replayerOf(b, list, ReplayOptions{Redactor: NewRedactor([]byte("k"), nil)})
+				p := replayerOf(b, list, ReplayOptions{Redactor: newRedactor([]byte("k"), nil)})
 				qs := make([]Request, n)
 				for k, i := range list {
 					qs[k] = recorded(i)
@@ -422,7 +423,7 @@ func BenchmarkMiss(b *testing.B) {
 // BenchmarkLoad reads and indexes 10,000 interactions.
 func BenchmarkLoad(b *testing.B) {
 	c := &Cassette{Path: filepath.Join(b.TempDir(), "c.yaml"), Interactions: interactions(10000)}
-	if err := c.Save(NewRedactor(nil, nil)); err != nil {
+	if err := c.Save(newRedactor(nil, nil)); err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {
@@ -442,7 +443,7 @@ func BenchmarkServe(b *testing.B) {
 	for _, n := range []int{100, 10000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			list := interactions(n)
-			p := replayerOf(b, list, ReplayOptions{Repeat: "cycle", Redactor: NewRedactor([]byte("k"), nil)})
+			p := replayerOf(b, list, ReplayOptions{Repeat: "cycle", Redactor: newRedactor([]byte("k"), nil)})
 			u, err := url.Parse("https://api.shop.example")
 			if err != nil {
 				b.Fatal(err)

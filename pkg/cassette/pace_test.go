@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
 // largeJSON is an answer of about seven megabytes, as an export of a shop is.
@@ -234,13 +236,13 @@ func fetchAll(b *testing.B, url string) {
 // BenchmarkRedaction is what is done behind an answer of seven megabytes.
 func BenchmarkRedaction(b *testing.B) {
 	body := string(largeJSON("https://api.shop.example"))
-	r := NewRedactor([]byte("key"), []Secret{{Name: "S", Value: "hunter2-hunter2"}})
+	r := newRedactor([]byte("key"), []redact.Secret{{Name: "S", Value: "hunter2-hunter2"}})
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		i := ordinary()
+		i := plainly()
 		i.Response.Body = body
 		r.Interaction(i)
-		if leaks := r.scanInteraction(0, i); len(leaks) > 0 {
+		if leaks := r.Scan(0, i); len(leaks) > 0 {
 			b.Fatal(leaks)
 		}
 	}

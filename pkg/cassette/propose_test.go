@@ -12,7 +12,7 @@ import (
 // proposed as times.
 func TestProposeForRetries(t *testing.T) {
 	ask := func(body string) *Interaction {
-		i := ordinary()
+		i := plainly()
 		i.Request.Method, i.Request.URL, i.Request.Body = "POST", "https://api.shop.example/v1/chat", body
 		i.Request.Headers = http.Header{"Content-Type": {"application/json"}}
 		return i

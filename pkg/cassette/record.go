@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
 // RecordOptions say what a [Recorder] does.
@@ -22,7 +24,7 @@ type RecordOptions struct {
 	// Network answers; required.
 	Network http.RoundTripper
 	// Redactor takes secrets out before anything is kept; required.
-	Redactor *Redactor
+	Redactor *redact.Redactor
 	// MaxBody is the largest body that is kept; 0: 8 MiB. What is larger is
 	// passed on and not recorded.
 	MaxBody int64
@@ -79,7 +81,7 @@ type kept struct {
 	n       int
 	i       *Interaction
 	details Details
-	leaks   []Leak
+	leaks   []redact.Leak
 	old     bool // was there before
 }
 
@@ -248,8 +250,8 @@ func (r *Recorder) answered() {
 // put keeps an interaction, redacted, here and in the journal; not one that was not
 // searched all through: then it returns where. Looking for what is left of secrets
 // takes long, so no lock is held meanwhile.
-func (r *Recorder) put(k *kept, red *Redactor) (dark []Leak) {
-	k.leaks = red.scanInteraction(k.n, k.i)
+func (r *Recorder) put(k *kept, red *redact.Redactor) (dark []redact.Leak) {
+	k.leaks = red.Scan(k.n, k.i)
 	for _, l := range k.leaks {
 		if l.Unsearched() && !k.old {
 			dark = append(dark, l)
@@ -326,10 +328,9 @@ func (r *Recorder) keep(x *exchange) (err error) {
 		r.omit(x.req, why)
 		return nil
 	}
-	red := *r.opts.Redactor
-	red.pause = r.givesWay(x.size())
-	k := x.redacted(&red)
-	if leaks := r.put(k, &red); len(leaks) > 0 {
+	red := r.opts.Redactor.Pausing(r.givesWay(x.size()))
+	k := x.redacted(red)
+	if leaks := r.put(k, red); len(leaks) > 0 {
 		r.omit(x.req, leaks[0].Path+": "+leaks[0].Kind)
 	}
 	return nil
@@ -405,7 +406,7 @@ func (r *Recorder) Finish(meta Meta) (*Cassette, error) {
 	c := &Cassette{Path: r.path, Meta: meta, HasMeta: true}
 	c.Meta.Unrecorded = r.omitted
 	r.settleSecrets()
-	var leaks []Leak
+	var leaks []redact.Leak
 	for n, k := range r.kept {
 		c.Interactions = append(c.Interactions, k.i)
 		if !k.details.plain() {
@@ -444,7 +445,7 @@ func (r *Recorder) settleSecrets() {
 		}
 		if len(k.leaks) > 0 || k.i.Response.Body != was[n].Response.Body || k.i.Request.Body != was[n].Request.Body ||
 			k.i.Request.URL != was[n].Request.URL {
-			k.leaks = r.opts.Redactor.scanInteraction(n, k.i)
+			k.leaks = r.opts.Redactor.Scan(n, k.i)
 		}
 	}
 }

@@ -27,7 +27,7 @@ import (
 func newRecorder(t testing.TB, path string, o RecordOptions) *Recorder {
 	t.Helper()
 	if o.Redactor == nil {
-		o.Redactor = NewRedactor([]byte("key"), nil)
+		o.Redactor = newRedactor([]byte("key"), nil)
 	}
 	if o.Network == nil {
 		o.Network = &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}
@@ -532,7 +532,7 @@ func TestRecover(t *testing.T) {
 
 // TestLatency is the recorded one, scaled, and no longer than the client waits.
 func TestLatency(t *testing.T) {
-	i := ordinary()
+	i := plainly()
 	i.Request.Body = ""
 	i.Request.Method = "GET"
 	i.Response.Duration = time.Hour

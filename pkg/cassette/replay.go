@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -29,7 +30,7 @@ type ReplayOptions struct {
 	Latency float64
 	// Redactor brings requests to the form in which they were recorded. Nil
 	// compares them as they are.
-	Redactor *Redactor
+	Redactor *redact.Redactor
 }
 
 // Replayer answers from cassettes, and never goes to the network. It is safe
@@ -123,21 +124,18 @@ func NewReplayer(cassettes []*Cassette, o ReplayOptions) (*Replayer, error) {
 		opts: o, match: m, rules: rules, cassettes: cassettes, sessions: map[string]*session{},
 		raw: map[uint64][]int32{}, canon: map[key][]int32{}, byPath: map[string][]int32{}, byHost: map[string][]int32{},
 	}
-	seen := tokens{}
+	var texts []string
 	for _, c := range cassettes {
 		details := c.detailsByNumber()
 		for n, i := range c.Interactions {
 			p.add(c, n, i, details[n])
 			if o.Redactor != nil && !foreign {
-				seen.collect(i.Request.URL)
-				seen.collect(i.Request.Body)
+				texts = append(texts, i.Request.URL, i.Request.Body)
 			}
 		}
 	}
-	if len(seen) > 0 {
-		red := *o.Redactor
-		red.tokens = seen
-		p.opts.Redactor = &red
+	if o.Redactor != nil {
+		p.opts.Redactor = o.Redactor.Recognising(slices.Values(texts))
 	}
 	return p, nil
 }

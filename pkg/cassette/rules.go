@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
 // Rule says that a part of a request may differ from the recorded one, as long
@@ -188,6 +190,17 @@ func segments(s string) (out []string, err error) {
 // are "[3]".
 func (r *Rule) matches(path []string) bool { return matchSegments(r.path, path) }
 
+// Is is for [redact.Place].
+func (r *Rule) Is(part string, path []string) bool {
+	switch {
+	case r.part != part:
+		return false
+	case part == "body":
+		return r.matches(path)
+	}
+	return len(path) == 1 && r.name == path[0]
+}
+
 func matchSegments(rule, path []string) bool {
 	for len(rule) > 0 {
 		if rule[0] == "**" {
@@ -284,5 +297,5 @@ func shapeOf(a, b any) shape {
 
 // isIdentifier tells what looks like an id from words of people.
 func isIdentifier(s string) bool {
-	return s != "" && len(s) <= 256 && !strings.ContainsAny(s, " \t\n") && (hasDigit(s) || isToken(s) || len(s) >= 16)
+	return s != "" && len(s) <= 256 && !strings.ContainsAny(s, " \t\n") && (hasDigit(s) || redact.IsToken(s) || len(s) >= 16)
 }

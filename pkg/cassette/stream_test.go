@@ -205,7 +205,7 @@ func TestStreamLeft(t *testing.T) {
 // TestPlaybackKeepsTimes: a piece that comes after an hour does not come
 // before, and no client waits longer than it wants to.
 func TestPlaybackKeepsTimes(t *testing.T) {
-	i := ordinary()
+	i := plainly()
 	i.Request.Method, i.Request.Body, i.Response.Body = "GET", "", "ab"
 	c := &Cassette{Path: "c.yaml", Interactions: []*Interaction{i},
 		Meta: Meta{Details: []Details{{Chunks: []Chunk{{0, 0}, {0, 1}, {3600_000, 1}}}}}}
@@ -335,7 +335,7 @@ func TestEncodingsStay(t *testing.T) {
 			}
 			// A cassette of go-vcr whose client asked for the encoding itself, and
 			// a HAR file there and back.
-			i := ordinary()
+			i := plainly()
 			i.Request.Method, i.Request.Body = "GET", ""
 			i.Response.Body, i.Response.Headers = c.body, http.Header{"Content-Encoding": {c.encoding},
 				"Content-Type": {"text/plain"}}
@@ -367,7 +367,7 @@ func TestRequestEncodings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := ordinary()
+	i := plainly()
 	i.Request.Method, i.Request.Body = "POST", string(body)
 	i.Request.Headers = http.Header{"Content-Encoding": {"gzip"}, "Content-Type": {"application/json"}}
 	p := replayerOf(t, []*Interaction{i}, ReplayOptions{})

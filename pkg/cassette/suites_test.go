@@ -55,7 +55,7 @@ func TestSuites(t *testing.T) {
 				Body: q.Body}, Response: vcr.Response{Code: 200, Body: "{}"}})
 		}
 		misses := func(ignore []string, now []asked) (*Replayer, int) {
-			p := replayerOf(t, list, ReplayOptions{Ignore: ignore, Redactor: NewRedactor([]byte("a key of some length"), nil)})
+			p := replayerOf(t, list, ReplayOptions{Ignore: ignore, Redactor: newRedactor([]byte("a key of some length"), nil)})
 			n := 0
 			for _, a := range now {
 				if _, err := p.Answer("", a.request()); err != nil {

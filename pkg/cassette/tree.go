@@ -12,6 +12,8 @@ import (
 	"mime/multipart"
 	"net/url"
 	"strings"
+
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
 // tree is a body as it is compared: objects, arrays and texts, whatever it was
@@ -110,7 +112,7 @@ func fieldTree(s string) any {
 	if v, ok := jsonIn(s); ok {
 		return v
 	}
-	if plain, _, ok := unbase64(s); ok {
+	if plain, ok := redact.Unbase64(s); ok {
 		if v, ok := jsonIn(plain); ok {
 			return v
 		}
@@ -148,7 +150,7 @@ func multipartTree(s, boundary string) (any, bool) {
 			return nil, false
 		}
 		content := parseTree(part.Header.Get("Content-Type"), string(data)).v
-		if text, ok := content.(string); ok && !printable([]byte(text)) {
+		if text, ok := content.(string); ok && !isPlainText(text) {
 			sum := sha256.Sum256(data)
 			content = fmt.Sprintf("%d bytes, sha256 %s", len(data), hex.EncodeToString(sum[:8]))
 		}

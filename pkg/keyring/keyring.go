@@ -16,12 +16,12 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
 // Secrets are the values of an environment (NAME=VALUE) that look like credentials by
 // the names of their variables, and those of the variables that are named.
-func Secrets(environment, named []string) (out []cassette.Secret, err error) {
+func Secrets(environment, named []string) (out []redact.Secret, err error) {
 	values := map[string]string{}
 	for _, e := range environment {
 		name, value, _ := strings.Cut(e, "=")
@@ -35,11 +35,11 @@ func Secrets(environment, named []string) (out []cassette.Secret, err error) {
 		if !ok {
 			return nil, fmt.Errorf("%s: there is no such environment variable", name)
 		}
-		if len(v) < cassette.MinShort {
+		if len(v) < redact.MinShort {
 			return nil, fmt.Errorf("%s: its value has less than %d characters, too few to be told from ordinary text",
-				name, cassette.MinShort)
+				name, redact.MinShort)
 		}
-		out = append(out, cassette.Secret{Name: name, Value: v})
+		out = append(out, redact.Secret{Name: name, Value: v})
 	}
 	return out, nil
 }
@@ -62,7 +62,7 @@ func namesCredential(name string) bool {
 // secretsIn are the secrets in the value of a variable: the whole of it, but of an
 // address only the credentials, and nothing of a switch, a number, or the name of a
 // file that is there.
-func secretsIn(name, value string) []cassette.Secret {
+func secretsIn(name, value string) []redact.Secret {
 	switch _, err := strconv.ParseBool(value); {
 	case err == nil || value == "":
 		return nil
@@ -73,16 +73,16 @@ func secretsIn(name, value string) []cassette.Secret {
 	}
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme == "" || u.Host == "" {
-		return []cassette.Secret{{Name: name, Value: value}}
+		return []redact.Secret{{Name: name, Value: value}}
 	}
-	var out []cassette.Secret
+	var out []redact.Secret
 	if password, ok := u.User.Password(); ok {
-		out = append(out, cassette.Secret{Name: name, Value: password})
+		out = append(out, redact.Secret{Name: name, Value: password})
 	}
 	for _, vs := range u.Query() {
 		for _, v := range vs {
 			if len(v) >= 12 {
-				out = append(out, cassette.Secret{Name: name, Value: v})
+				out = append(out, redact.Secret{Name: name, Value: v})
 			}
 		}
 	}

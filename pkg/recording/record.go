@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/listen"
 	"github.com/fanfold/fanfold/pkg/report"
@@ -46,7 +47,7 @@ type recording struct {
 	live    bool               // goes to the partners
 	maxBody int64
 	key     []byte
-	secrets []cassette.Secret
+	secrets []redact.Secret
 	network http.RoundTripper
 }
 
@@ -72,7 +73,7 @@ func (w *World) Record(ctx context.Context, o *RecordOptions, args []string) err
 	if r.network, err = LiveNetwork(o.UpstreamCA); err != nil {
 		return err
 	}
-	own := &Wire{open: func(more []cassette.Secret) (*cassette.Conversation, error) { return w.converse(r, more) }}
+	own := &Wire{open: func(more []redact.Secret) (*cassette.Conversation, error) { return w.converse(r, more) }}
 	code, err := w.runRecorded(ctx, r, own, args)
 	switch {
 	case err != nil:
@@ -183,7 +184,7 @@ func (w *World) chooseMode(r *recording) error {
 
 // converse opens the conversation of a recording, given the secrets of the
 // run's destinations.
-func (w *World) converse(r *recording, more []cassette.Secret) (*cassette.Conversation, error) {
+func (w *World) converse(r *recording, more []redact.Secret) (*cassette.Conversation, error) {
 	red, err := w.Redactor(r.key, append(more, r.secrets...), r.o.Redact, r.o.Allow)
 	if err != nil {
 		return nil, err
@@ -255,7 +256,7 @@ func (w *World) sayWhatPassed(s *listen.Service, rec *cassette.Recorder) {
 }
 
 // recorder begins a recording, with what an interrupted one left.
-func (w *World) recorder(r *recording, red *cassette.Redactor) (*cassette.Recorder, error) {
+func (w *World) recorder(r *recording, red *redact.Redactor) (*cassette.Recorder, error) {
 	left := &cassette.Cassette{}
 	var err error
 	if r.o.Resume {
@@ -289,7 +290,7 @@ func (w *World) recorded(r *recording, conv *cassette.Conversation, code int) er
 		return &ChildError{code}
 	}
 	c, err := conv.Rec.Finish(r.meta)
-	var leak *cassette.LeakError
+	var leak *redact.LeakError
 	if errors.As(err, &leak) {
 		w.Say(w.Hide(leak.Error()))
 		return ErrFinding

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/listen"
 	"github.com/fanfold/fanfold/pkg/run"
@@ -29,9 +30,9 @@ type World struct {
 	// Key is the key of redaction for a cassette; with create a missing one is made.
 	Key func(path string, create bool) ([]byte, error)
 	// Secrets are those of the environment, and of the variables named.
-	Secrets func(more []string) ([]cassette.Secret, error)
+	Secrets func(more []string) ([]redact.Secret, error)
 	// Redactor has the rules given, and those of the configuration.
-	Redactor func(key []byte, secrets []cassette.Secret, redact, allow []string) (*cassette.Redactor, error)
+	Redactor func(key []byte, secrets []redact.Secret, also, allow []string) (*redact.Redactor, error)
 	// Serve starts a service and runs a command, or waits for a signal where there is none;
 	// ending, if not nil, is called before connections are cut off.
 	Serve func(ctx context.Context, s *listen.Service, command []string, ending func()) (code int, err error)
@@ -59,27 +60,27 @@ func (w *World) sayf(format string, args ...any) { w.Say(fmt.Sprintf(format, arg
 // Wire is where fanfold's own requests go while it is recorded or replayed.
 type Wire struct {
 	// open returns the conversation, given the secrets of all destinations.
-	open func(secrets []cassette.Secret) (*cassette.Conversation, error)
+	open func(secrets []redact.Secret) (*cassette.Conversation, error)
 	conv *cassette.Conversation
 }
 
 // NewWire returns a wire that is opened once the destinations of a run, and so their
 // secrets, are known.
-func NewWire(open func(secrets []cassette.Secret) (*cassette.Conversation, error)) *Wire {
+func NewWire(open func(secrets []redact.Secret) (*cassette.Conversation, error)) *Wire {
 	return &Wire{open: open}
 }
 
 // Begin opens the wire, once the destinations of a run are known.
 func (w *Wire) Begin(dests []*config.Opened) (err error) {
-	var secrets []cassette.Secret
+	var secrets []redact.Secret
 	for _, d := range dests {
 		for _, f := range d.Spec.Settings.Fields {
 			if v, ok := d.Config.Settings[f.Key].(string); ok && f.Secret {
-				secrets = append(secrets, cassette.Secret{Name: d.Name + "." + f.Key, Value: v, Example: f.Example})
+				secrets = append(secrets, redact.Secret{Name: d.Name + "." + f.Key, Value: v, Example: f.Example})
 			}
 		}
 		for _, v := range append(slices.Clone(d.Sender.Plan().Secrets), d.Sender.Plan().Auth.Secrets()...) {
-			secrets = append(secrets, cassette.Secret{Name: d.Name, Value: v})
+			secrets = append(secrets, redact.Secret{Name: d.Name, Value: v})
 		}
 	}
 	w.conv, err = w.open(secrets)

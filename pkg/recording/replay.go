@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/keyring"
 	"github.com/fanfold/fanfold/pkg/listen"
@@ -93,7 +94,7 @@ type replaying struct {
 	list    []*cassette.Cassette
 	latency float64
 	key     []byte
-	secrets []cassette.Secret
+	secrets []redact.Secret
 	chaos   *standin.Script // nil: nothing goes wrong
 }
 
@@ -189,7 +190,7 @@ func (w *World) prepareReplay(o *ReplayOptions, files []string) (*replaying, err
 }
 
 // openReplay makes a replayer, given the secrets of the run's destinations.
-func (w *World) openReplay(r *replaying, more []cassette.Secret) (*cassette.Replayer, error) {
+func (w *World) openReplay(r *replaying, more []redact.Secret) (*cassette.Replayer, error) {
 	red, err := w.Redactor(r.key, append(more, r.secrets...), r.o.Redact, r.o.Allow)
 	if err != nil {
 		return nil, err
@@ -206,7 +207,7 @@ func (w *World) openReplay(r *replaying, more []cassette.Secret) (*cassette.Repl
 // replayOwn answers one of fanfold's own commands.
 func (w *World) replayOwn(ctx context.Context, r *replaying, command []string) error {
 	var p *cassette.Replayer
-	own := &Wire{open: func(more []cassette.Secret) (*cassette.Conversation, error) {
+	own := &Wire{open: func(more []redact.Secret) (*cassette.Conversation, error) {
 		var err error
 		if p, err = w.openReplay(r, more); err != nil {
 			return nil, err

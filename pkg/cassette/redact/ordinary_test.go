@@ -1,7 +1,8 @@
-package cassette
+package redact
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,7 +11,7 @@ import (
 // TestOrdinaryWords: what only looks like a credential passes, byte for byte, the
 // redactor and the gate.
 func TestOrdinaryWords(t *testing.T) {
-	red := NewRedactor([]byte("a key of some length"), []Secret{{Name: "PIN", Value: "83914276"}})
+	red := redactor([]byte("a key of some length"), []Secret{{Name: "PIN", Value: "83914276"}})
 	for _, body := range []string{
 		`{"plan":"Basic Subscription","access":"bearer authentication is needed","note":"Basic authentication"}`,
 		`{"files":["icon@2x.png","logo@3x.webp"],"repo":"git@github.com:fanfold/fanfold.git","unit":"getty@tty1.service"}`,
@@ -52,7 +53,7 @@ func TestOrdinaryWords(t *testing.T) {
 		if i.Response.Body != body {
 			t.Errorf("changed:\n%s\n%s", body, i.Response.Body)
 		}
-		if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+		if leaks := red.Scan(0, i); len(leaks) > 0 {
 			t.Errorf("refused: %v\n%s", leaks, body)
 		}
 	}
@@ -72,7 +73,7 @@ func TestOrdinaryWords(t *testing.T) {
 		if got := i.Response.Headers.Get(name); got != v {
 			t.Errorf("%s: %s became %s", name, v, got)
 		}
-		if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+		if leaks := red.Scan(0, i); len(leaks) > 0 {
 			t.Errorf("%s: refused: %v", name, leaks)
 		}
 	}
@@ -81,7 +82,7 @@ func TestOrdinaryWords(t *testing.T) {
 // TestSeveralCookies: each of several in one line is redacted, and the dates in it
 // stay.
 func TestSeveralCookies(t *testing.T) {
-	red := NewRedactor([]byte("a key of some length"), nil)
+	red := redactor([]byte("a key of some length"), nil)
 	i := ordinary()
 	i.Response.Headers.Set("Set-Cookie",
 		`sid="first-cookie-1"; Path=/; Expires=Wed, 09 Jun 2027 10:18:14 GMT, cart=second-cookie-2; Secure; SameSite=Lax`)
@@ -97,7 +98,7 @@ func TestSeveralCookies(t *testing.T) {
 		!strings.Contains(got, "; Secure; SameSite=Lax") {
 		t.Errorf("attributes are gone: %s", got)
 	}
-	if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+	if leaks := red.Scan(0, i); len(leaks) > 0 {
 		t.Error(leaks)
 	}
 }
@@ -105,16 +106,16 @@ func TestSeveralCookies(t *testing.T) {
 // TestNumbersStayNumbers: JSON with a secret that is a number is JSON with a number,
 // and the same one for the same value.
 func TestNumbersStayNumbers(t *testing.T) {
-	red := NewRedactor([]byte("a key of some length"), []Secret{{Name: "PIN", Value: "83914276"}})
+	red := redactor([]byte("a key of some length"), []Secret{{Name: "PIN", Value: "83914276"}})
 	got := red.Text(`{"id":83914276,"ids":[1,83914276],"token":555123987,"pin":4711,"cvc":123,"phone":442079460958,"n":12,"text":"as 83914276 says"}`)
-	values, ok := parseJSON(got)
+	values, ok := valuesOf(got)
 	if !ok || strings.Contains(got, "83914276") || strings.Contains(got, "555123987") || strings.Contains(got,
 		"4711") || strings.Contains(got, "442079460958") || !strings.Contains(got, `"n":12,`) {
 		t.Fatalf("redacted: %s", got)
 	}
 	m := values[0].(map[string]any)
 	for _, name := range []string{"id", "token", "pin", "cvc", "phone"} {
-		if s := m[name]; !shapeNumber.has(s) {
+		if _, is := m[name].(json.Number); !is {
 			t.Errorf("%s is no number: %s", name, got)
 		}
 	}
@@ -132,49 +133,10 @@ func TestNumbersStayNumbers(t *testing.T) {
 	}
 }
 
-// TestRulesOfTheUser: patterns and paths are taken out, and allowed values stay.
-func TestRulesOfTheUser(t *testing.T) {
-	red, err := NewRedactorWith([]byte("a key of some length"), []Secret{{Name: "URL_KEY",
-		Value: "https://id.shop.example"}}, RedactOptions{
-		Redact: []string{`sk_shop_\w+`, "body.card.owner", "body.items[*].note", "query.who", "header.X-Shop", "ip",
-			"names"},
-		Allow: []string{"https://id.shop.example", `public-\d+`},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := ordinary()
-	i.Request.URL += "&who=somebody"
-	i.Request.Headers.Set("X-Shop", "private words")
-	i.Request.Body = `{"k":"see sk_shop_12ab34","card":{"owner":"me myself","brand":"visa"},"owner":"stays","items":[{"note":"a secret note"}],"from":"81.2.69.142","host":"127.0.0.1","doc":"192.0.2.7","firstName":"Ada","issuer":"https://id.shop.example","token":"public-12345"}`
-	red.Interaction(i)
-	for _, gone := range []string{"sk_shop_12ab34", "me myself", "a secret note", "81.2.69.142", "Ada", "somebody",
-		"private words"} {
-		if strings.Contains(i.Request.Body+i.Request.URL+i.Request.Headers.Get("X-Shop"), gone) {
-			t.Errorf("%s survives: %+v", gone, i.Request)
-		}
-	}
-	for _, stays := range []string{`"brand":"visa"`, `"owner":"stays"`, "127.0.0.1", "192.0.2.7",
-		"https://id.shop.example", "public-12345"} {
-		if !strings.Contains(i.Request.Body, stays) {
-			t.Errorf("%s is gone: %s", stays, i.Request.Body)
-		}
-	}
-	if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
-		t.Error(leaks)
-	}
-	for _, bad := range []string{`(`, "a*", "body..x"} {
-		if _, err := NewRedactorWith(nil, nil, RedactOptions{Redact: []string{bad}}); err == nil ||
-			!strings.Contains(err.Error(), bad) {
-			t.Errorf("%s: %v", bad, err)
-		}
-	}
-}
-
 // TestBase64InEscapedLines: base64 that JSON has over several lines, an address in it
 // across two of them, is redacted, and the gate sees it as one.
 func TestBase64InEscapedLines(t *testing.T) {
-	red := NewRedactor([]byte("a key of some length"), nil)
+	red := redactor([]byte("a key of some length"), nil)
 	for pad := range 60 {
 		plain := strings.Repeat("x", pad) +
 			" written by grace.hopper@shop-mail.co.uk, who is somebody, for all who read this file"
@@ -190,7 +152,7 @@ func TestBase64InEscapedLines(t *testing.T) {
 		if i.Response.Body == body {
 			t.Errorf("padded by %d it survives", pad)
 		}
-		if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+		if leaks := red.Scan(0, i); len(leaks) > 0 {
 			t.Errorf("padded by %d: %v", pad, leaks)
 		}
 	}
@@ -227,10 +189,10 @@ func TestNamesBeside(t *testing.T) {
 		"AccountName=shop;AccountKey=" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(secret, 4))) + ";",
 		base64.StdEncoding.EncodeToString([]byte("\x00\x00\x00\x00\x20\x0a\x28sk_live_4eC39HqLyjWDarjtT1zdp7dc")),
 	} {
-		red := NewRedactor([]byte("a key of some length"), nil)
+		red := redactor([]byte("a key of some length"), nil)
 		i := ordinary()
 		i.Response.Body = body
-		if leaks := red.scanInteraction(0, i); len(leaks) == 0 {
+		if leaks := red.Scan(0, i); len(leaks) == 0 {
 			t.Errorf("passes the gate: %s", body)
 		}
 		red.Interaction(i)
@@ -240,7 +202,7 @@ func TestNamesBeside(t *testing.T) {
 		if isBinary(body) != isBinary(i.Response.Body) {
 			t.Errorf("is no such object any more: %q", i.Response.Body)
 		}
-		if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+		if leaks := red.Scan(0, i); len(leaks) > 0 {
 			t.Errorf("%s: %v", i.Response.Body, leaks)
 		}
 	}
@@ -256,10 +218,10 @@ func TestTokensOfWebSockets(t *testing.T) {
 		"base64url.bearer." + secret + ".x":        "base64url.bearer.REDACTED",
 		"graphql-ws, graphql-transport-ws, v1.4.2": "graphql-ws, graphql-transport-ws, v1.4.2",
 	} {
-		red := NewRedactor([]byte("a key of some length"), nil)
+		red := redactor([]byte("a key of some length"), nil)
 		i := ordinary()
 		i.Request.Headers.Set(protocolHeader, line)
-		if leaks := red.scanInteraction(0, i); len(leaks) == 0 && strings.Contains(line, secret) {
+		if leaks := red.Scan(0, i); len(leaks) == 0 && strings.Contains(line, secret) {
 			t.Errorf("passes the gate: %s", line)
 		}
 		red.Interaction(i)
@@ -267,7 +229,7 @@ func TestTokensOfWebSockets(t *testing.T) {
 		if strings.Contains(got, secret) || !strings.HasPrefix(got, want) {
 			t.Errorf("%s became %s", line, got)
 		}
-		if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+		if leaks := red.Scan(0, i); len(leaks) > 0 {
 			t.Errorf("%s: %v", got, leaks)
 		}
 	}
@@ -276,7 +238,7 @@ func TestTokensOfWebSockets(t *testing.T) {
 // TestAloneOnly: a value that a name has announced and that is little more than a word
 // is no secret in other words, nor where it names something else.
 func TestAloneOnly(t *testing.T) {
-	red := NewRedactor([]byte("a key of some length"), nil)
+	red := redactor([]byte("a key of some length"), nil)
 	red.Text(`{"password":"@pollyjs","token":"Passw0rd","secret":"Zk3-9fXq77Lm.2201"}`)
 	for text, stays := range map[string]bool{
 		"import { Polly } from '@pollyjs/core'": true, "see Passw0rds, xPassw0rd": true, "passw0rd": true,

@@ -1,4 +1,4 @@
-package cassette
+package redact
 
 import (
 	"bytes"
@@ -179,7 +179,7 @@ type spot struct {
 
 func spots() []spot {
 	member := func(s string) string {
-		values, ok := parseJSON(s)
+		values, ok := valuesOf(s)
 		if !ok {
 			return s
 		}
@@ -210,7 +210,7 @@ func TestCorpus(t *testing.T) {
 	secrets := maps.Clone(shaped)
 	maps.Copy(secrets, planted)
 	own := planted["the run's own"]
-	red := NewRedactor([]byte("a key of some length"), []Secret{{Name: "RUN_SECRET", Value: own}})
+	red := redactor([]byte("a key of some length"), []Secret{{Name: "RUN_SECRET", Value: own}})
 	plants, survivors := 0, 0
 	for kind, s := range secrets {
 		for _, e := range writings() {
@@ -224,7 +224,7 @@ func TestCorpus(t *testing.T) {
 				plants++
 				i := ordinary()
 				at.put(i, e.write(s))
-				if leaks := red.scanInteraction(0, i); len(leaks) == 0 {
+				if leaks := red.Scan(0, i); len(leaks) == 0 {
 					t.Errorf("%s, %s, in %s passes the gate", kind, e.name, at.name)
 				}
 				red.Interaction(i)
@@ -237,7 +237,7 @@ func TestCorpus(t *testing.T) {
 					survivors++
 					t.Errorf("%s, %s, in %s survives: %q", kind, e.name, at.name, left)
 				}
-				if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+				if leaks := red.Scan(0, i); len(leaks) > 0 {
 					t.Errorf("%s, %s, in %s, redacted: %v", kind, e.name, at.name, leaks)
 				}
 			}
@@ -301,7 +301,7 @@ func TestRealFiles(t *testing.T) {
 	if testing.Short() {
 		files = files[:min(len(files), 60)]
 	}
-	red := NewRedactor([]byte("a key of some length"), nil)
+	red := redactor([]byte("a key of some length"), nil)
 	wrong, changed := 0, 0
 	for _, path := range files {
 		data, err := os.ReadFile(path)

@@ -1,4 +1,4 @@
-package cassette
+package redact
 
 import (
 	"net/http"
@@ -9,7 +9,7 @@ import (
 // TestWhatIsKnown: values that names, shapes and checks tell are gone, the gate
 // refuses each, and what stands around them stays.
 func TestWhatIsKnown(t *testing.T) {
-	red := NewRedactor([]byte("a key of some length"), nil)
+	red := redactor([]byte("a key of some length"), nil)
 	for _, c := range []struct {
 		name, body, gone, stays string
 		placed                  bool // only its place in JSON tells it, which the gate does not look at
@@ -51,14 +51,14 @@ func TestWhatIsKnown(t *testing.T) {
 		i := ordinary()
 		i.Response.Headers.Set("Content-Type", "text/plain")
 		i.Response.Body = c.body
-		if leaks := red.scanInteraction(0, i); len(leaks) == 0 && !c.placed {
+		if leaks := red.Scan(0, i); len(leaks) == 0 && !c.placed {
 			t.Errorf("%s passes the gate", c.name)
 		}
 		red.Interaction(i)
 		if got := i.Response.Body; strings.Contains(got, c.gone) || !strings.Contains(got, c.stays) {
 			t.Errorf("%s: %s", c.name, got)
 		}
-		if leaks := red.scanInteraction(0, i); len(leaks) > 0 {
+		if leaks := red.Scan(0, i); len(leaks) > 0 {
 			t.Errorf("%s, redacted: %v in %s", c.name, leaks, i.Response.Body)
 		}
 	}
@@ -66,7 +66,7 @@ func TestWhatIsKnown(t *testing.T) {
 
 // TestTokensInAddresses: those of bots stand in the path.
 func TestTokensInAddresses(t *testing.T) {
-	red := NewRedactor([]byte("a key of some length"), nil)
+	red := redactor([]byte("a key of some length"), nil)
 	const token = "123456789:AA" + "HdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0"
 	got := red.URL("https://api.telegram.org/bot" + token + "/sendMessage?chat_id=1")
 	if strings.Contains(got, token) || !strings.HasPrefix(got, "https://api.telegram.org/botREDACTED:telegram:") ||
@@ -82,18 +82,32 @@ func TestTokensInAddresses(t *testing.T) {
 // TestVendorHeaders: headers of makers hold credentials, also where the name does not
 // say so.
 func TestVendorHeaders(t *testing.T) {
-	red := NewRedactor([]byte("a key of some length"), nil)
+	red := redactor([]byte("a key of some length"), nil)
 	for _, name := range []string{"X-Honeycomb-Team", "Dd-Api-Key", "Ocp-Apim-Subscription-Key", "X-Vault-Token",
 		"Private-Token", "Stripe-Signature", "X-Hub-Signature-256", "X-Shopify-Access-Token", "Apikey",
 		"X-Functions-Key"} {
 		i := ordinary()
 		i.Request.Headers = http.Header{name: {"k9-zz-123"}}
-		if leaks := red.scanInteraction(0, i); len(leaks) == 0 {
+		if leaks := red.Scan(0, i); len(leaks) == 0 {
 			t.Errorf("%s passes the gate", name)
 		}
 		red.Interaction(i)
 		if strings.Contains(i.Request.Headers.Get(name), "k9-zz") {
 			t.Errorf("%s: %v", name, i.Request.Headers)
+		}
+	}
+}
+
+// TestLearnable: what is looked for everywhere is no word that is met for other
+// reasons.
+func TestLearnable(t *testing.T) {
+	for v, want := range map[string]bool{
+		"required": false, "production": false, "application/json": false, "https://id.shop.example/x1": false,
+		"12345678": false, "read write": false, "access_token": false,
+		"Zk3-9fXq77Lm": true, "0123456789": true, "deadbeefcafe0123": true, "pässwörd-1": true, "sk_shop_42abcdef": true,
+	} {
+		if learnable(v) != want {
+			t.Errorf("%q: %v", v, !want)
 		}
 	}
 }

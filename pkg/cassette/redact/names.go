@@ -1,4 +1,4 @@
-package cassette
+package redact
 
 import (
 	_ "embed"
@@ -505,6 +505,10 @@ func (r *Redactor) keyKind(name string) string {
 	}
 	return kind
 }
+
+// KindOfName returns the kind of secret that the name of a member, parameter or field
+// announces, such as token or email; "" where it announces none.
+func KindOfName(name string) string { return keyKind(last(name)) }
 
 // flatName is a name in lower case and without punctuation; "" when it is too long
 // to be one.

@@ -1,4 +1,4 @@
-package cassette
+package redact
 
 import (
 	"bytes"
@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,46 +15,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 )
-
-// FindFiles returns the files that arguments mean for a search for secrets: files,
-// and in folders everything that may be a cassette, ours or another program's, with
-// what lies beside it: sidecars, also those whose cassette is gone, and what
-// interrupted recordings left. Sorted.
-func FindFiles(args []string) ([]string, error) {
-	var paths []string
-	for _, arg := range args {
-		info, err := os.Stat(arg)
-		if errors.Is(err, fs.ErrNotExist) {
-			if info2, err2 := os.Stat(arg + ".yaml"); err2 == nil {
-				arg, info, err = arg+".yaml", info2, nil
-			}
-		}
-		switch {
-		case err != nil:
-			return nil, err
-		case !info.IsDir():
-			paths = append(paths, arg)
-			for _, beside := range []string{metaPath(arg), partialPath(arg)} {
-				if _, gone := os.Stat(beside); gone == nil && beside != arg {
-					paths = append(paths, beside)
-				}
-			}
-			continue
-		}
-		err = filepath.WalkDir(arg, func(p string, d fs.DirEntry, err error) error {
-			if err == nil && d.Type().IsRegular() && slices.Contains([]string{".yaml", ".yml", ".json", ".har", ".jsonl"},
-				filepath.Ext(p)) {
-				paths = append(paths, p)
-			}
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	slices.Sort(paths)
-	return slices.Compact(paths), nil
-}
 
 // FileScan is what was found in a file.
 type FileScan struct {
@@ -69,15 +27,12 @@ type FileScan struct {
 
 // ScanFile looks for secrets in a file as it is: in what a cassette has to hold, in
 // members that no cassette has, and in comments. What is no YAML and no JSON is
-// looked through line by line. A place is never named by what may be a secret.
-func (r *Redactor) ScanFile(path string) (FileScan, error) {
-	data, err := readBounded(path)
-	if err != nil {
-		return FileScan{}, err
-	}
+// looked through line by line. A place is never named by what may be a secret. The name
+// says only what it is by its end.
+func (r *Redactor) ScanFile(name string, data []byte) FileScan {
 	out := FileScan{Bytes: len(data)}
 	w := fileWalk{r: r}
-	switch filepath.Ext(path) {
+	switch filepath.Ext(name) {
 	case ".jsonl":
 		w.lines(data)
 	case ".json", ".har":
@@ -90,18 +45,12 @@ func (r *Redactor) ScanFile(path string) (FileScan, error) {
 			w.text(data)
 		}
 	}
-	out.Leaks, out.Written = w.leaks, w.written || writtenBeside(path)
+	out.Leaks, out.Written = w.leaks, w.written
 	// Whatever is in the file and in none of the places above.
 	if found := r.known.find(string(data)); len(found) > 0 && len(out.Leaks) == 0 {
 		out.Leaks = append(out.Leaks, Leak{-1, "the file", found[0].kind, mask(string(data[found[0].from:found[0].to]))})
 	}
-	return out, nil
-}
-
-// writtenBeside says that the sidecar of a cassette says so.
-func writtenBeside(path string) bool {
-	m, err := LoadMeta(metaPath(path))
-	return err == nil && strings.HasPrefix(m.Provenance, "written:")
+	return out
 }
 
 // fileWalk looks through a document.

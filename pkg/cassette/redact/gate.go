@@ -1,4 +1,4 @@
-package cassette
+package redact
 
 import (
 	"cmp"
@@ -81,8 +81,9 @@ func printableOnly(s string) string {
 	}, s)
 }
 
-// scanFiles adds to the leaks of the interactions what else is in the files.
-func (r *Redactor) scanFiles(leaks []Leak, data, meta []byte) []Leak {
+// ScanFiles adds to the leaks of all interactions what else is in the text of a cassette
+// and of its sidecar.
+func (r *Redactor) ScanFiles(leaks []Leak, data, meta []byte) []Leak {
 	// The files as a whole: whatever is in them and in none of the places
 	// above. Patterns have been looked for, where lines are not folded.
 	if found := r.known.find(string(data)); len(found) > 0 && len(leaks) == 0 {
@@ -109,7 +110,8 @@ func (r *Redactor) safe(sep, name string) string {
 	return sep + printableOnly(name)
 }
 
-func (r *Redactor) scanInteraction(n int, i *Interaction) (leaks []Leak) {
+// Scan looks for what is left of secrets in an interaction, of which n is the number.
+func (r *Redactor) Scan(n int, i *Interaction) (leaks []Leak) {
 	r = r.counting()
 	look := func(path, s string) {
 		if kind, hit := r.find(s, 0); kind != "" {
@@ -149,7 +151,7 @@ func (r *Redactor) scanInteraction(n int, i *Interaction) (leaks []Leak) {
 func (r *Redactor) bare(kind, name, v string) string {
 	plain := func(s string) bool {
 		s = strings.Trim(strings.TrimSpace(s), `"`)
-		return len(s) >= 4 && !tokenRE.MatchString(s) && !isToken(s) && !r.isExample(s) && !r.allowed(s)
+		return len(s) >= 4 && !tokenRE.MatchString(s) && !IsToken(s) && !r.isExample(s) && !r.allowed(s)
 	}
 	switch kind {
 	case "", "email", "phone", "hashed":
@@ -270,7 +272,7 @@ func (r *Redactor) findColumns(s string) (kind, hit string) {
 		if strings.Contains(s[i:end], `\n`) && json.Unmarshal([]byte(s[i:end]), &text) == nil {
 			for _, m := range r.columns(text, nil) {
 				value := text[m.from:m.to]
-				if !stays(m.kind, value) && !isToken(value) && !r.allowed(value) && !r.isExample(value) {
+				if !stays(m.kind, value) && !IsToken(value) && !r.allowed(value) && !r.isExample(value) {
 					return m.kind, value
 				}
 			}

@@ -1,4 +1,4 @@
-package cassette
+package redact
 
 import (
 	_ "embed"
@@ -313,7 +313,7 @@ func entropy(s string) float64 {
 // placeholder says that a value only stands where a secret would: in examples of
 // documentation, in templates.
 func placeholder(v string) bool {
-	if isToken(v) || strings.HasPrefix(v, "REDACTED") {
+	if IsToken(v) || strings.HasPrefix(v, "REDACTED") {
 		return true
 	}
 	lower := strings.ToLower(v)
@@ -542,7 +542,7 @@ func harmless(kind, s string) bool {
 			return true
 		}
 	}
-	return isToken(s) || strings.HasPrefix(s, "REDACTED")
+	return IsToken(s) || strings.HasPrefix(s, "REDACTED")
 }
 
 func digits(s string) string {

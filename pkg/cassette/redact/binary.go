@@ -1,4 +1,4 @@
-package cassette
+package redact
 
 import (
 	"encoding/binary"
@@ -21,6 +21,9 @@ type binaryForm struct {
 	// text writes a text, or bytes, with their length.
 	text func(b *strings.Builder, kind byte, s string)
 }
+
+// maxNested bounds how deep objects in objects are taken apart.
+const maxNested = 200
 
 // Kinds of what a head begins.
 const (
@@ -87,7 +90,7 @@ func (w *binaryWalk) all() bool {
 // value goes over what begins at a place.
 func (w *binaryWalk) value(at int, name string, depth int) (next int, ok bool) {
 	kind, n, next := w.form.head(w.s, at)
-	if kind == binaryNone || n < 0 || depth > maxTree || next > len(w.s) {
+	if kind == binaryNone || n < 0 || depth > maxNested || next > len(w.s) {
 		return 0, false
 	}
 	switch kind {
@@ -163,7 +166,7 @@ func (r *Redactor) findBinary(s string, depth int) (kind, hit string, ok bool) {
 	_, form, ok := walkBinary(s, func(name, text string) string {
 		switch announced := r.kindOf(name, text); {
 		case kind != "":
-		case announced == "" || stays(announced, text) || tokenRE.MatchString(text) || isToken(text) ||
+		case announced == "" || stays(announced, text) || tokenRE.MatchString(text) || IsToken(text) ||
 			r.isExample(text) || r.allowed(text) || len(text) < 4:
 			kind, hit = r.find(text, depth+1)
 		default:

@@ -1,4 +1,4 @@
-package cassette
+package redact
 
 import (
 	"bytes"
@@ -29,7 +29,36 @@ var (
 		`user-(?:[0-9a-f]{16}|[0-9a-f]{8})(?:@|%40)example\.invalid|999000\d{9})$`)
 )
 
-func isToken(s string) bool { return wholeRE.MatchString(s) }
+// IsToken tells whether all of a text is a token.
+func IsToken(s string) bool { return wholeRE.MatchString(s) }
+
+// Token is one that stands in a text, and the kind of what it stands for.
+type Token struct{ Text, Kind string }
+
+// Tokens are those in a text, at most so many of each form.
+func Tokens(s string, most int) (out []Token) {
+	if !strings.Contains(s, tokenMark[:len(tokenMark)-1]) && !strings.Contains(s, "example.invalid") &&
+		!strings.Contains(s, numberMark) {
+		return nil
+	}
+	for _, m := range tokenRE.FindAllStringSubmatch(s, most) {
+		out = append(out, Token{m[0], m[1]})
+	}
+	for _, m := range emailRE.FindAllString(s, most) {
+		out = append(out, Token{m, "email"})
+	}
+	for _, m := range numberRE.FindAllString(s, most) {
+		out = append(out, Token{m, "number"})
+	}
+	return out
+}
+
+// ReplaceTokens puts what f says, of its kind (token or email) and text, in the place of
+// each token that is no number.
+func ReplaceTokens(b []byte, f func(kind, text string) string) []byte {
+	b = tokenRE.ReplaceAllFunc(b, func(m []byte) []byte { return []byte(f("token", string(m))) })
+	return emailRE.ReplaceAllFunc(b, func(m []byte) []byte { return []byte(f("email", string(m))) })
+}
 
 // sum is the keyed sum of a value.
 func (r *Redactor) sum(value string) []byte {
@@ -98,7 +127,7 @@ func (r *Redactor) recognised(s string, found []match) []match {
 	}
 	try := func(from, to int) bool {
 		v := s[from:to]
-		if len(v) < 4 || len(v) > 1<<12 || isToken(v) {
+		if len(v) < 4 || len(v) > 1<<12 || IsToken(v) {
 			return false
 		}
 		if r.tokens[hex.EncodeToString(r.sum(v)[:tokenLength/2])] {
@@ -142,9 +171,9 @@ func eachPart(s string, from, to int, between string, f func(from, to int) bool)
 	}
 }
 
-// sameTokens leaves of tokens what they stand for: the kind depends on which name
+// SameTokens leaves of tokens what they stand for: the kind depends on which name
 // announced the value first, and colons may be escaped.
-func sameTokens(b []byte) []byte {
+func SameTokens(b []byte) []byte {
 	if !bytes.Contains(b, []byte("REDACTED")) && !bytes.Contains(b, []byte("example.invalid")) {
 		return b
 	}

@@ -1,10 +1,20 @@
-package cassette
+// Package redact takes secrets out of recorded conversations.
+//
+// A [Redactor] replaces what it takes for a secret by a token that is the same for the
+// same value, so that what was equal stays equal. It knows the values that it is given,
+// shapes that only credentials have (shapes.tsv, and gitleaks' rules.tsv), names that
+// announce one (names.go), and from then on what they announced. It looks into what a
+// text may be packed and escaped with (view.go, encoded.go, json.go, binary.go).
+// [Redactor.Scan], [Redactor.ScanFiles] and [Redactor.ScanFile] look for what is left:
+// the gate before anything is written, and a search of files.
+package redact
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"mime"
 	"net/http"
@@ -14,7 +24,12 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	vcr "github.com/dnaeon/go-vcr/v2/cassette"
 )
+
+// Interaction is a request and its answer, as go-vcr keeps it.
+type Interaction = vcr.Interaction
 
 // Redactor replaces secrets. It is safe for concurrent use.
 //
@@ -30,7 +45,7 @@ type Redactor struct {
 	custom   []*rule // of the user
 	names    bool    // names of people are looked for
 	ips      bool    // addresses of machines are
-	paths    []Rule  // parts of messages that are secret
+	places   []Place // parts of messages that are secret
 	allow    []allow // values that are none
 	tokens   tokens  // of cassettes that are replayed
 	own      int     // known values that nothing had to announce
@@ -46,22 +61,30 @@ type allow struct {
 	re    *regexp.Regexp // nil: none
 }
 
-// RedactOptions are what a user adds to the default rules.
-type RedactOptions struct {
-	// Redact are further things to take out: a path (body.card.number, query.sid,
-	// header.X-Shop-Key), a regular expression, of which the first group counts if
-	// it has one, or one of the words ip and names.
-	Redact []string
+// Place says which part of a message is secret whatever it holds.
+type Place interface {
+	// Is tells it of a part of a message (body, query or header) and of a path there:
+	// a name, or those of a body's members, with elements as [3].
+	Is(part string, path []string) bool
+}
+
+// Options are what a user adds to the default rules.
+type Options struct {
+	// Patterns are regular expressions of further things to take out, of which the first
+	// group counts if it has one, or one of the words ip and names.
+	Patterns []string
+	// Places are parts of messages.
+	Places []Place
 	// Allow are values that are no secrets, or regular expressions of them.
 	Allow []string
 }
 
-// NewRedactorWith returns a redactor of the secrets given, of everything that the
+// New returns a redactor of the secrets given, of everything that the
 // default rules know, and of rules of the user's. Tokens are keyed: without the key,
 // nobody can find the value by trying. Values shorter than MinShort characters are
 // left out. The error names the rule that is none.
-func NewRedactorWith(key []byte, secrets []Secret, o RedactOptions) (*Redactor, error) {
-	r := &Redactor{key: key, shapes: newShapes()}
+func New(key []byte, secrets []Secret, o Options) (*Redactor, error) {
+	r := &Redactor{key: key, shapes: newShapes(), places: o.Places}
 	r.known = newKnown(r.shapes)
 	for _, text := range o.Allow {
 		re, err := regexp.Compile("^(?:" + text + ")$")
@@ -70,18 +93,12 @@ func NewRedactorWith(key []byte, secrets []Secret, o RedactOptions) (*Redactor, 
 		}
 		r.allow = append(r.allow, allow{text, re})
 	}
-	for _, text := range o.Redact {
-		switch {
-		case text == "ip":
+	for _, text := range o.Patterns {
+		switch text {
+		case "ip":
 			r.ips = true
-		case text == "names":
+		case "names":
 			r.names = true
-		case isPath(text):
-			rule, err := ParseRule(text)
-			if err != nil {
-				return nil, err
-			}
-			r.paths = append(r.paths, rule)
 		default:
 			re, err := regexp.Compile(text)
 			if err != nil {
@@ -96,15 +113,6 @@ func NewRedactorWith(key []byte, secrets []Secret, o RedactOptions) (*Redactor, 
 	r.addSecrets(secrets)
 	r.own = r.known.count()
 	return r, nil
-}
-
-func isPath(s string) bool {
-	for _, p := range []string{"body.", "query.", "header.", "body["} {
-		if strings.HasPrefix(s, p) {
-			return true
-		}
-	}
-	return false
 }
 
 func (r *Redactor) addSecrets(secrets []Secret) {
@@ -148,6 +156,24 @@ func (r *Redactor) Interaction(i *Interaction) {
 	i.Response.Status = r.Text(i.Response.Status)
 }
 
+// Pausing is the same redactor, which calls f every now and then while it works.
+func (r *Redactor) Pausing(f func()) *Redactor {
+	one := *r
+	one.pause = f
+	return &one
+}
+
+// Recognising is the same redactor, which also takes for secret what one of the tokens in
+// some texts stands for, whatever name or place told so when they were recorded.
+func (r *Redactor) Recognising(texts iter.Seq[string]) *Redactor {
+	one := *r
+	one.tokens = tokens{}
+	for s := range texts {
+		one.tokens.collect(s)
+	}
+	return &one
+}
+
 // Settle takes out of interactions that were redacted already the values that only
 // later ones have announced.
 func (r *Redactor) Settle(list []*Interaction) {
@@ -166,7 +192,7 @@ func (r *Redactor) Header(h http.Header) {
 	for name, values := range h {
 		key := http.CanonicalHeaderKey(name)
 		kind := secretHeader(key)
-		if kind == "" && slices.ContainsFunc(r.paths, func(p Rule) bool { return p.part == "header" && p.name == key }) {
+		if kind == "" && r.pathSecret("header", []string{key}) {
 			kind = "custom"
 		}
 		for n, v := range values {
@@ -261,7 +287,7 @@ func cookies(v string, set bool) []string {
 // whole replaces all of a value that a name or a place has announced, if there is
 // anything to replace, and remembers it.
 func (r *Redactor) whole(kind, v string) string {
-	if v == "" || isToken(v) || r.allowed(v) {
+	if v == "" || IsToken(v) || r.allowed(v) {
 		return v
 	}
 	if f, ok := r.known.of(v); ok { // its example, where it has one
@@ -405,15 +431,7 @@ func (r *Redactor) kindOf(name, value string) string {
 
 // pathSecret says that one of the user's paths is for a place.
 func (r *Redactor) pathSecret(part string, path []string) bool {
-	return slices.ContainsFunc(r.paths, func(p Rule) bool {
-		switch {
-		case p.part != part:
-			return false
-		case part == "body":
-			return p.matches(path)
-		}
-		return len(path) == 1 && p.name == path[0]
-	})
+	return slices.ContainsFunc(r.places, func(p Place) bool { return p.Is(part, path) })
 }
 
 // last is the name in a[b][name] or a.b.name.
@@ -652,7 +670,7 @@ func (r *Redactor) matchesOf(s string, quick bool, places []span) []match {
 		if m.kind == "email" && endsInToken(s[max(0, m.from-48):m.from+strings.IndexByte(value, '@')]) {
 			continue // a token before the name of a host
 		}
-		if r.allowed(value) || !m.exact && (tokenRE.MatchString(value) || isToken(value) || value == "null" ||
+		if r.allowed(value) || !m.exact && (tokenRE.MatchString(value) || IsToken(value) || value == "null" ||
 			value == "true" || value == "false" || r.isExample(value)) {
 			continue
 		}

@@ -1,4 +1,4 @@
-package cassette
+package redact
 
 import (
 	"encoding/json"
@@ -264,7 +264,7 @@ func (w *jsonWalk) kind(top *level, value string) string {
 	switch {
 	case top == nil:
 		return ""
-	case len(w.r.paths) > 0 && w.r.pathSecret("body", w.place()):
+	case len(w.r.places) > 0 && w.r.pathSecret("body", w.place()):
 		return "custom"
 	case !top.object:
 		return top.kind
@@ -314,7 +314,7 @@ func (w *jsonWalk) number(top *level, end int, t string) {
 	whole := digitsOnly(t)
 	kind := w.kind(top, "")
 	switch f, ok := w.r.known.of(t); {
-	case isToken(t) || w.r.allowed(t):
+	case IsToken(t) || w.r.allowed(t):
 		return
 	case ok && f.text != f.with, whole && len(w.r.tokens) > 0 && !w.r.quick && w.r.tokens[w.r.number(t)]:
 	case w.r.quick:

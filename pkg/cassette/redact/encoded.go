@@ -1,4 +1,4 @@
-package cassette
+package redact
 
 import (
 	"bytes"
@@ -46,13 +46,16 @@ func mayBePacked(s string) bool {
 	return len(s) >= MinSecret && (traitsOf(s[:min(len(s), 64)])&(high|control) != 0 || s[0] == 'x')
 }
 
-// maxUnpacked bounds what is unpacked to be looked into, and maxUnpackedAll what is of
+// MaxUnpacked bounds what is unpacked to be looked into, in bytes, and maxUnpackedAll what is of
 // one interaction, things packed in packed things, too. What is larger was not looked
 // into: the gate says so, and it is not kept.
 const (
-	maxUnpacked    = 64 << 20
-	maxUnpackedAll = 4 * maxUnpacked
+	MaxUnpacked    = 64 << 20
+	maxUnpackedAll = 4 * MaxUnpacked
 )
+
+// MaxWindow bounds the memory that a compressed body can make us take.
+const MaxWindow = 128 << 20
 
 var (
 	errNotPacked = errors.New("not packed in this way")
@@ -72,9 +75,9 @@ func gunzip(s string) (string, error) {
 }
 
 func bounded(r io.Reader) (string, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxUnpacked+1))
+	data, err := io.ReadAll(io.LimitReader(r, MaxUnpacked+1))
 	switch {
-	case len(data) > maxUnpacked, errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+	case len(data) > MaxUnpacked, errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return "", errLarge
 	case err != nil:
 		return "", errNotPacked
@@ -214,7 +217,7 @@ func unzstd(s string) (string, error) {
 	if !strings.HasPrefix(s, "\x28\xb5\x2f\xfd") {
 		return "", errNotPacked
 	}
-	z, err := zstd.NewReader(strings.NewReader(s), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow))
+	z, err := zstd.NewReader(strings.NewReader(s), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxWindow))
 	if err != nil {
 		return "", errNotPacked
 	}
@@ -465,6 +468,13 @@ func wrappedLike(was, now string) string {
 func isBase64(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '/' ||
 		c == '-' || c == '_'
+}
+
+// Unbase64 decodes base64 in either alphabet, with and without padding, of MinSecret
+// bytes or more; ok is false when a text is none.
+func Unbase64(s string) (plain string, ok bool) {
+	plain, _, ok = unbase64(s)
+	return plain, ok
 }
 
 // unbase64 decodes base64 of whatever bytes; ok is false when it is none.

@@ -1,4 +1,4 @@
-package cassette
+package redact
 
 import (
 	"encoding/base64"
@@ -43,7 +43,7 @@ func bigBodies() map[string]string {
 // BenchmarkBig is what the redaction and the search of a large answer cost.
 func BenchmarkBig(b *testing.B) {
 	for name, body := range bigBodies() {
-		red := NewRedactor([]byte("a key of some length"), []Secret{{Name: "S", Value: "correct horse battery"}})
+		red := redactor([]byte("a key of some length"), []Secret{{Name: "S", Value: "correct horse battery"}})
 		b.Run(name+"/redact", func(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			for b.Loop() {
@@ -63,7 +63,7 @@ func BenchmarkBig(b *testing.B) {
 // every few bytes may be the beginning of something. If one of these is gone over again
 // for each of them, this test does not end.
 func TestTextsOfNothingButSigns(t *testing.T) {
-	red := NewRedactor([]byte("a key of some length"), []Secret{{Name: "S", Value: "correct horse battery"}})
+	red := redactor([]byte("a key of some length"), []Secret{{Name: "S", Value: "correct horse battery"}})
 	for _, unit := range []string{">", "a>b", "<a>", "token:", "token=a.", "token: /*", "token: //", "4111 ",
 		"eyJabcdefgh.", "-----BEGIN PRIVATE KEY-----", "://a:", "a@b.", "&amp;", `\\`, "\ndata:"} {
 		text := strings.Repeat(unit, (1<<20)/len(unit))

@@ -1,0 +1,109 @@
+package cassette
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	vcr "github.com/dnaeon/go-vcr/v2/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
+)
+
+// newRedactor is one without rules of a user's.
+func newRedactor(key []byte, secrets []redact.Secret) *redact.Redactor {
+	r, err := NewRedactor(key, secrets, RedactOptions{})
+	if err != nil {
+		panic(err) // there is nothing to be wrong
+	}
+	return r
+}
+
+func plainly() *Interaction {
+	return &Interaction{
+		Request: vcr.Request{Method: "POST", URL: "https://api.shop.example/v1/orders?x=1",
+			Headers: http.Header{"Content-Type": {"application/json"}}, Form: url.Values{}, Body: `{"a":1}`},
+		Response: vcr.Response{Code: 200, Status: "200 OK", Headers: http.Header{"Content-Type": {"application/json"}},
+			Body: `{"ok":true}`},
+	}
+}
+
+// TestRulesOfTheUser: patterns and paths are taken out, and allowed values stay.
+func TestRulesOfTheUser(t *testing.T) {
+	red, err := NewRedactor([]byte("a key of some length"), []redact.Secret{{Name: "URL_KEY",
+		Value: "https://id.shop.example"}}, RedactOptions{
+		Redact: []string{`sk_shop_\w+`, "body.card.owner", "body.items[*].note", "query.who", "header.X-Shop", "ip",
+			"names"},
+		Allow: []string{"https://id.shop.example", `public-\d+`},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := plainly()
+	i.Request.URL += "&who=somebody"
+	i.Request.Headers.Set("X-Shop", "private words")
+	i.Request.Body = `{"k":"see sk_shop_12ab34","card":{"owner":"me myself","brand":"visa"},"owner":"stays","items":[{"note":"a secret note"}],"from":"81.2.69.142","host":"127.0.0.1","doc":"192.0.2.7","firstName":"Ada","issuer":"https://id.shop.example","token":"public-12345"}`
+	red.Interaction(i)
+	for _, gone := range []string{"sk_shop_12ab34", "me myself", "a secret note", "81.2.69.142", "Ada", "somebody",
+		"private words"} {
+		if strings.Contains(i.Request.Body+i.Request.URL+i.Request.Headers.Get("X-Shop"), gone) {
+			t.Errorf("%s survives: %+v", gone, i.Request)
+		}
+	}
+	for _, stays := range []string{`"brand":"visa"`, `"owner":"stays"`, "127.0.0.1", "192.0.2.7",
+		"https://id.shop.example", "public-12345"} {
+		if !strings.Contains(i.Request.Body, stays) {
+			t.Errorf("%s is gone: %s", stays, i.Request.Body)
+		}
+	}
+	if leaks := red.Scan(0, i); len(leaks) > 0 {
+		t.Error(leaks)
+	}
+	for _, bad := range []string{`(`, "a*", "body..x"} {
+		if _, err := NewRedactor(nil, nil, RedactOptions{Redact: []string{bad}}); err == nil ||
+			!strings.Contains(err.Error(), bad) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+// TestGateNamesThePlace and masks the value.
+func TestGateNamesThePlace(t *testing.T) {
+	red := newRedactor(nil, []redact.Secret{{Name: "API_KEY", Value: "hunter2hunter2"}})
+	i := plainly()
+	i.Response.Body = `{"users":[{"note":"fine"},{"note":"hunter2hunter2"}]}`
+	c := &Cassette{Path: filepath.Join(t.TempDir(), "c.yaml"), Interactions: []*Interaction{plainly(), i}}
+	err := c.Save(red)
+	want := "interaction 1, response.body $.users[1].note: the value of API_KEY, hu******r2 (14 characters)"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	if strings.Contains(err.Error(), "hunter2hunter2") {
+		t.Error("the report holds the secret")
+	}
+	if entries, err := os.ReadDir(filepath.Dir(c.Path)); err != nil || len(entries) > 0 {
+		t.Errorf("files were written: %v %v", entries, err)
+	}
+}
+
+// TestLinesThatSayTheyAreWritten: the persons in a file of lines are made up only if its
+// first line says so.
+func TestLinesThatSayTheyAreWritten(t *testing.T) {
+	const said, person = `{"written":"from documentation"}` + "\n", `{"body":{"email":"eva.muster@mail.test-shop.com"}}` +
+		"\n"
+	for text, want := range map[string]bool{said + person: true, person + said: false, person: false} {
+		path := filepath.Join(t.TempDir(), "requests.jsonl")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		scan, err := ScanFile(newRedactor(nil, nil), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if scan.Written != want || len(scan.Leaks) == 0 {
+			t.Errorf("%s: written: %v, %d leaks", text, scan.Written, len(scan.Leaks))
+		}
+	}
+}
