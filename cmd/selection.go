@@ -156,6 +156,7 @@ func (o *readingOptions) flags(f *pflag.FlagSet) {
 // read puts the options into an input.
 func (o *readingOptions) read(in *run.Input, now time.Time) {
 	in.DateOrder = map[string]event.DateOrder{"mdy": event.MonthFirst, "dmy": event.DayFirst}[o.dateOrder]
+	in.Options.DateOrder = in.DateOrder
 	switch o.undated {
 	case run.UndatedNow:
 		in.Undated, in.Bounds.Undated = o.undated, now.UTC().Truncate(time.Millisecond)

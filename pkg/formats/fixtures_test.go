@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/normalize"
 	"github.com/fanfold/fanfold/pkg/selection"
@@ -33,7 +34,7 @@ func readAll(t *testing.T, o source.Options) []string {
 		return []string{"! " + err.Error()}
 	}
 	defer src.Close()
-	sel := selection.Selection{Rules: &normalize.Rules{}}
+	sel := selection.Selection{Rules: &normalize.Rules{Order: o.DateOrder}}
 	read := func(from source.Position) (out []string, ends []source.Position) {
 		for r, err := range sel.Records(context.Background(), src, journal.Mark{Position: from}) {
 			switch {
@@ -155,6 +156,8 @@ func fixtureOptions(t *testing.T, words []string) (o source.Options) {
 			o.Unwrap = value
 		case "types":
 			o.Types = strings.Split(value, ",")
+		case "date-order":
+			o.DateOrder = map[string]event.DateOrder{"mdy": event.MonthFirst, "dmy": event.DayFirst}[value]
 		case "encoding":
 			o.Encoding = value
 		case "columns":

@@ -115,7 +115,7 @@ func (in *Input) spoolOptions(most int64) source.SpoolOptions {
 	o := in.Options
 	return source.SpoolOptions{
 		Name: in.Stream.Name, Disk: o.Disk, Format: o.Format, Shapes: o.Shapes, Columns: o.Columns, Separator: o.Separator,
-		Types: o.Types, Unwrap: o.Unwrap, Encoding: o.Encoding,
+		Types: o.Types, DateOrder: o.DateOrder, Unwrap: o.Unwrap, Encoding: o.Encoding,
 		Cap: most, Interactive: in.Stream.Interactive,
 	}
 }

@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -12,7 +13,10 @@ import (
 
 // cellTypes say what the cells of columns are, by the columns' names: of a table of texts nobody can tell
 // that 007 is a name and 7 a number.
-type cellTypes map[string]string
+type cellTypes struct {
+	byColumn map[string]string
+	order    event.DateOrder // of times
+}
 
 // The types of cells that --types knows.
 const (
@@ -24,21 +28,21 @@ const (
 )
 
 // readCellTypes reads "price=number" and the like.
-func readCellTypes(given []string) (cellTypes, error) {
-	types := cellTypes{}
+func readCellTypes(given []string, order event.DateOrder) (cellTypes, error) {
+	types := cellTypes{map[string]string{}, order}
 	for _, g := range given {
 		i := strings.LastIndexByte(g, '=')
 		if i < 1 {
-			return nil, inputf("--types has to be COLUMN=TYPE, not %q", g)
+			return types, inputf("--types has to be COLUMN=TYPE, not %q", g)
 		}
 		switch name, typ := strings.TrimSpace(g[:i]), strings.TrimSpace(g[i+1:]); typ {
 		case cellText, cellNumber, cellBoolean, cellJSON, cellTime:
-			if was, ok := types[name]; ok && was != typ {
-				return nil, inputf("--types: %s cannot be both %s and %s", name, was, typ)
+			if was, ok := types.byColumn[name]; ok && was != typ {
+				return types, inputf("--types: %s cannot be both %s and %s", name, was, typ)
 			}
-			types[name] = typ
+			types.byColumn[name] = typ
 		default:
-			return nil, inputf("--types: a column is number, boolean, json, time or text, not %q", typ)
+			return types, inputf("--types: a column is number, boolean, json, time or text, not %q", typ)
 		}
 	}
 	return types, nil
@@ -46,11 +50,11 @@ func readCellTypes(given []string) (cellTypes, error) {
 
 // read is a cell as its column's type writes it in JSON.
 func (t cellTypes) read(name, v event.Value) (json.RawMessage, error) {
-	if len(t) == 0 {
+	if len(t.byColumn) == 0 {
 		return v.Raw(), nil
 	}
 	column := name.Text()
-	typ := t[column]
+	typ := t.byColumn[column]
 	if typ == "" || v.Kind() != event.String && typ != cellText && typ != cellTime {
 		return v.Raw(), nil
 	}
@@ -87,7 +91,10 @@ func (t cellTypes) read(name, v event.Value) (json.RawMessage, error) {
 		if v.Kind() != event.String {
 			text = v.Raw()
 		}
-		at, err := event.ReadTimeText(text, event.AnyOrder)
+		at, err := event.ReadTimeText(text, t.order)
+		if errors.Is(err, event.ErrAmbiguousDate) {
+			return wrong("time (" + err.Error() + "; --date-order mdy or dmy says which comes first)")
+		}
 		if err != nil {
 			return wrong("time (" + err.Error() + ")")
 		}
@@ -100,8 +107,8 @@ func (t cellTypes) read(name, v event.Value) (json.RawMessage, error) {
 }
 
 // fromCells is a row as the record that it was made of: a cell that holds a whole object or array of JSON is that,
-// and one with nothing in it is not there.
-func fromCells(row event.Value) []byte {
+// and one with nothing in it is not there. lower writes the columns' names in small letters.
+func fromCells(row event.Value, lower bool) []byte {
 	out := make([]byte, 1, len(row.Raw()))
 	out[0] = '{'
 	for k, v := range row.Members() {
@@ -118,10 +125,29 @@ func fromCells(row event.Value) []byte {
 		if len(out) > 1 {
 			out = append(out, ',')
 		}
-		out = append(append(out, k.Raw()...), ':')
+		name := k.Raw()
+		if lower {
+			name = bytes.ToLower(name)
+		}
+		out = append(append(out, name...), ':')
 		out = append(out, raw...)
 	}
 	return append(out, '}')
+}
+
+// isCapital says that a record comes from a warehouse that writes the names of all columns in capitals, as Snowflake
+// does when nobody asks for something else.
+func isCapital(v event.Value) bool {
+	capitals := false
+	for k := range v.Members() {
+		for _, c := range k.Raw() {
+			if c >= 'a' && c <= 'z' || c == '\\' {
+				return false
+			}
+			capitals = capitals || c >= 'A' && c <= 'Z'
+		}
+	}
+	return capitals
 }
 
 // looksLikeNumber says that a cell could be meant as a number.

@@ -349,9 +349,15 @@ func (r *reading) firstRecords(head []byte, m mode) func(func(event.Value) bool)
 // marks another fitting one has too, and more, is left out.
 func fitting(shapes []Shape, v event.Value) []*Shape {
 	var out []*Shape
+	capitals := isCapital(v)
 	for i := range shapes {
 		s := &shapes[i]
-		has := func(p string) bool { return v.Find(event.CompilePath(p)).Exists() }
+		has := func(p string) bool {
+			if capitals && s.Mapped {
+				p = strings.ToUpper(p)
+			}
+			return v.Find(event.CompilePath(p)).Exists()
+		}
 		if len(s.All) == 0 || slices.ContainsFunc(s.None, has) {
 			continue
 		}

@@ -143,7 +143,8 @@ func specName(column string) string {
 	return ""
 }
 
-// bookkeeping are columns that loading into a warehouse adds: they say nothing of the event.
+// bookkeeping are columns that loading into a warehouse adds: they say nothing of the event. A uuid is one beside a
+// uuid_ts alone.
 var bookkeeping = [...]string{"uuid", "uuid_ts", "loaded_at"}
 
 // flattened are members of context that a warehouse writes as one column with its name in snake case. An
@@ -151,8 +152,7 @@ var bookkeeping = [...]string{"uuid", "uuid_ts", "loaded_at"}
 var flattened = [...]struct{ column, path string }{
 	{"app_", ""}, {"campaign_", ""}, {"consent_category_preferences_", "consent.categoryPreferences."},
 	{"consent_category_preferences", "consent.categoryPreferences"}, {"consent_management", "consentManagement"},
-	{"consent_", ""},
-	{"device_ad_tracking_enabled", "device.adTrackingEnabled"},
+	{"consent_", ""}, {"device_ad_tracking_enabled", "device.adTrackingEnabled"},
 	{"device_advertising_id", "device.advertisingId"}, {"device_", ""}, {"group_id", "groupId"}, {"library_", ""},
 	{"location_", ""}, {"network_", ""}, {"os_", ""}, {"page_", ""}, {"referrer_", ""},
 	{"screen_inner_height", "screen.innerHeight"}, {"screen_inner_width", "screen.innerWidth"}, {"screen_", ""},
@@ -335,6 +335,9 @@ func (m *rowMaker) event(v event.Value) ([]byte, error) {
 			continue
 		}
 		to, name := m.target(k, upper)
+		if name == "uuid" && !v.Get("uuid_ts").Exists() && !v.Get("UUID_TS").Exists() {
+			to = target{toOther, []string{name}}
+		}
 		cell, err := m.types.read(k, val)
 		if err != nil {
 			return nil, err

@@ -52,7 +52,7 @@ const (
 // choose is how the options want records to be read.
 func (o *Options) choose() chooser {
 	return newChooser(chooser{format: o.Format, shapes: o.Shapes, columns: o.Columns, comma: o.Separator,
-		types: o.Types, unwrap: o.Unwrap, encoding: o.Encoding, max: o.MaxRecord})
+		types: o.Types, order: o.DateOrder, unwrap: o.Unwrap, encoding: o.Encoding, max: o.MaxRecord})
 }
 
 // newChooser takes other names of a table for what they are.
@@ -75,6 +75,7 @@ type chooser struct {
 	columns  []string
 	comma    string // between the cells of a table; "": found out
 	types    []string
+	order    event.DateOrder // of the times among them
 	unwrap   string
 	encoding string
 	max      int
@@ -85,7 +86,7 @@ func (c chooser) check() error {
 	if len(c.comma) > 1 || c.comma == "\n" || c.comma == `"` {
 		return inputf("a separator of cells has to be one character, like ; or a tab, not %q", c.comma)
 	}
-	if _, err := readCellTypes(c.types); err != nil {
+	if _, err := readCellTypes(c.types, c.order); err != nil {
 		return err
 	}
 	if _, err := newUnwrapper(c.unwrap, c.max); err != nil {
@@ -164,7 +165,7 @@ func newConverter(chain []string, o chooser, header []byte) (*converter, error) 
 
 // compile makes ready what the shape of this name does.
 func (c *converter) compile(o chooser) (err error) {
-	types, err := readCellTypes(o.types)
+	types, err := readCellTypes(o.types, o.order)
 	if err != nil {
 		return err
 	}
@@ -234,8 +235,9 @@ type converted struct {
 func (c *converter) apply(raw []byte, to []converted) []converted {
 	c.parser.Reset()
 	v, err := c.parser.ParseValue(raw)
-	if err == nil && c.cells && v.Kind() == event.Object {
-		v, err = c.parser.ParseValue(fromCells(v))
+	capitals := err == nil && c.builtIn && c.m != nil && isCapital(v)
+	if err == nil && (c.cells || capitals) && v.Kind() == event.Object {
+		v, err = c.parser.ParseValue(fromCells(v, capitals))
 	}
 	switch {
 	case err != nil:

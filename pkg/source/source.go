@@ -28,6 +28,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/stock"
 )
 
@@ -241,8 +242,9 @@ type Options struct {
 	// Separator is what stands between the cells of tables; "": found out.
 	Separator string
 	// Types say what the cells of a table's columns are, each as COLUMN=TYPE: number, boolean, json, time or
-	// text. Cells of texts are texts otherwise.
-	Types []string
+	// text. Cells of texts are texts otherwise. DateOrder is how times among them are read.
+	Types     []string
+	DateOrder event.DateOrder
 	// Unwrap is where in each record the events, or records of a known shape, lie: see Shape.
 	Unwrap string
 	// Encoding is what texts are written in: utf-8 or latin1; "": UTF-8, and a table that is none is refused.

@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/xxh3"
 
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/stock"
 )
 
@@ -45,6 +46,8 @@ type SpoolOptions struct {
 	Format  string
 	Shapes  []Shape
 	Columns []string
+	// DateOrder as in Options.
+	DateOrder event.DateOrder
 	// Separator, Types, Unwrap and Encoding as in Options.
 	Separator string
 	Types     []string
@@ -541,7 +544,7 @@ func (s *Spool) begin(ctx context.Context) error {
 // choose is how the options want records to be read.
 func (o *SpoolOptions) choose() chooser {
 	return newChooser(chooser{format: o.Format, shapes: o.Shapes, columns: o.Columns, comma: o.Separator,
-		types: o.Types, unwrap: o.Unwrap, encoding: o.Encoding, max: o.MaxRecord})
+		types: o.Types, order: o.DateOrder, unwrap: o.Unwrap, encoding: o.Encoding, max: o.MaxRecord})
 }
 
 // reading is a pass over what is spooled.

@@ -167,11 +167,11 @@ func (t cellTypes) note(h tableHeader, head []byte) (note string) {
 		}
 	}
 	for i, n := range h.Names {
-		if filled[i] > 0 && numbers[i] == filled[i] && t[n] == "" && specName(n) == "" {
+		if filled[i] > 0 && numbers[i] == filled[i] && t.byColumn[n] == "" && specName(n) == "" {
 			alike = append(alike, n)
 		}
 	}
-	for n := range t {
+	for n := range t.byColumn {
 		if !slices.Contains(h.Names, n) {
 			unknown = append(unknown, n)
 		}
