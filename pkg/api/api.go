@@ -166,7 +166,7 @@ func (r *reader) document(n *yaml.Node) (spec destination.Spec[setting.Dynamic])
 	}
 	if doc, err := document.JSON(n); err == nil {
 		sum := sha256.Sum256(doc) // values of the environment may stand in it
-		spec.Made = hex.EncodeToString(sum[:])
+		spec.Made, spec.Parts = hex.EncodeToString(sum[:]), partsOf(members)
 	}
 	r.finish(&spec)
 	return spec

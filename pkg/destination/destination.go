@@ -372,8 +372,11 @@ type Spec[S any] struct {
 	Keys    func(s *S) Keys // of its requests; nil: none
 	// Schema, with [setting.Dynamic] as S, and Made are of a declaration that was read when the
 	// program runs: Made is a text that differs when what is declared does.
-	Schema  *setting.Schema
-	Made    string
+	Schema *setting.Schema
+	Made   string
+	// Parts are texts that differ when a part of what is declared does, by the part's name, such as
+	// actions.send.path. They tell nothing of what is declared.
+	Parts   map[string]string
 	Actions Actions
 	Presets []Preset  // none: every action by its own trigger
 	Success []Success // of all actions that have none of their own

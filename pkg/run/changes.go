@@ -168,7 +168,7 @@ func (p *picked) compare(meta, shown identity, now []string) {
 			continue
 		}
 		diff := Difference{Destination: d.Name}
-		if p.kept.Destinations[d.Name].All != hashOf(d) {
+		if kept := p.kept.Destinations[d.Name].All; kept != hashOf(d) && (old.Parts != nil || kept != hashOf(d.partless())) {
 			diff.Keys, diff.rerouted = keysThatDiffer(old, shown.Destinations[i])
 			diff.recounted = diff.rerouted || recounts(old, shown.Destinations[i])
 		}
@@ -205,8 +205,30 @@ func keysThatDiffer(old, now destinationIdentity) (keys []string, rerouted bool)
 	}
 	add(old.Filter != now.Filter, "filter")
 	add(old.Presets != now.Presets, "presets")
+	if old.Parts != nil && now.Parts != nil { // of what it is described by
+		parts, other := partsThatDiffer(old.Parts, now.Parts)
+		keys, rerouted = append(keys, parts...), other || old.Type != now.Type || old.Presets != now.Presets
+		actions, other := actionsThatDiffer(old.Actions[1:], now.Actions[1:])
+		return append(keys, actions...), rerouted || other
+	}
 	actions, rerouted := actionsThatDiffer(old.Actions, now.Actions)
 	return append(keys, actions...), rerouted || old.Type != now.Type || old.Presets != now.Presets
+}
+
+// partsThatDiffer names what two descriptions do not have in common. rerouted: they may make other
+// deliveries of an event, and not only other requests.
+func partsThatDiffer(old, now map[string]string) (keys []string, rerouted bool) {
+	all := maps.Clone(old)
+	maps.Copy(all, now)
+	for _, k := range sortedKeys(all) {
+		if old[k] == now[k] {
+			continue
+		}
+		keys = append(keys, k)
+		of, part, _ := strings.Cut(strings.TrimPrefix(k, "actions."), ".")
+		rerouted = rerouted || of == "actions" || k != of && (part == "subscribe" || part == "action")
+	}
+	return keys, rerouted
 }
 
 // recounts says that deliveries which were settled may be taken for others. Another mapping

@@ -39,11 +39,19 @@ type destinationIdentity struct {
 	Name, Type, Presets, BaseURL, Filter string
 	Settings                             map[string]any
 	Actions                              []string
+	// Parts are those of a description of the user's own, see [destination.Spec].
+	Parts map[string]string `json:",omitempty"`
+}
+
+// partless is the same without its parts, as it was kept before there were any.
+func (d destinationIdentity) partless() destinationIdentity {
+	d.Parts = nil
+	return d
 }
 
 // who is the destination itself: where it is, not what it is sent.
 func (d destinationIdentity) who() destinationIdentity {
-	d.Presets, d.Filter, d.Actions = "", "", nil
+	d.Presets, d.Filter, d.Actions, d.Parts = "", "", nil, nil
 	return d
 }
 
@@ -101,7 +109,7 @@ func (j *Job) identity(redact func(string) string) (meta, shown identity, err er
 			}
 		}
 		if o.Spec.Made != "" {
-			d.Actions = append(d.Actions, "described|"+o.Spec.Made)
+			d.Actions, d.Parts = append(d.Actions, "described|"+o.Spec.Made), o.Spec.Parts
 		}
 		for _, sub := range o.Config.Actions {
 			d.Actions = append(d.Actions, sub.Action+"|"+sub.Subscribe+"|"+sub.Mapping.String())
