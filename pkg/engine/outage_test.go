@@ -26,7 +26,7 @@ func TestOutage(t *testing.T) {
 	}{
 		{name: "waits", may: 24 * time.Hour, down: 3 * time.Hour},
 		{name: "waits, and one is poison", may: 24 * time.Hour, down: 3 * time.Hour, poison: []int{57}, exhausted: 1},
-		{name: "one is poison", may: 24 * time.Hour, poison: []int{57}, exhausted: 1},
+		{name: "one is poison", may: time.Hour, poison: []int{57}, exhausted: 1},
 		{name: "for too long", may: time.Hour, down: 3 * time.Hour, exhausted: 10, some: true},
 		{name: "does not wait", down: 3 * time.Hour, exhausted: 10, some: true},
 	} {
