@@ -638,10 +638,11 @@ func (l *lane) pick(now time.Time) (*batch, time.Duration) {
 // attempt sends one batch and acts on the verdicts.
 func (l *lane) attempt(ctx context.Context, b *batch) {
 	defer l.signal()
-	again := b.again || b.works[0].attempts > 0
+	again := b.again || b.tries > 0
 	ids := make([]journal.DeliveryID, len(b.works))
 	for i, w := range b.works {
 		ids[i] = w.id
+		again = again || w.attempts > 0 || w.doubtful
 	}
 	req, err := l.ledger.j.Begin(l.plan.Actions[b.g.Action].Slug, ids, b.bytes, again)
 	if err != nil {

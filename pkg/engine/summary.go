@@ -74,10 +74,12 @@ type LaneSummary struct {
 	InDoubt    uint64            `json:"in_doubt"`
 	Deliveries uint64            `json:"deliveries"`
 	Requests   uint64            `json:"requests"`
-	Retries    uint64            `json:"retries"`
-	Bytes      uint64            `json:"bytes"`
-	Seconds    float64           `json:"seconds"` // of this process
-	Rate       float64           `json:"rate"`    // events a second that it has delivered
+	// Retries are, of the requests, those with something that was sent before: also the parts of one that was
+	// refused as a whole, and what was in doubt after a crash.
+	Retries uint64  `json:"retries"`
+	Bytes   uint64  `json:"bytes"`
+	Seconds float64 `json:"seconds"` // of this process
+	Rate    float64 `json:"rate"`    // events a second that it has delivered
 	// Lag is for how many seconds the oldest of what is pending has been read, where input is followed.
 	Lag         float64 `json:"lag_seconds,omitempty"`
 	DeadLetters string  `json:"dead_letters,omitempty"`

@@ -261,7 +261,10 @@ func (p *page) story(st *run.Story) {
 	before := run.Process{}
 	for i, pr := range st.History.Processes {
 		what := "The run began"
-		if i > 0 {
+		switch {
+		case i > 0 && before.Status == run.Killed: // what it had delivered in the end nobody has counted
+			what = "It was resumed"
+		case i > 0:
 			what = fmt.Sprintf("It was resumed, with %s delivered", grouped(before.Delivered))
 		}
 		status := pr.Status
@@ -270,8 +273,8 @@ func (p *page) story(st *run.Story) {
 		case run.Running:
 			says += "It is under way."
 		case run.Killed:
-			says += fmt.Sprintf("Its process was killed after about %s; %s were delivered by then.",
-				Duration(pr.End.Sub(pr.Start).Round(time.Second)), grouped(pr.Delivered))
+			says += fmt.Sprintf("Its process was killed: the last that it had written down of itself, after %s, was that %s "+
+				"were delivered.", Duration(pr.End.Sub(pr.Start).Round(time.Second)), grouped(pr.Delivered))
 		default:
 			says += fmt.Sprintf("After %s it was %s: %s delivered, %s rejected, %s pending.",
 				Duration(pr.End.Sub(pr.Start).Round(time.Second)), status, grouped(pr.Delivered), grouped(pr.Rejected),
@@ -317,12 +320,15 @@ func (p *page) planned(st *run.Story) {
 		for _, row := range []struct {
 			what string
 			a, b uint64
-		}{{"events delivered", planned.Events, d.Delivered}, {"events skipped", total(planned.Skipped),
-			engine.Total(d.Skipped)},
-			{"events rejected", total(planned.Rejected), engine.Total(d.Rejected)}, {"deliveries",
-				planned.Deliveries, d.Deliveries},
-			{"requests without retries", planned.Requests, d.Requests - d.Retries}, {"bytes", planned.Bytes, d.Bytes}} {
-			p.Plan = append(p.Plan, planRow{d.Name, row.what, grouped(row.a), grouped(row.b), row.a != row.b})
+			// Requests that were made again count twice in what is sent.
+			more bool
+		}{{"events delivered", planned.Events, d.Delivered, false},
+			{"events skipped", total(planned.Skipped), engine.Total(d.Skipped), false},
+			{"events rejected", total(planned.Rejected), engine.Total(d.Rejected), false},
+			{"deliveries", planned.Deliveries, d.Deliveries, false},
+			{"requests without retries", planned.Requests, d.Requests - d.Retries, false},
+			{"bytes, with those of retries", planned.Bytes, d.Bytes, d.Retries > 0}} {
+			p.Plan = append(p.Plan, planRow{d.Name, row.what, grouped(row.a), grouped(row.b), row.a != row.b && !row.more})
 		}
 		p.Plan = append(p.Plan, planRow{d.Name, "time at its limits, and taken",
 			span(time.Duration(planned.Seconds * float64(time.Second))),

@@ -234,7 +234,10 @@ func (j *Job) done(s *engine.Summary) bool {
 func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	var err error
 	if r.before, err = ReadSummary(r.dir); err != nil {
-		r.before = nil
+		// One that was killed has left its counts, with one event of each reason, and is not complete.
+		if r.before, err = readCounts(countsPath(r.dir)); err != nil {
+			r.before = nil
+		}
 	}
 	if r.journal, err = journal.Open(r.dir, meta, journal.Options{Now: r.w.Now, Redact: r.w.Redact,
 		Daily: r.job.Follow()}); err != nil {
