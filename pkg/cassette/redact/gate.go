@@ -246,7 +246,7 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 		return kind, hit
 	}
 	eachView(s, func(v view, layer int) (string, bool) {
-		for _, m := range r.matchesOf(v.text, r.quick, v.fresh()) {
+		for _, m := range r.matchesIn(&v) {
 			value := v.text[m.from:m.to]
 			if m.exact || !stays(m.kind, value) {
 				kind, hit = m.kind, value

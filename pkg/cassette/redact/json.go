@@ -140,23 +140,22 @@ func stringEnd(s string, i int) int {
 // unquoteJSON is what the text between two quotes says, which is valid. Bytes that are
 // no character, and halves of one, become U+FFFD, as everywhere.
 func unquoteJSON(t string) string {
-	var b strings.Builder
-	b.Grow(len(t))
+	b := make([]byte, 0, len(t))
 	at := 0
 	for i := strings.IndexByte(t, '\\'); i >= 0 && at+i+1 < len(t); i = strings.IndexByte(t[at:], '\\') {
-		b.WriteString(t[at : at+i])
+		b = append(b, t[at:at+i]...)
 		at += i + 2
 		switch c := t[at-1]; c {
 		case 'b':
-			b.WriteByte('\b')
+			b = append(b, '\b')
 		case 'f':
-			b.WriteByte('\f')
+			b = append(b, '\f')
 		case 'n':
-			b.WriteByte('\n')
+			b = append(b, '\n')
 		case 'r':
-			b.WriteByte('\r')
+			b = append(b, '\r')
 		case 't':
-			b.WriteByte('\t')
+			b = append(b, '\t')
 		case 'u':
 			one := hex4(t, at)
 			at += 4
@@ -170,14 +169,17 @@ func unquoteJSON(t string) string {
 				}
 				one = pair
 			}
-			b.WriteRune(one)
+			b = utf8.AppendRune(b, one)
 		default:
-			b.WriteByte(c)
+			b = append(b, c)
 		}
 		at = min(at, len(t))
 	}
-	b.WriteString(t[at:])
-	return strings.ToValidUTF8(b.String(), "\uFFFD")
+	plain := string(append(b, t[at:]...))
+	if utf8.ValidString(plain) {
+		return plain
+	}
+	return strings.ToValidUTF8(plain, "\uFFFD")
 }
 
 // hex4 is the character of four hexadecimal digits; U+FFFD where there are none.

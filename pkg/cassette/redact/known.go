@@ -41,6 +41,7 @@ type known struct {
 	begin map[uint64][]form
 	whole map[string]form
 	added int // so often
+	most  int // the length of the longest
 }
 
 // newKnown knows nothing. A text is searched for what the shapes have marked, too.
@@ -75,6 +76,7 @@ func (k *known) add(f form) {
 		return
 	}
 	k.added++
+	k.most = max(k.most, len(f.text))
 	k.whole[f.text] = f
 	w := windowOf(f.text)
 	k.marks.put(f.text, markKnown)
@@ -128,28 +130,46 @@ func standsAlone(s string, at int, text string) bool {
 		(end == len(s) || !isAlnumByte(s[end]) || !isAlnumByte(s[end-1]))
 }
 
+// longest is the length of the longest value.
+func (k *known) longest() int {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.most
+}
+
 // find yields the places of known values in a text, none of which overlap.
-func (k *known) find(s string) (found []match) {
+func (k *known) find(s string) []match { return k.findIn(s, []span{{0, len(s)}}, nil) }
+
+// findIn appends the known values that begin in parts of a text.
+func (k *known) findIn(s string, parts []span, found []match) []match {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	if len(s) < MinShort || len(k.begin) == 0 {
-		return nil
+		return found
 	}
+	after := 0
+	for _, p := range parts {
+		found, after = k.findFrom(s, p, after, found)
+	}
+	return found
+}
+
+func (k *known) findFrom(s string, p span, after int, found []match) ([]match, int) {
 	var w uint32
-	next := 0
-	for i := range len(s) {
-		w = three(w, s[i])
-		if k.marks[near(w)]&markKnown == 0 || i-2 < next {
+	after = max(after, p.from)
+	for i := p.from; i < p.to; i++ {
+		var mark uint8
+		if i, w, mark = k.marks.next(s[:p.to], i, w); mark&markKnown == 0 || i-2 < after {
 			continue
 		}
 		if m, ok := k.at(s, i-2); ok {
-			next = m.to
+			after = m.to
 			if s[m.from:m.to] != m.with {
 				found = append(found, m)
 			}
 		}
 	}
-	return found
+	return found, after
 }
 
 // learnable says whether a value that a name has announced is looked for

@@ -546,7 +546,7 @@ func (r *Redactor) deep(s string, depth int) string {
 
 // splice replaces what is found in a view of a text.
 func (r *Redactor) splice(s string, v *view) string {
-	found := r.matchesOf(v.text, r.quick, v.fresh())
+	found := r.matchesIn(v)
 	if len(found) == 0 {
 		return s
 	}
@@ -629,16 +629,25 @@ func bareNumber(s string, from, to int) bool {
 
 // matches are the secrets of a flat text, from left to right and without overlap:
 // a known value before a shape, that before a name, and of two the longer.
-func (r *Redactor) matches(s string) []match { return r.matchesOf(s, r.quick, nil) }
+func (r *Redactor) matches(s string) []match { return r.matchesOf(s, r.quick, nil, nil) }
+
+// matchesIn are those of a view that are not in the text below.
+func (r *Redactor) matchesIn(v *view) []match {
+	if v.stretches == nil || r.quick {
+		return r.matches(v.text)
+	}
+	places, known := v.fresh(r.known.longest())
+	return r.matchesOf(v.text, false, places, known)
+}
 
 // matchesOf is matches, with quick of known values only, and with places only of what
-// begins there.
-func (r *Redactor) matchesOf(s string, quick bool, places []span) []match {
+// begins there, or is known and begins in some others.
+func (r *Redactor) matchesOf(s string, quick bool, places, known []span) []match {
 	found := r.recognised(s, nil)
 	if quick {
 		found = r.known.find(s)
 	} else {
-		found = r.columns(s, r.search(s, found, true, places))
+		found = r.columns(s, r.search(s, r.known.findIn(s, known, found), true, places))
 		for _, rule := range r.custom {
 			found = rule.everywhere(s, found)
 		}
@@ -699,62 +708,84 @@ func (r *Redactor) searchIn(s string, p span, found []match, pairs bool) []match
 	k := r.known
 	k.mu.RLock()
 	defer k.mu.RUnlock()
+	q := searching{r: r, s: s, from: p.from, pairs: pairs, bracket: -1, found: found}
 	var w uint32
-	afterKnown, afterPair := 0, 0 // what comes before is part of a value
-	bracket := -1                 // where the next < stands
-	var done gone
-	for i := p.from; i < p.to; i++ {
-		if i&(1<<14-1) == 1<<14-1 && r.pause != nil {
+	for i := p.from; i < p.to; {
+		const stretch = 1 << 14
+		for end := min(p.to, i+stretch); i < end; i++ {
+			var mark uint8
+			if i, w, mark = k.marks.next(s[:end], i, w); i < end {
+				q.at(i, w, mark)
+			}
+		}
+		if i < p.to && r.pause != nil {
 			k.mu.RUnlock()
 			r.pause()
 			k.mu.RLock()
 		}
-		c := s[i]
-		w = three(w, c)
-		mark := k.marks[near(w)]
-		if mark == 0 && traitTable[c]&(equals|signs|mails) == 0 {
-			continue
-		}
-		if at := i - 2; mark != 0 && at >= p.from {
-			if mark&markKnown != 0 && at >= afterKnown {
-				if m, ok := k.at(s, at); ok {
-					afterKnown = m.to
-					if s[m.from:m.to] != m.with {
-						found = append(found, m)
-					}
+	}
+	return q.found
+}
+
+// searching is a search under way. It needs the lock of what is known.
+type searching struct {
+	r     *Redactor
+	s     string
+	from  int
+	pairs bool
+	found []match
+
+	afterKnown, afterPair int // what comes before is part of a value
+	bracket               int // where the next < stands
+	done                  gone
+}
+
+// at looks at what the byte at a place, the last of three, may be the mark of.
+func (q *searching) at(i int, w uint32, mark uint8) {
+	at := i - 2
+	if mark&(markKnown|markShape|markCard) != 0 && at >= q.from {
+		if mark&markKnown != 0 && at >= q.afterKnown {
+			if m, ok := q.r.known.at(q.s, at); ok {
+				q.afterKnown = m.to
+				if q.s[m.from:m.to] != m.with {
+					q.found = append(q.found, m)
 				}
 			}
-			if mark&markShape != 0 {
-				found = r.shapes.at(s, at, w, &done, found)
-			}
-			if mark&markCard != 0 {
-				if m, ok := cardAt(s, at); ok {
-					found = append(found, m)
-				}
-			}
 		}
-		switch {
-		case c == '@':
-			if m, ok := emailAt(s, i); ok {
-				found = append(found, m)
-			}
-		case pairs && i >= afterPair && traitTable[c]&(equals|signs) != 0:
-			if c == '>' && bracket < i {
-				bracket = nextByte(s, i, '<')
-			}
-			if !mayBePair(s, i, bracket) {
-				break
-			}
-			m, ok := r.pairAt(s, i)
-			if ok {
-				found = append(found, m)
-			}
-			if ok || m.to-i > longValue { // signs in what is long and no value are not tried again
-				afterPair = m.to
+		if mark&markShape != 0 {
+			q.found = q.r.shapes.at(q.s, at, w, &q.done, q.found)
+		}
+		if mark&markCard != 0 {
+			if m, ok := cardAt(q.s, at); ok {
+				q.found = append(q.found, m)
 			}
 		}
 	}
-	return found
+	if mark&markMail != 0 {
+		if m, ok := emailAt(q.s, i); ok {
+			q.found = append(q.found, m)
+		}
+	}
+	if mark&markSign != 0 && q.pairs && i >= q.afterPair {
+		q.pair(i)
+	}
+}
+
+// pair looks at the sign at a place, which may stand between a name and a value.
+func (q *searching) pair(i int) {
+	if q.s[i] == '>' && q.bracket < i {
+		q.bracket = nextByte(q.s, i, '<')
+	}
+	if !mayBePair(q.s, i, q.bracket) {
+		return
+	}
+	m, ok := q.r.pairAt(q.s, i)
+	if ok {
+		q.found = append(q.found, m)
+	}
+	if ok || m.to-i > longValue { // signs in what is long and no value are not tried again
+		q.afterPair = m.to
+	}
 }
 
 func endsInToken(s string) bool {
@@ -856,7 +887,7 @@ func longestText(s string) (most int) {
 // credentials that a shape tells.
 func (r *Redactor) inBytes(plain string) []match {
 	if len(r.tokens) == 0 && longestText(plain) < shortestShape {
-		return r.matchesOf(plain, true, nil)
+		return r.matchesOf(plain, true, nil, nil)
 	}
 	found := r.matches(plain)
 	return slices.DeleteFunc(found, func(m match) bool {

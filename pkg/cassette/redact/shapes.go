@@ -71,12 +71,41 @@ const (
 	markShape = 1 << iota
 	markKnown
 	markCard
+	markMail // an @
+	markSign // what may stand between a name and a value
 )
 
 // three adds a byte, in lower case, to the two before it.
 func three(w uint32, c byte) uint32 { return (w<<8 | uint32(folded[c])) & 0xffffff }
 
 func (m *marks) put(s string, mark uint8) { m[near(three(three(three(0, s[0]), s[1]), s[2]))] |= mark }
+
+// next is where, from a place on, something is marked, with the three bytes up to there
+// and what it is; the end where nothing is. w are the two bytes before.
+func (m *marks) next(s string, i int, w uint32) (at int, three uint32, mark uint8) {
+	for ; i < len(s); i++ {
+		step := steps[s[i]]
+		w = (w<<8 | uint32(step&0xff)) & 0xffffff
+		if mark := m[near(w)] | uint8(step>>8); mark != 0 {
+			return i, w, mark
+		}
+	}
+	return i, w, 0
+}
+
+// steps has each byte in lower case, and above it what it is the mark of by itself.
+var steps = func() (table [256]uint16) {
+	for c := range 256 {
+		table[c] = uint16(folded[c])
+		switch {
+		case traitTable[c]&mails != 0:
+			table[c] |= markMail << 8
+		case traitTable[c]&(equals|signs) != 0:
+			table[c] |= markSign << 8
+		}
+	}
+	return table
+}()
 
 func near(w uint32) uint32 { return w * 0x9e3779b1 >> 17 }
 
@@ -102,6 +131,7 @@ func newShapes() *shapes {
 	rules = append(rules, readRules(maintained)...)
 	for _, r := range rules {
 		for _, key := range r.keys {
+			key = strings.ToLower(key)
 			if len(key) < 3 { // a digit stands before it
 				for d := range 10 {
 					s.put(strconv.Itoa(d)+key, r)
@@ -204,7 +234,7 @@ func (s *shapes) at(text string, at int, w uint32, gone *gone, found []match) []
 		k := &list[i]
 		n := len(k.text)
 		switch {
-		case k.three != w, n > len(text)-at, n > 3 && !strings.EqualFold(text[at+3:at+n], k.text[3:]),
+		case k.three != w, n > len(text)-at, !hasFolded(text[at:], k.text, 3),
 			k.heads && at > 0 && isAlnumByte(text[at-1]),
 			k.rule.upper && (fold(text[at]) == text[at] || fold(text[at+1]) == text[at+1]),
 			k.rule.may != nil && !k.rule.may(text[at+n:]):
@@ -213,6 +243,17 @@ func (s *shapes) at(text string, at int, w uint32, gone *gone, found []match) []
 		found = k.rule.around(text, at, n, gone, found)
 	}
 	return found
+}
+
+// hasFolded says that a text begins, from some byte on, with another one, which is in
+// lower case and not longer.
+func hasFolded(text, lower string, from int) bool {
+	for i := from; i < len(lower); i++ {
+		if folded[text[i]] != lower[i] {
+			return false
+		}
+	}
+	return true
 }
 
 func isAlnumByte(c byte) bool {

@@ -24,6 +24,9 @@ type view struct {
 type stretch struct {
 	at, source int32
 	escape     bool
+	// plain says of an escape that no credential can be told by what it stands for, but
+	// one that is known may have it.
+	plain bool
 }
 
 // place is where a part of the view stands in the text that it was made of.
@@ -55,15 +58,24 @@ type span struct{ from, to int }
 const nearby = 640
 
 // fresh are the parts of a view in which something may begin that is not in the text
-// below: those around what was undone. nil: all of it.
-func (v *view) fresh() []span {
-	var list []span
+// below: those around what was undone. nil: all of it. In the others only a known value
+// may begin, none of which is longer than longest.
+func (v *view) fresh(longest int) (list, known []span) {
 	total := 0
 	for n, s := range v.stretches {
 		if n == 0 && !s.escape {
 			continue // nothing stands before it
 		}
 		at := int(s.at)
+		if s.plain || n > 0 && v.stretches[n-1].plain && !s.escape {
+			from, to := max(0, at-longest), min(len(v.text), at+3)
+			if last := len(known) - 1; last >= 0 && from <= known[last].to {
+				known[last].to = to
+			} else {
+				known = append(known, span{from, to})
+			}
+			continue
+		}
 		if len(list) > 0 && at < list[len(list)-1].to-nearby/2 { // covered well enough
 			continue
 		}
@@ -79,10 +91,13 @@ func (v *view) fresh() []span {
 			total += to - from
 		}
 		if total > len(v.text)/2 {
-			return nil
+			return nil, nil
 		}
 	}
-	return list
+	if list == nil {
+		list = []span{}
+	}
+	return list, known
 }
 
 // undoing builds a view.
@@ -104,14 +119,39 @@ func (u *undoing) replace(from, to int, with []byte) {
 		u.list = make([]stretch, 0, 2*u.expected+2)
 	}
 	if from > u.done || len(u.list) == 0 {
-		u.list = append(u.list, stretch{int32(u.text.Len()), int32(u.done), false})
+		u.list = append(u.list, stretch{at: int32(u.text.Len()), source: int32(u.done)})
 		u.text.WriteString(u.s[u.done:from])
 	}
 	if len(with) > 0 {
-		u.list = append(u.list, stretch{int32(u.text.Len()), int32(from), true})
+		u.list = append(u.list, stretch{int32(u.text.Len()), int32(from), true, tellsNothing(u.s, from, to, with[0])})
 		u.text.Write(with)
 	}
 	u.done = to
+}
+
+// tellsNothing says that an escape, which stands for a byte and perhaps more, may be left
+// in a text without a shape or a named value being missed by it: one of &, which ends
+// both, as the escape of HTML does itself; and one of a letter beyond ASCII, which no
+// credential has, unless it may be in a value that has been named.
+func tellsNothing(s string, from, to int, first byte) bool {
+	if first == '&' {
+		return s[from] == '&' && s[to-1] == ';'
+	}
+	if first < 0x80 {
+		return false
+	}
+	for i := from - 1; i >= 0; i-- {
+		switch s[i] {
+		case ' ', '\n', '\t', '\r', '<', ',':
+			return true
+		case '=', ':', '>', '"', '\'', '\\':
+			return false
+		}
+		if from-i > 64 {
+			return true
+		}
+	}
+	return true
 }
 
 // view ends the building; ok is false when nothing was replaced.
@@ -119,7 +159,7 @@ func (u *undoing) view() (v view, ok bool) {
 	if !u.some {
 		return view{}, false
 	}
-	u.list = append(u.list, stretch{int32(u.text.Len()), int32(u.done), false})
+	u.list = append(u.list, stretch{at: int32(u.text.Len()), source: int32(u.done)})
 	u.text.WriteString(u.s[u.done:])
 	return view{text: u.text.String(), stretches: u.list}, true
 }
