@@ -27,7 +27,8 @@ type Job struct {
 	Verdicts Verdicts
 	Next     string
 	// Payload is where an error has the item as the partner was sent it, and Names are the paths
-	// in an item of what tells it from others: errors that name no place are found by these.
+	// in an item of what tells it from others: errors that name no place are found by these. An error that
+	// is about none of the items has the batch asked about again in parts.
 	Payload string
 	Names   []string
 	// Patience is how long it is waited for; then what was taken counts as delivered.
@@ -95,32 +96,46 @@ func (j *Job) follow(ctx context.Context, t Transport, a *openAction, answer *An
 		}
 	}
 	query := ""
+	var nobodys Result // an error that is about none of the items, as far as can be told
 	for range mostPages {
 		page := get(path(j.Errors) + query)
 		if page == nil || !page.OK() {
-			return
+			break
 		}
-		j.judge(page, b, rs)
+		if r := j.judge(page, b, rs); nobodys.Outcome != Rejected {
+			nobodys = r
+		}
 		next, err := url.Parse(at(page.JSON, j.Next).Text())
 		if err != nil || next.RawQuery == "" {
-			return
+			break
 		}
 		query = "?" + next.RawQuery
 	}
+	if nobodys.Outcome == Rejected {
+		copy(rs, Same(nobodys, len(rs))) // whoever it is about is found in parts of the batch
+	}
 }
 
-// judge rejects the items that a page of errors is about.
-func (j *Job) judge(page *Answer, b *Batch, rs []Result) {
+// judge rejects the items that a page of errors is about. It returns a rejection for an error of which it cannot be
+// told.
+func (j *Job) judge(page *Answer, b *Batch, rs []Result) (nobodys Result) {
 	for e := range at(page.JSON, j.Verdicts.list).Elements() {
 		i := j.named(b, at(e, j.Payload))
 		if i < 0 {
 			i = j.Verdicts.find(b, at(e, j.Verdicts.name))
 		}
-		if i >= 0 {
-			rs[i] = Result{Outcome: Rejected, Reason: Refused, Status: page.Status,
-				Detail: Cut(cmp.Or(j.Verdicts.words(e), string(e.Raw())), 400)}
+		r := Result{Outcome: Rejected, Reason: Refused, Status: page.Status,
+			Detail: Cut(cmp.Or(j.Verdicts.words(e), string(e.Raw())), 400)}
+		switch {
+		case i >= 0:
+			rs[i] = r
+		case len(rs) == 1:
+			rs[0] = r
+		default:
+			nobodys = r
 		}
 	}
+	return nobodys
 }
 
 // named is the item that an error has a copy of; -1: none is.
@@ -143,7 +158,7 @@ func (j *Job) named(b *Batch, payload event.Value) int {
 			if said.Nullish() && sent.Nullish() {
 				continue
 			}
-			some, same = true, same && sent.Text() == said.Text()
+			some, same = true, same && strings.EqualFold(sent.Text(), said.Text())
 		}
 		if some && same {
 			return i

@@ -1,6 +1,7 @@
 package destination_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,8 +20,9 @@ import (
 
 // queueing takes a job, which is over after so many looks, and knows what was wrong with it.
 type queueing struct {
-	after int
-	seen  []string
+	after  int
+	errors string
+	seen   []string
 }
 
 func (q *queueing) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -28,7 +30,7 @@ func (q *queueing) RoundTrip(req *http.Request) (*http.Response, error) {
 	body, status := `{"id":"j-1"}`, 200
 	switch {
 	case strings.HasSuffix(req.URL.Path, "/errors"):
-		body = `{"errors":[{"index":1,"why":"no"}]}`
+		body = cmp.Or(q.errors, `{"errors":[{"index":1,"why":"no"}]}`)
 	case req.Method == http.MethodGet:
 		state := "busy"
 		if q.after--; q.after <= 0 {
@@ -74,14 +76,19 @@ func TestJob(t *testing.T) {
 		after, mayWait int // looks; -1: nobody waits
 		want           string
 		asked          int // requests
+		errors         string
 	}{
-		{1, 9, "[delivered rejected]", 3},
-		{4, 9, "[delivered rejected]", 6},
-		{4, 2, "[delivered delivered]", 3}, // the run is to stop
-		{3, -1, "[delivered rejected]", 5},
-		{4, -1, "[delivered delivered]", 4},
+		{1, 9, "[delivered rejected]", 3, ""},
+		{4, 9, "[delivered rejected]", 6, ""},
+		{4, 2, "[delivered delivered]", 3, ""}, // the run is to stop
+		{3, -1, "[delivered rejected]", 5, ""},
+		{4, -1, "[delivered delivered]", 4, ""},
+		{1, 9, "[delivered delivered]", 3, `{"errors":[]}`},
+		// An error that names nobody makes the engine look for whom it is about.
+		{1, 9, "[rejected rejected]", 3, `{"errors":[{"index":0,"why":"no"},{"why":"one of them"}]}`},
+		{1, 9, "[rejected rejected]", 3, `{"errors":[{"index":7,"why":"no"}]}`},
 	} {
-		q := &queueing{after: c.after}
+		q := &queueing{after: c.after, errors: c.errors}
 		b := &destination.Batch{}
 		for i := range list.List {
 			b.Deliveries = append(b.Deliveries, &list.List[i])
@@ -102,7 +109,8 @@ func TestJob(t *testing.T) {
 		for _, r := range rs {
 			got = append(got, r.Outcome.String())
 		}
-		if fmt.Sprint(got) != c.want || len(q.seen) != c.asked {
+		if fmt.Sprint(got) != c.want || len(q.seen) != c.asked ||
+			c.want == "[rejected rejected]" && rs[0].Detail != rs[1].Detail {
 			text, _ := json.Marshal(q.seen)
 			t.Errorf("over after %d looks, %d waits: %v after %s", c.after, c.mayWait, got, text)
 		}
