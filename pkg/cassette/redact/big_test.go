@@ -71,3 +71,66 @@ func TestTextsOfNothingButSigns(t *testing.T) {
 		red.find(text, 0)
 	}
 }
+
+// growths are texts of any length, in each of which something comes again and again.
+func growths() map[string]func(n int) string {
+	out := map[string]func(n int) string{}
+	numbered := func(name, open, format, end string) {
+		out[name] = func(size int) string {
+			var b strings.Builder
+			b.WriteString(open)
+			for n := 0; b.Len() < size; n++ {
+				fmt.Fprintf(&b, format, n)
+			}
+			return b.String() + end
+		}
+	}
+	numbered("addresses", "", "a%08d@shop.co.uk\n", "")
+	numbered("names behind values", "[0", `,{"value":"x%08dabcdefgh","name":"password"}`, "]")
+	numbered("tokens that begin alike", "[0",
+		`,{"token":"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIx%08d"}`, "]")
+	numbered("columns", "id,password\n", "%08d,hunter2hunter2\n", "")
+	numbered("cookies", "", "<input name=token value=\"abc%08d\"> ", "")
+	numbered("lines of base64", "", "aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVy%08d\n", "")
+	out["deep"] = func(n int) string { return strings.Repeat("[", n/2) + strings.Repeat("]", n/2) }
+	out["an array in an array"] = func(n int) string { return strings.Repeat("\x91", n) }
+	// And whatever comes of the parts that mean something, put together at random.
+	parts := []string{"<token>", "</token>", "<![CDATA[", "]]>", "eyJ", "AKIA", "://", "@", "password=", `"token":"`,
+		"value=\"", "name='password'", "{", "}", "[", "]", ",", "\n", `\`, `\u0026`, "&amp;", "%25", "=\n", "=3D", "+", "  ",
+		"-----BEGIN PRIVATE KEY-----", "4111 ", "1234", "sk_live_", "Bearer ", "a.b", "\ndata:", "/*", "//", "<", ">",
+		"=", "=>", ":", "\"", "'", "x@y.zz", "é", "aGVsbG8gd29ybGQh", "68656c6c6f20776f726c64", "REDACTED:", "curl -u a:b "}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 100 {
+		unit := ""
+		for range 1 + r.IntN(5) {
+			unit += parts[r.IntN(len(parts))]
+		}
+		out[fmt.Sprintf("%q", unit)] = func(n int) string { return strings.Repeat(unit, n/len(unit)+1) }
+	}
+	return out
+}
+
+// TestEffortGrowsWithTheText: four times the text is no more than five times the bytes
+// that are looked at, whatever it is made of. What grows with the square is sixteen times.
+func TestEffortGrowsWithTheText(t *testing.T) {
+	of := func(text string, f func(red *Redactor, text string)) int64 {
+		red := redactor([]byte("a key of some length"), []Secret{{Name: "S", Value: "correct horse battery"}})
+		e := &effort{}
+		red.effort, red.known.effort = e, e
+		f(red, text)
+		return e.n.Load()
+	}
+	for name, text := range growths() {
+		for what, f := range map[string]func(red *Redactor, text string){
+			"redaction":  func(red *Redactor, text string) { red.Text(text) },
+			"the search": func(red *Redactor, text string) { red.find(text, 0) },
+			"a header":   func(red *Redactor, text string) { red.cookie(text, true) },
+		} {
+			// What is looked for up to a bound may grow so below it.
+			grows := func(n int) bool { return of(text(4*n), f) > 5*of(text(n), f)+int64(n) }
+			if grows(1<<12) && grows(1<<15) {
+				t.Errorf("%s of %s: more than five times the effort for four times the text", what, name)
+			}
+		}
+	}
+}

@@ -57,15 +57,19 @@ func (r *Redactor) ScanFile(name string, data []byte) FileScan {
 type fileWalk struct {
 	r       *Redactor
 	leaks   []Leak
+	seen    map[Leak]bool
 	written bool
 }
 
 func (w *fileWalk) add(n int, path, kind, hit string) {
-	for _, l := range w.leaks {
-		if l.Interaction == n && l.Path == path && l.Kind == kind {
-			return
-		}
+	known := Leak{Interaction: n, Path: path, Kind: kind}
+	if w.seen[known] {
+		return
 	}
+	if w.seen == nil {
+		w.seen = map[Leak]bool{}
+	}
+	w.seen[known] = true
 	w.leaks = append(w.leaks, Leak{n, path, kind, mask(hit)})
 }
 

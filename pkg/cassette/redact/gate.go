@@ -231,6 +231,7 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 	if len(s) < 4 || depth > maxDepth {
 		return "", ""
 	}
+	r.effort.add(len(s))
 	if kind, hit, ok := r.findBinary(s, depth); ok {
 		return kind, hit
 	}
@@ -289,6 +290,7 @@ func (r *Redactor) findColumns(s string) (kind, hit string) {
 // findEncoded looks into what may stand for other bytes.
 func (r *Redactor) findEncoded(s string, depth int) (kind, hit string) {
 	for e := range runs(s) {
+		r.effort.add(len(e.plain))
 		if printable([]byte(e.plain)) || isBinary(e.plain) || r.packed(e.plain) {
 			kind, hit = r.find(e.plain, depth+1)
 		} else if found := r.inBytes(e.plain); len(found) > 0 {

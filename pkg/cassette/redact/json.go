@@ -266,7 +266,7 @@ func (w *jsonWalk) kind(top *level, value string) string {
 	switch {
 	case top == nil:
 		return ""
-	case len(w.r.places) > 0 && w.r.pathSecret("body", w.place()):
+	case len(w.r.places) > 0 && len(w.stack) <= maxNested && w.r.pathSecret("body", w.place()):
 		return "custom"
 	case !top.object:
 		return top.kind
@@ -339,8 +339,12 @@ func (w *jsonWalk) put(from, to int, was, now string) {
 	if now == was {
 		return
 	}
-	if n := len(w.edits); n > 0 && w.edits[n-1].to > from { // a value whose name came behind it
-		w.edits = slices.DeleteFunc(w.edits, func(e edit) bool { return e.from == from })
+	// A value whose name came behind it, not far from the end.
+	for n := len(w.edits) - 1; n >= 0 && w.edits[n].from >= from; n-- {
+		w.r.effort.add(1)
+		if w.edits[n].from == from {
+			w.edits = slices.Delete(w.edits, n, n+1)
+		}
 	}
 	w.edits = append(w.edits, edit{from, to, string(quote(now))})
 }

@@ -2,8 +2,10 @@ package redact
 
 import (
 	"slices"
+	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode"
 )
 
@@ -37,16 +39,98 @@ type form struct {
 // A text is gone through once, however many values there are: see [Redactor.search].
 type known struct {
 	mu    sync.RWMutex
-	marks marks // of what they begin with, and of what else a text is searched for
-	begin map[uint64][]form
+	marks marks              // of what they begin with, and of what else a text is searched for
+	begin map[uint64]*bucket // by windowOf
 	whole map[string]form
 	added int // so often
 	most  int // the length of the longest
+
+	effort *effort
+}
+
+// bucket are values that begin alike.
+type bucket struct {
+	// sorted are in the order of their letters, whatever their case, so that the longest
+	// of thousands that begins a text is found by halving: tokens begin alike.
+	sorted []form
+	// others have characters beyond ASCII, which have cases of their own; the longest
+	// first, as one may be part of another.
+	others []form
+}
+
+func (b *bucket) add(f form) {
+	for i := range len(f.text) {
+		if f.text[i] >= 0x80 {
+			b.others = append(b.others, f)
+			slices.SortStableFunc(b.others, func(a, b form) int { return len(b.text) - len(a.text) })
+			return
+		}
+	}
+	// Of those that differ in their case only, the first is found first: from behind.
+	at, _ := slices.BinarySearchFunc(b.sorted, f.text, func(have form, text string) int {
+		order, _ := compareFolded(have.text, text)
+		return order
+	})
+	b.sorted = slices.Insert(b.sorted, at, f)
+}
+
+// find is the longest value that begins a text and for which ok says so.
+func (b *bucket) find(t string, e *effort, ok func(f *form) bool) *form {
+	for n := range b.others {
+		f := &b.others[n]
+		e.add(len(f.text))
+		if len(f.text) <= len(t) && strings.EqualFold(t[:len(f.text)], f.text) && ok(f) {
+			return f
+		}
+	}
+	list := b.sorted
+	for len(list) > 0 {
+		end := sort.Search(len(list), func(n int) bool {
+			order, same := compareFolded(list[n].text, t)
+			e.add(same + 1)
+			return order > 0
+		})
+		list = list[:end]
+		for len(list) > 0 {
+			f := &list[len(list)-1]
+			_, same := compareFolded(f.text, t)
+			e.add(same + 1)
+			if same < len(f.text) { // what begins t, and stands before f, is no longer than that
+				t = t[:same]
+				break
+			}
+			if ok(f) {
+				return f
+			}
+			list = list[:len(list)-1]
+		}
+	}
+	return nil
+}
+
+// compareFolded says which of two texts comes first, and how many bytes are the same,
+// whatever their case.
+func compareFolded(a, b string) (order, same int) {
+	for ; same < len(a) && same < len(b); same++ {
+		if x, y := folded[a[same]], folded[b[same]]; x != y {
+			return int(x) - int(y), same
+		}
+	}
+	return len(a) - len(b), same
+}
+
+// effort counts how many bytes were looked at, for tests; nil: nobody counts.
+type effort struct{ n atomic.Int64 }
+
+func (e *effort) add(n int) {
+	if e != nil {
+		e.n.Add(int64(n))
+	}
 }
 
 // newKnown knows nothing. A text is searched for what the shapes have marked, too.
 func newKnown(s *shapes) *known {
-	return &known{marks: s.marks, begin: map[uint64][]form{}, whole: map[string]form{}}
+	return &known{marks: s.marks, begin: map[uint64]*bucket{}, whole: map[string]form{}}
 }
 
 // fold is a lower-case letter for an upper-case one.
@@ -80,10 +164,10 @@ func (k *known) add(f form) {
 	k.whole[f.text] = f
 	w := windowOf(f.text)
 	k.marks.put(f.text, markKnown)
-	// The longest first: a secret may be part of another.
-	list := append(k.begin[w], f)
-	slices.SortStableFunc(list, func(a, b form) int { return len(b.text) - len(a.text) })
-	k.begin[w] = list
+	if k.begin[w] == nil {
+		k.begin[w] = &bucket{}
+	}
+	k.begin[w].add(f)
 }
 
 // of is the form of a value that is known as a whole.
@@ -114,13 +198,15 @@ func (k *known) at(s string, at int) (m match, ok bool) {
 	if len(s)-at < MinShort {
 		return match{}, false
 	}
-	for _, f := range k.begin[windowOf(s[at:])] {
-		if len(f.text) <= len(s)-at && strings.EqualFold(s[at:at+len(f.text)], f.text) &&
-			(!f.alone || standsAlone(s, at, f.text)) {
-			return match{from: at, to: at + len(f.text), kind: "the value of " + f.name, with: f.with, exact: true}, true
-		}
+	b := k.begin[windowOf(s[at:])]
+	if b == nil {
+		return match{}, false
 	}
-	return match{}, false
+	f := b.find(s[at:], k.effort, func(f *form) bool { return !f.alone || standsAlone(s, at, f.text) })
+	if f == nil {
+		return match{}, false
+	}
+	return match{from: at, to: at + len(f.text), kind: "the value of " + f.name, with: f.with, exact: true}, true
 }
 
 // standsAlone says that a text stands at a place as it is, and is no part of a word.

@@ -370,6 +370,8 @@ func (r *Redactor) element(s string, i int) (match, bool) {
 	to += from
 	if rest, ok := strings.CutPrefix(s[to:], "<![CDATA["); ok {
 		from = to + len("<![CDATA[")
+		rest = rest[:min(len(rest), 2*longValue)] // else one of nothing but beginnings is gone over for each
+		r.effort.add(len(rest))
 		if to = strings.Index(rest, "]]>"); to < 0 {
 			return match{}, false
 		}

@@ -50,9 +50,10 @@ type Redactor struct {
 	tokens   tokens  // of cassettes that are replayed
 	own      int     // known values that nothing had to announce
 	examples []string
-	short    []string      // names of secrets that are short enough to be something else
-	quick    bool          // known values only
-	pause    func()        // is called every now and then; nil: not
+	short    []string // names of secrets that are short enough to be something else
+	quick    bool     // known values only
+	pause    func()   // is called every now and then; nil: not
+	effort   *effort
 	opened   *atomic.Int64 // bytes that were unpacked of an interaction; nil: nobody counts
 }
 
@@ -276,7 +277,7 @@ func cookies(v string, set bool) []string {
 			continue
 		}
 		rest := strings.TrimLeft(v[i+1:], " ")
-		if name, _, ok := strings.Cut(rest, "="); ok && name != "" && !strings.ContainsAny(name, "; ,") {
+		if end := strings.IndexAny(rest, "=; ,"); end > 0 && rest[end] == '=' {
 			out = append(out, v[from:i])
 			from = i + 1
 		}
@@ -489,6 +490,7 @@ func (r *Redactor) text(s string, depth int) string {
 	if len(s) < 4 || depth > maxDepth {
 		return s
 	}
+	r.effort.add(len(s))
 	if mayBePacked(s) {
 		if now, ok := r.binary(s, depth); ok {
 			return now
@@ -637,6 +639,7 @@ func (r *Redactor) matchesIn(v *view) []match {
 		return r.matches(v.text)
 	}
 	places, known := v.fresh(r.known.longest())
+	r.effort.add(len(v.text))
 	return r.matchesOf(v.text, false, places, known)
 }
 
@@ -674,6 +677,7 @@ func (r *Redactor) matchesOf(s string, quick bool, places, known []span) []match
 		return (b.to - b.from) - (a.to - a.from)
 	})
 	var out []match
+	taken := newTaken(s, len(found))
 	for _, m := range found {
 		value := s[m.from:m.to]
 		if m.kind == "email" && endsInToken(s[max(0, m.from-48):m.from+strings.IndexByte(value, '@')]) {
@@ -683,12 +687,50 @@ func (r *Redactor) matchesOf(s string, quick bool, places, known []span) []match
 			value == "true" || value == "false" || r.isExample(value)) {
 			continue
 		}
-		if !slices.ContainsFunc(out, func(o match) bool { return m.from < o.to && o.from < m.to }) {
+		r.effort.add((m.to-m.from)/64 + 1)
+		if taken.take(m.from, m.to) {
 			out = append(out, m)
 		}
 	}
 	slices.SortFunc(out, func(a, b match) int { return a.from - b.from })
 	return out
+}
+
+// taken are the bytes of a text that something was found in, a bit for each.
+type taken []uint64
+
+func newTaken(s string, n int) taken {
+	if n < 2 {
+		return nil // nothing is in the way
+	}
+	return make(taken, len(s)/64+1)
+}
+
+// take marks a part of the text, unless something of it is taken.
+func (t taken) take(from, to int) bool {
+	if t == nil || from >= to {
+		return true
+	}
+	first, last := from/64, (to-1)/64
+	mask := func(n int) uint64 {
+		m := ^uint64(0)
+		if n == first {
+			m &= ^uint64(0) << (from % 64)
+		}
+		if n == last {
+			m &= ^uint64(0) >> (63 - (to-1)%64)
+		}
+		return m
+	}
+	for n := first; n <= last; n++ {
+		if t[n]&mask(n) != 0 {
+			return false
+		}
+	}
+	for n := first; n <= last; n++ {
+		t[n] |= mask(n)
+	}
+	return true
 }
 
 // search goes through a text once and appends the known values, the shapes and the
@@ -708,10 +750,12 @@ func (r *Redactor) searchIn(s string, p span, found []match, pairs bool) []match
 	k := r.known
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	q := searching{r: r, s: s, from: p.from, pairs: pairs, bracket: -1, found: found}
+	q := searching{r: r, s: s, from: p.from, pairs: pairs, bracket: -1, found: found,
+		done: gone{effort: r.effort}}
 	var w uint32
 	for i := p.from; i < p.to; {
 		const stretch = 1 << 14
+		r.effort.add(min(p.to-i, stretch))
 		for end := min(p.to, i+stretch); i < end; i++ {
 			var mark uint8
 			if i, w, mark = k.marks.next(s[:end], i, w); i < end {
@@ -780,6 +824,7 @@ func (q *searching) pair(i int) {
 		return
 	}
 	m, ok := q.r.pairAt(q.s, i)
+	q.r.effort.add(max(m.to-i, 0))
 	if ok {
 		q.found = append(q.found, m)
 	}
@@ -853,6 +898,7 @@ func (r *Redactor) encoded(s string, v *view, depth int) string {
 // inside redacts what was decoded: text and packed text wholly, other bytes by the
 // values that are known.
 func (r *Redactor) inside(plain string, depth int) (string, bool) {
+	r.effort.add(len(plain))
 	if printable([]byte(plain)) || isBinary(plain) || r.packed(plain) {
 		now := r.text(plain, depth+1)
 		return now, now != plain

@@ -224,7 +224,10 @@ const (
 )
 
 // gone is up to where each rule that looks far has been tried in a text.
-type gone map[*rule]int
+type gone struct {
+	to     map[*rule]int
+	effort *effort
+}
 
 // at appends what looks like a secret and has a key that begins at a place, of which
 // the first three bytes are w.
@@ -285,7 +288,7 @@ func (r *rule) around(text string, at, n int, done *gone, found []match) []match
 	most := behindKey + before
 	far := r.kind == "pem" || r.kind == "jwt" || strings.Contains(r.source, "00}") // of hundreds of characters
 	if far {
-		if at+n <= (*done)[r] {
+		if at+n <= done.to[r] {
 			return found
 		}
 		most = 2 * longWord
@@ -300,17 +303,18 @@ func (r *rule) around(text string, at, n int, done *gone, found []match) []match
 		from--
 	}
 	if far {
-		if *done == nil {
-			*done = gone{}
+		if done.to == nil {
+			done.to = map[*rule]int{}
 		}
-		(*done)[r] = max(to-behindKey, at+n)
+		done.to[r] = max(to-behindKey, at+n)
 		if to == len(text) {
-			(*done)[r] = to
+			done.to[r] = to
 		} else if to-at >= most {
-			(*done)[r] = at + longWord
+			done.to[r] = at + longWord
 		}
 	}
 	part := text[from:to]
+	done.effort.add(len(part))
 	for _, m := range r.compiled().FindAllStringSubmatchIndex(part, -1) {
 		a, b := m[0], m[1]
 		for g := 2; g+1 < len(m); g += 2 {
