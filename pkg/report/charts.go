@@ -49,8 +49,7 @@ func overTime(k *engine.Course) chart {
 	for i, s := range k.Slots {
 		x, at := float64(i), stamp(k.Start.Add(width*time.Duration(i)))
 		if s.Paused > 0 {
-			w := min(float64(s.Paused/k.Width), 1)
-			c.Bars = append(c.Bars, chartBar{"pause", at + ": paused", x, 0, w, 100})
+			c.pause(at+": paused", x, min(float64(s.Paused/k.Width), 1))
 		}
 		title := fmt.Sprintf("%s: %d requests, %d of them retries, %d events delivered", at, s.Requests,
 			s.Retries, s.Delivered)
@@ -68,6 +67,23 @@ func overTime(k *engine.Course) chart {
 		c.Legend = append(c.Legend, legend{"pause", "paused by the partner, or because it failed"})
 	}
 	return c
+}
+
+// pause adds a pause, or makes the one before it longer, if it is the same one: so that it is one
+// band, without seams.
+func (c *chart) pause(title string, x, width float64) {
+	for i := len(c.Bars) - 1; i >= 0; i-- {
+		b := &c.Bars[i]
+		if b.Class != "pause" {
+			continue
+		}
+		if b.X+b.W >= x-0.001 {
+			b.W = x + width - b.X
+			return
+		}
+		break
+	}
+	c.Bars = append(c.Bars, chartBar{"pause", title, x, 0, width, 100})
 }
 
 // latencyOf is how long answers took.
@@ -96,7 +112,11 @@ func latencyOf(k *engine.Course) chart {
 	}
 	if all > 0 {
 		mean := time.Duration(float64(k.Took) / float64(all) * float64(time.Second))
-		c.Peak = fmt.Sprintf("half under %s, mean %s", median, Duration(mean.Round(time.Millisecond)))
+		text := "under 1ms"
+		if mean >= time.Millisecond {
+			text = Duration(mean.Round(time.Millisecond))
+		}
+		c.Peak = fmt.Sprintf("half under %s, mean %s", median, text)
 	}
 	c.Says = "How long the answers to requests took: " + c.Peak
 	return c

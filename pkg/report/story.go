@@ -149,7 +149,7 @@ func pageOf(st *run.Story, by string, now time.Time) *page {
 	for i := range s.Destinations {
 		p.Lanes = append(p.Lanes, laneOf(&s.Destinations[i], st.History.Courses[s.Destinations[i].Name]))
 	}
-	p.reasons(s)
+	p.reasons(st)
 	p.groups(st)
 	p.story(st)
 	p.planned(st)
@@ -212,7 +212,8 @@ func laneOf(d *engine.LaneSummary, c *engine.Course) lanePage {
 	return l
 }
 
-func (p *page) reasons(s *engine.Summary) {
+func (p *page) reasons(st *run.Story) {
+	s := st.Summary
 	for i := range s.Destinations {
 		d := &s.Destinations[i]
 		for _, k := range sortedKeys(d.Rejected) {
@@ -225,8 +226,13 @@ func (p *page) reasons(s *engine.Summary) {
 		}
 	}
 	for _, k := range sortedKeys(s.BadReasons) {
-		p.Reasons = append(p.Reasons, reasonRow{"all", "no event", k, grouped(s.BadReasons[k]),
-			printable.Text(s.BadExamples[k])})
+		example := s.BadExamples[k]
+		for _, g := range st.Groups["reason"] { // of a process that was killed the dead letters are left
+			if example == "" && g.Destination == "" && g.Example.Reason == k {
+				example = fmt.Sprintf("%s, line %d: %s", g.Example.Object, g.Example.Line, destination.Cut(g.Example.Detail, 300))
+			}
+		}
+		p.Reasons = append(p.Reasons, reasonRow{"all", "no event", k, grouped(s.BadReasons[k]), printable.Text(example)})
 	}
 	p.HasReasons = len(p.Reasons) > 0
 }
