@@ -113,7 +113,7 @@ func paceText(s engine.Progress, rate float64, now time.Time) string {
 		}
 		return rateText(rate) + ", " + lagText(s, now)
 	}
-	if rate <= 0 || s.State == "done" {
+	if rate <= 0 || s.State == "done" || s.Stopped {
 		return ""
 	}
 	text := rateText(rate)
@@ -123,9 +123,17 @@ func paceText(s engine.Progress, rate float64, now time.Time) string {
 	}
 	if (s.AllRead || s.About > 0) && total > s.Done {
 		left := time.Duration(float64(total-s.Done) / rate * float64(time.Second))
-		text += fmt.Sprintf(", %s left", left.Round(time.Second))
+		text += ", " + leftText(left) + " left"
 	}
 	return text
+}
+
+// leftText is how long something will still take, no more exactly than anybody can know it.
+func leftText(d time.Duration) string {
+	if d >= time.Hour {
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	}
+	return d.Round(time.Second).String()
 }
 
 // lagText says how far a destination lags behind input that has no end: for how long the oldest
@@ -226,7 +234,7 @@ func (p *painter) lines(ps []engine.Progress, now time.Time, width, height int) 
 	for _, i := range order {
 		var text string
 		if s := ps[i]; s.Problem != "" {
-			text = troubleOf(s, longest, width, now)
+			text = troubleOf(s, width, now)
 		} else {
 			text = lineOf(s, rates[i], longest, width, now)
 		}
@@ -242,29 +250,40 @@ func (p *painter) lines(ps []engine.Progress, now time.Time, width, height int) 
 	return lines
 }
 
-// short is a name of which so much is left, in runes, and that takes so much room.
+// short is a name of which so much is left, in runes, and that takes so much room. Its end stays, too:
+// names of several environments or accounts often differ only there.
 func short(name string, room int) string {
 	r := []rune(name)
 	if len(r) > room {
-		return string(r[:room-1]) + "…"
+		end := min(4, room/3)
+		return string(r[:room-1-end]) + "…" + string(r[len(r)-end:])
 	}
 	return name + strings.Repeat(" ", room-len(r))
+}
+
+// retriesText is how many requests were retries; "": none.
+func retriesText(n uint64) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return ", 1 retry"
+	}
+	return fmt.Sprintf(", %d retries", n)
 }
 
 // lineOf renders one line. What does not fit is given up in this order: the name down to a few letters,
 // the bar, how many requests are in flight, the pace; what has failed stays.
 func lineOf(s engine.Progress, rate float64, longest, width int, now time.Time) string {
-	rejected, retries, state := "", "", ""
+	rejected, retries, state := "", retriesText(s.Retries), ""
 	if s.Rejected > 0 {
 		rejected = fmt.Sprintf(", %d rejected", s.Rejected)
-	}
-	if s.Retries > 0 {
-		retries = fmt.Sprintf(", %d retries", s.Retries)
 	}
 	if s.State != "running" {
 		state = ", " + s.State
 	}
-	news, brief := rejected+retries+state, rejected+strings.Replace(state, "keeps to its rate limit", "rate limit", 1)
+	news, brief := rejected+retries+state, rejected+strings.NewReplacer("keeps to its rate limit", "rate limit",
+		"paused by the partner for", "paused").Replace(state)
 	pace := paceText(s, rate, now)
 	if pace != "" {
 		pace = ", " + pace
@@ -325,21 +344,15 @@ const shortName = 12
 
 // troubleOf renders the line of a destination that something is wrong with: what is wrong
 // goes before everything else where there is not room for all.
-func troubleOf(s engine.Progress, longest, width int, now time.Time) string {
-	count, retries, state := fmt.Sprintf(", %d of %s", s.Done, totalText(s)), "", ""
+func troubleOf(s engine.Progress, width int, now time.Time) string {
+	count, retries, state := fmt.Sprintf(", %d of %s", s.Done, totalText(s)), retriesText(s.Retries), ""
 	if s.Follows {
 		count = ", " + lagText(s, now)
-	}
-	if s.Retries > 0 {
-		retries = fmt.Sprintf(", %d retries", s.Retries)
 	}
 	if s.State != "running" {
 		state = ", " + s.State
 	}
-	whole, short := fmt.Sprintf("%-*s", longest, s.Name), s.Name
-	if r := []rune(s.Name); len(r) > shortName {
-		short = string(r[:shortName-1]) + "…"
-	}
+	whole, short := s.Name, strings.TrimRight(short(s.Name, shortName), " ")
 	news := []rune(s.Problem)
 	var line string
 	for _, before := range []string{
@@ -404,11 +417,10 @@ func (m *meter) rate(done uint64, now time.Time, waits bool) float64 {
 		at time.Time) int {
 		return s.at.Compare(at)
 	})
-	n := since(m.samples[min(i, len(m.samples)-1)], done, now)
-	if n > 0 || !waits {
-		return n
+	if waits { // it goes in leaps: what it did lately says little
+		i = 0
 	}
-	return since(m.samples[0], done, now)
+	return since(m.samples[min(i, len(m.samples)-1)], done, now)
 }
 
 // since is how much was done a second since a sample.

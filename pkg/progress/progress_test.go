@@ -60,7 +60,7 @@ func TestLines(t *testing.T) {
 		{after: 9 * time.Second, narrow: 40, want: "hook  50% (98000/196000)"},
 		// What was long ago is no part of the rate.
 		{after: 19 * time.Second, change: func() { s.Done, s.State = 98005, "keeps to its rate limit" },
-			want: "hook  50% ████████········ (98005/196000), 30 events/min, 54h26m30s left, 3 in flight, keeps to its rate " +
+			want: "hook  50% ████████········ (98005/196000), 30 events/min, 54h27m left, 3 in flight, keeps to its rate " +
 				"limit"},
 		{after: 29 * time.Second, want: "hook  50% ████████········ (98005/196000), 3 in flight, keeps to its rate limit"},
 		// But where a limit holds it back for so long, what it does on the whole.
@@ -101,11 +101,11 @@ func TestTrouble(t *testing.T) {
 		{140, refused, "product-analytics-of-europe, 10 of 1000, 5 retries, partner fails, next probe in 3s: " + refused},
 		{120, "it is busy",
 			"product-analytics-of-europe, 10 of 1000, 5 retries, partner fails, next probe in 3s: it is busy"},
-		{116, refused + "!", "product-ana…, 5 retries, partner fails, next probe in 3s: " + refused + "!"},
-		{80, refused, "product-ana…, 5 retries: " + refused},
-		{40, refused, "product-ana…: …nect: connection refused"},
-		{40, "status 503: come back when the moon is full", "product-ana…: status 503: come back wh…"},
-		{80, "\x1b[2Jstatus", `product-ana…, 5 retries, partner fails, next probe in 3s: \u001b[2Jstatus`},
+		{116, refused + "!", "product…rope, 5 retries, partner fails, next probe in 3s: " + refused + "!"},
+		{80, refused, "product…rope, 5 retries: " + refused},
+		{40, refused, "product…rope: …nect: connection refused"},
+		{40, "status 503: come back when the moon is full", "product…rope: status 503: come back wh…"},
+		{80, "\x1b[2Jstatus", `product…rope, 5 retries, partner fails, next probe in 3s: \u001b[2Jstatus`},
 	} {
 		s.Problem = c.problem
 		got := newPainter().lines([]engine.Progress{s}, time.Time{}, c.width, 24)
@@ -191,7 +191,7 @@ func TestLinesFit(t *testing.T) {
 	ps = append(ps, engine.Progress{Name: long + "a", State: "running", Problem: "status 500: oh no", Retries: 3},
 		engine.Progress{Name: long + "b", State: "stopped: the credentials are refused", Stopped: true, Rejected: 12})
 	got = newPainter().lines(ps, time.Time{}, 80, 24)
-	if len(got) != 23 || !strings.HasPrefix(got[0], "warehouse-o…") ||
+	if len(got) != 23 || !strings.HasPrefix(got[0], "warehou…of-b") ||
 		!strings.HasSuffix(got[0], ", 12 rejected, stopped: the credentials are refused") ||
 		!strings.HasSuffix(got[1], "3 retries: status 500: oh no") || got[2] != short("d29",
 		len(long)+1)+"  0 events, 0 in flight" &&

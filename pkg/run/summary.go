@@ -66,7 +66,7 @@ func ProgressOf(dir string) (status string, ps []engine.Progress, err error) {
 			State: "done", Last: d.Problem, AllRead: true}
 		p.Done = d.Filtered + engine.Total(d.Skipped) + d.Delivered + p.Rejected
 		if p.Total = p.Done + d.Pending; d.Pending > 0 {
-			p.State = s.Status
+			p.State, p.Stopped = s.Status, true
 		}
 		if d.Stopped != "" {
 			p.State, p.Stopped = "stopped: "+d.Stopped, true
