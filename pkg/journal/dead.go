@@ -122,8 +122,11 @@ func Letters(dir, lane string) (paths []string, err error) {
 	days, err := letterDays(dir)
 	for _, day := range append([]string{""}, days...) {
 		path := LetterFile{lane, day}.Path(dir)
-		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+		switch info, wrong := os.Stat(path); {
+		case wrong == nil && info.Size() > 0:
 			paths = append(paths, path)
+		case wrong != nil && !errors.Is(wrong, fs.ErrNotExist):
+			err = errors.Join(err, wrong)
 		}
 	}
 	return paths, err

@@ -543,7 +543,7 @@ func (l *sqliteLog) AppendDead(_ context.Context, file LetterFile, at int64, fra
 	}
 	d.dirty = true
 	if d.size != at {
-		if err := d.f.Truncate(at); err != nil {
+		if err = d.f.Truncate(at); err != nil {
 			return fmt.Errorf("writing dead letters: %w", err)
 		}
 		d.size = at

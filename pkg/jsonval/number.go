@@ -107,11 +107,11 @@ func AppendNumberOf(dst []byte, k event.Kind, raw []byte) ([]byte, bool) {
 		if len(text) == 0 {
 			return dst, false
 		}
-		dst, ok := appendJSNumber(dst, text)
-		if !ok || dst[len(dst)-1] == 'l' { // null stands for an infinity
-			return dst[:at], false
+		out, ok := appendJSNumber(dst, text)
+		if !ok || out[len(out)-1] == 'l' { // null stands for an infinity
+			return out[:at], false
 		}
-		return dst, true
+		return out, true
 	}
 	return dst, false
 }

@@ -96,13 +96,15 @@ func Compile(fields []Field, m mapping.Value, opts ...Option) (*Program, error) 
 		return nil, err
 	}
 	p.schema = &schema{Field: Field{Type: TypeObject, Properties: fields}}
-	if err := p.schema.init(true); err != nil {
+	if err = p.schema.init(true); err != nil {
 		return nil, err
 	}
 	if p.whole, p.plain = whole, parts != nil; p.plain {
-		err = p.compile(parts)
+		if err = p.compile(parts); err != nil {
+			return nil, err
+		}
 	}
-	return p, err
+	return p, nil
 }
 
 // compile compiles the members of a plain mapping.
