@@ -126,7 +126,7 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 	f.refuses(func(id string) bool { return strings.HasSuffix(id, "8") })
 	half, _ := f.redrive(3, first.Run)
-	if _, errOut := f.forward(3); !strings.Contains(errOut, "10 were rejected: `fanfold redrive "+first.Run+"`") {
+	if _, errOut := f.forward(3); !strings.Contains(errOut, "10 were rejected: `fanfold redrive "+half.Run+"`") {
 		t.Errorf("when a half is left: %s", errOut)
 	}
 	f.p.answers(nil)
