@@ -1,16 +1,22 @@
 package redact
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
 // A body may be objects in a binary form, in which each text has its length before it:
-// MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md) and CBOR
-// (RFC 8949). Their texts are redacted by the names beside them, as those of JSON are,
-// and get the lengths that they have then.
+// MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md), CBOR
+// (RFC 8949) and BSON (bson.go). Their texts and whole numbers are redacted by the names
+// beside them, as those of JSON are, and get the lengths that they have then.
+
+// binaryEdit is given each text in an object, and each whole number as its digits, with
+// the name of its member, and returns what is written in its place.
+type binaryEdit func(name, text string, number bool) string
 
 // binaryForm reads and writes one of the two forms.
 type binaryForm struct {
@@ -20,6 +26,11 @@ type binaryForm struct {
 	head func(s string, at int) (kind byte, n, next int)
 	// text writes a text, or bytes, with their length.
 	text func(b *strings.Builder, kind byte, s string)
+	// integer reads the whole number that is a scalar; ok is false where it is something
+	// else.
+	integer func(scalar string) (v int64, ok bool)
+	// wide begins a whole number of 64 bits without a sign.
+	wide byte
 }
 
 // maxNested bounds how deep objects in objects are taken apart.
@@ -37,23 +48,26 @@ const (
 )
 
 func binaryForms() [2]binaryForm {
-	return [2]binaryForm{{"MessagePack", packHead, packText}, {"CBOR", cborHead, cborText}}
+	return [2]binaryForm{{"MessagePack", packHead, packText, packInteger, 0xcf},
+		{"CBOR", cborHead, cborText, cborInteger, 0x1b}}
 }
 
-// binaryWalk goes through a text in one of the forms, and gives each text in it to f,
-// with the name of its member; what f returns is written in its place.
+// binaryWalk goes through a text in one of the forms.
 type binaryWalk struct {
 	form  binaryForm
 	s     string
-	f     func(name, text string) string
+	edit  binaryEdit
 	out   strings.Builder
 	dry   bool // nothing is given or written
 	named int  // members with a name
 }
 
-// walkBinary is ok when all of a text is one such object, or several. Without f it only
+// walkBinary is ok when all of a text is one such object, or several. Without edit it only
 // tells that.
-func walkBinary(s string, f func(name, text string) string) (out, form string, ok bool) {
+func walkBinary(s string, edit binaryEdit) (out, form string, ok bool) {
+	if out, ok = walkBSON(s, edit); ok {
+		return out, "BSON", true
+	}
 	if len(s) < MinSecret || s[0] < 0x80 || s[0] >= 0xc0 && s[0] < 0xd8 || s[0] >= 0xe0 { // none begins so
 		return "", "", false
 	}
@@ -63,12 +77,12 @@ func walkBinary(s string, f func(name, text string) string) (out, form string, o
 		}
 		seen := binaryWalk{form: form, s: s, dry: true}
 		if !seen.all() || seen.named == 0 {
-			continue // f is asked about nothing that turns out to be something else
+			continue // edit is asked about nothing that turns out to be something else
 		}
-		if f == nil {
+		if edit == nil {
 			return "", form.name, true
 		}
-		w := binaryWalk{form: form, s: s, f: f}
+		w := binaryWalk{form: form, s: s, edit: edit}
 		ok := w.all()
 		return w.out.String(), form.name, ok
 	}
@@ -102,12 +116,22 @@ func (w *binaryWalk) value(at int, name string, depth int) (next int, ok bool) {
 		if w.dry {
 			return next + n, true
 		}
-		if kind != binaryScalar {
-			now = w.f(name, text)
+		whole := w.s[at : next+n]
+		v, number := int64(0), false
+		if kind == binaryScalar {
+			v, number = w.form.integer(whole)
+			text = strconv.FormatInt(v, 10)
 		}
-		if kind == binaryScalar || now == text {
-			w.out.WriteString(w.s[at : next+n])
-		} else {
+		if kind != binaryScalar || number {
+			now = w.edit(name, text, number)
+		}
+		switch large, err := strconv.ParseUint(now, 10, 64); {
+		case kind == binaryScalar && !number, now == text, number && err != nil:
+			w.out.WriteString(whole)
+		case number:
+			w.out.WriteByte(w.form.wide)
+			w.out.Write(binary.BigEndian.AppendUint64(nil, large))
+		default:
 			w.form.text(&w.out, kind, now)
 		}
 		return next + n, true
@@ -148,7 +172,17 @@ func isBinary(s string) bool {
 
 // binary redacts a text that is in one of the forms; ok is false when it is not.
 func (r *Redactor) binary(s string, depth int) (now string, ok bool) {
-	now, _, ok = walkBinary(s, func(name, text string) string {
+	now, _, ok = walkBinary(s, func(name, text string, number bool) string {
+		if number {
+			kind := r.keyKind(last(name))
+			if r.pathSecret("body", []string{name}) {
+				kind = "custom"
+			}
+			if now, is := r.numberFor(kind, text); is {
+				return now
+			}
+			return text
+		}
 		if r.pathSecret("body", []string{name}) {
 			return r.whole("custom", text)
 		}
@@ -163,9 +197,13 @@ func (r *Redactor) binary(s string, depth int) (now string, ok bool) {
 // findBinary looks for a secret in a text that is in one of the forms; ok is false when
 // it is not.
 func (r *Redactor) findBinary(s string, depth int) (kind, hit string, ok bool) {
-	_, form, ok := walkBinary(s, func(name, text string) string {
+	_, form, ok := walkBinary(s, func(name, text string, number bool) string {
 		switch announced := r.kindOf(name, text); {
 		case kind != "":
+		case number:
+			if r.numberIsSecret(announced, text) {
+				kind, hit = cmp.Or(announced, "secret"), text
+			}
 		case announced == "" || stays(announced, text) || tokenRE.MatchString(text) || IsToken(text) ||
 			r.isExample(text) || r.allowed(text) || len(text) < 4:
 			kind, hit = r.find(text, depth+1)
@@ -234,6 +272,31 @@ func packHead(s string, at int) (kind byte, n, next int) {
 	return binaryNone, 0, at
 }
 
+// packInteger reads whole numbers of MessagePack.
+func packInteger(s string) (int64, bool) {
+	switch c := s[0]; {
+	case c <= 0x7f:
+		return int64(c), true
+	case c >= 0xe0:
+		return int64(int8(c)), true
+	case c >= 0xcc && c <= 0xcf:
+		return unsigned(s[1:])
+	case c >= 0xd0 && c <= 0xd3:
+		v, ok := unsigned(s[1:])
+		shift := 64 - 8*(len(s)-1)
+		return v << shift >> shift, ok
+	}
+	return 0, false
+}
+
+// unsigned reads a number of up to eight bytes, unless it is larger than [math.MaxInt64].
+func unsigned(s string) (v int64, ok bool) {
+	for _, c := range []byte(s) {
+		v = v<<8 | int64(c)
+	}
+	return v, len(s) < 8 || v >= 0
+}
+
 func packText(b *strings.Builder, kind byte, s string) {
 	head := byte(0xd9)
 	if kind == binaryBytes {
@@ -273,6 +336,21 @@ func cborHead(s string, at int) (kind byte, n, next int) {
 		return binaryScalar, 0, at
 	}
 	return [...]byte{2: binaryBytes, 3: binaryText, 4: binaryArray, 5: binaryMap, 6: binaryTag}[major], n, at
+}
+
+// cborInteger reads whole numbers of CBOR.
+func cborInteger(s string) (v int64, ok bool) {
+	if s[0]>>5 > 1 {
+		return 0, false
+	}
+	v, ok = int64(s[0]&0x1f), true
+	if len(s) > 1 {
+		v, ok = unsigned(s[1:])
+	}
+	if s[0]>>5 == 1 {
+		v = -1 - v
+	}
+	return v, ok
 }
 
 func cborText(b *strings.Builder, kind byte, s string) {

@@ -246,6 +246,9 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 	if kind, hit = r.findColumns(s); kind != "" {
 		return kind, hit
 	}
+	if kind, hit = r.findBeside(s); kind != "" {
+		return kind, hit
+	}
 	eachView(s, func(v view, layer int) (string, bool) {
 		for _, m := range r.matchesIn(&v) {
 			value := v.text[m.from:m.to]
@@ -259,6 +262,23 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 		}
 		return s, kind == ""
 	})
+	return kind, hit
+}
+
+// findBeside looks into JSON for values that stand beside their names, wherever in an
+// object, or in an array or an object below them.
+func (r *Redactor) findBeside(s string) (kind, hit string) {
+	trimmed := strings.TrimLeft(s, " \t\r\n")
+	if r.quick || trimmed == "" || trimmed[0] != '{' && trimmed[0] != '[' || !validJSON(s) {
+		return "", ""
+	}
+	w := jsonWalk{r: r, s: s, beside: func(told, value string) {
+		if kind == "" && len(value) >= 4 && !stays(told, value) && !tokenRE.MatchString(value) && !IsToken(value) &&
+			!r.isExample(value) && !r.allowed(value) {
+			kind, hit = told, value
+		}
+	}}
+	w.walk()
 	return kind, hit
 }
 

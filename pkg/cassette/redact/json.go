@@ -53,6 +53,10 @@ type jsonWalk struct {
 	stack []level
 	path  []string
 	edits []edit
+	// beside, when there is one, is given what stands beside its name, in an array below
+	// it or in an object, and nothing is redacted: what is found in the text as it stands
+	// is not asked for again.
+	beside func(kind, value string)
 }
 
 // json redacts JSON, one value or several. ok is false when it is none.
@@ -115,7 +119,7 @@ func (w *jsonWalk) walk() {
 				end++
 			}
 			top := w.top()
-			if c == '-' || c >= '0' && c <= '9' {
+			if w.beside == nil && (c == '-' || c >= '0' && c <= '9') {
 				w.number(top, end, w.s[i:end])
 			}
 			w.next(top)
@@ -214,6 +218,9 @@ func (w *jsonWalk) string(start, end int) {
 	top := w.top()
 	if top != nil && top.object && top.isKey {
 		top.key, top.isKey = t, false
+		if w.beside != nil {
+			return
+		}
 		w.put(start, end, t, w.r.text(t, w.depth+1))
 		return
 	}
@@ -286,6 +293,10 @@ func (w *jsonWalk) kind(top *level, value string) string {
 // text redacts the text that stands at a place.
 func (w *jsonWalk) text(top *level, start, end int, t string) {
 	defer w.next(top)
+	if w.beside != nil {
+		w.look(top, t)
+		return
+	}
 	kind := w.kind(top, t)
 	if top != nil && top.object && kind == "" {
 		switch flat := flatName(top.key); {
@@ -311,27 +322,73 @@ func (w *jsonWalk) text(top *level, start, end int, t string) {
 	w.put(start, end, t, w.r.member(kind, t, w.depth+1))
 }
 
-// number redacts the number that ends at a place; it stays a number.
-func (w *jsonWalk) number(top *level, end int, t string) {
-	whole := digitsOnly(t)
-	kind := w.kind(top, "")
-	switch f, ok := w.r.known.of(t); {
-	case IsToken(t) || w.r.allowed(t):
-		return
-	case ok && f.text != f.with, whole && len(w.r.tokens) > 0 && !w.r.quick && w.r.tokens[w.r.number(t)]:
-	case w.r.quick:
-		return
-	case kind == "phone" && (len(t) < 7 || len(t) > 15 || harmless("phone", t)), kind == "card" && len(t) < 3,
-		kind == "iban", kind == "hashed", kind == "email":
-		return
-	case kind == "password" && len(t) >= 4, kind == "card" || kind == "ssn" || kind == "phone" || kind == "custom",
-		kind != "" && len(t) >= 6 && whole:
-		w.r.learn(kind, t, w.r.token(kind, t))
-	case whole && isCard(t):
-	default:
+// look gives what a name that does not stand before it announces.
+func (w *jsonWalk) look(top *level, t string) {
+	if top == nil {
 		return
 	}
-	w.edits = append(w.edits, edit{end - len(t), end, w.r.number(t)})
+	if !top.object {
+		if top.kind != "" {
+			w.beside(top.kind, t)
+		}
+		return
+	}
+	flat := flatName(top.key)
+	switch {
+	case top.kind != "" && inners[flat]:
+		w.beside(top.kind, t)
+	case labels[flat]:
+		top.label = t
+		if told := w.r.keyKind(last(t)); told != "" && top.value != nil {
+			w.beside(told, top.value.text)
+		}
+		top.value = nil
+	case values[flat] && top.label != "":
+		if told := w.r.keyKind(last(top.label)); told != "" {
+			w.beside(told, t)
+		}
+	case values[flat] && top.value == nil:
+		top.value = &labelled{text: t}
+	}
+}
+
+// number redacts the number that ends at a place; it stays a number.
+func (w *jsonWalk) number(top *level, end int, t string) {
+	if now, is := w.r.numberFor(w.kind(top, ""), t); is {
+		w.edits = append(w.edits, edit{end - len(t), end, now})
+	}
+}
+
+// numberFor is the number that takes the place of one, where it is secret by what
+// announces it, or by itself; it is known from then on.
+func (r *Redactor) numberFor(kind, t string) (now string, is bool) {
+	if !r.numberIsSecret(kind, t) {
+		return "", false
+	}
+	if kind != "" && !r.quick {
+		r.learn(kind, t, r.token(kind, t))
+	}
+	return r.number(t), true
+}
+
+// numberIsSecret tells whether a number is.
+func (r *Redactor) numberIsSecret(kind, t string) bool {
+	whole := digitsOnly(t)
+	switch f, ok := r.known.of(t); {
+	case IsToken(t) || r.allowed(t):
+		return false
+	case ok && f.text != f.with, whole && len(r.tokens) > 0 && !r.quick && r.tokens[r.number(t)]:
+		return true
+	case r.quick:
+		return false
+	case kind == "phone" && (len(t) < 7 || len(t) > 15 || harmless("phone", t)), kind == "card" && len(t) < 3,
+		kind == "iban", kind == "hashed", kind == "email":
+		return false
+	case kind == "password" && len(t) >= 4, kind == "card" || kind == "ssn" || kind == "phone" || kind == "custom",
+		kind != "" && len(t) >= 6 && whole:
+		return true
+	}
+	return whole && isCard(t)
 }
 
 // put notes what takes the place of a text, unless it is the same.

@@ -249,3 +249,34 @@ func TestAloneOnly(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesElsewhere: a name announces the value that stands beside it with other members
+// between, in an array or in an object below it, to the gate as to redaction.
+func TestNamesElsewhere(t *testing.T) {
+	const secret = "Korrekt77-pferd"
+	for _, body := range []string{
+		`{"name":"password","id":7,"type":"text","value":"` + secret + `"}`,
+		`[{"value":"` + secret + `","id":7,"enabled":true,"key":"api_key"}]`,
+		`{"password":["` + secret + `"]}`,
+		`{"password":{"id":7,"value":"` + secret + `"}}`,
+		`{"file":"` + base64.StdEncoding.EncodeToString([]byte(`{"token":"Korrekt77\u002dpferd"}`)) + `"}`,
+		`{"file":"` + base64.StdEncoding.EncodeToString([]byte(`{"name":"token","id":7,"value":"Korrekt77\u002dpferd"}`)) + `"}`,
+		"note: =70=61=73=73=77=6F=72=64=3D=4B=6F=72=72=65=6B=74=37=37=2D=70=66=65=72=64",
+		"note: =70=61=73=73=77=6F=72=64: =4B=6F=72=72=65=6B=74=37=37=2D=70=66=65=72=64 .",
+	} {
+		red := redactor([]byte("a key of some length"), nil)
+		i := ordinary()
+		i.Response.Body = body
+		if leaks := red.Scan(0, i); len(leaks) == 0 {
+			t.Errorf("passes the gate: %s", body)
+		}
+		red.Interaction(i)
+		if i.Response.Body == body || strings.Contains(i.Response.Body, secret) ||
+			strings.Contains(i.Response.Body, "=4B=6F=72") {
+			t.Errorf("%s survives: %s", body, i.Response.Body)
+		}
+		if leaks := red.Scan(0, i); len(leaks) > 0 {
+			t.Errorf("%s: %v", i.Response.Body, leaks)
+		}
+	}
+}

@@ -268,7 +268,8 @@ func undoEntity(s string, i int, put []byte) ([]byte, int) {
 	return append(put, plain...), end + 1
 }
 
-// mayBePrintable says that a text has a soft line end, or the escape of =.
+// mayBePrintable says that a text has a soft line end, or the escape of =, or four escapes
+// in a row.
 func mayBePrintable(s string) bool {
 	for i := 0; ; i++ {
 		n := strings.IndexByte(s[i:], '=')
@@ -277,6 +278,16 @@ func mayBePrintable(s string) bool {
 		}
 		i += n
 		if c := s[i+1]; c == '\n' || c == '\r' && strings.HasPrefix(s[i+1:], "\r\n") || strings.HasPrefix(s[i+1:], "3D") {
+			return true
+		}
+		row := 0
+		for at := i; row < 4 && at+2 < len(s) && s[at] == '='; at += 3 {
+			if _, ok := hexByte(s, at+1); !ok {
+				break
+			}
+			row++
+		}
+		if row == 4 {
 			return true
 		}
 	}
