@@ -309,8 +309,10 @@ const (
 
 // micros are microseconds: a number as it is, anything else read as a time.
 func micros(dst []byte, v event.Value, _ *body.Context) []byte {
-	if n, err := strconv.ParseInt(v.Text(), 10, 64); err == nil {
-		return strconv.AppendInt(dst, n, 10)
+	if text := v.Text(); !strings.Contains(text, ":") { // else it is a time of day
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return strconv.AppendInt(dst, n, 10)
+		}
 	}
 	if at, ok := event.ParseTime(v); ok {
 		return strconv.AppendInt(dst, at.UnixMilli()*1000, 10)

@@ -82,21 +82,23 @@ func (n *flattenNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bo
 	if v.Kind == event.Missing {
 		v.Raw = undefinedText
 	}
-	f := flattening{sep: sep.Raw[1 : len(sep.Raw)-1], omit: n.omit, at: map[string]int{}}
-	if !f.walk(v.Raw, nil) {
+	f := flattening{sep: sep.Raw[1 : len(sep.Raw)-1], omit: n.omit, out: merging{r: r, from: len(r.merged)}}
+	if !f.walk(v.Raw, []byte(`""`)) {
 		r.fail(ErrTooLarge)
 		return dst, false
 	}
+	out := r.merged[f.out.from:]
+	r.merged = r.merged[:f.out.from]
 	dst = append(dst, '{')
 	start := len(dst)
-	for _, e := range f.out {
+	for _, e := range out {
 		if !r.keep && jsonval.KindOf(e.val) == event.Missing {
 			continue
 		}
 		if len(dst) > start {
 			dst = append(dst, ',')
 		}
-		dst = append(append(append(dst, '"'), e.key...), '"', ':')
+		dst = append(append(dst, e.key...), ':')
 		if r.keep {
 			dst = append(dst, e.val...)
 		} else {
@@ -106,53 +108,52 @@ func (n *flattenNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bo
 	return append(dst, '}'), true
 }
 
-// flattening collects the leaves of a value. Keys are kept as JSON text
-// without quotes, so that joining them needs no decoding.
+// flattening collects the leaves of a value. Keys are kept as JSON text, so that joining
+// them needs no decoding.
 type flattening struct {
 	sep  []byte
 	omit bool
-	out  []entry
-	at   map[string]int // decoded key -> its entry
-	size int
+	out  merging
+	size int // of the leaves, in bytes
+	// keys is how long the keys are together, those that lead to no leaf included: deep nesting
+	// makes long ones, and what they add up to is bounded, not only their number.
+	keys int
 }
 
-func (f *flattening) walk(raw, prefix []byte) bool {
+// walk collects what stands below a key.
+func (f *flattening) walk(raw, key []byte) bool {
 	ok := true
-	child := func(key, val []byte) {
+	child := func(name, val []byte) {
 		if !ok {
 			return
 		}
-		if len(prefix) > 0 {
-			key = append(append(append(make([]byte, 0, len(prefix)+len(f.sep)+len(key)), prefix...), f.sep...), key...)
+		n := len(key) + len(f.sep) + len(name)
+		if f.keys += n; f.keys > MaxOutput {
+			ok = false
+			return
 		}
-		ok = f.walk(val, key)
+		joined := append(f.out.r.Scratch(n), key[:len(key)-1]...)
+		if len(key) > len(`""`) {
+			joined = append(joined, f.sep...)
+		}
+		ok = f.walk(val, append(append(joined, name...), '"'))
 	}
 	switch k := jsonval.KindOf(raw); {
 	case k == event.Object:
-		jsonval.EachUnique(raw, func(key, val []byte) { child(key[1:len(key)-1], val) })
+		jsonval.EachUnique(raw, func(name, val []byte) { child(name[1:len(name)-1], val) })
 		return ok
 	case k == event.Array && !f.omit:
 		i := 0
+		var digits [20]byte
 		event.EachElement(raw, func(val []byte) {
-			child(strconv.AppendInt(nil, int64(i), 10), val)
+			child(strconv.AppendInt(digits[:0], int64(i), 10), val)
 			i++
 		})
 		return ok
 	}
-	// Deep nesting makes long keys: what they add up to is bounded, not only
-	// their number.
-	if f.size += len(prefix) + len(raw) + 4; f.size > MaxOutput {
+	if f.size += len(key) + 2 + len(raw); f.size > MaxOutput {
 		return false
 	}
-	name := string(prefix)
-	if bytes.IndexByte(prefix, '\\') >= 0 {
-		name = jsonval.Text(append(append([]byte{'"'}, prefix...), '"'))
-	}
-	if i, dup := f.at[name]; dup {
-		f.out[i].val = raw
-		return true
-	}
-	f.at[name] = len(f.out)
-	f.out = append(f.out, entry{prefix, raw})
+	f.out.put(key, raw)
 	return true
 }

@@ -458,14 +458,16 @@ var undefinedText = []byte{jsonval.Undefined}
 
 // merging collects the members of an object at the end of r.merged.
 type merging struct {
-	r    *Resolver
-	from int
-	at   map[string]int // decoded key -> its place, once there are many
+	r       *Resolver
+	from    int
+	at      map[string]int // decoded key -> its place, once there are many
+	escapes bool           // some key has escapes, so that it may be written otherwise than another that is the same
 }
 
 // put adds a member, or replaces the one of the same name in its place.
 func (m *merging) put(key, val []byte) {
 	es := m.r.merged
+	m.escapes = m.escapes || bytes.IndexByte(key, '\\') >= 0
 	if n := len(es) - m.from; m.at == nil && n >= 64 {
 		m.at = make(map[string]int, 2*n)
 		for i := m.from; i < len(es); i++ {
@@ -481,7 +483,7 @@ func (m *merging) put(key, val []byte) {
 		m.at[name] = len(es)
 	} else {
 		for i := m.from; i < len(es); i++ {
-			if bytes.Equal(es[i].key, key) || sameKey(es[i].key, key) {
+			if bytes.Equal(es[i].key, key) || m.escapes && sameKey(es[i].key, key) {
 				es[i].val = val
 				return
 			}

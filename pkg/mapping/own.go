@@ -375,34 +375,42 @@ func (n *lookupNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, boo
 	return n.choose(r, in).write(r, dst, in)
 }
 
-// rewrite appends an object with other keys. f returns the new key, or false
-// to leave the member out. Of members that end up with the same key the last
-// one's value stays, in the first one's place.
-func rewrite(r *Resolver, dst, obj []byte, f func(key string) (string, bool), val func(dst, raw []byte) []byte) []byte {
-	from := len(r.merged)
-	at := map[string]int{}
+// rewrite appends an object with other keys. f appends the new key to dst, or says that the
+// member is left out. Of members that end up with the same key the last one's value stays,
+// in the first one's place.
+func rewrite(
+	r *Resolver, dst, obj []byte, f func(dst, key []byte) ([]byte, bool), val func(dst, raw []byte) []byte,
+) []byte {
+	m := merging{r: r, from: len(r.merged)}
+	old, made := r.temp(), r.temp()
 	event.EachMember(obj, func(key, raw []byte) {
-		k, ok := f(jsonval.Text(key))
-		if !ok {
+		text := key[1 : len(key)-1]
+		escapes := bytes.IndexByte(text, '\\') >= 0
+		if escapes {
+			old = event.AppendUnquoted(old[:0], key)
+			text = old
+		}
+		var ok bool
+		if made, ok = f(made[:0], text); !ok {
 			return
 		}
-		if i, dup := at[k]; dup {
-			r.merged[i].val = raw
-			return
+		if escapes || !bytes.Equal(made, text) {
+			key = event.AppendQuoted(r.Scratch(len(made)+2), made)
 		}
-		at[k] = len(r.merged)
-		r.merged = append(r.merged, entry{event.AppendQuoted(nil, k), raw})
+		m.put(key, raw)
 	})
+	r.done(made)
+	r.done(old)
 	dst = append(dst, '{')
 	end := len(r.merged)
-	for i := from; i < end; i++ {
-		if i > from {
+	for i := m.from; i < end; i++ {
+		if i > m.from {
 			dst = append(dst, ',')
 		}
 		dst = append(append(dst, r.merged[i].key...), ':')
 		dst = val(dst, r.merged[i].val)
 	}
-	r.merged = r.merged[:from]
+	r.merged = r.merged[:m.from]
 	return append(dst, '}')
 }
 
@@ -414,7 +422,7 @@ func compileKeys(arg *tree, stack []string) node {
 		if v.Kind == event.Missing {
 			return dst, false
 		}
-		name := func(key string) (string, bool) { return KeyName(style, key), true }
+		name := func(dst, key []byte) ([]byte, bool) { return appendKeyName(dst, style, key), true }
 		var walk func(dst, raw []byte, top bool) []byte
 		walk = func(dst, raw []byte, top bool) []byte {
 			switch k := jsonval.KindOf(raw); {
@@ -437,17 +445,13 @@ func compileKeys(arg *tree, stack []string) node {
 	})
 }
 
-// KeyName writes a key in one of the cases of [KeyCase]. A key that has no
-// letter or digit stays as it is.
-func KeyName(style, key string) string {
-	words := splitWords(key)
-	if len(words) == 0 {
-		return key
-	}
-	upperFirst := func(w string) string {
-		c, n := utf8.DecodeRuneInString(w)
-		return string(unicode.ToUpper(c)) + w[n:]
-	}
+// appendKeyName appends a key in one of the cases of [KeyCase]. A key that has no letter or
+// digit stays as it is.
+//
+// Words begin behind anything that is neither letter nor digit, before an upper-case letter
+// after a lower-case one or a digit, and before the last capital of a run that a lower-case
+// letter follows (HTTPServer is HTTP, Server).
+func appendKeyName(dst []byte, style string, key []byte) []byte {
 	sep := ""
 	switch style {
 	case "snake":
@@ -457,47 +461,34 @@ func KeyName(style, key string) string {
 	case "title", "lower":
 		sep = " "
 	}
-	for i, w := range words {
-		w = strings.ToLower(w)
-		if style == "title" || style == "pascal" || style == "camel" && i > 0 {
-			w = upperFirst(w)
-		}
-		words[i] = w
-	}
-	return strings.Join(words, sep)
-}
-
-// splitWords cuts a key where its words begin: at anything that is neither
-// letter nor digit, before an upper-case letter after a lower-case one or a
-// digit, and before the last capital of a run that a lower-case letter
-// follows (HTTPServer is HTTP, Server).
-func splitWords(key string) []string {
-	var words []string
-	rs := []rune(key)
-	from := -1
-	flush := func(to int) {
-		if from >= 0 && to > from {
-			words = append(words, string(rs[from:to]))
-		}
-		from = -1
-	}
-	for i, c := range rs {
-		if !unicode.IsLetter(c) && !unicode.IsDigit(c) {
-			flush(i)
+	words, inside, prev := 0, false, rune(0)
+	for i, n := 0, 0; i < len(key); i += n {
+		var c rune
+		if c, n = utf8.DecodeRune(key[i:]); !unicode.IsLetter(c) && !unicode.IsDigit(c) {
+			inside = false
 			continue
 		}
-		if from >= 0 && unicode.IsUpper(c) {
-			prev := rs[i-1]
-			if !unicode.IsUpper(prev) || i+1 < len(rs) && unicode.IsLower(rs[i+1]) {
-				flush(i)
+		begins := !inside
+		if inside && unicode.IsUpper(c) {
+			next, _ := utf8.DecodeRune(key[i+n:])
+			begins = !unicode.IsUpper(prev) || unicode.IsLower(next)
+		}
+		inside, prev = true, c
+		c = unicode.ToLower(c)
+		if begins {
+			if words++; words > 1 {
+				dst = append(dst, sep...)
+			}
+			if style == "title" || style == "pascal" || style == "camel" && words > 1 {
+				c = unicode.ToUpper(c)
 			}
 		}
-		if from < 0 {
-			from = i
-		}
+		dst = utf8.AppendRune(dst, c)
 	}
-	flush(len(rs))
-	return words
+	if words == 0 {
+		return append(dst, key...)
+	}
+	return dst
 }
 
 func compileRename(arg *tree, stack []string) node {
@@ -506,11 +497,11 @@ func compileRename(arg *tree, stack []string) node {
 	for i, k := range keys.keys {
 		names[k], _ = keys.vals[i].text()
 	}
-	return onObject(arg, stack, func(key string) (string, bool) {
-		if n, ok := names[key]; ok {
-			return n, true
+	return onObject(arg, stack, func(dst, key []byte) ([]byte, bool) {
+		if n, ok := names[string(key)]; ok {
+			return append(dst, n...), true
 		}
-		return key, true
+		return append(dst, key...), true
 	})
 }
 
@@ -525,15 +516,19 @@ func compilePick(omit bool) func(*tree, []string) node {
 			}
 			keys[s] = true
 		}
-		named := func(key string) bool {
-			return keys[key] || slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
+		named := func(key []byte) bool {
+			return keys[string(key)] || slices.ContainsFunc(prefixes, func(p string) bool {
+				return len(key) >= len(p) && string(key[:len(p)]) == p
+			})
 		}
-		return onObject(arg, stack, func(key string) (string, bool) { return key, named(key) != omit })
+		return onObject(arg, stack, func(dst, key []byte) ([]byte, bool) {
+			return append(dst, key...), named(key) != omit
+		})
 	}
 }
 
 // onObject rewrites the keys of an object and leaves other values alone.
-func onObject(arg *tree, stack []string, f func(key string) (string, bool)) node {
+func onObject(arg *tree, stack []string, f func(dst, key []byte) ([]byte, bool)) node {
 	return onValue(arg, stack, func(r *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
 		if v.Kind == event.Object {
 			return rewrite(r, dst, v.Raw, f, verbatim), true

@@ -450,3 +450,21 @@ func TestMergeOfManyMembers(t *testing.T) {
 		}
 	}
 }
+
+// Keys of a deep value that lead to no leaf are bounded, too, and what flattens is told by
+// its key however that is written.
+func TestFlattenKeys(t *testing.T) {
+	flatten := []byte(`{"@flatten":{"value":{"@path":"$.a"},"separator":"_"}}`)
+	var many strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&many, `,"x%d":{}`, i)
+	}
+	in := `{"a":{"` + strings.Repeat("k", 1<<20) + `":{` + many.String()[1:] + `}}}`
+	if _, _, err := resolveTwice(flatten, []byte(in)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%v, want %v", err, ErrTooLarge)
+	}
+	out, _, err := resolveTwice(flatten, []byte(`{"a":{"b":{"c":1},"\u0062_c":2,"d":[{"":3},4]}}`))
+	if want := `{"b_c":2,"d_0_":3,"d_1":4}`; string(out) != want || err != nil {
+		t.Errorf("%s, %v, want %s", out, err, want)
+	}
+}
