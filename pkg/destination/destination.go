@@ -170,6 +170,9 @@ type Batch struct {
 	// partner's, or the user's instead of it. Set by the Sender of a Spec.
 	BaseURL string
 	moved   bool // it is the user's
+	// Room is memory for the results, which whoever calls Send uses again when it is done with
+	// them; nil: none.
+	Room []Result
 	// Pause waits, unless ctx ends or the run is to stop: then it returns an error. nil: nobody has
 	// time to wait.
 	Pause func(ctx context.Context, d time.Duration) error

@@ -838,7 +838,7 @@ func (o *sender) Send(ctx context.Context, t Transport, b *Batch) ([]Result, err
 		if err != nil {
 			return nil, err
 		}
-		return Same(r, len(b.Deliveries)), nil
+		return b.same(r), nil
 	}
 	if a.once != "" && len(b.Deliveries) > 1 {
 		return o.rounds(ctx, t, a, b)
@@ -877,11 +877,11 @@ func (o *sender) exchange(ctx context.Context, t Transport, a *openAction, b *Ba
 // action's on each delivery, or else what its status means.
 func (o *sender) results(a *openAction, answer *Answer, b *Batch) ([]Result, error) {
 	if r := answer.of(o.sayings); r.Outcome != Undecided {
-		return Same(r, len(b.Deliveries)), nil
+		return b.same(r), nil
 	}
 	if o.verdict != nil {
 		if r := o.verdict(answer); r.Outcome != Undecided {
-			return Same(r, len(b.Deliveries)), nil
+			return b.same(r), nil
 		}
 	}
 	if a.results != nil {
@@ -897,7 +897,7 @@ func (o *sender) results(a *openAction, answer *Answer, b *Batch) ([]Result, err
 			return rs, nil
 		}
 	}
-	return Same(answer.Verdict(b.Now), len(b.Deliveries)), nil
+	return b.same(answer.Verdict(b.Now)), nil
 }
 
 // around is what stands before and behind the items of a group's requests.
@@ -961,6 +961,19 @@ func join(base, path string) string {
 func (a *openAction) where(d *Delivery) (method, path string) {
 	to := d.Address()
 	return cmp.Or(to.Method, a.request.Method), cmp.Or(to.Path, a.request.Path)
+}
+
+// same is [Same] for all deliveries of the batch, in the memory that there is for results.
+func (b *Batch) same(r Result) []Result {
+	n := len(b.Deliveries)
+	if cap(b.Room) < n {
+		return Same(r, n)
+	}
+	rs := b.Room[:n]
+	for i := range rs {
+		rs[i] = r
+	}
+	return rs
 }
 
 // Same returns n times the same result: the verdict on a whole request.

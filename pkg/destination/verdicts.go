@@ -89,7 +89,7 @@ func (d *Declared) Statuses(rules ...StatusRule) *Declared {
 				continue
 			}
 			if r.Outcome == Rejected {
-				return Same(a.Refuse(a.Words()), len(b.Deliveries))
+				return b.same(a.Refuse(a.Words()))
 			}
 			reason := Unavailable
 			switch a.Status {
@@ -98,7 +98,7 @@ func (d *Declared) Statuses(rules ...StatusRule) *Declared {
 			case http.StatusConflict, http.StatusLocked, http.StatusTooEarly:
 				reason = Conflict
 			}
-			return Same(a.RetryIn(reason, a.RetryAfter(b.Now)), len(b.Deliveries))
+			return b.same(a.RetryIn(reason, a.RetryAfter(b.Now)))
 		}
 		return nil
 	}
@@ -132,7 +132,7 @@ func (v Verdicts) read(a *Answer, b *Batch) []Result {
 	if !a.OK() && !v.taken {
 		rest = Result{Outcome: Retry, Reason: Conflict, Status: a.Status, Detail: "refused together with others"}
 	}
-	rs := Same(rest, len(b.Deliveries))
+	rs := b.same(rest)
 	for e := range errs.Elements() {
 		i := v.find(b, at(e, v.name))
 		if i < 0 {

@@ -79,13 +79,26 @@ func TestCompact(t *testing.T) {
 		t.Errorf("emptied are %v and %v", idle.emptied, busy.emptied)
 	case m.pinned != 1000 || m.held != held:
 		t.Errorf("%d bytes are pinned, %d held", m.pinned, m.held)
-	case !w.moved || w.d == item || string(w.d.Item) != "x" || string(w.ev.raw) == "":
+	case w.piece == nil || w.d == item || string(w.d.Item) != "x" || string(w.ev.raw) == "":
 		t.Errorf("what waits was not copied: %+v", w)
-	case w.parked == nil || !w.parked.moved || w.parked.ev != w.ev:
+	case w.parked == nil || w.parked.piece == nil || w.parked.ev != w.ev:
 		t.Error("the step behind it was not copied, or lost its event")
 	}
 	m.drop(w)
 	m.drop(w.parked)
+	m.compact(nil, v.queue, false)
+	if len(m.mover.free) != 0 {
+		t.Error("memory is used again in which an event lies that is not settled")
+	}
+	m.mover.leave(w.ev.piece)
+	if m.compact(nil, v.queue, true); len(m.mover.free) != 0 {
+		t.Error("memory is used again that code which hangs may look at")
+	}
+	p := m.mover.room(0, 1)
+	m.mover.left = append(m.mover.left, p)
+	if m.compact(nil, v.queue, false); len(m.mover.free) != 1 || m.mover.room(0, textOfMoved) != p {
+		t.Error("memory of what is settled is not used again")
+	}
 	m.pass(idle, false)
 	if m.pinned != 1000 {
 		t.Errorf("%d bytes are pinned when a block is passed that had given its memory back", m.pinned)

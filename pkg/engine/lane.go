@@ -14,6 +14,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/selection"
 	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/stock"
 )
 
 // lane is one destination's private path through the engine. It owns the two goroutines
@@ -106,7 +107,9 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		budget: pack.Memory,
 		policy: defaultCompaction(),
 		large:  func(n int) { e.ring.giveLarge(l.reader, n) },
+		rows:   stock.New[rows](kept),
 	}
+	l.ledger.left = l.memory.mover.leave
 	l.router = &router{
 		sender:      c.Sender,
 		plan:        plan,
@@ -122,7 +125,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		hands:       e.hands,
 	}
 	l.sender = &sender{to: c.Sender, plan: plan, transport: c.Transport, timeout: opt.Timeout, stop: e.c.Stop,
-		atOnce: c.Harmless}
+		atOnce: c.Harmless, trips: stock.New[trip](4)}
 	l.verdicts = newVerdicts(l, opt)
 	l.bisector = &bisector{order: plan.Order, queue: l.queue, verdicts: l.verdicts}
 	l.ledger.arrived = c.Delivered
@@ -358,7 +361,7 @@ func (l *lane) getsSomewhere() bool {
 // itself has to know of its events and deliveries until they are settled.
 func (l *lane) record(b *block, lb *laneBlock) {
 	lb.end, lb.object, lb.days = b.end, b.chunk.Name, b.days
-	lb.counts = journal.Counts{}
+	lb.counts, lb.rows = journal.Counts{}, *l.memory.rows.Take()
 	parts := lb.routed.parts[:lb.routed.n]
 	// The slices are sized first, since works and events point into them.
 	events, works := 0, 0
@@ -639,12 +642,12 @@ func (l *lane) pick(now time.Time) (*batch, time.Duration) {
 func (l *lane) attempt(ctx context.Context, b *batch) {
 	defer l.signal()
 	again := b.again || b.tries > 0
-	ids := make([]journal.DeliveryID, len(b.works))
-	for i, w := range b.works {
-		ids[i] = w.id
+	for _, w := range b.works {
 		again = again || w.attempts > 0 || w.doubtful
 	}
-	req, err := l.ledger.j.Begin(l.plan.Actions[b.g.Action].Slug, ids, b.bytes, again)
+	trip := l.sender.trip(b.works)
+	defer l.sender.back(trip)
+	req, err := l.ledger.j.Begin(l.plan.Actions[b.g.Action].Slug, trip.ids, b.bytes, again)
 	if err != nil {
 		l.mu.Lock()
 		l.queue.returned(b.bytes)
@@ -653,7 +656,7 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 		return
 	}
 	start := l.e.c.Now()
-	results, err := l.sender.send(ctx, b.works, start)
+	results, err := l.sender.send(ctx, trip, start)
 	now := l.e.c.Now()
 
 	if !l.getsSomewhere() { // what follows is mostly writing dead letters

@@ -18,6 +18,7 @@ type ledger struct {
 	doubt   map[journal.DeliveryID]doubted
 	arrived func(raw []byte) // told of each event that the partner has accepted; nil: nobody wants to know
 	passed  func(*laneBlock) // given each block that the mark has passed
+	left    func(*piece)     // told of each event that is settled where it lies; nil: in its block
 	flush   func() error     // makes durable what the checkpoint depends on
 	state   func() []byte    // of the pace, to be saved with the checkpoint
 	now     func() time.Time
@@ -35,15 +36,12 @@ type ledger struct {
 
 // laneBlock is a block as one lane has routed it.
 type laneBlock struct {
-	end     journal.Mark
-	object  string // that it is of
-	days    days   // of the events
-	routed  *routed
-	works   []work
-	events  []laneEvent
-	raw     []byte        // the text of events that may still become dead letters, copied out of what was read
+	end    journal.Mark
+	object string // that it is of
+	days   days   // of the events
+	routed *routed
+	rows
 	text    *source.Chunk // all that was read, instead of raw, when most of it may; nil: see raw
-	marked  marked        // copies of deliveries with this lane's stamp, where items bear one: see group.go
 	large   int           // bytes of an unusually large chunk, to be given back to the ring: see ring.takeLarge
 	open    int           // events not settled
 	size    int64         // bytes of all this, about
@@ -51,6 +49,15 @@ type laneBlock struct {
 	flying  bool          // deliveries are in batches that have to stay where they are: see compact
 	emptied bool          // it has given its memory back: see compact
 	counts  journal.Counts
+}
+
+// rows are a lane's notes on a block, in memory that goes to another one when the block gives
+// it back.
+type rows struct {
+	works  []work
+	events []laneEvent
+	raw    []byte // the text of events that may still become dead letters, copied out of what was read
+	marked marked // copies of deliveries with this lane's stamp, where items bear one: see group.go
 }
 
 // laneEvent is one event of a block in this lane. There are as many as there are
@@ -63,6 +70,7 @@ type laneEvent struct {
 	line     int64
 	reason   string
 	moved    *laneEvent // its copy, once it is moved out of its block
+	piece    *piece     // of a copy: where it lies
 	open     int32      // works not settled
 	worst    journal.Outcome
 	doubtful bool // in doubt since an earlier process, or once settled by one
@@ -77,11 +85,11 @@ type work struct {
 	id       journal.DeliveryID
 	user     uint64
 	parked   *work         // the next step, which waits for this one
+	piece    *piece        // where it lies, once it is moved out of its block: see compact
 	first    time.Duration // when it was first tried, since the engine started
 	attempts int32
 	outcome  journal.Outcome
 	settled  bool
-	moved    bool // out of its block: see compact
 	doubtful bool
 }
 
@@ -193,6 +201,9 @@ func (g *ledger) settleEvent(le *laneEvent, o journal.Outcome, reason string) {
 		}
 	}
 	le.b.open--
+	if le.piece != nil {
+		g.left(le.piece)
+	}
 }
 
 // pass moves the mark over the blocks that are settled.

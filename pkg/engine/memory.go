@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/stock"
 )
 
 // memory owns how much a lane may hold. It is counted twice. What is not settled is
@@ -19,6 +20,8 @@ type memory struct {
 	pinned int64 // bytes of all that blocks hold, with what is settled of it
 	large  func(n int)
 	policy compaction
+	mover  mover
+	rows   stock.Stock[rows] // that nobody uses; safe without the lock
 }
 
 // compaction says when blocks are compacted.
@@ -70,8 +73,11 @@ func (m *memory) take(lb *laneBlock) { m.pinned += lb.size }
 // keep counts what a delivery holds.
 func (m *memory) keep(w *work) { m.count(w, 1) }
 
-// drop counts it no more.
-func (m *memory) drop(w *work) { m.count(w, -1) }
+// drop counts it no more: it is settled, or about to be.
+func (m *memory) drop(w *work) {
+	m.count(w, -1)
+	m.mover.leave(w.piece)
+}
 
 func (m *memory) count(w *work, sign int64) {
 	n := sign * int64(len(w.d.Item)+len(w.ev.raw))
@@ -82,6 +88,7 @@ func (m *memory) count(w *work, sign int64) {
 // compact moves the deliveries that wait out of the blocks that are mostly settled,
 // when that is due.
 func (m *memory) compact(blocks []*laneBlock, q *queue, hung bool) {
+	m.mover.reuse(2*m.budget, hung)
 	if !m.policy.due(m.pinned, m.budget) {
 		return
 	}
@@ -103,44 +110,54 @@ func (m *memory) compact(blocks []*laneBlock, q *queue, hung bool) {
 	if len(emptied) == 0 {
 		return
 	}
-	var mv mover
-	q.each(mv.works)
+	q.each(m.mover.works)
 	for _, lb := range emptied {
 		m.free(lb, hung)
 	}
 }
 
 // mover copies deliveries out of the blocks that are emptied. What it copies lies in
-// pieces that several share, since the collector is asked for each: those that wait
-// together mostly go together. A piece is small enough for one of them to keep it.
+// pieces that several of an action share: those that wait together mostly go together, and
+// then their piece is used again. A piece is small enough for one of them to keep it.
 type mover struct {
-	list   []work
-	made   []destination.Delivery
-	events []laneEvent
-	text   []byte
+	filling []*piece // by action
+	left    []*piece // by all that was in them, and not yet to be used again: see reuse
+	free    []*piece
+	ids     []byte // insert ids: who has heard of one may keep it, so that they are not written again
+}
+
+// piece is memory of what was moved.
+type piece struct {
+	works  [pieceOfMoved]work
+	made   [pieceOfMoved]destination.Delivery
+	events [pieceOfMoved]laneEvent
+	text   [textOfMoved]byte
+	// How many of each are used, and how many works and events of them are not settled.
+	nworks, nevents, ntext, open int
+	action                       int32
 }
 
 const (
 	pieceOfMoved = 16
-	textOfMoved  = 16 << 10
+	textOfMoved  = 32 << 10
 )
 
 func (m *mover) works(ws []*work) {
 	for i, w := range ws {
-		if !w.moved && w.ev.b.emptied {
+		if w.piece == nil && w.ev.b.emptied {
 			ws[i] = m.work(w)
 		}
 	}
 }
 
 func (m *mover) work(w *work) *work {
-	n, d := another(&m.list, *w), another(&m.made, *w.d)
-	d.Item = m.copy(d.Item)
-	if d.InsertID != "" {
-		id := m.copy(unsafe.Slice(unsafe.StringData(d.InsertID), len(d.InsertID)))
-		d.InsertID = unsafe.String(&id[0], len(id)) // nobody writes to it again
-	}
-	n.d, n.ev, n.moved = d, m.event(w.ev), true
+	p := m.room(w.d.Action, len(w.d.Item)+len(w.ev.raw))
+	n, d := &p.works[p.nworks], &p.made[p.nworks]
+	p.nworks++
+	p.open++
+	*n, *d = *w, *w.d
+	d.Item, d.InsertID = p.copy(d.Item), m.id(d.InsertID)
+	n.d, n.ev, n.piece = d, m.event(p, w.ev), p
 	if n.parked != nil {
 		n.parked = m.work(n.parked)
 	}
@@ -148,35 +165,85 @@ func (m *mover) work(w *work) *work {
 }
 
 // event is the copy of an event: one for all of its deliveries.
-func (m *mover) event(le *laneEvent) *laneEvent {
+func (m *mover) event(p *piece, le *laneEvent) *laneEvent {
 	if le.moved == nil {
-		n := another(&m.events, *le)
-		n.raw = m.copy(le.raw)
+		n := &p.events[p.nevents]
+		p.nevents++
+		p.open++
+		*n = *le
+		n.raw, n.piece = p.copy(le.raw), p
 		le.moved = n
 	}
 	return le.moved
 }
 
-// another puts a copy behind those of a piece, or begins a piece.
-func another[T any](piece *[]T, x T) *T {
-	if len(*piece) == cap(*piece) {
-		*piece = make([]T, 0, pieceOfMoved)
+// room is a piece for one more delivery of an action, with as much text.
+func (m *mover) room(action int32, text int) *piece {
+	for int(action) >= len(m.filling) {
+		m.filling = append(m.filling, nil)
 	}
-	*piece = append(*piece, x)
-	return &(*piece)[len(*piece)-1]
+	if p := m.filling[action]; p != nil && p.nworks < pieceOfMoved && (p.ntext+text <= textOfMoved || p.nworks == 0) {
+		return p
+	}
+	var p *piece
+	if n := len(m.free); n > 0 {
+		p, m.free = m.free[n-1], m.free[:n-1]
+	} else {
+		p = new(piece)
+	}
+	m.filling[action], p.action = p, action
+	return p
 }
 
-// copy copies a text into the piece of memory that is being filled.
-func (m *mover) copy(b []byte) []byte {
-	if len(b) == 0 || len(b) >= textOfMoved/4 {
+// copy copies a text into the piece, or by itself when it is large.
+func (p *piece) copy(b []byte) []byte {
+	if len(b) == 0 || len(b) >= textOfMoved/4 || p.ntext+len(b) > textOfMoved {
 		return bytes.Clone(b) // nothing is not the same as an empty text
 	}
-	if cap(m.text)-len(m.text) < len(b) {
-		m.text = make([]byte, 0, textOfMoved)
+	from := p.ntext
+	p.ntext += copy(p.text[from:], b)
+	return p.text[from:p.ntext:p.ntext]
+}
+
+// id copies an insert id.
+func (m *mover) id(s string) string {
+	if cap(m.ids)-len(m.ids) < len(s) {
+		m.ids = make([]byte, 0, max(4<<10, len(s)))
 	}
-	from := len(m.text)
-	m.text = append(m.text, b...)
-	return m.text[from:len(m.text):len(m.text)]
+	from := len(m.ids)
+	m.ids = append(m.ids, s...)
+	return unsafe.String(unsafe.SliceData(m.ids[from:]), len(s)) // nobody writes to it again
+}
+
+// leave notes that a delivery or an event of a piece is settled; nil: it is of none.
+func (m *mover) leave(p *piece) {
+	if p == nil {
+		return
+	}
+	if p.open--; p.open > 0 {
+		return
+	}
+	if m.left = append(m.left, p); m.filling[p.action] == p {
+		m.filling[p.action] = nil
+	}
+}
+
+// reuse takes the pieces again that nothing is in any more, as many as there is room for in
+// so many bytes. It is called when nobody looks at what has been settled any more; hung: code that
+// has not come back may.
+func (m *mover) reuse(room int64, hung bool) {
+	for i, p := range m.left {
+		m.left[i] = nil
+		if hung || int64(len(m.free)+1)*int64(unsafe.Sizeof(piece{})) > room {
+			continue
+		}
+		clear(p.works[:p.nworks])
+		clear(p.made[:p.nworks])
+		clear(p.events[:p.nevents])
+		p.nworks, p.nevents, p.ntext = 0, 0, 0
+		m.free = append(m.free, p)
+	}
+	m.left = m.left[:0]
 }
 
 // pass gives back the memory of a block that the mark has passed.
@@ -209,12 +276,14 @@ func (m *memory) free(lb *laneBlock, hung bool) {
 	}
 	lb.routed.release()
 	lb.routed = nil
-	if cap(lb.raw) >= 2<<20 || hung {
-		lb.works, lb.events, lb.raw, lb.marked = nil, nil, nil, marked{}
+	r := lb.rows
+	lb.rows = rows{}
+	if cap(r.raw) >= 2<<20 || hung {
 		return
 	}
-	clear(lb.works)
-	clear(lb.events)
-	clear(lb.marked.list)
-	lb.works, lb.events, lb.raw = lb.works[:0], lb.events[:0], lb.raw[:0]
+	clear(r.works)
+	clear(r.events)
+	clear(r.marked.list)
+	r.works, r.events, r.raw = r.works[:0], r.events[:0], r.raw[:0]
+	m.rows.Put(&r)
 }

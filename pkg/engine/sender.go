@@ -3,10 +3,13 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/stock"
 )
 
 // sender owns the calls into a destination's code that reach its partner: each behind
@@ -19,6 +22,36 @@ type sender struct {
 	stop      <-chan struct{} // of the run
 	atOnce    bool            // nobody is there who would need time
 	hung      atomic.Bool     // a call has not come back: memory it may look at is not used again
+	trips     stock.Stock[trip]
+}
+
+// trip is the memory of one request, beside that of its deliveries.
+type trip struct {
+	ids        []journal.DeliveryID
+	deliveries []*destination.Delivery
+	results    []destination.Result
+}
+
+// trip takes memory for a request of so many deliveries.
+func (s *sender) trip(works []*work) *trip {
+	t, n := s.trips.Take(), len(works)
+	t.ids = slices.Grow(t.ids[:0], n)[:n]
+	t.deliveries = slices.Grow(t.deliveries[:0], n)[:n]
+	t.results = slices.Grow(t.results[:0], n)
+	for i, w := range works {
+		t.ids[i], t.deliveries[i] = w.id, w.d
+	}
+	return t
+}
+
+// back takes the memory of a request that is over, with what was made of its results.
+func (s *sender) back(t *trip) {
+	if s.hung.Load() {
+		return
+	}
+	clear(t.deliveries)
+	clear(t.results[:cap(t.results)])
+	s.trips.Put(t)
 }
 
 // grace is how much longer than its deadline a call may take. The transport ends with
@@ -48,20 +81,16 @@ func (s *sender) pause(ctx context.Context, d time.Duration) error {
 
 // send makes the request of a batch. A call that does not come back after its
 // deadline is given up; it keeps the memory it may still look at.
-func (s *sender) send(ctx context.Context, works []*work, now time.Time) ([]destination.Result, error) {
+func (s *sender) send(ctx context.Context, t *trip, now time.Time) ([]destination.Result, error) {
 	patience := time.Duration(0)
-	if i := int(works[0].d.Action); s.plan != nil && i < len(s.plan.Actions) {
+	if i := int(t.deliveries[0].Action); s.plan != nil && i < len(s.plan.Actions) {
 		patience = s.plan.Actions[i].Patience
 	}
 	after, end := context.WithTimeout(ctx, s.timeout+patience)
 	defer end()
 	ctx, cancel := context.WithTimeout(after, s.timeout)
 	defer cancel()
-	batch := &destination.Batch{Now: now, Deliveries: make([]*destination.Delivery, len(works)), Pause: s.pause,
-		After: after}
-	for i, w := range works {
-		batch.Deliveries[i] = w.d
-	}
+	batch := &destination.Batch{Now: now, Deliveries: t.deliveries, Room: t.results, Pause: s.pause, After: after}
 	type answer struct {
 		rs  []destination.Result
 		err error
@@ -89,8 +118,8 @@ func (s *sender) send(ctx context.Context, works []*work, now time.Time) ([]dest
 			return nil, fmt.Errorf("the destination's code hangs past its deadline of %s", s.timeout)
 		}
 	}
-	if a.err == nil && len(a.rs) != len(works) {
-		return nil, fmt.Errorf("%d results for %d deliveries: a mistake in the destination", len(a.rs), len(works))
+	if a.err == nil && len(a.rs) != len(t.deliveries) {
+		return nil, fmt.Errorf("%d results for %d deliveries: a mistake in the destination", len(a.rs), len(t.deliveries))
 	}
 	return a.rs, a.err
 }

@@ -44,7 +44,7 @@ func TestSenderOutlivesItsDestination(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &sender{to: coded{send: c.send}, timeout: 10 * time.Second}
 				lb := testBlock(0, 1, 1, 1)
-				rs, err := s.send(t.Context(), []*work{&lb.works[0], &lb.works[1], &lb.works[2]}, epoch)
+				rs, err := s.send(t.Context(), s.trip([]*work{&lb.works[0], &lb.works[1], &lb.works[2]}), epoch)
 				if c.want == "" && (err != nil || len(rs) != 3) ||
 					c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) ||
 					s.hung.Load() {
@@ -66,7 +66,7 @@ func TestSenderOutlivesItsDestination(t *testing.T) {
 			}
 			lb := testBlock(0, 1)
 			start := time.Now()
-			if _, err := s.send(t.Context(), []*work{&lb.works[0]}, epoch); err == nil || !s.hung.Load() ||
+			if _, err := s.send(t.Context(), s.trip([]*work{&lb.works[0]}), epoch); err == nil || !s.hung.Load() ||
 				time.Since(start) != 15*time.Second {
 				t.Errorf("after %s: %v", time.Since(start), err)
 			}
