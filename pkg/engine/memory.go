@@ -21,6 +21,7 @@ type memory struct {
 	large  func(n int)
 	policy compaction
 	mover  mover
+	looked bool              // at the blocks, since something was settled
 	rows   stock.Stock[rows] // that nobody uses; safe without the lock
 }
 
@@ -76,6 +77,7 @@ func (m *memory) keep(w *work) { m.count(w, 1) }
 // drop counts it no more: it is settled, or about to be.
 func (m *memory) drop(w *work) {
 	m.count(w, -1)
+	m.looked = false
 	m.mover.leave(w.piece)
 }
 
@@ -89,9 +91,10 @@ func (m *memory) count(w *work, sign int64) {
 // when that is due.
 func (m *memory) compact(blocks []*laneBlock, q *queue, hung bool) {
 	m.mover.reuse(2*m.budget, hung)
-	if !m.policy.due(m.pinned, m.budget) {
+	if m.looked || !m.policy.due(m.pinned, m.budget) {
 		return
 	}
+	m.looked = true
 	for _, lb := range blocks {
 		lb.flying = false
 	}
