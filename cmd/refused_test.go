@@ -58,10 +58,10 @@ func refusals() []oneRefused {
 		{name: "no gzip", data: "\x1f\x8b\x07 is no method", barren: true},
 		{name: "no zip", data: "PK\x03\x04" + strings.Repeat("x", 100), barren: true, only: "folder"},
 		{name: "encrypted member", data: threeEvents(100), flags: 1, barren: true, only: "zip"},
-		{name: "permission", data: threeEvents(100), when: 3, cause: syscall.EACCES, only: "folder"},
-		{name: "disk", data: threeEvents(100), when: 3, cause: syscall.EIO, only: "folder"},
-		{name: "vanishes", data: threeEvents(100), when: 3, only: "folder", healed: true},
-		{name: "changes", data: threeEvents(100), when: 3, now: threeEvents(200), only: "folder", healed: true},
+		{name: "permission", data: threeEvents(100), when: 4, cause: syscall.EACCES, only: "folder"},
+		{name: "disk", data: threeEvents(100), when: 4, cause: syscall.EIO, only: "folder"},
+		{name: "vanishes", data: threeEvents(100), when: 4, only: "folder", healed: true},
+		{name: "changes", data: threeEvents(100), when: 4, now: threeEvents(200), only: "folder", healed: true},
 		{name: "vanishes", data: threeEvents(100), when: 1, only: "s3", healed: true},
 		{name: "changes", data: threeEvents(100), when: 1, now: threeEvents(200), only: "s3", healed: true},
 	}
@@ -283,7 +283,8 @@ func (c *refusedCase) check(t *testing.T, fate string) {
 	for range 2 {
 		code, out, errOut = c.run(t)
 		if c.app.count() != others || code != want {
-			t.Fatalf("afterwards: exit code %d, want %d; %d of %d events\n%s%s", code, want, c.app.count(), others, out, errOut)
+			t.Fatalf("afterwards: exit code %d, want %d; %d of %d events\n%s%s", code, want, c.app.count(), others, out,
+				errOut)
 		}
 	}
 	c.app.once(t, others)

@@ -38,6 +38,9 @@ func Notice(n run.Notice) string {
 			"what is new goes out with those of today", n.Destination, n.Run, n.Changes)
 	case run.NewObjects:
 		return fmt.Sprintf("run %s: %s in the input since it was complete", n.Run, Count(n.Objects, "new object"))
+	case run.Held:
+		return fmt.Sprintf("run %s: what %s ends in may only be the beginning of a row, and was not read: somebody still wrote "+
+			"to it; the same command reads it, whole", n.Run, strings.Join(n.Files[:min(len(n.Files), 5)], ", "))
 	case run.NothingNew:
 		return nothingNew(n)
 	case run.RedrivenAgain:

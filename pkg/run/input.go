@@ -146,6 +146,10 @@ func (r *Run) openSource(ctx context.Context) error {
 	if _, err = r.journal.Get(endedKey, &o.Ended); err != nil {
 		return err
 	}
+	if o.Tails, err = r.tails(); err != nil {
+		return err
+	}
+	o.NotedTail, o.Rest, o.Now = r.notedTail, restsAfter, r.w.Now
 	o.Voided, o.NotedBarren = r.voided, r.notedBarren
 	o.NotedEnd = func(end source.Position) error { return r.journal.Note(endedKey, end) }
 	if in.Follow {
@@ -187,6 +191,10 @@ func (r *Run) openSource(ctx context.Context) error {
 		Redrive: r.again()})
 	return err
 }
+
+// restsAfter is for how long a file must not have been written before its last row is taken for whole
+// although no line end follows.
+const restsAfter = 2 * time.Second
 
 // known tells which entries of the manifest the run has read that this one overlaps with; nil:
 // there is none.

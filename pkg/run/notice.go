@@ -66,6 +66,13 @@ type StreamGoesOn struct {
 	Before    int64
 }
 
+// Held says of files that what they end in may only be the beginning of a row: it was not read.
+type Held struct {
+	Run   string
+	Files []string
+}
+
+func (Held) notice()          {}
 func (StreamGoesOn) notice()  {}
 func (Continuing) notice()    {}
 func (Added) notice()         {}

@@ -25,6 +25,9 @@ const barrenKey = "barren"
 // endedKey is where it keeps the end of the entry that was read to its end last.
 const endedKey = "ended"
 
+// tailsKey is where it keeps which entries ended in the middle of a record.
+const tailsKey = "tails"
+
 // lostKey is where it keeps which entries some have read, and others could not.
 const lostKey = "lost"
 
@@ -54,6 +57,30 @@ func (r *Run) notedBarren(entry int) error {
 	}
 	return r.journal.Note(barrenKey, entries)
 }
+
+// tails are the entries that ended in the middle of a record.
+func (r *Run) tails() (of map[int]source.Tail, err error) {
+	_, err = r.journal.Get(tailsKey, &of)
+	if of == nil {
+		of = map[int]source.Tail{}
+	}
+	return of, err
+}
+
+// notedTail notes such an entry, at the latest with the checkpoint that passes it.
+func (r *Run) notedTail(entry int, tail source.Tail) error {
+	of, err := r.tails()
+	if err != nil {
+		return err
+	}
+	if of[entry] = tail; len(of) > mostTails {
+		delete(of, slices.Min(slices.Collect(maps.Keys(of))))
+	}
+	return r.journal.Note(tailsKey, of)
+}
+
+// mostTails bounds how many are remembered.
+const mostTails = 1000
 
 // mostBarren bounds how many are remembered: an older one that is mended is refused, as any file is that has
 // changed.

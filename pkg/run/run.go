@@ -367,6 +367,10 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 		sum.Status = Incomplete
 	}
 	rests := r.rests(sum)
+	if held := r.held(); len(held) > 0 {
+		sum.Status = Incomplete
+		r.notice(Held{r.journal.Name(), held})
+	}
 	r.finish(sum)
 	res := &Result{Summary: sum, Again: r.wasComplete(), Rests: rests}
 	if r.redrive == nil {
@@ -400,6 +404,14 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 		}
 		return err
 	})
+}
+
+// held are the files that end in what is no record yet. One that is followed may go on for ever.
+func (r *Run) held() []string {
+	if r.input == nil || r.job.Follow() {
+		return nil
+	}
+	return r.input.Held()
 }
 
 // rests says that input that is followed has nothing pending, at a destination or on the disk.

@@ -47,7 +47,8 @@ type chains struct {
 	barren []int
 
 	mu      sync.Mutex
-	whole   int // lines that were cut off when they were read, and are read whole now
+	tails   map[int]Tail // of entries that ended in the middle of a record
+	whole   int          // lines that were cut off when they were read, and are read whole now
 	all     []*chain
 	byEntry map[int]*chain
 	claimed map[string]*chain // by where they are
@@ -101,6 +102,46 @@ func (c *chains) add(i int, o Object) *chain {
 		ch.barren++
 	}
 	return ch
+}
+
+// endsIn notes that an entry ends in the middle of a record.
+func (c *chains) endsIn(entry int, tail Tail) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tails == nil {
+		c.tails = map[int]Tail{}
+	}
+	c.tails[entry] = tail
+}
+
+// tail is where the record begins in whose middle a file ended, as far as it was read.
+func (c *chains) tail(ch *chain) (Tail, bool) {
+	if ch.found || ch.packed > 0 || len(ch.entries) == 0 {
+		return Tail{}, false
+	}
+	t, is := c.tails[ch.entries[len(ch.entries)-1]]
+	return t, is
+}
+
+// rested is the entry for what a file ends in that was no record yet, now that nobody writes to it.
+func (c *chains) rested(ch *chain, rests func(time.Time) bool) (o Object, is bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t, is := c.tail(ch)
+	if !is || t.Kind != HeldOff || ch.path == "" || ch.size != ch.end || !rests(ch.at) {
+		return o, false
+	}
+	o = ch.last
+	o.Name, o.Begin, o.Open, o.After = ch.path, t.Place, Closed, uint32(ch.entries[len(ch.entries)-1]+1)
+	return o, true
+}
+
+// holds says that a file ends in what was no record yet, and was not read.
+func (c *chains) holds(ch *chain) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t, is := c.tail(ch)
+	return is && t.Kind == HeldOff && ch.path != ""
 }
 
 // completes notes that what was no record when it was read is one now.
@@ -445,7 +486,11 @@ func (c *chains) whereIs(entry int, name string) (path string, packed bool) {
 // grown is the entry for what a file has beyond the manifest; ok is false when that is
 // nothing. settled, if not nil, is asked whether a compressed file has stopped growing; then a
 // line that is not complete is left for later, too.
-func (c *chains) grown(ch *chain, settled func(string, fs.FileInfo) bool) (o Object, ok bool, err error) {
+// Of one that is followed read is asked whether an entry has been read: what it ended in is known
+// only then, but of plain lines of JSON, which are taken whole.
+func (c *chains) grown(
+	ch *chain, settled func(string, fs.FileInfo) bool, read func(entry int) bool,
+) (o Object, ok bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ch.path == "" || ch.size <= ch.end && !ch.found {
@@ -457,9 +502,10 @@ func (c *chains) grown(ch *chain, settled func(string, fs.FileInfo) bool) (o Obj
 	}
 	defer f.Close() // nothing was written
 	at := &faultReaderAt{f, &fault{}, ch.path, info.Size()}
-	o = Object{Name: ch.path, Size: info.Size(), Start: ch.end, ModTime: info.ModTime(), From: ch.last.From,
+	o = Object{Name: ch.path, Size: info.Size(), Start: 0, ModTime: info.ModTime(), From: ch.last.From,
 		After: uint32(ch.entries[len(ch.entries)-1] + 1)}
-	packed := codecAt(at, 0) != ""
+	codec := codecAt(at, 0)
+	packed := codec != ""
 	if ch.found {
 		o.Start, o.Skip = 0, ch.end
 		o.Fingerprint, err = fingerprint(at, o.Size)
@@ -468,23 +514,52 @@ func (c *chains) grown(ch *chain, settled func(string, fs.FileInfo) bool) (o Obj
 	if settled != nil && packed && !settled(ch.path, info) {
 		return o, false, nil
 	}
-	if ch.end > 0 {
+	if settled != nil && (packed || !beginsAsJSON(at)) && !read(ch.entries[len(ch.entries)-1]) {
+		return o, false, nil
+	}
+	tail, cut := c.tail(ch)
+	switch {
+	case ch.end < leastEvent && canGrow(codec): // there was no record yet, and perhaps not even a sign of what it is
+	case cut && canGrow(codec) && (tail.Kind != Whole || packed && continues(at, ch.end) != nil):
+		// The record is read from its beginning on.
+		o.Start, o.Begin = ch.last.Start, tail.Place
+	case ch.end > 0:
 		if err = continues(at, ch.end); err != nil {
 			return o, false, &ChangedError{Object: ch.path, What: err.Error()}
 		}
 		if o.Start, err = startOfGrowth(at, ch.end, o.Size); err != nil {
 			return o, false, err
 		}
+		cut = o.Start < ch.end && beginsAsJSON(at)
 	}
 	if settled != nil && !packed {
-		if o.Size, err = wholeLines(at, o.Start, o.Size); err != nil || o.Size <= o.Start {
+		if o.Size, err = wholeLines(at, ch.end, o.Size); err != nil || o.Size <= ch.end {
 			return o, false, err
 		}
 	}
-	if o.Fingerprint, err = fingerprint(at, o.Size); err == nil && o.Start < ch.end {
+	if o.Fingerprint, err = fingerprint(at, o.Size); err == nil && cut && tail.Kind == CutOff {
 		c.whole++
 	}
 	return o, err == nil, err
+}
+
+// beginsAsJSON says that a plain file is no table.
+func beginsAsJSON(at io.ReaderAt) bool {
+	var first [1]byte
+	n, _ := at.ReadAt(first[:], 0)
+	return n == 1 && (first[0] == '{' || first[0] == '[')
+}
+
+// leastEvent is the length of a file that holds no event, however it is written.
+const leastEvent = 16
+
+// canGrow says that what is compressed so may end in a middle, and go on there later.
+func canGrow(codec string) bool {
+	switch codec {
+	case "", "gzip", "zstd", "bzip2", "xz", "lz4", "snappy":
+		return true
+	}
+	return false
 }
 
 // continues says whether what is behind a place of a file can follow what is before it.

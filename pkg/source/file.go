@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/zeebo/xxh3"
 )
@@ -29,7 +30,7 @@ func Files() Scheme {
 type files struct{ s *Input }
 
 // list resolves a path, a folder or a glob at once.
-func (l *files) list(_ context.Context, from int, address string) (lister, error) {
+func (l *files) list(ctx context.Context, from int, address string) (lister, error) {
 	names, err := l.resolve(address)
 	if err != nil {
 		return nil, err
@@ -41,6 +42,9 @@ func (l *files) list(_ context.Context, from int, address string) (lister, error
 		names = append(l.s.local.between(address), address)
 	}
 	if names, err = l.prune(names); err != nil {
+		return nil, err
+	}
+	if err := l.rest(ctx, names); err != nil {
 		return nil, err
 	}
 	if !l.s.listed {
@@ -338,6 +342,69 @@ func (l *files) settles() func(string, fs.FileInfo) bool {
 	return l.s.settles
 }
 
+// openness says of a file what it may end in.
+func (l *files) openness(written time.Time) Openness {
+	switch {
+	case l.s.o.Follow != nil:
+		return OpenLine
+	case !l.s.rests(written):
+		return OpenRow
+	}
+	return Closed
+}
+
+// rests says that a file which was written last at a time is not written any more, as far as can be told.
+func (s *Input) rests(written time.Time) bool {
+	if s.o.Now == nil {
+		return true
+	}
+	age := s.o.Now().Sub(written)
+	return age >= s.o.Rest || age <= -s.o.Rest // its clock may be another one
+}
+
+// rest waits for as long as it takes until what was just written is known to be finished, where that is
+// of interest: for a plain table whose last row has no line end.
+func (l *files) rest(ctx context.Context, names []string) error {
+	if l.s.o.Now == nil || l.s.o.Follow != nil {
+		return nil
+	}
+	var wait time.Duration
+	for _, name := range names {
+		info, err := l.s.o.Disk.Stat(name)
+		if err != nil || l.s.rests(info.ModTime()) || !l.endsInRow(name) {
+			continue
+		}
+		wait = max(wait, min(l.s.o.Rest-l.s.o.Now().Sub(info.ModTime()), l.s.o.Rest))
+	}
+	if wait <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// endsInRow says that a file may be a table, plain, whose last row has no line end.
+func (l *files) endsInRow(name string) bool {
+	f, info, err := openFile(l.s.o.Disk, name)
+	if err != nil {
+		return false // whoever reads it says so
+	}
+	defer f.Close() // nothing was written
+	var first, last [1]byte
+	if info.Size() == 0 || codecAt(f, 0) != "" {
+		return false
+	}
+	_, err1 := f.ReadAt(first[:], 0)
+	_, err2 := f.ReadAt(last[:], info.Size()-1)
+	return errors.Join(err1, err2) == nil && last[0] != '\n' && !strings.Contains("{[ \t\r\n", string(first[:]))
+}
+
 // growths are the entries for what the files of an address have grown by.
 func (l *files) growths(ctx context.Context, from int) (added []Object) {
 	for _, ch := range l.s.local.ofInput(from) {
@@ -348,11 +415,21 @@ func (l *files) growths(ctx context.Context, from int) (added []Object) {
 				added = append(added, o)
 			}
 		}
-		o, ok, err := l.s.local.grown(ch, l.settles())
+		o, ok, err := l.s.local.grown(ch, l.settles(), l.s.hasRead)
 		if err != nil {
 			l.s.fail(err)
 		} else if ok {
+			o.Open = l.openness(o.ModTime)
 			added = append(added, o)
+			continue
+		}
+		if l.s.o.Follow != nil {
+			continue // what it ends in waits for its end
+		}
+		if o, ok := l.s.local.rested(ch, l.s.rests); ok {
+			added = append(added, o)
+		} else if l.s.local.holds(ch) {
+			l.s.holds(ch.path)
 		}
 	}
 	return added
@@ -383,7 +460,7 @@ func (l *files) describe(name string) (found []Object, err error) {
 	if err != nil {
 		return nil, err
 	}
-	whole := Object{Name: name, Size: size, Fingerprint: print, ModTime: info.ModTime()}
+	whole := Object{Name: name, Size: size, Fingerprint: print, ModTime: info.ModTime(), Open: l.openness(info.ModTime())}
 	if !zipped(at) {
 		return []Object{whole}, at.fatal()
 	}

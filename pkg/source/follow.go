@@ -68,6 +68,7 @@ func (s *Input) await(ctx context.Context, changes <-chan struct{}, wait time.Du
 
 // again looks at the input once more. What fails is told, and looked at the next time.
 func (s *Input) again(ctx context.Context) {
+	s.early.Store(false)
 	s.count(func(st *Stats) { st.Skipped, st.NoFiles, st.Passed = 0, 0, nil })
 	parts, _, err := s.list(ctx)
 	for _, list := range parts {
@@ -84,7 +85,7 @@ func (s *Input) again(ctx context.Context) {
 func (s *Input) unsettled() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.growing) > 0
+	return len(s.growing) > 0 || s.early.Load()
 }
 
 // settles says of a compressed file whether it is as large as it was when it was looked at

@@ -28,6 +28,8 @@ type Input struct {
 	chunks   stock.Stock[Chunk]
 	cancel   context.CancelFunc
 	grown    chan struct{} // closed when the manifest is complete
+	early    atomic.Bool   // what a file has grown by waits for the first reading
+	leads    atomic.Int64  // entry in which the First reading is
 	passed   atomic.Int64  // bytes of objects that the First reading has gone through
 	tables   atomic.Bool   // there are some that are not read from one end to the other
 
@@ -35,6 +37,7 @@ type Input struct {
 	stats      Stats
 	unreadable []error
 	unread     unread
+	held       []string
 	refused    map[int]error
 	growing    map[string]seenFile // compressed files
 	described  map[string]string
@@ -54,6 +57,7 @@ func Open(ctx context.Context, o Options) (*Input, error) {
 	}
 	s.void.of = maps.Clone(o.Void)
 	s.local = newChains(o.Disk, o.Frozen, o.Void, o.Barren)
+	s.local.tails = maps.Clone(o.Tails)
 	s.manifest.add(o.Frozen)
 	for i, obj := range o.Frozen {
 		if !isRemote(obj.Name) {
@@ -370,27 +374,29 @@ func (s *Input) refuse(entry int, err error) {
 // errStopped ends a reading whose receiver has stopped.
 var errStopped = errors.New("stopped")
 
-func (s *Input) readObject(ctx context.Context, obj Object, from Position, pass Pass, yield func(*Chunk) bool) error {
+func (s *Input) readObject(
+	ctx context.Context, obj Object, from Position, pass Pass, yield func(*Chunk) bool,
+) (held bool, err error) {
 	scheme, err := s.o.Schemes.Of(obj.Name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	kind := s.kinds[scheme.Name]
 	if kind == nil {
-		return &ChangedError{Object: obj.Name, What: "the command does not name it any more"}
+		return false, &ChangedError{Object: obj.Name, What: "the command does not name it any more"}
 	}
 	f, err := kind.open(ctx, obj, int(from.Object))
 	if err != nil {
-		return err
+		return false, err
 	}
 	// Nothing was written, so an error of closing says nothing about what was read.
 	defer f.Close()
 	if f.size == 0 {
-		return nil
+		return false, nil
 	}
 	r := &reading{
 		ctx: ctx, name: obj.Name, object: from.Object, max: s.o.MaxRecord, pool: s.chunks, yield: yield,
-		raw: f.fault, letters: s.o.DeadLetters, choose: s.o.choose(),
+		raw: f.fault, open: obj.Open, letters: s.o.DeadLetters, choose: s.o.choose(),
 		noted: func(why string) { s.note(obj.Name, why) },
 	}
 	if r.most = f.most; r.most > 0 || obj.Skip > 0 {
@@ -409,7 +415,7 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, pass 
 	}
 	if f.damaged != nil {
 		r.last, r.line = from, 0
-		return r.bad(nil, 0, Truncated, f.damaged.Error())
+		return false, r.bad(nil, 0, Truncated, f.damaged.Error())
 	}
 	switch {
 	case pass == First && f.growth != nil:
@@ -421,17 +427,18 @@ func (s *Input) readObject(ctx context.Context, obj Object, from Position, pass 
 	if f.at != nil {
 		n, _ := f.at.ReadAt(magic[:], 0)
 		if err := f.fault.fatal(); err != nil {
-			return err
+			return false, err
 		}
 		if n == 4 && string(magic[:]) == "PARE" {
-			return inputf("%s is a Parquet file whose metadata is encrypted: decrypt it first", obj.Name)
+			return false, inputf("%s is a Parquet file whose metadata is encrypted: decrypt it first", obj.Name)
 		}
 		if n == 4 && string(magic[:]) == "PAR1" {
 			s.tables.Store(true)
-			return r.runParquet(f.at, f.size, from)
+			return false, r.runParquet(f.at, f.size, from)
 		}
 	}
-	return r.run(f, from)
+	err = r.run(f, from)
+	return r.held, err
 }
 
 // chunks yields what read reads: as it is asked for, or ahead of that.

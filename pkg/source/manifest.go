@@ -180,6 +180,7 @@ func (m *Manifest) pack(rows []Object) []byte {
 		b = binary.AppendUvarint(b, uint64(o.Skip))
 		b = binary.AppendUvarint(b, uint64(o.Begin.Offset))
 		b = binary.AppendUvarint(b, uint64(o.Begin.Element))
+		b = append(b, byte(o.Open))
 		if o.ModTime.IsZero() {
 			b = append(b, 0)
 		} else {
@@ -266,6 +267,8 @@ func (m *Manifest) unpack(packed []byte) []Object {
 		o.After = uint32(uvarint())
 		o.Skip = int64(uvarint())
 		o.Begin = Place{int64(uvarint()), uint32(uvarint())}
+		o.Open = Openness(b[0])
+		b = b[1:]
 		dated := b[0] == 1
 		b = b[1:]
 		if dated {

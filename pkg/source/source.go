@@ -20,6 +20,7 @@ package source
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -147,6 +148,56 @@ type Object struct {
 	Skip int64 `json:"skip,omitempty"`
 	// From where on it is read, as a position in it: an entry before has what is in front of that.
 	Begin Place `json:"begin,omitzero"`
+	// Open says that it was being written when it was looked at: what it ends with is no record yet.
+	Open Openness `json:"open,omitempty"`
+}
+
+// Openness is what of an object that ends without a line end may be the beginning of a record only.
+type Openness uint8
+
+// What it may be. A line of JSON tells by itself whether it is whole, a row of a table does not.
+const (
+	Closed   Openness = iota // nothing: it is a record
+	OpenRow                  // a row of a table
+	OpenLine                 // whatever it is
+)
+
+// Tail is where the last record of an object begins, of which only the beginning was there.
+type Tail struct {
+	Place
+	Kind TailKind
+}
+
+// TailKind is what became of the beginning of a record.
+type TailKind uint8
+
+// What becomes of it.
+const (
+	CutOff  TailKind = iota // it counts as a record that is cut off
+	HeldOff                 // it was not read
+	Nothing                 // there was not even that: nothing of the object is a record
+	Whole                   // it is a whole record, but what is compressed may not end there
+)
+
+// MarshalJSON writes a tail as its place, a number or a list of two, or as a list of three.
+func (t Tail) MarshalJSON() ([]byte, error) {
+	if t.Kind == CutOff {
+		return t.Place.MarshalJSON()
+	}
+	return json.Marshal([3]int64{t.Offset, int64(t.Element), int64(t.Kind)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (t *Tail) UnmarshalJSON(data []byte) error {
+	var three []int64
+	if json.Unmarshal(data, &three) == nil && len(three) == 3 {
+		if three[2] <= int64(CutOff) || three[2] > int64(Whole) {
+			return fmt.Errorf("%s is no tail of an object", data)
+		}
+		t.Kind = TailKind(three[2])
+		data = fmt.Appendf(nil, "[%d,%d]", three[0], three[1])
+	}
+	return t.Place.UnmarshalJSON(data)
 }
 
 // length is how many bytes of the object the entry is.
@@ -232,6 +283,14 @@ type Options struct {
 	// NotedEnd is told of each entry that was read to its end. nil: nobody remembers it.
 	Ended    Position
 	NotedEnd func(end Position) error
+
+	// Tails are the entries of Frozen that ended in the middle of a record, by what NotedTail was told.
+	Tails     map[int]Tail
+	NotedTail func(entry int, tail Tail) error
+	// Rest is for how long a file must not have been written before what it ends with is a row
+	// of a table although no line end follows, by the clock Now; nil: all files rest.
+	Rest time.Duration
+	Now  func() time.Time
 
 	// Format names the shape of the records: "auto" (or ""), "segment",
 	// "table", or one of Shapes.

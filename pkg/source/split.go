@@ -73,6 +73,8 @@ type reading struct {
 	growth  *growth                    // what is to be read of the object; nil: all
 	most    int64                      // of plain bytes; 0: all
 	failed  error
+	open    Openness // of the object
+	held    bool     // what it ends with is no record yet, and was not read
 }
 
 // halt says why to stop: the receiver's context, or a failure to read the object.
@@ -216,6 +218,9 @@ func (r *reading) records(from Position) error {
 	}
 	// The record that says how the object breaks off ends one byte behind the last
 	// byte, so that a reading from its end on does not yield it again.
+	if r.broken != nil && r.open == OpenLine {
+		r.held, r.broken = true, nil
+	}
 	if end := (Position{r.object, r.off + int64(len(r.buf)) + 1, 0}); r.broken != nil && end.Compare(from) > 0 {
 		detail := "the object breaks off: " + r.broken.Error()
 		if errors.Is(r.broken, errGarbage) {
@@ -621,6 +626,10 @@ func (r *reading) addLine(line []byte, i, next int, tail bool, skip uint32) erro
 	after := Position{r.object, r.off + int64(next), 0}
 	if len(line) > r.max {
 		r.add(Record{Raw: cut(line), End: after, Line: r.line, Err: r.tooLong(int64(len(line)), at, r.line)})
+		return nil
+	}
+	if tail && r.open == OpenLine && event.Valid(line) != nil {
+		r.held, r.broken = true, nil
 		return nil
 	}
 	if tail && r.broken != nil && event.Valid(line) != nil {

@@ -334,6 +334,9 @@ func (r *reading) readRows(element uint32) error {
 			rows.reject(end, TooLong, fmt.Sprintf("the row has %d bytes; at most %d are read", end-rows.at, r.max))
 		case !ok && len(r.buf)-rows.at > r.max:
 			rows.reject(line, TooLong, fmt.Sprintf("the row has more than %d bytes", r.max))
+		case !ok && r.eof && !open && line < len(r.buf) &&
+			(r.open != Closed && r.failed == nil || r.broken == nil && !oddQuote(r.buf[rows.at:], rows.comma)):
+			rows.row(len(r.buf), false) // a cell goes over lines, and the last of them has no end
 		case open || !ok && line < len(r.buf):
 			rows.strict = true
 			rows.reject(line, Syntax, "a quote opens in this row and is never closed")
@@ -415,6 +418,9 @@ func (rows *rowReader) row(end int, whole bool) {
 		rows.header && sameRow(values, rows.read): // also where files were joined
 		r.line += int64(bytes.Count(r.buf[rows.at:end], []byte{'\n'}))
 		rows.at = end
+	case !whole && (r.open == OpenLine || r.open == OpenRow && r.broken == nil):
+		r.held, r.broken = true, nil
+		rows.at = len(r.buf)
 	case !whole && r.broken != nil:
 		rows.reject(end, Truncated, "the object breaks off: "+r.broken.Error())
 		r.chunk.Records[len(r.chunk.Records)-1].End.Offset++ // see records

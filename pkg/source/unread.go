@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/fanfold/fanfold/pkg/event"
 )
 
 // ReadError is an object that could not be read to its end, although that may
@@ -85,6 +88,7 @@ func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(
 	for i := int(after.Object); ; i++ {
 		if counts {
 			s.passed.Store(before)
+			s.leads.Store(int64(i))
 		}
 		ok, err := s.manifest.wait(ctx, i)
 		switch {
@@ -103,9 +107,13 @@ func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(
 		if i == int(after.Object) {
 			from = after
 		}
-		at, err := s.readTo(ctx, obj, from, pass, s.seeing(i, pass, yield))
-		if err == nil && counts && s.o.NotedEnd != nil && ctx.Err() == nil {
-			err = s.o.NotedEnd(at)
+		see, give := &seeing{entry: i, last: from}, yield
+		if counts {
+			give = see.through(s, yield)
+		}
+		at, err := s.readTo(ctx, obj, from, pass, give, &see.held)
+		if err == nil && counts && ctx.Err() == nil {
+			err = s.hasEnded(at, see)
 		}
 		if err != nil && counts && s.o.Voided != nil && isOwn(obj.Name, err) && !s.void.full() {
 			err = s.voidIt(i, obj, at, err)
@@ -122,19 +130,87 @@ func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(
 	}
 }
 
-// seeing is yield that notes of an object when nothing is in it but that it is damaged.
-func (s *Input) seeing(entry int, pass Pass, yield func(*Chunk) bool) func(*Chunk) bool {
-	if pass != First || s.o.NotedBarren == nil {
-		return yield
-	}
+// seeing is what the first reading sees of how an object ends.
+type seeing struct {
+	entry int
+	held  bool     // it ends in what is no record yet
+	last  Position // before the last record
+	cut   bool     // which is only the beginning of one
+}
+
+// through is yield that sees.
+func (e *seeing) through(s *Input, yield func(*Chunk) bool) func(*Chunk) bool {
 	return func(c *Chunk) bool {
-		if isBarren(c, entry) {
-			if err := s.o.NotedBarren(entry); err != nil {
+		n := len(c.Records)
+		if n == 0 {
+			return yield(c)
+		}
+		if isBarren(c, e.entry) && s.o.NotedBarren != nil {
+			if err := s.o.NotedBarren(e.entry); err != nil {
 				s.fail(err)
 			}
 		}
+		if e.last = c.Start; n > 1 {
+			e.last = c.Records[n-2].End
+		}
+		rec := &c.Records[n-1]
+		e.cut = rec.Err != nil && rec.Err.Reason == Truncated || rec.Tail && event.Valid(rec.Raw) != nil
 		return yield(c)
 	}
+}
+
+// hasEnded notes how an object has ended.
+func (s *Input) hasEnded(at Position, see *seeing) error {
+	if at == s.o.Ended && at != (Position{}) {
+		return nil // that was noted by whoever has read it
+	}
+	tail := Tail{Place: see.last.Place()}
+	switch {
+	case see.held:
+		tail = Tail{at.Place(), HeldOff}
+		s.holds(s.manifest.At(see.entry).Name)
+	case at.Place() == (Place{}):
+		tail.Kind = Nothing
+	case !see.cut:
+		tail = Tail{at.Place(), Whole}
+	}
+	if tail.Kind != Whole || s.manifest.At(see.entry).Open != Closed {
+		s.local.endsIn(see.entry, tail)
+		if s.o.NotedTail != nil {
+			if err := s.o.NotedTail(see.entry, tail); err != nil {
+				return err
+			}
+		}
+	}
+	if s.o.NotedEnd == nil {
+		return nil
+	}
+	return s.o.NotedEnd(at)
+}
+
+// hasRead says of an entry that the first reading is past it. One that is not is looked at again soon.
+func (s *Input) hasRead(entry int) bool {
+	is := int64(entry) < s.leads.Load()
+	if !is {
+		s.early.Store(true)
+	}
+	return is
+}
+
+// holds notes a file that ends in what may only be the beginning of a record.
+func (s *Input) holds(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.held, name) {
+		s.held = append(s.held, name)
+	}
+}
+
+// Held are the files that end in what may only be the beginning of a record, which was not read.
+func (s *Input) Held() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.held)
 }
 
 // isBarren says of the first chunk of an entry that it is all there is, and says that the object is damaged.
@@ -146,8 +222,11 @@ func isBarren(c *Chunk, entry int) bool {
 // readTo reads an object up to its end, or to the place up to which it is read, and says how far
 // it came.
 func (s *Input) readTo(
-	ctx context.Context, obj Object, from Position, pass Pass, yield func(*Chunk) bool,
+	ctx context.Context, obj Object, from Position, pass Pass, yield func(*Chunk) bool, held *bool,
 ) (at Position, err error) {
+	if begin := obj.Begin.In(int(from.Object)); from.Compare(begin) < 0 {
+		from = begin
+	}
 	at = from
 	if from == s.o.Ended && from != (Position{}) {
 		return at, nil
@@ -158,7 +237,7 @@ func (s *Input) readTo(
 		return at, nil
 	}
 	reached := false
-	err = s.readObject(ctx, obj, from, pass, func(c *Chunk) bool {
+	*held, err = s.readObject(ctx, obj, from, pass, func(c *Chunk) bool {
 		if cut {
 			n := len(c.Records)
 			for n > 0 && c.Records[n-1].End.Compare(end) > 0 {
@@ -203,7 +282,7 @@ func isOwn(name string, err error) bool {
 // voidIt has an entry be read no further than to a place, by anybody.
 func (s *Input) voidIt(i int, obj Object, at Position, why error) error {
 	place := at.Place()
-	if at == obj.Begin.In(i) {
+	if begin := obj.Begin.In(i); at.Compare(begin) <= 0 {
 		place = Place{} // nothing of it was read
 	}
 	if err := s.o.Voided(i, place, why); err != nil {
@@ -307,7 +386,7 @@ var errBarren = errors.New("it is damaged")
 func (s *Input) probe(ctx context.Context, obj Object) error {
 	from := Position{Object: uint32(s.manifest.Len())}
 	barren := false
-	err := s.readObject(ctx, obj, from, Again, func(c *Chunk) bool {
+	_, err := s.readObject(ctx, obj, from, Again, func(c *Chunk) bool {
 		barren = isBarren(c, int(from.Object))
 		return false
 	})
@@ -343,7 +422,7 @@ func (s *Input) End(entry int, at Place) {
 // Lost says why the object of an entry cannot be read, or is not the one that it was; nil: it is.
 func (s *Input) Lost(ctx context.Context, entry int) error {
 	obj := s.manifest.At(entry)
-	err := s.readObject(ctx, obj, Position{Object: uint32(entry)}, Again, func(*Chunk) bool { return false })
+	_, err := s.readObject(ctx, obj, Position{Object: uint32(entry)}, Again, func(*Chunk) bool { return false })
 	if err == nil || errors.Is(err, errStopped) {
 		return nil
 	}
