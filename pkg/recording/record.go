@@ -107,6 +107,9 @@ func (r *recording) check(args []string) error {
 	case o.Listen != "" && len(o.To)+b2i(o.Proxy) != 1:
 		return mistakef("--listen serves one partner: give one --to, or --proxy")
 	}
+	if o.Proxy {
+		r.o.Allow = hostsApart(o.Allow)
+	}
 	var err error
 	if r.maxBody, err = config.Bytes(o.MaxBody); err != nil {
 		return mistakef("--max-body %w", err)
@@ -115,6 +118,25 @@ func (r *recording) check(args []string) error {
 		return mistakef("--ignore: %w", err)
 	}
 	return nil
+}
+
+// hostsApart takes lists of hosts between commas apart, as other programs' options have
+// them: no host has a comma. What is no such list may be an expression.
+func hostsApart(allow []string) (out []string) {
+	notOfHost := func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-*:", c))
+	}
+	for _, a := range allow {
+		parts := strings.Split(a, ",")
+		for n := range parts {
+			parts[n] = strings.TrimSpace(parts[n])
+		}
+		if slices.ContainsFunc(parts, func(p string) bool { return p == "" || strings.ContainsFunc(p, notOfHost) }) {
+			parts = []string{a}
+		}
+		out = append(out, parts...)
+	}
+	return out
 }
 
 // describe fills what the sidecar says of the recording.
