@@ -1,9 +1,11 @@
 package redact
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +26,7 @@ type level struct {
 	isKey  bool   // the next token is a member's name
 	n      int    // elements so far
 	kind   string // announced by the name of an array, for its elements; or of an object, for its value
-	label  string // what a member like "name" says
+	label  string // what a member like "name" says; in an array, the element before
 	value  *labelled
 }
 
@@ -42,7 +44,7 @@ var (
 	values = map[string]bool{"value": true, "val": true, "v": true, "content": true, "stringvalue": true,
 		"defaultvalue": true}
 	inners = map[string]bool{"value": true, "raw": true, "plain": true, "plaintext": true, "text": true,
-		"data": true, "content": true, "current": true}
+		"data": true, "content": true, "current": true, "default": true, "stringvalue": true, "s": true}
 )
 
 // jsonWalk redacts JSON without touching its layout.
@@ -276,7 +278,7 @@ func (w *jsonWalk) kind(top *level, value string) string {
 	case len(w.r.places) > 0 && len(w.stack) <= maxNested && w.r.pathSecret("body", w.place()):
 		return "custom"
 	case !top.object:
-		return top.kind
+		return cmp.Or(top.kind, w.r.afterName(top, value))
 	}
 	flat := flatName(top.key)
 	if top.kind != "" && inners[flat] {
@@ -290,6 +292,16 @@ func (w *jsonWalk) kind(top *level, value string) string {
 	return w.r.kindOf(top.key, value)
 }
 
+// afterName is what the element before announces: ["password", "…"], and a list of
+// headers and their values by turns. In a list of words nothing is a credential.
+func (r *Redactor) afterName(top *level, value string) string {
+	if top.n%2 == 0 || top.label == "" || !learnable(value) || !hasDigit(value) ||
+		strings.Contains(value, " ") || strings.ContainsAny(top.label, " :=/") || r.keyKind(last(value)) != "" {
+		return ""
+	}
+	return cmp.Or(r.keyKind(last(top.label)), likelyKind(last(top.label), value))
+}
+
 // text redacts the text that stands at a place.
 func (w *jsonWalk) text(top *level, start, end int, t string) {
 	defer w.next(top)
@@ -298,6 +310,9 @@ func (w *jsonWalk) text(top *level, start, end int, t string) {
 		return
 	}
 	kind := w.kind(top, t)
+	if top != nil && !top.object {
+		top.label = t
+	}
 	if top != nil && top.object && kind == "" {
 		switch flat := flatName(top.key); {
 		case labels[flat]:
@@ -328,13 +343,18 @@ func (w *jsonWalk) look(top *level, t string) {
 		return
 	}
 	if !top.object {
-		if top.kind != "" {
-			w.beside(top.kind, t)
+		if kind := cmp.Or(top.kind, w.r.afterName(top, t)); kind != "" {
+			w.beside(kind, t)
 		}
+		top.label = t
 		return
 	}
 	flat := flatName(top.key)
 	switch {
+	case isCookie(top.key) && strings.IndexByte(t, '=') > 0:
+		if hit := w.r.bare("cookie", http.CanonicalHeaderKey(top.key), t); hit != "" {
+			w.beside("cookie", hit)
+		}
 	case top.kind != "" && inners[flat]:
 		w.beside(top.kind, t)
 	case labels[flat]:

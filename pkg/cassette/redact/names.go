@@ -68,7 +68,7 @@ func (r *Redactor) attribute(s string, i int) (match, bool) {
 	if end := strings.IndexByte(tag, '>'); end >= 0 {
 		tag = tag[:end]
 	}
-	for _, label := range []string{" name=", " id=", " property=", " key="} {
+	for _, label := range []string{" name=", " id=", " property=", " key=", " type="} {
 		_, rest, ok := strings.Cut(tag, label)
 		if !ok {
 			continue
@@ -154,6 +154,9 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 		return match{}, false
 	}
 	from := i + 1
+	if s[i] == ':' && strings.HasPrefix(s[from:], ": ") { // of LDIF, before base64
+		from++
+	}
 	for from < len(s) && s[from] == ' ' && (s[i] == ':' || from-i < 3) {
 		from++
 	}
@@ -308,6 +311,9 @@ func isCode(v string) bool {
 // pairValue reads the name that ends at a place, and the value that begins at
 // another.
 func (r *Redactor) pairValue(s string, end, from int, plain bool) (match, bool) {
+	if end > 0 && s[end-1] == ']' { // user[password]
+		end--
+	}
 	start := end
 	for start > 0 && end-start < 64 && isName(s[start-1]) {
 		start--
@@ -315,8 +321,9 @@ func (r *Redactor) pairValue(s string, end, from int, plain bool) (match, bool) 
 	if start == end {
 		return match{}, false
 	}
-	kind := r.keyKind(last(s[start:end]))
-	if kind == "" {
+	name := last(s[start:end])
+	kind := r.keyKind(name)
+	if kind == "" && (!mayAnnounce(name) || likelyKinds[flatName(name)] == "") {
 		return match{}, false
 	}
 	if start > 0 && from < len(s) && s[from] == s[start-1] && (s[from] == '"' || s[from] == '\'') && end+1 == from {
@@ -337,7 +344,10 @@ func (r *Redactor) pairValue(s string, end, from int, plain bool) (match, bool) 
 	for to < len(s) && strings.IndexByte(stop, s[to]) < 0 {
 		to++
 	}
-	if to-from < 4 || !plain && to-from < 12 {
+	if kind == "" {
+		kind = likelyKind(name, s[from:to])
+	}
+	if kind == "" || to-from < 4 || !plain && to-from < 12 {
 		return match{}, false
 	}
 	return match{from: from, to: to, kind: kind}, true
@@ -449,6 +459,12 @@ func (r *Redactor) protocols(v string) string {
 var keyKinds = map[string]string{
 	"password": "password", "passwd": "password", "pwd": "password", "passphrase": "password",
 	"passcode": "password", "pin": "password", "otp": "password", "totp": "password",
+	"passwort": "password", "kennwort": "password", "motdepasse": "password", "contrasena": "password",
+	"contrasea": "password", "senha": "password", "wachtwoord": "password", "haslo": "password",
+	"lsenord": "password", "losenord": "password", "otpcode": "password", "onetimecode": "password",
+	"mnemonic": "secret", "seedphrase": "secret", "recoveryphrase": "secret", "recoverycode": "secret",
+	"recoverycodes": "secret", "backupcode": "secret", "backupcodes": "secret", "secretkey": "key",
+	"activationkey": "key", "authorizationcode": "token", "securitycode": "card", "cardsecuritycode": "card",
 	"secret": "secret", "token": "token", "apikey": "key", "apisecret": "secret", "appkey": "key",
 	"applicationkey": "key", "auth": "token", "authorization": "token", "xauth": "token",
 	"credential": "secret", "credentials": "secret", "sig": "signature", "signature": "signature", "jwt": "jwt",
@@ -488,6 +504,39 @@ var notSecret = map[string]bool{
 	"iphone": true, "microphone": true, "headphone": true, "saxophone": true, "megaphone": true, "earphone": true,
 	"smartphone": true,
 }
+
+// likelyKinds are names that announce a secret only where the value looks like one: they
+// stand for other things as often.
+var likelyKinds = map[string]string{
+	"pass": "password", "pw": "password", "userpass": "password", "dbpass": "password", "session": "session",
+	"csrf": "token", "xsrf": "token", "masterkey": "key", "consumerkey": "key", "secretkeybase": "key",
+	"hmac": "signature", "hmackey": "key", "primarykey": "key", "secondarykey": "key", "storagekey": "key",
+	"authcode": "token", "access": "token", "refresh": "token", "sas": "signature", "verificationcode": "password",
+	"ticket": "token",
+}
+
+// likelyKind is what a name of those announces with a value; "" where it announces
+// nothing.
+func likelyKind(name, value string) string {
+	if !mayAnnounce(name) {
+		return ""
+	}
+	kind := likelyKinds[flatName(name)]
+	if kind == "" || !learnable(value) || !hasDigit(value) || len(value) > 1<<10 || strings.ContainsAny(value, " \t\n") ||
+		uuidRE.MatchString(value) || kind != "password" && !mixed(value) {
+		return ""
+	}
+	return kind
+}
+
+// mixed tells what is made by chance from names with a number: small and capital letters
+// and digits, or many.
+func mixed(v string) bool {
+	return len(v) >= 24 || strings.ToLower(v) != v && strings.ToUpper(v) != v
+}
+
+// uuidRE is that of ids, which sessions and the like have, too.
+var uuidRE = regexp.MustCompile(`^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // nameKinds are names of people, looked for on request.
 var nameKinds = map[string]bool{
@@ -548,6 +597,9 @@ var nameEnds = func() (ends [1 << 15]bool) {
 		mark(name)
 	}
 	for name := range nameKinds {
+		mark(name)
+	}
+	for name := range likelyKinds {
 		mark(name)
 	}
 	for _, s := range keySuffixes {

@@ -326,10 +326,19 @@ func (r *Redactor) member(kind, v string, depth int) string {
 	if strings.TrimSpace(v) == "" {
 		return v
 	}
+	if kind == "cookie" {
+		_, _, set := strings.Cut(strings.ToLower(v), "path=")
+		return r.cookie(v, set)
+	}
 	if now := r.replacement(kind, v); now != v {
 		return now
 	}
 	return r.text(v, depth)
+}
+
+// isCookie tells the names of headers with cookies, where they are members.
+func isCookie(name string) bool {
+	return strings.EqualFold(name, "cookie") || strings.EqualFold(name, "set-cookie")
 }
 
 func isHash(s string) bool {
@@ -417,6 +426,12 @@ func (r *Redactor) field(part, name, value string, depth int) string {
 func (r *Redactor) kindOf(name, value string) string {
 	if kind := r.keyKind(last(name)); kind != "" {
 		return kind
+	}
+	if kind := likelyKind(last(name), value); kind != "" {
+		return kind
+	}
+	if isCookie(name) && strings.IndexByte(value, '=') > 0 {
+		return "cookie"
 	}
 	if r.quick || len(value) < 10 || len(value) > 400 || !r.shapes.mentioned(name) {
 		return ""
