@@ -68,31 +68,46 @@ type listing struct {
 	from           int
 	bucket, prefix string
 	layout         *layout
-	known          known                 // what the manifest had of it before
-	seen           map[xxh3.Uint128]bool // what was found since, while it is followed
+	known          known                   // what the manifest had of it before
+	seen           map[xxh3.Uint128]uint64 // what was found since, while it is followed
 	added          []Object
 }
 
-// known are names by their hashes: there may be millions.
-type known []xxh3.Uint128
+// known are objects by the hashes of their names, in order, with those of their etags: there may be
+// millions.
+type known []knownObject
 
-func (k known) has(name string) bool {
-	_, ok := slices.BinarySearchFunc(k, xxh3.HashString128(name), compare128)
-	return ok
+type knownObject struct {
+	name xxh3.Uint128
+	tag  uint64
 }
 
-// has says that an object is in the manifest, or was found before.
-func (l *listing) has(name string) bool {
-	if l.known.has(name) {
-		return true
+// has says that an object of a name is known, and one with the etag. There may be several: one that could not
+// be read, and the one in its place.
+func (k known) has(name xxh3.Uint128, tag uint64) (had, same bool) {
+	i, _ := slices.BinarySearchFunc(k, name, func(o knownObject, n xxh3.Uint128) int { return compare128(o.name, n) })
+	for ; i < len(k) && k[i].name == name && !same; i++ {
+		had, same = true, k[i].tag == tag
 	}
-	if l.seen == nil {
-		return false
+	return had, same
+}
+
+// has says that an object is in the manifest, or was found before. One that is another by now is refused:
+// what was read of it is not what lies there.
+func (l *listing) has(o Object) bool {
+	name, tag := xxh3.HashString128(o.Name), xxh3.HashString(o.Fingerprint)
+	had, same := l.known.has(name, tag)
+	if !had && l.seen != nil {
+		var before uint64
+		if before, had = l.seen[name]; !had {
+			l.seen[name] = tag
+		}
+		same = before == tag
 	}
-	h := xxh3.HashString128(name)
-	before := l.seen[h]
-	l.seen[h] = true
-	return before
+	if had && !same {
+		l.s.fail(changedf(o.Name, "it has another etag"))
+	}
+	return had
 }
 
 func compare128(a, b xxh3.Uint128) int {
@@ -110,7 +125,7 @@ func (k *stored) list(ctx context.Context, from int, address string) (lister, er
 	}
 	l := &listing{stored: k, from: from}
 	if k.s.o.Follow != nil {
-		l.seen = map[xxh3.Uint128]bool{}
+		l.seen = map[xxh3.Uint128]uint64{}
 		k.listings[from] = l
 	}
 	l.bucket, l.prefix = k.cut(address)
@@ -120,10 +135,10 @@ func (k *stored) list(ctx context.Context, from int, address string) (lister, er
 	s := k.s
 	for _, o := range s.o.Frozen {
 		if o.From == from && strings.HasPrefix(o.Name, k.prefix) && !s.wasUnread(o.Name) {
-			l.known = append(l.known, xxh3.HashString128(o.Name))
+			l.known = append(l.known, knownObject{xxh3.HashString128(o.Name), xxh3.HashString(o.Fingerprint)})
 		}
 	}
-	slices.SortFunc(l.known, compare128)
+	slices.SortFunc(l.known, func(a, b knownObject) int { return compare128(a.name, b.name) })
 	page, err := k.store.List(ctx, ListRequest{Bucket: l.bucket, Prefix: l.prefix})
 	if err != nil {
 		return nil, err
@@ -260,7 +275,7 @@ func (l *listing) key(ctx context.Context, k Key) error {
 	}
 	switch k.StorageClass {
 	case "GLACIER", "DEEP_ARCHIVE":
-		if !l.known.has(obj.Name) {
+		if had, _ := l.known.has(xxh3.HashString128(obj.Name), 0); !had {
 			s.fail(fmt.Errorf("%s lies in the archive class %s and was not read: restore it first",
 				obj.Name, k.StorageClass))
 		}
@@ -275,7 +290,7 @@ func (l *listing) key(ctx context.Context, k Key) error {
 		}
 	}
 	for _, o := range found {
-		if l.has(o.Name) {
+		if l.has(o) {
 			continue
 		}
 		if o, ok := s.rest(ctx, o); ok {
