@@ -117,14 +117,31 @@ func indexIn(b *Batch, text string) int {
 // status of the answer.
 func (v Verdicts) OthersTaken() Verdicts { v.taken = true; return v }
 
-// read returns the verdicts of an answer; nil: it lists nothing, or something that is
-// not in the request.
+// read returns the verdicts of an answer; nil: it lists nothing, or, where it is no success anyhow, something
+// that is not in the request. A success that lists such things is none: something was refused, and
+// nobody knows what.
 func (v Verdicts) read(a *Answer, b *Batch) []Result {
-	errs := at(a.JSON, v.list)
-	if errs.Kind() != event.Array || errs.Len() == 0 || !a.OK() && a.Status != http.StatusBadRequest &&
-		a.Status != http.StatusUnprocessableEntity {
+	if !a.OK() && a.Status != http.StatusBadRequest && a.Status != http.StatusUnprocessableEntity {
 		return nil
 	}
+	errs := at(a.JSON, v.list)
+	if errs.Kind() == event.Array && errs.Len() > 0 {
+		if rs := v.named(a, errs, b); rs != nil || !a.OK() {
+			return rs
+		}
+	} else if !a.OK() || v.find != nil && (errs.Nullish() || errs.Kind() == event.Array) {
+		return nil
+	}
+	words := "it does not say of this request's events what became of each: "
+	if v.find != nil {
+		words = "it is a success with errors of no event of the request: "
+	}
+	return Same(Result{Outcome: Retry, Reason: Unexpected, Status: a.Status,
+		Detail: Cut(words+v.list+" is "+cmp.Or(string(errs.Raw()), "missing"), 400)}, len(b.Deliveries))
+}
+
+// named are the verdicts of a list; nil: it is not of the request.
+func (v Verdicts) named(a *Answer, errs event.Value, b *Batch) []Result {
 	if v.find == nil {
 		return v.each(errs, len(b.Deliveries), b.Now)
 	}
