@@ -40,7 +40,8 @@ func newThinBucket(t *testing.T) (*thinBucket, string) {
 	server := httptest.NewServer(b)
 	t.Cleanup(server.Close)
 	for k, v := range map[string]string{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testsecret",
-		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"} {
+		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/nonexistent",
+		"AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"} {
 		t.Setenv(k, v)
 	}
 	return b, server.URL
@@ -110,8 +111,8 @@ func TestFollowBucket(t *testing.T) {
 	for i := 10; i < 17; i++ {
 		b.puts(key(i), tracks((i-10)*10, (i-9)*10))
 	}
-	args := []string{"forward", "--from", "s3://events/logs/", "--s3-endpoint", endpoint, "--s3-path-style", "--to", "webhook",
-		"--set", "webhook.url=" + p.URL, "--state-dir", t.TempDir(), "--progress", "never", "-o", "json", "--follow",
+	args := []string{"forward", "--from", "s3://events/logs/", "--s3-endpoint", endpoint, "--s3-path-style",
+		"--to", "webhook", "--set", "webhook.url=" + p.URL, "--state-dir", t.TempDir(), "--progress", "never", "-o", "json", "--follow",
 		"--poll", "1s"}
 	r := begin(t, args...)
 	p.await(70)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -55,6 +56,96 @@ func validate(s *jsonschema.Schema, text string) error {
 	return s.Validate(doc)
 }
 
+// own is a destination of type http with more of an action, or of the entry where that begins with a
+// line.
+func own(more string) string {
+	action, entry := more, ""
+	if strings.HasPrefix(more, "\n") {
+		action, entry = "", more
+	}
+	return "destinations:\n  a:\n    type: http\n    base_url: https://a.example\n    actions:\n" +
+		"      - {action: send, subscribe: type = \"track\", path: /e" + action + "}" + entry + "\n"
+}
+
+// descriptions are what a description of an API may say, and wrongDescriptions what it may not: fanfold and an
+// editor are of one mind about them.
+var (
+	descriptions = map[string]string{
+		"least":     own(""),
+		"method":    own(", method: PUT, encoding: form"),
+		"headers":   own(`, headers: {X-A: "{{u}}", X-N: 5}, mapping: {u: {"@path": $.userId}}`),
+		"types":     own(`, mapping: {n: {"@path": $.x}}, types: {n: integer}, required: [n], one_of: n`),
+		"body":      own(`, mapping: {n: {"@path": $.x}}, body: {a: ["{{n}}"], v: 2}`),
+		"no body":   own(", body: none, method: DELETE"),
+		"batch":     own(`, batch: {events: 100, bytes: 500000, envelope: {events: "{{items}}"}}`),
+		"in lines":  own(", batch: {events: 10, envelope: lines}"),
+		"as text":   own(`, batch: {open: '{"e":[', sep: ',', close: ']}', events: 10}`),
+		"success":   own(", success: [200, {status: 202, json: {ok: true}, has: [id]}]"),
+		"one":       own(", success: 2xx"),
+		"statuses":  own(", retry_on: [409, 5xx], reject_on: 404"),
+		"results":   own(", batch: {events: 2}, results: {by: index, list: errors, index: i, message: why, others: taken}"),
+		"positions": own(", batch: {events: 2}, results: {by: position, list: r, status: s}"),
+		"disabled": "destinations:\n  a:\n    type: http\n    base_url: https://a.example\n    actions:\n" +
+			"      - {action: send, subscribe: 'type = \"track\"', path: /e}\n" +
+			"      - {action: other, enabled: false, subscribe: 'type = \"page\"', path: /e}\n",
+		"limits": own("\n    limits: {rate: [10/s, 5MB/s], concurrency: 4, gzip: true, window: {past: 30d}, " +
+			"event_bytes: 65536}"),
+		"options": own("\n    order: user\n    rate: 5/s\n    idempotency_header: none\n    docs: https://a.example/docs\n" +
+			"    settings: {auth: {bearer: 'env:TOKEN'}}"),
+		"inside": "destinations:\n  a:\n    type: http\n    settings: {token: t}\n    api:\n" +
+			"      base_url: https://a.example\n" +
+			"      settings: {token: {doc: Token, required: true, secret: true}}\n      auth: {bearer: '{{settings.token}}'}\n" +
+			"      actions: [{action: send, subscribe: 'type = \"track\"', path: /e}]\n",
+	}
+	wrongDescriptions = map[string]string{
+		"method":     own(", method: PUSH"),
+		"encoding":   own(", encoding: xml"),
+		"type":       own(`, mapping: {n: {"@path": $.x}}, types: {n: int}`),
+		"key":        own(", retries_on: [429]"),
+		"batch":      own(", batch: {event: 5}"),
+		"count":      own(", batch: {events: 0}"),
+		"success":    own(", success: 404"),
+		"member":     own(", success: {jason: {ok: true}}"),
+		"status":     own(", retry_on: [6xx]"),
+		"by":         own(", batch: {events: 2}, results: {by: name, list: errors, index: i}"),
+		"no list":    own(", batch: {events: 2}, results: {by: index, index: i}"),
+		"others":     own(", batch: {events: 2}, results: {by: index, list: e, index: i, others: fine}"),
+		"limit":      own("\n    limits: {rates: 5/s}"),
+		"window":     own("\n    limits: {window: {old: 5d}}"),
+		"no path":    "destinations: {a: {type: http, base_url: 'https://a.example', actions: [{action: a, subscribe: x}]}}",
+		"no address": "destinations: {a: {type: http, actions: [{action: a, subscribe: 'type = \"page\"', path: /e}]}}",
+		"no actions": "destinations: {a: {type: http, base_url: 'https://a.example'}}",
+		"auth": "destinations:\n  a:\n    type: http\n    api:\n      base_url: https://a.example\n      auth: {bear: x}\n" +
+			"      actions: [{action: send, subscribe: 'type = \"track\"', path: /e}]\n",
+	}
+)
+
+// TestSchemaOfDescriptions: what the schema says of destinations of type http is what fanfold says.
+func TestSchemaOfDescriptions(t *testing.T) {
+	s := schemaOf(t)
+	check := func(text string) (int, string) {
+		path := filepath.Join(t.TempDir(), "fanfold.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out, said := invoke(t, map[string]string{"TOKEN": "sesame-sesame"}, "", "config", "check", "--config", path)
+		return code, out + said
+	}
+	for name, text := range descriptions {
+		if code, said := check(text); code != exitOK {
+			t.Errorf("%s: fanfold does not take it: %s\n%s", name, said, text)
+		}
+	}
+	for name, text := range wrongDescriptions {
+		if err := validate(s, text); err == nil {
+			t.Errorf("%s: an editor would take\n%s", name, text)
+		}
+		if code, said := check(text); code != exitUsage {
+			t.Errorf("%s: exit code %d, %s\n%s", name, code, said, text)
+		}
+	}
+}
+
 // TestSchema: an editor takes what fanfold takes, and marks what it can know to be wrong.
 func TestSchema(t *testing.T) {
 	s := schemaOf(t)
@@ -102,6 +193,9 @@ func TestSchema(t *testing.T) {
 			}
 		}
 		right[d.Info.Slug] = b.String()
+	}
+	for name, text := range descriptions {
+		right["http, "+name] = text
 	}
 	for name, text := range right {
 		if err := validate(s, text); err != nil {

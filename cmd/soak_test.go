@@ -446,7 +446,7 @@ func (s *soak) check() {
 		}
 	}
 	// What was on its way, and what had been answered in the moment before, for each of two requests at a time.
-	if most := s.kills * 2 * 2 * 10; repeats["/shaky/events"] > most || repeats["/steady"] > most || repeats["files"] > most {
+	if most := s.kills * 2 * 2 * 10; max(repeats["/shaky/events"], repeats["/steady"], repeats["files"]) > most {
 		s.t.Errorf("%d kills, and repeats %v", s.kills, repeats)
 	}
 	if second == 0 {

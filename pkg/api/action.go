@@ -25,6 +25,17 @@ func ActionKeys() []string {
 		"one_of", "body", "encoding", "content_type", "batch", "event_bytes", "success", "retry_on", "reject_on", "results"}
 }
 
+// Methods are those of requests.
+func Methods() []string { return []string{"POST", "PUT", "PATCH", "DELETE", "GET"} }
+
+// Encodings are those of a body.
+func Encodings() []string { return []string{"json", "form", "query"} }
+
+// Types are what fields may have to be.
+func Types() []string {
+	return []string{"any", "boolean", "integer", "number", "object", "text", "time"}
+}
+
 // fields are an action's, for its declaration.
 type fields []payload.Field
 
@@ -192,8 +203,7 @@ func (a *action) types() {
 		a.r.table(n, a.what+": types", nil, func(key string, k, v *yaml.Node) {
 			t, ok := typeNames()[v.Value]
 			if !ok {
-				a.add(v, "types: %s", setting.Unknown(v.Value, "type", []string{"any", "boolean", "integer", "number", "object",
-					"text", "time"}))
+				a.add(v, "types: %s", setting.Unknown(v.Value, "type", Types()))
 			} else if a.known(k, "types", key) {
 				field(key).Type = t
 			}
@@ -284,7 +294,7 @@ func (a *action) step(path string, whole bool) destination.Step {
 	method := http.MethodPost
 	if n := a.m["method"]; n != nil {
 		method = n.Value
-		if known := []string{"POST", "PUT", "PATCH", "DELETE", "GET"}; !slices.Contains(known, method) {
+		if known := Methods(); !slices.Contains(known, method) {
 			a.add(n, "method: %s", setting.Unknown(method, "method", known))
 			method = http.MethodPost
 		}
@@ -295,7 +305,7 @@ func (a *action) step(path string, whole bool) destination.Step {
 	}
 	if n := a.m["encoding"]; n != nil {
 		encoding = n.Value
-		if known := []string{"json", "form", "query"}; !slices.Contains(known, encoding) {
+		if known := Encodings(); !slices.Contains(known, encoding) {
 			a.add(n, "encoding: %s", setting.Unknown(encoding, "encoding", known))
 		}
 	}

@@ -27,8 +27,9 @@ type authPart struct {
 	own bool
 }
 
-// authKinds are the kinds, and what each is told; the last of it is the secret.
-func authKinds() map[string][]string {
+// AuthKinds are the kinds of auth, and what each is told, "" being its own value; the last of it is
+// the secret.
+func AuthKinds() map[string][]string {
 	return map[string][]string{
 		"bearer": {""}, "basic": {"user", "password"}, "header": {"name", "value"}, "query": {"name", "value"},
 		"hmac": {"header", "secret"}, "webhook": {""},
@@ -51,7 +52,7 @@ func ownAuth() (a authentication) {
 	}
 	for _, kind := range kindNames() {
 		part := authPart{kind: kind, values: map[string]template{}, own: true}
-		told := authKinds()[kind]
+		told := AuthKinds()[kind]
 		for i, what := range told {
 			key := strings.TrimSuffix("auth."+kind+"."+what, ".")
 			part.values[what] = template{{name: "settings." + key}}
@@ -76,7 +77,7 @@ func (r *reader) readAuth(n *yaml.Node) {
 	}
 	r.table(n, "auth", kindNames(), func(kind string, k, v *yaml.Node) {
 		part := authPart{kind: kind, values: map[string]template{}}
-		told := authKinds()[kind]
+		told := AuthKinds()[kind]
 		take := func(what string, v *yaml.Node) {
 			t, err := parse(r.text(v, "auth: "+kind))
 			for _, name := range t.names() {
@@ -115,7 +116,7 @@ func (r *reader) readAuth(n *yaml.Node) {
 // of is the authentication with a user's settings.
 func (a authentication) of(value func(key string) string) (auth destination.Auth, errs []error) {
 	for _, p := range a.parts {
-		told := authKinds()[p.kind]
+		told := AuthKinds()[p.kind]
 		say := func(what, msg string) {
 			key := strings.TrimSuffix("auth."+p.kind+"."+what, ".")
 			if !p.own {

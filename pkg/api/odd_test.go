@@ -70,7 +70,8 @@ func says(text string) func(net.Conn) {
 
 // withBody is an answer of a status line, headers and a body.
 func withBody(status, header, body string) string {
-	return fmt.Sprintf("HTTP/1.1 %s\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, header, len(body), body)
+	return fmt.Sprintf("HTTP/1.1 %s\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, header, len(body),
+		body)
 }
 
 // bomb is so many bytes of an answer, which are few on the wire.
@@ -107,9 +108,11 @@ func TestOddAnswers(t *testing.T) {
 	}{
 		{"the documented one", says(good), "delivered"},
 		{"with another type", says(withBody("200 OK", "Content-Type: text/html\r\n", `{"ok":true}`)), "delivered"},
-		{"after hints", says("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + good), "delivered"},
+		{"after hints",
+			says("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + good), "delivered"},
 		{"two answers", says(good + good), "delivered"},
-		{"in chunks", says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n{\"ok\":true}\r\n0\r\n\r\n"), "delivered"},
+		{"in chunks",
+			says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n{\"ok\":true}\r\n0\r\n\r\n"), "delivered"},
 		{"no end of hints", func(c net.Conn) {
 			for range 1000 {
 				if _, err := io.WriteString(c, "HTTP/1.1 103 Early Hints\r\n\r\n"); err != nil {
@@ -125,16 +128,20 @@ func TestOddAnswers(t *testing.T) {
 		{"a mark before it", says(withBody("200 OK", js, "\xef\xbb\xbf{\"ok\":true}")), "delivered"},
 		{"two documents", says(withBody("200 OK", js, `{"ok":true}{"ok":true}`)), "retry unexpected"},
 		{"zeros in it", says(withBody("200 OK", js, "{\"ok\":true,\"a\":\"\x00\"}")), "retry unexpected"},
-		{"very deep", says(withBody("200 OK", js, `{"ok":true,"a":`+strings.Repeat("[", 200_000)+strings.Repeat("]", 200_000)+"}")),
+		{"very deep",
+			says(withBody("200 OK", js, `{"ok":true,"a":`+strings.Repeat("[", 200_000)+strings.Repeat("]", 200_000)+"}")),
 			"retry unexpected"},
 		{"redirected", says("HTTP/1.1 302 Found\r\nLocation: http://" + elsewhere.Addr().String() +
 			"/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "rejected refused"},
 		{"redirected for good, with the body", says("HTTP/1.1 308 Permanent Redirect\r\nLocation: http://" +
 			elsewhere.Addr().String() + "/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "rejected refused"},
-		{"switched", says("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"), "rejected refused"},
+		{"switched",
+			says("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"), "rejected refused"},
 		{"truncated", says("HTTP/1.1 200 OK\r\n" + js + "Content-Length: 4000\r\n\r\n{\"ok\":true}"), "error"},
-		{"a chunk that is cut", says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{\"ok\":true}"), "error"},
-		{"chunks without an end", says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n{\"ok\":true}\r\n"), "error"},
+		{"a chunk that is cut",
+			says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{\"ok\":true}"), "error"},
+		{"chunks without an end",
+			says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n{\"ok\":true}\r\n"), "error"},
 		{"no chunks", says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{\"ok\":true}"), "error"},
 		{"two lengths", says("HTTP/1.1 200 OK\r\nContent-Length: 11\r\nContent-Length: 3\r\n\r\n{\"ok\":true}"), "error"},
 		{"a length below zero", says("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{\"ok\":true}"), "error"},
@@ -144,7 +151,8 @@ func TestOddAnswers(t *testing.T) {
 			_ = c.(*net.TCPConn).SetLinger(0) // closing it resets it
 		}, "error"},
 		{"garbage", says("\x16\x03\x01\x02\x00\x01 who is there?\r\n\r\n"), "error"},
-		{"a status of its own", says("HTTP/1.1 999 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "rejected refused"},
+		{"a status of its own",
+			says("HTTP/1.1 999 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "rejected refused"},
 		{"many headers", func(c net.Conn) {
 			says("HTTP/1.1 200 OK\r\n")(c)
 			for i := range 100_000 {
@@ -161,9 +169,11 @@ func TestOddAnswers(t *testing.T) {
 				}
 			}
 		}, "error"},
-		{"a bomb", says(withBody("200 OK", js+"Content-Encoding: gzip\r\n", bomb(t, `{"ok":true}`, 512<<20))), "retry unexpected"},
+		{"a bomb",
+			says(withBody("200 OK", js+"Content-Encoding: gzip\r\n", bomb(t, `{"ok":true}`, 512<<20))), "retry unexpected"},
 		{"packed, and it is none", says(withBody("200 OK", js+"Content-Encoding: gzip\r\n", `{"ok":true}`)), "delivered"},
-		{"packed, unasked for", says(withBody("200 OK", js+"Content-Encoding: br\r\n", "\x0b\x05\x80")), "retry unexpected"},
+		{"packed, unasked for",
+			says(withBody("200 OK", js+"Content-Encoding: br\r\n", "\x0b\x05\x80")), "retry unexpected"},
 		{"a drip without an end", func(c net.Conn) {
 			says("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")(c)
 			for { // until the client has enough of it
@@ -181,7 +191,8 @@ func TestOddAnswers(t *testing.T) {
 				}
 			}
 		}, "retry unexpected"},
-		{"a refusal that says much", says(withBody("400 Bad Request", js, strings.Repeat("no ", 1<<20))), "rejected refused"},
+		{"a refusal that says much",
+			says(withBody("400 Bad Request", js, strings.Repeat("no ", 1<<20))), "rejected refused"},
 		{"busy for ever", says("HTTP/1.1 429 Slow\r\nRetry-After: 99999999999999999999\r\nContent-Length: 0\r\n" +
 			"Connection: close\r\n\r\n"), "retry rate_limited"},
 		{"busy until yesterday", says("HTTP/1.1 503 No\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n" +

@@ -175,30 +175,6 @@ func (w *World) optionForms() form {
 	return form{"type": "object", "additionalProperties": false, "properties": properties}
 }
 
-// apiForms are the description of an API, and what a destination of type http has beside
-// the options of all.
-func apiForms() (whole, entry form) {
-	properties := form{}
-	for _, key := range api.Keys() {
-		properties[key] = form{}
-	}
-	action := form{}
-	for _, key := range api.ActionKeys() {
-		action[key] = form{}
-	}
-	actions := form{"type": "array", "items": form{"type": "object", "properties": action, "required": list("action",
-		"subscribe", "path"), "additionalProperties": false}}
-	properties["actions"], properties["base_url"] = actions, textForm()
-	properties["limits"] = form{"type": "object"}
-	whole = form{"type": "object", "properties": properties, "required": list("base_url", "actions"),
-		"additionalProperties": false}
-	entry = form{"anyOf": []form{
-		{"required": list("api"), "properties": form{"api": form{"anyOf": []form{textForm(), ref("api")}}}},
-		{"required": list("base_url", "actions"), "properties": form{"actions": actions}},
-	}}
-	return whole, entry
-}
-
 func stepForm() form {
 	properties := form{"when": textForm().with("a filter: the step is for events that match")}
 	for _, kind := range transform.Kinds() {
