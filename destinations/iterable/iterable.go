@@ -45,7 +45,8 @@ func New() destination.Destination {
 					"request of its own", Docs: usersDocs},
 				{What: "updateOnly is said for each request of users, as in Segment's batches; its single requests leave it out",
 					Docs: usersDocs},
-				{What: "an event or purchase without an id gets one from messageId, and one without createdAt the time of sending",
+				{What: "an event or purchase without an id gets one from messageId, and one whose mapping has no createdAt the " +
+					"time of sending",
 					Docs: bulkDocs},
 			},
 		},

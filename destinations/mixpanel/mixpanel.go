@@ -43,8 +43,8 @@ func New() destination.Destination {
 					Docs: importDocs + "#propertiesinsert_id"},
 				{What: "profiles, groups and identity events are JSON arrays of many instead of one form a request",
 					Docs: engageDocs},
-				{What: "an event that is neither before 1971 nor an hour ahead is sent with its own time; without a time it " +
-					"gets the time of sending, as with Segment", Docs: importDocs},
+				{What: "an event of any age is sent with its own time; one from before 1971 or more than an hour ahead, " +
+					"which Mixpanel would refuse, is skipped", Docs: importDocs},
 			},
 		},
 		BaseURL: func(s *Settings) string {

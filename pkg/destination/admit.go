@@ -146,8 +146,8 @@ func (d *Declared) isTimed() bool {
 // times is how times differ everywhere from what Segment's own destinations send.
 func times() Difference {
 	return Difference{What: "a time that stands in digits (seconds, milliseconds or microseconds since 1970), or in " +
-		"another form " +
-		"than ISO 8601, is the one that they say; without a timestamp it is what the event's three other times say",
+		"another form than ISO 8601, is the one that they say; without a timestamp it is what the event's three other " +
+		"times say, and an event that has none is rejected instead of dated as of now",
 		Docs: "https://segment.com/docs/connections/spec/common/#timestamps"}
 }
 
