@@ -51,7 +51,7 @@ func refusals() []oneRefused {
 		{name: "table of nothing", data: "a,id\n1,2\n"},
 		{name: "too many columns", data: columns.String() + "z\ntrack,E\n"},
 		{name: "not UTF-8", data: "type,event,city\ntrack,E,K\xf6ln\n"},
-		{name: "Avro", data: "Obj\x01" + strings.Repeat("x", 100)},
+		{name: "no Avro", data: "Obj\x01" + strings.Repeat("x", 100), barren: true},
 		{name: "lzo", data: "\x89LZO\x00\r\n\x1a\n" + strings.Repeat("x", 100)},
 		{name: "encrypted Parquet", data: "PARE" + strings.Repeat("x", 100) + "PARE", only: "folder s3"},
 		{name: "damaged Parquet", data: "PAR1" + strings.Repeat("x", 100) + "PAR1", barren: true, only: "folder s3"},

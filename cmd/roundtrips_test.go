@@ -27,8 +27,8 @@ var exported = []struct {
 }{
 	{tool: "segment", file: "in.jsonl", text: `{"type":"track","event":"Cup Emptied","messageId":"i-1","userId":"u-1",` +
 		`"anonymousId":"d-1","timestamp":"2024-03-10T02:30:00.123Z","properties":PROPS}`},
-	{tool: "rudderstack", file: "in.jsonl", text: `{"job_id":1,"event_payload":{"batch":[{"type":"track","event":"Cup Emptied",` +
-		`"messageId":"i-1","userId":"u-1","anonymousId":"d-1","originalTimestamp":"2024-03-10T01:30:00.123Z",` +
+	{tool: "rudderstack", file: "in.jsonl", text: `{"job_id":1,"event_payload":{"batch":[{"type":"track",` +
+		`"event":"Cup Emptied","messageId":"i-1","userId":"u-1","anonymousId":"d-1","originalTimestamp":"2024-03-10T01:30:00.123Z",` +
 		`"sentAt":"2024-03-10T01:30:05Z","properties":PROPS}],"receivedAt":"2024-03-10T02:30:05Z"}}`},
 	{tool: "mixpanel", file: "in.jsonl", text: `{"event":"Cup Emptied","properties":{"time":1710037800123,"distinct_id":"u-1",` +
 		`"$user_id":"u-1","$device_id":"d-1","$insert_id":"i-1",MEMBERS}}`},

@@ -77,9 +77,11 @@ func decompress(br *bufio.Reader) (r io.Reader, codec string, err error) {
 	case has("PK\x03\x04"), has("PK\x05\x06"):
 		return nil, "zip", errors.New("a zip archive is read as a file of its own, and this one is damaged or " +
 			"inside something else")
-	case has("Obj\x01"), has("\x89LZO\x00\r\n"):
-		return nil, map[byte]string{'O': "Avro", 0x89: "lzo"}[head[0]], &InputError{Err: errors.New(
-			"neither Avro nor lzo is read: convert it to JSON lines or Parquet first")}
+	case has("Obj\x01"):
+		a, err := newAvro(br)
+		return a, "Avro", err
+	case has("\x89LZO\x00\r\n"):
+		return nil, "lzo", &InputError{Err: errors.New("lzo is not read: pack it as something else first")}
 	}
 	return br, "", nil
 }

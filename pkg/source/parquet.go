@@ -594,8 +594,12 @@ func unscaled(v parquet.Value) *big.Int {
 	case parquet.Int64:
 		return n.SetInt64(v.Int64())
 	}
-	b := v.ByteArray() // two's complement, big-endian
-	n.SetBytes(b)
+	return twosComplement(v.ByteArray())
+}
+
+// twosComplement is the number that bytes are, the highest first.
+func twosComplement(b []byte) *big.Int {
+	n := new(big.Int).SetBytes(b)
 	if len(b) > 0 && b[0]&0x80 != 0 {
 		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
 	}
