@@ -51,5 +51,5 @@ func (a *app) dead(ctx context.Context, id string, choice run.DeadChoice, group,
 	if err != nil {
 		return err
 	}
-	return report.DeadGroups(a.out, groups, group, form)
+	return report.DeadGroups(a.out, groups[group], group, form)
 }

@@ -73,6 +73,11 @@ func TestDeadLetters(t *testing.T) {
 		}
 	}
 
+	code, _, wrong := invoke(t, env, "", "runs", "dead", id, "--reason", "refuse", "-o", "jsonl")
+	if code != exitUsage || !strings.Contains(wrong, `no dead letter with the reason "refuse"; it has refused (6), syntax (1)`) {
+		t.Errorf("a reason that none has: exit code %d: %s", code, wrong)
+	}
+
 	p.answers(nil)
 	redrive := append([]string{"redrive", id, "--filter", `event = "A"`}, hook...)
 	said := run(exitOK, append(redrive, "--dry-run")...)

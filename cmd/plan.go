@@ -96,7 +96,7 @@ func (a *app) plan(ctx context.Context, s *selection, o *planOptions) (err error
 	if err != nil {
 		return err
 	}
-	a.say(report.Selected(j)...)
+	a.say(report.PlanNotes(j, p)...)
 	for _, l := range p.Destinations {
 		if len(l.Rejected) > 0 {
 			return outcome(exitRejected)

@@ -128,3 +128,27 @@ func TestSample(t *testing.T) {
 		t.Errorf("%d events of 20000, of %d read: %s", n, doc.Read, out)
 	}
 }
+
+// TestNothingSampled: a sample that holds none of the events says so, and of no name that it goes nowhere; a filter
+// that matches none is told of as by a run.
+func TestNothingSampled(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}
+	plan := func(flags ...string) string {
+		args := append([]string{"plan", "--from", file(t, "in.jsonl", events(20)), "--to", "webhook", "--set",
+			"webhook.url=http://127.0.0.1:9"}, flags...)
+		code, out, said := invoke(t, env, "", args...)
+		if code != exitOK {
+			t.Fatalf("exit code %d: %s", code, said)
+		}
+		return out + said
+	}
+	said := plan("--sample", "0.001%")
+	if !strings.Contains(said, "none of the events is in it: a larger one says more") || strings.Contains(said, "nowhere") ||
+		!strings.Contains(said, "E0: none is in the sample") {
+		t.Errorf("a sample without events:\n%s", said)
+	}
+	if said = plan("--filter", `type = "page"`); !strings.Contains(said, "--filter matched none of 20 events") {
+		t.Errorf("a filter that matches nothing:\n%s", said)
+	}
+}

@@ -144,7 +144,10 @@ func (t To) run(ctx context.Context, n *Notice, body []byte) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("the command took longer than %s", patience)
 	case err != nil:
-		return fmt.Errorf("the command failed: %w: %s", err, strings.TrimSpace(string(said)))
+		if words := strings.TrimSpace(string(said)); words != "" {
+			return fmt.Errorf("the command failed: %w: %s", err, words)
+		}
+		return fmt.Errorf("the command failed: %w", err)
 	}
 	return nil
 }

@@ -155,6 +155,24 @@ func Steps(p *transform.Pipeline) (notes []string) {
 	return notes
 }
 
+// PlanNotes are sentences about a plan that its counts do not show by themselves, as [Notes] are about a run.
+func PlanNotes(j *run.Job, p *run.Plan) []string {
+	bad := uint64(0)
+	for _, b := range p.Bad {
+		bad += b.N
+	}
+	s := &engine.Summary{Read: p.Read, BadRecords: bad, Dropped: p.Dropped}
+	for _, l := range p.Destinations {
+		d := engine.LaneSummary{Name: l.Name, Filtered: l.Filtered, Delivered: l.Events, Skipped: map[string]uint64{},
+			Rejected: map[string]uint64{"": planned(l.Rejected)}}
+		for k, c := range l.Skipped {
+			d.Skipped[k] = c.N
+		}
+		s.Destinations = append(s.Destinations, d)
+	}
+	return append(Selected(j), filters(s)...)
+}
+
 // Selected says what was wrong with what was selected: [Steps], and types that nobody knows.
 func Selected(j *run.Job) []string { return append(Steps(j.Steps), foreignTypes(j)...) }
 

@@ -82,6 +82,9 @@ func Plan(w io.Writer, p *run.Plan, prices map[string]Price) error {
 	if p.Sample < 1 {
 		fmt.Fprintf(w, "a sample: %s of the events were routed, and the counts of destinations are what that makes of all, "+
 			"about; requests and time are at most so much\n", share(p.Sample))
+		if !slices.ContainsFunc(p.Names, func(n *run.PlannedName) bool { return n.Routed > 0 }) {
+			fmt.Fprintln(w, "none of the events is in it: a larger one says more")
+		}
 	}
 	planInput(w, p)
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
@@ -133,14 +136,16 @@ func whereNamesGo(w io.Writer, p *run.Plan, most int) {
 			switch name := p.Destinations[i].Name; {
 			case k == 0:
 				none = append(none, name)
-			case k == n.N:
+			case k >= n.N || k == n.Routed && p.Sample >= 1:
 				to = append(to, name)
 			default:
 				to = append(to, fmt.Sprintf("%s (%d)", name, k))
 			}
 		}
 		line := "to " + shortList(to)
-		if len(to) == 0 {
+		if n.Routed == 0 {
+			line = "none is in the sample"
+		} else if len(to) == 0 {
 			line = "nowhere"
 		} else if len(none) > 0 {
 			line += "; none to " + shortList(none)

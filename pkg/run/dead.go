@@ -40,18 +40,44 @@ func EachDead(ctx context.Context, dir string, choice DeadChoice, each func(*Dea
 			return mistakef("--to: run %s has no destination %s", s.Run, name)
 		}
 	}
+	reasons := map[string]int{} // that there are
 	for _, name := range names {
 		if len(choice.To) > 0 && !slices.Contains(choice.To, name) {
 			continue
 		}
-		if err := eachDeadOf(ctx, dir, name, choice.Reasons, each); err != nil {
+		err := eachDeadOf(ctx, dir, name, func(d *Dead) error {
+			if reasons[d.Reason]++; len(choice.Reasons) > 0 && !slices.Contains(choice.Reasons, d.Reason) {
+				return nil
+			}
+			return each(d)
+		})
+		if err != nil {
 			return err
 		}
+	}
+	return noSuchReason(s.Run, choice.Reasons, reasons)
+}
+
+// noSuchReason is the mistake of asking for dead letters of a reason that none has: who gets none would take
+// that for success.
+func noSuchReason(run string, asked []string, has map[string]int) error {
+	for _, reason := range asked {
+		if has[reason] > 0 {
+			continue
+		}
+		list := "none"
+		for i, k := range sortedKeys(has) {
+			if list += ", "; i == 0 {
+				list = ""
+			}
+			list += fmt.Sprintf("%s (%d)", k, has[k])
+		}
+		return mistakef("--reason: run %s has no dead letter with the reason %q; it has %s", run, reason, list)
 	}
 	return nil
 }
 
-func eachDeadOf(ctx context.Context, dir, name string, reasons []string, each func(*Dead) error) error {
+func eachDeadOf(ctx context.Context, dir, name string, each func(*Dead) error) error {
 	letters, err := journal.Letters(dir, name)
 	if err != nil || len(letters) == 0 {
 		return err
@@ -63,7 +89,7 @@ func eachDeadOf(ctx context.Context, dir, name string, reasons []string, each fu
 	var failed error
 	err = eachLetter(ctx, letters, func(v event.Value) {
 		d := &Dead{Letter: letterOf(v), Raw: v.Raw()}
-		if failed != nil || len(reasons) > 0 && !slices.Contains(reasons, d.Reason) {
+		if failed != nil {
 			return
 		}
 		d.RedrivenBy = known[d.name]
@@ -92,42 +118,49 @@ const mostGroups = 10_000
 // Others is the group of all that come when there are too many.
 const Others = "(others)"
 
-// GroupDead counts the dead letters of the run in a folder by reason, event or field, the largest
-// groups first.
-func GroupDead(ctx context.Context, dir string, choice DeadChoice, by string) ([]*DeadGroup, error) {
-	groups := map[[2]string]*DeadGroup{}
+// GroupDead counts the dead letters of the run in a folder by reason, event or field, by each of those that are
+// asked for, the largest groups first. They are read once.
+func GroupDead(ctx context.Context, dir string, choice DeadChoice, by ...string) (map[string][]*DeadGroup, error) {
+	groups := map[[3]string]*DeadGroup{}
+	size := map[string]int{}
+	fields := newFieldNames()
 	err := EachDead(ctx, dir, choice, func(d *Dead) error {
-		key := [2]string{d.Destination, d.key(by)}
-		if groups[key] == nil && len(groups) >= mostGroups {
-			key[1] = Others
-		}
-		g := groups[key]
-		if g == nil {
-			g = &DeadGroup{Destination: d.Destination, Key: key[1], Example: d.Letter}
-			groups[key] = g
-		}
-		g.Letters++
-		if d.RedrivenBy != "" {
-			g.Redriven++
+		for _, by := range by {
+			key := [3]string{by, d.Destination, d.key(by, fields)}
+			if groups[key] == nil && size[by] >= mostGroups {
+				key[2] = Others
+			}
+			g := groups[key]
+			if g == nil {
+				g = &DeadGroup{Destination: d.Destination, Key: key[2], Example: d.Letter}
+				groups[key] = g
+				size[by]++
+			}
+			g.Letters++
+			if d.RedrivenBy != "" {
+				g.Redriven++
+			}
 		}
 		return nil
 	})
-	var list []*DeadGroup
-	for _, g := range groups {
-		list = append(list, g)
+	lists := map[string][]*DeadGroup{}
+	for key, g := range groups {
+		lists[key[0]] = append(lists[key[0]], g)
 	}
-	slices.SortFunc(list, func(a, b *DeadGroup) int {
-		return cmp.Or(cmp.Compare(b.Letters, a.Letters), cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Key, b.Key))
-	})
-	return list, err
+	for _, list := range lists {
+		slices.SortFunc(list, func(a, b *DeadGroup) int {
+			return cmp.Or(cmp.Compare(b.Letters, a.Letters), cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Key, b.Key))
+		})
+	}
+	return lists, err
 }
 
-func (d *Dead) key(by string) string {
+func (d *Dead) key(by string, fields *fieldNames) string {
 	switch by {
 	case "event":
 		return cmp.Or(d.Name, "(no event)")
 	case "field":
-		return cmp.Or(FieldNamed(d.Detail), "(no field is named)")
+		return cmp.Or(fields.of(d.Detail), "(no field is named)")
 	}
 	if d.Status != 0 {
 		return fmt.Sprintf("%s, status %d", d.Reason, d.Status)
@@ -135,10 +168,19 @@ func (d *Dead) key(by string) string {
 	return d.Reason
 }
 
-// FieldNamed is the field that a sentence about an event blames, ours or a partner's; "": it names
-// none. Partners have many ways to say so: it is a guess, for groups.
-func FieldNamed(detail string) string {
-	for _, p := range [...]string{
+// fieldNames find the field that a sentence about an event blames, ours or a partner's. Partners have many ways
+// to say so: it is a guess, for groups.
+type fieldNames struct {
+	ways  []*regexp.Regexp
+	known map[string]string // by sentence: dead letters mostly say the same
+}
+
+// mostKnown bounds the sentences that are remembered: they may be data.
+const mostKnown = 1000
+
+func newFieldNames() *fieldNames {
+	f := &fieldNames{known: map[string]string{}}
+	for _, way := range [...]string{
 		`(?i)required field '([^']{1,80})'`,
 		`(?i)"(?:param|field|property|attribute|pointer|path|source|key)"\s*:\s*"([^"]{1,80})"`,
 		`(?i)(?:field|property|parameter|attribute|param|key) ["'` + "`" + `]([^"'` + "`" + `]{1,80})["'` + "`" + `]`,
@@ -146,9 +188,24 @@ func FieldNamed(detail string) string {
 		`(?i)(?:missing|invalid|unknown) (?:field|property|parameter|value for)?:? ?["'` + "`" + `]?([\w.$\[\]/-]{2,80})["'` + "`" + `]?$`,
 		`^([\w.$\[\]/-]{2,80}) (?:is required|is missing|must |should |is not |is invalid|cannot )`,
 	} {
-		if m := regexp.MustCompile(p).FindStringSubmatch(detail); m != nil {
-			return m[1]
+		f.ways = append(f.ways, regexp.MustCompile(way))
+	}
+	return f
+}
+
+// of is the field that a sentence blames; "": it names none.
+func (f *fieldNames) of(detail string) (name string) {
+	if name, ok := f.known[detail]; ok {
+		return name
+	}
+	for _, way := range f.ways {
+		if m := way.FindStringSubmatch(detail); m != nil {
+			name = m[1]
+			break
 		}
 	}
-	return ""
+	if len(f.known) < mostKnown {
+		f.known[detail] = name
+	}
+	return name
 }

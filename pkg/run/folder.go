@@ -122,6 +122,9 @@ func (f Folder) Find(id string) (string, error) {
 	case len(found) > 1:
 		return "", mistakef("several runs begin with %q: %s", id, strings.Join(found, ", "))
 	}
+	if len(dirs) == 0 {
+		return "", mistakef("there are no runs yet in %s", string(f))
+	}
 	msg := fmt.Sprintf("there is no run %q in %s", id, string(f))
 	if near := setting.Nearest(id, ids); near != "" {
 		msg += "; did you mean " + near + "?"

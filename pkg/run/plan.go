@@ -98,9 +98,10 @@ type PlannedLive struct {
 
 // PlannedName is how many events there are of a name.
 type PlannedName struct {
-	Name string
-	N    uint64
-	To   []uint64 // of them, that something is sent of, by destination in the order of the plan
+	Name   string
+	N      uint64
+	Routed uint64   // of them: all, but where the plan is a sample
+	To     []uint64 // of those, that something is sent of, by destination in the order of the plan
 }
 
 // mostNames bounds the names that a plan counts: names may be data.

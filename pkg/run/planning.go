@@ -75,7 +75,11 @@ func (g *planning) batch(b *selection.Batch, procs int) {
 	g.names = g.names[:0]
 	for i := range b.Items {
 		r := b.Record(i)
-		g.names = append(g.names, g.plan.record(&r))
+		name := g.plan.record(&r)
+		if name != nil && sampled(r.Ordinal, g.plan.Sample) {
+			name.Routed++
+		}
+		g.names = append(g.names, name)
 	}
 	n := len(b.Items)
 	if g.parts == 1 {

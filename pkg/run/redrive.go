@@ -166,20 +166,7 @@ func (l *Letters) check(ctx context.Context, destinations []string) error {
 			return err
 		}
 	}
-	for _, reason := range l.choice.Reasons {
-		if reasons[reason] > 0 {
-			continue
-		}
-		has := "none"
-		for i, k := range sortedKeys(reasons) {
-			if has += ", "; i == 0 {
-				has = ""
-			}
-			has += fmt.Sprintf("%s (%d)", k, reasons[k])
-		}
-		return mistakef("--reason: run %s has no dead letter with the reason %q; it has %s", l.id, reason, has)
-	}
-	return nil
+	return noSuchReason(l.id, l.choice.Reasons, reasons)
 }
 
 // Destinations are the names of those that have letters to send.

@@ -64,11 +64,10 @@ func (w *World) Story(ctx context.Context, runs Folder, dir string) (*Story, err
 	if st.Redrives, err = redrivesOf(runs, s.Run); err != nil {
 		return nil, err
 	}
-	for _, by := range []string{"reason", "field", "event"} {
-		groups, err := GroupDead(ctx, dir, DeadChoice{}, by)
-		if err != nil {
-			return nil, err
-		}
+	if st.Groups, err = GroupDead(ctx, dir, DeadChoice{}, "reason", "field", "event"); err != nil {
+		return nil, err
+	}
+	for by, groups := range st.Groups {
 		st.Groups[by] = groups[:min(len(groups), mostOfDead)]
 	}
 	return st, st.input(w, dir)
