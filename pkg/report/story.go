@@ -123,7 +123,11 @@ func headline(s *engine.Summary) (head, under string) {
 	if all.redriven > 0 {
 		head = fmt.Sprintf("%s + %s redriven = ", grouped(all.delivered), grouped(all.redriven))
 	}
-	head += fmt.Sprintf("%s of %s arrived", grouped(arrived), grouped(of))
+	what := ""
+	if s.Status != run.Complete { // there may be more than was read
+		what = "read so far "
+	}
+	head += fmt.Sprintf("%s of %s %sarrived", grouped(arrived), grouped(of), what)
 	var rest []string
 	for _, p := range []struct {
 		n    uint64

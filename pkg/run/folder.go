@@ -122,7 +122,7 @@ func (f Folder) Find(id string) (string, error) {
 	case len(found) > 1:
 		return "", mistakef("several runs begin with %q: %s", id, strings.Join(found, ", "))
 	}
-	if len(dirs) == 0 {
+	if len(dirs) == 0 && id == Latest {
 		return "", mistakef("there are no runs yet in %s", string(f))
 	}
 	msg := fmt.Sprintf("there is no run %q in %s", id, string(f))
