@@ -20,7 +20,8 @@ type block struct {
 	items  []selection.Item
 	start  journal.Mark
 	end    journal.Mark
-	bytes  int64
+	bytes  int64 // of all that it holds
+	own    int64 // of its text and index
 	days   days
 	refs   atomic.Int32
 	home   stock.Stock[block]
@@ -52,43 +53,30 @@ func (b *block) release() {
 		b.index = nil
 		b.days = days{}
 		b.start, b.end = journal.Mark{}, journal.Mark{}
-		if b.bytes < 4<<20 {
+		if b.own < 4<<20 {
 			b.home.Put(b)
-		} else if b.bytes < 8<<20 {
+		} else if b.own < 8<<20 {
 			b.home.PutLarge(b)
 		}
 	}
 }
 
 // prepare indexes and selects the chunk's records. It is a pure function of
-// the chunk, so blocks are prepared in parallel. Where all lanes make the same of
-// every event it routes the records, too, part by part, as long as their text and
-// index are in the processor's cache: that halves what routing takes. hasPlace: the caller
-// has a processor's place.
-func (e *Engine) prepare(c *source.Chunk, isUrgent, hasPlace bool) *block {
+// the chunk, so blocks are prepared in parallel. It routes the records for the lanes, too,
+// part by part, as long as their text and index are in the processor's cache: see ahead.go.
+// only: for this lane alone; nil: for all. hasPlace: the caller has a processor's place.
+func (e *Engine) prepare(c *source.Chunk, only *lane, isUrgent, hasPlace bool) *block {
 	b := e.stockBlocks.Take()
 	b.chunk, b.home, b.routes = c, e.stockBlocks, e.stockRouted
 	b.parser.Follow = e.paths
 	b.refs.Store(1)
 	// The index takes about half as much as the text.
-	b.bytes = int64(cap(c.Data))*3/2 + int64(len(c.Records))*64
-	l := e.ahead
-	if l == nil || c.End.Compare(l.ledger.resumed.Mark.Position) <= 0 {
+	b.own = int64(cap(c.Data))*3/2 + int64(len(c.Records))*64
+	b.bytes = b.own
+	if todo, all := e.goAhead(b, only); len(todo) == 0 {
 		e.index(b, len(c.Records))
-		return b
-	}
-	r, _ := b.share(l.router.group)
-	defer r.release() // the block holds it
-	defer close(r.done)
-	r.split(len(c.Records))
-	for i := range r.n {
-		from, to := r.part(0, len(c.Records), i)
-		e.index(b, to)
-		l.router.part(b, from, to, r, i, isUrgent, hasPlace)
-		b.bytes += int64(r.parts[i].list.Size())
-		if e.forgets {
-			e.forget(b, from, to)
-		}
+	} else {
+		e.routeAhead(b, todo, all, isUrgent, hasPlace)
 	}
 	return b
 }

@@ -125,9 +125,12 @@ type Engine struct {
 	hands *hands // that route
 	front front
 	paths *event.PathSet // that the lanes look for; nil: too many
-	ahead *lane          // routes for all lanes when blocks are prepared; nil: each does it when it gets there
-	log   *slog.Logger
-	start time.Time
+	// groups are all lanes. Where blocks are routed as they are prepared ahead is set; else each
+	// lane does it when it gets there.
+	groups []*group
+	ahead  bool
+	log    *slog.Logger
+	start  time.Time
 
 	// forgets: nobody looks at an event once it has been routed ahead; gone stands for it.
 	forgets bool

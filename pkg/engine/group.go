@@ -16,8 +16,8 @@ import (
 // stamp stands in an item (the token of a project), a copy of the item with its
 // own.
 
-// group stands for lanes that make the same of every event.
-type group struct{ lanes int }
+// group are lanes that make the same of every event, or one lane.
+type group struct{ lanes []*lane }
 
 type sharedRoute struct {
 	by *group
@@ -42,35 +42,39 @@ func (b *block) share(by *group) (r *routed, mine bool) {
 	return r, true
 }
 
+// routed is what was made of the block for a group; nil: nothing was yet.
+func (b *block) routedFor(by *group) *routed {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.shared {
+		if b.shared[i].by == by {
+			return b.shared[i].r
+		}
+	}
+	return nil
+}
+
 // pair finds lanes that make the same of every event: copies of a destination
 // for other accounts or addresses.
 func (e *Engine) pair() {
 	groups := map[string]*group{}
-	key := func(l *lane) string {
-		return fmt.Sprint(l.plan.Content, "\x00", l.c.Filter, "\x00", strings.Join(l.c.Consent, "\x00"), "\x00",
-			l.c.Options.TriggerLive)
-	}
 	for _, l := range e.lanes {
+		g := &group{}
 		if l.plan.Content != "" && !l.plan.Positions {
-			g := groups[key(l)]
-			if g == nil {
-				g = &group{}
-				groups[key(l)] = g
+			key := fmt.Sprint(l.plan.Content, "\x00", l.c.Filter, "\x00", strings.Join(l.c.Consent, "\x00"), "\x00",
+				l.c.Options.TriggerLive)
+			if groups[key] == nil {
+				groups[key] = g
 			}
-			g.lanes++
+			g = groups[key]
 		}
-	}
-	for _, l := range e.lanes {
-		switch g := groups[key(l)]; {
-		case g == nil:
-		case g.lanes == len(e.lanes) && e.c.Selection.Steps.Empty() && e.c.Selection.Limit == 0:
-			// Nobody else waits for the reader while it routes, and whatever it
-			// routes goes to the lanes.
-			l.router.group, e.ahead = g, e.lanes[0]
-		case g.lanes > 1:
-			l.router.group = g
+		if l.router.group = g; len(g.lanes) == 0 {
+			e.groups = append(e.groups, g)
 		}
+		g.lanes = append(g.lanes, l)
 	}
+	// Whatever is routed when a block is prepared has to go to the lanes as it is.
+	e.ahead = e.c.Selection.Steps.Empty() && e.c.Selection.Limit == 0
 }
 
 // marked are copies of deliveries, and the memory of their items.

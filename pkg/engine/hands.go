@@ -6,9 +6,14 @@ package engine
 type hands struct {
 	idle chan func()
 	done chan struct{} // closed: nobody has work any more
+	none chan struct{} // is closed, for work that was done before
 }
 
-func newHands() *hands { return &hands{make(chan func()), make(chan struct{})} }
+func newHands() *hands {
+	h := &hands{make(chan func()), make(chan struct{}), make(chan struct{})}
+	close(h.none)
+	return h
+}
 
 // do has f done by another goroutine.
 func (h *hands) do(f func()) {

@@ -254,7 +254,7 @@ func (l *lane) take(b *block, large int) bool {
 		from = int(at - b.start.Ordinal)
 	}
 	lb := l.e.stockLaneBlocks.Take()
-	lb.routed = l.router.block(b, from, l.e.ahead != nil, isUrgent)
+	lb.routed = l.router.block(b, from, isUrgent)
 	if lb.routed.broken.Load() {
 		l.e.cpu.leave(isUrgent)
 		b.release()

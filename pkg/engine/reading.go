@@ -19,7 +19,7 @@ func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield
 	chunks := func(ctx context.Context) iter.Seq2[*source.Chunk, error] {
 		return e.c.Source.Chunks(ctx, start, source.First)
 	}
-	each := func(c *source.Chunk) *block { return e.prepare(c, true, false) }
+	each := func(c *source.Chunk) *block { return e.prepare(c, nil, true, false) }
 	w := new(transform.Worker)
 	for b, err := range source.Prepare(ctx, chunks, workers, each, (*block).release) {
 		if err != nil {
@@ -54,7 +54,7 @@ func (e *Engine) readAlone(ctx context.Context, l *lane, from journal.Mark, yiel
 		}
 		isUrgent := l.getsSomewhere()
 		e.cpu.enter(isUrgent)
-		b := e.prepare(c, isUrgent, true)
+		b := e.prepare(c, l, isUrgent, true)
 		e.cpu.leave(isUrgent)
 		end, err := e.finish(b, from, w)
 		if err != nil {

@@ -240,6 +240,23 @@ func (r *ring) want(l *reader, at uint64) {
 	}
 }
 
+// ahead is how many of the blocks a lane has not read yet; of what has left the ring, as many
+// as there are, and one more.
+func (r *ring) ahead(l *reader) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := r.cursors[l]
+	for _, b := range r.blocks {
+		if at < b.end.Ordinal {
+			n++
+		}
+	}
+	if at == done || len(r.blocks) > 0 && at < r.blocks[0].start.Ordinal || len(r.blocks) == 0 && at < r.head {
+		n = max(n, nearBlocks) + 1
+	}
+	return n
+}
+
 // get returns the block that holds an ordinal, retained; or behind, when it has
 // fallen off the tail; or a channel to wait on; or nothing at the end.
 func (r *ring) get(at uint64) (b *block, behind bool, wait <-chan struct{}) {

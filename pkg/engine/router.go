@@ -35,6 +35,7 @@ type router struct {
 
 	crashes atomic.Int64  // panics
 	hangs   atomic.Int64  // calls that have not come back in time
+	stuck   atomic.Bool   // was, when others waited for it: see routePart
 	grows   atomic.Uint64 // bits of how many bytes of items a byte of input becomes
 }
 
@@ -136,10 +137,10 @@ func (r *routed) part(from, to, i int) (first, end int) {
 	return from + n*i/r.n, from + n*(i+1)/r.n
 }
 
-// block routes a block's events from one on, or takes what a lane that makes the same
-// of them has routed. ahead: for all lanes, when blocks are prepared.
-func (r *router) block(b *block, from int, ahead, isUrgent bool) *routed {
-	if r.group == nil || from > 0 || !isUrgent && !ahead {
+// block routes a block's events from one on, or takes what was routed for its group: when
+// the block was prepared, or by a lane that makes the same of them.
+func (r *router) block(b *block, from int, isUrgent bool) *routed {
+	if r.group == nil || from > 0 || (!isUrgent || len(r.group.lanes) == 1) && b.routedFor(r.group) == nil {
 		b.indexed()
 		out := b.routed()
 		out.holders.Store(1)
@@ -293,9 +294,10 @@ func (p *part) yield(cpu *processors) bool {
 func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUrgent bool) {
 	p.env.Now, p.env.Consent, p.env.TriggerLive = r.now(), r.consent, r.triggerLive
 	p.stamp, p.filtered, p.live = r.plan.Stamp, 0, ""
+	items := b.items // more are added, perhaps, by who has given this up
 	n, size := 0, 0
 	for i := from; i < to; i++ {
-		if b.items[i].Event != nil {
+		if items[i].Event != nil {
 			n++
 			size += len(b.chunk.Records[i].Raw)
 		}
@@ -307,7 +309,7 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 		p.events = make([]routedEvent, 0, n+n/8)
 	}
 	for i := from; i < to; i++ {
-		ev := b.items[i].Event
+		ev := items[i].Event
 		if ev == nil {
 			continue
 		}
@@ -329,7 +331,7 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 				rejected("the destination's code did not come back from it within "+r.timeout.String()),
 			)
 		} else {
-			p.env.Fallback, p.env.Suppressed = "", b.items[i].Suppressed
+			p.env.Fallback, p.env.Suppressed = "", items[i].Suppressed
 			if r.plan.Positions || destination.NeedsFallback(ev) {
 				p.env.Fallback = r.fallback(b.chunk.Records[i].End)
 			}

@@ -1,0 +1,60 @@
+package engine_test
+
+import (
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// TestRoutedWhenPrepared: blocks are routed for all lanes as they are prepared, each event once
+// for each lane. A lane that lags and one whose code panics keep nobody waiting, and miss
+// nothing: they route for themselves.
+func TestRoutedWhenPrepared(t *testing.T) {
+	const n = 30_000
+	path := input(t, n, nil)
+	synctest.Test(t, func(t *testing.T) {
+		var lanes []engine.LaneConfig
+		partners := map[string]*partner{}
+		calls := map[string]*atomic.Int64{}
+		for _, name := range []string{"well", "too", "slow", "panics"} {
+			p, routed := newPartner(500), new(atomic.Int64)
+			p.route = func(ev *event.Event, i int, out *destination.Deliveries) {
+				routed.Add(1)
+				if name == "panics" && i%100 == 99 {
+					panic("no such thing")
+				}
+				out.Add(destination.Delivery{Item: ev.Raw(), InsertID: strconv.Itoa(i)})
+			}
+			if name == "slow" {
+				p.delay = time.Hour
+			}
+			partners[name], calls[name] = p, routed
+			lanes = append(lanes, lane(name, p))
+			lanes[len(lanes)-1].Options.Timeout = 2 * time.Hour
+			lanes[len(lanes)-1].Options.Concurrency = 1
+		}
+		s := setup{path: path, dir: t.TempDir(), lanes: lanes, change: func(c *engine.Config) { c.Memory = 8 << 20 }}
+		sum := s.mustRun(t)
+		for i, name := range []string{"well", "too", "slow", "panics"} {
+			d, bad := sum.Destinations[i], 0
+			if name == "panics" {
+				bad = n / 100
+			}
+			if once(t, partners[name], n-bad); d.Delivered != uint64(n-bad) || d.Rejected["panic"] != uint64(bad) {
+				t.Errorf("%s: %+v", name, d)
+			}
+			if quick := d.Seconds < 60; quick == (name == "slow") {
+				t.Errorf("%s took %.0f s", name, d.Seconds)
+			}
+			if routed := calls[name].Load(); routed < n || routed > n && bad == 0 && name != "slow" {
+				t.Errorf("%s routed %d events, some of %d more than once", name, routed, n)
+			}
+		}
+	})
+}
