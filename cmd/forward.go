@@ -19,6 +19,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/source"
+	"github.com/fanfold/fanfold/pkg/stock"
 )
 
 // runOptions are the flags of forward beyond the selection.
@@ -312,7 +313,7 @@ func (a *app) tuneMemory(j *run.Job) {
 		if len(j.Destinations) == 1 {
 			percent = 20
 		}
-		debug.SetGCPercent(percent)
+		stock.Collect(40<<20, percent)
 	}
 	if _, set := a.env("GOMEMLIMIT"); !set {
 		debug.SetMemoryLimit(j.MemoryNeeded())

@@ -168,7 +168,7 @@ func New(c Config) *Engine {
 	// which lets the heap grow to twice what lives.
 	ring := c.Memory / 16
 	if len(c.Lanes) == 1 {
-		ring /= 2 // nobody to share it with
+		ring /= 4 // nobody to share it with
 	}
 	e.ring = newRing(ring, c.Now)
 	e.ring.most = c.Memory / 4

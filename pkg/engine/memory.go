@@ -33,7 +33,7 @@ type compaction struct {
 
 // Held deliveries alone can pin four budgets.
 func defaultCompaction() compaction {
-	return compaction{func(pinned, budget int64) bool { return pinned >= 2*budget }, 4}
+	return compaction{func(pinned, budget int64) bool { return pinned >= budget+budget/2 }, 4}
 }
 
 // pinnedMost is how many budgets of a lane may be pinned before routing waits.
