@@ -377,9 +377,18 @@ func (l *lane) record(b *block, lb *laneBlock) {
 	if cap(lb.works) < works {
 		lb.works = make([]work, 0, works+works/8)
 	}
+	settled := l.wholes(b)
+	if cap(lb.events) < events+len(settled) {
+		lb.events = make([]laneEvent, 0, events+len(settled))
+	}
 	keep := 0
 	for _, p := range parts {
-		keep += l.recordPart(b, lb, p)
+		keep += l.recordPart(b, lb, p, settled)
+	}
+	for _, w := range settled { // today's filter, or steps, do not let them pass
+		lb.events = append(lb.events, laneEvent{b: lb, worst: w.Outcome, reason: w.Reason})
+		lb.counts.Deliveries += uint64(w.Deliveries)
+		lb.counts.Filtered--
 	}
 	lb.size = l.stamp(lb) + int64(len(lb.works))*workBytes + int64(len(lb.events))*eventBytes
 	for _, p := range parts {
@@ -405,7 +414,7 @@ func (l *lane) apart(b *block, lb *laneBlock, from int) {
 
 // recordPart does that for one part of a block, and returns how many bytes the events have
 // whose text is kept.
-func (l *lane) recordPart(b *block, lb *laneBlock, p *part) (keep int) {
+func (l *lane) recordPart(b *block, lb *laneBlock, p *part, settled map[uint64]journal.Whole) (keep int) {
 	deliveries := p.list.List
 	for _, re := range p.events {
 		at := int(re.item)
@@ -415,7 +424,16 @@ func (l *lane) recordPart(b *block, lb *laneBlock, p *part) (keep int) {
 			laneEvent{b: lb, end: rec.End, offset: selection.StartOf(b.chunk, at), line: rec.Line, open: re.n},
 		)
 		le := &lb.events[len(lb.events)-1]
+		ordinal := b.start.Ordinal + uint64(at)
+		if w, is := settled[ordinal]; is {
+			delete(settled, ordinal)
+			le.open, le.worst, le.reason = 0, w.Outcome, w.Reason
+			lb.counts.Deliveries += uint64(w.Deliveries)
+			deliveries = deliveries[re.n:]
+			continue
+		}
 		undecided := l.isExample(deliveries[:re.n])
+		of := toldOf(deliveries[:re.n])
 		for k := range re.n {
 			d := &deliveries[k]
 			lb.works = append(
@@ -423,7 +441,7 @@ func (l *lane) recordPart(b *block, lb *laneBlock, p *part) (keep int) {
 				work{
 					d:    d,
 					ev:   le,
-					id:   journal.DeliveryID{Ordinal: b.start.Ordinal + uint64(at), K: uint32(k)},
+					id:   journal.DeliveryID{Ordinal: ordinal, K: uint32(k), Of: of},
 					user: re.user,
 				},
 			)
@@ -436,6 +454,31 @@ func (l *lane) recordPart(b *block, lb *laneBlock, p *part) (keep int) {
 		}
 	}
 	return keep
+}
+
+// toldOf is how many of an event's deliveries the journal is told of: what Route skips it finds out again.
+func toldOf(ds []destination.Delivery) (n uint32) {
+	for i := range ds {
+		if s := ds[i].Settled; s == nil || s.Outcome == destination.Rejected {
+			n++
+		}
+	}
+	return n
+}
+
+// wholes are the events of a block that were settled under another configuration, by their ordinals: they are
+// what they were then, whatever today's makes of them.
+func (l *lane) wholes(b *block) map[uint64]journal.Whole {
+	if !l.ledger.resumed.Wholes() {
+		return nil
+	}
+	settled := map[uint64]journal.Whole{}
+	for ordinal := max(b.start.Ordinal, l.reader.cursor.Ordinal); ordinal < b.end.Ordinal; ordinal++ {
+		if w, is := l.ledger.whole(ordinal); is && w.Outcome != journal.Requeued {
+			settled[ordinal] = w
+		}
+	}
+	return settled
 }
 
 // isExample says of an event with these deliveries that it is the first that is skipped
@@ -488,7 +531,9 @@ func (l *lane) accept(lb *laneBlock) error {
 	l.memory.take(lb)
 	for i := range lb.events {
 		le := &lb.events[i]
-		if le.open == 0 { // a destination that says nothing of an event
+		if le.open == 0 && le.worst != journal.Requeued { // it was settled under another configuration
+			l.ledger.settleEvent(le, le.worst, le.reason)
+		} else if le.open == 0 { // a destination that says nothing of an event
 			l.notes.skipped(le, destination.Unsupported, "")
 			l.ledger.settleEvent(le, journal.Skipped, string(destination.Unsupported))
 		}
@@ -508,7 +553,10 @@ func (l *lane) accept(lb *laneBlock) error {
 		if l.verdicts.routed(w) {
 			continue
 		}
-		in, doubtful := l.ledger.doubt[w.id]
+		in, doubtful := l.ledger.doubt[nameOf(w.id)]
+		if whole, is := l.ledger.whole(w.id.Ordinal); is && whole.Doubted {
+			doubtful = true
+		}
 		if doubtful {
 			w.doubtful = true
 			l.ledger.suspect(w)

@@ -110,10 +110,23 @@ func newLedger(j *journal.Lane, now func() time.Time) *ledger {
 	g.live = g.counts.Clone()
 	for i, r := range g.resumed.InDoubt {
 		for _, id := range r.IDs {
-			g.doubt[id] = doubted{int32(i + 1), int32(len(r.IDs))}
+			g.doubt[nameOf(id)] = doubted{int32(i + 1), int32(len(r.IDs))}
 		}
 	}
 	return g
+}
+
+// nameOf is the id by which a delivery is known, whatever is said of its event.
+func nameOf(id journal.DeliveryID) journal.DeliveryID {
+	return journal.DeliveryID{Ordinal: id.Ordinal, K: id.K}
+}
+
+// whole returns what became of an event under another configuration than today's.
+func (g *ledger) whole(ordinal uint64) (w journal.Whole, is bool) {
+	if ordinal < g.resumed.Mark.Ordinal || !g.resumed.Wholes() {
+		return w, false
+	}
+	return g.resumed.Whole(ordinal)
 }
 
 // earlier returns what an earlier process of the run has settled a delivery as.
@@ -129,6 +142,8 @@ func (g *ledger) add(lb *laneBlock) {
 	g.blocks = append(g.blocks, lb)
 	lb.open = len(lb.events)
 	g.live.Filtered += lb.counts.Filtered
+	g.live.Deliveries += lb.counts.Deliveries // of events that were settled under another configuration
+	g.sent += lb.counts.Deliveries
 }
 
 // suspect counts the event of a delivery that was in doubt at the end of an earlier

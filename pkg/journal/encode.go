@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
+	"slices"
 	"strconv"
 )
 
@@ -20,13 +22,15 @@ import (
 //	C lane checkpoint                    mark, counts, pace, as JSON
 //	D lane day size count                dead letters written; day: of the file, or ""
 //	F lane                               what is known above the mark is forgotten
+//	W lane wholes                        instead: ordinal, outcome, reason, deliveries, doubted
 //
 // Integers are varints; lists have their length in front. In version 1, which is told by
 // the letter of a kind in the place of the version, a lane's number is one byte. In both
 // version 1 and 2 a request has no size, and a checkpoint does not say which requests it
 // has counted: there the checkpoint's own numbers hold. Version 3 has no F. Before version 5
-// all the dead letters of a lane are in one file, and D has no day.
-const recordsVersion = 5
+// all the dead letters of a lane are in one file, and D has no day. Before version 6 there is no W, and
+// a delivery does not say how many there are of its event.
+const recordsVersion = 6
 
 // seal makes a commit's data of records.
 func seal(records ...[]byte) []byte {
@@ -85,11 +89,13 @@ func appendIDs(b []byte, ids []DeliveryID) []byte {
 	b = binary.AppendUvarint(b, uint64(len(ids)))
 	for i := 0; i < len(ids); {
 		n := 1
-		for i+n < len(ids) && ids[i+n].K == ids[i].K && ids[i+n].Ordinal == ids[i].Ordinal+uint64(n) {
+		for i+n < len(ids) && ids[i+n].K == ids[i].K && ids[i+n].Of == ids[i].Of &&
+			ids[i+n].Ordinal == ids[i].Ordinal+uint64(n) {
 			n++
 		}
 		b = binary.AppendUvarint(b, ids[i].Ordinal)
 		b = binary.AppendUvarint(b, uint64(ids[i].K))
+		b = binary.AppendUvarint(b, uint64(ids[i].Of))
 		b = binary.AppendUvarint(b, uint64(n))
 		i += n
 	}
@@ -101,6 +107,7 @@ func appendVerdicts(b []byte, vs []Verdict) []byte {
 	for _, v := range vs {
 		b = binary.AppendUvarint(b, v.ID.Ordinal)
 		b = binary.AppendUvarint(b, uint64(v.ID.K))
+		b = binary.AppendUvarint(b, uint64(v.ID.Of))
 		b = append(b, byte(v.Outcome))
 		b = appendString(b, v.Reason)
 	}
@@ -152,6 +159,25 @@ func (l *Lane) appendEnd(b []byte, id uint64, e ended) []byte {
 	return appendVerdicts(appendString(b, e.reason), e.except)
 }
 
+// appendWholes writes what is known of whole events, if anything is, behind another record.
+func (l *Lane) appendWholes(b []byte) []byte {
+	if len(l.wholes) == 0 {
+		return b
+	}
+	b = binary.AppendUvarint(l.head(b, 'W'), uint64(len(l.wholes)))
+	for _, ordinal := range slices.Sorted(maps.Keys(l.wholes)) {
+		w := l.wholes[ordinal]
+		b = appendString(append(binary.AppendUvarint(b, ordinal), byte(w.Outcome)), w.Reason)
+		b = binary.AppendUvarint(b, uint64(w.Deliveries))
+		if w.Doubted {
+			b = append(b, 1)
+		} else {
+			b = append(b, 0)
+		}
+	}
+	return b
+}
+
 // appendSnapshot writes the whole live state, after which all earlier records
 // can go.
 func (r *Run) appendSnapshot(b []byte) []byte {
@@ -160,6 +186,7 @@ func (r *Run) appendSnapshot(b []byte) []byte {
 		for _, d := range l.dead.days {
 			b = l.appendDead(b, d)
 		}
+		b = l.appendWholes(b)
 		for id, o := range l.open {
 			b = l.appendBegin(b, id, o)
 		}
@@ -217,7 +244,7 @@ func (d *decoder) string() string {
 	return s
 }
 
-func (d *decoder) ids() []DeliveryID {
+func (d *decoder) ids(version byte) []DeliveryID {
 	n := d.uvarint()
 	if n > 1<<22 {
 		d.err = errShort
@@ -225,23 +252,45 @@ func (d *decoder) ids() []DeliveryID {
 	}
 	ids := make([]DeliveryID, 0, min(n, 1<<16))
 	for uint64(len(ids)) < n && d.err == nil {
-		ordinal, k, run := d.uvarint(), d.uvarint(), d.uvarint()
+		ordinal, k, of := d.uvarint(), d.uvarint(), d.of(version)
+		run := d.uvarint()
 		if run > n-uint64(len(ids)) {
 			d.err = errShort
 			return nil
 		}
 		for i := range run {
-			ids = append(ids, DeliveryID{ordinal + i, uint32(k)})
+			ids = append(ids, DeliveryID{ordinal + i, uint32(k), of})
 		}
 	}
 	return ids
 }
 
-func (d *decoder) verdicts() []Verdict {
+// of is how many deliveries there are of an event.
+func (d *decoder) of(version byte) uint32 {
+	if version < 6 {
+		return 0
+	}
+	return uint32(d.uvarint())
+}
+
+// wholes are events that were settled under another configuration.
+func (d *decoder) wholes() map[uint64]Whole {
+	n := d.uvarint()
+	of := map[uint64]Whole{}
+	for i := uint64(0); i < n && d.err == nil; i++ {
+		ordinal := d.uvarint()
+		w := Whole{Outcome: Outcome(d.byte()), Reason: d.string(), Deliveries: uint32(d.uvarint())}
+		w.Doubted = d.byte() == 1
+		of[ordinal] = w
+	}
+	return of
+}
+
+func (d *decoder) verdicts(version byte) []Verdict {
 	n := d.uvarint()
 	var vs []Verdict
 	for i := uint64(0); i < n && d.err == nil; i++ {
-		v := Verdict{ID: DeliveryID{d.uvarint(), uint32(d.uvarint())}}
+		v := Verdict{ID: DeliveryID{d.uvarint(), uint32(d.uvarint()), d.of(version)}}
 		v.Outcome, v.Reason = Outcome(d.byte()), d.string()
 		vs = append(vs, v)
 	}
@@ -306,7 +355,7 @@ func (l *Lane) replay(kind byte, d *decoder, version byte) error {
 			size := d.uvarint()
 			o.size, o.again = size>>1, size&1 == 1
 		}
-		o.ids = d.ids()
+		o.ids = d.ids(version)
 		l.open[req] = o
 		if version > 2 && req > l.nextID { // else the checkpoint has counted it
 			l.sent.add(o)
@@ -320,10 +369,10 @@ func (l *Lane) replay(kind byte, d *decoder, version byte) error {
 		}
 		delete(l.open, req)
 		e := ended{ids: o.ids, def: Outcome(d.byte()), reason: d.string()}
-		e.except = d.verdicts()
+		e.except = d.verdicts(version)
 		l.end(e)
 	case 'S':
-		l.end(ended{except: d.verdicts()})
+		l.end(ended{except: d.verdicts(version)})
 	case 'C':
 		var c checkpoint
 		if err := json.Unmarshal([]byte(d.string()), &c); err != nil {
@@ -334,7 +383,9 @@ func (l *Lane) replay(kind byte, d *decoder, version byte) error {
 		l.nextID = max(l.nextID, c.Last)
 		l.forget()
 	case 'F':
-		l.ended, l.open = nil, map[uint64]openRequest{}
+		l.ended, l.open, l.wholes = nil, map[uint64]openRequest{}, nil
+	case 'W':
+		l.wholes = d.wholes()
 	case 'D':
 		var file deadDay
 		if version > 4 {

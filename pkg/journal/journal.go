@@ -43,6 +43,21 @@ type Mark struct {
 type DeliveryID struct {
 	Ordinal uint64
 	K       uint32 // place among the deliveries of the event
+	// Of is how many deliveries of the event the journal is told of; 0: nobody knows. It is no part of
+	// the name.
+	Of uint32
+}
+
+// name is the id without what is not part of the name.
+func (id DeliveryID) name() DeliveryID { return DeliveryID{Ordinal: id.Ordinal, K: id.K} }
+
+// Whole is what has become of an event above the mark under another configuration than today's: its
+// deliveries have other numbers now, or are none.
+type Whole struct {
+	Outcome    Outcome // the worst of its deliveries; Requeued: nothing is settled
+	Reason     string
+	Deliveries uint32 // that the partner has
+	Doubted    bool   // some of it was in flight when a process ended
 }
 
 // Outcome is a verdict's outcome, in the journal's own words so that it needs
@@ -102,6 +117,16 @@ type State struct {
 	Pace    []byte
 	settled map[DeliveryID]Verdict
 	doubted map[DeliveryID]bool
+	wholes  map[uint64]Whole
+}
+
+// Wholes says whether events above the mark are known as a whole only.
+func (s *State) Wholes() bool { return len(s.wholes) > 0 }
+
+// Whole returns what became of an event under another configuration than today's.
+func (s *State) Whole(ordinal uint64) (Whole, bool) {
+	w, ok := s.wholes[ordinal]
+	return w, ok
 }
 
 // UnderWay says that deliveries above the mark are settled or in doubt: what they are is
@@ -110,7 +135,7 @@ func (s *State) UnderWay() bool { return len(s.settled) > 0 || len(s.InDoubt) > 
 
 // Settled returns the verdict on a delivery that was settled above the mark.
 func (s *State) Settled(id DeliveryID) (Verdict, bool) {
-	v, ok := s.settled[id]
+	v, ok := s.settled[id.name()]
 	return v, ok
 }
 
@@ -127,4 +152,4 @@ func (s *State) Before(ordinal uint64) (vs []Verdict) {
 
 // Doubted says that a delivery above the mark was in flight when an earlier process
 // ended, also if a later one has settled it since.
-func (s *State) Doubted(id DeliveryID) bool { return s.doubted[id] }
+func (s *State) Doubted(id DeliveryID) bool { return s.doubted[id.name()] }

@@ -139,7 +139,7 @@ func TestResumeAfterACrash(t *testing.T) {
 	f.WriteString("torn")
 	f.Close()
 	again := open(t, copied)
-	check(again, "[{10 0} {11 0} {12 0} {13 0} {14 0} {15 1} {20 3}]")
+	check(again, "[{10 0 0} {11 0 0} {12 0 0} {13 0 0} {14 0 0} {15 1 0} {20 3 0}]")
 	if err := again.Close(); err != nil {
 		t.Fatal(err)
 	}

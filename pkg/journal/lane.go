@@ -19,7 +19,8 @@ type Lane struct {
 	dirty  bool // the checkpoint, or the dead letters, have changed since the last commit
 	open   map[uint64]openRequest
 	ended  []ended
-	nextID uint64 // of the last request that was begun
+	wholes map[uint64]Whole // events that were settled under another configuration
+	nextID uint64           // of the last request that was begun
 	sent   sent
 
 	durable Mark
@@ -71,27 +72,47 @@ type ended struct {
 // Resume returns where the lane starts.
 func (l *Lane) Resume() *State { return l.state }
 
-// Above counts the deliveries above the mark that are settled or whose request has no
-// answer yet: what they were is known by the numbers that the configuration of then gave them.
-func (l *Lane) Above() (n int) {
+// Above says of the events above the mark, of which some delivery is settled or in flight, what has become of each
+// as a whole. Of some only a part of the deliveries is settled: what they are is known by the numbers that the
+// configuration of then gave them, and they are in parts, with how many deliveries that are.
+func (l *Lane) Above() (wholes map[uint64]Whole, parts map[uint64]int) {
 	l.r.mu.Lock()
 	defer l.r.mu.Unlock()
+	wholes, parts = maps.Clone(l.wholes), map[uint64]int{}
+	if wholes == nil {
+		wholes = map[uint64]Whole{}
+	}
+	s := &State{Mark: l.mark, settled: map[DeliveryID]Verdict{}}
 	for _, e := range l.ended {
-		if e.def != Requeued {
-			n += len(e.ids)
+		s.add(e)
+	}
+	left := map[uint64]int{} // deliveries that are not settled; below 0: not known
+	for id, v := range s.settled {
+		w := wholes[id.Ordinal]
+		if _, seen := left[id.Ordinal]; !seen {
+			left[id.Ordinal] = int(v.ID.Of)
 		}
-		for _, v := range e.except {
-			if e.def == Requeued && v.Outcome != Requeued {
-				n++
+		left[id.Ordinal]--
+		parts[id.Ordinal]++
+		if v.Outcome == Delivered {
+			w.Deliveries++
+		}
+		if v.Outcome == Rejected || v.Outcome == Delivered && w.Outcome != Rejected || w.Outcome == Requeued {
+			w.Outcome, w.Reason = v.Outcome, v.Reason
+		}
+		wholes[id.Ordinal] = w
+	}
+	for _, o := range l.open {
+		for _, id := range o.ids {
+			if _, done := s.settled[id.name()]; !done && id.Ordinal >= l.mark.Ordinal {
+				w := wholes[id.Ordinal]
+				w.Doubted = true
+				wholes[id.Ordinal] = w
 			}
 		}
 	}
-	for _, o := range l.open {
-		if !o.passed(l.mark.Ordinal) {
-			n += len(o.ids)
-		}
-	}
-	return n
+	maps.DeleteFunc(parts, func(ordinal uint64, _ int) bool { return left[ordinal] == 0 })
+	return wholes, parts
 }
 
 // Begin records that the deliveries are about to go out in one request, and
@@ -169,6 +190,9 @@ func (l *Lane) end(e ended) {
 // forget drops what the mark has passed.
 func (l *Lane) forget() {
 	l.ended = slices.DeleteFunc(l.ended, func(e ended) bool { return e.top < l.mark.Ordinal })
+	if len(l.wholes) > 0 {
+		maps.DeleteFunc(l.wholes, func(ordinal uint64, _ Whole) bool { return ordinal < l.mark.Ordinal })
+	}
 }
 
 // addLetters hands dead letters to the next commit. The caller holds the run's lock.
@@ -207,8 +231,9 @@ type Amendment struct {
 	Jumps  bool
 	Counts Counts
 	// Forget says that what is known of deliveries above the mark no longer holds: they are
-	// numbered in another way now.
+	// numbered in another way now. What is known of whole events takes its place.
 	Forget bool
+	Wholes map[uint64]Whole
 }
 
 // Amend changes lanes and keeps a value, all in one commit. It returns as [Run.Put] does.
@@ -225,8 +250,8 @@ func (r *Run) Amend(key string, value any, amendments []Amendment) error {
 			l.mark, l.counts, l.dirty = a.Mark, a.Counts.Clone(), true
 			l.forget()
 			if a.Forget {
-				l.ended, l.open = nil, map[uint64]openRequest{}
-				r.record(func(b []byte) []byte { return l.head(b, 'F') })
+				l.ended, l.open, l.wholes = nil, map[uint64]openRequest{}, maps.Clone(a.Wholes)
+				r.record(func(b []byte) []byte { return l.appendWholes(l.head(b, 'F')) })
 			}
 			l.state = l.resume()
 		}

@@ -504,7 +504,7 @@ func (r *Run) restoreLetters(l *Lane, sizes map[LetterFile]int64) error {
 // resume is where a lane starts from what is known of it.
 func (l *Lane) resume() *State {
 	s := &State{Mark: l.mark, Counts: l.total().Clone(), Pace: l.pace,
-		settled: map[DeliveryID]Verdict{}, doubted: map[DeliveryID]bool{}}
+		settled: map[DeliveryID]Verdict{}, doubted: map[DeliveryID]bool{}, wholes: maps.Clone(l.wholes)}
 	for _, e := range l.ended {
 		s.add(e)
 	}
@@ -515,8 +515,8 @@ func (l *Lane) resume() *State {
 			if d.Ordinal < l.mark.Ordinal {
 				continue
 			}
-			s.doubted[d] = true
-			if _, done := s.settled[d]; !done {
+			s.doubted[d.name()] = true
+			if _, done := s.settled[d.name()]; !done {
 				req.IDs = append(req.IDs, d)
 			}
 		}
@@ -531,20 +531,20 @@ func (l *Lane) resume() *State {
 func (s *State) add(e ended) {
 	special := map[DeliveryID]Verdict{}
 	for _, v := range e.except {
-		special[v.ID] = v
+		special[v.ID.name()] = v
 	}
 	put := func(v Verdict) {
 		if v.Outcome != Requeued && v.ID.Ordinal >= s.Mark.Ordinal {
-			s.settled[v.ID] = v
+			s.settled[v.ID.name()] = v
 		}
 	}
 	for _, id := range e.ids {
-		v, ok := special[id]
+		v, ok := special[id.name()]
 		if !ok {
 			v = Verdict{ID: id, Outcome: e.def, Reason: e.reason}
 		}
 		put(v)
-		delete(special, id)
+		delete(special, id.name())
 	}
 	for _, v := range special {
 		put(v)

@@ -23,20 +23,24 @@ type Difference struct {
 	recounted bool
 }
 
-// UnfinishedError is a run that cannot go on with another configuration: some deliveries
-// above the checkpoint are known only by the numbers that the old one gave them.
+// UnfinishedError is a run that cannot go on with another configuration: of some events above the checkpoint
+// only a part of the deliveries is settled, which are known by the numbers that the old one gave them, or, where
+// they are held back, in doubt.
 type UnfinishedError struct {
 	Run, Destination string
 	Keys             []string
-	Deliveries       int
+	Events           int
+	Held             bool
 }
 
 func (e *UnfinishedError) Error() string {
-	return fmt.Sprintf("run %s stopped with %d deliveries of %s behind its checkpoint, and with another "+
-		"configuration (%s) it cannot be told which these are: they would be sent again, or counted as something else. "+
-		"Put the old "+
-		"configuration back and run the command to its end, then change it and --continue; or --fresh sends everything again",
-		e.Run, e.Deliveries, e.Destination, strings.Join(e.Keys, ", "))
+	what := fmt.Sprintf("%s had had only some of the deliveries of %d of the events", e.Destination, e.Events)
+	if e.Held {
+		what = fmt.Sprintf("it held back %[2]d of the events, which may have arrived at %[1]s", e.Destination, e.Events)
+	}
+	return fmt.Sprintf("run %s stopped when %s, and with another configuration (%s) it cannot be told which: they "+
+		"would be sent again, or lost. Put the old configuration back and run the command to its end, then change it "+
+		"and --continue; or --fresh sends everything again", e.Run, what, strings.Join(e.Keys, ", "))
 }
 
 // ChangedError is a run whose configuration has changed, and nobody has said whether it

@@ -66,15 +66,26 @@ func (r *Run) goOn(context.Context) error {
 }
 
 // canChange refuses a change under which what is settled above the checkpoint could not be
-// told any more.
+// told any more: where only a part of an event's deliveries is.
 func (r *Run) canChange() error {
 	lanes := r.journal.Lanes()
 	for _, d := range r.picked.differs {
 		if !d.recounted || !slices.Contains(lanes, d.Destination) {
 			continue
 		}
-		if n := r.journal.Lane(d.Destination).Above(); n > 0 {
-			return &MistakeError{&UnfinishedError{r.journal.Name(), d.Destination, d.Keys, n}}
+		wholes, parts := r.journal.Lane(d.Destination).Above()
+		if len(parts) > 0 {
+			return &MistakeError{&UnfinishedError{r.journal.Name(), d.Destination, d.Keys, len(parts), false}}
+		}
+		i := slices.IndexFunc(r.job.Destinations, func(o *config.Opened) bool { return o.Name == d.Destination })
+		held := 0
+		for _, w := range wholes {
+			if w.Doubted {
+				held++
+			}
+		}
+		if held > 0 && r.job.Destinations[i].Options.Hold {
+			return &MistakeError{&UnfinishedError{r.journal.Name(), d.Destination, d.Keys, held, true}}
 		}
 	}
 	return nil
@@ -95,7 +106,15 @@ func (r *Run) change(all *continuations) (amendments []journal.Amendment) {
 			Delivered: d.Delivered}
 		if l := lanes[d.Destination]; l != nil {
 			c.After = l.Mark.Ordinal
-			l.Forget = d.rerouted
+			if d.recounted {
+				l.Forget = true
+				l.Wholes, _ = r.journal.Lane(d.Destination).Above()
+			}
+			if r.picked.steps { // what is settled is counted, whatever today's steps make of it
+				for ordinal := range l.Wholes {
+					all.Cut = max(all.Cut, ordinal+1)
+				}
+			}
 		}
 		all.Changes = append(all.Changes, c)
 	}
