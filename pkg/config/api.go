@@ -3,6 +3,7 @@ package config
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -109,12 +110,30 @@ func (w *World) API(path, name string) (d destination.Destination, errs []error)
 		p.add(0, "%w", err)
 		return d, p.errs
 	}
+	if refuseVariables(root, p); len(p.errs) > 0 {
+		return d, p.errs
+	}
 	d, wrong := api.Read(root, name)
 	for _, one := range wrong {
 		p.add(one.Line, "%w", one)
 	}
 	ByLine(p.errs)
 	return d, p.errs
+}
+
+// refuseVariables finds references to the environment in a description that several share: what differs
+// between its users is a setting.
+func refuseVariables(n *yaml.Node, p *problems) {
+	if n.Kind == yaml.ScalarNode {
+		for _, ref := range envRef.FindAllString(n.Value, -1) {
+			name := strings.ToLower(ref[2 : len(ref)-1])
+			p.add(n.Line, "%s: a description that several share reads no variables: declare a setting (settings: {%s: "+
+				"{doc: …}}), write {{settings.%s}} here, and %s as its value in fanfold.yaml", ref, name, name, ref)
+		}
+	}
+	for _, c := range n.Content {
+		refuseVariables(c, p)
+	}
 }
 
 // typeOf is the type that an entry says it is of.

@@ -96,6 +96,10 @@ func (r *reader) read(data []byte, see func(object) bool) error {
 		if errors.Is(err, io.EOF) && n > 0 {
 			return nil
 		}
+		if err != nil && n == 0 && strings.Contains(string(data), "\nresource \"segment_") {
+			return errors.New("it is written in Terraform's own language: what `terraform show -json` prints is the same as " +
+				"JSON, once the state is there (terraform init, terraform apply for the import blocks)")
+		}
 		if err != nil {
 			return fmt.Errorf("it is no JSON (document %d): %w", n+1, err)
 		}

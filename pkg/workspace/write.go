@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/payload"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
@@ -104,6 +105,7 @@ func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) 
 	}
 	notes = append(notes, d.Notes...)
 	body = &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("type"), scalar(spec.Info.Slug)}}
+	borrow(d, spec)
 	settings, base, lost := w.settings(d, spec, name)
 	if len(settings.Content) > 0 {
 		body.Content = append(body.Content, scalar("settings"), settings)
@@ -126,6 +128,39 @@ func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) 
 	}
 	key.HeadComment = strings.Join(notes, "\n")
 	return key, body, ""
+}
+
+// borrow takes what the other tool is told with each subscription, and fanfold once for the destination, such
+// as an address: a text that is the same in all of them. Secrets are not among it.
+func borrow(d *Destination, spec destination.Destination) {
+	for _, f := range spec.Settings.Fields {
+		is := func(s Setting) bool { g, ok := fieldFor(spec.Settings, s.Key); return ok && g.Key == f.Key }
+		if f.Secret || slices.ContainsFunc(d.Settings, is) {
+			continue
+		}
+		found, same := "", true
+		for _, s := range d.Subscriptions {
+			m, _ := s.Mapping.(map[string]any)
+			text, _ := m[f.Key].(string)
+			i := slices.IndexFunc(spec.Actions, func(a destination.ActionInfo) bool { return a.Slug == s.Action })
+			if i < 0 || text == "" || slices.ContainsFunc(spec.Actions[i].Fields, func(own payload.Field) bool {
+				return own.Key == f.Key
+			}) {
+				continue
+			}
+			same = same && (found == "" || found == text)
+			found = text
+		}
+		if found == "" || !same {
+			continue
+		}
+		d.Settings = append(d.Settings, Setting{f.Key, found})
+		for _, s := range d.Subscriptions {
+			if m, _ := s.Mapping.(map[string]any); m != nil {
+				delete(m, f.Key)
+			}
+		}
+	}
 }
 
 // name makes a destination's name of a user's, which may be anything.
@@ -214,7 +249,7 @@ func isAddress(s string) bool {
 
 // fieldFor is the setting that another tool calls key: by the same words, as the only one
 // that ends with them, as the one that tells the region where the key speaks of one, or as
-// the only required one whose words the key ends with.
+// the only one that is required, or has choices, whose words the key ends with.
 func fieldFor(s setting.Schema, key string) (setting.Field, bool) {
 	for _, f := range s.Fields {
 		if fold(f.Key) == fold(key) {
@@ -228,6 +263,7 @@ func fieldFor(s setting.Schema, key string) (setting.Field, bool) {
 			return isRegion(f) && slices.ContainsFunc(regionWords, func(w string) bool { return strings.HasSuffix(word, w) })
 		},
 		func(f setting.Field) bool { return f.Required && strings.HasSuffix(word, fold(f.Key)) },
+		func(f setting.Field) bool { return len(f.Choices) > 0 && strings.HasSuffix(word, fold(f.Key)) },
 	} {
 		var near []setting.Field
 		for _, f := range s.Fields {
@@ -295,7 +331,9 @@ func (w *writer) actions(d *Destination, spec destination.Destination) (list *ya
 				lost = append(lost, fmt.Sprintf("not carried over: %s: %v", s.Action, err))
 				continue
 			}
-			entry.Content = append(entry.Content, scalar("mapping"), n)
+			if len(kept) > 0 { // else the action's own mapping is nearer than none
+				entry.Content = append(entry.Content, scalar("mapping"), n)
+			}
 		}
 		list.Content = append(list.Content, entry)
 	}
