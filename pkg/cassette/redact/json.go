@@ -357,6 +357,10 @@ func (w *jsonWalk) look(top *level, t string) {
 		}
 	case top.kind != "" && inners[flat]:
 		w.beside(top.kind, t)
+	case likelyKinds[flat] != "":
+		if kind := likelyKind(last(top.key), t); kind != "" {
+			w.beside(kind, t)
+		}
 	case labels[flat]:
 		top.label = t
 		if told := w.r.keyKind(last(t)); told != "" && top.value != nil {

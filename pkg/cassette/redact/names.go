@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -518,7 +519,7 @@ var likelyKinds = map[string]string{
 // likelyKind is what a name of those announces with a value; "" where it announces
 // nothing.
 func likelyKind(name, value string) string {
-	if !mayAnnounce(name) {
+	if len(name) > 32 {
 		return ""
 	}
 	kind := likelyKinds[flatName(name)]
@@ -600,7 +601,10 @@ var nameEnds = func() (ends [1 << 15]bool) {
 		mark(name)
 	}
 	for name := range likelyKinds {
-		mark(name)
+		// In texts, class= and version= stand everywhere: there such names announce nothing.
+		if !slices.Contains([]string{"ass", "ion", "ess", "ode", "ase"}, name[max(0, len(name)-3):]) {
+			mark(name)
+		}
 	}
 	for _, s := range keySuffixes {
 		mark(s.suffix)
