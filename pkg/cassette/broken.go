@@ -131,14 +131,13 @@ func breakOff(w http.ResponseWriter, r *http.Request, how Break) {
 // watched notes why an answer could not be read to its end.
 type watched struct {
 	io.ReadCloser
-	at  *place
-	ctx context.Context
+	broke func(error)
 }
 
 func (b *watched) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		b.at.cut = broken(b.ctx, err).How
+		b.broke(err)
 	}
 	return n, err
 }

@@ -49,6 +49,7 @@ func (r *Recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 // over is RoundTrip with a network of its own: of one of several lanes that are
 // recorded together.
 func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Response, error) {
+	req = withoutCase(req)
 	switch {
 	case IsWebSocket(req):
 		r.omit(req, "a WebSocket is passed on; what is said on it is no request and no answer")

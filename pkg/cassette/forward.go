@@ -39,8 +39,8 @@ type ForwardOptions struct {
 // authority; the rest is passed on as it is, and counted. Close it.
 type ForwardProxy struct {
 	opts   ForwardOptions
-	answer http.Handler
-	other  http.Handler // passes on what is not covered
+	answer *front
+	other  *front       // passes on what is not covered
 	inner  *http.Server // speaks inside tunnels to covered hosts
 	conns  *queuedConns
 	done   chan struct{}
@@ -54,13 +54,15 @@ type ForwardProxy struct {
 // Forward starts one.
 func Forward(o ForwardOptions) *ForwardProxy {
 	p := &ForwardProxy{
-		opts: o, answer: front(o.Answer), done: make(chan struct{}),
+		opts: o, answer: newFront(o.Answer), done: make(chan struct{}),
 		conns:  &queuedConns{queue: make(chan net.Conn), closed: make(chan struct{})},
 		passed: map[string]int{}, tunnels: map[io.Closer]bool{},
 	}
 	network := transport.Dial(64, nil)
 	network.Proxy = o.Upstream
-	p.other = front(network)
+	p.other = newFront(roundTripper(func(req *http.Request) (*http.Response, error) {
+		return network.RoundTrip(withoutCase(req))
+	}))
 	p.inner = &http.Server{
 		Handler:                      http.HandlerFunc(p.inside),
 		Protocols:                    Protocols(),
@@ -68,16 +70,6 @@ func Forward(o ForwardOptions) *ForwardProxy {
 		ReadHeaderTimeout:            time.Minute,
 		IdleTimeout:                  Idle,
 		ErrorLog:                     log.New(io.Discard, "", 0), // clients that go away
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			scheme := "http"
-			if secure, ok := c.(*tls.Conn); ok {
-				scheme, c = "https", secure.NetConn()
-			}
-			if t, ok := c.(*tunnelled); ok {
-				return context.WithValue(ctx, tunnelKey{}, &place{scheme: scheme, host: bareHost(scheme, t.host)})
-			}
-			return ctx
-		},
 	}
 	go func() {
 		defer close(p.done)
@@ -138,17 +130,28 @@ func bareHost(scheme, host string) string {
 	return strings.TrimSuffix(host, ":80")
 }
 
-type tunnelKey struct{}
-
-// inside answers what comes through a tunnel to a covered host.
+// inside answers what comes through a tunnel to a covered host, which is the address of
+// the tunnel's end here.
 func (p *ForwardProxy) inside(w http.ResponseWriter, r *http.Request) {
-	to, ok := r.Context().Value(tunnelKey{}).(*place)
+	to, ok := r.Context().Value(http.LocalAddrContextKey).(tunnelEnd)
 	if !ok {
 		http.Error(w, "this connection came through no tunnel", http.StatusInternalServerError)
 		return
 	}
-	p.answer.ServeHTTP(w, withPlace(r, &place{scheme: to.scheme, host: to.host, target: targetOf(r)}))
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	p.answer.serve(w, r, &place{scheme: scheme, host: bareHost(scheme, string(to)), target: targetOf(r)})
 }
+
+// tunnelEnd is the host, with its port, that a tunnel leads to.
+type tunnelEnd string
+
+// Network implements net.Addr.
+func (tunnelEnd) Network() string { return "tunnel" }
+
+func (e tunnelEnd) String() string { return string(e) }
 
 // ServeHTTP answers a client of the proxy.
 func (p *ForwardProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -162,7 +165,7 @@ func (p *ForwardProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if p.covers(r.URL.Host) {
 			next = p.answer
 		}
-		next.ServeHTTP(w, withPlace(r, &place{scheme: "http", host: bareHost("http", r.URL.Host), target: targetOf(r)}))
+		next.serve(w, r, &place{scheme: "http", host: bareHost("http", r.URL.Host), target: targetOf(r)})
 	}
 }
 
@@ -321,6 +324,14 @@ type tunnelled struct {
 }
 
 func (t *tunnelled) Read(p []byte) (int, error) { return t.from.Read(p) }
+
+// LocalAddr is where the client wants to be, if this is the inner end.
+func (t *tunnelled) LocalAddr() net.Addr {
+	if t.host != "" {
+		return tunnelEnd(t.host)
+	}
+	return t.Conn.LocalAddr()
+}
 
 func (t *tunnelled) Close() error {
 	t.once.Do(func() { close(t.gone) })

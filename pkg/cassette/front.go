@@ -1,7 +1,6 @@
 package cassette
 
 import (
-	"context"
 	"io"
 	"log"
 	"net/http"
@@ -24,19 +23,6 @@ type place struct {
 	cut Break
 }
 
-type placeKey struct{}
-
-// withPlace addresses a request.
-func withPlace(r *http.Request, p *place) *http.Request {
-	p.proto = r.ProtoMajor
-	return r.WithContext(context.WithValue(r.Context(), placeKey{}, p))
-}
-
-func placeOf(r *http.Request) *place {
-	p, _ := r.Context().Value(placeKey{}).(*place)
-	return p
-}
-
 // Protocols are what our servers speak: HTTP/1.1 and HTTP/2, the latter with
 // TLS and, for clients that know beforehand, without.
 func Protocols() *http.Protocols {
@@ -51,79 +37,93 @@ func Protocols() *http.Protocols {
 // Node's, for there are programs that only end when their connections are closed.
 const Idle = 5 * time.Second
 
-// front passes requests that have a place on to rt, and changes nothing about
-// them that is not the connection's own. It is behind both kinds of proxy.
-func front(rt http.RoundTripper) http.Handler {
-	proxy := &httputil.ReverseProxy{
-		Rewrite: func(p *httputil.ProxyRequest) {
-			at := placeOf(p.In)
-			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.URL.User = at.scheme, at.host, nil
-			setTarget(p.Out.URL, at.target)
-			p.Out.Host = at.host
-			p.Out.Trailer = p.In.Trailer // is filled when the body has been read
-			p.Out.Header.Del(CaseHeader)
-			p.Out.Header.Del("Expect") // our server tells the client to go on
-			// As the client has them: not Go's, and not dropped.
-			for _, name := range asSent {
-				if v, ok := p.In.Header[name]; ok || name == "User-Agent" {
-					p.Out.Header[name] = v
-				}
-			}
-		},
-		Transport: rt,
-		ModifyResponse: func(resp *http.Response) error {
-			at := placeOf(resp.Request)
-			if at == nil || resp.StatusCode == http.StatusSwitchingProtocols {
-				return nil
-			}
-			if at.modify != nil {
-				at.modify(resp)
-			}
-			if at.proto == 1 { // clients that know do not use it at the last moment
-				resp.Header.Set("Keep-Alive", "timeout="+strconv.Itoa(int(Idle/time.Second)))
-			}
-			if len(resp.Trailer) > 0 {
-				resp.Header.Del("Content-Length") // HTTP/1.1 has trailers behind chunks only
-			}
-			resp.Body = &watched{resp.Body, at, resp.Request.Context()}
-			return nil
-		},
-		FlushInterval: -1, // streams are passed on as they come
-		BufferPool:    &buffers{},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			if how := broken(r.Context(), err).How; how != BreakRefused && how != BreakUnreachable {
-				breakOff(w, r, how)
-				return
-			}
-			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			w.WriteHeader(http.StatusBadGateway)
-			_, _ = io.WriteString(w, "no answer: "+err.Error()+"\n") // a client that is gone needs none
-		},
-		ErrorLog: log.New(io.Discard, "", 0), // clients that go away
+// front passes requests on, each to its place, and changes nothing about them that is
+// not the connection's own. It is behind both kinds of proxy.
+type front struct {
+	to      http.RoundTripper
+	buffers *buffers
+}
+
+func newFront(to http.RoundTripper) *front { return &front{to, &buffers{}} }
+
+// serve answers a request with what is said at its place.
+func (f *front) serve(w http.ResponseWriter, r *http.Request, at *place) {
+	at.proto = r.ProtoMajor
+	// Offers to change the protocol are for the next server only, and net/http
+	// takes up none: Java's client and curl --http2 make them.
+	if !IsWebSocket(r) {
+		r.Header.Del("Upgrade")
+		r.Header.Del("Http2-Settings")
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// Offers to change the protocol are for the next server only, and net/http
-		// takes up none: Java's client and curl --http2 make them.
-		if !IsWebSocket(r) {
-			r.Header.Del("Upgrade")
-			r.Header.Del("Http2-Settings")
+	// Without this net/http guesses a type where the partner gives none.
+	w.Header()["Content-Type"] = nil
+	// An answer that breaks off ends in a panic, by which net/http closes the
+	// connection; a reset is more than that.
+	defer func() {
+		v := recover()
+		if v != nil && at.cut == BreakReset {
+			breakOff(w, r, at.cut)
+			return
 		}
-		// Without this net/http guesses a type where the partner gives none.
-		w.Header()["Content-Type"] = nil
-		// An answer that breaks off ends in a panic, by which net/http closes the
-		// connection; a reset is more than that.
-		defer func() {
-			v := recover()
-			if at := placeOf(r); v != nil && at != nil && at.cut == BreakReset {
-				breakOff(w, r, at.cut)
-				return
-			}
-			if v != nil {
-				panic(v)
-			}
-		}()
-		proxy.ServeHTTP(oneContinue{w}, r)
-	})
+		if v != nil {
+			panic(v)
+		}
+	}()
+	proxy := &httputil.ReverseProxy{
+		Rewrite:        at.address,
+		Transport:      f.to,
+		ModifyResponse: at.answer,
+		FlushInterval:  -1, // streams are passed on as they come
+		BufferPool:     f.buffers,
+		ErrorHandler:   unanswered,
+		ErrorLog:       log.New(io.Discard, "", 0), // clients that go away
+	}
+	proxy.ServeHTTP(oneContinue{w}, r)
+}
+
+// address makes the request that goes to the place of one that was received.
+func (at *place) address(p *httputil.ProxyRequest) {
+	p.Out.URL.Scheme, p.Out.URL.Host, p.Out.URL.User = at.scheme, at.host, nil
+	setTarget(p.Out.URL, at.target)
+	p.Out.Host = at.host
+	p.Out.Trailer = p.In.Trailer // is filled when the body has been read
+	p.Out.Header.Del("Expect")   // our server tells the client to go on
+	// As the client has them: not Go's, and not dropped.
+	for _, name := range asSent {
+		if v, ok := p.In.Header[name]; ok || name == "User-Agent" {
+			p.Out.Header[name] = v
+		}
+	}
+}
+
+// answer changes what the connection's own is of an answer.
+func (at *place) answer(resp *http.Response) error {
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return nil
+	}
+	if at.modify != nil {
+		at.modify(resp)
+	}
+	if at.proto == 1 { // clients that know do not use it at the last moment
+		resp.Header.Set("Keep-Alive", "timeout="+strconv.Itoa(int(Idle/time.Second)))
+	}
+	if len(resp.Trailer) > 0 {
+		resp.Header.Del("Content-Length") // HTTP/1.1 has trailers behind chunks only
+	}
+	ctx := resp.Request.Context()
+	resp.Body = &watched{resp.Body, func(err error) { at.cut = broken(ctx, err).How }}
+	return nil
+}
+
+// unanswered tells the client that there is no answer, or breaks off as it did.
+func unanswered(w http.ResponseWriter, r *http.Request, err error) {
+	if how := broken(r.Context(), err).How; how != BreakRefused && how != BreakUnreachable {
+		breakOff(w, r, how)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(http.StatusBadGateway)
+	_, _ = io.WriteString(w, "no answer: "+err.Error()+"\n") // a client that is gone needs none
 }
 
 // oneContinue leaves it to our server to tell a client to go on: it does so when the

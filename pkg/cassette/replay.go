@@ -1,7 +1,6 @@
 package cassette
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -31,6 +30,8 @@ type ReplayOptions struct {
 	// Redactor brings requests to the form in which they were recorded. Nil
 	// compares them as they are.
 	Redactor *redact.Redactor
+	// Now is the clock by which Latency is kept; nil: time.Now.
+	Now func() time.Time
 }
 
 // Replayer answers from cassettes, and never goes to the network. It is safe
@@ -107,6 +108,9 @@ func NewReplayer(cassettes []*Cassette, o ReplayOptions) (*Replayer, error) {
 	case "error", "last", "cycle":
 	default:
 		return nil, fmt.Errorf("repeat has to be error, last or cycle, not %q", o.Repeat)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	m, err := NewMatching(ignore, exact)
 	if err != nil {
@@ -371,22 +375,20 @@ func (p *Replayer) Reset(caseName string) {
 // maxRequest bounds what is read of a request.
 const maxRequest = 64 << 20
 
-// caseKey carries the case of a request in its context.
-type caseKey struct{}
-
-// CaseHeader chooses the case of a request.
+// CaseHeader chooses the case of a request. It is not sent to a partner.
 const CaseHeader = "X-Replay-Case"
 
-func caseOf(req *http.Request) string {
-	if name, ok := req.Context().Value(caseKey{}).(string); ok {
-		return name
-	}
-	return req.Header.Get(CaseHeader)
-}
+func caseOf(req *http.Request) string { return req.Header.Get(CaseHeader) }
 
-// WithCase returns a context whose requests are of a case.
-func WithCase(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, caseKey{}, name)
+// withoutCase is a request as a partner gets it.
+func withoutCase(req *http.Request) *http.Request {
+	if _, ok := req.Header[CaseHeader]; !ok {
+		return req
+	}
+	live := *req
+	live.Header = req.Header.Clone()
+	live.Header.Del(CaseHeader)
+	return &live
 }
 
 // RoundTrip answers a request. A miss is answered with status 501 and the
@@ -420,12 +422,12 @@ func (p *Replayer) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // play answers as it was recorded, at its times if that is asked for.
 func (p *Replayer) play(req *http.Request, e *entry) (*http.Response, error) {
-	ctx, began := req.Context(), time.Now()
+	ctx, began := req.Context(), p.opts.Now()
 	wait := e.i.Response.Duration
 	if d := e.details; d != nil && len(d.Chunks) > 0 {
 		wait = time.Duration(d.Chunks[0].MS) * time.Millisecond
 	}
-	if err := sleepUntil(ctx, began.Add(time.Duration(float64(wait)*p.opts.Latency))); err != nil {
+	if err := sleep(ctx, time.Duration(float64(wait)*p.opts.Latency)); err != nil {
 		return nil, err
 	}
 	d := e.details
@@ -440,7 +442,10 @@ func (p *Replayer) play(req *http.Request, e *entry) (*http.Response, error) {
 	if d == nil || resp.Body == http.NoBody {
 		return resp, nil
 	}
-	body := &playback{ctx: ctx, began: began, factor: p.opts.Latency, text: text, chunks: slices.Clone(d.Chunks),
+	due := func(at time.Duration) error {
+		return sleep(ctx, began.Add(time.Duration(float64(at)*p.opts.Latency)).Sub(p.opts.Now()))
+	}
+	body := &playback{due: due, done: ctx.Done(), text: text, chunks: slices.Clone(d.Chunks),
 		end: io.EOF}
 	switch {
 	case d.Broken != "":

@@ -40,7 +40,7 @@ func cutPrefix(target, prefix string) (name, rest string, ok bool) {
 // and counts.
 func Reverse(upstreams []Upstream, rt http.RoundTripper, choose func(method, url string) bool,
 	links *Links) http.Handler {
-	next := front(rt)
+	next := newFront(rt)
 	if links == nil {
 		links = &Links{}
 	}
@@ -68,7 +68,7 @@ func Reverse(upstreams []Upstream, rt http.RoundTripper, choose func(method, url
 			name, target = n, rest
 		}
 		if name != "" {
-			r = r.WithContext(WithCase(r.Context(), name))
+			r.Header.Set(CaseHeader, name) // of the path, too; it goes no further than to a cassette
 		}
 		u, rest := pick(r.Method, target)
 		own := link{u.address(""), localBase(r)}
@@ -78,10 +78,10 @@ func Reverse(upstreams []Upstream, rt http.RoundTripper, choose func(method, url
 		turns := links.turnsOf(own)
 		rest, _ = turnString(rest, turns.requests)
 		links.request(r, turns.requests)
-		next.ServeHTTP(w, withPlace(r, &place{
+		next.serve(w, r, &place{
 			scheme: u.URL.Scheme, host: u.URL.Host, target: u.prefix() + rest,
 			modify: func(resp *http.Response) { links.answer(resp, turns.answers, u.URL.Host, r.TLS != nil) },
-		}))
+		})
 	})
 }
 

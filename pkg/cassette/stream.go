@@ -225,9 +225,8 @@ func boundary(s string, at int) int {
 // playback is the body of a recorded stream, in its pieces and, scaled, at its
 // times.
 type playback struct {
-	ctx    context.Context
-	began  time.Time
-	factor float64 // of the recorded times; 0: at once
+	due    func(at time.Duration) error // waits for a recorded time; the error is why it did not come
+	done   <-chan struct{}              // closed when the client has left
 	text   string
 	chunks []Chunk
 	// end is what comes behind: io.EOF, how it broke, or, when it is nil,
@@ -238,7 +237,7 @@ type playback struct {
 func (b *playback) Read(p []byte) (int, error) {
 	for len(b.chunks) > 0 {
 		c := &b.chunks[0]
-		if err := sleepUntil(b.ctx, b.began.Add(time.Duration(float64(c.MS)*b.factor)*time.Millisecond)); err != nil {
+		if err := b.due(time.Duration(c.MS) * time.Millisecond); err != nil {
 			return 0, err
 		}
 		if n := copy(p, b.text[:min(c.Bytes, len(b.text))]); n > 0 {
@@ -254,17 +253,16 @@ func (b *playback) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	if b.end == nil {
-		<-b.ctx.Done()
-		return 0, b.ctx.Err()
+		<-b.done
+		return 0, context.Canceled
 	}
 	return 0, b.end
 }
 
 func (b *playback) Close() error { return nil }
 
-// sleepUntil waits for a time, or for the end of a context.
-func sleepUntil(ctx context.Context, at time.Time) error {
-	d := time.Until(at)
+// sleep waits for some time, or for the end of a context.
+func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()
 	}

@@ -196,7 +196,8 @@ func (w *World) openReplay(r *replaying, more []redact.Secret) (*cassette.Replay
 		return nil, err
 	}
 	p, err := cassette.NewReplayer(r.list, cassette.ReplayOptions{
-		Ignore: r.o.Ignore, Exact: r.o.Exact, Headers: r.o.Headers, Repeat: r.o.Repeat, Latency: r.latency, Redactor: red,
+		Ignore: r.o.Ignore, Exact: r.o.Exact, Headers: r.o.Headers, Repeat: r.o.Repeat, Latency: r.latency,
+		Redactor: red, Now: w.Now,
 	})
 	if err != nil {
 		return nil, mistakef("%w", err)
