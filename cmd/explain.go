@@ -57,7 +57,7 @@ func (a *app) explain(ctx context.Context, s *selection, o *explainOptions) (err
 		return usagef("say which events to explain: --id MESSAGE_ID, --user ID or --where FQL")
 	}
 	if o.where != "" {
-		if q.Where, err = filter.Compile(o.where); err != nil {
+		if q.Where, err = filter.Written(o.where); err != nil {
 			return usagef("--where: %w", err)
 		}
 	}

@@ -121,7 +121,7 @@ func (a *app) prepareJob(s *selection, o *runOptions, edit func(*config.Opened))
 		return nil, err
 	}
 	if s.filter != "" {
-		if j.Filter, err = filter.Compile(s.filter); err != nil {
+		if j.Filter, err = filter.Written(s.filter); err != nil {
 			return nil, usagef("--%w", err)
 		}
 		a.doubt("--filter", j.Filter)

@@ -88,7 +88,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		return err
 	}
 	if o.filter != "" {
-		if choice.Filter, err = filter.Compile(o.filter); err != nil {
+		if choice.Filter, err = filter.Written(o.filter); err != nil {
 			return usagef("--%w", err)
 		}
 	}

@@ -102,7 +102,7 @@ func (a *action) declare(item *yaml.Node) *destination.Declared {
 	trigger := a.text("subscribe")
 	if strings.TrimSpace(trigger) == "" {
 		a.add(item, "it has no subscribe: say which events it is for, like type = \"track\"")
-	} else if _, err := filter.Compile(trigger); err != nil {
+	} else if _, err := filter.Written(trigger); err != nil {
 		a.add(a.m["subscribe"], "subscribe: %v", err)
 	}
 	whole := a.mapping()

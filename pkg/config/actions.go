@@ -154,7 +154,7 @@ func (o *Opened) checkAction(s *subscription, p *problems) {
 			trigger = ", like " + strings.Join(strings.Fields(action.Trigger), " ")
 		}
 		p.add(s.line, "%s: action %s has no subscribe: say which events it is for%s", o.Name, s.Action, trigger)
-	} else if _, err := filter.Compile(s.Subscribe); err != nil {
+	} else if _, err := filter.Written(s.Subscribe); err != nil {
 		p.add(s.line, "%s: action %s: subscribe: %w", o.Name, s.Action, err)
 	}
 	keys := map[string]bool{}

@@ -258,7 +258,7 @@ func (o *Opened) overrides() bool {
 
 func (o *Opened) readFilter(key string, n *yaml.Node, p *problems) {
 	text(anyText, func(o *Opened, s string) {
-		f, err := filter.Compile(s)
+		f, err := filter.Written(s)
 		if err != nil {
 			p.add(o.at(key, n), "%s: %w", o.Name, err)
 		}

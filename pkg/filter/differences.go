@@ -11,6 +11,7 @@ import (
 type Difference struct {
 	Column int // in characters, from 1
 	Msg    string
+	word   string // of a doubt: the field
 }
 
 func (d Difference) String() string { return fmt.Sprintf("column %d: %s", d.Column, d.Msg) }
@@ -39,7 +40,7 @@ type differ struct {
 }
 
 func (d *differ) add(t token, format string, args ...any) {
-	d.found = append(d.found, Difference{t.col, fmt.Sprintf(format, args...)})
+	d.found = append(d.found, Difference{Column: t.col, Msg: fmt.Sprintf(format, args...)})
 }
 
 // level looks at the tokens of one group.
@@ -262,6 +263,29 @@ func (d *differ) field(t token) {
 	}
 }
 
+// Written compiles a statement that somebody has written for this tool. Beside what [Compile] refuses it refuses a
+// comparison of a field with a word that is not in quotes and that no event has for a field's name: event = Order would
+// hold for whatever has no event. The error is an *Error.
+func Written(src string) (*Filter, error) {
+	f, err := Compile(src)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range f.Doubts() {
+		if !slices.Contains(commonFields, d.word) {
+			return nil, &Error{d.Column,
+				fmt.Sprintf("%s would be a field of the event; put it in quotes if it is a text: \"%s\"",
+					d.word, d.word)}
+		}
+	}
+	return f, nil
+}
+
+// commonFields are those that events have at their root.
+var commonFields = []string{"type", "event", "name", "category", "userId", "anonymousId", "groupId", "previousId",
+	"messageId",
+	"timestamp", "sentAt", "receivedAt", "originalTimestamp", "channel", "version", "writeKey", "projectId"}
+
 // Doubts lists comparisons that hold for hardly any event, though they are valid: of
 // a field with a word that is not in quotes, which is a field, too.
 func (f *Filter) Doubts() []Difference {
@@ -277,7 +301,7 @@ func (e *expr) doubts(found *[]Difference) {
 	if (e.op == opEqual || e.op == opUnequal) && e.args[0].op == opPath && e.args[1].op == opPath {
 		if steps := e.args[1].path.Steps(); len(steps) == 1 {
 			*found = append(*found, Difference{e.args[1].col,
-				fmt.Sprintf("%s is a field of the event here; a text stands in quotes: \"%s\"", steps[0], steps[0])})
+				fmt.Sprintf("%s is a field of the event here; a text stands in quotes: \"%s\"", steps[0], steps[0]), steps[0]})
 		}
 	}
 	for _, a := range e.args {

@@ -283,6 +283,19 @@ func TestDoubts(t *testing.T) {
 	}
 }
 
+func TestWritten(t *testing.T) {
+	for src, ok := range map[string]bool{
+		`event = Order`: false, `type = track and event = "x"`: false, `!(a.b != Purchase)`: false, `event = "Order"`: true,
+		`name = event`: true, `properties.total = properties.subtotal`: true, `userId = anonymousId`: true, `a = true`: true,
+		`event = null`: true,
+	} {
+		_, err := filter.Written(src)
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "put it in quotes") {
+			t.Errorf("%s: %v", src, err)
+		}
+	}
+}
+
 func TestReferenceExamples(t *testing.T) {
 	for _, r := range filter.Reference() {
 		f, err := filter.Compile(r.Example)

@@ -185,13 +185,13 @@ func (s *Step) located(err error) error {
 func (s *step) compile() error {
 	var err error
 	if s.Step.when != "" {
-		if s.when, err = filter.Compile(s.Step.when); err != nil {
+		if s.when, err = filter.Written(s.Step.when); err != nil {
 			return fmt.Errorf("when: %w", err)
 		}
 	}
 	switch s.Kind {
 	case "drop", "keep":
-		s.match, err = filter.Compile(s.fql)
+		s.match, err = filter.Written(s.fql)
 		return err
 	case "set":
 		for _, a := range s.sets {
