@@ -10,6 +10,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/fanfold/fanfold/pkg/flagvalue"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/recording"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/verify"
@@ -83,10 +84,11 @@ func (a *app) lint(args, secret, also, allow []string) error {
 		}
 	}
 	if found > 0 {
-		a.sayf("%d leaks in %d files: record them anew, or take the values out and revoke them", found, len(paths))
+		a.sayf("%s in %s: record them anew, or take the values out and revoke them", printable.Count(found, "leak"),
+			printable.Count(len(paths), "file"))
 		return outcome(exitFinding)
 	}
-	a.sayf("no leaks in %d files", len(paths))
+	a.sayf("no leaks in %s", printable.Count(len(paths), "file"))
 	return nil
 }
 

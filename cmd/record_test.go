@@ -253,7 +253,7 @@ func TestReplayServes(t *testing.T) {
 	if code := d.end(syscall.SIGTERM); code != 5 {
 		t.Errorf("exit code %d\n%s", code, d.err.String())
 	}
-	if !strings.Contains(d.err.String(), "2 interactions used, 0 unused, 1 requests missed") {
+	if !strings.Contains(d.err.String(), "2 interactions used, 0 unused, 1 request missed") {
 		t.Errorf("it says\n%s", d.err.String())
 	}
 	if _, err := os.Stat(d.Ready.CA); err == nil {

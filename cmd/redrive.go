@@ -37,7 +37,7 @@ func (a *app) redriveCommand() *cobra.Command {
 		Long: `redrive sends the deliveries that a run has given up: only the failed pairs of
 event and destination, with their original insert ids. It is itself a run, with
 its own summary; what it delivers is not sent again by any other redrive. Without
---config it takes the configuration that the run had.`,
+--config it takes the file of the configuration that the run had, as it is now.`,
 		Example: `  fanfold redrive k3v5q7w2xy --to mixpanel --reason exhausted
   fanfold redrive latest --filter 'event = "Order Completed"' --dry-run`,
 		Annotations: inOrder(),

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/fanfold/fanfold/pkg/printable"
 )
 
 // Details are what format 1 of go-vcr cannot hold of an interaction. They stand
@@ -43,10 +45,10 @@ func (d *Details) String() string {
 	var out []string
 	if n := len(d.Chunks); n > 1 {
 		took := time.Duration(d.Chunks[n-1].MS) * time.Millisecond
-		out = append(out, "a stream of "+plural(n-1, "piece")+" in "+took.String())
+		out = append(out, "a stream of "+printable.Count(n-1, "piece")+" in "+took.String())
 	}
 	if n := len(d.Trailers); n > 0 {
-		out = append(out, plural(n, "trailer"))
+		out = append(out, printable.Count(n, "trailer"))
 	}
 	switch {
 	case d.Broken != "":

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
+	"github.com/fanfold/fanfold/pkg/printable"
 )
 
 // RecordOptions say what a [Recorder] does.
@@ -383,7 +384,7 @@ func (r *Recorder) settle() {
 		r.mu.Lock()
 		n := len(r.queue) + 1
 		r.mu.Unlock()
-		r.opts.Warn("taking secrets out of " + plural(n, "answer") + " …")
+		r.opts.Warn("taking secrets out of " + printable.Count(n, "answer") + " …")
 	})
 	defer long.Stop()
 	for r.flying > 0 && !enough || len(r.queue) > 0 || r.working {

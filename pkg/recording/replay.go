@@ -16,6 +16,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/keyring"
 	"github.com/fanfold/fanfold/pkg/listen"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/standin"
 )
@@ -60,8 +61,8 @@ func (w *World) propose(p *cassette.Replayer, path string, missed int) error {
 	if err != nil {
 		return err
 	}
-	w.sayf("%d rules in %s make %d of %d missed requests match", len(rules.Ignore), path,
-		rules.Matched, rules.Missed)
+	w.sayf("with the %s in %s, %d of %s would match", printable.Count(len(rules.Ignore), "rule"), path,
+		rules.Matched, printable.Count(rules.Missed, "missed request"))
 	return cassette.WriteFile(path, data)
 }
 
@@ -325,8 +326,8 @@ func (w *World) replayed(p *cassette.Replayer, o *ReplayOptions, code int) error
 	if o.FailUnused && len(u.Missed) == 0 && code == 0 {
 		w.Say(report.Unused(u.Unused, p.Size)...)
 	}
-	w.sayf("%d interactions used, %d unused, %d requests missed", u.Used, len(u.Unused),
-		len(u.Missed))
+	w.sayf("%s used, %d unused, %s missed", printable.Count(u.Used, "interaction"), len(u.Unused),
+		printable.Count(len(u.Missed), "request"))
 	silent := o.child && code == 0 && u.Used == 0 && len(u.Missed) == 0 && len(u.Unused) > 0
 	if silent {
 		hint := "it may not use <NAME>_BASE_URL"

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/run"
 )
 
@@ -65,13 +66,8 @@ func Kept(ctx context.Context, dirs []string) (notes []string) {
 	return notes
 }
 
-// Count is a number of things, in words that fit the number.
-func Count[N int | int64 | uint64](n N, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
+// Count is [printable.Count].
+func Count[N int | int64 | uint64](n N, what string) string { return printable.Count(n, what) }
 
 // Origin says of a run that is not finished what it was begun with, so that its command
 // can be found; "": it is complete, or nothing is known.

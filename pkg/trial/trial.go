@@ -17,6 +17,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/normalize"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/transform"
@@ -146,7 +147,7 @@ func compare(e *config.Expectation, m *made) (found []Finding) {
 		return found
 	}
 	if len(e.Requests) != len(m.requests) {
-		add("%d requests are expected, and it is %s", len(e.Requests), m.fate())
+		add("expected: %s, and it is %s", printable.Count(len(e.Requests), "request"), m.fate())
 	}
 	for i := range min(len(e.Requests), len(m.requests)) {
 		want, got := against(&e.Requests[i], &m.requests[i])
@@ -176,7 +177,7 @@ func (m *made) fate() string {
 		}
 	}
 	if n := len(m.requests); n > 0 || len(parts) == 0 {
-		parts = append([]string{fmt.Sprintf("sent in %d requests", n)}, parts...)
+		parts = append([]string{"sent in " + printable.Count(n, "request")}, parts...)
 	}
 	return strings.Join(parts, ", ")
 }

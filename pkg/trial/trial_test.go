@@ -70,19 +70,19 @@ func TestCompare(t *testing.T) {
 		{"another reason", config.Expectation{Skipped: "opted_out"}, made{skipped: []string{"suppressed"}},
 			"it is not skipped as opted_out, but skipped: suppressed"},
 		{"sent instead", config.Expectation{Rejected: "no_time"}, made{requests: sent},
-			"it is not rejected as no_time, but sent in 1 requests"},
+			"it is not rejected as no_time, but sent in 1 request"},
 		{"filtered", config.Expectation{Filtered: true}, made{filtered: true}, ""},
 		{"not filtered", config.Expectation{Filtered: true}, made{requests: sent}, "its filter takes the event"},
 		{"filtered by surprise", config.Expectation{None: true}, made{filtered: true}, "its filter keeps the event out"},
 		{"no requests", config.Expectation{None: true}, made{skipped: []string{"x"}}, ""},
-		{"requests that must not be", config.Expectation{None: true}, made{requests: sent}, "0 requests are expected"},
+		{"requests that must not be", config.Expectation{None: true}, made{requests: sent}, "expected: 0 requests"},
 		{"too few", config.Expectation{Requests: make([]config.WantRequest, 2)}, made{requests: sent},
-			"2 requests are expected"},
+			"expected: 2 requests"},
 		{"a request that differs", config.Expectation{Requests: []config.WantRequest{{Method: "GET"}}}, made{requests: sent},
 			"request 1 differs"},
 		{"why it was rejected", config.Expectation{Requests: make([]config.WantRequest, 1)},
 			made{rejected: []string{"invalid"}, details: []string{"E-mail is missing"}},
-			"1 requests are expected, and it is rejected: invalid, E-mail is missing"},
+			"expected: 1 request, and it is rejected: invalid, E-mail is missing"},
 	} {
 		c.want.Destination = "crm"
 		found := compare(&c.want, &c.got)
