@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -87,4 +88,31 @@ func (k *Kept) Keep(token string) (err error) {
 		os.Remove(f.Name())
 	}
 	return err
+}
+
+// lock waits until no other process asks for a token; done lets the next one. Where no lock can be had, such as on a
+// disk that is full, nobody is waited for.
+func (k *Kept) lock(ctx context.Context) (done func(), err error) {
+	if k == nil {
+		return func() {}, nil
+	}
+	locked := make(chan *os.File, 1)
+	go func() {
+		if os.MkdirAll(filepath.Dir(k.path), 0o700) != nil {
+			locked <- nil
+			return
+		}
+		f, err := lockFile(k.path + ".lock")
+		if err != nil {
+			f = nil
+		}
+		locked <- f
+	}()
+	select {
+	case f := <-locked:
+		return func() { f.Close() }, nil // of a nil file that does nothing
+	case <-ctx.Done():
+		go func() { (<-locked).Close() }()
+		return nil, ctx.Err()
+	}
 }

@@ -1,13 +1,13 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,29 +64,27 @@ func (t *tokens) get(ctx context.Context, refused string) (string, error) {
 	return t.token, nil
 }
 
-// ask gets a token, for the refresh token that the partner gave last. Another process may have been given a later one
-// meanwhile, and where neither is taken the configured one may have been renewed. It needs t.mu.
+// ask gets a token for the refresh token that the partner gave last, to this process or another: processes ask one
+// after the other, since a partner may take each token once. An older one, or the configured one once there is another,
+// is not tried: partners that see a spent token again may take all of them for stolen. It needs t.mu.
 func (t *tokens) ask(ctx context.Context) error {
-	kept, err := t.kept.Token()
-	if err != nil && t.said != nil {
-		t.said(err)
+	done, err := t.kept.lock(ctx)
+	if err != nil {
+		return fmt.Errorf("asking for a token: %w", err)
 	}
-	if kept != "" && t.learned != nil {
-		t.learned(kept)
-	}
-	order := []string{kept, t.refresh, ""}
-	if kept == "" || t.ahead {
-		order[0], order[1] = t.refresh, kept
-	}
-	order = slices.DeleteFunc(order[:2], func(token string) bool { return token == "" })
-	for _, refresh := range append(slices.Compact(order), "") {
-		err = t.askFor(ctx, refresh)
-		var no *refusal
-		if !errors.As(err, &no) {
-			return err
+	defer done()
+	last := t.refresh
+	if !t.ahead {
+		kept, err := t.kept.Token()
+		if err != nil && t.said != nil {
+			t.said(err)
 		}
+		if kept != "" && t.learned != nil {
+			t.learned(kept)
+		}
+		last = cmp.Or(kept, last)
 	}
-	return err
+	return t.askFor(ctx, last)
 }
 
 // askFor gets a token for a refresh token; "": the configured one.

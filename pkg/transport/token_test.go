@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +29,7 @@ type issuer struct {
 	life    int               // seconds
 	once    bool              // a refresh token is taken once
 	current string            // which one
+	denied  int               // how often another one was tried
 }
 
 func (p *issuer) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -57,6 +59,7 @@ func (p *issuer) RoundTrip(req *http.Request) (*http.Response, error) {
 		if p.once {
 			if form.Get("refresh_token") != p.current {
 				status, text = 400, `{"error":"invalid_grant"}`
+				p.denied++
 				break
 			}
 			p.current = fmt.Sprintf("r%d", p.n+1)
@@ -188,6 +191,7 @@ func TestTokenAfter401(t *testing.T) {
 func TestRotation(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "tokens")
 	p := &issuer{once: true, current: "r0"}
+	var saying sync.Mutex
 	var said []error
 	process := func(configured string) http.RoundTripper {
 		auth := destination.RefreshToken("https://id.example/token", "client", "hush", configured)
@@ -196,7 +200,7 @@ func TestRotation(t *testing.T) {
 			t.Fatal(err)
 		}
 		return transport.New(transport.Options{Network: p, Auth: auth, Kept: kept,
-			Saying: func(err error) { said = append(said, err) }})
+			Saying: func(err error) { saying.Lock(); said = append(said, err); saying.Unlock() }})
 	}
 	sends := func(rt http.RoundTripper, want int) {
 		t.Helper()
@@ -211,7 +215,21 @@ func TestRotation(t *testing.T) {
 	sends(first, 200)
 	sends(second, 200)
 	sends(process("r0"), 200)
+	var all sync.WaitGroup
+	for range 8 { // processes at the same time
+		rt := process("r0")
+		all.Go(func() {
+			if status, text, err := post(t, rt, "x"); err != nil || status != 200 && !strings.Contains(text, "who are you") {
+				t.Errorf("status %d %s, %v", status, text, err)
+			}
+		})
+	}
+	all.Wait()
+	if p.denied > 0 {
+		t.Errorf("a spent token was tried %d times", p.denied)
+	}
 	files, err := os.ReadDir(folder)
+	files = slices.DeleteFunc(files, func(f os.DirEntry) bool { return strings.HasSuffix(f.Name(), ".lock") })
 	if err != nil || len(files) != 1 {
 		t.Fatal(files, err)
 	}
