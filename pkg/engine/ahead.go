@@ -20,6 +20,9 @@ type toRoute struct {
 	out *routed
 }
 
+// madeOfBlock is how many bytes a lane makes of a block, about: as much as its text.
+const madeOfBlock = 512 << 10
+
 // nearBlocks is how many blocks a lane may still have to read in the ring to be one that wants
 // the next one soon.
 const nearBlocks = 2
@@ -88,9 +91,10 @@ func (e *Engine) routeAhead(b *block, todo []toRoute, all, isUrgent, hasPlace bo
 // stuckTicks is for how many times slowEvent one event of a lane may keep the others waiting.
 const stuckTicks = 5
 
-// routePart routes the records of a block from one to before another, which are its part i, for
-// one lane after the other, and returns those that are done. A lane that is stuck with an event is left to itself from
-// then on: it comes to the event once more, and what becomes of that is decided there.
+// routePart routes the records of a block from one to before another, which are its part i,
+// for one lane after the other, and returns those that are done. A lane that is stuck with an
+// event is left to itself from then on: it comes to the event once more, and what becomes of
+// that is decided there.
 func (e *Engine) routePart(b *block, from, to int, todo []toRoute, i int) []toRoute {
 	for first := 0; first < len(todo); {
 		rest := todo[first:]

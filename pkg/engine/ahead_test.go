@@ -16,6 +16,12 @@ import (
 // for each lane. A lane that lags and one whose code panics keep nobody waiting, and miss
 // nothing: they route for themselves.
 func TestRoutedWhenPrepared(t *testing.T) {
+	for name, memory := range map[string]int64{"ahead": 0, "when there is little memory": 4 << 20} {
+		t.Run(name, func(t *testing.T) { routedOnce(t, memory) })
+	}
+}
+
+func routedOnce(t *testing.T, memory int64) {
 	const n = 30_000
 	path := input(t, n, nil)
 	synctest.Test(t, func(t *testing.T) {
@@ -39,7 +45,7 @@ func TestRoutedWhenPrepared(t *testing.T) {
 			lanes[len(lanes)-1].Options.Timeout = 2 * time.Hour
 			lanes[len(lanes)-1].Options.Concurrency = 1
 		}
-		s := setup{path: path, dir: t.TempDir(), lanes: lanes, change: func(c *engine.Config) { c.Memory = 8 << 20 }}
+		s := setup{path: path, dir: t.TempDir(), lanes: lanes, change: func(c *engine.Config) { c.Memory = memory }}
 		sum := s.mustRun(t)
 		for i, name := range []string{"well", "too", "slow", "panics"} {
 			d, bad := sum.Destinations[i], 0

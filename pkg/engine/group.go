@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"unsafe"
@@ -42,7 +43,7 @@ func (b *block) share(by *group) (r *routed, mine bool) {
 	return r, true
 }
 
-// routed is what was made of the block for a group; nil: nothing was yet.
+// routedFor is what was made of the block for a group; nil: nothing was yet.
 func (b *block) routedFor(by *group) *routed {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -73,8 +74,10 @@ func (e *Engine) pair() {
 		}
 		g.lanes = append(g.lanes, l)
 	}
-	// Whatever is routed when a block is prepared has to go to the lanes as it is.
-	e.ahead = e.c.Selection.Steps.Empty() && e.c.Selection.Limit == 0
+	// Whatever is routed when a block is prepared has to go to the lanes as it is. What is made of
+	// the blocks that all processors prepare is at most a quarter of the memory.
+	made := int64(runtime.GOMAXPROCS(0)) * int64(len(e.groups)) * madeOfBlock
+	e.ahead = e.c.Selection.Steps.Empty() && e.c.Selection.Limit == 0 && (len(e.groups) == 1 || made <= e.c.Memory/4)
 }
 
 // marked are copies of deliveries, and the memory of their items.
