@@ -1,10 +1,14 @@
 package cassette
 
 import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,6 +108,67 @@ func TestLinesThatSayTheyAreWritten(t *testing.T) {
 		}
 		if scan.Written != want || len(scan.Leaks) == 0 {
 			t.Errorf("%s: written: %v, %d leaks", text, scan.Written, len(scan.Leaks))
+		}
+	}
+}
+
+// TestEveryLeakIsListed: one leak in a body does not hide the others.
+func TestEveryLeakIsListed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	body := `{"user":"eva.muster@mail.test-shop.com","keys":{"a":"AKIA` + `QYLPMN5HHHFPZAM2"}}`
+	log := "login of eva.muster@mail.test-shop.com\nwith password=Korrekt77-pferd\n"
+	c := &Cassette{Path: path, Interactions: []*Interaction{plainly(), plainly()}}
+	c.Interactions[0].Response.Body, c.Interactions[1].Response.Body = body, log
+	data, err := c.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	scan, err := ScanFile(newRedactor(nil, nil), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range scan.Leaks {
+		got = append(got, fmt.Sprintf("%d %s %s", l.Interaction, l.Path, l.Kind))
+	}
+	want := []string{"0 response.body $.keys.a aws", "0 response.body $.user email", "1 response.body email",
+		"1 response.body password"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestEncodedLaterIsTheSameToken: a client that sends a secret as it is, and then in
+// another writing, is answered.
+func TestEncodedLaterIsTheSameToken(t *testing.T) {
+	const secret, key = "Kq7Zt2MnV9xWb4RcYh6P", "a key of some length"
+	made := func() []*Interaction {
+		a, b, c := plainly(), plainly(), plainly()
+		a.Request.Body = `{"password":"` + secret + `"}`
+		b.Request.Body = `{"x":"` + hex.EncodeToString([]byte(secret)) + `"}`
+		c.Request.Headers.Set("Content-Type", "text/plain")
+		c.Request.Body = "b64 " + base64.StdEncoding.EncodeToString([]byte(secret))
+		d := plainly() // only its answer says that what was sent is secret
+		d.Request.URL, d.Request.Body = "https://api.shop.example/v1/other", `{"x":"`+hex.EncodeToString([]byte(secret+"-2"))+`"}`
+		d.Response.Body = `{"token":"` + secret + `-2"}`
+		return []*Interaction{a, b, c, d}
+	}
+	c := &Cassette{Interactions: made()}
+	red := newRedactor([]byte(key), nil)
+	for _, i := range c.Interactions {
+		red.Interaction(i)
+	}
+	red.Settle(c.Interactions)
+	p, err := NewReplayer([]*Cassette{c}, ReplayOptions{Redactor: newRedactor([]byte(key), nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, i := range made() {
+		if _, err := p.Answer("", recorded(i)); err != nil {
+			t.Errorf("request %d: %v", n, err)
 		}
 	}
 }

@@ -58,19 +58,28 @@ type fileWalk struct {
 	r       *Redactor
 	leaks   []Leak
 	seen    map[Leak]bool
+	inner   int    // the interaction of a text that is looked through, and
+	under   string // its place; "": a file is
 	written bool
 }
 
 func (w *fileWalk) add(n int, path, kind, hit string) {
-	known := Leak{Interaction: n, Path: path, Kind: kind}
-	if w.seen[known] {
+	if w.under != "" {
+		n, path = w.inner, w.under+path
+	}
+	w.keep(Leak{n, path, kind, mask(hit)})
+}
+
+// keep notes a leak, once.
+func (w *fileWalk) keep(l Leak) {
+	if w.seen[l] {
 		return
 	}
 	if w.seen == nil {
 		w.seen = map[Leak]bool{}
 	}
-	w.seen[known] = true
-	w.leaks = append(w.leaks, Leak{n, path, kind, mask(hit)})
+	w.seen[l] = true
+	w.leaks = append(w.leaks, l)
 }
 
 // leaf looks at a value under a name. Headers have names of their own.
@@ -87,7 +96,37 @@ func (w *fileWalk) leaf(n int, path, name, v string) {
 		w.add(n, path, kind, v)
 		return
 	}
-	if kind, hit := w.r.find(v, 0); kind != "" {
+	w.body(n, path, v)
+}
+
+// maxOfBody bounds how much is listed of one text.
+const maxOfBody = 100
+
+// body looks through a text for everything that is in it: each member of JSON, each line
+// of what is none. What is only found in all of it together is one.
+func (w *fileWalk) body(n int, path, v string) {
+	kind, hit := w.r.find(v, 0)
+	if kind == "" {
+		return
+	}
+	before := len(w.leaks)
+	if validJSON(v) && (v[0] == '{' || v[0] == '[') {
+		inner := fileWalk{r: w.r, inner: n, under: path + " "}
+		inner.json([]byte(v), "")
+		for _, l := range inner.leaks[:min(len(inner.leaks), maxOfBody)] {
+			w.keep(l)
+		}
+	} else if strings.Contains(v, "\n") {
+		for line := range strings.Lines(v) {
+			if kind, hit := w.r.find(line, 0); kind != "" {
+				w.keep(Leak{n, path, kind, mask(hit)})
+			}
+			if len(w.leaks) == before+maxOfBody {
+				break
+			}
+		}
+	}
+	if len(w.leaks) == before {
 		w.add(n, path+w.r.within(v), kind, hit)
 	}
 }

@@ -401,7 +401,7 @@ func (r *Redactor) numberIsSecret(kind, t string) bool {
 	switch f, ok := r.known.of(t); {
 	case IsToken(t) || r.allowed(t):
 		return false
-	case ok && f.text != f.with, whole && len(r.tokens) > 0 && !r.quick && r.tokens[r.number(t)]:
+	case ok && f.text != f.with, whole && len(r.tokens) > 0 && !r.quick && r.tokens[r.number(t)] != "":
 		return true
 	case r.quick:
 		return false

@@ -104,18 +104,30 @@ func (r *Redactor) Fingerprint() string {
 }
 
 // tokens are those of cassettes, by which a request of a later run tells which of
-// its values they stand for.
-type tokens map[string]bool
+// its values they stand for: the kind of each by its digits, so that it is the same token
+// also where it is encoded.
+type tokens map[string]string
 
-// collect notes the tokens in a text.
+// collect notes the tokens in a text, also in base64 and in hexadecimal digits.
 func (t tokens) collect(s string) {
-	for _, re := range []*regexp.Regexp{tokenRE, emailRE} {
-		for _, m := range re.FindAllStringSubmatch(s, -1) {
-			t[m[len(m)-1]] = true
+	add := func(digits, kind string) {
+		if t[digits] == "" { // the first is the one that a value got everywhere
+			t[digits] = kind
 		}
 	}
+	for _, m := range tokenRE.FindAllStringSubmatch(s, -1) {
+		add(m[2], m[1])
+	}
+	for _, m := range emailRE.FindAllStringSubmatch(s, -1) {
+		add(m[1], "email")
+	}
 	for _, m := range numberRE.FindAllString(s, -1) {
-		t[m] = true
+		add(m, "number")
+	}
+	for e := range runs(s) {
+		if strings.Contains(e.plain, tokenMark) || strings.Contains(e.plain, "example.invalid") {
+			t.collect(e.plain)
+		}
 	}
 }
 
@@ -130,12 +142,12 @@ func (r *Redactor) recognised(s string, found []match) []match {
 		if len(v) < 4 || len(v) > 1<<12 || IsToken(v) {
 			return false
 		}
-		if r.tokens[hex.EncodeToString(r.sum(v)[:tokenLength/2])] {
-			found = append(found, match{from: from, to: to, kind: "secret", with: tokenMark + "secret:" +
-				hex.EncodeToString(r.sum(v)[:tokenLength/2]), exact: true})
-			return true
+		kind := r.tokens[hex.EncodeToString(r.sum(v)[:tokenLength/2])]
+		if kind == "" {
+			return false
 		}
-		return false
+		found = append(found, match{from: from, to: to, kind: "secret", with: r.token(kind, v), exact: true})
+		return true
 	}
 	if try(0, len(s)) {
 		return found
