@@ -52,6 +52,7 @@ type chains struct {
 	all     []*chain
 	byEntry map[int]*chain
 	claimed map[string]*chain // by where they are
+	seen    glances           // while they are located
 }
 
 func newChains(d Disk, frozen []Object, void map[int]Place, barren []int) *chains {
@@ -343,23 +344,66 @@ func (c *chains) between(name string) (names []string) {
 	return names
 }
 
-// isAt says whether the file of a chain is at a path.
-func (c *chains) isAt(ch *chain, path string) (is bool, err error) {
+// glances are what was seen of files, and of folders, while chains are located: many chains are looked for
+// among the same files.
+type glances struct {
+	files   map[string]*glance
+	folders map[string][]fs.DirEntry
+}
+
+// glance is one file: how large it is, and the fingerprints of its beginnings.
+type glance struct {
+	err    error
+	size   int64
+	at     time.Time
+	prints map[int64]string // by their length
+}
+
+// print is the fingerprint of so many bytes of a file; "": it has not as many.
+func (c *chains) print(path string, size int64) (g *glance, print string, err error) {
+	if g = c.seen.files[path]; g == nil {
+		g = &glance{prints: map[int64]string{}}
+		c.seen.files[path] = g
+	} else if print, known := g.prints[size]; known || g.err != nil || g.size < size {
+		return g, print, g.err
+	}
 	f, info, err := openFile(c.disk, path)
 	if err != nil {
-		return false, err
+		g.err = err
+		return g, "", err
 	}
 	defer f.Close() // nothing was written
-	if info.Size() < ch.last.Size {
-		return false, nil
+	if g.size, g.at = info.Size(), info.ModTime(); g.size < size {
+		return g, "", nil
 	}
 	at := &faultReaderAt{f, &fault{}, path, info.Size()}
-	print, err := fingerprint(at, ch.last.Size)
-	if err == nil && print == ch.last.Fingerprint {
-		ch.path, ch.size, ch.at = path, info.Size(), info.ModTime()
-		return true, nil
+	if print, err = fingerprint(at, size); err == nil {
+		g.prints[size] = print
 	}
-	return false, err
+	return g, print, err
+}
+
+// entries are those of a folder.
+func (c *chains) entries(dir string) ([]fs.DirEntry, error) {
+	if list, known := c.seen.folders[dir]; known {
+		return list, nil
+	}
+	list, err := c.disk.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	c.seen.folders[dir] = list
+	return list, nil
+}
+
+// isAt says whether the file of a chain is at a path.
+func (c *chains) isAt(ch *chain, path string) (is bool, err error) {
+	g, print, err := c.print(path, ch.last.Size)
+	if err != nil || print == "" || print != ch.last.Fingerprint {
+		return false, err
+	}
+	ch.path, ch.size, ch.at = path, g.size, g.at
+	return true, nil
 }
 
 // locate finds out where the files are: under their names, or under that of another one of
@@ -368,6 +412,8 @@ func (c *chains) isAt(ch *chain, path string) (is bool, err error) {
 func (c *chains) locate(names []string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.seen = glances{map[string]*glance{}, map[string][]fs.DirEntry{}}
+	defer func() { c.seen = glances{} }()
 	var lost []*chain
 	claimed := map[string]*chain{}
 	for _, ch := range slices.Backward(c.all) {
@@ -414,8 +460,8 @@ func (c *chains) search(ch *chain, names []string) error {
 	dir, base := filepath.Split(ch.last.Name)
 	stem, _, _ := strings.Cut(base, ".")
 	candidates := slices.Clone(names)
-	entries, err := c.disk.ReadDir(filepath.Clean(dir))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	entries, err := c.entries(filepath.Clean(dir))
+	if err != nil {
 		return err
 	}
 	for _, e := range entries {
