@@ -10,7 +10,8 @@
 // A lane has parts, in the order in which a delivery meets them:
 //
 //   - [reader]: the lane's place in the input
-//   - [router]: what the destination makes of an event (Route)
+//   - [router]: what the destination makes of an event (Route); for lanes that keep up
+//     that is done when a block is prepared
 //   - [Packer]: which deliveries go in one request
 //   - [queue] and [sequencer]: batches that may go, wait, or are on their way, and the
 //     order of a user's deliveries
