@@ -36,13 +36,13 @@ func TestPrometheus(t *testing.T) {
 	}
 	p := startPrometheus(t, bin)
 	one, two := newPartner(t), newPartner(t)
-	var process *exec.Cmd
+	running := make(chan *os.Process, 1)
 	requests, killed := 0, 0
 	one.answers(func(w http.ResponseWriter, _ *http.Request, ids []string) bool {
 		switch requests++; {
 		case requests%150 == 149 && killed < 3:
 			killed++
-			if err := process.Process.Signal(syscall.SIGKILL); err != nil {
+			if err := (<-running).Signal(syscall.SIGKILL); err != nil {
 				t.Error(err)
 			}
 		case requests%40 == 7:
@@ -69,7 +69,7 @@ func TestPrometheus(t *testing.T) {
 	var out strings.Builder
 	for {
 		out.Reset()
-		process = exec.Command(build(t), "forward", "--from", in, "--config", conf, "--metrics", "127.0.0.1:0", "--progress",
+		process := exec.Command(build(t), "forward", "--from", in, "--config", conf, "--metrics", "127.0.0.1:0", "--progress",
 			"never", "-o", "json")
 		process.Env, process.Stdout = []string{"XDG_STATE_HOME=" + state}, &out
 		said, err := process.StderrPipe()
@@ -79,6 +79,7 @@ func TestPrometheus(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		running <- process.Process
 		for s := bufio.NewScanner(said); s.Scan(); {
 			if m := regexp.MustCompile(`are at http://(\S+)/metrics`).FindStringSubmatch(s.Text()); m != nil {
 				p.scrapes(m[1])

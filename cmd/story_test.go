@@ -91,17 +91,23 @@ func (h *hardRun) crash() {
 	for k, v := range h.env {
 		p.Env = append(p.Env, k+"="+v)
 	}
+	started := make(chan struct{})
 	h.hook.does(func(w http.ResponseWriter, r *http.Request, ids []string, n int) bool {
 		if n < 5 {
 			return h.hook.refuses(w, ids, "bad")
 		}
+		<-started
 		if err := p.Process.Signal(syscall.SIGKILL); err != nil {
 			h.t.Error(err)
 		}
 		<-r.Context().Done()
 		return true
 	})
-	if err := p.Run(); err == nil || p.ProcessState.ExitCode() != -1 {
+	if err := p.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	close(started)
+	if err := p.Wait(); err == nil || p.ProcessState.ExitCode() != -1 {
 		h.t.Fatalf("it was not killed: %v", err)
 	}
 }
