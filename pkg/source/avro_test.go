@@ -219,6 +219,15 @@ func TestAvroTraps(t *testing.T) {
 	}
 }
 
+// TestAvroIsNoLog: what such a file has grown by cannot be read by itself, and is not taken for a file of its own.
+func TestAvroIsNoLog(t *testing.T) {
+	data := avroFile(t, "null", `{"type":"record","name":"R","fields":[{"name":"n","type":"long"}]}`, [][]byte{avroLong(1)})
+	at := bytes.NewReader(append(data, data[len(data)-19:]...))
+	if err := continues(at, int64(len(data))); err == nil || canGrow(codecAt(at, 0)) {
+		t.Errorf("it may grow: %v", err)
+	}
+}
+
 // FuzzAvro: whatever a file holds, what is read of it is lines of JSON.
 func FuzzAvro(f *testing.F) {
 	f.Add(avroFile(f, "null", `{"type":"record","name":"R","fields":[{"name":"n","type":["null","string"]},{"name":"m",`+

@@ -646,6 +646,8 @@ func codecAt(at io.ReaderAt, from int64) string {
 		return "UTF-16"
 	case has("PAR1"):
 		return "Parquet"
+	case has("Obj\x01"):
+		return "Avro"
 	case has("PK"):
 		return "a zip archive"
 	case n >= tarHead && string(head[257:tarHead]) == "ustar":

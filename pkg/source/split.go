@@ -166,9 +166,6 @@ func (r *reading) toGrowth(codec string) error {
 	if r.mode == array || r.mode == envelope {
 		return changedf(r.name, "it has grown, and is one JSON document, which cannot be appended to")
 	}
-	if strings.Contains(codec, "Avro") {
-		return changedf(r.name, "it has grown, and is an Avro file, which is read as a whole")
-	}
 	r.src = inUTF8(g.src, r.choose.encoding)
 	if codec != "" {
 		src, _, err := decompress(bufio.NewReaderSize(g.src, 256<<10))
