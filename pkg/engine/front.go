@@ -278,7 +278,8 @@ func (e *Engine) readFront(ctx context.Context, from journal.Mark) {
 func (e *Engine) pass(lost *source.LostError) (from journal.Mark, goesOn bool) {
 	for _, l := range e.lanes {
 		m := l.ledger.resumed.Mark
-		if int(m.Position.Object) <= lost.Entry {
+		behind := int(m.Position.Object) > lost.Entry || lost.End != source.Position{} && m.Position.Compare(lost.End) >= 0
+		if !behind {
 			l.halt(lost.Error(), nil)
 		} else if !goesOn || m.Ordinal < from.Ordinal {
 			from, goesOn = m, true

@@ -11,14 +11,17 @@ import (
 // whole, now that the file has grown.
 const Completed = "completed"
 
-// takeBack has lines that were cut off when they were read count as no mistakes any more, once the
-// run was complete and they are there whole.
-func (r *Run) takeBack(lines int) error {
-	if lines == 0 || !r.wasComplete() {
+// takeBack has records that were cut off when they were read count as no mistakes any more, once the
+// whole of them is in the input: as dropped, for the reason Completed.
+func (r *Run) takeBack(records map[source.Reason]int) error {
+	if len(records) == 0 || !r.wasComplete() {
 		return nil
 	}
-	bad := r.journal.Lane("_source").Resume().Counts.Rejected[string(source.Truncated)]
-	n := min(uint64(lines), bad)
+	bad := r.journal.Lane("_source").Resume().Counts.Rejected
+	var n uint64
+	for reason, k := range records {
+		n += min(uint64(k), bad[string(reason)])
+	}
 	if n == 0 {
 		return nil
 	}
@@ -35,8 +38,13 @@ func (r *Run) takeBack(lines int) error {
 		}
 		a.Mark.Dropped[Completed] += n
 		if name == "_source" {
-			if a.Counts.Rejected[string(source.Truncated)] -= n; n == bad {
-				delete(a.Counts.Rejected, string(source.Truncated))
+			for reason, k := range records {
+				left := a.Counts.Rejected[string(reason)]
+				if left -= min(uint64(k), left); left > 0 {
+					a.Counts.Rejected[string(reason)] = left
+				} else {
+					delete(a.Counts.Rejected, string(reason))
+				}
 			}
 		}
 		amendments = append(amendments, a)

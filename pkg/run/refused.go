@@ -26,7 +26,7 @@ const barrenKey = "barren"
 const endedKey = "ended"
 
 // tailsKey is where it keeps which entries ended in the middle of a record.
-const tailsKey = "tails"
+const tailsKey = "cut"
 
 // lostKey is where it keeps which entries some have read, and others could not.
 const lostKey = "lost"
@@ -98,16 +98,28 @@ func (r *Run) voided(entry int, at source.Place, why error) error {
 		return err
 	}
 	of[entry] = at
-	if err = r.journal.Put(key, of); err == nil && key == lostKey {
-		err = &source.LostError{Entry: entry, Err: why}
+	if err = r.journal.Put(key, of); err != nil || key == voidKey {
+		return err
 	}
-	return err
+	lost := &source.LostError{Entry: entry, Err: fmt.Errorf("%w; %s", why, ofItsOwn)}
+	var ended source.Position
+	if _, err = r.journal.Get(endedKey, &ended); err == nil && int(ended.Object) == entry {
+		lost.End = ended
+	}
+	return errors.Join(err, lost)
 }
+
+// ofItsOwn is what to do for destinations that would have to read what others have read, and is not there.
+const ofItsOwn = "for the destinations that have not had it, --to NAME --fresh begins a run of their own with what is " +
+	"there, and sends nothing to the others"
 
 // refused are the entries whose objects are not what they were, with those that were found out to be so when
 // they were read.
 func (r *Run) refused(ctx context.Context) (map[int]error, error) {
 	refused := r.input.Refused()
+	if refused == nil {
+		refused = map[int]error{}
+	}
 	lost, err := r.ends(lostKey)
 	if err != nil {
 		return nil, err
@@ -137,25 +149,30 @@ func (r *Run) passRefused(ctx context.Context) error {
 		return err
 	}
 	for _, i := range slices.Sorted(maps.Keys(refused)) {
-		if err := r.passEntry(i, refused[i], of); err != nil {
+		needed, err := r.passEntry(i, refused[i], of)
+		if err != nil {
 			return err
 		}
-		r.left = append(r.left, refused[i]) // something was never read
+		var changed *source.ChangedError
+		if needed || !errors.As(refused[i], &changed) || !changed.Gone {
+			r.left = append(r.left, refused[i]) // something was never read
+		}
 	}
 	return nil
 }
 
-func (r *Run) passEntry(entry int, why error, of map[int]source.Place) error {
+// passEntry has the destinations pass an entry, and says whether any of them needed it.
+func (r *Run) passEntry(entry int, why error, of map[int]source.Place) (needed bool, err error) {
 	far := r.journal.Furthest()
 	begin := r.input.Manifest().At(entry).Begin.In(entry)
 	if far.Position.Compare(begin) <= 0 || int(far.Position.Object) < entry { // nobody has begun it
 		of[entry] = source.Place{}
 		r.input.End(entry, of[entry])
-		return r.journal.Put(voidKey, of)
+		return true, r.journal.Put(voidKey, of)
 	}
 	begins, behind, err := r.around(entry, far)
 	if err != nil {
-		return err
+		return false, err
 	}
 	at, known := of[entry]
 	switch {
@@ -167,7 +184,7 @@ func (r *Run) passEntry(entry int, why error, of map[int]source.Place) error {
 	of[entry] = at
 	var late []string
 	var amendments []journal.Amendment
-	needed, lasting := !known, errors.As(why, new(*source.ChangedError)) // anything else may pass
+	lasting := errors.As(why, new(*source.ChangedError)) // anything else may pass
 	for _, l := range r.journalLanes() {
 		m := l.Resume().Mark
 		if int(m.Position.Object) > entry || at.In(entry).Compare(m.Position) <= 0 {
@@ -181,11 +198,11 @@ func (r *Run) passEntry(entry int, why error, of map[int]source.Place) error {
 			late = append(late, l.Name)
 		}
 	}
-	if err := r.leave(late, why); err != nil || !needed {
-		return err
+	if err := r.leave(late, why); err != nil || !needed && known {
+		return needed, err
 	}
 	r.input.End(entry, at)
-	return r.journal.Amend(voidKey, of, amendments)
+	return needed, r.journal.Amend(voidKey, of, amendments)
 }
 
 // around are the marks at which an entry begins, and at which what is behind it does, as
@@ -270,8 +287,8 @@ func (r *Run) leave(names []string, why error) error {
 	j.Destinations = slices.DeleteFunc(slices.Clone(j.Destinations),
 		func(d *config.Opened) bool { return slices.Contains(names, d.Name) })
 	r.job = &j
-	r.left = append(r.left, fmt.Errorf("%s has not had all of it, and was left as it was: %w",
-		strings.Join(names, ", "), why))
+	r.left = append(r.left, fmt.Errorf("%s has not had all of it, and was left as it was: %w; %s",
+		strings.Join(names, ", "), why, ofItsOwn))
 	if len(j.Destinations) == 0 {
 		return r.left[len(r.left)-1]
 	}

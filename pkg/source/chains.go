@@ -47,8 +47,8 @@ type chains struct {
 	barren []int
 
 	mu      sync.Mutex
-	tails   map[int]Tail // of entries that ended in the middle of a record
-	whole   int          // lines that were cut off when they were read, and are read whole now
+	tails   map[int]Tail   // of entries that ended in the middle of a record
+	whole   map[Reason]int // bad records that were cut off when they were read, and are read whole now
 	all     []*chain
 	byEntry map[int]*chain
 	claimed map[string]*chain // by where they are
@@ -146,10 +146,19 @@ func (c *chains) holds(ch *chain) bool {
 }
 
 // completes notes that what was no record when it was read is one now.
-func (c *chains) completes() {
+func (c *chains) completes(bad map[Reason]int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.whole++
+	c.complete(bad)
+}
+
+func (c *chains) complete(bad map[Reason]int) {
+	if c.whole == nil {
+		c.whole = map[Reason]int{}
+	}
+	for reason, n := range bad {
+		c.whole[reason] += n
+	}
 }
 
 // leave notes that an entry is not read beyond a place.
@@ -200,7 +209,7 @@ func (c *chains) leftOf(ch *chain) (some []Object) {
 
 // drop forgets a file of which nothing was read: what is there now is another one.
 func (c *chains) drop(ch *chain) {
-	c.whole += ch.barren
+	c.complete(map[Reason]int{Truncated: ch.barren})
 	c.all = slices.DeleteFunc(c.all, func(other *chain) bool { return other == ch })
 	for _, i := range ch.entries {
 		delete(c.byEntry, i)
@@ -584,7 +593,10 @@ func (c *chains) grown(
 		}
 	}
 	if o.Fingerprint, err = fingerprint(at, o.Size); err == nil && cut && tail.Kind == CutOff {
-		c.whole++
+		if tail.Bad == nil {
+			tail.Bad = map[Reason]int{Truncated: 1}
+		}
+		c.complete(tail.Bad)
 	}
 	return o, err == nil, err
 }

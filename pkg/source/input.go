@@ -354,11 +354,12 @@ func (s *Input) Refused() map[int]error {
 	return maps.Clone(s.refused)
 }
 
-// Completed is how many lines that a run has read cut off are in the manifest whole now.
-func (s *Input) Completed() int {
+// Completed is how many records that a run has read cut off are in the manifest whole now, by the reasons for
+// which they were bad.
+func (s *Input) Completed() map[Reason]int {
 	s.local.mu.Lock()
 	defer s.local.mu.Unlock()
-	return s.local.whole
+	return maps.Clone(s.local.whole)
 }
 
 // refuse notes that an entry cannot be read.

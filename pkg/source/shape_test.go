@@ -84,7 +84,7 @@ func TestRecordShapes(t *testing.T) {
 		{"traits in a table", "table", "sep=,\ntype,user_id,plan,context_locale\nidentify,7,pro,de\n",
 			`{"context":{"locale":"de"},"traits":{"plan":"pro"},"type":"identify","userId":"7"}`},
 		{"too many cells", "", "event,user_id\na,1,2\nb,1\n", `!syntax {"event":"b","type":"track","userId":"1"}`},
-		{"an open quote", "", "event,user_id\na,\"1\nb,2\n", `!syntax {"event":"b","type":"track","userId":"2"}`},
+		{"an open quote", "", "event,user_id\na,\"1\nb,2\n", `!truncated {"event":"b","type":"track","userId":"2"}`},
 		{"a batch lends its clock", "", `{"batch":[{"type":"a"},{"type":"b","sentAt":"y"},{}],"sentAt":"x","writeKey":"k"}` +
 			"\n", `{"sentAt":"x","type":"a"} {"type":"b","sentAt":"y"} {"sentAt":"x"}`},
 		{"a batch over lines lends what it says of all", "", "{\n" + `"integrations":{"Mixpanel":false,"Segment":true},` + "\n" +
@@ -261,8 +261,8 @@ func TestOpenQuotes(t *testing.T) {
 		text, want string
 		broken     bool
 	}{
-		"never closed": {"user_id,event\nu1,e\nu2,\"e\nu3,e\nu4,e\n", row(1) + " !syntax " + row(3) + " " + row(4), false},
-		"in the end":   {"user_id,event\nu1,e\nu2,\"e\nmore", row(1) + " !syntax !syntax", false},
+		"never closed": {"user_id,event\nu1,e\nu2,\"e\nu3,e\nu4,e\n", row(1) + " !truncated " + row(3) + " " + row(4), false},
+		"in the end":   {"user_id,event\nu1,e\nu2,\"e\nmore", row(1) + " !truncated !truncated", false},
 		"the last row": {"user_id,event\nu1,e\nu2,\"e", row(1) + " !truncated", false},
 		"quotes behind": {"user_id,event\nu1,\"e\nu2,\"e\"\n\"u3\",\"e\"\nu4,\"e\"\n",
 			"!syntax " + row(2) + " " + row(3) + " " + row(4), false},
@@ -271,8 +271,8 @@ func TestOpenQuotes(t *testing.T) {
 		"a line in it": {"user_id,event\nu1,\"e\ne\"\nu2,\"e\"\"\ne\"\nu3,e\n",
 			`{"event":"e\ne","type":"track","userId":"u1"} {"event":"e\"\ne","type":"track","userId":"u2"} ` + row(3), false},
 		"short behind": {"user_id,event,x\nu1,\"e,\nu2\nu3,e,y\n",
-			"!syntax !syntax " + `{"event":"e","properties":{"x":"y"},"type":"track","userId":"u3"}`, false},
-		"breaks off":      {"user_id,event\nu1,e\nu2,\"e\nu3,e\nu4,\"", row(1) + " !syntax " + row(3) + " !truncated", true},
+			"!truncated !syntax " + `{"event":"e","properties":{"x":"y"},"type":"track","userId":"u3"}`, false},
+		"breaks off":      {"user_id,event\nu1,e\nu2,\"e\nu3,e\nu4,\"", row(1) + " !truncated " + row(3) + " !truncated", true},
 		"a quote first":   {"\"user_id\",\"event\"\n\"u1\",\"e\"\nu2,e\n", row(1) + " " + row(2), false},
 		"sep":             {"sep=;\r\nuser_id;event\r\nu1;e\r\n\"u2\";\"e\"\r\n", row(1) + " " + row(2), false},
 		"lines of quotes": {"\"a, b\"\n\"c\"\n", `"a, b" "c"`, false},

@@ -166,6 +166,9 @@ const (
 type Tail struct {
 	Place
 	Kind TailKind
+	// Bad is how many bad records there are from there on, by their reasons; nil: one that is truncated,
+	// where it is CutOff.
+	Bad map[Reason]int
 }
 
 // TailKind is what became of the beginning of a record.
@@ -179,25 +182,22 @@ const (
 	Whole                   // it is a whole record, but what is compressed may not end there
 )
 
-// MarshalJSON writes a tail as its place, a number or a list of two, or as a list of three.
-func (t Tail) MarshalJSON() ([]byte, error) {
-	if t.Kind == CutOff {
-		return t.Place.MarshalJSON()
-	}
-	return json.Marshal([3]int64{t.Offset, int64(t.Element), int64(t.Kind)})
+// keptTail is a tail as it is written.
+type keptTail struct {
+	At   Place          `json:"at"`
+	Kind TailKind       `json:"kind,omitempty"`
+	Bad  map[Reason]int `json:"bad,omitempty"`
 }
+
+// MarshalJSON writes a tail as an object.
+func (t Tail) MarshalJSON() ([]byte, error) { return json.Marshal(keptTail{t.Place, t.Kind, t.Bad}) }
 
 // UnmarshalJSON reads what MarshalJSON writes.
 func (t *Tail) UnmarshalJSON(data []byte) error {
-	var three []int64
-	if json.Unmarshal(data, &three) == nil && len(three) == 3 {
-		if three[2] <= int64(CutOff) || three[2] > int64(Whole) {
-			return fmt.Errorf("%s is no tail of an object", data)
-		}
-		t.Kind = TailKind(three[2])
-		data = fmt.Appendf(nil, "[%d,%d]", three[0], three[1])
-	}
-	return t.Place.UnmarshalJSON(data)
+	var k keptTail
+	err := json.Unmarshal(data, &k)
+	*t = Tail{k.At, k.Kind, k.Bad}
+	return err
 }
 
 // length is how many bytes of the object the entry is.

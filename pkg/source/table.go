@@ -337,9 +337,12 @@ func (r *reading) readRows(element uint32) error {
 		case !ok && r.eof && !open && line < len(r.buf) &&
 			(r.open != Closed && r.failed == nil || r.broken == nil && !oddQuote(r.buf[rows.at:], rows.comma)):
 			rows.row(len(r.buf), false) // a cell goes over lines, and the last of them has no end
-		case open || !ok && line < len(r.buf):
+		case open:
 			rows.strict = true
 			rows.reject(line, Syntax, "a quote opens in this row and is never closed")
+		case !ok && line < len(r.buf):
+			rows.strict = true
+			rows.reject(line, Truncated, "a quote opens in this row and is not closed before the object ends")
 		default:
 			rows.row(end, ok)
 		}
@@ -427,6 +430,9 @@ func (rows *rowReader) row(end int, whole bool) {
 		r.broken = nil                                       // it needs no record of its own
 	case !whole && !rows.plain && oddQuote(row, rows.comma):
 		rows.reject(end, Truncated, "the object ends inside the quotes of a cell")
+	case !whole && rows.header && len(values) < len(rows.names):
+		rows.reject(end, Truncated, fmt.Sprintf("the object ends in the middle of a row: it has %d of %d cells, and no "+
+			"line end", len(values), len(rows.names)))
 	case !utf8.Valid(row):
 		rows.reject(end, Syntax, "the row is not UTF-8: --encoding latin1 reads it as Latin-1 (Windows-1252)")
 	case len(values) > len(rows.names) && rows.header || len(values) > len(rows.names)+mostNewColumns:

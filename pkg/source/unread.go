@@ -35,7 +35,8 @@ func (e *ReadError) Unwrap() error { return e.Err }
 // LostError is an object that some have read further than it can be read now: what is
 // behind it has its places, and whoever has not come so far cannot go on.
 type LostError struct {
-	Entry int // of the manifest
+	Entry int      // of the manifest
+	End   Position // of the entry: who stands there needs nothing of it; zero: it is not known
 	Err   error
 }
 
@@ -107,7 +108,7 @@ func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(
 		if i == int(after.Object) {
 			from = after
 		}
-		see, give := &seeing{entry: i, last: from}, yield
+		see, give := &seeing{entry: i}, yield
 		if counts {
 			give = see.through(s, yield)
 		}
@@ -133,29 +134,44 @@ func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(
 // seeing is what the first reading sees of how an object ends.
 type seeing struct {
 	entry int
-	held  bool     // it ends in what is no record yet
-	last  Position // before the last record
-	cut   bool     // which is only the beginning of one
+	held  bool           // it ends in what is no record yet
+	first Position       // before the record that is only the beginning of one
+	bad   map[Reason]int // bad records from there on; nil: there is none
 }
 
 // through is yield that sees.
 func (e *seeing) through(s *Input, yield func(*Chunk) bool) func(*Chunk) bool {
 	return func(c *Chunk) bool {
-		n := len(c.Records)
-		if n == 0 {
-			return yield(c)
-		}
-		if isBarren(c, e.entry) && s.o.NotedBarren != nil {
+		if len(c.Records) > 0 && isBarren(c, e.entry) && s.o.NotedBarren != nil {
 			if err := s.o.NotedBarren(e.entry); err != nil {
 				s.fail(err)
 			}
 		}
-		if e.last = c.Start; n > 1 {
-			e.last = c.Records[n-2].End
+		before := c.Start
+		for i := range c.Records {
+			e.see(&c.Records[i], before)
+			before = c.Records[i].End
 		}
-		rec := &c.Records[n-1]
-		e.cut = rec.Err != nil && rec.Err.Reason == Truncated || rec.Tail && event.Valid(rec.Raw) != nil
 		return yield(c)
+	}
+}
+
+// see looks at a record. From one that is cut off on there may be others that are its parts.
+func (e *seeing) see(rec *Record, before Position) {
+	reason := Reason("")
+	switch {
+	case rec.Err != nil:
+		reason = rec.Err.Reason
+	case rec.Tail && event.Valid(rec.Raw) != nil:
+		reason = Truncated
+	}
+	switch {
+	case reason == "":
+		e.bad = nil
+	case e.bad != nil:
+		e.bad[reason]++
+	case reason == Truncated:
+		e.first, e.bad = before, map[Reason]int{reason: 1}
 	}
 }
 
@@ -164,15 +180,15 @@ func (s *Input) hasEnded(at Position, see *seeing) error {
 	if at == s.o.Ended && at != (Position{}) {
 		return nil // that was noted by whoever has read it
 	}
-	tail := Tail{Place: see.last.Place()}
+	tail := Tail{see.first.Place(), CutOff, see.bad}
 	switch {
 	case see.held:
-		tail = Tail{at.Place(), HeldOff}
+		tail = Tail{Place: at.Place(), Kind: HeldOff}
 		s.holds(s.manifest.At(see.entry).Name)
 	case at.Place() == (Place{}):
 		tail.Kind = Nothing
-	case !see.cut:
-		tail = Tail{at.Place(), Whole}
+	case see.bad == nil:
+		tail = Tail{Place: at.Place(), Kind: Whole}
 	}
 	if tail.Kind != Whole || s.manifest.At(see.entry).Open != Closed {
 		s.local.endsIn(see.entry, tail)
@@ -374,7 +390,7 @@ func (s *Input) rest(ctx context.Context, found Object) (Object, bool) {
 	defer s.mu.Unlock()
 	s.unread.drop(found.Name)
 	if u.barren {
-		s.local.completes()
+		s.local.completes(map[Reason]int{Truncated: 1})
 	}
 	return found, true
 }
