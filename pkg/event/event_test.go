@@ -524,3 +524,48 @@ func TestRaw(t *testing.T) {
 		}
 	}
 }
+
+// TestWideObject: of an object with more keys than are compared the last of a repeated key counts, too.
+func TestWideObject(t *testing.T) {
+	for _, n := range []int{10, 300, 1500, 20_000} {
+		b := []byte(`{`)
+		for i := range n {
+			b = fmt.Appendf(b, `"k%d":%d,`, i, i)
+		}
+		b = append(b, `"k0":"last","end":1}`...)
+		v, err := event.ParseValue(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := v.Get("k0").Text(); got != "last" {
+			t.Errorf("%d keys: k0 is %s", n, got)
+		}
+		if got := v.Get(fmt.Sprint("k", n-1)).Text(); got != fmt.Sprint(n-1) {
+			t.Errorf("%d keys: the last is %s", n, got)
+		}
+		if v.Get("end").Text() != "1" || v.Get("none").Exists() {
+			t.Errorf("%d keys: %s", n, v.Get("end").Raw())
+		}
+	}
+}
+
+// BenchmarkWideObject takes time that grows with the number of keys.
+func BenchmarkWideObject(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 100_000} {
+		raw := []byte(`{"end":1`)
+		for i := range n {
+			raw = fmt.Appendf(raw, `,"k%d":%d`, i, i)
+		}
+		raw = append(raw, '}')
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.SetBytes(int64(len(raw)))
+			var p event.Parser
+			for b.Loop() {
+				p.Reset()
+				if _, err := p.ParseValue(raw); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -731,7 +731,12 @@ func (n *node) call(of *node) {
 type keysSeen struct {
 	bits  [4]uint64
 	twice bool // some key may be there twice
+	asked int  // how many keys have been compared
 }
+
+// mostCompared is how many keys of an object are compared with those before them. Of one with so many that
+// more would have to be, which takes time that grows with their square, it is not known that they differ.
+const mostCompared = 64
 
 // add notes a key, and says whether it has to be compared with those before it.
 func (k *keysSeen) add(n *node) (compare bool) {
@@ -739,7 +744,11 @@ func (k *keysSeen) add(n *node) (compare bool) {
 	word := &k.bits[n.hash>>6]
 	compare = *word&bit != 0 && !k.twice
 	*word |= bit
-	return compare
+	if compare {
+		k.asked++
+		k.twice = k.asked > mostCompared
+	}
+	return compare && !k.twice
 }
 
 // colon goes on behind the colon after a key.
