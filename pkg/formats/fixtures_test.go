@@ -79,7 +79,8 @@ func canonical(t *testing.T, raw []byte) string {
 
 // TestFixtures reads a file of every kind that is known, and compares the events value by value. A fixture is a txtar
 // archive: files, each followed by what it is read as, under its name and ".want". The options of a file are in the
-// archive's comment, a line each: NAME KEY=VALUE ….
+// archive's comment, a line each: NAME KEY=VALUE …. No event opts out of destinations of everybody's: the fixtures are
+// sent on as well, elsewhere.
 func TestFixtures(t *testing.T) {
 	list, malformed := filepath.Glob("testdata/*.txtar")
 	if malformed != nil || len(list) < 5 {
