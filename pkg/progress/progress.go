@@ -113,7 +113,7 @@ func paceText(s engine.Progress, rate float64, now time.Time) string {
 		}
 		return rateText(rate) + ", " + lagText(s, now)
 	}
-	if rate <= 0 || s.State == "done" || s.Stopped {
+	if rate <= 0 || s.State == "done" || s.Stopped || s.Problem != "" { // nothing moves while a partner fails
 		return ""
 	}
 	text := rateText(rate)

@@ -122,7 +122,7 @@ func (w *World) doubts(j *Job, dir string, s *engine.Summary) (map[string]string
 		switch {
 		case err != nil:
 			why[d.Name] = "the run does not say what its configuration was"
-		case kept.Input != hashOf(meta.input()):
+		case kept.Input != hashOf(meta.input()) && !onlyTheLimit(kept.Identity, shown):
 			why[d.Name] = "the run has read or selected something else: " +
 				strings.Join(inputsThatDiffer(kept.Identity, shown), ", ")
 		case j.Input.Bounds.Relative:
@@ -136,12 +136,15 @@ func (w *World) doubts(j *Job, dir string, s *engine.Summary) (map[string]string
 			if len(keys) > 0 {
 				why[d.Name] += ": " + strings.Join(keys, ", ")
 			}
-		case len(s.Continued) > 0:
+		case slices.ContainsFunc(s.Continued, func(c engine.Continued) bool { return c.Destination == d.Name }):
 			why[d.Name] = "the configuration was changed in the middle of the run"
 		}
 	}
 	return why, nil
 }
+
+// onlyTheLimit says that two inputs differ in nothing but their limit, which counts explanations here.
+func onlyTheLimit(a, b identity) bool { return slices.Equal(inputsThatDiffer(a, b), []string{"limit"}) }
 
 // doubt takes back what would be said of an event that the run has settled where today's gates do not
 // say what the run has made of it.
