@@ -82,6 +82,9 @@ func (l *files) whatBecame(ch *chain) error {
 	if err != nil {
 		return gone(ch.last, err)
 	}
+	if !info.Mode().IsRegular() { // what was there is no more there than if nothing were
+		return &ChangedError{Object: ch.last.Name, What: "in its place is " + kindOf(info.Mode()), Gone: true}
+	}
 	return changed(ch.last, info.Size())
 }
 
