@@ -123,7 +123,7 @@ func TestEveryLeakIsListed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, data, 0o600); err != nil {
+	if err = os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	scan, err := ScanFile(newRedactor(nil, nil), path)

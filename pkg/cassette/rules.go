@@ -297,5 +297,6 @@ func shapeOf(a, b any) shape {
 
 // isIdentifier tells what looks like an id from words of people.
 func isIdentifier(s string) bool {
-	return s != "" && len(s) <= 256 && !strings.ContainsAny(s, " \t\n") && (hasDigit(s) || redact.IsToken(s) || len(s) >= 16)
+	return s != "" && len(s) <= 256 && !strings.ContainsAny(s, " \t\n") &&
+		(hasDigit(s) || redact.IsToken(s) || len(s) >= 16)
 }

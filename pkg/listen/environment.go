@@ -107,5 +107,6 @@ func (t *Stage) proxyEnv(addr net.Addr) []string {
 	}
 	java += fmt.Sprintf(" -Dhttp.proxyHost=%s -Dhttp.proxyPort=%s"+
 		" -Dhttps.proxyHost=%s -Dhttps.proxyPort=%s -Dhttp.nonProxyHosts=", host, port, host, port)
-	return append(env, "NO_PROXY=", "no_proxy=", "npm_config_noproxy=", "NODE_USE_ENV_PROXY=1", "JAVA_TOOL_OPTIONS="+strings.TrimSpace(java))
+	return append(env, "NO_PROXY=", "no_proxy=", "npm_config_noproxy=", "NODE_USE_ENV_PROXY=1",
+		"JAVA_TOOL_OPTIONS="+strings.TrimSpace(java))
 }

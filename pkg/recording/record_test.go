@@ -104,13 +104,14 @@ func TestRecordAndReplay(t *testing.T) {
 	if err != nil || c.Meta.Tool != "fanfold 1.2.3" || c.Meta.Date != "2026-11-28" {
 		t.Errorf("%v, %+v", err, c)
 	}
-	if err := w.Replay(t.Context(), &ReplayOptions{}, []string{path}, []string{"client"}); err != nil {
+	if err = w.Replay(t.Context(), &ReplayOptions{}, []string{path}, []string{"client"}); err != nil {
 		t.Errorf("%v, %q", err, said)
 	}
 	more := world(t, &said, func(base string) int {
-		resp, err := http.Get(base + "/other")
-		if err != nil || resp.StatusCode != http.StatusNotImplemented {
-			t.Errorf("%v, %v", err, resp)
+		resp, e := http.Get(base + "/other")
+		if e != nil || resp.StatusCode != http.StatusNotImplemented {
+			t.Errorf("%v, %v", e, resp)
+			return 0
 		}
 		resp.Body.Close()
 		return 0

@@ -178,8 +178,8 @@ func (r *Redactor) binary(s string, depth int) (now string, ok bool) {
 			if r.pathSecret("body", []string{name}) {
 				kind = "custom"
 			}
-			if now, is := r.numberFor(kind, text); is {
-				return now
+			if instead, is := r.numberFor(kind, text); is {
+				return instead
 			}
 			return text
 		}

@@ -118,8 +118,8 @@ func (w *fileWalk) body(n int, path, v string) {
 		}
 	} else if strings.Contains(v, "\n") {
 		for line := range strings.Lines(v) {
-			if kind, hit := w.r.find(line, 0); kind != "" {
-				w.keep(Leak{n, path, kind, mask(hit)})
+			if k, part := w.r.find(line, 0); k != "" {
+				w.keep(Leak{n, path, k, mask(part)})
 			}
 			if len(w.leaks) == before+maxOfBody {
 				break
