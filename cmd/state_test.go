@@ -436,14 +436,22 @@ func TestHousekeeping(t *testing.T) {
 	age := func(run string, days int) {
 		t.Helper()
 		then := time.Now().Add(-time.Duration(days) * 24 * time.Hour)
-		if err := os.Chtimes(filepath.Join(f.state, "runs", run), then, then); err != nil {
-			t.Fatal(err)
+		for _, name := range []string{"", "summary.json"} {
+			if err := os.Chtimes(filepath.Join(f.state, "runs", run, name), then, then); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	age(first.Run, 40)
 	age(second.Run, 35)
 	if out, _ := f.other(0, "runs", "show", "latest", "-o", "json"); summaryOf(t, out).Run != second.Run {
 		t.Errorf("the latest is %s", out)
+	}
+	// To look at a run is not to use it.
+	f.other(0, append([]string{"explain", "--limit", "1", "--where", `type = "track"`, "--run", first.Run}, f.args...)...)
+	f.other(0, "report", first.Run)
+	if out, _ := f.other(0, "runs", "show", "latest", "-o", "json"); summaryOf(t, out).Run != second.Run {
+		t.Errorf("once the first was looked at, the latest is %s", out)
 	}
 	if out, _ := f.other(0, "runs", "show", second.Run[:len(second.Run)-1], "-o", "json"); summaryOf(t,
 		out).Run != second.Run {

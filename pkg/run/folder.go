@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/setting"
@@ -76,20 +77,15 @@ func (f Folder) Dirs() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(entries, func(x, y fs.DirEntry) int {
-		i, err1 := x.Info()
-		j, err2 := y.Info()
-		if err1 != nil || err2 != nil {
-			return 0
-		}
-		return j.ModTime().Compare(i.ModTime())
-	})
 	var out []string
+	used := map[string]time.Time{}
 	for _, e := range entries {
 		if e.IsDir() && !journal.Removed(e.Name()) {
-			out = append(out, filepath.Join(string(f), e.Name()))
+			dir := filepath.Join(string(f), e.Name())
+			out, used[dir] = append(out, dir), LastUsed(dir)
 		}
 	}
+	slices.SortStableFunc(out, func(x, y string) int { return used[y].Compare(used[x]) })
 	return out, nil
 }
 

@@ -47,8 +47,17 @@ func (f Folder) Clear() error {
 	return err
 }
 
-// LastUsed is when a command has worked on a run last; zero: its folder is gone.
-func LastUsed(dir string) time.Time {
+// LastUsed is when a process of a run has written last what became of it: commands that look at a run, and open
+// its journal for that, do not use it. Zero: its folder is gone.
+func LastUsed(dir string) (at time.Time) {
+	for _, path := range []string{countsPath(dir), summaryPath(dir)} {
+		if info, err := os.Stat(path); err == nil && info.ModTime().After(at) {
+			at = info.ModTime()
+		}
+	}
+	if !at.IsZero() {
+		return at
+	}
 	info, err := os.Stat(dir)
 	if err != nil {
 		return time.Time{}
