@@ -10,13 +10,6 @@ import (
 	"testing"
 )
 
-// happened is one event, as every tool that exports it knows it, and every tool that is sent it should.
-type happened struct {
-	Name, User, Anon, ID string
-	At                   string // RFC 3339
-	Properties           map[string]json.RawMessage
-}
-
 // exported are the ways in which tools write the same event down. Own says which properties a tool cannot keep, or
 // what it calls the event.
 var exported = []struct {
