@@ -275,7 +275,8 @@ func (c *changing) check(sum engine.Summary) {
 	}
 	delivered := int(sum.Destinations[0].Delivered)
 	if twice > inFlight || lost > 0 || delivered > arrived || delivered < arrived-inFlight {
-		c.t.Errorf("%d deliveries came twice with %d in flight at %d kills, %d events are lost, %d of %d arrived and %d are said "+
+		c.t.Errorf("%d deliveries came twice with %d in flight at %d kills, %d events are lost, %d of %d arrived and %d "+
+			"are said "+
 			"to be delivered; %+v", twice, inFlight, c.kills, lost, arrived, c.count, delivered, c.all)
 	}
 }

@@ -74,7 +74,8 @@ func TestDeadLetters(t *testing.T) {
 	}
 
 	code, _, wrong := invoke(t, env, "", "runs", "dead", id, "--reason", "refuse", "-o", "jsonl")
-	if code != exitUsage || !strings.Contains(wrong, `no dead letter with the reason "refuse"; it has refused (6), syntax (1)`) {
+	if code != exitUsage || !strings.Contains(wrong,
+		`no dead letter with the reason "refuse"; it has refused (6), syntax (1)`) {
 		t.Errorf("a reason that none has: exit code %d: %s", code, wrong)
 	}
 
@@ -118,7 +119,8 @@ func TestRedriveAgain(t *testing.T) {
 		http.Error(w, "no", http.StatusBadRequest)
 		return true
 	})
-	conf := file(t, "fanfold.yaml", "destinations:\n  one: {type: webhook, settings: {url: '"+p.URL+"'}, batch_events: 1}\n"+
+	conf := file(t, "fanfold.yaml", "destinations:\n  one: {type: webhook, settings: {url: '"+p.URL+
+		"'}, batch_events: 1}\n"+
 		"  two: {type: webhook, settings: {url: '"+p.URL+"'}, batch_events: 1, filter: 'event != \"E0\"'}\n")
 	in := file(t, "in.jsonl", events(6))
 	env := map[string]string{"XDG_STATE_HOME": t.TempDir()}

@@ -45,7 +45,8 @@ func causesOfNotArriving() []notArrived {
 			want:  []string{"✓ time: nobody knows when it happened", "✗ range: without a time it is in no range"}},
 		{cause: "no time, --undated skip", event: `{"type":"track","event":"A","messageId":"m","timestamp":"03/04/2026"}`,
 			flags: []string{"--undated", "skip"},
-			want:  []string{`✗ time: nobody knows when it happened: its timestamp "03/04/2026" cannot be read`, "--undated skip"}},
+			want: []string{`✗ time: nobody knows when it happened: its timestamp "03/04/2026" cannot be read`,
+				"--undated skip"}},
 		{cause: "filter, another case", flags: []string{"--filter", `event = "Order Completed"`},
 			want: []string{`✗ --filter: it does not match: event = "Order Completed", but event is "order completed", ` +
 				`differs in case`}},
@@ -84,10 +85,12 @@ func causesOfNotArriving() []notArrived {
 			"    actions: [{action: send, subscribe: 'type = \"track\" and event = \"Order Completed\"'}]\n",
 			want: []string{`✗ trigger of send: it does not fire: event = "Order Completed", but event is "order completed", differs in case`,
 				`no action is subscribed to it: send asks for event = "Order Completed"`}},
-		{cause: "a required field", event: `{"type":"identify","userId":"u","messageId":"m","timestamp":"2026-06-01T00:00:00Z","traits":{}}`,
+		{cause: "a required field",
+			event: `{"type":"identify","userId":"u","messageId":"m","timestamp":"2026-06-01T00:00:00Z","traits":{}}`,
 			flags: []string{"--to", "hubspot"},
 			want:  []string{"not in the event: email ($.traits.email", "rejected, missing_identity: email is required"}},
-		{cause: "a required field of a mapping", event: `{"type":"track","userId":"u","messageId":"m","timestamp":"2026-06-01T00:00:00Z"}`,
+		{cause: "a required field of a mapping",
+			event: `{"type":"track","userId":"u","messageId":"m","timestamp":"2026-06-01T00:00:00Z"}`,
 			flags: []string{"--to", "mixpanel"},
 			want: []string{"✗ fields of trackEvent", "missing the required field 'event'", "✗ event", "$.event", "missing",
 				"rejected, invalid"}},
@@ -271,7 +274,8 @@ func TestExplainLate(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &doc); err != nil {
 			t.Fatal(err)
 		}
-		if late := doc.Destinations[0].Became.Late; id == "m" != (len(late) == 1 && late[0].Attempts == 3 && late[0].From == 1) {
+		if late := doc.Destinations[0].Became.Late; id == "m" != (len(late) == 1 && late[0].Attempts == 3 &&
+			late[0].From == 1) {
 			t.Errorf("%s: the document has %+v", id, late)
 		}
 	}
@@ -288,11 +292,14 @@ func TestExplainHistory(t *testing.T) {
 		flags []string
 		want  []string
 	}{
-		{old, []string{"--to", "slack"}, []string{"✗ history: event m is of 2023-06-01", "unless --trigger-live slack says that it is meant"}},
-		{old, []string{"--to", "slack", "--trigger-live", "slack"}, []string{"✓ history: event m is of 2023-06-01", "which --trigger-live says is meant"}},
+		{old, []string{"--to", "slack"}, []string{"✗ history: event m is of 2023-06-01",
+			"unless --trigger-live slack says that it is meant"}},
+		{old, []string{"--to", "slack", "--trigger-live", "slack"},
+			[]string{"✓ history: event m is of 2023-06-01", "which --trigger-live says is meant"}},
 		{now, []string{"--to", "slack"}, []string{"✓ history: postToChannel posts a message", "less than a day ago"}},
 		{strings.Replace(old, "order completed", "Order Completed", 1), []string{"--to", "braze"},
-			[]string{"· fields of ecommerce: ", "✓ instead of ecommerce: the event lacks what ecommerce needs, so trackEvent takes it"}},
+			[]string{"· fields of ecommerce: ",
+				"✓ instead of ecommerce: the event lacks what ecommerce needs, so trackEvent takes it"}},
 	} {
 		args := append([]string{"explain", "--rehearse", "--from", file(t, "in.jsonl", c.event), "--id", "m"}, c.flags...)
 		code, said, wrong := invoke(t, map[string]string{"XDG_STATE_HOME": t.TempDir()}, "", args...)

@@ -48,7 +48,8 @@ func ages(t *testing.T) string {
 	t.Helper()
 	var b bytes.Buffer
 	const day = 24 * time.Hour
-	for i, age := range []time.Duration{3650 * day, 1900 * day, 800 * day, 370 * day, 95 * day, 64 * day, 35 * day, 20 * day,
+	for i, age := range []time.Duration{3650 * day, 1900 * day, 800 * day, 370 * day, 95 * day, 64 * day, 35 * day,
+		20 * day,
 		8 * day, 6 * day, 4 * day, 80 * time.Hour, 25 * time.Hour, 2 * time.Hour, -2 * time.Hour, -8 * day, -400 * day} {
 		err := eventgen.Write(&b, eventgen.Options{Seed: uint64(i), Events: 40, Users: 9, Start: time.Now().Add(-age),
 			Step: time.Second, Variety: 40, Messy: i%4 == 0})

@@ -26,8 +26,10 @@ type prometheus struct {
 	targets string // a file
 }
 
-// TestPrometheus has a real Prometheus, which FANFOLD_PROMETHEUS names, scrape a run whose partners fail, refuse and ask
-// for pauses, and whose process is killed and resumed: every sample adds up, for every destination, and the last ones do
+// TestPrometheus has a real Prometheus, which FANFOLD_PROMETHEUS names, scrape a run whose
+// partners fail, refuse and ask
+// for pauses, and whose process is killed and resumed: every sample adds up, for every
+// destination, and the last ones do
 // not say more than the summary.
 func TestPrometheus(t *testing.T) {
 	bin := os.Getenv("FANFOLD_PROMETHEUS")
@@ -62,9 +64,11 @@ func TestPrometheus(t *testing.T) {
 		}
 		return false
 	})
-	conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  one: {type: webhook, settings: {url: %q}, batch_events: 5, "+
-		"concurrency: 2, rate: 50/s}\n  two: {type: webhook, settings: {url: %q}, batch_events: 1, concurrency: 2}\n", one.URL,
-		two.URL))
+	conf := file(t, "fanfold.yaml",
+		fmt.Sprintf("destinations:\n  one: {type: webhook, settings: {url: %q}, batch_events: 5, "+
+			"concurrency: 2, rate: 50/s}\n  two: {type: webhook, settings: {url: %q}, batch_events: 1, concurrency: 2}\n",
+			one.URL,
+			two.URL))
 	in, state := file(t, "in.jsonl", events(3000)+"no event\n"), t.TempDir()
 	var out strings.Builder
 	for {
@@ -185,7 +189,8 @@ func (p *prometheus) samples(name string, labels ...string) map[string]map[strin
 func (p *prometheus) addsUp(s engine.Summary) {
 	t := p.t
 	read, bad := p.samples("fanfold_records_read_total"), p.samples("fanfold_records_bad_total")
-	settled, pending := p.samples("fanfold_events_total", "destination"), p.samples("fanfold_events_pending", "destination")
+	settled, pending := p.samples("fanfold_events_total", "destination"), p.samples("fanfold_events_pending",
+		"destination")
 	outcomes := p.samples("fanfold_events_total", "destination", "outcome")
 	for at, n := range read {
 		for _, d := range s.Destinations {
@@ -194,7 +199,8 @@ func (p *prometheus) addsUp(s engine.Summary) {
 				t.Errorf("at %s nothing is said of %s", at, d.Name)
 			}
 			if settled[at][key]+pending[at][key] != n[""]-bad[at][""] {
-				t.Errorf("at %s: %s: %v settled, %v pending, %v read, %v bad", at, d.Name, settled[at][key], pending[at][key], n[""],
+				t.Errorf("at %s: %s: %v settled, %v pending, %v read, %v bad", at, d.Name, settled[at][key], pending[at][key],
+					n[""],
 					bad[at][""])
 			}
 			if outcomes[at][key+"delivered "] > float64(d.Delivered) || outcomes[at][key+"rejected "] >

@@ -205,7 +205,8 @@ func (c *refusedCase) run(t *testing.T) (code int, out, errOut string) {
 		return append(source.Known()[:2:2], source.S3(&source.S3Options{Store: refusedStore{c}}))
 	}
 	from := map[string]string{"folder": c.dir, "zip": filepath.Join(c.dir, "all.zip"), "s3": "s3://bucket/in/"}[c.kind]
-	code = a.execute(t.Context(), []string{"forward", "--from", from, "--to", "webhook", "--set", "webhook.url=" + c.app.URL,
+	code = a.execute(t.Context(), []string{"forward", "--from", from, "--to", "webhook",
+		"--set", "webhook.url=" + c.app.URL,
 		"--progress", "never", "-o", "json"})
 	return code, fmt.Sprint(a.out), fmt.Sprint(a.err)
 }

@@ -23,16 +23,18 @@ var exported = []struct {
 	{tool: "rudderstack", file: "in.jsonl", text: `{"job_id":1,"event_payload":{"batch":[{"type":"track",` +
 		`"event":"Cup Emptied","messageId":"i-1","userId":"u-1","anonymousId":"d-1","originalTimestamp":"2024-03-10T01:30:00.123Z",` +
 		`"sentAt":"2024-03-10T01:30:05Z","properties":PROPS}],"receivedAt":"2024-03-10T02:30:05Z"}}`},
-	{tool: "mixpanel", file: "in.jsonl", text: `{"event":"Cup Emptied","properties":{"time":1710037800123,"distinct_id":"u-1",` +
-		`"$user_id":"u-1","$device_id":"d-1","$insert_id":"i-1",MEMBERS}}`},
+	{tool: "mixpanel", file: "in.jsonl",
+		text: `{"event":"Cup Emptied","properties":{"time":1710037800123,"distinct_id":"u-1",` +
+			`"$user_id":"u-1","$device_id":"d-1","$insert_id":"i-1",MEMBERS}}`},
 	{tool: "amplitude", file: "in.jsonl", text: `{"event_type":"Cup Emptied","event_time":"2024-03-10 02:30:00.123000",` +
 		`"uuid":"x","$insert_id":"i-1","user_id":"u-1","device_id":"d-1","event_properties":PROPS,"user_properties":{}}`},
 	{tool: "posthog", file: "in.jsonl", text: `{"uuid":"i-1","event":"Cup Emptied","distinct_id":"u-1",` +
 		`"timestamp":"2024-03-10T02:30:00.123000Z","properties":{"$device_id":"d-1",MEMBERS},"person_properties":"{}"}`},
-	{tool: "ga4", file: "in.jsonl", text: `{"event_name":"cup_emptied","event_timestamp":"1710037800123000","user_id":"u-1",` +
-		`"user_pseudo_id":"d-1","event_bundle_sequence_id":"7","event_params":[` +
-		`{"key":"size","value":{"string_value":null,"int_value":"1234567890123456789","double_value":null}},` +
-		`{"key":"ratio","value":{"double_value":1.25}},{"key":"by","value":{"string_value":"Ünï \"q\" ☕"}}]}`,
+	{tool: "ga4", file: "in.jsonl",
+		text: `{"event_name":"cup_emptied","event_timestamp":"1710037800123000","user_id":"u-1",` +
+			`"user_pseudo_id":"d-1","event_bundle_sequence_id":"7","event_params":[` +
+			`{"key":"size","value":{"string_value":null,"int_value":"1234567890123456789","double_value":null}},` +
+			`{"key":"ratio","value":{"double_value":1.25}},{"key":"by","value":{"string_value":"Ünï \"q\" ☕"}}]}`,
 		name: "cup_emptied", id: "d-1-1710037800123000-cup_emptied-7", lacks: []string{"deep", "full"}},
 	{tool: "snowplow", file: "in.jsonl", text: `{"event_id":"i-1","collector_tstamp":"2024-03-10 02:30:09.000",` +
 		`"derived_tstamp":"2024-03-10 02:30:00.123","event":"unstruct","event_name":"cup_emptied","user_id":"u-1",` +
@@ -55,8 +57,9 @@ var imported = []struct {
 	event    string            // path of the event in a request's body
 	at       map[string]string // paths in it of name, user, anon, id, time and properties
 }{
-	{"segment", []string{"write_key=k"}, "batch.0", map[string]string{"name": "event", "user": "userId", "anon": "anonymousId",
-		"id": "messageId", "time": "timestamp", "properties": "properties"}},
+	{"segment", []string{"write_key=k"}, "batch.0",
+		map[string]string{"name": "event", "user": "userId", "anon": "anonymousId",
+			"id": "messageId", "time": "timestamp", "properties": "properties"}},
 	{"mixpanel", []string{"project_token=t", "api_secret=s"}, "0", map[string]string{"name": "event",
 		"user": "properties.distinct_id", "anon": "properties.$device_id", "id": "properties.$insert_id",
 		"time": "properties.time", "properties": "properties"}},
@@ -64,11 +67,13 @@ var imported = []struct {
 		"user": "user_id", "anon": "device_id", "id": "insert_id", "time": "time", "properties": "event_properties"}},
 	{"posthog", []string{"api_key=k"}, "batch.0", map[string]string{"name": "event", "user": "distinct_id",
 		"time": "timestamp", "properties": "properties"}},
-	{"customerio", []string{"site_id=s", "api_key=k"}, "batch.0", map[string]string{"name": "name", "user": "identifiers.id",
-		"anon": "attributes.anonymous_id", "properties": "attributes"}},
+	{"customerio", []string{"site_id=s", "api_key=k"}, "batch.0",
+		map[string]string{"name": "name", "user": "identifiers.id",
+			"anon": "attributes.anonymous_id", "properties": "attributes"}},
 }
 
-// TestFromToolToTool takes one event through every export into every import: when it happened, whose it was, its id, its
+// TestFromToolToTool takes one event through every export into every import: when it happened,
+// whose it was, its id, its
 // name and every property are the same behind it as before, digit by digit.
 func TestFromToolToTool(t *testing.T) {
 	var want map[string]json.RawMessage

@@ -112,7 +112,8 @@ func TestFollowBucket(t *testing.T) {
 		b.puts(key(i), tracks((i-10)*10, (i-9)*10))
 	}
 	args := []string{"forward", "--from", "s3://events/logs/", "--s3-endpoint", endpoint, "--s3-path-style",
-		"--to", "webhook", "--set", "webhook.url=" + p.URL, "--state-dir", t.TempDir(), "--progress", "never", "-o", "json", "--follow",
+		"--to", "webhook", "--set", "webhook.url=" + p.URL, "--state-dir", t.TempDir(), "--progress", "never", "-o", "json",
+		"--follow",
 		"--poll", "1s"}
 	r := begin(t, args...)
 	p.await(70)

@@ -67,9 +67,10 @@ func TestSavedPlan(t *testing.T) {
 	}
 	refused("another selection", append(forward, "--filter", `type = "page"`), "what is read and selected (filter)")
 	for change, want := range map[string]string{
-		hook + ", filter: 'type = \"page\"'}\n":                               "hook has another configuration (filter)",
-		hook + ", batch_events: 2}\n":                                         "what hook is sent has changed, by its options",
-		strings.Replace(hook, "hook:", "other:", 1) + "}\n":                   "hook was planned, and is left out; other was not planned",
+		hook + ", filter: 'type = \"page\"'}\n": "hook has another configuration (filter)",
+		hook + ", batch_events: 2}\n":           "what hook is sent has changed, by its options",
+		strings.Replace(hook, "hook:", "other:", 1) +
+			"}\n": "hook was planned, and is left out; other was not planned",
 		"transform:\n  - drop: type = \"page\"\n" + hook + "}\n":              "transform",
 		hook + ", actions: [{action: send, subscribe: 'type = \"page\"'}]}\n": "actions",
 	} {
@@ -144,7 +145,8 @@ func TestNothingSampled(t *testing.T) {
 		return out + said
 	}
 	said := plan("--sample", "0.001%")
-	if !strings.Contains(said, "none of the events is in it: a larger one says more") || strings.Contains(said, "nowhere") ||
+	if !strings.Contains(said, "none of the events is in it: a larger one says more") ||
+		strings.Contains(said, "nowhere") ||
 		!strings.Contains(said, "E0: none is in the sample") {
 		t.Errorf("a sample without events:\n%s", said)
 	}

@@ -402,7 +402,7 @@ func (s *soak) check() {
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		words := strings.Fields(lines.Text())
 		for _, w := range words[1:] {
-			if n, err := strconv.Atoi(w); err == nil {
+			if n, odd := strconv.Atoi(w); odd == nil {
 				counts[words[0]][n]++
 			} else if second++; !s.other {
 				s.t.Fatal("the second configuration was used before it was there")
@@ -415,8 +415,8 @@ func (s *soak) check() {
 		if strings.HasSuffix(part, ".part") {
 			s.t.Errorf("%s was not closed", part)
 		}
-		data, err := os.ReadFile(part)
-		s.must(err)
+		data, wrong := os.ReadFile(part)
+		s.must(wrong)
 		s.countIn(counts["files"], data)
 	}
 	runs, err := os.ReadDir(s.path("state"))

@@ -141,12 +141,14 @@ func TestReportOfAHardRun(t *testing.T) {
 			id = fmt.Sprintf("bad-%d", bad%3) + fmt.Sprintf("-%d", i)
 			bad++
 		}
-		fmt.Fprintf(&lines, `{"type":"track","event":"E%d","userId":"u","messageId":%q,"timestamp":"2026-0%d-01T00:00:00Z"}`+"\n",
+		fmt.Fprintf(&lines, `{"type":"track","event":"E%d","userId":"u","messageId":%q,"timestamp":"2026-0%d-01T00:00:00Z"}`+
+			"\n",
 			i%3, id, 1+i/100)
 	}
 	in, dir := file(t, "in.jsonl", lines.String()+"no event\n"), t.TempDir()
 	conf := []string{"--config", filepath.Join(dir, "fanfold.yaml")}
-	text := "destinations:\n  hook: {type: webhook, settings: {url: '" + h.hook.URL + "'}, batch_events: 20, concurrency: 1}\n"
+	text := "destinations:\n  hook: {type: webhook, settings: {url: '" + h.hook.URL +
+		"'}, batch_events: 20, concurrency: 1}\n"
 	if err := os.WriteFile(conf[1], []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +176,8 @@ func TestReportOfAHardRun(t *testing.T) {
 
 	redriven := h.redrives(s.Run, conf)
 	story = h.story(s.Run)
-	if want := fmt.Sprintf("%d + %d redriven = %d of 600 arrived", 600-bad, redriven, 600-bad+redriven); story.Headline != want {
+	if want := fmt.Sprintf("%d + %d redriven = %d of 600 arrived", 600-bad, redriven,
+		600-bad+redriven); story.Headline != want {
 		t.Errorf("the headline is %q, want %q", story.Headline, want)
 	}
 	h.told(story, s.Run)
@@ -281,7 +284,8 @@ func (h *hardRun) told(s told, run string) {
 	h.hook.mu.Unlock()
 	page := h.do(exitOK, nil, "report", run)
 	checkPage(t, page)
-	for _, want := range []string{"Its process was killed", "It was resumed, with 39 delivered", "it was incomplete", "it was complete", "Redrive ",
+	for _, want := range []string{"Its process was killed", "It was resumed, with 39 delivered", "it was incomplete",
+		"it was complete", "Redrive ",
 		"paused for 1h", "Plan and outcome"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not have %q", want)

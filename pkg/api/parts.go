@@ -28,13 +28,13 @@ func partsOf(members map[string]*yaml.Node) map[string]string {
 			}
 			order += name + "\x00"
 			for k := 0; k+1 < len(action.Content) && action.Kind == yaml.MappingNode; k += 2 {
-				key, value := name+"."+action.Content[k].Value, action.Content[k+1]
-				if parts[key] = printOf(value); action.Content[k].Value != "mapping" || value.Kind != yaml.MappingNode {
+				part, value := name+"."+action.Content[k].Value, action.Content[k+1]
+				if parts[part] = printOf(value); action.Content[k].Value != "mapping" || value.Kind != yaml.MappingNode {
 					continue
 				}
-				delete(parts, key)
+				delete(parts, part)
 				for f := 0; f+1 < len(value.Content); f += 2 {
-					parts[key+"."+value.Content[f].Value] = printOf(value.Content[f+1])
+					parts[part+"."+value.Content[f].Value] = printOf(value.Content[f+1])
 				}
 			}
 		}

@@ -21,7 +21,7 @@ func testSwaps() swaps {
 // TestTurn replaces what begins with the upstream, in every spelling, and
 // nothing that only looks so.
 func TestTurn(t *testing.T) {
-	swaps := testSwaps()
+	turns := testSwaps()
 	for in, want := range map[string]string{
 		"https://api.shop.example/v2/x":                          "http://127.0.0.1:8089/x",
 		"https://api.shop.example/v2":                            "http://127.0.0.1:8089",
@@ -42,7 +42,7 @@ func TestTurn(t *testing.T) {
 		if want == "" {
 			want = in
 		}
-		if got, _ := turnString(in, swaps); got != want {
+		if got, _ := turnString(in, turns); got != want {
 			t.Errorf("%q becomes %q, want %q", in, got, want)
 		}
 	}
@@ -54,9 +54,9 @@ func FuzzTurn(f *testing.F) {
 	f.Add([]byte(`https:\/\/api.shop.example\/v2\/`), uint8(1))
 	f.Add([]byte("https%3A%2F%2Fapi.shop.example%2Fv2%3"), uint8(7))
 	f.Fuzz(func(t *testing.T, data []byte, size uint8) {
-		swaps := testSwaps()
-		want, n, _ := turn(nil, bytes.Clone(data), swaps, true)
-		r := &turning{from: bytes.NewReader(data), swaps: swaps}
+		turns := testSwaps()
+		want, n, _ := turn(nil, bytes.Clone(data), turns, true)
+		r := &turning{from: bytes.NewReader(data), swaps: turns}
 		if size > 0 {
 			r.from = &few{data, int(size)}
 		}
@@ -65,7 +65,7 @@ func FuzzTurn(f *testing.F) {
 			t.Errorf("%q in pieces of %d becomes %q, whole %q (%d), %v", data, size, got, want, n, err)
 		}
 		// And of a length that is known.
-		h := holdLinks(io.NopCloser(&few{data, max(1, int(size))}), len(data), swaps, nil)
+		h := holdLinks(io.NopCloser(&few{data, max(1, int(size))}), len(data), turns, nil)
 		got, err = io.ReadAll(h)
 		if err != nil || !bytes.Equal(got, want) || len(got) != h.length() && len(h.links) > 0 {
 			t.Errorf("%q of known length becomes %q, whole %q, %v", data, got, want, err)

@@ -82,7 +82,8 @@ func statusesForm() form {
 
 func successForm() form {
 	one := form{"anyOf": []form{statusForm(200, 299, "2(xx|[0-9][0-9])"), table(form{
-		"status": statusForm(200, 299, "2[0-9][0-9]"), "text": textForm(), "json": form{"type": "object", "additionalProperties": textForm()}, "has": textsForm(),
+		"status": statusForm(200, 299, "2[0-9][0-9]"), "text": textForm(),
+		"json": form{"type": "object", "additionalProperties": textForm()}, "has": textsForm(),
 		"counts": textForm()})}}
 	return form{"anyOf": []form{one, {"type": "array", "items": one, "minItems": 1}}}
 }

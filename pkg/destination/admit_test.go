@@ -44,11 +44,13 @@ func TestConsent(t *testing.T) {
 			t.Errorf("%s: %v %v", context, ok, r)
 		}
 	}
-	ev, err := event.Parse([]byte(`{"type":"track","context":{"consent":{"categoryPreferences":{"ad_targeting":true,"A":true}}}}`))
+	ev, err := event.Parse([]byte(
+		`{"type":"track","context":{"consent":{"categoryPreferences":{"ad_targeting":true,"A":true}}}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for category, want := range map[string]bool{"Ad Targeting": true, "ad-targeting": true, "A": true, "B": false, "-": false} {
+	for category, want := range map[string]bool{"Ad Targeting": true, "ad-targeting": true, "A": true, "B": false,
+		"-": false} {
 		env := destination.Env{Consent: []string{category}}
 		if _, ok := env.Admit(ev); ok != want {
 			t.Errorf("%s: %v", category, ok)

@@ -103,7 +103,8 @@ type Config struct {
 // itself, which is a mistake in the program that every test finds.
 func (s Spec[S]) Destination() Destination {
 	d := Destination{
-		Info: s.Info, Settings: s.schema(), Made: s.Made, Parts: s.Parts, Limits: s.Limits, Order: s.Order, Local: s.Local != nil,
+		Info: s.Info, Settings: s.schema(), Made: s.Made, Parts: s.Parts, Limits: s.Limits, Order: s.Order,
+		Local:  s.Local != nil,
 		Unused: s.Unused, Sayings: s.Sayings,
 	}
 	if slices.ContainsFunc(s.Actions, (*Declared).isTimed) && len(s.Info.Differences) > 0 {

@@ -91,8 +91,9 @@ func TestLate(t *testing.T) {
 	c := &Course{}
 	for i := range uint64(10_000) {
 		at := epoch.Add(time.Duration(i) * time.Second)
-		c.late(Late{From: i * 10, To: i*10 + 9, Deliveries: 10, Attempts: int32(2 + i%5), First: at, Taken: at.Add(time.Minute),
-			Said: "status 503"})
+		c.late(Late{From: i * 10, To: i*10 + 9, Deliveries: 10, Attempts: int32(2 + i%5), First: at,
+			Taken: at.Add(time.Minute),
+			Said:  "status 503"})
 	}
 	all := Late{First: c.Late[0].First}
 	for i := range c.Late {

@@ -46,7 +46,8 @@ func TestVersion1(t *testing.T) {
 			}
 		}
 		if got := fmt.Sprint(r.Lane("b").Resume().InDoubt[0].IDs,
-			r.Lane("b").Resume().InDoubt[1].IDs); got != "[{15 0 0} {16 0 0} {17 0 0} {18 0 0} {19 0 0}] [{20 0 0} {21 0 0} {22 0 0} {23 0 0} "+
+			r.Lane("b").Resume().InDoubt[1].IDs); got != "[{15 0 0} {16 0 0} {17 0 0} {18 0 0} {19 0 0}] [{20 0 0} {21 0 0} "+
+			"{22 0 0} {23 0 0} "+
 			"{24 0 0}]" {
 			t.Errorf("in doubt: %s", got)
 		}

@@ -37,7 +37,7 @@ func TestText(t *testing.T) {
 		t.Fatal(err)
 	}
 	var text bytes.Buffer
-	if err := write(&text, &metricdata.ResourceMetrics{ScopeMetrics: scopes},
+	if err = write(&text, &metricdata.ResourceMetrics{ScopeMetrics: scopes},
 		expfmt.NewFormat(expfmt.TypeTextPlain)); err != nil {
 		t.Fatal(err)
 	}

@@ -138,8 +138,8 @@ func RedrivePlan(w io.Writer, of string, p *run.Plan) error {
 		if e.Redrive != "" {
 			again = fmt.Sprintf("; `fanfold redrive %s` sends those that were refused then", e.Redrive)
 		}
-		_, err := fmt.Fprintf(w, "redrive of run %s: these dead letters were sent again already, by run %s: nothing would be "+
-			"sent%s\n", of, e.Run, again)
+		_, err := fmt.Fprintf(w, "redrive of run %s: these dead letters were sent again already, by run %s: nothing would "+
+			"be sent%s\n", of, e.Run, again)
 		return err
 	}
 	fmt.Fprintf(w, "redrive of run %s: nothing was sent; %s read\n", of, Count(p.Read, "dead letter"))

@@ -39,7 +39,8 @@ func Notice(n run.Notice) string {
 	case run.NewObjects:
 		return fmt.Sprintf("run %s: %s in the input since it was complete", n.Run, Count(n.Objects, "new object"))
 	case run.Held:
-		return fmt.Sprintf("run %s: what %s ends in may only be the beginning of a row, and was not read: somebody still wrote "+
+		return fmt.Sprintf("run %s: what %s ends in may only be the beginning of a row, and was not read: somebody still "+
+			"wrote "+
 			"to it; the same command reads it, whole", n.Run, strings.Join(n.Files[:min(len(n.Files), 5)], ", "))
 	case run.NothingNew:
 		return nothingNew(n)

@@ -43,7 +43,8 @@ actions:
 		{"action: other", "action: another",
 			"actions, actions.another.action, actions.another.path, actions.another.subscribe, actions.other.action, " +
 				"actions.other.path, actions.other.subscribe", true},
-		{"\n  - {action: other, subscribe: type = \"page\", path: /p}", "", "actions, actions.other.action, actions.other.path, actions.other.subscribe", true},
+		{"\n  - {action: other, subscribe: type = \"page\", path: /p}", "",
+			"actions, actions.other.action, actions.other.path, actions.other.subscribe", true},
 		{"example", "example", "", false},
 	} {
 		keys, rerouted := keysThatDiffer(identity(before), identity(strings.Replace(before, c.old, c.now, 1)))

@@ -149,7 +149,8 @@ func GroupDead(ctx context.Context, dir string, choice DeadChoice, by ...string)
 	}
 	for _, list := range lists {
 		slices.SortFunc(list, func(a, b *DeadGroup) int {
-			return cmp.Or(cmp.Compare(b.Letters, a.Letters), cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Key, b.Key))
+			return cmp.Or(cmp.Compare(b.Letters, a.Letters), cmp.Compare(a.Destination, b.Destination),
+				cmp.Compare(a.Key, b.Key))
 		})
 	}
 	return lists, err
@@ -185,7 +186,8 @@ func newFieldNames() *fieldNames {
 		`(?i)"(?:param|field|property|attribute|pointer|path|source|key)"\s*:\s*"([^"]{1,80})"`,
 		`(?i)(?:field|property|parameter|attribute|param|key) ["'` + "`" + `]([^"'` + "`" + `]{1,80})["'` + "`" + `]`,
 		`(?i)["'` + "`" + `]([\w.$\[\]/-]{1,80})["'` + "`" + `] (?:is|must|should|has|was|cannot)\b`,
-		`(?i)(?:missing|invalid|unknown) (?:field|property|parameter|value for)?:? ?["'` + "`" + `]?([\w.$\[\]/-]{2,80})["'` + "`" + `]?$`,
+		`(?i)(?:missing|invalid|unknown) (?:field|property|parameter|value for)?:? ?["'` + "`" + `]?([\w.$\[\]/-]{2,80})["'` +
+			"`" + `]?$`,
 		`^([\w.$\[\]/-]{2,80}) (?:is required|is missing|must |should |is not |is invalid|cannot )`,
 	} {
 		f.ways = append(f.ways, regexp.MustCompile(way))
@@ -195,8 +197,8 @@ func newFieldNames() *fieldNames {
 
 // of is the field that a sentence blames; "": it names none.
 func (f *fieldNames) of(detail string) (name string) {
-	if name, ok := f.known[detail]; ok {
-		return name
+	if known, ok := f.known[detail]; ok {
+		return known
 	}
 	for _, way := range f.ways {
 		if m := way.FindStringSubmatch(detail); m != nil {

@@ -402,7 +402,8 @@ func (l *ExplainedLane) history(plan *destination.Plan, asked bool) {
 		switch {
 		case s.Settled != nil || i < 0 || plan.Actions[i].Live.Does == "":
 		case s.Live == "" && g.Says == "":
-			g.Says = fmt.Sprintf("%s %s; it happened less than a day ago, so that is as ever", s.Action, plan.Actions[i].Live.Does)
+			g.Says = fmt.Sprintf("%s %s; it happened less than a day ago, so that is as ever", s.Action,
+				plan.Actions[i].Live.Does)
 		case s.Live != "" && asked:
 			g.Says = s.Live + ", which --trigger-live says is meant"
 		case s.Live != "":

@@ -273,11 +273,11 @@ func (l *Letters) Plan(ctx context.Context, j *Job, steps *transform.Pipeline) (
 		}
 		if s, none := ReadSummary(dir); found && none == nil && s.Status == Complete {
 			again := &Earlier{Run: s.Run, Status: s.Status}
-			left, err := NoteRedriven(ctx, dir, s)
+			left, unread := NoteRedriven(ctx, dir, s)
 			if left > 0 {
 				again.Redrive = l.runs.Again(s.Run)
 			}
-			return &Plan{Sample: 1, Run: s.Run, Earlier: again}, err
+			return &Plan{Sample: 1, Run: s.Run, Earlier: again}, unread
 		}
 	}
 	if !j.Rehearse {

@@ -110,8 +110,8 @@ func (r *Run) voided(entry int, at source.Place, why error) error {
 }
 
 // ofItsOwn is what to do for destinations that would have to read what others have read, and is not there.
-const ofItsOwn = "for the destinations that have not had it, --to NAME --fresh begins a run of their own with what is " +
-	"there, and sends nothing to the others"
+const ofItsOwn = "for the destinations that have not had it, --to NAME --fresh begins a run of their own " +
+	"with what is there, and sends nothing to the others"
 
 // refused are the entries whose objects are not what they were, with those that were found out to be so when
 // they were read.

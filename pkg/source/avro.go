@@ -522,8 +522,8 @@ func (d *avroData) blocks(t *avroType, dst []byte, depth int) ([]byte, error) {
 			}
 			first = false
 			if t.kind == "map" {
-				key, err := d.counted()
-				if err != nil {
+				var key []byte
+				if key, err = d.counted(); err != nil {
 					return nil, err
 				}
 				dst = append(event.AppendQuoted(dst, key), ':')

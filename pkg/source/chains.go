@@ -373,8 +373,8 @@ func (c *chains) print(path string, size int64) (g *glance, print string, err er
 	if g = c.seen.files[path]; g == nil {
 		g = &glance{prints: map[int64]string{}}
 		c.seen.files[path] = g
-	} else if print, known := g.prints[size]; known || g.err != nil || g.size < size {
-		return g, print, g.err
+	} else if old, known := g.prints[size]; known || g.err != nil || g.size < size {
+		return g, old, g.err
 	}
 	f, info, err := openFile(c.disk, path)
 	if err != nil {

@@ -304,8 +304,8 @@ func (l *files) add(ctx context.Context, from int, names []string) error {
 			}
 			l.s.seen[obj.Name] = true
 			obj.From = from
-			if obj, ok := l.s.rest(ctx, obj); ok {
-				added = append(added, obj)
+			if left, ok := l.s.rest(ctx, obj); ok {
+				added = append(added, left)
 			}
 		}
 	}

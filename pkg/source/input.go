@@ -427,7 +427,7 @@ func (s *Input) readObject(
 	var magic [4]byte
 	if f.at != nil {
 		n, _ := f.at.ReadAt(magic[:], 0)
-		if err := f.fault.fatal(); err != nil {
+		if err = f.fault.fatal(); err != nil {
 			return false, err
 		}
 		if n == 4 && string(magic[:]) == "PARE" {

@@ -293,8 +293,8 @@ func (l *listing) key(ctx context.Context, k Key) error {
 		if l.has(o) {
 			continue
 		}
-		if o, ok := s.rest(ctx, o); ok {
-			l.added = append(l.added, o)
+		if left, ok := s.rest(ctx, o); ok {
+			l.added = append(l.added, left)
 		}
 	}
 	if len(l.added) >= publishEvery {

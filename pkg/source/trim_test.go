@@ -66,8 +66,8 @@ func TestTrimmedManifest(t *testing.T) {
 	looked()
 	release := func(object uint32) {
 		t.Helper()
-		if err := s.Release(source.Position{Object: object}); err != nil {
-			t.Fatal(err)
+		if wrong := s.Release(source.Position{Object: object}); wrong != nil {
+			t.Fatal(wrong)
 		}
 	}
 	release(1100)
@@ -79,7 +79,7 @@ func TestTrimmedManifest(t *testing.T) {
 		t.Errorf("%d of %d rows are forgotten, want 1000 of 2300", dropped, len(rows))
 	}
 	mu.Unlock()
-	if err := s.Close(); err != nil {
+	if err = s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	// The next process, which does not follow: files have gone and come meanwhile, also before the others.

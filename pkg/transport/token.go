@@ -130,9 +130,9 @@ func (t *tokens) askFor(ctx context.Context, refresh string) error {
 	if answer.Refresh != "" && t.grant.Form(answer.Refresh) != form {
 		t.refresh = answer.Refresh
 		if t.kept != nil {
-			err := t.kept.Keep(answer.Refresh)
-			if t.ahead = err != nil; t.said != nil {
-				t.said(err)
+			unkept := t.kept.Keep(answer.Refresh)
+			if t.ahead = unkept != nil; t.said != nil {
+				t.said(unkept)
 			}
 		}
 	}
