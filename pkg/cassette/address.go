@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Address is where a request goes, byte for byte as it is sent: [url.URL] has
-// no field that keeps every way in which clients escape a path.
+// Address is the address to which a request is sent, byte for byte. It is a string
+// because [url.URL] cannot hold every way in which clients escape a path.
 func Address(req *http.Request) string {
 	u := req.URL
 	if !strings.HasPrefix(u.Opaque, "/") || strings.HasPrefix(u.Opaque, "//") {
@@ -23,7 +23,7 @@ func Address(req *http.Request) string {
 // SetAddress directs a request to an address that [Address] returned, so that
 // the same bytes are sent.
 func SetAddress(req *http.Request, address string) error {
-	address, _, _ = strings.Cut(address, "#") // is never sent
+	address, _, _ = strings.Cut(address, "#") // the fragment is never sent
 	base, target := splitAddress(address)
 	u, err := url.Parse(base)
 	if err != nil {
@@ -34,7 +34,7 @@ func SetAddress(req *http.Request, address string) error {
 	return nil
 }
 
-// splitAddress cuts an address behind its host.
+// splitAddress splits an address after its host.
 func splitAddress(s string) (base, target string) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
@@ -46,8 +46,8 @@ func splitAddress(s string) (base, target string) {
 	return s, ""
 }
 
-// targetOf is the path and query of a request that was received, as they came
-// over the wire.
+// targetOf is the path and query of a received request, exactly as they came over the
+// wire.
 func targetOf(r *http.Request) string {
 	s := r.RequestURI
 	switch {
@@ -76,8 +76,8 @@ func setTarget(u *url.URL, target string) {
 	if u.EscapedPath() == path {
 		return
 	}
-	// Escapes that net/url would write otherwise. In this form a path that
-	// begins with // would be taken for a host.
+	// net/url would write these escapes differently. In this form a path that begins
+	// with // would be taken for a host.
 	if u.Opaque = path; strings.HasPrefix(path, "//") {
 		u.Opaque = "//" + u.Host + path
 	}

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Authority signs certificates for whatever host a program asks for. Its key
-// is in memory only, and gone with the process. It is safe for concurrent use.
+// Authority signs certificates for any host that a program asks for. Its key is kept in
+// memory only and never outlives the process. It is safe for concurrent use.
 type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -26,7 +26,7 @@ type Authority struct {
 	made map[string]*tls.Certificate
 }
 
-// NewAuthority makes one, valid for a day.
+// NewAuthority makes an authority that is valid for a day.
 func NewAuthority(now time.Time) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -54,13 +54,13 @@ func NewAuthority(now time.Time) (*Authority, error) {
 		made: map[string]*tls.Certificate{}}, nil
 }
 
-// PEM is the authority's certificate, for programs that are to trust it.
+// PEM is the authority's certificate, for programs that should trust it.
 func (a *Authority) PEM() []byte { return a.pem }
 
-// maxCertificates bounds how many hosts a program can make us sign for.
+// maxCertificates limits for how many hosts a program can make us sign.
 const maxCertificates = 10_000
 
-// Certificate returns one for a host.
+// Certificate returns a certificate for a host.
 func (a *Authority) Certificate(host string) (*tls.Certificate, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -96,8 +96,8 @@ func (a *Authority) Certificate(host string) (*tls.Certificate, error) {
 	return c, nil
 }
 
-// TLS is a server's configuration: a certificate for whatever name is asked
-// for, and for the given host where the client names none.
+// TLS is the configuration of a server. It has a certificate for every name that a
+// client asks for; a client that names no host gets the one for the given host.
 func (a *Authority) TLS(host string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// Break is how an answer failed to come, or to come to its end.
+// Break is the way in which an answer failed to arrive, or to arrive completely.
 type Break string
 
 // The breaks that are told apart.
@@ -22,8 +22,7 @@ const (
 	BreakUnreachable Break = "unreachable" // no address, no route, no trusted certificate, no HTTP
 )
 
-// Broken is the error of an answer that broke: of a live one, or of one that was
-// recorded so.
+// Broken is the error of a broken answer, live or replayed.
 type Broken struct {
 	How Break
 	Err error // what the network said
@@ -35,11 +34,11 @@ func (b *Broken) Error() string { return b.Err.Error() }
 // ECONNREFUSED, or that the deadline has passed.
 func (b *Broken) Unwrap() error { return b.Err }
 
-// lasting is what is kept of the error: of a connection that was there, without
-// its addresses, whose ports are others in every recording.
+// lasting is the error text that is kept. Addresses are left out where there was a
+// connection, because their ports are different in every recording.
 func (b *Broken) lasting() string {
 	if b.How == BreakRefused || b.How == BreakUnreachable {
-		return b.Error() // is what the client is told
+		return b.Error() // this text is what the client is told
 	}
 	err := b.Err
 	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
@@ -54,8 +53,8 @@ func (b *Broken) Timeout() bool { return b.How == BreakTimeout }
 // Temporary completes net.Error.
 func (b *Broken) Temporary() bool { return false }
 
-// broken says how a request failed. ctx is the client's: it is done when the
-// client has given up.
+// broken classifies the error of a failed request. ctx is the client's context: it is
+// done when the client has given up.
 func broken(ctx context.Context, err error) *Broken {
 	var b *Broken
 	if errors.As(err, &b) {
@@ -79,7 +78,7 @@ func broken(ctx context.Context, err error) *Broken {
 	return &Broken{BreakUnreachable, err}
 }
 
-// replayed is the error of an answer that was recorded as broken.
+// replayed returns the error for an answer that was recorded as broken.
 func (d *Details) replayed() *Broken {
 	is := map[Break]error{
 		BreakReset: syscall.ECONNRESET, BreakClosed: io.ErrUnexpectedEOF,
@@ -91,7 +90,8 @@ func (d *Details) replayed() *Broken {
 	return &Broken{d.Broken, &said{d.Error, is}}
 }
 
-// said is an error in the words of a recording.
+// said is a replayed error: it has the recorded text and unwraps to the error that a
+// live connection would give.
 type said struct {
 	text string
 	is   error
@@ -100,8 +100,8 @@ type said struct {
 func (s *said) Error() string { return s.text }
 func (s *said) Unwrap() error { return s.is }
 
-// breakOff ends an exchange as the partner did: with a reset, by closing, or
-// not at all until the client gives up.
+// breakOff ends the answer as the partner did: with a reset, by closing the connection,
+// or, for a timeout, not before the client gives up.
 func breakOff(w http.ResponseWriter, r *http.Request, how Break) {
 	if how == BreakTimeout {
 		<-r.Context().Done()
@@ -111,7 +111,7 @@ func breakOff(w http.ResponseWriter, r *http.Request, how Break) {
 	if err != nil { // HTTP/2 resets the stream
 		panic(http.ErrAbortHandler)
 	}
-	_ = buf.Flush() // what was sent so far
+	_ = buf.Flush() // send what was written so far
 	if how == BreakReset {
 		plain := conn
 		if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
@@ -125,10 +125,10 @@ func breakOff(w http.ResponseWriter, r *http.Request, how Break) {
 			_ = tcp.Close()
 		}
 	}
-	_ = conn.Close() // is broken on purpose
+	_ = conn.Close() // closed on purpose, so its error does not matter
 }
 
-// watched notes why an answer could not be read to its end.
+// watched reports the error when an answer cannot be read to its end.
 type watched struct {
 	io.ReadCloser
 	broke func(error)

@@ -21,16 +21,15 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
-// Browser serves a page that shows cassettes: what was asked and answered, what
-// was redacted and why, and the misses of a replay beside what was recorded. The
-// page is one file, and asks nobody but its own server. It is safe for
-// concurrent use.
+// Browser serves a web page that shows cassettes: each request and answer, what was
+// redacted and why, and the misses of a replay beside the recorded requests. The page
+// is one file and sends requests to its own server only. It is safe for concurrent use.
 type Browser struct {
 	cassettes []*Cassette
 	misses    []*Miss
 }
 
-// NewBrowser returns one. The misses are those of a report of replay.
+// NewBrowser returns a browser. The misses come from a report of replay.
 func NewBrowser(cassettes []*Cassette, misses []*Miss) *Browser {
 	return &Browser{cassettes, misses}
 }
@@ -38,8 +37,8 @@ func NewBrowser(cassettes []*Cassette, misses []*Miss) *Browser {
 //go:embed browse.html
 var browsePage []byte
 
-// pagePolicy lets the page run its own script and style, known by their sums,
-// and ask its own server; nothing else.
+// pagePolicy is the content security policy: the page may run its own script and style,
+// known by their hashes, and send requests to its own server; nothing else.
 func pagePolicy() string {
 	between := func(from, to string) string {
 		_, rest, _ := bytes.Cut(browsePage, []byte(from))
@@ -58,7 +57,8 @@ func (b *Browser) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		host = r.Host
 	}
-	// A page of somebody else that has its name point here gets nothing.
+	// Against DNS rebinding: a foreign page whose host name resolves to this machine
+	// gets nothing.
 	if ip := net.ParseIP(host); host != "localhost" && ip == nil {
 		http.Error(w, "ask by the address, not by a name", http.StatusForbidden)
 		return
@@ -74,7 +74,7 @@ func (b *Browser) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/":
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", pagePolicy())
-		_, _ = w.Write(browsePage) // a client that is gone needs nothing
+		_, _ = w.Write(browsePage) // if it fails, the client is gone
 	case "/list":
 		answerJSON(w, b.list())
 	case "/misses":
@@ -100,7 +100,7 @@ func (b *Browser) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func answerJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
-	_ = e.Encode(v) // a client that is gone needs nothing
+	_ = e.Encode(v) // if it fails, the client is gone
 }
 
 // listed is a cassette in the list.
@@ -159,7 +159,7 @@ type shownInteraction struct {
 
 type shownMessage struct {
 	Headers [][2]string `json:"headers"`
-	Form    string      `json:"form"` // what the body was taken for
+	Form    string      `json:"form"` // the format in which the body is shown
 	Body    string      `json:"body"`
 	Rest    int         `json:"rest,omitempty"` // bytes that are not shown
 }
@@ -191,10 +191,10 @@ func shownAs(h http.Header, body string) shownMessage {
 
 const (
 	maxShown = 1 << 20 // characters of a body
-	maxHex   = 4 << 10 // bytes of one that is no text
+	maxHex   = 4 << 10 // bytes of a binary body
 )
 
-// pretty lays a body out for reading, by what it is.
+// pretty formats a body for reading, according to its type.
 func pretty(contentType, body string) (text, form string) {
 	media, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -224,7 +224,7 @@ func pretty(contentType, body string) (text, form string) {
 	return body, "text"
 }
 
-// Redaction is a value that was taken out, where, and why.
+// Redaction is a secret that was replaced: where it was, and why it was replaced.
 type Redaction struct {
 	Place string `json:"place"`
 	Token string `json:"token"`
@@ -232,7 +232,7 @@ type Redaction struct {
 	Why   string `json:"why"`
 }
 
-// maxRedactions bounds what is listed of an interaction.
+// maxRedactions limits how many redactions are listed for an interaction.
 const maxRedactions = 1000
 
 // redactions finds the tokens in an interaction.
@@ -289,7 +289,7 @@ func eachText(path string, v any, depth int, f func(path, s string)) {
 	}
 }
 
-// why says in a sentence what a kind of token stands for.
+// why explains in a sentence what a kind of token stands for.
 func why(kind string) string {
 	switch kind {
 	case "secret":

@@ -49,7 +49,7 @@ type Cassette struct {
 	Path         string
 	Interactions []*Interaction
 	Meta         Meta
-	// HasMeta says whether there is a sidecar.
+	// HasMeta is true if the cassette has a sidecar.
 	HasMeta bool
 }
 
@@ -68,23 +68,24 @@ type Meta struct {
 
 	// Upstreams are the base URLs by name: shop: https://api.shop.example.
 	Upstreams map[string]string `yaml:"upstreams,omitempty"`
-	// Proxy are the hosts that were recorded through a forward proxy.
+	// Proxy lists the hosts that were recorded through a forward proxy.
 	Proxy []string `yaml:"proxy,omitempty"`
-	// Ignore are the rules of matching beyond the default ones.
+	// Ignore lists the rules of matching that are added to the default ones.
 	Ignore []string `yaml:"ignore,omitempty"`
 	// Exact switches off the default rules.
 	Exact bool `yaml:"exact,omitempty"`
-	// Key is the fingerprint of the key of the redaction's tokens.
+	// Key is the fingerprint of the key that made the redaction tokens.
 	Key string `yaml:"key,omitempty"`
-	// Details are what the cassette's format has no place for.
+	// Details hold what the cassette's format has no field for.
 	Details []Details `yaml:"details,omitempty"`
-	// Failures are requests that got no answer, in older sidecars.
+	// Failures are requests that got no answer. Only older sidecars have them.
 	Failures []Failure `yaml:"failures,omitempty"`
-	// Unrecorded are requests that were passed on and not kept, and why.
+	// Unrecorded lists requests that were passed on but not recorded, and why.
 	Unrecorded []string `yaml:"unrecorded,omitempty"`
 
-	// The rest is a case of a destination: its events, what they are sent with,
-	// the answers that were written, and what is to become of each delivery.
+	// The other fields describe a test case of a destination: its events, the settings
+	// and action with which they are sent, the written answers, and the expected
+	// outcome of each delivery.
 	Settings map[string]any `yaml:"settings,omitempty"` // beyond the examples
 	Presets  string         `yaml:"presets,omitempty"`
 	Action   string         `yaml:"action,omitempty"`  // instead of the presets: this action for every event
@@ -95,7 +96,7 @@ type Meta struct {
 	Want     []string       `yaml:"want,omitempty"` // one a delivery: action outcome [reason]
 }
 
-// Answer is an answer that somebody wrote from documentation.
+// Answer is an answer that was written by hand, from documentation.
 type Answer struct {
 	Status  int               `yaml:"status"`
 	Body    string            `yaml:"body"`
@@ -109,8 +110,7 @@ type Failure struct {
 	Error  string `yaml:"error"`
 }
 
-// Age is the time since the recording; ok is false where the sidecar has no
-// date.
+// Age is the time since the recording. ok is false if the sidecar has no date.
 func (m *Meta) Age(now time.Time) (age time.Duration, ok bool) {
 	t, err := time.Parse("2006-01-02", m.Date)
 	if err != nil {
@@ -119,7 +119,8 @@ func (m *Meta) Age(now time.Time) (age time.Duration, ok bool) {
 	return now.Sub(t), true
 }
 
-// maxFile bounds a cassette file: what a program can be made to read.
+// maxFile limits the size of a cassette file, so that a huge file cannot fill the
+// memory.
 const maxFile = 512 << 20
 
 // metaPath is the sidecar's path.
@@ -150,7 +151,8 @@ func readBounded(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// readable says why a file is not read: it is none, which may have no end, or too large.
+// readable returns an error for a file that should not be read: one that is too large,
+// or is no regular file and so may have no end.
 func readable(path string) error {
 	info, err := os.Stat(path)
 	switch {
@@ -196,14 +198,14 @@ func Load(path string) (*Cassette, error) {
 	return c, nil
 }
 
-// hasNoAddress tells whether interactions lack what all of go-vcr's have: those
-// of other programs have it by another name.
+// hasNoAddress is true if the interactions lack the address that all interactions of
+// go-vcr have. Files of other programs have it under another name.
 func hasNoAddress(v *vcr.Cassette) bool {
 	return len(v.Interactions) > 0 && v.Interactions[0] != nil && v.Interactions[0].Request.URL == ""
 }
 
-// foreign is an error that names the importer of another program's file, or
-// says that a file has nothing of a cassette; nil for all others.
+// foreign returns an error that names the importer for another program's file, or says
+// that the file has nothing of a cassette. For all other files it is nil.
 func foreign(path string) error {
 	data, err := readBounded(path)
 	if err != nil {
@@ -219,9 +221,8 @@ func foreign(path string) error {
 	return nil
 }
 
-// Find returns the cassette files that arguments mean: files, and the folders
-// below which every file that looks like a cassette counts. Sorted in each
-// folder.
+// Find returns the cassette files that the arguments name: files as they are, and of
+// folders every file below them that looks like a cassette, sorted within each folder.
 func Find(args []string) ([]string, error) {
 	var paths []string
 	for _, arg := range args {
@@ -252,8 +253,8 @@ func Find(args []string) ([]string, error) {
 	return slices.Compact(paths), nil
 }
 
-// isCassette looks at the beginning of a file: configuration and contracts lie
-// beside cassettes.
+// isCassette looks at the beginning of a file, because configuration and contracts can
+// be in the same folder.
 func isCassette(path string) bool {
 	if !strings.HasSuffix(path, ".yaml") || strings.HasSuffix(path, ".meta.yaml") {
 		return false
@@ -275,7 +276,7 @@ func isCassette(path string) bool {
 	return false
 }
 
-// encode is the file, byte for byte as go-vcr writes it.
+// encode returns the content of the file, byte for byte as go-vcr writes it.
 func (c *Cassette) encode() ([]byte, error) {
 	v := vcr.New("")
 	v.Interactions = c.Interactions
@@ -286,9 +287,9 @@ func (c *Cassette) encode() ([]byte, error) {
 	return append([]byte("---\n"), data...), nil
 }
 
-// Save writes the cassette and its sidecar, each at once or not at all, after
-// gate has taken out what it has learnt meanwhile and looked at their final text:
-// when it finds a leak nothing is written and a *redact.LeakError returned.
+// Save writes the cassette and its sidecar, each of them atomically. Before that, gate
+// redacts the secrets that it has learnt since, and scans the final text. If it finds a
+// leak, nothing is written and Save returns a *redact.LeakError.
 func (c *Cassette) Save(gate *redact.Redactor) error {
 	gate.Settle(c.Interactions)
 	var leaks []redact.Leak
@@ -298,8 +299,7 @@ func (c *Cassette) Save(gate *redact.Redactor) error {
 	return c.write(gate, leaks)
 }
 
-// write is Save for interactions that were scanned, and in which leaks were
-// found.
+// write is Save for interactions that were already scanned; leaks are the results.
 func (c *Cassette) write(gate *redact.Redactor, leaks []redact.Leak) error {
 	data, err := c.encode()
 	if err != nil {
@@ -321,8 +321,8 @@ func (c *Cassette) write(gate *redact.Redactor, leaks []redact.Leak) error {
 	return WriteFile(c.Path, data)
 }
 
-// WriteFile puts a file in its place at once: a crash leaves the old one or
-// the new one.
+// WriteFile replaces a file atomically: after a crash there is either the old or the
+// new content.
 func WriteFile(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".fanfold-*")
 	if err != nil {

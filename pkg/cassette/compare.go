@@ -14,20 +14,20 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
-// maxDifferences bounds a report.
+// maxDifferences limits how many differences a report lists.
 const maxDifferences = 50
 
-// differ collects the differences of two requests, and the rules under which they
-// would not count.
+// differ collects the differences between two requests, and the rules that would make
+// matching ignore them.
 type differ struct {
 	m     *Matching
 	list  []Difference
 	rules []string
-	hard  bool // there is a difference that no rule can help with
+	hard  bool // true if there is a difference that no rule can allow
 }
 
-// Compare returns the fields in which two requests differ, as matching sees
-// them.
+// Compare returns the fields in which two requests differ, with the rules of matching
+// applied.
 func (m *Matching) Compare(was, now *Request) []Difference { return m.compare(was, now).list }
 
 func (m *Matching) compare(was, now *Request) *differ {
@@ -61,7 +61,7 @@ func (m *Matching) compare(was, now *Request) *differ {
 	return d
 }
 
-// sameText compares texts by what their tokens stand for.
+// sameText compares two texts; tokens are equal if they stand for the same secret.
 func sameText(a, b string) bool {
 	return a == b || string(redact.SameTokens([]byte(a))) == string(redact.SameTokens([]byte(b)))
 }
@@ -81,7 +81,7 @@ func (d *differ) rule(rule string, want shape) {
 	}
 }
 
-// paths compares what names the resources, segment by segment.
+// paths compares the paths of two addresses, segment by segment.
 func (d *differ) paths(was, now string) {
 	h1, p1, ok1 := cutPath(was)
 	h2, p2, ok2 := cutPath(now)
@@ -100,7 +100,7 @@ func (d *differ) paths(was, now string) {
 		y, _ := url.PathUnescape(b[i])
 		want := shapeOf(x, y)
 		if want == shapeAny && !(hasDigit(x) && hasDigit(y)) {
-			d.hard = true // words: another resource
+			d.hard = true // the segments are words, so it is another resource
 		}
 		if i > 0 && a[i-1] == b[i-1] && a[i-1] != "" && !strings.ContainsAny(a[i-1], "<>*=~") && !hasDigit(a[i-1]) {
 			d.rule("path~/"+a[i-1]+"/*", want)
@@ -202,7 +202,7 @@ func (d *differ) value(w *walker, a, b any) {
 	}
 }
 
-// differs notes a difference, and the rule that would allow it.
+// differs records a difference, and the rule that would allow it.
 func (d *differ) differs(w *walker, a, b any) {
 	d.add(pathText(w.path, false), jsonText(a), jsonText(b))
 	if len(w.path) == 0 {
@@ -284,8 +284,8 @@ func optionalOr(v any) shape {
 	return shapeAny
 }
 
-// namesChange says that the names of two objects' members look like ids that are
-// others in every run.
+// namesChange is true if the member names of two objects look like ids, which are
+// different in every run.
 func namesChange(x, y map[string]any) bool {
 	if len(x) != len(y) || len(x) == 0 {
 		return false
@@ -303,8 +303,8 @@ func namesChange(x, y map[string]any) bool {
 	return true
 }
 
-// renamed compares objects whose members' names may differ, in the order of what is
-// in them.
+// renamed compares objects whose member names may differ. It pairs the members by the
+// order of their contents.
 func (d *differ) renamed(w *walker, x, y map[string]any) {
 	depth := len(w.path)
 	if !w.nameless() {
@@ -378,7 +378,7 @@ func jsonText(v any) string {
 	return string(data)
 }
 
-// stamp is a time as RFC 3339 and its kin write it.
+// stamp matches a time in RFC 3339 and in similar formats.
 const stamp = `\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:[.,]\d+)?(?:Z|[+-]\d{2}:?\d{2})?`
 
 var stampRE = regexp.MustCompile(`^` + stamp + `$`)
@@ -386,8 +386,8 @@ var stampRE = regexp.MustCompile(`^` + stamp + `$`)
 var wordRE = regexp.MustCompile(stamp + `|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}` +
 	`|[A-Za-z0-9_]+|[^A-Za-z0-9_]+`)
 
-// partRules are expressions for the words in which two texts differ; nil when they
-// differ in more than words with digits.
+// partRules returns regular expressions for the words in which two texts differ, or nil
+// if they differ in more than words with digits.
 func partRules(a, b string) (rules []string) {
 	x, y := wordRE.FindAllString(a, -1), wordRE.FindAllString(b, -1)
 	if len(x) != len(y) || len(x) > 1<<16 {
@@ -431,5 +431,5 @@ func hasDigit(s string) bool { return strings.ContainsAny(s, "0123456789") }
 
 func digitsOnly(s string) bool { return strings.Trim(s, "0123456789") == "" }
 
-// isWord tells the bytes of names, numbers, addresses and base64.
+// isWord is true for the bytes that names, numbers, addresses and base64 consist of.
 func isWord(c byte) bool { return isAlnum(rune(c)) || strings.IndexByte("_-.+/=", c) >= 0 }

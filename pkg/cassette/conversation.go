@@ -7,16 +7,16 @@ import (
 	"net/http"
 )
 
-// Conversation answers from what is recorded, from the network, or from both:
-// with Old alone it never goes live, with Rec alone everything is recorded, and
-// with both what is missing is.
+// Conversation answers from a recording, from the network, or from both. With Old alone
+// it never uses the network. With Rec alone it records everything. With both it records
+// only what Old does not have.
 type Conversation struct {
 	Old *Replayer
 	Rec *Recorder
-	// Network, when there is one, takes the place of the recorder's.
+	// Network, if not nil, is used instead of the recorder's network.
 	Network http.RoundTripper
-	// Front, when there is one, answers everything: a partner that misbehaves,
-	// with Old behind it.
+	// Front, if not nil, answers every request: it is a partner that misbehaves and can
+	// pass requests on to Old.
 	Front http.RoundTripper
 }
 
@@ -36,7 +36,7 @@ func (c *Conversation) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errors.New("there is neither a cassette to answer from nor one to record")
 	case c.Rec == nil:
 		return c.Old.RoundTrip(req)
-	case c.Old == nil, IsWebSocket(req), IsGRPC(req): // the latter two are in no cassette
+	case c.Old == nil, IsWebSocket(req), IsGRPC(req): // a cassette never holds WebSockets or gRPC
 		return c.live(req)
 	}
 	var data []byte

@@ -8,39 +8,39 @@ import (
 	"github.com/fanfold/fanfold/pkg/printable"
 )
 
-// Details are what format 1 of go-vcr cannot hold of an interaction. They stand
-// in the sidecar.
+// Details hold what format 1 of go-vcr has no field for. They are stored in the
+// sidecar.
 type Details struct {
-	// Interaction is its number, from 0.
+	// Interaction is the number of the interaction, from 0.
 	Interaction int `yaml:"interaction" json:"interaction"`
-	// Chunks are the pieces in which the body of a stream came, the first
-	// without bytes: the headers.
+	// Chunks are the pieces in which a streamed body arrived. The first has no bytes:
+	// it stands for the headers.
 	Chunks []Chunk `yaml:"chunks,omitempty,flow" json:"chunks,omitempty"`
-	// Trailers are headers behind the body.
+	// Trailers are headers sent after the body.
 	Trailers http.Header `yaml:"trailers,omitempty" json:"trailers,omitempty"`
-	// Broken says how the answer broke off; where it has no status, none came.
+	// Broken says how the answer broke off. Without a status no answer came at all.
 	Broken Break `yaml:"broken,omitempty" json:"broken,omitempty"`
-	// Error is what the network said then.
+	// Error is the error of the network.
 	Error string `yaml:"error,omitempty" json:"error,omitempty"`
-	// Left says that the client left before the end.
+	// Left is true if the client left before the end.
 	Left bool `yaml:"left,omitempty" json:"left,omitempty"`
-	// Length is what Content-Length announced, where less came.
+	// Length is the announced Content-Length, if less than that came.
 	Length int64 `yaml:"length,omitempty" json:"length,omitempty"`
 }
 
-// Chunk is a piece of a body: how many bytes of it came at once, and how many
-// milliseconds after the request.
+// Chunk is a piece of a body: its number of bytes, and the milliseconds from the
+// request until it came.
 type Chunk struct {
 	MS    int64 `yaml:"ms" json:"ms"`
 	Bytes int   `yaml:"bytes" json:"bytes"`
 }
 
-// plain tells whether there is nothing to keep.
+// plain is true if there are no details to keep.
 func (d *Details) plain() bool {
 	return len(d.Chunks) == 0 && len(d.Trailers) == 0 && d.Broken == "" && !d.Left
 }
 
-// String says in a few words what is special.
+// String describes the details in a few words.
 func (d *Details) String() string {
 	var out []string
 	if n := len(d.Chunks); n > 1 {
@@ -59,7 +59,7 @@ func (d *Details) String() string {
 	return strings.Join(out, ", ")
 }
 
-// DetailsOf returns those of an interaction; nil where it has none.
+// DetailsOf returns the details of an interaction, or nil.
 func (c *Cassette) DetailsOf(n int) *Details {
 	for i := range c.Meta.Details {
 		if c.Meta.Details[i].Interaction == n {
@@ -69,7 +69,7 @@ func (c *Cassette) DetailsOf(n int) *Details {
 	return nil
 }
 
-// detailsByNumber is DetailsOf for all.
+// detailsByNumber returns the details of all interactions.
 func (c *Cassette) detailsByNumber() map[int]*Details {
 	out := make(map[int]*Details, len(c.Meta.Details))
 	for i := range c.Meta.Details {
@@ -79,8 +79,7 @@ func (c *Cassette) detailsByNumber() map[int]*Details {
 	return out
 }
 
-// Drop takes interactions out, by number, and with them what the sidecar says of
-// them.
+// Drop removes interactions, by number, together with their details in the sidecar.
 func (c *Cassette) Drop(numbers map[int]bool) {
 	details := c.detailsByNumber()
 	var left []*Interaction

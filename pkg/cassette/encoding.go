@@ -28,10 +28,10 @@ func encodings(s string) []string {
 	return out
 }
 
-// isIdentity tells whether a Content-Encoding leaves bytes as they are.
+// isIdentity is true if a Content-Encoding leaves the bytes unchanged.
 func isIdentity(s string) bool { return len(encodings(s)) == 0 }
 
-// decoder undoes a Content-Encoding while data comes in.
+// decoder decodes a Content-Encoding while the data comes in.
 func decoder(encoding string, r io.Reader) (io.Reader, error) {
 	for _, name := range encodings(encoding) {
 		var err error
@@ -58,8 +58,8 @@ func decoder(encoding string, r io.Reader) (io.Reader, error) {
 	return r, nil
 }
 
-// inflate reads "deflate", which is zlib's format by the standard and often
-// comes without its frame.
+// inflate reads "deflate". The standard means zlib's format, but many servers send the
+// raw data without zlib's header.
 func inflate(r io.Reader) (io.Reader, error) {
 	head := make([]byte, 2)
 	n, err := io.ReadFull(r, head)
@@ -73,8 +73,8 @@ func inflate(r io.Reader) (io.Reader, error) {
 	return flate.NewReader(r), nil
 }
 
-// decode undoes a Content-Encoding. ok is false, and the data as it was, where
-// it is none that is known or the data is not what it says.
+// decode undoes a Content-Encoding. If it does not know the encoding, or the data is
+// not encoded that way, it returns the data unchanged and ok is false.
 func decode(encoding string, data []byte, limit int64) (plain []byte, ok bool) {
 	if isIdentity(encoding) {
 		return data, true
@@ -88,7 +88,7 @@ func decode(encoding string, data []byte, limit int64) (plain []byte, ok bool) {
 	}
 	plain, err = io.ReadAll(io.LimitReader(r, limit+1))
 	if c, isCloser := r.(io.Closer); isCloser {
-		_ = c.Close() // gives memory back
+		_ = c.Close() // frees memory
 	}
 	if err != nil || int64(len(plain)) > limit {
 		return data, false
@@ -96,7 +96,8 @@ func decode(encoding string, data []byte, limit int64) (plain []byte, ok bool) {
 	return plain, true
 }
 
-// over tells whether data unpacks to more than is looked into. It holds none of it.
+// over is true if data unpacks to more than the redactor searches. It does not keep the
+// unpacked data.
 func over(encoding string, data []byte) bool {
 	if isIdentity(encoding) || len(data) == 0 {
 		return false
@@ -105,14 +106,14 @@ func over(encoding string, data []byte) bool {
 	if err != nil {
 		return false
 	}
-	n, _ := io.Copy(io.Discard, io.LimitReader(r, redact.MaxUnpacked+1)) // what is damaged is what it is
+	n, _ := io.Copy(io.Discard, io.LimitReader(r, redact.MaxUnpacked+1)) // an error does not matter: only the size counts
 	if c, isCloser := r.(io.Closer); isCloser {
-		_ = c.Close() // gives memory back
+		_ = c.Close() // frees memory
 	}
 	return n > redact.MaxUnpacked
 }
 
-// encode is decode's opposite.
+// encode is the opposite of decode.
 func encode(encoding string, plain []byte) ([]byte, error) {
 	names := encodings(encoding)
 	for n := len(names) - 1; n >= 0; n-- {
@@ -145,10 +146,9 @@ func encode(encoding string, plain []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// Plain returns a body without its Content-Encoding, and drops the header that
-// tells of it where it does not hold any more: where the body was decoded, and
-// where it was already, as in many files that other programs write. Bytes that
-// stay compressed keep it.
+// Plain returns a body without its Content-Encoding, and removes the header once it is
+// no longer true: when the body was decoded here, or was decoded already, as in many
+// files of other programs. A body that stays compressed keeps the header.
 func Plain(h http.Header, body string) string {
 	encoding := h.Get("Content-Encoding")
 	if encoding == "" {
@@ -165,8 +165,8 @@ func Plain(h http.Header, body string) string {
 	return body
 }
 
-// looksPacked tells whether a body begins as the outermost of its encodings
-// does; those that begin in no certain way are believed.
+// looksPacked is true if a body begins with the signature of its outermost encoding.
+// Encodings without a signature are assumed to be right.
 func looksPacked(encoding, body string) bool {
 	switch encodings(encoding)[0] {
 	case "gzip":
@@ -178,8 +178,8 @@ func looksPacked(encoding, body string) bool {
 	return true
 }
 
-// onlyKnown tells whether all of an encoding is known here: what else it may be,
-// text would show it.
+// onlyKnown is true if every part of an encoding is known here. An unknown one may be
+// anything, even plain text.
 func onlyKnown(encoding string) bool {
 	for _, name := range encodings(encoding) {
 		switch name {

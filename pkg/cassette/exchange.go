@@ -15,8 +15,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
-// exchange is a request and its answer while they pass. As the answer's body it
-// notes what is read of it.
+// exchange is a request and its answer on their way through the recorder. It is also
+// the answer's body, so that it can copy what the client reads.
 type exchange struct {
 	r     *Recorder
 	n     int
@@ -26,19 +26,19 @@ type exchange struct {
 
 	resp   *http.Response
 	header http.Header // as it came
-	length int64       // as it was announced; -1: not
+	length int64       // the announced length; -1: unknown
 	from   io.ReadCloser
 	stream bool
 	answer heard
 	marks  []mark
-	skip   string // why it is not recorded
+	skip   string // why it is not recorded; "": it is
 
 	once    sync.Once
 	took    time.Duration
 	details Details
 }
 
-// errLeft ends an answer that nobody reads any more.
+// errLeft ends an answer that the client stopped reading.
 var errLeft = errors.New("the client left")
 
 // RoundTrip passes a request on and keeps what was said.
@@ -46,8 +46,8 @@ func (r *Recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	return r.over(r.opts.Network, req)
 }
 
-// over is RoundTrip with a network of its own: of one of several lanes that are
-// recorded together.
+// over is RoundTrip over another network: each of several lanes that are recorded
+// together has its own.
 func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Response, error) {
 	req = withoutCase(req)
 	switch {
@@ -59,7 +59,7 @@ func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Res
 		return network.RoundTrip(req)
 	}
 	live := req.Clone(req.Context())
-	live.Trailer = req.Trailer // is filled when the body has been read
+	live.Trailer = req.Trailer // filled once the body has been read
 	sent, ok, err := r.note(req, live)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Res
 		return network.RoundTrip(live)
 	}
 	r.mu.Lock()
-	// A copy: who sent the request may change it and send it again.
+	// A copy, because the caller may change the request and send it again.
 	x := &exchange{r: r, n: r.next, req: req.Clone(req.Context()), sent: sent, began: r.opts.Now()}
 	r.next++
 	r.flying++
@@ -81,10 +81,10 @@ func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Res
 		x.end(b)
 		return nil, b
 	}
-	// Whoever gets the answer may change it: what is kept is a copy.
+	// A copy, because the client may change the headers of the answer.
 	x.resp, x.header, x.length, x.from = resp, resp.Header.Clone(), resp.ContentLength, resp.Body
 	if x.stream = isStream(x.header.Get("Content-Type")); x.stream {
-		r.urgent.Add(-1) // nobody gives way for hours
+		r.urgent.Add(-1) // a stream may last for hours, too long for redaction to wait
 	}
 	x.marks = append(x.marks, mark{at: r.opts.Now().Sub(x.began)})
 	if resp.Body == http.NoBody || resp.ContentLength == 0 || req.Method == http.MethodHead {
@@ -96,9 +96,9 @@ func (r *Recorder) over(network http.RoundTripper, req *http.Request) (*http.Res
 	return resp, nil
 }
 
-// note makes a live request whose body is noted while it is sent: held, where
-// its length is known, so that it can be sent again; else as it comes. ok is
-// false when it is too large to be recorded.
+// note prepares the live request so that its body is copied. A body of known length is
+// read into memory first, so that it can be sent again. Any other body is copied while
+// it is sent. ok is false if the body is too large to be recorded.
 func (r *Recorder) note(req, live *http.Request) (sent *noted, ok bool, err error) {
 	sent = &noted{limit: r.opts.MaxBody}
 	switch {
@@ -127,7 +127,7 @@ func (r *Recorder) note(req, live *http.Request) (sent *noted, ok bool, err erro
 	return sent, true, nil
 }
 
-// noted is a request's body that is noted while it is read.
+// noted is the body of a request. It keeps a copy of what is read from it.
 type noted struct {
 	io.ReadCloser
 	limit int64
@@ -151,7 +151,7 @@ func (b *noted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// body is what was sent; ok is false where it was too large to be noted.
+// body returns the copy. ok is false if the body was too large to be kept.
 func (b *noted) body() (data []byte, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -187,8 +187,8 @@ func (x *exchange) hear(p []byte) {
 	}
 }
 
-// Close ends the answer. Of one that is no stream the rest is read first: who
-// has read enough does not change what the partner said.
+// Close ends the answer. Unless it is a stream, Close first reads the rest: a client
+// may stop reading early, but the recording should hold the partner's whole answer.
 func (x *exchange) Close() error {
 	x.once.Do(func() {
 		err := errLeft
@@ -212,7 +212,8 @@ func (x *exchange) Close() error {
 
 func (x *exchange) end(err error) { x.once.Do(func() { x.ended(err) }) }
 
-// ended hands the exchange over to be redacted. It takes no time.
+// ended queues the exchange for redaction. It blocks only while too many bytes are
+// queued.
 func (x *exchange) ended(err error) {
 	r := x.r
 	x.took = r.opts.Now().Sub(x.began)
@@ -237,7 +238,7 @@ func (x *exchange) ended(err error) {
 		x.details.Length = max(x.length, 0)
 	}
 	if data, ok := x.sent.body(); ok {
-		x.sent = &noted{data: data} // what is sent from now on came too late
+		x.sent = &noted{data: data} // anything sent after the answer does not count
 	} else if x.skip == "" {
 		x.skip = fmt.Sprintf("the request has more than %d bytes", r.opts.MaxBody)
 	}
@@ -260,14 +261,14 @@ func (x *exchange) ended(err error) {
 	r.changed.Broadcast()
 }
 
-// cut tells whether only a beginning of the answer came.
+// cut is true if only the beginning of the answer came.
 func (x *exchange) cut() bool { return x.details.Left || x.details.Broken != "" }
 
-// size is the memory that the exchange takes, about.
+// size is roughly the memory that the exchange takes.
 func (x *exchange) size() int64 { return int64(x.answer.n+len(x.sent.data)) + 4096 }
 
-// tooLarge says what of the exchange is too large, once it is unpacked, to be searched
-// for secrets; empty where nothing is.
+// tooLarge says which part of the exchange is too large, once unpacked, to be searched
+// for secrets. It is empty if none is.
 func (x *exchange) tooLarge() string {
 	if over(x.req.Header.Get("Content-Encoding"), x.sent.data) {
 		return fmt.Sprintf("the request unpacks to more than %d bytes", redact.MaxUnpacked)
@@ -278,7 +279,7 @@ func (x *exchange) tooLarge() string {
 	return ""
 }
 
-// redacted makes an interaction of the exchange.
+// redacted turns the exchange into a redacted interaction.
 func (x *exchange) redacted(red *redact.Redactor) *kept {
 	answer := x.answer.bytes()
 	shown, marks := answer, x.marks
@@ -305,14 +306,14 @@ func (x *exchange) redacted(red *redact.Redactor) *kept {
 	return &kept{n: x.n, i: i, details: x.details}
 }
 
-// notKept are headers that belong to the connection, or are told by the body.
+// notKept are headers of the connection, and headers that follow from the body.
 var notKept = []string{
 	"Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Http2-Settings",
 	"Accept-Encoding", "Content-Length", "X-Forwarded-For", CaseHeader,
 }
 
-// capture has go-vcr make an interaction of copies: headers are its own, bodies
-// are decoded.
+// capture lets go-vcr make an interaction of copies: it owns the headers, and the
+// bodies are decoded.
 func capture(req *http.Request, sent []byte, resp *http.Response, header http.Header, shown []byte) *Interaction {
 	q := req.Clone(req.Context())
 	plain, decoded := decode(q.Header.Get("Content-Encoding"), sent, maxRequest)
@@ -334,13 +335,13 @@ func capture(req *http.Request, sent []byte, resp *http.Response, header http.He
 		q.Body = io.NopCloser(bytes.NewReader(plain))
 	}
 	for _, name := range notKept {
-		if name != "Content-Length" || req.Method != http.MethodHead { // which has nothing else to tell it
+		if name != "Content-Length" || req.Method != http.MethodHead { // HEAD: no body tells the length
 			header.Del(name)
 		}
 	}
-	header.Del("Date") // is another in every recording
+	header.Del("Date") // different in every recording
 	canned := func(req *http.Request) (*http.Response, error) {
-		if req.Body != nil { // go-vcr keeps what is read of it
+		if req.Body != nil { // go-vcr records only what is read from it
 			if _, err := io.Copy(io.Discard, req.Body); err != nil {
 				return nil, err
 			}
@@ -349,14 +350,15 @@ func capture(req *http.Request, sent []byte, resp *http.Response, header http.He
 			Body: io.NopCloser(bytes.NewReader(shown))}, nil
 	}
 	var i *Interaction
-	// Recording mode opens no file, and nothing is saved that is not stopped.
+	// ModeRecording opens no file, and go-vcr saves only on Stop, which is never
+	// called.
 	rec, err := recorder.NewAsMode("", recorder.ModeRecording, roundTripper(canned))
 	if err == nil {
 		rec.SkipRequestLatency = true
 		rec.AddFilter(func(got *vcr.Interaction) error { i = got; return nil })
 		_, err = rec.RoundTrip(q)
 	}
-	if err != nil || i == nil { // a form that is none, say: go-vcr gives up, and there is a request to keep
+	if err != nil || i == nil { // go-vcr gives up, for example on a malformed form, but the request must be recorded
 		i = &Interaction{
 			Request:  vcr.Request{Body: string(plain), Headers: q.Header, Method: req.Method},
 			Response: vcr.Response{Body: string(shown), Headers: header, Status: resp.Status, Code: resp.StatusCode},
@@ -373,11 +375,11 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// heard is the bytes of an answer, in blocks, so that none is copied again while more
-// come in.
+// heard holds the bytes of an answer in blocks, so that the bytes already held are not
+// copied again as more arrive.
 type heard struct {
-	free     blocks // to take blocks from
-	expected int64  // what was announced; 0: nothing
+	free     blocks // free blocks for reuse
+	expected int64  // announced length; 0: unknown
 	blocks   [][]byte
 	n        int
 }
@@ -385,11 +387,12 @@ type heard struct {
 const (
 	blockSize  = 256 << 10
 	firstBlock = 4 << 10
-	freeBlocks = 64 // that are kept for the next answers
+	freeBlocks = 64 // how many are kept for later answers
 )
 
-// blocks are free ones. The collector of garbage takes none away: redaction makes much
-// of it, and new memory costs more than the copy.
+// blocks is a list of free blocks. It is no sync.Pool, because the garbage collector
+// would empty that: redaction makes much garbage, and new memory costs more than the
+// copying.
 type blocks chan []byte
 
 func (h *heard) add(p []byte) {
@@ -407,7 +410,7 @@ func (h *heard) add(p []byte) {
 	}
 }
 
-// block is an empty one: small for what is, or may be, small.
+// block returns an empty block. It is small if the answer is, or may be, small.
 func (h *heard) block() []byte {
 	switch {
 	case h.expected > 0 && h.expected < blockSize && len(h.blocks) == 0:
@@ -423,7 +426,8 @@ func (h *heard) block() []byte {
 	}
 }
 
-// bytes is all of it, as one; the blocks are given back.
+// bytes returns everything as one slice, and frees the blocks that are not needed any
+// more.
 func (h *heard) bytes() []byte {
 	if len(h.blocks) > 1 {
 		all := make([]byte, 0, h.n)
@@ -444,13 +448,13 @@ func (h *heard) giveBack() {
 		if cap(b) == blockSize {
 			select {
 			case h.free <- b:
-			default: // there are enough
+			default: // the list is full
 			}
 		}
 	}
 }
 
-// release forgets it.
+// release frees the blocks and forgets the bytes.
 func (h *heard) release() {
 	h.giveBack()
 	h.blocks, h.n = nil, 0

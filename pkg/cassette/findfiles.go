@@ -8,10 +8,10 @@ import (
 	"slices"
 )
 
-// FindFiles returns the files that arguments mean for a search for secrets: files,
-// and in folders everything that may be a cassette, ours or another program's, with
-// what lies beside it: sidecars, also those whose cassette is gone, and what
-// interrupted recordings left. Sorted.
+// FindFiles returns the files to search for secrets: the files named by the arguments,
+// and of folders everything that may be a cassette, ours or another program's, with the
+// files that belong to it: sidecars, even if their cassette is gone, and what
+// interrupted recordings left behind. Sorted.
 func FindFiles(args []string) ([]string, error) {
 	var paths []string
 	for _, arg := range args {

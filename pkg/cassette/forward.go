@@ -20,28 +20,29 @@ import (
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
-// ForwardOptions say what a [ForwardProxy] does.
+// ForwardOptions configure a [ForwardProxy].
 type ForwardOptions struct {
-	// Answer gets what goes to a covered host; required.
+	// Answer handles requests to covered hosts; required.
 	Answer http.RoundTripper
 	// CA signs the certificates for covered hosts; required.
 	CA *Authority
-	// Covers tells for a host, with and without its port, whether it is covered.
+	// Covers returns true if a host, given with or without its port, is covered.
 	Covers func(host string) bool
-	// Strict covers every host: nothing is passed on.
+	// Strict covers every host, so that no request is passed on to the network.
 	Strict bool
-	// Upstream is the proxy that requests have to take in turn; nil: none.
+	// Upstream is the proxy through which passed-on requests have to go; nil: none.
 	Upstream func(*http.Request) (*url.URL, error)
 }
 
-// ForwardProxy is a proxy for programs that take one from their environment.
-// What goes to a covered host is answered, HTTPS too, with certificates of the
-// authority; the rest is passed on as it is, and counted. Close it.
+// ForwardProxy is a proxy for programs that read a proxy's address from their
+// environment. Requests to a covered host are answered here; for HTTPS the authority
+// signs the certificates. All other requests are passed on unchanged and counted. Call
+// Close at the end.
 type ForwardProxy struct {
 	opts   ForwardOptions
 	answer *front
 	other  *front       // passes on what is not covered
-	inner  *http.Server // speaks inside tunnels to covered hosts
+	inner  *http.Server // serves the inside of tunnels to covered hosts
 	conns  *queuedConns
 	done   chan struct{}
 
@@ -51,7 +52,7 @@ type ForwardProxy struct {
 	closed  bool
 }
 
-// Forward starts one.
+// Forward starts a forward proxy.
 func Forward(o ForwardOptions) *ForwardProxy {
 	p := &ForwardProxy{
 		opts: o, answer: newFront(o.Answer), done: make(chan struct{}),
@@ -69,16 +70,16 @@ func Forward(o ForwardOptions) *ForwardProxy {
 		DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout:            time.Minute,
 		IdleTimeout:                  Idle,
-		ErrorLog:                     log.New(io.Discard, "", 0), // clients that go away
+		ErrorLog:                     log.New(io.Discard, "", 0), // clients that disconnect are no error
 	}
 	go func() {
 		defer close(p.done)
-		_ = p.inner.Serve(p.conns) // ends with Close
+		_ = p.inner.Serve(p.conns) // returns after Close
 	}()
 	return p
 }
 
-// Close ends what is under way.
+// Close ends all connections.
 func (p *ForwardProxy) Close() error {
 	err := p.inner.Close()
 	<-p.done
@@ -86,13 +87,13 @@ func (p *ForwardProxy) Close() error {
 	defer p.mu.Unlock()
 	p.closed = true
 	for c := range p.tunnels {
-		_ = c.Close() // the other end may have done so
+		_ = c.Close() // the other end may have closed it already
 	}
 	return err
 }
 
-// Passed returns the hosts that are not covered and were asked for all the
-// same, and how often.
+// Passed returns the hosts that were requested but are not covered, with the number of
+// requests.
 func (p *ForwardProxy) Passed() map[string]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -101,11 +102,11 @@ func (p *ForwardProxy) Passed() map[string]int {
 	return out
 }
 
-// maxHosts bounds how many hosts are counted.
+// maxHosts limits how many hosts are counted.
 const maxHosts = 10_000
 
-// covers tells whether requests to a host are answered here, and counts the
-// others.
+// covers is true if requests to a host are answered here. It counts the requests to all
+// other hosts.
 func (p *ForwardProxy) covers(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
@@ -122,7 +123,7 @@ func (p *ForwardProxy) covers(hostport string) bool {
 	return false
 }
 
-// bareHost drops the port that goes without saying.
+// bareHost drops the scheme's default port.
 func bareHost(scheme, host string) string {
 	if scheme == "https" {
 		return strings.TrimSuffix(host, ":443")
@@ -130,8 +131,8 @@ func bareHost(scheme, host string) string {
 	return strings.TrimSuffix(host, ":80")
 }
 
-// inside answers what comes through a tunnel to a covered host, which is the address of
-// the tunnel's end here.
+// inside answers a request from inside a tunnel to a covered host. The host is the
+// local address of the connection, see tunnelEnd.
 func (p *ForwardProxy) inside(w http.ResponseWriter, r *http.Request) {
 	to, ok := r.Context().Value(http.LocalAddrContextKey).(tunnelEnd)
 	if !ok {
@@ -145,7 +146,7 @@ func (p *ForwardProxy) inside(w http.ResponseWriter, r *http.Request) {
 	p.answer.serve(w, r, &place{scheme: scheme, host: bareHost(scheme, string(to)), target: targetOf(r)})
 }
 
-// tunnelEnd is the host, with its port, that a tunnel leads to.
+// tunnelEnd is the host with its port to which a tunnel leads.
 type tunnelEnd string
 
 // Network implements net.Addr.
@@ -169,8 +170,8 @@ func (p *ForwardProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// connect opens a tunnel: to ourselves for a covered host, to the host for any
-// other.
+// connect opens a tunnel: for a covered host to our own server, for any other host to
+// the host itself.
 func (p *ForwardProxy) connect(w http.ResponseWriter, r *http.Request) {
 	var out net.Conn
 	ours := p.covers(r.Host)
@@ -207,12 +208,12 @@ func (p *ForwardProxy) connect(w http.ResponseWriter, r *http.Request) {
 	splice(conn, buf.Reader, out)
 }
 
-// keep remembers a connection, for Close; false after it.
+// keep remembers a connection for Close. It returns false if Close was called already.
 func (p *ForwardProxy) keep(c io.Closer) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		_ = c.Close() // nobody is there any more
+		_ = c.Close() // the proxy is closed already
 		return false
 	}
 	p.tunnels[c] = true
@@ -226,8 +227,8 @@ func (p *ForwardProxy) drop(c io.Closer) {
 	_ = c.Close() // it may be closed already
 }
 
-// answerInside hands a tunnel to the inner server, with TLS where the client
-// begins it, and returns when it is closed.
+// answerInside hands a tunnel to the inner server, and returns when the tunnel is
+// closed. It speaks TLS if the client begins with a handshake.
 func (p *ForwardProxy) answerInside(t *tunnelled) {
 	first, err := t.from.Peek(1)
 	if err != nil {
@@ -249,8 +250,8 @@ func (p *ForwardProxy) answerInside(t *tunnelled) {
 	}
 }
 
-// dial connects to a host that is not covered, by way of the upstream proxy
-// where there is one.
+// dial connects to a host that is not covered, through the upstream proxy if there is
+// one.
 func (p *ForwardProxy) dial(ctx context.Context, host string) (net.Conn, error) {
 	var via *url.URL
 	var err error
@@ -296,11 +297,11 @@ func (p *ForwardProxy) dial(ctx context.Context, host string) (net.Conn, error) 
 	return &tunnelled{Conn: conn, from: from, gone: make(chan struct{})}, nil
 }
 
-// splice copies both ways until one side ends.
+// splice copies in both directions until one side ends.
 func splice(client net.Conn, fromClient io.Reader, host net.Conn) {
 	ended := make(chan struct{}, 2)
 	send := func(to net.Conn, from io.Reader) {
-		_, _ = io.Copy(to, from) // an end of either is the end of both
+		_, _ = io.Copy(to, from) // when either side ends, both end
 		if c, ok := to.(interface{ CloseWrite() error }); ok {
 			_ = c.CloseWrite()
 		} else {
@@ -314,7 +315,7 @@ func splice(client net.Conn, fromClient io.Reader, host net.Conn) {
 	<-ended
 }
 
-// tunnelled is a connection of which the beginning was read into a buffer.
+// tunnelled is a connection whose first bytes were already read into a buffer.
 type tunnelled struct {
 	net.Conn
 	from *bufio.Reader
@@ -325,7 +326,7 @@ type tunnelled struct {
 
 func (t *tunnelled) Read(p []byte) (int, error) { return t.from.Read(p) }
 
-// LocalAddr is where the client wants to be, if this is the inner end.
+// LocalAddr is the host that the client wants to reach, if this is our end of a tunnel.
 func (t *tunnelled) LocalAddr() net.Addr {
 	if t.host != "" {
 		return tunnelEnd(t.host)
@@ -338,14 +339,14 @@ func (t *tunnelled) Close() error {
 	return t.Conn.Close()
 }
 
-// queuedConns is a listener for connections that are there already.
+// queuedConns is a listener that accepts connections which are already open.
 type queuedConns struct {
 	queue  chan net.Conn
 	once   sync.Once
 	closed chan struct{}
 }
 
-// put hands a connection to whoever accepts; false when nobody will.
+// put queues a connection for Accept. It returns false after Close.
 func (q *queuedConns) put(c net.Conn) bool {
 	select {
 	case q.queue <- c:

@@ -56,8 +56,9 @@ type harPair struct {
 	Value string `json:"value"`
 }
 
-// UnmarshalJSON takes more than texts: Polly writes the length of a body as a number,
-// the values of a header as a list, and a parameter of a form as it was given.
+// UnmarshalJSON accepts more than texts, because Polly writes the length of a body as a
+// number, the values of a header as a list, and a form parameter as the program gave
+// it.
 func (p *harPair) UnmarshalJSON(data []byte) error {
 	var loose struct {
 		Name  string
@@ -89,7 +90,7 @@ func (p *harPair) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// harCount is a number of bytes, which some write as a text, or not at all.
+// harCount is a number of bytes. Some programs write it as a text, or not at all.
 type harCount int
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -98,7 +99,7 @@ func (n *harCount) UnmarshalJSON(data []byte) error {
 	if *n = -1; err == nil && f >= 0 && f < 1<<53 {
 		*n = harCount(f)
 	}
-	return nil // nobody needs it
+	return nil // nothing uses it, so a bad value does no harm
 }
 
 type harRequest struct {
@@ -131,7 +132,7 @@ type harResponse struct {
 	RedirectURL string     `json:"redirectURL"`
 	HeadersSize harCount   `json:"headersSize"`
 	BodySize    harCount   `json:"bodySize"`
-	// Error is what Chrome writes where there is no answer.
+	// Error is written by Chrome if there is no answer.
 	Error string `json:"_error,omitempty"`
 }
 
@@ -152,7 +153,7 @@ func harPairs(h http.Header) []harPair {
 	return out
 }
 
-// harText keeps text as it is and the rest in base64.
+// harText returns text unchanged, and anything else in base64.
 func harText(s string) (text, encoding string) {
 	if utf8.ValidString(s) {
 		return s, ""
@@ -160,8 +161,8 @@ func harText(s string) (text, encoding string) {
 	return base64.StdEncoding.EncodeToString([]byte(s)), "base64"
 }
 
-// HAR writes the conversation as a HAR 1.2 file. Cassettes do not hold the time
-// of an interaction; their order is kept.
+// HAR writes the conversation as a HAR 1.2 file. A cassette does not hold the times of
+// its interactions, but their order is kept.
 func (c *Cassette) HAR(tool string) ([]byte, error) {
 	name, version, _ := strings.Cut(tool, " ")
 	h := har{harLog{Version: "1.2", Creator: harCreator{name, version}, Entries: []harEntry{}}}
@@ -206,7 +207,7 @@ func (c *Cassette) HAR(tool string) ([]byte, error) {
 func fromPairs(list []harPair) http.Header {
 	h := http.Header{}
 	for _, p := range list {
-		if !strings.HasPrefix(p.Name, ":") { // HTTP/2's own
+		if !strings.HasPrefix(p.Name, ":") { // a pseudo-header of HTTP/2
 			h.Add(p.Name, p.Value)
 		}
 	}
@@ -216,8 +217,9 @@ func fromPairs(list []harPair) http.Header {
 	return h
 }
 
-// harPlain is a body of a HAR file, which holds them decoded: the header that
-// says otherwise goes, unless the body still begins as it says.
+// harPlain returns the body of a HAR file. Such bodies are decoded already, so the
+// Content-Encoding is removed, unless the body still begins with that encoding's
+// signature.
 func harPlain(h http.Header, body string) string {
 	encoding := h.Get("Content-Encoding")
 	body = Plain(h, body)
@@ -233,7 +235,7 @@ func unharText(text, encoding string) (string, error) {
 	if encoding != "base64" {
 		return text, nil
 	}
-	var pieces []string // as Polly writes what came compressed
+	var pieces []string // Polly's form for answers that came compressed
 	if strings.HasPrefix(text, "[") && json.Unmarshal([]byte(text), &pieces) == nil {
 		return packedPieces(pieces)
 	}
@@ -275,10 +277,12 @@ func ImportHAR(data []byte) (*Imported, error) {
 	return out, nil
 }
 
-// withoutBOM drops the mark with which some editors begin a text.
+// withoutBOM drops the byte order mark that some editors write at the beginning of a
+// text.
 func withoutBOM(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) }
 
-// withoutQuery is an address for messages: parameters may be secret.
+// withoutQuery is an address for messages. It has no query, because parameters may be
+// secret.
 func withoutQuery(s string) string {
 	s, _, cut := strings.Cut(s, "?")
 	if cut {
@@ -287,7 +291,7 @@ func withoutQuery(s string) string {
 	return s
 }
 
-// interaction is an entry as go-vcr keeps it.
+// interaction converts an entry to the form of go-vcr.
 func (e *harEntry) interaction() (*Interaction, error) {
 	i := &Interaction{}
 	i.Request.Method, i.Request.URL, i.Request.Headers = e.Request.Method, e.Request.URL, fromPairs(e.Request.Headers)

@@ -15,12 +15,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Imported is what an importer made of another program's file. It is not
-// redacted yet.
+// Imported is the result of an import from another program's file. It is not redacted
+// yet.
 type Imported struct {
 	Interactions []*Interaction
 	Details      []Details
-	// Left says which parts of the file became none, and why.
+	// Left lists the parts of the file that gave no interaction, and why.
 	Left []string
 }
 
@@ -28,28 +28,28 @@ func (m *Imported) leave(format string, args ...any) {
 	m.Left = append(m.Left, fmt.Sprintf(format, args...))
 }
 
-// ImportOptions are what some files do not say themselves.
+// ImportOptions hold what some files lack.
 type ImportOptions struct {
-	// Base is the address of the service, where a file has paths only.
+	// Base is the address of the service, for files that hold paths only.
 	Base string
 	// Variables are the values of {{names}}.
 	Variables map[string]string
-	// File returns a body that lies in a file of its own, by the name that the
-	// mapping has for it; nil: such bodies are left out.
+	// File returns a body that is stored in a file of its own. The name is the one in
+	// the mapping. nil: such bodies are left out.
 	File func(name string) ([]byte, error)
 }
 
 // Importer reads the files of another program.
 type Importer struct {
-	Name string // as commands take it
-	What string // in a sentence: "a cassette of vcrpy"
+	Name string // as given on the command line
+	What string // as it stands in a sentence: "a cassette of vcrpy"
 	Read func(data []byte, o ImportOptions) (*Imported, error)
-	// looks tells the format by what a document has at its top.
+	// looks recognises the format by the members at the top of a document.
 	looks func(d *document) bool
 }
 
-// Importers are those that there are, each before those that would take its
-// files for theirs.
+// Importers returns all importers. Each comes before those that would mistake its files
+// for their own.
 func Importers() []Importer {
 	plain := func(read func([]byte) (*Imported, error)) func([]byte, ImportOptions) (*Imported, error) {
 		return func(data []byte, _ ImportOptions) (*Imported, error) { return read(data) }
@@ -87,8 +87,8 @@ func Importers() []Importer {
 	return list
 }
 
-// sendable escapes what cannot stand in a path as it is sent, and does in files: the
-// placeholders that people put in the place of names, say.
+// sendable escapes the characters that files may have in a path but a request cannot
+// send, such as the brackets of placeholders.
 func sendable(address string) string {
 	base, target := splitAddress(address)
 	path, query, hasQuery := strings.Cut(target, "?")
@@ -106,7 +106,7 @@ func sendable(address string) string {
 	return base + b.String()
 }
 
-// Recognize returns the importer for a file, by what is in it.
+// Recognize finds the importer for a file by its content.
 func Recognize(data []byte) (Importer, bool) {
 	d, err := readDocument(data)
 	if err != nil {
@@ -120,7 +120,7 @@ func Recognize(data []byte) (Importer, bool) {
 	return Importer{}, false
 }
 
-// document is the top of a YAML or JSON file.
+// document is the top level of a YAML or JSON file.
 type document struct {
 	version string
 	list    bool
@@ -152,8 +152,8 @@ func (d *document) within(name, member string) bool {
 	return ok
 }
 
-// first tells whether the first element of a list, or of the document itself,
-// has members.
+// first is true if the first element of a list has the members of a path. Without the
+// name of a list, the document itself is the list.
 func (d *document) first(list string, path ...string) bool {
 	v := d.root
 	if list != "" {
@@ -175,7 +175,8 @@ func (d *document) first(list string, path ...string) bool {
 	return true
 }
 
-// readTree reads JSON or YAML, with tags of other languages taken for text.
+// readTree reads JSON or YAML. It reads values with the tags of other languages as
+// text.
 func readTree(data []byte) (any, error) {
 	data = withoutBOM(data)
 	if c := bytes.TrimLeft(data, " \t\r\n"); len(c) > 0 && (c[0] == '{' || c[0] == '[') {
@@ -198,7 +199,7 @@ func readTree(data []byte) (any, error) {
 	return v, nil
 }
 
-// maxNesting bounds how deep files of others may be nested.
+// maxNesting limits how deep other programs' files may be nested.
 const maxNesting = 1000
 
 // yamlTags are those of YAML itself.
@@ -206,7 +207,7 @@ var yamlTags = []string{
 	"!!str", "!!int", "!!float", "!!bool", "!!null", "!!binary", "!!timestamp", "!!map", "!!seq", "!!merge",
 }
 
-// ordinaryTags drops the tags of other languages, like !!python/unicode.
+// ordinaryTags removes the tags of other languages, such as !!python/unicode.
 func ordinaryTags(n *yaml.Node, depth int) {
 	if depth > maxNesting {
 		return
@@ -240,7 +241,7 @@ func mapOf(v any) map[string]any {
 	switch v := v.(type) {
 	case map[string]any:
 		return v
-	case map[any]any: // with a key that is no text
+	case map[any]any: // one of its keys is no text
 		out := map[string]any{}
 		for k, e := range v {
 			out[textOf(k)] = e
@@ -265,7 +266,7 @@ func headersOf(v any) http.Header {
 	return withoutConnection(h)
 }
 
-// withoutConnection drops what belongs to a connection.
+// withoutConnection removes the headers that belong to a connection.
 func withoutConnection(h http.Header) http.Header {
 	for _, name := range append([]string{"Host"}, notKept...) {
 		h.Del(name)
@@ -273,7 +274,8 @@ func withoutConnection(h http.Header) http.Header {
 	return h
 }
 
-// compact is JSON as programs send it, which other programs lay out for people.
+// compact removes the white space from JSON that was laid out for reading, so that it
+// is as programs send it.
 func compact(data json.RawMessage) string {
 	var buf bytes.Buffer
 	if json.Compact(&buf, data) != nil {
@@ -290,8 +292,7 @@ func statusOf(code int, text string) string {
 	return strings.TrimSpace(strconv.Itoa(code) + " " + text)
 }
 
-// complete makes an interaction whole: what is compressed is undone, forms are
-// read.
+// complete finishes an interaction: it decompresses bodies and reads forms.
 func complete(i *Interaction) *Interaction {
 	q, r := &i.Request, &i.Response
 	q.Method = strings.ToUpper(q.Method)
@@ -309,7 +310,7 @@ func complete(i *Interaction) *Interaction {
 	return i
 }
 
-// checkAddress refuses what is no address of a service.
+// checkAddress returns an error for anything that is no address of a service.
 func checkAddress(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {

@@ -62,7 +62,7 @@ func importNock(data []byte) (*Imported, error) {
 	return out, nil
 }
 
-// address drops the port that goes without saying, which nock writes out.
+// address is the address without the scheme's default port, which nock always writes.
 func (d *nockDefinition) address() string {
 	base := d.Scope
 	if u, err := url.Parse(base); err == nil && u.Host != "" {
@@ -88,7 +88,7 @@ func nockHeaders(data json.RawMessage) http.Header {
 	return nil
 }
 
-// nockBody reads a body: text, JSON as such, or, of what is compressed, its
+// nockBody reads a body. It is a text, a JSON value, or, if compressed, a list of
 // pieces in hexadecimal digits.
 func nockBody(data json.RawMessage, binary bool, h http.Header) (string, error) {
 	data = bytes.TrimSpace(data)
@@ -116,7 +116,7 @@ func nockBody(data json.RawMessage, binary bool, h http.Header) (string, error) 
 	return string(raw), err
 }
 
-// packedPieces joins pieces in hexadecimal digits or in base64.
+// packedPieces joins pieces that are written in hexadecimal digits or in base64.
 func packedPieces(pieces []string) (string, error) {
 	var out strings.Builder
 	for _, p := range pieces {

@@ -71,7 +71,7 @@ func importPostman(data []byte, o ImportOptions) (*Imported, error) {
 			Key, ID string
 			Value   any
 		} `json:"variable"`
-		Collection json.RawMessage `json:"collection"` // around it, where the API gave it out
+		Collection json.RawMessage `json:"collection"` // the collection is inside, if it comes from Postman's API
 	}
 	if err := json.Unmarshal(withoutBOM(data), &c); err != nil {
 		return nil, fmt.Errorf("it is no collection of Postman: %w", err)
@@ -95,7 +95,7 @@ func importPostman(data []byte, o ImportOptions) (*Imported, error) {
 	return &p.out, nil
 }
 
-// postman is a collection while it is read.
+// postman is a collection that is being read.
 type postman struct {
 	base      string
 	variables map[string]string
@@ -139,7 +139,7 @@ func (p *postman) items(folder string, list []postmanItem, depth int) error {
 func (p *postman) example(original json.RawMessage, ex *postmanExample) (i *Interaction, why string, err error) {
 	var q postmanRequest
 	if err := json.Unmarshal(original, &q); err != nil {
-		var address string // the short form of a GET
+		var address string // a GET request may be only its address
 		if json.Unmarshal(original, &address) != nil {
 			return nil, "", err
 		}
@@ -165,7 +165,7 @@ func (p *postman) example(original json.RawMessage, ex *postmanExample) (i *Inte
 	}
 	i.Response.Code, i.Response.Status = ex.Code, statusOf(ex.Code, ex.Status)
 	i.Response.Headers = withoutConnection(p.headers(ex.Header, nil))
-	i.Response.Headers.Del("Content-Encoding") // Postman shows bodies decoded
+	i.Response.Headers.Del("Content-Encoding") // Postman stores decoded bodies
 	i.Response.Body = ex.Body
 	var ms float64
 	if json.Unmarshal(ex.Time, &ms) == nil && ms > 0 && ms < 1e8 {
@@ -179,9 +179,10 @@ func sayUnset(names []string) string {
 	return "these variables have no value: " + strings.Join(slices.Compact(names), ", ") + " (--var NAME=VALUE)"
 }
 
-// fill replaces {{names}}, and notes those that have no value.
+// fill replaces {{names}} by their values, and appends the names without a value to
+// unset.
 func (p *postman) fill(s string, unset *[]string) string {
-	for range 10 { // a value may hold another name
+	for range 10 { // a value may contain names, too
 		var b strings.Builder
 		rest, changed := s, false
 		for {
@@ -211,8 +212,8 @@ func (p *postman) fill(s string, unset *[]string) string {
 	return s
 }
 
-// address reads a URL: a text, or a member raw with the path's variables
-// beside it.
+// address reads a URL. It is a text, or an object with the URL in its member raw and
+// the path's variables in another.
 func (p *postman) address(data json.RawMessage) (address, why string) {
 	var u struct {
 		Raw      string        `json:"raw"`
@@ -255,8 +256,8 @@ func (p *postman) address(data json.RawMessage) (address, why string) {
 	return path, ""
 }
 
-// addressOfParts puts together an address that is written in parts alone, as programs
-// that make collections do; "" where there is no host.
+// addressOfParts builds an address from its parts, for collections that were made by
+// programs and have no full address. It is "" without a host.
 func addressOfParts(data json.RawMessage) string {
 	var u struct {
 		Protocol string          `json:"protocol"`
@@ -265,7 +266,7 @@ func addressOfParts(data json.RawMessage) string {
 		Path     json.RawMessage `json:"path"`
 		Query    []postmanPair   `json:"query"`
 	}
-	_ = json.Unmarshal(data, &u) // a member of another type is left out
+	_ = json.Unmarshal(data, &u) // a member of another type counts as missing
 	host := joined(u.Host, ".")
 	if host == "" {
 		return ""
@@ -290,12 +291,12 @@ func addressOfParts(data json.RawMessage) string {
 	return s
 }
 
-// escapeAround escapes the value of a parameter but for the names of variables.
+// escapeAround escapes the value of a parameter, except the names of variables in it.
 func escapeAround(s string) string {
 	return strings.NewReplacer("%7B%7B", "{{", "%7D%7D", "}}").Replace(url.QueryEscape(s))
 }
 
-// joined reads a text, or a list of texts that are put together.
+// joined reads a text, or joins a list of texts.
 func joined(data json.RawMessage, with string) string {
 	var one string
 	if json.Unmarshal(data, &one) == nil {
@@ -343,7 +344,8 @@ func (p *postman) headers(data json.RawMessage, unset *[]string) http.Header {
 	return h
 }
 
-// body writes the body of a request, and its type where the headers have none.
+// body writes the body of a request. It also sets the content type if the headers have
+// none.
 func (p *postman) body(b *postmanBody, h http.Header, unset *[]string) (body, why string, err error) {
 	if b == nil {
 		return "", "", nil

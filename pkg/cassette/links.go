@@ -15,15 +15,14 @@ import (
 	"sync/atomic"
 )
 
-// Links are the addresses of upstreams and where programs find them instead.
-// In answers an address that begins with an upstream's would lead a program
-// past us, so it becomes ours; in requests ours becomes the upstream's again,
-// so that what is recorded does not know where we listened. It is safe for
-// concurrent use.
+// Links hold the addresses of upstreams and the local addresses that stand for them. An
+// upstream's address in an answer would lead a program past us, so it is replaced by
+// ours. In requests our address is replaced by the upstream's, so that a recording does
+// not depend on the address where we listened. Links are safe for concurrent use.
 type Links struct {
 	mu     sync.Mutex
 	list   []link
-	last   turns // those that were asked for last
+	last   turns // cache of the last request's replacements
 	spare  spare
 	turned atomic.Int64
 	left   atomic.Int64
@@ -31,7 +30,7 @@ type Links struct {
 
 type link struct{ upstream, local string }
 
-// Add tells where an upstream is found.
+// Add sets the local address of an upstream.
 func (l *Links) Add(u Upstream, local string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -39,7 +38,7 @@ func (l *Links) Add(u Upstream, local string) {
 	l.last = turns{}
 }
 
-// memory is what is kept for the next answers.
+// memory returns the buffers that are kept for later answers.
 func (l *Links) memory() spare {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -49,37 +48,37 @@ func (l *Links) memory() spare {
 	return l.spare
 }
 
-// Turned returns how many links in answers were made to lead here.
+// Turned returns how many links in answers were replaced by ours.
 func (l *Links) Turned() int64 { return l.turned.Load() }
 
-// Left returns how many answers were left as they are, links or not, because
-// they carry a digest of their bytes.
+// Left returns how many answers were not searched for links, because they are parts of
+// a body, or carry a digest that a replacement would break.
 func (l *Links) Left() int64 { return l.left.Load() }
 
-// turns are what is to be replaced in answers, and in requests, of one upstream.
+// turns are the replacements in an upstream's answers and in the requests to it.
 type turns struct {
 	own               link
 	answers, requests swaps
 }
 
-// swaps are what is to be replaced, by the part of an address that is searched for: its
-// host, which all spellings of an address share, so that they cost one search.
+// swaps are replacements, grouped by the host. All spellings of an address contain the
+// host in the same form, so that one search finds them all.
 type swaps []marked
 
 type marked struct {
 	mark []byte
-	rare int    // which of its bytes texts have most seldom
-	list []swap // of two that begin at the same place the first is the longer
+	rare int    // index of the byte of mark that is rarest in texts
+	list []swap // if two begin at the same byte, the longer comes first
 }
 
-// swap is an address in one of the ways in which it may be written, and what
-// takes its place.
+// swap is one spelling of an address, and its replacement.
 type swap struct {
 	from, to []byte
-	lead     int // what of from stands before the mark
+	lead     int // how many bytes of from come before the mark
 }
 
-// newSwaps is for a list of addresses, the longest first.
+// newSwaps groups a list of spellings, which has to be sorted by length, the longest
+// first.
 func newSwaps(list []spelling) (all swaps) {
 	known := map[string]bool{}
 	for _, s := range list {
@@ -100,8 +99,8 @@ func newSwaps(list []spelling) (all swaps) {
 	return all
 }
 
-// turnsOf returns what is to be replaced for the upstream at hand, found under the
-// address that the client used.
+// turnsOf returns the replacements for an upstream that a client reached at a local
+// address.
 func (l *Links) turnsOf(own link) turns {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,7 +112,7 @@ func (l *Links) turnsOf(own link) turns {
 
 func newTurns(own link, others []link) turns {
 	list := append([]link{own}, others...)
-	// The longest first: one may begin with another.
+	// The longest first, because one address may be the beginning of another.
 	slices.SortStableFunc(list, func(a, b link) int { return len(b.upstream) - len(a.upstream) })
 	known := map[string]bool{}
 	var answers, requests []spelling
@@ -134,7 +133,7 @@ func newTurns(own link, others []link) turns {
 	return turns{own, newSwaps(answers), newSwaps(requests)}
 }
 
-// withPort writes out the port that goes without saying.
+// withPort adds the scheme's default port to an address.
 func withPort(address string) string {
 	base, rest := splitAddress(address)
 	u, err := url.Parse(base)
@@ -147,12 +146,11 @@ func withPort(address string) string {
 	return base + ":80" + rest
 }
 
-// spelling is a way in which an address is written, what takes its place, and the host
-// in it as it stands there; "" where that is written in several ways.
+// spelling is one way to write an address, its replacement, and the host as it is
+// written there. host is "" if it has several forms.
 type spelling struct{ from, to, host string }
 
-// spellings are the ways in which an address stands in text, in JSON, and in
-// parameters.
+// spellings returns the forms that an address has in text, in JSON, and in parameters.
 func spellings(from, to string) []spelling {
 	base, _ := splitAddress(from)
 	_, host, _ := strings.Cut(base, "://")
@@ -179,11 +177,12 @@ func lowerEscapes(s string) string {
 	return string(b)
 }
 
-// follow is how many bytes behind an address tell whether it ends there.
+// follow is how many bytes after an address have to be known to decide whether it ends
+// there.
 const follow = 3
 
-// endsThere tells whether an address can end before these bytes: it does not go
-// on with a longer name or a port.
+// endsThere is true if an address can end before these bytes, because they do not
+// continue it with a longer name or a port.
 func endsThere(after []byte) bool {
 	if len(after) == 0 {
 		return true
@@ -197,9 +196,10 @@ func endsThere(after []byte) bool {
 	return true
 }
 
-// places calls found with each address in data that ends where it stands, and where that
-// begins, from left to right. It returns where what can only be judged with what follows
-// begins; with all, nothing follows.
+// places calls found for each address in data, from left to right, with its begin. An
+// address that is only the beginning of a longer name does not count. places returns
+// the index of the part that can be decided only with the bytes after data; if all is
+// true, there are none.
 func (w swaps) places(data []byte, all bool, found func(begin int, s *swap)) int {
 	done, at := 0, 0
 	seek := seeker{data: data, swaps: w, hits: make([]int, len(w))}
@@ -219,7 +219,7 @@ func (w swaps) places(data []byte, all bool, found func(begin int, s *swap)) int
 			found(begin, s)
 			done = end
 		}
-		if at = end; done < at { // a longer name: what is in it may be another address
+		if at = end; done < at { // part of a longer name, which may itself contain another address
 			at = begin + 1
 		}
 	}
@@ -229,9 +229,9 @@ func (w swaps) places(data []byte, all bool, found func(begin int, s *swap)) int
 	return len(data) - w.beginning(data[done:])
 }
 
-// turn replaces addresses in data and returns what became of it, how many there
-// were, and the end that can only be judged with what follows; with all, nothing
-// follows. It writes to out, unless there is nothing to change.
+// turn replaces the addresses in data. It returns the result, the number of
+// replacements, and the rest of data that can be decided only with the bytes after it;
+// if all is true, there are none. It writes to out, unless nothing has to be changed.
 func turn(out, data []byte, w swaps, all bool) (turned []byte, n int64, rest []byte) {
 	done := 0
 	keep := w.places(data, all, func(begin int, s *swap) {
@@ -251,11 +251,11 @@ func turn(out, data []byte, w swaps, all bool) (turned []byte, n int64, rest []b
 type seeker struct {
 	data  []byte
 	swaps swaps
-	hits  []int // where each mark comes next; len(data): nowhere
+	hits  []int // next index of each mark; len(data): none
 }
 
-// from returns the first address from a place on, and where it begins; nil behind the
-// last. Places go up from call to call.
+// from returns the first address at or after an index, and its begin; nil if there is
+// none. The index must not decrease from call to call.
 func (k *seeker) from(at int) (found *swap, begin int) {
 	for {
 		m := -1
@@ -285,8 +285,9 @@ func (k *seeker) from(at int) (found *swap, begin int) {
 	}
 }
 
-// seek finds where a mark comes next. Most bytes of a host stand in most lines of a text,
-// so the one that does not is looked for; where it is frequent after all, all of them.
+// seek finds the next index of a mark. It looks for the mark's rarest byte, because
+// most other bytes of a host are in every line of a text. After 64 false hits it
+// searches for the whole mark instead.
 func (k *seeker) seek(n, at int) {
 	m := &k.swaps[n]
 	k.hits[n] = len(k.data)
@@ -306,10 +307,10 @@ func (k *seeker) seek(n, at int) {
 	}
 }
 
-// seldom are bytes of hosts, from the seldomest in texts and JSON on.
+// seldom lists the bytes of hosts, the rarest in texts and JSON first.
 const seldom = "qzxjkvwybgfphmul7896ucdrniotas5432-e10."
 
-// rarest is the place of the byte of a mark that is met most seldom.
+// rarest is the index of a mark's rarest byte.
 func rarest(mark string) int {
 	best, at := len(seldom), 0
 	for i := range len(mark) {
@@ -320,7 +321,8 @@ func rarest(mark string) int {
 	return at
 }
 
-// beginning is how much of the end of data may be the beginning of an address.
+// beginning returns how many bytes at the end of data may be the beginning of an
+// address.
 func (w swaps) beginning(data []byte) (keep int) {
 	for _, m := range w {
 		for _, s := range m.list {
@@ -343,7 +345,7 @@ func turnString(s string, swaps swaps) (string, int64) {
 	return string(out), n
 }
 
-// turnHeader replaces addresses in all values.
+// turnHeader replaces addresses in all values of the headers.
 func turnHeader(h http.Header, swaps swaps) (total int64) {
 	for _, values := range h {
 		for i, v := range values {
@@ -355,23 +357,23 @@ func turnHeader(h http.Header, swaps swaps) (total int64) {
 	return total
 }
 
-// turning replaces addresses in what is read through it, and holds nothing back
-// that can be judged. Where there is nothing to replace, the bytes stay in the memory
-// of the reader, and are not copied.
+// turning is a reader that replaces addresses. It passes on every byte as soon as it
+// can be decided. If nothing has to be replaced, the data is read straight into the
+// caller's buffer and not copied.
 type turning struct {
 	io.Closer
 	from  io.Reader
 	swaps swaps
-	count *atomic.Int64 // nil: nobody counts
+	count *atomic.Int64 // nil: replacements are not counted
 
-	tail    []byte // read, and cannot be judged yet
-	out     []byte // to be passed on
-	written []byte // where out is, when something was changed
-	own     []byte // what is read into, where the reader has too little memory
+	tail    []byte // read, but not decided yet
+	out     []byte // decided, and not passed on yet
+	written []byte // buffer for data that was changed
+	own     []byte // own buffer, for when the caller's is too small
 	err     error
 }
 
-// turningSize is how much is read at once where the reader has too little memory.
+// turningSize is how many bytes are read at once if the caller's buffer is too small.
 const turningSize = 64 << 10
 
 func (t *turning) Read(p []byte) (int, error) {
@@ -381,7 +383,7 @@ func (t *turning) Read(p []byte) (int, error) {
 		}
 		data, theirs := p, true
 		if len(p)-len(t.tail) < turningSize/2 {
-			if len(t.own)-len(t.tail) < turningSize/2 { // addresses are short: this is once
+			if len(t.own)-len(t.tail) < turningSize/2 { // happens once, because addresses are short
 				t.own = make([]byte, len(t.tail)+turningSize)
 			}
 			data, theirs = t.own, false
@@ -396,7 +398,7 @@ func (t *turning) Read(p []byte) (int, error) {
 		}
 		addTo(t.count, found)
 		if theirs && found == 0 && len(out) > 0 {
-			return len(out), nil // where it was read to
+			return len(out), nil // already in the caller's buffer
 		}
 		t.out = out
 	}
@@ -405,12 +407,12 @@ func (t *turning) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// maxTurned is the largest body whose length is known beforehand that is held
-// to tell its new length.
+// maxTurned is the largest body of known length that is read completely to compute its
+// new length.
 const maxTurned = 8 << 20
 
-// turnBody replaces addresses in a body, if it is a text, and returns it with
-// its new length, -1 for unknown; the headers that tell of it follow.
+// turnBody replaces the addresses in a body of text. It returns the body and its new
+// length, -1 for unknown, and adjusts the headers.
 func turnBody(
 	h http.Header, body io.ReadCloser, length int64, swaps swaps, count *atomic.Int64, memory spare,
 ) (io.ReadCloser, int64) {
@@ -458,24 +460,24 @@ func turnBody(
 	return held{bytes.NewReader(out), body}, int64(len(out))
 }
 
-// heldLinks is a body that is there as a whole, and the addresses that are replaced in it
-// while it is read, so that its new length is known before. It takes no more memory than
-// the body has.
+// heldLinks is a body that was read completely, so that its new length is known before
+// it is sent. The addresses are replaced while it is read, so it takes no more memory
+// than the body.
 type heldLinks struct {
-	io.ReadCloser // what is longer than was said
+	io.ReadCloser // the part beyond the announced length
 	data          []byte
 	links         []linkAt
-	at            int    // of data: read so far
-	begun         []byte // an address of which the rest comes next
-	err           error  // behind the data
+	at            int    // how much of data was read so far
+	begun         []byte // the rest of a replacement that was begun
+	err           error  // returned after data
 	memory        spare
 }
 
-// spare is memory for the next answers that are held: new memory costs more than what is
-// done with it. nil: there is none.
+// spare is a pool of buffers for later answers that are read completely, because new
+// memory costs more than the work on it. nil: no pool.
 type spare chan []byte
 
-// maxSpare is of how many answers memory is kept.
+// maxSpare is how many buffers are kept.
 const maxSpare = 2
 
 func (s spare) take(size int) []byte {
@@ -490,23 +492,23 @@ func (s spare) take(size int) []byte {
 }
 
 func (s spare) give(b []byte) {
-	if cap(b) < blockSize { // small memory costs nothing
+	if cap(b) < blockSize { // small buffers are cheap to make again
 		return
 	}
 	select {
 	case s <- b:
-	default: // there is enough
+	default: // the pool is full
 	}
 }
 
-// linkAt is an address in a text.
+// linkAt is an address at an index of a text.
 type linkAt struct {
 	begin int
 	as    *swap
 }
 
-// holdLinks reads a body of a length that is known. Where it breaks off nothing is
-// replaced: it is passed on as far as it came.
+// holdLinks reads a body of known length. If the body breaks off, it is passed on as
+// far as it came, without replacements.
 func holdLinks(body io.ReadCloser, length int, w swaps, memory spare) *heldLinks {
 	h := &heldLinks{ReadCloser: body, data: memory.take(length + bytes.MinRead), memory: memory}
 	judged := 0
@@ -523,13 +525,13 @@ func holdLinks(body io.ReadCloser, length int, w swaps, memory spare) *heldLinks
 			h.links = append(h.links, linkAt{from + begin, s})
 		})
 	}
-	if h.err == nil { // more than was said
+	if h.err == nil { // longer than announced
 		h.links = nil
 	}
 	return h
 }
 
-// length is that of what is read.
+// length is the length with the replacements.
 func (h *heldLinks) length() int {
 	n := len(h.data)
 	for _, l := range h.links {
@@ -565,38 +567,39 @@ func (h *heldLinks) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// Close gives the memory back: nothing is read behind it.
+// Close returns the buffer to the pool. Nothing may be read afterwards.
 func (h *heldLinks) Close() error {
 	h.memory.give(h.data)
 	h.data, h.links, h.at, h.memory = nil, nil, 0, nil
 	return h.ReadCloser.Close()
 }
 
-// addTo counts, where somebody does.
+// addTo adds to a counter, if there is one.
 func addTo(count *atomic.Int64, n int64) {
 	if count != nil {
 		count.Add(n)
 	}
 }
 
-// readUpTo reads a body, or its beginning where it is longer than a limit. length
-// is what it is said to have, -1 for unknown.
+// readUpTo reads a body, but no more than limit bytes. length is its announced length,
+// -1 for unknown.
 func readUpTo(body io.Reader, length int64, limit int64) ([]byte, error) {
 	var buf bytes.Buffer
 	if length > 0 {
-		buf.Grow(int(min(length, limit)) + bytes.MinRead) // at once, and not by doubling
+		buf.Grow(int(min(length, limit)) + bytes.MinRead) // one allocation instead of several doublings
 	}
 	_, err := buf.ReadFrom(io.LimitReader(body, limit))
 	return buf.Bytes(), err
 }
 
-// held is a body of which something was read already.
+// held is a body whose beginning was read already.
 type held struct {
 	io.Reader
 	io.Closer
 }
 
-// orError goes on with a body, or with what kept it from being read.
+// orError returns the body, or a reader that fails with the error that occurred while
+// the body was read.
 func orError(body io.Reader, err error) io.Reader {
 	if err == nil {
 		return body
@@ -608,7 +611,7 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// isText tells whether a body of a type is one that may hold links.
+// isText is true if a content type is one whose bodies may hold links.
 func isText(contentType string) bool {
 	media, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -619,7 +622,8 @@ func isText(contentType string) bool {
 		slices.Contains([]string{"javascript", "x-www-form-urlencoded", "graphql", "yaml", "x-yaml", "ecmascript"}, sub)
 }
 
-// hasDigest tells whether a client can check the bytes of a body.
+// hasDigest is true if the headers carry a digest, with which a client can check the
+// bytes of the body.
 func hasDigest(h http.Header) bool {
 	for name := range h {
 		switch name = strings.ToLower(name); {
@@ -631,10 +635,10 @@ func hasDigest(h http.Header) bool {
 	return false
 }
 
-// answer makes the links of an answer lead here.
+// answer replaces the links in an answer by ours.
 func (l *Links) answer(resp *http.Response, swaps swaps, upstreamHost string, secure bool) {
 	if resp.Header.Get(missHeader) != "" {
-		return // is ours, and names the upstream's addresses
+		return // this answer is our own, and should name the upstream's addresses
 	}
 	l.turned.Add(turnHeader(resp.Header, swaps))
 	for n, v := range resp.Header["Set-Cookie"] {
@@ -653,9 +657,8 @@ func (l *Links) answer(resp *http.Response, swaps swaps, upstreamHost string, se
 	resp.Body, resp.ContentLength = turnBody(resp.Header, resp.Body, resp.ContentLength, swaps, &l.turned, l.memory())
 }
 
-// localCookie takes off a cookie what keeps a client from sending it back to
-// us: the upstream's domain, and, where we are not behind TLS, that it has to
-// be.
+// localCookie removes the attributes with which a client would not send a cookie back
+// to us: the upstream's domain and, if we serve no TLS, Secure.
 func localCookie(v, upstreamHost string, secure bool) string {
 	host, _, _ := strings.Cut(upstreamHost, ":")
 	parts := strings.Split(v, ";")
@@ -667,7 +670,7 @@ func localCookie(v, upstreamHost string, secure bool) string {
 	}), ";")
 }
 
-// request makes addresses of ours in a request the upstream's.
+// request replaces our addresses in a request by the upstream's.
 func (l *Links) request(r *http.Request, swaps swaps) {
 	turnHeader(r.Header, swaps)
 	if r.ContentLength != 0 && !hasDigest(r.Header) {
@@ -675,7 +678,7 @@ func (l *Links) request(r *http.Request, swaps swaps) {
 	}
 }
 
-// Sentence says what was done about links; empty where there were none.
+// Sentence reports what was done with links. It is empty if there were none.
 func (l *Links) Sentence() string {
 	var out []string
 	if n := l.Turned(); n > 0 {

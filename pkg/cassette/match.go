@@ -18,30 +18,31 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// Matching says when a request is a recorded one.
+// Matching decides whether a request matches a recorded one.
 type Matching struct {
 	rules  []Rule           // of the body
-	names  map[string]shape // of rules "**.name", which are most
+	names  map[string]shape // the rules "**.name", which are the most frequent
 	query  map[string]shape
 	path   []Rule
-	fields []string // headers that have to be the same
-	// credentials are not compared: who replays has others, or none.
+	fields []string // headers that have to be equal
+	// credentials is true if credentials are not compared: a replay has other ones than
+	// the recording, or none.
 	credentials bool
-	// anonymous compares tokens by their place only: the key that made them is
-	// not at hand.
+	// anonymous is true if tokens are compared by their place only, because the key
+	// that made them is not available.
 	anonymous bool
 }
 
-// volatile are the members of customer events that are new in every run.
+// volatile lists the members of events that are new in every run.
 var volatile = []string{
 	"sentAt=time", "timestamp=time", "originalTimestamp=time", "receivedAt=time",
 	"messageId=id", "message_id=id", "insertId=id", "insert_id=id", "$insert_id=id", "idempotency_key=id",
 	"idempotencyKey=id", "dedup_id=id",
 }
 
-// NewMatching compiles rules. Unless exact, the members of events that change
-// from run to run (times and ids of messages) need only keep their shape, and
-// what is a credential by its name is not compared.
+// NewMatching compiles rules. Unless exact is true, it adds the default rules: members
+// of events that change from run to run (times and ids of messages) only have to keep
+// their shape, and values whose name says that they are credentials are not compared.
 func NewMatching(ignore []string, exact bool) (*Matching, error) {
 	m := &Matching{names: map[string]shape{}, query: map[string]shape{}, credentials: !exact}
 	all := ignore
@@ -58,7 +59,7 @@ func NewMatching(ignore []string, exact bool) (*Matching, error) {
 			m.query[r.name] = r.want
 		case r.part == "path":
 			m.path = append(m.path, r)
-		case r.part == "header": // headers are not compared unless asked for
+		case r.part == "header": // headers are compared only on request
 		case len(r.path) == 2 && r.path[0] == "**" && r.path[1] != "*" && r.re == nil && !r.names &&
 			r.want != shapeOptional && r.want != shapeUnordered:
 			m.names[r.path[1]] = r.want
@@ -69,7 +70,8 @@ func NewMatching(ignore []string, exact bool) (*Matching, error) {
 	return m, nil
 }
 
-// Request is a request as it is compared: with its whole body, decoded.
+// Request is a request in the form in which it is compared: with its whole body,
+// decoded.
 type Request struct {
 	Method string
 	URL    string
@@ -77,8 +79,8 @@ type Request struct {
 	Body   string
 }
 
-// ReadRequest takes a request with all of its body, decoded. What is larger
-// than limit is an error.
+// ReadRequest reads a request with its whole body, decoded. A body larger than limit is
+// an error.
 func ReadRequest(req *http.Request, limit int64) (Request, error) {
 	q := Request{Method: req.Method, URL: Address(req), Header: req.Header}
 	if req.Body == nil {
@@ -96,16 +98,17 @@ func ReadRequest(req *http.Request, limit int64) (Request, error) {
 	return q, nil
 }
 
-// key is what two requests share that match: 128 bits of their canonical form.
+// key is equal for two requests that match. It is a hash of 128 bits of the canonical
+// form.
 type key = xxh3.Uint128
 
-// canonical is a request without what does not matter.
+// canonical is a request without the parts that do not matter for matching.
 type canonical struct {
 	key    key
-	leaves []uint64 // sorted: path and value of every part of the query and the body
+	leaves []uint64 // sorted hashes of path and value of each part of the query and the body
 }
 
-// canon brings a request, already redacted, into its canonical form.
+// canon returns the canonical form of a request that is already redacted.
 func (m *Matching) canon(q *Request, wantLeaves bool) canonical {
 	var w walker
 	w.m, w.collect = m, wantLeaves
@@ -129,7 +132,8 @@ func (m *Matching) canon(q *Request, wantLeaves bool) canonical {
 	return canonical{xxh3.Hash128(b), w.leaves}
 }
 
-// splitURL is splitURL with what rules of the path stand for in it.
+// splitURL is the function splitURL, with the placeholders of the path's rules in the
+// result.
 func (m *Matching) splitURL(s string) (head, query string) {
 	head, query = splitURL(s)
 	if len(m.path) == 0 {
@@ -152,7 +156,7 @@ func (m *Matching) splitURL(s string) (head, query string) {
 	return host + "/" + strings.Join(now, "/"), query
 }
 
-// cutPath separates scheme and host from the path, which is without its first slash.
+// cutPath separates scheme and host from the path, and drops the path's first slash.
 func cutPath(head string) (host, path string, ok bool) {
 	from := 0
 	if i := strings.Index(head, "://"); i >= 0 {
@@ -165,8 +169,8 @@ func cutPath(head string) (host, path string, ok bool) {
 	return head[:from+i], head[from+i+1:], true
 }
 
-// splitURL separates what names the resource from the parameters, and drops a
-// default port and the fragment.
+// splitURL separates the resource from the parameters. It drops a default port and the
+// fragment.
 func splitURL(s string) (head, query string) {
 	s, _, _ = strings.Cut(s, "#")
 	head, query, _ = strings.Cut(s, "?")
@@ -213,7 +217,7 @@ func (m *Matching) canonQuery(b []byte, query string, w *walker) []byte {
 	return b
 }
 
-// anonymize numbers tokens by their first place in a text.
+// anonymize replaces each token by a number, in the order in which they first occur.
 func anonymize(b []byte) []byte {
 	seen := map[string]int{}
 	return redact.ReplaceTokens(b, func(kind, text string) string {
@@ -226,7 +230,7 @@ func anonymize(b []byte) []byte {
 	})
 }
 
-// walker writes canonical bodies.
+// walker writes the canonical form of bodies.
 type walker struct {
 	m       *Matching
 	buf     []byte
@@ -252,7 +256,7 @@ func (w *walker) body(b []byte, contentType, s string) []byte {
 	return w.json(append(append(b, t.kind...), '\n'), t.v)
 }
 
-// json writes a value with sorted members, and in place of a volatile one its
+// json writes a value with its members sorted. A volatile value is replaced by its
 // shape.
 func (w *walker) json(b []byte, v any) []byte {
 	if s, ok := w.volatile(v); ok {
@@ -281,8 +285,8 @@ func (w *walker) json(b []byte, v any) []byte {
 	return append(b, s...)
 }
 
-// object writes the members that matter. Where their names do not, they stand in the
-// order of what is in them.
+// object writes the members that matter. If the names of the members do not matter,
+// they are sorted by their contents.
 func (w *walker) object(b []byte, v map[string]any) []byte {
 	depth := len(w.path)
 	nameless := w.nameless()
@@ -329,7 +333,7 @@ func (w *walker) array(b []byte, v []any) []byte {
 	return append(b, ']')
 }
 
-// dropped says that a member does not count at all.
+// dropped is true if a rule says that the current member is ignored.
 func (w *walker) dropped(v any) bool {
 	if w.m == nil || len(w.path) == 0 {
 		return false
@@ -349,7 +353,7 @@ func (w *walker) dropped(v any) bool {
 	return false
 }
 
-// ruled says that a rule that asks for a way to compare is for the value at hand.
+// ruled is true if a rule asks for this way of comparing the current value.
 func (w *walker) ruled(want shape) bool {
 	return w.m != nil && slices.ContainsFunc(w.m.rules, func(r Rule) bool {
 		return r.want == want && r.re == nil &&
@@ -357,12 +361,13 @@ func (w *walker) ruled(want shape) bool {
 	})
 }
 
-// nameless says that the names of the members of the object at hand may differ.
+// nameless is true if a rule says that the names of the current object's members may
+// differ.
 func (w *walker) nameless() bool {
 	return w.m != nil && slices.ContainsFunc(w.m.rules, func(r Rule) bool { return r.names && r.matches(w.path) })
 }
 
-// parts has <any> in place of the parts of a text that may differ.
+// parts replaces those parts of a text that may differ by <any>.
 func (w *walker) parts(s string) string {
 	if w.m == nil {
 		return s
@@ -375,7 +380,8 @@ func (w *walker) parts(s string) string {
 	return s
 }
 
-// number writes 1, 1.0 and 1e0 alike, without rounding what floats cannot hold.
+// number writes 1, 1.0 and 1e0 in the same way, but never rounds a number that a float
+// cannot hold.
 func number(s string) string {
 	if strings.ContainsAny(s, ".eE") {
 		if f, err := strconv.ParseFloat(s, 64); err == nil && len(s) < 17 {
@@ -385,8 +391,8 @@ func number(s string) string {
 	return s
 }
 
-// at is the place of a value, the same for all elements of an array: nearness
-// does not ask for order.
+// at is the path of the current value. It is the same for all elements of an array,
+// because the search for the nearest requests ignores their order.
 func (w *walker) at() string {
 	if !w.collect {
 		return ""
@@ -394,7 +400,7 @@ func (w *walker) at() string {
 	return pathText(w.path, true)
 }
 
-// pathText writes a path as rules do.
+// pathText writes a path in the syntax of rules.
 func pathText(path []string, star bool) string {
 	var b strings.Builder
 	b.WriteString("body")
@@ -414,7 +420,8 @@ func pathText(path []string, star bool) string {
 	return b.String()
 }
 
-// credential tells whether a name announces one that is not compared.
+// credential is true if a name says that its value is a credential, and credentials are
+// not compared.
 func (m *Matching) credential(name string) bool {
 	if !m.credentials {
 		return false
@@ -426,8 +433,8 @@ func (m *Matching) credential(name string) bool {
 	return true
 }
 
-// volatile returns what stands for a value that a rule is for, if it keeps the
-// shape that the rule asks for.
+// volatile returns the placeholder of a value for which there is a rule. ok is false if
+// there is none, or if the value does not have the shape that the rule asks for.
 func (w *walker) volatile(v any) (string, bool) {
 	if w.m == nil || len(w.path) == 0 {
 		return "", false
@@ -446,11 +453,11 @@ func (w *walker) volatile(v any) (string, bool) {
 	return "", false
 }
 
-// raw is the fast path's key: requests that are the same byte for byte.
+// raw is the key of the fast path, for requests that are equal byte for byte.
 func (q *Request) raw() uint64 {
 	var h xxh3.Hasher
 	for _, s := range []string{q.Method, q.URL} {
-		_, _ = h.WriteString(s) // a hash takes everything
+		_, _ = h.WriteString(s) // a hash never fails
 		var n [4]byte
 		binary.LittleEndian.PutUint32(n[:], uint32(len(s)))
 		_, _ = h.Write(n[:])
@@ -459,21 +466,20 @@ func (q *Request) raw() uint64 {
 	return h.Sum64()
 }
 
-// String names a request in messages.
+// String is the request as messages name it.
 func (q *Request) String() string { return q.Method + " " + q.URL }
 
-// recorded is the request of an interaction.
+// recorded returns the request of an interaction.
 func recorded(i *Interaction) Request {
 	q := Request{Method: i.Request.Method, URL: i.Request.URL, Header: i.Request.Headers, Body: i.Request.Body}
-	if q.Header.Get("Content-Encoding") != "" { // other programs keep it as it was sent
+	if q.Header.Get("Content-Encoding") != "" { // other programs record the body in its encoding
 		q.Header = q.Header.Clone()
 		q.Body = Plain(q.Header, q.Body)
 	}
 	return q
 }
 
-// short cuts a text for a message, and shows bytes that are no text in
-// hexadecimal.
+// short truncates a text for a message. It writes binary data in hexadecimal digits.
 func short(s string) string {
 	if !bytes.ContainsFunc([]byte(s), func(r rune) bool {
 		return r == 0xfffd || r < ' ' && r != '\n' && r != '\t' &&

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Miss is a request that is not in the cassette, and a guess at which recorded
-// one it was meant to be.
+// Miss is a request that is not in the cassette, with the nearest recorded requests:
+// one of them is probably the one that was meant.
 type Miss struct {
 	Case    string  `json:"case,omitempty"`
 	Method  string  `json:"method"`
@@ -21,22 +21,22 @@ type Miss struct {
 	Nearest []Close `json:"nearest"`
 }
 
-// Close is a recorded request that is near.
+// Close is a recorded request that is similar to a missed one.
 type Close struct {
 	Cassette    string       `json:"cassette"`
 	Interaction int          `json:"interaction"`
 	Method      string       `json:"method"`
 	URL         string       `json:"url"`
-	Used        bool         `json:"used"` // was answered with already
+	Used        bool         `json:"used"` // was used as an answer already
 	Differences []Difference `json:"differences"`
-	// Ignore are the rules that would make it match.
+	// Ignore lists the rules with which it would match.
 	Ignore []string `json:"ignore,omitempty"`
 }
 
-// Difference is one field that is not the same.
+// Difference is one field in which two requests, or two answers, differ.
 type Difference struct {
 	Path     string `json:"path"`
-	Recorded string `json:"recorded"` // absent where it is not there
+	Recorded string `json:"recorded"` // absent if the field is not there
 	Sent     string `json:"sent"`
 }
 
@@ -46,7 +46,7 @@ func (d Difference) String() string {
 	return d.Path + ": recorded " + d.Recorded + ", sent " + d.Sent
 }
 
-// Error is the report.
+// Error is the report of the miss.
 func (m *Miss) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s is not in the cassette: %s", m.Method, m.URL, m.Why)
@@ -85,18 +85,17 @@ func isAlnum(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }
 
-// missHeader marks the answer to a request that is not in the cassette.
+// missHeader marks the answer to a miss.
 const missHeader = "X-Replay-Miss"
 
-// response is what the program gets that sent the request: a status that no
-// client retries.
+// response is the answer to a miss. Its status is one that no client retries.
 func (m *Miss) response(req *http.Request) *http.Response {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(map[string]any{"error": "not in the cassette", "miss": m}); err != nil {
-		panic(err) // texts cannot fail
+		panic(err) // strings can always be encoded
 	}
 	return &http.Response{
 		Status: "501 Not Implemented", StatusCode: http.StatusNotImplemented, Proto: "HTTP/1.1", ProtoMajor: 1,
@@ -106,7 +105,8 @@ func (m *Miss) response(req *http.Request) *http.Response {
 	}
 }
 
-// cannot answers what is never recorded: a WebSocket, or gRPC in its own way.
+// cannot answers requests that are never recorded: for a WebSocket, and for gRPC in its
+// own protocol.
 func (p *Replayer) cannot(req *http.Request) *http.Response {
 	what := "a WebSocket"
 	if IsGRPC(req) {
@@ -145,11 +145,11 @@ func (p *Replayer) cannot(req *http.Request) *http.Response {
 	}
 }
 
-// maxMisses bounds what is remembered of misses.
+// maxMisses limits how many misses are kept.
 const maxMisses = 1000
 
-// miss looks for the nearest recorded requests: of the same method and
-// resource, else of the same host, else any. The session's lock is held.
+// miss looks for the nearest recorded requests: with the same method and resource, or
+// else the same host, or else any. The caller holds the lock of the session.
 func (p *Replayer) miss(s *session, q *Request, same []int32) *Miss {
 	m := &Miss{Case: s.name, Method: q.Method, URL: q.URL, Nearest: []Close{}}
 	head, _ := splitURL(q.URL)
@@ -185,8 +185,8 @@ func (p *Replayer) miss(s *session, q *Request, same []int32) *Miss {
 		if s.only != nil && e.cassette != s.only {
 			continue
 		}
-		// What is shared counts for it, what is not against it; method and
-		// path before the rest.
+		// Each shared part adds to the score, each other part lowers it. Method and
+		// path count more than everything else.
 		score := 2*shared(leaves, e.leaves) - len(leaves) - len(e.leaves)
 		if e.i.Request.Method == q.Method {
 			score += 1000
@@ -221,7 +221,7 @@ func (p *Replayer) miss(s *session, q *Request, same []int32) *Miss {
 	return m
 }
 
-// shared counts the elements of two sorted lists that are in both.
+// shared counts the elements that two sorted lists have in common.
 func shared(a, b []uint64) (n int) {
 	for len(a) > 0 && len(b) > 0 {
 		switch {

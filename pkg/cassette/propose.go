@@ -9,22 +9,22 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Proposal is what would make requests match that were not in the cassettes.
+// Proposal is a list of rules with which missed requests would match.
 type Proposal struct {
 	Ignore  []string // rules
-	Missed  int      // requests that were not in the cassettes, equal ones once
-	Matched int      // those that are with the rules, each by an interaction of its own
-	// Sidecars are the files that the rules belong in.
+	Missed  int      // missed requests, equal ones counted once
+	Matched int      // how many of them match with the rules, each with an interaction of its own
+	// Sidecars are the files to which the rules should be added.
 	Sidecars []string
 }
 
-// maxRounds bounds how often rules are looked for again with those found before: one
-// may uncover the next difference.
+// maxRounds limits how often the search for rules is repeated with those already found.
+// A rule can reveal the next difference.
 const maxRounds = 4
 
-// Propose looks for rules under which the requests that were missed match the
-// interactions that were not used. A rule keeps the shape of what differs where there
-// is one. It is a guess: a request may differ because the program does.
+// Propose looks for rules with which the missed requests match the unused interactions.
+// If possible, a rule keeps the shape of the differing values. The rules are a guess: a
+// request may differ because the program itself changed.
 func (p *Replayer) Propose() (Proposal, error) {
 	p.mu.Lock()
 	missed := distinct(p.match, p.missed)
@@ -81,8 +81,8 @@ func (p *Replayer) Propose() (Proposal, error) {
 	return out, nil
 }
 
-// distinct leaves out requests that are sent again: clients do when there was no answer,
-// and a rule for one is a rule for all.
+// distinct drops repeated requests. Clients send a request again when they get no
+// answer, and a rule for one is a rule for all.
 func distinct(m *Matching, list []Request) (out []Request) {
 	seen := map[key]bool{}
 	for i := range list {
@@ -94,7 +94,7 @@ func distinct(m *Matching, list []Request) (out []Request) {
 	return out
 }
 
-// matchingWith is the replayer's matching with more rules.
+// matchingWith returns the replayer's matching with additional rules.
 func (p *Replayer) matchingWith(rules []string) (*Matching, error) {
 	m, err := NewMatching(slices.Concat(p.rules, rules), !p.match.credentials)
 	if err != nil {
@@ -106,8 +106,8 @@ func (p *Replayer) matchingWith(rules []string) (*Matching, error) {
 
 type pair struct{ was, now Request }
 
-// pairUp gives each missed request the free interaction that differs least from it,
-// none twice. Equal ones go first.
+// pairUp pairs each missed request with the unused interaction that differs least from
+// it. No interaction is used twice.
 func (p *Replayer) pairUp(m *Matching, missed []Request, free []int) (out []pair) {
 	taken := map[int]bool{}
 	for i := range missed {
@@ -143,8 +143,8 @@ func (p *Replayer) pairUp(m *Matching, missed []Request, free []int) (out []pair
 	return out
 }
 
-// mergeRules adds rules to a list. Two of the same place that ask for different
-// shapes become one that asks for none.
+// mergeRules adds rules to a list. Two rules for the same place with different shapes
+// become one rule without a shape.
 func mergeRules(list, more []string) []string {
 	list = slices.Clone(list)
 	place := func(r string) string {
@@ -169,7 +169,7 @@ func mergeRules(list, more []string) []string {
 	return slices.Compact(list)
 }
 
-// YAML is the proposal as a part of a sidecar.
+// YAML returns the proposal as a part of a sidecar.
 func (p Proposal) YAML() ([]byte, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b,

@@ -20,31 +20,32 @@ import (
 	"github.com/fanfold/fanfold/pkg/printable"
 )
 
-// RecordOptions say what a [Recorder] does.
+// RecordOptions configure a [Recorder].
 type RecordOptions struct {
-	// Network answers; required.
+	// Network sends requests to the partners; required.
 	Network http.RoundTripper
-	// Redactor takes secrets out before anything is kept; required.
+	// Redactor replaces secrets before anything is kept; required.
 	Redactor *redact.Redactor
-	// MaxBody is the largest body that is kept; 0: 8 MiB. What is larger is
-	// passed on and not recorded.
+	// MaxBody is the largest body that is recorded, in bytes; 0: 8 MiB. A larger one is
+	// passed on, but not recorded.
 	MaxBody int64
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
-	// Warn tells of what was not recorded; nil: nobody.
+	// Warn is called with a message for each request that is not recorded; nil: no
+	// messages.
 	Warn func(string)
 }
 
-// Recorder passes requests on and keeps what was said, redacted. It is an
-// http.RoundTripper, safe for concurrent use. Close it with Finish or Abandon.
+// Recorder passes requests on and keeps a redacted copy of each interaction. It is an
+// http.RoundTripper and safe for concurrent use. Call Finish or Abandon at the end.
 //
-// The client never waits for it: what is said is passed on as it comes, and
-// redacted behind, by one goroutine, in the order in which answers ended, so
-// that what one answer gave away is known in what follows it.
+// Clients do not wait for redaction: answers are passed on as they arrive, and put into
+// a queue when they have ended. One goroutine redacts the queue in order, so that a
+// secret which one answer reveals is known when the next is redacted.
 //
-// The recording itself is go-vcr's, one of its recorders for each request, so
-// that interactions can be kept in the order in which requests began, and so
-// that what it keeps is never shared with what the program gets.
+// go-vcr makes the interactions. Each request has a go-vcr recorder of its own, so that
+// interactions can be sorted by the begin of their requests, and so that the cassette
+// never shares memory with the program.
 type Recorder struct {
 	opts RecordOptions
 	path string
@@ -55,26 +56,26 @@ type Recorder struct {
 	kept    []kept
 	err     error
 	omitted []string
-	flying  int         // requests whose answers have not ended
-	queue   []*exchange // ended, and not redacted
-	waiting int64       // bytes of the queue
+	flying  int         // requests whose answers have not ended yet
+	queue   []*exchange // ended, but not redacted yet
+	waiting int64       // size of the queue in bytes
 	working bool
-	ending  bool // answers that do not come now are not the partner's fault
+	ending  bool // an answer that is missing now is not the partner's fault
 	closed  bool
-	// settling says that somebody waits for redaction.
+	// settling is true while somebody waits until the queue is empty.
 	settling bool
 
 	journalMu sync.Mutex
 	journal   *os.File
 
-	// Redaction gives way to requests under way that are no streams, and a moment longer,
-	// as one comes seldom alone.
+	// Redaction pauses while requests other than streams are under way, and for a short
+	// moment afterwards, because the next request often follows soon.
 	urgent atomic.Int64
 	recent atomic.Bool
-	calm   *time.Timer // ends what is recent
-	blocks blocks      // of answers under way
+	calm   *time.Timer // resets recent
+	blocks blocks      // free blocks for new answers
 
-	beforeRedaction func() // holds it up, in tests
+	beforeRedaction func() // delays redaction, in tests
 }
 
 // kept is a redacted interaction.
@@ -83,25 +84,25 @@ type kept struct {
 	i       *Interaction
 	details Details
 	leaks   []redact.Leak
-	old     bool // was there before
+	old     bool // was in the cassette before
 }
 
-// partial is a line of the crash journal.
+// partial is one line of the crash journal.
 type partial struct {
 	N           int          `json:"n"`
 	Interaction *Interaction `json:"interaction"`
 	Details     *Details     `json:"details,omitempty"`
-	// Bodies that are no valid UTF-8 are not kept by JSON as they are.
+	// JSON cannot hold bodies that are not valid UTF-8, so they are stored as bytes.
 	RequestBody  []byte `json:"request_body"`
 	ResponseBody []byte `json:"response_body"`
 }
 
-// maxWaiting bounds the bytes that wait to be redacted; from there on clients
-// wait, too, for memory is bounded.
+// maxWaiting limits the bytes in the queue for redaction, because memory is limited. If
+// there are more, clients have to wait.
 const maxWaiting = 256 << 20
 
-// NewRecorder begins a recording that is to become the cassette at path. Until
-// then its crash journal lies beside it.
+// NewRecorder begins a recording. Finish will write the cassette to path; until then a
+// crash journal is kept in the same folder.
 func NewRecorder(path string, o RecordOptions) (*Recorder, error) {
 	if o.MaxBody == 0 {
 		o.MaxBody = 8 << 20
@@ -129,8 +130,8 @@ func NewRecorder(path string, o RecordOptions) (*Recorder, error) {
 	return r, nil
 }
 
-// Recover returns what an interrupted recording left, and removes its journal.
-// A line that was cut off by the crash is left out.
+// Recover returns what an interrupted recording left in its crash journal, and removes
+// the journal. A last line that the crash cut off is ignored.
 func Recover(path string) (*Cassette, error) {
 	c := &Cassette{Path: path}
 	f, err := os.Open(partialPath(path))
@@ -146,7 +147,7 @@ func Recover(path string) (*Cassette, error) {
 	for {
 		line, err := r.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			break // nothing, or half a line
+			break // nothing, or an incomplete line
 		}
 		if err != nil {
 			return nil, err
@@ -169,8 +170,7 @@ func Recover(path string) (*Cassette, error) {
 	return c, os.Remove(partialPath(path))
 }
 
-// Add puts interactions before those that are recorded from now on: what a
-// cassette holds already.
+// Add puts the interactions of an existing cassette before those recorded from now on.
 func (r *Recorder) Add(c *Cassette) {
 	details := c.detailsByNumber()
 	for n, i := range c.Interactions {
@@ -189,16 +189,16 @@ func (r *Recorder) Add(c *Cassette) {
 	r.omitted = append(r.omitted, c.Meta.Unrecorded...)
 }
 
-// patience is how long the redaction of one exchange gives way in all: of a large one,
-// for a small one is done at once, and is to be in the crash journal soon. How much
-// waits is bounded in bytes besides.
+// patience is the total time for which the redaction of one exchange may pause. It is
+// longer for large exchanges. A small one is redacted quickly anyway, and should be in
+// the crash journal soon. The size of the queue is limited as well.
 func patience(size int64) time.Duration {
 	return min(10*time.Second, time.Duration(size)*time.Microsecond)
 }
 
-// givesWay returns what redaction calls every now and then: it waits while requests
-// are under way, so that the processor is theirs, but not for ever, nor when much is
-// waiting or the recording ends.
+// givesWay returns the function that redaction calls regularly. It waits while requests
+// are under way, to leave the processor to them. It does not wait longer than patience
+// allows, nor when the queue is long or the recording ends.
 func (r *Recorder) givesWay(size int64) func() {
 	left := patience(size)
 	return func() {
@@ -226,10 +226,10 @@ func (r *Recorder) givesWay(size int64) func() {
 	}
 }
 
-// moment is how long after a request redaction waits for the next one.
+// moment is how long redaction waits after a request for the next one.
 const moment = 2 * time.Millisecond
 
-// answered notes that a request is no longer under way. It needs r.mu.
+// answered records that a request is no longer under way. The caller holds r.mu.
 func (r *Recorder) answered() {
 	r.urgent.Add(-1)
 	if r.closed {
@@ -248,9 +248,9 @@ func (r *Recorder) answered() {
 	})
 }
 
-// put keeps an interaction, redacted, here and in the journal; not one that was not
-// searched all through: then it returns where. Looking for what is left of secrets
-// takes long, so no lock is held meanwhile.
+// put adds a redacted interaction to the recording and to the journal. If a part of it
+// could not be searched for secrets, it is not kept, and put returns that part. The
+// search takes long, so put holds no lock meanwhile.
 func (r *Recorder) put(k *kept, red *redact.Redactor) (dark []redact.Leak) {
 	k.leaks = red.Scan(k.n, k.i)
 	for _, l := range k.leaks {
@@ -262,7 +262,7 @@ func (r *Recorder) put(k *kept, red *redact.Redactor) (dark []redact.Leak) {
 		return dark
 	}
 	var err error
-	if len(k.leaks) == 0 { // else not even in the journal
+	if len(k.leaks) == 0 { // an interaction with a leak must not reach the journal either
 		copied := *k.i
 		copied.Request.Body, copied.Response.Body = "", ""
 		p := partial{N: k.n, Interaction: &copied, RequestBody: []byte(k.i.Request.Body),
@@ -286,7 +286,7 @@ func (r *Recorder) put(k *kept, red *redact.Redactor) (dark []redact.Leak) {
 	return nil
 }
 
-// work redacts what has ended, until the recorder is closed.
+// work redacts the queue until the recorder is closed.
 func (r *Recorder) work() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -317,8 +317,8 @@ func (r *Recorder) work() {
 	}
 }
 
-// keep redacts an exchange and keeps it. Where that fails nothing may be
-// written: nobody knows what it held.
+// keep redacts an exchange and adds it to the recording. If redaction panics, nothing
+// may be written, because the exchange may hold unknown secrets.
 func (r *Recorder) keep(x *exchange) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -337,16 +337,16 @@ func (r *Recorder) keep(x *exchange) (err error) {
 	return nil
 }
 
-// omit notes a request that is passed on and not recorded.
+// omit records that a request was passed on but not recorded, and warns about it.
 func (r *Recorder) omit(req *http.Request, why string) {
 	r.opts.Warn("not recorded: " + r.Omit(req.Method, Address(req), why))
 }
 
-// maxOmitted bounds the list of what was not recorded.
+// maxOmitted limits the list of what was not recorded.
 const maxOmitted = 1000
 
-// Omit notes in the sidecar what was not recorded, and why. It returns the
-// line.
+// Omit adds a request to the list in the sidecar of what was not recorded, and why. It
+// returns the line.
 func (r *Recorder) Omit(method, address, why string) string {
 	line := method + " " + r.opts.Redactor.URL(address) + ": " + why
 	r.mu.Lock()
@@ -357,17 +357,17 @@ func (r *Recorder) Omit(method, address, why string) string {
 	return line
 }
 
-// End says that the recording is about to end with clients still there: what
-// they have no answer to by now did not time out.
+// End announces that the recording is about to end while clients are still connected.
+// Answers that are missing from now on do not count as timeouts of the partner.
 func (r *Recorder) End() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ending = true
 }
 
-// settle waits until all answers have ended and are redacted. Whoever calls it
-// has cut off the clients; an answer that does not end all the same is given
-// up after some time.
+// settle waits until all answers have ended and are redacted. The caller has
+// disconnected the clients before. After ten seconds it no longer waits for answers
+// that have not ended.
 func (r *Recorder) settle() {
 	r.settling = true
 	r.changed.Broadcast()
@@ -392,9 +392,9 @@ func (r *Recorder) settle() {
 	}
 }
 
-// Finish writes the cassette, in the order in which requests began, and removes
-// the crash journal. Without interactions nothing is written. Before it is
-// called clients have to be gone.
+// Finish writes the cassette, with the interactions in the order in which their
+// requests began, and removes the crash journal. Without interactions it writes
+// nothing. All clients have to be disconnected before.
 func (r *Recorder) Finish(meta Meta) (*Cassette, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -430,8 +430,8 @@ func (r *Recorder) Finish(meta Meta) (*Cassette, error) {
 	return c, r.drop()
 }
 
-// settleSecrets takes out of what is kept the values that only later answers
-// have announced, and looks again at what has changed by that.
+// settleSecrets replaces, in all interactions, the secrets that only later answers have
+// revealed. It scans again the interactions that this has changed.
 func (r *Recorder) settleSecrets() {
 	list := make([]*Interaction, len(r.kept))
 	was := make([]Interaction, len(r.kept))
@@ -451,10 +451,10 @@ func (r *Recorder) settleSecrets() {
 	}
 }
 
-// UnreachedError says that no partner could be reached: nothing is written.
+// UnreachedError means that no partner could be reached. Nothing is written.
 type UnreachedError struct {
 	Requests int
-	First    string // what became of the first
+	First    string // the error of the first request
 }
 
 func (e *UnreachedError) Error() string {
@@ -462,7 +462,8 @@ func (e *UnreachedError) Error() string {
 		e.First)
 }
 
-// unreached is an error where requests came and nobody was there for any.
+// unreached returns an error if there were requests and no partner could be reached for
+// any of them.
 func unreached(list []kept) error {
 	e := &UnreachedError{}
 	for _, k := range list {
@@ -482,7 +483,7 @@ func unreached(list []kept) error {
 	return e
 }
 
-// Abandon gives the recording up.
+// Abandon ends the recording without writing a cassette.
 func (r *Recorder) Abandon() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

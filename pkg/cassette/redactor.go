@@ -6,19 +6,18 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
-// RedactOptions are what a user adds to the default rules of redaction.
+// RedactOptions are a user's additions to the default rules of redaction.
 type RedactOptions struct {
-	// Redact are further things to take out: a path (body.card.number, query.sid,
-	// header.X-Shop-Key), a regular expression, of which the first group counts if
-	// it has one, or one of the words ip and names.
+	// Redact lists further things to replace. Each is a path (body.card.number,
+	// query.sid, header.X-Shop-Key), a regular expression (only its first group is
+	// replaced, if it has one), or one of the words ip and names.
 	Redact []string
-	// Allow are values that are no secrets, or regular expressions of them.
+	// Allow lists values that are no secrets, or regular expressions for such values.
 	Allow []string
 }
 
-// NewRedactor returns a redactor of the secrets given, of everything that the default
-// rules know, and of rules of the user's: see [redact.New]. The error names the rule
-// that is none.
+// NewRedactor returns a redactor with the given secrets, the default rules, and the
+// user's rules: see [redact.New]. If a rule is not valid, the error names it.
 func NewRedactor(key []byte, secrets []redact.Secret, o RedactOptions) (*redact.Redactor, error) {
 	opts := redact.Options{Allow: o.Allow}
 	for _, text := range o.Redact {
@@ -44,7 +43,7 @@ func isPath(s string) bool {
 	return false
 }
 
-// ScanFile looks for secrets in a file as it is: see [redact.Redactor.ScanFile].
+// ScanFile looks for secrets in a file: see [redact.Redactor.ScanFile].
 func ScanFile(red *redact.Redactor, path string) (redact.FileScan, error) {
 	data, err := readBounded(path)
 	if err != nil {
@@ -55,7 +54,8 @@ func ScanFile(red *redact.Redactor, path string) (redact.FileScan, error) {
 	return scan, nil
 }
 
-// writtenBeside says that the sidecar of a cassette says so.
+// writtenBeside is true if a cassette's sidecar says that it was written from
+// documentation.
 func writtenBeside(path string) bool {
 	m, err := LoadMeta(metaPath(path))
 	return err == nil && strings.HasPrefix(m.Provenance, "written:")

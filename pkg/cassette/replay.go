@@ -14,59 +14,61 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// ReplayOptions say how a [Replayer] answers.
+// ReplayOptions configure a [Replayer].
 type ReplayOptions struct {
-	// Ignore are rules of matching, beyond those of the cassettes.
+	// Ignore lists rules of matching that are added to those of the cassettes.
 	Ignore []string
 	// Exact switches off the default rules.
 	Exact bool
-	// Headers have to be the same, too.
+	// Headers lists the headers that have to be equal, too.
 	Headers []string
-	// Repeat says what follows when the interactions for a request are used up:
-	// "error" (the default), "last" or "cycle".
+	// Repeat says what happens when all interactions for a request were used: "error"
+	// (the default), "last" (answer with the last again) or "cycle" (begin again with
+	// the first).
 	Repeat string
-	// Latency scales the recorded duration; 0 is none.
+	// Latency is the factor for the recorded duration; 0: answer at once.
 	Latency float64
-	// Redactor brings requests to the form in which they were recorded. Nil
-	// compares them as they are.
+	// Redactor redacts requests, so that they can be compared with the recorded ones.
+	// nil: they are compared as they are.
 	Redactor *redact.Redactor
-	// Now is the clock by which Latency is kept; nil: time.Now.
+	// Now is the clock that Latency uses; nil: time.Now.
 	Now func() time.Time
 }
 
-// Replayer answers from cassettes, and never goes to the network. It is safe
-// for concurrent use.
+// Replayer answers requests from cassettes. It never uses the network. It is safe for
+// concurrent use.
 type Replayer struct {
 	opts      ReplayOptions
 	match     *Matching
-	rules     []string // that match was made with
+	rules     []string // the rules of match
 	cassettes []*Cassette
 
 	entries []entry
 	raw     map[uint64][]int32
 	canon   map[key][]int32
-	byPath  map[string][]int32 // method and resource
+	byPath  map[string][]int32 // by method and resource
 	byHost  map[string][]int32
 
 	mu       sync.Mutex
 	sessions map[string]*session
-	missed   []Request // redacted, for proposals
+	missed   []Request // redacted; Propose uses them
 }
 
-// entry is an interaction with its place.
+// entry is an interaction in the index.
 type entry struct {
 	cassette *Cassette
 	number   int
 	i        *Interaction
 	url      string
 	leaves   []uint64
-	details  *Details // nil: nothing is special
+	details  *Details // nil: there are none
 }
 
-// session is a set of cursors: a test that runs beside others has its own.
+// session is the state of one case: a set of cursors. Tests that run at the same time
+// each have their own.
 type session struct {
 	name   string
-	only   *Cassette // answers come from this one alone
+	only   *Cassette // if not nil, only this cassette is used
 	used   []bool
 	cursor map[cursorKey]int
 	log    []Seen
@@ -78,7 +80,7 @@ type cursorKey struct {
 	canon key
 }
 
-// Seen is a request and what became of it.
+// Seen is a request and the interaction that answered it.
 type Seen struct {
 	Case        string `json:"case,omitempty"`
 	Method      string `json:"method"`
@@ -88,10 +90,10 @@ type Seen struct {
 	Miss        bool   `json:"miss,omitempty"`
 }
 
-// maxSeen bounds what is remembered of requests.
+// maxSeen limits how many requests are kept.
 const maxSeen = 10_000
 
-// NewReplayer indexes cassettes. Their order is the order of answers.
+// NewReplayer indexes cassettes. Their order determines the order of the answers.
 func NewReplayer(cassettes []*Cassette, o ReplayOptions) (*Replayer, error) {
 	ignore, exact := slices.Clone(o.Ignore), o.Exact
 	foreign := false
@@ -177,18 +179,18 @@ func (p *Replayer) Size(path string) int {
 	return 0
 }
 
-// Foreign tells whether the cassettes were redacted with a key that is not at
-// hand: tokens are then compared by their place, not by their value.
+// Foreign is true if the key with which the cassettes were redacted is not available.
+// Tokens are then compared by their place, not by their value.
 func (p *Replayer) Foreign() bool { return p.match.anonymous }
 
-// Knows tells whether anything was recorded for a method and resource.
+// Knows is true if any request with this method and resource was recorded.
 func (p *Replayer) Knows(method, url string) bool {
 	head, _ := splitURL(url)
 	return len(p.byPath[method+" "+head]) > 0
 }
 
-// session finds or makes the cursors of a case. A name that is a cassette's,
-// alone or before a #, limits the session to it.
+// session returns the session of a case, and creates it if necessary. If the name is
+// that of a cassette, alone or before a #, the session uses only this cassette.
 func (p *Replayer) session(name string) *session {
 	s := p.sessions[name]
 	if s == nil {
@@ -206,21 +208,21 @@ func (p *Replayer) session(name string) *session {
 		}
 		p.sessions[name] = s
 	}
-	if len(s.used) < len(p.entries) { // recorded since
+	if len(s.used) < len(p.entries) { // interactions were recorded in the meantime
 		s.used = append(s.used, make([]bool, len(p.entries)-len(s.used))...)
 	}
 	return s
 }
 
-// Case says whether a name chooses a cassette.
+// Case is true if the name of a case selects a cassette.
 func (p *Replayer) Case(name string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.session(name).only != nil
 }
 
-// Answer finds the interaction for a request of a case, and uses it up. A
-// request that is not there is a *Miss.
+// Answer finds the interaction for a request of a case, and marks it as used. If there
+// is none, the error is a *Miss.
 func (p *Replayer) Answer(caseName string, q Request) (*Interaction, error) {
 	e, err := p.answer(caseName, q)
 	if err != nil {
@@ -239,8 +241,8 @@ func (p *Replayer) answer(caseName string, q Request) (*entry, error) {
 	return nil, p.miss(p.session(caseName), &red, list)
 }
 
-// find returns the interaction for a request; where there is none, the request
-// as it would have been recorded, and those that match and are used up.
+// find returns the interaction for a request. If there is none, it returns the redacted
+// request, and the interactions that match but were all used.
 func (p *Replayer) find(caseName string, q Request) (*entry, Request, []int32) {
 	raw := q.raw()
 	p.mu.Lock()
@@ -252,7 +254,7 @@ func (p *Replayer) find(caseName string, q Request) (*entry, Request, []int32) {
 		return e, q, nil
 	}
 	p.mu.Unlock()
-	// The slow path: what matters of the request, without secrets.
+	// The slow path: redact the request and compare its canonical form.
 	if r := p.opts.Redactor; r != nil {
 		if len(p.match.fields) > 0 {
 			q.Header = q.Header.Clone()
@@ -277,8 +279,8 @@ func (p *Replayer) find(caseName string, q Request) (*entry, Request, []int32) {
 	return e, q, nil
 }
 
-// take uses up the next of a list of entries: each once, in their order. q, if
-// not nil, has to be the same byte for byte.
+// take returns the first unused entry of a list and marks it as used, so that entries
+// are used in order and once. If q is not nil, the entry has to be equal byte for byte.
 func (p *Replayer) take(s *session, k cursorKey, list []int32, q *Request) int32 {
 	for n := s.cursor[k]; n < len(list); n++ {
 		at := list[n]
@@ -294,7 +296,7 @@ func (p *Replayer) take(s *session, k cursorKey, list []int32, q *Request) int32
 	return -1
 }
 
-// again chooses from a list that is used up, where that is asked for.
+// again returns an entry from a list that was used up, if Repeat allows it.
 func (p *Replayer) again(s *session, k cursorKey, list []int32) int32 {
 	if s.only != nil {
 		list = slices.DeleteFunc(slices.Clone(list), func(at int32) bool { return p.entries[at].cassette != s.only })
@@ -317,14 +319,15 @@ func (s *session) see(q *Request, e *entry) {
 	}
 }
 
-// Usage is what a replay used of its cassettes.
+// Usage is a summary of which interactions a replay used.
 type Usage struct {
 	Used   int     `json:"used"`
 	Unused []Seen  `json:"unused"`
 	Missed []*Miss `json:"missed"`
 }
 
-// Usage returns what was used, by any case, what was not, and what was missing.
+// Usage returns, over all cases, which interactions were used, which were not, and
+// which requests were missed.
 func (p *Replayer) Usage() Usage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -348,7 +351,7 @@ func (p *Replayer) Usage() Usage {
 	return u
 }
 
-// Requests returns the requests so far, of one case or, for "", of all.
+// Requests returns the requests so far, of one case or, for "", of all cases.
 func (p *Replayer) Requests(caseName string) []Seen {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -361,7 +364,7 @@ func (p *Replayer) Requests(caseName string) []Seen {
 	return out
 }
 
-// Reset forgets what was used, by one case or, for "", by all.
+// Reset makes all interactions unused again, for one case or, for "", for all cases.
 func (p *Replayer) Reset(caseName string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -372,15 +375,15 @@ func (p *Replayer) Reset(caseName string) {
 	}
 }
 
-// maxRequest bounds what is read of a request.
+// maxRequest limits how many bytes of a request are read.
 const maxRequest = 64 << 20
 
-// CaseHeader chooses the case of a request. It is not sent to a partner.
+// CaseHeader names the case of a request. It is never sent to a partner.
 const CaseHeader = "X-Replay-Case"
 
 func caseOf(req *http.Request) string { return req.Header.Get(CaseHeader) }
 
-// withoutCase is a request as a partner gets it.
+// withoutCase is a request as it is sent to a partner.
 func withoutCase(req *http.Request) *http.Request {
 	if _, ok := req.Header[CaseHeader]; !ok {
 		return req
@@ -391,14 +394,14 @@ func withoutCase(req *http.Request) *http.Request {
 	return &live
 }
 
-// RoundTrip answers a request. A miss is answered with status 501 and the
-// nearest recorded requests, as JSON. An answer that was recorded as broken is a
+// RoundTrip answers a request. A miss is answered with status 501 and the nearest
+// recorded requests, as JSON. If the recorded answer was broken, the error is a
 // [*Broken].
 func (p *Replayer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if IsWebSocket(req) || IsGRPC(req) {
 		if req.Body != nil {
-			if req.ContentLength >= 0 { // HTTP/2 resets a stream whose request was not read
-				_, _ = io.Copy(io.Discard, io.LimitReader(req.Body, maxRequest)) // nobody needs it
+			if req.ContentLength >= 0 { // HTTP/2 resets a stream if its request was not read
+				_, _ = io.Copy(io.Discard, io.LimitReader(req.Body, maxRequest)) // an error does not matter
 			}
 			req.Body.Close()
 		}
@@ -420,7 +423,7 @@ func (p *Replayer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return p.play(req, e)
 }
 
-// play answers as it was recorded, at its times if that is asked for.
+// play gives the recorded answer, with the recorded timing if Latency is set.
 func (p *Replayer) play(req *http.Request, e *entry) (*http.Response, error) {
 	ctx, began := req.Context(), p.opts.Now()
 	wait := e.i.Response.Duration
@@ -468,7 +471,7 @@ func (p *Replayer) play(req *http.Request, e *entry) (*http.Response, error) {
 	return resp, nil
 }
 
-// respond makes a response of a recorded one.
+// respond makes an http.Response from a recorded one.
 func respond(req *http.Request, i *Interaction) *http.Response {
 	h := i.Response.Headers.Clone()
 	if h == nil {
@@ -487,7 +490,7 @@ func respond(req *http.Request, i *Interaction) *http.Response {
 		Header: h, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: req,
 	}
 	switch {
-	case req.Method == http.MethodHead: // the length of what GET would give
+	case req.Method == http.MethodHead: // the length that GET would have
 		r.ContentLength = -1
 		if n, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64); err == nil {
 			r.ContentLength = n

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// casePrefix begins a path that names the case of a request.
+// casePrefix begins a path that names the request's case.
 const casePrefix = "/__case/"
 
-// toPrefix begins a path that names its upstream.
+// toPrefix begins a path that names the request's upstream.
 const toPrefix = "/__to/"
 
-// cutPrefix takes /__xx/NAME off a path and query.
+// cutPrefix removes /__xx/NAME from a path and query.
 func cutPrefix(target, prefix string) (name, rest string, ok bool) {
 	after, ok := strings.CutPrefix(target, prefix)
 	if !ok {
@@ -32,12 +32,12 @@ func cutPrefix(target, prefix string) (name, rest string, ok bool) {
 	return name, rest, true
 }
 
-// Reverse serves upstreams by rt, as if they were there. With more than one, a
-// request says which it is for by the prefix /__to/NAME; without it the first
-// is meant that choose, if any, says knows the request. /__case/NAME, or the
-// header X-Replay-Case, names the case. Links in answers that would lead to an
-// upstream lead here instead; links, if not nil, knows those of other listeners
-// and counts.
+// Reverse serves upstreams, with answers from rt. If there are several, the prefix
+// /__to/NAME of a path names the upstream. Without it, the first upstream is used for
+// which choose, if not nil, returns true, or else the first of all. The prefix
+// /__case/NAME, or the header X-Replay-Case, names the case. Links to an upstream in an
+// answer are replaced by links to here. links, if not nil, knows the addresses of other
+// listeners, and counts the replacements.
 func Reverse(upstreams []Upstream, rt http.RoundTripper, choose func(method, url string) bool,
 	links *Links) http.Handler {
 	next := newFront(rt)
@@ -68,7 +68,7 @@ func Reverse(upstreams []Upstream, rt http.RoundTripper, choose func(method, url
 			name, target = n, rest
 		}
 		if name != "" {
-			r.Header.Set(CaseHeader, name) // of the path, too; it goes no further than to a cassette
+			r.Header.Set(CaseHeader, name) // a case from the path, too; the header never reaches a partner
 		}
 		u, rest := pick(r.Method, target)
 		own := link{u.address(""), localBase(r)}
@@ -85,7 +85,7 @@ func Reverse(upstreams []Upstream, rt http.RoundTripper, choose func(method, url
 	})
 }
 
-// localBase is the address under which the client found us.
+// localBase is the address that the client used to reach us.
 func localBase(r *http.Request) string {
 	if r.TLS != nil {
 		return "https://" + r.Host
@@ -93,10 +93,10 @@ func localBase(r *http.Request) string {
 	return "http://" + r.Host
 }
 
-// prefix is the path of an upstream's own, before those of requests.
+// prefix is the upstream's own path, which comes before the path of each request.
 func (u Upstream) prefix() string { return strings.TrimSuffix(u.URL.EscapedPath(), "/") }
 
-// address is where a request for a target goes.
+// address is the full address for the path and query of a request.
 func (u Upstream) address(target string) string {
 	return u.URL.Scheme + "://" + u.URL.Host + u.prefix() + target
 }

@@ -14,31 +14,31 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
-// Rule says that a part of a request may differ from the recorded one, as long
-// as it keeps its shape.
+// Rule says that a part of a request may differ from the recorded one. It can ask that
+// the part keeps its shape.
 type Rule struct {
-	part  string         // body, query, header or path
-	path  []string       // of the body: names, * for every member, [*] for every element, ** for any depth
-	name  string         // of the query or the header
-	index int            // of a segment of the path
-	globs []string       // segments of the path, of which * may be any
+	part  string         // which part: body, query, header or path
+	path  []string       // in the body: names, * for every member, [*] for every element, ** for any depth
+	name  string         // in the query or the headers
+	index int            // number of a path segment
+	globs []string       // path segments; * stands for any
 	names bool           // the names of an object's members may differ
-	re    *regexp.Regexp // parts of a text that may differ
+	re    *regexp.Regexp // matches the parts of a text that may differ
 	want  shape
 	text  string
 }
 
 type shape string
 
-// The shapes that a rule can ask for.
+// The shapes for which a rule can ask.
 const (
-	shapeAny       shape = "any"       // whatever it is, also when it is not there
+	shapeAny       shape = "any"       // anything, or nothing at all
 	shapeTime      shape = "time"      // RFC 3339, a date, or seconds or milliseconds since 1970
 	shapeID        shape = "id"        // a text or a whole number, not empty
 	shapeUUID      shape = "uuid"      // 8-4-4-4-12 hexadecimal digits
 	shapeNumber    shape = "number"    // any number, or text of one
 	shapeString    shape = "string"    // any text
-	shapeOptional  shape = "optional"  // null is as good as nothing
+	shapeOptional  shape = "optional"  // null is equal to a missing member
 	shapeUnordered shape = "unordered" // the elements may stand in any order
 )
 
@@ -99,7 +99,7 @@ func (r *Rule) none() error {
 		"path[N], path~/PATTERN, or the name of a member", r.text)
 }
 
-// parseEnd reads what follows the place: =SHAPE, ~EXPRESSION or {}.
+// parseEnd reads what follows the place in a rule: =SHAPE, ~EXPRESSION or {}.
 func (r *Rule) parseEnd(s string) (place string, err error) {
 	at := outside(s, "=~")
 	place = s
@@ -133,7 +133,7 @@ func (r *Rule) parseEnd(s string) (place string, err error) {
 	return place, nil
 }
 
-// outside is the place of the first of some bytes that is not in quotes.
+// outside is the index of the first of the given bytes that is not within quotes.
 func outside(s, any string) int {
 	quoted := false
 	for i := range len(s) {
@@ -147,8 +147,8 @@ func outside(s, any string) int {
 	return -1
 }
 
-// segments reads the path of a body: names between dots, in quotes where they have
-// dots or brackets in them, and [N] or [*] for elements.
+// segments reads the path of a body: names separated by dots, in quotes if they contain
+// dots or brackets, and [N] or [*] for elements.
 func segments(s string) (out []string, err error) {
 	for s != "" {
 		switch s[0] {
@@ -186,11 +186,11 @@ func segments(s string) (out []string, err error) {
 	return out, nil
 }
 
-// matches tells whether a body rule is for a path; array elements in the path
-// are "[3]".
+// matches is true if a rule for the body applies to a path. The path has array elements
+// as "[3]".
 func (r *Rule) matches(path []string) bool { return matchSegments(r.path, path) }
 
-// Is is for [redact.Place].
+// Is implements [redact.Place].
 func (r *Rule) Is(part string, path []string) bool {
 	switch {
 	case r.part != part:
@@ -220,7 +220,8 @@ func matchSegments(rule, path []string) bool {
 	return len(path) == 0
 }
 
-// segment says what stands for a segment of a path that the rule is for.
+// segment returns the placeholder for segment i of a path. ok is false if the rule does
+// not apply to it.
 func (r *Rule) segment(all []string, i int) (string, bool) {
 	held := r.globs == nil && r.index == i
 	for from := i - len(r.globs) + 1; r.globs != nil && from <= i && !held; from++ {
@@ -241,11 +242,11 @@ func (r *Rule) segment(all []string, i int) (string, bool) {
 
 var uuidRE = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
 
-// timeLayouts are those of texts that are times, beside RFC 3339.
+// timeLayouts are the formats of time that are recognised.
 var timeLayouts = []string{time.RFC3339Nano, time.DateOnly, time.DateTime, http.TimeFormat, time.RFC1123Z,
 	"2006-01-02T15:04:05", "2006-01-02T15:04:05.999999999", "20060102T150405Z"}
 
-// has tells whether a value has the shape.
+// has is true if a value has the shape.
 func (s shape) has(v any) bool {
 	text, isText := v.(string)
 	num, isNum := v.(json.Number)
@@ -274,13 +275,12 @@ func (s shape) has(v any) bool {
 			num = json.Number(text)
 		}
 		f, err := strconv.ParseFloat(string(num), 64)
-		return err == nil && f >= 1e8 && f < 1e14 // 1973 in seconds to 5138 in milliseconds
+		return err == nil && f >= 1e8 && f < 1e14 // from 1973 in seconds to 5138 in milliseconds
 	}
 	return false
 }
 
-// shapeOf is the narrowest shape that both of two values have; any where there is
-// none.
+// shapeOf returns the narrowest shape that two values share, or shapeAny.
 func shapeOf(a, b any) shape {
 	for _, s := range []shape{shapeUUID, shapeTime, shapeNumber} {
 		if s.has(a) && s.has(b) {
@@ -295,7 +295,7 @@ func shapeOf(a, b any) shape {
 	return shapeAny
 }
 
-// isIdentifier tells what looks like an id from words of people.
+// isIdentifier is true for a text that looks like an id, rather than like words.
 func isIdentifier(s string) bool {
 	return s != "" && len(s) <= 256 && !strings.ContainsAny(s, " \t\n") &&
 		(hasDigit(s) || redact.IsToken(s) || len(s) >= 16)

@@ -7,9 +7,9 @@ import (
 	"strconv"
 )
 
-// Drift compares an answer with the recorded one: its status, and the shape of
-// its JSON, which is which members there are and of which type. Values may
-// differ, and arrays may be of any length.
+// Drift compares an answer with the recorded one: the status, and the shape of the
+// JSON, that is, which members there are and their types. Values may differ, and arrays
+// may have any length.
 func Drift(wasStatus int, wasBody string, status int, body string) []Difference {
 	var out []Difference
 	if wasStatus != status {
@@ -52,7 +52,8 @@ func kindOfBody(isJSON bool, s string) string {
 	return "text"
 }
 
-// typesOf collects the type of every place; the elements of an array share one.
+// typesOf collects the types of all values by their paths. All elements of an array
+// have the same path.
 func typesOf(path string, v any, out map[string]string) {
 	switch v := v.(type) {
 	case map[string]any:

@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// isStream tells whether a body of a type comes bit by bit, with pauses that
-// mean something.
+// isStream is true if bodies of a content type arrive bit by bit, with meaningful
+// pauses.
 func isStream(contentType string) bool {
 	media, _, err := mime.ParseMediaType(contentType)
 	return err == nil && slices.Contains([]string{
@@ -21,22 +21,22 @@ func isStream(contentType string) bool {
 	}, media)
 }
 
-// maxChunks bounds how many pieces of a stream are told apart; those behind
-// come together.
+// maxChunks limits how many pieces of a stream are kept apart. All later ones form one
+// piece.
 const maxChunks = 10_000
 
-// mark is how far a body had come at a time.
+// mark says how many bytes of a body had arrived at a time.
 type mark struct {
 	at time.Duration
 	to int
 }
 
-// aPause is from when on a pause within any body is worth keeping.
+// aPause is the shortest pause within a body that is worth recording.
 const aPause = 20 * time.Millisecond
 
-// paused tells whether a body came with pauses.
+// paused is true if there were pauses while a body arrived.
 func paused(marks []mark) bool {
-	for n := 2; n < len(marks); n++ { // the first mark is the headers
+	for n := 2; n < len(marks); n++ { // the first mark stands for the headers
 		if marks[n].at-marks[n-1].at >= aPause {
 			return true
 		}
@@ -44,14 +44,15 @@ func paused(marks []mark) bool {
 	return false
 }
 
-// unpack undoes the Content-Encoding of a body and says how far the plain text
-// had come at each mark. Of one that was cut off there is only a beginning. ok is
-// false where it cannot be undone.
+// unpack undoes the Content-Encoding of a body, and converts the marks to positions in
+// the plain text. If cut is true, only a beginning is there to decode. ok is false if
+// the body cannot be decoded.
 func unpack(encoding string, body []byte, marks []mark, cut bool) (plain []byte, plainMarks []mark, ok bool) {
 	if plain, ok = decode(encoding, body, maxRequest); isIdentity(encoding) || !ok && !cut || ok && len(marks) == 0 {
 		return plain, marks, ok
 	}
-	// Decoding what had come by then gives what could be read by then.
+	// What the decoder can make of the bytes up to a mark is what the client could read
+	// by then.
 	steps := &steps{data: body, marks: marks}
 	r, err := decoder(encoding, steps)
 	if err != nil {
@@ -68,19 +69,19 @@ func unpack(encoding string, body []byte, marks []mark, cut bool) (plain []byte,
 		}
 	}
 	if c, isCloser := r.(io.Closer); isCloser {
-		_ = c.Close() // gives memory back
+		_ = c.Close() // frees memory
 	}
 	for len(steps.done) < len(marks) {
 		steps.done = append(steps.done, mark{marks[len(steps.done)].at, len(out)})
 	}
-	if !ok { // a stream that the client left, or that broke, has no end
+	if !ok { // a stream that the client left, or that broke, is incomplete
 		return out, steps.done, len(out) > 0
 	}
 	return plain, steps.done, true
 }
 
-// steps reads data up to one mark at a time, and notes how much was made of it
-// when more is asked for.
+// steps is a reader that stops at each mark. When the decoder asks for more, it records
+// how much plain text came of the data so far.
 type steps struct {
 	data    []byte
 	marks   []mark
@@ -113,7 +114,7 @@ func (s *steps) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// ReadByte keeps decoders from reading ahead.
+// ReadByte prevents decoders from reading ahead through a buffer of their own.
 func (s *steps) ReadByte() (byte, error) {
 	limit := s.limit()
 	if s.at >= limit {
@@ -123,8 +124,8 @@ func (s *steps) ReadByte() (byte, error) {
 	return s.data[s.at-1], nil
 }
 
-// chunksOf turns marks in a text into the pieces of what redaction made of it:
-// it changes lines, and keeps their number.
+// chunksOf converts marks in a text into chunks of the redacted text. Redaction changes
+// lines, but keeps their number.
 func chunksOf(marks []mark, was, now string) []Chunk {
 	var out []Chunk
 	from := 0
@@ -140,7 +141,7 @@ func chunksOf(marks []mark, was, now string) []Chunk {
 	return out
 }
 
-// recut makes the pieces those of what became of the body.
+// recut adapts the chunks after the body was changed once more.
 func (d *Details) recut(was, now string) {
 	if len(d.Chunks) == 0 {
 		return
@@ -154,10 +155,10 @@ func (d *Details) recut(was, now string) {
 	d.Chunks = chunksOf(marks, was, now)
 }
 
-// mover finds places of a text in what became of it.
+// mover converts positions in a text to positions in its redacted form.
 type mover struct {
 	was, now string
-	// The lines' beginnings; none where their number changed.
+	// Where each line begins; nil if the number of lines has changed.
 	wasLines, nowLines []int
 }
 
@@ -187,7 +188,7 @@ func (m *mover) move(at int) int {
 	switch {
 	case m.was == m.now:
 		return at
-	case m.wasLines == nil: // nothing better is known
+	case m.wasLines == nil: // the lines do not help, so estimate
 		return boundary(m.now, int(int64(at)*int64(len(m.now))/int64(max(1, len(m.was)))))
 	}
 	n, exact := slices.BinarySearch(m.wasLines, at)
@@ -198,9 +199,9 @@ func (m *mover) move(at int) int {
 	lineWas, lineNow := m.line(m.was, m.wasLines, n), m.line(m.now, m.nowLines, n)
 	column := at - m.wasLines[n]
 	switch {
-	case strings.HasPrefix(lineNow, lineWas[:column]): // changed behind it, or not at all
+	case strings.HasPrefix(lineNow, lineWas[:column]): // changed after this position, or not at all
 		return m.nowLines[n] + column
-	case strings.HasSuffix(lineNow, lineWas[column:]): // changed before it
+	case strings.HasSuffix(lineNow, lineWas[column:]): // changed before this position
 		return m.nowLines[n] + len(lineNow) - (len(lineWas) - column)
 	}
 	return boundary(m.now, m.nowLines[n]+min(column, len(lineNow)))
@@ -213,7 +214,7 @@ func (m *mover) line(s string, starts []int, n int) string {
 	return s[starts[n]:]
 }
 
-// boundary moves a place to where a character begins.
+// boundary moves a position back to the begin of a character.
 func boundary(s string, at int) int {
 	for at > 0 && at < len(s) && !utf8.RuneStart(s[at]) {
 		at--
@@ -221,15 +222,15 @@ func boundary(s string, at int) int {
 	return at
 }
 
-// playback is the body of a recorded stream, in its pieces and, scaled, at its
-// times.
+// playback is the body of a recorded stream. It gives the recorded chunks at the
+// recorded times, scaled by Latency.
 type playback struct {
-	due    func(at time.Duration) error // waits for a recorded time; the error is why it did not come
-	done   <-chan struct{}              // closed when the client has left
+	due    func(at time.Duration) error // waits until a recorded time; the error says why it could not
+	done   <-chan struct{}              // closed when the client has gone
 	text   string
 	chunks []Chunk
-	// end is what comes behind: io.EOF, how it broke, or, when it is nil,
-	// nothing until the client leaves.
+	// end is returned after the body: io.EOF, or the recorded break. nil: the body
+	// stays open until the client leaves.
 	end error
 }
 
@@ -260,7 +261,7 @@ func (b *playback) Read(p []byte) (int, error) {
 
 func (b *playback) Close() error { return nil }
 
-// sleep waits for some time, or for the end of a context.
+// sleep waits for a duration, or until the context ends.
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()

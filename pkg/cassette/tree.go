@@ -16,17 +16,17 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
-// tree is a body as it is compared: objects, arrays and texts, whatever it was
-// written in, and what that was. Text that is none of it is one text.
+// tree is a body in the form in which it is compared: objects, arrays and texts, and
+// the format they were written in. A body in no known format is one text.
 type tree struct {
-	kind string // json, lines, form, multipart, xml, text; "" for no body
+	kind string // json, lines, form, multipart, xml or text; "" for no body
 	v    any
 }
 
-// maxTree bounds how deep a body is taken apart.
+// maxTree limits the depth to which a body is parsed.
 const maxTree = 200
 
-// parseTree takes a body apart by its type, and by what it looks like.
+// parseTree parses a body according to its content type, and to what it looks like.
 func parseTree(contentType, s string) tree {
 	if s == "" {
 		return tree{}
@@ -61,8 +61,8 @@ func parseTree(contentType, s string) tree {
 	return tree{"text", s}
 }
 
-// formTree has an object for names like a[b], and an array for repeated ones. A value
-// that is JSON, or base64 of it, is taken apart.
+// formTree makes objects of names like a[b], and arrays of repeated names. A value that
+// is JSON, or JSON in base64, is parsed as well.
 func formTree(values url.Values) any {
 	out := map[string]any{}
 	for name, list := range values {
@@ -79,8 +79,8 @@ func formTree(values url.Values) any {
 	return out
 }
 
-// put sets a member at a[b][c]; where that is something else already, by the whole
-// name.
+// put sets the member a[b][c]. If something else is already there, it sets a member
+// with the whole name.
 func put(at map[string]any, name string, v any) {
 	whole, root := name, at
 	for {
@@ -120,7 +120,7 @@ func fieldTree(s string) any {
 	return s
 }
 
-// jsonIn reads a text that is an object or array of JSON.
+// jsonIn parses a text that is a JSON object or array.
 func jsonIn(s string) (any, bool) {
 	if len(s) < 2 || s[0] != '{' && s[0] != '[' || s[len(s)-1] != '}' && s[len(s)-1] != ']' {
 		return nil, false
@@ -132,8 +132,8 @@ func jsonIn(s string) (any, bool) {
 	return values[0], true
 }
 
-// multipartTree has a member for every part: its content, or, of a file, its name,
-// type and content, which is a sum where it is no text.
+// multipartTree has a member for each part. Of a file, it holds name, type and content;
+// binary content is replaced by a hash. Of other parts, it holds the content.
 func multipartTree(s, boundary string) (any, bool) {
 	mr := multipart.NewReader(strings.NewReader(s), boundary)
 	values := map[string][]any{}
@@ -173,9 +173,9 @@ func multipartTree(s, boundary string) (any, bool) {
 	return out, true
 }
 
-// xmlTree has an object for an element with others in it: its attributes with @
-// before their names, the elements by their local names, several of a name as an
-// array; and a text for one that holds nothing else.
+// xmlTree parses an element that contains others into an object: its attributes, with @
+// before their names, and its elements by their local names, or an array if a name
+// occurs several times. An element without others becomes a text.
 func xmlTree(s string) (any, bool) {
 	dec := xml.NewDecoder(strings.NewReader(s))
 	dec.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
@@ -243,7 +243,7 @@ func xmlValue(out map[string]any, children map[string][]any, text string) any {
 	return out
 }
 
-// parseJSON reads one JSON value, or lines of them.
+// parseJSON parses one JSON value, or several lines of JSON.
 func parseJSON(s string) (values []any, ok bool) {
 	dec := json.NewDecoder(strings.NewReader(s))
 	dec.UseNumber()

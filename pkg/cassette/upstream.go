@@ -28,13 +28,14 @@ func ParseUpstream(s string) (Upstream, error) {
 	return Upstream{name, u}, nil
 }
 
-// Env is the variable that tells a program the address: SHOP_BASE_URL.
+// Env is the name of the environment variable that tells a program the upstream's
+// address: SHOP_BASE_URL.
 func (u Upstream) Env() string {
 	return strings.ToUpper(strings.ReplaceAll(u.Name, "-", "_")) + "_BASE_URL"
 }
 
-// Upstreams returns those of the cassettes' sidecars; where there are none,
-// those that the interactions went to, named by their hosts.
+// Upstreams returns the upstreams from the cassettes' sidecars. If there are none, it
+// takes the hosts of the interactions, and names the upstreams after them.
 func Upstreams(cassettes []*Cassette) ([]Upstream, error) {
 	var out []Upstream
 	add := func(name, addr string) error {

@@ -56,8 +56,8 @@ type wireResponse struct {
 	Transforms []string        `json:"transformers,omitempty"`
 }
 
-// templated says that an answer is told to be a template, and is one: some write the word
-// everywhere. What lies in a file may be one.
+// templated is true if an answer is marked as a template and is one, because some users
+// mark every answer. A body in a separate file is assumed to be one.
 func (r *wireResponse) templated() bool {
 	if r.File != "" || strings.Contains(r.Text, "{{") || bytes.Contains(r.JSON, []byte("{{")) {
 		return true
@@ -70,14 +70,15 @@ func (r *wireResponse) templated() bool {
 	return false
 }
 
-// plain says that a pattern of addresses matches itself alone.
+// plain is true if a pattern for addresses matches only itself.
 func plain(pattern string) bool { return pattern != "" && regexp.QuoteMeta(pattern) == pattern }
 
-// wireFaults are the faults that are breaks.
+// wireFaults maps the faults of WireMock to breaks.
 var wireFaults = map[string]Break{"CONNECTION_RESET_BY_PEER": BreakReset, "EMPTY_RESPONSE": BreakClosed}
 
-// importWireMock reads mappings of WireMock. They have no host: the base is
-// needed. Those that match by patterns are none of our requests.
+// importWireMock reads mappings of WireMock. They have no host, so the base address is
+// required. Mappings that match by patterns are left out, because they stand for no single
+// request.
 func importWireMock(data []byte, o ImportOptions) (*Imported, error) {
 	data = withoutBOM(data)
 	var all wireMappings
@@ -117,7 +118,7 @@ func importWireMock(data []byte, o ImportOptions) (*Imported, error) {
 	return out, nil
 }
 
-// place is what the request is for, as it is written.
+// place is the mapping's address or pattern, as the file has it.
 func (q *wireRequest) place() string {
 	for _, s := range []string{q.URL, q.Path, q.Pattern, q.PathLike, q.Template} {
 		if s != "" {
@@ -127,7 +128,8 @@ func (q *wireRequest) place() string {
 	return "/"
 }
 
-// interaction is a mapping as go-vcr keeps it; why says why it is none.
+// interaction converts a mapping to the form of go-vcr. If that is not possible, why
+// gives the reason.
 func (m *wireMapping) interaction(o ImportOptions) (i *Interaction, why string, err error) {
 	q, r := &m.Request, &m.Response
 	if plain(q.Pattern) {
@@ -190,7 +192,8 @@ func (m *wireMapping) interaction(o ImportOptions) (i *Interaction, why string, 
 	return i, why, err
 }
 
-// equalTo is the value that a pattern asks for, where it asks for one.
+// equalTo returns the value for which a pattern asks. ok is false if the pattern does
+// not ask for one value.
 func equalTo(data json.RawMessage) (string, bool) {
 	var p struct {
 		Equal  *string         `json:"equalTo"`
@@ -232,11 +235,11 @@ func (r *wireResponse) body(o ImportOptions) (body, why string, err error) {
 	return r.Text, "", nil
 }
 
-// WireMock writes the conversation as mappings of WireMock. What was asked for
-// several times becomes a scenario, so that the answers keep their order.
+// WireMock writes the conversation as mappings of WireMock. Requests that were sent
+// several times become a scenario, so that their answers keep their order.
 func (c *Cassette) WireMock() ([]byte, error) {
 	details := c.detailsByNumber()
-	same := map[string][]int{} // interactions by their request
+	same := map[string][]int{} // indexes of interactions with the same request
 	key := func(i *Interaction) string { return i.Request.Method + " " + i.Request.URL + "\n" + i.Request.Body }
 	for n, i := range c.Interactions {
 		same[key(i)] = append(same[key(i)], n)
@@ -275,7 +278,7 @@ func (c *Cassette) WireMock() ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-// bodyPattern asks for a body; nil for none.
+// bodyPattern is the pattern for a body, or nil if there is none.
 func bodyPattern(body string) (json.RawMessage, error) {
 	switch {
 	case body == "":
@@ -295,7 +298,7 @@ func wireAnswer(i *Interaction, d *Details) wireResponse {
 				return wireResponse{Fault: fault}
 			}
 		}
-		return wireResponse{Fault: "EMPTY_RESPONSE"} // nothing is nearer
+		return wireResponse{Fault: "EMPTY_RESPONSE"} // the nearest fault that WireMock has
 	}
 	r := wireResponse{Status: i.Response.Code, Headers: map[string]any{}, DelayMS: i.Response.Duration.Milliseconds()}
 	for name, values := range i.Response.Headers {

@@ -9,42 +9,42 @@ import (
 	"unicode/utf8"
 )
 
-// A body may be objects in a binary form, in which each text has its length before it:
-// MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md), CBOR
-// (RFC 8949) and BSON (bson.go). Their texts and whole numbers are redacted by the names
-// beside them, as those of JSON are, and get the lengths that they have then.
+// A body may be objects in a binary format, in which the length of each text is written
+// before it: MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md), CBOR
+// (RFC 8949) and BSON (bson.go). Texts and whole numbers are redacted by the names of
+// their members, as in JSON, and their lengths are adjusted.
 
-// binaryEdit is given each text in an object, and each whole number as its digits, with
-// the name of its member, and returns what is written in its place.
+// binaryEdit is called with each text in an object, and with the digits of each whole
+// number. name is the name of its member. It returns the replacement.
 type binaryEdit func(name, text string, number bool) string
 
-// binaryForm reads and writes one of the two forms.
+// binaryForm is one of the two formats, MessagePack or CBOR.
 type binaryForm struct {
 	name string
-	// head reads what begins at a place: its kind, a length or a count, and where what
-	// follows begins.
+	// head reads the head of the value at an index: its kind, its length or count, and
+	// the index behind the head.
 	head func(s string, at int) (kind byte, n, next int)
-	// text writes a text, or bytes, with their length.
+	// text writes a text, or bytes, with the length before it.
 	text func(b *strings.Builder, kind byte, s string)
-	// integer reads the whole number that is a scalar; ok is false where it is something
+	// integer reads a scalar that is a whole number. ok is false if it is anything
 	// else.
 	integer func(scalar string) (v int64, ok bool)
-	// wide begins a whole number of 64 bits without a sign.
+	// wide is the first byte of an unsigned whole number of 64 bits.
 	wide byte
 }
 
-// maxNested bounds how deep objects in objects are taken apart.
+// maxNested limits how deep nested objects are parsed.
 const maxNested = 200
 
-// Kinds of what a head begins.
+// The kinds of value that a head can announce.
 const (
-	binaryNone   = iota // nothing that is known
+	binaryNone   = iota // unknown
 	binaryScalar        // n bytes that are a number or the like
 	binaryText
-	binaryBytes // that may be a text
+	binaryBytes // bytes that may hold a text
 	binaryArray
 	binaryMap
-	binaryTag // one thing follows
+	binaryTag // one value follows
 )
 
 func binaryForms() [2]binaryForm {
@@ -52,23 +52,23 @@ func binaryForms() [2]binaryForm {
 		{"CBOR", cborHead, cborText, cborInteger, 0x1b}}
 }
 
-// binaryWalk goes through a text in one of the forms.
+// binaryWalk goes through a text in one of the formats.
 type binaryWalk struct {
 	form  binaryForm
 	s     string
 	edit  binaryEdit
 	out   strings.Builder
-	dry   bool // nothing is given or written
-	named int  // members with a name
+	dry   bool // only checks the format, and calls no edit
+	named int  // number of members with a name
 }
 
-// walkBinary is ok when all of a text is one such object, or several. Without edit it only
-// tells that.
+// walkBinary is ok if the whole text is one object in one of the formats, or several.
+// Without edit it only checks that.
 func walkBinary(s string, edit binaryEdit) (out, form string, ok bool) {
 	if out, ok = walkBSON(s, edit); ok {
 		return out, "BSON", true
 	}
-	if len(s) < MinSecret || s[0] < 0x80 || s[0] >= 0xc0 && s[0] < 0xd8 || s[0] >= 0xe0 { // none begins so
+	if len(s) < MinSecret || s[0] < 0x80 || s[0] >= 0xc0 && s[0] < 0xd8 || s[0] >= 0xe0 { // no object begins so
 		return "", "", false
 	}
 	for _, form := range binaryForms() {
@@ -77,7 +77,7 @@ func walkBinary(s string, edit binaryEdit) (out, form string, ok bool) {
 		}
 		seen := binaryWalk{form: form, s: s, dry: true}
 		if !seen.all() || seen.named == 0 {
-			continue // edit is asked about nothing that turns out to be something else
+			continue // never call edit for data that turns out to be something else
 		}
 		if edit == nil {
 			return "", form.name, true
@@ -101,7 +101,7 @@ func (w *binaryWalk) all() bool {
 	return true
 }
 
-// value goes over what begins at a place.
+// value goes over the value at an index.
 func (w *binaryWalk) value(at int, name string, depth int) (next int, ok bool) {
 	kind, n, next := w.form.head(w.s, at)
 	if kind == binaryNone || n < 0 || depth > maxNested || next > len(w.s) {
@@ -142,7 +142,7 @@ func (w *binaryWalk) value(at int, name string, depth int) (next int, ok bool) {
 	if kind == binaryTag {
 		return w.value(next, name, depth+1)
 	}
-	if n > len(w.s)-next { // each takes a byte
+	if n > len(w.s)-next { // each element takes at least a byte
 		return 0, false
 	}
 	for range n {
@@ -164,13 +164,14 @@ func (w *binaryWalk) value(at int, name string, depth int) (next int, ok bool) {
 	return next, true
 }
 
-// isBinary says that a text is in one of the forms.
+// isBinary is true if a text is in one of the binary formats.
 func isBinary(s string) bool {
 	_, _, ok := walkBinary(s, nil)
 	return ok
 }
 
-// binary redacts a text that is in one of the forms; ok is false when it is not.
+// binary redacts a text in one of the binary formats. ok is false if the text is in
+// none.
 func (r *Redactor) binary(s string, depth int) (now string, ok bool) {
 	now, _, ok = walkBinary(s, func(name, text string, number bool) string {
 		if number {
@@ -194,8 +195,8 @@ func (r *Redactor) binary(s string, depth int) (now string, ok bool) {
 	return now, ok
 }
 
-// findBinary looks for a secret in a text that is in one of the forms; ok is false when
-// it is not.
+// findBinary looks for a secret in a text in one of the binary formats. ok is false if
+// the text is in none.
 func (r *Redactor) findBinary(s string, depth int) (kind, hit string, ok bool) {
 	_, form, ok := walkBinary(s, func(name, text string, number bool) string {
 		switch announced := r.kindOf(name, text); {
@@ -218,7 +219,7 @@ func (r *Redactor) findBinary(s string, depth int) (kind, hit string, ok bool) {
 	return kind, hit, ok
 }
 
-// bigEndian reads a number of some bytes; -1 is one that is too large.
+// bigEndian reads a number of size bytes. It returns -1 if the number is too large.
 func bigEndian(s string, at, size int) (n, next int) {
 	if at+size > len(s) {
 		return -1, at
@@ -252,7 +253,7 @@ func packHead(s string, at int) (kind byte, n, next int) {
 	case c >= 0xc4 && c <= 0xc6:
 		n, at = bigEndian(s, at, 1<<(c-0xc4))
 		return binaryBytes, n, at
-	case c >= 0xc7 && c <= 0xc9: // an extension has its type behind the length
+	case c >= 0xc7 && c <= 0xc9: // the type of an extension comes after its length
 		n, at = bigEndian(s, at, 1<<(c-0xc7))
 		return binaryScalar, n + 1, at
 	case c >= 0xca && c <= 0xd3:
@@ -315,7 +316,7 @@ func packText(b *strings.Builder, kind byte, s string) {
 	b.WriteString(s)
 }
 
-// cborHead is the head of CBOR. Things without a length before them are not read.
+// cborHead is the head of CBOR. Values of indefinite length are not read.
 func cborHead(s string, at int) (kind byte, n, next int) {
 	if at >= len(s) {
 		return binaryNone, 0, at
@@ -328,7 +329,7 @@ func cborHead(s string, at int) (kind byte, n, next int) {
 		return binaryNone, 0, at
 	case low >= 24:
 		size := 1 << (low - 24)
-		if major == 7 || major < 2 { // what they are worth does not matter
+		if major == 7 || major < 2 { // their value does not matter
 			return binaryScalar, size, at
 		}
 		n, at = bigEndian(s, at, size)

@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// bsonWalk goes through documents of BSON (https://bsonspec.org/spec.html), in which each
-// document has its length before it, in bytes: what is in one is written before the
+// bsonWalk goes through BSON documents (https://bsonspec.org/spec.html). Each document
+// begins with its length in bytes, so that its content has to be written before the
 // length is known.
 type bsonWalk struct {
 	s     string
-	edit  binaryEdit // nil: nothing is given or written
-	named int        // texts under a name
+	edit  binaryEdit // nil: only checks the format
+	named int        // number of texts with a name
 }
 
 // walkBSON is [walkBinary] for BSON.
@@ -43,7 +43,7 @@ func walkBSON(s string, edit binaryEdit) (out string, ok bool) {
 	return b.String(), true
 }
 
-// int32At reads a length; -1 where there is none.
+// int32At reads a length. It returns -1 if there is none.
 func (w *bsonWalk) int32At(at int) int {
 	if at+4 > len(w.s) {
 		return -1
@@ -51,8 +51,8 @@ func (w *bsonWalk) int32At(at int) int {
 	return int(int32(binary.LittleEndian.Uint32([]byte(w.s[at : at+4]))))
 }
 
-// document goes over the one that begins at a place. The elements of an array are named
-// as it is.
+// document goes over the document at an index. The elements of an array are handled
+// under the array's name.
 func (w *bsonWalk) document(at int, name string, array bool, depth int) (out string, next int, ok bool) {
 	n := w.int32At(at)
 	if n < 5 || n > len(w.s)-at || w.s[at+n-1] != 0 || depth > maxNested {
@@ -76,7 +76,7 @@ func (w *bsonWalk) document(at int, name string, array bool, depth int) (out str
 			return "", 0, false
 		}
 		if w.edit != nil {
-			if kind == bsonInt32 && len(one) == 8 { // what takes its place needs more room
+			if kind == bsonInt32 && len(one) == 8 { // the replacement needs more than 32 bits
 				kind = bsonInt64
 			}
 			b.WriteByte(kind)
@@ -97,16 +97,16 @@ const (
 	bsonInt64 = 0x12
 )
 
-// bsonSizes are those of values that have always the same.
+// bsonSizes are the sizes in bytes of kinds of value that always have the same size.
 var bsonSizes = map[byte]int{0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0a: 0, bsonInt32: 4, 0x11: 8, bsonInt64: 8,
 	0x13: 16, 0x7f: 0, 0xff: 0}
 
-// value goes over the one of a kind that begins at a place.
+// value goes over the value at an index.
 func (w *bsonWalk) value(kind byte, at int, name string, depth int) (out string, next int, ok bool) {
 	switch kind {
 	case 0x03, 0x04:
 		return w.document(at, name, kind == 0x04, depth+1)
-	case 0x02, 0x0d, 0x0e: // a text, a program, a symbol
+	case 0x02, 0x0d, 0x0e: // a text, JavaScript code, or a symbol
 		n := w.int32At(at)
 		if n < 1 || n > len(w.s)-at-4 || w.s[at+4+n-1] != 0 || !utf8.ValidString(w.s[at+4:at+4+n-1]) {
 			return "", 0, false
@@ -118,7 +118,7 @@ func (w *bsonWalk) value(kind byte, at int, name string, depth int) (out string,
 			out = string(binary.LittleEndian.AppendUint32(nil, uint32(len(text)+1))) + text + "\x00"
 		}
 		return out, at + 4 + n, true
-	case 0x05: // bytes, with what they are
+	case 0x05: // bytes, with their subtype
 		n := w.int32At(at)
 		if n < 0 || n > len(w.s)-at-5 {
 			return "", 0, false
@@ -129,7 +129,7 @@ func (w *bsonWalk) value(kind byte, at int, name string, depth int) (out string,
 			out = string(binary.LittleEndian.AppendUint32(nil, uint32(len(data)))) + w.s[at+4:at+5] + data
 		}
 		return out, at + 5 + n, true
-	case 0x0b: // an expression and its options
+	case 0x0b: // a regular expression and its options
 		next = at
 		for range 2 {
 			n := strings.IndexByte(w.s[min(next, len(w.s)):], 0)
@@ -151,7 +151,7 @@ func (w *bsonWalk) value(kind byte, at int, name string, depth int) (out string,
 	return out, at + size, true
 }
 
-// integer is one of 32 or 64 bits; what takes its place has 64.
+// integer redacts a whole number of 32 or 64 bits. Its replacement always has 64.
 func (w *bsonWalk) integer(kind byte, data, name string) string {
 	v := int64(int32(binary.LittleEndian.Uint32([]byte(data[:4]))))
 	if kind == bsonInt64 {

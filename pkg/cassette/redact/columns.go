@@ -2,15 +2,16 @@ package redact
 
 import "strings"
 
-// maxColumns bounds the columns that are looked at, and maxHeader the line that names
-// them.
+// maxColumns limits how many columns are searched, and maxHeader the length of the
+// header line.
 const (
 	maxColumns = 1 << 10
 	maxHeader  = 1 << 14
 )
 
-// columns appends the values that stand, in lines of values between commas, tabs,
-// semicolons or bars, below a name that announces a secret.
+// columns finds secrets in tables, that is, in lines of values separated by commas,
+// tabs, semicolons or bars. It appends the values below a column name that announces a
+// secret.
 func (r *Redactor) columns(s string, found []match) []match {
 	end := strings.IndexByte(s, '\n')
 	if end < 3 || end > maxHeader || end+4 > len(s) {
@@ -32,7 +33,7 @@ func (r *Redactor) columns(s string, found []match) []match {
 		column++
 		if last {
 			if column != len(kinds) && (column > 1 || to > from) {
-				return found // no table
+				return found // not a table
 			}
 			column, rows = 0, rows+1
 		}
@@ -41,8 +42,8 @@ func (r *Redactor) columns(s string, found []match) []match {
 	return append(found, below...)
 }
 
-// tellable says that what stands in a column is what its name says: a column of tokens
-// may be one of words.
+// tellable is true if a value in a column can be what the name of the column says. A
+// column of tokens may just as well hold words.
 func tellable(kind, v string) bool {
 	switch {
 	case kind == "" || len(v) < 4:
@@ -53,11 +54,11 @@ func tellable(kind, v string) bool {
 	return len(v) >= MinShort && hasDigit(v)
 }
 
-// header reads the names of columns, and the sign between them: 0 where a line is no
-// such names, or none of them announces anything.
+// header reads the column names and their separator. The separator is 0 if the line is
+// no header, or if no name announces a secret.
 func (r *Redactor) header(line string) (between byte, kinds []string) {
 	at := strings.IndexAny(line, ",;\t|")
-	if at < 0 || line[0] == '|' { // Markdown has tables, too, of what is explained
+	if at < 0 || line[0] == '|' { // tables of Markdown are documentation
 		return 0, nil
 	}
 	between = line[at]
@@ -86,8 +87,8 @@ func (r *Redactor) header(line string) (between byte, kinds []string) {
 	return between, kinds
 }
 
-// cell is the value that begins at a place, without its quotes, and where the sign
-// behind it stands.
+// cell returns the value at an index, without its quotes, and the index of the
+// separator behind it.
 func cell(s string, at int, between byte) (from, to, next int) {
 	if s[at] == '"' {
 		for i := at + 1; i < len(s); i++ {

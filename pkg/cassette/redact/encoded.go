@@ -20,15 +20,15 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// packing is a way in which a whole text may be packed.
+// packing is a compression, or another encoding, of a whole text.
 type packing struct {
 	name   string
 	unpack func(s string) (plain string, err error) // errNotPacked, errLarge
 	pack   func(plain string) string
 }
 
-// packings are recognised by how they begin, or, where they begin in no way of their
-// own, by giving text.
+// packings are recognised by their first bytes. Those without a signature are
+// recognised because they unpack to text; they come last.
 func packings() []packing { return allPackings[:] }
 
 var allPackings = [...]packing{
@@ -40,21 +40,21 @@ var allPackings = [...]packing{
 	{"deflate", rawInflate, rawDeflated},
 }
 
-// mayBePacked says that a text begins with bytes that text does not have. What is packed
-// without a head that tells has some soon.
+// mayBePacked is true if a text begins with bytes that plain text does not have. Packed
+// data without a signature has such a byte soon.
 func mayBePacked(s string) bool {
 	return len(s) >= MinSecret && (traitsOf(s[:min(len(s), 64)])&(high|control) != 0 || s[0] == 'x')
 }
 
-// MaxUnpacked bounds what is unpacked to be looked into, in bytes, and maxUnpackedAll what is of
-// one interaction, things packed in packed things, too. What is larger was not looked
-// into: the gate says so, and it is not kept.
+// MaxUnpacked is how many bytes of one packed text are unpacked and searched.
+// maxUnpackedAll limits the sum for one interaction, with packed data inside packed
+// data. Anything larger is not searched, so the gate reports it and it is not kept.
 const (
 	MaxUnpacked    = 64 << 20
 	maxUnpackedAll = 4 * MaxUnpacked
 )
 
-// MaxWindow bounds the memory that a compressed body can make us take.
+// MaxWindow limits the memory that a compressed body can make the decoder use.
 const MaxWindow = 128 << 20
 
 var (
@@ -90,7 +90,7 @@ func gzipped(s string) string {
 	z := gzip.NewWriter(&buf)
 	_, err := z.Write([]byte(s))
 	if err = errors.Join(err, z.Close()); err != nil {
-		panic(err) // memory takes everything
+		panic(err) // writing to memory never fails
 	}
 	return buf.String()
 }
@@ -112,13 +112,13 @@ func zlibbed(s string) string {
 	z := zlib.NewWriter(&buf)
 	_, err := z.Write([]byte(s))
 	if err = errors.Join(err, z.Close()); err != nil {
-		panic(err) // memory takes everything
+		panic(err) // writing to memory never fails
 	}
 	return buf.String()
 }
 
-// untold is the result of a stream that does not say what it is: it has to be text, to
-// its end.
+// untold reads a stream that has no signature. It counts as packed only if all of the
+// result is text.
 func untold(r io.Reader) (string, error) {
 	head := make([]byte, 64)
 	n, err := io.ReadFull(r, head)
@@ -132,7 +132,7 @@ func untold(r io.Reader) (string, error) {
 	return plain, err
 }
 
-// cutRune leaves out a character that is cut off at the end.
+// cutRune removes an incomplete character from the end.
 func cutRune(b []byte) []byte {
 	for n := 1; n < utf8.UTFMax && n <= len(b); n++ {
 		if c := b[len(b)-n]; utf8.RuneStart(c) {
@@ -145,8 +145,8 @@ func cutRune(b []byte) []byte {
 	return b
 }
 
-// opaque says that bytes are no text, and enough to be a stream that does not say
-// what it is.
+// opaque is true if bytes are not text, and long enough to be a stream without a
+// signature.
 func opaque(s string) bool {
 	if len(s) < 28 { // shorter ones are ids
 		return false
@@ -159,8 +159,8 @@ func opaque(s string) bool {
 	return false
 }
 
-// brotlis and flates are readers for use once more: their memory would be most of the
-// work.
+// brotlis and flates are pools of readers: without them, allocating their memory would
+// be most of the work.
 var (
 	brotlis = sync.Pool{New: func() any { return brotli.NewReader(nil) }}
 	flates  = sync.Pool{New: func() any { return flate.NewReader(strings.NewReader("")) }}
@@ -183,13 +183,13 @@ func brotlied(s string) string {
 	z := brotli.NewWriter(&buf)
 	_, err := z.Write([]byte(s))
 	if err = errors.Join(err, z.Close()); err != nil {
-		panic(err) // memory takes everything
+		panic(err) // writing to memory never fails
 	}
 	return buf.String()
 }
 
 func rawInflate(s string) (string, error) {
-	if !opaque(s) || s[0]>>1&3 == 3 { // there is no such block
+	if !opaque(s) || s[0]>>1&3 == 3 { // no block has this type
 		return "", errNotPacked
 	}
 	z := flates.Get().(io.ReadCloser)
@@ -204,11 +204,11 @@ func rawDeflated(s string) string {
 	var buf bytes.Buffer
 	z, err := flate.NewWriter(&buf, flate.DefaultCompression)
 	if err != nil {
-		panic(err) // the level is right
+		panic(err) // the level is valid
 	}
 	_, err = z.Write([]byte(s))
 	if err = errors.Join(err, z.Close()); err != nil {
-		panic(err) // memory takes everything
+		panic(err) // writing to memory never fails
 	}
 	return buf.String()
 }
@@ -228,15 +228,15 @@ func unzstd(s string) (string, error) {
 func zstded(s string) string {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
 	if err != nil {
-		panic(err) // the options are right
+		panic(err) // the options are valid
 	}
 	defer z.Close()
 	return string(z.EncodeAll([]byte(s), nil))
 }
 
-// fromUTF16 reads text of two bytes a character: by its mark, or because every
-// other byte is zero. Mark and order come back with toUTF16, as the first
-// character of the text.
+// fromUTF16 decodes UTF-16. It recognises the byte order mark, or that every other byte
+// is zero. The first character of the result says which byte order and mark toUTF16 has
+// to write.
 func fromUTF16(s string) (string, error) {
 	if len(s) < 8 || len(s)%2 != 0 {
 		return "", errNotPacked
@@ -273,7 +273,7 @@ func fromUTF16(s string) (string, error) {
 		units[i] = order.Uint16([]byte(s[2*i : 2*i+2]))
 	}
 	text := string(utf16.Decode(units))
-	if !marked { // what toUTF16 goes by
+	if !marked { // tells toUTF16 that there was no mark
 		head := "\x00L"
 		if order == binary.BigEndian {
 			head = "\x00B"
@@ -304,7 +304,7 @@ func toUTF16(s string) string {
 	return string(out)
 }
 
-// run is a part of a text that stands for other bytes.
+// run is a part of a text that encodes other bytes.
 type run struct {
 	from, to int
 	plain    string
@@ -312,8 +312,8 @@ type run struct {
 	encode   func(string) string
 }
 
-// runs yields the parts of a text that may be base64 or hexadecimal digits of
-// something. Whether it is anything is up to who looks.
+// runs yields the parts of a text that may be base64 or hexadecimal digits. The caller
+// decides whether the decoded bytes mean anything.
 func runs(s string) iter.Seq[run] {
 	return func(yield func(run) bool) {
 		for from, to := range base64Runs(s) {
@@ -332,7 +332,8 @@ func runs(s string) iter.Seq[run] {
 			if to-from > 60 {
 				flat = unwrapped(text)
 			}
-			// The run may begin before the value: with a slash, or a name.
+			// The run may begin with a few characters that belong to something else,
+			// such as a slash.
 			for skip := 0; skip < 4 && skip < len(flat); skip++ {
 				plain, enc, ok := unbase64(flat[skip:])
 				if !ok {
@@ -351,8 +352,8 @@ func runs(s string) iter.Seq[run] {
 	}
 }
 
-// isID says that a run is hexadecimal digits of no text, in one letter case, perhaps with
-// hyphens: an id or a sum. Base64 is made of them once in millions of times.
+// isID is true for hexadecimal digits in one letter case, perhaps with hyphens: an id
+// or a hash. Base64 almost never looks like that.
 func isID(s string) bool {
 	var upper, lower bool
 	for i := range len(s) {
@@ -369,7 +370,8 @@ func isID(s string) bool {
 	return !upper || !lower
 }
 
-// hexRun reads hexadecimal digits of a text of at least MinSecret characters.
+// hexRun decodes hexadecimal digits, if they encode a text of at least MinSecret
+// characters.
 func hexRun(s string) (run, bool) {
 	if len(s) < 2*MinSecret || len(s)%2 != 0 {
 		return run{}, false
@@ -391,15 +393,16 @@ func hexRun(s string) (run, bool) {
 		true
 }
 
-// shortestRun is the length from which characters are looked at as base64.
+// shortestRun is the length from which characters are tried as base64.
 const shortestRun = 12
 
-// base64Runs yields the places of at least shortestRun characters of base64, over line
-// ends where the lines are long.
+// base64Runs yields the parts of at least shortestRun characters of base64. If lines
+// are as long as those of wrapped base64, the next line is joined.
 func base64Runs(s string) func(yield func(from, to int) bool) {
 	return func(yield func(from, to int) bool) {
 		for i := 0; i+shortestRun <= len(s); {
-			// From behind, most words are told to be too short by one look.
+			// Looking backwards from the last required character rules out most words
+			// quickly.
 			last := i + shortestRun - 1
 			for last >= i && traitTable[s[last]]&(wordy|pluses) != 0 {
 				last--
@@ -434,7 +437,7 @@ func base64Runs(s string) func(yield func(from, to int) bool) {
 	}
 }
 
-// lineEnd is the length of a line end, also of one that is escaped.
+// lineEnd is the length of a line end, which may be escaped.
 func lineEnd(s string, i int) int {
 	for _, e := range []string{"\r\n", "\n", `\r\n`, `\n`} {
 		if strings.HasPrefix(s[min(i, len(s)):], e) {
@@ -448,7 +451,7 @@ var noLines = strings.NewReplacer("\r", "", "\n", "", `\r`, "", `\n`, "")
 
 func unwrapped(s string) string { return noLines.Replace(s) }
 
-// wrappedLike breaks base64 into lines where another had line ends.
+// wrappedLike breaks base64 into lines of the same length as in the original.
 func wrappedLike(was, now string) string {
 	at := strings.IndexAny(was, "\r\n\\")
 	if at < 0 {
@@ -470,21 +473,21 @@ func isBase64(c byte) bool {
 		c == '-' || c == '_'
 }
 
-// Unbase64 decodes base64 in either alphabet, with and without padding, of MinSecret
-// bytes or more; ok is false when a text is none.
+// Unbase64 decodes base64 in either alphabet, with or without padding, of MinSecret
+// bytes or more. ok is false if the text is not base64.
 func Unbase64(s string) (plain string, ok bool) {
 	plain, _, ok = unbase64(s)
 	return plain, ok
 }
 
-// unbase64 decodes base64 of whatever bytes; ok is false when it is none.
+// unbase64 decodes base64 of any bytes. ok is false if the text is not base64.
 func unbase64(s string) (plain string, enc *base64.Encoding, ok bool) {
 	n := len(s)
 	for n > 0 && s[n-1] == '=' {
 		n--
 	}
 	padded := n < len(s)
-	if n*3/4 < MinSecret || n%4 == 1 || padded && len(s)%4 != 0 { // there is no such length
+	if n*3/4 < MinSecret || n%4 == 1 || padded && len(s)%4 != 0 { // base64 never has such a length
 		return "", nil, false
 	}
 	var short [64]byte
@@ -527,8 +530,7 @@ func unbase64(s string) (plain string, enc *base64.Encoding, ok bool) {
 	return string(out), enc, true
 }
 
-// digits64 is what the digits of base64 are worth, in both alphabets; 255 for what is
-// none.
+// digits64 is the value of each base64 digit, in both alphabets; 255 for other bytes.
 var digits64 = func() (table [256]byte) {
 	for c := range table {
 		table[c] = 255
@@ -540,7 +542,7 @@ var digits64 = func() (table [256]byte) {
 	return table
 }()
 
-// printable tells text from other bytes.
+// printable is true if bytes are text.
 func printable(data []byte) bool {
 	if !utf8.Valid(data) {
 		return false

@@ -16,19 +16,19 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// FileScan is what was found in a file.
+// FileScan is the result of searching a file for secrets.
 type FileScan struct {
 	Leaks []Leak
-	// Written says that somebody wrote it from documentation: the persons in it are
-	// made up.
+	// Written is true if the file was written from documentation: the persons in it are
+	// invented.
 	Written bool
 	Bytes   int
 }
 
-// ScanFile looks for secrets in a file as it is: in what a cassette has to hold, in
-// members that no cassette has, and in comments. What is no YAML and no JSON is
-// looked through line by line. A place is never named by what may be a secret. The name
-// says only what it is by its end.
+// ScanFile searches a file for secrets: the parts that a cassette has, members that no
+// cassette has, and comments. A file that is neither YAML nor JSON is searched line by
+// line. The result never names a place whose name may itself be a secret. Only the
+// extension of the name is used, to recognise the format.
 func (r *Redactor) ScanFile(name string, data []byte) FileScan {
 	out := FileScan{Bytes: len(data)}
 	w := fileWalk{r: r}
@@ -46,20 +46,20 @@ func (r *Redactor) ScanFile(name string, data []byte) FileScan {
 		}
 	}
 	out.Leaks, out.Written = w.leaks, w.written
-	// Whatever is in the file and in none of the places above.
+	// Search the whole file, too, for known values outside of all these places.
 	if found := r.known.find(string(data)); len(found) > 0 && len(out.Leaks) == 0 {
 		out.Leaks = append(out.Leaks, Leak{-1, "the file", found[0].kind, mask(string(data[found[0].from:found[0].to]))})
 	}
 	return out
 }
 
-// fileWalk looks through a document.
+// fileWalk searches a document.
 type fileWalk struct {
 	r       *Redactor
 	leaks   []Leak
 	seen    map[Leak]bool
-	inner   int    // the interaction of a text that is looked through, and
-	under   string // its place; "": a file is
+	inner   int    // the interaction to which the searched text belongs
+	under   string // the path of the searched text; "": the file itself is searched
 	written bool
 }
 
@@ -70,7 +70,7 @@ func (w *fileWalk) add(n int, path, kind, hit string) {
 	w.keep(Leak{n, path, kind, mask(hit)})
 }
 
-// keep notes a leak, once.
+// keep records a leak, each only once.
 func (w *fileWalk) keep(l Leak) {
 	if w.seen[l] {
 		return
@@ -82,7 +82,7 @@ func (w *fileWalk) keep(l Leak) {
 	w.leaks = append(w.leaks, l)
 }
 
-// leaf looks at a value under a name. Headers have names of their own.
+// leaf searches a value under a name. Headers have names of their own.
 func (w *fileWalk) leaf(n int, path, name, v string) {
 	header := ""
 	if strings.Contains(strings.ToLower(path), "header") {
@@ -99,11 +99,11 @@ func (w *fileWalk) leaf(n int, path, name, v string) {
 	w.body(n, path, v)
 }
 
-// maxOfBody bounds how much is listed of one text.
+// maxOfBody limits how many leaks are listed of one text.
 const maxOfBody = 100
 
-// body looks through a text for everything that is in it: each member of JSON, each line
-// of what is none. What is only found in all of it together is one.
+// body searches every part of a text: each member of JSON, or else each line. A secret
+// that is found only in the whole text counts as one leak.
 func (w *fileWalk) body(n int, path, v string) {
 	kind, hit := w.r.find(v, 0)
 	if kind == "" {
@@ -131,13 +131,13 @@ func (w *fileWalk) body(n int, path, v string) {
 	}
 }
 
-// isWordy tells values that stand under telling names in files, and are no secrets:
+// isWordy is true for values that have telling names in files but are no secrets:
 // words, numbers and names of variables.
 func isWordy(v string) bool {
 	return len(v) < MinSecret || !learnable(v) && !strings.ContainsAny(v, " ")
 }
 
-// lines looks through lines of JSON, such as a crash journal's.
+// lines searches lines of JSON, such as those of a crash journal.
 func (w *fileWalk) lines(data []byte) {
 	n := 0
 	for line := range bytes.Lines(data) {
@@ -150,7 +150,7 @@ func (w *fileWalk) lines(data []byte) {
 	}
 }
 
-// text looks through lines of text.
+// text searches lines of text.
 func (w *fileWalk) text(data []byte) {
 	n := 0
 	for line := range bytes.Lines(data) {
@@ -176,12 +176,12 @@ func (w *fileWalk) json(data []byte, prefix string) bool {
 	}
 }
 
-// value looks through decoded JSON.
+// value searches decoded JSON.
 func (w *fileWalk) value(path, name string, v any) {
 	switch v := v.(type) {
 	case map[string]any:
 		if path == "line 1 $" && v["written"] == "from documentation" {
-			w.written = true // a file of lines that says so first
+			w.written = true // the first line of such a file says so
 		}
 		label := ""
 		for k, e := range v {
@@ -227,7 +227,7 @@ func (w *fileWalk) yaml(data []byte) bool {
 	}
 }
 
-// comments looks at what is written about a node, and about those in it.
+// comments searches the comments of a node, and of the nodes in it.
 func (w *fileWalk) comments(n *yaml.Node) {
 	for _, c := range []string{n.HeadComment, n.LineComment, n.FootComment} {
 		if kind, hit := w.r.find(c, 0); kind != "" {
@@ -239,7 +239,7 @@ func (w *fileWalk) comments(n *yaml.Node) {
 	}
 }
 
-// node looks through YAML. number is that of the interaction that it is in.
+// node searches YAML. number is that of the interaction to which the node belongs.
 func (w *fileWalk) node(n *yaml.Node, path, name string, number int) {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -278,7 +278,7 @@ func (w *fileWalk) node(n *yaml.Node, path, name string, number int) {
 	}
 }
 
-// scalar is the text of a value, decoded where it is binary.
+// scalar is the text of a value. Binary values are decoded.
 func scalar(n *yaml.Node) string {
 	var data string
 	if n.Tag == "!!binary" && n.Decode(&data) == nil {

@@ -10,23 +10,24 @@ import (
 	"strings"
 )
 
-// Leak is a secret that was found where none may be.
+// Leak is a secret in a place that should have none.
 type Leak struct {
-	// Interaction is its number, from 0; -1: the sidecar, or the file as a
-	// whole.
+	// Interaction is the number of the interaction, from 0; -1: the sidecar, or the
+	// file as a whole.
 	Interaction int    `json:"interaction"`
 	Path        string `json:"path"` // response.body $.user.token
 	Kind        string `json:"kind"` // secret API_KEY, jwt, email
 	Masked      string `json:"masked"`
 }
 
-// unsearched begins the kind of what nobody has looked into.
+// unsearched begins the kind of a leak that stands for data which could not be
+// searched.
 const unsearched = "not searched"
 
-// Unsearched tells whether it is only that nobody has looked there.
+// Unsearched is true if nothing was found, but the data could not be searched.
 func (l Leak) Unsearched() bool { return strings.HasPrefix(l.Kind, unsearched) }
 
-// Personal tells whether it is about a person, and no credential.
+// Personal is true if the leak is personal data and not a credential.
 func (l Leak) Personal() bool {
 	kind, _, _ := strings.Cut(l.Kind, " ")
 	return personal(kind)
@@ -43,7 +44,7 @@ func (l Leak) String() string {
 	return fmt.Sprintf("%s%s: %s, %s", where, l.Path, l.Kind, l.Masked)
 }
 
-// LeakError is what keeps a cassette from being written.
+// LeakError is returned when leaks prevent a cassette from being written.
 type LeakError struct {
 	Path  string
 	Leaks []Leak
@@ -62,7 +63,7 @@ func (e *LeakError) Error() string {
 	return b.String()
 }
 
-// mask shows so much of a secret that its owner knows it.
+// mask shows just enough of a secret for its owner to recognise it.
 func mask(s string) string {
 	if len(s) < 12 {
 		return strings.Repeat("*", len(s))
@@ -71,7 +72,7 @@ func mask(s string) string {
 	return printableOnly(head) + strings.Repeat("*", 6) + printableOnly(tail) + fmt.Sprintf(" (%d characters)", len(s))
 }
 
-// printableOnly has a star in place of what a terminal would not show.
+// printableOnly replaces characters that a terminal would not show by stars.
 func printableOnly(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0 {
@@ -81,11 +82,11 @@ func printableOnly(s string) string {
 	}, s)
 }
 
-// ScanFiles adds to the leaks of all interactions what else is in the text of a cassette
-// and of its sidecar.
+// ScanFiles searches the text of a cassette and of its sidecar, and appends to the
+// leaks of the interactions.
 func (r *Redactor) ScanFiles(leaks []Leak, data, meta []byte) []Leak {
-	// The files as a whole: whatever is in them and in none of the places
-	// above. Patterns have been looked for, where lines are not folded.
+	// Search the whole text for known values outside of the places above. Patterns were
+	// searched for in the interactions, where lines are not folded.
 	if found := r.known.find(string(data)); len(found) > 0 && len(leaks) == 0 {
 		leaks = append(leaks, Leak{-1, "the file", found[0].kind, mask(string(data[found[0].from:found[0].to]))})
 	}
@@ -98,8 +99,8 @@ func (r *Redactor) ScanFiles(leaks []Leak, data, meta []byte) []Leak {
 	return leaks
 }
 
-// safe is the name of a place, behind sep; nothing where the name itself may be
-// what was found.
+// safe returns sep and the name of a place. It is "" if the name itself may be a
+// secret.
 func (r *Redactor) safe(sep, name string) string {
 	if name == "" || len(name) > 64 || strings.ContainsAny(name, " #") || strings.Contains(name, "://") {
 		return ""
@@ -110,7 +111,7 @@ func (r *Redactor) safe(sep, name string) string {
 	return sep + printableOnly(name)
 }
 
-// Scan looks for what is left of secrets in an interaction, of which n is the number.
+// Scan searches interaction number n for secrets that were not replaced.
 func (r *Redactor) Scan(n int, i *Interaction) (leaks []Leak) {
 	r = r.counting()
 	look := func(path, s string) {
@@ -146,8 +147,8 @@ func (r *Redactor) Scan(n int, i *Interaction) (leaks []Leak) {
 	return leaks
 }
 
-// bare is the part of a header that its name says is a secret and that stands
-// there; "" when there is none.
+// bare returns the secret that a header should not hold any more; "" if there is none.
+// kind is what the header's name announces.
 func (r *Redactor) bare(kind, name, v string) string {
 	plain := func(s string) bool {
 		s = strings.Trim(strings.TrimSpace(s), `"`)
@@ -185,7 +186,7 @@ func (r *Redactor) bare(kind, name, v string) string {
 	return ""
 }
 
-// within is the place in a JSON text, as well as it can be told.
+// within is the path to the secret in a JSON text; "" if it cannot be found.
 func (r *Redactor) within(s string) string {
 	var v any
 	if json.Unmarshal([]byte(s), &v) != nil {
@@ -225,8 +226,7 @@ func (r *Redactor) withinValue(path string, v any) string {
 	return ""
 }
 
-// find looks for a secret in flat text: as it is, and with each encoding in it
-// undone.
+// find searches a flat text for a secret: the text itself, and all encodings in it.
 func (r *Redactor) find(s string, depth int) (kind, hit string) {
 	if len(s) < 4 || depth > maxDepth {
 		return "", ""
@@ -257,7 +257,7 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 				return s, false
 			}
 		}
-		if layer <= 1 { // an encoding within two layers of escapes is nobody's
+		if layer <= 1 { // nobody encodes within two layers of escapes
 			kind, hit = r.findEncoded(v.text, depth)
 		}
 		return s, kind == ""
@@ -265,8 +265,8 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 	return kind, hit
 }
 
-// findBeside looks into JSON for values that stand beside their names, wherever in an
-// object, or in an array or an object below them.
+// findBeside searches JSON for values whose name is not directly before them, but in
+// another member of the object, or above the array or object that holds them.
 func (r *Redactor) findBeside(s string) (kind, hit string) {
 	trimmed := strings.TrimLeft(s, " \t\r\n")
 	if r.quick || trimmed == "" || trimmed[0] != '{' && trimmed[0] != '[' || !validJSON(s) {
@@ -282,7 +282,7 @@ func (r *Redactor) findBeside(s string) (kind, hit string) {
 	return kind, hit
 }
 
-// findColumns looks into the texts of JSON that may have lines of values below names.
+// findColumns searches for tables in the texts of JSON.
 func (r *Redactor) findColumns(s string) (kind, hit string) {
 	if s[0] != '{' && s[0] != '[' || !strings.Contains(s, `\n`) {
 		return "", ""
@@ -307,7 +307,7 @@ func (r *Redactor) findColumns(s string) (kind, hit string) {
 	return "", ""
 }
 
-// findEncoded looks into what may stand for other bytes.
+// findEncoded searches the parts of a text that may encode other bytes.
 func (r *Redactor) findEncoded(s string, depth int) (kind, hit string) {
 	for e := range runs(s) {
 		r.effort.add(len(e.plain))

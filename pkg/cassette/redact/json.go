@@ -13,31 +13,31 @@ import (
 	"unicode/utf8"
 )
 
-// edit replaces a part of a text.
+// edit is a replacement of a part of a text.
 type edit struct {
 	from, to int
 	with     string
 }
 
-// level is an object or array that a walk through JSON is in.
+// level is one of the nested objects or arrays at the current position in JSON.
 type level struct {
 	object bool
-	key    string // of the member at hand
+	key    string // of the current member
 	isKey  bool   // the next token is a member's name
 	n      int    // elements so far
-	kind   string // announced by the name of an array, for its elements; or of an object, for its value
-	label  string // what a member like "name" says; in an array, the element before
+	kind   string // what the name of this array or object announces: for its elements, or for its member "value"
+	label  string // the value of a member like "name"; in an array, the previous element
 	value  *labelled
 }
 
-// labelled is a member like "value", whose object's "name" has not come yet.
+// labelled is a member like "value" that came before the object's "name".
 type labelled struct {
 	from, to int
 	text     string
 }
 
-// labels are members that name what another member of the same object, one of
-// values, holds.
+// labels are members whose value is a name, and values are the members of the same
+// object that hold what the name announces.
 var (
 	labels = map[string]bool{"name": true, "key": true, "param": true, "header": true, "field": true,
 		"parameter": true, "property": true, "label": true, "k": true}
@@ -47,7 +47,7 @@ var (
 		"data": true, "content": true, "current": true, "default": true, "stringvalue": true, "s": true}
 )
 
-// jsonWalk redacts JSON without touching its layout.
+// jsonWalk redacts JSON and keeps its layout.
 type jsonWalk struct {
 	r     *Redactor
 	s     string
@@ -55,13 +55,13 @@ type jsonWalk struct {
 	stack []level
 	path  []string
 	edits []edit
-	// beside, when there is one, is given what stands beside its name, in an array below
-	// it or in an object, and nothing is redacted: what is found in the text as it stands
-	// is not asked for again.
+	// beside, if not nil, is called for values whose name is not directly before them;
+	// nothing is redacted then. Values that can be found in the plain text are left
+	// out, because they were searched for already.
 	beside func(kind, value string)
 }
 
-// json redacts JSON, one value or several. ok is false when it is none.
+// json redacts JSON, one value or several. ok is false if the text is not JSON.
 func (r *Redactor) json(s string, depth int) (out string, ok bool) {
 	if !validJSON(s) {
 		return "", false
@@ -83,7 +83,7 @@ func (r *Redactor) json(s string, depth int) (out string, ok bool) {
 	return b.String(), true
 }
 
-// validJSON says that a text is one JSON value, or several.
+// validJSON is true if a text is one JSON value, or several.
 func validJSON(s string) bool {
 	if json.Valid([]byte(s)) {
 		return true
@@ -97,7 +97,7 @@ func validJSON(s string) bool {
 	}
 }
 
-// walk goes through text that is valid.
+// walk goes through the text, which has to be valid JSON.
 func (w *jsonWalk) walk() {
 	paused := 0
 	for i := 0; i < len(w.s); {
@@ -130,7 +130,7 @@ func (w *jsonWalk) walk() {
 	}
 }
 
-// stringEnd is where the string that begins at a place ends.
+// stringEnd is the index behind the string that begins at i.
 func stringEnd(s string, i int) int {
 	for i++; i < len(s); i++ {
 		switch s[i] {
@@ -143,8 +143,8 @@ func stringEnd(s string, i int) int {
 	return len(s)
 }
 
-// unquoteJSON is what the text between two quotes says, which is valid. Bytes that are
-// no character, and halves of one, become U+FFFD, as everywhere.
+// unquoteJSON decodes the text between two quotes, which has to be valid JSON. Invalid
+// UTF-8 and single surrogates become U+FFFD, as in encoding/json.
 func unquoteJSON(t string) string {
 	b := make([]byte, 0, len(t))
 	at := 0
@@ -188,7 +188,7 @@ func unquoteJSON(t string) string {
 	return strings.ToValidUTF8(plain, "\uFFFD")
 }
 
-// hex4 is the character of four hexadecimal digits; U+FFFD where there are none.
+// hex4 decodes four hexadecimal digits. It returns U+FFFD if there are none.
 func hex4(t string, at int) rune {
 	var r rune
 	for i := range 4 {
@@ -211,7 +211,7 @@ func (w *jsonWalk) top() *level {
 	return &w.stack[len(w.stack)-1]
 }
 
-// string takes the text, a member's name or a value, that stands at a place.
+// string handles the string between two indexes: the name of a member, or a value.
 func (w *jsonWalk) string(start, end int) {
 	t := w.s[start+1 : end-1]
 	if strings.IndexByte(t, '\\') >= 0 || !utf8.ValidString(t) {
@@ -229,7 +229,7 @@ func (w *jsonWalk) string(start, end int) {
 	w.text(top, start, end, t)
 }
 
-// delim goes into an object or array, or out of it.
+// delim enters or leaves an object or array.
 func (w *jsonWalk) delim(c byte) {
 	top := w.top()
 	if c == '}' || c == ']' {
@@ -248,7 +248,7 @@ func (w *jsonWalk) delim(c byte) {
 	w.stack = append(w.stack, l)
 }
 
-// next says that a value is done.
+// next ends the current value.
 func (w *jsonWalk) next(top *level) {
 	if top != nil {
 		top.isKey = top.object
@@ -256,7 +256,7 @@ func (w *jsonWalk) next(top *level) {
 	}
 }
 
-// place is the path of the value at hand.
+// place is the path of the current value.
 func (w *jsonWalk) place() []string {
 	w.path = w.path[:0]
 	for i := range w.stack {
@@ -269,8 +269,8 @@ func (w *jsonWalk) place() []string {
 	return w.path
 }
 
-// kind is what announces the value at hand: its name, that of its array, or what
-// stands beside it.
+// kind returns which kind of secret the current value is. It depends on the value's
+// name, on the name of its array or object, or on a label in the same object.
 func (w *jsonWalk) kind(top *level, value string) string {
 	switch {
 	case top == nil:
@@ -292,8 +292,9 @@ func (w *jsonWalk) kind(top *level, value string) string {
 	return w.r.kindOf(top.key, value)
 }
 
-// afterName is what the element before announces: ["password", "…"], and a list of
-// headers and their values by turns. In a list of words nothing is a credential.
+// afterName returns what the previous element of an array announces: ["password", "…"],
+// or a list in which header names and values alternate. Words without digits never
+// count as credentials, because the array may be a list of words.
 func (r *Redactor) afterName(top *level, value string) string {
 	if top.n%2 == 0 || top.label == "" || !learnable(value) || !hasDigit(value) ||
 		strings.Contains(value, " ") || strings.ContainsAny(top.label, " :=/") || r.keyKind(last(value)) != "" {
@@ -302,7 +303,7 @@ func (r *Redactor) afterName(top *level, value string) string {
 	return cmp.Or(r.keyKind(last(top.label)), likelyKind(last(top.label), value))
 }
 
-// text redacts the text that stands at a place.
+// text redacts the string between two indexes.
 func (w *jsonWalk) text(top *level, start, end int, t string) {
 	defer w.next(top)
 	if w.beside != nil {
@@ -337,7 +338,8 @@ func (w *jsonWalk) text(top *level, start, end int, t string) {
 	w.put(start, end, t, w.r.member(kind, t, w.depth+1))
 }
 
-// look gives what a name that does not stand before it announces.
+// look calls beside if the current value is announced by a name that is not directly
+// before it.
 func (w *jsonWalk) look(top *level, t string) {
 	if top == nil {
 		return
@@ -376,15 +378,15 @@ func (w *jsonWalk) look(top *level, t string) {
 	}
 }
 
-// number redacts the number that ends at a place; it stays a number.
+// number redacts the number that ends at an index. The replacement is a number, too.
 func (w *jsonWalk) number(top *level, end int, t string) {
 	if now, is := w.r.numberFor(w.kind(top, ""), t); is {
 		w.edits = append(w.edits, edit{end - len(t), end, now})
 	}
 }
 
-// numberFor is the number that takes the place of one, where it is secret by what
-// announces it, or by itself; it is known from then on.
+// numberFor returns the replacement of a number that is secret because of its name, or
+// by itself. From then on the number is a known value.
 func (r *Redactor) numberFor(kind, t string) (now string, is bool) {
 	if !r.numberIsSecret(kind, t) {
 		return "", false
@@ -395,7 +397,7 @@ func (r *Redactor) numberFor(kind, t string) (now string, is bool) {
 	return r.number(t), true
 }
 
-// numberIsSecret tells whether a number is.
+// numberIsSecret is true if a number has to be replaced.
 func (r *Redactor) numberIsSecret(kind, t string) bool {
 	whole := digitsOnly(t)
 	switch f, ok := r.known.of(t); {
@@ -415,12 +417,13 @@ func (r *Redactor) numberIsSecret(kind, t string) bool {
 	return whole && isCard(t)
 }
 
-// put notes what takes the place of a text, unless it is the same.
+// put records the replacement of a text, unless it is the same text.
 func (w *jsonWalk) put(from, to int, was, now string) {
 	if now == was {
 		return
 	}
-	// A value whose name came behind it, not far from the end.
+	// Drop an earlier edit of the same value. There is one if the value's name came
+	// after it; it is near the end of the list.
 	for n := len(w.edits) - 1; n >= 0 && w.edits[n].from >= from; n-- {
 		w.r.effort.add(1)
 		if w.edits[n].from == from {

@@ -11,50 +11,52 @@ import (
 
 // Secret is a value that must not be in a cassette.
 type Secret struct {
-	// Name is where it comes from: an environment variable, a setting.
+	// Name says where the value comes from: an environment variable or a setting.
 	Name  string
 	Value string
-	// Example, when there is one, takes its place: the value with which the
-	// conversation is replayed. Else a token does.
+	// Example, if not empty, replaces the value: a replay of the conversation uses it
+	// in the same place. Otherwise a token replaces it.
 	Example string
 }
 
-// MinSecret is the length from which a value can be told from ordinary text, in
-// characters. Values of the environment are looked for down to MinShort, where
-// what is replaced may not have been the secret.
+// MinSecret is the shortest value, in characters, that can be told from ordinary text.
+// Values from the environment are searched for even if they have only MinShort
+// characters. What is replaced then may have been something else.
 const (
 	MinSecret = 8
 	MinShort  = 6
 )
 
-// form is a secret value, and what replaces it.
+// form is a secret value, and its replacement.
 type form struct {
 	name, text, with string
-	alone            bool // it is one only where no letter or digit stands beside it, and in its own letter case
+	alone            bool // counts only in the same letter case, and with no letter or digit directly beside it
 }
 
-// known finds secret values in text: those of the run, and those that a name has
-// announced so far. It is safe for concurrent use.
+// known finds secret values in text: the values given at the start, and those that a
+// name has announced since. It is safe for concurrent use.
 //
-// A text is gone through once, however many values there are: see [Redactor.search].
+// A text is searched only once, no matter how many values there are: see
+// [Redactor.search].
 type known struct {
 	mu    sync.RWMutex
-	marks marks              // of what they begin with, and of what else a text is searched for
+	marks marks              // first bytes of the values, and of everything else that is searched for
 	begin map[uint64]*bucket // by windowOf
 	whole map[string]form
-	added int // so often
-	most  int // the length of the longest
+	added int // how many values were added
+	most  int // length of the longest value
 
 	effort *effort
 }
 
-// bucket are values that begin alike.
+// bucket holds values whose first characters are the same.
 type bucket struct {
-	// sorted are in the order of their letters, whatever their case, so that the longest
-	// of thousands that begins a text is found by halving: tokens begin alike.
+	// sorted is in alphabetical order, ignoring case, for a binary search. There may be
+	// thousands of values, because tokens of one service begin with the same
+	// characters.
 	sorted []form
-	// others have characters beyond ASCII, which have cases of their own; the longest
-	// first, as one may be part of another.
+	// others hold characters beyond ASCII, where letter case is more complicated. The
+	// longest comes first, because one may be a part of another.
 	others []form
 }
 
@@ -66,7 +68,8 @@ func (b *bucket) add(f form) {
 			return
 		}
 	}
-	// Of those that differ in their case only, the first is found first: from behind.
+	// Insert before values that differ only in case: find searches backwards, so that
+	// the value added first is found first.
 	at, _ := slices.BinarySearchFunc(b.sorted, f.text, func(have form, text string) int {
 		order, _ := compareFolded(have.text, text)
 		return order
@@ -74,7 +77,7 @@ func (b *bucket) add(f form) {
 	b.sorted = slices.Insert(b.sorted, at, f)
 }
 
-// find is the longest value that begins a text and for which ok says so.
+// find returns the longest value with which a text begins and which ok accepts.
 func (b *bucket) find(t string, e *effort, ok func(f *form) bool) *form {
 	for n := range b.others {
 		f := &b.others[n]
@@ -95,7 +98,7 @@ func (b *bucket) find(t string, e *effort, ok func(f *form) bool) *form {
 			f := &list[len(list)-1]
 			_, same := compareFolded(f.text, t)
 			e.add(same + 1)
-			if same < len(f.text) { // what begins t, and stands before f, is no longer than that
+			if same < len(f.text) { // values before f that begin t cannot be longer than the common part
 				t = t[:same]
 				break
 			}
@@ -108,8 +111,8 @@ func (b *bucket) find(t string, e *effort, ok func(f *form) bool) *form {
 	return nil
 }
 
-// compareFolded says which of two texts comes first, and how many bytes are the same,
-// whatever their case.
+// compareFolded compares two texts without regard to case. It also returns the length
+// of their common beginning in bytes.
 func compareFolded(a, b string) (order, same int) {
 	for ; same < len(a) && same < len(b); same++ {
 		if x, y := folded[a[same]], folded[b[same]]; x != y {
@@ -119,7 +122,7 @@ func compareFolded(a, b string) (order, same int) {
 	return len(a) - len(b), same
 }
 
-// effort counts how many bytes were looked at, for tests; nil: nobody counts.
+// effort counts the bytes that were searched, for tests. nil: nothing is counted.
 type effort struct{ n atomic.Int64 }
 
 func (e *effort) add(n int) {
@@ -128,12 +131,13 @@ func (e *effort) add(n int) {
 	}
 }
 
-// newKnown knows nothing. A text is searched for what the shapes have marked, too.
+// newKnown has no values yet. Its marks begin with those of the shapes, so that one
+// search finds both.
 func newKnown(s *shapes) *known {
 	return &known{marks: s.marks, begin: map[uint64]*bucket{}, whole: map[string]form{}}
 }
 
-// fold is a lower-case letter for an upper-case one.
+// fold makes a letter lower-case.
 func fold(c byte) byte {
 	if c >= 'A' && c <= 'Z' {
 		return c + 'a' - 'A'
@@ -141,7 +145,7 @@ func fold(c byte) byte {
 	return c
 }
 
-// folded has them all.
+// folded is a table of fold's results.
 var folded = func() (table [256]byte) {
 	for c := range table {
 		table[c] = fold(byte(c))
@@ -149,7 +153,7 @@ var folded = func() (table [256]byte) {
 	return table
 }()
 
-// add makes a value known. The first of two forms of the same value stays.
+// add makes a value known. If the value is already known, its form stays.
 func (k *known) add(f form) {
 	if len(f.text) < MinShort {
 		return
@@ -170,7 +174,7 @@ func (k *known) add(f form) {
 	k.begin[w].add(f)
 }
 
-// of is the form of a value that is known as a whole.
+// of returns the form of a value. ok is false if the value is not known.
 func (k *known) of(value string) (form, bool) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -178,14 +182,14 @@ func (k *known) of(value string) (form, bool) {
 	return f, ok
 }
 
-// count is how many values are known.
+// count is the number of known values.
 func (k *known) count() int {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.added
 }
 
-// windowOf is the first MinShort bytes of a text, in lower case.
+// windowOf returns the first MinShort bytes of a text, in lower case.
 func windowOf(s string) (w uint64) {
 	for i := range MinShort {
 		w = w<<8 | uint64(fold(s[i]))
@@ -193,7 +197,7 @@ func windowOf(s string) (w uint64) {
 	return w
 }
 
-// at is the known value that begins at a place, if any. It needs k.mu.
+// at returns the known value that begins at an index. The caller holds k.mu.
 func (k *known) at(s string, at int) (m match, ok bool) {
 	if len(s)-at < MinShort {
 		return match{}, false
@@ -209,24 +213,25 @@ func (k *known) at(s string, at int) (m match, ok bool) {
 	return match{from: at, to: at + len(f.text), kind: "the value of " + f.name, with: f.with, exact: true}, true
 }
 
-// standsAlone says that a text stands at a place as it is, and is no part of a word.
+// standsAlone is true if a text is at an index in the same letter case, and is not a
+// part of a word.
 func standsAlone(s string, at int, text string) bool {
 	end := at + len(text)
 	return s[at:end] == text && (at == 0 || !isAlnumByte(s[at-1]) || !isAlnumByte(s[at])) &&
 		(end == len(s) || !isAlnumByte(s[end]) || !isAlnumByte(s[end-1]))
 }
 
-// longest is the length of the longest value.
+// longest is the length of the longest known value.
 func (k *known) longest() int {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.most
 }
 
-// find yields the places of known values in a text, none of which overlap.
+// find returns all known values in a text. They never overlap.
 func (k *known) find(s string) []match { return k.findIn(s, []span{{0, len(s)}}, nil) }
 
-// findIn appends the known values that begin in parts of a text.
+// findIn appends the known values that begin in some parts of a text.
 func (k *known) findIn(s string, parts []span, found []match) []match {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -258,14 +263,14 @@ func (k *known) findFrom(s string, p span, after int, found []match) ([]match, i
 	return found, after
 }
 
-// learnable says whether a value that a name has announced is looked for
-// everywhere: it must not be a word that is met for other reasons.
+// learnable is true if a value that a name has announced can be searched for
+// everywhere. It must not be an ordinary word, which would occur for other reasons.
 func learnable(v string) bool {
 	if len(v) < MinSecret || len(v) > 1<<14 || strings.Contains(v, "://") {
 		return false
 	}
 	var lower, upper, digit, other int
-	// A sign before a word, or behind it, makes another use of it: @scope, word!
+	// Punctuation at either end does not make a word a secret: @scope, word!
 	for _, c := range []byte(strings.TrimFunc(v, unicode.IsPunct)) {
 		switch {
 		case c >= 'a' && c <= 'z':
