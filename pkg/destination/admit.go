@@ -12,8 +12,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/payload"
 )
 
-// Admit says why an event must not go to a destination at all, whatever the destination
-// would make of it; ok is false then. Whoever calls Route asks this before.
+// Admit decides, before any mapping, whether an event may go to the destination at all. When it may not, ok is
+// false and r says why. Callers of Route ask it first.
 func (e *Env) Admit(ev *event.Event) (r Result, ok bool) {
 	if e.Suppressed {
 		return Result{Outcome: Skipped, Reason: Suppressed, Detail: "whose event it is stands in the suppression list"}, false
@@ -31,8 +31,8 @@ func (e *Env) Admit(ev *event.Event) (r Result, ok bool) {
 	return Result{}, true
 }
 
-// consents says that a category is granted, and nowhere denied: by Segment's consent, an object with true or false for
-// each category, or by RudderStack's, which lists those that are allowed and those that are not.
+// consents says whether the event's consent grants a category and denies it nowhere. It reads Segment's form, an
+// object with true or false for each category, and RudderStack's, which lists the allowed and the denied ones.
 // https://segment.com/docs/privacy/consent-management/consent-in-segment-connect/
 // https://www.rudderstack.com/docs/data-governance/consent-management/
 func consents(context event.Value, category string) bool {
@@ -57,7 +57,7 @@ func consents(context event.Value, category string) bool {
 	return granted
 }
 
-// inJSON is what a text holds, as cells of tables do.
+// inJSON parses a text that holds JSON: exports of tables store objects that way.
 func inJSON(v event.Value) event.Value {
 	if v.Kind() == event.String {
 		if inner, err := event.ParseValue(v.AppendString(nil)); err == nil {
@@ -67,7 +67,7 @@ func inJSON(v event.Value) event.Value {
 	return v
 }
 
-// sameCategory compares names as tables leave them: without case and separators.
+// sameCategory compares category names without case and separators, because column names in tables lose both.
 func sameCategory(a, b string) bool {
 	plain := func(s string) string {
 		return strings.Map(func(r rune) rune {
@@ -80,7 +80,7 @@ func sameCategory(a, b string) bool {
 	return strings.EqualFold(a, b) || plain(a) != "" && plain(a) == plain(b)
 }
 
-// timeless says why an event that has to be dated has no time; "": it has one.
+// timeless says why an event that needs a time has none; "" when it has one.
 func timeless(ev *event.Event) string {
 	if _, err := ev.TimeIn(event.AnyOrder); err == nil {
 		return ""
@@ -95,10 +95,10 @@ func timeless(ev *event.Event) string {
 		"--undated now or skip says what else to do with such events"
 }
 
-// timeMembers are those of an event that say when it happened.
+// timeMembers are the members of an event that can say when it happened.
 var timeMembers = map[string]bool{"timestamp": true, "originalTimestamp": true, "sentAt": true, "receivedAt": true}
 
-// dates says that a mapping reads when the event happened.
+// dates says whether a mapping reads the time of the event.
 func dates(m mapping.Value) bool {
 	var v any
 	if json.Unmarshal([]byte(m.String()), &v) != nil {
@@ -137,13 +137,13 @@ func readsTime(v any) bool {
 	return false
 }
 
-// isTimed says that the action has a field with a time, or tells one without.
+// isTimed says whether the action sends a time, in a field or otherwise.
 func (d *Declared) isTimed() bool {
 	return d.dated || d.timeField != "" ||
 		slices.ContainsFunc(d.fields, func(f payload.Field) bool { return f.Type == payload.TypeDatetime })
 }
 
-// times is how times differ everywhere from what Segment's own destinations send.
+// times is the difference that every destination has from Segment's own in how it sends times.
 func times() Difference {
 	return Difference{What: "a time that stands in digits (seconds, milliseconds or microseconds since 1970), or in " +
 		"another form than ISO 8601, is the one that they say; without a timestamp it is what the event's three other " +
@@ -151,7 +151,7 @@ func times() Difference {
 		Docs: "https://segment.com/docs/connections/spec/common/#timestamps"}
 }
 
-// isDated says that a subscription with a mapping tells the partner when events happened.
+// isDated says whether a subscription with this mapping tells the partner when events happened.
 func (a *openAction) isDated(m mapping.Value) bool {
 	if m.IsZero() {
 		m = payload.Defaults(a.Fields)

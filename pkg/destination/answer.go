@@ -22,26 +22,24 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// content is a request body: bytes in memory, or the items of deliveries and what
-// stands around them, which are put together only for those who need them at
-// once.
+// content is a request body. It is either bytes in memory, or the items of deliveries with what stands around and
+// between them; these are joined into one buffer only for readers that need all of it at once.
 type content struct {
 	mu     sync.Mutex
 	buf    []byte
-	made   *[]byte // buf is of the pool
-	off    int     // what is read of buf, or of the piece
+	made   *[]byte // the buffer from the pool that buf is in
+	off    int     // how much of buf, or of the current piece, has been read
 	read   bool    // by a transport
 	closed bool
-	again  *content // a second reader of the same
+	again  *content // a second reader of the same body
 
-	// The items belong to the deliveries: they may be looked at until the
-	// request is answered, and no longer.
+	// The items belong to the deliveries, so they may be read only until the request is answered.
 	items            []*Delivery // nil: it is all in buf
 	open, sep, close []byte
 	next             int // piece to read: open, then items with sep between them, then close
 }
 
-// piece is the one after those that are read; ok is false behind the last.
+// piece returns the next unread piece; ok is false after the last one.
 func (b *content) piece() (piece []byte, ok bool) {
 	switch n := 2 * len(b.items); {
 	case b.next == 0:
@@ -56,8 +54,8 @@ func (b *content) piece() (piece []byte, ok bool) {
 	return nil, false
 }
 
-// Read implements io.Reader. The lock is against a transport that closes the
-// body of a cancelled request while it still reads it.
+// Read implements io.Reader. It locks because a transport may close the body of a cancelled request while it still
+// reads it.
 func (b *content) Read(p []byte) (n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -122,10 +120,9 @@ func (b *content) Close() error {
 	return nil
 }
 
-// end closes the body for all its readers, whatever the transport does with it
-// later. Memory that has only been looked at as Bytes, by one that has closed the
-// body then, is used again: that of compressed bodies. Who has read some may read
-// on.
+// end closes the body for all its readers, whatever the transport does with it later. The buffer goes back to the
+// pool only if it was used through Bytes alone, by a reader that has closed the body already, as with compressed
+// bodies. A transport that reads from the buffer may go on reading, so then it is not reused.
 func (b *content) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -142,8 +139,8 @@ func (b *content) end() {
 	}
 }
 
-// buffers is memory of bodies that were put together: at a megabyte each they
-// would be most of what the garbage collector has to do.
+// buffers holds the memory of joined bodies. At a megabyte each, they would otherwise be most of the garbage
+// collector's work.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Bytes returns the whole body, for transports that need it at once: to sign,
@@ -159,7 +156,7 @@ func (b *content) Bytes() []byte {
 	return b.buf
 }
 
-// smallBody is the length in bytes up to which a body is copied for its request.
+// smallBody is the length in bytes up to which a body is copied into its request.
 const smallBody = 32 << 10
 
 func (b *content) request(ctx context.Context, method, url, contentType string, header http.Header) (
@@ -172,16 +169,16 @@ func (b *content) request(ctx context.Context, method, url, contentType string, 
 	switch {
 	case n == 0:
 	case n <= smallBody:
-		// net/http sends a body that it knows to be in memory together with
-		// the headers, in one write: a tenth of the cost of a small request.
+		// net/http sends a body that it knows to be in memory together with the headers, in one write: this saves
+		// a tenth of the cost of a small request.
 		data := b.append(make([]byte, 0, n))
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(n)
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
 	default:
 		req.Body = b
 		req.ContentLength = int64(n)
-		// A transport that has to send the request again (a connection
-		// that the partner had closed) reads the bytes anew.
+		// A transport that has to send the request again, because the partner had closed the connection, reads the
+		// bytes from the start.
 		req.GetBody = func() (io.ReadCloser, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -198,7 +195,7 @@ func (b *content) request(ctx context.Context, method, url, contentType string, 
 	return req, nil
 }
 
-// NewRequest makes a request for a Send that owns its conversation.
+// NewRequest makes a request for an action's own Send, which builds its requests itself.
 func NewRequest(ctx context.Context, method, url, contentType string, data []byte) (*http.Request, error) {
 	b := &content{buf: data}
 	return b.request(ctx, method, url, contentType, nil)
@@ -225,16 +222,14 @@ func RequestBytes(req *http.Request) ([]byte, bool) {
 	return data, err == nil
 }
 
-// MaxAnswer is how much of a response is read; what a partner sends beyond it
-// is thrown away.
+// MaxAnswer is how many bytes of a response are read; the rest is thrown away.
 const MaxAnswer = 8 << 20
 
 // Do sends a request and reads the answer whole, up to MaxAnswer bytes. The
 // request's body may be reused once it returns without an error.
 func Do(t Transport, req *http.Request) (*Answer, error) {
-	// A partner may answer before it has read everything, and a transport may
-	// read on after it has returned: the items are not its to look at any
-	// longer.
+	// A partner may answer before it has read the whole request, and a transport may go on reading after it has
+	// returned. The items must not be read any more by then.
 	b, _ := req.Body.(*content)
 	resp, err := t.RoundTrip(req)
 	if err != nil {
@@ -252,7 +247,7 @@ func Do(t Transport, req *http.Request) (*Answer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the answer (status %d): %w", resp.StatusCode, err)
 	}
-	// A byte order mark in front is nobody's data.
+	// A byte order mark at the beginning is not part of the data.
 	a.Body = bytes.TrimPrefix(a.Body, []byte("\xef\xbb\xbf"))
 	if len(a.Body) > 0 && (a.Body[0] == '{' || a.Body[0] == '[' || a.Body[0] <= ' ') {
 		if v, err := event.ParseValue(a.Body); err == nil {
@@ -265,7 +260,7 @@ func Do(t Transport, req *http.Request) (*Answer, error) {
 // OK says that the status is 2xx.
 func (a *Answer) OK() bool { return a.Status >= 200 && a.Status < 300 }
 
-// Retry is the verdict that the request has to be made again, in the partner's words.
+// Retry is the result for a request that has to be made again, with the partner's words as its detail.
 func (a *Answer) Retry(r Reason) Result {
 	return Result{Outcome: Retry, Reason: r, Status: a.Status, Detail: a.Words()}
 }
@@ -275,24 +270,24 @@ func (a *Answer) RetryIn(r Reason, after time.Duration) Result {
 	return Result{Outcome: Retry, Reason: r, Status: a.Status, Detail: a.Words(), RetryAfter: after}
 }
 
-// Refuse is the verdict that the partner will never take it, with what it said of it.
+// Refuse is the result for something that the partner will never accept, with the partner's words.
 func (a *Answer) Refuse(detail string) Result {
 	return Result{Outcome: Rejected, Reason: Refused, Status: a.Status, Detail: Cut(detail, 400)}
 }
 
-// Took is the verdict that the partner has taken it.
+// Took is the result for something that the partner has accepted.
 func (a *Answer) Took() Result { return Result{Outcome: Delivered, Status: a.Status} }
 
 // Words returns what the partner said, cut to a few hundred bytes, for a
 // Result's Detail.
 func (a *Answer) Words() string { return Cut(string(a.Body), 400) }
 
-// Ellipsis stands at the end of a text that was cut: it tells redaction that a secret may
-// begin before it.
+// Ellipsis ends a text that was cut. Redaction looks for it, because a secret may have been cut in the middle just
+// before it.
 const Ellipsis = secret.Ellipsis
 
-// Cut cuts a text to at most n bytes, between characters, white space folded, and an
-// Ellipsis.
+// Cut shortens a text to at most n bytes: it cuts between characters, folds white space, and ends what it cut with
+// an Ellipsis.
 func Cut(s string, n int) string {
 	end := ""
 	if len(s) > 4*n {
@@ -308,10 +303,10 @@ func Cut(s string, n int) string {
 	return s[:n] + Ellipsis
 }
 
-// Verdict is what a status means when the partner's documentation does not say
-// more: 2xx delivered, if Confirm finds that a success looks so; 408, 425, 429 and
-// 5xx but 501 and 505 retry; 401, 403 and a proxy's 407 retry as Unauthorized,
-// which stops the lane; everything else rejected. now is for Retry-After dates.
+// Verdict is what a status means when the partner's documentation says nothing more: 2xx is delivered, if Confirm
+// finds that the answer looks like a success; 408, 425, 429 and 5xx except 501 and 505 are retried; 401, 403 and a
+// proxy's 407 are retried as Unauthorized, which stops the lane; everything else is rejected. now is needed for
+// dates in Retry-After.
 func (a *Answer) Verdict(now time.Time) Result {
 	if a.OK() {
 		return Result{Status: a.Status, Outcome: Delivered}
@@ -336,9 +331,9 @@ func (a *Answer) Verdict(now time.Time) Result {
 	return r
 }
 
-// RetryAfter reads how long the partner wants to be left alone: Retry-After,
-// seconds or a date; with a 429 or a 503 also the headers that say when a rate
-// limit begins anew. 0 when nothing makes sense. It is at most a day.
+// RetryAfter reads how long the partner asks us to wait: from Retry-After, in seconds or as a date; with a 429 or
+// a 503 also from the headers that say when a rate limit is reset. It is 0 when no header can be understood, and
+// at most a day.
 func (a *Answer) RetryAfter(now time.Time) time.Duration {
 	if d := a.wait("Retry-After", time.Second, now); d > 0 {
 		return d
@@ -351,9 +346,9 @@ func (a *Answer) RetryAfter(now time.Time) time.Duration {
 	}
 	if n, err := strconv.ParseFloat(a.Header.Get("X-RateLimit-Remaining"), 64); err == nil && n > 0 &&
 		a.Status != http.StatusTooManyRequests {
-		return 0 // there is quota: something else is wrong
+		return 0 // there is quota left, so something else is wrong
 	}
-	var longest time.Duration // of several limits all have to let the next request through
+	var longest time.Duration // when there are several limits, the request has to wait for all of them
 	for _, name := range [...]string{"X-RateLimit-Retry-After", "X-RateLimit-Reset-After", "RateLimit-Reset",
 		"X-RateLimit-Reset",
 		"X-Rate-Limit-Reset"} {
@@ -362,8 +357,7 @@ func (a *Answer) RetryAfter(now time.Time) time.Duration {
 	return longest
 }
 
-// Numbers too large to be a time to wait are instants: seconds since 1970, or
-// milliseconds.
+// Numbers too large to be a waiting time are points in time: seconds since 1970, or milliseconds.
 const (
 	epochSeconds = 1e8
 	epochMillis  = 1e11
@@ -396,8 +390,7 @@ func (a *Answer) wait(name string, unit time.Duration, now time.Time) time.Durat
 	return min(max(d, 0), day)
 }
 
-// Line returns an event's bytes on one line: as they are, unless the document
-// was written over several.
+// Line returns an event's bytes on one line. They are copied only if the document had several lines.
 func Line(raw []byte) []byte {
 	raw = bytes.TrimSpace(raw)
 	if bytes.IndexByte(raw, '\n') < 0 && bytes.IndexByte(raw, '\r') < 0 {
@@ -410,7 +403,7 @@ func Line(raw []byte) []byte {
 	return b.Bytes()
 }
 
-// EventLine is the event itself, on one line.
+// EventLine writes the event itself, on one line.
 func EventLine() body.Node {
 	return body.First(
 		body.Event("").Where("it stands on one line", event.Value.IsLine),

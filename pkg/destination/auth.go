@@ -12,14 +12,14 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// Auth is how a partner knows who is calling. The zero Auth is nobody. It is
-// applied at the bottom of the transport chain, below the recorder.
+// Auth is how requests authenticate with a partner. The zero Auth adds nothing. It is applied at the bottom of the
+// transport chain, below the recorder, so that cassettes hold no credentials.
 type Auth struct {
 	headers map[string]string
 	query   map[string]string
 	sign    func(h http.Header, body []byte)
-	grant   *Grant // a token is asked for
-	host    string // "": every one
+	grant   *Grant // nil, unless a token has to be requested first
+	host    string // the only host that gets the credentials; "": every host
 }
 
 // Basic is HTTP basic authentication.
@@ -30,20 +30,20 @@ func Basic(user, password string) Auth {
 // Bearer is a token in the Authorization header.
 func Bearer(token string) Auth { return HeaderAuth("Authorization", "Bearer "+token) }
 
-// HeaderAuth is a secret in a header.
+// HeaderAuth sends a secret in a header.
 func HeaderAuth(name, value string) Auth {
 	return Auth{headers: map[string]string{http.CanonicalHeaderKey(name): value}}
 }
 
-// QueryAuth is a secret in the query.
+// QueryAuth sends a secret in the query.
 func QueryAuth(name, value string) Auth { return Auth{query: map[string]string{name: value}} }
 
 // Sign computes a header from the body as it is sent.
 func Sign(f func(h http.Header, body []byte)) Auth { return Auth{sign: f} }
 
-// withUser takes user and password out of an address and adds them to what the partner
-// asks for anyhow, as basic authentication: requests carry addresses without them, and
-// net/http would drop them in silence. It is an error when both are in the same header.
+// withUser moves the user and password of an address into the Auth, as basic authentication. Addresses in requests
+// have to be without them, and net/http would drop them silently. It is an error when the partner's own
+// credentials are in the same header.
 func (a Auth) withUser(address string) (Auth, string, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.User == nil {
@@ -59,7 +59,7 @@ func (a Auth) withUser(address string) (Auth, string, error) {
 	return basic.And(a), u.String(), nil
 }
 
-// Only sends the credentials to no other host than that of an address.
+// Only limits the credentials to the host of an address: they are sent to no other.
 func (a Auth) Only(address string) Auth {
 	if u, err := url.Parse(address); err == nil {
 		a.host = u.Host
@@ -67,7 +67,7 @@ func (a Auth) Only(address string) Auth {
 	return a
 }
 
-// And applies both.
+// And combines two Auths: both are applied.
 func (a Auth) And(b Auth) Auth {
 	out := Auth{headers: map[string]string{}, query: map[string]string{}, grant: a.grant, host: a.host}
 	for _, x := range []Auth{a, b} {
@@ -91,13 +91,13 @@ func (a Auth) And(b Auth) Auth {
 	return out
 }
 
-// IsZero says that there is nothing to apply.
+// IsZero says whether there are no credentials to apply.
 func (a Auth) IsZero() bool {
 	return len(a.headers) == 0 && len(a.query) == 0 && a.sign == nil && a.grant == nil
 }
 
-// check finds what no request could carry: net/http refuses it at each, which
-// would look like a partner that is down.
+// check finds values that no request could carry. net/http would refuse them at every request, which would look as
+// if the partner were down.
 func (a Auth) check() error {
 	for _, name := range slices.Sorted(maps.Keys(a.headers)) {
 		if !httpguts.ValidHeaderFieldValue(a.headers[name]) {
@@ -107,8 +107,8 @@ func (a Auth) check() error {
 	return nil
 }
 
-// Apply adds the credentials to a request, whose header and URL it may change. A token that
-// has to be asked for is the transport's business.
+// Apply adds the credentials to a request, whose header and URL it may change. A token that has to be requested
+// first is left to the transport.
 func (a Auth) Apply(req *http.Request) {
 	if a.host != "" && req.URL.Host != a.host {
 		return
@@ -131,8 +131,7 @@ func (a Auth) Apply(req *http.Request) {
 	}
 }
 
-// Secrets are the values that Apply adds, also in the forms in which they
-// travel, for redaction.
+// Secrets are the values that Apply adds, also in the encoded forms in which they are sent. Redaction needs them.
 func (a Auth) Secrets() []string {
 	var out []string
 	for _, v := range a.headers {

@@ -28,51 +28,51 @@ func (list Actions) open(o *opened) ([]action, error) {
 	return actions, nil
 }
 
-// boundStep is a step in its scope.
+// boundStep is a step whose names are resolved against the settings of an opened destination.
 type boundStep struct {
 	Step
 	path  *body.Path
-	to    *body.Program // instead of path; nil: the path
+	to    *body.Program // instead of path; nil: path is used
 	body  *body.Program
 	when  *body.Test // nil: always
-	first bool       // it goes where the action's requests go
+	first bool       // it goes to the same address as the action's requests
 
-	number int // from 1 on
+	number int // counted from 1
 
 	origin string  // scheme and host of a step that goes to an address in a setting
-	last   *answer // the one that is kept; nil: none is
+	last   *answer // the answer that is kept for many events; nil: none is kept
 }
 
-// answer is one that serves many events.
+// answer is the answer of a [Step.Kept] request, which serves many events.
 type answer struct {
 	mu    sync.Mutex
 	value event.Value
 	until time.Time
 }
 
-// bound is a declared action in its scope.
+// bound is a declared action whose names are resolved against the settings of an opened destination.
 type bound struct {
 	*Declared
 	needs []*body.Test
 	steps []boundStep
 	group []*body.Program
 	batch bool
-	apart bool // the key of a batch says which step it is of
+	apart bool // the batch key has to say which step it belongs to
 
 	settings map[string]event.Value
 
 	header http.Header
-	each   []boundHeader // those that differ from event to event
-	live   *live         // nil: it starts nothing
+	each   []boundHeader // headers whose values differ from event to event
+	live   *live         // nil: the action starts nothing at the partner
 }
 
-// boundHeader is a header in its scope.
+// boundHeader is a header whose value is compiled.
 type boundHeader struct {
 	name  string
 	value *body.Program
 }
 
-// scope is what the names in the action's bodies stand for.
+// scope resolves the names that the action's bodies use.
 func (d *Declared) scope(c *opened) body.Scope {
 	return body.Scope{Fields: d.fields, Settings: c.values, Stamp: c.stamp, Places: new(body.Places)}
 }
@@ -152,8 +152,8 @@ func (d *Declared) bind(c *opened) (action, error) {
 	return a, nil
 }
 
-// longest is how many requests a conversation makes at most. What is kept for many events does
-// not count.
+// longest is the largest number of requests that one conversation makes. Requests whose answer is kept for many
+// events do not count.
 func (b *bound) longest() (most int) {
 	n := 0
 	for i := range b.steps {
@@ -168,7 +168,7 @@ func (b *bound) longest() (most int) {
 	return most
 }
 
-// bind puts a step into its scope. It is not needed when the settings rule it out.
+// bind compiles a step. needed is false when the settings rule the step out.
 func (s Step) bind(sc body.Scope) (bs boundStep, needed bool, err error) {
 	bs.Step = s
 	if s.when != nil {
@@ -211,24 +211,25 @@ func (s Step) bind(sc body.Scope) (bs boundStep, needed bool, err error) {
 	return bs, true, nil
 }
 
-// addressIn is the address in a setting, as what stands above the path, and the path.
+// addressIn reads the address in a setting and splits it: base is what comes before the path, and path is the path
+// with its query.
 func addressIn(sc body.Scope, key string) (base, path string, err error) {
 	text, _ := sc.Settings[key].(string)
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 		return "", "", fmt.Errorf("the setting %s has to be an address such as https://partner.example/file", key)
 	}
-	// What stands in braces would be a name.
+	// A text in braces would be taken for a name.
 	return u.Scheme + "://" + u.Host, strings.NewReplacer("{", "%7B", "}", "%7D").Replace(u.RequestURI()), nil
 }
 
-// talks says that the step needs something of an answer, or reads it for others.
+// talks says whether the step uses an earlier answer, or keeps part of its own answer for later steps.
 func (s Step) talks() bool {
 	return len(s.takes) > 0 || s.from != "" || s.kept > 0 || s.revise != nil || s.whenTaken != "" ||
 		s.unlessTaken != "" || s.node != nil && body.NeedsAnswers(s.node) || body.NeedsAnswers(body.Format(s.path))
 }
 
-// address is the path of an event's request, or what it lacks.
+// address is the path of an event's request, or, in lacks, what is missing to write it.
 func (s *boundStep) address(w *body.Scratch, in *body.Input) (path, lacks string) {
 	if s.to == nil {
 		return s.path.Append(w, in)
@@ -244,7 +245,7 @@ func (s *boundStep) address(w *body.Scratch, in *body.Input) (path, lacks string
 	return v.Text(), ""
 }
 
-// static is the path that all events have; "": it is not the same for all.
+// static is the path when it is the same for all events; else "".
 func (s *boundStep) static() string {
 	if s.to != nil {
 		return ""
@@ -252,7 +253,7 @@ func (s *boundStep) static() string {
 	return s.path.Static()
 }
 
-// request is that of the first step.
+// request describes the HTTP request of the first step.
 func (b *bound) request(sc body.Scope) (Request, error) {
 	first := &b.steps[0]
 	r := Request{Method: first.method, Path: first.static(), Header: http.Header{}, ContentType: first.contentType}
@@ -306,14 +307,14 @@ func (b *bound) request(sc body.Scope) (Request, error) {
 	return r, nil
 }
 
-// keyCut stands between the parts of a batch key: what stands before the items, what
-// stands behind them, and what else keeps events apart. JSON never has it.
+// keyCut separates the parts of a batch key: what comes before the items, what comes after them, and whatever else
+// keeps events in different batches. It cannot occur in JSON.
 const keyCut = "\x00"
 
-// stepMark stands before the number of a step at the end of a batch key.
+// stepMark comes before the step number at the end of a batch key.
 const stepMark = keyCut + "step "
 
-// successOf are the answers to the requests of a batch key; nil: those of the action.
+// successOf returns the answers that count as success for a batch key; nil: those of the action.
 func (b *bound) successOf(key string) []Success {
 	if i := strings.LastIndex(key, stepMark); i >= 0 {
 		if n, err := strconv.Atoi(key[i+len(stepMark):]); err == nil && b.step(n) != nil {
@@ -323,7 +324,8 @@ func (b *bound) successOf(key string) []Success {
 	return nil
 }
 
-// begin is what bodies are written of, unless the event lacks what the action needs.
+// begin prepares the input for the bodies. ok is false when the event lacks something the action needs; then it is
+// settled.
 func (b *bound) begin(in *Input, out *Output) (s *body.Scratch, bi *body.Input, ok bool) {
 	s, bi = &out.d.body, &out.d.bodyIn
 	*bi = body.Input{Event: in.Event.Root(), Payload: in.Payload, Now: in.now, ID: in.id, Settings: b.settings,
@@ -334,8 +336,8 @@ func (b *bound) begin(in *Input, out *Output) (s *body.Scratch, bi *body.Input, 
 	return s, bi, b.meets(s, bi, out)
 }
 
-// prepare says whether a step makes a request for the event, and where it goes. It writes
-// the headers; ok is false when the event was settled.
+// prepare writes the headers of a step, and says whether the step makes a request for the event, and to which
+// path. ok is false when the event was settled instead.
 func (b *bound) prepare(st *boundStep, s *body.Scratch, bi *body.Input, out *Output) (path string, needed, ok bool) {
 	if st.when != nil && !st.when.Holds(s, bi) {
 		return "", false, true
@@ -412,7 +414,7 @@ func (b *bound) writeItem(in *Input, out *Output) {
 	}
 }
 
-// meets settles an event that lacks what the action needs.
+// meets checks what the action needs of an event, and settles the event when something is missing.
 func (b *bound) meets(s *body.Scratch, bi *body.Input, out *Output) bool {
 	for i, t := range b.needs {
 		if !t.Holds(s, bi) {
@@ -430,7 +432,7 @@ func (b *bound) meets(s *body.Scratch, bi *body.Input, out *Output) bool {
 	return true
 }
 
-// writeHeaders writes the headers that are an event's own.
+// writeHeaders writes the headers whose values come from the event.
 func (b *bound) writeHeaders(s *body.Scratch, bi *body.Input, out *Output) bool {
 	out.header = ""
 	for _, h := range b.each {
@@ -448,7 +450,7 @@ func (b *bound) writeHeaders(s *body.Scratch, bi *body.Input, out *Output) bool 
 	return true
 }
 
-// writeItems writes the items that a step has for a request of many events.
+// writeItems writes the items that a step adds to a request of many events.
 func (b *bound) writeItems(s *body.Scratch, st *boundStep, bi *body.Input, out *Output, group string) {
 	open, close, ok := st.body.Envelope(s, bi)
 	if !ok {
@@ -465,7 +467,7 @@ func (b *bound) writeItems(s *body.Scratch, st *boundStep, bi *body.Input, out *
 	st.body.Items(s, bi, w)
 }
 
-// itemWriter takes the items of an event.
+// itemWriter collects the items of an event.
 type itemWriter struct {
 	b    *bound
 	out  *Output
@@ -494,7 +496,7 @@ func (w *itemWriter) Emit(buf []byte) {
 	w.in.Step++
 }
 
-// withQuery puts a query behind a path that may have one.
+// withQuery appends a query to a path that may already have one.
 func withQuery(path string, query []byte) string {
 	switch {
 	case len(query) == 0:
@@ -505,12 +507,12 @@ func withQuery(path string, query []byte) string {
 	return path + "?" + string(query)
 }
 
-// formOf is an object as a form: texts as they are, other values as their JSON, lists as
-// several of the same name. What is null is left out.
+// formOf encodes an object as a form: texts as they are, other values as JSON, and lists as several values of the
+// same name. Members that are null are left out.
 func formOf(object []byte) []byte {
 	v, err := event.ParseValue(bytes.Clone(object))
 	if err != nil {
-		return nil // cannot be: it was written from valid values
+		return nil // cannot happen: it was written from valid values
 	}
 	var out []byte
 	add := func(name string, v event.Value) {
@@ -534,13 +536,13 @@ func formOf(object []byte) []byte {
 	return out
 }
 
-// formAround makes a form of the object around the items of a batch: the list of items is
-// the JSON of its own parameter, and so is every other list or object.
+// formAround turns the object around the items of a batch into a form. The list of items becomes a parameter of
+// its own whose value is JSON, and so does every other list or object.
 func formAround(open, close string) (before, behind string) {
 	const items = `"\u0000items"`
 	v, err := event.ParseValue([]byte(open + items + close))
 	if err != nil {
-		return open, close // cannot be: it was written from valid values
+		return open, close // cannot happen: it was written from valid values
 	}
 	form := ""
 	for k, m := range v.Members() {

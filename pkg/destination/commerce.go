@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// Commerce are a partner's names for what people do in shops and apps, such as
-// OrderCompleted: "Purchase". The members are called as the events are in the specifications;
-// what the partner has no name for stays "".
+// Commerce holds a partner's names for what people do in shops and apps, such as OrderCompleted: "Purchase". Each
+// member has the name of its event in the specifications. Events that the partner has no name for stay "".
 //
 // https://segment.com/docs/connections/spec/ecommerce/v2/
 // https://segment.com/docs/connections/spec/mobile/
@@ -27,11 +26,11 @@ type Commerce struct {
 type Moment struct {
 	Event    string // "Order Completed"
 	Trigger  string // in the filter language
-	Name     string // the partner's
-	Products string // where in the event its products stand: a list, or what it says itself; "": it has none
+	Name     string // the partner's name
+	Products string // path of the list of products in the event, or of the event's own data; "": it has no products
 }
 
-// Moments are the events that the partner has a name for, always in the same order.
+// Moments lists the events that the partner has a name for, always in the same order.
 func (c Commerce) Moments() (list []Moment) {
 	const none, itself, several = "", "$.properties", "$.properties.products"
 	for _, m := range []Moment{
@@ -74,8 +73,8 @@ func track(event, name, products string) Moment {
 	return Moment{event, `type = "track" and event = ` + strconv.Quote(event), name, products}
 }
 
-// Trigger is what an event that the partner has a name for is triggered by; without one it
-// is every track call.
+// Trigger is the trigger for events that the partner calls by this name. For a name that is not in the list it is
+// every track call.
 func (c Commerce) Trigger(name string) string {
 	for _, m := range c.Moments() {
 		if m.Name == name {
@@ -85,7 +84,7 @@ func (c Commerce) Trigger(name string) string {
 	return `type = "track"`
 }
 
-// Others is the trigger of all track calls that the partner has no name for.
+// Others is the trigger for all track calls that the partner has no name for.
 func (c Commerce) Others() string {
 	var events []string
 	for _, m := range c.Moments() {
@@ -96,8 +95,8 @@ func (c Commerce) Others() string {
 	return `type = "track" and !(event in [` + strings.Join(events, ", ") + "])"
 }
 
-// Presets are one preset for every name, as f makes it of the moment. Its name and what it
-// subscribes to are the moment's where f leaves them open.
+// Presets makes one preset for every name, by calling f with the moment. Where f leaves the name or the trigger
+// empty, those of the moment are used.
 func (c Commerce) Presets(f func(m Moment) Preset) (list []Preset) {
 	for _, m := range c.Moments() {
 		p := f(m)

@@ -17,11 +17,10 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// A conversation is one delivery of several requests, the later of which need something
-// of the answers to the earlier ones. Its item is what is known of all of them when the
-// event is routed; what an answer says is put in when it is there. When a request fails
-// the delivery does, and a repeat begins with the first one: what is done first has to
-// bear being done again.
+// A conversation is one delivery that takes several requests, where later requests use the answers to earlier
+// ones. Its item holds all the requests, as far as they are known when the event is routed; values from answers
+// are filled in once they have arrived. When a request fails, the whole delivery fails, and a retry begins with
+// the first request again. So the earlier requests must be safe to repeat.
 
 // call is one request of a conversation.
 type call struct {
@@ -29,12 +28,12 @@ type call struct {
 	Path   string          `json:"path"`
 	Header string          `json:"header,omitempty"` // as in Address
 	Body   json.RawMessage `json:"body,omitempty"`
-	// Holes are the places in Body where something of an answer is to be put.
+	// Holes are the places in Body that are filled with values from answers.
 	Holes []body.Hole `json:"holes,omitempty"`
 }
 
-// writeConversation writes the requests of one event as one item, or several where some
-// have to wait for the delivery of others.
+// writeConversation writes the requests of one event as one item. Where some of them have to wait until others are
+// delivered, it writes several items.
 func (b *bound) writeConversation(in *Input, out *Output) {
 	s, bi, ok := b.begin(in, out)
 	if !ok {
@@ -77,15 +76,15 @@ func (b *bound) writeConversation(in *Input, out *Output) {
 	end()
 }
 
-// heard is what a conversation knows from answers.
+// heard is what a conversation has learned from answers so far.
 type heard struct {
 	answers map[int]event.Value // by step
 	taken   map[string]string
-	names   bool // nothing is known: the names of values stand for them
+	names   bool // only for showing a request: nothing is known, so names stand in for the values
 }
 
-// value is what was said at a path of the answer to a step; of step 0 what was taken by that
-// name.
+// value returns the value at a path of the answer to a step. Step 0 stands for values that were kept under a name
+// ([Step.Take]).
 func (h *heard) value(step int, path string) (event.Value, error) {
 	text := h.taken[path]
 	switch {
@@ -131,7 +130,7 @@ func (b *bound) converse(ctx context.Context, t Transport, batch *Batch,
 			if release, kept = st.last.take(batch.Now, &known, all[i].Step); kept {
 				continue
 			}
-			defer release() // on every way out
+			defer release() // whichever way the function returns
 		}
 		if st.revise != nil && !known.names {
 			text, settled := st.revise(all[i].Body, func(step int) event.Value { return known.answers[step] })
@@ -183,8 +182,8 @@ func (b *bound) converse(ctx context.Context, t Transport, batch *Batch,
 	return result, notSent
 }
 
-// take puts the answer that is kept into what is known. Where there is none, it is held until
-// release is called, and whoever holds it makes the request.
+// take uses the kept answer, if there is one. If there is none, the caller has to make the request, and the answer
+// stays locked until release is called, so that nobody makes the same request at the same time.
 func (a *answer) take(now time.Time, known *heard, step int) (release func(), ok bool) {
 	a.mu.Lock()
 	if a.value.Exists() && now.Before(a.until) {
@@ -195,7 +194,7 @@ func (a *answer) take(now time.Time, known *heard, step int) (release func(), ok
 	return sync.OnceFunc(a.mu.Unlock), false
 }
 
-// step is the step of a number.
+// step returns the step with this number.
 func (b *bound) step(number int) *boundStep {
 	for i := range b.steps {
 		if b.steps[i].number == number {
@@ -205,7 +204,7 @@ func (b *bound) step(number int) *boundStep {
 	return nil
 }
 
-// ask makes the request of a call; problem says what the answers so far lack for it.
+// ask builds the request of a call. problem says which value is missing in the answers so far.
 func (b *bound) ask(ctx context.Context, one *call, st *boundStep, batch *Batch, known *heard) (req *http.Request,
 	problem string, err error) {
 	path, text, err := one.fill(known)
@@ -231,7 +230,7 @@ func (b *bound) ask(ctx context.Context, one *call, st *boundStep, batch *Batch,
 	return req, "", err
 }
 
-// fill puts what answers said into a request.
+// fill puts values from earlier answers into a request.
 func (one *call) fill(known *heard) (path string, text []byte, err error) {
 	from := 0
 	for _, h := range one.Holes {

@@ -70,44 +70,43 @@ func Action(slug, title string) *Declared { return &Declared{slug: slug, title: 
 // On is the trigger that the action has with `presets: all`, in the filter language.
 func (d *Declared) On(trigger string) *Declared { d.trigger = trigger; return d }
 
-// Doc says what the action does, in one or two sentences.
+// Doc describes the action in one or two sentences.
 func (d *Declared) Doc(s string) *Declared { d.doc = s; return d }
 
-// Fields are what the action takes of an event.
+// Fields are the fields that the action takes from an event.
 func (d *Declared) Fields(sets ...field.Set) *Declared {
 	d.fields = append(d.fields, field.Of(sets...)...)
 	return d
 }
 
-// Needs rejects events for which the condition does not hold, with the sentence that says
-// what has to be.
+// Needs rejects events for which the condition does not hold. detail is the sentence that tells the user what is
+// required.
 func (d *Declared) Needs(c body.Cond, detail string) *Declared {
 	d.needs = append(d.needs, need{c, Rejected, Invalid, detail})
 	return d
 }
 
-// NeedsIdentity is [Declared.Needs] of what says who it was.
+// NeedsIdentity is [Declared.Needs] for conditions on who the event is about.
 func (d *Declared) NeedsIdentity(c body.Cond, detail string) *Declared {
 	d.needs = append(d.needs, need{c, Rejected, MissingIdentity, detail})
 	return d
 }
 
-// MemberFits rejects an item in which the JSON at a path is longer than the partner takes,
-// also where it is one of many of an event: that item alone.
+// MemberFits rejects an item in which the JSON at a path is longer than the partner accepts. Only that item is
+// rejected, even if the event has others.
 func (d *Declared) MemberFits(path string, bytes int, detail string) *Declared {
 	d.parts = append(d.parts, part{path, bytes, detail})
 	return d
 }
 
-// part is a member of an item that has a size of its own.
+// part is a member of an item that has a size limit of its own.
 type part struct {
 	path   string
 	most   int // bytes
 	detail string
 }
 
-// NeedsOneOf rejects events that have none of some fields that identify somebody, or
-// where all of them are null, false, 0 or empty.
+// NeedsOneOf rejects events in which every one of some identifying fields is missing, null, false, 0 or empty.
 func (d *Declared) NeedsOneOf(paths ...string) *Declared {
 	detail := strings.Join(paths, " or ") + " is required"
 	if n := len(paths) - 1; n > 0 {
@@ -117,15 +116,14 @@ func (d *Declared) NeedsOneOf(paths ...string) *Declared {
 	return d
 }
 
-// Check rejects events for which f says what is wrong, in Go: for rules that take more
-// than a condition. f is a pure function.
+// Check rejects events in which f finds a problem. It is for rules that no condition can express. f is a pure
+// function.
 func (d *Declared) Check(f func(c *body.Context) (problem string)) *Declared {
 	d.checks = append(d.checks, f)
 	return d
 }
 
-// Only skips events for which the condition does not hold, since there is nothing to
-// send for them.
+// Only skips events for which the condition does not hold, because there is nothing to send for them.
 func (d *Declared) Only(c body.Cond, reason Reason, detail string) *Declared {
 	d.needs = append(d.needs, need{c, Skipped, reason, detail})
 	return d
@@ -148,19 +146,19 @@ type Step struct {
 	unlessTaken string
 
 	from   string        // key of a setting
-	kept   time.Duration // 0: not
+	kept   time.Duration // how long its answer is used again; 0: the answer is not kept
 	revise func(body []byte, answer func(step int) event.Value) ([]byte, Result)
 }
 
-// taking is a value of an answer that later steps use.
+// taking is a value that is read from an answer, for later steps.
 type taking struct {
 	name      string
 	of        func(a *Answer) string
-	refused   bool   // of an answer that is no success
-	otherwise Result // when there is none; Undecided: the conversation goes on
+	refused   bool   // it is read from answers that are no success
+	otherwise Result // settles the event when no value is found; Undecided: the conversation goes on
 }
 
-// encoding is how a body is written in a request.
+// encoding is how a body is encoded in a request.
 type encoding uint8
 
 const (
@@ -169,50 +167,49 @@ const (
 	asQuery
 )
 
-// Send is a request with a body. In its path {name} stands for the field of the
-// name and {settings.key} for a setting, as in the method. See [body.Items] for bodies of many events.
+// Send is a request with a body. In method and path, {name} stands for the field of that name and {settings.key}
+// for a setting. See [body.Items] for requests with many events.
 func Send(method, path string, n body.Node) Step { return Step{method: method, path: path, node: n} }
 
-// If makes the request only when a condition holds. One that settings alone decide is
-// decided when the destination is opened.
+// If makes the request only when the condition holds. A condition on settings alone is decided once, when the
+// destination is opened.
 func (s Step) If(c body.Cond) Step { s.when = c; return s }
 
-// AsForm sends the members of the object that the body is as a form.
+// AsForm sends the body, which has to be an object, as a form.
 func (s Step) AsForm() Step { s.as = asForm; return s }
 
-// AsQuery sends the members of the object that the body is as the query of the
-// address, and no body.
+// AsQuery sends the body, which has to be an object, as the query of the address. The request itself has no body
+// then.
 func (s Step) AsQuery() Step { s.as = asQuery; return s }
 
-// To is the path as a text that a node writes, taken as it is: for addresses that the user
-// has from the partner.
+// To writes the path with a node. The text is used without escaping: it is for addresses that the user got from
+// the partner.
 func (s Step) To(path body.Node) Step { s.to = path; return s }
 
-// Of is the content type of the request, instead of application/json or that of a form.
+// Of sets the content type of the request, instead of application/json or that of a form.
 func (s Step) Of(contentType string) Step { s.contentType = contentType; return s }
 
-// At is the address above the path, for a request to a host of its own; in it
-// {settings.key} stands for a setting.
+// At sets the address before the path, for a request that goes to another host. {settings.key} in it stands for a
+// setting.
 func (s Step) At(base string) Step { s.base = base; return s }
 
-// Success are the answers by which this request was taken, instead of the action's. Where one
-// step of an action has its own, all have to, or the action has some for them.
+// Success lists the answers by which the partner has accepted this request, instead of the action's list. If one
+// step of an action has its own list, all steps need one, or the action has to have a list for the others.
 func (s Step) Success(list ...Success) Step { s.success = list; return s }
 
-// Take keeps what f reads out of the answer, for the later steps of the event: there
-// {answer.name} stands in paths, and [body.Taken] in bodies. "" is nothing. f is a pure
-// function.
+// Take keeps what f reads from the answer, for later steps of the same event: {answer.name} in a path, or
+// [body.Taken] in a body. When f returns "", nothing is kept. f is a pure function.
 func (s Step) Take(name string, f func(a *Answer) string) Step {
 	return s.take(taking{name: name, of: f})
 }
 
-// TakeRefused is Take of an answer that is no success: when f reads something out of it, the
-// event goes on all the same.
+// TakeRefused is Take for answers that are no success: when f finds a value in such an answer, the event goes on
+// as if the request had succeeded.
 func (s Step) TakeRefused(name string, f func(a *Answer) string) Step {
 	return s.take(taking{name: name, of: f, refused: true})
 }
 
-// Otherwise settles the event when the last Take has found nothing.
+// Otherwise settles the event when the last Take found no value.
 func (s Step) Otherwise(o Outcome, r Reason, detail string) Step {
 	s.takes = slices.Clone(s.takes)
 	s.takes[len(s.takes)-1].otherwise = Result{Outcome: o, Reason: r, Detail: detail}
@@ -221,36 +218,32 @@ func (s Step) Otherwise(o Outcome, r Reason, detail string) Step {
 
 func (s Step) take(t taking) Step { s.takes = append(slices.Clone(s.takes), t); return s }
 
-// IfTaken makes the request only when an earlier step has taken something by that name.
+// IfTaken makes the request only when an earlier step has kept a value under that name.
 func (s Step) IfTaken(name string) Step { s.whenTaken = name; return s }
 
-// UnlessTaken makes the request only when none has.
+// UnlessTaken makes the request only when no earlier step has kept a value under that name.
 func (s Step) UnlessTaken(name string) Step { s.unlessTaken = name; return s }
 
-// From is where the request goes: the whole address stands in a setting. It is for steps of
-// which a later one uses the answer.
+// From takes the whole address of the request from a setting. It is for steps whose answer a later step uses.
 func (s Step) From(setting string) Step { s.from = setting; return s }
 
-// Kept makes the request once for many events: its answer, when it is a success, is used for so
-// long. Nothing in the request may be an event's own.
+// Kept makes the request once for many events: a successful answer is used again for this long. So nothing in the
+// request may come from an event.
 func (s Step) Kept(d time.Duration) Step { s.kept = d; return s }
 
-// Revise lets a Go function look at the answers to earlier steps before the body is sent, where
-// no [body.Answer] or [body.Taken] says what is needed: a list to look an id up in, say. f is a
-// pure function of the body and of the answers; it returns the body, or what settles the event
-// instead.
+// Revise lets a Go function look at the answers to earlier steps before the body is sent. It is for what
+// [body.Answer] and [body.Taken] cannot express, such as looking up an id in a list. f is a pure function of the
+// body and the answers. It returns the body to send, or a result that settles the event instead.
 func (s Step) Revise(f func(body []byte, answer func(step int) event.Value) ([]byte, Result)) Step {
 	s.revise = f
 	return s
 }
 
-// After sends the request only after the one before it was delivered. It is a delivery of
-// its own.
+// After sends the request only once the step before it was delivered. It begins a delivery of its own.
 func (s Step) After() Step { s.wait = true; return s }
 
-// Post is the action's request: a POST of a body. In its path {name} stands for the field
-// of the name, and {settings.key} for a setting. A body with [body.Items] in it is a
-// request for many events.
+// Post sets the action's request: a POST with a body. In the path, {name} stands for the field of that name and
+// {settings.key} for a setting. With [body.Items] in the body, one request carries many events.
 func (d *Declared) Post(path string, n body.Node) *Declared {
 	return d.Steps(Send(http.MethodPost, path, n))
 }
@@ -265,60 +258,56 @@ func (d *Declared) Patch(path string, n body.Node) *Declared {
 	return d.Steps(Send(http.MethodPatch, path, n))
 }
 
-// Get is the action's request: a GET with the members of an object as its query.
+// Get sets the action's request: a GET with the members of an object as its query.
 func (d *Declared) Get(path string, n body.Node) *Declared {
 	return d.Steps(Send(http.MethodGet, path, n).AsQuery())
 }
 
-// PostForm is [Declared.Post] of a form.
+// PostForm is [Declared.Post] with a form as the body.
 func (d *Declared) PostForm(path string, n body.Node) *Declared {
 	return d.Steps(Send(http.MethodPost, path, n).AsForm())
 }
 
-// Steps are several requests for one event, in this order. Those whose body writes
-// nothing are left out. When one of them needs something of an earlier answer ([Step.Take],
-// [body.Answer]) they are one delivery, which is repeated from its beginning: what is done
-// first has to bear being done again. [Step.After] begins another delivery.
+// Steps makes several requests for one event, in this order. A step whose body writes nothing is left out. When a
+// step uses an earlier answer ([Step.Take], [body.Answer]), they are all one delivery and a retry begins with the
+// first step again. So the earlier steps must be safe to repeat. [Step.After] begins another delivery.
 func (d *Declared) Steps(steps ...Step) *Declared { d.steps = append(d.steps, steps...); return d }
 
-// Group keeps events apart that must not share a request although their envelopes are
-// the same.
+// Group keeps events in different requests when these values differ, even if the rest of the request body around
+// them is the same.
 func (d *Declared) Group(of ...body.Value) *Declared { d.group = append(d.group, of...); return d }
 
-// Header is a header of every request: a constant, a setting, or something of the event.
-// With the latter each event has a request of its own. A text that no header can hold
-// rejects the event.
+// Header adds a header to every request: a constant, a setting, or a value from the event. With a value from the
+// event, each event gets a request of its own. An event whose value cannot be in a header is rejected.
 func (d *Declared) Header(name string, v body.Value) *Declared {
 	d.headers = append(d.headers, header{name, v})
 	return d
 }
 
-// Limits are instead of the destination's where they are not zero.
+// Limits replaces the destination's limits where they are not zero.
 func (d *Declared) Limits(l ActionLimits) *Declared { d.limits = l; return d }
 
-// Success are the answers that say that a request was taken, instead of the spec's. Of
-// [Declared.Steps] every answer has to be one of them.
+// Success lists the answers by which the partner has accepted a request, instead of the spec's list. With
+// [Declared.Steps], the answer to every step has to match.
 func (d *Declared) Success(s ...Success) *Declared { d.success = s; return d }
 
-// AllOrNothing: one bad item makes the partner refuse the whole request without naming
-// it.
+// AllOrNothing says that one bad item makes the partner refuse the whole request without naming the item.
 func (d *Declared) AllOrNothing() *Declared { d.allOrNothing = true; return d }
 
-// Once says that the partner refuses a request in which the same value stands twice at a path
-// of its items: further ones go into a request of their own, after the first.
+// Once says that the partner refuses a request in which two items have the same value at a path. Items with a
+// repeated value go into a later request.
 func (d *Declared) Once(path string) *Declared { d.once = path; return d }
 
-// TimeField is the field with the event's time, for the partner's historical window. By
-// default it is the event's own timestamp.
+// TimeField names the field that holds the event's time, which is checked against the partner's historical window.
+// By default it is the event's own timestamp.
 func (d *Declared) TimeField(key string) *Declared { d.timeField = key; return d }
 
-// Dated says that the partner is told when the event happened, though no field has it: an
-// event that nobody knows the time of is rejected. It need not be said of fields that are
-// mapped to the event's times.
+// Dated says that the partner is told when the event happened although no field holds it. Then an event without a
+// known time is rejected. It need not be declared for fields that are mapped from the event's times.
 func (d *Declared) Dated() *Declared { d.dated = true; return d }
 
-// Verdicts reads one verdict for every item out of an answer: [ByIndex], [ByID],
-// [ByPointer]. Without them, and where an answer lists nothing, the status decides.
+// Verdicts reads one result for every item from an answer: [ByIndex], [ByID], [ByPointer]. Without it, or when the
+// answer lists nothing, the status decides.
 func (d *Declared) Verdicts(v Verdicts) *Declared { d.results = v.read; return d }
 
 // Results is [Declared.Verdicts] in Go. It returns nil to let the status decide.
@@ -327,6 +316,6 @@ func (d *Declared) Results(f func(a *Answer, b *Batch) []Result) *Declared {
 	return d
 }
 
-// Item writes the items of an event in Go: the way out for what no body can say. What the
-// action needs is asked before, and its request is that of its one step, whose body is not.
+// Item writes the items of an event in Go, for what a declared body cannot express. The action's needs are checked
+// first. The request is that of its single step, whose body is not used.
 func (d *Declared) Item(f func(in *Input, out *Output)) *Declared { d.item = f; return d }

@@ -38,16 +38,16 @@ import (
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
-// Outcome says what became of a delivery. The list is closed. The zero value,
-// Undecided, is that of a delivery that has still to be sent.
+// Outcome says what became of a delivery. The list is closed. The zero value, Undecided, means that the delivery
+// has still to be sent.
 type Outcome uint8
 
 const (
 	Undecided Outcome = iota
 	Delivered         // the partner accepted it
-	Skipped           // rightly not sent: opted out, unsupported, outside the partner's window
+	Skipped           // rightly not sent: opted out, unsupported, outside the partner's historical window
 	Retry             // not accepted this time; the engine tries again
-	Rejected          // will never be accepted as it is; becomes a dead letter
+	Rejected          // will never be accepted as it is, so it becomes a dead letter
 )
 
 // String names the outcome in reports and cassettes.
@@ -68,11 +68,11 @@ const (
 	Unsupported Reason = "unsupported" // no action is subscribed to it
 	TooOld      Reason = "too_old"     // before the partner's historical window
 	TooNew      Reason = "too_new"     // after it
-	Suppressed  Reason = "suppressed"  // whose event it is must not be sent anything
-	NoConsent   Reason = "no_consent"  // they have not agreed to what the destination is for
-	Unneeded    Reason = "unneeded"    // the action itself says there is nothing to send
+	Suppressed  Reason = "suppressed"  // its user is on the suppression list
+	NoConsent   Reason = "no_consent"  // its user has not consented to the destination's purpose
+	Unneeded    Reason = "unneeded"    // the action itself finds that there is nothing to send
 	// rejected before sending
-	NoTime          Reason = "no_time"          // nobody knows when it happened, and the partner is to be told
+	NoTime          Reason = "no_time"          // its time is not known, and the partner has to be told a time
 	TooLarge        Reason = "too_large"        // over the partner's size for one event
 	MissingIdentity Reason = "missing_identity" // none of the ids that the partner needs
 	Invalid         Reason = "invalid"          // the payload fails the action's field rules
@@ -101,38 +101,36 @@ type Result struct {
 	RetryAfter time.Duration // with Retry: what the partner asked for; 0 when it did not say
 }
 
-// Delivery is one item for one action. The byte slices belong to the
-// [Deliveries] it was routed into. There are as many as there are events under way,
-// times the destinations: it is kept small.
+// Delivery is one item for one action. The byte slices belong to the [Deliveries] it was routed into. It is kept
+// small, because there may be as many as there are events in progress, times the destinations.
 type Delivery struct {
 	Item     []byte   // the item's final bytes in the request body, in the memory of the list: see [Deliveries.Add]
 	InsertID string   // the partner's dedupe key, the same for the same input, always
 	To       *Address // nil: where the action's requests go
-	Settled  *Result  // by Route, never sent; nil: it has still to be sent
+	Settled  *Result  // when Route has settled it, so that it is never sent; nil: it has still to be sent
 	Action   int32    // index into Plan.Actions
 	Step     int32    // 0, or the number of this item among those of the same event and action
 	Wait     bool     // send only after the previous step of the same event and action was delivered
-	// Live: the event is older than [HistoryAfter], and the action starts something at the partner
-	// all the same, see [Live]. Without [Env.TriggerLive] it must not be sent.
+	// Live says that the event is older than [HistoryAfter] but the action would still start something at the
+	// partner, see [Live]. Without [Env.TriggerLive] it must not be sent.
 	Live bool
 }
 
-// Address says where the request of a delivery goes. It is immutable: deliveries
-// share it.
+// Address says where the request of a delivery goes. It is immutable, because deliveries share it.
 type Address struct {
 	Method string // instead of the action's, when not empty
 	Path   string // request path and query below the base URL; instead of the action's, when not empty
-	Key    string // further batch key
+	Key    string // added to the batch key
 	Header string // further headers, each "Name: value" and a line end
 }
 
-// Group is what deliveries of one request have in common.
+// Group is what deliveries in the same request have in common.
 type Group struct {
 	Action int32
 	Address
 }
 
-// Address is To, or the zero Address.
+// Address returns To, or the zero Address.
 func (d *Delivery) Address() Address {
 	if d.To == nil {
 		return Address{}
@@ -140,10 +138,10 @@ func (d *Delivery) Address() Address {
 	return *d.To
 }
 
-// Group returns what may share a request with the delivery.
+// Group returns the group that the delivery can share a request with.
 func (d *Delivery) Group() Group { return Group{d.Action, d.Address()} }
 
-// Verdict is Settled, or an Undecided one.
+// Verdict returns Settled, or an Undecided result.
 func (d *Delivery) Verdict() Result {
 	if d.Settled == nil {
 		return Result{}
@@ -151,14 +149,14 @@ func (d *Delivery) Verdict() Result {
 	return *d.Settled
 }
 
-// Env is what Route may know beside the event.
+// Env is what Route may use besides the event.
 type Env struct {
 	Now      time.Time // the engine's clock, for historical windows and sent-at fields
 	Fallback string    // insert id for events without messageId: fingerprint of the object and offset
-	// Suppressed: the event is of somebody who must not be sent anything, see Admit.
+	// Suppressed says that the event's user is on the suppression list, see Admit.
 	Suppressed bool
-	Consent    []string // categories that the event's consent has to grant, see Admit
-	// TriggerLive: the user wants that events of long ago start what new ones start.
+	Consent    []string // the categories that the event's consent must grant, see Admit
+	// TriggerLive says that the user allows old events to start what new events start.
 	TriggerLive bool
 }
 
@@ -166,24 +164,22 @@ type Env struct {
 type Batch struct {
 	Deliveries []*Delivery
 	Now        time.Time
-	// BaseURL is where an action's own Send makes its requests: the
-	// partner's, or the user's instead of it. Set by the Sender of a Spec.
+	// BaseURL is where an action's own Send makes its requests: the partner's address, or the one that the user
+	// set instead. The Sender of a Spec sets it.
 	BaseURL string
-	moved   bool // it is the user's
-	// Room is memory for the results, which whoever calls Send uses again when it is done with
-	// them; nil: none.
+	moved   bool // the user has set it
+	// Room is memory for the results. The caller of Send reuses it once it has read them; nil: none.
 	Room []Result
-	// Pause waits, unless ctx ends or the run is to stop: then it returns an error. nil: nobody has
-	// time to wait.
+	// Pause waits. It returns an error when ctx ends or the run is about to stop. nil: the caller cannot wait.
 	Pause func(ctx context.Context, d time.Duration) error
-	// After is for what is asked after a request was answered: it has a deadline of its own,
-	// [ActionPlan.Patience] after that of the request. nil: that of the request.
+	// After is the context for questions that are asked after a request was answered. Its deadline is later than
+	// that of the request by [ActionPlan.Patience]. nil: the context of the request.
 	After context.Context
 }
 
-// ErrNotSent is what a [Transport] says that only looks at requests. Where several requests
-// belong together all of them are shown to it: those that depend on an answer as if the
-// partner knew nothing yet, with the name of a value in its place.
+// ErrNotSent is returned by a [Transport] that only shows requests and does not send them. Of a conversation it is
+// shown every request: those that depend on an answer as if the partner had no data yet, with names in place of
+// the values.
 var ErrNotSent = errors.New("looked at, not sent")
 
 // Transport is how a destination reaches its partner. Auth, user agent,
@@ -198,20 +194,18 @@ type Sender interface {
 	// Plan tells the engine how to run the lane. Constant for a Sender.
 	Plan() *Plan
 
-	// Route appends the deliveries of one event to out, or one that says
-	// Skipped when there is nothing to send. It is a pure function of the
-	// event, env and the settings; the event is not changed and nothing of it
-	// is kept but through out's own memory.
+	// Route appends the deliveries of one event to out, or one Skipped delivery when there is nothing to send. It
+	// is a pure function of the event, env and the settings. It does not change the event, and keeps nothing of it
+	// except what it writes into out.
 	Route(ev *event.Event, env *Env, out *Deliveries)
 
-	// Send makes the request for a batch and returns one result per delivery,
-	// in order, always. A non-nil error means that nothing is known of the
-	// whole batch (network, timeout): the engine retries it.
+	// Send makes the request for a batch and always returns one result per delivery, in order. A non-nil error
+	// means that the fate of the whole batch is unknown (network, timeout): the engine retries it.
 	Send(ctx context.Context, t Transport, b *Batch) ([]Result, error)
 }
 
-// Aging is a [Sender] with something that gets old, such as a file that is open. Age is called about
-// every second while a run is under way, with the time, also while nothing is sent, and beside Send.
+// Aging is a [Sender] that holds something which must not stay open too long, such as a file. While a run goes on,
+// Age is called with the time about once a second, also when nothing is sent, and concurrently with Send.
 type Aging interface{ Age(now time.Time) error }
 
 // Plan is what the lane needs to know before the first event.
@@ -224,23 +218,22 @@ type Plan struct {
 	Auth Auth
 	// Secrets are the values of secret settings, for redaction.
 	Secrets []string
-	// Subscribed are the subscriptions, a user's or presets, each as its action and what
-	// of the events it takes. Their order numbers the deliveries of an event.
+	// Subscribed are the subscriptions, the user's or the presets', each as its action and the events it takes.
+	// The deliveries of an event are numbered in their order.
 	Subscribed []string
-	// Content names what Route makes of events: Senders with the same Content
-	// make the same of each, but for Stamp where a list's Stamps say so. "":
-	// nobody else does.
+	// Content identifies what Route writes: Senders with the same Content write the same for each event, except
+	// for Stamp at the places in Deliveries.Stamps. "": no other Sender does.
 	Content string
-	// Stamp is a JSON text that stands in items, such as the token of a project.
-	// It is as long for all with the same Content.
+	// Stamp is a JSON text that differs between Senders with the same Content, such as a project's token. It has
+	// the same length in all of them.
 	Stamp string
 	// Local marks a destination that is no HTTP partner (files, stdout, buckets).
 	Local bool
-	// Positions asks for Env.Fallback with every event, not only with those that
-	// have no messageId: it names the event's place in the input.
+	// Positions asks for Env.Fallback with every event, not only with those that have no messageId, because it
+	// names the event's position in the input.
 	Positions bool
-	// Paths are what Route looks for in events: where the parser that indexes them follows
-	// these, see [event.Join], it has found everything already.
+	// Paths are the paths that Route reads from events. When the parser that indexes events follows them, see
+	// [event.Join], Route need not search for them again.
 	Paths []*event.PathSet
 }
 
@@ -249,26 +242,25 @@ type ActionPlan struct {
 	Slug     string
 	Limits   ActionLimits // with the defaults of the destination filled in
 	Overhead int          // bytes of the body around the items
-	// OverheadFor says the same of a group's requests, by its Key, where it is not the
-	// same for all; nil: it is.
+	// OverheadFor returns the same for a group's requests, by its Key, where it is not the same for all groups;
+	// nil: it is.
 	OverheadFor func(key string) int
 	PerItem     int // bytes between two items
-	// Requests is how many requests a batch takes at most, where the answer to one is needed
-	// for another; 0 is one.
+	// Requests is the largest number of requests that a batch takes, where one request needs the answer to
+	// another; 0 counts as one.
 	Requests int
-	// Once is the path in an item of what may stand in a request only once; "": nothing is so.
+	// Once is the path in an item of a value that may occur only once in a request; "": there is none.
 	Once string
 	// AllOrNothing: one bad item makes the partner refuse the whole request
 	// without naming it, so the engine bisects.
 	AllOrNothing bool
-	// Live is what the action does at the partner for events of long ago, too; its zero value:
-	// nothing.
+	// Live is what the action starts at the partner even for old events; zero value: nothing.
 	Live Live
-	// Patience is how long what has been taken may be asked about further.
+	// Patience is how long after its answer a request may still be asked about.
 	Patience time.Duration
 }
 
-// Info is who the partner is.
+// Info describes the partner.
 type Info struct {
 	Slug    string
 	Name    string
@@ -277,9 +269,9 @@ type Info struct {
 	// Integrations are the names by which an event's integrations object
 	// addresses this destination, beside "All".
 	Integrations []string
-	Backfill     string       // what a backfill will and will not trigger there
+	Backfill     string       // what backfilled events will and will not trigger there
 	Differences  []Difference // from what Segment's own destination sends
-	Minimal      bool         // Segment switches on nothing here; the automatic presets are ours
+	Minimal      bool         // Segment enables nothing here by default, so the automatic presets are our own
 }
 
 // Difference is one way in which our requests rightly differ from Segment's.
@@ -291,23 +283,22 @@ type Input struct {
 	Payload *payload.Payload // valid during the call
 	id      string
 	now     time.Time
-	old     bool // it is history
+	old     bool // older than HistoryAfter
 	age     time.Duration
-	asked   bool // for what history would start
+	asked   bool // the user allows history to trigger things
 	out     *Output
 
 	settings map[string]event.Value
 }
 
-// Setting is the value of a setting for [Declared.Item], or Missing when it is "", false, 0
-// or empty.
+// Setting is the value of a setting for [Declared.Item]. It is Missing when the setting is "", false, 0 or empty.
 func (in *Input) Setting(key string) event.Value { return in.settings[key] }
 
-// InsertID is the insert id of the event's first delivery for the action. See
-// [Output.InsertID] for what is written with it.
+// InsertID is the insert id of the event's first delivery for the action. See [Output.InsertID] for the id of the
+// delivery being written.
 func (in *Input) InsertID() string { return in.id }
 
-// Now is the time of sending, about. To write it there is [Output.Compute].
+// Now is roughly the time of sending. To write the time into an item use [Output.Compute].
 func (in *Input) Now() time.Time { return in.now }
 
 // Request is the HTTP form of a batch of one action.
@@ -317,13 +308,12 @@ type Request struct {
 	Path        string // below the base URL, with query
 	Header      http.Header
 	ContentType string // default application/json
-	// Open, Sep and Close stand around and between the items of the body:
-	// "[" "," "]" for a JSON array. All empty: the item is the body, and the
-	// action sends one event a request.
+	// Open, Sep and Close stand before, between and after the items of the body: "[" "," "]" for a JSON array. If
+	// all are empty, the item is the body, and every request carries one event.
 	Open, Sep, Close string
 
-	// envelope, when there is one, says of a batch key what stands around its items; ok
-	// is false where Open and Close do.
+	// envelope, if not nil, returns what stands before and after the items for a batch key. When ok is false, Open
+	// and Close are used.
 	envelope func(key string) (open, close string, ok bool)
 }
 
@@ -335,15 +325,15 @@ type Answer struct {
 	JSON   event.Value // the body when it is JSON, else Missing
 }
 
-// Preset is a subscription that exists without the user's doing.
+// Preset is a subscription that exists without the user having written it.
 type Preset struct {
 	Name      string
 	Action    string // slug
 	Subscribe string // FQL
 	// Mapping replaces the defaults of the fields it names.
 	Mapping map[string]mapping.Value
-	// Otherwise is the action that events go to, by its fields' defaults, which lack what Action
-	// needs or have it in a form that it does not take; "": these are rejected.
+	// Otherwise is the action for events that lack what Action needs, or have it in a form that Action does not
+	// accept. They are mapped by the defaults of its fields. "": such events are rejected.
 	Otherwise string
 }
 
@@ -353,15 +343,15 @@ type Subscription struct {
 	Subscribe string
 	Mapping   mapping.Value // zero: the fields' defaults
 
-	otherwise string // of a preset
+	otherwise string // Preset.Otherwise
 }
 
-// opened is what actions may know of a destination.
+// opened is what actions can know about an opened destination.
 type opened struct {
-	settings any            // a pointer to the destination's struct
+	settings any            // pointer to the destination's settings struct
 	values   map[string]any // the settings by key
-	stamp    string         // key of the one that is the stamp
-	live     Live           // of all actions that say nothing else
+	stamp    string         // key of the setting that is the stamp
+	live     Live           // for all actions that declare none of their own
 }
 
 // Spec declares a destination with settings S. See Spec.Destination.
@@ -371,30 +361,30 @@ type Spec[S any] struct {
 	Auth    func(s *S) Auth
 	Limits  Limits
 	Order   bool
-	Live    Live            // what all actions do for events of long ago, too, but those that say something else
-	Keys    func(s *S) Keys // of its requests; nil: none
-	// Schema, with [setting.Dynamic] as S, and Made are of a declaration that was read when the
-	// program runs: Made is a text that differs when what is declared does.
+	Live    Live            // of all actions that declare none of their own
+	Keys    func(s *S) Keys // idempotency headers of its requests; nil: none
+	// Schema, with [setting.Dynamic] as S, and Made are for destinations whose declaration is read when the
+	// program runs. Made is a text that changes whenever the declaration changes.
 	Schema *setting.Schema
 	Made   string
-	// Parts are texts that differ when a part of what is declared does, by the part's name, such as
-	// actions.send.path. They tell nothing of what is declared.
+	// Parts are texts by the name of a part of the declaration, such as actions.send.path. A text changes whenever
+	// its part changes, and reveals nothing of what is declared.
 	Parts   map[string]string
 	Actions Actions
 	Presets []Preset  // none: every action by its own trigger
 	Success []Success // of all actions that have none of their own
 	// Check validates settings beyond their tags; all problems at once.
 	Check func(s *S) []error
-	// Sayings are answers of all actions that mean something else than their status does, the first
-	// that describes one counts.
+	// Sayings are answers that mean something else than their status says, for all actions. The first one that
+	// matches counts.
 	Sayings []Saying
-	// Verdict is that in Go, where no Saying can say it: it maps a status for all actions before the default table; return
-	// a zero Result to fall through.
+	// Verdict does the same in Go, for what no Saying can express: it interprets an answer for all actions before
+	// the default table does. A zero Result falls through.
 	Verdict func(a *Answer) Result
-	// Local opens a destination that is not HTTP at all (file, stdout): it
-	// gets the decoded settings and answers as a Sender.
+	// Local opens a destination that is not reached by HTTP (file, stdout). It gets the decoded settings and
+	// returns its own Sender.
 	Local func(s *S) (Sender, error)
-	// Unused are options of a lane that this destination can do nothing with, beside
-	// those that only HTTP has. A configuration that sets one is refused.
+	// Unused are lane options that have no effect on this destination, besides those that only concern HTTP. A
+	// configuration that sets one is refused.
 	Unused []string
 }

@@ -10,38 +10,35 @@ import (
 	"github.com/fanfold/fanfold/pkg/payload"
 )
 
-// Explainer is a [Sender] that says how it comes to what Route makes of an event. That of a
-// Spec is one.
+// Explainer is a [Sender] that can explain how Route arrives at its deliveries. The Sender of a Spec is one.
 type Explainer interface {
-	// Explain does not change the event. It is for people: it takes many times as long as
-	// Route.
+	// Explain does not change the event. Its result is for people, and it takes many times as long as Route.
 	Explain(ev *event.Event, env *Env) Routing
 }
 
 // Routing is how a destination comes to its deliveries of one event.
 type Routing struct {
 	Names []string // by which an event's integrations object addresses the destination, beside "All"
-	// OptedOut is the member of the integrations object that keeps the event out; "": none
-	// does.
+	// OptedOut is the member of the integrations object that keeps the event out; "": none does.
 	OptedOut      string
 	Subscriptions []Considered // none when the event is opted out
 }
 
-// Considered is a subscription, and what it says of one event.
+// Considered is a subscription and how it judges one event.
 type Considered struct {
 	Action    string // slug
 	Subscribe string // its trigger; "": everything
 	Takes     bool
 	Trigger   filter.Term // taken apart
-	// Instead is the action whose trigger it was, where the event lacks what that one needs, so that this one
-	// takes it; Lacks says so of that one.
+	// Instead is the action whose trigger matched but which lacks something in the event, so that this action
+	// takes it. Lacks says what that action misses.
 	Instead string
 	Lacks   bool
-	// The rest is of a subscription that takes the event.
+	// The rest is set for a subscription that takes the event.
 	Timeless string // why the event has no time that the partner could be told; "": it has, or need not
 	Fields   []payload.Explained
 	Problems []string // of no field in particular
-	// TimeField is the field by which the partner's window is judged; "": the event's own time.
+	// TimeField is the field that is checked against the partner's historical window; "": the event's own time.
 	TimeField string
 	Window    Window
 	Batch     ActionLimits
@@ -79,7 +76,7 @@ func (o *sender) Explain(ev *event.Event, env *Env) Routing {
 	return r
 }
 
-// explain says what a subscription that takes an event makes of it.
+// explain describes what a subscription that takes an event makes of it.
 func (o *sender) explain(c *Considered, s *subscription, ev *event.Event) {
 	if s.dated {
 		c.Timeless = timeless(ev)
@@ -89,7 +86,7 @@ func (o *sender) explain(c *Considered, s *subscription, ev *event.Event) {
 	c.TimeField, c.Window, c.Batch = a.TimeField, a.limits.Window, a.limits
 }
 
-// optsOut is the member of an integrations object that keeps an event out.
+// optsOut finds the member of an integrations object that keeps an event out.
 func (o *sender) optsOut(ev *event.Event) (found string) {
 	for k, m := range ev.Integrations().Members() {
 		if m.Kind() == event.Bool && !m.Bool() {
@@ -108,14 +105,14 @@ func (o *sender) optsOut(ev *event.Event) (found string) {
 	return found
 }
 
-// term is one of the conditions that all have to hold.
+// term is one of the conditions that must all hold.
 type term struct {
 	filter *filter.Filter
-	fails  string // what is said when it does not
+	fails  string // the message when it does not hold
 }
 
-// tellSubscriptions prepares what is said of events that no action is subscribed to, of
-// which there may be as many as there are events.
+// tellSubscriptions prepares the messages for events that no action subscribes to. They are written once, because
+// there may be as many such events as there are events.
 func (o *sender) tellSubscriptions() {
 	taken := map[event.Type][]*subscription{}
 	var types []string
@@ -154,8 +151,8 @@ func (o *sender) tellSubscriptions() {
 	}
 }
 
-// unsubscribed says why no action takes an event: of one subscription that is for its type
-// the condition that fails, else what the type alone says.
+// unsubscribed says why no action takes an event: if one subscription is for its type, the condition that fails;
+// otherwise what the type alone tells.
 func (o *sender) unsubscribed(ev *event.Event) string {
 	t := ev.Type()
 	if said := o.lacks[t]; said != "" {
@@ -182,10 +179,11 @@ func listed(words []string) string {
 	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
 }
 
-// ErrOpaque says that a destination does not explain itself: it is no partner's.
+// ErrOpaque says that a destination cannot explain itself, because it is not a partner and takes events as they
+// are.
 var ErrOpaque = errors.New("this destination takes every event as it is")
 
-// Explain is s.Explain, or [ErrOpaque].
+// Explain calls s.Explain, or returns [ErrOpaque].
 func Explain(s Sender, ev *event.Event, env *Env) (Routing, error) {
 	if e, ok := s.(Explainer); ok {
 		return e.Explain(ev, env), nil

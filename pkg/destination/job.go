@@ -12,42 +12,42 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Job says that a success is no more than a promise: the answer names a job that the partner
-// works through later, and what that finds wrong can be asked for. [Declared.Job] waits for it.
+// Job declares that a success is only a promise: the answer names a job that the partner works through later, and
+// its errors can be asked for. [Declared.Job] waits for the job.
 type Job struct {
 	Docs   string // the partner's URL
-	ID     string // path of the job's name in the answer
-	Status string // path of a GET that says how far it is; {job} stands for the name
-	// State is the path in its answer of how far, and Over are the words when there is no more to come.
+	ID     string // path of the job's id in the answer
+	Status string // path of a GET that returns the job's state; {job} stands for its id
+	// State is the path of the state in its answer, and Over lists the states in which the job has ended.
 	State string
 	Over  []string
-	// Errors is the path of a GET of what went wrong, and Verdicts reads it. Next is the path in its
-	// answer of the address of the next page: only the query of that is used.
+	// Errors is the path of a GET that lists what went wrong, and Verdicts reads it. Next is the path in its
+	// answer of the next page's address, of which only the query is used.
 	Errors   string
 	Verdicts Verdicts
 	Next     string
-	// Payload is where an error has the item as the partner was sent it, and Names are the paths
-	// in an item of what tells it from others: errors that name no place are found by these. An error that
-	// is about none of the items has the batch asked about again in parts.
+	// Payload is where an error repeats the item that the partner was sent. Names are paths in an item that tell
+	// it from other items; they are used for errors that give no index. If an error matches no item, the batch is
+	// sent again in parts.
 	Payload string
 	Names   []string
-	// Patience is how long it is waited for; then what was taken counts as delivered.
+	// Patience is how long to wait for the job. After that, what was accepted counts as delivered.
 	Patience time.Duration
 }
 
 // Job says that the partner works through a request later, see [Job].
 func (d *Declared) Job(j Job) *Declared { d.job = &j; return d }
 
-// How long to wait before asking about a job for the first time, and how much longer each time.
+// How long to wait before asking about a job for the first time, and at most before each later time.
 const (
 	firstLook  = 500 * time.Millisecond
 	latestLook = 15 * time.Second
-	mostLooks  = 3   // when nobody waits
+	mostLooks  = 3   // when the caller cannot wait
 	mostPages  = 500 // of errors
 )
 
-// follow waits for a job, and takes back what its answer promised where that went wrong. What
-// cannot be asked for stays promised: the partner has taken it, and once more would not help.
+// follow waits for a job, and changes the results of items that went wrong in it. When the partner cannot be
+// asked, the results stay as they are: the partner has accepted the request, and sending it again would not help.
 func (j *Job) follow(ctx context.Context, t Transport, a *openAction, answer *Answer, b *Batch, rs []Result) {
 	name := at(answer.JSON, j.ID).Text()
 	if name == "" {
@@ -89,14 +89,14 @@ func (j *Job) follow(ctx context.Context, t Transport, a *openAction, answer *An
 			continue
 		}
 		if !state.OK() {
-			return // such as a key that may not read
+			return // for example because the key may not read
 		}
 		if slices.Contains(j.Over, at(state.JSON, j.State).Text()) {
 			break
 		}
 	}
 	query := ""
-	var nobodys Result // an error that is about none of the items, as far as can be told
+	var nobodys Result // an error that could not be matched to an item
 	for range mostPages {
 		page := get(path(j.Errors) + query)
 		if page == nil || !page.OK() {
@@ -112,12 +112,11 @@ func (j *Job) follow(ctx context.Context, t Transport, a *openAction, answer *An
 		query = "?" + next.RawQuery
 	}
 	if nobodys.Outcome == Rejected {
-		copy(rs, Same(nobodys, len(rs))) // whoever it is about is found in parts of the batch
+		copy(rs, Same(nobodys, len(rs))) // the item at fault is found by sending the batch again in parts
 	}
 }
 
-// judge rejects the items that a page of errors is about. It returns a rejection for an error of which it cannot be
-// told.
+// judge rejects the items that a page of errors names. It returns a rejection for an error that matches no item.
 func (j *Job) judge(page *Answer, b *Batch, rs []Result) (nobodys Result) {
 	for e := range at(page.JSON, j.Verdicts.list).Elements() {
 		i := j.named(b, at(e, j.Payload))
@@ -138,7 +137,7 @@ func (j *Job) judge(page *Answer, b *Batch, rs []Result) (nobodys Result) {
 	return nobodys
 }
 
-// named is the item that an error has a copy of; -1: none is.
+// named returns the index of the item that an error repeats; -1: none.
 func (j *Job) named(b *Batch, payload event.Value) int {
 	if payload.Kind() != event.Object {
 		return -1
@@ -150,7 +149,7 @@ func (j *Job) named(b *Batch, payload event.Value) int {
 		}
 		same, some := true, false
 		for _, name := range j.Names {
-			_, short, _ := strings.Cut(name, ".") // the copy may be of what is inside alone
+			_, short, _ := strings.Cut(name, ".") // the error may repeat only the inner value
 			sent, said := at(item, name), at(payload, name)
 			if !said.Exists() {
 				said = at(payload, short)

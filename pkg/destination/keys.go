@@ -15,13 +15,12 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// Keys are headers by which a receiver knows a request that it has had before. The key is
-// the insert id of a request's only delivery, or a hash of the ids of several: whenever a
-// request is made again with the same deliveries, also after a kill, it is the same.
+// Keys are headers that let a receiver recognise a request that it has had before (idempotency keys). The key is
+// the insert id of the only delivery, or a hash of the ids of several: so a request with the same deliveries
+// always has the same key, even after the process was killed.
 type Keys struct {
-	Header string // that holds the key; "": none does
-	// Webhook says that Webhook-Id holds the key and Webhook-Timestamp the time of sending, for
-	// [SignWebhook].
+	Header string // the name of the header with the key; "": none
+	// Webhook puts the key into Webhook-Id and the time of sending into Webhook-Timestamp, for [SignWebhook].
 	Webhook bool
 }
 
@@ -38,7 +37,7 @@ func (k Keys) put(h http.Header, ds []*Delivery, now time.Time) {
 		return
 	}
 	key := keyOf(ds)
-	if name := http.CanonicalHeaderKey(k.Header); name != "" && h[name] == nil { // an action's own comes first
+	if name := http.CanonicalHeaderKey(k.Header); name != "" && h[name] == nil { // the action may set its own
 		h[name] = []string{key}
 	}
 	if k.Webhook {
@@ -47,11 +46,12 @@ func (k Keys) put(h http.Header, ds []*Delivery, now time.Time) {
 	}
 }
 
-// longestKey is how long an id may be that is a key as it is: receivers keep keys in columns
-// of 255 characters.
+// longestKey is the longest id that is used as the key unchanged: receivers often keep keys in columns of 255
+// characters.
 const longestKey = 255
 
-// keyOf is the key of a request. An id is an event's own, and may be anything.
+// keyOf is the key of a request. Longer ids, and ids with characters that a header cannot hold, are hashed: an id
+// comes from the event, and may be anything.
 func keyOf(ds []*Delivery) string {
 	if len(ds) == 1 {
 		if id := ds[0].InsertID; id != "" && len(id) <= longestKey && httpguts.ValidHeaderFieldValue(id) &&
@@ -67,9 +67,8 @@ func keyOf(ds []*Delivery) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// SignWebhook signs requests as Standard Webhooks has it: HMAC-SHA256 over the id, the time
-// and the body, with a secret that is base64 behind whsec_. The spec's Keys have to say
-// Webhook, too.
+// SignWebhook signs requests as Standard Webhooks specifies: HMAC-SHA256 over the id, the time and the body, with
+// a secret that is base64 after the prefix whsec_. The spec's Keys must set Webhook, too.
 //
 // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 func SignWebhook(secret string) (Auth, error) {
@@ -100,7 +99,7 @@ func SignBody(header, secret string) Auth {
 	})
 }
 
-// webhookKey is what a secret stands for.
+// webhookKey decodes a secret.
 func webhookKey(secret string) ([]byte, error) {
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 	if err != nil || len(key) == 0 {

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Limits are declared data: what the partner documents. There are two kinds. Those
-// of the lane hold for all its requests together and are kept by the engine's
-// pacer. Those of an action hold for its requests alone. Each has one reader.
+// Limits are declared data: what the partner documents. There are two kinds. Limits of the lane hold for all its
+// requests together; the engine's pacer keeps them. Limits of an action hold for its requests alone. Only one part
+// of the code reads each of them.
 
 // Unit is what a rate counts.
 type Unit uint8
@@ -32,7 +32,7 @@ type Rate struct {
 	Docs string // the partner's URL for the number
 }
 
-// PerSecond is the rate as a number a second.
+// PerSecond is the rate per second.
 func (r Rate) PerSecond() float64 { return r.N / r.Per.Seconds() }
 
 // Cap is a documented maximum. N == 0: no limit.
@@ -41,40 +41,39 @@ type Cap struct {
 	Docs string
 }
 
-// Window is the span of event times that a partner takes, around now.
-// Zero durations: no limit on that side.
+// Window is the range of event times, relative to now, that a partner accepts. A zero duration means no limit on
+// that side.
 type Window struct {
 	Past, Future time.Duration
-	Since        time.Time // earlier ones are never taken; zero: no limit
-	// But is another Past for events of a kind; nil: there is none.
+	Since        time.Time // earlier events are never accepted; zero: no limit
+	// But replaces Past for events of one kind; nil: there is none.
 	But       *PastOf
-	Violation string // what the partner does with an event outside
+	Violation string // what the partner does with an event outside the window
 	Docs      string
 }
 
-// PastOf is how far back a partner takes events of which a field has a value.
+// PastOf is how far back a partner accepts events in which a field has a certain value.
 type PastOf struct {
 	Field, Value string
 	Past         time.Duration
 	Docs         string
 }
 
-// Dedupe is how a partner recognises a repeat.
+// Dedupe is how a partner recognises a repeated event.
 type Dedupe struct {
 	Field  string
 	Window time.Duration // 0: not stated
 	Docs   string
 }
 
-// Limits are what a destination declares: those of its lane, and the defaults of its
-// actions.
+// Limits are what a destination declares: those of its lane, and defaults for its actions.
 type Limits struct {
 	// Of the lane.
 	Rates       []Rate // of all requests together
 	Concurrency Cap    // requests in flight
 	Gzip        Cap    // N == 1: the partner accepts Content-Encoding: gzip
 
-	// Of each action that declares none of its own.
+	// Of each action that does not declare its own.
 	BatchEvents Cap // deliveries in a request; 0: the engine's default, 1: no batching
 	BatchBytes  Cap // body bytes, uncompressed
 	EventBytes  Cap // bytes of one item
@@ -89,8 +88,8 @@ type LaneLimits struct {
 	Gzip        Cap
 }
 
-// ActionLimits hold for the requests of one action. Rates come on top of the lane's.
-// The engine keeps the rates and the sizes of batches, Route those of events.
+// ActionLimits hold for the requests of one action. Its rates apply in addition to the lane's. The engine keeps
+// the rates and the sizes of batches, Route those of events.
 type ActionLimits struct {
 	Rates       []Rate
 	BatchEvents Cap
@@ -122,13 +121,13 @@ func (a ActionLimits) Or(l Limits) ActionLimits {
 	return a
 }
 
-// Alone returns the limits as those of a destination that has no others.
+// Alone returns the limits as those of a destination without any others.
 func (a ActionLimits) Alone() Limits {
 	return Limits{Rates: a.Rates, BatchEvents: a.BatchEvents, BatchBytes: a.BatchBytes, EventBytes: a.EventBytes,
 		Window: a.Window, Dedupe: a.Dedupe}
 }
 
-// Own returns the limits without those that are the destination's defaults.
+// Own returns the limits without those that equal the destination's defaults.
 func (a ActionLimits) Own(l Limits) ActionLimits {
 	clear := func(c *Cap, def Cap) {
 		if *c == def {
@@ -147,9 +146,9 @@ func (a ActionLimits) Own(l Limits) ActionLimits {
 	return a
 }
 
-// MostRate returns the highest rate of a unit that all requests together can reach
-// within the partner's limits: the lowest of the lane's, else the highest of its
-// actions'. ok is false where nothing limits them.
+// MostRate returns the highest rate of a unit that all requests together can reach within the partner's limits:
+// the lowest rate of the lane, or, if it has none, the highest of its actions. ok is false when nothing limits
+// them.
 func (d Destination) MostRate(of Unit) (most Rate, ok bool) {
 	for _, r := range d.Limits.Rates {
 		if r.Of == of && (!ok || r.PerSecond() < most.PerSecond()) {

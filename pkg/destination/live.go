@@ -7,41 +7,40 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// HistoryAfter is how old an event has to be to be history: at the partner it starts
-// nothing, unless the user asks for that.
+// HistoryAfter is the age from which an event counts as history. History starts nothing at the partner unless the
+// user asks for that.
 const HistoryAfter = 24 * time.Hour
 
-// Live says what an action does at the partner now, also for an event of long ago, for which
-// the partner has no flag or endpoint that would keep it from it: messages to people, campaigns
-// and flows, what is billed by message, deletions. An old event for such an action needs the
-// user's word, see [Delivery.Live].
+// Live says what an action starts at the partner right away, even for an old event, because the partner has no
+// flag or endpoint that prevents it: messages to people, campaigns and flows, charges per message, deletions. Such
+// an action sends old events only with the user's consent, see [Delivery.Live].
 type Live struct {
-	Does string // ends a sentence that begins with the action: "posts a message that people are notified of"
+	Does string // completes a sentence whose subject is the action: "posts a message that people are notified of"
 	Docs string // the partner's URL that says so
-	// Until is the age from which on the partner itself starts nothing; 0: there is none.
+	// Until is the age from which the partner itself starts nothing any more; 0: there is none.
 	Until time.Duration
 }
 
-// LiveInfo is a Live with what it hangs on, for documentation.
+// LiveInfo is a Live and whether it is conditional, for documentation.
 type LiveInfo struct {
 	Live
-	Sometimes bool // it hangs on the event or on settings
+	Sometimes bool // it depends on the event or on settings
 }
 
-// live is a Live in its action's scope.
+// live is a Live whose condition is compiled for an opened destination.
 type live struct {
 	Live
 	when *body.Test // nil: always
 }
 
-// Live declares what the action does at the partner whatever the event's age, instead of what
-// the spec declares for all. With conditions it does so only where they hold.
+// Live declares what the action starts at the partner whatever the event's age, instead of what the spec declares
+// for all actions. With conditions it holds only where they do.
 func (d *Declared) Live(l Live, when ...body.Cond) *Declared {
 	d.live, d.liveWhen, d.quiet = l, when, false
 	return d
 }
 
-// Quiet says that the action starts nothing, though others of the partner do.
+// Quiet says that this action starts nothing, though other actions of the partner do.
 func (d *Declared) Quiet() *Declared { d.live, d.quiet = Live{}, true; return d }
 
 // liveInfo is the action's Live, or the one of all actions.
@@ -52,7 +51,7 @@ func (d *Declared) liveInfo(all Live) LiveInfo {
 	return LiveInfo{d.live, len(d.liveWhen) > 0}
 }
 
-// bindLive is that in the action's scope; nil: it starts nothing.
+// bindLive compiles it for an opened destination; nil: the action starts nothing.
 func (d *Declared) bindLive(all Live, sc body.Scope) (*live, error) {
 	l := d.liveInfo(all).Live
 	if l.Does == "" {
@@ -71,8 +70,8 @@ func (d *Declared) bindLive(all Live, sc body.Scope) (*live, error) {
 	return out, nil
 }
 
-// historyOf says whether an event is history, and how old it is. One that nobody knows the
-// time of may be of any age.
+// historyOf says whether an event is history, and how old it is. An event without a known time counts as history
+// of any age.
 func historyOf(ev *event.Event, now time.Time) (old bool, age time.Duration) {
 	at, ok := ev.Timestamp()
 	if !ok || now.IsZero() {
@@ -82,8 +81,8 @@ func historyOf(ev *event.Event, now time.Time) (old bool, age time.Duration) {
 	return age > HistoryAfter, age
 }
 
-// Unasked says what an action would do for an event of long ago, for whoever has to ask for it.
-// place is where the event lies.
+// Unasked says what an action would start for an old event, for the message to the user who has to allow it. place
+// is where the event is in the input.
 func Unasked(a *ActionPlan, ev *event.Event, place string) string {
 	name, when := ev.ID(), "has no time that can be read, so that it may be of long ago"
 	if name == "" {

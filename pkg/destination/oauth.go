@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// Grant is how a token is asked for: a form that is posted to an address, as OAuth 2 has it
-// (RFC 6749, 4.4 and 6). The transport asks for it below the recorder, keeps one token for
-// all requests of a lane, and asks again before that ends and when a partner does not take it
-// any more. A grant is immutable.
+// Grant is how an access token is requested: a form posted to an address, as in OAuth 2 (RFC 6749, 4.4 and 6). The
+// transport requests it below the recorder and shares one token among all requests of a lane. It requests a new
+// one before the token expires, and when the partner no longer accepts it. A grant is immutable.
 type Grant struct {
 	URL  string
 	form url.Values
 }
 
-// RefreshToken signs requests with a token that is got for a refresh token at an address.
+// RefreshToken authenticates requests with an access token, which it gets from an address in exchange for a
+// refresh token.
 func RefreshToken(address, clientID, clientSecret, token string) Auth {
 	return granted(address, "grant_type", "refresh_token", "refresh_token", token, "client_id", clientID, "client_secret",
 		clientSecret)
@@ -32,11 +32,11 @@ func granted(address string, pairs ...string) Auth {
 	return Auth{grant: &Grant{URL: address, form: form}}
 }
 
-// Grant is how a token is asked for; nil: none is needed.
+// Grant is how a token is requested; nil: no token is needed.
 func (a Auth) Grant() *Grant { return a.grant }
 
-// WithToken is the Auth with a token instead of the grant, for where none can be asked for.
-// Without a grant it is the Auth itself.
+// WithToken returns the Auth with a fixed token instead of the grant, for use where none can be requested. Without
+// a grant it returns the Auth unchanged.
 func (a Auth) WithToken(token string) Auth {
 	if a.grant == nil {
 		return a
@@ -45,8 +45,8 @@ func (a Auth) WithToken(token string) Auth {
 	return Bearer(token).And(a)
 }
 
-// Form is what is posted. refresh, when not "", takes the place of the refresh token: a
-// partner may have given another one.
+// Form is the form to post. refresh, when not "", replaces the refresh token, because a partner may have issued a
+// new one.
 func (g *Grant) Form(refresh string) string {
 	if refresh == "" || !g.form.Has("refresh_token") {
 		return g.form.Encode()
@@ -59,7 +59,7 @@ func (g *Grant) Form(refresh string) string {
 	return form.Encode()
 }
 
-// moved asks for the token below another base address, where everything else is sent, too.
+// moved requests the token below another base address, to which all other requests go, too.
 func (a Auth) moved(base string) (Auth, error) {
 	if a.grant == nil {
 		return a, nil
@@ -72,7 +72,7 @@ func (a Auth) moved(base string) (Auth, error) {
 	return a, nil
 }
 
-// secrets are those in the form.
+// secrets are the secret values in the form.
 func (g *Grant) secrets() (out []string) {
 	for _, k := range []string{"client_secret", "refresh_token"} {
 		if v := g.form.Get(k); v != "" {

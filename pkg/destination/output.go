@@ -11,15 +11,15 @@ import (
 	"github.com/fanfold/fanfold/pkg/payload"
 )
 
-// Deliveries collects what Route made of events, in memory that is reused. It
-// is not safe for concurrent use: one per goroutine.
+// Deliveries collects the deliveries that Route makes, in memory that is reused. It is not safe for concurrent
+// use: each goroutine needs its own.
 type Deliveries struct {
 	List []Delivery
 	// Stamps are the places in items of the list where Plan.Stamp stands, in
 	// their order.
 	Stamps []Stamp
 	arena  []byte
-	last   *Address // of the delivery before: most go where that does
+	last   *Address // address of the previous delivery: most go to the same one
 	out    Output
 	*scratch
 }
@@ -30,7 +30,7 @@ type Stamp struct {
 	At       int32 // where it begins in the item, in bytes
 }
 
-// scratch is the memory of routing, as opposed to that of its result.
+// scratch is the memory that routing needs while it works, as opposed to that of its result.
 type scratch struct {
 	resolver payload.Resolver
 	body     body.Scratch
@@ -40,22 +40,21 @@ type scratch struct {
 	in       Input
 }
 
-// Lists are many, and most of them wait for their deliveries to be sent; those
-// who route are few.
+// Scratch memory is pooled apart from the lists: there are many lists, and most of them only wait for their
+// deliveries to be sent; few are being routed into at a time.
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// begin sees to it that there is scratch memory.
+// begin makes sure that there is scratch memory.
 func (d *Deliveries) begin() {
 	if d.scratch == nil {
 		d.scratch = scratches.Get().(*scratch)
 	}
 }
 
-// interpret has everything done plainly from now on, or not.
+// interpret switches between interpreted (plain) and compiled bodies.
 func (d *Deliveries) interpret(plain bool) { d.body.Plain, d.resolver.Plain = plain, plain }
 
-// Rest gives the scratch memory back. Routing into the list again takes some
-// again.
+// Rest gives the scratch memory back to the pool. Routing into the list again takes new scratch memory.
 func (d *Deliveries) Rest() {
 	if d.scratch != nil {
 		d.in, d.bodyIn, d.items = Input{}, body.Input{}, itemWriter{}
@@ -72,20 +71,19 @@ func (d *Deliveries) Reset() {
 	d.List, d.Stamps, d.arena, d.last = d.List[:0], d.Stamps[:0], d.arena[:0], nil
 }
 
-// Cut takes back all deliveries from the nth on, and one that is not finished.
+// Cut removes all deliveries from the nth on, and one that is unfinished.
 func (d *Deliveries) Cut(n int) {
 	d.List = d.List[:n]
 	d.unstamp(n, 0)
 }
 
-// Detach forgets the list but leaves the items' memory to the deliveries that
-// were made: the next ones get new memory.
+// Detach empties the list but leaves the items' memory to the deliveries that were made: later deliveries get new
+// memory.
 func (d *Deliveries) Detach() {
 	d.List, d.Stamps, d.arena = nil, nil, nil
 }
 
-// Reserve makes room for n bytes of items, so that the list does not grow by
-// doubling.
+// Reserve makes room for n bytes of items, so that the memory need not grow by doubling.
 func (d *Deliveries) Reserve(n int) { d.arena = slices.Grow(d.arena, n) }
 
 // Size is how much memory the deliveries and their items take, in bytes.
@@ -97,11 +95,9 @@ func (d *Deliveries) Len() int { return len(d.arena) }
 // Cap is how much memory the list keeps for items.
 func (d *Deliveries) Cap() int { return cap(d.arena) }
 
-// Output is where an action's Item writes. Every value written on its own,
-// ended by Emit, is one delivery; what stands unfinished when Item returns is
-// emitted by itself. Path, Method, Group (a further batch key) and Wait
-// describe the next delivery and
-// stay until they are changed.
+// Output is where an action's Item writes. Each value that is written and ended by Emit is one delivery; an
+// unfinished one is emitted when Item returns. Path, Method, Group (added to the batch key) and Wait apply to the
+// next delivery and stay set until they are changed.
 type Output struct {
 	jsonval.Writer
 	Path, Method, Group string
@@ -126,8 +122,7 @@ func (d *Deliveries) output(action int, id string, maxBytes int) *Output {
 	return o
 }
 
-// unstamp forgets the stamps of a delivery from a place in its item on, and
-// those of all later ones.
+// unstamp forgets the stamps of a delivery from an offset in its item on, and those of all later deliveries.
 func (d *Deliveries) unstamp(delivery, at int) {
 	n := len(d.Stamps)
 	for n > 0 && (int(d.Stamps[n-1].Delivery) > delivery || int(d.Stamps[n-1].Delivery) == delivery && int(
@@ -137,14 +132,14 @@ func (d *Deliveries) unstamp(delivery, at int) {
 	d.Stamps = d.Stamps[:n]
 }
 
-// Truncate is that of the Writer.
+// Truncate is the Writer's Truncate, and forgets the stamps that were cut off.
 func (o *Output) Truncate(n int) {
 	o.d.unstamp(len(o.d.List), n)
 	o.Writer.Truncate(n)
 }
 
-// InsertID is the insert id of the delivery being written: that of the input
-// for the first, with the step behind it for further ones.
+// InsertID is the insert id of the delivery being written: the input's id for the first delivery, and that id with
+// the step appended for further ones.
 func (o *Output) InsertID() string { return body.StepID(o.id, int(o.step)) }
 
 // Emit ends the delivery being written.
@@ -155,15 +150,13 @@ func (o *Output) Emit() {
 	o.Writer.Reset(buf)
 }
 
-// end is where a delivery is written that does not go through the Writer: behind buf,
-// which has base bytes.
+// end returns where to write a delivery that bypasses the Writer: append to buf, which already has base bytes.
 func (o *Output) end() (buf []byte, base int) {
 	buf, _ = o.Written()
 	return buf, len(buf)
 }
 
-// emit ends a delivery whose item is buf from base on. marks are where the stamp stands in
-// it.
+// emit ends a delivery whose item is buf from base on. marks are the offsets of the stamp in it.
 func (o *Output) emit(buf []byte, base int, marks []int) {
 	for _, at := range marks {
 		o.d.Stamps = append(o.d.Stamps, Stamp{int32(len(o.d.List)), int32(at)})
@@ -173,12 +166,12 @@ func (o *Output) emit(buf []byte, base int, marks []int) {
 	o.Writer.Reset(buf)
 }
 
-// oversized rejects the item that is buf from base on when a part of it is too large.
+// oversized rejects the item, buf from base on, when one of its parts is too large.
 func (o *Output) oversized(parts []part, buf []byte, base int) bool {
 	for i := range parts {
 		p := &parts[i]
 		if len(buf)-base <= p.most {
-			continue // as nearly always
+			continue // the usual case
 		}
 		v, err := event.ParseValue(buf[base:])
 		if err == nil && at(v, p.path).Size() > p.most {
@@ -190,7 +183,7 @@ func (o *Output) oversized(parts []part, buf []byte, base int) bool {
 	return false
 }
 
-// delivery is the next one, without its item.
+// delivery makes the next delivery, still without its item.
 func (o *Output) delivery() Delivery {
 	return Delivery{
 		Action: o.action, Step: o.step, Wait: o.Wait && o.step > 0, Live: o.live, InsertID: o.InsertID(),
@@ -198,20 +191,19 @@ func (o *Output) delivery() Delivery {
 	}
 }
 
-// address returns what deliveries with an address share.
+// address returns one shared Address for equal addresses.
 func (d *Deliveries) address(a Address) *Address {
 	if a == (Address{}) {
 		return nil
 	}
 	if d.last == nil || *d.last != a {
-		kept := a // so that a itself need not be allocated each time
+		kept := a // copied here so that a itself is not allocated on every call
 		d.last = &kept
 	}
 	return d.last
 }
 
-// emit adds a delivery whose item is the last n bytes of buf, which goes on from
-// the list's memory.
+// emit adds a delivery whose item is the last n bytes of buf, which extends the list's memory.
 func (d *Deliveries) emit(del Delivery, buf []byte, n, limit int) {
 	del.Item = buf[len(buf)-n : len(buf) : len(buf)]
 	if limit > 0 && n > limit {
@@ -222,11 +214,10 @@ func (d *Deliveries) emit(del Delivery, buf []byte, n, limit int) {
 	d.arena = buf
 }
 
-// Reject settles the delivery being written as one that the partner would
-// never take.
+// Reject settles the delivery being written: the partner would never accept it.
 func (o *Output) Reject(reason Reason, detail string) { o.settle(Rejected, reason, detail) }
 
-// Skip settles the delivery being written as one that is rightly not sent.
+// Skip settles the delivery being written: it is rightly not sent.
 func (o *Output) Skip(reason Reason, detail string) { o.settle(Skipped, reason, detail) }
 
 func (o *Output) settle(outcome Outcome, reason Reason, detail string) {
@@ -238,8 +229,7 @@ func (o *Output) settle(outcome Outcome, reason Reason, detail string) {
 	o.step++
 }
 
-// finish emits what Item left unfinished. An Item that wrote nothing at all
-// had nothing to send.
+// finish emits a delivery that Item left unfinished. If Item wrote nothing at all, there was nothing to send.
 func (o *Output) finish() {
 	if _, n := o.Written(); n > 0 {
 		o.Emit()
@@ -248,8 +238,7 @@ func (o *Output) finish() {
 	}
 }
 
-// Add appends a delivery that a Sender without a Spec has made; its item is
-// copied into the list's memory.
+// Add appends a delivery made by a Sender without a Spec. Its item is copied into the list's memory.
 func (d *Deliveries) Add(del Delivery) {
 	from := len(d.arena)
 	d.arena = append(d.arena, del.Item...)

@@ -10,10 +10,10 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// rounds sends a batch in which something may stand only once a request, the action's once:
-// what stands there again goes into a second request, in the order of the events, and so on.
-// Whoever packs requests sees to it ([ActionPlan.Once]), so that this is for others alone.
-// What comes after a request that fails waits with it.
+// rounds sends a batch for an action in which a value may occur only once in a request ([Declared.Once]).
+// Deliveries with a repeated value go into a second request, in the order of the events, and so on. Lanes already
+// pack requests that way ([ActionPlan.Once]), so this is only for other callers. When a request fails, those after
+// it are not made, and its result counts for their deliveries, too.
 func (o *sender) rounds(ctx context.Context, t Transport, a *openAction, b *Batch) ([]Result, error) {
 	rs := make([]Result, len(b.Deliveries))
 	names := make([]string, len(rs))
@@ -47,7 +47,7 @@ func (o *sender) rounds(ctx context.Context, t Transport, a *openAction, b *Batc
 		}
 		verdict := part[0]
 		if !first && verdict.Outcome == Rejected {
-			// Asked about again by themselves, so that one bad item costs itself only.
+			// Each is retried by itself, so that one bad item does not fail the others.
 			verdict.Outcome, verdict.Reason = Retry, Conflict
 		}
 		for i, r := range rs {
@@ -63,7 +63,7 @@ func (o *sender) rounds(ctx context.Context, t Transport, a *openAction, b *Batc
 	return rs, nil
 }
 
-// Name is what of a delivery may stand in a request only once; "": nothing.
+// Name is the value in a delivery that may occur only once in a request; "": there is none.
 func (a *ActionPlan) Name(d *Delivery) string {
 	if a.Once == "" {
 		return ""
@@ -71,7 +71,7 @@ func (a *ActionPlan) Name(d *Delivery) string {
 	return nameIn(d.Item, a.Once)
 }
 
-// nameIn is what stands in an item at a path, whatever its case.
+// nameIn is the value at a path in an item, in lower case.
 func nameIn(item []byte, path string) string {
 	v, err := event.ParseValue(item)
 	if err != nil {

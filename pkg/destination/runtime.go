@@ -37,8 +37,8 @@ type Destination struct {
 	Sayings  []Saying // answers that mean something else than their status does
 	// Unused are the options of Spec.Unused.
 	Unused []string
-	// Open makes a Sender of a user's configuration. The error joins all
-	// problems, *setting.Problem among them; nothing is sent.
+	// Open makes a Sender from a user's configuration. The error joins all problems, *setting.Problem among them;
+	// nothing is sent.
 	Open func(Config) (Sender, error)
 }
 
@@ -47,13 +47,13 @@ type ActionInfo struct {
 	Slug, Title, Doc, Trigger string
 	Fields                    []payload.Field
 	Limits                    ActionLimits // with the destination's defaults filled in
-	Rung                      int          // of the ladder to code: 1 fields … 5 send
+	Rung                      int          // see the package comment
 	Success                   []Success
-	Live                      LiveInfo // what it does for events of long ago, too
+	Live                      LiveInfo // what it starts for old events, too
 }
 
-// info documents an action. Nothing is bound for it: every command makes the whole
-// catalogue, and few open more than some destinations of it.
+// info documents an action without binding it to settings: every command builds the whole catalogue, but opens
+// only a few of its destinations.
 func (d *Declared) info(limits Limits, success []Success) ActionInfo {
 	info := ActionInfo{Slug: d.slug, Title: d.title, Doc: d.doc, Trigger: d.trigger, Fields: d.fields,
 		Limits: d.limits.Or(limits), Rung: 1}
@@ -78,7 +78,7 @@ func (d *Declared) info(limits Limits, success []Success) ActionInfo {
 	return info
 }
 
-// Rung is the highest rung of the ladder to code that the destination uses.
+// Rung is the highest rung that an action of the destination needs.
 func (d Destination) Rung() int {
 	r := 1
 	for _, a := range d.Actions {
@@ -91,16 +91,16 @@ func (d Destination) Rung() int {
 type Config struct {
 	Settings map[string]any
 	Presets  string         // "automatic" (also ""), or "all"
-	Actions  []Subscription // not nil: instead of the presets
-	BaseURL  string         // not "": instead of the partner's scheme, host and path prefix
-	// BatchEvents and BatchBytes lower the declared caps; 0: as declared.
+	Actions  []Subscription // not nil: used instead of the presets
+	BaseURL  string         // not "": replaces the partner's scheme, host and path prefix
+	// BatchEvents and BatchBytes lower the declared limits; 0: as declared.
 	BatchEvents, BatchBytes int
-	// Order keeps the order of a user's events, also where the partner does not ask for it.
+	// Order keeps each user's events in order, even if the partner does not require it.
 	Order bool
 }
 
-// Destination erases the settings type. It panics when the spec contradicts
-// itself, which is a mistake in the program that every test finds.
+// Destination erases the settings type. It panics when the spec contradicts itself: that is a mistake in the
+// program, and every test finds it.
 func (s Spec[S]) Destination() Destination {
 	d := Destination{
 		Info: s.Info, Settings: s.schema(), Made: s.Made, Parts: s.Parts, Limits: s.Limits, Order: s.Order,
@@ -150,7 +150,7 @@ func (s Spec[S]) Destination() Destination {
 	return d
 }
 
-// schema is what there is to know of the settings.
+// schema describes the settings.
 func (s *Spec[S]) schema() setting.Schema {
 	if s.Schema != nil {
 		return *s.Schema
@@ -158,7 +158,7 @@ func (s *Spec[S]) schema() setting.Schema {
 	return setting.Of[S]()
 }
 
-// triggered are presets that fire every action by its own trigger.
+// triggered makes presets that fire every action by its own trigger.
 func triggered(actions []ActionInfo) (list []Preset) {
 	for _, a := range actions {
 		if a.Trigger != "" {
@@ -168,7 +168,7 @@ func triggered(actions []ActionInfo) (list []Preset) {
 	return list
 }
 
-// opened is what the actions may know of the destination.
+// opened is what the actions can know about the destination.
 func (s *Spec[S]) opened(schema setting.Schema, settings *S) *opened {
 	o := &opened{settings: settings, values: schema.Values(settings), live: s.Live}
 	for _, f := range schema.Fields {
@@ -179,8 +179,7 @@ func (s *Spec[S]) opened(schema setting.Schema, settings *S) *opened {
 	return o
 }
 
-// smallerBatches is a Sender that is no partner's, with the batches and the order that a
-// user wants.
+// smallerBatches wraps the Sender of a local destination, with the user's batch limits and order.
 type smallerBatches struct {
 	Sender
 	plan Plan
@@ -188,8 +187,7 @@ type smallerBatches struct {
 
 func (s *smallerBatches) Plan() *Plan { return &s.plan }
 
-// Close closes what it stands for.
-// Age implements [Aging].
+// Age implements [Aging], for a Sender that does.
 func (s *smallerBatches) Age(now time.Time) error {
 	if a, ok := s.Sender.(Aging); ok {
 		return a.Age(now)
@@ -204,8 +202,7 @@ func (s *smallerBatches) Close() error {
 	return nil
 }
 
-// smaller lowers the caps of batches to what the configuration says, and keeps the order
-// that it asks for.
+// smaller lowers the batch limits to those of the configuration, and turns on the order that it asks for.
 func smaller(s Sender, c Config) Sender {
 	if c.BatchEvents == 0 && c.BatchBytes == 0 && !c.Order {
 		return s
@@ -221,7 +218,7 @@ func smaller(s Sender, c Config) Sender {
 	return out
 }
 
-// lower makes a cap smaller; 0 leaves it alone.
+// lower makes a limit smaller; 0 leaves it alone.
 func (c *Cap) lower(to int) {
 	if to > 0 && (c.N == 0 || to < c.N) {
 		c.N = to
@@ -236,26 +233,26 @@ type action struct {
 	Limits       ActionLimits
 	AllOrNothing bool
 	TimeField    string
-	dated        bool // it tells the partner when, though no field has it
+	dated        bool // it sends the time of the event, though no field holds it
 	live         Live
-	ages         bool      // how old an event is matters
+	ages         bool      // it behaves differently for old events
 	success      []Success // nil: the spec's
 
-	requests int          // that a delivery takes at most; 0: one
-	places   *body.Places // that its bodies ask for
+	requests int          // the most that a delivery takes; 0: one
+	places   *body.Places // that its bodies read
 
-	job  *Job   // nil: an answer is all there is
-	once string // path in an item of what stands in a request only once; "": nothing
+	job  *Job   // nil: the answer is final
+	once string // path in an item of a value that may occur only once in a request; "": none
 
-	// successOf are the answers to a group's requests, by its Key, where those of the steps
-	// differ; nil: success.
+	// successOf returns the answers that count as success for a group's requests, by its Key, where the steps
+	// differ; nil: success is used.
 	successOf func(key string) []Success
 
 	request func() Request                     // nil: a POST of the item
 	item    func(in *Input, out *Output)       // nil: the payload is the item
 	results func(a *Answer, b *Batch) []Result // nil: by the status
-	// converse makes several requests of one delivery, which depend on each other's
-	// answers; judge says what an answer means by itself.
+	// converse makes the requests of one delivery, where one depends on the answer to another. judge says what a
+	// single answer means.
 	converse func(ctx context.Context, t Transport, b *Batch, judge func(*Answer, []Success) (Result, error)) (Result,
 		error)
 }
@@ -263,17 +260,17 @@ type action struct {
 // sender is a Spec opened with settings.
 type sender struct {
 	sayings []Saying
-	verdict func(*Answer) Result // nil: nothing that all actions have in common
+	verdict func(*Answer) Result // nil: no rule that all actions share
 	keys    Keys
 	base    string
-	moved   bool // base is the user's
+	moved   bool // the user has set base
 	plan    Plan
 	actions []openAction
 	subs    []subscription
-	names   []string                // of integrations, lower case
-	lacks   [event.Alias + 1]string // why no action takes an event of a type, as far as that alone says
+	names   []string                // in the integrations object, in lower case
+	lacks   [event.Alias + 1]string // why no action takes events of a type, where the type alone decides
 
-	plain   atomic.Bool // bodies are interpreted, see check
+	plain   atomic.Bool // bodies are interpreted, not compiled; see check
 	differs atomic.Pointer[string]
 }
 
@@ -288,14 +285,14 @@ type openAction struct {
 type subscription struct {
 	action  int
 	filter  *filter.Filter
-	types   typeSet        // of the events that the filter can match
-	rest    *filter.Filter // what decides of an event of one of these
+	types   typeSet        // the types that the filter can match
+	rest    *filter.Filter // what the filter still has to check once the type matches
 	program *payload.Program
-	written mapping.Value // of the program; zero: the fields' defaults
-	terms   []term        // the conditions of rest, all of which have to hold
+	written mapping.Value // the mapping as written; zero: the fields' defaults
+	terms   []term        // the conditions in rest, which must all hold
 	dated   bool          // the partner is told when the event happened
 
-	otherwise *subscription // for events that lack what the action needs; nil: there is none
+	otherwise *subscription // takes the events that lack what the action needs; nil: there is none
 }
 
 // typeSet is a set of types of events, a bit for each.
@@ -303,7 +300,7 @@ type typeSet uint16
 
 const allTypes = ^typeSet(0)
 
-// typesOf is the set of the types with these texts; false: one of them is no type of the spec.
+// typesOf returns the set of the types with these names; false: a name is not a type of the spec.
 func typesOf(texts []string) (set typeSet, ok bool) {
 	for _, text := range texts {
 		t := event.TypeOf(text)
@@ -315,9 +312,8 @@ func typesOf(texts []string) (set typeSet, ok bool) {
 	return set, true
 }
 
-// bind finds out what the filter says of types. Most subscriptions are for one type of
-// event, and a destination has several: to look at the type first halves what
-// their filters take.
+// bind finds out which types the filter can match. Most subscriptions are for one type of event, and a destination
+// has several: looking at the type first halves the time that filters take.
 func (s *subscription) bind() {
 	s.types, s.rest = allTypes, s.filter
 	if texts, rest, ok := s.filter.Bound("type"); ok {
@@ -379,7 +375,7 @@ func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, er
 	return o, nil
 }
 
-// address is where requests go, and with which credentials.
+// address determines the base address and the credentials of requests.
 func (s *Spec[S]) address(o *sender, settings *S, c Config) (err error) {
 	if s.Auth != nil {
 		o.plan.Auth = s.Auth(settings)
@@ -433,7 +429,7 @@ func (s *Spec[S]) act(o *sender, a action, c Config) (err error) {
 	return nil
 }
 
-// patience is how long is waited for a job.
+// patience is how long to wait for the action's job.
 func (a *action) patience() time.Duration {
 	if a.job == nil {
 		return 0
@@ -454,7 +450,7 @@ func (s *Spec[S]) subscribe(o *sender, i int, sub Subscription) error {
 	return err
 }
 
-// subscription makes one ready.
+// subscription compiles one subscription.
 func (s *Spec[S]) subscription(o *sender, i int, sub Subscription) (out subscription, err error) {
 	at := slices.IndexFunc(o.actions, func(a openAction) bool { return a.Slug == sub.Action })
 	if at < 0 {
@@ -488,7 +484,7 @@ func (s *Spec[S]) subscription(o *sender, i int, sub Subscription) (out subscrip
 	return out, errors.Join(errs...)
 }
 
-// presets are the subscriptions that stand in for a user's own.
+// presets returns the subscriptions that apply when the user has configured none.
 func (s *Spec[S]) presets(actions []action, name string) ([]Subscription, error) {
 	var subs []Subscription
 	switch name {
@@ -546,11 +542,12 @@ func (o *sender) Route(ev *event.Event, env *Env, out *Deliveries) {
 	}
 }
 
-// checkEvery is how many events stand for one that is also written by the interpreter. It
-// is a prime, so that of several destinations that take turns each is checked.
+// checkEvery is how many events pass for each one that the interpreter checks. It is a prime, so that several
+// destinations that take turns are all checked.
 const checkEvery = 1009
 
-// Interpreted is a Sender like s, of a Spec, whose bodies are interpreted.
+// Interpreted returns a copy of s, the Sender of a Spec, that interprets its bodies instead of running them
+// compiled.
 func Interpreted(s Sender) Sender {
 	o, ok := s.(*sender)
 	if !ok {
@@ -563,11 +560,11 @@ func Interpreted(s Sender) Sender {
 	return c
 }
 
-// Checked is a [Sender] that compares, now and then, what its compiled bodies write with
-// what they say.
+// Checked is a [Sender] that now and then compares what its compiled bodies write with what the interpreter
+// writes.
 type Checked interface {
-	// Difference is what was found; "": nothing. From then on everything is
-	// interpreted, which is slower and right.
+	// Difference describes the first difference that was found; "": none. From then on everything is interpreted,
+	// which is slower but correct.
 	Difference() string
 }
 
@@ -579,8 +576,8 @@ func (o *sender) Difference() string {
 	return ""
 }
 
-// check routes an event once more, plainly, and compares. When both differ the plain
-// way counts, for this event and for all that follow.
+// check routes an event a second time with the interpreter, and compares. When the two differ, the interpreter's
+// result counts, for this event and for all that follow.
 func (o *sender) check(ev *event.Event, env *Env, out *Deliveries, from, size int) {
 	var plain Deliveries
 	plain.begin()
@@ -630,8 +627,8 @@ func (o *sender) route(ev *event.Event, env *Env, out *Deliveries) {
 		if id == "" {
 			id = idOf(ev, env)
 		}
-		// The first delivery has the event's own insert id, and each further one
-		// another, also of the same action.
+		// The first delivery has the event's own insert id. Each further one has its own, also within the same
+		// action.
 		further := ""
 		if len(sent) > 0 {
 			further = ":" + o.actions[sub.action].Slug
@@ -658,14 +655,14 @@ func (o *sender) route(ev *event.Event, env *Env, out *Deliveries) {
 	}
 }
 
-// lacks says that an action has rejected an event since that is not as it needs it.
+// lacks says whether an action has rejected an event because the event lacks something.
 func lacks(made []Delivery) bool {
 	r := made[0].Settled
 	return len(made) == 1 && r != nil && r.Outcome == Rejected && r.Reason == Invalid
 }
 
-// NeedsFallback says that an event has no messageId that can be its insert id, so
-// that Env.Fallback is.
+// NeedsFallback says whether an event has no messageId that can serve as insert id, so that Env.Fallback is
+// needed.
 func NeedsFallback(ev *event.Event) bool {
 	v := ev.MessageID()
 	return v.Kind() != event.String || v.IsEmptyText() || v.IsText("null")
@@ -679,7 +676,7 @@ func idOf(ev *event.Event, env *Env) string {
 	return env.Fallback
 }
 
-// fire maps one event for one action and appends what comes of it.
+// fire maps one event for one action and appends the deliveries.
 func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id string, env *Env, out *Deliveries) {
 	a := &o.actions[sub.action]
 	w := out.output(sub.action, id, a.limits.EventBytes.N)
@@ -725,8 +722,8 @@ func (o *sender) fire(sub *subscription, ev *event.Event, root event.Value, id s
 	w.finish()
 }
 
-// outside says whether the time of an event, or the field of the payload that has
-// it, is outside a window, and what is to be said of it then.
+// outside says whether the time of an event (or the payload field that holds it) is outside a window, and returns
+// the result for it.
 func outside(win Window, ev *event.Event, field event.Value, env *Env) (Result, bool) {
 	if env.Now.IsZero() {
 		return Result{}, false
@@ -761,7 +758,7 @@ func outside(win Window, ev *event.Event, field event.Value, env *Env) (Result, 
 	return Result{}, false
 }
 
-// span writes a duration in the unit people use for windows.
+// span formats a duration in the unit that people use for windows.
 func span(d time.Duration) string {
 	if d%(24*time.Hour) == 0 && d > 48*time.Hour {
 		return strconv.Itoa(int(d/(24*time.Hour))) + " days"
@@ -769,8 +766,8 @@ func span(d time.Duration) string {
 	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
 }
 
-// missingIdentity says that all an action misses is a field that identifies
-// the user, so that the event is counted under that reason.
+// missingIdentity says whether a missing field that identifies the user is all that an action lacks, so that the
+// event is counted under that reason.
 func missingIdentity(err *payload.InvalidError, fields []payload.Field) bool {
 	if len(err.Problems) != 1 || !strings.Contains(err.Problems[0], "missing the required field") {
 		return false
@@ -795,14 +792,14 @@ func missingIdentity(err *payload.InvalidError, fields []payload.Field) bool {
 	return false
 }
 
-// optedOut reads the event's integrations object: a name of the destination
-// decides, else "All", else the event goes out.
+// optedOut reads the event's integrations object: one of the destination's names decides, else "All", else the
+// event is sent.
 func (o *sender) optedOut(ev *event.Event) bool {
 	v := ev.Integrations()
 	if v.Kind() != event.Object || v.Size() == len(`{}`) {
 		return false
 	}
-	all, own := false, 0 // own: 1 in, -1 out
+	all, own := false, 0 // own: 1 opted in, -1 opted out
 	for k, m := range v.Members() {
 		off := m.Kind() == event.Bool && !m.Bool()
 		name := k.Text()
@@ -848,7 +845,7 @@ func (o *sender) Send(ctx context.Context, t Transport, b *Batch) ([]Result, err
 	return rs, err
 }
 
-// exchange makes the one request of a batch, and reads its answer.
+// exchange makes the single request of a batch and reads its answer.
 func (o *sender) exchange(ctx context.Context, t Transport, a *openAction, b *Batch) (*Answer, []Result, error) {
 	req, err := o.request(ctx, a, b)
 	if err != nil {
@@ -874,8 +871,8 @@ func (o *sender) exchange(ctx context.Context, t Transport, a *openAction, b *Ba
 	return answer, rs, nil
 }
 
-// results reads an answer: the spec's verdict on the whole of it, or else the
-// action's on each delivery, or else what its status means.
+// results interprets an answer: first by the spec's rules for the whole answer, then by the action's for each
+// delivery, else by the status.
 func (o *sender) results(a *openAction, answer *Answer, b *Batch) ([]Result, error) {
 	if r := answer.of(o.sayings); r.Outcome != Undecided {
 		return b.same(r), nil
@@ -901,7 +898,7 @@ func (o *sender) results(a *openAction, answer *Answer, b *Batch) ([]Result, err
 	return b.same(answer.Verdict(b.Now)), nil
 }
 
-// around is what stands before and behind the items of a group's requests.
+// around is what stands before and after the items of a group's requests.
 func (r *Request) around(key string) (open, end string) {
 	open, end = r.Open, r.Close
 	if r.envelope != nil {
@@ -912,7 +909,7 @@ func (r *Request) around(key string) (open, end string) {
 	return open, end
 }
 
-// overhead is how long that is, where it is not the same for all groups.
+// overhead returns a function for the length of what stands around the items; nil: it is the same for all groups.
 func (r Request) overhead() func(key string) int {
 	if r.envelope == nil {
 		return nil
@@ -936,7 +933,7 @@ func (o *sender) request(ctx context.Context, a *openAction, b *Batch) (*http.Re
 	return req, err
 }
 
-// headers are those of an address together with those of all requests.
+// headers joins the headers of an address with those of all requests.
 func (a Address) headers(of http.Header) http.Header {
 	if a.Header == "" {
 		return of
@@ -949,8 +946,8 @@ func (a Address) headers(of http.Header) http.Header {
 	return all
 }
 
-// join puts a path below a base URL. Without a path the base is the whole address,
-// as it was given: that of a webhook may end in a slash that matters.
+// join appends a path to a base URL. Without a path, the base is used unchanged: the address of a webhook may end
+// in a slash that matters.
 func join(base, path string) string {
 	if path == "" {
 		return base
@@ -964,7 +961,7 @@ func (a *openAction) where(d *Delivery) (method, path string) {
 	return cmp.Or(to.Method, a.request.Method), cmp.Or(to.Path, a.request.Path)
 }
 
-// same is [Same] for all deliveries of the batch, in the memory that there is for results.
+// same is [Same] for all deliveries of the batch, and reuses the memory in Room.
 func (b *Batch) same(r Result) []Result {
 	n := len(b.Deliveries)
 	if cap(b.Room) < n {
@@ -977,7 +974,7 @@ func (b *Batch) same(r Result) []Result {
 	return rs
 }
 
-// Same returns n times the same result: the verdict on a whole request.
+// Same returns the same result n times, for a whole request.
 func Same(r Result, n int) []Result {
 	rs := make([]Result, n)
 	for i := range rs {

@@ -10,24 +10,24 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Saying is a kind of answer that means something else than its status does by itself, such as a
-// 200 that says that nothing was taken.
+// Saying is a kind of answer that means something else than its status says, such as a 200 with a body that
+// reports a failure.
 type Saying struct {
 	Docs   string // the partner's URL that describes it
-	Status []int  // none: any; one of less than 10 is of all statuses that begin so: 2 of 2xx
-	// At is the path in the JSON body of the word that tells it, "." the whole body as a text, and
-	// Is are such words: * at the end of one stands for anything, and so do both of *word*. ""
-	// is that there is none. No At: the status is enough.
+	Status []int  // none: any; a number below 10 stands for a class: 2 for 2xx
+	// At is the path in the JSON body of the word to compare, or "." for the whole body as a text. Is lists the
+	// words: * at the end of one stands for anything, and *word* matches anywhere; "" means that there is no such
+	// value. Without At, the status is enough.
 	At string
 	Is []string
-	// What it means.
+	// What the answer means.
 	Then   Outcome
 	Reason Reason
 	After  time.Duration // with Retry: how long to wait when the partner does not say
-	Detail string        // what is said of it beside the partner's words
+	Detail string        // is added to the partner's words
 }
 
-// describes says that the answer is of the kind.
+// describes says whether the answer is of this kind.
 func (s *Saying) describes(a *Answer) bool {
 	if len(s.Status) > 0 && !slices.ContainsFunc(s.Status, func(n int) bool {
 		return n == a.Status || n == a.Status/100
@@ -56,7 +56,7 @@ func (s *Saying) describes(a *Answer) bool {
 	})
 }
 
-// of is what the first of some sayings that describes an answer means; zero: none does.
+// of returns the meaning of the first saying that matches the answer; zero: none does.
 func (a *Answer) of(sayings []Saying) Result {
 	for i := range sayings {
 		s := &sayings[i]
@@ -78,7 +78,7 @@ func (a *Answer) of(sayings []Saying) Result {
 	return Result{}
 }
 
-// String says what the answer looks like and what it means, for the documentation of a partner.
+// String describes the answer and what it means, for the partner's documentation page.
 func (s Saying) String() string {
 	var parts []string
 	for _, n := range s.Status {

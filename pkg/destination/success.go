@@ -10,26 +10,25 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Success declares an answer by which a partner says that it has taken a request,
-// as its documentation describes it. An answer that none of a list of them
-// describes is no delivery, whatever its status: it may come from a proxy, a login
-// page, or a partner in trouble.
+// Success declares an answer by which a partner confirms that it has accepted a request, as its documentation
+// describes it. An answer that matches none of them is no delivery, whatever its status: it may come from a proxy,
+// a login page, or a partner in trouble.
 //
 // Without Text, Members and Any the body has to be empty.
 type Success struct {
 	Docs    string   // the partner's URL that describes the answer
 	Status  []int    // the statuses; none: 200
-	Text    string   // the body is this text, blanks around it aside
+	Text    string   // the body is this text, apart from blanks around it
 	Members []Member // the body is a JSON object with these members, at least
-	Any     bool     // the body may be anything, and a Status of none means every 2xx
+	Any     bool     // the body may be anything, and an empty Status means every 2xx
 }
 
-// Member is what is asked of one member of a JSON answer.
+// Member is a condition on one member of a JSON answer.
 type Member struct {
 	Path     string     // dotted
 	Kind     event.Kind // of its value; Missing: any but null
-	Is       []any      // the bools, ints and texts of which it is one, nil for null; none: anything but null
-	Counts   bool       // how many deliveries were taken: a number, or with Kind Array its elements
+	Is       []any      // one of these bools, ints, texts, or nil for null; none: anything but null
+	Counts   bool       // must be the number of accepted deliveries: a number, or an Array with so many elements
 	Some     bool       // a number above zero
 	Optional bool       // may be missing or null
 }
@@ -46,21 +45,19 @@ func Number(path string) Member { return Member{Path: path, Kind: event.Number} 
 // List asks for a member that is an array.
 func List(path string) Member { return Member{Path: path, Kind: event.Array} }
 
-// Counts asks for a number that is all that was sent and not refused one by one.
+// Counts requires a number that equals what was sent minus what was refused one by one.
 func Counts(path string) Member { return Member{Path: path, Kind: event.Number, Counts: true} }
 
-// Lists asks for an array with an element for all that was sent and not refused
-// one by one.
+// Lists requires an array with one element for each delivery that was sent and not refused one by one.
 func Lists(path string) Member { return Member{Path: path, Kind: event.Array, Counts: true} }
 
-// IfThere is the Member, asked for only where it stands in the answer.
+// IfThere makes the condition apply only when the member is in the answer.
 func (m Member) IfThere() Member {
 	m.Optional = true
 	return m
 }
 
-// Some asks for a number above zero: a count of something else than deliveries,
-// such as the users they are about.
+// Some requires a number above zero: a count of something other than deliveries, such as the users they are about.
 func Some(path string) Member { return Member{Path: path, Kind: event.Number, Some: true} }
 
 // JSON is a Success with the status 200 and a JSON object.
@@ -72,13 +69,13 @@ func Words(docs, text string) Success { return Success{Docs: docs, Text: text} }
 // NoBody is a Success with one of these statuses and no body.
 func NoBody(docs string, status ...int) Success { return Success{Docs: docs, Status: status} }
 
-// With is the Success with these statuses instead.
+// With returns the Success with these statuses instead.
 func (s Success) With(status ...int) Success {
 	s.Status = status
 	return s
 }
 
-// String says what is asked for, for the documentation of a partner.
+// String describes the condition, for the partner's documentation page.
 func (m Member) String() string {
 	s := m.Path
 	switch {
@@ -109,7 +106,7 @@ func literal(v any) string {
 	return fmt.Sprint(v)
 }
 
-// String says what the answer looks like, for the documentation of a partner.
+// String describes the answer, for the partner's documentation page.
 func (s Success) String() string {
 	status := "200"
 	switch {
@@ -137,10 +134,9 @@ func (s Success) String() string {
 	return status + " with no body"
 }
 
-// Confirm takes back what a reading of an answer called Delivered, when no
-// success describes the answer: that is tried again, and a dead letter in the end.
-// Every result that a destination makes of an answer goes through it; an action's
-// own Send calls it.
+// Confirm changes Delivered results to a retry when no success describes the answer; if that never changes, they
+// end as dead letters. Every result that is read from an answer passes through it; an action's own Send has to
+// call it.
 func Confirm(successes []Success, a *Answer, rs []Result) []Result {
 	taken := 0
 	for i := range rs {
@@ -173,8 +169,8 @@ func Confirm(successes []Success, a *Answer, rs []Result) []Result {
 	return rs
 }
 
-// lacks says how an answer differs; "": it does not. near says that the status is
-// right, so that the difference is worth telling.
+// lacks says how an answer differs from the success; "": it does not. near means that the status matches, so that
+// the difference is worth reporting.
 func (s *Success) lacks(a *Answer, taken, sent int) (why string, near bool) {
 	ok := slices.Contains(s.Status, a.Status)
 	if len(s.Status) == 0 {
@@ -243,7 +239,7 @@ func (m *Member) lacks(v event.Value, taken, sent int) string {
 	return ""
 }
 
-// is says that a value is this bool, int or text, or null.
+// is says whether a value equals this bool, int or text, or null.
 func is(v event.Value, want any) bool {
 	switch want := want.(type) {
 	case string:

@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// Called is the trigger of track calls by any of some names.
+// Called is the trigger for track calls with any of some names.
 func Called(names ...string) string {
 	return "event = " + strings.Join(quoted(names), " or event = ")
 }
 
-// CalledOtherwise is the trigger of all track calls but those by some names.
+// CalledOtherwise is the trigger for all track calls except those with some names.
 func CalledOtherwise(names ...string) string {
 	return `type = "track" and event != ` + strings.Join(quoted(names), " and event != ")
 }

@@ -10,27 +10,26 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Verdicts says how an answer names the items that were refused: it has a list of
-// errors, each of which says which item it is about. It is immutable.
+// Verdicts says how an answer names the items that were refused: by a list of errors, each of which identifies its
+// item. It is immutable.
 type Verdicts struct {
 	list, name, message string
-	find                func(b *Batch, v event.Value) int // number of the item; -1: none; nil: see ByPosition
+	find                func(b *Batch, v event.Value) int // index of the item; -1: none; nil: see ByPosition
 	taken               bool
 }
 
-// ByIndex reads errors that name an item by its number, such as {"errors": [{"index": 3,
-// "message": "…"}]}: the path of the list, and in it the paths of the number, from 0 on,
-// and of what is wrong: the words at several paths, with blanks between these, stand one
-// after the other. An answer that is no success refused the whole request, so that
-// the items that no error names are sent again: see [Verdicts.OthersTaken].
+// ByIndex reads errors that name an item by its index, such as {"errors": [{"index": 3, "message": "…"}]}. It
+// takes the path of the list, and the paths in each error of the index, which counts from 0, and of the message;
+// the texts at several message paths, separated by blanks, are joined. An answer that is no success has refused
+// the whole request, so the items that no error names are sent again: see [Verdicts.OthersTaken].
 func ByIndex(list, index, message string) Verdicts {
 	return Verdicts{list: list, name: index, message: message, find: func(b *Batch, v event.Value) int {
 		return indexIn(b, v.Text())
 	}}
 }
 
-// ByID is [ByIndex] for errors that name the item by what stands in it at a path; by its
-// insert id when inItem is "".
+// ByID is [ByIndex] for errors that name the item by the value at a path in it, or by its insert id when inItem is
+// "".
 func ByID(list, id, message, inItem string) Verdicts {
 	return Verdicts{list: list, name: id, message: message, find: func(b *Batch, v event.Value) int {
 		text := v.Text()
@@ -47,8 +46,8 @@ func ByID(list, id, message, inItem string) Verdicts {
 	}}
 }
 
-// ByPointer is [ByIndex] for errors that name the item in a path, such as
-// /data/profiles/3/email: it is the first number in it.
+// ByPointer is [ByIndex] for errors that name the item in a path, such as /data/profiles/3/email: the first number
+// in it is the index.
 func ByPointer(list, pointer, message string) Verdicts {
 	return Verdicts{list: list, name: pointer, message: message, find: func(b *Batch, v event.Value) int {
 		for part := range strings.FieldsFuncSeq(v.Text(), func(r rune) bool { return strings.ContainsRune("/.[]", r) }) {
@@ -60,22 +59,22 @@ func ByPointer(list, pointer, message string) Verdicts {
 	}}
 }
 
-// ByPosition reads an answer that has an element for every item, in their order, each with the
-// item's own status: the path of the list, and in its elements the paths of the status and of
-// what is wrong. A status means what it does for a whole answer.
+// ByPosition reads an answer that has one element per item, in the same order, each with a status of its own. It
+// takes the path of the list, and the paths in its elements of the status and of the message. A status means the
+// same as for a whole answer.
 func ByPosition(list, status, message string) Verdicts {
 	return Verdicts{list: list, name: status, message: message}
 }
 
-// StatusRule says what answers with a status from From to To mean: Retry or Rejected.
+// StatusRule says what answers with a status between From and To mean: Retry or Rejected.
 type StatusRule struct {
 	From, To int
 	Outcome  Outcome
 }
 
-// Statuses say what some statuses mean for this action, instead of the default table
-// ([Answer.Verdict]): the first rule counts that a status falls under. What an answer says of single items
-// ([Declared.Verdicts]) comes before. It is to be called last.
+// Statuses says what some statuses mean for this action, instead of the default table ([Answer.Verdict]). The
+// first rule that covers a status counts. Results for single items ([Declared.Verdicts]) come first. It has to be
+// called last.
 func (d *Declared) Statuses(rules ...StatusRule) *Declared {
 	list := d.results
 	d.results = func(a *Answer, b *Batch) []Result {
@@ -113,13 +112,12 @@ func indexIn(b *Batch, text string) int {
 	return int(n)
 }
 
-// OthersTaken says that the partner has taken the items that no error names, whatever the
-// status of the answer.
+// OthersTaken says that the partner has accepted the items that no error names, whatever the status of the answer.
 func (v Verdicts) OthersTaken() Verdicts { v.taken = true; return v }
 
-// read returns the verdicts of an answer; nil: it lists nothing, or, where it is no success anyhow, something
-// that is not in the request. A success that lists such things is none: something was refused, and
-// nobody knows what.
+// read returns the results that an answer lists; nil: it lists nothing, or, in an answer that is no success
+// anyhow, something that is not in the request. A success that lists items which are not in the request does not
+// count as one: something was refused, and nobody knows what.
 func (v Verdicts) read(a *Answer, b *Batch) []Result {
 	if !a.OK() && a.Status != http.StatusBadRequest && a.Status != http.StatusUnprocessableEntity {
 		return nil
@@ -140,7 +138,7 @@ func (v Verdicts) read(a *Answer, b *Batch) []Result {
 		Detail: Cut(words+v.list+" is "+cmp.Or(string(errs.Raw()), "missing"), 400)}, len(b.Deliveries))
 }
 
-// named are the verdicts of a list; nil: it is not of the request.
+// named returns the results of a list; nil: the list names something that is not in the request.
 func (v Verdicts) named(a *Answer, errs event.Value, b *Batch) []Result {
 	if v.find == nil {
 		return v.each(errs, len(b.Deliveries), b.Now)
@@ -161,7 +159,7 @@ func (v Verdicts) named(a *Answer, errs event.Value, b *Batch) []Result {
 	return rs
 }
 
-// each is what a list says that has an element for every item; nil: it has not.
+// each returns the results of a list that has one element per item; nil: it has not.
 func (v Verdicts) each(list event.Value, items int, now time.Time) (rs []Result) {
 	for e := range list.Elements() {
 		status, ok := at(e, v.name).Int()
@@ -180,7 +178,7 @@ func (v Verdicts) each(list event.Value, items int, now time.Time) (rs []Result)
 	return rs
 }
 
-// words is what an error says.
+// words is the text of an error.
 func (v Verdicts) words(e event.Value) string {
 	var out []string
 	for path := range strings.FieldsSeq(v.message) {
@@ -191,7 +189,7 @@ func (v Verdicts) words(e event.Value) string {
 	return strings.Join(out, ": ")
 }
 
-// at is the value at a path with dots.
+// at is the value at a dotted path.
 func at(v event.Value, path string) event.Value {
 	if path == "" {
 		return v

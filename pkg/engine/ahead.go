@@ -6,29 +6,29 @@ import (
 	"time"
 )
 
-// Blocks are routed when they are prepared, a part of a block at a time for one lane after the
-// other, while text and index of the part are in the processor's cache: a lane that comes to a
-// block later finds them in no cache, which takes it a third longer.
+// Blocks are routed while they are prepared, a part of a block at a time for one lane after the other, while the
+// text and index of the part are in the processor's cache. A lane that routes a block later finds them in no
+// cache, and takes a third longer.
 //
-// So that nobody waits for anybody, that is done for lanes only that want the block soon and
-// of whose code nothing bad is known. A lane that lags, gets nowhere, or whose code has
-// panicked or hung, routes for itself when it gets there.
+// So that no lane waits for another, this is done only for lanes that will need the block soon and whose code has
+// caused no trouble. A lane that lags, makes no progress, or whose code has panicked or hung, routes the block
+// itself when it gets there.
 
-// toRoute is a lane that a block is routed for, for its whole group.
+// toRoute is a lane for which a block is routed; the result is shared by its whole group.
 type toRoute struct {
 	*lane
 	out *routed
 }
 
-// madeOfBlock is how many bytes a lane makes of a block, about: as much as its text.
+// madeOfBlock is roughly how many bytes a lane makes of a block: as much as its text.
 const madeOfBlock = 512 << 10
 
-// nearBlocks is how many blocks a lane may still have to read in the ring to be one that wants
-// the next one soon.
+// nearBlocks is how many unread blocks a lane may have in the ring and still count as one that needs the next
+// block soon.
 const nearBlocks = 2
 
-// goAhead returns whom a block is to be routed for; all says that nobody else will look at its
-// events.
+// goAhead returns the lanes for which a block is to be routed now. all says that no other lane will read its
+// events later.
 func (e *Engine) goAhead(b *block, only *lane) (todo []toRoute, all bool) {
 	if !e.ahead {
 		return nil, false
@@ -53,8 +53,7 @@ func (e *Engine) goAhead(b *block, only *lane) (todo []toRoute, all bool) {
 	return todo, all
 }
 
-// wantsAhead says that a lane wants the next blocks soon, and that nothing bad is known of its
-// code.
+// wantsAhead says whether the lane needs the next blocks soon and its code has caused no trouble.
 func (l *lane) wantsAhead() bool {
 	return !l.router.stuck.Load() && l.router.crashes.Load() == 0 && l.router.hangs.Load() == 0 &&
 		l.e.ring.ahead(l.reader) <= nearBlocks && l.getsSomewhere()
@@ -68,7 +67,7 @@ func (e *Engine) routeAhead(b *block, todo []toRoute, all, isUrgent, hasPlace bo
 		from, to := first.part(0, records, i)
 		e.index(b, to)
 		if len(todo) == 1 && len(e.groups) == 1 || !isUrgent || hasPlace {
-			todo[0].router.part(b, from, to, first, i, isUrgent, hasPlace) // nobody else waits
+			todo[0].router.part(b, from, to, first, i, isUrgent, hasPlace) // no other lane waits for this
 		} else {
 			todo = e.routePart(b, from, to, todo, i)
 		}
@@ -83,22 +82,21 @@ func (e *Engine) routeAhead(b *block, todo []toRoute, all, isUrgent, hasPlace bo
 			b.bytes += int64(p.list.Size())
 		}
 		t.out.done = e.hands.none
-		t.out.holders.Store(1) // the block
+		t.out.holders.Store(1) // the block itself is the holder
 		b.shared = append(b.shared, sharedRoute{t.router.group, t.out})
 	}
 }
 
-// stuckTicks is for how many times slowEvent one event of a lane may keep the others waiting.
+// stuckTicks times slowEvent is how long a lane's code may work on one event while other lanes wait for it.
 const stuckTicks = 5
 
-// routePart routes the records of a block from one to before another, which are its part i,
-// for one lane after the other, and returns those that are done. A lane that is stuck with an
-// event is left to itself from then on: it comes to the event once more, and what becomes of
-// that is decided there.
+// routePart routes the records [from, to) of a block, which are its part i, for one lane after the other, and
+// returns the lanes that are done. A lane whose code is stuck at an event is left out from then on: it routes the
+// block itself later, and what becomes of the event is decided there.
 func (e *Engine) routePart(b *block, from, to int, todo []toRoute, i int) []toRoute {
 	for first := 0; first < len(todo); {
 		rest := todo[first:]
-		at := new(atomic.Int32) // which of rest is being routed; -1: nobody waits for it any more
+		at := new(atomic.Int32) // index in rest of the lane that is being routed; -1: the wait was given up
 		done := make(chan struct{})
 		rest[0].out.parts[i].at.Store(int64(from) - 1)
 		e.hands.do(func() {
@@ -118,13 +116,13 @@ func (e *Engine) routePart(b *block, from, to int, todo []toRoute, i int) []toRo
 		rest[k].out.spoiled.Store(true)
 		rest[k].router.stuck.Store(true)
 		first += k
-		todo = slices.Concat(todo[:first], todo[first+1:]) // the other goroutine may look at the old one
+		todo = slices.Concat(todo[:first], todo[first+1:]) // a copy: the other goroutine may still read the old one
 	}
 	return todo
 }
 
-// watchAhead waits until a part is routed for all, or says who has been with one event for too
-// long, which is not waited for any more.
+// watchAhead waits until a part is routed for all lanes. If a lane's code takes too long with one event, it stops
+// waiting and returns that lane's index.
 func watchAhead(rest []toRoute, i int, at *atomic.Int32, done <-chan struct{}) (stuck int, ok bool) {
 	timer := time.NewTimer(slowEvent)
 	defer timer.Stop()

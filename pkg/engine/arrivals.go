@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// arrivals remember when records were read, so that it can be said for how long the oldest
-// event that is not settled has waited. There are few of them, whatever happens: of long ago
-// less is known, and then a record counts as read when the first of its neighbours was.
+// arrivals remember when records were read, so that the engine can say how long the oldest unsettled event has
+// waited. Their number is bounded: neighbours are merged, the older the coarser, and a record then counts as read
+// when the first record of the merged arrival was.
 type arrivals []Arrival
 
-// Arrival is when records were read, those before an ordinal and behind that of the arrival before.
+// Arrival is when some records were read: those before the ordinal Before, from the previous arrival on.
 type Arrival struct {
 	Before uint64    `json:"before"`
 	At     time.Time `json:"at"`
@@ -18,11 +18,11 @@ type Arrival struct {
 
 const (
 	mostArrivals = 64
-	// arrivalsApart is how long records count as read at once.
+	// Records that are read within arrivalsApart count as read at the same time.
 	arrivalsApart = time.Second
 )
 
-// note says that everything before an ordinal was read by now.
+// note says that everything before an ordinal had been read by now.
 func (a *arrivals) note(before uint64, now time.Time) {
 	s := *a
 	if n := len(s); n > 0 && before <= s[n-1].Before {
@@ -41,8 +41,8 @@ func (a *arrivals) note(before uint64, now time.Time) {
 	*a = s
 }
 
-// merged makes one arrival of the two neighbours that are the least apart for how long ago they were:
-// so what has waited for long may be said to have waited for a quarter longer, however long that is.
+// merged joins the two neighbours whose distance is smallest in relation to their age. So a wait may be reported a
+// quarter too long, however long it is.
 func (a arrivals) merged(now time.Time) arrivals {
 	apart := func(i int) float64 {
 		return float64(a[i+1].At.Sub(a[i].At)) / float64(max(now.Sub(a[i+1].At), arrivalsApart))
@@ -62,7 +62,7 @@ func (a *arrivals) passed(ordinal uint64) {
 	*a = slices.DeleteFunc(*a, func(x Arrival) bool { return x.Before <= ordinal })
 }
 
-// of is when the record with an ordinal was read; zero: that is not known.
+// of returns when the record with an ordinal was read; zero: not known.
 func (a arrivals) of(ordinal uint64) time.Time {
 	for _, x := range a {
 		if x.Before > ordinal {

@@ -7,10 +7,9 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 )
 
-// adaptive is the number of requests in flight: one more for every interval
-// without trouble in which the limit was reached, a tenth less on back-pressure
-// or when the round trip leaves its mean by more than two and a half standard
-// deviations.
+// adaptive is the number of requests that may be in flight. It grows by one after every interval without trouble
+// in which the limit was reached. It shrinks by a tenth on backpressure, or when the round trip differs from its
+// mean by more than two and a half standard deviations.
 type adaptive struct {
 	limit, cap float64
 	reached    bool
@@ -47,7 +46,7 @@ func newAdaptive(limit int) adaptive {
 
 func (a *adaptive) allowed() int { return max(int(a.limit), 1) }
 
-// done takes the round trip of one request, or its trouble.
+// done notes the round trip of one request, or that there was trouble with it.
 func (a *adaptive) done(now time.Time, rtt time.Duration, trouble bool, flying int) {
 	a.trouble = a.trouble || trouble
 	a.reached = a.reached || flying >= a.allowed()
@@ -84,13 +83,12 @@ func (a *adaptive) done(now time.Time, rtt time.Duration, trouble bool, flying i
 	a.n, a.sum, a.since, a.reached, a.trouble = 0, 0, now, false, false
 }
 
-// breaker keeps a lane from hammering a partner that fails: after enough
-// failures in a row it opens for a while, and then lets single probes through
-// until one succeeds.
+// breaker stops a lane from flooding a partner that fails. After enough failures in a row it opens for a while,
+// and then lets single probe requests through until one succeeds.
 type breaker struct {
 	failures int
 	times    int
-	since    time.Time // of the first failure
+	since    time.Time // time of the first failure
 	until    time.Time
 }
 
@@ -102,7 +100,7 @@ const (
 
 func (b *breaker) open(now time.Time) bool { return b.failures >= breakAfter && b.until.After(now) }
 
-// probing says that only one request at a time may go out.
+// probing says whether only one request at a time may go out.
 func (b *breaker) probing() bool { return b.failures >= breakAfter }
 
 func (b *breaker) fail(now time.Time, jitter float64) {
@@ -123,14 +121,13 @@ const (
 	backoffMost = 60 * time.Second
 )
 
-// backoff is exponential with full jitter.
+// backoff is exponential, with full jitter.
 func backoff(attempt int, jitter float64) time.Duration {
 	return time.Duration(jitter * float64(min(backoffBase<<min(attempt, 20), backoffMost)))
 }
 
-// patienceOf is the longest that a delivery with so many attempts can take to
-// use them up: how long a partner has to fail everything before the lane no
-// longer spends all attempts on each delivery.
+// patienceOf is the longest time in which a delivery can use up this many attempts. When the partner has failed
+// everything for that long, the lane no longer spends all attempts on each delivery.
 func patienceOf(attempts int) time.Duration {
 	var d time.Duration
 	for i := range attempts {
@@ -139,21 +136,21 @@ func patienceOf(attempts int) time.Duration {
 	return d
 }
 
-// hopeless says that the partner has failed everything for as long as one delivery may
-// be tried: the next ones get one attempt each.
+// hopeless says whether the partner has failed everything for as long as one delivery may be retried. Then each
+// further delivery gets one attempt.
 func (b *breaker) hopeless(now time.Time, attempts int, maxTime time.Duration) bool {
 	return b.failures >= breakAfter+attempts && now.Sub(b.since) >= min(patienceOf(attempts), maxTime)
 }
 
-// reaction is what an answer means for the pace.
+// reaction is what an answer means for the pace of the lane.
 type reaction struct {
-	accepted bool          // something was
+	accepted bool          // something was accepted
 	pushed   bool          // something has to be sent again
-	failed   bool          // not only because of the rate
-	wait     time.Duration // that the partner asks for
+	failed   bool          // for another reason than a rate limit
+	wait     time.Duration // how long the partner asks us to wait
 }
 
-// learn adapts the number of requests in flight, the pause and the breaker to an answer.
+// learn adjusts the number of requests in flight, the pause and the breaker after an answer.
 func (p *pacer) learn(a reaction, now time.Time, rtt time.Duration, flying int, jitter func() float64) {
 	if a.wait > 0 {
 		p.pause(now.Add(a.wait))
@@ -166,7 +163,7 @@ func (p *pacer) learn(a reaction, now time.Time, rtt time.Duration, flying int, 
 	p.adapt.done(now, rtt, a.pushed, flying)
 }
 
-// inFlight returns how many requests may be on their way, or how long none may start.
+// inFlight returns how many requests may be in flight, or how long to wait before starting one.
 func (p *pacer) inFlight(now time.Time) (limit int, wait time.Duration) {
 	if !p.breaker.probing() {
 		return p.adapt.allowed(), 0

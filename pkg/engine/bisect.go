@@ -6,31 +6,28 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 )
 
-// When a partner refuses a batch without saying which event is at fault, the lane asks again
-// with parts of it, down to single events, so that one bad event never costs its batch. The
-// same is done when it finds a batch in conflict with something, and with one that has failed
-// to the last attempt. A large batch that is refused is first asked about with single events
+// When a partner refuses a batch without saying which event is at fault, the lane sends parts of it again, down to
+// single events, so that one bad event does not cost the whole batch. The same is done when a batch conflicts with
+// something, and when it has failed at its last attempt. A large refused batch is first probed with single events
 // from all over it.
 //
-// One rule keeps a partner that takes nothing from being asked about every event. A batch may
-// be answered in vain patience times, as long as nothing of it is accepted; then the rest of it
-// is given up. Each batch in a row that ended so halves what the next one gets, and anything
-// that the partner accepts gives all of it back. To refuse costs a partner little, so a refused
-// batch gets at least its probes, however many were in vain before. To fail costs the lane
-// time, since it waits for the breaker: such a batch gets a few times for each attempt that a
-// delivery has, for one when the partner has failed everything for as long as a delivery may be
-// tried, and after some batches none. So a batch with few bad events never loses a good one;
-// what can be lost (to the dead letters, from where redrive sends it again) are the good ones of
-// a batch of which nothing was accepted, however many parts of it were tried.
+// The number of such requests is bounded, because a partner that accepts nothing should not be asked about every
+// event. A batch may be answered in vain patience times as long as nothing of it is accepted; then the rest of
+// it is given up. Each further batch in a row that ends this way halves the budget of the next, and anything that
+// the partner accepts restores it. Refusing costs a partner little, so a refused batch always gets at least its
+// probes. Failing costs the lane time, since it waits for the breaker: a failing batch gets a few requests for
+// each attempt that a delivery has; a few for one attempt, once the partner has failed everything for as long as a
+// delivery may be retried; and none after some such batches. So a batch with few bad events never loses a good
+// one. What can be lost are the good events of a batch of which nothing was accepted, however many parts of it
+// were tried. They become dead letters, and redrive can send them again.
 const (
 	patience  = 64
 	probes    = 16
-	probeFrom = 64 // deliveries in a batch from which on it is probed
+	probeFrom = 64 // batches with at least this many deliveries are probed
 	few       = 4
 )
 
-// bisector owns the search for the bad events of batches that were refused as a whole.
-// The lane's lock guards it.
+// bisector searches for the bad events of batches that were refused as a whole. The lane's lock guards it.
 type bisector struct {
 	order    bool
 	queue    *queue
@@ -38,13 +35,13 @@ type bisector struct {
 	vain     int // batches in a row that were given up with nothing accepted
 }
 
-// bisect is what is known of a batch that was refused whole.
+// bisect is what is known about a batch that was refused as a whole.
 type bisect struct {
-	accepted bool // anything of it
-	probing  int  // probes on their way
-	asked    int  // times that it, or a part of it, was answered in vain
+	accepted bool // something of it was
+	probing  int  // probes in flight
+	asked    int  // how often the batch, or a part of it, was answered in vain
 	givenUp  bool
-	rest     *batch // what waits for the probes
+	rest     *batch // the deliveries that wait for the result of the probes
 	words    destination.Result
 }
 
@@ -64,10 +61,10 @@ func (x *bisector) allows(kind fault, hopeless bool) int {
 	return most
 }
 
-// accepted notes that the partner takes something.
+// accepted notes that the partner has accepted something, which restores the whole budget.
 func (x *bisector) accepted() { x.vain = 0 }
 
-// giveUpOn says that a batch has been answered in vain too often.
+// giveUpOn says whether a batch has been answered in vain too often.
 func (x *bisector) giveUpOn(s *bisect, kind fault, hopeless bool) bool {
 	most := x.allows(kind, hopeless)
 	if s == nil {
@@ -83,17 +80,17 @@ func (x *bisector) giveUpOn(s *bisect, kind fault, hopeless bool) bool {
 	return true
 }
 
-// fault is what was said of a batch as a whole.
+// fault is what the answer says about a batch as a whole.
 type fault uint8
 
 const (
 	none     fault = iota
 	refused        // the partner refuses all of it
-	conflict       // something of it is in conflict with something else, or with another of the batch
-	failing        // it fails, for the last time that it would be tried: one event may be what the partner fails at
+	conflict       // a delivery conflicts with another one of the batch, or with something at the partner
+	failing        // the last attempt has failed: perhaps the partner fails because of one event
 )
 
-// faultOf says what was said of all deliveries of a batch in one and the same way.
+// faultOf returns the fault if the results of all deliveries are the same kind of fault.
 func faultOf(rs []destination.Result) fault {
 	for i := range rs {
 		if rs[i].Outcome != rs[0].Outcome || rs[i].Status != rs[0].Status || rs[i].Reason != rs[0].Reason ||
@@ -113,9 +110,9 @@ func faultOf(rs []destination.Result) fault {
 	return none
 }
 
-// divides says that a batch is to be sent again in parts. What is refused or in conflict
-// is divided at once, what fails only when it would be given up otherwise. hopeless: the
-// partner has failed everything for long.
+// divides says whether a batch is to be sent again in parts. Refused and conflicting batches are divided at once;
+// failing ones only when they would be given up otherwise. hopeless: the partner has failed everything for a long
+// time.
 func (x *bisector) divides(b *batch, rs []destination.Result, hopeless bool, now time.Time) bool {
 	if len(b.works) < 2 {
 		return false
@@ -136,7 +133,7 @@ func (x *bisector) divides(b *batch, rs []destination.Result, hopeless bool, now
 	return false
 }
 
-// split asks again about a batch, in parts.
+// split sends a batch again, in parts.
 func (x *bisector) split(b *batch, rs []destination.Result, now time.Time) error {
 	kind, words := faultOf(rs), rs[0]
 	s := b.bisect
@@ -167,7 +164,7 @@ func (x *bisector) split(b *batch, rs []destination.Result, now time.Time) error
 	return x.losePatience(s)
 }
 
-// probe asks about single events from all over a batch. The rest waits for that.
+// probe sends single events from all over a batch. The rest waits for the answers.
 func (x *bisector) probe(b *batch, s *bisect) {
 	var rest []*work
 	step := len(b.works) / probes
@@ -186,8 +183,7 @@ func (x *bisector) probe(b *batch, s *bisect) {
 	x.queue.waiting++
 }
 
-// losePatience gives a batch up whose parts were refused too often, with nothing
-// accepted.
+// losePatience gives up a batch whose parts were refused too often, with nothing accepted.
 func (x *bisector) losePatience(s *bisect) error {
 	if s.givenUp || x.order || s.words.Outcome != destination.Rejected || !x.giveUpOn(s, refused, false) {
 		return nil
@@ -195,8 +191,7 @@ func (x *bisector) losePatience(s *bisect) error {
 	return x.abandon(s, x.giveUp)
 }
 
-// abandon gives up the parts of a batch that wait. Those that are on their way are given up
-// when they come back.
+// abandon gives up the waiting parts of a batch. Parts in flight are given up when their answers arrive.
 func (x *bisector) abandon(s *bisect, giveUp func(*batch) error) error {
 	q := x.queue
 	keep := q.ready[:0]
@@ -218,7 +213,7 @@ func (x *bisector) abandon(s *bisect, giveUp func(*batch) error) error {
 	return nil
 }
 
-// answered takes note of the answer to a part.
+// answered notes the answer to a part.
 func (x *bisector) answered(b *batch, rs []destination.Result, now time.Time) error {
 	s := b.bisect
 	if s.givenUp && !s.accepted && !x.order && faultOf(rs) == failing {
@@ -227,7 +222,7 @@ func (x *bisector) answered(b *batch, rs []destination.Result, now time.Time) er
 			return x.verdicts.giveUp(r, words)
 		})
 	}
-	all := true // is refused
+	all := true // every delivery is refused
 	for i := range rs {
 		all = all && rs[i].Outcome == destination.Rejected
 		if rs[i].Outcome == destination.Delivered || rs[i].Outcome == destination.Skipped {
@@ -252,7 +247,7 @@ func (x *bisector) answered(b *batch, rs []destination.Result, now time.Time) er
 	return x.losePatience(s)
 }
 
-// giveUp rejects deliveries that the partner was not asked about one by one.
+// giveUp rejects deliveries that were never sent on their own.
 func (x *bisector) giveUp(b *batch) error {
 	r := b.bisect.words
 	r.Detail = destination.Cut("refused with its batch, of which the partner took nothing: "+r.Detail, 400)

@@ -20,7 +20,7 @@ type block struct {
 	items  []selection.Item
 	start  journal.Mark
 	end    journal.Mark
-	bytes  int64 // of all that it holds
+	bytes  int64 // of everything it holds
 	own    int64 // of its text and index
 	days   days
 	refs   atomic.Int32
@@ -29,8 +29,8 @@ type block struct {
 
 	mu      sync.Mutex
 	shared  []sharedRoute
-	index   func()      // indexes the events again; nil: they are indexed
-	spoiled atomic.Bool // code that has not come back may still look at it: it is not used again
+	index   func()      // indexes the events again, after forget; nil: they are indexed
+	spoiled atomic.Bool // a call that never returned may still read it, so its memory is not reused
 }
 
 func (b *block) retain() { b.refs.Add(1) }
@@ -61,10 +61,10 @@ func (b *block) release() {
 	}
 }
 
-// prepare indexes and selects the chunk's records. It is a pure function of
-// the chunk, so blocks are prepared in parallel. It routes the records for the lanes, too,
-// part by part, as long as their text and index are in the processor's cache: see ahead.go.
-// only: for this lane alone; nil: for all. hasPlace: the caller has a processor's place.
+// prepare indexes and selects the chunk's records. It is a pure function of the chunk, so blocks are prepared in
+// parallel. It also routes the records for the lanes, part by part, while their text and index are in the
+// processor's cache: see ahead.go. only: the one lane it is for; nil: all. hasPlace: the caller already has a
+// place on a processor.
 func (e *Engine) prepare(c *source.Chunk, only *lane, isUrgent, hasPlace bool) *block {
 	b := e.stockBlocks.Take()
 	b.chunk, b.home, b.routes = c, e.stockBlocks, e.stockRouted
@@ -81,12 +81,11 @@ func (e *Engine) prepare(c *source.Chunk, only *lane, isUrgent, hasPlace bool) *
 	return b
 }
 
-// forget gives back the memory of the index of events that all lanes have been routed:
-// the next ones are indexed there, so that it stays in the processor's cache. Who needs
-// them after all has them judged again.
+// forget frees the index memory of events that have been routed for all lanes. The next events are indexed in the
+// same memory, so that it stays in the processor's cache. If an index is needed again, it is rebuilt.
 func (e *Engine) forget(b *block, from, to int) {
 	if b.spoiled.Load() {
-		return // somebody may still look at it
+		return // a call that never returned may still read it
 	}
 	b.parser.Reset()
 	for i := from; i < to; i++ {
@@ -104,7 +103,7 @@ func (e *Engine) forget(b *block, from, to int) {
 	}
 }
 
-// indexed sees to it that there is an index of the block's events.
+// indexed makes sure that the block's events are indexed.
 func (b *block) indexed() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -114,7 +113,7 @@ func (b *block) indexed() {
 	}
 }
 
-// index indexes and selects the records up to one.
+// index indexes and selects the records before one.
 func (e *Engine) index(b *block, to int) {
 	c := b.chunk
 	s := slice{now: e.c.Now}
@@ -129,9 +128,8 @@ func (e *Engine) index(b *block, to int) {
 	}
 }
 
-// finish gives a prepared block its place in the reading: ordinals, counts, the
-// limit and the user's own steps, which see the events in order. It says
-// whether the limit was reached.
+// finish gives a prepared block its place in the input: ordinals, counts, the limit, and the user's own transform
+// steps, which see the events in order. end says that the limit was reached.
 func (e *Engine) finish(b *block, start journal.Mark, w *transform.Worker) (end bool, err error) {
 	b.start = start
 	var n int

@@ -10,46 +10,46 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Course is what happened at a destination over the time of a run, over all of its processes, and from
-// which days the events are that have arrived. It has a bounded size: intervals double their width when
-// there are too many. It is for plots: after a crash the last seconds are missing.
+// Course is the history of a run at one destination, over all processes of the run: what happened when, and from
+// which days the delivered events are. Its size is bounded: when there are too many intervals, their width
+// doubles. It is meant for plots, so losing the last seconds in a crash is acceptable.
 type Course struct {
 	Start time.Time `json:"start,omitzero"` // of the first interval
 	Width Seconds   `json:"width"`          // of an interval
 	Slots []Slot    `json:"slots"`
-	// Days are the events that have arrived, by the day of the event: since 1970, or the first of DayWidth
+	// Days counts the delivered events by the day of the event: days since 1970, or the first day of each DayWidth
 	// days.
 	Days     map[int32]uint64 `json:"days,omitempty"`
 	DayWidth int32            `json:"day_width"`
 	Undated  uint64           `json:"undated,omitempty"` // arrived without a time
-	// Latency are the requests by how long their answers took: less than 1, 2, 4, … milliseconds.
+	// Latency counts requests by response time: less than 1, 2, 4, … milliseconds.
 	Latency [latencies]uint64 `json:"latency"`
 	Took    Seconds           `json:"took"` // all requests together
-	// Late are the deliveries that were taken at a later attempt than the first, in the order in which they
-	// were; neighbours become one where there are too many.
+	// Late are the deliveries that needed more than one attempt, in the order in which they were accepted. When
+	// there are too many, neighbours are merged.
 	Late []Late `json:"late,omitempty"`
 
-	until time.Time // of the pause that was noted last
+	until time.Time // end of the pause that was noted last
 }
 
-// Seconds is a span of time that is written as a number.
+// Seconds is a duration that is written as a number of seconds.
 type Seconds float64
 
 // Slot is one interval of a [Course].
 type Slot struct {
 	Requests  uint64  `json:"requests,omitempty"`
 	Retries   uint64  `json:"retries,omitempty"` // of them
-	Failed    uint64  `json:"failed,omitempty"`  // of them, that were not accepted
+	Failed    uint64  `json:"failed,omitempty"`  // those of them that were not accepted
 	Delivered uint64  `json:"delivered,omitempty"`
 	Rejected  uint64  `json:"rejected,omitempty"`
-	Took      Seconds `json:"took,omitempty"`    // requests together
+	Took      Seconds `json:"took,omitempty"`    // sum over all requests
 	Slowest   Seconds `json:"slowest,omitempty"` // of them
 	Paused    Seconds `json:"paused,omitempty"`  // because the partner asked for it, or failed
-	// Mark is up to which event of the input, by its number, all was settled when it ended.
+	// Mark is the number of the input event up to which everything was settled at the end of the interval.
 	Mark uint64 `json:"mark,omitempty"`
 }
 
-// Late are deliveries of a request that was not taken the first time.
+// Late are deliveries of a request that were not accepted at the first attempt.
 type Late struct {
 	From       uint64    `json:"from"` // number in the input of the first event
 	To         uint64    `json:"to"`   // and of the last
@@ -67,14 +67,14 @@ const (
 	latencies = 20
 )
 
-// Clone shares nothing with c.
+// Clone returns a copy that shares nothing with c.
 func (c *Course) Clone() *Course {
 	out := *c
 	out.Slots, out.Days, out.Late = slices.Clone(c.Slots), maps.Clone(c.Days), slices.Clone(c.Late)
 	return &out
 }
 
-// at is the interval of an instant; nil: it is before the first one.
+// at returns the interval that a time belongs to; nil: it is before the first one.
 func (c *Course) at(t time.Time) *Slot {
 	if c.Start.IsZero() {
 		c.Width = max(c.Width, 1)
@@ -110,14 +110,14 @@ func (s *Slot) add(o Slot) {
 	s.Mark = max(s.Mark, o.Mark)
 }
 
-// passed notes up to which event all is settled.
+// passed notes up to which event everything is settled.
 func (c *Course) passed(now time.Time, mark uint64) {
 	if s := c.at(now); s != nil {
 		s.Mark = max(s.Mark, mark)
 	}
 }
 
-// late notes deliveries that were taken at a later attempt than the first.
+// late notes deliveries that were accepted at a later attempt than the first.
 func (c *Course) late(l Late) {
 	if c.Late = append(c.Late, l); len(c.Late) <= mostLate {
 		return
@@ -144,7 +144,7 @@ func (l *Late) add(o *Late) {
 	}
 }
 
-// request notes a request that was answered, and what became of events by it.
+// request notes an answered request and the outcomes of its events.
 func (c *Course) request(now time.Time, took time.Duration, again, failed bool, delivered, rejected uint64) {
 	s := c.at(now)
 	if s == nil {
@@ -163,7 +163,7 @@ func (c *Course) request(now time.Time, took time.Duration, again, failed bool, 
 	c.Latency[min(bits.Len64(uint64(max(took.Milliseconds(), 0))), latencies-1)]++
 }
 
-// pauses notes a pause that the partner has asked for, or one that it makes longer.
+// pauses notes that the partner has asked for a pause, or for a longer one.
 func (c *Course) pauses(now, until time.Time) {
 	if c.until.After(now) {
 		now = c.until
@@ -174,7 +174,7 @@ func (c *Course) pauses(now, until time.Time) {
 	}
 }
 
-// pause notes that nothing is sent from one instant to another.
+// pause notes that nothing is sent between two times.
 func (c *Course) pause(from, to time.Time) {
 	for from.Before(to) {
 		s := c.at(from)
@@ -187,28 +187,28 @@ func (c *Course) pause(from, to time.Time) {
 		}
 		s.Paused += Seconds(end.Sub(from).Seconds())
 		if from = end; len(c.Slots) >= mostSlots && to.Sub(from).Hours() > 1e4 {
-			return // an answer that asks for years
+			return // the answer asks for a pause of years
 		}
 	}
 }
 
-// dayCount are events of a day, in a block.
+// dayCount counts the events of one day in a block.
 type dayCount struct {
 	day int32 // since 1970
 	n   uint32
 }
 
-// days are the days of a block's events, of which one of a few is looked at: reading a time takes a
-// while. Blocks are of one day or a few: what is too much counts for the last one.
+// days counts a block's events by day. Parsing a time is slow, so only some events are looked at. A block spans
+// one day or a few; further days are added to the last one.
 type days struct {
 	list [6]dayCount
 	n    int
 	seen uint32
 }
 
-const lookAt = 8 // one of so many
+const lookAt = 8 // only one event in so many is looked at
 
-// see takes an event of the block.
+// see counts an event of the block.
 func (d *days) see(ev *event.Event) {
 	if d.seen%lookAt == 0 {
 		d.add(dayOf(ev))
@@ -233,7 +233,7 @@ func (d *days) add(day int32) {
 	}
 }
 
-// arrived shares so many events that have arrived out to the days of their block.
+// arrived adds n delivered events, divided among the days of their block.
 func (c *Course) arrived(d *days, n uint64) {
 	all := uint64(0)
 	for _, one := range d.list[:d.n] {
@@ -275,7 +275,7 @@ func (c *Course) day(day int32, n uint64) {
 	}
 }
 
-// floor is the largest multiple of a width that is not above a day.
+// floor is the largest multiple of width that is not above day.
 func floor(day, width int32) int32 {
 	if m := day % width; m < 0 {
 		return day - m - width

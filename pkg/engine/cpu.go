@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// processors admits as many goroutines to CPU work as there are processors: those of
-// lanes that get somewhere, and only while none of these is inside the others.
-// So that nobody starves, one of the others gets in now and then, up to its next
-// yield, for a small share of the time that the first ones take.
+// processors admits as many goroutines to CPU work as there are processors. Urgent ones, of lanes that make
+// progress, go first; the others get in only while no urgent one runs or waits. So that nobody starves, one of the
+// others is admitted now and then, until its next yield, for a small share of the time that urgent ones take.
 type processors struct {
 	now func() time.Time
 
@@ -17,34 +16,34 @@ type processors struct {
 	free   int
 	inside [2]int
 	queue  [2][]chan struct{}
-	credit time.Duration // what lazy ones may still take while urgent ones want in
-	at     time.Time     // when it was last counted
+	credit time.Duration // time that lazy ones may still take while urgent ones wait
+	at     time.Time     // when credit was last updated
 }
 
 func newProcessors(n int, now func() time.Time) *processors { return &processors{now: now, free: n} }
 
-// The two kinds of work: that of lanes that get somewhere, and the rest.
+// The two kinds of work: that of lanes that make progress, and the rest.
 const (
 	urgent = iota
 	lazy
 )
 
 const (
-	// lazyShare is the part of the time of urgent ones, as a divisor, that the
-	// others get all the same. Counted by how often, not in time, a lane that panics at
-	// every event took an eighth of two processors from a healthy one.
+	// lazyShare is the share of the CPU time of urgent goroutines, as a divisor, that the others get anyway. The
+	// share is counted in time: counted in admissions, a lane that panics at every event took an eighth of two
+	// processors away from a healthy one.
 	lazyShare = 25
-	// lazyBurst is the most that they can have saved up, or overdrawn.
+	// lazyBurst is the most time that lazy goroutines can save up, or overdraw.
 	lazyBurst = 10 * time.Millisecond
 )
 
-// count brings the credit up to now. The caller holds mu.
+// count updates the credit to now. The caller holds mu.
 func (p *processors) count() {
 	now := p.now()
-	d := max(now.Sub(p.at), 0) // clocks go back at times
+	d := max(now.Sub(p.at), 0) // the clock may go back
 	p.at = now
 	if p.inside[urgent] == 0 && len(p.queue[urgent]) == 0 {
-		return // they are in nobody's way
+		return // nobody urgent waits for them
 	}
 	p.credit += time.Duration(p.inside[urgent]) * d / lazyShare
 	p.credit -= time.Duration(p.inside[lazy]) * d
@@ -69,7 +68,7 @@ func (p *processors) enter(isUrgent bool) {
 	<-ch
 }
 
-// admit lets in whom it may. The caller holds mu.
+// admit lets in every goroutine that may go now. The caller holds mu.
 func (p *processors) admit() {
 	for p.free > 0 {
 		r := urgent
@@ -86,15 +85,15 @@ func (p *processors) admit() {
 	}
 }
 
-// another says whether a further urgent goroutine would find a place that
-// nobody as urgent waits for: a free one, or one that is soon given up.
+// another says whether one more urgent goroutine would find a place that no other urgent one waits for: a free
+// one, or one that will be yielded soon.
 func (p *processors) another() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.queue[urgent]) == 0 && p.free+p.inside[lazy] > 0
 }
 
-// yield lets those go first that are urgent. The caller is inside and is not.
+// yield lets urgent goroutines go first. The caller is inside and is not urgent.
 func (p *processors) yield() {
 	p.mu.Lock()
 	p.count()
@@ -115,11 +114,10 @@ func (p *processors) leave(wasUrgent bool) {
 	p.admit()
 }
 
-// slice lets goroutines run that wait for a processor, in between of what takes
-// long: those of lanes that send small requests one after the other compute for
-// microseconds, and would wait each time for the ten milliseconds after which the
-// scheduler takes a processor away. Beside four lanes that map heavily such a lane
-// took fifteen times as long without (BenchmarkSmallRequests).
+// slice gives up the processor now and then during long work, so that other goroutines can run. Lanes that send
+// small requests one after the other compute for microseconds; without this they would wait each time for the ten
+// milliseconds after which the scheduler preempts a goroutine. Beside four lanes that map heavily, such a lane
+// took fifteen times as long (BenchmarkSmallRequests).
 type slice struct {
 	now   func() time.Time
 	since time.Time
@@ -127,7 +125,7 @@ type slice struct {
 
 const sliceTime = 100 * time.Microsecond
 
-// over gives way when the slice has taken long enough.
+// over yields the processor when the slice has lasted long enough.
 func (s *slice) over() {
 	now := s.now()
 	if d := now.Sub(s.since); d >= 0 && d < sliceTime {

@@ -1,11 +1,9 @@
-// Package engine delivers the events of one source to many destinations, each
-// at its own pace.
+// Package engine delivers the events of one source to many destinations, each at its own pace.
 //
-// A front reader decompresses, indexes and selects the input once and puts it,
-// block by block, into a shared [ring]. Every destination has a [lane] of its own. The
-// archive is the queue: a lane that falls off the ring's tail opens the source again at
-// its own position, so nobody waits for anybody, and memory stays bounded whatever a
-// partner does.
+// A front reader decompresses, indexes and selects the input once and puts it, block by block, into a shared
+// [ring]. Every destination has a [lane] of its own. The archive is the queue: a lane that falls off the ring's
+// tail opens the source again at its own position. So no lane waits for another, and memory stays bounded whatever
+// a partner does.
 //
 // A lane has parts, in the order in which a delivery meets them:
 //
@@ -13,23 +11,22 @@
 //   - [router]: what the destination makes of an event (Route); for lanes that keep up
 //     that is done when a block is prepared
 //   - [Packer]: which deliveries go in one request
-//   - [queue] and [sequencer]: batches that may go, wait, or are on their way, and the
+//   - [queue] and [sequencer]: batches that may go, wait, or are in flight, and the
 //     order of a user's deliveries
 //   - [pacer]: when the next request may go
 //   - [sender]: the call into the destination's code (Send)
 //   - [verdicts] and [bisector]: what an answer means; the only place where a delivery
 //     is rejected or given up
-//   - [ledger]: outcomes, counts, and the mark behind which everything is settled
-//   - [memory] and [notes]: what the lane holds, and what people are told of it
+//   - [ledger]: outcomes, counts, and the mark before which everything is settled
+//   - [memory] and [notes]: what the lane holds, and what people are told about it
 //
-// A request is begun in the journal before it is sent, and its verdicts are written
-// before the checkpoint passes them. When all deliveries of all events of a block are
-// settled, and those of the blocks before it, the lane's checkpoint moves.
+// A request is entered in the journal before it is sent, and its verdicts are written before the checkpoint passes
+// them. When all deliveries of all events of a block and of the blocks before it are settled, the lane's
+// checkpoint moves.
 //
-// What goes into a request depends on the input and the caps, never on time. The
-// destination says whether to retry; the engine says when. Partner code runs behind
-// recover and a deadline. Time comes from Config.Now and timers, so that whole runs can
-// be tested in simulated time.
+// What goes into a request depends on the input and the limits, never on time. The destination says whether to
+// retry; the engine says when. Partner code runs behind recover and a deadline. Time comes from Config.Now and
+// timers, so that whole runs can be tested in simulated time.
 package engine
 
 import (
@@ -52,7 +49,7 @@ import (
 // Config is a run.
 type Config struct {
 	Source source.Source
-	// Selection is what of the source goes to the lanes. It is not changed any more.
+	// Selection decides which events of the source go to the lanes. It must not change any more.
 	Selection selection.Selection
 	Lanes     []LaneConfig
 	Run       *journal.Run
@@ -60,20 +57,19 @@ type Config struct {
 	Now    func() time.Time
 	Rand   func() float64 // in [0,1), for jitter; safe for concurrent use
 	Logger *slog.Logger
-	// Linger is how long there has to be no new input before requests that are not
-	// full go out; 0: a minute, so that what goes into a request of an archive does not
-	// depend on the time. For streams that a person waits for it is short.
+	// Linger is how long no new input must arrive before requests that are not full are sent; 0: a minute, so that
+	// for an archive the content of requests does not depend on time. It is short for streams whose output a
+	// person waits for.
 	Linger time.Duration
-	// Follows says that no end of the input is expected.
+	// Follows says that the input is not expected to end.
 	Follows bool
-	// Known, if not nil, says of an entry of the manifest that another run has read it: the events
-	// of these are counted ([Engine.Overlap]).
+	// Known, if not nil, says whether another run has read an entry of the manifest. Events of such entries are
+	// counted ([Engine.Overlap]).
 	Known func(object uint32) bool
 	// Memory bounds what blocks and lanes hold, in bytes; 0: 256 MiB.
 	Memory int64
-	// Stop, when closed, ends the run early: nothing new is sent, what is in
-	// flight is finished and saved. Cancelling the context instead drops what
-	// is in flight; a resume repeats it.
+	// Stop, when closed, ends the run early: nothing new is sent, but requests in flight are finished and their
+	// results saved. Cancelling the context drops what is in flight instead; a resumed run repeats it.
 	Stop <-chan struct{}
 }
 
@@ -82,26 +78,24 @@ type LaneConfig struct {
 	Name, Type string
 	Sender     destination.Sender
 	Transport  destination.Transport
-	// Limiter shares the partner's limits with other processes that send to the same account
-	// there; nil: there are no others. Account names that account, without telling a secret.
+	// Limiter shares the partner's limits with other processes that send to the same account; nil: there are none.
+	// Account identifies the account without revealing a secret.
 	Limiter Limiter
 	Account string
-	Filter  *filter.Filter // the destination's own; nil: everything
-	Consent []string       // what the consent of an event has to grant, see destination.Env
-	// Harmless: there is a stand-in, or nobody, at the other end, so that nothing is started.
+	Filter  *filter.Filter // the destination's own filter; nil: everything
+	Consent []string       // categories that an event's consent must grant, see destination.Env
+	// Harmless: requests go to a stand-in, or nowhere, so that nothing is started at a partner.
 	Harmless bool
 	Options  Options
-	// Delivered, when set, is called with the text of each event that the partner has
-	// accepted, one after the other, before the checkpoint passes it; after a crash
-	// perhaps again.
+	// Delivered, if set, is called with the text of each event that the partner has accepted, one at a time,
+	// before the checkpoint passes it. After a crash it may be called again for the same event.
 	Delivered func(raw []byte)
-	// Event, when set, returns the event that a record is about where the record is not
-	// itself one (a redrive reads dead letters): order is kept for its user.
+	// Event, if set, returns the event inside a record that is not an event itself (a redrive reads dead letters),
+	// so that the order of its user's events is kept.
 	Event func(*event.Event) *event.Event
-	// Course is how the run went before this process; nil: there was none.
+	// Course is the history of the run before this process; nil: there is none.
 	Course *Course
-	// Letter, when set, may change a dead letter before it is written. It is called by
-	// many goroutines.
+	// Letter, if set, may change a dead letter before it is written. It is called concurrently.
 	Letter func(*journal.DeadLetter)
 }
 
@@ -109,31 +103,30 @@ type LaneConfig struct {
 type Options struct {
 	PaceOptions
 	VerdictOptions
-	// TriggerLive: events of long ago may start at the partner what new ones start, see
-	// destination.Live. Without it the lane stops at the first that would.
+	// TriggerLive: old events may start at the partner what new ones start, see destination.Live. Without it the
+	// lane stops before the first event that would.
 	TriggerLive bool
 	Timeout     time.Duration // of one request; 0: 30 s
-	Hold        bool          // keep what was in doubt after a crash, do not send it again
+	Hold        bool          // keep deliveries that were in doubt after a crash, instead of sending them again
 }
 
-// Engine is a run under way. Make it with New, run it with Run, look at it with
-// Progress.
+// Engine is a run in progress. Make it with New, run it with Run, watch it with Progress.
 type Engine struct {
 	c     Config
 	ring  *ring
 	lanes []*lane
 	cpu   *processors
-	hands *hands // that route
+	hands *hands // goroutines that route
 	front front
-	paths *event.PathSet // that the lanes look for; nil: too many
-	// groups are all lanes. Where blocks are routed as they are prepared ahead is set; else each
-	// lane does it when it gets there.
+	paths *event.PathSet // the paths that the lanes read; nil: too many
+	// groups holds all lanes. When ahead is set, blocks are routed while they are prepared; otherwise each lane
+	// routes them when it gets there.
 	groups []*group
 	ahead  bool
 	log    *slog.Logger
 	start  time.Time
 
-	// forgets: nobody looks at an event once it has been routed ahead; gone stands for it.
+	// forgets: no lane reads an event after it was routed ahead, so its index is freed and gone takes its place.
 	forgets bool
 	gone    *event.Event
 
@@ -158,18 +151,17 @@ func New(c Config) *Engine {
 		hands: newHands(),
 		start: c.Now(),
 	}
-	// What becomes of records that are no events, and how far the input is read, is journalled
-	// as a lane of its own: it is of no destination.
+	// Bad records, and how far the input has been read, belong to no destination, so the journal keeps them as a
+	// lane of their own.
 	e.front.bad = c.Run.Lane("_source")
 	e.stockBlocks = stock.New[block](kept)
 	e.stockRouted = stock.New[routed](kept + 2*len(c.Lanes))
 	e.stockLaneBlocks = stock.New[laneBlock](kept + 2*len(c.Lanes))
-	// A sixteenth of the memory for the shared ring, up to an eighth for what lanes have
-	// taken out of it; the rest is for readers, bodies, and the collector,
-	// which lets the heap grow to twice what lives.
+	// A sixteenth of the memory is for the shared ring, up to an eighth for what lanes have taken out of it. The
+	// rest is for readers, bodies, and the garbage collector, which lets the heap grow to twice the live memory.
 	ring := c.Memory / 16
 	if len(c.Lanes) == 1 {
-		ring /= 4 // nobody to share it with
+		ring /= 4 // there is no other lane to share it with
 	}
 	e.ring = newRing(ring, c.Now)
 	e.ring.most = c.Memory / 4
@@ -185,8 +177,7 @@ func New(c Config) *Engine {
 	return e
 }
 
-// follow has the paths that any lane looks for found while events are indexed, in one pass
-// for all.
+// follow makes the parser find all paths that any lane reads while it indexes events, in one pass for all lanes.
 func (e *Engine) follow() {
 	var sets []*event.PathSet
 	for _, l := range e.lanes {
@@ -197,14 +188,12 @@ func (e *Engine) follow() {
 	}
 }
 
-// kept is how many pieces of memory that nobody uses are kept of a kind. So many
-// are in use at times and not at others: with 4 a run takes a quarter more CPU, and
-// hardly less memory at its peak.
+// kept is how many unused buffers of each kind are kept for reuse. About that many are in use at some times and
+// not at others: with 4, a run takes a quarter more CPU, and hardly less memory at its peak.
 const kept = 32
 
-// Run works until everything is settled, or Stop, or the context ends. The
-// error is one of the machine (journal, input), not of events: those are in the
-// summary.
+// Run works until everything is settled, Stop is closed, or the context ends. The error concerns the machine
+// (journal, input), never single events: those are in the summary.
 func (e *Engine) Run(ctx context.Context) (*Summary, error) {
 	readCtx, stopReading := context.WithCancel(ctx)
 	defer stopReading()
@@ -222,8 +211,8 @@ func (e *Engine) Run(ctx context.Context) (*Summary, error) {
 		lanes.Go(func() { l.run(ctx) })
 	}
 	lanes.Wait()
-	// With every lane done or stopped nobody needs what the front still
-	// reads; a lane that is done has seen the end, so then it has, too.
+	// When every lane is done or stopped, what the front still reads is not needed. A lane that is done has seen
+	// the end of the input, so the front has seen it, too.
 	stopReading()
 	e.ring.close()
 	readers.Wait()
@@ -244,8 +233,8 @@ func (e *Engine) Run(ctx context.Context) (*Summary, error) {
 	return s, e.reconcile(s)
 }
 
-// StopLane ends one lane: what is in flight is finished, the rest of its events
-// stay pending. The others go on.
+// StopLane ends one lane: its requests in flight are finished, its other events stay pending. The other lanes go
+// on.
 func (e *Engine) StopLane(name, why string) {
 	for _, l := range e.lanes {
 		if l.c.Name == name {
@@ -254,7 +243,7 @@ func (e *Engine) StopLane(name, why string) {
 	}
 }
 
-// stopped says that the run is to end early.
+// stopped says whether the run is to end early.
 func (e *Engine) stopped() bool {
 	select {
 	case <-e.c.Stop:

@@ -6,19 +6,19 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 )
 
-// Forecast says how long the requests of a lane take at the limits that it keeps: its
-// pacer, with a clock that is only counted. How fast the partner answers it cannot know.
+// Forecast computes how long the requests of a lane take under its limits. It runs the lane's pacer with a
+// simulated clock. It cannot know how fast the partner answers.
 type Forecast struct {
 	pacer  *pacer
 	start  time.Time
 	now    time.Time
 	limits []limit
-	waits  []time.Duration // for each of limits, how long it alone would have taken
+	waits  []time.Duration // for each of limits, how long that limit alone would have taken
 	alone  []*pacer
 	plan   *destination.Plan
 }
 
-// NewForecast returns the forecast of a lane that has nothing behind it yet.
+// NewForecast returns the forecast of a lane that has sent nothing yet.
 func NewForecast(s destination.Sender, o Options) *Forecast {
 	f := &Forecast{start: time.Unix(0, 0), plan: s.Plan()}
 	f.now = f.start
@@ -32,7 +32,7 @@ func NewForecast(s destination.Sender, o Options) *Forecast {
 	return f
 }
 
-// Request counts a request of an action, after those before it.
+// Request adds a request of an action, after those before it.
 func (f *Forecast) Request(action int32, events, bytes int) {
 	f.now = send(f.pacer, f.now, action, events, bytes)
 	for i, p := range f.alone {
@@ -40,7 +40,7 @@ func (f *Forecast) Request(action int32, events, bytes int) {
 	}
 }
 
-// send is when a request that could go at some time goes out.
+// send returns when a request that is ready at a time goes out.
 func send(p *pacer, at time.Time, action int32, events, bytes int) time.Time {
 	for {
 		d := p.wait(at, action, events, bytes)
@@ -54,8 +54,7 @@ func send(p *pacer, at time.Time, action int32, events, bytes int) time.Time {
 // Span is how long all requests take so far.
 func (f *Forecast) Span() time.Duration { return f.now.Sub(f.start) }
 
-// Binding is the limit without which they would take less; ok is false when none holds
-// anything back.
+// Binding is the limit that slows the requests down most; ok is false when none slows them down.
 func (f *Forecast) Binding() (k Kept, ok bool) {
 	most := -1
 	for i, d := range f.waits {

@@ -13,51 +13,51 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// front owns the one reading for all lanes: how far it is, and the records that are no
-// events, which become dead letters of the run, once for all lanes.
+// front is the shared reading of the input for all lanes: how far it has come, and the bad records, which become
+// dead letters of the run, once for all lanes.
 type front struct {
 	bad    *journal.Lane
-	starts Starts // of the goroutine that reads
+	starts Starts // used only by the goroutine that reads
 
 	mu       sync.Mutex
 	mark     journal.Mark      // what has been read
-	passed   float64           // part of the input's bytes that is read; 0: not known
+	passed   float64           // the fraction of the input's bytes that has been read; 0: not known
 	badOnes  map[string]uint64 // bad records by reason
-	badFirst map[string]string // one of each
+	badFirst map[string]string // an example of each
 	err      error
 	atEnd    bool
-	overlap  uint64 // events of objects that another run has read
+	overlap  uint64 // events of objects that another run has read, too
 	arrived  arrivals
-	noted    time.Time // when arrived was given to the journal last
+	noted    time.Time // when arrived was last written to the journal
 }
 
-// overlaps counts the events of a block of an object that another run has read.
+// overlaps counts the events of a block if its object was read by another run.
 func (f *front) overlaps(b *block) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.overlap += selected(b.end) - selected(b.start)
 }
 
-// Overlap is how many events were selected of objects that are Known.
+// Overlap is how many events were selected from objects that are Known.
 func (e *Engine) Overlap() uint64 {
 	e.front.mu.Lock()
 	defer e.front.mu.Unlock()
 	return e.front.overlap
 }
 
-// StartsKey is where a run keeps the marks at which the last objects of its manifest begin, by
-// their entry ([Starts]).
+// StartsKey is the journal key under which a run keeps the marks at which the last objects of its manifest begin
+// ([Starts]).
 const StartsKey = "starts"
 
-// Starts are such marks. An object that holds no record has none.
+// Starts maps entries of the manifest to the marks at which they begin. An object without records has none.
 type Starts map[uint32]journal.Mark
 
-// mostStarts is how many are kept: those of the objects between the first reading and a
-// destination, as a rule.
+// mostStarts is how many marks are kept. As a rule that covers the objects between the front reading and the
+// slowest destination.
 const mostStarts = 64
 
-// begins notes the mark at which an object begins. It goes into the journal with the checkpoint of the
-// block that begins there.
+// begins notes the mark at which an object begins. It is written to the journal with the checkpoint of the block
+// that begins there.
 func (f *front) begins(run *journal.Run, b *block) error {
 	object := b.chunk.End.Object
 	if f.starts == nil {
@@ -78,20 +78,20 @@ func (f *front) begins(run *journal.Run, b *block) error {
 	return run.Note(StartsKey, f.starts)
 }
 
-// ArrivalsKey is where a run whose input is followed keeps when it was read (a list of
-// [Arrival]): what a destination lags behind outlives the process.
+// ArrivalsKey is the journal key under which a followed run keeps when its input was read (a list of [Arrival]),
+// so that the lag of a destination is still known after a restart.
 const ArrivalsKey = "arrivals"
 
-// noteArrivals is how often that is done.
+// noteArrivals is how often the arrivals are written.
 const noteArrivals = 10 * time.Second
 
-// start sets where the reading is when it begins, and takes up when what lies before that was read.
+// start sets the place where the reading begins, and loads when the input before it was read.
 func (f *front) start(mark journal.Mark, run *journal.Run, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mark = mark
 	if found, err := run.Get(ArrivalsKey, &f.arrived); !found || err != nil {
-		f.arrived = nil // of the time of reading nothing depends
+		f.arrived = nil // nothing depends on the reading times, so they may be lost
 	}
 	f.arrived.note(mark.Ordinal, now)
 	f.badOnes, f.badFirst = maps.Clone(f.bad.Resume().Counts.Rejected), map[string]string{}
@@ -107,15 +107,15 @@ func (f *front) at() (mark journal.Mark, passed float64, atEnd bool) {
 	return f.mark, f.passed, f.atEnd
 }
 
-// reasons returns how many bad records there are by reason, and one of each.
+// reasons returns how many bad records there are by reason, and an example of each.
 func (f *front) reasons() (n map[string]uint64, first map[string]string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return maps.Clone(f.badOnes), maps.Clone(f.badFirst)
 }
 
-// move notes that the reading has come to a mark. A resume begins behind what faster
-// lanes have settled, which has been read all the same.
+// move notes that the reading has reached a mark. After a resume it begins before marks that faster lanes have
+// already settled; those records count as read.
 func (f *front) move(to journal.Mark, passed float64, now time.Time) {
 	f.reach(to, now)
 	f.mu.Lock()
@@ -123,7 +123,8 @@ func (f *front) move(to journal.Mark, passed float64, now time.Time) {
 	f.passed = passed
 }
 
-// reach notes that the reading, or a lane by itself, which may be further, has come to a mark.
+// reach notes that the reading has reached a mark. A lane that reads by itself, and may be further ahead, calls
+// it, too.
 func (f *front) reach(to journal.Mark, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -133,7 +134,7 @@ func (f *front) reach(to journal.Mark, now time.Time) {
 	}
 }
 
-// keepArrivals gives the journal, now and then, when what was read was read.
+// keepArrivals writes the arrivals to the journal now and then.
 func (f *front) keepArrivals(run *journal.Run, now time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -144,8 +145,8 @@ func (f *front) keepArrivals(run *journal.Run, now time.Time) error {
 	return run.Note(ArrivalsKey, f.arrived)
 }
 
-// waits says since when the first record is there of those that a lane has not settled; settled is
-// where that record is. The zero time: nothing waits.
+// waits returns since when the first record that a lane has not settled has been waiting. settled is the ordinal
+// of that record. The zero time: nothing waits.
 func (f *front) waits(settled uint64) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -155,14 +156,14 @@ func (f *front) waits(settled uint64) time.Time {
 	return f.arrived.of(settled)
 }
 
-// settled forgets when that was read which all lanes have settled.
+// settled forgets the arrivals of records that all lanes have settled.
 func (f *front) settled(ordinal uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.arrived.passed(ordinal)
 }
 
-// note counts a record that is no event.
+// note counts a bad record.
 func (f *front) note(bad *source.RecordError) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -179,15 +180,14 @@ func (f *front) fail(err error) {
 	f.err = errors.Join(f.err, err)
 }
 
-// end notes that nothing more will be read; finished: because there is no more.
+// end notes that nothing more will be read. finished: the end of the input was reached.
 func (f *front) end(finished bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.atEnd = finished && f.err == nil
 }
 
-// reject makes dead letters of the records of a block that are no events, and moves
-// their checkpoint behind the block.
+// reject makes dead letters of a block's bad records, and moves their checkpoint past the block.
 func (f *front) reject(b *block, log func(*source.RecordError)) error {
 	known := f.bad.Resume()
 	var verdicts []journal.Verdict
@@ -225,7 +225,7 @@ func (f *front) reject(b *block, log func(*source.RecordError)) error {
 	return f.bad.Advance(b.end, counts, nil)
 }
 
-// readFront reads for the ring, from a mark on.
+// readFront reads blocks into the ring, from a mark on.
 func (e *Engine) readFront(ctx context.Context, from journal.Mark) {
 	e.front.start(e.furthest(from), e.c.Run, e.c.Now())
 	finished := true
@@ -273,8 +273,8 @@ func (e *Engine) readFront(ctx context.Context, from journal.Mark) {
 	e.ring.finish()
 }
 
-// pass stops the lanes that have not come further than to an object that cannot be read any more, and
-// returns the mark from which the others go on; false: there are none.
+// pass stops the lanes that still need an object which cannot be read any more, and returns the mark from which
+// the others go on; false: there are no others.
 func (e *Engine) pass(lost *source.LostError) (from journal.Mark, goesOn bool) {
 	for _, l := range e.lanes {
 		m := l.ledger.resumed.Mark
@@ -288,7 +288,7 @@ func (e *Engine) pass(lost *source.LostError) (from journal.Mark, goesOn bool) {
 	return from, goesOn
 }
 
-// passed is the part of the input's bytes that has been read; 0: it is not known.
+// passed is the fraction of the input's bytes that has been read; 0: not known.
 func (e *Engine) passed() float64 {
 	m, ok := e.c.Source.(interface{ Passed() (bytes, all int64) })
 	if !ok || e.c.Selection.Limit != 0 {
@@ -301,8 +301,8 @@ func (e *Engine) passed() float64 {
 	return min(float64(bytes)/float64(all), 1)
 }
 
-// furthest is the highest mark of a lane, or from. A resume reads again from the lowest
-// one on: until it has caught up, what faster lanes have settled is read all the same.
+// furthest returns the highest mark of a lane, or from if that is higher. A resumed run reads again from the
+// lowest mark on; up to the highest one, its records count as read already.
 func (e *Engine) furthest(from journal.Mark) journal.Mark {
 	marks := []journal.Mark{e.front.bad.Resume().Mark}
 	for _, l := range e.lanes {

@@ -10,14 +10,12 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 )
 
-// Lanes that make the same of every event share what was routed: copies of one
-// destination for other accounts, projects, regions or addresses. Sixteen of them
-// cost 6 times the CPU of one, and 10 times when each routes for itself. What
-// each has of its own is its notes, its batches and its verdicts, and, where a
-// stamp stands in an item (the token of a project), a copy of the item with its
-// own.
+// Lanes that make the same deliveries of every event share the result of routing: these are copies of one
+// destination for other accounts, projects, regions or addresses. Sixteen of them cost 6 times the CPU of one, and
+// 10 times when each routes for itself. Each lane still has its own notes, batches and verdicts. Where an item
+// contains a stamp (the token of a project), each lane has its own copy of the item, with its own stamp.
 
-// group are lanes that make the same of every event, or one lane.
+// group is a set of lanes that make the same deliveries of every event, or a single lane.
 type group struct{ lanes []*lane }
 
 type sharedRoute struct {
@@ -25,8 +23,8 @@ type sharedRoute struct {
 	r  *routed
 }
 
-// share returns what the lanes of a group share of the block, with a holder more;
-// mine says that the caller is the first, who has to route it.
+// share returns the shared routing result of a block for the group, and adds a holder. mine says that the caller
+// is the first lane, which has to do the routing.
 func (b *block) share(by *group) (r *routed, mine bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -38,12 +36,12 @@ func (b *block) share(by *group) (r *routed, mine bool) {
 	}
 	r = b.routed()
 	r.done = make(chan struct{})
-	r.holders.Store(2) // the block, too
+	r.holders.Store(2) // the second holder is the block
 	b.shared = append(b.shared, sharedRoute{by, r})
 	return r, true
 }
 
-// routedFor is what was made of the block for a group; nil: nothing was yet.
+// routedFor returns the routing result of the block for a group; nil: there is none yet.
 func (b *block) routedFor(by *group) *routed {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -55,8 +53,7 @@ func (b *block) routedFor(by *group) *routed {
 	return nil
 }
 
-// pair finds lanes that make the same of every event: copies of a destination
-// for other accounts or addresses.
+// pair finds the lanes that make the same deliveries of every event.
 func (e *Engine) pair() {
 	groups := map[string]*group{}
 	for _, l := range e.lanes {
@@ -74,20 +71,20 @@ func (e *Engine) pair() {
 		}
 		g.lanes = append(g.lanes, l)
 	}
-	// Whatever is routed when a block is prepared has to go to the lanes as it is. What is made of
-	// the blocks that all processors prepare is at most a quarter of the memory.
+	// Blocks are routed while they are prepared only if no steps and no limit can change them afterwards. The
+	// results for the blocks that all processors prepare at the same time may take at most a quarter of the memory.
 	made := int64(runtime.GOMAXPROCS(0)) * int64(len(e.groups)) * madeOfBlock
 	e.ahead = e.c.Selection.Steps.Empty() && e.c.Selection.Limit == 0 && (len(e.groups) == 1 || made <= e.c.Memory/4)
 }
 
-// marked are copies of deliveries, and the memory of their items.
+// marked are copies of deliveries with another stamp, and the memory of their items.
 type marked struct {
 	list  []destination.Delivery
 	items []byte
 }
 
-// stamp puts the lane's own stamp into deliveries that another lane has made, in
-// copies of them. It returns how much memory they take, in bytes.
+// stamp copies deliveries that another lane has made and replaces the stamp in them by this lane's. It returns how
+// many bytes of memory the copies take.
 func (l *lane) stamp(lb *laneBlock) int64 {
 	list, items := 0, 0
 	for i := range lb.routed.n {

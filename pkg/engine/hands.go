@@ -1,12 +1,12 @@
 package engine
 
-// hands are goroutines that do one piece of work after the other. A new goroutine for each
-// begins with a small stack, which has to be copied as it grows. They are as many as there
-// were pieces of work at a time; one that does not come back is missed by nobody.
+// hands are goroutines that are reused for one piece of work after another, because a new goroutine begins with a
+// small stack that has to be copied as it grows. There are as many as there were pieces of work at the same time.
+// One whose work never returns is not waited for.
 type hands struct {
 	idle chan func()
-	done chan struct{} // closed: nobody has work any more
-	none chan struct{} // is closed, for work that was done before
+	done chan struct{} // closed: there will be no more work
+	none chan struct{} // a closed channel, for work that is already done
 }
 
 func newHands() *hands {
@@ -15,7 +15,7 @@ func newHands() *hands {
 	return h
 }
 
-// do has f done by another goroutine.
+// do runs f in another goroutine.
 func (h *hands) do(f func()) {
 	select {
 	case h.idle <- f:
