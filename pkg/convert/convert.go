@@ -1,6 +1,6 @@
-// Package convert makes a cassette of what other programs recorded: it finds their
-// files, recognises their formats, and puts together what is in them. The importers
-// themselves are those of pkg/cassette.
+// Package convert makes a cassette from the recordings of other programs. It finds
+// their files, recognises the formats, and combines the contents. The importers
+// themselves are in pkg/cassette.
 package convert
 
 import (
@@ -16,10 +16,10 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette"
 )
 
-// MaxBytes bounds a file.
+// MaxBytes is the largest file that is read, in bytes.
 const MaxBytes = 512 << 20
 
-// Formats lists the known formats, one a line.
+// Formats lists the known formats, one per line.
 func Formats() string {
 	var b strings.Builder
 	for _, i := range cassette.Importers() {
@@ -28,7 +28,7 @@ func Formats() string {
 	return b.String()
 }
 
-// Known says whether there is a format of a name.
+// Known is true if there is a format with this name.
 func Known(name string) bool {
 	_, ok := importer(name)
 	return ok
@@ -43,8 +43,8 @@ func importer(name string) (cassette.Importer, bool) {
 	return all[n], true
 }
 
-// Files are the files that paths mean: those that may be of a known format in folders,
-// and all others as they are.
+// Files returns the files that paths name: of folders the files that may be in a known
+// format, and all other paths as they are.
 func Files(paths []string) (files []string, err error) {
 	for _, path := range paths {
 		info, err := os.Stat(path)
@@ -69,8 +69,8 @@ func Files(paths []string) (files []string, err error) {
 	return files, nil
 }
 
-// Folder returns a reader of the files in a folder, for bodies that a format keeps
-// beside its own files. No name leads out of the folder.
+// Folder returns a function that reads files in a folder, for bodies that a format
+// stores in files of their own. No name can lead out of the folder.
 func Folder(dir string) (func(name string) ([]byte, error), error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -86,7 +86,7 @@ func Folder(dir string) (func(name string) ([]byte, error), error) {
 	}, nil
 }
 
-// ReadAll reads a file of at most [MaxBytes].
+// ReadAll reads a file. A file with more than [MaxBytes] is an error.
 func ReadAll(f fs.File) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -100,13 +100,13 @@ func ReadAll(f fs.File) ([]byte, error) {
 
 // Reader reads files into a cassette.
 type Reader struct {
-	Format  string // "": each file's is found out
+	Format  string // "": recognised for each file
 	Options cassette.ImportOptions
-	// Left is told what in a file became no interaction.
+	// Left is called for each part of a file that gave no interaction.
 	Left func(path, what string)
 }
 
-// Add adds the interactions of a file to a cassette. They are not redacted yet.
+// Add appends the interactions of a file to a cassette. They are not redacted yet.
 func (r *Reader) Add(k *cassette.Cassette, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -142,8 +142,9 @@ func (r *Reader) Add(k *cassette.Cassette, path string) error {
 	return nil
 }
 
-// importer is that of the format that was asked for, unless the file looks like
-// another, or the one that the file looks like.
+// importer returns the importer for a file: the one for the format that the user asked
+// for, or else the one whose format the file has. If the file has another format than
+// the user asked for, it returns an error.
 func (r *Reader) importer(path string, data []byte) (cassette.Importer, error) {
 	looks, ok := cassette.Recognize(data)
 	if r.Format == "" {
@@ -156,7 +157,7 @@ func (r *Reader) importer(path string, data []byte) (cassette.Importer, error) {
 	if !known {
 		return asked, fmt.Errorf("there is no format %s; the formats are\n%s", r.Format, Formats())
 	}
-	// A recording of Polly is a HAR file with more in it.
+	// A recording of Polly is a HAR file with additional members.
 	har := func(name string) bool { return name == "har" || name == "polly" }
 	if ok && looks.Name != asked.Name && !(har(looks.Name) && har(asked.Name)) {
 		return asked, fmt.Errorf("%s looks like %s, and not like %s: import it with `fanfold cassettes import %s %s`",
@@ -165,7 +166,7 @@ func (r *Reader) importer(path string, data []byte) (cassette.Importer, error) {
 	return asked, nil
 }
 
-// Upstreams notes in a cassette's sidecar the services that its requests went to.
+// Upstreams writes the services to which a cassette's requests went into its sidecar.
 func Upstreams(k *cassette.Cassette) {
 	k.Meta.Upstreams = map[string]string{}
 	for _, i := range k.Interactions {

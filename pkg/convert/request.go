@@ -8,19 +8,19 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette"
 )
 
-// Request asks for one cassette of some files.
+// Request describes a conversion of files into one cassette.
 type Request struct {
 	Args      []string // FILE..., or FORMAT FILE...
-	HAR, V4   bool     // the format, said by a flag
-	Base      string   // the service's address, where files have paths only
-	Bodies    string   // the folder of bodies that files name; "": they may name none
+	HAR, V4   bool     // the format, given by a flag
+	Base      string   // the service's address, for files that hold paths only
+	Bodies    string   // the folder of the bodies that files name; "": files may name none
 	Variables []string // NAME=VALUE
-	// Left is told what in a file became no interaction.
+	// Left is called for each part of a file that gave no interaction.
 	Left func(path, what string)
 }
 
-// Do reads the files. Nothing is redacted yet. All its errors are mistakes in the
-// request or in the files.
+// Do reads the files into a cassette. Nothing is redacted yet. Every error is a mistake
+// in the request or in the files.
 func (q *Request) Do(k *cassette.Cassette) error {
 	format, files, err := q.format()
 	if err != nil {
@@ -41,7 +41,7 @@ func (q *Request) Do(k *cassette.Cassette) error {
 	return nil
 }
 
-// format finds the format that is asked for, "" for none, and the files.
+// format separates the format that the user asked for, "" for none, from the files.
 func (q *Request) format() (format string, files []string, err error) {
 	args := q.Args
 	switch {

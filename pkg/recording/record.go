@@ -21,37 +21,37 @@ import (
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
-// RecordOptions are what a user says of a recording.
+// RecordOptions are the user's options for a recording.
 type RecordOptions struct {
 	To         []string // partners, NAME=URL
-	Allow      []string // with Proxy hosts to record, and values that are no secrets
-	Secret     []string // environment variables beyond those whose names say so
+	Allow      []string // with Proxy: hosts to record; also values that are no secrets
+	Secret     []string // further environment variables that hold secrets
 	Ignore     []string // rules of matching
 	Redact     []string // rules of redaction
 	Cassette   string   // the file to write
-	Mode       string   // once, new, all or none; "": what the environment suggests
-	Listen     string   // where to serve the one partner; "": the system chooses
-	UpstreamCA string   // a file of certificates
+	Mode       string   // once, new, all or none; "": depends on the environment
+	Listen     string   // the address for the one partner; "": the system chooses
+	UpstreamCA string   // a file of trusted certificates
 	MaxBody    string   // a size
 
 	Proxy, Exact, KeepOnError, Resume bool
 }
 
-// recording is a run of record.
+// recording is one run of the record command.
 type recording struct {
 	o       *RecordOptions
-	own     bool // one of fanfold's own commands
+	own     bool // the command is one of fanfold's own
 	ups     []cassette.Upstream
 	meta    cassette.Meta
 	old     *cassette.Cassette // nil: there is none
-	live    bool               // goes to the partners
+	live    bool               // requests go to the partners
 	maxBody int64
 	key     []byte
 	secrets []redact.Secret
 	network http.RoundTripper
 }
 
-// Record runs a command, or serves until it is stopped, and keeps what was said.
+// Record runs a command, or serves until it is stopped, and records the conversation.
 func (w *World) Record(ctx context.Context, o *RecordOptions, args []string) error {
 	r := &recording{o: o, own: len(args) > 0 && len(o.To) == 0 && !o.Proxy && w.Ours(args)}
 	for _, step := range []func() error{
@@ -78,7 +78,7 @@ func (w *World) Record(ctx context.Context, o *RecordOptions, args []string) err
 	switch {
 	case err != nil:
 		return err
-	case own.conv == nil: // ended before any lane was there: it has said why
+	case own.conv == nil: // it ended before it opened a lane, and has printed why
 		return &ChildError{code}
 	case own.conv.Rec == nil:
 		if o.Mode == "once" {
@@ -90,7 +90,7 @@ func (w *World) Record(ctx context.Context, o *RecordOptions, args []string) err
 	return w.recorded(r, own.conv, code)
 }
 
-// check holds the options against each other.
+// check finds options that are missing, wrong or contradict each other.
 func (r *recording) check(args []string) error {
 	o := r.o
 	switch {
@@ -120,8 +120,9 @@ func (r *recording) check(args []string) error {
 	return nil
 }
 
-// hostsApart takes lists of hosts between commas apart, as other programs' options have
-// them: no host has a comma. What is no such list may be an expression.
+// hostsApart splits lists of hosts at their commas, because other programs accept such
+// lists and no host contains a comma. A text that is no list of hosts may be a regular
+// expression and is kept.
 func hostsApart(allow []string) (out []string) {
 	notOfHost := func(c rune) bool {
 		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-*:", c))
@@ -139,7 +140,7 @@ func hostsApart(allow []string) (out []string) {
 	return out
 }
 
-// describe fills what the sidecar says of the recording.
+// describe fills in the sidecar of the recording.
 func (w *World) describe(r *recording) error {
 	r.meta = cassette.Meta{
 		Provenance: "recorded: live", Date: w.Now().UTC().Format("2006-01-02"), Tool: "fanfold " + w.Version,
@@ -165,14 +166,14 @@ func (w *World) describe(r *recording) error {
 	return nil
 }
 
-// inCI tells whether a continuous integration runs us: CI is true, 1, or
-// anything but no.
+// inCI is true in continuous integration: CI is true, 1, or anything else that does not
+// mean no.
 func (w *World) inCI() bool {
 	v, _ := w.Env("CI")
 	return !slices.Contains([]string{"", "0", "false", "no", "off"}, strings.ToLower(strings.TrimSpace(v)))
 }
 
-// chooseMode finds out whether to go live.
+// chooseMode decides whether requests go to the partners.
 func (w *World) chooseMode(r *recording) error {
 	o, hint := r.o, ""
 	if o.Mode == "" {
@@ -204,8 +205,8 @@ func (w *World) chooseMode(r *recording) error {
 	return nil
 }
 
-// converse opens the conversation of a recording, given the secrets of the
-// run's destinations.
+// converse opens the conversation of a recording. more are the secrets of the run's
+// destinations.
 func (w *World) converse(r *recording, more []redact.Secret) (*cassette.Conversation, error) {
 	red, err := w.Redactor(r.key, append(more, r.secrets...), r.o.Redact, r.o.Allow)
 	if err != nil {
@@ -255,8 +256,8 @@ func (w *World) runRecorded(ctx context.Context, r *recording, own *Wire, args [
 	return code, err
 }
 
-// sayWhatPassed tells of links that were turned to us, and of hosts that the
-// program asked past what is recorded.
+// sayWhatPassed reports the links that were replaced, and the hosts that the program
+// used but that are not recorded.
 func (w *World) sayWhatPassed(s *listen.Service, rec *cassette.Recorder) {
 	if line := s.Links.Sentence(); line != "" {
 		w.Say(line)
@@ -277,7 +278,7 @@ func (w *World) sayWhatPassed(s *listen.Service, rec *cassette.Recorder) {
 	}
 }
 
-// recorder begins a recording, with what an interrupted one left.
+// recorder begins a recording, including what an interrupted one has left.
 func (w *World) recorder(r *recording, red *redact.Redactor) (*cassette.Recorder, error) {
 	left := &cassette.Cassette{}
 	var err error
@@ -300,7 +301,7 @@ func (w *World) recorder(r *recording, red *redact.Redactor) (*cassette.Recorder
 	return rec, err
 }
 
-// recorded ends a recording and says what came of it.
+// recorded ends a recording and reports the result.
 func (w *World) recorded(r *recording, conv *cassette.Conversation, code int) error {
 	o := r.o
 	if code != 0 && !o.KeepOnError {
@@ -335,7 +336,7 @@ func (w *World) recorded(r *recording, conv *cassette.Conversation, code int) er
 	return nil
 }
 
-// nothingRecorded is an error where no request came.
+// nothingRecorded returns an error if no request came.
 func nothingRecorded(r *recording, conv *cassette.Conversation, c *cassette.Cassette, before int) error {
 	if len(c.Interactions) > before {
 		return nil
@@ -350,7 +351,7 @@ func nothingRecorded(r *recording, conv *cassette.Conversation, c *cassette.Cass
 	return errors.New("nothing was recorded: the command sent no request here; " + r.hint())
 }
 
-// hint says why a command may have sent nothing here.
+// hint suggests why a command may have sent no requests here.
 func (r *recording) hint() string {
 	switch {
 	case r.o.Proxy:
@@ -361,7 +362,7 @@ func (r *recording) hint() string {
 	return "it may not use <NAME>_BASE_URL"
 }
 
-// sayHowTheyEnded tells of answers that broke.
+// sayHowTheyEnded reports the answers that broke off.
 func (w *World) sayHowTheyEnded(c *cassette.Cassette) {
 	n := 0
 	for _, d := range c.Meta.Details {
@@ -379,8 +380,8 @@ func (w *World) sayHowTheyEnded(c *cassette.Cassette) {
 	}
 }
 
-// LiveNetwork is the network of the real partners. It trusts the certificates in a file
-// beside those of the system; "" for none.
+// LiveNetwork is the network of the real partners. It trusts the system's certificates
+// and those in a file; "" for no file.
 func LiveNetwork(caFile string) (http.RoundTripper, error) {
 	t := transport.Dial(64, nil)
 	if caFile != "" {

@@ -1,6 +1,6 @@
-// Package recording is what the commands record and replay do: it runs a program between
-// listeners that stand for partners, and keeps what was said in a cassette, or answers from
-// one.
+// Package recording implements the commands record and replay. It runs a program that
+// talks to local listeners instead of partners. The conversation is recorded in a
+// cassette, or answered from one.
 package recording
 
 import (
@@ -18,33 +18,36 @@ import (
 	"github.com/fanfold/fanfold/pkg/run"
 )
 
-// World is what is needed of the outside. All of it is required.
+// World is what the package needs from its caller. All members are required.
 type World struct {
 	Version string // of fanfold
 	Now     func() time.Time
 	Env     func(string) (string, bool)
-	// Say tells the user something, a sentence each.
+	// Say shows messages to the user. Each is a sentence.
 	Say func(...string)
-	// Hide takes secrets out of a text that is told.
+	// Hide removes secrets from a text that will be shown.
 	Hide func(string) string
-	// Key is the key of redaction for a cassette; with create a missing one is made.
+	// Key returns the key with which a cassette is redacted. If create is true, a
+	// missing key is created.
 	Key func(path string, create bool) ([]byte, error)
-	// Secrets are those of the environment, and of the variables named.
+	// Secrets returns the secrets in the environment, including the variables named in
+	// more.
 	Secrets func(more []string) ([]redact.Secret, error)
-	// Redactor has the rules given, and those of the configuration.
+	// Redactor returns a redactor with the given rules and those of the configuration.
 	Redactor func(key []byte, secrets []redact.Secret, also, allow []string) (*redact.Redactor, error)
-	// Serve starts a service and runs a command, or waits for a signal where there is none;
-	// ending, if not nil, is called before connections are cut off.
+	// Serve starts a service and runs a command, or, without a command, waits for a
+	// signal. If ending is not nil, it is called before connections are closed.
 	Serve func(ctx context.Context, s *listen.Service, command []string, ending func()) (code int, err error)
-	// Ours says that a command is fanfold itself; Own runs it in this process.
+	// Ours is true if a command is fanfold itself. Own then runs it in this process.
 	Ours func(command []string) bool
 	Own  func(ctx context.Context, on *Wire, command []string) (code int)
 }
 
-// ErrFinding says that something differs, or would leak. What it is has been said.
+// ErrFinding means that something differs, or would leak. The user has already been
+// told what.
 var ErrFinding = errors.New("there are findings")
 
-// ChildError says that the command that was run failed. It has said why.
+// ChildError means that the command failed. It has printed why.
 type ChildError struct{ Code int }
 
 func (e *ChildError) Error() string {
@@ -57,20 +60,20 @@ func mistakef(format string, args ...any) error {
 
 func (w *World) sayf(format string, args ...any) { w.Say(fmt.Sprintf(format, args...)) }
 
-// Wire is where fanfold's own requests go while it is recorded or replayed.
+// Wire carries fanfold's own requests while they are recorded or replayed.
 type Wire struct {
-	// open returns the conversation, given the secrets of all destinations.
+	// open returns the conversation. secrets are those of all destinations.
 	open func(secrets []redact.Secret) (*cassette.Conversation, error)
 	conv *cassette.Conversation
 }
 
-// NewWire returns a wire that is opened once the destinations of a run, and so their
-// secrets, are known.
+// NewWire returns a wire. It is opened later, when the destinations of a run and their
+// secrets are known.
 func NewWire(open func(secrets []redact.Secret) (*cassette.Conversation, error)) *Wire {
 	return &Wire{open: open}
 }
 
-// Begin opens the wire, once the destinations of a run are known.
+// Begin opens the wire for the destinations of a run.
 func (w *Wire) Begin(dests []*config.Opened) (err error) {
 	var secrets []redact.Secret
 	for _, d := range dests {
@@ -87,7 +90,7 @@ func (w *Wire) Begin(dests []*config.Opened) (err error) {
 	return err
 }
 
-// Hook puts the conversation into a lane's transport, above its credentials.
+// Hook inserts the conversation into a lane's transport, before credentials are added.
 func (w *Wire) Hook(next http.RoundTripper) http.RoundTripper {
 	if w.conv.Rec == nil {
 		return w.conv

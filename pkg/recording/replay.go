@@ -21,30 +21,31 @@ import (
 	"github.com/fanfold/fanfold/pkg/standin"
 )
 
-// ReplayOptions are what a user says of a replay.
+// ReplayOptions are the user's options for a replay.
 type ReplayOptions struct {
-	To      []string // partners, NAME=URL, instead of those that the cassettes name
+	To      []string // partners as NAME=URL; none: those in the cassettes
 	Ignore  []string // rules of matching
-	Headers []string // that have to be the same
+	Headers []string // headers that have to be equal
 	Redact  []string // rules of redaction
 	Allow   []string // values that are no secrets
 	Listen  string   // one address for all partners
-	Admin   string   // address for questions; "": there are none
+	Admin   string   // address for queries about the replay; "": none
 	Latency string   // none, recorded, or a factor
 	Repeat  string   // error, last or cycle
-	Chaos   string   // a script of faults
-	Case    string   // the one cassette to answer from; "": any
-	Report  string   // file for what was used and missed
-	Propose string   // file for rules
-	Seed    uint64   // of the faults; 0: the script's
+	Chaos   string   // a file with a script of faults
+	Case    string   // the only cassette to use; "": all
+	Report  string   // file for the report of what was used and missed
+	Propose string   // file for proposed rules
+	Seed    uint64   // of the faults; 0: the script's own
 
 	FailUnused, TLS, Exact, Proxy bool
 
 	proxied bool // the cassettes were recorded through a proxy
-	child   bool // a command ran, and was to send something
+	child   bool // a command ran and should have sent something
 }
 
-// propose writes rules for what was missed, or says how to get them.
+// propose writes rules for the missed requests to a file, or tells the user how to get
+// them.
 func (w *World) propose(p *cassette.Replayer, path string, missed int) error {
 	if missed == 0 {
 		return nil
@@ -66,7 +67,7 @@ func (w *World) propose(p *cassette.Replayer, path string, missed int) error {
 	return cassette.WriteFile(path, data)
 }
 
-// Load reads the files that arguments mean.
+// Load reads the cassettes that the arguments name.
 func Load(args []string) ([]*cassette.Cassette, error) {
 	if len(args) == 0 {
 		return nil, mistakef("name a cassette, or a folder with some")
@@ -89,29 +90,29 @@ func Load(args []string) ([]*cassette.Cassette, error) {
 	return list, nil
 }
 
-// replaying is a run of replay.
+// replaying is one run of the replay command.
 type replaying struct {
 	o       *ReplayOptions
 	list    []*cassette.Cassette
 	latency float64
 	key     []byte
 	secrets []redact.Secret
-	chaos   *standin.Script // nil: nothing goes wrong
+	chaos   *standin.Script // nil: no faults
 }
 
-// isEvents says that the first line of a file is an event of the spec.
+// isEvents is true if the first line of a file is an event of the spec.
 func isEvents(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
 		return false
 	}
-	defer func() { _ = f.Close() }() // it was only read
+	defer func() { _ = f.Close() }() // only read, so an error does not matter
 	line, _ := bufio.NewReader(io.LimitReader(f, 1<<20)).ReadBytes('\n')
 	ev, err := event.Parse(line)
 	return err == nil && ev.Type() != event.Other
 }
 
-// Replay answers a command, or whoever asks, from cassettes.
+// Replay answers the requests of a command, or of any client, from cassettes.
 func (w *World) Replay(ctx context.Context, o *ReplayOptions, files, command []string) error {
 	if len(command) == 0 && o.Listen == "" {
 		for _, name := range files {
@@ -157,7 +158,7 @@ func (w *World) Replay(ctx context.Context, o *ReplayOptions, files, command []s
 	return w.replayed(p, o, code)
 }
 
-// prepareReplay reads what the options name.
+// prepareReplay reads the files and values that the options name.
 func (w *World) prepareReplay(o *ReplayOptions, files []string) (*replaying, error) {
 	r := &replaying{o: o}
 	var err error
@@ -176,7 +177,7 @@ func (w *World) prepareReplay(o *ReplayOptions, files []string) (*replaying, err
 		r.latency = 1
 	default:
 		r.latency, err = strconv.ParseFloat(o.Latency, 64)
-		if err != nil || !(r.latency >= 0 && r.latency <= 1000) { // also not a number
+		if err != nil || !(r.latency >= 0 && r.latency <= 1000) { // also rejects NaN
 			return nil, mistakef("--latency has to be none, recorded, or a factor like 0.5, not %q", o.Latency)
 		}
 	}
@@ -190,7 +191,7 @@ func (w *World) prepareReplay(o *ReplayOptions, files []string) (*replaying, err
 	return r, err
 }
 
-// openReplay makes a replayer, given the secrets of the run's destinations.
+// openReplay makes a replayer. more are the secrets of the run's destinations.
 func (w *World) openReplay(r *replaying, more []redact.Secret) (*cassette.Replayer, error) {
 	red, err := w.Redactor(r.key, append(more, r.secrets...), r.o.Redact, r.o.Allow)
 	if err != nil {
@@ -206,7 +207,7 @@ func (w *World) openReplay(r *replaying, more []redact.Secret) (*cassette.Replay
 	return p, nil
 }
 
-// replayOwn answers one of fanfold's own commands.
+// replayOwn answers the requests of one of fanfold's own commands.
 func (w *World) replayOwn(ctx context.Context, r *replaying, command []string) error {
 	var p *cassette.Replayer
 	own := &Wire{open: func(more []redact.Secret) (*cassette.Conversation, error) {
@@ -231,7 +232,7 @@ func (w *World) replayOwn(ctx context.Context, r *replaying, command []string) e
 	return w.replayed(p, r.o, code)
 }
 
-// service is what is served of a replay.
+// service describes what a replay serves.
 func (r *replaying) service(p *cassette.Replayer) (*listen.Service, error) {
 	o := r.o
 	s := &listen.Service{
@@ -256,7 +257,7 @@ func (r *replaying) service(p *cassette.Replayer) (*listen.Service, error) {
 	return s, nil
 }
 
-// wrapInChaos lets requests go wrong, where that is asked for, until stop is
+// wrapInChaos adds faults to the answers, if the user asked for them, until stop is
 // called.
 func (w *World) wrapInChaos(r *replaying, s *listen.Service) (stop func(), err error) {
 	if r.chaos == nil {
@@ -269,7 +270,7 @@ func (w *World) wrapInChaos(r *replaying, s *listen.Service) (stop func(), err e
 	s.Wrap = func(h http.Handler) http.Handler {
 		m, err := standin.Misbehave(*r.chaos, h, w.Now)
 		if err != nil {
-			panic(err) // it was read and checked
+			panic(err) // it was checked when it was read
 		}
 		all = append(all, m)
 		return m
@@ -301,7 +302,7 @@ func (w *World) chaos(o *ReplayOptions) (*standin.Script, error) {
 	return s, nil
 }
 
-// replayed says what was used, and turns it into an exit code.
+// replayed reports what was used, and returns the error that determines the exit code.
 func (w *World) replayed(p *cassette.Replayer, o *ReplayOptions, code int) error {
 	u := p.Usage()
 	if o.Report != "" {

@@ -21,12 +21,12 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Violation is a way in which a request breaks the contract. It never holds a
-// value of the request: that may be personal, or a secret.
+// Violation is one way in which a request breaks the contract. It never contains a
+// value of the request, because that may be personal data or a secret.
 type Violation struct {
-	Item  int    // index among all items of the request; -1: the request as a whole
-	Field string // dotted path, where one member is at fault
-	Gone  bool   // the member is missing, rather than wrong
+	Item  int    // index among all items of the request; -1: the whole request
+	Field string // dotted path of the member at fault, if it is one member
+	Gone  bool   // the member is missing; false: it is wrong
 	Msg   string
 	Docs  string
 }
@@ -39,40 +39,40 @@ func (v Violation) Error() string {
 	return fmt.Sprintf("item %d: %s (%s)", v.Item, v.Msg, v.Docs)
 }
 
-// Check says how a request breaks the contract; nil: it does not. body is the
-// request's body as sent, compressed or not; req.Body is left alone. Ages are
-// not looked at, see [Contract.CheckAt].
+// Check returns the ways in which a request breaks the contract; nil: none. body is the
+// request's body as it was sent, compressed or not; req.Body is not read. Check ignores
+// the age of events, see [Contract.CheckAt].
 func (c *Contract) Check(req *http.Request, body []byte) []Violation {
 	return c.CheckAt(time.Time{}, req, body)
 }
 
-// CheckAt is Check at a point in time, which the partner's historical window
-// counts from.
+// CheckAt is Check at a given time, from which the partner's historical window is
+// counted.
 func (c *Contract) CheckAt(now time.Time, req *http.Request, body []byte) []Violation {
 	v := c.check(now, req, body)
 	defer c.release(v)
 	return v.violations
 }
 
-// verdict is what a contract has to say about a request.
+// verdict is the result of checking a request against a contract.
 type verdict struct {
 	endpoint   *Endpoint
 	items      []item
 	violations []Violation
-	reply      *Reply // what answers
+	reply      *Reply // the answer
 	taken      int
-	ids        []string // of the items, where they are known without the items
+	ids        []string // ids of the items, if the items themselves are not there
 	work       *scratch
 }
 
 // item is one event of a request.
 type item struct {
 	v   event.Value
-	in  string // the array that it stands in
+	in  string // the array that contains it
 	bad bool
 }
 
-// scratch is the memory of one check; it goes back to the contract's pool.
+// scratch is the memory for one check. It is returned to the contract's pool.
 type scratch struct {
 	parser event.Parser
 	items  []item
@@ -92,8 +92,8 @@ func (c *Contract) release(v *verdict) {
 	v.work, v.items = nil, nil
 }
 
-// maxBody bounds what is read of a body, compressed or not: three times the
-// largest cap that a partner is known to have.
+// maxBody limits how much of a body is read, compressed or not. It is three times the
+// largest cap of any partner.
 const maxBody = 64 << 20
 
 const formType = "application/x-www-form-urlencoded"
@@ -114,8 +114,8 @@ func (c *Contract) check(now time.Time, req *http.Request, body []byte) *verdict
 	return k.v
 }
 
-// checker holds one request against a contract, step by step. A step returns false when
-// the request is refused as a whole: then the verdict is there.
+// checker checks one request against a contract, in steps. A step returns false if it
+// refuses the whole request; it has then written the verdict.
 type checker struct {
 	*Contract
 	v   *verdict
@@ -123,9 +123,9 @@ type checker struct {
 
 	query  url.Values
 	e      *Endpoint
-	inBody *Auth  // where the caller is known by something in the body
-	kind   string // of content
-	body   []byte // decompressed; of a form, the document in it
+	inBody *Auth  // set if the credentials are expected in the body
+	kind   string // content type
+	body   []byte // decompressed; of a form, the JSON in it
 	form   url.Values
 	root   event.Value
 }
@@ -154,7 +154,7 @@ func (k *checker) address() bool {
 	return true
 }
 
-// caller asks for credentials, but for those in the body.
+// caller checks the credentials, except those in the body.
 func (k *checker) caller() bool {
 	auths := k.Auth
 	if len(k.e.Auth) > 0 {
@@ -178,7 +178,7 @@ func (k *checker) unknown(a *Auth) bool {
 	return k.refuse(&a.Refused, docs, "the caller is not known: %s", a.lacks())
 }
 
-// head looks at headers and parameters.
+// head checks the headers and parameters.
 func (k *checker) head() bool {
 	for _, asked := range []map[string]*regexp.Regexp{k.headers, k.e.headers} {
 		for name, re := range asked {
@@ -193,7 +193,7 @@ func (k *checker) head() bool {
 	return true
 }
 
-// decode undoes the encoding of the body and looks at its size.
+// decode decompresses the body and checks its size.
 func (k *checker) decode(body []byte) bool {
 	e := k.e
 	kind, params, err := mime.ParseMediaType(k.req.Header.Get("Content-Type"))
@@ -223,7 +223,7 @@ func (k *checker) decode(body []byte) bool {
 	return true
 }
 
-// document reads the body and looks at what stands beside the items.
+// document parses the body, and checks everything in it except the items.
 func (k *checker) document() bool {
 	e, v := k.e, k.v
 	k.form = url.Values{}
@@ -255,7 +255,7 @@ func (k *checker) document() bool {
 	return true
 }
 
-// signed says that the body has the caller's credentials.
+// signed is true if the body has the caller's credentials.
 func (k *checker) signed(a *Auth) bool {
 	if text := k.form.Get(a.Name); text != "" && strings.HasPrefix(text, a.Prefix) {
 		return true
@@ -264,7 +264,7 @@ func (k *checker) signed(a *Auth) bool {
 	return got.Kind() == event.String && !got.IsEmptyText() && strings.HasPrefix(got.Text(), a.Prefix)
 }
 
-// items looks at each item.
+// items checks each item.
 func (k *checker) items(now time.Time) {
 	e, v := k.e, k.v
 	for i := range v.items {
@@ -289,18 +289,18 @@ func (k *checker) items(now time.Time) {
 	}
 }
 
-// serves says whether a request to this host is for this partner. A request
-// that came in through a socket names no host in its URL.
+// serves is true if requests to a host are for this partner. The host is empty in
+// requests that came through a socket.
 func serves(hosts []string, host string) bool {
 	return len(hosts) == 0 || host == "" || host == "localhost" || host == "127.0.0.1" || host == "::1" ||
 		slices.ContainsFunc(hosts, func(p string) bool {
-			ok, _ := path.Match(p, host) // a malformed pattern matches nothing, and the test of the contracts says so
+			ok, _ := path.Match(p, host) // a malformed pattern matches nothing, and a test of the contracts reports it
 			return ok
 		})
 }
 
-// endpoint is what a request asks for: the first at its path whose parameters
-// are there, or the first at its path.
+// endpoint returns the first endpoint with the request's path and parameters, or else
+// the first with its path.
 func (c *Contract) endpoint(req *http.Request, query url.Values) (first *Endpoint) {
 	escaped := req.URL.EscapedPath()
 	for i := range c.Endpoints {
@@ -319,8 +319,8 @@ func (c *Contract) endpoint(req *http.Request, query url.Values) (first *Endpoin
 	return first
 }
 
-// lacksQuery names a parameter that is missing or wrong; the first of them, so
-// that the same request always gets the same answer.
+// lacksQuery returns a parameter that is missing or wrong. Of several it returns the
+// first by name, so that equal requests always get the same answer.
 func (e *Endpoint) lacksQuery(query url.Values) (name string) {
 	for k, re := range e.query {
 		if got := query.Get(k); (got == "" || !re.MatchString(got)) && (name == "" || k < name) {
@@ -330,7 +330,7 @@ func (e *Endpoint) lacksQuery(query url.Values) (name string) {
 	return name
 }
 
-// matchPath matches an escaped path: a slash in a value is not one between segments.
+// matchPath matches an escaped path. An escaped slash does not separate segments.
 func matchPath(pattern []string, p string) bool {
 	p = strings.TrimPrefix(p, "/")
 	for _, seg := range pattern {
@@ -348,7 +348,7 @@ func matchPath(pattern []string, p string) bool {
 			return false
 		}
 		if p = rest; !more {
-			p = "\x00" // the path is used up; a NUL is in no path
+			p = "\x00" // marks the end of the path, because no path contains NUL
 		}
 	}
 	return p == "\x00"
@@ -398,8 +398,8 @@ func (w *scratch) gunzip(body []byte) ([]byte, error) {
 	return w.plain.Bytes(), err
 }
 
-// find lists the items of a body and returns what is around them, or says why
-// there are none.
+// find collects the items of a body. It returns the parsed body, and a message if there
+// are no items.
 func (v *verdict) find(body []byte, contentType string) (root event.Value, msg string) {
 	e := v.endpoint
 	if e.Items[0] == "lines" || contentType == "application/x-ndjson" {
@@ -457,8 +457,8 @@ func (v *verdict) find(body []byte, contentType string) (root event.Value, msg s
 	return root, ""
 }
 
-// walk calls do with the values at a path, of which a segment that ends in []
-// means every element, until do returns false; then it returns false.
+// walk calls do with each value at a path, until do returns false; walk then returns
+// false, too. In the path a segment that ends in [] stands for every element.
 func walk(v event.Value, path []string, do func(event.Value) bool) bool {
 	for i, name := range path {
 		inner, each := strings.CutSuffix(name, "[]")
@@ -542,7 +542,7 @@ func (s *Schema) check(v, root event.Value, docs string) *Violation {
 	return nil
 }
 
-// typeBits are the kinds of JSON that a type's name stands for; 0: no type.
+// typeBits returns the kinds of JSON that a type's name stands for; 0: unknown name.
 func typeBits(name string) uint {
 	switch name {
 	case "text":
@@ -647,7 +647,7 @@ func (w *Window) check(now time.Time, it, root event.Value) *Violation {
 	v, name := at(it, w.field), w.Field
 	if w.field == nil || v.Nullish() {
 		if v, name = at(root, w.whole), w.Whole; w.whole == nil {
-			return nil // without a time the partner takes its own
+			return nil // the partner uses its own time then
 		}
 	}
 	var t time.Time
@@ -677,7 +677,7 @@ func (w *Window) check(now time.Time, it, root event.Value) *Violation {
 	return nil
 }
 
-// formBody is the JSON in a form.
+// formBody returns the JSON in a form.
 func (e *Endpoint) formBody(form url.Values) []byte {
 	if e.Form != "*" {
 		return []byte(form.Get(e.Form))
@@ -690,7 +690,7 @@ func (e *Endpoint) formBody(form url.Values) []byte {
 	}
 	text, err := json.Marshal(members)
 	if err != nil {
-		return nil // cannot be: these are texts
+		return nil // cannot fail for strings
 	}
 	return text
 }

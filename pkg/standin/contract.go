@@ -14,97 +14,101 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Contract describes a partner's API, from its documentation. It is safe for
-// concurrent use once parsed.
+// Contract describes a partner's API, as its documentation does. It is safe for
+// concurrent use after parsing.
 type Contract struct {
 	Partner string   `yaml:"partner"`
-	Written string   `yaml:"written"` // always "from documentation": a contract is never recorded
-	Date    string   `yaml:"date"`    // when the documentation was read, 2006-01-02
+	Written string   `yaml:"written"` // always "from documentation", because a contract is never recorded
+	Date    string   `yaml:"date"`    // when the documentation was read: 2006-01-02
 	Docs    []string `yaml:"docs"`
-	// Hosts are the partner's regions; * stands for one label. None: any host.
+	// Hosts are the partner's regions; * stands for one label of a host name. None: any
+	// host.
 	Hosts []string `yaml:"hosts"`
-	// Auth lists the methods to sign in, any of which will do. None: nobody is asked.
+	// Auth lists the accepted methods of authentication. None: no credentials are
+	// needed.
 	Auth Auths `yaml:"auth"`
-	// Headers have to be there and match their pattern.
+	// Headers lists the required headers and their patterns.
 	Headers map[string]string `yaml:"headers"`
-	// Limited is the documented answer to a caller who is too fast. The partner
-	// of a rehearsal never gives it; a [Script] can.
+	// Limited is the documented answer to a client that sends too fast. The partner in
+	// a rehearsal never gives it, but a [Script] can.
 	Limited   Reply      `yaml:"limited"`
 	Endpoints []Endpoint `yaml:"endpoints"`
-	// Differences are the places where others are known to send something that
-	// the documentation does not allow, and this contract follows the latter.
+	// Differences are the places where other programs are known to send what the
+	// documentation does not allow. The contract follows the documentation.
 	Differences []string `yaml:"differences"`
 
 	headers map[string]*regexp.Regexp
 	scratch sync.Pool // *scratch
 }
 
-// Auth is one way in which a partner knows its callers.
+// Auth is one method by which a partner authenticates its callers.
 type Auth struct {
 	// Kind is basic, bearer, header, query or body.
 	Kind string `yaml:"kind"`
-	// Name is that of the header, the parameter, or the body's member.
+	// Name is the name of the header, the parameter or the member of the body.
 	Name string `yaml:"name"`
-	// Prefix is what the value begins with, before the part that is secret.
+	// Prefix is the beginning of the value, before the secret part.
 	Prefix string `yaml:"prefix"`
-	// Password says that basic auth needs a password beside the user.
+	// Password is true if basic auth needs a password in addition to the user.
 	Password bool   `yaml:"password"`
 	Docs     string `yaml:"docs"`
-	// Refused answers a caller who is not known; status 401 unless it says so.
+	// Refused is the answer to wrong or missing credentials; status 401 by default.
 	Refused Reply `yaml:"refused"`
 }
 
 // Endpoint is one path of the API.
 type Endpoint struct {
-	Method string `yaml:"method"` // POST unless it says so
-	// Path is matched segment by segment: {name} is any one, a final ** any rest.
-	// Several are spellings of the same endpoint.
+	Method string `yaml:"method"` // POST by default
+	// Path is matched segment by segment: {name} stands for any one segment, ** at the
+	// end for any rest. Several paths are different spellings of the same endpoint.
 	Path Texts  `yaml:"path"`
 	Docs string `yaml:"docs"`
-	// Hosts are those of the contract's that have this endpoint. None: all of them.
+	// Hosts are those of the contract's hosts that have this endpoint. None: all of
+	// them.
 	Hosts []string `yaml:"hosts"`
-	// Headers have to be there as well as the contract's.
+	// Headers lists required headers, in addition to those of the contract.
 	Headers map[string]string `yaml:"headers"`
-	// Query holds the parameters that have to be there, and their pattern. Of
-	// endpoints at one path, the first whose Query holds is meant.
+	// Query lists the required parameters and their patterns. If several endpoints have
+	// the same path, the first is used whose Query matches.
 	Query map[string]string `yaml:"query"`
-	// Auth replaces the contract's; an entry of kind none asks nobody.
+	// Auth replaces the contract's. With an entry of kind none, no credentials are
+	// needed.
 	Auth        Auths `yaml:"auth"`
-	ContentType Texts `yaml:"content_type"` // application/json unless it says so
-	// Form is the parameter that holds the JSON when the body is a form; "*": its
-	// parameters are the members of the event, texts or, where there are several of a
-	// name, arrays of texts.
+	ContentType Texts `yaml:"content_type"` // application/json by default
+	// Form is the parameter that holds the JSON if the body is a form. "*": the
+	// parameters are the members of the event. Their values are texts or, if a name
+	// occurs several times, arrays of texts.
 	Form string `yaml:"form"`
-	// Gzip says that compressed bodies are documented to be taken.
+	// Gzip is true if the documentation says that compressed bodies are accepted.
 	Gzip bool `yaml:"gzip"`
-	// Items is where the events of a body are: array (the body is one), single
-	// (the body is one event), either, lines (one a line), none (no body is
-	// read), or the dotted members that hold arrays of them; a segment that ends
-	// in [] stands for every element. A body of type application/x-ndjson is
-	// read as lines.
+	// Items says where a body has its events: array (the body is an array of them),
+	// single (the body is one event), either, lines (one event per line), none (the
+	// body is not read), or the dotted members that hold arrays of events. In these a
+	// segment that ends in [] stands for every element. A body of type
+	// application/x-ndjson is read as lines.
 	Items        Texts  `yaml:"items"`
-	MaxItems     Cap    `yaml:"max_items"` // of all arrays together
-	MaxBytes     Cap    `yaml:"max_bytes"` // uncompressed
+	MaxItems     Cap    `yaml:"max_items"` // in all arrays together
+	MaxBytes     Cap    `yaml:"max_bytes"` // before compression
 	MaxItemBytes Cap    `yaml:"max_item_bytes"`
-	Body         Schema `yaml:"body"` // of the body around the items
-	Item         Schema `yaml:"item"` // of every item
-	// Kinds are further rules for items of a kind. Where there are some, an item
-	// has to be of one of them.
+	Body         Schema `yaml:"body"` // for the body around the items
+	Item         Schema `yaml:"item"` // for every item
+	// Kinds are further rules for items of a kind. If there are any, every item has to
+	// be of one of these kinds.
 	Kinds []Kind `yaml:"kinds"`
 	// InsertID is the path of the partner's dedupe key in an item.
 	InsertID string `yaml:"insert_id"`
 	Window   Window `yaml:"window"`
 
-	// Success is what an answer looks like that says that the request was taken. A
-	// destination takes no other for a delivery.
+	// Success describes the answers by which the partner says that it took the request.
+	// A destination must not treat any other answer as a delivery.
 	Success Successes `yaml:"success"`
-	Answer  Reply     `yaml:"answer"` // status 200 unless it says so
-	// Refused answers a request of which nothing is taken; 400 unless it says so.
+	Answer  Reply     `yaml:"answer"` // status 200 by default
+	// Refused is the answer if nothing of the request is taken; status 400 by default.
 	Refused Reply `yaml:"refused"`
-	// TooLarge answers a body over a cap; 413 unless it says so.
+	// TooLarge is the answer to a body over a limit; status 413 by default.
 	TooLarge Reply `yaml:"too_large"`
-	// Partial answers a request of which some items are refused and the others
-	// taken. Without it one bad item refuses the whole request.
+	// Partial is the answer if some items are refused and the others taken. Without it,
+	// one bad item refuses the whole request.
 	Partial Reply `yaml:"partial"`
 
 	paths      [][]string
@@ -114,10 +118,10 @@ type Endpoint struct {
 	insertID   []string
 }
 
-// Kind is a sort of item: those of one array, or those with certain members.
+// Kind is a kind of item: the items of one array, or those with certain members.
 type Kind struct {
-	In     string            `yaml:"in"`   // the array of Items that they stand in
-	When   map[string]string `yaml:"when"` // dotted member: its text
+	In     string            `yaml:"in"`   // the array of Items that contains them
+	When   map[string]string `yaml:"when"` // dotted member and its text
 	Schema `yaml:",inline"`
 
 	when []condition
@@ -128,51 +132,52 @@ type condition struct {
 	text string
 }
 
-// Schema is what is asked of an item.
+// Schema lists the rules for an item.
 type Schema struct {
 	Fields Fields `yaml:"fields"`
-	// OneOf lists groups of dotted members; of each at least one has to be there
-	// and not be null or empty. Where the members of a group stand in elements
-	// (a.b[].c), every element needs one.
+	// OneOf lists groups of dotted members. Of each group at least one member has to be
+	// there, and not be null or empty. If the members are in elements (a.b[].c), every
+	// element needs one.
 	OneOf [][]string `yaml:"one_of"`
 
 	oneOf []group
 }
 
-// group is a compiled OneOf: the members of an object, or of every object that
-// each leads to.
+// group is a compiled group of OneOf: members of one object or, with each, of every
+// object at that path.
 type group struct {
 	each    []string
 	members [][]string
 }
 
-// Fields are the rules for members, in the order written.
+// Fields are rules for members, in the order in which they are written.
 type Fields []Field
 
-// Field is the rule for one member. In YAML it is a type, or a mapping.
+// Field is the rule for one member. In YAML it is a type, or a mapping with more rules.
 type Field struct {
 	// Name is a dotted path; a segment that ends in [] stands for every element.
 	Name string `yaml:"-"`
-	// Type is text, number, integer, boolean, object, array or any; several are
+	// Type is text, number, integer, boolean, object, array or any. Several types are
 	// joined by |.
 	Type      string   `yaml:"type"`
 	Optional  bool     `yaml:"optional"` // may be missing or null
 	Enum      []string `yaml:"enum"`
-	Not       []string `yaml:"not"` // texts that are refused, whatever their case
+	Not       []string `yaml:"not"` // refused texts, compared without regard to case
 	Pattern   string   `yaml:"pattern"`
 	Min       *float64 `yaml:"min"`
 	Max       *float64 `yaml:"max"`
-	MinLength int      `yaml:"min_length"` // characters of a text
-	// MinLengthFrom is a path in the body whose number replaces MinLength.
+	MinLength int      `yaml:"min_length"` // of a text, in characters
+	// MinLengthFrom is the path of a number in the body that is used instead of
+	// MinLength.
 	MinLengthFrom string `yaml:"min_length_from"`
 	MaxLength     int    `yaml:"max_length"`
-	MaxItems      int    `yaml:"max_items"` // elements of an array, members of an object
-	MaxBytes      int    `yaml:"max_bytes"` // of the JSON
-	// Keys and MaxValueLength are asked of an object's own members: the pattern
-	// of their names, and the most characters of their texts.
+	MaxItems      int    `yaml:"max_items"` // elements of an array, or members of an object
+	MaxBytes      int    `yaml:"max_bytes"` // of the value's JSON
+	// Keys is a pattern for the member names of an object, and MaxValueLength the
+	// greatest length of its texts in characters.
 	Keys           string `yaml:"keys"`
 	MaxValueLength int    `yaml:"max_value_length"`
-	Docs           string `yaml:"docs"` // of the numbers; the endpoint's when empty
+	Docs           string `yaml:"docs"` // source of the numbers; by default the endpoint's
 
 	path    []string
 	minFrom []string
@@ -182,22 +187,21 @@ type Field struct {
 	keys    *regexp.Regexp
 }
 
-// Window is how old and how new an event may be.
+// Window says how old an event may be, and how far in the future.
 type Window struct {
 	Field string `yaml:"field"` // dotted path of the time in an item
-	Unit  string `yaml:"unit"`  // s, ms or us for numbers; iso for text
-	// Whole says that the time stands beside the items and counts for those
-	// that have none.
+	Unit  string `yaml:"unit"`  // s, ms or us for numbers; iso for texts
+	// Whole is the path of a time beside the items. It counts for items without a time.
 	Whole  string        `yaml:"whole"`
 	Past   time.Duration `yaml:"past"` // 0: no limit
 	Future time.Duration `yaml:"future"`
-	// But is another Past for items in which a member has a text.
+	// But is a different Past for the items in which a member has a certain text.
 	But struct {
 		Field string        `yaml:"field"`
 		Is    string        `yaml:"is"`
 		Past  time.Duration `yaml:"past"`
 	} `yaml:"but"`
-	// Drops says that the partner answers as if all were well and forgets the
+	// Drops is true if the partner accepts the request, but silently discards the
 	// event.
 	Drops bool   `yaml:"drops"`
 	Docs  string `yaml:"docs"`
@@ -205,20 +209,20 @@ type Window struct {
 	field, whole []string
 }
 
-// Cap is a number of the partner's, and where it says so.
+// Cap is a limit of the partner, and the documentation that states it.
 type Cap struct {
 	N    int    `yaml:"n"`
 	Docs string `yaml:"docs"`
 }
 
-// Reply is an answer. In its body {n} is the number of items taken, {refused}
-// that of the others, {n:array} the items taken of one array, and {error} the
-// first violation as JSON text without its quotes. {failed} is Failed for every
-// refused item, joined by commas, with its {index}, {id}, {field} and {error}.
-// {missing} and {invalid} are JSON objects: field to the indexes of the items
-// where it is missing or wrong. {items} is Each for every item taken, joined by
-// commas, with its {index} and {id}. {in} and {at} in Failed are the array that
-// the item stands in and its index there.
+// Reply is an answer. Its body may contain placeholders. {n} is the number of items
+// taken, {refused} the number of the others, {n:array} the number taken of one array,
+// and {error} the first violation as JSON text without its quotes. {failed} is Failed
+// for every refused item, joined by commas, with its {index}, {id}, {field} and
+// {error}. {missing} and {invalid} are JSON objects that map a field to the indexes of
+// the items in which it is missing or wrong. {items} is Each for every item taken,
+// joined by commas, with its {index} and {id}. In Failed, {in} is the array that
+// contains the item, and {at} the item's index there.
 type Reply struct {
 	Status  int               `yaml:"status"`
 	Headers map[string]string `yaml:"headers"`
@@ -227,10 +231,10 @@ type Reply struct {
 	Each    string            `yaml:"each"`
 }
 
-// Texts is a list of texts, for which YAML may hold a single one.
+// Texts is a list of texts. In YAML it may be a single text.
 type Texts []string
 
-// Auths is a list of methods to sign in, for which YAML may hold a single one.
+// Auths is a list of methods of authentication. In YAML it may be a single one.
 type Auths []Auth
 
 // UnmarshalYAML implements yaml.Unmarshaler.
@@ -247,7 +251,7 @@ func (a *Auths) UnmarshalYAML(n *yaml.Node) error {
 	return oneOrMore(n, (*[]Auth)(a))
 }
 
-// oneOrMore reads a list, for which YAML may hold a single element.
+// oneOrMore reads a list that may be a single element in YAML.
 func oneOrMore[T any](n *yaml.Node, list *[]T) error {
 	if n.Kind == yaml.MappingNode {
 		*list = make([]T, 1)
@@ -290,8 +294,8 @@ func (f *Fields) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
-// strict decodes a node and refuses keys that v does not have: the decoder's
-// own strictness ends where a type decodes itself.
+// strict decodes a node, and returns an error for keys that v does not have. The
+// decoder's own check does not reach types that decode themselves.
 func strict(n *yaml.Node, v any) error {
 	budget := maxNodes
 	plain, err := resolve(n, &budget)
@@ -307,11 +311,11 @@ func strict(n *yaml.Node, v any) error {
 	return d.Decode(v)
 }
 
-// maxNodes bounds the size of a rule with its aliases written out.
+// maxNodes limits the size of a rule after its aliases are expanded.
 const maxNodes = 10_000
 
-// resolve copies a node with its aliases written out, since their anchors may
-// stand elsewhere in the document.
+// resolve copies a node and expands its aliases, because their anchors may be elsewhere
+// in the document.
 func resolve(n *yaml.Node, budget *int) (*yaml.Node, error) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -331,11 +335,12 @@ func resolve(n *yaml.Node, budget *int) (*yaml.Node, error) {
 	return &out, nil
 }
 
-// maxContract bounds a contract's YAML; the largest partner needs a few KiB.
+// maxContract limits the size of a contract's YAML in bytes. The largest partner needs
+// a few KiB.
 const maxContract = 1 << 20
 
-// ParseContract reads a contract. What it does not know, it refuses: a rule
-// with a misspelt name would check nothing.
+// ParseContract reads a contract. Unknown names are errors, because a rule with a
+// misspelt name would check nothing.
 func ParseContract(data []byte) (*Contract, error) {
 	if len(data) > maxContract {
 		return nil, fmt.Errorf("a contract has at most %d bytes, this one has %d", maxContract, len(data))
@@ -455,7 +460,7 @@ func (e *Endpoint) compile() error {
 	return e.compileAnswers()
 }
 
-// compileItems reads the rules for the body and for what is in it.
+// compileItems compiles the rules for the body and its items.
 func (e *Endpoint) compileItems() error {
 	if err := e.Body.compile(e.Docs); err != nil {
 		return fmt.Errorf("body: %w", err)
@@ -478,7 +483,7 @@ func (e *Endpoint) compileItems() error {
 	return nil
 }
 
-// compileAnswers reads the answers, and tries whether they are those of a success.
+// compileAnswers compiles the answers, and checks that they are answers of a success.
 func (e *Endpoint) compileAnswers() error {
 	for _, r := range []struct {
 		name string
@@ -505,7 +510,7 @@ func (e *Endpoint) compileAnswers() error {
 	return nil
 }
 
-// compile reads the members that hold the time.
+// compile splits the paths of the members that hold the time.
 func (w *Window) compile(docs string) error {
 	if w.Field != "" {
 		w.field = strings.Split(w.Field, ".")
@@ -581,8 +586,8 @@ func (f *Field) compile(docs string) error {
 	return nil
 }
 
-// compile fills in the status and tries the body: an answer that should be JSON
-// and is not would only show in the middle of a rehearsal.
+// compile sets the default status and tries out the body. Otherwise an answer that is
+// not valid JSON would be noticed only in the middle of a rehearsal.
 func (r *Reply) compile(status int) error {
 	if r.Status == 0 {
 		r.Status = status
@@ -597,7 +602,7 @@ func (r *Reply) compile(status int) error {
 	return nil
 }
 
-// sampleVerdict is one of two items, of which one is taken.
+// sampleVerdict is a verdict on two items, one of which is taken.
 func sampleVerdict() *verdict {
 	return &verdict{
 		violations: []Violation{{Item: 0, Field: "f", Msg: `a "sample"`}},

@@ -21,36 +21,35 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Mischief is a partner that follows a [Script]. It is an [http.RoundTripper],
-// which breaks as a real connection would but needs none, and an
-// [http.Handler]. It is safe for concurrent use.
+// Mischief is a partner that misbehaves according to a [Script]. As an
+// [http.RoundTripper] it returns the errors of broken connections without having any;
+// it is an [http.Handler] as well. It is safe for concurrent use.
 type Mischief struct {
 	script Script
-	paths  [][]string   // of the rules
-	ids    [][]string   // of the script
-	next   http.Handler // answers where no rule fires, when there is one
+	paths  [][]string   // paths of the rules
+	ids    [][]string   // paths of the script's ids
+	next   http.Handler // answers if no rule fires; may be nil
 	now    func() time.Time
 	stop   chan struct{}
 	once   sync.Once
 
 	mu       sync.Mutex
 	rand     *rand.Rand
-	matched  []int // requests that each rule matched
+	matched  []int // number of requests that each rule matched
 	fired    []int
 	events   map[string]Count
 	requests int
 }
 
-// Count is what a partner knows of one event.
+// Count is what a partner knows about one event.
 type Count struct {
-	Seen  int // requests that held it
-	Taken int // times it was stored: its sender may have been told otherwise, or nothing
+	Seen  int // requests that contained it
+	Taken int // times it was stored, whatever the sender was told
 }
 
-// Misbehave returns a partner that follows a script. Where no rule fires, next
-// answers (a [Partner], say) and tells by its status what was taken; nil: the
-// script's own Answer.
-// now is the clock for dates in Retry-After.
+// Misbehave returns a partner that follows a script. If no rule fires, next answers (a
+// [Partner], for example), and its status tells whether the events were taken. If next
+// is nil, the script's own Answer is used. now is the clock for dates in Retry-After.
 func Misbehave(s Script, next http.Handler, now func() time.Time) (*Mischief, error) {
 	s.Rules = slices.Clone(s.Rules)
 	if err := s.check(); err != nil {
@@ -74,11 +73,11 @@ func Misbehave(s Script, next http.Handler, now func() time.Time) (*Mischief, er
 	return m, nil
 }
 
-// Stop lets go of every request that hangs or waits, now and later. It may be
-// called more than once.
+// Stop ends every request that hangs or waits, and every later one that would. It may
+// be called more than once.
 func (m *Mischief) Stop() { m.once.Do(func() { close(m.stop) }) }
 
-// Events returns what is known of every event, by id.
+// Events returns what the partner knows about each event, by id.
 func (m *Mischief) Events() map[string]Count {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -89,7 +88,7 @@ func (m *Mischief) Events() map[string]Count {
 	return out
 }
 
-// Requests returns how many there were.
+// Requests returns the number of requests so far.
 func (m *Mischief) Requests() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -103,7 +102,7 @@ func (m *Mischief) Fired() []int {
 	return slices.Clone(m.fired)
 }
 
-// act is what happens to one request.
+// act is what the partner does with one request.
 type act struct {
 	fault  *Fault // nil: none
 	reply  *Reply
@@ -112,7 +111,7 @@ type act struct {
 	ids    []string
 }
 
-// plan counts a request and decides what happens to it.
+// plan counts a request and decides what to do with it.
 func (m *Mischief) plan(req *http.Request, body []byte) *act {
 	a := &act{ids: m.idsOf(req, body)}
 	m.mu.Lock()
@@ -159,7 +158,7 @@ func (m *Mischief) plan(req *http.Request, body []byte) *act {
 	return a
 }
 
-// verdict marks the events that a partial failure refuses.
+// verdict marks the events that a partial failure rejects.
 func (m *Mischief) verdict(a *act) *verdict {
 	v := &verdict{items: make([]item, len(a.ids)), taken: len(a.ids), ids: a.ids}
 	if a.fault == nil || a.fault.Kind != Partial {
@@ -183,7 +182,7 @@ func (m *Mischief) rejects(f *Fault, id string) bool {
 		return false
 	}
 	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%d %s", m.script.Seed, id) // a hash takes everything
+	_, _ = fmt.Fprintf(h, "%d %s", m.script.Seed, id) // a hash never fails
 	return rand.New(rand.NewPCG(h.Sum64(), m.script.Seed)).Float64() < f.Reject
 }
 
@@ -205,7 +204,7 @@ func (m *Mischief) idsOf(req *http.Request, body []byte) (ids []string) {
 	if req.Header.Get("Content-Encoding") == "gzip" {
 		plain, err := w.gunzip(body)
 		if err != nil {
-			return nil // what cannot be read holds no events
+			return nil // an unreadable body contains no events
 		}
 		body = plain
 	}
@@ -231,8 +230,8 @@ func (m *Mischief) idsOf(req *http.Request, body []byte) (ids []string) {
 	return ids
 }
 
-// wait passes a fault's delay; it returns false when the client left or Stop
-// was called.
+// wait waits for a fault's delay. It returns false if the client leaves or Stop is
+// called.
 func (m *Mischief) wait(req *http.Request, d time.Duration) bool {
 	if d == 0 {
 		return true
@@ -265,7 +264,7 @@ func (m *Mischief) retryAfter(f *Fault, h http.Header) {
 	}
 }
 
-// errStopped is what a request gets that was waiting when Stop was called.
+// errStopped is the error of a request that was waiting when Stop was called.
 var errStopped = errors.New("standin: the partner was stopped")
 
 // RoundTrip implements [http.RoundTripper].
@@ -329,12 +328,12 @@ func (m *Mischief) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// failing is a body that ends in an error.
+// failing is a body that ends with an error.
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// endless is a body of spaces: JSON that never begins.
+// endless is a body of spaces without an end, in which the JSON never begins.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) {
@@ -344,8 +343,8 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// begin takes next's answer as the one that a broken kind begins, unless the
-// fault has one of its own.
+// begin takes next's answer as the beginning of a broken one, unless the fault has an
+// answer of its own.
 func (m *Mischief) begin(req *http.Request, body []byte, a *act) {
 	if m.next == nil || a.fault.Reply.Body != "" {
 		return
@@ -356,7 +355,7 @@ func (m *Mischief) begin(req *http.Request, body []byte, a *act) {
 		if a.fault.Delay == 0 || a.fault.Reply.Status != http.StatusOK {
 			return
 		}
-		// An answer that is only late.
+		// The answer is only late, not broken.
 	default:
 		return
 	}
@@ -366,7 +365,7 @@ func (m *Mischief) begin(req *http.Request, body []byte, a *act) {
 	a.header.Del("Content-Length")
 }
 
-// dribble is a body that comes byte by byte.
+// dribble is a body that arrives byte by byte.
 type dribble struct {
 	m     *Mischief
 	req   *http.Request
@@ -389,7 +388,7 @@ func (d *dribble) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// pass has next answer, and takes its word for what was taken.
+// pass lets next answer. The status of that answer tells whether the events were taken.
 func (m *Mischief) pass(req *http.Request, body []byte, a *act) *http.Response {
 	w := m.ask(req, body)
 	m.taken(w.status, a)
@@ -400,7 +399,7 @@ func (m *Mischief) pass(req *http.Request, body []byte, a *act) *http.Response {
 	}
 }
 
-// ask returns what next answers.
+// ask returns the answer of next.
 func (m *Mischief) ask(req *http.Request, body []byte) *recorder {
 	w := &recorder{header: http.Header{}, status: http.StatusOK}
 	inner := req.Clone(req.Context())
@@ -418,7 +417,7 @@ func (m *Mischief) taken(status int, a *act) {
 	m.take(a.ids, &verdict{items: make([]item, len(a.ids))})
 }
 
-// recorder keeps a handler's answer.
+// recorder keeps the answer of a handler.
 type recorder struct {
 	header http.Header
 	status int
@@ -429,9 +428,9 @@ func (r *recorder) Header() http.Header         { return r.header }
 func (r *recorder) WriteHeader(status int)      { r.status = status }
 func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
 
-// ServeHTTP implements [http.Handler]. The kinds that break the connection need
-// one that can be hijacked, as [Serve]'s can; elsewhere they panic with
-// [http.ErrAbortHandler], which breaks it too.
+// ServeHTTP implements [http.Handler]. Faults that break the connection need a
+// ResponseWriter that can be hijacked, as [Serve]'s can. With any other they panic with
+// [http.ErrAbortHandler], which breaks the connection as well.
 func (m *Mischief) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := readBody(req.Body)
 	if err != nil {
@@ -445,7 +444,7 @@ func (m *Mischief) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 				w.Header()[k] = v
 			}
 			w.WriteHeader(resp.StatusCode)
-			_, _ = io.Copy(w, resp.Body) // a client that is gone needs no answer
+			_, _ = io.Copy(w, resp.Body) // if it fails, the client is gone
 			return
 		}
 		m.write(w, a)
@@ -459,7 +458,7 @@ func (m *Mischief) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	head := func(length string) string {
 		var b strings.Builder
 		fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n%s\r\n", a.reply.Status, http.StatusText(a.reply.Status), length)
-		_ = a.header.Write(&b) // to memory
+		_ = a.header.Write(&b) // writing to memory never fails
 		return b.String() + "\r\n"
 	}
 	half := a.body[:len(a.body)/2]
@@ -521,17 +520,17 @@ func (m *Mischief) write(w http.ResponseWriter, a *act) {
 		w.Header()[k] = v
 	}
 	w.WriteHeader(a.reply.Status)
-	_, _ = io.WriteString(w, a.body) // a client that is gone needs no answer
+	_, _ = io.WriteString(w, a.body) // if it fails, the client is gone
 }
 
-// raw writes bytes to the connection and closes it, with a reset if asked.
+// raw writes bytes to the connection and closes it; with reset, by a reset.
 func (m *Mischief) raw(w http.ResponseWriter, text string, reset bool) {
 	conn, buf, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	defer conn.Close()
-	_, _ = buf.WriteString(text) // a client that is gone needs no answer
+	_, _ = buf.WriteString(text) // if it fails, the client is gone
 	_ = buf.Flush()
 	if tcp, ok := conn.(*net.TCPConn); ok && reset {
 		_ = tcp.SetLinger(0) // closing then sends RST instead of FIN

@@ -13,14 +13,14 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Partner answers as contracts say. It is an [http.RoundTripper], which needs no
-// socket, and an [http.Handler]. It is safe for concurrent use; its fields are
-// set before the first request.
+// Partner answers as its contracts say. It is an [http.RoundTripper], which needs no
+// socket, and an [http.Handler]. It is safe for concurrent use. Set its fields before
+// the first request.
 type Partner struct {
 	// Now is the clock for historical windows; nil: events may be of any age.
 	Now func() time.Time
-	// KeepIDs has the partner count every insert id, for [Partner.Seen]. It takes
-	// memory for each, which a rehearsal of millions does without.
+	// KeepIDs makes the partner count every insert id, for [Partner.Seen]. That takes
+	// memory for each id, so a rehearsal of millions of events leaves it off.
 	KeepIDs bool
 
 	contracts []*Contract
@@ -32,17 +32,17 @@ type Partner struct {
 	violations []Violation
 }
 
-// Stats counts what a partner has seen.
+// Stats counts what a partner has received.
 type Stats struct {
 	Requests  int            // all of them
 	Refused   int            // requests with at least one violation
 	Items     int            // items that could be read
-	Taken     int            // items taken; with KeepIDs, each insert id once
-	Repeated  int            // items taken before under the same insert id; needs KeepIDs
-	Endpoints map[string]int // requests by "METHOD path", path as the contract writes it
+	Taken     int            // items accepted; with KeepIDs, each insert id counts once
+	Repeated  int            // items that were accepted before, by insert id; needs KeepIDs
+	Endpoints map[string]int // requests by "METHOD path", with the path as in the contract
 }
 
-// New returns a partner that keeps its contracts. Of several, the one that has
+// New returns a partner that follows its contracts. If there are several, the one with
 // the request's host answers, or else the first.
 func New(contracts ...*Contract) *Partner {
 	if len(contracts) == 0 {
@@ -51,10 +51,11 @@ func New(contracts ...*Contract) *Partner {
 	return &Partner{contracts: contracts, endpoints: map[string]int{}, ids: map[string]int{}}
 }
 
-// maxViolations bounds what a partner keeps of a client that does all wrong.
+// maxViolations limits how many violations a partner keeps.
 const maxViolations = 100
 
-// Violations returns what was wrong with the requests so far, the first hundred.
+// Violations returns the violations in the requests so far, but no more than the first
+// hundred.
 func (p *Partner) Violations() []Violation {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,7 +74,7 @@ func (p *Partner) Stats() Stats {
 	return s
 }
 
-// Seen returns how often an item with this insert id was taken. It needs KeepIDs.
+// Seen returns how often an item with this insert id was accepted. It needs KeepIDs.
 func (p *Partner) Seen(id string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,7 +106,7 @@ func (p *Partner) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		w.Header()[k] = v
 	}
 	w.WriteHeader(reply.Status)
-	_, _ = io.WriteString(w, answer) // a client that is gone needs no answer
+	_, _ = io.WriteString(w, answer) // if it fails, the client is gone
 }
 
 func readBody(r io.ReadCloser) ([]byte, error) {
@@ -180,7 +181,7 @@ func (p *Partner) count(v *verdict) {
 	}
 }
 
-// fill writes a reply's body for a verdict.
+// fill returns a reply's body for a verdict.
 func (r *Reply) fill(v *verdict) string {
 	if !strings.Contains(r.Body, "{") {
 		return r.Body
@@ -256,7 +257,7 @@ func (r *Reply) each(v *verdict) string {
 	return b.String()
 }
 
-// id is an item's insert id, as the inside of a JSON text.
+// id is the insert id of an item, as JSON text without its quotes.
 func (v *verdict) id(i int) string {
 	if i < len(v.ids) {
 		return quoteInner(v.ids[i])
@@ -271,8 +272,8 @@ func (v *verdict) id(i int) string {
 	return quoteInner(id.Text())
 }
 
-// byField is a JSON object of field to the indexes of the items where it is
-// missing, or where it is wrong.
+// byField is a JSON object. It maps a field to the indexes of the items in which it is
+// missing or, without missing, wrong.
 func byField(vs []Violation, missing bool) string {
 	var names []string
 	at := map[string][]byte{}

@@ -11,30 +11,29 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Script says how a partner misbehaves. The same seed and the same order of
-// requests give the same faults.
+// Script says how a partner misbehaves. The same seed and the same order of requests
+// always give the same faults.
 type Script struct {
 	Seed uint64 `yaml:"seed"`
-	// Rules are tried in order; the first that fires decides. A request that no
-	// rule fires for gets Answer.
+	// Rules are tried in order, and the first that fires decides. If none fires, the
+	// request gets Answer.
 	Rules  []Rule `yaml:"rules"`
-	Answer Reply  `yaml:"answer"` // status 200 unless it says so
-	// IDs are the paths of the events' ids in a body: dotted members, of which a
-	// segment that ends in [] means every element ("[].id" for an array).
+	Answer Reply  `yaml:"answer"` // status 200 by default
+	// IDs are the paths of event ids in a body. A path has dotted members; a segment
+	// that ends in [] stands for every element ("[].id" for an array).
 	IDs Texts `yaml:"ids"`
 }
 
-// Rule is a fault, and the requests that it is for. Its counts are of the
-// requests that match Method, Path and ID; where several are given, all have to
-// hold.
+// Rule is a fault and the requests that get it. Its counts apply to the requests that
+// match Method, Path and ID. If several conditions are given, all of them have to hold.
 type Rule struct {
 	Method string `yaml:"method"` // "": any
 	Path   string `yaml:"path"`   // as in an [Endpoint]; "": any
-	ID     string `yaml:"id"`     // the request holds this event
+	ID     string `yaml:"id"`     // the request contains this event
 
-	Skip  int     `yaml:"skip"`  // leaves the first so many alone
-	Times int     `yaml:"times"` // fires at most so often; 0: no limit
-	Every int     `yaml:"every"` // fires for every n-th only
+	Skip  int     `yaml:"skip"`  // skips this many requests first
+	Times int     `yaml:"times"` // fires at most this often; 0: no limit
+	Every int     `yaml:"every"` // fires only for every n-th request
 	Rate  float64 `yaml:"rate"`  // fires with this probability; 0: always
 
 	Fault Fault `yaml:"fault"`
@@ -43,26 +42,28 @@ type Rule struct {
 // Fault is a way to misbehave.
 type Fault struct {
 	Kind FaultKind `yaml:"kind"`
-	// Delay passes before anything is answered.
+	// Delay is the time before anything is answered.
 	Delay time.Duration `yaml:"delay"`
-	// Reply is what Answer and Partial give, and what the broken kinds begin.
+	// Reply is the answer of Answer and Partial, and the beginning of the answer of
+	// kinds that break it.
 	Reply Reply `yaml:"reply"`
-	// RetryAfter is sent with the reply: seconds as a number, or, with
-	// RetryAfterDate, as the date that lies so far ahead.
+	// RetryAfter is sent with the reply, as a number of seconds or, with
+	// RetryAfterDate, as the date that is so far in the future.
 	RetryAfter     time.Duration `yaml:"retry_after"`
 	RetryAfterDate bool          `yaml:"retry_after_date"`
-	// Pause passes between the bytes of a Dribble.
+	// Pause is the time between the bytes of a Dribble.
 	Pause time.Duration `yaml:"pause"`
-	// Took says that the events were stored before the connection broke: the
-	// sender cannot know. Answer and Partial go by their reply instead.
+	// Took is true if the events were stored before the connection broke, which the
+	// sender cannot know. For Answer and Partial the reply decides instead.
 	Took bool `yaml:"took"`
-	// Lost says that an Answer stores nothing, whatever its status: it is that of a
-	// proxy or a login page.
+	// Lost is true if an Answer stores nothing, whatever its status, because it comes
+	// from a proxy or a login page.
 	Lost bool `yaml:"lost"`
-	// Size is the length of a Huge body; 1 GiB unless it says so.
+	// Size is the length of a Huge body in bytes; 1 GiB by default.
 	Size int64 `yaml:"size"`
-	// Reject is the share of events that Partial refuses, by seed and id, so that
-	// an event once refused stays so; 0: those in RejectIDs.
+	// Reject is the share of events that Partial rejects. It depends on seed and id, so
+	// that an event that was rejected once is always rejected. 0: only those in
+	// RejectIDs.
 	Reject    float64  `yaml:"reject"`
 	RejectIDs []string `yaml:"reject_ids"`
 }
@@ -72,22 +73,22 @@ type FaultKind string
 
 // The kinds of fault.
 const (
-	Answer     FaultKind = "answer"          // the reply, whole: 429s, 5xx, 401, latency
-	Partial    FaultKind = "partial"         // the reply, which names the refused events; the others are taken
-	Hang       FaultKind = "hang"            // nothing, until the client gives up or Stop
+	Answer     FaultKind = "answer"          // the whole reply: for 429, 5xx, 401 and latency
+	Partial    FaultKind = "partial"         // the reply, which names the rejected events; the others are taken
+	Hang       FaultKind = "hang"            // no answer until the client gives up, or Stop is called
 	Reset      FaultKind = "reset"           // the connection breaks before the answer
-	ResetBody  FaultKind = "reset_body"      // it breaks in the middle of the answer's body
-	Truncated  FaultKind = "truncated"       // the body ends early, in good order
-	Huge       FaultKind = "huge"            // the body does not seem to end
-	Garbage    FaultKind = "garbage"         // what comes is no HTTP
-	BadChunk   FaultKind = "malformed_chunk" // a chunk's length is no number
-	Dribble    FaultKind = "dribble"         // the body comes byte by byte, with a Pause between them
-	Untrusted  FaultKind = "untrusted"       // the certificate is of no known authority; with a socket: [ServeTLS]
+	ResetBody  FaultKind = "reset_body"      // the connection breaks in the middle of the answer's body
+	Truncated  FaultKind = "truncated"       // the body ends early, but without an error
+	Huge       FaultKind = "huge"            // the body seems to have no end
+	Garbage    FaultKind = "garbage"         // the answer is not HTTP
+	BadChunk   FaultKind = "malformed_chunk" // the length of a chunk is not a number
+	Dribble    FaultKind = "dribble"         // the body arrives byte by byte, with a Pause between them
+	Untrusted  FaultKind = "untrusted"       // the certificate's authority is unknown; needs a socket: [ServeTLS]
 	hugeLength           = 1 << 30
 	maxRules             = 10_000
 )
 
-// ParseScript reads a script from YAML and refuses what it does not know.
+// ParseScript reads a script from YAML. Unknown names are errors.
 func ParseScript(data []byte) (*Script, error) {
 	if len(data) > maxContract {
 		return nil, fmt.Errorf("a script has at most %d bytes, this one has %d", maxContract, len(data))

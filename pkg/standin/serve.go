@@ -25,11 +25,11 @@ type Server struct {
 	done   chan struct{}
 }
 
-// Serve starts a partner behind a socket, on a port that the system chooses.
+// Serve starts a partner behind a socket. The system chooses the port.
 func Serve(h http.Handler) (*Server, error) { return serve(h, nil) }
 
-// ServeTLS is Serve with a certificate that no client has a reason to trust: it
-// is signed by itself and for another name.
+// ServeTLS is Serve with a certificate that clients must not trust: it is self-signed
+// and for a different name.
 func ServeTLS(h http.Handler) (*Server, error) {
 	cert, err := untrusted()
 	if err != nil {
@@ -45,7 +45,7 @@ func serve(h http.Handler, config *tls.Config) (*Server, error) {
 	}
 	s := &Server{
 		URL: "http://" + l.Addr().String(), done: make(chan struct{}), stop: func() {},
-		// What goes wrong here goes wrong on purpose.
+		// Errors here are intended, so they are not logged.
 		server: &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute},
 	}
 	if m, ok := h.(*Mischief); ok {
@@ -57,19 +57,19 @@ func serve(h http.Handler, config *tls.Config) (*Server, error) {
 	}
 	go func() {
 		defer close(s.done)
-		_ = s.server.Serve(l) // ends with ErrServerClosed
+		_ = s.server.Serve(l) // returns ErrServerClosed at the end
 	}()
 	return s, nil
 }
 
-// Stop lets go of hanging requests, closes every connection and waits until the
-// partner is gone.
+// Stop ends hanging requests, closes every connection and waits until the server has
+// ended.
 func (s *Server) Stop() {
 	s.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if s.server.Shutdown(ctx) != nil {
-		_ = s.server.Close() // of what did not end by itself
+		_ = s.server.Close() // closes what did not end by itself
 	}
 	<-s.done
 }

@@ -11,22 +11,22 @@ import (
 	"sync/atomic"
 )
 
-// Sink is a partner that takes every request and counts, for benchmarks: it costs as
-// little as it can. GET /stats answers its counts.
+// Sink is a partner that accepts and counts every request, as cheaply as possible. It
+// is made for benchmarks. GET /stats returns the counts.
 type Sink struct {
 	mark                   string
 	requests, size, events atomic.Int64
 	buffers                sync.Pool // of *[64 << 10]byte
 }
 
-// NewSink returns a sink that counts events by a text which stands once in each of
-// them; "": it counts none.
+// NewSink returns a sink. It counts events by a text that every event contains exactly
+// once; "": events are not counted.
 func NewSink(mark string) *Sink {
 	return &Sink{mark: mark, buffers: sync.Pool{New: func() any { return new([64 << 10]byte) }}}
 }
 
-// Counts are the requests so far, the events in them, and the bytes of their bodies
-// before compression, as JSON.
+// Counts returns, as JSON, the number of requests, of the events in them, and of the
+// bytes of their bodies before compression.
 func (s *Sink) Counts() string {
 	return fmt.Sprintf(`{"requests":%d,"events":%d,"bytes":%d}`, s.requests.Load(), s.events.Load(), s.size.Load())
 }
@@ -35,7 +35,7 @@ func (s *Sink) Counts() string {
 func (s *Sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if r.Method == http.MethodGet && r.URL.Path == "/stats" {
-		_, _ = fmt.Fprintln(w, s.Counts()) // whoever asked is gone
+		_, _ = fmt.Fprintln(w, s.Counts()) // if it fails, the client is gone
 		return
 	}
 	body := io.Reader(r.Body)
@@ -55,7 +55,7 @@ func (s *Sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// drain reads a body and counts the mark in it.
+// drain reads a body to its end and counts the marks in it.
 func (s *Sink) drain(r io.Reader) (size, events int64) {
 	p := s.buffers.Get().(*[64 << 10]byte)
 	defer s.buffers.Put(p)
@@ -67,7 +67,8 @@ func (s *Sink) drain(r io.Reader) (size, events int64) {
 		if len(mark) > 0 {
 			text := buf[:keep+n]
 			events += int64(bytes.Count(text, mark))
-			// The end may be the beginning of one more mark: it is looked at again.
+			// The last bytes may be the beginning of a mark, so they are kept for the
+			// next round.
 			tail := max(0, len(text)-len(mark)+1)
 			keep = copy(buf, text[tail:])
 		}

@@ -13,29 +13,30 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Success is what the documentation says that an answer looks like which has
-// taken a request, or the part of it that is counted. Without text, any and fields
-// the answer has no body.
+// Success describes, as the documentation does, an answer by which the partner says
+// that it took a request, or the counted part of it. Without text, any and fields, the
+// answer has no body.
 type Success struct {
-	Status []int  `yaml:"status"` // 200 unless it says so
-	Docs   string `yaml:"docs"`   // the endpoint's when empty
-	Text   string `yaml:"text"`   // the whole body, blanks around it aside
-	Any    bool   `yaml:"any"`    // any body, and without a status any 2xx
-	// Fields are the members of the answer's JSON object.
+	Status []int  `yaml:"status"` // 200 by default
+	Docs   string `yaml:"docs"`   // the endpoint's by default
+	Text   string `yaml:"text"`   // the whole body, without white space around it
+	Any    bool   `yaml:"any"`    // any body; without a status also any 2xx
+	// Fields are rules for the members of the answer's JSON object.
 	Fields Fields `yaml:"fields"`
-	// Counts is the member, a number or one of Fields that is an array, which says
-	// how many items were taken; or of each array of the request its own.
+	// Counts is the member that says how many items were taken: a number, or one of
+	// Fields that is an array. Each array of the request may have a member of its own.
 	Counts Counts `yaml:"counts"`
-	// Some are members that count something else than items, above zero: the users
-	// that the items are about.
+	// Some lists members that count something other than items, for example the users
+	// in them. They have to be above zero.
 	Some Counts `yaml:"some"`
 
 	schema Schema
 }
 
-// Counts is a member of the answer by the array of the request whose items it
-// counts, where the request has some and the answer has it; or "" and the member
-// that counts all items, which has to be there. YAML may hold the latter alone.
+// Counts names the member of the answer that counts the items of an array in the
+// request. Such a member is checked only if the array has items and the answer has the
+// member. The name "" stands for the member that counts all items; it is required. In
+// YAML that one may stand alone.
 type Counts map[string]string
 
 // UnmarshalYAML implements yaml.Unmarshaler.
@@ -47,7 +48,7 @@ func (c *Counts) UnmarshalYAML(n *yaml.Node) error {
 	return n.Decode((*map[string]string)(c))
 }
 
-// Successes is a list of answers, for which YAML may hold a single one.
+// Successes is a list of answers. In YAML it may be a single answer.
 type Successes []Success
 
 // UnmarshalYAML implements yaml.Unmarshaler.
@@ -72,10 +73,10 @@ func (s Successes) compile(docs string) error {
 	return nil
 }
 
-// Describes says whether an answer is one by which the documentation says that all
-// items of a request but refused of them were taken; nil: it is. It is an error,
-// too, when there is no such endpoint, or the contract says of none what a success
-// looks like. body is the request's, answer that of the response.
+// Describes checks whether an answer is a documented success, by which the partner took
+// all items of the request except for refused of them; nil: it is one. It also returns
+// an error if there is no such endpoint, or if the contract describes no success. body
+// is that of the request, and answer that of the response.
 func (c *Contract) Describes(req *http.Request, body []byte, status int, answer []byte, refused int) error {
 	v := c.check(time.Time{}, req, body)
 	defer c.release(v)
@@ -99,8 +100,8 @@ func (s Successes) describe(status int, body []byte, items []item, refused int) 
 	return err
 }
 
-// differs says in what an answer differs from this one; "": in nothing. near: its status
-// is right. With a negative number of refused items the counts are not compared.
+// differs says in what an answer differs from this one; "": in nothing. near is true if
+// the status is right. If refused is negative, the counts are not compared.
 func (s *Success) differs(status int, body []byte, items []item, refused int) (why string, near bool) {
 	switch {
 	case len(s.Status) > 0 && !slices.Contains(s.Status, status), status/100 != 2 && len(s.Status) == 0:
@@ -138,8 +139,8 @@ func (s *Success) differs(status int, body []byte, items []item, refused int) (w
 	return "", true
 }
 
-// miscounts says that a member does not count the items of an array that were taken,
-// or, where it need not be exact, nothing at all.
+// miscounts returns a message if a member does not hold the number of taken items of an
+// array. If exact is false, any number above zero will do.
 func (s *Success) miscounts(root event.Value, in, name string, items []item, refused int, exact bool) string {
 	sent := 0
 	for _, it := range items {

@@ -8,8 +8,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette"
 )
 
-// Age is where a cassette comes from and how old it is, as JSON. Scripts rely on the
-// names.
+// Age tells where a cassette comes from and how old it is. It is printed as JSON, and
+// scripts rely on the names.
 type Age struct {
 	Path         string            `json:"path"`
 	Interactions int               `json:"interactions"`
@@ -20,10 +20,11 @@ type Age struct {
 	Stale        bool              `json:"stale"` // older than the limit
 	Tool         string            `json:"tool,omitempty"`
 	Upstreams    map[string]string `json:"upstreams,omitempty"`
-	Interrupted  bool              `json:"interrupted,omitempty"` // what a recording left lies beside it
+	Interrupted  bool              `json:"interrupted,omitempty"` // an interrupted recording left a journal beside it
 }
 
-// AgeOf judges a cassette by a limit; strict says that one of unknown age is stale.
+// AgeOf compares the age of a cassette with a limit. With strict, a cassette of unknown
+// age counts as stale.
 func AgeOf(k *cassette.Cassette, now time.Time, limit time.Duration, strict bool) Age {
 	a := Age{
 		Path: k.Path, Interactions: len(k.Interactions), Provenance: k.Meta.Provenance, Date: k.Meta.Date,

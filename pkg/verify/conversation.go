@@ -13,21 +13,21 @@ import (
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
-// Verdict is what became of one delivery of a conversation.
+// Verdict is the result of one delivery in a conversation.
 type Verdict struct {
-	Action  string // "-" where no action takes the event
+	Action  string // "-" if no action accepts the event
 	Outcome string
 	Reason  string
 	Detail  string
 }
 
-// String is the verdict as sidecars of cassettes hold it.
+// String is the verdict in the form that sidecars use.
 func (v Verdict) String() string {
 	return strings.TrimSpace(v.Action + " " + v.Outcome + " " + v.Reason)
 }
 
-// Case reads from a sidecar how its events are sent: with the examples of the
-// settings, and the day on which it is told.
+// Case reads from a sidecar how to send its events: with which settings (the examples,
+// unless the sidecar has others), and at which time.
 func Case(d destination.Destination, m cassette.Meta) (c destination.Config, now time.Time, err error) {
 	c = destination.Config{Settings: d.Settings.Examples(), Presets: m.Presets}
 	for k, v := range m.Settings {
@@ -51,10 +51,10 @@ func Case(d destination.Destination, m cassette.Meta) (c destination.Config, now
 	return c, now, nil
 }
 
-// Converse routes events, packs what comes of them as a lane does, and sends the batches one
-// after the other, in the order of their first event. It is what a lane does without its pace,
-// its retries and its concurrency, so that the same events always give the same requests. rt is
-// the transport with the credentials.
+// Converse routes events, packs them into batches as a lane does, and sends one batch
+// after the other, in the order of their first events. Unlike a lane, it has no pace,
+// no retries and no concurrency, so that the same events always give the same requests.
+// rt is the transport that adds the credentials.
 func Converse(ctx context.Context, s destination.Sender, rt destination.Transport, events []string,
 	now time.Time) ([]Verdict, error) {
 	plan := s.Plan()

@@ -14,7 +14,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
-// maxAnswer bounds an answer that is compared, in bytes.
+// maxAnswer is how much of an answer is compared, in bytes.
 const maxAnswer = 8 << 20
 
 // converse sends a case's events to the partner.
@@ -28,12 +28,12 @@ func (v *Verifier) converse(ctx context.Context, s destination.Sender, k *casset
 	return c.findings
 }
 
-// comparer sends to the partner, and holds each answer against the recorded one in its
-// place.
+// comparer sends requests to the partner. It compares the n-th answer with the n-th
+// recorded one.
 type comparer struct {
 	network  http.RoundTripper
 	recorded []*cassette.Interaction
-	n        int // of the next request
+	n        int // number of the next request
 	findings []string
 }
 
@@ -56,7 +56,8 @@ func (c *comparer) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	was := c.recorded[n].Response
-	// Both without their encoding: partners compress though nobody asks.
+	// Compare without compression, because partners compress even if nobody asks for
+	// it.
 	text, wasText := cassette.Plain(resp.Header.Clone(), string(body)), cassette.Plain(was.Headers.Clone(), was.Body)
 	for _, d := range cassette.Drift(was.Code, wasText, resp.StatusCode, text) {
 		c.findings = append(c.findings,
@@ -65,7 +66,7 @@ func (c *comparer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// resend sends recorded requests to where they were recorded.
+// resend sends the recorded requests again, to the addresses where they were recorded.
 func (l *Live) resend(ctx context.Context, k *cassette.Cassette) (r Result, err error) {
 	c := &comparer{network: l.Network, recorded: k.Interactions}
 	unsafe, broken := 0, 0
@@ -102,7 +103,8 @@ func (l *Live) resend(ctx context.Context, k *cassette.Cassette) (r Result, err 
 	return r, nil
 }
 
-// request is a recorded request, with headers of today's instead of redacted ones.
+// request is a recorded request. Its redacted headers are left out, and the given ones
+// added.
 func (l *Live) request(ctx context.Context, i *cassette.Interaction) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, i.Request.Method, "/", strings.NewReader(i.Request.Body))
 	if err == nil {

@@ -1,5 +1,6 @@
-// Package verify holds what is in cassettes against today: the requests that today's
-// code makes of a case's events, or the answers that the partner itself gives now.
+// Package verify checks whether cassettes are still true. It compares a cassette's
+// requests with those that the present code makes of the same events, or its answers
+// with those that the partner gives now.
 package verify
 
 import (
@@ -15,17 +16,17 @@ import (
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
-// Status is what came of one cassette.
+// Status is the result for one cassette.
 type Status string
 
-// The values of a status. Scripts rely on them.
+// The statuses. Scripts rely on their names.
 const (
 	OK      Status = "ok"
 	Drift   Status = "drift" // something differs: see the findings
 	Skipped Status = "skipped"
 )
 
-// Result is what was found out about one cassette.
+// Result is the outcome of verifying one cassette.
 type Result struct {
 	Cassette string   `json:"cassette"`
 	Status   Status   `json:"status"`
@@ -39,20 +40,20 @@ type Verifier struct {
 	Catalogue []destination.Destination
 	UserAgent string
 	Now       func() time.Time
-	Live      *Live // nil: the partner is not asked
+	Live      *Live // nil: no requests to the partner
 }
 
-// Live is how the partner itself is asked.
+// Live tells how to send requests to the partner itself.
 type Live struct {
 	Network http.RoundTripper
-	// Settings puts the user's own settings in place of the examples of a case.
+	// Settings returns a case with the user's own settings instead of the examples.
 	Settings func(slug string, c destination.Config) (destination.Config, error)
-	// Header is set in requests that are sent as they were recorded.
+	// Header is added to recorded requests that are sent again.
 	Header http.Header
-	Unsafe bool // requests that change something are sent, too
+	Unsafe bool // also send requests that change something
 }
 
-// Cassette verifies one cassette. What differs is a finding, and no error.
+// Cassette verifies one cassette. A difference is a finding, not an error.
 func (v *Verifier) Cassette(ctx context.Context, k *cassette.Cassette) (Result, error) {
 	began := v.Now()
 	r, err := v.cassette(ctx, k)
@@ -107,8 +108,8 @@ func (v *Verifier) cassette(ctx context.Context, k *cassette.Cassette) (r Result
 	return r, nil
 }
 
-// replayed holds the requests that a case's events give today against the recorded
-// ones, and what the answers mean against what they meant.
+// replayed compares the requests that a case's events give today with the recorded
+// ones, and today's verdicts on the answers with the recorded verdicts.
 func replayed(
 	ctx context.Context, s destination.Sender, k *cassette.Cassette, now time.Time,
 ) (findings []string, err error) {
@@ -116,7 +117,7 @@ func replayed(
 	if err != nil {
 		return nil, err
 	}
-	// Above the credentials, as recordings are.
+	// Replay before credentials are added, because recordings do not have them either.
 	rt := transport.New(transport.Options{
 		Network: player, Hook: func(http.RoundTripper) http.RoundTripper { return player },
 	})

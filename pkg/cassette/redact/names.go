@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// longValue is the length from which a value without blanks and quotes is gone over
-// only once.
+// longValue is the length from which a value without blanks and quotes is searched only
+// once.
 const longValue = 2 << 10
 
-// nextByte is where a byte stands from a place on; the end where it does not.
+// nextByte is the index of the next byte c, or the end of the text if there is none.
 func nextByte(s string, at int, c byte) int {
 	if n := strings.IndexByte(s[at:], c); n >= 0 {
 		return at + n
@@ -21,9 +21,9 @@ func nextByte(s string, at int, c byte) int {
 	return len(s)
 }
 
-// mayBePair says cheaply whether the sign at a place may stand between a name that
-// announces something and a value, or end the tag before one. The next bracket < of
-// the text stands at another.
+// mayBePair is a quick check whether the sign at index i can be between a name that
+// announces a secret and its value, or can end the tag before a value. bracket is the
+// index of the next <.
 func mayBePair(s string, i, bracket int) bool {
 	end := i
 	if s[i] == '>' {
@@ -38,8 +38,9 @@ func mayBePair(s string, i, bracket int) bool {
 	return mayAnnounce(s[max(0, end-8):end])
 }
 
-// mayBeElement says whether the bracket > at a place may end the tag before a value: the
-// tag behind the text has the same name, or the text is a name.
+// mayBeElement is a quick check whether the > at index i can end the tag before a
+// value. That is so if the closing tag has a name that announces a secret, or if the
+// text between the tags is such a name.
 func mayBeElement(s string, i, bracket int) bool {
 	behind := s[min(bracket+1, len(s)):min(bracket+66, len(s))]
 	if strings.HasPrefix(behind, "!") {
@@ -52,8 +53,8 @@ func mayBeElement(s string, i, bracket int) bool {
 	return !ok || mayAnnounce(name) || bracket-i < 67 && mayAnnounce(s[i+1:bracket])
 }
 
-// attribute reads value="…" of a tag of HTML, of which the bracket < stands before, where
-// another attribute of it announces a secret: <input name="csrf_token" value="…">.
+// attribute reads value="…" in an HTML tag. It is a secret if another attribute of the
+// same tag announces one: <input name="csrf_token" value="…">.
 func (r *Redactor) attribute(s string, i int) (match, bool) {
 	if i+2 >= len(s) || s[i+1] != '"' && s[i+1] != '\'' {
 		return match{}, false
@@ -85,9 +86,9 @@ func (r *Redactor) attribute(s string, i int) (match, bool) {
 	return match{}, false
 }
 
-// labelled reads the value that stands in the tags behind one of which the text is a
-// name: <key>password</key><string>…<, <name>password</name><value><string>…<. The
-// bracket > of the first stands at a place.
+// labelled reads a value that comes in the tag after its name:
+// <key>password</key><string>…<, <name>password</name><value><string>…<. i is the index
+// of the first tag's >.
 func (r *Redactor) labelled(s string, i int) (match, bool) {
 	text, rest, ok := strings.Cut(s[i+1:min(len(s), i+68)], "<")
 	if !ok || len(rest) < 3 || rest[0] != '/' || !mayAnnounce(text) {
@@ -119,10 +120,10 @@ func (r *Redactor) labelled(s string, i int) (match, bool) {
 	return match{from: at, to: at + len(strings.TrimRight(s[at:at+to], " \t\r\n")), kind: kind}, true
 }
 
-// pairAt reads the pair whose sign stands at a place, where the name announces a
-// secret: name=value, "name":"value", name: value, <name>value</name>. It is for
-// texts that are neither a form nor JSON as a whole: a log line, an error page, a
-// script, XML.
+// pairAt reads the pair whose sign is at index i, if its name announces a secret:
+// name=value, "name":"value", name: value, <name>value</name>. It is used for texts
+// that are neither a form nor JSON as a whole: a log line, an error page, a script,
+// XML.
 func (r *Redactor) pairAt(s string, i int) (match, bool) {
 	if s[i] == '>' {
 		if i > 0 && s[i-1] == '=' { // name => value
@@ -132,7 +133,7 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 			}
 			m, ok := r.pairValue(s, end, i+1, true)
 			if ok && strings.IndexByte("\"'", s[m.from-1]) < 0 && !hasDigit(s[m.from:m.to]) {
-				return match{}, false // a name of a program
+				return match{}, false // an identifier of a program
 			}
 			return m, ok
 		}
@@ -155,13 +156,13 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 		return match{}, false
 	}
 	from := i + 1
-	if s[i] == ':' && strings.HasPrefix(s[from:], ": ") { // of LDIF, before base64
+	if s[i] == ':' && strings.HasPrefix(s[from:], ": ") { // LDIF has two colons before base64
 		from++
 	}
 	for from < len(s) && s[from] == ' ' && (s[i] == ':' || from-i < 3) {
 		from++
 	}
-	if s[i] == '=' && from > i+1 { // name = value, of a configuration
+	if s[i] == '=' && from > i+1 { // name = value, as in configuration files
 		for end > 0 && s[end-1] == ' ' && i-end < 20 {
 			end--
 		}
@@ -169,14 +170,14 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 	spaced := from > i+1
 	from = behind(s, from, quoted && s[i] == ':')
 	if s[i] == ':' && !spaced && from < len(s) && strings.IndexByte("\"'\\", s[from]) < 0 {
-		return match{}, false // as in many texts
+		return match{}, false // as in many ordinary texts
 	}
 	m, ok := r.pairValue(s, end, from, quoted || s[i] == '=')
 	if !ok {
 		return m, false
 	}
 	value := s[m.from:m.to]
-	if strings.HasSuffix(s[:end], value) && m.from == from { // token=token, as programs hand it on
+	if strings.HasSuffix(s[:end], value) && m.from == from { // token=token, as programs pass arguments
 		return match{}, false
 	}
 	switch inQuotes := m.from > from; {
@@ -184,15 +185,15 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 		return match{}, false
 	case inQuotes:
 	case s[i] == ':' && (!spaced || quoted || len(value) < 12 || !hasDigit(value)), // prose has colons, too
-		s[i] == '=' && spaced && (len(value) < 8 || !hasDigit(value)), isCode(value): // and programs have names
+		s[i] == '=' && spaced && (len(value) < 8 || !hasDigit(value)), isCode(value): // programs have names like these
 		return m, false
 	}
 	return m, true
 }
 
-// behind is where a value begins that stands behind comments or, with lines, on a later
-// line than its name: of JSON, which is the same whatever is between its parts. A text
-// of YAML stands below its name, too, where | or > says so.
+// behind returns the index where a value begins. It skips comments and, if lines is
+// true, line ends: JSON may have both between its parts. After | or > it skips to the
+// lines below, where YAML has the text.
 func behind(s string, from int, lines bool) int {
 	at := from
 	for at < len(s) && at-from < 512 {
@@ -224,8 +225,8 @@ func behind(s string, from int, lines bool) int {
 	return from
 }
 
-// block is where a text of YAML begins, the sign of which stands at a place; from where
-// there is none.
+// block is the index where a block of YAML text begins, whose sign is at index at. It
+// is from if there is no such block.
 func block(s string, at, from int) int {
 	line, rest, ok := strings.Cut(s[at+1:min(len(s), at+256)], "\n")
 	below := strings.TrimLeft(rest, " ")
@@ -235,8 +236,8 @@ func block(s string, at, from int) int {
 	return at + 1 + len(line) + 1 + len(rest) - len(below)
 }
 
-// noSecret tells what stands in the place of a secret, whatever its name says: the
-// variable of a template, the version of a package, a sentence.
+// noSecret is true for values that are no secret whatever their name is: a template's
+// variable, a package's version, a sentence.
 func noSecret(v string) bool {
 	if len(v) < 2 {
 		return false
@@ -247,16 +248,16 @@ func noSecret(v string) bool {
 		}
 	}
 	switch strings.ToLower(v) {
-	case "bearer", "basic", "digest", "negotiate": // the scheme, and no token
+	case "bearer", "basic", "digest", "negotiate": // the scheme alone, without a token
 		return true
 	}
-	if len(v) > 6 && strings.EqualFold(v[:4], "your") && strings.IndexByte(" _-", v[4]) >= 0 { // what to put there
+	if len(v) > 6 && strings.EqualFold(v[:4], "your") && strings.IndexByte(" _-", v[4]) >= 0 { // a hint what to put there
 		return true
 	}
 	if v[0] == '$' && v != "$" && strings.Trim(v[1:], "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") == "" && v[1] > '9' {
-		return true // a variable of a shell
+		return true // a shell variable
 	}
-	if v[0] == '_' && !hasDigit(v) && len(v) < 40 && strings.IndexFunc(v, notOfName) < 0 { // of a program
+	if v[0] == '_' && !hasDigit(v) && len(v) < 40 && strings.IndexFunc(v, notOfName) < 0 { // an identifier of a program
 		return true
 	}
 	if v == "%s" || strings.HasSuffix(v, " %s") || strings.HasSuffix(v, "...") && len(v) < 12 {
@@ -268,14 +269,14 @@ func noSecret(v string) bool {
 
 func notOfName(c rune) bool { return c > 0x7f || !isName(byte(c)) || c == '$' }
 
-// patterns is what regular expressions have, and texts hardly.
+// patterns matches what regular expressions contain and other texts almost never do.
 var patterns = regexp.MustCompile(`\[\^?[^\]\s]*[0-9A-Za-z]-[0-9A-Za-z][^\]]*\]|\[\^[^\]\s]+\][+*?{)]|` +
 	`\\[dwsDWS](?:[+*?{)|\]]|$)|\(\?[:=!P<]|\(?\.[*+]\??(?:\)|$)`)
 
-// isPattern tells a regular expression: token=[0-9]+ says what a token looks like.
+// isPattern is true for a regular expression: token=[0-9]+ only describes a token.
 func isPattern(v string) bool { return strings.ContainsAny(v, `[\(.`) && patterns.MatchString(v) }
 
-// isVersion tells the version of a package, or a range of them.
+// isVersion is true for the version of a package, or a range of versions.
 func isVersion(v string) bool {
 	rest := strings.TrimLeft(v, "~^>=<v ")
 	parts := strings.Split(rest, ".")
@@ -290,10 +291,10 @@ func isVersion(v string) bool {
 	return len(v) < 24
 }
 
-// called is a call of a function with names.
+// called matches a function call whose arguments are names.
 var called = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*\([A-Za-z_.]*\)?$`)
 
-// isCode tells names and calls of programs from values that stand without quotes.
+// isCode is true for names and calls in programs. They look like values without quotes.
 func isCode(v string) bool {
 	switch v {
 	case "None", "nil", "NULL", "undefined", "True", "False", "self", "this":
@@ -309,7 +310,7 @@ func isCode(v string) bool {
 	return !hasDigit(v) && strings.ContainsAny(v, "._(){}[]$*") && !strings.ContainsAny(v, "!@#%^+~")
 }
 
-// pairValue reads the name that ends at a place, and the value that begins at
+// pairValue reads the name that ends at one index, and the value that begins at
 // another.
 func (r *Redactor) pairValue(s string, end, from int, plain bool) (match, bool) {
 	if end > 0 && s[end-1] == ']' { // user[password]
@@ -328,7 +329,7 @@ func (r *Redactor) pairValue(s string, end, from int, plain bool) (match, bool) 
 		return match{}, false
 	}
 	if start > 0 && from < len(s) && s[from] == s[start-1] && (s[from] == '"' || s[from] == '\'') && end+1 == from {
-		return match{}, false // "name=" is a text of its own
+		return match{}, false // the text "name=" is all there is
 	}
 	for from < len(s) && s[from] == ' ' {
 		from++
@@ -354,7 +355,7 @@ func (r *Redactor) pairValue(s string, end, from int, plain bool) (match, bool) 
 	return match{from: from, to: to, kind: kind}, true
 }
 
-// element reads <name …>value<, of which the bracket > stands at a place.
+// element reads <name …>value<. i is the index of the >.
 func (r *Redactor) element(s string, i int) (match, bool) {
 	if i == 0 || i+5 >= len(s) || s[i-1] == '/' {
 		return match{}, false
@@ -381,7 +382,7 @@ func (r *Redactor) element(s string, i int) (match, bool) {
 	to += from
 	if rest, ok := strings.CutPrefix(s[to:], "<![CDATA["); ok {
 		from = to + len("<![CDATA[")
-		rest = rest[:min(len(rest), 2*longValue)] // else one of nothing but beginnings is gone over for each
+		rest = rest[:min(len(rest), 2*longValue)] // many openings must not cost one search each
 		r.effort.add(len(rest))
 		if to = strings.Index(rest, "]]>"); to < 0 {
 			return match{}, false
@@ -406,11 +407,11 @@ func isName(c byte) bool {
 		c == '.' || c == '$'
 }
 
-// protocolHeader is where a browser has to put a token for a WebSocket, as it can send
-// no other header: bearer.X, or two of its values, authorization and X.
+// protocolHeader is the header in which a browser sends a token for a WebSocket,
+// because it cannot send any other: bearer.X, or two values, authorization and X.
 const protocolHeader = "Sec-Websocket-Protocol"
 
-// protocolSecrets yields the places of tokens in a line of that header.
+// protocolSecrets yields the positions of tokens in a value of that header.
 func protocolSecrets(name, v string) iter.Seq2[int, int] {
 	return func(yield func(from, to int) bool) {
 		announced := false
@@ -427,7 +428,7 @@ func protocolSecrets(name, v string) iter.Seq2[int, int] {
 			if dash := strings.IndexByte(word, '-') + 1; dot == 0 && dash > 0 && keyKind(word[:dash-1]) != "" {
 				dot = dash
 			}
-			// A JWT has dots of its own.
+			// The dot may be one of a JWT's own.
 			for dot > 0 && keyKind(last(word[:dot-1])) == "" {
 				dot = strings.LastIndexAny(word[:dot-1], ".~:|=") + 1
 			}
@@ -442,7 +443,7 @@ func protocolSecrets(name, v string) iter.Seq2[int, int] {
 	}
 }
 
-// protocols redacts a line of that header.
+// protocols redacts a value of that header.
 func (r *Redactor) protocols(v string) string {
 	var b strings.Builder
 	at := 0
@@ -455,8 +456,8 @@ func (r *Redactor) protocols(v string) string {
 	return b.String()
 }
 
-// keyKinds are names of members, parameters, form fields and headers whose
-// values are secret, in lower case without punctuation.
+// keyKinds are the names of members, parameters, form fields and headers whose values
+// are secret, in lower case and without punctuation.
 var keyKinds = map[string]string{
 	"password": "password", "passwd": "password", "pwd": "password", "passphrase": "password",
 	"passcode": "password", "pin": "password", "otp": "password", "totp": "password",
@@ -486,7 +487,7 @@ var keyKinds = map[string]string{
 	"sha256phonenumber": "hashed", "hashedphone": "hashed", "phonesha256": "hashed", "em": "hashed", "ph": "hashed",
 }
 
-// keySuffixes make a name secret by its end.
+// keySuffixes are endings that make a name announce a secret.
 var keySuffixes = []struct{ suffix, kind string }{
 	{"password", "password"}, {"passwd", "password"}, {"passphrase", "password"}, {"secret", "secret"}, {"token",
 		"token"}, {"apikey", "key"}, {"accesskey", "key"}, {"secretkey", "key"}, {"privatekey", "key"}, {"writekey",
@@ -496,8 +497,8 @@ var keySuffixes = []struct{ suffix, kind string }{
 	{"accesskeyid", "key"},
 }
 
-// notSecret are names that end like a secret's and are none: a program gets
-// them in one answer to send them in its next request.
+// notSecret are names that end like that of a secret, but have values that are none: a
+// program gets them in one answer and sends them in its next request.
 var notSecret = map[string]bool{
 	"nexttoken": true, "nextpagetoken": true, "pagetoken": true, "continuationtoken": true,
 	"nextcontinuationtoken": true, "synctoken": true, "nextsynctoken": true, "paginationtoken": true,
@@ -506,8 +507,8 @@ var notSecret = map[string]bool{
 	"smartphone": true,
 }
 
-// likelyKinds are names that announce a secret only where the value looks like one: they
-// stand for other things as often.
+// likelyKinds are names that announce a secret only if the value looks like one,
+// because they often mean something else.
 var likelyKinds = map[string]string{
 	"pass": "password", "pw": "password", "userpass": "password", "dbpass": "password", "session": "session",
 	"csrf": "token", "xsrf": "token", "masterkey": "key", "consumerkey": "key", "secretkeybase": "key",
@@ -516,8 +517,8 @@ var likelyKinds = map[string]string{
 	"ticket": "token",
 }
 
-// likelyKind is what a name of those announces with a value; "" where it announces
-// nothing.
+// likelyKind is the kind of secret that such a name announces together with its value,
+// or "".
 func likelyKind(name, value string) string {
 	if len(name) > 32 {
 		return ""
@@ -530,16 +531,17 @@ func likelyKind(name, value string) string {
 	return kind
 }
 
-// mixed tells what is made by chance from names with a number: small and capital letters
-// and digits, or many.
+// mixed is true for a value that looks random and not like a name with a number: it has
+// both small and capital letters, or it is long.
 func mixed(v string) bool {
 	return len(v) >= 24 || strings.ToLower(v) != v && strings.ToUpper(v) != v
 }
 
-// uuidRE is that of ids, which sessions and the like have, too.
+// uuidRE matches ids. Session ids and the like have this form, too.
 var uuidRE = regexp.MustCompile(`^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-// nameKinds are names of people, looked for on request.
+// nameKinds are names of members that hold names of people. They are redacted only on
+// request.
 var nameKinds = map[string]bool{
 	"firstname": true, "lastname": true, "fullname": true, "middlename": true, "givenname": true, "familyname": true,
 	"surname": true, "maidenname": true, "displayname": true, "cardholder": true, "cardholdername": true,
@@ -558,12 +560,12 @@ func (r *Redactor) keyKind(name string) string {
 	return kind
 }
 
-// KindOfName returns the kind of secret that the name of a member, parameter or field
-// announces, such as token or email; "" where it announces none.
+// KindOfName returns the kind of secret, such as token or email, that the name of a
+// member, parameter or field announces. It is "" if the name announces none.
 func KindOfName(name string) string { return keyKind(last(name)) }
 
-// flatName is a name in lower case and without punctuation; "" when it is too long
-// to be one.
+// flatName is a name in lower case and without punctuation. It is "" if the text is too
+// long to be a name.
 func flatName(name string) string {
 	if len(name) > 64 {
 		return ""
@@ -579,13 +581,13 @@ func flatName(name string) string {
 	return string(buf[:n])
 }
 
-// nameEnds are the last three characters of names that announce something, in lower
-// case and without punctuation, or fewer: most names of a text are told by them to
-// announce nothing.
+// nameEnds are the last three characters, or fewer, of all names that announce a
+// secret, in lower case and without punctuation. They are enough to rule out most names
+// quickly.
 var nameEnds = func() (ends [1 << 15]bool) {
 	mark := func(name string) {
 		n := len(name)
-		ends[nameEnd(0, name[n-2], name[n-1])] = true // the rest is not known
+		ends[nameEnd(0, name[n-2], name[n-1])] = true // for names of which only two characters are known
 		if n > 2 {
 			ends[nameEnd(name[n-3], name[n-2], name[n-1])] = true
 			return
@@ -601,7 +603,8 @@ var nameEnds = func() (ends [1 << 15]bool) {
 		mark(name)
 	}
 	for name := range likelyKinds {
-		// In texts, class= and version= stand everywhere: there such names announce nothing.
+		// Texts are full of class= and version=, so names with these endings announce
+		// nothing there.
 		if !slices.Contains([]string{"ass", "ion", "ess", "ode", "ase"}, name[max(0, len(name)-3):]) {
 			mark(name)
 		}
@@ -609,15 +612,15 @@ var nameEnds = func() (ends [1 << 15]bool) {
 	for _, s := range keySuffixes {
 		mark(s.suffix)
 	}
-	mark("value") // of which an attribute beside it may be the name
+	mark("value") // an attribute beside it may announce a secret
 	mark("content")
 	return ends
 }()
 
-// nameEnd has a place for three letters or digits, of which the first may be 0.
+// nameEnd is the index for three letters or digits. The first may be 0.
 func nameEnd(a, b, c byte) int { return int(a&31)<<10 | int(b&31)<<5 | int(c&31) }
 
-// mayAnnounce says by the end of a name whether it may announce something.
+// mayAnnounce is a quick check, by the end of a name, whether it can announce a secret.
 func mayAnnounce(name string) bool {
 	var got [3]byte
 	n := 0
@@ -649,7 +652,7 @@ func keyKind(name string) string {
 	return ""
 }
 
-// personal tells kinds that are about a person, and no credential.
+// personal is true for kinds of personal data, as opposed to credentials.
 func personal(kind string) bool {
 	switch kind {
 	case "email", "phone", "hashed", "card", "iban", "ip", "name", "ssn":
@@ -658,7 +661,7 @@ func personal(kind string) bool {
 	return false
 }
 
-// vendorHeaders hold credentials, and their names do not say so.
+// vendorHeaders hold credentials, although their names do not say so.
 var vendorHeaders = func() map[string]bool {
 	names := map[string]bool{}
 	for line := range strings.Lines(headersText) {

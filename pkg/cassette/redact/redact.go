@@ -33,64 +33,65 @@ type Interaction = vcr.Interaction
 
 // Redactor replaces secrets. It is safe for concurrent use.
 //
-// It takes texts apart as their type says (JSON, forms, multipart, XML), undoes
-// what they are packed and escaped with, and looks for the values that it knows,
-// for shapes that only secrets have, and for names that announce one. A value that
-// a name has announced is known from then on: it is looked for everywhere. See
-// [Redactor.Settle] for what came before.
+// It parses texts according to their type (JSON, forms, multipart, XML), undoes
+// compression and escapes, and searches for known values, for shapes that only secrets
+// have, and for names that announce a secret. A value that a name has announced becomes
+// a known value, and is searched for everywhere from then on. [Redactor.Settle]
+// replaces it in what was redacted before.
 type Redactor struct {
 	key      []byte
 	known    *known
 	shapes   *shapes
-	custom   []*rule // of the user
-	names    bool    // names of people are looked for
-	ips      bool    // addresses of machines are
-	places   []Place // parts of messages that are secret
-	allow    []allow // values that are none
-	tokens   tokens  // of cassettes that are replayed
-	own      int     // known values that nothing had to announce
+	custom   []*rule // the user's rules
+	names    bool    // whether names of people are redacted
+	ips      bool    // whether IP addresses are redacted
+	places   []Place // parts of messages that are always secret
+	allow    []allow // values that are never secret
+	tokens   tokens  // tokens in the replayed cassettes
+	own      int     // number of known values at the start, without those that names announced
 	examples []string
-	short    []string // names of secrets that are short enough to be something else
-	quick    bool     // known values only
-	pause    func()   // is called every now and then; nil: not
+	short    []string // names of secrets so short that they may occur by chance
+	quick    bool     // search for known values only
+	pause    func()   // called regularly while searching; nil: never
 	effort   *effort
-	opened   *atomic.Int64 // bytes that were unpacked of an interaction; nil: nobody counts
+	opened   *atomic.Int64 // unpacked bytes of the interaction; nil: not limited
 }
 
 type allow struct {
 	value string
-	re    *regexp.Regexp // nil: none
+	re    *regexp.Regexp // nil: only the value itself
 }
 
-// Place says which part of a message is secret whatever it holds.
+// Place decides which parts of a message are secret, whatever they hold.
 type Place interface {
-	// Is tells it of a part of a message (body, query or header) and of a path there:
-	// a name, or those of a body's members, with elements as [3].
+	// Is returns true if a part of a message (body, query or header) is secret at a
+	// path. The path is a name or, in a body, the names of the members, with array
+	// elements as [3].
 	Is(part string, path []string) bool
 }
 
-// Options are what a user adds to the default rules.
+// Options are a user's additions to the default rules.
 type Options struct {
-	// Patterns are regular expressions of further things to take out, of which the first
-	// group counts if it has one, or one of the words ip and names.
+	// Patterns lists further things to replace. Each is a regular expression (only its
+	// first group is replaced, if it has one), or one of the words ip and names.
 	Patterns []string
-	// Places are parts of messages.
+	// Places are parts of messages that are always secret.
 	Places []Place
-	// Allow are values that are no secrets, or regular expressions of them.
+	// Allow lists values that are no secrets, or regular expressions for such values.
 	Allow []string
 }
 
-// New returns a redactor of the secrets given, of everything that the
-// default rules know, and of rules of the user's. Tokens are keyed: without the key,
-// nobody can find the value by trying. Values shorter than MinShort characters are
-// left out. The error names the rule that is none.
+// New returns a redactor with the given secrets, the default rules, and the user's
+// rules. Tokens are computed with the key: without it, nobody can find a value by
+// trying. Values shorter than MinShort characters are ignored. If a rule is not valid,
+// the error names it.
 func New(key []byte, secrets []Secret, o Options) (*Redactor, error) {
 	r := &Redactor{key: key, shapes: newShapes(), places: o.Places}
 	r.known = newKnown(r.shapes)
 	for _, text := range o.Allow {
 		re, err := regexp.Compile("^(?:" + text + ")$")
 		if err != nil {
-			re = nil // a value that is no expression
+			re = nil // plain text, not a regular expression
 		}
 		r.allow = append(r.allow, allow{text, re})
 	}
@@ -137,15 +138,16 @@ func (r *Redactor) addSecrets(secrets []Secret) {
 	}
 }
 
-// Short are the names of secrets of fewer than MinSecret characters: what is
-// replaced for them may have been something else.
+// Short returns the names of the secrets with fewer than MinSecret characters. A short
+// value can also occur by chance, so a replacement may have hit something else.
 func (r *Redactor) Short() []string { return slices.Clone(r.short) }
 
 func (r *Redactor) allowed(v string) bool {
 	return slices.ContainsFunc(r.allow, func(a allow) bool { return a.value == v || a.re != nil && a.re.MatchString(v) })
 }
 
-// Interaction redacts an interaction in place. The caller owns all of it.
+// Interaction redacts an interaction in place. No other goroutine may use the
+// interaction meanwhile.
 func (r *Redactor) Interaction(i *Interaction) {
 	r = r.counting()
 	r.Header(i.Request.Headers)
@@ -157,15 +159,16 @@ func (r *Redactor) Interaction(i *Interaction) {
 	i.Response.Status = r.Text(i.Response.Status)
 }
 
-// Pausing is the same redactor, which calls f every now and then while it works.
+// Pausing returns the same redactor, except that it calls f regularly while it works.
 func (r *Redactor) Pausing(f func()) *Redactor {
 	one := *r
 	one.pause = f
 	return &one
 }
 
-// Recognising is the same redactor, which also takes for secret what one of the tokens in
-// some texts stands for, whatever name or place told so when they were recorded.
+// Recognising returns the same redactor, except that it also replaces the values for
+// which the given texts have tokens, no matter by which name or place they were
+// recognised when they were recorded.
 func (r *Redactor) Recognising(texts iter.Seq[string]) *Redactor {
 	one := *r
 	one.tokens = tokens{}
@@ -175,8 +178,8 @@ func (r *Redactor) Recognising(texts iter.Seq[string]) *Redactor {
 	return &one
 }
 
-// Settle takes out of interactions that were redacted already the values that only
-// later ones have announced.
+// Settle redacts again interactions that were already redacted, to replace the values
+// that only later ones have announced.
 func (r *Redactor) Settle(list []*Interaction) {
 	for before := r.own; before != r.known.count(); {
 		before = r.known.count()
@@ -215,7 +218,7 @@ func (r *Redactor) Header(h http.Header) {
 	}
 }
 
-// authorization keeps the scheme.
+// authorization redacts the header's value, but keeps the scheme.
 func (r *Redactor) authorization(v string) string {
 	scheme, rest, ok := strings.Cut(v, " ")
 	if !ok || rest == "" {
@@ -224,19 +227,20 @@ func (r *Redactor) authorization(v string) string {
 	rest = strings.TrimSpace(rest)
 	if plain, _, ok := unbase64(rest); ok && strings.EqualFold(scheme, "basic") {
 		if _, password, _ := strings.Cut(plain, ":"); learnable(password) {
-			r.whole("password", password) // elsewhere, too
+			r.whole("password", password) // so that it is replaced elsewhere, too
 		}
 	}
 	return scheme + " " + r.whole(strings.ToLower(scheme), rest)
 }
 
-// cookieAttributes stand beside a cookie in Set-Cookie.
+// cookieAttributes are what Set-Cookie can contain beside the cookie itself.
 var cookieAttributes = map[string]bool{
 	"path": true, "domain": true, "expires": true, "max-age": true, "secure": true, "httponly": true,
 	"samesite": true, "priority": true, "partitioned": true, "version": true, "comment": true,
 }
 
-// cookie keeps names and attributes, of several cookies in a line, too.
+// cookie redacts the values of cookies, and keeps their names and attributes. A line
+// may have several cookies.
 func (r *Redactor) cookie(v string, set bool) string {
 	var b strings.Builder
 	for n, one := range cookies(v, set) {
@@ -264,8 +268,8 @@ func (r *Redactor) cookie(v string, set bool) string {
 	return b.String()
 }
 
-// cookies splits a Set-Cookie line that holds several. A comma in a date is none
-// between cookies.
+// cookies splits a Set-Cookie line with several cookies. A comma within a date does not
+// separate cookies.
 func cookies(v string, set bool) []string {
 	if !set {
 		return []string{v}
@@ -285,13 +289,13 @@ func cookies(v string, set bool) []string {
 	return append(out, v[from:])
 }
 
-// whole replaces all of a value that a name or a place has announced, if there is
-// anything to replace, and remembers it.
+// whole replaces a value that a name or a place has announced, and adds it to the known
+// values. Values that are no secret stay.
 func (r *Redactor) whole(kind, v string) string {
 	if v == "" || IsToken(v) || r.allowed(v) {
 		return v
 	}
-	if f, ok := r.known.of(v); ok { // its example, where it has one
+	if f, ok := r.known.of(v); ok { // the example, if the value has one
 		return f.with
 	}
 	if r.isExample(v) || r.quick {
@@ -302,15 +306,16 @@ func (r *Redactor) whole(kind, v string) string {
 	return token
 }
 
-// learn makes a value that a name has announced known, if it can be told from other
-// texts. One that has little of its own counts where it stands by itself.
+// learn makes an announced value a known value, if it can be told from ordinary text. A
+// short one only counts where it stands alone.
 func (r *Redactor) learn(kind, v, token string) {
 	if learnable(v) && !personal(kind) {
 		r.known.add(form{name: kind, text: v, with: token, alone: len(v) < 16})
 	}
 }
 
-// isExample tells whether a value is what takes the place of a secret.
+// isExample is true for a value that is already the replacement of a secret, or a part
+// of one.
 func (r *Redactor) isExample(s string) bool {
 	return slices.ContainsFunc(r.examples, func(e string) bool {
 		return s == e || len(s) >= MinSecret &&
@@ -318,7 +323,7 @@ func (r *Redactor) isExample(s string) bool {
 	})
 }
 
-// member replaces the value that a name announces to be secret.
+// member replaces a value whose name announces a secret.
 func (r *Redactor) member(kind, v string, depth int) string {
 	if isHash(v) && (kind == "email" || kind == "hashed" || kind == "phone") {
 		return r.token("hashed", v)
@@ -336,7 +341,8 @@ func (r *Redactor) member(kind, v string, depth int) string {
 	return r.text(v, depth)
 }
 
-// isCookie tells the names of headers with cookies, where they are members.
+// isCookie is true for the names of cookie headers, which can also be names of JSON
+// members.
 func isCookie(name string) bool {
 	return strings.EqualFold(name, "cookie") || strings.EqualFold(name, "set-cookie")
 }
@@ -353,10 +359,10 @@ func isHash(s string) bool {
 	return true
 }
 
-// URL redacts an address: credentials before the host, parameters, and the
+// URL redacts an address: the credentials before the host, the parameters, and the
 // path.
 func (r *Redactor) URL(s string) string {
-	if scheme, rest, ok := strings.Cut(s, "://"); ok { // the rest keeps every byte
+	if scheme, rest, ok := strings.Cut(s, "://"); ok { // rest has to keep every byte
 		end := strings.IndexAny(rest, "/?#")
 		if end < 0 {
 			end = len(rest)
@@ -364,7 +370,7 @@ func (r *Redactor) URL(s string) string {
 		if at := strings.LastIndexByte(rest[:end], '@'); at >= 0 {
 			for part := range strings.SplitSeq(rest[:at], ":") {
 				if plain, err := url.PathUnescape(part); err == nil && learnable(plain) {
-					r.whole("userinfo", plain) // elsewhere, too
+					r.whole("userinfo", plain) // so that it is replaced elsewhere, too
 				}
 			}
 			s = scheme + "://" + rest[at+1:]
@@ -382,8 +388,8 @@ func (r *Redactor) URL(s string) string {
 	return head
 }
 
-// form redacts a urlencoded form, and leaves what needs nothing as it is. part is
-// what rules call it: query, body, or "".
+// form redacts a urlencoded form. What needs no redaction keeps every byte. part is the
+// name that rules use: query, body, or "".
 func (r *Redactor) form(s, part string, depth int) string {
 	if s == "" {
 		return s
@@ -397,7 +403,7 @@ func (r *Redactor) form(s, part string, depth int) string {
 			parts[n] = r.text(p, depth+1)
 			continue
 		}
-		if now := r.text(key, depth+1); now != key { // JSON posted as a form is a key
+		if now := r.text(key, depth+1); now != key { // JSON that was posted as a form has become the key
 			name = url.QueryEscape(now)
 		}
 		if ok {
@@ -411,7 +417,7 @@ func (r *Redactor) form(s, part string, depth int) string {
 	return strings.Join(parts, "&")
 }
 
-// field redacts a value of a flat list of names and values.
+// field redacts one value of a flat list of names and values.
 func (r *Redactor) field(part, name, value string, depth int) string {
 	if r.pathSecret(part, []string{name}) {
 		return r.whole("custom", value)
@@ -422,7 +428,7 @@ func (r *Redactor) field(part, name, value string, depth int) string {
 	return r.text(value, depth)
 }
 
-// kindOf is what a name, or a name and the shape of its value together, announce.
+// kindOf is the kind of secret that a name announces, alone or together with its value.
 func (r *Redactor) kindOf(name, value string) string {
 	if kind := r.keyKind(last(name)); kind != "" {
 		return kind
@@ -445,12 +451,12 @@ func (r *Redactor) kindOf(name, value string) string {
 	return ""
 }
 
-// pathSecret says that one of the user's paths is for a place.
+// pathSecret is true if one of the user's rules makes this path secret.
 func (r *Redactor) pathSecret(part string, path []string) bool {
 	return slices.ContainsFunc(r.places, func(p Place) bool { return p.Is(part, path) })
 }
 
-// last is the name in a[b][name] or a.b.name.
+// last is the last part of a name: of a[b][name] or a.b.name.
 func last(key string) string {
 	key = strings.TrimSuffix(key, "[]")
 	if strings.HasSuffix(key, "]") {
@@ -475,11 +481,11 @@ func (r *Redactor) values(v url.Values) url.Values {
 	return out
 }
 
-// Body redacts a body by its type: JSON, lines of JSON, forms, multipart, and
-// as text whatever else it is.
+// Body redacts a body according to its type: JSON, lines of JSON, forms and multipart.
+// Anything else is redacted as text.
 func (r *Redactor) Body(contentType, s string) string { return r.body(contentType, s, 0) }
 
-// maxDepth bounds encodings within encodings.
+// maxDepth limits how many encodings within encodings are undone.
 const maxDepth = 5
 
 func (r *Redactor) body(contentType, s string, depth int) string {
@@ -516,7 +522,7 @@ func (r *Redactor) text(s string, depth int) string {
 				return p.pack(now)
 			}
 			return s
-		case errors.Is(err, errLarge): // the gate will say so
+		case errors.Is(err, errLarge): // not searched, which the gate will report
 			return s
 		}
 	}
@@ -529,8 +535,7 @@ func (r *Redactor) text(s string, depth int) string {
 	return r.deep(s, depth)
 }
 
-// flat replaces what is found in a text as it stands, and with its escapes undone,
-// layer by layer.
+// flat replaces secrets in a text as it is, and after undoing escapes, layer by layer.
 func (r *Redactor) flat(s string) string {
 	eachView(s, func(v view, _ int) (string, bool) {
 		s = r.splice(s, &v)
@@ -539,12 +544,12 @@ func (r *Redactor) flat(s string) string {
 	return s
 }
 
-// deep is flat, and looks into what may stand for other bytes, as it is and escaped,
-// too: base64, hexadecimal digits.
+// deep is flat, but also decodes parts of the text that may be base64 or hexadecimal
+// digits.
 func (r *Redactor) deep(s string, depth int) string {
 	eachView(s, func(v view, layer int) (string, bool) {
 		now := r.splice(s, &v)
-		if layer > 1 { // an encoding within two layers of escapes is nobody's
+		if layer > 1 { // nobody encodes within two layers of escapes
 			s = now
 			return s, true
 		}
@@ -561,7 +566,7 @@ func (r *Redactor) deep(s string, depth int) string {
 	return s
 }
 
-// splice replaces what is found in a view of a text.
+// splice replaces the secrets that are found in a view of a text.
 func (r *Redactor) splice(s string, v *view) string {
 	found := r.matchesIn(v)
 	if len(found) == 0 {
@@ -596,8 +601,8 @@ func (r *Redactor) splice(s string, v *view) string {
 	return b.String()
 }
 
-// replacement is what takes the place of a value that was found in a text; the
-// value itself where it is not what its name says.
+// replacement returns what replaces a value that was found in a text. It is the value
+// itself if that is not what its name announces.
 func (r *Redactor) replacement(kind, v string) string {
 	switch {
 	case stays(kind, v):
@@ -608,13 +613,13 @@ func (r *Redactor) replacement(kind, v string) string {
 	return r.whole(kind, v)
 }
 
-// isResource tells the name of a resource, two capital letters and 32 digits, which some
-// services call sid; SK begins that of a key.
+// isResource is true for the id of a resource that some services call sid: two capital
+// letters and 32 digits. Keys look the same, but begin with SK.
 func isResource(v string) bool {
 	return len(v) == 34 && isHash(v[2:]) && v[0] >= 'A' && v[0] <= 'Z' && v[1] >= 'A' && v[1] <= 'Z' && v[:2] != "SK"
 }
 
-// stays says that a value is not of the kind that its name announces.
+// stays is true if a value is not of the kind that its name announces.
 func stays(kind, v string) bool {
 	if kind != "custom" && !personal(kind) && noSecret(v) {
 		return true
@@ -637,18 +642,19 @@ func stays(kind, v string) bool {
 
 func digitsOnly(s string) bool { return len(digits(s)) == len(s) }
 
-// bareNumber says that digits in a text stand where JSON has a number.
+// bareNumber is true if digits in a text stand where JSON would have a number.
 func bareNumber(s string, from, to int) bool {
 	head, tail := strings.TrimRight(s[:from], " \t"), strings.TrimLeft(s[to:], " \t")
 	return (strings.HasSuffix(head, ":") || strings.HasSuffix(head, "[") || strings.HasSuffix(head, ",")) &&
 		tail != "" && strings.IndexByte(",}]", tail[0]) >= 0
 }
 
-// matches are the secrets of a flat text, from left to right and without overlap:
-// a known value before a shape, that before a name, and of two the longer.
+// matches returns the secrets in a flat text, from left to right and without overlap.
+// Where two overlap, a known value is preferred, then one of the user's rules, then the
+// longer one.
 func (r *Redactor) matches(s string) []match { return r.matchesOf(s, r.quick, nil, nil) }
 
-// matchesIn are those of a view that are not in the text below.
+// matchesIn returns the secrets in a view that are not in the text below it already.
 func (r *Redactor) matchesIn(v *view) []match {
 	if v.stretches == nil || r.quick {
 		return r.matches(v.text)
@@ -658,8 +664,9 @@ func (r *Redactor) matchesIn(v *view) []match {
 	return r.matchesOf(v.text, false, places, known)
 }
 
-// matchesOf is matches, with quick of known values only, and with places only of what
-// begins there, or is known and begins in some others.
+// matchesOf is matches. If quick is true, it searches for known values only. If places
+// is not nil, it searches only these for what begins there, and the parts in known for
+// known values.
 func (r *Redactor) matchesOf(s string, quick bool, places, known []span) []match {
 	found := r.recognised(s, nil)
 	if quick {
@@ -680,7 +687,7 @@ func (r *Redactor) matchesOf(s string, quick bool, places, known []span) []match
 		switch {
 		case m.exact:
 			return 0
-		case m.kind == "custom", m.kind == "userinfo": // with the host behind it, it looks like an address of email
+		case m.kind == "custom", m.kind == "userinfo": // followed by a host, userinfo looks like an email address
 			return 1
 		}
 		return 2
@@ -696,7 +703,7 @@ func (r *Redactor) matchesOf(s string, quick bool, places, known []span) []match
 	for _, m := range found {
 		value := s[m.from:m.to]
 		if m.kind == "email" && endsInToken(s[max(0, m.from-48):m.from+strings.IndexByte(value, '@')]) {
-			continue // a token before the name of a host
+			continue // a token and a host, not an email address
 		}
 		if r.allowed(value) || !m.exact && (tokenRE.MatchString(value) || IsToken(value) || value == "null" ||
 			value == "true" || value == "false" || r.isExample(value)) {
@@ -711,17 +718,18 @@ func (r *Redactor) matchesOf(s string, quick bool, places, known []span) []match
 	return out
 }
 
-// taken are the bytes of a text that something was found in, a bit for each.
+// taken is a set of the bytes of a text in which something was found, with one bit for
+// each byte.
 type taken []uint64
 
 func newTaken(s string, n int) taken {
 	if n < 2 {
-		return nil // nothing is in the way
+		return nil // a single match overlaps nothing
 	}
 	return make(taken, len(s)/64+1)
 }
 
-// take marks a part of the text, unless something of it is taken.
+// take marks a part of the text. It returns false if a byte of it was already taken.
 func (t taken) take(from, to int) bool {
 	if t == nil || from >= to {
 		return true
@@ -748,9 +756,10 @@ func (t taken) take(from, to int) bool {
 	return true
 }
 
-// search goes through a text once and appends the known values, the shapes and the
-// addresses in it, and, with pairs, the values that names announce. With places it only
-// goes through those, though what begins there may end, or be named, elsewhere.
+// search goes through a text once, and appends the known values, shapes and email
+// addresses in it. If pairs is true, it also appends values that are announced by a
+// name. If places is not nil, it searches only for what begins in these. A value may
+// end elsewhere, and its name may be elsewhere.
 func (r *Redactor) search(s string, found []match, pairs bool, places []span) []match {
 	if places == nil {
 		return r.searchIn(s, span{0, len(s)}, found, pairs)
@@ -786,7 +795,7 @@ func (r *Redactor) searchIn(s string, p span, found []match, pairs bool) []match
 	return q.found
 }
 
-// searching is a search under way. It needs the lock of what is known.
+// searching is a search in progress. The caller holds the lock of the known values.
 type searching struct {
 	r     *Redactor
 	s     string
@@ -794,12 +803,12 @@ type searching struct {
 	pairs bool
 	found []match
 
-	afterKnown, afterPair int // what comes before is part of a value
-	bracket               int // where the next < stands
+	afterKnown, afterPair int // everything before these indexes is already part of a value
+	bracket               int // index of the next <
 	done                  gone
 }
 
-// at looks at what the byte at a place, the last of three, may be the mark of.
+// at handles a mark. i is the index of the last of its three bytes.
 func (q *searching) at(i int, w uint32, mark uint8) {
 	at := i - 2
 	if mark&(markKnown|markShape|markCard) != 0 && at >= q.from {
@@ -830,7 +839,7 @@ func (q *searching) at(i int, w uint32, mark uint8) {
 	}
 }
 
-// pair looks at the sign at a place, which may stand between a name and a value.
+// pair handles a sign that may be between a name and a value.
 func (q *searching) pair(i int) {
 	if q.s[i] == '>' && q.bracket < i {
 		q.bracket = nextByte(q.s, i, '<')
@@ -843,7 +852,7 @@ func (q *searching) pair(i int) {
 	if ok {
 		q.found = append(q.found, m)
 	}
-	if ok || m.to-i > longValue { // signs in what is long and no value are not tried again
+	if ok || m.to-i > longValue { // do not try the other signs of a long text again
 		q.afterPair = m.to
 	}
 }
@@ -853,7 +862,7 @@ func endsInToken(s string) bool {
 	return len(all) > 0 && all[len(all)-1][1] == len(s)
 }
 
-// everywhere tries a rule on all of a text.
+// everywhere applies a rule to the whole text.
 func (r *rule) everywhere(s string, found []match) []match {
 	for _, m := range r.compiled().FindAllStringSubmatchIndex(s, -1) {
 		a, b := m[0], m[1]
@@ -867,7 +876,7 @@ func (r *rule) everywhere(s string, found []match) []match {
 
 var ipRE = regexp.MustCompile(`\b(?:\d{1,3}\.){3}\d{1,3}\b|\b(?:[0-9a-fA-F]{1,4}:){2,7}[0-9a-fA-F:]{1,20}`)
 
-// findIPs appends addresses of machines, but those that are nobody's.
+// findIPs appends IP addresses, except those that belong to nobody.
 func findIPs(s string, found []match) []match {
 	for _, m := range ipRE.FindAllStringIndex(s, -1) {
 		ip, err := netip.ParseAddr(s[m[0]:m[1]])
@@ -879,7 +888,8 @@ func findIPs(s string, found []match) []match {
 	return found
 }
 
-// documentation tells the addresses that RFC 5737 and RFC 3849 keep for examples.
+// documentation is true for the addresses that RFC 5737 and RFC 3849 reserve for
+// examples.
 func documentation(ip netip.Addr) bool {
 	for _, p := range []string{"192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"} {
 		if netip.MustParsePrefix(p).Contains(ip) {
@@ -889,7 +899,7 @@ func documentation(ip netip.Addr) bool {
 	return false
 }
 
-// encoded redacts what stands for other bytes in a view of a text.
+// encoded redacts the parts of a view that encode other bytes.
 func (r *Redactor) encoded(s string, v *view, depth int) string {
 	var b strings.Builder
 	at := 0
@@ -910,8 +920,8 @@ func (r *Redactor) encoded(s string, v *view, depth int) string {
 	return b.String() + s[at:]
 }
 
-// inside redacts what was decoded: text and packed text wholly, other bytes by the
-// values that are known.
+// inside redacts decoded bytes. Text and packed text are redacted completely. In other
+// bytes only known values and long credentials are replaced.
 func (r *Redactor) inside(plain string, depth int) (string, bool) {
 	r.effort.add(len(plain))
 	if printable([]byte(plain)) || isBinary(plain) || r.packed(plain) {
@@ -929,10 +939,11 @@ func (r *Redactor) inside(plain string, depth int) (string, bool) {
 	return now, now != plain
 }
 
-// shortestShape is how long a credential among bytes has to be to be told by its shape.
+// shortestShape is how long a credential within binary data must be to be recognised by
+// its shape.
 const shortestShape = 16
 
-// longestText is the length of the longest part of a text that may be printed.
+// longestText is the length of the longest printable part of a text.
 func longestText(s string) (most int) {
 	n := 0
 	for i := range len(s) {
@@ -944,8 +955,8 @@ func longestText(s string) (most int) {
 	return most
 }
 
-// inBytes finds in bytes that are no text the values that are known, and the
-// credentials that a shape tells.
+// inBytes finds known values in binary data, and credentials that have a recognisable
+// shape.
 func (r *Redactor) inBytes(plain string) []match {
 	if len(r.tokens) == 0 && longestText(plain) < shortestShape {
 		return r.matchesOf(plain, true, nil, nil)
@@ -962,8 +973,8 @@ func (r *Redactor) packed(s string) bool {
 	return !errors.Is(err, errNotPacked)
 }
 
-// unpacked opens what is packed. The error is errNotPacked, or errLarge when it is
-// larger than may be looked into, by itself or with what was opened before.
+// unpacked unpacks a text. The error is errNotPacked, or errLarge if the result, alone
+// or together with everything unpacked before, is too large to be searched.
 func (r *Redactor) unpacked(s string) (plain string, p packing, err error) {
 	if !mayBePacked(s) {
 		return "", p, errNotPacked
@@ -981,14 +992,15 @@ func (r *Redactor) unpacked(s string) (plain string, p packing, err error) {
 	return "", p, errNotPacked
 }
 
-// counting is the redactor for one interaction, of which what is unpacked is bounded.
+// counting returns the redactor for one interaction, with a limit on how much is
+// unpacked for it.
 func (r *Redactor) counting() *Redactor {
 	one := *r
 	one.opened = new(atomic.Int64)
 	return &one
 }
 
-// multipart redacts the parts, and keeps the lines between.
+// multipart redacts the parts, and keeps the boundary lines.
 func (r *Redactor) multipart(boundary, s string, depth int) string {
 	mark := "--" + boundary
 	parts := strings.Split(s, mark)
@@ -1038,7 +1050,7 @@ func quote(s string) []byte {
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(s); err != nil {
-		panic(err) // a text cannot fail
+		panic(err) // writing to memory never fails
 	}
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }

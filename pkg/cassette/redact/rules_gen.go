@@ -27,19 +27,20 @@ func main() {
 	}
 }
 
-// left out are rules that find too much in ordinary traffic, those that are about
-// source code or files, and those of which redaction has better ones of its own.
+// left are the rules that are not used: those that match too much in ordinary traffic,
+// those about source code or files, and those for which the package has better ones.
 var left = []string{
 	"generic-api-key", "curl-auth-header", "curl-auth-user", "kubernetes-secret-yaml", "pkcs12-file", "private-key", "jwt",
 	"jwt-base64",
 	"nuget-config-password", "twilio-api-key", "slack-webhook-url", "hashicorp-tf-password", "freemius-secret-key",
 }
 
-// keywords that are met everywhere, of rules that have others.
+// common are keywords that occur everywhere. They are dropped from rules that have
+// others.
 var common = []string{"s.", "sourcegraph", "ey", "sk"}
 
-// end is how the rules want a value to end: in source code. In traffic it may
-// stand before an ampersand, a bracket or a tag.
+// end is the pattern with which a rule ends a value. The original is made for source
+// code. In traffic a value may also end before an ampersand, a bracket or a tag.
 const (
 	end   = "(?:[\\x60'\"\\s;]|\\\\[nr]|$)"
 	ahead = "(?:[^\\w-]|$)"
@@ -79,7 +80,7 @@ func generate(in io.Reader, out io.Writer) error {
 	return w.Flush()
 }
 
-// parse reads the few forms of TOML that the configuration is written in.
+// parse reads the subset of TOML that the configuration uses.
 func parse(in io.Reader, each func(rule) error) error {
 	var r rule
 	inRule, inList := false, false
@@ -96,7 +97,7 @@ func parse(in io.Reader, each func(rule) error) error {
 				}
 			}
 			r, inRule, inList = rule{}, true, false
-		case strings.HasPrefix(line, "["): // an allow list of the rule
+		case strings.HasPrefix(line, "["): // such as a rule's allow list
 			if inRule {
 				if err := each(r); err != nil {
 					return err

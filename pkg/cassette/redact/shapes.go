@@ -10,35 +10,36 @@ import (
 	"sync"
 )
 
-// match is a part of a text that is to be replaced.
+// match is a part of a text that should be replaced.
 type match struct {
 	from, to int
 	kind     string
-	with     string // "": a token
-	exact    bool   // a known value, which no other finding outweighs
+	with     string // the replacement; "": a token
+	exact    bool   // a known value, which wins over all other matches
 }
 
-// shape of a credential, or of personal data: what only such values look like.
+// rule describes the shape of a credential, or of personal data: a form that other
+// values do not have.
 type rule struct {
 	kind string
-	// keys are texts of which one is near every match, in lower case; the
-	// expression is tried around them only.
+	// keys are texts in lower case. One of them is near every match, so the expression
+	// is tried only around them.
 	keys    []string
 	upper   bool    // a key begins with two upper-case letters
 	begins  bool    // a value begins with its key
-	entropy float64 // bits a character, at least
+	entropy float64 // the least number of bits per character; 0: any
 	source  string
 	ok      func(value string) bool // nil: every match
-	// may says, by what stands behind a key, whether there can be a match: it is much
-	// cheaper than the expression. nil: always.
+	// may is a quick check of the text behind a key. If it returns false, there is no
+	// match and the expression need not be tried, which is much slower. nil: no check.
 	may func(behind string) bool
 
 	once sync.Once
 	re   *regexp.Regexp
 }
 
-// heads says whether a value of the rule begins with a key, so that a key in the
-// middle of a word is none.
+// heads is true if the rule's values begin with a key. A key in the middle of a word
+// then does not count.
 func (r *rule) heads(key string) bool {
 	rest, ok := strings.CutPrefix(r.source, `\b`)
 	if !ok {
@@ -54,8 +55,8 @@ func (r *rule) compiled() *regexp.Regexp {
 	return r.re
 }
 
-// maintained are the rules of gitleaks, see rules_gen.go; documented are shapes that
-// makers of credentials document, in the same form with flags.
+// maintained are the rules of gitleaks, see rules_gen.go. documented are shapes that
+// the makers of credentials document, in the same format with additional flags.
 var (
 	//go:embed rules.tsv
 	maintained string
@@ -63,25 +64,26 @@ var (
 	documented string
 )
 
-// marks tell what may begin with three bytes, by their sum: a key of a shape, a known
-// value, the number of a card.
+// marks say, for a hash of three bytes, what may begin with them: the key of a shape, a
+// known value, or a payment card's number.
 type marks [1 << 15]uint8
 
 const (
 	markShape = 1 << iota
 	markKnown
 	markCard
-	markMail // an @
-	markSign // what may stand between a name and a value
+	markMail // an @ sign
+	markSign // a sign that may be between a name and a value
 )
 
-// three adds a byte, in lower case, to the two before it.
+// three appends a byte, in lower case, to the last two.
 func three(w uint32, c byte) uint32 { return (w<<8 | uint32(folded[c])) & 0xffffff }
 
 func (m *marks) put(s string, mark uint8) { m[near(three(three(three(0, s[0]), s[1]), s[2]))] |= mark }
 
-// next is where, from a place on, something is marked, with the three bytes up to there
-// and what it is; the end where nothing is. w are the two bytes before.
+// next returns the index of the next marked byte, the three bytes that end there, and
+// the mark. If there is none, it returns the end of the text. w holds the two bytes
+// before i.
 func (m *marks) next(s string, i int, w uint32) (at int, three uint32, mark uint8) {
 	for ; i < len(s); i++ {
 		step := steps[s[i]]
@@ -93,7 +95,8 @@ func (m *marks) next(s string, i int, w uint32) (at int, three uint32, mark uint
 	return i, w, 0
 }
 
-// steps has each byte in lower case, and above it what it is the mark of by itself.
+// steps is a table of all bytes: the byte in lower case and, in the upper half, the
+// marks that it has by itself.
 var steps = func() (table [256]uint16) {
 	for c := range 256 {
 		table[c] = uint16(folded[c])
@@ -113,18 +116,18 @@ func near(w uint32) uint32 { return w * 0x9e3779b1 >> 17 }
 type shapes struct {
 	rules []*rule
 	marks marks
-	slots [len(marks{})]uint16 // by the mark of the first three bytes of a key
-	keys  [][]keyOf            // of each slot; the first has none
+	slots [len(marks{})]uint16 // index into keys, by the hash of a key's first three bytes
+	keys  [][]keyOf            // the keys of each slot; slot 0 is empty
 }
 
 type keyOf struct {
 	text  string
 	three uint32 // its first bytes
 	rule  *rule
-	heads bool // the value begins with it
+	heads bool // values begin with this key
 }
 
-// newShapes reads the rules, and marks what their values, and cards, begin with.
+// newShapes reads the rules, and marks how their values, and payment cards, begin.
 func newShapes() *shapes {
 	s := &shapes{keys: make([][]keyOf, 1)}
 	rules := append(ownRules(), readRules(documented)...)
@@ -132,7 +135,7 @@ func newShapes() *shapes {
 	for _, r := range rules {
 		for _, key := range r.keys {
 			key = strings.ToLower(key)
-			if len(key) < 3 { // a digit stands before it
+			if len(key) < 3 { // preceded by a digit
 				for d := range 10 {
 					s.put(strconv.Itoa(d)+key, r)
 				}
@@ -150,16 +153,17 @@ func newShapes() *shapes {
 	return s
 }
 
-// readRules reads lines of name, keywords, entropy, expression and, where there are any,
-// flags: begins (a value begins with its keyword), upper (a keyword begins with two
-// capital letters), digit (a value has one), word=N (so many characters of a word follow).
+// readRules reads lines of name, keywords, entropy, expression and optional flags:
+// begins (a value begins with its keyword), upper (a keyword begins with two capital
+// letters), digit (a value has a digit), word=N (at least N characters of a word
+// follow).
 func readRules(text string) (rules []*rule) {
 	for line := range strings.Lines(text) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		if len(f) < 4 || strings.HasPrefix(line, "#") {
 			continue
 		}
-		entropy, _ := strconv.ParseFloat(f[2], 64) // generated, or tested
+		entropy, _ := strconv.ParseFloat(f[2], 64) // generated, or checked by a test
 		r := &rule{kind: kindOfRule(f[0]), keys: strings.Split(f[1], ","), entropy: entropy, source: f[3]}
 		if strings.Contains(r.source, assigned) {
 			r.may = assigns
@@ -194,10 +198,10 @@ func (s *shapes) put(key string, r *rule) {
 	s.keys[*slot] = append(s.keys[*slot], keyOf{key, w, r, r.begins || r.heads(key)})
 }
 
-// assigned is what the rules have between a name and its value.
+// assigned is what the rules allow between a name and its value.
 const assigned = `(?:[ \t\w.-]{0,20})[\s'"]{0,3}(?:=|>|:{1,3}=|\|\||:|=>|\?=|,)`
 
-// assigns says that a value may be given to the name that ends there.
+// assigns is true if the text behind a name can begin an assignment.
 func assigns(behind string) bool {
 	i := 0
 	for i < len(behind) && i < 20 && (isName(behind[i]) && behind[i] != '$' || behind[i] == ' ' || behind[i] == '\t') {
@@ -209,28 +213,28 @@ func assigns(behind string) bool {
 	return i < len(behind) && strings.IndexByte("=>:|?,", behind[i]) >= 0
 }
 
-// kindOfRule is the part of a rule's name that a token may hold.
+// kindOfRule is the form of a rule's name that a token may contain.
 func kindOfRule(name string) string {
 	name, _, _ = strings.Cut(name, "-")
 	return strings.ReplaceAll(name, ".", "_")
 }
 
-// Around a key so much is looked at, and up to the end of the word that the last
-// byte belongs to.
+// How many bytes before and behind a key are searched. The search also includes the
+// rest of the last word, up to longWord.
 const (
 	before    = 120
 	behindKey = 320
 	longWord  = 1 << 14
 )
 
-// gone is up to where each rule that looks far has been tried in a text.
+// gone records for each rule with long values how far the text was already searched.
 type gone struct {
 	to     map[*rule]int
 	effort *effort
 }
 
-// at appends what looks like a secret and has a key that begins at a place, of which
-// the first three bytes are w.
+// at appends the secrets whose key begins at index at. w are the key's first three
+// bytes.
 func (s *shapes) at(text string, at int, w uint32, gone *gone, found []match) []match {
 	list := s.keys[s.slots[near(w)]]
 	for i := range list {
@@ -248,8 +252,8 @@ func (s *shapes) at(text string, at int, w uint32, gone *gone, found []match) []
 	return found
 }
 
-// hasFolded says that a text begins, from some byte on, with another one, which is in
-// lower case and not longer.
+// hasFolded is true if text begins with lower, without regard to case. The first from
+// bytes are not compared. lower is in lower case and not longer than text.
 func hasFolded(text, lower string, from int) bool {
 	for i := from; i < len(lower); i++ {
 		if folded[text[i]] != lower[i] {
@@ -263,7 +267,7 @@ func isAlnumByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
-// mentioned says that a name holds a key of some rule.
+// mentioned is true if a name contains a rule's key.
 func (s *shapes) mentioned(name string) bool {
 	var w uint32
 	for i := range len(name) {
@@ -280,13 +284,13 @@ func (s *shapes) mentioned(name string) bool {
 	return false
 }
 
-// around tries a rule near a key that stands at a place. One whose values may be long
-// is tried on twice as much at once, and then for no key in the first half of that: else
-// a text of nothing but keys would be gone over once for each.
+// around tries a rule near a key. A rule with long values searches twice as much at
+// once, and then skips the keys in the first half of that. Otherwise a text full of
+// keys would be searched once for each of them.
 func (r *rule) around(text string, at, n int, done *gone, found []match) []match {
 	from, to := max(0, at-before), min(len(text), at+behindKey)
 	most := behindKey + before
-	far := r.kind == "pem" || r.kind == "jwt" || strings.Contains(r.source, "00}") // of hundreds of characters
+	far := r.kind == "pem" || r.kind == "jwt" || strings.Contains(r.source, "00}") // values may be long
 	if far {
 		if at+n <= done.to[r] {
 			return found
@@ -325,7 +329,7 @@ func (r *rule) around(text string, at, n int, done *gone, found []match) []match
 		}
 		value := part[a:b]
 		switch {
-		case !far && (from+m[0] > at+n || from+m[1] < at): // of another key
+		case !far && (from+m[0] > at+n || from+m[1] < at): // belongs to another key
 		case r.entropy > 0 && entropy(value) < r.entropy, r.ok != nil && !r.ok(value), placeholder(value):
 		default:
 			found = append(found, match{from: from + a, to: from + b, kind: r.kind})
@@ -339,7 +343,7 @@ func isWord(c byte) bool {
 		c == '.' || c == '+' || c == '/' || c == '='
 }
 
-// entropy is that of Shannon, in bits a character.
+// entropy is Shannon's entropy, in bits per character.
 func entropy(s string) float64 {
 	var counts [256]int
 	for i := range len(s) {
@@ -355,8 +359,8 @@ func entropy(s string) float64 {
 	return bits
 }
 
-// placeholder says that a value only stands where a secret would: in examples of
-// documentation, in templates.
+// placeholder is true for a value that only stands for a secret, as in documentation
+// and templates.
 func placeholder(v string) bool {
 	if IsToken(v) || strings.HasPrefix(v, "REDACTED") {
 		return true
@@ -371,7 +375,7 @@ func placeholder(v string) bool {
 	return len(v) > 0 && strings.Count(v, v[:1]) == len(v)
 }
 
-// ownRules are the shapes of personal data, and those that only traffic has.
+// ownRules returns the shapes of personal data, and those that occur only in traffic.
 func ownRules() []*rule {
 	return []*rule{
 		{kind: "pem", keys: []string{"-----begin"},
@@ -396,7 +400,7 @@ func ownRules() []*rule {
 	}
 }
 
-// goesOn says that at least n characters of a word follow.
+// goesOn returns a check that at least n characters of a word follow.
 func goesOn(n int) func(behind string) bool {
 	return func(behind string) bool {
 		if len(behind) < n {
@@ -411,7 +415,7 @@ func goesOn(n int) func(behind string) bool {
 	}
 }
 
-// secondPart says that the head of a JWT is followed by its claims.
+// secondPart is true if the head of a JWT is followed by its claims.
 func secondPart(behind string) bool {
 	i := 0
 	for i < len(behind) && i < longWord && (isAlnumByte(behind[i]) || behind[i] == '_' || behind[i] == '-') {
@@ -420,23 +424,24 @@ func secondPart(behind string) bool {
 	return i >= 8 && strings.HasPrefix(behind[i:], ".eyJ")
 }
 
-// afterBlank says that a blank, or the plus that stands for one, follows.
+// afterBlank is true if a blank follows, or the plus that encodes one.
 func afterBlank(behind string) bool { return behind != "" && (behind[0] == ' ' || behind[0] == '+') }
 
-// hasLogin says that a user and a password may be given to the command that ends there.
+// hasLogin is true if a user and a password may follow a command.
 func hasLogin(behind string) bool {
 	behind = behind[:min(len(behind), behindKey)]
 	return strings.Contains(behind, ":") && (strings.Contains(behind, "-u") || strings.Contains(behind, "-a") ||
 		strings.Contains(behind, "-U") || strings.Contains(behind, "u "))
 }
 
-// hasUser says that what follows :// is a user and a password.
+// hasUser is true if :// is followed by a user and a password.
 func hasUser(behind string) bool {
 	end := strings.IndexAny(behind[:min(len(behind), behindKey)], "/@ \t\r\n\f\"'<>\\")
 	return end > 0 && behind[end] == '@' && strings.IndexByte(behind[:end], ':') >= 0
 }
 
-// goesOnUpper says that a digit, and four characters of an account number, follow.
+// goesOnUpper is true if a digit, and then four characters of an account number,
+// follow.
 func goesOnUpper(behind string) bool {
 	if len(behind) < 11 || behind[0] < '0' || behind[0] > '9' {
 		return false
@@ -453,17 +458,17 @@ func goesOnUpper(behind string) bool {
 	return true
 }
 
-// emailAt is the address of email whose @ stands at a place, where there is one.
+// emailAt returns the email address whose @ is at index at, if there is one.
 func emailAt(text string, at int) (m match, ok bool) {
 	from := at
 	for from > 0 && at-from < 64 && (isAlnumByte(text[from-1]) || strings.IndexByte("._%+-", text[from-1]) >= 0) {
 		from--
 	}
-	if from > 0 && text[from-1] == '\\' { // the letter of an escape
+	if from > 0 && text[from-1] == '\\' { // the letter belongs to an escape
 		from++
 	}
 	end := at + 1
-	first := -1 // the first dot behind labels that are some
+	first := -1 // the first dot behind a valid label
 	label := end
 	for ; end < len(text) && end-at < 1000; end++ {
 		c := text[end]
@@ -495,7 +500,7 @@ func emailAt(text string, at int) (m match, ok bool) {
 		}
 		if to < len(text) && (text[to] == '/' || text[to] == ':') && to+1 < len(text) && (isAlnumByte(text[to+1]) ||
 			strings.IndexByte("._-", text[to+1]) >= 0) {
-			continue // of a repository, or of a user at a host
+			continue // a repository, or a user at a host
 		}
 		value := text[from:to]
 		if !isAddress(value) || placeholder(value) {
@@ -523,25 +528,26 @@ func plusDigits() (keys []string) {
 
 func hasDigit(s string) bool { return strings.ContainsAny(s, "0123456789") }
 
-// bearing tells a token from the words that follow "bearer" in prose.
+// bearing is true for a token, and false for the words that follow "bearer" in prose.
 func bearing(v string) bool {
 	return hasDigit(v) || len(v) >= 20 && !strings.ContainsAny(v, "._-/")
 }
 
-// isUserAndPassword tells what basic authentication is from the words that follow
-// "basic" in prose.
+// isUserAndPassword is true for the credentials of basic authentication, and false for
+// the words that follow "basic" in prose.
 func isUserAndPassword(v string) bool {
 	plain, _, ok := unbase64(v)
 	return ok && strings.Contains(plain, ":") && printable([]byte(plain)) || ok && strings.HasSuffix(v, "=") &&
 		hasDigit(v)
 }
 
-// files are ends of names that are no domains, where @2x and the like stand before
-// them, and those of systemd's units.
+// notDomains are the ends of file names, as in logo@2x.png, and of the names of
+// systemd's units. No email address ends like that.
 var notDomains = []string{".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".avif", ".ico", ".css", ".js",
 	".mjs", ".html", ".service", ".socket", ".target", ".timer", ".mount", ".slice", ".path"}
 
-// isAddress tells an email address from names of files and repositories.
+// isAddress is true for email addresses, and false for the names of files and
+// repositories that look like one.
 func isAddress(v string) bool {
 	if harmless("email", v) {
 		return false
@@ -555,15 +561,15 @@ func isAddress(v string) bool {
 	return user != "git" && !strings.HasPrefix(domain, "-") && user != "" && strings.Trim(user, ".%+-") != ""
 }
 
-// isEmail says that a value is an address as a whole.
+// isEmail is true if the whole value is an email address.
 func isEmail(v string) bool {
 	user, domain, ok := strings.Cut(v, "@")
 	return ok && len(v) < 320 && user != "" && strings.Contains(domain, ".") && !strings.ContainsAny(v,
 		" \t\r\n<>\",;") && isAddress(v)
 }
 
-// harmless are matches that are nobody's: reserved domains and numbers
-// (RFC 2606, RFC 6761; the fictitious numbers 555-01xx).
+// harmless is true for values that belong to nobody: reserved domains and numbers (RFC
+// 2606, RFC 6761; the fictitious numbers 555-01xx).
 func harmless(kind, s string) bool {
 	switch kind {
 	case "email":
@@ -599,9 +605,9 @@ func digits(s string) string {
 	}, s)
 }
 
-// cardAt is the payment card that begins at a place: digits, or groups of four, that
-// pass Luhn's check and begin as a card does. The numbers that payment providers
-// publish for tests are nobody's.
+// cardAt returns the payment card number that begins at an index: digits, or groups of
+// four, with a valid Luhn sum and a known beginning. Numbers that payment providers
+// publish for tests do not count.
 func cardAt(s string, from int) (m match, ok bool) {
 	if from > 0 && (glued(s[from-1]) || s[from-1] >= '0' && s[from-1] <= '9') {
 		return match{}, false
@@ -621,7 +627,7 @@ func cardAt(s string, from int) (m match, ok bool) {
 	return match{from: from, to: to, kind: "card"}, isCard(digits(s[from:to]))
 }
 
-// mayBeCard says that a card may begin with three digits.
+// mayBeCard is true if a card number may begin with these three digits.
 func mayBeCard(d string) bool {
 	switch {
 	case d[0] == '4', d[0] == '5' && d[1] >= '1' && d[1] <= '5', d[0] == '2' && d[1] >= '2' && d[1] <= '7',
@@ -632,13 +638,14 @@ func mayBeCard(d string) bool {
 	return false
 }
 
-// glued says that a byte before or behind digits makes them part of something else.
+// glued is true for a byte that, directly beside digits, makes them a part of something
+// else.
 func glued(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == '.' || c == '-' || c == '+' ||
 		c == '/' || c == '#'
 }
 
-// testCards are numbers that providers publish.
+// testCards are numbers that payment providers publish for tests.
 var testCards = []string{
 	"4242424242424242", "4000056655665556", "5555555555554444", "2223003122003222", "5200828282828210",
 	"5105105105105100", "378282246310005", "371449635398431",
@@ -647,8 +654,8 @@ var testCards = []string{
 	"38520000023237",
 }
 
-// isCard checks the digits of a payment card: what its issuer's numbers begin with,
-// their length, and Luhn's sum.
+// isCard checks the digits of a payment card: how they begin, how many there are, and
+// Luhn's sum.
 func isCard(d string) bool {
 	if len(d) < 13 || len(d) > 19 || slices.Contains(testCards, d) || strings.HasPrefix(d, "400000") {
 		return false
@@ -657,7 +664,7 @@ func isCard(d string) bool {
 	four, _ := strconv.Atoi(d[:4])
 	n := len(d)
 	switch {
-	case d[0] == '4' && (n == 13 || n == 16): // of 19 digits are ids, and no card that is in use
+	case d[0] == '4' && (n == 13 || n == 16): // numbers of 19 digits are ids, as no such card is in use
 	case (two >= 51 && two <= 55 || four >= 2221 && four <= 2720) && n == 16:
 	case (two == 34 || two == 37) && n == 15:
 	case (four == 6011 || two == 65 || four/10 >= 644 && four/10 <= 649) && n == 16:
@@ -679,8 +686,7 @@ func isCard(d string) bool {
 	return sum%10 == 0 && strings.Count(d, d[:1]) < n-2
 }
 
-// ibanLengths are those of the countries' account numbers, from the registry that
-// SWIFT keeps.
+// ibanLengths are the lengths of account numbers by country, from SWIFT's registry.
 var ibanLengths = map[string]int{
 	"AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BR": 29, "BY": 28,
 	"CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "DO": 28,
@@ -703,7 +709,7 @@ func countries() (keys []string) {
 	return keys
 }
 
-// isIBAN checks an account number's length and its remainder of 97.
+// isIBAN checks the length of an account number, and its remainder modulo 97.
 func isIBAN(v string) bool {
 	v = strings.ReplaceAll(v, " ", "")
 	if len(v) < 15 || ibanLengths[v[:2]] != len(v) {

@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// A token stands for a secret: the same for the same value, wherever it stands and
-// whatever its name there, so that what was equal stays equal. It is keyed: without
-// the key nobody can find the value by trying. Numbers that have to stay numbers,
-// and addresses of email, have forms of their own.
+// A token stands for a secret. The same value always gets the same token, whatever its
+// name is and wherever it stands, so that equal values stay equal. It depends on a key:
+// without that, nobody can find the value by trying. Numbers that have to stay numbers,
+// and email addresses, have tokens in a form of their own.
 const (
 	tokenMark   = "REDACTED:"
-	numberMark  = "999000" // and nine digits
+	numberMark  = "999000" // followed by nine digits
 	tokenLength = 16       // hexadecimal digits; 8 in cassettes of earlier versions
 )
 
@@ -29,13 +29,13 @@ var (
 		`user-(?:[0-9a-f]{16}|[0-9a-f]{8})(?:@|%40)example\.invalid|999000\d{9})$`)
 )
 
-// IsToken tells whether all of a text is a token.
+// IsToken is true if a text is a token and nothing else.
 func IsToken(s string) bool { return wholeRE.MatchString(s) }
 
-// Token is one that stands in a text, and the kind of what it stands for.
+// Token is a token in a text, and the kind of the value that it replaces.
 type Token struct{ Text, Kind string }
 
-// Tokens are those in a text, at most so many of each form.
+// Tokens returns the tokens in a text, but at most so many of each form.
 func Tokens(s string, most int) (out []Token) {
 	if !strings.Contains(s, tokenMark[:len(tokenMark)-1]) && !strings.Contains(s, "example.invalid") &&
 		!strings.Contains(s, numberMark) {
@@ -53,21 +53,21 @@ func Tokens(s string, most int) (out []Token) {
 	return out
 }
 
-// ReplaceTokens puts what f says, of its kind (token or email) and text, in the place of
-// each token that is no number.
+// ReplaceTokens replaces each token that is not a number by the result of f, which is
+// called with the kind (token or email) and the text.
 func ReplaceTokens(b []byte, f func(kind, text string) string) []byte {
 	b = tokenRE.ReplaceAllFunc(b, func(m []byte) []byte { return []byte(f("token", string(m))) })
 	return emailRE.ReplaceAllFunc(b, func(m []byte) []byte { return []byte(f("email", string(m))) })
 }
 
-// sum is the keyed sum of a value.
+// sum is a keyed hash of a value.
 func (r *Redactor) sum(value string) []byte {
 	mac := hmac.New(sha256.New, r.key)
 	mac.Write([]byte(value))
 	return mac.Sum(nil)
 }
 
-// token is what stands for a value.
+// token returns the token for a value.
 func (r *Redactor) token(kind, value string) string {
 	sum := hex.EncodeToString(r.sum(value)[:tokenLength/2])
 	if kind == "email" {
@@ -92,26 +92,26 @@ func kindInToken(kind string) string {
 	return kind
 }
 
-// number stands for a value where JSON has a number.
+// number returns the token for a value that is a number in JSON.
 func (r *Redactor) number(value string) string {
 	return numberMark + fmt.Sprintf("%09d", binary.BigEndian.Uint64(r.sum(value)[:8])%1e9)
 }
 
-// Fingerprint names the key, and does not tell it.
+// Fingerprint identifies the key without revealing it.
 func (r *Redactor) Fingerprint() string {
 	sum := sha256.Sum256(append([]byte("fanfold redaction key 2\x00"), r.key...))
 	return hex.EncodeToString(sum[:4])
 }
 
-// tokens are those of cassettes, by which a request of a later run tells which of
-// its values they stand for: the kind of each by its digits, so that it is the same token
-// also where it is encoded.
+// tokens are the tokens in the replayed cassettes, with the kind of each by its digits.
+// With them, a later run recognises the same values in its requests. By its digits a
+// token is also found where it is encoded.
 type tokens map[string]string
 
-// collect notes the tokens in a text, also in base64 and in hexadecimal digits.
+// collect adds the tokens in a text, also those within base64 and hexadecimal digits.
 func (t tokens) collect(s string) {
 	add := func(digits, kind string) {
-		if t[digits] == "" { // the first is the one that a value got everywhere
+		if t[digits] == "" { // the first kind is the one that the value has everywhere
 			t[digits] = kind
 		}
 	}
@@ -131,8 +131,9 @@ func (t tokens) collect(s string) {
 	}
 }
 
-// recognised finds the words of a text that a cassette has a token for: whatever
-// name or place told, when it was recorded, that they are secret.
+// recognised appends the words of a text for which a cassette has a token. When they
+// were recorded, some name or place announced them as secret; here that does not
+// matter.
 func (r *Redactor) recognised(s string, found []match) []match {
 	if len(r.tokens) == 0 || len(s) < 4 {
 		return found
@@ -161,7 +162,7 @@ func (r *Redactor) recognised(s string, found []match) []match {
 			i++
 		}
 		if !try(from, i) {
-			for _, between := range []string{"/", "/=", "/=.+"} { // its parts
+			for _, between := range []string{"/", "/=", "/=.+"} { // the parts of the word
 				eachPart(s, from, i, between, try)
 			}
 		}
@@ -169,7 +170,7 @@ func (r *Redactor) recognised(s string, found []match) []match {
 	return found
 }
 
-// eachPart calls f with the parts of a word between certain bytes.
+// eachPart calls f with the parts of a word that are separated by certain bytes.
 func eachPart(s string, from, to int, between string, f func(from, to int) bool) {
 	for at := from; at < to; {
 		end := at
@@ -183,8 +184,8 @@ func eachPart(s string, from, to int, between string, f func(from, to int) bool)
 	}
 }
 
-// SameTokens leaves of tokens what they stand for: the kind depends on which name
-// announced the value first, and colons may be escaped.
+// SameTokens reduces tokens to the value for which they stand. The kind is dropped,
+// because it depends on which name announced the value first. Colons may be escaped.
 func SameTokens(b []byte) []byte {
 	if !bytes.Contains(b, []byte("REDACTED")) && !bytes.Contains(b, []byte("example.invalid")) {
 		return b

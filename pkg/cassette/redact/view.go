@@ -10,26 +10,26 @@ import (
 	"unicode/utf8"
 )
 
-// view is a text with escapes undone, and where each of its bytes came from.
+// view is a text with its escapes undone. It knows where each of its bytes came from.
 type view struct {
 	text string
-	// stretches are in the order of their places; none: the text is as it is.
+	// stretches are sorted by their position. Without any, the text is the original.
 	stretches []stretch
-	// under is the view of which this one undoes a layer more; nil: none.
+	// under is the view with one layer of escapes less; nil: there is none.
 	under *view
 }
 
-// stretch is a part of a view: bytes that stand one by one in the text below, or
-// those that one escape stands for.
+// stretch is a part of a view. Its bytes are either copies from the text below, or the
+// result of one escape.
 type stretch struct {
 	at, source int32
 	escape     bool
-	// plain says of an escape that no credential can be told by what it stands for, but
-	// one that is known may have it.
+	// plain is true for an escape whose result cannot help to recognise a credential. A
+	// known value may contain it, though.
 	plain bool
 }
 
-// place is where a part of the view stands in the text that it was made of.
+// place converts a range of the view to a range of the original text.
 func (v *view) place(from, to int) (int, int) {
 	if v.stretches == nil {
 		return from, to
@@ -50,21 +50,21 @@ func (v *view) source(at int) int {
 	return int(s.source) + at - int(s.at)
 }
 
-// span is a part of a text.
+// span is a range of a text.
 type span struct{ from, to int }
 
-// nearby is how far from an escape what holds it begins, or what it is named by: twice
-// what a shape or a pair is looked for around a key.
+// nearby is how far before an escape a value, or its name, can begin. It is twice the
+// distance that is searched around a key.
 const nearby = 640
 
-// fresh are the parts of a view in which something may begin that is not in the text
-// below: those around what was undone. nil: all of it. In the others only a known value
-// may begin, none of which is longer than longest.
+// fresh returns the parts of a view, around each escape, in which something may begin
+// that is not in the text below. nil: in all of it. In the parts known, only a known
+// value may begin, and none of these is longer than longest.
 func (v *view) fresh(longest int) (list, known []span) {
 	total := 0
 	for n, s := range v.stretches {
 		if n == 0 && !s.escape {
-			continue // nothing stands before it
+			continue // nothing comes before it
 		}
 		at := int(s.at)
 		if s.plain || n > 0 && v.stretches[n-1].plain && !s.escape {
@@ -100,18 +100,18 @@ func (v *view) fresh(longest int) (list, known []span) {
 	return list, known
 }
 
-// undoing builds a view.
+// undoing builds a view from a text.
 type undoing struct {
 	s    string
 	text strings.Builder
 	list []stretch
-	done int // so much of s is in the text
+	done int // how much of s is already in text
 	some bool
-	// expected is how many escapes there are, about.
+	// expected is roughly the number of escapes.
 	expected int
 }
 
-// replace puts bytes in the place of s[from:to]; what stands before stays.
+// replace replaces s[from:to] by bytes, after copying what comes before.
 func (u *undoing) replace(from, to int, with []byte) {
 	if !u.some {
 		u.some = true
@@ -129,10 +129,10 @@ func (u *undoing) replace(from, to int, with []byte) {
 	u.done = to
 }
 
-// tellsNothing says that an escape, which stands for a byte and perhaps more, may be left
-// in a text without a shape or a named value being missed by it: one of &, which ends
-// both, as the escape of HTML does itself; and one of a letter beyond ASCII, which no
-// credential has, unless it may be in a value that has been named.
+// tellsNothing is true if an escape may be left in a text and no shape or named value
+// is missed by that. One such escape is that of & in HTML, because the escape ends a
+// value just as & itself does. The other is that of a letter beyond ASCII, which no
+// credential contains, unless it may be within a value that has a name.
 func tellsNothing(s string, from, to int, first byte) bool {
 	if first == '&' {
 		return s[from] == '&' && s[to-1] == ';'
@@ -154,7 +154,7 @@ func tellsNothing(s string, from, to int, first byte) bool {
 	return true
 }
 
-// view ends the building; ok is false when nothing was replaced.
+// view returns the finished view. ok is false if nothing was replaced.
 func (u *undoing) view() (v view, ok bool) {
 	if !u.some {
 		return view{}, false
@@ -164,9 +164,8 @@ func (u *undoing) view() (v view, ok bool) {
 	return view{text: u.text.String(), stretches: u.list}, true
 }
 
-// undo undoes the escapes of URLs, JSON, JavaScript, shells and HTML wherever they
-// stand: %2F, \u002F, \x2f, \/, &amp;, &#x2F;. ok is false when there are none.
-// Escapes within escapes are the next layer.
+// undo undoes one layer of the escapes of URLs, JSON, JavaScript, shells and HTML: %2F,
+// \u002F, \x2f, \/, &amp;, &#x2F;. ok is false if there are none.
 func undo(s string, plus bool) (v view, ok bool) {
 	if len(s) > math.MaxInt32 {
 		return view{}, false
@@ -211,7 +210,7 @@ func hexByte(s string, i int) (byte, bool) {
 	return high<<4 | low, high < 16 && low < 16
 }
 
-// hexDigit is what a digit is worth; 255 for what is none.
+// hexDigit is the value of a hexadecimal digit; 255 for other bytes.
 func hexDigit(c byte) byte {
 	switch {
 	case c >= '0' && c <= '9':
@@ -224,7 +223,8 @@ func hexDigit(c byte) byte {
 	return 255
 }
 
-// undoBackslash undoes one escape of JSON or of a programming language.
+// undoBackslash undoes one escape with a backslash, as in JSON or in programming
+// languages.
 func undoBackslash(s string, i int, put []byte) ([]byte, int) {
 	if i+1 >= len(s) {
 		return put, 1
@@ -268,8 +268,8 @@ func undoEntity(s string, i int, put []byte) ([]byte, int) {
 	return append(put, plain...), end + 1
 }
 
-// mayBePrintable says that a text has a soft line end, or the escape of =, or four escapes
-// in a row.
+// mayBePrintable is a quick check for quoted-printable: a soft line end, an escaped =,
+// or four escapes in a row.
 func mayBePrintable(s string) bool {
 	for i := 0; ; i++ {
 		n := strings.IndexByte(s[i:], '=')
@@ -293,8 +293,8 @@ func mayBePrintable(s string) bool {
 	}
 }
 
-// undoPrintable undoes quoted-printable, the soft line ends of which are what
-// tells it; ok is false when there are none.
+// undoPrintable undoes quoted-printable, which it recognises by the soft line ends. ok
+// is false if there are none.
 func undoPrintable(s string) (v view, ok bool) {
 	if len(s) > math.MaxInt32 || !mayBePrintable(s) {
 		return view{}, false
@@ -327,8 +327,8 @@ func undoPrintable(s string) (v view, ok bool) {
 	return u.view()
 }
 
-// undoEvents joins the lines of server-sent events that are one text together; ok is
-// false when there are none.
+// undoEvents joins the lines of server-sent events that belong to one text. ok is false
+// if there are none.
 func undoEvents(s string) (v view, ok bool) {
 	const next = "\ndata:"
 	if len(s) > math.MaxInt32 {
@@ -352,14 +352,14 @@ func undoEvents(s string) (v view, ok bool) {
 	}
 }
 
-// layers is how many escapes within escapes are undone.
+// layers is how many layers of escapes are undone.
 const layers = 3
 
-// eachView calls f with the views of a text that are looked at: as it is, with one
-// to three layers of escapes undone, with + for blanks, and without the escapes of
-// quoted-printable. It gives the number of layers, 0 for the text as it is; more than
-// layers where other things were undone, too. f returns the text as it is from then
-// on, which it may have changed, and whether to go on.
+// eachView calls f with each view of a text that is searched: the text itself, with one
+// to three layers of escapes undone, the same with + as a blank, and with
+// quoted-printable undone. layer is the number of layers, 0 for the text itself, and
+// more than layers if + or other encodings were undone, too. f returns the text, which
+// it may have changed, and whether to continue.
 func eachView(s string, f func(v view, layer int) (now string, more bool)) {
 	s, more := f(view{text: s}, 0)
 	t := traitsOf(s)
@@ -369,7 +369,7 @@ func eachView(s string, f func(v view, layer int) (now string, more bool)) {
 		}
 	}
 	if !more || t&(escapes|pluses|equals) == 0 || len(s) > 1<<16 && t&high != 0 && !utf8.ValidString(s) {
-		return // bytes have no escapes
+		return // binary data has no escapes
 	}
 	for _, plus := range []bool{false, true} {
 		switch {
@@ -406,12 +406,13 @@ func eachView(s string, f func(v view, layer int) (now string, more bool)) {
 	}
 }
 
-// hidesPlus says that a text may hold a plus that is escaped, perhaps several times.
+// hidesPlus is a quick check whether a text may contain an escaped plus, even in
+// several layers.
 func hidesPlus(s string) bool {
 	return strings.Contains(s, "%") && (strings.Contains(s, "2B") || strings.Contains(s, "2b"))
 }
 
-// undone has n layers of escapes undone; nil where there are not so many.
+// undone returns the view with n layers of escapes undone, or nil if there are fewer.
 func undone(s string, n int, plus bool) *view {
 	v := &view{text: s}
 	for range n {
@@ -427,7 +428,7 @@ func undone(s string, n int, plus bool) *view {
 	return v
 }
 
-// like writes a replacement as what it replaces was written.
+// like escapes a replacement in the way in which the original was escaped.
 func like(raw, with string) string {
 	switch {
 	case strings.Contains(raw, "%"):
@@ -441,21 +442,22 @@ func like(raw, with string) string {
 	return with
 }
 
-// traits are what kinds of bytes a text has: they tell what there is to look for.
+// traits are the kinds of bytes in a text. They tell for what the text has to be
+// searched.
 type traits uint8
 
 const (
-	escapes traits = 1 << iota // which an escape begins with
+	escapes traits = 1 << iota // begin an escape
 	pluses
 	equals
-	signs   // between a name and a value, with equals
+	signs   // may, like equals, be between a name and a value
 	mails   // @
 	high    // beyond ASCII
-	control // but white space
-	wordy   // of base64, but for the plus
+	control // except white space
+	wordy   // of base64, except the plus
 )
 
-// traitsOf goes through a text once.
+// traitsOf returns the traits of a text.
 func traitsOf(s string) (t traits) {
 	for i := range len(s) {
 		t |= traitTable[s[i]]
@@ -463,7 +465,7 @@ func traitsOf(s string) (t traits) {
 	return t
 }
 
-// traitTable has the traits of each byte.
+// traitTable holds the traits of each byte.
 var traitTable = func() (table [256]traits) {
 	for c := range 256 {
 		switch {
