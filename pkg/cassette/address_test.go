@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// oddTargets are paths and queries that net/url would write otherwise, or that
-// proxies like to tidy up.
+// oddTargets are paths and queries that net/url would write differently, or that
+// proxies like to normalize.
 var oddTargets = []string{
 	"/projects/group%2Fproject", "/a%2fb", "/%41%42", "/a%7Eb", "/a~b", "/a%21b", "/a!b", "/a%27b", "/a'b", "/a%28b%29",
 	"/a(b)", "/a%2Ab", "/a*b",
@@ -26,7 +26,7 @@ var oddTargets = []string{
 	"/x?q=a%20b+c&q=&&x", "/x?u=http://h/p%2F?", "/x?a=[1]&b={c}|^`\"<>", "/x%00y", "/100%25", "/;v=1/x", "/x?%61=%62",
 }
 
-// listenRaw notes the request lines that arrive, as they are, and answers each.
+// listenRaw records the request lines exactly as they arrive, and answers each request.
 func listenRaw(t *testing.T) (base string, lines chan string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -63,7 +63,7 @@ func listenRaw(t *testing.T) (base string, lines chan string) {
 	return "http://" + l.Addr().String(), lines
 }
 
-// sendRaw sends request lines, as they are, and returns the statuses.
+// sendRaw sends request lines unchanged, and returns the statuses.
 func sendRaw(t *testing.T, host string, targets []string) (statuses []string) {
 	t.Helper()
 	c, err := net.Dial("tcp", host)
@@ -86,8 +86,8 @@ func sendRaw(t *testing.T, host string, targets []string) (statuses []string) {
 	return statuses
 }
 
-// TestAddresses: what a client asks for arrives byte for byte, is recorded so,
-// and is found again, through either proxy.
+// TestAddresses checks that an address arrives byte for byte as the client sent it, is
+// recorded like that, and is found again, through both kinds of proxy.
 func TestAddresses(t *testing.T) {
 	ca, err := NewAuthority(time.Now())
 	if err != nil {
@@ -95,7 +95,7 @@ func TestAddresses(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name   string
-		prefix string // of the upstream's own
+		prefix string // the upstream's own path
 		proxy  func(rt http.RoundTripper, base *url.URL) (h http.Handler, targets func(string) string)
 	}{
 		{"reverse", "/api%2Fv2", func(rt http.RoundTripper, base *url.URL) (http.Handler, func(string) string) {
@@ -128,7 +128,7 @@ func TestAddresses(t *testing.T) {
 			}
 			for n, status := range sendRaw(t, server.Listener.Addr().String(), all) {
 				got := <-lines
-				got = strings.Replace(got, "GET "+base+"//", "GET //", 1) // the form for paths like a host: the same address
+				got = strings.Replace(got, "GET "+base+"//", "GET //", 1) // same address in the form for //paths
 				if want := "GET " + c.prefix + oddTargets[n] + " HTTP/1.1"; got != want || status != "200 OK" {
 					t.Errorf("the partner got %q, want %q (%s)", got, want, status)
 				}
@@ -154,7 +154,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// TestUserinfoIsCut leaves the rest of an address as it is.
+// TestUserinfoIsCut checks that only the userinfo is removed from an address.
 func TestUserinfoIsCut(t *testing.T) {
 	r := newRedactor([]byte("k"), nil)
 	for in, want := range map[string]string{

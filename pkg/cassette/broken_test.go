@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// breaking answers each connection's first request by doing something to the
-// connection.
+// breaking is a server that reads one request from each connection, and then calls do to
+// break the connection.
 func breaking(t *testing.T, do func(c *net.TCPConn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -47,8 +47,8 @@ func breaking(t *testing.T, do func(c *net.TCPConn)) string {
 	return "http://" + l.Addr().String()
 }
 
-// sees is what a client makes of an answer: its status, what it got of the body,
-// and how it ended.
+// sees is what a client gets of an answer: the status, the part of the body that
+// arrived, and how the answer ended.
 func sees(t *testing.T, url string, patience time.Duration) string {
 	t.Helper()
 	ctx := context.Background()
@@ -84,8 +84,8 @@ func sees(t *testing.T, url string, patience time.Duration) string {
 	return fmt.Sprintf("%d %q, %s", resp.StatusCode, data, how(err))
 }
 
-// TestBroken: what breaks live breaks the same way for the client, is recorded
-// as an interaction, and breaks so again when it is replayed.
+// TestBroken checks that a broken answer breaks in the same way for the client, is
+// recorded as an interaction, and breaks again in the same way when it is replayed.
 func TestBroken(t *testing.T) {
 	reset := func(c *net.TCPConn) { _ = c.SetLinger(0) }
 	say := func(s string, then func(*net.TCPConn)) func(*net.TCPConn) {
@@ -95,7 +95,7 @@ func TestBroken(t *testing.T) {
 			}
 		}
 	}
-	// The client of a reset has to have read what came before it.
+	// Before a reset, the client must have read what came before it.
 	for _, c := range []struct {
 		name     string
 		do       func(*net.TCPConn)
@@ -142,8 +142,8 @@ func TestBroken(t *testing.T) {
 	}
 }
 
-// TestResetWithin: a reset behind the beginning of an answer is more than a
-// close.
+// TestResetWithin checks that a reset in the middle of an answer is replayed as a
+// reset, and not as a plain close.
 func TestResetWithin(t *testing.T) {
 	arrived := make(chan bool)
 	partner := breaking(t, func(c *net.TCPConn) {
@@ -179,8 +179,8 @@ func TestResetWithin(t *testing.T) {
 	read(reverseOf(t, partner, p).URL, func() {})
 }
 
-// TestUnreached: where nobody is there for any request nothing is written, and
-// a cassette that was there stays as it is.
+// TestUnreached checks that nothing is written if no partner could be reached, and that
+// an existing cassette stays as it is.
 func TestUnreached(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.yaml")
 	rec := newRecorder(t, path, RecordOptions{})
@@ -197,7 +197,7 @@ func TestUnreached(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); err != nil || len(left) > 0 {
 		t.Errorf("%v is left, %v", left, err)
 	}
-	// Beside one that was answered, it is recorded and replayed.
+	// If another request was answered, the unreached one is recorded and replayed.
 	fine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "fine") }))
 	defer fine.Close()
 	rec = newRecorder(t, path, RecordOptions{})
@@ -211,8 +211,8 @@ func TestUnreached(t *testing.T) {
 	}
 }
 
-// TestWebSocketsAndGRPC are passed on, named in the sidecar, and named again
-// where they are missed.
+// TestWebSocketsAndGRPC checks that both are passed on, listed in the sidecar, and
+// named when a replay misses them.
 func TestWebSocketsAndGRPC(t *testing.T) {
 	partner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !IsWebSocket(r) {

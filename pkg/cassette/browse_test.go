@@ -31,8 +31,8 @@ func browse(t *testing.T, host, method, path string) (int, http.Header, string) 
 	return w.Code, w.Header(), w.Body.String()
 }
 
-// TestBrowse: bodies are laid out, what was redacted is listed with its place
-// and reason.
+// TestBrowse checks that bodies are formatted, and that redactions are listed with
+// place and reason.
 func TestBrowse(t *testing.T) {
 	code, _, body := browse(t, "127.0.0.1:1", "GET", "/interaction?cassette=0&n=0")
 	var i shownInteraction
@@ -66,8 +66,8 @@ func TestBrowse(t *testing.T) {
 	}
 }
 
-// TestBrowseIsNobodyElses: no name but this machine's is answered, nothing can be
-// changed, and nothing of a cassette can become a part of the page.
+// TestBrowseIsNobodyElses checks that only the names of this machine are answered, that
+// nothing can be changed, and that no content of a cassette is run as part of the page.
 func TestBrowseIsNobodyElses(t *testing.T) {
 	for _, c := range []struct {
 		host, method, path string

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestOneContinue: a client that waits before it sends its body is told once to go on,
-// also where the partner says so, too.
+// TestOneContinue checks that a client which waits before it sends its body gets one
+// "100 Continue", even if the partner sends one, too.
 func TestOneContinue(t *testing.T) {
 	shop := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusContinue)
@@ -50,8 +50,8 @@ func TestOneContinue(t *testing.T) {
 	}
 }
 
-// TestClientsAreTold: how long a connection is kept, for programs that wait for its end,
-// or must not use it at the last moment.
+// TestClientsAreTold checks that clients learn how long a connection is kept. Some wait
+// for its end, others must not use it in its last moment.
 func TestClientsAreTold(t *testing.T) {
 	shop := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "ok")

@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// foreignFiles are files as other programs write them, and what they hold.
+// foreignFiles are files in the formats of other programs, and the interactions in
+// them.
 var foreignFiles = map[string]struct {
 	format, text string
 	o            ImportOptions
@@ -168,8 +169,8 @@ recorded_with: VCR 6.0.0
 		want: []string{"GET https://api.shop.example/x  -> 200 OK  ok"}},
 }
 
-// TestImport reads what other programs write: recognised by its content, with
-// the bodies as they were sent, and with what it is not named.
+// TestImport reads the files of other programs. They are recognised by their content,
+// and have their bodies as they were sent.
 func TestImport(t *testing.T) {
 	for name, c := range foreignFiles {
 		t.Run(name, func(t *testing.T) {
@@ -196,7 +197,7 @@ func TestImport(t *testing.T) {
 			if strings.Join(got.Left, "\n") != strings.Join(c.left, "\n") {
 				t.Errorf("left out\n%s\nwant\n%s", strings.Join(got.Left, "\n"), strings.Join(c.left, "\n"))
 			}
-			// Where it is taken for a cassette, its importer is named.
+			// If such a file is loaded as a cassette, the error names its importer.
 			path := filepath.Join(t.TempDir(), "c.yaml")
 			if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
 				t.Fatal(err)
@@ -208,7 +209,7 @@ func TestImport(t *testing.T) {
 	}
 }
 
-// TestImportBroken: faults of WireMock are breaks here.
+// TestImportBroken checks that faults of WireMock become breaks.
 func TestImportBroken(t *testing.T) {
 	c := foreignFiles["WireMock"]
 	got, err := importWireMock([]byte(c.text), c.o)
@@ -225,7 +226,8 @@ func TestImportBroken(t *testing.T) {
 	}
 }
 
-// TestImportForm: every field of a form is kept, but for those that are switched off.
+// TestImportForm checks that every field of a form is kept, except those that are
+// switched off.
 func TestImportForm(t *testing.T) {
 	got, err := importPostman([]byte(
 		`{"info": {"schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"}, "item": [
@@ -247,8 +249,8 @@ func TestImportForm(t *testing.T) {
 	}
 }
 
-// TestWireMockThereAndBack: what is exported comes back the same, the order of
-// repeated answers included.
+// TestWireMockThereAndBack checks that an export can be imported without changes,
+// including the order of repeated answers.
 func TestWireMockThereAndBack(t *testing.T) {
 	list := interactions(3)
 	for n := range 3 {
@@ -287,7 +289,7 @@ func TestWireMockThereAndBack(t *testing.T) {
 	}
 }
 
-// FuzzImporters: whatever a file holds, an importer reads it or says no.
+// FuzzImporters checks that an importer reads any file or returns an error.
 func FuzzImporters(f *testing.F) {
 	for _, c := range foreignFiles {
 		f.Add([]byte(c.text))

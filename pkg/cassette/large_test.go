@@ -15,8 +15,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// TestTooLargeToSearch: what unpacks to more than is looked into is passed on, and not
-// recorded, and the sidecar says why; what is recorded beside it is.
+// TestTooLargeToSearch checks that a body which unpacks to more than is searched is
+// passed on but not recorded, that the sidecar says why, and that other requests are
+// recorded as usual.
 func TestTooLargeToSearch(t *testing.T) {
 	plain := bytes.Repeat([]byte("a line of an export, with sk_live_4eC39HqLyjWDarjtT1zdp7dc\n"), redact.MaxUnpacked/59+1)
 	pack := func(write func(b *bytes.Buffer)) []byte {

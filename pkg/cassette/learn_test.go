@@ -9,8 +9,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
-// session is a conversation in which a token that an answer gives is used in every
-// place that there is, and was seen once before anything named it.
+// conversation returns interactions in which an answer names a token. The token is used
+// in every possible place, and once before the answer.
 func conversation(token string) []*Interaction {
 	ask := func(method, url, contentType, body, answer string) *Interaction {
 		i := plainly()
@@ -35,9 +35,9 @@ func conversation(token string) []*Interaction {
 	return list
 }
 
-// TestNamedOnceSecretEverywhere: what an answer names as a token is the same token
-// wherever it stands, before and after; a client that got the token, and one that
-// has the real value, are both answered from the cassette.
+// TestNamedOnceSecretEverywhere checks that a token which one answer names is redacted
+// everywhere, before and after that answer. A client gets its answers from the cassette
+// with the redaction token as well as with the real value.
 func TestNamedOnceSecretEverywhere(t *testing.T) {
 	const token, key = "Zk3-9fXq77Lm.2201", "a key of some length"
 	red := newRedactor([]byte(key), nil)

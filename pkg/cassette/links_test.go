@@ -18,8 +18,8 @@ func testSwaps() swaps {
 	return l.turnsOf(link{"https://api.shop.example/v2", "http://127.0.0.1:8089"}).answers
 }
 
-// TestTurn replaces what begins with the upstream, in every spelling, and
-// nothing that only looks so.
+// TestTurn checks that an upstream's address is replaced in every spelling, and that
+// nothing else is, even if it looks similar.
 func TestTurn(t *testing.T) {
 	turns := testSwaps()
 	for in, want := range map[string]string{
@@ -48,7 +48,8 @@ func TestTurn(t *testing.T) {
 	}
 }
 
-// FuzzTurn: in pieces or whole, the same comes out.
+// FuzzTurn checks that the result does not depend on the pieces in which a text is
+// read.
 func FuzzTurn(f *testing.F) {
 	f.Add([]byte("a https://api.shop.example/v2/b https://api.shop.example/v2x"), uint8(3))
 	f.Add([]byte(`https:\/\/api.shop.example\/v2\/`), uint8(1))
@@ -64,7 +65,7 @@ func FuzzTurn(f *testing.F) {
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%q in pieces of %d becomes %q, whole %q (%d), %v", data, size, got, want, n, err)
 		}
-		// And of a length that is known.
+		// The same for a body of known length.
 		h := holdLinks(io.NopCloser(&few{data, max(1, int(size))}), len(data), turns, nil)
 		got, err = io.ReadAll(h)
 		if err != nil || !bytes.Equal(got, want) || len(got) != h.length() && len(h.links) > 0 {
@@ -76,7 +77,7 @@ func FuzzTurn(f *testing.F) {
 	})
 }
 
-// few reads some bytes at a time.
+// few is a reader that returns a few bytes at a time.
 type few struct {
 	data []byte
 	n    int
@@ -91,8 +92,8 @@ func (f *few) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestLinksBothWays: a client that follows links of every kind stays with us,
-// live and replayed; what is recorded knows the upstream only.
+// TestLinksBothWays checks that a client which follows any kind of link stays with us,
+// live and replayed, and that the recording holds the upstream's addresses only.
 func TestLinksBothWays(t *testing.T) {
 	var self string
 	var got []string
@@ -182,8 +183,8 @@ func TestLinksBothWays(t *testing.T) {
 	}
 }
 
-// TestTurningHoldsNothingBack: an event is passed on when it is there, links in
-// it or not.
+// TestTurningHoldsNothingBack checks that each event of a stream is passed on at once,
+// with or without links.
 func TestTurningHoldsNothingBack(t *testing.T) {
 	r := &turning{from: iotest.OneByteReader(strings.NewReader("data: https://api.shop.example/v2/x\n\nhttps://api")),
 		swaps: testSwaps()}
@@ -201,8 +202,8 @@ func TestTurningHoldsNothingBack(t *testing.T) {
 	}
 }
 
-// TestTurningInAnyMemory: whatever memory a reader has, and wherever its end falls within
-// an address, it gets the same bytes.
+// TestTurningInAnyMemory checks that a reader gets the same bytes whatever the size of
+// its buffer, and wherever that ends within an address.
 func TestTurningInAnyMemory(t *testing.T) {
 	text := strings.Repeat("a line that has no link in it, only words\n", 5000)
 	for n := range 40 {

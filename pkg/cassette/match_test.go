@@ -103,7 +103,7 @@ func TestMatching(t *testing.T) {
 	}
 }
 
-// TestRules that are none are refused with what would be one.
+// TestRules checks that invalid rules are refused.
 func TestRules(t *testing.T) {
 	for _, bad := range []string{"", "body.", "query.", "x=banana", "cookie.a", "body..a"} {
 		if _, err := ParseRule(bad); err == nil {
@@ -147,8 +147,8 @@ func replayerOf(t testing.TB, list []*Interaction, o ReplayOptions) *Replayer {
 	return p
 }
 
-// TestMiss names the nearest recorded request first, field by field, and the
-// rule that would make it match; and it holds no secret.
+// TestMiss checks that the nearest recorded request comes first, with all differing
+// fields and the rule with which it would match, and that no secret is shown.
 func TestMiss(t *testing.T) {
 	p := replayerOf(t, interactions(100),
 		ReplayOptions{Redactor: newRedactor([]byte("k"), []redact.Secret{{Name: "S", Value: "hunter2hunter2"}})})
@@ -178,14 +178,15 @@ func TestMiss(t *testing.T) {
 			t.Errorf("the report holds a secret:\n%s", miss.Error())
 		}
 	}
-	// The rule makes it match.
+	// With this rule it matches.
 	p = replayerOf(t, interactions(100), ReplayOptions{Ignore: []string{"body.properties.total"}})
 	if i, err := p.Answer("", q); err != nil || i.Response.Body != `{"ok":true,"n":42}` {
 		t.Errorf("%v %v", i, err)
 	}
 }
 
-// TestCases have cursors of their own, and a cassette's name chooses it.
+// TestCases checks that each case has cursors of its own, and that the name of a
+// cassette selects it.
 func TestCases(t *testing.T) {
 	one, two := interactions(1), interactions(1)
 	two[0].Response.Body = "two"
@@ -207,8 +208,8 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// TestForeignKey: without the recording's key, tokens are compared by their
-// place: equal stays equal.
+// TestForeignKey checks that tokens are compared by their place if the recording's key
+// is missing: equal tokens still have to be equal.
 func TestForeignKey(t *testing.T) {
 	there := newRedactor([]byte("there"), nil)
 	i := plainly()
@@ -257,7 +258,7 @@ func TestDrift(t *testing.T) {
 	}
 }
 
-// TestHAR goes there and back.
+// TestHAR writes a HAR file and reads it again.
 func TestHAR(t *testing.T) {
 	i := plainly()
 	i.Request.Body, i.Response.Body = "\x00\xff", `{"ok":true}`
@@ -337,7 +338,7 @@ interactions:
 	}
 }
 
-// TestLoadRefuses what is no cassette, with what it is.
+// TestLoadRefuses checks the errors for files that are no cassettes.
 func TestLoadRefuses(t *testing.T) {
 	for text, want := range map[string]string{"version: 2\ninteractions: []\n": "import go-vcr-v4",
 		"version: 9\n": "version 9", "a: [": "is no cassette", "a: b\n": "is no cassette",
@@ -375,8 +376,8 @@ func FuzzImport(f *testing.F) {
 	})
 }
 
-// BenchmarkLookup is flat from 100 to 10,000 interactions: raw is a request
-// that is the same byte for byte, canonical one with another message id.
+// BenchmarkLookup takes the same time for 100 and for 10,000 interactions. raw is a
+// request that is equal byte for byte, canonical one with another message id.
 func BenchmarkLookup(b *testing.B) {
 	for _, n := range []int{100, 1000, 10000} {
 		list := interactions(n)
@@ -408,7 +409,7 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-// BenchmarkMiss is a report among 10,000 interactions of one address.
+// BenchmarkMiss measures the report of a miss with 10,000 interactions of one address.
 func BenchmarkMiss(b *testing.B) {
 	p := replayerOf(b, interactions(10000), ReplayOptions{})
 	q := recorded(interactions(10000)[4242])
@@ -437,8 +438,8 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-// BenchmarkServe is the whole server with 16 clients on the same processors,
-// by canonical match.
+// BenchmarkServe measures the whole server with 16 clients on the same processors. The
+// requests match in their canonical form.
 func BenchmarkServe(b *testing.B) {
 	for _, n := range []int{100, 10000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

@@ -21,7 +21,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
-// largeJSON is an answer of about seven megabytes, as an export of a shop is.
+// largeJSON is an answer of about seven megabytes, like a shop's export.
 func largeJSON(self string) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"orders":[`)
@@ -70,8 +70,8 @@ func exportShop(tb testing.TB) *httptest.Server {
 	return s
 }
 
-// TestNobodyWaitsForRedaction: while the redaction of a large answer is held up,
-// its client has it already, and others are answered.
+// TestNobodyWaitsForRedaction checks that the redaction of a large answer delays
+// neither its own client nor others.
 func TestNobodyWaitsForRedaction(t *testing.T) {
 	shop := exportShop(t)
 	held, release := make(chan bool), make(chan bool)
@@ -84,7 +84,7 @@ func TestNobodyWaitsForRedaction(t *testing.T) {
 	if got := ask(t, http.DefaultTransport, "GET", local.URL+"/large", "", nil); len(got.body) < 7<<20 {
 		t.Errorf("%d bytes", len(got.body))
 	}
-	<-held // somebody is at it, and stays there
+	<-held // redaction has begun, and is held up
 	for range 20 {
 		if got := ask(t, http.DefaultTransport, "GET", local.URL+"/small", "", nil); string(got.body) != `{"ok":true}` {
 			t.Errorf("%s", got.body)
@@ -104,12 +104,12 @@ func TestNobodyWaitsForRedaction(t *testing.T) {
 	}
 }
 
-// way is a way from a client to a partner.
+// way is a route from a client to a partner.
 type way struct{ name, base string }
 
-// waysTo are the ways to a partner that are held against each other: none in between; a
-// relay that copies bytes and knows nothing of HTTP, which no proxy can be faster than;
-// net/http's own reverse proxy; and a recorder.
+// waysTo returns the routes to a partner that are compared: a direct one; a relay that
+// copies bytes without parsing HTTP, so that no proxy can be faster; net/http's reverse
+// proxy; and a recorder.
 func waysTo(b *testing.B, partner string) []way {
 	u, err := url.Parse(partner)
 	if err != nil {
@@ -128,7 +128,7 @@ func waysTo(b *testing.B, partner string) []way {
 	return []way{{"direct", partner}, {"relay", relay(b, u.Host)}, {"bare", bare.URL}, {"recorded", ours.URL}}
 }
 
-// relay copies bytes from and to an address, and returns where it listens.
+// relay copies bytes to and from an address. It returns its own address.
 func relay(b *testing.B, to string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -137,7 +137,7 @@ func relay(b *testing.B, to string) string {
 	var busy sync.WaitGroup
 	b.Cleanup(func() {
 		_ = l.Close()
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections() // of its clients
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections() // closes the idle connections of its clients
 		busy.Wait()
 	})
 	busy.Go(func() {
@@ -158,8 +158,8 @@ func relay(b *testing.B, to string) string {
 	return "http://" + l.Addr().String()
 }
 
-// quantiles reports the median and the slowest hundredth of each way, and how many times
-// as long as without anything in between the median is.
+// quantiles reports the median and the 99th percentile of each route, and the median as
+// a multiple of the direct route's.
 func quantiles(b *testing.B, ways []way, took [][]time.Duration) {
 	at := func(n int, q float64) float64 {
 		slices.Sort(took[n])
@@ -174,14 +174,14 @@ func quantiles(b *testing.B, ways []way, took [][]time.Duration) {
 	}
 }
 
-// BenchmarkSevenMiB is a large answer over each of the ways, one after the other, so that
-// what else the machine does is the same for all: in chunks, with its length, as bytes in
-// which nobody looks for links, and from a partner that is as far away as one is (20 ms,
-// 100 MB/s and 1 GB/s). Run it with -benchtime 30x.
+// BenchmarkSevenMiB transfers a large answer over each route in turn, so that other
+// load on the machine affects all of them equally. The answer comes in chunks, with a
+// length, as binary data that is not searched for links, and from a distant partner (20
+// ms, 100 MB/s and 1 GB/s). Run it with -benchtime 30x.
 //
-// What has to hold: from afar, recorded takes at most 1.3 times as long as without. On
-// the loopback any proxy takes longer, as the network costs nothing there: the relay
-// says how much.
+// The requirement: from a distant partner, a recorded answer takes at most 1.3 times as
+// long as a direct one. On the loopback every proxy takes longer, because the network
+// costs nothing there; the relay shows how much.
 func BenchmarkSevenMiB(b *testing.B) {
 	for _, path := range []string{"/large", "/large-known", "/large-bytes", "/far", "/far-fast"} {
 		b.Run(path[1:], func(b *testing.B) {
@@ -199,8 +199,8 @@ func BenchmarkSevenMiB(b *testing.B) {
 	}
 }
 
-// BenchmarkSmallBeside is small requests while a large answer comes in beside them over
-// the same way, and, if it is recorded, is redacted afterwards.
+// BenchmarkSmallBeside sends small requests over the same route while a large answer
+// arrives and, if it is recorded, is then redacted.
 func BenchmarkSmallBeside(b *testing.B) {
 	ways := waysTo(b, exportShop(b).URL)
 	took := make([][]time.Duration, len(ways))
@@ -233,7 +233,7 @@ func fetchAll(b *testing.B, url string) {
 	}
 }
 
-// BenchmarkRedaction is what is done behind an answer of seven megabytes.
+// BenchmarkRedaction measures what happens after an answer of seven megabytes.
 func BenchmarkRedaction(b *testing.B) {
 	body := string(largeJSON("https://api.shop.example"))
 	r := newRedactor([]byte("key"), []redact.Secret{{Name: "S", Value: "hunter2-hunter2"}})
@@ -248,8 +248,8 @@ func BenchmarkRedaction(b *testing.B) {
 	}
 }
 
-// TestRedactionGivesWay: that of a large answer waits while a request is under way, and
-// a moment longer; that of a small one does not.
+// TestRedactionGivesWay checks that the redaction of a large answer waits while a
+// request is under way, and a moment longer, but that of a small answer does not.
 func TestRedactionGivesWay(t *testing.T) {
 	rec := newRecorder(t, filepath.Join(t.TempDir(), "c.yaml"), RecordOptions{})
 	rec.urgent.Add(1)

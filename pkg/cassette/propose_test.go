@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestProposeForRetries: a client that sends a missed request again and again does not
-// make a rule for an interaction that it has not come to; and times in texts are
-// proposed as times.
+// TestProposeForRetries checks that a client which repeats a missed request does not
+// cause a rule for an interaction that it has not reached yet. It also checks that
+// the rule for a time within a text is a pattern for times.
 func TestProposeForRetries(t *testing.T) {
 	ask := func(body string) *Interaction {
 		i := plainly()

@@ -39,7 +39,7 @@ func newRecorder(t testing.TB, path string, o RecordOptions) *Recorder {
 	return r
 }
 
-// settled waits until what was said is redacted and in the journal.
+// settled waits until everything is redacted and in the journal.
 func settled(r *Recorder) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,7 +77,7 @@ func ask(t testing.TB, rt http.RoundTripper, method, url, contentType string, bo
 	return answer{resp.StatusCode, resp.Header, data}
 }
 
-// finish saves the cassette, loads it and returns a replayer of it.
+// finish saves the cassette, loads it, and returns a replayer for it.
 func finish(t testing.TB, r *Recorder, o ReplayOptions) *Replayer {
 	t.Helper()
 	c, err := r.Finish(Meta{Provenance: "recorded: live"})
@@ -98,8 +98,9 @@ func finish(t testing.TB, r *Recorder, o ReplayOptions) *Replayer {
 	return p
 }
 
-// TestParallel records 3,200 interactions from 64 at a time, and replays them
-// so: none is lost, none is mixed up, and the file is in the order of requests.
+// TestParallel records 3,200 interactions, 64 at a time, and replays them in the same
+// way. None may be lost or mixed up, and the file has to be in the order of the
+// requests.
 func TestParallel(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		data, err := io.ReadAll(r.Body)
@@ -142,8 +143,8 @@ func TestParallel(t *testing.T) {
 	}
 }
 
-// TestBodies checks that what a client sends and gets is the same live,
-// recorded and replayed, for every kind of body.
+// TestBodies checks for every kind of body that a client sends and gets the same bytes
+// live, recorded and replayed.
 func TestBodies(t *testing.T) {
 	every := make([]byte, 256)
 	for n := range every {
@@ -215,7 +216,7 @@ func TestBodies(t *testing.T) {
 	})
 }
 
-// TestEightMiB is the largest body that is kept by default, to the byte.
+// TestEightMiB checks the largest body that is kept by default, to the byte.
 func TestEightMiB(t *testing.T) {
 	line := []byte("lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do\n")
 	body := bytes.Repeat(line, 8<<20/len(line)+1)[:8<<20]
@@ -233,8 +234,8 @@ func TestEightMiB(t *testing.T) {
 	}
 }
 
-// TestBodiless checks answers that have no body, and HEAD, whose length is
-// that of what GET would give.
+// TestBodiless checks answers without a body, and HEAD, whose Content-Length is that of
+// GET.
 func TestBodiless(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -266,7 +267,7 @@ func TestBodiless(t *testing.T) {
 	p := finish(t, rec, ReplayOptions{})
 	server.Close()
 	check(p)
-	// Over a real connection, too.
+	// The same over a real connection.
 	u, err := url.Parse(server.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -278,8 +279,8 @@ func TestBodiless(t *testing.T) {
 	check(http.DefaultTransport)
 }
 
-// TestRepeated checks that the same request gets its answers in their order,
-// and what follows when they are used up.
+// TestRepeated checks that repeated requests get their answers in order, and what
+// happens when the answers are used up.
 func TestRepeated(t *testing.T) {
 	n := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -321,7 +322,7 @@ func TestRepeated(t *testing.T) {
 	}
 }
 
-// TestOrderIsThatOfRequests: a slow answer comes first in the file when its
+// TestOrderIsThatOfRequests checks that a slow answer comes first in the file if its
 // request began first.
 func TestOrderIsThatOfRequests(t *testing.T) {
 	release, began := make(chan struct{}), make(chan struct{})
@@ -351,7 +352,8 @@ func TestOrderIsThatOfRequests(t *testing.T) {
 	}
 }
 
-// TestGoVCRLoadsIt: the file is what go-vcr writes, byte for byte, and loads.
+// TestGoVCRLoadsIt checks that the file is byte for byte what go-vcr writes, and that
+// go-vcr can load it.
 func TestGoVCRLoadsIt(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["X-Two"] = []string{"a", "b"}
@@ -389,8 +391,8 @@ func TestGoVCRLoadsIt(t *testing.T) {
 	}
 }
 
-// TestRequestsAreNotTouched: the program's own request and answer keep their
-// secrets.
+// TestRequestsAreNotTouched checks that redaction does not change the program's own
+// requests and answers.
 func TestRequestsAreNotTouched(t *testing.T) {
 	const secret = "hunter2hunter2"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -437,7 +439,8 @@ func TestRequestsAreNotTouched(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotRecorded: what is too large is passed on all the same.
+// TestWhatIsNotRecorded checks that a body which is too large to record is still passed
+// on.
 func TestWhatIsNotRecorded(t *testing.T) {
 	large := bytes.Repeat([]byte("x"), 100_000)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -487,7 +490,7 @@ func TestWhatIsNotRecorded(t *testing.T) {
 	}
 }
 
-// TestRecover goes on from a journal whose last line was cut off.
+// TestRecover continues from a journal whose last line is incomplete.
 func TestRecover(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "\xff", r.URL.Path)
@@ -499,7 +502,7 @@ func TestRecover(t *testing.T) {
 		ask(t, rec, "GET", fmt.Sprintf("%s/%d", server.URL, n), "", nil)
 	}
 	settled(rec)
-	// As a kill -9 leaves it: nothing closed, half a line written.
+	// As after kill -9: nothing is closed, and half a line written.
 	f, err := os.OpenFile(partialPath(path), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -530,7 +533,8 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// TestLatency is the recorded one, scaled, and no longer than the client waits.
+// TestLatency checks that the recorded latency is scaled, and ends when the client
+// stops waiting.
 func TestLatency(t *testing.T) {
 	i := plainly()
 	i.Request.Body = ""
@@ -551,8 +555,8 @@ func TestLatency(t *testing.T) {
 	}
 }
 
-// TestConversationModes checks what "new" does: what is recorded is answered,
-// what is not is recorded, once.
+// TestConversationModes checks the mode "new": recorded requests are answered, and
+// others are recorded once.
 func TestConversationModes(t *testing.T) {
 	hits := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -581,8 +585,8 @@ func TestConversationModes(t *testing.T) {
 	}
 }
 
-// TestReplayNeverGoesLive: a missing cassette is an error, and a miss an
-// answer; the address is never dialled.
+// TestReplayNeverGoesLive checks that a missing cassette is an error and a miss an
+// answer, and that the address is never dialled.
 func TestReplayNeverGoesLive(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

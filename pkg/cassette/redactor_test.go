@@ -16,11 +16,11 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
-// newRedactor is one without rules of a user's.
+// newRedactor returns a redactor without user's rules.
 func newRedactor(key []byte, secrets []redact.Secret) *redact.Redactor {
 	r, err := NewRedactor(key, secrets, RedactOptions{})
 	if err != nil {
-		panic(err) // there is nothing to be wrong
+		panic(err) // cannot fail without rules
 	}
 	return r
 }
@@ -34,7 +34,8 @@ func plainly() *Interaction {
 	}
 }
 
-// TestRulesOfTheUser: patterns and paths are taken out, and allowed values stay.
+// TestRulesOfTheUser checks that patterns and paths are redacted, and that allowed
+// values stay.
 func TestRulesOfTheUser(t *testing.T) {
 	red, err := NewRedactor([]byte("a key of some length"), []redact.Secret{{Name: "URL_KEY",
 		Value: "https://id.shop.example"}}, RedactOptions{
@@ -73,7 +74,7 @@ func TestRulesOfTheUser(t *testing.T) {
 	}
 }
 
-// TestGateNamesThePlace and masks the value.
+// TestGateNamesThePlace checks that a leak names its place, and masks the value.
 func TestGateNamesThePlace(t *testing.T) {
 	red := newRedactor(nil, []redact.Secret{{Name: "API_KEY", Value: "hunter2hunter2"}})
 	i := plainly()
@@ -92,8 +93,8 @@ func TestGateNamesThePlace(t *testing.T) {
 	}
 }
 
-// TestLinesThatSayTheyAreWritten: the persons in a file of lines are made up only if its
-// first line says so.
+// TestLinesThatSayTheyAreWritten checks that the persons in a file of lines count as
+// invented only if its first line says so.
 func TestLinesThatSayTheyAreWritten(t *testing.T) {
 	const said, person = `{"written":"from documentation"}` + "\n", `{"body":{"email":"eva.muster@mail.test-shop.com"}}` +
 		"\n"
@@ -112,7 +113,7 @@ func TestLinesThatSayTheyAreWritten(t *testing.T) {
 	}
 }
 
-// TestEveryLeakIsListed: one leak in a body does not hide the others.
+// TestEveryLeakIsListed checks that one leak in a body does not hide the others.
 func TestEveryLeakIsListed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.yaml")
 	body := `{"user":"eva.muster@mail.test-shop.com","keys":{"a":"AKIA` + `QYLPMN5HHHFPZAM2"}}`
@@ -141,8 +142,8 @@ func TestEveryLeakIsListed(t *testing.T) {
 	}
 }
 
-// TestEncodedLaterIsTheSameToken: a client that sends a secret as it is, and then in
-// another writing, is answered.
+// TestEncodedLaterIsTheSameToken checks that a client gets its answer even if it sends
+// the secret in another encoding than before.
 func TestEncodedLaterIsTheSameToken(t *testing.T) {
 	const secret, key = "Kq7Zt2MnV9xWb4RcYh6P", "a key of some length"
 	made := func() []*Interaction {
@@ -151,7 +152,7 @@ func TestEncodedLaterIsTheSameToken(t *testing.T) {
 		b.Request.Body = `{"x":"` + hex.EncodeToString([]byte(secret)) + `"}`
 		c.Request.Headers.Set("Content-Type", "text/plain")
 		c.Request.Body = "b64 " + base64.StdEncoding.EncodeToString([]byte(secret))
-		d := plainly() // only its answer says that what was sent is secret
+		d := plainly() // only the answer shows that the value in the request is secret
 		d.Request.URL, d.Request.Body = "https://api.shop.example/v1/other", `{"x":"`+hex.EncodeToString([]byte(secret+"-2"))+`"}`
 		d.Response.Body = `{"token":"` + secret + `-2"}`
 		return []*Interaction{a, b, c, d}

@@ -20,7 +20,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// clock is a time that a test sets.
+// clock is a clock that a test can set.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -50,8 +50,8 @@ func reverseOf(t *testing.T, partner string, rt http.RoundTripper) *httptest.Ser
 	return s
 }
 
-// TestStreamsPass: every piece of a stream reaches the client before the
-// partner sends the next, and the pieces and their times are recorded and
+// TestStreamsPass checks that every piece of a stream reaches the client before the
+// partner sends the next, and that the pieces and their times are recorded and
 // replayed.
 func TestStreamsPass(t *testing.T) {
 	const events = 4
@@ -103,7 +103,7 @@ func TestStreamsPass(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer resp.Body.Close()
-			got <- true // the headers
+			got <- true // for the headers
 			pieces := bufio.NewReader(resp.Body)
 			end := c.piece[len(c.piece)-1]
 			for n := range events {
@@ -116,7 +116,7 @@ func TestStreamsPass(t *testing.T) {
 					}
 					text += line
 				}
-				got <- true // only now the partner goes on
+				got <- true // lets the partner continue
 			}
 			p := finish(t, rec, ReplayOptions{})
 			partner.Close()
@@ -124,7 +124,7 @@ func TestStreamsPass(t *testing.T) {
 			if d == nil || len(d.Chunks) < events+1 {
 				t.Fatalf("recorded %+v", d)
 			}
-			if c.encoding == "" { // compressed, the end of the frame comes by itself
+			if c.encoding == "" { // a compressed frame has an end of its own
 				var times []int64
 				for _, k := range d.Chunks {
 					times = append(times, k.MS)
@@ -133,7 +133,7 @@ func TestStreamsPass(t *testing.T) {
 					t.Errorf("the pieces came after %v ms, want %v", times, want)
 				}
 			}
-			// Replayed in the same pieces.
+			// The replay has the same pieces.
 			req, err := http.NewRequest("GET", partner.URL+"/stream", nil)
 			if err != nil {
 				t.Fatal(err)
@@ -160,8 +160,8 @@ func TestStreamsPass(t *testing.T) {
 	}
 }
 
-// TestStreamLeft: a stream without an end is recorded when the client leaves;
-// replayed, it does not end either before the client leaves.
+// TestStreamLeft checks that a stream without an end is recorded when the client
+// leaves, and that a replay of it does not end before the client leaves either.
 func TestStreamLeft(t *testing.T) {
 	partner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -202,8 +202,8 @@ func TestStreamLeft(t *testing.T) {
 	check(reverseOf(t, partner.URL, p).URL)
 }
 
-// TestPlaybackKeepsTimes: a piece that comes after an hour does not come
-// before, and no client waits longer than it wants to.
+// TestPlaybackKeepsTimes checks that a piece which was recorded after an hour does not
+// come earlier, and that a client can stop waiting.
 func TestPlaybackKeepsTimes(t *testing.T) {
 	i := plainly()
 	i.Request.Method, i.Request.Body, i.Response.Body = "GET", "", "ab"
@@ -232,8 +232,8 @@ func TestPlaybackKeepsTimes(t *testing.T) {
 	}
 }
 
-// TestChunksFollowRedaction: pieces end where they did though what is in them
-// has become longer, shorter, or lost a line.
+// TestChunksFollowRedaction checks that chunks end at the same places even if redaction
+// made their text longer or shorter, or removed a line.
 func TestChunksFollowRedaction(t *testing.T) {
 	marks := []mark{{0, 0}, {time.Second, 8}, {2 * time.Second, 13}, {3 * time.Second, 20}}
 	for _, c := range []struct {
@@ -259,7 +259,7 @@ func TestChunksFollowRedaction(t *testing.T) {
 	}
 }
 
-// FuzzChunks: pieces of whatever became of a text are all of it.
+// FuzzChunks checks that the chunks cover all of a redacted text.
 func FuzzChunks(f *testing.F) {
 	f.Add("a\nb\nc", "a\nlonger\nc", 2, 3)
 	f.Add("Zürich", "Z", 1, 2)
@@ -278,8 +278,8 @@ func FuzzChunks(f *testing.F) {
 	})
 }
 
-// TestEncodingsStay: bytes that stay compressed keep the header that says so,
-// and nothing else does.
+// TestEncodingsStay checks that a body which stays compressed keeps its
+// Content-Encoding, and that no other body does.
 func TestEncodingsStay(t *testing.T) {
 	text := "ordinary text, long enough to be compressed: " + strings.Repeat("again ", 50)
 	compressed := func(name string) string {
@@ -290,7 +290,7 @@ func TestEncodingsStay(t *testing.T) {
 		return string(data)
 	}
 	raw := compressed("deflate")
-	raw = raw[2 : len(raw)-4] // without zlib's frame
+	raw = raw[2 : len(raw)-4] // without the header and checksum of zlib
 	for name, c := range map[string]struct{ encoding, body, wantEncoding, want string }{
 		"gzip":               {"gzip", compressed("gzip"), "", text},
 		"x-gzip":             {"X-GZIP", compressed("gzip"), "", text},
@@ -314,7 +314,7 @@ func TestEncodingsStay(t *testing.T) {
 			if got := Plain(h, c.body); got != c.want || h.Get("Content-Encoding") != c.wantEncoding {
 				t.Errorf("%q as %q, want %q as %q", got, h.Get("Content-Encoding"), c.want, c.wantEncoding)
 			}
-			// Recorded and replayed: what the client makes of it is the same.
+			// A client gets the same live and replayed.
 			partner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Content-Type", "text/plain")
 				w.Header().Set("Content-Encoding", c.encoding)
@@ -333,8 +333,8 @@ func TestEncodingsStay(t *testing.T) {
 				back.header.Get("Content-Encoding") != h.Get("Content-Encoding") {
 				t.Errorf("replayed: %q as %q", got, back.header.Get("Content-Encoding"))
 			}
-			// A cassette of go-vcr whose client asked for the encoding itself, and
-			// a HAR file there and back.
+			// A cassette of go-vcr whose client asked for the encoding itself; and a
+			// HAR file that is written and read again.
 			i := plainly()
 			i.Request.Method, i.Request.Body = "GET", ""
 			i.Response.Body, i.Response.Headers = c.body, http.Header{"Content-Encoding": {c.encoding},
@@ -360,8 +360,8 @@ func TestEncodingsStay(t *testing.T) {
 	}
 }
 
-// TestRequestEncodings: a request that was recorded compressed, as go-vcr keeps
-// it, is found again.
+// TestRequestEncodings checks that a request which was recorded compressed, as go-vcr
+// does, is found again.
 func TestRequestEncodings(t *testing.T) {
 	body, err := encode("gzip", []byte(`{"a":1}`))
 	if err != nil {
@@ -377,8 +377,8 @@ func TestRequestEncodings(t *testing.T) {
 	}
 }
 
-// TestTrailers are kept, with their values, live, recorded and replayed; and a
-// type that the partner does not give is not made up.
+// TestTrailers checks that trailers are kept, live, recorded and replayed, and that no
+// content type is added if the partner sends none.
 func TestTrailers(t *testing.T) {
 	partner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		data, err := io.ReadAll(r.Body)

@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// asked is a request of a suite in short.
+// asked is a short form of a suite's request.
 type asked struct{ Method, URL, Type, Body string }
 
 func (a asked) request() Request {
@@ -29,8 +29,9 @@ func (a asked) request() Request {
 	return q
 }
 
-// TestSuites replays suites that are different in every run: with the rules that are
-// proposed all but one match, and what is another request still does not.
+// TestSuites replays suites whose requests are different in every run. With the
+// proposed rules all suites but one have to match. Requests that really are different
+// ones must still not match.
 func TestSuites(t *testing.T) {
 	data, err := os.ReadFile("testdata/suites.yaml")
 	if err != nil {

@@ -15,8 +15,8 @@ const har = `{"log":{"version":"1.2","creator":{"name":"x","version":"1"},"entri
 	`"statusText":"OK","httpVersion":"HTTP/1.1","headers":[],"cookies":[],"content":{"size":2,"mimeType":` +
 	`"application/json","text":"{}"},"redirectURL":"","headersSize":-1,"bodySize":2},"cache":{},"timings":{}}]}}`
 
-// TestAdd: a format is found out, or has to fit what was asked for; what came of all files
-// is in one cassette, with the services that it is about.
+// TestAdd checks that a format is recognised, or has to fit the one that was asked for,
+// and that all files go into one cassette, which names their services.
 func TestAdd(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{"a.har": har, "sub/b.json": har, "note.txt": "no"} {
@@ -56,7 +56,7 @@ func TestAdd(t *testing.T) {
 	}
 }
 
-// TestFolder: no name in a file leads out of the folder of bodies.
+// TestFolder checks that no name in a file leads out of the folder of bodies.
 func TestFolder(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte("s"), 0o600); err != nil {

@@ -18,7 +18,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/listen"
 )
 
-// TestHostsApart: hosts may stand between commas, and expressions stay whole.
+// TestHostsApart checks that lists of hosts are split at commas, and that expressions
+// are not.
 func TestHostsApart(t *testing.T) {
 	for in, want := range map[string][]string{
 		"api.shop.example":                 {"api.shop.example"},
@@ -34,7 +35,8 @@ func TestHostsApart(t *testing.T) {
 	}
 }
 
-// world is one in which a command is a function that is given the address of the shop.
+// world returns a World whose command is a function. It is called with the address of
+// the shop.
 func world(t *testing.T, said *[]string, command func(base string) int) *World {
 	t.Helper()
 	now := func() time.Time { return time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC) }
@@ -62,7 +64,7 @@ func world(t *testing.T, said *[]string, command func(base string) int) *World {
 	}
 }
 
-// ask is a command that logs in and uses what it was given.
+// ask is a command that logs in and uses the token that it gets.
 func ask(t *testing.T, base string) int {
 	t.Helper()
 	for _, path := range []string{"/login", "/orders"} {
@@ -80,8 +82,8 @@ func ask(t *testing.T, base string) int {
 	return 0
 }
 
-// TestRecordAndReplay: what a command did is kept without its secrets, is answered again
-// without the partner, and what is not there is a finding.
+// TestRecordAndReplay checks that a command is recorded without its secrets, is
+// answered again without the partner, and that a missing interaction is a finding.
 func TestRecordAndReplay(t *testing.T) {
 	const secret = "Korrekt77-pferd"
 	shop := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -120,7 +122,7 @@ func TestRecordAndReplay(t *testing.T) {
 	if !errors.Is(err, ErrFinding) {
 		t.Errorf("%v, %q", err, said)
 	}
-	// A command that fails leaves the cassette as it is.
+	// A command that fails does not change the cassette.
 	failing := world(t, &said, func(string) int { return 3 })
 	o.Mode = "all"
 	var child *ChildError
@@ -132,7 +134,7 @@ func TestRecordAndReplay(t *testing.T) {
 	}
 }
 
-// TestMistakes: what cannot be recorded is refused with what to do.
+// TestMistakes checks that the error for an impossible recording says what to do.
 func TestMistakes(t *testing.T) {
 	to := []string{"shop=https://api.shop.example"}
 	for want, o := range map[string]*RecordOptions{

@@ -229,7 +229,7 @@ func TestGzip(t *testing.T) {
 		"gzip")); status != 200 {
 		t.Errorf("got %d %s", status, answer)
 	}
-	// The cap counts what is sent, not how small it was made.
+	// The limit applies to the body before compression.
 	b.Reset()
 	z = gzip.NewWriter(&b)
 	_, _ = z.Write([]byte(`{"events":[` + strings.Repeat(" ", 1000) + good + `]}`))
@@ -260,7 +260,7 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// Without a Partial answer one bad item refuses its whole request.
+// Without a Partial answer, one bad item refuses its whole request.
 func TestAllOrNothing(t *testing.T) {
 	p := New(parse(t, acme))
 	status, _ := ask(
@@ -327,7 +327,8 @@ func TestHandlerAndHosts(t *testing.T) {
 	}
 }
 
-// A violation tells where and what, never the value: it may be a secret.
+// A violation names place and reason, but never the value, because that may be a
+// secret.
 func TestViolationsHoldNoValues(t *testing.T) {
 	c := parse(t, acme)
 	body := `{"events":[{"name":"hunter2!","at":1,"sort":"hunter2","user":"hunter2"}]}`

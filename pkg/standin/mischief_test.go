@@ -31,8 +31,8 @@ func misbehave(t testing.TB, s Script, next http.Handler) *Mischief {
 	return m
 }
 
-// both runs a test against the partner in process and behind a socket: the two
-// have to break alike.
+// both runs a test with the partner in process and behind a socket, because both have
+// to break in the same way.
 func both(t *testing.T, s Script, do func(t *testing.T, m *Mischief, client *http.Client, url string)) {
 	t.Helper()
 	t.Run("in process", func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestFaults(t *testing.T) {
 							t.Errorf("got %d, Retry-After %q", resp.StatusCode, resp.Header.Get("Retry-After"))
 						}
 					} else if c.status != 0 {
-						// After a reset the head may not have been read either.
+						// After a reset, the client may not even have read the headers.
 						if c.fault.Kind != ResetBody || !errors.Is(err, syscall.ECONNRESET) {
 							t.Errorf("no answer: %v", err)
 						}
@@ -169,8 +169,7 @@ func TestHangEndsWithTheClientOrStop(t *testing.T) {
 	)
 }
 
-// Delays pass in the clock of a synctest bubble, so that simulations need no
-// real time.
+// Delays use the clock of a synctest bubble, so that simulations take no real time.
 func TestDelayInSimulatedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := misbehave(t, Script{Rules: []Rule{{Fault: Fault{Kind: Answer, Delay: time.Hour}}}}, nil)
@@ -214,7 +213,7 @@ func TestRulesChoose(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		rules []Rule
-		want  []int // statuses of requests in turn
+		want  []int // statuses of the requests, in order
 	}{
 		{"first three", []Rule{{Times: 3, Fault: fail(503)}}, []int{503, 503, 503, 200, 200}},
 		{"after two, once", []Rule{{Skip: 2, Times: 1, Fault: fail(503)}}, []int{200, 200, 503, 200}},
@@ -277,8 +276,8 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
-// An event that a partial failure refused is refused whenever it comes again,
-// in whatever company.
+// An event that a partial failure rejected is rejected every time, whatever other
+// events are sent with it.
 func TestPartialIsSteady(t *testing.T) {
 	m := misbehave(
 		t,
@@ -351,8 +350,8 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-// A misbehaving partner can keep a contract in between, and can be too busy in
-// the way that its documentation says.
+// A misbehaving partner can follow a contract otherwise, and can answer that it is too
+// busy as the contract's documentation says.
 func TestMischiefOverAContract(t *testing.T) {
 	c := parse(t, acme)
 	p := New(c)
@@ -393,7 +392,8 @@ func TestMischiefConcurrently(t *testing.T) {
 		for g := range 8 {
 			wg.Go(func() {
 				for i := range 10 {
-					// The outcome does not matter here, only that all are counted.
+					// The outcome does not matter here, only that every request is
+					// counted.
 					_, _, _ = post(t.Context(), client, url, fmt.Sprintf(`{"id":"%d-%d"}`, g, i))
 				}
 			})
@@ -461,7 +461,7 @@ func FuzzParseScript(f *testing.F) {
 			s.Rules[i].Fault.Delay = 0
 		}
 		m := misbehave(t, *s, nil)
-		m.Stop() // what hangs ends at once
+		m.Stop() // ends hanging requests at once
 		req, err := http.NewRequest("POST", "http://partner.example/x", bytes.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
@@ -473,8 +473,8 @@ func FuzzParseScript(f *testing.F) {
 	})
 }
 
-// TestBrokenAnswersBeginAsTheRealOnes: with a partner behind it, what breaks is
-// that partner's own answer, unless the script has another.
+// TestBrokenAnswersBeginAsTheRealOnes checks that a broken answer begins like the one
+// of the partner behind it, unless the script has an answer of its own.
 func TestBrokenAnswersBeginAsTheRealOnes(t *testing.T) {
 	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Real", "yes")
@@ -503,7 +503,7 @@ func TestBrokenAnswersBeginAsTheRealOnes(t *testing.T) {
 		} {
 			resp, err := get()
 			if err != nil {
-				if kind != ResetBody { // the reset may come before what was sent
+				if kind != ResetBody { // a reset may come before the data that was sent earlier
 					t.Errorf("%s by %s: %v", kind, way, err)
 				}
 				continue

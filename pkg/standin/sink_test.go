@@ -10,8 +10,8 @@ import (
 	"testing/iotest"
 )
 
-// TestSinkCounts: marks are counted once, also where a read ends within one, and bytes
-// as they were before compression.
+// TestSinkCounts checks that a mark is counted once, even if a read ends within it, and
+// that bytes are counted before compression.
 func TestSinkCounts(t *testing.T) {
 	body := strings.Repeat(`{"event":"a"},`, 10000)
 	var zipped bytes.Buffer

@@ -9,8 +9,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette"
 )
 
-// TestAgeOf: a cassette is stale when it is older than the limit, and one of unknown age
-// when that is asked for; what a recording left beside it is noticed.
+// TestAgeOf checks that a cassette is stale if it is older than the limit or, on
+// request, of unknown age, and that a leftover journal is noticed.
 func TestAgeOf(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	path := filepath.Join(t.TempDir(), "order.yaml")

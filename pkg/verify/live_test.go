@@ -14,9 +14,9 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette"
 )
 
-// TestLive: a recorded request is sent as it was, with today's credentials, and only if it
-// changes nothing or that is allowed; another status or another shape of the answer differs,
-// another value does not.
+// TestLive checks that a recorded request is sent again unchanged, but with today's
+// credentials, and only if it changes nothing or that is allowed. A different status or
+// shape of the answer is a finding, a different value is not.
 func TestLive(t *testing.T) {
 	var got []string
 	body := `{"id":7,"name":"a"}`

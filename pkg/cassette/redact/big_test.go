@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// bigBodies are seven megabytes of what partners answer with.
+// bigBodies are large answers, of seven megabytes, as partners send them.
 func bigBodies() map[string]string {
 	const size = 7 << 20
 	r := rand.New(rand.NewPCG(3, 4))
@@ -40,7 +40,7 @@ func bigBodies() map[string]string {
 	}
 }
 
-// BenchmarkBig is what the redaction and the search of a large answer cost.
+// BenchmarkBig measures redaction and search of a large answer.
 func BenchmarkBig(b *testing.B) {
 	for name, body := range bigBodies() {
 		red := redactor([]byte("a key of some length"), []Secret{{Name: "S", Value: "correct horse battery"}})
@@ -59,9 +59,9 @@ func BenchmarkBig(b *testing.B) {
 	}
 }
 
-// TestTextsOfNothingButSigns: the time that a text takes grows with its length, also where
-// every few bytes may be the beginning of something. If one of these is gone over again
-// for each of them, this test does not end.
+// TestTextsOfNothingButSigns checks that the time for a text grows only in proportion
+// to its length, even if every few bytes may begin a secret. If the text were searched
+// again from each of them, this test would not end.
 func TestTextsOfNothingButSigns(t *testing.T) {
 	red := redactor([]byte("a key of some length"), []Secret{{Name: "S", Value: "correct horse battery"}})
 	for _, unit := range []string{">", "a>b", "<a>", "token:", "token=a.", "token: /*", "token: //", "4111 ",
@@ -72,7 +72,7 @@ func TestTextsOfNothingButSigns(t *testing.T) {
 	}
 }
 
-// growths are texts of any length, in each of which something comes again and again.
+// growths are texts of any length in which a part is repeated.
 func growths() map[string]func(n int) string {
 	out := map[string]func(n int) string{}
 	numbered := func(name, open, format, end string) {
@@ -94,7 +94,7 @@ func growths() map[string]func(n int) string {
 	numbered("lines of base64", "", "aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVy%08d\n", "")
 	out["deep"] = func(n int) string { return strings.Repeat("[", n/2) + strings.Repeat("]", n/2) }
 	out["an array in an array"] = func(n int) string { return strings.Repeat("\x91", n) }
-	// And whatever comes of the parts that mean something, put together at random.
+	// Also random combinations of parts that have a meaning.
 	parts := []string{"<token>", "</token>", "<![CDATA[", "]]>", "eyJ", "AKIA", "://", "@", "password=", `"token":"`,
 		"value=\"", "name='password'", "{", "}", "[", "]", ",", "\n", `\`, `\u0026`, "&amp;", "%25", "=\n", "=3D", "+", "  ",
 		"-----BEGIN PRIVATE KEY-----", "4111 ", "1234", "sk_live_", "Bearer ", "a.b", "\ndata:", "/*", "//", "<", ">",
@@ -110,8 +110,8 @@ func growths() map[string]func(n int) string {
 	return out
 }
 
-// TestEffortGrowsWithTheText: four times the text is no more than five times the bytes
-// that are looked at, whatever it is made of. What grows with the square is sixteen times.
+// TestEffortGrowsWithTheText checks that four times the text takes at most five times
+// the effort, in bytes searched. With quadratic effort it would be sixteen times.
 func TestEffortGrowsWithTheText(t *testing.T) {
 	of := func(text string, f func(red *Redactor, text string)) int64 {
 		red := redactor([]byte("a key of some length"), []Secret{{Name: "S", Value: "correct horse battery"}})
@@ -126,7 +126,7 @@ func TestEffortGrowsWithTheText(t *testing.T) {
 			"the search": func(red *Redactor, text string) { red.find(text, 0) },
 			"a header":   func(red *Redactor, text string) { red.cookie(text, true) },
 		} {
-			// What is looked for up to a bound may grow so below it.
+			// Below a limit of the search, the effort may still grow like that.
 			grows := func(n int) bool { return of(text(4*n), f) > 5*of(text(n), f)+int64(n) }
 			if grows(1<<12) && grows(1<<15) {
 				t.Errorf("%s of %s: more than five times the effort for four times the text", what, name)

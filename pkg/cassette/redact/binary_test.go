@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzBinary: what is read as MessagePack or CBOR is written back as it was, and is one
-// again with other texts in it.
+// FuzzBinary checks that data which is read as MessagePack or CBOR is written back
+// unchanged, and stays valid if its texts are replaced.
 func FuzzBinary(f *testing.F) {
 	for _, s := range []string{
 		"\x82\xa4user\xa3ada\xa8password\xafKorrekt77-pferd", "\xde\x00\x01\xa7clients\x91\x81\xd9\x03key\xc4\x03abc",
@@ -39,7 +39,7 @@ func FuzzBinary(f *testing.F) {
 	})
 }
 
-// bson is a document of some elements.
+// bson returns a BSON document with some elements.
 func bson(elements string) string {
 	return string(binary.LittleEndian.AppendUint32(nil, uint32(len(elements)+5))) + elements + "\x00"
 }
@@ -48,8 +48,9 @@ func bsonText(name, text string) string {
 	return "\x02" + name + "\x00" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(text)+1))) + text + "\x00"
 }
 
-// TestBinaryForms: texts and numbers in objects of the binary forms are redacted by their
-// names, and by what is known of elsewhere; the gate finds them, and an object stays one.
+// TestBinaryForms checks that texts and numbers in binary formats are redacted by their
+// names, and if they are known values. The gate has to find them, and the object has to
+// stay valid.
 func TestBinaryForms(t *testing.T) {
 	red := redactor([]byte("a key of some length"), []Secret{{Name: "PIN", Value: "83914276"},
 		{Name: "S", Value: "correct horse battery"}})

@@ -19,8 +19,8 @@ import (
 	"unicode/utf16"
 )
 
-// shaped are credentials that a shape tells, beyond those of planted, and personal
-// data. None is real.
+// shaped are credentials that have a recognisable shape, in addition to those in
+// planted, and personal data. None is real.
 var shaped = map[string]string{
 	"gitlab": "glpat-" + "Zx9kQ2mVb7LpRt4WyHc1", "npm": "npm_" + "a8Kd93jfLs02mQpXz71bVcYtRw64HgEuNi5o",
 	"digitalocean": "dop_v1_" + "3f786850e387550fdab836ed7e6dc881de23001b5c4f2a9e8d7c6b5a4f3e2d1c",
@@ -37,13 +37,13 @@ var shaped = map[string]string{
 	"card":   "4929 1234 5678 9015", "iban": "DE89370400440532013000",
 }
 
-// writing is a way to write a text, and back.
+// writing is an encoding of a text, with its inverse.
 type writing struct {
 	name   string
 	write  func(string) string
 	read   func(string) string
-	bodies bool // makes bytes that only a body can hold
-	known  bool // only values that are known are found in it
+	bodies bool // gives bytes that only a body can hold
+	known  bool // only known values are found in it
 }
 
 func eachByte(s, format string) string {
@@ -70,14 +70,14 @@ func writings() []writing {
 	return append(append(list, encodedWritings()...), packedWritings()...)
 }
 
-// un64 decodes base64 of whatever kind.
+// un64 decodes base64 of any kind.
 func un64(s string) string {
 	flat := strings.NewReplacer("\r", "", "\n", "", "-", "+", "_", "/").Replace(s)
 	data, _ := base64.RawStdEncoding.DecodeString(strings.TrimRight(flat, "="))
 	return string(data)
 }
 
-// encodedWritings write other characters for each.
+// encodedWritings write each character as other characters.
 func encodedWritings() []writing {
 	b64 := base64.StdEncoding
 	return []writing{
@@ -129,7 +129,7 @@ func encodedWritings() []writing {
 	}
 }
 
-// packedWritings compress, as they are and in base64.
+// packedWritings compress a text; some also encode it in base64.
 func packedWritings() (list []writing) {
 	packedIn := func(p packing) writing {
 		write := func(s string) string {
@@ -169,10 +169,11 @@ func unhex(s string) string {
 	return string(data)
 }
 
-// spot is a place in an interaction: how a text gets there, and what stands there.
+// spot is a place in an interaction, with functions that put a text there and read it
+// back.
 type spot struct {
 	name  string
-	bytes bool // takes any bytes
+	bytes bool // can hold any bytes
 	put   func(*Interaction, string)
 	get   func(*Interaction) string
 }
@@ -204,8 +205,9 @@ func spots() []spot {
 	}
 }
 
-// TestCorpus plants every secret in every encoding in every place, two thousand and
-// more: none survives, whatever is undone to find it, and the gate refuses each.
+// TestCorpus puts every secret in every encoding in every place, more than two thousand
+// combinations. None may survive, however it is decoded, and the gate has to refuse
+// each.
 func TestCorpus(t *testing.T) {
 	secrets := maps.Clone(shaped)
 	maps.Copy(secrets, planted)
@@ -249,8 +251,8 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// realFiles are up to n text files of Go's own tree, which is there wherever this runs:
-// what else a machine has differs, and so would what comes of it.
+// realFiles are up to n text files from Go's own tree, because that is the same on
+// every machine.
 func realFiles(t *testing.T, n int) []string {
 	t.Helper()
 	out, err := exec.Command("go", "env", "GOROOT").Output()
@@ -263,7 +265,7 @@ func realFiles(t *testing.T, n int) []string {
 		for _, dir := range dirs {
 			_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 				if err != nil {
-					return nil //nolint // what cannot be read is not looked at
+					return nil //nolint // skips unreadable files
 				}
 				if d.IsDir() {
 					return nil
@@ -288,14 +290,14 @@ func realFiles(t *testing.T, n int) []string {
 		filepath.Join(root, "doc"), filepath.Join(root, "api")), n)
 }
 
-// realAddress is what an email address looks like to somebody else than the redactor.
+// realAddress matches email addresses, independently of the redactor's own pattern.
 var (
 	realPhone   = regexp.MustCompile(`^\+?[0-9][0-9 ().-]{8,}$`)
 	realAddress = regexp.MustCompile(`^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}$`)
 )
 
-// TestRealFiles: of 600 text files nothing is changed but addresses and numbers of people,
-// private keys, and what says itself that it is a password or a key.
+// TestRealFiles checks that in 600 text files only personal addresses and numbers,
+// private keys, and values that are called a password or key are changed.
 func TestRealFiles(t *testing.T) {
 	files := realFiles(t, 600)
 	if testing.Short() {

@@ -6,19 +6,19 @@ import (
 	"testing"
 )
 
-// FuzzUnquoteJSON: a text of JSON says the same here as it does to encoding/json.
+// FuzzUnquoteJSON checks that a JSON text is decoded as encoding/json does.
 func FuzzUnquoteJSON(f *testing.F) {
 	for _, s := range []string{`a`, `\"\\\/\b\f\n\r\t`, `é\ud83d\ude00\ud83dx\ude00\ud83d\u0041`, "\xff\u00e9", `\ud83d`,
 		`\u12`, `\`, `ends in \\`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got := unquoteJSON(s) // never panics
+		got := unquoteJSON(s) // must not panic
 		var want string
 		if json.Unmarshal([]byte(`"`+s+`"`), &want) != nil {
 			return
 		}
-		// Of bytes that are no character in a row either says as many as it likes.
+		// The number of U+FFFD for invalid bytes in a row may differ.
 		one := func(s string) string {
 			for strings.Contains(s, "\uFFFD\uFFFD") {
 				s = strings.ReplaceAll(s, "\uFFFD\uFFFD", "\uFFFD")

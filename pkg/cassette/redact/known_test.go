@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-// TestWhatIsKnown: values that names, shapes and checks tell are gone, the gate
-// refuses each, and what stands around them stays.
+// TestWhatIsKnown checks that values which are told by names, shapes and checksums are
+// replaced, that the gate refuses each, and that the text around them stays.
 func TestWhatIsKnown(t *testing.T) {
 	red := redactor([]byte("a key of some length"), nil)
 	for _, c := range []struct {
 		name, body, gone, stays string
-		placed                  bool // only its place in JSON tells it, which the gate does not look at
+		placed                  bool // recognised only by its place in JSON, which the gate does not check
 	}{
 		{"an XML element", `<login><user>ada</user><Password>zx-81-word</Password></login>`, "zx-81-word",
 			"<user>ada</user>", false},
@@ -64,7 +64,7 @@ func TestWhatIsKnown(t *testing.T) {
 	}
 }
 
-// TestTokensInAddresses: those of bots stand in the path.
+// TestTokensInAddresses checks the tokens of bots, which are in the path.
 func TestTokensInAddresses(t *testing.T) {
 	red := redactor([]byte("a key of some length"), nil)
 	const token = "123456789:AA" + "HdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0"
@@ -79,8 +79,8 @@ func TestTokensInAddresses(t *testing.T) {
 	}
 }
 
-// TestVendorHeaders: headers of makers hold credentials, also where the name does not
-// say so.
+// TestVendorHeaders checks headers of vendors that hold credentials, even if the name
+// does not say so.
 func TestVendorHeaders(t *testing.T) {
 	red := redactor([]byte("a key of some length"), nil)
 	for _, name := range []string{"X-Honeycomb-Team", "Dd-Api-Key", "Ocp-Apim-Subscription-Key", "X-Vault-Token",
@@ -98,8 +98,8 @@ func TestVendorHeaders(t *testing.T) {
 	}
 }
 
-// TestLearnable: what is looked for everywhere is no word that is met for other
-// reasons.
+// TestLearnable checks that no ordinary word becomes a value that is searched for
+// everywhere.
 func TestLearnable(t *testing.T) {
 	for v, want := range map[string]bool{
 		"required": false, "production": false, "application/json": false, "https://id.shop.example/x1": false,

@@ -251,7 +251,7 @@ func noSecret(v string) bool {
 	case "bearer", "basic", "digest", "negotiate": // the scheme alone, without a token
 		return true
 	}
-	if len(v) > 6 && strings.EqualFold(v[:4], "your") && strings.IndexByte(" _-", v[4]) >= 0 { // a hint what to put there
+	if len(v) > 6 && strings.EqualFold(v[:4], "your") && strings.IndexByte(" _-", v[4]) >= 0 { // a hint
 		return true
 	}
 	if v[0] == '$' && v != "$" && strings.Trim(v[1:], "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") == "" && v[1] > '9' {

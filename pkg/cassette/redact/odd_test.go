@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestOddPlaces: secrets where people put them: in configurations, commands, statements,
-// lists and headers of all kinds. @S@ stands for the secret, @B@ for its base64,
-// @L@ for a long one.
+// TestOddPlaces checks secrets in the places where people put them: configurations,
+// commands, statements, lists and headers of all kinds. @S@ stands for the secret, @B@
+// for its base64, @L@ for a long secret.
 func TestOddPlaces(t *testing.T) {
 	const secret, long = "Korrekt77-pferd", "9f8e7d6c5b4a39281706f5e4d3c2b1a0zq"
 	write := strings.NewReplacer("@S@", secret, "@B@", base64.StdEncoding.EncodeToString([]byte(secret)), "@L@", long)
@@ -60,8 +60,8 @@ func TestOddPlaces(t *testing.T) {
 	}
 }
 
-// TestLikelyNames: a name that stands for other things as often announces only what looks
-// like a secret.
+// TestLikelyNames checks that a name which often means something else announces only
+// values that look like a secret.
 func TestLikelyNames(t *testing.T) {
 	red := redactor([]byte("a key of some length"), nil)
 	for _, text := range []string{

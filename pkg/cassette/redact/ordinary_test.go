@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestOrdinaryWords: what only looks like a credential passes, byte for byte, the
-// redactor and the gate.
+// TestOrdinaryWords checks that text which only looks like a credential passes the
+// redactor and the gate unchanged.
 func TestOrdinaryWords(t *testing.T) {
 	red := redactor([]byte("a key of some length"), []Secret{{Name: "PIN", Value: "83914276"}})
 	for _, body := range []string{
@@ -79,7 +79,7 @@ func TestOrdinaryWords(t *testing.T) {
 	}
 }
 
-// TestSeveralCookies: each of several in one line is redacted, and the dates in it
+// TestSeveralCookies checks that each cookie in a line is redacted, and that dates
 // stay.
 func TestSeveralCookies(t *testing.T) {
 	red := redactor([]byte("a key of some length"), nil)
@@ -103,8 +103,8 @@ func TestSeveralCookies(t *testing.T) {
 	}
 }
 
-// TestNumbersStayNumbers: JSON with a secret that is a number is JSON with a number,
-// and the same one for the same value.
+// TestNumbersStayNumbers checks that a secret number in JSON becomes another number,
+// and always the same one for the same value.
 func TestNumbersStayNumbers(t *testing.T) {
 	red := redactor([]byte("a key of some length"), []Secret{{Name: "PIN", Value: "83914276"}})
 	got := red.Text(`{"id":83914276,"ids":[1,83914276],"token":555123987,"pin":4711,"cvc":123,"phone":442079460958,"n":12,"text":"as 83914276 says"}`)
@@ -133,8 +133,9 @@ func TestNumbersStayNumbers(t *testing.T) {
 	}
 }
 
-// TestBase64InEscapedLines: base64 that JSON has over several lines, an address in it
-// across two of them, is redacted, and the gate sees it as one.
+// TestBase64InEscapedLines checks that base64 over several escaped lines in JSON is
+// redacted, even if an address in it is split between two lines, and that the gate
+// reads it as one text.
 func TestBase64InEscapedLines(t *testing.T) {
 	red := redactor([]byte("a key of some length"), nil)
 	for pad := range 60 {
@@ -158,8 +159,8 @@ func TestBase64InEscapedLines(t *testing.T) {
 	}
 }
 
-// TestNamesBeside: the name of a secret may stand beside it, in another attribute or in
-// the tag before.
+// TestNamesBeside checks secrets whose name is in another attribute, or in the tag
+// before.
 func TestNamesBeside(t *testing.T) {
 	const secret = "Korrekt77-pferd"
 	for _, body := range []string{
@@ -208,7 +209,8 @@ func TestNamesBeside(t *testing.T) {
 	}
 }
 
-// TestTokensOfWebSockets: browsers send a token in the only header that they can set.
+// TestTokensOfWebSockets checks the tokens that browsers send in the only header that
+// they can set.
 func TestTokensOfWebSockets(t *testing.T) {
 	const secret = "Korrekt77-pferd"
 	for line, want := range map[string]string{
@@ -235,8 +237,8 @@ func TestTokensOfWebSockets(t *testing.T) {
 	}
 }
 
-// TestAloneOnly: a value that a name has announced and that is little more than a word
-// is no secret in other words, nor where it names something else.
+// TestAloneOnly checks that an announced value which is little more than a word is not
+// replaced within other words, nor where it means something else.
 func TestAloneOnly(t *testing.T) {
 	red := redactor([]byte("a key of some length"), nil)
 	red.Text(`{"password":"@pollyjs","token":"Passw0rd","secret":"Zk3-9fXq77Lm.2201"}`)
@@ -250,8 +252,8 @@ func TestAloneOnly(t *testing.T) {
 	}
 }
 
-// TestNamesElsewhere: a name announces the value that stands beside it with other members
-// between, in an array or in an object below it, to the gate as to redaction.
+// TestNamesElsewhere checks that a name also announces a value after other members, or
+// in an array or object below it, both for redaction and for the gate.
 func TestNamesElsewhere(t *testing.T) {
 	const secret = "Korrekt77-pferd"
 	for _, body := range []string{

@@ -19,7 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// planted are secrets of every kind, as they are met. None is real.
+// planted are secrets of every kind, in their usual form. None is real.
 var planted = map[string]string{
 	"the run's own":  "s3cr3t/v@lue+of=run",
 	"jwt":            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
@@ -52,11 +52,11 @@ func needle(kind, s string) string {
 	return s
 }
 
-// redactor is a redactor without rules of a user's.
+// redactor returns a redactor without user's rules.
 func redactor(key []byte, secrets []Secret) *Redactor {
 	r, err := New(key, secrets, Options{})
 	if err != nil {
-		panic(err) // there is nothing to be wrong
+		panic(err) // cannot fail without rules
 	}
 	return r
 }
@@ -193,21 +193,21 @@ func places(t *testing.T, kind, s string) map[string]*Interaction {
 	return out
 }
 
-// forms are how a text may be written in a file.
+// forms are the ways in which a file may hold a text.
 func forms(s string) []string {
 	b64 := base64.RawStdEncoding.EncodeToString([]byte(s))
 	return []string{s, url.QueryEscape(s), strings.Trim(quoted(s), `"`), b64}
 }
 
-// TestPlantedSecrets puts every secret in every place: none survives, and the
-// gate refuses each that the redactor has not seen.
+// TestPlantedSecrets puts every secret in every place. None may survive, and the gate
+// has to refuse each one that was not redacted.
 func TestPlantedSecrets(t *testing.T) {
 	red := redactor([]byte("key"), []Secret{{Name: "RUN_SECRET", Value: planted["the run's own"]}})
 	n := 0
 	for kind, s := range planted {
 		for place, i := range places(t, kind, s) {
 			n++
-			// A password may be anything; only names tell it.
+			// A password may be any text, so only names announce it.
 			if leaks := red.Scan(0, i); len(leaks) == 0 {
 				t.Errorf("%s in %s passes the gate", kind, place)
 			}
@@ -221,7 +221,7 @@ func TestPlantedSecrets(t *testing.T) {
 				continue
 			}
 			all := string(data)
-			// What is folded, and what is compressed.
+			// Folded and compressed texts.
 			all += strings.ReplaceAll(strings.ReplaceAll(all, "\n      ", " "), "\n    ", " ")
 			all += i.Request.Body + i.Response.Body + i.Request.URL
 			if plain, err := gunzip(i.Request.Body); err == nil {
@@ -252,8 +252,8 @@ func TestPlantedSecrets(t *testing.T) {
 	t.Logf("%d secrets", n)
 }
 
-// TestEqualStaysEqual checks that tokens say which values were the same, and
-// that another key makes others.
+// TestEqualStaysEqual checks that equal values have equal tokens, and that another key
+// gives other tokens.
 func TestEqualStaysEqual(t *testing.T) {
 	a, b := redactor([]byte("one"), nil), redactor([]byte("two"), nil)
 	body := `{"a":"x@real.io","b":"y@real.io","c":"x@real.io","token":"abcdefgh","other":{"token":"abcdefgh"}}`
@@ -275,7 +275,8 @@ func TestEqualStaysEqual(t *testing.T) {
 	}
 }
 
-// TestOrdinaryTraffic stays as it is, byte for byte, and passes the gate.
+// TestOrdinaryTraffic checks that ordinary traffic stays byte for byte the same, and
+// passes the gate.
 func TestOrdinaryTraffic(t *testing.T) {
 	red := redactor([]byte("key"), []Secret{{Name: "RUN_SECRET", Value: planted["the run's own"]}})
 	for _, body := range []string{
@@ -311,7 +312,8 @@ func TestOrdinaryTraffic(t *testing.T) {
 	}
 }
 
-// TestExamplesTakeThePlaceOfSecrets: with them a conversation is replayed.
+// TestExamplesTakeThePlaceOfSecrets checks that secrets with an example are replaced by
+// it, with which a conversation is then replayed.
 func TestExamplesTakeThePlaceOfSecrets(t *testing.T) {
 	red := redactor(nil, []Secret{{Name: "mp.token", Value: "9f8e7d6c5b4a39281706f5e4d3c2b1a0",
 		Example: "0123456789abcdef0123456789abcdef"}})
@@ -328,8 +330,8 @@ func TestExamplesTakeThePlaceOfSecrets(t *testing.T) {
 	}
 }
 
-// FuzzRedact feeds anything: it must not panic, what is redacted passes the
-// gate, and a second time changes nothing that the first did not.
+// FuzzRedact redacts any text. It must not panic, the result has to pass the gate, and
+// redacting it again must change nothing.
 func FuzzRedact(f *testing.F) {
 	for _, s := range planted {
 		f.Add("application/json", quoted(map[string]string{"token": s, "x": s}))
@@ -344,7 +346,7 @@ func FuzzRedact(f *testing.F) {
 		if len(body) > 1<<16 {
 			return
 		}
-		red := *base // what it learns of one input is no affair of the next
+		red := *base // so that values learnt from one input do not affect the next
 		red.known = newKnown(red.shapes)
 		red.addSecrets(secrets)
 		once := red.Body(contentType, body)
@@ -361,7 +363,7 @@ func FuzzRedact(f *testing.F) {
 	})
 }
 
-// BenchmarkRedact is the cost of recording a batch of events.
+// BenchmarkRedact measures what recording a batch of events costs.
 func BenchmarkRedact(b *testing.B) {
 	red := redactor([]byte("key"), []Secret{{Name: "S", Value: "correct horse battery"}})
 	r := rand.New(rand.NewPCG(1, 2))
@@ -391,7 +393,7 @@ func BenchmarkRedact(b *testing.B) {
 	})
 }
 
-// valuesOf are the values of a text of JSON.
+// valuesOf returns the values in a JSON text.
 func valuesOf(s string) (values []any, ok bool) {
 	dec := json.NewDecoder(strings.NewReader(s))
 	dec.UseNumber()

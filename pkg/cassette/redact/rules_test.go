@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestRulesAreGenerated compares rules.tsv with what the generator makes of the
-// release that its notice names, where that is in the module cache.
+// TestRulesAreGenerated compares rules.tsv with the generator's output for the release
+// that its notice names, if that is in the module cache.
 func TestRulesAreGenerated(t *testing.T) {
 	cache, err := exec.Command("go", "env", "GOMODCACHE").Output()
 	if err != nil {
@@ -38,7 +38,7 @@ func TestRulesAreGenerated(t *testing.T) {
 	}
 }
 
-// TestRulesCompile: every rule has keywords, and an expression that can be read.
+// TestRulesCompile checks that every rule has keywords and a valid expression.
 func TestRulesCompile(t *testing.T) {
 	s := newShapes()
 	if len(s.rules) < 200 {
