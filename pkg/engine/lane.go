@@ -17,21 +17,21 @@ import (
 	"github.com/fanfold/fanfold/pkg/stock"
 )
 
-// lane is one destination's private path through the engine. It owns the two goroutines
-// that drive its parts, one that reads and routes and one that sends, the lock of the
-// parts that both use, and the end: whether and why it has stopped.
+// lane is one destination's private path through the engine. It owns the two goroutines that drive its parts (one
+// reads and routes, one sends), the lock of the parts that both use, and the state of having stopped, with the
+// reason.
 type lane struct {
 	e    *Engine
 	c    *LaneConfig
 	plan *destination.Plan
 
-	// Of the routing goroutine.
+	// Used only by the routing goroutine.
 	reader *reader
 	router *router
-	seen   uint64                      // events, those before the first mark included
-	shown  map[destination.Reason]bool // to skip, of which the text of one event was kept, to be named
+	seen   uint64                      // number of events, including those before the first mark
+	shown  map[destination.Reason]bool // reasons to skip for which the text of one event was kept, as an example
 
-	wakeRoute, wakeSend chan struct{} // of one element: something has changed
+	wakeRoute, wakeSend chan struct{} // of capacity one: something has changed
 	sender              *sender
 
 	mu       sync.Mutex
@@ -44,17 +44,17 @@ type lane struct {
 	notes    *notes
 	course   *Course
 
-	routed   bool   // all input is routed
-	finished bool   // that is the end of the input
+	routed   bool   // all input has been routed
+	finished bool   // and it ended because the input did
 	stop     string // why the lane ended early
-	until    string // what has to be so before it can go on, see LaneSummary
-	err      error  // of the machine
-	panics   int    // of Send, in a row
+	until    string // what has to happen before it can go on, see LaneSummary
+	err      error  // an error of the machine
+	panics   int    // panics of Send in a row
 	started  time.Time
 	ended    time.Time
 }
 
-// What next may say instead of a time to wait.
+// Special values that next may return instead of a time to wait.
 const (
 	untilWoken  = time.Duration(0)
 	onlyAnswers = time.Duration(-1)
@@ -62,7 +62,7 @@ const (
 
 const maxPanics = 10 // in a row, before the lane stops
 
-// withDefaults fills what a user has left open.
+// withDefaults fills in what the user has left open.
 func (o Options) withDefaults() Options {
 	if o.Timeout <= 0 {
 		o.Timeout = 30 * time.Second
@@ -136,8 +136,8 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 	}
 	l.ledger.state = func() []byte { return l.pacer.save(now()) }
 	if t := e.c.Selection.Steps; t != nil && t.Ordered() {
-		// What a step has noted of the events before the mark has to outlive the
-		// checkpoint that passes them.
+		// What a step has noted about the events before the mark must be durable before the checkpoint that passes
+		// them is.
 		l.ledger.flush = t.Sync
 	}
 	l.notes.log = func(level slog.Level, what string, attrs ...slog.Attr) {
@@ -151,7 +151,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 	return l
 }
 
-// newVerdicts makes the lane's judge, once what it judges over is there.
+// newVerdicts makes the lane's verdicts, once the parts it works on exist.
 func newVerdicts(l *lane, opt Options) *verdicts {
 	e := l.e
 	letter := letterOf(l.c, l.plan, e.start, e.c.Now)
@@ -173,7 +173,7 @@ func newVerdicts(l *lane, opt Options) *verdicts {
 	}
 }
 
-// signal wakes both of the lane's goroutines, to look again.
+// signal makes both of the lane's goroutines look again for work.
 func (l *lane) signal() {
 	for _, ch := range [...]chan struct{}{l.wakeRoute, l.wakeSend} {
 		wake(ch)
@@ -201,13 +201,12 @@ func (l *lane) run(ctx context.Context) {
 	sending.Wait()
 }
 
-// over says that the lane takes nothing more. The caller holds mu.
+// over says whether the lane takes no more events. The caller holds mu.
 func (l *lane) over(ctx context.Context) bool {
 	return l.stop != "" || l.err != nil || ctx.Err() != nil || l.e.stopped()
 }
 
-// route reads blocks, routes their events and forms batches, as far as the
-// lane's memory goes.
+// route reads blocks, routes their events and forms batches, while the lane's memory allows.
 func (l *lane) route(ctx context.Context) {
 	defer func() {
 		l.mu.Lock()
@@ -245,9 +244,9 @@ func (l *lane) route(ctx context.Context) {
 	}
 }
 
-// take routes a block and takes its deliveries.
+// take routes a block and queues its deliveries.
 func (l *lane) take(b *block, large int) bool {
-	isUrgent := l.getsSomewhere() // lanes that get nowhere give way to others at the processors, see cpu.go
+	isUrgent := l.getsSomewhere() // lanes that make no progress give way to others, see cpu.go
 	l.e.cpu.enter(isUrgent)
 	from := 0
 	if at := l.reader.cursor.Ordinal; at > b.start.Ordinal {
@@ -292,8 +291,8 @@ func (l *lane) take(b *block, large int) bool {
 	return err == nil
 }
 
-// asks stops the lane before events of long ago that would start something at the partner which
-// nobody has asked for.
+// asks stops the lane before old events that would start something at the partner without the user having asked
+// for it.
 func (l *lane) asks(r *routed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -310,7 +309,7 @@ func (l *lane) asks(r *routed) bool {
 	return false
 }
 
-// flush makes all open batches ready.
+// flush closes all open batches, so that they can be sent.
 func (l *lane) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -349,21 +348,20 @@ func (l *lane) room(ctx context.Context) bool {
 	}
 }
 
-// getsSomewhere says whether the lane deserves a processor before others:
-// one whose partner takes nothing does not.
+// getsSomewhere says whether the lane should get a processor before others: not if its partner accepts nothing.
 func (l *lane) getsSomewhere() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.notes.stuck()
 }
 
-// record makes laneEvents and works of what the router has made of a block: what the lane
-// itself has to know of its events and deliveries until they are settled.
+// record makes laneEvents and works from the routing result of a block: what the lane has to know about its events
+// and deliveries until they are settled.
 func (l *lane) record(b *block, lb *laneBlock) {
 	lb.end, lb.object, lb.days = b.end, b.chunk.Name, b.days
 	lb.counts, lb.rows = journal.Counts{}, *l.memory.rows.Take()
 	parts := lb.routed.parts[:lb.routed.n]
-	// The slices are sized first, since works and events point into them.
+	// The slices get their full size first, because works and events point into them.
 	events, works := 0, 0
 	for _, p := range parts {
 		events += len(p.events)
@@ -385,7 +383,7 @@ func (l *lane) record(b *block, lb *laneBlock) {
 	for _, p := range parts {
 		keep += l.recordPart(b, lb, p, settled)
 	}
-	for _, w := range settled { // today's filter, or steps, do not let them pass
+	for _, w := range settled { // today's filter or steps drop these events
 		lb.events = append(lb.events, laneEvent{b: lb, worst: w.Outcome, reason: w.Reason})
 		lb.counts.Deliveries += uint64(w.Deliveries)
 		lb.counts.Filtered--
@@ -397,8 +395,8 @@ func (l *lane) record(b *block, lb *laneBlock) {
 	lb.keepText(b, keep)
 }
 
-// apart counts the records of a block from an item on that the steps have dropped, where
-// that is each lane's own affair: see [selection.Selection].
+// apart counts the records of a block, from an item on, that the steps have dropped, where each lane counts these
+// for itself: see [selection.Selection].
 func (l *lane) apart(b *block, lb *laneBlock, from int) {
 	s := &l.e.c.Selection
 	if b.start.Ordinal >= s.Cut {
@@ -412,8 +410,7 @@ func (l *lane) apart(b *block, lb *laneBlock, from int) {
 	}
 }
 
-// recordPart does that for one part of a block, and returns how many bytes the events have
-// whose text is kept.
+// recordPart does that for one part of a block. It returns how many bytes the events have whose text is kept.
 func (l *lane) recordPart(b *block, lb *laneBlock, p *part, settled map[uint64]journal.Whole) (keep int) {
 	deliveries := p.list.List
 	for _, re := range p.events {
@@ -456,7 +453,8 @@ func (l *lane) recordPart(b *block, lb *laneBlock, p *part, settled map[uint64]j
 	return keep
 }
 
-// toldOf is how many of an event's deliveries the journal is told of: what Route skips it finds out again.
+// toldOf is how many of an event's deliveries the journal keeps. Skipped ones are left out: Route decides them
+// again after a restart.
 func toldOf(ds []destination.Delivery) (n uint32) {
 	for i := range ds {
 		if s := ds[i].Settled; s == nil || s.Outcome == destination.Rejected {
@@ -466,8 +464,8 @@ func toldOf(ds []destination.Delivery) (n uint32) {
 	return n
 }
 
-// wholes are the events of a block that were settled under another configuration, by their ordinals: they are
-// what they were then, whatever today's makes of them.
+// wholes are the events of a block that were settled under another configuration, by ordinal. They keep their
+// outcome, whatever today's configuration would make of them.
 func (l *lane) wholes(b *block) map[uint64]journal.Whole {
 	if !l.ledger.resumed.Wholes() {
 		return nil
@@ -481,8 +479,8 @@ func (l *lane) wholes(b *block) map[uint64]journal.Whole {
 	return settled
 }
 
-// isExample says of an event with these deliveries that it is the first that is skipped
-// for some reason: its text is kept, so that it can be named.
+// isExample says whether an event with these deliveries is the first one skipped for some reason. Its text is
+// kept, so that it can be shown as an example.
 func (l *lane) isExample(ds []destination.Delivery) (is bool) {
 	first := func(r destination.Reason) {
 		is = is || !l.shown[r]
@@ -499,9 +497,9 @@ func (l *lane) isExample(ds []destination.Delivery) (is bool) {
 	return is
 }
 
-// keepText keeps the events that may still become dead letters, or are to be named: all lanes share the
-// text that was read, without its index. Only few of them are copied, so that the rest
-// can go.
+// keepText keeps the text of events that may still become dead letters, or are examples. If these are most of the
+// block, all lanes share the text that was read, without its index. If they are few, they are copied, so that the
+// rest can be freed.
 func (lb *laneBlock) keepText(b *block, keep int) {
 	if keep > len(b.chunk.Data)/2 {
 		b.chunk.Retain()
@@ -522,8 +520,7 @@ func (lb *laneBlock) keepText(b *block, keep int) {
 	}
 }
 
-// accept settles what Route has decided, and what an earlier process has, and queues
-// the rest.
+// accept settles the deliveries that Route, or an earlier process, has settled, and queues the others.
 func (l *lane) accept(lb *laneBlock) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -533,7 +530,7 @@ func (l *lane) accept(lb *laneBlock) error {
 		le := &lb.events[i]
 		if le.open == 0 && le.worst != journal.Requeued { // it was settled under another configuration
 			l.ledger.settleEvent(le, le.worst, le.reason)
-		} else if le.open == 0 { // a destination that says nothing of an event
+		} else if le.open == 0 { // the destination made no delivery of the event
 			l.notes.skipped(le, destination.Unsupported, "")
 			l.ledger.settleEvent(le, journal.Skipped, string(destination.Unsupported))
 		}
@@ -562,7 +559,7 @@ func (l *lane) accept(lb *laneBlock) error {
 			l.ledger.suspect(w)
 			if l.c.Options.Hold {
 				l.ledger.keep(w)
-				continue // stays open: pending, and listed
+				continue // stays open: its event is pending, and listed
 			}
 		}
 		l.memory.keep(w)
@@ -580,8 +577,7 @@ func (l *lane) accept(lb *laneBlock) error {
 	return l.notes.err
 }
 
-// previous is the delivery that has to be settled before one of a block may go; nil:
-// there is none.
+// previous is the delivery that must be settled before delivery i of a block may be sent; nil: there is none.
 func previous(lb *laneBlock, i int) *work {
 	w := &lb.works[i]
 	if !w.d.Wait || w.id.K == 0 || i == 0 || lb.works[i-1].ev != w.ev {
@@ -590,8 +586,7 @@ func previous(lb *laneBlock, i int) *work {
 	return &lb.works[i-1]
 }
 
-// pass moves the mark, and gives back what memory can be given back. The caller holds
-// mu.
+// pass moves the mark, and frees the memory of what it has passed. The caller holds mu.
 func (l *lane) pass() {
 	l.ledger.pass()
 	l.memory.compact(l.ledger.blocks, l.queue, l.sender.hung.Load())
@@ -600,8 +595,7 @@ func (l *lane) pass() {
 	}
 }
 
-// send takes batches as the pace, the partner and the breaker allow, and sends
-// each in a goroutine of its own.
+// send takes batches as the pace, the partner and the breaker allow, and sends each in a goroutine of its own.
 func (l *lane) send(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -614,7 +608,7 @@ func (l *lane) send(ctx context.Context) {
 			go l.attempt(ctx, b)
 			continue
 		case wait == onlyAnswers:
-			<-l.wakeSend // an answer, or a deadline, will come
+			<-l.wakeSend // an answer or a deadline will wake it
 			continue
 		case wait == untilWoken:
 			wait = time.Hour
@@ -629,10 +623,10 @@ func (l *lane) send(ctx context.Context) {
 	}
 }
 
-// next returns a batch to be sent now. Without one, wait says until when to sleep: for so
-// long, or until wakeSend; untilWoken: until wakeSend or the end of the run; onlyAnswers:
-// until wakeSend whatever else happens, since the lane has ended and only what is in flight
-// is awaited. done: there is nothing to wait for any more.
+// next returns a batch to be sent now. If there is none, wait says how long to sleep, or until wakeSend if that is
+// earlier. untilWoken: sleep until wakeSend or the end of the run. onlyAnswers: sleep until wakeSend whatever else
+// happens, because the lane has ended and only requests in flight are awaited. done: there is nothing left to wait
+// for.
 func (l *lane) next(ctx context.Context) (b *batch, wait time.Duration, done bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -655,8 +649,8 @@ func (l *lane) next(ctx context.Context) (b *batch, wait time.Duration, done boo
 		}
 		return b, 0, false
 	}
-	// No answer may come for long: what is settled has to be saved all
-	// the same, since input is released, and perhaps read on, only then.
+	// No answer may come for a long time. What is settled has to be saved anyway, because input is released, and
+	// perhaps read on, only then.
 	d, err := l.ledger.saveDue()
 	if err != nil {
 		l.haltLocked("", err)
@@ -668,8 +662,8 @@ func (l *lane) next(ctx context.Context) (b *batch, wait time.Duration, done boo
 	return nil, wait, false
 }
 
-// pick returns the next batch that may go out now, or how long to wait for one
-// (0: for a signal). The caller holds mu.
+// pick returns the next batch that may be sent now, or how long to wait for one (0: until a signal). The caller
+// holds mu.
 func (l *lane) pick(now time.Time) (*batch, time.Duration) {
 	limit, wait := l.pacer.inFlight(now)
 	if wait > 0 && (len(l.queue.ready) > 0 || len(l.queue.later) > 0) {
@@ -677,7 +671,7 @@ func (l *lane) pick(now time.Time) (*batch, time.Duration) {
 	}
 	full := l.queue.flying >= limit
 	return l.queue.pick(now, func(b *batch) (time.Duration, bool) {
-		// The bodies are copies of what the lane holds, and as bounded.
+		// The bodies are copies of what the lane holds, so they have the same bound.
 		if full || l.queue.flying > 0 && int64(l.queue.bodies+b.bytes) > l.memory.budget {
 			return 0, false
 		}
@@ -722,7 +716,7 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 		live.Retries++
 	}
 	if err != nil && ctx.Err() != nil {
-		return // stopped in the middle: in doubt until the next start
+		return // interrupted: the batch is in doubt until the next start
 	}
 	results, crashed := l.orFailure(results, err, len(b.works))
 	l.learn(results, now, now.Sub(start))
@@ -739,8 +733,8 @@ func (l *lane) attempt(ctx context.Context, b *batch) {
 	l.course.passed(now, l.ledger.mark.Ordinal)
 }
 
-// orFailure returns the results of a request, or, when Send has returned an error or has
-// panicked (crashed), what that means for each of its n deliveries.
+// orFailure returns the results of a request. When Send has returned an error or has panicked (crashed), it
+// returns what that means for each of its n deliveries.
 func (l *lane) orFailure(results []destination.Result, err error, n int) (_ []destination.Result, crashed bool) {
 	var crash *panicError
 	var cert *tls.CertificateVerificationError
@@ -754,8 +748,8 @@ func (l *lane) orFailure(results []destination.Result, err error, n int) (_ []de
 			n,
 		), true
 	case errors.As(err, &cert):
-		// Nothing was sent, and asking again does not mend it: as with refused
-		// credentials the events stay pending, for when somebody has.
+		// Nothing was sent, and a retry does not help: as with refused credentials, the events stay pending until
+		// somebody repairs this.
 		l.halted("the partner's certificate does not verify: "+destination.Cut(cert.Err.Error(), 200),
 			"the certificate is right")
 		return destination.Same(
@@ -772,7 +766,7 @@ func (l *lane) orFailure(results []destination.Result, err error, n int) (_ []de
 	return results, false
 }
 
-// learn adapts concurrency, pause and breaker to what the partner answered.
+// learn adapts concurrency, pause and breaker to the partner's answer.
 func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) {
 	var a reaction
 	for i := range rs {
@@ -787,7 +781,7 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 			l.notes.refused++
 		case r.Reason == destination.Unauthorized:
 			until := "the credentials are right"
-			if r.Status == 0 && r.Detail != "" { // a local destination's own words
+			if r.Status == 0 && r.Detail != "" { // the error text of a local destination
 				until = ""
 			}
 			l.halted(refusal(r), until)
@@ -823,8 +817,7 @@ func (l *lane) learn(rs []destination.Result, now time.Time, rtt time.Duration) 
 	l.logBreaker(before, l.pacer.breaker, now)
 }
 
-// act settles a batch by its verdicts, or asks again in parts where the partner has
-// refused it as a whole.
+// act settles a batch by its verdicts. If the partner has refused it as a whole, parts of it are sent again.
 func (l *lane) act(req uint64, b *batch, results []destination.Result, crashed bool, now time.Time) error {
 	opt := l.verdicts.opt
 	broken := &l.pacer.breaker
@@ -851,21 +844,21 @@ func (l *lane) save() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
-		return nil // reported by itself
+		return nil // the error was reported already
 	}
 	l.ledger.pass()
 	return l.ledger.save()
 }
 
-// halt ends the lane: for a reason of the partner's, or an error of the
-// machine. What is in flight is finished; the rest stays pending.
+// halt ends the lane, for a reason at the partner or an error of the machine. Requests in flight are finished; the
+// rest stays pending.
 func (l *lane) halt(why string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.haltLocked(why, err)
 }
 
-// halted ends the lane for a reason that somebody has to mend. The caller holds mu.
+// halted ends the lane for a reason that somebody has to repair. The caller holds mu.
 func (l *lane) halted(why, until string) {
 	if l.stop == "" && l.err == nil {
 		l.until = until
@@ -876,7 +869,7 @@ func (l *lane) halted(why, until string) {
 func (l *lane) haltLocked(why string, err error) {
 	if l.stop == "" && l.err == nil {
 		l.stop, l.err = why, err
-		if err == nil { // else the run ends with it, and says so once
+		if err == nil { // otherwise the run ends with the error and reports it once
 			l.log(slog.LevelError, LogStop, slog.String("why", why))
 		}
 	}

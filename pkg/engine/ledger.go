@@ -9,27 +9,27 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// ledger owns what is known of a lane's events: the blocks that are routed and not yet
-// passed, the outcome of each delivery, the counts, and the mark behind which
-// everything is settled. Only verdicts decides outcomes. The lane's lock guards it.
+// ledger owns what is known about a lane's events: the blocks that are routed and not yet passed by the mark, the
+// outcome of each delivery, the counts, and the mark before which everything is settled. Only verdicts decides
+// outcomes. The lane's lock guards it.
 type ledger struct {
 	j       *journal.Lane
 	resumed *journal.State
 	doubt   map[journal.DeliveryID]doubted
-	arrived func(raw []byte) // told of each event that the partner has accepted; nil: nobody wants to know
-	passed  func(*laneBlock) // given each block that the mark has passed
-	left    func(*piece)     // told of each event that is settled where it lies; nil: in its block
+	arrived func(raw []byte) // called with each event that the partner has accepted; nil: not needed
+	passed  func(*laneBlock) // called with each block that the mark has passed
+	left    func(*piece)     // called when an event is settled, with the piece that holds it; nil: it is in its block
 	flush   func() error     // makes durable what the checkpoint depends on
-	state   func() []byte    // of the pace, to be saved with the checkpoint
+	state   func() []byte    // state of the pacer, saved with the checkpoint
 	now     func() time.Time
 
 	blocks []*laneBlock // routed and not passed by the mark, in order
 	mark   journal.Mark
 	counts journal.Counts // up to the mark
-	live   journal.Counts // of everything settled
-	base   journal.Counts // at the start
+	live   journal.Counts // of everything that is settled
+	base   journal.Counts // at the start of this process
 	sent   uint64         // deliveries that the partner accepted in this process
-	held   int            // events that are in doubt and not sent again
+	held   int            // events in doubt that are not sent again
 	saved  time.Time
 	dirty  bool
 }
@@ -37,31 +37,30 @@ type ledger struct {
 // laneBlock is a block as one lane has routed it.
 type laneBlock struct {
 	end    journal.Mark
-	object string // that it is of
-	days   days   // of the events
+	object string // the object that it was read from
+	days   days   // the days of its events
 	routed *routed
 	rows
-	text    *source.Chunk // all that was read, instead of raw, when most of it may; nil: see raw
-	large   int           // bytes of an unusually large chunk, to be given back to the ring: see ring.takeLarge
+	text    *source.Chunk // everything that was read, instead of raw, when most events are kept; nil: see raw
+	large   int           // bytes of a large chunk that count against ring.takeLarge until they are given back
 	open    int           // events not settled
-	size    int64         // bytes of all this, about
+	size    int64         // roughly the bytes of all this
 	held    int64         // bytes of deliveries that are not settled
-	flying  bool          // deliveries are in batches that have to stay where they are: see compact
-	emptied bool          // it has given its memory back: see compact
+	flying  bool          // some deliveries are in batches that must not be moved in memory: see compact
+	emptied bool          // its memory has been freed: see compact
 	counts  journal.Counts
 }
 
-// rows are a lane's notes on a block, in memory that goes to another one when the block gives
-// it back.
+// rows are a lane's notes on the events and deliveries of a block. Their memory is reused for another block.
 type rows struct {
 	works  []work
 	events []laneEvent
-	raw    []byte // the text of events that may still become dead letters, copied out of what was read
-	marked marked // copies of deliveries with this lane's stamp, where items bear one: see group.go
+	raw    []byte // text of events that may become dead letters, copied out of the input
+	marked marked // copies of deliveries with this lane's stamp, if items contain one: see group.go
 }
 
-// laneEvent is one event of a block in this lane. There are as many as there are
-// events under way, times the lanes: it is kept small.
+// laneEvent is one event of a block in this lane. It is kept small, because there may be as many as there are
+// events in progress, times the lanes.
 type laneEvent struct {
 	b        *laneBlock
 	raw      []byte
@@ -69,24 +68,24 @@ type laneEvent struct {
 	offset   int64           // where the record begins
 	line     int64
 	reason   string
-	moved    *laneEvent // its copy, once it is moved out of its block
-	piece    *piece     // of a copy: where it lies
-	open     int32      // works not settled
+	moved    *laneEvent // its copy, after compaction has moved it out of the block
+	piece    *piece     // of a copy: the piece that holds it
+	open     int32      // deliveries that are not settled
 	worst    journal.Outcome
-	doubtful bool // in doubt since an earlier process, or once settled by one
-	held     bool // one of its deliveries is in doubt and not sent again
-	counted  bool // among those in a row that were rejected: see verdicts.mayReject
+	doubtful bool // in doubt since an earlier process, or settled by one
+	held     bool // one of its deliveries is in doubt and is not sent again
+	counted  bool // counted among the rejected events in a row: see verdicts.mayReject
 }
 
-// work is one delivery on its way.
+// work is one delivery until it is settled.
 type work struct {
 	d        *destination.Delivery
 	ev       *laneEvent
 	id       journal.DeliveryID
 	user     uint64
-	parked   *work         // the next step, which waits for this one
-	piece    *piece        // where it lies, once it is moved out of its block: see compact
-	first    time.Duration // when it was first tried, since the engine started
+	parked   *work         // the next step, which waits for this delivery
+	piece    *piece        // the piece that holds it after compaction, see compact
+	first    time.Duration // time of the first attempt, since the engine started
 	attempts int32
 	outcome  journal.Outcome
 	settled  bool
@@ -99,8 +98,8 @@ const (
 	eventBytes = int64(unsafe.Sizeof(laneEvent{}))
 )
 
-// doubted says which request a delivery was in that an earlier process began and did not end:
-// its number, from 1 on, and how many deliveries are in it. The zero doubted is of none.
+// doubted identifies the request of a delivery that an earlier process began and did not finish: its number,
+// counted from 1, and how many deliveries are in it. The zero doubted: there is none.
 type doubted struct{ request, of int32 }
 
 func newLedger(j *journal.Lane, now func() time.Time) *ledger {
@@ -116,12 +115,12 @@ func newLedger(j *journal.Lane, now func() time.Time) *ledger {
 	return g
 }
 
-// nameOf is the id by which a delivery is known, whatever is said of its event.
+// nameOf is the id of a delivery without what is said about its event, so that equal ids mean the same delivery.
 func nameOf(id journal.DeliveryID) journal.DeliveryID {
 	return journal.DeliveryID{Ordinal: id.Ordinal, K: id.K}
 }
 
-// whole returns what became of an event under another configuration than today's.
+// whole returns the outcome of an event that was settled under another configuration than today's.
 func (g *ledger) whole(ordinal uint64) (w journal.Whole, is bool) {
 	if ordinal < g.resumed.Mark.Ordinal || !g.resumed.Wholes() {
 		return w, false
@@ -129,7 +128,7 @@ func (g *ledger) whole(ordinal uint64) (w journal.Whole, is bool) {
 	return g.resumed.Whole(ordinal)
 }
 
-// earlier returns what an earlier process of the run has settled a delivery as.
+// earlier returns the outcome of a delivery that an earlier process of the run has settled.
 func (g *ledger) earlier(id journal.DeliveryID) (journal.Verdict, bool) {
 	if id.Ordinal < g.resumed.Mark.Ordinal {
 		return journal.Verdict{}, false
@@ -146,8 +145,7 @@ func (g *ledger) add(lb *laneBlock) {
 	g.sent += lb.counts.Deliveries
 }
 
-// suspect counts the event of a delivery that was in doubt at the end of an earlier
-// process, once.
+// suspect counts the event of a delivery that was in doubt at the end of an earlier process, once.
 func (g *ledger) suspect(w *work) {
 	if w.ev.doubtful {
 		return
@@ -157,7 +155,7 @@ func (g *ledger) suspect(w *work) {
 	w.ev.b.counts.InDoubt++
 }
 
-// keep notes that a delivery in doubt is not sent again: its event stays pending.
+// keep notes that a delivery in doubt is not sent again, so its event stays pending.
 func (g *ledger) keep(w *work) {
 	if !w.ev.held {
 		w.ev.held = true
@@ -165,8 +163,8 @@ func (g *ledger) keep(w *work) {
 	}
 }
 
-// settle notes what has become of a delivery, and returns the next step that waits for
-// it. The worst of an event's deliveries is what becomes of the event.
+// settle notes the outcome of a delivery, and returns the next step that waits for it. The outcome of an event is
+// the worst of its deliveries.
 func (g *ledger) settle(w *work, o journal.Outcome, reason string) (next *work) {
 	if w.settled {
 		return nil
@@ -185,8 +183,7 @@ func (g *ledger) settle(w *work, o journal.Outcome, reason string) (next *work) 
 	return next
 }
 
-// worse keeps the worst outcome of an event's deliveries: rejected, then
-// delivered, then skipped.
+// worse returns the worse of two outcomes: rejected is the worst, then delivered, then skipped.
 func worse(a journal.Outcome, ar string, b journal.Outcome, br string) (journal.Outcome, string) {
 	rank := [...]int{journal.Requeued: 0, journal.Skipped: 1, journal.Delivered: 2, journal.Rejected: 3}
 	if rank[b] > rank[a] {
@@ -237,8 +234,7 @@ func (g *ledger) pass() {
 // saveEvery is how often the checkpoint moves.
 const saveEvery = 100 * time.Millisecond
 
-// saveDue saves the checkpoint if that is due, or says when it will be; 0: there
-// is nothing to save.
+// saveDue saves the checkpoint if it is time, or says how long until it is; 0: there is nothing to save.
 func (g *ledger) saveDue() (time.Duration, error) {
 	if !g.dirty {
 		return 0, nil
@@ -260,11 +256,11 @@ func (g *ledger) save() error {
 		}
 	}
 	c := g.counts.Clone()
-	c.Released = g.live.Released // requests are not of one event, and counted by the journal as they are begun
+	c.Released = g.live.Released // the journal counts requests itself, when they begin
 	return g.j.Advance(g.mark, c, g.state())
 }
 
-// settled is how many events are.
+// settled is the number of settled events.
 func (g *ledger) settled() uint64 {
 	return g.live.Filtered + Total(g.live.Skipped) + g.live.Delivered + Total(g.live.Rejected)
 }

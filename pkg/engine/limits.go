@@ -8,16 +8,16 @@ import (
 
 // Kept is one limit that a lane keeps.
 type Kept struct {
-	Action string        // slug; "": of all requests of the lane together
-	What   string        // requests, events, bytes (all in a time); concurrency, batch events, batch bytes
+	Action string        // slug; "": the limit holds for all requests of the lane together
+	What   string        // requests, events, bytes (rates); concurrency, batch events, batch bytes
 	N      float64       // as declared, or as the user has set it
 	Per    time.Duration // of a rate; else 0
-	Docs   string        // the partner's URL for the number; "": the number is not the partner's
+	Docs   string        // the partner's URL for the number; "": it is not the partner's number
 }
 
-// Keeps lists the limits that a lane of a plan keeps, from where its parts read them: the
-// pacer the rates and the requests in flight, the packer the sizes of requests. What an
-// event may have (size, age) is kept by the Sender's Route.
+// Keeps lists the limits that a lane keeps. It reads them where the lane's parts do: rates and concurrency from
+// the pacer, sizes of requests from the packer. The limits of a single event (size, age) are kept by the Sender's
+// Route.
 func Keeps(plan *destination.Plan, o Options) []Kept {
 	var all []Kept
 	for _, l := range limitsOf(plan, o) {

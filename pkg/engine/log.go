@@ -10,26 +10,25 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// What a run meets is logged as structured lines: the message says what happened
-// (see the Log constants), "destination" to whom, "why" for which reason, in the
-// partner's words where there are any. Lines of single deliveries are at the level
-// of Info, since there may be as many as there are events; what ends a lane is an
-// error. The run itself is an attribute of every line.
+// The events of a run are logged as structured lines: the message says what happened (see the Log constants),
+// "destination" where, and "why" the reason, in the partner's words if there are any. Lines about single
+// deliveries have level Info, because there may be as many as there are events; what ends a lane is an error. The
+// run is an attribute of every line.
 const (
 	LogRetry     = "retry"         // a request is sent again later
-	LogPause     = "pause"         // the partner asked to be left alone for a while
-	LogOpen      = "failing"       // the partner fails everything: single requests probe it from now on
-	LogProbe     = "probe"         // such a request
+	LogPause     = "pause"         // the partner asked us to wait
+	LogOpen      = "failing"       // the partner fails everything: from now on single requests probe it
+	LogProbe     = "probe"         // such a probe
 	LogRecover   = "recovered"     // the partner answers again
 	LogStop      = "stop"          // a lane, or the run, ends early
-	LogLimit     = "limit"         // one that a lane keeps; at the level of Debug
+	LogLimit     = "limit"         // a limit that a lane keeps; at level Debug
 	LogResume    = "resume"        // a lane goes on where an earlier process left it
 	LogReadAgain = "reading again" // a lane's own reading of the source failed, and is tried again
 	LogRejected  = "rejected"      // a delivery became a dead letter
 	LogNoEvent   = "not an event"  // a record became a dead letter
 )
 
-// logs says whether a line of this level is wanted: making one costs something.
+// logs says whether a line of this level is wanted, because building one costs time.
 func (e *Engine) logs(level slog.Level) bool { return e.log.Enabled(context.Background(), level) }
 
 func (l *lane) log(level slog.Level, what string, attrs ...slog.Attr) {
@@ -40,7 +39,7 @@ func (l *lane) log(level slog.Level, what string, attrs ...slog.Attr) {
 		append([]slog.Attr{slog.String("destination", l.c.Name)}, attrs...)...)
 }
 
-// logLimits says which limits the lane keeps.
+// logLimits logs the limits that the lane keeps.
 func (l *lane) logLimits(o Options) {
 	if !l.e.logs(slog.LevelDebug) {
 		return
@@ -52,7 +51,7 @@ func (l *lane) logLimits(o Options) {
 	}
 }
 
-// logResume says where the lane goes on, if it does.
+// logResume logs where the lane resumes, if it does.
 func (l *lane) logResume() {
 	m := l.ledger.resumed.Mark
 	if (m.Ordinal > 0 || l.ledger.base.Requests > 0) && l.e.logs(slog.LevelInfo) {
@@ -67,14 +66,14 @@ func (l *lane) logResume() {
 	}
 }
 
-// logPause says that the partner wants the lane to wait.
+// logPause logs that the partner asks the lane to wait.
 func (l *lane) logPause(wait time.Duration) {
 	if l.e.logs(slog.LevelInfo) {
 		l.log(slog.LevelInfo, LogPause, slog.String("why", l.notes.problem), slog.Duration("for", wait))
 	}
 }
 
-// logBreaker says that the partner fails everything from now on, or no longer does.
+// logBreaker logs that the partner now fails everything, or has recovered.
 func (l *lane) logBreaker(was, is breaker, now time.Time) {
 	if was.probing() == is.probing() || !l.e.logs(slog.LevelInfo) {
 		return
@@ -97,7 +96,7 @@ func (l *lane) logBreaker(was, is breaker, now time.Time) {
 	)
 }
 
-// logProbe says that a single request asks whether the partner is there again.
+// logProbe logs that a single request probes whether the partner has recovered.
 func (l *lane) logProbe(b *batch) {
 	if l.e.logs(slog.LevelInfo) {
 		l.log(
@@ -110,7 +109,7 @@ func (l *lane) logProbe(b *batch) {
 	}
 }
 
-// logRejected says that a delivery has become a dead letter.
+// logRejected logs that a delivery has become a dead letter.
 func (l *lane) logRejected(d *journal.DeadLetter) {
 	if l.e.logs(slog.LevelInfo) {
 		l.log(
@@ -128,8 +127,7 @@ func (l *lane) logRejected(d *journal.DeadLetter) {
 	}
 }
 
-// logNoEvent says that a record has become a dead letter, of which there is one for
-// all destinations.
+// logNoEvent logs that a record has become a dead letter; there is one for all destinations.
 func (e *Engine) logNoEvent(bad *source.RecordError) {
 	if e.logs(slog.LevelInfo) {
 		e.log.LogAttrs(

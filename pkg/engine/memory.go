@@ -8,27 +8,26 @@ import (
 	"github.com/fanfold/fanfold/pkg/stock"
 )
 
-// memory owns how much a lane may hold. It is counted twice. What is not settled is
-// held, and routing waits while that is over the lane's budget. But blocks are passed
-// in order, and one delivery that waits (for its next attempt, for others of its rare
-// kind) keeps its block and all that come after it, settled or not: that is pinned. So
-// what waits is moved out of blocks that are mostly settled, which then give their
-// memory back, however long the wait is. The lane's lock guards it.
+// memory limits how much a lane may hold. It counts twice. Unsettled deliveries are `held`: routing waits while
+// they exceed the lane's budget. But blocks are passed in order, so one delivery that waits (for its next attempt,
+// or for others of its rare kind) keeps its block and all later ones in memory, settled or not: these bytes are
+// `pinned`. So waiting deliveries are moved out of blocks that are mostly settled, and the blocks are then freed,
+// however long the wait is. The lane's lock guards it.
 type memory struct {
-	budget int64 // of what is held and no longer in the packer
+	budget int64 // for what is held outside the packer
 	held   int64 // bytes of unsettled deliveries
-	pinned int64 // bytes of all that blocks hold, with what is settled of it
+	pinned int64 // bytes of all that blocks hold, settled or not
 	large  func(n int)
 	policy compaction
 	mover  mover
-	looked bool              // at the blocks, since something was settled
-	rows   stock.Stock[rows] // that nobody uses; safe without the lock
+	looked bool              // compact has looked at the blocks since the last delivery was settled
+	rows   stock.Stock[rows] // unused rows; safe without the lock
 }
 
 // compaction says when blocks are compacted.
 type compaction struct {
 	due   func(pinned, budget int64) bool
-	worth int64 // how many times what is held has to fit into a block for it to be worth it
+	worth int64 // a block is compacted when what it holds fits into it this many times
 }
 
 // Held deliveries alone can pin four budgets.
@@ -36,11 +35,11 @@ func defaultCompaction() compaction {
 	return compaction{func(pinned, budget int64) bool { return pinned >= budget+budget/2 }, 4}
 }
 
-// pinnedMost is how many budgets of a lane may be pinned before routing waits.
-// What is over four is pinned by requests that take long while others go on.
+// pinnedMost is how many budgets of a lane may be pinned before routing waits. More than four are pinned when slow
+// requests keep their blocks while others go on.
 const pinnedMost = 6
 
-// memoryOf is how many bytes a run may hold: so many, or the default.
+// memoryOf is how many bytes a run may hold: the given number, or the default.
 func memoryOf(memory int64) int64 {
 	if memory <= 0 {
 		return 256 << 20
@@ -48,14 +47,13 @@ func memoryOf(memory int64) int64 {
 	return memory
 }
 
-// laneMemory is how many bytes a lane may hold in deliveries that have still to go
-// into a request, and as many again in those that are on their way.
+// laneMemory is how many bytes a lane may hold in deliveries that are not yet in a request. It may hold as many
+// again in requests in flight.
 func laneMemory(plan *destination.Plan, memory int64, lanes int) int64 {
 	memory, lanes = memoryOf(memory), max(lanes, 1)
 	mine := min(max(memory/8/int64(lanes), 1<<20), 5<<20)
 	if plan.Positions {
-		// Objects are as large as their batches: those that are full are worth more
-		// memory, as long as there is some.
+		// A batch becomes one object in a store. Full objects are worth more memory, if there is some.
 		for _, a := range plan.Actions {
 			mine = max(mine, min(3*int64(a.Limits.BatchBytes.N), memory/4/int64(lanes)))
 		}
@@ -63,7 +61,7 @@ func laneMemory(plan *destination.Plan, memory int64, lanes int) int64 {
 	return mine
 }
 
-// room says whether the lane may take more, of which so much is still being packed.
+// room says whether the lane may take more events, when packing bytes are still in the packer.
 func (m *memory) room(packing int64) bool {
 	return m.held-packing < m.budget && m.pinned < pinnedMost*m.budget
 }
@@ -71,10 +69,10 @@ func (m *memory) room(packing int64) bool {
 // take counts the memory of a routed block.
 func (m *memory) take(lb *laneBlock) { m.pinned += lb.size }
 
-// keep counts what a delivery holds.
+// keep counts the bytes that a delivery holds.
 func (m *memory) keep(w *work) { m.count(w, 1) }
 
-// drop counts it no more: it is settled, or about to be.
+// drop stops counting them: the delivery is settled, or about to be.
 func (m *memory) drop(w *work) {
 	m.count(w, -1)
 	m.looked = false
@@ -87,8 +85,7 @@ func (m *memory) count(w *work, sign int64) {
 	w.ev.b.held += n
 }
 
-// compact moves the deliveries that wait out of the blocks that are mostly settled,
-// when that is due.
+// compact moves waiting deliveries out of blocks that are mostly settled, when that is due.
 func (m *memory) compact(blocks []*laneBlock, q *queue, hung bool) {
 	m.mover.reuse(2*m.budget, hung)
 	if m.looked || !m.policy.due(m.pinned, m.budget) {
@@ -119,23 +116,23 @@ func (m *memory) compact(blocks []*laneBlock, q *queue, hung bool) {
 	}
 }
 
-// mover copies deliveries out of the blocks that are emptied. What it copies lies in
-// pieces that several of an action share: those that wait together mostly go together, and
-// then their piece is used again. A piece is small enough for one of them to keep it.
+// mover copies deliveries out of blocks that are to be freed. The copies lie in pieces, each shared by several
+// deliveries of one action: those that wait together are mostly sent together, and then their piece can be reused.
+// A piece is small, because one waiting delivery keeps all of it.
 type mover struct {
 	filling []*piece // by action
-	left    []*piece // by all that was in them, and not yet to be used again: see reuse
+	left    []*piece // pieces whose contents are all settled, but which may not be reused yet: see reuse
 	free    []*piece
-	ids     []byte // insert ids: who has heard of one may keep it, so that they are not written again
+	ids     []byte // insert ids; a string may point into them for ever, so they are never overwritten
 }
 
-// piece is memory of what was moved.
+// piece is memory for moved deliveries.
 type piece struct {
 	works  [pieceOfMoved]work
 	made   [pieceOfMoved]destination.Delivery
 	events [pieceOfMoved]laneEvent
 	text   [textOfMoved]byte
-	// How many of each are used, and how many works and events of them are not settled.
+	// How much of each is used, and how many works and events in the piece are not settled.
 	nworks, nevents, ntext, open int
 	action                       int32
 }
@@ -167,7 +164,7 @@ func (m *mover) work(w *work) *work {
 	return n
 }
 
-// event is the copy of an event: one for all of its deliveries.
+// event returns the copy of an event, which all of its deliveries share.
 func (m *mover) event(p *piece, le *laneEvent) *laneEvent {
 	if le.moved == nil {
 		n := &p.events[p.nevents]
@@ -180,7 +177,7 @@ func (m *mover) event(p *piece, le *laneEvent) *laneEvent {
 	return le.moved
 }
 
-// room is a piece for one more delivery of an action, with as much text.
+// room returns a piece with space for one more delivery of an action, and its text.
 func (m *mover) room(action int32, text int) *piece {
 	for int(action) >= len(m.filling) {
 		m.filling = append(m.filling, nil)
@@ -198,10 +195,10 @@ func (m *mover) room(action int32, text int) *piece {
 	return p
 }
 
-// copy copies a text into the piece, or by itself when it is large.
+// copy copies a text into the piece, or into memory of its own when it is large.
 func (p *piece) copy(b []byte) []byte {
 	if len(b) == 0 || len(b) >= textOfMoved/4 || p.ntext+len(b) > textOfMoved {
-		return bytes.Clone(b) // nothing is not the same as an empty text
+		return bytes.Clone(b) // nil must not become an empty text
 	}
 	from := p.ntext
 	p.ntext += copy(p.text[from:], b)
@@ -215,10 +212,10 @@ func (m *mover) id(s string) string {
 	}
 	from := len(m.ids)
 	m.ids = append(m.ids, s...)
-	return unsafe.String(unsafe.SliceData(m.ids[from:]), len(s)) // nobody writes to it again
+	return unsafe.String(unsafe.SliceData(m.ids[from:]), len(s)) // these bytes are never written again
 }
 
-// leave notes that a delivery or an event of a piece is settled; nil: it is of none.
+// leave notes that a delivery or an event in a piece is settled; nil: it is in none.
 func (m *mover) leave(p *piece) {
 	if p == nil {
 		return
@@ -231,9 +228,8 @@ func (m *mover) leave(p *piece) {
 	}
 }
 
-// reuse takes the pieces again that nothing is in any more, as many as there is room for in
-// so many bytes. It is called when nobody looks at what has been settled any more; hung: code that
-// has not come back may.
+// reuse makes settled pieces available again, as many as fit into room bytes. It is called when nobody reads
+// settled deliveries any more. hung: a call that never returned may still read them.
 func (m *mover) reuse(room int64, hung bool) {
 	for i, p := range m.left {
 		m.left[i] = nil
@@ -249,7 +245,7 @@ func (m *mover) reuse(room int64, hung bool) {
 	m.left = m.left[:0]
 }
 
-// pass gives back the memory of a block that the mark has passed.
+// pass frees the memory of a block that the mark has passed.
 func (m *memory) pass(lb *laneBlock, hung bool) {
 	if lb.large > 0 {
 		m.large(lb.large)
@@ -261,8 +257,8 @@ func (m *memory) pass(lb *laneBlock, hung bool) {
 	lb.emptied, lb.held = false, 0
 }
 
-// free gives back the memory of a block of which nothing is needed any more but
-// its counts. hung: code that has not come back may still look at it.
+// free frees the memory of a block of which only the counts are still needed. hung: a call that never returned may
+// still read it.
 func (m *memory) free(lb *laneBlock, hung bool) {
 	m.pinned -= lb.size
 	lb.size = 0

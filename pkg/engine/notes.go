@@ -10,32 +10,32 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// notes owns what people are told of a lane's trouble: the partner's last words, and
-// one example of each reason. The lane's lock guards it.
+// notes keeps what people are told about a lane's problems: the partner's last message, and one example for each
+// reason. The lane's lock guards it.
 type notes struct {
-	// log writes a line of the run's log; nil: nobody reads.
+	// log writes a line of the run's log; nil: logging is off.
 	log func(level slog.Level, what string, attrs ...slog.Attr)
 
 	slug    string            // of the destination
-	problem string            // what was said last of something that was not accepted
+	problem string            // the last message about something that was not accepted
 	status  int               // of the last failure; 0: there was no answer
-	failing bool              // the last request was not accepted, and is tried again
-	refused int               // deliveries in a row without one accepted
-	like    map[string]string // of each reason to reject, one event and what was said of it
-	skips   map[string]string // of each reason to skip, one event and what was said of it
-	lacks   map[string]uint64 // how often which condition has kept events from all actions
+	failing bool              // the last request was not accepted, and will be retried
+	refused int               // deliveries refused in a row
+	like    map[string]string // for each reason to reject, one event and the message about it
+	skips   map[string]string // for each reason to skip, one event and the message about it
+	lacks   map[string]uint64 // how often each condition has kept events out of every action
 	err     error             // of the machine
-	live    string            // see LaneSummary
+	live    string            // see LaneSummary.Live
 }
 
-// stuckAfter is after how many deliveries in a row without one accepted a lane is taken
-// to get nowhere: others come first then.
+// stuckAfter is the number of deliveries refused in a row from which a lane counts as making no progress, so that
+// other lanes go first.
 const stuckAfter = 1000
 
-// stuck says that the partner takes nothing.
+// stuck says whether the partner accepts nothing.
 func (n *notes) stuck() bool { return n.refused >= stuckAfter }
 
-// heard keeps what the partner said of something that it did not accept.
+// heard keeps the partner's message about something that it did not accept.
 func (n *notes) heard(r *destination.Result) {
 	n.status = r.Status
 	what := destination.Cut(r.Detail, 200)
@@ -48,7 +48,7 @@ func (n *notes) heard(r *destination.Result) {
 	}
 }
 
-// which names an event: where its record is, and, while its text is kept, what it is.
+// which identifies an event for people: by the position of its record, and, while its text is kept, by what it is.
 func which(le *laneEvent) string {
 	what := fmt.Sprintf("%s, offset %d", le.b.object, le.offset)
 	if le.line > 0 {
@@ -64,7 +64,7 @@ func which(le *laneEvent) string {
 	}
 	kind, name := root.Get("type").Text(), root.Get("event")
 	if name.Kind() != event.String || name.Text() == "" {
-		name = root.Get("name") // of a page or a screen
+		name = root.Get("name") // the name of a page or screen
 	}
 	if kind == "" {
 		return what
@@ -75,7 +75,7 @@ func which(le *laneEvent) string {
 	return what + " (" + destination.Cut(kind, 100) + ")"
 }
 
-// rejected keeps what was said of a rejected event, one for each reason.
+// rejected keeps an example of a rejected event for each reason, with the message.
 func (n *notes) rejected(le *laneEvent, r destination.Result) {
 	reason := string(r.Reason)
 	if n.like[reason] != "" {
@@ -94,8 +94,7 @@ func (n *notes) rejected(le *laneEvent, r destination.Result) {
 	n.like[reason] = what
 }
 
-// skipped keeps where one of the skipped events is, and why it was skipped, for each
-// reason.
+// skipped keeps an example of a skipped event for each reason: where it is, and why it was skipped.
 func (n *notes) skipped(le *laneEvent, reason destination.Reason, detail string) {
 	if reason == destination.Unsupported && (n.lacks[detail] > 0 || len(n.lacks) < mostLacks) {
 		if n.lacks == nil {
@@ -119,12 +118,12 @@ func (n *notes) skipped(le *laneEvent, reason destination.Reason, detail string)
 	n.skips[string(reason)] = what
 }
 
-// mostLacks bounds the conditions that are counted: there is one for each subscription and
-// type of event, or a few.
+// mostLacks bounds how many conditions are counted. There are one or a few for each subscription and type of
+// event.
 const mostLacks = 64
 
-// skipExamples are the examples of skipped events. Of those that no action is subscribed to it is
-// also said what has kept most of them out, where that is not the same for all.
+// skipExamples returns the examples of skipped events. For events that no action subscribes to, it adds the
+// condition that kept most of them out, if it was not the same for all.
 func (n *notes) skipExamples() map[string]string {
 	out := maps.Clone(n.skips)
 	if len(n.lacks) < 2 {
@@ -144,7 +143,7 @@ func (n *notes) skipExamples() map[string]string {
 	return out
 }
 
-// retry says that deliveries of a request are tried again, and when.
+// retry logs that deliveries of a request will be retried, and when.
 func (n *notes) retry(again []*work, rs []destination.Result, due, now time.Time) {
 	if n.log == nil {
 		return
@@ -175,9 +174,9 @@ func (n *notes) fail(err error) {
 	}
 }
 
-// refusal is what is said of a lane whose credentials the partner refuses.
+// refusal is the message for a lane whose credentials the partner refuses.
 func refusal(r *destination.Result) string {
-	what := destination.Cut(r.Detail, 200) // a local destination's own words
+	what := destination.Cut(r.Detail, 200) // the error text of a local destination
 	if r.Status == 0 && what != "" {
 		return what
 	}

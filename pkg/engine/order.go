@@ -2,32 +2,30 @@ package engine
 
 import "slices"
 
-// How many deliveries of a user may wait behind an earlier one, and in how many batches
-// they may be. What is more goes out as it is, and is counted: a user so busy would hold
-// up the lane.
+// How many deliveries of a user may wait behind an earlier one, and in how many batches they may be. Beyond that
+// they are sent out of order, and counted: a user with so many events would block the lane.
 const (
 	maxHeld   = 1000
 	maxBehind = 32
 )
 
-// sequencer owns the order of a lane in which the order of a user's deliveries
-// matters: which closed batches they are in, and which of these have to wait for
-// others. A batch goes when each of its users has nothing in an earlier one. While a
-// delivery is tried again, those of its user that come behind are taken out of their
-// batches and held, so that nobody else waits for them. The lane's lock guards it.
+// sequencer keeps the order of each user's deliveries, in lanes where that matters. It knows which closed batches
+// a user is in, and which batches have to wait for others: a batch may go when none of its users is in an earlier
+// one. While a delivery is retried, later deliveries of its user are taken out of their batches and held, so that
+// other users need not wait. The lane's lock guards it.
 type sequencer struct {
 	users  map[uint64]*line
-	n      int // batches that have entered
+	n      int // number of batches that have entered
 	held   int // deliveries that are held
 	behind map[*batch]struct{}
 }
 
-// line is one user's batches, in their order.
+// line is one user's batches, in order.
 type line struct {
 	key     uint64
-	batches []*batch // the first may be on its way
-	waiting int      // deliveries in the others
-	blocked bool     // the first is tried again: what comes behind it is held
+	batches []*batch // the first may be in flight
+	waiting int      // number of deliveries in the others
+	blocked bool     // the first is being retried, so later deliveries are held
 	held    []*work
 }
 
@@ -35,9 +33,9 @@ func newSequencer() *sequencer {
 	return &sequencer{users: map[uint64]*line{}, behind: map[*batch]struct{}{}}
 }
 
-// enter takes in a closed batch. It returns the batches that may go now, and deliveries
-// that were held and go out regardless of any order. released is how many do, those that
-// stay in their batches with them.
+// enter adds a closed batch. It returns the batches that may go now, and held deliveries that are now sent
+// regardless of order. released counts all that are sent regardless of order, including those that stay in their
+// batches.
 func (s *sequencer) enter(b *batch) (ready []*batch, free []*work, released int) {
 	s.n++
 	b.number = s.n
@@ -85,7 +83,7 @@ func (s *sequencer) enter(b *batch) (ready []*batch, free []*work, released int)
 	return ready, free, released
 }
 
-// release lets all batches of a user but the first go, as far as that user is concerned.
+// release lets all batches of a user after the first go, as far as this user is concerned.
 func (s *sequencer) release(ln *line) (ready []*batch, released int) {
 	for _, b := range ln.batches[1:] {
 		for _, w := range b.works {
@@ -100,7 +98,7 @@ func (s *sequencer) release(ln *line) (ready []*batch, released int) {
 	return ready, released
 }
 
-// hold keeps a delivery back. When too many of its user are kept it gives them up.
+// hold keeps a delivery back. When too many of its user are held, it releases them.
 func (s *sequencer) hold(ln *line, w *work) (released []*work) {
 	ln.held = append(ln.held, w)
 	s.held++
@@ -115,8 +113,7 @@ func (s *sequencer) hold(ln *line, w *work) (released []*work) {
 	return released
 }
 
-// follow takes in a batch that comes directly behind one that is on its way: the next
-// steps of its events.
+// follow adds a batch directly behind one that is in flight: the next steps of its events.
 func (s *sequencer) follow(b, after *batch) {
 	s.n++
 	b.number = s.n
@@ -136,7 +133,7 @@ func (s *sequencer) follow(b, after *batch) {
 	}
 }
 
-// replace puts a part of a batch in the place of the whole.
+// replace puts a part of a batch in the place of the whole batch.
 func (s *sequencer) replace(b, part *batch) {
 	part.number = b.number
 	for _, w := range part.works {
@@ -146,8 +143,7 @@ func (s *sequencer) replace(b, part *batch) {
 	}
 }
 
-// split puts the first delivery of a batch of one user in the place of all, and holds
-// the others.
+// split replaces a batch of a single user by its first delivery, and holds the others.
 func (s *sequencer) split(b, first *batch, rest []*work) (ready []*batch) {
 	s.replace(b, first)
 	ln := s.users[first.works[0].user]
@@ -161,9 +157,8 @@ func (s *sequencer) split(b, first *batch, rest []*work) (ready []*batch) {
 	return ready
 }
 
-// done takes a batch out of which some deliveries are settled and the rest, if there
-// is one, goes on as again. It returns the batches that may go now, and deliveries
-// that were held and are free.
+// done removes a batch. Some of its deliveries are settled; the rest, if any, continues as again. It returns the
+// batches that may go now, and held deliveries that are free.
 func (s *sequencer) done(b, again *batch, ws []*work) (ready []*batch, free []*work) {
 	var blocked []*line
 	if again != nil {
@@ -204,7 +199,7 @@ func (s *sequencer) done(b, again *batch, ws []*work) (ready []*batch, free []*w
 	return append(ready, s.block(blocked)...), free
 }
 
-// ahead notes that a batch is the first one of a further user of it.
+// ahead notes that a batch has become the first one of one more of its users.
 func (s *sequencer) ahead(b *batch, ready []*batch) []*batch {
 	if b.behind--; b.behind > 0 {
 		return ready
@@ -216,8 +211,8 @@ func (s *sequencer) ahead(b *batch, ready []*batch) []*batch {
 	return append(ready, b)
 }
 
-// block holds what comes behind the first batch of some users. It returns the batches
-// that had waited for nothing else.
+// block holds the deliveries behind the first batch of some users. It returns the batches that were waiting only
+// for these users.
 func (s *sequencer) block(lines []*line) (ready []*batch) {
 	var affected []*batch
 	users := map[uint64]*line{}
@@ -249,5 +244,5 @@ func (s *sequencer) block(lines []*line) (ready []*batch) {
 	return ready
 }
 
-// idle says that nothing waits.
+// idle says whether nothing waits.
 func (s *sequencer) idle() bool { return s.held == 0 && len(s.behind) == 0 }

@@ -9,59 +9,55 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 )
 
-// Limiter says which share of an account's limits this process may use. Several
-// processes that send to one account share its limits through one. It is asked and
-// told by one lane at a time, under that lane's lock: it must not block.
+// Limiter says which share of an account's limits this process may use. Several processes that send to the same
+// account divide its limits through one. Lanes call it under their lock, one at a time, so it must not block.
 type Limiter interface {
-	// Share returns the part of the account's rates, from 0 to 1, that may be used
-	// until a time of the engine's clock. Then it is asked again. The zero time: for
-	// ever.
+	// Share returns the fraction, from 0 to 1, of the account's rates that this process may use, and until which
+	// time of the engine's clock. After that it is called again. The zero time: for ever.
 	Share(account string) (share float64, until time.Time)
-	// Want says whether the lane has something to send, whenever that changes.
+	// Want says whether the lane has something to send. It is called whenever that changes.
 	Want(account string, wants bool)
 	// Paused says that the partner has asked for a pause.
 	Paused(account string, until time.Time)
 }
 
-// alone is the Limiter of a process that shares an account with nobody.
+// alone is the Limiter of a process that shares its accounts with no other.
 type alone struct{}
 
 func (alone) Share(string) (float64, time.Time) { return 1, time.Time{} }
 func (alone) Want(string, bool)                 {}
 func (alone) Paused(string, time.Time)          {}
 
-// PaceOptions say how hard a lane asks its partner.
+// PaceOptions limit the load that a lane puts on its partner.
 type PaceOptions struct {
-	// Rate is the user's, for the whole lane: it stands in for the partner's rates of the
-	// same unit; nil: the partner's hold. Rates of single actions hold beside it; with
-	// Override those that are lower than Rate do not.
+	// Rate is the user's rate for the whole lane. It replaces the partner's rates of the same unit; nil: the
+	// partner's apply. Rates of single actions still apply; with Override, those that are lower than Rate do not.
 	Rate        *destination.Rate
 	Override    bool
-	NoRates     bool    // no rate is kept at all
+	NoRates     bool    // keep no rates at all
 	Concurrency int     // requests in flight; 0: as declared
-	Reserve     float64 // share of the partner's quota left to live traffic
+	Reserve     float64 // share of the partner's quota that is left to live traffic
 }
 
-// pacer owns when a lane's next request may go: one bucket for each documented limit, of
-// the whole lane or of one action, the account's share that this process has, the pause
-// that the partner asked for, the number of requests in flight, and the breaker. The
-// lane's lock guards it.
+// pacer decides when a lane's next request may go. It has one bucket for each documented limit of the lane or of
+// an action, the share of the account that this process has, the pause that the partner asked for, the number of
+// requests in flight, and the breaker. The lane's lock guards it.
 type pacer struct {
 	buckets []bucket
 	paused  time.Time
-	held    time.Time // until when a rate keeps something that could go
+	held    time.Time // time until which a rate limit delays a request that is ready
 	adapt   adaptive
 	breaker breaker
 
 	plan    *destination.Plan
 	limiter Limiter
 	account string
-	until   time.Time // when the share has to be asked for again; zero: never
-	none    bool      // the share is nothing
+	until   time.Time // when to ask for the share again; zero: never
+	none    bool      // the share is zero
 	wants   bool
 }
 
-// wholeLane is the action of a limit that all requests count towards.
+// wholeLane stands for the action of a limit that all requests count towards.
 const wholeLane = int32(-1)
 
 // limit is one rate that the pacer keeps.
@@ -70,8 +66,8 @@ type limit struct {
 	rate   destination.Rate
 }
 
-// limitsOf are the rates that a lane keeps: those of the partner, of the lane and
-// of each of its actions, or the user's own instead of them.
+// limitsOf returns the rates that a lane keeps: the partner's, for the lane and for each action, or the user's
+// instead.
 func limitsOf(plan *destination.Plan, o Options) []limit {
 	var all []limit
 	for _, r := range plan.Limits.Rates {
@@ -92,13 +88,13 @@ func limitsOf(plan *destination.Plan, o Options) []limit {
 	return slices.DeleteFunc(all, func(l limit) bool { return l.rate.N <= 0 || l.rate.Per <= 0 })
 }
 
-// replaces says that the user's rate stands in for one of the lane's.
+// replaces says whether the user's rate replaces one of the lane's rates.
 func (o *Options) replaces(r destination.Rate) bool {
 	return o.NoRates || o.Rate != nil && o.Rate.Of == r.Of
 }
 
-// lifts says that the user's rate is above one of an action, which it may only be
-// where the user says so.
+// lifts says whether the user's rate overrides a lower rate of an action, which the user has to ask for
+// explicitly.
 func (o *Options) lifts(r destination.Rate) bool {
 	return o.NoRates || o.Override && o.Rate != nil && o.Rate.Of == r.Of && o.Rate.PerSecond() > r.PerSecond()
 }
@@ -146,9 +142,8 @@ func (p *pacer) renew(now time.Time) {
 	}
 }
 
-// wait returns how long a request of an action has to wait; with 0 it has taken
-// what it needs. A request larger than a bucket goes out when the bucket is full,
-// and leaves a debt.
+// wait returns how long a request of an action has to wait. When it is 0, the request has been counted. A request
+// larger than a bucket goes when the bucket is full, and leaves it in debt.
 func (p *pacer) wait(now time.Time, action int32, events, bytes int) time.Duration {
 	if !p.until.IsZero() && !now.Before(p.until) {
 		p.renew(now)
@@ -174,7 +169,7 @@ func (p *pacer) wait(now time.Time, action int32, events, bytes int) time.Durati
 	return 0
 }
 
-// requests is how many requests a batch of an action takes at most.
+// requests is the largest number of requests that a batch of an action takes.
 func (p *pacer) requests(action int32) int {
 	if int(action) >= len(p.plan.Actions) {
 		return 1
@@ -182,7 +177,7 @@ func (p *pacer) requests(action int32) int {
 	return max(p.plan.Actions[action].Requests, 1)
 }
 
-// pause keeps the whole lane from sending.
+// pause stops the whole lane from sending.
 func (p *pacer) pause(until time.Time) {
 	if until.After(p.paused) {
 		p.paused = until
@@ -190,7 +185,7 @@ func (p *pacer) pause(until time.Time) {
 	}
 }
 
-// want tells the limiter when the lane begins or ceases to have something to send.
+// want tells the limiter when the lane starts or stops having something to send.
 func (p *pacer) want(wants bool) {
 	if p.wants != wants {
 		p.wants = wants
@@ -198,22 +193,20 @@ func (p *pacer) want(wants bool) {
 	}
 }
 
-// bucket keeps one limit of N in a rolling window. A partner counts whatever
-// arrives in any span of the window's length, so that a bucket as large as the
-// window would let twice the limit through at the start: bucket and refill together
-// stay at the limit, a twentieth and nineteen twentieths.
+// bucket keeps one limit of N in a rolling window. A partner counts whatever arrives in any span of the window's
+// length, so a bucket as large as the window would let twice the limit through at the start. Bucket and refill
+// together have to stay within the limit: the bucket is a twentieth of it, the refill nineteen twentieths.
 //
-// What is larger than the bucket, a batch of many events, could still come to more
-// than the limit by a part of one request: what went out in the last window is
-// counted as well, in steps of a 64th of it.
+// A request that is larger than the bucket (a batch of many events) could still exceed the limit by a part of one
+// request. So what was sent in the last window is counted as well, in steps of a 64th of the window.
 type bucket struct {
 	action  int32
 	of      destination.Unit
 	per     time.Duration
-	several bool    // a delivery may take more than one of them
-	key     string  // by which a resume finds it
-	whole   float64 // the limit, of the whole account
-	n       float64 // the share of it
+	several bool    // one delivery may need more than one request
+	key     string  // identifies the bucket when a run resumes
+	whole   float64 // the limit of the whole account
+	n       float64 // this process's share of it
 
 	size   float64
 	perSec float64
@@ -222,15 +215,15 @@ type bucket struct {
 	recent []spent // oldest first; only where a request can cost more than size
 }
 
-// spent is what went out from one time to another.
+// spent is what was sent between two times.
 type spent struct {
 	from, to time.Time
 	cost     float64
 }
 
 const (
-	burst  = 1.0 / 20 // the part of a limit that may go out at once
-	margin = 1.0 / 20 // by which the window is taken to be longer: requests do not all travel at the same speed
+	burst  = 1.0 / 20 // the part of a limit that may be sent at once
+	margin = 1.0 / 20 // the window is taken this much longer, because requests do not all travel at the same speed
 )
 
 func (b *bucket) counts(action int32) bool { return b.action == wholeLane || b.action == action }
@@ -245,7 +238,7 @@ func (b *bucket) cost(requests, events, bytes int) float64 {
 	return float64(requests)
 }
 
-// share sets the part of the limit that is this process's.
+// share sets this process's part of the limit.
 func (b *bucket) share(part float64) {
 	b.n = b.whole * part
 	b.size, b.perSec = max(b.n*burst, 1), b.n*(1-burst)/b.per.Seconds()
@@ -263,10 +256,10 @@ func (b *bucket) fill(now time.Time) {
 	b.at = now
 }
 
-// window is how long what went out counts.
+// window is how long what was sent counts.
 func (b *bucket) window() time.Duration { return b.per + time.Duration(float64(b.per)*margin) }
 
-// wait returns how long it takes until so much may go out.
+// wait returns how long it takes until this much may be sent.
 func (b *bucket) wait(now time.Time, cost float64) time.Duration {
 	b.fill(now)
 	var d time.Duration
@@ -292,11 +285,11 @@ func (b *bucket) wait(now time.Time, cost float64) time.Duration {
 	return d
 }
 
-// take counts what goes out now.
+// take counts what is sent now.
 func (b *bucket) take(now time.Time, cost float64) {
 	b.tokens -= cost
 	if b.of == destination.Requests && !b.several {
-		return // never more than the bucket
+		return // never more than the size of the bucket
 	}
 	for len(b.recent) > 0 && !b.recent[0].to.Add(b.window()).After(now) {
 		b.recent = b.recent[1:]
@@ -309,7 +302,7 @@ func (b *bucket) take(now time.Time, cost float64) {
 	b.recent = append(b.recent, spent{now, now, cost})
 }
 
-// spent is what went out in the window before now, as rateState has it.
+// spent returns what was sent in the window before now, in the form of rateState.
 func (b *bucket) spent(now time.Time) (out [][2]float64) {
 	var last time.Time
 	for _, x := range b.recent {
@@ -327,16 +320,16 @@ func (b *bucket) spent(now time.Time) (out [][2]float64) {
 	return out
 }
 
-// paceState is what of the pace survives a resume.
+// paceState is what is kept of the pacer when a run resumes.
 type paceState struct {
 	At     time.Time            `json:"at"`
 	Paused time.Time            `json:"paused,omitzero"`
 	Rates  map[string]rateState `json:"rates,omitempty"`
 }
 
-// rateState is what of a bucket survives: what is in it, and what went out in the
-// last window, as milliseconds before the state's time and cost, in at most
-// savedSteps steps: the state is written with every checkpoint.
+// rateState is what is kept of a bucket: its content, and what was sent in the last window, as pairs of
+// milliseconds before the state's time and cost. There are at most savedSteps pairs, because the state is written
+// with every checkpoint.
 type rateState struct {
 	Tokens float64      `json:"tokens"`
 	Spent  [][2]float64 `json:"spent,omitempty"`
@@ -347,7 +340,7 @@ const savedSteps = 8
 func (p *pacer) load(saved []byte, now time.Time) {
 	var s paceState
 	if json.Unmarshal(saved, &s) != nil || s.At.IsZero() || s.At.After(now) {
-		return // a clock that went backwards gives no credit: the buckets start as in a new run
+		return // after a clock that went back, the buckets start as in a new run
 	}
 	p.paused = s.Paused
 	for i := range p.buckets {

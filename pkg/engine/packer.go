@@ -9,55 +9,54 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Defaults where neither the partner nor the user says. A destination that declares no cap is
-// one that takes what it is given (a webhook, a file), so that these only bound memory and what
-// one failed request costs: they are no limit of a partner's.
+// Defaults for what neither the partner nor the user limits. A destination that declares no limit takes whatever
+// it is given (a webhook, a file), so these only bound memory and the cost of one failed request: they are not
+// limits of a partner.
 const (
 	defaultBatchEvents = 500
 	defaultBatchBytes  = 1 << 20
 )
 
 const (
-	// maxOpen is how many batches may be open at a time: destinations can have as many
-	// groups as there are events.
+	// maxOpen is how many batches may be open at a time: a destination can have as many groups as there are
+	// events.
 	maxOpen = 1000
-	// oldBatch is after how many records a batch that is not full is closed, so that
-	// the checkpoint does not stay behind for the sake of a few events of a rare kind.
+	// oldBatch is the number of records after which a batch is closed although it is not full, so that a few
+	// events of a rare kind do not hold back the checkpoint.
 	oldBatch = 1 << 16
 	// maxDeferred is how many deliveries may wait for a later batch at a time.
 	maxDeferred = 10_000
 )
 
-// PackOptions are the caps of a Packer that do not come from the plan.
+// PackOptions are the limits of a Packer that do not come from the plan.
 type PackOptions struct {
-	// Concurrency is how many requests are in flight at most: where order matters, so
-	// many batches in a row have no user in common.
+	// Concurrency is the largest number of requests in flight. Where order matters, that many batches in a row
+	// have no user in common.
 	Concurrency int
-	// Memory is how many bytes open batches and what is deferred may hold; 0: no bound.
+	// Memory is how many bytes open batches and deferred deliveries may hold; 0: no bound.
 	Memory int64
 }
 
-// PackOptionsOf are the caps of a lane of a run with so much memory (Config.Memory) and
-// so many lanes.
+// PackOptionsOf returns the options for a lane of a run with this memory (Config.Memory) and this many lanes.
 func PackOptionsOf(plan *destination.Plan, o Options, memory int64, lanes int) PackOptions {
 	return PackOptions{Concurrency: concurrencyOf(plan, o), Memory: laneMemory(plan, memory, lanes)}
 }
 
-// Parcel is one delivery to be packed, with what its owner knows of it.
+// Parcel is one delivery to be packed, with a value that its owner attaches to it.
 type Parcel[T any] struct {
 	Delivery *destination.Delivery
 	Value    T
-	User     uint64 // [UserKey] of the event; of interest where Plan.Order is set
+	User     uint64 // [UserKey] of the event; needed if Plan.Order is set
 	Record   uint64 // number of the event's record in the input
 	Held     int    // bytes that are kept for it: its item, and the record as it was read
-	// Apart, when it is not 0, is the number of a request that an earlier process has begun
-	// and nobody knows the end of: it is packed with the Of deliveries of that one alone, so
-	// that the request is made again as it was.
+	// Apart, if not 0, is the number of a request that an earlier process has begun and whose result is unknown.
+	// Such a delivery is packed only with the Of deliveries of that request, so that the same request is made
+	// again.
 	Apart, Of int32
 }
 
-// parcel is a delivery that may wait: what it needs of it, since the memory of the
-// delivery itself may be another's by the time that it is packed.
+// parcel is a delivery that may wait. It copies what it needs, because the memory of the delivery may be reused
+// before it is packed.
 type parcel[T any] struct {
 	value  T
 	to     *destination.Address
@@ -69,7 +68,7 @@ type parcel[T any] struct {
 
 	apart, of int32 // see Parcel
 
-	name string // what may stand in a request only once; "": nothing
+	name string // value that may occur only once in a request; "": none
 }
 
 func (it *parcel[T]) group() destination.Group {
@@ -79,12 +78,12 @@ func (it *parcel[T]) group() destination.Group {
 	return destination.Group{Action: it.action, Address: *it.to}
 }
 
-// belongs says that the delivery is of a batch's group.
+// belongs says whether the delivery is of a batch's group.
 func (it *parcel[T]) belongs(b *Packed[T]) bool {
 	return b.Group.Action == it.action && b.apart == it.apart && (b.To == it.to || b.Group == it.group())
 }
 
-// key is what a batch that is open is found by.
+// key is how an open batch is looked up.
 func (it *parcel[T]) key() openKey { return openKey{it.group(), it.apart} }
 
 type openKey struct {
@@ -92,37 +91,34 @@ type openKey struct {
 	apart int32
 }
 
-// Packed is what goes out in one request.
+// Packed is the content of one request.
 type Packed[T any] struct {
 	Group  destination.Group
-	To     *destination.Address // of the first of its deliveries
+	To     *destination.Address // address of its first delivery
 	Values []T
 	Bytes  int // of the body
 
-	record uint64 // at which it was opened
-	// records are those of Values, where users may have waited: see inOrder.
+	record uint64 // the record at which it was opened
+	// records are those of Values, if users may have waited: see inOrder.
 	records []uint64
-	mixed   bool // they are not in the order of the input
+	mixed   bool // they are not in input order
 	held    int64
 	apart   int32
-	opened  int // its number among those opened
-	closed  int // its number among those closed, from 1 on; 0: it is open
+	opened  int // its number in the order of opening
+	closed  int // its number in the order of closing, from 1; 0: it is open
 	users   []*packUser[T]
-	names   map[string]bool // of its deliveries, of what may stand in a request only once
+	names   map[string]bool // values of its deliveries that may occur only once in a request
 }
 
-// Packer packs a lane's deliveries into requests. It owns the batches that are open.
-// What goes into a request depends on the order of the deliveries and on the caps
-// alone (events, bytes, group, memory), never on time or on what the partner answers:
-// a Packer that is given the same deliveries makes the same requests, without a
-// network, too. Only Flush, which ends a batch before it is full, is up to the caller.
+// Packer packs a lane's deliveries into requests. It owns the open batches. What goes into a request depends only
+// on the order of the deliveries and on the limits (events, bytes, group, memory), never on time or on the
+// partner's answers. So a Packer that is given the same deliveries makes the same requests, also without a
+// network. Only Flush, which closes batches before they are full, is left to the caller.
 //
-// Where order within a user matters, a user's deliveries may be in one batch, or in
-// batches that are sent one after the other. So that several can be in flight, a
-// delivery whose user is in one of the last batches waits for a later one; when too
-// many wait, the oldest go into the next batch all the same. Whoever sends has to
-// see to it that batches with a user in common go in the order in which they were
-// closed.
+// Where the order of each user's events matters, a user's deliveries have to be in one batch, or in batches that
+// are sent one after the other. So that several batches can be in flight, a delivery whose user is in one of the
+// last batches is deferred to a later one. When too many are deferred, the oldest go into the next batch anyway.
+// The sender must send batches with a user in common in the order in which they were closed.
 //
 // A Packer is not safe for concurrent use.
 type Packer[T any] struct {
@@ -133,30 +129,29 @@ type Packer[T any] struct {
 	done   func(*Packed[T])
 
 	open     map[openKey]*Packed[T]
-	recent   *Packed[T]   // the open one that was put into last; nil: none, or it is closed
-	opened   []*Packed[T] // oldest first; some of them are closed
+	recent   *Packed[T]   // the open batch that was added to last; nil: none, or it is closed
+	opened   []*Packed[T] // oldest first; some may be closed
 	nOpened  int
 	nClosed  int
-	last     []*Packed[T] // the last ones that were closed, a window of them
-	leaving  []*Packed[T] // those that have left the window, to be looked at
+	last     []*Packed[T] // the window of the last closed batches
+	leaving  []*Packed[T] // batches that have left the window and are still to be handled
 	flushing bool
 
 	users    map[uint64]*packUser[T]
-	late     []*packUser[T] // those with deferred deliveries, oldest first; some have none any more
+	late     []*packUser[T] // users with deferred deliveries, oldest first; some may have none any more
 	deferred int
-	held     int64 // of open batches and deferred deliveries
+	held     int64 // bytes of open batches and deferred deliveries
 }
 
-// packUser is one user: where its deliveries are, and which wait for a later batch.
+// packUser is one user: the batches with its deliveries, and its deferred deliveries.
 type packUser[T any] struct {
 	key   uint64
-	in    []*Packed[T] // open batches that hold some
-	last  *Packed[T]   // that holds the last of them; nil: it has left the window
+	in    []*Packed[T] // open batches with deliveries of the user
+	last  *Packed[T]   // the batch with its last delivery; nil: it has left the window
 	queue []parcel[T]
 }
 
-// NewPacker makes a Packer for the requests of a plan. done is given each batch when
-// it is closed.
+// NewPacker makes a Packer for the requests of a plan. done is called with each batch when it is closed.
 func NewPacker[T any](plan *destination.Plan, o PackOptions, done func(*Packed[T])) *Packer[T] {
 	p := &Packer[T]{order: plan.Order, window: max(o.Concurrency, 1), most: o.Memory, done: done,
 		open: map[openKey]*Packed[T]{}, users: map[uint64]*packUser[T]{}}
@@ -166,17 +161,17 @@ func NewPacker[T any](plan *destination.Plan, o PackOptions, done func(*Packed[T
 	return p
 }
 
-// caps are what a request of an action may hold.
+// caps are the limits of a request of an action.
 type caps struct {
 	events, bytes int
 	overhead, per int // bytes around and between items
 
-	overheadFor func(key string) int // nil: overhead, for every group
+	overheadFor func(key string) int // nil: overhead is the same for every group
 
 	plan *destination.ActionPlan
 }
 
-// around is how many bytes stand around the items of a group's requests.
+// around is the number of bytes around the items in a group's requests.
 func (c *caps) around(g *destination.Group) int {
 	if c.overheadFor != nil {
 		return c.overheadFor(g.Key)
@@ -195,7 +190,7 @@ func capsOf(p *destination.ActionPlan) caps {
 	return c
 }
 
-// size is how long a body becomes with one more item.
+// size is the size of a body with one more item.
 func (c *caps) size(items, bytes, item int) int {
 	if items > 0 {
 		item += c.per
@@ -207,7 +202,7 @@ func (c *caps) fits(items, bytes, item int) bool {
 	return items < c.events && c.size(items, bytes, item) <= c.bytes
 }
 
-// UserKey is whose event it is: userId, else anonymousId; 0: nobody's.
+// UserKey identifies an event's user: by userId, else anonymousId; 0: there is neither.
 func UserKey(ev *event.Event) uint64 {
 	for _, v := range []event.Value{ev.UserID(), ev.AnonymousID()} {
 		if !v.Nullish() && !v.IsEmptyText() {
@@ -220,7 +215,7 @@ func UserKey(ev *event.Event) uint64 {
 	return 0
 }
 
-// Add packs a delivery. Deliveries have to come in the order of the input.
+// Add packs a delivery. Deliveries have to be added in input order.
 func (p *Packer[T]) Add(it Parcel[T]) {
 	for b := p.oldest(); b != nil && it.Record > b.record+oldBatch; b = p.oldest() {
 		p.close(b)
@@ -232,9 +227,9 @@ func (p *Packer[T]) Add(it Parcel[T]) {
 	p.makeRoom()
 }
 
-// Flush closes all batches, whether they are full or not.
+// Flush closes all batches, full or not.
 func (p *Packer[T]) Flush() {
-	p.flushing = true // nothing will come to put between
+	p.flushing = true // nothing more comes that could go in between
 	for u := p.firstLate(); u != nil; u = p.firstLate() {
 		p.undefer(u)
 		p.releaseUsers()
@@ -246,13 +241,13 @@ func (p *Packer[T]) Flush() {
 	p.flushing = false
 }
 
-// Empty says that no delivery is in the Packer.
+// Empty says whether the Packer holds no delivery.
 func (p *Packer[T]) Empty() bool { return len(p.open) == 0 && p.deferred == 0 }
 
 // Held is how many bytes are kept for what is in the Packer.
 func (p *Packer[T]) Held() int64 { return p.held }
 
-// Each calls f with every list of values in the Packer, which f may replace one by one.
+// Each calls f with every list of values in the Packer. f may replace the values.
 func (p *Packer[T]) Each(f func(values []T)) {
 	for _, b := range p.open {
 		f(b.Values)
@@ -267,8 +262,7 @@ func (p *Packer[T]) Each(f func(values []T)) {
 	}
 }
 
-// place puts a delivery into the open batch of its group, or has it wait for a later
-// one because of its user.
+// place puts a delivery into the open batch of its group, or defers it because of its user.
 func (p *Packer[T]) place(it parcel[T], now bool) {
 	c := &p.caps[it.action]
 	if !p.order || it.user == 0 {
@@ -289,8 +283,8 @@ func (p *Packer[T]) place(it parcel[T], now bool) {
 		p.held += int64(it.held)
 		return
 	}
-	// Batches are sent in the order in which they are closed: one that holds earlier
-	// deliveries of the user must not stay open beside the one that this goes into.
+	// Batches are sent in the order in which they are closed. A batch with earlier deliveries of the user must not
+	// stay open beside the one that this delivery goes into.
 	for len(u.in) > 1 || len(u.in) == 1 && !it.belongs(u.in[0]) {
 		p.close(u.in[0])
 	}
@@ -304,8 +298,8 @@ func (p *Packer[T]) place(it parcel[T], now bool) {
 	}
 }
 
-// isRecent says that a user's last batch may still be on its way when the next one
-// goes, and that a delivery does not fit into it.
+// isRecent says whether a user's last batch may still be in flight when the next one is sent, and the delivery
+// does not fit into that batch.
 func (p *Packer[T]) isRecent(u *packUser[T], it *parcel[T], c *caps) bool {
 	switch b := u.last; {
 	case p.flushing || b == nil:
@@ -319,7 +313,7 @@ func (p *Packer[T]) isRecent(u *packUser[T], it *parcel[T], c *caps) bool {
 
 // put adds a delivery to the open batch of its group.
 func (p *Packer[T]) put(it parcel[T], c *caps) *Packed[T] {
-	b := p.recent // nearly always the one: to look for it takes longer than all the rest
+	b := p.recent // nearly always the right one, and looking it up would take longer than all the rest
 	if b == nil || b.Group.Action != it.action || b.apart != it.apart || b.To != it.to {
 		b = p.open[it.key()]
 	}
@@ -361,8 +355,8 @@ func (p *Packer[T]) put(it parcel[T], c *caps) *Packed[T] {
 	return b
 }
 
-// inOrder puts the deliveries into the order of the input, whatever their users have waited
-// for: so a request that is made again after a kill is the same to the byte.
+// inOrder sorts the deliveries into input order, because users may have waited for different times. So a request
+// that is repeated after a kill is the same to the byte.
 func (b *Packed[T]) inOrder() {
 	if !b.mixed {
 		return
@@ -379,7 +373,7 @@ func (b *Packed[T]) inOrder() {
 	b.Values, b.records, b.mixed = values, nil, false
 }
 
-// close ends a batch.
+// close closes a batch.
 func (p *Packer[T]) close(b *Packed[T]) {
 	if p.recent == b {
 		p.recent = nil
@@ -407,8 +401,8 @@ func (p *Packer[T]) close(b *Packed[T]) {
 	p.done(b)
 }
 
-// releaseUsers looks after the users of batches that have left the window: what waited
-// behind them goes into the next batch.
+// releaseUsers handles the users of batches that have left the window: their deferred deliveries go into the next
+// batch.
 func (p *Packer[T]) releaseUsers() {
 	for len(p.leaving) > 0 {
 		b := p.leaving[0]
@@ -429,7 +423,7 @@ func (p *Packer[T]) releaseUsers() {
 	}
 }
 
-// takeUp places what a user's queue holds.
+// takeUp places the deferred deliveries of a user.
 func (p *Packer[T]) takeUp(u *packUser[T], now bool) {
 	queue := u.queue
 	u.queue = nil
@@ -440,10 +434,10 @@ func (p *Packer[T]) takeUp(u *packUser[T], now bool) {
 	}
 }
 
-// undefer places a user's deferred deliveries, whatever its last batch is.
+// undefer places a user's deferred deliveries, even if its last batch is recent.
 func (p *Packer[T]) undefer(u *packUser[T]) { p.takeUp(u, true) }
 
-// firstLate returns the user whose deliveries have been deferred for longest.
+// firstLate returns the user whose deliveries have been deferred longest.
 func (p *Packer[T]) firstLate() *packUser[T] {
 	for len(p.late) > 0 {
 		if u := p.late[0]; len(u.queue) > 0 {
@@ -455,7 +449,7 @@ func (p *Packer[T]) firstLate() *packUser[T] {
 	return nil
 }
 
-// makeRoom ends batches while more is held than may be.
+// makeRoom closes batches while more memory is held than allowed.
 func (p *Packer[T]) makeRoom() {
 	for p.deferred > maxDeferred || p.deferred > 0 && p.most > 0 && p.held > p.most {
 		p.undefer(p.firstLate())
@@ -467,7 +461,7 @@ func (p *Packer[T]) makeRoom() {
 	}
 }
 
-// largest returns the open batch that holds most, the oldest of several.
+// largest returns the open batch that holds most, the oldest if there are several.
 func (p *Packer[T]) largest() *Packed[T] {
 	var most *Packed[T]
 	for _, b := range p.open {
@@ -478,7 +472,7 @@ func (p *Packer[T]) largest() *Packed[T] {
 	return most
 }
 
-// oldest returns the batch that has been open for longest; nil: none is open.
+// oldest returns the batch that has been open longest; nil: none is open.
 func (p *Packer[T]) oldest() *Packed[T] {
 	for len(p.opened) > 0 {
 		if b := p.opened[0]; b.closed == 0 {

@@ -9,9 +9,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 )
 
-// queue owns the batches between routing and the partner: those that are open, in the
-// packer, those that may go, those that wait for a time or for others, and those on
-// their way. The lane's lock guards it.
+// queue owns the batches between routing and the partner: open ones (in the packer), ready ones, those that wait
+// for a time or for other batches, and those in flight. The lane's lock guards it.
 type queue struct {
 	plan   *destination.Plan
 	packer *Packer[*work]
@@ -19,27 +18,27 @@ type queue struct {
 
 	ready    []*batch
 	later    retries
-	apart    map[*batch]struct{} // on their way, or waiting for probes: what they hold stays where it is in memory
-	flying   int                 // requests on their way
+	apart    map[*batch]struct{} // in flight, or waiting for probes: their deliveries must not be moved in memory
+	flying   int                 // requests in flight
 	bodies   int                 // bytes of their bodies
 	waiting  int                 // deliveries that wait for an earlier step, and batches that wait for probes
-	steps    []*work             // whose earlier step has just been delivered: see finish
+	steps    []*work             // deliveries whose earlier step has just been delivered: see finish
 	released *uint64             // counts deliveries that are sent out of their user's order
 }
 
-// batch is what goes out in one request.
+// batch is the content of one request.
 type batch struct {
 	g      destination.Group
 	works  []*work
 	bytes  int       // of its body
-	due    time.Time // not before
+	due    time.Time // not to be sent before
 	bisect *bisect
 	probe  bool
-	again  bool   // was sent before, if only to be told to wait
-	tries  int32  // requests that it was in before
-	said   string // why it was not taken the last time; "": it was not sent, or nothing is known
+	again  bool   // it was sent before, even if the answer was only to wait
+	tries  int32  // how often it was in a request before
+	said   string // why it was not accepted the last time; "": it was not sent, or the reason is unknown
 	number int    // see sequencer
-	behind int    // users that have something in an earlier batch
+	behind int    // number of its users that are in an earlier batch
 }
 
 func newQueue(plan *destination.Plan, o PackOptions, released *uint64) *queue {
@@ -50,18 +49,17 @@ func newQueue(plan *destination.Plan, o PackOptions, released *uint64) *queue {
 	return q
 }
 
-// offer takes a delivery that has to be sent. in is the request that it was in at the end of
-// an earlier process.
+// offer queues a delivery that has to be sent. in is the request that it was in when an earlier process ended.
 func (q *queue) offer(w *work, in doubted) {
 	held := len(w.d.Item) + len(w.ev.raw)
 	q.packer.Add(Parcel[*work]{Delivery: w.d, Value: w, User: w.user, Record: w.id.Ordinal, Held: held,
 		Apart: in.request, Of: in.of})
 }
 
-// flush makes all open batches ready.
+// flush closes all open batches, so that they can be sent.
 func (q *queue) flush() { q.packer.Flush() }
 
-// enqueue takes a batch that may go as soon as those before it allow.
+// enqueue adds a batch that may go as soon as earlier ones allow.
 func (q *queue) enqueue(b *batch) {
 	if !q.plan.Order {
 		q.ready = append(q.ready, b)
@@ -75,7 +73,7 @@ func (q *queue) enqueue(b *batch) {
 	}
 }
 
-// makeReady takes batches that nothing is in front of any more.
+// makeReady adds batches that wait for no other batch any more.
 func (q *queue) makeReady(bs []*batch) {
 	for _, b := range bs {
 		if len(b.works) > 0 {
@@ -85,10 +83,10 @@ func (q *queue) makeReady(bs []*batch) {
 	}
 }
 
-// repack packs deliveries that have already been in a batch, or wait for another.
+// repack packs deliveries that were in a batch before, or have to wait for another.
 func (q *queue) repack(ws []*work) (bs []*batch) {
 	open := map[destination.Group]*batch{}
-	names := map[*batch]map[string]bool{} // of what may stand in a request only once
+	names := map[*batch]map[string]bool{} // values that may occur only once in a request
 	for _, w := range ws {
 		g := w.d.Group()
 		c := &q.packer.caps[g.Action]
@@ -123,7 +121,7 @@ func (q *queue) weigh(b *batch) {
 	}
 }
 
-// rebatch makes a batch of some deliveries of another one, which was sent.
+// rebatch makes a batch of some deliveries of a batch that was sent.
 func (q *queue) rebatch(b *batch, ws []*work) *batch {
 	n := &batch{g: b.g, works: ws, bisect: b.bisect, tries: b.tries + 1, said: b.said}
 	q.weigh(n)
@@ -138,8 +136,8 @@ func (q *queue) retry(b *batch, ws []*work, due time.Time) *batch {
 	return n
 }
 
-// finish tells those that wait that a batch is settled but for what goes on as
-// again, and sends the next steps of its events on their way. ws are all that it held.
+// finish tells waiting batches that a batch is settled, except for the part that continues as again, and queues
+// the next steps of its events. ws are all deliveries that it held.
 func (q *queue) finish(b, again *batch, ws []*work) {
 	next := q.repack(q.steps)
 	q.steps = q.steps[:0]
@@ -160,14 +158,14 @@ func (q *queue) finish(b, again *batch, ws []*work) {
 	}
 }
 
-// halve sends a batch again in two parts. Where order counts, a user's deliveries stay
-// in one of them, and those of a single user go one after the other.
+// halve sends a batch again in two parts. Where order matters, a user's deliveries stay in the same part, and
+// those of a single user are sent one after the other.
 func (q *queue) halve(b *batch) {
 	left, right := b.works[:len(b.works)/2:len(b.works)/2], b.works[len(b.works)/2:]
 	if q.plan.Order {
 		left, right = byUser(b.works)
 	}
-	if len(right) == 0 { // one user
+	if len(right) == 0 { // all are of one user
 		first := q.rebatch(b, left[:1:1])
 		ready := q.seq.split(b, first, left[1:])
 		q.readyPart(first)
@@ -181,8 +179,8 @@ func (q *queue) halve(b *batch) {
 	}
 }
 
-// readyPart makes a part of a batch ready: behind other parts, in front of whole batches,
-// so that what is found out about one batch is known when the next is sent.
+// readyPart makes a part of a batch ready: after other parts and before whole batches, so that what is learned
+// about one batch is known before the next is sent.
 func (q *queue) readyPart(b *batch) {
 	at := slices.IndexFunc(q.ready, func(r *batch) bool { return r.bisect == nil })
 	if at < 0 {
@@ -191,8 +189,7 @@ func (q *queue) readyPart(b *batch) {
 	q.ready = slices.Insert(q.ready, at, b)
 }
 
-// byUser splits deliveries so that those of a user stay together; right is empty when
-// there is only one.
+// byUser splits deliveries so that each user's stay together. right is empty if there is only one user.
 func byUser(ws []*work) (left, right []*work) {
 	sides := map[uint64]bool{}
 	n := 0
@@ -212,9 +209,8 @@ func byUser(ws []*work) (left, right []*work) {
 	return left, right
 }
 
-// pick returns the next batch that may go now, of whichever action, and counts it as on
-// its way. Those whose time has come go first. nil: none may go; wait is how long until
-// one may, 0 if that depends on an answer.
+// pick returns the next batch that may go now, whatever its action, and counts it as in flight. Batches whose time
+// has come go first. nil: none may go; then wait is how long until one may, or 0 if that depends on an answer.
 func (q *queue) pick(now time.Time, may func(*batch) (wait time.Duration, ok bool)) (b *batch, wait time.Duration) {
 	ask := func(b *batch) bool {
 		d, ok := may(b)
@@ -251,9 +247,9 @@ func (q *queue) pick(now time.Time, may func(*batch) (wait time.Duration, ok boo
 	return b, 0
 }
 
-// firstReady returns the first batch that may go, of whichever action; -1: none.
+// firstReady returns the index of the first batch that may go, whatever its action; -1: none.
 func (q *queue) firstReady(ask func(*batch) bool) int {
-	var tried []int32 // actions of which nothing may go
+	var tried []int32 // actions whose batches may not go now
 	for i, b := range q.ready {
 		if slices.Contains(tried, b.g.Action) {
 			continue
@@ -268,17 +264,16 @@ func (q *queue) firstReady(ask func(*batch) bool) int {
 	return -1
 }
 
-// returned counts a batch as on its way no longer. size is how large its body was.
+// returned stops counting a batch as in flight. size is the size of its body.
 func (q *queue) returned(size int) { q.flying--; q.bodies -= size }
 
-// sends says that something can be sent, now or later, or is on its way.
+// sends says whether something is in flight, or can be sent now or later.
 func (q *queue) sends() bool { return len(q.ready)+len(q.later)+q.flying > 0 }
 
-// idle says that nothing is left.
+// idle says whether nothing is left.
 func (q *queue) idle() bool { return !q.sends() && q.waiting == 0 && q.seq.idle() && q.packer.Empty() }
 
-// each calls f with every list of deliveries that is not on its way; f may put others
-// in their place.
+// each calls f with every list of deliveries that is not in flight. f may replace the deliveries.
 func (q *queue) each(f func([]*work)) {
 	q.packer.Each(f)
 	for _, b := range q.ready {
@@ -295,7 +290,7 @@ func (q *queue) each(f func([]*work)) {
 	}
 }
 
-// retries is a heap of batches by the time before which they must not go.
+// retries is a heap of batches, ordered by the time before which they must not be sent.
 type retries []*batch
 
 func (r retries) Len() int           { return len(r) }

@@ -10,52 +10,51 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// reader owns a lane's place in the input: a cursor over the ring and, when the lane
-// has fallen off the ring's tail, a reading of its own. It belongs to the goroutine
-// that routes.
+// reader keeps a lane's place in the input: a cursor in the ring, or, when the lane has fallen off the ring's
+// tail, its own reading of the source. It belongs to the routing goroutine.
 type reader struct {
 	ring   *ring
-	again  func(ctx context.Context, from journal.Mark, yield func(*block) bool) error // reads the source once more
+	again  func(ctx context.Context, from journal.Mark, yield func(*block) bool) error // reads the source again
 	linger time.Duration
 	cursor journal.Mark // read up to here
 
-	next   func() (*block, error, bool) // of a reading of its own; nil: there is none
+	next   func() (*block, error, bool) // next block of its own reading; nil: there is none
 	end    func()
-	failed int                                  // readings of its own in a row that failed
-	told   func(err error, again time.Duration) // of one that is begun anew; nil: nobody is
+	failed int                                  // failures of its own reading in a row
+	told   func(err error, again time.Duration) // called when its own reading is started again; nil: not needed
 }
 
-// What fails a reading may pass (a server of files that restarts, too many open files), and a
-// lane that stopped for it would have to wait for the next run. So it tries again from where
-// it stands, a few times, each after twice the time.
+// A failure of reading may pass (a file server that restarts, too many open files), and a lane that stopped for it
+// would have to wait for the next run. So the lane tries again a few times from where it is, and doubles the wait
+// each time.
 const (
 	readAgainMost  = 4
 	readAgainAfter = 250 * time.Millisecond
 )
 
-// newReader makes a reader that stands at a mark.
+// newReader makes a reader that begins at a mark.
 func newReader(r *ring, from journal.Mark, linger time.Duration) *reader {
 	rd := &reader{ring: r, cursor: from, linger: linger}
 	r.want(rd, from.Ordinal)
 	return rd
 }
 
-// waiting is what a reader that waits also listens to.
+// waiting is what else a waiting reader listens to.
 type waiting struct {
 	stop <-chan struct{} // the run ends early
 	wake <-chan struct{} // something has changed in the lane
-	idle func()          // there has been nothing to read for a while
-	over func() bool     // nothing more is wanted
+	idle func()          // called when there has been nothing to read for a while
+	over func() bool     // the lane takes no more events
 }
 
-// read returns the block that the cursor stands in or before: from the ring, or from a
-// reading of its own; nil at the end, or when nothing more is wanted.
+// read returns the block at or after the cursor, from the ring or from the reader's own reading; nil at the end of
+// the input, or when the lane takes no more.
 func (r *reader) read(ctx context.Context, w waiting) (*block, error) {
 	for {
 		b, behind, wait := r.ring.get(r.cursor.Ordinal)
 		switch {
 		case b != nil:
-			r.endOwn() // caught up
+			r.endOwn() // it has caught up with the ring
 			return b, nil
 		case behind:
 			return r.readOwn(ctx, w)
@@ -69,8 +68,7 @@ func (r *reader) read(ctx context.Context, w waiting) (*block, error) {
 	}
 }
 
-// await waits for the ring to change. When that takes long, what is in the open batches
-// need not wait for more.
+// await waits for the ring to change. If that takes long, the open batches are not kept waiting for more events.
 func (r *reader) await(ctx context.Context, change <-chan struct{}, w waiting) {
 	linger := time.NewTimer(r.linger)
 	defer linger.Stop()
@@ -88,8 +86,8 @@ func (r *reader) await(ctx context.Context, change <-chan struct{}, w waiting) {
 	}
 }
 
-// readOwn reads the source itself, and once more when that fails. One goroutine does that:
-// a lane that lags is not waited for.
+// readOwn reads the source itself, and tries again when that fails. It uses a single goroutine, because nobody
+// waits for a lane that lags.
 func (r *reader) readOwn(ctx context.Context, w waiting) (*block, error) {
 	for {
 		if r.next == nil {
@@ -122,15 +120,14 @@ func (r *reader) readOwn(ctx context.Context, w waiting) (*block, error) {
 	}
 }
 
-// isLasting says that reading again cannot help: the input is not what it was, or was
-// wrongly named.
+// isLasting says whether reading again cannot help: the input has changed, or its address is wrong.
 func isLasting(err error) bool {
 	var changed *source.ChangedError
 	var wrong *source.InputError
 	return errors.As(err, &changed) || errors.As(err, &wrong)
 }
 
-// pause waits; false: nothing more is wanted.
+// pause waits; false: the lane takes no more events.
 func (r *reader) pause(ctx context.Context, d time.Duration, w waiting) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -157,14 +154,14 @@ func (r *reader) endOwn() {
 	}
 }
 
-// pass moves the cursor behind a block.
+// pass moves the cursor past a block.
 func (r *reader) pass(b *block) {
 	r.cursor = b.end
 	b.release()
 	r.ring.want(r, r.cursor.Ordinal)
 }
 
-// takeLarge waits until the lane may take a large chunk; false: it is over.
+// takeLarge waits until the lane may take a large chunk; false: the lane has ended.
 func (r *reader) takeLarge(ctx context.Context, n int, stop <-chan struct{}) bool {
 	for {
 		wait, again := r.ring.takeLarge(r, n)

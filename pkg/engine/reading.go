@@ -9,8 +9,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/transform"
 )
 
-// read yields finished blocks after a mark, in order, prepared in parallel by
-// at most workers goroutines.
+// read yields finished blocks after a mark, in order. At most workers goroutines prepare them in parallel.
 func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield func(*block) bool) error {
 	if e.c.Selection.Full(from) {
 		return nil
@@ -38,8 +37,7 @@ func (e *Engine) read(ctx context.Context, from journal.Mark, workers int, yield
 	return nil
 }
 
-// readAlone reads one block after the other: the reading of a lane that lags,
-// of which there may be many.
+// readAlone reads one block after the other. It is for lanes that lag, of which there may be many.
 func (e *Engine) readAlone(ctx context.Context, l *lane, from journal.Mark, yield func(*block) bool) error {
 	if e.c.Selection.Full(from) {
 		return nil

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// ring holds the blocks between the slowest and the fastest lane, as far as the
-// budget goes.
+// ring holds the blocks between the slowest and the fastest lane, within its budget.
 type ring struct {
 	now func() time.Time
 
@@ -16,13 +15,13 @@ type ring struct {
 	blocks   []*block
 	bytes    int64
 	budget   int64
-	head     uint64 // ordinal behind the last block
+	head     uint64 // ordinal after the last block
 	ended    bool   // no more blocks will come
 	closed   bool
-	cursors  map[*reader]uint64    // ordinal each lane wants next
-	standing map[*reader]standing  // who is not busy is not waited for
-	late     map[*reader]time.Time // when a lane was last waited for in vain
-	most     int64                 // bytes of large chunks that lanes may have taken out
+	cursors  map[*reader]uint64    // the ordinal that each lane reads next
+	standing map[*reader]standing  // lanes that are busy are waited for, others are not
+	late     map[*reader]time.Time // when a lane was last waited for without success
+	most     int64                 // bytes of large chunks that lanes may hold together
 	large    map[*reader]largeHold
 }
 
@@ -36,9 +35,8 @@ func (r *ring) signal() {
 	r.changed = make(chan struct{})
 }
 
-// push adds a block. It waits while the ring is full and no lane has read all
-// of it: the front follows the fastest lane, and whoever is too far behind
-// falls off the tail.
+// push adds a block. It waits while the ring is full and no lane has read all of it. The front follows the fastest
+// lane; a lane that is too far behind falls off the tail.
 func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
 	grace := true
 	for {
@@ -92,29 +90,27 @@ func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
 	}
 }
 
-// done is the cursor of a lane that wants nothing more.
+// done is the cursor of a lane that reads no more.
 const done = ^uint64(0)
 
-// tailGrace is how long the front waits for lanes that stand at the ring's tail
-// and wait for their partners: reading again what the others have just passed
-// costs a lane far more. A lane that was waited for in vain is not waited for
-// again for a while, so that all of this is less than a hundredth of the time.
+// tailGrace is how long the front waits for lanes that are at the ring's tail and wait for their partners, because
+// reading the blocks again would cost such a lane far more. A lane for which the wait was in vain is not waited
+// for again for a while, so that all these waits take less than a hundredth of the time.
 const (
 	tailGrace  = 30 * time.Millisecond
 	graceAgain = 5 * time.Second
 )
 
-// standing is what a lane is doing, as far as those care who might wait for it.
+// standing is what a lane is doing, for deciding whether to wait for it.
 type standing uint8
 
 const (
-	busy    standing = iota // with its events: lanes that share the processors go at about the same pace
-	awaits                  // its partner
-	nowhere                 // its partner takes nothing, or it has stopped
+	busy    standing = iota // routes its events: lanes that share the processors progress at about the same pace
+	awaits                  // waits for its partner
+	nowhere                 // its partner accepts nothing, or it has stopped
 )
 
-// trim drops the blocks that every lane has passed, and as many more of the
-// oldest as room asks for.
+// trim drops the blocks that every lane has passed, and as many more of the oldest as room requires.
 func (r *ring) trim(room int64, grace bool) {
 	least := uint64(done)
 	for _, at := range r.cursors {
@@ -132,10 +128,9 @@ func (r *ring) trim(room int64, grace bool) {
 	}
 }
 
-// wanted says that a lane has still to read a block and is on its way to it: it
-// waits for a processor, not for its partner. Lanes that share the processors
-// go at about the same pace, and having each of them read for itself would
-// cost them all more than a short wait does.
+// wanted says whether a lane still has to read a block and is about to: it waits for a processor, not for its
+// partner. Lanes that share the processors progress at about the same pace, and letting each of them read the
+// block for itself would cost all of them more than a short wait.
 func (r *ring) wanted(b *block, grace bool) bool {
 	for l, at := range r.cursors {
 		if at >= b.end.Ordinal {
@@ -149,15 +144,14 @@ func (r *ring) wanted(b *block, grace bool) bool {
 	return false
 }
 
-// largeChunk is the length in bytes from which on a chunk is routed by few lanes
-// at a time: what each of them copies would add up.
+// largeChunk is the length in bytes from which only a few lanes may route a chunk at the same time, because each
+// of them makes copies of it.
 const largeChunk = 3 << 20
 
-// takeLarge says whether a lane may take a large chunk now, or gives a channel
-// to wait on, and how long to wait before asking again. Lanes together hold a
-// quarter of the memory in what they made of large chunks. One that has held
-// its part for so long that its partner must be slow does not count, so that
-// nobody waits for it.
+// takeLarge says whether a lane may take a large chunk now. If not, it returns a channel to wait on and how long
+// to wait before asking again. All lanes together may hold a quarter of the memory in what they made of large
+// chunks. A lane that has held its part so long that its partner must be slow does not count, so that others do
+// not wait for it.
 func (r *ring) takeLarge(l *reader, n int) (wait <-chan struct{}, again time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -178,14 +172,13 @@ func (r *ring) takeLarge(l *reader, n int) (wait <-chan struct{}, again time.Dur
 	return nil, 0
 }
 
-// largeHold is what a lane has made of large chunks, and since when.
+// largeHold is how much a lane holds of large chunks, and since when.
 type largeHold struct {
 	bytes int64
 	since time.Time
 }
 
-// largePatience is how long a lane may hold large chunks at the expense of
-// others.
+// largePatience is how long the large chunks that a lane holds count against the others.
 const largePatience = 2 * time.Second
 
 func (r *ring) giveLarge(l *reader, n int) {
@@ -228,7 +221,7 @@ func (r *ring) close() {
 	r.signal()
 }
 
-// want notes what a lane reads next.
+// want notes the ordinal that a lane reads next.
 func (r *ring) want(l *reader, at uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -240,8 +233,8 @@ func (r *ring) want(l *reader, at uint64) {
 	}
 }
 
-// ahead is how many of the blocks a lane has not read yet; of what has left the ring, as many
-// as there are, and one more.
+// ahead is how many blocks in the ring the lane has not read yet. If it has fallen off the tail, it is all of them
+// and one more.
 func (r *ring) ahead(l *reader) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -257,8 +250,8 @@ func (r *ring) ahead(l *reader) (n int) {
 	return n
 }
 
-// get returns the block that holds an ordinal, retained; or behind, when it has
-// fallen off the tail; or a channel to wait on; or nothing at the end.
+// get returns the block that contains an ordinal, retained. If there is none, it says that the ordinal is behind
+// the tail, or returns a channel to wait on, or nothing at the end of the input.
 func (r *ring) get(at uint64) (b *block, behind bool, wait <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -15,77 +15,75 @@ import (
 	"github.com/fanfold/fanfold/pkg/stock"
 )
 
-// router owns what a lane's destination makes of events, before any network: it calls
-// Route, behind recover and a deadline.
+// router turns events into deliveries, before any network: it calls the destination's Route, behind recover and a
+// deadline.
 type router struct {
 	sender  destination.Sender
 	plan    *destination.Plan
 	user    func(*event.Event) uint64 // see UserKey
 	filter  *filter.Filter
 	consent []string
-	// triggerLive: what history starts has been asked for.
+	// triggerLive: the user allows old events to start what new ones start.
 	triggerLive bool
-	about       func(*event.Event) *event.Event // the event that a record is about; nil: it is that
+	about       func(*event.Event) *event.Event // the event inside a record; nil: the record is the event
 	fallback    func(source.Position) string    // insert id of an event without messageId
-	timeout     time.Duration                   // of one event
+	timeout     time.Duration                   // for one event
 	now         func() time.Time
 	cpu         *processors
 	hands       *hands
-	group       *group // lanes that make the same of every event; nil: there are none
+	group       *group // lanes that make the same deliveries of every event; nil: there are none
 
 	crashes atomic.Int64  // panics
-	hangs   atomic.Int64  // calls that have not come back in time
-	stuck   atomic.Bool   // was, when others waited for it: see routePart
-	grows   atomic.Uint64 // bits of how many bytes of items a byte of input becomes
+	hangs   atomic.Int64  // calls that did not return in time
+	stuck   atomic.Bool   // was stuck while other lanes waited for it: see routePart
+	grows   atomic.Uint64 // bits of the ratio of item bytes to input bytes
 }
 
 const (
-	// maxStacks is how many panics of a lane's routing are described with their stack:
-	// one costs more than most events.
+	// maxStacks is how many panics of a lane's routing are logged with their stack: printing one costs more than
+	// routing most events.
 	maxStacks = 10
-	// maxHangs is after how many calls that do not come back a lane is given up: each of
-	// them goes on taking a processor, perhaps.
+	// maxHangs is the number of calls that never returned after which a lane is given up: each of them may occupy
+	// a processor for ever.
 	maxHangs = 3
-	// shareable is the least number of records in a part of a block that a goroutine
-	// routes by itself.
+	// shareable is the least number of records in a part of a block that is routed by one goroutine.
 	shareable = 64
 )
 
-// routed is what a destination made of a block's events. Lanes that make the
-// same of every event share it, and the memory that it takes.
+// routed is what a destination made of a block's events. Lanes that make the same deliveries of every event share
+// it, and its memory.
 type routed struct {
 	parts   [16]*part
-	n       int           // of them
-	done    chan struct{} // closed when it is whole; nil: it is nobody else's
+	n       int           // number of parts
+	done    chan struct{} // closed when it is complete; nil: it is not shared
 	holders atomic.Int32
-	spoiled atomic.Bool // code that has not come back may still look at it
-	broken  atomic.Bool // the destination hangs: it is not whole
+	spoiled atomic.Bool // a call that never returned may still read it
+	broken  atomic.Bool // the destination hangs, so it is incomplete
 	home    stock.Stock[routed]
 }
 
-// part is a stretch of a block that one goroutine routes.
+// part is the part of a block that one goroutine routes.
 type part struct {
 	list     destination.Deliveries
-	stamp    string // that of the lane that routed it
+	stamp    string // the stamp of the lane that routed it
 	env      destination.Env
 	events   []routedEvent
 	filtered uint64
-	live     string // what the first delivery of history would start, unasked; "": none would
+	live     string // what its first old event would start without being allowed to; "": nothing
 
-	at      atomic.Int64 // the record that is being routed
-	mu      sync.Mutex   // held while it gives way to others
-	outside bool         // whoever waits for it has no processor's place to give way with
+	at      atomic.Int64 // index of the record that is being routed
+	mu      sync.Mutex   // held while it yields to others
+	outside bool         // its waiter has no place on a processor to give up
 	gone    bool         // given up: nobody waits for it any more
 }
 
-// routedEvent says how many of a part's deliveries are of an item of the block, and
-// whose events keep their order with it.
+// routedEvent is how many deliveries a part has for an item of the block, and the user whose order they keep.
 type routedEvent struct {
 	item, n int32
 	user    uint64
 }
 
-// routed takes memory for what is made of the block.
+// routed takes memory for the routing result of the block.
 func (b *block) routed() *routed {
 	r := b.routes.Take()
 	r.home = b.routes
@@ -120,8 +118,8 @@ func (r *routed) release() {
 	}
 }
 
-// split says that the routing of so many records is done in parts, each of which
-// a goroutine does by itself, and which is small enough for a processor's cache.
+// split divides the routing of this many records into parts, each of which is routed by one goroutine and fits
+// into a processor's cache.
 func (r *routed) split(records int) {
 	r.n = min(max(records/shareable, 1), len(r.parts))
 	for i := range r.n {
@@ -131,14 +129,14 @@ func (r *routed) split(records int) {
 	}
 }
 
-// part returns which of the records from one to before another are of part i.
+// part returns which of the records [from, to) are in part i.
 func (r *routed) part(from, to, i int) (first, end int) {
 	n := to - from
 	return from + n*i/r.n, from + n*(i+1)/r.n
 }
 
-// block routes a block's events from one on, or takes what was routed for its group: when
-// the block was prepared, or by a lane that makes the same of them.
+// block routes a block's events from one on. If they were routed for its group already, when the block was
+// prepared or by another lane, it returns that result.
 func (r *router) block(b *block, from int, isUrgent bool) *routed {
 	if r.group == nil || from > 0 || (!isUrgent || len(r.group.lanes) == 1) && b.routedFor(r.group) == nil {
 		b.indexed()
@@ -164,8 +162,7 @@ func (r *router) block(b *block, from int, isUrgent bool) *routed {
 	return out
 }
 
-// parts routes part after part. A processor that nobody wants, or only work that may
-// wait, takes parts of it, too.
+// parts routes part after part. Processors that are idle, or busy only with work that may wait, help.
 func (r *router) parts(b *block, from int, out *routed, isUrgent bool) {
 	out.split(len(b.items) - from)
 	route := func(i int) {
@@ -179,7 +176,7 @@ func (r *router) parts(b *block, from int, out *routed, isUrgent bool) {
 		}
 		return
 	}
-	next := new(atomic.Int32) // not of out: who comes late finds nothing, whatever that is used for then
+	next := new(atomic.Int32) // not in out: a goroutine that comes late finds no work, whatever out is reused for by then
 	var left sync.WaitGroup
 	left.Add(n)
 	work := func() {
@@ -201,10 +198,9 @@ func (r *router) parts(b *block, from int, out *routed, isUrgent bool) {
 	left.Wait()
 }
 
-// part routes the records of a block from one to before another, in another goroutine: when that
-// has been with one event for too long it is given up, with the memory
-// that it may still write to, and another one does the part again without that event.
-// hasPlace: the caller has a processor's place.
+// part routes the records [from, to) of a block in another goroutine. If one event takes too long, the part is
+// given up together with the memory that it may still write to, and another goroutine routes the part again
+// without that event. hasPlace: the caller has a place on a processor.
 func (r *router) part(b *block, from, to int, out *routed, i int, isUrgent, hasPlace bool) {
 	var hung map[int]bool
 	for {
@@ -235,17 +231,16 @@ func (r *router) part(b *block, from, to int, out *routed, i int, isUrgent, hasP
 	}
 }
 
-// slowEvent is after how long with one event a part no longer keeps a processor's place
-// from others.
+// slowEvent is how long a part may take for one event before it gives up its place on a processor.
 const slowEvent = 100 * time.Millisecond
 
-// watch waits until a part is routed, or gives it up when it has been with one record
-// for longer than the deadline, and says which.
+// watch waits until a part is routed. If one record takes longer than the deadline, it gives the part up and
+// returns the index of that record.
 func (r *router) watch(p *part, done <-chan struct{}, isUrgent bool) (at int, ok bool) {
 	timer := time.NewTimer(slowEvent)
 	defer timer.Stop()
 	last, with := p.at.Load(), time.Duration(0)
-	left := false // the place
+	left := false // the place on a processor
 	defer func() {
 		if left {
 			r.cpu.enter(isUrgent)
@@ -263,7 +258,7 @@ func (r *router) watch(p *part, done <-chan struct{}, isUrgent bool) (at int, ok
 			last, with = now, 0
 			continue
 		}
-		if with += slowEvent; !p.mu.TryLock() { // it has given way to others
+		if with += slowEvent; !p.mu.TryLock() { // not when it yields to others
 			with = 0
 			continue
 		}
@@ -279,7 +274,7 @@ func (r *router) watch(p *part, done <-chan struct{}, isUrgent bool) (at int, ok
 	}
 }
 
-// yield lets those go first that are urgent; false: nobody waits for the part any more.
+// yield lets urgent work go first; false: the part was given up in the meantime.
 func (p *part) yield(cpu *processors) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -348,12 +343,12 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 	}
 	p.list.Rest()
 	if size > 0 {
-		// Parts are much like each other: the largest of late.
+		// Parts are much like each other, so the largest recent ratio is kept.
 		r.grows.Store(math.Float64bits(max(grows*0.99, float64(p.list.Len())/float64(size))))
 	}
 }
 
-// live says what an event of long ago would start at the partner; "": nothing.
+// live says what an old event would start at the partner; "": nothing.
 func (r *router) live(ev *event.Event, made []destination.Delivery, at source.Position) string {
 	for i := range made {
 		if d := &made[i]; d.Live && d.Settled == nil {
@@ -366,14 +361,14 @@ func (r *router) live(ev *event.Event, made []destination.Delivery, at source.Po
 	return ""
 }
 
-// rejected is a delivery of which the destination's code could make nothing.
+// rejected is a delivery for an event that the destination's code could not route.
 func rejected(detail string) destination.Delivery {
 	return destination.Delivery{
 		Settled: &destination.Result{Outcome: destination.Rejected, Reason: destination.Panicked, Detail: detail},
 	}
 }
 
-// event is Route behind recover: a panic rejects the event, nothing else.
+// event calls Route behind recover: a panic rejects only this event.
 func (r *router) event(ev *event.Event, env *destination.Env, out *destination.Deliveries) {
 	n := len(out.List)
 	defer func() {
@@ -389,7 +384,7 @@ func (r *router) event(ev *event.Event, env *destination.Env, out *destination.D
 		}
 	}()
 	if verdict, ok := env.Admit(ev); !ok {
-		settled := verdict // so that verdict itself need not be allocated each time
+		settled := verdict // copied here so that verdict itself is not allocated on every call
 		out.List = append(out.List, destination.Delivery{Settled: &settled})
 		return
 	}

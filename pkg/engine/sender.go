@@ -12,27 +12,26 @@ import (
 	"github.com/fanfold/fanfold/pkg/stock"
 )
 
-// sender owns the calls into a destination's code that reach its partner: each behind
-// recover and a deadline.
+// sender makes the calls into a destination's code that reach its partner, each behind recover and a deadline.
 type sender struct {
 	to        destination.Sender
-	plan      *destination.Plan // nil: nothing is asked about afterwards
+	plan      *destination.Plan // nil: there are no later questions about a request
 	transport destination.Transport
 	timeout   time.Duration
 	stop      <-chan struct{} // of the run
-	atOnce    bool            // nobody is there who would need time
-	hung      atomic.Bool     // a call has not come back: memory it may look at is not used again
+	atOnce    bool            // the other end needs no time, so nothing waits
+	hung      atomic.Bool     // a call never returned, so memory that it may read is not reused
 	trips     stock.Stock[trip]
 }
 
-// trip is the memory of one request, beside that of its deliveries.
+// trip is the memory for one request, besides that of its deliveries.
 type trip struct {
 	ids        []journal.DeliveryID
 	deliveries []*destination.Delivery
 	results    []destination.Result
 }
 
-// trip takes memory for a request of so many deliveries.
+// trip takes memory for a request with these deliveries.
 func (s *sender) trip(works []*work) *trip {
 	t, n := s.trips.Take(), len(works)
 	t.ids = slices.Grow(t.ids[:0], n)[:n]
@@ -44,7 +43,7 @@ func (s *sender) trip(works []*work) *trip {
 	return t
 }
 
-// back takes the memory of a request that is over, with what was made of its results.
+// back returns the memory of a request that is over, with that of its results.
 func (s *sender) back(t *trip) {
 	if s.hung.Load() {
 		return
@@ -54,15 +53,15 @@ func (s *sender) back(t *trip) {
 	s.trips.Put(t)
 }
 
-// grace is how much longer than its deadline a call may take. The transport ends with
-// the context; only code that ignores it takes longer.
+// grace is how much longer than its deadline a call may take. The transport ends with the context; only code that
+// ignores the context takes longer.
 const grace = 5 * time.Second
 
 type panicError struct{ text string }
 
 func (e *panicError) Error() string { return "panic in partner code" }
 
-// pause waits for what the partner works through later.
+// pause waits for a job that the partner works through later.
 func (s *sender) pause(ctx context.Context, d time.Duration) error {
 	if s.atOnce {
 		return ctx.Err()
@@ -79,8 +78,8 @@ func (s *sender) pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// send makes the request of a batch. A call that does not come back after its
-// deadline is given up; it keeps the memory it may still look at.
+// send makes the request of a batch. A call that does not return after its deadline is given up; the memory it may
+// still read is not reused.
 func (s *sender) send(ctx context.Context, t *trip, now time.Time) ([]destination.Result, error) {
 	patience := time.Duration(0)
 	if i := int(t.deliveries[0].Action); s.plan != nil && i < len(s.plan.Actions) {

@@ -10,42 +10,40 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// Summary is what became of a run, in the form of the command line's JSON.
+// Summary is the result of a run, in the form of the command line's JSON.
 type Summary struct {
 	Run        string            `json:"run"`
 	Status     string            `json:"status"` // complete or incomplete
 	Read       uint64            `json:"read"`
 	BadRecords uint64            `json:"bad_records"`
 	Dropped    map[string]uint64 `json:"dropped"`
-	// BadReasons are the bad records by what is wrong with them, and BadExamples says
-	// of one of each what, and where it is.
+	// BadReasons are the bad records by reason, and BadExamples describes one record for each, with its place.
 	BadReasons  map[string]uint64 `json:"bad_reasons,omitempty"`
 	BadExamples map[string]string `json:"bad_examples,omitempty"`
-	// Rehearsal says that stand-ins were sent to. The caller sets it, and what follows:
-	// the run whose dead letters were sent, and the configuration with its profile.
+	// Rehearsal says that requests went to stand-ins. The caller sets it, and the following: the run whose dead
+	// letters were sent, and the configuration with its profile.
 	Rehearsal bool   `json:"rehearsal,omitempty"`
 	RedriveOf string `json:"redrive_of,omitempty"`
 	Root      string `json:"redrive_root,omitempty"` // the run in which those letters began
 	Config    string `json:"config,omitempty"`
 	Profile   string `json:"profile,omitempty"` // of the configuration
-	// From is what is read. The caller sets it.
+	// From is the input. The caller sets it.
 	From []string `json:"from,omitempty"`
-	// Unread is how many bytes of input that is followed were not read yet, as they are stored.
+	// Unread is how many bytes of followed input have not been read yet, as they are stored.
 	Unread int64 `json:"unread_bytes,omitempty"`
-	// DeadLetters is where the records are that are no events, if there are any.
+	// DeadLetters is the file with the bad records, if there are any.
 	DeadLetters  string        `json:"dead_letters,omitempty"`
 	Destinations []LaneSummary `json:"destinations"`
-	// Overlap says that events were selected that an earlier run of the same command had selected
-	// already. The caller sets it.
+	// Overlap says that some selected events had already been selected by an earlier run of the same command. The
+	// caller sets it.
 	Overlap *Overlap `json:"overlap,omitempty"`
-	// Removed are destinations that an earlier command had and the last one had not, as they
-	// were left. Continued says where destinations went on with another configuration. The
-	// caller sets both.
+	// Removed are destinations of an earlier command that the last one no longer had, as they were left. Continued
+	// lists destinations that continued with another configuration. The caller sets both.
 	Removed   []LaneSummary `json:"removed,omitempty"`
 	Continued []Continued   `json:"continued,omitempty"`
 }
 
-// Overlap is how many events of a run an earlier one had selected, too.
+// Overlap is how many events of a run an earlier run had selected, too.
 type Overlap struct {
 	Run    string `json:"run"`
 	Events uint64 `json:"events"`
@@ -56,13 +54,13 @@ type Continued struct {
 	Destination string    `json:"destination"`
 	At          time.Time `json:"at"`
 	Changed     []string  `json:"changed"` // keys of the configuration
-	// Delivered are the events that had gone there by then, and After is how many records of
-	// the input its checkpoint had passed.
+	// Delivered is how many events had been delivered by then, and After is how many records of the input its
+	// checkpoint had passed.
 	Delivered uint64 `json:"delivered"`
 	After     uint64 `json:"after"`
 }
 
-// LaneSummary is one destination's part of it.
+// LaneSummary is the part of one destination.
 type LaneSummary struct {
 	Name       string            `json:"name"`
 	Type       string            `json:"type"`
@@ -74,42 +72,41 @@ type LaneSummary struct {
 	InDoubt    uint64            `json:"in_doubt"`
 	Deliveries uint64            `json:"deliveries"`
 	Requests   uint64            `json:"requests"`
-	// Retries are, of the requests, those with something that was sent before: also the parts of one that was
-	// refused as a whole, and what was in doubt after a crash.
+	// Retries are the requests that contain something that was sent before: also parts of a batch that was refused
+	// as a whole, and what was in doubt after a crash.
 	Retries uint64  `json:"retries"`
 	Bytes   uint64  `json:"bytes"`
 	Seconds float64 `json:"seconds"` // of this process
-	Rate    float64 `json:"rate"`    // events a second that it has delivered
-	// Lag is for how many seconds the oldest of what is pending has been read, where input is followed.
+	Rate    float64 `json:"rate"`    // delivered events per second
+	// Lag is how many seconds ago the oldest pending event was read, where input is followed.
 	Lag         float64 `json:"lag_seconds,omitempty"`
 	DeadLetters string  `json:"dead_letters,omitempty"`
-	// Letters is how many dead letters there are: one for each delivery that was
-	// rejected, of which an event may have several.
+	// Letters is the number of dead letters: one for each rejected delivery, so an event may have several.
 	Letters uint64 `json:"letters,omitempty"`
-	// Redriven are the rejected events that redrives have delivered since, by the
-	// redrive's run. The caller sets it.
+	// Redriven counts the rejected events that redrives have delivered since, by the redrive's run. The caller
+	// sets it.
 	Redriven map[string]uint64 `json:"redriven,omitempty"`
-	// Stopped says why the lane gave up early, if it did.
+	// Stopped is the reason why the lane ended early, if it did.
 	Stopped string `json:"stopped,omitempty"`
-	// Until says what has to be so before a lane that was stopped can go on; "": nothing in
-	// particular. It ends a sentence that has begun with "once".
+	// Until says what has to happen before a stopped lane can go on; "": nothing in particular. It completes a
+	// sentence that begins with "once".
 	Until string `json:"stopped_until,omitempty"`
-	// Live says what events of long ago would start at the partner, where the lane stopped for
-	// that, or would have but for a rehearsal; "": nothing was found, or it was asked for.
+	// Live says what old events would start at the partner, if the lane stopped because of that, or would have
+	// stopped outside a rehearsal; "": there was no such event, or the user allowed it.
 	Live string `json:"needs_trigger_live,omitempty"`
-	// Problem is what the partner, or the way to it, said last of something that
-	// was not accepted, and Examples for each reason of Rejected which event is one, and what
-	// was said of it. Like Stopped they may hold anything: redact them.
+	// Problem is the last message, from the partner or the way to it, about something that was not accepted.
+	// Examples has, for each reason in Rejected, one event and the message about it. Like Stopped they may contain
+	// anything, so they must be redacted.
 	Problem  string            `json:"last_problem,omitempty"`
 	Examples map[string]string `json:"examples,omitempty"`
-	// SkippedExamples say of one event for each reason of Skipped where it is, and why.
+	// SkippedExamples has, for each reason in Skipped, one event: where it is, and why it was skipped.
 	SkippedExamples map[string]string `json:"skipped_examples,omitempty"`
-	// Released counts events sent out of their user's order because the
-	// user's queue had grown too long.
+	// Released counts events that were sent out of their user's order, because too many deliveries of the user
+	// were waiting.
 	Released uint64 `json:"released,omitempty"`
 }
 
-// MismatchError is a summary that does not add up: a bug in fanfold.
+// MismatchError is a summary whose numbers do not add up: a bug in fanfold.
 type MismatchError struct{ Msg string }
 
 func (e *MismatchError) Error() string {
@@ -117,8 +114,7 @@ func (e *MismatchError) Error() string {
 		"): this is a bug in fanfold; the run's folder holds what is needed to find it"
 }
 
-// Summary returns the counts as they are now. It may be asked for while the run
-// is under way.
+// Summary returns the current counts. It may be called during the run.
 func (e *Engine) Summary() *Summary {
 	front, _, atEnd := e.front.at()
 	s := &Summary{
@@ -159,8 +155,7 @@ func selected(m journal.Mark) uint64 {
 	return n
 }
 
-// reconcile checks the summary's equation against counters that were kept apart
-// from it.
+// reconcile checks that the numbers of the summary add up, against counters that were kept independently.
 func (e *Engine) reconcile(s *Summary) error {
 	events := s.Read - s.BadRecords - Total(s.Dropped)
 	for i, l := range e.lanes {
@@ -200,34 +195,34 @@ func Total(m map[string]uint64) uint64 {
 	return n
 }
 
-// Progress is how a lane stands, for people to look at.
+// Progress is the current state of a lane, for display.
 type Progress struct {
 	Name      string
-	Done      uint64 // events settled, filtered ones included
+	Done      uint64 // settled events, including filtered ones
 	Total     uint64 // events selected so far
-	AllRead   bool   // Total is final
-	About     uint64 // what Total will be, judged by the bytes that are read; 0: not known
+	AllRead   bool   // Total will not grow any more
+	About     uint64 // estimate of the final Total from the bytes read so far; 0: not known
 	Delivered uint64
 	Rejected  uint64
 	Retries   uint64
 	InFlight  int // requests
 	State     string
-	Problem   string // what was said last, while what was not accepted is tried again
-	Stopped   bool   // the lane has given up
-	Waits     bool   // because of a pause, a rate, or a partner that fails
-	// Oldest is when the oldest event that is not settled was read, about, also by an earlier process of
-	// a run that is followed; zero: there is none.
+	Problem   string // the last message, while something that was not accepted is being retried
+	Stopped   bool   // the lane has ended early
+	Waits     bool   // it waits because of a pause, a rate limit, or a failing partner
+	// Oldest is roughly when the oldest unsettled event was read, also by an earlier process of a followed run;
+	// zero: there is none.
 	Oldest time.Time
-	// Follows says that no end is expected: Total is what has been read so far, and Unread is how many
-	// bytes of the input as it is known have not been, as they are stored.
+	// Follows says that the input is not expected to end. Total is then what has been read so far, and Unread is
+	// how many bytes of the known input have not been read, as they are stored.
 	Follows  bool
 	Unread   int64
-	Last     string // what was said last of something that was not accepted, also long ago
+	Last     string // the last message about something that was not accepted, however long ago
 	Position source.Position
-	Objects  int // of the whole input; 0: not all are known yet
+	Objects  int // in the whole input; 0: not all are known yet
 }
 
-// Progress returns how all lanes stand.
+// Progress returns the state of all lanes.
 func (e *Engine) Progress() []Progress {
 	front, passed, atEnd := e.front.at()
 	objects, unread := 0, e.unread()
@@ -253,7 +248,7 @@ func (e *Engine) Progress() []Progress {
 	return ps
 }
 
-// unread is how many bytes of input that is followed have not been read yet.
+// unread is how many bytes of followed input have not been read yet.
 func (e *Engine) unread() int64 {
 	m, ok := e.c.Source.(interface{ Unread() int64 })
 	if !ok || !e.c.Follows {
@@ -316,7 +311,7 @@ func (l *lane) summary(events uint64) LaneSummary {
 	return s
 }
 
-// progress is how the lane stands, and the ordinal before which everything is settled.
+// progress is the state of the lane, and the ordinal before which everything is settled.
 func (l *lane) progress() (Progress, uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -355,5 +350,5 @@ func (l *lane) progress() (Progress, uint64) {
 	return p, l.ledger.mark.Ordinal
 }
 
-// round is a number with one digit behind the point.
+// round rounds a number to one decimal.
 func round(x float64) float64 { return math.Round(x*10) / 10 }

@@ -10,16 +10,16 @@ import (
 	"github.com/fanfold/fanfold/pkg/journal"
 )
 
-// VerdictOptions say how long a lane goes on with what is not accepted.
+// VerdictOptions limit how long a lane retries what is not accepted.
 type VerdictOptions struct {
 	Attempts int           // of one delivery; 0: 8
 	MaxTime  time.Duration // of one delivery, from its first attempt; 0: 15 min
-	// MaxErrors is how many events in a row may be rejected with the same answer of the
-	// partner, with nothing accepted, before the lane stops; 0: 1,000, less: any number.
+	// MaxErrors is how many events in a row may be rejected with the same answer, while nothing is accepted,
+	// before the lane stops; 0: 1,000, negative: no limit.
 	MaxErrors int
-	// Outage is for how long a partner may fail everything before that counts against what is sent:
-	// until then no delivery is given up, and none of its attempts counts. 0: not at all. It is for
-	// input that is followed, which waits, where an archive is to be done some time.
+	// Outage is how long a partner may fail everything before that counts against the deliveries: until then none
+	// is given up, and no attempt counts. 0: failures count at once. It is for followed input, which can wait; an
+	// archive should be finished some time.
 	Outage time.Duration
 }
 
@@ -36,9 +36,9 @@ func (o VerdictOptions) withDefaults() VerdictOptions {
 	return o
 }
 
-// verdicts owns what the partner's answers mean for a lane's deliveries. It is the only
-// place where a delivery is rejected or given up. The lane's lock guards it, but for
-// writing dead letters of what Route has rejected.
+// verdicts decides what the partner's answers mean for a lane's deliveries. It is the only place where a delivery
+// is rejected or given up. The lane's lock guards it, except while dead letters are written for what Route has
+// rejected.
 type verdicts struct {
 	opt    Options
 	ledger *ledger
@@ -49,32 +49,30 @@ type verdicts struct {
 	jitter func() float64
 	start  time.Time        // of the engine
 	stop   func(why string) // ends the lane
-	late   func(Late)       // is told what was taken at a later attempt than the first
+	late   func(Late)       // called with what was accepted at a later attempt than the first
 
 	down outage
 
-	same destination.Result // what was said of the last ones that were rejected: status and reason
-	row  int                // events in a row of which it was said
-	full bool               // there were too many of them: nothing more is rejected
+	same destination.Result // status and reason of the last rejections
+	row  int                // events in a row that were rejected with it
+	full bool               // there were too many: nothing more is rejected
 }
 
-// decision is what the journal has to be told of one request.
+// decision is what has to be written to the journal about one request.
 type decision struct {
 	verdicts []journal.Verdict
 	dead     []journal.DeadLetter
 }
 
-// reject makes a dead letter of a delivery. Every rejection comes through here.
+// reject makes a dead letter of a delivery. Every rejection passes through here.
 func (v *verdicts) reject(d *decision, w *work, r destination.Result) {
 	d.verdicts = append(d.verdicts, journal.Verdict{ID: w.id, Outcome: journal.Rejected, Reason: string(r.Reason)})
 	d.dead = append(d.dead, v.letter(w, r))
 }
 
-// mayReject says whether a delivery may be rejected for what the partner has said, and counts
-// it: it stops the lane when it is one too many. Events in a
-// row that are rejected with the same answer, while nothing is accepted, are the fault of
-// an address, a setting or a mapping, not of the events: after so many of them, and not
-// one more, the lane stops, and the rest stays pending.
+// mayReject says whether a delivery may be rejected because of the partner's answer, and counts it. Many events in
+// a row that are rejected with the same answer, while nothing is accepted, point to a wrong address, setting or
+// mapping, not to bad events. So after MaxErrors of them the lane stops, and the rest stays pending.
 func (v *verdicts) mayReject(w *work, r destination.Result) bool {
 	if v.full {
 		return false
@@ -98,12 +96,11 @@ func (v *verdicts) mayReject(w *work, r destination.Result) bool {
 	return true
 }
 
-// accepted notes that the partner has taken something.
+// accepted notes that the partner has accepted something.
 func (v *verdicts) accepted() { v.row = 0 }
 
-// deadLetter tells the journal what Route has rejected, in steps, and calls between after
-// each. That is most of the work of a lane that gets nowhere, so it is done without
-// the lock; accept settles the deliveries.
+// deadLetter writes what Route has rejected to the journal, in steps, and calls between after each. In a lane that
+// makes no progress this is most of the work, so it is done without the lock; accept settles the deliveries.
 func (v *verdicts) deadLetter(lb *laneBlock, between func()) error {
 	var d decision
 	size := 0
@@ -116,7 +113,7 @@ func (v *verdicts) deadLetter(lb *laneBlock, between func()) error {
 			continue
 		}
 		v.reject(&d, w, *w.d.Settled)
-		// Steps are short, so that those who may go first need not wait.
+		// Steps are short, so that urgent work need not wait long.
 		if size += len(w.ev.raw); size >= 48<<10 || len(d.dead) == 200 {
 			if err := v.ledger.j.Settle(d.verdicts, d.dead); err != nil {
 				return err
@@ -131,14 +128,14 @@ func (v *verdicts) deadLetter(lb *laneBlock, between func()) error {
 	return v.ledger.j.Settle(d.verdicts, d.dead)
 }
 
-// routed settles what Route has decided about a delivery; false: it has decided nothing.
+// routed settles a delivery that Route has decided; false: Route has left it open.
 func (v *verdicts) routed(w *work) bool {
 	r := w.d.Settled
 	switch {
 	case r == nil:
 		return false
 	case r.Outcome == destination.Rejected:
-		v.settle(w, journal.Rejected, string(r.Reason)) // deadLetter has told the journal
+		v.settle(w, journal.Rejected, string(r.Reason)) // deadLetter has written it to the journal
 		v.notes.refused++
 		v.notes.rejected(w.ev, *r)
 	default:
@@ -148,8 +145,7 @@ func (v *verdicts) routed(w *work) bool {
 	return true
 }
 
-// settle notes the outcome of a delivery, and what that means for the next step of its
-// event, if one waits for it.
+// settle notes the outcome of a delivery, and handles the next step of its event, if one waits for it.
 func (v *verdicts) settle(w *work, o journal.Outcome, reason string) {
 	next := v.ledger.settle(w, o, reason)
 	if next == nil {
@@ -160,10 +156,10 @@ func (v *verdicts) settle(w *work, o journal.Outcome, reason string) {
 		v.block(next)
 		return
 	}
-	v.queue.steps = append(v.queue.steps, next) // finish sends it
+	v.queue.steps = append(v.queue.steps, next) // finish queues it
 }
 
-// block rejects a step whose earlier step was rejected.
+// block rejects a step because an earlier step was rejected.
 func (v *verdicts) block(w *work) {
 	r := destination.Result{
 		Outcome: destination.Rejected,
@@ -180,8 +176,7 @@ func (v *verdicts) block(w *work) {
 	v.settle(w, journal.Rejected, string(r.Reason))
 }
 
-// answered settles the deliveries of a request that are settled, and puts the rest
-// back.
+// answered settles the deliveries of a request whose result is final, and puts the others back into the queue.
 func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopeless bool, now time.Time) error {
 	def := journal.Requeued
 	for i := range rs {
@@ -199,7 +194,7 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 		v.tried(w, r, now)
 		last, outcome := v.judge(w, *r, hopeless, now)
 		if outcome == journal.Rejected && !v.mayReject(w, last) {
-			outcome = journal.Requeued // stays pending
+			outcome = journal.Requeued // its event stays pending
 		}
 		switch outcome {
 		case journal.Requeued:
@@ -249,20 +244,20 @@ func (v *verdicts) answered(req uint64, b *batch, rs []destination.Result, hopel
 	return nil
 }
 
-// outage is that a partner accepts nothing.
+// outage is a time in which a partner accepts nothing.
 type outage struct {
-	is    bool          // it does not, and not for too long
-	since time.Duration // the engine started
-	sure  bool          // so often that it is not one delivery alone that fails
+	is    bool          // it is such a time, and not too long yet
+	since time.Duration // when it began, since the engine started
+	sure  bool          // enough failures to rule out that a single delivery is the cause
 }
 
-// spares says that an attempt does not count: nothing was accepted since the delivery was first tried.
-// A delivery that fails while others are accepted has no such excuse.
+// spares says whether an attempt does not count, because nothing was accepted since the delivery was first tried.
+// A delivery that fails while others are accepted is not spared.
 func (o outage) spares(w *work) bool {
 	return o.is && (o.sure || w.first == 0 || w.first >= o.since)
 }
 
-// see counts a delivery that was taken.
+// see counts a delivery that was accepted.
 func (l *Late) see(w *work, first time.Time) {
 	if l.Deliveries == 0 {
 		l.From, l.To, l.First = w.id.Ordinal, w.id.Ordinal, first
@@ -273,7 +268,7 @@ func (l *Late) see(w *work, first time.Time) {
 	}
 }
 
-// saidOf is why the first delivery of a request that is sent again was not taken.
+// saidOf is the reason why the first delivery of a request that is sent again was not accepted.
 func saidOf(rs []destination.Result) string {
 	for i := range rs {
 		if r := &rs[i]; r.Outcome == destination.Retry {
@@ -296,18 +291,17 @@ func (v *verdicts) tried(w *work, r *destination.Result, now time.Time) {
 		return
 	}
 	if !(r.Outcome == destination.Retry && (r.Reason == destination.RateLimited || r.Reason == destination.Unauthorized)) {
-		w.attempts++ // being told to wait is no attempt
+		w.attempts++ // being told to wait does not count as an attempt
 	}
 }
 
-// spent says that the budget of a delivery is used up.
+// spent says whether a delivery has used up its attempts or its time.
 func (v *verdicts) spent(w *work, attempts int, now time.Time) bool {
 	return !v.down.spares(w) && (attempts >= v.opt.Attempts || now.Sub(v.start)-w.first >= v.opt.MaxTime)
 }
 
-// judge says what becomes of one delivery after an answer: Requeued when it is sent
-// again. hopeless: the partner has failed everything for so long that a failure is the
-// last one.
+// judge decides the outcome of one delivery after an answer: Requeued when it is sent again. hopeless: the partner
+// has failed everything for so long that this failure is the last one.
 func (v *verdicts) judge(
 	w *work, r destination.Result, hopeless bool, now time.Time,
 ) (destination.Result, journal.Outcome) {
@@ -335,8 +329,7 @@ func attempts(n int) string {
 	return strconv.Itoa(n) + " attempts"
 }
 
-// giveUp rejects deliveries that the partner was not asked about one by one, with what
-// it said of all of them.
+// giveUp rejects deliveries that were never sent on their own, with the answer to all of them.
 func (v *verdicts) giveUp(b *batch, r destination.Result) error {
 	v.notes.rejected(b.works[0].ev, r)
 	var d decision
@@ -354,7 +347,7 @@ func (v *verdicts) giveUp(b *batch, r destination.Result) error {
 		v.memory.drop(w)
 		v.settle(w, journal.Rejected, string(r.Reason))
 	}
-	if len(out) == len(b.works) { // else the lane ends
+	if len(out) == len(b.works) { // otherwise the lane ends
 		v.queue.finish(b, nil, b.works)
 	}
 	return nil
@@ -363,7 +356,7 @@ func (v *verdicts) giveUp(b *batch, r destination.Result) error {
 // letterFunc makes the dead letter of a delivery.
 type letterFunc func(*work, destination.Result) journal.DeadLetter
 
-// letterOf makes the dead letter of a delivery of a lane.
+// letterOf returns the function that makes a lane's dead letters.
 func letterOf(c *LaneConfig, plan *destination.Plan, start time.Time, now func() time.Time) letterFunc {
 	return func(w *work, r destination.Result) journal.DeadLetter {
 		slug := ""
@@ -378,7 +371,7 @@ func letterOf(c *LaneConfig, plan *destination.Plan, start time.Time, now func()
 		}
 		if w.attempts > 0 {
 			d.Last = now()
-			d.First = d.Last.Add(w.first - d.Last.Sub(start)) // as the clock stands now
+			d.First = d.Last.Add(w.first - d.Last.Sub(start)) // relative to the clock of today
 		}
 		if c.Letter != nil {
 			c.Letter(&d)

@@ -10,16 +10,16 @@ import (
 	"github.com/fanfold/fanfold/pkg/engine"
 )
 
-// Again is the run whose redrive sends what is left of a run's dead letters: the run itself, unless
-// a redrive has sent all of them and come to its end. What was refused then is a dead letter of
-// that redrive, and of the run itself a redrive would say that it was sent again already.
+// Again is the run whose redrive sends the dead letters that a run still has. That is the run itself, unless a
+// finished redrive has sent all of them. What was refused then is a dead letter of that redrive; redriving the
+// first run again would only report that its letters were sent already.
 func (f Folder) Again(id string) string {
 	dirs, err := f.Dirs()
 	if err != nil {
 		return id
 	}
 	redrives := map[string][]*engine.Summary{}
-	for _, dir := range dirs { // the one that was used last first
+	for _, dir := range dirs { // most recently used first
 		if s, wrong := ReadSummary(dir); wrong == nil && s.RedriveOf != "" {
 			redrives[s.RedriveOf] = append(redrives[s.RedriveOf], s)
 		}
@@ -38,8 +38,8 @@ func (f Folder) Again(id string) string {
 	return id
 }
 
-// resent says that a redrive has sent all dead letters of a run, as many as it has by now, and that some
-// of them were refused again.
+// resent says whether a redrive has sent all dead letters that a run has by now, and some of them were refused
+// again.
 func resent(redrive, of *engine.Summary) bool {
 	if redrive.Status != Complete || redrive.Rehearsal || Rejected(redrive) == 0 || len(redrive.From) == 0 {
 		return false
@@ -61,5 +61,5 @@ func resent(redrive, of *engine.Summary) bool {
 	})
 }
 
-// again is [Folder.Again] of the run itself.
+// again is [Folder.Again] for this run.
 func (r *Run) again() string { return Folder(filepath.Dir(r.dir)).Again(r.journal.Name()) }

@@ -15,19 +15,19 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// Became is what became of an event at one destination of a run.
+// Became is the outcome of an event at one destination of a run.
 type Became struct {
 	Run     string
 	Outcome string // delivered, not sent, skipped, rejected, pending, in doubt, unknown
 	Says    string
-	Letters []Letter // of its deliveries that were rejected
-	// Settled is by when it was settled, as far as that is kept; zero: it is not known. Late are requests that
-	// were taken at a later attempt, and that this may have been in.
+	Letters []Letter // of its rejected deliveries
+	// Settled is the time by which it was settled, if that is known; zero: not known. Late are requests that were
+	// accepted at a later attempt, and which may have contained the event.
 	Settled time.Time
 	Late    []engine.Late
 }
 
-// Letter is a dead letter, as far as it says what happened.
+// Letter is what a dead letter says about the reason.
 type Letter struct {
 	Destination, Action  string
 	Reason, Detail       string
@@ -57,8 +57,8 @@ func letterOf(v event.Value) Letter {
 	return l
 }
 
-// became tells of each explanation what became of the event in the run in a folder. src is the
-// input as it is today.
+// became adds to each explanation the outcome of its event in the run in a folder. src is the input as it is
+// today.
 func (w *World) became(ctx context.Context, j *Job, dir string, src source.Source, list []*Explanation) error {
 	s, err := Standing(dir)
 	if err != nil {
@@ -67,7 +67,7 @@ func (w *World) became(ctx context.Context, j *Job, dir string, src source.Sourc
 	of, err := journal.Open(dir, nil, journal.Options{Now: w.Now, Redact: w.Redact})
 	var busy *journal.BusyError
 	if errors.As(err, &busy) {
-		of, err = nil, nil // its dead letters can be read all the same
+		of, err = nil, nil // the dead letters can still be read
 	}
 	if err != nil {
 		return err
@@ -109,8 +109,8 @@ func (w *World) became(ctx context.Context, j *Job, dir string, src source.Sourc
 	return nil
 }
 
-// doubts are why what a job makes of events today says nothing of what a run has made of them, by
-// destination: the run was of another configuration.
+// doubts says, by destination, why today's explanation of an event may not be how the run treated it: the run had
+// another configuration.
 func (w *World) doubts(j *Job, dir string, s *engine.Summary) (map[string]string, error) {
 	why := map[string]string{}
 	kept, err := readIdentity(dir)
@@ -143,11 +143,11 @@ func (w *World) doubts(j *Job, dir string, s *engine.Summary) (map[string]string
 	return why, nil
 }
 
-// onlyTheLimit says that two inputs differ in nothing but their limit, which counts explanations here.
+// onlyTheLimit says whether two inputs differ only in their limit, which counts explanations here.
 func onlyTheLimit(a, b identity) bool { return slices.Equal(inputsThatDiffer(a, b), []string{"limit"}) }
 
-// doubt takes back what would be said of an event that the run has settled where today's gates do not
-// say what the run has made of it.
+// doubt marks the outcome of a settled event as uncertain, if today's configuration does not tell how the run
+// treated it.
 func (b *Became) doubt(l *ExplainedLane, why string) {
 	if why != "" {
 		b.Outcome, b.Says = "unknown", "it is none of the run's dead letters, and "+why
@@ -166,7 +166,7 @@ func (b *Became) doubt(l *ExplainedLane, why string) {
 	}
 }
 
-// lettersFor are the dead letters of a destination that are of one of the events.
+// lettersFor finds the dead letters of a destination that belong to one of the events.
 func lettersFor(ctx context.Context, dir, name string, list []*Explanation) (map[*Explanation][]Letter, error) {
 	letters, err := journal.Letters(dir, name)
 	if err != nil || len(letters) == 0 {
@@ -189,7 +189,7 @@ func lettersFor(ctx context.Context, dir, name string, list []*Explanation) (map
 	return found, err
 }
 
-// tell says what became of an event that may have dead letters.
+// tell determines the outcome of an event, which may have dead letters.
 func (b *Became) tell(s *engine.Summary, d *engine.LaneSummary, of *journal.Run, src source.Source, x *Explanation,
 	h *History,
 ) {
@@ -233,8 +233,8 @@ func (b *Became) tell(s *engine.Summary, d *engine.LaneSummary, of *journal.Run,
 	}
 }
 
-// course tells when an event was settled, and at which attempt, as far as the course of the run knows. whole:
-// it knows all.
+// course finds when an event was settled and at which attempt, if the run's course knows. whole: the course is
+// complete.
 func (b *Became) course(c *engine.Course, ordinal uint64, whole bool) {
 	if c == nil {
 		return
@@ -256,8 +256,8 @@ func (b *Became) course(c *engine.Course, ordinal uint64, whole bool) {
 	}
 }
 
-// sameBefore says that what lies before a position in the manifest of a run is what lies there today, so
-// that events have the same numbers.
+// sameBefore says whether the input before a position is the same today as in the manifest of a run, so that
+// events have the same numbers.
 func sameBefore(objects []source.Object, today *source.Manifest, at source.Position) bool {
 	for i := range int(at.Object) {
 		if i >= len(objects) || i >= today.Len() || objects[i].Fingerprint != today.At(i).Fingerprint {
@@ -267,11 +267,11 @@ func sameBefore(objects []source.Object, today *source.Manifest, at source.Posit
 	return true
 }
 
-// above tells of an event behind the mark, where deliveries are known one by one.
+// above determines the outcome of an event after the mark, where the journal knows each delivery.
 func (b *Became) above(state *journal.State, x *Explanation, at source.Position) {
 	b.Outcome, b.Says = "pending", "it waits for its turn, or for another attempt"
 	if at != x.end {
-		return // its number in the run is not the one of today's reading
+		return // today's reading may number it differently than the run did
 	}
 	for k := range uint32(64) {
 		id := journal.DeliveryID{Ordinal: x.ordinal, K: k}
@@ -289,11 +289,11 @@ func (b *Became) above(state *journal.State, x *Explanation, at source.Position)
 	}
 }
 
-// positionIn is a position of today's reading in the manifest of a run; false: the run does not
-// know the object, or other bytes under its name.
+// positionIn translates a position of today's reading to the manifest of a run; false: the run does not know the
+// object, or the object has other bytes now.
 func positionIn(objects []source.Object, today *source.Manifest, at source.Position) (source.Position, bool) {
 	now := today.At(int(at.Object))
-	for _, named := range []bool{true, false} { // a file that was rotated has another name
+	for _, named := range []bool{true, false} { // a rotated file has another name
 		for i, o := range objects {
 			if (o.Name == now.Name || !named) && o.Fingerprint == now.Fingerprint {
 				at.Object = uint32(i)

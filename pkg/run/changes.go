@@ -11,21 +11,21 @@ import (
 	"github.com/fanfold/fanfold/pkg/engine"
 )
 
-// Difference is what of a destination's configuration is not as it was when a run was
-// worked on last, and what the run has done by then.
+// Difference is what has changed in a destination's configuration since the run was worked on last, and what the
+// run has done by then.
 type Difference struct {
 	Destination        string
 	Keys               []string // like filter, or actions.trackEvent.mapping.name
 	Delivered, Pending uint64
-	// rerouted says that events may become other deliveries than they were.
+	// rerouted says that events may now lead to other deliveries than before.
 	rerouted bool
-	// recounted says that what was settled may count as something else now.
+	// recounted says that what is settled may now count under another outcome.
 	recounted bool
 }
 
-// UnfinishedError is a run that cannot go on with another configuration: of some events above the checkpoint
-// only a part of the deliveries is settled, which are known by the numbers that the old one gave them, or, where
-// they are held back, in doubt.
+// UnfinishedError is returned for a run that cannot continue with another configuration: some events above the
+// checkpoint have only a part of their deliveries settled, and these are known only by the numbers that the old
+// configuration gave them; or deliveries are in doubt and held.
 type UnfinishedError struct {
 	Run, Destination string
 	Keys             []string
@@ -43,8 +43,8 @@ func (e *UnfinishedError) Error() string {
 		"and --continue; or --fresh sends everything again", e.Run, what, strings.Join(e.Keys, ", "))
 }
 
-// ChangedError is a run whose configuration has changed, and nobody has said whether it
-// goes on with that or begins anew.
+// ChangedError is returned for a run whose configuration has changed, while the user has not said whether to
+// continue with it or to begin a new run.
 type ChangedError struct {
 	Run         string
 	Differences []Difference
@@ -67,15 +67,15 @@ func (e *ChangedError) Error() string {
 type picked struct {
 	dir     string
 	resumed bool          // an earlier process has worked on it
-	kept    *keptIdentity // what is known of it; nil: it is new
+	kept    *keptIdentity // its stored identity; nil: it is a new run
 	differs []Difference
-	steps   bool     // the steps are others
-	added   []string // destinations that are new to it
+	steps   bool     // the transform steps have changed
+	added   []string // destinations that are new to the run
 	other   *knownRun
 }
 
-// pick chooses the run of a job: the newest that has all of its destinations, or the
-// newest that has some, to which the others are added; else a new one.
+// pick chooses the run of a job: the newest run that has all of its destinations; else the newest that has some,
+// to which the others are added; else a new one.
 func (f Folder) pick(j *Job, redact func(string) string) (p picked, err error) {
 	meta, shown, err := j.identity(redact)
 	if err != nil {
@@ -132,7 +132,7 @@ func hasDestination(k *keptIdentity, name string) bool {
 	return ok
 }
 
-// others are the destinations of a job that a run has.
+// others names the destinations of a job that a run already has.
 func others(k *keptIdentity, meta identity) string {
 	var names []string
 	for _, d := range meta.Destinations {
@@ -143,8 +143,8 @@ func others(k *keptIdentity, meta identity) string {
 	return strings.Join(names, ", ")
 }
 
-// namesake is the newest run that has a destination with the name of one of the job's,
-// which is another one; nil: there is none.
+// namesake is the newest run that has a different destination under the same name as one of the job's; nil: there
+// is none.
 func namesake(runs []knownRun, meta identity) *knownRun {
 	for i := range runs {
 		if others(runs[i].kept, meta) != "" {
@@ -154,7 +154,7 @@ func namesake(runs []knownRun, meta identity) *knownRun {
 	return nil
 }
 
-// compare finds what the job has that the run has not, or has otherwise.
+// compare finds what is new or different in the job, compared with the run.
 func (p *picked) compare(meta, shown identity, now []string) {
 	p.steps = p.kept.Transform != hashOf(meta.Transform) && p.kept.Identity.Transform != shown.Transform
 	var steps []string
@@ -190,7 +190,7 @@ func (p *picked) compare(meta, shown identity, now []string) {
 	}
 }
 
-// keysThatDiffer names what two configurations of a destination do not have in common.
+// keysThatDiffer names the settings in which two configurations of a destination differ.
 func keysThatDiffer(old, now destinationIdentity) (keys []string, rerouted bool) {
 	add := func(differs bool, key string) {
 		if differs {
@@ -209,7 +209,7 @@ func keysThatDiffer(old, now destinationIdentity) (keys []string, rerouted bool)
 	}
 	add(old.Filter != now.Filter, "filter")
 	add(old.Presets != now.Presets, "presets")
-	if old.Parts != nil && now.Parts != nil { // of what it is described by
+	if old.Parts != nil && now.Parts != nil { // by the parts of its description
 		parts, other := partsThatDiffer(old.Parts, now.Parts)
 		keys, rerouted = append(keys, parts...), other || old.Type != now.Type || old.Presets != now.Presets
 		actions, other := actionsThatDiffer(old.Actions[1:], now.Actions[1:])
@@ -219,8 +219,8 @@ func keysThatDiffer(old, now destinationIdentity) (keys []string, rerouted bool)
 	return append(keys, actions...), rerouted || old.Type != now.Type || old.Presets != now.Presets
 }
 
-// partsThatDiffer names what two descriptions do not have in common. rerouted: they may make other
-// deliveries of an event, and not only other requests.
+// partsThatDiffer names the parts in which two descriptions differ. rerouted: events may lead to other deliveries,
+// not only to other requests.
 func partsThatDiffer(old, now map[string]string) (keys []string, rerouted bool) {
 	all := maps.Clone(old)
 	maps.Copy(all, now)
@@ -235,9 +235,8 @@ func partsThatDiffer(old, now map[string]string) (keys []string, rerouted bool) 
 	return keys, rerouted
 }
 
-// recounts says that deliveries which were settled may be taken for others. Another mapping
-// alone leaves each action's deliveries in their order, unless an action is there twice: then
-// it may be the other of the two.
+// recounts says whether settled deliveries could be mistaken for others. A change of mapping alone keeps each
+// action's deliveries in order, unless an action is there twice: then it may be the other of the two.
 func recounts(old, now destinationIdentity) bool {
 	if old.Filter != now.Filter || hashOf(old.Settings) != hashOf(now.Settings) {
 		return true
@@ -253,8 +252,8 @@ func recounts(old, now destinationIdentity) bool {
 	return false
 }
 
-// actionsThatDiffer names what two lists of actions do not have in common. rerouted: they
-// are not the same actions with the same triggers.
+// actionsThatDiffer names what differs between two lists of actions. rerouted: the actions or their triggers
+// differ.
 func actionsThatDiffer(old, now []string) (keys []string, rerouted bool) {
 	for i := range max(len(old), len(now)) {
 		if i >= len(old) || i >= len(now) {
@@ -276,7 +275,7 @@ func actionsThatDiffer(old, now []string) (keys []string, rerouted bool) {
 	return keys, rerouted
 }
 
-// cutAction takes apart what an identity has of an action.
+// cutAction splits the text of an action in an identity into its parts.
 func cutAction(s string) (action, trigger, mapping string) {
 	action, rest, _ := strings.Cut(s, "|")
 	for at := 0; ; {
@@ -290,8 +289,7 @@ func cutAction(s string) (action, trigger, mapping string) {
 	}
 }
 
-// membersThatDiffer names the members that two JSON objects do not have in common; "":
-// they are not both objects.
+// membersThatDiffer names the members in which two JSON objects differ; "": at least one of them is no object.
 func membersThatDiffer(old, now string) (keys []string) {
 	var a, b map[string]json.RawMessage
 	if old == now {
@@ -313,7 +311,7 @@ func membersThatDiffer(old, now string) (keys []string) {
 	return keys
 }
 
-// stepsThatDiffer names the steps of a transform that are not as they were.
+// stepsThatDiffer names the transform steps that have changed.
 func stepsThatDiffer(old, now []string) (keys []string) {
 	for i := range max(len(old), len(now)) {
 		if i >= len(old) || i >= len(now) {
@@ -324,7 +322,7 @@ func stepsThatDiffer(old, now []string) (keys []string) {
 			keys = append(keys, fmt.Sprintf("transform, step %d (%s)", i+1, kind))
 		}
 	}
-	if len(keys) == 0 { // an older fanfold did not keep them one by one
+	if len(keys) == 0 { // an older version of fanfold did not store the steps separately
 		return []string{"transform"}
 	}
 	return keys

@@ -2,9 +2,9 @@ package run
 
 import "errors"
 
-// closers are what a run closes at its end: the last opened first, as with defer,
-// but every error counts. A deferred assignment to a result is lost as soon as
-// somebody declares a second err further in.
+// closers are closed at the end of a run, in reverse order of opening, as with defer. But unlike with defer no
+// error can be lost: a deferred assignment to a named result has no effect once an inner scope declares a second
+// err.
 type closers []func() error
 
 func (c *closers) add(f func() error) { *c = append(*c, f) }

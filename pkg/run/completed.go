@@ -7,12 +7,12 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// Completed is why a record is dropped that was the cut-off end of a file: it is read once more,
-// whole, now that the file has grown.
+// Completed is the reason for dropping a bad record that was the cut-off end of a file: now that the file has
+// grown, the record is read again, whole.
 const Completed = "completed"
 
-// takeBack has records that were cut off when they were read count as no mistakes any more, once the
-// whole of them is in the input: as dropped, for the reason Completed.
+// takeBack stops counting records as bad that were cut off when they were read, once the input contains them
+// whole. They are counted as dropped then, for the reason Completed.
 func (r *Run) takeBack(records map[source.Reason]int) error {
 	if len(records) == 0 || !r.wasComplete() {
 		return nil
@@ -29,7 +29,7 @@ func (r *Run) takeBack(records map[source.Reason]int) error {
 	for _, name := range r.journal.Lanes() {
 		s := r.journal.Lane(name).Resume()
 		a := journal.Amendment{Lane: name, Mark: s.Mark, Counts: s.Counts.Clone()}
-		if s.Mark.Bad < n { // a destination that was left out, and has not come to it
+		if s.Mark.Bad < n { // a destination that was left out, and has not reached it
 			continue
 		}
 		a.Mark.Bad -= n

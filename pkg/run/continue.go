@@ -14,19 +14,19 @@ import (
 	"github.com/fanfold/fanfold/pkg/transform"
 )
 
-// continuedKey is where a run keeps with which other configurations it went on.
+// continuedKey is the journal key for the configurations with which a run was continued.
 const continuedKey = "continued"
 
-// continuations are the changes of a run's configuration, in their order.
+// continuations are the changes of a run's configuration, in order.
 type continuations struct {
 	Changes []engine.Continued `json:"changes"`
-	Hash    string             `json:"hash"`          // of the configuration after the last
+	Hash    string             `json:"hash"`          // of the configuration after the last change
 	Cut     uint64             `json:"cut,omitempty"` // ordinal up to which other steps were in force
 }
 
-// goOn has the run go on with the configuration of the job, where that has changed, and
-// keeps which one it is. Everything of the journal changes in one commit; what lies
-// beside it comes after: who is killed between the two is asked again.
+// goOn lets the run continue with the job's configuration if that has changed, and stores which one it is. All
+// changes in the journal are one commit. Files beside the journal are written later: after a kill in between, the
+// user is asked again.
 func (r *Run) goOn(context.Context) error {
 	if r.redrive != nil {
 		return nil
@@ -65,8 +65,8 @@ func (r *Run) goOn(context.Context) error {
 	return writeIdentity(r.dir, now)
 }
 
-// canChange refuses a change under which what is settled above the checkpoint could not be
-// told any more: where only a part of an event's deliveries is.
+// canChange refuses a change after which the settled deliveries above the checkpoint could not be identified:
+// where only some deliveries of an event are settled.
 func (r *Run) canChange() error {
 	lanes := r.journal.Lanes()
 	for _, d := range r.picked.differs {
@@ -91,7 +91,7 @@ func (r *Run) canChange() error {
 	return nil
 }
 
-// change notes what has changed, and returns what that makes of the lanes.
+// change notes what has changed, and returns the amendments to the lanes.
 func (r *Run) change(all *continuations) (amendments []journal.Amendment) {
 	lanes := map[string]*journal.Amendment{}
 	for _, name := range r.journal.Lanes() {
@@ -110,7 +110,7 @@ func (r *Run) change(all *continuations) (amendments []journal.Amendment) {
 				l.Forget = true
 				l.Wholes, _ = r.journal.Lane(d.Destination).Above()
 			}
-			if r.picked.steps { // what is settled is counted, whatever today's steps make of it
+			if r.picked.steps { // settled events keep their counts, whatever today's steps make of them
 				for ordinal := range l.Wholes {
 					all.Cut = max(all.Cut, ordinal+1)
 				}
@@ -122,7 +122,7 @@ func (r *Run) change(all *continuations) (amendments []journal.Amendment) {
 		all.Changes = all.Changes[n-mostChanges:]
 	}
 	for _, l := range lanes {
-		if r.picked.steps { // from now on each counts for itself what they have dropped
+		if r.picked.steps { // from now on each lane counts for itself what the steps drop
 			l.Counts.Filtered += l.Mark.Dropped[transform.Dropped]
 			delete(l.Mark.Dropped, transform.Dropped)
 		}
@@ -131,11 +131,10 @@ func (r *Run) change(all *continuations) (amendments []journal.Amendment) {
 	return amendments
 }
 
-// mostChanges bounds how many changes a run remembers.
+// mostChanges bounds how many changes a run stores.
 const mostChanges = 100
 
-// otherSettings says of a run of the same input that its destinations are others, although
-// they are called the same.
+// otherSettings is the notice that a run of the same input has different destinations under the same names.
 func (r *Run) otherSettings(o *knownRun) OtherSettings {
 	n := OtherSettings{Run: filepath.Base(o.dir)}
 	_, shown, err := r.job.identity(r.w.Redact)
@@ -149,7 +148,7 @@ func (r *Run) otherSettings(o *knownRun) OtherSettings {
 	for _, d := range shown.Destinations {
 		local := func(o *config.Opened) bool { return o.Name == d.Name && o.Sender.Plan().Local }
 		if slices.ContainsFunc(r.job.Destinations, local) {
-			continue // files that are written anew harm nobody
+			continue // sending to new files again does no harm
 		}
 		old, ok := o.kept.destination(d.Name)
 		if !ok {

@@ -11,21 +11,21 @@ import (
 	"github.com/fanfold/fanfold/pkg/journal"
 )
 
-// DeadChoice says which dead letters of a run are shown.
+// DeadChoice selects the dead letters of a run that are shown.
 type DeadChoice struct {
-	To      []string // destinations; none: all, and the records that are no events
+	To      []string // destinations; none: all, and bad records
 	Reasons []string // none: all
 }
 
-// Dead is a dead letter as it is shown.
+// Dead is a dead letter in the form in which it is shown.
 type Dead struct {
 	Letter
-	Event, Name, User string // of the event: its messageId, what it is, and whose
-	Raw               []byte // the letter as it is kept; valid during the call
+	Event, Name, User string // of the event: its messageId, its name, and its user
+	Raw               []byte // the letter as stored; valid during the call
 }
 
-// EachDead reads the dead letters of the run in a folder, those of one destination after those of
-// another. It ends with the first error of each.
+// EachDead reads the dead letters of the run in a folder, one destination after the other. It ends with the first
+// error of each.
 func EachDead(ctx context.Context, dir string, choice DeadChoice, each func(*Dead) error) error {
 	s, err := Standing(dir)
 	if err != nil {
@@ -40,7 +40,7 @@ func EachDead(ctx context.Context, dir string, choice DeadChoice, each func(*Dea
 			return mistakef("--to: run %s has no destination %s", s.Run, name)
 		}
 	}
-	reasons := map[string]int{} // that there are
+	reasons := map[string]int{} // that occur
 	for _, name := range names {
 		if len(choice.To) > 0 && !slices.Contains(choice.To, name) {
 			continue
@@ -58,8 +58,7 @@ func EachDead(ctx context.Context, dir string, choice DeadChoice, each func(*Dea
 	return noSuchReason(s.Run, choice.Reasons, reasons)
 }
 
-// noSuchReason is the mistake of asking for dead letters of a reason that none has: who gets none would take
-// that for success.
+// noSuchReason is the error for a reason that no dead letter has: an empty answer could be taken for success.
 func noSuchReason(run string, asked []string, has map[string]int) error {
 	for _, reason := range asked {
 		if has[reason] > 0 {
@@ -104,22 +103,22 @@ func eachDeadOf(ctx context.Context, dir, name string, each func(*Dead) error) e
 	return cmp.Or(failed, err)
 }
 
-// DeadGroup are dead letters that have something in common.
+// DeadGroup is a group of dead letters that have something in common.
 type DeadGroup struct {
 	Destination, Key string
 	Letters          uint64
-	Redriven         uint64 // of them, by redrives since
+	Redriven         uint64 // those of them that redrives have delivered since
 	Example          Letter
 }
 
-// mostGroups bounds the groups: what they are made of may be data.
+// mostGroups bounds the number of groups, because their keys may come from data.
 const mostGroups = 10_000
 
-// Others is the group of all that come when there are too many.
+// Others is the group for everything beyond mostGroups.
 const Others = "(others)"
 
-// GroupDead counts the dead letters of the run in a folder by reason, event or field, by each of those that are
-// asked for, the largest groups first. They are read once.
+// GroupDead counts the dead letters of the run in a folder by reason, event or field, for each of these that is
+// asked for, largest groups first. It reads the letters once.
 func GroupDead(ctx context.Context, dir string, choice DeadChoice, by ...string) (map[string][]*DeadGroup, error) {
 	groups := map[[3]string]*DeadGroup{}
 	size := map[string]int{}
@@ -169,14 +168,14 @@ func (d *Dead) key(by string, fields *fieldNames) string {
 	return d.Reason
 }
 
-// fieldNames find the field that a sentence about an event blames, ours or a partner's. Partners have many ways
-// to say so: it is a guess, for groups.
+// fieldNames find the field that an error message blames, ours or a partner's. Partners phrase this in many ways,
+// so it is a guess, used only for grouping.
 type fieldNames struct {
 	ways  []*regexp.Regexp
-	known map[string]string // by sentence: dead letters mostly say the same
+	known map[string]string // by message: many dead letters have the same
 }
 
-// mostKnown bounds the sentences that are remembered: they may be data.
+// mostKnown bounds the messages that are remembered, because they may contain data.
 const mostKnown = 1000
 
 func newFieldNames() *fieldNames {
@@ -195,7 +194,7 @@ func newFieldNames() *fieldNames {
 	return f
 }
 
-// of is the field that a sentence blames; "": it names none.
+// of is the field that a message blames; "": it names none.
 func (f *fieldNames) of(detail string) (name string) {
 	if known, ok := f.known[detail]; ok {
 		return known

@@ -11,8 +11,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// dryLane makes of events what a lane would, and sends nothing: it routes them, and packs
-// the deliveries into the requests of a run.
+// dryLane does what a lane would do with events, without sending: it routes them, and packs the deliveries into
+// the requests of a run.
 type dryLane struct {
 	d      *config.Opened
 	plan   *destination.Plan
@@ -20,13 +20,13 @@ type dryLane struct {
 	env    destination.Env
 	list   destination.Deliveries
 	packer *engine.Packer[*parcel]
-	ready  []*parcel // steps whose earlier step has gone out
-	// settled is told what is not sent of an event, and packed every request.
+	ready  []*parcel // steps whose earlier step would have been sent
+	// settled is called with each delivery that is not sent, and packed with every request.
 	settled func(r *selection.Record, place string, d *destination.Delivery) error
-	// routed, unless it is nil, is told all that becomes of an event.
+	// routed, unless nil, is called with all deliveries of an event.
 	routed func(r *selection.Record, list []destination.Delivery, filtered bool)
 	packed func(b *engine.Packed[*parcel]) error
-	err    error   // of one of these
+	err    error   // of settled or packed
 	shown  bool    // what history starts is told with each request
 	alone  *parcel // all of a plan that no other step waits for: of those nothing is asked
 }
@@ -38,7 +38,7 @@ type parcel struct {
 	user   uint64
 	record uint64
 	held   int
-	live   string  // what it would start, though it is of long ago; "": nothing, or nobody is shown it
+	live   string  // what an old event would start at the partner; "": nothing, or it is not shown
 	next   *parcel // the next step of the same event, which waits for this one
 }
 
@@ -73,7 +73,7 @@ func (p *dryLane) fallback(r *selection.Record) string {
 // place says where it lies.
 func (p *dryLane) pass(r *selection.Record, place, fallback string) error {
 	p.env.Fallback, p.env.Suppressed = fallback, r.Suppressed
-	p.list.Detach() // what was made of earlier events waits for its request
+	p.list.Detach() // deliveries of earlier events still wait for their request
 	p.route(r.Event, &p.env, &p.list)
 	return p.take(r, place, p.list.List)
 }
@@ -83,7 +83,7 @@ func (p *dryLane) take(r *selection.Record, place string, made []destination.Del
 	if p.routed != nil {
 		p.routed(r, made, false)
 	}
-	// Steps that wait are told to those before them first: a request may be full at once.
+	// Waiting steps are linked to those before them first, because a request may be full at once.
 	var first []*parcel
 	var last *parcel
 	for k := range made {
@@ -112,7 +112,7 @@ func (p *dryLane) take(r *selection.Record, place string, made []destination.Del
 	return p.err
 }
 
-// route is the destination's Route; a panic of it rejects the event, as in a run.
+// route calls the destination's Route. A panic rejects the event, as in a run.
 func (p *dryLane) route(ev *event.Event, env *destination.Env, out *destination.Deliveries) {
 	n := len(out.List)
 	defer func() {
@@ -123,7 +123,7 @@ func (p *dryLane) route(ev *event.Event, env *destination.Env, out *destination.
 		}
 	}()
 	if verdict, ok := env.Admit(ev); !ok {
-		settled := verdict // so that verdict itself need not be allocated each time
+		settled := verdict // copied here so that verdict itself is not allocated on every call
 		out.List = append(out.List, destination.Delivery{Settled: &settled})
 		return
 	}
@@ -152,7 +152,7 @@ func (p *dryLane) pack(it *parcel) {
 	p.packer.Add(engine.Parcel[*parcel]{Delivery: it.d, Value: it, User: it.user, Record: it.record, Held: it.held})
 }
 
-// flush shows what is not full.
+// flush closes the requests that are not full.
 func (p *dryLane) flush() error {
 	for {
 		p.packer.Flush()

@@ -24,8 +24,8 @@ type SentError struct{ Mistake error }
 
 func (e *SentError) Error() string { return e.Mistake.Error() }
 
-// Leaves are the errors that were joined into one. An error that merely wraps
-// several is one.
+// Leaves returns the errors that were joined into one. An error that wraps several errors but was not made by
+// joining them counts as one.
 func Leaves(err error) []error {
 	if err == nil {
 		return nil
@@ -46,9 +46,8 @@ func Leaves(err error) []error {
 	return all
 }
 
-// Distinct joins what is left of an error when each of its leaves has become what
-// change makes of it (nil: nothing), without those that say what an earlier one
-// said: when the disk is full, every lane reports it.
+// Distinct joins the errors that were joined in err, after change has replaced each of them (nil: it is left out).
+// Errors with the same text are kept once: when the disk is full, every lane reports it.
 func Distinct(err error, change func(error) error) error {
 	var kept []error
 	said := map[string]bool{}

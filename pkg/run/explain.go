@@ -20,26 +20,26 @@ import (
 	"github.com/fanfold/fanfold/pkg/transform"
 )
 
-// Question says which events are to be explained: those that all that is set is true of.
+// Question selects the events to explain: those that meet all conditions that are set.
 type Question struct {
 	ID    string         // messageId
 	User  string         // userId or anonymousId
-	Where *filter.Filter // of the event in the spec's form, before the steps of the user
-	Limit int            // events explained; reading ends there
-	// Run is the folder of the run of which is told what became of them; "": of none.
+	Where *filter.Filter // on the event in the spec's form, before the user's transform steps
+	Limit int            // how many events to explain; reading ends there
+	// Run is the folder of the run whose outcomes are added; "": none.
 	Run string
 }
 
-// Explanation is every gate that one record of the input meets, in order.
+// Explanation lists every gate (decision) that one record of the input passes, in order.
 type Explanation struct {
 	Event   string // its messageId, or position
-	Name    string // of a track call; else its type
+	Name    string // of a track call; otherwise its type
 	Object  string
 	Line    int64
 	Offset  int64
 	Gates   []Gate // before the destinations
-	Stopped bool   // at the last of these
-	// Destinations are in the order of the job; none when it is stopped before them.
+	Stopped bool   // at the last of these gates
+	// Destinations are in the order of the job; empty if the event stops before them.
 	Destinations []*ExplainedLane
 
 	end     source.Position
@@ -50,42 +50,42 @@ type Explanation struct {
 type Gate struct {
 	Name   string
 	Passed bool
-	Says   string       // in one sentence, what was seen
-	Terms  *filter.Term // of a filter, taken apart
-	Fields []GateField  // of a mapping
-	Before []byte       // the event, where the gate changed it
+	Says   string       // what was found, in one sentence
+	Terms  *filter.Term // the parsed filter of a filter gate
+	Fields []GateField  // of a mapping gate
+	Before []byte       // the event before the gate changed it
 	After  []byte
-	// Considered says that the gate was not decisive: others of its kind were open.
+	// Considered says that this gate alone does not decide: another one of its kind lets the event pass.
 	Considered bool
 }
 
-// GateField is a field of what a partner is sent.
+// GateField is one field of a payload.
 type GateField struct {
 	Name, From        string
-	Value             []byte // JSON; nil: it is missing
-	Default, Required bool   // where it comes from is the action's own idea; it has to be there
+	Value             []byte // JSON; nil: missing
+	Default, Required bool   // the value comes from the action's default; the field is required
 	Problems          []string
 }
 
-// ExplainedLane is what a destination makes of an event.
+// ExplainedLane is how a destination treats an event.
 type ExplainedLane struct {
 	Name, Type string
 	Gates      []Gate
 	Shown      []Shown // what would be sent, and what would not
-	Share      int     // events that share such a request in a run, at most; 0: it goes alone
-	Became     *Became // in the run that was asked for; nil: none was
+	Share      int     // the most events that share such a request in a run; 0: the event is sent alone
+	Became     *Became // the outcome in the run that was asked for; nil: none was
 }
 
-// sent says that something is sent of the event.
+// sent says whether anything is sent for the event.
 func (l *ExplainedLane) sent() bool {
 	return slices.ContainsFunc(l.Shown, func(s Shown) bool { return s.Settled == nil })
 }
 
-// Answers are the explanations of a question, and what there was to ask.
+// Answers are the explanations for a question, and some counts of the input.
 type Answers struct {
 	Read         uint64
 	Explanations []*Explanation
-	// Near are ids that nearly are the one that was asked for.
+	// Near are ids similar to the one that was asked for.
 	Near []string
 }
 
@@ -96,7 +96,7 @@ type explainer struct {
 	q     *Question
 	sel   selection.Selection
 	lanes []*dryLane
-	seen  struct { // the steps' traces of the event that they look at
+	seen  struct { // what the transform steps did with the event at hand
 		end   source.Position
 		ask   bool
 		steps map[source.Position][]Gate
@@ -106,21 +106,21 @@ type explainer struct {
 	parser  event.Parser
 }
 
-// errEnough ends a reading.
+// errEnough ends a reading that has found enough.
 var errEnough = errors.New("enough")
 
-// mostNear bounds the ids that are offered instead of one that is not there.
+// mostNear bounds how many similar ids are suggested.
 const mostNear = 3
 
-// Explain reads the input of a job until it has found the events that are asked for, and takes
-// apart what a run would make of each, with the selection, the routing and the packing of a run. Bodies
-// are written by the interpreter that runs check themselves with. Nothing is sent. dir is a folder for
-// what cannot be held in memory; the caller removes it.
+// Explain reads the input of a job until it has found the events that were asked for, and explains how a run would
+// treat each of them. It uses the selection, the routing and the packing of a run. Bodies are written by the
+// interpreter that runs use to check their compiled bodies. Nothing is sent. dir is a folder for what does not fit
+// in memory; the caller removes it.
 func (w *World) Explain(ctx context.Context, j *Job, q *Question, dir string) (*Answers, error) {
 	e := &explainer{w: w, j: j, q: q, answers: &Answers{}}
 	e.seen.steps = map[source.Position][]Gate{}
 	all := *j
-	all.Limit = 0 // that of the question counts explanations
+	all.Limit = 0 // the limit of the question counts explanations instead
 	e.j = &all
 	err := w.dryRead(ctx, &all, dir, func(src source.Source, s *selection.Selection) {
 		s.Watch = e.watch
@@ -147,7 +147,7 @@ func (w *World) Explain(ctx context.Context, j *Job, q *Question, dir string) (*
 	return e.answers, nil
 }
 
-// copied shares nothing with the lane that shows it.
+// copied returns a copy that shares no memory with the lane.
 func copied(s Shown) Shown {
 	if s.Settled != nil {
 		r := *s.Settled
@@ -162,7 +162,7 @@ func copied(s Shown) Shown {
 	return s
 }
 
-// record explains a record, if it is asked for.
+// record explains a record if it was asked for.
 func (e *explainer) record(r *selection.Record) error {
 	e.answers.Read++
 	defer delete(e.seen.steps, r.End)
@@ -189,7 +189,7 @@ func (e *explainer) record(r *selection.Record) error {
 	return nil
 }
 
-// holds says that a text that is no event may be of the one that is asked for.
+// holds says whether a text that is no event may be of the event that was asked for.
 func (e *explainer) holds(raw []byte) bool {
 	for _, id := range []string{e.q.ID, e.q.User} {
 		if id != "" && !bytes.Contains(raw, []byte(id)) {
@@ -199,7 +199,7 @@ func (e *explainer) holds(raw []byte) bool {
 	return e.q.Where == nil && e.q.ID+e.q.User != ""
 }
 
-// asked says whether a record is asked for, as the event that it is read as.
+// asked says whether a record was asked for, judging by the event it is read as.
 func (e *explainer) asked(r *selection.Record) (*event.Event, bool) {
 	if r.Bad != nil {
 		return nil, false
@@ -212,8 +212,7 @@ func (e *explainer) asked(r *selection.Record) (*event.Event, bool) {
 	return ev, err == nil && e.matches(ev, true)
 }
 
-// matches says whether an event is asked for. note remembers ids that nearly are the one
-// that is asked for.
+// matches says whether an event was asked for. note: remember ids that are similar to the one asked for.
 func (e *explainer) matches(ev *event.Event, note bool) bool {
 	q := e.q
 	if id := ev.MessageID().Text(); q.ID != "" && id != q.ID {
@@ -228,7 +227,7 @@ func (e *explainer) matches(ev *event.Event, note bool) bool {
 	return q.Where.Match(ev.Root())
 }
 
-// watch notes what a step makes of an event that is asked for.
+// watch notes what a transform step does with an event that was asked for.
 func (e *explainer) watch(ev *event.Event, end source.Position, a transform.Applied) {
 	if e.seen.end != end || len(e.seen.steps[end]) == 0 {
 		e.seen.end, e.seen.ask = end, e.matches(ev, false)
@@ -263,14 +262,14 @@ func (e *explainer) watch(ev *event.Event, end source.Position, a transform.Appl
 	e.seen.steps[end] = append(e.seen.steps[end], g)
 }
 
-// dropText says why steps without a filter drop an event.
+// dropText explains, for steps without a filter, why they drop an event.
 var dropText = map[string]string{
 	"sample": "dropped: the event's user is not in the share that is kept",
 	"dedupe": "dropped: what it is recognised by stands at an earlier place of the input already",
 	"mask":   "dropped: it cannot be masked, and goes nowhere unmasked",
 }
 
-// common are the gates before the destinations.
+// common adds the gates before the destinations.
 func (e *explainer) common(x *Explanation, r *selection.Record, ev *event.Event) {
 	add := func(g Gate) bool {
 		x.Gates = append(x.Gates, g)
@@ -311,7 +310,7 @@ func (e *explainer) common(x *Explanation, r *selection.Record, ev *event.Event)
 	}
 }
 
-// nameIn is what a track call is about, and the type of any other.
+// nameIn is the event name of a track call, and the type of any other.
 func nameIn(ev *event.Event) string {
 	if name := ev.Name(); name.Kind() == event.String && name.Text() != "" {
 		return name.Text()
@@ -370,7 +369,7 @@ func (e *explainer) inRange(ev *event.Event, r *selection.Record) Gate {
 	return g
 }
 
-// lane takes apart what a destination makes of an event.
+// lane explains how a destination treats an event.
 func (e *explainer) lane(p *dryLane, r *selection.Record) (*ExplainedLane, error) {
 	d := p.d
 	l := &ExplainedLane{Name: d.Name, Type: d.Slug}
@@ -394,7 +393,7 @@ func (e *explainer) lane(p *dryLane, r *selection.Record) (*ExplainedLane, error
 	return l, nil
 }
 
-// history is the gate of what may reach people, or delete something, at the partner.
+// history adds the gate for what the event would start at the partner: messages to people, or deletions.
 func (l *ExplainedLane) history(plan *destination.Plan, asked bool) {
 	g := Gate{Name: "history", Passed: true}
 	for _, s := range l.Shown {
@@ -416,7 +415,7 @@ func (l *ExplainedLane) history(plan *destination.Plan, asked bool) {
 	}
 }
 
-// admitted are the gates of Route.
+// admitted adds the gates before Route.
 func (e *explainer) admitted(l *ExplainedLane, d *config.Opened, r *selection.Record) {
 	env := destination.Env{Now: e.w.Now(), Consent: d.Consent, Suppressed: r.Suppressed}
 	env.Fallback = selection.Fallback(e.lanes[0].src.Manifest(), r.End)
@@ -447,7 +446,7 @@ func (e *explainer) admitted(l *ExplainedLane, d *config.Opened, r *selection.Re
 	e.routing(l, d, r.Event, &routing)
 }
 
-// routing are the gates of the destination's own.
+// routing adds the destination's own gates.
 func (e *explainer) routing(l *ExplainedLane, d *config.Opened, ev *event.Event, routing *destination.Routing) {
 	add := func(g Gate) { l.Gates = append(l.Gates, g) }
 	in := Gate{Name: "integrations", Passed: routing.OptedOut == "",
@@ -490,7 +489,7 @@ func (e *explainer) routing(l *ExplainedLane, d *config.Opened, ev *event.Event,
 	}
 }
 
-// fieldsOf is the gate of a subscription's mapping.
+// fieldsOf makes the gate of a subscription's mapping.
 func fieldsOf(c *destination.Considered) Gate {
 	g := Gate{Name: "fields of " + c.Action, Passed: true, Says: "all rules are kept"}
 	wrong := append([]string{}, c.Problems...)

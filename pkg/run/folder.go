@@ -15,11 +15,11 @@ import (
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
-// Folder is where the folders of all runs are.
+// Folder is the folder that holds the folders of all runs.
 type Folder string
 
-// choose returns the folder of the newest run with an identity, or of the next one
-// when everything is to be sent again.
+// choose returns the folder of the newest run with an identity, or a new one when everything is to be sent again
+// (fresh).
 func (f Folder) choose(id string, fresh bool) (dir string, resumed bool, err error) {
 	root := string(f)
 	entries, err := f.entries()
@@ -27,7 +27,7 @@ func (f Folder) choose(id string, fresh bool) (dir string, resumed bool, err err
 		return "", false, err
 	}
 	newest := 0
-	for _, e := range entries { // those before it may have been removed
+	for _, e := range entries { // earlier runs may have been removed
 		newest = max(newest, runNumber(id, e.Name()))
 	}
 	if fresh || newest == 0 {
@@ -36,7 +36,7 @@ func (f Folder) choose(id string, fresh bool) (dir string, resumed bool, err err
 	return filepath.Join(root, runName(id, newest)), true, nil
 }
 
-// entries are what is in the folder, which is made when it is not there.
+// entries lists the folder, and creates it if it is missing.
 func (f Folder) entries() ([]fs.DirEntry, error) {
 	if err := os.MkdirAll(string(f), 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder for runs: %w (choose another place with --state-dir)", err)
@@ -48,8 +48,7 @@ func (f Folder) entries() ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-// runNumber returns the number of the run that a folder is of, among those with an
-// identity; 0: it is of none of them.
+// runNumber returns a folder's number among the runs with an identity; 0: it is not one of them.
 func runNumber(id, name string) int {
 	if name == id {
 		return 1
@@ -68,7 +67,7 @@ func runName(id string, n int) string {
 	return id + "-" + strconv.Itoa(n)
 }
 
-// Dirs lists the folders of the runs, the one that was used last first.
+// Dirs lists the folders of the runs, most recently used first.
 func (f Folder) Dirs() ([]string, error) {
 	entries, err := os.ReadDir(string(f))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -89,11 +88,10 @@ func (f Folder) Dirs() ([]string, error) {
 	return out, nil
 }
 
-// Latest names the run that was used last wherever a run is asked for.
+// Latest stands for the most recently used run, wherever a run is asked for.
 const Latest = "latest"
 
-// Find returns the folder of a run: of its whole id, of a beginning of one that no other
-// run has, or of the [Latest].
+// Find returns the folder of a run, given its whole id, a prefix of the id that no other run shares, or [Latest].
 func (f Folder) Find(id string) (string, error) {
 	dirs, err := f.Dirs()
 	if err != nil {

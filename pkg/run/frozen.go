@@ -8,18 +8,18 @@ import (
 	"github.com/fanfold/fanfold/pkg/journal"
 )
 
-// subscribedKey is where a run keeps what its destinations are subscribed to.
+// subscribedKey is the journal key for the subscriptions of a run's destinations.
 const subscribedKey = "subscribed"
 
-// subscribedOf is what the destinations of a run were subscribed to, by name: their own
-// actions, or the presets of that time. nil: the run is of a fanfold that did not keep it.
+// subscribedOf returns what the destinations of a run were subscribed to, by name: their own actions, or the
+// presets of that time. nil: the run was made by a version of fanfold that did not store it.
 func subscribedOf(run *journal.Run) (subscribed map[string][]string, err error) {
 	_, err = run.Get(subscribedKey, &subscribed)
 	return subscribed, err
 }
 
-// subscribedTo is what a destination is subscribed to, as it may be kept: a mapping may
-// hold a secret.
+// subscribedTo is what a destination is subscribed to, redacted for storage, because a mapping may contain a
+// secret.
 func subscribedTo(d *config.Opened, redact func(string) string) []string {
 	subscribed := slices.Clone(d.Sender.Plan().Subscribed)
 	for i := range subscribed {
@@ -28,11 +28,11 @@ func subscribedTo(d *config.Opened, redact func(string) string) []string {
 	return subscribed
 }
 
-// freezeSubscriptions keeps with a run what its destinations are subscribed to. The
-// journal names a delivery by its place among those of its event, so another fanfold, with
-// other presets, would take one for another: a destination that has deliveries under way is
-// refused then. One that has none goes on with the presets of today, and that is a notice.
-// Of those that the user has changed, and goes on with, nothing is said here.
+// freezeSubscriptions stores what the destinations of a run are subscribed to. The journal identifies a delivery
+// by its index among the deliveries of its event, so another version of fanfold, with other presets, would confuse
+// them: a destination with unfinished deliveries is refused then. A destination without any continues with today's
+// presets, and the user gets a notice. Destinations whose subscriptions the user has changed on purpose are not
+// handled here.
 func freezeSubscriptions(run *journal.Run, dests []*config.Opened, byUser []string, notice func(Notice),
 	redact func(string) string,
 ) error {
@@ -70,7 +70,7 @@ func freezeSubscriptions(run *journal.Run, dests []*config.Opened, byUser []stri
 	return run.Put(subscribedKey, now)
 }
 
-// differences says what two lists of subscriptions do not have in common.
+// differences describes how two lists of subscriptions differ.
 func differences(before, now []string) string {
 	var out []string
 	for _, s := range before {

@@ -12,8 +12,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/engine"
 )
 
-// History is how a run went, over all processes that have worked on it: for reports. It lies beside
-// the journal and nothing depends on it; after a crash the last seconds are missing.
+// History is the course of a run over all processes that have worked on it. It is for reports only: it is a file
+// beside the journal, nothing depends on it, and after a crash the last seconds are missing.
 type History struct {
 	Version   int                       `json:"version"`
 	Processes []Process                 `json:"processes"`
@@ -21,13 +21,14 @@ type History struct {
 	Courses   map[string]*engine.Course `json:"courses"`                      // by destination
 }
 
-// Process is one that has worked on a run.
+// Process is one process that has worked on a run.
 type Process struct {
 	Fanfold string    `json:"fanfold"` // version
 	Start   time.Time `json:"start"`
 	End     time.Time `json:"end"`    // last sign of life
 	Status  string    `json:"status"` // as in a summary; running: it was killed, or is at work
-	// Delivered and Rejected are events over all destinations, at its end, since the run began.
+	// Delivered and Rejected count events over all destinations, from the start of the run to the end of the
+	// process.
 	Delivered uint64 `json:"delivered"`
 	Rejected  uint64 `json:"rejected"`
 	Pending   uint64 `json:"pending"`
@@ -40,7 +41,7 @@ const (
 
 func historyPath(dir string) string { return filepath.Join(dir, "history.json") }
 
-// readHistory returns what is known of how a run in a folder went: empty where nothing is.
+// readHistory returns the history of the run in a folder, or an empty one.
 func readHistory(dir string) *History {
 	h := &History{Version: historyVersion, Courses: map[string]*engine.Course{}}
 	data, err := os.ReadFile(historyPath(dir))
@@ -49,12 +50,12 @@ func readHistory(dir string) *History {
 	}
 	var read History
 	if json.Unmarshal(data, &read) != nil || read.Version != historyVersion || read.Courses == nil {
-		return h // of another fanfold, or torn: the run does not depend on it
+		return h // of another version of fanfold, or damaged: the run does not depend on it
 	}
 	return &read
 }
 
-// openHistory takes up the history of the run, with a process more.
+// openHistory loads the history of the run, and adds this process.
 func (r *Run) openHistory() {
 	r.history = readHistory(r.dir)
 	if n := len(r.history.Processes); n >= mostProcesses {
@@ -69,12 +70,12 @@ func (r *Run) openHistory() {
 		Status: Running})
 }
 
-// whole says that no process was killed: of one that was, the last seconds are missing.
+// whole says whether no process was killed: of a killed process, the last seconds are missing.
 func (h *History) whole() bool {
 	return h.Left == 0 && !slices.ContainsFunc(h.Processes, func(p Process) bool { return p.Status == Killed })
 }
 
-// killed gives a process that has come to no end what it has written down last.
+// killed completes the entry of a process that was killed, from what it wrote last.
 func (p *Process) killed(dir string) {
 	if p.Status != Running {
 		return
@@ -90,7 +91,7 @@ func (p *Process) killed(dir string) {
 	}
 }
 
-// count takes the counts of a summary.
+// count copies the counts of a summary.
 func (p *Process) count(s *engine.Summary) {
 	p.Delivered, p.Rejected, p.Pending = 0, Rejected(s), 0
 	for _, d := range s.Destinations {
@@ -98,13 +99,13 @@ func (p *Process) count(s *engine.Summary) {
 	}
 }
 
-// noteHistory writes down how the run went so far.
+// noteHistory writes the history of the run so far.
 func (r *Run) noteHistory(s *engine.Summary) error {
 	p := &r.history.Processes[len(r.history.Processes)-1]
 	p.End, p.Status = r.w.Now(), s.Status
 	p.count(s)
 	for name, c := range r.engine.Courses() {
-		for i := range c.Late { // a partner may say anything
+		for i := range c.Late { // the text comes from a partner, and may contain anything
 			c.Late[i].Said = r.w.Redact(c.Late[i].Said)
 		}
 		r.history.Courses[name] = c
@@ -120,10 +121,10 @@ func (r *Run) noteHistory(s *engine.Summary) error {
 	return os.Rename(tmp, historyPath(r.dir))
 }
 
-// planPath is where the plan lies that a run was started with.
+// planPath is the path of the plan that a run was started with.
 func planPath(dir string) string { return filepath.Join(dir, "plan.json") }
 
-// readPlan is the plan that a run in a folder was started with; nil: there was none.
+// readPlan returns the plan that the run in a folder was started with; nil: none.
 func readPlan(dir string) (json.RawMessage, error) {
 	data, err := os.ReadFile(planPath(dir))
 	if errors.Is(err, fs.ErrNotExist) {

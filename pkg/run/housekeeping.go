@@ -10,9 +10,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/journal"
 )
 
-// Unused are the folders of runs that no command has worked on since a time: those that
-// are complete, and those that are not, whose work would be lost with them. A run that a
-// process works on is in neither list.
+// Unused lists the folders of runs that no command has worked on since a time: complete ones, and unfinished ones,
+// whose progress would be lost with them. A run that a process is working on is in neither list.
 func (f Folder) Unused(since time.Time) (complete, unfinished []string, err error) {
 	dirs, err := f.Dirs()
 	if err != nil {
@@ -33,7 +32,7 @@ func (f Folder) Unused(since time.Time) (complete, unfinished []string, err erro
 	return complete, unfinished, nil
 }
 
-// Clear removes what is left of runs whose removal was interrupted.
+// Clear finishes the removal of runs that was interrupted.
 func (f Folder) Clear() error {
 	entries, err := os.ReadDir(string(f))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -47,8 +46,8 @@ func (f Folder) Clear() error {
 	return err
 }
 
-// LastUsed is when a process of a run has written last what became of it: commands that look at a run, and open
-// its journal for that, do not use it. Zero: its folder is gone.
+// LastUsed is when a process of a run last wrote its progress. Commands that only look at a run open its journal,
+// too, and do not count. Zero: the folder is gone.
 func LastUsed(dir string) (at time.Time) {
 	for _, path := range []string{countsPath(dir), summaryPath(dir)} {
 		if info, err := os.Stat(path); err == nil && info.ModTime().After(at) {
@@ -65,7 +64,7 @@ func LastUsed(dir string) (at time.Time) {
 	return info.ModTime()
 }
 
-// Size is how many bytes the files in a run's folder hold, as far as they can be seen.
+// Size is how many bytes the files in a run's folder hold, as far as they can be read.
 func Size(dir string) (size int64) {
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {

@@ -11,12 +11,11 @@ import (
 	"github.com/fanfold/fanfold/pkg/secret"
 )
 
-// identity is what a job reads, and what it sends to whom; not secrets, rates or
-// concurrency. What is read makes the family of runs that a job belongs to, which gives
-// them their names; what is sent to whom says for each destination whether a run of the
-// family is one of it, and whether its configuration has changed. It is kept in the
-// journal, and beside it ([keptIdentity]). The hash of all of it is the id of redrives,
-// and of runs of before: the members and their order are part of that.
+// identity is what a job reads, and what it sends to whom; secrets, rates and concurrency are not part of it. What
+// is read determines the family of runs that a job belongs to, and their names. What is sent to whom tells, for
+// each destination, whether a run of the family has it, and whether its configuration has changed. The identity is
+// stored in the journal, and in a file beside it ([keptIdentity]). The hash of all of it is the id of redrives,
+// and of runs made by older versions; so the members and their order must not change.
 type identity struct {
 	From                         []string
 	Since, Until, Filter         string
@@ -39,29 +38,29 @@ type destinationIdentity struct {
 	Name, Type, Presets, BaseURL, Filter string
 	Settings                             map[string]any
 	Actions                              []string
-	// Parts are those of a description of the user's own, see [destination.Spec].
+	// Parts are the parts of a declaration that the user wrote, see [destination.Spec].
 	Parts map[string]string `json:",omitempty"`
 }
 
-// partless is the same without its parts, as it was kept before there were any.
+// partless is the identity without its parts, as older versions stored it.
 func (d destinationIdentity) partless() destinationIdentity {
 	d.Parts = nil
 	return d
 }
 
-// who is the destination itself: where it is, not what it is sent.
+// who identifies the destination itself, without what it is sent.
 func (d destinationIdentity) who() destinationIdentity {
 	d.Presets, d.Filter, d.Actions, d.Parts = "", "", nil, nil
 	return d
 }
 
-// input is what is read.
+// input identifies what is read.
 func (m identity) input() identity {
 	m.Transform, m.Destinations = "", nil
 	return m
 }
 
-// hashOf is a short name for a value. JSON of texts and numbers cannot fail.
+// hashOf is a short hash of a value. Encoding texts and numbers as JSON cannot fail.
 func hashOf(v any) string {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -71,16 +70,15 @@ func hashOf(v any) string {
 	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:])[:10])
 }
 
-// Names are how the first run of the job is called, and how it was called by versions of
-// fanfold that made one name of what is read and what is sent to whom. Those that come
-// after it have a number behind it.
+// Names returns the name of the job's first run, and the name that older versions of fanfold gave it, which
+// combined what is read and what is sent to whom. Later runs add a number to the name.
 func (j *Job) Names() (id, before string, err error) {
 	meta, _, err := j.identity(nil)
 	return hashOf(meta.input()), hashOf(meta), err
 }
 
-// identity is that of the job, and shown the same as it may be kept: an address or a
-// mapping may hold a secret.
+// identity returns the identity of the job, and, as shown, the same redacted for storage, because an address or a
+// mapping may contain a secret.
 func (j *Job) identity(redact func(string) string) (meta, shown identity, err error) {
 	in := &j.Input
 	meta = identity{From: in.From, Since: in.Since, Until: in.Until, Limit: j.Limit, Rehearse: j.Rehearse,

@@ -14,37 +14,35 @@ import (
 
 // Input is what a run reads.
 type Input struct {
-	// From is what the run's identity holds of where the input is.
+	// From is the location of the input, as part of the run's identity.
 	From []string
-	// Options say how to read it. Bounds, manifest and cache are the run's own.
+	// Options say how to read the input. The run itself sets bounds, manifest and cache.
 	Options source.Options
-	// Stream is the input when it can be read once; nil: it is what Options say.
+	// Stream is set if the input can be read only once; nil: Options describe the input.
 	Stream *Stream
-	// Follow says that no end is expected: Options.Follow says how files and stores are looked
-	// at.
+	// Follow says that the input is not expected to end. Options.Follow says how files and stores are watched.
 	Follow bool
-	// Bounds select by event time.
+	// Bounds select events by their time.
 	Bounds Bounds
 
-	// DateOrder says how dates such as 03/04/2024 are read, and Undated what becomes of
-	// events without a time: UndatedNow, UndatedSkip, or "" for rejecting their deliveries
-	// to whoever is told the time. Both are part of the identity.
+	// DateOrder says how dates such as 03/04/2024 are read. Undated says what becomes of events without a time:
+	// UndatedNow, UndatedSkip, or "", which rejects their deliveries to partners that are told the time. Both are
+	// part of the identity.
 	DateOrder event.DateOrder
 	Undated   string
 
-	// Since, Until, Lateness and Map are what the user wrote: part of the
-	// identity, since a relative time is another one every time.
+	// Since, Until, Lateness and Map are the texts that the user wrote. The identity has these texts, because a
+	// relative time means another time on every start.
 	Since, Until, Lateness, Map string
 	// Schemes is what the flags of the sources in use add to the identity, by scheme.
 	Schemes map[string]string
 }
 
-// Stream is input that can be read once.
+// Stream is input that can be read only once.
 type Stream struct {
-	Name string // for people
+	Name string // for messages
 	In   io.Reader
-	// Interactive says that it comes from a person, who is not kept waiting for a
-	// full block.
+	// Interactive says that a person types the input, who should not have to wait for a full block.
 	Interactive bool
 }
 
@@ -54,27 +52,27 @@ const (
 	UndatedSkip = "skip"
 )
 
-// Times are the instants from which, and before which, events are selected, and the one
-// that stands in for an event's time when there is none. Zero: no bound, no such event.
+// Times are the times from which and before which events are selected, and the time that is used for events
+// without one. Zero: no bound, or no such time.
 type Times struct {
 	Since, Until time.Time
 	Undated      time.Time `json:",omitzero"`
 }
 
-// Bounds are Times, and whether they are relative to when the command is run.
+// Bounds are Times, and whether they are relative to the start of the command.
 type Bounds struct {
 	Times
 	Relative bool
 }
 
-// Check finds what is wrong with how the input is to be read, wherever it comes from.
+// Check finds mistakes in how the input is to be read, wherever it comes from.
 func (in *Input) Check() error {
 	o := in.Options
 	o.Since, o.Until = in.Bounds.Since, in.Bounds.Until
 	return o.Check()
 }
 
-// look opens the input and closes it again, to find mistakes in it.
+// look opens the input and closes it again, to find mistakes early.
 func (in *Input) look(ctx context.Context) error {
 	if in.Stream != nil {
 		return nil
@@ -89,7 +87,7 @@ func (in *Input) look(ctx context.Context) error {
 	return look.Close()
 }
 
-// openOnce opens the input for one reading, without a run: a stream is spooled to dir.
+// openOnce opens the input for one reading without a run. A stream is spooled to dir.
 func (in *Input) openOnce(ctx context.Context, dir string, most int64, open *closers) (source.Source, error) {
 	if in.Stream != nil {
 		spool, err := source.OpenSpool(ctx, dir, in.Stream.In, in.spoolOptions(most))
@@ -101,7 +99,7 @@ func (in *Input) openOnce(ctx context.Context, dir string, most int64, open *clo
 	}
 	o := in.Options
 	o.Since, o.Until = in.Bounds.Since, in.Bounds.Until
-	o.Voided = func(int, source.Place, error) error { return nil } // said at the end of the reading
+	o.Voided = func(int, source.Place, error) error { return nil } // reported at the end of the reading
 	input, err := source.Open(ctx, o)
 	if err != nil {
 		return nil, err
@@ -110,7 +108,7 @@ func (in *Input) openOnce(ctx context.Context, dir string, most int64, open *clo
 	return input, nil
 }
 
-// spoolOptions say how a stream is spooled, to so many bytes of disk at most.
+// spoolOptions are the options for spooling a stream to at most this many bytes of disk.
 func (in *Input) spoolOptions(most int64) source.SpoolOptions {
 	o := in.Options
 	return source.SpoolOptions{
@@ -120,7 +118,7 @@ func (in *Input) spoolOptions(most int64) source.SpoolOptions {
 	}
 }
 
-// openSource opens the input of the run, and says what is new in it.
+// openSource opens the input of the run, and reports what is new in it.
 func (r *Run) openSource(ctx context.Context) error {
 	switch {
 	case r.redrive != nil:
@@ -192,12 +190,12 @@ func (r *Run) openSource(ctx context.Context) error {
 	return err
 }
 
-// restsAfter is for how long a file must not have been written before its last row is taken for whole
-// although no line end follows.
+// restsAfter is how long a file must not have been written before its last row counts as complete without a line
+// end.
 const restsAfter = 2 * time.Second
 
-// known tells which entries of the manifest the run has read that this one overlaps with; nil:
-// there is none.
+// known returns a function that says which entries of the manifest were read by the run that this one overlaps
+// with; nil: there is no such run.
 func (r *Run) known() (func(entry uint32) bool, error) {
 	if r.overlaps == "" || r.input == nil {
 		return nil, nil
@@ -213,12 +211,12 @@ func (r *Run) known() (func(entry uint32) bool, error) {
 	return func(entry uint32) bool { return had[r.input.Manifest().At(int(entry)).Fingerprint] }, nil
 }
 
-// openStream spools the input to the disk, where it can be read again.
+// openStream spools the input to disk, so that it can be read again.
 func (r *Run) openStream(ctx context.Context) error {
 	in := &r.job.Input
 	o := in.spoolOptions(r.job.Spool)
 	o.Need, o.Reached = needed(r.journalLanes())
-	run, notice := r.journal.Name(), r.w.Notice // the stream may say it when the run is closed already
+	run, notice := r.journal.Name(), r.w.Notice // the stream may report it after the run was closed
 	o.Told = func(same bool, before int64) {
 		if notice != nil {
 			notice(StreamGoesOn{run, in.Stream.Name, same, before})
@@ -234,7 +232,7 @@ func (r *Run) openStream(ctx context.Context) error {
 	return nil
 }
 
-// wasComplete says that an earlier process has finished the run.
+// wasComplete says whether an earlier process has finished the run.
 func (r *Run) wasComplete() bool {
 	return r.resumed && r.job.done(r.before)
 }
@@ -245,7 +243,7 @@ func (r *Run) noticeResuming() {
 	}
 }
 
-// needed is the position from which a run will read, and the furthest that was read.
+// needed returns the position from which a run will read, and the furthest that was read.
 func needed(lanes []*journal.Lane) (low, high source.Position) {
 	low = lanes[0].Resume().Mark.Position
 	for _, l := range lanes {

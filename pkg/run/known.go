@@ -13,20 +13,19 @@ import (
 	"github.com/fanfold/fanfold/pkg/journal"
 )
 
-// keptIdentity says in a run's folder which run it is. It lies beside the journal, which
-// nobody can look into while a process works on the run. Runs of before have none.
+// keptIdentity is the identity of a run as a file in its folder. It is separate from the journal, because the
+// journal cannot be opened while a process works on the run. Runs made by older versions have none.
 type keptIdentity struct {
 	Version int    `json:"version"`
 	Input   string `json:"input"` // hash of what is read
-	// Transform and Destinations are hashes of what Identity does not show: secrets are
-	// redacted there.
+	// Transform and Destinations are hashes, so that changes of secrets show, too: Identity is redacted.
 	Transform    string                `json:"transform"`
 	Destinations map[string]keptHashes `json:"destinations"`
 	Steps        []string              `json:"steps,omitempty"` // what each is, and a hash
 	Identity     identity              `json:"identity"`
 }
 
-// keptHashes are those of a destination: of where it is, and of that with what it is sent.
+// keptHashes are the hashes of a destination: of where it is, and of that together with what it is sent.
 type keptHashes struct {
 	Who string `json:"who"`
 	All string `json:"all"`
@@ -36,7 +35,7 @@ const identityVersion = 1
 
 func identityPath(dir string) string { return filepath.Join(dir, "identity.json") }
 
-// keep is what is kept of an identity.
+// keep makes the stored form of an identity.
 func keep(meta, shown identity) *keptIdentity {
 	k := &keptIdentity{Version: identityVersion, Input: hashOf(meta.input()), Transform: hashOf(meta.Transform),
 		Destinations: map[string]keptHashes{}, Identity: shown}
@@ -46,8 +45,8 @@ func keep(meta, shown identity) *keptIdentity {
 	return k
 }
 
-// with adds the destinations that a run had before and has not now, as they were. A run keeps its
-// own name for what it reads.
+// with adds the destinations that a run had before and no longer has, unchanged. A run keeps its own name for its
+// input.
 func (k *keptIdentity) with(before *keptIdentity) *keptIdentity {
 	k.Input = before.Input
 	for _, d := range before.Identity.Destinations {
@@ -59,7 +58,7 @@ func (k *keptIdentity) with(before *keptIdentity) *keptIdentity {
 	return k
 }
 
-// destination is one of the run, as it is shown.
+// destination returns a destination of the run, redacted.
 func (k *keptIdentity) destination(name string) (destinationIdentity, bool) {
 	for _, d := range k.Identity.Destinations {
 		if d.Name == name {
@@ -69,13 +68,13 @@ func (k *keptIdentity) destination(name string) (destinationIdentity, bool) {
 	return destinationIdentity{}, false
 }
 
-// has says that a destination of a job is one of the run.
+// has says whether the run has a destination of a job.
 func (k *keptIdentity) has(d, shown destinationIdentity) bool {
 	old, ok := k.destination(d.Name)
 	return ok && (k.Destinations[d.Name].Who == hashOf(d.who()) || hashOf(old.who()) == hashOf(shown.who()))
 }
 
-// readIdentity reads what is kept in a folder; an [fs.ErrNotExist]: the run is of before.
+// readIdentity reads the identity in a folder. An [fs.ErrNotExist] means that an older version made the run.
 func readIdentity(dir string) (*keptIdentity, error) {
 	data, err := os.ReadFile(identityPath(dir))
 	if err != nil {
@@ -102,14 +101,13 @@ func writeIdentity(dir string, k *keptIdentity) error {
 	return replaceFile(identityPath(dir), append(data, '\n'))
 }
 
-// knownRun is a run of the input of a job.
+// knownRun is an existing run of a job's input.
 type knownRun struct {
 	dir  string
 	kept *keptIdentity
 }
 
-// family finds the runs that read what a job reads, the newest first, those of before
-// last.
+// family finds the runs that read the same as a job, newest first; runs made by older versions come last.
 func (f Folder) family(meta, shown identity) (runs []knownRun, err error) {
 	entries, err := f.entries()
 	if err != nil {
@@ -146,7 +144,7 @@ func (f Folder) family(meta, shown identity) (runs []knownRun, err error) {
 	return runs, nil
 }
 
-// next is the folder of the run that comes after those that read the same.
+// next is the folder for a new run of the same input.
 func (f Folder) next(meta identity) (dir string, err error) {
 	entries, err := f.entries()
 	if err != nil {
@@ -161,10 +159,10 @@ func (f Folder) next(meta identity) (dir string, err error) {
 	if k, err := identityOf(newest, nil); k == nil && err == nil {
 		return newest, nil
 	}
-	return filepath.Join(string(f), runName(id, all[0]+1)), nil // those before it may have been removed
+	return filepath.Join(string(f), runName(id, all[0]+1)), nil // earlier runs may have been removed
 }
 
-// numbers are those of the runs of an id, the highest first.
+// numbers lists the numbers of the runs with an id, highest first.
 func numbers(entries []fs.DirEntry, id string) (all []int) {
 	for _, e := range entries {
 		if n := runNumber(id, e.Name()); n > 0 {
@@ -175,8 +173,8 @@ func numbers(entries []fs.DirEntry, id string) (all []int) {
 	return all
 }
 
-// identityOf is the identity of a run whose name says what it reads. assume stands for one that is
-// of before; nil: its journal says it. nil: nothing was ever done in the folder.
+// identityOf returns the identity of a run whose name tells what it reads. assume is used for a run made by an
+// older version; nil: it is read from the journal. The result is nil if nothing was ever done in the folder.
 func identityOf(dir string, assume *keptIdentity) (*keptIdentity, error) {
 	k, err := readIdentity(dir)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -187,7 +185,7 @@ func identityOf(dir string, assume *keptIdentity) (*keptIdentity, error) {
 	}
 	meta, err := journal.ReadMeta(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && meta == nil {
-		return nil, nil // a process was killed that had just made the folder
+		return nil, nil // a process was killed just after it created the folder
 	}
 	if err != nil {
 		return nil, err
@@ -199,8 +197,8 @@ func identityOf(dir string, assume *keptIdentity) (*keptIdentity, error) {
 	return keep(id, id), nil
 }
 
-// identityOfBefore is the identity of a run that an older fanfold has begun, when it reads
-// the same; nil: it does not, or nobody can say.
+// identityOfBefore returns the identity of a run that an older version of fanfold has begun, if it reads the same;
+// nil: it does not, or that cannot be found out.
 func identityOfBefore(dir string, shown identity) *keptIdentity {
 	k, err := readIdentity(dir)
 	if err == nil && hashOf(k.Identity.input()) == hashOf(shown.input()) {
@@ -221,8 +219,7 @@ func identityOfBefore(dir string, shown identity) *keptIdentity {
 	return keep(id, id)
 }
 
-// metaOf is what a run sends to whom now: it may have gone on with another configuration than
-// it began with.
+// metaOf is what a run now sends to whom: it may have continued with another configuration than it began with.
 func metaOf(r *journal.Run) (json.RawMessage, error) {
 	k, err := readIdentity(r.Dir)
 	switch {

@@ -16,7 +16,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
-// mostOutage is for how long a destination of followed input waits for a partner that accepts nothing.
+// mostOutage is how long a destination of followed input waits for a partner that accepts nothing.
 const mostOutage = 24 * time.Hour
 
 // openLanes configures the lane of every destination.
@@ -30,7 +30,7 @@ func (r *Run) openLanes(context.Context) error {
 		}
 		l.Options.Reserve, l.Options.MaxErrors = r.job.Reserve, r.job.MaxErrors
 		if r.job.Rehearse && !r.job.RealPace {
-			l.Options.NoRates = true // nobody is there whose limits could be reached
+			l.Options.NoRates = true // there is no partner whose limits could be reached
 		}
 		var err error
 		if d.Sender.Plan().Local {
@@ -49,7 +49,7 @@ func (r *Run) openLanes(context.Context) error {
 	return nil
 }
 
-// openLocal makes a lane for a destination that is no partner.
+// openLocal makes a lane for a local destination, which has no partner.
 func (r *Run) openLocal(d *config.Opened, l *engine.LaneConfig) (err error) {
 	if r.job.Rehearse {
 		if l.Sender, err = rehearseLocal(d, filepath.Join(r.dir, "rehearsal")); err != nil {
@@ -70,13 +70,13 @@ func (r *Run) openLocal(d *config.Opened, l *engine.LaneConfig) (err error) {
 	return nil
 }
 
-// aging is a destination with something that gets old.
+// aging is a destination that implements [destination.Aging].
 type aging struct {
 	name string
 	destination.Aging
 }
 
-// age tells destinations what time it is, and returns what could not be ended.
+// age tells such destinations the time, and returns the errors.
 func (r *Run) age(now time.Time) (errs []error) {
 	for _, a := range r.aging {
 		if err := a.Age(now); err != nil {
@@ -86,11 +86,10 @@ func (r *Run) age(now time.Time) (errs []error) {
 	return errs
 }
 
-// mostConnections is how many connections to a partner there are at most when
-// nothing is declared.
+// mostConnections is the largest number of connections to a partner that declares no limit.
 const mostConnections = 64
 
-// transport makes the transport to a partner, or to its stand-in.
+// transport makes the transport to a partner, or to its stand-in in a rehearsal.
 func (r *Run) transport(d *config.Opened) (http.RoundTripper, error) {
 	plan := d.Sender.Plan()
 	o := transport.Options{
@@ -119,8 +118,8 @@ func (r *Run) transport(d *config.Opened) (http.RoundTripper, error) {
 	return transport.New(o), nil
 }
 
-// keepTokens keeps refresh tokens that a partner exchanges, beside the runs: what comes after a token is the same for
-// all of them.
+// keepTokens stores exchanged refresh tokens beside the runs, not in one of them: all runs need the token that
+// replaced the configured one.
 func (r *Run) keepTokens(name string, o *transport.Options) (err error) {
 	grant := o.Auth.Grant()
 	if grant == nil {
@@ -140,8 +139,8 @@ func (r *Run) keepTokens(name string, o *transport.Options) (err error) {
 	return err
 }
 
-// rehearseLocal makes a destination that is no partner harmless: files go to a
-// folder of the run, and the rest is only counted.
+// rehearseLocal makes a local destination harmless: files are written to a folder of the run, and anything else is
+// only counted.
 func rehearseLocal(d *config.Opened, dir string) (destination.Sender, error) {
 	if _, ok := d.Spec.Settings.Field("path"); !ok {
 		return counter{d.Sender}, nil

@@ -5,17 +5,17 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// Observation is a run at one instant, for who watches it.
+// Observation is the state of a run at one time, for display.
 type Observation struct {
 	Summary    *engine.Summary
 	Progress   []engine.Progress
 	Courses    map[string]*engine.Course // by destination
-	Limits     map[string][]engine.Kept  // that are kept, by destination
-	Spooled    bool                      // the input is a stream, of which there is a copy
+	Limits     map[string][]engine.Kept  // that the lanes keep, by destination
+	Spooled    bool                      // the input is a stream that is copied to disk
 	SpoolBytes int64
 }
 
-// Observe looks at the run. It may be called at any time after [World.Open], by many goroutines.
+// Observe returns the state of the run. It may be called at any time after [World.Open], concurrently.
 func (r *Run) Observe() Observation {
 	o := Observation{Summary: r.engine.Summary(), Progress: r.Progress(), Courses: r.engine.Courses(),
 		Limits: map[string][]engine.Kept{}}

@@ -21,32 +21,31 @@ type Plan struct {
 	Earlier *Earlier
 	Objects int
 	Read    uint64
-	Bad     map[string]Planned // records that are no events, by reason
+	Bad     map[string]Planned // bad records, by reason
 	Dropped map[string]uint64
-	Undated uint64 // events that nobody knows the time of
-	// First and Last are the span of the events' times; zero: none has any.
+	Undated uint64 // events without a known time
+	// First and Last are the range of the events' times; zero: no event has one.
 	First, Last  time.Time
 	Destinations []*PlannedLane
 	Names        []*PlannedName // the names of events, most frequent first
-	// Sample is the share of the events that was routed, where that was not all: the counts of
-	// destinations are what that makes of all, about.
+	// Sample is the fraction of the events that was routed, if it was not all of them: the counts of destinations
+	// are then extrapolated.
 	Sample float64
 
 	named map[string]*PlannedName
 }
 
-// Earlier is a run of the same command. What it has delivered is not sent again.
+// Earlier is an earlier run of the same command. What it has delivered is not sent again.
 type Earlier struct {
 	Run    string
-	Status string // as in the summary; "": it has not come to one
-	// Redrive is, of a redrive, the run whose redrive sends what was refused then.
+	Status string // as in the summary; "": it has no summary yet
+	// Redrive is, for a redrive, the run whose redrive would send what was refused then.
 	Redrive string
-	// Differences are what of the configuration is not as it was: forward wants to be told
-	// whether to go on.
+	// Differences are changes of the configuration since then: the user has to say whether to continue.
 	Differences []Difference
 }
 
-// Planned are events that have something in common, and where one of them is.
+// Planned is a number of events that have something in common, with an example.
 type Planned struct {
 	N       uint64
 	Example Example
@@ -57,7 +56,7 @@ type Example struct {
 	Object string
 	Line   int64
 	Event  string // its messageId, or position
-	Name   string // of a track call; else its type
+	Name   string // of a track call; otherwise its type
 	Detail string
 }
 
@@ -66,50 +65,49 @@ type PlannedLane struct {
 	Name, Type, Backfill string
 
 	Filtered   uint64
-	Events     uint64 // that are sent, with nothing of them rejected
+	Events     uint64 // events that are sent and of which nothing is rejected
 	Deliveries uint64
 	Skipped    map[string]Planned
 	Rejected   map[string]Planned
-	// Live are deliveries of events of long ago that start something at the partner, by action, and
-	// Asked says that this is wanted: without it the run stops before the first.
+	// Live are deliveries of old events that would start something at the partner, by action. Asked says that the
+	// user allows this; without that, the run stops before the first.
 	Live     map[string]PlannedLive
 	Asked    bool
 	Requests uint64
 	Bytes    uint64 // of bodies, before compression
-	// Depends says that what is sent depends on what the partner answers: requests may be
-	// fewer.
+	// Depends says that the number of requests depends on the partner's answers, and may be lower.
 	Depends bool
-	// Span is the time that the partner's limits take; Limit is the one that binds.
+	// Span is the time that the partner's limits require; Limit is the one that determines it.
 	Span  time.Duration
 	Limit *engine.Kept
 
-	// Windows are the spans of time that the partner takes events of, where any were outside.
+	// Windows are the time windows that the partner accepts, if any events were outside.
 	Windows []destination.Window
 
 	forecast *engine.Forecast
 	plan     *destination.Plan
 }
 
-// PlannedLive is what an action does for events of long ago.
+// PlannedLive is what an action would start for old events.
 type PlannedLive struct {
 	Planned
 	Does, Docs string
 }
 
-// PlannedName is how many events there are of a name.
+// PlannedName is how many events have a name.
 type PlannedName struct {
 	Name   string
 	N      uint64
-	Routed uint64   // of them: all, but where the plan is a sample
-	To     []uint64 // of those, that something is sent of, by destination in the order of the plan
+	Routed uint64   // those of them that were routed: all, unless the plan is a sample
+	To     []uint64 // those of which something is sent, by destination, in the order of the plan
 }
 
-// mostNames bounds the names that a plan counts: names may be data.
+// mostNames bounds the names that a plan counts, because names may come from data.
 const mostNames = 10_000
 
-// Plan reads the input of a job once, routes and packs it as a run would, and sends
-// nothing. dir is a folder for what cannot be held in memory; the caller removes it. sample, if it is
-// less than 1, is the share of the events that is routed, for a quick look.
+// Plan reads the input of a job once, routes and packs it as a run would, and sends nothing. dir is a folder for
+// what does not fit in memory; the caller removes it. sample, if less than 1, is the fraction of the events that
+// is routed, for a quick look.
 func (w *World) Plan(ctx context.Context, runs Folder, j *Job, dir string, sample float64) (*Plan, error) {
 	p := &Plan{Bad: map[string]Planned{}, Dropped: map[string]uint64{}, named: map[string]*PlannedName{}, Sample: sample}
 	if err := p.earlier(runs, j, w.Redact); err != nil {
@@ -136,7 +134,7 @@ func (w *World) Plan(ctx context.Context, runs Folder, j *Job, dir string, sampl
 	return p, nil
 }
 
-// sampled says whether a record is in a sample: it looks like chance, and is the same every time.
+// sampled says whether a record is in the sample. The choice looks random, but is the same every time.
 func sampled(ordinal uint64, share float64) bool {
 	x := (ordinal + 1) * 0x9e3779b97f4a7c15 // as in splitmix64, https://prng.di.unimi.it/splitmix64.c
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
@@ -145,7 +143,7 @@ func sampled(ordinal uint64, share float64) bool {
 	return share >= 1 || float64(x>>11)/(1<<53) < share
 }
 
-// scale makes of the counts of a sample those of all.
+// scale extrapolates the counts of a sample to all events.
 func (p *Plan) scale() {
 	if p.Sample >= 1 || p.Sample <= 0 {
 		return
@@ -176,7 +174,7 @@ func (p *Plan) scale() {
 	}
 }
 
-// spans says how long each destination takes.
+// spans computes how long each destination takes.
 func (p *Plan) spans() {
 	for _, l := range p.Destinations {
 		l.Span = l.forecast.Span()
@@ -186,7 +184,7 @@ func (p *Plan) spans() {
 	}
 }
 
-// earlier finds a run of the same command.
+// earlier finds an earlier run of the same command.
 func (p *Plan) earlier(runs Folder, j *Job, redact func(string) string) error {
 	at, err := runs.pick(j, redact)
 	if p.Run = filepath.Base(at.dir); err != nil || !at.resumed {
@@ -202,7 +200,7 @@ func (p *Plan) earlier(runs Folder, j *Job, redact func(string) string) error {
 	return nil
 }
 
-// record counts one record of the input, and returns the name it is counted under; nil: under none.
+// record counts one record of the input, and returns the name it is counted under; nil: none.
 func (p *Plan) record(r *selection.Record) *PlannedName {
 	p.Read++
 	switch {
@@ -244,7 +242,7 @@ func (p *Plan) record(r *selection.Record) *PlannedName {
 	return n
 }
 
-// lane plans what a destination is sent.
+// lane makes the lane that plans what a destination is sent.
 func (p *Plan) lane(w *World, j *Job, d *config.Opened, src source.Source) *dryLane {
 	o := d.Options
 	o.Reserve = j.Reserve
@@ -266,7 +264,7 @@ func (p *Plan) lane(w *World, j *Job, d *config.Opened, src source.Source) *dryL
 	return dry
 }
 
-// windows notes which events the partner takes by their time.
+// windows notes the time windows of the partner.
 func (l *PlannedLane) windows(d *config.Opened) {
 	for _, a := range d.Spec.Actions {
 		if w := a.Limits.Window; (w.Past > 0 || w.Future > 0) && !slices.Contains(l.Windows, w) {
@@ -275,7 +273,7 @@ func (l *PlannedLane) windows(d *config.Opened) {
 	}
 }
 
-// event counts an event under the worst of its deliveries, as a run does.
+// event counts an event under the worst outcome of its deliveries, as a run does.
 func (l *PlannedLane) event(r *selection.Record, list []destination.Delivery, filtered bool) {
 	if filtered {
 		l.Filtered++
@@ -305,7 +303,7 @@ func (l *PlannedLane) event(r *selection.Record, list []destination.Delivery, fi
 	}
 }
 
-// lives counts a delivery that starts something at the partner.
+// lives counts a delivery that would start something at the partner.
 func (l *PlannedLane) lives(r *selection.Record, d *destination.Delivery) {
 	a := &l.plan.Actions[d.Action]
 	c := l.Live[a.Slug]

@@ -16,20 +16,19 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// planning reads the input of a plan, with all processors: records are judged ahead, and the events of a
-// batch are routed part by part and destination by destination, while each destination packs
-// what was made of them in the order of the input.
+// planning reads the input of a plan on all processors. Records are prepared ahead, and the events of a batch are
+// routed in parts, for each destination. Each destination then packs the results in input order.
 type planning struct {
 	plan  *Plan
 	lanes []*dryLane
-	names []*PlannedName // of the events of the batch; nil: not counted
+	names []*PlannedName // for the events of the batch; nil: not counted
 	parts int            // in which a batch is routed for a destination
-	works []*routing     // that nobody uses
-	mu    sync.Mutex     // of works
+	works []*routing     // unused ones
+	mu    sync.Mutex     // guards works
 }
 
-// stretch is how many records are routed before what was made of them is packed: both find
-// it in the processor's cache.
+// stretch is how many records are routed before their deliveries are packed, so that both steps find them in the
+// processor's cache.
 const stretch = 64
 
 // routing is what a destination made of some records of a batch.
@@ -40,11 +39,11 @@ type routing struct {
 }
 
 type routedRecord struct {
-	item, n  int // record of the batch, and how many deliveries were made of it
+	item, n  int // index of the record in the batch, and number of its deliveries
 	filtered bool
 }
 
-// read plans for all of the input.
+// read plans the whole input.
 func (g *planning) read(ctx context.Context, src source.Source, sel *selection.Selection) error {
 	procs := runtime.GOMAXPROCS(0)
 	g.parts = max(1, 2*procs/max(len(g.lanes), 1))
@@ -70,7 +69,7 @@ func (g *planning) read(ctx context.Context, src source.Source, sel *selection.S
 	return nil
 }
 
-// batch plans for the records of a batch.
+// batch plans the records of a batch.
 func (g *planning) batch(b *selection.Batch, procs int) {
 	g.names = g.names[:0]
 	for i := range b.Items {
@@ -107,7 +106,7 @@ func (g *planning) batch(b *selection.Batch, procs int) {
 	})
 }
 
-// parallel does n things, at most workers at a time.
+// parallel calls do n times, at most workers at the same time.
 func parallel(workers, n int, do func(i int)) {
 	var next atomic.Int64
 	var done sync.WaitGroup
@@ -139,7 +138,7 @@ func (g *planning) rest(w *routing) {
 	g.works = append(g.works, w)
 }
 
-// routes routes the events of some records of a batch. Many goroutines may route for a lane.
+// routes routes some records of a batch. It may run concurrently for the same lane.
 func (p *dryLane) routes(b *selection.Batch, from, to int, w *routing, sample float64) {
 	w.env = p.env
 	w.of = w.of[:0]
@@ -163,7 +162,7 @@ func (p *dryLane) routes(b *selection.Batch, from, to int, w *routing, sample fl
 	}
 }
 
-// take has a lane count and pack what was made of some records of a batch.
+// take counts and packs for a lane what was made of some records of a batch.
 func (g *planning) take(k int, b *selection.Batch, w *routing) {
 	p, made := g.lanes[k], w.list.List
 	for _, of := range w.of {
@@ -179,8 +178,8 @@ func (g *planning) take(k int, b *selection.Batch, w *routing) {
 	w.list.Reset()
 }
 
-// counts packs what was made of an event where only the requests' sizes are asked for: of deliveries
-// nothing is kept, unless some of them wait for others.
+// counts packs the deliveries of an event when only the sizes of requests are needed. It keeps nothing of them,
+// unless some deliveries wait for others.
 func (p *dryLane) counts(r *selection.Record, made []destination.Delivery, filtered bool) {
 	if filtered || !slices.ContainsFunc(made, func(d destination.Delivery) bool { return d.Wait }) {
 		p.routed(r, made, filtered)

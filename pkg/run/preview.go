@@ -18,28 +18,27 @@ import (
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
-// Shown is one line of a preview: a request, an item for a local destination (file, S3,
-// standard output), a delivery that is not sent, or a record that is no event.
+// Shown is one entry of a preview: a request, an item for a local destination (file, S3, standard output), a
+// delivery that is not sent, or a bad record.
 type Shown struct {
 	Destination string
 	Action      string
-	// Events are the messageIds of the events, or the positions of those without one.
+	// Events are the messageIds of the events, or the positions of events without one.
 	Events  []string
-	Request *transport.Captured // nil: it is none
+	Request *transport.Captured // nil: there is no request
 	Item    []byte              // of a local destination
 	Settled *destination.Result // why the delivery of Events[0] is not sent
-	Bad     *source.RecordError // why a record goes nowhere
-	// Live is what one of the events, of long ago, would start at the partner; "": nothing. A run stops before it,
-	// unless it is Asked for.
+	Bad     *source.RecordError // why a record is not sent
+	// Live is what one of the old events would start at the partner; "": nothing. Unless it is Asked for, a run
+	// stops before it.
 	Live  string
 	Asked bool
 }
 
-// Preview calls show with every request that a run of the job would make, and with
-// everything that it would not send, and sends nothing. The requests of a destination
-// come in the order in which their batches are closed. dir is a folder for what cannot
-// be held in memory; the caller removes it. Preview ends with the first error of show. What
-// it returns tells what of the input was passed over; nil: the input is a stream.
+// Preview calls show with every request that a run of the job would make, and with everything that it would not
+// send. It sends nothing. The requests of a destination come in the order in which their batches are closed. dir
+// is a folder for what does not fit in memory; the caller removes it. Preview ends with the first error of show.
+// The result tells how the input was read; nil: the input is a stream.
 func (w *World) Preview(ctx context.Context, j *Job, dir string, show func(Shown) error) (in Described, err error) {
 	var ps []*dryLane
 	err = w.dryRun(ctx, j, dir, func(src source.Source) []*dryLane {
@@ -59,8 +58,8 @@ func (w *World) Preview(ctx context.Context, j *Job, dir string, show func(Shown
 	return in, err
 }
 
-// PreviewEvent is Preview for one event at one destination, whose filter is not asked.
-// fallback stands for a messageId that it may lack.
+// PreviewEvent is Preview for one event at one destination, without the destination's filter. fallback is used if
+// the event has no messageId.
 func (w *World) PreviewEvent(
 	ctx context.Context, d *config.Opened, ev *event.Event, fallback string, show func(Shown) error,
 ) error {
@@ -72,8 +71,7 @@ func (w *World) PreviewEvent(
 	return p.flush()
 }
 
-// dryRun reads the input of a job, has see look at every record, and gives the events to
-// lanes that send nothing.
+// dryRun reads the input of a job, calls see with every record, and passes the events to lanes that send nothing.
 func (w *World) dryRun(
 	ctx context.Context, j *Job, dir string, lanes func(source.Source) []*dryLane, see func(*selection.Record) error,
 ) error {
@@ -100,8 +98,8 @@ func (w *World) dryRun(
 	return err
 }
 
-// dryRead opens the input of a job, and what else a reading needs, has each look at every record,
-// and closes it all again. begin may change the selection. In the end the last ones are called.
+// dryRead opens the input of a job and what else a reading needs, calls each with every record, and closes
+// everything again. begin may change the selection.
 func (w *World) dryRead(ctx context.Context, j *Job, dir string, begin func(source.Source, *selection.Selection),
 	each func(*selection.Record) error, last ...func() error,
 ) (err error) {
@@ -128,7 +126,7 @@ func (w *World) dryRead(ctx context.Context, j *Job, dir string, begin func(sour
 	return nil
 }
 
-// dryOpen opens the input of a job, and what else a reading needs.
+// dryOpen opens the input of a job and what else a reading needs.
 func (w *World) dryOpen(ctx context.Context, j *Job, dir string, open *closers) (
 	src source.Source, sel *selection.Selection, err error,
 ) {
@@ -145,7 +143,7 @@ func (w *World) dryOpen(ctx context.Context, j *Job, dir string, open *closers) 
 	return src, &selected, nil
 }
 
-// shows has a lane that sends nothing show what it would send.
+// shows makes a lane that sends nothing show what it would send.
 func (w *World) shows(ctx context.Context, p *dryLane, show func(Shown) error) {
 	net := &transport.Capture{}
 	auth := p.plan.Auth.WithToken("a-token-that-is-asked-for")
@@ -158,7 +156,7 @@ func (w *World) shows(ctx context.Context, p *dryLane, show func(Shown) error) {
 	p.packed = func(b *engine.Packed[*parcel]) error { return p.show(ctx, b, net, rt, show) }
 }
 
-// show shows what a packed request becomes.
+// show shows the request that packed deliveries become.
 func (p *dryLane) show(
 	ctx context.Context, b *engine.Packed[*parcel], net *transport.Capture, rt http.RoundTripper, show func(Shown) error,
 ) error {
@@ -192,10 +190,10 @@ func (p *dryLane) show(
 	return nil
 }
 
-// ForeignTypes are the first types that the events have, when none is of a type of the spec.
+// ForeignTypes are the first types found in the events, if none of them is a type of the spec.
 func (j *Job) ForeignTypes() []string { return j.seen.Foreign() }
 
-// selection is what of the input goes to the destinations.
+// selection decides which events of the input go to the destinations.
 func (j *Job) selection(t Times) selection.Selection {
 	if j.seen == nil {
 		j.seen = &selection.Seen{}

@@ -26,36 +26,35 @@ import (
 	"github.com/fanfold/fanfold/pkg/transform"
 )
 
-// LetterChoice says which dead letters of a run are sent again.
+// LetterChoice selects the dead letters of a run that are sent again.
 type LetterChoice struct {
 	To      []string // destinations; none: all
 	Reasons []string // none: all
-	// Since is what the user wrote, Last the instant of it: letters whose last attempt
-	// was before it stay where they are. Zero: all. Relative: it is another instant
-	// every time.
+	// Since is what the user wrote, and Last the time it stands for: letters whose last attempt was earlier are
+	// not sent. Zero: all are. Relative: Since means another time on every start.
 	Since    string
 	Last     time.Time
 	Relative bool
 	Rehearse bool
-	// Filter is asked of the events in the letters, in the spec's form; nil: all.
+	// Filter is applied to the events in the letters, in the spec's form; nil: all pass.
 	Filter *filter.Filter
 }
 
-// Letters are a run's dead letters that are to be sent again. That run, those that its
-// letters come from and those that were made of them are locked until Close.
+// Letters are a run's dead letters that are to be sent again. Until Close, that run is locked, and so are the runs
+// that its letters come from and the redrives of it.
 type Letters struct {
 	w      *World
 	runs   Folder
 	id     string
 	choice LetterChoice
-	family []string // the run, those whose letters it has sent, and last the one in which all began
+	family []string // the run, then those whose letters it has sent; the last is the one in which all began
 	meta   json.RawMessage
-	// subscribed is what the destinations were subscribed to when the letters were
-	// written; nil: the run is of a fanfold that did not keep it.
+	// subscribed is what the destinations were subscribed to when the letters were written; nil: the run was made
+	// by a version of fanfold that did not store it.
 	subscribed map[string][]string
 	names      []string // destinations with letters
-	files      []string // of the letters
-	sizes      []string // that tell other letters from these
+	files      []string // files with the letters
+	sizes      []string // they tell whether letters were added since
 	open       closers
 }
 
@@ -75,17 +74,16 @@ func (f Folder) Refused(id string, rehearse bool) (*engine.Summary, error) {
 		return nil, mistakef("run %s was a rehearsal: no partner has refused its dead letters; --rehearse sends them to "+
 			"the stand-ins again", id)
 	}
-	// The same command goes on with a redrive that was stopped, also when that is the latest
-	// run by now; one without dead letters of its own has nothing to send again.
+	// The same command continues a redrive that was stopped, even if the redrive is the latest run by now. A
+	// redrive without dead letters of its own has nothing to send again.
 	if id == Latest && s.RedriveOf != "" && (s.Status != Complete || Rejected(s) == 0) {
 		return f.Refused(s.RedriveOf, rehearse)
 	}
 	return s, nil
 }
 
-// Letters chooses dead letters of a run, of which s is the summary. What is asked
-// for and is not there is a mistake: a script would take a run that sends nothing
-// for success.
+// Letters chooses dead letters of a run, whose summary is s. Asking for letters that do not exist is a mistake: a
+// script would take a run that sends nothing for success.
 func (w *World) Letters(
 	ctx context.Context, runs Folder, s *engine.Summary, choice LetterChoice,
 ) (_ *Letters, err error) {
@@ -95,7 +93,7 @@ func (w *World) Letters(
 			err = errors.Join(err, l.Close())
 		}
 	}()
-	// One redrive at a time; and no process may be writing letters of the run.
+	// Only one redrive at a time, and no process may be writing letters of the run.
 	root := l.family[len(l.family)-1]
 	lock, err := journal.Lock(filepath.Join(string(runs), root), journal.RedriveLock)
 	if err != nil {
@@ -123,7 +121,7 @@ func (w *World) Letters(
 	return l, l.check(ctx, all)
 }
 
-// add takes the letters of a destination, if they are asked for.
+// add adds the letters of a destination, if they were asked for.
 func (l *Letters) add(dir string, lane *journal.Lane) error {
 	n, _ := lane.DeadLetters()
 	if n == 0 || len(l.choice.To) > 0 && !slices.Contains(l.choice.To, lane.Name) {
@@ -142,13 +140,13 @@ func (l *Letters) add(dir string, lane *journal.Lane) error {
 		if err != nil {
 			return err
 		}
-		// A run that has gained letters since has other ones.
+		// The sizes tell whether the run has got more letters since.
 		l.files, l.sizes = append(l.files, path), append(l.sizes, fmt.Sprintf("%s:%d", path, info.Size()))
 	}
 	return nil
 }
 
-// check finds what is asked for and is not there.
+// check finds destinations and reasons that were asked for but do not occur.
 func (l *Letters) check(ctx context.Context, destinations []string) error {
 	for _, name := range l.choice.To {
 		if !slices.Contains(destinations, name) {
@@ -169,15 +167,15 @@ func (l *Letters) check(ctx context.Context, destinations []string) error {
 	return noSuchReason(l.id, l.choice.Reasons, reasons)
 }
 
-// Destinations are the names of those that have letters to send.
+// Destinations are the names of the destinations with letters to send.
 func (l *Letters) Destinations() []string { return l.names }
 
 // Close unlocks the runs.
 func (l *Letters) Close() error { return l.open.close() }
 
-// Open opens the run that sends the letters, to the destinations of a job whose
-// input, filter and steps are empty. steps are those of the configuration: an event
-// passes those of them that do not ask where it stands in the input.
+// Open opens the run that sends the letters to the destinations of a job. The job's input, filter and steps are
+// empty. steps are those of the configuration: events pass the steps that do not depend on their position in the
+// input.
 func (l *Letters) Open(ctx context.Context, j *Job, steps *transform.Pipeline) (*Run, error) {
 	re := l.of(j, steps)
 	r := &Run{w: l.w, job: j, redrive: re}
@@ -203,8 +201,8 @@ func (l *Letters) Open(ctx context.Context, j *Job, steps *transform.Pipeline) (
 	return r.begin(ctx, meta)
 }
 
-// chooseRedrive takes the folder of the newest redrive of an identity, or the next one: where
-// what it asked for is another time by now, too.
+// chooseRedrive takes the folder of the newest redrive with this identity, or the next one, also when the time
+// that was asked for has changed.
 func (r *Run) chooseRedrive(runs Folder, id string) (err error) {
 	j := r.job
 	if r.dir, r.resumed, err = runs.choose(id, j.Fresh || j.Rehearse); err != nil || !r.resumed {
@@ -219,7 +217,7 @@ func (r *Run) chooseRedrive(runs Folder, id string) (err error) {
 // of makes a job a redrive of the letters.
 func (l *Letters) of(j *Job, steps *transform.Pipeline) *redriveOf {
 	for _, d := range j.Destinations {
-		d.Filter = nil // the letter has passed it
+		d.Filter = nil // the letter has passed it already
 	}
 	re := &redriveOf{parent: l.id, root: l.family[len(l.family)-1], since: l.choice.Last, reasons: l.choice.Reasons,
 		filter: l.choice.Filter,
@@ -242,21 +240,21 @@ func (l *Letters) of(j *Job, steps *transform.Pipeline) *redriveOf {
 	return re
 }
 
-// compare tells the redrive whether the destinations make the same of events as when the letters were
-// written. meta is what the redrive is made with.
+// compare tells the redrive whether the destinations still make the same deliveries of events as when the letters
+// were written. meta is the configuration of the redrive.
 func (l *Letters) compare(re *redriveOf, meta any) error {
 	now, err := json.Marshal(meta)
 	if err != nil {
 		return err
 	}
-	// As the journal keeps it: a mapping may hold a secret.
+	// In the redacted form of the journal, because a mapping may contain a secret.
 	re.had = actionsOf(secret.JSON(l.meta, l.w.Redact))
 	re.has, re.redact, re.subscribed = actionsOf(secret.JSON(now, l.w.Redact)), l.w.Redact, l.subscribed
 	return nil
 }
 
-// Plan says what a redrive of the letters would send to the destinations of a job, and sends
-// nothing. What is not sent is among the skipped, by its reason.
+// Plan says what a redrive of the letters would send to the destinations of a job, and sends nothing. What is not
+// sent is among the skipped, by reason.
 func (l *Letters) Plan(ctx context.Context, j *Job, steps *transform.Pipeline) (_ *Plan, err error) {
 	re := l.of(j, steps)
 	meta, _, err := j.identity(nil)
@@ -297,7 +295,7 @@ func (l *Letters) Plan(ctx context.Context, j *Job, steps *transform.Pipeline) (
 		lane := engine.LaneConfig{Name: d.Name, Sender: d.Sender}
 		re.wrap(d, &lane)
 		own := *d
-		own.Sender, own.Consent = lane.Sender, nil // a letter is no event
+		own.Sender, own.Consent = lane.Sender, nil // consent is not checked again: a letter is no event
 		lanes = append(lanes, p.lane(l.w, j, &own, src))
 	}
 	var whole selection.Selection
@@ -324,25 +322,25 @@ func (l *Letters) Plan(ctx context.Context, j *Job, steps *transform.Pipeline) (
 	return p, nil
 }
 
-// redriveOf is what makes a run a redrive of another one.
+// redriveOf is what makes a run a redrive of another run.
 type redriveOf struct {
-	parent  string    // run
-	root    string    // in which its letters began
-	since   time.Time // as it was resolved at the first start
+	parent  string    // the run
+	root    string    // the run in which its letters began
+	since   time.Time // as resolved at the first start
 	reasons []string
 	filter  *filter.Filter
 	files   []string
 	steps   *transform.Pipeline
 	had     map[string][]string // what the destinations made of events when the letters were written
-	has     map[string][]string // and make of them today
+	has     map[string][]string // and what they make of them today
 	notes   []*redriven
-	// The events in the letters are read by these rules, and admitted like any other.
+	// The events in the letters are normalized by these rules, and admitted like any other.
 	rules    normalize.Rules
 	suppress *suppress.Set
-	skip     bool // events without a time
+	skip     bool // skip events without a time
 
 	redact     func(string) string
-	subscribed map[string][]string // what they were subscribed to then; nil: it is not known
+	subscribed map[string][]string // what they were subscribed to then; nil: not known
 }
 
 // openLetters opens the letters as the source of the run.
@@ -365,7 +363,7 @@ func (r *Run) openLetters(ctx context.Context) error {
 	return err
 }
 
-// wrap has a lane send letters instead of events.
+// wrap makes a lane send letters instead of events.
 func (re *redriveOf) wrap(d *config.Opened, lane *engine.LaneConfig) {
 	plan := *d.Sender.Plan()
 	plan.Content = "" // what it routes is its own letters
@@ -397,8 +395,8 @@ func (re *redriveOf) wrap(d *config.Opened, lane *engine.LaneConfig) {
 	}
 }
 
-// familyOf are a run, those whose dead letters it has sent, as far as they are still
-// there, and last the one in which all of them began.
+// familyOf returns a run, the runs whose dead letters it has sent, as far as they still exist, and last the one in
+// which all letters began.
 func familyOf(runs Folder, id string, s *engine.Summary) (ids []string) {
 	ids = []string{id}
 	for _, next := range []string{s.RedriveOf, s.Root} {
@@ -414,7 +412,7 @@ func familyOf(runs Folder, id string, s *engine.Summary) (ids []string) {
 	return ids
 }
 
-// actionsOf is what a run's destinations make of events, by name.
+// actionsOf returns what a run's destinations make of events, by name.
 func actionsOf(meta json.RawMessage) map[string][]string {
 	var m struct {
 		Destinations []struct {

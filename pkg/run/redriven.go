@@ -18,8 +18,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// letterName tells a dead letter from the others of its run and destination: the
-// event's number in the input, and the delivery's among those of the event.
+// letterName identifies a dead letter within its run and destination: by the event's number in the input, and the
+// delivery's number within the event.
 type letterName struct{ ordinal, k int64 }
 
 func nameOf(letter event.Value) letterName {
@@ -28,18 +28,17 @@ func nameOf(letter event.Value) letterName {
 	return letterName{ordinal, k}
 }
 
-// redriven is which of a run's dead letters redrives have delivered: a file for each
-// destination in the run's folder, with a line for each letter, written when the
-// partner has accepted it.
+// redriven keeps which of a run's dead letters were delivered by redrives. There is one file for each destination
+// in the run's folder, with one line for each letter, written when the partner has accepted it.
 //
-// A line is "2 ORDINAL K RUN CHECKSUM"; those without the version and the checksum are
-// of fanfold before them. A line that is damaged, or was being written when its process
-// was killed, counts for nothing: its letter is sent once more rather than never.
+// A line is "2 ORDINAL K RUN CHECKSUM"; older versions of fanfold wrote lines without the version and the
+// checksum. A damaged line, or one that was being written during a kill, is ignored: its letter is sent once more
+// rather than never.
 type redriven struct {
 	dir   string
-	by    string // the redrive that is under way
+	by    string // the redrive in progress
 	now   func() time.Time
-	known map[string]map[letterName]string // by destination: the run that has delivered it
+	known map[string]map[letterName]string // by destination: the run that has delivered the letter
 
 	mu     sync.Mutex
 	files  map[string]*os.File
@@ -47,12 +46,12 @@ type redriven struct {
 	err    error
 }
 
-// syncNotes is how often notes are made to survive a power cut, as the journal is.
+// syncNotes is how often the file is synced to survive a power cut, as the journal is.
 const syncNotes = 200 * time.Millisecond
 
 func redrivenDir(run string) string { return filepath.Join(run, "redriven") }
 
-// redrivenOf are the notes of a family, of some destinations.
+// redrivenOf reads the notes of a family of runs, for some destinations.
 func redrivenOf(runs string, family, names []string, by string, now func() time.Time) (notes []*redriven, err error) {
 	for _, id := range family {
 		n := &redriven{dir: redrivenDir(filepath.Join(runs, id)), by: by, now: now,
@@ -71,7 +70,7 @@ func (n *redriven) path(destination string) string {
 	return filepath.Join(n.dir, journal.FileName(destination))
 }
 
-// read returns what is known of a destination.
+// read returns the letters of a destination that were delivered.
 func (n *redriven) read(destination string) (map[letterName]string, error) {
 	data, err := os.ReadFile(n.path(destination))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -91,7 +90,7 @@ func noteText(l letterName, by string) string {
 	return fmt.Sprintf("%s %08x\n", text, crc32.ChecksumIEEE([]byte(text)))
 }
 
-// parseNote reads a line; false: it is not whole.
+// parseNote parses a line; false: it is incomplete or damaged.
 func parseNote(line string) (l letterName, by string, ok bool) {
 	whole, ok := strings.CutSuffix(line, "\n")
 	fields := strings.Fields(whole)
@@ -108,7 +107,7 @@ func parseNote(line string) (l letterName, by string, ok bool) {
 	return l, by, len(strings.Fields(whole)) == 3 || noteText(l, by) == line
 }
 
-// add notes a letter that was delivered.
+// add notes that a letter was delivered.
 func (n *redriven) add(destination string, l letterName) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -124,7 +123,7 @@ func (n *redriven) add(destination string, l letterName) {
 			return
 		}
 		n.files[destination] = f
-		if _, err := f.WriteString("\n"); err != nil { // ends one that is not whole
+		if _, err := f.WriteString("\n"); err != nil { // ends a line that was cut off
 			n.err = err
 		}
 	}
@@ -149,8 +148,8 @@ func (n *redriven) close() error {
 	return err
 }
 
-// NoteRedriven sets which of a run's rejected events redrives have delivered, by the
-// redrive, and returns how many rejected events are left.
+// NoteRedriven sets in the summary which of a run's rejected events redrives have delivered, by redrive, and
+// returns how many rejected events are left.
 func NoteRedriven(ctx context.Context, dir string, s *engine.Summary) (left uint64, err error) {
 	n := &redriven{dir: redrivenDir(dir)}
 	for i := range s.Destinations {
@@ -176,8 +175,7 @@ func NoteRedriven(ctx context.Context, dir string, s *engine.Summary) (left uint
 	return left, nil
 }
 
-// redrivenEvents counts the events all of whose letters were delivered, by the run that
-// has delivered the last of them.
+// redrivenEvents counts the events whose letters were all delivered, by the run that delivered the last of them.
 func redrivenEvents(ctx context.Context, letters []string, d *engine.LaneSummary, known map[letterName]string) (
 	events map[string]uint64, err error,
 ) {
@@ -186,8 +184,8 @@ func redrivenEvents(ctx context.Context, letters []string, d *engine.LaneSummary
 	}
 	missing := map[int64]int{}
 	if d.Letters == 0 || d.Letters > engine.Total(d.Rejected) && uint64(len(known)) < d.Letters {
-		// Some events have several letters, and not all were delivered: which are
-		// those of one event is in the letters only. Older summaries do not count them.
+		// Some events have several letters, and not all were delivered. Only the letters tell which belong to the
+		// same event. Older summaries do not count letters.
 		read := uint64(0)
 		err = eachLetter(ctx, letters, func(letter event.Value) {
 			read++
@@ -199,7 +197,7 @@ func redrivenEvents(ctx context.Context, letters []string, d *engine.LaneSummary
 			return nil, err
 		}
 		if d.Letters > 0 && read != d.Letters {
-			return nil, nil // they are damaged: nothing is known to be done
+			return nil, nil // they are damaged, so none counts as delivered
 		}
 	}
 	last := map[int64]letterName{}
@@ -215,7 +213,7 @@ func redrivenEvents(ctx context.Context, letters []string, d *engine.LaneSummary
 	return events, nil
 }
 
-// eachLetter reads dead letters, each as its event was first refused.
+// eachLetter reads dead letters, each as it was when its event was first refused.
 func eachLetter(ctx context.Context, files []string, each func(letter event.Value)) (err error) {
 	src, err := source.Open(ctx, source.Options{From: files, DeadLetters: true})
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/transform"
 )
 
-// redriver routes dead letters: of each it sends the one delivery that was
-// given up, as its destination would route it today.
+// redriver routes dead letters. For each letter it sends only the delivery that was given up, as its destination
+// would route it today.
 type redriver struct {
 	destination.Sender
 	name    string
@@ -27,18 +27,18 @@ type redriver struct {
 	filter  *filter.Filter
 	since   time.Time
 	plan    *destination.Plan
-	steps   *transform.Pipeline // the user's, but for those that ask where an event stands
-	changed bool                // the destination's actions have, since the letters were written
-	done    map[letterName]bool // by earlier redrives
+	steps   *transform.Pipeline // the user's steps, except those that depend on the position in the input
+	changed bool                // the destination's actions have changed since the letters were written
+	done    map[letterName]bool // delivered by earlier redrives
 
 	rules    normalize.Rules
 	suppress *suppress.Set
-	skip     bool // events without a time
+	skip     bool // skip events without a time
 	consent  []string
-	workers  sync.Pool // of the steps
+	workers  sync.Pool // for the transform steps
 }
 
-// transformed is an event as the user's steps leave it; nil: they drop it.
+// transformed is the event after the user's transform steps; nil: they drop it.
 func (r *redriver) transformed(ev *event.Event) (*event.Event, error) {
 	if r.steps.Empty() {
 		return ev, nil
@@ -61,10 +61,10 @@ func (r *redriver) transformed(ev *event.Event) (*event.Event, error) {
 	return r.rules.Event(nil, ev)
 }
 
-// Plan is the destination's own, but for what it makes of events.
+// Plan is the destination's plan, except for what concerns the content of events.
 func (r *redriver) Plan() *destination.Plan { return r.plan }
 
-// Route sends the one delivery of the event in a letter that the letter is of.
+// Route sends the delivery that a letter is about.
 func (r *redriver) Route(ev *event.Event, env *destination.Env, out *destination.Deliveries) {
 	letter := innermost(ev.Root())
 	settle := func(o destination.Outcome, reason destination.Reason, why string) {
@@ -106,14 +106,13 @@ func (r *redriver) Route(ev *event.Event, env *destination.Env, out *destination
 		out.List = append(out.List, destination.Delivery{Settled: &verdict})
 		return
 	}
-	// The insert id of an event without a messageId, less what tells its deliveries
-	// from each other.
+	// The insert id of an event without a messageId, without the suffix that distinguishes the event's deliveries.
 	own.Fallback, _, _ = strings.Cut(letter.Get("insert_id").Text(), ":")
 	from := len(out.List)
 	r.Sender.Route(inner, &own, out)
 	made := out.List[from:]
 	if len(made) == 1 && made[0].Settled != nil && made[0].InsertID == "" {
-		return // nothing is made of it any more
+		return // the event no longer leads to this delivery
 	}
 	i, several := r.pick(letter, made)
 	switch {
@@ -146,8 +145,8 @@ func (r *redriver) passedOver(letter event.Value) (reason destination.Reason, wh
 	return "", ""
 }
 
-// pick returns which of an event's deliveries a letter is of: that of its action and
-// step, and where there are several in its place. -1: none.
+// pick returns the index of the delivery that a letter is about: the one with the same action and step. several:
+// more than one delivery could be meant. -1: none.
 func (r *redriver) pick(letter event.Value, made []destination.Delivery) (found int, several bool) {
 	k, _ := letter.Get("k").Int()
 	step, _ := letter.Get("step").Int()
@@ -169,7 +168,7 @@ func (r *redriver) pick(letter event.Value, made []destination.Delivery) (found 
 	return found, several
 }
 
-// innermost is a dead letter, or the one that it is of: redrives of old wrapped them.
+// innermost unwraps a dead letter: redrives of older versions wrapped one letter in another.
 func innermost(letter event.Value) event.Value {
 	for range 100 {
 		inner := letter.Get("event")
@@ -187,8 +186,7 @@ func isLetter(v event.Value) bool {
 		v.Get("k").Exists() && v.Get("insert_id").Exists() && (v.Get("event").Exists() || v.Get("event_base64").Exists())
 }
 
-// eventOf is the event in a record that is a dead letter: whose user counts where
-// order matters.
+// eventOf is the event in a record that is a dead letter. Its user counts where order matters.
 func eventOf(ev *event.Event) *event.Event {
 	if inner, err := event.Parse(textOf(innermost(ev.Root()))); err == nil {
 		return inner
@@ -196,7 +194,7 @@ func eventOf(ev *event.Event) *event.Event {
 	return ev
 }
 
-// textOf is the event in a dead letter.
+// textOf is the text of the event in a dead letter.
 func textOf(letter event.Value) []byte {
 	if v := letter.Get("event"); v.Exists() {
 		return v.Raw()
@@ -208,9 +206,8 @@ func textOf(letter event.Value) []byte {
 	return text
 }
 
-// original makes the letter of a letter that was refused again one of the event, with
-// its place in the input that it was first read from, so that it can be sent again
-// like that one.
+// original makes the dead letter of a letter that was refused again one of the event itself, with its position in
+// the original input, so that it can be sent again like the first one.
 func original(d *journal.DeadLetter) {
 	ev, err := event.Parse(d.Raw)
 	if err != nil || !isLetter(ev.Root()) {

@@ -15,23 +15,24 @@ import (
 	"github.com/fanfold/fanfold/pkg/transform"
 )
 
-// voidKey is where a run keeps which entries of its manifest are not read to their end, and up to
-// where each is.
+// voidKey is the journal key for the entries of the manifest that are not read to their end, and where reading
+// ends in each.
 const voidKey = "void"
 
-// barrenKey is where it keeps of which entries nothing could be read but that they are damaged.
+// barrenKey is the journal key for the entries that are damaged from the start, so that nothing of them could be
+// read.
 const barrenKey = "barren"
 
-// endedKey is where it keeps the end of the entry that was read to its end last.
+// endedKey is the journal key for the end of the entry that was last read to its end.
 const endedKey = "ended"
 
-// tailsKey is where it keeps which entries ended in the middle of a record.
+// tailsKey is the journal key for the entries that ended in the middle of a record.
 const tailsKey = "cut"
 
-// lostKey is where it keeps which entries some have read, and others could not.
+// lostKey is the journal key for the entries that some destinations have read and others could not.
 const lostKey = "lost"
 
-// ends are up to where entries are read.
+// ends returns where the reading of entries ends.
 func (r *Run) ends(key string) (of map[int]source.Place, err error) {
 	_, err = r.journal.Get(key, &of)
 	if of == nil {
@@ -40,13 +41,13 @@ func (r *Run) ends(key string) (of map[int]source.Place, err error) {
 	return of, err
 }
 
-// barren are entries of which nothing could be read but that they are damaged.
+// barren returns the entries that are damaged from the start.
 func (r *Run) barren() (entries []int, err error) {
 	_, err = r.journal.Get(barrenKey, &entries)
 	return entries, err
 }
 
-// notedBarren notes such an entry, at the latest with the checkpoint that passes it.
+// notedBarren stores such an entry, no later than with the checkpoint that passes it.
 func (r *Run) notedBarren(entry int) error {
 	entries, err := r.barren()
 	if err != nil || slices.Contains(entries, entry) {
@@ -58,7 +59,7 @@ func (r *Run) notedBarren(entry int) error {
 	return r.journal.Note(barrenKey, entries)
 }
 
-// tails are the entries that ended in the middle of a record.
+// tails returns the entries that ended in the middle of a record.
 func (r *Run) tails() (of map[int]source.Tail, err error) {
 	_, err = r.journal.Get(tailsKey, &of)
 	if of == nil {
@@ -67,7 +68,7 @@ func (r *Run) tails() (of map[int]source.Tail, err error) {
 	return of, err
 }
 
-// notedTail notes such an entry, at the latest with the checkpoint that passes it.
+// notedTail stores such an entry, no later than with the checkpoint that passes it.
 func (r *Run) notedTail(entry int, tail source.Tail) error {
 	of, err := r.tails()
 	if err != nil {
@@ -79,15 +80,15 @@ func (r *Run) notedTail(entry int, tail source.Tail) error {
 	return r.journal.Note(tailsKey, of)
 }
 
-// mostTails bounds how many are remembered.
+// mostTails bounds how many are stored.
 const mostTails = 1000
 
-// mostBarren bounds how many are remembered: an older one that is mended is refused, as any file is that has
+// mostBarren bounds how many are stored. An older one that has been repaired is refused, like any file that has
 // changed.
 const mostBarren = 10000
 
-// voided notes that an entry is read up to a place and no further, unless somebody has read more: then
-// those who have not are stopped, and go on behind it in the next process, if they can.
+// voided stores that an entry is read only up to a place. If a destination has read more of it already, the
+// destinations that have not are stopped; in the next process they continue after the entry, if they can.
 func (r *Run) voided(entry int, at source.Place, why error) error {
 	key := voidKey
 	if far := r.journal.Furthest(); far.Position.Compare(at.In(entry)) > 0 {
@@ -113,7 +114,7 @@ func (r *Run) voided(entry int, at source.Place, why error) error {
 const ofItsOwn = "for the destinations that have not had it, --to NAME --fresh begins a run of their own " +
 	"with what is there, and sends nothing to the others"
 
-// refused are the entries whose objects are not what they were, with those that were found out to be so when
+// refused returns the entries whose objects have changed, together with those that were found to have changed when
 // they were read.
 func (r *Run) refused(ctx context.Context) (map[int]error, error) {
 	refused := r.input.Refused()
@@ -135,10 +136,9 @@ func (r *Run) refused(ctx context.Context) (map[int]error, error) {
 	return refused, err
 }
 
-// passRefused has the destinations pass the entries whose objects are not what they were, as
-// far as that is possible: what is behind them goes on. The places of records are the same
-// for all, so a destination that stands before such an object while another one is behind it
-// has to stop, alone.
+// passRefused makes the destinations skip entries whose objects have changed, as far as that is possible, and
+// continue after them. The positions of records are the same for all destinations. So if one destination is past
+// such an object and another is not, the other one has to stop.
 func (r *Run) passRefused(ctx context.Context) error {
 	refused, err := r.refused(ctx)
 	if err != nil {
@@ -155,13 +155,13 @@ func (r *Run) passRefused(ctx context.Context) error {
 		}
 		var changed *source.ChangedError
 		if needed || !errors.As(refused[i], &changed) || !changed.Gone {
-			r.left = append(r.left, refused[i]) // something was never read
+			r.left = append(r.left, refused[i]) // something of it was never read
 		}
 	}
 	return nil
 }
 
-// passEntry has the destinations pass an entry, and says whether any of them needed it.
+// passEntry makes the destinations skip an entry, and says whether any of them needed it.
 func (r *Run) passEntry(entry int, why error, of map[int]source.Place) (needed bool, err error) {
 	far := r.journal.Furthest()
 	begin := r.input.Manifest().At(entry).Begin.In(entry)
@@ -184,7 +184,7 @@ func (r *Run) passEntry(entry int, why error, of map[int]source.Place) (needed b
 	of[entry] = at
 	var late []string
 	var amendments []journal.Amendment
-	lasting := errors.As(why, new(*source.ChangedError)) // anything else may pass
+	lasting := errors.As(why, new(*source.ChangedError)) // any other error may pass
 	for _, l := range r.journalLanes() {
 		m := l.Resume().Mark
 		if int(m.Position.Object) > entry || at.In(entry).Compare(m.Position) <= 0 {
@@ -205,8 +205,8 @@ func (r *Run) passEntry(entry int, why error, of map[int]source.Place) (needed b
 	return needed, r.journal.Amend(voidKey, of, amendments)
 }
 
-// around are the marks at which an entry begins, and at which what is behind it does, as
-// far as they are known. far is the furthest mark.
+// around returns the marks at which an entry begins and at which the next one begins, as far as they are known.
+// far is the furthest mark.
 func (r *Run) around(entry int, far journal.Mark) (begins, behind *journal.Mark, err error) {
 	var starts engine.Starts
 	if _, err := r.journal.Get(engine.StartsKey, &starts); err != nil {
@@ -231,8 +231,8 @@ func (r *Run) around(entry int, far journal.Mark) (begins, behind *journal.Mark,
 	return begins, behind, nil
 }
 
-// jump has a lane go on behind an entry in which it stands, as if all of it had been read that
-// anybody has read. What of that it has not settled is lost.
+// jump makes a lane that stands in an entry continue after it, as if it had read everything that any lane has read
+// of it. What it has not settled of that is lost.
 func jump(l *journal.Lane, far journal.Mark, entry int) journal.Amendment {
 	s := l.Resume()
 	c := s.Counts.Clone()
@@ -277,7 +277,7 @@ func more(m map[string]uint64, reason string) map[string]uint64 {
 	return m
 }
 
-// leave has destinations take no part: they would have to read what is not there any more.
+// leave excludes destinations that would have to read what no longer exists.
 func (r *Run) leave(names []string, why error) error {
 	if len(names) == 0 {
 		return nil

@@ -10,27 +10,24 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// releaser is a source that keeps copies of its input until they have been
-// passed: spooled standard input, fetched objects.
+// releaser is a source that keeps copies of its input until they have been passed: spooled standard input, fetched
+// objects.
 type releaser interface {
 	Release(upTo source.Position) error
 }
 
-// limited is a releaser that reads no further when its disk is used up.
+// limited is a releaser that stops reading when it has used up its disk space.
 type limited interface {
 	Full() (full bool, limit int64)
 }
 
-// stuckFor is how long a destination may keep full standard input from being
-// read on without its checkpoint moving.
+// stuckFor is how long a destination may block a full spool of standard input without its checkpoint moving.
 const stuckFor = 15 * time.Minute
 
-// keeper drops, as the run goes on, what every lane has durably passed. A spool
-// that is full goes on being read only then. So a lane that gets nowhere would
-// hold up all others in the end: when it has given up already, what it would
-// have needed is dropped all the same; when it has not moved for long, it is
-// stopped first. Its events stay pending, for a process that is given the same
-// input again.
+// keeper releases, during the run, the input that every lane has durably passed. A full spool can be read on only
+// after that, so a lane that makes no progress would in the end block all others. If such a lane has stopped
+// already, the input it would have needed is released anyway; if its checkpoint has not moved for long, the lane
+// is stopped first. Its events stay pending for a process that is given the same input again.
 type keeper struct {
 	src     releaser
 	lanes   []keptLane
@@ -88,8 +85,7 @@ func (k *keeper) step(now time.Time) error {
 	return nil
 }
 
-// bounds are the position that every lane has passed, and the highest of a
-// destination, among those that count.
+// bounds returns the position that every counted lane has passed, and the furthest position of a destination.
 func (k *keeper) bounds() (low, high source.Position) {
 	low = k.lanes[0].durable() // of the reading itself
 	for _, l := range k.lanes[1:] {
@@ -107,8 +103,7 @@ func (k *keeper) bounds() (low, high source.Position) {
 	return low, high
 }
 
-// releasePassed has a keeper look now and then. The function that it returns
-// ends that and gives its error.
+// releasePassed starts a keeper. The returned function ends it and returns its error.
 func releasePassed(
 	src source.Source, lanes []*journal.Lane, e *engine.Engine, now func() time.Time,
 ) (stop func() error) {

@@ -35,29 +35,27 @@ import (
 	"github.com/fanfold/fanfold/pkg/transform"
 )
 
-// World is what runs take from outside.
+// World is what runs need from outside.
 type World struct {
 	Now  func() time.Time
 	Rand func() float64 // in [0,1), for jitter; safe for concurrent use
 	Log  *slog.Logger
-	// Redact takes secrets out of a text. It is called by many goroutines.
+	// Redact removes secrets from a text. It is called concurrently.
 	Redact func(string) string
-	// Secret, if not nil, is told values that must never be printed or stored. It is called
-	// by many goroutines.
+	// Secret, if not nil, is called with values that must never be printed or stored. It is called concurrently.
 	Secret func(values ...string)
-	// Notice, if not nil, is told what a person may want to know while a run is
-	// opened. It is called by many goroutines, also while the run is under way.
+	// Notice, if not nil, is called with what a person may want to know while a run is opened. It is called
+	// concurrently, also during the run.
 	Notice func(Notice)
-	// UserAgent is what requests say of who sends them.
+	// UserAgent is the User-Agent of requests.
 	UserAgent string
-	// Hook, if not nil, wraps the network of every destination, above the
-	// credentials: a recorder does.
+	// Hook, if not nil, wraps the network of every destination, above the credentials. A recorder uses it.
 	Hook func(http.RoundTripper) http.RoundTripper
-	// StandIn makes the partner that answers a rehearsal.
+	// StandIn makes the stand-in for a partner that answers a rehearsal.
 	StandIn func(*config.Opened) (http.RoundTripper, error)
 }
 
-// Job is a run made ready: all of it was checked, nothing is open yet.
+// Job is a run that is ready to start: everything was checked, and nothing is open yet.
 type Job struct {
 	Input        Input
 	Config       string // the configuration file, as an absolute path; "": there is none
@@ -65,25 +63,25 @@ type Job struct {
 	Steps        *transform.Pipeline
 	Destinations []*config.Opened
 	Filter       *filter.Filter
-	Suppress     *suppress.Set // who must not be sent anything; nil: nobody
+	Suppress     *suppress.Set // users to whom nothing may be sent; nil: nobody
 	seen         *selection.Seen
-	Limit        int64 // events selected; 0: all
+	Limit        int64 // events to select; 0: all
 	Rehearse     bool
-	Plan         []byte  // with which it is begun, for its report; nil: none
+	Plan         []byte  // the plan it was started with, for its report; nil: none
 	Fresh        bool    // send everything again, as a new run
-	Continue     bool    // go on although the configuration has changed
+	Continue     bool    // continue although the configuration has changed
 	RealPace     bool    // a rehearsal keeps the partners' rates, too
-	MaxErrors    int     // events in a row with the same refusal before a destination is stopped: see engine.Options
+	MaxErrors    int     // events in a row with the same refusal that stop a destination: see engine.Options
 	Reserve      float64 // share of each partner's quota that is left to live traffic
-	Memory       int64   // for blocks and deliveries, in bytes; 0: as many destinations need
-	Spool        int64   // of disk for what of a stream not every destination has passed, in bytes
+	Memory       int64   // for blocks and deliveries, in bytes; 0: depends on the number of destinations
+	Spool        int64   // bytes of disk for the part of a stream that not every destination has passed yet
 }
 
-// Follow says that the input is followed: no end is expected.
+// Follow says that the input is followed and not expected to end.
 func (j *Job) Follow() bool { return j.Input.Follow }
 
-// MemoryNeeded is Memory, or what so many destinations need: with less for each of
-// many, the garbage collector would be most of the work.
+// MemoryNeeded is Memory, or what this many destinations need: with less memory for each of many, the garbage
+// collector would do most of the work.
 func (j *Job) MemoryNeeded() int64 {
 	if j.Memory > 0 {
 		return j.Memory
@@ -91,73 +89,71 @@ func (j *Job) MemoryNeeded() int64 {
 	return 256<<20 + int64(max(len(j.Destinations)-16, 0))*(8<<20)
 }
 
-// Run is one run under way. Make it with [World.Open].
+// Run is a run in progress. Make it with [World.Open].
 type Run struct {
 	w        *World
 	job      *Job
 	dir      string
 	resumed  bool            // an earlier process has worked on it
-	before   *engine.Summary // of an earlier process; nil: none, or it was killed in its first run
-	redrive  *redriveOf      // nil: it is none
-	picked   picked          // of a redrive only dir and resumed
+	before   *engine.Summary // from an earlier process; nil: there is none, or it was killed in its first run
+	redrive  *redriveOf      // nil: it is no redrive
+	picked   picked          // for a redrive, only dir and resumed are set
 	changed  []engine.Continued
 	overlaps string  // the folder of the run that this one overlaps with; "": none
-	left     []error // of destinations that cannot take part
+	left     []error // why destinations cannot take part
 	cut      uint64  // ordinal at which the steps changed last
 
 	journal *journal.Run
-	open    closers // all but the journal
+	open    closers // everything but the journal
 	source  source.Source
-	input   *source.Input // the source, when it is no stream
+	input   *source.Input // the source, unless it is a stream
 	bounds  Bounds
 	lanes   []engine.LaneConfig
 	engine  *engine.Engine
 	history *History
 	aging   []aging
-	old     []error // of what has got old and could not be ended
+	old     []error // errors of [destination.Aging.Age]
 	stop    chan struct{}
 }
 
-// Result is what became of a run.
+// Result is the result of a run.
 type Result struct {
 	Summary *engine.Summary
-	// Left is how many rejected events no redrive has delivered yet, and Redrive the run whose redrive
-	// sends those.
+	// Left is how many rejected events no redrive has delivered yet, and Redrive is the run whose redrive would
+	// send them.
 	Left    uint64
 	Redrive string
-	// Again says that the run was complete before: at most what was new was sent.
+	// Again says that the run was complete before, so that at most new input was sent.
 	Again bool
-	// Rests says of input that is followed that all of it that was read is settled.
+	// Rests says, for followed input, that everything that was read is settled.
 	Rests bool
-	// Held are the destinations that keep back what was in doubt after a crash.
+	// Held are the destinations that hold deliveries that were in doubt after a crash.
 	Held []string
-	// Input is what was read; nil: dead letters.
+	// Input describes what was read; nil: dead letters.
 	Input Described
 }
 
-// Described is an input that says what it was taken for: a [source.Input], or a [source.Spool].
+// Described is an input that says how it was recognised: a [source.Input] or a [source.Spool].
 type Described interface{ Describe() []string }
 
 // Dir is the run's folder.
 func (r *Run) Dir() string { return r.dir }
 
-// Progress is how every destination stands. It may be asked for at any time after
-// [World.Open].
+// Progress returns the state of every destination. It may be called at any time after [World.Open].
 func (r *Run) Progress() []engine.Progress {
 	ps := r.engine.Progress()
-	for i := range ps { // a partner may say anything
+	for i := range ps { // the text comes from a partner, and may contain anything
 		ps[i].State, ps[i].Problem = r.w.Redact(ps[i].State), r.w.Redact(ps[i].Problem)
 		ps[i].Last = r.w.Redact(ps[i].Last)
 	}
 	return ps
 }
 
-// Open opens everything of a job in the folder of runs: the run's journal, the
-// source, the steps, the destinations. When it fails, all of it is closed again.
-// ctx is that of the opening, and of whatever goes on reading afterwards.
+// Open opens everything that a job needs in the folder of runs: the run's journal, the source, the steps, the
+// destinations. If it fails, everything is closed again. ctx is used for opening, and for reading afterwards.
 func (w *World) Open(ctx context.Context, runs Folder, j *Job) (*Run, error) {
-	// The input is looked at before the run's folder is made: a mistake in the
-	// command leaves no trace.
+	// The input is checked before the run's folder is created, so that a mistake in the command leaves nothing
+	// behind.
 	if err := j.Input.look(ctx); err != nil {
 		return nil, err
 	}
@@ -172,8 +168,8 @@ func (w *World) Open(ctx context.Context, runs Folder, j *Job) (*Run, error) {
 	return r.begin(ctx, meta)
 }
 
-// choose takes the run's folder: that of the run that has the job's destinations, or the
-// next one. Where a finished run's command means something else by now, that is the next.
+// choose takes the run's folder: that of the run that has the job's destinations, or the next one. The next one is
+// also taken when the run is finished and the same command now means something else.
 func (r *Run) choose(runs Folder) (err error) {
 	j := r.job
 	if r.picked, err = runs.pick(j, r.w.Redact); err != nil {
@@ -200,7 +196,7 @@ func (r *Run) choose(runs Folder) (err error) {
 				r.overlaps = filepath.Join(string(runs), id)
 			}
 			r.dir, r.resumed = r.picked.dir, false
-			if j.Input.Stream != nil { // another pipe is other events, as far as anybody can know
+			if j.Input.Stream != nil { // another pipe has to be treated as different events
 				r.notice(NewStream{Done: id, Run: filepath.Base(r.dir), Name: j.Input.Stream.Name})
 			}
 			return nil
@@ -212,15 +208,14 @@ func (r *Run) choose(runs Folder) (err error) {
 	return nil
 }
 
-// done says that a summary is that of a run that has nothing left to do for the job's
-// destinations.
+// done says whether the summary is that of a run with nothing left to do for the job's destinations.
 func (j *Job) done(s *engine.Summary) bool {
 	if s == nil || s.Status != Complete {
 		return false
 	}
 	events := s.Read - s.BadRecords - engine.Total(s.Dropped)
 	for _, d := range j.Destinations {
-		of := func(l engine.LaneSummary) bool { // one that was left out may not have had all
+		of := func(l engine.LaneSummary) bool { // a destination that was left out may not have had all
 			return l.Name == d.Name && l.Filtered+engine.Total(l.Skipped)+l.Delivered+engine.Total(l.Rejected) == events
 		}
 		if !slices.ContainsFunc(s.Destinations, of) && !slices.ContainsFunc(s.Removed, of) {
@@ -234,7 +229,7 @@ func (j *Job) done(s *engine.Summary) bool {
 func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	var err error
 	if r.before, err = ReadSummary(r.dir); err != nil {
-		// One that was killed has left its counts, with one event of each reason, and is not complete.
+		// A killed run has left its counts, with one example for each reason, and is not complete.
 		if r.before, err = readCounts(countsPath(r.dir)); err != nil {
 			r.before = nil
 		}
@@ -259,7 +254,7 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	r.stop = make(chan struct{})
 	selected := j.selection(r.bounds.Times)
 	selected.Cut = r.cut
-	if r.redrive != nil { // letters are no events: what is in them is read where they are routed
+	if r.redrive != nil { // letters are no events: what is in them is normalized when they are routed
 		selected.Rules, selected.Suppress, selected.SkipUndated, selected.Seen = nil, nil, false, nil
 	}
 	c := engine.Config{Source: r.source, Selection: selected,
@@ -269,33 +264,32 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 	}
 	c.Follows = j.Follow()
 	if _, ok := r.source.(*source.Spool); ok || j.Follow() {
-		c.Linger = time.Second // somebody may wait for what a slow stream has brought
+		c.Linger = time.Second // somebody may be waiting for the output of a slow stream
 	}
 	r.engine = engine.New(c)
 	return r, nil
 }
 
-// freezePresets keeps what the destinations are subscribed to. A letter is one
+// freezePresets stores what the destinations are subscribed to. For a redrive this is not needed: a letter is one
 // delivery, whatever the presets are.
 func (r *Run) freezePresets(context.Context) error {
 	if r.redrive != nil {
 		return nil
 	}
-	var changed []string // by the user
+	var changed []string // those that the user has changed
 	for _, d := range r.picked.differs {
 		changed = append(changed, d.Destination)
 	}
 	return freezeSubscriptions(r.journal, r.job.Destinations, changed, r.notice, r.w.Redact)
 }
 
-// freezeBounds keeps the instants to which relative times were resolved at the
-// first start.
+// freezeBounds stores the times to which relative times were resolved at the first start.
 func (r *Run) freezeBounds(context.Context) error {
 	r.bounds = r.job.Input.Bounds
 	return r.freeze("times", &r.bounds.Times)
 }
 
-// freeze keeps a value of the first start in the journal, or takes it from there.
+// freeze stores a value in the journal at the first start, and reads it from there later.
 func (r *Run) freeze(key string, v any) error {
 	found, err := r.journal.Get(key, v)
 	if err != nil || found {
@@ -315,12 +309,12 @@ func (r *Run) openSteps(context.Context) error {
 	return nil
 }
 
-// begun says that an earlier process has passed events.
+// begun says whether an earlier process has passed events.
 func (r *Run) begun() bool {
 	return slices.ContainsFunc(r.journalLanes(), func(l *journal.Lane) bool { return l.Resume().Mark.Ordinal > 0 })
 }
 
-// Close closes what is open. Do does that by itself.
+// Close closes what is open. Do calls it itself.
 func (r *Run) Close() error {
 	err := r.open.close()
 	if r.journal != nil {
@@ -330,12 +324,11 @@ func (r *Run) Close() error {
 	return err
 }
 
-// Do delivers until everything is settled, or stop is closed: then what is in
-// flight is finished and saved. Cancelling ctx drops what is in flight, and the
-// next process repeats it. At the end everything is closed, and the summary is
-// written. There is a result beside every error.
+// Do delivers until everything is settled or stop is closed; then requests in flight are finished and saved.
+// Cancelling ctx drops what is in flight, and the next process repeats it. At the end everything is closed and the
+// summary is written. There is a result even if there is an error.
 //
-// An error is one of the machine, or of the input; several are joined.
+// An error concerns the machine or the input; several are joined.
 func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 	over := make(chan struct{})
 	go func() {
@@ -355,11 +348,11 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 		}
 	}
 	err = errors.Join(append(r.left, err, released())...)
-	if j := r.job; j.Follow() && r.input != nil { // nobody has read to an end that would say it
+	if j := r.job; j.Follow() && r.input != nil { // otherwise nothing has been read to an end that would report it
 		err = errors.Join(err, r.input.Failures())
 	}
 	noted()
-	// output that could not be completed is not delivered for good
+	// Output that could not be completed does not count as delivered.
 	if e := errors.Join(append(r.old, r.open.close())...); e != nil {
 		err, sum.Status = errors.Join(err, e), Incomplete
 	}
@@ -398,7 +391,7 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 		var input *source.InputError
 		switch {
 		case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-			return nil // said by the summary: what was in flight is in doubt
+			return nil // the summary says that what was in flight is in doubt
 		case sent && errors.As(err, &input):
 			return &SentError{err}
 		}
@@ -406,7 +399,7 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 	})
 }
 
-// held are the files that end in what is no record yet. One that is followed may go on for ever.
+// held lists the files that end in an incomplete record. A followed file may keep growing.
 func (r *Run) held() []string {
 	if r.input == nil || r.job.Follow() {
 		return nil
@@ -414,7 +407,7 @@ func (r *Run) held() []string {
 	return r.input.Held()
 }
 
-// rests says that input that is followed has nothing pending, at a destination or on the disk.
+// rests says whether nothing of followed input is pending, at a destination or on the disk.
 func (r *Run) rests(s *engine.Summary) bool {
 	if !r.job.Follow() {
 		return false
@@ -431,8 +424,8 @@ func (r *Run) rests(s *engine.Summary) bool {
 	return true
 }
 
-// journalLanes are the run's lanes as the journal has them: that of the reading first
-// (records that are no events), then one for each destination.
+// journalLanes are the run's lanes in the journal: first that of the reading (bad records), then one for each
+// destination.
 func (r *Run) journalLanes() []*journal.Lane {
 	lanes := []*journal.Lane{r.journal.Lane("_source")}
 	for _, d := range r.job.Destinations {

@@ -12,7 +12,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// SavedPlan is what a plan was made of: what must not have changed for it to hold.
+// SavedPlan is what a plan was based on: the plan holds only as long as this has not changed.
 type SavedPlan struct {
 	Version   int               `json:"version"`
 	Fanfold   string            `json:"fanfold"`
@@ -23,11 +23,11 @@ type SavedPlan struct {
 
 const savedPlanVersion = 1
 
-// mostNamed is how many objects of an input are named of those that differ.
+// mostNamed is how many of the objects that differ are named.
 const mostNamed = 5
 
-// Save is what a plan of the job holds on to. Input that is another one every time cannot be
-// planned for: the error is a *[MistakeError].
+// Save returns what a plan of the job is based on. Input that is different every time cannot be planned for: then
+// the error is a *[MistakeError].
 func (w *World) Save(ctx context.Context, j *Job) (*SavedPlan, error) {
 	switch {
 	case j.Input.Stream != nil:
@@ -50,8 +50,8 @@ func (w *World) Save(ctx context.Context, j *Job) (*SavedPlan, error) {
 	return s, err
 }
 
-// makes is a name for what a destination makes of events, and of how many requests: it is
-// another one when that changes.
+// makes is a hash of what a destination makes of events, and of what decides how many requests that takes: it
+// changes when they do.
 func makes(d *config.Opened) string {
 	p := d.Sender.Plan()
 	type action struct {
@@ -72,7 +72,7 @@ func makes(d *config.Opened) string {
 	}{p.Content, p.Subscribed, actions, d.Consent})
 }
 
-// objects are those of the input, as they are now.
+// objects lists the objects of the input as they are now.
 func (in *Input) objects(ctx context.Context) (_ []source.Object, err error) {
 	o := in.Options
 	o.Since, o.Until = in.Bounds.Since, in.Bounds.Until
@@ -87,8 +87,8 @@ func (in *Input) objects(ctx context.Context) (_ []source.Object, err error) {
 	return input.Manifest().Objects(), nil
 }
 
-// Holds says whether a plan that was saved is one of the job: the error, a *[MistakeError], names all that
-// is not as it was planned.
+// Holds says whether a saved plan still fits the job. The error, a *[MistakeError], lists everything that has
+// changed since.
 func (w *World) Holds(ctx context.Context, j *Job, plan []byte) error {
 	var doc struct{ Saved *SavedPlan }
 	switch err := json.Unmarshal(plan, &doc); {
@@ -110,7 +110,7 @@ func (w *World) Holds(ctx context.Context, j *Job, plan []byte) error {
 	return nil
 }
 
-// differs names what is not as it was planned.
+// differs lists what has changed since the plan was saved.
 func (s *SavedPlan) differs(now *SavedPlan) (list []string) {
 	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	if s.Identity.Input != now.Identity.Input {
@@ -145,7 +145,7 @@ func (s *SavedPlan) differs(now *SavedPlan) (list []string) {
 	return append(list, objectsThatDiffer(s.Objects, now.Objects)...)
 }
 
-// inputsThatDiffer names what of two inputs, as they are said, is not the same.
+// inputsThatDiffer names the options in which two inputs differ.
 func inputsThatDiffer(a, b identity) []string {
 	text := func(i identity) string {
 		data, err := json.Marshal(i.input())
@@ -161,7 +161,7 @@ func inputsThatDiffer(a, b identity) []string {
 	return keys
 }
 
-// objectsThatDiffer says which objects are new, gone or not as they were.
+// objectsThatDiffer says which objects are new, gone or changed.
 func objectsThatDiffer(old, now []source.Object) (list []string) {
 	was := map[string]string{}
 	for _, o := range old {

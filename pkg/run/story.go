@@ -14,37 +14,37 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// Story is all that is known of a run, for a report.
+// Story is everything that is known about a run, for a report.
 type Story struct {
-	Summary  *engine.Summary // with what redrives have delivered since
+	Summary  *engine.Summary // including what redrives have delivered since
 	LastUsed time.Time
 	History  *History
 	Redrives []Redrive
-	// Input is what was read, or the beginning of it, of so many objects and bytes; Unknown: a process works on
-	// the run, and nobody else may look into its journal.
+	// Input is the list of what was read, or its beginning, and how many objects and bytes there are. Unknown: a
+	// process is working on the run, so its journal cannot be opened.
 	Input   []source.Object
 	Objects int
 	Bytes   int64
 	Unknown bool
-	Groups  map[string][]*DeadGroup // of dead letters, by reason, field and event
-	Plan    json.RawMessage         // with which it was started; nil: none
+	Groups  map[string][]*DeadGroup // dead letters by reason, field and event
+	Plan    json.RawMessage         // the run was started with it; nil: none
 	Meta    json.RawMessage         // what is read and what is sent to whom, without secrets
 }
 
-// Redrive is a run that has sent dead letters of another one again.
+// Redrive is a run that has sent dead letters of another run again.
 type Redrive struct {
 	Run, Of, Status              string
 	Start, End                   time.Time // zero: not known
 	Delivered, Rejected, Pending uint64
 }
 
-// What a story holds of lists that may be long.
+// Bounds for long lists in a story.
 const (
 	mostInput  = 500
 	mostOfDead = 20
 )
 
-// Story gathers what is known of the run in a folder.
+// Story collects what is known about the run in a folder.
 func (w *World) Story(ctx context.Context, runs Folder, dir string) (*Story, error) {
 	s, err := Standing(dir)
 	if err != nil {
@@ -73,7 +73,7 @@ func (w *World) Story(ctx context.Context, runs Folder, dir string) (*Story, err
 	return st, st.input(w, dir)
 }
 
-// input looks into the run's journal.
+// input reads the run's journal.
 func (st *Story) input(w *World, dir string) error {
 	of, err := journal.Open(dir, nil, journal.Options{Now: w.Now, Redact: w.Redact})
 	var busy *journal.BusyError
@@ -94,7 +94,7 @@ func (st *Story) input(w *World, dir string) error {
 	return of.Close()
 }
 
-// redrivesOf are the runs that have sent dead letters of a run again, the oldest first.
+// redrivesOf lists the redrives of a run's dead letters, oldest first.
 func redrivesOf(runs Folder, id string) (list []Redrive, err error) {
 	dirs, err := runs.Dirs()
 	for _, dir := range dirs {

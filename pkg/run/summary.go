@@ -17,10 +17,9 @@ import (
 	"github.com/fanfold/fanfold/pkg/journal"
 )
 
-// The values of a summary's status. A run that is under way writes its counts
-// beside where the summary will be, so that others can show them: nobody else may
-// look into its journal. At the end the summary takes their place; what is left of
-// them is of a run that was killed.
+// The values of a summary's status. A run in progress writes its counts to a file beside the place of the summary,
+// so that other processes can show them: they cannot open its journal. At the end the summary replaces the counts.
+// Counts that remain are from a killed run.
 const (
 	Complete   = "complete"
 	Incomplete = "incomplete"
@@ -33,8 +32,8 @@ func summaryPath(dir string) string { return filepath.Join(dir, "summary.json") 
 
 func countsPath(dir string) string { return filepath.Join(dir, "counts.json") }
 
-// ReadSummary returns the summary in a run's folder. The error is an
-// [fs.ErrNotExist] when no process has come to the run's end.
+// ReadSummary returns the summary in a run's folder. The error is an [fs.ErrNotExist] if no process has reached
+// the run's end.
 func ReadSummary(dir string) (*engine.Summary, error) { return readCounts(summaryPath(dir)) }
 
 func readCounts(path string) (*engine.Summary, error) {
@@ -48,8 +47,8 @@ func readCounts(path string) (*engine.Summary, error) {
 
 func writeSummary(dir string, s *engine.Summary) error { return writeJSON(summaryPath(dir), s) }
 
-// ProgressOf is how a run in a folder stands: as the process says that works on it, or as its counts
-// say where none does.
+// ProgressOf is the state of the run in a folder: as reported by the process that works on it, or else from its
+// counts.
 func ProgressOf(dir string) (status string, ps []engine.Progress, err error) {
 	s, err := Standing(dir)
 	if err != nil {
@@ -84,7 +83,7 @@ func writeJSON(path string, v any) error {
 	return replaceFile(path, append(data, '\n'))
 }
 
-// replaceFile puts a file in its place when it is whole.
+// replaceFile replaces a file only once the new one is complete.
 func replaceFile(path string, data []byte) error {
 	tmp := path + ".tmp"
 	if err := os.WriteFile(tmp, data, 0o600); err != nil {
@@ -93,7 +92,7 @@ func replaceFile(path string, data []byte) error {
 	return os.Rename(tmp, path)
 }
 
-// finishedAt says for people when a run was finished.
+// finishedAt is the time a run was finished, as a text for people.
 func finishedAt(dir string) string {
 	if info, err := os.Stat(summaryPath(dir)); err == nil {
 		return "on " + info.ModTime().Format("2006-01-02 15:04:05")
@@ -101,10 +100,10 @@ func finishedAt(dir string) string {
 	return "before"
 }
 
-// mostOld is how many errors of ending what has got old are told.
+// mostOld is how many errors of [destination.Aging.Age] are reported.
 const mostOld = 10
 
-// noteCounts writes down how far the run is, every second until ended is called.
+// noteCounts writes the progress of the run every second until ended is called.
 func (r *Run) noteCounts() (ended func()) {
 	stop, done := make(chan struct{}), make(chan struct{})
 	notes := 0
@@ -120,12 +119,12 @@ func (r *Run) noteCounts() (ended func()) {
 			err = errors.Join(err, r.noteHistory(s))
 		}
 		if err != nil {
-			r.w.Log.Debug("noting how far the run is", "run", s.Run, "why", err) // the journal will say so louder
+			r.w.Log.Debug("noting how far the run is", "run", s.Run, "why", err) // the journal will report a full disk, too
 		}
 	}
 	go func() {
 		defer close(done)
-		note() // whoever finds a run that was killed at once wants to know what it was
+		note() // at once, so that a run that is killed early can be identified
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
@@ -146,8 +145,8 @@ func (r *Run) noteCounts() (ended func()) {
 	}
 }
 
-// finish adds to a summary what the engine does not know, and what an earlier
-// process knew, and takes out what partners say of secrets.
+// finish adds to a summary what the engine does not know, and what an earlier process knew, and redacts the
+// partners' texts.
 func (r *Run) finish(s *engine.Summary) {
 	s.Rehearsal, s.Config, s.Profile = r.job.Rehearse, r.job.Config, r.job.Profile
 	if r.redrive != nil {
@@ -166,7 +165,7 @@ func (r *Run) finish(s *engine.Summary) {
 		s.From = append(s.From, redact(from))
 	}
 	s.BadExamples = examples(s.BadReasons, s.BadExamples, before.BadExamples, redact)
-	for i := range s.Destinations { // a partner may say anything
+	for i := range s.Destinations { // the text comes from a partner, and may contain anything
 		d := &s.Destinations[i]
 		d.Stopped, d.Problem = redact(d.Stopped), redact(d.Problem)
 		var old engine.LaneSummary
@@ -180,7 +179,7 @@ func (r *Run) finish(s *engine.Summary) {
 	}
 }
 
-// removed are destinations that an earlier command had and this one has not.
+// removed lists destinations that an earlier command had and this one has not.
 func (r *Run) removed(before *engine.Summary) (left []engine.LaneSummary) {
 	for _, b := range slices.Concat(before.Destinations, before.Removed) {
 		if !slices.ContainsFunc(r.lanes, func(l engine.LaneConfig) bool { return l.Name == b.Name }) {
@@ -190,7 +189,7 @@ func (r *Run) removed(before *engine.Summary) (left []engine.LaneSummary) {
 	return left
 }
 
-// examples are those of now and of before, for what there is.
+// examples merges the examples of now and of before, for the reasons that have a count.
 func examples(counts map[string]uint64, now, before map[string]string, redact func(string) string) map[string]string {
 	var out map[string]string
 	for k := range counts {
@@ -204,8 +203,7 @@ func examples(counts map[string]uint64, now, before map[string]string, redact fu
 	return out
 }
 
-// Standing is what is known of the run in a folder: its summary, or how far it is,
-// or was when it was killed.
+// Standing is what is known about the run in a folder: its summary, or its progress, now or when it was killed.
 func Standing(dir string) (*engine.Summary, error) {
 	status := Killed
 	if journal.Busy(dir) {
@@ -227,8 +225,8 @@ func Standing(dir string) (*engine.Summary, error) {
 	return unknown(filepath.Base(dir), status), nil
 }
 
-// Listed is Standing with what redrives have delivered since, for lists, which one
-// damaged run must not end: that one is [Unreadable].
+// Listed is Standing with what redrives have delivered since, for lists. One damaged run must not end the list, so
+// it is shown as [Unreadable].
 func Listed(ctx context.Context, dir string) *engine.Summary {
 	s, err := Standing(dir)
 	if err == nil {
@@ -252,7 +250,7 @@ func Rejected(s *engine.Summary) (n uint64) {
 	return n
 }
 
-// sortedKeys are the keys of a map in their order.
+// sortedKeys are the keys of a map, sorted.
 func sortedKeys[V any](m map[string]V) []string {
 	return slices.Sorted(maps.Keys(m))
 }
