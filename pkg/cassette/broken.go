@@ -13,25 +13,25 @@ import (
 // Break is the way in which an answer failed to arrive, or to arrive completely.
 type Break string
 
-// The breaks that are told apart.
+// The kinds of break.
 const (
 	BreakReset       Break = "reset"       // the partner reset the connection
 	BreakClosed      Break = "closed"      // the partner closed it
 	BreakTimeout     Break = "timeout"     // no answer came until the client gave up
-	BreakRefused     Break = "refused"     // nobody listens there
+	BreakRefused     Break = "refused"     // no server listens on the port
 	BreakUnreachable Break = "unreachable" // no address, no route, no trusted certificate, no HTTP
 )
 
 // Broken is the error of a broken answer, live or replayed.
 type Broken struct {
 	How Break
-	Err error // what the network said
+	Err error // the error of the network
 }
 
 func (b *Broken) Error() string { return b.Err.Error() }
 
-// Unwrap returns what the network said, live or replayed: ECONNRESET, EOF,
-// ECONNREFUSED, or that the deadline has passed.
+// Unwrap returns the error of the network, live or replayed: ECONNRESET, EOF,
+// ECONNREFUSED, or an expired deadline.
 func (b *Broken) Unwrap() error { return b.Err }
 
 // lasting is the error text that is kept. Addresses are left out where there was a

@@ -1,26 +1,25 @@
-// Package cassette records HTTP conversations, takes secrets out of them, keeps
-// them in files, and answers from them.
+// Package cassette records HTTP conversations, redacts secrets in them, stores them in
+// files, and answers requests from these files.
 //
-// A cassette is a file in format 1 of go-vcr v2, which every user of that
-// library can load, and a sidecar, <case>.meta.yaml, with what the format
-// cannot hold: where and when it was recorded, which upstream had which name,
-// how requests are matched. [Load] and [Cassette.Save] read and write both.
+// A cassette is a file in format 1 of go-vcr v2, which every user of that library can
+// load. What the format has no field for is in a sidecar, <case>.meta.yaml: where and
+// when the cassette was recorded, the names of the upstreams, and how requests are
+// matched. [Load] and [Cassette.Save] read and write both files.
 //
-// Recording: a [Recorder] is an http.RoundTripper that passes requests on and
-// keeps redacted copies. Every interaction goes to a crash journal at once, and
-// all of them become the cassette in the end, in the order in which the
-// requests began. A [redact.Redactor] replaces secrets by stable tokens, so that what
-// was equal stays equal; [ScanFile], and the gate before anything is written, then
-// look through the final text for whatever it may have missed. What does not
-// pass is not written.
+// Recording: a [Recorder] is an http.RoundTripper that passes requests on and keeps
+// redacted copies. Each interaction is written to a crash journal at once. At the end
+// all of them become the cassette, in the order in which the requests began. A
+// [redact.Redactor] replaces secrets by stable tokens, so that equal values stay equal.
+// Before anything is written, the gate scans the final text for secrets that were
+// missed; [ScanFile] does the same for files. A cassette with a leak is not written.
 //
-// Replaying: a [Replayer] finds the recorded interaction for a request, by an
-// index, and never goes to the network. A request that it does not know is a
-// [Miss], which names the nearest recorded ones and what is different.
+// Replay: a [Replayer] finds the recorded interaction for a request by an index, and
+// never uses the network. A request that it does not find is a [Miss], which names the
+// nearest recorded requests and the differences.
 //
-// A [Conversation] is both behind one door: what record's modes mean. It is
-// served to programs by [Reverse], one address for each upstream, and by
-// [Forward], a proxy.
+// A [Conversation] combines both, as the modes of the record command need it. Programs
+// reach it through [Reverse], with one address for each upstream, or through [Forward],
+// a proxy.
 package cassette
 
 import (
@@ -53,8 +52,7 @@ type Cassette struct {
 	HasMeta bool
 }
 
-// Case is the cassette's name: its path as given to LoadAll, relative and
-// without .yaml.
+// Case is the cassette's name: the name of its file, without .yaml.
 func (c *Cassette) Case() string { return strings.TrimSuffix(filepath.Base(c.Path), ".yaml") }
 
 // Meta is the sidecar.

@@ -16,7 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// encodings are the names in a Content-Encoding, the outermost first.
+// encodings returns the names in a Content-Encoding, the outermost encoding first.
 func encodings(s string) []string {
 	var out []string
 	names := strings.Split(strings.ToLower(s), ",")

@@ -41,7 +41,7 @@ type exchange struct {
 // errLeft ends an answer that the client stopped reading.
 var errLeft = errors.New("the client left")
 
-// RoundTrip passes a request on and keeps what was said.
+// RoundTrip passes a request on and records it with its answer.
 func (r *Recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	return r.over(r.opts.Network, req)
 }

@@ -87,7 +87,7 @@ func (at *place) address(p *httputil.ProxyRequest) {
 	setTarget(p.Out.URL, at.target)
 	p.Out.Host = at.host
 	p.Out.Trailer = p.In.Trailer // is filled when the body has been read
-	p.Out.Header.Del("Expect")   // our server tells the client to go on
+	p.Out.Header.Del("Expect")   // our own server sends "100 Continue"
 	// Send the client's own values, neither Go's nor none.
 	for _, name := range asSent {
 		if v, ok := p.In.Header[name]; ok || name == "User-Agent" {

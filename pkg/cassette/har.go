@@ -240,7 +240,7 @@ func unharText(text, encoding string) (string, error) {
 		return packedPieces(pieces)
 	}
 	data, err := base64.StdEncoding.DecodeString(text)
-	if err != nil { // Polly says so of answers that came compressed, and then writes them as they are
+	if err != nil { // Polly marks compressed answers as base64, but writes text
 		return text, nil //nolint // it is text
 	}
 	return string(data), nil
@@ -256,7 +256,7 @@ func ImportHAR(data []byte) (*Imported, error) {
 		return nil, errors.New("it is no HAR file: there is no log with entries in it")
 	}
 	out := &Imported{}
-	// Polly sorts its entries by their names, and says the order beside.
+	// Polly sorts its entries by name, and stores the order in a separate member.
 	slices.SortStableFunc(h.Log.Entries, func(a, b harEntry) int { return a.Order - b.Order })
 	for n := range h.Log.Entries {
 		e := &h.Log.Entries[n]
@@ -330,7 +330,7 @@ func (e *harEntry) interaction() (*Interaction, error) {
 	return i, nil
 }
 
-// formOf is what go-vcr keeps beside a urlencoded body.
+// formOf returns the values of a urlencoded body, which go-vcr stores with the body.
 func formOf(i *Interaction) url.Values {
 	if strings.HasPrefix(i.Request.Headers.Get("Content-Type"), "application/x-www-form-urlencoded") {
 		if v, err := url.ParseQuery(i.Request.Body); err == nil {

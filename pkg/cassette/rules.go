@@ -39,7 +39,7 @@ const (
 	shapeNumber    shape = "number"    // any number, or text of one
 	shapeString    shape = "string"    // any text
 	shapeOptional  shape = "optional"  // null is equal to a missing member
-	shapeUnordered shape = "unordered" // the elements may stand in any order
+	shapeUnordered shape = "unordered" // the elements may be in any order
 )
 
 var shapesKnown = []shape{shapeAny, shapeTime, shapeID, shapeUUID, shapeNumber, shapeString, shapeOptional,
@@ -55,9 +55,9 @@ var shapesKnown = []shape{shapeAny, shapeTime, shapeID, shapeUUID, shapeNumber, 
 //	path[2]                  a segment of the path, from 0
 //	path~/orders/*           those that * stands for
 //
-// =SHAPE at the end asks that the value still be a time, id, uuid, number or
-// string; =optional takes null for nothing, =unordered lets elements stand in
-// any order.
+// =SHAPE at the end requires the value to be a time, id, uuid, number or string.
+// =optional makes null equal to a missing member. =unordered ignores the order of
+// elements.
 func ParseRule(s string) (Rule, error) {
 	r := Rule{text: s, want: shapeAny}
 	path, err := r.parseEnd(s)

@@ -35,7 +35,7 @@ type Result struct {
 	Seconds  float64  `json:"-"`
 }
 
-// Verifier verifies cassettes, one after the other.
+// Verifier verifies cassettes, one at a time.
 type Verifier struct {
 	Catalogue []destination.Destination
 	UserAgent string

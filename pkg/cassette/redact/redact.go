@@ -1,12 +1,12 @@
-// Package redact takes secrets out of recorded conversations.
+// Package redact replaces secrets in recorded conversations.
 //
-// A [Redactor] replaces what it takes for a secret by a token that is the same for the
-// same value, so that what was equal stays equal. It knows the values that it is given,
-// shapes that only credentials have (shapes.tsv, and gitleaks' rules.tsv), names that
-// announce one (names.go), and from then on what they announced. It looks into what a
-// text may be packed and escaped with (view.go, encoded.go, json.go, binary.go).
-// [Redactor.Scan], [Redactor.ScanFiles] and [Redactor.ScanFile] look for what is left:
-// the gate before anything is written, and a search of files.
+// A [Redactor] replaces each secret by a token. Equal values get the same token, so they
+// stay equal. It recognises the values that it is given, shapes that only credentials
+// have (shapes.tsv, and gitleaks' rules.tsv), names that announce a secret (names.go),
+// and all values that such names have announced. It undoes compression, encodings and
+// escapes (view.go, encoded.go, json.go, binary.go). [Redactor.Scan],
+// [Redactor.ScanFiles] and [Redactor.ScanFile] search for secrets that were missed: for
+// the gate before anything is written, and in files.
 package redact
 
 import (
