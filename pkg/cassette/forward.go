@@ -28,7 +28,7 @@ type ForwardOptions struct {
 	CA *Authority
 	// Covers returns true if a host, given with or without its port, is covered.
 	Covers func(host string) bool
-	// Strict covers every host, so that no request is passed on to the network.
+	// Strict covers every host, so that no request bypasses Answer.
 	Strict bool
 	// Upstream is the proxy through which passed-on requests have to go; nil: none.
 	Upstream func(*http.Request) (*url.URL, error)
