@@ -26,34 +26,36 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Bounds of what an Avro file may ask for.
+// Bounds for what an Avro file may ask for.
 const (
 	maxAvroBlock  = 64 << 20 // bytes of a block, unpacked
 	maxAvroSchema = 4 << 20
 	maxAvroRecord = 64 << 20 // bytes of a record as JSON
 	maxAvroDepth  = 64
-	// What names and nulls make of a byte: a schema may ask for much more, of no bytes at all.
+	// How much larger than the file its JSON may become: names and nulls take no bytes in Avro, so a small file
+	// could ask for endless output.
 	mostAvroGrowth = 1000
-	// avroRecord is the member that says what the file calls its records, where they do not say it themselves.
+	// avroRecord is the member that holds the name of a record's type, if the record does not have it itself.
 	avroRecord = "avro_record"
 )
 
 var errAvro = errors.New("the Avro data is broken")
 
-// avroReader reads an Avro object container file as lines of JSON, a record in each: everything behind it knows those.
+// avroReader turns an Avro object container file into lines of JSON, one for each record, because the rest of the
+// package reads those.
 // https://avro.apache.org/docs/1.12.0/specification/#object-container-files
 type avroReader struct {
 	br     *bufio.Reader
 	schema *avroType
-	called []byte // what is added to every record: its name
+	called []byte // the name, which is added to every record
 	codec  string
 	sync   [16]byte
 
-	data avroData // of the block
-	left int64    // records in it
-	took int64    // bytes of blocks, unpacked
-	made int64    // bytes of lines
-	line []byte   // what has not been read of the record
+	data avroData // of the current block
+	left int64    // records left in it
+	took int64    // bytes of blocks so far, decompressed
+	made int64    // bytes of lines so far
+	line []byte   // the part of the current line that was not read yet
 	buf  []byte
 	err  error
 }
@@ -70,7 +72,7 @@ func newAvro(br *bufio.Reader) (*avroReader, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n < 0 { // the size of the block follows, for those who skip it
+		if n < 0 { // then the size of the block follows, for readers that skip it
 			n = -n
 			if _, err = binary.ReadVarint(br); err != nil {
 				return nil, err
@@ -102,7 +104,7 @@ func newAvro(br *bufio.Reader) (*avroReader, error) {
 	return a, a.use(schema)
 }
 
-// text reads a text of the header; size counts all of them.
+// text reads a text of the header. size is the sum over all of them.
 func (a *avroReader) text(size *int) ([]byte, error) {
 	n, err := binary.ReadVarint(a.br)
 	if err != nil {
@@ -117,7 +119,7 @@ func (a *avroReader) text(size *int) ([]byte, error) {
 	return b, err
 }
 
-// use takes the schema of the file.
+// use parses the schema of the file.
 func (a *avroReader) use(schema []byte) (err error) {
 	if !slices.Contains([]string{"", "null", "deflate", "snappy", "zstandard", "bzip2", "xz"}, a.codec) {
 		return &InputError{Err: fmt.Errorf("an Avro file with the codec %q is not read", a.codec)}
@@ -157,11 +159,11 @@ func (a *avroReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next makes the next record ready.
+// next prepares the next record.
 func (a *avroReader) next() error {
 	for a.left == 0 {
 		if len(a.data.b) > 0 {
-			return errAvro // there is more than the records that were told
+			return errAvro // there is more data than the announced records
 		}
 		if _, err := a.br.Peek(1); err != nil {
 			return err
@@ -206,7 +208,7 @@ func (a *avroReader) block() error {
 	if n < 0 || size < 0 || size > maxAvroBlock {
 		return errAvro
 	}
-	packed, err := io.ReadAll(io.LimitReader(a.br, size)) // no more memory than there is data
+	packed, err := io.ReadAll(io.LimitReader(a.br, size)) // uses no more memory than there is data
 	if err != nil {
 		return err
 	}
@@ -225,7 +227,7 @@ func (a *avroReader) block() error {
 		return fmt.Errorf("%w: %w", errAvro, err)
 	}
 	if n > int64(len(plain))+1 {
-		return errAvro // records of nothing
+		return errAvro // records without any data
 	}
 	a.left, a.data, a.took = n, avroData{b: plain}, a.took+int64(len(plain))
 	return nil
@@ -275,22 +277,22 @@ func (a *avroReader) unpack(packed []byte) ([]byte, error) {
 	return plain, err
 }
 
-// avroType is a part of a schema.
+// avroType is one type of the schema.
 type avroType struct {
 	kind, logical, name string
 	fields              []avroField
-	of                  []*avroType // of an array or map the one, of a union all
+	of                  []*avroType // of an array or map the element type, of a union all types
 	symbols             []string
 	size, scale         int
 }
 
 type avroField struct {
 	name string
-	key  []byte // in quotes, with its colon
+	key  []byte // in quotes, with the colon
 	typ  *avroType
 }
 
-// avroSchemas reads schemas, whose names may be used before and within what they name.
+// avroSchemas parses schemas. A type may be used by name before its definition, and inside it.
 type avroSchemas struct {
 	named map[string]*avroType
 	parts int
@@ -401,7 +403,7 @@ func fullName(name, space string) string {
 	return space + "." + name
 }
 
-// avroData are values that have not been read.
+// avroData is the data that was not read yet.
 type avroData struct{ b []byte }
 
 func (d *avroData) long() (int64, error) {
@@ -495,7 +497,7 @@ func (d *avroData) value(t *avroType, dst []byte, depth int) ([]byte, error) {
 	return nil, errAvro
 }
 
-// blocks appends an array or a map, which come in blocks.
+// blocks appends an array or a map, which is stored in blocks.
 func (d *avroData) blocks(t *avroType, dst []byte, depth int) ([]byte, error) {
 	ends := "[]"
 	if t.kind == "map" {
@@ -535,7 +537,7 @@ func (d *avroData) blocks(t *avroType, dst []byte, depth int) ([]byte, error) {
 	}
 }
 
-// appendAvroLong appends a number, or the time that it means.
+// appendAvroLong appends a number, or the time that it stands for.
 func appendAvroLong(dst []byte, n int64, logical string) []byte {
 	var at time.Time
 	layout := `"2006-01-02T15:04:05.999999999Z"`
@@ -561,7 +563,7 @@ func appendAvroLong(dst []byte, n int64, logical string) []byte {
 	return at.AppendFormat(dst, layout)
 }
 
-// appendAvroBytes appends a text, a number, or bytes that are neither, in base64.
+// appendAvroBytes appends a text, a number, or, for anything else, base64.
 func appendAvroBytes(dst, b []byte, t *avroType) []byte {
 	switch {
 	case t.logical == "decimal" && t.kind != "string" && len(b) <= 64 && t.scale <= 256:

@@ -11,11 +11,11 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// cellTypes say what the cells of columns are, by the columns' names: of a table of texts nobody can tell
-// that 007 is a name and 7 a number.
+// cellTypes are the types of a table's cells, by column. They have to be declared, because in a table of texts
+// nobody can tell that 007 is a name and 7 a number.
 type cellTypes struct {
 	byColumn map[string]string
-	order    event.DateOrder // of times
+	order    event.DateOrder // how dates are read
 }
 
 // The types of cells that --types knows.
@@ -48,7 +48,7 @@ func readCellTypes(given []string, order event.DateOrder) (cellTypes, error) {
 	return types, nil
 }
 
-// read is a cell as its column's type writes it in JSON.
+// read converts a cell to JSON by its column's type.
 func (t cellTypes) read(name, v event.Value) (json.RawMessage, error) {
 	if len(t.byColumn) == 0 {
 		return v.Raw(), nil
@@ -106,8 +106,8 @@ func (t cellTypes) read(name, v event.Value) (json.RawMessage, error) {
 	return text, nil
 }
 
-// fromCells is a row as the record that it was made of: a cell that holds a whole object or array of JSON is that,
-// and one with nothing in it is not there. lower writes the columns' names in small letters.
+// fromCells turns a row back into the record that it was made of: a cell with a whole object or array of JSON
+// becomes that value, and an empty cell is left out. lower converts the columns' names to lower case.
 func fromCells(row event.Value, lower bool) []byte {
 	out := make([]byte, 1, len(row.Raw()))
 	out[0] = '{'
@@ -135,8 +135,8 @@ func fromCells(row event.Value, lower bool) []byte {
 	return append(out, '}')
 }
 
-// isCapital says that a record comes from a warehouse that writes the names of all columns in capitals, as Snowflake
-// does when nobody asks for something else.
+// isCapital says whether a record comes from a warehouse that writes all column names in capitals, as Snowflake
+// does by default.
 func isCapital(v event.Value) bool {
 	capitals := false
 	for k := range v.Members() {
@@ -150,7 +150,7 @@ func isCapital(v event.Value) bool {
 	return capitals
 }
 
-// looksLikeNumber says that a cell could be meant as a number.
+// looksLikeNumber says whether a cell could be meant as a number.
 func looksLikeNumber(cell string) bool {
 	v, err := event.ParseValue([]byte(cell))
 	return err == nil && v.Kind() == event.Number

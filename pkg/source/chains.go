@@ -18,41 +18,40 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// chain is a local file as the manifest has it: an entry for what was there when it was
-// first seen, and one for each piece that was appended since. It is known by its bytes, not by
-// its name: a log that was rotated has another one.
+// chain is a local file in the manifest: one entry for what it had when it was first seen, and one for each piece
+// appended since. It is identified by its bytes, not by its name, because a rotated log has another name.
 type chain struct {
-	entries []int  // in the manifest
+	entries []int  // indices in the manifest
 	last    Object // the last of them
-	end     int64  // what of the file is in the manifest
-	// left is what of it could not be read.
+	end     int64  // how many bytes of the file are in the manifest
+	// left is the part of it that could not be read.
 	left []leftOver
-	// barren is how many of the entries were damaged from their beginning on.
+	// barren is how many of the entries are damaged from the start.
 	barren int
-	// packed is the entry with which the file was found compressed: those before it are of the plain
-	// one. 0: it was not. found: it is found so just now, and has no such entry yet.
+	// packed is the entry at which the file was found compressed: earlier entries are of the plain file. 0: it was
+	// never compressed. found: it has just been found compressed, and has no such entry yet.
 	packed int
 	found  bool
 
-	path string // where the file is; "": nowhere
-	size int64  // when it was looked at last
+	path string // current path; "": not found
+	size int64  // when it was last looked at
 	at   time.Time
 }
 
-// chains are the local files that a manifest has. They are safe for concurrent use.
+// chains are the local files in a manifest. They are safe for concurrent use.
 type chains struct {
 	disk Disk
 	void map[int]Place
-	// barren are the entries that were damaged from their beginning on.
+	// barren are the entries that are damaged from the start.
 	barren []int
 
 	mu      sync.Mutex
-	tails   map[int]Tail   // of entries that ended in the middle of a record
-	whole   map[Reason]int // bad records that were cut off when they were read, and are read whole now
+	tails   map[int]Tail   // of entries that end in the middle of a record
+	whole   map[Reason]int // bad records that were cut off when they were read and can now be read whole
 	all     []*chain
 	byEntry map[int]*chain
-	claimed map[string]*chain // by where they are
-	seen    glances           // while they are located
+	claimed map[string]*chain // by path
+	seen    glances           // used while chains are located
 }
 
 func newChains(d Disk, frozen []Object, void map[int]Place, barren []int) *chains {
@@ -65,7 +64,7 @@ func newChains(d Disk, frozen []Object, void map[int]Place, barren []int) *chain
 	return c
 }
 
-// isMember says that a name is that of an archive's member.
+// isMember says whether a name is that of an archive's member.
 func isMember(d Disk, name string) bool {
 	if !strings.Contains(name, "!") {
 		return false
@@ -74,7 +73,7 @@ func isMember(d Disk, name string) bool {
 	return err == nil && member != "" || err != nil && isZip(name[:strings.IndexByte(name, '!')])
 }
 
-// add notes an entry of the manifest.
+// add adds an entry of the manifest to its chain.
 func (c *chains) add(i int, o Object) *chain {
 	ch := c.byEntry[int(o.After)-1]
 	if o.After == 0 || ch == nil {
@@ -83,7 +82,7 @@ func (c *chains) add(i int, o Object) *chain {
 	}
 	ch.left = slices.DeleteFunc(ch.left, func(l leftOver) bool {
 		is := l.at == o.Begin && l.obj.Start == o.Start && l.obj.Size == o.Size && l.obj.Fingerprint == o.Fingerprint
-		if is && l.at == l.obj.Begin { // it holds nothing
+		if is && l.at == l.obj.Begin { // it contains nothing
 			ch.entries = slices.DeleteFunc(ch.entries, func(e int) bool { return e == l.entry })
 		}
 		return is
@@ -115,7 +114,7 @@ func (c *chains) endsIn(entry int, tail Tail) {
 	c.tails[entry] = tail
 }
 
-// tail is where the record begins in whose middle a file ended, as far as it was read.
+// tail returns the place of the incomplete record at the end of the file, as far as the file was read.
 func (c *chains) tail(ch *chain) (Tail, bool) {
 	if ch.found || ch.packed > 0 || len(ch.entries) == 0 {
 		return Tail{}, false
@@ -124,7 +123,8 @@ func (c *chains) tail(ch *chain) (Tail, bool) {
 	return t, is
 }
 
-// rested is the entry for what a file ends in that was no record yet, now that nobody writes to it.
+// rested returns a new entry for the unread last bytes of a file, if nobody has written to the file for long
+// enough: then they count as a complete record.
 func (c *chains) rested(ch *chain, rests func(time.Time) bool) (o Object, is bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +137,7 @@ func (c *chains) rested(ch *chain, rests func(time.Time) bool) (o Object, is boo
 	return o, true
 }
 
-// holds says that a file ends in what was no record yet, and was not read.
+// holds says whether a file ends in an incomplete record that was not read.
 func (c *chains) holds(ch *chain) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,7 +145,7 @@ func (c *chains) holds(ch *chain) bool {
 	return is && t.Kind == HeldOff && ch.path != ""
 }
 
-// completes notes that what was no record when it was read is one now.
+// completes notes that records which were cut off when they were read are complete now.
 func (c *chains) completes(bad map[Reason]int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,7 +161,7 @@ func (c *chains) complete(bad map[Reason]int) {
 	}
 }
 
-// leave notes that an entry is not read beyond a place.
+// leave notes that an entry was not read beyond a place.
 func (ch *chain) leave(i int, o Object, at Place) {
 	if l, is := leftOf(o, at); is {
 		l.entry = i
@@ -169,7 +169,7 @@ func (ch *chain) leave(i int, o Object, at Place) {
 	}
 }
 
-// untouched says that nothing of the file was read.
+// untouched says whether nothing of the file was read.
 func (ch *chain) untouched() bool {
 	n := ch.barren
 	for _, l := range ch.left {
@@ -180,8 +180,7 @@ func (ch *chain) untouched() bool {
 	return n > 0 && n == len(ch.entries)
 }
 
-// end notes that an entry is not read beyond a place from now on; false: it is of no file that is known by
-// its bytes.
+// end notes that an entry is no longer read beyond a place; false: the entry is not of a local file.
 func (c *chains) end(i int, o Object, at Place) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,7 +191,7 @@ func (c *chains) end(i int, o Object, at Place) bool {
 	return ch != nil
 }
 
-// leftOf are the entries for what of a file could not be read, if it is where it can be looked for.
+// leftOf returns entries for the parts of a file that could not be read, if the file is at a known path.
 func (c *chains) leftOf(ch *chain) (some []Object) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -207,7 +206,7 @@ func (c *chains) leftOf(ch *chain) (some []Object) {
 	return some
 }
 
-// drop forgets a file of which nothing was read: what is there now is another one.
+// drop forgets a file of which nothing was read: another file has taken its name.
 func (c *chains) drop(ch *chain) {
 	c.complete(map[Reason]int{Truncated: ch.barren})
 	c.all = slices.DeleteFunc(c.all, func(other *chain) bool { return other == ch })
@@ -219,7 +218,7 @@ func (c *chains) drop(ch *chain) {
 	}
 }
 
-// note is add for entries that are new: their files are where they were just found.
+// note is add for new entries, whose files are where they were just found.
 func (c *chains) note(from int, objects []Object) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -235,7 +234,7 @@ func (c *chains) note(from int, objects []Object) {
 	}
 }
 
-// ofInput are the chains of one address.
+// ofInput returns the chains of one address.
 func (c *chains) ofInput(from int) (some []*chain) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -247,8 +246,8 @@ func (c *chains) ofInput(from int) (some []*chain) {
 	return some
 }
 
-// forget gives up the entries before one, but the last of each file that is still there, and
-// returns them.
+// forget removes the entries before one, and returns them. It keeps the last entry of each file that still exists,
+// so that the file is recognised.
 func (c *chains) forget(before int) (entries []int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -273,8 +272,8 @@ func (c *chains) forget(before int) (entries []int) {
 	return entries
 }
 
-// isTwin says whether a compressed file holds what a chain has of a plain one, which was compressed
-// when it was rotated.
+// isTwin says whether a compressed file contains what the chain knows of a plain file: log rotation may have
+// compressed it.
 func (c *chains) isTwin(ch *chain, path string) (is bool, err error) {
 	f, info, err := openFile(c.disk, path)
 	if err != nil {
@@ -286,7 +285,7 @@ func (c *chains) isTwin(ch *chain, path string) (is bool, err error) {
 	}
 	plain, _, err := decompress(bufio.NewReaderSize(f, 256<<10))
 	if err != nil {
-		return false, nil // whoever reads it says so
+		return false, nil // reading it will report the error
 	}
 	if z, ok := plain.(io.Closer); ok {
 		defer z.Close()
@@ -299,7 +298,7 @@ func (c *chains) isTwin(ch *chain, path string) (is bool, err error) {
 	return true, nil
 }
 
-// fingerprintOf is the fingerprint of so many bytes of a stream.
+// fingerprintOf is the fingerprint of the first size bytes of a stream.
 func fingerprintOf(r io.Reader, size int64) (string, error) {
 	const part = 64 << 10
 	h := xxh3.New()
@@ -319,8 +318,8 @@ func fingerprintOf(r io.Reader, size int64) (string, error) {
 	return printed(size, h), nil
 }
 
-// between are the files that a log has become since it was read last, but for the one that was read: those
-// beside it whose names begin with its name, and that are newer than that one, the oldest first.
+// between lists the files that a log was rotated into since it was last read, apart from the one that was read:
+// files beside it whose names begin with its name and that are newer than the one that was read, oldest first.
 func (c *chains) between(name string) (names []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -331,7 +330,7 @@ func (c *chains) between(name string) (names []string) {
 	dir, base := filepath.Split(name)
 	entries, err := c.disk.ReadDir(filepath.Clean(dir))
 	if err != nil {
-		return nil // what is wrong with the folder shows when the file is opened
+		return nil // an error of the folder shows when the file is opened
 	}
 	type found struct {
 		path string
@@ -353,22 +352,22 @@ func (c *chains) between(name string) (names []string) {
 	return names
 }
 
-// glances are what was seen of files, and of folders, while chains are located: many chains are looked for
-// among the same files.
+// glances cache what was found out about files and folders while chains are located, because many chains are
+// searched for among the same files.
 type glances struct {
 	files   map[string]*glance
 	folders map[string][]fs.DirEntry
 }
 
-// glance is one file: how large it is, and the fingerprints of its beginnings.
+// glance is one file: its size, and fingerprints of its first bytes.
 type glance struct {
 	err    error
 	size   int64
 	at     time.Time
-	prints map[int64]string // by their length
+	prints map[int64]string // by the number of bytes
 }
 
-// print is the fingerprint of so many bytes of a file; "": it has not as many.
+// print is the fingerprint of the first size bytes of a file; "": it is shorter.
 func (c *chains) print(path string, size int64) (g *glance, print string, err error) {
 	if g = c.seen.files[path]; g == nil {
 		g = &glance{prints: map[int64]string{}}
@@ -392,7 +391,7 @@ func (c *chains) print(path string, size int64) (g *glance, print string, err er
 	return g, print, err
 }
 
-// entries are those of a folder.
+// entries lists a folder.
 func (c *chains) entries(dir string) ([]fs.DirEntry, error) {
 	if list, known := c.seen.folders[dir]; known {
 		return list, nil
@@ -405,7 +404,7 @@ func (c *chains) entries(dir string) ([]fs.DirEntry, error) {
 	return list, nil
 }
 
-// isAt says whether the file of a chain is at a path.
+// isAt says whether a chain's file is at a path.
 func (c *chains) isAt(ch *chain, path string) (is bool, err error) {
 	g, print, err := c.print(path, ch.last.Size)
 	if err != nil || print == "" || print != ch.last.Fingerprint {
@@ -415,9 +414,9 @@ func (c *chains) isAt(ch *chain, path string) (is bool, err error) {
 	return true, nil
 }
 
-// locate finds out where the files are: under their names, or under that of another one of
-// names, or of their folder, whose name begins alike. newest first: a log's own name is
-// that of the one that is written now.
+// locate finds the current paths of the files: under their own names, or as another file of names or of their
+// folder whose name begins the same. It looks at the newest chain first, because the original name of a log
+// belongs to the file that is written now.
 func (c *chains) locate(names []string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -455,16 +454,16 @@ func (c *chains) locate(names []string) error {
 	return nil
 }
 
-// unchanged says that a file is what it was when it was looked at last, by its time and size.
+// unchanged says whether a file is the same as when it was last looked at, by its time and size.
 func (c *chains) unchanged(ch *chain) bool {
 	info, err := c.disk.Stat(ch.path)
 	return err == nil && info.Size() == ch.size && info.ModTime().Equal(ch.at) && info.Mode().IsRegular()
 }
 
-// mostSiblings bounds how many files are looked at in search of one that was moved.
+// mostSiblings bounds how many files are looked at to find one that was moved.
 const mostSiblings = 2000
 
-// search looks for the file of a chain that is not under its name.
+// search looks for the file of a chain that is not under its name any more.
 func (c *chains) search(ch *chain, names []string) error {
 	dir, base := filepath.Split(ch.last.Name)
 	stem, _, _ := strings.Cut(base, ".")
@@ -505,7 +504,7 @@ func (c *chains) search(ch *chain, names []string) error {
 	return nil
 }
 
-// named is the newest chain that was under a name last.
+// named is the newest chain whose file last had this name.
 func (c *chains) named(name string) *chain {
 	for _, ch := range slices.Backward(c.all) {
 		if ch.last.Name == name {
@@ -515,7 +514,7 @@ func (c *chains) named(name string) *chain {
 	return nil
 }
 
-// whereIs is the path of an entry's file, which is looked for when it is not where it was.
+// whereIs returns the path of an entry's file, and searches for the file if it is not where it was.
 func (c *chains) whereIs(entry int, name string) (path string, packed bool) {
 	c.mu.Lock()
 	ch := c.byEntry[entry]
@@ -538,11 +537,11 @@ func (c *chains) whereIs(entry int, name string) (path string, packed bool) {
 	return ch.path, ch.found || entry < ch.packed
 }
 
-// grown is the entry for what a file has beyond the manifest; ok is false when that is
-// nothing. settled, if not nil, is asked whether a compressed file has stopped growing; then a
-// line that is not complete is left for later, too.
-// Of one that is followed read is asked whether an entry has been read: what it ended in is known
-// only then, but of plain lines of JSON, which are taken whole.
+// grown returns the entry for what was appended to a file since the manifest was written; ok is false if nothing
+// was. settled, if not nil, is asked whether a compressed file has stopped growing; an incomplete last line is
+// then left for later, too. For a followed file, read is asked whether an entry has been read, because only then
+// is it known in what the entry ended. Plain lines of JSON do not need this: they are taken only when they are
+// complete.
 func (c *chains) grown(
 	ch *chain, settled func(string, fs.FileInfo) bool, read func(entry int) bool,
 ) (o Object, ok bool, err error) {
@@ -576,7 +575,7 @@ func (c *chains) grown(
 	switch {
 	case ch.end < leastEvent && canGrow(codec): // there was no record yet, and perhaps not even a sign of what it is
 	case cut && canGrow(codec) && (tail.Kind != Whole || packed && continues(at, ch.end) != nil):
-		// The record is read from its beginning on.
+		// The incomplete record is read again from its beginning.
 		o.Start, o.Begin = ch.last.Start, tail.Place
 	case ch.end > 0:
 		if err = continues(at, ch.end); err != nil {
@@ -601,17 +600,17 @@ func (c *chains) grown(
 	return o, err == nil, err
 }
 
-// beginsAsJSON says that a plain file is no table.
+// beginsAsJSON says whether a plain file begins as JSON, so that it is no table.
 func beginsAsJSON(at io.ReaderAt) bool {
 	var first [1]byte
 	n, _ := at.ReadAt(first[:], 0)
 	return n == 1 && (first[0] == '{' || first[0] == '[')
 }
 
-// leastEvent is the length of a file that holds no event, however it is written.
+// leastEvent is a size below which a file cannot contain an event.
 const leastEvent = 16
 
-// canGrow says that what is compressed so may end in a middle, and go on there later.
+// canGrow says whether a file with this compression may end in the middle, and be continued later.
 func canGrow(codec string) bool {
 	switch codec {
 	case "", "gzip", "zstd", "bzip2", "xz", "lz4", "snappy":
@@ -620,7 +619,7 @@ func canGrow(codec string) bool {
 	return false
 }
 
-// continues says whether what is behind a place of a file can follow what is before it.
+// continues checks that what comes after a place of a file can be a continuation of what comes before it.
 func continues(at io.ReaderAt, end int64) error {
 	codec := codecAt(at, 0)
 	switch codec {
@@ -636,7 +635,7 @@ func continues(at io.ReaderAt, end int64) error {
 	return fmt.Errorf("it has grown, and is %s, which cannot be appended to", codec)
 }
 
-// codecAt names the compression, or the kind of file, that begins at a place; "": none.
+// codecAt names the compression or kind of file that begins at a place; "": none.
 func codecAt(at io.ReaderAt, from int64) string {
 	var head [265]byte
 	n, _ := at.ReadAt(head[:], from)
@@ -668,8 +667,8 @@ func codecAt(at io.ReaderAt, from int64) string {
 	return ""
 }
 
-// startOfGrowth is where reading of what was appended at a place begins: there, unless the file
-// ended in the middle of a line then, which was no record. That line is read once more, whole.
+// startOfGrowth returns where to start reading what was appended at a place. That is the place itself, unless the
+// file then ended in the middle of a line that was no record: that line is read again, whole.
 func startOfGrowth(at io.ReaderAt, end, size int64) (int64, error) {
 	if codecAt(at, 0) != "" {
 		return end, nil
@@ -687,12 +686,12 @@ func startOfGrowth(at io.ReaderAt, end, size int64) (int64, error) {
 		return 0, err
 	}
 	if event.Valid(bytes.TrimSpace(line)) == nil {
-		return end, nil // it was a record, and what follows begins another one
+		return end, nil // the last line was a record, and another record follows
 	}
 	return end - int64(len(line)), nil
 }
 
-// lastLine is what is behind the last line end of a part of a file.
+// lastLine is the text after the last line end in a part of a file.
 func lastLine(at io.ReaderAt, from, end int64) (line []byte, err error) {
 	const step = 64 << 10
 	for end > from {
@@ -713,7 +712,7 @@ func lastLine(at io.ReaderAt, from, end int64) (line []byte, err error) {
 func wholeLines(at io.ReaderAt, start, size int64) (int64, error) {
 	line, err := lastLine(at, max(start, size-DefaultMaxRecord), size)
 	if err != nil || int64(len(line)) >= DefaultMaxRecord {
-		return size, err // longer than a record may be: it is rejected as it is
+		return size, err // longer than a record may be, so it will be rejected as it is
 	}
 	return size - int64(len(line)), nil
 }

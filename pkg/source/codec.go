@@ -17,18 +17,18 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// errGarbage says that a complete compressed stream is followed by bytes that are
-// neither another stream nor padding.
+// errGarbage is returned when a complete compressed stream is followed by bytes that are neither another stream
+// nor padding.
 var errGarbage = errors.New("trailing bytes that are not compressed data")
 
 // maxWindow bounds the memory that a zstd frame may ask for.
 const maxWindow = 512 << 20
 
-// decompress recognises the compression by its first bytes, never by name, and
-// returns the plain stream. codec is "" when the object is not compressed.
+// decompress recognises the compression by the first bytes, never by the name, and returns the plain stream. codec
+// is "" if the object is not compressed.
 func decompress(br *bufio.Reader) (r io.Reader, codec string, err error) {
-	// More than one byte is waited for only when the first may begin a compressed
-	// stream: a live stream may have sent no more yet.
+	// Peeking at more than one byte may block, because a live stream may not have sent more yet. So that is done
+	// only if the first byte may begin a compressed stream.
 	head, _ := br.Peek(1)
 	const begins = "\x1f\x28B\xfd\x04\xff\xfeO\x89P"
 	if len(head) == 1 && (head[0]&0xf0 == 0x50 || strings.IndexByte(begins, head[0]) >= 0) {
@@ -91,9 +91,8 @@ type zstdReader struct{ *zstd.Decoder }
 
 func (z zstdReader) Close() error { z.Decoder.Close(); return nil }
 
-// members reads compressed streams that follow each other (cat a.gz b.gz),
-// ignores zero padding behind them, and tells other trailing bytes from a
-// truncated stream.
+// members reads compressed streams that follow each other (cat a.gz b.gz). It ignores zero padding after them, and
+// distinguishes other trailing bytes from a truncated stream.
 type members struct {
 	br    *bufio.Reader
 	next  io.Reader

@@ -9,22 +9,21 @@ import (
 	"sync"
 )
 
-// Disk is the file system that input is read from and that copies of input are
-// kept on. It is used by many goroutines at once. [OSDisk] is the real one; a
-// test gives one that fails.
+// Disk is the file system from which input is read, and on which copies of input are kept. It is used
+// concurrently. [OSDisk] is the real one; tests use one that fails.
 type Disk interface {
 	// Open opens a file for reading.
 	Open(name string) (File, error)
-	// Create opens a file for writing, for its owner alone, with the os.O_ flags
-	// given beside os.O_CREATE.
+	// Create opens a file for writing, with permissions for its owner only, and with the given os.O_ flags in
+	// addition to os.O_CREATE.
 	Create(name string, flag int) (File, error)
 	// Stat follows symbolic links.
 	Stat(name string) (fs.FileInfo, error)
 	// ReadDir lists a folder, sorted by name.
 	ReadDir(name string) ([]fs.DirEntry, error)
-	// MkdirAll makes a folder for its owner alone, and those above it.
+	// MkdirAll creates a folder with permissions for its owner only, and its parents.
 	MkdirAll(name string) error
-	// Remove removes a file; that it is not there is an error.
+	// Remove removes a file; a missing file is an error.
 	Remove(name string) error
 	// Rename replaces the target.
 	Rename(from, to string) error
@@ -56,7 +55,7 @@ func (OSDisk) MkdirAll(name string) error                 { return os.MkdirAll(n
 func (OSDisk) Remove(name string) error                   { return os.Remove(name) }
 func (OSDisk) Rename(from, to string) error               { return os.Rename(from, to) }
 
-// asFile keeps a nil *os.File from becoming a File that is not nil.
+// asFile prevents a nil *os.File from becoming a File that is not nil.
 func asFile(f *os.File, err error) (File, error) {
 	if err != nil {
 		return nil, err
@@ -76,8 +75,7 @@ func readFile(d Disk, name string) (data []byte, err error) {
 	return io.ReadAll(f)
 }
 
-// replaceFile writes a file that is there whole or not at all, whatever happens
-// to the process.
+// replaceFile writes a file so that it exists completely or not at all, even if the process is killed.
 func replaceFile(d Disk, name string, data []byte) error {
 	f, err := d.Create(name+".new", os.O_WRONLY|os.O_TRUNC)
 	if err != nil {
@@ -90,7 +88,7 @@ func replaceFile(d Disk, name string, data []byte) error {
 	return d.Rename(name+".new", name)
 }
 
-// removeIfThere removes a file that may be gone already.
+// removeIfThere removes a file that may not exist.
 func removeIfThere(d Disk, name string) error {
 	if err := d.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -115,10 +113,9 @@ func filesLike(d Disk, dir, pattern string) ([]string, error) {
 	return out, nil
 }
 
-// fault is the first failure of reading an object that says nothing about its
-// bytes: the disk, the network, the process. What a decoder makes of it looks
-// like damaged data, but is not: after a fault nothing may be taken for the end
-// of the object.
+// fault is the first failure of reading an object that does not come from its bytes: of the disk, the network, the
+// process. To a decoder it looks like damaged data, but it is not: after a fault, the end of the data must not be
+// taken for the end of the object.
 type fault struct {
 	mu  sync.Mutex
 	err error
@@ -139,10 +136,9 @@ func (f *fault) fatal() error {
 	return f.err
 }
 
-// faultReader notes how reading a stream fails. It goes on failing then: whoever
-// looked ahead may have taken the failure for the end of what there is to see, and must
-// not go on as if nothing had been. Of an object of a known size an end that comes
-// too early is a failure, too.
+// faultReader notes the failure of reading a stream, and fails again on every further read: code that looked ahead
+// may have taken the failure for the end of the data, and must not continue. For an object of known size, a
+// premature end is a failure, too.
 type faultReader struct {
 	io.Reader
 	*fault
@@ -168,7 +164,7 @@ func (r *faultReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// faultReaderAt is faultReader for reading at any place.
+// faultReaderAt is faultReader for random access.
 type faultReaderAt struct {
 	io.ReaderAt
 	*fault

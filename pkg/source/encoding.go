@@ -11,20 +11,20 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// decoderOf is what makes UTF-8 of text in an encoding that --encoding names; nil: it is UTF-8.
+// decoderOf returns the decoder to UTF-8 for an encoding that --encoding names; nil: it is UTF-8 already.
 func decoderOf(name string) (encoding.Encoding, error) {
 	switch name {
 	case "", "utf-8", "utf8":
 		return nil, nil
 	case "latin1", "iso-8859-1", "windows-1252", "cp1252":
-		// What calls itself Latin-1 is Windows-1252 as a rule: it has the euro and curly quotes where Latin-1
-		// has control characters.
+		// Text that is called Latin-1 is usually Windows-1252, which has the euro sign and curly quotes where
+		// Latin-1 has control characters.
 		return charmap.Windows1252, nil
 	}
 	return nil, inputf("--encoding has to be utf-8 or latin1, not %q; UTF-16 is recognised by its first bytes", name)
 }
 
-// inUTF8 is a stream in UTF-8, whose encoding the options name.
+// inUTF8 converts a stream to UTF-8 from the encoding that the options name.
 func inUTF8(src io.Reader, encoding string) io.Reader {
 	if enc, err := decoderOf(encoding); err == nil && enc != nil {
 		return transform.NewReader(src, enc.NewDecoder())
@@ -32,8 +32,8 @@ func inUTF8(src io.Reader, encoding string) io.Reader {
 	return src
 }
 
-// checkEncoding refuses a table that is not UTF-8, when nobody has said what it is: letters would be lost in
-// all of its rows.
+// checkEncoding refuses a table that is not UTF-8 if no encoding was given: otherwise letters would be lost in
+// every row.
 func (r *reading) checkEncoding(head []byte) error {
 	if r.choose.encoding != "" || utf8.Valid(head) {
 		return nil

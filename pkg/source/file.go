@@ -29,7 +29,7 @@ func Files() Scheme {
 // files lists and opens local files.
 type files struct{ s *Input }
 
-// list resolves a path, a folder or a glob at once.
+// list resolves a path, a folder or a glob immediately.
 func (l *files) list(ctx context.Context, from int, address string) (lister, error) {
 	names, err := l.resolve(address)
 	if err != nil {
@@ -53,7 +53,7 @@ func (l *files) list(ctx context.Context, from int, address string) (lister, err
 	return func(ctx context.Context) error { return l.add(ctx, from, names) }, nil
 }
 
-// refuse notes the entries of an address whose files are not what they were.
+// refuse notes the entries of an address whose files have changed.
 func (l *files) refuse(from int) {
 	for i, o := range l.s.o.Frozen {
 		if at, is := l.s.o.Void[i]; o.From != from || isRemote(o.Name) || is && (at == (Place{}) || at == o.Begin) ||
@@ -67,7 +67,7 @@ func (l *files) refuse(from int) {
 				l.s.refuse(i, err)
 			}
 		case ch.path == "":
-			// What is gone may come back: whoever needs it waits for that.
+			// A missing file may come back, so only readings that need it wait for it.
 			var changed *ChangedError
 			if err := l.whatBecame(ch); !errors.As(err, &changed) || !changed.Gone {
 				l.s.refuse(i, err)
@@ -76,13 +76,13 @@ func (l *files) refuse(from int) {
 	}
 }
 
-// whatBecame says why the file of a chain is not there.
+// whatBecame says why the file of a chain was not found.
 func (l *files) whatBecame(ch *chain) error {
 	info, err := l.s.o.Disk.Stat(ch.last.Name)
 	if err != nil {
 		return gone(ch.last, err)
 	}
-	if !info.Mode().IsRegular() { // what was there is no more there than if nothing were
+	if !info.Mode().IsRegular() { // something that is not a file counts as if nothing were there
 		return &ChangedError{Object: ch.last.Name, What: "in its place is " + kindOf(info.Mode()), Gone: true}
 	}
 	return changed(ch.last, info.Size())
@@ -117,7 +117,7 @@ func (l *files) resolve(from string) ([]string, error) {
 	return nil, inputError(err)
 }
 
-// near suggests a file whose name begins alike.
+// near suggests a file whose name begins the same.
 func (l *files) near(from string) string {
 	entries, err := l.s.o.Disk.ReadDir(filepath.Dir(from))
 	if err != nil {
@@ -131,9 +131,8 @@ func (l *files) near(from string) string {
 	return ""
 }
 
-// walk appends the files below a folder. A part of it that cannot be read does
-// not stop the rest; it is reported at the end, and looked for again by the next
-// process.
+// walk appends the files in a folder and below. If a part of it cannot be read, the rest is still read; the error
+// is reported at the end, and the next process tries again.
 func (l *files) walk(dir string, names []string) []string {
 	entries, err := l.s.o.Disk.ReadDir(dir)
 	if err != nil {
@@ -153,9 +152,8 @@ func (l *files) walk(dir string, names []string) []string {
 	return names
 }
 
-// regular says that what is found at a path is a file that can be read, and
-// notes what it is when not. A link is followed to a file, never to a folder:
-// that could be anywhere, also above.
+// regular says whether a path is a file that can be read. If not, it notes what it is, for the report. It follows
+// links to files, never to folders: those could lead anywhere, even upwards.
 func (l *files) regular(path string, mode fs.FileMode) bool {
 	if mode&fs.ModeSymlink != 0 {
 		info, err := l.s.o.Disk.Stat(path)
@@ -176,7 +174,7 @@ func (l *files) regular(path string, mode fs.FileMode) bool {
 	return false
 }
 
-// kindOf says what a path that is no regular file is.
+// kindOf describes a path that is not a regular file.
 func kindOf(mode fs.FileMode) string {
 	switch {
 	case mode.IsDir():
@@ -191,7 +189,7 @@ func kindOf(mode fs.FileMode) string {
 	return "no regular file"
 }
 
-// matching returns the files that a pattern names.
+// matching returns the files that match a pattern.
 func (l *files) matching(pattern string) ([]string, error) {
 	if _, err := filepath.Match(pattern, ""); err != nil {
 		return nil, inputf("the pattern %s is malformed: %w", pattern, err)
@@ -216,7 +214,7 @@ func (l *files) matching(pattern string) ([]string, error) {
 	return out, nil
 }
 
-// glob is filepath.Glob that reports what it could not look into.
+// glob is filepath.Glob, but reports what it could not read.
 func (l *files) glob(pattern string) []string {
 	if !strings.ContainsAny(pattern, "*?[") {
 		return []string{pattern}
@@ -242,8 +240,7 @@ func (l *files) glob(pattern string) []string {
 	return out
 }
 
-// prune leaves out the files whose path says that they hold nothing of the
-// time asked for.
+// prune removes files whose path says that they contain nothing of the requested time.
 func (l *files) prune(names []string) ([]string, error) {
 	s := l.s
 	if s.o.Since.IsZero() && s.o.Until.IsZero() {
@@ -280,9 +277,8 @@ func (l *files) prune(names []string) ([]string, error) {
 	return out, nil
 }
 
-// add puts files that are not in the manifest there. One that cannot be looked
-// at is left out of it: it is reported at the end, and looked at again by the
-// next process, for which it is new.
+// add adds files to the manifest that are not in it yet. A file that cannot be examined is left out: it is
+// reported at the end, and is new to the next process.
 func (l *files) add(ctx context.Context, from int, names []string) error {
 	var added []Object
 	for _, name := range names {
@@ -298,7 +294,7 @@ func (l *files) add(ctx context.Context, from int, names []string) error {
 			continue
 		}
 		for _, obj := range found {
-			// A file with that name may be another one by now.
+			// The file with that name may be a different one by now.
 			if obj.Name != name && l.s.seen[obj.Name] && !l.s.wasUnread(obj.Name) {
 				continue
 			}
@@ -312,8 +308,8 @@ func (l *files) add(ctx context.Context, from int, names []string) error {
 	return l.s.publish(append(added, l.growths(ctx, from)...))
 }
 
-// known says that a file is in the manifest already. One that is there under this name and is
-// not what it was is refused alone: what is in it may have been sent.
+// known says whether a file is in the manifest already. A file whose name is in the manifest but whose content has
+// changed is refused, because its content may have been sent.
 func (l *files) known(name string) bool {
 	c := l.s.local
 	c.mu.Lock()
@@ -328,7 +324,7 @@ func (l *files) known(name string) bool {
 	ch := c.named(name)
 	switch {
 	case ch == nil || ch.path != "":
-		return false // new, or in the place of one that was moved
+		return false // new, or in the place of a moved file
 	case ch.untouched():
 		c.drop(ch)
 		return false
@@ -337,7 +333,7 @@ func (l *files) known(name string) bool {
 	return true
 }
 
-// settles is what is asked of files that may still grow; nil: all is read as it is.
+// settles returns the check for files that may still grow; nil: every file is read as it is.
 func (l *files) settles() func(string, fs.FileInfo) bool {
 	if l.s.o.Follow == nil {
 		return nil
@@ -345,7 +341,7 @@ func (l *files) settles() func(string, fs.FileInfo) bool {
 	return l.s.settles
 }
 
-// openness says of a file what it may end in.
+// openness says how a file may end.
 func (l *files) openness(written time.Time) Openness {
 	switch {
 	case l.s.o.Follow != nil:
@@ -356,17 +352,17 @@ func (l *files) openness(written time.Time) Openness {
 	return Closed
 }
 
-// rests says that a file which was written last at a time is not written any more, as far as can be told.
+// rests says whether a file last written at a time has probably been finished.
 func (s *Input) rests(written time.Time) bool {
 	if s.o.Now == nil {
 		return true
 	}
 	age := s.o.Now().Sub(written)
-	return age >= s.o.Rest || age <= -s.o.Rest // its clock may be another one
+	return age >= s.o.Rest || age <= -s.o.Rest // the file's clock may differ from ours
 }
 
-// rest waits for as long as it takes until what was just written is known to be finished, where that is
-// of interest: for a plain table whose last row has no line end.
+// rest waits until files that were just written are known to be finished. That matters only for plain tables whose
+// last row has no line end.
 func (l *files) rest(ctx context.Context, names []string) error {
 	if l.s.o.Now == nil || l.s.o.Follow != nil {
 		return nil
@@ -392,11 +388,11 @@ func (l *files) rest(ctx context.Context, names []string) error {
 	}
 }
 
-// endsInRow says that a file may be a table, plain, whose last row has no line end.
+// endsInRow says whether a file may be a plain table whose last row has no line end.
 func (l *files) endsInRow(name string) bool {
 	f, info, err := openFile(l.s.o.Disk, name)
 	if err != nil {
-		return false // whoever reads it says so
+		return false // reading it will report the error
 	}
 	defer f.Close() // nothing was written
 	var first, last [1]byte
@@ -408,7 +404,7 @@ func (l *files) endsInRow(name string) bool {
 	return errors.Join(err1, err2) == nil && last[0] != '\n' && !strings.Contains("{[ \t\r\n", string(first[:]))
 }
 
-// growths are the entries for what the files of an address have grown by.
+// growths returns entries for what was appended to the files of an address.
 func (l *files) growths(ctx context.Context, from int) (added []Object) {
 	for _, ch := range l.s.local.ofInput(from) {
 		for _, o := range l.s.local.leftOf(ch) {
@@ -427,7 +423,7 @@ func (l *files) growths(ctx context.Context, from int) (added []Object) {
 			continue
 		}
 		if l.s.o.Follow != nil {
-			continue // what it ends in waits for its end
+			continue // its last bytes are left for later
 		}
 		if o, ok := l.s.local.rested(ch, l.s.rests); ok {
 			added = append(added, o)
@@ -438,9 +434,8 @@ func (l *files) growths(ctx context.Context, from int) (added []Object) {
 	return added
 }
 
-// describe makes the manifest's entries of a file: itself, or the members of an
-// archive. An archive that is damaged is an entry of its own, whose reading says
-// so.
+// describe makes the manifest entries for a file: the file itself, or the members of an archive. A damaged archive
+// becomes one entry, and reading it reports the damage.
 func (l *files) describe(name string) (found []Object, err error) {
 	f, info, err := openFile(l.s.o.Disk, name)
 	if err != nil {
@@ -489,7 +484,7 @@ func memberObject(archive string, m *zip.File) Object {
 	return Object{Name: archive + "!" + m.Name, Size: size, Fingerprint: printed(size, h), ModTime: m.Modified}
 }
 
-// zipped says that a file begins as a zip archive does.
+// zipped says whether a file begins as a zip archive does.
 func zipped(at io.ReaderAt) bool {
 	var magic [4]byte
 	n, _ := at.ReadAt(magic[:], 0)
@@ -498,7 +493,7 @@ func zipped(at io.ReaderAt) bool {
 
 // openFile opens a regular file.
 func openFile(d Disk, name string) (File, fs.FileInfo, error) {
-	// Opening a pipe would wait for whoever writes to it.
+	// Opening a pipe would block until somebody writes to it.
 	info, err := d.Stat(name)
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("is %s", kindOf(info.Mode()))
@@ -516,8 +511,8 @@ func openFile(d Disk, name string) (File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
-// fingerprint hashes the size and the first and last 64 KiB: enough to see that
-// a file was replaced or has grown, without reading it.
+// fingerprint hashes the size and the first and last 64 KiB. That is enough to detect that a file was replaced or
+// has grown, without reading all of it.
 func fingerprint(r io.ReaderAt, size int64) (string, error) {
 	const part = 64 << 10
 	h := xxh3.New()
@@ -536,8 +531,7 @@ func printed(size int64, h *xxh3.Hasher) string {
 	return fmt.Sprintf("%d-%032x", size, h.Sum128().Bytes())
 }
 
-// split tells the archive and the member of a name apart. A file that has the
-// whole name comes first.
+// split separates a name into archive and member. A file that has the whole name takes precedence.
 func split(d Disk, name string) (archive, member string, err error) {
 	if !strings.Contains(name, "!") {
 		return name, "", nil
@@ -559,14 +553,13 @@ func split(d Disk, name string) (archive, member string, err error) {
 	return "", "", err
 }
 
-// open opens a file or a member of one and checks that it is the one that was
-// frozen.
+// open opens a file, or a member of one, and checks that it is the one in the manifest.
 func (l *files) open(_ context.Context, obj Object, index int) (*opened, error) {
 	path, packed := l.s.local.whereIs(index, obj.Name)
 	return openLocal(l.s.o.Disk, path, packed, obj)
 }
 
-// openLocal opens the file of an entry where it is now. packed: it was compressed since.
+// openLocal opens the file of an entry at its current path. packed: it was compressed since.
 func openLocal(d Disk, path string, packed bool, obj Object) (*opened, error) {
 	obj.Name = path
 	archive, member, err := split(d, obj.Name)
@@ -588,7 +581,7 @@ func openLocal(d Disk, path string, packed bool, obj Object) (*opened, error) {
 		o.close = func() error { return errors.Join(inner(), f.Close()) }
 		return o, nil
 	}
-	if packed { // whose bytes were compared when it was found
+	if packed { // its bytes were compared when it was found
 		stream := &faultReader{Reader: f, fault: flt, name: obj.Name, size: info.Size()}
 		return &opened{Reader: stream, at: at, size: info.Size(), fault: flt, close: f.Close, most: obj.Size}, nil
 	}
@@ -612,7 +605,7 @@ func openLocal(d Disk, path string, packed bool, obj Object) (*opened, error) {
 	return o, nil
 }
 
-// gone turns the absence of a frozen object into a *ChangedError.
+// gone turns the absence of an object in the manifest into a *ChangedError.
 func gone(obj Object, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return &ChangedError{Object: obj.Name, What: "it is gone", Gone: true}
@@ -624,8 +617,7 @@ func changed(obj Object, size int64) error {
 	return changedf(obj.Name, "it had %d bytes and has %d, and those are others now", obj.Size, size)
 }
 
-// openMember opens a member of an archive. What is wrong with the member itself
-// is said by its reading: see opened.
+// openMember opens a member of an archive. An error in the member itself is reported when it is read: see opened.
 func openMember(at io.ReaderAt, flt *fault, size int64, member string, obj Object) (*opened, error) {
 	z, err := zip.NewReader(at, size)
 	if flt.fatal() != nil {
@@ -659,12 +651,11 @@ func openMember(at io.ReaderAt, flt *fault, size int64, member string, obj Objec
 	return o, nil
 }
 
-// Verify says whether a local object that a run has frozen is still what it
-// was: a *ChangedError when its bytes differ. An object that is gone passes,
-// since a run that has read it does not need it any more; one that has not
-// fails when it comes to it. Remote objects are checked when they are read.
+// Verify says whether a local object in a run's manifest is unchanged: it returns a *ChangedError if its bytes
+// differ. A missing object passes: a run that has read it does not need it any more, and a run that has not will
+// fail when it gets there. Remote objects are checked when they are read.
 //
-// d is where it lies; nil: [OSDisk].
+// d is the disk with the object; nil: [OSDisk].
 func Verify(d Disk, obj Object) error {
 	if d == nil {
 		d = OSDisk{}
@@ -693,7 +684,7 @@ func Verify(d Disk, obj Object) error {
 	return nil
 }
 
-// objectAt is what an object is now.
+// objectAt describes an object as it is now.
 func objectAt(d Disk, archive, member string, was Object) (now Object, err error) {
 	f, info, err := openFile(d, archive)
 	if err != nil {
@@ -719,7 +710,7 @@ func objectAt(d Disk, archive, member string, was Object) (now Object, err error
 	return now, &ChangedError{Object: was.Name, What: "the archive has no such member any more, or is none"}
 }
 
-// marker says that a file is a marker of some writer, not data.
+// marker says whether a file is only a marker that some program leaves beside its output.
 func marker(name string) bool {
 	switch {
 	case name == "_SUCCESS", name == "manifest.json", strings.HasSuffix(name, "_$folder$"):
@@ -731,8 +722,8 @@ func marker(name string) bool {
 	return false
 }
 
-// hidden says that a path, with slashes, goes through a name with a dot in front:
-// snapshots of file systems, repositories, what some writer has not finished.
+// hidden says whether a path, with slashes, contains a name that begins with a dot: snapshots of file systems,
+// repositories, unfinished output.
 func hidden(path string) bool {
 	for name := range strings.SplitSeq(path, "/") {
 		if strings.HasPrefix(name, ".") && name != "." && name != ".." {
@@ -742,11 +733,11 @@ func hidden(path string) bool {
 	return false
 }
 
-// throughHidden says that a pattern has found a file in a hidden folder that it
-// does not name as one, as * does.
+// throughHidden says whether a pattern has matched a file in a hidden folder that it does not name explicitly, as
+// * does.
 func throughHidden(pattern, name string) bool {
 	patterns, names := strings.Split(filepath.ToSlash(pattern), "/"), strings.Split(filepath.ToSlash(name), "/")
-	// They are compared from the end, as the beginning may be spelled otherwise.
+	// Compare from the end, because the beginning may be spelled differently.
 	for i := 2; i <= min(len(patterns), len(names)); i++ {
 		if p := patterns[len(patterns)-i]; p != "" && strings.ContainsAny(p[:1], "*?[") && hidden(names[len(names)-i]) {
 			return true
@@ -755,8 +746,8 @@ func throughHidden(pattern, name string) bool {
 	return false
 }
 
-// inputError is an error of looking at a path: the command's mistake where a
-// path is wrong, else the machine's.
+// inputError classifies an error of examining a path: it is a mistake in the command if the path is wrong,
+// otherwise a failure of the machine.
 func inputError(err error) error {
 	mistakes := []error{fs.ErrNotExist, fs.ErrPermission, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG}
 	for _, mistake := range mistakes {
@@ -767,8 +758,8 @@ func inputError(err error) error {
 	return err
 }
 
-// pipeAt returns the stream that a path names: a pipe, a terminal or another
-// device that is read from its beginning to its end.
+// pipeAt returns the stream for a path that is a pipe, a terminal or another device that can only be read from
+// start to end.
 func pipeAt(d Disk, _ io.Reader, path string) *Stream {
 	info, err := d.Stat(path)
 	if err != nil || info.Mode()&(fs.ModeNamedPipe|fs.ModeCharDevice) == 0 {
@@ -777,8 +768,7 @@ func pipeAt(d Disk, _ io.Reader, path string) *Stream {
 	return &Stream{Name: path, In: &lazy{disk: d, path: path}}
 }
 
-// lazy opens a path when it is first read, since opening a pipe waits for
-// whoever writes to it.
+// lazy opens a path only when it is first read, because opening a pipe blocks until somebody writes to it.
 type lazy struct {
 	disk Disk
 	path string

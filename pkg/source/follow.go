@@ -12,13 +12,13 @@ import (
 
 const (
 	defaultPoll = 10 * time.Second
-	// settleFor is how long changes are collected before the input is looked at, and after how
-	// long a file that was still growing is looked at again.
+	// settleFor is how long changes are collected before the input is examined, and how soon a file that was still
+	// growing is examined again.
 	settleFor = 500 * time.Millisecond
 	growsFor  = time.Second
 )
 
-// follow looks at the input again and again, until the context ends.
+// follow examines the input again and again, until the context ends.
 func (s *Input) follow(ctx context.Context) {
 	f := s.o.Follow
 	changes, watch := s.watch()
@@ -39,7 +39,7 @@ func (s *Input) follow(ctx context.Context) {
 	}
 }
 
-// await waits until the input is to be looked at; false: never again.
+// await waits until the input has to be examined; false: the context has ended.
 func (s *Input) await(ctx context.Context, changes <-chan struct{}, wait time.Duration) bool {
 	if wake := s.o.Follow.Wake; wake != nil {
 		select {
@@ -66,7 +66,7 @@ func (s *Input) await(ctx context.Context, changes <-chan struct{}, wait time.Du
 	return true
 }
 
-// again looks at the input once more. What fails is told, and looked at the next time.
+// again examines the input once more. Errors are reported, and tried again the next time.
 func (s *Input) again(ctx context.Context) {
 	s.early.Store(false)
 	s.count(func(st *Stats) { st.Skipped, st.NoFiles, st.Passed = 0, 0, nil })
@@ -81,15 +81,14 @@ func (s *Input) again(ctx context.Context) {
 	}
 }
 
-// unsettled says that there are files that were still growing when they were looked at.
+// unsettled says whether there are files that were still growing when they were last examined.
 func (s *Input) unsettled() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.growing) > 0 || s.early.Load()
 }
 
-// settles says of a compressed file whether it is as large as it was when it was looked at
-// before: only then it is read.
+// settles says whether a compressed file has the same size as when it was last examined: only then is it read.
 func (s *Input) settles(path string, info fs.FileInfo) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,20 +109,20 @@ type seenFile struct {
 	at   time.Time
 }
 
-// Failures are what of the input could not be read, or was refused, so far.
+// Failures are the parts of the input that could not be read, or were refused, so far.
 func (s *Input) Failures() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return errors.Join(s.unreadable...)
 }
 
-// watcher is told of changes in folders, as far as the system tells.
+// watcher receives changes in folders, as far as the system reports them.
 type watcher struct {
-	w       *fsnotify.Watcher // nil: it does not
+	w       *fsnotify.Watcher // nil: the system does not report changes
 	watched map[string]bool
 }
 
-// watch begins to be told of changes.
+// watch starts watching for changes.
 func (s *Input) watch() (<-chan struct{}, *watcher) {
 	none := &watcher{watched: map[string]bool{}}
 	if _, real := s.o.Disk.(OSDisk); !real || s.o.Follow.Wake != nil {
@@ -131,7 +130,7 @@ func (s *Input) watch() (<-chan struct{}, *watcher) {
 	}
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
-		return nil, none // the input is looked at from time to time anyhow
+		return nil, none // the input is examined from time to time anyhow
 	}
 	changes := make(chan struct{}, 1)
 	go func() {
@@ -174,10 +173,10 @@ func (w *watcher) close() {
 	}
 }
 
-// mostFolders bounds how many folders are watched; the others are looked at from time to time.
+// mostFolders bounds how many folders are watched; the others are examined from time to time.
 const mostFolders = 4096
 
-// folders are those in which local input lies.
+// folders lists the folders that contain local input.
 func (s *Input) folders() (dirs []string) {
 	var walk func(dir string)
 	walk = func(dir string) {

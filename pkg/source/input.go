@@ -15,7 +15,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/stock"
 )
 
-// Input is a Source over objects: files, and what lies in object stores.
+// Input is a Source of objects: files, and objects in stores.
 type Input struct {
 	o        Options
 	manifest Manifest
@@ -23,15 +23,15 @@ type Input struct {
 	seen     map[string]bool    // names in the manifest, of schemes that list at once
 	local    *chains            // local files in the manifest
 	void     ends
-	trimmed  int  // no entry before this one has to be forgotten any more
-	listed   bool // once: from then on it is looked at again
+	trimmed  int  // entries before this one have been trimmed already
+	listed   bool // listed once: further listings look for what is new
 	chunks   stock.Stock[Chunk]
 	cancel   context.CancelFunc
 	grown    chan struct{} // closed when the manifest is complete
-	early    atomic.Bool   // what a file has grown by waits for the first reading
-	leads    atomic.Int64  // entry in which the First reading is
-	passed   atomic.Int64  // bytes of objects that the First reading has gone through
-	tables   atomic.Bool   // there are some that are not read from one end to the other
+	early    atomic.Bool   // a file has grown, but its entry has not been read yet
+	leads    atomic.Int64  // the entry that the First reading is in
+	passed   atomic.Int64  // bytes of objects that the First reading has passed
+	tables   atomic.Bool   // some objects are not read sequentially
 
 	mu         sync.Mutex
 	stats      Stats
@@ -39,14 +39,13 @@ type Input struct {
 	unread     unread
 	held       []string
 	refused    map[int]error
-	growing    map[string]seenFile // compressed files
+	growing    map[string]seenFile // compressed files that may still grow
 	described  map[string]string
 	order      []string
 }
 
-// Open resolves the selection and freezes its manifest; the listing of an
-// object store goes on while the source is read. What cannot be found, or
-// understood, is an *InputError. Close frees what the source holds.
+// Open resolves the selection and freezes its manifest; the listing of an object store goes on while the source is
+// read. What cannot be found or understood is an *InputError. Close frees what the source holds.
 func Open(ctx context.Context, o Options) (*Input, error) {
 	o.defaults()
 	s := &Input{o: o, kinds: map[string]objects{}, seen: map[string]bool{}, described: map[string]string{}}
@@ -137,8 +136,8 @@ func (o *Options) defaults() {
 	o.AllowEmpty = o.AllowEmpty || o.Follow != nil
 }
 
-// Check finds what is wrong with the options themselves: an *InputError. Open does that,
-// too; a stream, which is opened by other means, is to be checked with it.
+// Check finds mistakes in the options themselves and returns an *InputError. Open calls it, too; for a stream,
+// which is not opened by Open, it has to be called.
 func (o *Options) Check() error {
 	if err := o.choose().check(); err != nil {
 		return err
@@ -151,8 +150,8 @@ func (o *Options) Check() error {
 	return err
 }
 
-// list looks at every address. What can be listed quickly is resolved at once,
-// so that a mistake costs nothing; of the rest the beginning is.
+// list looks at every address. What can be listed quickly is resolved at once, so that mistakes are found early;
+// of other addresses, the beginning is listed.
 func (s *Input) list(ctx context.Context) (parts []lister, remote bool, err error) {
 	for i, from := range s.o.From {
 		scheme, err := s.o.Schemes.Of(from)
@@ -179,7 +178,7 @@ func (s *Input) list(ctx context.Context) (parts []lister, remote bool, err erro
 	return parts, remote, nil
 }
 
-// Close stops a listing and removes what was cached. No reading may go on.
+// Close stops a listing and removes cached objects. No reading may be in progress.
 func (s *Input) Close() error {
 	if s.cancel != nil {
 		s.cancel()
@@ -192,8 +191,7 @@ func (s *Input) Close() error {
 	return errors.Join(errs...)
 }
 
-// Release says that nothing before a position will be read again: fetched
-// objects before it are dropped.
+// Release says that nothing before a position will be read again, so fetched objects before it can be dropped.
 func (s *Input) Release(upTo Position) error {
 	for _, k := range s.kinds {
 		k.release(upTo.Object)
@@ -204,7 +202,7 @@ func (s *Input) Release(upTo Position) error {
 // trimEvery is how many entries of the manifest are passed before they are forgotten.
 const trimEvery = 1000
 
-// trim forgets the entries before one that are not needed to know which files were read.
+// trim forgets the entries before one, except those that are needed to recognise which files were read.
 func (s *Input) trim(before int) error {
 	if s.o.Follow == nil || s.o.Follow.Trim == nil || before < s.trimmed+trimEvery {
 		return nil
@@ -213,15 +211,14 @@ func (s *Input) trim(before int) error {
 	return s.o.Follow.Trim(before, s.local.forget(before))
 }
 
-// count changes what is counted of the selection.
+// count changes the statistics of the selection.
 func (s *Input) count(change func(*Stats)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.stats)
 }
 
-// Describe says of the objects read so far what they were recognised as, one
-// line for each different finding.
+// Describe says how the objects read so far were recognised, one line for each different result.
 func (s *Input) Describe() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -241,7 +238,7 @@ func (s *Input) note(name, why string) {
 	}
 }
 
-// fail keeps why a part of the selection is not in the manifest.
+// fail keeps the reason why a part of the selection is not in the manifest.
 func (s *Input) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -250,7 +247,7 @@ func (s *Input) fail(err error) {
 		return
 	}
 	s.unreadable = append(s.unreadable, err)
-	if s.o.Follow != nil && s.o.Log != nil { // there is no end at which it would be said
+	if s.o.Follow != nil && s.o.Log != nil { // there is no end at which it would be reported
 		s.o.Log.Warn("input", "why", err.Error())
 	}
 }
@@ -267,7 +264,7 @@ func (s *Input) skip() {
 	s.stats.Skipped++
 }
 
-// passOver notes what in a folder or pattern is no file, for the notice at the end.
+// passOver notes what in a folder or pattern is not a file, for the notice at the end.
 func (s *Input) passOver(path, what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -277,7 +274,7 @@ func (s *Input) passOver(path, what string) {
 	}
 }
 
-// passedOver is the end of the message that there is nothing to read: what was skipped.
+// passedOver completes the message that there is nothing to read: it says what was skipped.
 func (s *Input) passedOver() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -287,7 +284,7 @@ func (s *Input) passedOver() string {
 	return ": " + s.stats.Passed[0]
 }
 
-// publish freezes objects; from then on they may be read.
+// publish adds objects to the manifest, and freezes them; from then on they may be read.
 func (s *Input) publish(objects []Object) error {
 	if len(objects) == 0 {
 		return nil
@@ -311,8 +308,8 @@ func (s *Input) Stats() Stats {
 	return s.stats
 }
 
-// Passed returns how many of the objects' bytes, as they are stored, the last [First]
-// reading has gone through, and how many there are; 0 when that is not known yet.
+// Passed returns how many stored bytes of the objects the last [First] reading has passed, and how many there are;
+// 0 if that is not known yet.
 func (s *Input) Passed() (bytes, all int64) {
 	if !s.manifest.Done() || s.tables.Load() {
 		return s.passed.Load(), 0
@@ -320,8 +317,7 @@ func (s *Input) Passed() (bytes, all int64) {
 	return s.passed.Load(), s.manifest.Bytes()
 }
 
-// Unread is how many bytes of the objects that are known the last [First] reading has not gone
-// through, as they are stored.
+// Unread is how many stored bytes of the known objects the last [First] reading has not passed.
 func (s *Input) Unread() int64 { return max(s.manifest.Bytes()-s.passed.Load(), 0) }
 
 // passing counts what is read of an object.
@@ -336,26 +332,25 @@ func (p passing) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Chunks implements Source. An object that cannot be read is passed over from the place on
-// up to which it could be, and whoever keeps the manifest is told ([Options.Voided]), so that
-// the places of records never depend on what can be read at the time. Where the object is not
-// to blame, the reading ends, and whoever goes on later begins there.
+// Chunks implements Source. When an object cannot be read further, the reading continues with the next object, and
+// [Options.Voided] is called with the place up to which it was read: the places of records must not depend on what
+// happens to be readable. When the object is not to blame, the reading ends, and a later reading continues there.
 func (s *Input) Chunks(ctx context.Context, after Position, pass Pass) iter.Seq2[*Chunk, error] {
 	return chunks(ctx, pass, func(ctx context.Context, yield func(*Chunk) bool) error {
 		return s.read(ctx, after, pass, yield)
 	})
 }
 
-// Refused are the entries of the manifest that Open was given which are not there any more, or not as they
-// were, and what is wrong with each.
+// Refused are the entries of the manifest passed to Open that are missing or have changed, with the reason for
+// each.
 func (s *Input) Refused() map[int]error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.refused)
 }
 
-// Completed is how many records that a run has read cut off are in the manifest whole now, by the reasons for
-// which they were bad.
+// Completed is how many records that a run has read cut off are whole in the manifest now, by the reasons why they
+// were bad.
 func (s *Input) Completed() map[Reason]int {
 	s.local.mu.Lock()
 	defer s.local.mu.Unlock()
@@ -390,7 +385,7 @@ func (s *Input) readObject(
 	if err != nil {
 		return false, err
 	}
-	// Nothing was written, so an error of closing says nothing about what was read.
+	// Nothing was written, so an error of closing does not concern what was read.
 	defer f.Close()
 	if f.size == 0 {
 		return false, nil
@@ -442,7 +437,7 @@ func (s *Input) readObject(
 	return r.held, err
 }
 
-// chunks yields what read reads: as it is asked for, or ahead of that.
+// chunks yields the chunks of read, either on demand or read ahead.
 func chunks(
 	ctx context.Context, pass Pass, read func(context.Context, func(*Chunk) bool) error,
 ) iter.Seq2[*Chunk, error] {
@@ -456,8 +451,8 @@ func chunks(
 	}
 }
 
-// ahead runs a reading up to two chunks ahead of its receiver, so that reading,
-// decompressing and splitting overlap with the receiver's work.
+// ahead runs a reading up to two chunks ahead of its receiver, so that reading, decompressing and splitting
+// overlap with the receiver's work.
 func ahead(ctx context.Context, read func(context.Context, func(*Chunk) bool) error) iter.Seq2[*Chunk, error] {
 	return func(yield func(*Chunk, error) bool) {
 		type item struct {

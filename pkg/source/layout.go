@@ -9,24 +9,22 @@ import (
 	"time"
 )
 
-// Layout says where the paths of an archive have their time.
+// Layout says where the paths of an archive contain the time.
 //
-// A pattern is one or more folders, in which {Y}, {M}, {D} and {H} stand for
-// year, month, day and hour (one digit or two), {date} for 2026-01-31, {mdy} for
-// 01-31-2026, {ymd} for 20260131, {epoch} for Unix seconds or milliseconds of
-// the day, and * for anything within the folder's name. It may stand anywhere
-// in a path.
+// A pattern is one or more folders, in which {Y}, {M}, {D} and {H} stand for year, month, day and hour (one digit
+// or two), {date} for 2026-01-31, {mdy} for 01-31-2026, {ymd} for 20260131, {epoch} for Unix seconds or
+// milliseconds of the day, and * for anything within the folder's name. The pattern may match anywhere in a path.
 type Layout struct {
 	Name     string
-	Patterns []string // the most exact first
+	Patterns []string // the most precise first
 }
 
 // layout is one compiled pattern.
 type layout struct {
 	name   string
 	parts  []*regexp.Regexp
-	tokens [][]string // the groups of each part
-	depth  int        // where in the path it begins, -1: not always at the same place
+	tokens [][]string // the placeholders of each part
+	depth  int        // where in the path it begins; -1: not always at the same depth
 }
 
 var layoutToken = regexp.MustCompile(`\{[A-Za-z]+\}|\*`)
@@ -68,19 +66,18 @@ func parseLayout(pattern string) (*layout, error) {
 	return l, nil
 }
 
-// span is the time that a path stands for.
+// span is the time range that a path stands for.
 type span struct{ from, to time.Time }
 
-// overlaps says that an object of the span may hold events of the time asked
-// for. A file may have been opened for the unit before, and may have been
-// written as late as the lateness says.
+// overlaps says whether an object with this span may contain events of the requested time. A file may have been
+// opened in the unit of time before, and may have been written as late as Lateness allows.
 func (s span) overlaps(o Options) bool {
 	unit := s.to.Sub(s.from)
 	return (o.Since.IsZero() || s.to.Add(unit).After(o.Since)) &&
 		(o.Until.IsZero() || s.from.Before(o.Until.Add(o.Lateness)))
 }
 
-// span reads a path's time.
+// span reads the time range from a path.
 func (l *layout) span(path string) (span, bool) {
 	if l == nil {
 		return span{}, false
@@ -89,7 +86,7 @@ func (l *layout) span(path string) (span, bool) {
 	return sp, at >= 0
 }
 
-// find returns where in a path the pattern stands, or -1.
+// find returns where in a path the pattern begins, or -1.
 func (l *layout) find(parts []string) (int, span) {
 	for i := 0; i+len(l.parts) <= len(parts); i++ {
 		if sp, all, ok := l.match(parts[i:]); ok && all {
@@ -99,9 +96,8 @@ func (l *layout) find(parts []string) (int, span) {
 	return -1, span{}
 }
 
-// match compares folders with the beginning of the pattern. all says that the
-// whole pattern matched. The span is as exact as the part that matched, and zero
-// when that part has no year.
+// match compares folders with the beginning of the pattern. all says whether the whole pattern matched. The span
+// is as precise as the part that matched, and zero if that part has no year.
 func (l *layout) match(parts []string) (sp span, all, ok bool) {
 	y, m, d, h := 0, 0, 0, -1
 	var epoch time.Time
@@ -168,9 +164,8 @@ func (l *layout) match(parts []string) (sp span, all, ok bool) {
 	return span{from, from.Add(time.Hour)}, all, true
 }
 
-// folder reads the time of a folder that may match only the first parts of the
-// pattern. ok is false when it has no time yet, or when the pattern was not at the
-// same depth in all paths.
+// folder reads the time range of a folder, which may match only the first parts of the pattern. ok is false if it
+// has no time yet, or if the pattern is not at the same depth in all paths.
 func (l *layout) folder(path string) (span, bool) {
 	if l == nil || l.depth < 0 {
 		return span{}, false
@@ -183,8 +178,8 @@ func (l *layout) folder(path string) (span, bool) {
 	return sp, ok && !sp.from.IsZero()
 }
 
-// chooseLayout returns the pattern that the paths follow: the one given by name
-// or pattern, or of all known the first that nearly every path has.
+// chooseLayout returns the pattern of the paths: the one that the user gave, by name or as a pattern, or else the
+// first known one that nearly every path matches.
 func (o *Options) chooseLayout(paths []string) (*layout, error) {
 	candidates := o.Layouts
 	explicit := o.Layout != "" && o.Layout != formatAuto

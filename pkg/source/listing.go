@@ -12,11 +12,9 @@ import (
 	"time"
 )
 
-// parseListing reads a page of ListObjectsV2. A year of keys is thousands of
-// pages, for which encoding/xml and the SDK's decoder take some ten times as long
-// as looking for the tags does. So that is tried first; it gives up on anything
-// that it has not seen servers write, and on a page whose count it does not
-// reach; then encoding/xml is used.
+// parseListing parses a page of ListObjectsV2. A year of keys is thousands of pages, and encoding/xml and the
+// SDK's decoder take about ten times as long as searching for the tags. So that is tried first. It gives up on any
+// form that servers are not known to write, and on a page whose count does not match; then encoding/xml is used.
 func parseListing(b []byte) (*ListPage, error) {
 	page := &listingPage{}
 	if !page.scan(b) {
@@ -28,7 +26,7 @@ func parseListing(b []byte) (*ListPage, error) {
 	return page.page()
 }
 
-// listingPage is a page as it is written.
+// listingPage is a page in the form of the protocol.
 type listingPage struct {
 	XMLName      xml.Name `xml:"ListBucketResult"`
 	Contents     []listedKey
@@ -45,7 +43,7 @@ type listedKey struct {
 
 type listedPrefix struct{ Prefix string }
 
-// page is what the text says.
+// page converts the page.
 func (p *listingPage) page() (*ListPage, error) {
 	out := &ListPage{Keys: make([]Key, 0, len(p.Contents))}
 	if strings.TrimSpace(p.IsTruncated) == "true" {
@@ -84,8 +82,7 @@ func (p *listingPage) page() (*ListPage, error) {
 	return out, nil
 }
 
-// scan reads a page by its tags alone. It is false when the page may mean
-// something else.
+// scan parses a page by its tags alone. It returns false if the page might mean something else.
 func (p *listingPage) scan(b []byte) bool {
 	if b = bytes.TrimSpace(b); bytes.HasPrefix(b, []byte("<?xml ")) {
 		n := bytes.Index(b, []byte("?>"))
@@ -94,7 +91,7 @@ func (p *listingPage) scan(b []byte) bool {
 		}
 		b = bytes.TrimSpace(b[n+2:])
 	}
-	// The root may have a name space, no other element has attributes.
+	// The root may have a namespace; no other element has attributes.
 	if !bytes.HasPrefix(b, []byte("<ListBucketResult")) || !bytes.HasSuffix(b, []byte("</ListBucketResult>")) {
 		return false
 	}
@@ -155,9 +152,9 @@ func (k *listedPrefix) member(name []byte) *string {
 	return nil
 }
 
-// eachMember goes through an element's members in one pass. Those that are wanted
-// are texts; of the others each gets the inside. It is false when one is written
-// in another way than <name>...</name>, or a wanted one is there twice.
+// eachMember goes through an element's members in one pass. The wanted ones are texts; each is called with the
+// content of the others. It returns false if a member is not written as <name>...</name>, or a wanted one occurs
+// twice.
 func eachMember(b []byte, wanted func(name []byte) *string, each func(name, inner []byte) bool) bool {
 	for {
 		b = bytes.TrimLeft(b, " \t\r\n")
@@ -175,7 +172,7 @@ func eachMember(b []byte, wanted func(name []byte) *string, each func(name, inne
 		}
 		for _, c := range name {
 			if c|0x20 < 'a' || c|0x20 > 'z' {
-				return false // an attribute, a name space, a comment
+				return false // an attribute, a namespace, a comment
 			}
 		}
 		b = b[n+1:]
@@ -197,7 +194,7 @@ func eachMember(b []byte, wanted func(name []byte) *string, each func(name, inne
 	}
 }
 
-// closing finds the end of an element that has none of its own name inside.
+// closing finds the end of an element that contains no element of the same name.
 func closing(b, name []byte) int {
 	for at := 0; ; {
 		j := bytes.Index(b[at:], []byte("</"))
@@ -213,7 +210,7 @@ func closing(b, name []byte) int {
 	}
 }
 
-// plainText reads the text of an element that holds nothing else.
+// plainText reads the text of an element that contains nothing else.
 func plainText(b []byte, into *string) bool {
 	if bytes.IndexByte(b, '<') >= 0 || bytes.IndexByte(b, '\r') >= 0 {
 		return false
@@ -254,8 +251,8 @@ var entities = [...]struct {
 	means   byte
 }{{"&quot;", '"'}, {"&#34;", '"'}, {"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&apos;", '\''}, {"&#39;", '\''}}
 
-// modified reads a time like 2025-06-01T00:00:00.000Z; it is for messages
-// only, and there are millions.
+// modified parses a time like 2025-06-01T00:00:00.000Z quickly. It is used only in messages, and there are
+// millions of them.
 func modified(text string) time.Time {
 	digits := func(from, to int) (n int) {
 		for _, c := range []byte(text[from:to]) {
@@ -264,7 +261,7 @@ func modified(text string) time.Time {
 		return n
 	}
 	if len(text) != 24 || text[10] != 'T' || text[23] != 'Z' {
-		t, _ := time.Parse(time.RFC3339, text) // the zero time says that it is not known
+		t, _ := time.Parse(time.RFC3339, text) // the zero time means that it is not known
 		return t
 	}
 	return time.Date(digits(0, 4), time.Month(digits(5, 7)), digits(8, 10),

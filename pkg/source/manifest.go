@@ -11,24 +11,24 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Manifest is the ordered list of a run's objects. It may grow at its end while
-// a listing goes on. It is safe for concurrent use.
+// Manifest is the ordered list of a run's objects. It may grow at its end while a listing goes on. It is safe for
+// concurrent use.
 //
-// It is kept packed, some 40 bytes an object, so that millions of keys fit.
+// It is compressed to about 40 bytes per object, so that millions of keys fit into memory.
 type Manifest struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when the manifest grows
 	packed  [][]byte      // rowsPerPack objects each
-	objects []Object      // what follows them
+	objects []Object      // the objects after packed
 	bytes   int64
 	done    bool
 	err     error
 
-	recent   []Object // the pack that was looked at last
+	recent   []Object // the pack that was last read
 	recentAt int
 	enc      *zstd.Encoder
 	dec      *zstd.Decoder
-	scratch  []byte // of pack
+	scratch  []byte // used by pack
 	packing  []byte
 }
 
@@ -75,22 +75,21 @@ func (m *Manifest) Objects() []Object {
 	return append(out, m.objects...)
 }
 
-// Bytes returns the objects' sizes added up.
+// Bytes returns the sum of the objects' sizes.
 func (m *Manifest) Bytes() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.bytes
 }
 
-// Done says that the manifest grows no more.
+// Done says whether the manifest is complete.
 func (m *Manifest) Done() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.done
 }
 
-// Wait returns when the manifest grows no more, with what went wrong in
-// listing.
+// Wait waits until the manifest is complete, and returns the error of the listing.
 func (m *Manifest) Wait(ctx context.Context) error {
 	for {
 		m.mu.Lock()
@@ -107,7 +106,7 @@ func (m *Manifest) Wait(ctx context.Context) error {
 	}
 }
 
-// wait says whether there is an entry i. While the manifest may still grow it waits.
+// wait says whether there is an entry i. While the manifest may still grow, it waits.
 func (m *Manifest) wait(ctx context.Context, i int) (bool, error) {
 	for {
 		m.mu.Lock()
@@ -157,11 +156,10 @@ func (m *Manifest) finish(err error) {
 	m.changed = make(chan struct{})
 }
 
-// pack encodes rows. Of each name only the part that differs from the name before
-// is kept.
+// pack encodes rows. Of each name it stores only the part that differs from the previous name.
 func (m *Manifest) pack(rows []Object) []byte {
 	b := m.scratch[:0]
-	// Etags are random: they stand behind the rest, uncompressed.
+	// Etags are random, so they are stored after the rest, uncompressed.
 	tags := make([]byte, 0, 17*len(rows))
 	before := ""
 	for _, o := range rows {
@@ -210,7 +208,7 @@ func (m *Manifest) pack(rows []Object) []byte {
 	return append(append(out, m.packing...), tags...)
 }
 
-// appendHex appends the bytes that lower-case hex stands for.
+// appendHex appends the bytes of a lower-case hex text.
 func appendHex(dst []byte, text string) ([]byte, bool) {
 	if len(text) == 0 || len(text)%2 != 0 {
 		return dst, false

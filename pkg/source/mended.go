@@ -14,18 +14,18 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// Bounds against files that were made to be read at great cost.
+// Bounds against files that are made to be expensive to read.
 const (
 	mostPages    = 1 << 20
 	mostPageSize = 256 << 20
 	mostFooter   = 256 << 20
-	pageHead     = 16 << 20 // a page's own metadata, statistics among it
+	pageHead     = 16 << 20 // a page's own metadata, including statistics
 )
 
-// mended is a Parquet file as the library can read it, made of one that it cannot: without what it does not need
-// and may stumble over, with what old writers have left out, and with the pages that are packed with LZ4 unpacked,
-// since the library hands out nothing for them. It is laid out anew, but never written: a page is unpacked when it
-// is read. It is safe for concurrent use.
+// mended presents a Parquet file that the library cannot read in a form that it can: without metadata that it does
+// not need and may fail at, with what old writers left out, and with LZ4 pages decompressed, because for those the
+// library returns nothing. The new layout exists only as a table of offsets: a page is decompressed when it is
+// read. It is safe for concurrent use.
 type mended struct {
 	at     io.ReaderAt
 	pages  []page
@@ -37,25 +37,25 @@ type mended struct {
 	next  int
 }
 
-// page is one page of a column, at its new place.
+// page is one page of a column, at its place in the new layout.
 type page struct {
 	start  int64 // of its header in the new layout
 	header []byte
 	size   int64 // of its data in the new layout
-	from   int64 // where its data lies in the file
-	packed int64 // and how long they are there
+	from   int64 // offset of its data in the file
+	packed int64 // and its length there
 	codec  format.CompressionCodec
-	levels int64 // of the data, which are never packed
+	levels int64 // of the data, which are never compressed
 }
 
 type unpacked struct {
-	page int // its number and 1
+	page int // its index plus 1
 	data []byte
 }
 
 var parquetMagic = []byte("PAR1")
 
-// mend lays a file out anew.
+// mend computes the new layout of a file.
 func mend(at io.ReaderAt, size int64) (*mended, error) {
 	var tail [8]byte
 	if size < 12 {
@@ -172,10 +172,10 @@ func (m *mended) chunk(fields []member) ([]member, error) {
 	return fields, nil
 }
 
-// scan lays out the pages that lie between two places of the file.
+// scan adds the pages between two places of the file to the layout.
 func (m *mended) scan(at, end int64, codec format.CompressionCodec) error {
 	if at == end {
-		return nil // a column of no rows
+		return nil // a column without rows
 	}
 	if at < 4 || end < at {
 		return errThrift
@@ -225,7 +225,7 @@ const (
 	v2Header         = 8
 )
 
-// newPage is the page of a header, without a checksum, which is of the packed bytes.
+// newPage makes a page from its header. It drops the checksum, which is of the compressed bytes.
 func newPage(fields []member, codec format.CompressionCodec) (p page, err error) {
 	value := func(id int64) int64 { f, _ := find(fields, id); return f.number() }
 	plain, packed := value(2), value(3)
@@ -277,7 +277,7 @@ func newPage(fields []member, codec format.CompressionCodec) (p page, err error)
 	return p, nil
 }
 
-// isDictionary says that the page holds the dictionary of its column.
+// isDictionary says whether the page holds the dictionary of its column.
 func (p *page) isDictionary() bool {
 	fields, _, err := splitStruct(p.header)
 	if err != nil {
@@ -334,7 +334,7 @@ func (m *mended) readSome(p []byte, off int64) (int, error) {
 	return copy(p, data[at:]), nil
 }
 
-// unpack is the data of a page that is packed with LZ4.
+// unpack returns the data of a page that is compressed with LZ4.
 func (m *mended) unpack(i int) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -358,8 +358,8 @@ func (m *mended) unpack(i int) ([]byte, error) {
 	return data, nil
 }
 
-// unLZ4 fills dst. What calls itself LZ4 in Parquet is one of three: blocks as Hadoop writes them, a frame as the
-// program lz4 does, or a single block, as in LZ4_RAW.
+// unLZ4 decompresses src into dst. What Parquet calls LZ4 can be one of three formats: blocks as Hadoop writes
+// them, a frame as the lz4 program writes it, or a single block, as in LZ4_RAW.
 // https://github.com/apache/parquet-format/blob/master/Compression.md
 func unLZ4(dst, src []byte, raw bool) error {
 	if len(dst) == 0 {
@@ -381,7 +381,7 @@ func unLZ4(dst, src []byte, raw bool) error {
 	return err
 }
 
-// unHadoop unpacks frames of a length, and in each of them blocks with a length.
+// unHadoop decompresses Hadoop's format: frames with a length, and in each of them blocks with a length.
 func unHadoop(dst, src []byte) bool {
 	for len(dst) > 0 {
 		if len(src) < 4 {

@@ -20,11 +20,10 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// runParquet reads an object whose rows stand in columns. A row's position is
-// its number; its JSON has the exact digits of integers and decimals, times in
-// RFC 3339 and nested columns as objects and arrays.
+// runParquet reads an object that stores rows by columns. A row's position is its number. In its JSON, integers
+// and decimals have their exact digits, times are in RFC 3339, and nested columns are objects and arrays.
 //
-// A file that the library does not understand is given to it once more as [mend] lays it out.
+// If the library cannot read the file, it is tried once more in the form that [mend] gives it.
 func (r *reading) runParquet(at io.ReaderAt, size int64, from Position) (err error) {
 	f, err := r.openParquet(at, size, false)
 	if err == nil {
@@ -47,10 +46,10 @@ func (r *reading) runParquet(at io.ReaderAt, size int64, from Position) (err err
 	return err
 }
 
-// errToMend says that the library does not understand a file that may be whole.
+// errToMend says that the library cannot read a file that may be undamaged.
 var errToMend = errors.New("to be mended")
 
-// damagedTable is why a table cannot be opened at all.
+// damagedTable is the reason why a table cannot be opened at all.
 type damagedTable struct{ err error }
 
 func (e *damagedTable) Error() string { return e.err.Error() }
@@ -88,8 +87,8 @@ func (r *reading) openParquet(at io.ReaderAt, size int64, again bool) (f *parque
 	return f, r.packed(f.Metadata())
 }
 
-// checkFooter says whether the metadata can be where the end of a file says: the library would look before its
-// beginning.
+// checkFooter checks that the metadata can be at the place that the end of the file gives: otherwise the library
+// would read before the file's beginning.
 func checkFooter(at io.ReaderAt, size int64) error {
 	var tail [8]byte
 	if size < 12 {
@@ -113,7 +112,7 @@ func (r *reading) runTable(f *parquet.File, from Position) (err error) {
 	r.last, r.line, r.skip = from, 0, from.Element
 	done := from.Offset
 	defer func() {
-		// The reader of a damaged file may panic rather than fail.
+		// With a damaged file, the library may panic instead of returning an error.
 		if p := recover(); p != nil {
 			err = r.breaks(done, fmt.Errorf("%v", p))
 		}
@@ -122,7 +121,7 @@ func (r *reading) runTable(f *parquet.File, from Position) (err error) {
 	leaves := len(schema.Columns())
 	r.take()
 	r.chunk.Start = from
-	var number int64 // of the row group's first row
+	var number int64 // number of the row group's first row
 	first := true
 	for _, group := range f.RowGroups() {
 		n := group.NumRows()
@@ -139,8 +138,8 @@ func (r *reading) runTable(f *parquet.File, from Position) (err error) {
 	return r.flushRows()
 }
 
-// packed says of a table whose columns are packed with LZ4 that it has to be unpacked before: the library has handed
-// out empty values, and asks for ever more memory for damaged pages. Nobody reads LZO.
+// packed returns errToMend if columns are compressed with LZ4: for those the library has returned empty values,
+// and asks for ever more memory when pages are damaged. LZO is not supported at all.
 func (r *reading) packed(m *format.FileMetaData) error {
 	for _, g := range m.RowGroups {
 		for _, c := range g.Columns {
@@ -167,12 +166,12 @@ func (r *reading) breaks(row int64, cause error) error {
 		}
 	}
 	if err := r.raw.fatal(); err != nil {
-		return err // the table itself may be whole
+		return err // the table itself may be intact
 	}
 	if !r.mended && errors.As(cause, new(*thrift.MissingField)) {
 		return errToMend
 	}
-	// Nothing follows: the end stands behind every row there could be.
+	// Nothing follows, so the end position is after any possible row.
 	end := Position{r.object, math.MaxInt64, 0}
 	if r.last == end {
 		return nil // it was yielded before
@@ -195,7 +194,7 @@ func (r *reading) readGroup(
 	columns := make([][]parquet.Value, leaves)
 	var json []byte
 	row := number
-	// The first row tells what the rows are, in every reading.
+	// The first row decides what the rows are, in every reading.
 	if !*first && *done > row {
 		if err := rows.SeekToRow(*done - number); err != nil {
 			return true, r.breaks(*done, err)
@@ -273,7 +272,7 @@ func (r *reading) addRow(json []byte, row int64) {
 		return
 	}
 	if cap(r.buf)-len(r.buf) < len(json) {
-		// Records keep the memory that they lie in.
+		// Records keep the memory alive that they are in.
 		r.buf = append(make([]byte, 0, max(chunkBytes, 2*len(json))), json...)
 		r.add(Record{Raw: r.buf[:len(json):len(json)], End: end})
 		return
@@ -298,7 +297,7 @@ func (r *reading) flushRows() error {
 	return r.halt()
 }
 
-// chooseColumns decides by the first row what the rows are.
+// chooseColumns decides from the first row what the rows are.
 func (r *reading) chooseColumns(row []byte, columns []string) error {
 	name := r.choose.format
 	if name == "" {
@@ -317,7 +316,7 @@ func (r *reading) chooseColumns(row []byte, columns []string) error {
 			outer = []string{unwrapped}
 		}
 		v, err := event.ParseValue(row)
-		if err != nil { // it is too large: its columns have to do
+		if err != nil { // it is too large, so the column names have to suffice
 			if v, err = event.ParseValue(rowJSON(nil, columns, columns)); err != nil {
 				return err
 			}
@@ -356,8 +355,8 @@ func (r *reading) chooseColumns(row []byte, columns []string) error {
 	return nil
 }
 
-// appendGroup writes the members of a group. columns are the values of its
-// leaves; def and rep the levels at which it stands.
+// appendGroup writes the members of a group. columns are the values of its leaves; def and rep are the levels of
+// the group.
 func appendGroup(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep int) []byte {
 	dst = append(dst, '{')
 	at, begun := 0, false
@@ -415,7 +414,7 @@ func appendNode(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep 
 	return appendPlain(dst, n, columns, def, rep)
 }
 
-// appendElements writes what a repeated node repeats.
+// appendElements writes the elements of a repeated node.
 func appendElements(
 	dst []byte, columns [][]parquet.Value, def, rep int, open, end byte, one func([]byte, [][]parquet.Value) []byte,
 ) []byte {
@@ -440,7 +439,7 @@ func appendElements(
 	return append(dst, end)
 }
 
-// appendPlain writes a node that is there.
+// appendPlain writes a node that is present.
 func appendPlain(dst []byte, n parquet.Node, columns [][]parquet.Value, def, rep int) []byte {
 	if n.Leaf() {
 		if len(columns[0]) == 0 || columns[0][0].IsNull() {
@@ -533,7 +532,7 @@ func appendValue(dst []byte, t parquet.Type, v parquet.Value) []byte {
 	case parquet.Double:
 		return appendFloat(dst, v.Double(), 64)
 	case parquet.Int96:
-		// The old form of a time: nanoseconds of the day and the Julian day.
+		// The old form of a time: nanoseconds of the day, and the Julian day.
 		x := v.Int96()
 		var b [8]byte
 		binary.LittleEndian.PutUint32(b[:], x[0])
@@ -548,7 +547,7 @@ func appendValue(dst []byte, t parquet.Type, v parquet.Value) []byte {
 	return append(base64.StdEncoding.AppendEncode(append(dst, '"'), b), '"')
 }
 
-// appendFloat writes a number; JSON has none that is not finite.
+// appendFloat writes a number. JSON cannot express infinity and NaN.
 func appendFloat(dst []byte, f float64, bits int) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return append(dst, "null"...)
@@ -568,8 +567,7 @@ func clockTime(v parquet.Value, unit format.TimeUnit) time.Time {
 	return midnight.Add(time.Duration(v.Int64()))
 }
 
-// halfFloat is the value of a floating-point number of 16 bits: a sign, 5 bits of
-// exponent, 10 of fraction.
+// halfFloat converts a 16-bit floating-point number: a sign, 5 bits of exponent, 10 of fraction.
 func halfFloat(h uint16) float32 {
 	sign, exponent, fraction := uint32(h>>15)<<31, uint32(h>>10)&0x1f, uint32(h)&0x3ff
 	switch {
@@ -597,7 +595,7 @@ func unscaled(v parquet.Value) *big.Int {
 	return twosComplement(v.ByteArray())
 }
 
-// twosComplement is the number that bytes are, the highest first.
+// twosComplement converts big-endian bytes to a number.
 func twosComplement(b []byte) *big.Int {
 	n := new(big.Int).SetBytes(b)
 	if len(b) > 0 && b[0]&0x80 != 0 {

@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// Position is a place in a run's input: just after a record. Positions are
-// ordered as records are read; the zero Position stands before everything.
+// Position is a place in a run's input: just after a record. Positions are ordered as records are read; the zero
+// Position is before everything.
 type Position struct {
 	Object  uint32 // entry in the manifest
 	Offset  int64  // bytes into the decompressed object
-	Element uint32 // what was read of the envelope, or the row, that begins at Offset; 0: nothing
+	Element uint32 // events already read of the envelope or row that begins at Offset; 0: none
 }
 
 // Compare orders positions.
@@ -42,7 +42,7 @@ func ParsePosition(s string) (Position, error) {
 	return Position{}, fmt.Errorf("%q is not a position (object:offset:element)", s)
 }
 
-// Place is a Position inside a known object.
+// Place is a Position within a known object.
 type Place struct {
 	Offset  int64
 	Element uint32
@@ -72,8 +72,8 @@ func (p *Place) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Place is where in its object the position is.
+// Place is the position within its object.
 func (p Position) Place() Place { return Place{p.Offset, p.Element} }
 
-// In is the position at a place of an entry.
+// In is the position of a place in an entry.
 func (p Place) In(entry int) Position { return Position{uint32(entry), p.Offset, p.Element} }

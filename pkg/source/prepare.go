@@ -5,10 +5,9 @@ import (
 	"iter"
 )
 
-// Prepare makes something of every chunk, in goroutines of its own, at most workers at a time, ahead of
-// whoever takes it, and yields it in the order of the chunks. What is made belongs to whoever takes
-// it; what nobody takes is given to drop. It ends with the first error of the chunks, unless the
-// context has ended.
+// Prepare computes a value for every chunk, in at most workers goroutines, ahead of the receiver, and yields the
+// values in the order of the chunks. The receiver owns the values it gets; values that it does not take are passed
+// to drop. It ends with the first error of the chunks, unless the context has ended.
 func Prepare[T any](ctx context.Context, chunks func(context.Context) iter.Seq2[*Chunk, error], workers int,
 	each func(*Chunk) T, drop func(T),
 ) iter.Seq2[T, error] {
@@ -40,13 +39,13 @@ func Prepare[T any](ctx context.Context, chunks func(context.Context) iter.Seq2[
 	}
 }
 
-// prepared is what is, or will be, made of a chunk.
+// prepared is the value of a chunk, now or later.
 type prepared[T any] struct {
 	done chan T
-	err  error // of the chunks
+	err  error // from reading the chunks
 }
 
-// prepare begins to read. A place in slots is taken by each chunk that is under way, or waits to be taken.
+// prepare starts reading. Each chunk that is being worked on, or waits for the receiver, takes a place in slots.
 func prepare[T any](ctx context.Context, chunks func(context.Context) iter.Seq2[*Chunk, error], workers int,
 	each func(*Chunk) T, drop func(T),
 ) (jobs chan prepared[T], slots chan struct{}) {

@@ -11,9 +11,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// recognise decides what the object holds by its first megabyte, so that every
-// reading of it decides the same. The error is an *InputError: it is not clear what
-// the records are.
+// recognise decides from the first megabyte what the object contains, so that every reading decides the same. An
+// *InputError means that it is unclear what the records are.
 func (r *reading) recognise() (mode, error) {
 	head := bytes.TrimPrefix(r.buf[:min(len(r.buf), headBytes)], bom)
 	m := r.detect()
@@ -31,7 +30,7 @@ func (r *reading) recognise() (mode, error) {
 		lines: "JSON lines", bodies: "lines that hold batches of events", documents: "JSON documents",
 		array: "one JSON array", envelope: "one JSON document with an array of events in it",
 	}[m]
-	var outer []string // what is said of where the records lie
+	var outer []string // path to the records, for messages
 	if r.choose.unwrap != "" {
 		outer = []string{unwrapped}
 		r.why += ", unwrapped by --unwrap " + r.choose.unwrap
@@ -58,7 +57,7 @@ func (r *reading) recognise() (mode, error) {
 	return m, nil
 }
 
-// recogniseRecords finds out by the first records what they are.
+// recogniseRecords finds out from the first records what they are.
 func (r *reading) recogniseRecords(head []byte, m mode, outer []string) error {
 	f := &finder{choose: r.choose, object: r.name}
 	for v := range r.firstRecords(head, m) {
@@ -90,16 +89,16 @@ type finder struct {
 	choose chooser
 	object string
 
-	chain []string // the shapes, from the outer to the inner; nil: events as they are
+	chain []string // the shapes, from outer to inner; nil: the records are events as they are
 	why   string
-	hint  string // what the records that are no events come nearest to
+	hint  string // the most similar shape, if the records are no events
 	err   error
 }
 
-// mostShapes bounds how many records may lie one inside the other.
+// mostShapes bounds how deep records may be nested in other records.
 const mostShapes = 6
 
-// look looks at a record that lies in others, and says whether that decides it.
+// look examines a record inside others, and says whether it decides the matter.
 func (f *finder) look(v event.Value, outer []string) bool {
 	if len(outer) >= mostShapes {
 		return false
@@ -125,7 +124,7 @@ func (f *finder) look(v event.Value, outer []string) bool {
 	return f.one(v, outer)
 }
 
-// one looks at a record itself.
+// one examines a record itself.
 func (f *finder) one(v event.Value, outer []string) bool {
 	if t := v.Get("type"); slices.ContainsFunc(eventTypes[:], func(name string) bool {
 		return t.Kind() == event.String && strings.EqualFold(strings.TrimSpace(t.Text()), name)
@@ -186,7 +185,7 @@ func columnsOf(v event.Value) (names []string) {
 	return names
 }
 
-// snakeCased says that the members of a record are named as a warehouse names columns.
+// snakeCased says whether the members of a record are named as a warehouse names columns.
 func snakeCased(v event.Value) bool {
 	for _, camel := range [...]string{"userId", "anonymousId", "messageId", "originalTimestamp", "receivedAt", "sentAt"} {
 		if v.Get(camel).Exists() {
@@ -203,7 +202,7 @@ func snakeCased(v event.Value) bool {
 	return false
 }
 
-// isRow says that a record has the names of a warehouse's columns.
+// isRow says whether a record has the names of a warehouse's columns.
 func isRow(v event.Value) bool {
 	has := func(names ...string) bool {
 		return slices.ContainsFunc(names, func(n string) bool {
@@ -214,7 +213,7 @@ func isRow(v event.Value) bool {
 		has("received_at", "original_timestamp", "sent_at", "message_id", "anonymous_id")
 }
 
-// nearest says which shape a record comes nearest to, and where in it events may lie.
+// nearest says which shape a record resembles most, and where in it events may be.
 func nearest(shapes []Shape, v event.Value) string {
 	for k, member := range v.Members() {
 		if inner := member; member.Kind() == event.Object && isEvent(inner) {
@@ -252,13 +251,13 @@ func nearest(shapes []Shape, v event.Value) string {
 		strings.Join(lacks, " and no "), best.Name, own)
 }
 
-// isEvent says that a value has the type of a call of the spec.
+// isEvent says whether a value has the type of a call in the spec.
 func isEvent(v event.Value) bool {
 	return v.Kind() == event.Object && slices.ContainsFunc(eventTypes[:], v.Get("type").IsText)
 }
 
-// tableHint is what to say of lines that are no JSON when they look like a table that
-// nobody has said how to read; "": they do not.
+// tableHint is the advice for lines that are not JSON but look like a table whose format was not given; "": they
+// do not.
 func tableHint(text []byte, names []string, sep string) string {
 	line, rest, _ := bytes.Cut(text, []byte{'\n'})
 	_, comma := headerOf(line, sep)
@@ -294,7 +293,7 @@ func unsure(name string, fits []*Shape) error {
 	return inputf("%s: its records could be %s: say which with --format", name, strings.Join(names, " or "))
 }
 
-// fitsHeader says that a line of text is the header of a shape's table.
+// fitsHeader says whether a line of text is the header of a shape's table.
 func (r *reading) fitsHeader(names []string) bool {
 	v, err := event.ParseValue(rowJSON(nil, names, names))
 	return err == nil && len(fitting(r.choose.shapes, v)) > 0
@@ -345,8 +344,8 @@ func (r *reading) firstRecords(head []byte, m mode) func(func(event.Value) bool)
 	}
 }
 
-// fitting returns the shapes that a record has the marks of. A shape whose
-// marks another fitting one has too, and more, is left out.
+// fitting returns the shapes that match a record. A shape is left out if another matching one requires the same
+// paths and more.
 func fitting(shapes []Shape, v event.Value) []*Shape {
 	var out []*Shape
 	capitals := isCapital(v)
@@ -373,7 +372,7 @@ func fitting(shapes []Shape, v event.Value) []*Shape {
 	})
 }
 
-// table decides whether, and how, an object that begins with no bracket is a table.
+// table decides whether, and how, an object that does not begin with a bracket is a table.
 func (r *reading) table(head []byte, first int, format string) (is bool, err error) {
 	if s := r.columnsOf(head[first:], format); s != nil {
 		return true, r.chooseColumnsOf(s, format)
@@ -424,7 +423,7 @@ func (r *reading) columnsOf(text []byte, format string) *Shape {
 	return nil
 }
 
-// plausibleHeader says that a line of text is the header of a table of events.
+// plausibleHeader says whether a line of text may be the header of a table of events.
 func plausibleHeader(names []string) bool {
 	known := 0
 	for _, n := range names {

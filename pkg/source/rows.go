@@ -12,13 +12,13 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Rows of a table become events by the names of their columns: those of the spec's common fields, with or
-// without case and separators (userId, user_id, "User ID"); paths (properties.price); and names that a
-// warehouse has flattened, which are put together again where the spec names the object:
-// context_page_url is context.page.url. What the spec does not name stays as it is written.
+// Rows of a table become events by the names of their columns. A column can have the name of a common field of the
+// spec, with or without case and separators (userId, user_id, "User ID"); a path (properties.price); or a name
+// that a warehouse has flattened, which is unflattened where the spec has the object: context_page_url is
+// context.page.url. Names that the spec does not have stay as they are written.
 
-// A tableKind says of which call the rows of a table are. The warehouses of Segment and RudderStack have a
-// table for each, and one for each event that is tracked:
+// A tableKind says which call the rows of a table are. The warehouses of Segment and RudderStack have a table for
+// each call, and one for each event that is tracked:
 // https://segment.com/docs/connections/storage/warehouses/schema/
 // https://www.rudderstack.com/docs/destinations/warehouse-destinations/warehouse-schema/
 type tableKind string
@@ -38,7 +38,7 @@ const (
 // tableKinds are those that --format may name.
 var tableKinds = [...]tableKind{tracks, pages, screens, groups, aliases, profiles, users}
 
-// call is the type of event that the rows are.
+// call is the event type of the rows.
 func (k tableKind) call() string {
 	switch k {
 	case pages, screens, groups:
@@ -53,8 +53,8 @@ func (k tableKind) call() string {
 
 func isTableKind(name string) bool { return slices.Contains(tableKinds[:], tableKind(name)) }
 
-// tableOf finds out what the rows of a table are: by its columns, or, where these leave it open, by a name
-// in the object's path.
+// tableOf finds out what the rows of a table are: by its columns, or, if those do not decide it, by a name in the
+// object's path.
 func tableOf(columns []string, object string) tableKind {
 	var plain []string
 	for _, c := range columns {
@@ -66,7 +66,7 @@ func tableOf(columns []string, object string) tableKind {
 	person := has("userid", "anonymousid")
 	dated := has("receivedat", "sentat", "originaltimestamp", "timestamp")
 	if named := kindNamed(object); named != undecided && dated && has("id") && !has("messageid") {
-		return named // a warehouse's table, in which a type or an event is a trait or a property
+		return named // a warehouse's table, whose column type or event is a trait or a property
 	}
 	switch {
 	case has("type"):
@@ -94,8 +94,8 @@ func tableOf(columns []string, object string) tableKind {
 	return undecided
 }
 
-// kindNamed finds the name of a table in a path: the file's, or that of a folder right above it, as
-// exports name them: pages.csv, prod.pages-000.parquet, pages/part-0.csv.gz.
+// kindNamed finds the name of a table in a path: in the file's name, or in that of the folder right above it, as
+// exports do: pages.csv, prod.pages-000.parquet, pages/part-0.csv.gz.
 func kindNamed(object string) tableKind {
 	dir, file := path.Split(strings.ReplaceAll(strings.ToLower(object), `\`, "/"))
 	notLetter := func(r rune) bool { return r < 'a' || r > 'z' }
@@ -109,8 +109,7 @@ func kindNamed(object string) tableKind {
 	return undecided
 }
 
-// specNames are the spec's common fields as a table's columns may write them:
-// without case and separators.
+// specNames are the spec's common fields as the columns of a table may be named: without case and separators.
 var specNames = [...]struct{ column, path string }{
 	{"anonymousid", "anonymousId"}, {"category", "category"}, {"channel", "channel"}, {"context", "context"},
 	{"event", "event"}, {"eventname", "event"}, {"groupid", "groupId"}, {"id", "messageId"},
@@ -143,12 +142,12 @@ func specName(column string) string {
 	return ""
 }
 
-// bookkeeping are columns that loading into a warehouse adds: they say nothing of the event. A uuid is one beside a
-// uuid_ts alone.
+// bookkeeping are columns that loading into a warehouse adds; they say nothing about the event. A uuid column
+// counts only together with a uuid_ts column.
 var bookkeeping = [...]string{"uuid", "uuid_ts", "loaded_at"}
 
-// flattened are members of context that a warehouse writes as one column with its name in snake case. An
-// entry that ends in _ is an object, whose members follow; "" stands for the name as it is.
+// flattened are members of context that a warehouse writes as one column in snake case. An entry that ends in _ is
+// an object whose members follow; "" stands for the name unchanged.
 var flattened = [...]struct{ column, path string }{
 	{"app_", ""}, {"campaign_", ""}, {"consent_category_preferences_", "consent.categoryPreferences."},
 	{"consent_category_preferences", "consent.categoryPreferences"}, {"consent_management", "consentManagement"},
@@ -160,7 +159,7 @@ var flattened = [...]struct{ column, path string }{
 	{"user_agent_data_", "userAgentData."}, {"user_agent", "userAgent"},
 }
 
-// reservedTraits are those of the spec whose names a warehouse has changed:
+// reservedTraits are the traits of the spec whose names a warehouse changes:
 // https://segment.com/docs/connections/spec/identify/#traits
 var reservedTraits = [...]struct{ column, path string }{
 	{"address_city", "address.city"}, {"address_country", "address.country"},
@@ -171,7 +170,7 @@ var reservedTraits = [...]struct{ column, path string }{
 	{"last_name", "lastName"},
 }
 
-// traitPath is where a trait belongs.
+// traitPath is the path of a trait in the event.
 func traitPath(column string) []string {
 	for _, t := range reservedTraits {
 		if t.column == column {
@@ -181,7 +180,7 @@ func traitPath(column string) []string {
 	return []string{column}
 }
 
-// contextPath is where a member of context belongs, by what stands behind "context_".
+// contextPath is the path of a member of context, given the name after "context_".
 func contextPath(column string) []string {
 	for _, f := range flattened {
 		object := strings.HasSuffix(f.column, "_")
@@ -201,25 +200,25 @@ func contextPath(column string) []string {
 	return []string{column}
 }
 
-// target is where a column's cells go.
+// target is where the cells of a column go.
 type target struct {
 	kind targetKind
-	path []string // below the event; of an other column its name
+	path []string // in the event; for toOther, the column's name
 }
 
 type targetKind uint8
 
 const (
 	toMember targetKind = iota // of the event
-	toObject                   // a whole member of the event, which a cell may hold as JSON
+	toObject                   // a whole object of the event, which a cell may hold as JSON
 	toPath
-	toOther  // a property, or a trait
-	toName   // name and category, which are properties and traits in some calls
-	toText   // of the event, as the user wrote it: it wins over the name of its table
-	toNobody // bookkeeping
+	toOther  // a property or a trait
+	toName   // name and category, which are properties or traits in some calls
+	toText   // the event name as the user wrote it: it is preferred to the name of its table
+	toNobody // bookkeeping, which is dropped
 )
 
-// targetOf says where a column of a table belongs.
+// targetOf says where a column of a table goes.
 func targetOf(column string, kind tableKind) target {
 	spec := specName(column)
 	switch {
@@ -251,21 +250,21 @@ func targetOf(column string, kind tableKind) target {
 	return target{toOther, []string{column}}
 }
 
-// rowMaker makes events of rows. It is not for concurrent use.
+// rowMaker makes events from rows. It is not safe for concurrent use.
 type rowMaker struct {
 	kind    tableKind
 	types   cellTypes
-	targets map[string]target // by column, as they are met
+	targets map[string]target // by column, filled as columns occur
 	column  []byte
-	others  map[tableKind]*rowMaker // of rows that are of another kind
+	others  map[tableKind]*rowMaker // for rows of another kind
 }
 
-// isUpper says that a row comes from a warehouse that writes all names in capitals.
+// isUpper says whether a row comes from a warehouse that writes all names in capitals.
 func isUpper(v event.Value) bool {
 	return v.Get("RECEIVED_AT").Exists() || v.Get("ANONYMOUS_ID").Exists() || v.Get("USER_ID").Exists()
 }
 
-// maxColumns bounds what is remembered of names that the input brings.
+// maxColumns bounds how many column names are remembered, because they come from the input.
 const maxColumns = 10000
 
 func (m *rowMaker) target(column event.Value, upper bool) (t target, name string) {
@@ -287,16 +286,15 @@ func (m *rowMaker) target(column event.Value, upper bool) (t target, name string
 	return t, name
 }
 
-// tableRow is an event that is made of a row: root are its members, rest the
-// columns that are none of the spec's.
+// tableRow is an event that is made from a row: root has its members, rest the columns that are not in the spec.
 type tableRow struct {
 	root, rest map[string]any
 	named      map[string]any // name and category
-	text       any            // of the event
+	text       any            // the event name
 }
 
-// another makes events of a row whose type is no call of the spec, but a property or a trait of this name; nil: it is
-// none of these.
+// another returns the rowMaker for a row whose column type holds no call of the spec, but is a property or a
+// trait; nil: the row is not of this kind.
 func (m *rowMaker) another(v event.Value) *rowMaker {
 	if m.kind != eachRow {
 		return nil
@@ -323,7 +321,7 @@ func (m *rowMaker) another(v event.Value) *rowMaker {
 	return m.others[kind]
 }
 
-// event makes an event of a row.
+// event makes an event from a row.
 func (m *rowMaker) event(v event.Value) ([]byte, error) {
 	if other := m.another(v); other != nil {
 		return other.event(v)
@@ -366,7 +364,7 @@ func (m *rowMaker) event(v event.Value) ([]byte, error) {
 	return bytes.TrimSpace(out.Bytes()), nil
 }
 
-// put puts a cell where its column says.
+// put stores a cell where its column belongs.
 func (t *tableRow) put(to target, name string, val event.Value, cell json.RawMessage) {
 	switch to.kind {
 	case toNobody:
@@ -384,7 +382,7 @@ func (t *tableRow) put(to target, name string, val event.Value, cell json.RawMes
 		}
 		t.set(to.path, cell)
 	case toMember:
-		// Where two columns are one member the first that is filled says it.
+		// If two columns are for the same member, the first one that is not empty counts.
 		if t.root[to.path[0]] != nil {
 			t.rest[name] = cell
 			return
@@ -395,7 +393,7 @@ func (t *tableRow) put(to target, name string, val event.Value, cell json.RawMes
 	}
 }
 
-// asBoolean reads what a consent is in every table, whatever its cells are.
+// asBoolean reads a consent as a boolean, whatever the cells of the table are.
 func asBoolean(val event.Value, cell json.RawMessage) json.RawMessage {
 	switch {
 	case val.IsText("true"), val.IsText("TRUE"), val.IsText("t"):
@@ -406,7 +404,7 @@ func asBoolean(val event.Value, cell json.RawMessage) json.RawMessage {
 	return cell
 }
 
-// set puts a value below the event's members.
+// set stores a value at a path in the event.
 func (t *tableRow) set(path []string, val any) {
 	at := t.root
 	for _, k := range path[:len(path)-1] {
@@ -420,7 +418,7 @@ func (t *tableRow) set(path []string, val any) {
 	at[path[len(path)-1]] = val
 }
 
-// object takes a cell that holds JSON, as text or as it is.
+// object stores a cell that holds an object as JSON, or as text with JSON.
 func (t *tableRow) object(spec string, val event.Value) bool {
 	text := val.Raw()
 	if val.Kind() == event.String {
@@ -438,8 +436,8 @@ func (t *tableRow) object(spec string, val event.Value) bool {
 	return true
 }
 
-// spread makes properties, or traits, of the other columns. A name and a category are members of page and
-// screen calls only.
+// spread makes properties or traits from the other columns. A name and a category are members only of page and
+// screen calls.
 func (t *tableRow) spread() {
 	call, ok := t.root["type"].(string)
 	if raw, is := t.root["type"].(json.RawMessage); is && !ok {
@@ -459,7 +457,7 @@ func (t *tableRow) spread() {
 	given, _ := t.root[into].(map[string]any)
 	for k, x := range t.rest {
 		if _, ok := given[k]; ok {
-			continue // the object that was given whole knows better
+			continue // a value in the object that was given whole is preferred
 		}
 		if raw, ok := x.(json.RawMessage); ok && k == "products" {
 			x = asJSON(raw)
@@ -468,7 +466,7 @@ func (t *tableRow) spread() {
 	}
 }
 
-// asJSON reads the list of products, which the spec knows and a warehouse keeps as text.
+// asJSON parses the list of products, which the spec has and a warehouse stores as text.
 func asJSON(cell json.RawMessage) json.RawMessage {
 	var text string
 	if json.Unmarshal(cell, &text) == nil && strings.HasPrefix(text, "[") && json.Valid([]byte(text)) {
@@ -477,7 +475,7 @@ func asJSON(cell json.RawMessage) json.RawMessage {
 	return cell
 }
 
-// tableNames are what --format may call a table.
+// tableNames are the names of tables that --format accepts.
 func tableNames() string {
 	var kinds []string
 	for _, k := range tableKinds {
@@ -486,13 +484,13 @@ func tableNames() string {
 	return strings.Join(kinds, ", ")
 }
 
-// unclearTable is the mistake of a table whose rows could be anything.
+// unclearTable is the error for a table whose rows could be anything.
 func unclearTable(object, what string) error {
 	return inputf(`%s is %s, but it is not clear how its rows are events: it has neither a column "type" nor "event"; `+
 		`say so with --format (%s), --columns or --map`, object, what, tableNames())
 }
 
-// numbered gives columns of one name a number from the second on, and says which they are.
+// numbered adds a number to repeated column names, from the second on, and returns which names were repeated.
 func numbered(names []string) (out, twice []string) {
 	seen, taken := map[string]int{}, map[string]bool{}
 	for _, n := range names {

@@ -26,32 +26,30 @@ import (
 	"github.com/fanfold/fanfold/pkg/transport"
 )
 
-// S3Options say how an object store is reached. What they leave open, the SDK
-// finds as it always does: environment, profiles, SSO, web identity, instance
-// roles.
+// S3Options say how to reach an object store. What is left empty, the SDK finds as usual: from environment,
+// profiles, SSO, web identity, instance roles.
 type S3Options struct {
-	Endpoint      string // "": the provider's own for the region
+	Endpoint      string // "": the provider's default for the region
 	Region        string
 	Profile       string
 	PathStyle     bool // bucket in the path instead of the host name
 	Anonymous     bool // unsigned requests
 	RequesterPays bool
-	// Log is told of requests that are tried again: without an answer at Warn,
-	// throttled ones and the like at Info. nil: nobody is.
+	// Log is told about requests that are retried: without an answer at Warn, throttled ones and similar at Info.
+	// nil: no logging.
 	Log *slog.Logger
-	// HTTPClient replaces the SDK's; nil: none. The caller keeps it.
+	// HTTPClient replaces the SDK's client; nil: it is not replaced. The caller keeps ownership.
 	HTTPClient *http.Client
-	// Store replaces all of this; nil: none.
+	// Store replaces all of this; nil: it is not replaced.
 	Store Store
 }
 
-// Store is what is needed of an object store. It is used by many goroutines at
-// once.
+// Store is the part of an object store's interface that is needed. It is used concurrently.
 type Store interface {
 	// List returns one page of keys in order.
 	List(ctx context.Context, r ListRequest) (*ListPage, error)
-	// Get opens an object from a byte on. When the object's etag is another one
-	// than given it fails with a *ChangedError.
+	// Get opens an object from a byte on. If the object's etag differs from the given one, it fails with a
+	// *ChangedError.
 	Get(ctx context.Context, bucket, key, etag string, from int64) (io.ReadCloser, error)
 }
 
@@ -59,19 +57,19 @@ type Store interface {
 type ListRequest struct {
 	Bucket, Prefix string
 	Delimiter      string // "/" for one level only
-	After          string // keys up to here are left out; for the first page
-	Token          string // from the page before
+	After          string // only keys after this one; for the first page
+	Token          string // from the previous page
 	Max            int    // 0: as many as the store gives
 }
 
 // ListPage is a page of keys.
 type ListPage struct {
 	Keys     []Key
-	Prefixes []string // with a Delimiter: what stands for keys below
-	Next     string   // token of the next page; "": this was the last
+	Prefixes []string // with a Delimiter: the prefixes of deeper keys
+	Next     string   // token of the next page; "": this is the last one
 }
 
-// Key is an object as a listing shows it.
+// Key is an object as a listing returns it.
 type Key struct {
 	Name         string
 	Size         int64
@@ -80,7 +78,7 @@ type Key struct {
 	StorageClass string
 }
 
-// S3 is the scheme of object stores that speak S3's protocol. The flags set o.
+// S3 is the scheme of object stores with the S3 protocol. Its flags set o.
 func S3(o *S3Options) Scheme {
 	return Scheme{
 		Name: "s3",
@@ -125,11 +123,11 @@ func payer(o S3Options) types.RequestPayer {
 	return ""
 }
 
-// S3Client returns a client as the SDK's environment and profiles, and the
-// options, say. Throttled requests are retried for long.
+// S3Client returns a client configured by the SDK's environment and profiles, and by the options. Throttled
+// requests are retried for a long time.
 func S3Client(ctx context.Context, o S3Options) (*s3.Client, error) {
 	opts := []func(*config.LoadOptions) error{
-		// Throttling is answered by waiting longer, not by giving up soon.
+		// When throttled, wait longer instead of giving up soon.
 		config.WithRetryer(func() aws.Retryer {
 			return loggedRetryer{retry.NewStandard(func(so *retry.StandardOptions) {
 				so.MaxAttempts = 10
@@ -167,16 +165,15 @@ func S3Client(ctx context.Context, o S3Options) (*s3.Client, error) {
 		if o.Endpoint != "" {
 			so.BaseEndpoint = aws.String(o.Endpoint)
 		}
-		// Etag and length are checked here; a checksum of the whole object is
-		// of no use to a reader that resumes, and other stores send none.
+		// Etag and length are checked here. A checksum of the whole object is useless to a reader that resumes,
+		// and other stores send none.
 		so.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		so.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		so.DisableLogOutputChecksumValidationSkipped = true
 	}), nil
 }
 
-// unlimited switches the SDK's budget for retries off: it would give up a long
-// backfill after a few dozen throttled requests.
+// unlimited disables the SDK's retry quota, which would end a long backfill after a few dozen throttled requests.
 type unlimited struct{}
 
 func (unlimited) GetToken(context.Context, uint) (func() error, error) {
@@ -184,8 +181,8 @@ func (unlimited) GetToken(context.Context, uint) (func() error, error) {
 }
 func (unlimited) AddTokens(uint) error { return nil }
 
-// loggedRetryer logs what is tried again: a store that does not answer is asked for
-// two minutes, in which the program would seem to hang.
+// loggedRetryer logs retries: a store that does not answer is retried for two minutes, in which the program would
+// seem to hang.
 type loggedRetryer struct {
 	*retry.Standard
 	log *slog.Logger
@@ -245,7 +242,7 @@ func (s *s3Store) List(ctx context.Context, r ListRequest) (*ListPage, error) {
 	return page, nil
 }
 
-// readListing takes a listing in place of the SDK's own decoder.
+// readListing replaces the SDK's own decoder for listings.
 func readListing(page **ListPage) middleware.DeserializeMiddleware {
 	type (
 		input   = middleware.DeserializeInput
@@ -289,7 +286,7 @@ func (s *s3Store) Get(ctx context.Context, bucket, key, etag string, from int64)
 		return nil, s.explain(ctx, err, bucket, key, "s3:GetObject")
 	}
 	if got := strings.Trim(aws.ToString(out.ETag), `"`); etag != "" && got != "" && got != etag {
-		// Not every store heeds If-Match.
+		// Not every store honours If-Match.
 		out.Body.Close()
 		return nil, &ChangedError{Object: "s3://" + bucket + "/" + key, What: "it had the etag " + etag + " and has " + got}
 	}
@@ -302,12 +299,12 @@ func (s *s3Store) Get(ctx context.Context, bucket, key, etag string, from int64)
 	return out.Body, nil
 }
 
-// storef is a mistake that has all of the store not be read.
+// storef is a mistake that makes the whole store unreadable.
 func storef(format string, args ...any) *InputError {
 	return &InputError{Err: fmt.Errorf(format, args...), All: true}
 }
 
-// explain says what an error of the store means and what to do about it.
+// explain says what an error of the store means, and what to do about it.
 func (s *s3Store) explain(ctx context.Context, err error, bucket, key, action string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

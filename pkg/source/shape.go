@@ -12,33 +12,31 @@ import (
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
-// Shape is a kind of record that is no event yet, such as a line of another
-// vendor's export, and the mapping that makes an event of it. Shapes are data that
-// the caller brings: this package has none built in.
+// Shape is a kind of record that is not yet an event, such as a line of another vendor's export, and the mapping
+// that makes an event from it. The caller provides shapes as data: this package has none built in.
 type Shape struct {
-	// Name is what --format calls it.
+	// Name is the shape's name in --format.
 	Name string
-	// All are paths that every record of the shape has, by which it is
-	// recognised; None are paths that it never has. A shape without All is
-	// used only when it is asked for by name.
+	// All are paths that every record of the shape has, and None are paths that it never has: by these it is
+	// recognised. A shape without All is used only if it is named explicitly.
 	All, None []string
-	// Unwrap is the path of the event, or of the events, inside the record: through
-	// members, all elements of arrays, all members where it has *, and texts that hold JSON.
-	// The mapping then sees those; without a mapping they are events, or records of another shape.
+	// Unwrap is the path of the event or events inside the record. It leads through members, all elements of
+	// arrays, all members where it has *, and texts that contain JSON. The mapping is applied to what it finds;
+	// without a mapping, these are events, or records of another shape.
 	Unwrap string
 	// Rows says that what is unwrapped is a row of a table.
 	Rows bool
-	// Columns names the columns of a table of this shape that has no header and no quotes, and whose cells are
-	// separated by tabs, such as a database or a pipeline writes it. It is recognised by a first row that has
-	// about so many cells, with all of Filled not empty.
+	// Columns names the columns of a table of this shape that has no header and no quotes, with cells separated by
+	// tabs, as a database or a pipeline writes it. It is recognised by its first row: about as many cells, and
+	// none of those in Filled empty.
 	Columns, Filled []string
-	// Mapping makes the event; the zero Value stands for none.
+	// Mapping makes the event; the zero Value: there is none.
 	Mapping mapping.Value
 	// Mapped says that there is a Mapping.
 	Mapped bool
 }
 
-// wraps says that the shape says where something lies, not what it is.
+// wraps says whether the shape only tells where the records are, not what they are.
 func (s *Shape) wraps() bool { return s.Unwrap != "" && !s.Mapped && !s.Rows }
 
 // Formats that need no shape.
@@ -49,13 +47,13 @@ const (
 	unwrapped     = "unwrap"
 )
 
-// choose is how the options want records to be read.
+// choose returns how the options want records to be read.
 func (o *Options) choose() chooser {
 	return newChooser(chooser{format: o.Format, shapes: o.Shapes, columns: o.Columns, comma: o.Separator,
 		types: o.Types, order: o.DateOrder, unwrap: o.Unwrap, encoding: o.Encoding, max: o.MaxRecord})
 }
 
-// newChooser takes other names of a table for what they are.
+// newChooser replaces other names of a table by the standard one.
 func newChooser(c chooser) chooser {
 	switch c.format {
 	case "csv":
@@ -68,20 +66,20 @@ func newChooser(c chooser) chooser {
 	return c
 }
 
-// chooser is what decides how records are read.
+// chooser holds the options that decide how records are read.
 type chooser struct {
 	format   string
 	shapes   []Shape
 	columns  []string
-	comma    string // between the cells of a table; "": found out
+	comma    string // between the cells of a table; "": detect it
 	types    []string
-	order    event.DateOrder // of the times among them
+	order    event.DateOrder // how times in cells are read
 	unwrap   string
 	encoding string
 	max      int
 }
 
-// check says early what is wrong with the choice.
+// check finds mistakes in the options early.
 func (c chooser) check() error {
 	if len(c.comma) > 1 || c.comma == "\n" || c.comma == `"` {
 		return inputf("a separator of cells has to be one character, like ; or a tab, not %q", c.comma)
@@ -115,30 +113,31 @@ func (c chooser) check() error {
 		c.format, strings.Join(append([]string{formatAuto, formatSegment, formatTable + " (csv, tsv)"}, names...), ", "))
 }
 
-// converter turns records of a shape into events. It is not for concurrent use.
+// converter turns records of a shape into events. It is not safe for concurrent use.
 type converter struct {
-	chain  []string // the names of its shape and of those inside it
+	chain  []string // the names of its shape and of the shapes inside it
 	name   string
-	unwrap *unwrapper // nil: the record itself is meant
+	unwrap *unwrapper // nil: the record itself is converted
 	m      *mapping.Mapping
-	rows   *rowMaker  // rows become events
-	next   *converter // of what was unwrapped; nil: they are events
+	rows   *rowMaker  // makes events from rows
+	next   *converter // for what was unwrapped; nil: that is an event
 	header []byte     // the table's first line, as JSON
 	table  tableHeader
-	// builtIn says that the shape can be recognised: the user's own knows what its records are.
+	// builtIn says that records are recognised by their shape. Not so for the user's own mapping, which is applied
+	// to every record.
 	builtIn bool
-	cells   bool // the records are rows of a table, though the mapping is of records in JSON
+	cells   bool // the records are rows of a table, though the mapping is written for JSON records
 
 	res    mapping.Resolver
 	parser event.Parser
 	arena  []byte
 }
 
-// chained joins the names of shapes, and splits them again.
+// chained separates the names of nested shapes.
 const chained = "+"
 
-// newConverter makes the converter of shapes by their names, each inside the one before it. header is what the
-// table's first line was found to be.
+// newConverter makes the converter for nested shapes, from outer to inner, given by name. header is the table's
+// first line, as it was recognised.
 func newConverter(chain []string, o chooser, header []byte) (*converter, error) {
 	c := &converter{chain: chain, name: chain[0], header: header}
 	if header != nil {
@@ -163,7 +162,7 @@ func newConverter(chain []string, o chooser, header []byte) (*converter, error) 
 	return c, nil
 }
 
-// compile makes ready what the shape of this name does.
+// compile prepares the shape with this name.
 func (c *converter) compile(o chooser) (err error) {
 	types, err := readCellTypes(o.types, o.order)
 	if err != nil {
@@ -215,7 +214,7 @@ func (c *converter) clone() *converter {
 	return out
 }
 
-// tableHeader is how a table's columns are kept.
+// tableHeader is the stored form of a table's columns.
 type tableHeader struct {
 	Names []string  `json:"names"`
 	Read  []string  `json:"read,omitempty"` // the names in the first line, where some stand twice
@@ -225,13 +224,13 @@ type tableHeader struct {
 	Plain bool      `json:"plain,omitempty"` // a quote is a character like any other
 }
 
-// converted is one of the events that a record holds, or why it is none.
+// converted is one of the events in a record, or the reason why it is none.
 type converted struct {
 	event []byte
 	err   error
 }
 
-// apply appends the events of one record that was read.
+// apply appends the events of one record as it was read.
 func (c *converter) apply(raw []byte, to []converted) []converted {
 	c.parser.Reset()
 	v, err := c.parser.ParseValue(raw)
@@ -261,7 +260,7 @@ func (c *converter) apply(raw []byte, to []converted) []converted {
 	return to
 }
 
-// inner appends the events of what stands in the record, or of the record itself.
+// inner appends the events inside the record, or of the record itself.
 func (c *converter) inner(v event.Value, to []converted) []converted {
 	if c.next != nil {
 		return c.next.apply(v.Raw(), to)
@@ -312,13 +311,13 @@ func unletter(line []byte, p *event.Parser) ([]byte, bool) {
 
 var deadLetter = []byte(`{"dead_letter":`)
 
-// commonKeys are the members of an envelope that hold for all events in it:
+// commonKeys are the members of an envelope that apply to all events in it:
 // https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/#batch
 var commonKeys = [...]string{"context", "integrations", "receivedAt", "sentAt"}
 
-// inherit gives an event what its envelope says of all events in it. What the event says itself wins; of context
-// and integrations that goes for each member. changed is false, and raw the event as it is, where there is nothing
-// to inherit.
+// inherit adds to an event what its envelope says about all events in it. The event's own values are preferred,
+// for context and integrations member by member. If there is nothing to inherit, changed is false and raw is the
+// event unchanged.
 func inherit(body, el event.Value) (raw []byte, changed bool) {
 	raw = el.Raw()
 	if el.Kind() != event.Object {
@@ -332,7 +331,7 @@ func inherit(body, el event.Value) (raw []byte, changed bool) {
 		case given.Nullish():
 		case own.Nullish():
 			extra = append(append(append(event.AppendQuoted(extra, key), ':'), given.Raw()...), ',')
-			merged[i] = []byte{} // a null of its own gives way
+			merged[i] = []byte{} // a null in the event does not count as a value
 		case own.Kind() == event.Object && given.Kind() == event.Object:
 			merged[i] = mergeMembers(given, own)
 		}
@@ -355,7 +354,8 @@ func inherit(body, el event.Value) (raw []byte, changed bool) {
 	return out, true
 }
 
-// mergeMembers is an object with the members of two, those of own where both have one; nil: own has them all.
+// mergeMembers is an object with the members of both objects; where both have one, that of own counts. nil: own
+// has all members already.
 func mergeMembers(given, own event.Value) (out []byte) {
 	for k, v := range given.Members() {
 		if mine := own.Get(k.Text()); mine.Exists() || v.Nullish() {

@@ -33,17 +33,17 @@ import (
 	"github.com/fanfold/fanfold/pkg/stock"
 )
 
-// Reason says why a record is no event.
+// Reason says why a record is not an event.
 type Reason string
 
 const (
 	Syntax    Reason = "syntax"       // not JSON
 	NotEvent  Reason = "not_an_event" // JSON, but no event
-	TooLong   Reason = "too_long"     // beyond the record cap
+	TooLong   Reason = "too_long"     // longer than MaxRecord
 	Truncated Reason = "truncated"    // cut off: the object ends or breaks in the middle
 )
 
-// RecordError says what is wrong with a record, and where it is.
+// RecordError says what is wrong with a record, and where the record is.
 type RecordError struct {
 	Reason Reason
 	Detail string
@@ -56,7 +56,7 @@ func (e *RecordError) Error() string {
 	return e.Place() + ": " + string(e.Reason) + ": " + e.Detail
 }
 
-// Place says where the record is.
+// Place describes where the record is.
 func (e *RecordError) Place() string {
 	at := fmt.Sprintf("%s, byte %d", e.Object, e.Offset)
 	if e.Line > 0 {
@@ -67,37 +67,35 @@ func (e *RecordError) Place() string {
 
 // Record is one JSON document as it was read.
 type Record struct {
-	Raw  []byte   // inside the chunk's Data; of a bad record what could be read, at most 64 KiB
+	Raw  []byte   // part of the chunk's Data; for a bad record what could be read, at most 64 KiB
 	End  Position // just after the record
 	Line int64    // from 1; 0: unknown
-	Tail bool     // the object ended without a line end behind it
+	Tail bool     // the object ended without a line end after it
 	Err  *RecordError
 }
 
-// keptChunks is how many chunks are kept while nobody uses them.
+// keptChunks is how many unused chunks are kept for reuse.
 const keptChunks = 32
 
-// Chunk is a run of consecutive records of one object. It belongs to whoever
-// receives it.
+// Chunk is a sequence of consecutive records of one object. It belongs to the receiver.
 type Chunk struct {
 	Data    []byte
 	Records []Record
 	Start   Position // before the first record
 	End     Position // after the last
 	Name    string   // of the object
-	As      string   // what the object was taken for, as a text for people; "": it was found out earlier
-	Hint    string   // what to do about records that are no JSON; "": nothing is known
-	Foreign string   // what to do about records that are no events; "": nothing is known
+	As      string   // how the object was recognised, as a text for people; "": an earlier chunk said it
+	Hint    string   // advice about records that are not JSON; "": none
+	Foreign string   // advice about records that are not events; "": none
 	pool    stock.Stock[Chunk]
-	others  atomic.Int32 // holders beside the first
+	others  atomic.Int32 // holders besides the first
 }
 
-// Retain adds a holder, who has to release the chunk, too.
+// Retain adds a holder, which has to release the chunk, too.
 func (c *Chunk) Retain() { c.others.Add(1) }
 
-// Release gives the chunk's memory back once every holder has; nothing of it may
-// be used afterwards. A chunk that is not released is left to the garbage
-// collector.
+// Release frees the chunk's memory once every holder has called it; the chunk must not be used afterwards. A chunk
+// that is not released is left to the garbage collector.
 func (c *Chunk) Release() {
 	if c.others.Add(-1) >= 0 {
 		return
@@ -112,9 +110,8 @@ func (c *Chunk) Release() {
 
 // Source yields the records of a run's input.
 type Source interface {
-	// Chunks yields the records after a position, in order. Every call is a
-	// reading of its own, and readings may run at the same time. A non-nil
-	// error ends the iteration; every record before it has been yielded.
+	// Chunks yields the records after a position, in order. Every call starts a new reading, and readings may run
+	// concurrently. A non-nil error ends the iteration; every record before it has been yielded.
 	Chunks(ctx context.Context, after Position, pass Pass) iter.Seq2[*Chunk, error]
 	// Manifest is what is being read.
 	Manifest() *Manifest
@@ -124,11 +121,11 @@ type Source interface {
 type Pass uint8
 
 const (
-	// First is the reading that leads: it runs ahead of its receiver, its progress
-	// is that of the run, and it says what could not be listed.
+	// First is the leading reading: it reads ahead of its receiver, its progress is that of the run, and it
+	// reports what could not be listed.
 	First Pass = iota
-	// Again is a reading of what First has passed, of which there may be many: it
-	// holds one chunk in memory instead of four, and is slower.
+	// Again is a reading of what First has passed already. There may be many, so each holds one chunk in memory
+	// instead of four, and is slower.
 	Again
 )
 
@@ -139,50 +136,49 @@ type Object struct {
 	Fingerprint string    `json:"fingerprint"` // changes when the bytes do
 	ModTime     time.Time `json:"mod_time,omitzero"`
 	From        int       `json:"from,omitempty"` // which of Options.From it belongs to, from 0
-	// Start is where it begins in the bytes that Size and Fingerprint are of, and After one more
-	// than the entry of the manifest that it continues: it is what a file had grown by. 0: it is
-	// the whole.
+	// Start is where the entry begins in the bytes that Size and Fingerprint describe. After is one more than the
+	// index of the entry that it continues, if it is what was appended to a file. 0: it is the whole file.
 	Start int64  `json:"start,omitempty"`
 	After uint32 `json:"after,omitempty"`
-	// Skip is how many plain bytes of a compressed file were read before it was compressed.
+	// Skip is how many plain bytes of a file were read before it was compressed.
 	Skip int64 `json:"skip,omitempty"`
-	// From where on it is read, as a position in it: an entry before has what is in front of that.
+	// Begin is the place from which on it is read: an earlier entry has what is before that.
 	Begin Place `json:"begin,omitzero"`
-	// Open says that it was being written when it was looked at: what it ends with is no record yet.
+	// Open says that the object was being written when it was examined: its end is not yet a record.
 	Open Openness `json:"open,omitempty"`
 }
 
-// Openness is what of an object that ends without a line end may be the beginning of a record only.
+// Openness says when the end of an object without a final line end may be only the beginning of a record.
 type Openness uint8
 
-// What it may be. A line of JSON tells by itself whether it is whole, a row of a table does not.
+// Kinds of Openness. A line of JSON shows by itself whether it is complete, a row of a table does not.
 const (
-	Closed   Openness = iota // nothing: it is a record
-	OpenRow                  // a row of a table
-	OpenLine                 // whatever it is
+	Closed   Openness = iota // never: it is a record
+	OpenRow                  // if it is a row of a table
+	OpenLine                 // always
 )
 
-// Tail is where the last record of an object begins, of which only the beginning was there.
+// Tail is the place of the last record of an object, if the object ends in the middle of it.
 type Tail struct {
 	Place
 	Kind TailKind
-	// Bad is how many bad records there are from there on, by their reasons; nil: one that is truncated,
-	// where it is CutOff.
+	// Bad is how many bad records there are from that place on, by reason; nil: one truncated record, if Kind is
+	// CutOff.
 	Bad map[Reason]int
 }
 
-// TailKind is what became of the beginning of a record.
+// TailKind says how the incomplete record was treated.
 type TailKind uint8
 
-// What becomes of it.
+// How an incomplete record was treated.
 const (
-	CutOff  TailKind = iota // it counts as a record that is cut off
-	HeldOff                 // it was not read
-	Nothing                 // there was not even that: nothing of the object is a record
-	Whole                   // it is a whole record, but what is compressed may not end there
+	CutOff  TailKind = iota // counted as a truncated record
+	HeldOff                 // not read
+	Nothing                 // there was nothing at all: no part of the object is a record
+	Whole                   // it is a complete record, but the compressed data may not end there
 )
 
-// keptTail is a tail as it is written.
+// keptTail is the JSON form of a tail.
 type keptTail struct {
 	At   Place          `json:"at"`
 	Kind TailKind       `json:"kind,omitempty"`
@@ -200,20 +196,19 @@ func (t *Tail) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// length is how many bytes of the object the entry is.
+// length is how many bytes of the object belong to the entry.
 func (o Object) length() int64 { return o.Size - o.Start }
 
-// ID is a short name for the object's bytes, for insert ids of events without
-// messageId.
+// ID is a short name for the object's bytes. Insert ids of events without messageId are made from it.
 func (o Object) ID() string {
 	return fmt.Sprintf("%016x", xxh3.HashString(o.Fingerprint+"\x00"+o.Name))
 }
 
-// InputError is a selection, or an object of it, that cannot be read at all: a mistake in
-// the command, found before anything of it is read.
+// InputError is a mistake in the command: a selection, or an object in it, cannot be read at all. It is found
+// before anything of it is read.
 type InputError struct {
 	Err error
-	All bool // it is of the whole store: no other object can be read, either
+	All bool // it concerns the whole store: no other object can be read, either
 }
 
 func inputf(format string, args ...any) *InputError {
@@ -223,11 +218,11 @@ func inputf(format string, args ...any) *InputError {
 func (e *InputError) Error() string { return e.Err.Error() }
 func (e *InputError) Unwrap() error { return e.Err }
 
-// ChangedError is an object that is not what the manifest says.
+// ChangedError is an object that differs from the manifest.
 type ChangedError struct {
 	Object string
 	What   string
-	Gone   bool // it is not there at all
+	Gone   bool // the object does not exist any more
 }
 
 func changedf(object, format string, args ...any) *ChangedError {
@@ -239,56 +234,50 @@ func (e *ChangedError) Error() string {
 		"restore it, or start over with --fresh", e.Object, e.What)
 }
 
-// DefaultMaxRecord is the length of a record in bytes from which on it is too
-// long.
+// DefaultMaxRecord is the length in bytes above which a record is too long.
 const DefaultMaxRecord = 16 << 20
 
 // Options select the input.
 type Options struct {
-	// From are addresses of the Schemes: files, directories (walked, sorted),
-	// globs, s3://bucket/prefix.
+	// From are addresses of the Schemes: files, directories (walked, sorted), globs, s3://bucket/prefix.
 	From []string
 	// MaxRecord bounds one record; 0: DefaultMaxRecord.
 	MaxRecord int
-	// Follow, unless it is nil, says that no end is expected: the input is looked at again and
-	// again, and what is new in it is read. A line that is not complete, and a compressed file that still
-	// grows, wait.
+	// Follow, if not nil, says that the input is not expected to end: it is examined again and again, and new
+	// input is read. An incomplete line waits, and so does a compressed file that is still growing.
 	Follow *Follow
-	// AllowEmpty says that a folder, a pattern or a prefix may have nothing in it.
+	// AllowEmpty says that a folder, a pattern or a prefix may be empty.
 	AllowEmpty bool
-	// Frozen is the manifest of the run that is resumed: its objects come
-	// first, in this order, and have to be there unchanged; what From has
-	// beyond them comes after.
+	// Frozen is the manifest of the run that is resumed: its objects come first, in this order, and must be
+	// unchanged. Further objects found by From come after them.
 	Frozen []Object
-	// Freeze is called with the objects that the manifest has got beyond
-	// Frozen, before any of their records is yielded: what it keeps is what
-	// a resume is given as Frozen. It is never called at the same time twice.
-	// nil: none.
+	// Freeze is called with objects that are added to the manifest after Frozen, before any of their records is
+	// yielded. What it stores is passed as Frozen when the run resumes. It is never called concurrently. nil: not
+	// needed.
 	Freeze func(added []Object) error
-	// Void are entries of Frozen that are read up to a place and no further, since they could
-	// not be: the zero Place is the beginning. What such an object still has, or has again,
-	// is another entry.
+	// Void are entries of Frozen that are read only up to a place, because the rest could not be read; the zero
+	// Place is the beginning. If the rest becomes readable, it is a new entry.
 	Void map[int]Place
-	// Voided is called with an entry that cannot be read any further, and that only itself is
-	// to blame for: it ends at that place from then on, and what is behind it is read. An error
-	// ends the reading. nil: that is the end of it.
+	// Voided is called with an entry that cannot be read further because of the object itself, not of a failure
+	// around it. From then on the entry ends at that place, and reading continues after it. An error ends the
+	// reading. nil: reading ends at such an object.
 	Voided func(entry int, at Place, why error) error
 
-	// Barren are entries of Frozen of which nothing could be read but that they are damaged: what
-	// is in their places later is new. NotedBarren is called with each that is found to be one.
+	// Barren are entries of Frozen that are damaged from the start: whatever is in their place later counts as
+	// new. NotedBarren is called with each one that is found.
 	Barren      []int
 	NotedBarren func(entry int) error
 
-	// Ended is where an entry of Frozen ends, which is not looked at again by whoever has read all of it;
-	// NotedEnd is told of each entry that was read to its end. nil: nobody remembers it.
+	// Ended is the place where an entry of Frozen ends; the object is not examined again once all of it was read.
+	// NotedEnd is called with each entry that was read to its end. nil: nobody stores it.
 	Ended    Position
 	NotedEnd func(end Position) error
 
-	// Tails are the entries of Frozen that ended in the middle of a record, by what NotedTail was told.
+	// Tails are the entries of Frozen that ended in the middle of a record, as reported to NotedTail.
 	Tails     map[int]Tail
 	NotedTail func(entry int, tail Tail) error
-	// Rest is for how long a file must not have been written before what it ends with is a row
-	// of a table although no line end follows, by the clock Now; nil: all files rest.
+	// Rest is how long a file must not have been written before its last row counts as complete without a line
+	// end, by the clock Now; nil: every file counts as finished.
 	Rest time.Duration
 	Now  func() time.Time
 
@@ -298,65 +287,60 @@ type Options struct {
 	Shapes []Shape
 	// Columns names the columns of tables that have no header.
 	Columns []string
-	// Separator is what stands between the cells of tables; "": found out.
+	// Separator separates the cells of tables; "": detect it.
 	Separator string
-	// Types say what the cells of a table's columns are, each as COLUMN=TYPE: number, boolean, json, time or
-	// text. Cells of texts are texts otherwise. DateOrder is how times among them are read.
+	// Types are the types of a table's columns, each as COLUMN=TYPE: number, boolean, json, time or text. Without
+	// one, cells stay texts. DateOrder is how times in cells are read.
 	Types     []string
 	DateOrder event.DateOrder
-	// Unwrap is where in each record the events, or records of a known shape, lie: see Shape.
+	// Unwrap is the path in each record of the events, or of records of a known shape: see Shape.
 	Unwrap string
-	// Encoding is what texts are written in: utf-8 or latin1; "": UTF-8, and a table that is none is refused.
+	// Encoding is the encoding of text: utf-8 or latin1; "": UTF-8, and a table in another encoding is refused.
 	Encoding string
 
-	// Since (inclusive) and Until (exclusive) leave out objects whose path
-	// says that they hold no event of that time; Layout says where the path
-	// has its time ("": found out), and Lateness how long after an event its
-	// object may have been written (0: 72 h). The events themselves are not
-	// looked at.
+	// Since (inclusive) and Until (exclusive) leave out objects whose path says that they contain no event of that
+	// time. Layout says where the path has its time ("": detect it), and Lateness how long after an event its
+	// object may have been written (0: 72 h). The events themselves are not checked.
 	Since, Until time.Time
 	Layout       string
-	Layouts      []Layout // that Layout may name
+	Layouts      []Layout // those that Layout may name
 	Lateness     time.Duration
 
-	// Schemes are what From may name; nil: [Known].
+	// Schemes are the kinds of addresses for From; nil: [Known].
 	Schemes Schemes
-	// Disk is where local input lies and fetched objects are kept; nil: [OSDisk].
+	// Disk is the file system for local input and for fetched objects; nil: [OSDisk].
 	Disk Disk
-	// Log is told of requests to object stores that are tried again; nil: nobody
-	// is.
+	// Log is told about requests to object stores that are retried; nil: no logging.
 	Log *slog.Logger
-	// CacheDir keeps fetched objects until Release; "": a temporary folder.
-	// CacheBytes bounds it; 0: 2 GiB. The folder is the source's alone.
+	// CacheDir keeps fetched objects until Release; "": a temporary folder. CacheBytes bounds it; 0: 2 GiB.
+	// Nothing else may use the folder.
 	CacheDir   string
 	CacheBytes int64
-	// DeadLetters yields the dead letters of a run themselves, for a redrive,
-	// not the events in them.
+	// DeadLetters yields the dead letters of a run themselves, for a redrive, instead of the events in them.
 	DeadLetters bool
 }
 
-// Follow says when input is looked at again.
+// Follow says when followed input is examined again.
 type Follow struct {
-	// Poll is how long nothing is looked at when nothing says that there is something new; 0: 10 s.
+	// Poll is how long to wait before examining the input again if no change is reported; 0: 10 s.
 	Poll time.Duration
-	// Wake, if not nil, stands in for time and for what the system says of changes in
-	// folders: the input is looked at each time it gives something.
+	// Wake, if not nil, replaces the timer and the system's notifications: the input is examined each time it
+	// delivers a value.
 	Wake <-chan struct{}
-	// Trim, if not nil, is told from time to time which entries of the manifest nobody has to
-	// know any more. All of them are before an entry that will not be forgotten.
+	// Trim, if not nil, is called from time to time with entries of the manifest that need not be remembered any
+	// more. All of them are before an entry that will not be forgotten.
 	Trim func(before int, drop []int) error
 }
 
-// Stats counts what the selection left out. While a listing goes on the counts
-// grow.
+// Stats counts what the selection left out. The counts grow while a listing goes on.
 type Stats struct {
-	Skipped      int      // marker files, hidden directories, empty directories' placeholders
-	NoFiles      int      // what a directory or a pattern has that is no file: pipes, links to directories
-	Passed       []string // the first of these, with what they are
-	Pruned       int      // objects left out by the time in their path
+	Skipped      int      // marker files, hidden directories, placeholders of empty directories
+	NoFiles      int      // entries of a directory or pattern that are no files: pipes, links to directories
+	Passed       []string // the first of these, with a description
+	Pruned       int      // objects left out because of the time in their path
 	PrunedBytes  int64    // their sizes
-	PrunedGroups int      // whole folders left out likewise, unlisted
-	Undated      int      // objects read although a time was asked for: their path has none
-	Layout       string   // by which paths were understood; "": none
-	Listed       bool     // everything has been listed
+	PrunedGroups int      // whole folders left out for the same reason, without listing them
+	Undated      int      // objects that were read although a time was asked for, because their path has none
+	Layout       string   // the layout used for paths; "": none
+	Listed       bool     // the listing is complete
 }

@@ -14,16 +14,16 @@ import (
 	"github.com/fanfold/fanfold/pkg/stock"
 )
 
-// mode is how an object's records stand in its text.
+// mode is how the records are arranged in an object's text.
 type mode uint8
 
 const (
-	lines     mode = iota // one document a line
-	bodies                // one envelope a line: {"batch":[…]}
-	documents             // documents one behind the other, over lines or glued
+	lines     mode = iota // one document per line
+	bodies                // one envelope per line: {"batch":[…]}
+	documents             // documents one after the other, over several lines or without separators
 	array                 // one top-level array
 	envelope              // one document with an array of events in it
-	rows                  // a table: CSV and its like
+	rows                  // a table: CSV and similar
 )
 
 // envelopes are the members in which exports wrap their events.
@@ -31,9 +31,9 @@ var envelopes = [...]string{"batch", "Records", "records", "events", "logs", "da
 
 const (
 	chunkBytes   = 512 << 10
-	headBytes    = 1 << 20 // of an object are looked at to find out what it is
+	headBytes    = 1 << 20 // how much of an object is examined to recognise it
 	chunkRecords = 2000
-	badBytes     = 64 << 10 // of a bad record are kept
+	badBytes     = 64 << 10 // how much of a bad record is kept
 )
 
 // reading is one pass over one object.
@@ -47,8 +47,8 @@ type reading struct {
 	yield   func(*Chunk) bool
 
 	src    io.Reader
-	buf    []byte // what has been read and not yielded
-	off    int64  // of buf[0] in the decompressed stream
+	buf    []byte // read but not yet yielded
+	off    int64  // offset of buf[0] in the decompressed stream
 	eof    bool
 	broken error // why the stream ended early
 	line   int64
@@ -56,29 +56,29 @@ type reading struct {
 	last   Position
 	mode   mode
 	parser event.Parser
-	past   Position    // up to which records were read before; of an envelope, which is read from its beginning
-	common event.Value // of the envelope, what holds for all events in it
+	past   Position    // records up to here were read before; for an envelope, which is read from its beginning
+	common event.Value // what the envelope says about all events in it
 
 	choose  chooser
 	convert *converter
 	skip    uint32 // events of the next document that were read before
-	why     string // the mode
+	why     string // reason for the mode
 	hint    string // see Chunk.Hint
 	foreign string // see Chunk.Foreign
 	found   []converted
-	mended  bool // the table is laid out anew
+	mended  bool // the table is read through mend
 	noted   func(why string)
 	raw     interface{ fatal() error } // why reading the object failed, below src
 	live    interface{ idle() bool }   // set for a stream that may have to be waited for
-	growth  *growth                    // what is to be read of the object; nil: all
-	most    int64                      // of plain bytes; 0: all
+	growth  *growth                    // the part of the object to read; nil: all
+	most    int64                      // number of plain bytes to read; 0: all
 	failed  error
 	open    Openness // of the object
-	held    bool     // what it ends with is no record yet, and was not read
+	held    bool     // its end is not yet a record, and was not read
 }
 
-// halt says why to stop: the receiver's context, or a failure to read the object.
-// Damaged data is no reason.
+// halt returns the reason to stop: the receiver's context, or a failure to read the object. Damaged data is not a
+// reason.
 func (r *reading) halt() error {
 	if r.failed != nil {
 		return r.failed
@@ -86,9 +86,8 @@ func (r *reading) halt() error {
 	return r.ctx.Err()
 }
 
-// run reads the object from a position on. Errors of the data become records;
-// what it returns is errStopped, the context's error, or why the object itself
-// could not be read or recognised.
+// run reads the object from a position on. Errors in the data become bad records. It returns errStopped, the
+// context's error, or the reason why the object itself could not be read or recognised.
 func (r *reading) run(f io.Reader, from Position) error {
 	br := bufio.NewReaderSize(f, 256<<10)
 	src, codec, err := decompress(br)
@@ -123,8 +122,8 @@ func (r *reading) run(f io.Reader, from Position) error {
 		return err
 	}
 	if r.failed != nil {
-		// What the records are is told by all of the first megabyte: by less,
-		// another reading could take them for something else.
+		// What the records are is decided by the whole first megabyte: with less of it, another reading could
+		// decide differently.
 		return r.failed
 	}
 	if r.mode, err = r.recognise(); err != nil {
@@ -144,23 +143,22 @@ func (r *reading) run(f io.Reader, from Position) error {
 		}
 	}
 	if r.mode == envelope {
-		r.past = from // what holds for all its events may stand at the beginning
+		r.past = from // what applies to all its events may be at the beginning
 	} else if err := r.skipTo(from.Offset); err != nil {
 		return err
 	}
 	return r.records(from)
 }
 
-// growth is the part of an object that was appended. Offsets in it go on where it
-// starts, in the bytes as they are stored.
+// growth is the part of an object that was appended. Its offsets continue from its start, counted in bytes as they
+// are stored.
 type growth struct {
 	start int64
-	src   io.Reader // from there on
-	close io.Closer // of what decompresses it; nil: nothing does
+	src   io.Reader // from the start of the growth on
+	close io.Closer // closes the decompressor; nil: there is none
 }
 
-// toGrowth goes on reading in what was appended, now that the object's beginning has told
-// what it is.
+// toGrowth continues reading in the part that was appended, once the object's beginning has told what it is.
 func (r *reading) toGrowth(codec string) error {
 	g := r.growth
 	if r.mode == array || r.mode == envelope {
@@ -182,7 +180,7 @@ func (r *reading) toGrowth(codec string) error {
 	return nil
 }
 
-// bom skips a byte order mark that the object begins with.
+// bom skips a byte order mark at the beginning of the object.
 func (r *reading) bom(from Position) {
 	if from.Offset == 0 && bytes.HasPrefix(r.buf, bom) {
 		r.buf, r.off = r.buf[len(bom):], int64(len(bom))
@@ -216,8 +214,8 @@ func (r *reading) records(from Position) error {
 	if err != nil {
 		return err
 	}
-	// The record that says how the object breaks off ends one byte behind the last
-	// byte, so that a reading from its end on does not yield it again.
+	// The record that reports how the object breaks off ends one byte after the last byte, so that a reading that
+	// starts at the object's end does not yield it again.
 	if r.broken != nil && r.open == OpenLine {
 		r.held, r.broken = true, nil
 	}
@@ -246,7 +244,7 @@ func (r *reading) take() {
 	r.buf = c.Data
 }
 
-// flush yields the chunk and goes on in a new one with what is left.
+// flush yields the chunk, and starts a new one with the rest of the data.
 func (r *reading) flush(rest []byte) error {
 	c := r.chunk
 	if len(c.Records) == 0 {
@@ -269,8 +267,7 @@ func (r *reading) flush(rest []byte) error {
 	return r.ctx.Err()
 }
 
-// fill reads until buf holds n bytes or the stream ends. Of a live stream a
-// line is enough.
+// fill reads until buf has n bytes or the stream ends. For a live stream, one line is enough.
 func (r *reading) fill(n int) {
 	if r.live != nil && bytes.IndexByte(r.buf, '\n') >= 0 && r.live.idle() {
 		return
@@ -278,7 +275,7 @@ func (r *reading) fill(n int) {
 	r.pull(n)
 }
 
-// pull is fill that reads at least once.
+// pull is fill, but reads at least once.
 func (r *reading) pull(n int) {
 	for len(r.buf) < n && !r.eof {
 		if len(r.buf) == cap(r.buf) {
@@ -302,8 +299,8 @@ func (r *reading) pull(n int) {
 	}
 }
 
-// more reads more into buf, up to the record cap. It may move buf, so the records
-// that lie in it have to be flushed before.
+// more reads more into buf, up to MaxRecord. It may move buf, so records that point into it must be flushed
+// before.
 func (r *reading) more() bool {
 	if r.eof {
 		return false
@@ -313,7 +310,7 @@ func (r *reading) more() bool {
 	return len(r.buf) > before
 }
 
-// skipTo throws away what stands before an offset.
+// skipTo discards everything before an offset.
 func (r *reading) skipTo(to int64) error {
 	for r.off < to {
 		if n := to - r.off; n <= int64(len(r.buf)) {
@@ -329,7 +326,7 @@ func (r *reading) skipTo(to int64) error {
 			return err
 		}
 		if r.fill(chunkBytes); len(r.buf) == 0 {
-			return nil // shorter than it was, or read to the end before
+			return nil // shorter than it was, or already read to its end
 		}
 	}
 	return nil
@@ -341,12 +338,12 @@ func (r *reading) add(rec Record) {
 	}
 }
 
-// bad yields a chunk with nothing but one bad record.
+// bad yields a chunk with a single bad record.
 func (r *reading) bad(raw []byte, at int64, reason Reason, detail string) error {
 	c := &Chunk{Start: r.last, Name: r.name}
 	c.End = Position{r.object, at + int64(len(raw)) + 1, 0}
 	if c.End.Compare(r.last) <= 0 {
-		return nil // was yielded before
+		return nil // it was yielded before
 	}
 	c.Records = []Record{{Raw: raw, End: c.End, Line: r.line, Err: &RecordError{reason, detail, r.name, at, r.line}}}
 	r.unnumber(c.Records)
@@ -356,7 +353,7 @@ func (r *reading) bad(raw []byte, at int64, reason Reason, detail string) error 
 	return nil
 }
 
-// unnumber takes the numbers of lines from records where nobody has counted those before.
+// unnumber removes line numbers from records if the lines before them were not counted.
 func (r *reading) unnumber(records []Record) {
 	if r.growth == nil {
 		return
@@ -369,8 +366,8 @@ func (r *reading) unnumber(records []Record) {
 	}
 }
 
-// detect looks at the first document of the object. It is a function of the
-// object's first megabyte, so that every reading finds the same.
+// detect examines the first document of the object. It depends only on the object's first megabyte, so that every
+// reading comes to the same result.
 func (r *reading) detect() mode {
 	head := bytes.TrimPrefix(r.buf[:min(len(r.buf), headBytes)], bom)
 	i := event.SkipSpace(head, 0)
@@ -384,8 +381,8 @@ func (r *reading) detect() mode {
 	}
 	switch head[i] {
 	case '[':
-		// An array that ends with its line and has lines behind it is a
-		// line that is no event, unless it holds objects.
+		// An array that ends with its line, and is followed by further lines, is a line that is no event, unless
+		// it contains objects.
 		if ok && nl >= 0 && end <= nl && event.SkipSpace(head, nl) < len(head) {
 			if j := event.SkipSpace(head, i+1); head[j] != '{' {
 				return lines
@@ -403,8 +400,8 @@ func (r *reading) detect() mode {
 			}
 			return documents
 		}
-		// Not closed within the first megabyte, but there are lines: either
-		// a document over lines or a broken first line.
+		// It does not end within the first megabyte, but there are lines: either a document over several lines, or
+		// a broken first line.
 		line := bytes.TrimSpace(head[i:nl])
 		if n := len(line); n > 0 && (line[n-1] == '{' || line[n-1] == ',' || line[n-1] == '[') {
 			if envelopeIn(head[i:]) != "" {
@@ -416,7 +413,7 @@ func (r *reading) detect() mode {
 	}
 	if nl >= 0 && nl < end {
 		if event.Valid(head[i:end]) != nil {
-			return lines // a quote or bracket of the first line is not closed
+			return lines // a quote or bracket in the first line is not closed
 		}
 		if envelopeIn(head[i:end]) != "" {
 			return envelope
@@ -438,8 +435,8 @@ func (r *reading) detect() mode {
 	return lines
 }
 
-// isEnvelope returns the array of events inside a document that is no event itself;
-// a Value that does not exist when there is none.
+// isEnvelope returns the array of events inside a document that is not an event itself; if there is none, a Value
+// that does not exist.
 func isEnvelope(v event.Value) event.Value {
 	if v.Kind() != event.Object || v.Get("type").Kind() == event.String {
 		return event.Value{}
@@ -452,8 +449,8 @@ func isEnvelope(v event.Value) event.Value {
 	return event.Value{}
 }
 
-// envelopeIn finds which member wraps the events of a document that may not be
-// complete, looking at its top level only.
+// envelopeIn finds the member that wraps the events of a document, which may be incomplete. It looks only at the
+// top level.
 func envelopeIn(b []byte) string {
 	i := event.SkipSpace(b, 1)
 	for i < len(b) && b[i] == '"' {
@@ -488,7 +485,7 @@ func envelopeIn(b []byte) string {
 	return ""
 }
 
-// skipBlank is event.SkipSpace within the line.
+// skipBlank is event.SkipSpace within a line.
 func skipBlank(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\r') {
 		i++
@@ -509,8 +506,8 @@ func scanString(b []byte, i int) (int, bool) {
 	return len(b), false
 }
 
-// scanValue returns the offset after the value that begins at i, going by
-// brackets and quotes alone. ok is false when b ends before the value does.
+// scanValue returns the offset after the value that begins at i, looking only at brackets and quotes. ok is false
+// if b ends before the value does.
 func scanValue(b []byte, i int) (end int, ok bool) {
 	depth := 0
 	for i < len(b) {
@@ -546,8 +543,8 @@ func scanValue(b []byte, i int) (end int, ok bool) {
 	return i, false
 }
 
-// readLines yields one record a line; of envelopes one an element. skip is the
-// number of elements of the first line that have been read before.
+// readLines yields one record per line, or, from envelopes, one per element. skip is the number of elements of the
+// first line that were read before.
 func (r *reading) readLines(skip uint32) error {
 	for {
 		r.fill(chunkBytes)
@@ -599,7 +596,7 @@ func (r *reading) readLines(skip uint32) error {
 			r.line++
 			i = next
 			if len(r.chunk.Records) >= chunkRecords {
-				// Counting from here on, buf begins at i.
+				// Counted from here on, because buf begins at i.
 				if err := r.flush(r.buf[i:]); err != nil {
 					return err
 				}
@@ -608,7 +605,7 @@ func (r *reading) readLines(skip uint32) error {
 			}
 		}
 		done := r.eof && (end == len(r.buf) || r.failed != nil)
-		if len(r.chunk.Records) == 0 { // blank lines only
+		if len(r.chunk.Records) == 0 { // only blank lines
 			r.off += int64(end)
 			r.buf = append(r.chunk.Data[:0], r.buf[end:]...)
 		} else if err := r.flush(r.buf[end:]); err != nil {
@@ -620,7 +617,7 @@ func (r *reading) readLines(skip uint32) error {
 	}
 }
 
-// addLine adds what one line holds. i and next are its extent in buf.
+// addLine adds the records of one line. i and next are its extent in buf.
 func (r *reading) addLine(line []byte, i, next int, tail bool, skip uint32) error {
 	at := r.off + int64(i)
 	after := Position{r.object, r.off + int64(next), 0}
@@ -636,7 +633,7 @@ func (r *reading) addLine(line []byte, i, next int, tail bool, skip uint32) erro
 		after.Offset++ // see records
 		broken := &RecordError{Truncated, "the object breaks off: " + r.broken.Error(), r.name, at, r.line}
 		r.add(Record{Raw: cut(line), End: after, Line: r.line, Err: broken})
-		r.broken = nil // it needs no record of its own
+		r.broken = nil // no separate record reports it
 		return nil
 	}
 	if r.mode == bodies {
@@ -676,8 +673,8 @@ func (r *reading) tooLong(bytes, at, line int64) *RecordError {
 
 func cut(b []byte) []byte { return b[:min(len(b), badBytes)] }
 
-// skipLine reports the line that buf begins with as too long and reads on to
-// its end, keeping none of it.
+// skipLine reports the line at the start of buf as too long, and skips the rest of it without keeping it in
+// memory.
 func (r *reading) skipLine() error {
 	start, line := r.off, r.line
 	kept := bytes.Clone(cut(r.buf))
@@ -712,26 +709,26 @@ func (r *reading) skipLine() error {
 	}
 }
 
-// Where a streamReader stands.
+// States of a streamReader.
 const (
 	outside = iota // between documents
 	atKey          // at a key of an envelope
 	inside         // between the elements of the array
 )
 
-// streamReader yields documents that do not keep to lines: glued, pretty-printed,
-// in one array or inside an envelope.
+// streamReader yields documents that are not one per line: without separators, pretty-printed, in one array, or
+// inside an envelope.
 //
-// The positions between the elements of an array have Element 1, so that
-// reading again from one knows that it is inside.
+// Positions between the elements of an array have Element 1, so that a reading that starts there knows that it is
+// inside the array.
 type streamReader struct {
 	*reading
 	state int
-	at    int    // in buf, of what is next
-	said  bool   // a record says that the object breaks off
-	early []byte // of an envelope that is too large to be looked at first: what it has said so far of all its events
-	large bool   // it is
-	// opened says that events of the envelope have been met.
+	at    int    // offset in buf of what is read next
+	said  bool   // a record has reported that the object breaks off
+	early []byte // for an envelope that is too large to read ahead: what it has said so far about all its events
+	large bool   // the envelope is that large
+	// opened says that events of the envelope were read already.
 	opened bool
 }
 
@@ -776,7 +773,7 @@ func (r *reading) readStream(resumed bool) error {
 	}
 }
 
-// skipSpace goes to what is next.
+// skipSpace moves to the next document or bracket.
 func (s *streamReader) skipSpace() {
 	for s.at < len(s.buf) {
 		switch c := s.buf[s.at]; {
@@ -792,7 +789,7 @@ func (s *streamReader) skipSpace() {
 	}
 }
 
-// need gets more text behind what is next, or says that there is none.
+// need reads more text, or says that there is none.
 func (s *streamReader) need() (bool, error) {
 	r := s.reading
 	if r.eof {
@@ -810,13 +807,13 @@ func (s *streamReader) need() (bool, error) {
 	return r.more() || !r.eof, r.halt()
 }
 
-// ahead looks for what an envelope says of all events in it, which may stand in front of them or behind them.
+// ahead looks for what an envelope says about all its events, which may come before or after them.
 func (s *streamReader) ahead() error {
 	r := s.reading
 	r.common, s.early, s.large, s.opened = event.Value{}, nil, false, false
 	for {
 		end, ok := scanValue(r.buf, s.at)
-		if ok && end-s.at <= r.max { // also where more happens to be there: every reading has to decide the same
+		if ok && end-s.at <= r.max { // even if more has been read already: every reading has to decide the same
 			r.common = commonOf(r.buf[s.at:end])
 			return nil
 		}
@@ -827,14 +824,15 @@ func (s *streamReader) ahead() error {
 		if _, err := s.need(); err != nil {
 			return err
 		}
-		r.pull(2 * len(r.buf)) // so that what is looked at again and again is not much
+		r.pull(2 * len(r.buf)) // doubled, so that the repeated scans cost little in total
 		if err := r.halt(); err != nil {
 			return err
 		}
 	}
 }
 
-// commonOf is what an envelope says of all its events, in memory of its own; a Value that does not exist: nothing.
+// commonOf returns what an envelope says about all its events, in its own memory; if there is nothing, a Value
+// that does not exist.
 func commonOf(envelope []byte) event.Value {
 	v, err := event.ParseValue(envelope)
 	if err != nil {
@@ -854,7 +852,7 @@ func commonOf(envelope []byte) event.Value {
 	return v
 }
 
-// bracket takes a bracket that opens or closes what the events stand in.
+// bracket handles a bracket that opens or closes the array of events.
 func (s *streamReader) bracket() bool {
 	c := s.buf[s.at]
 	switch {
@@ -875,7 +873,7 @@ func (s *streamReader) bracket() bool {
 	return true
 }
 
-// value takes a document, or a member of an envelope.
+// value handles a document, or a member of an envelope.
 func (s *streamReader) value() error {
 	end, ok := scanValue(s.buf, s.at)
 	if ok && s.state == atKey {
@@ -903,8 +901,8 @@ func (s *streamReader) value() error {
 	return nil
 }
 
-// member takes a key that ends at an offset, together with what follows it. It
-// returns where the value ends, and whether all of it is there.
+// member handles a key that ends at an offset, together with its value. It returns where the value ends, and
+// whether it is complete.
 func (s *streamReader) member(end int) (valueEnd int, ok, taken bool) {
 	k := event.SkipSpace(s.buf, end)
 	if k < len(s.buf) && s.buf[k] == ':' {
@@ -931,8 +929,8 @@ func (s *streamReader) member(end int) (valueEnd int, ok, taken bool) {
 	return valueEnd, false, false
 }
 
-// lateSaying keeps what a large envelope says of all its events. When they have been read already it is too late: an
-// event that somebody opted out of could have gone out.
+// lateSaying keeps what a large envelope says about all its events. If events of it were read already, it comes
+// too late: an event that opted out of a destination may have been sent.
 func (s *streamReader) lateSaying(member []byte, key string, end int) {
 	if !slices.Contains(commonKeys[:], key) {
 		return
@@ -947,8 +945,7 @@ func (s *streamReader) lateSaying(member []byte, key string, end int) {
 		s.name, s.off + int64(s.at), s.line}})
 }
 
-// broke yields what is next as a broken record, up to where the next document can
-// be told apart.
+// broke yields what comes next as a broken record, up to where the next document can be recognised.
 func (s *streamReader) broke(value []byte, end int, ok bool) {
 	reason, detail := Syntax, "not JSON"
 	switch err := event.Valid(value); {
@@ -988,7 +985,7 @@ func isEnvelopeName(quoted []byte) bool {
 	return false
 }
 
-// emit adds the document that stands between two offsets of buf.
+// emit adds the document between two offsets of buf.
 func (r *reading) emit(value []byte, i, end int, inside bool, bad *RecordError) {
 	rec := Record{Raw: value, End: Position{r.object, r.off + int64(end), 0}, Line: r.line, Err: bad}
 	lines := int64(bytes.Count(value, []byte{'\n'}))
@@ -1006,8 +1003,8 @@ func (r *reading) emit(value []byte, i, end int, inside bool, bad *RecordError) 
 		rec.Raw = cut(value)
 		r.add(rec)
 	case r.convert != nil:
-		// Of a document that holds several events each has a place: it begins
-		// at the document's offset, and their elements count from base.
+		// Each of several events in a document has its own position: the document's offset, with elements counted
+		// from base.
 		base := rec.End.Element
 		r.addConverted(value, r.off+int64(i), rec.End, rec.Line, false, r.skip, base, 1)
 	default:
@@ -1022,8 +1019,8 @@ func (r *reading) emit(value []byte, i, end int, inside bool, bad *RecordError) 
 	r.line += lines
 }
 
-// resync finds where the next document may begin behind a broken one at i: a
-// line that begins with a bracket, or a glued }{. Without any it is end.
+// resync finds where the next document may begin after a broken one at i: at a line that begins with a bracket, or
+// between a } and a { that follows it directly. If there is none, it returns end.
 func resync(b []byte, i, end int) int {
 	for j := i + 1; j < len(b); j++ {
 		switch b[j] {

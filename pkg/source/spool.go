@@ -23,24 +23,24 @@ import (
 	"github.com/fanfold/fanfold/pkg/stock"
 )
 
-// SpoolOptions say how standard input is spooled.
+// SpoolOptions say how a stream is spooled.
 type SpoolOptions struct {
-	// Cap bounds the bytes on the disk; 0: 10 GiB. When it is reached the input
-	// is read no further until segments are released.
+	// Cap bounds the bytes on disk; 0: 10 GiB. When it is reached, the stream is not read further until segments
+	// are released.
 	Cap int64
-	// SegmentBytes is the size from which on a segment is closed and can be
-	// released; 0: 64 MiB, or a sixteenth of Cap.
+	// SegmentBytes is the size at which a segment is closed, so that it can be released later; 0: 64 MiB, or a
+	// sixteenth of Cap.
 	SegmentBytes int64
 	// MaxRecord bounds one record; 0: DefaultMaxRecord.
 	MaxRecord int
-	// Need is where reading will begin. When the segments behind it were released,
-	// the stream is copied anew from its beginning, which has to be the same.
+	// Need is the position where reading will begin. If the segments after it were released, the stream is copied
+	// again from its beginning, which has to be the same.
 	Need Position
-	// Reached is the furthest that anybody has read: a stream that ends before it, or that
-	// another would follow, lacks something.
+	// Reached is the furthest position that was read. If the stream ends before it, or a different stream begins,
+	// input is missing.
 	Reached Position
-	// Interactive says that a person would have to type the stream: when all of
-	// it was spooled, it is not asked for again.
+	// Interactive says that a person would have to type the stream again: once all of it was spooled, it is not
+	// asked for again.
 	Interactive bool
 	// Shapes and Format as in Options.
 	Format  string
@@ -53,28 +53,25 @@ type SpoolOptions struct {
 	Types     []string
 	Unwrap    string
 	Encoding  string
-	// Told, if not nil, is told whether the stream is the one of which so many bytes were
-	// spooled before, as soon as that is known, by a goroutine of the spool's own. What
-	// is not follows what was spooled.
+	// Told, if not nil, is called once it is known whether the stream is the one that was partly spooled before,
+	// with the number of bytes spooled then. A different stream is appended to what was spooled. It is called in a
+	// goroutine of the spool.
 	Told func(same bool, before int64)
-	// Name is what messages call the stream; "": standard input.
+	// Name is the name of the stream in messages; "": standard input.
 	Name string
 	// Disk is where the copies are kept; nil: [OSDisk].
 	Disk Disk
 }
 
-// Spool gives a stream that can be read once (standard input) the positions
-// of a file: it is copied to compressed segment files in a folder while it is
-// being read, and any number of readings follow the copy, from any position,
-// in this process or in a later one.
+// Spool gives a stream that can be read only once (standard input) the positions of a file. The stream is copied
+// to compressed segment files in a folder while it is read, and any number of readings follow the copy, from any
+// position, in this process or in a later one.
 //
-// A segment is a series of zstd frames, each behind a skippable frame that says
-// what it holds, so that zstd itself can read the files and a process that was
-// killed loses nothing but the frame it was writing. A later process is given
-// the same input from its beginning: what was spooled is compared, not copied
-// again, and a different beginning is a *ChangedError. So is what was released
-// and is needed after all: of released frames the hashes are kept, and nothing
-// of a new copy is read before it has matched them.
+// A segment is a series of zstd frames, each after a skippable frame that describes it. So zstd itself can read
+// the files, and a killed process loses only the frame it was writing. A later process is given the same input
+// from its beginning: what was spooled already is compared, not copied again, and a different beginning is a
+// *ChangedError. If input that was released is needed again, it is copied anew: the hashes of released frames are
+// kept, and nothing of the new copy is read before it has matched them.
 //
 // A Spool is a Source of one object, and safe for concurrent use.
 type Spool struct {
@@ -90,23 +87,23 @@ type Spool struct {
 
 	mu       sync.Mutex
 	cond     sync.Cond
-	frames   []frame // of the segments still there
+	frames   []frame // of the segments that still exist
 	segments []segment
-	written  int64 // bytes of the stream spooled
-	lines    int64 // line ends among them
+	written  int64 // bytes of the stream that were spooled
+	lines    int64 // line ends in them
 	sum      *xxh3.Hasher
 	disk     int64
 	complete bool
-	broken   string // how the data ended, when not well
+	broken   string // how the data ended, if not properly
 	err      error
-	full     bool             // the writer waits for room
+	full     bool             // the writer waits for space
 	known    map[int64]uint64 // hashes of the stream up to places where it was read before
-	ends     []int64          // those places, in order
-	stale    []string         // segments of the last copy, while the stream is copied anew
-	least    int64            // bytes that the stream is known to have had
+	ends     []int64          // these places, in order
+	stale    []string         // segments of the previous copy, while the stream is copied again
+	least    int64            // the stream is known to have at least this many bytes
 	closed   bool
 	stream   streamMark
-	endsWith byte // the last byte that is spooled
+	endsWith byte // the last byte that was spooled
 	kind     mode // of what was spooled before
 	quit     chan struct{}
 	stopped  chan struct{}
@@ -120,12 +117,12 @@ type segment struct {
 
 type frame struct {
 	path  string
-	at    int64 // in the file, of the zstd frame
+	at    int64 // offset in the file of the zstd frame
 	size  int32
 	start int64 // in the stream
 	bytes int32
 	lines int64  // line ends before it
-	sum   uint64 // of the stream up to its end
+	sum   uint64 // hash of the stream up to its end
 }
 
 func (f frame) end() int64 { return f.start + int64(f.bytes) }
@@ -136,7 +133,7 @@ const (
 	frameMagic  = 0x184D2A5D // a skippable frame
 )
 
-// spoolMeta is what has to stay the same for every reading of the spool.
+// spoolMeta is what must be the same for every reading of the spool.
 type spoolMeta struct {
 	Version     int    `json:"version"`
 	Mode        mode   `json:"mode"`
@@ -148,17 +145,15 @@ type spoolMeta struct {
 	Fingerprint string `json:"fingerprint"`
 }
 
-// OpenSpool starts to spool in into dir, which is created with the permissions
-// of its owner alone, or goes on with what an earlier process left there. It
-// returns once the stream's first record can be recognised. The caller keeps in
-// open until Close.
+// OpenSpool starts to spool in into dir, which is created with permissions for its owner only, or continues what
+// an earlier process left there. It returns once the stream's first record can be recognised. in must stay open
+// until Close.
 func OpenSpool(ctx context.Context, dir string, in io.Reader, o SpoolOptions) (*Spool, error) {
 	if o.Cap <= 0 {
 		o.Cap = 10 << 30
 	}
 	if o.SegmentBytes <= 0 {
-		// Of a small cap, too, only a part may be in a segment that is not
-		// closed yet.
+		// Even with a small cap, only a part of it may be in a segment that is not closed yet.
 		o.SegmentBytes = min(64<<20, max(o.Cap/16, 1))
 	}
 	if o.MaxRecord <= 0 {
@@ -192,12 +187,10 @@ func OpenSpool(ctx context.Context, dir string, in io.Reader, o SpoolOptions) (*
 	return s, nil
 }
 
-// recover takes up what an earlier process spooled. It returns how the stream
-// has to begin.
+// recover loads what an earlier process spooled. It returns how the stream has to begin.
 //
-// A process that was killed, or a machine that lost its power, leaves the last
-// frames torn: they are cut off, and the stream has to supply them again. What
-// merely cannot be read at the moment is left as it is.
+// After a kill or a power cut the last frames may be damaged: they are cut off, and the stream has to supply them
+// again. What merely cannot be read at the moment is left as it is.
 func (s *Spool) recover() (check *spooled, err error) {
 	d := s.o.Disk
 	names, err := filesLike(d, s.dir, "segment-*.zst")
@@ -209,7 +202,7 @@ func (s *Spool) recover() (check *spooled, err error) {
 	torn := false
 	for _, name := range names {
 		if torn {
-			// It follows what was cut off.
+			// It comes after the part that was cut off.
 			if err := d.Remove(name); err != nil {
 				return nil, err
 			}
@@ -256,9 +249,8 @@ type completeMark struct {
 	Broken string `json:"broken,omitempty"` // how it ended, when not well
 }
 
-// ended says whether the stream was spooled to its end, and how that was. The
-// mark is written after the last frame, but may have reached the disk before it.
-// One of an older version is the text of Broken alone.
+// ended says whether the stream was spooled to its end, and how it ended. The mark is written after the last
+// frame, but may have reached the disk before it. In older versions the mark is only the text of Broken.
 func (s *Spool) ended(mark []byte, torn bool, segments int) (complete bool, broken string) {
 	var m completeMark
 	if err := json.Unmarshal(mark, &m); err != nil {
@@ -268,12 +260,12 @@ func (s *Spool) ended(mark []byte, torn bool, segments int) (complete bool, brok
 	return s.written == m.Bytes, m.Broken
 }
 
-// raw is the stream itself, below what decompresses it.
+// raw is the stream itself, before decompression.
 func (s *Spool) raw(in io.Reader) *faultReader {
 	return &faultReader{Reader: in, fault: &fault{}, name: s.o.Name, size: -1}
 }
 
-// recall reads what is known of released frames.
+// recall loads what is known about released frames.
 func (s *Spool) recall() error {
 	s.known = map[int64]uint64{}
 	path := filepath.Join(s.dir, "released")
@@ -288,7 +280,7 @@ func (s *Spool) recall() error {
 	if len(data) == 0 {
 		return nil
 	}
-	// Torn by a crash.
+	// A crash has left an incomplete line.
 	f, err := s.o.Disk.Create(path, os.O_WRONLY)
 	if err != nil {
 		return err
@@ -305,8 +297,8 @@ func (s *Spool) note(end int64, sum uint64) bool {
 	return !ok
 }
 
-// remember keeps the hashes of frames that are about to go: at the end of each
-// segment, and within it about one for each frameBytes.
+// remember stores hashes of frames that will be released: one at the end of each segment, and about one for each
+// frameBytes within it.
 func (s *Spool) remember(frames []frame) error {
 	if len(frames) == 0 {
 		return nil
@@ -334,8 +326,8 @@ func (s *Spool) remember(frames []frame) error {
 	return errors.Join(err, f.Close())
 }
 
-// startOver has the stream copied anew. The files of the last copy go when the
-// stream has proved to be the same for the first time.
+// startOver copies the stream again. The files of the previous copy are removed once the stream has first proved
+// to be the same.
 func (s *Spool) startOver() error {
 	if err := s.remember(s.frames); err != nil {
 		return err
@@ -348,8 +340,7 @@ func (s *Spool) startOver() error {
 	return nil
 }
 
-// owed is the number of bytes to the next place of which the hash is known; 0 beyond
-// the last.
+// owed is the number of bytes to the next place whose hash is known; 0 after the last one.
 func (s *Spool) owed() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -363,7 +354,7 @@ func (s *Spool) owed() int {
 	return int(s.ends[i] - s.written)
 }
 
-// dropStale removes the last copy.
+// dropStale removes the previous copy.
 func (s *Spool) dropStale() error {
 	for _, path := range append(s.stale, filepath.Join(s.dir, "complete")) {
 		if err := removeIfThere(s.o.Disk, path); err != nil {
@@ -380,8 +371,8 @@ type spooled struct {
 	sum   uint64
 }
 
-// recoverSegment takes up the frames of one segment and cuts off what is torn
-// behind them. good is the length of what it keeps.
+// recoverSegment loads the frames of one segment, and cuts off damaged ones at its end. good is the length of what
+// it keeps.
 func (s *Spool) recoverSegment(name string, check *spooled) (good int64, torn bool, err error) {
 	f, err := s.o.Disk.Create(name, os.O_RDWR)
 	if err != nil {
@@ -421,8 +412,7 @@ func (s *Spool) recoverSegment(name string, check *spooled) (good int64, torn bo
 	return good, false, nil
 }
 
-// recoverFrame reads the frame at a place of a segment; ok says that it is whole
-// and continues the stream.
+// recoverFrame reads the frame at an offset of a segment. ok says that it is intact and continues the stream.
 func (s *Spool) recoverFrame(f File, name string, at, size int64) (fr frame, sum uint64, ok bool, err error) {
 	var h [frameHeader]byte
 	if at+frameHeader > size {
@@ -470,21 +460,20 @@ func (s *Spool) unpack(packed []byte, fr frame) ([]byte, error) {
 	return data, err
 }
 
-// readKind takes up what the stream was, if that was found out.
+// readKind loads what the stream was recognised as, if that is known.
 func (s *Spool) readKind() error {
 	data, err := readFile(s.o.Disk, filepath.Join(s.dir, "spool.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	var meta spoolMeta
-	if err == nil && json.Unmarshal(data, &meta) == nil { // else begin says what is wrong
+	if err == nil && json.Unmarshal(data, &meta) == nil { // otherwise begin reports what is wrong
 		s.kind = meta.Mode
 	}
 	return err
 }
 
-// begin finds out what the stream is, once: every reading, of this process or a
-// later one, has to see the same.
+// begin recognises the stream, once: every reading, of this process or a later one, must treat it the same.
 func (s *Spool) begin(ctx context.Context) error {
 	path := filepath.Join(s.dir, "spool.json")
 	var meta spoolMeta
@@ -541,19 +530,19 @@ func (s *Spool) begin(ctx context.Context) error {
 	return nil
 }
 
-// choose is how the options want records to be read.
+// choose returns how the options want records to be read.
 func (o *SpoolOptions) choose() chooser {
 	return newChooser(chooser{format: o.Format, shapes: o.Shapes, columns: o.Columns, comma: o.Separator,
 		types: o.Types, order: o.DateOrder, unwrap: o.Unwrap, encoding: o.Encoding, max: o.MaxRecord})
 }
 
-// reading is a pass over what is spooled.
+// reading is a pass over what was spooled.
 func (s *Spool) reading(ctx context.Context, sr *spoolReader) *reading {
 	return &reading{ctx: ctx, name: s.object(), max: s.o.MaxRecord, pool: s.chunks, src: sr, live: sr, raw: sr,
 		why: s.why, hint: s.hint, foreign: s.foreign}
 }
 
-// object is the name of the one entry of the manifest.
+// object is the name of the only entry of the manifest.
 func (s *Spool) object() string {
 	if s.o.Name == "standard input" {
 		return "-"
@@ -561,13 +550,13 @@ func (s *Spool) object() string {
 	return s.o.Name
 }
 
-// Manifest has one entry, named "-", or as the options name the stream.
+// Manifest has one entry, named "-", or by the name in the options.
 func (s *Spool) Manifest() *Manifest { return &s.manifest }
 
 // Describe says what the stream was recognised as.
 func (s *Spool) Describe() []string { return []string{s.o.Name + ": " + s.why} }
 
-// Chunks implements Source. At the end of what is spooled it waits for more.
+// Chunks implements Source. At the end of what was spooled it waits for more.
 func (s *Spool) Chunks(ctx context.Context, after Position, pass Pass) iter.Seq2[*Chunk, error] {
 	return chunks(ctx, pass, func(ctx context.Context, yield func(*Chunk) bool) error {
 		if after.Object > 0 {
@@ -593,8 +582,7 @@ func (s *Spool) Chunks(ctx context.Context, after Position, pass Pass) iter.Seq2
 	})
 }
 
-// Release deletes the segments that end at or before a position. Nothing before
-// it can be read any more.
+// Release deletes the segments that end at or before a position. Nothing before it can be read any more.
 func (s *Spool) Release(upTo Position) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -623,30 +611,30 @@ func (s *Spool) Release(upTo Position) error {
 	return nil
 }
 
-// OnDisk is how many bytes of disk the copy takes now.
+// OnDisk is how many bytes of disk the copy uses now.
 func (s *Spool) OnDisk() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.disk
 }
 
-// Full says that the input is read no further until something is released, and
-// how many bytes of disk are the limit.
+// Full says whether the spool is full, so that the stream is not read further until something is released, and how
+// many bytes of disk it may use.
 func (s *Spool) Full() (full bool, limit int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.full, s.o.Cap
 }
 
-// Spooled returns the bytes of the stream so far, and whether it has ended.
+// Spooled returns how many bytes of the stream were spooled so far, and whether the stream has ended.
 func (s *Spool) Spooled() (bytes int64, complete bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.written, s.complete
 }
 
-// Close stops spooling. The files stay, for a later process or for whoever
-// removes the folder. Readings end with an error.
+// Close stops spooling. The files stay, for a later process or until the folder is removed. Readings end with an
+// error.
 func (s *Spool) Close() error {
 	s.mu.Lock()
 	if !s.closed {
@@ -658,17 +646,17 @@ func (s *Spool) Close() error {
 	return nil
 }
 
-// errBroken says how the spooled data breaks off.
+// errBroken describes how the spooled data breaks off.
 type errBroken string
 
 func (e errBroken) Error() string { return string(e) }
 
-// spoolReader reads the spooled stream from an offset on and waits at its end.
+// spoolReader reads the spooled stream from an offset on, and waits at its end.
 type spoolReader struct {
 	s      *Spool
 	ctx    context.Context
 	off    int64
-	data   []byte // of the frame at hand, from off on
+	data   []byte // of the current frame, from off on
 	file   File
 	dec    *zstd.Decoder
 	packed []byte
@@ -676,7 +664,7 @@ type spoolReader struct {
 	failed error
 }
 
-// next waits for the frame that holds an offset.
+// next waits for the frame that contains an offset.
 func (r *spoolReader) next() (frame, error) {
 	s := r.s
 	defer context.AfterFunc(r.ctx, func() {
@@ -714,7 +702,7 @@ func (r *spoolReader) next() (frame, error) {
 	}
 }
 
-// line returns the number of the line in which the reader stands.
+// line returns the number of the line at the reader's offset.
 func (r *spoolReader) line() (int64, error) {
 	if r.off == 0 {
 		return 1, nil
@@ -722,7 +710,7 @@ func (r *spoolReader) line() (int64, error) {
 	fr, err := r.next()
 	var broken errBroken
 	if err == io.EOF || errors.As(err, &broken) {
-		return 1, nil // nothing follows, so that no line is numbered
+		return 1, nil // nothing follows, so no line is numbered
 	}
 	if err != nil {
 		return 0, err
@@ -778,7 +766,7 @@ func (r *spoolReader) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		if err != nil {
-			// Not a property of the data: it ends the iteration.
+			// Not an error in the data, so it ends the iteration.
 			r.failed = err
 			return 0, err
 		}
@@ -789,10 +777,10 @@ func (r *spoolReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fatal says why reading what is spooled failed; nil: it did not.
+// fatal returns why reading the spooled data failed; nil: it did not.
 func (r *spoolReader) fatal() error { return r.failed }
 
-// idle says that the next Read may have to wait.
+// idle says whether the next Read may have to wait.
 func (r *spoolReader) idle() bool {
 	if len(r.data) > 0 {
 		return false

@@ -40,14 +40,14 @@ func (s *Spool) write(in io.Reader, check *spooled) {
 type spoolWriter struct {
 	*Spool
 	raw   *faultReader
-	src   io.Reader // raw, decompressed
+	src   io.Reader // raw, after decompression
 	parts chan part
 	enc   *zstd.Encoder
 	out   File   // the open segment
-	buf   []byte // read, and not in a frame yet
+	buf   []byte // read, but not in a frame yet
 }
 
-// part is what one Read of the stream gave.
+// part is the result of one Read of the stream.
 type part struct {
 	data []byte
 	err  error
@@ -95,8 +95,8 @@ func (s *Spool) copy(in io.Reader, check *spooled) (err error) {
 	}
 }
 
-// read reads the stream, in a goroutine of its own: so what has come is written
-// at once when nothing more is there, and in whole frames when there is.
+// read reads the stream in its own goroutine. So data is written at once if nothing more has arrived, and in whole
+// frames otherwise.
 func (w *spoolWriter) read() {
 	for {
 		p := part{data: make([]byte, 256<<10)}
@@ -113,8 +113,8 @@ func (w *spoolWriter) read() {
 	}
 }
 
-// next returns what was read next. While there is nothing, what has come before is
-// written. ok is false when the spool was closed.
+// next returns the next data that was read. While there is none, earlier data is written. ok is false when the
+// spool was closed.
 func (w *spoolWriter) next() (p part, ok bool, err error) {
 	if len(w.buf) > 0 && w.owed() == 0 {
 		select {
@@ -134,7 +134,7 @@ func (w *spoolWriter) next() (p part, ok bool, err error) {
 	}
 }
 
-// frame writes the first bytes of buf.
+// frame writes the first n bytes of buf as a frame.
 func (w *spoolWriter) frame(n int) (err error) {
 	if w.out, err = w.append(w.out, w.enc, w.buf[:n]); err != nil {
 		return err
@@ -143,7 +143,7 @@ func (w *spoolWriter) frame(n int) (err error) {
 	return nil
 }
 
-// take writes what has to be written of buf, given how the last Read ended.
+// take writes from buf what is due, depending on how the last Read ended.
 func (w *spoolWriter) take(end error) (ended bool, err error) {
 	owed := w.owed()
 	for ; owed > 0 && len(w.buf) >= owed; owed = w.owed() {
@@ -152,7 +152,7 @@ func (w *spoolWriter) take(end error) (ended bool, err error) {
 		}
 	}
 	if end == io.EOF && w.raw.fatal() != nil {
-		end = w.raw.fatal() // a decoder took it for the end
+		end = w.raw.fatal() // the decoder took the failure for the end
 	}
 	switch {
 	case end == nil && owed > 0:
@@ -173,7 +173,7 @@ func (w *spoolWriter) take(end error) (ended bool, err error) {
 	return false, nil
 }
 
-// breaks keeps what can be read of a stream that breaks off, and how it does.
+// breaks keeps what can be read of a stream that breaks off, and how it breaks off.
 func (w *spoolWriter) breaks(end error, owed int) error {
 	if len(w.buf) > 0 && owed == 0 {
 		if err := w.frame(len(w.buf)); err != nil {
@@ -189,8 +189,7 @@ func (w *spoolWriter) breaks(end error, owed int) error {
 	return w.enough()
 }
 
-// enough refuses a stream that ended before what is known of it. The end of a
-// broken one counts as a byte.
+// enough refuses a stream that has fewer bytes than it is known to have. The end of a broken one counts as a byte.
 func (s *Spool) enough() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,8 +200,8 @@ func (s *Spool) enough() error {
 	return nil
 }
 
-// append writes one frame and makes it known to the readings. It waits while the
-// disk that the spool may take is used up.
+// append writes one frame and makes it available to the readings. It waits while the spool has used up its disk
+// space.
 func (s *Spool) append(out File, enc *zstd.Encoder, data []byte) (File, error) {
 	f, fresh, err := s.admit(out != nil, data)
 	if err != nil {
@@ -250,8 +249,8 @@ func (s *Spool) append(out File, enc *zstd.Encoder, data []byte) (File, error) {
 	return out, nil
 }
 
-// admit waits for room for a frame and says where it stands in the stream, and
-// whether it begins a segment. open says that a segment is open.
+// admit waits for space for a frame, and returns its place in the stream and whether it begins a new segment. open
+// says that a segment is open.
 func (s *Spool) admit(open bool, data []byte) (f frame, fresh bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -277,7 +276,7 @@ func (s *Spool) admit(open bool, data []byte) (f frame, fresh bool, err error) {
 	return f, !open || n > 0 && s.segments[n-1].size >= s.o.SegmentBytes, nil
 }
 
-// header writes what stands in front of a frame.
+// header writes what comes before a frame.
 func (f frame) header(b []byte) {
 	binary.LittleEndian.PutUint32(b, frameMagic)
 	binary.LittleEndian.PutUint32(b[4:], frameHeader-8)

@@ -20,22 +20,21 @@ import (
 
 const (
 	aheadObjects = 6       // fetched at the same time
-	aheadBytes   = 1 << 30 // at most, of what was not asked for yet
+	aheadBytes   = 1 << 30 // at most, of objects that no reading has asked for yet
 	publishEvery = 1000    // objects
 )
 
-// stored lists and opens the objects of a store, in a scheme's addresses:
-// scheme://bucket/key.
+// stored lists and opens the objects of a store, whose addresses are scheme://bucket/key.
 type stored struct {
 	s      *Input
 	prefix string // "s3://"
 	store  Store
 	cache  *cache
-	// listings are those that are followed, by their place in Options.From.
+	// listings are those of followed input, by their index in Options.From.
 	listings map[int]*listing
 }
 
-// inStore reads the objects of a store under a scheme's addresses.
+// inStore makes the reader of a store's objects for the addresses of a scheme.
 func inStore(s *Input, scheme string, store Store) (objects, error) {
 	c, err := newCache(s.o.Disk, s.o.CacheDir, s.o.CacheBytes, store)
 	if err != nil {
@@ -53,7 +52,7 @@ func (k *stored) cut(name string) (bucket, key string) {
 	return bucket, key
 }
 
-// body reads an object from a byte on.
+// body reads an object from an offset on.
 func (k *stored) body(ctx context.Context, obj Object, off int64) *body {
 	bucket, key := k.cut(obj.Name)
 	return &body{
@@ -62,18 +61,18 @@ func (k *stored) body(ctx context.Context, obj Object, off int64) *body {
 	}
 }
 
-// listing is the objects of one bucket and prefix.
+// listing lists the objects of one bucket and prefix.
 type listing struct {
 	*stored
 	from           int
 	bucket, prefix string
 	layout         *layout
 	known          known                   // what the manifest had of it before
-	seen           map[xxh3.Uint128]uint64 // what was found since, while it is followed
+	seen           map[xxh3.Uint128]uint64 // what was found since, if it is followed
 	added          []Object
 }
 
-// known are objects by the hashes of their names, in order, with those of their etags: there may be
+// known are objects as sorted hashes of their names, with the hashes of their etags, because there may be
 // millions.
 type known []knownObject
 
@@ -82,8 +81,8 @@ type knownObject struct {
 	tag  uint64
 }
 
-// has says that an object of a name is known, and one with the etag. There may be several: one that could not
-// be read, and the one in its place.
+// has says whether an object with this name is known, and one with the same etag, too. There may be several with
+// one name: one that could not be read, and the one that replaced it.
 func (k known) has(name xxh3.Uint128, tag uint64) (had, same bool) {
 	i, _ := slices.BinarySearchFunc(k, name, func(o knownObject, n xxh3.Uint128) int { return compare128(o.name, n) })
 	for ; i < len(k) && k[i].name == name && !same; i++ {
@@ -92,8 +91,8 @@ func (k known) has(name xxh3.Uint128, tag uint64) (had, same bool) {
 	return had, same
 }
 
-// has says that an object is in the manifest, or was found before. One that is another by now is refused:
-// what was read of it is not what lies there.
+// has says whether an object is in the manifest, or was found before. If it has changed since, it is refused: what
+// was read of it is not what is there now.
 func (l *listing) has(o Object) bool {
 	name, tag := xxh3.HashString128(o.Name), xxh3.HashString(o.Fingerprint)
 	had, same := l.known.has(name, tag)
@@ -114,11 +113,10 @@ func compare128(a, b xxh3.Uint128) int {
 	return cmp.Or(cmp.Compare(a.Hi, b.Hi), cmp.Compare(a.Lo, b.Lo))
 }
 
-// list asks for the first keys, so that what is wrong shows at once and the
-// layout can be recognised.
+// list asks for the first keys, so that mistakes are found at once and the layout can be recognised.
 //
-// What was listed before is listed again: an object may have come between
-// others, or been passed over because it could not be read at the time.
+// Everything is listed again, even if it was listed before: an object may have come in between others, or may have
+// been skipped because it could not be read at the time.
 func (k *stored) list(ctx context.Context, from int, address string) (lister, error) {
 	if l := k.listings[from]; l != nil { // it is followed
 		return l.run, nil
@@ -180,8 +178,7 @@ func (l *listing) flush() error {
 	return err
 }
 
-// flat lists everything below a prefix. The next page is asked for while one is
-// looked at.
+// flat lists everything below a prefix. The next page is requested while the current one is processed.
 func (l *listing) flat(ctx context.Context, prefix string) error {
 	type answer struct {
 		page *ListPage
@@ -217,10 +214,10 @@ func (l *listing) flat(ctx context.Context, prefix string) error {
 	return nil
 }
 
-// level goes down a folder at a time and does not enter those whose time is not
-// asked for. Keys come in the order of a flat listing.
+// level lists one folder level at a time, and does not enter folders whose time was not asked for. Keys come in
+// the same order as in a flat listing.
 func (l *listing) level(ctx context.Context, prefix string) error {
-	// Below the pattern's last folder nothing more is known.
+	// Below the pattern's last folder there is no further time to check.
 	if strings.Count(prefix, "/") >= l.layout.depth+len(l.layout.parts) {
 		return l.flat(ctx, prefix)
 	}
@@ -259,8 +256,8 @@ func (l *listing) level(ctx context.Context, prefix string) error {
 	}
 }
 
-// key puts one object in the manifest, or an archive's members, unless it was
-// there before or is not asked for.
+// key adds one object to the manifest, or the members of an archive, unless it is there already or was not asked
+// for.
 func (l *listing) key(ctx context.Context, k Key) error {
 	s := l.s
 	name := l.stored.prefix + l.bucket + "/" + k.Name
@@ -303,8 +300,7 @@ func (l *listing) key(ctx context.Context, k Key) error {
 	return nil
 }
 
-// pruned says that a key's path shows that the object holds nothing of the time
-// asked for.
+// pruned says whether a key's path shows that the object contains nothing of the requested time.
 func (l *listing) pruned(k Key) bool {
 	s := l.s
 	if l.layout == nil && s.o.Since.IsZero() && s.o.Until.IsZero() {
@@ -323,8 +319,7 @@ func (l *listing) pruned(k Key) bool {
 	return out
 }
 
-// members are the objects of an archive. One that is damaged is an object by
-// itself, whose reading says so.
+// members are the objects in an archive. A damaged archive is one object, and reading it reports the damage.
 func (l *listing) members(ctx context.Context, archive Object) (found []Object, err error) {
 	flt := &fault{}
 	at := &faultReaderAt{&ranges{ctx: ctx, stored: l.stored, obj: archive}, flt, archive.Name, archive.Size}
@@ -349,7 +344,7 @@ func isZip(name string) bool {
 	return len(name) > 4 && strings.EqualFold(name[len(name)-4:], ".zip")
 }
 
-// cutMember tells the archive and the member of an object's name apart.
+// cutMember splits an object's name into archive and member.
 func cutMember(name string) (archive, member string) {
 	for i := range len(name) {
 		if name[i] == '!' && isZip(name[:i]) {
@@ -359,7 +354,7 @@ func cutMember(name string) (archive, member string) {
 	return name, ""
 }
 
-// open opens an object of a store and begins to fetch those behind it.
+// open opens an object of a store, and starts to fetch the next ones.
 func (k *stored) open(ctx context.Context, obj Object, index int) (*opened, error) {
 	whole := obj
 	var member string
@@ -379,7 +374,7 @@ func (k *stored) open(ctx context.Context, obj Object, index int) (*opened, erro
 		})
 		o.close = func() error { stop(); k.cache.done(c); return nil }
 	} else {
-		// It is too large for the cache, or that is full of what others read.
+		// It is too large for the cache, or the cache is full of what other readings need.
 		b := k.body(ctx, whole, 0)
 		at, stream = &ranges{ctx: ctx, stored: k, obj: whole}, b
 		o.close = b.Close
@@ -398,7 +393,7 @@ func (k *stored) open(ctx context.Context, obj Object, index int) (*opened, erro
 	return m, nil
 }
 
-// fetchAhead begins to fetch the objects behind one.
+// fetchAhead starts to fetch the objects after one.
 func (k *stored) fetchAhead(index int) {
 	for i := index + 1; i <= index+aheadObjects; i++ {
 		next := k.s.manifest.At(i)
@@ -415,8 +410,7 @@ func (k *stored) fetchAhead(index int) {
 	}
 }
 
-// body reads an object from its beginning to its end over as many connections
-// as it takes.
+// body reads an object from its beginning to its end, over as many connections as are needed.
 type body struct {
 	ctx         context.Context
 	store       Store
@@ -460,8 +454,7 @@ func (b *body) Read(p []byte) (int, error) {
 		if errors.As(err, new(*ChangedError)) || errors.As(err, new(*InputError)) {
 			return 0, err
 		}
-		// The connection broke: go on where it did, unless it does so again
-		// and again at the same byte.
+		// The connection broke: continue from the same byte, unless it breaks there again and again.
 		if b.failures++; b.failures >= 6 {
 			return 0, fmt.Errorf("%s breaks off at byte %d of %d: %w", b.name, b.off, b.size, err)
 		}
@@ -482,14 +475,14 @@ func (b *body) Close() error {
 	return nil
 }
 
-// ranges reads pieces of an object, a mebibyte at a time.
+// ranges reads pieces of an object, one mebibyte at a time.
 type ranges struct {
 	ctx    context.Context
 	stored *stored
 	obj    Object
 
 	mu     sync.Mutex
-	pieces []piece // the one used last is at the end
+	pieces []piece // the most recently used one is last
 }
 
 type piece struct {
@@ -534,12 +527,12 @@ func (r *ranges) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// cache keeps fetched objects in files, so that objects are fetched ahead of
-// the reader and only once for all readings that are near each other.
+// cache keeps fetched objects in files. So objects are fetched ahead of the reader, and only once for all readings
+// that are close to each other.
 type cache struct {
 	disk  Disk
 	dir   string
-	own   bool // the folder was made here
+	own   bool // the folder was created here
 	cap   int64
 	store Store
 
@@ -547,12 +540,12 @@ type cache struct {
 	cond     sync.Cond
 	items    map[string]*cached
 	used     int64
-	low      uint32 // nothing before is read again
+	low      uint32 // nothing before this entry will be read again
 	fetching int
-	made     int // files so far
+	made     int // number of files created so far
 }
 
-// cached is one object in the cache, fetched as a whole or in part.
+// cached is one object in the cache, completely or partly fetched.
 type cached struct {
 	owner   *cache
 	name    string
@@ -561,10 +554,10 @@ type cached struct {
 	f       File
 	have    int64
 	err     error
-	asked   bool // a reading has had it
+	asked   bool // a reading has used it
 	readers int
 	fetched bool // the fetch has ended
-	gone    bool // removed as soon as nobody uses it
+	gone    bool // to be removed as soon as nobody uses it
 	stop    context.CancelFunc
 }
 
@@ -585,7 +578,7 @@ func newCache(disk Disk, dir string, capacity int64, store Store) (*cache, error
 	if err := disk.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("making a folder for fetched objects: %w", err)
 	}
-	// What a process that was killed left.
+	// Files that a killed process has left.
 	old, err := filesLike(disk, dir, "object-*")
 	if err != nil {
 		return nil, fmt.Errorf("clearing the folder for fetched objects: %w", err)
@@ -598,9 +591,8 @@ func newCache(disk Disk, dir string, capacity int64, store Store) (*cache, error
 	return c, nil
 }
 
-// get returns an object that is in the cache or begins to fetch it. nil says
-// that there is no room. With wanted it counts as a reading, which ends with
-// done.
+// get returns an object in the cache, or starts to fetch it. nil means that there is no space. With wanted it
+// counts as a reading, which has to call done.
 func (c *cache) get(k *stored, obj Object, index int, wanted bool) *cached {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -643,8 +635,8 @@ func (c *cache) get(k *stored, obj Object, index int, wanted bool) *cached {
 	return it
 }
 
-// room makes space by dropping what nobody reads at the moment: what was read
-// before, the oldest first.
+// room makes space by dropping objects that nobody reads at the moment: first those that were read already, oldest
+// first.
 func (c *cache) room(size int64, index int, wanted bool) bool {
 	if size > c.cap {
 		return false
@@ -678,7 +670,7 @@ func (c *cache) drop(it *cached) {
 	c.settle(it)
 }
 
-// settle frees an item that was dropped once nobody uses it; c.mu is held.
+// settle frees a dropped item once nobody uses it; c.mu is held.
 func (c *cache) settle(it *cached) {
 	if it.gone && it.fetched && it.readers == 0 && it.f != nil {
 		it.f.Close()
@@ -697,7 +689,7 @@ func (c *cache) done(it *cached) {
 	c.settle(it)
 }
 
-// release drops what lies before an object.
+// release drops the objects before an entry.
 func (c *cache) release(before uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -749,7 +741,7 @@ func (it *cached) fetch(b *body) {
 	if err != io.EOF {
 		it.err = err
 		if it.readers == 0 {
-			c.drop(it) // whoever wants it tries again
+			c.drop(it) // the next reading that wants it tries again
 		}
 	}
 	it.fetched = true
@@ -758,8 +750,7 @@ func (it *cached) fetch(b *body) {
 	c.cond.Broadcast()
 }
 
-// cachedReader reads a cached object for one reading. It waits for the part that is
-// not fetched yet.
+// cachedReader reads a cached object for one reading. It waits for parts that are not fetched yet.
 type cachedReader struct {
 	ctx context.Context
 	c   *cached
@@ -786,8 +777,7 @@ func (r *cachedReader) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// wait returns how many bytes of the object there are, once they are more than an
-// offset.
+// wait waits until the object has more bytes than an offset, and returns how many there are.
 func (r *cachedReader) wait(off int64) (have int64, err error) {
 	it, c := r.c, r.c.owner
 	c.mu.Lock()

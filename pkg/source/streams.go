@@ -12,19 +12,19 @@ import (
 	"slices"
 )
 
-// headOfStream is how much of the beginning of a stream tells it from others.
+// headOfStream is how many bytes at the beginning of a stream identify it.
 const headOfStream = 64 << 10
 
-// streamMark says where in what was spooled the stream begins that is being read, when it
-// is not the first: a stream that nobody could continue is followed by the next one.
+// streamMark says where in the spooled data the current stream begins, if it is not the first one: a stream that
+// cannot be continued is followed by the next one.
 type streamMark struct {
-	Start int64  `json:"start"`          // in what is spooled
+	Start int64  `json:"start"`          // in the spooled data
 	Head  []byte `json:"head,omitempty"` // what the stream begins with, once that is released
 }
 
 func (s *Spool) markPath() string { return filepath.Join(s.dir, "stream.json") }
 
-// readMark takes up which stream was being read.
+// readMark loads which stream was being read.
 func (s *Spool) readMark() error {
 	data, err := readFile(s.o.Disk, s.markPath())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -44,7 +44,7 @@ func (s *Spool) writeMark(m streamMark) error {
 	return err
 }
 
-// head is what the stream that was being read begins with.
+// head is the beginning of the stream that was being read.
 func (s *Spool) head() ([]byte, error) {
 	if len(s.stream.Head) > 0 {
 		return s.stream.Head, nil
@@ -55,7 +55,7 @@ func (s *Spool) head() ([]byte, error) {
 	return s.headIn(frames)
 }
 
-// headIn reads the beginning of the stream in frames.
+// headIn reads the beginning of the stream from frames.
 func (s *Spool) headIn(frames []frame) (head []byte, err error) {
 	for _, fr := range frames {
 		if fr.end() <= s.stream.Start {
@@ -65,7 +65,7 @@ func (s *Spool) headIn(frames []frame) (head []byte, err error) {
 			break
 		}
 		if fr.start > s.stream.Start+int64(len(head)) {
-			return nil, nil // an older fanfold has released it
+			return nil, nil // an older version of fanfold has released it
 		}
 		data, err := s.read(fr)
 		if err != nil {
@@ -76,7 +76,7 @@ func (s *Spool) headIn(frames []frame) (head []byte, err error) {
 	return head[:min(len(head), headOfStream)], nil
 }
 
-// keepHead notes what the stream begins with before it is released. The caller holds mu.
+// keepHead stores the stream's beginning before it is released. The caller holds mu.
 func (s *Spool) keepHead(released []frame) error {
 	if len(s.stream.Head) > 0 || len(released) == 0 || released[len(released)-1].end() <= s.stream.Start {
 		return nil
@@ -89,11 +89,11 @@ func (s *Spool) keepHead(released []frame) error {
 	return err
 }
 
-// meet finds out whether the stream at hand is the one of which something was spooled, by what
-// it begins with, and reads over that; else what was spooled is closed, and the stream follows it.
-// ended says that there is nothing more.
+// meet compares the beginning of the stream with what was spooled before. If it is the same stream, it skips the part
+// that was spooled already; otherwise the old stream is closed and the new one follows it. ended says that there is
+// nothing more.
 func (w *spoolWriter) meet(check *spooled) (ended bool, err error) {
-	if pad := w.stream.Start - w.written; pad > 0 { // killed before it was written
+	if pad := w.stream.Start - w.written; pad > 0 { // the process was killed before this was written
 		w.buf = append(w.buf, '\n')
 		if err = w.frame(1); err != nil {
 			return true, err
@@ -118,7 +118,7 @@ func (w *spoolWriter) meet(check *spooled) (ended bool, err error) {
 			return false, w.follow(had)
 		}
 		if err != nil && len(had) == 0 {
-			return true, w.enough() // nothing, or nothing that can be read: it adds nothing
+			return true, w.enough() // nothing, or nothing readable, so there is nothing to add
 		}
 		if err != nil && len(had) < len(head) {
 			return true, changedf(w.o.Name, "it ends after %d bytes, of which %d were read before: all of it has to be "+
@@ -130,7 +130,7 @@ func (w *spoolWriter) meet(check *spooled) (ended bool, err error) {
 	return false, w.compare(check, int64(len(had)))
 }
 
-// follow has the stream at hand follow what was spooled. had is what was read of it.
+// follow appends the stream as a new one after what was spooled. had is what was read of it.
 func (w *spoolWriter) follow(had []byte) error {
 	if m := w.kind; m != lines && m != bodies && m != documents {
 		return changedf(w.o.Name, "what was read of it before is not finished, and is a table or one document, behind which "+
@@ -163,14 +163,14 @@ func (w *spoolWriter) follow(had []byte) error {
 	return nil
 }
 
-// tell says whether the stream is the one of which so many bytes were read before.
+// tell reports whether the stream is the one of which before bytes were read earlier.
 func (s *Spool) tell(same bool, before int64) {
 	if s.o.Told != nil {
 		s.o.Told(same, before)
 	}
 }
 
-// compare reads over what was spooled before, which has to be the same. had bytes of it were
+// compare skips the part of the stream that was spooled before, which has to be the same. had bytes of it were
 // read already.
 func (w *spoolWriter) compare(check *spooled, had int64) error {
 	n, err := io.CopyN(w.sum, w.src, check.bytes-had)
@@ -190,7 +190,7 @@ func (w *spoolWriter) compare(check *spooled, had int64) error {
 	return nil
 }
 
-// Rests says that behind a position no record is spooled that is whole.
+// Rests says whether no complete record is spooled after a position.
 func (s *Spool) Rests(upTo Position) bool {
 	s.mu.Lock()
 	frames := slices.Clone(s.frames)

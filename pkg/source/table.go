@@ -11,12 +11,11 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// separators that a table's columns may be told apart by; the first of the most
-// frequent in the header wins.
+// separators are the possible separators of a table's columns. The most frequent one in the header is used; of
+// equally frequent ones the first.
 const separators = ",\t;|"
 
-// headerOf splits a table's first line at a separator; "": at the one that it has
-// most of.
+// headerOf splits a table's first line at a separator; "": at the most frequent one.
 func headerOf(line []byte, sep string) (names []string, comma byte) {
 	line = bytes.TrimRight(line, "\r")
 	comma = ','
@@ -35,8 +34,7 @@ func headerOf(line []byte, sep string) (names []string, comma byte) {
 	return names, comma
 }
 
-// firstRow is the first row of a table, and the separator that a spreadsheet has
-// written in a line before it.
+// firstRow is the first row of a table, and the separator that a spreadsheet may have written on a line before it.
 func firstRow(b []byte) (row []byte, sep string) {
 	row, rest, _ := bytes.Cut(b, []byte{'\n'})
 	if c, ok := bytes.CutPrefix(bytes.TrimRight(row, "\r"), []byte("sep=")); ok && len(c) == 1 {
@@ -46,7 +44,7 @@ func firstRow(b []byte) (row []byte, sep string) {
 	return row, ""
 }
 
-// mostTableColumns bounds what a header may ask for.
+// mostTableColumns bounds the number of columns in a header.
 const mostTableColumns = 10000
 
 // chooseTable decides what the rows are.
@@ -82,12 +80,12 @@ func (r *reading) chooseTable(head []byte, format string) error {
 	return r.readTable(h, chain, rest, twice)
 }
 
-// chooseColumnsOf reads a table without a header by the columns of a shape.
+// chooseColumnsOf reads a table without a header, by the columns of a shape.
 func (r *reading) chooseColumnsOf(s *Shape, _ string) error {
 	return r.readTable(tableHeader{Names: s.Columns, Comma: "\t", Given: true, Plain: true}, []string{s.Name}, nil, nil)
 }
 
-// chainOf decides what the rows of a table are, whatever it is stored as.
+// chainOf decides what the rows of a table are, for every file format.
 func (r *reading) chainOf(names []string, format, what string, h *tableHeader) ([]string, error) {
 	if r.choose.unwrap != "" {
 		if format == formatAuto {
@@ -148,7 +146,8 @@ func describeTable(what string, chain []string, kind tableKind) string {
 	return what
 }
 
-// note says which columns hold what looks like numbers and stays text, and which types are of no column.
+// note says which columns look like numbers but stay texts, and which declared types are for columns that do not
+// exist.
 func (t cellTypes) note(h tableHeader, head []byte) (note string) {
 	var alike, unknown []string
 	filled, numbers := make([]int, len(h.Names)), make([]int, len(h.Names))
@@ -187,8 +186,8 @@ func (t cellTypes) note(h tableHeader, head []byte) (note string) {
 	return note
 }
 
-// cells splits one row. A cell in quotes may hold separators, line ends and, as
-// two, quotes; plain says that a quote is a character like any other.
+// cells splits one row. A quoted cell may contain separators, line ends and doubled quotes. plain says that a
+// quote is an ordinary character.
 func cells(row []byte, comma byte, plain bool) []string {
 	var out []string
 	for i := 0; ; {
@@ -208,7 +207,7 @@ func cells(row []byte, comma byte, plain bool) []string {
 				cell = append(cell, row[i])
 				i++
 			}
-			for i < len(row) && row[i] != comma { // behind the closing quote
+			for i < len(row) && row[i] != comma { // after the closing quote
 				cell = append(cell, row[i])
 				i++
 			}
@@ -247,13 +246,12 @@ func rowJSON(dst []byte, names, values []string) []byte {
 	return append(dst, '}')
 }
 
-// rowEnd returns the offset behind the row that begins at i, at its first line end
-// outside quotes. ok is false when b ends before. open says that a quote in it is
-// never closed: a cell goes over lines and has text right behind its closing quote,
-// so that this quote rather opens a later cell.
+// rowEnd returns the offset after the row that begins at i: after the first line end outside quotes. ok is false
+// if b ends before. open says that a quote in the row is never closed: the cell goes over several lines and has
+// text right after its closing quote, so that this quote more likely opens a later cell.
 func rowEnd(b []byte, i int, comma byte) (end int, ok, open bool) {
 	for i < len(b) {
-		if b[i] == '"' { // a cell in quotes
+		if b[i] == '"' { // a quoted cell
 			from := i
 			for i++; i < len(b); i++ {
 				if b[i] == '"' {
@@ -288,14 +286,13 @@ type rowReader struct {
 	*reading
 	comma  byte
 	names  []string
-	read   []string // the names as the header has them
-	header bool     // the first line is one
-	plain  bool     // a quote is a character like any other
-	at     int      // in buf, of the row that is next
-	// strict is set behind a quote that was never closed: what follows may have
-	// been part of a cell, so only a row with a cell for each column is taken for
-	// one. Positions keep it in the lowest bit of Element, for readings that go on;
-	// the other bits count the events of a row that were read.
+	read   []string // the names in the header
+	header bool     // the first line is a header
+	plain  bool     // a quote is an ordinary character
+	at     int      // offset in buf of the next row
+	// strict is set after a quote that was never closed: the following lines may have been part of a cell, so only
+	// those with a cell for each column count as rows. Positions store it in the lowest bit of Element, for
+	// readings that resume; the other bits count the events of a row that were read.
 	strict bool
 	skip   uint32 // events of the next row that were read before
 }
@@ -336,7 +333,7 @@ func (r *reading) readRows(element uint32) error {
 			rows.reject(line, TooLong, fmt.Sprintf("the row has more than %d bytes", r.max))
 		case !ok && r.eof && !open && line < len(r.buf) &&
 			(r.open != Closed && r.failed == nil || r.broken == nil && !oddQuote(r.buf[rows.at:], rows.comma)):
-			rows.row(len(r.buf), false) // a cell goes over lines, and the last of them has no end
+			rows.row(len(r.buf), false) // a cell over several lines, the last of which has no line end
 		case open:
 			rows.strict = true
 			rows.reject(line, Syntax, "a quote opens in this row and is never closed")
@@ -349,7 +346,7 @@ func (r *reading) readRows(element uint32) error {
 	}
 }
 
-// end is rowEnd of the row that begins at an offset of buf.
+// end is rowEnd for the row that begins at an offset of buf.
 func (rows *rowReader) end(i int) (end int, ok, open bool) {
 	if !rows.plain {
 		return rowEnd(rows.buf, i, rows.comma)
@@ -360,7 +357,7 @@ func (rows *rowReader) end(i int) (end int, ok, open bool) {
 	return len(rows.buf), false, false
 }
 
-// refill reads on behind the row that is not whole yet.
+// refill reads more when the row is not complete yet.
 func (rows *rowReader) refill() error {
 	r := rows.reading
 	if len(r.chunk.Records) > 0 {
@@ -376,7 +373,7 @@ func (rows *rowReader) refill() error {
 	return r.halt()
 }
 
-// lineEnd is the offset behind the line that the row begins with.
+// lineEnd is the offset after the first line of the row.
 func (rows *rowReader) lineEnd() int {
 	if n := bytes.IndexByte(rows.buf[rows.at:], '\n'); n >= 0 {
 		return rows.at + n + 1
@@ -384,7 +381,7 @@ func (rows *rowReader) lineEnd() int {
 	return len(rows.buf)
 }
 
-// after is the position behind the row that ends at an offset of buf.
+// after is the position after the row that ends at an offset of buf.
 func (rows *rowReader) after(end int) Position {
 	p := Position{rows.object, rows.off + int64(end), 0}
 	if rows.strict {
@@ -393,7 +390,7 @@ func (rows *rowReader) after(end int) Position {
 	return p
 }
 
-// reject takes a line for a broken row; what follows it is read on.
+// reject treats a line as a broken row; reading continues after it.
 func (rows *rowReader) reject(end int, reason Reason, detail string) {
 	at := rows.off + int64(rows.at)
 	rows.add(Record{Raw: cut(rows.buf[rows.at:end]), End: rows.after(end), Line: rows.line,
@@ -402,15 +399,14 @@ func (rows *rowReader) reject(end int, reason Reason, detail string) {
 	rows.at = end
 }
 
-// row yields the row that ends at an offset of buf. whole is false for one that
-// the object ends in.
+// row yields the row that ends at an offset of buf. whole is false if the object ends in the row.
 func (rows *rowReader) row(end int, whole bool) {
 	r := rows.reading
 	row := bytes.TrimRight(r.buf[rows.at:end], "\r\n")
 	at := r.off + int64(rows.at)
 	values := cells(row, rows.comma, rows.plain)
 	for i, v := range values {
-		if v == `\N` { // what databases write for nothing
+		if v == `\N` { // what databases write for NULL
 			values[i] = ""
 		}
 	}
@@ -427,7 +423,7 @@ func (rows *rowReader) row(end int, whole bool) {
 	case !whole && r.broken != nil:
 		rows.reject(end, Truncated, "the object breaks off: "+r.broken.Error())
 		r.chunk.Records[len(r.chunk.Records)-1].End.Offset++ // see records
-		r.broken = nil                                       // it needs no record of its own
+		r.broken = nil                                       // no separate record reports it
 	case !whole && !rows.plain && oddQuote(row, rows.comma):
 		rows.reject(end, Truncated, "the object ends inside the quotes of a cell")
 	case !whole && rows.header && len(values) < len(rows.names):
@@ -451,7 +447,7 @@ func (rows *rowReader) row(end int, whole bool) {
 	}
 }
 
-// oddQuote says that a row ends inside the quotes of a cell.
+// oddQuote says whether a row ends inside a quoted cell.
 func oddQuote(row []byte, comma byte) bool {
 	_, ok, _ := rowEnd(append(bytes.Clone(row), '\n'), 0, comma)
 	return !ok
@@ -469,13 +465,12 @@ func sameRow(values, names []string) bool {
 	return true
 }
 
-// mostNewColumns is how many cells a row may have that the columns of its shape, which has no header, do not
-// name: newer writers have added them.
+// mostNewColumns is how many more cells a row may have than its shape, which has no header, has columns: newer
+// writers have added some.
 const mostNewColumns = 40
 
-// addConverted adds the events that a shape makes of a record. skip is the
-// number of them that were read before; the elements of their positions count from
-// base in steps.
+// addConverted adds the events that a shape makes from a record. skip is the number of them that were read before.
+// The elements of their positions count from base, in steps.
 func (r *reading) addConverted(raw []byte, at int64, after Position, line int64, tail bool, skip, base, step uint32) {
 	r.found = r.convert.apply(raw, r.found[:0])
 	r.addFound(raw, at, after, line, tail, skip, base, step)

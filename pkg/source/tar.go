@@ -9,22 +9,21 @@ import (
 	"strings"
 )
 
-// tarHead is how much of a stream is needed to see that it is a tar archive.
+// tarHead is how many bytes of a stream are needed to recognise a tar archive.
 const tarHead = 262
 
-// untar returns what a stream holds when it is a tar archive: the files in it, one
-// behind the other, each decompressed; any other stream as it is. A tar archive has no
-// list of its members, and is often compressed as a whole, so that going to one
-// would mean reading all before it: the archive is one object, and positions
-// count the bytes of its files. wait says that the stream may be waited for.
+// untar returns the content of a tar archive: its files one after the other, each decompressed. Other streams are
+// returned unchanged. A tar archive has no index, and is often compressed as a whole, so reaching a member would
+// mean reading everything before it. So the archive is one object, and positions count the bytes of its files.
+// wait says that reading the stream may block.
 func untar(src io.Reader, wait bool) (r io.Reader, is bool) {
 	br := bufio.NewReaderSize(src, 64<<10)
 	head, _ := br.Peek(1)
 	if len(head) == 0 || strings.IndexByte("{[\" \t\r\n", head[0]) >= 0 {
-		return br, false // as JSON begins, and no name of a file
+		return br, false // JSON begins like this, and no file name does
 	}
 	if n := br.Buffered(); !wait && n < tarHead {
-		return br, false // a tar archive is written in larger pieces
+		return br, false // tar archives are written in larger pieces
 	}
 	head, _ = br.Peek(tarHead)
 	if len(head) < tarHead || string(head[257:tarHead]) != "ustar" {
@@ -33,11 +32,11 @@ func untar(src io.Reader, wait bool) (r io.Reader, is bool) {
 	return &tarReader{archive: tar.NewReader(br)}, true
 }
 
-// tarReader reads the files of an archive one behind the other.
+// tarReader reads the files of an archive one after the other.
 type tarReader struct {
 	archive *tar.Reader
-	file    io.Reader // the file at hand, decompressed; nil: none
-	last    byte      // that was read
+	file    io.Reader // the current file, decompressed; nil: none
+	last    byte      // the last byte that was read
 	err     error
 }
 
@@ -55,7 +54,7 @@ func (t *tarReader) Read(p []byte) (int, error) {
 		case err == io.EOF:
 			t.close()
 			if n == 0 && t.last != '\n' && t.last != 0 {
-				p[0], t.last, n = '\n', '\n', 1 // files end where a line does
+				p[0], t.last, n = '\n', '\n', 1 // the end of a file counts as the end of a line
 			}
 		case err != nil:
 			t.err = err
@@ -67,7 +66,7 @@ func (t *tarReader) Read(p []byte) (int, error) {
 	return 0, t.err
 }
 
-// next goes to the next file that holds data.
+// next moves to the next file that contains data.
 func (t *tarReader) next() error {
 	for {
 		h, err := t.archive.Next()
@@ -92,7 +91,7 @@ func (t *tarReader) next() error {
 
 func (t *tarReader) close() {
 	if c, ok := t.file.(io.Closer); ok {
-		_ = c.Close() // of a decoder: it frees memory
+		_ = c.Close() // a decoder's Close only frees memory
 	}
 	t.file = nil
 }

@@ -5,8 +5,9 @@ import (
 	"errors"
 )
 
-// Just enough of Thrift's compact protocol to take a struct apart and put it together again without knowing what
-// all of it means: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
+// A minimal reader and writer of Thrift's compact protocol: it splits a struct into fields and joins them again
+// without knowing what all of them mean:
+// https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 
 const (
 	thriftTrue   = 1
@@ -23,12 +24,12 @@ const (
 	thriftStruct = 12
 )
 
-// thriftDepth bounds how deep structs and lists stand in each other.
+// thriftDepth bounds how deep structs and lists may be nested.
 const thriftDepth = 32
 
 var errThrift = errors.New("the metadata is damaged")
 
-// member is one field of a struct. Its value is as it was written; of a boolean the kind says it all.
+// member is one field of a struct. Its value is kept in encoded form; for a boolean the kind is the value.
 type member struct {
 	id   int64
 	kind byte
@@ -42,7 +43,7 @@ func integer(id int64, kind byte, n int64) member {
 	return member{id, kind, binary.AppendVarint(nil, n)}
 }
 
-// splitStruct takes a struct apart and says how long it is.
+// splitStruct splits a struct into fields, and returns its length.
 func splitStruct(b []byte) (fields []member, n int, err error) {
 	last := int64(0)
 	for n < len(b) {
@@ -70,7 +71,7 @@ func splitStruct(b []byte) (fields []member, n int, err error) {
 	return nil, 0, errThrift
 }
 
-// splitList takes a list apart.
+// splitList splits a list into elements.
 func splitList(b []byte) (kind byte, elements [][]byte, err error) {
 	kind, count, n, err := listHead(b)
 	if err != nil {
@@ -94,7 +95,7 @@ func listHead(b []byte) (kind byte, count, n int, err error) {
 	kind, count, n = b[0]&15, int(b[0]>>4), 1
 	if count == 15 {
 		size, k := binary.Uvarint(b[1:])
-		if k <= 0 || size > uint64(len(b)) { // an element takes a byte at least
+		if k <= 0 || size > uint64(len(b)) { // an element takes at least one byte
 			return 0, 0, 0, errThrift
 		}
 		count, n = int(size), 1+k
@@ -102,7 +103,7 @@ func listHead(b []byte) (kind byte, count, n int, err error) {
 	return kind, count, n, nil
 }
 
-// skipThrift is how many bytes a value takes. A boolean that is a field takes none.
+// skipThrift returns how many bytes a value takes. A boolean that is a field takes none.
 func skipThrift(b []byte, kind byte, field bool, depth int) (int, error) {
 	if depth > thriftDepth {
 		return 0, errThrift
@@ -153,7 +154,7 @@ func skipThrift(b []byte, kind byte, field bool, depth int) (int, error) {
 	return n, nil
 }
 
-// skipMany skips so many times values of some kinds, which begin at n.
+// skipMany skips count times values of some kinds, beginning at n.
 func skipMany(b []byte, n, count int, kinds []byte, depth int) (int, error) {
 	for range count {
 		for _, kind := range kinds {
@@ -191,7 +192,7 @@ func skipStruct(b []byte, depth int) (int, error) {
 	return 0, errThrift
 }
 
-// appendStruct writes fields, which are in order.
+// appendStruct writes fields, which must be in order.
 func appendStruct(dst []byte, fields []member) []byte {
 	last := int64(0)
 	for _, f := range fields {
@@ -218,7 +219,7 @@ func appendList(dst []byte, kind byte, elements [][]byte) []byte {
 	return dst
 }
 
-// keep leaves of a struct the members with some ids, in order, and puts those in that have to be there and are not.
+// keep returns those members of a struct that have some ids, in order, and adds the needed ones that are missing.
 func keep(fields, needed []member, ids ...int64) []member {
 	var out []member
 	for _, id := range ids {
@@ -238,7 +239,7 @@ func keep(fields, needed []member, ids ...int64) []member {
 	return out
 }
 
-// find is the member with an id.
+// find returns the member with an id.
 func find(fields []member, id int64) (member, bool) {
 	for _, f := range fields {
 		if f.id == id {

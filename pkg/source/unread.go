@@ -13,12 +13,11 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// ReadError is an object that could not be read to its end, although that may
-// be possible later.
+// ReadError is an object that could not be read to its end, although that may be possible later.
 type ReadError struct {
 	Object string
 	Err    error
-	Alone  bool // what is behind it was read all the same
+	Alone  bool // the objects after it were read anyway
 }
 
 func (e *ReadError) Error() string {
@@ -32,11 +31,11 @@ func (e *ReadError) Error() string {
 // Unwrap returns why.
 func (e *ReadError) Unwrap() error { return e.Err }
 
-// LostError is an object that some have read further than it can be read now: what is
-// behind it has its places, and whoever has not come so far cannot go on.
+// LostError is an object that some lanes have read further than it can be read now. The objects after it keep
+// their positions, so a lane that has not come that far cannot continue.
 type LostError struct {
 	Entry int      // of the manifest
-	End   Position // of the entry: who stands there needs nothing of it; zero: it is not known
+	End   Position // end of the entry: a lane at this position needs nothing of it; zero: not known
 	Err   error
 }
 
@@ -45,12 +44,11 @@ func (e *LostError) Error() string { return e.Err.Error() }
 // Unwrap returns why it cannot be read.
 func (e *LostError) Unwrap() error { return e.Err }
 
-// mostVoided bounds how many objects one process passes over: when it is more, it is rather the
-// disk or the network than the objects.
+// mostVoided bounds how many objects one process skips: if there are more, the cause is more likely the disk or
+// the network than the objects.
 const mostVoided = 1000
 
-// ends are the entries of a manifest that are read up to a place only. They are safe for
-// concurrent use.
+// ends are the entries of a manifest that are read only up to a place. They are safe for concurrent use.
 type ends struct {
 	mu    sync.Mutex
 	of    map[int]Place
@@ -82,7 +80,7 @@ func (v *ends) full() bool {
 
 func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(*Chunk) bool) error {
 	counts := pass == First
-	before := int64(0) // bytes of the objects before
+	before := int64(0) // bytes of the earlier objects
 	for i := 0; counts && i < int(after.Object); i++ {
 		before += s.manifest.At(i).length()
 	}
@@ -100,7 +98,7 @@ func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(
 			defer s.mu.Unlock()
 			return errors.Join(append([]error{err}, s.unreadable...)...)
 		case !ok:
-			return nil // what is not in the manifest is for the first reading to say
+			return nil // the first reading reports what is missing from the manifest
 		}
 		obj := s.manifest.At(i)
 		before += obj.length()
@@ -131,15 +129,15 @@ func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(
 	}
 }
 
-// seeing is what the first reading sees of how an object ends.
+// seeing is what the first reading notes about how an object ends.
 type seeing struct {
 	entry int
-	held  bool           // it ends in what is no record yet
-	first Position       // before the record that is only the beginning of one
-	bad   map[Reason]int // bad records from there on; nil: there is none
+	held  bool           // it ends in an incomplete record
+	first Position       // before the incomplete record
+	bad   map[Reason]int // bad records from there on; nil: none
 }
 
-// through is yield that sees.
+// through wraps yield, so that every record is seen.
 func (e *seeing) through(s *Input, yield func(*Chunk) bool) func(*Chunk) bool {
 	return func(c *Chunk) bool {
 		if len(c.Records) > 0 && isBarren(c, e.entry) && s.o.NotedBarren != nil {
@@ -156,7 +154,7 @@ func (e *seeing) through(s *Input, yield func(*Chunk) bool) func(*Chunk) bool {
 	}
 }
 
-// see looks at a record. From one that is cut off on there may be others that are its parts.
+// see examines a record. After a truncated record, further ones may be parts of it.
 func (e *seeing) see(rec *Record, before Position) {
 	reason := Reason("")
 	switch {
@@ -178,7 +176,7 @@ func (e *seeing) see(rec *Record, before Position) {
 // hasEnded notes how an object has ended.
 func (s *Input) hasEnded(at Position, see *seeing) error {
 	if at == s.o.Ended && at != (Position{}) {
-		return nil // that was noted by whoever has read it
+		return nil // the reading that has read it noted that
 	}
 	tail := Tail{see.first.Place(), CutOff, see.bad}
 	switch {
@@ -204,7 +202,7 @@ func (s *Input) hasEnded(at Position, see *seeing) error {
 	return s.o.NotedEnd(at)
 }
 
-// hasRead says of an entry that the first reading is past it. One that is not is looked at again soon.
+// hasRead says whether the first reading is past an entry. If it is not, the entry is examined again soon.
 func (s *Input) hasRead(entry int) bool {
 	is := int64(entry) < s.leads.Load()
 	if !is {
@@ -213,7 +211,7 @@ func (s *Input) hasRead(entry int) bool {
 	return is
 }
 
-// holds notes a file that ends in what may only be the beginning of a record.
+// holds notes a file that may end in the middle of a record.
 func (s *Input) holds(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,21 +220,20 @@ func (s *Input) holds(name string) {
 	}
 }
 
-// Held are the files that end in what may only be the beginning of a record, which was not read.
+// Held are the files that may end in the middle of a record, which was not read.
 func (s *Input) Held() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.held)
 }
 
-// isBarren says of the first chunk of an entry that it is all there is, and says that the object is damaged.
+// isBarren says whether the first chunk of an entry is all there is, and only reports that the object is damaged.
 func isBarren(c *Chunk, entry int) bool {
 	return c.Start == (Position{Object: uint32(entry)}) && len(c.Records) == 1 && c.Records[0].Err != nil &&
 		c.Records[0].Err.Reason == Truncated && c.Records[0].Raw == nil
 }
 
-// readTo reads an object up to its end, or to the place up to which it is read, and says how far
-// it came.
+// readTo reads an object to its end, or to the place where reading has to stop, and returns how far it came.
 func (s *Input) readTo(
 	ctx context.Context, obj Object, from Position, pass Pass, yield func(*Chunk) bool, held *bool,
 ) (at Position, err error) {
@@ -278,8 +275,8 @@ func (s *Input) readTo(
 	return at, err
 }
 
-// isOwn says that nothing but the object itself is to blame for an error of reading it: the others may
-// be read.
+// isOwn says whether an error of reading comes only from the object itself, so that other objects may still be
+// readable.
 func isOwn(name string, err error) bool {
 	var input *InputError
 	switch {
@@ -292,10 +289,10 @@ func isOwn(name string, err error) bool {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM):
 		return false
 	}
-	return !isRemote(name) // of a store it may be the network
+	return !isRemote(name) // in a store, the network may be the cause
 }
 
-// voidIt has an entry be read no further than to a place, by anybody.
+// voidIt makes an entry end at a place, for every reading.
 func (s *Input) voidIt(i int, obj Object, at Position, why error) error {
 	place := at.Place()
 	if begin := obj.Begin.In(i); at.Compare(begin) <= 0 {
@@ -318,22 +315,22 @@ func (s *Input) voidIt(i int, obj Object, at Position, why error) error {
 	return nil
 }
 
-// unread are the objects that could not be read to their end, by name, but for files, which are
-// known by their bytes: see chain.
+// unread are the objects that could not be read to their end, by name. Local files are not among them, because
+// they are identified by their bytes: see chain.
 type unread map[string]leftOver
 
-// leftOver is an object that was not read beyond a place: that is read when it can be.
+// leftOver is an object of which the part after a place was not read: it is read when that becomes possible.
 type leftOver struct {
 	obj    Object
 	at     Place
-	entry  int  // of the manifest; of files only
-	barren bool // it was damaged from its beginning on
+	entry  int  // in the manifest; only for files
+	barren bool // it is damaged from the start
 }
 
-// Everything is the place behind all that an object has.
+// Everything is the place after everything that an object has.
 var Everything = Place{Offset: math.MaxInt64}
 
-// leftOf is what is left of an object that was read up to a place, or to none.
+// leftOf returns what is left of an object that was read up to a place.
 func leftOf(obj Object, at Place) (l leftOver, is bool) {
 	if at == (Place{}) {
 		at = obj.Begin
@@ -362,10 +359,9 @@ func (u *unread) drop(name string) {
 	}
 }
 
-// rest says what is to be read of an object that was found, which may be one that could not be
-// read before: all of it when it is new or nothing of that one was read, what is left of it when it is the same.
-// What still cannot be read is no object, but a failure, as is another one in the
-// place of one that was read in part.
+// rest decides what to read of an object that was found, and which may be one that could not be read before: all
+// of it if it is new or nothing of the old one was read; the rest of it if it is the same object. If it still
+// cannot be read, or if it differs from one that was partly read, that is an error.
 func (s *Input) rest(ctx context.Context, found Object) (Object, bool) {
 	s.mu.Lock()
 	u, is := s.unread[found.Name]
@@ -380,7 +376,7 @@ func (s *Input) rest(ctx context.Context, found Object) (Object, bool) {
 		}
 	} else if found.Begin = u.at; true {
 		if err := s.probe(ctx, found); err != nil {
-			if !u.barren { // which is counted among the records
+			if !u.barren { // a barren one is counted among the bad records already
 				s.fail(err)
 			}
 			return found, false
@@ -395,10 +391,10 @@ func (s *Input) rest(ctx context.Context, found Object) (Object, bool) {
 	return found, true
 }
 
-// errBarren is an object of which nothing can be read but that it is damaged.
+// errBarren is an object that is damaged from the start.
 var errBarren = errors.New("it is damaged")
 
-// probe says why an object cannot be read; nil: it can, at its beginning at least.
+// probe says why an object cannot be read; nil: at least its beginning can.
 func (s *Input) probe(ctx context.Context, obj Object) error {
 	from := Position{Object: uint32(s.manifest.Len())}
 	barren := false
@@ -417,7 +413,7 @@ func (s *Input) probe(ctx context.Context, obj Object) error {
 	return &ReadError{Object: obj.Name, Err: err, Alone: true}
 }
 
-// wasUnread says of a name that nothing, or not all, of the object was read.
+// wasUnread says whether an object with this name was not read, or not completely.
 func (s *Input) wasUnread(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -425,17 +421,16 @@ func (s *Input) wasUnread(name string) bool {
 	return is
 }
 
-// isRemote says that an object is in a store.
+// isRemote says whether an object is in a store.
 func isRemote(name string) bool { return strings.Contains(name, "://") }
 
-// End has an entry be read up to a place and no further. It is for whoever has the manifest, before
-// anything is read.
+// End makes an entry end at a place. The owner of the manifest calls it before anything is read.
 func (s *Input) End(entry int, at Place) {
 	s.void.set(entry, at)
 	s.local.end(entry, s.manifest.At(entry), at)
 }
 
-// Lost says why the object of an entry cannot be read, or is not the one that it was; nil: it is.
+// Lost says why the object of an entry cannot be read, or has changed; nil: neither.
 func (s *Input) Lost(ctx context.Context, entry int) error {
 	obj := s.manifest.At(entry)
 	_, err := s.readObject(ctx, obj, Position{Object: uint32(entry)}, Again, func(*Chunk) bool { return false })

@@ -14,20 +14,20 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// An unwrapper finds the records inside a record, by a path that goes through members of objects, all
-// elements of arrays, all members of an object where it says *, and through texts that hold JSON, as it is,
-// in base64, or in base64 of gzip: so queues, logs and functions in the cloud carry it.
+// An unwrapper finds the records inside a record, by a path. It leads through members of objects, all elements of
+// arrays, all members of an object where it has *, and through texts that contain JSON: plain, in base64, or in
+// base64 of gzip, as queues, logs and cloud functions carry it.
 type unwrapper struct {
 	steps []string
-	max   int // bytes that the texts of a record may become
+	max   int // bytes to which the texts of a record may unpack
 
-	holder event.Value  // the object that the path went through last
+	holder event.Value  // the last object on the path
 	parser event.Parser // for texts
-	texts  int          // that are open, one inside the other
+	texts  int          // open texts, one inside the other
 	left   int          // bytes that may still be unpacked of the record
 }
 
-// mostSteps bounds a path, and so how often a text inside a text is read.
+// mostSteps bounds the length of a path, and so the depth of texts inside texts.
 const mostSteps = 16
 
 func newUnwrapper(path string, most int) (*unwrapper, error) {
@@ -51,11 +51,10 @@ func (u *unwrapper) clone() *unwrapper {
 	return &unwrapper{steps: u.steps, max: u.max}
 }
 
-// path is what the user would write.
+// path is the path as the user writes it.
 func (u *unwrapper) path() string { return strings.Join(u.steps, ".") }
 
-// each yields what the path leads to: objects, or why there is none. What it yields may be used until it is
-// called again.
+// each yields what the path leads to: objects, or an error. What it yields is valid until the next call.
 func (u *unwrapper) each(v event.Value, yield func(event.Value, error)) {
 	u.parser.Reset()
 	u.left, u.holder = u.max, event.Value{}
@@ -115,7 +114,8 @@ func (u *unwrapper) walk(v event.Value, steps []string, yield func(event.Value, 
 	}
 }
 
-// lent yields an element of the list at the path's end, with what the list's holder says of all of them.
+// lent yields an element of the list at the end of the path, together with what the object around the list says
+// about all its elements.
 func (u *unwrapper) lent(el event.Value, yield func(event.Value, error)) {
 	raw, changed := inherit(u.holder, el)
 	if !changed {
@@ -125,7 +125,7 @@ func (u *unwrapper) lent(el event.Value, yield func(event.Value, error)) {
 	yield(u.parser.ParseValue(raw))
 }
 
-// text reads the JSON in a text.
+// text parses the JSON in a text.
 func (u *unwrapper) text(v event.Value) (event.Value, error) {
 	b := bytes.TrimSpace(v.AppendString(nil))
 	if len(b) > 0 && b[0] != '{' && b[0] != '[' && b[0] != '"' {
@@ -144,7 +144,7 @@ func (u *unwrapper) text(v event.Value) (event.Value, error) {
 	if k := inner.Kind(); k != event.Object && k != event.Array && k != event.String {
 		return v, errors.New("the text is no JSON object")
 	}
-	if inner.Kind() == event.String { // a text within quotes once more
+	if inner.Kind() == event.String { // a JSON text that contains JSON
 		inner, err = u.parser.ParseValue(inner.AppendString(nil))
 		if err != nil || inner.Kind() == event.String {
 			return v, errors.New("the text is no JSON object")
@@ -153,7 +153,7 @@ func (u *unwrapper) text(v event.Value) (event.Value, error) {
 	return inner, nil
 }
 
-// packed is what a text in base64 holds, gzip undone; nil: it is no base64.
+// packed decodes base64, and decompresses gzip in it; nil: it is not base64.
 func (u *unwrapper) packed(b []byte) ([]byte, error) {
 	plain := make([]byte, base64.StdEncoding.DecodedLen(len(b)))
 	n, err := base64.StdEncoding.Decode(plain, b)
