@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// commitLoop is the one writer.
+// commitLoop is the only writer of commits.
 func (r *Run) commitLoop() {
 	defer close(r.done)
 	tick := time.NewTicker(r.opt.SyncEvery)
@@ -19,8 +19,7 @@ func (r *Run) commitLoop() {
 			return
 		case <-tick.C:
 		case <-r.kick:
-			// Verdicts alone need not hurry: a few milliseconds make one
-			// commit of many.
+			// Verdicts alone are not urgent: waiting a few milliseconds turns many commits into one.
 			if r.isUrgent() {
 				r.letOthersBegin()
 			} else {
@@ -38,8 +37,7 @@ func (r *Run) wake() {
 	}
 }
 
-// wait returns what the next commit answers. The caller holds mu, and wakes the committer
-// afterwards.
+// wait returns a channel that the next commit answers. The caller holds mu, and wakes the committer afterwards.
 func (r *Run) wait() <-chan error {
 	ch := make(chan error, 1)
 	r.waiters = append(r.waiters, ch)
@@ -60,8 +58,7 @@ func appendRecord(to *bytes.Buffer, appendTo func([]byte) []byte) {
 	to.Write(appendTo(to.AvailableBuffer()))
 }
 
-// gather waits a few milliseconds for more verdicts, or until somebody waits for
-// a commit.
+// gather waits a few milliseconds for more verdicts, or until somebody waits for a commit.
 func (r *Run) gather() {
 	t := time.NewTimer(5 * time.Millisecond)
 	defer t.Stop()
@@ -79,23 +76,23 @@ func (r *Run) gather() {
 	}
 }
 
-// snapshotEvery is how many commits there are before one that stands for all.
+// snapshotEvery is how many commits there are between snapshots, each of which replaces all earlier commits.
 const snapshotEvery = 512
 
-// take is what one commit is made of.
+// take is the content of one commit.
 type take struct {
 	waiters []chan error
 	sync    bool
-	fresh   []byte // records of lanes that are to be committed before their first letters
+	fresh   []byte // records of lanes that must be committed before their first letters are written
 	frames  []laneLetters
-	marks   []Mark // of the lanes, in order
+	marks   []Mark // marks of the lanes, in order
 }
 
 // laneLetters are the dead letters of one lane.
 type laneLetters struct {
 	lane  *Lane
 	lines []letters
-	file  deadDay // to which they are written, with them
+	file  deadDay // the file to which they are written
 }
 
 func (r *Run) commit() {
@@ -122,7 +119,7 @@ func (r *Run) commit() {
 	}
 }
 
-// takeNext takes what is to be committed; nil: nothing is, and whoever waited is told.
+// takeNext takes what is to be committed; nil: there is nothing, and whoever waited is told.
 func (r *Run) takeNext() *take {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -145,7 +142,7 @@ func (r *Run) takeNext() *take {
 		}
 	}
 	since := r.opt.Now().Sub(r.lastSync)
-	t.sync = since >= r.opt.SyncEvery || since < 0 || r.lastSync.IsZero() // below zero: the clock went back
+	t.sync = since >= r.opt.SyncEvery || since < 0 || r.lastSync.IsZero() // negative: the clock went back
 	if !dirty {
 		stale := false
 		for _, l := range r.order {
@@ -161,7 +158,7 @@ func (r *Run) takeNext() *take {
 			continue
 		}
 		file := l.dead.of(day)
-		if file == nil { // what lies in a file of which no commit knows is not ours
+		if file == nil { // bytes in a file that no commit mentions are not ours
 			l.dead.set(deadDay{day: day})
 			file = l.dead.of(day)
 			appendRecord(&r.fresh, func(b []byte) []byte { return l.appendDead(b, *file) })
@@ -176,7 +173,7 @@ func (r *Run) takeNext() *take {
 	return t
 }
 
-// letterDay is the day whose file letters go into; "": there is one for all.
+// letterDay is the day whose file new letters go into; "": there is one file for all.
 func (r *Run) letterDay() string {
 	if !r.opt.Daily {
 		return ""
@@ -184,9 +181,9 @@ func (r *Run) letterDay() string {
 	return r.opt.Now().UTC().Format(time.DateOnly)
 }
 
-// writeLetters puts dead letters into their files, before the commit that names their
-// lengths. A lane, and a file, are committed before the first letters are written, so that letters
-// of which no commit knows are a sign of damage, and those in a file of a day nothing of ours.
+// writeLetters writes dead letters to their files, before the commit that states their lengths. A lane and its
+// file are committed before the first letters are written. So letters of a lane that no commit mentions are a sign
+// of damage, and those in an unknown file of a day are not ours.
 func (r *Run) writeLetters(t *take) error {
 	ctx := context.Background()
 	if t.fresh != nil {
@@ -249,7 +246,7 @@ func (r *Run) writeCommit(t *take) error {
 	return nil
 }
 
-// errVersion is a row that a newer fanfold has written.
+// errVersion is the error for a row that a newer version of fanfold has written.
 func errVersion(v any) error {
 	return fmt.Errorf("it is of version %v, which this fanfold does not know: a newer one has written it", v)
 }

@@ -20,20 +20,20 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// DeadLetter is a delivery, or a record, that was given up, with all that is
-// needed to understand it and to send it again.
+// DeadLetter is a delivery, or a bad record, that was given up, with everything that is needed to understand it
+// and to send it again.
 type DeadLetter struct {
 	Raw         []byte // the event as read
-	Destination string // "" for a record that is no event
+	Destination string // "" for a bad record
 	Type        string // of the destination: its slug
 	Action      string
 	Step        int
 	K           uint32
 	Reason      string
-	Detail      string // the partner's words, redacted and cut
+	Detail      string // the partner's message, redacted and shortened
 	Status      int    // HTTP status; 0: none
 	Attempts    int
-	First, Last time.Time // attempts
+	First, Last time.Time // time of the first and the last attempt
 	Position    source.Position
 	Object      string
 	Offset      int64
@@ -99,12 +99,12 @@ func (d *DeadLetter) AppendJSON(b []byte, run string) []byte {
 	return append(b, "}\n"...)
 }
 
-// LetterFile is a file of dead letters of a lane: all of a run, or, in a run that goes on for weeks, those
-// of a day. Whoever has no use for the letters of a day any more may remove its folder: the
-// run goes on, and counts them as rejected still.
+// LetterFile is a file of a lane's dead letters: all of a run, or, in a run that goes on for weeks, those of one
+// day. The folder of a day may be removed when its letters are not needed any more: the run continues, and still
+// counts them as rejected.
 type LetterFile struct {
 	Lane string
-	Day  string // in UTC, like 2024-05-31; "": it is not of a day
+	Day  string // in UTC, like 2024-05-31; "": the file is not for one day
 }
 
 // Path is where the file is in a run's folder.
@@ -117,7 +117,7 @@ const (
 	letterSuffix = ".jsonl.zst"
 )
 
-// Letters are the files of a lane's dead letters that there are in a run's folder, the oldest first.
+// Letters lists the existing files of a lane's dead letters in a run's folder, oldest first.
 func Letters(dir, lane string) (paths []string, err error) {
 	days, err := letterDays(dir)
 	for _, day := range append([]string{""}, days...) {
@@ -132,7 +132,7 @@ func Letters(dir, lane string) (paths []string, err error) {
 	return paths, err
 }
 
-// letterDays are the days that have a folder of dead letters, the oldest first.
+// letterDays lists the days that have a folder of dead letters, oldest first.
 func letterDays(dir string) (days []string, err error) {
 	entries, err := os.ReadDir(filepath.Join(dir, deadName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -146,22 +146,21 @@ func letterDays(dir string) (days []string, err error) {
 	return days, err
 }
 
-// deadFile is what the journal knows of a lane's dead letters: a zstd frame or more for
-// each commit.
+// deadFile is what the journal knows about a lane's dead letters: one or more zstd frames for each commit.
 type deadFile struct {
 	days  []deadDay // in the order in which they were begun
-	lines []letters // that no commit has
+	lines []letters // not yet committed
 }
 
-// deadDay is one file of them, and what the journal vouches for; a longer file has a torn tail, which
-// is cut off.
+// deadDay is one file of dead letters, with the length that the journal has committed. If the file is longer, its
+// end was being written during a crash, and is cut off.
 type deadDay struct {
 	day   string // "": the file is not of a day
 	size  int64
 	count uint64
 }
 
-// of is the file of a day; nil: nothing was ever written to it.
+// of returns the file of a day; nil: nothing was ever written to it.
 func (f *deadFile) of(day string) *deadDay {
 	for i := range f.days {
 		if f.days[i].day == day {
@@ -171,7 +170,7 @@ func (f *deadFile) of(day string) *deadDay {
 	return nil
 }
 
-// set notes what a file holds.
+// set stores the state of a file.
 func (f *deadFile) set(d deadDay) {
 	if old := f.of(d.day); old != nil {
 		*old = d
@@ -180,7 +179,7 @@ func (f *deadFile) set(d deadDay) {
 	f.days = append(f.days, d)
 }
 
-// count is how many letters the files have.
+// count is the number of letters in all files.
 func (f *deadFile) count() (n uint64) {
 	for _, d := range f.days {
 		n += d.count
@@ -188,18 +187,18 @@ func (f *deadFile) count() (n uint64) {
 	return n
 }
 
-// letters are dead letters on their way to the disk.
+// letters are dead letters that are not yet on the disk.
 type letters struct {
 	text   []byte
 	n      int
-	packed bool // text is a frame
+	packed bool // text is a compressed frame
 }
 
-// packFrom is the length in bytes from which on letters are compressed by the
-// lane that has them, so that the commits of others need not wait for that.
+// packFrom is the length in bytes from which letters are compressed by their own lane, so that the commits of
+// other lanes do not wait for it.
 const packFrom = 64 << 10
 
-// newPacker is for sync.OnceValue: most runs have no dead letters.
+// newPacker is called through sync.OnceValue, because most runs have no dead letters.
 func newPacker() *zstd.Encoder {
 	enc, err := zstd.NewWriter(nil,
 		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(1<<20),
@@ -210,8 +209,7 @@ func newPacker() *zstd.Encoder {
 	return enc
 }
 
-// lettersOf writes dead letters out. It is the costly part, and is done before
-// the journal is locked.
+// lettersOf encodes dead letters. That is the expensive part, so it is done before the journal is locked.
 func (l *Lane) lettersOf(dead []DeadLetter) letters {
 	if len(dead) == 0 {
 		return letters{}
@@ -234,8 +232,8 @@ func (l *Lane) lettersOf(dead []DeadLetter) letters {
 	return letters{text: l.r.packer().EncodeAll(text, nil), n: len(dead), packed: true}
 }
 
-// CheckDeadLetters reads the lane's dead letters, and returns a *DamagedError when they
-// are not those that were written: too few can be read, or too many.
+// CheckDeadLetters reads the lane's dead letters, and returns a *DamagedError if there are fewer or more than were
+// written.
 func (l *Lane) CheckDeadLetters() error {
 	l.r.mu.Lock()
 	days := slices.Clone(l.dead.days)
@@ -280,7 +278,7 @@ func countLetters(path string) (n uint64, err error) {
 	}
 }
 
-// pack makes a frame, or several, of dead letters.
+// pack compresses dead letters into one or more frames.
 func pack(lines []letters, packer func() *zstd.Encoder) []byte {
 	var out, plain []byte
 	flush := func() {

@@ -32,7 +32,7 @@ import (
 // a delivery does not say how many there are of its event.
 const recordsVersion = 6
 
-// seal makes a commit's data of records.
+// seal makes a commit's data from records.
 func seal(records ...[]byte) []byte {
 	size := 5
 	for _, r := range records {
@@ -64,8 +64,7 @@ func unseal(data []byte) (records []byte, version byte, err error) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// versioned is the text of a row beside the commits: "2 " and JSON. Version 1 was the
-// JSON alone.
+// versioned is the text of a row outside the commits: "2 " and JSON. In version 1 it was the JSON alone.
 func versioned(text []byte) []byte { return append([]byte("2 "), text...) }
 
 func unversioned(row []byte) ([]byte, error) {
@@ -83,8 +82,8 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// appendIDs writes runs of consecutive ordinals with the same place as one
-// entry: a batch is mostly that.
+// appendIDs writes a run of consecutive ordinals with the same K as one entry, because a batch consists mostly of
+// such runs.
 func appendIDs(b []byte, ids []DeliveryID) []byte {
 	b = binary.AppendUvarint(b, uint64(len(ids)))
 	for i := 0; i < len(ids); {
@@ -121,7 +120,7 @@ type checkpoint struct {
 	Last   uint64 `json:"last,omitempty"` // request that is counted
 }
 
-// head begins a record of the lane.
+// head writes the beginning of a record of the lane.
 func (l *Lane) head(b []byte, kind byte) []byte {
 	return binary.AppendUvarint(append(b, kind), uint64(l.id))
 }
@@ -159,7 +158,7 @@ func (l *Lane) appendEnd(b []byte, id uint64, e ended) []byte {
 	return appendVerdicts(appendString(b, e.reason), e.except)
 }
 
-// appendWholes writes what is known of whole events, if anything is, behind another record.
+// appendWholes writes what is known about whole events, if anything, after another record.
 func (l *Lane) appendWholes(b []byte) []byte {
 	if len(l.wholes) == 0 {
 		return b
@@ -178,8 +177,7 @@ func (l *Lane) appendWholes(b []byte) []byte {
 	return b
 }
 
-// appendSnapshot writes the whole live state, after which all earlier records
-// can go.
+// appendSnapshot writes the whole live state, so that all earlier records can be dropped.
 func (r *Run) appendSnapshot(b []byte) []byte {
 	for _, l := range r.order {
 		b = l.appendCheckpoint(l.appendLane(b))
@@ -191,15 +189,15 @@ func (r *Run) appendSnapshot(b []byte) []byte {
 			b = l.appendBegin(b, id, o)
 		}
 		for _, e := range l.ended {
-			// An ended request is written as a begun and ended one under a
-			// number that no other has.
+			// An ended request is written as a request that begins and ends under a number that no other request
+			// has.
 			b = l.appendEnd(l.appendBegin(b, 0, openRequest{ids: e.ids}), 0, e)
 		}
 	}
 	return b
 }
 
-// decoder reads records; its first error stays.
+// decoder reads records. It keeps its first error.
 type decoder struct {
 	b   []byte
 	err error
@@ -221,7 +219,7 @@ func (d *decoder) uvarint() uint64 { return number(d, binary.Uvarint) }
 
 func (d *decoder) varint() int64 { return number(d, binary.Varint) }
 
-// number reads a number of one of the two kinds.
+// number reads a signed or an unsigned number.
 func number[T int64 | uint64](d *decoder, read func([]byte) (T, int)) T {
 	v, n := read(d.b)
 	if n <= 0 {
@@ -265,7 +263,7 @@ func (d *decoder) ids(version byte) []DeliveryID {
 	return ids
 }
 
-// of is how many deliveries there are of an event.
+// of reads how many deliveries an event has.
 func (d *decoder) of(version byte) uint32 {
 	if version < 6 {
 		return 0
@@ -273,7 +271,7 @@ func (d *decoder) of(version byte) uint32 {
 	return uint32(d.uvarint())
 }
 
-// wholes are events that were settled under another configuration.
+// wholes reads the events that were settled under another configuration.
 func (d *decoder) wholes() map[uint64]Whole {
 	n := d.uvarint()
 	of := map[uint64]Whole{}
@@ -357,7 +355,7 @@ func (l *Lane) replay(kind byte, d *decoder, version byte) error {
 		}
 		o.ids = d.ids(version)
 		l.open[req] = o
-		if version > 2 && req > l.nextID { // else the checkpoint has counted it
+		if version > 2 && req > l.nextID { // otherwise the checkpoint has counted it
 			l.sent.add(o)
 		}
 		l.nextID = max(l.nextID, req)

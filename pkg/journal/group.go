@@ -5,30 +5,29 @@ import (
 	"time"
 )
 
-// grouping decides when the committer yields the processor before it commits, so that
-// requests that are about to begin become part of the same commit.
+// grouping decides when the committer yields the processor before it commits, so that requests which are about to
+// begin become part of the same commit.
 //
-// A commit costs as much as a small request. Where many goroutines begin requests, the
-// first of them would otherwise get a commit of its own. Yielding has a price, too: a
-// goroutine that computes may keep the processor for milliseconds. So the committer yields
-// only while thousands of requests begin in a second, and stops yielding for a while after
-// a yield that took long.
+// A commit costs as much as a small request. When many goroutines begin requests, the first of them would
+// otherwise get a commit of its own. But yielding has a price, too: a goroutine that computes may keep the
+// processor for milliseconds. So the committer yields only while thousands of requests begin per second, and stops
+// yielding for a while after a yield that took long.
 type grouping struct {
 	begun   [recentRequests]time.Time // when the last requests began: a ring
 	next    int                       // index of the oldest of them
 	resume  time.Time                 // no yielding before this time
-	backoff time.Duration             // how long the last pause of yielding was
+	backoff time.Duration             // how long yielding was last paused
 }
 
 const (
 	// maxYields is how often the committer yields before one commit.
 	maxYields = 4
-	// recentSpan is the time in which the last recentRequests have to have begun: one in a
-	// fifth of a millisecond.
+	// recentSpan is the time within which the last recentRequests must have begun: one every fifth of a
+	// millisecond.
 	recentRequests = 16
 	recentSpan     = recentRequests * time.Second / 5000
-	// slowYield is shorter than the time slice of a goroutine that computes, and longer
-	// than what goroutines need that only begin a request.
+	// slowYield is shorter than the time slice of a goroutine that computes, and longer than the time that
+	// goroutines need which only begin a request.
 	slowYield = 8 * time.Millisecond
 	// The pauses after slow yields grow from minBackoff to maxBackoff.
 	minBackoff = time.Second / 4
@@ -60,8 +59,7 @@ func (g *grouping) yielded(from, to time.Time) bool {
 	return true
 }
 
-// letOthersBegin yields the processor as long as that makes more requests wait for the
-// next commit.
+// letOthersBegin yields the processor as long as that makes more requests join the next commit.
 func (r *Run) letOthersBegin() {
 	r.mu.Lock()
 	waiting, from := len(r.waiters), r.opt.Now()

@@ -30,8 +30,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
-// Mark is a checkpoint: everything before Ordinal is settled, and Position is
-// where to start reading again. The counts say what reading up to here found.
+// Mark is a checkpoint: everything before Ordinal is settled, and Position is where to start reading again. The
+// counts are the results of reading up to here.
 type Mark struct {
 	Position source.Position   `json:"position"`
 	Ordinal  uint64            `json:"ordinal"` // records read
@@ -39,29 +39,27 @@ type Mark struct {
 	Dropped  map[string]uint64 `json:"dropped,omitempty"`
 }
 
-// DeliveryID names one delivery of a run.
+// DeliveryID identifies one delivery of a run.
 type DeliveryID struct {
 	Ordinal uint64
-	K       uint32 // place among the deliveries of the event
-	// Of is how many deliveries of the event the journal is told of; 0: nobody knows. It is no part of
-	// the name.
+	K       uint32 // index among the deliveries of the event
+	// Of is how many deliveries of the event the journal keeps; 0: not known. It is not part of the identity.
 	Of uint32
 }
 
-// name is the id without what is not part of the name.
+// name is the id without what is not part of the identity.
 func (id DeliveryID) name() DeliveryID { return DeliveryID{Ordinal: id.Ordinal, K: id.K} }
 
-// Whole is what has become of an event above the mark under another configuration than today's: its
-// deliveries have other numbers now, or are none.
+// Whole is the outcome of an event above the mark that was settled under another configuration than today's: its
+// deliveries have other numbers now, or no longer exist.
 type Whole struct {
 	Outcome    Outcome // the worst of its deliveries; Requeued: nothing is settled
 	Reason     string
-	Deliveries uint32 // that the partner has
-	Doubted    bool   // some of it was in flight when a process ended
+	Deliveries uint32 // those that the partner has accepted
+	Doubted    bool   // some of them were in flight when a process ended
 }
 
-// Outcome is a verdict's outcome, in the journal's own words so that it needs
-// no destination.
+// Outcome is the outcome of a verdict. It is the journal's own type, so that the journal needs no destination.
 type Outcome uint8
 
 const (
@@ -78,8 +76,8 @@ type Verdict struct {
 	Reason  string
 }
 
-// Counts are what became of a lane's events up to a mark. They are cumulative. Requests,
-// Retries and Bytes are of all that was begun, also behind the mark.
+// Counts are the outcomes of a lane's events up to a mark. They are cumulative. Requests, Retries and Bytes count
+// everything that was begun, also after the mark.
 type Counts struct {
 	Filtered   uint64            `json:"filtered,omitempty"`
 	Skipped    map[string]uint64 `json:"skipped,omitempty"`
@@ -91,21 +89,21 @@ type Counts struct {
 	Bytes      uint64            `json:"bytes,omitempty"`
 	InDoubt    uint64            `json:"in_doubt,omitempty"`
 	Released   uint64            `json:"released,omitempty"`
-	// Lost are events that were read once and cannot be read again, since their object has
-	// changed, before anything was settled about them.
+	// Lost are events that were read once and cannot be read again, because their object has changed before they
+	// were settled.
 	Lost uint64 `json:"lost,omitempty"`
 }
 
-// Clone returns a copy that shares nothing.
+// Clone returns a copy that shares nothing with c.
 func (c Counts) Clone() Counts {
 	c.Skipped, c.Rejected = maps.Clone(c.Skipped), maps.Clone(c.Rejected)
 	return c
 }
 
-// Request is a request that was begun and not ended: in doubt.
+// Request is a request that was begun and did not end: it is in doubt.
 type Request struct {
 	Action string
-	IDs    []DeliveryID // that are not settled
+	IDs    []DeliveryID // those that are not settled
 	Begun  time.Time
 }
 
@@ -120,27 +118,26 @@ type State struct {
 	wholes  map[uint64]Whole
 }
 
-// Wholes says whether events above the mark are known as a whole only.
+// Wholes says whether some events above the mark are known only as a whole.
 func (s *State) Wholes() bool { return len(s.wholes) > 0 }
 
-// Whole returns what became of an event under another configuration than today's.
+// Whole returns the outcome of an event that was settled under another configuration.
 func (s *State) Whole(ordinal uint64) (Whole, bool) {
 	w, ok := s.wholes[ordinal]
 	return w, ok
 }
 
-// UnderWay says that deliveries above the mark are settled or in doubt: what they are is
-// told by their numbers alone.
+// UnderWay says whether deliveries above the mark are settled or in doubt: these are identified only by their
+// numbers.
 func (s *State) UnderWay() bool { return len(s.settled) > 0 || len(s.InDoubt) > 0 }
 
-// Settled returns the verdict on a delivery that was settled above the mark.
+// Settled returns the verdict on a delivery above the mark.
 func (s *State) Settled(id DeliveryID) (Verdict, bool) {
 	v, ok := s.settled[id.name()]
 	return v, ok
 }
 
-// Before returns the verdicts on deliveries that were settled above the mark, of events before
-// an ordinal.
+// Before returns the verdicts on settled deliveries above the mark, for events before an ordinal.
 func (s *State) Before(ordinal uint64) (vs []Verdict) {
 	for id, v := range s.settled {
 		if id.Ordinal < ordinal {
@@ -150,6 +147,6 @@ func (s *State) Before(ordinal uint64) (vs []Verdict) {
 	return vs
 }
 
-// Doubted says that a delivery above the mark was in flight when an earlier process
-// ended, also if a later one has settled it since.
+// Doubted says whether a delivery above the mark was in flight when an earlier process ended, even if a later one
+// has settled it since.
 func (s *State) Doubted(id DeliveryID) bool { return s.doubted[id.name()] }

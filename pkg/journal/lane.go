@@ -16,18 +16,18 @@ type Lane struct {
 	mark   Mark
 	counts Counts
 	pace   []byte
-	dirty  bool // the checkpoint, or the dead letters, have changed since the last commit
+	dirty  bool // the checkpoint or the dead letters have changed since the last commit
 	open   map[uint64]openRequest
 	ended  []ended
 	wholes map[uint64]Whole // events that were settled under another configuration
-	nextID uint64           // of the last request that was begun
+	nextID uint64           // of the last request that began
 	sent   sent
 
 	durable Mark
 	dead    deadFile
 }
 
-// sent is what a lane has begun to send, over all processes.
+// sent counts what a lane has begun to send, over all processes.
 type sent struct{ requests, retries, bytes uint64 }
 
 func (s *sent) add(o openRequest) {
@@ -38,32 +38,32 @@ func (s *sent) add(o openRequest) {
 	}
 }
 
-// total are the lane's counts with what was sent, which goes on beyond the mark.
+// total returns the lane's counts, including what was sent after the mark.
 func (l *Lane) total() Counts {
 	c := l.counts
 	c.Requests, c.Retries, c.Bytes = l.sent.requests, l.sent.retries, l.sent.bytes
 	return c
 }
 
-// openRequest is a request that was begun and has not ended.
+// openRequest is a request that has begun and not ended.
 type openRequest struct {
 	action string
 	ids    []DeliveryID
 	at     int64 // milliseconds since 1970
 	size   uint64
 	again  bool // some of it was sent before
-	old    bool // begun by an earlier process, which has not ended it: nobody will
+	old    bool // begun by an earlier process, so nobody will end it
 }
 
-// passed says that all of its deliveries are before an ordinal.
+// passed says whether all of its deliveries are before an ordinal.
 func (o openRequest) passed(ordinal uint64) bool {
 	return !slices.ContainsFunc(o.ids, func(id DeliveryID) bool { return id.Ordinal >= ordinal })
 }
 
-// ended is a finished request, or a settling without one, above the mark.
+// ended is a finished request, or verdicts without a request, above the mark.
 type ended struct {
 	ids    []DeliveryID
-	def    Outcome // of all ids but those in except
+	def    Outcome // outcome of all ids except those in except
 	reason string
 	except []Verdict
 	top    uint64 // highest ordinal
@@ -72,9 +72,9 @@ type ended struct {
 // Resume returns where the lane starts.
 func (l *Lane) Resume() *State { return l.state }
 
-// Above says of the events above the mark, of which some delivery is settled or in flight, what has become of each
-// as a whole. Of some only a part of the deliveries is settled: what they are is known by the numbers that the
-// configuration of then gave them, and they are in parts, with how many deliveries that are.
+// Above returns, for the events above the mark of which some delivery is settled or in flight, the outcome of each
+// as a whole. Events of which only a part of the deliveries is settled are in parts, with the number of these
+// deliveries: they are identified only by the numbers that the old configuration gave them.
 func (l *Lane) Above() (wholes map[uint64]Whole, parts map[uint64]int) {
 	l.r.mu.Lock()
 	defer l.r.mu.Unlock()
@@ -86,7 +86,7 @@ func (l *Lane) Above() (wholes map[uint64]Whole, parts map[uint64]int) {
 	for _, e := range l.ended {
 		s.add(e)
 	}
-	left := map[uint64]int{} // deliveries that are not settled; below 0: not known
+	left := map[uint64]int{} // deliveries that are not settled; negative: not known
 	for id, v := range s.settled {
 		w := wholes[id.Ordinal]
 		if _, seen := left[id.Ordinal]; !seen {
@@ -115,9 +115,9 @@ func (l *Lane) Above() (wholes map[uint64]Whole, parts map[uint64]int) {
 	return wholes, parts
 }
 
-// Begin records that the deliveries are about to go out in one request, and
-// returns once the kernel has it. size is of its body, in bytes; again says that some of it
-// was sent before. The request is counted in the lane's totals from now on.
+// Begin records that the deliveries are about to be sent in one request, and returns once the kernel has the
+// record. size is the size of its body in bytes; again says that some of it was sent before. From now on the
+// request counts in the lane's totals.
 func (l *Lane) Begin(action string, ids []DeliveryID, size int, again bool) (uint64, error) {
 	r := l.r
 	r.mu.Lock()
@@ -139,9 +139,8 @@ func (l *Lane) Begin(action string, ids []DeliveryID, size int, again bool) (uin
 	return id, <-ch
 }
 
-// End records what came of a request: def for all of its deliveries but those
-// in except. dead are the dead letters that it caused. It does not wait; it
-// stands before any later Advance.
+// End records the result of a request: def for all of its deliveries except those in except. dead are the dead
+// letters that result from it. End does not wait, but its record comes before any later Advance.
 func (l *Lane) End(req uint64, def Outcome, reason string, except []Verdict, dead []DeadLetter) error {
 	r, written := l.r, l.lettersOf(dead)
 	r.mu.Lock()
@@ -195,7 +194,7 @@ func (l *Lane) forget() {
 	}
 }
 
-// addLetters hands dead letters to the next commit. The caller holds the run's lock.
+// addLetters adds dead letters to the next commit. The caller holds the run's lock.
 func (l *Lane) addLetters(dead letters) {
 	if dead.n == 0 {
 		return
@@ -205,8 +204,8 @@ func (l *Lane) addLetters(dead letters) {
 	l.r.wake()
 }
 
-// Advance moves the checkpoint. Requests, Retries and Bytes of the counts are the journal's
-// own, see [Lane.Begin]. It does not wait; calls are coalesced.
+// Advance moves the checkpoint. The journal itself counts Requests, Retries and Bytes, see [Lane.Begin]. Advance
+// does not wait; calls are coalesced.
 func (l *Lane) Advance(m Mark, c Counts, pace []byte) error {
 	r := l.r
 	r.mu.Lock()
@@ -224,19 +223,19 @@ func (l *Lane) Advance(m Mark, c Counts, pace []byte) error {
 	return nil
 }
 
-// Amendment changes where a lane resumes, before anything is done with it.
+// Amendment changes where a lane resumes, before anything is done with the lane.
 type Amendment struct {
 	Lane   string
-	Mark   Mark // its position and ordinal stay, unless it Jumps
+	Mark   Mark // its position and ordinal must not change, unless it Jumps
 	Jumps  bool
 	Counts Counts
-	// Forget says that what is known of deliveries above the mark no longer holds: they are
-	// numbered in another way now. What is known of whole events takes its place.
+	// Forget says that what is known about deliveries above the mark is no longer valid, because they are numbered
+	// differently now. What is known about whole events replaces it.
 	Forget bool
 	Wholes map[uint64]Whole
 }
 
-// Amend changes lanes and keeps a value, all in one commit. It returns as [Run.Put] does.
+// Amend changes lanes and stores a value, all in one commit. It returns when [Run.Put] would.
 func (r *Run) Amend(key string, value any, amendments []Amendment) error {
 	return r.put(key, value, func() {
 		for _, a := range amendments {
@@ -258,7 +257,7 @@ func (r *Run) Amend(key string, value any, amendments []Amendment) error {
 	})
 }
 
-// Lanes are the names of all lanes that there are, with those that nobody has asked for.
+// Lanes lists the names of all existing lanes, even those that nobody has opened.
 func (r *Run) Lanes() (names []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -268,7 +267,7 @@ func (r *Run) Lanes() (names []string) {
 	return names
 }
 
-// Furthest is the highest mark of all lanes, as they stand now.
+// Furthest is the highest current mark of all lanes.
 func (r *Run) Furthest() (far Mark) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -287,9 +286,9 @@ func (l *Lane) Durable() Mark {
 	return l.durable
 }
 
-// DeadLetters returns how many dead letters the lane has, and where: in a file, or, where there is one
-// for each day, in those of a pattern. Those of the last milliseconds may not be there yet, and those of
-// days whose folder was removed are not counted.
+// DeadLetters returns how many dead letters the lane has, and where: in a file, or, if there is one for each day,
+// in the files that match a pattern. Letters of the last milliseconds may not be there yet. Letters of days whose
+// folder was removed are not counted.
 func (l *Lane) DeadLetters() (n uint64, where string) {
 	l.r.mu.Lock()
 	defer l.r.mu.Unlock()

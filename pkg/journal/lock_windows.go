@@ -9,7 +9,7 @@ import (
 
 var errLocked = errors.New("locked")
 
-// lockFile takes the lock that ends with the process, however it ends.
+// lockFile takes a lock that the system releases when the process ends, for whatever reason.
 func lockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// removedPrefix begins the name of a folder that is being removed.
+// removedPrefix is the prefix of a folder that is being removed.
 const removedPrefix = ".removed-"
 
-// Remove removes a run's folder, whatever is in it, unless a process works on the run:
-// the error is a *BusyError then. The folder gets another name first, so that what a
-// process that is killed meanwhile leaves is no run.
+// Remove removes a run's folder, whatever is in it. If a process is working on the run, it returns a *BusyError
+// instead. It renames the folder first, so that a removal which is interrupted by a kill leaves nothing that looks
+// like a run.
 func Remove(dir string) error {
 	lock, err := lockFile(filepath.Join(dir, lockName))
 	if errors.Is(err, errLocked) {
 		return &BusyError{Dir: dir}
 	}
-	if err == nil { // else it is damaged, and may go all the same
+	if err == nil { // otherwise it is damaged, and may be removed anyway
 		if err = lock.Close(); err != nil { // before: on Windows an open file holds its folder
 			return err
 		}
@@ -33,5 +33,5 @@ func Remove(dir string) error {
 	return os.RemoveAll(gone)
 }
 
-// Removed says that a folder among runs is what is left of one that was being removed.
+// Removed says whether a folder among the runs is left from a removal that was interrupted.
 func Removed(name string) bool { return strings.HasPrefix(name, removedPrefix) }

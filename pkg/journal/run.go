@@ -28,15 +28,14 @@ import (
 type Options struct {
 	Now       func() time.Time    // required; time.Now has what is measured by it go on when the clock is set
 	SyncEvery time.Duration       // fsync; 0: 200 ms
-	Redact    func(string) string // of what partners say; nil: nothing is secret
-	// Daily has dead letters go into a file for each day, whose folder may be removed later.
+	Redact    func(string) string // applied to the partners' messages; nil: nothing is secret
+	// Daily writes dead letters to one file per day, whose folder may be removed later.
 	Daily bool
-	// Log is where commits are kept; nil: a database in the run's folder. The run closes
-	// it.
+	// Log stores the commits; nil: a database in the run's folder. The run closes it.
 	Log Log
 }
 
-// DamagedError is a run folder that does not hold what it should.
+// DamagedError is returned for a run folder that lacks something it should contain.
 type DamagedError struct {
 	Dir string
 	Err error
@@ -47,13 +46,13 @@ func (e *DamagedError) Error() string {
 		"remove it with `runs rm`, or start over with --fresh", e.Dir, e.Err)
 }
 
-// Unwrap returns what is wrong.
+// Unwrap returns the cause.
 func (e *DamagedError) Unwrap() error { return e.Err }
 
-// BusyError is a run that another process works on.
+// BusyError is returned for a run that another process works on.
 type BusyError struct {
 	Dir   string
-	Taken bool // it has taken the run over while this process worked on it
+	Taken bool // another process has taken the run over while this one worked on it
 }
 
 func (e *BusyError) Error() string {
@@ -75,22 +74,22 @@ type Run struct {
 	mu       sync.Mutex
 	lanes    map[string]*Lane
 	order    []*Lane
-	fresh    bytes.Buffer // records of lanes that no commit has yet
+	fresh    bytes.Buffer // records of lanes that are not committed yet
 	pending  bytes.Buffer // the other records of the next commit
 	waiters  []chan error
-	manifest []source.Object   // as it was loaded
-	total    int               // its rows, with those that Extend added: years of objects are not kept
-	added    [][]byte          // the last of them, which are not committed
-	drop     []int             // rows of the manifest that are to go
-	before   int               // all of them are before this one
+	manifest []source.Object   // as loaded
+	total    int               // number of its rows, including those that Extend added: the rows of years are not kept in memory
+	added    [][]byte          // the added rows that are not committed yet
+	drop     []int             // rows of the manifest to delete
+	before   int               // all of drop are before this one
 	values   map[string][]byte // of Put
-	news     []string          // names of those that are not committed
-	urgent   bool              // somebody waits
-	err      error             // what ended the committer; nothing is accepted any more
-	lastSync time.Time         // zero: the next commit is to be synced
+	news     []string          // names of values that are not committed yet
+	urgent   bool              // somebody waits for the commit
+	err      error             // what ended the committer; nothing is accepted after that
+	lastSync time.Time         // zero: the next commit has to be synced
 	meta     json.RawMessage
 
-	// Of the committer alone.
+	// Used only by the committer.
 	seq  int64 // number of the last commit
 	rows int   // commits since the last snapshot
 
@@ -102,14 +101,13 @@ type Run struct {
 
 const (
 	lockName = "lock"
-	// RedriveLock is the name of the lock of whoever sends a run's dead letters again.
+	// RedriveLock is the name of the lock for sending a run's dead letters again.
 	RedriveLock = "redrive.lock"
 )
 
-// Open opens a run folder, creating it when it is not there, and locks it. meta
-// is kept with a new run and given back by Meta afterwards. The error is a *BusyError
-// when another process has the run open, and a *DamagedError when the folder does not
-// hold what it should.
+// Open opens and locks a run folder, and creates it if it does not exist. meta is stored with a new run, and Meta
+// returns it later. The error is a *BusyError if another process has the run open, and a *DamagedError if the
+// folder lacks something it should contain.
 func Open(dir string, meta any, opt Options) (*Run, error) {
 	if opt.SyncEvery == 0 {
 		opt.SyncEvery = 200 * time.Millisecond
@@ -136,7 +134,7 @@ func Open(dir string, meta any, opt Options) (*Run, error) {
 func (r *Run) takeLock() (err error) {
 	path := filepath.Join(r.Dir, lockName)
 	if r.lock, err = lockFile(path); errors.Is(err, errLocked) {
-		time.Sleep(50 * time.Millisecond) // somebody may only be asking whether it is Busy
+		time.Sleep(50 * time.Millisecond) // the lock may be held only for a moment, by a call of Busy
 		r.lock, err = lockFile(path)
 	}
 	switch {
@@ -171,7 +169,7 @@ func (r *Run) openLog(meta any) (err error) {
 		return fmt.Errorf("describing the run: %w", err)
 	}
 	if r.opt.Redact != nil {
-		r.meta = secret.JSON(r.meta, r.opt.Redact) // an address may hold a password
+		r.meta = secret.JSON(r.meta, r.opt.Redact) // an address may contain a password
 	}
 	name, err := json.Marshal(r.Name())
 	if err != nil {
@@ -183,7 +181,7 @@ func (r *Run) openLog(meta any) (err error) {
 	return r.wrap("making the journal", r.log.Append(context.Background(), first))
 }
 
-// wrap says of an error where it happened, and what to do if the disk is full.
+// wrap adds to an error where it happened, and what to do if the disk is full.
 func (r *Run) wrap(what string, err error) error {
 	var damaged *DamagedError
 	var busy *BusyError
@@ -200,9 +198,8 @@ func (r *Run) wrap(what string, err error) error {
 	return fmt.Errorf("%s in %s: %w", what, r.Dir, err)
 }
 
-// Lock takes the lock of what a process does with a run beside running it, under a
-// name; it ends when the file is closed, or with the process. The error is a *BusyError
-// when another process has it.
+// Lock takes a named lock, for what a process does with a run besides working on it. The lock ends when the result
+// is closed, or with the process. The error is a *BusyError if another process has the lock.
 func Lock(dir, name string) (io.Closer, error) {
 	f, err := lockFile(filepath.Join(dir, name))
 	if errors.Is(err, errLocked) {
@@ -227,12 +224,12 @@ func Busy(dir string) bool {
 // Name is the run's id: the name of its folder.
 func (r *Run) Name() string { return filepath.Base(r.Dir) }
 
-// Meta returns what the run was made with.
+// Meta returns the meta that the run was created with.
 func (r *Run) Meta() json.RawMessage { return r.meta }
 
-// ReadMeta returns what the run in a folder was made with, without opening it: nothing is
-// changed there. nil: it was never said. The error is an [fs.ErrNotExist] when there is no
-// journal, and a *BusyError when a process works on the run.
+// ReadMeta returns the meta that the run in a folder was created with, without opening or changing the run. nil:
+// there is none. The error is an [fs.ErrNotExist] if there is no journal, and a *BusyError if a process works on
+// the run.
 func ReadMeta(dir string) (meta json.RawMessage, err error) {
 	err = look(dir, func(db *sql.DB) (err error) {
 		meta, err = readMeta(db)
@@ -241,7 +238,7 @@ func ReadMeta(dir string) (meta json.RawMessage, err error) {
 	return meta, err
 }
 
-// ReadManifest returns the objects that the run in a folder has read, as ReadMeta does.
+// ReadManifest returns the manifest of the run in a folder, in the same way as ReadMeta.
 func ReadManifest(dir string) (objects []source.Object, err error) {
 	err = look(dir, func(db *sql.DB) (err error) {
 		objects, err = readManifest(db)
@@ -265,12 +262,11 @@ func look(dir string, ask func(*sql.DB) error) error {
 	return errors.Join(inDatabase(dir, ask), lock.Close())
 }
 
-// Manifest returns the objects that the manifest had when the run was opened.
+// Manifest returns the objects that were in the manifest when the run was opened.
 func (r *Run) Manifest() []source.Object { return slices.Clone(r.manifest) }
 
-// Extend adds objects at the end of the manifest, and returns when they are
-// durable: nothing of an object may be read before. It costs the same however
-// long the manifest is.
+// Extend appends objects to the manifest, and returns once they are durable: an object may not be read before
+// that. Its cost does not depend on the length of the manifest.
 func (r *Run) Extend(added []source.Object) error {
 	var rows [][]byte
 	for _, o := range added {
@@ -287,7 +283,7 @@ func (r *Run) Extend(added []source.Object) error {
 	return r.Sync(context.Background())
 }
 
-// Drop forgets rows of the manifest, all before one of its rows, with the next commit.
+// Drop deletes rows of the manifest with the next commit. All of them must be before the given row.
 func (r *Run) Drop(before int, rows []int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -295,12 +291,12 @@ func (r *Run) Drop(before int, rows []int) error {
 	return r.err
 }
 
-// Put keeps a small value with the run, such as the instants to which relative
-// times were resolved. It returns when a process that is killed would leave it behind:
-// a power cut takes it only together with everything that comes after it.
+// Put stores a small value with the run, such as the times to which relative times were resolved. It returns once
+// the value would survive a kill of the process. A power cut can lose it only together with everything written
+// later.
 func (r *Run) Put(key string, value any) error { return r.put(key, value, func() {}) }
 
-// Note is Put that does not wait: the value goes with whatever is committed next.
+// Note is Put without waiting: the value is part of the next commit.
 func (r *Run) Note(key string, value any) error {
 	data, err := json.Marshal(value)
 	if err != nil {
@@ -315,8 +311,7 @@ func (r *Run) Note(key string, value any) error {
 	return r.err
 }
 
-// put is Put, with what else is to be in the same commit, which is called with the lock
-// held.
+// put is Put with further changes in the same commit: it calls also with the lock held.
 func (r *Run) put(key string, value any, also func()) error {
 	data, err := json.Marshal(value)
 	if err != nil {
@@ -336,7 +331,7 @@ func (r *Run) put(key string, value any, also func()) error {
 	return <-ch
 }
 
-// Get reads what Put kept; false when there is none.
+// Get reads a value that Put has stored; false if there is none.
 func (r *Run) Get(key string, into any) (bool, error) {
 	r.mu.Lock()
 	data, ok := r.values[valueKey+key]
@@ -347,15 +342,14 @@ func (r *Run) Get(key string, into any) (bool, error) {
 	return true, json.Unmarshal(data, into)
 }
 
-// Names of values: what the run was made with, how it is called, and the beginning of those
-// of Put.
+// Names of stored values: the meta of the run, its id, and the prefix of the values of Put.
 const (
 	metaKey  = "meta"
 	nameKey  = "run"
 	valueKey = "user:"
 )
 
-// Sync returns once everything handed over so far is on the disk.
+// Sync returns once everything recorded so far is on the disk.
 func (r *Run) Sync(ctx context.Context) error {
 	r.mu.Lock()
 	if r.err != nil {
@@ -402,8 +396,7 @@ func (r *Run) newLane(name string) *Lane {
 	return l
 }
 
-// load rebuilds the state of all lanes from the last snapshot and what was
-// logged since.
+// load rebuilds the state of all lanes from the last snapshot and the commits after it.
 func (r *Run) load(c *Commits) error {
 	damaged := func(err error) error { return &DamagedError{r.Dir, err} }
 	for key, value := range c.Values {
@@ -414,7 +407,7 @@ func (r *Run) load(c *Commits) error {
 		r.values[key] = data
 	}
 	r.meta = r.values[metaKey]
-	// Journals of version 1 do not say whose they are.
+	// Journals of version 1 do not store the run's name.
 	var name string
 	if text := r.values[nameKey]; text != nil && (json.Unmarshal(text, &name) != nil || name != r.Name()) {
 		return damaged(fmt.Errorf("its journal is that of run %s", name))
@@ -424,7 +417,7 @@ func (r *Run) load(c *Commits) error {
 			return damaged(err)
 		}
 		var obj source.Object
-		if row == nil { // it was dropped
+		if row == nil { // the row was deleted
 			r.manifest = append(r.manifest, obj)
 			continue
 		}
@@ -454,8 +447,8 @@ func (r *Run) load(c *Commits) error {
 	return r.restore(c.Dead)
 }
 
-// restore ends the lanes' dead letters where the last commit has them end: what is
-// behind that was being written when the process ended.
+// restore cuts the dead letters of the lanes to the lengths in the last commit: what follows was being written
+// when the process ended.
 func (r *Run) restore(sizes map[LetterFile]int64) error {
 	for file := range sizes {
 		if r.lanes[file.Lane] == nil {
@@ -501,7 +494,7 @@ func (r *Run) restoreLetters(l *Lane, sizes map[LetterFile]int64) error {
 	return nil
 }
 
-// resume is where a lane starts from what is known of it.
+// resume computes where a lane starts from what is known about it.
 func (l *Lane) resume() *State {
 	s := &State{Mark: l.mark, Counts: l.total().Clone(), Pace: l.pace,
 		settled: map[DeliveryID]Verdict{}, doubted: map[DeliveryID]bool{}, wholes: maps.Clone(l.wholes)}
@@ -527,7 +520,7 @@ func (l *Lane) resume() *State {
 	return s
 }
 
-// add notes the verdicts of a request, or of a settling, above the mark.
+// add adds the verdicts of a request, or of verdicts without one, above the mark.
 func (s *State) add(e ended) {
 	special := map[DeliveryID]Verdict{}
 	for _, v := range e.except {

@@ -34,25 +34,25 @@ type sqliteLog struct {
 	db     *sql.DB
 	insert *sql.Stmt
 	last   int64 // number of the last commit
-	// dropped is the number before which rows of the manifest may be missing.
+	// dropped is the row number before which rows of the manifest may be missing.
 	dropped int
 	claim   *os.File
 	dead    map[string]*letterFile
 }
 
-// letterFile is the dead letters of a lane, open for writing.
+// letterFile is a file of dead letters of a lane that is open for writing.
 type letterFile struct {
 	f     *os.File
 	day   string
-	size  int64 // below zero: not known
-	dirty bool  // written and not synced
+	size  int64 // negative: not known
+	dirty bool  // written but not synced
 }
 
-// The version of the database's tables. Version 1 had neither versions in its rows nor
-// the number of the last durable commit, and lanes of one byte.
+// The version of the database's tables. Version 1 had no versions in its rows, did not store the number of the
+// last durable commit, and used one byte for a lane.
 const tablesVersion = "2"
 
-// droppedKey is where the database has before which row of the manifest some were dropped.
+// droppedKey is the key for the row of the manifest before which some were deleted.
 const droppedKey = "dropped"
 
 const (
@@ -60,8 +60,7 @@ const (
 	claimName    = "committed" // in front of journal.db, so that copying by name copies it first
 )
 
-// openSQLite opens the log in a folder, or makes a new one there when nothing says that
-// there was one.
+// openSQLite opens the log in a folder. It creates a new one only if nothing shows that there was one before.
 func openSQLite(dir string) (*sqliteLog, error) {
 	path := filepath.Join(dir, databaseName)
 	info, err := os.Stat(path)
@@ -78,7 +77,7 @@ func openSQLite(dir string) (*sqliteLog, error) {
 	case info.Size() == 0: // it is never made so
 		return nil, &DamagedError{dir, fmt.Errorf("%s is empty", databaseName)}
 	}
-	// SQLite says of any file that cannot be opened that it cannot be opened.
+	// SQLite does not say why a file cannot be opened, so open it directly for a better error.
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -95,19 +94,18 @@ func openSQLite(dir string) (*sqliteLog, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.claim.Close())
 	}
-	l.db.SetMaxOpenConns(1) // the lock on the folder is ours, so nobody else asks for the database
+	l.db.SetMaxOpenConns(1) // the lock on the folder is ours, so no other process uses the database
 	return l, nil
 }
 
-// address is a database's URI: in a path, any character may stand.
+// address is the URI of a database. It escapes the path, which may contain any character.
 func address(path string, pragmas ...string) string {
 	q := url.Values{"_pragma": pragmas}
 	escape := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23")
 	return "file:" + escape.Replace(filepath.ToSlash(path)) + "?" + q.Encode()
 }
 
-// remains names something that only a run with a journal leaves in its folder; "": there
-// is nothing.
+// remains names something in the folder that only a run with a journal leaves there; "": there is nothing.
 func remains(dir string) string {
 	if letters, err := os.ReadDir(filepath.Join(dir, deadName)); err == nil && len(letters) > 0 {
 		return "dead letters"
@@ -119,7 +117,7 @@ func remains(dir string) string {
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case name == lockName, name == RedriveLock, name == "dead", strings.HasPrefix(name, databaseName+".new"):
-			// These are there before the journal is.
+			// These exist before the journal does.
 		default:
 			return name
 		}
@@ -127,8 +125,8 @@ func remains(dir string) string {
 	return ""
 }
 
-// create makes the database beside its place and moves it there when it is
-// whole, so that a process killed meanwhile leaves none rather than a half.
+// create makes the database under another name and renames it once it is complete, so that a kill leaves no
+// incomplete database.
 func create(path string) error {
 	tmp := path + ".new"
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -166,14 +164,14 @@ func (l *sqliteLog) Load(ctx context.Context) (*Commits, error) {
 	switch {
 	case err == nil:
 	case errors.As(err, &code) && code.Code()&0xff == sqlite3.SQLITE_BUSY:
-		err = &BusyError{Dir: l.dir} // somebody has removed the other one's lock
+		err = &BusyError{Dir: l.dir} // somebody has removed the lock of the other process
 	case !ofMachine(err):
 		err = &DamagedError{l.dir, err}
 	}
 	return c, err
 }
 
-// ofMachine says that an error is not one of what the database holds.
+// ofMachine says whether an error does not come from the content of the database.
 func ofMachine(err error) bool {
 	var code *sqlite.Error
 	if !errors.As(err, &code) || code.Code() == sqlite3.SQLITE_IOERR_SHORT_READ {
@@ -234,8 +232,8 @@ func (l *sqliteLog) load(ctx context.Context) (*Commits, error) {
 	return c, nil
 }
 
-// upgrade marks tables of an older version as ones of this, which an older fanfold must
-// not write to.
+// upgrade marks the tables of an older version as this version's, because older versions of fanfold must not write
+// to them any more.
 func (l *sqliteLog) upgrade(ctx context.Context, version string) error {
 	switch version {
 	case tablesVersion:
@@ -250,7 +248,7 @@ func (l *sqliteLog) upgrade(ctx context.Context, version string) error {
 		version, tablesVersion)
 }
 
-// inDatabase asks the database in a folder something, without changing it.
+// inDatabase queries the database in a folder without changing it.
 func inDatabase(dir string, ask func(*sql.DB) error) error {
 	db, err := sql.Open("sqlite", address(filepath.Join(dir, databaseName), "query_only(1)", "locking_mode(EXCLUSIVE)"))
 	if err != nil {
@@ -262,7 +260,7 @@ func inDatabase(dir string, ask func(*sql.DB) error) error {
 	return err
 }
 
-// readMeta asks what the run was made with; nil: it does not say.
+// readMeta reads the meta of the run; nil: there is none.
 func readMeta(db *sql.DB) (meta json.RawMessage, err error) {
 	var value []byte
 	err = db.QueryRow(`SELECT value FROM kv WHERE key = ?`, metaKey).Scan(&value)
@@ -275,7 +273,7 @@ func readMeta(db *sql.DB) (meta json.RawMessage, err error) {
 	return unversioned(value)
 }
 
-// readManifest asks what the run has read.
+// readManifest reads the manifest of the run.
 func readManifest(db *sql.DB) (objects []source.Object, err error) {
 	for rows, err := range rowsOf(context.Background(), db, `SELECT object FROM manifest ORDER BY n`) {
 		var text []byte
@@ -410,7 +408,7 @@ func (l *sqliteLog) store(ctx context.Context, c Commit) (err error) {
 	return err
 }
 
-// storeMore stores a commit that is more than its data.
+// storeMore stores a commit that has more than its data.
 func (l *sqliteLog) storeMore(ctx context.Context, c Commit) error {
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -465,14 +463,14 @@ func (l *sqliteLog) claims(seq int64) error {
 	return err
 }
 
-// claimed is the number of the last commit that is known to have been durable; 0: none is.
+// claimed is the number of the last commit that is known to be durable; 0: there is none.
 func (l *sqliteLog) claimed() (int64, error) {
 	data, err := os.ReadFile(l.claim.Name())
 	if err != nil {
 		return 0, err
 	}
 	if len(bytes.Trim(data, "\x00")) == 0 {
-		return 0, nil // of a version before, or cut off from power when it was made
+		return 0, nil // of an older version, or lost in a power cut when it was created
 	}
 	var seq int64
 	if _, err := fmt.Sscanf(string(data), "2 %d ", &seq); err != nil || !bytes.Equal(data, claimText(seq)) {
@@ -509,7 +507,7 @@ func (l *sqliteLog) deadSizes() (map[LetterFile]int64, error) {
 	return sizes, nil
 }
 
-// letters is the file of letters that is open for a lane: one of another day is ended.
+// letters returns the open file of letters for a lane, and closes that of another day.
 func (l *sqliteLog) letters(file LetterFile) (*letterFile, error) {
 	d := l.dead[file.Lane]
 	if d != nil && d.day == file.Day {
@@ -575,7 +573,7 @@ func syncPath(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// FileName is a destination's name as that of a file, of no other destination.
+// FileName turns a destination's name into a file name that no other destination has.
 func FileName(destination string) string {
 	var b strings.Builder
 	for _, c := range []byte(destination) {
