@@ -16,16 +16,16 @@ import (
 	"github.com/fanfold/fanfold/pkg/setting"
 )
 
-// Scope is what the names in a body stand for: an action's fields and a user's settings.
+// Scope is what the names in a body refer to: an action's fields and a user's settings.
 type Scope struct {
 	Fields   []payload.Field
 	Settings map[string]any // by key
 	Stamp    string         // key of the setting that is the stamp; "": there is none
-	Places   *Places        // nil: nobody looks for places beforehand
+	Places   *Places        // nil: no places are looked up beforehand
 }
 
-// Places are the places below fields, and in the event itself, that the bodies of an action
-// ask for: whoever maps the event can look for them at the same time, see [payload.Deeper].
+// Places are the paths below fields, and in the event itself, that the bodies of an action use. Mapping the event
+// can find them in the same pass, see [payload.Deeper].
 type Places struct {
 	list []payload.Deep
 	at   map[string]int
@@ -34,7 +34,7 @@ type Places struct {
 // List are the places.
 func (p *Places) List() []payload.Deep { return p.list }
 
-// add is the number of a place below a field; -1: nobody looks for it.
+// add returns the index of a path below a field; -1: it is not looked up beforehand.
 func (p *Places) add(field int, path string) int {
 	if p == nil {
 		return -1
@@ -54,7 +54,7 @@ func (p *Places) add(field int, path string) int {
 	return at
 }
 
-// Program is a body in its scope. It is immutable and safe for concurrent use.
+// Program is a body whose names are resolved. It is immutable and safe for concurrent use.
 type Program struct {
 	node     Node
 	compiled op
@@ -62,37 +62,35 @@ type Program struct {
 	stamp    string
 	items    *items // of an envelope
 	each     []itemOp
-	static   bool   // of an envelope: it is the same for all events
-	open     string // of a static envelope
+	static   bool   // for an envelope: it is the same for all events
+	open     string // the text of a static envelope before the items
 	close    string
 	varies   bool
 	history  bool
 }
 
-// Scratch is the memory of writing bodies. The zero Scratch is ready for use. It is not
-// safe for concurrent use: one per goroutine.
+// Scratch is the memory for writing bodies. The zero Scratch is ready for use. It is not safe for concurrent use:
+// each goroutine needs its own.
 type Scratch struct {
 	w writing
-	// Plain lets the interpreter do what the compiled program does otherwise.
+	// Plain makes the interpreter write instead of the compiled program.
 	Plain bool
 }
 
-// Context is what an event looks like to a function, until the next writing.
+// Context is what a function sees of an event. It is valid until the next writing.
 func (s *Scratch) Context(in *Input) *Context {
 	s.w.begin(in, nil)
 	s.w.context.w = &s.w
 	return &s.w.context
 }
 
-// Marks are the places in what was written last where the stamp stands, in bytes.
+// Marks are the offsets in bytes of the stamp in what was written last.
 func (s *Scratch) Marks() []int { return s.w.marks }
 
-// Holes are the places in what was written last where something of an answer is to be
-// put.
+// Holes are the places in what was written last that values from answers will fill.
 func (s *Scratch) Holes() []Hole { return s.w.holes }
 
-// Bind puts a body into its scope. The error joins all names in it that stand for
-// nothing.
+// Bind resolves the names in a body. The error joins all names that do not exist.
 func (sc Scope) Bind(n Node) (*Program, error) {
 	p := &Program{node: n, stamp: sc.Stamp}
 	c := checker{scope: sc}
@@ -122,7 +120,7 @@ func (sc Scope) Bind(n Node) (*Program, error) {
 	return p, nil
 }
 
-// Values are the settings as values, for [Input]. What is not set is Missing.
+// Values are the settings as values, for [Input]. A setting without a value is Missing.
 func (sc Scope) Values() (map[string]event.Value, error) {
 	values := map[string]event.Value{}
 	for key, v := range sc.Settings {
@@ -135,7 +133,7 @@ func (sc Scope) Values() (map[string]event.Value, error) {
 	return values, nil
 }
 
-// settingValue is a setting as a value; Missing when it is not set.
+// settingValue is a setting as a value; Missing if it has none.
 func settingValue(v any) (event.Value, error) {
 	if rv := reflect.ValueOf(v); !rv.IsValid() || rv.IsZero() ||
 		(rv.Kind() == reflect.Slice || rv.Kind() == reflect.Map) && rv.Len() == 0 {
@@ -151,10 +149,10 @@ func settingValue(v any) (event.Value, error) {
 	return event.ParseValue(b)
 }
 
-// Batch says that the body is an envelope around items.
+// Batch says whether the body is an envelope around items.
 func (p *Program) Batch() bool { return p.items != nil }
 
-// Separator stands between two items.
+// Separator is the text between two items.
 func (p *Program) Separator() string {
 	if p.items != nil && p.items.lines {
 		return "\n"
@@ -162,26 +160,24 @@ func (p *Program) Separator() string {
 	return ","
 }
 
-// Varies says that the body differs from event to event; of an envelope only what stands
-// around the items counts.
+// Varies says whether the body differs from event to event; for an envelope, only what is around the items counts.
 func (p *Program) Varies() bool { return p.varies }
 
-// NeedsHistory says that the body differs for an event that is history.
+// NeedsHistory says whether the body is different for an event that is history.
 func (p *Program) NeedsHistory() bool { return p.history }
 
-// NeedsAnswers says that a body has something of an earlier answer in it, or that a path
-// ([Format]) has: there stands {answer.1.name}. Its names need not stand for anything.
+// NeedsAnswers says whether a body, or a path ([Format]), uses an earlier answer, as in {answer.1.name}. The names
+// in it need not exist.
 func NeedsAnswers(n Node) bool {
 	c := checker{silent: true, inPath: true}
 	c.node(n)
 	return c.answers
 }
 
-// Static are the texts around the items when they are the same for all events.
+// Static returns the texts before and after the items if they are the same for all events.
 func (p *Program) Static() (open, close string, ok bool) { return p.open, p.close, p.static }
 
-// Append appends the body of an event to dst; false: there is nothing to send, and dst is
-// returned as it was.
+// Append appends the body of an event to dst; false: there is nothing to send, and dst is returned unchanged.
 func (p *Program) Append(s *Scratch, in *Input, dst []byte) ([]byte, bool) {
 	if s.Plain {
 		return p.Interpret(s, in, dst)
@@ -191,7 +187,7 @@ func (p *Program) Append(s *Scratch, in *Input, dst []byte) ([]byte, bool) {
 	return s.w.buf, ok
 }
 
-// Interpret is [Program.Append], plainly and slowly.
+// Interpret is [Program.Append] by the interpreter: simple and slow.
 func (p *Program) Interpret(s *Scratch, in *Input, dst []byte) ([]byte, bool) {
 	x := p.interpreter(s, in, dst)
 	ok := x.put(p.node)
@@ -203,7 +199,7 @@ func (p *Program) interpreter(s *Scratch, in *Input, dst []byte) *interpreter {
 	return &interpreter{&s.w, p}
 }
 
-// Envelope returns what stands before and behind the items of an event.
+// Envelope returns what comes before and after the items of an event.
 func (p *Program) Envelope(s *Scratch, in *Input) (open, close string, ok bool) {
 	if p.open != "" || p.close != "" {
 		return p.open, p.close, true
@@ -215,7 +211,7 @@ func (p *Program) Envelope(s *Scratch, in *Input) (open, close string, ok bool) 
 	return s.w.envelope(p.compiled.put(&s.w))
 }
 
-// InterpretEnvelope is [Program.Envelope], plainly and slowly.
+// InterpretEnvelope is [Program.Envelope] by the interpreter: simple and slow.
 func (p *Program) InterpretEnvelope(s *Scratch, in *Input) (open, close string, ok bool) {
 	x := p.interpreter(s, in, nil)
 	return x.envelope(x.put(p.node))
@@ -228,7 +224,7 @@ func (w *writing) envelope(written bool) (open, close string, ok bool) {
 	return string(w.buf[:w.hole]), string(w.buf[w.hole:]), true
 }
 
-// itemOp is what an envelope holds: one item, or one for each element of a list.
+// itemOp is what an envelope contains: one item, or one for each element of a list.
 type itemOp struct {
 	cond test // nil: always
 	of   *valueOp
@@ -251,11 +247,11 @@ func (c *compiler) item(n Node) (o itemOp) {
 	return o
 }
 
-// Sink takes items.
+// Sink receives items.
 type Sink interface {
-	// Next returns what the next item is appended to.
+	// Next returns the buffer to which the next item is appended.
 	Next() []byte
-	// Emit takes what Next returned with an item behind it.
+	// Emit receives that buffer with the item appended.
 	Emit(buf []byte)
 }
 
@@ -291,7 +287,7 @@ func (p *Program) Items(s *Scratch, in *Input, to Sink) {
 	}
 }
 
-// lasting is the item as a value that outlives what is written next.
+// lasting is the item as a value that stays valid when more is written.
 func (w *writing) lasting(it *item) event.Value {
 	v := w.valueOf(it)
 	if it.state != asIs {
@@ -300,14 +296,14 @@ func (w *writing) lasting(it *item) event.Value {
 	return v
 }
 
-// again is begin for the element that [Each] is at.
+// again is begin for the current element of [Each].
 func (w *writing) again(in *Input, dst []byte) {
 	element, inside, index := w.element, w.inside, w.index
 	w.begin(in, dst)
 	w.element, w.inside, w.index = element, inside, index
 }
 
-// InterpretItems is [Program.Items], plainly and slowly.
+// InterpretItems is [Program.Items] by the interpreter: simple and slow.
 func (p *Program) InterpretItems(s *Scratch, in *Input, to Sink) {
 	x := p.interpreter(s, in, nil)
 	one := func(n Node) {
@@ -336,14 +332,14 @@ func (p *Program) InterpretItems(s *Scratch, in *Input, to Sink) {
 	}
 }
 
-// Test is a condition in its scope. It is immutable and safe for concurrent use.
+// Test is a condition whose names are resolved. It is immutable and safe for concurrent use.
 type Test struct {
 	cond Cond
 	t    test // nil: it always holds
 	p    *Program
 }
 
-// BindCond puts a condition into its scope.
+// BindCond resolves the names in a condition.
 func (sc Scope) BindCond(c Cond) (*Test, error) {
 	p, err := sc.Bind(when{c, Const(true)})
 	if err != nil {
@@ -353,7 +349,7 @@ func (sc Scope) BindCond(c Cond) (*Test, error) {
 	return &Test{c, comp.test(c), p}, nil
 }
 
-// Holds says that the condition holds for an event.
+// Holds says whether the condition holds for an event.
 func (t *Test) Holds(s *Scratch, in *Input) bool {
 	if s.Plain {
 		return t.Interpret(s, in)
@@ -365,27 +361,27 @@ func (t *Test) Holds(s *Scratch, in *Input) bool {
 	return t.t.holds(&s.w)
 }
 
-// NeedsHistory says that it hangs on whether the event is history.
+// NeedsHistory says whether the condition depends on the event being history.
 func (t *Test) NeedsHistory() bool { return t.p.history }
 
-// Never says that the settings alone rule the condition out.
+// Never says whether the settings alone rule the condition out.
 func (t *Test) Never() bool { return t.t == test(fixedTest(false)) }
 
-// Interpret is [Test.Holds], plainly and slowly.
+// Interpret is [Test.Holds] by the interpreter: simple and slow.
 func (t *Test) Interpret(s *Scratch, in *Input) bool {
 	return t.p.interpreter(s, in, nil).holds(t.cond)
 }
 
-// Path is a request's path, with values in it, in its scope.
+// Path is the path of a request, with the names in it resolved.
 type Path struct {
 	op     pathOp
 	names  []string // for each part, of the value in it
 	static string
-	fixed  bool // static is it
+	fixed  bool // static is the path
 }
 
-// BindPath puts a path into its scope: in /users/{user_id} stands From("user_id"), in
-// {settings.key} the setting. Behind a question mark values are those of a query.
+// BindPath resolves the names in a path: in /users/{user_id} they are those of From("user_id"), and {settings.key}
+// is a setting. After a question mark, values are escaped as in a query.
 func (sc Scope) BindPath(path string) (*Path, error) {
 	v := Format(path)
 	out := &Path{}
@@ -418,10 +414,10 @@ func (sc Scope) BindPath(path string) (*Path, error) {
 	return out, nil
 }
 
-// Static is the path that is the same for all events; "": it is not.
+// Static is the path if it is the same for all events; else "".
 func (p *Path) Static() string { return p.static }
 
-// Append returns the path of an event, or what it lacks.
+// Append returns the path of an event, or what is missing for it.
 func (p *Path) Append(s *Scratch, in *Input) (path, lacks string) {
 	if p.fixed {
 		return p.static, ""
@@ -435,7 +431,7 @@ func (p *Path) Append(s *Scratch, in *Input) (path, lacks string) {
 	return string(out), ""
 }
 
-// checker looks at the names in a body.
+// checker checks the names in a body.
 type checker struct {
 	scope   Scope
 	errs    []error
@@ -444,7 +440,7 @@ type checker struct {
 	items   *items
 	answers bool
 	inPath  bool
-	silent  bool // it does not matter what names stand for
+	silent  bool // names need not exist
 	history bool
 }
 
@@ -589,8 +585,7 @@ func keysOf(m map[string]any) (keys []string) {
 	return keys
 }
 
-// path checks that a path begins with a field and goes on, as far as is known, with
-// members of it.
+// path checks that a path begins with a field and, as far as is known, continues with members of it.
 func (c *checker) path(path string) {
 	fields, open := c.scope.Fields, false
 	for at, key := range strings.Split(path, ".") {

@@ -92,12 +92,11 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Node is a part of a body: it writes one JSON value, or nothing. Nodes are immutable
-// and may be shared.
+// Node is a part of a body: it writes one JSON value, or nothing. Nodes are immutable and may be shared.
 type Node interface{ isNode() }
 
-// Cond is something that holds for an event or does not: a [Value] that is there, or
-// [All], [Any], [Not] of others.
+// Cond is a condition on an event: a [Value], which holds if the value exists, or [All], [Any], [Not] of other
+// conditions.
 type Cond interface{ isCond() }
 
 type (
@@ -119,7 +118,7 @@ type (
 		cond Cond
 		node Node
 	}
-	always struct{ node Node } // of a value: null when it is missing
+	always struct{ node Node } // for a value: null if it is missing
 	whole  struct{ omit []string }
 	items  struct {
 		nodes []Node
@@ -151,7 +150,7 @@ func (anyOf) isCond() {}
 func (not) isCond()   {}
 func (Value) isCond() {}
 
-// Members is what stands in an object: [Member], [Same], [Spread], [Fields], [When].
+// Members are the content of an object: [Member], [Same], [Spread], [Fields], [When].
 type Members interface{ members() []member }
 
 // member is one line of an object: a key with its node, or a spread.
@@ -168,7 +167,7 @@ type spread struct {
 	fields bool
 	omit   []string
 	wins   bool
-	each   Node // nil: the members' values as they are
+	each   Node // nil: the members' values unchanged
 	rename func(string) string
 }
 
@@ -176,8 +175,7 @@ type membersOf []member
 
 func (ms membersOf) members() []member { return ms }
 
-// Object has the members that there is something of. Without any it is not there
-// itself: see [Always].
+// Object is an object with the members that have a value. If there are none, the object is left out: see [Always].
 func Object(of ...Members) Node {
 	var o object
 	for _, m := range of {
@@ -189,7 +187,7 @@ func Object(of ...Members) Node {
 // Member is a member of an object.
 func Member(key string, n Node) Members { return membersOf{{key: key, node: n}} }
 
-// Same are members that are called as the action's fields are.
+// Same are members with the same names as the action's fields.
 func Same(keys ...string) Members {
 	var ms membersOf
 	for _, k := range keys {
@@ -198,11 +196,10 @@ func Same(keys ...string) Members {
 	return ms
 }
 
-// Copy are members that are called otherwise than the fields are: each line is
-// "name = path", and the member is From(path).
+// Copy are members with other names than the fields: each line is "name = path", and the member is From(path).
 func Copy(lines ...string) Members { return CopyOf(From, lines...) }
 
-// CopyOf is [Copy] with [Outer] or another in the place of From.
+// CopyOf is [Copy] with [Outer] or another function instead of From.
 func CopyOf(from func(paths ...string) Value, lines ...string) Members {
 	var ms membersOf
 	for _, line := range lines {
@@ -215,10 +212,10 @@ func CopyOf(from func(paths ...string) Value, lines ...string) Members {
 	return ms
 }
 
-// SameGiven is [Same], of those that are truthy: see [Value.Given].
+// SameGiven is [Same] for values that are truthy: see [Value.Given].
 func SameGiven(keys ...string) Members { return sameThat(Value.Given, keys) }
 
-// SameNotNull is [Same], of those that are not null.
+// SameNotNull is [Same] for values that are not null.
 func SameNotNull(keys ...string) Members { return sameThat(Value.NotNull, keys) }
 
 func sameThat(is func(Value) Value, keys []string) Members {
@@ -229,7 +226,7 @@ func sameThat(is func(Value) Value, keys []string) Members {
 	return ms
 }
 
-// Together are members that stand in several objects, as one.
+// Together joins members that are used in several objects.
 func Together(of ...Members) Members {
 	var ms membersOf
 	for _, m := range of {
@@ -238,7 +235,7 @@ func Together(of ...Members) Members {
 	return ms
 }
 
-// When are members that are there only if c holds.
+// When includes members only if c holds.
 func When(c Cond, of ...Members) Members {
 	var ms membersOf
 	for _, m := range of {
@@ -259,8 +256,8 @@ type SpreadMembers struct{ s spread }
 
 func (m SpreadMembers) members() []member { s := m.s; return []member{{spread: &s}} }
 
-// Spread is all members of the object at a path, but for those named. Names that
-// another member writes are left out, and those of a later Spread.
+// Spread is all members of the object at a path, except those named. Names that another member or a later Spread
+// writes are left out.
 func Spread(path string, omit ...string) SpreadMembers { return SpreadOf(From(path), omit...) }
 
 // SpreadOf is [Spread] of any object.
@@ -268,49 +265,46 @@ func SpreadOf(v Value, omit ...string) SpreadMembers {
 	return SpreadMembers{spread{of: v, omit: omit}}
 }
 
-// Fields are all fields of the action that the event has, but for those named and for
-// those that other members write.
+// Fields are all fields of the action that the event has, except those named and those that other members write.
 func Fields(omit ...string) SpreadMembers {
 	return SpreadMembers{spread{fields: true, omit: omit}}
 }
 
-// Wins lets the members of the object replace what other members of the same name
-// would write, but for the names given, which are left out instead.
+// Wins makes the members of the object replace other members of the same name. The names given are left out of the
+// object instead.
 func (m SpreadMembers) Wins(but ...string) SpreadMembers {
 	m.s.wins, m.s.omit = true, append(slices.Clip(m.s.omit), but...)
 	return m
 }
 
-// Each writes n in the place of every member's value, which is This() there. What
-// writes nothing is left out.
+// Each writes n instead of every member's value, which is This() in n. A member for which n writes nothing is left
+// out.
 func (m SpreadMembers) Each(n Node) SpreadMembers { m.s.each = n; return m }
 
-// Renamed gives every member another name; "" leaves it out. f is a pure function. Names
-// that are left out for others, and those of omit, are the names before.
+// Renamed gives every member another name; "" leaves it out. f is a pure function. Which names are left out is
+// decided by the names before renaming.
 func (m SpreadMembers) Renamed(f func(name string) string) SpreadMembers {
 	m.s.rename = f
 	return m
 }
 
-// List has the elements that there is something of. Without any it is not there: see
-// [Always].
+// List is a list of the elements that have a value. If there are none, the list is left out: see [Always].
 func List(of ...Node) Node { return list{nodes: of} }
 
-// Each is a list with one n for every element of the list at a path. In n, [This] is of
-// the element and [Outer] of the action's fields; [From] is This.
+// Each is a list with one n for every element of the list at a path. In n, [This] reads from the element and
+// [Outer] from the action's fields; [From] is the same as This.
 func Each(path string, n Node) Node { return EachOf(From(path), n) }
 
 // EachOf is [Each] of any list.
 func EachOf(v Value, n Node) Node { return each{of: v, node: n} }
 
-// First is the first of several that writes something.
+// First is the first of several nodes that writes something.
 func First(of ...Node) Node { return first{of} }
 
-// If is n when c holds, and nothing otherwise.
+// If is n if c holds, and nothing otherwise.
 func If(c Cond, n Node) Node { return when{c, n} }
 
-// Always is an object, a list or an [Each] that is there also without anything in it,
-// and a value that is null when there is none.
+// Always writes an object, a list or an [Each] even if it is empty, and null for a missing value.
 func Always(n Node) Node {
 	switch n := n.(type) {
 	case object:
@@ -329,22 +323,21 @@ func Always(n Node) Node {
 // Empty is an object without members.
 func Empty() Node { return Always(Object()) }
 
-// Payload is all fields of the action that the event has, as one object.
+// Payload is one object of all fields of the action that the event has.
 func Payload(omit ...string) Node { return whole{omit} }
 
-// Items is the list in an envelope that holds the items of a batch. Each n that writes
-// something is an item, and of [Each] every element.
+// Items is the list in an envelope that contains the items of a batch. Each n that writes something is an item;
+// for [Each], every element is one.
 func Items(of ...Node) Node { return items{nodes: of} }
 
-// Lines is a whole body of items one a line.
+// Lines is a body that consists of items, one per line.
 func Lines(of ...Node) Node { return items{nodes: of, lines: true} }
 
-// Answer is a value of the answer to an earlier request of the same event; steps are
-// counted from 1. An answer that lacks it is no success.
+// Answer is a value from the answer to an earlier request of the same event; steps are counted from 1. An answer
+// without the value does not count as a success.
 func Answer(step int, path string) Node { return answer{step, path} }
 
-// Taken is a text that an earlier request's step of the same event has taken out of its
-// answer under a name.
+// Taken is a text that an earlier step of the same event has kept from its answer under a name.
 func Taken(name string) Node { return answer{0, name} }
 
 // All holds when all of several do.
@@ -356,7 +349,7 @@ func Any(of ...Cond) Cond { return anyOf{of} }
 // Not holds when c does not.
 func Not(c Cond) Cond { return not{c} }
 
-// Has holds when there is something at every one of the paths.
+// Has holds when there is a value at every one of the paths.
 func Has(paths ...string) Cond {
 	var a all
 	for _, p := range paths {
@@ -380,14 +373,14 @@ const (
 	fromHistory
 	fromIndex
 	fromFormat
-	fromAnswer // in paths
+	fromAnswer // only in paths
 )
 
-// Value is a value of the event, of the settings or of the delivery, and what is done
-// with it. It is immutable: every method returns another.
+// Value is a value of the event, the settings or the delivery, with the steps that change it. It is immutable:
+// every method returns a new one.
 type Value struct {
 	src   source
-	outer bool // of the action's fields, also in Each
+	outer bool // reads from the action's fields, even in Each
 	at    []string
 	konst []byte // JSON
 	parts []piece
@@ -400,15 +393,14 @@ type piece struct {
 	value *Value
 }
 
-// From is the first of the action's fields, or of what is in them ("user.email"), that
-// there is. In [Each] it is of the element.
+// From is the first value that exists among the action's fields, or members of them ("user.email"). In [Each] it
+// reads from the element.
 func From(paths ...string) Value { return Value{at: paths} }
 
-// Outer is [From] of the action's fields, in [Each].
+// Outer is [From] the action's fields, inside [Each].
 func Outer(paths ...string) Value { return Value{at: paths, outer: true} }
 
-// This is [From] of the element that [Each] is at; without paths it is the element
-// itself.
+// This is [From] the current element of [Each]; without paths it is the element itself.
 func This(paths ...string) Value {
 	if len(paths) == 0 {
 		paths = []string{""}
@@ -416,11 +408,11 @@ func This(paths ...string) Value {
 	return Value{src: fromElement, at: paths}
 }
 
-// Event is the first of the event's own members at these paths that there is, without
-// any field between: the user cannot map it.
+// Event is the first of the event's own members at these paths that exists. It bypasses the fields, so the user
+// cannot map it.
 func Event(paths ...string) Value { return Value{src: fromEvent, at: paths} }
 
-// Const is always the same. It panics on what is no JSON.
+// Const is always the same value. It panics if v cannot be written as JSON.
 func Const(v any) Value {
 	b, err := encode(v)
 	if err != nil {
@@ -440,29 +432,27 @@ func encode(v any) ([]byte, error) {
 	return bytes.TrimSpace(b.Bytes()), nil
 }
 
-// Setting is the value of a setting. One that is "", false, 0 or empty is not there.
+// Setting is the value of a setting. A setting that is "", false, 0 or empty counts as missing.
 func Setting(key string) Value { return Value{src: fromSetting, at: []string{key}} }
 
-// InsertID is the partner's key against repeats: the same for the same event, action and
-// request, always.
+// InsertID is the partner's dedupe key. It is always the same for the same event, action and request.
 func InsertID() Value { return Value{src: fromInsertID} }
 
-// EventID is the [InsertID] of the event's first request for the action: further ones
-// have the same.
+// EventID is the [InsertID] of the event's first request for the action, in further requests, too.
 func EventID() Value { return Value{src: fromEventID} }
 
-// Now is the time of sending, about.
+// Now is roughly the time of sending.
 func Now() Value { return Value{src: fromNow} }
 
-// History is true for an event that is history, and that nobody has asked to be treated as
-// if it happened now: see [Input]. Else it is not there.
+// History is true for an event that is history and which the user has not asked to be treated as new: see [Input].
+// Otherwise it is missing.
 func History() Value { return Value{src: fromHistory} }
 
-// Index is the number of the element that [Each] is at, from 0 on.
+// Index is the index of the current element of [Each], from 0.
 func Index() Value { return Value{src: fromIndex} }
 
-// Format is a text with values in it: {path} is From(path), {settings.key} is
-// Setting(key). It is not there when one of them is missing.
+// Format is a text with values in it: {path} is From(path), {settings.key} is Setting(key). It is missing when one
+// of them is missing.
 func Format(text string) Value {
 	v := Value{src: fromFormat}
 	for text != "" {
@@ -489,7 +479,7 @@ func Format(text string) Value {
 	return v
 }
 
-// Else is n when the value is not there.
+// Else is n when the value is missing.
 func (v Value) Else(n Node) Node { return First(v, n) }
 
 func (v Value) then(s step) Value {
@@ -497,8 +487,7 @@ func (v Value) then(s step) Value {
 	return v
 }
 
-// Given is the value if it is what JavaScript holds to be true: not null, false, 0 or
-// "".
+// Given is the value if it is truthy in JavaScript: not null, false, 0 or "".
 func (v Value) Given() Value { return v.then(step{do: given}) }
 
 // Filled is the value if it is neither null nor "".
@@ -528,19 +517,19 @@ func (v Value) IsObject() Value { return v.then(step{do: ofKind, kind: event.Obj
 // IsList is the value if it is a list.
 func (v Value) IsList() Value { return v.then(step{do: ofKind, kind: event.Array}) }
 
-// NotEmpty is the value unless it is a list or an object with nothing in it, or "".
+// NotEmpty is the value unless it is "", or a list or an object without content.
 func (v Value) NotEmpty() Value { return v.then(step{do: notEmpty}) }
 
 // IsTime is the value if it can be read as a time.
 func (v Value) IsTime() Value { return v.then(step{do: isTime}) }
 
-// Matches is the value if a regular expression matches in its text.
+// Matches is the value if a regular expression matches its text.
 func (v Value) Matches(pattern string) Value {
 	return v.then(step{do: matches, re: regexp.MustCompile(pattern)})
 }
 
-// Where is the value if f says so of it; what says it in words, for the documentation. f
-// is a pure function.
+// Where is the value if f returns true for it. what describes this in words, for the documentation. f is a pure
+// function.
 func (v Value) Where(what string, f func(event.Value) bool) Value {
 	return v.then(step{do: where, text: what, test: f})
 }
@@ -560,22 +549,22 @@ func (v Value) Upper() Value { return v.then(step{do: upper}) }
 // Cut is the value's text, cut to at most n bytes between characters.
 func (v Value) Cut(n int) Value { return v.then(step{do: cut, n: n}) }
 
-// Last is the end of the value's text, at most n bytes, for ids whose end tells them
-// apart. What is cut through is "-".
+// Last is the last n bytes of the value's text at most, for ids that differ at their end. Where a character is cut
+// in two, "-" is written for the rest.
 func (v Value) Last(n int) Value { return v.then(step{do: last, n: n}) }
 
-// Prefix puts a text in front of the value's.
+// Prefix prepends a text to the value's text.
 func (v Value) Prefix(s string) Value { return v.then(step{do: prefix, text: s}) }
 
-// Suffix puts a text behind the value's.
+// Suffix appends a text to the value's text.
 func (v Value) Suffix(s string) Value { return v.then(step{do: suffix, text: s}) }
 
-// Replace replaces every occurrence of a text in the value's.
+// Replace replaces every occurrence of a text in the value's text.
 func (v Value) Replace(old, new string) Value {
 	return v.then(step{do: replace, text: old, texts: []string{new}})
 }
 
-// UUID is the value's text if it is a UUID, in lower case, else one made of it.
+// UUID is the value's text in lower case if it is a UUID, otherwise a UUID derived from it.
 func (v Value) UUID() Value { return v.then(step{do: uuid}) }
 
 // Number is the value as a number: a text's number, 1 and 0 for true and false.
@@ -593,11 +582,10 @@ func (v Value) Wrapped() Value { return v.then(step{do: wrapped}) }
 // JSON is the value's JSON as a text.
 func (v Value) JSON() Value { return v.then(step{do: asJSON}) }
 
-// Join is the texts of a list's elements with sep between them; another value is its
-// text.
+// Join is the texts of a list's elements, separated by sep; any other value is converted to text.
 func (v Value) Join(sep string) Value { return v.then(step{do: join, text: sep}) }
 
-// Lookup is what stands in a table under the value's text.
+// Lookup is the entry for the value's text in a table.
 func (v Value) Lookup(table map[string]string) Value { return v.then(step{do: lookup, table: table}) }
 
 // Seconds is the time as seconds since 1970.
@@ -606,8 +594,7 @@ func (v Value) Seconds() Value { return v.then(step{do: asTime, text: "seconds"}
 // Millis is the time as milliseconds since 1970.
 func (v Value) Millis() Value { return v.then(step{do: asTime, text: "millis"}) }
 
-// ISO is the time as ISO 8601. A text that begins with a date and goes on with a time
-// is left as it is.
+// ISO is the time as ISO 8601. A text that begins with a date and continues with a time is not changed.
 func (v Value) ISO() Value { return v.then(step{do: iso}) }
 
 // Time is the time in one of the formats of mapping.Time: "iso", "rfc3339", "seconds",
@@ -617,20 +604,18 @@ func (v Value) Time(format string) Value { return v.then(step{do: asTime, text: 
 // Layout is the time, in UTC, in a layout of Go's package time.
 func (v Value) Layout(l string) Value { return v.then(step{do: layout, text: l}) }
 
-// Normal is the value's text as ad platforms want personal data: see
-// mapping.Normalize for the forms ("email", "phone", "name", …). Beside these there are
-// "compact" (lower case, no white space), "alphanumeric" (lower-case letters and
-// digits of ASCII) and "email_plain" (an address in lower case, its user without dots and
-// without what stands behind a plus).
+// Normal is the value's text in the form that ad platforms require for personal data: see mapping.Normalize for
+// the forms ("email", "phone", "name", …). There are also "compact" (lower case, no white space), "alphanumeric"
+// (lower-case letters and digits of ASCII) and "email_plain" (an address in lower case, whose user part has no
+// dots and nothing after a plus).
 func (v Value) Normal(as string) Value { return v.then(step{do: normal, text: as}) }
 
-// Hash is the SHA-256, in hex, of the value's normal form ("": of its text). What is
-// hashed already is left as it is, in lower case.
+// Hash is the SHA-256, in hex, of the value's normal form ("": of its text). A value that is a hash already is
+// only converted to lower case.
 func (v Value) Hash(as string) Value { return v.then(step{do: hash, text: as}) }
 
-// As is what f makes of the value; what says it in words, for the documentation. f appends
-// one JSON value, or nothing when there is none. It is a pure function of the value and
-// of c, and is called by many goroutines.
+// As is the result of f for the value. what describes it in words, for the documentation. f appends one JSON
+// value, or nothing. It is a pure function of the value and of c, and is called concurrently.
 func (v Value) As(what string, f func(dst []byte, v event.Value, c *Context) []byte) Value {
 	return v.then(step{do: as, text: what, f: f})
 }

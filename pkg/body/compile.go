@@ -11,10 +11,9 @@ import (
 	"github.com/fanfold/fanfold/pkg/payload"
 )
 
-// A body is compiled when a destination is opened: names become numbers of fields, paths
-// are taken apart, what depends on settings alone is decided, and what is always the same
-// becomes text that is copied. What is left for each event is a walk over a few flat
-// lists.
+// A body is compiled when a destination is opened: names become indices of fields, paths are parsed, whatever
+// depends only on settings is decided, and whatever is always the same becomes text that is copied. For each
+// event, only a few flat lists have to be processed.
 
 // op writes one node; false: nothing was written.
 type op interface{ put(w *writing) bool }
@@ -30,7 +29,7 @@ type compiler struct {
 	inside int
 }
 
-// verdict is what is known of a condition before there is an event.
+// verdict is what is known about a condition before there is an event.
 type verdict uint8
 
 const (
@@ -63,7 +62,7 @@ func (c stamped) put(w *writing) bool {
 	return true
 }
 
-// copied is a field that is copied as it is.
+// copied is a field that is copied unchanged.
 type copied int16
 
 func (f copied) put(w *writing) bool {
@@ -76,31 +75,31 @@ func (f copied) put(w *writing) bool {
 	return true
 }
 
-// candidate is a place where a value may be.
+// candidate is one possible place of a value.
 type candidate struct {
-	field int16      // of the payload; -1: of the event or the element
-	path  event.Path // below it
+	field int16      // of the payload; -1: the event or the element
+	path  event.Path // below the field
 	root  bool       // there is no path
-	part  int16      // the path is that of a declared member; -1: it is not
-	deep  int16      // number among the places that were looked for; -1: it is none of them
+	part  int16      // the path is a declared member; -1: it is not
+	deep  int16      // index among the places looked up beforehand; -1: none
 }
 
-// valueOp is a value that has to be looked for, or made.
+// valueOp is a value that has to be found or computed.
 type valueOp struct {
 	src        source
 	candidates []candidate
-	fixed      item // of constants and settings
+	fixed      item // for constants and settings
 	pieces     []pieceOp
 	steps      []step
-	tail       *step // the last one behind those, of a value that a function writes; nil: there is none
+	tail       *step // the last step, if a function writes the value; nil: none
 }
 
 type pieceOp struct {
 	text  string
-	value *valueOp // nil: the text
+	value *valueOp // nil: text
 }
 
-// value is what there is.
+// value is the value at the place.
 func (c *candidate) value(w *writing, src source) (v event.Value) {
 	if ref, known := c.ref(w); known {
 		_, index := w.in.Payload.Index()
@@ -120,7 +119,7 @@ func (c *candidate) value(w *writing, src source) (v event.Value) {
 	return v
 }
 
-// ref is value as a number of the index, if it is known.
+// ref is value as a reference into the index, if it is known.
 func (c *candidate) ref(w *writing) (ref event.Ref, known bool) {
 	switch {
 	case c.part >= 0:
@@ -134,10 +133,10 @@ func (c *candidate) ref(w *writing) (ref event.Ref, known bool) {
 	return 0, false
 }
 
-// yes is what History is.
+// yes is the value of History.
 var yes = []byte("true")
 
-// find finds the value and takes it through its steps.
+// find finds the value and applies its steps.
 func (v *valueOp) find(w *writing, it *item) bool {
 	switch v.src {
 	case fromConst:
@@ -216,7 +215,7 @@ func (v *valueOp) put(w *writing) bool {
 	return true
 }
 
-// putTail lets a function write where its value belongs.
+// putTail lets the function of the last step write directly into the body.
 func (v *valueOp) putTail(w *writing, of event.Value) bool {
 	before := len(w.buf)
 	w.sep()
@@ -229,8 +228,8 @@ func (v *valueOp) putTail(w *writing, of event.Value) bool {
 	return true
 }
 
-// direct has a function that is the last step of the only place write into the body. Such
-// a value is only to be put.
+// direct makes the last step, if it is a function of the only place, write directly into the body. Such a value
+// can only be written, not read.
 func (v *valueOp) direct() *valueOp {
 	n := len(v.steps) - 1
 	if n < 0 || v.steps[n].do != as || len(v.candidates) != 1 {
@@ -246,13 +245,13 @@ func (v *valueOp) holds(w *writing) bool {
 	return v.find(w, &it)
 }
 
-// present holds when a field is there.
+// present holds when a field exists.
 type present int16
 
 func (f present) holds(w *writing) bool { return w.in.Payload.RawAt(int16(f)) != nil }
 
-// someOp are conditions of which the first that decides counts: with until false, one that
-// does not hold (all have to), with until true, one that does (any of them has to).
+// someOp are conditions that are checked until one decides: with until false, one that does not hold (all must
+// hold); with until true, one that does (any may hold).
 type someOp struct {
 	tests []test
 	until bool
@@ -303,7 +302,7 @@ func (o alwaysOp) put(w *writing) bool {
 	return true
 }
 
-// close ends a container that begins at a place in buf and has its first byte at another.
+// close ends a container. It began at one place in buf, and its first byte is at another.
 func (w *writing) close(from, start int, end byte, always bool) bool {
 	if len(w.buf) == start && !always {
 		w.cut(from)
@@ -352,7 +351,7 @@ func (o *eachOp) put(w *writing) bool {
 	return w.close(from, start, ']', o.always)
 }
 
-// each calls f with every element of a list.
+// each calls f for every element of a list.
 func (w *writing) each(of event.Value, f func()) {
 	element, inside, index := w.element, w.inside, w.index
 	n := 0
@@ -433,7 +432,7 @@ func (c *compiler) value(v *Value) valueOp {
 	return o
 }
 
-// known is what is known of a condition.
+// known is what is known about a condition.
 func (c *compiler) known(cond Cond) verdict {
 	switch cond := cond.(type) {
 	case nil:
@@ -447,7 +446,7 @@ func (c *compiler) known(cond Cond) verdict {
 		}
 		for i := range cond.steps {
 			if d := cond.steps[i].do; d == as || d == where {
-				return unknown // may want a context
+				return unknown // it may need a context
 			}
 		}
 		o := c.value(&cond)
@@ -525,7 +524,7 @@ func (c *compiler) test(cond Cond) test {
 	return fixedTest(false)
 }
 
-// whole says that the value is one field as it is.
+// whole says whether the value is one unchanged field.
 func (v *valueOp) whole() (field int16, ok bool) {
 	if v.src == fromField && len(v.steps) == 0 && len(v.candidates) == 1 && v.candidates[0].root {
 		return v.candidates[0].field, true
@@ -579,8 +578,7 @@ func (c *compiler) nodes(ns []Node) (out []op) {
 	return out
 }
 
-// first leaves out what never writes, and what stands behind something that always
-// does.
+// first leaves out nodes that never write, and those after a node that always writes.
 func (c *compiler) first(ns []Node) op {
 	var out firstOp
 	for _, n := range ns {
@@ -634,8 +632,7 @@ func (c *compiler) path(parts []piece) pathOp {
 	return pathOp(v.pieces)
 }
 
-// append appends the path of an event to dst, or returns the number of the piece that it
-// lacks.
+// append appends the path of an event to dst, or returns the index of the piece whose value is missing.
 func (o pathOp) append(w *writing, dst []byte) (out []byte, lacks int) {
 	query := false
 	for i := range o {

@@ -8,8 +8,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// The interpreter walks the tree of a body as it was declared. It is plain and slow: what
-// it writes is what the compiled program has to write.
+// The interpreter walks the tree of a body as it was declared. It is simple and slow, and defines what the
+// compiled program has to write.
 
 // interpreter is one interpretation.
 type interpreter struct {
@@ -31,7 +31,7 @@ func find(v event.Value, path string) event.Value {
 	return v
 }
 
-// candidate is what there is at a path.
+// candidate is the value at a path.
 func (x *interpreter) candidate(v *Value, path string) event.Value {
 	switch {
 	case v.src == fromEvent:
@@ -43,7 +43,7 @@ func (x *interpreter) candidate(v *Value, path string) event.Value {
 	return find(x.in.Payload.Get(key), rest)
 }
 
-// value is what a Value is for the event; false: it is not there.
+// value evaluates a Value for the event; false: it is missing.
 func (x *interpreter) value(v *Value) (item, bool) {
 	var it item
 	switch v.src {
@@ -84,7 +84,7 @@ func (x *interpreter) value(v *Value) (item, bool) {
 	return it, x.through(v.steps, &it)
 }
 
-// format puts a text together. escape, when there is one, is for the values in it.
+// format writes a text with values in it. escape, if not nil, is applied to the values.
 func (x *interpreter) format(parts []piece, escape func(string) string) ([]byte, bool) {
 	var out []byte
 	for _, p := range parts {
@@ -185,8 +185,8 @@ func (x *interpreter) put(n Node) bool {
 	return false
 }
 
-// within writes a container around what f writes; without anything in it, only if
-// always says so.
+// within writes a container around what f writes. If that is empty, the container is written only if always is
+// set.
 func (x *interpreter) within(begin, end byte, always bool, f func()) bool {
 	from := len(x.buf)
 	x.sep()
@@ -214,14 +214,14 @@ func (x *interpreter) putValue(v *Value) bool {
 	return true
 }
 
-// answer leaves a place for what an answer will say.
+// answer leaves a place for a value from an answer.
 func (x *interpreter) answer(n *answer) {
 	x.sep()
 	x.holes = append(x.holes, Hole{At: len(x.buf) - x.base, Step: n.step, Path: n.path})
 	x.buf = append(x.buf, "null"...)
 }
 
-// would says that a member would be written.
+// would says whether a member would be written.
 func (x *interpreter) would(m *member) bool {
 	if !x.holds(m.cond) {
 		return false
@@ -232,7 +232,7 @@ func (x *interpreter) would(m *member) bool {
 	return ok
 }
 
-// has says that a spread writes a member of a name, or would if others did not.
+// has says whether a spread writes a member of a name, or would do so without the other members.
 func (x *interpreter) has(s *spread, name string) bool {
 	if s.fields {
 		return !slices.Contains(s.omit, name) && x.in.Payload.Has(name)
@@ -249,7 +249,7 @@ func (x *interpreter) has(s *spread, name string) bool {
 	return false
 }
 
-// name is what a spread calls a member.
+// name is the name that a spread gives a member.
 func (s *spread) name(name string) string {
 	if s.rename != nil {
 		return s.rename(name)
@@ -280,7 +280,7 @@ func (x *interpreter) object(o *object) bool {
 	})
 }
 
-// replaced says that a spread that wins has a name.
+// replaced says whether a spread that wins has a member of this name.
 func (x *interpreter) replaced(o *object, name string) bool {
 	for i := range o.members {
 		if m := &o.members[i]; m.spread != nil && m.spread.wins && x.holds(m.cond) && x.has(m.spread, name) {
@@ -340,8 +340,7 @@ func (x *interpreter) spread(o *object, i int) {
 	x.element, x.inside, x.index = element, inside, index
 }
 
-// free says that nothing else in the object stands for a name of the ith member, a
-// spread.
+// free says whether no other member of the object takes a name of the ith member, a spread.
 func (x *interpreter) free(o *object, i int, name string) bool {
 	s := o.members[i].spread
 	if slices.Contains(s.omit, name) {

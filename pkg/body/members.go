@@ -6,13 +6,13 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// objectOp is an object. What its members are called is known; what stands in a spread
-// is looked up among these names, once for each member.
+// objectOp is a compiled object. The names of its members are known. The members of a spread are looked up among
+// these names, once each.
 type objectOp struct {
 	members []memberOp
 	spreads []*spreadOp
 	names   names
-	wins    bool // some spread does
+	wins    bool // some spread wins
 	always  bool
 }
 
@@ -20,10 +20,10 @@ type objectOp struct {
 type memberOp struct {
 	key    []byte // ,"key": padded, see [event.Padded]
 	way    way
-	names  uint8      // number of the name, see names
-	field  int16      // of byField and byValue
-	els    []byte     // of byField: what stands there when the field is missing; nil: nothing
-	copies *candidate // of byCopy
+	names  uint8      // index of the name, see names
+	field  int16      // for byField and byValue
+	els    []byte     // for byField: what to write if the field is missing; nil: nothing
+	copies *candidate // for byCopy
 	cond   test       // nil: always
 	n      op
 	name   string
@@ -35,10 +35,10 @@ type way uint8
 
 const (
 	byNode  way = iota
-	byValue     // as by its node, if there is a value for the field
-	byField     // the field is copied as it is
-	byCopy      // a value below a field, or of the event, is
-	byFixed     // key is the member as a whole, which is always the same
+	byValue     // by its node, if the field has a value
+	byField     // the field is copied unchanged
+	byCopy      // a value below a field, or of the event, is copied unchanged
+	byFixed     // key is the whole member, which is always the same
 	bySpread
 )
 
@@ -47,19 +47,18 @@ type spreadOp struct {
 	*spread
 	of   valueOp
 	each op
-	at   int  // number among the spreads
+	at   int  // index among the spreads
 	cond test // nil: always
 }
 
-// names are those that other members write or that spreads leave out. A name is looked up
-// for each member of an object that is spread: most are not among them, which the
-// hashes tell that are in the index.
+// names are the names that other members write or that spreads leave out. Every member of a spread object is
+// looked up here. Most are not among them, which the hashes in the index show quickly.
 type names struct {
 	texts []string
-	first [256]uint8 // by hash: the number of a name, from 1 on
-	next  []uint8    // for each name: that of another one with the same hash
-	omit  []uint64   // for each name: by which spreads it is left out, a bit for each
-	many  bool       // there are more names than there are numbers
+	first [256]uint8 // by hash: the index of a name, from 1
+	next  []uint8    // for each name: the next one with the same hash
+	omit  []uint64   // for each name: the spreads that leave it out, one bit for each
+	many  bool       // there are more names than indices
 }
 
 const maxNames = 250
@@ -78,8 +77,7 @@ func (n *names) add(name string) uint8 {
 	return i
 }
 
-// of returns the number of a name; ok is false for those that nobody writes or leaves
-// out.
+// of returns the index of a name; ok is false for names that no member writes or leaves out.
 func (n *names) of(b []byte) (number uint8, ok bool) {
 	at := n.first[event.HashKey(b)]
 	for at > 0 && n.texts[at-1] != string(b) {
@@ -88,8 +86,7 @@ func (n *names) of(b []byte) (number uint8, ok bool) {
 	return at - 1, at > 0
 }
 
-// lack says that the name of a member is none of them, as far as is known without a look
-// at it.
+// lack says whether the hash alone shows that a member's name is not among the names.
 func (n *names) lack(c *event.Cursor) bool {
 	h, known := c.Hash()
 	return known && n.first[h] == 0
@@ -163,7 +160,7 @@ func (c *compiler) object(o *object) op {
 	return out
 }
 
-// shorten finds a shorter way than that by the node for a value that comes from one place.
+// shorten finds a faster way than the node, for a value that comes from one place.
 func (m *memberOp) shorten(v *valueOp) {
 	if v.src != fromField && v.src != fromEvent || len(v.candidates) != 1 {
 		return
@@ -176,7 +173,7 @@ func (m *memberOp) shorten(v *valueOp) {
 	}
 }
 
-// constant is the object as text when it is always the same.
+// constant is the object as text if it is always the same.
 func (o *objectOp) constant() (constant, bool) {
 	text := []byte{'{'}
 	for i := range o.members {
@@ -235,14 +232,13 @@ func (o *objectOp) put(w *writing) bool {
 	return w.close(from, start, '}', o.always)
 }
 
-// putMembers writes the members of an object, which begin at a place in buf. sp is of the
-// spreads among them.
+// putMembers writes the members of an object, which begin at a place in buf. sp is the state of its spreads.
 func (o *objectOp) putMembers(w *writing, sp *spreading, start int) {
 	fields, index := w.in.Payload.Index()
-	buf := w.buf // not in the memory of w: that would be written for every piece of text
+	buf := w.buf // a local variable, because w.buf would be stored for every piece of text
 	for i := range o.members {
 		m := &o.members[i]
-		var ref event.Ref // not 0: what is copied
+		var ref event.Ref // not 0: the value to copy
 		switch m.way {
 		case byField:
 			if ref = fields[m.field]; ref == 0 && m.els == nil {
@@ -296,7 +292,7 @@ func (o *objectOp) putMembers(w *writing, sp *spreading, start int) {
 	w.buf = buf
 }
 
-// would says that a member would be written.
+// would says whether a member would be written.
 func (m *memberOp) would(w *writing) bool {
 	if m.cond != nil && !m.cond.holds(w) {
 		return false
@@ -313,13 +309,13 @@ func (m *memberOp) would(w *writing) bool {
 	return ok
 }
 
-// spreading is what is known of an object's spreads for one event.
+// spreading is the state of an object's spreads for one event.
 type spreading struct {
 	o           *objectOp
-	of          [4]event.Value // of the first spreads; the others are looked for again
-	replaced    set            // names that a spread that wins has
+	of          [4]event.Value // of the first spreads; others are found again when needed
+	replaced    set            // names in the spreads that win
 	anyReplaced bool
-	alone       uint64 // spreads that have no name of another member's, a bit for each
+	alone       uint64 // spreads that share no name with another member, one bit for each
 }
 
 func (o *objectOp) putSpreads(w *writing) bool {
@@ -340,7 +336,7 @@ func (o *objectOp) putSpreads(w *writing) bool {
 	return w.close(from, start, '}', o.always)
 }
 
-// find is the object that is spread; Missing: there is none, or none now.
+// find is the object that is spread; Missing: there is none, or its condition does not hold.
 func (s *spreadOp) find(w *writing) event.Value {
 	if s.fields || s.cond != nil && !s.cond.holds(w) {
 		return event.Value{}
@@ -359,7 +355,7 @@ func (sp *spreading) value(w *writing, s *spreadOp) event.Value {
 	return s.find(w)
 }
 
-// replace finds the names that spreads which win have.
+// replace collects the names in spreads that win.
 func (sp *spreading) replace(w *writing) {
 	for _, s := range sp.o.spreads {
 		if !s.wins {
@@ -426,7 +422,7 @@ func (sp *spreading) put(w *writing, s *spreadOp, start int) {
 	if of.Kind() != event.Object {
 		return
 	}
-	// Most often no other member has anything to do with it: then it is copied as it is.
+	// Usually no other member shares a name with it, so it is copied unchanged.
 	if s.each == nil && s.rename == nil && s.at == len(sp.o.spreads)-1 && sp.isAlone(s, of) {
 		if len(w.buf) > start {
 			w.buf = append(w.buf, ',')
@@ -438,8 +434,7 @@ func (sp *spreading) put(w *writing, s *spreadOp, start int) {
 	sp.each(w, s, of, start)
 }
 
-// isAlone says that no other member has to do with the members of an object that is
-// spread, and that it has no white space.
+// isAlone says whether a spread object shares no name with other members, and contains no white space.
 func (sp *spreading) isAlone(s *spreadOp, of event.Value) bool {
 	if s.wins {
 		return sp.alone>>s.at&1 != 0
@@ -515,7 +510,7 @@ func (sp *spreading) fields(w *writing, s *spreadOp, start int) {
 	}
 }
 
-// free says that nothing else in the object stands for a name of a spread.
+// free says whether no other member of the object takes a name of a spread.
 func (sp *spreading) free(w *writing, s *spreadOp, name []byte) bool {
 	o := sp.o
 	n, found := o.names.of(name)
@@ -541,7 +536,7 @@ func (sp *spreading) free(w *writing, s *spreadOp, name []byte) bool {
 	return true
 }
 
-// has says that a spread has a name that it does not leave out.
+// has says whether a spread has a name that it does not leave out.
 func (sp *spreading) has(w *writing, s *spreadOp, name string) bool {
 	if s.fields {
 		return (s.cond == nil || s.cond.holds(w)) && !slices.Contains(s.omit, name) && w.in.Payload.Has(name)

@@ -2,13 +2,13 @@ package body
 
 import "github.com/zeebo/xxh3"
 
-// memo remembers what a function made of texts that come again and again.
+// memo remembers the results of functions for texts that occur again and again.
 type memo struct {
 	list [64]memoized
-	last *memoized // that was asked for last, since what is read of a text is mostly several things
+	last *memoized // the last one asked for: usually several things are read from the same text
 }
 
-// maxMemo is how long a text may be that something is remembered of.
+// maxMemo is the length up to which a text is remembered.
 const maxMemo = 1024
 
 type memoized struct {
@@ -17,8 +17,7 @@ type memoized struct {
 	made any
 }
 
-// of returns the place for what a function makes of a text. It is not known when
-// the function has to be asked.
+// of returns the place for a function's result for a text. If known is false, the function has to be called.
 func (m *memo) of(by uintptr, text []byte) (at *memoized, known bool) {
 	if at = m.last; at != nil && at.by == by && at.text == string(text) {
 		return at, true

@@ -17,7 +17,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/payload"
 )
 
-// do is what a step does with a value.
+// do is the kind of a step.
 type do uint8
 
 const (
@@ -56,8 +56,8 @@ const (
 	as
 )
 
-// step is one thing that is done with a value: a question whose no makes it missing, or
-// a form that it gets.
+// step is one thing that is done with a value: a condition, which makes it missing if it does not hold, or a
+// conversion.
 type step struct {
 	do    do
 	text  string
@@ -70,7 +70,7 @@ type step struct {
 	f     func(dst []byte, v event.Value, c *Context) []byte
 }
 
-// state is in which form an item is.
+// state is the current form of an item.
 type state uint8
 
 const (
@@ -80,22 +80,22 @@ const (
 	asAt                // a time
 )
 
-// item is a value on its way through its steps.
+// item is a value that passes through its steps.
 type item struct {
 	v     event.Value
-	bytes []byte // of asText and asRaw
+	bytes []byte // for asText and asRaw
 	at    time.Time
 	state state
 }
 
-// Input is what a body is written of.
+// Input is what a body is written from.
 type Input struct {
 	Event   event.Value
 	Payload *payload.Payload
 	Now     time.Time
 	ID      string // insert id of the event's first request for the action
-	Step    int    // number of this one among those
-	// History: the event is history, and is to start nothing at the partner.
+	Step    int    // index of this request among those
+	// History: the event is history, and must not start anything at the partner.
 	History bool
 	// Settings are the user's, for Context.Setting: see [Scope.Values].
 	Settings map[string]event.Value
@@ -104,8 +104,7 @@ type Input struct {
 // insertID is the insert id of the request being written.
 func (in *Input) insertID() string { return StepID(in.ID, in.Step) }
 
-// StepID is the insert id of one of the requests that an event becomes, which are counted
-// from 0 on: id is that of the first.
+// StepID is the insert id of one of the requests of an event, which are counted from 0: id is that of the first.
 func StepID(id string, step int) string {
 	if step == 0 {
 		return id
@@ -113,11 +112,10 @@ func StepID(id string, step int) string {
 	return id + ":" + strconv.Itoa(step)
 }
 
-// Context is what a function of [Value.As] may know beside the value. It is valid
-// during the call.
+// Context is what a function of [Value.As] can read besides the value. It is valid during the call.
 type Context struct{ w *writing }
 
-// Now is the time of sending, about.
+// Now is roughly the time of sending.
 func (c *Context) Now() time.Time { return c.w.in.Now }
 
 // InsertID is what the node [InsertID] writes.
@@ -126,7 +124,7 @@ func (c *Context) InsertID() string { return c.w.in.insertID() }
 // EventID is what the node [EventID] writes.
 func (c *Context) EventID() string { return c.w.in.ID }
 
-// Index is the number of the element that [Each] is at, from 0 on.
+// Index is the index of the current element of [Each], from 0.
 func (c *Context) Index() int { return c.w.index }
 
 // Field is the value at a path of the action's fields, or Missing.
@@ -135,9 +133,9 @@ func (c *Context) Field(path string) event.Value {
 	return find(c.w.in.Payload.Get(key), rest)
 }
 
-// Recall is f of a value's text, from memory when that was asked for lately: user agents
-// and the like are few, and reading one takes longer than most events do. f is a pure
-// function at the top level of its package; what it makes must not be changed.
+// Recall returns f of a value's text, and remembers recent results: there are few different user agents, for
+// example, and parsing one takes longer than most events do. f is a pure function at the top level of its package;
+// its result must not be changed.
 func Recall[T any](c *Context, v event.Value, f func(text string) *T) *T {
 	text, ok := v.Plain()
 	if !ok || len(text) > maxMemo {
@@ -156,31 +154,30 @@ func (c *Context) Setting(key string) event.Value { return c.w.in.Settings[key] 
 // Event is the value at a path of the event itself, or Missing.
 func (c *Context) Event(path string) event.Value { return find(c.w.in.Event, path) }
 
-// This is the element that [Each] is at, or Missing.
+// This is the current element of [Each], or Missing.
 func (c *Context) This() event.Value { return c.w.element }
 
-// writing is one writing of a body, and the memory for it.
+// writing is the state and the memory of writing a body.
 type writing struct {
 	in      *Input
 	buf     []byte
 	base    int    // where the body begins in buf
-	marks   []int  // where the stamp stands, from base on
-	holes   []Hole // where answers are to be put, from base on
-	hole    int    // where the items of an envelope stand
+	marks   []int  // offsets of the stamp, from base
+	holes   []Hole // places for values from answers, from base
+	hole    int    // offset of the items in an envelope
 	element event.Value
-	inside  bool // an Each
+	inside  bool // in an Each
 	index   int
-	tmp     []byte // texts on their way
+	tmp     []byte // intermediate texts
 	memo    memo
 	context Context
 	parser  event.Parser
 }
 
-// Hole is a place where something of an answer to an earlier request is to be put. Until
-// then null stands there.
+// Hole is a place that a value from the answer to an earlier request will fill. Until then it contains null.
 type Hole struct {
 	At   int // in bytes
-	Step int // of the request, from 1 on
+	Step int // of the request, from 1
 	Path string
 }
 
@@ -189,7 +186,7 @@ func (w *writing) begin(in *Input, dst []byte) {
 	w.holes = w.holes[:0]
 	w.element, w.inside, w.index = event.Value{}, false, 0
 	if cap(w.tmp) > 1<<20 {
-		w.tmp = nil // one huge event must not pin its size for ever
+		w.tmp = nil // one huge event must not keep that much memory for ever
 	}
 	w.tmp = w.tmp[:0]
 	w.parser.Reset()
@@ -206,7 +203,7 @@ func (w *writing) sep() {
 	}
 }
 
-// cut takes back what was written from a place in buf on.
+// cut removes what was written after a place in buf.
 func (w *writing) cut(to int) {
 	w.buf = w.buf[:to]
 	for n := len(w.marks); n > 0 && w.marks[n-1] >= to-w.base; n-- {
@@ -254,7 +251,7 @@ func (w *writing) valueOf(it *item) event.Value {
 	w.tmp = appendItem(w.tmp, it)
 	v, err := w.parser.ParseValue(w.tmp[at:len(w.tmp):len(w.tmp)])
 	if err != nil {
-		return event.Value{} // cannot be: it was made of valid values
+		return event.Value{} // cannot happen: it was made of valid values
 	}
 	return v
 }
@@ -309,7 +306,7 @@ func (it *item) kind() event.Kind {
 	return event.Number
 }
 
-// ask answers the questions among the steps; known is false for forms.
+// ask evaluates a step that is a condition; known is false for a conversion.
 func (w *writing) ask(s *step, it *item) (yes, known bool) {
 	switch s.do {
 	case given:
@@ -369,7 +366,7 @@ func (w *writing) isOneOf(s *step, it *item) bool {
 	return false
 }
 
-// through takes an item through its steps; false: there is nothing left of it.
+// through applies steps to an item; false: the value is missing.
 func (w *writing) through(steps []step, it *item) bool {
 	for i := range steps {
 		s := &steps[i]
@@ -384,7 +381,7 @@ func (w *writing) through(steps []step, it *item) bool {
 	return true
 }
 
-// setText makes the item a text that was appended to w.tmp from a place on.
+// setText makes the item the text that was appended to w.tmp from an offset on.
 func (w *writing) setText(it *item, from int) bool {
 	it.state, it.bytes = asText, w.tmp[from:len(w.tmp):len(w.tmp)]
 	return true
@@ -395,7 +392,7 @@ func (w *writing) setRaw(it *item, from int) bool {
 	return len(w.tmp) > from
 }
 
-// form gives an item a form.
+// form applies a conversion to an item.
 func (w *writing) form(s *step, it *item) bool {
 	switch s.do {
 	case number, integer, boolean, wrapped, asJSON, join, as:
@@ -540,14 +537,13 @@ func (w *writing) formTime(s *step, it *item) bool {
 	return w.setText(it, from)
 }
 
-// isISO says that a time is a text that begins with a date and goes on with a time.
+// isISO says whether a value is a text that begins with a date and continues with a time.
 func isISO(v event.Value) bool {
 	b, ok := v.Plain()
 	return ok && len(b) >= 19 && b[4] == '-' && b[7] == '-' && b[10] == 'T'
 }
 
-// formPersonal writes a normal form, or the hash of it. Of a list every element is
-// made so.
+// formPersonal writes a normal form, or its hash. For a list it does so for every element.
 func (w *writing) formPersonal(s *step, it *item) bool {
 	if it.kind() != event.Array {
 		if it.kind() <= event.Null || it.kind() == event.Object {
@@ -619,8 +615,8 @@ func (w *writing) personal(s *step, b []byte) ([]byte, bool) {
 	return w.tmp[from:len(w.tmp):len(w.tmp)], true
 }
 
-// AppendUUID appends a text if it is a UUID, in lower case, else one that is made of
-// it: always the same for the same.
+// AppendUUID appends a text in lower case if it is a UUID, otherwise a UUID that is derived from it and always the
+// same for the same text.
 func AppendUUID(dst, id []byte) []byte {
 	if isUUID(id) {
 		return append(dst, bytes.ToLower(id)...)

@@ -9,14 +9,14 @@ type Scope struct {
 	set   []func(slot int)
 }
 
-// at asks for the value at a path; slot is set to its number, from 1 on, when
+// At asks for the value at a path; slot is set to its number, from 1 on, when
 // the scope is closed.
 func (s *Scope) At(p event.Path, slot *int) {
 	s.paths = append(s.paths, p)
 	s.set = append(s.set, func(n int) { *slot = n + 1 })
 }
 
-// close returns nil when the paths are too many.
+// Close returns nil when there are too many paths.
 func (s *Scope) Close() *event.PathSet {
 	set, slots := event.NewPathSet(s.paths)
 	if set == nil {
@@ -28,8 +28,8 @@ func (s *Scope) Close() *event.PathSet {
 	return set
 }
 
-// bind binds the paths of a node, and of the nodes in it that resolve against the same
-// value. A node that is not known here looks its paths up by itself.
+// bind binds the paths of a node, and of the nodes in it that read from the same value. A node of a type that is
+// not handled here looks up its paths by itself.
 func (s *Scope) bind(n node) {
 	switch n := n.(type) {
 	case *pathNode:
@@ -68,8 +68,8 @@ func (s *Scope) bind(n node) {
 	}
 }
 
-// Bind has the paths of a part found, and those of the parts in it that start where it does: its [Part.Path] then
-// has a slot, and resolving it takes the values that [Resolver.Refs] holds.
+// Bind adds the paths of a part, and of the parts in it that read from the same value, to the scope. Its
+// [Part.Path] then has a slot, and resolving it uses the values in [Resolver.Refs].
 func (s *Scope) Bind(p Part) { s.bind(p.n) }
 
 // Len is how many paths there are.

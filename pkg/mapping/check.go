@@ -8,10 +8,9 @@ import (
 	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
-// check reports everything that is wrong with a mapping before it runs. It
-// looks where Segment looks: into objects, but not into the elements of arrays
-// nor into the argument of @literal. What is wrong there shows when, and only
-// if, it is resolved.
+// check reports everything that is wrong with a mapping before it runs. It checks what Segment checks: the members
+// of objects, but not the elements of arrays or the argument of @literal. Mistakes there are reported only when
+// they are resolved.
 func check(t *tree) error {
 	c := checker{}
 	c.any(t, nil)
@@ -242,8 +241,8 @@ func withOptions(opts ...option) check1 {
 	}
 }
 
-// strictOptions is withOptions that refuses keys it does not know, for our own
-// directives, where there is nobody to stay compatible with.
+// strictOptions is withOptions that refuses unknown keys. It is for our own directives, which need no
+// compatibility.
 func strictOptions(opts ...option) check1 {
 	lenient := withOptions(opts...)
 	return func(c *checker, t *tree, stack []string) bool {
@@ -266,7 +265,7 @@ func strictOptions(opts ...option) check1 {
 	}
 }
 
-// nearest returns the directive that a name is most likely a slip of.
+// nearest returns the directive that a misspelled name most likely means.
 func nearest(name string) string {
 	best, dist := "", 3
 	for _, k := range directiveNames() {

@@ -108,15 +108,15 @@ func (n *flattenNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bo
 	return append(dst, '}'), true
 }
 
-// flattening collects the leaves of a value. Keys are kept as JSON text, so that joining
-// them needs no decoding.
+// flattening collects the leaves of a value. Keys are kept as JSON text, so that they can be joined without
+// decoding.
 type flattening struct {
 	sep  []byte
 	omit bool
 	out  merging
 	size int // of the leaves, in bytes
-	// keys is how long the keys are together, those that lead to no leaf included: deep nesting
-	// makes long ones, and what they add up to is bounded, not only their number.
+	// keys is the total length of the keys, including those without a leaf: deep nesting makes keys long, so their
+	// total length has to be bounded, not only their number.
 	keys int
 }
 

@@ -282,7 +282,7 @@ type SyntaxError struct {
 
 func (e *SyntaxError) Error() string { return "mapping: " + strings.Join(e.Problems, " ") }
 
-// errTooLarge ends a run whose output grows without bound, such as templates
+// ErrTooLarge ends a run whose output grows without bound, such as templates
 // that double through nested @transform.
 var ErrTooLarge = fmt.Errorf("mapping: the result is larger than %d bytes", MaxOutput)
 

@@ -9,10 +9,10 @@ import (
 	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
-// The directives for what exports write instead of an object: pairs of a key and a value, members whose names
-// begin alike, and documents that name their own schema.
+// The directives for structures that exports write instead of an object: pairs of a key and a value, members with
+// a common prefix, and documents that name their own schema.
 
-// members collects members by name; the last of a name wins, in the place of the first.
+// members collects members by name. For a repeated name, the last value is kept, in the place of the first.
 type members struct {
 	names  []string
 	values map[string][]byte

@@ -14,8 +14,8 @@ import (
 	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
-// The directives beyond Segment's: what destinations there do in code. Their
-// arguments are objects (but for @first) whose unknown keys are refused.
+// The directives beyond Segment's, for what Segment's destinations do in code. Their arguments are objects (except
+// for @first) in which unknown keys are refused.
 
 var keyCases = []string{"snake", "camel", "pascal", "title", "kebab", "lower"}
 
@@ -375,9 +375,8 @@ func (n *lookupNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, boo
 	return n.choose(r, in).write(r, dst, in)
 }
 
-// rewrite appends an object with other keys. f appends the new key to dst, or says that the
-// member is left out. Of members that end up with the same key the last one's value stays,
-// in the first one's place.
+// rewrite appends an object with other keys. f appends the new key to dst, or returns false to leave the member
+// out. If several members get the same key, the last value is kept, in the place of the first.
 func rewrite(
 	r *Resolver, dst, obj []byte, f func(dst, key []byte) ([]byte, bool), val func(dst, raw []byte) []byte,
 ) []byte {

@@ -4,15 +4,15 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 )
 
-// Part is a compiled part of a mapping, for whoever knows more of what becomes of its values than
-// the mapping does: which form it has, and what is in it.
+// Part is a compiled part of a mapping. It shows its form and its content to callers that know more about the use
+// of its values than the mapping does.
 type Part struct{ n node }
 
-// Form is what a [Part] does.
+// Form is the kind of a [Part].
 type Form uint8
 
 const (
-	Computed Form = iota // anything that is not named here
+	Computed Form = iota // anything that is not listed here
 	Nothing              // it is undefined
 	Constant
 	AtPath
@@ -97,7 +97,8 @@ func (p Part) Names() []string {
 	return out
 }
 
-// Same says of an Exists or NotBlank that what it chooses is what it asks for, the usual form.
+// Same says of an Exists or NotBlank whether the value that it tests is also the one that it chooses, which is the
+// usual form.
 func (p Part) Same() bool {
 	n, ok := p.n.(*ifNode)
 	return ok && n.same

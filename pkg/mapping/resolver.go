@@ -25,7 +25,7 @@ type Resolver struct {
 	merged []entry
 }
 
-// reset prepares for a run of its own.
+// Reset prepares for a run of its own.
 func (r *Resolver) Reset() {
 	if cap(r.arena) > 1<<20 {
 		r.arena = nil // one huge event must not pin its size for ever
@@ -81,14 +81,14 @@ func (r *Resolver) done(buf []byte) {
 	}
 }
 
-// store copies bytes into the arena, where they stay until the run ends.
+// Store copies bytes into the arena, where they stay until the run ends.
 func (r *Resolver) Store(b []byte) []byte {
 	at := len(r.arena)
 	r.arena = append(r.arena, b...)
 	return r.arena[at:len(r.arena):len(r.arena)]
 }
 
-// result is what a node resolves to. raw belongs to the event, the program or
+// Result is what a node resolves to. raw belongs to the event, the program or
 // the resolver's arena; kind Missing is undefined. ev is the indexed value
 // where there is one.
 type Result struct {
@@ -160,7 +160,7 @@ func (m *Mapping) Append(r *Resolver, dst []byte, in event.Value) (out []byte, d
 
 var emptyObject, _ = event.ParseValue([]byte("{}"))
 
-// payloadOf is what a mapping is resolved against: an object, or an empty one where there is nothing. The error is
+// RootOf is what a mapping is resolved against: an object, or an empty one where there is nothing. The error is
 // [ErrNotObject].
 func RootOf(in event.Value) (event.Value, error) {
 	switch in.Kind() {

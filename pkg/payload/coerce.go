@@ -14,10 +14,10 @@ import (
 	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
-// dropsEmpty says that the empty text counts as absent.
+// dropsEmpty says whether the empty text counts as absent.
 func (s *schema) dropsEmpty() bool { return s.Multiple || !s.str && s.Type != TypeDatetime }
 
-// drops reports whether the value of a member counts as absent.
+// drops says whether the value of a member counts as absent.
 func (s *schema) drops(raw []byte, clean bool) bool {
 	switch k := jsonval.KindOf(raw); {
 	case k == event.Missing:
@@ -32,7 +32,7 @@ func (s *schema) drops(raw []byte, clean bool) bool {
 	return false
 }
 
-// coerce appends a field's value, coerced, and notes what is wrong with it.
+// coerce appends a field's coerced value, and notes violations.
 func (s *schema) coerce(r *Resolver, dst, raw []byte, clean bool) []byte {
 	if !s.Multiple {
 		return s.single(r, dst, raw, clean, s.nullable)
@@ -115,8 +115,8 @@ func (s *schema) single(r *Resolver, dst, raw []byte, clean, null bool) []byte {
 	return dst
 }
 
-// scalar appends what coerce makes of a value, for the plain cases, in which that is
-// a function of the value alone. ok says that it is one, and nothing is wrong.
+// scalar appends the coerced form of a value in the simple cases, where it depends on the value alone. ok says
+// whether this is such a case, and the value is valid.
 func (s *schema) scalar(dst, raw []byte, k event.Kind) (out []byte, ok bool) {
 	switch {
 	case s.Multiple || s.checked || s.Type == TypeDatetime || s.Type == TypeObject,
@@ -130,7 +130,7 @@ func (s *schema) scalar(dst, raw []byte, k event.Kind) (out []byte, ok bool) {
 	return append(dst, raw...), true
 }
 
-// is reports whether a value has the field's type.
+// is says whether a value has the field's type.
 func (s *schema) is(k event.Kind, raw []byte) bool {
 	switch s.Type {
 	case TypeNumber:
@@ -249,8 +249,8 @@ func (s *schema) object(r *Resolver, dst, raw []byte, clean bool) []byte {
 	return append(dst, '}')
 }
 
-// rulesOf checks choices, bounds and formats of a coerced value. r may be nil for
-// who wants to know no more than whether it passes.
+// rulesOf checks choices, bounds and formats of a coerced value. r may be nil if only the result matters, not the
+// messages.
 func (s *schema) rulesOf(r *Resolver, v []byte, null bool) (ok bool) {
 	ok = true
 	fail := func(what string) {
@@ -304,7 +304,7 @@ func (s *schema) rulesOf(r *Resolver, v []byte, null bool) (ok bool) {
 	return ok
 }
 
-// lacks says that a required member is not there.
+// lacks notes that a required member is missing.
 func (s *schema) lacks(r *Resolver, f *schema) {
 	s.problem(r, "is missing the required field '"+f.Key+"'")
 }
@@ -320,7 +320,7 @@ func (s *schema) problem(r *Resolver, what string) {
 	}
 }
 
-// wants names the types that a field takes.
+// wants names the types that a field accepts, for messages.
 func (s *schema) wants(null bool) string {
 	var types []string
 	switch s.Type {

@@ -9,7 +9,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
-// find is the value of a member as it was given; nil: it was not.
+// find is the value of a member before coercion; nil: it is missing.
 func find(members []given, key string) []byte {
 	for i := range members {
 		if members[i].key == key {
@@ -31,8 +31,8 @@ func memberOf(obj []byte, key string) (found []byte) {
 	return found
 }
 
-// nullLike reports whether the validator's coercion would make null of a value
-// that is asked to be null, which is how Segment tests a single condition.
+// nullLike says whether the validator's coercion would turn a value into null when null is expected, which is how
+// Segment tests a single condition.
 func nullLike(raw []byte) bool {
 	if jsonval.KindOf(raw) == event.Array {
 		if only, one := jsonval.OnlyElement(raw); one {
@@ -75,7 +75,7 @@ func (t *Test) holds(r *Resolver, several bool) bool {
 	return jsonval.Same(raw, want) != t.Not
 }
 
-// note keeps a member as it was given, for the conditions that look at it.
+// note keeps a member's value before coercion, for the conditions that test it.
 func (p *Program) note(r *Resolver, key string, v *mapping.Result) {
 	if len(p.schema.tested) == 0 || v.Kind == event.String && len(v.Raw) == 2 && !p.batch ||
 		!slices.Contains(p.schema.tested, key) {
@@ -84,7 +84,7 @@ func (p *Program) note(r *Resolver, key string, v *mapping.Result) {
 	r.now.given = append(r.now.given, given{key: key, raw: r.Store(v.Raw)})
 }
 
-// missing names the required fields that are not in the payload.
+// missing lists the required fields that are not in the payload.
 func (p *Program) missing(r *Resolver) []string {
 	var problems []string
 	s := &r.now

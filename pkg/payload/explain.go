@@ -9,20 +9,19 @@ import (
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
-// Explained is one field of a payload: where it comes from, what it became, and which of its rules
-// that breaks.
+// Explained is one field of a payload: where it comes from, what it became, and which of its rules it breaks.
 type Explained struct {
 	Field    Field
-	From     mapping.Value // what the mapping says of it; zero: nothing
+	From     mapping.Value // its mapping; zero: none
 	Default  bool          // the mapping is the field's own default
-	Value    []byte        // JSON, as it goes into the payload; nil: it is not there
+	Value    []byte        // JSON, as in the payload; nil: it is missing
 	Required bool
 	Problems []string
 }
 
-// Explain says of every field that the mapping m, with which the program was compiled, or the
-// field's rules are about what it becomes of an event. It goes member by member, as a plain
-// [Resolver] does. rest are the problems of no field in particular.
+// Explain says what becomes of an event in every field that the mapping m (with which the program was compiled)
+// sets, or that has rules. It works member by member, as a plain [Resolver] does. rest are the problems that
+// belong to no single field.
 func (p *Program) Explain(m mapping.Value, in event.Value) (fields []Explained, rest []string) {
 	r := &Resolver{Plain: true}
 	_, err := p.Run(r, in)
@@ -59,7 +58,7 @@ func problemsOf(err error) []string {
 	return []string{err.Error()}
 }
 
-// fieldOf is which of the fields a problem is of; -1: of none.
+// fieldOf is the index of the field that a problem is about; -1: none.
 func fieldOf(fields []Explained, problem string) int {
 	found, length := -1, 0
 	for i, f := range fields {

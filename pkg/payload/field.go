@@ -1,11 +1,10 @@
-// Package payload makes of an event and a mapping what an action takes. An action has a list of [Field]; [Compile]
-// makes of that and a mapping (pkg/mapping) a [Program], which resolves the mapping, drops what is
-// empty, coerces to the
-// fields' types, strips what the action does not know and validates. The result is a [Payload], or an [*InvalidError]
-// that names every violation. The rules, and the messages, are Segment's.
+// Package payload turns an event into what an action takes, using a mapping. An action has a list of [Field].
+// [Compile] combines it with a mapping (pkg/mapping) into a [Program], which resolves the mapping, drops empty
+// values, coerces to the fields' types, removes what the action does not know, and validates. The result is a
+// [Payload], or an [*InvalidError] that lists every violation. The rules and the messages are Segment's.
 //
-// Programs are immutable and safe for concurrent use; each goroutine has a [Resolver] of its own, which it uses again
-// for every event, so that a steady stream of events allocates nothing.
+// Programs are immutable and safe for concurrent use. Each goroutine has its own [Resolver] and reuses it for
+// every event, so that a steady stream of events allocates nothing.
 package payload
 
 import (
@@ -21,13 +20,13 @@ type Type uint8
 const (
 	TypeString   Type = iota
 	TypeText          // a long string
-	TypePassword      // a string that is not shown
+	TypePassword      // a secret, which is not shown
 	TypeNumber
 	TypeInteger
 	TypeBoolean
-	TypeDatetime // a string or number that can be read as a time; kept as it is
+	TypeDatetime // a string or number that can be read as a time; it is not converted
 	TypeObject
-	TypeAny // whatever it is, as it is
+	TypeAny // any value, unchanged
 )
 
 // String returns the type's name in Segment's field definitions.
@@ -35,21 +34,20 @@ func (t Type) String() string {
 	return [...]string{"string", "text", "password", "number", "integer", "boolean", "datetime", "object", "any"}[t]
 }
 
-// Field is one line of an action's mapping: what a member of the payload is
-// called, what it may be, and where it comes from unless the user says
-// otherwise.
+// Field is one line of an action's mapping: the name of a member of the payload, its allowed values, and the
+// default mapping.
 type Field struct {
 	Key   string
-	Label string // used in error texts; Key when empty
+	Label string // used in messages; "": Key is used
 	Doc   string
 	Type  Type
 
-	Multiple   bool       // an array of Type; a lone value is wrapped
+	Multiple   bool       // an array of Type; a single value is wrapped
 	Required   bool       // must be there after empty values are dropped
 	RequiredIf *Condition // required when the condition holds
 	AllowNull  bool       // null is kept instead of dropped
 
-	Choices []string // the values allowed, as text; for other types than strings their JSON
+	Choices []string // the allowed values, as text; for types other than strings as JSON
 
 	// Minimum and Maximum bound a TypeNumber's value and a TypeString's length
 	// in characters. Zero is no bound, and other types ignore them, as in
@@ -61,37 +59,34 @@ type Field struct {
 	// "json-pointer" or "regex". Any other is not checked.
 	Format string
 
-	// Properties are the members of a TypeObject; members beyond them are
-	// dropped unless AdditionalProperties. An object without Properties is
-	// taken as it is.
+	// Properties are the members of a TypeObject. Other members are dropped unless AdditionalProperties is set. An
+	// object without Properties is used unchanged.
 	Properties           []Field
 	AdditionalProperties bool
 
 	Default mapping.Value // the mapping when the user gives none
 }
 
-// Condition says when a field is required: when any (or with All, every) one
-// of its tests holds.
+// Condition says when a field is required: when any test holds, or with All, when all do.
 type Condition struct {
 	All   bool
 	Tests []Test
 }
 
-// Test looks at another field of the payload. Field may name a member of an
-// object field as "object.member". A zero Value asks whether the field is
-// absent or null.
+// Test tests another field of the payload. Field may name a member of an object field as "object.member". A zero
+// Value tests whether the field is absent or null.
 type Test struct {
 	Field string
 	Not   bool
 	Value mapping.Value // a literal
 }
 
-// InvalidError names every way in which a payload breaks its fields' rules.
+// InvalidError lists every rule that a payload breaks.
 type InvalidError struct{ Problems []string }
 
 func (e *InvalidError) Error() string { return strings.Join(e.Problems, " ") }
 
-// Defaults is the mapping made of the fields' defaults.
+// Defaults is the mapping that consists of the fields' defaults.
 func Defaults(fields []Field) mapping.Value {
 	var ms []mapping.Member
 	for _, f := range fields {

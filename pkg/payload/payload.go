@@ -12,12 +12,12 @@ var emptyObject, _ = event.ParseValue([]byte("{}"))
 // payloadScratch is a Resolver's memory for one payload.
 type payloadScratch struct {
 	payload  Payload
-	refs     []event.Ref // of each field: a value of the event as it is, made, or absent
-	made     []madeField // of each field that is made
-	out      []byte      // what was made
-	order    []uint16    // the fields that are there, of a mapping that does not say so beforehand
-	given    []given     // the values before coercion, for conditions
-	full     []byte      // the payload as text, when somebody asked for it
+	refs     []event.Ref // for each field: an unchanged value of the event, a made one, or absent
+	made     []madeField // the made fields
+	out      []byte      // the text of the made fields
+	order    []uint16    // the fields that are present, if the mapping does not tell this beforehand
+	given    []given     // values before coercion, for conditions
+	full     []byte      // the payload as text, once it was asked for
 	problems []string
 }
 
@@ -26,12 +26,12 @@ const (
 	made             = event.FreeRef
 )
 
-// madeField is a field that is no value of the event as it is.
+// madeField is a field whose value is not an unchanged value of the event.
 type madeField struct {
-	start, end int         // of its text, in what was made
-	value      event.Value // an index over that, when somebody asked for it
-	// An object that was put together of the event's values is these, by the places of
-	// its members among those that are declared. It has no text until somebody asks.
+	start, end int         // of its text in payloadScratch.out
+	value      event.Value // the parsed text, once it was asked for
+	// parts are the values of an object that consists of the event's values, in the order of its declared members.
+	// The object has no text until it is asked for.
 	parts  []event.Ref
 	whole  bool
 	member *member // nil: it has a text
@@ -43,7 +43,7 @@ type given struct {
 	raw []byte
 }
 
-// reset prepares for a payload of n fields.
+// reset prepares for a payload with n fields.
 func (s *payloadScratch) reset(n int) {
 	s.out, s.order, s.given, s.problems = s.out[:0], s.order[:0], s.given[:0], nil
 	if cap(s.refs) < n {
@@ -53,7 +53,7 @@ func (s *payloadScratch) reset(n int) {
 	clear(s.refs)
 }
 
-// make makes a field of what was written since start.
+// make makes a field from what was written since start.
 func (s *payloadScratch) make(f *schema, start int) {
 	m := &s.made[f.number]
 	m.start, m.end, m.value, m.whole, m.member = start, len(s.out), event.Value{}, false, nil
@@ -61,11 +61,11 @@ func (s *payloadScratch) make(f *schema, start int) {
 	s.order = append(s.order, uint16(f.number))
 }
 
-// Payload is a resolved, coerced and validated event. It belongs to the
-// Resolver it was made with and is valid until that runs again.
+// Payload is a resolved, coerced and validated event. It belongs to its Resolver, and is valid until that runs
+// again.
 //
-// Values that are the event's own are not copied: they are numbers of its index, which
-// is all that a body needs to write them.
+// Values of the event itself are not copied: they are references into its index, which is all that a body needs to
+// write them.
 type Payload struct {
 	r     *Resolver
 	root  *schema
@@ -74,8 +74,8 @@ type Payload struct {
 	deep  []deep
 }
 
-// hashOf is a cheap hash of a field's name. An action asks for dozens of
-// fields by their names, many of which are not there.
+// hashOf is a cheap hash of a field's name. An action looks up dozens of fields by name, and many of them are
+// missing.
 func hashOf(key string) byte {
 	n := len(key)
 	if n == 0 {
@@ -87,9 +87,9 @@ func hashOf(key string) byte {
 	)
 }
 
-// Index is for whoever writes many fields: of each field the value in the index of the
-// event, 0 for those that are missing, and [event.FreeRef] for those that are no value of
-// the event as it is, which [Payload.RawAt] has.
+// Index is for writing many fields at once. It returns for each field the reference into the event's index: 0 if
+// the field is missing, and [event.FreeRef] if its value is not an unchanged value of the event; then
+// [Payload.RawAt] has it.
 func (p *Payload) Index() (fields []event.Ref, index *event.Refs) {
 	if p == nil {
 		return nil, nil
@@ -97,7 +97,7 @@ func (p *Payload) Index() (fields []event.Ref, index *event.Refs) {
 	return p.r.now.refs, &p.r.Refs
 }
 
-// At is Get of the field with a number: its place among the action's fields.
+// At is Get for a field's index in the action's list.
 func (p *Payload) At(f int16) event.Value {
 	if f < 0 || p.r.now.refs[f] == absent {
 		return event.Value{}
@@ -105,13 +105,13 @@ func (p *Payload) At(f int16) event.Value {
 	return p.value(uint16(f))
 }
 
-// Lacks says that there is no value for the field with a number.
+// Lacks says whether the field with this index is missing.
 func (p *Payload) Lacks(f int16) bool { return p.r.now.refs[f] == absent }
 
 // Get returns a field's value, or Missing.
 func (p *Payload) Get(key string) event.Value { return p.At(int16(p.root.field(key))) }
 
-// value is that of a field that is there.
+// value is the value of a field that is present.
 func (p *Payload) value(f uint16) event.Value {
 	s := &p.r.now
 	if ref := s.refs[f]; ref != made {
@@ -125,15 +125,15 @@ func (p *Payload) value(f uint16) event.Value {
 		}
 		v, err := p.r.Parse(raw)
 		if err != nil {
-			return event.Value{} // cannot be: the bytes were written from valid values
+			return event.Value{} // cannot happen: the bytes were written from valid values
 		}
 		m.value = v
 	}
 	return m.value
 }
 
-// Part is a member of a field that is an object, both by their places among those that
-// are declared. It is known only of objects that were put together of the event's values.
+// Part is a member of an object field, both given by their index among the declared ones. known is true only for
+// objects that consist of the event's values.
 func (p *Payload) Part(f, member int16) (ref event.Ref, known bool) {
 	s := &p.r.now
 	switch ref := s.refs[f]; {
@@ -145,9 +145,8 @@ func (p *Payload) Part(f, member int16) (ref event.Ref, known bool) {
 	return s.made[f].parts[member], true
 }
 
-// Deep is the value at a place below a field, of those that the Program was made with
-// ([Deeper]): what [event.Value.Find] gives. It is known only where the field is the event's
-// own value, and nothing but members of objects lead there.
+// Deep is the value at a path below a field, one of those given to [Deeper], as [event.Value.Find] returns it.
+// known is true only if the field is a value of the event, and the path leads only through members of objects.
 func (p *Payload) Deep(i int16) (ref event.Ref, known bool) {
 	if p == nil || int(i) >= len(p.deep) || p.r.Plain || p.deep[i].slot == 0 {
 		return absent, false
@@ -169,7 +168,7 @@ func (p *Payload) Deep(i int16) (ref event.Ref, known bool) {
 	return slots[d.slot-1], true
 }
 
-// RawAt is Raw of the field with a number: its place among the action's fields.
+// RawAt is Raw for a field's index in the action's list.
 func (p *Payload) RawAt(f int16) []byte {
 	if p.r.now.refs[f] == absent {
 		return nil
@@ -186,14 +185,13 @@ func (p *Payload) Raw(key string) []byte {
 	return p.RawAt(int16(f))
 }
 
-// Has reports whether the payload has the field.
+// Has says whether the payload has the field.
 func (p *Payload) Has(key string) bool {
 	f := p.root.field(key)
 	return f >= 0 && p.r.now.refs[f] != absent
 }
 
-// Text returns a field's text, decoded; the JSON of a field that is no string;
-// "" when it is absent.
+// Text returns a field's decoded text, or its JSON if it is not a string; "" if it is missing.
 func (p *Payload) Text(key string) string {
 	v := p.Get(key)
 	if !v.Exists() {
@@ -210,7 +208,7 @@ func (p *Payload) Len() (n int) {
 	return n
 }
 
-// numbers yields the fields that are there in the order of the mapping.
+// numbers yields the indices of the present fields, in the order of the mapping.
 func (p *Payload) numbers(yield func(f uint16) bool) {
 	order := p.order
 	if order == nil {
@@ -245,8 +243,7 @@ func (p *Payload) All() iter.Seq2[string, []byte] {
 	}
 }
 
-// Fields yields the fields in the order of the mapping: their keys, and the numbers
-// by which [Payload.At] knows them.
+// Fields yields the fields in the order of the mapping: their keys, and the indices for [Payload.At].
 func (p *Payload) Fields() iter.Seq2[string, int16] {
 	return func(yield func(string, int16) bool) {
 		for f := range p.numbers {
@@ -281,7 +278,7 @@ func (p *Payload) JSON() []byte {
 	s := &p.r.now
 	if !p.full {
 		if cap(s.full) > 1<<20 {
-			s.full = nil // one huge event must not pin its size for ever
+			s.full = nil // one huge event must not keep that much memory for ever
 		}
 		s.full, p.full = p.AppendJSON(s.full[:0]), true
 	}
@@ -301,7 +298,7 @@ func (r *Resolver) take(f *schema, v event.Value) {
 	s.make(f, start)
 }
 
-// raw is the text of a field that is there.
+// raw is the text of a field that is present.
 func (r *Resolver) raw(f uint16) []byte {
 	s := &r.now
 	if ref := s.refs[f]; ref != made {

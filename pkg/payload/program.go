@@ -13,39 +13,36 @@ import (
 // Option changes how a Program treats payloads.
 type Option func(*Program)
 
-// Batch makes a Program keep the empty texts of string fields, as Segment does
-// for the events of a batch. Otherwise every empty text at the root is
-// dropped.
+// Batch makes a Program keep the empty texts of string fields, as Segment does for batches of events. Without it,
+// every empty text at the root is dropped.
 func Batch() Option { return func(p *Program) { p.batch = true } }
 
-// Deep is a place below a field, or with Field -1 below the event.
+// Deep is a path below a field, or, with Field -1, below the event.
 type Deep struct {
-	Field int // its place among the action's
+	Field int // its index in the action's list
 	Path  event.Path
 }
 
-// Deeper has a Program look for places below its fields along with its own paths, as far as
-// a field is a value of the event: see [Payload.Deep], which knows them by their places in
-// the list.
+// Deeper makes a Program find paths below its fields together with its own paths, where a field is a value of the
+// event: see [Payload.Deep], which takes the index in the list.
 func Deeper(list []Deep) Option {
 	return func(p *Program) { p.deeper = list }
 }
 
-// deep is a place below a field, as it is found.
+// deep is a compiled path below a field.
 type deep struct {
 	field        int // -1: below the event
 	base         int // slot of the field's own path
-	parent, slot int // of the path, and of that to what it is a member of; from 1 on, 0: it is not found this way
+	parent, slot int // slot of the path, and of the path of its parent; from 1, 0: it is not found this way
 }
 
-// Program is a mapping compiled against an action's fields. It is immutable
-// and safe for concurrent use.
+// Program is a mapping compiled for an action's fields. It is immutable and safe for concurrent use.
 type Program struct {
 	batch   bool
-	whole   mapping.Part // the mapping, when it is no plain object
-	members []member     // its members, when it is one
-	quick   []quick      // what most of these come to
-	order   []uint16     // the numbers of their fields
+	whole   mapping.Part // the mapping, if it is not a plain object
+	members []member     // its members, if it is
+	quick   []quick      // the fast form of most members
+	order   []uint16     // the indices of their fields
 	paths   *event.PathSet
 	plain   bool
 	schema  *schema
@@ -53,34 +50,34 @@ type Program struct {
 	deep    []deep
 }
 
-// quick is how a member of a plain mapping is taken into the payload when the event has
-// what the field takes as it is. Everything else goes by the member.
+// quick is the fast way to take a member of a plain mapping into the payload, if the event's value needs no
+// change. Otherwise the member is used.
 type quick struct {
-	slow  bool  // always
+	slow  bool  // always use the member
 	time  bool  // the field is a time
-	null  bool  // null is no way to be absent
-	kinds uint8 // that the field takes as they are, a bit for each
+	null  bool  // null does not count as absent
+	kinds uint8 // kinds of values that need no change, one bit for each
 	field uint16
 	slot  uint16   // of the path
-	more  []uint16 // of further paths, each when nothing or null is at those before
+	more  []uint16 // of further paths, each used when the ones before it are missing or null
 }
 
 // member is one line of a plain mapping.
 type member struct {
 	key      string
 	part     mapping.Part
-	slot     int           // of the path that it is, from 1 on; 0: it is none
-	template bool          // it is one, whose text the field takes as it is
+	slot     int           // of the path, if it is one, from 1; 0: it is not
+	template bool          // a template whose text the field takes unchanged
 	choice   *choice       // it chooses among paths
-	shape    []shapeMember // it is an object of paths, and the field knows its members
-	each     int           // slot of the array whose elements are such objects; 0: there is none
-	only     bool          // one such object is the only element of an array
-	under    int           // slot of what all paths of the object go through, from 1 on; 0: there is none
+	shape    []shapeMember // an object of paths whose members the field declares
+	each     int           // slot of the array whose elements are such objects; 0: none
+	only     bool          // such an object is the only element of an array
+	under    int           // slot of the common parent of the object's paths, from 1; 0: none
 	s        *schema       // nil: the action has no such field
-	tested   bool          // conditions look at its value
+	tested   bool          // conditions test its value
 }
 
-// CompileFields compiles a mapping for an action's fields. A zero m is the
+// Compile compiles a mapping for an action's fields. A zero m is the
 // fields' defaults. Members of the mapping that are no fields are dropped when
 // it runs.
 func Compile(fields []Field, m mapping.Value, opts ...Option) (*Program, error) {
@@ -153,7 +150,7 @@ func (p *Program) compile(parts []mapping.NamedPart) error {
 	return nil
 }
 
-// goDeeper adds the paths to what is asked for below fields that are the value at one path.
+// goDeeper adds the requested paths below fields that are a single path.
 func (p *Program) goDeeper(s *mapping.Scope) {
 	p.deep = make([]deep, len(p.deeper))
 	for i, d := range p.deeper {
@@ -173,14 +170,13 @@ func (p *Program) goDeeper(s *mapping.Scope) {
 	}
 }
 
-// Paths are those that are looked for in every event, nil for a mapping that is no plain
-// object: who indexes events may find them at the same time.
+// Paths are the paths that are looked up in every event, or nil for a mapping that is not a plain object. A parser
+// that indexes events can find them at the same time.
 func (p *Program) Paths() *event.PathSet { return p.paths }
 
-// Run resolves the mapping against an event, drops what is undefined or empty,
-// coerces to the fields' types, strips what is no field and validates. The
-// error is an [*InvalidError] when the payload breaks the fields' rules. The
-// event is not changed.
+// Run resolves the mapping for an event, drops what is undefined or empty, coerces to the fields' types, removes
+// members that are not fields, and validates. The error is an [*InvalidError] if the payload breaks the fields'
+// rules. The event is not changed.
 func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 	r.Reset()
 	in, err := mapping.RootOf(in)
@@ -257,8 +253,8 @@ func (m *member) quick() quick {
 	return q
 }
 
-// chain is a path, or the usual form of a choice: several paths, of which the first counts
-// that leads to something, or else the last.
+// chain returns the slots of a path, or of the usual form of a choice: several paths, of which the first that
+// exists is used, or else the last.
 func chain(part mapping.Part) (slots []uint16, ok bool) {
 	switch part.Form() {
 	case mapping.AtPath:
@@ -309,7 +305,7 @@ func (p *Program) take(r *Resolver, in event.Value) {
 	}
 }
 
-// slow is take of a member that is not taken as it is.
+// slow takes a member whose value is not used unchanged.
 func (p *Program) slow(r *Resolver, m *member, in event.Value) {
 	if m.slot > 0 && r.Refs.At(m.slot-1).Kind() == event.Missing || m.choice != nil && !r.Plain && p.pick(r, m) {
 		return
@@ -317,8 +313,8 @@ func (p *Program) slow(r *Resolver, m *member, in event.Value) {
 	p.member(r, m, in)
 }
 
-// pick takes the value that a member chooses into the payload, or finds that it is left
-// out. It reports false, with nothing done, when the value has to be coerced or checked.
+// pick takes the value that a member chooses into the payload, or leaves it out. It returns false, without having
+// done anything, if the value has to be coerced or checked.
 func (p *Program) pick(r *Resolver, m *member) bool {
 	v := m.choice.pick(r)
 	k := v.Kind()
@@ -403,7 +399,7 @@ func (p *Program) template(r *Resolver, m *member, in event.Value) {
 	s.make(m.s, start)
 }
 
-// lacks reports whether a required field is not in the payload.
+// lacks says whether a required field is missing from the payload.
 func (p *Program) lacks(s *payloadScratch) bool {
 	for _, f := range p.schema.needed {
 		if s.refs[f.number] == absent {
@@ -413,15 +409,15 @@ func (p *Program) lacks(s *payloadScratch) bool {
 	return false
 }
 
-// Resolver is the scratch memory of running programs, see [mapping.Resolver]. The zero
-// Resolver is ready for use. It is not safe for concurrent use: one per goroutine.
+// Resolver is the memory that running programs need, see [mapping.Resolver]. The zero Resolver is ready for use.
+// It is not safe for concurrent use: each goroutine needs its own.
 type Resolver struct {
 	mapping.Resolver
 
-	// Plain has programs run member by member, without the ways that are shorter and what
-	// was found while the event was indexed: to compare with, and to fall back to.
+	// Plain makes programs run member by member, without shortcuts and without what was found while the event was
+	// indexed. It serves as a check of the fast way, and as a fallback.
 	Plain bool
 
 	now   payloadScratch
-	trail []byte // the place in the payload of what is being coerced, for problems
+	trail []byte // path in the payload of the value at hand, for messages
 }

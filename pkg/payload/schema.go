@@ -9,7 +9,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
-// field returns the number of the field with a key; -1: there is none.
+// field returns the index of the field with a key; -1: there is none.
 func (s *schema) field(key string) int {
 	if s.buckets == nil {
 		return -1
@@ -21,28 +21,28 @@ func (s *schema) field(key string) int {
 	return i
 }
 
-// schema is a field, or the whole payload, compiled.
+// schema is the compiled form of a field, or of the whole payload.
 type schema struct {
 	Field
 	title    string
 	prefix   []byte                 // "key":
-	str      bool                   // the text types
+	str      bool                   // it is one of the text types
 	checked  bool                   // there is more to check than the type
-	obeyed   func(event.Value) bool // then: whether a value passes
+	obeyed   func(event.Value) bool // if checked: whether a value is valid
 	props    []*schema
 	byKey    map[string]*schema
-	path     string       // of a root field, for problems
+	path     string       // of a root field, for messages
 	number   int          // of a root field
-	buckets  *[256]uint16 // of the root: by hashOf a key the number of a field, from 1 on
-	chain    []uint16     // the next field in the bucket of each
+	buckets  *[256]uint16 // of the root: from the hash of a key to the index of a field, from 1
+	chain    []uint16     // for each field, the next one in the same bucket
 	keys     []string     // of its fields
 	needed   []*schema
 	required bool
 	nullable bool
 	asIs     [event.Object + 1]bool // kinds that need neither coercion nor checks
 	enum     [][]byte               // choices as JSON
-	rules    []rule                 // conditions of the root's fields
-	tested   []string               // root fields whose values those look at
+	rules    []rule                 // the conditions of the root's fields
+	tested   []string               // root fields that conditions test
 }
 
 type rule struct {
@@ -114,7 +114,7 @@ func (s *schema) init(root bool) error {
 	return nil
 }
 
-// hash makes the fields of the root known by their keys.
+// hash fills the hash table of the root's fields.
 func (s *schema) hash() {
 	s.buckets = new([256]uint16)
 	for i, c := range s.props {
@@ -125,7 +125,7 @@ func (s *schema) hash() {
 	}
 }
 
-// conditions collects those of the root's fields, and of their members.
+// conditions collects the conditions of the root's fields and of their members.
 func (s *schema) conditions() {
 	for _, f := range s.Properties {
 		if f.Type == TypeObject {
@@ -150,7 +150,7 @@ func (s *schema) conditions() {
 	}
 }
 
-// keeps says that a value needs neither coercion nor checks.
+// keeps says whether a value needs neither coercion nor checks.
 func (f *schema) keeps(v event.Value) bool {
 	k := v.Kind()
 	switch {
@@ -170,15 +170,13 @@ func (f *schema) keeps(v event.Value) bool {
 	return false
 }
 
-// coerced writes what becomes of a value of the event, in the cases that scalar
-// knows.
+// coerced writes the coerced form of a value of the event, in the cases that scalar handles.
 func (f *schema) coerced(r *Resolver, v event.Value) (ok bool) {
 	r.now.out, ok = f.scalar(r.now.out, v.Raw(), v.Kind())
 	return ok
 }
 
-// wraps says that a value of a kind becomes the only element of the field's array,
-// and needs nothing else.
+// wraps says whether a value of a kind becomes the only element of the field's array, and needs no other change.
 func (f *schema) wraps(k event.Kind) bool {
 	return f.Multiple && f.str && f.enum == nil && k == event.String
 }

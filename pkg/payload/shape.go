@@ -10,11 +10,11 @@ import (
 // shapeMember is a member of an object that consists of values of the event.
 type shapeMember struct {
 	key    []byte // "name":
-	slot   int    // of its path, from 1 on
+	slot   int    // of its path, from 1
 	path   event.Path
-	choice *choice // instead of a path
-	lit    []byte  // not nil: is this
-	f      *schema // nil: taken as it is
+	choice *choice // used instead of a path
+	lit    []byte  // not nil: a constant
+	f      *schema // nil: the value is not changed
 }
 
 func (m *shapeMember) value(r *Resolver, element event.Value) event.Value {
@@ -27,14 +27,14 @@ func (m *shapeMember) value(r *Resolver, element event.Value) event.Value {
 	return element.Lookup(m.path)
 }
 
-// choice is a part of a mapping that does nothing but choose among paths, by what is there.
+// choice is a part of a mapping that only chooses among paths, by which of them exist.
 type choice struct {
-	slot            int // of the path that it is, from 1 on
+	slot            int // of its path, from 1
 	cond, then, els *choice
 	first           []*choice
 }
 
-// choiceOf is nil for parts that do something else.
+// choiceOf returns the choice, or nil if the part does more than that.
 func choiceOf(part mapping.Part) *choice {
 	of := part.Parts()
 	switch part.Form() {
@@ -61,7 +61,7 @@ func choiceOf(part mapping.Part) *choice {
 	return nil
 }
 
-// pick is the value that is chosen.
+// pick is the chosen value.
 func (c *choice) pick(r *Resolver) event.Value {
 	switch {
 	case c.slot > 0:
@@ -80,9 +80,9 @@ func (c *choice) pick(r *Resolver) event.Value {
 	return event.Value{}
 }
 
-// shapeOf finds the members of an object field whose mapping is an object of
-// paths, or of an array of such objects, so that it can be written without being
-// read again for coercion; nothing when that is not so simple.
+// shapeOf finds the members of an object field whose mapping is an object of paths, or an array of such objects.
+// These can be written directly, without being parsed again for coercion. It returns nothing if the mapping is not
+// that simple.
 func (p *Program) shapeOf(m *member) (shape []shapeMember, each int, only bool) {
 	if m.s == nil || m.s.Type != TypeObject || m.s.checked || m.s.props == nil || m.tested {
 		return nil, 0, false
@@ -132,8 +132,8 @@ func (p *Program) shapeOf(m *member) (shape []shapeMember, each int, only bool) 
 	return shape, each, only
 }
 
-// shapeMember is a member of an object that is a path, a choice of paths or a constant; left says that
-// it is left out.
+// shapeMember compiles a member of an object that is a path, a choice of paths or a constant. left says that it is
+// left out.
 func (m *member) shapeMember(part mapping.Part, f *schema) (sm shapeMember, left, ok bool) {
 	sm.f = f
 	switch part.Form() {
@@ -154,8 +154,8 @@ func (m *member) shapeMember(part mapping.Part, f *schema) (sm shapeMember, left
 	return sm, false, sm.choice != nil
 }
 
-// object writes an object of paths, or an array of them. It reports false, with
-// nothing written, when a member has to be coerced or checked.
+// object writes an object of paths, or an array of them. It returns false, without having written anything, if a
+// member has to be coerced or checked.
 func (p *Program) object(r *Resolver, m *member) bool {
 	s := &r.now
 	start, problems := len(s.out), len(s.problems)
@@ -201,8 +201,8 @@ func (p *Program) object(r *Resolver, m *member) bool {
 	return true
 }
 
-// gather notes the values of an object, which is a field of its own. It reports false,
-// with nothing done, when some member is not a value of the event as it is.
+// gather notes the values of an object field. It returns false, without having done anything, if a member is not
+// an unchanged value of the event.
 func (m *member) gather(r *Resolver) bool {
 	o := &r.now.made[m.s.number]
 	if n := len(m.s.props); cap(o.parts) < n {
@@ -228,7 +228,7 @@ func (m *member) gather(r *Resolver) bool {
 			k == event.Null && !f.nullable,
 			k == event.String && f.dropsEmpty() && ref.InText() && r.Refs.Size(ref) == 2:
 			if f.required {
-				return false // and somebody says what is missing
+				return false // the slow way reports what is missing
 			}
 		case !ref.InText() || !f.asIs[k] && !f.keeps(r.Refs.Value(ref)):
 			return false
@@ -241,7 +241,7 @@ func (m *member) gather(r *Resolver) bool {
 	return true
 }
 
-// join writes the text of an object that was gathered.
+// join writes the text of a gathered object.
 func (m *member) join(r *Resolver, parts []event.Ref) {
 	out := append(r.now.out, '{')
 	start := len(out)
@@ -258,8 +258,8 @@ func (m *member) join(r *Resolver, parts []event.Ref) {
 	r.now.out = append(out, '}')
 }
 
-// write writes one object, of the event or of an element. It reports false when something
-// has to be said of a member.
+// write writes one object, of the event or of an element. It returns false if there is something to report about a
+// member.
 func (m *member) write(r *Resolver, element event.Value) bool {
 	s := &r.now
 	s.out = append(s.out, '{')
@@ -277,7 +277,7 @@ func (m *member) write(r *Resolver, element event.Value) bool {
 		k := v.Kind()
 		if k == event.Missing {
 			if sm.f != nil && sm.f.required {
-				return false // and somebody says what is missing
+				return false // the slow way reports what is missing
 			}
 			continue
 		}
@@ -316,7 +316,7 @@ func (m *member) write(r *Resolver, element event.Value) bool {
 	return true
 }
 
-// parentOf is what the paths of an object of paths all go through.
+// parentOf is the common parent of all paths in an object of paths.
 func parentOf(part mapping.Part) (parent event.Path, ok bool) {
 	if part.Form() != mapping.ObjectOf {
 		return parent, false
