@@ -173,3 +173,39 @@ func TestEncodedLaterIsTheSameToken(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretThatIsAWord checks that a request is found again if its secret is a word that
+// also stands elsewhere in it, as a value or as a name: when it is recorded, only the
+// announced value is replaced.
+func TestSecretThatIsAWord(t *testing.T) {
+	const key = "a key of some length"
+	made := func() (list []*Interaction) {
+		for _, body := range []string{
+			`username=admin&password=admin`, `{"username":"admin","password":"admin"}`, `{"password":"password"}`,
+			`{"private_key":"private_key"}`, `{"password":"letmein","note":"letmein"}`, `{"email":"anna","password":"anna1"}`,
+		} {
+			i := plainly()
+			if body[0] != '{' {
+				i.Request.Headers.Set("Content-Type", "application/x-www-form-urlencoded")
+			}
+			i.Request.Body = body
+			list = append(list, i)
+		}
+		return list
+	}
+	c := &Cassette{Interactions: made()}
+	red := newRedactor([]byte(key), nil)
+	for _, i := range c.Interactions {
+		red.Interaction(i)
+	}
+	red.Settle(c.Interactions)
+	p, err := NewReplayer([]*Cassette{c}, ReplayOptions{Redactor: newRedactor([]byte(key), nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, i := range made() {
+		if _, err := p.Answer("", recorded(i)); err != nil {
+			t.Errorf("request %d: %v", n, err)
+		}
+	}
+}

@@ -140,11 +140,11 @@ func (r *Redactor) recognised(s string, found []match) []match {
 	}
 	try := func(from, to int) bool {
 		v := s[from:to]
-		if len(v) < 4 || len(v) > 1<<12 || IsToken(v) {
-			return false
+		if len(v) < 4 || len(v) > 1<<12 || IsToken(v) || !learnable(v) {
+			return false // also when it was recorded such a value was only replaced where a name or place announced it
 		}
 		kind := r.tokens[hex.EncodeToString(r.sum(v)[:tokenLength/2])]
-		if kind == "" {
+		if kind == "" || personal(kind) {
 			return false
 		}
 		found = append(found, match{from: from, to: to, kind: "secret", with: r.token(kind, v), exact: true})
