@@ -3,6 +3,7 @@ package cassette
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -153,7 +154,8 @@ func TestEncodedLaterIsTheSameToken(t *testing.T) {
 		c.Request.Headers.Set("Content-Type", "text/plain")
 		c.Request.Body = "b64 " + base64.StdEncoding.EncodeToString([]byte(secret))
 		d := plainly() // only the answer shows that the value in the request is secret
-		d.Request.URL, d.Request.Body = "https://api.shop.example/v1/other", `{"x":"`+hex.EncodeToString([]byte(secret+"-2"))+`"}`
+		d.Request.URL, d.Request.Body = "https://api.shop.example/v1/other", `{"x":"`+hex.EncodeToString([]byte(secret+"-2"))+
+			`"}`
 		d.Response.Body = `{"token":"` + secret + `-2"}`
 		return []*Interaction{a, b, c, d}
 	}
@@ -207,5 +209,37 @@ func TestSecretThatIsAWord(t *testing.T) {
 		if _, err := p.Answer("", recorded(i)); err != nil {
 			t.Errorf("request %d: %v", n, err)
 		}
+	}
+}
+
+// TestBase64StaysPadded checks that base64 in which a secret is replaced can still be
+// decoded by programs that want padding.
+func TestBase64StaysPadded(t *testing.T) {
+	i := plainly()
+	i.Response.Body = `{"policy":"` +
+		base64.StdEncoding.EncodeToString([]byte(`{"x-amz-security-token":"FQoGZXIvYXdzEJq7Zx9Kp2Lm4Nw8RtYu3"}`)) + `"}`
+	newRedactor([]byte("a key of some length"), nil).Interaction(i)
+	var got struct{ Policy string }
+	if err := json.Unmarshal([]byte(i.Response.Body), &got); err != nil {
+		t.Fatal(err)
+	}
+	plain, err := base64.StdEncoding.DecodeString(got.Policy)
+	if err != nil || !strings.Contains(string(plain), "REDACTED:") {
+		t.Errorf("%s: %s %v", got.Policy, plain, err)
+	}
+}
+
+// TestImportedBodyIsAValue checks that the body which vcrpy writes as a value is not lost.
+func TestImportedBodyIsAValue(t *testing.T) {
+	got, err := importTree([]any{map[string]any{
+		"request": map[string]any{"method": "POST", "uri": "https://api.shop.example/",
+			"body": map[string]any{"hidden": true}},
+		"response": map[string]any{"status": map[string]any{"code": 200}, "body": map[string]any{"string": "ok"}},
+	}})
+	if err != nil || len(got.Interactions) != 1 {
+		t.Fatalf("%+v %v", got, err)
+	}
+	if i := got.Interactions[0]; i.Request.Body != `{"hidden":true}` || i.Response.Body != "ok" {
+		t.Errorf("%q, %q", i.Request.Body, i.Response.Body)
 	}
 }

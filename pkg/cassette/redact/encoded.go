@@ -520,7 +520,7 @@ func unbase64(s string) (plain string, enc *base64.Encoding, ok bool) {
 		return "", nil, false
 	case padded && urls:
 		enc = base64.URLEncoding
-	case padded:
+	case padded, !urls && len(out)%3 == 0: // the latter needs no padding, but what it becomes may
 		enc = base64.StdEncoding
 	case urls:
 		enc = base64.RawURLEncoding
