@@ -243,3 +243,23 @@ func TestImportedBodyIsAValue(t *testing.T) {
 		t.Errorf("%q, %q", i.Request.Body, i.Response.Body)
 	}
 }
+
+// TestAnnouncedAddressInText checks that the gate takes the address that redaction puts
+// into a text for a replaced one, whatever follows it.
+func TestAnnouncedAddressInText(t *testing.T) {
+	for _, text := range []string{"email: jane.doe@gmail.com.", "(e-mail: bob@shop-gmbh.de)!",
+		"mail: ann@shop-gmbh.de?subject=x",
+		"email: ann@shop-gmbh.de,", "email: ann@shop-gmbh.de, bob@shop-gmbh.de."} {
+		i := plainly()
+		i.Response.Body = `{"imprint":"` + text + `"}`
+		red := newRedactor([]byte("a key of some length"), nil)
+		red.Interaction(i)
+		red.Settle([]*Interaction{i})
+		if strings.Contains(i.Response.Body, "shop-gmbh") || strings.Contains(i.Response.Body, "gmail") {
+			t.Errorf("%s: left is %s", text, i.Response.Body)
+		}
+		if leaks := red.Scan(0, i); len(leaks) > 0 {
+			t.Errorf("%s: %s: %v", text, i.Response.Body, leaks)
+		}
+	}
+}

@@ -705,7 +705,8 @@ func (r *Redactor) matchesOf(s string, quick bool, places, known []span) []match
 		if m.kind == "email" && endsInToken(s[max(0, m.from-48):m.from+strings.IndexByte(value, '@')]) {
 			continue // a token and a host, not an email address
 		}
-		if r.allowed(value) || !m.exact && (tokenRE.MatchString(value) || IsToken(value) || value == "null" ||
+		if r.allowed(value) || !m.exact && (tokenRE.MatchString(value) || IsToken(value) ||
+			m.kind == "email" && beginsWithAddress(value) || value == "null" ||
 			value == "true" || value == "false" || r.isExample(value)) {
 			continue
 		}
@@ -716,6 +717,13 @@ func (r *Redactor) matchesOf(s string, quick bool, places, known []span) []match
 	}
 	slices.SortFunc(out, func(a, b match) int { return a.from - b.from })
 	return out
+}
+
+// beginsWithAddress is true for an address that stands for a replaced one, with what ends
+// a sentence or a link behind it: another address there is found by itself.
+func beginsWithAddress(v string) bool {
+	at := emailRE.FindStringIndex(v)
+	return at != nil && at[0] == 0
 }
 
 // taken is a set of the bytes of a text in which something was found, with one bit for
