@@ -263,3 +263,31 @@ func TestAnnouncedAddressInText(t *testing.T) {
 		}
 	}
 }
+
+// TestPlaceholdersPass checks that what redaction leaves, since it stands for a secret in
+// an example, is no leak to the gate either.
+func TestPlaceholdersPass(t *testing.T) {
+	for _, c := range []struct{ header, value, url, body string }{
+		{body: "Secret=%3Cstring%3E&a=1"}, {body: "token=%7B%7Btoken%7D%7D"}, {body: "password=%24%7BFOO%7D"},
+		{url: "https://api.shop.example/x?Session=%3Cstring%3E"}, {header: "Token", value: "<string>"},
+		{header: "X-Api-Key", value: "<abcd1234Z>"},
+	} {
+		i := plainly()
+		if c.url != "" {
+			i.Request.URL = c.url
+		}
+		if c.header != "" {
+			i.Request.Headers.Set(c.header, c.value)
+		}
+		if c.body != "" {
+			i.Request.Headers.Set("Content-Type", "application/x-www-form-urlencoded")
+			i.Request.Body = c.body
+		}
+		red := newRedactor([]byte("a key of some length"), nil)
+		red.Interaction(i)
+		red.Settle([]*Interaction{i})
+		if leaks := red.Scan(0, i); len(leaks) > 0 {
+			t.Errorf("%+v: %v", c, leaks)
+		}
+	}
+}

@@ -152,7 +152,7 @@ func (r *Redactor) Scan(n int, i *Interaction) (leaks []Leak) {
 func (r *Redactor) bare(kind, name, v string) string {
 	plain := func(s string) bool {
 		s = strings.Trim(strings.TrimSpace(s), `"`)
-		return len(s) >= 4 && !tokenRE.MatchString(s) && !IsToken(s) && !r.isExample(s) && !r.allowed(s)
+		return len(s) >= 4 && !tokenRE.MatchString(s) && !IsToken(s) && !r.isExample(s) && !r.allowed(s) && !noSecret(s)
 	}
 	switch kind {
 	case "", "email", "phone", "hashed":

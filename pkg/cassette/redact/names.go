@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"iter"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -241,6 +242,11 @@ func block(s string, at, from int) int {
 func noSecret(v string) bool {
 	if len(v) < 2 {
 		return false
+	}
+	if strings.IndexByte(v, '%') >= 0 { // as forms and queries have it: %3Cstring%3E
+		if plain, err := url.QueryUnescape(v); err == nil && len(plain) < len(v) {
+			return noSecret(plain)
+		}
 	}
 	for _, t := range [][2]string{{"${", "}"}, {"#{", "}"}, {"{{", "}}"}, {"<", ">"}, {"%{", "}"}} {
 		if strings.HasPrefix(v, t[0]) && strings.HasSuffix(v, t[1]) && strings.Count(v, t[0]) == 1 {
