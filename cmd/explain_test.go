@@ -194,9 +194,10 @@ func TestExplainRun(t *testing.T) {
 	if code, _, wrong := invoke(t, env, "", append([]string{"forward"}, args...)...); code != exitRejected {
 		t.Fatalf("exit code %d: %s", code, wrong)
 	}
+	of := "latest"
 	says := func(id string, want ...string) {
 		t.Helper()
-		code, said, wrong := invoke(t, env, "", append([]string{"explain", "--id", id, "--run", "latest"}, args...)...)
+		code, said, wrong := invoke(t, env, "", append([]string{"explain", "--id", id, "--run", of}, args...)...)
 		for _, text := range want {
 			if code != exitOK || !strings.Contains(said, text) || strings.Contains(said, "\x1b") {
 				t.Errorf("exit code %d: it does not say %q:\n%s%s", code, text, said, wrong)
@@ -214,6 +215,7 @@ func TestExplainRun(t *testing.T) {
 	_, runs, _ := invoke(t, env, "", "runs", "list")
 	for line := range strings.Lines(runs) {
 		if id, rest, _ := strings.Cut(line, " "); strings.Contains(rest, "redriven since") {
+			of = id // the latest is the redrive
 			var said string
 			code, said, wrong = invoke(t, env, "", append([]string{"explain", "--id", "m", "--run", id}, args...)...)
 			if code != exitOK || !strings.Contains(said, "it was rejected, and a redrive has delivered it since") {

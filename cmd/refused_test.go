@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -73,10 +74,35 @@ type refusedCase struct {
 	kind   string
 	at     int // 0, 1 or 2
 	dir    string
+	mu     sync.Mutex // the run's readers may still be at work when the test goes on
 	files  map[string]string
 	opened int
 	app    *partner
 	state  string
+}
+
+// file is what is in a file now.
+func (c *refusedCase) file(name string) (data string, there bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	data, there = c.files[name]
+	return data, there
+}
+
+// write changes a file, or with there false removes it.
+func (c *refusedCase) write(name, data string, there bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.files[name] = data; !there {
+		delete(c.files, name)
+	}
+}
+
+// set changes what happens when the object is read.
+func (c *refusedCase) set(flags uint16, when int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flags, c.when = flags, when
 }
 
 func (c *refusedCase) object(i int) string { return string(rune('a'+i)) + ".x" }
@@ -84,6 +110,8 @@ func (c *refusedCase) object(i int) string { return string(rune('a'+i)) + ".x" }
 // put has the objects be there as they are in files, in a folder or as the members of an archive; a bucket is the
 // files themselves.
 func (c *refusedCase) put(t *testing.T) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	t.Helper()
 	names := slices.Sorted(func(yield func(string) bool) {
 		for name := range c.files {
@@ -129,6 +157,8 @@ func (c *refusedCase) put(t *testing.T) {
 
 // open counts an opening of an object, and has happen what happens to it then.
 func (c *refusedCase) open(name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if name != c.object(c.at) || c.when == 0 {
 		return nil
 	}
@@ -175,7 +205,7 @@ func tagOf(data string) string { return fmt.Sprintf("%x", len(data)) + data[:min
 func (s refusedStore) List(context.Context, source.ListRequest) (*source.ListPage, error) {
 	page := &source.ListPage{}
 	for i := range 3 {
-		if data, there := s.files[s.object(i)]; there {
+		if data, there := s.file(s.object(i)); there {
 			page.Keys = append(page.Keys, source.Key{Name: "in/" + s.object(i), Size: int64(len(data)), ETag: tagOf(data)})
 		}
 	}
@@ -187,7 +217,7 @@ func (s refusedStore) Get(_ context.Context, _, key, etag string, from int64) (i
 	if err := s.open(name); err != nil {
 		return nil, err
 	}
-	data, there := s.files[name]
+	data, there := s.file(name)
 	switch {
 	case !there:
 		return nil, &source.ChangedError{Object: key, What: "it is gone", Gone: true}
@@ -244,9 +274,9 @@ func (c *refusedCase) check(t *testing.T, fate string) {
 	t.Helper()
 	others := 0
 	for i := range 3 {
-		c.files[c.object(i)] = threeEvents(10 * i)
+		c.write(c.object(i), threeEvents(10*i), true)
 	}
-	c.files[c.object(c.at)] = c.data
+	c.write(c.object(c.at), c.data, true)
 	c.put(t)
 	want := exitError
 	if c.barren {
@@ -269,15 +299,15 @@ func (c *refusedCase) check(t *testing.T, fate string) {
 			}
 		}
 	case "removed":
-		delete(c.files, c.object(c.at))
-		c.when = 0
+		c.write(c.object(c.at), "", false)
+		c.set(c.flags, 0)
 		c.put(t)
 		if want = exitOK; c.barren {
 			want = exitRejected // it was read, and is counted
 		}
 	case "mended":
-		c.files[c.object(c.at)] = threeEvents(300)
-		c.flags, c.when = 0, 0
+		c.write(c.object(c.at), threeEvents(300), true)
+		c.set(0, 0)
 		c.put(t)
 		want, others = exitOK, others+3
 	}
