@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/fanfold/fanfold/pkg/filelock"
 )
 
 // removedPrefix is the prefix of a folder that is being removed.
@@ -14,8 +16,8 @@ const removedPrefix = ".removed-"
 // instead. It renames the folder first, so that a removal which is interrupted by a kill leaves nothing that looks
 // like a run.
 func Remove(dir string) error {
-	lock, err := lockFile(filepath.Join(dir, lockName))
-	if errors.Is(err, errLocked) {
+	lock, err := filelock.Try(filepath.Join(dir, lockName))
+	if errors.Is(err, filelock.ErrLocked) {
 		return &BusyError{Dir: dir}
 	}
 	if err == nil { // otherwise it is damaged, and may be removed anyway

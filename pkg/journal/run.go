@@ -20,6 +20,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/fanfold/fanfold/pkg/filelock"
 	"github.com/fanfold/fanfold/pkg/secret"
 	"github.com/fanfold/fanfold/pkg/source"
 )
@@ -133,12 +134,12 @@ func Open(dir string, meta any, opt Options) (*Run, error) {
 
 func (r *Run) takeLock() (err error) {
 	path := filepath.Join(r.Dir, lockName)
-	if r.lock, err = lockFile(path); errors.Is(err, errLocked) {
+	if r.lock, err = filelock.Try(path); errors.Is(err, filelock.ErrLocked) {
 		time.Sleep(50 * time.Millisecond) // the lock may be held only for a moment, by a call of Busy
-		r.lock, err = lockFile(path)
+		r.lock, err = filelock.Try(path)
 	}
 	switch {
-	case errors.Is(err, errLocked):
+	case errors.Is(err, filelock.ErrLocked):
 		return &BusyError{Dir: r.Dir}
 	case err != nil:
 		return fmt.Errorf("locking the run: %w", err)
@@ -201,8 +202,8 @@ func (r *Run) wrap(what string, err error) error {
 // Lock takes a named lock, for what a process does with a run besides working on it. The lock ends when the result
 // is closed, or with the process. The error is a *BusyError if another process has the lock.
 func Lock(dir, name string) (io.Closer, error) {
-	f, err := lockFile(filepath.Join(dir, name))
-	if errors.Is(err, errLocked) {
+	f, err := filelock.Try(filepath.Join(dir, name))
+	if errors.Is(err, filelock.ErrLocked) {
 		return nil, &BusyError{Dir: dir}
 	}
 	return f, err
@@ -214,11 +215,11 @@ func Busy(dir string) bool {
 	if _, err := os.Stat(path); err != nil {
 		return false
 	}
-	f, err := lockFile(path)
+	f, err := filelock.Try(path)
 	if err == nil {
 		err = f.Close()
 	}
-	return errors.Is(err, errLocked)
+	return errors.Is(err, filelock.ErrLocked)
 }
 
 // Name is the run's id: the name of its folder.

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/filelock"
 )
 
 // Kept keeps the refresh token that a partner gives in place of the configured one, which may be worth nothing from
@@ -102,7 +103,7 @@ func (k *Kept) lock(ctx context.Context) (done func(), err error) {
 			locked <- nil
 			return
 		}
-		f, err := lockFile(k.path + ".lock")
+		f, err := filelock.Wait(k.path + ".lock")
 		if err != nil {
 			f = nil
 		}
