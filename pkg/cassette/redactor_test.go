@@ -143,10 +143,38 @@ func TestEveryLeakIsListed(t *testing.T) {
 	}
 }
 
+// answersItself records interactions, and checks that the same requests are answered.
+func answersItself(t *testing.T, made func() []*Interaction) {
+	t.Helper()
+	c := &Cassette{Interactions: made()}
+	redacted(c.Interactions...)
+	p, err := NewReplayer([]*Cassette{c}, ReplayOptions{Redactor: newRedactor([]byte(someKey), nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, i := range made() {
+		if _, err := p.Answer("", recorded(i)); err != nil {
+			t.Errorf("request %d: %v", n, err)
+		}
+	}
+}
+
+const someKey = "a key of some length"
+
+// redacted takes the secrets out of interactions, as a recording does.
+func redacted(list ...*Interaction) *redact.Redactor {
+	red := newRedactor([]byte(someKey), nil)
+	for _, i := range list {
+		red.Interaction(i)
+	}
+	red.Settle(list)
+	return red
+}
+
 // TestEncodedLaterIsTheSameToken checks that a client gets its answer even if it sends
 // the secret in another encoding than before.
 func TestEncodedLaterIsTheSameToken(t *testing.T) {
-	const secret, key = "Kq7Zt2MnV9xWb4RcYh6P", "a key of some length"
+	const secret = "Kq7Zt2MnV9xWb4RcYh6P"
 	made := func() []*Interaction {
 		a, b, c := plainly(), plainly(), plainly()
 		a.Request.Body = `{"password":"` + secret + `"}`
@@ -159,28 +187,13 @@ func TestEncodedLaterIsTheSameToken(t *testing.T) {
 		d.Response.Body = `{"token":"` + secret + `-2"}`
 		return []*Interaction{a, b, c, d}
 	}
-	c := &Cassette{Interactions: made()}
-	red := newRedactor([]byte(key), nil)
-	for _, i := range c.Interactions {
-		red.Interaction(i)
-	}
-	red.Settle(c.Interactions)
-	p, err := NewReplayer([]*Cassette{c}, ReplayOptions{Redactor: newRedactor([]byte(key), nil)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n, i := range made() {
-		if _, err := p.Answer("", recorded(i)); err != nil {
-			t.Errorf("request %d: %v", n, err)
-		}
-	}
+	answersItself(t, made)
 }
 
 // TestSecretThatIsAWord checks that a request is found again if its secret is a word that
 // also stands elsewhere in it, as a value or as a name: when it is recorded, only the
 // announced value is replaced.
 func TestSecretThatIsAWord(t *testing.T) {
-	const key = "a key of some length"
 	made := func() (list []*Interaction) {
 		for _, body := range []string{
 			`username=admin&password=admin`, `{"username":"admin","password":"admin"}`, `{"password":"password"}`,
@@ -195,21 +208,7 @@ func TestSecretThatIsAWord(t *testing.T) {
 		}
 		return list
 	}
-	c := &Cassette{Interactions: made()}
-	red := newRedactor([]byte(key), nil)
-	for _, i := range c.Interactions {
-		red.Interaction(i)
-	}
-	red.Settle(c.Interactions)
-	p, err := NewReplayer([]*Cassette{c}, ReplayOptions{Redactor: newRedactor([]byte(key), nil)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n, i := range made() {
-		if _, err := p.Answer("", recorded(i)); err != nil {
-			t.Errorf("request %d: %v", n, err)
-		}
-	}
+	answersItself(t, made)
 }
 
 // TestBase64StaysPadded checks that base64 in which a secret is replaced can still be
@@ -218,7 +217,7 @@ func TestBase64StaysPadded(t *testing.T) {
 	i := plainly()
 	i.Response.Body = `{"policy":"` +
 		base64.StdEncoding.EncodeToString([]byte(`{"x-amz-security-token":"FQoGZXIvYXdzEJq7Zx9Kp2Lm4Nw8RtYu3"}`)) + `"}`
-	newRedactor([]byte("a key of some length"), nil).Interaction(i)
+	redacted(i)
 	var got struct{ Policy string }
 	if err := json.Unmarshal([]byte(i.Response.Body), &got); err != nil {
 		t.Fatal(err)
@@ -252,9 +251,7 @@ func TestAnnouncedAddressInText(t *testing.T) {
 		"email: ann@shop-gmbh.de,", "email: ann@shop-gmbh.de, bob@shop-gmbh.de."} {
 		i := plainly()
 		i.Response.Body = `{"imprint":"` + text + `"}`
-		red := newRedactor([]byte("a key of some length"), nil)
-		red.Interaction(i)
-		red.Settle([]*Interaction{i})
+		red := redacted(i)
 		if strings.Contains(i.Response.Body, "shop-gmbh") || strings.Contains(i.Response.Body, "gmail") {
 			t.Errorf("%s: left is %s", text, i.Response.Body)
 		}
@@ -283,9 +280,7 @@ func TestPlaceholdersPass(t *testing.T) {
 			i.Request.Headers.Set("Content-Type", "application/x-www-form-urlencoded")
 			i.Request.Body = c.body
 		}
-		red := newRedactor([]byte("a key of some length"), nil)
-		red.Interaction(i)
-		red.Settle([]*Interaction{i})
+		red := redacted(i)
 		if leaks := red.Scan(0, i); len(leaks) > 0 {
 			t.Errorf("%+v: %v", c, leaks)
 		}

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"testing"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/refcase"
 )
 
 // mappingCase is one case in the form of Segment's reference cases.
@@ -21,21 +21,6 @@ type mappingCase struct {
 	Expected  json.RawMessage `json:"expected"`
 	Undefined bool            `json:"expected_undefined"`
 	Error     string          `json:"error"`
-}
-
-func loadCases(t *testing.T, file string, into any) bool {
-	t.Helper()
-	b, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return false
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, into); err != nil {
-		t.Fatalf("%s: %v", file, err)
-	}
-	return true
 }
 
 // resolveTwice compiles and runs a mapping twice, with a fresh and with a used
@@ -96,7 +81,7 @@ func runMappingCases(t *testing.T, cases []mappingCase) {
 			case !defined:
 				t.Fatalf("%s\nwant %s, got undefined", c.Mapping, c.Expected)
 			default:
-				if err := sameDocument(c.Expected, out); err != nil {
+				if err := refcase.Same(c.Expected, out); err != nil {
 					t.Fatalf("%s on %s: %v", c.Mapping, c.Payload, err)
 				}
 			}
@@ -108,26 +93,12 @@ func runMappingCases(t *testing.T, cases []mappingCase) {
 	t.Logf("%d of %d cases passed", passed, len(cases))
 }
 
-func sameDocument(want, got []byte) error {
-	var w, g any
-	if err := json.Unmarshal(want, &w); err != nil {
-		return fmt.Errorf("the expectation: %w", err)
-	}
-	if err := json.Unmarshal(got, &g); err != nil {
-		return fmt.Errorf("got %q: %w", got, err)
-	}
-	if !reflect.DeepEqual(w, g) {
-		return fmt.Errorf("\nwant %s\ngot  %s", want, got)
-	}
-	return nil
-}
-
-func shared(name string) string { return filepath.Join("..", "..", "..", "shared", "segment", name) }
-
 func TestReferenceMappings(t *testing.T) {
 	var cases []mappingCase
-	if !loadCases(t, shared("mapping-cases.json"), &cases) {
+	if err := refcase.Load(refcase.Shared("mapping-cases.json"), &cases); errors.Is(err, os.ErrNotExist) {
 		t.Skip("the reference cases ../shared/segment/mapping-cases.json are not there")
+	} else if err != nil {
+		t.Fatal(err)
 	}
 	runMappingCases(t, cases)
 }
@@ -142,8 +113,8 @@ func TestMappings(t *testing.T) {
 			On int
 		}
 	}
-	if !loadCases(t, filepath.Join("testdata", "mappings.json"), &file) {
-		t.Fatal("testdata/mappings.json is missing")
+	if err := refcase.Load(filepath.Join("testdata", "mappings.json"), &file); err != nil {
+		t.Fatal(err)
 	}
 	cases := make([]mappingCase, len(file.Cases))
 	for i, c := range file.Cases {

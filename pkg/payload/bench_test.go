@@ -9,6 +9,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/eventgen"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/refcase"
 )
 
 // benchFields are twenty typical fields of an analytics destination.
@@ -216,7 +217,7 @@ func TestBaselineAgrees(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := sameDocument(want, got.JSON()); err != nil {
+		if err := refcase.Same(want, got.JSON()); err != nil {
 			t.Fatalf("%s: %v", raw, err)
 		}
 	}

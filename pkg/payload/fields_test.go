@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"testing"
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/refcase"
 )
 
 // fieldJSON is a field definition as the reference cases write it.
@@ -145,7 +145,7 @@ func runValidationCases(t *testing.T, cases []validationCase) {
 					if err != nil {
 						t.Fatalf("%s %s: %v\nwant %s", c.Fields, c.Mapping, err, want)
 					}
-					if err := sameDocument(want, got.JSON()); err != nil {
+					if err := refcase.Same(want, got.JSON()); err != nil {
 						t.Fatalf("%s %s: %v", c.Fields, c.Mapping, err)
 					}
 				}
@@ -166,47 +166,18 @@ func runValidationCases(t *testing.T, cases []validationCase) {
 
 func TestReferenceValidation(t *testing.T) {
 	var cases []validationCase
-	if !loadCases(t, shared("validation-cases.json"), &cases) {
+	if err := refcase.Load(refcase.Shared("validation-cases.json"), &cases); errors.Is(err, os.ErrNotExist) {
 		t.Skip("the reference cases ../shared/segment/validation-cases.json are not there")
+	} else if err != nil {
+		t.Fatal(err)
 	}
 	runValidationCases(t, cases)
 }
 
 func TestFields(t *testing.T) {
 	var cases []validationCase
-	if !loadCases(t, filepath.Join("testdata", "fields.json"), &cases) {
-		t.Fatal("testdata/fields.json is missing")
+	if err := refcase.Load(filepath.Join("testdata", "fields.json"), &cases); err != nil {
+		t.Fatal(err)
 	}
 	runValidationCases(t, cases)
 }
-
-func loadCases(t *testing.T, file string, into any) bool {
-	t.Helper()
-	b, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return false
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, into); err != nil {
-		t.Fatalf("%s: %v", file, err)
-	}
-	return true
-}
-
-func sameDocument(want, got []byte) error {
-	var w, g any
-	if err := json.Unmarshal(want, &w); err != nil {
-		return fmt.Errorf("the expectation: %w", err)
-	}
-	if err := json.Unmarshal(got, &g); err != nil {
-		return fmt.Errorf("got %q: %w", got, err)
-	}
-	if !reflect.DeepEqual(w, g) {
-		return fmt.Errorf("\nwant %s\ngot  %s", want, got)
-	}
-	return nil
-}
-
-func shared(name string) string { return filepath.Join("..", "..", "..", "shared", "segment", name) }
