@@ -35,7 +35,7 @@ func (s *signedRequests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // TestSignedWebhook runs the program with a signing secret that lies in AWS: what arrives is signed as Standard
-// Webhooks has it, a request that is made again has the same ids, and the secret stands in nothing that is kept or said.
+// Webhooks has it, a request that is made again has the same ids, and the secret stands nowhere else.
 func TestSignedWebhook(t *testing.T) {
 	t.Parallel()
 	const key = "a-key-of-the-receiver"
