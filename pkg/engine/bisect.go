@@ -23,7 +23,7 @@ import (
 const (
 	patience  = 64
 	probes    = 16
-	probeFrom = 64 // batches with at least this many deliveries are probed
+	probeFrom = 64 // batches with more deliveries than this are probed
 	few       = 4
 )
 

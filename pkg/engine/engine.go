@@ -133,6 +133,7 @@ type Engine struct {
 	stockBlocks     stock.Stock[block]
 	stockRouted     stock.Stock[routed]
 	stockLaneBlocks stock.Stock[laneBlock]
+	stockRows       stock.Stock[rows]
 }
 
 // New prepares a run: it reads where every lane resumes.
@@ -157,6 +158,7 @@ func New(c Config) *Engine {
 	e.stockBlocks = stock.New[block](kept)
 	e.stockRouted = stock.New[routed](kept + 2*len(c.Lanes))
 	e.stockLaneBlocks = stock.New[laneBlock](kept + 2*len(c.Lanes))
+	e.stockRows = stock.New[rows](kept + 2*len(c.Lanes))
 	// A sixteenth of the memory is for the shared ring, up to an eighth for what lanes have taken out of it. The
 	// rest is for readers, bodies, and the garbage collector, which lets the heap grow to twice the live memory.
 	ring := c.Memory / 16

@@ -107,7 +107,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		budget: pack.Memory,
 		policy: defaultCompaction(),
 		large:  func(n int) { e.ring.giveLarge(l.reader, n) },
-		rows:   stock.New[rows](kept),
+		rows:   e.stockRows,
 	}
 	l.ledger.left = l.memory.mover.leave
 	l.router = &router{

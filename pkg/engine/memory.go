@@ -20,7 +20,6 @@ type memory struct {
 	large  func(n int)
 	policy compaction
 	mover  mover
-	looked bool              // compact has looked at the blocks since the last delivery was settled
 	rows   stock.Stock[rows] // unused rows; safe without the lock
 }
 
@@ -75,7 +74,6 @@ func (m *memory) keep(w *work) { m.count(w, 1) }
 // drop stops counting them: the delivery is settled, or about to be.
 func (m *memory) drop(w *work) {
 	m.count(w, -1)
-	m.looked = false
 	m.mover.leave(w.piece)
 }
 
@@ -88,10 +86,9 @@ func (m *memory) count(w *work, sign int64) {
 // compact moves waiting deliveries out of blocks that are mostly settled, when that is due.
 func (m *memory) compact(blocks []*laneBlock, q *queue, hung bool) {
 	m.mover.reuse(2*m.budget, hung)
-	if m.looked || !m.policy.due(m.pinned, m.budget) {
+	if !m.policy.due(m.pinned, m.budget) {
 		return
 	}
-	m.looked = true
 	for _, lb := range blocks {
 		lb.flying = false
 	}

@@ -104,3 +104,34 @@ func TestWhatWaitsPinsLittle(t *testing.T) {
 		})
 	}
 }
+
+// TestSkippedBehindOneThatWaits: a delivery that waits for others of its kind, while everything behind it is skipped,
+// does not hold the lane up, however much that is.
+func TestSkippedBehindOneThatWaits(t *testing.T) {
+	const n, pad = 60_000, 20
+	var text bytes.Buffer
+	for i := range n {
+		fmt.Fprintf(&text, `{"type":"track","messageId":"%d","userId":"u%d","p":"%0*d"}`+"\n", i, i, pad, i)
+	}
+	path := filepath.Join(t.TempDir(), "in.jsonl")
+	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p := newPartner(50)
+		p.route = func(_ *event.Event, id int, out *destination.Deliveries) {
+			d := destination.Delivery{Item: fmt.Appendf(nil, "%d", id), InsertID: fmt.Sprint(id)}
+			if id != 3 {
+				d = destination.Delivery{Settled: &destination.Result{Outcome: destination.Skipped,
+					Reason: destination.Unsupported}}
+			}
+			out.Add(d)
+		}
+		s := setup{path: path, dir: t.TempDir(), lanes: []engine.LaneConfig{lane("a", p)},
+			change: func(c *engine.Config) { c.Memory = 8 << 20 }}
+		sum := s.mustRun(t)
+		if d := sum.Destinations[0]; d.Delivered != 1 || engine.Total(d.Skipped) != n-1 || sum.Status != "complete" {
+			t.Fatalf("%+v", d)
+		}
+	})
+}

@@ -48,8 +48,8 @@ func (s *sender) back(t *trip) {
 	if s.hung.Load() {
 		return
 	}
+	clear(t.results[:len(t.deliveries)]) // trip has made room for so many
 	clear(t.deliveries)
-	clear(t.results[:cap(t.results)])
 	s.trips.Put(t)
 }
 
