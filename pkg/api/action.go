@@ -1,6 +1,7 @@
 package api
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -33,7 +34,7 @@ func Encodings() []string { return []string{"json", "form", "query"} }
 
 // Types are what fields may have to be.
 func Types() []string {
-	return []string{"any", "boolean", "integer", "number", "object", "text", "time"}
+	return slices.Sorted(maps.Keys(typeNames()))
 }
 
 // fields are an action's, for its declaration.

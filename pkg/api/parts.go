@@ -12,7 +12,8 @@ import (
 
 // partsOf are the parts of a description by their names, such as base_url, actions.send.path and
 // actions.send.mapping.user, each with a text that differs when the part does. The texts are
-// short: of a secret that stands in a part they tell nothing that could be tried out.
+// short, so that a long random secret in a part cannot be found from them. A guess at one that can be guessed
+// could be confirmed, as with the fingerprint of the whole description.
 func partsOf(members map[string]*yaml.Node) map[string]string {
 	parts := map[string]string{}
 	for key, n := range members {

@@ -119,8 +119,9 @@ func TestEveryLeakIsListed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.yaml")
 	body := `{"user":"eva.muster@mail.test-shop.com","keys":{"a":"AKIA` + `QYLPMN5HHHFPZAM2"}}`
 	log := "login of eva.muster@mail.test-shop.com\nwith password=Korrekt77-pferd\n"
-	c := &Cassette{Path: path, Interactions: []*Interaction{plainly(), plainly()}}
+	c := &Cassette{Path: path, Interactions: []*Interaction{plainly(), plainly(), plainly()}}
 	c.Interactions[0].Response.Body, c.Interactions[1].Response.Body = body, log
+	c.Interactions[2].Response.Body = `{"log":"a line\nlogin of ada.k@mail.test-shop.com\n","json":"{\"password\":\"Korrekt78-pferd\"}"}`
 	data, err := c.encode()
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +138,7 @@ func TestEveryLeakIsListed(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d %s %s", l.Interaction, l.Path, l.Kind))
 	}
 	want := []string{"0 response.body $.keys.a aws", "0 response.body $.user email", "1 response.body email",
-		"1 response.body password"}
+		"1 response.body password", "2 response.body $.json $.password password", "2 response.body $.log email"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -254,7 +254,7 @@ func (b *playback) Read(p []byte) (int, error) {
 	}
 	if b.end == nil {
 		<-b.done
-		return 0, context.Canceled
+		return 0, b.due(0) // why the client is gone
 	}
 	return 0, b.end
 }

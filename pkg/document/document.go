@@ -12,7 +12,7 @@ import (
 
 // JSON writes a YAML value as JSON, keeping the order of keys, and the digits of numbers that JSON
 // spells as YAML does; other spellings (0x1F, .5, 1_000) are the same numbers, but digits that begin with a
-// zero (01234) are a text. A text of several lines
+// zero (01234), or with a plus where they are more than six (+4915112345678), are a text. A text of several lines
 // that holds a JSON object is that object. References are not followed: whoever has read the file has put
 // what they stand for in their place. The error says what has no form in JSON.
 func JSON(n *yaml.Node) ([]byte, error) {
@@ -47,7 +47,7 @@ func number(n *yaml.Node) ([]byte, error) {
 	if json.Valid([]byte(n.Value)) {
 		return []byte(n.Value), nil
 	}
-	if zeros(n.Value) {
+	if zeros(n.Value) || isPhone(n.Value) {
 		return quoted(n.Value)
 	}
 	var v any
@@ -61,10 +61,16 @@ func number(n *yaml.Node) ([]byte, error) {
 	return text, nil
 }
 
-// zeros says that digits begin with a zero: a postal code or an account, which YAML would
-// read as an octal number.
+// zeros says that digits begin with a zero, whatever sign they have: a postal code or an account, which YAML
+// would read as an octal number.
 func zeros(s string) bool {
+	s = strings.ReplaceAll(strings.TrimLeft(s, "+-"), "_", "")
 	return len(s) > 1 && s[0] == '0' && strings.Trim(s, "0123456789") == ""
+}
+
+// isPhone says that digits are a telephone number with its country, rather than a number with a sign.
+func isPhone(s string) bool {
+	return len(s) > 7 && s[0] == '+' && strings.Trim(s[1:], "0123456789") == ""
 }
 
 // containerJSON writes the members of a table (step 2: keys and values in turn) or

@@ -90,7 +90,7 @@ func appendFloat(dst []byte, f float64) []byte {
 	return event.AppendFloatJS(dst, f)
 }
 
-// AppendNumberOf appends the number that a value is, as [mapping.Number] does. It reports
+// AppendNumberOf appends the number that a value is, as mapping.Number does. It reports
 // false, with nothing appended, when it is none.
 func AppendNumberOf(dst []byte, k event.Kind, raw []byte) ([]byte, bool) {
 	at := len(dst)
@@ -116,7 +116,7 @@ func AppendNumberOf(dst []byte, k event.Kind, raw []byte) ([]byte, bool) {
 	return dst, false
 }
 
-// AppendBoolOf appends the boolean that a value is, as [mapping.Bool] does. It reports
+// AppendBoolOf appends the boolean that a value is, as mapping.Bool does. It reports
 // false, with nothing appended, when it is none.
 func AppendBoolOf(dst []byte, k event.Kind, raw []byte) ([]byte, bool) {
 	yes := false

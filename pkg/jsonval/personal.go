@@ -14,7 +14,7 @@ import (
 )
 
 // AppendNormal appends personal data as ad platforms want it before hashing,
-// as one of the kinds of [mapping.Normalize], or nothing when the text has nothing of
+// as one of the kinds of mapping.Normalize, or nothing when the text has nothing of
 // the kind in it. country is the two-letter code that phone numbers without a
 // country code belong to; "" for unknown. An empty kind appends the text as it
 // is.

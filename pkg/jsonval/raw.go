@@ -56,7 +56,7 @@ func KindName(k event.Kind) string {
 }
 
 // CutText returns at most limit bytes of text, cut between characters, as
-// [mapping.Cut] does.
+// mapping.Cut does.
 func CutText(text []byte, limit int, more string) []byte {
 	if len(text) <= limit {
 		return text

@@ -43,9 +43,6 @@ func (m *members) append(dst []byte) ([]byte, bool) {
 	return append(dst, '}'), true
 }
 
-// unquoted is the text of a key or of a text.
-func unquoted(raw []byte) string { return string(event.AppendUnquoted(nil, raw)) }
-
 // writePairs makes an object of [{"key": "a", "value": 1}, …]. A value may be an object with a member for each
 // type, such as {"string_value": null, "int_value": "1"}: then the one that is not null is it.
 func writePairs(_ *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool) {
@@ -68,7 +65,7 @@ func writePairs(_ *Resolver, dst []byte, v Result, _ event.Value) ([]byte, bool)
 		})
 		if jsonval.KindOf(key) == event.String && value != nil {
 			if value = typedValue(value); jsonval.KindOf(value) != event.Null {
-				m.add(unquoted(key), value)
+				m.add(jsonval.Text(key), value)
 			}
 		}
 	})
@@ -82,7 +79,7 @@ func typedValue(raw []byte) []byte {
 	}
 	typed, found := true, []byte("null")
 	event.EachMember(raw, func(name, val []byte) {
-		key := unquoted(name)
+		key := jsonval.Text(name)
 		if !strings.HasSuffix(key, "_value") {
 			// when it was set, and the like: no type
 			typed = typed && strings.HasPrefix(key, "set_timestamp")
@@ -93,7 +90,7 @@ func typedValue(raw []byte) []byte {
 		}
 		found = val
 		if key == "int_value" && jsonval.KindOf(val) == event.String { // 64 bits, as a text to keep their digits
-			if digits := unquoted(val); areDigits(digits) {
+			if digits := jsonval.Text(val); areDigits(digits) {
 				found = []byte(digits)
 			}
 		}
@@ -113,7 +110,7 @@ func areDigits(s string) bool {
 func (m *members) open(raw []byte) {
 	switch jsonval.KindOf(raw) {
 	case event.Object:
-		event.EachMember(raw, func(name, val []byte) { m.add(unquoted(name), val) })
+		event.EachMember(raw, func(name, val []byte) { m.add(jsonval.Text(name), val) })
 	case event.Array:
 		event.EachElement(raw, m.open)
 	}
@@ -128,7 +125,7 @@ func compileMembers(arg *tree, stack []string) node {
 		}
 		var m members
 		event.EachMember(v.Raw, func(name, val []byte) {
-			rest, ok := strings.CutPrefix(unquoted(name), prefix)
+			rest, ok := strings.CutPrefix(jsonval.Text(name), prefix)
 			switch {
 			case !ok, rest == "", jsonval.KindOf(val) == event.Null:
 			case open:
@@ -148,7 +145,7 @@ func compileAfter(arg *tree, stack []string) node {
 		if v.Kind != event.String {
 			return dst, false
 		}
-		rest, ok := strings.CutPrefix(unquoted(v.Raw), prefix)
+		rest, ok := strings.CutPrefix(jsonval.Text(v.Raw), prefix)
 		if !ok || rest == "" {
 			return dst, false
 		}
@@ -164,11 +161,11 @@ func compileUnless(arg *tree, stack []string) node {
 		other = compile(equals, push(stack, "equals"))
 	}
 	return onValue(arg, stack, func(r *Resolver, dst []byte, v Result, in event.Value) ([]byte, bool) {
-		if v.Kind <= event.Null || v.Kind == event.String && prefix != "" && strings.HasPrefix(unquoted(v.Raw), prefix) {
+		if v.Kind <= event.Null || v.Kind == event.String && prefix != "" && strings.HasPrefix(jsonval.Text(v.Raw), prefix) {
 			return dst, false
 		}
 		if o := other.eval(r, in); o.Kind == v.Kind && (bytes.Equal(o.Raw, v.Raw) ||
-			v.Kind == event.String && unquoted(o.Raw) == unquoted(v.Raw)) {
+			v.Kind == event.String && jsonval.Text(o.Raw) == jsonval.Text(v.Raw)) {
 			return dst, false
 		}
 		return append(dst, v.Raw...), true
@@ -294,7 +291,7 @@ func schemaName(raw []byte) string {
 	if jsonval.KindOf(raw) != event.String {
 		return ""
 	}
-	path, ok := strings.CutPrefix(unquoted(raw), "iglu:")
+	path, ok := strings.CutPrefix(jsonval.Text(raw), "iglu:")
 	parts := strings.Split(path, "/")
 	if !ok || len(parts) != 4 {
 		return ""

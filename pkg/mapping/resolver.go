@@ -20,7 +20,7 @@ type Resolver struct {
 	ntemps int
 	parser event.Parser   // for paths into computed values
 	writer jsonval.Writer // for Go functions
-	keep   bool           // write undefined as undefinedMark instead of dropping it
+	keep   bool           // write undefined as jsonval.Undefined instead of dropping it
 	err    error
 	merged []entry
 }
@@ -88,8 +88,8 @@ func (r *Resolver) Store(b []byte) []byte {
 	return r.arena[at:len(r.arena):len(r.arena)]
 }
 
-// Result is what a node resolves to. raw belongs to the event, the program or
-// the resolver's arena; kind Missing is undefined. ev is the indexed value
+// Result is what a node resolves to. Raw belongs to the event, the program or
+// the resolver's arena; Kind Missing is undefined. Event is the indexed value
 // where there is one.
 type Result struct {
 	Raw   []byte

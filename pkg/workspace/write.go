@@ -139,26 +139,26 @@ func borrow(d *Destination, spec destination.Destination) {
 			continue
 		}
 		found, same := "", true
+		var from []map[string]any
 		for _, s := range d.Subscriptions {
 			m, _ := s.Mapping.(map[string]any)
-			text, _ := m[f.Key].(string)
+			value, there := m[f.Key]
 			i := slices.IndexFunc(spec.Actions, func(a destination.ActionInfo) bool { return a.Slug == s.Action })
-			if i < 0 || text == "" || slices.ContainsFunc(spec.Actions[i].Fields, func(own payload.Field) bool {
+			if i < 0 || !there || slices.ContainsFunc(spec.Actions[i].Fields, func(own payload.Field) bool {
 				return own.Key == f.Key
 			}) {
 				continue
 			}
-			same = same && (found == "" || found == text)
-			found = text
+			text, _ := value.(string)
+			same = same && text != "" && (found == "" || found == text)
+			found, from = text, append(from, m)
 		}
 		if found == "" || !same {
 			continue
 		}
 		d.Settings = append(d.Settings, Setting{f.Key, found})
-		for _, s := range d.Subscriptions {
-			if m, _ := s.Mapping.(map[string]any); m != nil {
-				delete(m, f.Key)
-			}
+		for _, m := range from {
+			delete(m, f.Key)
 		}
 	}
 }

@@ -60,6 +60,7 @@ func TestBinaryForms(t *testing.T) {
 		"BSON, known":           bson(bsonText("note", "it is correct horse battery")),
 		"BSON, a number":        bson(bsonText("a", "b") + "\x10pin\x00\x24\x6e\x00\x05"),
 		"BSON, a long number":   bson(bsonText("a", "b") + "\x12access_token\x00\x40\xe2\x01\x00\x02\x00\x00\x00"),
+		"BSON, known as a name": bson(bsonText("a", "b") + bsonText("correct horse battery", "c")),
 		"BSON, several":         bson(bsonText("a", "b")) + bson(bsonText("api_key", "Korrekt77-pferd")),
 		"MessagePack, a number": "\x82\xa1a\xa1b\xa3pin\xce\x05\x00\x6e\x24",
 		"MessagePack, known":    "\x82\xa1a\xa1b\xa1n\xce\x05\x00\x6e\x24",

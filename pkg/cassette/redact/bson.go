@@ -80,7 +80,11 @@ func (w *bsonWalk) document(at int, name string, array bool, depth int) (out str
 				kind = bsonInt64
 			}
 			b.WriteByte(kind)
-			b.WriteString(head[1:])
+			if array {
+				b.WriteString(head[1:]) // a number
+			} else {
+				b.WriteString(w.edit("", under, false) + "\x00")
+			}
 			b.WriteString(one)
 		}
 	}

@@ -112,6 +112,9 @@ func (w *fileWalk) body(n int, path, v string) {
 	before := len(w.leaks)
 	if validJSON(v) && (v[0] == '{' || v[0] == '[') {
 		inner := fileWalk{r: w.r, inner: n, under: path + " "}
+		if w.under != "" {
+			inner.inner, inner.under = w.inner, w.under+inner.under
+		}
 		inner.json([]byte(v), "")
 		for _, l := range inner.leaks[:min(len(inner.leaks), maxOfBody)] {
 			w.keep(l)
@@ -119,7 +122,7 @@ func (w *fileWalk) body(n int, path, v string) {
 	} else if strings.Contains(v, "\n") {
 		for line := range strings.Lines(v) {
 			if k, part := w.r.find(line, 0); k != "" {
-				w.keep(Leak{n, path, k, mask(part)})
+				w.add(n, path, k, part)
 			}
 			if len(w.leaks) == before+maxOfBody {
 				break
