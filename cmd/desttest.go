@@ -12,6 +12,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/api"
 	"github.com/fanfold/fanfold/pkg/casebook"
 	"github.com/fanfold/fanfold/pkg/flagvalue"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/report"
 )
 
@@ -71,7 +72,7 @@ func (a *app) testDestination(path, form string, update bool) error {
 		}
 	}
 	if failed > 0 {
-		a.sayf("%d of %s failed", failed, report.Count(len(results), "case"))
+		a.sayf("%d of %s failed", failed, printable.Count(len(results), "case"))
 		return outcome(exitFinding)
 	}
 	return nil

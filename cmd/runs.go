@@ -9,6 +9,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/journal"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
 )
@@ -139,7 +140,7 @@ func (a *app) removeRuns(dirs []string, form string, dry bool) error {
 			}
 			continue
 		}
-		fmt.Fprintf(a.out, "%s %s (%s)\n", what, id, report.Size(size))
+		fmt.Fprintf(a.out, "%s %s (%s)\n", what, id, printable.Size(size))
 	}
 	return nil
 }

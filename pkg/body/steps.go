@@ -291,19 +291,7 @@ func (it *item) kind() event.Kind {
 	case asText, asAt:
 		return event.String
 	}
-	switch it.bytes[0] {
-	case '"':
-		return event.String
-	case '{':
-		return event.Object
-	case '[':
-		return event.Array
-	case 't', 'f':
-		return event.Bool
-	case 'n':
-		return event.Null
-	}
-	return event.Number
+	return jsonval.KindOf(it.bytes)
 }
 
 // ask evaluates a step that is a condition; known is false for a conversion.

@@ -70,8 +70,13 @@ func (e *Engine) prepare(c *source.Chunk, only *lane, isUrgent, hasPlace bool) *
 	b.chunk, b.home, b.routes = c, e.stockBlocks, e.stockRouted
 	b.parser.Follow = e.paths
 	b.refs.Store(1)
-	// The index takes about half as much as the text.
-	b.own = int64(cap(c.Data))*3/2 + int64(len(c.Records))*64
+	// The index takes about half as much as the text. What records have inherited from an envelope does not lie in
+	// the chunk's data.
+	text := 0
+	for i := range c.Records {
+		text += len(c.Records[i].Raw)
+	}
+	b.own = int64(max(cap(c.Data), text))*3/2 + int64(len(c.Records))*64
 	b.bytes = b.own
 	if todo, all := e.goAhead(b, only); len(todo) == 0 {
 		e.index(b, len(c.Records))

@@ -550,7 +550,7 @@ func (l *lane) accept(lb *laneBlock) error {
 		if l.verdicts.routed(w) {
 			continue
 		}
-		in, doubtful := l.ledger.doubt[nameOf(w.id)]
+		in, doubtful := l.ledger.doubt[w.id.Name()]
 		if whole, is := l.ledger.whole(w.id.Ordinal); is && whole.Doubted {
 			doubtful = true
 		}

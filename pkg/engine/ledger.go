@@ -109,15 +109,10 @@ func newLedger(j *journal.Lane, now func() time.Time) *ledger {
 	g.live = g.counts.Clone()
 	for i, r := range g.resumed.InDoubt {
 		for _, id := range r.IDs {
-			g.doubt[nameOf(id)] = doubted{int32(i + 1), int32(len(r.IDs))}
+			g.doubt[id.Name()] = doubted{int32(i + 1), int32(len(r.IDs))}
 		}
 	}
 	return g
-}
-
-// nameOf is the id of a delivery without what is said about its event, so that equal ids mean the same delivery.
-func nameOf(id journal.DeliveryID) journal.DeliveryID {
-	return journal.DeliveryID{Ordinal: id.Ordinal, K: id.K}
 }
 
 // whole returns the outcome of an event that was settled under another configuration than today's.

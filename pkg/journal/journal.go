@@ -47,8 +47,8 @@ type DeliveryID struct {
 	Of uint32
 }
 
-// name is the id without what is not part of the identity.
-func (id DeliveryID) name() DeliveryID { return DeliveryID{Ordinal: id.Ordinal, K: id.K} }
+// Name is the id without what is said about its event, so that equal names mean the same delivery.
+func (id DeliveryID) Name() DeliveryID { return DeliveryID{Ordinal: id.Ordinal, K: id.K} }
 
 // Whole is the outcome of an event above the mark that was settled under another configuration than today's: its
 // deliveries have other numbers now, or no longer exist.
@@ -133,7 +133,7 @@ func (s *State) UnderWay() bool { return len(s.settled) > 0 || len(s.InDoubt) > 
 
 // Settled returns the verdict on a delivery above the mark.
 func (s *State) Settled(id DeliveryID) (Verdict, bool) {
-	v, ok := s.settled[id.name()]
+	v, ok := s.settled[id.Name()]
 	return v, ok
 }
 
@@ -149,4 +149,4 @@ func (s *State) Before(ordinal uint64) (vs []Verdict) {
 
 // Doubted says whether a delivery above the mark was in flight when an earlier process ended, even if a later one
 // has settled it since.
-func (s *State) Doubted(id DeliveryID) bool { return s.doubted[id.name()] }
+func (s *State) Doubted(id DeliveryID) bool { return s.doubted[id.Name()] }

@@ -104,7 +104,7 @@ func (l *Lane) Above() (wholes map[uint64]Whole, parts map[uint64]int) {
 	}
 	for _, o := range l.open {
 		for _, id := range o.ids {
-			if _, done := s.settled[id.name()]; !done && id.Ordinal >= l.mark.Ordinal {
+			if _, done := s.settled[id.Name()]; !done && id.Ordinal >= l.mark.Ordinal {
 				w := wholes[id.Ordinal]
 				w.Doubted = true
 				wholes[id.Ordinal] = w

@@ -509,8 +509,8 @@ func (l *Lane) resume() *State {
 			if d.Ordinal < l.mark.Ordinal {
 				continue
 			}
-			s.doubted[d.name()] = true
-			if _, done := s.settled[d.name()]; !done {
+			s.doubted[d.Name()] = true
+			if _, done := s.settled[d.Name()]; !done {
 				req.IDs = append(req.IDs, d)
 			}
 		}
@@ -525,20 +525,20 @@ func (l *Lane) resume() *State {
 func (s *State) add(e ended) {
 	special := map[DeliveryID]Verdict{}
 	for _, v := range e.except {
-		special[v.ID.name()] = v
+		special[v.ID.Name()] = v
 	}
 	put := func(v Verdict) {
 		if v.Outcome != Requeued && v.ID.Ordinal >= s.Mark.Ordinal {
-			s.settled[v.ID.name()] = v
+			s.settled[v.ID.Name()] = v
 		}
 	}
 	for _, id := range e.ids {
-		v, ok := special[id.name()]
+		v, ok := special[id.Name()]
 		if !ok {
 			v = Verdict{ID: id, Outcome: e.def, Reason: e.reason}
 		}
 		put(v)
-		delete(special, id.name())
+		delete(special, id.Name())
 	}
 	for _, v := range special {
 		put(v)

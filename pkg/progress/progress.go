@@ -67,12 +67,13 @@ func (p *painter) plain(w io.Writer, ps []engine.Progress, now time.Time, said m
 		s := ps[i]
 		line := fmt.Sprintf("%s: %s, %d of %s events", s.Name, s.State, s.Done, totalText(s))
 		if s.Follows {
-			line = fmt.Sprintf("%s: %s, %d events", s.Name, s.State, s.Done)
+			line = fmt.Sprintf("%s: %s, %s", s.Name, s.State, printable.Count(s.Done, "event"))
 		}
 		if text := paceText(s, rates[i], now); text != "" {
 			line += ", " + text
 		}
-		line += fmt.Sprintf(", %d in flight, %d retries, %d rejected", s.InFlight, s.Retries, s.Rejected)
+		line += fmt.Sprintf(", %d in flight%s, %d rejected", s.InFlight, cmp.Or(retriesText(s.Retries), ", 0 retries"),
+			s.Rejected)
 		if problem := cmp.Or(s.Problem, s.Last); problem != "" {
 			line += "; the last problem: " + problem
 		}
@@ -141,10 +142,10 @@ func leftText(d time.Duration) string {
 func lagText(s engine.Progress, now time.Time) string {
 	var behind []string
 	if n := max(s.Total, s.Done) - s.Done; n > 0 {
-		behind = append(behind, fmt.Sprintf("%d events", n))
+		behind = append(behind, printable.Count(n, "event"))
 	}
 	if s.Unread > 0 && !s.Stopped {
-		behind = append(behind, sizeText(s.Unread)+" to read")
+		behind = append(behind, printable.Size(s.Unread)+" to read")
 	}
 	if len(behind) == 0 {
 		return "up to date"
@@ -154,19 +155,6 @@ func lagText(s engine.Progress, now time.Time) string {
 		return "lag " + lag.Round(time.Second).String() + ", " + text
 	}
 	return text
-}
-
-// sizeText is a number of bytes in the unit that suits it.
-func sizeText(n int64) string {
-	units := []string{"bytes", "kB", "MB", "GB", "TB"}
-	f, i := float64(n), 0
-	for ; f >= 1000 && i < len(units)-1; i++ {
-		f /= 1000
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	return fmt.Sprintf("%.1f %s", f, units[i])
 }
 
 func totalText(p engine.Progress) string {
@@ -318,7 +306,7 @@ func lineOf(s engine.Progress, rate float64, longest, width int, now time.Time) 
 func head(s engine.Progress, name, bar int) string {
 	title, about := short(s.Name, name), ""
 	if s.Follows { // a bar of what has no end would say nothing
-		return fmt.Sprintf("%s  %d events", title, s.Done)
+		return title + "  " + printable.Count(s.Done, "event")
 	}
 	if !s.AllRead {
 		s.Total, about = max(rounded(s.About), s.Done), "~"
@@ -333,10 +321,10 @@ func head(s engine.Progress, name, bar int) string {
 		}
 		return line + fmt.Sprintf(" (%d/%s%d)", done, about, s.Total)
 	case s.Objects > 1 && bar > 0:
-		return fmt.Sprintf("%s  %d events, object %d of %d", title, s.Done, min(int(s.Position.Object)+1,
+		return fmt.Sprintf("%s  %s, object %d of %d", title, printable.Count(s.Done, "event"), min(int(s.Position.Object)+1,
 			s.Objects), s.Objects)
 	}
-	return fmt.Sprintf("%s  %d events", title, s.Done)
+	return title + "  " + printable.Count(s.Done, "event")
 }
 
 // shortName is how much of a name is left where news would not fit beside it, in runes.

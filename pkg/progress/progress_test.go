@@ -140,14 +140,14 @@ func TestLag(t *testing.T) {
 			"hook  100 events, lag 3h0m0s, 5000 events and 12.3 MB to read behind, 0 in flight, paused by the partner for 1m0s",
 			"hook: paused by the partner for 1m0s, 100 events, lag 3h0m0s, 5000 events and 12.3 MB to read behind, 0 in flight"},
 		{"nothing read yet", engine.Progress{Done: 100, Unread: 512, State: "running"},
-			"hook  100 events, 512 bytes to read behind, 0 in flight",
-			"hook: running, 100 events, 512 bytes to read behind, 0 in flight"},
+			"hook  100 events, 512 B to read behind, 0 in flight",
+			"hook: running, 100 events, 512 B to read behind, 0 in flight"},
 		{"a clock that was set back", engine.Progress{Done: 1, Total: 2, State: "running", Oldest: now.Add(time.Hour)},
-			"hook  1 events, 1 events behind, 0 in flight", "hook: running, 1 events, 1 events behind, 0 in flight"},
+			"hook  1 event, 1 event behind, 0 in flight", "hook: running, 1 event, 1 event behind, 0 in flight"},
 		{"trouble", engine.Progress{Done: 1, Total: 2, State: "partner fails, next probe in 3s", Retries: 2, Problem: refused,
 			Oldest: now.Add(-time.Minute)},
-			"hook, lag 1m0s, 1 events behind, 2 retries, partner fails, next probe in 3s: " + refused,
-			"hook: partner fails, next probe in 3s, 1 events, lag 1m0s, 1 events behind, 0 in flight, 2 retries"},
+			"hook, lag 1m0s, 1 event behind, 2 retries, partner fails, next probe in 3s: " + refused,
+			"hook: partner fails, next probe in 3s, 1 event, lag 1m0s, 1 event behind, 0 in flight, 2 retries"},
 	} {
 		c.s.Name, c.s.Follows = "hook", true
 		if got := newPainter().lines([]engine.Progress{c.s}, now, 140, 24); len(got) != 1 || got[0] != c.bar {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/casebook"
+	"github.com/fanfold/fanfold/pkg/printable"
 )
 
 // Cases writes what the cases of a destination found, as text, json or junit.
@@ -14,7 +15,7 @@ func Cases(w io.Writer, path, form string, results []casebook.Result) error {
 	for _, r := range results {
 		status, failed := "ok", ""
 		if len(r.Findings) > 0 {
-			status, failed = "failed", Count(len(r.Findings), "finding")
+			status, failed = "failed", printable.Count(len(r.Findings), "finding")
 		}
 		suite.Add(Check{File: path, Name: r.Case, Failed: failed, Findings: r.Findings})
 		switch form {

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/run"
 )
 
@@ -142,7 +143,7 @@ func RedrivePlan(w io.Writer, of string, p *run.Plan) error {
 			"be sent%s\n", of, e.Run, again)
 		return err
 	}
-	fmt.Fprintf(w, "redrive of run %s: nothing was sent; %s read\n", of, Count(p.Read, "dead letter"))
+	fmt.Fprintf(w, "redrive of run %s: nothing was sent; %s read\n", of, printable.Count(p.Read, "dead letter"))
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\twould send\tnot sent\trejected\trequests\tbytes\ttime\t")
 	for _, l := range p.Destinations {

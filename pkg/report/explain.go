@@ -13,6 +13,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/filter"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
@@ -231,7 +232,7 @@ func became(b *strings.Builder, o *run.Became) {
 		if l.Status != 0 {
 			fmt.Fprintf(b, ", status %d", l.Status)
 		}
-		fmt.Fprintf(b, " after %s", Count(int64(l.Attempts), "attempt"))
+		fmt.Fprintf(b, " after %s", printable.Count(int64(l.Attempts), "attempt"))
 		if l.First != "" {
 			fmt.Fprintf(b, " from %s to %s", l.First, l.Last)
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/source"
 	"github.com/fanfold/fanfold/pkg/transform"
@@ -37,7 +38,7 @@ func Notice(n run.Notice) string {
 		return fmt.Sprintf("the presets of %s have changed since run %s was begun (%s): "+
 			"what is new goes out with those of today", n.Destination, n.Run, n.Changes)
 	case run.NewObjects:
-		return fmt.Sprintf("run %s: %s in the input since it was complete", n.Run, Count(n.Objects, "new object"))
+		return fmt.Sprintf("run %s: %s in the input since it was complete", n.Run, printable.Count(n.Objects, "new object"))
 	case run.Held:
 		return fmt.Sprintf("run %s: what %s ends in may only be the beginning of a row, and was not read: somebody still "+
 			"wrote "+
@@ -101,7 +102,7 @@ func Notes(j *run.Job, res *run.Result) []string {
 		notes = append(notes,
 			fmt.Sprintf("warning: --since %s has no end, so that this run overlaps with run %s by %s: leave it "+
 				"out, and the same command sends only what is new each time (help resume)", j.Input.Since, o.Run,
-				Count(int(o.Events), "event")))
+				printable.Count(int(o.Events), "event")))
 	}
 	for _, name := range res.Held {
 		notes = append(notes, fmt.Sprintf("%s: events whose request had no answer yet at a crash are held back; "+

@@ -14,6 +14,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/run"
 )
 
@@ -112,7 +113,7 @@ func Plan(w io.Writer, p *run.Plan, prices map[string]Price) error {
 }
 
 func planInput(w io.Writer, p *run.Plan) {
-	fmt.Fprintf(w, "input: %s, %s", Count(p.Objects, "object"), Count(p.Read, "record"))
+	fmt.Fprintf(w, "input: %s, %s", printable.Count(p.Objects, "object"), printable.Count(p.Read, "record"))
 	for _, k := range sortedKeys(p.Dropped) {
 		fmt.Fprintf(w, ", dropped by %s %d", k, p.Dropped[k])
 	}

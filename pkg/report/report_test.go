@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/run"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
@@ -100,7 +101,8 @@ func TestSuite(t *testing.T) {
 			t.Errorf("%s is not in\n%s", want, b.String())
 		}
 	}
-	if got := fmt.Sprint(Size(999), Size(1500), Size(2_000_000)); got != "999 B1.5 kB2.0 MB" {
+	if got := fmt.Sprint(printable.Size(999), printable.Size(1500),
+		printable.Size(2_000_000)); got != "999 B1.5 kB2.0 MB" {
 		t.Errorf("sizes: %s", got)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -43,7 +42,7 @@ func Runs(ctx context.Context, w io.Writer, dirs []string) error {
 			delivered, skipped, pending = delivered+d.Delivered, skipped+engine.Total(d.Skipped), pending+d.Pending
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", filepath.Base(dir), s.Status, s.Read,
-			delivered, skipped, run.Rejected(s), pending, Size(run.Size(dir)), strings.Join(names, ","),
+			delivered, skipped, run.Rejected(s), pending, printable.Size(run.Size(dir)), strings.Join(names, ","),
 			run.LastUsed(dir).Format("2006-01-02 15:04:05"), remark(s))
 	}
 	return t.Flush()
@@ -59,15 +58,12 @@ func Kept(ctx context.Context, dirs []string) (notes []string) {
 		}
 		why := s.Status
 		if pending > 0 {
-			why += fmt.Sprintf(", with %s pending", Count(pending, "event"))
+			why += fmt.Sprintf(", with %s pending", printable.Count(pending, "event"))
 		}
 		notes = append(notes, fmt.Sprintf("kept run %s: it is %s; --unfinished removes it, too", filepath.Base(dir), why))
 	}
 	return notes
 }
-
-// Count is [printable.Count].
-func Count[N int | int64 | uint64](n N, what string) string { return printable.Count(n, what) }
 
 // Origin says of a run that is not finished what it was begun with, so that its command
 // can be found; "": it is complete, or nothing is known.
@@ -112,17 +108,4 @@ func remark(s *engine.Summary) string {
 		notes = append(notes, from)
 	}
 	return strings.Join(notes, " ")
-}
-
-// Size is a number of bytes for people.
-func Size(n int64) string {
-	for _, u := range []struct {
-		name string
-		n    int64
-	}{{"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}} {
-		if n >= u.n {
-			return strconv.FormatFloat(float64(n)/float64(u.n), 'f', 1, 64) + " " + u.name
-		}
-	}
-	return strconv.FormatInt(n, 10) + " B"
 }

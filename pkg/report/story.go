@@ -180,7 +180,7 @@ func (p *page) facts(st *run.Story) {
 	}
 	add("requests", grouped(requests))
 	add("retries", grouped(retries))
-	add("sent", Size(int64(bytes)))
+	add("sent", printable.Size(int64(bytes)))
 	if ps := st.History.Processes; len(ps) > 0 {
 		add("from start to end", Duration(ps[len(ps)-1].End.Sub(ps[0].Start).Round(time.Second)))
 	}
@@ -206,7 +206,7 @@ func laneOf(d *engine.LaneSummary, c *engine.Course) lanePage {
 	total := n.delivered + n.redriven + n.rejected + n.pending + n.skipped + n.filtered
 	l.Equation = fmt.Sprintf("%s = %s events", strings.Join(words, " + "), grouped(total))
 	l.Numbers = fmt.Sprintf("= %s events; %s deliveries in %s requests, %s of them retries; %s", grouped(total),
-		grouped(d.Deliveries), grouped(d.Requests), grouped(d.Retries), Size(int64(d.Bytes)))
+		grouped(d.Deliveries), grouped(d.Requests), grouped(d.Retries), printable.Size(int64(d.Bytes)))
 	if c != nil && len(c.Slots) > 0 {
 		l.Charts = append(l.Charts, overTime(c), latencyOf(c))
 		if len(c.Days) > 0 {
@@ -352,12 +352,12 @@ func (p *page) inputs(st *run.Story) {
 		p.InputSays = "A process works on the run: its list of objects cannot be read meanwhile."
 	case st.Objects > len(st.Input):
 		p.InputSays = fmt.Sprintf("The first %d of %s objects, of %s together.", len(st.Input), grouped(uint64(st.Objects)),
-			Size(st.Bytes))
+			printable.Size(st.Bytes))
 	default:
-		p.InputSays = fmt.Sprintf("%s, %s together.", Count(st.Objects, "object"), Size(st.Bytes))
+		p.InputSays = fmt.Sprintf("%s, %s together.", printable.Count(st.Objects, "object"), printable.Size(st.Bytes))
 	}
 	for _, o := range st.Input {
-		p.Input = append(p.Input, inputRow{printable.Text(o.Name), Size(o.Size),
+		p.Input = append(p.Input, inputRow{printable.Text(o.Name), printable.Size(o.Size),
 			printable.Text(destination.Cut(o.Fingerprint, 80))})
 	}
 }

@@ -114,11 +114,7 @@ func (r *Run) noteHistory(s *engine.Summary) error {
 	if err != nil {
 		return err
 	}
-	tmp := historyPath(r.dir) + ".tmp"
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, historyPath(r.dir))
+	return replaceFile(historyPath(r.dir), data)
 }
 
 // planPath is the path of the plan that a run was started with.

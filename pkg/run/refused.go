@@ -59,7 +59,7 @@ func (r *Run) notedBarren(entry int) error {
 	return r.journal.Note(barrenKey, entries)
 }
 
-// tails returns the entries that ended in the middle of a record.
+// tails returns how entries have ended whose files may grow.
 func (r *Run) tails() (of map[int]source.Tail, err error) {
 	_, err = r.journal.Get(tailsKey, &of)
 	if of == nil {
@@ -73,6 +73,9 @@ func (r *Run) notedTail(entry int, tail source.Tail) error {
 	of, err := r.tails()
 	if err != nil {
 		return err
+	}
+	if after := r.input.Manifest().At(entry).After; after > 0 {
+		delete(of, int(after)-1) // only how the last entry of a file has ended matters
 	}
 	if of[entry] = tail; len(of) > mostTails {
 		delete(of, slices.Min(slices.Collect(maps.Keys(of))))
@@ -125,8 +128,8 @@ func (r *Run) refused(ctx context.Context) (map[int]error, error) {
 	if err != nil {
 		return nil, err
 	}
-	for entry := range lost {
-		if why := r.input.Lost(ctx, entry); why != nil {
+	for entry, from := range lost {
+		if why := r.input.Lost(ctx, entry, from); why != nil {
 			refused[entry] = why
 		}
 	}

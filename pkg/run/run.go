@@ -239,7 +239,7 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 		return nil, err
 	}
 	if r.job.Plan != nil {
-		if err = os.WriteFile(planPath(r.dir), r.job.Plan, 0o600); err != nil {
+		if err = replaceFile(planPath(r.dir), r.job.Plan); err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
 	}

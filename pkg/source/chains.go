@@ -212,6 +212,7 @@ func (c *chains) drop(ch *chain) {
 	c.all = slices.DeleteFunc(c.all, func(other *chain) bool { return other == ch })
 	for _, i := range ch.entries {
 		delete(c.byEntry, i)
+		delete(c.tails, i)
 	}
 	if ch.path != "" {
 		delete(c.claimed, ch.path)
@@ -259,6 +260,7 @@ func (c *chains) forget(before int) (entries []int) {
 			old := i < before && (i != last || gone)
 			if old {
 				delete(c.byEntry, i)
+				delete(c.tails, i)
 				entries = append(entries, i)
 			}
 			return old

@@ -315,7 +315,10 @@ func (l *files) known(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ch := c.claimed[name]; ch != nil {
-		if info, err := c.disk.Stat(name); err != nil || !ch.untouched() || info.Size() == ch.last.Size {
+		if !ch.untouched() {
+			return true
+		}
+		if info, err := c.disk.Stat(name); err != nil || info.Size() == ch.last.Size {
 			return true
 		}
 		c.drop(ch) // it has grown since, and nothing of it was read

@@ -132,6 +132,7 @@ func (s *Input) read(ctx context.Context, after Position, pass Pass, yield func(
 // seeing is what the first reading notes about how an object ends.
 type seeing struct {
 	entry int
+	some  bool           // records were read
 	held  bool           // it ends in an incomplete record
 	first Position       // before the incomplete record
 	bad   map[Reason]int // bad records from there on; nil: none
@@ -146,6 +147,7 @@ func (e *seeing) through(s *Input, yield func(*Chunk) bool) func(*Chunk) bool {
 			}
 		}
 		before := c.Start
+		e.some = e.some || len(c.Records) > 0
 		for i := range c.Records {
 			e.see(&c.Records[i], before)
 			before = c.Records[i].End
@@ -188,7 +190,9 @@ func (s *Input) hasEnded(at Position, see *seeing) error {
 	case see.bad == nil:
 		tail = Tail{Place: at.Place(), Kind: Whole}
 	}
-	if tail.Kind != Whole || s.manifest.At(see.entry).Open != Closed {
+	_, known := s.o.Tails[see.entry]
+	again := known && !see.some && !see.held // an earlier process has read its end, and said how that is
+	if !again && (tail.Kind != Whole || s.manifest.At(see.entry).Open != Closed) {
 		s.local.endsIn(see.entry, tail)
 		if s.o.NotedTail != nil {
 			if err := s.o.NotedTail(see.entry, tail); err != nil {
@@ -430,10 +434,10 @@ func (s *Input) End(entry int, at Place) {
 	s.local.end(entry, s.manifest.At(entry), at)
 }
 
-// Lost says why the object of an entry cannot be read, or has changed; nil: neither.
-func (s *Input) Lost(ctx context.Context, entry int) error {
+// Lost says why the object of an entry cannot be read from a place on, or has changed; nil: neither.
+func (s *Input) Lost(ctx context.Context, entry int, from Place) error {
 	obj := s.manifest.At(entry)
-	_, err := s.readObject(ctx, obj, Position{Object: uint32(entry)}, Again, func(*Chunk) bool { return false })
+	_, err := s.readObject(ctx, obj, from.In(entry), Again, func(*Chunk) bool { return false })
 	if err == nil || errors.Is(err, errStopped) {
 		return nil
 	}

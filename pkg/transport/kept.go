@@ -58,8 +58,10 @@ func (k *Kept) Token() (string, error) {
 			return string(plain), nil
 		}
 	}
-	return "", fmt.Errorf("the kept refresh token: %s is damaged: remove it, and configure a new token", k.path)
+	return "", fmt.Errorf("the kept refresh token: %s %w: remove it, and configure a new token", k.path, errDamaged)
 }
+
+var errDamaged = errors.New("is damaged")
 
 // Keep puts a token in the place of the one before, or changes nothing.
 func (k *Kept) Keep(token string) (err error) {

@@ -79,6 +79,9 @@ func (t *tokens) ask(ctx context.Context) error {
 		if err != nil && t.said != nil {
 			t.said(err)
 		}
+		if err != nil && !errors.Is(err, errDamaged) {
+			return fmt.Errorf("asking for a token: %w", err) // the configured one may be spent
+		}
 		if kept != "" && t.learned != nil {
 			t.learned(kept)
 		}
