@@ -29,12 +29,25 @@ func (a *app) arguments(c *cobra.Command) {
 				return usagef("%s takes no arguments: the input is given with --from %s (see `%s --help`)", c.CommandPath(),
 					args[0], c.CommandPath())
 			}
+			if name := valueBehind(c); name != "" && len(args) > 0 {
+				return usagef("%s is an argument too many: a value of --%s is written --%s=%s", args[0], name, name, args[0])
+			}
 			return usagef("usage: %s (see `%s --help`)", c.UseLine(), c.CommandPath())
 		}
 	}
 	for _, sub := range c.Commands() {
 		a.arguments(sub)
 	}
+}
+
+// valueBehind is a flag that was given and takes a value only behind an equals sign; "": there is none.
+func valueBehind(c *cobra.Command) (name string) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if f.NoOptDefVal != "" && f.Value.Type() != "bool" {
+			name = f.Name
+		}
+	})
+	return name
 }
 
 func commandNames(c *cobra.Command) []string {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -85,6 +86,9 @@ type orphan struct {
 	destination string
 }
 
+// hcl is how a resource begins in Terraform's own language.
+var hcl = regexp.MustCompile(`(?m)^\s*resource\s+"segment_`)
+
 // read walks the documents of an export; see may take an object, and returns what to call
 // with what stands inside of it.
 func (r *reader) read(data []byte, see func(object) bool) error {
@@ -96,7 +100,7 @@ func (r *reader) read(data []byte, see func(object) bool) error {
 		if errors.Is(err, io.EOF) && n > 0 {
 			return nil
 		}
-		if err != nil && n == 0 && strings.Contains(string(data), "\nresource \"segment_") {
+		if err != nil && n == 0 && hcl.Match(data) {
 			return errors.New("it is written in Terraform's own language: what `terraform show -json` prints is the same as " +
 				"JSON, once the state is there (terraform init, terraform apply for the import blocks)")
 		}
