@@ -11,6 +11,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/fanfold/fanfold/pkg/convert"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/report"
 )
 
@@ -132,7 +133,7 @@ func (a *app) saveImported(k *cassette.Cassette, o *importOptions) error {
 	if err := a.save(k, red); err != nil {
 		return err
 	}
-	a.sayf("%d interactions in %s", len(k.Interactions), k.Path)
+	a.sayf("%s in %s", printable.Count(len(k.Interactions), "interaction"), k.Path)
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/listen"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
@@ -328,7 +329,7 @@ func (w *World) recorded(r *recording, conv *cassette.Conversation, code int) er
 	if err := nothingRecorded(r, conv, c, before); err != nil {
 		return err
 	}
-	w.sayf("%d interactions recorded in %s", len(c.Interactions)-before, c.Path)
+	w.sayf("%s recorded in %s", printable.Count(len(c.Interactions)-before, "interaction"), c.Path)
 	w.sayHowTheyEnded(c)
 	if code != 0 {
 		return &ChildError{code}

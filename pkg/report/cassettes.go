@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/verify"
 )
 
@@ -40,7 +41,8 @@ func Ages(w io.Writer, list []verify.Age) error {
 
 // Cassette shows what is in a cassette, with body also the bodies.
 func Cassette(w io.Writer, k *cassette.Cassette, body bool) {
-	fmt.Fprintf(w, "%s: %d interactions, %s %s\n", k.Path, len(k.Interactions), k.Meta.Provenance, k.Meta.Date)
+	fmt.Fprintf(w, "%s: %s, %s %s\n", k.Path, printable.Count(len(k.Interactions), "interaction"), k.Meta.Provenance,
+		k.Meta.Date)
 	for n, i := range k.Interactions {
 		fmt.Fprintf(w, "%4d  %s %s  %d bytes -> %s, %d bytes, %s\n", n, i.Request.Method, i.Request.URL,
 			len(i.Request.Body), i.Response.Status, len(i.Response.Body), i.Response.Duration.Round(time.Millisecond))
