@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
-	"github.com/fanfold/fanfold/pkg/convert"
 	"github.com/fanfold/fanfold/pkg/recording"
 )
 
@@ -44,9 +43,9 @@ func (a *app) browse(ctx context.Context, listen, report string, args []string) 
 	if err != nil {
 		return err
 	}
-	misses, err := readMisses(report)
+	misses, err := recording.Misses(report)
 	if err != nil {
-		return err
+		return usagef("--report: %w", err)
 	}
 	host, _, err := net.SplitHostPort(listen)
 	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
@@ -75,25 +74,4 @@ func (a *app) browse(ctx context.Context, listen, report string, args []string) 
 		return err
 	}
 	return server.Close()
-}
-
-// readMisses takes the misses out of a report of replay.
-func readMisses(path string) ([]*cassette.Miss, error) {
-	if path == "" {
-		return nil, nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, usagef("--report: %w", err)
-	}
-	defer f.Close()
-	data, err := convert.ReadAll(f)
-	if err != nil {
-		return nil, usagef("--report: %w", err)
-	}
-	var u cassette.Usage
-	if err := json.Unmarshal(data, &u); err != nil || u.Missed == nil {
-		return nil, usagef("--report: %s is no report of a replay (replay --report FILE writes one)", path)
-	}
-	return u.Missed, nil
 }

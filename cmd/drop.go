@@ -1,13 +1,12 @@
 package cmd
 
 import (
-	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/flagvalue"
 )
 
 func (a *app) dropCommand() *cobra.Command {
@@ -23,7 +22,7 @@ func (a *app) dropCommand() *cobra.Command {
 			if err != nil {
 				return usagef("%w", err)
 			}
-			drop, err := parseRanges(strings.Join(args[1:], ","), len(k.Interactions))
+			drop, err := flagvalue.Ranges(strings.Join(args[1:], ","), "interactions", len(k.Interactions))
 			if err != nil {
 				return usagef("%w", err)
 			}
@@ -50,24 +49,4 @@ func (a *app) dropCommand() *cobra.Command {
 			return nil
 		},
 	}
-}
-
-// parseRanges reads 0,3-5: numbers below a limit.
-func parseRanges(s string, limit int) (map[int]bool, error) {
-	out := map[int]bool{}
-	for part := range strings.SplitSeq(s, ",") {
-		from, to, isRange := strings.Cut(strings.TrimSpace(part), "-")
-		if !isRange {
-			to = from
-		}
-		a, err1 := strconv.Atoi(from)
-		b, err2 := strconv.Atoi(to)
-		if err1 != nil || err2 != nil || a > b || a < 0 || b >= limit {
-			return nil, fmt.Errorf("%q is no number or range of interactions, which go from 0 to %d", part, limit-1)
-		}
-		for n := a; n <= b; n++ {
-			out[n] = true
-		}
-	}
-	return out, nil
 }

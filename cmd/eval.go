@@ -2,14 +2,10 @@ package cmd
 
 import (
 	"errors"
-	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/eval"
-	"github.com/fanfold/fanfold/pkg/event"
 )
 
 // newEvalCommand is `fanfold eval`: a mapping or a filter tried on JSON from
@@ -35,9 +31,15 @@ See also: fanfold help mapping, fanfold help filters.`,
 			if hasFilter == c.Flags().Changed("mapping") {
 				return usagef("eval: give either --mapping or --filter")
 			}
-			run, err := evaluator(hasFilter, filterArg, mappingArg)
+			run, flag, err := eval.Func(nil), "--mapping", error(nil)
+			if hasFilter {
+				flag = "--filter"
+				run, err = eval.Filter(filterArg)
+			} else {
+				run, err = eval.MappingOf(mappingArg)
+			}
 			if err != nil {
-				return err
+				return usagef("%s: %w", flag, err)
 			}
 			var wrong *eval.InputError
 			if err = eval.Each(c.InOrStdin(), c.OutOrStdout(), run); errors.As(err, &wrong) {
@@ -49,39 +51,4 @@ See also: fanfold help mapping, fanfold help filters.`,
 	c.Flags().StringVar(&mappingArg, "mapping", "", "mapping to resolve: JSON, or a file that holds it")
 	c.Flags().StringVar(&filterArg, "filter", "", "filter to match, in FQL")
 	return c
-}
-
-func evaluator(isFilter bool, fql, mapping string) (run eval.Func, err error) {
-	if isFilter {
-		if run, err = eval.Filter(fql); err != nil {
-			return nil, usagef("--filter: %w", err)
-		}
-		return run, nil
-	}
-	src, err := mappingSource(mapping)
-	if err == nil {
-		run, err = eval.Mapping(src)
-	}
-	if err != nil {
-		return nil, usagef("--mapping: %w", err)
-	}
-	return run, nil
-}
-
-// mappingSource takes an argument for a file's name when there is such a file,
-// and for JSON otherwise.
-func mappingSource(arg string) ([]byte, error) {
-	if s := strings.TrimSpace(arg); s == "" {
-		return nil, errors.New("is empty; give JSON or the name of a file")
-	} else if s[0] == '{' || s[0] == '[' || s[0] == '"' {
-		return []byte(arg), nil
-	}
-	src, err := os.ReadFile(arg)
-	if err == nil {
-		return src, nil
-	}
-	if event.Valid([]byte(arg)) == nil {
-		return []byte(arg), nil
-	}
-	return nil, fmt.Errorf("neither JSON nor a file that can be read: %w", err)
 }

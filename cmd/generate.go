@@ -1,13 +1,9 @@
 package cmd
 
 import (
-	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"os"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,7 +28,7 @@ func (a *app) generateCommand() *cobra.Command {
 			if to == "-" {
 				return eventgen.WriteAs(printable.Under(a.out), to, o)
 			}
-			return generate(to, o, cut)
+			return eventgen.WriteFile(to, o, cut)
 		},
 	}
 	f := c.Flags()
@@ -48,23 +44,6 @@ func (a *app) generateCommand() *cobra.Command {
 	flagvalue.Count(f, &o.LongLine, "long-line", 0, "bytes of the over-long line of a messy stream")
 	flagvalue.Count(f, &cut, "cut", 0, "bytes to cut off the end of the file")
 	return c
-}
-
-// generate writes a stream to a file, of which so many bytes are cut off.
-func generate(path string, o eventgen.Options, cut int) (err error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := eventgen.WriteAs(f, path, o); err != nil || cut <= 0 {
-		return err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	return f.Truncate(max(0, info.Size()-int64(cut)))
 }
 
 // sinkCommand is a server that takes everything and counts, for benchmarks.
@@ -84,15 +63,7 @@ far as JSON. Ctrl-C or SIGTERM ends it: the counts are its last line.`,
 			}
 			sink := standin.NewSink(mark)
 			fmt.Fprintf(a.out, "{\"ready\":true,\"url\":\"http://%s\"}\n", l.Addr())
-			s := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: sink}
-			go func() {
-				select {
-				case <-a.interrupts.taken():
-				case <-c.Context().Done():
-				}
-				s.Close()
-			}()
-			if err := s.Serve(l); err != http.ErrServerClosed {
+			if err := sink.Serve(c.Context(), l, a.interrupts.taken()); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(a.out, sink.Counts())

@@ -80,21 +80,9 @@ func (a *app) topic(w io.Writer, name string) error {
 	case "sources":
 		return formats.Reference(w)
 	case "mapping":
-		return mappingReference(w)
+		return mapping.WriteReference(w)
 	case "filters":
-		for _, e := range filter.Reference() {
-			fmt.Fprintf(w, "\n  %s\n    %s\n    %s\n    on %s is %v\n", e.Name, e.Doc, e.Example, e.Event, e.Holds)
-		}
-	}
-	return nil
-}
-
-func mappingReference(w io.Writer) error {
-	for _, e := range mapping.Reference() {
-		if _, err := fmt.Fprintf(w, "\n  %s\n    %s\n    %s\n    on %s is %s\n", e.Name, e.Doc, e.Mapping, e.Event,
-			e.Result); err != nil {
-			return err
-		}
+		return filter.WriteReference(w)
 	}
 	return nil
 }

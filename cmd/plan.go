@@ -82,7 +82,7 @@ func (a *app) plan(ctx context.Context, s *selection, o *planOptions) (err error
 	if err != nil {
 		return err
 	}
-	a.redactPlan(p)
+	p.Redact(a.secrets.redact)
 	if saved != nil {
 		if err = a.savePlan(o.save, p, prices, saved); err != nil {
 			return err
@@ -153,22 +153,4 @@ func (a *app) planned(ctx context.Context, j *run.Job, path string) ([]byte, err
 		return nil, fmt.Errorf("--plan %s: %w", path, err)
 	}
 	return plan, nil
-}
-
-// redactPlan takes secrets out of what the plan quotes.
-func (a *app) redactPlan(p *run.Plan) {
-	for _, by := range planQuotes(p) {
-		for k, c := range by {
-			c.Example.Detail, c.Example.Event = a.secrets.redact(c.Example.Detail), a.secrets.redact(c.Example.Event)
-			by[k] = c
-		}
-	}
-}
-
-func planQuotes(p *run.Plan) []map[string]run.Planned {
-	all := []map[string]run.Planned{p.Bad}
-	for _, l := range p.Destinations {
-		all = append(all, l.Skipped, l.Rejected)
-	}
-	return all
 }

@@ -129,7 +129,7 @@ func (a *app) redrive(ctx context.Context, id string, o *redriveOptions) (err er
 		if err != nil {
 			return err
 		}
-		if a.redactPlan(plan); o.run.output == "json" {
+		if plan.Redact(a.secrets.redact); o.run.output == "json" {
 			return report.PlanJSON(a.out, plan, nil, nil)
 		}
 		return report.RedrivePlan(a.out, refused.Run, plan)

@@ -2,14 +2,12 @@ package cmd
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/journal"
-	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/report"
 	"github.com/fanfold/fanfold/pkg/run"
 )
@@ -125,22 +123,9 @@ func (a *app) removeRuns(dirs []string, form string, dry bool) error {
 				return err
 			}
 		}
-		id, what := filepath.Base(dir), "removed"
-		if dry {
-			what = "would remove"
+		if err := report.Removed(a.out, form, filepath.Base(dir), size, !dry); err != nil {
+			return err
 		}
-		if form == "json" {
-			err := report.JSON(a.out, struct {
-				Run     string `json:"run"`
-				Removed bool   `json:"removed"`
-				Bytes   int64  `json:"state_bytes"`
-			}{id, !dry, size})
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		fmt.Fprintf(a.out, "%s %s (%s)\n", what, id, printable.Size(size))
 	}
 	return nil
 }

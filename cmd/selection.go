@@ -32,7 +32,6 @@ type selection struct {
 	encoding       string
 	reading        readingOptions
 	mapFile        string         // of a record shape of the user's own
-	mapRead        *[]byte        // what it holds
 	schemes        source.Schemes // what --from may name, with the values of their flags
 
 	allowEmpty bool
@@ -44,8 +43,7 @@ type selection struct {
 
 // input is the selection as a run takes it.
 func (a *app) input(s *selection) (run.Input, error) {
-	in := run.Input{Since: s.since, Until: s.until, Lateness: s.lateness, Schemes: s.schemes.Identity(s.from),
-		Map: s.mapText()}
+	in := run.Input{Since: s.since, Until: s.until, Lateness: s.lateness, Schemes: s.schemes.Identity(s.from)}
 	// The manifest holds names: however a path is spelled, it is the same input.
 	for _, f := range s.from {
 		in.From = append(in.From, absolute(f))
@@ -81,60 +79,29 @@ func (a *app) input(s *selection) (run.Input, error) {
 	}
 	in.Bounds.Relative = relativeSince || relativeUntil
 	s.reading.read(&in, a.now())
-	if err = s.recordShapes(&in.Options); err != nil {
+	if err = s.readMap(&in); err != nil {
 		return in, err
 	}
 	return in, in.Check()
 }
 
-// recordShapes gives the source the shapes and layouts, and the mapping of --map.
-func (s *selection) recordShapes(o *source.Options) (err error) {
-	if o.Shapes, err = formats.Shapes(); err != nil {
-		return err
-	}
-	if o.Layouts, err = formats.Layouts(); err != nil {
-		return err
-	}
+// readMap reads the mapping of --map: another one is another run.
+func (s *selection) readMap(in *run.Input) error {
 	if s.mapFile == "" {
-		return nil
+		return formats.Into(&in.Options, nil)
 	}
 	if s.format != "" && s.format != "auto" {
 		return usagef("--map and --format %s exclude each other: a mapping makes a format of its own", s.format)
 	}
-	data, err := s.mapData()
+	data, err := os.ReadFile(s.mapFile)
 	if err != nil {
 		return usagef("--map: %v", err)
 	}
-	own, err := formats.Own(data)
-	if err != nil {
+	in.Map = string(data)
+	if err = formats.Into(&in.Options, data); err != nil {
 		return usagef("--map %s: %v", s.mapFile, err)
 	}
-	o.Format = own.Name
-	o.Shapes = append(o.Shapes, own)
 	return nil
-}
-
-// mapText is the text of the --map file: another mapping is another run.
-func (s *selection) mapText() string {
-	if s.mapFile == "" {
-		return ""
-	}
-	data, err := s.mapData()
-	if err != nil {
-		return s.mapFile // recordShapes says what is wrong
-	}
-	return string(data)
-}
-
-// mapData reads the --map file once: it may be a pipe.
-func (s *selection) mapData() (data []byte, err error) {
-	if s.mapRead == nil {
-		if data, err = os.ReadFile(s.mapFile); err != nil {
-			return nil, err
-		}
-		s.mapRead = &data
-	}
-	return *s.mapRead, nil
 }
 
 // comma is the separator itself.

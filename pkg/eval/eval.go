@@ -5,8 +5,11 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/filter"
@@ -25,6 +28,23 @@ func Filter(fql string) (Func, error) {
 	return func(dst []byte, v event.Value) ([]byte, error) {
 		return fmt.Append(dst, v.Kind() == event.Object && f.Match(v)), nil
 	}, nil
+}
+
+// MappingOf is [Mapping] of an argument that is JSON, or the name of a file that holds it.
+func MappingOf(arg string) (Func, error) {
+	if s := strings.TrimSpace(arg); s == "" {
+		return nil, errors.New("is empty; give JSON or the name of a file")
+	} else if s[0] == '{' || s[0] == '[' || s[0] == '"' {
+		return Mapping([]byte(arg))
+	}
+	src, err := os.ReadFile(arg)
+	if err == nil {
+		return Mapping(src)
+	}
+	if event.Valid([]byte(arg)) == nil {
+		return Mapping([]byte(arg))
+	}
+	return nil, fmt.Errorf("neither JSON nor a file that can be read: %w", err)
 }
 
 // Mapping resolves a mapping on a value: "undefined" is that it makes nothing of it.

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -27,4 +28,22 @@ func WriteAs(w io.Writer, name string, o Options) error {
 		return errors.Join(Write(b, o), b.Flush())
 	}
 	return errors.Join(Write(z, o), z.Close())
+}
+
+// WriteFile writes a stream to a file as [WriteAs] does, and cuts so many bytes off its end, as a copy that was
+// broken off is.
+func WriteFile(path string, o Options, cut int) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := WriteAs(f, path, o); err != nil || cut <= 0 {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return f.Truncate(max(0, info.Size()-int64(cut)))
 }

@@ -1,5 +1,10 @@
 package filter
 
+import (
+	"fmt"
+	"io"
+)
+
 // Entry documents one part of the language. Its example is run by a test.
 type Entry struct {
 	Name    string // as it is written
@@ -76,4 +81,15 @@ func Reference() []Entry {
 		{"number(v)", "the number that a text spells; null when it spells none", `number(properties.total) > 10`,
 			`{"properties":{"total":"12.5"}}`, true},
 	}
+}
+
+// WriteReference writes the language, part by part, for people.
+func WriteReference(w io.Writer) error {
+	for _, e := range Reference() {
+		if _, err := fmt.Fprintf(w, "\n  %s\n    %s\n    %s\n    on %s is %v\n", e.Name, e.Doc, e.Example, e.Event,
+			e.Holds); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -148,6 +148,27 @@ func Words(lists []string) []string {
 	return words
 }
 
+// Ranges reads numbers and ranges of them that are separated by commas, like 0,3-5. They go from 0 up to below limit;
+// what is the plural of what they count.
+func Ranges(s, what string, limit int) (map[int]bool, error) {
+	numbers := map[int]bool{}
+	for part := range strings.SplitSeq(s, ",") {
+		first, last, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		if !isRange {
+			last = first
+		}
+		from, err1 := strconv.Atoi(first)
+		to, err2 := strconv.Atoi(last)
+		if err1 != nil || err2 != nil || from > to || from < 0 || to >= limit {
+			return nil, fmt.Errorf("%q is no number or range of %s, which go from 0 to %d", part, what, limit-1)
+		}
+		for n := from; n <= to; n++ {
+			numbers[n] = true
+		}
+	}
+	return numbers, nil
+}
+
 // Explain says what is wrong with a command's flags in the words of the user, not in
 // those of the parser.
 func Explain(flags *pflag.FlagSet, err error) error {

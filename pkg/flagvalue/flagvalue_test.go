@@ -2,6 +2,9 @@ package flagvalue
 
 import (
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +81,22 @@ func TestTimes(t *testing.T) {
 	for _, s := range []string{"", "d", "-3d", "-1h", "1.5d", "99999999999d", "30", "month"} {
 		if got, err := Age(s); err == nil {
 			t.Errorf("%q is taken for %v", s, got)
+		}
+	}
+}
+
+func TestRanges(t *testing.T) {
+	for s, want := range map[string]string{"0": "[0]", "0,3-5": "[0 3 4 5]", " 5 ,5,4-4": "[4 5]"} {
+		got, err := Ranges(s, "letters", 6)
+		if text := fmt.Sprint(slices.Sorted(maps.Keys(got))); text != want || err != nil {
+			t.Errorf("%q is %s, %v", s, text, err)
+		}
+	}
+	for _, s := range []string{"", "6", "-1", "3-2", "1-6", "a", "1,,2", "1-2-3"} {
+		if got, err := Ranges(s, "letters", 6); err == nil {
+			t.Errorf("%q is taken for %v", s, got)
+		} else if !strings.Contains(err.Error(), "of letters, which go from 0 to 5") {
+			t.Errorf("%q: %v", s, err)
 		}
 	}
 }

@@ -96,6 +96,20 @@ func Layouts() (out []source.Layout, err error) {
 	return out, yaml.Unmarshal(data, &out)
 }
 
+// Into gives a source all shapes and layouts that are built in, and the format of a user's file, which it reads the
+// input in; nil: there is none.
+func Into(o *source.Options, own []byte) (err error) {
+	if o.Shapes, err = Shapes(); err != nil {
+		return err
+	}
+	if o.Layouts, err = Layouts(); err != nil || own == nil {
+		return err
+	}
+	shape, err := Own(own)
+	o.Format, o.Shapes = shape.Name, append(o.Shapes, shape)
+	return err
+}
+
 // Own reads a user's file: a whole format, or its mapping alone.
 func Own(data []byte) (source.Shape, error) {
 	var keys map[string]yaml.Node

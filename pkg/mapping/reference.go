@@ -1,6 +1,10 @@
 package mapping
 
-import "slices"
+import (
+	"fmt"
+	"io"
+	"slices"
+)
 
 // Entry documents one directive with an example that runs: Mapping on Event
 // gives Result ("undefined" when there is none). Where several lines show more
@@ -320,4 +324,15 @@ func exportEntries() []Entry {
 			`{"com_acme_user_plan_1":[{"plan":"pro"}]}`,
 		},
 	}
+}
+
+// WriteReference writes the documentation of every directive, for people.
+func WriteReference(w io.Writer) error {
+	for _, e := range Reference() {
+		if _, err := fmt.Fprintf(w, "\n  %s\n    %s\n    %s\n    on %s is %s\n", e.Name, e.Doc, e.Mapping, e.Event,
+			e.Result); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -48,6 +48,23 @@ func Runs(ctx context.Context, w io.Writer, dirs []string) error {
 	return t.Flush()
 }
 
+// Removed says that a run was removed, or with done false that it would be, and how much its folder held.
+func Removed(w io.Writer, form, id string, size int64, done bool) error {
+	if form == "json" {
+		return JSON(w, struct {
+			Run     string `json:"run"`
+			Removed bool   `json:"removed"`
+			Bytes   int64  `json:"state_bytes"`
+		}{id, done, size})
+	}
+	what := "removed"
+	if !done {
+		what = "would remove"
+	}
+	_, err := fmt.Fprintf(w, "%s %s (%s)\n", what, id, printable.Size(size))
+	return err
+}
+
 // Kept says of runs that are not finished why they were not removed.
 func Kept(ctx context.Context, dirs []string) (notes []string) {
 	for _, dir := range dirs {

@@ -35,6 +35,20 @@ type Plan struct {
 	named map[string]*PlannedName
 }
 
+// Redact takes secrets out of what the plan quotes of events.
+func (p *Plan) Redact(redact func(string) string) {
+	quotes := []map[string]Planned{p.Bad}
+	for _, l := range p.Destinations {
+		quotes = append(quotes, l.Skipped, l.Rejected)
+	}
+	for _, by := range quotes {
+		for k, c := range by {
+			c.Example.Detail, c.Example.Event = redact(c.Example.Detail), redact(c.Example.Event)
+			by[k] = c
+		}
+	}
+}
+
 // Earlier is an earlier run of the same command. What it has delivered is not sent again.
 type Earlier struct {
 	Run    string

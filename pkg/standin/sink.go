@@ -3,12 +3,17 @@ package standin
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Sink is a partner that accepts and counts every request, as cheaply as possible. It
@@ -29,6 +34,22 @@ func NewSink(mark string) *Sink {
 // bytes of their bodies before compression.
 func (s *Sink) Counts() string {
 	return fmt.Sprintf(`{"requests":%d,"events":%d,"bytes":%d}`, s.requests.Load(), s.events.Load(), s.size.Load())
+}
+
+// Serve answers at a listener until a signal comes or the context ends.
+func (s *Sink) Serve(ctx context.Context, l net.Listener, signals <-chan os.Signal) error {
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: s}
+	go func() {
+		select {
+		case <-signals:
+		case <-ctx.Done():
+		}
+		server.Close()
+	}()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }
 
 // ServeHTTP implements [http.Handler].
