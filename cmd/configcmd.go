@@ -8,12 +8,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/filter"
 	"github.com/fanfold/fanfold/pkg/report"
-	"github.com/fanfold/fanfold/pkg/run"
 )
 
 // starter is a configuration to begin with.
@@ -67,37 +65,21 @@ func (a *app) checkConfig() error {
 	if err == nil && conf.Path == "" {
 		return usagef("there is no fanfold.yaml here; `fanfold config init` prints one to start from")
 	}
-	said := map[string]bool{}
-	var wrong []error
-	add := func(err error, profile string) {
-		for _, e := range run.Leaves(err) {
-			var p *config.Problem
-			text := e.Error()
-			if said[text] {
-				continue
-			}
-			said[text] = true
-			if profile != "" && errors.As(e, &p) {
-				e = &config.Problem{File: p.File, Line: p.Line, Err: fmt.Errorf("profile %s: %w", profile, p.Err)}
-			}
-			wrong = append(wrong, e)
-		}
-	}
-	add(err, "")
+	var found config.Findings
+	found.Add(err, "")
 	if a.profile == "" && !conf.Unusable {
 		for _, name := range conf.Profiles {
 			a.profile = name
 			_, _, err := a.checkProfile()
-			add(err, name)
+			found.Add(err, name)
 		}
 		a.profile = ""
 	}
 	if _, err := a.suppression(conf); err != nil {
-		add(err, "")
+		found.Add(err, "")
 	}
-	config.ByLine(wrong)
-	if len(wrong) > 0 {
-		return &usageError{errors.Join(wrong...)}
+	if err := found.Err(); err != nil {
+		return &usageError{err}
 	}
 	for _, o := range dests {
 		a.warn(conf, o, "filter", o.Filter.String())
@@ -139,42 +121,18 @@ func (a *app) showConfig() error {
 	if err != nil {
 		return err
 	}
-	dests := map[string]any{}
-	for _, d := range conf.Destinations {
-		body := map[string]any{"type": d.Slug, "settings": a.world().Effective(d)}
-		for k, n := range d.Written {
-			body[k] = n
-		}
-		if d.Described != nil {
-			body["api"] = d.Described
-		} else if d.Description != "" {
-			body["api"] = d.Description
-		}
-		dests[d.Name] = body
-	}
-	out := map[string]any{"destinations": dests}
-	if conf.Steps != nil {
-		out["transform"] = conf.Steps
-	}
+	globals := map[string]string{}
 	for _, g := range config.GlobalOptions() {
-		if value := a.viper.GetString(g.Name); value != "" {
-			out[g.Name] = value
-		} else if g.Default != "" {
-			out[g.Name] = g.Default
-		}
+		globals[g.Name] = a.viper.GetString(g.Name)
 	}
 	if dir, wrong := a.stateDir(); wrong == nil {
-		out["state-dir"] = dir
+		globals["state-dir"] = dir
 	}
-	data, err := yaml.Marshal(out)
+	text, err := a.world().Show(conf, globals)
 	if err != nil {
 		return err
 	}
-	head := "# no configuration file\n"
-	if conf.Path != "" {
-		head = "# " + conf.Path + "\n"
-	}
-	_, err = fmt.Fprint(a.out, head+a.secrets.redact(string(data)))
+	_, err = fmt.Fprint(a.out, a.secrets.redact(text))
 	return err
 }
 

@@ -117,7 +117,7 @@ func (w *World) API(path, name string) (d destination.Destination, errs []error)
 	for _, one := range wrong {
 		p.add(one.Line, "%w", one)
 	}
-	ByLine(p.errs)
+	byLine(p.errs)
 	return d, p.errs
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -162,12 +163,47 @@ func flatten(err error) []error {
 
 // err joins what is wrong, in the order of the lines.
 func (p *problems) err() error {
-	ByLine(p.errs)
+	byLine(p.errs)
 	return errors.Join(p.errs...)
 }
 
-// ByLine sorts errors by the lines of the problems that they are; others come first.
-func ByLine(errs []error) {
+// Findings are what is wrong with a configuration, as it is and with each of its profiles.
+type Findings struct {
+	errs []error
+	said map[string]bool
+}
+
+// Add takes what was joined in an error, unless it was added before: a mistake outside of the profiles is found with
+// each of them. profile is the name of the profile with which it was found; "": it was without one.
+func (f *Findings) Add(err error, profile string) {
+	if f.said == nil {
+		f.said = map[string]bool{}
+	}
+	if err == nil {
+		return
+	}
+	for _, e := range flatten(err) {
+		var p *Problem
+		text := e.Error()
+		if f.said[text] {
+			continue
+		}
+		f.said[text] = true
+		if profile != "" && errors.As(e, &p) {
+			e = &Problem{File: p.File, Line: p.Line, Err: fmt.Errorf("profile %s: %w", profile, p.Err)}
+		}
+		f.errs = append(f.errs, e)
+	}
+}
+
+// Err joins all that was added, in the order of the lines; nil: nothing was.
+func (f *Findings) Err() error {
+	byLine(f.errs)
+	return errors.Join(f.errs...)
+}
+
+// byLine sorts errors by the lines of the problems that they are; others come first.
+func byLine(errs []error) {
 	line := func(err error) int {
 		var one *Problem
 		if errors.As(err, &one) {
@@ -176,26 +212,4 @@ func ByLine(errs []error) {
 		return 0
 	}
 	slices.SortStableFunc(errs, func(a, b error) int { return line(a) - line(b) })
-}
-
-// Effective are the settings of a destination, from the file, the environment and the
-// defaults; secrets are masked.
-func (w *World) Effective(d *Destination) map[string]any {
-	spec := w.SpecOf(d)
-	settings := map[string]any{}
-	for _, f := range spec.Settings.Fields {
-		v, ok := d.Settings[f.Key]
-		if env, has := w.Env(d.EnvName(f.Key)); !ok && has {
-			v, ok = env, true
-		}
-		switch {
-		case ok && f.Secret:
-			settings[f.Key] = "***"
-		case ok:
-			settings[f.Key] = v
-		case f.Default != "":
-			settings[f.Key] = f.Default
-		}
-	}
-	return settings
 }

@@ -67,7 +67,7 @@ func (o Options) withDefaults() Options {
 	if o.Timeout <= 0 {
 		o.Timeout = 30 * time.Second
 	}
-	o.VerdictOptions = o.VerdictOptions.withDefaults()
+	o.VerdictOptions = o.VerdictOptions.WithDefaults()
 	return o
 }
 

@@ -23,7 +23,8 @@ type VerdictOptions struct {
 	Outage time.Duration
 }
 
-func (o VerdictOptions) withDefaults() VerdictOptions {
+// WithDefaults fills in what the user has left open.
+func (o VerdictOptions) WithDefaults() VerdictOptions {
 	if o.Attempts <= 0 {
 		o.Attempts = 8
 	}

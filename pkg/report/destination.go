@@ -10,6 +10,7 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
+	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/payload"
 	"github.com/fanfold/fanfold/pkg/setting"
 )
@@ -46,6 +47,10 @@ func Manual(w io.Writer, d destination.Destination) {
 	fmt.Fprintln(w, "\nLIMITS")
 	if !showLimits(w, "  ", d.Limits) {
 		fmt.Fprintln(w, "  none")
+	}
+	if p := (engine.VerdictOptions{}).WithDefaults(); !slices.Contains(d.Unused, "retry") {
+		fmt.Fprintf(w, "\nRETRIES\n  a delivery is tried at most %d times, and for at most %s; then it is a dead letter. `retry:` changes that.\n",
+			p.Attempts, Duration(p.MaxTime))
 	}
 	if len(d.Sayings) > 0 {
 		fmt.Fprintln(w, "\nANSWERS THAT MEAN SOMETHING ELSE THAN THEIR STATUS")
