@@ -17,7 +17,7 @@ import (
 //	destination.Action("sendEvent", "Send event").On(`type = "track"`).
 //		Fields(
 //			field.Text("eventName").Required().From("$.event"),
-//			field.Email("email"),
+//			field.UserID("userId"),
 //			field.Object("eventProperties").From("$.properties"),
 //		).
 //		NeedsOneOf("email", "userId").

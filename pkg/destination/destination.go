@@ -22,7 +22,7 @@
 //
 // A [Spec] declares as much as it can and writes the rest in Go. From the least code to the
 // most, `destinations list --rungs` counts five rungs: 1 bodies are declared, and nothing
-// else; 2 a value of a mapping is a Go function; 3 an item is made in Go; 4 verdicts on
+// else; 2 a rule for events is a Go function; 3 an item is made in Go; 4 verdicts on
 // single items are read from the answer; 5 a request depends on an earlier answer.
 package destination
 

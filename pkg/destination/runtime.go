@@ -72,7 +72,7 @@ func (d *Declared) info(limits Limits, success []Success) ActionInfo {
 		info.Rung = 4
 	case d.item != nil:
 		info.Rung = 3
-	case slices.ContainsFunc(d.fields, func(f payload.Field) bool { return f.Default.HasFunction() }):
+	case len(d.checks) > 0:
 		info.Rung = 2
 	}
 	return info

@@ -11,7 +11,7 @@
 // and where it comes from unless the user maps it otherwise. What the rules mean is
 // told at [payload.Field], which is what a line becomes.
 //
-// Sets are fields that stand in many partners: [UserID], [Email], [Address], [Products].
+// Sets are fields that stand in many partners: [UserID], [Campaign], [Products].
 // Fields takes both.
 package field
 

@@ -71,7 +71,7 @@ func TestPlurals(t *testing.T) {
 		Texts("os = context.os.name", "city").Below("$.properties"),
 		Numbers("price").Below(""),
 		Booleans("subscribed"),
-		Together(Text("x"), Address("street", "city2", "state", "zip", "country")),
+		Together(Text("x"), Campaign("")),
 	)
 	want := []struct {
 		key  string
@@ -82,7 +82,7 @@ func TestPlurals(t *testing.T) {
 		{"city", payload.TypeString, `{"@path":"$.properties.city"}`},
 		{"price", payload.TypeNumber, `{"@path":"price"}`}, {"subscribed", payload.TypeBoolean, ""},
 		{"x", payload.TypeString, ""},
-		{"street", payload.TypeString, `{"@path":"$.traits.address.street"}`},
+		{"utm_source", payload.TypeString, `{"@path":"$.context.campaign.source"}`},
 	}
 	if len(fields) != 10 {
 		t.Errorf("%d fields", len(fields))

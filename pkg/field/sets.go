@@ -11,39 +11,6 @@ func AnonymousID(key string) Line { return Text(key).From("$.anonymousId") }
 // AnyID is the user's id, else that of the device.
 func AnyID(key string) Line { return Text(key).From("$.userId", "$.anonymousId") }
 
-// Email is the person's e-mail address, wherever one of the six calls has it.
-func Email(key string) Line {
-	return Text(key).Email().From("$.traits.email", "$.context.traits.email", "$.properties.email")
-}
-
-// Phone is the person's number.
-func Phone(key string) Line {
-	return Text(key).From("$.traits.phone", "$.context.traits.phone", "$.properties.phone")
-}
-
-// FirstName is the person's first name.
-func FirstName(key string) Line {
-	return Text(key).From("$.traits.first_name", "$.traits.firstName", "$.context.traits.first_name",
-		"$.context.traits.firstName", "$.properties.first_name")
-}
-
-// LastName is the person's last name.
-func LastName(key string) Line {
-	return Text(key).From("$.traits.last_name", "$.traits.lastName", "$.context.traits.last_name",
-		"$.context.traits.lastName", "$.properties.last_name")
-}
-
-// Address are the parts of the person's address, as an identify call has them.
-func Address(street, city, state, zip, country string) Lines {
-	return Lines{
-		Text(street).From("$.traits.address.street"),
-		Text(city).From("$.traits.address.city"),
-		Text(state).From("$.traits.address.state"),
-		Text(zip).From("$.traits.address.postal_code", "$.traits.address.postalCode"),
-		Text(country).From("$.traits.address.country"),
-	}
-}
-
 // The circumstances.
 
 // Timestamp is when it happened.

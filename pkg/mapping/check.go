@@ -63,9 +63,6 @@ func (c *checker) object(t *tree, stack []string) bool {
 }
 
 func (c *checker) directive(t *tree, stack []string) bool {
-	if t.form == function {
-		return true
-	}
 	n, others := 0, 0
 	name := ""
 	var arg *tree

@@ -112,8 +112,6 @@ func compile(t *tree, stack []string) node {
 		return undefinedNode{}
 	case t.form == scalar:
 		return &literalNode{Result{Raw: t.raw, Kind: t.kind}}
-	case t.form == function:
-		return &funcNode{t.fn}
 	case t.form == faulty:
 		return &errorNode{t.err}
 	case t.isDirective():
@@ -229,7 +227,7 @@ func sharePrefixes(paths []*event.Path) (shared []prefix, from []int) {
 	return shared, from
 }
 
-// static reports whether a tree has no directive or function in it.
+// static reports whether a tree has no directive in it.
 func static(t *tree) bool {
 	switch t.form {
 	case scalar:
@@ -251,7 +249,7 @@ func static(t *tree) bool {
 // silent says whether resolving a tree can neither fail nor have effects: it consists only of values, paths and
 // templates.
 func silent(t *tree) bool {
-	if t.form == function || t.form == faulty {
+	if t.form == faulty {
 		return false
 	}
 	if t.isDirective() && t.form == object {

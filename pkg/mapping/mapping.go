@@ -13,9 +13,8 @@
 // subscription means here what it means there, and more directives of our own
 // for what is code elsewhere: hashing with the normalisation that ad platforms
 // ask for, times, numbers, joins, look-ups, cuts. [Reference] lists them all,
-// each with an example that runs. The same documents are built in Go with
-// [Path], [If], [Object] and the other constructors; there is one engine
-// behind both.
+// each with an example that runs. Go writes the same documents with [Doc], and the
+// usual parts of them with [Path], [If], [Object] and a few more constructors.
 //
 // The one rule: a mapping is compiled once ([Compile]) and then run on any
 // number of events ([Mapping.Append]). Running reads raw slices off the
@@ -35,7 +34,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
@@ -60,15 +58,7 @@ func (v Value) IsZero() bool { return v.t == nil }
 // Member is a member of a mapping that is an object, or absent.
 func (v Value) Member(key string) Value { return Value{v.t.get(key)} }
 
-// HasFunction says that there is Go in the mapping, see [Func].
-func (v Value) HasFunction() bool { return v.t.hasFunction() }
-
-func (t *tree) hasFunction() bool {
-	return t != nil && (t.form == function || slices.ContainsFunc(t.vals, (*tree).hasFunction))
-}
-
-// MarshalJSON writes the mapping as a document, for showing it. Go functions
-// appear as {"@go": name}.
+// MarshalJSON writes the mapping as a document, for showing it.
 func (v Value) MarshalJSON() ([]byte, error) {
 	if v.t == nil {
 		return []byte("null"), nil
@@ -89,12 +79,10 @@ const (
 	scalar form = iota
 	array
 	object
-	function
 	faulty
 )
 
-// tree is a mapping as written: JSON, or a Go function in the place of a
-// value. Object keys are unique; a repeated key keeps its first place and its
+// tree is a mapping as written. Object keys are unique; a repeated key keeps its first place and its
 // last value, as JSON.parse has it.
 type tree struct {
 	form form
@@ -102,18 +90,8 @@ type tree struct {
 	raw  []byte     // scalar: its JSON
 	keys []string   // object
 	vals []*tree    // object, array
-	name string     // function
-	fn   Function
-	err  error // faulty
+	err  error      // faulty
 }
-
-// Function is a mapping in Go. It gets the payload at its place in the mapping
-// (the event, or inside ArrayPath the element), may use r for scratch memory,
-// and writes one JSON value to w. It returns false when the value is
-// undefined; what it wrote is then taken back. It must not keep in, r or w,
-// and must give the same bytes for the same payload. It is called by many
-// goroutines at once.
-type Function func(in event.Value, r *Resolver, w *jsonval.Writer) (defined bool)
 
 func (t *tree) appendJSON(dst []byte) []byte {
 	if t == nil {
@@ -141,10 +119,6 @@ func (t *tree) appendJSON(dst []byte) []byte {
 			dst = append(dst, ':')
 			dst = v.appendJSON(dst)
 		}
-		return append(dst, '}')
-	case function:
-		dst = append(dst, `{"@go":`...)
-		dst = event.AppendQuoted(dst, t.name)
 		return append(dst, '}')
 	}
 	return append(dst, "null"...)
@@ -196,8 +170,6 @@ func (t *tree) jsType() string {
 			}
 		}
 		return "object"
-	case function:
-		return "directive"
 	case faulty:
 		return "fault"
 	}
@@ -328,6 +300,15 @@ func list(vs []Value) *tree {
 	return t
 }
 
+// Doc is a mapping as a document. It panics when the document is none.
+func Doc(text string) Value {
+	v, err := Parse([]byte(text))
+	if err != nil {
+		panic("mapping: " + err.Error() + ": " + text)
+	}
+	return v
+}
+
 // Path is the value at a path of the event, such as "$.properties.revenue".
 func Path(p string) Value { return directive("@path", text(p)) }
 
@@ -358,34 +339,11 @@ func Literal(v any) Value {
 	return Value{&tree{form: faulty, err: fmt.Errorf("literal %T: %w", v, err)}}
 }
 
-// Null is the literal null.
-func Null() Value {
-	return Value{&tree{form: scalar, kind: event.Null, raw: []byte("null")}}
-}
-
 // If is then when exists is neither undefined nor null, else otherwise. Absent
 // branches give undefined. As in Segment, an otherwise that is a literal 0,
 // false, "" or null gives undefined too.
 func If(exists, then, otherwise Value) Value {
 	return directive("@if", options(M("exists", exists), M("then", then), M("else", otherwise)))
-}
-
-// IfNotBlank is If for "not undefined, null, "", 0, false or an array of
-// nothing".
-func IfNotBlank(blank, then, otherwise Value) Value {
-	return directive("@if", options(M("blank", blank), M("then", then), M("else", otherwise)))
-}
-
-// First is the first of vs that is not empty: not undefined, null, "", [] or {}.
-func First(vs ...Value) Value { return directive("@first", list(vs)) }
-
-// FirstPath is First of paths.
-func FirstPath(paths ...string) Value {
-	vs := make([]Value, len(paths))
-	for i, p := range paths {
-		vs[i] = Path(p)
-	}
-	return First(vs...)
 }
 
 // Member is one key of an Object.
@@ -418,12 +376,6 @@ func ArrayOf(of, shape Value) Value {
 	return directive("@arrayPath", list([]Value{of, shape}))
 }
 
-// Merge puts the members of objects together. With direction "right" a later
-// object's member wins, with "left" an earlier one's.
-func Merge(direction string, vs ...Value) Value {
-	return directive("@merge", options(M("objects", Array(vs...)), M("direction", Literal(direction))))
-}
-
 // Flatten makes one level of nested objects and arrays, their keys joined by
 // separator.
 func Flatten(v Value, separator string, omitArrays bool) Value {
@@ -434,121 +386,15 @@ func Flatten(v Value, separator string, omitArrays bool) Value {
 	return directive("@flatten", o)
 }
 
-// JSON encodes v as JSON text ("encode") or reads JSON text ("decode").
-func JSON(mode string, v Value) Value {
-	return directive("@json", options(M("mode", Literal(mode)), M("value", v)))
-}
-
-// Replace replaces every occurrence of the text pattern (at most 10 UTF-16
-// units, as in Segment) in v.
-func Replace(v Value, pattern, replacement string) Value {
-	return directive(
-		"@replace",
-		options(M("pattern", Literal(pattern)), M("replacement", Literal(replacement)), M("value", v)),
-	)
-}
-
-// Case is v in "lower" or "upper" case.
-func Case(operator string, v Value) Value {
-	return directive("@case", options(M("operator", Literal(operator)), M("value", v)))
-}
-
-// Lower is v in lower case.
-func Lower(v Value) Value { return Case("lower", v) }
-
 // Upper is v in upper case.
-func Upper(v Value) Value { return Case("upper", v) }
-
-// Transform runs mapping on the result of apply.
-func Transform(apply, mapping Value) Value {
-	return directive("@transform", options(M("apply", apply), M("mapping", mapping)))
-}
-
-// ExcludeWhenNull is v without null, at every depth of objects.
-func ExcludeWhenNull(v Value) Value {
-	if v.t == nil {
-		return v
-	}
-	return directive("@excludeWhenNull", v.t)
-}
-
-// Func is a mapping in Go, the second rung of the ladder to code. name shows
-// up in documentation.
-func Func(name string, f Function) Value {
-	if f == nil {
-		return Value{&tree{form: faulty, err: fmt.Errorf("function %q is nil", name)}}
-	}
-	return Value{&tree{form: function, name: name, fn: f}}
-}
-
-// Text is v as text: numbers as JavaScript writes them, true and false,
-// objects and arrays as JSON. Null and undefined stay undefined.
-func Text(v Value) Value { return directive("@text", options(M("value", v))) }
-
-// Number is v as a number: itself, or the number that its text spells; a
-// boolean is 1 or 0. Anything else is undefined.
-func Number(v Value) Value { return directive("@number", options(M("value", v))) }
-
-// Integer is Number cut off at the decimal point.
-func Integer(v Value) Value {
-	return directive("@number", options(M("value", v), M("as", Literal("integer"))))
-}
-
-// Cents is Number times 100, rounded, for partners that count money in the
-// smallest unit.
-func Cents(v Value) Value {
-	return directive("@number", options(M("value", v), M("as", Literal("cents"))))
-}
-
-// Bool is v as a boolean: itself, 1 and 0, or one of the texts true, false,
-// yes, no, 1, 0 in any case. Anything else is undefined.
-func Bool(v Value) Value { return directive("@boolean", options(M("value", v))) }
-
-// Time is v, a time in any form that fanfold reads, written as format says:
-// "iso" (2024-05-06T07:08:09.123Z), "rfc3339" (whole seconds), "seconds",
-// "millis", "micros", "nanos", "fraction" (seconds with decimals), "date"
-// (2024-05-06), "datetime" (2024-05-06 07:08:09) or "day" (20240506). All are
-// UTC. What is no time is undefined.
-func Time(format string, v Value) Value {
-	return directive("@time", options(M("value", v), M("format", Literal(format))))
-}
-
-// Hash is the SHA-256 of v in lower-case hex, after normalising it as [Normalize] does
-// ("" hashes v as it is). Each element of an array is hashed. What already is a SHA-256
-// in hex is left alone, in lower case. Empty values are undefined.
-func Hash(as string, v Value) Value {
-	return directive("@hash", options(M("value", v), M("as", optionalText(as))))
-}
-
-// HashPhone is Hash("phone", v) for numbers that may lack a country code,
-// which is then that of country: a two-letter code as a literal, or a mapping
-// that yields one.
-func HashPhone(country, v Value) Value {
-	return directive("@hash", options(M("value", v), M("as", Literal("phone")), M("country", country)))
-}
-
-// Normalize is v as ad platforms want personal data before hashing. as is
-// "email", "phone" (E.164 with +), "phone_digits" (without +), "name",
-// "city", "state", "zip", "country", "gender", "birthdate" (YYYYMMDD) or
-// "text" (trimmed, lower case).
-func Normalize(as string, v Value) Value {
-	return directive("@normalize", options(M("value", v), M("as", Literal(as))))
-}
-
-// NormalizePhone is Normalize with the country of numbers that lack a code.
-func NormalizePhone(as string, country, v Value) Value {
-	return directive("@normalize", options(M("value", v), M("as", Literal(as)), M("country", country)))
+func Upper(v Value) Value {
+	return directive("@case", options(M("operator", Literal("upper")), M("value", v)))
 }
 
 // Join is the texts of vs, and of the elements of those that are arrays,
 // joined by separator; empty ones are left out. Undefined when nothing is left.
 func Join(separator string, vs ...Value) Value {
 	return directive("@join", options(M("values", Array(vs...)), M("separator", Literal(separator))))
-}
-
-// Lookup is the entry of table under the text of v; otherwise when there is none.
-func Lookup(v Value, table []Member, otherwise Value) Value {
-	return directive("@lookup", options(M("value", v), M("table", Object(table...)), M("else", otherwise)))
 }
 
 // KeyCase is v with its keys in "snake", "camel", "pascal", "title", "kebab" or
@@ -561,61 +407,9 @@ func KeyCase(style string, deep bool, v Value) Value {
 	return directive("@keys", o)
 }
 
-// Rename is the object v with keys renamed, each member of names being an old
-// key and its new name.
-func Rename(v Value, names ...Member) Value {
-	return directive("@rename", options(M("value", v), M("keys", Object(names...))))
-}
-
-// Pick is the object v with only these keys.
-func Pick(v Value, keys ...string) Value {
-	return directive("@pick", options(M("value", v), M("keys", texts(keys))))
-}
-
-// Omit is the object v without these keys.
-func Omit(v Value, keys ...string) Value {
-	return directive("@omit", options(M("value", v), M("keys", texts(keys))))
-}
-
 // Compact is v without null, "", [] and {}, at every depth. Undefined when
 // nothing is left.
 func Compact(v Value) Value { return directive("@compact", options(M("value", v))) }
-
-// After is what stands behind a prefix of the text v. Undefined when it has none.
-func After(prefix string, v Value) Value {
-	return directive("@after", options(M("value", v), M("prefix", Literal(prefix))))
-}
-
-// Unless is v, unless it is equal to another value, or a text that begins with prefix ("": none does).
-func Unless(equals Value, prefix string, v Value) Value {
-	return directive("@unless", options(M("value", v), M("equals", equals), M("prefix", optionalText(prefix))))
-}
-
-// Values is a list of the values of the object v; those that are lists themselves are put into it.
-func Values(v Value) Value { return directive("@values", options(M("value", v))) }
-
-// Pairs is an object made of v, an array of objects with a key and a value; a value that has a member for each type
-// is the one that is not null.
-func Pairs(v Value) Value { return directive("@pairs", options(M("value", v))) }
-
-// Members is an object of those members of v whose names begin with prefix, without it; with open, of their own
-// members. Undefined when there is none.
-func Members(prefix string, open bool, v Value) Value {
-	return directive("@members", options(M("value", v), M("prefix", Literal(prefix)), M("open", optionalTrue(open))))
-}
-
-// Described is an object made of v, a document that names its schema, or a list of them, also as text: each by the
-// name of its schema, or with open the members of all.
-func Described(open bool, v Value) Value {
-	return directive("@described", options(M("value", v), M("open", optionalTrue(open))))
-}
-
-// Cut is the text v with at most n bytes of UTF-8, cut between characters.
-// When more is not empty it stands at the end of a text that was cut, within
-// the n bytes, with {n} replaced by the number of characters left out.
-func Cut(n int, more string, v Value) Value {
-	return directive("@cut", options(M("value", v), M("bytes", Literal(n)), M("more", optionalText(more))))
-}
 
 // Limit is the array or object v with at most n items. When more is not empty
 // it is the last item of an array that was cut, with {n} replaced by the
@@ -631,29 +425,12 @@ func optionalText(s string) Value {
 	return Literal(s)
 }
 
-func optionalTrue(b bool) Value {
-	if !b {
-		return Value{}
-	}
-	return Literal(true)
-}
-
-func texts(ss []string) Value {
-	vs := make([]Value, len(ss))
-	for i, s := range ss {
-		vs[i] = Literal(s)
-	}
-	return Array(vs...)
-}
-
 // Where says in a few words where a value comes from: paths as they are, texts in quotes, anything else as
 // the JSON that it is written in.
 func (v Value) Where() string {
 	switch {
 	case v.t == nil:
 		return ""
-	case v.t.form == function:
-		return "computed"
 	case v.t.form == object && len(v.t.keys) == 1:
 		switch text, isText := v.t.vals[0].text(); {
 		case isText && v.t.keys[0] == "@path":

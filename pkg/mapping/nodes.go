@@ -290,24 +290,6 @@ func (n *firstNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool
 	return writeEval(n, r, dst, in)
 }
 
-// funcNode is a mapping in Go.
-type funcNode struct{ fn Function }
-
-func (n *funcNode) eval(r *Resolver, in event.Value) Result { return computed(n, r, in) }
-
-func (n *funcNode) write(r *Resolver, dst []byte, in event.Value) ([]byte, bool) {
-	w := r.writer // a function may resolve others through r; keep the outer one's place
-	at := len(dst)
-	r.writer.Reset(dst)
-	ok := n.fn(in, r, &r.writer)
-	out := r.writer.Bytes()
-	r.writer = w
-	if !ok || len(out) == at || r.err != nil {
-		return out[:at], false
-	}
-	return out, true
-}
-
 // arrayPathNode resolves a shape for every element of an array.
 type arrayPathNode struct {
 	root  node
@@ -714,7 +696,7 @@ func compileArrayPath(arg *tree, stack []string) node {
 		}
 	}
 	if len(arg.vals) > 1 {
-		if s := arg.vals[1]; s.form == function || s.form == object && len(s.keys) > 0 {
+		if s := arg.vals[1]; s.form == object && len(s.keys) > 0 {
 			n.shape = compile(s, push(stack, "1"))
 		}
 	}
@@ -757,7 +739,7 @@ func compileMerge(arg *tree, stack []string) node {
 
 func compileTransform(arg *tree, stack []string) node {
 	apply, then := arg.get("apply"), arg.get("mapping")
-	if arg.form != object || apply == nil || apply.form != object && apply.form != function || !then.truthy() {
+	if arg.form != object || apply == nil || apply.form != object || !then.truthy() {
 		return fault(stack, `requires an object with an "apply" key and a "mapping" key`)
 	}
 	t, err := rootTree(apply)

@@ -18,9 +18,8 @@ type Resolver struct {
 	arena  []byte   // values computed during a run
 	temps  [][]byte // buffers being written, innermost last
 	ntemps int
-	parser event.Parser   // for paths into computed values
-	writer jsonval.Writer // for Go functions
-	keep   bool           // write undefined as jsonval.Undefined instead of dropping it
+	parser event.Parser // for paths into computed values
+	keep   bool         // write undefined as jsonval.Undefined instead of dropping it
 	err    error
 	merged []entry
 }
@@ -35,8 +34,7 @@ func (r *Resolver) Reset() {
 	r.parser.Reset()
 }
 
-// Scratch returns an empty slice with room for n bytes that stays valid
-// during the run, for Go functions.
+// Scratch returns an empty slice with room for n bytes that stays valid during the run.
 func (r *Resolver) Scratch(n int) []byte {
 	if cap(r.arena)-len(r.arena) < n {
 		r.arena = make([]byte, 0, max(n, 2*cap(r.arena)))

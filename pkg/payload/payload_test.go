@@ -110,9 +110,9 @@ func TestConcurrentUse(t *testing.T) {
 	m, err := mapping.Compile(
 		mapping.Object(
 			mapping.M("u", mapping.Upper(mapping.Path("$.event"))),
-			mapping.M("h", mapping.Hash("email", mapping.Path("$.userId"))),
-			mapping.M("m", mapping.Merge("right", mapping.Path("$.context"),
-				mapping.Object(mapping.M("t", mapping.Template("{{{userId}}}"))))),
+			mapping.M("h", mapping.Doc(`{"@hash":{"as":"email","value":{"@path":"$.userId"}}}`)),
+			mapping.M("m", mapping.Doc(`{"@merge":{"direction":"right","objects":[{"@path":"$.context"},`+
+				`{"t":{"@template":"{{{userId}}}"}}]}}`)),
 		),
 	)
 	if err != nil {

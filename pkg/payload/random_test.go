@@ -48,7 +48,7 @@ func (m *mapper) value(depth int) mapping.Value {
 	case n < 7:
 		return mapping.If(mapping.Path(m.path()), m.value(depth-1), m.value(depth-1))
 	case n < 8:
-		return mapping.First(mapping.Path(m.path()), mapping.Path(m.path()))
+		return mapping.Doc(`{"@first":[{"@path":"` + m.path() + `"},{"@path":"` + m.path() + `"}]}`)
 	case n < 9:
 		return mapping.Template("{{a}} of {{o.a}}")
 	case n < 10:

@@ -1,11 +1,12 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
 // mapped is the call that maps a field to its default: ".From(…)"; "" for none.
@@ -85,65 +86,18 @@ func value(v any) string {
 		}
 		return "mapping.Paths(" + strings.Join(paths, ", ") + ")"
 	}
-	switch v := v.(type) {
-	case map[string]any:
-		if len(v) == 1 {
-			for k, arg := range v {
-				if text, ok := directive(k, arg); ok {
-					return text
-				}
-			}
-		}
-		var members []string
-		for _, k := range slices.Sorted(maps.Keys(v)) {
-			members = append(members, fmt.Sprintf("mapping.M(%q, %s)", k, value(v[k])))
-		}
-		return "mapping.Object(" + strings.Join(members, ", ") + ")"
-	case []any:
-		var elements []string
-		for _, e := range v {
-			elements = append(elements, value(e))
-		}
-		return "mapping.Array(" + strings.Join(elements, ", ") + ")"
-	case nil:
-		return "mapping.Null()"
+	if scalar(v) {
+		return "mapping.Literal(" + literal(v) + ")"
 	}
-	return "mapping.Literal(" + literal(v) + ")"
-}
-
-func directive(name string, arg any) (text string, ok bool) {
-	switch m, _ := arg.(map[string]any); name {
-	case "@template":
-		t, ok := arg.(string)
-		return fmt.Sprintf("mapping.Template(%q)", t), ok
-	case "@if":
-		part := func(key string) string {
-			if m[key] == nil {
-				return "mapping.Value{}"
-			}
-			return value(m[key])
-		}
-		if m["blank"] != nil {
-			return fmt.Sprintf("mapping.IfNotBlank(%s, %s, %s)", part("blank"), part("then"), part("else")), true
-		}
-		return fmt.Sprintf("mapping.If(%s, %s, %s)", part("exists"), part("then"), part("else")), true
-	case "@arrayPath":
-		list, _ := arg.([]any)
-		if len(list) == 2 {
-			if path, ok := list[0].(string); ok {
-				return fmt.Sprintf("mapping.ArrayPath(%q, %s)", path, value(list[1])), true
-			}
-		}
-	case "@merge":
-		list, _ := m["objects"].([]any)
-		var of []string
-		for _, o := range list {
-			of = append(of, value(o))
-		}
-		return fmt.Sprintf("mapping.Merge(%q, %s)", m["direction"], strings.Join(of, ", ")), len(of) > 0
+	text, err := json.Marshal(v)
+	if err == nil {
+		_, err = mapping.Parse(text)
 	}
-	if strings.HasPrefix(name, "@") {
-		return "mapping.Value{} /* TODO: " + name + " */", true
+	if err != nil {
+		return fmt.Sprintf("mapping.Value{} /* TODO: %s */", strings.ReplaceAll(err.Error(), "*/", "* /"))
 	}
-	return "", false
+	if strings.Contains(string(text), "`") {
+		return "mapping.Doc(" + strconv.Quote(string(text)) + ")"
+	}
+	return "mapping.Doc(`" + string(text) + "`)"
 }
