@@ -34,7 +34,7 @@ func TestBytesAreTheServers(t *testing.T) {
 		t.Fatal("the last event has no time")
 	}
 	total := 0
-	for _, d := range testApp(nil).catalogue() {
+	for _, d := range testApp(nil).catalogue.All() {
 		if d.Local {
 			continue
 		}

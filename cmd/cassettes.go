@@ -55,7 +55,7 @@ func (a *app) lint(args, secret, also, allow []string) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range a.catalogue() { // with which its cases are written
+	for _, d := range a.catalogue.All() { // with which its cases are written
 		for _, f := range d.Settings.Fields {
 			if f.Secret && f.Example != "" {
 				secrets = append(secrets, redact.Secret{Name: d.Info.Slug + "." + f.Key, Value: f.Example, Example: f.Example})

@@ -28,15 +28,15 @@ func TestErrorsOfClosingCount(t *testing.T) {
 	}
 	for _, more := range [][]string{nil, {"--rehearse"}} {
 		a := testApp(map[string]string{"XDG_STATE_HOME": filepath.Join(dir, "state")})
-		a.catalogue = func() []destination.Destination {
+		a.catalogue = destination.Catalogue{destination.Lazy("file", func() destination.Destination {
 			d := filedest.New()
 			open := d.Open
 			d.Open = func(c destination.Config) (destination.Sender, error) {
 				s, err := open(c)
 				return unclosable{s}, err
 			}
-			return []destination.Destination{d}
-		}
+			return d
+		})}
 		args := append([]string{"forward", "--from", in, "--to", "file", "--set", "file.path=" + filepath.Join(dir, "out")},
 			more...)
 		code := a.execute(context.Background(), args)

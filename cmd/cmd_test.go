@@ -44,7 +44,7 @@ func (b *safeBuffer) String() string {
 // testApp is a command line of its own, in this process.
 func testApp(env map[string]string) *app {
 	return &app{build: Build{Version: "test"}, in: strings.NewReader(""), disk: source.OSDisk{}, schemes: source.Known,
-		out: &safeBuffer{}, err: &safeBuffer{}, now: time.Now, catalogue: destinations.All,
+		out: &safeBuffer{}, err: &safeBuffer{}, now: time.Now, catalogue: destinations.Catalogue(),
 		env: func(k string) (string, bool) { v, ok := env[k]; return v, ok }}
 }
 

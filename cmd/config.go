@@ -19,7 +19,7 @@ func (a *app) world() *config.World {
 		fetcher.Terminal = a.in
 	}
 	return &config.World{
-		Catalogue: a.catalogue(), Profile: a.profile, Env: a.lookup, Fetch: fetcher.Fetch, Secret: a.secrets.add,
+		Catalogue: a.catalogue, Profile: a.profile, Env: a.lookup, Fetch: fetcher.Fetch, Secret: a.secrets.add,
 		ReadFile: func(path string) ([]byte, error) { return reference.ReadFile(path, reference.MaxBytes) },
 	}
 }

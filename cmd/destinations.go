@@ -17,10 +17,10 @@ func (a *app) destinationsCommand() *cobra.Command {
 		Use: "list", Short: "List all destinations", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if listForm != "json" {
-				return report.Catalogue(a.out, a.catalogue(), rungs)
+				return report.Catalogue(a.out, a.catalogue.All(), rungs)
 			}
 			entries := []report.Entry{}
-			for _, d := range a.catalogue() {
+			for _, d := range a.catalogue.All() {
 				entries = append(entries, report.EntryOf(d))
 			}
 			return report.JSON(a.out, entries)
@@ -57,7 +57,7 @@ type http that fanfold.yaml describes.`,
 // describes.
 func (a *app) shown(name string) (destination.Destination, error) {
 	w := a.world()
-	if d, ok := w.Find(name); ok {
+	if d, ok := w.Catalogue.Find(name); ok {
 		return d, nil
 	}
 	names := w.Slugs()

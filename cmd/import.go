@@ -51,7 +51,7 @@ func (a *app) importWorkspace(path string, read func([]byte) ([]workspace.Destin
 	if path == "-" {
 		from = "standard input"
 	}
-	out, left, err := workspace.Write(from, dests, a.catalogue())
+	out, left, err := workspace.Write(from, dests, a.catalogue.All())
 	if err != nil {
 		return err
 	}

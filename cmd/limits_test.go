@@ -23,7 +23,7 @@ func TestEveryLimitIsKept(t *testing.T) {
 	byRoute := map[string]bool{"EventBytes": true, "Window": true}
 	told := map[string]bool{"Dedupe": true, "Gzip": true} // what a partner offers, no limit
 	whats := map[string]string{"Concurrency": "concurrency", "BatchEvents": "batch events", "BatchBytes": "batch bytes"}
-	for _, d := range testApp(nil).catalogue() {
+	for _, d := range testApp(nil).catalogue.All() {
 		s, err := d.Open(destination.Config{Settings: d.Settings.Examples(), Presets: "all"})
 		if err != nil {
 			t.Errorf("%s: %v", d.Info.Slug, err)

@@ -45,7 +45,7 @@ var sense = map[string]string{
 // what the destination is opened with, or is refused by its name.
 func TestOptionsAreUsedOrRefused(t *testing.T) {
 	w := &config.World{
-		Catalogue: destinations.All(), Secret: func(...string) {},
+		Catalogue: destinations.Catalogue(), Secret: func(...string) {},
 		Env: func(string) (string, bool) { return "", false },
 	}
 	open := func(slug, option string) (*config.Opened, string, error) {
@@ -71,7 +71,7 @@ func TestOptionsAreUsedOrRefused(t *testing.T) {
 			t.Errorf("option %s: this test does not know a value of it that makes sense", key)
 		}
 		used := false
-		for _, spec := range w.Catalogue {
+		for _, spec := range w.Catalogue.All() {
 			slug := spec.Info.Slug
 			_, before, err := open(slug, "")
 			if err != nil {
@@ -382,7 +382,7 @@ func TestPastedSubscriptions(t *testing.T) {
 	if err != nil {
 		t.Skip("the reference subscriptions are not here: ", err)
 	}
-	w := &config.World{Catalogue: destinations.All(), Secret: func(...string) {}, Env: func(string) (string, bool) {
+	w := &config.World{Catalogue: destinations.Catalogue(), Secret: func(...string) {}, Env: func(string) (string, bool) {
 		return "", false
 	}}
 	said := map[string]bool{}
@@ -394,7 +394,7 @@ func TestPastedSubscriptions(t *testing.T) {
 		if err := json.Unmarshal(line, &row); err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := w.Find(row.Destination); !ok {
+		if _, ok := w.Catalogue.Find(row.Destination); !ok {
 			continue
 		}
 		pasted, err := json.Marshal(map[string]any{"id": "5GFh", "name": "n", "actionId": "a", "actionSlug": row.Action,

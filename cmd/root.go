@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,7 +48,7 @@ type app struct {
 	environ     func() []string // nil: there is nobody to be told of slips in it
 	now         func() time.Time
 	viper       *viper.Viper
-	catalogue   func() []destination.Destination
+	catalogue   destination.Catalogue
 	log         *slog.Logger
 	interrupts  *interrupts
 	secrets     secrets
@@ -74,7 +73,7 @@ func Execute(b Build, args []string) int {
 	a := &app{
 		build: b, interrupts: signals, in: os.Stdin, out: os.Stdout, err: progress.Terminal(os.Stderr),
 		env: os.LookupEnv, environ: os.Environ, now: time.Now, disk: source.OSDisk{}, schemes: source.Known,
-		catalogue: sync.OnceValue(destinations.All),
+		catalogue: destinations.Catalogue(),
 	}
 	log.SetFlags(0)
 	log.SetOutput(plainLog{a})

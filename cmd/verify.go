@@ -61,7 +61,7 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, args []string) error
 	if !o.live && (o.unsafe || o.upstreamCA != "" || len(o.sets)+len(o.headers) > 0) {
 		return usagef("--set, --header, --allow-unsafe and --upstream-ca say how partners are asked: they need --live")
 	}
-	v := &verify.Verifier{Catalogue: a.catalogue(), UserAgent: "fanfold/" + a.build.Version, Now: a.now}
+	v := &verify.Verifier{Catalogue: a.catalogue, UserAgent: "fanfold/" + a.build.Version, Now: a.now}
 	if o.live {
 		if v.Live, err = a.live(o); err != nil {
 			return err

@@ -34,36 +34,39 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 )
 
-// All returns the catalogue, sorted by slug.
-func All() []destination.Destination {
-	return []destination.Destination{
-		amplitude.New(),
-		attio.New(),
-		braze.New(),
-		customerio.New(),
-		drip.New(),
-		facebookconversionsapi.New(),
-		file.New(),
-		googleanalytics4.New(),
-		hubspot.New(),
-		intercom.New(),
-		iterable.New(),
-		klaviyo.New(),
-		linkedinconversions.New(),
-		loops.New(),
-		mixpanel.New(),
-		moengage.New(),
-		optimizelyfeatureexperimentation.New(),
-		posthog.New(),
-		redditconversionsapi.New(),
-		s3.New(),
-		segment.New(),
-		sendgrid.New(),
-		slack.New(),
-		snapconversionsapi.New(),
-		stdout.New(),
-		tiktokconversions.New(),
-		twilio.New(),
-		webhook.New(),
+// Catalogue returns the catalogue, sorted by slug.
+func Catalogue() destination.Catalogue {
+	return destination.Catalogue{
+		destination.Lazy("amplitude", amplitude.New),
+		destination.Lazy("attio", attio.New),
+		destination.Lazy("braze", braze.New),
+		destination.Lazy("customerio", customerio.New),
+		destination.Lazy("drip", drip.New),
+		destination.Lazy("facebook-conversions-api", facebookconversionsapi.New),
+		destination.Lazy("file", file.New),
+		destination.Lazy("google-analytics-4", googleanalytics4.New),
+		destination.Lazy("hubspot", hubspot.New),
+		destination.Lazy("intercom", intercom.New),
+		destination.Lazy("iterable", iterable.New),
+		destination.Lazy("klaviyo", klaviyo.New),
+		destination.Lazy("linkedin-conversions", linkedinconversions.New),
+		destination.Lazy("loops", loops.New),
+		destination.Lazy("mixpanel", mixpanel.New),
+		destination.Lazy("moengage", moengage.New),
+		destination.Lazy("optimizely-feature-experimentation-actions", optimizelyfeatureexperimentation.New),
+		destination.Lazy("posthog", posthog.New),
+		destination.Lazy("reddit-conversions-api", redditconversionsapi.New),
+		destination.Lazy("s3", s3.New),
+		destination.Lazy("segment", segment.New),
+		destination.Lazy("sendgrid", sendgrid.New),
+		destination.Lazy("slack", slack.New),
+		destination.Lazy("snap-conversions-api", snapconversionsapi.New),
+		destination.Lazy("stdout", stdout.New),
+		destination.Lazy("tiktok-conversions", tiktokconversions.New),
+		destination.Lazy("twilio", twilio.New),
+		destination.Lazy("webhook", webhook.New),
 	}
 }
+
+// All returns all destinations of the catalogue.
+func All() []destination.Destination { return Catalogue().All() }

@@ -205,8 +205,11 @@ func TestEveryStatusHasAnOutcome(t *testing.T) {
 // TestCatalogue checks what must hold for every destination's declaration.
 func TestCatalogue(t *testing.T) {
 	var slugs []string
-	for _, d := range destinations.All() {
+	for i, d := range destinations.All() {
 		slugs = append(slugs, d.Info.Slug)
+		if l := destinations.Catalogue()[i]; l.Slug != d.Info.Slug {
+			t.Errorf("%s is listed as %s", d.Info.Slug, l.Slug)
+		}
 		if d.Info.Name == "" || d.Info.Summary == "" || d.Info.Backfill == "" || !strings.HasPrefix(d.Info.Docs, "https://") {
 			t.Errorf("%s: the info is incomplete", d.Info.Slug)
 		}

@@ -16,7 +16,7 @@ func (w *World) SpecOf(d *Destination) destination.Destination {
 	if d.Own != nil {
 		return *d.Own
 	}
-	spec, _ := w.Find(d.Slug)
+	spec, _ := w.Catalogue.Find(d.Slug)
 	return spec
 }
 

@@ -26,7 +26,7 @@ import (
 // World is what a configuration may ask of its surroundings.
 type World struct {
 	// Catalogue holds the destinations that there are.
-	Catalogue []destination.Destination
+	Catalogue destination.Catalogue
 	// Env looks up an environment variable.
 	Env func(name string) (value string, ok bool)
 	// ReadFile returns the contents of a file that the user named.
@@ -149,21 +149,11 @@ func EnvName(slug, key string) string {
 	return "FANFOLD_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(slug+"_"+key))
 }
 
-// Find returns the destination of the catalogue with a slug.
-func (w *World) Find(slug string) (d destination.Destination, ok bool) {
-	for _, d := range w.Catalogue {
-		if d.Info.Slug == slug {
-			return d, true
-		}
-	}
-	return destination.Destination{}, false
-}
-
 // Slugs are those of the catalogue, in its order.
 func (w *World) Slugs() []string {
 	out := make([]string, len(w.Catalogue))
 	for i, d := range w.Catalogue {
-		out[i] = d.Info.Slug
+		out[i] = d.Slug
 	}
 	return out
 }

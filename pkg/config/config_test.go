@@ -38,7 +38,7 @@ func toys() *World {
 		Presets: []destination.Preset{{Name: "All", Action: "send", Subscribe: `type = "track"`}},
 	}.Destination()
 	return &World{
-		Catalogue: []destination.Destination{toy}, Secret: func(...string) {},
+		Catalogue: destination.Catalogue{destination.Lazy("toy", func() destination.Destination { return toy })}, Secret: func(...string) {},
 		Env: func(name string) (string, bool) { return strings.ToLower(name), strings.HasPrefix(name, "SET") },
 		ReadFile: func(path string) ([]byte, error) {
 			if path == "secret" {

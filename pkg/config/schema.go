@@ -62,7 +62,7 @@ func (w *World) Schema() any {
 	definitions := form{"options": w.optionForms(), "step": stepForm()}
 	var byType []form
 	named := form{}
-	for _, d := range w.Catalogue {
+	for _, d := range w.Catalogue.All() {
 		definitions[d.Info.Slug+" settings"] = settingsForm(d)
 		then := form{"properties": form{"settings": ref(d.Info.Slug + " settings")}}
 		if len(d.Actions) > 0 {

@@ -28,8 +28,14 @@ func (w *World) DoubtfulVariables(names []string, isFlag func(name string) bool)
 	for _, g := range GlobalOptions() {
 		known = append(known, GlobalEnv(g.Name))
 	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return !strings.HasPrefix(strings.ToUpper(name), "FANFOLD") || slices.Contains(known, name) || w.isSetting(name)
+	})
+	if len(names) == 0 {
+		return nil
+	}
 	slugs := map[string]string{} // by how their variables begin
-	for _, d := range w.Catalogue {
+	for _, d := range w.Catalogue.All() {
 		slugs[EnvName(d.Info.Slug, "")] = d.Info.Slug
 		for _, f := range d.Settings.Fields {
 			known = append(known, EnvName(d.Info.Slug, f.Key))
@@ -41,9 +47,6 @@ func (w *World) DoubtfulVariables(names []string, isFlag func(name string) bool)
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
-		if !strings.HasPrefix(strings.ToUpper(name), "FANFOLD") || slices.Contains(known, name) {
-			continue
-		}
 		hint, rest := "", strings.TrimLeft(strings.ToUpper(name)[len("FANFOLD"):], "_")
 		flag := strings.ToLower(strings.ReplaceAll(rest, "_", "-"))
 		if near := setting.Nearest(rest, short); near != "" {
@@ -61,4 +64,18 @@ func (w *World) DoubtfulVariables(names []string, isFlag func(name string) bool)
 		}
 	}
 	return doubts
+}
+
+// isSetting says whether an environment variable holds a setting of a destination of the catalogue.
+func (w *World) isSetting(name string) bool {
+	for _, slug := range w.Slugs() {
+		if !strings.HasPrefix(name, EnvName(slug, "")) {
+			continue
+		}
+		d, _ := w.Catalogue.Find(slug)
+		if slices.ContainsFunc(d.Settings.Fields, func(f setting.Field) bool { return EnvName(slug, f.Key) == name }) {
+			return true
+		}
+	}
+	return false
 }

@@ -164,7 +164,7 @@ func (c *previewCase) write(i int) {
 // job is the case as a run takes it, with everything opened anew.
 func (c *previewCase) job(limit int64, f *filter.Filter, since time.Time) *run.Job {
 	c.t.Helper()
-	w := &config.World{Catalogue: destinations.All(), Env: func(string) (string, bool) {
+	w := &config.World{Catalogue: destinations.Catalogue(), Env: func(string) (string, bool) {
 		return "", false
 	}, ReadFile: os.ReadFile, Secret: func(...string) {}}
 	file, err := w.Parse("fanfold.yaml", []byte(c.yaml))

@@ -44,8 +44,11 @@ type Set struct {
 	emails bool // some are hashes of e-mail addresses
 }
 
-// Read reads lists. name and line stand in errors; what a line holds never does.
+// Read reads lists; without one the Set is nil. name and line stand in errors; what a line holds never does.
 func Read(lists map[string]io.Reader) (*Set, error) {
+	if len(lists) == 0 {
+		return nil, nil
+	}
 	s := &Set{seed: maphash.MakeSeed(), ids: make([][]uint64, 1<<16)}
 	for name, r := range lists {
 		if err := s.read(r); err != nil {

@@ -37,7 +37,7 @@ type Result struct {
 
 // Verifier verifies cassettes, one at a time.
 type Verifier struct {
-	Catalogue []destination.Destination
+	Catalogue destination.Catalogue
 	UserAgent string
 	Now       func() time.Time
 	Live      *Live // nil: no requests to the partner
@@ -80,11 +80,10 @@ func (v *Verifier) cassette(ctx context.Context, k *cassette.Cassette) (r Result
 		return Result{Status: Skipped, Detail: "it holds no events"}, nil
 	}
 	slug := filepath.Base(filepath.Dir(k.Path))
-	i := slices.IndexFunc(v.Catalogue, func(d destination.Destination) bool { return d.Info.Slug == slug })
-	if i < 0 {
+	d, ok := v.Catalogue.Find(slug)
+	if !ok {
 		return Result{Status: Skipped, Detail: "there is no destination " + slug}, nil
 	}
-	d := v.Catalogue[i]
 	c, now, err := Case(d, k.Meta)
 	if err == nil && v.Live != nil {
 		if c, err = v.Live.Settings(slug, c); err != nil {
