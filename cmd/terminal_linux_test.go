@@ -188,3 +188,62 @@ func TestTerminal(t *testing.T) {
 		tm.mu.Unlock()
 	}
 }
+
+// TestTablesOnATerminal: what is a table for people is no wider than their terminal, and has all that a file gets.
+func TestTablesOnATerminal(t *testing.T) {
+	t.Parallel()
+	state, in := t.TempDir(), file(t, "in.jsonl", events(3)+"no json\n"+`{"type":"track","messageId":"m","userId":"u"}`+"\n")
+	conf := "destinations:\n"
+	for _, d := range []string{"customer-messaging-of-production", "crm"} {
+		conf += "  " + d + ": {type: hubspot, actions: [{action: sendCustomEvent, subscribe: 'type = \"track\"'}]}\n"
+	}
+	path := file(t, "fanfold.yaml", conf)
+	for _, args := range [][]string{{"forward", "--config", path, "--from", in, "--rehearse"}, {"runs", "show", "latest"},
+		{"plan", "--config", path, "--from", in, "--rehearse"}, {"runs", "dead", "latest"}, {"runs", "list"},
+		{"runs", "dead", "latest", "--group", "reason"}, {"cassettes", "status", "../cassettes/mixpanel"}} {
+		tm, slave := newTerminal(t, 80, 24)
+		c := exec.Command(build(t), args...)
+		c.Env, c.Stdout = []string{"XDG_STATE_HOME=" + state}, slave
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := slave.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Wait() // whatever the exit code
+		shown := tm.all()
+		c = exec.Command(build(t), args...)
+		c.Env = []string{"XDG_STATE_HOME=" + state}
+		piped, _ := c.Output()
+		for line := range strings.Lines(shown) {
+			sentence := strings.Contains(line, ": ")
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\r\n")); n > 80 && !sentence {
+				t.Errorf("%s: a line has %d characters: %q", args, n, line)
+			}
+		}
+		if args[0] == "forward" { // which was another run
+			continue
+		}
+		for _, word := range strings.Fields(string(piped)) {
+			if !strings.Contains(shown, word) && !strings.Contains(shown, strings.ToLower(word)) && !nothingCounted(word) {
+				t.Errorf("%s: %q is missing in\n%s", args, word, shown)
+			}
+		}
+	}
+}
+
+// nothingCounted says that a word may be left out on a narrow terminal: a count of 0, and the head of a column that
+// has no other.
+func nothingCounted(word string) bool {
+	return word == "0" || word == "-" || regexp.MustCompile(`^([A-Z_]+|filtered|skipped|pending|retries)$`).MatchString(word)
+}
+
+// all waits for the program's end, and is all that it has written.
+func (tm *terminal) all() string {
+	tm.mu.Lock()
+	defer tm.mu.Unlock()
+	for !tm.ended {
+		tm.came.Wait()
+	}
+	return tm.text
+}

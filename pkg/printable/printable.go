@@ -10,9 +10,12 @@ package printable
 import (
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/term"
 )
 
 // clean is the length of the beginning that needs nothing: most texts are all of it.
@@ -100,6 +103,19 @@ func Under(w io.Writer) io.Writer {
 		}
 		w = p.w
 	}
+}
+
+// Columns is how many characters a line has on the terminal that is written to in the end; 0: it is none.
+func Columns(w io.Writer) int {
+	switch under := Under(w).(type) {
+	case interface{ Columns() int }:
+		return under.Columns()
+	case *os.File:
+		if width, _, err := term.GetSize(int(under.Fd())); err == nil {
+			return width
+		}
+	}
+	return 0
 }
 
 // Write writes a text, or the part of it that ends with a whole character.

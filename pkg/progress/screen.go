@@ -39,6 +39,12 @@ func Terminal(f *os.File) io.Writer {
 // Under is the terminal itself.
 func (s *Screen) Under() io.Writer { return s.w }
 
+// Columns is how many characters a line has.
+func (s *Screen) Columns() int {
+	width, _ := s.size()
+	return width
+}
+
 // up goes back to the first line of the bars.
 func (s *Screen) up() string {
 	if len(s.bars) == 0 {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
@@ -17,8 +16,8 @@ import (
 
 // Ages writes a table of where cassettes come from, and how old they are.
 func Ages(w io.Writer, list []verify.Age) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "CASSETTE\tINTERACTIONS\tBYTES\tAGE\tPROVENANCE")
+	t := &table{w: w, columns: []column{{"CASSETTE", false, 0}, {"INTERACTIONS", false, 2}, {"BYTES", false, 3},
+		{"AGE", false, 0}, {"PROVENANCE", false, 1}}}
 	for _, r := range list {
 		age := "unknown"
 		if r.AgeDays != nil {
@@ -34,9 +33,9 @@ func Ages(w io.Writer, list []verify.Age) error {
 		if r.Interrupted {
 			from += " (an interrupted recording lies beside it)"
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\n", r.Path, r.Interactions, r.Bytes, age, from)
+		t.row(r.Path, strconv.Itoa(r.Interactions), strconv.FormatInt(r.Bytes, 10), age, from)
 	}
-	return t.Flush()
+	return t.flush()
 }
 
 // Cassette shows what is in a cassette, with body also the bodies.

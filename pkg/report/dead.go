@@ -5,9 +5,9 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/printable"
@@ -15,25 +15,23 @@ import (
 )
 
 // deadColumns are those of a table of dead letters.
-var deadColumns = []string{"destination", "action", "reason", "status", "event", "name", "user", "object", "line",
-	"attempts", "first", "last", "redriven_by", "detail"}
+var deadColumns = []column{{"destination", false, 0}, {"action", false, 5}, {"reason", false, 0}, {"status", false, 2},
+	{"event", false, 3}, {"name", false, 1}, {"user", false, 4}, {"object", false, 6}, {"line", false, 6},
+	{"attempts", false, 7}, {"first", false, 9}, {"last", false, 8}, {"redriven_by", false, 8}, {"detail", false, 10}}
 
 // Dead writes the dead letters of the run in a folder, as a table for people, csv or jsonl.
 func Dead(ctx context.Context, w io.Writer, dir string, choice run.DeadChoice, form string) error {
-	var t rows = &tableRows{t: tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)}
-	switch form {
-	case "jsonl":
+	if form == "jsonl" {
 		return run.EachDead(ctx, dir, choice, func(d *run.Dead) error {
 			_, err := w.Write(append(append([]byte{}, d.Raw...), '\n'))
 			return err
 		})
-	case "csv":
-		t = &csvRows{csv.NewWriter(w)}
 	}
-	if err := t.row(deadColumns); err != nil {
+	t, err := rowsOf(w, deadColumns, form)
+	if err != nil {
 		return err
 	}
-	err := run.EachDead(ctx, dir, choice, func(d *run.Dead) error {
+	err = run.EachDead(ctx, dir, choice, func(d *run.Dead) error {
 		return t.row([]string{d.Destination, d.Action, d.Reason, number(d.Status), d.Event, d.Name, d.User, d.Object,
 			number(int(d.Line)), number(d.Attempts), d.First, d.Last, d.RedrivenBy, d.Detail})
 	})
@@ -61,11 +59,9 @@ func DeadGroups(w io.Writer, groups []*run.DeadGroup, by, form string) error {
 		}
 		return nil
 	}
-	var t rows = &tableRows{t: tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)}
-	if form == "csv" {
-		t = &csvRows{csv.NewWriter(w)}
-	}
-	if err := t.row([]string{"letters", "redriven", "destination", by, "example"}); err != nil {
+	t, err := rowsOf(w, []column{{"letters", true, 0}, {"redriven", true, 1}, {"destination", false, 0}, {by, false, 0},
+		{"example", false, 2}}, form)
+	if err != nil {
 		return err
 	}
 	for _, g := range groups {
@@ -83,30 +79,37 @@ type rows interface {
 	end() error
 }
 
-// tableRows is a table for people. The cells of a few rows are held, to be as wide as each other.
-type tableRows struct {
-	t *tabwriter.Writer
-	n int
+// rowsOf begins a table for people, or csv.
+func rowsOf(w io.Writer, columns []column, form string) (rows, error) {
+	if form == "csv" {
+		t := &csvRows{csv.NewWriter(w)}
+		var names []string
+		for _, c := range columns {
+			names = append(names, c.name)
+		}
+		return t, t.row(names)
+	}
+	columns = slices.Clone(columns)
+	for i := range columns {
+		columns[i].name = strings.ToUpper(columns[i].name)
+	}
+	return &tableRows{table{w: w, columns: columns}}, nil
 }
+
+// tableRows is a table for people. Rows are held, so that their cells are as wide as each other, but not all of them.
+type tableRows struct{ t table }
 
 func (r *tableRows) row(cells []string) error {
-	short := make([]string, len(cells))
 	for i, c := range cells {
-		if r.n == 0 {
-			c = strings.ToUpper(c)
-		}
-		short[i] = destination.Cut(strings.NewReplacer("\t", " ", "\n", " ", "\r", " ").Replace(c), 100)
+		cells[i] = destination.Cut(c, 100)
 	}
-	if _, err := fmt.Fprintln(r.t, strings.TrimRight(strings.Join(short, "\t"), "\t")); err != nil {
-		return err
+	if r.t.row(cells...); len(r.t.rows) < 1000 {
+		return nil
 	}
-	if r.n++; r.n%1000 == 0 {
-		return r.t.Flush()
-	}
-	return nil
+	return r.t.flush()
 }
 
-func (r *tableRows) end() error { return r.t.Flush() }
+func (r *tableRows) end() error { return r.t.flush() }
 
 // csvRows is a table for spreadsheets, which must not take a cell for a formula.
 type csvRows struct{ w *csv.Writer }
@@ -144,17 +147,17 @@ func RedrivePlan(w io.Writer, of string, p *run.Plan) error {
 		return err
 	}
 	fmt.Fprintf(w, "redrive of run %s: nothing was sent; %s read\n", of, printable.Count(p.Read, "dead letter"))
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\twould send\tnot sent\trejected\trequests\tbytes\ttime\t")
+	t := &table{w: w, columns: []column{{"", false, 0}, {"would send", true, 0}, {"not sent", true, 0}, {"rejected", true, 0},
+		{"requests", true, 0}, {"bytes", true, 1}, {"time", true, 0}}}
 	for _, l := range p.Destinations {
 		takes := "-"
 		if l.Span > 0 {
 			takes = span(l.Span)
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t\n", l.Name, l.Deliveries, planned(l.Skipped), planned(l.Rejected),
-			l.Requests, l.Bytes, takes)
+		t.row(append(append([]string{l.Name}, numbers(l.Deliveries, planned(l.Skipped), planned(l.Rejected), l.Requests,
+			l.Bytes)...), takes)...)
 	}
-	if err := t.Flush(); err != nil {
+	if err := t.flush(); err != nil {
 		return err
 	}
 	for _, l := range p.Destinations {

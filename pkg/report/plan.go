@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -88,17 +87,17 @@ func Plan(w io.Writer, p *run.Plan, prices map[string]Price) error {
 		}
 	}
 	planInput(w, p)
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\tevents\tdeliveries\tskipped\tfiltered\trejected\trequests\tbytes\ttime\t")
+	t := &table{w: w, columns: []column{{"", false, 0}, {"events", true, 0}, {"deliveries", true, 4}, {"skipped", true, 2},
+		{"filtered", true, 3}, {"rejected", true, 0}, {"requests", true, 1}, {"bytes", true, 5}, {"time", true, 0}}}
 	for _, l := range p.Destinations {
 		takes := "-"
 		if l.Span > 0 {
 			takes = span(l.Span)
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", l.Name, l.Events, l.Deliveries, planned(l.Skipped),
-			l.Filtered, planned(l.Rejected), l.Requests, l.Bytes, takes)
+		t.row(append(append([]string{l.Name}, numbers(l.Events, l.Deliveries, planned(l.Skipped), l.Filtered,
+			planned(l.Rejected), l.Requests, l.Bytes)...), takes)...)
 	}
-	if err := t.Flush(); err != nil {
+	if err := t.flush(); err != nil {
 		return err
 	}
 	for _, l := range p.Destinations {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/engine"
@@ -31,8 +31,9 @@ func RunsJSON(ctx context.Context, w io.Writer, dirs []string) error {
 
 // Runs writes a table of the runs in a list of folders.
 func Runs(ctx context.Context, w io.Writer, dirs []string) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "RUN\tSTATUS\tREAD\tDELIVERED\tSKIPPED\tREJECTED\tPENDING\tSIZE\tDESTINATIONS\tLAST USED\t")
+	t := &table{w: w, columns: []column{{"RUN", false, 0}, {"STATUS", false, 0}, {"READ", true, 0}, {"DELIVERED", true, 0},
+		{"SKIPPED", true, 5}, {"REJECTED", true, 0}, {"PENDING", true, 1}, {"SIZE", true, 4}, {"DESTINATIONS", false, 3},
+		{"LAST USED", false, 2}, {"", false, 6}}}
 	for _, dir := range dirs {
 		s := run.Listed(ctx, dir)
 		var names []string
@@ -41,11 +42,11 @@ func Runs(ctx context.Context, w io.Writer, dirs []string) error {
 			names = append(names, d.Name)
 			delivered, skipped, pending = delivered+d.Delivered, skipped+engine.Total(d.Skipped), pending+d.Pending
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", filepath.Base(dir), s.Status, s.Read,
-			delivered, skipped, run.Rejected(s), pending, printable.Size(run.Size(dir)), strings.Join(names, ","),
-			run.LastUsed(dir).Format("2006-01-02 15:04:05"), remark(s))
+		t.row(slices.Concat([]string{filepath.Base(dir), s.Status}, numbers(s.Read, delivered, skipped, run.Rejected(s),
+			pending), []string{printable.Size(run.Size(dir)), strings.Join(names, ","),
+			run.LastUsed(dir).Format("2006-01-02 15:04:05"), remark(s)})...)
 	}
-	return t.Flush()
+	return t.flush()
 }
 
 // Removed says that a run was removed, or with done false that it would be, and how much its folder held.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/engine"
@@ -55,17 +54,17 @@ func head(w io.Writer, s *engine.Summary) {
 
 // counts is the table of what became of events at each destination.
 func counts(w io.Writer, s *engine.Summary) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\tdelivered\tskipped\tfiltered\trejected\tpending\trequests\tretries\tevents/s\t")
+	t := &table{w: w, columns: []column{{"", false, 0}, {"delivered", true, 0}, {"skipped", true, 2}, {"filtered", true, 3},
+		{"rejected", true, 0}, {"pending", true, 1}, {"requests", true, 4}, {"retries", true, 5}, {"events/s", true, 6}}}
 	for _, d := range s.Destinations {
 		rate := "-"
 		if d.Rate > 0 {
 			rate = fmt.Sprintf("%.0f", d.Rate)
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", d.Name, d.Delivered, engine.Total(d.Skipped),
-			d.Filtered, engine.Total(d.Rejected), d.Pending, d.Requests, d.Retries, rate)
+		t.row(append(append([]string{d.Name}, numbers(d.Delivered, engine.Total(d.Skipped), d.Filtered,
+			engine.Total(d.Rejected), d.Pending, d.Requests, d.Retries)...), rate)...)
 	}
-	return t.Flush()
+	return t.flush()
 }
 
 // reasons says why events were not delivered to a destination, with an example each.
