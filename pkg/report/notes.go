@@ -39,6 +39,9 @@ func Notice(n run.Notice) string {
 			"what is new goes out with those of today", n.Destination, n.Run, n.Changes)
 	case run.NewObjects:
 		return fmt.Sprintf("run %s: %s in the input since it was complete", n.Run, printable.Count(n.Objects, "new object"))
+	case run.Replaced:
+		return fmt.Sprintf("run %s: %s is another file than the one of this name that was read, and is read from its "+
+			"beginning", n.Run, n.File)
 	case run.Held:
 		return fmt.Sprintf("run %s: what %s ends in may only be the beginning of a row, and was not read: somebody still "+
 			"wrote "+

@@ -150,6 +150,10 @@ func (r *Run) openSource(ctx context.Context) error {
 	o.NotedTail, o.Rest, o.Now = r.notedTail, restsAfter, r.w.Now
 	o.Voided, o.NotedBarren = r.voided, r.notedBarren
 	o.NotedEnd = func(end source.Position) error { return r.journal.Note(endedKey, end) }
+	name, notice := r.journal.Name(), r.w.Notice
+	if notice != nil && !in.Follow { // a followed log is replaced every hour
+		o.Replaced = func(file string) { notice(Replaced{name, file}) }
+	}
 	if in.Follow {
 		follow := source.Follow{}
 		if o.Follow != nil {
@@ -182,6 +186,10 @@ func (r *Run) openSource(ctx context.Context) error {
 	}
 	if n := r.input.Manifest().Len() - len(known); n > 0 {
 		r.notice(NewObjects{r.journal.Name(), n})
+		return nil
+	}
+	if len(r.left) > 0 || r.input.Failures() != nil {
+		r.noticeResuming() // something is there that was not delivered, and the end says why
 		return nil
 	}
 	left, err := NoteRedriven(ctx, r.dir, r.before)

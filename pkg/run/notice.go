@@ -64,6 +64,10 @@ type StreamGoesOn struct {
 	Before    int64
 }
 
+// Replaced says that a file is read as new, because it begins otherwise than the file of its name that was read. The
+// notice may come while the run is in progress.
+type Replaced struct{ Run, File string }
+
 // Held lists files whose last bytes may be only the beginning of a row, and were not read.
 type Held struct {
 	Run   string
@@ -71,6 +75,7 @@ type Held struct {
 }
 
 func (Held) notice()          {}
+func (Replaced) notice()      {}
 func (StreamGoesOn) notice()  {}
 func (Continuing) notice()    {}
 func (Added) notice()         {}

@@ -320,14 +320,22 @@ func fingerprintOf(r io.Reader, size int64) (string, error) {
 	return printed(size, h), nil
 }
 
-// between lists the files that a log was rotated into since it was last read, apart from the one that was read:
-// files beside it whose names begin with its name and that are newer than the one that was read, oldest first.
+// between lists the files that a log was rotated into since it was last read, apart from the one that was read, which
+// may be gone: files beside it whose names begin with its name and that are newer than the one that was read, oldest
+// first.
 func (c *chains) between(name string) (names []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ch := c.named(name)
-	if ch == nil || ch.path == "" || ch.path == name {
+	if ch == nil || ch.path == name {
 		return nil
+	}
+	since := ch.at
+	if ch.path == "" { // it is gone
+		if is, err := c.isReplaced(ch); err != nil || !is {
+			return nil
+		}
+		since = ch.last.ModTime
 	}
 	dir, base := filepath.Split(name)
 	entries, err := c.disk.ReadDir(filepath.Clean(dir))
@@ -343,7 +351,7 @@ func (c *chains) between(name string) (names []string) {
 		path := filepath.Join(dir, e.Name())
 		info, err := e.Info()
 		if err == nil && e.Type().IsRegular() && path != name && strings.HasPrefix(e.Name(), base) && !marker(e.Name()) &&
-			c.claimed[path] == nil && info.ModTime().After(ch.at) {
+			c.claimed[path] == nil && info.ModTime().After(since) {
 			all = append(all, found{path, info.ModTime()})
 		}
 	}
@@ -562,6 +570,9 @@ func (c *chains) grown(
 		After: uint32(ch.entries[len(ch.entries)-1] + 1)}
 	codec := codecAt(at, 0)
 	packed := codec != ""
+	if o.Head, err = headOf(at, o.Size); err != nil {
+		return o, false, err
+	}
 	if ch.found {
 		o.Start, o.Skip = 0, ch.end
 		o.Fingerprint, err = fingerprint(at, o.Size)

@@ -85,6 +85,11 @@ func (l *files) whatBecame(ch *chain) error {
 	if !info.Mode().IsRegular() { // something that is not a file counts as if nothing were there
 		return &ChangedError{Object: ch.last.Name, What: "in its place is " + kindOf(info.Mode()), Gone: true}
 	}
+	if is, err := l.s.local.isReplaced(ch); err != nil {
+		return gone(ch.last, err)
+	} else if is {
+		return &ChangedError{Object: ch.last.Name, What: "it is gone, and another file has its name", Gone: true}
+	}
 	return changed(ch.last, info.Size())
 }
 
@@ -332,7 +337,13 @@ func (l *files) known(name string) bool {
 		c.drop(ch)
 		return false
 	}
-	l.s.fail(l.whatBecame(ch))
+	var changed *ChangedError
+	why := l.whatBecame(ch)
+	if errors.As(why, &changed) && changed.Gone {
+		l.s.replaces(name)
+		return false
+	}
+	l.s.fail(why)
 	return true
 }
 
@@ -461,7 +472,12 @@ func (l *files) describe(name string) (found []Object, err error) {
 	if err != nil {
 		return nil, err
 	}
-	whole := Object{Name: name, Size: size, Fingerprint: print, ModTime: info.ModTime(), Open: l.openness(info.ModTime())}
+	head, err := headOf(at, size)
+	if err != nil {
+		return nil, err
+	}
+	whole := Object{Name: name, Size: size, Fingerprint: print, ModTime: info.ModTime(), Head: head,
+		Open: l.openness(info.ModTime())}
 	if !zipped(at) {
 		return []Object{whole}, at.fatal()
 	}

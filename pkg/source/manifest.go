@@ -178,7 +178,8 @@ func (m *Manifest) pack(rows []Object) []byte {
 		b = binary.AppendUvarint(b, uint64(o.Skip))
 		b = binary.AppendUvarint(b, uint64(o.Begin.Offset))
 		b = binary.AppendUvarint(b, uint64(o.Begin.Element))
-		b = append(b, byte(o.Open))
+		b = append(b, byte(o.Open), byte(len(o.Head)))
+		b = append(b, o.Head...)
 		if o.ModTime.IsZero() {
 			b = append(b, 0)
 		} else {
@@ -266,7 +267,8 @@ func (m *Manifest) unpack(packed []byte) []Object {
 		o.Skip = int64(uvarint())
 		o.Begin = Place{int64(uvarint()), uint32(uvarint())}
 		o.Open = Openness(b[0])
-		b = b[1:]
+		o.Head = string(b[2 : 2+int(b[1])])
+		b = b[2+len(o.Head):]
 		dated := b[0] == 1
 		b = b[1:]
 		if dated {

@@ -144,6 +144,9 @@ type Object struct {
 	Skip int64 `json:"skip,omitempty"`
 	// Begin is the place from which on it is read: an earlier entry has what is before that.
 	Begin Place `json:"begin,omitzero"`
+	// Head is the fingerprint of the beginning of a local file, by which a file that has taken its name is told from the
+	// same file with other bytes; "": not known.
+	Head string `json:"head,omitempty"`
 	// Open says that the object was being written when it was examined: its end is not yet a record.
 	Open Openness `json:"open,omitempty"`
 }
@@ -310,6 +313,9 @@ type Options struct {
 	Schemes Schemes
 	// Disk is the file system for local input and for fetched objects; nil: [OSDisk].
 	Disk Disk
+	// Replaced is told of each file that is read as a new one, although a file of its name was read before: that one is
+	// gone, and this one begins otherwise. It may be called in a goroutine of the input. nil: not needed.
+	Replaced func(name string)
 	// Log is told about requests to object stores that are retried; nil: no logging.
 	Log *slog.Logger
 	// CacheDir keeps fetched objects until Release; "": a temporary folder. CacheBytes bounds it; 0: 2 GiB.

@@ -200,8 +200,8 @@ func (s *Input) hasEnded(at Position, see *seeing) error {
 			}
 		}
 	}
-	if s.o.NotedEnd == nil {
-		return nil
+	if s.o.NotedEnd == nil || !see.held && at == s.manifest.At(see.entry).Begin.In(see.entry) {
+		return nil // without a record in it, the lanes stay at the end of what is before it
 	}
 	return s.o.NotedEnd(at)
 }
