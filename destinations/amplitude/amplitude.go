@@ -3,7 +3,6 @@
 package amplitude
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
@@ -29,7 +28,7 @@ const (
 
 // New declares the destination.
 func New() destination.Destination {
-	viewed := map[string]mapping.Value{"event_type": mapping.Template("Viewed {{name}}")}
+	viewed := mapping.Lines(`event_type = "Viewed {{name}}"`)
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "amplitude", Name: "Amplitude", Summary: "product analytics", Docs: httpDocs,
@@ -49,13 +48,8 @@ func New() destination.Destination {
 				{What: "a mapping of users carries no min_id_length", Docs: mapDocs},
 			},
 		},
-		BaseURL: func(s *Settings) string {
-			// https://amplitude.com/docs/apis/analytics/http-v2#regions
-			if s.Endpoint == "eu" {
-				return "https://api.eu.amplitude.com"
-			}
-			return "https://api2.amplitude.com"
-		},
+		// https://amplitude.com/docs/apis/analytics/http-v2#regions
+		Hosts: map[string]string{"us": "https://api2.amplitude.com", "eu": "https://api.eu.amplitude.com"},
 		Limits: destination.Limits{
 			// The rates that Amplitude documents for /batch (1000 events a second, 500,000 a day) are of one user or device.
 			BatchEvents: destination.Cap{N: 2000, Docs: httpDocs + "#upload-limit"},
@@ -78,14 +72,16 @@ func New() destination.Destination {
 			events("logEvent", "Log event", item(who(), insertID(), told(), campaign(true), library(), body.Same("products"))).
 				Doc("An event, with user properties from the campaign and the referrer.").
 				Fields(whoFields(), eventFields(), agentFields(), campaignFields()),
-			form("identifyUser", "Identify user", "/identify", "identification", whoDocs, body.Object(
-				who(), insertID(), told(), campaign(false), body.Member("library", body.Const("segment")),
-				body.Fields("user_properties", "library", "userAgent", "userAgentParsing", "includeRawUserAgent", "userAgentData",
-					"utm_properties", "referrer", "min_id_length"),
-			)).
-				NeedsIdentity(identified()).
-				Doc("Sets the properties of a user or device.").On(`type = "identify"`).
+			destination.Action("identifyUser", "Identify user").Doc("Sets the properties of a user or device.").
+				On(`type = "identify"`).
 				Fields(whoFields(), agentFields(), campaignFields(), field.Boolean("paying"), field.Text("start_version")).
+				NeedsIdentity(identified()).
+				Steps(upload("/identify", "identification", body.Object(
+					who(), insertID(), told(), campaign(false), body.Member("library", body.Const("segment")),
+					body.Fields("user_properties", "library", "userAgent", "userAgentParsing", "includeRawUserAgent",
+						"userAgentData", "utm_properties", "referrer", "min_id_length"),
+				))).
+				AllOrNothing().Success(destination.Words(whoDocs, "success")).
 				// https://amplitude.com/docs/apis/analytics/http-v2#upload-limit: its rules apply to /identify
 				Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: whoDocs},
 					BatchBytes: destination.Cap{N: 1_000_000, Docs: httpDocs + "#upload-limit"}}),
@@ -106,27 +102,25 @@ func New() destination.Destination {
 	}.Destination()
 }
 
-// events is an action that sends events.
+// request is what every endpoint is sent: a list of something.
+func request(of string, items ...body.Node) body.Node {
+	return body.Object(
+		body.Member("api_key", body.Setting("api_key")), body.Member(of, body.Items(items...)),
+		body.Member("options", body.Const(map[string]int{"min_id_length": 1})),
+	)
+}
+
+// events is an action that sends events. A 400 names those at fault, and has taken none.
 func events(slug, title string, items ...body.Node) *destination.Declared {
-	return destination.Action(slug, title).On(`type = "track"`).NeedsIdentity(identified()).Results(indexed).
-		Post("/batch", body.Object(
-			body.Member("api_key", body.Setting("api_key")), body.Member("events", body.Items(items...)),
-			body.Member("options", body.Const(map[string]int{"min_id_length": 1})),
-		))
+	return destination.Action(slug, title).On(`type = "track"`).NeedsIdentity(identified()).
+		Post("/batch", request("events", items...)).
+		Verdicts(destination.ByLists("error", "events_with_invalid_fields.*", "events_with_missing_fields.*",
+			"events_with_invalid_id_lengths.*", "silenced_events"))
 }
 
 // upload is a request of several things as a form.
 func upload(path, parameter string, item body.Node) destination.Step {
-	return destination.Send("POST", path, body.Object(
-		body.Member("api_key", body.Setting("api_key")), body.Member(parameter, body.Items(item)),
-		body.Member("options", body.Const(map[string]int{"min_id_length": 1})),
-	)).AsForm()
-}
-
-// form is an action that uploads.
-func form(slug, title, path, parameter, docs string, item body.Node) *destination.Declared {
-	return destination.Action(slug, title).Steps(upload(path, parameter, item)).AllOrNothing().
-		Success(destination.Words(docs, "success"))
+	return destination.Send("POST", path, request(parameter, item)).AsForm()
 }
 
 func mapUser() *destination.Declared {
@@ -147,7 +141,7 @@ func mapUser() *destination.Declared {
 }
 
 func groupIdentifyUser() *destination.Declared {
-	group := body.From("group_type").As("the group by its type", groupOf)
+	group := body.Pair("group_type", "group_value")
 	somebody, _ := identified()
 	return destination.Action("groupIdentifyUser", "Group identify user").On(`type = "group"`).
 		Doc("Sets the properties of a group, and puts the user into it.").
@@ -189,46 +183,4 @@ func logPurchase() *destination.Declared {
 		Doc("An order with its revenue, and one event for each of its products.").
 		Fields(whoFields(), eventFields(), agentFields(), campaignFields(), field.Boolean("trackRevenuePerProduct").
 			Always(false))
-}
-
-// indexed reads a 400 that names the events at fault. Nothing of the request
-// was taken, so the others have to go out again.
-func indexed(a *destination.Answer, b *destination.Batch) []destination.Result {
-	if a.Status != 400 {
-		return nil
-	}
-	type named map[string][]int
-	var body struct {
-		Error   string `json:"error"`
-		Invalid named  `json:"events_with_invalid_fields"`
-		Missing named  `json:"events_with_missing_fields"`
-		Lengths named  `json:"events_with_invalid_id_lengths"`
-		Silent  []int  `json:"silenced_events"`
-	}
-	if json.Unmarshal(a.Body, &body) != nil {
-		return nil
-	}
-	rs := destination.Same(destination.Result{Outcome: destination.Retry, Reason: destination.Conflict, Status: a.Status,
-		Detail: "refused with others of the same request"}, len(b.Deliveries))
-	found := false
-	refuse := func(i int, words string) {
-		if i >= 0 && i < len(rs) {
-			found = true
-			rs[i] = a.Refuse(words)
-		}
-	}
-	for _, of := range [...]named{body.Invalid, body.Missing, body.Lengths} {
-		for field, list := range of {
-			for _, i := range list {
-				refuse(i, field+": "+body.Error)
-			}
-		}
-	}
-	for _, i := range body.Silent {
-		refuse(i, "the device is silenced")
-	}
-	if !found {
-		return nil
-	}
-	return rs
 }

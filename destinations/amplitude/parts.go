@@ -2,9 +2,9 @@ package amplitude
 
 import (
 	"cmp"
-	"math"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/destinations/internal/agent"
@@ -16,12 +16,11 @@ import (
 func item(members ...body.Members) body.Node {
 	return body.Object(body.Together(members...),
 		body.Member("time", body.Outer("time").Millis()),
-		body.Member("session_id", body.Outer("session_id").As("a number", session)),
+		body.Member("session_id", body.Outer("session_id").Epoch(time.Millisecond)),
 		body.Fields("time", "session_id", "user_properties", "platform", "insert_id", "library", "library2", "products",
-			"userAgent", "userAgentParsing", "includeRawUserAgent", "userAgentData", "utm_properties", "referrer",
-			"min_id_length",
-			"setOnce", "setAlways", "add", "trackRevenuePerProduct", "price", "quantity", "revenue", "productId", "revenueType",
-			"user_id", "device_id"),
+			"userAgent", "userAgentParsing", "includeRawUserAgent", "userAgentData", "utm_properties", "referrer", "setOnce",
+			"min_id_length", "setAlways", "add", "trackRevenuePerProduct", "price", "quantity", "revenue", "productId",
+			"revenueType", "user_id", "device_id"),
 	)
 }
 
@@ -63,20 +62,6 @@ func nthOf(dst []byte, v event.Value, c *body.Context) []byte {
 	return event.AppendQuoted(dst, v.Text()+"-"+strconv.Itoa(c.Index()+2))
 }
 
-// session appends a session's number: that of a text, or its time.
-func session(dst []byte, v event.Value, _ *body.Context) []byte {
-	if v.Kind() == event.Number {
-		return append(dst, v.Raw()...)
-	}
-	if n, err := strconv.ParseInt(v.Text(), 10, 64); err == nil {
-		return strconv.AppendInt(dst, n, 10)
-	}
-	if at, ok := event.ParseTime(v); ok {
-		return strconv.AppendInt(dst, at.UnixMilli(), 10)
-	}
-	return dst
-}
-
 func platform(dst []byte, v event.Value, _ *body.Context) []byte {
 	return event.AppendQuoted(dst, respell(respell(v.Text(), "iOS"), "Android"))
 }
@@ -96,12 +81,7 @@ func respell(text, name string) string {
 func told() body.Members {
 	ua := body.From("userAgent").NotEmpty()
 	member := func(key, hint string, of func(*agent.Device) string) body.Members {
-		parsed := body.Node(ua.As("the "+key+" in it", func(dst []byte, v event.Value, c *body.Context) []byte {
-			if text := of(body.Recall(c, v, agent.Read)); text != "" {
-				dst = event.AppendQuoted(dst, text)
-			}
-			return dst
-		}))
+		parsed := body.Node(agent.Part(ua, agent.Read, of))
 		if hint != "" {
 			parsed = body.First(body.From("userAgentData."+hint).NotNull(), parsed)
 		}
@@ -135,34 +115,23 @@ func campaign(ownWins bool) body.Members {
 		return body.Member(name, body.Always(body.Object(members)))
 	}
 	return body.Member("user_properties", body.First(
-		body.If(body.Not(body.Any(utm.NotEmpty(), referrer)), own),
 		body.If(body.Any(utm.NotEmpty(), referrer), body.Object(
 			body.SpreadOf(own, "utm_properties", "referrer", "$set", "$setOnce"), set("$set", ""), set("$setOnce", "initial_"),
 		)),
+		own,
 	))
 }
 
 // sets are the user properties with those to set once, always, or to add to.
 func sets() body.Members {
-	filled := func(key string) body.Value { return body.From(key).Where("something in it is not empty", isFilled) }
-	once, always, add := filled("setOnce"), filled("setAlways"), filled("add")
-	return body.Member("user_properties", body.First(
-		body.If(body.Not(body.Any(once, always, add)), body.From("user_properties")),
-		body.If(body.Any(once, always, add), body.Object(
-			body.Spread("user_properties"), body.Member("$setOnce", once), body.Member("$set", always), body.Member("$add", add),
-		)),
-	))
-}
-
-func isFilled(v event.Value) bool {
-	if v.Kind() == event.Object {
-		for _, m := range v.Members() {
-			if !m.IsEmptyText() {
-				return true
-			}
-		}
+	filled := func(name, key string) body.Members {
+		v := body.From(key).IsObject()
+		return body.When(body.Not(v.Every("empty", event.Value.IsEmptyText)), body.Member(name, v))
 	}
-	return false
+	set := body.Together(filled("$setOnce", "setOnce"), filled("$set", "setAlways"), filled("$add", "add"))
+	return body.Member("user_properties", body.First(
+		body.If(body.Some(set), body.Object(body.Spread("user_properties"), set)), body.From("user_properties"),
+	))
 }
 
 // revenue is what was earned, by an order or a product: quantity times price where both are
@@ -170,11 +139,11 @@ func isFilled(v event.Value) bool {
 func revenue(of func(paths ...string) body.Value) body.Members {
 	both := body.All(of("price").IsNumber(), of("quantity").IsNumber())
 	product := of("price").As("times the quantity", times)
-	sum := of("revenue").IsNumber().Given().As("a number", plain)
+	sum := of("revenue").IsNumber().Given().Times(1)
 	return body.When(body.Any(body.All(both, product), body.All(body.Not(both), sum)),
 		body.Member("revenue", body.First(body.If(both, product), sum)),
 		body.Member("revenueType", of("revenueType").NotNull().Else(body.Const("Purchase"))),
-		body.Member("quantity", of("quantity").IsNumber().As("rounded", rounded)),
+		body.Member("quantity", of("quantity").Round()),
 		body.Member("price", of("price")), body.Member("productId", of("productId")),
 	)
 }
@@ -193,26 +162,10 @@ func times(dst []byte, v event.Value, c *body.Context) []byte {
 	return event.AppendFloatJS(dst, a*b)
 }
 
-func plain(dst []byte, v event.Value, _ *body.Context) []byte {
-	f, _ := v.Float()
-	return event.AppendFloatJS(dst, f)
-}
-
-func rounded(dst []byte, v event.Value, _ *body.Context) []byte {
-	f, _ := v.Float()
-	return event.AppendFloatJS(dst, math.Floor(f+0.5))
-}
-
 func library() body.Members {
 	mapped := body.Outer("library2.behavior").Is("use_mapping")
 	return body.Together(
 		body.When(mapped, body.Member("library", body.Outer("library2.mapping"))),
 		body.When(body.Not(mapped), body.Member("library", body.Const("segment"))),
 	)
-}
-
-// groupOf appends the group under its type.
-func groupOf(dst []byte, v event.Value, c *body.Context) []byte {
-	dst = append(event.AppendQuoted(append(dst, '{'), v.Text()), ':')
-	return append(append(dst, c.Field("group_value").Raw()...), '}')
 }

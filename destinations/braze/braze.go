@@ -110,7 +110,7 @@ func actions() destination.Actions {
 			field.Object("user_alias", alias().With(field.Line.Required)).RequiredUnless("email_to_identify"),
 			field.Text("email_to_identify").RequiredUnless("user_alias"),
 			field.Object("prioritization", priorities("unidentified", "most_recently_updated", "least_recently_updated")).
-				RequiredIf(payload.Condition{All: true, Tests: []payload.Test{{Field: "email_to_identify", Not: true}}}),
+				RequiredWith("email_to_identify"),
 			mode("add"),
 		).Needs(modes("add", "upsert")).Doc("Makes the user of an alias or of an email address one with an external id."),
 		occurrence("trackEvent2", "Track event V2", mode("add")).Needs(modes("add", "update")).

@@ -3,7 +3,6 @@ package braze
 import (
 	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
-	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // syncMode is where Segment's mappings say whether an action may make a new
@@ -111,8 +110,7 @@ func campaignFields() field.Set {
 func canvasFields() field.Set {
 	return triggerFields("canvas_id", "canvas_entry_properties", alias(),
 		func(broadcast, recipients field.Line) field.Lines {
-			return field.Lines{broadcast, recipients.RequiredIf(
-				payload.Condition{All: true, Tests: []payload.Test{{Field: "broadcast", Not: true, Value: mapping.Literal(true)}}})}
+			return field.Lines{broadcast, recipients.RequiredUntil("broadcast", true)}
 		})
 }
 
@@ -128,13 +126,7 @@ const (
 )
 
 // in makes a field required in the events of these names.
-func in(l field.Line, names ...string) field.Line {
-	var c payload.Condition
-	for _, n := range names {
-		c.Tests = append(c.Tests, payload.Test{Field: "name", Value: mapping.Literal(n)})
-	}
-	return l.RequiredIf(c)
-}
+func in(l field.Line, names ...any) field.Line { return l.RequiredWhen("name", names...) }
 
 func shopFields(own ...field.Set) field.Set {
 	return field.Together(

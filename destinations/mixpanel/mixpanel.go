@@ -3,6 +3,7 @@
 package mixpanel
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,7 @@ const (
 
 // New declares the destination.
 func New() destination.Destination {
+	viewed := mapping.Lines(`event = "Viewed {{name}}"`)
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "mixpanel", Name: "Mixpanel", Summary: "product analytics", Docs: importDocs,
@@ -47,11 +49,9 @@ func New() destination.Destination {
 					"which Mixpanel would refuse, is skipped", Docs: importDocs},
 			},
 		},
-		BaseURL: func(s *Settings) string {
-			// https://developer.mixpanel.com/reference/overview#data-residency
-			return map[string]string{"us": "https://api.mixpanel.com", "eu": "https://api-eu.mixpanel.com",
-				"in": "https://api-in.mixpanel.com"}[s.APIRegion]
-		},
+		// https://developer.mixpanel.com/reference/overview#data-residency
+		Hosts: map[string]string{"us": "https://api.mixpanel.com", "eu": "https://api-eu.mixpanel.com",
+			"in": "https://api-in.mixpanel.com"},
 		Auth: func(s *Settings) destination.Auth {
 			if s.APISecret != "" {
 				return destination.Basic(s.APISecret, "")
@@ -60,11 +60,10 @@ func New() destination.Destination {
 		},
 		Limits: destination.Limits{
 			Rates: []destination.Rate{
-				// https://developer.mixpanel.com/reference/import-events#rate-limits
 				{N: 2 << 30, Per: time.Minute, Of: destination.Bytes, Docs: importDocs + "#rate-limits"},
 				{N: 30_000, Per: time.Second, Of: destination.Events, Docs: importDocs + "#rate-limits"},
 			},
-			// https://developer.mixpanel.com/reference/import-events#rate-limits: 10 to 20 concurrent clients
+			// 10 to 20 concurrent clients
 			Concurrency: destination.Cap{N: 16, Docs: importDocs + "#rate-limits"},
 			BatchEvents: destination.Cap{N: 2000, Docs: importDocs},
 			BatchBytes:  destination.Cap{N: 10_000_000, Docs: importDocs},
@@ -74,25 +73,30 @@ func New() destination.Destination {
 			Dedupe: destination.Dedupe{Field: "$insert_id, together with event, distinct_id and time", Docs: importDocs},
 			Gzip:   destination.Cap{N: 1, Docs: importDocs},
 		},
-		// Of the endpoints that take ?verbose=1.
+		// The endpoints that take ?verbose=1 say 200 also when they refuse, and when the token in the items is not that
+		// of a project.
+		Sayings: []destination.Saying{
+			{Docs: engageDocs, Status: []int{2}, At: "error", Is: []string{"*token*"}, Then: destination.Retry,
+				Reason: destination.Unauthorized},
+			{Docs: engageDocs, Status: []int{2}, At: "status", Is: []string{"0"}, Then: destination.Rejected,
+				Reason: destination.Refused},
+		},
 		Success: []destination.Success{destination.JSON(engageDocs, destination.Is("status", 1),
 			destination.Is("error", nil, "").IfThere())},
-		Actions: actions(),
+		Actions: append(events(), profiles()...),
 		Presets: []destination.Preset{
 			{Name: "Track calls", Action: "trackEvent", Subscribe: `type = "track" and event != "Order Completed"`},
 			{Name: "Order Completed calls", Action: "trackPurchase", Subscribe: `type = "track" and event = "Order Completed"`},
-			{Name: "Page calls", Action: "trackEvent", Subscribe: `type = "page"`,
-				Mapping: map[string]mapping.Value{"event": mapping.Template("Viewed {{name}}")}},
-			{Name: "Screen calls", Action: "trackEvent", Subscribe: `type = "screen"`,
-				Mapping: map[string]mapping.Value{"event": mapping.Template("Viewed {{name}}")}},
+			{Name: "Page calls", Action: "trackEvent", Subscribe: `type = "page"`, Mapping: viewed},
+			{Name: "Screen calls", Action: "trackEvent", Subscribe: `type = "screen"`, Mapping: viewed},
 			{Name: "Identify calls", Action: "identifyUser", Subscribe: `type = "identify"`},
 			{Name: "Group calls", Action: "groupIdentifyUser", Subscribe: `type = "group"`},
 		},
 	}.Destination()
 }
 
-// actions are what the partner can be told.
-func actions() destination.Actions {
+// events are the actions that import events.
+func events() destination.Actions {
 	const imports = "/import?strict={settings.strict_mode}"
 	// With strict=1 a status of 400 names the events that were refused, and has taken all
 	// others.
@@ -103,20 +107,25 @@ func actions() destination.Actions {
 		destination.JSON(importDocs, destination.List("failed_records"), destination.Counts("num_records_imported")).
 			With(400),
 	}
-	event := tracked()
-	created := body.Member("$created", body.From("traits.created", "traits.createdAt", "traits.created_at").NotNull())
-	profile := whose()
 	return destination.Actions{
 		destination.Action("trackEvent", "Track event").On(`type = "track"`).
 			Doc("An event, with the properties that Mixpanel knows filled from the event's context.").
 			Fields(eventFields()).TimeField("time").
-			Post(imports, body.Items(event)).Verdicts(refused).Success(imported...),
+			Post(imports, body.Items(tracked())).Verdicts(refused).Success(imported...),
 		destination.Action("trackPurchase", "Track purchase").On(`type = "track"`).
 			Doc("An order, and one event for each of its products.").
 			Fields(eventFields(), purchaseFields()).TimeField("time").
-			Post(imports, body.Items(event, body.If(body.From("generatePurchaseEventPerProduct").Is("true"),
+			Post(imports, body.Items(tracked(), body.If(body.From("generatePurchaseEventPerProduct").Is("true"),
 				body.Each("products", purchased())))).
 			Verdicts(refused).Success(imported...),
+	}
+}
+
+// profiles are those that change users and groups.
+func profiles() destination.Actions {
+	created := body.Member("$created", body.From("traits.created", "traits.createdAt", "traits.created_at").NotNull())
+	profile := whose()
+	return destination.Actions{
 		destination.Action("identifyUser", "Identify user").On(`type = "identify"`).
 			Doc("Joins the anonymous id to the user's, and sets the profile's properties.").
 			Fields(field.IP("ip"), field.UserID("user_id").Nullable(), field.AnonymousID("anonymous_id").Nullable(),
@@ -138,7 +147,7 @@ func actions() destination.Actions {
 						)),
 						body.Copy("$username = traits.username", "$phone = traits.phone"),
 					)))))).If(body.From("traits").NotEmpty()),
-			).Results(verbose),
+			),
 		destination.Action("groupIdentifyUser", "Set group profile").On(`type = "group"`).
 			Doc("Sets the properties of a group.").
 			Fields(field.Text("group_key"), field.Text("group_id").Required().From("$.groupId"),
@@ -147,29 +156,34 @@ func actions() destination.Actions {
 			Post("/groups?verbose=1", body.Items(body.Object(
 				body.Member("$token", body.Setting("project_token")),
 				body.Member("$group_key", body.From("group_key").Given().Else(body.Const("$group_id"))),
-				body.Member("$group_id", body.From("traits").As("the trait that group_key names", keyed).Given().
-					Else(body.From("group_id"))),
+				body.Member("$group_id", body.First(
+					body.From("traits").As("the trait that group_key names",
+						func(dst []byte, traits event.Value, c *body.Context) []byte {
+							return append(dst, traits.Get(cmp.Or(c.Field("group_key").Text(), "$group_id")).Raw()...)
+						}).Given(),
+					body.From("group_id"),
+				)),
 				body.Member("$set", body.Always(body.Object(
 					body.Spread("traits", "created", "createdAt", "created_at", "name"),
 					body.Copy("$name = traits.name"),
 					created,
 				))),
-			))).Results(verbose).
+			))).
 			// https://developer.mixpanel.com/reference/group-batch-update
 			Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 200, Docs: groupsDocs}}),
 		destination.Action("alias", "Alias").Doc("Gives a user a second id.").
 			Fields(field.AnyID("alias").Nullable(), field.Text("distinct_id").From("$.previousId")).
-			Post("/track?verbose=1", body.Items(identity("$create_alias", body.Same("distinct_id", "alias")))).Results(verbose),
+			Post("/track?verbose=1", body.Items(identity("$create_alias", body.Same("distinct_id", "alias")))),
 		destination.Action("incrementProperties", "Increment properties").On(`type = "track"`).
 			Doc("Adds to numeric properties of the profile.").
 			Fields(field.IP("ip"), field.UserID("user_id").Nullable(), field.AnonymousID("anonymous_id").Nullable(),
 				field.Object("increment").Required().From("$.properties.increment")).
 			Only(body.From("increment").NotEmpty(), destination.Unneeded, "there is nothing to increment").
-			Needs(body.From("increment").Where("at most 20", atMost20), "at most 20 properties can be incremented at once").
-			Needs(body.From("increment").Where("numbers", areNumbers), "an increment is not a number").
+			Needs(body.From("increment").AtMost(20), "at most 20 properties can be incremented at once").
+			Needs(body.From("increment").Every("a number", isNumber), "an increment is not a number").
 			Post("/engage?verbose=1", body.Items(body.Object(profile, body.Member("$add", body.Always(body.Object(
 				body.Spread("increment").Each(body.First(body.This().IsNumber(), body.This().IsText().Number())),
-			)))))).Results(verbose),
+			)))))),
 	}
 }
 
@@ -180,23 +194,6 @@ func whose() body.Members {
 		body.Member("$distinct_id", body.First(body.From("user_id").NotNull(), body.From("anonymous_id"))),
 		body.Copy("$ip = ip"),
 	)
-}
-
-// verbose reads the answers of the profile endpoints, which say 200 also when
-// they refuse, and when the token in the items is not that of a project.
-// https://developer.mixpanel.com/reference/profile-set
-func verbose(a *destination.Answer, b *destination.Batch) []destination.Result {
-	if !a.OK() || !a.JSON.Get("error").Exists() && !a.JSON.Get("status").Exists() {
-		return nil
-	}
-	if e := a.JSON.Get("error"); !e.Nullish() && !e.IsEmptyText() || string(a.JSON.Get("status").Raw()) == "0" {
-		r := a.Refuse(e.Text())
-		if strings.Contains(strings.ToLower(e.Text()), "token") { // which is everybody's
-			r.Outcome, r.Reason = destination.Retry, destination.Unauthorized
-		}
-		return destination.Same(r, len(b.Deliveries))
-	}
-	return nil
 }
 
 // identity is an event that joins two ids.
@@ -211,27 +208,10 @@ func identity(name string, ids body.Members) body.Node {
 	)
 }
 
-// keyed is the trait that the field group_key names.
-func keyed(dst []byte, traits event.Value, c *body.Context) []byte {
-	key := c.Field("group_key")
-	if key.Falsy() {
-		return append(dst, traits.Get("$group_id").Raw()...)
-	}
-	return append(dst, traits.Get(key.Text()).Raw()...)
-}
-
-func atMost20(increments event.Value) bool { return increments.Len() <= 20 }
-
-// areNumbers says that the texts among increments are numbers.
-func areNumbers(increments event.Value) bool {
-	for _, v := range increments.Members() {
-		if v.Kind() == event.String {
-			if _, err := strconv.ParseFloat(strings.TrimSpace(v.Text()), 64); err != nil {
-				return false
-			}
-		}
-	}
-	return true
+// isNumber says that a text among increments is a number.
+func isNumber(v event.Value) bool {
+	_, err := strconv.ParseFloat(strings.TrimSpace(v.Text()), 64)
+	return err == nil || v.Kind() != event.String
 }
 
 // maxInsertID is the length of an insert id in characters: its end is the part of a
@@ -292,48 +272,86 @@ func numbered(dst []byte, id event.Value, c *body.Context) []byte {
 
 // properties are those that the event's context fills. of is where the fields are.
 func properties(of func(...string) body.Value) body.Members {
+	browser := func(part func(*agent.Browser) string) body.Value {
+		return agent.Part(of("userAgent"), agent.ReadBrowser, part)
+	}
 	return body.Together(
 		// An event of nobody in particular has an empty distinct_id.
 		// https://developer.mixpanel.com/reference/import-events#propertiesdistinct_id
 		body.Member("distinct_id", of("distinct_id").Else(body.Const(""))),
 		body.CopyOf(of,
 			"ip = ip", "id = distinct_id", "$anon_id = anonymous_id", "$app_build_number = app_build",
-			"$app_version_string = app_version",
-			"$app_namespace = app_namespace", "$app_name = app_name", "$bluetooth_enabled = bluetooth",
-			"$cellular_enabled = cellular",
-			"$carrier = carrier", "$current_url = url", "$device = device_name", "$device_id = anonymous_id",
-			"$device_type = device_type",
-			"$device_name = device_name", "$group_id = group_id", "$identified_id = user_id", "$ios_ifa = idfa",
-			"$lib_version = library_version",
+			"$app_version_string = app_version", "$app_namespace = app_namespace", "$app_name = app_name",
+			"$bluetooth_enabled = bluetooth", "$cellular_enabled = cellular", "$carrier = carrier", "$current_url = url",
+			"$device = device_name", "$device_id = anonymous_id", "$device_type = device_type", "$device_name = device_name",
+			"$group_id = group_id", "$identified_id = user_id", "$ios_ifa = idfa", "$lib_version = library_version",
 			"$locale = language", "$manufacturer = device_manufacturer", "$model = device_model", "$os = os_name",
-			"$os_version = os_version",
-			"$referrer = referrer", "$screen_height = screen_height", "$screen_width = screen_width",
-			"$screen_density = screen_density",
-			"$user_id = user_id", "$wifi_enabled = wifi", "mp_country_code = country", "advertising_id = advertising_id",
-			"ad_tracking_enabled = ad_tracking_enabled", "timezone = timezone", "app_platform = app_platform",
-			"event_original_name = name",
+			"$os_version = os_version", "$referrer = referrer", "$screen_height = screen_height",
+			"$screen_width = screen_width", "$screen_density = screen_density", "$user_id = user_id", "$wifi_enabled = wifi",
+			"mp_country_code = country", "advertising_id = advertising_id", "ad_tracking_enabled = ad_tracking_enabled",
+			"timezone = timezone", "app_platform = app_platform", "event_original_name = name",
 			"utm_campaign = utm_properties.utm_campaign", "utm_content = utm_properties.utm_content",
-			"utm_medium = utm_properties.utm_medium",
-			"utm_source = utm_properties.utm_source", "utm_term = utm_properties.utm_term",
-			"$mobile = userAgentData.mobile", "$platform = userAgentData.platform", "$bitness = userAgentData.bitness",
-			"$platformVersion = userAgentData.platformVersion", "$uaFullVersion = userAgentData.uaFullVersion",
-			"$wow64 = userAgentData.wow64",
+			"utm_medium = utm_properties.utm_medium", "utm_source = utm_properties.utm_source",
+			"utm_term = utm_properties.utm_term", "$mobile = userAgentData.mobile", "$platform = userAgentData.platform",
+			"$bitness = userAgentData.bitness", "$platformVersion = userAgentData.platformVersion",
+			"$uaFullVersion = userAgentData.uaFullVersion", "$wow64 = userAgentData.wow64",
 		),
-		body.Member("$browser", of("userAgent").As("the browser", browser)),
-		body.Member("$browser_version", of("userAgent").As("the browser's version", browserVersion)),
+		body.Member("$browser", body.First(browser(func(b *agent.Browser) string { return b.Name }),
+			body.If(of("userAgent"), body.Const("")))),
+		body.Member("$browser_version", browser(func(b *agent.Browser) string { return b.Version })),
 		body.Member("$source", body.First(of("context.integration.name").Is("Iterable"), body.Const("segment"))),
 		body.Member("mp_lib", of("library_name").Prefix("Segment Actions: ")),
 		body.Member("segment_source_name", body.Setting("source_name")),
 	)
 }
 
-func browser(dst []byte, ua event.Value, c *body.Context) []byte {
-	return event.AppendQuoted(dst, body.Recall(c, ua, agent.ReadBrowser).Name)
+// eventFields are what an event of any kind carries.
+func eventFields() field.Set {
+	return field.Together(
+		field.Text("event").Required().From("$.event"),
+		field.AnyID("distinct_id"),
+		field.AnonymousID("anonymous_id"),
+		field.UserID("user_id"),
+		field.Text("group_id").From("$.context.groupId"),
+		field.MessageID("insert_id"),
+		field.Timestamp("time"),
+		field.Texts("app_name = context.app.name", "app_namespace = context.app.namespace", "app_build = context.app.build",
+			"app_version = context.app.version", "os_name = context.os.name", "os_version = context.os.version",
+			"device_id = context.device.id", "device_type = context.device.type", "device_name = context.device.name",
+			"device_manufacturer = context.device.manufacturer", "device_model = context.device.model"),
+		field.Booleans("bluetooth", "cellular", "wifi").Below("$.context.network"),
+		field.Texts("carrier = context.network.carrier", "country = context.location.country",
+			"region = context.location.region",
+			"language = context.locale", "library_name = context.library.name", "library_version = context.library.version"),
+		field.IP("ip"), field.Text("idfa").From("$.context.device.advertisingId", "$.context.device.idfa"),
+		field.PageURL("url"),
+		field.Numbers("screen_width = context.screen.width", "screen_height = context.screen.height",
+			"screen_density = context.screen.density"),
+		field.UserAgent("userAgent"),
+		field.Texts("referrer = context.page.referrer", "advertising_id = context.device.advertisingId",
+			"ad_tracking_enabled = context.device.adTrackingEnabled", "timezone = context.timezone",
+			"app_platform = context.app.platform"),
+		field.Text("name").From("$.event", "$.name"),
+		field.Object("event_properties").From("$.properties"),
+		field.Object("context").From("$.context"),
+		field.Object("utm_properties", field.Campaign("")),
+		field.Object("userAgentData",
+			field.Together(
+				field.Boolean("mobile"), field.Texts("platform", "architecture", "bitness", "model", "platformVersion",
+					"uaFullVersion"), field.Boolean("wow64"),
+			).Below("$.context.userAgentData"),
+		),
+	)
 }
 
-func browserVersion(dst []byte, ua event.Value, c *body.Context) []byte {
-	if v := body.Recall(c, ua, agent.ReadBrowser).Version; v != "" {
-		dst = event.AppendQuoted(dst, v)
-	}
-	return dst
+// purchaseFields are the further ones of an order.
+func purchaseFields() field.Set {
+	return field.Together(
+		field.Boolean("generatePurchaseEventPerProduct").Always(true),
+		field.Products("products", field.Together(
+			field.Texts("product_id", "sku", "category", "name", "brand", "variant"), field.Number("price"),
+			field.Integer("quantity"),
+			field.Text("coupon"), field.Number("position"), field.Texts("url", "image_url"),
+		).Below("")).Open(),
+	)
 }

@@ -2,6 +2,7 @@ package body_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,10 @@ func cases1() []bodyCase {
 	}
 }
 
+func short(v event.Value) bool { return v.Len() < 2 }
+
+func length(dst []byte, v event.Value) []byte { return strconv.AppendInt(dst, int64(v.Len()), 10) }
+
 func cases2() []bodyCase {
 	m, from := body.Member, body.From
 	props := func(ms ...body.Members) body.Node { return body.Object(ms...) }
@@ -213,6 +218,51 @@ func cases2() []bodyCase {
 			`{"a":"m1","b":"m1","c":"ca0df2c9-5aa1-84c1-90ff-2ff3c8f967fd"}`,
 		},
 		{"the event", props(m("a", body.Event("context.ip"))), `{}`, `{"a":"1.2.3.4"}`},
+		{
+			"members below others", props(body.Within("x.y", body.Object(m("z", from("a")))), body.Within("v.w", from("b"))),
+			`{"a":1}`, `{"x":{"y":{"z":1}}}`,
+		},
+		{
+			"a member with a name of the event's", props(m("x", body.Pair("a", "o.b")), m("y", body.Pair("a", "o.c")),
+				body.SpreadOf(body.Pair("a", "b"))), `{"a":"n\u00e9","b":[],"o":{"b":1}}`, `{"x":{"né":1},"né":[]}`,
+		},
+		{
+			"at most",
+			props(m("a", from("a").AtMost(3)), m("b", from("b").AtMost(3)), m("l", from("l").AtMost(2)),
+				m("o", from("o").AtMost(0))),
+			`{"a":"\u00e9\u00e9\u00e9","b":"four","l":["1","2"],"o":{"p":1}}`, `{"a":"\u00e9\u00e9\u00e9","l":["1","2"]}`,
+		},
+		{
+			"every element",
+			props(m("l", from("l").Every("short", short)), m("k", from("d").Every("short", short)),
+				m("o", from("o").Every("short", short))),
+			`{"l":["1","22"],"d":["1"],"o":{"a":"1"}}`, `{"k":["1"],"o":{"a":"1"}}`,
+		},
+		{
+			"some of the members",
+			props(body.When(body.Some(m("x", from("a").Given()), body.When(from("b"), m("y", body.First(from("c"), from("d"))))),
+				m("some", body.Const(1))),
+				body.When(body.Some(m("l", body.Each("l", body.This())), m("n", body.If(from("b"), from("a").Given()))),
+					m("list", body.Const(1)))),
+			`{"a":"","b":"x","d":1,"l":[]}`, `{"some":1}`,
+		},
+		{
+			"sums",
+			props(m("a", from("a").Times(100).Round()), m("b", from("b").Round()), m("c", from("c").Times(2))),
+			`{"a":1.256,"b":-2.5,"c":"3"}`, `{"a":126,"b":-2}`,
+		},
+		{
+			"numbers of units since 1970",
+			props(m("a", from("a").Epoch(time.Microsecond)), m("b", from("b").Epoch(time.Millisecond)),
+				m("c", from("c").Epoch(time.Millisecond)), m("d", from("d").Epoch(time.Millisecond))),
+			`{"a":"2024-05-06T07:08:09.123Z","b":"17","c":1.5,"d":"soon"}`, `{"a":1714979289123000,"b":17,"c":1.5}`,
+		},
+		{
+			"at any depth",
+			props(m("o", from("o").Deep("lengths", false, length)), m("p", from("o").Deep("lengths", true, length))),
+			`{"o":{"a":["bb",{"c":"d"}],"e":{"f":null,"g":[]}}}`,
+			`{"o":{"a":2,"e":{"f":0,"g":0}},"p":{"a":[2,{"c":1}],"e":{"f":0,"g":[]}}}`,
+		},
 		{
 			"hashes",
 			props(m("a", from("a").Hash("email")), m("b", from("b").Hash("email")), m("c", from("a").Normal("email"))),

@@ -374,6 +374,27 @@ func verdictCases() []declaredCase {
 			[]string{`POST /v1 [{"user":"u 1"}]`}, []string{`rejected refused {"list":[{"status":201},{"status":400}]}`},
 		},
 		{
+			"verdicts by lists of indexes", a().Post("/v1", body.Items(body.Object(body.Same("user")))).
+				Verdicts(destination.ByLists("why", "silent", "missing.*")),
+			[]string{track("1", `{}`), track("2", `{}`), track("3", `{}`)},
+			[]string{`400 {"why":"no","silent":[2],"missing":{"time":[0,7],"type":[]}}`},
+			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"},{"user":"u 3"}]`},
+			[]string{"rejected refused time: no", "retry conflict refused together with others", "rejected refused silent: no"},
+		},
+		{
+			"verdicts by lists of names", a().Post("/v1", body.Items(body.Object(body.Same("user")))).
+				Verdicts(destination.ByLists("", "bad of mail user").Counted("failed")),
+			[]string{track("1", `{}`), track("2", `{}`)}, []string{`200 {"bad":["U 2"],"failed":1}`},
+			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`}, []string{"delivered", "rejected refused bad"},
+		},
+		{
+			"verdicts by lists of fewer than were refused", a().Post("/v1", body.Items(body.Object(body.Same("user")))).
+				Verdicts(destination.ByLists("", "bad of user").Counted("failed")),
+			[]string{track("1", `{}`), track("2", `{}`)}, []string{`200 {"bad":["u 2"],"failed":2}`},
+			[]string{`POST /v1 [{"user":"u 1"},{"user":"u 2"}]`},
+			[]string{"rejected refused some of the request was refused, and which is not said", "rejected refused bad"},
+		},
+		{
 			"verdicts by pointer", a().Post("/v1", body.Items(body.Object(body.Same("user")))).
 				Verdicts(destination.ByPointer("errors", "source.pointer", "detail")),
 			[]string{track("1", `{}`), track("2", `{}`)},

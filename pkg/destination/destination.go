@@ -32,6 +32,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/mapping"
 	"github.com/fanfold/fanfold/pkg/payload"
@@ -358,7 +359,11 @@ type opened struct {
 type Spec[S any] struct {
 	Info    Info
 	BaseURL func(s *S) string
+	// Hosts are the addresses of a partner that keeps data in several regions, instead of BaseURL: by the values of
+	// the setting that has these choices.
+	Hosts   map[string]string
 	Auth    func(s *S) Auth
+	Headers map[string]body.Value // of all actions, see [Declared.Header]
 	Limits  Limits
 	Order   bool
 	Live    Live            // of all actions that declare none of their own

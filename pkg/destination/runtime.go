@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -128,6 +129,12 @@ func (s Spec[S]) Destination() Destination {
 		}
 	}
 	schema := d.Settings
+	s.region(schema)
+	for _, name := range slices.Sorted(maps.Keys(s.Headers)) {
+		for _, a := range s.Actions {
+			a.Header(name, s.Headers[name])
+		}
+	}
 	d.Open = func(c Config) (Sender, error) {
 		settings, err := setting.Decode[S](schema, c.Settings)
 		if err != nil {
@@ -148,6 +155,24 @@ func (s Spec[S]) Destination() Destination {
 		return s.open(settings, c, schema)
 	}
 	return d
+}
+
+// region makes BaseURL of Hosts. It panics when no setting has these choices.
+func (s *Spec[S]) region(schema setting.Schema) {
+	if s.Hosts == nil {
+		return
+	}
+	names := slices.Sorted(maps.Keys(s.Hosts))
+	i := slices.IndexFunc(schema.Fields, func(f setting.Field) bool {
+		return slices.Equal(slices.Sorted(slices.Values(f.Choices)), names)
+	})
+	if i < 0 {
+		panic(fmt.Sprintf("destination %s: no setting has the choices %s", s.Info.Slug, strings.Join(names, ", ")))
+	}
+	s.BaseURL = func(settings *S) string {
+		chosen, _ := schema.Values(settings)[schema.Fields[i].Key].(string)
+		return s.Hosts[chosen]
+	}
 }
 
 // schema describes the settings.

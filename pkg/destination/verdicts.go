@@ -2,7 +2,9 @@ package destination
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,7 +18,12 @@ type Verdicts struct {
 	list, name, message string
 	find                func(b *Batch, v event.Value) int // index of the item; -1: none; nil: see ByPosition
 	taken               bool
+	lists               []refusals // instead of list and name
+	count               string
 }
+
+// refusals is a list of the items that were refused for one reason.
+type refusals struct{ path, inItem string }
 
 // ByIndex reads errors that name an item by its index, such as {"errors": [{"index": 3, "message": "…"}]}. It
 // takes the path of the list, and the paths in each error of the index, which counts from 0, and of the message;
@@ -64,6 +71,84 @@ func ByPointer(list, pointer, message string) Verdicts {
 // same as for a whole answer.
 func ByPosition(list, status, message string) Verdicts {
 	return Verdicts{list: list, name: status, message: message}
+}
+
+// ByLists reads lists that name refused items, such as {"invalidEmails": ["…"]}: each line is the path of a list and,
+// behind "of", the paths in an item of the value that names it ("invalidEmails of email"), in any case; without them it
+// is its index. A path that ends in * is an object of such lists. The name of a list, and what the answer says at
+// message, are what is wrong. As in [ByIndex], an answer that is no success has refused the whole request.
+func ByLists(message string, lists ...string) Verdicts {
+	v := Verdicts{message: message}
+	for _, line := range lists {
+		path, of, _ := strings.Cut(line, " of ")
+		v.lists = append(v.lists, refusals{path, of})
+	}
+	return v
+}
+
+// Counted is for [ByLists] of a partner that says at a path how many items it refused. When it names fewer, nobody
+// knows what became of the others: they count as refused.
+func (v Verdicts) Counted(path string) Verdicts { v.count = path; return v }
+
+// listed returns the results of an answer that names what was refused in lists; nil: it names nothing.
+func (v Verdicts) listed(a *Answer, b *Batch) []Result {
+	rs, refused := v.others(a, b), 0
+	refuse := func(i int, why string) {
+		rs[i] = a.Refuse(strings.TrimSuffix(why+": "+v.words(a.JSON), ": "))
+		refused++
+	}
+	for _, l := range v.lists {
+		found := map[string]event.Value{l.path: at(a.JSON, l.path)}
+		if parent, all := strings.CutSuffix(l.path, ".*"); all {
+			clear(found)
+			for k, list := range at(a.JSON, parent).Members() {
+				found[k.Text()] = list
+			}
+		}
+		var items map[string][]int
+		for _, why := range slices.Sorted(maps.Keys(found)) {
+			for e := range found[why].Elements() {
+				if items == nil {
+					items = l.items(b)
+				}
+				for _, i := range items[strings.ToLower(e.Text())] {
+					if rs[i].Outcome != Rejected {
+						refuse(i, why)
+					}
+				}
+			}
+		}
+	}
+	if n, _ := at(a.JSON, v.count).Int(); v.count != "" && a.OK() && n > int64(refused) {
+		for i := range rs {
+			if rs[i].Outcome == Delivered {
+				refuse(i, "some of the request was refused, and which is not said")
+			}
+		}
+	}
+	if refused == 0 {
+		return nil
+	}
+	return rs
+}
+
+// items are the indexes of the items by the names that a list knows them by.
+func (l *refusals) items(b *Batch) map[string][]int {
+	list := map[string][]int{}
+	for i, d := range b.Deliveries {
+		if l.inItem == "" {
+			list[itoa(i)] = []int{i}
+			continue
+		}
+		item, err := event.ParseValue(d.Item)
+		for path := range strings.FieldsSeq(l.inItem) {
+			if v := at(item, path); err == nil && v.Exists() {
+				name := strings.ToLower(v.Text())
+				list[name] = append(list[name], i)
+			}
+		}
+	}
+	return list
 }
 
 // StatusRule says what answers with a status between From and To mean: Retry or Rejected.
@@ -122,6 +207,9 @@ func (v Verdicts) read(a *Answer, b *Batch) []Result {
 	if !a.OK() && a.Status != http.StatusBadRequest && a.Status != http.StatusUnprocessableEntity {
 		return nil
 	}
+	if v.lists != nil {
+		return v.listed(a, b)
+	}
 	errs := at(a.JSON, v.list)
 	if errs.Kind() == event.Array && errs.Len() > 0 {
 		if rs := v.named(a, errs, b); rs != nil || !a.OK() {
@@ -138,16 +226,20 @@ func (v Verdicts) read(a *Answer, b *Batch) []Result {
 		Detail: Cut(words+v.list+" is "+cmp.Or(string(errs.Raw()), "missing"), 400)}, len(b.Deliveries))
 }
 
+// others returns what becomes of the items that no error names.
+func (v Verdicts) others(a *Answer, b *Batch) []Result {
+	if !a.OK() && !v.taken {
+		return b.same(Result{Outcome: Retry, Reason: Conflict, Status: a.Status, Detail: "refused together with others"})
+	}
+	return b.same(a.Took())
+}
+
 // named returns the results of a list; nil: the list names something that is not in the request.
 func (v Verdicts) named(a *Answer, errs event.Value, b *Batch) []Result {
 	if v.find == nil {
 		return v.each(errs, len(b.Deliveries), b.Now)
 	}
-	rest := Result{Outcome: Delivered, Status: a.Status}
-	if !a.OK() && !v.taken {
-		rest = Result{Outcome: Retry, Reason: Conflict, Status: a.Status, Detail: "refused together with others"}
-	}
-	rs := b.same(rest)
+	rs := v.others(a, b)
 	for e := range errs.Elements() {
 		i := v.find(b, at(e, v.name))
 		if i < 0 {

@@ -167,9 +167,26 @@ func (l Line) Label(s string) Line { l.f.Label = s; return l }
 // Required: without it the event is rejected.
 func (l Line) Required() Line { l.f.Required = true; return l }
 
-// RequiredWhen makes the field required when another one has a value.
-func (l Line) RequiredWhen(key string, value any) Line {
-	l.f.RequiredIf = &payload.Condition{Tests: []payload.Test{{Field: key, Value: mapping.Literal(value)}}}
+// RequiredWhen makes the field required when another one has one of some values.
+func (l Line) RequiredWhen(key string, values ...any) Line {
+	c := &payload.Condition{}
+	for _, v := range values {
+		c.Tests = append(c.Tests, payload.Test{Field: key, Value: mapping.Literal(v)})
+	}
+	l.f.RequiredIf = c
+	return l
+}
+
+// RequiredWith makes the field required when another one is there.
+func (l Line) RequiredWith(key string) Line {
+	l.f.RequiredIf = &payload.Condition{All: true, Tests: []payload.Test{{Field: key, Not: true}}}
+	return l
+}
+
+// RequiredUntil makes the field required until another one has a value.
+func (l Line) RequiredUntil(key string, value any) Line {
+	l.f.RequiredIf = &payload.Condition{All: true,
+		Tests: []payload.Test{{Field: key, Not: true, Value: mapping.Literal(value)}}}
 	return l
 }
 
@@ -182,9 +199,6 @@ func (l Line) RequiredUnless(keys ...string) Line {
 	l.f.RequiredIf = c
 	return l
 }
-
-// RequiredIf makes the field required when a condition holds.
-func (l Line) RequiredIf(c payload.Condition) Line { l.f.RequiredIf = &c; return l }
 
 // Nullable keeps null instead of leaving the field out.
 func (l Line) Nullable() Line { l.f.AllowNull = true; return l }

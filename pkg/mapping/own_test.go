@@ -261,6 +261,24 @@ func TestConstructors(t *testing.T) {
 	Doc(`{"@pth":"$.a"}`)
 }
 
+func TestLines(t *testing.T) {
+	got := Lines(`a = traits.b`, `c = traits.d, context.d`, `e = "Viewed {{name}}"`, `f = "x = y, z"`, `g = true`,
+		`h.i = userId`, `h.j = "k"`, `l = {}`, `m = 0`)
+	for key, want := range map[string]string{
+		"a": `{"@path":"$.traits.b"}`,
+		"c": `{"@if":{"exists":{"@path":"$.traits.d"},"then":{"@path":"$.traits.d"},"else":{"@path":"$.context.d"}}}`,
+		"e": `{"@template":"Viewed {{name}}"}`, "f": `"x = y, z"`, "g": `true`,
+		"h": `{"i":{"@path":"$.userId"},"j":"k"}`, "l": `{}`, "m": `0`,
+	} {
+		if got[key].String() != want {
+			t.Errorf("%s is %s, want %s", key, got[key], want)
+		}
+	}
+	if len(got) != 8 {
+		t.Errorf("%d members", len(got))
+	}
+}
+
 func TestMistakesAreNamed(t *testing.T) {
 	for _, c := range []struct{ mapping, want string }{
 		{`{"a":{"@nope":1}}`, "/a has an invalid directive: @nope."},

@@ -4,7 +4,21 @@ package agent
 import (
 	"regexp"
 	"strings"
+
+	"github.com/fanfold/fanfold/pkg/body"
+	"github.com/fanfold/fanfold/pkg/event"
 )
+
+// Part is something that a user agent says, by a function that reads user agents ([Read], [ReadBrowser]) and one that
+// takes the part of what it has read. It is missing where that is "".
+func Part[T any](ua body.Value, read func(string) *T, of func(*T) string) body.Value {
+	return ua.As("what it says of it", func(dst []byte, v event.Value, c *body.Context) []byte {
+		if text := of(body.Recall(c, v, read)); text != "" {
+			dst = event.AppendQuoted(dst, text)
+		}
+		return dst
+	})
+}
 
 // Device is what a user agent says of the machine and the browser, in the words of
 // https://github.com/amplitude/ua-parser-js. What it does not say is "".

@@ -1,0 +1,163 @@
+package body
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fanfold/fanfold/pkg/event"
+)
+
+// What here is made of the other nodes and steps: shorter words for what many partners ask for.
+
+// Within is a member in objects that have no other: Within("data.attributes", n) writes {"attributes": n} under the
+// key data.
+func Within(path string, n Node) Members {
+	key, rest, deeper := strings.Cut(path, ".")
+	if deeper {
+		n = Object(Within(rest, n))
+	}
+	return Member(key, n)
+}
+
+// Pair is an object with one member, which has its name and its value from two paths.
+func Pair(name, value string) Value {
+	return From(name).As("the name of "+value, func(dst []byte, v event.Value, c *Context) []byte {
+		of := c.Field(value)
+		if !of.Exists() {
+			return dst
+		}
+		dst = append(event.AppendQuoted(append(dst, '{'), v.Text()), ':')
+		return append(append(dst, of.Raw()...), '}')
+	})
+}
+
+// Some holds when one of several members has a value.
+func Some(of ...Members) Cond {
+	var some []Cond
+	for _, m := range Together(of...).members() {
+		c := written(m.node)
+		if m.cond != nil {
+			c = All(m.cond, c)
+		}
+		some = append(some, c)
+	}
+	return Any(some...)
+}
+
+// written holds when a node writes something. It panics for nodes that cannot be asked.
+func written(n Node) Cond {
+	switch n := n.(type) {
+	case Value:
+		return n
+	case each:
+		return n.of.IsList().NotEmpty()
+	case first:
+		var any []Cond
+		for _, n := range n.nodes {
+			any = append(any, written(n))
+		}
+		return Any(any...)
+	case when:
+		return All(n.cond, written(n.node))
+	}
+	panic(fmt.Sprintf("body: Some: whether a %T is written cannot be asked", n))
+}
+
+// AtMost is the value if its text has at most n characters; of a list or an object, if it has at most n elements.
+func (v Value) AtMost(n int) Value {
+	return v.Where("at most "+strconv.Itoa(n), func(v event.Value) bool {
+		if v.Kind() >= event.Array {
+			return v.Len() <= n
+		}
+		return v.Size() <= n || utf8.RuneCountInString(v.Text()) <= n
+	})
+}
+
+// Every is the value if test returns true for each element of a list, or each value in an object. what describes
+// this in words. test is a pure function.
+func (v Value) Every(what string, test func(event.Value) bool) Value {
+	return v.Where(what, func(v event.Value) bool {
+		for e := range v.Elements() {
+			if !test(e) {
+				return false
+			}
+		}
+		for _, m := range v.Members() {
+			if !test(m) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Times is a number multiplied by another.
+func (v Value) Times(by float64) Value {
+	return v.number("times "+strconv.FormatFloat(by, 'g', -1, 64), func(f float64) float64 { return f * by })
+}
+
+// Round is the whole number next to a number; of two that are equally near, the greater.
+func (v Value) Round() Value {
+	return v.number("rounded", func(f float64) float64 { return math.Floor(f + 0.5) })
+}
+
+func (v Value) number(what string, f func(float64) float64) Value {
+	return v.IsNumber().As(what, func(dst []byte, v event.Value, _ *Context) []byte {
+		n, _ := v.Float()
+		return event.AppendFloatJS(dst, f(n))
+	})
+}
+
+// Epoch is a point in time as a number of units since 1970, to the millisecond; a unit is a millisecond or less. What
+// is a number already, or a text of digits, is taken for that number.
+func (v Value) Epoch(unit time.Duration) Value {
+	return v.As("a number of units of "+unit.String(), func(dst []byte, v event.Value, _ *Context) []byte {
+		if n, err := strconv.ParseInt(v.Text(), 10, 64); err == nil {
+			return strconv.AppendInt(dst, n, 10)
+		}
+		if v.Kind() == event.Number {
+			return append(dst, v.Raw()...)
+		}
+		if at, ok := event.ParseTime(v); ok {
+			return strconv.AppendInt(dst, at.UnixMilli()*int64(time.Millisecond/unit), 10)
+		}
+		return dst
+	})
+}
+
+// Deep replaces every value in an object, at any depth, by what f appends for it; with lists also those in lists.
+// what describes this in words. f is a pure function, and is not called for objects, nor for lists that it looks
+// into.
+func (v Value) Deep(what string, lists bool, f func(dst []byte, v event.Value) []byte) Value {
+	return v.As(what, func(dst []byte, v event.Value, _ *Context) []byte { return appendDeep(dst, v, lists, f) })
+}
+
+func appendDeep(dst []byte, v event.Value, lists bool, f func(dst []byte, v event.Value) []byte) []byte {
+	from := len(dst) + 1
+	sep := func() {
+		if len(dst) > from {
+			dst = append(dst, ',')
+		}
+	}
+	switch {
+	case v.Kind() == event.Object:
+		dst = append(dst, '{')
+		for k, m := range v.Members() {
+			sep()
+			dst = appendDeep(append(append(dst, k.Raw()...), ':'), m, lists, f)
+		}
+		return append(dst, '}')
+	case v.Kind() == event.Array && lists:
+		dst = append(dst, '[')
+		for e := range v.Elements() {
+			sep()
+			dst = appendDeep(dst, e, lists, f)
+		}
+		return append(dst, ']')
+	}
+	return f(dst, v)
+}
