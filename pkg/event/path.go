@@ -1,6 +1,7 @@
 package event
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -15,10 +16,12 @@ type step struct {
 	key   string
 	hash  uint8
 	index int // the key as an array index; -1 when it is none
+	top   int // which of an event's common members the key is, from 1; 0: none
 }
 
 func newStep(key string) step {
-	s := step{key: key, hash: hashKey(key), index: -1}
+	names := commonNames()
+	s := step{key: key, hash: hashKey(key), index: -1, top: slices.Index(names[:], key) + 1}
 	if key != "" && key[0]-'0' < 10 {
 		if n, err := strconv.Atoi(key); err == nil && strconv.Itoa(n) == key {
 			s.index = n
@@ -101,7 +104,7 @@ func (v Value) Lookup(p Path) Value {
 		s := &p.steps[i]
 		switch v.kind {
 		case Object:
-			v = v.get(s.key, s.hash)
+			v = v.step(s)
 		case Array:
 			switch {
 			case s.index >= 0:
@@ -134,7 +137,7 @@ func (v Value) Find(p Path) Value {
 		s := &p.steps[i]
 		switch v.kind {
 		case Object:
-			v = v.get(s.key, s.hash)
+			v = v.step(s)
 		case Array:
 			v = v.Index(s.index)
 		default:
@@ -142,6 +145,18 @@ func (v Value) Find(p Path) Value {
 		}
 	}
 	return v
+}
+
+// step is the member of an object that a step leads to.
+func (v Value) step(s *step) Value {
+	if v.at != 0 || s.top == 0 || v.doc.followed == nil {
+		return v.get(s.key, s.hash)
+	}
+	f := v.doc.found[v.doc.followed.common[s.top-1]]
+	if f == 0 {
+		return Value{}
+	}
+	return Value{doc: v.doc, at: int32(f >> refShift), kind: f.Kind()}
 }
 
 // number makes a value of its own, for lengths.

@@ -239,6 +239,14 @@ func (e *expr) truth(v event.Value, s *scratch) bool {
 		return e.args[0].equal(e.args[1], v, s)
 	case opUnequal:
 		return !e.args[0].equal(e.args[1], v, s)
+	}
+	return e.value(v, s)
+}
+
+// value is truth of what needs operands. They are large, and a function that has them takes as
+// long to begin as the usual statement takes as a whole.
+func (e *expr) value(v event.Value, s *scratch) bool {
+	switch e.op {
 	case opLess, opLessEqual, opGreater, opGreaterEqual:
 		if e.args[0].op == opPath && v.Find(e.args[0].path).Kind() != event.Number {
 			return false
@@ -292,6 +300,11 @@ func (e *expr) equal(f *expr, v event.Value, s *scratch) bool {
 			return got.Kind() == event.Bool && got.Bool() == f.lit.b
 		}
 	}
+	return e.equalValue(f, v, s)
+}
+
+// equalValue is equal of any operands.
+func (e *expr) equalValue(f *expr, v event.Value, s *scratch) bool {
 	a, b := e.eval(v, s), f.eval(v, s)
 	return equalOperands(&a, &b, v, s)
 }
