@@ -21,7 +21,8 @@ type memberOp struct {
 	key    []byte // ,"key": padded, see [event.Padded]
 	way    way
 	names  uint8      // index of the name, see names
-	field  int16      // for byField and byValue
+	field  int16      // for byField and byValue; for byCopy, too, if its value is below a field: else -1
+	same   uint8      // for byCopy: how many members behind it are missing if the field is
 	els    []byte     // for byField: what to write if the field is missing; nil: nothing
 	copies *candidate // for byCopy
 	cond   test       // nil: always
@@ -56,9 +57,10 @@ type spreadOp struct {
 type names struct {
 	texts []string
 	first [256]uint8 // by hash: the index of a name, from 1
-	next  []uint8    // for each name: the next one with the same hash
-	omit  []uint64   // for each name: the spreads that leave it out, one bit for each
-	many  bool       // there are more names than indices
+	keys  event.KeySet
+	next  []uint8  // for each name: the next one with the same hash
+	omit  []uint64 // for each name: the spreads that leave it out, one bit for each
+	many  bool     // there are more names than indices
 }
 
 const maxNames = 250
@@ -74,6 +76,7 @@ func (n *names) add(name string) uint8 {
 	i, h := uint8(len(n.texts)), event.HashKey([]byte(name))
 	n.texts, n.omit, n.next = append(n.texts, name), append(n.omit, 0), append(n.next, n.first[h])
 	n.first[h] = i + 1
+	n.keys.Add(name)
 	return i
 }
 
@@ -86,11 +89,8 @@ func (n *names) of(b []byte) (number uint8, ok bool) {
 	return at - 1, at > 0
 }
 
-// lack says whether the hash alone shows that a member's name is not among the names.
-func (n *names) lack(c *event.Cursor) bool {
-	h, known := c.Hash()
-	return known && n.first[h] == 0
-}
+// lack says whether it is seen at once that a member's name is not among the names.
+func (n *names) lack(c *event.Cursor) bool { return !c.Among(&n.keys) }
 
 // set is a set of names.
 type set [4]uint64
@@ -136,6 +136,12 @@ func (c *compiler) object(o *object) op {
 		mo.n, mo.key = n, event.Padded(mo.key)
 		out.members = append(out.members, mo)
 	}
+	for i := len(out.members) - 2; i >= 0; i-- {
+		m, next := &out.members[i], &out.members[i+1]
+		if m.way == byCopy && next.way == byCopy && m.field >= 0 && m.field == next.field {
+			m.same = min(next.same, maxNames) + 1
+		}
+	}
 	if len(out.spreads) == 0 {
 		if text, ok := out.constant(); ok {
 			return text
@@ -167,7 +173,7 @@ func (m *memberOp) shorten(v *valueOp) {
 	}
 	switch c := &v.candidates[0]; {
 	case len(v.steps) == 0 && v.tail == nil && (c.part >= 0 || c.deep >= 0):
-		m.way, m.copies = byCopy, c
+		m.way, m.copies, m.field = byCopy, c, c.field
 	case c.field >= 0:
 		m.way, m.field = byValue, c.field
 	}
@@ -236,7 +242,7 @@ func (o *objectOp) put(w *writing) bool {
 func (o *objectOp) putMembers(w *writing, sp *spreading, start int) {
 	fields, index := w.in.Payload.Index()
 	buf := w.buf // a local variable, because w.buf would be stored for every piece of text
-	for i := range o.members {
+	for i := 0; i < len(o.members); i++ {
 		m := &o.members[i]
 		var ref event.Ref // not 0: the value to copy
 		switch m.way {
@@ -245,6 +251,10 @@ func (o *objectOp) putMembers(w *writing, sp *spreading, start int) {
 				continue
 			}
 		case byCopy:
+			if m.field >= 0 && fields[m.field] == 0 {
+				i += int(m.same)
+				continue
+			}
 			var known bool
 			if ref, known = m.copies.ref(w); known && ref == 0 {
 				continue
@@ -374,6 +384,10 @@ func (sp *spreading) replace(w *writing) {
 			continue
 		}
 		of := sp.value(w, s)
+		if s.rename == nil && s.each == nil && of.Apart(&sp.o.names.keys) {
+			sp.alone |= 1 << s.at // most often
+			continue
+		}
 		n, size, alone := 0, 1, s.rename == nil && s.each == nil
 		for c := of.Cursor(); c.Next(); n++ {
 			size += c.Size() + 1
@@ -438,6 +452,9 @@ func (sp *spreading) put(w *writing, s *spreadOp, start int) {
 func (sp *spreading) isAlone(s *spreadOp, of event.Value) bool {
 	if s.wins {
 		return sp.alone>>s.at&1 != 0
+	}
+	if of.Apart(&sp.o.names.keys) {
+		return true
 	}
 	size, n := 1, 0
 	for c := of.Cursor(); c.Next(); n++ {

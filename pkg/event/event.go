@@ -82,12 +82,21 @@ type doc struct {
 	// What the paths lead to that the parser followed; nil: none.
 	followed *PathSet
 	found    []Ref
+	asks     bool // some of found is ask
 
 	// The time that the value timed stands for, Unix seconds and nanoseconds; 0: it
 	// was not read when the text was.
 	timed int32
 	nanos int32
 	secs  int64
+}
+
+// kind is that of the whole text; Missing: it is not indexed.
+func (d *doc) kind() Kind {
+	if len(d.nodes) == 0 {
+		return Missing
+	}
+	return d.nodes[0].kind()
 }
 
 // place is the extent of a value in the text.
@@ -461,7 +470,7 @@ func (v Value) followed(key string, h uint8) (found Value, known bool) {
 	return Value{}, false
 }
 
-// HashKey is a cheap hash of a key, the same as [Cursor.Hash] gives.
+// HashKey is a cheap hash of a key.
 func HashKey(key []byte) uint8 { return hashKey(key) }
 
 func hashKey[T string | []byte](key T) uint8 {
@@ -610,6 +619,31 @@ func isZero(v Value) bool {
 // Test is f of the value.
 func (v Value) Test(f func(Value) bool) bool { return f(v) }
 
+// KeySet is a set of names, looked up by their hash and length: most others are told from them at once.
+type KeySet [256]uint32
+
+// Add adds a name.
+func (k *KeySet) Add(name string) { k[hashKey(name)] |= 1 << (len(name) & 31) }
+
+// Apart says that an object has members, none of which is called like one of the keys, and
+// that nothing stands between them: they can be copied together.
+func (v Value) Apart(keys *KeySet) bool {
+	if v.kind != Object {
+		return false
+	}
+	nodes, places := v.doc.nodes, v.doc.places
+	end, size := nodes[v.at].next, 1
+	for c := uint32(v.at) + 1; c < end; {
+		n := &nodes[c]
+		if n.bits&oddName != 0 || n.nameLen == longName || keys[n.hash]>>(n.nameLen&31)&1 != 0 {
+			return false
+		}
+		size += int(n.nameLen) + len(`"":,`) + int(places[c].stop()-places[c].start)
+		c = n.next
+	}
+	return size > 1 && size == v.Size()
+}
+
 // Cursor walks the members of an object, or the elements of an array, without a function
 // for each. The zero Cursor has none.
 type Cursor struct {
@@ -640,11 +674,10 @@ func (c *Cursor) Next() bool {
 // Key is the member's key, a String.
 func (c *Cursor) Key() Value { return Value{doc: c.doc, at: -int32(c.at), kind: String} }
 
-// Hash is [HashKey] of the member's key, without a look at it; known is false for a key
-// with escapes.
-func (c *Cursor) Hash() (h uint8, known bool) {
+// Among says whether the member's key may be among keys: whether it is has to be looked at.
+func (c *Cursor) Among(keys *KeySet) bool {
 	n := &c.doc.nodes[c.at]
-	return n.hash, n.bits&oddName == 0
+	return n.bits&oddName != 0 || n.nameLen == longName || keys[n.hash]>>(n.nameLen&31)&1 != 0
 }
 
 // Value is the member's value, or the element.

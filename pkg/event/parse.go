@@ -74,6 +74,7 @@ type Parser struct {
 	docs   slab[doc]
 	refs   slab[Ref]
 	texts  []byte // of ids; never used twice
+	spare  *Event // room for an event, left by a text that is none
 
 	work scanner
 	// The memory of passes over large texts.
@@ -123,6 +124,7 @@ const (
 // Reset makes the memory of all earlier results available again; they must
 // not be used any more.
 func (p *Parser) Reset() {
+	p.spare = nil
 	if p.nodes.used == 0 {
 		return // nothing was made since
 	}
@@ -135,14 +137,29 @@ func (p *Parser) Reset() {
 
 // Parse is [Parse] into the parser's memory.
 func (p *Parser) Parse(raw []byte) (*Event, error) {
-	d, err := p.index(raw, p.Follow)
+	e := p.spare
+	if e == nil {
+		e = p.room()
+	}
+	p.spare = nil
+	err := p.index(&e.doc, raw, p.Follow)
+	if k := e.doc.kind(); err == nil && k != Object {
+		err = fmt.Errorf("%w: found %s", ErrNotObject, article(k))
+	}
 	if err != nil {
+		p.spare = e
 		return nil, err
 	}
-	if k := d.nodes[0].kind(); k != Object {
-		return nil, fmt.Errorf("%w: found %s", ErrNotObject, article(k))
+	p.event(e)
+	return e, nil
+}
+
+// room is memory for an event.
+func (p *Parser) room() *Event {
+	if p.once {
+		return new(Event)
 	}
-	return p.event(d), nil
+	return &p.events.take(1, slabDocs)[0]
 }
 
 // findTop notes the top-level members that almost every reader asks for.
@@ -202,15 +219,10 @@ func (e *Event) findTop() {
 	}
 }
 
-// event makes an event of an indexed text.
-func (p *Parser) event(d doc) *Event {
-	var e *Event
-	if p.once {
-		e = new(Event)
-	} else {
-		e = &p.events.take(1, slabDocs)[0]
-	}
-	e.doc, e.typ, e.id = d, Other, ""
+// event reads what stands in every event, of one whose text is indexed.
+func (p *Parser) event(e *Event) {
+	d := &e.doc
+	e.typ, e.id = Other, ""
 	if d.followed == nil {
 		e.findTop()
 	} else {
@@ -228,7 +240,6 @@ func (p *Parser) event(d doc) *Event {
 	if !p.once {
 		p.readAhead(e)
 	}
-	return e
 }
 
 // readAhead reads what nearly every destination asks for, so that they need not,
@@ -256,18 +267,16 @@ func (p *Parser) readAhead(e *Event) {
 
 // ParseValue is [ParseValue] into the parser's memory.
 func (p *Parser) ParseValue(raw []byte) (Value, error) {
-	indexed, err := p.index(raw, nil)
-	if err != nil {
-		return Value{}, err
-	}
 	var d *doc
 	if p.once {
 		d = new(doc)
 	} else {
 		d = &p.docs.take(1, slabDocs)[0]
 	}
-	*d = indexed
-	return Value{doc: d, kind: d.nodes[0].kind()}, nil
+	if err := p.index(d, raw, nil); err != nil {
+		return Value{}, err
+	}
+	return Value{doc: d, kind: d.kind()}, nil
 }
 
 func article(k Kind) string {
@@ -300,9 +309,10 @@ func (p *Parser) tooLarge(raw []byte) error {
 
 // index validates raw and finds its nodes and their places, and what the paths of a set
 // lead to.
-func (p *Parser) index(raw []byte, follow *PathSet) (doc, error) {
+func (p *Parser) index(d *doc, raw []byte, follow *PathSet) error {
+	*d = doc{raw: raw, followed: follow}
 	if err := p.tooLarge(raw); err != nil {
-		return doc{}, err
+		return err
 	}
 	s := &p.work
 	_, s.maxDepth = p.limits()
@@ -323,6 +333,7 @@ func (p *Parser) index(raw []byte, follow *PathSet) (doc, error) {
 		s.nodes, s.places = p.largeNodes, p.largePlaces
 	}
 	s.n, s.marks = 0, marksOf(s.marks, raw)
+	s.asks = false
 	if s.follow = follow; follow != nil {
 		s.found = p.refs.take(len(follow.paths)+follow.inner, slabRefs)
 		clear(s.found)
@@ -345,11 +356,11 @@ func (p *Parser) index(raw []byte, follow *PathSet) (doc, error) {
 	if i < 0 {
 		if s.deep {
 			s.deep = false
-			return doc{}, fmt.Errorf("%w: more than %d levels at byte %d", ErrTooDeep, s.maxDepth, s.off)
+			return fmt.Errorf("%w: more than %d levels at byte %d", ErrTooDeep, s.maxDepth, s.off)
 		}
-		return doc{}, &SyntaxError{s.off, s.msg}
+		return &SyntaxError{s.off, s.msg}
 	}
-	d := doc{raw: raw, followed: follow, found: s.found}
+	d.found, d.asks = s.found, s.asks
 	switch n := s.n; {
 	case direct:
 		d.nodes, d.places = p.nodes.take(n, slabNodes), p.places.take(n, slabNodes)
@@ -363,7 +374,7 @@ func (p *Parser) index(raw []byte, follow *PathSet) (doc, error) {
 			p.largeNodes, p.largePlaces = nil, nil // one huge text must not pin its size for ever
 		}
 	}
-	return d, nil
+	return nil
 }
 
 // maxWork is how many nodes' memory a parser keeps for its passes.
@@ -380,6 +391,7 @@ type scanner struct {
 	n        int
 	follow   *PathSet
 	found    []Ref // what its paths lead to
+	asks     bool  // some of these are ask
 	maxDepth int
 	off      int
 	msg      string
@@ -842,6 +854,7 @@ func (s *scanner) note(b *branch, child int) {
 	for i := b.lo; i < b.hi; i++ {
 		s.found[i] = f
 	}
+	s.asks = s.asks || f == ask
 	s.found[b.been] = ask
 }
 

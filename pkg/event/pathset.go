@@ -160,14 +160,11 @@ func (s *PathSet) Look(v Value, to *Refs) {
 // gather takes what the parser found.
 func (s *PathSet) gather(v Value, table []uint16, to *Refs) {
 	to.renew(v, len(s.paths))
-	found, slots := v.doc.found, to.slots
-	asked := false
+	found, slots := v.doc.found, to.slots[:len(table)]
 	for i, at := range table {
-		f := found[at]
-		slots[i] = f
-		asked = asked || f == ask
+		slots[i] = found[at]
 	}
-	if !asked {
+	if !v.doc.asks {
 		return
 	}
 	for i, f := range slots {

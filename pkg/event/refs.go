@@ -1,5 +1,7 @@
 package event
 
+import "encoding/binary"
+
 // Ref is a value of a text by its number in the text's index, with its kind. It is a
 // number and nothing else: hundreds of them are noted for each event, and the collector
 // need not look at any. The zero Ref is a value that is missing.
@@ -75,7 +77,7 @@ func (r *Refs) Append(dst []byte, f Ref) []byte {
 	p := r.places[f>>refShift]
 	start, n, at := int(p.start), int(p.stop()-p.start), len(dst)
 	if n <= shortCopy && start+shortCopy <= len(r.raw) && at+shortCopy <= cap(dst) {
-		*(*[shortCopy]byte)(dst[at : at+shortCopy]) = *(*[shortCopy]byte)(r.raw[start : start+shortCopy])
+		copyShort((*[shortCopy]byte)(dst[at:at+shortCopy]), (*[shortCopy]byte)(r.raw[start:start+shortCopy]))
 		return dst[:at+n]
 	}
 	return append(dst, r.raw[start:start+n]...)
@@ -83,6 +85,17 @@ func (r *Refs) Append(dst []byte, f Ref) []byte {
 
 // shortCopy is how long the copies of fixed length are, in bytes.
 const shortCopy = 32
+
+// copyShort copies word by word. An assignment of the arrays would call a function, since
+// they might overlap.
+func copyShort(to, from *[shortCopy]byte) {
+	a, b := binary.LittleEndian.Uint64(from[:]), binary.LittleEndian.Uint64(from[8:])
+	c, d := binary.LittleEndian.Uint64(from[16:]), binary.LittleEndian.Uint64(from[24:])
+	binary.LittleEndian.PutUint64(to[:], a)
+	binary.LittleEndian.PutUint64(to[8:], b)
+	binary.LittleEndian.PutUint64(to[16:], c)
+	binary.LittleEndian.PutUint64(to[24:], d)
+}
 
 // Padded is text with room behind it, for [AppendPadded].
 func Padded(text []byte) []byte {
@@ -93,7 +106,7 @@ func Padded(text []byte) []byte {
 // when it is short.
 func AppendPadded(dst, text []byte) []byte {
 	if at := len(dst); len(text) <= shortCopy && cap(text) >= shortCopy && at+shortCopy <= cap(dst) {
-		*(*[shortCopy]byte)(dst[at : at+shortCopy]) = *(*[shortCopy]byte)(text[:shortCopy])
+		copyShort((*[shortCopy]byte)(dst[at:at+shortCopy]), (*[shortCopy]byte)(text[:shortCopy]))
 		return dst[:at+len(text)]
 	}
 	return append(dst, text...)
