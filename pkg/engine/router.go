@@ -311,7 +311,7 @@ func (r *router) events(b *block, from, to int, p *part, hung map[int]bool, isUr
 		if !isUrgent && i&15 == 0 && !p.yield(r.cpu) {
 			return
 		}
-		if i&3 == 0 {
+		if i&15 == 0 {
 			s.over()
 		}
 		p.at.Store(int64(i))
