@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -39,20 +40,43 @@ type content struct {
 	next             int // piece to read: open, then items with sep between them, then close
 }
 
-// piece returns the next unread piece; ok is false after the last one.
-func (b *content) piece() (piece []byte, ok bool) {
-	switch n := 2 * len(b.items); {
+// piece returns the next unread piece, or several if they lie next to each other in memory, and what is next after
+// it; ok is false after the last one.
+func (b *content) piece() (piece []byte, next int, ok bool) {
+	n := 2 * len(b.items)
+	next = b.next + 1
+	switch {
 	case b.next == 0:
-		return b.open, true
+		return b.open, next, true
 	case b.next < n && b.next&1 == 1:
-		return b.items[b.next/2].Item, true
+		piece = b.items[b.next/2].Item
+		for ; next < n; next += 2 {
+			all, ok := joined(piece, b.sep, b.items[next/2].Item)
+			if !ok {
+				break
+			}
+			piece = all
+		}
+		return piece, next, true
 	case b.next < n:
-		return b.sep, true
+		return b.sep, next, true
 	case b.next == n:
-		return b.close, true
+		return b.close, next, true
 	}
-	return nil, false
+	return nil, next, false
 }
+
+// joined returns an item with a separator and another item, if that is what lies in the item's memory behind it.
+func joined(item, sep, other []byte) (all []byte, ok bool) {
+	at := len(item) + len(sep)
+	if len(other) == 0 || cap(item) < at+len(other) {
+		return nil, false
+	}
+	all = item[:at+len(other)]
+	return all, &all[at] == &other[0] && string(all[len(item):at]) == string(sep)
+}
+
+var errClosed = errors.New("request body read after it was closed")
 
 // Read implements io.Reader. It locks because a transport may close the body of a cancelled request while it still
 // reads it.
@@ -60,7 +84,7 @@ func (b *content) Read(p []byte) (n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		return 0, errors.New("request body read after it was closed")
+		return 0, errClosed
 	}
 	b.read = true
 	if b.items == nil {
@@ -68,14 +92,14 @@ func (b *content) Read(p []byte) (n int, err error) {
 		b.off += n
 	} else {
 		for n < len(p) {
-			piece, ok := b.piece()
+			piece, next, ok := b.piece()
 			if !ok {
 				break
 			}
 			k := copy(p[n:], piece[b.off:])
 			n += k
 			if b.off += k; b.off == len(piece) {
-				b.next, b.off = b.next+1, 0
+				b.next, b.off = next, 0
 			}
 		}
 	}
@@ -83,6 +107,63 @@ func (b *content) Read(p []byte) (n int, err error) {
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+// Len is how many bytes are left to read.
+func (b *content) Len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.items == nil {
+		return len(b.buf) - b.off
+	}
+	n := -b.off
+	for rest := (&content{items: b.items, open: b.open, sep: b.sep, close: b.close, next: b.next}); ; {
+		piece, next, ok := rest.piece()
+		if !ok {
+			return n
+		}
+		n, rest.next = n+len(piece), next
+	}
+}
+
+// WriteTo implements io.WriterTo: a connection takes the items from where they lie. The lock is held while it does,
+// so that a body is not closed, and its items are not reused, before. Whoever closes a body early closes its
+// connection first, so nobody waits for a partner that reads no more.
+func (b *content) WriteTo(w io.Writer) (n int64, err error) {
+	room := make(net.Buffers, 0, mostPieces)
+	for {
+		k, err := b.writeSome(w, room)
+		if n += k; k == 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// mostPieces is how many pieces are written at once.
+const mostPieces = 512
+
+// writeSome writes as many pieces as there is room for; 0: everything was written before.
+func (b *content) writeSome(w io.Writer, room net.Buffers) (int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return 0, errClosed
+	}
+	b.read = true
+	if b.items == nil {
+		n, err := w.Write(b.buf[b.off:])
+		b.off += n
+		return int64(n), err
+	}
+	for len(room) < cap(room) {
+		piece, next, ok := b.piece()
+		if !ok {
+			break
+		}
+		room = append(room, piece[b.off:])
+		b.next, b.off = next, 0
+	}
+	return room.WriteTo(w)
 }
 
 // size is the length of the whole body.

@@ -11,23 +11,32 @@ import (
 	"testing/iotest"
 )
 
-// frame makes a request body of items; the items are long enough for it not to
-// be copied.
+// frame makes a request body of items, some of which lie next to each other as they stand in the body; they are long
+// enough for it not to be copied.
 func frame(t *testing.T, n int) (*http.Request, []*Delivery, string) {
 	t.Helper()
-	b := &content{open: []byte("{[["), sep: []byte(", "), close: []byte("]]}")}
+	b := &content{open: []byte("{[["), sep: []byte(","), close: []byte("]]}")}
 	var texts []string
+	var list Deliveries
 	for i := range n {
 		text := strings.Repeat(string(rune('a'+i%26)), 40000/n+i)
-		b.items = append(b.items, &Delivery{Item: []byte(text)})
 		texts = append(texts, text)
+		switch i % 5 {
+		case 1: // alone
+			b.items = append(b.items, &Delivery{Item: []byte(text)})
+			continue
+		case 3: // after one of another request
+			list.emit(Delivery{}, append(list.arena, "????"...), 4, 0)
+		}
+		list.emit(Delivery{}, append(list.arena, text...), len(text), 0)
+		b.items = append(b.items, &Delivery{Item: list.List[len(list.List)-1].Item})
 	}
 	items := b.items
 	req, err := b.request(context.Background(), "POST", "http://127.0.0.1/", "application/json", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return req, items, "{[[" + strings.Join(texts, ", ") + "]]}"
+	return req, items, "{[[" + strings.Join(texts, ",") + "]]}"
 }
 
 type answers func(req *http.Request) (*http.Response, error)
@@ -51,6 +60,17 @@ func TestBody(t *testing.T) {
 		}
 		if err := iotest.TestReader(req.Body, []byte(want)); err != nil {
 			t.Errorf("%d items: %v", n, err)
+		}
+		for _, read := range []int{0, 3, 4, len(want) / 2, len(want) - 1, len(want)} {
+			req, _, want = frame(t, n)
+			b := req.Body.(*content)
+			var out bytes.Buffer
+			if k, err := io.CopyN(&out, struct{ io.Reader }{b}, int64(read)); err != nil || b.Len() != len(want)-read {
+				t.Errorf("%d items: %d bytes of %d are left after %d (%v)", n, b.Len(), len(want), k, err)
+			}
+			if k, err := b.WriteTo(&out); int(k) != len(want)-read || err != nil || out.String() != want || b.Len() != 0 {
+				t.Errorf("%d items: %d bytes were written after %d of %d: %v", n, k, read, len(want), err)
+			}
 		}
 		req, _, want = frame(t, n)
 		if data, ok := RequestBytes(req); !ok || string(data) != want {
@@ -97,6 +117,9 @@ func TestBodyEnds(t *testing.T) {
 		for i, r := range readers {
 			if n, err := r.Read(make([]byte, 100)); n > 0 || err == nil || err == io.EOF {
 				t.Errorf("reader %d reads %d bytes after the end: %v", i, n, err)
+			}
+			if n, err := r.(io.WriterTo).WriteTo(io.Discard); n > 0 || err == nil {
+				t.Errorf("reader %d writes %d bytes after the end: %v", i, n, err)
 			}
 		}
 	}

@@ -105,7 +105,9 @@ type Result struct {
 // Delivery is one item for one action. The byte slices belong to the [Deliveries] it was routed into. It is kept
 // small, because there may be as many as there are events in progress, times the destinations.
 type Delivery struct {
-	Item     []byte   // the item's final bytes in the request body, in the memory of the list: see [Deliveries.Add]
+	// Item is the item's final bytes in the request body, in the memory of the list: see [Deliveries.Add]. The memory
+	// behind it holds other items, so nothing may be appended to it.
+	Item     []byte
 	InsertID string   // the partner's dedupe key, the same for the same input, always
 	To       *Address // nil: where the action's requests go
 	Settled  *Result  // when Route has settled it, so that it is never sent; nil: it has still to be sent

@@ -147,7 +147,7 @@ func (o *Output) Emit() {
 	buf, n := o.Written()
 	o.d.emit(o.delivery(), buf, n, o.max)
 	o.step++
-	o.Writer.Reset(buf)
+	o.Writer.Reset(o.d.arena)
 }
 
 // end returns where to write a delivery that bypasses the Writer: append to buf, which already has base bytes.
@@ -163,7 +163,7 @@ func (o *Output) emit(buf []byte, base int, marks []int) {
 	}
 	o.d.emit(o.delivery(), buf, len(buf)-base, o.max)
 	o.step++
-	o.Writer.Reset(buf)
+	o.Writer.Reset(o.d.arena)
 }
 
 // oversized rejects the item, buf from base on, when one of its parts is too large.
@@ -203,15 +203,16 @@ func (d *Deliveries) address(a Address) *Address {
 	return d.last
 }
 
-// emit adds a delivery whose item is the last n bytes of buf, which extends the list's memory.
+// emit adds a delivery whose item is the last n bytes of buf, which extends the list's memory. A comma is put after
+// it, so that items which lie next to each other lie as they stand in most bodies: see joined.
 func (d *Deliveries) emit(del Delivery, buf []byte, n, limit int) {
-	del.Item = buf[len(buf)-n : len(buf) : len(buf)]
+	del.Item = buf[len(buf)-n:]
 	if limit > 0 && n > limit {
 		del.Settled = &Result{Outcome: Rejected, Reason: TooLarge, Detail: "the item has " + itoa(
 			n) + " bytes; the partner takes " + itoa(limit)}
 	}
 	d.List = append(d.List, del)
-	d.arena = buf
+	d.arena = append(buf, ',')
 }
 
 // Reject settles the delivery being written: the partner would never accept it.

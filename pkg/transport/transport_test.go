@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/transport"
@@ -213,5 +215,51 @@ func TestRequestsAreSentOnce(t *testing.T) {
 		if came != 2 {
 			t.Errorf("with %q: %d requests came, want 2", header, came)
 		}
+	}
+}
+
+// TestEarlyAnswer: a partner that answers, or goes away, before it has read the request does not hold up whoever
+// waits for the answer, and one that says nothing holds them up until the request's time is over.
+func TestEarlyAnswer(t *testing.T) {
+	const refused = "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"
+	for _, row := range []struct {
+		says   string
+		closes bool
+		status int
+	}{{refused, false, 413}, {"", true, 0}, {"", false, 0}} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.ReadFull(c, make([]byte, 1<<20)) // of 64
+			_, _ = io.WriteString(c, row.says)
+			if !row.closes {
+				<-ended
+			}
+			c.Close()
+		}()
+		ctx, cancel := context.WithCancel(context.Background())
+		if row.says == "" && !row.closes {
+			var end context.CancelFunc
+			ctx, end = context.WithTimeout(ctx, 50*time.Millisecond)
+			defer end()
+		}
+		req, err := destination.NewRequest(ctx, "POST", "http://"+l.Addr().String(), "text/plain", make([]byte, 64<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := destination.Do(transport.New(transport.Options{Network: transport.Dial(1, nil)}), req)
+		if (err == nil) != (row.status > 0) || err == nil && a.Status != row.status {
+			t.Errorf("%+v: %v, %v", row, a, err)
+		}
+		cancel()
+		close(ended)
+		l.Close()
 	}
 }
