@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/browse"
 	"github.com/fanfold/fanfold/pkg/recording"
 )
 
@@ -59,7 +59,7 @@ func (a *app) browse(ctx context.Context, listen, report string, args []string) 
 	if err != nil {
 		return usagef("listening: %w", err)
 	}
-	server := &http.Server{Handler: cassette.NewBrowser(list, misses), ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: browse.New(list, misses), ReadHeaderTimeout: time.Minute}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
 	if err := json.NewEncoder(a.out).Encode(map[string]any{"ready": true,

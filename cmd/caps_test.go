@@ -15,8 +15,8 @@ import (
 
 	"github.com/fanfold/fanfold/cassettes"
 	"github.com/fanfold/fanfold/destinations"
-	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
+	"github.com/fanfold/fanfold/pkg/cassette/serve"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/recording"
@@ -89,8 +89,8 @@ func TestCapsOfBatches(t *testing.T) {
 			s := &scales{next: p}
 			a := testApp(map[string]string{"XDG_STATE_HOME": t.TempDir()})
 			a.now = time.Now
-			a.wire = recording.NewWire(func([]redact.Secret) (*cassette.Conversation, error) {
-				return &cassette.Conversation{Front: s}, nil
+			a.wire = recording.NewWire(func([]redact.Secret) (*serve.Conversation, error) {
+				return &serve.Conversation{Front: s}, nil
 			})
 			code := a.execute(context.Background(),
 				[]string{"forward", "--from", path, "--to", d.Info.Slug, "--rehearse", "--limit", fmt.Sprint(limitOf(d)),

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/match"
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/fanfold/fanfold/pkg/flagvalue"
 	"github.com/fanfold/fanfold/pkg/printable"
@@ -179,7 +180,7 @@ func (a *app) diffCommand() *cobra.Command {
 their JSON. Exit code 5 when they differ.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			m, err := cassette.NewMatching(ignore, exact)
+			m, err := match.New(match.Options{Ignore: ignore, Exact: exact})
 			if err != nil {
 				return usagef("--ignore: %w", err)
 			}

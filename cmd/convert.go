@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/foreign"
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/fanfold/fanfold/pkg/convert"
 	"github.com/fanfold/fanfold/pkg/printable"
@@ -35,10 +36,10 @@ times is a scenario.`,
 			}
 			var data []byte
 			if asHAR {
-				data, err = k.HAR("fanfold " + a.build.Version)
+				data, err = foreign.HAR(k, "fanfold "+a.build.Version)
 				data = append(data, '\n')
 			} else {
-				data, err = k.WireMock()
+				data, err = foreign.WireMock(k)
 			}
 			if err != nil {
 				return err

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/fanfold/fanfold/pkg/keyring"
 )
@@ -39,7 +38,7 @@ func (a *app) redactor(key []byte, secrets []redact.Secret, also, allow []string
 	if err := f.CassettesError; err != nil {
 		return nil, &usageError{err}
 	}
-	red, err := cassette.NewRedactor(key, secrets, cassette.RedactOptions{
+	red, err := redact.New(key, secrets, redact.Options{
 		Redact: slices.Concat(f.Redact, also), Allow: slices.Concat(f.Allow, allow),
 	})
 	if err != nil {

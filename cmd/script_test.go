@@ -18,7 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/serve"
 )
 
 // TestMain lets scripts, and tests that start us with FANFOLD_TEST_MAIN, run
@@ -65,7 +65,7 @@ func (s *shop) stop() {
 // newShop starts it. It takes orders, answers with an access token and an
 // address of somebody, and redirects.
 func newShop() (*shop, []byte, error) {
-	ca, err := cassette.NewAuthority(time.Now())
+	ca, err := serve.NewAuthority(time.Now())
 	if err != nil {
 		return nil, nil, err
 	}

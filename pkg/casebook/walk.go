@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/match"
+	"github.com/fanfold/fanfold/pkg/cassette/replay"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/standin"
@@ -37,7 +39,7 @@ func Walk(t T, d destination.Destination, contract *standin.Contract, k *Case, u
 		Network: partner, Auth: s.Plan().Auth.WithToken("test-access-token")})}
 	if k.Tape != nil {
 		// Every byte that a destination sends counts.
-		if tape.old, err = cassette.NewReplayer([]*cassette.Cassette{k.Tape}, cassette.ReplayOptions{
+		if tape.old, err = replay.New([]*cassette.Cassette{k.Tape}, replay.Options{
 			Exact: true, Headers: []string{"Content-Type"}}); err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +135,7 @@ type tape struct {
 	t        T
 	contract *standin.Contract
 	plan     *destination.Plan
-	old      *cassette.Replayer
+	old      *replay.Replayer
 	answers  []cassette.Answer
 	next     http.RoundTripper // with the credentials
 	sent     []Request
@@ -166,7 +168,7 @@ func (tp *tape) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	switch {
 	case tp.old != nil:
-		got, err := tp.old.Answer("", cassette.Request{Method: r.Method, URL: r.URL, Header: header, Body: string(body)})
+		got, err := tp.old.Answer("", match.Request{Method: r.Method, URL: r.URL, Header: header, Body: string(body)})
 		if err != nil {
 			tp.t.Fatalf("request %d: %v", i, err)
 		}

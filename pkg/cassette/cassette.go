@@ -1,25 +1,17 @@
-// Package cassette records HTTP conversations, redacts secrets in them, stores them in
-// files, and answers requests from these files.
+// Package cassette owns the files of recorded HTTP conversations: their format, their sidecars,
+// the crash journal of a recording under way, and what tells the files of other programs apart.
 //
-// A cassette is a file in format 1 of go-vcr v2, which every user of that library can
-// load. What the format has no field for is in a sidecar, <case>.meta.yaml: where and
-// when the cassette was recorded, the names of the upstreams, and how requests are
-// matched. [Load] and [Cassette.Save] read and write both files.
+// A cassette is a file in format 1 of go-vcr v2, which every user of that library can load. What
+// the format has no field for is in a sidecar, <case>.meta.yaml: where and when the cassette was
+// recorded, the names of the upstreams, and how requests are matched. [Load] and [Cassette.Save]
+// read and write both files. Before anything is written, a [redact.Redactor] scans the final text
+// for secrets that were missed; [ScanFile] does the same for files. A cassette with a leak is not
+// written.
 //
-// Recording: a [Recorder] is an http.RoundTripper that passes requests on and keeps
-// redacted copies. Each interaction is written to a crash journal at once. At the end
-// all of them become the cassette, in the order in which the requests began. A
-// [redact.Redactor] replaces secrets by stable tokens, so that equal values stay equal.
-// Before anything is written, the gate scans the final text for secrets that were
-// missed; [ScanFile] does the same for files. A cassette with a leak is not written.
-//
-// Replay: a [Replayer] finds the recorded interaction for a request by an index, and
-// never uses the network. A request that it does not find is a [Miss], which names the
-// nearest recorded requests and the differences.
-//
-// A [Conversation] combines both, as the modes of the record command need it. Programs
-// reach it through [Reverse], with one address for each upstream, or through [Forward],
-// a proxy.
+// The packages below this folder use each other in one direction only: redact takes secrets out,
+// wire knows messages of HTTP, match compares requests; this package keeps files; record makes
+// cassettes, replay answers from them, foreign reads and writes the files of other programs, and
+// browse shows cassettes; serve is what programs talk to.
 package cassette
 
 import (
@@ -40,7 +32,7 @@ import (
 )
 
 // Interaction is a request and its answer, as go-vcr keeps it.
-type Interaction = vcr.Interaction
+type Interaction = redact.Interaction
 
 // Cassette is a recorded conversation.
 type Cassette struct {
@@ -121,8 +113,8 @@ func (m *Meta) Age(now time.Time) (age time.Duration, ok bool) {
 // memory.
 const maxFile = 512 << 20
 
-// metaPath is the sidecar's path.
-func metaPath(path string) string { return strings.TrimSuffix(path, ".yaml") + ".meta.yaml" }
+// MetaPath is the path of a cassette's sidecar.
+func MetaPath(path string) string { return strings.TrimSuffix(path, ".yaml") + ".meta.yaml" }
 
 // partialPath is the crash journal's path.
 func partialPath(path string) string { return strings.TrimSuffix(path, ".yaml") + ".partial.jsonl" }
@@ -172,8 +164,8 @@ func Load(path string) (*Cassette, error) {
 	}
 	v, err := vcr.Load(strings.TrimSuffix(path, ".yaml"))
 	if err != nil || v.Version != 1 || len(v.Interactions) == 0 || hasNoAddress(v) {
-		if err := foreign(path); err != nil {
-			return nil, err
+		if other := foreign(path); other != nil {
+			return nil, other
 		}
 	}
 	switch {
@@ -188,7 +180,7 @@ func Load(path string) (*Cassette, error) {
 		}
 	}
 	c.Interactions = v.Interactions
-	c.Meta, err = LoadMeta(metaPath(path))
+	c.Meta, err = LoadMeta(MetaPath(path))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -294,18 +286,18 @@ func (c *Cassette) Save(gate *redact.Redactor) error {
 	for n, i := range c.Interactions {
 		leaks = append(leaks, gate.Scan(n, i)...)
 	}
-	return c.write(gate, leaks)
+	return c.Write(gate, leaks)
 }
 
-// write is Save for interactions that were already scanned; leaks are the results.
-func (c *Cassette) write(gate *redact.Redactor, leaks []redact.Leak) error {
+// Write is Save for interactions that were already scanned; leaks are the results.
+func (c *Cassette) Write(gate *redact.Redactor, leaks []redact.Leak) error {
 	data, err := c.encode()
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", c.Path, err)
 	}
 	meta, err := yaml.Marshal(&c.Meta)
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", metaPath(c.Path), err)
+		return fmt.Errorf("writing %s: %w", MetaPath(c.Path), err)
 	}
 	if leaks = gate.ScanFiles(leaks, data, meta); len(leaks) > 0 {
 		return &redact.LeakError{Path: c.Path, Leaks: leaks}
@@ -313,7 +305,7 @@ func (c *Cassette) write(gate *redact.Redactor, leaks []redact.Leak) error {
 	if err := os.MkdirAll(filepath.Dir(c.Path), 0o755); err != nil {
 		return err
 	}
-	if err := WriteFile(metaPath(c.Path), meta); err != nil {
+	if err := WriteFile(MetaPath(c.Path), meta); err != nil {
 		return err
 	}
 	return WriteFile(c.Path, data)

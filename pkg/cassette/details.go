@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fanfold/fanfold/pkg/cassette/wire"
 	"github.com/fanfold/fanfold/pkg/printable"
 )
 
@@ -19,7 +20,7 @@ type Details struct {
 	// Trailers are headers sent after the body.
 	Trailers http.Header `yaml:"trailers,omitempty" json:"trailers,omitempty"`
 	// Broken says how the answer broke off. Without a status no answer came at all.
-	Broken Break `yaml:"broken,omitempty" json:"broken,omitempty"`
+	Broken wire.Break `yaml:"broken,omitempty" json:"broken,omitempty"`
 	// Error is the error of the network.
 	Error string `yaml:"error,omitempty" json:"error,omitempty"`
 	// Left is true if the client left before the end.
@@ -35,8 +36,8 @@ type Chunk struct {
 	Bytes int   `yaml:"bytes" json:"bytes"`
 }
 
-// plain is true if there are no details to keep.
-func (d *Details) plain() bool {
+// Empty is true if there are no details to keep.
+func (d *Details) Empty() bool {
 	return len(d.Chunks) == 0 && len(d.Trailers) == 0 && d.Broken == "" && !d.Left
 }
 
@@ -69,8 +70,8 @@ func (c *Cassette) DetailsOf(n int) *Details {
 	return nil
 }
 
-// detailsByNumber returns the details of all interactions.
-func (c *Cassette) detailsByNumber() map[int]*Details {
+// DetailsByNumber returns the details of the interactions that have any, by number.
+func (c *Cassette) DetailsByNumber() map[int]*Details {
 	out := make(map[int]*Details, len(c.Meta.Details))
 	for i := range c.Meta.Details {
 		d := &c.Meta.Details[i]
@@ -81,7 +82,7 @@ func (c *Cassette) detailsByNumber() map[int]*Details {
 
 // Drop removes interactions, by number, together with their details in the sidecar.
 func (c *Cassette) Drop(numbers map[int]bool) {
-	details := c.detailsByNumber()
+	details := c.DetailsByNumber()
 	var left []*Interaction
 	var kept []Details
 	for n, i := range c.Interactions {

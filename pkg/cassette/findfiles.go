@@ -26,7 +26,7 @@ func FindFiles(args []string) ([]string, error) {
 			return nil, err
 		case !info.IsDir():
 			paths = append(paths, arg)
-			for _, beside := range []string{metaPath(arg), partialPath(arg)} {
+			for _, beside := range []string{MetaPath(arg), partialPath(arg)} {
 				if _, gone := os.Stat(beside); gone == nil && beside != arg {
 					paths = append(paths, beside)
 				}

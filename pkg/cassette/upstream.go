@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
 // Upstream is a service that a program talks to.
@@ -70,7 +72,7 @@ func Upstreams(cassettes []*Cassette) ([]Upstream, error) {
 					continue
 				}
 				name := strings.Map(func(r rune) rune {
-					if isAlnum(r) {
+					if r < 0x80 && redact.IsAlnum(byte(r)) {
 						return r
 					}
 					return '_'

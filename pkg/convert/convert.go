@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/foreign"
 )
 
 // MaxBytes is the largest file that is read, in bytes.
@@ -22,7 +23,7 @@ const MaxBytes = 512 << 20
 // Formats lists the known formats, one per line.
 func Formats() string {
 	var b strings.Builder
-	for _, i := range cassette.Importers() {
+	for _, i := range foreign.Importers() {
 		fmt.Fprintf(&b, "  %-10s  %s\n", i.Name, i.What)
 	}
 	return b.String()
@@ -34,11 +35,11 @@ func Known(name string) bool {
 	return ok
 }
 
-func importer(name string) (cassette.Importer, bool) {
-	all := cassette.Importers()
-	n := slices.IndexFunc(all, func(i cassette.Importer) bool { return i.Name == name })
+func importer(name string) (foreign.Importer, bool) {
+	all := foreign.Importers()
+	n := slices.IndexFunc(all, func(i foreign.Importer) bool { return i.Name == name })
 	if n < 0 {
-		return cassette.Importer{}, false
+		return foreign.Importer{}, false
 	}
 	return all[n], true
 }
@@ -101,7 +102,7 @@ func ReadAll(f fs.File) ([]byte, error) {
 // Reader reads files into a cassette.
 type Reader struct {
 	Format  string // "": recognised for each file
-	Options cassette.ImportOptions
+	Options foreign.Options
 	// Left is called for each part of a file that gave no interaction.
 	Left func(path, what string)
 }
@@ -145,8 +146,8 @@ func (r *Reader) Add(k *cassette.Cassette, path string) error {
 // importer returns the importer for a file: the one for the format that the user asked
 // for, or else the one whose format the file has. If the file has another format than
 // the user asked for, it returns an error.
-func (r *Reader) importer(path string, data []byte) (cassette.Importer, error) {
-	looks, ok := cassette.Recognize(data)
+func (r *Reader) importer(path string, data []byte) (foreign.Importer, error) {
+	looks, ok := foreign.For(data)
 	if r.Format == "" {
 		if !ok {
 			return looks, fmt.Errorf("%s is of no format that is known here; these are\n%s", path, Formats())

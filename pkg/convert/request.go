@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/foreign"
 )
 
 // Request describes a conversion of files into one cassette.
@@ -65,8 +66,8 @@ func (q *Request) format() (format string, files []string, err error) {
 	return "", nil, err
 }
 
-func (q *Request) options() (cassette.ImportOptions, error) {
-	opts := cassette.ImportOptions{Base: q.Base, Variables: map[string]string{}}
+func (q *Request) options() (foreign.Options, error) {
+	opts := foreign.Options{Base: q.Base, Variables: map[string]string{}}
 	if q.Base != "" {
 		if _, err := cassette.ParseUpstream("x=" + q.Base); err != nil {
 			return opts, fmt.Errorf("--base-url has to be like https://api.shop.example, not %q", q.Base)

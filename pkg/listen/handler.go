@@ -5,7 +5,7 @@ import (
 	"io"
 	"net/http"
 
-	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/replay"
 )
 
 // Handler serves what a round tripper answers.
@@ -26,7 +26,7 @@ func Handler(rt http.RoundTripper) http.Handler {
 }
 
 // Admin answers questions about a replay.
-func Admin(p *cassette.Replayer) http.Handler {
+func Admin(p *replay.Replayer) http.Handler {
 	answer := func(w http.ResponseWriter, v any) {
 		w.Header().Set("Content-Type", "application/json")
 		e := json.NewEncoder(w)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/serve"
 )
 
 // Service is what is served, and to whom.
@@ -34,7 +35,7 @@ type Service struct {
 	Strict  bool     // the proxy passes nothing on
 	ProxyOf func(*http.Request) (*url.URL, error)
 	// Links are rewritten in answers, so that they lead here.
-	Links cassette.Links
+	Links serve.Links
 	// Passed are, once the stage is closed, the hosts that the proxy passed on to, and
 	// how often.
 	Passed map[string]int
@@ -53,9 +54,9 @@ type Stage struct {
 
 	s       *Service
 	dir     string // of the authority's certificate
-	ca      *cassette.Authority
+	ca      *serve.Authority
 	closers []io.Closer
-	forward *cassette.ForwardProxy
+	forward *serve.ForwardProxy
 }
 
 // Start starts the listeners. Certificates are written to dir, which the caller
@@ -64,7 +65,7 @@ type Stage struct {
 func (s *Service) Start(dir string, now time.Time) (t *Stage, err error) {
 	t = &Stage{s: s, dir: dir, URLs: map[string]string{}}
 	t.Ready = map[string]any{"ready": true, "urls": t.URLs}
-	if t.ca, err = cassette.NewAuthority(now); err != nil {
+	if t.ca, err = serve.NewAuthority(now); err != nil {
 		return nil, err
 	}
 	if s.TLS || s.Proxy {
@@ -87,8 +88,8 @@ func (t *Stage) start(addr string, h http.Handler, secure bool) (net.Addr, error
 	}
 	at := l.Addr()
 	server := &http.Server{
-		Handler: h, Protocols: cassette.Protocols(), ReadHeaderTimeout: time.Minute,
-		IdleTimeout:                  cassette.Idle,
+		Handler: h, Protocols: serve.Protocols(), ReadHeaderTimeout: time.Minute,
+		IdleTimeout:                  serve.Idle,
 		DisableGeneralOptionsHandler: true,                       // OPTIONS * is for the partner, too
 		ErrorLog:                     log.New(io.Discard, "", 0), // clients that go away
 	}
@@ -123,7 +124,7 @@ func (t *Stage) startUpstreams() error {
 		scheme = "https://"
 	}
 	serve := func(addr string, ups []cassette.Upstream, choose func(method, url string) bool) (string, error) {
-		h := cassette.Reverse(ups, s.Answer, choose, &s.Links)
+		h := serve.Reverse(ups, s.Answer, choose, &s.Links)
 		if s.Wrap != nil {
 			h = s.Wrap(h)
 		}
@@ -169,7 +170,7 @@ func (t *Stage) startProxy() error {
 	if t.s.Listen != "" && len(t.s.Upstreams) == 0 {
 		addr = t.s.Listen
 	}
-	t.forward = cassette.Forward(cassette.ForwardOptions{
+	t.forward = serve.Forward(serve.ForwardOptions{
 		Answer: t.s.Answer, CA: t.ca, Covers: allowed(t.s.Allow), Strict: t.s.Strict, Upstream: t.s.ProxyOf,
 	})
 	at, err := t.start(addr, t.forward, false)

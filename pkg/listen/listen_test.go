@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/wire"
 )
 
 // echo answers with what it was asked for, without what makes a link of an address: links
@@ -20,7 +21,7 @@ import (
 type echo struct{}
 
 func (echo) RoundTrip(r *http.Request) (*http.Response, error) {
-	body := r.Method + " " + strings.Replace(cassette.Address(r), "://", " ", 1)
+	body := r.Method + " " + strings.Replace(wire.Address(r), "://", " ", 1)
 	return &http.Response{StatusCode: 200, Status: "200 OK", Header: http.Header{"Content-Type": {"text/plain"}},
 		Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: r,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}, nil

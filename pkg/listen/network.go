@@ -3,7 +3,7 @@ package listen
 import (
 	"net/http"
 
-	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/wire"
 )
 
 // protocols are transports for requests that need a certain version of HTTP.
@@ -26,9 +26,9 @@ func Network(usual *http.Transport) http.RoundTripper {
 // over HTTP/2 though there be no TLS.
 func (w *protocols) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch {
-	case cassette.IsWebSocket(req):
+	case wire.IsWebSocket(req):
 		return w.http1.RoundTrip(req)
-	case cassette.IsGRPC(req):
+	case wire.IsGRPC(req):
 		return w.http2.RoundTrip(req)
 	}
 	return w.usual.RoundTrip(req)

@@ -14,7 +14,11 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/match"
+	"github.com/fanfold/fanfold/pkg/cassette/record"
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
+	"github.com/fanfold/fanfold/pkg/cassette/replay"
+	"github.com/fanfold/fanfold/pkg/cassette/serve"
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/listen"
 	"github.com/fanfold/fanfold/pkg/printable"
@@ -74,7 +78,7 @@ func (w *World) Record(ctx context.Context, o *RecordOptions, args []string) err
 	if r.network, err = LiveNetwork(o.UpstreamCA); err != nil {
 		return err
 	}
-	own := &Wire{open: func(more []redact.Secret) (*cassette.Conversation, error) { return w.converse(r, more) }}
+	own := &Wire{open: func(more []redact.Secret) (*serve.Conversation, error) { return w.converse(r, more) }}
 	code, err := w.runRecorded(ctx, r, own, args)
 	switch {
 	case err != nil:
@@ -115,7 +119,7 @@ func (r *recording) check(args []string) error {
 	if r.maxBody, err = config.Bytes(o.MaxBody); err != nil {
 		return mistakef("--max-body %w", err)
 	}
-	if _, err := cassette.NewMatching(o.Ignore, o.Exact); err != nil {
+	if _, err := match.New(match.Options{Ignore: o.Ignore, Exact: o.Exact}); err != nil {
 		return mistakef("--ignore: %w", err)
 	}
 	return nil
@@ -208,20 +212,20 @@ func (w *World) chooseMode(r *recording) error {
 
 // converse opens the conversation of a recording. more are the secrets of the run's
 // destinations.
-func (w *World) converse(r *recording, more []redact.Secret) (*cassette.Conversation, error) {
+func (w *World) converse(r *recording, more []redact.Secret) (*serve.Conversation, error) {
 	red, err := w.Redactor(r.key, append(more, r.secrets...), r.o.Redact, r.o.Allow)
 	if err != nil {
 		return nil, err
 	}
 	r.meta.Key = red.Fingerprint()
-	var conv cassette.Conversation
+	var conv serve.Conversation
 	if r.live {
 		if conv.Rec, err = w.recorder(r, red); err != nil {
 			return nil, err
 		}
 	}
 	if r.old != nil && r.o.Mode != "all" {
-		conv.Old, err = cassette.NewReplayer([]*cassette.Cassette{r.old}, cassette.ReplayOptions{
+		conv.Old, err = replay.New([]*cassette.Cassette{r.old}, replay.Options{
 			Ignore: r.o.Ignore, Exact: r.o.Exact, Redactor: red,
 		})
 		if err != nil {
@@ -259,7 +263,7 @@ func (w *World) runRecorded(ctx context.Context, r *recording, own *Wire, args [
 
 // sayWhatPassed reports the links that were replaced, and the hosts that the program
 // used but that are not recorded.
-func (w *World) sayWhatPassed(s *listen.Service, rec *cassette.Recorder) {
+func (w *World) sayWhatPassed(s *listen.Service, rec *record.Recorder) {
 	if line := s.Links.Sentence(); line != "" {
 		w.Say(line)
 	}
@@ -280,7 +284,7 @@ func (w *World) sayWhatPassed(s *listen.Service, rec *cassette.Recorder) {
 }
 
 // recorder begins a recording, including what an interrupted one has left.
-func (w *World) recorder(r *recording, red *redact.Redactor) (*cassette.Recorder, error) {
+func (w *World) recorder(r *recording, red *redact.Redactor) (*record.Recorder, error) {
 	left := &cassette.Cassette{}
 	var err error
 	if r.o.Resume {
@@ -289,7 +293,7 @@ func (w *World) recorder(r *recording, red *redact.Redactor) (*cassette.Recorder
 		}
 		w.sayf("%d interactions of an interrupted recording are kept", len(left.Interactions))
 	}
-	rec, err := cassette.NewRecorder(r.o.Cassette, cassette.RecordOptions{
+	rec, err := record.New(r.o.Cassette, record.Options{
 		Network: r.network, Redactor: red, MaxBody: r.maxBody, Now: w.Now,
 		Warn: func(s string) { w.Say(s) },
 	})
@@ -303,7 +307,7 @@ func (w *World) recorder(r *recording, red *redact.Redactor) (*cassette.Recorder
 }
 
 // recorded ends a recording and reports the result.
-func (w *World) recorded(r *recording, conv *cassette.Conversation, code int) error {
+func (w *World) recorded(r *recording, conv *serve.Conversation, code int) error {
 	o := r.o
 	if code != 0 && !o.KeepOnError {
 		w.sayf("the command failed (exit code %d): "+
@@ -338,7 +342,7 @@ func (w *World) recorded(r *recording, conv *cassette.Conversation, code int) er
 }
 
 // nothingRecorded returns an error if no request came.
-func nothingRecorded(r *recording, conv *cassette.Conversation, c *cassette.Cassette, before int) error {
+func nothingRecorded(r *recording, conv *serve.Conversation, c *cassette.Cassette, before int) error {
 	if len(c.Interactions) > before {
 		return nil
 	}

@@ -47,7 +47,7 @@ func world(t *testing.T, said *[]string, command func(base string) int) *World {
 		Key:     func(string, bool) ([]byte, error) { return []byte("a key of some length"), nil },
 		Secrets: func([]string) ([]redact.Secret, error) { return nil, nil },
 		Redactor: func(key []byte, secrets []redact.Secret, also, allow []string) (*redact.Redactor, error) {
-			return cassette.NewRedactor(key, secrets, cassette.RedactOptions{Redact: also, Allow: allow})
+			return redact.New(key, secrets, redact.Options{Redact: also, Allow: allow})
 		},
 		Serve: func(_ context.Context, s *listen.Service, _ []string, ending func()) (int, error) {
 			stage, err := s.Start(t.TempDir(), now())

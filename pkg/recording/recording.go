@@ -11,8 +11,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
+	"github.com/fanfold/fanfold/pkg/cassette/serve"
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/listen"
 	"github.com/fanfold/fanfold/pkg/run"
@@ -63,13 +63,13 @@ func (w *World) sayf(format string, args ...any) { w.Say(fmt.Sprintf(format, arg
 // Wire carries fanfold's own requests while they are recorded or replayed.
 type Wire struct {
 	// open returns the conversation. secrets are those of all destinations.
-	open func(secrets []redact.Secret) (*cassette.Conversation, error)
-	conv *cassette.Conversation
+	open func(secrets []redact.Secret) (*serve.Conversation, error)
+	conv *serve.Conversation
 }
 
 // NewWire returns a wire. It is opened later, when the destinations of a run and their
 // secrets are known.
-func NewWire(open func(secrets []redact.Secret) (*cassette.Conversation, error)) *Wire {
+func NewWire(open func(secrets []redact.Secret) (*serve.Conversation, error)) *Wire {
 	return &Wire{open: open}
 }
 
@@ -95,5 +95,5 @@ func (w *Wire) Hook(next http.RoundTripper) http.RoundTripper {
 	if w.conv.Rec == nil {
 		return w.conv
 	}
-	return &cassette.Conversation{Old: w.conv.Old, Rec: w.conv.Rec, Network: next}
+	return &serve.Conversation{Old: w.conv.Old, Rec: w.conv.Rec, Network: next}
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
+	"github.com/fanfold/fanfold/pkg/cassette/replay"
+	"github.com/fanfold/fanfold/pkg/cassette/serve"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/keyring"
 	"github.com/fanfold/fanfold/pkg/listen"
@@ -46,7 +48,7 @@ type ReplayOptions struct {
 
 // propose writes rules for the missed requests to a file, or tells the user how to get
 // them.
-func (w *World) propose(p *cassette.Replayer, path string, missed int) error {
+func (w *World) propose(p *replay.Replayer, path string, missed int) error {
 	if missed == 0 {
 		return nil
 	}
@@ -192,12 +194,12 @@ func (w *World) prepareReplay(o *ReplayOptions, files []string) (*replaying, err
 }
 
 // openReplay makes a replayer. more are the secrets of the run's destinations.
-func (w *World) openReplay(r *replaying, more []redact.Secret) (*cassette.Replayer, error) {
+func (w *World) openReplay(r *replaying, more []redact.Secret) (*replay.Replayer, error) {
 	red, err := w.Redactor(r.key, append(more, r.secrets...), r.o.Redact, r.o.Allow)
 	if err != nil {
 		return nil, err
 	}
-	p, err := cassette.NewReplayer(r.list, cassette.ReplayOptions{
+	p, err := replay.New(r.list, replay.Options{
 		Ignore: r.o.Ignore, Exact: r.o.Exact, Headers: r.o.Headers, Repeat: r.o.Repeat, Latency: r.latency,
 		Redactor: red, Now: w.Now,
 	})
@@ -209,13 +211,13 @@ func (w *World) openReplay(r *replaying, more []redact.Secret) (*cassette.Replay
 
 // replayOwn answers the requests of one of fanfold's own commands.
 func (w *World) replayOwn(ctx context.Context, r *replaying, command []string) error {
-	var p *cassette.Replayer
-	own := &Wire{open: func(more []redact.Secret) (*cassette.Conversation, error) {
+	var p *replay.Replayer
+	own := &Wire{open: func(more []redact.Secret) (*serve.Conversation, error) {
 		var err error
 		if p, err = w.openReplay(r, more); err != nil {
 			return nil, err
 		}
-		conv := &cassette.Conversation{Old: p}
+		conv := &serve.Conversation{Old: p}
 		if r.chaos != nil {
 			m, err := standin.Misbehave(*r.chaos, listen.Handler(p), w.Now)
 			if err != nil {
@@ -233,7 +235,7 @@ func (w *World) replayOwn(ctx context.Context, r *replaying, command []string) e
 }
 
 // service describes what a replay serves.
-func (r *replaying) service(p *cassette.Replayer) (*listen.Service, error) {
+func (r *replaying) service(p *replay.Replayer) (*listen.Service, error) {
 	o := r.o
 	s := &listen.Service{
 		Answer: p, Proxy: o.Proxy || o.proxied, Strict: true, Listen: o.Listen, TLS: o.TLS, Choose: p.Knows,
@@ -303,7 +305,7 @@ func (w *World) chaos(o *ReplayOptions) (*standin.Script, error) {
 }
 
 // replayed reports what was used, and returns the error that determines the exit code.
-func (w *World) replayed(p *cassette.Replayer, o *ReplayOptions, code int) error {
+func (w *World) replayed(p *replay.Replayer, o *ReplayOptions, code int) error {
 	u := p.Usage()
 	if o.Report != "" {
 		data, err := json.MarshalIndent(u, "", "  ")

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/match"
+	"github.com/fanfold/fanfold/pkg/cassette/replay"
 	"github.com/fanfold/fanfold/pkg/printable"
 	"github.com/fanfold/fanfold/pkg/verify"
 )
@@ -61,7 +63,7 @@ func Cassette(w io.Writer, k *cassette.Cassette, body bool) {
 }
 
 // Diff shows in which interactions two cassettes differ, and returns how many.
-func Diff(w io.Writer, m *cassette.Matching, before, after *cassette.Cassette) (found int) {
+func Diff(w io.Writer, m *match.Matcher, before, after *cassette.Cassette) (found int) {
 	old, now := before.Interactions, after.Interactions
 	line := func(mark string, n int, i *cassette.Interaction) {
 		found++
@@ -88,7 +90,7 @@ func Diff(w io.Writer, m *cassette.Matching, before, after *cassette.Cassette) (
 
 // Unused names interactions that a replay did not use, and the commands that take them
 // out. size is how many interactions a cassette has, by its path.
-func Unused(unused []cassette.Seen, size func(path string) int) (lines []string) {
+func Unused(unused []replay.Seen, size func(path string) int) (lines []string) {
 	sayf := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	byFile := map[string][]int{}
 	for n, s := range unused {

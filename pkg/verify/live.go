@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/match"
+	"github.com/fanfold/fanfold/pkg/cassette/wire"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
@@ -46,7 +48,7 @@ func (c *comparer) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err := errors.Join(err, resp.Body.Close()); err != nil {
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return nil, err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
@@ -58,8 +60,8 @@ func (c *comparer) RoundTrip(req *http.Request) (*http.Response, error) {
 	was := c.recorded[n].Response
 	// Compare without compression, because partners compress even if nobody asks for
 	// it.
-	text, wasText := cassette.Plain(resp.Header.Clone(), string(body)), cassette.Plain(was.Headers.Clone(), was.Body)
-	for _, d := range cassette.Drift(was.Code, wasText, resp.StatusCode, text) {
+	text, wasText := wire.Plain(resp.Header.Clone(), string(body)), wire.Plain(was.Headers.Clone(), was.Body)
+	for _, d := range match.Drift(was.Code, wasText, resp.StatusCode, text) {
 		c.findings = append(c.findings,
 			fmt.Sprintf("answer %d, %s: recorded %s, now %s", n, d.Path, d.Recorded, d.Sent))
 	}
@@ -108,7 +110,7 @@ func (l *Live) resend(ctx context.Context, k *cassette.Cassette) (r Result, err 
 func (l *Live) request(ctx context.Context, i *cassette.Interaction) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, i.Request.Method, "/", strings.NewReader(i.Request.Body))
 	if err == nil {
-		err = cassette.SetAddress(req, i.Request.URL)
+		err = wire.SetAddress(req, i.Request.URL)
 	}
 	if err != nil {
 		return nil, err

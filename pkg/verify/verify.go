@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/cassette"
+	"github.com/fanfold/fanfold/pkg/cassette/replay"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/transport"
 )
@@ -112,7 +113,7 @@ func (v *Verifier) cassette(ctx context.Context, k *cassette.Cassette) (r Result
 func replayed(
 	ctx context.Context, s destination.Sender, k *cassette.Cassette, now time.Time,
 ) (findings []string, err error) {
-	player, err := cassette.NewReplayer([]*cassette.Cassette{k}, cassette.ReplayOptions{Exact: true})
+	player, err := replay.New([]*cassette.Cassette{k}, replay.Options{Exact: true})
 	if err != nil {
 		return nil, err
 	}

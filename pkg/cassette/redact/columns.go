@@ -51,7 +51,7 @@ func tellable(kind, v string) bool {
 	case kind == "password" || kind == "secret" || personal(kind):
 		return true
 	}
-	return len(v) >= MinShort && hasDigit(v)
+	return len(v) >= MinShort && HasDigit(v)
 }
 
 // header reads the column names and their separator. The separator is 0 if the line is

@@ -320,7 +320,7 @@ func TestRealFiles(t *testing.T) {
 				value := v.text[m.from:m.to]
 				if stays(m.kind, value) || m.kind == "email" && realAddress.MatchString(value) ||
 					m.kind == "phone" && realPhone.MatchString(value) || m.kind == "pem" || m.exact ||
-					len(value) >= 16 && entropy(value) > 3.5 && hasDigit(value) && strings.ToLower(value) != value {
+					len(value) >= 16 && entropy(value) > 3.5 && HasDigit(value) && strings.ToLower(value) != value {
 					continue
 				}
 				wrong++

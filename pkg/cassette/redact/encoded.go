@@ -122,11 +122,11 @@ func zlibbed(s string) string {
 func untold(r io.Reader) (string, error) {
 	head := make([]byte, 64)
 	n, err := io.ReadFull(r, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) || n < MinSecret || !printable(cutRune(head[:n])) {
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) || n < MinSecret || !IsText(string(cutRune(head[:n]))) {
 		return "", errNotPacked
 	}
 	plain, err := bounded(io.MultiReader(bytes.NewReader(head[:n]), r))
-	if err == nil && !printable([]byte(plain)) {
+	if err == nil && !IsText(plain) {
 		err = errNotPacked
 	}
 	return plain, err
@@ -382,7 +382,7 @@ func hexRun(s string) (run, bool) {
 		}
 	}
 	data, err := hex.DecodeString(s)
-	if err != nil || !printable(data) {
+	if err != nil || !IsText(string(data)) {
 		return run{}, false
 	}
 	encode := hex.EncodeToString
@@ -541,16 +541,3 @@ var digits64 = func() (table [256]byte) {
 	table['-'], table['_'] = 62, 63
 	return table
 }()
-
-// printable is true if bytes are text.
-func printable(data []byte) bool {
-	if !utf8.Valid(data) {
-		return false
-	}
-	for _, c := range data {
-		if c < ' ' && c != '\n' && c != '\r' && c != '\t' {
-			return false
-		}
-	}
-	return true
-}

@@ -105,7 +105,7 @@ func (r *Redactor) safe(sep, name string) string {
 	if name == "" || len(name) > 64 || strings.ContainsAny(name, " #") || strings.Contains(name, "://") {
 		return ""
 	}
-	if kind, _ := r.find(name, 0); kind != "" || entropy(name) > 4 || hasDigit(name) && len(name) > 24 {
+	if kind, _ := r.find(name, 0); kind != "" || entropy(name) > 4 || HasDigit(name) && len(name) > 24 {
 		return ""
 	}
 	return sep + printableOnly(name)
@@ -232,7 +232,8 @@ func (r *Redactor) find(s string, depth int) (kind, hit string) {
 		return "", ""
 	}
 	r.effort.add(len(s))
-	if kind, hit, ok := r.findBinary(s, depth); ok {
+	var ok bool
+	if kind, hit, ok = r.findBinary(s, depth); ok {
 		return kind, hit
 	}
 	switch plain, p, err := r.unpacked(s); {
@@ -311,7 +312,7 @@ func (r *Redactor) findColumns(s string) (kind, hit string) {
 func (r *Redactor) findEncoded(s string, depth int) (kind, hit string) {
 	for e := range runs(s) {
 		r.effort.add(len(e.plain))
-		if printable([]byte(e.plain)) || isBinary(e.plain) || r.packed(e.plain) {
+		if IsText(e.plain) || isBinary(e.plain) || r.packed(e.plain) {
 			kind, hit = r.find(e.plain, depth+1)
 		} else if found := r.inBytes(e.plain); len(found) > 0 {
 			kind, hit = found[0].kind, e.plain[found[0].from:found[0].to]

@@ -296,7 +296,7 @@ func (w *jsonWalk) kind(top *level, value string) string {
 // or a list in which header names and values alternate. Words without digits never
 // count as credentials, because the array may be a list of words.
 func (r *Redactor) afterName(top *level, value string) string {
-	if top.n%2 == 0 || top.label == "" || !learnable(value) || !hasDigit(value) ||
+	if top.n%2 == 0 || top.label == "" || !learnable(value) || !HasDigit(value) ||
 		strings.Contains(value, " ") || strings.ContainsAny(top.label, " :=/") || r.keyKind(last(value)) != "" {
 		return ""
 	}
@@ -399,7 +399,7 @@ func (r *Redactor) numberFor(kind, t string) (now string, is bool) {
 
 // numberIsSecret is true if a number has to be replaced.
 func (r *Redactor) numberIsSecret(kind, t string) bool {
-	whole := digitsOnly(t)
+	whole := IsDigits(t)
 	switch f, ok := r.known.of(t); {
 	case IsToken(t) || r.allowed(t):
 		return false

@@ -217,8 +217,8 @@ func (k *known) at(s string, at int) (m match, ok bool) {
 // part of a word.
 func standsAlone(s string, at int, text string) bool {
 	end := at + len(text)
-	return s[at:end] == text && (at == 0 || !isAlnumByte(s[at-1]) || !isAlnumByte(s[at])) &&
-		(end == len(s) || !isAlnumByte(s[end]) || !isAlnumByte(s[end-1]))
+	return s[at:end] == text && (at == 0 || !IsAlnum(s[at-1]) || !IsAlnum(s[at])) &&
+		(end == len(s) || !IsAlnum(s[end]) || !IsAlnum(s[end-1]))
 }
 
 // longest is the length of the longest known value.

@@ -133,7 +133,7 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 				end--
 			}
 			m, ok := r.pairValue(s, end, i+1, true)
-			if ok && strings.IndexByte("\"'", s[m.from-1]) < 0 && !hasDigit(s[m.from:m.to]) {
+			if ok && strings.IndexByte("\"'", s[m.from-1]) < 0 && !HasDigit(s[m.from:m.to]) {
 				return match{}, false // an identifier of a program
 			}
 			return m, ok
@@ -185,8 +185,8 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 	case inQuotes && strings.IndexByte(" +.,)", value[0]) >= 0: // "token=" + value
 		return match{}, false
 	case inQuotes:
-	case s[i] == ':' && (!spaced || quoted || len(value) < 12 || !hasDigit(value)), // prose has colons, too
-		s[i] == '=' && spaced && (len(value) < 8 || !hasDigit(value)), isCode(value): // programs have names like these
+	case s[i] == ':' && (!spaced || quoted || len(value) < 12 || !HasDigit(value)), // prose has colons, too
+		s[i] == '=' && spaced && (len(value) < 8 || !HasDigit(value)), isCode(value): // programs have names like these
 		return m, false
 	}
 	return m, true
@@ -263,14 +263,14 @@ func noSecret(v string) bool {
 	if v[0] == '$' && v != "$" && strings.Trim(v[1:], "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") == "" && v[1] > '9' {
 		return true // a shell variable
 	}
-	if v[0] == '_' && !hasDigit(v) && len(v) < 40 && strings.IndexFunc(v, notOfName) < 0 { // an identifier of a program
+	if v[0] == '_' && !HasDigit(v) && len(v) < 40 && strings.IndexFunc(v, notOfName) < 0 { // an identifier of a program
 		return true
 	}
 	if v == "%s" || strings.HasSuffix(v, " %s") || strings.HasSuffix(v, "...") && len(v) < 12 {
 		return true
 	}
 	return isVersion(v) || isPattern(v) || strings.Count(v, " ") >= 4 &&
-		(strings.HasSuffix(v, ".") || strings.HasSuffix(v, "!")) && !hasDigit(v)
+		(strings.HasSuffix(v, ".") || strings.HasSuffix(v, "!")) && !HasDigit(v)
 }
 
 func notOfName(c rune) bool { return c > 0x7f || !isName(byte(c)) || c == '$' }
@@ -290,7 +290,7 @@ func isVersion(v string) bool {
 		return false
 	}
 	for _, p := range parts[:3] {
-		if p, _, _ = strings.Cut(p, "-"); p == "" || len(p) > 4 || !digitsOnly(p) {
+		if p, _, _ = strings.Cut(p, "-"); p == "" || len(p) > 4 || !IsDigits(p) {
 			return false
 		}
 	}
@@ -307,13 +307,13 @@ func isCode(v string) bool {
 		return true
 	}
 	if name, index, ok := strings.Cut(strings.TrimRight(v, ")"), "["); ok && strings.HasSuffix(index, "]") &&
-		digitsOnly(index[:len(index)-1]) && !hasDigit(name) {
+		IsDigits(index[:len(index)-1]) && !HasDigit(name) {
 		return true // an element of a list
 	}
 	if strings.Contains(v, "?.") || called.MatchString(v) {
 		return true
 	}
-	return !hasDigit(v) && strings.ContainsAny(v, "._(){}[]$*") && !strings.ContainsAny(v, "!@#%^+~")
+	return !HasDigit(v) && strings.ContainsAny(v, "._(){}[]$*") && !strings.ContainsAny(v, "!@#%^+~")
 }
 
 // pairValue reads the name that ends at one index, and the value that begins at
@@ -530,8 +530,8 @@ func likelyKind(name, value string) string {
 		return ""
 	}
 	kind := likelyKinds[flatName(name)]
-	if kind == "" || !learnable(value) || !hasDigit(value) || len(value) > 1<<10 || strings.ContainsAny(value, " \t\n") ||
-		uuidRE.MatchString(value) || kind != "password" && !mixed(value) {
+	if kind == "" || !learnable(value) || !HasDigit(value) || len(value) > 1<<10 || strings.ContainsAny(value, " \t\n") ||
+		IsUUID(value) || kind != "password" && !mixed(value) {
 		return ""
 	}
 	return kind
@@ -542,9 +542,6 @@ func likelyKind(name, value string) string {
 func mixed(v string) bool {
 	return len(v) >= 24 || strings.ToLower(v) != v && strings.ToUpper(v) != v
 }
-
-// uuidRE matches ids. Session ids and the like have this form, too.
-var uuidRE = regexp.MustCompile(`^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // nameKinds are names of members that hold names of people. They are redacted only on
 // request.

@@ -62,21 +62,12 @@ type allow struct {
 	re    *regexp.Regexp // nil: only the value itself
 }
 
-// Place decides which parts of a message are secret, whatever they hold.
-type Place interface {
-	// Is returns true if a part of a message (body, query or header) is secret at a
-	// path. The path is a name or, in a body, the names of the members, with array
-	// elements as [3].
-	Is(part string, path []string) bool
-}
-
 // Options are a user's additions to the default rules.
 type Options struct {
-	// Patterns lists further things to replace. Each is a regular expression (only its
-	// first group is replaced, if it has one), or one of the words ip and names.
-	Patterns []string
-	// Places are parts of messages that are always secret.
-	Places []Place
+	// Redact lists further things to replace. Each is a place (body.card.number,
+	// query.sid, header.X-Shop-Key), a regular expression (only its first group is
+	// replaced, if it has one), or one of the words ip and names.
+	Redact []string
 	// Allow lists values that are no secrets, or regular expressions for such values.
 	Allow []string
 }
@@ -86,7 +77,7 @@ type Options struct {
 // trying. Values shorter than MinShort characters are ignored. If a rule is not valid,
 // the error names it.
 func New(key []byte, secrets []Secret, o Options) (*Redactor, error) {
-	r := &Redactor{key: key, shapes: newShapes(), places: o.Places}
+	r := &Redactor{key: key, shapes: newShapes()}
 	r.known = newKnown(r.shapes)
 	for _, text := range o.Allow {
 		re, err := regexp.Compile("^(?:" + text + ")$")
@@ -95,12 +86,21 @@ func New(key []byte, secrets []Secret, o Options) (*Redactor, error) {
 		}
 		r.allow = append(r.allow, allow{text, re})
 	}
-	for _, text := range o.Patterns {
-		switch text {
-		case "ip":
+	for _, text := range o.Redact {
+		switch {
+		case text == "ip":
 			r.ips = true
-		case "names":
+		case text == "names":
 			r.names = true
+		case isPlace(text):
+			place, err := ParsePlace(text)
+			if err == nil && !strings.Contains(text, `"`) && strings.ContainsAny(text, "=~{}") {
+				err = fmt.Errorf("%q is more than a place: what is redacted is redacted whatever its shape", text)
+			}
+			if err != nil {
+				return nil, err
+			}
+			r.places = append(r.places, place)
 		default:
 			re, err := regexp.Compile(text)
 			if err != nil {
@@ -584,7 +584,7 @@ func (r *Redactor) splice(s string, v *view) string {
 		switch {
 		case with == "":
 			with = r.replacement(m.kind, value)
-		case len(digits(value)) == len(value) && digitsOnly(s[from:to]) && with[0] == 'R' && bareNumber(s, from, to):
+		case len(digits(value)) == len(value) && IsDigits(s[from:to]) && with[0] == 'R' && bareNumber(s, from, to):
 			with = r.number(value)
 		}
 		if with == value {
@@ -639,8 +639,6 @@ func stays(kind, v string) bool {
 	}
 	return false
 }
-
-func digitsOnly(s string) bool { return len(digits(s)) == len(s) }
 
 // bareNumber is true if digits in a text stand where JSON would have a number.
 func bareNumber(s string, from, to int) bool {
@@ -932,7 +930,7 @@ func (r *Redactor) encoded(s string, v *view, depth int) string {
 // bytes only known values and long credentials are replaced.
 func (r *Redactor) inside(plain string, depth int) (string, bool) {
 	r.effort.add(len(plain))
-	if printable([]byte(plain)) || isBinary(plain) || r.packed(plain) {
+	if IsText(plain) || isBinary(plain) || r.packed(plain) {
 		now := r.text(plain, depth+1)
 		return now, now != plain
 	}
@@ -971,7 +969,7 @@ func (r *Redactor) inBytes(plain string) []match {
 	}
 	found := r.matches(plain)
 	return slices.DeleteFunc(found, func(m match) bool {
-		return !m.exact && (personal(m.kind) || !printable([]byte(plain[m.from:m.to])) ||
+		return !m.exact && (personal(m.kind) || !IsText(plain[m.from:m.to]) ||
 			m.to-m.from < shortestShape)
 	})
 }

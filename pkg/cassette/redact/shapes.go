@@ -176,7 +176,7 @@ func readRules(text string) (rules []*rule) {
 			case "upper":
 				r.upper = true
 			case "digit":
-				r.ok = hasDigit
+				r.ok = HasDigit
 			case "word":
 				n, _ := strconv.Atoi(value)
 				r.may = goesOn(n)
@@ -242,7 +242,7 @@ func (s *shapes) at(text string, at int, w uint32, gone *gone, found []match) []
 		n := len(k.text)
 		switch {
 		case k.three != w, n > len(text)-at, !hasFolded(text[at:], k.text, 3),
-			k.heads && at > 0 && isAlnumByte(text[at-1]),
+			k.heads && at > 0 && IsAlnum(text[at-1]),
 			k.rule.upper && (fold(text[at]) == text[at] || fold(text[at+1]) == text[at+1]),
 			k.rule.may != nil && !k.rule.may(text[at+n:]):
 			continue
@@ -261,10 +261,6 @@ func hasFolded(text, lower string, from int) bool {
 		}
 	}
 	return true
-}
-
-func isAlnumByte(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
 // mentioned is true if a name contains a rule's key.
@@ -300,10 +296,10 @@ func (r *rule) around(text string, at, n int, done *gone, found []match) []match
 	if r.kind == "pem" {
 		to = min(len(text), at+most)
 	}
-	for to < len(text) && to-at < most && isWord(text[to]) {
+	for to < len(text) && to-at < most && IsWord(text[to]) {
 		to++
 	}
-	for from > 0 && isWord(text[from]) && isWord(text[from-1]) && at-from < 2*before {
+	for from > 0 && IsWord(text[from]) && IsWord(text[from-1]) && at-from < 2*before {
 		from--
 	}
 	if far {
@@ -336,11 +332,6 @@ func (r *rule) around(text string, at, n int, done *gone, found []match) []match
 		}
 	}
 	return found
-}
-
-func isWord(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' ||
-		c == '.' || c == '+' || c == '/' || c == '='
 }
 
 // entropy is Shannon's entropy, in bits per character.
@@ -418,7 +409,7 @@ func goesOn(n int) func(behind string) bool {
 // secondPart is true if the head of a JWT is followed by its claims.
 func secondPart(behind string) bool {
 	i := 0
-	for i < len(behind) && i < longWord && (isAlnumByte(behind[i]) || behind[i] == '_' || behind[i] == '-') {
+	for i < len(behind) && i < longWord && (IsAlnum(behind[i]) || behind[i] == '_' || behind[i] == '-') {
 		i++
 	}
 	return i >= 8 && strings.HasPrefix(behind[i:], ".eyJ")
@@ -461,7 +452,7 @@ func goesOnUpper(behind string) bool {
 // emailAt returns the email address whose @ is at index at, if there is one.
 func emailAt(text string, at int) (m match, ok bool) {
 	from := at
-	for from > 0 && at-from < 64 && (isAlnumByte(text[from-1]) || strings.IndexByte("._%+-", text[from-1]) >= 0) {
+	for from > 0 && at-from < 64 && (IsAlnum(text[from-1]) || strings.IndexByte("._%+-", text[from-1]) >= 0) {
 		from--
 	}
 	if from > 0 && text[from-1] == '\\' { // the letter belongs to an escape
@@ -480,7 +471,7 @@ func emailAt(text string, at int) (m match, ok bool) {
 				first = end
 			}
 			label = end + 1
-		} else if !isAlnumByte(c) && c != '-' {
+		} else if !IsAlnum(c) && c != '-' {
 			break
 		}
 	}
@@ -495,10 +486,10 @@ func emailAt(text string, at int) (m match, ok bool) {
 		for to < end && to-dot <= 25 && (text[to]|0x20) >= 'a' && (text[to]|0x20) <= 'z' {
 			to++
 		}
-		if n := to - dot - 1; n < 2 || n > 24 || to < len(text) && (isAlnumByte(text[to]) || text[to] == '_') {
+		if n := to - dot - 1; n < 2 || n > 24 || to < len(text) && (IsAlnum(text[to]) || text[to] == '_') {
 			continue
 		}
-		if to < len(text) && (text[to] == '/' || text[to] == ':') && to+1 < len(text) && (isAlnumByte(text[to+1]) ||
+		if to < len(text) && (text[to] == '/' || text[to] == ':') && to+1 < len(text) && (IsAlnum(text[to+1]) ||
 			strings.IndexByte("._-", text[to+1]) >= 0) {
 			continue // a repository, or a user at a host
 		}
@@ -526,19 +517,17 @@ func plusDigits() (keys []string) {
 	return keys
 }
 
-func hasDigit(s string) bool { return strings.ContainsAny(s, "0123456789") }
-
 // bearing is true for a token, and false for the words that follow "bearer" in prose.
 func bearing(v string) bool {
-	return hasDigit(v) || len(v) >= 20 && !strings.ContainsAny(v, "._-/")
+	return HasDigit(v) || len(v) >= 20 && !strings.ContainsAny(v, "._-/")
 }
 
 // isUserAndPassword is true for the credentials of basic authentication, and false for
 // the words that follow "basic" in prose.
 func isUserAndPassword(v string) bool {
 	plain, _, ok := unbase64(v)
-	return ok && strings.Contains(plain, ":") && printable([]byte(plain)) || ok && strings.HasSuffix(v, "=") &&
-		hasDigit(v)
+	return ok && strings.Contains(plain, ":") && IsText(plain) || ok && strings.HasSuffix(v, "=") &&
+		HasDigit(v)
 }
 
 // notDomains are the ends of file names, as in logo@2x.png, and of the names of

@@ -154,11 +154,11 @@ func (r *Redactor) recognised(s string, found []match) []match {
 		return found
 	}
 	for i := 0; i < len(s); i++ {
-		if !isWord(s[i]) {
+		if !IsWord(s[i]) {
 			continue
 		}
 		from := i
-		for i < len(s) && isWord(s[i]) {
+		for i < len(s) && IsWord(s[i]) {
 			i++
 		}
 		if !try(from, i) {

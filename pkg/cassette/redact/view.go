@@ -80,7 +80,7 @@ func (v *view) fresh(longest int) (list, known []span) {
 			continue
 		}
 		from, to := max(0, at-nearby), min(len(v.text), at+2*nearby)
-		for from > 0 && isWord(v.text[from-1]) && at-from < longWord {
+		for from > 0 && IsWord(v.text[from-1]) && at-from < longWord {
 			from--
 		}
 		if last := len(list) - 1; last >= 0 && from <= list[last].to {

@@ -1,0 +1,148 @@
+package redact
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	vcr "github.com/dnaeon/go-vcr/v2/cassette"
+)
+
+// TestRulesOfTheUser checks that patterns and paths are redacted, and that allowed
+// values stay.
+func TestRulesOfTheUser(t *testing.T) {
+	red, err := New([]byte("a key of some length"), []Secret{{Name: "URL_KEY",
+		Value: "https://id.shop.example"}}, Options{
+		Redact: []string{`sk_shop_\w+`, "body.card.owner", "body.items[*].note", "query.who", "header.X-Shop", "ip",
+			"names"},
+		Allow: []string{"https://id.shop.example", `public-\d+`},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := plainly()
+	i.Request.URL += "&who=somebody"
+	i.Request.Headers.Set("X-Shop", "private words")
+	i.Request.Body = `{"k":"see sk_shop_12ab34","card":{"owner":"me myself","brand":"visa"},"owner":"stays","items":[{"note":"a secret note"}],"from":"81.2.69.142","host":"127.0.0.1","doc":"192.0.2.7","firstName":"Ada","issuer":"https://id.shop.example","token":"public-12345"}`
+	red.Interaction(i)
+	for _, gone := range []string{"sk_shop_12ab34", "me myself", "a secret note", "81.2.69.142", "Ada", "somebody",
+		"private words"} {
+		if strings.Contains(i.Request.Body+i.Request.URL+i.Request.Headers.Get("X-Shop"), gone) {
+			t.Errorf("%s survives: %+v", gone, i.Request)
+		}
+	}
+	for _, stays := range []string{`"brand":"visa"`, `"owner":"stays"`, "127.0.0.1", "192.0.2.7",
+		"https://id.shop.example", "public-12345"} {
+		if !strings.Contains(i.Request.Body, stays) {
+			t.Errorf("%s is gone: %s", stays, i.Request.Body)
+		}
+	}
+	if leaks := red.Scan(0, i); len(leaks) > 0 {
+		t.Error(leaks)
+	}
+	for _, bad := range []string{`(`, "a*", "body..x"} {
+		if _, err := New(nil, nil, Options{Redact: []string{bad}}); err == nil ||
+			!strings.Contains(err.Error(), bad) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+const someKey = "a key of some length"
+
+// redacted takes the secrets out of interactions, as a recording does.
+func redacted(list ...*Interaction) *Redactor {
+	red := redactor([]byte(someKey), nil)
+	for _, i := range list {
+		red.Interaction(i)
+	}
+	red.Settle(list)
+	return red
+}
+
+// TestBase64StaysPadded checks that base64 in which a secret is replaced can still be
+// decoded by programs that want padding.
+func TestBase64StaysPadded(t *testing.T) {
+	i := plainly()
+	i.Response.Body = `{"policy":"` +
+		base64.StdEncoding.EncodeToString([]byte(`{"x-amz-security-token":"FQoGZXIvYXdzEJq7Zx9Kp2Lm4Nw8RtYu3"}`)) + `"}`
+	redacted(i)
+	var got struct{ Policy string }
+	if err := json.Unmarshal([]byte(i.Response.Body), &got); err != nil {
+		t.Fatal(err)
+	}
+	plain, err := base64.StdEncoding.DecodeString(got.Policy)
+	if err != nil || !strings.Contains(string(plain), "REDACTED:") {
+		t.Errorf("%s: %s %v", got.Policy, plain, err)
+	}
+}
+
+// TestAnnouncedAddressInText checks that the gate takes the address that redaction puts
+// into a text for a replaced one, whatever follows it.
+func TestAnnouncedAddressInText(t *testing.T) {
+	for _, text := range []string{"email: jane.doe@gmail.com.", "(e-mail: bob@shop-gmbh.de)!",
+		"mail: ann@shop-gmbh.de?subject=x",
+		"email: ann@shop-gmbh.de,", "email: ann@shop-gmbh.de, bob@shop-gmbh.de."} {
+		i := plainly()
+		i.Response.Body = `{"imprint":"` + text + `"}`
+		red := redacted(i)
+		if strings.Contains(i.Response.Body, "shop-gmbh") || strings.Contains(i.Response.Body, "gmail") {
+			t.Errorf("%s: left is %s", text, i.Response.Body)
+		}
+		if leaks := red.Scan(0, i); len(leaks) > 0 {
+			t.Errorf("%s: %s: %v", text, i.Response.Body, leaks)
+		}
+	}
+}
+
+// TestPlaceholdersPass checks that what redaction leaves, since it stands for a secret in
+// an example, is no leak to the gate either.
+func TestPlaceholdersPass(t *testing.T) {
+	for _, c := range []struct{ header, value, url, body string }{
+		{body: "Secret=%3Cstring%3E&a=1"}, {body: "token=%7B%7Btoken%7D%7D"}, {body: "password=%24%7BFOO%7D"},
+		{url: "https://api.shop.example/x?Session=%3Cstring%3E"}, {header: "Token", value: "<string>"},
+		{header: "X-Api-Key", value: "<abcd1234Z>"},
+	} {
+		i := plainly()
+		if c.url != "" {
+			i.Request.URL = c.url
+		}
+		if c.header != "" {
+			i.Request.Headers.Set(c.header, c.value)
+		}
+		if c.body != "" {
+			i.Request.Headers.Set("Content-Type", "application/x-www-form-urlencoded")
+			i.Request.Body = c.body
+		}
+		red := redacted(i)
+		if leaks := red.Scan(0, i); len(leaks) > 0 {
+			t.Errorf("%+v: %v", c, leaks)
+		}
+	}
+}
+
+// TestUserinfoIsCut checks that only the userinfo is removed from an address.
+func TestUserinfoIsCut(t *testing.T) {
+	r := redactor([]byte("k"), nil)
+	for in, want := range map[string]string{
+		"https://user:pass@h.example/a%2Fb{c}?x=%7E": "https://h.example/a%2Fb{c}?x=%7E",
+		"https://h.example/a@b?c=d@e#f@g":            "https://h.example/a@b?c=d@e#f@g",
+		"https://u:p@ss@h.example":                   "https://h.example",
+	} {
+		if got := r.URL(in); got != want {
+			t.Errorf("%s becomes %s, want %s", in, got, want)
+		}
+	}
+}
+
+func plainly() *Interaction {
+	return &Interaction{
+		Request: vcr.Request{Method: "POST", URL: "https://api.shop.example/v1/orders?x=1",
+			Headers: http.Header{"Content-Type": {"application/json"}}, Form: url.Values{}, Body: `{"a":1}`},
+		Response: vcr.Response{Code: 200, Status: "200 OK", Headers: http.Header{"Content-Type": {"application/json"}},
+			Body: `{"ok":true}`},
+	}
+}
