@@ -332,10 +332,10 @@ func (a *app) verdict(j *run.Job, res *run.Result) error {
 		}
 		return outcome(exitIncomplete)
 	}
-	if res.Left > 0 && !j.Rehearse && !res.Again {
-		a.sayf("once the cause is fixed, `fanfold redrive %s` sends the rejected events again", res.Redrive)
+	if !j.Rehearse {
+		a.say(report.Rejections(res)...)
 	}
-	if res.Left+sum.BadRecords > 0 {
+	if res.Left+res.Bad > 0 {
 		return outcome(exitRejected)
 	}
 	return nil

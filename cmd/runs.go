@@ -162,6 +162,9 @@ func (a *app) showRun(ctx context.Context, id, form string) error {
 	if err != nil {
 		return err
 	}
+	if form == "table" { // what is new was told by the command that has found it
+		s.ThisTime = nil
+	}
 	if err := printSummary(a.out, s, form); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ type front struct {
 
 	mu       sync.Mutex
 	mark     journal.Mark      // what has been read
+	began    journal.Mark      // what earlier processes had read
 	passed   float64           // the fraction of the input's bytes that has been read; 0: not known
 	badOnes  map[string]uint64 // bad records by reason
 	badFirst map[string]string // an example of each
@@ -89,7 +90,7 @@ const noteArrivals = 10 * time.Second
 func (f *front) start(mark journal.Mark, run *journal.Run, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.mark = mark
+	f.mark, f.began = mark, mark
 	if found, err := run.Get(ArrivalsKey, &f.arrived); !found || err != nil {
 		f.arrived = nil // nothing depends on the reading times, so they may be lost
 	}
@@ -105,6 +106,13 @@ func (f *front) at() (mark journal.Mark, passed float64, atEnd bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.mark, f.passed, f.atEnd
+}
+
+// before returns what earlier processes had read; the zero mark: nothing.
+func (f *front) before() journal.Mark {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.began
 }
 
 // reasons returns how many bad records there are by reason, and an example of each.

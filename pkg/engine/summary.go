@@ -20,6 +20,11 @@ type Summary struct {
 	// BadReasons are the bad records by reason, and BadExamples describes one record for each, with its place.
 	BadReasons  map[string]uint64 `json:"bad_reasons,omitempty"`
 	BadExamples map[string]string `json:"bad_examples,omitempty"`
+	// ThisTime is what this process has read; nil: it has begun the run, and so all of it.
+	ThisTime *ReadThisTime `json:"this_time,omitempty"`
+	// BadTold is how many of the bad records the exit code of a command has told of: of an earlier one, or, once it
+	// has come to its end, of this one. The caller sets it.
+	BadTold uint64 `json:"bad_records_told,omitempty"`
 	// Rehearsal says that requests went to stand-ins. The caller sets it, and the following: the run whose dead
 	// letters were sent, and the configuration with its profile.
 	Rehearsal bool   `json:"rehearsal,omitempty"`
@@ -41,6 +46,20 @@ type Summary struct {
 	// lists destinations that continued with another configuration. The caller sets both.
 	Removed   []LaneSummary `json:"removed,omitempty"`
 	Continued []Continued   `json:"continued,omitempty"`
+}
+
+// ReadThisTime is what one process of a run has read.
+type ReadThisTime struct {
+	Read       uint64 `json:"read"`
+	BadRecords uint64 `json:"bad_records"`
+}
+
+// ThisTime is what became of events at a destination since the checkpoint from which a process went on.
+type ThisTime struct {
+	Filtered  uint64            `json:"filtered"`
+	Skipped   map[string]uint64 `json:"skipped"`
+	Delivered uint64            `json:"delivered"`
+	Rejected  map[string]uint64 `json:"rejected"`
 }
 
 // Overlap is how many events of a run an earlier run had selected, too.
@@ -77,7 +96,9 @@ type LaneSummary struct {
 	Retries uint64  `json:"retries"`
 	Bytes   uint64  `json:"bytes"`
 	Seconds float64 `json:"seconds"` // of this process
-	Rate    float64 `json:"rate"`    // delivered events per second
+	// ThisTime is which of these counts are this process's; nil: it has begun the run, and so all of them.
+	ThisTime *ThisTime `json:"this_time,omitempty"`
+	Rate     float64   `json:"rate"` // delivered events per second
 	// Lag is how many seconds ago the oldest pending event was read, where input is followed.
 	Lag         float64 `json:"lag_seconds,omitempty"`
 	DeadLetters string  `json:"dead_letters,omitempty"`
@@ -133,6 +154,9 @@ func (e *Engine) Summary() *Summary {
 	if !atEnd {
 		s.Status = "incomplete"
 	}
+	if before := e.front.before(); before.Ordinal > 0 {
+		s.ThisTime = &ReadThisTime{front.Ordinal - before.Ordinal, front.Bad - min(before.Bad, front.Bad)}
+	}
 	for _, l := range e.lanes {
 		ls := l.summary(selected(front))
 		if since := e.front.waits(l.passed()); e.c.Follows && ls.Pending > 0 && !since.IsZero() {
@@ -140,6 +164,9 @@ func (e *Engine) Summary() *Summary {
 		}
 		if ls.Pending > 0 {
 			s.Status = "incomplete"
+		}
+		if s.ThisTime == nil {
+			ls.ThisTime = nil
 		}
 		s.Destinations = append(s.Destinations, ls)
 	}
@@ -184,6 +211,17 @@ func (e *Engine) reconcile(s *Summary) error {
 		}
 	}
 	return nil
+}
+
+// since is by how much counts have grown.
+func since(now, before map[string]uint64) map[string]uint64 {
+	grown := map[string]uint64{}
+	for k, n := range now {
+		if n > before[k] {
+			grown[k] = n - before[k]
+		}
+	}
+	return grown
 }
 
 // Total is the sum of counts by reason.
@@ -297,6 +335,9 @@ func (l *lane) summary(events uint64) LaneSummary {
 	if settled := c.Filtered + Total(c.Skipped) + c.Delivered + Total(c.Rejected); settled <= events {
 		s.Pending = events - settled
 	}
+	base := &l.ledger.base
+	s.ThisTime = &ThisTime{c.Filtered - min(base.Filtered, c.Filtered), since(c.Skipped, base.Skipped),
+		c.Delivered - min(base.Delivered, c.Delivered), since(c.Rejected, base.Rejected)}
 	end := l.ended
 	if end.IsZero() {
 		end = l.e.c.Now()

@@ -58,6 +58,14 @@ func Notice(n run.Notice) string {
 	return ""
 }
 
+// were is the subject and the verb of a sentence about so many things.
+func were(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what + " was"
+	}
+	return fmt.Sprintf("%d %ss were", n, what)
+}
+
 // differences says what of destinations is not as it was, and what they had been sent by then.
 func differences(ds []run.Difference) string {
 	var said []string
@@ -70,14 +78,17 @@ func differences(ds []run.Difference) string {
 
 func nothingNew(n run.NothingNew) string {
 	switch {
+	case n.Rejected == 0 && n.Bad > 0:
+		return fmt.Sprintf("run %s: everything was settled already, %s, and nothing is new; %s no events, as was said "+
+			"then; --fresh sends everything again", n.Run, n.Finished, were(n.Bad, "record"))
 	case n.Rejected == 0:
 		return fmt.Sprintf("run %s: everything was delivered already, %s; --fresh sends it again", n.Run, n.Finished)
 	case n.Left == 0:
 		return fmt.Sprintf("run %s: everything was delivered already, %s, the %d rejected events by redrives since; "+
 			"--fresh sends it again", n.Run, n.Finished, n.Rejected)
 	}
-	return fmt.Sprintf("run %s: everything was settled already, %s, and nothing is new; %d were rejected: "+
-		"`fanfold redrive %s` sends those again, --fresh everything", n.Run, n.Finished, n.Left, n.Redrive)
+	return fmt.Sprintf("run %s: everything was settled already, %s, and nothing is new; %d were rejected, "+
+		"and are not delivered by a redrive yet (exit code 3): `fanfold redrive %s` sends those again, --fresh everything", n.Run, n.Finished, n.Left, n.Redrive)
 }
 
 // Notes are sentences about a run's end that the summary does not show by itself:
@@ -113,6 +124,28 @@ func Notes(j *run.Job, res *run.Result) []string {
 	}
 	if res.Input != nil {
 		notes = append(notes, Input(res.Input)...)
+	}
+	return notes
+}
+
+// Rejections says how rejected events are sent again. Those of an earlier command count until a redrive has delivered
+// them: what the exit code says of them is not about this one.
+func Rejections(res *run.Result) (notes []string) {
+	left, now := res.Left, res.Left
+	if res.Summary.ThisTime != nil {
+		now = 0
+		for _, d := range res.Summary.Destinations {
+			now += engine.Total(d.ThisTime.Rejected)
+		}
+		now = min(now, left)
+	}
+	if now > 0 {
+		notes = append(notes, fmt.Sprintf("once the cause is fixed, `fanfold redrive %s` sends the rejected events again",
+			res.Redrive))
+	}
+	if earlier := left - now; earlier > 0 && res.Summary.ThisTime.Read > 0 { // else it was said that nothing is new
+		notes = append(notes, fmt.Sprintf("%s rejected by an earlier command: the exit code is 3 until `fanfold redrive %s` "+
+			"has delivered them", were(earlier, "event"), res.Redrive))
 	}
 	return notes
 }

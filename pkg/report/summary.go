@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ func Summary(w io.Writer, s *engine.Summary) error {
 		return err
 	}
 	for _, d := range s.Destinations {
-		reasons(w, &d)
+		reasons(w, &d, s.ThisTime != nil)
 	}
 	for _, c := range s.Continued {
 		fmt.Fprintf(w, "%s: another configuration (%s) since %s, after %d records and %d events delivered\n", c.Destination,
@@ -43,8 +44,14 @@ func head(w io.Writer, s *engine.Summary) {
 	}
 	fmt.Fprintln(w)
 	fmt.Fprintf(w, "read %d", s.Read)
+	if now := s.ThisTime; now != nil {
+		fmt.Fprintf(w, " (%d this time)", now.Read)
+	}
 	if s.BadRecords > 0 {
 		fmt.Fprintf(w, ", %d of them no events", s.BadRecords)
+		if now := s.ThisTime; now != nil {
+			fmt.Fprintf(w, " (%d this time)", now.BadRecords)
+		}
 	}
 	for _, k := range sortedKeys(s.Dropped) {
 		fmt.Fprintf(w, ", dropped by %s %d", k, s.Dropped[k])
@@ -54,26 +61,44 @@ func head(w io.Writer, s *engine.Summary) {
 
 // counts is the table of what became of events at each destination.
 func counts(w io.Writer, s *engine.Summary) error {
-	t := &table{w: w, columns: []column{{"", false, 0}, {"delivered", true, 0}, {"skipped", true, 2}, {"filtered", true, 3},
+	t := &table{w: w, columns: []column{{"", false, 0}, {"delivered", true, 0}, {"this time", true, 0}, {"skipped", true, 2}, {"filtered", true, 3},
 		{"rejected", true, 0}, {"pending", true, 1}, {"requests", true, 4}, {"retries", true, 5}, {"events/s", true, 6}}}
 	for _, d := range s.Destinations {
 		rate := "-"
 		if d.Rate > 0 {
 			rate = fmt.Sprintf("%.0f", d.Rate)
 		}
-		t.row(append(append([]string{d.Name}, numbers(d.Delivered, engine.Total(d.Skipped), d.Filtered,
+		now := uint64(0)
+		if d.ThisTime != nil {
+			now = d.ThisTime.Delivered
+		}
+		t.row(append(append([]string{d.Name}, numbers(d.Delivered, now, engine.Total(d.Skipped), d.Filtered,
 			engine.Total(d.Rejected), d.Pending, d.Requests, d.Retries)...), rate)...)
+	}
+	if s.ThisTime == nil { // then it is all
+		t.leaveOut(2)
 	}
 	return t.flush()
 }
 
-// reasons says why events were not delivered to a destination, with an example each.
-func reasons(w io.Writer, d *engine.LaneSummary) {
+// reasons says why events were not delivered to a destination, with an example each; with again also how many of
+// them this time, since others are from earlier.
+func reasons(w io.Writer, d *engine.LaneSummary, again bool) {
+	count := func(n, now uint64) string {
+		if !again {
+			return strconv.FormatUint(n, 10)
+		}
+		return fmt.Sprintf("%d (%d this time)", n, now)
+	}
+	now := engine.ThisTime{}
+	if d.ThisTime != nil {
+		now = *d.ThisTime
+	}
 	for _, k := range sortedKeys(d.Skipped) {
-		fmt.Fprintf(w, "%s: skipped %d: %s%s\n", d.Name, d.Skipped[k], k, like(d.SkippedExamples[k]))
+		fmt.Fprintf(w, "%s: skipped %s: %s%s\n", d.Name, count(d.Skipped[k], now.Skipped[k]), k, like(d.SkippedExamples[k]))
 	}
 	for _, k := range sortedKeys(d.Rejected) {
-		fmt.Fprintf(w, "%s: rejected %d: %s%s\n", d.Name, d.Rejected[k], k, like(d.Examples[k]))
+		fmt.Fprintf(w, "%s: rejected %s: %s%s\n", d.Name, count(d.Rejected[k], now.Rejected[k]), k, like(d.Examples[k]))
 	}
 	if d.Stopped != "" {
 		until := ""

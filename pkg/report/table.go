@@ -41,6 +41,14 @@ func (t *table) row(cells ...string) {
 	t.rows = append(t.rows, cells)
 }
 
+// leaveOut takes a column out of the table.
+func (t *table) leaveOut(column int) {
+	t.columns = slices.Delete(slices.Clone(t.columns), column, column+1)
+	for i, row := range t.rows {
+		t.rows[i] = slices.Delete(row, column, column+1)
+	}
+}
+
 // numbers are cells of numbers.
 func numbers(ns ...uint64) (cells []string) {
 	for _, n := range ns {

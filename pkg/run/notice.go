@@ -20,6 +20,7 @@ type NewObjects struct {
 type NothingNew struct {
 	Run      string
 	Finished string // the time, as a text for people
+	Bad      uint64 // records that were no events
 	Rejected uint64 // events that were rejected then
 	Left     uint64 // those of them that no redrive has delivered
 	Redrive  string // the run whose redrive would send those

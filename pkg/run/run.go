@@ -123,8 +123,8 @@ type Result struct {
 	// send them.
 	Left    uint64
 	Redrive string
-	// Again says that the run was complete before, so that at most new input was sent.
-	Again bool
+	// Bad is how many records were no events, of which no command of the run has told that came to its end.
+	Bad uint64
 	// Rests says, for followed input, that everything that was read is settled.
 	Rests bool
 	// Held are the destinations that hold deliveries that were in doubt after a crash.
@@ -365,7 +365,10 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 		r.notice(Held{r.journal.Name(), held})
 	}
 	r.finish(sum)
-	res := &Result{Summary: sum, Again: r.wasComplete(), Rests: rests}
+	res := &Result{Summary: sum, Bad: sum.BadRecords - sum.BadTold, Rests: rests}
+	if rests || sum.Status == Complete {
+		sum.BadTold = sum.BadRecords
+	}
 	if r.redrive == nil {
 		res.Input, _ = r.source.(Described)
 	}
