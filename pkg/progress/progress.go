@@ -261,7 +261,8 @@ func retriesText(n uint64) string {
 }
 
 // lineOf renders one line. What does not fit is given up in this order: the name down to a few letters,
-// the bar, how many requests are in flight, the pace; what has failed stays.
+// half of the bar, the words of the news, how many requests are in flight or the count, the bar, the pace; what has
+// failed stays.
 func lineOf(s engine.Progress, rate float64, longest, width int, now time.Time) string {
 	rejected, retries, state := "", retriesText(s.Retries), ""
 	if s.Rejected > 0 {
@@ -284,10 +285,13 @@ func lineOf(s engine.Progress, rate float64, longest, width int, now time.Time) 
 	name := min(longest, shortName)
 	for _, try := range []struct {
 		name, bar          int
+		counted            bool
 		flying, pace, news string
-	}{{longest, 16, flying, pace, news}, {name, 16, flying, pace, news}, {name, 8, flying, pace, news},
-		{name, 0, flying, pace, news}, {name, 0, "", pace, news}, {name, 0, "", pace, brief}, {name, 0, "", "", news}} {
-		line := head(s, try.name, try.bar) + try.pace + try.flying + try.news
+	}{{longest, 16, true, flying, pace, news}, {name, 16, true, flying, pace, news}, {name, 8, true, flying, pace, news},
+		{name, 8, true, flying, pace, brief}, {name, 8, true, "", pace, brief}, {name, 8, false, flying, pace, brief},
+		{name, 8, false, "", pace, brief}, {name, 0, true, flying, pace, news}, {name, 0, true, "", pace, news},
+		{name, 0, true, "", pace, brief}, {name, 0, true, "", "", news}} {
+		line := head(s, try.name, try.bar, try.counted) + try.pace + try.flying + try.news
 		if n := width - 1 - utf8.RuneCountInString(line); n >= 0 {
 			if r := []rune(last); len(r) <= n {
 				return line + last
@@ -297,13 +301,13 @@ func lineOf(s engine.Progress, rate float64, longest, width int, now time.Time) 
 			return line
 		}
 	}
-	return head(s, name, 0) + news
+	return head(s, name, 0, true) + news
 }
 
 // head is the beginning of a line: name, bar and count. Until the input is read to its end, the bar's total
 // is estimated from the bytes that are read, or there is no bar: reading is never far ahead of
 // delivering, so that a bar of what is read would always look nearly full.
-func head(s engine.Progress, name, bar int) string {
+func head(s engine.Progress, name, bar int, counted bool) string {
 	title, about := short(s.Name, name), ""
 	if s.Follows { // a bar of what has no end would say nothing
 		return title + "  " + printable.Count(s.Done, "event")
@@ -319,7 +323,10 @@ func head(s engine.Progress, name, bar int) string {
 			full := int(done * uint64(bar) / s.Total)
 			line += " " + strings.Repeat("█", full) + strings.Repeat("·", bar-full)
 		}
-		return line + fmt.Sprintf(" (%d/%s%d)", done, about, s.Total)
+		if counted {
+			line += fmt.Sprintf(" (%d/%s%d)", done, about, s.Total)
+		}
+		return line
 	case s.Objects > 1 && bar > 0:
 		return fmt.Sprintf("%s  %s, object %d of %d", title, printable.Count(s.Done, "event"), min(int(s.Position.Object)+1,
 			s.Objects), s.Objects)

@@ -56,7 +56,9 @@ func TestLines(t *testing.T) {
 			want: "hook  49% ███████········· (98000/~197000), 1000 events/s, 1m39s left, 3 in flight"},
 		{after: 9 * time.Second, change: func() { s.Done, s.Total, s.AllRead = 98000, 196000, true },
 			want: "hook  50% ████████········ (98000/196000), 1000 events/s, 1m38s left, 3 in flight"},
-		{after: 9 * time.Second, narrow: 56, want: "hook  50% (98000/196000), 1000 events/s, 1m38s left"},
+		{after: 9 * time.Second, narrow: 70, want: "hook  50% ████···· (98000/196000), 1000 events/s, 1m38s left"},
+		{after: 9 * time.Second, narrow: 56, want: "hook  50% ████····, 1000 events/s, 1m38s left"},
+		{after: 9 * time.Second, narrow: 44, want: "hook  50% (98000/196000)"},
 		{after: 9 * time.Second, narrow: 40, want: "hook  50% (98000/196000)"},
 		// What was long ago is no part of the rate.
 		{after: 19 * time.Second, change: func() { s.Done, s.State = 98005, "keeps to its rate limit" },
@@ -275,4 +277,27 @@ func TestScreen(t *testing.T) {
 	s.leave()
 	fmt.Fprintln(s, "...\nrun complete")
 	shows("resuming\nstopping\none\nand a half\na 3\nto be gone on with...\nrun complete")
+}
+
+// On a terminal of 80 columns there is room for a bar beside what a run of millions says of itself.
+func TestBarOnEightyColumns(t *testing.T) {
+	begin := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	for _, change := range []func(*engine.Progress){
+		func(*engine.Progress) {},
+		func(s *engine.Progress) { s.Rejected, s.Retries = 1234, 56 },
+		func(s *engine.Progress) { s.State, s.Waits = "keeps to its rate limit", true },
+		func(s *engine.Progress) { s.AllRead = true },
+	} {
+		s := engine.Progress{Name: "product-analytics-of-europe", State: "running", InFlight: 16, Total: 4_600_000,
+			About: 10_000_000}
+		p := newPainter()
+		p.lines([]engine.Progress{s}, begin, 80, 24)
+		s.Done = 45_000
+		change(&s)
+		got := p.lines([]engine.Progress{s}, begin.Add(3*time.Second), 80, 24)[0]
+		if len([]rune(got)) >= 80 || !strings.Contains(got, "%") || !strings.Contains(got, "·") ||
+			!strings.Contains(got, "15000 events/s") || !strings.Contains(got, "left") {
+			t.Errorf("%q", got)
+		}
+	}
 }
