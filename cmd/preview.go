@@ -75,14 +75,11 @@ func (a *app) preview(ctx context.Context, j *run.Job, p *report.Preview) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	in, err := a.runWorld().Preview(ctx, j, dir, p.Print)
+	read, err := a.runWorld().Preview(ctx, j, dir, p.Print)
 	if err != nil {
 		return err
 	}
-	if in != nil {
-		a.say(report.Input(in)...)
-	}
-	a.say(report.Selected(j)...)
+	a.say(report.PreviewNotes(j, read)...)
 	if p.Rejected {
 		return outcome(exitRejected)
 	}

@@ -211,6 +211,32 @@ func PlanNotes(j *run.Job, p *run.Plan) []string {
 	return append(Selected(j), filters(s)...)
 }
 
+// PreviewNotes are sentences about what a preview has not shown: what was dropped, and what filters keep back.
+func PreviewNotes(j *run.Job, p *run.Previewed) (notes []string) {
+	if p.Input != nil {
+		notes = Input(p.Input)
+	}
+	notes = append(notes, Selected(j)...)
+	s := &engine.Summary{Read: p.Read, BadRecords: p.Bad, Dropped: p.Dropped}
+	events := p.Read - p.Bad - engine.Total(p.Dropped)
+	var parts []string
+	for _, k := range sortedKeys(p.Dropped) {
+		parts = append(parts, fmt.Sprintf("%d dropped by %s", p.Dropped[k], k))
+	}
+	for i, d := range j.Destinations {
+		n := p.Filtered[i]
+		s.Destinations = append(s.Destinations, engine.LaneSummary{Name: d.Name, Filtered: n, Delivered: events - n})
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d filtered for %s", n, d.Name))
+		}
+	}
+	hidden := filters(s) // those that let nothing through
+	if len(hidden) == 0 && len(parts) > 0 {
+		hidden = []string{fmt.Sprintf("not shown, of %s read: %s", printable.Count(p.Read, "record"), strings.Join(parts, ", "))}
+	}
+	return append(notes, hidden...)
+}
+
 // Selected says what was wrong with what was selected: [Steps], and types that nobody knows.
 func Selected(j *run.Job) []string { return append(Steps(j.Steps), foreignTypes(j)...) }
 

@@ -38,24 +38,43 @@ type Shown struct {
 // Preview calls show with every request that a run of the job would make, and with everything that it would not
 // send. It sends nothing. The requests of a destination come in the order in which their batches are closed. dir
 // is a folder for what does not fit in memory; the caller removes it. Preview ends with the first error of show.
-// The result tells how the input was read; nil: the input is a stream.
-func (w *World) Preview(ctx context.Context, j *Job, dir string, show func(Shown) error) (in Described, err error) {
-	var ps []*dryLane
-	err = w.dryRun(ctx, j, dir, func(src source.Source) []*dryLane {
-		in, _ = src.(Described)
-		for _, d := range j.Destinations {
+// The result tells what was read, and what of it was not shown.
+func (w *World) Preview(ctx context.Context, j *Job, dir string, show func(Shown) error) (*Previewed, error) {
+	out := &Previewed{Dropped: map[string]uint64{}, Filtered: make([]uint64, len(j.Destinations))}
+	err := w.dryRun(ctx, j, dir, func(src source.Source) (ps []*dryLane) {
+		out.Input, _ = src.(Described)
+		for i, d := range j.Destinations {
 			p := w.dryLane(j, d, src)
 			w.shows(ctx, p, show)
+			p.routed = func(_ *selection.Record, _ []destination.Delivery, filtered bool) {
+				if filtered {
+					out.Filtered[i]++
+				}
+			}
 			ps = append(ps, p)
 		}
 		return ps
 	}, func(r *selection.Record) error {
-		if r.Bad == nil {
-			return nil
+		out.Read++
+		switch {
+		case r.Dropped != "":
+			out.Dropped[r.Dropped]++
+		case r.Bad != nil:
+			out.Bad++
+			return show(Shown{Bad: r.Bad})
 		}
-		return show(Shown{Bad: r.Bad})
+		return nil
 	})
-	return in, err
+	return out, err
+}
+
+// Previewed is what a preview has read, and what of it was not shown: dropped events, and those that the filter of a
+// destination keeps from it, in the order of the job's destinations.
+type Previewed struct {
+	Input     Described // nil: the input is a stream
+	Read, Bad uint64
+	Dropped   map[string]uint64 // by reason
+	Filtered  []uint64
 }
 
 // PreviewEvent is Preview for one event at one destination, without the destination's filter. fallback is used if
