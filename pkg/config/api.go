@@ -104,10 +104,11 @@ func (w *World) API(path, name string) (d destination.Destination, errs []error)
 		return d, p.errs
 	}
 	checkTwice(doc, p)
+	checkTags(doc, p)
 	left := mostNodes
-	root, err := follow(doc.Content[0], 0, &left)
-	if err != nil {
-		p.add(0, "%w", err)
+	root, over := follow(doc.Content[0], 0, &left)
+	if over != nil {
+		p.add(over.Line, "%w", over.Err)
 		return d, p.errs
 	}
 	if refuseVariables(root, p); len(p.errs) > 0 {

@@ -182,7 +182,16 @@ const shortestSecret = 8
 // hide makes a value a secret of the run.
 func (w *World) hide(value string) {
 	if len(value) >= shortestSecret {
-		w.Secret(value)
+		w.conceal(value)
+	}
+}
+
+// conceal makes secrets of values, but of the names of variables that stand there because they are not set.
+func (w *World) conceal(values ...string) {
+	for _, v := range values {
+		if v == "" || envRef.ReplaceAllString(v, "") != "" {
+			w.Secret(v)
+		}
 	}
 }
 

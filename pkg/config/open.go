@@ -64,7 +64,7 @@ func (w *World) open(d *Destination, how OpenOptions, p *problems) *Opened {
 		}
 		for _, f := range o.Spec.Settings.Fields {
 			if v, ok := d.Settings[f.Key].(string); ok && f.Secret {
-				w.Secret(v)
+				w.conceal(v)
 			}
 		}
 	}
@@ -83,8 +83,8 @@ func (w *World) open(d *Destination, how OpenOptions, p *problems) *Opened {
 	}
 	o.Sender = sender
 	o.checkBatches(p)
-	w.Secret(sender.Plan().Secrets...)
-	w.Secret(sender.Plan().Auth.Secrets()...)
+	w.conceal(sender.Plan().Secrets...)
+	w.conceal(sender.Plan().Auth.Secrets()...)
 	return o
 }
 
@@ -93,11 +93,11 @@ func (w *World) open(d *Destination, how OpenOptions, p *problems) *Opened {
 func (w *World) hideAddresses(d *Destination) {
 	for _, v := range d.Settings {
 		if s, ok := v.(string); ok {
-			w.Secret(secret.OfAddress(s)...)
+			w.conceal(secret.OfAddress(s)...)
 		}
 	}
 	if n := d.Written["base_url"]; n != nil {
-		w.Secret(secret.OfAddress(n.Value)...)
+		w.conceal(secret.OfAddress(n.Value)...)
 	}
 }
 

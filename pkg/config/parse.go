@@ -36,10 +36,11 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 		return f, nil
 	}
 	checkTwice(doc, p)
+	checkTags(doc, p)
 	left := mostNodes
-	root, err := follow(doc.Content[0], 0, &left)
-	if err != nil {
-		p.add(0, "%w", err)
+	root, over := follow(doc.Content[0], 0, &left)
+	if over != nil {
+		p.add(over.Line, "%w", over.Err)
 		f.Unusable = true
 		return f, p.err()
 	}
@@ -47,7 +48,7 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 	f.applyProfile(root, w.Profile, p)
 	keys := append([]string{"transform", "destinations", "profiles", "tests", "cassettes", "suppress"}, globalNames()...)
 	eachPair(root, p, "the configuration", func(key, value *yaml.Node) {
-		if key.Value != "destinations" {
+		if key.Value != "destinations" && !strings.HasPrefix(key.Value, asideKey) {
 			w.expand(value, p)
 		}
 		switch {
@@ -66,8 +67,13 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 			f.readTests(value, p)
 		case key.Value == "destinations":
 			eachPair(value, p, "destinations", func(name, body *yaml.Node) { w.readDestination(f, name, body, p) })
+		case strings.HasPrefix(key.Value, asideKey):
 		case !slices.Contains(keys, key.Value):
-			p.add(key.Line, "%s", setting.Unknown(key.Value, "key", keys))
+			hint := ""
+			if hasAnchor(value) {
+				hint = "; what is only referred to stands under a key that begins with " + asideKey
+			}
+			p.add(key.Line, "%s%s", setting.Unknown(key.Value, "key", keys), hint)
 		default:
 			f.readGlobal(key, value, p)
 		}
@@ -76,6 +82,12 @@ func (w *World) Parse(path string, data []byte) (*File, error) {
 	f.Notes = p.notes
 	return f, p.err()
 }
+
+// asideKey begins the keys at the top of a file under which stands what is only referred to elsewhere (&name, *name).
+const asideKey = "x-"
+
+// hasAnchor says whether something in a value can be referred to.
+func hasAnchor(n *yaml.Node) bool { return n.Anchor != "" || slices.ContainsFunc(n.Content, hasAnchor) }
 
 // readGlobal reads an option of fanfold as a whole. One that is wrong is wrong for
 // every command.
@@ -243,6 +255,9 @@ var envRef = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 // nearlyRef is what a shell would take for a variable.
 var nearlyRef = regexp.MustCompile(`^\$[A-Z_][A-Z0-9_]*$`)
 
+// shellRef is a variable with what else shells know of them: a default, a message.
+var shellRef = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*):?[-+?=][^}]*\}`)
+
 // expand replaces ${NAME} in every value by the environment's; such values are
 // secrets when they are long enough to be told from ordinary text. One that is not
 // set stays as it is, so that it is not called missing for a second time.
@@ -250,6 +265,9 @@ func (w *World) expand(n *yaml.Node, p *problems) {
 	if n.Kind == yaml.ScalarNode && nearlyRef.MatchString(n.Value) {
 		// The value is not shown: it may be a secret after all.
 		p.note(n.Line, "the value looks like an environment variable, but is a text: ${NAME} is one")
+	}
+	if m := shellRef.FindStringSubmatch(n.Value); n.Kind == yaml.ScalarNode && m != nil {
+		p.add(n.Line, "only ${%s} is known of what shells can do with a variable: no default stands in it", m[1])
 	}
 	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "${") {
 		n.Value = envRef.ReplaceAllStringFunc(n.Value, func(ref string) string {

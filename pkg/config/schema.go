@@ -103,8 +103,9 @@ func (w *World) Schema() any {
 		"$schema": "http://json-schema.org/draft-07/schema#",
 		"title":   "fanfold.yaml",
 		"type":    "object", "additionalProperties": false,
-		"properties":  properties,
-		"definitions": definitions,
+		"properties":        properties,
+		"patternProperties": form{"^" + asideKey: form{}},
+		"definitions":       definitions,
 	}
 }
 

@@ -2,7 +2,9 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"sort"
 	"strconv"
@@ -22,9 +24,12 @@ func parseYAML(data []byte, p *problems) (doc *yaml.Node, ok bool) {
 	ok = true
 	lines := bytes.SplitAfter(data, []byte("\n"))
 	for range mostRepairs {
-		doc = new(yaml.Node)
-		err := yaml.Unmarshal(bytes.Join(lines, nil), doc)
+		doc, more, err := unmarshal(lines)
 		if err == nil {
+			if more > 0 {
+				p.add(more, "a second document begins here, and a configuration is one: take the --- out, or put what is "+
+					"behind it in a file of its own")
+			}
 			return doc, ok
 		}
 		msg, line := culprit(lines, err)
@@ -32,15 +37,35 @@ func parseYAML(data []byte, p *problems) (doc *yaml.Node, ok bool) {
 			p.add(0, "%s", msg)
 			return nil, false
 		}
-		at := line - 1
-		mended, hint, whole := mend(string(lines[at]), msg, insideBrackets(lines[:at]))
-		if hint != "" {
-			p.add(line, "%s", hint)
+		r := mend(lines, line-1, msg)
+		if r.hint != "" {
+			p.add(r.at+1, "%s", r.hint)
 		}
-		ok = ok && whole
-		lines[at] = []byte(mended)
+		ok = ok && r.whole
+		lines[r.at] = []byte(r.line)
 	}
 	return nil, false
+}
+
+// unmarshal parses lines. more is the line of a second document in them; 0: there is none.
+func unmarshal(lines [][]byte) (doc *yaml.Node, more int, err error) {
+	d := yaml.NewDecoder(bytes.NewReader(bytes.Join(lines, nil)))
+	doc = new(yaml.Node)
+	if err := d.Decode(doc); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return doc, 0, err
+	}
+	second := new(yaml.Node)
+	err = d.Decode(second)
+	switch {
+	case errors.Is(err, io.EOF):
+		return doc, 0, nil
+	case err == nil && (len(second.Content) == 0 || second.Content[0].Tag != "!!null"):
+		more = second.Line
+	}
+	return doc, more, err
 }
 
 var yamlLine = regexp.MustCompile(`^line (\d+): `)
@@ -59,8 +84,7 @@ func culprit(lines [][]byte, err error) (msg string, line int) {
 	}
 	if size < 1<<20 { // else it takes long
 		n := sort.Search(len(lines), func(i int) bool {
-			var doc yaml.Node
-			e := yaml.Unmarshal(bytes.Join(lines[:i+1], nil), &doc)
+			_, _, e := unmarshal(lines[:i+1])
 			return e != nil && e.Error() == err.Error()
 		})
 		if n < len(lines) {
@@ -123,8 +147,12 @@ const (
 )
 
 var (
-	indent    = regexp.MustCompile(`^[ \t]*`)
-	entry     = regexp.MustCompile(`^(\s*(?:- +)*)([\w.$@/-]+):[ \t]+(\S.*?)[ \t]*(\r?\n?)$`)
+	indent = regexp.MustCompile(`^[ \t\p{Zs}]*`)
+	entry  = regexp.MustCompile(`^(\s*(?:- +)*)([\w.$@/-]+):[ \t]+(\S.*?)[ \t]*(\r?\n?)$`)
+	// anEntry is what a line looks like that holds a key or begins an element of a list.
+	anEntry   = regexp.MustCompile(`^\s*(?:- +)*(?:"[^"]*"|'[^']*'|[^\s#][^:]*):(?:\s|$)|^\s*-(?:\s|$)`)
+	noBlank   = regexp.MustCompile(`^(\s*(?:- +)*[A-Za-z][\w-]*):([^\s/][^\n]*\n?)$`)
+	bareKey   = regexp.MustCompile(`^(\s*(?:- +)*)(@[A-Za-z]+)(:\s)`)
 	bareAt    = regexp.MustCompile(`([{,\[]\s*)(@[A-Za-z]+)(\s*:)`)
 	bareValue = regexp.MustCompile(`(:\s+|[\[,]\s*)(@[^\s,\]}"']*)`)
 	bareEnv   = regexp.MustCompile(`(:\s+|[\[,]\s*)(` + plainText + `*` +
@@ -132,26 +160,47 @@ var (
 	blankColon = regexp.MustCompile(`:(\s|$)|\s#`)
 )
 
-// mend returns a line as it was probably meant, and what to do about it. whole says that
-// nothing of it was lost: no hint, that it was no mistake.
-func mend(line, msg string, inBrackets bool) (mended, hint string, whole bool) {
-	lead := indent.FindString(line)
-	if strings.Contains(lead, "\t") {
-		spaces := strings.ReplaceAll(lead, "\t", "  ") + line[len(lead):]
+// repair is what is done to a line so that what is behind it can be read.
+type repair struct {
+	at   int // index of the line
+	line string
+	hint string // what to do about it; "": it was no mistake
+	// whole says that nothing of it was lost.
+	whole bool
+}
+
+// mend returns how a line was probably meant, or the line before it that is the cause.
+func mend(lines [][]byte, at int, msg string) repair {
+	if before := lineBefore(lines, at); before >= 0 && strings.Contains(msg, "mapping values are not allowed") &&
+		strings.Trim(indent.FindString(string(lines[before])), " \t") != "" {
+		at = before
+	}
+	line, inBrackets := string(lines[at]), insideBrackets(lines[:at])
+	if lead := indent.FindString(line); strings.Trim(lead, " ") != "" {
 		if inBrackets { // pasted JSON is indented as it likes
-			return spaces, "", true
+			return repair{at, blanks(lead) + line[len(lead):], "", true}
 		}
-		return spaces, "it is indented with a tab; YAML takes spaces only", false
+		hint := "it is indented with a tab; YAML takes spaces only"
+		if !strings.Contains(lead, "\t") {
+			hint = "it is indented with blanks of another kind; YAML takes the ordinary ones only"
+		}
+		now, fits := asNeighbours(lines, at, line[len(lead):], blanks(lead))
+		return repair{at, now, hint, fits}
 	}
 	if inBrackets && strings.Contains(line, "\t") {
-		return strings.ReplaceAll(line, "\t", " "), "", true
+		return repair{at, strings.ReplaceAll(line, "\t", " "), "", true}
 	}
 	if now := quoteBare(line); now != line {
-		return now, "put it in quotes: " + strings.TrimSpace(now), true
+		return repair{at, now, "put it in quotes: " + strings.TrimSpace(now), true}
 	}
-	if m := entry.FindStringSubmatch(line); m != nil && !inBrackets && needsQuotes(m[3]) {
+	if m := entry.FindStringSubmatch(line); m != nil && !inBrackets && needsQuotes(m[3], msg) {
 		now := m[1] + m[2] + ": '" + strings.ReplaceAll(m[3], "'", "''") + "'" + m[4]
-		return now, "put it in quotes: " + strings.TrimSpace(now), true
+		return repair{at, now, "put it in quotes: " + strings.TrimSpace(now), true}
+	}
+	if !inBrackets && (strings.Contains(msg, "mapping values are not allowed") || strings.Contains(msg, "expected ':'")) {
+		if r, is := noKey(lines, at); is {
+			return r
+		}
 	}
 	for _, known := range advice {
 		if strings.Contains(msg, known.says) {
@@ -159,11 +208,84 @@ func mend(line, msg string, inBrackets bool) (mended, hint string, whole bool) {
 			break
 		}
 	}
-	return "\n", msg, false
+	return repair{at, "\n", msg, false}
+}
+
+// blanks is an indentation in YAML's own blanks.
+func blanks(lead string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return r
+		}
+		return ' '
+	}, strings.ReplaceAll(lead, "\t", "  "))
+}
+
+// asNeighbours is a line as its neighbours are indented; fits: as far as this line, that is YAML.
+func asNeighbours(lines [][]byte, at int, text, otherwise string) (now string, fits bool) {
+	leads := []string{otherwise}
+	for _, step := range []int{1, -1} { // the line before it comes first
+		for i := at + step; i >= 0 && i < len(lines); i += step {
+			if l := string(lines[i]); strings.TrimSpace(l) != "" {
+				lead := indent.FindString(l)
+				leads = append([]string{lead}, leads...)
+				if step < 0 && strings.HasSuffix(strings.TrimSpace(l), ":") { // what belongs to it
+					leads = append([]string{lead + "  "}, leads...)
+				}
+				break
+			}
+		}
+	}
+	mended := append([][]byte{}, lines...)
+	for _, lead := range leads {
+		if strings.Trim(lead, " ") != "" {
+			continue
+		}
+		mended[at] = []byte(lead + text)
+		_, _, err := unmarshal(mended)
+		if err == nil {
+			return lead + text, true
+		}
+		if _, line := culprit(mended, err); line > at+2 {
+			return lead + text, true
+		}
+	}
+	return otherwise + text, false
+}
+
+// lineBefore is the index of the last line before one that has something in it; -1: there is none.
+func lineBefore(lines [][]byte, at int) int {
+	for i := at - 1; i >= 0; i-- {
+		if l := bytes.TrimSpace(lines[i]); len(l) > 0 && l[0] != '#' {
+			return i
+		}
+	}
+	return -1
+}
+
+// noKey finds the line, this one or the one before it, that has no key where one has to be.
+func noKey(lines [][]byte, at int) (r repair, is bool) {
+	for _, i := range []int{at, lineBefore(lines, at)} {
+		if i < 0 || insideBrackets(lines[:i]) || anEntry.Match(lines[i]) {
+			continue
+		}
+		line := string(lines[i])
+		switch text := strings.TrimSpace(line); {
+		case noBlank.MatchString(line):
+			now := noBlank.ReplaceAllString(line, "$1: $2")
+			return repair{i, now, "a blank belongs behind the colon: " + strings.TrimSpace(now), true}, true
+		case strings.HasPrefix(text, "//"):
+			return repair{i, "\n", "// begins no comment in YAML: # does", true}, true
+		default:
+			return repair{i, "\n", "a colon and a blank belong behind every key", false}, true
+		}
+	}
+	return r, false
 }
 
 // quoteBare puts what YAML cannot read between brackets in quotes: @path, ${NAME}.
 func quoteBare(line string) string {
+	line = bareKey.ReplaceAllString(line, `$1"$2"$3`)
 	if !strings.ContainsAny(line, "{[") {
 		return line
 	}
@@ -172,8 +294,8 @@ func quoteBare(line string) string {
 	return bareValue.ReplaceAllString(line, `$1"$2"`)
 }
 
-// needsQuotes says that a text would be read otherwise than it was meant.
-func needsQuotes(value string) bool {
+// needsQuotes says that a text would be read otherwise than it was meant. msg is what the parser says of it.
+func needsQuotes(value, msg string) bool {
 	switch value[0] {
 	case '@', '`', '%':
 		return true
@@ -181,7 +303,9 @@ func needsQuotes(value string) bool {
 		end := strings.IndexByte(value[1:], value[0])
 		rest := strings.TrimSpace(value[end+2:])
 		return end >= 0 && rest != "" && rest[0] != '#'
-	case '{', '[', '|', '>', '&', '*', '!', '#':
+	case '|', '>', '&', '*':
+		return strings.Contains(msg, "did not find expected alphabetic") || strings.Contains(msg, "expected comment or line break")
+	case '{', '[', '!', '#':
 		return false
 	}
 	return blankColon.MatchString(value)
@@ -199,7 +323,24 @@ var advice = []struct{ says, do string }{
 	{"could not find expected ':'", "a colon and a blank belong behind every key"},
 	{"found character that cannot start any token", "put the text in quotes"},
 	{"unknown anchor", "* begins a reference in YAML: put it in quotes if it is a text"},
+	{"<document start>", "a configuration is one table of keys and values, and this does not belong to it"},
+	{"UTF-8 octet", "save the file as UTF-8"},
+	{"incomplete UTF-8", "save the file as UTF-8"},
+	{"control characters", "a character that nobody sees stands in it: take it out"},
 	{"block sequence entries are not allowed", "a list begins on a line of its own"},
+}
+
+// checkTags adds the tags (!name) that are not YAML's own for ordinary values: nobody reads them, and what was meant
+// is a text, as a rule.
+func checkTags(n *yaml.Node, p *problems) {
+	switch n.ShortTag() {
+	case "", "!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq", "!!timestamp", "!!merge":
+	default:
+		p.add(n.Line, "! begins a tag in YAML, and %s is none that is known here: put the text in quotes", n.Tag)
+	}
+	for _, c := range n.Content {
+		checkTags(c, p)
+	}
 }
 
 // checkTwice adds the keys that stand twice in a table, wherever it is. YAML would take
@@ -229,15 +370,15 @@ const (
 
 // follow returns a document in which what references (*name) stand for stands in their
 // place, and what << merges is merged, so that nobody has to think of them again.
-func follow(n *yaml.Node, depth int, left *int) (*yaml.Node, error) {
+func follow(n *yaml.Node, depth int, left *int) (*yaml.Node, *Problem) {
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
 	if *left--; *left < 0 {
-		return nil, fmt.Errorf("its references make more than %d values", mostNodes)
+		return nil, &Problem{Line: n.Line, Err: fmt.Errorf("its references make more than %d values", mostNodes)}
 	}
 	if depth > mostDepth {
-		return nil, fmt.Errorf("it nests deeper than %d levels, or refers to itself", mostDepth)
+		return nil, &Problem{Line: n.Line, Err: fmt.Errorf("it nests deeper than %d levels, or refers to itself", mostDepth)}
 	}
 	out := *n
 	out.Content = make([]*yaml.Node, 0, len(n.Content))

@@ -47,10 +47,34 @@ func TestSyntax(t *testing.T) {
 			[]string{"f.yaml:5: unknown anchor 'x' referenced: * begins a reference"}},
 		"merged": {"destinations:\n  a: &a\n    type: toy\n    settings: &s {token: t}\n    rate: 1/s\n" +
 			"  b: {<<: *a, rate: 2/s, settings: {<<: *s, number: 2}}\n", nil},
-		"itself": {"destinations: &d\n  a: *d\n", []string{"f.yaml: it nests deeper than 100 levels, or refers to itself"}},
+		"itself": {"destinations: &d\n  a: *d\n", []string{"f.yaml:2: it nests deeper than 100 levels, or refers to itself"}},
 		"laughs": {"a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" +
 			"d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n" +
-			"g: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n", []string{"f.yaml: its references make more than"}},
+			"g: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n", []string{"f.yaml:1: its references make more than"}},
+		"tab before what belongs to a key": {"destinations:\n  a:\n\ttype: toy\n    settings: {token: t}\n    rate: fast\n",
+			[]string{"f.yaml:3: it is indented with a tab", "f.yaml:5: a: rate has to be like"}},
+		"other blanks": {strings.Replace(head, "    type", "\u00a0\u00a0\u00a0\u00a0type", 1) + "    rate: fast\n",
+			[]string{"f.yaml:3: it is indented with blanks of another kind", "f.yaml:5: a: rate has to be like"}},
+		"no blank": {strings.Replace(head, "type: toy", "type:toy", 1) + "    rate: fast\n",
+			[]string{"f.yaml:3: a blank belongs behind the colon: type: toy", "f.yaml:5: a: rate has to be like"}},
+		"no blank at the end": {head + "    rate:1/s\n", []string{"f.yaml:5: a blank belongs behind the colon: rate: 1/s"}},
+		"no colon":            {head + "    filter x = \"a\"\n    rate: 1/s\n", []string{"f.yaml:5: a colon and a blank belong behind"}},
+		"another comment": {"// mine\n" + head + "    rate: fast\n",
+			[]string{"f.yaml:1: // begins no comment in YAML: # does", "f.yaml:6: a: rate has to be like"}},
+		"path as a key": {head + "    actions:\n      - action: send\n        subscribe: type != null\n" +
+			"        mapping:\n          event:\n            @path: $.event\n", []string{`f.yaml:10: put it in quotes: "@path": $.event`}},
+		"begins with a star": {head + "    filter: *\n", []string{`f.yaml:5: put it in quotes: filter: '*'`, "f.yaml:5: a: "}},
+		"begins as a text":   {head + "    filter: > 5\n", []string{`f.yaml:5: put it in quotes: filter: '> 5'`, "f.yaml:5: a: "}},
+		"a tag": {head + "    filter: !(type = \"track\")\n",
+			[]string{"f.yaml:5: ! begins a tag in YAML, and !(type is none", "f.yaml:5: a: "}},
+		"a tag of a template": {strings.Replace(head, "token: t", "token: !Ref t", 1), []string{"f.yaml:4: ! begins a tag in YAML"}},
+		"tags of YAML":        {strings.Replace(head, "token: t", "token: !!str 5", 1), nil},
+		"not UTF-8":           {head + "    filter: event = \"\xe4\"\n", []string{"f.yaml:5: invalid trailing UTF-8 octet: save the file as UTF-8"}},
+		"a second document":   {head + "---\nmemory: 5\n", []string{"f.yaml:5: a second document begins here"}},
+		"nothing behind it":   {"---\n" + head + "---\n# none\n...\n", nil},
+		"aside":               {"x-common: &c {token: t, n: \"${NOT_SET}\"}\ndestinations: {a: {type: toy, settings: *c}}\n", []string{"f.yaml:1: the environment variable NOT_SET"}},
+		"aside, elsewhere":    {"common: &c {token: t}\ndestinations: {a: {type: toy, settings: *c}}\n", []string{"f.yaml:1: there is no key \"common\"; there is"}},
+		"a default":           {strings.Replace(head, "token: t", `token: "${SET_X:-t}"`, 1), []string{"f.yaml:4: only ${SET_X} is known"}},
 	} {
 		w := toys()
 		f, err := w.Parse("f.yaml", []byte(c.text))
