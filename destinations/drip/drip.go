@@ -46,8 +46,7 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Success: []destination.Success{destination.Words(batchDocs, "{}").With(201)},
-		Live: destination.Live{Does: "may start the workflows that wait for it",
-			Docs: docs},
+		Live:    destination.Live{Does: "may start the workflows that wait for it", Docs: docs},
 		Actions: destination.Actions{
 			destination.Action("trackEvent", "Track event").On(`type = "track"`).Doc("An event of a subscriber.").
 				Fields(

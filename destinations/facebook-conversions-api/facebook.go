@@ -42,14 +42,12 @@ func New() destination.Destination {
 			Docs:         docs,
 			Integrations: []string{"Facebook Conversions API (Actions)", "Facebook Conversions API"},
 			Backfill: "Only the last seven days are taken, of a shop's own (physical_store) 62; what is older is skipped. " +
-				"What is sent counts for attribution " +
-				"and optimisation at once, and cannot be taken back. " +
+				"What is sent counts for attribution and optimisation at once, and cannot be taken back. " +
 				"An event with the event_id of one that the browser's pixel sent within 48 hours is counted once.",
 			Minimal: true,
 			Differences: []destination.Difference{
-				{What: "a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's " +
-					"code",
-					Docs: docs},
+				{What: "a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a " +
+					"country's code", Docs: docs},
 				{What: "event_time is a Unix time in seconds, not text", Docs: serverDocs + "#event-time"},
 				{What: "events share requests", Docs: docs + "#batch-requests"},
 				{What: "birthdays, names, cities and postal codes are normalised as documented before they are hashed",
@@ -68,13 +66,17 @@ func New() destination.Destination {
 			Dedupe: destination.Dedupe{Field: "event_id, together with event_name", Window: 48 * time.Hour,
 				Docs: dedupeDocs},
 		},
-		Sayings: sayings(),
+		// https://developers.facebook.com/docs/graph-api/overview/rate-limiting#error-codes
+		Sayings: []destination.Saying{
+			said(destination.RateLimited, "error.code", "4", "17", "32", "341", "613", "80*"),
+			said(destination.Unavailable, "error.code", "1", "2"), said(destination.Unavailable, "error.is_transient", "true"),
+			said(destination.Unauthorized, "error.code", "104", "190", "102", "10", "200"),
+		},
 		Success: []destination.Success{destination.JSON(docs+"#send", destination.Counts("events_received"))},
 		Actions: slices.Concat(
 			twice("purchase", "Purchase", "An order was completed.",
 				field.Currency("currency").Required(), field.Number("value").Required().From("$.properties.revenue"),
-				field.Number("net_revenue"),
-				ids, name, kind, contents("$.properties.products"), items),
+				field.Number("net_revenue"), ids, name, kind, contents("$.properties.products"), items),
 			twice("initiateCheckout", "Initiate Checkout", "A checkout was started.",
 				category, ids, contents("$.properties.products"), field.Currency("currency"), items,
 				field.Number("value").From("$.properties.revenue")),
@@ -104,7 +106,7 @@ func New() destination.Destination {
 func ours(m destination.Moment) map[string]mapping.Value {
 	with := map[string]mapping.Value{"action_source": source()}
 	if m.Name == "search" {
-		with["contents"] = contents("$.properties.products").Fields()[0].Default
+		with["contents"] = contents("$.properties.products").Mapping()
 	}
 	return with
 }
@@ -146,10 +148,9 @@ func standard(slug, title, name string, own ...field.Line) *destination.Declared
 	currency := body.From("currency").Given()
 	a.Needs(body.Any(body.Not(currency), currency.IsText().Matches(`^[A-Z]{3}$`)),
 		"currency has to be a code of three letters (ISO 4217)").
-		Needs(body.Any(body.Not(body.Has("contents")), body.From("contents").Where("all have an id", haveIDs)),
+		Needs(body.Any(body.Not(body.Has("contents")), body.From("contents").Every("an id", hasID)),
 			"each of the contents needs an id").
-		Needs(body.Any(body.Not(body.Has("contents")), body.From("contents").
-			Where("their delivery_category is known", haveCategories)),
+		Needs(body.Any(body.Not(body.Has("contents")), body.From("contents").Every("a category that is known", hasCategory)),
 			"delivery_category is in_store, curbside or home_delivery")
 	return post(a, body.Const(name), body.Member("custom_data", body.Always(
 		body.Object(body.Spread("custom_data"), ownData(own)))))
@@ -183,21 +184,8 @@ func ownData(own field.Lines) body.Members {
 
 // post sends events of a name, with further members.
 func post(a *destination.Declared, name body.Node, more ...body.Members) *destination.Declared {
-	limited := body.From("data_processing_options").Is("true")
-	id := body.Together(
-		body.CopyOf(given, "client_ip_address = user_data.client_ip_address",
-			"client_user_agent = user_data.client_user_agent",
-			"fbc = user_data.fbc", "fbp = user_data.fbp", "subscription_id = user_data.subscriptionID",
-			"lead_id = user_data.leadID",
-			"anon_id = user_data.anonId", "madid = user_data.madId", "fb_login_id = user_data.fbLoginID",
-			"partner_id = user_data.partner_id", "partner_name = user_data.partner_name", "ctwa_clid = user_data.ctwa_clid"),
-		body.Member("external_id", body.Each("user_data.externalId", body.This().Hash("compact"))),
-		personal("em", "email", "email"), personal("ph", "phone", "phone_digits"), personal("ge", "gender", "gender"),
-		personal("db", "dateOfBirth", "birthdate"), names("ln", "lastName"), names("fn", "firstName"),
-		personal("ct", "city", "city"),
-		personal("st", "state", "state"), personal("zp", "zip", "zip"), personal("country", "country", "country"),
-	)
-	return a.NeedsIdentity(somebody(), "nothing in user_data says who it was").
+	limited, somebody := body.From("data_processing_options").Is("true"), person()
+	return a.NeedsIdentity(body.Some(somebody), "nothing in user_data says who it was").
 		Post("/"+version+"/{settings.pixel_id}/events", body.Object(
 			body.Member("test_event_code", body.From("test_event_code").Filled().Else(body.Setting("test_event_code"))),
 			body.Member("data", body.Items(body.Object(
@@ -207,47 +195,38 @@ func post(a *destination.Declared, name body.Node, more ...body.Members) *destin
 				// It says which events are one: also that of the browser's pixel.
 				body.Member("event_id", body.From("event_id").Given().Else(body.InsertID())),
 				body.Same("action_source"),
-				body.Member("user_data", body.Object(id)),
+				body.Member("user_data", body.Object(somebody)),
 				body.Member("app_data", body.If(body.From("app_data_field.use_app_data").Is("true"), app())),
-				body.When(limited,
-					body.Member("data_processing_options", body.Const([]string{"LDU"})),
-					body.Member("data_processing_options_country", body.From("data_processing_options_country").Given().
-						Else(body.Const(0))),
-					body.Member("data_processing_options_state", body.From("data_processing_options_state").Given().
-						Else(body.Const(0))),
-				),
+				body.When(limited, body.Member("data_processing_options", body.Const([]string{"LDU"})),
+					number("data_processing_options_country"), number("data_processing_options_state")),
 				body.Together(more...),
 			))),
 		))
 }
 
-// somebody holds when anything in user_data says who it was.
-func somebody() body.Cond {
-	in := func(key string) body.Value { return body.From("user_data." + key) }
-	return body.Any(
-		given("user_data.client_ip_address", "user_data.client_user_agent", "user_data.fbc", "user_data.fbp",
-			"user_data.subscriptionID", "user_data.leadID",
-			"user_data.anonId", "user_data.madId", "user_data.fbLoginID", "user_data.partner_id", "user_data.partner_name",
-			"user_data.ctwa_clid"),
-		in("externalId").Normal("compact"), in("email").Normal("email"), in("lastName").Normal("name"),
-		in("firstName").Normal("name"),
-		in("city").Normal("city"), in("state").Normal("state"), in("zip").Normal("zip"), in("country").Normal("country"),
-		in("phone").Hash("phone_digits"), in("gender").Hash("gender"), in("dateOfBirth").Hash("birthdate"),
-		// what is hashed has no normal form of these
-	)
+func number(key string) body.Members {
+	return body.Member(key, body.From(key).Given().Else(body.Const(0)))
 }
 
-func given(paths ...string) body.Value { return body.From(paths...).Given() }
-
-// personal is a member of user_data that Meta wants normalised and in SHA-256.
+// person is who it was: what Meta wants as it is, and what it wants normalised and in SHA-256.
 // https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/customer-information-parameters
-func personal(key, from, kind string) body.Members {
-	return body.Member(key, body.From("user_data."+from).Hash(kind))
-}
-
-// names are hashed without any space.
-func names(key, from string) body.Members {
-	return body.Member(key, body.From("user_data."+from).Normal("name").Replace(" ", "").Hash(""))
+func person() body.Members {
+	of := func(paths ...string) body.Value { return body.From("user_data." + paths[0]) }
+	given := func(paths ...string) body.Value { return of(paths...).Given() }
+	hash := func(key, from, kind string) body.Members { return body.Member(key, of(from).Hash(kind)) }
+	// Names are hashed without any space.
+	name := func(key, from string) body.Members {
+		return body.Member(key, of(from).Normal("name").Replace(" ", "").Hash(""))
+	}
+	return body.Together(
+		body.CopyOf(given, "client_ip_address = client_ip_address", "client_user_agent = client_user_agent", "fbc = fbc",
+			"fbp = fbp", "subscription_id = subscriptionID", "lead_id = leadID", "anon_id = anonId", "madid = madId",
+			"fb_login_id = fbLoginID", "partner_id = partner_id", "partner_name = partner_name", "ctwa_clid = ctwa_clid"),
+		body.Member("external_id", body.Each("user_data.externalId", body.This().Hash("compact"))),
+		hash("em", "email", "email"), hash("ph", "phone", "phone_digits"), hash("ge", "gender", "gender"),
+		hash("db", "dateOfBirth", "birthdate"), name("ln", "lastName"), name("fn", "firstName"), hash("ct", "city", "city"),
+		hash("st", "state", "state"), hash("zp", "zip", "zip"), hash("country", "country", "country"),
+	)
 }
 
 // app is the app and its device.
@@ -258,10 +237,8 @@ func app() body.Node {
 			body.Const(0)))
 	}
 	var extinfo []body.Node
-	for _, key := range []string{"version", "packageName", "shortVersion", "longVersion", "osVersion", "deviceName",
-		"locale", "timezone", "carrier",
-		"width", "height", "density", "cpuCores", "storageSize", "freeStorage", "deviceTimezone"} {
-		extinfo = append(extinfo, body.From("app_data_field."+key).NotNull().Else(body.Const("")))
+	for _, l := range field.Device() {
+		extinfo = append(extinfo, body.From("app_data_field."+l.Key()).NotNull().Else(body.Const("")))
 	}
 	return body.Object(
 		flag("advertiser_tracking_enabled"), flag("application_tracking_enabled"),
@@ -270,36 +247,59 @@ func app() body.Node {
 	)
 }
 
-func haveIDs(contents event.Value) bool {
-	for c := range contents.Elements() {
-		if c.Get("id").Falsy() {
-			return false
-		}
-	}
-	return true
+func hasID(content event.Value) bool { return !content.Get("id").Falsy() }
+
+func hasCategory(content event.Value) bool {
+	d := content.Get("delivery_category")
+	return d.Falsy() || slices.Contains([]string{"in_store", "curbside", "home_delivery"}, d.Text())
 }
 
-func haveCategories(contents event.Value) bool {
-	for c := range contents.Elements() {
-		if d := c.Get("delivery_category"); !d.Falsy() && !d.IsText("in_store") && !d.IsText("curbside") && !d.IsText(
-			"home_delivery") {
-			return false
-		}
-	}
-	return true
+// said is what an error means whose status is 400 whatever happened.
+func said(r destination.Reason, at string, is ...string) destination.Saying {
+	return destination.Saying{Docs: "https://developers.facebook.com/docs/graph-api/guides/error-handling",
+		Status: []int{4, 5}, At: at, Is: is, Then: destination.Retry, Reason: r}
 }
 
-// sayings are what Meta says with a status of 400: the codes of rate limits and of passing
-// troubles, and those of the token.
-// https://developers.facebook.com/docs/graph-api/overview/rate-limiting#error-codes
-func sayings() []destination.Saying {
-	code := func(r destination.Reason, at string, is ...string) destination.Saying {
-		return destination.Saying{Docs: "https://developers.facebook.com/docs/graph-api/guides/error-handling",
-			Status: []int{4, 5}, At: at, Is: is, Then: destination.Retry, Reason: r}
+// common are the fields that every action has.
+func common() field.Lines {
+	return field.Lines{
+		field.Text("action_source").Required().Doc(
+			"Where the event happened. A website's needs event_source_url and client_user_agent.").
+			OneOf("email", "website", "app", "phone_call", "chat", "physical_store", "system_generated", "other"),
+		field.Text("event_time").Required().From("$.timestamp"),
+		userData(), appData(), field.MessageID("event_id"), field.PageURL("event_source_url"), field.Object("custom_data"),
+		field.Boolean("data_processing_options").Doc("Limited data use."),
+		field.Number("data_processing_options_country").OneOf("0", "1"),
+		field.Number("data_processing_options_state").
+			OneOf("0", "1000", "1001", "1002", "1003", "1004", "1005", "1006", "1007", "1008", "1009", "1010"),
+		field.Text("test_event_code"),
 	}
-	return []destination.Saying{
-		code(destination.RateLimited, "error.code", "4", "17", "32", "341", "613", "80*"),
-		code(destination.Unavailable, "error.code", "1", "2"), code(destination.Unavailable, "error.is_transient", "true"),
-		code(destination.Unauthorized, "error.code", "104", "190", "102", "10", "200"),
-	}
+}
+
+func userData() field.Line {
+	return field.Object("user_data",
+		field.AnyID("externalId").List(), field.Texts("email = context.traits.email", "phone = context.traits.phone",
+			"gender", "dateOfBirth = context.traits.birthday", "lastName = context.traits.lastName",
+			"firstName = context.traits.firstName", "city = context.traits.address.city",
+			"state = context.traits.address.state", "zip = context.traits.address.postalCode", "country"),
+		field.IP("client_ip_address"), field.UserAgent("client_user_agent"),
+		field.Texts("fbc = properties.fbc", "fbp = properties.fbp", "subscriptionID"), field.Integer("leadID"),
+		field.Integer("fbLoginID"), field.Texts("anonId", "madId", "partner_id", "partner_name", "ctwa_clid"),
+	).Required().Doc("Who it was. What is to be hashed is hashed here, unless it is already.")
+}
+
+func appData() field.Line {
+	return field.Object("app_data_field",
+		field.Boolean("use_app_data").Always(false), field.Boolean("advertiser_tracking_enabled"),
+		field.Boolean("application_tracking_enabled").From("$.context.device.adTrackingEnabled"),
+		field.Device(), field.Text("madId").From("$.context.madId"),
+	).Doc("The app and its device, sent when use_app_data is true.")
+}
+
+// contents are products, out of a list of the event or out of what it says itself.
+func contents(path string) field.Line {
+	return field.Object("contents",
+		field.Text("id").From("$.product_id"), field.Integer("quantity").From("$.quantity"),
+		field.Number("item_price").From("$.price"), field.Text("delivery_category"),
+	).EachOf(path)
 }

@@ -4,14 +4,12 @@
 package intercom
 
 import (
-	"math"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
@@ -58,15 +56,14 @@ func New() destination.Destination {
 				{What: "every request names the version of the API that it is written for", Docs: contactDocs},
 			},
 		},
-		BaseURL: func(s *Settings) string {
-			// https://developers.intercom.com/docs/build-an-integration/learn-more/rest-apis
-			return map[string]string{"us": "https://api.intercom.io", "eu": "https://api.eu.intercom.io",
-				"au": "https://api.au.intercom.io"}[s.Region]
-		},
+		// https://developers.intercom.com/docs/build-an-integration/learn-more/rest-apis
+		Hosts: map[string]string{"us": "https://api.intercom.io", "eu": "https://api.eu.intercom.io",
+			"au": "https://api.au.intercom.io"},
 		Auth: func(s *Settings) destination.Auth { return destination.Bearer(s.AccessToken) },
+		// Without it an app's own version is answered to, which may be one from before there were contacts: contactDocs.
+		Headers: map[string]body.Value{"Intercom-Version": body.Const("2.14")},
 		Limits: destination.Limits{
-			// 10,000 a minute of an app, spread over windows of ten seconds:
-			// https://developers.intercom.com/docs/references/rest-api/errors/rate-limiting
+			// 10,000 a minute of an app, spread over windows of ten seconds.
 			Rates:       []destination.Rate{{N: 1666, Per: 10 * time.Second, Of: destination.Requests, Docs: rateDocs}},
 			BatchEvents: destination.Cap{N: 1, Docs: eventDocs},
 			Dedupe: destination.Dedupe{Field: "contact, event_name and created_at together",
@@ -76,30 +73,19 @@ func New() destination.Destination {
 		Order: true,
 		Sayings: []destination.Saying{{Docs: contactDocs, Status: []int{http.StatusConflict}, Then: destination.Retry,
 			Reason: destination.Conflict}},
-		Live: destination.Live{Does: "may set off the series and rules that wait for it",
-			Docs: eventDocs},
-		Actions: destination.Actions{
-			trackEvent().Header("Intercom-Version", version()),
-			identifyContact().Header("Intercom-Version", version()),
-			groupIdentifyContact().Header("Intercom-Version", version()),
-		},
+		Live:    destination.Live{Does: "may set off the series and rules that wait for it", Docs: eventDocs},
+		Actions: destination.Actions{trackEvent(), identifyContact(), groupIdentifyContact()},
 		Presets: []destination.Preset{
 			{Name: "Track calls", Action: "trackEvent", Subscribe: `type = "track"`},
 			{Name: "Identify calls", Action: "identifyContact", Subscribe: `type = "identify"`,
-				Mapping: map[string]mapping.Value{"role": mapping.Literal("user")}},
+				Mapping: mapping.Lines(`role = "user"`)},
 			{Name: "Group calls", Action: "groupIdentifyContact", Subscribe: `type = "group"`},
 		},
 	}.Destination()
 }
 
-// version is that of the API. Without it an app's own version is answered to, which may be
-// one from before there were contacts.
-// https://developers.intercom.com/docs/references/rest-api/api.intercom.io/contacts/createcontact
-func version() body.Value { return body.Const("2.14") }
-
 func trackEvent() *destination.Declared {
-	// An email may be a lead's, whose events need Intercom's id.
-	// https://developers.intercom.com/docs/references/rest-api/api.intercom.io/data-events/createdataevent
+	// An email may be a lead's, whose events need Intercom's id: eventDocs.
 	byEmail := body.Not(body.From("user_id", "id").Filled())
 	priced := body.From("revenue").IsNumber()
 	return destination.Action("trackEvent", "Track event").On(`type = "track"`).
@@ -124,7 +110,7 @@ func trackEvent() *destination.Declared {
 				body.When(body.Any(priced, body.From("metadata")), body.Member("metadata", body.Always(body.Object(
 					body.Spread("metadata", "email", "revenue", "currency"),
 					body.When(priced, body.Member("price", body.Object(
-						body.Member("amount", body.From("revenue").As("whole cents", cents)),
+						body.Member("amount", body.From("revenue").Times(100).Round()),
 						body.Member("currency", body.From("currency").Filled().Text().Else(body.Const("USD"))),
 					))),
 				)))),
@@ -136,8 +122,7 @@ func identifyContact() *destination.Declared {
 	known := body.From("external_id", "email").Filled()
 	contact := body.Object(
 		body.Same("role", "external_id", "email", "phone", "name", "avatar"), seconds("signed_up_at"),
-		seconds("last_seen_at"),
-		body.Same("owner_id", "unsubscribed_from_emails", "custom_attributes"),
+		seconds("last_seen_at"), body.Same("owner_id", "unsubscribed_from_emails", "custom_attributes"),
 	)
 	taken := destination.JSON(contactDocs, destination.Is("type", "contact"), destination.Text("id"))
 	return destination.Action("identifyContact", "Identify contact").On(`type = "identify"`).
@@ -172,18 +157,17 @@ func groupIdentifyContact() *destination.Declared {
 	return destination.Action("groupIdentifyContact", "Identify company").On(`type = "group"`).
 		Doc("Creates or updates a company, then attaches the contact to it.").
 		Fields(
-			field.Time("remote_created_at").From("$.traits.createdAt"), field.UserID("external_id").
-				Doc("Your id of the contact."),
-			field.Text("email").Email().From("$.traits.email"), field.Text("company_id").Required().From("$.groupId"),
-			field.Text("contact_id").Doc("Intercom's id of the contact."),
-			field.Text("name").From("$.traits.name"), field.Number("monthly_spend").From("$.traits.monthly_spend"),
-			field.Text("plan").From("$.traits.plan"), field.Number("size").From("$.traits.employees"),
-			field.Texts("website", "industry").Below("$.traits"), customAttributes(),
+			field.Time("remote_created_at").From("$.traits.createdAt"),
+			field.UserID("external_id").Doc("Your id of the contact."), field.Text("email").Email().From("$.traits.email"),
+			field.Text("company_id").Required().From("$.groupId"),
+			field.Text("contact_id").Doc("Intercom's id of the contact."), field.Texts("name = traits.name"),
+			field.Numbers("monthly_spend = traits.monthly_spend"), field.Texts("plan = traits.plan"),
+			field.Numbers("size = traits.employees"), field.Texts("website", "industry").Below("$.traits"),
+			customAttributes(),
 		).
 		Steps(
-			destination.Send("POST", "/companies", body.Object(seconds("remote_created_at"),
-				body.Same("company_id", "contact_id",
-					"name", "monthly_spend", "plan", "size", "website", "industry", "custom_attributes"))).
+			destination.Send("POST", "/companies", body.Object(seconds("remote_created_at"), body.Same("company_id",
+				"contact_id", "name", "monthly_spend", "plan", "size", "website", "industry", "custom_attributes"))).
 				Success(company(companyDocs)),
 			search(body.First(by("external_id"), by("email"))).If(sought).After().
 				Otherwise(destination.Skipped, destination.Unneeded, "there is not exactly one contact to attach to the company"),
@@ -203,11 +187,6 @@ func customAttributes() field.Line {
 // seconds is a time as Intercom wants it.
 func seconds(key string) body.Members {
 	return body.Member(key, body.First(body.From(key).Seconds(), body.From(key)))
-}
-
-func cents(dst []byte, v event.Value, _ *body.Context) []byte {
-	revenue, _ := v.Float()
-	return event.AppendFloatJS(dst, math.Round(revenue*100))
 }
 
 // by is the query of a look-up by a field.

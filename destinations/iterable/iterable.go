@@ -3,7 +3,6 @@
 package iterable
 
 import (
-	"encoding/json"
 	"regexp"
 	"strconv"
 	"strings"
@@ -45,19 +44,13 @@ func New() destination.Destination {
 					"request of its own", Docs: usersDocs},
 				{What: "updateOnly is said for each request of users, as in Segment's batches; its single requests leave it out",
 					Docs: usersDocs},
-				{What: "an event or purchase without an id gets one from messageId, and one whose mapping has no createdAt the " +
-					"time of sending",
-					Docs: bulkDocs},
+				{What: "an event or purchase without an id gets one from messageId, and one whose mapping has no createdAt " +
+					"the time of sending", Docs: bulkDocs},
 			},
 		},
-		BaseURL: func(s *Settings) string {
-			// https://support.iterable.com/hc/en-us/articles/17572750887444-Iterable-s-European-Data-Center-EDC
-			if s.DataCenterLocation == "eu" {
-				return "https://api.eu.iterable.com"
-			}
-			return "https://api.iterable.com"
-		},
-		Auth: func(s *Settings) destination.Auth { return destination.HeaderAuth("Api-Key", s.APIKey) },
+		// https://support.iterable.com/hc/en-us/articles/17572750887444-Iterable-s-European-Data-Center-EDC
+		Hosts: map[string]string{"us": "https://api.iterable.com", "eu": "https://api.eu.iterable.com"},
+		Auth:  func(s *Settings) destination.Auth { return destination.HeaderAuth("Api-Key", s.APIKey) },
 		Limits: destination.Limits{
 			BatchBytes: destination.Cap{N: 4_000_000, Docs: sizeDocs},
 			EventBytes: destination.Cap{N: 3_900_000, Docs: sizeDocs},
@@ -65,8 +58,7 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Success: []destination.Success{destination.JSON(docs, destination.Is("code", "Success"))},
-		Live: destination.Live{Does: "may start the journeys that wait for it",
-			Docs: docs},
+		Live:    destination.Live{Does: "may start the journeys that wait for it", Docs: docs},
 		Actions: actions(),
 		Presets: []destination.Preset{
 			{Name: "Track Calls", Action: "trackEvent",
@@ -78,31 +70,15 @@ func New() destination.Destination {
 	}.Destination()
 }
 
-// circumstance are the members of what happened.
-func circumstance() body.Members {
-	return body.Together(
-		body.Member("id", body.From("id").Else(body.InsertID())),
-		body.Member("createdAt", body.From("createdAt").Seconds().Else(body.Now().Seconds())),
-		body.Same("campaignId", "templateId"),
-	)
-}
-
 // actions are what the partner can be told.
 func actions() destination.Actions {
 	// https://api.iterable.com/api/docs#events_track
 	const who = "email or userId is required"
-	rate := func(n float64, docs string) destination.ActionLimits {
-		r := destination.Rate{N: n, Per: time.Second, Of: destination.Requests, Docs: docs}
-		return destination.ActionLimits{Rates: []destination.Rate{r}}
-	}
-	bulk := destination.JSON(bulkDocs, destination.Counts("successCount"), destination.Number("failCount"))
 	email, id := field.Text("email").Label("Email Address").Email(), field.UserID("userId")
 	anyEmail := email.From("$.properties.email", "$.context.traits.email")
-	circumstances := field.Together(
-		field.Timestamp("createdAt"),
+	circumstances := field.Together(field.Timestamp("createdAt"),
 		field.Integer("campaignId").From("$.properties.campaignId"),
-		field.Integer("templateId").From("$.properties.templateId"),
-	)
+		field.Integer("templateId").From("$.properties.templateId"))
 	buyer := field.Object("user",
 		anyEmail, id, field.Object("dataFields").From("$.context.traits"), field.Boolean("mergeNestedObjects").Always(false),
 		field.Text("phoneNumber").Nullable().From("$.context.traits.phone"),
@@ -111,9 +87,13 @@ func actions() destination.Actions {
 		body.Member("user", body.Object(body.Spread("user", "phoneNumber"), body.Member("dataFields", about("user.")))),
 		body.Member("items", body.Always(body.Each("items", product()))),
 	)
-	happened := circumstance()
+	happened := body.Together(
+		body.Member("id", body.From("id").Else(body.InsertID())),
+		body.Member("createdAt", body.From("createdAt").Seconds().Else(body.Now().Seconds())),
+		body.Same("campaignId", "templateId"),
+	)
 	return destination.Actions{
-		destination.Action("updateUser", "Upsert user").On(`type = "identify"`).Doc("Sets the fields of a user.").
+		bulk("updateUser", "Upsert user", usersDocs, 5).On(`type = "identify"`).Doc("Sets the fields of a user.").
 			Fields(
 				email.From("$.traits.email"), id,
 				field.Text("newEmail").Email().Doc("The address that the user has from now on."),
@@ -130,9 +110,8 @@ func actions() destination.Actions {
 					body.Same("email", "userId", "mergeNestedObjects"),
 					body.Member("dataFields", about("", body.Member("email", body.From("newEmail")))),
 				))),
-			)).
-			Results(counted).Success(bulk).AllOrNothing().Limits(rate(5, usersDocs)),
-		destination.Action("trackEvent", "Custom event").
+			)),
+		bulk("trackEvent", "Custom event", bulkDocs, 10).
 			On(`type = "track" and event != "Order Completed" and event != "Cart Updated"`).Doc("An event of a user.").
 			Fields(anyEmail, id, field.Text("eventName").Required().From("$.event"),
 				field.Object("dataFields").From("$.properties"), field.MessageID("id"), circumstances).
@@ -142,7 +121,7 @@ func actions() destination.Actions {
 				body.Member("dataFields", dated(body.From("dataFields")).Else(body.Empty())),
 				happened,
 			))))).
-			TimeField("createdAt").Results(counted).Success(bulk).AllOrNothing().Limits(rate(10, bulkDocs)),
+			TimeField("createdAt"),
 		destination.Action("updateCart", "Cart updates").On(`type = "track" and event = "Cart Updated"`).
 			Doc("Replaces what is in the user's cart.").
 			Fields(buyer, goods()).
@@ -158,82 +137,32 @@ func actions() destination.Actions {
 			Post("/api/commerce/trackPurchase", body.Object(
 				cart,
 				body.Same("total"),
-				body.Member("dataFields", body.Always(body.Object(body.Spread("dataFields", "products").
-					Each(dated(body.This()))))),
+				body.Member("dataFields", body.Always(body.Object(
+					body.Spread("dataFields", "products").Each(dated(body.This()))))),
 				happened,
 			)).
 			TimeField("createdAt"),
 	}
 }
 
-// counted reads the verdicts of the bulk endpoints. A success counts what was
-// refused and names it by what it said: an address, a user id, an event's
-// name. Where the count is higher than what is named, nobody is known to be
-// taken; sending those again does no harm.
-func counted(a *destination.Answer, b *destination.Batch) []destination.Result {
-	var body struct {
-		FailCount            int                 `json:"failCount"`
-		InvalidEmails        []string            `json:"invalidEmails"`
-		InvalidUserIDs       []string            `json:"invalidUserIds"`
-		DisallowedEventNames []string            `json:"disallowedEventNames"`
-		FailedUpdates        map[string][]string `json:"failedUpdates"`
-	}
-	if !a.OK() || json.Unmarshal(a.Body, &body) != nil {
-		return nil
-	}
-	refused := map[string]string{}
-	note := func(kind, why string, names []string) {
-		for _, n := range names {
-			refused[kind+strings.ToLower(n)] = why
-		}
-	}
-	note("email ", "invalidEmails", body.InvalidEmails)
-	note("user ", "invalidUserIds", body.InvalidUserIDs)
-	note("event ", "disallowedEventNames", body.DisallowedEventNames)
-	for why, names := range body.FailedUpdates {
-		if strings.HasSuffix(why, "Emails") {
-			note("email ", why, names)
-		} else {
-			note("user ", why, names)
-		}
-	}
-	rs := destination.Same(a.Took(), len(b.Deliveries))
-	if len(refused) == 0 && body.FailCount == 0 {
-		return rs
-	}
-	reject := func(i int, why string) {
-		rs[i] = a.Refuse(why)
-		body.FailCount--
-	}
-	for i, d := range b.Deliveries {
-		var item struct{ Email, UserID, EventName string }
-		if json.Unmarshal(d.Item, &item) != nil {
-			continue
-		}
-		for _, name := range [...]string{"email " + item.Email, "user " + item.UserID, "event " + item.EventName} {
-			if why := refused[strings.ToLower(name)]; why != "" {
-				reject(i, why)
-				break
-			}
-		}
-	}
-	if body.FailCount > 0 {
-		for i := range rs {
-			if rs[i].Outcome == destination.Delivered {
-				reject(i, "Iterable refused some of the request and did not say which")
-			}
-		}
-	}
-	return rs
+// bulk is an action of an endpoint that takes many. A success counts what was refused and names it by what it said: an
+// address, a user id, an event's name.
+func bulk(slug, title, docs string, rate float64) *destination.Declared {
+	return destination.Action(slug, title).AllOrNothing().
+		Limits(destination.ActionLimits{
+			Rates: []destination.Rate{{N: rate, Per: time.Second, Of: destination.Requests, Docs: docs}},
+		}).
+		Success(destination.JSON(bulkDocs, destination.Counts("successCount"), destination.Number("failCount"))).
+		Verdicts(destination.ByLists("", "invalidEmails of email", "invalidUserIds of userId",
+			"disallowedEventNames of eventName", "failedUpdates.* of email userId").Counted("failCount"))
 }
 
 // goods are the products of a cart or an order.
 func goods() field.Line {
 	return field.Object("items",
 		field.Text("id").Required().From("product_id"), field.Text("sku").From("sku"),
-		field.Text("categories").From("category"),
-		field.Text("name").Required().From("name"), field.Number("price").Required().From("price"),
-		field.Integer("quantity").Required().From("quantity"),
+		field.Text("categories").From("category"), field.Text("name").Required().From("name"),
+		field.Number("price").Required().From("price"), field.Integer("quantity").Required().From("quantity"),
 		field.Text("url").From("url"), field.Text("imageUrl").From("image_url"),
 		field.Text("description").From("description"),
 	).EachOf("$.properties.products").Required().Open()
@@ -246,8 +175,7 @@ func product() body.Node {
 		body.Member("categories", body.List(body.This("categories").Given())),
 		body.Member("dataFields", body.Always(body.Object(
 			body.SpreadOf(body.This(), "dataFields", "product_id", "id", "sku", "name", "price", "quantity", "categories",
-				"category", "url", "image_url", "imageUrl").
-				Each(dated(body.This())),
+				"category", "url", "image_url", "imageUrl").Each(dated(body.This())),
 		))),
 	))
 }
@@ -265,45 +193,18 @@ func about(in string, more ...body.Members) body.Node {
 // days stay as they are.
 // https://support.iterable.com/hc/en-us/articles/208183076-Field-Data-Types
 func dated(v body.Value) body.Value {
-	return v.As("with times as YYYY-MM-DD HH:MM:SS +00:00", func(dst []byte, v event.Value,
-		_ *body.Context) []byte {
-		return appendDated(dst, v)
+	return v.Deep("with times as YYYY-MM-DD HH:MM:SS +00:00", true, func(dst []byte, v event.Value) []byte {
+		b, ok := v.Plain()
+		if !ok || len(b) <= len("2006-01-02") || b[4] != '-' || b[7] != '-' {
+			return append(dst, v.Raw()...)
+		}
+		if parts := isoTime.FindStringSubmatch(string(b)); parts == nil {
+			return append(dst, v.Raw()...)
+		} else if t, ok := moment(parts); ok {
+			return t.UTC().AppendFormat(dst, `"2006-01-02 15:04:05 +00:00"`)
+		}
+		return append(dst, "null"...) // it looks like a time and is none
 	})
-}
-
-func appendDated(dst []byte, v event.Value) []byte {
-	switch v.Kind() {
-	case event.Object:
-		dst = append(dst, '{')
-		for k, m := range v.Members() {
-			dst = append(append(comma(dst), k.Raw()...), ':')
-			dst = appendDated(dst, m)
-		}
-		return append(dst, '}')
-	case event.Array:
-		dst = append(dst, '[')
-		for e := range v.Elements() {
-			dst = appendDated(comma(dst), e)
-		}
-		return append(dst, ']')
-	}
-	b, ok := v.Plain()
-	if !ok || len(b) <= len("2006-01-02") || b[4] != '-' || b[7] != '-' {
-		return append(dst, v.Raw()...)
-	}
-	if parts := isoTime.FindStringSubmatch(string(b)); parts == nil {
-		return append(dst, v.Raw()...)
-	} else if t, ok := moment(parts); ok {
-		return t.UTC().AppendFormat(dst, `"2006-01-02 15:04:05 +00:00"`)
-	}
-	return append(dst, "null"...) // it looks like a time and is none
-}
-
-func comma(dst []byte) []byte {
-	if c := dst[len(dst)-1]; c != '{' && c != '[' {
-		return append(dst, ',')
-	}
-	return dst
 }
 
 // isoTime is what counts as a time in an event's own fields.
@@ -312,24 +213,16 @@ var isoTime = regexp.MustCompile(`^(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])
 
 // moment is the time of the parts that isoTime finds; one without a zone is UTC.
 func moment(parts []string) (time.Time, bool) {
-	n := func(s string) int {
-		i, err := strconv.Atoi(s)
-		if err != nil {
-			return 0
-		}
-		return i
+	var n [8]int
+	for i := range n {
+		n[i], _ = strconv.Atoi(parts[i]) // what is not there is 0
 	}
-	hour, minute, second := n(parts[4]), n(parts[5]), n(parts[6])
-	t := time.Date(n(parts[1]), time.Month(n(parts[2])), n(parts[3]), hour, minute, second, 0, time.UTC)
+	hour, minute, second := n[4], n[5], n[6]
+	t := time.Date(n[1], time.Month(n[2]), n[3], hour, minute, second, 0, time.UTC)
 	if zone := strings.ReplaceAll(parts[8], ":", ""); len(zone) > 2 {
-		off := time.Duration(n(zone[1:3])) * time.Hour
-		if len(zone) == 5 {
-			off += time.Duration(n(zone[3:])) * time.Minute
-		}
-		if zone[0] == '+' {
-			off = -off
-		}
-		t = t.Add(off)
+		hours, _ := strconv.Atoi(zone[:3])
+		minutes, _ := strconv.Atoi(zone[:1] + (zone + "00")[3:5])
+		t = t.Add(-time.Duration(hours*60+minutes) * time.Minute)
 	}
 	return t, (hour < 24 || hour == 24 && minute+second == 0) && minute < 60 && second < 60
 }

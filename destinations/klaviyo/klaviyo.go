@@ -4,8 +4,8 @@ package klaviyo
 
 import (
 	"bytes"
+	"regexp"
 	"time"
-	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -29,10 +29,6 @@ const (
 	versionDocs = "https://developers.klaviyo.com/en/docs/api_versioning_and_deprecation_policy"
 	// https://developers.klaviyo.com/en/docs/api_versioning_and_deprecation_policy
 	revision = "2026-07-15"
-	// https://developers.klaviyo.com/en/reference/bulk_create_events: metric names
-	maxName = 127
-	// https://developers.klaviyo.com/en/reference/create_or_update_profile
-	maxExternalID = 255
 )
 
 // New declares the destination.
@@ -74,21 +70,17 @@ func New() destination.Destination {
 			Dedupe: destination.Dedupe{Field: "unique_id, for each profile and metric", Docs: eventDocs},
 		},
 		Success: []destination.Success{destination.NoBody(docs, 202)},
+		Headers: map[string]body.Value{"Revision": body.Const(revision), "Accept": body.Const("application/json")},
 		Actions: actions(),
 		Presets: []destination.Preset{
-			{Name: "Profiles", Action: "upsertProfile", Subscribe: `type = "identify"`,
-				Mapping: map[string]mapping.Value{"external_id": mapping.Path("$.userId"),
-					"phone_number": mapping.Paths("$.traits.phone", "$.context.traits.phone"),
-					"properties":   mapping.Path("$.traits")}},
+			{Name: "Profiles", Action: "upsertProfile", Subscribe: `type = "identify"`, Mapping: mapping.Lines(
+				"external_id = userId", "phone_number = traits.phone, context.traits.phone", "properties = traits")},
 			{Name: "Orders", Action: "orderCompleted", Subscribe: `type = "track" and event = "Order Completed"`,
-				Mapping: who(map[string]mapping.Value{"products": mapping.Path("$.properties.products"),
-					"value": mapping.Paths("$.properties.revenue", "$.properties.total")})},
-			{Name: "Events", Action: "trackEvent", Subscribe: `type = "track" and event != "Order Completed"`,
-				Mapping: who(map[string]mapping.Value{})},
-			{Name: "Pages", Action: "trackEvent", Subscribe: `type = "page"`, Mapping: who(
-				map[string]mapping.Value{"metric_name": mapping.Literal("Viewed Page")})},
+				Mapping: who("products = properties.products", "value = properties.revenue, properties.total")},
+			{Name: "Events", Action: "trackEvent", Subscribe: `type = "track" and event != "Order Completed"`, Mapping: who()},
+			{Name: "Pages", Action: "trackEvent", Subscribe: `type = "page"`, Mapping: who(`metric_name = "Viewed Page"`)},
 			{Name: "Screens", Action: "trackEvent", Subscribe: `type = "screen"`,
-				Mapping: who(map[string]mapping.Value{"metric_name": mapping.Literal("Viewed Screen")})},
+				Mapping: who(`metric_name = "Viewed Screen"`)},
 		},
 	}.Destination()
 }
@@ -109,8 +101,8 @@ func actions() destination.Actions {
 		events("orderCompleted", "Order Completed", "An order, and one event for each of its products.", nil,
 			field.Object("products").List(), field.Text("event_name").Always("Order Completed"),
 			field.Text("product_event_name").Always("Ordered Product")).
-			Needs(body.Any(body.Not(own.Filled()), shortName(own)), wrongName).
-			Needs(body.Any(body.Not(body.Has("products")), body.Not(products.Filled()), shortName(products)), wrongName).
+			Needs(body.Any(body.Not(own.Filled()), own.AtMost(maxName)), wrongName).
+			Needs(body.Any(body.Not(body.Has("products")), body.Not(products.Filled()), products.AtMost(maxName)), wrongName).
 			Post(jobs, job(
 				occurrence(own.Filled().Text().Else(body.Const("Order Completed")), body.Same("properties", "value"),
 					body.From("unique_id").Given().Else(body.InsertID())),
@@ -152,19 +144,11 @@ func imported(slug, title, email, from string, own ...field.Line) *destination.D
 		Needs(shortID("external_id"), longID).
 		Post("/api/profile-bulk-import-jobs/", body.Object(body.Member("data", body.Object(
 			body.Member("type", body.Const("profile-bulk-import-job")),
-			body.When(list, body.Member("relationships", body.Object(body.Member(
-				"lists", body.Object(body.Member("data", body.List(
-					body.Object(body.Member("type", body.Const("list")), body.Member("id", list)),
-				))))))),
-			body.Member("attributes", body.Object(body.Member("profiles", body.Object(
-				body.Member("data", body.Items(body.Object(
-					body.Member("type", body.Const("profile")),
-					body.Member("attributes", body.Object(
-						body.Fields(append(lists, "phone_number", "country_code")...), body.Member("phone_number", phone),
-					)),
-				))))))),
+			body.When(list, body.Within("relationships.lists.data", body.List(of("list", list)))),
+			body.Within("attributes.profiles.data", body.Items(resource("profile",
+				body.Fields(append(lists, "phone_number", "country_code")...), body.Member("phone_number", phone)))),
 		)))).
-		Header("Revision", body.Const(revision)).Header("Accept", body.Const("application/json")).Verdicts(byPointer()).
+		Verdicts(byPointer()).
 		Success(destination.JSON(profileDocs, destination.Is("data.type", "profile-bulk-import-job"),
 			destination.Text("data.id")).With(202)).
 		Job(destination.Job{
@@ -180,21 +164,29 @@ func imported(slug, title, email, from string, own ...field.Line) *destination.D
 }
 
 // who adds the profile, for which Segment's field has no default.
-func who(m map[string]mapping.Value) map[string]mapping.Value {
-	m["profile"] = mapping.Object(
-		mapping.M("email", mapping.Paths("$.context.traits.email", "$.properties.email")),
-		mapping.M("phone_number", mapping.Paths("$.context.traits.phone", "$.properties.phone")),
-		mapping.M("external_id", mapping.Path("$.userId")), mapping.M("anonymous_id", mapping.Path("$.anonymousId")),
-	)
-	return m
+func who(more ...string) map[string]mapping.Value {
+	return mapping.Lines(append(more, "profile.email = context.traits.email, properties.email",
+		"profile.phone_number = context.traits.phone, properties.phone", "profile.external_id = userId",
+		"profile.anonymous_id = anonymousId")...)
 }
 
 func country() field.Line {
 	return field.Text("country_code").Doc("Country (ISO 3166-1, two letters) of phone numbers without a country's code.")
 }
 
+// resource is a thing of a type, with attributes, as Klaviyo writes all of them; of is one that is there, by its id.
+func resource(kind string, attributes ...body.Members) body.Node {
+	return body.Object(body.Member("type", body.Const(kind)),
+		body.Member("attributes", body.Always(body.Object(attributes...))))
+}
+
+func of(kind string, id body.Node) body.Node {
+	return body.Object(body.Member("type", body.Const(kind)), body.Member("id", id))
+}
+
 const (
 	jobs       = "/api/event-bulk-create-jobs/"
+	maxName    = 127 // https://developers.klaviyo.com/en/reference/bulk_create_events: characters of a metric's name
 	noIdentity = "one of email, external_id and a phone_number in E.164 is required"
 	wrongName  = "a metric's name has 1 to 127 characters"
 	longID     = "external_id has more than 255 characters"
@@ -216,14 +208,14 @@ func events(slug, title, doc string, name body.Cond, own ...field.Line) *destina
 			field.Lines(own),
 		)
 	if name != nil {
-		a.Needs(body.All(name, shortName(body.From("metric_name"))), wrongName)
+		a.Needs(body.All(name, body.From("metric_name").AtMost(maxName)), wrongName)
 	}
 	return a.
 		Needs(body.Any(body.Not(at.Given()), at.IsTime()), "time is no time").
 		NeedsIdentity(body.Any(body.From("profile.email", "profile.external_id", "profile.anonymous_id").Given(), phone),
 			"one of email, external_id, anonymous_id and a phone_number in E.164 is required").
 		Needs(shortID("profile.external_id"), longID).
-		Header("Revision", body.Const(revision)).Header("Accept", body.Const("application/json")).Verdicts(byPointer()).
+		Verdicts(byPointer()).
 		TimeField("time").
 		Live(destination.Live{Does: "starts the flows that wait for it", Docs: eventDocs},
 			body.Not(body.Setting("backfill")), body.Not(body.History())).
@@ -232,38 +224,22 @@ func events(slug, title, doc string, name body.Cond, own ...field.Line) *destina
 
 // job is a request with events.
 func job(of ...body.Node) body.Node {
-	return body.Object(body.Member("data", body.Object(
-		body.Member("type", body.Const("event-bulk-create-job")),
-		body.Member("attributes", body.Object(body.Member("events-bulk-create",
-			body.Object(body.Member("data", body.Items(of...)))))),
-	)))
+	return body.Object(body.Member("data", resource("event-bulk-create-job",
+		body.Within("events-bulk-create.data", body.Items(of...)))))
 }
 
 // occurrence is one event: what it is called, its own members, and what tells it from others.
 func occurrence(name body.Node, own body.Members, id body.Node) body.Node {
-	return body.Object(
-		body.Member("type", body.Const("event-bulk-create")),
-		body.Member("attributes", body.Object(
-			body.Member("backfill", body.First(body.Setting("backfill"), body.History(), body.Const(false))),
-			body.Member("profile", body.Object(body.Member("data", body.Object(
-				body.Member("type", body.Const("profile")),
-				body.Member("attributes", body.Always(body.Object(
-					body.SpreadOf(body.Outer("profile"), "phone_number", "country_code"),
-					body.Member("phone_number", number("profile.phone_number", "profile.country_code")),
-				))),
-			)))),
-			body.Member("events", body.Object(body.Member("data", body.List(body.Object(
-				body.Member("type", body.Const("event")),
-				body.Member("attributes", body.Object(
-					own,
-					body.Member("time", body.Outer("time").Layout("2006-01-02T15:04:05.000Z")),
-					body.Member("unique_id", id),
-					body.Member("metric", body.Object(body.Member("data", body.Object(
-						body.Member("type", body.Const("metric")), body.Member("attributes", body.Object(body.Member("name", name))),
-					)))),
-				)),
-			))))),
-		)),
+	return resource("event-bulk-create",
+		body.Member("backfill", body.First(body.Setting("backfill"), body.History(), body.Const(false))),
+		body.Within("profile.data", resource("profile", body.SpreadOf(body.Outer("profile"), "phone_number", "country_code"),
+			body.Member("phone_number", number("profile.phone_number", "profile.country_code")))),
+		body.Within("events.data", body.List(resource("event",
+			own,
+			body.Member("time", body.Outer("time").Layout("2006-01-02T15:04:05.000Z")),
+			body.Member("unique_id", id),
+			body.Within("metric.data", resource("metric", body.Member("name", name))),
+		))),
 	)
 }
 
@@ -273,19 +249,10 @@ func byPointer() destination.Verdicts {
 	return destination.ByPointer("errors", "source.pointer", "detail")
 }
 
-func shortName(v body.Value) body.Cond {
-	return v.Where("at most 127 characters", func(v event.Value) bool {
-		return v.Len() <= maxName ||
-			utf8.RuneCountInString(v.Text()) <= maxName
-	})
-}
-
+// shortID holds for no id, and for one that Klaviyo takes.
+// https://developers.klaviyo.com/en/reference/create_or_update_profile
 func shortID(path string) body.Cond {
-	id := body.From(path)
-	return body.Any(body.Not(id), id.Where("at most 255 characters", func(
-		v event.Value) bool {
-		return v.Len() <= maxExternalID
-	}))
+	return body.Any(body.Not(body.From(path)), body.From(path).AtMost(255))
 }
 
 // number is a phone number in E.164; it is not there when what stands at the path cannot be
@@ -295,11 +262,11 @@ func number(path, country string) body.Value {
 	return body.Outer(path).Given().As("E.164", func(dst []byte, v event.Value, c *body.Context) []byte {
 		text := bytes.TrimSpace(v.AppendString(nil))
 		of := c.Field(country).Text()
-		if !isE164(text) {
+		if !e164.Match(text) {
 			if of == "" && !bytes.HasPrefix(text, []byte("+")) && !bytes.HasPrefix(text, []byte("00")) {
 				return dst
 			}
-			if text = jsonval.AppendNormal(nil, "phone", text, of); !isE164(text) {
+			if text = jsonval.AppendNormal(nil, "phone", text, of); !e164.Match(text) {
 				return dst
 			}
 		}
@@ -307,15 +274,5 @@ func number(path, country string) body.Value {
 	})
 }
 
-// isE164 says that a number stands in E.164 already.
-func isE164(b []byte) bool {
-	if len(b) < 8 || len(b) > 16 || b[0] != '+' || b[1] == '0' {
-		return false
-	}
-	for _, c := range b[1:] {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return true
-}
+// e164 is a number that stands in E.164 already.
+var e164 = regexp.MustCompile(`^\+[1-9]\d{6,14}$`)

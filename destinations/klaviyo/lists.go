@@ -68,13 +68,12 @@ func removal(slug, title string, own ...field.Line) *destination.Declared {
 			}
 			return ""
 		}).
-		Header("Revision", body.Const(revision)).Header("Accept", body.Const("application/json")).
 		Steps(
 			find("external_id", "external_id").If(id),
 			find("email", "email").If(body.All(body.Not(id), email)),
 			find("phone_number", "phone_number").If(body.All(body.Not(id), body.Not(email), phone)),
-			destination.Send("DELETE", "/api/lists/{list_id}/relationships/profiles/", body.Object(body.Member("data", body.List(
-				body.Object(body.Member("type", body.Const("profile")), body.Member("id", body.Taken("profile"))))))).
+			destination.Send("DELETE", "/api/lists/{list_id}/relationships/profiles/",
+				body.Object(body.Member("data", body.List(of("profile", body.Taken("profile")))))).
 				Success(destination.NoBody(listDocs, 204)),
 		)
 }
@@ -83,30 +82,23 @@ func removal(slug, title string, own ...field.Line) *destination.Declared {
 func consent(slug, title, verb, word string, most int, docs string, own, agreement body.Members,
 	fields ...field.Line) *destination.Declared {
 	kind := "profile-subscription-bulk-" + verb + "-job"
-	agreed := body.Object(body.Member("marketing", body.Object(
-		body.Member("consent", body.Const(word)), agreement)))
-	email, phone, list := body.From("email").Filled(), number("phone_number",
-		"country_code"), body.From("list_id").Filled()
+	agreed := body.Object(body.Member("marketing", body.Object(body.Member("consent", body.Const(word)), agreement)))
+	email, phone := body.From("email").Filled(), number("phone_number", "country_code")
+	list := body.From("list_id").Filled()
 	return destination.Action(slug, title).
 		Fields(field.Text("email").Email().From("$.traits.email", "$.context.traits.email"),
 			field.Text("phone_number").From("$.traits.phone", "$.context.traits.phone"), country(), field.Text("list_id")).
 		Fields(field.Lines(fields)).
 		NeedsIdentity(body.Any(email, phone), "an email or a phone_number in E.164 is required").
-		Header("Revision", body.Const(revision)).Header("Accept", body.Const("application/json")).Verdicts(byPointer()).
+		Verdicts(byPointer()).
 		Post("/api/"+kind+"s/", body.Object(body.Member("data", body.Object(
 			body.Member("type", body.Const(kind)),
-			body.When(list, body.Member("relationships", body.Object(body.Member("list", body.Object(body.Member("data",
-				body.Object(body.Member("type", body.Const("list")), body.Member("id", list)))))))),
-			body.Member("attributes", body.Object(own, body.Member("profiles", body.Object(
-				body.Member("data", body.Items(body.Object(
-					body.Member("type", body.Const("profile")),
-					body.Member("attributes", body.Object(
-						body.Member("email", email), body.Member("phone_number", phone),
-						body.Member("subscriptions", body.Object(
-							body.When(email, body.Member("email", agreed)), body.When(phone, body.Member("sms", agreed)))),
-					)),
-				))),
-			)))),
+			body.When(list, body.Within("relationships.list.data", of("list", list))),
+			body.Member("attributes", body.Object(own, body.Within("profiles.data", body.Items(resource("profile",
+				body.Member("email", email), body.Member("phone_number", phone),
+				body.Member("subscriptions", body.Object(
+					body.When(email, body.Member("email", agreed)), body.When(phone, body.Member("sms", agreed)))),
+			))))),
 		)))).
 		Success(destination.NoBody(docs, 202)).
 		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: most, Docs: docs},

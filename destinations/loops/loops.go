@@ -45,8 +45,7 @@ func New() destination.Destination {
 		// A key that was used in the last 24 hours: the event is there already.
 		Sayings: []destination.Saying{{Docs: eventDocs, Status: []int{409}, At: "message", Is: []string{"Idempotency key*"},
 			Then: destination.Delivered}},
-		Live: destination.Live{Does: "may start the workflows that wait for it",
-			Docs: eventDocs},
+		Live: destination.Live{Does: "may start the workflows that wait for it", Docs: eventDocs},
 		Actions: destination.Actions{
 			destination.Action("createOrUpdateContact", "Create or update a contact").On(`type = "identify"`).
 				Doc("Makes a contact or updates it.").

@@ -48,8 +48,7 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Success: []destination.Success{destination.JSON(docs, destination.Is("status", "success"))},
-		Live: destination.Live{Does: "may trigger the campaigns and flows that wait for it",
-			Docs: docs},
+		Live:    destination.Live{Does: "may trigger the campaigns and flows that wait for it", Docs: docs},
 		Actions: destination.Actions{
 			call("trackEvent", "Track event", field.Text("event").Required().From("$.event"),
 				field.Object("properties").From("$.properties"), field.Text("project_name").Doc("Nothing is sent of it.")).

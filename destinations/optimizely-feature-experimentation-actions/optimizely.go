@@ -40,12 +40,7 @@ func New() destination.Destination {
 				{What: "X-Optimizely-Strict asks for a refusal of what would be dropped in silence", Docs: docs},
 			},
 		},
-		BaseURL: func(s *Settings) string {
-			if s.Region == "eu" {
-				return "https://eu.logx.optimizely.com"
-			}
-			return "https://logx.optimizely.com"
-		},
+		Hosts: map[string]string{"us": "https://logx.optimizely.com", "eu": "https://eu.logx.optimizely.com"},
 		Auth: func(s *Settings) destination.Auth {
 			if s.AccessToken == "" {
 				return destination.Auth{}

@@ -34,8 +34,8 @@ func New() destination.Destination {
 			Integrations: []string{"Actions Posthog"},
 			Backfill: "Events of any age show up at their own time. Those of more than a day ago are marked as " +
 				"historical_migration, so that they do not set off spike detection; PostHog asks to be told of more than 20 " +
-				"million. " +
-				"Person properties are what the last event delivered says. Events cannot be deleted one by one afterwards.",
+				"million. Person properties are what the last event delivered says. Events cannot be deleted one by one " +
+				"afterwards.",
 			Differences: []destination.Difference{
 				{What: "historical_migration is true for events of more than a day ago, whatever the setting says",
 					Docs: migrationDocs},
@@ -48,29 +48,28 @@ func New() destination.Destination {
 				{What: "group and alias are actions of our own, which no preset fires", Docs: docs + "#alias"},
 			},
 		},
-		BaseURL: func(s *Settings) string {
-			// https://posthog.com/docs/api/capture
-			return "https://" + s.Endpoint + ".i.posthog.com"
-		},
+		Hosts: map[string]string{"us": "https://us.i.posthog.com", "eu": "https://eu.i.posthog.com"}, // see docs
 		Limits: destination.Limits{
 			BatchBytes: destination.Cap{N: 20_000_000, Docs: docs + "#batch-events"},
 			// What goes into its queue has at most a megabyte, with what it puts around the event.
 			EventBytes: destination.Cap{N: 900_000, Docs: queueDocs},
 			Dedupe:     destination.Dedupe{Field: "uuid, together with event, distinct_id and timestamp", Docs: docs},
 		},
-		Order:   true,
-		Verdict: overQuota,
+		Order: true,
+		// Over the project's billing limit events are dropped, for which PostHog's own library waits a minute.
+		// https://github.com/PostHog/posthog-js/blob/main/src/rate-limiter.ts
+		Sayings: []destination.Saying{{Docs: docs, Status: []int{200}, At: "quota_limited", Is: []string{`["*`},
+			Then: destination.Retry, Reason: destination.RateLimited, After: time.Minute,
+			Detail: "over the project's billing limit"}},
 		// https://github.com/PostHog/posthog/blob/master/rust/capture/src/api.rs: a number, or its word in newer ones
 		Success: []destination.Success{destination.JSON(docs, destination.Is("status", 1, "Ok"))},
 		Actions: actions(),
 		Presets: []destination.Preset{
 			{Name: "Track event", Action: "event", Subscribe: `type = "track"`},
 			{Name: "Page view", Action: "event", Subscribe: `type = "page"`,
-				Mapping: map[string]mapping.Value{"event_type": mapping.Literal("page"),
-					"event_name": mapping.Literal("$pageview")}},
+				Mapping: mapping.Lines(`event_type = "page"`, `event_name = "$pageview"`)},
 			{Name: "Screen view", Action: "event", Subscribe: `type = "screen"`,
-				Mapping: map[string]mapping.Value{"event_type": mapping.Literal("screen"),
-					"event_name": mapping.Literal("$screenview")}},
+				Mapping: mapping.Lines(`event_type = "screen"`, `event_name = "$screenview"`)},
 			{Name: "Identify", Action: "identify", Subscribe: `type = "identify"`},
 		},
 	}.Destination()
@@ -99,35 +98,23 @@ func actions() destination.Actions {
 				ip,
 			).
 			Post("/batch/", batch(
-				body.First(
-					body.If(page, body.Const("$pageview")),
-					body.If(screen, body.Const("$screen")),
-					body.From("event_name").Text(),
-				),
+				body.First(body.If(page, body.Const("$pageview")), body.If(screen, body.Const("$screen")),
+					body.From("event_name").Text()),
 				body.Spread("properties"),
-				body.When(page, body.Member("$current_url", body.From("current_url"))),
-				body.When(screen, body.Member("$screen_name", body.From("screen_name"))),
-				body.Same("distinct_id"),
-				body.Member("$process_person_profile", body.From("anonymous_event_capture")),
-				place,
+				body.When(page, body.Copy("$current_url = current_url")),
+				body.When(screen, body.Copy("$screen_name = screen_name")),
+				body.Same("distinct_id"), body.Copy("$process_person_profile = anonymous_event_capture"), place,
 			)).AllOrNothing(),
 		destination.Action("identify", "Identify").Doc("Sets the properties of a person.").
 			Fields(field.AnyID("distinct_id").Required(), field.Object("properties").Required().From("$.traits"),
 				field.Timestamp("timestamp"), ip).
 			Post("/batch/", batch(body.Const("$identify"), body.Member("$set", body.From("properties")), place)).AllOrNothing(),
 		destination.Action("group", "Group").Doc("Sets the properties of a group.").
-			Fields(
-				field.AnyID("distinct_id").Required(),
-				field.Text("group_type").Required().Always("company"),
-				field.Text("group_key").Required().From("$.groupId"),
-				field.Object("properties").From("$.traits"),
-				field.Timestamp("timestamp"),
-			).
+			Fields(field.AnyID("distinct_id").Required(), field.Text("group_type").Required().Always("company"),
+				field.Text("group_key").Required().From("$.groupId"), field.Object("properties").From("$.traits"),
+				field.Timestamp("timestamp")).
 			Post("/batch/", batch(body.Const("$groupidentify"),
-				body.Member("$group_type", body.From("group_type")),
-				body.Member("$group_key", body.From("group_key")),
-				body.Member("$group_set", body.From("properties")),
-			)).AllOrNothing(),
+				body.Copy("$group_type = group_type", "$group_key = group_key", "$group_set = properties"))).AllOrNothing(),
 		destination.Action("alias", "Alias").Doc("Merges the person of an earlier id (distinct_id) into the one of alias.").
 			Fields(field.Text("distinct_id").Required().From("$.previousId"), field.UserID("alias").Required(),
 				field.Timestamp("timestamp")).
@@ -149,15 +136,4 @@ func batch(name body.Node, properties ...body.Members) body.Node {
 			body.Member("properties", body.Always(body.Object(properties...))),
 		))),
 	)
-}
-
-// overQuota reads a 200 that says that the project's billing limit is reached
-// and the events are dropped, for which PostHog's own library waits a minute.
-// https://github.com/PostHog/posthog-js/blob/main/src/rate-limiter.ts
-func overQuota(a *destination.Answer) destination.Result {
-	if a.Status == 200 && a.JSON.Get("quota_limited").Len() > 0 {
-		return destination.Result{Outcome: destination.Retry, Reason: destination.RateLimited, Status: a.Status,
-			Detail: "over the project's billing limit: " + a.Words(), RetryAfter: time.Minute}
-	}
-	return destination.Result{}
 }

@@ -27,16 +27,10 @@ func New() destination.Destination {
 				"Whatever is connected to the source gets them again, live.",
 			Minimal: true,
 		},
-		BaseURL: func(s *Settings) string {
-			// https://segment.com/docs/guides/regional-segment/
-			if s.Region == "eu" {
-				return "https://events.eu1.segmentapis.com"
-			}
-			return "https://api.segment.io"
-		},
-		Auth: func(s *Settings) destination.Auth { return destination.Basic(s.WriteKey, "") },
+		// https://segment.com/docs/guides/regional-segment/
+		Hosts: map[string]string{"us": "https://api.segment.io", "eu": "https://events.eu1.segmentapis.com"},
+		Auth:  func(s *Settings) destination.Auth { return destination.Basic(s.WriteKey, "") },
 		Limits: destination.Limits{
-			// https://segment.com/docs/connections/rate-limits/
 			Rates: []destination.Rate{{N: 1000, Per: time.Second, Of: destination.Requests,
 				Docs: "https://segment.com/docs/connections/rate-limits/"}},
 			BatchEvents: destination.Cap{N: 2500, Docs: docs + "#batch"},
@@ -46,8 +40,7 @@ func New() destination.Destination {
 				Docs: "https://segment.com/docs/guides/duplicate-data/"},
 		},
 		Success: []destination.Success{destination.JSON(docs+"#responses", destination.Is("success", true))},
-		Live: destination.Live{Does: "is passed on, as of now, to whatever is connected to the source",
-			Docs: docs},
+		Live:    destination.Live{Does: "is passed on, as of now, to whatever is connected to the source", Docs: docs},
 		Actions: destination.Actions{
 			destination.Action("batch", "Send events").On(trigger).Dated().
 				Doc("Every event of the six types, unchanged but for the times of transport.").

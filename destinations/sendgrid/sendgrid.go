@@ -31,13 +31,8 @@ func New() destination.Destination {
 				Docs: docs,
 			}},
 		},
-		BaseURL: func(s *Settings) string {
-			if s.Region == "eu" {
-				// https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/regional-email
-				return "https://api.eu.sendgrid.com"
-			}
-			return "https://api.sendgrid.com"
-		},
+		// https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/regional-email
+		Hosts: map[string]string{"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"},
 		Auth:  func(s *Settings) destination.Auth { return destination.Bearer(s.APIKey) },
 		Order: true,
 		Actions: destination.Actions{

@@ -61,8 +61,7 @@ func New() destination.Destination {
 			Is:   []string{"no_service", "no_service_id", "no_team", "team_disabled", "invalid_token", "no_active_hooks"},
 			Then: destination.Retry, Reason: destination.Unauthorized, Detail: "the webhook is gone; see " + errorDocs}},
 		Success: []destination.Success{destination.Words(docs, "ok")},
-		Live: destination.Live{Does: "posts a message that people are notified of",
-			Docs: docs},
+		Live:    destination.Live{Does: "posts a message that people are notified of", Docs: docs},
 		Actions: destination.Actions{
 			destination.Action("postToChannel", "Post message").
 				Doc("Posts a message. Webhooks of Slack apps take channel, name and icon from the app and ignore those here.").

@@ -65,7 +65,9 @@ func New() destination.Destination {
 					field.Text("event_name"), field.MessageID("event_id"), field.Time("event_time").From("$.timestamp"),
 					field.Text("action_source").OneOf(
 						"email", "website", "app", "phone_call", "chat", "physical_store", "system_generated", "other"),
-					who(), field.Object("app_data", device()), bought(), field.PageURL("event_source_url"),
+					who(), field.Object("app_data", field.Device(), field.Boolean("advertiser_tracking_enabled"),
+						field.Boolean("application_tracking_enabled").From("$.context.device.adTrackingEnabled")),
+					bought(), field.PageURL("event_source_url"),
 					field.Boolean("data_processing_options").Doc("Limit what Snap does with the data."),
 					field.Number("data_processing_options_country"), field.Number("data_processing_options_state"),
 					field.Products("products", field.Text("item_id").From("$.product_id"),
@@ -111,19 +113,6 @@ func who() field.Line {
 	)
 }
 
-// device are the fields of an app's device, in the order of extinfo.
-func device() field.Lines {
-	at := func(key, path string) field.Line { return field.Text(key).From("$.context." + path) }
-	return field.Lines{
-		field.Text("version").OneOf("a2", "i2"), at("packageName", "app.namespace"), field.Text("shortVersion"),
-		at("longVersion", "app.version"), at("osVersion", "os.version"), at("deviceName", "device.model"),
-		at("locale", "locale"), field.Text("timezone"), at("carrier", "network.carrier"), at("width", "screen.width"),
-		at("height", "screen.height"), at("density", "screen.density"), field.Text("cpuCores"), field.Text("storageSize"),
-		field.Text("freeStorage"), at("deviceTimezone", "timezone"), field.Boolean("advertiser_tracking_enabled"),
-		field.Boolean("application_tracking_enabled").From("$.context.device.adTrackingEnabled"),
-	}
-}
-
 func bought() field.Line {
 	return field.Object("custom_data",
 		field.Currency("currency"), field.Integer("num_items").From("$.properties.quantity"),
@@ -145,7 +134,7 @@ func conversions() body.Node {
 	}
 	each := func(key string) body.Node { return body.Each("products", body.This(key).Else(body.Const(""))) }
 	var extinfo []body.Node
-	for _, l := range device()[:16] {
+	for _, l := range field.Device() {
 		v := body.From("app_data." + l.Key()).Text()
 		if l.Key() == "locale" {
 			v = v.Replace("-", "_")

@@ -10,6 +10,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/jsonval"
 	"github.com/fanfold/fanfold/pkg/mapping"
 )
@@ -49,7 +50,16 @@ func New() destination.Destination {
 			Window:      destination.Window{Past: 28 * 24 * time.Hour, Violation: "matches to nothing", Docs: attributionDocs},
 			Dedupe:      destination.Dedupe{Field: "event_id, together with event", Window: 48 * time.Hour, Docs: dedupeDocs},
 		},
-		Sayings: sayings(),
+		// The status is 200 whatever happened. With 20001 some of the events were taken, and which is not said: they are
+		// asked about again in parts, and those that were are recognised by their event_id.
+		// https://business-api.tiktok.com/portal/docs?id=1737172488964097
+		Sayings: []destination.Saying{
+			said(destination.Delivered, "", "0"),
+			said(destination.Retry, destination.RateLimited, "40100", "40016", "40133"),
+			said(destination.Retry, destination.Unauthorized, "40101", "40102", "40103", "40104", "40105", "40001"),
+			said(destination.Retry, destination.Unavailable, "", "5*", "40700", "60001"),
+			said(destination.Rejected, destination.Refused, "*"),
+		},
 		Success: []destination.Success{destination.JSON(codeDocs, destination.Is("code", 0), destination.Text("request_id"))},
 		Actions: destination.Actions{
 			destination.Action("reportWebEvent", "Report Web Event").Doc("An event of a website, or of a CRM system.").
@@ -78,11 +88,9 @@ func New() destination.Destination {
 func preset(m destination.Moment) destination.Preset {
 	with := map[string]mapping.Value{"event": mapping.Literal(m.Name)}
 	if m.Products != "" {
-		with["contents"] = mapping.ArrayPath(m.Products, mapping.Object(
-			mapping.M("price", mapping.Path("$.price")), mapping.M("quantity", mapping.Path("$.quantity")),
-			mapping.M("content_category", mapping.Path("$.category")), mapping.M("content_id", mapping.Path("$.product_id")),
-			mapping.M("content_name", mapping.Path("$.name")), mapping.M("brand", mapping.Path("$.brand")),
-		))
+		with["contents"] = field.Object("contents", field.Numbers("price = price", "quantity = quantity"),
+			field.Texts("content_category = category", "content_id = product_id", "content_name = name", "brand = brand")).
+			EachOf(m.Products).Mapping()
 	}
 	return destination.Preset{Action: "reportWebEvent", Mapping: with}
 }
@@ -98,8 +106,8 @@ func data() body.Node {
 		return body.Member(key, body.From("address."+key).Given().Normal("alphanumeric").Else(body.Const("")))
 	}
 	mileage, unit := body.From("vehicle_fields.mileage_value").IsNumber(), body.From("vehicle_fields.mileage_unit")
-	low, high := body.From("vehicle_fields.preferred_price_range_min").IsNumber(),
-		body.From("vehicle_fields.preferred_price_range_max").IsNumber()
+	low := body.From("vehicle_fields.preferred_price_range_min").IsNumber()
+	high := body.From("vehicle_fields.preferred_price_range_max").IsNumber()
 	return body.Object(
 		body.Same("event"),
 		body.Member("event_time", body.First(body.From("timestamp").Given().Seconds(), body.Now().Seconds())),
@@ -144,19 +152,19 @@ func data() body.Node {
 // 15 characters here. What is hashed already is left.
 func international(dst []byte, v event.Value, _ *body.Context) []byte {
 	text := v.AppendString(nil)
-	if !jsonval.IsHashed(text) {
-		digits := strings.Map(func(r rune) rune {
-			if r < '0' || r > '9' {
-				return -1
-			}
-			return r
-		}, string(text))
-		if digits == "" {
-			return dst
-		}
-		text = []byte("+" + digits[:min(len(digits), 14)])
+	if jsonval.IsHashed(text) {
+		return event.AppendQuoted(dst, text)
 	}
-	return event.AppendQuoted(dst, text)
+	digits := strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, string(text))
+	if digits == "" {
+		return dst
+	}
+	return event.AppendQuoted(dst, "+"+digits[:min(len(digits), 14)])
 }
 
 // clickID appends the ttclid in the query of a URL.
@@ -172,19 +180,92 @@ func clickID(dst []byte, v event.Value, _ *body.Context) []byte {
 	return event.AppendQuoted(dst, []byte(u.Query().Get("ttclid")))
 }
 
-// sayings are the codes in the body: the status is 200 whatever happened.
-// https://business-api.tiktok.com/portal/docs?id=1737172488964097
-func sayings() []destination.Saying {
-	code := func(then destination.Outcome, r destination.Reason, codes ...string) destination.Saying {
-		return destination.Saying{Docs: codeDocs, Status: []int{2}, At: "code", Is: codes, Then: then, Reason: r}
+// said is what a code in the body means.
+func said(then destination.Outcome, r destination.Reason, codes ...string) destination.Saying {
+	return destination.Saying{Docs: codeDocs, Status: []int{2}, At: "code", Is: codes, Then: then, Reason: r}
+}
+
+// ofPerson maps a field to a property of the event, else to a trait of the person.
+func ofPerson(key, path string) field.Line {
+	return field.Text(key).From("$.properties."+path, "$.context.traits."+path)
+}
+
+// what happened.
+func what() field.Lines {
+	return field.Lines{
+		field.Text("event_source").OneOf("web", "crm").Always("web"),
+		field.Text("event_spec_type").OneOf("travel_fields", "vehicle_fields"),
+		field.Text("event").Required(),
+		field.MessageID("event_id"),
+		field.Text("timestamp").From("$.timestamp"),
+		field.Boolean("limited_data_use").From("$.properties.limited_data_use"),
+		field.Text("test_event_code"),
+		field.Object("lead_fields", field.Texts("lead_id", "lead_event_source").Below("$.properties")).
+			RequiredWhen("event_source", "crm"),
 	}
-	return []destination.Saying{
-		code(destination.Delivered, "", "0"),
-		code(destination.Retry, destination.RateLimited, "40100", "40016", "40133"),
-		code(destination.Retry, destination.Unauthorized, "40101", "40102", "40103", "40104", "40105", "40001"),
-		code(destination.Retry, destination.Unavailable, "", "5*", "40700", "60001"),
-		// With 20001 some of the events were taken, and which is not said: they are asked about again in
-		// parts, and those that were are recognised by their event_id.
-		code(destination.Rejected, destination.Refused, "*"),
+}
+
+// who did it.
+func who() field.Lines {
+	return field.Lines{
+		ofPerson("phone_number", "phone").List(), ofPerson("email", "email").List(),
+		ofPerson("first_name", "first_name"), ofPerson("last_name", "last_name"),
+		field.Object("address", ofPerson("city", "address.city"), ofPerson("country", "address.country"),
+			ofPerson("zip_code", "address.postal_code"), ofPerson("state", "address.state")),
+		field.AnyID("external_id").List(),
+		field.Text("ttclid").From("$.properties.ttclid", "$.integrations.TikTok Conversions.ttclid"),
+		field.Text("ttp").From("$.properties.ttp", "$.integrations.TikTok Conversions.ttp"),
 	}
+}
+
+// where it happened.
+func where() field.Lines {
+	return field.Lines{
+		field.Text("locale").From("$.context.locale"), field.PageURL("url"),
+		field.Text("referrer").From("$.context.page.referrer"), field.IP("ip"), field.UserAgent("user_agent"),
+	}
+}
+
+// bought is what it was about.
+func bought() field.Lines {
+	return append(field.Lines{
+		field.Object("contents", field.Numbers("price", "quantity"),
+			field.Texts("content_category", "content_id", "content_name", "brand")).List(),
+		field.Text("content_ids").List().From("$.properties.content_ids"),
+		field.Text("content_type").OneOf("product", "product_group").Always("product"),
+		field.Currency("currency"), field.Value("value"), field.Text("description"),
+		field.Text("delivery_category").OneOf("in_store", "curbside", "home_delivery").From("$.properties.delivery_category"),
+	}, append(field.Texts("order_id", "shop_id", "query", "search_string"),
+		field.Numbers("num_items", "predicted_ltv")...).Below("$.properties")...)
+}
+
+// vehicle is what TikTok wants to know of a car.
+func vehicle() field.Line {
+	return field.Object("vehicle_fields", field.Together(
+		field.Texts("postal_code", "make", "model"), field.Number("year"),
+		field.Text("state_of_vehicle").OneOf("New", "Used", "CPO"),
+		field.Number("mileage_value"), field.Text("mileage_unit").OneOf("MI", "KM"), field.Text("exterior_color"),
+		field.Text("transmission").OneOf("Automatic", "Manual", "Other"),
+		field.Text("body_style").OneOf("Convertible", "Coupe", "Hatchback", "Minivan", "Truck", "SUV", "Sedan", "Van",
+			"Wagon", "Crossover", "Other"),
+		field.Text("fuel_type").OneOf("Diesel", "Electric", "Flex", "Gasoline", "Hybrid", "Other"),
+		field.Text("drivetrain").OneOf("AWD", "FOUR_WD", "FWD", "RWD", "TWO_WD", "Other").From("$.properties.drive_train"),
+		field.Numbers("preferred_price_range_min", "preferred_price_range_max"),
+		field.Texts("trim", "vin", "interior_color"),
+		field.Text("condition_of_vehicle").OneOf("Excellent", "Good", "Fair", "Poor", "Other"),
+		field.Texts("viewcontent_type", "search_type", "registration_type"),
+	).Below("$.properties"))
+}
+
+// travel is what TikTok wants to know of a journey.
+func travel() field.Line {
+	return field.Object("travel_fields", field.Together(
+		field.Texts("city", "region", "country", "checkin_date", "checkout_date"),
+		field.Numbers("num_adults", "num_children", "num_infants"), field.Text("suggested_hotels").List(),
+		field.Texts("departing_departure_date", "returning_departure_date", "origin_airport", "destination_airport"),
+		field.Text("destination_ids").List(), field.Texts("departing_arrival_date", "returning_arrival_date"),
+		field.Text("travel_class").OneOf("eco", "prem", "bus", "first"), field.Number("user_score"),
+		field.Integer("preferred_num_stops"), field.Texts("travel_start", "travel_end"),
+		field.Text("suggested_destinations").List(),
+	).Below("$.properties"))
 }

@@ -37,8 +37,7 @@ func New() destination.Destination {
 		// A message that was made and failed: made again it would fail again.
 		Sayings: []destination.Saying{{Docs: docs, At: "status", Is: []string{"failed", "undelivered", "canceled"},
 			Then: destination.Rejected, Reason: destination.Refused}},
-		Live: destination.Live{Does: "sends a message to a person, which is billed",
-			Docs: docs},
+		Live: destination.Live{Does: "sends a message to a person, which is billed", Docs: docs},
 		Actions: destination.Actions{
 			destination.Action("sendSMS", "Send SMS").Doc("Sends a text message.").
 				Fields(

@@ -385,9 +385,6 @@ type Spec[S any] struct {
 	// Sayings are answers that mean something else than their status says, for all actions. The first one that
 	// matches counts.
 	Sayings []Saying
-	// Verdict does the same in Go, for what no Saying can express: it interprets an answer for all actions before
-	// the default table does. A zero Result falls through.
-	Verdict func(a *Answer) Result
 	// Local opens a destination that is not reached by HTTP (file, stdout). It gets the decoded settings and
 	// returns its own Sender.
 	Local func(s *S) (Sender, error)

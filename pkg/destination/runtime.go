@@ -285,7 +285,6 @@ type action struct {
 // sender is a Spec opened with settings.
 type sender struct {
 	sayings []Saying
-	verdict func(*Answer) Result // nil: no rule that all actions share
 	keys    Keys
 	base    string
 	moved   bool // the user has set base
@@ -354,7 +353,7 @@ func (s *subscription) takes(ev *event.Event) bool {
 }
 
 func (s *Spec[S]) open(settings *S, c Config, schema setting.Schema) (Sender, error) {
-	o := &sender{sayings: s.Sayings, verdict: s.Verdict}
+	o := &sender{sayings: s.Sayings}
 	if s.Keys != nil {
 		o.keys = s.Keys(settings)
 	}
@@ -578,7 +577,7 @@ func Interpreted(s Sender) Sender {
 	if !ok {
 		return s
 	}
-	c := &sender{sayings: o.sayings, verdict: o.verdict, keys: o.keys,
+	c := &sender{sayings: o.sayings, keys: o.keys,
 		base: o.base, moved: o.moved, plan: o.plan, actions: o.actions, subs: o.subs,
 		names: o.names, lacks: o.lacks}
 	c.plain.Store(true)
@@ -901,11 +900,6 @@ func (o *sender) exchange(ctx context.Context, t Transport, a *openAction, b *Ba
 func (o *sender) results(a *openAction, answer *Answer, b *Batch) ([]Result, error) {
 	if r := answer.of(o.sayings); r.Outcome != Undecided {
 		return b.same(r), nil
-	}
-	if o.verdict != nil {
-		if r := o.verdict(answer); r.Outcome != Undecided {
-			return b.same(r), nil
-		}
 	}
 	if a.results != nil {
 		if rs := a.results(answer, b); rs != nil {

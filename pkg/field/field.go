@@ -155,6 +155,9 @@ func (ls Lines) With(change func(Line) Line) Lines {
 // Key is the field's name.
 func (l Line) Key() string { return l.f.Key }
 
+// Mapping is what the field is mapped to.
+func (l Line) Mapping() mapping.Value { return l.f.Default }
+
 // Called is the field under another name.
 func (l Line) Called(key string) Line { l.f.Key = key; return l }
 

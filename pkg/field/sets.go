@@ -35,6 +35,16 @@ func Campaign(prefix string) Lines {
 		prefix+"utm_content = context.campaign.content")
 }
 
+// Device are an app and the machine it runs on, in the order in which ad platforms want them (extinfo).
+// https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/app-data
+func Device() Lines {
+	return append(Lines{Text("version").OneOf("i2", "a2")}, Texts("packageName = context.app.namespace", "shortVersion",
+		"longVersion = context.app.version", "osVersion = context.os.version", "deviceName = context.device.model",
+		"locale = context.locale", "timezone", "carrier = context.network.carrier", "width = context.screen.width",
+		"height = context.screen.height", "density = context.screen.density", "cpuCores", "storageSize", "freeStorage",
+		"deviceTimezone = context.timezone")...)
+}
+
 // What was bought.
 
 // Value is what it was worth.
