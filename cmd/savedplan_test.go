@@ -125,7 +125,7 @@ func TestSample(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &doc); err != nil {
 		t.Fatal(err)
 	}
-	if n := doc.Destinations[0].Events; n < 18_000 || n > 22_000 || doc.Read != 20_000 || doc.Sample != 0.1 {
+	if n := doc.Destinations[0].Delivered; n < 18_000 || n > 22_000 || doc.Read != 20_000 || doc.Sample != 0.1 {
 		t.Errorf("%d events of 20000, of %d read: %s", n, doc.Read, out)
 	}
 }

@@ -215,7 +215,7 @@ type told struct {
 	Groups   map[string][]struct {
 		Key               string
 		Letters, Redriven uint64
-	} `json:"dead_letters"`
+	} `json:"dead_letter_groups"`
 }
 
 func (h *hardRun) story(run string) (s told) {

@@ -60,6 +60,7 @@ type ThisTime struct {
 	Skipped   map[string]uint64 `json:"skipped"`
 	Delivered uint64            `json:"delivered"`
 	Rejected  map[string]uint64 `json:"rejected"`
+	InDoubt   uint64            `json:"in_doubt"`
 }
 
 // Overlap is how many events of a run an earlier run had selected, too.
@@ -337,7 +338,8 @@ func (l *lane) summary(events uint64) LaneSummary {
 	}
 	base := &l.ledger.base
 	s.ThisTime = &ThisTime{c.Filtered - min(base.Filtered, c.Filtered), since(c.Skipped, base.Skipped),
-		c.Delivered - min(base.Delivered, c.Delivered), since(c.Rejected, base.Rejected)}
+		c.Delivered - min(base.Delivered, c.Delivered), since(c.Rejected, base.Rejected),
+		c.InDoubt - min(base.InDoubt, c.InDoubt)}
 	end := l.ended
 	if end.IsZero() {
 		end = l.e.c.Now()

@@ -163,12 +163,11 @@ func RedrivePlan(w io.Writer, of string, p *run.Plan) error {
 	for _, l := range p.Destinations {
 		liveText(w, l)
 		for _, k := range sortedKeys(l.Skipped) {
-			fmt.Fprintf(w, "%s: not sent %d: %s, like %s\n", l.Name, l.Skipped[k].N, k,
-				destination.Cut(l.Skipped[k].Example.Detail, 200))
+			fmt.Fprintf(w, "%s: not sent %d: %s%s\n", l.Name, l.Skipped[k].N, k, like(where(l.Skipped[k].Example)))
 		}
 		for _, k := range sortedKeys(l.Rejected) {
-			fmt.Fprintf(w, "%s: would be rejected again %d: %s, like %s\n", l.Name, l.Rejected[k].N, k,
-				destination.Cut(l.Rejected[k].Example.Detail, 200))
+			fmt.Fprintf(w, "%s: would be rejected again %d: %s%s\n", l.Name, l.Rejected[k].N, k,
+				like(where(l.Rejected[k].Example)))
 		}
 	}
 	return nil

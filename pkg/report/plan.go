@@ -63,17 +63,31 @@ func ParsePrices(texts []string, destinations []string) (map[string]Price, error
 }
 
 // of is what a lane costs.
-func (p Price) of(l *run.PlannedLane) float64 {
-	n := float64(l.Events)
+func (p Price) of(l *run.PlannedLane) float64 { return p.Amount * p.units(l) / p.Per }
+
+// units is how many of what has a price a lane is sent.
+func (p Price) units(l *run.PlannedLane) float64 {
 	switch p.Of {
 	case "delivery":
-		n = float64(l.Deliveries)
+		return float64(l.Deliveries)
 	case "request":
-		n = float64(l.Requests)
+		return float64(l.Requests)
 	case "MB":
-		n = float64(l.Bytes) / 1e6
+		return float64(l.Bytes) / 1e6
 	}
-	return p.Amount * n / p.Per
+	return float64(l.Events)
+}
+
+// text is what a lane costs, and how that comes about. Less than one hundredth is not shown as nothing.
+func (p Price) text(l *run.PlannedLane) string {
+	sum, number := p.of(l), func(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+	digits := 2
+	for x := sum; x > 0 && x < 0.1 && digits < 8; x *= 10 {
+		digits++
+	}
+	what := map[string]string{"event": "events", "delivery": "deliveries", "request": "requests", "MB": "MB"}[p.Of]
+	return fmt.Sprintf("%.*f (%s %s at %s for %s)", digits, sum, number(math.Round(p.units(l)*1000)/1000), what,
+		number(p.Amount), number(p.Per))
 }
 
 // Plan writes what a run would do.
@@ -182,7 +196,7 @@ func planLane(w io.Writer, l *run.PlannedLane, prices map[string]Price) {
 		fmt.Fprintf(w, "%s: the limit that binds: %s\n", l.Name, limitText(l.Limit))
 	}
 	if p, ok := prices[l.Name]; ok {
-		fmt.Fprintf(w, "%s: price %.2f\n", l.Name, p.of(l))
+		fmt.Fprintf(w, "%s: price %s\n", l.Name, p.text(l))
 	}
 	if l.Backfill != "" && l.Deliveries > 0 {
 		fmt.Fprintf(w, "%s: %s\n", l.Name, l.Backfill)
@@ -196,12 +210,26 @@ func planEarlier(w io.Writer, p *run.Plan) {
 		fmt.Fprintf(w, "run %s had another configuration: %s; forward wants --continue, to go on behind that, or --fresh\n",
 			e.Run, differences(e.Differences))
 	case e.Status == run.Complete:
-		fmt.Fprintf(w, "run %s of this command is complete: forward would send only what is new in its input, "+
-			"and all of the above with --fresh\n", e.Run)
+		fmt.Fprintf(w, "run %s of this command is complete: forward would send only what is new in its input%s, "+
+			"and all of the above with --fresh\n", e.Run, leftText(p))
 	default:
-		fmt.Fprintf(w, "run %s of this command is not finished: forward would go on where it is "+
-			"(fanfold runs show %s)\n", e.Run, e.Run)
+		fmt.Fprintf(w, "run %s of this command is not finished: forward would go on where it is, with what is left%s "+
+			"(fanfold runs show %s)\n", e.Run, leftText(p), e.Run)
 	}
+}
+
+// leftText is how many events an earlier run has left of those that are planned; "": it is not known.
+func leftText(p *run.Plan) string {
+	var parts []string
+	for _, l := range p.Destinations {
+		if n, known := p.Earlier.Left[l.Name]; known {
+			parts = append(parts, fmt.Sprintf("%s for %s", printable.Count(n, "event"), l.Name))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(parts, ", ")
 }
 
 // liveText says what events of long ago start at a partner.
@@ -287,8 +315,8 @@ func span(d time.Duration) string {
 // share is a part of a whole, for people.
 func share(of float64) string { return strconv.FormatFloat(of*100, 'g', 4, 64) + "%" }
 
-type planReason struct {
-	Count  uint64 `json:"count"`
+// planExample is one of the events that a count is of.
+type planExample struct {
 	Object string `json:"object,omitempty"`
 	Line   int64  `json:"line,omitempty"`
 	Event  string `json:"event,omitempty"`
@@ -304,30 +332,34 @@ type planLimit struct {
 	Docs    string  `json:"docs,omitempty"`
 }
 
+// planDestination has the names of a summary's destination for what it counts, too.
 type planDestination struct {
-	Name       string                `json:"name"`
-	Type       string                `json:"type"`
-	Filtered   uint64                `json:"filtered"`
-	Events     uint64                `json:"events"`
-	Deliveries uint64                `json:"deliveries"`
-	Skipped    map[string]planReason `json:"skipped"`
-	Rejected   map[string]planReason `json:"rejected"`
-	Live       map[string]planLive   `json:"live,omitempty"`
-	NeedsWord  bool                  `json:"needs_trigger_live,omitempty"`
-	Requests   uint64                `json:"requests"`
-	Bytes      uint64                `json:"bytes"`
-	Seconds    float64               `json:"seconds"`
-	Limit      *planLimit            `json:"limit,omitempty"`
-	Price      *float64              `json:"price,omitempty"`
-	Depends    bool                  `json:"depends_on_answers,omitempty"`
-	Backfill   string                `json:"backfill,omitempty"`
+	Name         string                 `json:"name"`
+	Type         string                 `json:"type"`
+	Filtered     uint64                 `json:"filtered"`
+	Delivered    uint64                 `json:"delivered"`
+	Deliveries   uint64                 `json:"deliveries"`
+	Skipped      map[string]uint64      `json:"skipped"`
+	SkippedLike  map[string]planExample `json:"skipped_like,omitempty"`
+	Rejected     map[string]uint64      `json:"rejected"`
+	RejectedLike map[string]planExample `json:"rejected_like,omitempty"`
+	Live         map[string]planLive    `json:"live,omitempty"`
+	NeedsLive    string                 `json:"needs_trigger_live,omitempty"`
+	Requests     uint64                 `json:"requests"`
+	Bytes        uint64                 `json:"bytes"`
+	Seconds      float64                `json:"seconds"`
+	Limit        *planLimit             `json:"limit,omitempty"`
+	Price        *float64               `json:"price,omitempty"`
+	Depends      bool                   `json:"depends_on_answers,omitempty"`
+	Backfill     string                 `json:"backfill,omitempty"`
 }
 
 // planLive is what an action would start for events of long ago.
 type planLive struct {
-	planReason
-	Does string `json:"does"`
-	Docs string `json:"docs"`
+	Deliveries uint64      `json:"deliveries"`
+	Like       planExample `json:"like"`
+	Does       string      `json:"does"`
+	Docs       string      `json:"docs"`
 }
 
 type planName struct {
@@ -337,46 +369,53 @@ type planName struct {
 }
 
 type planDocument struct {
-	Run          string                `json:"run"`
-	Earlier      *planEarlierRun       `json:"earlier,omitempty"`
-	Objects      int                   `json:"objects"`
-	Read         uint64                `json:"read"`
-	BadRecords   map[string]planReason `json:"bad_records"`
-	Dropped      map[string]uint64     `json:"dropped"`
-	Undated      uint64                `json:"undated"`
-	First        time.Time             `json:"first,omitzero"`
-	Last         time.Time             `json:"last,omitzero"`
-	Destinations []planDestination     `json:"destinations"`
-	Names        []planName            `json:"names"`
-	Sample       float64               `json:"sample,omitempty"`
-	Saved        *run.SavedPlan        `json:"saved,omitempty"`
+	Run          string                 `json:"run"`
+	Earlier      *planEarlierRun        `json:"earlier,omitempty"`
+	Objects      int                    `json:"objects"`
+	Read         uint64                 `json:"read"`
+	BadRecords   uint64                 `json:"bad_records"`
+	BadReasons   map[string]uint64      `json:"bad_reasons,omitempty"`
+	BadLike      map[string]planExample `json:"bad_like,omitempty"`
+	Dropped      map[string]uint64      `json:"dropped"`
+	Undated      uint64                 `json:"undated"`
+	First        time.Time              `json:"first,omitzero"`
+	Last         time.Time              `json:"last,omitzero"`
+	Destinations []planDestination      `json:"destinations"`
+	Names        []planName             `json:"names"`
+	Sample       float64                `json:"sample,omitempty"`
+	Saved        *run.SavedPlan         `json:"saved,omitempty"`
 }
 
 type planEarlierRun struct {
-	Run    string `json:"run"`
-	Status string `json:"status,omitempty"`
+	Run    string            `json:"run"`
+	Status string            `json:"status,omitempty"`
+	Left   map[string]uint64 `json:"left,omitempty"` // events that it has not settled, by destination
 }
 
 // PlanJSON writes a plan as one JSON document, with what it holds on to, if it is to be saved.
 func PlanJSON(w io.Writer, p *run.Plan, prices map[string]Price, saved *run.SavedPlan) error {
-	doc := planDocument{Run: p.Run, Objects: p.Objects, Read: p.Read, BadRecords: planReasons(p.Bad), Dropped: p.Dropped,
-		Undated: p.Undated, First: p.First.UTC(), Last: p.Last.UTC(), Names: []planName{}, Saved: saved}
+	doc := planDocument{Run: p.Run, Objects: p.Objects, Read: p.Read, BadRecords: planned(p.Bad),
+		BadReasons: planCounts(p.Bad), BadLike: planExamples(p.Bad), Dropped: p.Dropped, Undated: p.Undated, First: p.First.UTC(), Last: p.Last.UTC(), Names: []planName{}, Saved: saved}
 	if p.Sample < 1 {
 		doc.Sample = p.Sample
 	}
 	if p.Earlier != nil {
-		doc.Earlier = &planEarlierRun{p.Earlier.Run, p.Earlier.Status}
+		doc.Earlier = &planEarlierRun{p.Earlier.Run, p.Earlier.Status, p.Earlier.Left}
 	}
 	for _, l := range p.Destinations {
-		d := planDestination{Name: l.Name, Type: l.Type, Filtered: l.Filtered, Events: l.Events, Deliveries: l.Deliveries,
-			Skipped: planReasons(l.Skipped), Rejected: planReasons(l.Rejected), Requests: l.Requests, Bytes: l.Bytes,
+		d := planDestination{Name: l.Name, Type: l.Type, Filtered: l.Filtered, Delivered: l.Events,
+			Deliveries: l.Deliveries, Skipped: planCounts(l.Skipped), SkippedLike: planExamples(l.Skipped),
+			Rejected: planCounts(l.Rejected), RejectedLike: planExamples(l.Rejected), Requests: l.Requests, Bytes: l.Bytes,
 			Seconds: l.Span.Seconds(), Depends: l.Depends, Backfill: l.Backfill}
-		for k, c := range l.Live {
+		for _, k := range sortedKeys(l.Live) {
+			c := l.Live[k]
 			if d.Live == nil {
 				d.Live = map[string]planLive{}
 			}
-			d.Live[k] = planLive{planReasonOf(c.Planned), c.Does, c.Docs}
-			d.NeedsWord = !l.Asked
+			d.Live[k] = planLive{c.N, planExample(c.Example), c.Does, c.Docs}
+			if !l.Asked && d.NeedsLive == "" {
+				d.NeedsLive = c.Example.Detail
+			}
 		}
 		if k := l.Limit; k != nil {
 			d.Limit = &planLimit{k.Action, k.What, k.N, k.Per.Seconds(), k.Docs}
@@ -402,15 +441,18 @@ func PlanJSON(w io.Writer, p *run.Plan, prices map[string]Price, saved *run.Save
 	return enc.Encode(doc)
 }
 
-func planReasons(by map[string]run.Planned) map[string]planReason {
-	out := map[string]planReason{}
+func planCounts(by map[string]run.Planned) map[string]uint64 {
+	counts := map[string]uint64{}
 	for k, c := range by {
-		out[k] = planReasonOf(c)
+		counts[k] = c.N
 	}
-	return out
+	return counts
 }
 
-func planReasonOf(c run.Planned) planReason {
-	e := c.Example
-	return planReason{c.N, e.Object, e.Line, e.Event, e.Name, e.Detail}
+func planExamples(by map[string]run.Planned) map[string]planExample {
+	examples := map[string]planExample{}
+	for k, c := range by {
+		examples[k] = planExample(c.Example)
+	}
+	return examples
 }

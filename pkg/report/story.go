@@ -321,20 +321,14 @@ func (p *page) planned(st *run.Story) {
 			continue
 		}
 		d := &st.Summary.Destinations[i]
-		total := func(by map[string]planReason) (n uint64) {
-			for _, r := range by {
-				n += r.Count
-			}
-			return n
-		}
 		for _, row := range []struct {
 			what string
 			a, b uint64
 			// Requests that were made again count twice in what is sent.
 			more bool
-		}{{"events delivered", planned.Events, d.Delivered, false},
-			{"events skipped", total(planned.Skipped), engine.Total(d.Skipped), false},
-			{"events rejected", total(planned.Rejected), engine.Total(d.Rejected), false},
+		}{{"events delivered", planned.Delivered, d.Delivered, false},
+			{"events skipped", engine.Total(planned.Skipped), engine.Total(d.Skipped), false},
+			{"events rejected", engine.Total(planned.Rejected), engine.Total(d.Rejected), false},
 			{"deliveries", planned.Deliveries, d.Deliveries, false},
 			{"requests without retries", planned.Requests, d.Requests - d.Retries, false},
 			{"bytes, with those of retries", planned.Bytes, d.Bytes, d.Retries > 0}} {

@@ -126,9 +126,9 @@ func StoryJSON(w io.Writer, st *run.Story) error {
 		Summary  *engine.Summary         `json:"summary"`
 		History  *run.History            `json:"history"`
 		Redrives []storyRedrive          `json:"redrives"`
-		Groups   map[string][]storyGroup `json:"dead_letters"`
+		Groups   map[string][]storyGroup `json:"dead_letter_groups"`
 		Objects  int                     `json:"objects"`
-		Bytes    int64                   `json:"bytes"`
+		Bytes    int64                   `json:"input_bytes"`
 		Input    []source.Object         `json:"input"`
 		Plan     json.RawMessage         `json:"plan,omitempty"`
 		Made     json.RawMessage         `json:"made_with,omitempty"`

@@ -115,11 +115,16 @@ func reasons(w io.Writer, d *engine.LaneSummary, again bool) {
 		fmt.Fprintf(w, "%s: the last problem: %s\n", d.Name, d.Problem)
 	}
 	if d.InDoubt > 0 {
-		again := " and sent again"
-		if d.Pending > 0 { // some may be held back, or wait
-			again = ""
+		when, then := "", ", and were sent again"
+		if again && now.InDoubt == 0 {
+			when = " of an earlier command"
+		} else if again && now.InDoubt < d.InDoubt {
+			when = fmt.Sprintf(" (%d this time)", now.InDoubt)
 		}
-		fmt.Fprintf(w, "%s: %d were in doubt after a crash%s\n", d.Name, d.InDoubt, again)
+		if d.Pending > 0 { // some may be held back, or wait
+			then = "; those that are pending still are"
+		}
+		fmt.Fprintf(w, "%s: %d were in doubt after a crash%s%s\n", d.Name, d.InDoubt, when, then)
 	}
 	if d.DeadLetters != "" {
 		fmt.Fprintf(w, "%s: dead letters in %s\n", d.Name, d.DeadLetters)

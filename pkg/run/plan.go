@@ -11,6 +11,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/config"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
+	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/selection"
 	"github.com/fanfold/fanfold/pkg/source"
 )
@@ -55,6 +56,9 @@ type Earlier struct {
 	Status string // as in the summary; "": it has no summary yet
 	// Redrive is, for a redrive, the run whose redrive would send what was refused then.
 	Redrive string
+	// Left is how many of the planned events that run has not settled, by destination; nil: it is not known, since the
+	// plan is a sample, or the configuration has changed.
+	Left map[string]uint64
 	// Differences are changes of the configuration since then: the user has to say whether to continue.
 	Differences []Difference
 }
@@ -100,6 +104,7 @@ type PlannedLane struct {
 
 	forecast *engine.Forecast
 	plan     *destination.Plan
+	example  func(r *selection.Record) Example // without a detail
 }
 
 // PlannedLive is what an action would start for old events.
@@ -141,6 +146,7 @@ func (w *World) Plan(ctx context.Context, runs Folder, j *Job, dir string, sampl
 	}
 	p.Objects = input.Manifest().Len()
 	p.spans()
+	p.left(runs)
 	for _, n := range p.named {
 		p.Names = append(p.Names, n)
 	}
@@ -214,6 +220,34 @@ func (p *Plan) earlier(runs Folder, j *Job, redact func(string) string) error {
 	return nil
 }
 
+// left finds what an earlier run of the command has left of what is planned. Of one that was killed the counts are
+// those of a second before.
+func (p *Plan) left(runs Folder) {
+	if p.Earlier == nil || p.Sample < 1 || len(p.Earlier.Differences) > 0 {
+		return
+	}
+	s, err := Standing(filepath.Join(string(runs), p.Earlier.Run))
+	if err != nil {
+		return
+	}
+	p.Earlier.Left = map[string]uint64{}
+	for _, l := range p.Destinations {
+		n := l.Filtered + l.Events
+		for _, by := range []map[string]Planned{l.Skipped, l.Rejected} {
+			for _, c := range by {
+				n += c.N
+			}
+		}
+		for _, d := range slices.Concat(s.Destinations, s.Removed) {
+			if d.Name == l.Name {
+				n -= min(n, d.Filtered+engine.Total(d.Skipped)+d.Delivered+engine.Total(d.Rejected))
+				break
+			}
+		}
+		p.Earlier.Left[l.Name] = n
+	}
+}
+
 // record counts one record of the input, and returns the name it is counted under; nil: none.
 func (p *Plan) record(r *selection.Record) *PlannedName {
 	p.Read++
@@ -262,7 +296,7 @@ func (p *Plan) lane(w *World, j *Job, d *config.Opened, src source.Source) *dryL
 	o.Reserve = j.Reserve
 	l := &PlannedLane{Name: d.Name, Type: d.Slug, Backfill: d.Spec.Info.Backfill, Depends: d.Spec.Rung() == 5,
 		Skipped: map[string]Planned{}, Rejected: map[string]Planned{}, Live: map[string]PlannedLive{},
-		Asked: o.TriggerLive, forecast: engine.NewForecast(d.Sender, o)}
+		Asked: o.TriggerLive, forecast: engine.NewForecast(d.Sender, o), example: exampleOf}
 	p.Destinations = append(p.Destinations, l)
 	dry := w.dryLane(j, d, src)
 	dry.settled = func(*selection.Record, string, *destination.Delivery) error { return nil }
@@ -309,11 +343,11 @@ func (l *PlannedLane) event(r *selection.Record, list []destination.Delivery, fi
 	}
 	switch {
 	case worst != nil && worst.Outcome == destination.Rejected:
-		count(l.Rejected, r, worst)
+		l.count(l.Rejected, r, worst)
 	case sent || worst == nil:
 		l.Events++
 	default:
-		count(l.Skipped, r, worst)
+		l.count(l.Skipped, r, worst)
 	}
 }
 
@@ -323,16 +357,32 @@ func (l *PlannedLane) lives(r *selection.Record, d *destination.Delivery) {
 	c := l.Live[a.Slug]
 	if c.N++; c.N == 1 {
 		c.Does, c.Docs = a.Live.Does, a.Live.Docs
-		c.Example = Example{r.Object, r.Line, eventName(r, r.End.String()), nameIn(r.Event),
-			destination.Unasked(a, r.Event, r.End.String())}
+		c.Example = l.example(r)
+		c.Example.Detail = destination.Unasked(a, r.Event, r.End.String())
 	}
 	l.Live[a.Slug] = c
 }
 
-func count(by map[string]Planned, r *selection.Record, v *destination.Result) {
+// exampleOf is an event as an example.
+func exampleOf(r *selection.Record) Example {
+	return Example{Object: r.Object, Line: r.Line, Event: eventName(r, r.End.String()), Name: nameIn(r.Event)}
+}
+
+// exampleOfLetter is the event of a dead letter as an example, with the place where the run read it.
+func exampleOfLetter(r *selection.Record) Example {
+	letter := letterOf(innermost(r.Event.Root()))
+	e := Example{Object: letter.Object, Line: letter.Line}
+	if ev, err := event.Parse(textOf(innermost(r.Event.Root()))); err == nil {
+		e.Event, e.Name = ev.MessageID().Text(), nameIn(ev)
+	}
+	return e
+}
+
+func (l *PlannedLane) count(by map[string]Planned, r *selection.Record, v *destination.Result) {
 	c := by[string(v.Reason)]
 	if c.N++; c.N == 1 {
-		c.Example = Example{r.Object, r.Line, eventName(r, r.End.String()), nameIn(r.Event), v.Detail}
+		c.Example = l.example(r)
+		c.Example.Detail = v.Detail
 	}
 	by[string(v.Reason)] = c
 }

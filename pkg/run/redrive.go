@@ -297,6 +297,7 @@ func (l *Letters) Plan(ctx context.Context, j *Job, steps *transform.Pipeline) (
 		own := *d
 		own.Sender, own.Consent = lane.Sender, nil // consent is not checked again: a letter is no event
 		lanes = append(lanes, p.lane(l.w, j, &own, src))
+		p.Destinations[len(p.Destinations)-1].example = exampleOfLetter
 	}
 	var whole selection.Selection
 	for r, err := range whole.Records(ctx, src, journal.Mark{}) {
