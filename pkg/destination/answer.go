@@ -385,9 +385,9 @@ func Cut(s string, n int) string {
 }
 
 // Verdict is what a status means when the partner's documentation says nothing more: 2xx is delivered, if Confirm
-// finds that the answer looks like a success; 408, 425, 429 and 5xx except 501 and 505 are retried; 401, 403 and a
-// proxy's 407 are retried as Unauthorized, which stops the lane; everything else is rejected. now is needed for
-// dates in Retry-After.
+// finds that the answer looks like a success; 408, 425, 429, 5xx except 501 and 505, and 1xx, which is no answer to what
+// was asked, are retried; 401, 403 and a proxy's 407 are retried as Unauthorized, which stops the lane; everything
+// else is rejected. now is needed for dates in Retry-After.
 func (a *Answer) Verdict(now time.Time) Result {
 	if a.OK() {
 		return Result{Status: a.Status, Outcome: Delivered}
@@ -400,7 +400,7 @@ func (a *Answer) Verdict(now time.Time) Result {
 		r.Outcome, r.Reason = Retry, RateLimited
 	case s == 413:
 		r.Reason = TooLarge
-	case s == 408 || s == 425 || s >= 500 && s < 600 && s != 501 && s != 505:
+	case s < 200 || s == 408 || s == 425 || s >= 500 && s < 600 && s != 501 && s != 505:
 		r.Outcome, r.Reason = Retry, Unavailable
 	}
 	if r.Outcome == Retry {

@@ -55,3 +55,18 @@ func TestRetryAfter(t *testing.T) {
 		}
 	}
 }
+
+// TestVerdictOfStatus: what a status means when nothing else is documented.
+func TestVerdictOfStatus(t *testing.T) {
+	for status, want := range map[int]Result{
+		101: {Outcome: Retry, Reason: Unavailable}, 204: {Outcome: Delivered}, 304: {Outcome: Rejected, Reason: Refused},
+		403: {Outcome: Retry, Reason: Unauthorized}, 408: {Outcome: Retry, Reason: Unavailable},
+		413: {Outcome: Rejected, Reason: TooLarge}, 429: {Outcome: Retry, Reason: RateLimited},
+		501: {Outcome: Rejected, Reason: Refused}, 503: {Outcome: Retry, Reason: Unavailable}, 600: {Outcome: Rejected, Reason: Refused},
+	} {
+		got := (&Answer{Status: status, Header: http.Header{}}).Verdict(time.Time{})
+		if got.Outcome != want.Outcome || got.Reason != want.Reason {
+			t.Errorf("%d: %v %v", status, got.Outcome, got.Reason)
+		}
+	}
+}

@@ -81,6 +81,9 @@ func New(o Options) http.RoundTripper {
 // of idempotency: whoever counts requests and keeps to rates has to know of each. It looks
 // for the header's usual spelling, and headers have no case on the wire. What provably
 // was not sent at all is still sent over another connection.
+//
+// It also leaves what follows a 101 unread, because nobody has asked for another protocol: Go hands the connection
+// itself over as the body, whose end no deadline brings.
 type once struct{ next http.RoundTripper }
 
 func (t once) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -93,7 +96,12 @@ func (t once) RoundTrip(req *http.Request) (*http.Response, error) {
 			req.Header = header
 		}
 	}
-	return t.next.RoundTrip(req)
+	resp, err := t.next.RoundTrip(req)
+	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
+		_ = resp.Body.Close() // the connection is of no more use
+		resp.Body = http.NoBody
+	}
+	return resp, err
 }
 
 // Dial returns the network: connections are reused, HTTP/2 is used where a TLS

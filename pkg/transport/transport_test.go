@@ -222,11 +222,12 @@ func TestRequestsAreSentOnce(t *testing.T) {
 // waits for the answer, and one that says nothing holds them up until the request's time is over.
 func TestEarlyAnswer(t *testing.T) {
 	const refused = "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"
+	const switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\nhello"
 	for _, row := range []struct {
 		says   string
 		closes bool
 		status int
-	}{{refused, false, 413}, {"", true, 0}, {"", false, 0}} {
+	}{{refused, false, 413}, {switched, false, 101}, {"", true, 0}, {"", false, 0}} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
