@@ -17,6 +17,8 @@ type Difference struct {
 	Destination        string
 	Keys               []string // like filter, or actions.trackEvent.mapping.name
 	Delivered, Pending uint64
+	// AtLeast says that a process was killed, and may have delivered more than it had noted.
+	AtLeast bool
 	// rerouted says that events may now lead to other deliveries than before.
 	rerouted bool
 	// recounted says that what is settled may now count under another outcome.
@@ -53,7 +55,7 @@ type ChangedError struct {
 func (e *ChangedError) Error() string {
 	var said []string
 	for _, d := range e.Differences {
-		did := fmt.Sprintf("%d events were delivered to %s", d.Delivered, d.Destination)
+		did := fmt.Sprintf("%s were delivered to %s", d.count(), d.Destination)
 		if d.Pending > 0 {
 			did += fmt.Sprintf(" (%d are pending)", d.Pending)
 		}
@@ -61,6 +63,14 @@ func (e *ChangedError) Error() string {
 	}
 	return fmt.Sprintf("the configuration has changed since run %s: %s. --continue goes on behind them with the new one, "+
 		"--fresh sends everything again", e.Run, strings.Join(said, "; "))
+}
+
+// count is how many events were delivered, as a text.
+func (d Difference) count() string {
+	if d.AtLeast {
+		return fmt.Sprintf("at least %d events", d.Delivered)
+	}
+	return fmt.Sprintf("%d events", d.Delivered)
 }
 
 // picked is the run that a job works on.
@@ -72,6 +82,7 @@ type picked struct {
 	steps   bool     // the transform steps have changed
 	added   []string // destinations that are new to the run
 	other   *knownRun
+	renamed []Renamed
 }
 
 // pick chooses the run of a job: the newest run that has all of its destinations; else the newest that has some,
@@ -108,6 +119,9 @@ func (f Folder) pick(j *Job, redact func(string) string) (p picked, err error) {
 			break
 		}
 	}
+	if j.Input.Stream == nil {
+		p.renamed = renamed(runs, shown, held)
+	}
 	if most == 0 || j.Input.Stream != nil && most < len(meta.Destinations) {
 		if p.other = namesake(runs, meta); j.Input.Stream != nil {
 			p.other = nil
@@ -125,6 +139,46 @@ func (f Folder) pick(j *Job, redact func(string) string) (p picked, err error) {
 	}
 	p.compare(meta, shown, j.Steps.Written())
 	return p, nil
+}
+
+// renamed finds destinations that no run has, where one has the same under a name that the job does not have: its
+// events would be sent again.
+func renamed(runs []knownRun, shown identity, held map[string]int) (all []Renamed) {
+	same := func(d destinationIdentity) string {
+		d = d.who()
+		d.Name = ""
+		return hashOf(d)
+	}
+	now := keep(shown, shown)
+	for _, d := range shown.Destinations {
+		found := false
+		for _, r := range runs {
+			for _, old := range r.kept.Identity.Destinations {
+				_, has := held[d.Name]
+				if has || found || hasDestination(now, old.Name) || same(old) != same(d) {
+					continue
+				}
+				found = true
+				all = append(all, Renamed{Run: filepath.Base(r.dir), Was: old.Name, Destination: d.Name,
+					Delivered: deliveredBy(r.dir, old.Name)})
+			}
+		}
+	}
+	return all
+}
+
+// deliveredBy is how many events a run has delivered to a destination, as far as it has noted that.
+func deliveredBy(dir, name string) uint64 {
+	sum, err := Standing(dir)
+	if err != nil {
+		return 0
+	}
+	for _, l := range slices.Concat(sum.Destinations, sum.Removed) {
+		if l.Name == name {
+			return l.Delivered
+		}
+	}
+	return 0
 }
 
 func hasDestination(k *keptIdentity, name string) bool {
@@ -171,7 +225,7 @@ func (p *picked) compare(meta, shown identity, now []string) {
 			p.added = append(p.added, d.Name)
 			continue
 		}
-		diff := Difference{Destination: d.Name}
+		diff := Difference{Destination: d.Name, AtLeast: sum.Status == Killed}
 		if kept := p.kept.Destinations[d.Name].All; kept != hashOf(d) && (old.Parts != nil || kept != hashOf(d.partless())) {
 			diff.Keys, diff.rerouted = keysThatDiffer(old, shown.Destinations[i])
 			diff.recounted = diff.rerouted || recounts(old, shown.Destinations[i])

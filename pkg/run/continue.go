@@ -45,6 +45,7 @@ func (r *Run) goOn(context.Context) error {
 		return err
 	}
 	hash := hashOf([]any{now.Transform, now.Destinations})
+	r.recount()
 	if len(r.picked.differs) > 0 && hash != all.Hash {
 		if err := r.canChange(); err != nil {
 			return err
@@ -63,6 +64,26 @@ func (r *Run) goOn(context.Context) error {
 		r.notice(Added{r.journal.Name(), r.picked.added})
 	}
 	return writeIdentity(r.dir, now)
+}
+
+// recount takes what the destinations that differ have delivered from the journal: a process that was killed had not
+// noted all of it elsewhere.
+func (r *Run) recount() {
+	lanes := r.journal.Lanes()
+	for i := range r.picked.differs {
+		d := &r.picked.differs[i]
+		if !slices.Contains(lanes, d.Destination) {
+			continue
+		}
+		l := r.journal.Lane(d.Destination)
+		d.Delivered, d.AtLeast = l.Resume().Counts.Delivered, false
+		wholes, _ := l.Above()
+		for _, w := range wholes {
+			if w.Outcome == journal.Delivered {
+				d.Delivered++
+			}
+		}
+	}
 }
 
 // canChange refuses a change after which the settled deliveries above the checkpoint could not be identified:

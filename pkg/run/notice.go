@@ -50,6 +50,13 @@ type Added struct {
 	Destinations []string
 }
 
+// Renamed says that a run has delivered events of the same input to a destination of another name, type and settings
+// being the same but for secrets, so that they are sent again.
+type Renamed struct {
+	Run, Was, Destination string
+	Delivered             uint64
+}
+
 // OtherSettings says that an earlier run of the same input has different destinations under the same names, so
 // that this is a new run.
 type OtherSettings struct {
@@ -77,6 +84,7 @@ type Held struct {
 
 func (Held) notice()          {}
 func (Replaced) notice()      {}
+func (Renamed) notice()       {}
 func (StreamGoesOn) notice()  {}
 func (Continuing) notice()    {}
 func (Added) notice()         {}

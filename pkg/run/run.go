@@ -177,6 +177,12 @@ func (r *Run) choose(runs Folder) (err error) {
 	}
 	r.dir, r.resumed = r.picked.dir, r.picked.resumed
 	id := filepath.Base(r.dir)
+	for _, n := range r.picked.renamed {
+		local := func(o *config.Opened) bool { return o.Name == n.Destination && o.Sender.Plan().Local }
+		if n.Delivered > 0 && !slices.ContainsFunc(j.Destinations, local) {
+			r.notice(n)
+		}
+	}
 	if !r.resumed {
 		if o := r.picked.other; o != nil {
 			if n := r.otherSettings(o); len(n.Differences) > 0 {
