@@ -18,17 +18,21 @@ type objectOp struct {
 
 // memberOp is a member, or a spread.
 type memberOp struct {
-	key    []byte // ,"key": padded, see [event.Padded]
-	way    way
-	names  uint8      // index of the name, see names
-	field  int16      // for byField and byValue; for byCopy, too, if its value is below a field: else -1
-	same   uint8      // for byCopy: how many members behind it are missing if the field is
+	// What is read of every member, in one line of a processor's cache.
+	key    []byte     // ,"key": padded, see [event.Padded]
 	els    []byte     // for byField: what to write if the field is missing; nil: nothing
 	copies *candidate // for byCopy
-	cond   test       // nil: always
+	field  int16      // for byField and byValue; for byCopy, too, if its value is below a field: else -1
+	way    way
+	names  uint8 // index of the name, see names
+	same   uint8 // for byCopy: how many members behind it are missing if the field is
+	asks   bool  // there is a condition
+
+	cond   test // nil: always
 	n      op
 	name   string
 	spread *spreadOp
+	_      [8]byte
 }
 
 // way is how a member is written.
@@ -109,7 +113,7 @@ func (c *compiler) object(o *object) op {
 		}
 		mo := memberOp{name: m.key}
 		if known == unknown {
-			mo.cond = c.test(m.cond)
+			mo.cond, mo.asks = c.test(m.cond), true
 		}
 		if m.spread != nil {
 			c.spread(out, &mo, m.spread)
@@ -272,7 +276,7 @@ func (o *objectOp) putMembers(w *writing, sp *spreading, start int) {
 		if sp != nil && sp.anyReplaced && sp.replaced.has(m.names) {
 			continue
 		}
-		if m.cond != nil {
+		if m.asks {
 			w.buf = buf
 			if !m.cond.holds(w) {
 				continue

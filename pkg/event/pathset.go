@@ -21,15 +21,16 @@ type PathSet struct {
 // side by side.
 type branch struct {
 	key    string
+	word   uint64      // a key of 1 to 8 bytes, in the upper ones
+	bucket *[32]uint16 // children by hash; nil: it has none, and is not the root
+	slot   int32       // of the path that ends here; -1: none does
+	lo, hi int32       // slots of the paths that go on
+	kids   int32       // children
+	been   int32       // slot that says that the branch was gone along, of one with children
+	chain  uint16      // the next sibling in the same bucket; 0: none
 	hash   uint8
-	size   uint8  // of a key of 1 to 8 bytes; 0: it is another one
-	chain  uint16 // the next sibling in the same bucket; 0: none
-	word   uint64 // such a key, in the upper bytes
-	slot   int32  // of the path that ends here; -1: none does
-	lo, hi int32  // slots of the paths that go on
-	kids   int32  // children
-	been   int32  // slot that says that the branch was gone along, of one with children
-	bucket [32]uint16
+	size   uint8   // of a key of 1 to 8 bytes; 0: it is another one
+	_      [8]byte // so that each is one line of a processor's cache
 }
 
 // maxBranches is how many keys, counted along all paths, a set can have.
@@ -79,6 +80,9 @@ func NewPathSet(paths []Path) (set *PathSet, slots []int) {
 			set.paths = append(set.paths, Keys(steps...))
 		}
 		set.tree[at].lo = int32(len(set.paths))
+		if at == 0 || len(t.kids) > 0 {
+			set.tree[at].bucket = new([32]uint16)
+		}
 		for _, k := range t.kids {
 			kid := add(k, append(slices.Clone(steps), k.key))
 			b := &set.tree[at].bucket[hashKey(k.key)&31]

@@ -58,8 +58,8 @@ type quick struct {
 	null  bool  // null does not count as absent
 	kinds uint8 // kinds of values that need no change, one bit for each
 	field uint16
-	slot  uint16   // of the path
-	more  []uint16 // of further paths, each used when the ones before it are missing or null
+	slots [4]uint16 // of the paths, each used when the ones before it are missing or null
+	n     uint8     // paths
 }
 
 // member is one line of a plain mapping.
@@ -239,10 +239,11 @@ func (m *member) quick() quick {
 		return q
 	}
 	slots, ok := chain(m.part)
-	if !ok {
+	if !ok || len(slots) > len(q.slots) {
 		return q
 	}
-	q.slow, q.field, q.slot, q.more = false, uint16(m.s.number), slots[0], slots[1:]
+	q.slow, q.field, q.n = false, uint16(m.s.number), uint8(len(slots))
+	copy(q.slots[:], slots)
 	q.time = m.s.Type == TypeDatetime && !m.s.Multiple && !m.s.checked
 	q.null = m.s.nullable
 	for k := range m.s.asIs {
@@ -281,14 +282,12 @@ func (p *Program) take(r *Resolver, in event.Value) {
 			p.slow(r, &p.members[i], in)
 			continue
 		}
-		ref := slots[q.slot]
-		for _, next := range q.more {
-			if ref.Kind() > event.Null {
-				break
-			}
-			ref = slots[next]
-		}
+		ref := slots[q.slots[0]]
 		k := ref.Kind()
+		for j := 1; k <= event.Null && j < int(q.n); j++ {
+			ref = slots[q.slots[j&3]]
+			k = ref.Kind()
+		}
 		switch {
 		case k == event.Missing, k == event.Null && !q.null:
 		case !ref.InText():
