@@ -19,9 +19,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -205,65 +205,21 @@ func foreign(path string) error {
 		return fmt.Errorf("%s looks like %s: make it a cassette of ours with `fanfold cassettes import %s %s -o OTHER.yaml`",
 			path, i.What, i.Name, path)
 	}
-	if d, err := readDocument(data); err == nil && !d.has("interactions") && !d.has("version") {
+	if doc, err := ReadTree(data); err == nil && !has(doc, "interactions") && !has(doc, "version") {
 		return fmt.Errorf("%s is no cassette: there are no interactions in it", path)
 	}
 	return nil
 }
 
-// Find returns the cassette files that the arguments name: files as they are, and of
-// folders every file below them that looks like a cassette, sorted within each folder.
-func Find(args []string) ([]string, error) {
-	var paths []string
-	for _, arg := range args {
-		info, err := os.Stat(arg)
-		if errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(arg, ".yaml") {
-			if info2, err2 := os.Stat(arg + ".yaml"); err2 == nil {
-				arg, info, err = arg+".yaml", info2, nil
-			}
-		}
-		if err != nil {
-			return nil, err
-		}
-		if !info.IsDir() {
-			paths = append(paths, arg)
-			continue
-		}
-		err = filepath.WalkDir(arg, func(p string, d fs.DirEntry, err error) error {
-			if err == nil && d.Type().IsRegular() && isCassette(p) {
-				paths = append(paths, p)
-			}
-			return err
-		})
-		if err != nil {
-			return nil, err
+// Form returns the values of a urlencoded body, which go-vcr stores beside the body. Without any, it
+// is empty.
+func Form(i *Interaction) url.Values {
+	if strings.HasPrefix(i.Request.Headers.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		if v, err := url.ParseQuery(i.Request.Body); err == nil {
+			return v
 		}
 	}
-	slices.Sort(paths)
-	return slices.Compact(paths), nil
-}
-
-// isCassette looks at the beginning of a file, because configuration and contracts can
-// be in the same folder.
-func isCassette(path string) bool {
-	if !strings.HasSuffix(path, ".yaml") || strings.HasSuffix(path, ".meta.yaml") {
-		return false
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	head := make([]byte, 4096)
-	n, _ := f.Read(head) // an empty file is no cassette
-	for line := range strings.Lines(string(head[:n])) {
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, "version:") {
-			return strings.Contains(string(head[:n]), "\ninteractions:")
-		} else if line != "" && line != "---" && line[0] != '#' {
-			return false
-		}
-	}
-	return false
+	return url.Values{}
 }
 
 // encode returns the content of the file, byte for byte as go-vcr writes it.

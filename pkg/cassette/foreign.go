@@ -13,97 +13,57 @@ import (
 type Format struct {
 	Name string // as given on the command line
 	What string // as it stands in a sentence: "a cassette of vcrpy"
-	// looks recognises the format by the members at the top of a document.
-	looks func(d *document) bool
+	// looks recognises a document by its members.
+	looks func(doc any) bool
 }
 
 // Formats returns the formats that are known. Each comes before those that it could be mistaken for.
 func Formats() []Format {
 	return []Format{
-		{"go-vcr-v4", "a cassette of go-vcr v3 or v4",
-			func(d *document) bool { return d.version == "2" && d.has("interactions") }},
-		{"vcrpy", "a cassette of vcrpy",
-			func(d *document) bool { return d.has("interactions") && d.first("interactions", "request", "uri") }},
-		{"vcr", "a cassette of VCR", func(d *document) bool { return d.has("http_interactions") }},
-		{"polly", "a recording of Polly", func(d *document) bool { return d.within("log", "_recordingName") }},
-		{"har", "a HAR file", func(d *document) bool { return d.within("log", "entries") }},
-		{"nock", "fixtures of nock",
-			func(d *document) bool { return d.list && d.first("", "scope") && d.first("", "path") }},
-		{"wiremock", "mappings of WireMock", func(d *document) bool {
-			return d.has("mappings") && d.first("mappings", "request") || d.has("request") && d.has("response") &&
-				!d.has("interactions")
+		{"go-vcr-v4", "a cassette of go-vcr v3 or v4", func(doc any) bool {
+			top, _ := doc.(map[string]any)
+			return has(doc, "interactions") && fmt.Sprint(top["version"]) == "2"
 		}},
-		{"postman", "a collection of Postman", func(d *document) bool { return d.has("item") && d.has("info") }},
+		{"vcrpy", "a cassette of vcrpy", func(doc any) bool { return has(doc, "interactions", "request", "uri") }},
+		{"vcr", "a cassette of VCR", func(doc any) bool { return has(doc, "http_interactions") }},
+		{"polly", "a recording of Polly", func(doc any) bool { return has(doc, "log", "_recordingName") }},
+		{"har", "a HAR file", func(doc any) bool { return has(doc, "log", "entries") }},
+		{"nock", "fixtures of nock", func(doc any) bool {
+			_, list := doc.([]any)
+			return list && has(doc, "scope") && has(doc, "path")
+		}},
+		{"wiremock", "mappings of WireMock", func(doc any) bool {
+			return has(doc, "mappings", "request") || has(doc, "request") && has(doc, "response") && !has(doc, "interactions")
+		}},
+		{"postman", "a collection of Postman", func(doc any) bool { return has(doc, "item") && has(doc, "info") }},
 	}
 }
 
 // Recognize finds the format of a file by its content.
 func Recognize(data []byte) (Format, bool) {
-	d, err := readDocument(data)
+	doc, err := ReadTree(data)
 	if err != nil {
 		return Format{}, false
 	}
 	for _, f := range Formats() {
-		if f.looks(d) {
+		if f.looks(doc) {
 			return f, true
 		}
 	}
 	return Format{}, false
 }
 
-// document is the top level of a YAML or JSON file.
-type document struct {
-	version string
-	list    bool
-	top     map[string]any
-	root    any
-}
-
-func readDocument(data []byte) (*document, error) {
-	v, err := ReadTree(data)
-	if err != nil {
-		return nil, err
+// has is true if a document has a member at a path. Of a list, the first element counts.
+func has(doc any, path ...string) bool {
+	if list, ok := doc.([]any); ok && len(list) > 0 {
+		doc = list[0]
 	}
-	d := &document{root: v}
-	switch v := v.(type) {
-	case []any:
-		d.list = true
-	case map[string]any:
-		d.top = v
-		d.version = fmt.Sprint(v["version"])
+	if len(path) == 0 {
+		return true
 	}
-	return d, nil
-}
-
-func (d *document) has(name string) bool { _, ok := d.top[name]; return ok }
-
-func (d *document) within(name, member string) bool {
-	m, _ := d.top[name].(map[string]any)
-	_, ok := m[member]
-	return ok
-}
-
-// first is true if the first element of a list has the members of a path. Without the
-// name of a list, the document itself is the list.
-func (d *document) first(list string, path ...string) bool {
-	v := d.root
-	if list != "" {
-		v = d.top[list]
-	}
-	elements, _ := v.([]any)
-	if len(elements) == 0 {
-		return false
-	}
-	at := elements[0]
-	for _, name := range path {
-		m, _ := at.(map[string]any)
-		v, ok := m[name]
-		if !ok {
-			return false
-		}
-		at = v
-	}
-	return true
+	members, _ := doc.(map[string]any)
+	inner, ok := members[path[0]]
+	return ok && has(inner, path[1:]...)
 }
 
 // ReadTree reads JSON or YAML. It reads values with the tags of other languages as text.

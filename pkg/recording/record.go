@@ -154,21 +154,30 @@ func (w *World) describe(r *recording) error {
 	if r.o.Proxy {
 		r.meta.Proxy = r.o.Allow
 	}
-	for _, s := range r.o.To {
-		u, err := cassette.ParseUpstream(s)
-		if err != nil {
-			return mistakef("--to: %w", err)
-		}
-		if r.meta.Upstreams == nil {
-			r.meta.Upstreams = map[string]string{}
-		}
-		if r.meta.Upstreams[u.Name] != "" {
-			return mistakef("--to: %s is given twice", u.Name)
-		}
+	var err error
+	if r.ups, err = upstreams(r.o.To); err != nil {
+		return err
+	}
+	r.meta.Upstreams = map[string]string{}
+	for _, u := range r.ups {
 		r.meta.Upstreams[u.Name] = u.URL.String()
-		r.ups = append(r.ups, u)
 	}
 	return nil
+}
+
+// upstreams reads the values of --to.
+func upstreams(to []string) (list []cassette.Upstream, err error) {
+	for _, s := range to {
+		u, err := cassette.ParseUpstream(s)
+		if err != nil {
+			return nil, mistakef("--to: %w", err)
+		}
+		if slices.ContainsFunc(list, func(o cassette.Upstream) bool { return o.Name == u.Name }) {
+			return nil, mistakef("--to: %s is given twice", u.Name)
+		}
+		list = append(list, u)
+	}
+	return list, nil
 }
 
 // inCI is true in continuous integration: CI is true, 1, or anything else that does not
@@ -376,12 +385,10 @@ func (w *World) sayHowTheyEnded(c *cassette.Cassette) {
 		}
 	}
 	if n > 0 {
-		w.sayf("%d of them broke off, and will in replay: see %s",
-			n, strings.TrimSuffix(c.Path, ".yaml")+".meta.yaml")
+		w.sayf("%d of them broke off, and will in replay: see %s", n, cassette.MetaPath(c.Path))
 	}
 	if n := len(c.Meta.Unrecorded); n > 0 {
-		w.sayf("%d requests were not recorded: see %s",
-			n, strings.TrimSuffix(c.Path, ".yaml")+".meta.yaml")
+		w.sayf("%d requests were not recorded: see %s", n, cassette.MetaPath(c.Path))
 	}
 }
 

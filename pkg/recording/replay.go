@@ -240,15 +240,11 @@ func (r *replaying) service(p *replay.Replayer) (*listen.Service, error) {
 	s := &listen.Service{
 		Answer: p, Proxy: o.Proxy || o.proxied, Strict: true, Listen: o.Listen, TLS: o.TLS, Choose: p.Knows,
 	}
-	for _, t := range o.To {
-		u, err := cassette.ParseUpstream(t)
-		if err != nil {
-			return nil, mistakef("--to: %w", err)
-		}
-		s.Upstreams = append(s.Upstreams, u)
+	var err error
+	if s.Upstreams, err = upstreams(o.To); err != nil {
+		return nil, err
 	}
 	if len(o.To) == 0 {
-		var err error
 		if s.Upstreams, err = cassette.Upstreams(r.list); err != nil {
 			return nil, mistakef("%w", err)
 		}

@@ -293,7 +293,6 @@ func (e *harEntry) interaction() (*cassette.Interaction, error) {
 		if i.Request.Headers.Get("Content-Type") == "" && p.MimeType != "" {
 			i.Request.Headers.Set("Content-Type", p.MimeType)
 		}
-		i.Request.Form = formOf(i)
 	}
 	body, err := unharText(e.Response.Content.Text, e.Response.Content.Encoding)
 	if err != nil {
@@ -301,47 +300,18 @@ func (e *harEntry) interaction() (*cassette.Interaction, error) {
 	}
 	i.Response.Code, i.Response.Headers = e.Response.Status, fromPairs(e.Response.Headers)
 	i.Response.Body = wire.DecodedAlready(i.Response.Headers, body)
-	text := e.Response.StatusText
-	if text == "" {
-		text = http.StatusText(e.Response.Status)
-	}
-	i.Response.Status = strings.TrimSpace(strconv.Itoa(e.Response.Status) + " " + text)
+	i.Response.Status = statusOf(e.Response.Status, e.Response.StatusText)
 	if e.Time > 0 && e.Time < 1e9 {
 		i.Response.Duration = time.Duration(e.Time * 1e6)
 	}
-	return i, nil
-}
-
-// formOf returns the values of a urlencoded body, which go-vcr stores with the body.
-func formOf(i *cassette.Interaction) url.Values {
-	if strings.HasPrefix(i.Request.Headers.Get("Content-Type"), "application/x-www-form-urlencoded") {
-		if v, err := url.ParseQuery(i.Request.Body); err == nil {
-			return v
-		}
-	}
-	return url.Values{}
+	return complete(i), nil
 }
 
 // importV4 reads a cassette of go-vcr v3 or v4 (format 2).
 func importV4(data []byte, _ Options) (*Imported, error) {
 	var f struct {
-		Version      int `yaml:"version"`
-		Interactions []struct {
-			Request struct {
-				Body    string      `yaml:"body"`
-				Form    url.Values  `yaml:"form"`
-				Headers http.Header `yaml:"headers"`
-				URL     string      `yaml:"url"`
-				Method  string      `yaml:"method"`
-			} `yaml:"request"`
-			Response struct {
-				Body     string        `yaml:"body"`
-				Headers  http.Header   `yaml:"headers"`
-				Status   string        `yaml:"status"`
-				Code     int           `yaml:"code"`
-				Duration time.Duration `yaml:"duration"`
-			} `yaml:"response"`
-		} `yaml:"interactions"`
+		Version      int
+		Interactions []*cassette.Interaction
 	}
 	if err := yaml.Unmarshal(data, &f); err != nil {
 		return nil, fmt.Errorf("it is no cassette: %w", err)
@@ -350,20 +320,11 @@ func importV4(data []byte, _ Options) (*Imported, error) {
 		return nil, fmt.Errorf("it is no cassette of go-vcr v3 or v4: it says version %d, and theirs is 2", f.Version)
 	}
 	out := &Imported{}
-	for _, e := range f.Interactions {
-		i := &cassette.Interaction{}
-		q, r := &i.Request, &i.Response
-		was := e.Request
-		q.Body, q.Form, q.Headers, q.URL, q.Method = was.Body, was.Form, was.Headers, was.URL, was.Method
-		got := e.Response
-		r.Body, r.Headers, r.Status, r.Code, r.Duration = got.Body, got.Headers, got.Status, got.Code, got.Duration
-		for _, h := range []*http.Header{&q.Headers, &r.Headers} {
-			if *h == nil {
-				*h = http.Header{}
-			}
+	for n, i := range f.Interactions {
+		if i == nil {
+			return nil, fmt.Errorf("interaction %d is empty", n)
 		}
-		q.Body, r.Body = wire.Plain(q.Headers, q.Body), wire.Plain(r.Headers, r.Body)
-		out.Interactions = append(out.Interactions, i)
+		out.Interactions = append(out.Interactions, complete(i))
 	}
 	return out, nil
 }

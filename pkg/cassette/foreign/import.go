@@ -52,7 +52,8 @@ type Importer struct {
 // Importers returns an importer for each of [cassette.Formats].
 func Importers() []Importer {
 	reads := map[string]func([]byte, Options) (*Imported, error){
-		"go-vcr-v4": importV4, "vcrpy": importVCRpy, "vcr": importVCR, "polly": inJSON(importHAR),
+		"go-vcr-v4": importV4, "vcrpy": inTree("interactions", "cassette of vcrpy"),
+		"vcr": inTree("http_interactions", "cassette of VCR"), "polly": inJSON(importHAR),
 		"har": inJSON(importHAR), "nock": inJSON(importNock), "wiremock": inJSON(importWireMock),
 		"postman": inJSON(importPostman),
 	}
@@ -199,7 +200,7 @@ func complete(i *cassette.Interaction) *cassette.Interaction {
 	}
 	q.Body, r.Body = wire.Plain(q.Headers, q.Body), wire.Plain(r.Headers, r.Body)
 	r.Headers.Del("Date")
-	q.Form = formOf(i)
+	q.Form = cassette.Form(i)
 	if r.Status == "" {
 		r.Status = statusOf(r.Code, "")
 	}
@@ -215,32 +216,20 @@ func checkAddress(s string) error {
 	return nil
 }
 
-// importVCRpy reads a cassette of vcrpy, in YAML or JSON
-// (https://vcrpy.readthedocs.io).
-func importVCRpy(data []byte, _ Options) (*Imported, error) {
-	v, err := cassette.ReadTree(data)
-	if err != nil {
-		return nil, fmt.Errorf("it is no cassette of vcrpy: %w", err)
+// inTree reads the cassettes of vcrpy (https://vcrpy.readthedocs.io) and of Ruby's VCR
+// (https://benoittgt.github.io/vcr), in YAML or JSON, whose interactions are in the given member.
+func inTree(member, what string) func([]byte, Options) (*Imported, error) {
+	return func(data []byte, _ Options) (*Imported, error) {
+		v, err := cassette.ReadTree(data)
+		if err != nil {
+			return nil, fmt.Errorf("it is no %s: %w", what, err)
+		}
+		list, ok := mapOf(v)[member].([]any)
+		if !ok {
+			return nil, fmt.Errorf("it is no %s: there are no %s in it", what, member)
+		}
+		return importTree(list)
 	}
-	list, ok := mapOf(v)["interactions"].([]any)
-	if !ok {
-		return nil, errors.New("it is no cassette of vcrpy: there are no interactions in it")
-	}
-	return importTree(list)
-}
-
-// importVCR reads a cassette of Ruby's VCR, in YAML or JSON
-// (https://benoittgt.github.io/vcr).
-func importVCR(data []byte, _ Options) (*Imported, error) {
-	v, err := cassette.ReadTree(data)
-	if err != nil {
-		return nil, fmt.Errorf("it is no cassette of VCR: %w", err)
-	}
-	list, ok := mapOf(v)["http_interactions"].([]any)
-	if !ok {
-		return nil, errors.New("it is no cassette of VCR: there are no http_interactions in it")
-	}
-	return importTree(list)
 }
 
 // importTree reads the interactions that VCR and its relatives write.

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
 
-	vcr "github.com/dnaeon/go-vcr/v2/cassette"
-	"github.com/dnaeon/go-vcr/v2/recorder"
 	"github.com/fanfold/fanfold/pkg/cassette"
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 	"github.com/fanfold/fanfold/pkg/cassette/wire"
@@ -308,60 +307,29 @@ func (x *exchange) redacted(red *redact.Redactor) *kept {
 	return &kept{n: x.n, i: i, details: x.details}
 }
 
-// capture lets go-vcr make an interaction of copies: it owns the headers, and the
-// bodies are decoded.
+// capture makes an interaction of copies, with decoded bodies. It owns the headers of the answer.
 func capture(
 	req *http.Request, sent []byte, resp *http.Response, header http.Header, shown []byte,
 ) *cassette.Interaction {
-	q := req.Clone(req.Context())
-	plain, decoded := wire.Decode(q.Header.Get("Content-Encoding"), sent, wire.MaxBody)
+	i := &cassette.Interaction{}
+	q, r := &i.Request, &i.Response
+	q.Method, q.URL, q.Headers = req.Method, wire.Address(req), req.Header.Clone()
+	plain, decoded := wire.Decode(q.Headers.Get("Content-Encoding"), sent, wire.MaxBody)
 	if decoded {
-		q.Header.Del("Content-Encoding")
+		q.Headers.Del("Content-Encoding")
 	}
-	wire.DropConnection(q.Header)
-	for name, values := range q.Header {
-		if len(values) == 0 {
-			delete(q.Header, name)
-		}
-	}
-	q.TransferEncoding = nil
-	q.ContentLength = int64(len(plain))
-	q.Body = http.NoBody
-	if len(plain) > 0 {
-		q.Body = io.NopCloser(bytes.NewReader(plain))
-	}
+	wire.DropConnection(q.Headers)
+	maps.DeleteFunc(q.Headers, func(_ string, values []string) bool { return len(values) == 0 })
+	q.Body = string(plain)
+	q.Form = cassette.Form(i)
 	length := header["Content-Length"]
 	if wire.DropConnection(header); req.Method == http.MethodHead && length != nil { // no body tells the length
 		header["Content-Length"] = length
 	}
 	header.Del("Date") // different in every recording
-	canned := func(req *http.Request) (*http.Response, error) {
-		if req.Body != nil { // go-vcr records only what is read from it
-			if _, err := io.Copy(io.Discard, req.Body); err != nil {
-				return nil, err
-			}
-		}
-		return &http.Response{Status: resp.Status, StatusCode: resp.StatusCode, Header: header,
-			Body: io.NopCloser(bytes.NewReader(shown))}, nil
-	}
-	var i *cassette.Interaction
-	// ModeRecording opens no file, and go-vcr saves only on Stop, which is never
-	// called.
-	rec, err := recorder.NewAsMode("", recorder.ModeRecording, wire.RoundTripper(canned))
-	if err == nil {
-		rec.SkipRequestLatency = true
-		rec.AddFilter(func(got *vcr.Interaction) error { i = got; return nil })
-		_, err = rec.RoundTrip(q)
-	}
-	if err != nil || i == nil { // go-vcr gives up, for example on a malformed form, but the request must be recorded
-		i = &cassette.Interaction{
-			Request:  vcr.Request{Body: string(plain), Headers: q.Header, Method: req.Method},
-			Response: vcr.Response{Body: string(shown), Headers: header, Status: resp.Status, Code: resp.StatusCode},
-		}
-	}
-	i.Request.URL = wire.Address(req)
-	if i.Response.Status == "" {
-		i.Response.Status = strconv.Itoa(i.Response.Code) + " " + http.StatusText(i.Response.Code)
+	r.Code, r.Status, r.Headers, r.Body = resp.StatusCode, resp.Status, header, string(shown)
+	if r.Status == "" {
+		r.Status = strconv.Itoa(r.Code) + " " + http.StatusText(r.Code)
 	}
 	return i
 }

@@ -44,9 +44,7 @@ type Options struct {
 // a queue when they have ended. One goroutine redacts the queue in order, so that a
 // secret which one answer reveals is known when the next is redacted.
 //
-// go-vcr makes the interactions. Each request has a go-vcr recorder of its own, so that
-// interactions can be sorted by the begin of their requests, and so that the cassette
-// never shares memory with the program.
+// Each interaction is a copy, so that the cassette never shares memory with the program.
 type Recorder struct {
 	opts Options
 	path string

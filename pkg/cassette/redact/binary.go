@@ -205,8 +205,7 @@ func (r *Redactor) findBinary(s string, depth int) (kind, hit string, ok bool) {
 			if r.numberIsSecret(announced, text) {
 				kind, hit = cmp.Or(announced, "secret"), text
 			}
-		case announced == "" || stays(announced, text) || tokenRE.MatchString(text) || IsToken(text) ||
-			r.isExample(text) || r.allowed(text) || len(text) < 4:
+		case announced == "" || stays(announced, text) || r.settled(text):
 			kind, hit = r.find(text, depth+1)
 		default:
 			kind, hit = announced, text
@@ -299,19 +298,25 @@ func unsigned(s string) (v int64, ok bool) {
 }
 
 func packText(b *strings.Builder, kind byte, s string) {
-	head := byte(0xd9)
 	if kind == binaryBytes {
-		head = 0xc4
+		writeText(b, s, 0, 0, 0xc4)
+		return
 	}
+	writeText(b, s, 32, 0xa0, 0xd9)
+}
+
+// writeText writes a text with its length before it: if it has less than few bytes, in the byte small; otherwise
+// in one, two or four bytes, behind large, large+1 or large+2.
+func writeText(b *strings.Builder, s string, few int, small, large byte) {
 	switch n := len(s); {
-	case n < 32 && kind == binaryText:
-		b.WriteByte(0xa0 | byte(n))
+	case n < few:
+		b.WriteByte(small | byte(n))
 	case n < 1<<8:
-		b.Write([]byte{head, byte(n)})
+		b.Write([]byte{large, byte(n)})
 	case n < 1<<16:
-		b.Write(binary.BigEndian.AppendUint16([]byte{head + 1}, uint16(n)))
+		b.Write(binary.BigEndian.AppendUint16([]byte{large + 1}, uint16(n)))
 	default:
-		b.Write(binary.BigEndian.AppendUint32([]byte{head + 2}, uint32(n)))
+		b.Write(binary.BigEndian.AppendUint32([]byte{large + 2}, uint32(n)))
 	}
 	b.WriteString(s)
 }
@@ -359,15 +364,5 @@ func cborText(b *strings.Builder, kind byte, s string) {
 	if kind == binaryBytes {
 		major = 2 << 5
 	}
-	switch n := len(s); {
-	case n < 24:
-		b.WriteByte(major | byte(n))
-	case n < 1<<8:
-		b.Write([]byte{major | 24, byte(n)})
-	case n < 1<<16:
-		b.Write(binary.BigEndian.AppendUint16([]byte{major | 25}, uint16(n)))
-	default:
-		b.Write(binary.BigEndian.AppendUint32([]byte{major | 26}, uint32(n)))
-	}
-	b.WriteString(s)
+	writeText(b, s, 24, major, major|24)
 }

@@ -147,12 +147,18 @@ func (r *Redactor) Scan(n int, i *Interaction) (leaks []Leak) {
 	return leaks
 }
 
+// settled is true for values that are no leak whatever announces them: the replacements of secrets, what the user
+// allows, and what is too short.
+func (r *Redactor) settled(v string) bool {
+	return len(v) < 4 || tokenRE.MatchString(v) || IsToken(v) || r.isExample(v) || r.allowed(v)
+}
+
 // bare returns the secret that a header should not hold any more; "" if there is none.
 // kind is what the header's name announces.
 func (r *Redactor) bare(kind, name, v string) string {
 	plain := func(s string) bool {
 		s = strings.Trim(strings.TrimSpace(s), `"`)
-		return len(s) >= 4 && !tokenRE.MatchString(s) && !IsToken(s) && !r.isExample(s) && !r.allowed(s) && !noSecret(s)
+		return !r.settled(s) && !noSecret(s)
 	}
 	switch kind {
 	case "", "email", "phone", "hashed":
@@ -274,8 +280,7 @@ func (r *Redactor) findBeside(s string) (kind, hit string) {
 		return "", ""
 	}
 	w := jsonWalk{r: r, s: s, beside: func(told, value string) {
-		if kind == "" && len(value) >= 4 && !stays(told, value) && !tokenRE.MatchString(value) && !IsToken(value) &&
-			!r.isExample(value) && !r.allowed(value) {
+		if kind == "" && !stays(told, value) && !r.settled(value) {
 			kind, hit = told, value
 		}
 	}}
@@ -294,7 +299,7 @@ func (r *Redactor) findColumns(s string) (kind, hit string) {
 		if strings.Contains(s[i:end], `\n`) && json.Unmarshal([]byte(s[i:end]), &text) == nil {
 			for _, m := range r.columns(text, nil) {
 				value := text[m.from:m.to]
-				if !stays(m.kind, value) && !IsToken(value) && !r.allowed(value) && !r.isExample(value) {
+				if !stays(m.kind, value) && !r.settled(value) {
 					return m.kind, value
 				}
 			}

@@ -30,12 +30,7 @@ const maxRounds = 4
 func (p *Replayer) Propose() (Proposal, error) {
 	p.mu.Lock()
 	missed := distinct(p.match, p.missed)
-	used := make([]bool, len(p.entries))
-	for _, s := range p.sessions {
-		for n := range s.used {
-			used[n] = used[n] || s.used[n]
-		}
-	}
+	used := p.used()
 	p.mu.Unlock()
 	out := Proposal{Missed: len(missed)}
 	var free []int

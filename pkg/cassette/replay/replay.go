@@ -330,11 +330,8 @@ func (p *Replayer) Usage() Usage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	u := Usage{Unused: []Seen{}, Missed: []*Miss{}}
-	used := make([]bool, len(p.entries))
+	used := p.used()
 	for _, s := range p.sessions {
-		for n := range s.used {
-			used[n] = used[n] || s.used[n]
-		}
 		u.Missed = append(u.Missed, s.misses...)
 	}
 	for n := range p.entries {
@@ -347,6 +344,17 @@ func (p *Replayer) Usage() Usage {
 		}
 	}
 	return u
+}
+
+// used says which interactions were used in any session. The caller holds p.mu.
+func (p *Replayer) used() []bool {
+	used := make([]bool, len(p.entries))
+	for _, s := range p.sessions {
+		for n := range s.used {
+			used[n] = used[n] || s.used[n]
+		}
+	}
+	return used
 }
 
 // Requests returns the requests so far, of one case or, for "", of all cases.

@@ -28,21 +28,13 @@ type Authority struct {
 
 // NewAuthority makes an authority that is valid for a day.
 func NewAuthority(now time.Time) (*Authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return nil, err
-	}
 	t := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "fanfold, for one run"},
+		Subject:   pkix.Name{CommonName: "fanfold, for one run"},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, t, t, &key.PublicKey, key)
+	der, key, err := certify(t, t, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +44,21 @@ func NewAuthority(now time.Time) (*Authority, error) {
 	}
 	return &Authority{cert: cert, key: key, pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		made: map[string]*tls.Certificate{}}, nil
+}
+
+// certify makes a certificate with a new key. It is signed by the given key; nil: by its own.
+func certify(t, parent *x509.Certificate, by *ecdsa.PrivateKey) (der []byte, key *ecdsa.PrivateKey, err error) {
+	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, nil, err
+	}
+	if by == nil {
+		by = key
+	}
+	if t.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)); err != nil {
+		return nil, nil, err
+	}
+	der, err = x509.CreateCertificate(rand.Reader, t, parent, &key.PublicKey, by)
+	return der, key, err
 }
 
 // PEM is the authority's certificate, for programs that should trust it.
@@ -70,16 +77,8 @@ func (a *Authority) Certificate(host string) (*tls.Certificate, error) {
 	if len(a.made) >= maxCertificates {
 		return nil, fmt.Errorf("certificates for more than %d hosts were asked for", maxCertificates)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return nil, err
-	}
 	t := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: host}, NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter,
+		Subject: pkix.Name{CommonName: host}, NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	if ip := net.ParseIP(host); ip != nil {
@@ -87,7 +86,7 @@ func (a *Authority) Certificate(host string) (*tls.Certificate, error) {
 	} else {
 		t.DNSNames = []string{host}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, &key.PublicKey, a.key)
+	der, key, err := certify(t, a.cert, a.key)
 	if err != nil {
 		return nil, err
 	}

@@ -2,17 +2,12 @@ package wire
 
 import (
 	"bytes"
-	"compress/zlib"
-	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
-	"github.com/andybalholm/brotli"
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
-	"github.com/klauspost/compress/flate"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 )
 
 // encodings returns the names in a Content-Encoding, the outermost encoding first.
@@ -34,42 +29,11 @@ func IsIdentity(s string) bool { return len(encodings(s)) == 0 }
 func Decoder(encoding string, r io.Reader) (io.Reader, error) {
 	for _, name := range encodings(encoding) {
 		var err error
-		switch name {
-		case "gzip":
-			r, err = gzip.NewReader(r)
-		case "deflate":
-			r, err = inflate(r)
-		case "br":
-			r = brotli.NewReader(r)
-		case "zstd":
-			var z *zstd.Decoder
-			z, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(redact.MaxWindow))
-			if err == nil {
-				r = z.IOReadCloser()
-			}
-		default:
-			err = fmt.Errorf("unknown encoding %s", name)
-		}
-		if err != nil {
+		if r, err = redact.Decompress(name, r); err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
-}
-
-// inflate reads "deflate". The standard means zlib's format, but many servers send the
-// raw data without zlib's header.
-func inflate(r io.Reader) (io.Reader, error) {
-	head := make([]byte, 2)
-	n, err := io.ReadFull(r, head)
-	if err != nil {
-		return nil, err
-	}
-	r = io.MultiReader(bytes.NewReader(head[:n]), r)
-	if head[0]&0x0f == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0 {
-		return zlib.NewReader(r)
-	}
-	return flate.NewReader(r), nil
 }
 
 // Decode undoes a Content-Encoding. If it does not know the encoding, or the data is
@@ -114,33 +78,11 @@ func TooLarge(encoding string, data []byte) bool {
 
 // Encode is the opposite of Decode.
 func Encode(encoding string, plain []byte) ([]byte, error) {
-	names := encodings(encoding)
-	for n := len(names) - 1; n >= 0; n-- {
-		var buf bytes.Buffer
-		var w io.WriteCloser
+	for _, name := range slices.Backward(encodings(encoding)) {
 		var err error
-		switch names[n] {
-		case "gzip":
-			w = gzip.NewWriter(&buf)
-		case "deflate":
-			w = zlib.NewWriter(&buf)
-		case "br":
-			w = brotli.NewWriter(&buf)
-		case "zstd":
-			w, err = zstd.NewWriter(&buf, zstd.WithEncoderConcurrency(1))
-		default:
-			err = fmt.Errorf("unknown encoding %s", names[n])
-		}
-		if err == nil {
-			_, err = w.Write(plain)
-		}
-		if err == nil {
-			err = w.Close()
-		}
-		if err != nil {
+		if plain, err = redact.Compress(name, plain); err != nil {
 			return nil, err
 		}
-		plain = buf.Bytes()
 	}
 	return plain, nil
 }
