@@ -164,10 +164,12 @@ func (r *reader) document(n *yaml.Node) (spec destination.Spec[setting.Dynamic])
 	} else {
 		spec.Actions = r.actions(m)
 	}
-	if doc, err := document.JSON(n); err == nil {
-		sum := sha256.Sum256(doc) // values of the environment may stand in it
-		spec.Made, spec.Parts = hex.EncodeToString(sum[:]), partsOf(members)
+	doc, err := document.JSON(n)
+	if err != nil && len(r.problems) == 0 { // otherwise it was said where the value stands
+		r.add(n, "%v", err)
 	}
+	sum := sha256.Sum256(doc) // values of the environment may stand in it
+	spec.Made, spec.Parts = hex.EncodeToString(sum[:]), partsOf(members)
 	r.finish(&spec)
 	return spec
 }

@@ -430,3 +430,21 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// TestNothingWithoutAForm: a description that has a value without a form in JSON is refused. Otherwise a change of it
+// could not be told from the same description.
+func TestNothingWithoutAForm(t *testing.T) {
+	const action = "actions:\n  - {action: send, subscribe: 'type = \"track\"', path: /x, mapping: {a: 1}}\n"
+	for _, text := range []string{
+		head + "summary: .inf\n" + action, head + "name: .nan\n" + action,
+		head + "actions:\n  - {action: send, subscribe: 'type = \"track\"', path: /x, mapping: {a: .inf}}\n",
+		head + "actions:\n  - {action: send, subscribe: 'type = \"track\"', path: .inf, mapping: {a: 1}}\n",
+	} {
+		if _, problems := read(t, text); len(problems) == 0 {
+			t.Errorf("%s is taken", text)
+		}
+	}
+	if _, problems := read(t, head+action); len(problems) > 0 {
+		t.Errorf("%v", problems[0])
+	}
+}
