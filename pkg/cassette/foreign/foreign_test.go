@@ -163,6 +163,17 @@ recorded_with: VCR 6.0.0
 		"postData": {"mimeType": "application/json", "text": "{\"a\":1}", "params": [{"name": "card", "value": {"n": 1}}]}},
 		"response": {"status": 200, "statusText": "OK", "headers": [{"name": "content-type", "value": "application/json"}], "content": {"mimeType": "application/json", "encoding": "base64", "size": 1.5, "text": "{\"ok\":true}"}}}]}}`,
 		want: []string{`POST https://api.shop.example/users/%3CUSER%3E/a%20b?q={x}%20y {"a":1} -> 200 OK application/json {"ok":true}`}},
+	"Polly, YAML": {format: "polly", text: "log:\n  _recordingName: shop\n  creator: {name: Polly.JS, version: 6.0.5}\n" +
+		"  entries:\n    - _order: 0\n      request:\n        headers: [{name: accept, value: '*/*'}]\n        method: POST\n" +
+		"        postData: {mimeType: application/json, text: '{\"a\":1}'}\n        url: https://api.shop.example/x\n" +
+		"      response:\n        content:\n          mimeType: application/json\n          text: |\n            {\"b\":2}\n" +
+		"        status: 201\n        statusText: Created\n      startedDateTime: 2026-11-28T12:54:50.882Z\n      time: 7\n",
+		want: []string{"POST https://api.shop.example/x {\"a\":1} -> 201 Created  {\"b\":2}\n"}},
+	"nock, YAML": {format: "nock",
+		text: "- {scope: 'https://api.shop.example:443', method: GET, path: /x, status: 200, response: ok}\n",
+		want: []string{"GET https://api.shop.example/x  -> 200 OK  ok"}},
+	"HAR, YAML": {format: "har", text: "log:\n  entries:\n  - request: {method: GET, url: 'https://api.shop.example/x'}\n" +
+		"    response: {status: 200, content: {text: ok}}\n", want: []string{"GET https://api.shop.example/x  -> 200 OK  ok"}},
 	"vcrpy, of httpx": {format: "vcrpy",
 		text: "interactions:\n- request: {body: '', headers: {}, method: GET, uri: https://api.shop.example/x}\n" +
 			"  response: {content: fine, headers: {Content-Type: [text/plain]}, http_version: HTTP/1.1, status_code: 200}\n" +

@@ -103,23 +103,15 @@ func inJSON(read func([]byte, Options) (*Imported, error)) func([]byte, Options)
 	}
 }
 
-// sendable escapes the characters that files may have in a path but a request cannot
-// send, such as the brackets of placeholders.
+// sendable escapes the characters that files may have in an address but a request cannot send, such as the
+// brackets of placeholders.
 func sendable(address string) string {
 	base, target := wire.SplitAddress(address)
 	path, query, hasQuery := strings.Cut(target, "?")
-	var b strings.Builder
-	for _, c := range []byte(path) {
-		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
-			fmt.Fprintf(&b, "%%%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
+	if path = wire.Sendable(path); hasQuery {
+		path += "?" + strings.ReplaceAll(query, " ", "%20")
 	}
-	if hasQuery {
-		b.WriteString("?" + strings.ReplaceAll(query, " ", "%20"))
-	}
-	return base + b.String()
+	return base + path
 }
 
 // textOf is a scalar as text.

@@ -211,7 +211,7 @@ func cutPath(head string) (host, path string, ok bool) {
 }
 
 // splitURL separates the resource from the parameters. It drops a default port and the
-// fragment.
+// fragment, and escapes what only some programs escape in a path.
 func splitURL(s string) (head, query string) {
 	s, _, _ = strings.Cut(s, "#")
 	head, query, _ = strings.Cut(s, "?")
@@ -227,7 +227,7 @@ func splitURL(s string) (head, query string) {
 	case "https":
 		host = strings.TrimSuffix(host, ":443")
 	}
-	return scheme + "://" + host + "/" + path, query
+	return scheme + "://" + host + "/" + wire.Sendable(path), query
 }
 
 func (m *Matcher) canonQuery(b []byte, query string, w *walker) []byte {

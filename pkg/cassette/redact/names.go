@@ -248,13 +248,15 @@ func noSecret(v string) bool {
 			return noSecret(plain)
 		}
 	}
-	for _, t := range [][2]string{{"${", "}"}, {"#{", "}"}, {"{{", "}}"}, {"<", ">"}, {"%{", "}"}} {
-		if strings.HasPrefix(v, t[0]) && strings.HasSuffix(v, t[1]) && strings.Count(v, t[0]) == 1 {
+	scheme, rest, _ := strings.Cut(strings.Replace(v, "+", " ", 1), " ")
+	switch strings.ToLower(scheme) {
+	case "bearer", "basic", "digest", "negotiate": // alone, or before what stands for a token
+		if rest == "" || isTemplate(rest) {
 			return true
 		}
 	}
-	switch strings.ToLower(v) {
-	case "bearer", "basic", "digest", "negotiate": // the scheme alone, without a token
+	// The ends of the keys in the documentation of AWS. No key that was made by chance has them.
+	if len(v) >= 16 && (strings.HasSuffix(v, "EXAMPLE") || strings.HasSuffix(v, "EXAMPLEKEY")) || isTemplate(v) {
 		return true
 	}
 	if len(v) > 6 && strings.EqualFold(v[:4], "your") && strings.IndexByte(" _-", v[4]) >= 0 { // a hint
@@ -271,6 +273,16 @@ func noSecret(v string) bool {
 	}
 	return isVersion(v) || isPattern(v) || strings.Count(v, " ") >= 4 &&
 		(strings.HasSuffix(v, ".") || strings.HasSuffix(v, "!")) && !HasDigit(v)
+}
+
+// isTemplate is true for what stands in the place of a value: ${TOKEN}, {{token}}, <REDACTED>.
+func isTemplate(v string) bool {
+	for _, t := range [][2]string{{"${", "}"}, {"#{", "}"}, {"{{", "}}"}, {"<", ">"}, {"%{", "}"}} {
+		if strings.HasPrefix(v, t[0]) && strings.HasSuffix(v, t[1]) && strings.Count(v, t[0]) == 1 {
+			return true
+		}
+	}
+	return false
 }
 
 func notOfName(c rune) bool { return c > 0x7f || !isName(byte(c)) || c == '$' }

@@ -292,7 +292,7 @@ func cookies(v string, set bool) []string {
 // whole replaces a value that a name or a place has announced, and adds it to the known
 // values. Values that are no secret stay.
 func (r *Redactor) whole(kind, v string) string {
-	if v == "" || IsToken(v) || r.allowed(v) {
+	if v == "" || IsToken(v) || r.allowed(v) || kind != "custom" && isTemplate(v) {
 		return v
 	}
 	if f, ok := r.known.of(v); ok { // the example, if the value has one
@@ -409,6 +409,10 @@ func (r *Redactor) form(s, part string, depth int) string {
 		if ok {
 			if now := r.field(part, key, plain, depth+1); now != plain {
 				value = url.QueryEscape(now)
+			} else if raw, err := url.PathUnescape(value); err == nil && raw != plain { // some programs leave a plus as it is
+				if now := r.field(part, key, raw, depth+1); now != raw {
+					value = strings.ReplaceAll(url.QueryEscape(now), "%2B", "+")
+				}
 			}
 			name += "=" + value
 		}

@@ -30,6 +30,8 @@ type rule struct {
 	entropy float64 // the least number of bits per character; 0: any
 	source  string
 	ok      func(value string) bool // nil: every match
+	// at, if not nil, decides by what stands around a value.
+	at func(text string, from, to int) bool
 	// may is a quick check of the text behind a key. If it returns false, there is no
 	// match and the expression need not be tried, which is much slower. nil: no check.
 	may func(behind string) bool
@@ -326,7 +328,8 @@ func (r *rule) around(text string, at, n int, done *gone, found []match) []match
 		value := part[a:b]
 		switch {
 		case !far && (from+m[0] > at+n || from+m[1] < at): // belongs to another key
-		case r.entropy > 0 && entropy(value) < r.entropy, r.ok != nil && !r.ok(value), placeholder(value):
+		case r.entropy > 0 && entropy(value) < r.entropy, r.ok != nil && !r.ok(value), placeholder(value),
+			r.at != nil && !r.at(text, from+a, from+b):
 		default:
 			found = append(found, match{from: from + a, to: from + b, kind: r.kind})
 		}
@@ -385,10 +388,23 @@ func ownRules() []*rule {
 			return keyKind(v) == "" && strings.IndexByte("$%{/", v[0]) < 0
 		}},
 		{kind: "phone", keys: plusDigits(), source: `(?:^|[^\w.+-])(\+[1-9](?:[ ().-]{0,2}\d){8,14})(?:$|[^\w+=])`,
-			ok: func(v string) bool { return !harmless("phone", v) }},
+			at: notInJSON, ok: func(v string) bool { return !harmless("phone", v) }},
 		{kind: "iban", begins: true, upper: true, keys: countries(), may: goesOnUpper,
 			source: `\b([A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)(?:[^A-Za-z0-9]|$)`, ok: isIBAN},
 	}
+}
+
+// nameOfJSON and endInJSON match what stands before and behind a value of an object of JSON, also in a form.
+var (
+	nameOfJSON = regexp.MustCompile(`(?i)(?:"|%22)([\w $.-]+)(?:"|%22)(?::|%3a)$`)
+	endInJSON  = regexp.MustCompile(`(?i)^(?:[,}\]]|%2c|%7d|%5d)`)
+)
+
+// notInJSON is false for a plus and digits that, in a form, are a blank and a number of JSON: "at":+1717236000123}.
+// JSON has phone numbers in quotes.
+func notInJSON(text string, from, to int) bool {
+	name := nameOfJSON.FindStringSubmatch(text[max(0, from-before):from])
+	return name == nil || keyKind(name[1]) == "phone" || !endInJSON.MatchString(text[to:])
 }
 
 // goesOn returns a check that at least n characters of a word follow.
@@ -452,7 +468,7 @@ func goesOnUpper(behind string) bool {
 // emailAt returns the email address whose @ is at index at, if there is one.
 func emailAt(text string, at int) (m match, ok bool) {
 	from := at
-	for from > 0 && at-from < 64 && (IsAlnum(text[from-1]) || strings.IndexByte("._%+-", text[from-1]) >= 0) {
+	for from > 0 && (IsAlnum(text[from-1]) || strings.IndexByte("._%+-", text[from-1]) >= 0) {
 		from--
 	}
 	if from > 0 && text[from-1] == '\\' { // the letter belongs to an escape
@@ -553,7 +569,7 @@ func isAddress(v string) bool {
 // isEmail is true if the whole value is an email address.
 func isEmail(v string) bool {
 	user, domain, ok := strings.Cut(v, "@")
-	return ok && len(v) < 320 && user != "" && strings.Contains(domain, ".") && !strings.ContainsAny(v,
+	return ok && len(v) < 1<<12 && user != "" && strings.Contains(domain, ".") && !strings.ContainsAny(v,
 		" \t\r\n<>\",;") && isAddress(v)
 }
 
@@ -582,7 +598,7 @@ func harmless(kind, s string) bool {
 			return true
 		}
 	}
-	return IsToken(s) || strings.HasPrefix(s, "REDACTED")
+	return IsToken(strings.TrimPrefix(s, "+")) || strings.HasPrefix(s, "REDACTED")
 }
 
 func digits(s string) string {

@@ -3,6 +3,7 @@ package redact
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -104,7 +105,10 @@ func TestPlaceholdersPass(t *testing.T) {
 	for _, c := range []struct{ header, value, url, body string }{
 		{body: "Secret=%3Cstring%3E&a=1"}, {body: "token=%7B%7Btoken%7D%7D"}, {body: "password=%24%7BFOO%7D"},
 		{url: "https://api.shop.example/x?Session=%3Cstring%3E"}, {header: "Token", value: "<string>"},
-		{header: "X-Api-Key", value: "<abcd1234Z>"},
+		{header: "X-Api-Key", value: "<abcd1234Z>"}, {header: "Authorization", value: "Bearer <REDACTED>"},
+		{header: "Cookie", value: "sid=<REDACTED>; theme=${THEME}"}, {body: "auth=Basic+%3CREDACTED%3E"},
+		{header: "X-Api-Key", value: "AKIAIOSFODNN7EXAMPLE"},
+		{body: "secret_key=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"},
 	} {
 		i := plainly()
 		if c.url != "" {
@@ -117,9 +121,56 @@ func TestPlaceholdersPass(t *testing.T) {
 			i.Request.Headers.Set("Content-Type", "application/x-www-form-urlencoded")
 			i.Request.Body = c.body
 		}
+		was := fmt.Sprint(i.Request)
 		red := redacted(i)
+		if leaks := red.Scan(0, i); len(leaks) > 0 || fmt.Sprint(i.Request) != was {
+			t.Errorf("%+v: %v, it becomes %+v", c, leaks, i.Request)
+		}
+		scan := red.ScanFile("c.yaml", []byte("request: {headers: {"+c.header+": '"+c.value+"'}}\n"))
+		if len(scan.Leaks) > 0 {
+			t.Errorf("%+v: in a file %v", c, scan.Leaks)
+		}
+	}
+}
+
+// TestNumbersBehindAPlus checks that a number of JSON in a form, whose blank is a plus there, is not taken for a
+// phone number, and that phone numbers in the same places still are.
+func TestNumbersBehindAPlus(t *testing.T) {
+	for text, stays := range map[string]bool{
+		`{"at":+1717236000123,"b":+1}`: true, `%7B%22at%22:+1717236000123%7D`: true,
+		`%7B%22at%22%3A+1717236000123%2C%22b%22%3A+1%7D`: true,
+		`{"to":"+4917612345678"}`:                        false, `tel:+4917612345678,`: false, `[+4917612345678]`: false,
+		`{"phone":+4917612345678}`: false, `"to":+4917612345678 said`: false,
+	} {
+		i := plainly()
+		i.Request.URL += "&d=" + strings.ReplaceAll(text, " ", "+")
+		i.Request.Headers.Set("Content-Type", "application/x-www-form-urlencoded")
+		i.Request.Body = "d=" + text
+		i.Response.Headers.Set("Content-Type", "text/plain")
+		i.Response.Body = text
+		red := redacted(i)
+		if strings.Contains(i.Response.Body, "REDACTED:phone") == stays {
+			t.Errorf("%s becomes %s", text, i.Response.Body)
+		}
 		if leaks := red.Scan(0, i); len(leaks) > 0 {
-			t.Errorf("%+v: %v", c, leaks)
+			t.Errorf("%s: %v", text, leaks)
+		}
+	}
+}
+
+// TestLongAddresses checks that no part of an email address is left, however long it is: some services put a whole
+// address, or an id, before the @.
+func TestLongAddresses(t *testing.T) {
+	for _, n := range []int{60, 65, 200, 3000} {
+		user := strings.Repeat("bounce-", n/7+1)[:n]
+		i := plainly()
+		i.Request.Body = `{"email":"` + user + `@shop-gmbh.de","note":"to ` + user + `@shop-gmbh.de, it said"}`
+		red := redacted(i)
+		if strings.Contains(i.Request.Body, "bounce") {
+			t.Errorf("%d characters: %s", n, i.Request.Body)
+		}
+		if leaks := red.Scan(0, i); len(leaks) > 0 {
+			t.Errorf("%d characters: %v", n, leaks)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -65,6 +66,27 @@ func SetTarget(u *url.URL, target string) {
 	if u.Opaque = path; strings.HasPrefix(path, "//") {
 		u.Opaque = "//" + u.Host + path
 	}
+}
+
+// Sendable escapes the characters that a path may have in a file or on the command line of a program, but
+// that most programs escape when they send it: <, blanks, letters beyond ASCII.
+func Sendable(path string) string {
+	odd := func(c byte) bool { return c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 }
+	for i := range len(path) {
+		if !odd(path[i]) {
+			continue
+		}
+		b := []byte(path[:i])
+		for _, c := range []byte(path[i:]) {
+			if odd(c) {
+				b = fmt.Appendf(b, "%%%02X", c)
+			} else {
+				b = append(b, c)
+			}
+		}
+		return string(b)
+	}
+	return path
 }
 
 // BareHost drops the scheme's default port.
