@@ -136,7 +136,7 @@ func TestOddAnswers(t *testing.T) {
 		{"redirected for good, with the body", says("HTTP/1.1 308 Permanent Redirect\r\nLocation: http://" +
 			elsewhere.Addr().String() + "/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "rejected refused"},
 		{"switched",
-			says("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"), "rejected refused"},
+			says("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"), "retry unavailable"},
 		{"truncated", says("HTTP/1.1 200 OK\r\n" + js + "Content-Length: 4000\r\n\r\n{\"ok\":true}"), "error"},
 		{"a chunk that is cut",
 			says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{\"ok\":true}"), "error"},
