@@ -22,8 +22,8 @@ import (
 var topics embed.FS
 
 // topicNames are the help topics beside the commands, in reading order.
-var topicNames = []string{"sources", "config", "transform", "mapping", "filters", "http", "resume", "exit-codes",
-	"backfill", "cassettes", "performance"}
+var topicNames = []string{"sources", "events", "shapes", "formats", "stores", "config", "transform", "mapping", "filters", "http", "resume",
+	"exit-codes", "backfill", "cassettes", "performance"}
 
 func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
@@ -40,6 +40,12 @@ func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 				if err = cmd.Help(); err != nil {
 					return err
 				}
+			}
+			if len(args) == 2 && args[0] == "formats" {
+				if err = formats.Show(a.out, args[1]); err != nil {
+					return &usageError{err}
+				}
+				return nil
 			}
 			if len(args) == 1 && slices.Contains(topicNames, args[0]) {
 				if found {
@@ -77,8 +83,8 @@ func (a *app) topic(w io.Writer, name string) error {
 		return err
 	}
 	switch name {
-	case "sources":
-		return formats.Reference(w)
+	case "formats":
+		return formats.List(w)
 	case "mapping":
 		return mapping.WriteReference(w)
 	case "filters":

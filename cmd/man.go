@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fanfold/fanfold/pkg/formats"
 	"github.com/fanfold/fanfold/pkg/manual"
 )
 
@@ -24,6 +25,11 @@ func (a *app) manCommand(root *cobra.Command) *cobra.Command {
 				var text bytes.Buffer
 				if err := a.topic(&text, name); err != nil {
 					return err
+				}
+				if name == "formats" { // there is no second argument
+					if err := formats.Reference(&text); err != nil {
+						return err
+					}
 				}
 				topics = append(topics, manual.Topic{Name: name, Text: text.Bytes()})
 			}

@@ -161,7 +161,7 @@ func (s *selection) flags(c *cobra.Command, schemes source.Schemes) {
 	f.StringVar(&s.encoding, "encoding", "",
 		"how texts are written: utf-8 or latin1 (default: UTF-8, UTF-16 by its marks)")
 	s.reading.flags(f)
-	f.StringVar(&s.mapFile, "map", "", "file with the mapping that makes events of the records (see help sources)")
+	f.StringVar(&s.mapFile, "map", "", "file with the mapping that makes events of the records (see help shapes)")
 	for _, scheme := range s.schemes {
 		for _, o := range scheme.Flags {
 			if o.Switch != nil {

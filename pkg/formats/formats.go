@@ -6,14 +6,17 @@ import (
 	"bytes"
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/fanfold/fanfold/pkg/mapping"
+	"github.com/fanfold/fanfold/pkg/setting"
 	"github.com/fanfold/fanfold/pkg/source"
 )
 
@@ -69,14 +72,9 @@ func Shapes() ([]source.Shape, error) {
 		}
 		out = append(out, s)
 	}
-	if data, err = fs.ReadFile(files, wrappers); err != nil {
+	list, err := wrapped()
+	if err != nil {
 		return nil, err
-	}
-	var list []format
-	d := yaml.NewDecoder(bytes.NewReader(data))
-	d.KnownFields(true)
-	if err = d.Decode(&list); err != nil {
-		return nil, fmt.Errorf("%s: %w", wrappers, err)
 	}
 	for _, f := range list {
 		if s, err = f.shape(f.Name); err != nil {
@@ -85,6 +83,20 @@ func Shapes() ([]source.Shape, error) {
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// wrapped are the formats that say only where records lie.
+func wrapped() (list []format, err error) {
+	data, err := fs.ReadFile(files, wrappers)
+	if err != nil {
+		return nil, err
+	}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err = d.Decode(&list); err != nil {
+		return nil, fmt.Errorf("%s: %w", wrappers, err)
+	}
+	return list, nil
 }
 
 // Layouts are the path layouts that are built in, in order.
@@ -154,15 +166,101 @@ func (f *format) shape(name string) (source.Shape, error) {
 	return s, err
 }
 
-// Reference writes every built-in format and layout, for help.
+// List writes the names of the formats and layouts that are built in, the formats with what they are.
+func List(w io.Writer) error {
+	names, err := Names()
+	if err != nil {
+		return err
+	}
+	var list []format
+	for _, name := range names {
+		var f format
+		data, err := fs.ReadFile(files, name+".yaml")
+		if err == nil {
+			err = yaml.Unmarshal(data, &f)
+		}
+		if err != nil {
+			return err
+		}
+		f.Name = name
+		list = append(list, f)
+	}
+	others, err := wrapped()
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	b.WriteString("\n")
+	for _, f := range append(list, others...) {
+		fmt.Fprintf(&b, "  %-21s %s\n", f.Name, f.Title)
+	}
+	paths, err := Layouts()
+	if err != nil {
+		return err
+	}
+	b.WriteString("\nLAYOUTS\n\n")
+	for _, l := range paths {
+		fmt.Fprintf(&b, "  %-21s %s\n", l.Name, strings.Join(l.Patterns, "  "))
+	}
+	_, err = w.Write(b.Bytes())
+	return err
+}
+
+// Show writes the file of a format as --map takes it, or, for the name layouts, that of the layouts.
+func Show(w io.Writer, name string) error {
+	names, err := Names()
+	if err != nil {
+		return err
+	}
+	if name == "layouts" || slices.Contains(names, name) {
+		data, err := fs.ReadFile(files, name+".yaml")
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
+	}
+	data, err := fs.ReadFile(files, wrappers)
+	if err != nil {
+		return err
+	}
+	var list []yaml.Node
+	if err = yaml.Unmarshal(data, &list); err != nil {
+		return err
+	}
+	for i := range list {
+		var f format
+		if err = list[i].Decode(&f); err != nil {
+			return err
+		}
+		if names = append(names, f.Name); f.Name != name {
+			continue
+		}
+		// What --map takes has its name from the file.
+		n := &list[i]
+		for k := 0; k < len(n.Content); k += 2 {
+			if n.Content[k].Value == "name" {
+				n.Content = slices.Delete(n.Content, k, k+2)
+				break
+			}
+		}
+		text, err := yaml.Marshal(n)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(text)
+		return err
+	}
+	return errors.New(setting.Unknown(name, "format", append(names, "layouts")))
+}
+
+// Reference writes every built-in format and layout, whole.
 func Reference(w io.Writer) error {
 	names, err := Names()
 	if err != nil {
 		return err
 	}
 	var b bytes.Buffer
-	b.WriteString("\nFORMATS\n\n--format auto knows these by their marks. Each is a file like the one --map takes;\n" +
-		"copy one to change it.\n")
 	var data []byte
 	for _, name := range names {
 		if data, err = fs.ReadFile(files, name+".yaml"); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -72,5 +73,37 @@ func TestEveryLayoutIsAPattern(t *testing.T) {
 				t.Errorf("%s: %v", p, err)
 			}
 		}
+	}
+}
+
+// What is shown of a format can be given to --map: it is the same shape again.
+func TestShownFormatIsItsOwn(t *testing.T) {
+	var list strings.Builder
+	if err := List(&list); err != nil {
+		t.Fatal(err)
+	}
+	shapes, err := Shapes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range shapes {
+		if !strings.Contains(list.String(), "\n  "+s.Name+" ") {
+			t.Errorf("%s is not in the list:\n%s", s.Name, &list)
+		}
+		var text strings.Builder
+		if err := Show(&text, s.Name); err != nil {
+			t.Errorf("%s: %v", s.Name, err)
+			continue
+		}
+		own, err := Own([]byte(text.String()))
+		if own.Name = s.Name; err != nil || !reflect.DeepEqual(own, s) {
+			t.Errorf("%s: %v: it is %+v, and what is shown %+v", s.Name, err, s, own)
+		}
+	}
+	if err := Show(&list, "layouts"); err != nil {
+		t.Error(err)
+	}
+	if err := Show(&list, "amplitud"); err == nil || !strings.Contains(err.Error(), "did you mean amplitude?") {
+		t.Errorf("a name that is none: %v", err)
 	}
 }

@@ -243,7 +243,7 @@ func nearest(shapes []Shape, v event.Value) string {
 			best, lacks, most = s, missing, has
 		}
 	}
-	const own = "say how its records are events with --map FILE (help sources)"
+	const own = "say how its records are events with --map FILE (help shapes)"
 	if best == nil || len(lacks) == 0 {
 		return own
 	}
