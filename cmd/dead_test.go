@@ -83,7 +83,8 @@ func TestDeadLetters(t *testing.T) {
 	redrive := append([]string{"redrive", id, "--filter", `event = "A"`}, hook...)
 	said := run(exitOK, append(redrive, "--dry-run")...)
 	if !strings.Contains(said, "nothing was sent; 6 dead letters read") ||
-		!strings.Contains(said, "webhook: not sent 3: not_selected, like "+in+" line 3 (=HYPERLINK(1) bad-2): --filter does not") {
+		!strings.Contains(said, "webhook: not sent 3: not_selected, like "+in+
+			" line 3 (=HYPERLINK(1) bad-2): --filter does not") {
 		t.Errorf("the count:\n%s", said)
 	}
 	var doc planned

@@ -131,7 +131,8 @@ func TestPlanSays(t *testing.T) {
 	if code != exitRejected {
 		t.Errorf("exit code %d:\n%s", code, said)
 	}
-	for _, want := range []string{"mixpanel: rejected 1: no_time, like ", "in.jsonl line 2 (A m2)", "mixpanel: price 0.00028 (1 events at 0.28 for 1000)",
+	for _, want := range []string{"mixpanel: rejected 1: no_time, like ", "in.jsonl line 2 (A m2)",
+		"mixpanel: price 0.00028 (1 events at 0.28 for 1000)",
 		"events are from 2024-01-01T00:00:00Z", "without a time: 1", "most frequent: A (2)"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the plan does not say %q:\n%s", want, said)

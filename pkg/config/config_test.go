@@ -38,8 +38,9 @@ func toys() *World {
 		Presets: []destination.Preset{{Name: "All", Action: "send", Subscribe: `type = "track"`}},
 	}.Destination()
 	return &World{
-		Catalogue: destination.Catalogue{destination.Lazy("toy", func() destination.Destination { return toy })}, Secret: func(...string) {},
-		Env: func(name string) (string, bool) { return strings.ToLower(name), strings.HasPrefix(name, "SET") },
+		Catalogue: destination.Catalogue{destination.Lazy("toy", func() destination.Destination { return toy })},
+		Secret:    func(...string) {},
+		Env:       func(name string) (string, bool) { return strings.ToLower(name), strings.HasPrefix(name, "SET") },
 		ReadFile: func(path string) ([]byte, error) {
 			if path == "secret" {
 				return []byte("from a file\n"), nil

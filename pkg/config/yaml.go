@@ -51,7 +51,7 @@ func parseYAML(data []byte, p *problems) (doc *yaml.Node, ok bool) {
 func unmarshal(lines [][]byte) (doc *yaml.Node, more int, err error) {
 	d := yaml.NewDecoder(bytes.NewReader(bytes.Join(lines, nil)))
 	doc = new(yaml.Node)
-	if err := d.Decode(doc); err != nil {
+	if err = d.Decode(doc); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = nil
 		}
@@ -304,7 +304,8 @@ func needsQuotes(value, msg string) bool {
 		rest := strings.TrimSpace(value[end+2:])
 		return end >= 0 && rest != "" && rest[0] != '#'
 	case '|', '>', '&', '*':
-		return strings.Contains(msg, "did not find expected alphabetic") || strings.Contains(msg, "expected comment or line break")
+		return strings.Contains(msg, "did not find expected alphabetic") ||
+			strings.Contains(msg, "expected comment or line break")
 	case '{', '[', '!', '#':
 		return false
 	}

@@ -38,7 +38,7 @@ func WriteFile(path string, o Options, cut int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := WriteAs(f, path, o); err != nil || cut <= 0 {
+	if err = WriteAs(f, path, o); err != nil || cut <= 0 {
 		return err
 	}
 	info, err := f.Stat()

@@ -147,7 +147,8 @@ func RedrivePlan(w io.Writer, of string, p *run.Plan) error {
 		return err
 	}
 	fmt.Fprintf(w, "redrive of run %s: nothing was sent; %s read\n", of, printable.Count(p.Read, "dead letter"))
-	t := &table{w: w, columns: []column{{"", false, 0}, {"would send", true, 0}, {"not sent", true, 0}, {"rejected", true, 0},
+	t := &table{w: w, columns: []column{{"", false, 0}, {"would send", true, 0}, {"not sent", true, 0},
+		{"rejected", true, 0},
 		{"requests", true, 0}, {"bytes", true, 1}, {"time", true, 0}}}
 	for _, l := range p.Destinations {
 		takes := "-"

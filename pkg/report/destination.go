@@ -49,7 +49,8 @@ func Manual(w io.Writer, d destination.Destination) {
 		fmt.Fprintln(w, "  none")
 	}
 	if p := (engine.VerdictOptions{}).WithDefaults(); !slices.Contains(d.Unused, "retry") {
-		fmt.Fprintf(w, "\nRETRIES\n  a delivery is tried at most %d times, and for at most %s; then it is a dead letter. `retry:` changes that.\n",
+		fmt.Fprintf(w, "\nRETRIES\n  a delivery is tried at most %d times, and for at most %s; then it is a dead "+
+			"letter. `retry:` changes that.\n",
 			p.Attempts, Duration(p.MaxTime))
 	}
 	if len(d.Sayings) > 0 {

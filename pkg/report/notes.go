@@ -91,7 +91,8 @@ func nothingNew(n run.NothingNew) string {
 			"--fresh sends it again", n.Run, n.Finished, n.Rejected)
 	}
 	return fmt.Sprintf("run %s: everything was settled already, %s, and nothing is new; %d were rejected, "+
-		"and are not delivered by a redrive yet (exit code 3): `fanfold redrive %s` sends those again, --fresh everything", n.Run, n.Finished, n.Left, n.Redrive)
+		"and are not delivered by a redrive yet (exit code 3): `fanfold redrive %s` sends those again, --fresh everything",
+		n.Run, n.Finished, n.Left, n.Redrive)
 }
 
 // Notes are sentences about a run's end that the summary does not show by itself:
@@ -235,7 +236,8 @@ func PreviewNotes(j *run.Job, p *run.Previewed) (notes []string) {
 	}
 	hidden := filters(s) // those that let nothing through
 	if len(hidden) == 0 && len(parts) > 0 {
-		hidden = []string{fmt.Sprintf("not shown, of %s read: %s", printable.Count(p.Read, "record"), strings.Join(parts, ", "))}
+		hidden = []string{fmt.Sprintf("not shown, of %s read: %s", printable.Count(p.Read, "record"),
+			strings.Join(parts, ", "))}
 	}
 	return append(notes, hidden...)
 }
@@ -250,7 +252,7 @@ func foreignTypes(j *run.Job) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("warning: none of the events is a track, identify, page, screen, group or alias; their "+
-		"types are %s: --map FILE says how such records are events (help sources)", strings.Join(types, ", "))}
+		"types are %s: --map FILE says how such records are events (help shapes)", strings.Join(types, ", "))}
 }
 
 // filters says which filters matched nothing.

@@ -395,7 +395,8 @@ type planEarlierRun struct {
 // PlanJSON writes a plan as one JSON document, with what it holds on to, if it is to be saved.
 func PlanJSON(w io.Writer, p *run.Plan, prices map[string]Price, saved *run.SavedPlan) error {
 	doc := planDocument{Run: p.Run, Objects: p.Objects, Read: p.Read, BadRecords: planned(p.Bad),
-		BadReasons: planCounts(p.Bad), BadLike: planExamples(p.Bad), Dropped: p.Dropped, Undated: p.Undated, First: p.First.UTC(), Last: p.Last.UTC(), Names: []planName{}, Saved: saved}
+		BadReasons: planCounts(p.Bad), BadLike: planExamples(p.Bad), Dropped: p.Dropped, Undated: p.Undated,
+		First: p.First.UTC(), Last: p.Last.UTC(), Names: []planName{}, Saved: saved}
 	if p.Sample < 1 {
 		doc.Sample = p.Sample
 	}

@@ -62,8 +62,8 @@ func TestNotes(t *testing.T) {
 // TestEveryNoticeIsSaid: each kind of notice has a sentence that names its run.
 func TestEveryNoticeIsSaid(t *testing.T) {
 	for _, n := range []run.Notice{
-		run.Resuming{Run: "r1"}, run.NewStream{Run: "r1"}, run.NewPresets{Run: "r1"}, run.NewObjects{Run: "r1"}, run.Replaced{Run: "r1"},
-		run.Renamed{Run: "r1"},
+		run.Resuming{Run: "r1"}, run.NewStream{Run: "r1"}, run.NewPresets{Run: "r1"}, run.NewObjects{Run: "r1"},
+		run.Replaced{Run: "r1"}, run.Renamed{Run: "r1"},
 		run.NothingNew{Run: "r1"}, run.NothingNew{Run: "r1", Rejected: 1}, run.NothingNew{Run: "r1", Rejected: 1, Left: 1},
 		run.RedrivenAgain{Run: "r1"}, run.RedrivenAgain{Run: "r1", Left: 1},
 	} {

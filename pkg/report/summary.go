@@ -61,7 +61,8 @@ func head(w io.Writer, s *engine.Summary) {
 
 // counts is the table of what became of events at each destination.
 func counts(w io.Writer, s *engine.Summary) error {
-	t := &table{w: w, columns: []column{{"", false, 0}, {"delivered", true, 0}, {"this time", true, 0}, {"skipped", true, 2}, {"filtered", true, 3},
+	t := &table{w: w, columns: []column{{"", false, 0}, {"delivered", true, 0}, {"this time", true, 0},
+		{"skipped", true, 2}, {"filtered", true, 3},
 		{"rejected", true, 0}, {"pending", true, 1}, {"requests", true, 4}, {"retries", true, 5}, {"events/s", true, 6}}}
 	for _, d := range s.Destinations {
 		rate := "-"

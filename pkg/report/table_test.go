@@ -19,11 +19,13 @@ func tables(w *screen) []*table {
 	dead := make([]column, len(deadColumns))
 	copy(dead, deadColumns)
 	long := &table{w: w, columns: dead}
-	long.row("product-analytics", "trackEvent", "required_field", "400", "5c2a2f2e-8f2b-4f0e-9d0a-1c5f0b7f3a11", "Order Completed",
+	long.row("product-analytics", "trackEvent", "required_field", "400", "5c2a2f2e-8f2b-4f0e-9d0a-1c5f0b7f3a11",
+		"Order Completed",
 		"user-1234567", "/data/archive/2024/05/01/events-0001.jsonl.gz", "123456", "8", "2024-05-01T10:00:00.000Z",
 		"2024-05-01T10:15:00.000Z", "k3v5q7w2xy", strings.Repeat("what the partner said ", 5)+"ende")
 	long.row("b", "", "refused", "", "m-2", "Änderung\nzweite", "", "", "0", "1", "", "", "", "kurz")
-	counts := &table{w: w, columns: []column{{"", false, 0}, {"delivered", true, 0}, {"skipped", true, 2}, {"filtered", true, 3},
+	counts := &table{w: w, columns: []column{{"", false, 0}, {"delivered", true, 0}, {"skipped", true, 2},
+		{"filtered", true, 3},
 		{"rejected", true, 0}, {"pending", true, 1}, {"requests", true, 4}, {"retries", true, 5}, {"events/s", true, 6}}}
 	counts.row("product-analytics", "10000000", "12345", "0", "17", "0", "5000", "3", "12000")
 	counts.row("b", "1", "0", "0", "0", "0", "1", "0", "-")

@@ -74,8 +74,8 @@ func beginsOtherwise(at io.ReaderAt, size int64, head string) (bool, error) {
 		return false, nil // an older version has not noted the beginning
 	}
 	if size < n {
-		_, whole, err := beginningOf(at, size)
-		return size == 0 || whole, err
+		_, whole, failed := beginningOf(at, size)
+		return size == 0 || whole, failed
 	}
 	now, err := headPrint(at, n)
 	return err == nil && now != head, err

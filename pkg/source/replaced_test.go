@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestAnotherFileBeginsOtherwise: a file is another one than the one that was read only if its beginning shows it, and a
-// file that may still become the same is not.
+// TestAnotherFileBeginsOtherwise: a file is another one than the one that was read only if its beginning shows it, and
+// a file that may still become the same is not.
 func TestAnotherFileBeginsOtherwise(t *testing.T) {
 	long := strings.Repeat("x", mostOfBeginning)
 	gz := "\x1f\x8b\x08" + strings.Repeat("a", 100)

@@ -234,8 +234,8 @@ func TestEarlyAnswer(t *testing.T) {
 		}
 		ended := make(chan struct{})
 		go func() {
-			c, err := l.Accept()
-			if err != nil {
+			c, failed := l.Accept()
+			if failed != nil {
 				return
 			}
 			_, _ = io.ReadFull(c, make([]byte, 1<<20)) // of 64
