@@ -1,0 +1,248 @@
+package cmd
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// declared is what Go files declare: names by package, by file, and members by type.
+type declared struct {
+	packages map[string]map[string]bool // by the package's name
+	files    map[string]map[string]bool // by the path from the root
+	members  map[string]map[string]bool // methods and fields, by the type's name
+}
+
+func (d *declared) add(to map[string]map[string]bool, of, name string) {
+	if to[of] == nil {
+		to[of] = map[string]bool{}
+	}
+	to[of][name] = true
+}
+
+// readDeclared parses all Go files but tests.
+func readDeclared(t *testing.T) *declared {
+	t.Helper()
+	d := &declared{map[string]map[string]bool{}, map[string]map[string]bool{}, map[string]map[string]bool{}}
+	err := filepath.WalkDir("..", func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		file := filepath.ToSlash(strings.TrimPrefix(path, ".."+string(filepath.Separator)))
+		note := func(name string) {
+			d.add(d.packages, f.Name.Name, name)
+			d.add(d.files, file, name)
+		}
+		for _, decl := range f.Decls {
+			switch decl := decl.(type) {
+			case *ast.FuncDecl:
+				if decl.Recv != nil {
+					d.add(d.members, receiver(decl.Recv.List[0].Type), decl.Name.Name)
+					d.add(d.files, file, decl.Name.Name)
+				} else {
+					note(decl.Name.Name)
+				}
+			case *ast.GenDecl:
+				for _, spec := range decl.Specs {
+					switch spec := spec.(type) {
+					case *ast.TypeSpec:
+						note(spec.Name.Name)
+						ast.Inspect(spec.Type, func(n ast.Node) bool {
+							if field, is := n.(*ast.Field); is {
+								for _, name := range field.Names {
+									d.add(d.members, spec.Name.Name, name.Name)
+								}
+							}
+							return true
+						})
+					case *ast.ValueSpec:
+						for _, name := range spec.Names {
+							note(name.Name)
+						}
+					}
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// receiver is the name of a method's type.
+func receiver(e ast.Expr) string {
+	for {
+		switch x := e.(type) {
+		case *ast.StarExpr:
+			e = x.X
+		case *ast.IndexExpr:
+			e = x.X
+		case *ast.IndexListExpr:
+			e = x.X
+		case *ast.Ident:
+			return x.Name
+		default:
+			return ""
+		}
+	}
+}
+
+// has says whether something is called so: a name of a package, a member of a type, or, behind the name of a
+// variable, a member of any type.
+func (d *declared) has(of, name string) bool {
+	if d.packages[of] != nil || d.members[of] != nil {
+		return d.packages[of][name] || d.members[of][name]
+	}
+	for _, members := range d.members {
+		if members[name] {
+			return true
+		}
+	}
+	return false
+}
+
+// TestArchitectureNamesWhatIsThere: packages, types and members that the document for contributors names exist, and
+// what its reading order sends to a file for is in that file.
+func TestArchitectureNamesWhatIsThere(t *testing.T) {
+	data, err := os.ReadFile("../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, d := string(data), readDeclared(t)
+	for _, path := range regexp.MustCompile(`\b(?:pkg|cmd|destinations|cassettes|docs)/[\w/.-]*\w`).FindAllString(text, -1) {
+		if _, err := os.Stat("../" + path); err != nil && !strings.Contains(path, "slug") {
+			t.Errorf("docs/architecture.md names %s, which does not exist", path)
+		}
+	}
+	dotted := regexp.MustCompile("`\\*?([A-Za-z]\\w*)\\.([A-Za-z]\\w*)`")
+	isFile := regexp.MustCompile(`^(go|yaml|json|jsonl|md|db|zst|html|env)$`)
+	names := 0
+	for _, m := range dotted.FindAllStringSubmatch(text, -1) {
+		if isFile.MatchString(m[2]) {
+			continue
+		}
+		if names++; !d.has(m[1], m[2]) {
+			t.Errorf("docs/architecture.md names %s.%s, which does not exist", m[1], m[2])
+		}
+	}
+	rows := 0
+	quoted := regexp.MustCompile("`([^`]+)`")
+	for _, row := range regexp.MustCompile(`(?m)^\| \d+ min \|([^|]*)\|([^|]*)\|`).FindAllStringSubmatch(text, -1) {
+		rows++
+		var files []string
+		for _, m := range quoted.FindAllStringSubmatch(row[1], -1) {
+			file := m[1]
+			if !strings.Contains(file, "/") && len(files) > 0 { // of the same folder as the one before
+				file = filepath.ToSlash(filepath.Join(filepath.Dir(files[len(files)-1]), file))
+			}
+			if _, err := os.Stat("../" + file); err != nil {
+				t.Errorf("the reading order names %s, which does not exist", file)
+			}
+			files = append(files, file)
+		}
+		for _, m := range quoted.FindAllStringSubmatch(row[2], -1) {
+			here := func(file string) bool { return d.files[file][m[1]] }
+			if names++; !slices.ContainsFunc(files, here) {
+				t.Errorf("the reading order looks for %s in %v, where it is not", m[1], files)
+			}
+		}
+	}
+	if names < 60 || rows < 10 {
+		t.Errorf("%d names and %d rows were found: the document has another form", names, rows)
+	}
+}
+
+// TestShownCommandsAreAccepted: the flags of every command that documents, help topics and examples show exist, and
+// take what is shown.
+func TestShownCommandsAreAccepted(t *testing.T) {
+	texts := map[string]string{}
+	for _, pattern := range []string{"../README.md", "../CONTRIBUTING.md", "../docs/*.md", "topics/*.txt", "../docs/deploy/*/*"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			if info, err := os.Stat(path); err != nil || info.IsDir() {
+				continue
+			}
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts[path] = string(data)
+		}
+	}
+	var examples func(c *cobra.Command)
+	examples = func(c *cobra.Command) {
+		texts[c.CommandPath()+" --help"] = c.Long + "\n" + c.Example
+		for _, sub := range c.Commands() {
+			examples(sub)
+		}
+	}
+	examples(testApp(nil).root())
+	shown := 0
+	line := regexp.MustCompile("(?m)(?:^[ $]*|`|: |\\| |&& |-- |=)(?:go run \\. |fanfold )([a-z][^`\n]*)")
+	for where, text := range texts {
+		for _, m := range line.FindAllStringSubmatch(strings.ReplaceAll(text, "\\\n", " "), -1) {
+			args := shellWords(m[1])
+			if len(args) == 0 {
+				continue
+			}
+			c, rest, err := testApp(nil).root().Find(args)
+			if err != nil || c.Parent() == nil { // a sentence
+				continue
+			}
+			shown++
+			c.FParseErrWhitelist = cobra.FParseErrWhitelist{}
+			err = c.ParseFlags(rest)
+			// What names a flag is no command line, and <slug> stands for one.
+			if err != nil && err != pflag.ErrHelp && !strings.Contains(err.Error(), "needs an argument") {
+				t.Errorf("%s shows `fanfold %s`: %v", where, m[1], err)
+			}
+		}
+	}
+	if shown < 80 {
+		t.Errorf("only %d commands were found", shown)
+	}
+}
+
+// shellWords are the words of a command line up to what is another program's.
+func shellWords(line string) (words []string) {
+	word, quote, begun := "", rune(0), false
+	for _, r := range line + " " {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote != 0:
+			word += string(r)
+		case r == '\'' || r == '"':
+			quote, begun = r, true
+		case r == ' ' || r == '\t':
+			if word == "--" || word == "&&" || !begun && strings.ContainsAny(word, "|>#;…") {
+				return words
+			}
+			if begun || word != "" {
+				words = append(words, word)
+			}
+			word, begun = "", false
+		default:
+			word += string(r)
+		}
+	}
+	return words
+}
