@@ -52,10 +52,12 @@ func (a *app) sinkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "sink", Args: cobra.NoArgs, Annotations: inOrder(),
 		Short: "Run a local server that takes every request and counts events, for benchmarks",
-		Long: `sink answers every request as a partner does that takes everything. It says in one
-JSON line where it listens, and counts requests, the bytes of their bodies as they are
-when they are not compressed, and the events in them (--count). GET /stats answers the counts so
-far as JSON. Ctrl-C or SIGTERM ends it: the counts are its last line.`,
+		Long: `sink answers every request with status 200 and JSON in which Mixpanel, webhooks and
+whoever documents no more of an answer see a success. Where a partner documents another one
+(Klaviyo: 202), that is no delivery: forward --rehearse has a stand-in for each partner. It
+says in one JSON line where it listens, and counts requests, the bytes of their bodies as
+they are when they are not compressed, and the events in them (--count). GET /stats
+answers the counts so far as JSON. Ctrl-C or SIGTERM ends it: the counts are its last line.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			l, err := net.Listen("tcp", addr)
 			if err != nil {
