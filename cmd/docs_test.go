@@ -116,6 +116,18 @@ func (d *declared) has(of, name string) bool {
 	return false
 }
 
+// anywhere says whether a package or a type has a name.
+func (d *declared) anywhere(name string) bool {
+	for _, of := range []map[string]map[string]bool{d.packages, d.members} {
+		for _, names := range of {
+			if names[name] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // TestArchitectureNamesWhatIsThere: packages, types and members that the document for contributors names exist, and
 // what its reading order sends to a file for is in that file.
 func TestArchitectureNamesWhatIsThere(t *testing.T) {
@@ -138,6 +150,11 @@ func TestArchitectureNamesWhatIsThere(t *testing.T) {
 		}
 		if names++; !d.has(m[1], m[2]) {
 			t.Errorf("docs/architecture.md names %s.%s, which does not exist", m[1], m[2])
+		}
+	}
+	for _, m := range regexp.MustCompile("`([A-Za-z]*[a-z][A-Z]\\w*|[A-Z][a-z]\\w*)`").FindAllStringSubmatch(text, -1) {
+		if names++; !strings.HasPrefix(m[1], "Test") && !d.anywhere(m[1]) {
+			t.Errorf("docs/architecture.md names %s, which does not exist", m[1])
 		}
 	}
 	rows := 0
