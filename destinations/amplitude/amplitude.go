@@ -34,9 +34,9 @@ func New() destination.Destination {
 			Slug: "amplitude", Name: "Amplitude", Summary: "product analytics", Docs: httpDocs,
 			Integrations: []string{"Actions Amplitude", "Amplitude (Actions)"},
 			Backfill: "Events of any age go through /batch and show up at their own time; a repeat within 7 days is " +
-				"dropped by its insert_id, a later one counts again. " +
-				"User properties take effect on events that arrive after them: history does not change what older events " +
-				"show. Nothing is sent to users, but cohorts and what is synced from them follow the new data.",
+				"dropped by its insert_id, a later one counts again. User properties take effect on events that arrive after " +
+				"them: history does not change what older events show. Nothing is sent to users, but cohorts and what is " +
+				"synced from them follow the new data.",
 			Differences: []destination.Difference{
 				{What: "events go to /batch instead of /2/httpapi: 1000 events a second of one user instead of 30, and 20 MB " +
 					"a request", Docs: batchDocs},
@@ -59,12 +59,10 @@ func New() destination.Destination {
 		},
 		Order: true,
 		Sayings: []destination.Saying{
-			{Docs: httpDocs, Status: []int{400}, At: "missing_field", Is: []string{"api_key"}, Then: destination.Retry,
-				Reason: destination.Unauthorized},
-			{Docs: httpDocs, Status: []int{400}, At: ".", Is: []string{"*invalid_api_key*", "*invalid api key*",
-				"*invalid api_key*"}, Then: destination.Retry, Reason: destination.Unauthorized},
-			{Docs: httpDocs, Status: []int{429}, Then: destination.Retry, Reason: destination.RateLimited,
-				After: 30 * time.Second},
+			destination.Means(destination.Retry, destination.Unauthorized, httpDocs, 400).When("missing_field", "api_key"),
+			destination.Means(destination.Retry, destination.Unauthorized, httpDocs, 400).
+				When(".", "*invalid_api_key*", "*invalid api key*", "*invalid api_key*"),
+			destination.Means(destination.Retry, destination.RateLimited, httpDocs, 429).Wait(30 * time.Second),
 		},
 		Success: []destination.Success{destination.JSON(httpDocs, destination.Is("code", 200),
 			destination.Counts("events_ingested"))},
@@ -85,9 +83,7 @@ func New() destination.Destination {
 				// https://amplitude.com/docs/apis/analytics/http-v2#upload-limit: its rules apply to /identify
 				Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: whoDocs},
 					BatchBytes: destination.Cap{N: 1_000_000, Docs: httpDocs + "#upload-limit"}}),
-			mapUser(),
-			groupIdentifyUser(),
-			logPurchase(),
+			mapUser(), groupIdentifyUser(), logPurchase(),
 			events("logEventV2", "Log event V2", item(who(), insertID(), told(), sets(), library(), body.Same("products"))).
 				Doc("An event, with user properties to set once, always, or to add to.").
 				Fields(whoFields(), eventFields(), onceFields(), agentFields()),
@@ -147,21 +143,19 @@ func groupIdentifyUser() *destination.Declared {
 		Doc("Sets the properties of a group, and puts the user into it.").
 		Fields(
 			field.UserID("user_id").Nullable(), field.Text("device_id").From("$.context.device.id", "$.anonymousId"),
-			field.Text("insert_id"),
-			field.Text("time").From("$.timestamp"), field.Object("group_properties").From("$.traits"),
-			field.Text("group_type").Required(),
-			field.Text("group_value").Required(), field.Integer("min_id_length").Nullable(),
+			field.Texts("insert_id", "time = timestamp"), field.Object("group_properties").From("$.traits"),
+			field.Text("group_type").Required(), field.Text("group_value").Required(),
+			field.Integer("min_id_length").Nullable(),
 		).
 		Steps(
 			upload("/identify", "identification", body.Object(
 				body.Member("user_id", id("user_id")), body.Member("device_id", id("device_id")), insertID(),
 				body.Member("time", body.From("time").Millis()), body.Member("groups", group),
-				body.Member("user_properties", group),
-				body.Member("library", body.Const("segment")),
+				body.Member("user_properties", group), body.Member("library", body.Const("segment")),
 			)).If(somebody),
 			upload("/groupidentify", "identification", body.Object(
-				body.Same("group_type", "group_value"), body.Member("group_properties",
-					body.Always(body.Object(body.Spread("group_properties")))),
+				body.Same("group_type", "group_value"),
+				body.Member("group_properties", body.Always(body.Object(body.Spread("group_properties")))),
 				body.Member("library", body.Const("segment")),
 			)),
 		).
@@ -181,6 +175,62 @@ func logPurchase() *destination.Declared {
 			body.Member("insert_id", body.Outer("insert_id").As("with the product's number", nthOf).Else(body.InsertID())))),
 	).
 		Doc("An order with its revenue, and one event for each of its products.").
-		Fields(whoFields(), eventFields(), agentFields(), campaignFields(), field.Boolean("trackRevenuePerProduct").
-			Always(false))
+		Fields(whoFields(), eventFields(), agentFields(), campaignFields(),
+			field.Boolean("trackRevenuePerProduct").Always(false))
+}
+
+// whoFields are of the user and the device: what events and profiles share.
+func whoFields() field.Lines {
+	return append(field.Lines{
+		field.UserID("user_id").Nullable(), field.Text("device_id").From("$.context.device.id", "$.anonymousId"),
+		field.Object("user_properties").From("$.traits"), field.Object("groups"),
+	}, field.Texts("app_version = context.app.version", "platform = context.device.type", "os_name = context.os.name",
+		"os_version = context.os.version", "device_brand = context.device.brand",
+		"device_manufacturer = context.device.manufacturer", "device_model = context.device.model",
+		"carrier = context.network.carrier", "country = context.location.country", "region = context.location.region",
+		"city = context.location.city", "dma", "language = context.locale", "insert_id", "library = context.library.name")...)
+}
+
+// agentFields say what becomes of the user agent, and how short an id may be.
+func agentFields() field.Lines {
+	return field.Lines{
+		field.UserAgent("userAgent"), field.Boolean("userAgentParsing").Always(true),
+		field.Boolean("includeRawUserAgent").Always(false),
+		field.Object("userAgentData", field.Texts("model", "platformVersion").Below("$.context.userAgentData")),
+		field.Integer("min_id_length").Nullable(),
+	}
+}
+
+func referrer(key string) field.Line { return field.Text(key).From("$.context.page.referrer") }
+
+// campaignFields are where the user came from.
+func campaignFields() field.Lines {
+	return field.Lines{field.Object("utm_properties", field.Campaign("")), referrer("referrer")}
+}
+
+// eventFields are of an event alone.
+func eventFields() field.Lines {
+	earned := field.Together(field.Number("price"), field.Integer("quantity"), field.Number("revenue"),
+		field.Texts("productId", "revenueType"))
+	advertising := []string{"$.context.device.advertisingId", "$.context.device.idfa"}
+	return field.Together(earned.Below("$.properties"),
+		field.Text("event_type").Required().From("$.event"),
+		field.Time("session_id").From("$.integrations.Actions Amplitude.session_id"),
+		field.Timestamp("time"), field.Object("event_properties").From("$.properties"),
+		field.Numbers("location_lat = context.location.latitude", "location_lng = context.location.longitude"),
+		field.IP("ip"), field.Text("idfa").From(advertising...), field.Text("idfv").From("$.context.device.id"),
+		field.Text("adid").From(advertising...), field.Text("android_id"), field.Integer("event_id"),
+		field.Object("library2", field.Text("behavior").OneOf("auto", "use_mapping").Always("use_mapping"),
+			field.Text("mapping").From("$.context.library.name")),
+		field.Products("products", earned.Below("")).Open(),
+	)
+}
+
+// onceFields are the user properties that Log Event V2 sets.
+func onceFields() field.Lines {
+	return field.Lines{
+		field.Object("setOnce", referrer("initial_referrer"), field.Campaign("initial_")).Open(),
+		field.Object("setAlways", referrer("referrer"), field.Campaign("")).Open(),
+		field.Object("add").Open(),
+	}
 }

@@ -18,6 +18,10 @@ const (
 	// https://www.braze.com/docs/user_guide/data/custom_data/custom_events/nested_objects/
 	maxProperties = 50 << 10
 	tooLarge      = "properties have at most 50 KB"
+
+	// https://www.braze.com/docs/api/objects_filters/event_object/
+	maxName = 255
+	tooLong = "a name has at most 255 characters"
 )
 
 // track is an action of /users/track with a list of objects. A success names those that were
@@ -75,24 +79,13 @@ func moment(key, layout string) body.Members {
 		body.Outer(key).Where("null", func(v event.Value) bool { return v.Kind() == event.Null })))
 }
 
-// hasShortName holds unless Braze refuses the text for its length.
-// https://www.braze.com/docs/api/objects_filters/event_object/
-func hasShortName(path string) (is body.Cond, otherwise string) {
-	return body.Any(body.Not(body.Has(path)), body.From(path).Where("at most 255 characters", isName)),
-		"a name has at most 255 characters"
-}
-
-func isName(v event.Value) bool {
-	return v.Kind() == event.String && v.Size() <= 255+2 || utf8.RuneCountInString(v.Text()) <= 255
-}
-
 // occurrence is a custom event.
 func occurrence(slug, title string, last field.Line) *destination.Declared {
 	return track(slug, title, "events", destination.Counts("events_processed"), eventFields(last), body.Object(
 		user(), body.Member("app_id", body.Setting("app_id")), body.Same("name"), moment("time", iso),
 		body.Same("properties"), existing(last),
 	)).On(`type = "track" and event != "Order Completed"`).
-		Needs(hasShortName("name")).
+		Needs(body.Any(body.Not(body.Has("name")), body.From("name").AtMost(maxName)), tooLong).
 		MemberFits("properties", maxProperties, tooLarge).
 		NeedsIdentity(identified())
 }
@@ -103,35 +96,25 @@ func purchase(slug, title string, last field.Line) *destination.Declared {
 	return track(slug, title, "purchases", destination.Counts("purchases_processed"), purchaseFields(last),
 		body.Each("products", body.Object(
 			user(), body.Member("app_id", body.Setting("app_id")), moment("time", iso),
-			body.Same("product_id", "price", "quantity"), body.Member("currency",
-				body.From("currency").NotNull().Else(body.Const("USD"))),
+			body.Same("product_id", "price", "quantity"),
+			body.Member("currency", body.From("currency").NotNull().Else(body.Const("USD"))),
 			body.Member("properties", body.Always(body.Object(body.SpreadOf(body.This(), own...),
 				body.SpreadOf(body.Outer("properties"), "products")))),
 			existing(last),
 		))).On(`event = "Order Completed"`).
-		Needs(body.From("products").Where("product_id has at most 255 characters", haveShortIDs),
-			"a name has at most 255 characters").
+		Needs(body.From("products").Every("a product_id of at most 255 characters", func(p event.Value) bool {
+			return utf8.RuneCountInString(p.Get("product_id").Text()) <= maxName
+		}), tooLong).
 		MemberFits("properties", maxProperties, tooLarge).
 		NeedsIdentity(identified())
-}
-
-func haveShortIDs(products event.Value) bool {
-	for p := range products.Elements() {
-		if id := p.Get("product_id"); id.Exists() && !isName(id) {
-			return false
-		}
-	}
-	return true
 }
 
 // attributes are the members of a profile that are filled from fields of their own, and never
 // from custom attributes.
 var attributes = []string{
 	"country", "date_of_first_session", "date_of_last_session", "dob", "email_subscribe", "email_open_tracking_disabled",
-	"email_click_tracking_disabled",
-	"facebook", "first_name", "gender", "home_city", "image_url", "language", "last_name", "marked_email_as_spam_at",
-	"phone", "push_subscribe", "push_tokens",
-	"time_zone", "twitter", "current_location",
+	"email_click_tracking_disabled", "facebook", "first_name", "gender", "home_city", "image_url", "language", "last_name",
+	"marked_email_as_spam_at", "phone", "push_subscribe", "push_tokens", "time_zone", "twitter", "current_location",
 }
 
 // profile sets attributes of a profile.
@@ -148,8 +131,8 @@ func profile(slug, title string, last field.Line) *destination.Declared {
 	return track(slug, title, "attributes", destination.Some("attributes_processed"), profileFields(last), body.Object(
 		user(), custom,
 		body.Same("country", "email_subscribe", "email_open_tracking_disabled", "email_click_tracking_disabled", "facebook",
-			"first_name", "home_city",
-			"image_url", "language", "last_name", "phone", "push_subscribe", "push_tokens", "time_zone", "twitter"),
+			"first_name", "home_city", "image_url", "language", "last_name", "phone", "push_subscribe", "push_tokens",
+			"time_zone", "twitter"),
 		moment("date_of_first_session", iso), moment("date_of_last_session", iso), moment("marked_email_as_spam_at", iso),
 		moment("dob", day),
 		body.Member("gender", body.First(body.From("gender").IsText().Lower().Lookup(genders), body.From("gender"))),
@@ -164,10 +147,7 @@ func profile(slug, title string, last field.Line) *destination.Declared {
 func identities(slug, title string) *destination.Declared {
 	return destination.Action(slug, title).Success(success(destination.Some("aliases_processed").IfThere())...).
 		Results(refusedWhole).
-		Limits(destination.ActionLimits{
-			BatchEvents: destination.Cap{N: 1, Docs: whoDocs},
-			Rates:       identityRates(),
-		})
+		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1, Docs: whoDocs}, Rates: identityRates()})
 }
 
 func identityRates() []destination.Rate {
@@ -221,14 +201,14 @@ func identify(slug, title string, known body.Members, own ...field.Line) *destin
 }
 
 func knownByAlias() body.Members {
-	return body.When(body.From("user_alias").Given(), body.Member("aliases_to_identify",
-		body.List(body.Object(body.Same("external_id", "user_alias")))))
+	return body.When(body.From("user_alias").Given(),
+		body.Member("aliases_to_identify", body.List(body.Object(body.Same("external_id", "user_alias")))))
 }
 
 func knownByEmail() body.Members {
 	return body.When(body.From("email_to_identify").Given(), body.Member("emails_to_identify", body.List(body.Object(
-		body.Same("external_id"), body.Copy("email = email_to_identify"), body.Member(
-			"prioritization", body.Always(priority())),
+		body.Same("external_id"), body.Copy("email = email_to_identify"),
+		body.Member("prioritization", body.Always(priority())),
 	))))
 }
 
@@ -264,8 +244,8 @@ func shop(slug, title string, own body.Members, fields field.Set) *destination.D
 		body.Member("app_id", body.Setting("app_id")), body.Same("name"), moment("time", iso),
 		body.Member("properties", body.Always(body.Object(body.Same("currency", "source"), body.SameNotNull("metadata"),
 			own))),
-		body.When(body.Any(aliased(), body.From(syncMode).Is("update")), body.Member(
-			"_update_existing_only", body.Const(true))),
+		body.When(body.Any(aliased(), body.From(syncMode).Is("update")),
+			body.Member("_update_existing_only", body.Const(true))),
 	)).
 		NeedsIdentity(body.From("external_id", "braze_id", "email", "phone", "user_alias").Given(),
 			"external_id, user_alias, braze_id, email or phone is required").
@@ -273,8 +253,7 @@ func shop(slug, title string, own body.Members, fields field.Set) *destination.D
 			"total_value is required unless the action is add or remove").
 		Needs(body.From("currency").Where("a code of ISO 4217", func(v event.Value) bool {
 			return field.IsCurrency(v.Text())
-		}),
-			"currency is no code of ISO 4217").
+		}), "currency is no code of ISO 4217").
 		MemberFits("properties.metadata", maxProperties, tooLarge)
 }
 
@@ -287,7 +266,7 @@ func single() body.Members {
 // product goes into its metadata.
 func several() body.Members {
 	known := []string{"quantity", "product_id", "product_name", "variant_id", "price", "image_url", "product_url"}
-	of := func(names []string, keys ...string) body.Members {
+	of := func(keys []string, names ...string) body.Members {
 		var ms []body.Members
 		for _, k := range keys {
 			ms = append(ms, body.Member(k, body.First(body.From(k).Given(), body.From(k).IsNumber())))
@@ -299,9 +278,9 @@ func several() body.Members {
 			body.Same(known...), body.Member("metadata", body.Object(body.SpreadOf(body.This(), known...))),
 		))))),
 		body.Same("total_value"),
-		of([]string{cart}, "action"), of([]string{checkout}, "checkout_id"), of([]string{cancelled}, "cancel_reason"),
-		of([]string{cart, checkout, placed}, "cart_id"), of([]string{placed, cancelled, refunded}, "order_id",
-			"total_discounts", "discounts"),
-		of([]string{cart, checkout, placed, cancelled}, "subtotal_value", "tax", "shipping"),
+		of([]string{"action"}, cart), of([]string{"checkout_id"}, checkout), of([]string{"cancel_reason"}, cancelled),
+		of([]string{"cart_id"}, cart, checkout, placed),
+		of([]string{"order_id", "total_discounts", "discounts"}, placed, cancelled, refunded),
+		of([]string{"subtotal_value", "tax", "shipping"}, cart, checkout, placed, cancelled),
 	)
 }

@@ -4,8 +4,7 @@ package braze
 
 import (
 	"fmt"
-	"net/url"
-	"path"
+	"regexp"
 	"strings"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/mapping"
-	"github.com/fanfold/fanfold/pkg/payload"
 )
 
 // Settings of a workspace.
@@ -42,9 +40,9 @@ func New() destination.Destination {
 			Slug: "braze", Name: "Braze", Summary: "customer engagement", Docs: trackDocs,
 			Integrations: []string{"Braze Cloud Mode (Actions)", "Appboy"},
 			Backfill: "Events and purchases of any age are kept with their own time; profiles are set to what the event " +
-				"says, in the order of delivery. " +
-				"Braze has no switch for history: campaigns and canvases that an event, a purchase or a changed attribute " +
-				"triggers may start, so pause them. It drops no repeats: an event sent twice counts twice.",
+				"says, in the order of delivery. Braze has no switch for history: campaigns and canvases that an event, a " +
+				"purchase or a changed attribute triggers may start, so pause them. It drops no repeats: an event sent twice " +
+				"counts twice.",
 			Differences: []destination.Difference{
 				{What: "source, variant_id, product_id and currency of e-commerce events are also looked for elsewhere (the " +
 					"page, the app or the library; sku and product_id; in capitals), and an event that still lacks something is " +
@@ -61,8 +59,7 @@ func New() destination.Destination {
 		BaseURL: func(s *Settings) string { return endpoint(s.Endpoint) },
 		Auth:    func(s *Settings) destination.Auth { return destination.Bearer(s.APIKey) },
 		Check: func(s *Settings) []error {
-			if u, err := url.Parse(endpoint(s.Endpoint)); err != nil || u.Scheme != "https" || !ours(u.Host) || strings.Trim(
-				u.Path, "/") != "" {
+			if !ours.MatchString(endpoint(s.Endpoint)) {
 				return []error{fmt.Errorf("endpoint: %q is no REST endpoint of Braze, such as https://rest.iad-01.braze.com, "+
 					"nor an instance, such as us-01", s.Endpoint)}
 			}
@@ -76,8 +73,7 @@ func New() destination.Destination {
 		},
 		Order:   true,
 		Success: success(),
-		Live: destination.Live{Does: "may start the campaigns and canvases that wait for it",
-			Docs: trackDocs},
+		Live:    destination.Live{Does: "may start the campaigns and canvases that wait for it", Docs: trackDocs},
 		Actions: actions(),
 		Presets: []destination.Preset{
 			{Name: "Track Calls", Action: "trackEvent",
@@ -88,7 +84,7 @@ func New() destination.Destination {
 			shopPreset("Order Refunded (beta)", "Order Refunded", about(refunded, "order_status_url")),
 			shopPreset("Order Cancelled (beta)", "Order Cancelled", about(cancelled, "order_status_url")),
 			{Name: "Product Viewed (beta)", Action: "ecommerceSingleProduct", Subscribe: `event = "Product Viewed"`,
-				Mapping: map[string]mapping.Value{"name": mapping.Literal(viewed)}, Otherwise: "trackEvent"},
+				Mapping: mapping.Lines(`name = "` + viewed + `"`), Otherwise: "trackEvent"},
 			shopPreset("Product Added (beta)", "Product Added", carted("add")),
 			shopPreset("Product Removed (beta)", "Product Removed", carted("remove")),
 			{Name: "Identify Calls", Action: "updateUserProfile", Subscribe: `type = "identify"`},
@@ -146,40 +142,35 @@ func shopPreset(name, event string, m map[string]mapping.Value) destination.Pres
 
 // about is the mapping of an e-commerce event that carries an address.
 func about(name, address string) map[string]mapping.Value {
-	return map[string]mapping.Value{"name": mapping.Literal(name), "metadata": mapping.Object(
-		mapping.M(address, mapping.Path("$.properties."+address)))}
+	return mapping.Lines(`name = "`+name+`"`, "metadata."+address+" = properties."+address)
 }
 
 // carted is the mapping of an event about one product of a cart.
 func carted(action string) map[string]mapping.Value {
-	return map[string]mapping.Value{
-		"name": mapping.Literal(cart), "action": mapping.Literal(action),
-		"products": mapping.Array(payload.Defaults(
-			field.Of(product("$.properties."), field.Number("quantity").From("$.properties.quantity")))),
-	}
+	with := mapping.Lines(`name = "`+cart+`"`, `action = "`+action+`"`)
+	with["products"] = mapping.Array(field.Object("", product("$.properties."),
+		field.Numbers("quantity = properties.quantity")).Mapping())
+	return with
 }
+
+var (
+	ours     = regexp.MustCompile(`^https://rest\.[^./?#@:]+\.braze\.(com|eu)$`)
+	instance = regexp.MustCompile(`^(us|eu|au|id|jp)-(\d\d)$`)
+)
 
 // endpoint is the address of an instance, which may be named by itself.
 // https://www.braze.com/docs/api/basics/#endpoints
 func endpoint(s string) string {
 	name := strings.ToLower(strings.TrimSpace(s))
-	switch area, number, _ := strings.Cut(name, "-"); {
-	case name == "us-09" || name == "us-10":
-		return "https://rest." + name + ".braze.com"
-	case area == "us" && len(number) == 2:
-		return "https://rest.iad-" + number + ".braze.com"
-	case area == "eu" && len(number) == 2:
-		return "https://rest.fra-" + number + ".braze.eu"
-	case (area == "au" || area == "id" || area == "jp") && len(number) == 2:
-		return "https://rest." + name + ".braze.com"
+	switch m := instance.FindStringSubmatch(name); {
+	case m == nil:
+		return strings.TrimRight(strings.TrimSpace(s), "/")
+	case m[1] == "us" && m[2] < "09":
+		return "https://rest.iad-" + m[2] + ".braze.com"
+	case m[1] == "eu":
+		return "https://rest.fra-" + m[2] + ".braze.eu"
 	}
-	return strings.TrimRight(strings.TrimSpace(s), "/")
-}
-
-func ours(host string) bool {
-	com, _ := path.Match("rest.*.braze.com", host)
-	eu, _ := path.Match("rest.*.braze.eu", host)
-	return com || eu
+	return "https://rest." + name + ".braze.com"
 }
 
 // success is what every endpoint says of what it has taken, with the counts of those

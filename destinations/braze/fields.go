@@ -36,11 +36,10 @@ func eventFields(last field.Line) field.Set {
 
 func purchaseFields(last field.Line) field.Set {
 	return field.Together(
-		field.UserID("external_id"), field.Object("user_alias", alias()), field.Text("email").From("$.traits.email"),
+		field.UserID("external_id"), field.Object("user_alias", alias()), field.Texts("email = traits.email"),
 		brazeID(), at(),
-		field.Object("products",
-			field.Text("product_id").Required(), field.Text("currency"), field.Number("price").Required(),
-			field.Integer("quantity"),
+		field.Object("products", field.Text("product_id").Required(), field.Text("currency"),
+			field.Number("price").Required(), field.Integer("quantity"),
 		).List().Required().Open().From("$.properties.products"),
 		field.Object("properties").From("$.properties"), last,
 	)
@@ -50,30 +49,23 @@ func profileFields(last field.Line) field.Set {
 	return field.Together(
 		field.UserID("external_id"), field.Object("user_alias", alias()), brazeID(),
 		field.Text("country").Nullable().From("$.context.location.country"),
-		field.Object("current_location",
-			field.Number("latitude").From("$.context.location.latitude"), field.Number("longitude").
-				From("$.context.location.longitude"),
-		).Nullable(),
+		field.Object("current_location", field.Numbers("latitude = context.location.latitude",
+			"longitude = context.location.longitude")).Nullable(),
 		field.Time("date_of_first_session").Nullable(), field.Time("date_of_last_session").Nullable(),
-		field.Time("dob").Nullable(),
-		field.Text("email").Nullable().From("$.traits.email"), field.Text("email_subscribe"),
+		field.Time("dob").Nullable(), field.Text("email").Nullable().From("$.traits.email"), field.Text("email_subscribe"),
 		field.Booleans("email_open_tracking_disabled", "email_click_tracking_disabled"),
 		field.Object("facebook", field.Text("id"), field.Text("likes").List(), field.Integer("num_friends")),
-		field.Text("first_name").Nullable().From("$.traits.firstName"), field.Text("gender").Nullable().
-			From("$.traits.gender"),
-		field.Text("home_city").Nullable().From("$.traits.address.city"), field.Text("image_url").Nullable().Format("uri").
-			From("$.traits.avatar"),
-		field.Text("language").Nullable(), field.Text("last_name").From("$.traits.lastName"),
-		field.Time("marked_email_as_spam_at").Nullable(),
+		field.Texts("first_name = traits.firstName", "gender = traits.gender", "home_city = traits.address.city").
+			With(field.Line.Nullable),
+		field.Text("image_url").Nullable().Format("uri").From("$.traits.avatar"), field.Text("language").Nullable(),
+		field.Texts("last_name = traits.lastName"), field.Time("marked_email_as_spam_at").Nullable(),
 		field.Text("phone").Nullable().From("$.traits.phone"), field.Text("push_subscribe"),
 		field.Object("push_tokens", field.Texts("app_id", "token").With(field.Line.Required), field.Text("device_id")).List(),
 		field.Text("time_zone"),
 		field.Object("twitter", field.Texts("id", "screen_name"), field.Integer("followers_count"),
 			field.Integer("friends_count"), field.Integer("statuses_count")),
-		field.Object("subscription_groups",
-			field.Text("subscription_group_id").Required(), field.Text("subscription_state").Required().
-				OneOf("subscribed", "unsubscribed"),
-		).List(),
+		field.Object("subscription_groups", field.Text("subscription_group_id").Required(),
+			field.Text("subscription_state").Required().OneOf("subscribed", "unsubscribed")).List(),
 		field.Object("custom_attributes").From("$.traits"), last,
 	)
 }
@@ -103,8 +95,8 @@ func triggerFields(of, with string, alias field.Lines, change func(broadcast, re
 func campaignFields() field.Set {
 	return triggerFields("campaign_id", "trigger_properties", nil, func(broadcast, recipients field.Line) field.Lines {
 		return field.Lines{broadcast.RequiredUnless("recipients", "audience"), recipients}
-	}, field.Text("send_id"), field.Object("attachments", field.Texts("file_name", "url").With(field.Line.Required)).
-		List())
+	}, field.Text("send_id"),
+		field.Object("attachments", field.Texts("file_name", "url").With(field.Line.Required)).List())
 }
 
 func canvasFields() field.Set {
@@ -125,9 +117,6 @@ const (
 	refunded  = "ecommerce.order_refunded"
 )
 
-// in makes a field required in the events of these names.
-func in(l field.Line, names ...any) field.Line { return l.RequiredWhen("name", names...) }
-
 func shopFields(own ...field.Set) field.Set {
 	return field.Together(
 		field.Text("name").Required().OneOf(viewed, cart, checkout, placed, cancelled, refunded),
@@ -135,12 +124,12 @@ func shopFields(own ...field.Set) field.Set {
 		field.Text("email").Email().From("$.context.traits.email", "$.properties.email"),
 		field.Text("phone").Nullable().From("$.context.traits.phone", "$.properties.phone"),
 		field.Text("braze_id").Nullable().From("$.context.traits.braze_id", "$.properties.braze_id"),
-		in(field.Text("cancel_reason"), cancelled).From("$.properties.reason"),
+		field.Text("cancel_reason").From("$.properties.reason").RequiredWhen("name", cancelled),
 		field.Text("time").Required().Format("date-time").From("$.timestamp"),
-		in(field.Text("checkout_id"), checkout).From("$.properties.checkout_id"),
-		in(field.Text("order_id"), placed, cancelled, refunded).From("$.properties.order_id"),
-		in(field.Text("cart_id"), cart).From("$.properties.cart_id"),
-		in(field.Number("total_value"), checkout, placed, cancelled, refunded).From("$.properties.total"),
+		field.Text("checkout_id").From("$.properties.checkout_id").RequiredWhen("name", checkout),
+		field.Text("order_id").From("$.properties.order_id").RequiredWhen("name", placed, cancelled, refunded),
+		field.Text("cart_id").From("$.properties.cart_id").RequiredWhen("name", cart),
+		field.Number("total_value").From("$.properties.total").RequiredWhen("name", checkout, placed, cancelled, refunded),
 		field.Text("action").OneOf("add", "remove", "replace").From("$.properties.action"),
 		field.Number("subtotal_value").From("$.properties.subtotal"), field.Numbers("tax", "shipping").Below("$.properties"),
 		field.Number("total_discounts").From("$.properties.discount"),
@@ -160,8 +149,7 @@ func product(from string) field.Lines {
 		field.Text("product_id").Required().From(from+"product_id", from+"sku"),
 		field.Text("product_name").Required().From(from + "name"),
 		field.Text("variant_id").Required().From(from+"variant", from+"sku", from+"product_id"),
-		field.Text("image_url").Format("uri").
-			From(from + "image_url"),
+		field.Text("image_url").Format("uri").From(from + "image_url"),
 		field.Text("product_url").Format("uri").From(from + "url"), field.Number("price").Required().From(from + "price"),
 	}
 }

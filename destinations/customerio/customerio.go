@@ -43,14 +43,9 @@ func New() destination.Destination {
 				{What: "entities are sent in batches instead of one a request", Docs: batchDocs},
 			},
 		},
-		BaseURL: func(s *Settings) string {
-			// https://docs.customer.io/accounts-and-workspaces/data-centers/
-			if s.AccountRegion == "eu" {
-				return "https://track-eu.customer.io"
-			}
-			return "https://track.customer.io"
-		},
-		Auth: func(s *Settings) destination.Auth { return destination.Basic(s.SiteID, s.APIKey) },
+		// https://docs.customer.io/accounts-and-workspaces/data-centers/
+		Hosts: map[string]string{"us": "https://track.customer.io", "eu": "https://track-eu.customer.io"},
+		Auth:  func(s *Settings) destination.Auth { return destination.Basic(s.SiteID, s.APIKey) },
 		Limits: destination.Limits{
 			Rates:      []destination.Rate{{N: 1000, Per: time.Second, Of: destination.Requests, Docs: docs + "#rate-limits"}},
 			BatchBytes: destination.Cap{N: 500_000, Docs: batchDocs},
@@ -63,8 +58,7 @@ func New() destination.Destination {
 			destination.Words(batchDocs, "{}"),
 			destination.JSON(batchDocs, destination.List("errors")).With(207),
 		},
-		Live: destination.Live{Does: "may start the campaigns that hang on segments and attributes",
-			Docs: docs},
+		Live:    destination.Live{Does: "may start the campaigns that hang on segments and attributes", Docs: docs},
 		Actions: slices.Concat(people(), endings(), reports()),
 	}.Destination()
 }
@@ -78,8 +72,7 @@ func people() destination.Actions {
 				field.Text("id").Doc(idDoc).From("$.userId", "$.traits.email"),
 				field.AnonymousID("anonymous_id").Doc("Joins the anonymous events of the last 30 days to the person."),
 				field.Text("email").Template("{{traits.email}}"),
-				createdAt,
-				field.Text("group_id").Doc("An object to relate the person to.").From("$.traits.objectId"),
+				createdAt, field.Text("group_id").Doc("An object to relate the person to.").From("$.traits.objectId"),
 				field.Object("custom_attributes").From("$.traits"),
 				field.Object("relationship_attributes").From("$.traits.relationshipAttributes"),
 				timestamp, convert, objectType("traits"),
@@ -92,35 +85,28 @@ func people() destination.Actions {
 					unix("created_at"), body.Same("email"))),
 				body.When(body.From("group_id").Filled(), related(objectIDs("group_id"), body.Same("relationship_attributes"))),
 			)),
-		happening("trackEvent", "Track event", "event", "name", field.Text("name").Required().From("$.event")).
-			On(otherCalls()).
+		happening("trackEvent", "Track event", "event", "name = event").On(otherCalls()).
 			Doc("An event of a person, known or not."),
-		happening("trackPageView", "Track page view", "page", "url", field.Text("url").Required().
-			From("$.properties.url")).On(`type = "page"`).
+		happening("trackPageView", "Track page view", "page", "url = properties.url").On(`type = "page"`).
 			Doc("A page that a person has seen, named by its address."),
-		happening("trackScreenView", "Track screen view", "screen", "name", field.Text("name").Required().From("$.name")).
-			On(`type = "screen"`).
+		happening("trackScreenView", "Track screen view", "screen", "name = name").On(`type = "screen"`).
 			Doc("A screen of an app that a person has seen."),
 		onBatch("createUpdateObject", "Create or update object").On(`type = "group"`).
 			Doc("Sets an object's attributes (a company, a course, …) and relates it to the person.").
 			Fields(
-				field.Text("id").Required().From("$.groupId"), createdAt, field.Object("custom_attributes").
-					From("$.traits.objectAttributes"),
+				field.Text("id").Required().From("$.groupId"), createdAt,
+				field.Object("custom_attributes").From("$.traits.objectAttributes"),
 				field.Object("relationship_attributes").From("$.traits.relationshipAttributes"), personID("user_id"),
 				anonymousID, objectType("traits"), convert,
 			).
 			Post(path, item(
-				body.Member("type", body.Const("object")),
-				body.Member("action", body.First(
-					body.If(body.All(body.Not(body.From("user_id").Filled()), body.From("anonymous_id").Filled()),
-						body.Const("identify_anonymous")),
-					body.Const("identify"),
-				)),
-				objectIDs("id"), unix("created_at"),
+				object(body.First(body.If(body.All(body.Not(body.From("user_id").Filled()), body.From("anonymous_id").Filled()),
+					body.Const("identify_anonymous")), body.Const("identify")), "id"),
+				unix("created_at"),
 				// The object's identifiers have no place for an anonymous id.
 				body.When(body.Any(body.Has("custom_attributes"), body.Has("anonymous_id")), body.Member("attributes",
-					attributes("custom_attributes", body.Const(true), []string{"object_type_id", "objectTypeId",
-						"relationshipAttributes"}))),
+					attributes("custom_attributes", body.Const(true),
+						[]string{"object_type_id", "objectTypeId", "relationshipAttributes"}))),
 				body.When(body.From("user_id", "anonymous_id").Filled(), related(
 					body.Member("identifiers", identifier("user_id", "", "anonymous_id")),
 					body.Member("relationship_attributes", dates(body.From("relationship_attributes"))),
@@ -134,44 +120,39 @@ func endings() destination.Actions {
 	return destination.Actions{
 		onBatch("createUpdateDevice", "Create or update device").On(destination.Called(deviceCalls()...)).
 			Doc("A person's device, for push messages.").
-			Fields(
-				personID("person_id").Required(), deviceID, field.Text("app_version").From("$.context.app.version"),
+			Fields(personID("person_id").Required(), deviceID, field.Text("app_version").From("$.context.app.version"),
 				field.Text("platform").Required().Doc("ios or android.").From("$.context.device.type"),
-				field.Text("last_used").From("$.timestamp"), field.Object("attributes").From("$.properties"), convert,
-			).
+				field.Text("last_used").From("$.timestamp"), field.Object("attributes").From("$.properties"), convert).
 			Post(path, item(person("add_device", "person_id", "", ""), body.Member("device", body.Object(
-				body.Copy("token = device_id"), body.Same("platform"), unix("last_used"),
-				body.Member("attributes", body.Always(body.Object(body.Spread("attributes").Each(dates(body.This())),
-					body.Same("app_version")))),
+				body.Copy("token = device_id"), body.Same("platform"), unix("last_used"), body.Member("attributes",
+					body.Always(body.Object(body.Spread("attributes").Each(dates(body.This())), body.Same("app_version")))),
 			)))),
 		onBatch("deleteDevice", "Delete device").On(destination.Called(deviceGone()...)).
 			Doc("Takes a device away from a person.").Live(destination.Live{Does: "takes a device away", Docs: entityDocs}).
 			Fields(personID("person_id").Required(), deviceID).
-			Post(path, item(person("delete_device", "person_id", "", ""), body.Member(
-				"device", body.Object(body.Copy("token = device_id"))))),
+			Post(path, item(person("delete_device", "person_id", "", ""),
+				body.Member("device", body.Object(body.Copy("token = device_id"))))),
 		onBatch("deleteRelationship", "Delete relationship").On(`event = "Relationship Deleted"`).
 			Doc("Ends the relationship of a person and an object.").
 			Live(destination.Live{Does: "ends a relationship", Docs: entityDocs}).
-			Fields(personID("person_id").Required(), anonymousID, field.Text("object_id").Required().
-				From("$.properties.objectId"), objectType("properties")).
+			Fields(personID("person_id").Required(), anonymousID,
+				field.Text("object_id").Required().From("$.properties.objectId"), objectType("properties")).
 			Post(path, item(
-				body.Member("type", body.Const("object")), body.Member("action", body.Const("delete_relationships")),
-				objectIDs("object_id"),
+				object(body.Const("delete_relationships"), "object_id"),
 				body.When(body.Has("anonymous_id"), body.Member("attributes", body.Always(
 					body.Object(body.Member("anonymous_id", body.From("anonymous_id").Filled()))))),
 				related(body.Member("identifiers", identifier("person_id", "", ""))),
 			)),
-		plain("deletePerson", "Delete person", "delete", "deletes a person").On(`event = "User Deleted"`).Doc(
-			"Deletes a person."),
+		plain("deletePerson", "Delete person", "delete", "deletes a person").On(`event = "User Deleted"`).
+			Doc("Deletes a person."),
 		onBatch("deleteObject", "Delete object").On(`event = "Object Deleted"`).
 			Doc("Deletes an object and its relationships.").Live(destination.Live{Does: "deletes an object", Docs: entityDocs}).
 			Fields(field.Text("object_id").From("$.properties.objectId"), objectType("properties")).
 			NeedsIdentity(body.From("object_id").Filled(), "an object_id is required").
-			Post(path, item(body.Member("type", body.Const("object")), body.Member("action", body.Const("delete")),
-				objectIDs("object_id"))),
+			Post(path, item(object(body.Const("delete"), "object_id"))),
 		onBatch("mergePeople", "Merge people").On(`type = "alias"`).
-			Doc("Merges the previous id's person into the other, for good.").Live(
-			destination.Live{Does: "merges two people", Docs: entityDocs}).
+			Doc("Merges the previous id's person into the other, for good.").
+			Live(destination.Live{Does: "merges two people", Docs: entityDocs}).
 			Fields(field.UserID("primary").Required(), field.Text("secondary").Required().From("$.previousId")).
 			Post(path, item(
 				body.Member("type", body.Const("person")), body.Member("action", body.Const("merge")),
@@ -194,9 +175,8 @@ func reports() destination.Actions {
 				field.Text("delivery_id").Required().From("$.properties.deliveryId"),
 				field.Text("metric").Required().OneOf("delivered", "opened", "clicked", "converted", "spammed", "bounced",
 					"dropped", "deferred").From("$.properties.metric"),
-				field.Texts("recipient", "reason", "href").Below("$.properties"),
-				field.Text("action_name").From("$.properties.actionName"), field.Text("action_value").
-					From("$.properties.actionValue"),
+				field.Texts("recipient = properties.recipient", "reason = properties.reason", "href = properties.href",
+					"action_name = properties.actionName", "action_value = properties.actionValue"),
 				field.Timestamp("timestamp").Format("date-time"),
 			).
 			// https://docs.customer.io/api/track/#operation/metrics
@@ -209,15 +189,13 @@ func reports() destination.Actions {
 			Doc("An in-app message that somebody unknown has seen or clicked.").Quiet().
 			Fields(
 				anonymousID, field.Text("actionType").Required().OneOf("viewed_content", "clicked_content").
-					From("$.properties.actionType"),
-				timestamp, data, convert,
+					From("$.properties.actionType"), timestamp, data, convert,
 			).
 			NeedsIdentity(body.From("anonymous_id").Filled(), "an anonymous_id is required").
 			Needs(isTimed, untimed).
 			Post(path, item(
 				body.Member("type", body.Const("person")), body.Member("action", body.From("actionType")),
-				body.Member("identifiers", identifier("", "", "anonymous_id")),
-				body.Copy("name = actionType"), at,
+				body.Member("identifiers", identifier("", "", "anonymous_id")), body.Copy("name = actionType"), at,
 				body.Member("attributes", attributes("data", nil, []string{"actionType"})),
 			)),
 	}
@@ -232,7 +210,7 @@ func deviceGone() []string { return []string{"Application Uninstalled", "Device 
 
 // otherCalls are the track calls that have no action of their own.
 func otherCalls() string {
-	return destination.CalledOtherwise(slices.Concat(deviceCalls(), deviceGone(),
-		[]string{"Relationship Deleted", "User Deleted",
-			"User Suppressed", "User Unsuppressed", "Object Deleted", "Report Delivery Event", "Report Content Event"})...)
+	return destination.CalledOtherwise(slices.Concat(deviceCalls(), deviceGone(), []string{"Relationship Deleted",
+		"User Deleted", "User Suppressed", "User Unsuppressed", "Object Deleted", "Report Delivery Event",
+		"Report Content Event"})...)
 }

@@ -13,10 +13,9 @@ import (
 )
 
 const (
-	path     = "/api/v2/batch"
-	idDoc    = "A person's id, or email, or cio_id with cio_ in front."
-	untimed  = "the timestamp is not a time"
-	isoDates = "Unix times for ISO 8601 dates"
+	path    = "/api/v2/batch"
+	idDoc   = "A person's id, or email, or cio_id with cio_ in front."
+	untimed = "the timestamp is not a time"
 )
 
 // Fields and members that stand in several actions.
@@ -62,13 +61,14 @@ func person(action, id, email, anonymous string) body.Members {
 
 // plain is an operation that says nothing but whom it is about.
 func plain(slug, title, action, does string) *destination.Declared {
-	return onBatch(slug, title).Live(destination.Live{Does: does, Docs: entityDocs}).Fields(
-		personID("person_id").Required()).
+	return onBatch(slug, title).Live(destination.Live{Does: does, Docs: entityDocs}).
+		Fields(personID("person_id").Required()).
 		Post(path, item(person(action, "person_id", "", "")))
 }
 
-// happening is an event, a page or a screen, whose name is in a field of its own.
-func happening(slug, title, action, name string, own field.Line) *destination.Declared {
+// happening is an event, a page or a screen, whose name is in a field of its own: "field = path".
+func happening(slug, title, action, named string) *destination.Declared {
+	own := field.Texts(named)[0].Required()
 	eventID := field.MessageID("event_id").Doc("Customer.io ignores a repeat of it when it is a ULID.")
 	return onBatch(slug, title).
 		Live(destination.Live{Does: "may start the campaigns that wait for it", Docs: batchDocs, Until: 72 * time.Hour}).
@@ -76,11 +76,11 @@ func happening(slug, title, action, name string, own field.Line) *destination.De
 		NeedsIdentity(body.From("id", "anonymous_id").Filled(), "an id or anonymous_id is required").
 		Needs(isTimed, untimed).
 		Post(path, item(person(action, "id", "", "anonymous_id"),
-			body.Copy("name = "+name),
+			body.Copy("name = "+own.Key()),
 			body.Member("id", body.From("event_id").As("an id that is not the event's own", notOwn).Else(body.InsertID())),
 			at,
-			body.When(body.Any(body.Has("data"), body.Has("anonymous_id")), body.Member(
-				"attributes", attributes("data", body.From("id").Filled(), nil))),
+			body.When(body.Any(body.Has("data"), body.Has("anonymous_id")),
+				body.Member("attributes", attributes("data", body.From("id").Filled(), nil))),
 		))
 }
 
@@ -95,20 +95,18 @@ func notOwn(dst []byte, v event.Value, c *body.Context) []byte {
 // identifier chooses the identifier of a person out of some fields: only one can be sent.
 // https://docs.customer.io/api/track/#operation/entity
 func identifier(id, email, anonymous string) body.Node {
+	as := func(key string, v body.Value) body.Node { return body.Object(body.Member(key, v)) }
 	var may []body.Node
 	if id != "" {
 		v := body.From(id)
-		may = append(may,
-			body.Object(body.Member("cio_id", v.Matches("^cio_").As("without cio_", withoutPrefix))),
-			body.Object(body.Member("email", v.Where("an email address", isEmail).Text())),
-			body.Object(body.Member("id", v.Filled().Text())),
-		)
+		may = append(may, as("cio_id", v.Matches("^cio_").As("without cio_", withoutPrefix)),
+			as("email", v.Where("an email address", isEmail).Text()), as("id", v.Filled().Text()))
 	}
 	if email != "" {
-		may = append(may, body.Object(body.Member("email", body.From(email).Filled().Text())))
+		may = append(may, as("email", body.From(email).Filled().Text()))
 	}
 	if anonymous != "" {
-		may = append(may, body.Object(body.Member("anonymous_id", body.From(anonymous).Filled().Text())))
+		may = append(may, as("anonymous_id", body.From(anonymous).Filled().Text()))
 	}
 	return body.First(may...)
 }
@@ -126,11 +124,15 @@ func isEmail(v event.Value) bool {
 	return strings.Contains(text, "@") && emails.MatchString(text)
 }
 
+// object begins an operation on an object.
+func object(action body.Node, id string) body.Members {
+	return body.Together(body.Member("type", body.Const("object")), body.Member("action", action), objectIDs(id))
+}
+
 func objectIDs(id string) body.Members {
-	return body.Member("identifiers", body.Object(
-		body.Member("object_type_id", body.From("object_type_id").Filled().Text().Else(body.Const("1"))),
-		body.Member("object_id", body.From(id).Text()),
-	))
+	kind := body.From("object_type_id").Filled().Text().Else(body.Const("1"))
+	return body.Member("identifiers",
+		body.Object(body.Member("object_type_id", kind), body.Member("object_id", body.From(id).Text())))
 }
 
 func related(to ...body.Members) body.Members {
@@ -154,7 +156,7 @@ func attributes(of string, known body.Cond, skip []string, more ...body.Members)
 
 // dates is a value with the dates in it as Unix times, if the user wants them so.
 func dates(v body.Value) body.Node {
-	return body.First(body.If(body.Outer("convert_timestamp").Is("true"), v.As(isoDates, appendUnix)), v)
+	return body.First(body.If(body.Outer("convert_timestamp").Is("true"), v.Deep("Unix times for ISO 8601 dates", false, appendUnix)), v)
 }
 
 // unix is a field that Customer.io wants to be a Unix time, whose text may be a date or the
@@ -164,22 +166,9 @@ func unix(key string) body.Members {
 	return body.Member(key, body.First(v.Matches(`^\d*$`).IsTime().Seconds(), dates(v)))
 }
 
-func appendUnix(dst []byte, v event.Value, c *body.Context) []byte {
-	switch v.Kind() {
-	case event.Object:
-		dst = append(dst, '{')
-		for k, m := range v.Members() {
-			if dst[len(dst)-1] != '{' {
-				dst = append(dst, ',')
-			}
-			dst = append(append(dst, k.Raw()...), ':')
-			dst = appendUnix(dst, m, c)
-		}
-		return append(dst, '}')
-	case event.String:
-		if t, ok := date(v); ok {
-			return strconv.AppendInt(dst, t.Unix(), 10)
-		}
+func appendUnix(dst []byte, v event.Value) []byte {
+	if t, ok := date(v); ok {
+		return strconv.AppendInt(dst, t.Unix(), 10)
 	}
 	return append(dst, v.Raw()...)
 }

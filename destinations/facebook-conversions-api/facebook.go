@@ -256,8 +256,8 @@ func hasCategory(content event.Value) bool {
 
 // said is what an error means whose status is 400 whatever happened.
 func said(r destination.Reason, at string, is ...string) destination.Saying {
-	return destination.Saying{Docs: "https://developers.facebook.com/docs/graph-api/guides/error-handling",
-		Status: []int{4, 5}, At: at, Is: is, Then: destination.Retry, Reason: r}
+	const docs = "https://developers.facebook.com/docs/graph-api/guides/error-handling"
+	return destination.Means(destination.Retry, r, docs, 4, 5).When(at, is...)
 }
 
 // common are the fields that every action has.

@@ -54,14 +54,9 @@ func New() destination.Destination {
 			},
 			Minimal: true,
 		},
-		BaseURL: func(s *Settings) string {
-			// https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference#transport
-			if s.Region == "eu" {
-				return "https://region1.google-analytics.com"
-			}
-			return "https://www.google-analytics.com"
-		},
-		Auth: func(s *Settings) destination.Auth { return destination.QueryAuth("api_secret", s.APISecret) },
+		// https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference#transport
+		Hosts: map[string]string{"global": "https://www.google-analytics.com", "eu": "https://region1.google-analytics.com"},
+		Auth:  func(s *Settings) destination.Auth { return destination.QueryAuth("api_secret", s.APISecret) },
 		Check: func(s *Settings) []error {
 			if s.MeasurementID == "" && s.FirebaseAppID == "" {
 				return []error{errors.New("measurement_id (of a web stream) or firebase_app_id (of an app) is required")}
@@ -89,10 +84,14 @@ func commerce() []spec {
 		value.From("$.properties.total")
 	products, product := items("$.properties.products", field.Number("index").From("$.position")),
 		items("$.properties", field.Number("index"))
-	promotion := field.Together(
-		field.Text("creative_name"), field.Text("creative_slot").From("$.properties.creative"), field.Text("location_id"),
-		field.Text("promotion_id").From("$.properties.promotion_id"), field.Text("promotion_name").From("$.properties.name"),
-	)
+	promotion := func(location ...string) field.Lines {
+		at := field.Text("location_id")
+		if len(location) > 0 {
+			at = at.From(location...)
+		}
+		return field.Together(field.Texts("creative_name", "creative_slot = properties.creative"), at,
+			field.Texts("promotion_id = properties.promotion_id", "promotion_name = properties.name"))
+	}
 	promoted := items("$.properties", field.Number("index"), field.Texts(
 		"creative_name", "creative_slot", "promotion_name", "promotion_id"))
 	return []spec{
@@ -106,7 +105,7 @@ func commerce() []spec {
 		{"beginCheckout", "Begin checkout", "A checkout begun.", "begin_checkout", currencyChecked,
 			field.Together(coupon.From("$.properties.coupon"), currency, products.Required(), value)},
 		{"selectPromotion", "Select promotion", "A promotion chosen.", "select_promotion", currencyChecked,
-			field.Together(promotion, promoted)},
+			field.Together(promotion(), promoted)},
 		{"viewItem", "View item", "A product seen.", "view_item", currencyChecked,
 			field.Together(currency, value, product.Required())},
 		{"removeFromCart", "Remove from cart", "A product taken out of the cart.", "remove_from_cart", currencyNeeded,
@@ -121,12 +120,7 @@ func commerce() []spec {
 		{"signUp", "Sign up", "An account opened.", "sign_up", currencyChecked,
 			field.Text("method").From("$.properties.type")},
 		{"viewPromotion", "View promotion", "A promotion seen.", "view_promotion", currencyChecked,
-			field.Together(promotion.With(func(l field.Line) field.Line {
-				if l.Key() == "location_id" {
-					l = l.From("$.properties.position")
-				}
-				return l
-			}), promoted.Required())},
+			field.Together(promotion("$.properties.position"), promoted.Required())},
 		{"addPaymentInfo", "Add payment info", "A way to pay chosen.", "add_payment_info", currencyAndItemsNeeded,
 			field.Together(currency, value, coupon,
 				field.Text("payment_type").From("$.properties.payment_method"), products.Required())},
@@ -150,22 +144,11 @@ type spec struct {
 // calls are the actions for what people do in a shop.
 func calls() destination.Commerce {
 	return destination.Commerce{
-		OrderCompleted:         "purchase",
-		ProductAdded:           "addToCart",
-		ProductClicked:         "selectItem",
-		CheckoutStarted:        "beginCheckout",
-		PromotionClicked:       "selectPromotion",
-		ProductViewed:          "viewItem",
-		ProductRemoved:         "removeFromCart",
-		CartViewed:             "viewCart",
-		ProductsSearched:       "search",
-		ProductListViewed:      "viewItemList",
-		SignedUp:               "signUp",
-		PromotionViewed:        "viewPromotion",
-		PaymentInfoEntered:     "addPaymentInfo",
-		OrderRefunded:          "refund",
-		SignedIn:               "login",
-		ProductAddedToWishlist: "addToWishlist",
+		ProductsSearched: "search", ProductListViewed: "viewItemList", PromotionViewed: "viewPromotion",
+		PromotionClicked: "selectPromotion", ProductClicked: "selectItem", ProductViewed: "viewItem",
+		ProductAdded: "addToCart", ProductRemoved: "removeFromCart", CartViewed: "viewCart",
+		CheckoutStarted: "beginCheckout", PaymentInfoEntered: "addPaymentInfo", OrderCompleted: "purchase",
+		OrderRefunded: "refund", ProductAddedToWishlist: "addToWishlist", SignedUp: "signUp", SignedIn: "login",
 	}
 }
 
@@ -174,10 +157,8 @@ func actions() (list destination.Actions) {
 		a := action(s.slug, s.title, "client_id", s.fields, s.rule, body.Const(s.name), s.fields).Doc(s.doc)
 		list = append(list, a.On(calls().Trigger(s.slug)))
 	}
-	page := field.Together(
-		field.PageURL("page_location"), field.Text("page_referrer").From("$.context.page.referrer"),
-		field.Text("page_title").From("$.context.page.title"),
-	)
+	page := field.Together(field.PageURL("page_location"),
+		field.Texts("page_referrer = context.page.referrer", "page_title = context.page.title"))
 	named := field.Together(field.Text("name").Required().From("$.event"), field.Boolean("lowercase").Always(false))
 	word := body.From("name").As("one word", func(dst []byte, v event.Value, c *body.Context) []byte {
 		return event.AppendQuoted(dst, normalize(v.Text(), c.Field("lowercase").Bool()))
@@ -197,9 +178,7 @@ func actions() (list destination.Actions) {
 }
 
 func presets() []destination.Preset {
-	screen := map[string]mapping.Value{
-		"name": mapping.Literal("screen_view"), "params": mapping.Object(mapping.M("screen_name", mapping.Path("$.name"))),
-	}
+	screen := mapping.Lines(`name = "screen_view"`, "params.screen_name = name")
 	own := func(m destination.Moment) destination.Preset { return destination.Preset{Action: m.Name} }
 	return append(calls().Presets(own),
 		destination.Preset{Name: "Other track calls", Action: "customEvent", Subscribe: calls().Others(),
@@ -219,13 +198,10 @@ func plain() mapping.Value {
 // items are products at a path of the event.
 func items(path string, index field.Line, more ...field.Set) field.Line {
 	return field.Object("items", append([]field.Set{
-		field.Text("item_id").From("$.product_id"), field.Text("item_name").From("$.name"),
-		field.Text("affiliation").From("$.affiliation"), field.Text("coupon").From("$.coupon"),
-		field.Text("currency"), field.Number("discount"), index, field.Text("item_brand").From("$.brand"),
-		field.Text("item_category").From("$.category"),
-		field.Texts("item_category2", "item_category3", "item_category4", "item_category5", "item_list_id", "item_list_name"),
-		field.Text("item_variant").From("$.variant"), field.Text("location_id"), field.Number("price").From("$.price"),
-		field.Integer("quantity").From("$.quantity"),
+		field.Texts("item_id = product_id", "item_name = name", "affiliation = affiliation", "coupon = coupon", "currency"),
+		field.Number("discount"), index, field.Texts("item_brand = brand", "item_category = category", "item_category2",
+			"item_category3", "item_category4", "item_category5", "item_list_id", "item_list_name", "item_variant = variant",
+			"location_id"), field.Numbers("price = price"), field.Integer("quantity").From("$.quantity"),
 	}, more...)...).EachOf(path).Open()
 }
 
@@ -247,7 +223,7 @@ func action(slug, title, client string, own field.Set, r rule, name body.Node, p
 		return body.Object(
 			id,
 			body.Same("user_id"),
-			body.Member("timestamp_micros", body.From("timestamp_micros").As("microseconds", micros)),
+			body.Member("timestamp_micros", body.From("timestamp_micros").Epoch(time.Microsecond)),
 			body.Member("user_properties", body.If(body.From("user_properties").IsObject(), body.Always(body.Object(
 				body.Spread("user_properties").Renamed(property).Each(body.Object(body.Member("value", body.This()))),
 			)))),
@@ -307,19 +283,6 @@ const (
 	maxItems  = 200
 )
 
-// micros are microseconds: a number as it is, anything else read as a time.
-func micros(dst []byte, v event.Value, _ *body.Context) []byte {
-	if text := v.Text(); !strings.Contains(text, ":") { // else it is a time of day
-		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-			return strconv.AppendInt(dst, n, 10)
-		}
-	}
-	if at, ok := event.ParseTime(v); ok {
-		return strconv.AppendInt(dst, at.UnixMilli()*1000, 10)
-	}
-	return dst
-}
-
 // few says when an event has too many parameters.
 func few(c *body.Context, keys []string) string {
 	own := c.Field("params")
@@ -368,13 +331,12 @@ func check(r rule, c *body.Context) string {
 			return "the parameter " + k.Text() + " is " + kind.String() + "; Google takes none"
 		}
 	}
-	properties := c.Field("user_properties")
-	for k, v := range properties.Members() {
+	for k, v := range c.Field("user_properties").Members() {
 		if kind := v.Kind(); kind == event.Array || kind == event.Object {
 			return "the user property " + k.Text() + " is " + kind.String() + "; Google takes none"
 		}
 	}
-	if n := properties.Len(); n > maxParams {
+	if n := c.Field("user_properties").Len(); n > maxParams {
 		return "the event has " + strconv.Itoa(n) + " user properties; Google takes " + strconv.Itoa(maxParams)
 	}
 	return ""
@@ -422,13 +384,11 @@ func named(name string, most int) string {
 // https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference#reserved_names
 var reserved = [...]string{
 	"ad_activeview", "ad_click", "ad_exposure", "ad_query", "ad_reward", "adunit_exposure", "app_clear_data",
-	"app_exception", "app_install", "app_remove",
-	"app_store_refund", "app_update", "app_upgrade", "dynamic_link_app_open", "dynamic_link_app_update",
-	"dynamic_link_first_open", "error", "firebase_campaign",
+	"app_exception", "app_install", "app_remove", "app_store_refund", "app_update", "app_upgrade",
+	"dynamic_link_app_open", "dynamic_link_app_update", "dynamic_link_first_open", "error", "firebase_campaign",
 	"firebase_in_app_message_action", "firebase_in_app_message_dismiss", "firebase_in_app_message_impression",
-	"first_open", "first_visit", "in_app_purchase",
-	"notification_dismiss", "notification_foreground", "notification_open", "notification_receive", "notification_send",
-	"os_update", "session_start", "user_engagement",
+	"first_open", "first_visit", "in_app_purchase", "notification_dismiss", "notification_foreground",
+	"notification_open", "notification_receive", "notification_send", "os_update", "session_start", "user_engagement",
 }
 
 // normalize makes an event's name one word.

@@ -68,27 +68,26 @@ func New() destination.Destination {
 		BaseURL: func(*Settings) string { return "https://api.hubapi.com" },
 		Auth:    func(s *Settings) destination.Auth { return destination.Bearer(s.AccessToken) },
 		Limits: destination.Limits{
-			// https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines: the least of the tiers
+			// The least of the tiers.
 			Rates:       []destination.Rate{{N: 100, Per: 10 * time.Second, Of: destination.Requests, Docs: usageDocs}},
 			BatchEvents: destination.Cap{N: 100, Docs: contactDocs},
 		},
 		Order: true,
 		Sayings: []destination.Saying{
 			// Locked for two seconds; and the account is being moved.
-			{Docs: errorDocs, Status: []int{423}, Then: destination.Retry, Reason: destination.Conflict, After: 2 * time.Second},
-			{Docs: errorDocs, Status: []int{477}, Then: destination.Retry, Reason: destination.Unavailable},
-			{Docs: usageDocs, Status: []int{429}, At: "policyName", Is: []string{"TEN_SECONDLY_ROLLING"},
-				Then: destination.Retry, Reason: destination.RateLimited, After: 10 * time.Second},
+			destination.Means(destination.Retry, destination.Conflict, errorDocs, 423).Wait(2 * time.Second),
+			destination.Means(destination.Retry, destination.Unavailable, errorDocs, 477),
+			destination.Means(destination.Retry, destination.RateLimited, usageDocs, 429).
+				When("policyName", "TEN_SECONDLY_ROLLING").Wait(10 * time.Second),
 		},
 		Success: []destination.Success{destination.NoBody(eventDocs, 204)},
-		Live: destination.Live{Does: "may enrol records in the workflows and lists that wait for it",
-			Docs: flowDocs},
+		Live:    destination.Live{Does: "may enrol records in the workflows and lists that wait for it", Docs: flowDocs},
 		Actions: destination.Actions{behavioral(), contact(), company(), custom(), object(), customEvent()},
 		Presets: []destination.Preset{
 			{Name: "Identify calls", Action: "upsertContact", Subscribe: `type = "identify"`,
-				Mapping: map[string]mapping.Value{"company": mapping.Paths("$.traits.company.name", "$.traits.company")}},
+				Mapping: mapping.Lines("company = traits.company.name, traits.company")},
 			{Name: "Group calls", Action: "upsertCompany", Subscribe: `type = "group"`,
-				Mapping: map[string]mapping.Value{"associateContact": mapping.Literal(false)}},
+				Mapping: mapping.Lines("associateContact = false")},
 		},
 	}.Destination()
 }
@@ -210,9 +209,14 @@ func own(keys ...string) body.Members {
 		if key == "lifecyclestage" {
 			v = v.Lower()
 		}
-		ms = append(ms, body.Member(key, body.If(body.Not(body.From("properties."+key).NotNull()), v)))
+		ms = append(ms, unless(key, v))
 	}
 	return body.Together(ms...)
+}
+
+// unless is a member that the other properties do not replace.
+func unless(key string, n body.Node) body.Members {
+	return body.Member(key, body.If(body.Not(body.From("properties."+key).NotNull()), n))
 }
 
 func contact() *destination.Declared {
@@ -224,29 +228,24 @@ func contact() *destination.Declared {
 	))).
 		On(`type = "identify"`).Doc("Makes or updates the contact of an email address.").
 		Fields(
-			field.Text("email").Email().From("$.traits.email"), field.Text("company").From("$.traits.company"),
+			field.Text("email").Email().From("$.traits.email"), field.Texts("company = traits.company"),
 			field.Text("firstname").From("$.traits.first_name", "$.traits.firstName"),
-			field.Text("lastname").From("$.traits.last_name", "$.traits.lastName"),
-			field.Text("phone").From("$.traits.phone"), address(), field.Text("country").From("$.traits.address.country"),
-			field.Text("website").From("$.traits.website"), field.Text("lifecyclestage"), field.Object("properties"),
+			field.Text("lastname").From("$.traits.last_name", "$.traits.lastName"), field.Texts("phone = traits.phone"),
+			address(), field.Texts("country = traits.address.country", "website = traits.website", "lifecyclestage"),
+			field.Object("properties"),
 		).
 		NeedsIdentity(body.From("email").Trim().Filled(), "email is required")
 }
 
 // address are the parts of an address that a company has, too.
 func address() field.Lines {
-	return field.Lines{
-		field.Text("address").From("$.traits.address.street"), field.Text("city").From("$.traits.address.city"),
-		field.Text("state").From("$.traits.address.state"), field.Text("zip").
-			From("$.traits.address.postalCode", "$.traits.address.postal_code"),
-	}
+	return append(field.Texts("address = traits.address.street", "city = traits.address.city",
+		"state = traits.address.state"), field.Text("zip").
+		From("$.traits.address.postalCode", "$.traits.address.postal_code"))
 }
 
 func company() *destination.Declared {
 	id, create := body.From("groupid").Filled(), body.From("createNewCompany").Is("true")
-	unless := func(key string, n body.Node) body.Members {
-		return body.Member(key, body.If(body.Not(body.From("properties."+key).NotNull()), n))
-	}
 	record := body.Together(known(body.Const(groupProperty), body.From("groupid").Text()), traced(
 		own("name", "description", "address", "city", "state", "zip", "domain", "phone", "industry", "lifecyclestage"),
 		unless("numberofemployees", body.From("numberofemployees")), unless(groupProperty, body.From("groupid").Text()),
@@ -258,15 +257,14 @@ func company() *destination.Declared {
 		Doc("Makes or updates the company whose segment_group_id is the groupId: a text property with unique values "+
 			"that has to exist. A contact is not associated here.").
 		Fields(
-			field.Text("groupid").From("$.groupId", "$.context.groupId"), field.Boolean("createNewCompany").Required().
-				Always(true),
+			field.Text("groupid").From("$.groupId", "$.context.groupId"),
+			field.Boolean("createNewCompany").Required().Always(true),
 			field.Boolean("associateContact").Required().Always(true).
 				Doc("Only false can be delivered: the contact's id in HubSpot is not known."),
 			field.Object("companysearchfields").Doc("Not used."), field.Texts("name", "description").Below("$.traits"),
-			address(),
-			field.Text("domain").From("$.traits.website"), field.Text("phone").From("$.traits.phone"),
-			field.Integer("numberofemployees").From("$.traits.employees"), field.Text("industry").From("$.traits.industry"),
-			field.Text("lifecyclestage"), field.Object("properties"),
+			address(), field.Texts("domain = traits.website", "phone = traits.phone"),
+			field.Integer("numberofemployees").From("$.traits.employees"),
+			field.Texts("industry = traits.industry", "lifecyclestage"), field.Object("properties"),
 		).
 		NeedsIdentity(id, "groupid is required").
 		NeedsIdentity(body.Not(body.From("associateContact").Is("true")),
@@ -276,8 +274,8 @@ func company() *destination.Declared {
 }
 
 func custom() *destination.Declared {
-	property, value := body.From("customObjectSearchFields").As("the name of its member", nameOfOnly),
-		body.From("customObjectSearchFields").As("its value", valueOfOnly)
+	property := only("the name of its member", func(name, _ event.Value) event.Value { return name })
+	value := only("its value", func(_, value event.Value) event.Value { return value })
 	update := body.From("createNewCustomRecord").Is("false")
 	properties := traced(body.Spread("properties").Each(flat()))
 	return records("upsertCustomObjectRecord", "Upsert custom object record",
@@ -298,42 +296,34 @@ func custom() *destination.Declared {
 		Only(body.Any(property, body.Not(update)), destination.Unneeded, "there is no record to update, and none may be made")
 }
 
-// onlyMember is the first member that is not null, and how many are not.
-func onlyMember(v event.Value) (name, value event.Value, n int) {
-	if v.Kind() == event.Object {
+// only is what f takes of the one member of the search fields that is not null.
+func only(what string, f func(name, value event.Value) event.Value) body.Value {
+	return body.From("customObjectSearchFields").As(what, func(dst []byte, v event.Value, _ *body.Context) []byte {
 		for k, m := range v.Members() {
 			if !m.Nullish() {
-				name, value = k, m
-				n++
+				return event.AppendQuoted(dst, f(k, m).Text())
 			}
 		}
-	}
-	return name, value, n
+		return dst
+	})
 }
 
-func several(v event.Value) bool { _, _, n := onlyMember(v); return n > 1 }
-
-func nameOfOnly(dst []byte, v event.Value, _ *body.Context) []byte {
-	if name, _, n := onlyMember(v); n > 0 {
-		return event.AppendQuoted(dst, name.Text())
+func several(v event.Value) bool {
+	n := 0
+	for _, m := range v.Members() {
+		if !m.Nullish() {
+			n++
+		}
 	}
-	return dst
-}
-
-func valueOfOnly(dst []byte, v event.Value, _ *body.Context) []byte {
-	if _, value, n := onlyMember(v); n > 0 {
-		return event.AppendQuoted(dst, value.Text())
-	}
-	return dst
+	return n > 1
 }
 
 func object() *destination.Declared {
 	add, update := body.From(syncKey).Is("add"), body.From(syncKey).Is("update")
-	property, value := body.From("object_details.id_field_name").Given(),
-		body.From("object_details.id_field_value").Given()
+	property, value := body.From("object_details.id_field_name").Given(), body.From("object_details.id_field_value").Given()
 	written := body.Together(body.Spread("properties").Renamed(propertyName).Each(clean()),
 		body.Spread("sensitive_properties").Renamed(propertyName).Each(clean()))
-	its := body.SpreadOf(body.From("object_details").As("the id under the property's name", idOf))
+	its := body.SpreadOf(body.Pair("object_details.id_field_name", "object_details.id_field_value"))
 	const kind = "{object_details.object_type}"
 	return records("upsertObject", "Custom object V2",
 		batch(kind, "create", traced(written, its)).If(add),
@@ -353,12 +343,6 @@ func object() *destination.Declared {
 		NeedsIdentity(body.All(property, value, body.From("object_details.object_type").Given()),
 			"object_type, id_field_name and id_field_value are required").
 		Check(haveNames("properties", "sensitive_properties"))
-}
-
-// idOf appends the record's id as a property.
-func idOf(dst []byte, v event.Value, _ *body.Context) []byte {
-	dst = append(event.AppendQuoted(append(dst, '{'), v.Get("id_field_name").Text()), ':')
-	return append(event.AppendQuoted(dst, v.Get("id_field_value").Text()), '}')
 }
 
 const syncKey = "__segment_internal_sync_mode"
@@ -442,8 +426,7 @@ func perRecord(a *destination.Answer, b *destination.Batch) []destination.Result
 	switch errs := a.JSON.Get("errors"); {
 	case a.Status == 409 && create && n == 1 && a.JSON.Get("category").IsText("CONFLICT"):
 		return destination.Same(destination.Result{Outcome: destination.Skipped, Reason: destination.Unneeded,
-			Status: a.Status,
-			Detail: "there is such a record already"}, n)
+			Status: a.Status, Detail: "there is such a record already"}, n)
 	case a.Status == 409 && !create:
 		return destination.Same(a.Retry(destination.Conflict), n)
 	case !a.OK() || errs.Len() == 0:
@@ -470,11 +453,8 @@ func perRecord(a *destination.Answer, b *destination.Batch) []destination.Result
 }
 
 func named(list event.Value, id string) bool {
-	if id == "" || list.Kind() != event.Array {
-		return false
-	}
 	for v := range list.Elements() {
-		if v.IsText(id) {
+		if id != "" && v.IsText(id) {
 			return true
 		}
 	}

@@ -70,9 +70,8 @@ func New() destination.Destination {
 				Docs: eventDocs + "#event-de-duplication"},
 		},
 		// Events need their contact, and the last write to a contact wins.
-		Order: true,
-		Sayings: []destination.Saying{{Docs: contactDocs, Status: []int{http.StatusConflict}, Then: destination.Retry,
-			Reason: destination.Conflict}},
+		Order:   true,
+		Sayings: []destination.Saying{destination.Means(destination.Retry, destination.Conflict, contactDocs, 409)},
 		Live:    destination.Live{Does: "may set off the series and rules that wait for it", Docs: eventDocs},
 		Actions: destination.Actions{trackEvent(), identifyContact(), groupIdentifyContact()},
 		Presets: []destination.Preset{

@@ -43,8 +43,8 @@ func New() destination.Destination {
 		},
 		Order: true,
 		// A key that was used in the last 24 hours: the event is there already.
-		Sayings: []destination.Saying{{Docs: eventDocs, Status: []int{409}, At: "message", Is: []string{"Idempotency key*"},
-			Then: destination.Delivered}},
+		Sayings: []destination.Saying{
+			destination.Means(destination.Delivered, "", eventDocs, 409).When("message", "Idempotency key*")},
 		Live: destination.Live{Does: "may start the workflows that wait for it", Docs: eventDocs},
 		Actions: destination.Actions{
 			destination.Action("createOrUpdateContact", "Create or update a contact").On(`type = "identify"`).

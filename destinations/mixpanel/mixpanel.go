@@ -76,10 +76,8 @@ func New() destination.Destination {
 		// The endpoints that take ?verbose=1 say 200 also when they refuse, and when the token in the items is not that
 		// of a project.
 		Sayings: []destination.Saying{
-			{Docs: engageDocs, Status: []int{2}, At: "error", Is: []string{"*token*"}, Then: destination.Retry,
-				Reason: destination.Unauthorized},
-			{Docs: engageDocs, Status: []int{2}, At: "status", Is: []string{"0"}, Then: destination.Rejected,
-				Reason: destination.Refused},
+			destination.Means(destination.Retry, destination.Unauthorized, engageDocs, 2).When("error", "*token*"),
+			destination.Means(destination.Rejected, destination.Refused, engageDocs, 2).When("status", "0"),
 		},
 		Success: []destination.Success{destination.JSON(engageDocs, destination.Is("status", 1),
 			destination.Is("error", nil, "").IfThere())},

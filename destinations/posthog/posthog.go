@@ -58,9 +58,8 @@ func New() destination.Destination {
 		Order: true,
 		// Over the project's billing limit events are dropped, for which PostHog's own library waits a minute.
 		// https://github.com/PostHog/posthog-js/blob/main/src/rate-limiter.ts
-		Sayings: []destination.Saying{{Docs: docs, Status: []int{200}, At: "quota_limited", Is: []string{`["*`},
-			Then: destination.Retry, Reason: destination.RateLimited, After: time.Minute,
-			Detail: "over the project's billing limit"}},
+		Sayings: []destination.Saying{destination.Means(destination.Retry, destination.RateLimited, docs, 200).
+			When("quota_limited", `["*`).Wait(time.Minute).Tell("over the project's billing limit")},
 		// https://github.com/PostHog/posthog/blob/master/rust/capture/src/api.rs: a number, or its word in newer ones
 		Success: []destination.Success{destination.JSON(docs, destination.Is("status", 1, "Ok"))},
 		Actions: actions(),

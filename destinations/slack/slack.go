@@ -57,9 +57,9 @@ func New() destination.Destination {
 		},
 		Order: true,
 		// A webhook that is gone, as opposed to a message that is refused.
-		Sayings: []destination.Saying{{Docs: errorDocs, Status: []int{404, 410}, At: ".",
-			Is:   []string{"no_service", "no_service_id", "no_team", "team_disabled", "invalid_token", "no_active_hooks"},
-			Then: destination.Retry, Reason: destination.Unauthorized, Detail: "the webhook is gone; see " + errorDocs}},
+		Sayings: []destination.Saying{destination.Means(destination.Retry, destination.Unauthorized, errorDocs, 404, 410).
+			When(".", "no_service", "no_service_id", "no_team", "team_disabled", "invalid_token", "no_active_hooks").
+			Tell("the webhook is gone; see " + errorDocs)},
 		Success: []destination.Success{destination.Words(docs, "ok")},
 		Live:    destination.Live{Does: "posts a message that people are notified of", Docs: docs},
 		Actions: destination.Actions{

@@ -182,7 +182,7 @@ func clickID(dst []byte, v event.Value, _ *body.Context) []byte {
 
 // said is what a code in the body means.
 func said(then destination.Outcome, r destination.Reason, codes ...string) destination.Saying {
-	return destination.Saying{Docs: codeDocs, Status: []int{2}, At: "code", Is: codes, Then: then, Reason: r}
+	return destination.Means(then, r, codeDocs, 2).When("code", codes...)
 }
 
 // ofPerson maps a field to a property of the event, else to a trait of the person.

@@ -35,8 +35,8 @@ func New() destination.Destination {
 				destination.Is("status", "accepted", "scheduled", "queued", "sending", "sent")).With(201),
 		},
 		// A message that was made and failed: made again it would fail again.
-		Sayings: []destination.Saying{{Docs: docs, At: "status", Is: []string{"failed", "undelivered", "canceled"},
-			Then: destination.Rejected, Reason: destination.Refused}},
+		Sayings: []destination.Saying{destination.Means(destination.Rejected, destination.Refused, docs).
+			When("status", "failed", "undelivered", "canceled")},
 		Live: destination.Live{Does: "sends a message to a person, which is billed", Docs: docs},
 		Actions: destination.Actions{
 			destination.Action("sendSMS", "Send SMS").Doc("Sends a text message.").

@@ -27,6 +27,20 @@ type Saying struct {
 	Detail string        // is added to the partner's words
 }
 
+// Means is a Saying about all answers with one of some statuses.
+func Means(o Outcome, r Reason, docs string, status ...int) Saying {
+	return Saying{Docs: docs, Status: status, Then: o, Reason: r}
+}
+
+// When narrows it to answers with one of some words at a path: see Saying.At.
+func (s Saying) When(at string, is ...string) Saying { s.At, s.Is = at, is; return s }
+
+// Wait is how long to wait when the partner does not say.
+func (s Saying) Wait(d time.Duration) Saying { s.After = d; return s }
+
+// Tell adds words to the partner's.
+func (s Saying) Tell(detail string) Saying { s.Detail = detail; return s }
+
 // describes says whether the answer is of this kind.
 func (s *Saying) describes(a *Answer) bool {
 	if len(s.Status) > 0 && !slices.ContainsFunc(s.Status, func(n int) bool {
