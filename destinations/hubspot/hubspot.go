@@ -320,7 +320,8 @@ func several(v event.Value) bool {
 
 func object() *destination.Declared {
 	add, update := body.From(syncKey).Is("add"), body.From(syncKey).Is("update")
-	property, value := body.From("object_details.id_field_name").Given(), body.From("object_details.id_field_value").Given()
+	property := body.From("object_details.id_field_name").Given()
+	value := body.From("object_details.id_field_value").Given()
 	written := body.Together(body.Spread("properties").Renamed(propertyName).Each(clean()),
 		body.Spread("sensitive_properties").Renamed(propertyName).Each(clean()))
 	its := body.SpreadOf(body.Pair("object_details.id_field_name", "object_details.id_field_value"))

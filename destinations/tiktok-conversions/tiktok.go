@@ -194,10 +194,8 @@ func ofPerson(key, path string) field.Line {
 func what() field.Lines {
 	return field.Lines{
 		field.Text("event_source").OneOf("web", "crm").Always("web"),
-		field.Text("event_spec_type").OneOf("travel_fields", "vehicle_fields"),
-		field.Text("event").Required(),
-		field.MessageID("event_id"),
-		field.Text("timestamp").From("$.timestamp"),
+		field.Text("event_spec_type").OneOf("travel_fields", "vehicle_fields"), field.Text("event").Required(),
+		field.MessageID("event_id"), field.Text("timestamp").From("$.timestamp"),
 		field.Boolean("limited_data_use").From("$.properties.limited_data_use"),
 		field.Text("test_event_code"),
 		field.Object("lead_fields", field.Texts("lead_id", "lead_event_source").Below("$.properties")).

@@ -3,8 +3,6 @@
 package webhook
 
 import (
-	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -59,25 +57,23 @@ func New() destination.Destination {
 			return destination.Keys{Header: s.Idempotency, Webhook: s.Signing != ""}
 		},
 		Check: func(s *Settings) (errs []error) {
+			wrong := func(key, msg string) { errs = append(errs, &setting.Problem{Key: key, Msg: msg}) }
 			if u, err := url.Parse(s.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-				errs = append(errs, fmt.Errorf("setting url: has to be an http or https address, like https://example.com/hook"))
+				wrong("url", "has to be an http or https address, like https://example.com/hook")
 			} else if strings.Contains(s.URL, "{{") {
-				errs = append(errs, errors.New("setting url: holds {{…}}, and nothing is filled in there: all events go to "+
-					"one address"))
+				wrong("url", "holds {{…}}, and nothing is filled in there: all events go to one address")
 			}
-			if err := checkHeaders(s.Headers); err != nil {
-				errs = append(errs, err)
+			if msg := badHeader(s.Headers); msg != "" {
+				wrong("headers", msg)
 			}
 			if !httpguts.ValidHeaderFieldName(s.Signature) {
-				errs = append(errs, &setting.Problem{Key: "signature_header",
-					Msg: "has to be the name of a header, like X-Signature"})
+				wrong("signature_header", "has to be the name of a header, like X-Signature")
 			}
 			if s.Idempotency != "" && !httpguts.ValidHeaderFieldName(s.Idempotency) {
-				errs = append(errs, &setting.Problem{Key: "idempotency_header",
-					Msg: "has to be the name of a header, like Idempotency-Key, or an empty text"})
+				wrong("idempotency_header", "has to be the name of a header, like Idempotency-Key, or an empty text")
 			}
 			if _, err := destination.SignWebhook(s.Signing); err != nil && s.Signing != "" {
-				errs = append(errs, &setting.Problem{Key: "signing_secret", Msg: err.Error()})
+				wrong("signing_secret", err.Error())
 			}
 			return errs
 		},
@@ -100,24 +96,21 @@ func New() destination.Destination {
 // sent is what the endpoint gets of an event.
 func sent() body.Node { return body.First(body.From("body"), destination.EventLine()) }
 
-// checkHeaders finds what could not be sent, which would look like an endpoint
+// badHeader says what could not be sent, which would look like an endpoint
 // that is down. It does not say a name that is none: that may be a secret.
-func checkHeaders(headers map[string]string) error {
+func badHeader(headers map[string]string) string {
 	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		msg := ""
-		switch key := http.CanonicalHeaderKey(name); {
+		key := http.CanonicalHeaderKey(name)
+		switch {
 		case !httpguts.ValidHeaderFieldName(name):
-			msg = "holds a name that no header can have: letters, digits and - are what names are made of"
+			return "holds a name that no header can have: letters, digits and - are what names are made of"
 		case !httpguts.ValidHeaderFieldValue(headers[name]):
-			msg = "the value of " + name + " holds a line end or another control character"
+			return "the value of " + name + " holds a line end or another control character"
 		case seen[key]:
-			msg = "holds " + key + " twice"
-		default:
-			seen[key] = true
-			continue
+			return "holds " + key + " twice"
 		}
-		return &setting.Problem{Key: "headers", Msg: msg}
+		seen[key] = true
 	}
-	return nil
+	return ""
 }
