@@ -305,7 +305,7 @@ func (w *World) refersToNothing(n *yaml.Node) bool {
 // eachPair calls f with each key of a table and its value.
 func eachPair(n *yaml.Node, p *problems, what string, f func(key, value *yaml.Node)) {
 	if n.Kind != yaml.MappingNode {
-		p.add(n.Line, "%s has to be a table of keys and values, not %s", what, nodeKind(n))
+		p.add(n.Line, "%s has to be a table of keys and values, not %s%s", what, nodeKind(n), noTable(n))
 		return
 	}
 	seen := map[string]bool{}
@@ -316,6 +316,17 @@ func eachPair(n *yaml.Node, p *problems, what string, f func(key, value *yaml.No
 			f(k, v)
 		}
 	}
+}
+
+// noTable says how something that was meant as a table mostly came to be none; "": that cannot be told.
+func noTable(n *yaml.Node) string {
+	switch {
+	case n.Tag == "!!null":
+		return ": what belongs to it stands below it, indented deeper than it"
+	case n.Kind == yaml.ScalarNode && noBlank.MatchString(n.Value):
+		return ": a blank belongs behind the colon"
+	}
+	return ""
 }
 
 func nodeKind(n *yaml.Node) string {

@@ -198,6 +198,9 @@ func mend(lines [][]byte, at int, msg string) repair {
 		return repair{at, now, "put it in quotes: " + strings.TrimSpace(now), true}
 	}
 	if !inBrackets && (strings.Contains(msg, "mapping values are not allowed") || strings.Contains(msg, "expected ':'")) {
+		if r, is := tooDeep(lines, at); is {
+			return r
+		}
 		if r, is := noKey(lines, at); is {
 			return r
 		}
@@ -261,6 +264,20 @@ func lineBefore(lines [][]byte, at int) int {
 		}
 	}
 	return -1
+}
+
+// tooDeep says that a line is indented deeper than an entry before it that has its value already.
+func tooDeep(lines [][]byte, at int) (r repair, is bool) {
+	before := lineBefore(lines, at)
+	if before < 0 || !anEntry.Match(lines[at]) || !entry.Match(lines[before]) || insideBrackets(lines[:before+1]) {
+		return r, false
+	}
+	lead, line := indent.Find(lines[before]), lines[at]
+	if len(indent.Find(line)) <= len(lead) {
+		return r, false
+	}
+	return repair{at, string(lead) + strings.TrimLeft(string(line), " \t"),
+		"it is indented deeper than the line before it, which has a value: they have to begin in the same column", true}, true
 }
 
 // noKey finds the line, this one or the one before it, that has no key where one has to be.

@@ -43,6 +43,14 @@ func TestSyntax(t *testing.T) {
 			[]string{"f.yaml:2: did not find expected ',' or '}': a { or a quote is not closed"}},
 		"indentation": {"destinations:\n  a:\n    type: toy\n   rate: 1/s\n",
 			[]string{"f.yaml:4: did not find expected key: it is indented otherwise"}},
+		"too deep": {"destinations:\n  a:\n    type: toy\n      settings: {token: t}\n    rate: fast\n",
+			[]string{"f.yaml:4: it is indented deeper than the line before it, which has a value", "f.yaml:5: a: rate has"}},
+		"not deep enough": {"destinations:\n  a:\n  type: toy\n",
+			[]string{"f.yaml:2: destination a has to be a table of keys and values, not nothing: what belongs to it stands",
+				"f.yaml:3: destination type has to be a table of keys and values"}},
+		"the only line without a blank": {"destinations:\n  a:\n    type:toy\n",
+			[]string{"f.yaml:3: destination a has to be a table of keys and values, not the value " +
+				"\"type:toy\": a blank belongs"}},
 		"unknown anchor": {head + "    filter: *x\n",
 			[]string{"f.yaml:5: unknown anchor 'x' referenced: * begins a reference"}},
 		"merged": {"destinations:\n  a: &a\n    type: toy\n    settings: &s {token: t}\n    rate: 1/s\n" +
