@@ -88,7 +88,7 @@ resume and exit-codes.`,
 	f.BoolVar(&o.follow, "follow", false, "expect no end: go on with what is new, until stopped")
 	f.StringVar(&o.poll, "poll", "10s", "with --follow, how often a prefix, and what no notice comes of, is looked at")
 	globalFlag(f, &o.progress, "progress")
-	flagvalue.Choice(f, &o.output, "output", "o", "form of the summary", "table", "json")
+	flagvalue.Output(f, &o.output, "form of the summary", "text", "json")
 	o.limits.flags(f)
 	o.observe.flags(f)
 	f.StringVar(&o.plan, "plan", "", "begin only if this plan, which plan --save has written, still holds")
@@ -327,8 +327,13 @@ func (a *app) verdict(j *run.Job, res *run.Result) error {
 		a.sayf("run %s: nothing is pending; the same command goes on with it", sum.Run)
 	} else if sum.Status != run.Complete {
 		stopped := func(d engine.LaneSummary) bool { return d.Stopped != "" }
-		if !slices.ContainsFunc(sum.Destinations, stopped) && !j.Rehearse { // that was said
+		if j.Rehearse {
+			return outcome(exitIncomplete)
+		}
+		if !slices.ContainsFunc(sum.Destinations, stopped) { // else it was said
 			a.sayf("run %s is incomplete: the same command goes on with it", sum.Run)
+		} else {
+			a.say(report.Rejections(res)...)
 		}
 		return outcome(exitIncomplete)
 	}

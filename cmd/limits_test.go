@@ -99,9 +99,10 @@ func TestWrongAddressStopsTheRun(t *testing.T) {
 			if code != want.code || d.Rejected["refused"] != want.rejected || d.Pending != want.pending {
 				t.Errorf("exit code %d: %s%s", code, out, errOut)
 			}
-			if said := strings.Contains(d.Stopped, "--max-errors") &&
-				strings.Contains(d.Stopped, "302"); said != (want.code == 4) {
-				t.Errorf("stopped: %q", d.Stopped)
+			if said := strings.Contains(d.Until, "--max-errors") && strings.Contains(d.Stopped, "302") &&
+				strings.Contains(errOut, "runs again, once its cause is mended, or --max-errors allows more\n") &&
+				strings.Contains(errOut, "` sends the rejected events again"); said != (want.code == 4) {
+				t.Errorf("stopped: %q, until %q: %s", d.Stopped, d.Until, errOut)
 			}
 		})
 	}

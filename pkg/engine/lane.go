@@ -163,7 +163,7 @@ func newVerdicts(l *lane, opt Options) *verdicts {
 		notes:  l.notes,
 		jitter: e.c.Rand,
 		start:  e.start,
-		stop:   func(why string) { l.haltLocked(why, nil) },
+		stop:   l.halted,
 		late:   l.course.late,
 		letter: func(w *work, r destination.Result) journal.DeadLetter {
 			d := letter(w, r)

@@ -48,9 +48,9 @@ type verdicts struct {
 	notes  *notes
 	letter letterFunc
 	jitter func() float64
-	start  time.Time        // of the engine
-	stop   func(why string) // ends the lane
-	late   func(Late)       // called with what was accepted at a later attempt than the first
+	start  time.Time               // of the engine
+	stop   func(why, until string) // ends the lane; until completes "once …"
+	late   func(Late)              // called with what was accepted at a later attempt than the first
 
 	down outage
 
@@ -91,8 +91,8 @@ func (v *verdicts) mayReject(w *work, r destination.Result) bool {
 		if r.Status != 0 {
 			what = strings.TrimSuffix(fmt.Sprintf("status %d: %s", r.Status, what), ": ")
 		}
-		const why = "%d events in a row were rejected with the same answer (%s); --max-errors allows more"
-		v.stop(fmt.Sprintf(why, v.row, what))
+		v.stop(fmt.Sprintf("%d events in a row were rejected with the same answer (%s)", v.row, what),
+			"its cause is mended, or --max-errors allows more")
 	}
 	return true
 }

@@ -113,6 +113,11 @@ func Notes(j *run.Job, res *run.Result) []string {
 			again += ", once " + d.Until
 		}
 		// The log has said why when it happened, and the summary says it.
+		if j.Rehearse {
+			notes = append(notes, fmt.Sprintf("%s was stopped with %s pending; a rehearsal does not go on: the same command "+
+				"begins anew", d.Name, printable.Count(d.Pending, "event")))
+			continue
+		}
 		notes = append(notes, fmt.Sprintf("%s was stopped: its %s out %s", d.Name, goOut(d.Pending), again))
 	}
 	notes = append(notes, rehearsedLive(sum)...)

@@ -59,6 +59,15 @@ func TestNotes(t *testing.T) {
 	}
 }
 
+// A rehearsal that was stopped is not gone on with: it is said so.
+func TestStoppedRehearsal(t *testing.T) {
+	sum := &engine.Summary{Read: 2, Destinations: []engine.LaneSummary{{Name: "d", Pending: 2, Stopped: "no"}}}
+	const want = "d was stopped with 2 events pending; a rehearsal does not go on: the same command begins anew"
+	if got := strings.Join(Notes(&run.Job{Rehearse: true}, &run.Result{Summary: sum}), "\n"); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // TestEveryNoticeIsSaid: each kind of notice has a sentence that names its run.
 func TestEveryNoticeIsSaid(t *testing.T) {
 	for _, n := range []run.Notice{
