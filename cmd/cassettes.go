@@ -111,7 +111,7 @@ partners answer changes.`,
 		},
 	}
 	c.Flags().StringVar(&maxAge, "max-age", "", "fail when a cassette is older, like 90d")
-	flagvalue.Choice(c.Flags(), &output, "output", "o", "json is one line a cassette", "table", "json")
+	flagvalue.Output(c.Flags(), &output, "json is one line a cassette", "text", "json")
 	return c
 }
 

@@ -20,7 +20,7 @@ func (a *app) configTestCommand() *cobra.Command {
 without sending anything, and compares them with what is expected. See help config.`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.testConfig(c.Context(), form) },
 	}
-	flagvalue.Choice(c.Flags(), &form, "output", "o", "json is one line a test", "text", "json", "junit")
+	flagvalue.Output(c.Flags(), &form, "json is one line a test", "text", "json", "junit")
 	return c
 }
 

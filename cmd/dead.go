@@ -19,7 +19,7 @@ func (a *app) deadCommand() *cobra.Command {
 		Long: `dead shows the deliveries that a run has given up and the records that were no events, one a
 line, with the partner's words and the redrive that has delivered them since. --group counts
 them by reason, by the name of the event, or by the field that is blamed, as far as it is
-named. csv is for spreadsheets; jsonl has the dead letters whole, with their events.`,
+named. csv is for spreadsheets; json has the dead letters whole, with their events, one a line.`,
 		Example: `  fanfold runs dead latest --group field
   fanfold runs dead k3v5q7w2xy --to hubspot --reason refused -o csv`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -31,7 +31,7 @@ named. csv is for spreadsheets; jsonl has the dead letters whole, with their eve
 	f.StringArrayVar(&to, "to", nil, "only these destinations")
 	f.StringArrayVar(&reasons, "reason", nil, "only dead letters with these reasons")
 	flagvalue.Choice(f, &group, "group", "", "count them by what they have in common", "none", "reason", "event", "field")
-	flagvalue.Choice(f, &form, "output", "o", "", "table", "csv", "jsonl")
+	flagvalue.Output(f, &form, "", "text", "json", "csv")
 	return c
 }
 

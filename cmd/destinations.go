@@ -28,7 +28,7 @@ func (a *app) destinationsCommand() *cobra.Command {
 	}
 	list.Flags().BoolVar(&rungs, "rungs", false,
 		"show how much code each one needs, from 1 (fields alone) to 5 (a conversation)")
-	flagvalue.Choice(list.Flags(), &listForm, "output", "o", "json is one array", "text", "json")
+	flagvalue.Output(list.Flags(), &listForm, "json is one array", "text", "json")
 	show := &cobra.Command{
 		Use: "show SLUG|NAME", Args: cobra.ExactArgs(1),
 		Short: "Show a destination's settings, actions, mappings and limits with their sources",
@@ -49,7 +49,7 @@ type http that fanfold.yaml describes.`,
 			return nil
 		},
 	}
-	flagvalue.Choice(show.Flags(), &showForm, "output", "o", "json is one document", "text", "json")
+	flagvalue.Output(show.Flags(), &showForm, "json is one document", "text", "json")
 	return group("destinations", "The catalogue of partners", list, show, a.destinationTestCommand())
 }
 

@@ -29,7 +29,7 @@ rate limits, requests and events that are too large, events of nobody and of peo
 written down. See help http.`,
 		RunE: func(_ *cobra.Command, args []string) error { return a.testDestination(args[0], form, update) },
 	}
-	flagvalue.Choice(c.Flags(), &form, "output", "o", "json is one line a case", "text", "json", "junit")
+	flagvalue.Output(c.Flags(), &form, "json is one line a case", "text", "json", "junit")
 	c.Flags().BoolVar(&update, "update", false, "write what is sent for all cases to OWN.requests.jsonl")
 	return c
 }

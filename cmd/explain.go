@@ -47,7 +47,7 @@ With --run it also says what became of the event in that run.`,
 	f.StringVar(&o.where, "where", "", "events that match, in FQL, whatever --filter says of them")
 	f.StringVar(&o.run, "run", "", "a run, to say what became of them there")
 	f.Lookup("limit").Usage = "explain at most so many events (default 10)"
-	flagvalue.Choice(f, &o.output, "output", "o", "for a person, or one line of JSON an event", "text", "json")
+	flagvalue.Output(f, &o.output, "for a person, or one line of JSON an event", "text", "json")
 	return c
 }
 

@@ -43,7 +43,7 @@ refuses to begin when input, configuration or catalogue are not those of a saved
 	}
 	s.flags(c, a.schemes())
 	f := c.Flags()
-	flagvalue.Choice(f, &o.output, "output", "o", "form of the plan", "table", "json")
+	flagvalue.Output(f, &o.output, "form of the plan", "text", "json")
 	f.StringArrayVar(&o.prices, "price", nil, "what a destination costs: NAME=0.28/1k, per event, delivery, request or MB")
 	f.StringVar(&o.sample, "sample", "", "route only a share of the events, like 1%, for a quick look")
 	f.StringVar(&o.save, "save", "", "write the plan to this file, for forward --plan")

@@ -61,7 +61,7 @@ sent are printed with the reason; it exits 3 when one would be rejected.`,
 	}
 	s.flags(c, a.schemes())
 	f := c.Flags()
-	flagvalue.Choice(f, &output, "output", "o", "one line a request, or commands that can be run", "json", "curl")
+	flagvalue.Output(f, &output, "one line a request, or commands that can be run", "json", "curl")
 	f.StringVar(&now, "now", "", "preview as if it were this time")
 	flagvalue.Count(f, &batch, "batch-events", 0, "at most so many events in a request; 1 turns batching off")
 	f.BoolVar(&show, "show-secrets", false, "do not mask secrets")

@@ -59,7 +59,7 @@ its own summary; what it delivers is not sent again by any other redrive. Withou
 	o.run.observe.flags(f)
 	globalFlag(f, &o.run.progress, "progress")
 	globalFlag(f, &o.run.memory, "memory")
-	flagvalue.Choice(f, &o.run.output, "output", "o", "form of the summary", "table", "json")
+	flagvalue.Output(f, &o.run.output, "form of the summary", "text", "json")
 	return c
 }
 

@@ -24,7 +24,7 @@ and the settings, without secrets. The page needs nothing from the network.`,
   fanfold report k3v5q7w2xy -o md | gh pr comment --body-file -`,
 		RunE: func(c *cobra.Command, args []string) error { return a.report(c.Context(), args[0], form, file) },
 	}
-	flagvalue.Choice(c.Flags(), &form, "output", "o", "", "html", "md", "json")
+	flagvalue.Output(c.Flags(), &form, "", "html", "md", "json")
 	c.Flags().StringVar(&file, "file", "", "where to write it (default: standard output)")
 	return c
 }

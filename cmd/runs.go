@@ -28,12 +28,12 @@ letters. With -o json every run is a line of its own: the same document as that 
 summary, with last_used and state_bytes.`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.listRuns(c.Context(), listForm) },
 	}
-	flagvalue.Choice(list.Flags(), &listForm, "output", "o", "", "table", "json")
+	flagvalue.Output(list.Flags(), &listForm, "", "text", "json")
 	show := &cobra.Command{
 		Use: "show RUN", Short: "Show a run's summary, its reasons, and where its dead letters are", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.showRun(c.Context(), args[0], showForm) },
 	}
-	flagvalue.Choice(show.Flags(), &showForm, "output", "o", "", "table", "json")
+	flagvalue.Output(show.Flags(), &showForm, "", "text", "json")
 	rm := &cobra.Command{
 		Use: "rm RUN...", Short: "Remove runs, with their dead letters", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -52,7 +52,7 @@ summary, with last_used and state_bytes.`,
 			return a.removeRuns(dirs, rmForm, false)
 		},
 	}
-	flagvalue.Choice(rm.Flags(), &rmForm, "output", "o", "", "text", "json")
+	flagvalue.Output(rm.Flags(), &rmForm, "", "text", "json")
 	c := group("runs", "Past and unfinished runs", list, show, a.deadCommand(), rm, a.pruneCommand())
 	c.Long = `runs shows and removes what forward and redrive have left. A RUN is an id, a
 beginning of one that no other run has, or latest.`
@@ -110,7 +110,7 @@ longer be redriven. A run that has work pending, or was killed, is kept unless
 	f.BoolVar(&o.unfinished, "unfinished", false, "remove also runs that have work pending, or were killed")
 	f.BoolVar(&o.keepIncomplete, "keep-incomplete", false, "keep those runs, which is so anyhow")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only say what would be removed")
-	flagvalue.Choice(f, &o.form, "output", "o", "", "text", "json")
+	flagvalue.Output(f, &o.form, "", "text", "json")
 	return c
 }
 
@@ -162,7 +162,7 @@ func (a *app) showRun(ctx context.Context, id, form string) error {
 	if err != nil {
 		return err
 	}
-	if form == "table" { // what is new was told by the command that has found it
+	if form == "text" { // what is new was told by the command that has found it
 		s.ThisTime = nil
 	}
 	if err := printSummary(a.out, s, form); err != nil {

@@ -45,7 +45,7 @@ cassette without events is sent as it was recorded: GET and HEAD, or with
 	f := c.Flags()
 	f.BoolVar(&o.live, "live", false, "ask the real partner")
 	f.BoolVar(&o.unsafe, "allow-unsafe", false, "with --live, send recorded requests that change something, too")
-	flagvalue.Choice(f, &o.output, "output", "o", "json is one line a cassette", "text", "json", "junit")
+	flagvalue.Output(f, &o.output, "json is one line a cassette", "text", "json", "junit")
 	f.StringArrayVar(&o.sets, "set", nil, "with --live, a setting: SLUG.KEY=VALUE, as for forward (repeatable)")
 	f.StringArrayVar(&o.headers, "header", nil,
 		"with --live, a header for recorded requests: NAME=env:VARIABLE (repeatable)")

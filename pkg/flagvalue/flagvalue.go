@@ -19,6 +19,7 @@ import (
 type oneOf struct {
 	value *string
 	words []string
+	other map[string]string // further names of words
 }
 
 // Choice adds a flag that takes one of a few words, the first of which is the default:
@@ -27,7 +28,17 @@ func Choice(flags *pflag.FlagSet, value *string, name, short, usage string, word
 	if *value = words[0]; usage != "" {
 		usage += ": "
 	}
-	flags.VarP(&oneOf{value, words}, name, short, usage+orList(words))
+	flags.VarP(&oneOf{value, words, nil}, name, short, usage+orList(words))
+}
+
+// Output adds the flag --output, or -o, as [Choice] does. The forms have the same names at all commands: text, which is
+// also called table, and json, also jsonl; value never gets the second name.
+func Output(flags *pflag.FlagSet, value *string, usage string, words ...string) {
+	if *value = words[0]; usage != "" {
+		usage += ": "
+	}
+	others := map[string]string{"table": "text", "jsonl": "json"}
+	flags.VarP(&oneOf{value, words, others}, "output", "o", usage+orList(words))
 }
 
 // Choices are the words that a flag of Choice takes; nil for other flags.
@@ -42,6 +53,9 @@ func (o *oneOf) String() string { return *o.value }
 func (o *oneOf) Type() string   { return "string" }
 
 func (o *oneOf) Set(s string) error {
+	if word := o.other[s]; word != "" {
+		s = word
+	}
 	if !slices.Contains(o.words, s) {
 		return errors.New("has to be " + orList(o.words))
 	}

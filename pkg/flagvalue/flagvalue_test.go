@@ -100,3 +100,18 @@ func TestRanges(t *testing.T) {
 		}
 	}
 }
+
+// The forms of what commands print have the same names everywhere, and keep those that they had.
+func TestOutput(t *testing.T) {
+	var form string
+	flags := pflag.NewFlagSet("x", pflag.ContinueOnError)
+	Output(flags, &form, "", "text", "json", "csv")
+	for given, want := range map[string]string{"text": "text", "table": "text", "json": "json", "jsonl": "json", "csv": "csv"} {
+		if err := flags.Parse([]string{"-o", given}); err != nil || form != want {
+			t.Errorf("-o %s is %q, %v", given, form, err)
+		}
+	}
+	if err := flags.Parse([]string{"-o", "html"}); err == nil || !strings.Contains(err.Error(), "text, json or csv") {
+		t.Errorf("-o html: %v", err)
+	}
+}

@@ -19,9 +19,9 @@ var deadColumns = []column{{"destination", false, 0}, {"action", false, 5}, {"re
 	{"event", false, 3}, {"name", false, 1}, {"user", false, 4}, {"object", false, 6}, {"line", false, 6},
 	{"attempts", false, 7}, {"first", false, 9}, {"last", false, 8}, {"redriven_by", false, 8}, {"detail", false, 10}}
 
-// Dead writes the dead letters of the run in a folder, as a table for people, csv or jsonl.
+// Dead writes the dead letters of the run in a folder, as a table for people, csv or json, a line each.
 func Dead(ctx context.Context, w io.Writer, dir string, choice run.DeadChoice, form string) error {
-	if form == "jsonl" {
+	if form == "json" {
 		return run.EachDead(ctx, dir, choice, func(d *run.Dead) error {
 			_, err := w.Write(append(append([]byte{}, d.Raw...), '\n'))
 			return err
@@ -43,7 +43,7 @@ func Dead(ctx context.Context, w io.Writer, dir string, choice run.DeadChoice, f
 
 // DeadGroups writes the groups of a run's dead letters.
 func DeadGroups(w io.Writer, groups []*run.DeadGroup, by, form string) error {
-	if form == "jsonl" {
+	if form == "json" {
 		for _, g := range groups {
 			err := JSON(w, struct {
 				Destination string `json:"destination,omitempty"`
