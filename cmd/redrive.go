@@ -49,7 +49,7 @@ its own summary; what it delivers is not sent again by any other redrive. Withou
 	f.StringArrayVar(&o.reasons, "reason", nil, "only dead letters with these reasons")
 	f.StringVar(&o.filter, "filter", "", "only dead letters whose event matches, in FQL")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only count what would be sent")
-	f.StringVar(&o.since, "since", "", "only dead letters whose last attempt was since then")
+	flagvalue.Moment(f, &o.since, "since", "only dead letters whose last attempt was since then")
 	f.StringArrayVar(&o.sets, "set", nil, "a setting: NAME.KEY=VALUE")
 	f.StringArrayVar(&o.opts, "opt", nil, "an option: NAME.KEY=VALUE")
 	triggerLive(f, &o.live)

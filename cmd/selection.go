@@ -64,8 +64,8 @@ func (a *app) input(s *selection) (run.Input, error) {
 		}
 	}
 	if s.lateness != "" {
-		d, wrong := time.ParseDuration(s.lateness)
-		if wrong != nil || d < 0 {
+		d, wrong := flagvalue.Age(s.lateness)
+		if wrong != nil {
 			return in, usagef("--lateness has to be a duration like 72h, not %q", s.lateness)
 		}
 		in.Options.Lateness = d
@@ -171,8 +171,8 @@ func (s *selection) flags(c *cobra.Command, schemes source.Schemes) {
 			}
 		}
 	}
-	f.StringVar(&s.since, "since", "", "events from this time on: RFC 3339, a date, or a duration back from now (72h)")
-	f.StringVar(&s.until, "until", "", "events before this time")
+	flagvalue.Moment(f, &s.since, "since", "events from this time on: RFC 3339, a date, or a duration back from now (72h, 3d)")
+	flagvalue.Moment(f, &s.until, "until", "events before this time")
 	f.StringVar(&s.filter, "filter", "", "only events that match, in FQL")
 	f.Int64Var(&s.limit, "limit", 0, "stop after this many selected events")
 	s.destFlags(c)

@@ -117,13 +117,29 @@ func (c *checked) Set(s string) error {
 	return nil
 }
 
-// Time reads a time in RFC 3339, a date, or a duration back from now (relative); "" is
-// the zero time.
+// Moment adds a flag for a time, as [Time] has it. An empty one is refused, because a
+// variable that is not set ($SINCE) would select everything.
+func Moment(flags *pflag.FlagSet, value *string, name, usage string) {
+	Checked(flags, value, name, usage, func(s string) error {
+		_, _, err := Time(s, time.Time{})
+		if s == "" {
+			err = errNoTime(s)
+		}
+		return err
+	})
+}
+
+func errNoTime(s string) error {
+	return fmt.Errorf("has to be a time like 2024-05-01T12:00:00Z, a date, or a duration like 72h or 3d, not %q", s)
+}
+
+// Time reads a time in RFC 3339, a date, or a duration back from now (relative, see [Age]);
+// "" is the zero time.
 func Time(s string, now time.Time) (t time.Time, relative bool, err error) {
 	if s == "" {
 		return time.Time{}, false, nil
 	}
-	if d, err := time.ParseDuration(s); err == nil {
+	if d, err := Age(s); err == nil {
 		return now.Add(-d), true, nil
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02"} {
@@ -131,8 +147,7 @@ func Time(s string, now time.Time) (t time.Time, relative bool, err error) {
 			return t, false, nil
 		}
 	}
-	return time.Time{}, false, fmt.Errorf(
-		"has to be a time like 2024-05-01T12:00:00Z, a date, or a duration like 72h, not %q", s)
+	return time.Time{}, false, errNoTime(s)
 }
 
 // Age reads a duration of at least 0 that may be in days or weeks: 30d, 4w, 12h.

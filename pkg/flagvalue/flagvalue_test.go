@@ -26,6 +26,8 @@ func TestExplain(t *testing.T) {
 		{"--share x", `--share has to be a number, not "x"`},
 		{"--fresh=maybe", `--fresh has to be true or false, not "maybe"`},
 		{"--wait 5", `--wait has to be a duration like 30s, not "5"`},
+		{"--at= -o json", `--at has to be a time like 2024-05-01T12:00:00Z, a date, or a duration like 72h or 3d, not ""`},
+		{"--at soon", `--at has to be a time like 2024-05-01T12:00:00Z, a date, or a duration like 72h or 3d, not "soon"`},
 		{"--even 3", `--even has to be even, not "3"`},
 		{"--zzz", `there is no flag --zzz`},
 		{"-z", `there is no flag -z`},
@@ -41,6 +43,7 @@ func TestExplain(t *testing.T) {
 			}
 			return nil
 		})
+		Moment(f, new(string), "at", "a time")
 		f.Int64("bytes", 0, "")
 		f.Float64("share", 0, "")
 		f.Bool("fresh", false, "")
@@ -62,13 +65,14 @@ func TestTimes(t *testing.T) {
 	for s, want := range map[string]string{
 		"": "0001-01-01T00:00:00Z", "36h": "2024-05-30T12:00:00Z", "2024-05-01": "2024-05-01T00:00:00Z",
 		"2024-05-01T12:00:00.5+02:00": "2024-05-01T12:00:00.5+02:00",
+		"7d":                          "2024-05-25T00:00:00Z", "1w": "2024-05-25T00:00:00Z",
 	} {
 		got, relative, err := Time(s, now)
-		if err != nil || got.Format(time.RFC3339Nano) != want || relative != strings.HasSuffix(s, "h") {
+		if err != nil || got.Format(time.RFC3339Nano) != want || relative != (s != "" && len(s) < 4) {
 			t.Errorf("%q is %v, relative %v, %v", s, got, relative, err)
 		}
 	}
-	for _, s := range []string{"yesterday", "05/01/2024", "2024-13-01", "7d"} {
+	for _, s := range []string{"yesterday", "05/01/2024", "2024-13-01", "-1h", "-1d", "1.5d", "7days"} {
 		if got, _, err := Time(s, now); err == nil {
 			t.Errorf("%q is taken for %v", s, got)
 		}
