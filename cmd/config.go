@@ -14,13 +14,13 @@ import (
 
 // world is what configurations may ask for.
 func (a *app) world() *config.World {
-	fetcher := &reference.Fetcher{Now: a.now, Err: a.err}
+	fetcher := &reference.Fetcher{Now: a.now, Err: a.err, Until: a.opening}
 	if a.inIsTerminal() {
 		fetcher.Terminal = a.in
 	}
 	return &config.World{
 		Catalogue: a.catalogue, Profile: a.profile, Env: a.lookup, Fetch: fetcher.Fetch, Secret: a.secrets.add,
-		ReadFile: func(path string) ([]byte, error) { return reference.ReadFile(path, reference.MaxBytes) },
+		ReadFile: func(path string) ([]byte, error) { return reference.ReadWhole(path, reference.MaxBytes) },
 	}
 }
 

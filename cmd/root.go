@@ -51,6 +51,7 @@ type app struct {
 	catalogue   destination.Catalogue
 	log         *slog.Logger
 	interrupts  *interrupts
+	opening     context.Context // of a run that is being opened: the first signal ends it
 	secrets     secrets
 	wire        *recording.Wire // while our own requests are recorded or replayed
 	configFile  string

@@ -89,6 +89,7 @@ func (a *app) stopper(ctx context.Context) (s *stopper, opening, running context
 	running, end := context.WithCancel(ctx)
 	opening, cancelOpening := context.WithCancel(running)
 	s = &stopper{stop: make(chan struct{}), end: end}
+	a.opening = opening
 	signals := a.interrupts.taken()
 	go func() {
 		defer end()

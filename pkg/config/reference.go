@@ -16,12 +16,15 @@ var schemes = []string{"env", "file", "exec", "aws-secretsmanager", "aws-ssm"}
 // reference takes a value apart that says where it is kept.
 func reference(value string) (scheme, name string, ok bool) {
 	scheme, name, ok = strings.Cut(value, ":")
-	return scheme, name, ok && name != "" && slices.Contains(schemes, scheme)
+	return scheme, name, ok && slices.Contains(schemes, scheme)
 }
 
 // fetch returns a value that is kept elsewhere, and makes it a secret. Files are looked
 // for from dir on.
 func (w *World) fetch(scheme, name, dir string) (v string, err error) {
+	if name == "" {
+		return "", fmt.Errorf("%s: has to be followed by what is meant", scheme)
+	}
 	switch scheme {
 	case "env":
 		var ok bool

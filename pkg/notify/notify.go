@@ -133,7 +133,7 @@ func unaddressed(err error) error {
 
 // run has a shell run the command, with the notice on its standard input.
 func (t To) run(ctx context.Context, n *Notice, body []byte) error {
-	c := shell.Command(ctx, t.Where)
+	c := shell.Command(ctx, t.Where, false)
 	c.Stdin = bytes.NewReader(append(body, '\n'))
 	c.Env = append(c.Environ(), "FANFOLD_RUN="+n.Run, "FANFOLD_STATUS="+n.Status,
 		fmt.Sprintf("FANFOLD_EXIT_CODE=%d", n.ExitCode))

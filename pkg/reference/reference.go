@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/joho/godotenv"
 
@@ -34,11 +35,18 @@ type Fetcher struct {
 	// of what is read as events.
 	Terminal io.Reader
 	Err      io.Writer // where a command's errors go
+	// Until is how long somebody waits for a value; the cause of its end is part of the error.
+	// nil: only a minute's time ends it.
+	Until context.Context
 }
 
 // Fetch asks for a value by the scheme of a reference and what stands behind it.
 func (f *Fetcher) Fetch(scheme, name string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), fetchTime)
+	ctx := f.Until
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
 	aws := awssecret.Client{HTTP: transport.Dial(1, nil), Now: f.Now}
 	switch scheme {
@@ -54,11 +62,13 @@ func (f *Fetcher) Fetch(scheme, name string) (string, error) {
 
 // outputOf is what a command prints.
 func (f *Fetcher) outputOf(ctx context.Context, command string) (string, error) {
-	c := shell.Command(ctx, command)
+	c := shell.Command(ctx, command, f.Terminal != nil)
 	var out bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = f.Terminal, &atMost{&out, MaxBytes}, f.Err
 	err := shell.Run(c)
 	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return "", context.Cause(ctx)
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("the command took longer than %s", fetchTime)
 	case err != nil:
@@ -96,6 +106,12 @@ func Dotenv(config string) (map[string]string, error) {
 	if len(data) > MaxBytes {
 		return nil, fmt.Errorf("%s is larger than %d KiB", path, MaxBytes>>10)
 	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	for n, line := range bytes.SplitAfter(data, []byte("\n")) {
+		if !utf8.Valid(line) {
+			return nil, fmt.Errorf("%s: line %d is not UTF-8", path, n+1)
+		}
+	}
 	values, err := godotenv.UnmarshalBytes(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: its lines have to be NAME=VALUE: line %d is not", path, wrongLine(data))
@@ -111,6 +127,15 @@ func ReadFile(path string, most int64) ([]byte, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, most))
 	return data, errors.Join(err, f.Close())
+}
+
+// ReadWhole reads a file that has not more than most bytes.
+func ReadWhole(path string, most int64) ([]byte, error) {
+	data, err := ReadFile(path, most+1)
+	if err == nil && int64(len(data)) > most {
+		return nil, fmt.Errorf("%s is larger than %d KiB", path, most>>10)
+	}
+	return data, err
 }
 
 // ReadInput reads a file, or for - what comes in, but not more than most bytes of it.

@@ -2,7 +2,11 @@ package reference
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -54,6 +58,8 @@ func TestDotenv(t *testing.T) {
 		{"usual", "# staging\nA=1\nexport B=\"two words\"\n\nC='$A'\n", map[string]string{"A": "1", "B": "two words",
 			"C": "$A"}, ""},
 		{"empty", "", map[string]string{}, ""},
+		{"a mark of UTF-8 before it", "\ufeffA=1\n", map[string]string{"A": "1"}, ""},
+		{"Latin-1", "A=1\nB=\xe4\n", nil, "line 2 is not UTF-8"},
 		{"no assignment", "A=1\nB=2\nhunter2 is the password\n", nil, "line 3"},
 		{"open quotes", "A=1\nB=\"hunter2\n", nil, "line 2"},
 		{"too large", "A=" + strings.Repeat("x", MaxBytes), nil, "larger than 1024 KiB"},
@@ -87,5 +93,37 @@ func TestDotenv(t *testing.T) {
 		if err := os.MkdirAll(filepath.Join(dir, ".env"), 0o700); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestNobodyWaits: a command that hangs ends with whoever waits for it, and so does what it has started.
+func TestNobodyWaits(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("SKIPPED: the commands are those of a Unix shell")
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := exec.Command("mkfifo", pipe).Run(); err != nil {
+		t.Skip("SKIPPED: ", err)
+	}
+	over := errors.New("somebody has had enough")
+	begun := make(chan *os.File, 1)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		from, err := os.Open(pipe)
+		if err == nil {
+			_, err = from.Read(make([]byte, 1)) // the inner shell is under way
+		}
+		begun <- from
+		cancel(errors.Join(over, err))
+	}()
+	f := Fetcher{Err: io.Discard, Until: ctx}
+	_, err := f.Fetch("exec", "sh -c 'exec 3> "+pipe+"; printf x >&3; sleep 3600'; true")
+	if !errors.Is(err, over) {
+		t.Errorf("it says %v", err)
+	}
+	from := <-begun
+	defer from.Close()
+	if _, err := io.ReadAll(from); err != nil { // until nobody is left who could write to it
+		t.Error(err)
 	}
 }

@@ -9,15 +9,20 @@ import (
 	"time"
 )
 
-// Command is a command line for the shell. It is killed when the context ends; what it has
-// started may hold its output open for a second longer.
-func Command(ctx context.Context, line string) *exec.Cmd {
+// Command is a command line for the shell. It is killed when the context ends, and, where the
+// system can do that, what it has started, too; else that may hold its output open for a second
+// longer. asks says that it may ask a person on the terminal: then only the shell is killed,
+// because what is to end together would be a background job, and such jobs may not read there.
+func Command(ctx context.Context, line string, asks bool) *exec.Cmd {
 	shell := []string{"/bin/sh", "-c"}
 	if runtime.GOOS == "windows" {
 		shell = []string{"cmd", "/C"}
 	}
 	c := exec.CommandContext(ctx, shell[0], shell[1], line)
 	c.WaitDelay = time.Second
+	if !asks {
+		together(c)
+	}
 	return c
 }
 
