@@ -1,9 +1,11 @@
 package cmd
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -262,4 +264,64 @@ func shellWords(line string) (words []string) {
 		}
 	}
 	return words
+}
+
+// TestREADMEBackfill runs the commands of the README's backfill, one after the other, against a partner that is down
+// until what has failed is redriven.
+func TestREADMEBackfill(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "## A real backfill\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	p := newPartner(t)
+	down := true
+	p.answers(func(w http.ResponseWriter, r *http.Request, ids []string) bool {
+		if r.URL.Path != "/import" {
+			return false
+		}
+		if down {
+			http.Error(w, "down", http.StatusServiceUnavailable)
+		} else {
+			fmt.Fprintf(w, `{"code":200,"num_records_imported":%d,"status":"OK"}`, len(ids))
+		}
+		return true
+	})
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("archive", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	archive := strings.ReplaceAll(events(30), `"messageId":"m`, `"messageId":"m-`)
+	if err := os.WriteFile("archive/events.jsonl", []byte(archive), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env, run := map[string]string{"XDG_STATE_HOME": t.TempDir(), "MP_TOKEN": "token-of-mine", "MP_SECRET": "secret-of-mine"}, 0
+	for _, m := range regexp.MustCompile(`(?m)^\$ fanfold (.*)$`).FindAllStringSubmatch(section, -1) {
+		run++
+		args, want := shellWords(m[1]), exitOK
+		switch args[0] {
+		case "forward":
+			want = exitRejected
+		case "redrive":
+			down = false
+		}
+		code, out, said := invoke(t, env, "", args...)
+		if code != want {
+			t.Fatalf("fanfold %s: exit code %d, want %d: %s%s", m[1], code, want, out, said)
+		}
+		if _, path, is := strings.Cut(m[1], "> fanfold.yaml"); is { // then edit it
+			out = strings.NewReplacer("https://example.com/hook", p.URL+"/hook", "api_region: eu}",
+				"api_region: eu}\n    base_url: "+p.URL+"\n    retry: 1").Replace(out)
+			if err := os.WriteFile("fanfold.yaml", []byte(out), 0o600); err != nil {
+				t.Fatal(path, err)
+			}
+		}
+	}
+	if got := len(p.seen); got != 30 || run < 10 {
+		t.Errorf("%d events arrived by %d commands", got, run)
+	}
+	if page, err := os.ReadFile("report.html"); err != nil || !strings.Contains(string(page), "<html") {
+		t.Errorf("the report: %v", err)
+	}
 }
