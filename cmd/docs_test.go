@@ -186,6 +186,39 @@ func TestArchitectureNamesWhatIsThere(t *testing.T) {
 	}
 }
 
+// TestLongFormsAreDocumented: CONTRIBUTING.md names the variables with which tests do more than they usually do.
+func TestLongFormsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := map[string]bool{}
+	err = filepath.WalkDir("..", func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		code, err := os.ReadFile(path)
+		for _, m := range regexp.MustCompile(`os\.Getenv\("(FANFOLD_[A-Z0-9_]+)"\)`).FindAllSubmatch(code, -1) {
+			read[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(read, "FANFOLD_TEST_MAIN") // how tests start us
+	for name := range read {
+		if !strings.Contains(string(text), "`"+name+"=") {
+			t.Errorf("CONTRIBUTING.md does not name %s", name)
+		}
+	}
+	for _, m := range regexp.MustCompile("`(FANFOLD_[A-Z0-9_]+)=").FindAllSubmatch(text, -1) {
+		if !read[string(m[1])] {
+			t.Errorf("CONTRIBUTING.md names %s, which no test reads", m[1])
+		}
+	}
+}
+
 // TestShownCommandsAreAccepted: the flags of every command that documents, help topics and examples show exist, and
 // take what is shown.
 func TestShownCommandsAreAccepted(t *testing.T) {
