@@ -17,6 +17,10 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/text/encoding"
+	xunicode "golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+
 	"github.com/fanfold/fanfold/pkg/destination"
 )
 
@@ -89,10 +93,20 @@ type orphan struct {
 // hcl is how a resource begins in Terraform's own language.
 var hcl = regexp.MustCompile(`(?m)^\s*resource\s+"segment_`)
 
+// inUTF8 is an export in UTF-8, without marks: shells of Windows write UTF-16, or a mark before what is none.
+func inUTF8(data []byte) (string, error) {
+	text, _, err := transform.Bytes(xunicode.BOMOverride(encoding.Nop.NewDecoder()), data)
+	return strings.ReplaceAll(string(text), "\ufeff", ""), err
+}
+
 // read walks the documents of an export; see may take an object, and returns what to call
 // with what stands inside of it.
 func (r *reader) read(data []byte, see func(object) bool) error {
-	d := json.NewDecoder(strings.NewReader(string(data)))
+	text, err := inUTF8(data)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
 	for n := 0; ; n++ {
 		var v any
@@ -100,7 +114,7 @@ func (r *reader) read(data []byte, see func(object) bool) error {
 		if errors.Is(err, io.EOF) && n > 0 {
 			return nil
 		}
-		if err != nil && n == 0 && hcl.Match(data) {
+		if err != nil && n == 0 && hcl.MatchString(text) {
 			return errors.New("it is written in Terraform's own language: what `terraform show -json` prints is the same as " +
 				"JSON, once the state is there (terraform init, terraform apply for the import blocks)")
 		}

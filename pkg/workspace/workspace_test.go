@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,4 +110,21 @@ func FuzzImport(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestMarks: an export that a shell of Windows has written is the same export.
+func TestMarks(t *testing.T) {
+	text := `{"data":{"destinations":[{"id":"d","name":"\u00d6l","metadata":{"slug":"actions-mixpanel"},"settings":{}}]}}`
+	text = strings.ReplaceAll(text, `\u00d6`, "Ö")
+	utf16 := []byte{0xff, 0xfe}
+	for _, c := range text + "\n" {
+		utf16 = append(utf16, byte(c), byte(c>>8))
+	}
+	for name, data := range map[string][]byte{"none": []byte(text), "UTF-8": []byte("\ufeff" + text),
+		"two files": []byte("\ufeff" + text + "\n\ufeff{}"), "UTF-16": utf16, "two files in UTF-16": slices.Concat(utf16, utf16)} {
+		got, err := Segment(data)
+		if err != nil || len(got) != 1 || got[0].Name != "Öl" {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
 }
