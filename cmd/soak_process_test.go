@@ -32,6 +32,10 @@ type soakSpec struct {
 	Continue bool
 }
 
+// soakMemory is what the process may use for blocks and deliveries. What is written while a partner is down is several
+// times as large.
+const soakMemory = 8 << 20
+
 const soakVariable = "FANFOLD_SOAK_PROCESS"
 
 // TestSoakProcess is not a test: it is the process that TestSoak starts, and kills. It delivers as
@@ -86,7 +90,8 @@ func newSoakProcess(t *testing.T, spec *soakSpec) *soakProcess {
 		t.Fatal(err)
 	}
 	sel := selection{from: []string{spec.From}, format: "auto", schemes: a.schemes()}
-	o := runOptions{follow: true, poll: "10s", goOn: spec.Continue, limits: limitOptions{maxErrors: 1000}}
+	o := runOptions{follow: true, poll: "10s", goOn: spec.Continue, limits: limitOptions{maxErrors: 1000},
+		memory: fmt.Sprintf("%dMiB", soakMemory>>20)}
 	j, err := a.prepareJob(&sel, &o, nil)
 	if err != nil {
 		t.Fatal(err)

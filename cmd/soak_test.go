@@ -84,6 +84,8 @@ type soak struct {
 	heap  []uint64 // of a process that lives on
 	disk  []int64  // of the run, but its dead letters
 	lags  []time.Duration
+	held  []uint64 // heap while the partner is down, in a process that lives on
+	begun uint64   // heap when it went down
 }
 
 func newSoak(t *testing.T, rng *rand.Rand, long bool, span time.Duration) *soak {
@@ -209,16 +211,26 @@ func (s *soak) end() {
 	_ = s.cmd.Wait() // how it ended is known
 }
 
-// writes has the log grow, at times by half a line, unless it has to be whole.
+// writes has the log grow, at times by half a line, unless it has to be whole. While the partner is down events are
+// large, so that more waits for it than fits into memory.
 func (s *soak) writes(n int, whole bool) {
 	s.t.Helper()
-	text := s.torn
+	var grown strings.Builder
+	grown.WriteString(s.torn)
 	s.torn = ""
+	pad := ""
+	if s.mode == "down" {
+		pad = strings.Repeat("x", 20<<10)
+		if !s.long {
+			pad = strings.Repeat("x", 256<<10)
+		}
+	}
 	for range n {
-		text += fmt.Sprintf(`{"type":"track","event":"E","messageId":"m%d","userId":"u%d","timestamp":%q}`+"\n", s.n, s.n%17,
-			s.now.Format(time.RFC3339))
+		fmt.Fprintf(&grown, `{"type":"track","event":"E","messageId":"m%d","userId":"u%d","timestamp":%q,"properties":{"pad":%q}}`+
+			"\n", s.n, s.n%17, s.now.Format(time.RFC3339), pad)
 		s.n++
 	}
+	text := grown.String()
 	if s.rng.IntN(3) == 0 && len(text) > 30 && !whole {
 		text, s.torn = text[:len(text)-20], text[len(text)-20:]
 	}
@@ -306,6 +318,7 @@ func (s *soak) run() {
 		s.now = s.now.Add(s.step)
 		if s.mode == "down" {
 			s.behind()
+			s.holds()
 		}
 		if s.long && step%60 == 59 {
 			s.measure()
@@ -335,7 +348,7 @@ func (s *soak) happens() {
 	case s.at(0.2), s.at(0.8):
 		change("up")
 	case s.at(0.375):
-		s.down = s.now
+		s.down, s.begun = s.now, s.number("heap")
 		change("down")
 	case s.at(0.5): // three hours of the long form
 		change("up")
@@ -361,6 +374,16 @@ func (s *soak) behind() {
 	s.lags = append(s.lags, lag)
 	if down := s.now.Sub(s.down); lag < down-2*s.step || lag > down+down/3+2*s.step {
 		s.t.Errorf("the partner has been down for %s, and the lag is %s", down, lag)
+	}
+}
+
+// holds notes what is live in memory while a partner is down: what waits for it takes --memory, and no more.
+func (s *soak) holds() {
+	heap := s.number("heap")
+	s.held = append(s.held, heap)
+	if heap > s.begun+soakMemory+soakMemory {
+		s.t.Errorf("%s after the partner went down, what is live in memory has grown from %d to %d", s.now.Sub(s.down),
+			s.begun, heap)
 	}
 }
 
@@ -455,8 +478,9 @@ func (s *soak) check() {
 	if n := len(s.disk); n >= 4 && slices.Max(s.disk[n/2:]) > slices.Max(s.disk[:n/2])+4<<20 {
 		s.t.Errorf("the state grows: %d", s.disk)
 	}
-	s.t.Logf("%d events, %d rotations, %d kills, repeats %v, %d files, letters in %d files, heap %d, state %d, lags %v",
-		s.n, s.turns, s.kills, repeats, len(parts), len(letters), s.heap, s.disk, s.lags)
+	s.t.Logf("%d events, %d rotations, %d kills, repeats %v, %d files, letters in %d files, heap %d, state %d, lags %v, "+
+		"heap while the partner is down %d", s.n, s.turns, s.kills, repeats, len(parts), len(letters), s.heap, s.disk, s.lags,
+		append([]uint64{s.begun}, s.held...))
 }
 
 func (s *soak) countIn(seen map[int]int, data []byte) {
