@@ -53,6 +53,27 @@ func (b *block) routedFor(by *group) *routed {
 	return nil
 }
 
+// taken gives up the block's hold on what was routed for a lane that shares it with no other, once the lane has it,
+// and returns how many bytes that is. From then on they count as the lane's alone.
+func (b *block) taken(by *group) (bytes int64) {
+	if by == nil || len(by.lanes) > 1 {
+		return 0
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.IndexFunc(b.shared, func(s sharedRoute) bool { return s.by == by })
+	if i < 0 {
+		return 0
+	}
+	r := b.shared[i].r
+	b.shared = slices.Delete(b.shared, i, i+1)
+	for _, p := range r.parts[:r.n] {
+		bytes += int64(p.list.Size())
+	}
+	r.release()
+	return bytes
+}
+
 // pair finds the lanes that make the same deliveries of every event.
 func (e *Engine) pair() {
 	groups := map[string]*group{}

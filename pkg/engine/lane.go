@@ -272,6 +272,7 @@ func (l *lane) take(b *block, large int) bool {
 	if isUrgent {
 		l.e.cpu.leave(isUrgent)
 	}
+	l.e.ring.lighten(b, b.taken(l.router.group))
 	l.reader.pass(b)
 	l.e.front.reach(l.reader.cursor, l.e.c.Now())
 	err := l.verdicts.deadLetter(lb, func() {

@@ -18,6 +18,7 @@ func numbered(from, n uint64, size int64) *block {
 		start: journal.Mark{Ordinal: from},
 		end:   journal.Mark{Ordinal: from + n},
 		bytes: size,
+		own:   size,
 	}
 	b.refs.Store(1)
 	b.chunk.Retain()
@@ -73,6 +74,46 @@ func TestReader(t *testing.T) {
 		}
 		fast.close()
 		slow.close()
+	})
+}
+
+// TestRingOfRouted: the front waits for room for what is routed ahead, which lanes give back as they go. A lane that
+// lags is not made to read by itself for it.
+func TestRingOfRouted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRing(100, time.Now)
+		fast, slow := newReader(r, journal.Mark{}, time.Second), newReader(r, journal.Mark{}, time.Second)
+		r.stands(slow, nowhere)
+		blocks := []*block{numbered(0, 10, 90), numbered(10, 10, 90), numbered(20, 10, 90)}
+		pushed := 0
+		go func() {
+			for _, b := range blocks {
+				b.own = 30
+				r.push(t.Context(), b, nil)
+				pushed++
+			}
+		}()
+		for i, step := range []struct {
+			what   string
+			do     func()
+			pushed int
+		}{
+			{"an empty ring", func() {}, 1},
+			{"a lane has taken half of what is for it", func() { r.lighten(blocks[0], 40) }, 1},
+			{"it has taken all", func() { r.lighten(blocks[0], 40) }, 2},
+			{"a block that is not in the ring", func() { r.lighten(numbered(0, 10, 90), 90) }, 2},
+			{"a lane has read everything", func() { r.want(fast, 20) }, 3},
+		} {
+			step.do()
+			if synctest.Wait(); pushed != step.pushed {
+				t.Errorf("%d: %s: %d blocks are in the ring, want %d", i, step.what, pushed, step.pushed)
+			}
+		}
+		if b, behind, _ := r.get(0); behind || b != blocks[0] {
+			t.Error("the slow one has fallen off")
+		}
+		slow.close()
+		fast.close()
 	})
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,8 +14,10 @@ type ring struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced at every change
 	blocks   []*block
-	bytes    int64
-	budget   int64
+	bytes    int64  // of all that the blocks hold
+	own      int64  // of their texts and indexes alone
+	budget   int64  // for bytes, as long as no lane starves; then for own
+	needs    int64  // bytes of a block for which there is no room yet; 0: there is none
 	head     uint64 // ordinal after the last block
 	ended    bool   // no more blocks will come
 	closed   bool
@@ -36,7 +39,9 @@ func (r *ring) signal() {
 }
 
 // push adds a block. It waits while the ring is full and no lane has read all of it. The front follows the fastest
-// lane; a lane that is too far behind falls off the tail.
+// lane; a lane that is too far behind falls off the tail. How far that is depends on the blocks alone, not on what was
+// routed ahead: a lane gives its part back as it goes, nothing is routed ahead for one that lags (see nearBlocks), and
+// to read the input again would take it more time and memory than all that is kept for it here.
 func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
 	grace := true
 	for {
@@ -51,18 +56,24 @@ func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
 			starved = starved || at >= r.head && at != done
 		}
 		r.trim(0, grace)
-		if starved {
-			r.trim(b.bytes, grace)
+		hasRoom := func() bool {
+			return len(r.blocks) == 0 || r.bytes+b.bytes <= r.budget || starved && r.own+b.own <= r.budget
 		}
-		if len(r.blocks) == 0 || r.bytes+b.bytes <= r.budget {
+		if !hasRoom() && starved {
+			r.trim(b.own, grace)
+		}
+		if hasRoom() {
 			r.blocks = append(r.blocks, b)
 			r.bytes += b.bytes
+			r.own += b.own
+			r.needs = 0
 			r.head = b.end.Ordinal
 			r.signal()
 			r.mu.Unlock()
 			return true
 		}
 		ch := r.changed
+		r.needs = b.bytes
 		r.mu.Unlock()
 		var over <-chan time.Time
 		waits := starved && grace
@@ -87,6 +98,20 @@ func (r *ring) push(ctx context.Context, b *block, stop <-chan struct{}) bool {
 			b.release()
 			return false
 		}
+	}
+}
+
+// lighten notes that a block holds n bytes less than before, if it is in the ring.
+func (r *ring) lighten(b *block, n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n == 0 || !slices.Contains(r.blocks, b) {
+		return
+	}
+	b.bytes -= n
+	r.bytes -= n
+	if r.needs > 0 && r.bytes+r.needs <= r.budget {
+		r.signal()
 	}
 }
 
@@ -118,12 +143,13 @@ func (r *ring) trim(room int64, grace bool) {
 	}
 	for len(r.blocks) > 0 {
 		b := r.blocks[0]
-		if b.end.Ordinal > least && (room == 0 || r.bytes+room <= r.budget || r.wanted(b, grace)) {
+		if b.end.Ordinal > least && (room == 0 || r.own+room <= r.budget || r.wanted(b, grace)) {
 			return
 		}
 		r.blocks[0] = nil
 		r.blocks = r.blocks[1:]
 		r.bytes -= b.bytes
+		r.own -= b.own
 		b.release()
 	}
 }
@@ -217,7 +243,7 @@ func (r *ring) close() {
 	for _, b := range r.blocks {
 		b.release()
 	}
-	r.blocks, r.bytes = nil, 0
+	r.blocks, r.bytes, r.own = nil, 0, 0
 	r.signal()
 }
 
