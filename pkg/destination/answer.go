@@ -130,9 +130,10 @@ func (b *content) Len() int {
 // so that a body is not closed, and its items are not reused, before. Whoever closes a body early closes its
 // connection first, so nobody waits for a partner that reads no more.
 func (b *content) WriteTo(w io.Writer) (n int64, err error) {
-	room := make(net.Buffers, 0, mostPieces)
+	room := rooms.Get().(*[mostPieces][]byte)
+	defer rooms.Put(room)
 	for {
-		k, err := b.writeSome(w, room)
+		k, err := b.writeSome(w, room[:0])
 		if n += k; k == 0 || err != nil {
 			return n, err
 		}
@@ -141,6 +142,8 @@ func (b *content) WriteTo(w io.Writer) (n int64, err error) {
 
 // mostPieces is how many pieces are written at once.
 const mostPieces = 512
+
+var rooms = sync.Pool{New: func() any { return new([mostPieces][]byte) }}
 
 // writeSome writes as many pieces as there is room for; 0: everything was written before.
 func (b *content) writeSome(w io.Writer, room net.Buffers) (int64, error) {

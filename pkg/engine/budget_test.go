@@ -84,19 +84,20 @@ func TestCompact(t *testing.T) {
 	case w.parked == nil || w.parked.piece == nil || w.parked.ev != w.ev:
 		t.Error("the step behind it was not copied, or lost its event")
 	}
+	m.mover.free = stock.New[piece](1)
 	m.drop(w)
 	m.drop(w.parked)
 	m.compact(nil, v.queue, false)
-	if len(m.mover.free) != 0 {
+	if m.mover.free.Take() == w.piece {
 		t.Error("memory is used again in which an event lies that is not settled")
 	}
 	m.mover.leave(w.ev.piece)
-	if m.compact(nil, v.queue, true); len(m.mover.free) != 0 {
+	if m.compact(nil, v.queue, true); m.mover.free.Take() == w.piece {
 		t.Error("memory is used again that code which hangs may look at")
 	}
 	p := m.mover.room(0, 1)
 	m.mover.left = append(m.mover.left, p)
-	if m.compact(nil, v.queue, false); len(m.mover.free) != 1 || m.mover.room(0, textOfMoved) != p {
+	if m.compact(nil, v.queue, false); m.mover.room(0, textOfMoved) != p {
 		t.Error("memory of what is settled is not used again")
 	}
 	m.pass(idle, false)

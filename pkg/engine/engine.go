@@ -36,6 +36,7 @@ import (
 	"runtime"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
@@ -134,6 +135,8 @@ type Engine struct {
 	stockRouted     stock.Stock[routed]
 	stockLaneBlocks stock.Stock[laneBlock]
 	stockRows       stock.Stock[rows]
+	stockPieces     stock.Stock[piece]
+	stockTrips      stock.Stock[trip]
 }
 
 // New prepares a run: it reads where every lane resumes.
@@ -159,6 +162,8 @@ func New(c Config) *Engine {
 	e.stockRouted = stock.New[routed](kept + 2*len(c.Lanes))
 	e.stockLaneBlocks = stock.New[laneBlock](kept + 2*len(c.Lanes))
 	e.stockRows = stock.New[rows](kept + 2*len(c.Lanes))
+	e.stockPieces = stock.New[piece](int(c.Memory / 16 / int64(unsafe.Sizeof(piece{}))))
+	e.stockTrips = stock.New[trip](kept)
 	// A sixteenth of the memory is for the shared ring, up to an eighth for what lanes have taken out of it. The
 	// rest is for readers, bodies, and the garbage collector, which lets the heap grow to twice the live memory.
 	ring := c.Memory / 16

@@ -14,7 +14,6 @@ import (
 	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/selection"
 	"github.com/fanfold/fanfold/pkg/source"
-	"github.com/fanfold/fanfold/pkg/stock"
 )
 
 // lane is one destination's private path through the engine. It owns the two goroutines that drive its parts (one
@@ -108,6 +107,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		policy: defaultCompaction(),
 		large:  func(n int) { e.ring.giveLarge(l.reader, n) },
 		rows:   e.stockRows,
+		mover:  mover{free: e.stockPieces},
 	}
 	l.ledger.left = l.memory.mover.leave
 	l.router = &router{
@@ -125,7 +125,7 @@ func newLane(e *Engine, c *LaneConfig) *lane {
 		hands:       e.hands,
 	}
 	l.sender = &sender{to: c.Sender, plan: plan, transport: c.Transport, timeout: opt.Timeout, stop: e.c.Stop,
-		atOnce: c.Harmless, trips: stock.New[trip](4)}
+		atOnce: c.Harmless, trips: e.stockTrips}
 	l.verdicts = newVerdicts(l, opt)
 	l.bisector = &bisector{order: plan.Order, queue: l.queue, verdicts: l.verdicts}
 	l.ledger.arrived = c.Delivered

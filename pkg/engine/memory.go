@@ -85,7 +85,7 @@ func (m *memory) count(w *work, sign int64) {
 
 // compact moves waiting deliveries out of blocks that are mostly settled, when that is due.
 func (m *memory) compact(blocks []*laneBlock, q *queue, hung bool) {
-	m.mover.reuse(2*m.budget, hung)
+	m.mover.reuse(hung)
 	if !m.policy.due(m.pinned, m.budget) {
 		return
 	}
@@ -119,7 +119,7 @@ func (m *memory) compact(blocks []*laneBlock, q *queue, hung bool) {
 type mover struct {
 	filling []*piece // by action
 	left    []*piece // pieces whose contents are all settled, but which may not be reused yet: see reuse
-	free    []*piece
+	free    stock.Stock[piece]
 	ids     []byte // insert ids; a string may point into them for ever, so they are never overwritten
 }
 
@@ -182,12 +182,7 @@ func (m *mover) room(action int32, text int) *piece {
 	if p := m.filling[action]; p != nil && p.nworks < pieceOfMoved && (p.ntext+text <= textOfMoved || p.nworks == 0) {
 		return p
 	}
-	var p *piece
-	if n := len(m.free); n > 0 {
-		p, m.free = m.free[n-1], m.free[:n-1]
-	} else {
-		p = new(piece)
-	}
+	p := m.free.Take()
 	m.filling[action], p.action = p, action
 	return p
 }
@@ -225,19 +220,19 @@ func (m *mover) leave(p *piece) {
 	}
 }
 
-// reuse makes settled pieces available again, as many as fit into room bytes. It is called when nobody reads
-// settled deliveries any more. hung: a call that never returned may still read them.
-func (m *mover) reuse(room int64, hung bool) {
+// reuse makes settled pieces available again, to all lanes. It is called when nobody reads settled deliveries any
+// more. hung: a call that never returned may still read them.
+func (m *mover) reuse(hung bool) {
 	for i, p := range m.left {
 		m.left[i] = nil
-		if hung || int64(len(m.free)+1)*int64(unsafe.Sizeof(piece{})) > room {
+		if hung {
 			continue
 		}
 		clear(p.works[:p.nworks])
 		clear(p.made[:p.nworks])
 		clear(p.events[:p.nevents])
 		p.nworks, p.nevents, p.ntext = 0, 0, 0
-		m.free = append(m.free, p)
+		m.free.Put(p)
 	}
 	m.left = m.left[:0]
 }

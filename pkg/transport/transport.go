@@ -122,9 +122,8 @@ func Dial(maxConns int, roots *tls.Config) *http.Transport {
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   15 * time.Second,
 		ExpectContinueTimeout: time.Second,
-		// One megabyte bodies in four-kilobyte writes are mostly system
-		// calls.
-		WriteBufferSize: 64 << 10,
+		// A small body and what stands before it are one write.
+		WriteBufferSize: 36 << 10,
 		ReadBufferSize:  16 << 10,
 		// Answers are small, and reading them is the runtime's business:
 		// asking for gzip would only hide what the partner said from the
