@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"slices"
 	"unsafe"
 
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -89,21 +90,24 @@ func (m *memory) compact(blocks []*laneBlock, q *queue, hung bool) {
 	if !m.policy.due(m.pinned, m.budget) {
 		return
 	}
+	var emptied []*laneBlock
 	for _, lb := range blocks {
-		lb.flying = false
+		if lb.flying = false; !lb.emptied && lb.held*m.policy.worth <= lb.size {
+			emptied = append(emptied, lb)
+		}
+	}
+	if len(emptied) == 0 {
+		return // as is mostly so: what follows looks at each delivery
 	}
 	for b := range q.apart {
 		for _, w := range b.works {
 			w.ev.b.flying = true
 		}
 	}
-	var emptied []*laneBlock
-	for _, lb := range blocks {
-		if !lb.emptied && !lb.flying && lb.held*m.policy.worth <= lb.size {
-			lb.emptied = true
-			emptied = append(emptied, lb)
-		}
-	}
+	emptied = slices.DeleteFunc(emptied, func(lb *laneBlock) bool {
+		lb.emptied = !lb.flying
+		return lb.flying
+	})
 	if len(emptied) == 0 {
 		return
 	}
