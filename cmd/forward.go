@@ -340,7 +340,7 @@ func (a *app) verdict(j *run.Job, res *run.Result) error {
 	if !j.Rehearse {
 		a.say(report.Rejections(res)...)
 	}
-	if res.Left+res.Bad > 0 {
+	if res.Left+sum.BadRecords > 0 {
 		return outcome(exitRejected)
 	}
 	return nil

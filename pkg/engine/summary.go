@@ -22,9 +22,6 @@ type Summary struct {
 	BadExamples map[string]string `json:"bad_examples,omitempty"`
 	// ThisTime is what this process has read; nil: it has begun the run, and so all of it.
 	ThisTime *ReadThisTime `json:"this_time,omitempty"`
-	// BadTold is how many of the bad records the exit code of a command has told of: of an earlier one, or, once it
-	// has come to its end, of this one. The caller sets it.
-	BadTold uint64 `json:"bad_records_told,omitempty"`
 	// Rehearsal says that requests went to stand-ins. The caller sets it, and the following: the run whose dead
 	// letters were sent, and the configuration with its profile.
 	Rehearsal bool   `json:"rehearsal,omitempty"`

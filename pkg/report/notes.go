@@ -82,17 +82,20 @@ func differences(ds []run.Difference) string {
 func nothingNew(n run.NothingNew) string {
 	switch {
 	case n.Rejected == 0 && n.Bad > 0:
-		return fmt.Sprintf("run %s: everything was settled already, %s, and nothing is new; %s no events, as was said "+
-			"then; --fresh sends everything again", n.Run, n.Finished, were(n.Bad, "record"))
+		bad := "1 record was no event"
+		if n.Bad > 1 {
+			bad = fmt.Sprintf("%d records were no events", n.Bad)
+		}
+		return fmt.Sprintf("run %s: everything was settled already, %s, and nothing is new; %s, so the exit code is 3; "+
+			"--fresh sends everything again", n.Run, n.Finished, bad)
 	case n.Rejected == 0:
 		return fmt.Sprintf("run %s: everything was delivered already, %s; --fresh sends it again", n.Run, n.Finished)
 	case n.Left == 0:
 		return fmt.Sprintf("run %s: everything was delivered already, %s, the %d rejected events by redrives since; "+
 			"--fresh sends it again", n.Run, n.Finished, n.Rejected)
 	}
-	return fmt.Sprintf("run %s: everything was settled already, %s, and nothing is new; %d were rejected, "+
-		"and are not delivered by a redrive yet (exit code 3): `fanfold redrive %s` sends those again, --fresh everything",
-		n.Run, n.Finished, n.Left, n.Redrive)
+	return fmt.Sprintf("run %s: everything was settled already, %s, and nothing is new; %d were rejected: "+
+		"`fanfold redrive %s` sends those again, --fresh everything", n.Run, n.Finished, n.Left, n.Redrive)
 }
 
 // Notes are sentences about a run's end that the summary does not show by itself:

@@ -123,8 +123,6 @@ type Result struct {
 	// send them.
 	Left    uint64
 	Redrive string
-	// Bad is how many records were no events, of which no command of the run has told that came to its end.
-	Bad uint64
 	// Rests says, for followed input, that everything that was read is settled.
 	Rests bool
 	// Held are the destinations that hold deliveries that were in doubt after a crash.
@@ -371,10 +369,7 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 		r.notice(Held{r.journal.Name(), held})
 	}
 	r.finish(sum)
-	res := &Result{Summary: sum, Bad: sum.BadRecords - sum.BadTold, Rests: rests}
-	if rests || sum.Status == Complete {
-		sum.BadTold = sum.BadRecords
-	}
+	res := &Result{Summary: sum, Rests: rests}
 	if r.redrive == nil {
 		res.Input, _ = r.source.(Described)
 	}

@@ -156,7 +156,6 @@ func (r *Run) finish(s *engine.Summary) {
 	if before == nil {
 		before = &engine.Summary{}
 	}
-	s.BadTold = badTold(before, s)
 	if n := r.engine.Overlap(); n > 0 {
 		s.Overlap = &engine.Overlap{Run: filepath.Base(r.overlaps), Events: n}
 	}
@@ -178,19 +177,6 @@ func (r *Run) finish(s *engine.Summary) {
 		d.Examples = examples(d.Rejected, d.Examples, old.Examples, redact)
 		d.SkippedExamples = examples(d.Skipped, d.SkippedExamples, old.SkippedExamples, redact)
 	}
-}
-
-// badTold is how many of the bad records an earlier command has told of. Those that were taken back since, because
-// the records are whole by now, no longer count.
-func badTold(before, s *engine.Summary) uint64 {
-	told := before.BadTold
-	if before.Status == Complete { // also of versions that did not note it
-		told = before.BadRecords
-	}
-	if s.ThisTime == nil {
-		return 0
-	}
-	return min(told, s.BadRecords-s.ThisTime.BadRecords)
 }
 
 // removed lists destinations that an earlier command had and this one has not.
