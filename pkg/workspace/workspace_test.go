@@ -26,6 +26,22 @@ func toys() []destination.Destination {
 	}.Destination()}
 }
 
+type farSettings struct {
+	Key      string `setting:"key,required,secret" doc:"Who we are." example:"toy-token"`
+	Endpoint string `setting:"endpoint,transport" doc:"Instance." default:"https://us.toy.example"`
+}
+
+func far() destination.Destination {
+	return destination.Spec[farSettings]{
+		Info:    destination.Info{Slug: "far-away", Name: "Far Away"},
+		Success: []destination.Success{{Any: true}},
+		BaseURL: func(s *farSettings) string { return s.Endpoint },
+		Actions: destination.Actions{
+			destination.Action("send", "Send").On(`type = "track"`).Fields(field.Text("event")).Post("/", nil),
+		},
+	}.Destination()
+}
+
 const public = `{"data":{"sources":[{"id":"s1","slug":"web","name":"The web","writeKeys":["k"],"metadata":{"slug":"javascript"},"settings":{}}]}}
 {"data":{"destinations":[
  {"id":"d1","name":"Toys: live\n# evil","enabled":true,"sourceId":"s1","metadata":{"id":"m","name":"Toy Box (Actions)","slug":"actions-toy-box"},
@@ -44,7 +60,8 @@ const terraform = `{"values":{"root_module":{"resources":[
 ]}}}`
 
 const rudder = `{"sources":[{"id":"s","name":"Web","sourceDefinition":{"name":"Javascript"},"destinations":[
- {"id":"d","name":"Toys","enabled":true,"destinationDefinition":{"name":"TB","displayName":"Toy Box"},"config":{"token":"hunter2-hunter2","apiRegion":"us","useNativeSDK":{"web":true}},"transformations":[{}]}]}]}`
+ {"id":"d","name":"Toys","enabled":true,"destinationDefinition":{"name":"TB","displayName":"Toy Box"},"config":{"token":"hunter2-hunter2","apiRegion":"us","useNativeSDK":{"web":true}},"transformations":[{}]},
+ {"id":"e","name":"Far","enabled":true,"destinationDefinition":{"name":"FA","displayName":"Far Away"},"config":{"dataCenter":"EU-01"}}]}]}`
 
 // TestImport: what can be carried over is, what cannot is said, and no secret is.
 func TestImport(t *testing.T) {
@@ -64,7 +81,7 @@ func TestImport(t *testing.T) {
 		"Terraform": {Segment, terraform, []string{"toys:\n", "enabled: false", `subscribe: type = "page"`, "$.event"},
 			[]string{"hunter2"}},
 		"RudderStack": {RudderStack, rudder,
-			[]string{"toys:\n", `project_token: "${TOYS_PROJECT_TOKEN}"`, "# gets events of Web\n",
+			[]string{"toys:\n", `project_token: "${TOYS_PROJECT_TOKEN}"`, "# gets events of Web\n", `endpoint: "EU-01"`,
 				"its 1 transformations are code", "the setting useNativeSDK"}, []string{"hunter2", "api_region: eu"}},
 	} {
 		dests, err := c.read([]byte(c.in))
@@ -72,7 +89,7 @@ func TestImport(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		out, _, err := Write("export.json", dests, toys())
+		out, _, err := Write("export.json", dests, append(toys(), far()))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue

@@ -236,8 +236,12 @@ func (w *writer) settings(d *Destination, spec destination.Destination, name str
 	return table, base, lost
 }
 
-// isRegion says that a setting tells where data resides.
-func isRegion(f setting.Field) bool { return slices.Contains(f.Choices, "eu") }
+// isRegion says that a setting tells where data resides: by a few words, or, called as such settings are, by a name or
+// an address of its own.
+func isRegion(f setting.Field) bool {
+	free := len(f.Choices) == 0 && f.Transport && !f.Secret
+	return slices.Contains(f.Choices, "eu") || free && slices.Contains(regionWords, fold(f.Key))
+}
 
 // regionWords are what tools call such a setting.
 var regionWords = []string{"region", "residency", "instance", "endpoint", "datacenter", "datacentre", "cluster", "host"}
