@@ -158,7 +158,7 @@ type shownInteraction struct {
 	Request  shownMessage      `json:"request"`
 	Response shownMessage      `json:"response"`
 	Details  *cassette.Details `json:"details,omitempty"`
-	Redacted []Redaction       `json:"redacted"`
+	Redacted []redaction       `json:"redacted"`
 }
 
 type shownMessage struct {
@@ -229,8 +229,8 @@ func pretty(contentType, body string) (text, form string) {
 	return body, "text"
 }
 
-// Redaction is a secret that was replaced: where it was, and why it was replaced.
-type Redaction struct {
+// redaction is a secret that was replaced: where it was, and why it was replaced.
+type redaction struct {
 	Place string `json:"place"`
 	Token string `json:"token"`
 	Kind  string `json:"kind"`
@@ -241,11 +241,11 @@ type Redaction struct {
 const maxRedactions = 1000
 
 // redactions finds the tokens in an interaction.
-func redactions(i *cassette.Interaction) []Redaction {
-	out := []Redaction{}
+func redactions(i *cassette.Interaction) []redaction {
+	out := []redaction{}
 	look := func(place, s string) {
 		for _, t := range redact.Tokens(s, maxRedactions) {
-			out = append(out, Redaction{place, t.Text, t.Kind, why(t.Kind)})
+			out = append(out, redaction{place, t.Text, t.Kind, why(t.Kind)})
 		}
 	}
 	message := func(side string, h http.Header, body string) {

@@ -213,8 +213,7 @@ func fromPairs(list []harPair) http.Header {
 			h.Add(p.Name, p.Value)
 		}
 	}
-	wire.DropConnection(h)
-	return h
+	return withoutConnection(h)
 }
 
 func unharText(text, encoding string) (string, error) {

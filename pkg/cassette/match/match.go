@@ -1,7 +1,7 @@
 // Package match decides whether a request is a recorded one, and says what two requests differ in.
 //
 // A [Matcher] brings both into a canonical form, without the parts that may differ: times and ids
-// that are new in every run, credentials, and whatever a [Rule] names. Requests that match have
+// that are new in every run, credentials, and whatever a rule names. Requests that match have
 // the same [Key]. [Matcher.Compare] returns the differences of two that do not, with the rules
 // that would allow them, and [Drift] compares answers by their shape.
 package match
@@ -28,7 +28,7 @@ import (
 
 // Options say which parts of requests may differ.
 type Options struct {
-	// Ignore lists rules, see [ParseRule].
+	// Ignore lists rules, such as body.batch[*].id=uuid, query.ts or path[2]; see parseRule.
 	Ignore []string
 	// Exact switches off the default rules.
 	Exact bool
@@ -40,10 +40,10 @@ type Options struct {
 
 // Matcher decides whether a request matches a recorded one.
 type Matcher struct {
-	rules  []Rule           // of the body
+	rules  []rule           // of the body
 	names  map[string]shape // the rules "**.name", which are the most frequent
 	query  map[string]shape
-	path   []Rule
+	path   []rule
 	fields []string // headers that have to be equal
 	// credentials is true if credentials are not compared: a replay has other ones than
 	// the recording, or none.
@@ -70,7 +70,7 @@ func New(o Options) (*Matcher, error) {
 		all = slices.Concat(volatile, o.Ignore)
 	}
 	for _, s := range all {
-		r, err := ParseRule(s)
+		r, err := parseRule(s)
 		if err != nil {
 			return nil, err
 		}
@@ -396,7 +396,7 @@ func (w *walker) dropped(v any) bool {
 
 // ruled is true if a rule asks for this way of comparing the current value.
 func (w *walker) ruled(want shape) bool {
-	return w.m != nil && slices.ContainsFunc(w.m.rules, func(r Rule) bool {
+	return w.m != nil && slices.ContainsFunc(w.m.rules, func(r rule) bool {
 		return r.want == want && r.re == nil &&
 			r.matches(w.path)
 	})
@@ -405,7 +405,7 @@ func (w *walker) ruled(want shape) bool {
 // nameless is true if a rule says that the names of the current object's members may
 // differ.
 func (w *walker) nameless() bool {
-	return w.m != nil && slices.ContainsFunc(w.m.rules, func(r Rule) bool { return r.names && r.matches(w.path) })
+	return w.m != nil && slices.ContainsFunc(w.m.rules, func(r rule) bool { return r.names && r.matches(w.path) })
 }
 
 // parts replaces those parts of a text that may differ by <any>.

@@ -95,7 +95,7 @@ func TestMatching(t *testing.T) {
 // TestRules checks that invalid rules are refused.
 func TestRules(t *testing.T) {
 	for _, bad := range []string{"", "body.", "query.", "x=banana", "cookie.a", "body..a"} {
-		if _, err := ParseRule(bad); err == nil {
+		if _, err := parseRule(bad); err == nil {
 			t.Errorf("%q is taken for a rule", bad)
 		}
 	}
@@ -106,7 +106,7 @@ func FuzzParseRule(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		r, err := ParseRule(s)
+		r, err := parseRule(s)
 		if err == nil {
 			r.matches([]string{"a", "[0]", "b"})
 		}

@@ -14,9 +14,9 @@ import (
 	"github.com/fanfold/fanfold/pkg/cassette/redact"
 )
 
-// Rule says that a part of a request may differ from the recorded one. It can ask that
+// rule says that a part of a request may differ from the recorded one. It can ask that
 // the part keeps its shape.
-type Rule struct {
+type rule struct {
 	redact.Place                // in the path, index or globs say where
 	index        int            // number of a path segment
 	globs        []string       // path segments; * stands for any
@@ -43,7 +43,7 @@ const (
 var shapesKnown = []shape{shapeAny, shapeTime, shapeID, shapeUUID, shapeNumber, shapeString, shapeOptional,
 	shapeUnordered}
 
-// ParseRule reads a rule:
+// parseRule reads a rule:
 //
 //	body.batch[*].messageId  a member; **.sentAt at any depth; "a.b" for a name with dots
 //	sentAt                   any member of that name
@@ -56,8 +56,8 @@ var shapesKnown = []shape{shapeAny, shapeTime, shapeID, shapeUUID, shapeNumber, 
 // =SHAPE at the end requires the value to be a time, id, uuid, number or string.
 // =optional makes null equal to a missing member. =unordered ignores the order of
 // elements.
-func ParseRule(s string) (Rule, error) {
-	r := Rule{text: s, want: shapeAny}
+func parseRule(s string) (rule, error) {
+	r := rule{text: s, want: shapeAny}
 	path, err := r.parseEnd(s)
 	if err != nil {
 		return r, err
@@ -82,13 +82,13 @@ func ParseRule(s string) (Rule, error) {
 	return r, nil
 }
 
-func (r *Rule) none() error {
+func (r *rule) none() error {
 	return fmt.Errorf("the rule %q is none: write body.PATH, query.NAME, header.NAME, "+
 		"path[N], path~/PATTERN, or the name of a member", r.text)
 }
 
 // parseEnd reads what follows the place in a rule: =SHAPE, ~EXPRESSION or {}.
-func (r *Rule) parseEnd(s string) (place string, err error) {
+func (r *rule) parseEnd(s string) (place string, err error) {
 	at := outside(s, "=~")
 	place = s
 	if at >= 0 {
@@ -137,11 +137,11 @@ func outside(s, any string) int {
 
 // matches is true if a rule for the body applies to a path. The path has array elements
 // as "[3]".
-func (r *Rule) matches(path []string) bool { return r.Is("body", path) }
+func (r *rule) matches(path []string) bool { return r.Is("body", path) }
 
 // segment returns the placeholder for segment i of a path. ok is false if the rule does
 // not apply to it.
-func (r *Rule) segment(all []string, i int) (string, bool) {
+func (r *rule) segment(all []string, i int) (string, bool) {
 	held := r.globs == nil && r.index == i
 	for from := i - len(r.globs) + 1; r.globs != nil && from <= i && !held; from++ {
 		if from < 0 || from+len(r.globs) > len(all) || r.globs[i-from] != "*" {

@@ -163,14 +163,17 @@ func multipartTree(s, boundary string) (any, bool) {
 		values[part.FormName()] = append(values[part.FormName()], content)
 	}
 	out := map[string]any{}
+	putAll(out, values)
+	return out, true
+}
+
+// putAll sets members of which some occur several times: these become arrays.
+func putAll(out map[string]any, values map[string][]any) {
 	for name, list := range values {
-		if len(list) == 1 {
+		if out[name] = list; len(list) == 1 {
 			out[name] = list[0]
-		} else {
-			out[name] = list
 		}
 	}
-	return out, true
 }
 
 // xmlTree parses an element that contains others into an object: its attributes, with @
@@ -230,13 +233,7 @@ func xmlValue(out map[string]any, children map[string][]any, text string) any {
 	if len(out) == 0 && len(children) == 0 {
 		return text
 	}
-	for name, list := range children {
-		if len(list) == 1 {
-			out[name] = list[0]
-		} else {
-			out[name] = list
-		}
-	}
+	putAll(out, children)
 	if text != "" {
 		out["#text"] = text
 	}

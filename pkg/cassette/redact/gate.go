@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/fanfold/fanfold/pkg/printable"
 )
 
 // Leak is a secret in a place that should have none.
@@ -69,17 +71,7 @@ func mask(s string) string {
 		return strings.Repeat("*", len(s))
 	}
 	head, tail := strings.ToValidUTF8(s[:2], "*"), strings.ToValidUTF8(s[len(s)-2:], "*")
-	return printableOnly(head) + strings.Repeat("*", 6) + printableOnly(tail) + fmt.Sprintf(" (%d characters)", len(s))
-}
-
-// printableOnly replaces characters that a terminal would not show by stars.
-func printableOnly(s string) string {
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0 {
-			return '*'
-		}
-		return c
-	}, s)
+	return printable.Text(head) + strings.Repeat("*", 6) + printable.Text(tail) + fmt.Sprintf(" (%d characters)", len(s))
 }
 
 // ScanFiles searches the text of a cassette and of its sidecar, and appends to the
@@ -108,7 +100,7 @@ func (r *Redactor) safe(sep, name string) string {
 	if kind, _ := r.find(name, 0); kind != "" || entropy(name) > 4 || HasDigit(name) && len(name) > 24 {
 		return ""
 	}
-	return sep + printableOnly(name)
+	return sep + printable.Text(name)
 }
 
 // Scan searches interaction number n for secrets that were not replaced.

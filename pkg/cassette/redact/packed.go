@@ -50,8 +50,8 @@ const (
 	maxUnpackedAll = 4 * MaxUnpacked
 )
 
-// MaxWindow limits the memory that a compressed body can make the decoder use.
-const MaxWindow = 128 << 20
+// maxWindow limits the memory that a compressed body can make the decoder use.
+const maxWindow = 128 << 20
 
 var (
 	errNotPacked = errors.New("not packed in this way")
@@ -68,7 +68,7 @@ func Decompress(encoding string, r io.Reader) (io.Reader, error) {
 	case "br":
 		return brotli.NewReader(r), nil
 	case "zstd":
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxWindow))
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow))
 		if err != nil {
 			return nil, err
 		}

@@ -29,8 +29,8 @@ type Links struct {
 	list   []link
 	last   turns // cache of the last request's replacements
 	spare  spare
-	turned atomic.Int64
-	left   atomic.Int64
+	turned atomic.Int64 // links in answers that were replaced
+	left   atomic.Int64 // answers that were not searched: parts of a body, or with a digest
 }
 
 type link struct{ upstream, local string }
@@ -52,13 +52,6 @@ func (l *Links) memory() spare {
 	}
 	return l.spare
 }
-
-// Turned returns how many links in answers were replaced by ours.
-func (l *Links) Turned() int64 { return l.turned.Load() }
-
-// Left returns how many answers were not searched for links, because they are parts of
-// a body, or carry a digest that a replacement would break.
-func (l *Links) Left() int64 { return l.left.Load() }
 
 // turns are the replacements in an upstream's answers and in the requests to it.
 type turns struct {
@@ -669,10 +662,10 @@ func (l *Links) request(r *http.Request, swaps swaps) {
 // Sentence reports what was done with links. It is empty if there were none.
 func (l *Links) Sentence() string {
 	var out []string
-	if n := l.Turned(); n > 0 {
+	if n := l.turned.Load(); n > 0 {
 		out = append(out, fmt.Sprintf("%d links to partners in answers were made to lead here", n))
 	}
-	if n := l.Left(); n > 0 {
+	if n := l.left.Load(); n > 0 {
 		out = append(out, fmt.Sprintf("%d answers were not looked through for links, as they are parts or carry a digest", n))
 	}
 	return strings.Join(out, "; ")

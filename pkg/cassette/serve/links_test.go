@@ -175,7 +175,7 @@ func TestLinksBothWays(t *testing.T) {
 	if want := fmt.Sprintf(`%s/a {"to":"%s/b"} %s/c`, self, self, self); len(got) != 1 || got[0] != want {
 		t.Errorf("the partner got %q, want %q", got, want)
 	}
-	if n := links.Turned(); n != 8+6*2 {
+	if n := links.turned.Load(); n != 8+6*2 {
 		t.Errorf("%d links were counted", n)
 	}
 	if !strings.Contains(links.Sentence(), "20 links") ||

@@ -37,43 +37,38 @@ func Decoder(encoding string, r io.Reader) (io.Reader, error) {
 }
 
 // Decode undoes a Content-Encoding. If it does not know the encoding, or the data is
-// not encoded that way, it returns the data unchanged and ok is false.
+// not encoded that way, or has more than limit bytes, it returns the data unchanged and ok is false.
 func Decode(encoding string, data []byte, limit int64) (plain []byte, ok bool) {
 	if IsIdentity(encoding) {
 		return data, true
 	}
-	if len(data) == 0 {
+	var buf bytes.Buffer
+	if n, err := unpack(&buf, encoding, data, limit); err != nil || n > limit || len(data) == 0 {
 		return data, false
 	}
-	r, err := Decoder(encoding, bytes.NewReader(data))
-	if err != nil {
-		return data, false
-	}
-	plain, err = io.ReadAll(io.LimitReader(r, limit+1))
-	if c, isCloser := r.(io.Closer); isCloser {
-		_ = c.Close() // frees memory
-	}
-	if err != nil || int64(len(plain)) > limit {
-		return data, false
-	}
-	return plain, true
+	return buf.Bytes(), true
 }
 
 // TooLarge is true if data unpacks to more than the redactor searches. It does not keep the
 // unpacked data.
 func TooLarge(encoding string, data []byte) bool {
-	if IsIdentity(encoding) || len(data) == 0 {
+	if IsIdentity(encoding) {
 		return false
 	}
+	n, _ := unpack(io.Discard, encoding, data, redact.MaxUnpacked) // an error does not matter: only the size counts
+	return n > redact.MaxUnpacked
+}
+
+// unpack writes data without its Content-Encoding, at most a byte more than limit. It returns how many.
+func unpack(to io.Writer, encoding string, data []byte, limit int64) (int64, error) {
 	r, err := Decoder(encoding, bytes.NewReader(data))
 	if err != nil {
-		return false
+		return 0, err
 	}
-	n, _ := io.Copy(io.Discard, io.LimitReader(r, redact.MaxUnpacked+1)) // an error does not matter: only the size counts
-	if c, isCloser := r.(io.Closer); isCloser {
-		_ = c.Close() // frees memory
+	if c, ok := r.(io.Closer); ok {
+		defer c.Close() // frees memory
 	}
-	return n > redact.MaxUnpacked
+	return io.Copy(to, io.LimitReader(r, limit+1))
 }
 
 // Encode is the opposite of Decode.
