@@ -223,7 +223,8 @@ func TestLongFormsAreDocumented(t *testing.T) {
 // take what is shown.
 func TestShownCommandsAreAccepted(t *testing.T) {
 	texts := map[string]string{}
-	for _, pattern := range []string{"../README.md", "../CONTRIBUTING.md", "../docs/*.md", "topics/*.txt", "../docs/deploy/*/*"} {
+	for _, pattern := range []string{"../README.md", "../CONTRIBUTING.md", "../docs/*.md", "topics/*.txt",
+		"../docs/deploy/*/*"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -329,7 +330,8 @@ func TestREADMEBackfill(t *testing.T) {
 	if err := os.WriteFile("archive/events.jsonl", []byte(archive), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env, run := map[string]string{"XDG_STATE_HOME": t.TempDir(), "MP_TOKEN": "token-of-mine", "MP_SECRET": "secret-of-mine"}, 0
+	env := map[string]string{"XDG_STATE_HOME": t.TempDir(), "MP_TOKEN": "token-of-mine", "MP_SECRET": "secret-of-mine"}
+	run := 0
 	for _, m := range regexp.MustCompile(`(?m)^\$ fanfold (.*)$`).FindAllStringSubmatch(section, -1) {
 		run++
 		args, want := shellWords(m[1]), exitOK

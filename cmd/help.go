@@ -22,8 +22,8 @@ import (
 var topics embed.FS
 
 // topicNames are the help topics beside the commands, in reading order.
-var topicNames = []string{"sources", "events", "shapes", "formats", "stores", "config", "transform", "mapping", "filters", "http", "resume",
-	"exit-codes", "backfill", "cassettes", "performance"}
+var topicNames = []string{"sources", "events", "shapes", "formats", "stores", "config", "transform", "mapping",
+	"filters", "http", "resume", "exit-codes", "backfill", "cassettes", "performance"}
 
 func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{

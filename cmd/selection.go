@@ -171,7 +171,8 @@ func (s *selection) flags(c *cobra.Command, schemes source.Schemes) {
 			}
 		}
 	}
-	flagvalue.Moment(f, &s.since, "since", "events from this time on: RFC 3339, a date, or a duration back from now (72h, 3d)")
+	flagvalue.Moment(f, &s.since, "since",
+		"events from this time on: RFC 3339, a date, or a duration back from now (72h, 3d)")
 	flagvalue.Moment(f, &s.until, "until", "events before this time")
 	f.StringVar(&s.filter, "filter", "", "only events that match, in FQL")
 	f.Int64Var(&s.limit, "limit", 0, "stop after this many selected events")

@@ -388,8 +388,8 @@ func Cut(s string, n int) string {
 }
 
 // Verdict is what a status means when the partner's documentation says nothing more: 2xx is delivered, if Confirm
-// finds that the answer looks like a success; 408, 425, 429, 5xx except 501 and 505, and 1xx, which is no answer to what
-// was asked, are retried; 401, 403 and a proxy's 407 are retried as Unauthorized, which stops the lane; everything
+// finds that the answer looks like a success; 408, 425, 429, 5xx except 501 and 505, and 1xx, which is no answer to
+// what was asked, are retried; 401, 403 and a proxy's 407 are retried as Unauthorized, which stops the lane; everything
 // else is rejected. now is needed for dates in Retry-After.
 func (a *Answer) Verdict(now time.Time) Result {
 	if a.OK() {

@@ -62,7 +62,8 @@ func TestVerdictOfStatus(t *testing.T) {
 		101: {Outcome: Retry, Reason: Unavailable}, 204: {Outcome: Delivered}, 304: {Outcome: Rejected, Reason: Refused},
 		403: {Outcome: Retry, Reason: Unauthorized}, 408: {Outcome: Retry, Reason: Unavailable},
 		413: {Outcome: Rejected, Reason: TooLarge}, 429: {Outcome: Retry, Reason: RateLimited},
-		501: {Outcome: Rejected, Reason: Refused}, 503: {Outcome: Retry, Reason: Unavailable}, 600: {Outcome: Rejected, Reason: Refused},
+		501: {Outcome: Rejected, Reason: Refused}, 503: {Outcome: Retry, Reason: Unavailable},
+		600: {Outcome: Rejected, Reason: Refused},
 	} {
 		got := (&Answer{Status: status, Header: http.Header{}}).Verdict(time.Time{})
 		if got.Outcome != want.Outcome || got.Reason != want.Reason {

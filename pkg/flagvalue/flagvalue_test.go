@@ -110,7 +110,8 @@ func TestOutput(t *testing.T) {
 	var form string
 	flags := pflag.NewFlagSet("x", pflag.ContinueOnError)
 	Output(flags, &form, "", "text", "json", "csv")
-	for given, want := range map[string]string{"text": "text", "table": "text", "json": "json", "jsonl": "json", "csv": "csv"} {
+	for given, want := range map[string]string{"text": "text", "table": "text", "json": "json", "jsonl": "json",
+		"csv": "csv"} {
 		if err := flags.Parse([]string{"-o", given}); err != nil || form != want {
 			t.Errorf("-o %s is %q, %v", given, form, err)
 		}

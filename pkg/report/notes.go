@@ -32,8 +32,9 @@ func Notice(n run.Notice) string {
 		return fmt.Sprintf("run %s: %s begins at the beginning, the others go on where they were", n.Run,
 			strings.Join(n.Destinations, ", "))
 	case run.Renamed:
-		return fmt.Sprintf("run %s has delivered %d events of this input to %s, which has the type and settings of %s (but for "+
-			"secrets): %[4]s is sent them again; named %[3]s, it goes on behind them", n.Run, n.Delivered, n.Was, n.Destination)
+		return fmt.Sprintf("run %s has delivered %d events of this input to %s, which has the type and settings of %s (but "+
+			"for secrets): %[4]s is sent them again; named %[3]s, it goes on behind them", n.Run, n.Delivered, n.Was,
+			n.Destination)
 	case run.OtherSettings:
 		return fmt.Sprintf("a new run: run %s of the same input had other destinations of these names: %s", n.Run,
 			differences(n.Differences))

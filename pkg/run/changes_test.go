@@ -70,7 +70,8 @@ func identityWith(d destinationIdentity) identity {
 func TestWhatAKilledRunHasDelivered(t *testing.T) {
 	err := &ChangedError{Run: "r1", Differences: []Difference{{Destination: "a", Keys: []string{"filter"}, Delivered: 5},
 		{Destination: "b", Keys: []string{"filter"}, Delivered: 7, Pending: 2, AtLeast: true}}}
-	want := "the configuration has changed since run r1: 5 events were delivered to a with another configuration: filter; " +
+	want := "the configuration has changed since run r1: 5 events were delivered to a with another " +
+		"configuration: filter; " +
 		"at least 7 events were delivered to b (2 are pending) with another configuration: filter. --continue"
 	if got := err.Error(); !strings.HasPrefix(got, want) {
 		t.Errorf("%s\nwant\n%s", got, want)
