@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
 // What here is made of the other nodes and steps: shorter words for what many partners ask for.
@@ -81,14 +82,18 @@ func (v Value) AtMost(n int) Value {
 // this in words. test is a pure function.
 func (v Value) Every(what string, test func(event.Value) bool) Value {
 	return v.Where(what, func(v event.Value) bool {
-		for e := range v.Elements() {
-			if !test(e) {
-				return false
+		switch v.Kind() {
+		case event.Array:
+			for e := range v.Elements() {
+				if !test(e) {
+					return false
+				}
 			}
-		}
-		for _, m := range v.Members() {
-			if !test(m) {
-				return false
+		case event.Object:
+			for c := v.Cursor(); c.Next(); {
+				if !test(c.Value()) {
+					return false
+				}
 			}
 		}
 		return true
@@ -116,8 +121,14 @@ func (v Value) number(what string, f func(float64) float64) Value {
 // is a number already, or a text of digits, is taken for that number.
 func (v Value) Epoch(unit time.Duration) Value {
 	return v.As("a number of units of "+unit.String(), func(dst []byte, v event.Value, _ *Context) []byte {
-		if n, err := strconv.ParseInt(v.Text(), 10, 64); err == nil {
-			return strconv.AppendInt(dst, n, 10)
+		text := v.Raw()
+		if b, ok := v.Plain(); ok {
+			text = b
+		}
+		if jsonval.IsPlainInteger(text) {
+			if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+				return strconv.AppendInt(dst, n, 10)
+			}
 		}
 		if v.Kind() == event.Number {
 			return append(dst, v.Raw()...)
