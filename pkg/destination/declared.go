@@ -294,8 +294,8 @@ func (d *Declared) Success(s ...Success) *Declared { d.success = s; return d }
 // AllOrNothing says that one bad item makes the partner refuse the whole request without naming the item.
 func (d *Declared) AllOrNothing() *Declared { d.allOrNothing = true; return d }
 
-// Once says that the partner refuses a request in which two items have the same value at a path. Items with a
-// repeated value go into a later request.
+// Once says that the partner refuses a request in which two items have the same value at a path, in any case. Lanes
+// put items with a repeated value into a later request: see [ActionPlan.Once].
 func (d *Declared) Once(path string) *Declared { d.once = path; return d }
 
 // TimeField names the field that holds the event's time, which is checked against the partner's historical window.

@@ -30,6 +30,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
@@ -252,7 +253,8 @@ type ActionPlan struct {
 	// Requests is the largest number of requests that a batch takes, where one request needs the answer to
 	// another; 0 counts as one.
 	Requests int
-	// Once is the path in an item of a value that may occur only once in a request; "": there is none.
+	// Once is the path in an item of a value that may occur only once in a request, see Name; whoever makes batches
+	// sees to it. "": there is none.
 	Once string
 	// AllOrNothing: one bad item makes the partner refuse the whole request
 	// without naming it, so the engine bisects.
@@ -261,6 +263,23 @@ type ActionPlan struct {
 	Live Live
 	// Patience is how long after its answer a request may still be asked about.
 	Patience time.Duration
+}
+
+// Name is the value in a delivery that may occur only once in a request; "": there is none.
+func (a *ActionPlan) Name(d *Delivery) string {
+	if a.Once == "" {
+		return ""
+	}
+	return nameIn(d.Item, a.Once)
+}
+
+// nameIn is the value at a path in an item, in lower case.
+func nameIn(item []byte, path string) string {
+	v, err := event.ParseValue(item)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(at(v, path).Text())
 }
 
 // Info describes the partner.

@@ -862,26 +862,17 @@ func (o *sender) Send(ctx context.Context, t Transport, b *Batch) ([]Result, err
 		}
 		return b.same(r), nil
 	}
-	if a.once != "" && len(b.Deliveries) > 1 {
-		return o.rounds(ctx, t, a, b)
-	}
-	_, rs, err := o.exchange(ctx, t, a, b)
-	return rs, err
-}
-
-// exchange makes the single request of a batch and reads its answer.
-func (o *sender) exchange(ctx context.Context, t Transport, a *openAction, b *Batch) (*Answer, []Result, error) {
 	req, err := o.request(ctx, a, b)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	answer, err := Do(t, req)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	rs, err := o.results(a, answer, b)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	success := a.success
 	if a.successOf != nil {
@@ -892,7 +883,7 @@ func (o *sender) exchange(ctx context.Context, t Transport, a *openAction, b *Ba
 	if rs = Confirm(success, answer, rs); a.job != nil && rs[0].Outcome == Delivered {
 		a.job.follow(ctx, t, a, answer, b, rs)
 	}
-	return answer, rs, nil
+	return rs, nil
 }
 
 // results interprets an answer: first by the spec's rules for the whole answer, then by the action's for each
