@@ -161,15 +161,10 @@ func (m *Matcher) canon(q *Request, wantLeaves bool) (Key, []uint64) {
 	return xxh3.Hash128(b), w.leaves
 }
 
-// Resource is the function [Resource], with the placeholders of the path's rules in the result.
+// Resource is an address without its parameters, its fragment and a default port, and with placeholders for the
+// segments of its path that may differ.
 func (m *Matcher) Resource(address string) string {
 	head, _ := m.splitURL(address)
-	return head
-}
-
-// Resource is an address without its parameters, its fragment and a default port.
-func Resource(address string) string {
-	head, _ := splitURL(address)
 	return head
 }
 

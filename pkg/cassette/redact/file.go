@@ -34,22 +34,18 @@ func (r *Redactor) ScanFile(name string, data []byte) FileScan {
 	w := fileWalk{r: r}
 	switch filepath.Ext(name) {
 	case ".jsonl":
-		w.lines(data)
+		w.lines(data, true)
 	case ".json", ".har":
 		if !w.json(data, "") {
-			w.text(data)
+			w.lines(data, false)
 		}
 	default:
 		if !w.yaml(data) {
 			w = fileWalk{r: r}
-			w.text(data)
+			w.lines(data, false)
 		}
 	}
-	out.Leaks, out.Written = w.leaks, w.written
-	// Search the whole file, too, for known values outside of all these places.
-	if found := r.known.find(string(data)); len(found) > 0 && len(out.Leaks) == 0 {
-		out.Leaks = append(out.Leaks, Leak{-1, "the file", found[0].kind, mask(string(data[found[0].from:found[0].to]))})
-	}
+	out.Leaks, out.Written = r.elsewhere(w.leaks, data), w.written
 	return out
 }
 
@@ -140,26 +136,17 @@ func isWordy(v string) bool {
 	return len(v) < MinSecret || !learnable(v) && !strings.ContainsAny(v, " ")
 }
 
-// lines searches lines of JSON, such as those of a crash journal.
-func (w *fileWalk) lines(data []byte) {
+// lines searches lines of text. If each may be JSON, as in a crash journal, its members are searched.
+func (w *fileWalk) lines(data []byte, inJSON bool) {
 	n := 0
 	for line := range bytes.Lines(data) {
 		n++
-		if !w.json(line, "line "+strconv.Itoa(n)+" ") {
-			if kind, hit := w.r.find(string(line), 0); kind != "" {
-				w.add(-1, "line "+strconv.Itoa(n), kind, hit)
-			}
+		place := "line " + strconv.Itoa(n)
+		if inJSON && w.json(line, place+" ") {
+			continue
 		}
-	}
-}
-
-// text searches lines of text.
-func (w *fileWalk) text(data []byte) {
-	n := 0
-	for line := range bytes.Lines(data) {
-		n++
 		if kind, hit := w.r.find(string(line), 0); kind != "" {
-			w.add(-1, "line "+strconv.Itoa(n), kind, hit)
+			w.add(-1, place, kind, hit)
 		}
 	}
 }

@@ -77,16 +77,21 @@ func mask(s string) string {
 // ScanFiles searches the text of a cassette and of its sidecar, and appends to the
 // leaks of the interactions.
 func (r *Redactor) ScanFiles(leaks []Leak, data, meta []byte) []Leak {
-	// Search the whole text for known values outside of the places above. Patterns were
-	// searched for in the interactions, where lines are not folded.
-	if found := r.known.find(string(data)); len(found) > 0 && len(leaks) == 0 {
-		leaks = append(leaks, Leak{-1, "the file", found[0].kind, mask(string(data[found[0].from:found[0].to]))})
-	}
+	leaks = r.elsewhere(leaks, data)
 	for line := range strings.Lines(string(meta)) {
 		if kind, hit := r.find(strings.TrimSpace(line), 0); kind != "" {
 			name, _, _ := strings.Cut(strings.TrimSpace(line), ":")
 			leaks = append(leaks, Leak{-1, "the sidecar" + r.safe(", ", name), kind, mask(hit)})
 		}
+	}
+	return leaks
+}
+
+// elsewhere searches the whole text of a file in which nothing was found for known values, in case they stand outside
+// of the places that were searched. Patterns are searched for in these only, where lines are not folded.
+func (r *Redactor) elsewhere(leaks []Leak, data []byte) []Leak {
+	if found := r.known.find(string(data)); len(found) > 0 && len(leaks) == 0 {
+		leaks = append(leaks, Leak{-1, "the file", found[0].kind, mask(string(data[found[0].from:found[0].to]))})
 	}
 	return leaks
 }

@@ -190,18 +190,12 @@ func unquoteJSON(t string) string {
 
 // hex4 decodes four hexadecimal digits. It returns U+FFFD if there are none.
 func hex4(t string, at int) rune {
-	var r rune
-	for i := range 4 {
-		d := byte(255)
-		if at+i < len(t) {
-			d = hexDigit(t[at+i])
+	if at+4 <= len(t) {
+		if n, err := strconv.ParseUint(t[at:at+4], 16, 16); err == nil {
+			return rune(n)
 		}
-		if d > 15 {
-			return utf8.RuneError
-		}
-		r = r<<4 | rune(d)
 	}
-	return r
+	return utf8.RuneError
 }
 
 func (w *jsonWalk) top() *level {

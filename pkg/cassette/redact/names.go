@@ -127,21 +127,7 @@ func (r *Redactor) labelled(s string, i int) (match, bool) {
 // XML.
 func (r *Redactor) pairAt(s string, i int) (match, bool) {
 	if s[i] == '>' {
-		if i > 0 && s[i-1] == '=' { // name => value
-			end := i - 1
-			for end > 0 && (s[end-1] == ' ' || s[end-1] == '"' || s[end-1] == '\'') {
-				end--
-			}
-			m, ok := r.pairValue(s, end, i+1, true)
-			if ok && strings.IndexByte("\"'", s[m.from-1]) < 0 && !HasDigit(s[m.from:m.to]) {
-				return match{}, false // an identifier of a program
-			}
-			return m, ok
-		}
-		if m, ok := r.element(s, i); ok {
-			return m, true
-		}
-		return r.labelled(s, i)
+		return r.behindBracket(s, i)
 	}
 	if s[i] == '=' && i > 6 && (s[i-5:i] == "value" || s[i-7:i] == "content") {
 		return r.attribute(s, i)
@@ -178,18 +164,41 @@ func (r *Redactor) pairAt(s string, i int) (match, bool) {
 		return m, false
 	}
 	value := s[m.from:m.to]
-	if strings.HasSuffix(s[:end], value) && m.from == from { // token=token, as programs pass arguments
+	if m.from > from { // in quotes
+		return m, strings.IndexByte(" +.,)", value[0]) < 0 // not "token=" + value
+	}
+	if strings.HasSuffix(s[:end], value) { // token=token, as programs pass arguments
 		return match{}, false
 	}
-	switch inQuotes := m.from > from; {
-	case inQuotes && strings.IndexByte(" +.,)", value[0]) >= 0: // "token=" + value
-		return match{}, false
-	case inQuotes:
-	case s[i] == ':' && (!spaced || quoted || len(value) < 12 || !HasDigit(value)), // prose has colons, too
-		s[i] == '=' && spaced && (len(value) < 8 || !HasDigit(value)), isCode(value): // programs have names like these
-		return m, false
+	return m, !isCode(value) && isBare(s[i], value, quoted, spaced)
+}
+
+// isBare is true if what stands without quotes behind a sign can be a secret: prose has colons, too, and programs
+// assign names.
+func isBare(sign byte, value string, quoted, spaced bool) bool {
+	if sign == ':' {
+		return spaced && !quoted && len(value) >= 12 && HasDigit(value)
 	}
-	return m, true
+	return !spaced || len(value) >= 8 && HasDigit(value)
+}
+
+// behindBracket reads the value behind the > at index i: of name => value, or of an element.
+func (r *Redactor) behindBracket(s string, i int) (match, bool) {
+	if i == 0 || s[i-1] != '=' {
+		if m, ok := r.element(s, i); ok {
+			return m, true
+		}
+		return r.labelled(s, i)
+	}
+	end := i - 1
+	for end > 0 && (s[end-1] == ' ' || s[end-1] == '"' || s[end-1] == '\'') {
+		end--
+	}
+	m, ok := r.pairValue(s, end, i+1, true)
+	if ok && strings.IndexByte("\"'", s[m.from-1]) < 0 && !HasDigit(s[m.from:m.to]) {
+		return match{}, false // an identifier of a program
+	}
+	return m, ok
 }
 
 // behind returns the index where a value begins. It skips comments and, if lines is

@@ -141,7 +141,7 @@ const maxMisses = 1000
 // else the same host, or else any. The caller holds the lock of the session.
 func (p *Replayer) miss(s *session, q *match.Request, same []int32) *Miss {
 	m := &Miss{Case: s.name, Method: q.Method, URL: q.URL, Nearest: []Close{}}
-	head := match.Resource(q.URL)
+	head := p.match.Resource(q.URL)
 	list := p.byPath[q.Method+" "+head]
 	switch {
 	case len(same) > 0 && s.only == nil:
@@ -180,7 +180,7 @@ func (p *Replayer) miss(s *session, q *match.Request, same []int32) *Miss {
 		if e.i.Request.Method == q.Method {
 			score += 1000
 		}
-		score += 100 * sharedSegments(head, match.Resource(e.url))
+		score += 100 * sharedSegments(head, p.match.Resource(e.url))
 		best = append(best, scored{at, score})
 		if len(best) > 64 {
 			slices.SortStableFunc(best, func(a, b scored) int { return b.score - a.score })

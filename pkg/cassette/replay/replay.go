@@ -152,7 +152,7 @@ func (p *Replayer) add(c *cassette.Cassette, n int, i *cassette.Interaction, d *
 	raw := q.Raw()
 	p.raw[raw] = append(p.raw[raw], at)
 	p.canon[key] = append(p.canon[key], at)
-	head := match.Resource(q.URL)
+	head := p.match.Resource(q.URL)
 	p.byPath[q.Method+" "+head] = append(p.byPath[q.Method+" "+head], at)
 	h := hostOf(head)
 	p.byHost[h] = append(p.byHost[h], at)
@@ -183,7 +183,7 @@ func (p *Replayer) Foreign() bool { return p.rules.Anonymous }
 
 // Knows is true if any request with this method and resource was recorded.
 func (p *Replayer) Knows(method, url string) bool {
-	head := match.Resource(url)
+	head := p.match.Resource(url)
 	return len(p.byPath[method+" "+head]) > 0
 }
 

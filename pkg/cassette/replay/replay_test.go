@@ -51,6 +51,18 @@ func TestCases(t *testing.T) {
 	}
 }
 
+// TestKnows checks that an upstream is known by a request whose id in the path is another one than the recorded.
+func TestKnows(t *testing.T) {
+	i := sample.Order()
+	i.Request.URL = "https://api.shop.example/v1/orders/17/lines?x=1"
+	for rule, want := range map[string]bool{"path~/orders/*": true, "path[2]=number": true, "query.x": false} {
+		p := replayerOf(t, []*cassette.Interaction{i}, Options{Ignore: []string{rule}})
+		if got := p.Knows("POST", "https://api.shop.example/v1/orders/18/lines"); got != want {
+			t.Errorf("with %s: %v", rule, got)
+		}
+	}
+}
+
 // TestForeignKey checks that tokens are compared by their place if the recording's key
 // is missing: equal tokens still have to be equal.
 func TestForeignKey(t *testing.T) {
