@@ -95,13 +95,14 @@ func (k known) has(name xxh3.Uint128, tag uint64) (had, same bool) {
 // was read of it is not what is there now.
 func (l *listing) has(o Object) bool {
 	name, tag := xxh3.HashString128(o.Name), xxh3.HashString(o.Fingerprint)
-	had, same := l.known.has(name, tag)
-	if !had && l.seen != nil {
-		var before uint64
-		if before, had = l.seen[name]; !had {
-			l.seen[name] = tag
-		}
-		same = before == tag
+	before, had := l.seen[name]
+	same := before == tag
+	if !had {
+		had, same = l.known.has(name, tag)
+	}
+	if replaced := l.s.isReplaced(o); l.seen != nil && (!had || replaced) {
+		l.seen[name] = tag
+		had = had && !replaced
 	}
 	if had && !same {
 		l.s.fail(changedf(o.Name, "it has another etag"))

@@ -417,6 +417,14 @@ func (s *Input) probe(ctx context.Context, obj Object) error {
 	return &ReadError{Object: obj.Name, Err: err, Alone: true}
 }
 
+// isReplaced says whether an object of a store is another one than the one of its name that could not be read.
+func (s *Input) isReplaced(o Object) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, is := s.unread[o.Name]
+	return is && u.at == u.obj.Begin && u.obj.Fingerprint != o.Fingerprint
+}
+
 // wasUnread says whether an object with this name was not read, or not completely.
 func (s *Input) wasUnread(name string) bool {
 	s.mu.Lock()
