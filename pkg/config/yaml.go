@@ -175,6 +175,9 @@ func mend(lines [][]byte, at int, msg string) repair {
 		strings.Trim(indent.FindString(string(lines[before])), " \t") != "" {
 		at = before
 	}
+	if bytes.HasPrefix(lines[at], []byte("%YAML ")) && strings.Contains(msg, "incompatible YAML document") {
+		return repair{at, "\n", "", true} // the parser knows 1.1 by name, and reads what is meant here all the same
+	}
 	line, inBrackets := string(lines[at]), insideBrackets(lines[:at])
 	if lead := indent.FindString(line); strings.Trim(lead, " ") != "" {
 		if inBrackets { // pasted JSON is indented as it likes
