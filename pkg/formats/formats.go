@@ -175,12 +175,12 @@ func List(w io.Writer) error {
 	var list []format
 	for _, name := range names {
 		var f format
-		data, err := fs.ReadFile(files, name+".yaml")
-		if err == nil {
-			err = yaml.Unmarshal(data, &f)
+		data, failed := fs.ReadFile(files, name+".yaml")
+		if failed == nil {
+			failed = yaml.Unmarshal(data, &f)
 		}
-		if err != nil {
-			return err
+		if failed != nil {
+			return failed
 		}
 		f.Name = name
 		list = append(list, f)
@@ -212,16 +212,14 @@ func Show(w io.Writer, name string) error {
 	if err != nil {
 		return err
 	}
+	var data []byte
 	if name == "layouts" || slices.Contains(names, name) {
-		data, err := fs.ReadFile(files, name+".yaml")
-		if err != nil {
-			return err
+		if data, err = fs.ReadFile(files, name+".yaml"); err == nil {
+			_, err = w.Write(data)
 		}
-		_, err = w.Write(data)
 		return err
 	}
-	data, err := fs.ReadFile(files, wrappers)
-	if err != nil {
+	if data, err = fs.ReadFile(files, wrappers); err != nil {
 		return err
 	}
 	var list []yaml.Node

@@ -138,7 +138,8 @@ func TestMarks(t *testing.T) {
 		utf16 = append(utf16, byte(c), byte(c>>8))
 	}
 	for name, data := range map[string][]byte{"none": []byte(text), "UTF-8": []byte("\ufeff" + text),
-		"two files": []byte("\ufeff" + text + "\n\ufeff{}"), "UTF-16": utf16, "two files in UTF-16": slices.Concat(utf16, utf16)} {
+		"two files": []byte("\ufeff" + text + "\n\ufeff{}"), "UTF-16": utf16,
+		"two files in UTF-16": slices.Concat(utf16, utf16)} {
 		got, err := Segment(data)
 		if err != nil || len(got) != 1 || got[0].Name != "Öl" {
 			t.Errorf("%s: %+v, %v", name, got, err)
