@@ -10,7 +10,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -567,5 +569,43 @@ func BenchmarkWideObject(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestBadTextsAreForgotten: texts that are no JSON, or no objects, take a parser no memory for ever, and it does
+// not hold them. Large ones take another way than small ones.
+func TestBadTextsAreForgotten(t *testing.T) {
+	var paths []event.Path
+	for i := range 300 {
+		paths = append(paths, event.Keys("properties", strconv.Itoa(i)))
+	}
+	set, _ := event.NewPathSet(paths)
+	for _, text := range []string{strings.Repeat("x", 9000), "x", strings.Repeat(`{"a":1} `, 2000),
+		"[" + strings.Repeat("1,", 9000) + "1]"} {
+		p := event.Parser{Follow: event.Join(set), Limits: event.Limits{MaxBytes: 1 << 20}}
+		parse := func() {
+			if _, err := p.Parse([]byte(text)); err == nil {
+				t.Fatalf("%.20s is no event", text)
+			}
+			if _, err := p.ParseValue([]byte("x" + text)); err == nil {
+				t.Fatalf("%.20s is no value", text)
+			}
+			p.Reset()
+		}
+		for range 5000 {
+			parse()
+		}
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for range 5000 {
+			parse()
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 1<<20 {
+			t.Errorf("%.20s: %d bytes more are held after 5,000 of it", text, grown)
+		}
+		runtime.KeepAlive(&p)
 	}
 }

@@ -102,7 +102,7 @@ func (s *slab[T]) take(n, chunk int) []T {
 func (s *slab[T]) room(n, chunk int) {
 	for len(s.free) < n {
 		if s.used == len(s.chunks) {
-			s.chunks = append(s.chunks, make([]T, max(n, min(chunk, 1<<10<<len(s.chunks)))))
+			s.chunks = append(s.chunks, make([]T, max(n, min(chunk, 1<<10<<min(len(s.chunks), 10)))))
 		} else if len(s.chunks[s.used]) < n {
 			s.chunks[s.used] = make([]T, n)
 		}
@@ -125,7 +125,7 @@ const (
 // not be used any more.
 func (p *Parser) Reset() {
 	p.spare = nil
-	if p.nodes.used == 0 {
+	if p.nodes.used|p.events.used|p.docs.used|p.refs.used == 0 {
 		return // nothing was made since
 	}
 	p.nodes.reset()
@@ -147,6 +147,7 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 		err = fmt.Errorf("%w: found %s", ErrNotObject, article(k))
 	}
 	if err != nil {
+		e.doc = doc{} // it must not hold the text
 		p.spare = e
 		return nil, err
 	}
