@@ -85,6 +85,9 @@ func (l *files) whatBecame(ch *chain) error {
 	if !info.Mode().IsRegular() { // something that is not a file counts as if nothing were there
 		return &ChangedError{Object: ch.last.Name, What: "in its place is " + kindOf(info.Mode()), Gone: true}
 	}
+	if info.Size() == 0 {
+		return &ChangedError{Object: ch.last.Name, What: "it is empty", Gone: true, Empty: true}
+	}
 	if is, err := l.s.local.isReplaced(ch); err != nil {
 		return gone(ch.last, err)
 	} else if is {
@@ -340,6 +343,9 @@ func (l *files) known(name string) bool {
 	var changed *ChangedError
 	why := l.whatBecame(ch)
 	if errors.As(why, &changed) && changed.Gone {
+		if changed.Empty {
+			return true // what is written into it next says whether it is another file
+		}
 		l.s.replaces(name)
 		return false
 	}

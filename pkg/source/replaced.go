@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -11,25 +12,27 @@ import (
 )
 
 // A file at a known path may be another one than the file that was read: a log that was moved away, or emptied, and
-// begun anew. It is told by its beginning. A file that begins as the one that was read, and is not the same further
-// on, was changed, and is refused.
+// begun anew. It is told by its lines: it begins otherwise, and neither what the other one began with nor its last line
+// is among them. Everything else was changed, and is refused: what was sent before would be sent again. So are files
+// without lines: a compressed file has other bytes whenever it is written.
 
 const (
 	mostOfBeginning = 4 << 10
-	packedBeginning = 64 // of compressed files and the like, in which lines mean nothing
-	leastOfLine     = 4  // a shorter line, such as [, begins files of every content
+	leastOfLine     = 4 // a shorter line, such as [ or ], stands in files of every content
+	mostOfLast      = 64 << 10
+	mostSearched    = 64 << 20 // for the lines of another file
 )
 
 // beginningOf returns how many bytes at the start of a file identify it: its first line, and of a table the first two,
 // because all files of a kind may have the same header. whole says that these bytes are all there, however the file
-// may grow.
+// may grow; n is 0 for a file that has no lines.
 func beginningOf(at io.ReaderAt, size int64) (n int64, whole bool, err error) {
 	data := make([]byte, min(size, mostOfBeginning))
 	if _, err := io.ReadFull(io.NewSectionReader(at, 0, int64(len(data))), data); err != nil {
 		return 0, false, err
 	}
-	if codecAt(at, 0) != "" {
-		return min(size, packedBeginning), size >= packedBeginning, nil
+	if codecAt(at, 0) != "" || bytes.IndexByte(data, 0) >= 0 {
+		return 0, false, nil
 	}
 	lines := 1
 	if !beginsAsJSON(at) {
@@ -47,38 +50,79 @@ func beginningOf(at io.ReaderAt, size int64) (n int64, whole bool, err error) {
 	return n, true, nil
 }
 
-// headOf is the fingerprint of the bytes that identify a file of a size; "": it is empty.
+// headOf is what identifies a file of a size: the fingerprints of its beginning and of its last line; "": it is empty,
+// or has no lines.
 func headOf(at io.ReaderAt, size int64) (head string, err error) {
 	n, _, err := beginningOf(at, size)
 	if err != nil || n == 0 {
 		return "", err
 	}
-	return headPrint(at, n)
-}
-
-// headPrint is the fingerprint of the first n bytes of a file.
-func headPrint(at io.ReaderAt, n int64) (string, error) {
-	h := xxh3.New()
-	if _, err := io.CopyN(h, io.NewSectionReader(at, 0, n), n); err != nil {
-		return "", err
+	data := make([]byte, n+min(size, mostOfLast))
+	for i, part := range [][]byte{data[:n], data[n:]} {
+		if _, err := at.ReadAt(part, int64(i)*(size-int64(len(part)))); err != nil && err != io.EOF {
+			return "", err
+		}
 	}
-	return fmt.Sprintf("%d-%016x", n, h.Sum64()), nil
+	lines := bytes.Split(data[n:], []byte{'\n'})
+	last := []byte(nil)
+	for i := len(lines) - 1; i >= 0 && last == nil && (i > 0 || size <= mostOfLast); i-- {
+		if len(lines[i]) >= leastOfLine {
+			last = lines[i]
+		}
+	}
+	return printOf(data[:n]) + "/" + printOf(last), nil
 }
 
-// beginsOtherwise says whether a file is certainly another one than the file whose beginning has this fingerprint.
-// While a file is too short to tell, it is not.
+// printOf is the fingerprint of a line, or of a few.
+func printOf(text []byte) string { return fmt.Sprintf("%d-%016x", len(text), xxh3.Hash(text)) }
+
+// beginsOtherwise says whether a file certainly begins otherwise than the one that this identifies. While it is too
+// short to tell, it does not.
 func beginsOtherwise(at io.ReaderAt, size int64, head string) (bool, error) {
-	length, _, _ := strings.Cut(head, "-")
+	first, _, noted := strings.Cut(head, "/")
+	length, _, _ := strings.Cut(first, "-")
 	n, err := strconv.ParseInt(length, 10, 64)
-	if err != nil || n <= 0 {
-		return false, nil // an older version has not noted the beginning
+	if !noted || err != nil || n <= 0 || n > mostOfBeginning {
+		return false, nil // it has no lines, or an older version has not noted them
 	}
 	if size < n {
 		_, whole, failed := beginningOf(at, size)
-		return size == 0 || whole, failed
+		return whole, failed
 	}
-	now, err := headPrint(at, n)
-	return err == nil && now != head, err
+	data := make([]byte, n)
+	if _, err := at.ReadAt(data, 0); err != nil && err != io.EOF {
+		return false, err
+	}
+	return printOf(data) != first, nil
+}
+
+// holds says whether lines of the file that this identifies stand in another one.
+func holds(at io.ReaderAt, size int64, head string) (bool, error) {
+	first, last, _ := strings.Cut(head, "/")
+	in := bufio.NewReaderSize(io.NewSectionReader(at, 0, min(size, mostSearched)), 1<<20)
+	header := []byte(nil) // of a table
+	if beginsAsJSON(at) {
+		header = []byte{}
+	}
+	for {
+		line, err := in.ReadSlice('\n')
+		text := bytes.TrimSuffix(line, []byte{'\n'})
+		switch {
+		case len(text) >= leastOfLine && printOf(text) == last:
+			return true, nil
+		case header == nil:
+			header = bytes.Clone(line)
+		case printOf(append(header[:len(header):len(header)], line...)) == first:
+			return true, nil
+		}
+		switch err {
+		case nil, bufio.ErrBufferFull:
+		case io.EOF:
+			return false, nil
+		default:
+			return false, err
+		}
+	}
 }
 
 // isReplaced says whether another file has the name of a chain's file, which is nowhere else. The caller holds mu, or
@@ -92,7 +136,20 @@ func (c *chains) isReplaced(ch *chain) (bool, error) {
 		return false, err
 	}
 	defer f.Close() // nothing was written
-	return beginsOtherwise(&faultReaderAt{f, &fault{}, ch.last.Name, info.Size()}, info.Size(), ch.last.Head)
+	at := &faultReaderAt{f, &fault{}, ch.last.Name, info.Size()}
+	return isAnother(at, info.Size(), ch.last.Head)
+}
+
+// isAnother says whether a file is certainly another one than the one that this identifies, however it was changed.
+func isAnother(at io.ReaderAt, size int64, head string) (bool, error) {
+	if codecAt(at, 0) != "" {
+		return false, nil
+	}
+	if is, err := beginsOtherwise(at, size, head); err != nil || !is {
+		return false, err
+	}
+	held, err := holds(at, size, head)
+	return err == nil && !held, err
 }
 
 // replaces tells that a file is read as a new one, although a file of that name was read before.

@@ -226,6 +226,7 @@ type ChangedError struct {
 	Object string
 	What   string
 	Gone   bool // the object does not exist any more
+	Empty  bool // an empty one is in its place
 }
 
 func changedf(object, format string, args ...any) *ChangedError {
