@@ -18,7 +18,7 @@ import (
 )
 
 // Write makes a fanfold.yaml of destinations. from names where they come from. left are
-// those that are not in it, each with the reason.
+// those that are not in it, each with the reason, and the parts of subscriptions that are not.
 func Write(from string, dests []Destination, catalogue []destination.Destination) (out []byte, left []string,
 	err error) {
 	w := &writer{catalogue: catalogue, names: map[string]bool{}}
@@ -56,7 +56,7 @@ func Write(from string, dests []Destination, catalogue []destination.Destination
 	if err := e.Encode(root); err != nil {
 		return nil, nil, err
 	}
-	return b.Bytes(), left, e.Close()
+	return b.Bytes(), append(left, w.parts...), e.Close()
 }
 
 // writer knows what has been written already.
@@ -64,6 +64,7 @@ type writer struct {
 	catalogue []destination.Destination
 	names     map[string]bool
 	variables []string
+	parts     []string // what subscriptions say that could not be carried over: requests are others without it
 }
 
 func scalar(s string) *yaml.Node {
@@ -119,6 +120,9 @@ func (w *writer) destination(d *Destination) (key, body *yaml.Node, why string) 
 		notes = append(notes, lost...)
 		if len(actions.Content) == 0 {
 			return nil, nil, "none of its subscriptions can be carried over: " + strings.Join(lost, "; ")
+		}
+		for _, one := range lost {
+			w.parts = append(w.parts, oneLine(d.label()+": "+strings.TrimPrefix(one, "not carried over: ")))
 		}
 		body.Content = append(body.Content, scalar("actions"), actions)
 	}
