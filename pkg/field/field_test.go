@@ -2,6 +2,7 @@ package field
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/fanfold/fanfold/pkg/payload"
@@ -46,6 +47,28 @@ func TestMappings(t *testing.T) {
 		w, _ := json.Marshal(want)
 		if string(g) != string(w) {
 			t.Errorf("%s: %s, want %s", name, g, w)
+		}
+	}
+}
+
+// What makes a field required is a condition on others.
+func TestRequired(t *testing.T) {
+	for want, line := range map[string]Line{
+		`any of: name false "a"; name false "b";`: Text("x").RequiredWhen("name", "a", "b"),
+		`all of: other true null;`:                Text("x").RequiredWith("other"),
+		`all of: other true true;`:                Text("x").RequiredUntil("other", true),
+		`all of: y false null; z false null;`:     Text("x").RequiredUnless("y", "z"),
+	} {
+		c := line.Fields()[0].RequiredIf
+		got := "any of:"
+		if c.All {
+			got = "all of:"
+		}
+		for _, test := range c.Tests {
+			got += fmt.Sprint(" ", test.Field, " ", test.Not, " ", test.Value, ";")
+		}
+		if got != want {
+			t.Errorf("%s, want %s", got, want)
 		}
 	}
 }
