@@ -39,9 +39,11 @@
 //	.Given() .Filled() .NotNull()    only if it is truthy; neither null nor ""; not null
 //	.Is("a", "b") .Not("a")          only if its text is one of these, is none of these
 //	.IsText() .IsNumber() .IsObject() .IsList() .IsTime() .Matches(`^\d+$`) .Where("why", func)
+//	.AtMost(255) .Every("why", func) only if it is no longer than that; if all elements are so
 //	.Text() .Trim() .Lower() .Upper() .Cut(n) .Last(n) .Prefix("x") .Replace("-", "") .UUID()
-//	.Number() .Integer() .Boolean() .Wrapped() .JSON() .Join(",") .Lookup(table)
-//	.Seconds() .Millis() .ISO() .Time("date") .Layout("2006-01-02")
+//	.Number() .Integer() .Boolean() .Wrapped() .JSON() .Join(",") .Lookup(table) .Times(100) .Round()
+//	.Seconds() .Millis() .ISO() .Time("date") .Layout("2006-01-02") .Epoch(time.Microsecond)
+//	.Deep("what it makes", …, func)  a Go function for all values in an object, at any depth
 //	.Normal("phone") .Hash("email")  as ad platforms want personal data; Hash is SHA-256 of that
 //	.As("what it makes", func)       a Go function, where nothing else will do
 //
@@ -49,7 +51,7 @@
 // "b").Trim().Given() is the first that is not blank. As a condition a value holds when
 // it is there:
 //
-//	If(From("source").Is("crm"), node)     All(...), Any(...), Not(...), Has("a", "b")
+//	If(From("source").Is("crm"), node)     All(...), Any(...), Not(...), Has("a", "b"), Some(members...)
 //	When(Setting("geoip_disable"), Member("$geoip_disable", Const(true)))
 //	First(node, node)                      the first that writes something
 //
@@ -63,6 +65,7 @@
 //	Spread("properties").Wins("id")  the other way round: its members replace the others, but for those named
 //	Fields("list_id")                all fields of the action, but for those named
 //	When(condition, members...)      only then
+//	Within("data.attributes", node)  a member in objects that have no other
 //	Together(members...)             some that stand in several objects, under one Go name
 //
 // and lists have elements: List(nodes...), and Each("products", node) with one for every

@@ -12,7 +12,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/jsonval"
 )
 
-// What here is made of the other nodes and steps: shorter words for what many partners ask for.
+// What is here is made of the other nodes and steps: shorter words for what many partners ask for.
 
 // Within is a member in objects that have no other: Within("data.attributes", n) writes {"attributes": n} under the
 // key data.
