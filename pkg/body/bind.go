@@ -534,6 +534,8 @@ func (c *checker) cond(cond Cond) {
 		}
 	case not:
 		c.cond(cond.cond)
+	case writes:
+		c.node(cond.node)
 	}
 }
 

@@ -148,10 +148,11 @@ func (items) isNode()  {}
 func (answer) isNode() {}
 func (Value) isNode()  {}
 
-func (all) isCond()   {}
-func (anyOf) isCond() {}
-func (not) isCond()   {}
-func (Value) isCond() {}
+func (all) isCond()    {}
+func (anyOf) isCond()  {}
+func (not) isCond()    {}
+func (writes) isCond() {}
+func (Value) isCond()  {}
 
 // Members are the content of an object: [Member], [Same], [Spread], [Fields], [When].
 type Members interface{ members() []member }

@@ -247,6 +247,12 @@ func cases2() []bodyCase {
 			`{"a":"","b":"x","d":1,"l":[]}`, `{"some":1}`,
 		},
 		{
+			"some of a list",
+			props(body.When(body.Some(m("l", body.Each("l", body.This().Trim().Given()))), m("l", body.Const(1))),
+				body.When(body.Some(m("o", body.Each("o", body.This().Trim().Given()))), m("o", body.Const(1)))),
+			`{"l":[" ",""],"o":[""," x "]}`, `{"o":1}`,
+		},
+		{
 			"sums",
 			props(m("a", from("a").Times(100).Round()), m("b", from("b").Round()), m("c", from("c").Times(2))),
 			`{"a":1.256,"b":-2.5,"c":"3"}`, `{"a":126,"b":-2}`,

@@ -520,8 +520,20 @@ func (c *compiler) test(cond Cond) test {
 		return &someOp{some(cond.conds), true}
 	case not:
 		return notOp{some([]Cond{cond.cond})[0]}
+	case writes:
+		return writesOp{c.node(cond.node)}
 	}
 	return fixedTest(false)
+}
+
+// writesOp writes a node to see whether it writes something.
+type writesOp struct{ n op }
+
+func (o writesOp) holds(w *writing) bool {
+	at := len(w.buf)
+	ok := o.n.put(w)
+	w.cut(at)
+	return ok
 }
 
 // whole says whether the value is one unchanged field.

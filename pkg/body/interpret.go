@@ -128,6 +128,11 @@ func (x *interpreter) holds(c Cond) bool {
 		return false
 	case not:
 		return !x.holds(c.cond)
+	case writes:
+		at := len(x.buf)
+		ok := x.put(c.node)
+		x.cut(at)
+		return ok
 	}
 	return false
 }

@@ -54,8 +54,8 @@ func written(n Node) Cond {
 	switch n := n.(type) {
 	case Value:
 		return n
-	case each:
-		return n.of.IsList().NotEmpty()
+	case each: // an element may have nothing to write
+		return writes{n}
 	case first:
 		var any []Cond
 		for _, n := range n.nodes {
@@ -67,6 +67,9 @@ func written(n Node) Cond {
 	}
 	panic(fmt.Sprintf("body: Some: whether a %T is written cannot be asked", n))
 }
+
+// writes holds when a node writes something.
+type writes struct{ node Node }
 
 // AtMost is the value if its text has at most n characters; of a list or an object, if it has at most n elements.
 func (v Value) AtMost(n int) Value {
