@@ -111,25 +111,38 @@ func (b *content) Read(p []byte) (n int, err error) {
 
 // Len is how many bytes are left to read.
 func (b *content) Len() int {
+	n, _ := b.left()
+	return n
+}
+
+// left is how many bytes are left to read, and in how many pieces they lie.
+func (b *content) left() (bytes, pieces int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.items == nil {
-		return len(b.buf) - b.off
+		return len(b.buf) - b.off, 1
 	}
-	n := -b.off
-	for rest := (&content{items: b.items, open: b.open, sep: b.sep, close: b.close, next: b.next}); ; {
+	bytes = -b.off
+	for rest := (&content{items: b.items, open: b.open, sep: b.sep, close: b.close, next: b.next}); ; pieces++ {
 		piece, next, ok := rest.piece()
 		if !ok {
-			return n
+			return bytes, pieces
 		}
-		n, rest.next = n+len(piece), next
+		bytes, rest.next = bytes+len(piece), next
 	}
 }
 
 // WriteTo implements io.WriterTo: a connection takes the items from where they lie. The lock is held while it does,
 // so that a body is not closed, and its items are not reused, before. Whoever closes a body early closes its
 // connection first, so nobody waits for a partner that reads no more.
+//
+// Many small pieces are copied together first: the system takes longer for each of them than for a copy.
 func (b *content) WriteTo(w io.Writer) (n int64, err error) {
+	if bytes, pieces := b.left(); pieces > 1 && bytes < pieces*smallPiece {
+		step := steps.Get().(*[writeStep]byte)
+		defer steps.Put(step)
+		return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{b}, step[:])
+	}
 	room := rooms.Get().(*[mostPieces][]byte)
 	defer rooms.Put(room)
 	for {
@@ -140,10 +153,16 @@ func (b *content) WriteTo(w io.Writer) (n int64, err error) {
 	}
 }
 
-// mostPieces is how many pieces are written at once.
-const mostPieces = 512
+const (
+	mostPieces = 512       // are written at once
+	smallPiece = 512       // bytes that pieces have at least, on the average, to be written from where they lie
+	writeStep  = 256 << 10 // bytes of smaller ones that are written at once
+)
 
-var rooms = sync.Pool{New: func() any { return new([mostPieces][]byte) }}
+var (
+	rooms = sync.Pool{New: func() any { return new([mostPieces][]byte) }}
+	steps = sync.Pool{New: func() any { return new([writeStep]byte) }}
+)
 
 // writeSome writes as many pieces as there is room for; 0: everything was written before.
 func (b *content) writeSome(w io.Writer, room net.Buffers) (int64, error) {

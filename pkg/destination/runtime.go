@@ -889,7 +889,7 @@ func (o *sender) Send(ctx context.Context, t Transport, b *Batch) ([]Result, err
 // results interprets an answer: first by the spec's rules for the whole answer, then by the action's for each
 // delivery, else by the status.
 func (o *sender) results(a *openAction, answer *Answer, b *Batch) ([]Result, error) {
-	if r := answer.of(o.sayings); r.Outcome != Undecided {
+	if r := answer.of(o.sayings, b.Now); r.Outcome != Undecided {
 		return b.same(r), nil
 	}
 	if a.results != nil {

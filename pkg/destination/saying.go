@@ -1,7 +1,9 @@
 package destination
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +58,12 @@ func (s *Saying) describes(a *Answer) bool {
 		text = strings.TrimSpace(string(a.Body[:min(len(a.Body), 400)]))
 	} else if v := at(a.JSON, s.At); v.Exists() && v.Kind() != event.Null {
 		text = v.Text()
+		if v.Kind() >= event.Array {
+			var compact bytes.Buffer
+			if json.Compact(&compact, v.Raw()) == nil {
+				text = compact.String()
+			}
+		}
 	}
 	return slices.ContainsFunc(s.Is, func(word string) bool {
 		begin, open := strings.CutSuffix(word, "*")
@@ -71,7 +79,7 @@ func (s *Saying) describes(a *Answer) bool {
 }
 
 // of returns the meaning of the first saying that matches the answer; zero: none does.
-func (a *Answer) of(sayings []Saying) Result {
+func (a *Answer) of(sayings []Saying, now time.Time) Result {
 	for i := range sayings {
 		s := &sayings[i]
 		if !s.describes(a) {
@@ -79,7 +87,7 @@ func (a *Answer) of(sayings []Saying) Result {
 		}
 		r := Result{Outcome: s.Then, Reason: s.Reason, Status: a.Status, Detail: a.Words()}
 		if s.Then == Retry {
-			r.RetryAfter = cmp.Or(a.RetryAfter(time.Time{}), s.After)
+			r.RetryAfter = cmp.Or(a.RetryAfter(now), s.After)
 		}
 		if s.Detail != "" {
 			r.Detail = strings.TrimPrefix(r.Detail+": "+s.Detail, ": ")

@@ -17,7 +17,9 @@ func TestSayings(t *testing.T) {
 		{Status: []int{2}, At: "code", Is: []string{"*"}, Then: Rejected, Reason: Refused},
 		{Status: []int{400}, At: ".", Is: []string{"*invalid key*"}, Then: Retry, Reason: Unauthorized, Detail: "see there"},
 		{At: "error.code", Is: []string{"190"}, Then: Retry, Reason: Unauthorized},
+		{At: "over", Is: []string{`["*`}, Then: Retry, Reason: RateLimited},
 	}
+	now := time.Date(2024, 5, 6, 7, 8, 0, 0, time.UTC)
 	for _, c := range []struct {
 		status int
 		after  string
@@ -25,6 +27,11 @@ func TestSayings(t *testing.T) {
 		want   Result
 	}{
 		{423, "", "", Result{Outcome: Retry, Reason: Conflict, RetryAfter: 2 * time.Second}},
+		{423, "Mon, 06 May 2024 07:08:09 GMT", "", Result{Outcome: Retry, Reason: Conflict, RetryAfter: 9 * time.Second}},
+		{202, "", "{\"code\":0,\"over\":[ ]}", Result{Outcome: Delivered}},
+		{404, "", "{\"over\": [\n  \"events\" ]}", Result{Outcome: Retry, Reason: RateLimited,
+			Detail: "{\"over\": [ \"events\" ]}"}},
+		{404, "", "{\"over\":[]}", Result{}},
 		{423, "7", "", Result{Outcome: Retry, Reason: Conflict, RetryAfter: 7 * time.Second}},
 		{200, "", `{"code":0}`, Result{Outcome: Delivered}},
 		{201, "", `{"code":"51000"}`, Result{Outcome: Retry, Reason: Unavailable, Detail: `{"code":"51000"}`}},
@@ -43,7 +50,7 @@ func TestSayings(t *testing.T) {
 		if c.want.Outcome != Undecided {
 			c.want.Status = c.status
 		}
-		if got := a.of(list); got != c.want {
+		if got := a.of(list, now); got != c.want {
 			t.Errorf("%d %s: %+v, want %+v", c.status, c.body, got, c.want)
 		}
 	}
