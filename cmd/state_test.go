@@ -156,6 +156,79 @@ func TestNothingIsLeft(t *testing.T) {
 	f.p.once(t, 100)
 }
 
+// TestThisTime stops a command in the middle, again and again: each time the summary says what this one has done, as
+// the partner has seen it, and its note which events were rejected before.
+func TestThisTime(t *testing.T) {
+	f := newForwarder(t, 200) // of E0, E1 and E2
+	f.args = []string{"--from", f.args[1], "--config", file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  w: {type: "+
+		"webhook, settings: {url: %q}, batch_events: 1, concurrency: 1, filter: 'event != \"E2\"'}\n", f.p.URL)),
+		"--filter", "event != \"E1\""}
+	var all engine.ThisTime
+	var read, dropped, rejected uint64
+	for _, end := range []int{20, 30, 0} {
+		sent, refused := 0, 0
+		f.p.answers(func(w http.ResponseWriter, _ *http.Request, ids []string) bool {
+			switch {
+			case sent+refused == end && end > 0:
+				http.Error(w, "who are you?", http.StatusUnauthorized)
+			case ids[0] == "m9" || ids[0] == "m99":
+				refused++
+				http.Error(w, "no", http.StatusBadRequest)
+			default:
+				sent++
+				return false
+			}
+			return true
+		})
+		code := exitIncomplete
+		if end == 0 {
+			code = exitRejected
+		}
+		s, errOut := f.forward(code)
+		d := &s.Destinations[0]
+		if s.ThisTime == nil { // the first: all of it
+			s.ThisTime = &engine.ReadThisTime{Read: s.Read, Dropped: s.Dropped}
+			d.ThisTime = &engine.ThisTime{Filtered: d.Filtered, Delivered: d.Delivered, Rejected: d.Rejected}
+		}
+		now := d.ThisTime
+		if now.Delivered != uint64(sent) || engine.Total(now.Rejected) != uint64(refused) {
+			t.Errorf("%d were sent and %d refused; this time %+v", sent, refused, now)
+		}
+		want := []string{"once the cause", "1 event was rejected by an earlier", "2 events were rejected by"}[rejected]
+		if !strings.Contains(errOut, want) {
+			t.Errorf("%d were rejected before: %s", rejected, errOut)
+		}
+		all.Delivered, all.Filtered = all.Delivered+now.Delivered, all.Filtered+now.Filtered
+		read, dropped = read+s.ThisTime.Read, dropped+engine.Total(s.ThisTime.Dropped)
+		if rejected += engine.Total(now.Rejected); all.Delivered != d.Delivered || all.Filtered != d.Filtered ||
+			rejected != engine.Total(d.Rejected) || read != s.Read || dropped != engine.Total(s.Dropped) {
+			t.Errorf("%+v together, read %d, dropped %d: %+v", all, read, dropped, s)
+		}
+	}
+	if all.Delivered != 65 || rejected != 2 || all.Filtered != 66 || dropped != 67 {
+		t.Errorf("%+v, %d rejected, %d dropped", all, rejected, dropped)
+	}
+}
+
+// TestRemovedSayNothingOfNow leaves out a destination: it stays in the summary, but not what a process says of itself.
+func TestRemovedSayNothingOfNow(t *testing.T) {
+	f := newForwarder(t, 20)
+	out := []string{"--set", "file.path=" + t.TempDir()}
+	f.args = append(f.args[:2:2], "--to", "webhook,file", "--set", "webhook.url="+f.p.URL)
+	f.forward(0, out...)
+	if err := os.WriteFile(f.args[1], []byte(events(30)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := f.forward(0, out...); s.Destinations[1].ThisTime == nil || s.Destinations[1].Rate == 0 {
+		t.Fatalf("%+v", s)
+	}
+	f.args[3] = "webhook"
+	s, _ := f.forward(0)
+	if len(s.Removed) != 1 || s.Removed[0].Delivered != 30 || s.Removed[0].ThisTime != nil || s.Removed[0].Rate > 0 {
+		t.Errorf("%+v", s.Removed)
+	}
+}
+
 // TestDamagedLetters flips each of some bytes of a run's dead letters: a redrive sends
 // nothing and says why.
 func TestDamagedLetters(t *testing.T) {

@@ -530,6 +530,7 @@ func (l *lane) accept(lb *laneBlock) error {
 	for i := range lb.events {
 		le := &lb.events[i]
 		if le.open == 0 && le.worst != journal.Requeued { // it was settled under another configuration
+			count(&l.ledger.past, le.worst, le.reason)
 			l.ledger.settleEvent(le, le.worst, le.reason)
 		} else if le.open == 0 { // the destination made no delivery of the event
 			l.notes.skipped(le, destination.Unsupported, "")
@@ -543,7 +544,7 @@ func (l *lane) accept(lb *laneBlock) error {
 				l.ledger.sent++
 			}
 			if l.ledger.resumed.Doubted(w.id) {
-				l.ledger.suspect(w)
+				l.ledger.suspect(w, true)
 			}
 			l.verdicts.settle(w, v.Outcome, v.Reason)
 			continue
@@ -557,7 +558,7 @@ func (l *lane) accept(lb *laneBlock) error {
 		}
 		if doubtful {
 			w.doubtful = true
-			l.ledger.suspect(w)
+			l.ledger.suspect(w, false)
 			if l.c.Options.Hold {
 				l.ledger.keep(w)
 				continue // stays open: its event is pending, and listed
@@ -573,6 +574,7 @@ func (l *lane) accept(lb *laneBlock) error {
 			l.queue.waiting++
 		}
 	}
+	l.ledger.again(lb)
 	l.pass()
 	l.signal()
 	return l.notes.err

@@ -27,11 +27,14 @@ type ledger struct {
 	mark   journal.Mark
 	counts journal.Counts // up to the mark
 	live   journal.Counts // of everything that is settled
-	base   journal.Counts // at the start of this process
-	sent   uint64         // deliveries that the partner accepted in this process
-	held   int            // events in doubt that are not sent again
-	saved  time.Time
-	dirty  bool
+	base   journal.Counts // at the checkpoint from which this process went on
+	// past counts the events of live that earlier processes have settled: those up to that checkpoint, and those above
+	// it, as they are read again. The rest is this process's.
+	past  journal.Counts
+	sent  uint64 // deliveries that the partner has accepted, but for those up to the checkpoint
+	held  int    // events in doubt that are not sent again
+	saved time.Time
+	dirty bool
 }
 
 // laneBlock is a block as one lane has routed it.
@@ -106,7 +109,7 @@ func newLedger(j *journal.Lane, now func() time.Time) *ledger {
 	g := &ledger{j: j, resumed: j.Resume(), doubt: map[journal.DeliveryID]doubted{}, now: now, saved: now()}
 	g.mark = g.resumed.Mark
 	g.counts, g.base = g.resumed.Counts.Clone(), g.resumed.Counts.Clone()
-	g.live = g.counts.Clone()
+	g.live, g.past = g.counts.Clone(), g.counts.Clone()
 	for i, r := range g.resumed.InDoubt {
 		for _, id := range r.IDs {
 			g.doubt[id.Name()] = doubted{int32(i + 1), int32(len(r.IDs))}
@@ -140,14 +143,34 @@ func (g *ledger) add(lb *laneBlock) {
 	g.sent += lb.counts.Deliveries
 }
 
-// suspect counts the event of a delivery that was in doubt at the end of an earlier process, once.
-func (g *ledger) suspect(w *work) {
+// suspect counts the event of a delivery that was in doubt at the end of an earlier process, once. settled says that
+// a process since then has counted and settled it.
+func (g *ledger) suspect(w *work, settled bool) {
 	if w.ev.doubtful {
 		return
 	}
 	w.ev.doubtful = true
+	if settled {
+		g.past.InDoubt++
+	}
 	g.live.InDoubt++
 	w.ev.b.counts.InDoubt++
+}
+
+// again counts the events of a routed block that earlier processes have settled: all of their deliveries, but for those
+// that are skipped once more.
+func (g *ledger) again(lb *laneBlock) {
+	if !g.resumed.UnderWay() {
+		return
+	}
+	var last *laneEvent
+	for i := range lb.works {
+		w := &lb.works[i]
+		if _, is := g.earlier(w.id); is && w.ev != last && w.ev.open == 0 {
+			last = w.ev
+			count(&g.past, last.worst, last.reason)
+		}
+	}
 }
 
 // keep notes that a delivery in doubt is not sent again, so its event stays pending.
@@ -191,25 +214,29 @@ func (g *ledger) settleEvent(le *laneEvent, o journal.Outcome, reason string) {
 	if o == journal.Delivered && g.arrived != nil {
 		g.arrived(le.raw)
 	}
-	for _, c := range []*journal.Counts{&g.live, &le.b.counts} {
-		switch o {
-		case journal.Delivered:
-			c.Delivered++
-		case journal.Skipped:
-			if c.Skipped == nil {
-				c.Skipped = map[string]uint64{}
-			}
-			c.Skipped[reason]++
-		case journal.Rejected:
-			if c.Rejected == nil {
-				c.Rejected = map[string]uint64{}
-			}
-			c.Rejected[reason]++
-		}
-	}
+	count(&g.live, o, reason)
+	count(&le.b.counts, o, reason)
 	le.b.open--
 	if le.piece != nil {
 		g.left(le.piece)
+	}
+}
+
+// count counts a settled event.
+func count(c *journal.Counts, o journal.Outcome, reason string) {
+	switch o {
+	case journal.Delivered:
+		c.Delivered++
+	case journal.Skipped:
+		if c.Skipped == nil {
+			c.Skipped = map[string]uint64{}
+		}
+		c.Skipped[reason]++
+	case journal.Rejected:
+		if c.Rejected == nil {
+			c.Rejected = map[string]uint64{}
+		}
+		c.Rejected[reason]++
 	}
 }
 

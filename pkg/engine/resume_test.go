@@ -97,6 +97,61 @@ func TestDoubtIsRemembered(t *testing.T) {
 	}
 }
 
+// TestThisTimeIsOfOneProcess kills processes with requests in flight, and stops one: each says what it has settled
+// itself, also of events above the checkpoint, and of events of which an earlier one has settled a part.
+func TestThisTimeIsOfOneProcess(t *testing.T) {
+	const events = 200
+	p := newPartner(10)
+	p.route = func(ev *event.Event, n int, out *destination.Deliveries) {
+		for k := range 1 + n%2 {
+			out.Add(destination.Delivery{Item: ev.Raw(), InsertID: fmt.Sprintf("%d:%d", n, k)})
+		}
+	}
+	l := lane("a", p)
+	l.Options.Concurrency = 1
+	s := setup{path: input(t, events, nil), dir: t.TempDir(), lanes: []engine.LaneConfig{l}}
+	var delivered, rejected, doubt uint64
+	for process := range 5 {
+		ctx, cancel := context.WithCancel(t.Context())
+		stop := make(chan struct{})
+		requests := 0
+		p.answer = func(_ *partner, _ time.Time, ids []int) ([]destination.Result, error) {
+			rs := ok(len(ids))
+			for i, id := range ids {
+				if id%50 == 4 {
+					rs[i] = destination.Result{Outcome: destination.Rejected, Reason: destination.Refused}
+				}
+			}
+			switch requests++; {
+			case process == 2 && requests == 7:
+				close(stop)
+			case process < 4 && process != 2 && requests == 7:
+				cancel()
+				return nil, context.Canceled
+			}
+			return rs, nil
+		}
+		s.ctx, s.change = ctx, func(c *engine.Config) { c.Stop = stop }
+		sum, err := s.run(t)
+		cancel()
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		d := sum.Destinations[0]
+		if process == 0 {
+			d.ThisTime = &engine.ThisTime{Delivered: d.Delivered, Rejected: d.Rejected}
+		}
+		delivered, rejected = delivered+d.ThisTime.Delivered, rejected+engine.Total(d.ThisTime.Rejected)
+		doubt += d.ThisTime.InDoubt
+		if process > 0 && d.ThisTime.Delivered == 0 || delivered != d.Delivered || rejected != engine.Total(d.Rejected) {
+			t.Errorf("process %d: %+v; %d delivered and %d rejected together: %+v", process, d.ThisTime, delivered, rejected, d)
+		}
+	}
+	if delivered != events-4 || rejected != 4 || doubt == 0 {
+		t.Errorf("%d delivered, %d rejected, %d in doubt", delivered, rejected, doubt)
+	}
+}
+
 // TestSkippedAreExplained: of each reason to skip one event is named.
 func TestSkippedAreExplained(t *testing.T) {
 	p := newPartner(10)

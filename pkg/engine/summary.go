@@ -20,7 +20,8 @@ type Summary struct {
 	// BadReasons are the bad records by reason, and BadExamples describes one record for each, with its place.
 	BadReasons  map[string]uint64 `json:"bad_reasons,omitempty"`
 	BadExamples map[string]string `json:"bad_examples,omitempty"`
-	// ThisTime is what this process has read; nil: it has begun the run, and so all of it.
+	// ThisTime is what this process has read; nil: it has begun the run, and so all of it. What it has read is bad,
+	// dropped, or selected for all destinations, as of the whole run.
 	ThisTime *ReadThisTime `json:"this_time,omitempty"`
 	// Rehearsal says that requests went to stand-ins. The caller sets it, and the following: the run whose dead
 	// letters were sent, and the configuration with its profile.
@@ -47,17 +48,34 @@ type Summary struct {
 
 // ReadThisTime is what one process of a run has read.
 type ReadThisTime struct {
-	Read       uint64 `json:"read"`
-	BadRecords uint64 `json:"bad_records"`
+	Read       uint64            `json:"read"`
+	BadRecords uint64            `json:"bad_records"`
+	Dropped    map[string]uint64 `json:"dropped"`
 }
 
-// ThisTime is what became of events at a destination since the checkpoint from which a process went on.
+// ThisTime is what one process of a run has settled at a destination. Filtered and Skipped, which are decided again
+// after a restart, count from the checkpoint on, unless the caller knows better (see [LaneSummary.Behind]).
 type ThisTime struct {
 	Filtered  uint64            `json:"filtered"`
 	Skipped   map[string]uint64 `json:"skipped"`
 	Delivered uint64            `json:"delivered"`
 	Rejected  map[string]uint64 `json:"rejected"`
 	InDoubt   uint64            `json:"in_doubt"`
+}
+
+// Behind leaves out of a destination's counts of this process what the summary of the process before has counted.
+func (d *LaneSummary) Behind(before *LaneSummary) {
+	now := d.ThisTime
+	if now == nil {
+		return
+	}
+	now.Filtered = min(now.Filtered, d.Filtered-min(d.Filtered, before.Filtered))
+	now.InDoubt = min(now.InDoubt, d.InDoubt-min(d.InDoubt, before.InDoubt))
+	for k, n := range now.Skipped {
+		if now.Skipped[k] = min(n, d.Skipped[k]-min(d.Skipped[k], before.Skipped[k])); now.Skipped[k] == 0 {
+			delete(now.Skipped, k)
+		}
+	}
 }
 
 // Overlap is how many events of a run an earlier run had selected, too.
@@ -153,7 +171,8 @@ func (e *Engine) Summary() *Summary {
 		s.Status = "incomplete"
 	}
 	if before := e.front.before(); before.Ordinal > 0 {
-		s.ThisTime = &ReadThisTime{front.Ordinal - before.Ordinal, front.Bad - min(before.Bad, front.Bad)}
+		s.ThisTime = &ReadThisTime{front.Ordinal - before.Ordinal, front.Bad - min(before.Bad, front.Bad),
+			since(front.Dropped, before.Dropped)}
 	}
 	for _, l := range e.lanes {
 		ls := l.summary(selected(front))
@@ -333,17 +352,16 @@ func (l *lane) summary(events uint64) LaneSummary {
 	if settled := c.Filtered + Total(c.Skipped) + c.Delivered + Total(c.Rejected); settled <= events {
 		s.Pending = events - settled
 	}
-	base := &l.ledger.base
-	s.ThisTime = &ThisTime{c.Filtered - min(base.Filtered, c.Filtered), since(c.Skipped, base.Skipped),
-		c.Delivered - min(base.Delivered, c.Delivered), since(c.Rejected, base.Rejected),
-		c.InDoubt - min(base.InDoubt, c.InDoubt)}
+	past := &l.ledger.past
+	s.ThisTime = &ThisTime{c.Filtered - past.Filtered, since(c.Skipped, past.Skipped), c.Delivered - past.Delivered,
+		since(c.Rejected, past.Rejected), c.InDoubt - past.InDoubt}
 	end := l.ended
 	if end.IsZero() {
 		end = l.e.c.Now()
 	}
 	s.Seconds = max(end.Sub(l.started).Seconds(), 0)
 	if s.Seconds > 0 {
-		s.Rate = round(float64(c.Delivered-l.ledger.base.Delivered) / s.Seconds)
+		s.Rate = round(float64(s.ThisTime.Delivered) / s.Seconds)
 	}
 	if n, path := l.ledger.j.DeadLetters(); n > 0 {
 		s.DeadLetters, s.Letters = path, n

@@ -156,7 +156,7 @@ func Rejections(res *run.Result) (notes []string) {
 		notes = append(notes, fmt.Sprintf("once the cause is fixed, `fanfold redrive %s` sends the rejected events again",
 			res.Redrive))
 	}
-	if earlier := left - now; earlier > 0 && res.Summary.ThisTime.Read > 0 { // else it was said that nothing is new
+	if earlier := left - now; earlier > 0 && !res.Settled { // else it was said
 		notes = append(notes, fmt.Sprintf("%s rejected by an earlier command: the exit code is 3 until `fanfold redrive %s` "+
 			"has delivered them", were(earlier, "event"), res.Redrive))
 	}

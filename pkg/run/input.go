@@ -193,6 +193,7 @@ func (r *Run) openSource(ctx context.Context) error {
 		return nil
 	}
 	left, err := NoteRedriven(ctx, r.dir, r.before)
+	r.settled = true
 	r.notice(NothingNew{Run: r.journal.Name(), Finished: finishedAt(r.dir), Bad: r.before.BadRecords,
 		Rejected: Rejected(r.before), Left: left, Redrive: r.again()})
 	return err

@@ -360,6 +360,7 @@ func (r *Run) openLetters(ctx context.Context) error {
 		return nil
 	}
 	left, err := NoteRedriven(ctx, r.dir, r.before)
+	r.settled = true
 	r.notice(RedrivenAgain{Run: r.journal.Name(), Finished: finishedAt(r.dir), Left: left, Redrive: r.again()})
 	return err
 }

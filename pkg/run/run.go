@@ -96,6 +96,8 @@ type Run struct {
 	dir      string
 	resumed  bool            // an earlier process has worked on it
 	before   *engine.Summary // from an earlier process; nil: there is none, or it was killed in its first run
+	counted  *engine.Summary // what the last process has counted; it may have been killed after the one before
+	settled  bool            // a notice has said that all was settled already
 	redrive  *redriveOf      // nil: it is no redrive
 	picked   picked          // for a redrive, only dir and resumed are set
 	changed  []engine.Continued
@@ -123,6 +125,8 @@ type Result struct {
 	// send them.
 	Left    uint64
 	Redrive string
+	// Settled says that a notice has said that all was settled already, and how many events are rejected.
+	Settled bool
 	// Rests says, for followed input, that everything that was read is settled.
 	Rests bool
 	// Held are the destinations that hold deliveries that were in doubt after a crash.
@@ -237,6 +241,9 @@ func (r *Run) begin(ctx context.Context, meta any) (*Run, error) {
 		if r.before, err = readCounts(countsPath(r.dir)); err != nil {
 			r.before = nil
 		}
+	}
+	if r.counted, err = readCounts(countsPath(r.dir)); err != nil {
+		r.counted = r.before
 	}
 	if r.journal, err = journal.Open(r.dir, meta, journal.Options{Now: r.w.Now, Redact: r.w.Redact,
 		Daily: r.job.Follow()}); err != nil {
@@ -369,7 +376,7 @@ func (r *Run) Do(ctx context.Context, stop <-chan struct{}) (*Result, error) {
 		r.notice(Held{r.journal.Name(), held})
 	}
 	r.finish(sum)
-	res := &Result{Summary: sum, Rests: rests}
+	res := &Result{Summary: sum, Settled: r.settled, Rests: rests}
 	if r.redrive == nil {
 		res.Input, _ = r.source.(Described)
 	}

@@ -168,21 +168,30 @@ func (r *Run) finish(s *engine.Summary) {
 	for i := range s.Destinations { // the text comes from a partner, and may contain anything
 		d := &s.Destinations[i]
 		d.Stopped, d.Problem = redact(d.Stopped), redact(d.Problem)
-		var old engine.LaneSummary
-		for _, b := range slices.Concat(before.Destinations, before.Removed) {
-			if b.Name == d.Name {
-				old = b
-			}
+		old := laneIn(before, d.Name)
+		if r.counted != nil {
+			d.Behind(laneIn(r.counted, d.Name))
 		}
 		d.Examples = examples(d.Rejected, d.Examples, old.Examples, redact)
 		d.SkippedExamples = examples(d.Skipped, d.SkippedExamples, old.SkippedExamples, redact)
 	}
 }
 
-// removed lists destinations that an earlier command had and this one has not.
+// laneIn is what a summary says of a destination, also of one that its command no longer had.
+func laneIn(s *engine.Summary, name string) *engine.LaneSummary {
+	all := slices.Concat(s.Destinations, s.Removed)
+	i := slices.IndexFunc(all, func(d engine.LaneSummary) bool { return d.Name == name })
+	if i < 0 {
+		return &engine.LaneSummary{}
+	}
+	return &all[i]
+}
+
+// removed lists destinations that an earlier command had and this one has not, without what a process says of itself.
 func (r *Run) removed(before *engine.Summary) (left []engine.LaneSummary) {
 	for _, b := range slices.Concat(before.Destinations, before.Removed) {
 		if !slices.ContainsFunc(r.lanes, func(l engine.LaneConfig) bool { return l.Name == b.Name }) {
+			b.ThisTime, b.Seconds, b.Rate, b.Lag = nil, 0, 0, 0 // of the process that sent to it
 			left = append(left, b)
 		}
 	}
