@@ -13,7 +13,8 @@ import (
 )
 
 // TestOrderOfAUser: with `order: user` a partner takes every user's events in the order of the
-// input, whatever it refuses meanwhile; a partner that nobody has asked that of does not.
+// input, whatever it refuses meanwhile; a partner that nobody has asked that of does not. It
+// stands beside a copy, which shares what is made of the events, and of which nobody has asked it.
 func TestOrderOfAUser(t *testing.T) {
 	const users, each = 7, 30
 	var in strings.Builder
@@ -46,8 +47,10 @@ func TestOrderOfAUser(t *testing.T) {
 				}
 				return false
 			})
-			conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  a: {type: webhook, settings: {url: %q}, "+
-				"batch_events: 3, retry: {attempts: 9}, %s}\n", p.URL, c.options))
+			beside := newPartner(t)
+			conf := file(t, "fanfold.yaml", fmt.Sprintf("destinations:\n  0: {type: webhook, settings: {url: %q}}\n"+
+				"  a: {type: webhook, settings: {url: %q}, batch_events: 3, retry: {attempts: 9}, %s}\n", beside.URL, p.URL,
+				c.options))
 			code, out, errOut := invoke(t, map[string]string{"XDG_STATE_HOME": t.TempDir()}, "", "forward", "--config", conf,
 				"--from", path, "-o", "json")
 			if code != 0 || (broken == 0) != c.kept {

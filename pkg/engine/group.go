@@ -81,7 +81,7 @@ func (e *Engine) pair() {
 		g := &group{}
 		if l.plan.Content != "" && !l.plan.Positions {
 			key := fmt.Sprint(l.plan.Content, "\x00", l.c.Filter, "\x00", strings.Join(l.c.Consent, "\x00"), "\x00",
-				l.c.Options.TriggerLive)
+				l.c.Options.TriggerLive, l.plan.Order)
 			if groups[key] == nil {
 				groups[key] = g
 			}
