@@ -388,39 +388,6 @@ func (r *Redactor) URL(s string) string {
 	return head
 }
 
-// form redacts a urlencoded form. What needs no redaction keeps every byte. part is the
-// name that rules use: query, body, or "".
-func (r *Redactor) form(s, part string, depth int) string {
-	if s == "" {
-		return s
-	}
-	parts := strings.Split(s, "&")
-	for n, p := range parts {
-		name, value, ok := strings.Cut(p, "=")
-		plain, err1 := url.QueryUnescape(value)
-		key, err2 := url.QueryUnescape(name)
-		if err1 != nil || err2 != nil {
-			parts[n] = r.text(p, depth+1)
-			continue
-		}
-		if now := r.text(key, depth+1); now != key { // JSON that was posted as a form has become the key
-			name = url.QueryEscape(now)
-		}
-		if ok {
-			if now := r.field(part, key, plain, depth+1); now != plain {
-				value = url.QueryEscape(now)
-			} else if raw, err := url.PathUnescape(value); err == nil && raw != plain { // some programs leave a plus as it is
-				if now := r.field(part, key, raw, depth+1); now != raw {
-					value = strings.ReplaceAll(url.QueryEscape(now), "%2B", "+")
-				}
-			}
-			name += "=" + value
-		}
-		parts[n] = name
-	}
-	return strings.Join(parts, "&")
-}
-
 // field redacts one value of a flat list of names and values.
 func (r *Redactor) field(part, name, value string, depth int) string {
 	if r.pathSecret(part, []string{name}) {
@@ -477,12 +444,23 @@ func (r *Redactor) values(v url.Values) url.Values {
 	}
 	out := make(url.Values, len(v))
 	for _, key := range slices.Sorted(maps.Keys(v)) {
-		now := r.text(key, 1)
+		now := again(key, func(sent string) string { return r.formName(sent, 0) })
 		for _, one := range v[key] {
-			out[now] = append(out[now], r.field("body", key, one, 1))
+			value := again(one, func(sent string) string { return r.formValue("body", key, sent, 0) })
+			out[now] = append(out[now], value)
 		}
 	}
 	return out
+}
+
+// again redacts a decoded part of a form as f does when it is sent.
+func again(plain string, f func(sent string) string) string {
+	sent := url.QueryEscape(plain)
+	now := f(sent)
+	if got, err := url.QueryUnescape(now); err == nil && now != sent {
+		return got
+	}
+	return plain
 }
 
 // Body redacts a body according to its type: JSON, lines of JSON, forms and multipart.

@@ -394,19 +394,6 @@ func ownRules() []*rule {
 	}
 }
 
-// nameOfJSON and endInJSON match what stands before and behind a value of an object of JSON, also in a form.
-var (
-	nameOfJSON = regexp.MustCompile(`(?i)(?:"|%22)([\w $.-]+)(?:"|%22)(?::|%3a)$`)
-	endInJSON  = regexp.MustCompile(`(?i)^(?:[,}\]]|%2c|%7d|%5d)`)
-)
-
-// notInJSON is false for a plus and digits that, in a form, are a blank and a number of JSON: "at":+1717236000123}.
-// JSON has phone numbers in quotes.
-func notInJSON(text string, from, to int) bool {
-	name := nameOfJSON.FindStringSubmatch(text[max(0, from-before):from])
-	return name == nil || keyKind(name[1]) == "phone" || !endInJSON.MatchString(text[to:])
-}
-
 // goesOn returns a check that at least n characters of a word follow.
 func goesOn(n int) func(behind string) bool {
 	return func(behind string) bool {
@@ -471,8 +458,11 @@ func emailAt(text string, at int) (m match, ok bool) {
 	for from > 0 && (IsAlnum(text[from-1]) || strings.IndexByte("._%+-", text[from-1]) >= 0) {
 		from--
 	}
-	if from > 0 && text[from-1] == '\\' { // the letter belongs to an escape
+	switch {
+	case from > 0 && text[from-1] == '\\': // the letter belongs to an escape
 		from++
+	case from > 0 && text[from-1] == '@':
+		from = behindDomain(text, from, at)
 	}
 	end := at + 1
 	first := -1 // the first dot behind a valid label
@@ -516,6 +506,23 @@ func emailAt(text string, at int) (m match, ok bool) {
 		return match{from: from, to: to, kind: "email"}, true
 	}
 	return match{}, false
+}
+
+// behindDomain returns where an address can begin whose characters follow the domain of another address: behind the
+// plus, or the escape, between the two. It is from if there is none.
+func behindDomain(text string, from, at int) int {
+	n := strings.IndexAny(text[from:at], "+%")
+	if n < 0 {
+		return from
+	}
+	next := from + n + 1
+	if text[next-1] == '%' {
+		next += 2
+	}
+	if next >= at {
+		return from
+	}
+	return next
 }
 
 func plusDigits() (keys []string) {
@@ -566,10 +573,10 @@ func isAddress(v string) bool {
 	return user != "git" && !strings.HasPrefix(domain, "-") && user != "" && strings.Trim(user, ".%+-") != ""
 }
 
-// isEmail is true if the whole value is an email address.
+// isEmail is true if the whole value is an email address, however long it is: what is found as one is replaced.
 func isEmail(v string) bool {
 	user, domain, ok := strings.Cut(v, "@")
-	return ok && len(v) < 1<<12 && user != "" && strings.Contains(domain, ".") && !strings.ContainsAny(v,
+	return ok && user != "" && strings.Contains(domain, ".") && !strings.ContainsAny(v,
 		" \t\r\n<>\",;") && isAddress(v)
 }
 

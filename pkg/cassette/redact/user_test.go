@@ -141,6 +141,9 @@ func TestNumbersBehindAPlus(t *testing.T) {
 		`%7B%22at%22%3A+1717236000123%2C%22b%22%3A+1%7D`: true,
 		`{"to":"+4917612345678"}`:                        false, `tel:+4917612345678,`: false, `[+4917612345678]`: false,
 		`{"phone":+4917612345678}`: false, `"to":+4917612345678 said`: false,
+		`{"to":+4917612345678,"a":1}`: false, `{"mobile":"+4917612345679","cc":+4917612345678}`: false,
+		`{"userId":+4917612345678,"user_id":+12125550123,"total":+4917612345}`: true, `{"n":+1717236000}`: true,
+		`{"to":+12125560187}`: false,
 	} {
 		i := plainly()
 		i.Request.URL += "&d=" + strings.ReplaceAll(text, " ", "+")
@@ -155,13 +158,88 @@ func TestNumbersBehindAPlus(t *testing.T) {
 		if leaks := red.Scan(0, i); len(leaks) > 0 {
 			t.Errorf("%s: %v", text, leaks)
 		}
+		sent, _ := url.QueryUnescape(strings.TrimPrefix(i.Request.Body, "d="))
+		if text[0] == '{' && !json.Valid([]byte(sent)) {
+			t.Errorf("%s: no JSON any more: %s", text, sent)
+		} else if strings.Contains(sent, "4917612345678") && !stays {
+			t.Errorf("%s: in a form left is %s", text, sent)
+		}
+	}
+}
+
+// TestPlusOfAnAddress checks that the whole of an email address is replaced in a form, whether or not its plus was
+// escaped there, and that a plus beside it is still a blank.
+func TestPlusOfAnAddress(t *testing.T) {
+	const address = "anna.lang+tag@shop-gmbh.de"
+	of := func(form string) string {
+		i := plainly()
+		i.Request.URL += "&" + form
+		i.Request.Headers.Set("Content-Type", "application/x-www-form-urlencoded")
+		i.Request.Body = form
+		i.Request.Form, _ = url.ParseQuery(form)
+		i.Response.Body = `{"it":"` + address + `"}`
+		red := redacted(i)
+		all := fmt.Sprint(i.Request.URL, i.Request.Body, i.Request.Form)
+		if leaks := red.Scan(0, i); len(leaks) > 0 || strings.Contains(all, "anna") || strings.Contains(all, "shop-gmbh") {
+			t.Errorf("%s becomes %s: %v", form, all, leaks)
+		}
+		got, err := url.ParseQuery(i.Request.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.ReplaceAll(fmt.Sprint(got), strings.TrimSuffix(i.Response.Body[7:], `"}`), "IT")
+	}
+	for form, want := range map[string]string{
+		"email=" + address + "&x=a+b%2B":                               "map[email:[IT] x:[a b+]]",
+		"email=anna.lang%2Btag%40shop-gmbh.de":                         "map[email:[IT]]",
+		"to=anna.lang+tag%40shop-gmbh.de":                              "map[to:[IT]]",
+		`d={"to":+"` + address + `","note":"a+b"}`:                     `map[d:[{"to": "IT","note":"a b"}]]`,
+		"d=%7B%22to%22:%22" + address + "%22,%22n%22:%22a%2Bb+c%22%7D": `map[d:[{"to":"IT","n":"a+b c"}]]`,
+		"note=(" + address + ")+a%2Bb+c":                               "map[note:[(IT) a+b c]]",
+		"[%22" + address + "%22]":                                      `map[["IT"]:[]]`,
+	} {
+		if got := of(form); got != want {
+			t.Errorf("%s becomes %s, want %s", form, got, want)
+		}
+	}
+	of("to=x+anna.lang@shop-gmbh.de") // an address or two words, nobody can tell
+	of("note=to+" + address + "+and+x+anna@shop-gmbh.de")
+	for _, form := range []string{"d=me+@+home&e=a+b%2Bc&f=x+y@z", "d={\"at\":+1,+\"b\":+2}"} {
+		i := plainly()
+		i.Request.Headers.Set("Content-Type", "application/x-www-form-urlencoded")
+		i.Request.Body = form
+		if redacted(i); i.Request.Body != form {
+			t.Errorf("%s becomes %s", form, i.Request.Body)
+		}
+	}
+	i := plainly()
+	i.Request.Headers.Set("Content-Type", "application/x-www-form-urlencoded")
+	i.Request.Body = "password=s3cr3t+Va1ue"
+	i.Response.Body = `{"said":"s3cr3t Va1ue"}`
+	if redacted(i); strings.Contains(i.Response.Body, "s3cr3t") {
+		t.Errorf("the password with a blank stays: %s", i.Response.Body)
+	}
+}
+
+// TestAddressesBesideEachOther checks that of two addresses with nothing but a plus or an escape between them, none
+// keeps a part.
+func TestAddressesBesideEachOther(t *testing.T) {
+	for _, between := range []string{"+", "+and+", "%2C", "%20", ",", "+%2B"} {
+		i := plainly()
+		i.Response.Headers.Set("Content-Type", "text/plain")
+		i.Response.Body = "to anna@shop-gmbh.de" + between + "bob@shop-gmbh.de"
+		red := redacted(i)
+		if leaks := red.Scan(0, i); len(leaks) > 0 || strings.Contains(i.Response.Body, "anna") ||
+			strings.Contains(i.Response.Body, "bob") || strings.Contains(i.Response.Body, "shop") {
+			t.Errorf("%s: left is %s, %v", between, i.Response.Body, leaks)
+		}
 	}
 }
 
 // TestLongAddresses checks that no part of an email address is left, however long it is: some services put a whole
 // address, or an id, before the @.
 func TestLongAddresses(t *testing.T) {
-	for _, n := range []int{60, 65, 200, 3000} {
+	for _, n := range []int{60, 65, 200, 3000, 5200, 100_000} {
 		user := strings.Repeat("bounce-", n/7+1)[:n]
 		i := plainly()
 		i.Request.Body = `{"email":"` + user + `@shop-gmbh.de","note":"to ` + user + `@shop-gmbh.de, it said"}`
