@@ -166,7 +166,7 @@ func (r *Redactor) bare(kind, name, v string) string {
 		}
 		return ""
 	case "authorization":
-		if _, rest, ok := strings.Cut(v, " "); ok {
+		if scheme, rest, ok := strings.Cut(v, " "); ok && saysName(scheme) {
 			v = rest
 		}
 	case "cookie":

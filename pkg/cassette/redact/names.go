@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // longValue is the length from which a value without blanks and quotes is searched only
@@ -264,34 +266,97 @@ func noSecret(v string) bool {
 			return true
 		}
 	}
-	// The ends of the keys in the documentation of AWS. No key that was made by chance has them.
-	if len(v) >= 16 && (strings.HasSuffix(v, "EXAMPLE") || strings.HasSuffix(v, "EXAMPLEKEY")) || isTemplate(v) {
+	if exampleKey.MatchString(v) || isTemplate(v) {
 		return true
 	}
-	if len(v) > 6 && strings.EqualFold(v[:4], "your") && strings.IndexByte(" _-", v[4]) >= 0 { // a hint
+	if len(v) > 6 && strings.EqualFold(v[:4], "your") && strings.IndexByte(" _-", v[4]) >= 0 && saysName(v) { // a hint
 		return true
 	}
-	if v[0] == '$' && v != "$" && strings.Trim(v[1:], "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") == "" && v[1] > '9' {
+	if v[0] == '$' && v != "$" && strings.Trim(v[1:], "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") == "" && v[1] > '9' &&
+		saysName(v[1:]) {
 		return true // a shell variable
 	}
 	if v[0] == '_' && !HasDigit(v) && len(v) < 40 && strings.IndexFunc(v, notOfName) < 0 { // an identifier of a program
 		return true
 	}
-	if v == "%s" || strings.HasSuffix(v, " %s") || strings.HasSuffix(v, "...") && len(v) < 12 {
+	if v == "%s" || strings.HasSuffix(v, " %s") && saysName(v[:len(v)-3]) || strings.HasSuffix(v, "...") && len(v) < 12 {
 		return true
 	}
 	return isVersion(v) || isPattern(v) || strings.Count(v, " ") >= 4 &&
 		(strings.HasSuffix(v, ".") || strings.HasSuffix(v, "!")) && !HasDigit(v)
 }
 
-// isTemplate is true for what stands in the place of a value: ${TOKEN}, {{token}}, <REDACTED>.
+// exampleKey matches the keys in the documentation of AWS: the id of a key, and the key. No other service's keys
+// end like that, and a password may.
+var exampleKey = regexp.MustCompile(`^(?:AKIA[A-Z0-9]{9}EXAMPLE|[A-Za-z0-9/+]{30}EXAMPLEKEY)$`)
+
+// isTemplate is true for what stands in the place of a value: ${TOKEN}, {{token}}, <REDACTED>. There is nothing
+// before or behind the brackets, and a name within them: whoever writes a secret in brackets has still written it.
 func isTemplate(v string) bool {
-	for _, t := range [][2]string{{"${", "}"}, {"#{", "}"}, {"{{", "}}"}, {"<", ">"}, {"%{", "}"}} {
-		if strings.HasPrefix(v, t[0]) && strings.HasSuffix(v, t[1]) && strings.Count(v, t[0]) == 1 {
+	for _, t := range [][2]string{{"${{", "}}"}, {"${", "}"}, {"#{", "}"}, {"{{{", "}}}"}, {"{{", "}}"}, {"<%=", "%>"},
+		{"<", ">"}, {"%{", "}"}} {
+		if len(v) >= len(t[0])+len(t[1]) && strings.HasPrefix(v, t[0]) && strings.HasSuffix(v, t[1]) &&
+			saysName(v[len(t[0]):len(v)-len(t[1])]) {
 			return true
 		}
 	}
 	return false
+}
+
+// saysName is true for the words that say what belongs in a place: access_token, your API key, ENV['TOKEN'],
+// secrets.token2. Each word looks like one that somebody has written, and there are few digits.
+func saysName(v string) bool {
+	if utf8.RuneCountInString(v) > 48 {
+		return false
+	}
+	digits, letters := 0, 0
+	for _, c := range v {
+		switch {
+		case c >= '0' && c <= '9':
+			digits++
+		case unicode.IsLetter(c):
+			letters++
+		case !strings.ContainsRune(" _-.$:'\"[]()*", c):
+			return false
+		}
+	}
+	if digits > 4 || digits > 0 && letters == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(strings.FieldsFunc(v, func(c rune) bool {
+		return !unicode.IsLetter(c) && (c < '0' || c > '9')
+	}), func(word string) bool { return !isWordOfName(word) })
+}
+
+// isWordOfName is false for letters and digits that look random: with digits in several places, with many changes
+// between small and capital letters, or with more consonants in a row than a word has.
+func isWordOfName(word string) bool {
+	if strings.Count(word, word[:1]) == len(word) {
+		return true // XXXX
+	}
+	var changes, numbers, hard, small, single int
+	before := ' '
+	for _, c := range word {
+		isDigit, isSmall := c >= '0' && c <= '9', unicode.IsLower(c)
+		if isDigit && (before < '0' || before > '9') {
+			numbers++
+		}
+		if unicode.IsLetter(c) && unicode.IsLetter(before) && isSmall != unicode.IsLower(before) {
+			if changes++; !isSmall && small == 1 {
+				single++
+			}
+		}
+		if small++; !isSmall {
+			small = 0
+		}
+		if hard++; c > unicode.MaxASCII || isDigit || strings.ContainsRune("aeiouyAEIOUY", c) {
+			hard = 0
+		}
+		if before = c; hard > 5 {
+			return false
+		}
+	}
+	return len(word) <= 32 && numbers < 2 && single < 2 && changes <= len(word)/2 && entropy(word) <= 3.7
 }
 
 func notOfName(c rune) bool { return c > 0x7f || !isName(byte(c)) || c == '$' }

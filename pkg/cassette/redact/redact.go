@@ -221,7 +221,7 @@ func (r *Redactor) Header(h http.Header) {
 // authorization redacts the header's value, but keeps the scheme.
 func (r *Redactor) authorization(v string) string {
 	scheme, rest, ok := strings.Cut(v, " ")
-	if !ok || rest == "" {
+	if !ok || rest == "" || !saysName(scheme) {
 		return r.whole("authorization", v)
 	}
 	rest = strings.TrimSpace(rest)
