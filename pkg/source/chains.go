@@ -351,7 +351,7 @@ func (c *chains) between(name string) (names []string) {
 		path := filepath.Join(dir, e.Name())
 		info, err := e.Info()
 		if err == nil && e.Type().IsRegular() && path != name && strings.HasPrefix(e.Name(), base) && !marker(e.Name()) &&
-			c.claimed[path] == nil && info.ModTime().After(since) {
+			c.claimed[path] == nil && info.ModTime().After(since) && !c.isCopy(path) {
 			all = append(all, found{path, info.ModTime()})
 		}
 	}

@@ -346,6 +346,9 @@ func (l *files) known(name string) bool {
 		if changed.Empty {
 			return true // what is written into it next says whether it is another file
 		}
+		if c.isCopy(name) {
+			return true // what was read lies beside it, too
+		}
 		l.s.replaces(name)
 		return false
 	}

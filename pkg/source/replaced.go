@@ -140,6 +140,31 @@ func (c *chains) isReplaced(ch *chain) (bool, error) {
 	return isAnother(at, info.Size(), ch.last.Head)
 }
 
+// isCopy says whether a file has the same bytes as one that was read, wherever that one is: where both a file and
+// what has its name are read, it would be sent twice. The caller holds mu, or nothing is read yet.
+func (c *chains) isCopy(path string) bool {
+	f, info, err := openFile(c.disk, path)
+	if err != nil {
+		return false // reading it will report the error
+	}
+	defer f.Close() // nothing was written
+	print := ""
+	for _, ch := range c.all {
+		if info.Size() == 0 || ch.last.Size != info.Size() || ch.untouched() {
+			continue
+		}
+		if print == "" {
+			if print, err = fingerprint(&faultReaderAt{f, &fault{}, path, info.Size()}, info.Size()); err != nil {
+				return false
+			}
+		}
+		if print == ch.last.Fingerprint {
+			return true
+		}
+	}
+	return false
+}
+
 // isAnother says whether a file is certainly another one than the one that this identifies, however it was changed.
 func isAnother(at io.ReaderAt, size int64, head string) (bool, error) {
 	if codecAt(at, 0) != "" {
