@@ -288,7 +288,9 @@ func (e *Engine) pass(lost *source.LostError) (from journal.Mark, goesOn bool) {
 		m := l.ledger.resumed.Mark
 		behind := int(m.Position.Object) > lost.Entry || lost.End != source.Position{} && m.Position.Compare(lost.End) >= 0
 		if !behind {
-			l.halt(lost.Error(), nil)
+			l.mu.Lock()
+			l.halted(lost.Error(), "what it read is there again, as it was")
+			l.mu.Unlock()
 		} else if !goesOn || m.Ordinal < from.Ordinal {
 			from, goesOn = m, true
 		}

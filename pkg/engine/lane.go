@@ -530,7 +530,7 @@ func (l *lane) accept(lb *laneBlock) error {
 	for i := range lb.events {
 		le := &lb.events[i]
 		if le.open == 0 && le.worst != journal.Requeued { // it was settled under another configuration
-			count(&l.ledger.past, le.worst, le.reason)
+			l.ledger.past.Count(le.worst, le.reason)
 			l.ledger.settleEvent(le, le.worst, le.reason)
 		} else if le.open == 0 { // the destination made no delivery of the event
 			l.notes.skipped(le, destination.Unsupported, "")

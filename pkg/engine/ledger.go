@@ -24,6 +24,7 @@ type ledger struct {
 	now     func() time.Time
 
 	blocks []*laneBlock // routed and not passed by the mark, in order
+	came   uint64       // ordinal before which everything is routed
 	mark   journal.Mark
 	counts journal.Counts // up to the mark
 	live   journal.Counts // of everything that is settled
@@ -107,7 +108,7 @@ type doubted struct{ request, of int32 }
 
 func newLedger(j *journal.Lane, now func() time.Time) *ledger {
 	g := &ledger{j: j, resumed: j.Resume(), doubt: map[journal.DeliveryID]doubted{}, now: now, saved: now()}
-	g.mark = g.resumed.Mark
+	g.mark, g.came = g.resumed.Mark, g.resumed.Mark.Ordinal
 	g.counts, g.base = g.resumed.Counts.Clone(), g.resumed.Counts.Clone()
 	g.live, g.past = g.counts.Clone(), g.counts.Clone()
 	for i, r := range g.resumed.InDoubt {
@@ -136,7 +137,7 @@ func (g *ledger) earlier(id journal.DeliveryID) (journal.Verdict, bool) {
 
 // add takes a routed block.
 func (g *ledger) add(lb *laneBlock) {
-	g.blocks = append(g.blocks, lb)
+	g.blocks, g.came = append(g.blocks, lb), lb.end.Ordinal
 	lb.open = len(lb.events)
 	g.live.Filtered += lb.counts.Filtered
 	g.live.Deliveries += lb.counts.Deliveries // of events that were settled under another configuration
@@ -168,7 +169,7 @@ func (g *ledger) again(lb *laneBlock) {
 		w := &lb.works[i]
 		if _, is := g.earlier(w.id); is && w.ev != last && w.ev.open == 0 {
 			last = w.ev
-			count(&g.past, last.worst, last.reason)
+			g.past.Count(last.worst, last.reason)
 		}
 	}
 }
@@ -214,29 +215,11 @@ func (g *ledger) settleEvent(le *laneEvent, o journal.Outcome, reason string) {
 	if o == journal.Delivered && g.arrived != nil {
 		g.arrived(le.raw)
 	}
-	count(&g.live, o, reason)
-	count(&le.b.counts, o, reason)
+	g.live.Count(o, reason)
+	le.b.counts.Count(o, reason)
 	le.b.open--
 	if le.piece != nil {
 		g.left(le.piece)
-	}
-}
-
-// count counts a settled event.
-func count(c *journal.Counts, o journal.Outcome, reason string) {
-	switch o {
-	case journal.Delivered:
-		c.Delivered++
-	case journal.Skipped:
-		if c.Skipped == nil {
-			c.Skipped = map[string]uint64{}
-		}
-		c.Skipped[reason]++
-	case journal.Rejected:
-		if c.Rejected == nil {
-			c.Rejected = map[string]uint64{}
-		}
-		c.Rejected[reason]++
 	}
 }
 
@@ -247,7 +230,7 @@ func (g *ledger) pass() {
 		g.blocks[0] = nil
 		g.blocks = g.blocks[1:]
 		g.mark = lb.end
-		add(&g.counts, lb.counts)
+		g.counts.Add(lb.counts)
 		g.dirty = true
 		g.passed(lb)
 	}
@@ -283,25 +266,4 @@ func (g *ledger) save() error {
 }
 
 // settled is the number of settled events.
-func (g *ledger) settled() uint64 {
-	return g.live.Filtered + Total(g.live.Skipped) + g.live.Delivered + Total(g.live.Rejected)
-}
-
-func add(to *journal.Counts, c journal.Counts) {
-	to.Filtered += c.Filtered
-	to.Delivered += c.Delivered
-	to.Deliveries += c.Deliveries
-	to.InDoubt += c.InDoubt
-	for k, v := range c.Skipped {
-		if to.Skipped == nil {
-			to.Skipped = map[string]uint64{}
-		}
-		to.Skipped[k] += v
-	}
-	for k, v := range c.Rejected {
-		if to.Rejected == nil {
-			to.Rejected = map[string]uint64{}
-		}
-		to.Rejected[k] += v
-	}
-}
+func (g *ledger) settled() uint64 { return g.live.Settled() }

@@ -137,14 +137,80 @@ func (s *State) Settled(id DeliveryID) (Verdict, bool) {
 	return v, ok
 }
 
-// Before returns the verdicts on settled deliveries above the mark, for events before an ordinal.
-func (s *State) Before(ordinal uint64) (vs []Verdict) {
+// Ahead counts what is settled above the mark, of the events from one ordinal to before another. An event of which
+// only a part of the deliveries is settled counts for these deliveries alone.
+func (s *State) Ahead(from, to uint64) (c Counts) {
+	worst, settled := map[uint64]Verdict{}, map[uint64]uint32{}
 	for id, v := range s.settled {
-		if id.Ordinal < ordinal {
-			vs = append(vs, v)
+		if id.Ordinal < from || id.Ordinal >= to {
+			continue
+		}
+		if v.Outcome == Delivered {
+			c.Deliveries++
+		}
+		settled[id.Ordinal]++
+		if w, is := worst[id.Ordinal]; !is || v.Outcome == Rejected || v.Outcome == Delivered && w.Outcome != Rejected {
+			worst[id.Ordinal] = v
 		}
 	}
-	return vs
+	for ordinal, v := range worst {
+		if settled[ordinal] >= v.ID.Of {
+			c.Count(v.Outcome, v.Reason)
+		}
+	}
+	for ordinal, w := range s.wholes {
+		if ordinal >= from && ordinal < to && w.Outcome != Requeued {
+			c.Deliveries += uint64(w.Deliveries)
+			c.Count(w.Outcome, w.Reason)
+		}
+	}
+	return c
+}
+
+// Count counts the outcome of a settled event.
+func (c *Counts) Count(o Outcome, reason string) {
+	switch o {
+	case Delivered:
+		c.Delivered++
+	case Skipped:
+		c.Skipped = more(c.Skipped, reason, 1)
+	case Rejected:
+		c.Rejected = more(c.Rejected, reason, 1)
+	}
+}
+
+// Add adds other counts of events and deliveries: all but those of requests, which [Lane.Begin] counts.
+func (c *Counts) Add(o Counts) {
+	c.Filtered += o.Filtered
+	c.Delivered += o.Delivered
+	c.Deliveries += o.Deliveries
+	c.InDoubt += o.InDoubt
+	for reason, n := range o.Skipped {
+		c.Skipped = more(c.Skipped, reason, n)
+	}
+	for reason, n := range o.Rejected {
+		c.Rejected = more(c.Rejected, reason, n)
+	}
+}
+
+// Settled is the number of settled events.
+func (c *Counts) Settled() (n uint64) {
+	n = c.Filtered + c.Delivered
+	for _, k := range c.Skipped {
+		n += k
+	}
+	for _, k := range c.Rejected {
+		n += k
+	}
+	return n
+}
+
+func more(m map[string]uint64, reason string, n uint64) map[string]uint64 {
+	if m == nil {
+		m = map[string]uint64{}
+	}
+	m[reason] += n
+	return m
 }
 
 // Doubted says whether a delivery above the mark was in flight when an earlier process ended, even if a later one

@@ -32,6 +32,9 @@ const tailsKey = "cut"
 // lostKey is the journal key for the entries that some destinations have read and others could not.
 const lostKey = "lost"
 
+// missedKey is the journal key for the entries behind which destinations went on without having had all of them.
+const missedKey = "missed"
+
 // ends returns where the reading of entries ends.
 func (r *Run) ends(key string) (of map[int]source.Place, err error) {
 	_, err = r.journal.Get(key, &of)
@@ -105,13 +108,17 @@ func (r *Run) voided(entry int, at source.Place, why error) error {
 	if err = r.journal.Put(key, of); err != nil || key == voidKey {
 		return err
 	}
-	lost := &source.LostError{Entry: entry, Err: fmt.Errorf("%w; %s", why, ofItsOwn)}
+	lost := &source.LostError{Entry: entry, Err: fmt.Errorf("%w; %s; %s", why, goesOnBehind, ofItsOwn)}
 	var ended source.Position
 	if _, err = r.journal.Get(endedKey, &ended); err == nil && int(ended.Object) == entry {
 		lost.End = ended
 	}
 	return errors.Join(err, lost)
 }
+
+// goesOnBehind is what becomes of what can be put back.
+const goesOnBehind = "put it back before this command runs again: the next one goes on behind it, without what is " +
+	"pending of it"
 
 // ofItsOwn is what to do for destinations that would have to read what others have read, and is not there.
 const ofItsOwn = "for the destinations that have not had it, --to NAME --fresh begins a run of their own " +
@@ -161,8 +168,56 @@ func (r *Run) passRefused(ctx context.Context) error {
 			r.left = append(r.left, refused[i]) // something of it was never read
 		}
 	}
+	return r.missed()
+}
+
+// missed says, in every process, which events destinations have not had because they went on behind an entry.
+func (r *Run) missed() error {
+	of := map[string][]int{}
+	if _, err := r.journal.Get(missedKey, &of); err != nil {
+		return err
+	}
+	for _, d := range r.job.Destinations {
+		n := r.journal.Lane(d.Name).Resume().Counts.Lost
+		if n == 0 {
+			continue
+		}
+		var files []string
+		for _, i := range of[d.Name] {
+			if o := r.input.Manifest().At(i); o.Name != "" && !slices.Contains(files, o.Name) {
+				files = append(files, o.Name)
+			}
+		}
+		if len(files) == 0 { // an older version has not noted it, or it was long ago
+			files = []string{"input that is not there any more"}
+		}
+		r.left = append(r.left, fmt.Errorf("%s: %d pending events of %s were not sent before it was changed or gone, and "+
+			"the run has gone on behind it: this command does not send them, also when it is back; a copy of it under "+
+			"another name, with --from and --fresh, is a run of its own that sends all of it",
+			d.Name, n, strings.Join(files, ", ")))
+	}
 	return nil
 }
+
+// notedMissed stores that destinations go on behind an entry.
+func (r *Run) notedMissed(entry int, amendments []journal.Amendment) error {
+	of := map[string][]int{}
+	if _, err := r.journal.Get(missedKey, &of); err != nil {
+		return err
+	}
+	for _, a := range amendments {
+		if a.Counts.Lost == 0 || slices.Contains(of[a.Lane], entry) {
+			continue
+		}
+		if of[a.Lane] = append(of[a.Lane], entry); len(of[a.Lane]) > mostMissed {
+			of[a.Lane] = of[a.Lane][1:]
+		}
+	}
+	return r.journal.Note(missedKey, of)
+}
+
+// mostMissed bounds how many are stored.
+const mostMissed = 100
 
 // passEntry makes the destinations skip an entry, and says whether any of them needed it.
 func (r *Run) passEntry(entry int, why error, of map[int]source.Place) (needed bool, err error) {
@@ -205,6 +260,9 @@ func (r *Run) passEntry(entry int, why error, of map[int]source.Place) (needed b
 		return needed, err
 	}
 	r.input.End(entry, at)
+	if err := r.notedMissed(entry, amendments); err != nil {
+		return needed, err
+	}
 	return needed, r.journal.Amend(voidKey, of, amendments)
 }
 
@@ -243,41 +301,13 @@ func jump(l *journal.Lane, far journal.Mark, entry int) journal.Amendment {
 	for reason, n := range far.Dropped {
 		events -= n - s.Mark.Dropped[reason]
 	}
-	worst := map[uint64]journal.Verdict{}
-	for _, v := range s.Before(far.Ordinal) {
-		if v.Outcome == journal.Delivered {
-			c.Deliveries++
-		}
-		if w, ok := worst[v.ID.Ordinal]; !ok || v.Outcome > w.Outcome {
-			worst[v.ID.Ordinal] = v
-		}
-	}
-	for _, v := range worst {
-		switch {
-		case l.Name == "_source":
-			continue // its counts are of what was read
-		case v.Outcome == journal.Delivered:
-			c.Delivered++
-		case v.Outcome == journal.Skipped:
-			c.Skipped = more(c.Skipped, v.Reason)
-		default:
-			c.Rejected = more(c.Rejected, v.Reason)
-		}
-		events--
-	}
-	if l.Name != "_source" {
-		c.Lost += events
+	if l.Name != "_source" { // its counts are of what was read
+		ahead := s.Ahead(s.Mark.Ordinal, far.Ordinal)
+		c.Add(ahead)
+		c.Lost += events - min(ahead.Settled(), events)
 	}
 	far.Position = source.Position{Object: uint32(entry) + 1}
 	return journal.Amendment{Lane: l.Name, Mark: far, Counts: c, Jumps: true}
-}
-
-func more(m map[string]uint64, reason string) map[string]uint64 {
-	if m == nil {
-		m = map[string]uint64{}
-	}
-	m[reason]++
-	return m
 }
 
 // leave excludes destinations that would have to read what no longer exists.
