@@ -33,7 +33,7 @@ type column struct {
 // between are the spaces between two columns, and before what stands below a row.
 const between, indent = "  ", "    "
 
-// row adds a row. A cell without a text, 0 and - are nothing: below a row they are left out.
+// row adds a row. A cell without a text, and a number that is 0 or -, is nothing: below a row it is left out.
 func (t *table) row(cells ...string) {
 	for i, c := range cells {
 		cells[i] = printable.Text(strings.NewReplacer("\t", " ", "\n", " ", "\r", " ").Replace(c))
@@ -57,9 +57,13 @@ func numbers(ns ...uint64) (cells []string) {
 	return cells
 }
 
-func nothing(cell string) bool { return cell == "" || cell == "0" || cell == "-" }
+// nothing says whether a cell says nothing. In a column of texts 0 may be somebody's name.
+func (c column) nothing(cell string) bool {
+	return cell == "" || c.right && (cell == "0" || cell == "-")
+}
 
-// flush writes the rows, and the head where it is not the one that stands above them already.
+// flush writes the rows, and the head where it is not the one that stands above them already. Without a terminal there
+// is one head, for programs that leave out the first line.
 func (t *table) flush() error {
 	names := make([]string, len(t.columns))
 	sizes, empty := make([]int, len(names)), make([]bool, len(names))
@@ -67,13 +71,13 @@ func (t *table) flush() error {
 		names[i], sizes[i], empty[i] = c.name, utf8.RuneCountInString(c.name), true
 		for _, row := range t.rows {
 			sizes[i] = max(sizes[i], utf8.RuneCountInString(row[i]))
-			empty[i] = empty[i] && nothing(row[i])
+			empty[i] = empty[i] && c.nothing(row[i])
 		}
 	}
 	most := printable.Columns(t.w)
 	below := t.choose(most, sizes, empty)
 	var b strings.Builder
-	if head := t.line(names, sizes, below); head != t.written {
+	if head := t.line(names, sizes, below); t.written == "" || most > 0 && head != t.written {
 		b.WriteString(head)
 		t.written = head
 	}
@@ -136,7 +140,7 @@ func (t *table) line(cells []string, sizes []int, below []bool) string {
 func (t *table) rest(cells []string, most int, below []bool) string {
 	var words []string
 	for i, cell := range cells {
-		if !below[i] || nothing(cell) {
+		if !below[i] || t.columns[i].nothing(cell) {
 			continue
 		}
 		first := len(words)

@@ -39,8 +39,8 @@ func TestTablesFit(t *testing.T) {
 		for _, tab := range tables(w) {
 			var words []string
 			for _, row := range tab.rows {
-				for _, cell := range row {
-					if !nothing(cell) {
+				for i, cell := range row {
+					if !tab.columns[i].nothing(cell) {
 						words = append(words, strings.Fields(cell)...)
 					}
 				}
@@ -64,6 +64,35 @@ func TestTablesFit(t *testing.T) {
 				t.Errorf("a table without a width is not a line a row:\n%s", text)
 			}
 		}
+	}
+}
+
+// What is called 0 or - stands below its row as other names do; a count of 0 does not.
+func TestNamesOfNothing(t *testing.T) {
+	w := &screen{width: 34}
+	tab := &table{w: w, columns: []column{{"DESTINATION", false, 0}, {"EVENT", false, 3}, {"USER", false, 4},
+		{"LETTERS", true, 5}, {"DETAIL", false, 6}}}
+	tab.row("product-analytics-of-somebody", "0", "-", "0", "")
+	if err := tab.flush(); err != nil {
+		t.Fatal(err)
+	}
+	if want := "DESTINATION\nproduct-analytics-of-somebody\n    event 0; user -\n"; w.String() != want {
+		t.Errorf("%q, want %q", w.String(), want)
+	}
+}
+
+// A file or a pipe gets one head, also where later rows are wider.
+func TestOneHeadWithoutTerminal(t *testing.T) {
+	w := &screen{}
+	tab := &table{w: w, columns: []column{{"NAME", false, 0}, {"DONE", true, 0}}}
+	for _, name := range []string{"a", "a-longer-one"} {
+		tab.row(name, "5")
+		if err := tab.flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := "NAME  DONE\na        5\na-longer-one     5\n"; w.String() != want {
+		t.Errorf("%q, want %q", w.String(), want)
 	}
 }
 
