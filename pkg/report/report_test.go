@@ -94,6 +94,26 @@ func TestCurlIsQuoted(t *testing.T) {
 	}
 }
 
+// TestPlansOfBefore: a report takes a plan in the form of today and in the one before.
+func TestPlansOfBefore(t *testing.T) {
+	for _, text := range []string{
+		`{"bad_records":2,"bad_reasons":{"syntax":2},"destinations":[{"name":"d","delivered":7,"skipped":{"too_old":2},` +
+			`"rejected":{"no_time":1},"deliveries":7,"needs_trigger_live":"why"}]}`,
+		`{"bad_records":{"syntax":{"count":2}},"destinations":[{"name":"d","events":7,"skipped":{"too_old":{"count":2,` +
+			`"detail":"x"}},"rejected":{"no_time":{"count":1}},"deliveries":7,"needs_trigger_live":true}]}`,
+	} {
+		var p page
+		p.planned(&run.Story{Plan: []byte(text), Summary: &engine.Summary{Destinations: []engine.LaneSummary{{Name: "d"}}}})
+		got := ""
+		for _, row := range p.Plan {
+			got += row.What + " " + row.Planned + ", "
+		}
+		if want := "events delivered 7, events skipped 2, events rejected 1, deliveries 7, "; !strings.HasPrefix(got, want) {
+			t.Errorf("%q, want %s of %s", got, want, text)
+		}
+	}
+}
+
 func TestSuite(t *testing.T) {
 	s := Suite{Name: "n"}
 	s.Add(Check{File: "f", Name: "a"})

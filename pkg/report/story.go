@@ -309,8 +309,40 @@ func (p *page) story(st *run.Story) {
 	}
 }
 
+// savedPlan is what a report needs of a saved plan, in the form of [planDocument] and in the one before, which had
+// Events for Delivered and objects with a count for numbers.
+type savedPlan struct {
+	Destinations []struct {
+		Name              string
+		Delivered, Events uint64
+		Skipped, Rejected map[string]savedCount
+		Deliveries        uint64
+		Requests, Bytes   uint64
+		Seconds           float64
+	}
+}
+
+type savedCount uint64
+
+// UnmarshalJSON takes both forms.
+func (n *savedCount) UnmarshalJSON(text []byte) error {
+	var before struct{ Count uint64 }
+	if json.Unmarshal(text, &before) == nil {
+		*n = savedCount(before.Count)
+		return nil
+	}
+	return json.Unmarshal(text, (*uint64)(n))
+}
+
+func totalOf(by map[string]savedCount) (n uint64) {
+	for _, k := range by {
+		n += uint64(k)
+	}
+	return n
+}
+
 func (p *page) planned(st *run.Story) {
-	var doc planDocument
+	var doc savedPlan
 	if st.Plan == nil || json.Unmarshal(st.Plan, &doc) != nil {
 		return
 	}
@@ -326,9 +358,9 @@ func (p *page) planned(st *run.Story) {
 			a, b uint64
 			// Requests that were made again count twice in what is sent.
 			more bool
-		}{{"events delivered", planned.Delivered, d.Delivered, false},
-			{"events skipped", engine.Total(planned.Skipped), engine.Total(d.Skipped), false},
-			{"events rejected", engine.Total(planned.Rejected), engine.Total(d.Rejected), false},
+		}{{"events delivered", planned.Delivered + planned.Events, d.Delivered, false},
+			{"events skipped", totalOf(planned.Skipped), engine.Total(d.Skipped), false},
+			{"events rejected", totalOf(planned.Rejected), engine.Total(d.Rejected), false},
 			{"deliveries", planned.Deliveries, d.Deliveries, false},
 			{"requests without retries", planned.Requests, d.Requests - d.Retries, false},
 			{"bytes, with those of retries", planned.Bytes, d.Bytes, d.Retries > 0}} {
