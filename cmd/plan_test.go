@@ -167,6 +167,48 @@ func TestPlanSays(t *testing.T) {
 	}
 }
 
+// TestPlanOfWhatIsLeft: what a run has delivered of files that are gone is not taken from what is planned.
+func TestPlanOfWhatIsLeft(t *testing.T) {
+	all := strings.SplitAfter(events(40), "\n")
+	text := func(from, to int) string { return strings.Join(all[from:to], "") }
+	for name, c := range map[string]struct {
+		now  map[string]string
+		want string // "": it is not known
+	}{
+		"nothing new": {map[string]string{"1.jsonl": text(0, 20)}, "0 events for file"},
+		"a new one":   {map[string]string{"1.jsonl": text(0, 20), "2.jsonl": text(20, 30)}, "10 events for file"},
+		"grown":       {map[string]string{"1.jsonl": text(0, 25)}, "5 events for file"},
+		"moved":       {map[string]string{"3.jsonl": text(0, 20), "4.jsonl": text(20, 21)}, "1 event for file"},
+		"gone":        {map[string]string{"2.jsonl": text(20, 30)}, ""},
+		"another":     {map[string]string{"1.jsonl": text(10, 40)}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in, env := t.TempDir(), map[string]string{"XDG_STATE_HOME": t.TempDir()}
+			args := []string{"--from", in, "--to", "file", "--set", "file.path=" + t.TempDir()}
+			put := func(name, text string) {
+				if err := os.WriteFile(filepath.Join(in, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			put("1.jsonl", text(0, 20))
+			if code, _, wrong := invoke(t, env, "", append([]string{"forward"}, args...)...); code != 0 {
+				t.Fatalf("exit code %d: %s", code, wrong)
+			}
+			if err := os.Remove(filepath.Join(in, "1.jsonl")); err != nil {
+				t.Fatal(err)
+			}
+			for name, text := range c.now {
+				put(name, text)
+			}
+			_, said, _ := invoke(t, env, "", append([]string{"plan"}, args...)...)
+			if known := strings.Contains(said, " for file"); !strings.Contains(said, "is complete: forward would send only") ||
+				known != (c.want != "") || !strings.Contains(said, c.want) {
+				t.Errorf("want %q:\n%s", c.want, said)
+			}
+		})
+	}
+}
+
 // TestPlanOfTwoMachines: an archive that is divided by hand, with half of the quota for each machine, takes as long
 // as one machine would, as help backfill says: more machines do not raise a partner's limit.
 func TestPlanOfTwoMachines(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/engine"
 	"github.com/fanfold/fanfold/pkg/event"
+	"github.com/fanfold/fanfold/pkg/journal"
 	"github.com/fanfold/fanfold/pkg/selection"
 	"github.com/fanfold/fanfold/pkg/source"
 )
@@ -41,12 +42,19 @@ func (p *Plan) Redact(redact func(string) string) {
 	quotes := []map[string]Planned{p.Bad}
 	for _, l := range p.Destinations {
 		quotes = append(quotes, l.Skipped, l.Rejected)
+		for k, c := range l.Live {
+			c.Example.redact(redact)
+			l.Live[k] = c
+		}
 	}
 	for _, by := range quotes {
 		for k, c := range by {
-			c.Example.Detail, c.Example.Event = redact(c.Example.Detail), redact(c.Example.Event)
+			c.Example.redact(redact)
 			by[k] = c
 		}
+	}
+	for _, n := range p.Names {
+		n.Name = redact(n.Name)
 	}
 }
 
@@ -57,7 +65,7 @@ type Earlier struct {
 	// Redrive is, for a redrive, the run whose redrive would send what was refused then.
 	Redrive string
 	// Left is how many of the planned events that run has not settled, by destination; nil: it is not known, since the
-	// plan is a sample, or the configuration has changed.
+	// plan is a sample, the configuration has changed, or that run has read what the plan has not.
 	Left map[string]uint64
 	// Differences are changes of the configuration since then: the user has to say whether to continue.
 	Differences []Difference
@@ -76,6 +84,10 @@ type Example struct {
 	Event  string // its messageId, or position
 	Name   string // of a track call; otherwise its type
 	Detail string
+}
+
+func (e *Example) redact(redact func(string) string) {
+	e.Object, e.Event, e.Name, e.Detail = redact(e.Object), redact(e.Event), redact(e.Name), redact(e.Detail)
 }
 
 // PlannedLane is what a destination would be sent.
@@ -146,7 +158,7 @@ func (w *World) Plan(ctx context.Context, runs Folder, j *Job, dir string, sampl
 	}
 	p.Objects = input.Manifest().Len()
 	p.spans()
-	p.left(runs)
+	p.left(runs, input.Manifest().Objects())
 	for _, n := range p.named {
 		p.Names = append(p.Names, n)
 	}
@@ -220,13 +232,18 @@ func (p *Plan) earlier(runs Folder, j *Job, redact func(string) string) error {
 	return nil
 }
 
-// left finds what an earlier run of the command has left of what is planned. Of one that was killed the counts are
-// those of a second before.
-func (p *Plan) left(runs Folder) {
+// left finds what an earlier run of the command has left of what is planned, which is of these objects. Of one that was
+// killed the counts are those of a second before.
+func (p *Plan) left(runs Folder, objects []source.Object) {
 	if p.Earlier == nil || p.Sample < 1 || len(p.Earlier.Differences) > 0 {
 		return
 	}
-	s, err := Standing(filepath.Join(string(runs), p.Earlier.Run))
+	dir := filepath.Join(string(runs), p.Earlier.Run)
+	had, err := journal.ReadManifest(dir)
+	if err != nil || !among(had, objects) {
+		return
+	}
+	s, err := Standing(dir)
 	if err != nil {
 		return
 	}
@@ -246,6 +263,23 @@ func (p *Plan) left(runs Folder) {
 		}
 		p.Earlier.Left[l.Name] = n
 	}
+}
+
+// among says whether all that a run has read, by its manifest, is certainly a part of these objects: what was settled
+// of another one is no part of what is planned.
+func among(had, objects []source.Object) bool {
+	known, named := map[string]bool{}, map[string]source.Object{}
+	for _, o := range objects {
+		known[o.Fingerprint], named[o.Name] = true, o
+	}
+	continued := map[int]bool{} // by entries of which that holds
+	for i, o := range slices.Backward(had) {
+		if now, is := named[o.Name]; !known[o.Fingerprint] && !continued[i] && !(is && o.Grown(now)) {
+			return false
+		}
+		continued[int(o.After)-1] = true
+	}
+	return true
 }
 
 // record counts one record of the input, and returns the name it is counted under; nil: none.

@@ -76,6 +76,14 @@ func headOf(at io.ReaderAt, size int64) (head string, err error) {
 // printOf is the fingerprint of a line, or of a few.
 func printOf(text []byte) string { return fmt.Sprintf("%d-%016x", len(text), xxh3.Hash(text)) }
 
+// Grown says whether another object certainly is this file with what was appended to it: it has its name, is no
+// shorter, and begins with the same line.
+func (o Object) Grown(now Object) bool {
+	begins, _, noted := strings.Cut(o.Head, "/")
+	begin, _, _ := strings.Cut(now.Head, "/")
+	return noted && begins == begin && now.Name == o.Name && now.Size >= o.Size
+}
+
 // beginsOtherwise says whether a file certainly begins otherwise than the one that this identifies. While it is too
 // short to tell, it does not.
 func beginsOtherwise(at io.ReaderAt, size int64, head string) (bool, error) {
