@@ -234,21 +234,22 @@ func PreviewNotes(j *run.Job, p *run.Previewed) (notes []string) {
 	events := p.Read - p.Bad - engine.Total(p.Dropped)
 	var parts []string
 	for _, k := range sortedKeys(p.Dropped) {
-		parts = append(parts, fmt.Sprintf("%d dropped by %s", p.Dropped[k], k))
+		if k != "filter" || p.Dropped[k] < p.Read-p.Bad-p.Dropped["time_range"] { // else it is said below
+			parts = append(parts, fmt.Sprintf("%d dropped by %s", p.Dropped[k], k))
+		}
 	}
 	for i, d := range j.Destinations {
 		n := p.Filtered[i]
 		s.Destinations = append(s.Destinations, engine.LaneSummary{Name: d.Name, Filtered: n, Delivered: events - n})
-		if n > 0 {
+		if n > 0 && n < events {
 			parts = append(parts, fmt.Sprintf("%d filtered for %s", n, d.Name))
 		}
 	}
-	hidden := filters(s) // those that let nothing through
-	if len(hidden) == 0 && len(parts) > 0 {
-		hidden = []string{fmt.Sprintf("not shown, of %s read: %s", printable.Count(p.Read, "record"),
-			strings.Join(parts, ", "))}
+	if len(parts) > 0 {
+		notes = append(notes, fmt.Sprintf("not shown, of %s read: %s", printable.Count(p.Read, "record"),
+			strings.Join(parts, ", ")))
 	}
-	return append(notes, hidden...)
+	return append(notes, filters(s)...) // those that let nothing through
 }
 
 // Selected says what was wrong with what was selected: [Steps], and types that nobody knows.
