@@ -47,7 +47,7 @@ func parseYAML(data []byte, p *problems) (doc *yaml.Node, ok bool) {
 	return nil, false
 }
 
-// unmarshal parses lines. more is the line of a second document in them; 0: there is none.
+// unmarshal parses lines. more is the line of another document in them that is not empty; 0: there is none.
 func unmarshal(lines [][]byte) (doc *yaml.Node, more int, err error) {
 	d := yaml.NewDecoder(bytes.NewReader(bytes.Join(lines, nil)))
 	doc = new(yaml.Node)
@@ -57,15 +57,17 @@ func unmarshal(lines [][]byte) (doc *yaml.Node, more int, err error) {
 		}
 		return doc, 0, err
 	}
-	second := new(yaml.Node)
-	err = d.Decode(second)
-	switch {
-	case errors.Is(err, io.EOF):
-		return doc, 0, nil
-	case err == nil && (len(second.Content) == 0 || second.Content[0].Tag != "!!null"):
-		more = second.Line
+	for {
+		next := new(yaml.Node)
+		switch err = d.Decode(next); {
+		case errors.Is(err, io.EOF):
+			return doc, more, nil
+		case err != nil:
+			return doc, more, err
+		case more == 0 && (len(next.Content) == 0 || next.Content[0].Tag != "!!null"):
+			more = next.Line
+		}
 	}
-	return doc, more, err
 }
 
 var yamlLine = regexp.MustCompile(`^line (\d+): `)

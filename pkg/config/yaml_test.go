@@ -81,6 +81,7 @@ func TestSyntax(t *testing.T) {
 		"not UTF-8": {head + "    filter: event = \"\xe4\"\n",
 			[]string{"f.yaml:5: invalid trailing UTF-8 octet: save the file as UTF-8"}},
 		"a second document": {head + "---\nmemory: 5\n", []string{"f.yaml:5: a second document begins here"}},
+		"a third one":       {head + "---\n---\nmemory: 5\n---\nmemory: 6\n", []string{"f.yaml:6: a second document begins here"}},
 		"a version":         {"%YAML 1.2\n---\n" + head, nil},
 		"nothing behind it": {"---\n" + head + "---\n# none\n...\n", nil},
 		"aside": {"x-common: &c {token: t, n: \"${NOT_SET}\"}\ndestinations: {a: {type: toy, settings: *c}}\n",
