@@ -86,7 +86,14 @@ func (l *files) whatBecame(ch *chain) error {
 		return &ChangedError{Object: ch.last.Name, What: "in its place is " + kindOf(info.Mode()), Gone: true}
 	}
 	if info.Size() == 0 {
-		return &ChangedError{Object: ch.last.Name, What: "it is empty", Gone: true, Empty: true}
+		return &ChangedError{Object: ch.last.Name, What: "it is empty", Gone: true, Begins: true}
+	}
+	if l.s.o.Follow != nil {
+		if is, err := l.s.local.beginsAnew(ch); err != nil {
+			return gone(ch.last, err)
+		} else if is {
+			return &ChangedError{Object: ch.last.Name, What: "its first line is being written", Gone: true, Begins: true}
+		}
 	}
 	if is, err := l.s.local.isReplaced(ch); err != nil {
 		return gone(ch.last, err)
@@ -343,7 +350,7 @@ func (l *files) known(name string) bool {
 	var changed *ChangedError
 	why := l.whatBecame(ch)
 	if errors.As(why, &changed) && changed.Gone {
-		if changed.Empty {
+		if changed.Begins {
 			return true // what is written into it next says whether it is another file
 		}
 		if c.isCopy(name) {

@@ -87,10 +87,9 @@ func (o Object) Grown(now Object) bool {
 // beginsOtherwise says whether a file certainly begins otherwise than the one that this identifies. While it is too
 // short to tell, it does not.
 func beginsOtherwise(at io.ReaderAt, size int64, head string) (bool, error) {
-	first, _, noted := strings.Cut(head, "/")
-	length, _, _ := strings.Cut(first, "-")
-	n, err := strconv.ParseInt(length, 10, 64)
-	if !noted || err != nil || n <= 0 || n > mostOfBeginning {
+	first, _, _ := strings.Cut(head, "/")
+	n := headSize(head)
+	if n == 0 {
 		return false, nil // it has no lines, or an older version has not noted them
 	}
 	if size < n {
@@ -102,6 +101,17 @@ func beginsOtherwise(at io.ReaderAt, size int64, head string) (bool, error) {
 		return false, err
 	}
 	return printOf(data) != first, nil
+}
+
+// headSize is how many bytes the beginning of a file has that is identified by it; 0: it is not.
+func headSize(head string) int64 {
+	first, _, noted := strings.Cut(head, "/")
+	length, _, _ := strings.Cut(first, "-")
+	n, err := strconv.ParseInt(length, 10, 64)
+	if !noted || err != nil || n <= 0 || n > mostOfBeginning {
+		return 0
+	}
+	return n
 }
 
 // holds says whether lines of the file that this identifies stand in another one.
@@ -171,6 +181,25 @@ func (c *chains) isCopy(path string) bool {
 		}
 	}
 	return false
+}
+
+// beginsAnew says whether what is in the place of a chain's file is too short to tell whether it is another one. The
+// caller holds mu, or nothing is read yet.
+func (c *chains) beginsAnew(ch *chain) (bool, error) {
+	if ch.last.Head == "" || c.claimed[ch.last.Name] != nil {
+		return false, nil
+	}
+	f, info, err := openFile(c.disk, ch.last.Name)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close() // nothing was written
+	at := &faultReaderAt{f, &fault{}, ch.last.Name, info.Size()}
+	if info.Size() >= headSize(ch.last.Head) || codecAt(at, 0) != "" {
+		return false, nil
+	}
+	_, whole, err := beginningOf(at, info.Size())
+	return err == nil && !whole, err
 }
 
 // isAnother says whether a file is certainly another one than the one that this identifies, however it was changed.

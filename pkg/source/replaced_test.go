@@ -1,6 +1,8 @@
 package source
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -57,6 +59,52 @@ func TestAnotherFile(t *testing.T) {
 	for _, head := range []string{"", "3-", "999999999-00/1-0", "x"} {
 		if got, err := isAnother(strings.NewReader("{}\n"), 3, head); err != nil || got {
 			t.Errorf("a manifest with the beginning %q: %v, %v", head, got, err)
+		}
+	}
+}
+
+// TestFollowedBeginsAnew: a followed file that is emptied and begun anew is waited for until its first line is whole,
+// however it is written.
+func TestFollowedBeginsAnew(t *testing.T) {
+	for _, head := range []string{"", "type,event,messageId\n"} {
+		path := filepath.Join(t.TempDir(), "app.log")
+		write := func(text string) {
+			t.Helper()
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		line := func(id string) string {
+			if head != "" {
+				return "track,E," + id + "\n"
+			}
+			return `{"type":"track","event":"E","messageId":"` + id + "\"}\n"
+		}
+		write(head + line("a1") + line("a2"))
+		wake := make(chan struct{})
+		s, err := Open(t.Context(), Options{From: []string{path}, Follow: &Follow{Wake: wake}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		look := func() { // the second one is taken when the first look is over
+			wake <- struct{}{}
+			wake <- struct{}{}
+		}
+		look()
+		next := head + line("b1")
+		for _, n := range []int{0, 1, 5, len(next) - 3, len(next)} {
+			write(next[:n])
+			look()
+			if err := s.Failures(); err != nil {
+				t.Fatalf("%d bytes: %v", n, err)
+			}
+		}
+		look()
+		if n := s.Manifest().Len(); n != 2 {
+			t.Errorf("%d entries", n)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -226,7 +226,7 @@ type ChangedError struct {
 	Object string
 	What   string
 	Gone   bool // the object does not exist any more
-	Empty  bool // an empty one is in its place
+	Begins bool // what is in its place is empty, or too short to tell yet whether it is another one
 }
 
 func changedf(object, format string, args ...any) *ChangedError {
