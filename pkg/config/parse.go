@@ -258,7 +258,10 @@ var nearlyRef = regexp.MustCompile(`^\$[A-Z_][A-Z0-9_]*$`)
 // shellRef is a variable with what else shells know of them: a default, a message.
 var shellRef = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*):?[-+?=][^}]*\}`)
 
-// expand replaces ${NAME} in every value by the environment's; such values are
+// noVariable stands for a ${ that begins no variable.
+const noVariable = "$${"
+
+// expand replaces ${NAME} in every value by the environment's, and $${ by ${; such values are
 // secrets when they are long enough to be told from ordinary text. One that is not
 // set stays as it is, so that it is not called missing for a second time.
 func (w *World) expand(n *yaml.Node, p *problems) {
@@ -266,20 +269,25 @@ func (w *World) expand(n *yaml.Node, p *problems) {
 		// The value is not shown: it may be a secret after all.
 		p.note(n.Line, "the value looks like an environment variable, but is a text: ${NAME} is one")
 	}
-	if m := shellRef.FindStringSubmatch(n.Value); n.Kind == yaml.ScalarNode && m != nil {
-		p.add(n.Line, "only ${%s} is known of what shells can do with a variable: no default stands in it", m[1])
+	if m := shellRef.FindStringSubmatch(strings.ReplaceAll(n.Value, noVariable, "")); n.Kind == yaml.ScalarNode && m != nil {
+		p.add(n.Line, "only ${%s} is known of what shells can do with a variable: no default stands in it; in a text that "+
+			"is none, write $${", m[1])
 	}
 	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "${") {
-		n.Value = envRef.ReplaceAllStringFunc(n.Value, func(ref string) string {
-			name := ref[2 : len(ref)-1]
-			v, ok := w.Env(name)
-			if !ok {
-				p.add(n.Line, "the environment variable %s is not set", name)
-				return ref
-			}
-			w.hide(v)
-			return v
-		})
+		parts := strings.Split(n.Value, noVariable)
+		for i, part := range parts {
+			parts[i] = envRef.ReplaceAllStringFunc(part, func(ref string) string {
+				name := ref[2 : len(ref)-1]
+				v, ok := w.Env(name)
+				if !ok {
+					p.add(n.Line, "the environment variable %s is not set", name)
+					return ref
+				}
+				w.hide(v)
+				return v
+			})
+		}
+		n.Value = strings.Join(parts, "${")
 		if n.Style == 0 && n.Tag == "!!str" {
 			n.Style = yaml.DoubleQuotedStyle
 		}
@@ -293,7 +301,7 @@ func (w *World) expand(n *yaml.Node, p *problems) {
 // set.
 func (w *World) refersToNothing(n *yaml.Node) bool {
 	if n.Kind == yaml.ScalarNode {
-		for _, ref := range envRef.FindAllString(n.Value, -1) {
+		for _, ref := range envRef.FindAllString(strings.ReplaceAll(n.Value, noVariable, ""), -1) {
 			if _, ok := w.Env(ref[2 : len(ref)-1]); !ok {
 				return true
 			}

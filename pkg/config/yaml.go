@@ -203,6 +203,9 @@ func mend(lines [][]byte, at int, msg string) repair {
 		return repair{at, now, "put it in quotes: " + strings.TrimSpace(now), true}
 	}
 	if !inBrackets && (strings.Contains(msg, "mapping values are not allowed") || strings.Contains(msg, "expected ':'")) {
+		if r, is := inText(lines, at); is {
+			return r
+		}
 		if r, is := tooDeep(lines, at); is {
 			return r
 		}
@@ -269,6 +272,25 @@ func lineBefore(lines [][]byte, at int) int {
 		}
 	}
 	return -1
+}
+
+// inText finds the line, this one or the one before it, that goes on with a text without quotes and holds a colon and a
+// blank between quotes of its own: for YAML these are nothing.
+func inText(lines [][]byte, at int) (r repair, is bool) {
+	for _, i := range []int{at, lineBefore(lines, at)} {
+		if i < 0 {
+			continue
+		}
+		text := strings.TrimSpace(string(lines[i]))
+		before, _, found := strings.Cut(text, ": ")
+		if !found || strings.ContainsAny(text[:1], `"'`) || lineBefore(lines, i) < 0 ||
+			strings.Count(before, `"`)%2 == 0 && strings.Count(before, "'")%2 == 0 {
+			continue
+		}
+		return repair{i, strings.ReplaceAll(string(lines[i]), ": ", ":_"), "the text that goes on here holds a colon and a " +
+			"blank: put all of it in quotes, or behind >- on the line of its key", true}, true
+	}
+	return r, false
 }
 
 // tooDeep says that a line is indented deeper than an entry before it that has its value already.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -82,6 +83,11 @@ func TestSyntax(t *testing.T) {
 			[]string{"f.yaml:5: invalid trailing UTF-8 octet: save the file as UTF-8"}},
 		"a second document": {head + "---\nmemory: 5\n", []string{"f.yaml:5: a second document begins here"}},
 		"a third one":       {head + "---\n---\nmemory: 5\n---\nmemory: 6\n", []string{"f.yaml:6: a second document begins here"}},
+		"a colon in a text that goes on": {head + "    filter: event = \"x\" and\n      event = \"a: b\"\n",
+			[]string{"f.yaml:6: the text that goes on here holds a colon and a blank: put all of it in quotes"}},
+		"the same, not like a key": {head + "    filter: event = \"x\" and\n      (event = \"a: b\")\n",
+			[]string{"f.yaml:6: the text that goes on here holds a colon and a blank: put all of it in quotes"}},
+		"no variables":      {strings.Replace(head, "token: t", `token: "$${SET_X:-t} $${NOT_SET}"`, 1), nil},
 		"a version":         {"%YAML 1.2\n---\n" + head, nil},
 		"nothing behind it": {"---\n" + head + "---\n# none\n...\n", nil},
 		"aside": {"x-common: &c {token: t, n: \"${NOT_SET}\"}\ndestinations: {a: {type: toy, settings: *c}}\n",
@@ -123,4 +129,20 @@ func FuzzParse(f *testing.F) {
 		}
 		_, _ = w.Open(file, file.Destinations, OpenOptions{Rehearse: true})
 	})
+}
+
+// TestNoVariable: what a text has of variables that are none is written with $${, and read once, also where it is
+// referred to from several places.
+func TestNoVariable(t *testing.T) {
+	w := toys()
+	f, err := w.Parse("f.yaml", []byte("x-common: &c {token: \"$${NOT_SET:-1} $${NOT_SET} ${SET_X} $5\"}\ndestinations:\n"+
+		"  a: {type: toy, settings: *c}\n  b: {type: toy, settings: *c}\n  d: {type: toy, settings: {<<: *c}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range f.Destinations {
+		if got := fmt.Sprint(d.Settings["token"]); got != "${NOT_SET:-1} ${NOT_SET} set_x $5" || d.unset != nil {
+			t.Errorf("%s: %q, %v", d.Name, got, d.unset)
+		}
+	}
 }
