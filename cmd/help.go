@@ -59,6 +59,9 @@ func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 			case err == nil && cmd != root:
 				return usagef("%s", setting.Unknown(rest[0], "command", commandNames(cmd)))
 			}
+			if slices.Contains(topicNames, args[0]) {
+				return usagef("%q is too much: fanfold help %s", strings.Join(args[1:], " "), args[0])
+			}
 			var names []string
 			for _, cmd := range root.Commands() {
 				if !cmd.Hidden {
