@@ -45,7 +45,8 @@ func Notice(n run.Notice) string {
 		return fmt.Sprintf("run %s: %s in the input since it was complete", n.Run, printable.Count(n.Objects, "new object"))
 	case run.Replaced:
 		return fmt.Sprintf("run %s: %s is another file than the one of this name that was read, and is read from its "+
-			"beginning", n.Run, n.File)
+			"beginning; what that one had behind its first %s, if it grew before it went, was not read: the same command reads "+
+			"it once the file lies beside this one, as %s.1", n.Run, n.File, printable.Count(n.Read, "byte"), n.File)
 	case run.Held:
 		return fmt.Sprintf("run %s: what %s ends in may only be the beginning of a row, and was not read: somebody still "+
 			"wrote "+

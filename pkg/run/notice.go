@@ -74,7 +74,10 @@ type StreamGoesOn struct {
 
 // Replaced says that a file is read as new, because it begins otherwise than the file of its name that was read. The
 // notice may come while the run is in progress.
-type Replaced struct{ Run, File string }
+type Replaced struct {
+	Run, File string
+	Read      int64 // bytes of the one that was read
+}
 
 // Held lists files whose last bytes may be only the beginning of a row, and were not read.
 type Held struct {

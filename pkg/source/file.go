@@ -356,7 +356,7 @@ func (l *files) known(name string) bool {
 		if c.isCopy(name) {
 			return true // what was read lies beside it, too
 		}
-		l.s.replaces(name)
+		l.s.replaces(name, ch.end)
 		return false
 	}
 	l.s.fail(why)

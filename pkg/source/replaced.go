@@ -215,9 +215,9 @@ func isAnother(at io.ReaderAt, size int64, head string) (bool, error) {
 }
 
 // replaces tells that a file is read as a new one, although a file of that name was read before.
-func (s *Input) replaces(name string) {
+func (s *Input) replaces(name string, read int64) {
 	if s.o.Replaced != nil {
-		s.o.Replaced(name)
+		s.o.Replaced(name, read)
 	}
 	if s.o.Follow != nil && s.o.Log != nil {
 		s.o.Log.Info("input", "file", name, "why", "it is another file than the one of this name that was read")
