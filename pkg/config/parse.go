@@ -269,7 +269,8 @@ func (w *World) expand(n *yaml.Node, p *problems) {
 		// The value is not shown: it may be a secret after all.
 		p.note(n.Line, "the value looks like an environment variable, but is a text: ${NAME} is one")
 	}
-	if m := shellRef.FindStringSubmatch(strings.ReplaceAll(n.Value, noVariable, "")); n.Kind == yaml.ScalarNode && m != nil {
+	m := shellRef.FindStringSubmatch(strings.ReplaceAll(n.Value, noVariable, ""))
+	if n.Kind == yaml.ScalarNode && m != nil {
 		p.add(n.Line, "only ${%s} is known of what shells can do with a variable: no default stands in it; in a text that "+
 			"is none, write $${", m[1])
 	}

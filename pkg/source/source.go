@@ -315,7 +315,8 @@ type Options struct {
 	// Disk is the file system for local input and for fetched objects; nil: [OSDisk].
 	Disk Disk
 	// Replaced is told of each file that is read as a new one, although a file of its name was read before: that one is
-	// gone, of which so many bytes were read, and this one begins otherwise. It may be called in a goroutine of the input. nil: not needed.
+	// gone, of which so many bytes were read, and this one begins otherwise. It may be called in a goroutine of the
+	// input. nil: not needed.
 	Replaced func(name string, read int64)
 	// Log is told about requests to object stores that are retried; nil: no logging.
 	Log *slog.Logger
