@@ -43,16 +43,15 @@ func New() destination.Destination {
 				"dropped by its insert_id, a later one counts again. User properties take effect on events that arrive after " +
 				"them: history does not change what older events show. Nothing is sent to users, but cohorts and what is " +
 				"synced from them follow the new data.",
-			Differences: []destination.Difference{
-				{What: "events go to /batch instead of /2/httpapi: 1000 events a second of one user instead of 30, and 20 MB " +
-					"a request", Docs: batchDocs},
-				{What: "insert_id is always sent, from messageId when the mapping has none",
-					Docs: httpDocs + "#event-deduplication"},
-				{What: "options.min_id_length is 1, because Amplitude drops shorter ids than 5 characters otherwise; where " +
-					"the mapping has a min_id_length, shorter ids are left out before sending", Docs: batchDocs},
-				{What: "profiles are sent as an array of many instead of one a request", Docs: whoDocs},
-				{What: "a mapping of users carries no min_id_length", Docs: mapDocs},
-			},
+			Differences: destination.Differences(
+				"events go to /batch instead of /2/httpapi: 1000 events a second of one user instead of 30, and 20 MB a "+
+					"request", batchDocs,
+				"insert_id is always sent, from messageId when the mapping has none", httpDocs+"#event-deduplication",
+				"options.min_id_length is 1, because Amplitude drops shorter ids than 5 characters otherwise; where the mapping "+
+					"has a min_id_length, shorter ids are left out before sending", batchDocs,
+				"profiles are sent as an array of many instead of one a request", whoDocs,
+				"a mapping of users carries no min_id_length", mapDocs,
+			),
 		},
 		// https://amplitude.com/docs/apis/analytics/http-v2#regions
 		Hosts: map[string]string{"us": "https://api2.amplitude.com", "eu": "https://api.eu.amplitude.com"},
@@ -60,7 +59,7 @@ func New() destination.Destination {
 			// The rates that Amplitude documents for /batch (1000 events a second, 500,000 a day) are of one user or device.
 			BatchEvents: destination.Cap{N: 2000, Docs: httpDocs + "#upload-limit"},
 			BatchBytes:  destination.Cap{N: 20_000_000, Docs: batchDocs},
-			Dedupe: destination.Dedupe{Field: "insert_id", Window: 7 * 24 * time.Hour,
+			Dedupe: destination.Dedupe{Field: "insert_id", Window: 7 * destination.Day,
 				Docs: httpDocs + "#event-deduplication"},
 		},
 		Order: true,
@@ -137,7 +136,7 @@ func mapUser() *destination.Declared {
 			join.If(body.Setting("endpoint").Is("eu"))).
 		AllOrNothing().Success(destination.JSON(mapDocs, destination.Is("success", true))).
 		Limits(destination.ActionLimits{
-			Rates:      []destination.Rate{{N: 1500, Per: 30 * time.Second, Of: destination.Events, Docs: mapDocs}},
+			Rates:      destination.Rates(mapDocs, "1500events/30s"),
 			BatchBytes: destination.Cap{N: 1_000_000, Docs: mapDocs},
 		})
 }

@@ -3,8 +3,6 @@
 package attio
 
 import (
-	"time"
-
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/field"
@@ -26,15 +24,14 @@ func New() destination.Destination {
 		Info: destination.Info{
 			Slug: "attio", Name: "Attio", Summary: "customer relations", Docs: docs, Integrations: []string{"Attio (Actions)"},
 			Backfill: "Records become what the last call says; values of lists are added to. A repeat changes nothing.",
-			Differences: []destination.Difference{
-				{What: "no request to /v2/batch/records: every record is asserted by itself, so that each has its verdict",
-					Docs: docs},
-			},
+			Differences: destination.Differences(
+				"no request to /v2/batch/records: every record is asserted by itself, so that each has its verdict", docs,
+			),
 		},
 		BaseURL: func(*Settings) string { return "https://api.attio.com" },
 		Auth:    func(s *Settings) destination.Auth { return destination.Bearer(s.AccessToken) },
 		Limits: destination.Limits{
-			Rates:       []destination.Rate{{N: 25, Per: time.Second, Of: destination.Requests, Docs: rateDocs}},
+			Rates:       destination.Rates(rateDocs, "25/s"),
 			BatchEvents: destination.Cap{N: 1, Docs: docs},
 		},
 		Order:   true,

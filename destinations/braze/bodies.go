@@ -2,7 +2,6 @@ package braze
 
 import (
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/fanfold/fanfold/pkg/body"
@@ -151,7 +150,7 @@ func identities(slug, title string) *destination.Declared {
 }
 
 func identityRates() []destination.Rate {
-	return []destination.Rate{{N: 20_000, Per: time.Minute, Of: destination.Requests, Docs: limitDocs}}
+	return destination.Rates(limitDocs, "20000/m")
 }
 
 func refusedWhole(a *destination.Answer, b *destination.Batch) []destination.Result {
@@ -178,7 +177,7 @@ func catalog() *destination.Declared {
 	named := body.Items(body.Object(body.Member("id", id)))
 	return destination.Action("upsertCatalogItem", "Upsert catalog item").
 		Doc("Writes an item of a catalog, whose fields have to be there, or deletes it.").
-		Live(destination.Live{Does: "deletes an item of a catalog", Docs: catalogDocs}, deletes).
+		Live("deletes an item of a catalog", catalogDocs, deletes).
 		Fields(field.Text("catalog_name").Required(), field.Object("item").Open(), field.Text("item_id").Required(),
 			mode("upsert")).
 		Needs(modes("upsert", "delete")).
@@ -190,7 +189,7 @@ func catalog() *destination.Declared {
 		).
 		Once("id").AllOrNothing().Success(success()...).
 		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 50, Docs: catalogDocs},
-			Rates: []destination.Rate{{N: 16_000, Per: time.Minute, Of: destination.Requests, Docs: limitDocs}}})
+			Rates: destination.Rates(limitDocs, "16000/m")})
 }
 
 func identify(slug, title string, known body.Members, own ...field.Line) *destination.Declared {
@@ -225,7 +224,7 @@ func trigger(slug, title, path string, fields field.Set) *destination.Declared {
 		Needs(body.Not(body.All(broadcast, recipients)), "a broadcast has no recipients").
 		Limits(destination.ActionLimits{
 			BatchEvents: destination.Cap{N: 1, Docs: sendDocs},
-			Rates:       []destination.Rate{{N: 250_000, Per: time.Hour, Of: destination.Requests, Docs: limitDocs}},
+			Rates:       destination.Rates(limitDocs, "250000/h"),
 		}).
 		Post(path, body.Object(
 			body.When(recipients, body.Fields("recipients", "prioritization")),

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -43,18 +42,17 @@ func New() destination.Destination {
 				"says, in the order of delivery. Braze has no switch for history: campaigns and canvases that an event, a " +
 				"purchase or a changed attribute triggers may start, so pause them. It drops no repeats: an event sent twice " +
 				"counts twice.",
-			Differences: []destination.Difference{
-				{What: "source, variant_id, product_id and currency of e-commerce events are also looked for elsewhere (the " +
-					"page, the app or the library; sku and product_id; in capitals), and an event that still lacks something is " +
-					"sent as the plain event that it is", Docs: shopDocs},
-				{What: "up to 50 aliases share a request, and catalog_name is a field: Segment makes the catalog",
-					Docs: aliasDocs},
-				{What: "the products of orders, and the events of several users, share requests of up to 75",
-					Docs: limitDocs + "#batch-user-track"},
-				{What: "time is the event's own, not when Segment received it", Docs: eventDocs},
-				{What: "an event or product whose name has more than 255 characters or whose properties have more than 50 KB " +
-					"is not sent, because Braze refuses it", Docs: eventDocs},
-			},
+			Differences: destination.Differences(
+				"source, variant_id, product_id and currency of e-commerce events are also looked for elsewhere (the page, the "+
+					"app or the library; sku and product_id; in capitals), and an event that still lacks something is sent as the "+
+					"plain event that it is", shopDocs,
+				"up to 50 aliases share a request, and catalog_name is a field: Segment makes the catalog", aliasDocs,
+				"the products of orders, and the events of several users, share requests of up to "+
+					"75", limitDocs+"#batch-user-track",
+				"time is the event's own, not when Segment received it", eventDocs,
+				"an event or product whose name has more than 255 characters or whose properties have more than 50 KB is not "+
+					"sent, because Braze refuses it", eventDocs,
+			),
 		},
 		BaseURL: func(s *Settings) string { return endpoint(s.Endpoint) },
 		Auth:    func(s *Settings) destination.Auth { return destination.Bearer(s.APIKey) },
@@ -66,7 +64,7 @@ func New() destination.Destination {
 			return nil
 		},
 		Limits: destination.Limits{
-			Rates:       []destination.Rate{{N: 3000, Per: 3 * time.Second, Of: destination.Requests, Docs: limitDocs}},
+			Rates:       destination.Rates(limitDocs, "3000/3s"),
 			BatchEvents: destination.Cap{N: 75, Docs: limitDocs + "#batch-user-track"},
 			BatchBytes:  destination.Cap{N: 4_000_000, Docs: "https://www.braze.com/docs/api/errors/"},
 			EventBytes:  destination.Cap{N: 3_900_000, Docs: "https://www.braze.com/docs/api/errors/"},
@@ -119,10 +117,10 @@ func actions() destination.Actions {
 			Doc("Gives a user, known or not, an alias."),
 		trigger("triggerCampaign", "Trigger campaign", "/campaigns/trigger/send", campaignFields()).
 			Doc("Sends an API-triggered campaign, at once and also for old events.").
-			Live(destination.Live{Does: "sends a campaign to people", Docs: sendDocs}),
+			Live("sends a campaign to people", sendDocs),
 		trigger("triggerCanvas", "Trigger canvas", "/canvas/trigger/send", canvasFields()).
 			Doc("Starts an API-triggered canvas, at once and also for old events.").
-			Live(destination.Live{Does: "starts a canvas", Docs: sendDocs}),
+			Live("starts a canvas", sendDocs),
 		shop("ecommerce", "Ecommerce event (multi product)", several(), ecommerceFields()).
 			Doc("One of Braze's recommended events about a cart or an order. It needs a source, and of every product " +
 				"name, variant, price and quantity."),

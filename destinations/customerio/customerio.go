@@ -38,20 +38,20 @@ func New() destination.Destination {
 				"Profiles are updated as of the event's time, and segments and the campaigns that hang on attributes react to " +
 				"them at once. Anonymous events join the person who is identified later if they are from the last 30 days. " +
 				"Deletions, suppressions and merges are final.",
-			Differences: []destination.Difference{
-				{What: "a person is identified by id, email or cio_id: an identify of nobody but an anonymous_id is rejected " +
-					"as missing_identity instead of being sent and refused", Docs: entityDocs},
-				{What: "timestamp, created_at and last_used are Unix times in seconds also when they were mapped from digits, " +
-					"and an event whose timestamp is no time is rejected", Docs: entityDocs},
-				{What: "name and id stay text also when they look like a date", Docs: entityDocs},
-				{What: "entities are sent in batches instead of one a request", Docs: batchDocs},
-			},
+			Differences: destination.Differences(
+				"a person is identified by id, email or cio_id: an identify of nobody but an anonymous_id is rejected as "+
+					"missing_identity instead of being sent and refused", entityDocs,
+				"timestamp, created_at and last_used are Unix times in seconds also when they were mapped from digits, and an "+
+					"event whose timestamp is no time is rejected", entityDocs,
+				"name and id stay text also when they look like a date", entityDocs,
+				"entities are sent in batches instead of one a request", batchDocs,
+			),
 		},
 		// https://docs.customer.io/accounts-and-workspaces/data-centers/
 		Hosts: map[string]string{"us": "https://track.customer.io", "eu": "https://track-eu.customer.io"},
 		Auth:  func(s *Settings) destination.Auth { return destination.Basic(s.SiteID, s.APIKey) },
 		Limits: destination.Limits{
-			Rates:      []destination.Rate{{N: 1000, Per: time.Second, Of: destination.Requests, Docs: docs + "#rate-limits"}},
+			Rates:      destination.Rates(docs+"#rate-limits", "1000/s"),
 			BatchBytes: destination.Cap{N: 500_000, Docs: batchDocs},
 			EventBytes: destination.Cap{N: 32_768, Docs: batchDocs},
 			Dedupe:     destination.Dedupe{Field: "id, when the messageId is a ULID", Docs: entityDocs},
@@ -132,13 +132,13 @@ func endings() destination.Actions {
 					body.Always(body.Object(body.Spread("attributes").Each(dates(body.This())), body.Same("app_version")))),
 			)))),
 		onBatch("deleteDevice", "Delete device").On(destination.Called(deviceGone()...)).
-			Doc("Takes a device away from a person.").Live(destination.Live{Does: "takes a device away", Docs: entityDocs}).
+			Doc("Takes a device away from a person.").Live("takes a device away", entityDocs).
 			Fields(personID("person_id").Required(), deviceID).
 			Post(path, item(person("delete_device", "person_id", "", ""),
 				body.Member("device", body.Object(body.Copy("token = device_id"))))),
 		onBatch("deleteRelationship", "Delete relationship").On(`event = "Relationship Deleted"`).
 			Doc("Ends the relationship of a person and an object.").
-			Live(destination.Live{Does: "ends a relationship", Docs: entityDocs}).
+			Live("ends a relationship", entityDocs).
 			Fields(personID("person_id").Required(), anonymousID,
 				field.Text("object_id").Required().From("$.properties.objectId"), objectType("properties")).
 			Post(path, item(
@@ -150,13 +150,13 @@ func endings() destination.Actions {
 		plain("deletePerson", "Delete person", "delete", "deletes a person").On(`event = "User Deleted"`).
 			Doc("Deletes a person."),
 		onBatch("deleteObject", "Delete object").On(`event = "Object Deleted"`).
-			Doc("Deletes an object and its relationships.").Live(destination.Live{Does: "deletes an object", Docs: entityDocs}).
+			Doc("Deletes an object and its relationships.").Live("deletes an object", entityDocs).
 			Fields(field.Text("object_id").From("$.properties.objectId"), objectType("properties")).
 			NeedsIdentity(body.From("object_id").Filled(), "an object_id is required").
 			Post(path, item(object(body.Const("delete"), "object_id"))),
 		onBatch("mergePeople", "Merge people").On(`type = "alias"`).
 			Doc("Merges the previous id's person into the other, for good.").
-			Live(destination.Live{Does: "merges two people", Docs: entityDocs}).
+			Live("merges two people", entityDocs).
 			Fields(field.UserID("primary").Required(), field.Text("secondary").Required().From("$.previousId")).
 			Post(path, item(
 				body.Member("type", body.Const("person")), body.Member("action", body.Const("merge")),
@@ -268,7 +268,7 @@ func person(action, id, email, anonymous string) body.Members {
 
 // plain is an operation that says nothing but whom it is about.
 func plain(slug, title, action, does string) *destination.Declared {
-	return onBatch(slug, title).Live(destination.Live{Does: does, Docs: entityDocs}).
+	return onBatch(slug, title).Live(does, entityDocs).
 		Fields(personID("person_id").Required()).
 		Post(path, item(person(action, "person_id", "", "")))
 }
@@ -278,7 +278,7 @@ func happening(slug, title, action, named string) *destination.Declared {
 	own := field.Texts(named)[0].Required()
 	eventID := field.MessageID("event_id").Doc("Customer.io ignores a repeat of it when it is a ULID.")
 	return onBatch(slug, title).
-		Live(destination.Live{Does: "may start the campaigns that wait for it", Docs: batchDocs, Until: 72 * time.Hour}).
+		Live("may start the campaigns that wait for it", batchDocs).LiveUntil(3*destination.Day).
 		Fields(personID("id"), anonymousID, own, eventID, timestamp, data, convert).
 		NeedsIdentity(body.From("id", "anonymous_id").Filled(), "an id or anonymous_id is required").
 		Needs(isTimed, untimed).

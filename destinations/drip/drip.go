@@ -3,7 +3,6 @@ package drip
 
 import (
 	"strings"
-	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -31,17 +30,17 @@ func New() destination.Destination {
 			Integrations: []string{"Drip (Actions)"},
 			Backfill: "Events are recorded at their own time and may start workflows that wait for them: pause these. " +
 				"Drip works through batches later, and does not tell what it then refuses. A repeat of an event counts twice.",
-			Differences: []destination.Difference{
-				{What: "Authorization is made of the API token, which Segment wants encoded", Docs: docs + "#authentication"},
-				{What: "subscribers and events go to /subscribers/batches and /events/batches", Docs: batchDocs},
-				{What: "occurred_at is sent with events: without it Drip puts the time of arrival", Docs: docs + "#events"},
-			},
+			Differences: destination.Differences(
+				"Authorization is made of the API token, which Segment wants encoded", docs+"#authentication",
+				"subscribers and events go to /subscribers/batches and /events/batches", batchDocs,
+				"occurred_at is sent with events: without it Drip puts the time of arrival", docs+"#events",
+			),
 		},
 		BaseURL: func(*Settings) string { return "https://api.getdrip.com" },
 		Auth:    func(s *Settings) destination.Auth { return destination.Basic(s.APIKey, "") },
 		Limits: destination.Limits{
 			// Of all batch endpoints together.
-			Rates:       []destination.Rate{{N: 50, Per: time.Hour, Of: destination.Requests, Docs: rateDocs}},
+			Rates:       destination.Rates(rateDocs, "50/h"),
 			BatchEvents: destination.Cap{N: 1000, Docs: batchDocs},
 		},
 		Order:   true,

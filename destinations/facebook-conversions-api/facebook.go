@@ -5,7 +5,6 @@ package facebookconversionsapi
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -45,25 +44,24 @@ func New() destination.Destination {
 				"What is sent counts for attribution and optimisation at once, and cannot be taken back. " +
 				"An event with the event_id of one that the browser's pixel sent within 48 hours is counted once.",
 			Minimal: true,
-			Differences: []destination.Difference{
-				{What: "a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a " +
-					"country's code", Docs: docs},
-				{What: "event_time is a Unix time in seconds, not text", Docs: serverDocs + "#event-time"},
-				{What: "events share requests", Docs: docs + "#batch-requests"},
-				{What: "birthdays, names, cities and postal codes are normalised as documented before they are hashed",
-					Docs: userDocs},
-				{What: "the access token is a setting", Docs: docs + "#send"},
-			},
+			Differences: destination.Differences(
+				"a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's "+
+					"code", docs,
+				"event_time is a Unix time in seconds, not text", serverDocs+"#event-time",
+				"events share requests", docs+"#batch-requests",
+				"birthdays, names, cities and postal codes are normalised as documented before they are hashed", userDocs,
+				"the access token is a setting", docs+"#send",
+			),
 		},
 		BaseURL: func(*Settings) string { return "https://graph.facebook.com" },
 		Auth:    func(s *Settings) destination.Auth { return destination.Bearer(s.AccessToken) },
 		Limits: destination.Limits{
 			BatchEvents: destination.Cap{N: 1000, Docs: docs + "#batch-requests"},
-			Window: destination.Window{Past: 7 * 24 * time.Hour, Violation: "refuses the whole request",
-				But: &destination.PastOf{Field: "action_source", Value: "physical_store", Past: 62 * 24 * time.Hour,
+			Window: destination.Window{Past: 7 * destination.Day, Violation: "refuses the whole request",
+				But: &destination.PastOf{Field: "action_source", Value: "physical_store", Past: 62 * destination.Day,
 					Docs: "https://developers.facebook.com/docs/marketing-api/conversions-api/offline-events"},
 				Docs: serverDocs + "#event-time"},
-			Dedupe: destination.Dedupe{Field: "event_id, together with event_name", Window: 48 * time.Hour,
+			Dedupe: destination.Dedupe{Field: "event_id, together with event_name", Window: 2 * destination.Day,
 				Docs: dedupeDocs},
 		},
 		// https://developers.facebook.com/docs/graph-api/overview/rate-limiting#error-codes

@@ -42,16 +42,16 @@ func New() destination.Destination {
 				"audiences and linked advertising accounts as if they came from the site. " +
 				"Nothing but a purchase's transaction_id tells a repeat, and Google says 204 to whatever it gets: try new " +
 				"mappings against a test stream.",
-			Differences: []destination.Difference{
-				{What: "a parameter or user property with a name that Google does not take is renamed: other characters become " +
-					"underscores, and what is too long is cut", Docs: reference},
-				{What: "an event name that Google would drop (not of letters, digits and underscores, longer than 40 " +
-					"characters, or reserved) is rejected before sending", Docs: reference + "#reserved_names"},
-				{What: "more than 25 parameters or user properties, or names that Google does not take for them, are rejected " +
-					"before sending", Docs: docs + "#limitations"},
-				{What: "more than 200 items are rejected before sending", Docs: reference + "/events"},
-				{What: "a timestamp that is no time is left out instead of sent as null", Docs: docs + "#override_timestamp"},
-			},
+			Differences: destination.Differences(
+				"a parameter or user property with a name that Google does not take is renamed: other characters become "+
+					"underscores, and what is too long is cut", reference,
+				"an event name that Google would drop (not of letters, digits and underscores, longer than 40 characters, or "+
+					"reserved) is rejected before sending", reference+"#reserved_names",
+				"more than 25 parameters or user properties, or names that Google does not take for them, are rejected before "+
+					"sending", docs+"#limitations",
+				"more than 200 items are rejected before sending", reference+"/events",
+				"a timestamp that is no time is left out instead of sent as null", docs+"#override_timestamp",
+			),
 			Minimal: true,
 		},
 		// https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference#transport
@@ -65,7 +65,7 @@ func New() destination.Destination {
 		},
 		Limits: destination.Limits{
 			EventBytes: destination.Cap{N: 130 << 10, Docs: docs + "#limitations"},
-			Window:     destination.Window{Past: 72 * time.Hour, Violation: "drops", Docs: docs + "#override_timestamp"},
+			Window:     destination.Window{Past: 3 * destination.Day, Violation: "drops", Docs: docs + "#override_timestamp"},
 			Dedupe: destination.Dedupe{Field: "transaction_id, of a purchase",
 				Docs: "https://support.google.com/analytics/answer/12313109"},
 		},

@@ -47,29 +47,26 @@ func New() destination.Destination {
 			Backfill: "Occurrences of custom events keep their own time and are taken once a year by their uuid. Contacts, " +
 				"companies and records become what the event delivered last says, whatever its age. " +
 				"Workflows and lists that are enrolled by a property or an event do run for history: switch them off first.",
-			Differences: []destination.Difference{
-				{What: "records are upserted in batches of 100 by their unique property, instead of an update and, when it " +
-					"fails, a creation of each; a record's second input goes into a second request", Docs: contactDocs},
-				{What: "occurrences are sent in batches of 500, with a uuid made of the messageId", Docs: eventDocs},
-				{What: "an occurredAt that is not ISO 8601 is written as such, or left out when it is no time", Docs: eventDocs},
-				{What: "a lifecycle stage is set forward only: HubSpot ignores an earlier one, and nothing is cleared to force it",
-					Docs: contactDocs},
-				{What: "the company property segment_group_id has to exist, with unique values; it is not made on the way",
-					Docs: companyDocs},
-				{What: "upsertCustomObjectRecord takes one search field, whose values are unique, instead of searching first",
-					Docs: objectDocs},
-				{What: "upsertObject and upsertCustomObjectRecord associate nothing: HubSpot wants its own ids of both " +
-					"records for that", Docs: objectDocs},
-				{What: "customEvent and upsertObject use definitions and properties as they are, and never make them",
-					Docs: eventDocs},
-			},
+			Differences: destination.Differences(
+				"records are upserted in batches of 100 by their unique property, instead of an update and, when it fails, a "+
+					"creation of each; a record's second input goes into a second request", contactDocs,
+				"occurrences are sent in batches of 500, with a uuid made of the messageId", eventDocs,
+				"an occurredAt that is not ISO 8601 is written as such, or left out when it is no time", eventDocs,
+				"a lifecycle stage is set forward only: HubSpot ignores an earlier one, and nothing is cleared to force "+
+					"it", contactDocs,
+				"the company property segment_group_id has to exist, with unique values; it is not made on the way", companyDocs,
+				"upsertCustomObjectRecord takes one search field, whose values are unique, instead of searching first", objectDocs,
+				"upsertObject and upsertCustomObjectRecord associate nothing: HubSpot wants its own ids of both records for "+
+					"that", objectDocs,
+				"customEvent and upsertObject use definitions and properties as they are, and never make them", eventDocs,
+			),
 			Minimal: true,
 		},
 		BaseURL: func(*Settings) string { return "https://api.hubapi.com" },
 		Auth:    func(s *Settings) destination.Auth { return destination.Bearer(s.AccessToken) },
 		Limits: destination.Limits{
 			// The least of the tiers.
-			Rates:       []destination.Rate{{N: 100, Per: 10 * time.Second, Of: destination.Requests, Docs: usageDocs}},
+			Rates:       destination.Rates(usageDocs, "100/10s"),
 			BatchEvents: destination.Cap{N: 100, Docs: contactDocs},
 		},
 		Order: true,
@@ -97,9 +94,9 @@ func occurrences(slug, title, timeField string, name body.Node, properties body.
 	who ...body.Members) *destination.Declared {
 	return destination.Action(slug, title).AllOrNothing().TimeField(timeField).
 		Limits(destination.ActionLimits{
-			Rates:       []destination.Rate{{N: 1250, Per: time.Second, Of: destination.Requests, Docs: eventDocs}},
+			Rates:       destination.Rates(eventDocs, "1250/s"),
 			BatchEvents: destination.Cap{N: 500, Docs: batchDocs},
-			Dedupe:      destination.Dedupe{Field: "uuid", Window: 365 * 24 * time.Hour, Docs: eventDocs},
+			Dedupe:      destination.Dedupe{Field: "uuid", Window: 365 * destination.Day, Docs: eventDocs},
 		}).
 		Post("/events/v3/send/batch", body.Object(body.Member("inputs", body.Items(body.Object(
 			body.Member("eventName", name), body.Together(who...), body.Member("occurredAt", body.From(timeField).ISO()),

@@ -6,7 +6,6 @@ package intercom
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -42,19 +41,17 @@ func New() destination.Destination {
 				"exist before their events, so forward identify events first or along. Series and rules that are set off by " +
 				"an event, a contact or a company see them as they arrive.",
 			Minimal: true,
-			Differences: []destination.Difference{
-				{What: "an event without user_id, email or id is rejected as missing_identity, and so is a user without " +
-					"external_id and email", Docs: eventDocs},
-				{What: "remote_created_at is a Unix time in seconds", Docs: companyDocs},
-				{What: "created_at, signed_up_at and last_seen_at are Unix times also when they were mapped from digits",
-					Docs: eventDocs},
-				{What: "the amount of a price is a whole number of cents", Docs: eventDocs},
-				{What: "a company is written before its contact is looked up, and a contact_id is used without looking it up",
-					Docs: attachDocs},
-				{What: "a contact that is reported as a duplicate is updated at once",
-					Docs: "https://github.com/intercom/Intercom-OpenAPI/pull/543"},
-				{What: "every request names the version of the API that it is written for", Docs: contactDocs},
-			},
+			Differences: destination.Differences(
+				"an event without user_id, email or id is rejected as missing_identity, and so is a user without external_id and "+
+					"email", eventDocs,
+				"remote_created_at is a Unix time in seconds", companyDocs,
+				"created_at, signed_up_at and last_seen_at are Unix times also when they were mapped from digits", eventDocs,
+				"the amount of a price is a whole number of cents", eventDocs,
+				"a company is written before its contact is looked up, and a contact_id is used without looking it up", attachDocs,
+				"a contact that is reported as a duplicate is updated at "+
+					"once", "https://github.com/intercom/Intercom-OpenAPI/pull/543",
+				"every request names the version of the API that it is written for", contactDocs,
+			),
 		},
 		// https://developers.intercom.com/docs/build-an-integration/learn-more/rest-apis
 		Hosts: map[string]string{"us": "https://api.intercom.io", "eu": "https://api.eu.intercom.io",
@@ -64,7 +61,7 @@ func New() destination.Destination {
 		Headers: map[string]body.Value{"Intercom-Version": body.Const("2.14")},
 		Limits: destination.Limits{
 			// 10,000 a minute of an app, spread over windows of ten seconds.
-			Rates:       []destination.Rate{{N: 1666, Per: 10 * time.Second, Of: destination.Requests, Docs: rateDocs}},
+			Rates:       destination.Rates(rateDocs, "1666/10s"),
 			BatchEvents: destination.Cap{N: 1, Docs: eventDocs},
 			Dedupe: destination.Dedupe{Field: "contact, event_name and created_at together",
 				Docs: eventDocs + "#event-de-duplication"},

@@ -46,17 +46,17 @@ func New() destination.Destination {
 				"marked as history, so that no flow of theirs starts; newer ones start theirs. Flows that wait for a segment " +
 				"may start for profiles of any age. Klaviyo works through bulk jobs " +
 				"later: of profiles it is asked what went wrong, for five minutes a job; of events it does not tell.",
-			Differences: []destination.Difference{
-				{What: "events go to bulk jobs, and those of more than a day ago are marked as history", Docs: docs},
-				{What: "profiles go to bulk imports, which update those that are there", Docs: profileDocs},
-				{What: "the revision header is that of the documentation the limits are from", Docs: versionDocs},
-				{What: "a phone number that cannot be written in E.164, or that may be any country's, is left out and does not " +
-					"reject the event", Docs: "https://developers.klaviyo.com/en/docs/acceptable_phone_number_formats"},
-				{What: "profiles are put on a list by the import that makes them, and subscribed or unsubscribed as what was " +
-					"agreed in the past (historical_import) for events of more than a day ago", Docs: subscribeDocs},
-				{What: "removeProfile has no trigger: Segment's, Identify with a capital, matches nothing", Docs: listDocs},
-				{What: "products of an order get a unique_id that stays the same in a repeat", Docs: eventDocs},
-			},
+			Differences: destination.Differences(
+				"events go to bulk jobs, and those of more than a day ago are marked as history", docs,
+				"profiles go to bulk imports, which update those that are there", profileDocs,
+				"the revision header is that of the documentation the limits are from", versionDocs,
+				"a phone number that cannot be written in E.164, or that may be any country's, is left out and does not reject "+
+					"the event", "https://developers.klaviyo.com/en/docs/acceptable_phone_number_formats",
+				"profiles are put on a list by the import that makes them, and subscribed or unsubscribed as what was agreed in "+
+					"the past (historical_import) for events of more than a day ago", subscribeDocs,
+				"removeProfile has no trigger: Segment's, Identify with a capital, matches nothing", listDocs,
+				"products of an order get a unique_id that stays the same in a repeat", eventDocs,
+			),
 		},
 		BaseURL: func(*Settings) string { return "https://a.klaviyo.com" },
 		Auth: func(s *Settings) destination.Auth {
@@ -64,13 +64,12 @@ func New() destination.Destination {
 		},
 		Limits: destination.Limits{
 			// A burst and a steady rate, the same for both bulk endpoints, each counted by itself.
-			Rates: []destination.Rate{{N: 10, Per: time.Second, Of: destination.Requests, Docs: docs},
-				{N: 150, Per: time.Minute, Of: destination.Requests, Docs: docs}},
+			Rates:      destination.Rates(docs, "10/s", "150/m"),
 			BatchBytes: destination.Cap{N: 5_000_000, Docs: docs},
 			// One job after the other keeps their order, as far as it can be kept
 			// with jobs that are worked through later.
 			Concurrency: destination.Cap{N: 1, Docs: profileDocs},
-			Window: destination.Window{Future: 365 * 24 * time.Hour, Since: time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC),
+			Window: destination.Window{Future: 365 * destination.Day, Since: time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC),
 				Violation: "refuses the event", Docs: docs},
 			Dedupe: destination.Dedupe{Field: "unique_id, for each profile and metric", Docs: eventDocs},
 		},
@@ -131,7 +130,7 @@ func imported(slug, title, email, from string, own ...field.Line) *destination.D
 	}
 	list := body.From(lists...).Filled()
 	return destination.Action(slug, title).
-		Live(destination.Live{Does: "puts the profile on a list, whose flows start", Docs: profileDocs}, list).
+		Live("puts the profile on a list, whose flows start", profileDocs, list).
 		Fields(
 			field.Text("email").Email().From(email),
 			field.Text("phone_number").Doc("Sent in E.164.").From("$.context.traits.phone"), country(),
@@ -222,7 +221,7 @@ func events(slug, title, doc string, name body.Cond, own ...field.Line) *destina
 		Needs(shortID("profile.external_id"), longID).
 		Verdicts(byPointer()).
 		TimeField("time").
-		Live(destination.Live{Does: "starts the flows that wait for it", Docs: eventDocs},
+		Live("starts the flows that wait for it", eventDocs,
 			body.Not(body.Setting("backfill")), body.Not(body.History())).
 		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: 1000, Docs: docs}})
 }
@@ -304,12 +303,12 @@ func lists() destination.Actions {
 			field.Timestamp("consented_at"),
 		).On(`type = "track" and event = "User Subscribed"`).
 			Doc("Subscribes a person to marketing by e-mail and text message.").
-			Live(destination.Live{Does: "subscribes a person, also one who has unsubscribed since", Docs: subscribeDocs}),
+			Live("subscribes a person, also one who has unsubscribed since", subscribeDocs),
 		consent("unsubscribeProfile", "Unsubscribe Profile", "delete", "UNSUBSCRIBED", 100, unsubscribeDocs, body.Together(),
 			body.Together()).
 			On(`type = "track" and event = "User Unsubscribed"`).
 			Doc("Unsubscribes a person from a list, or from all marketing when the person is on none of that name.").
-			Live(destination.Live{Does: "unsubscribes a person", Docs: unsubscribeDocs}),
+			Live("unsubscribes a person", unsubscribeDocs),
 	}
 }
 
@@ -323,7 +322,7 @@ func removal(slug, title string, own ...field.Line) *destination.Declared {
 	}
 	id, email, phone := body.From("external_id").Filled(), body.From("email").Filled(), body.From("phone_number").Filled()
 	return destination.Action(slug, title).Doc("Takes a profile off a list; what the person has agreed to stays.").
-		Live(destination.Live{Does: "takes a profile off a list", Docs: listDocs}).
+		Live("takes a profile off a list", listDocs).
 		Fields(field.Text("external_id"), country()).Fields(field.Lines(own)).
 		NeedsOneOf("external_id", "email", "phone_number").
 		Check(func(c *body.Context) string {
@@ -368,6 +367,5 @@ func consent(slug, title, verb, word string, most int, docs string, own, agreeme
 		)))).
 		Success(destination.NoBody(docs, 202)).
 		Limits(destination.ActionLimits{BatchEvents: destination.Cap{N: most, Docs: docs},
-			Rates: []destination.Rate{{N: 75, Per: time.Second, Of: destination.Requests, Docs: docs},
-				{N: 750, Per: time.Minute, Of: destination.Requests, Docs: docs}}})
+			Rates: destination.Rates(docs, "75/s", "750/m")})
 }

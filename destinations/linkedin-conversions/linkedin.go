@@ -2,8 +2,6 @@
 package linkedinconversions
 
 import (
-	"time"
-
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/field"
@@ -31,11 +29,11 @@ func New() destination.Destination {
 			Slug: "linkedin-conversions", Name: "LinkedIn Conversions API", Summary: "advertising", Docs: docs, Minimal: true,
 			Backfill: "Conversions of the last 90 days are taken and count at their own time. " +
 				"Repeats are recognised by eventId. A preset sends orders alone.",
-			Differences: []destination.Difference{
-				{What: "the conversion rule is a setting or a field: none is made here", Docs: docs},
-				{What: "email is looked for in context.traits and properties, too, where track calls have it", Docs: docs},
-				{What: "the token is got for a refresh token, and again before it ends", Docs: tokenDocs},
-			},
+			Differences: destination.Differences(
+				"the conversion rule is a setting or a field: none is made here", docs,
+				"email is looked for in context.traits and properties, too, where track calls have it", docs,
+				"the token is got for a refresh token, and again before it ends", tokenDocs,
+			),
 		},
 		BaseURL: func(*Settings) string { return "https://api.linkedin.com" },
 		Auth: func(s *Settings) destination.Auth {
@@ -43,12 +41,9 @@ func New() destination.Destination {
 			return destination.RefreshToken(tokens, s.ClientID, s.ClientSecret, s.RefreshToken)
 		},
 		Limits: destination.Limits{
-			Rates: []destination.Rate{
-				{N: 600, Per: time.Minute, Of: destination.Requests, Docs: docs},
-				{N: 300_000, Per: 24 * time.Hour, Of: destination.Requests, Docs: docs},
-			},
+			Rates:       destination.Rates(docs, "600/m", "300000/d"),
 			BatchEvents: destination.Cap{N: 5000, Docs: docs},
-			Window:      destination.Window{Past: 90 * 24 * time.Hour, Violation: "refuses the event", Docs: docs},
+			Window:      destination.Window{Past: 90 * destination.Day, Violation: "refuses the event", Docs: docs},
 			Dedupe:      destination.Dedupe{Field: "eventId", Docs: docs},
 		},
 		Success: []destination.Success{destination.JSON(docs, destination.Lists("elements"))},

@@ -2,8 +2,6 @@
 package loops
 
 import (
-	"time"
-
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/field"
@@ -29,17 +27,17 @@ func New() destination.Destination {
 			Integrations: []string{"Loops (Actions)"}, Minimal: true,
 			Backfill: "Contacts become what the last call says. Events have no time of their own: each counts as of " +
 				"now and starts the workflows that wait for it. Pause these, or send history to a team of its own.",
-			Differences: []destination.Difference{
-				{What: `source is "fanfold" where the contact says none`, Docs: contactDocs},
-				{What: "an Idempotency-Key made of the messageId is sent with events", Docs: eventDocs},
-			},
+			Differences: destination.Differences(
+				`source is "fanfold" where the contact says none`, contactDocs,
+				"an Idempotency-Key made of the messageId is sent with events", eventDocs,
+			),
 		},
 		BaseURL: func(*Settings) string { return "https://app.loops.so/api" },
 		Auth:    func(s *Settings) destination.Auth { return destination.Bearer(s.APIKey) },
 		Limits: destination.Limits{
-			Rates:       []destination.Rate{{N: 10, Per: time.Second, Of: destination.Requests, Docs: docs}},
+			Rates:       destination.Rates(docs, "10/s"),
 			BatchEvents: destination.Cap{N: 1, Docs: eventDocs},
-			Dedupe:      destination.Dedupe{Field: "Idempotency-Key, of events", Window: 24 * time.Hour, Docs: eventDocs},
+			Dedupe:      destination.Dedupe{Field: "Idempotency-Key, of events", Window: destination.Day, Docs: eventDocs},
 		},
 		Order: true,
 		// A key that was used in the last 24 hours: the event is there already.

@@ -40,14 +40,13 @@ func New() destination.Destination {
 			Integrations: []string{"Mixpanel (Actions)", "Actions Mixpanel"},
 			Backfill: "Events of any age go through /import and show up at their own time. Profiles are set to what " +
 				"the event says, in the order of delivery; nothing is triggered.",
-			Differences: []destination.Difference{
-				{What: "an insert id of more than 36 characters is cut to its last 36, which is all that Mixpanel takes",
-					Docs: importDocs + "#propertiesinsert_id"},
-				{What: "profiles, groups and identity events are JSON arrays of many instead of one form a request",
-					Docs: engageDocs},
-				{What: "an event of any age is sent with its own time; one from before 1971 or more than an hour ahead, " +
-					"which Mixpanel would refuse, is skipped", Docs: importDocs},
-			},
+			Differences: destination.Differences(
+				"an insert id of more than 36 characters is cut to its last 36, which is all that Mixpanel "+
+					"takes", importDocs+"#propertiesinsert_id",
+				"profiles, groups and identity events are JSON arrays of many instead of one form a request", engageDocs,
+				"an event of any age is sent with its own time; one from before 1971 or more than an hour ahead, which Mixpanel "+
+					"would refuse, is skipped", importDocs,
+			),
 		},
 		// https://developer.mixpanel.com/reference/overview#data-residency
 		Hosts: map[string]string{"us": "https://api.mixpanel.com", "eu": "https://api-eu.mixpanel.com",

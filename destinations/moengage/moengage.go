@@ -32,10 +32,9 @@ func New() destination.Destination {
 			Integrations: []string{"Moengage (Actions)"}, Minimal: true,
 			Backfill: "Events keep their own time, and campaigns that wait for one may be triggered by it: pause them. " +
 				"Attributes are what the last call says. A repeat of an event counts twice.",
-			Differences: []destination.Difference{{
-				What: "MoEngage does not describe the answers at its address for Segment: those of its Data API are taken for it",
-				Docs: docs,
-			}},
+			Differences: destination.Differences(
+				"MoEngage does not describe the answers at its address for Segment: those of its Data API are taken for it", docs,
+			),
 		},
 		BaseURL: func(s *Settings) string {
 			// https://www.moengage.com/docs/api/introduction#data-centers

@@ -35,10 +35,10 @@ func New() destination.Destination {
 			Integrations: []string{"Optimizely Feature Experimentation (Actions)"},
 			Backfill: "Conversions count at their own time for experiments that ran then. " +
 				"Events that the datafile does not have are skipped. Repeats are recognised by uuid.",
-			Differences: []destination.Difference{
-				{What: "the datafile is fetched once for many events, and again after five minutes", Docs: fileDocs},
-				{What: "X-Optimizely-Strict asks for a refusal of what would be dropped in silence", Docs: docs},
-			},
+			Differences: destination.Differences(
+				"the datafile is fetched once for many events, and again after five minutes", fileDocs,
+				"X-Optimizely-Strict asks for a refusal of what would be dropped in silence", docs,
+			),
 		},
 		Hosts: map[string]string{"us": "https://logx.optimizely.com", "eu": "https://eu.logx.optimizely.com"},
 		Auth: func(s *Settings) destination.Auth {

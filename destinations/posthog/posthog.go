@@ -36,17 +36,15 @@ func New() destination.Destination {
 				"historical_migration, so that they do not set off spike detection; PostHog asks to be told of more than 20 " +
 				"million. Person properties are what the last event delivered says. Events cannot be deleted one by one " +
 				"afterwards.",
-			Differences: []destination.Difference{
-				{What: "historical_migration is true for events of more than a day ago, whatever the setting says",
-					Docs: migrationDocs},
-				{What: "identify goes to /batch/ too, instead of one a request", Docs: docs + "#batch-events"},
-				{What: "uuid is sent, made of the messageId", Docs: docs},
-				{What: "timestamp is the event's own, not when Segment received it", Docs: docs},
-				{What: "a timestamp that is not ISO 8601 is written as such: PostHog would put the time of arrival instead",
-					Docs: docs},
-				{What: "distinct_id is the anonymousId of events without a userId, and ip_address may be of IPv6", Docs: docs},
-				{What: "group and alias are actions of our own, which no preset fires", Docs: docs + "#alias"},
-			},
+			Differences: destination.Differences(
+				"historical_migration is true for events of more than a day ago, whatever the setting says", migrationDocs,
+				"identify goes to /batch/ too, instead of one a request", docs+"#batch-events",
+				"uuid is sent, made of the messageId", docs,
+				"timestamp is the event's own, not when Segment received it", docs,
+				"a timestamp that is not ISO 8601 is written as such: PostHog would put the time of arrival instead", docs,
+				"distinct_id is the anonymousId of events without a userId, and ip_address may be of IPv6", docs,
+				"group and alias are actions of our own, which no preset fires", docs+"#alias",
+			),
 		},
 		Hosts: map[string]string{"us": "https://us.i.posthog.com", "eu": "https://eu.i.posthog.com"}, // see docs
 		Limits: destination.Limits{

@@ -2,8 +2,6 @@
 package redditconversionsapi
 
 import (
-	"time"
-
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/field"
@@ -28,24 +26,20 @@ func New() destination.Destination {
 		Info: destination.Info{
 			Slug: "reddit-conversions-api", Name: "Reddit Conversions API", Summary: "advertising", Docs: docs,
 			Integrations: []string{"Reddit Conversions Api"},
-			Differences: []destination.Difference{
-				{What: "a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's " +
-					"code",
-					Docs: docs},
-			},
+			Differences: destination.Differences(
+				"a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's "+
+					"code", docs,
+			),
 			Backfill: "Only events of the last seven days are taken; they count for attribution at their own time. " +
 				"Repeats are recognised by conversion_id for two days.",
 		},
 		BaseURL: func(*Settings) string { return "https://ads-api.reddit.com" },
 		Auth:    func(s *Settings) destination.Auth { return destination.Bearer(s.ConversionToken) },
 		Limits: destination.Limits{
-			Rates: []destination.Rate{
-				{N: 1000, Per: time.Second, Of: destination.Requests, Docs: docs},
-				{N: 10_000, Per: time.Second, Of: destination.Events, Docs: docs},
-			},
+			Rates:       destination.Rates(docs, "1000/s", "10000events/s"),
 			BatchEvents: destination.Cap{N: 1000, Docs: docs},
-			Window:      destination.Window{Past: 7 * 24 * time.Hour, Violation: "refuses the event", Docs: aboutDocs},
-			Dedupe:      destination.Dedupe{Field: "event_metadata.conversion_id", Window: 48 * time.Hour, Docs: docs},
+			Window:      destination.Window{Past: 7 * destination.Day, Violation: "refuses the event", Docs: aboutDocs},
+			Dedupe:      destination.Dedupe{Field: "event_metadata.conversion_id", Window: 2 * destination.Day, Docs: docs},
 		},
 		Success: []destination.Success{destination.JSON(docs, destination.Text("message"))},
 		Actions: destination.Actions{

@@ -3,8 +3,6 @@
 package segment
 
 import (
-	"time"
-
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 )
@@ -31,12 +29,11 @@ func New() destination.Destination {
 		Hosts: map[string]string{"us": "https://api.segment.io", "eu": "https://events.eu1.segmentapis.com"},
 		Auth:  func(s *Settings) destination.Auth { return destination.Basic(s.WriteKey, "") },
 		Limits: destination.Limits{
-			Rates: []destination.Rate{{N: 1000, Per: time.Second, Of: destination.Requests,
-				Docs: "https://segment.com/docs/connections/rate-limits/"}},
+			Rates:       destination.Rates("https://segment.com/docs/connections/rate-limits/", "1000/s"),
 			BatchEvents: destination.Cap{N: 2500, Docs: docs + "#batch"},
 			BatchBytes:  destination.Cap{N: 500_000, Docs: docs + "#batch"},
 			EventBytes:  destination.Cap{N: 32_000, Docs: docs + "#max-request-size"},
-			Dedupe: destination.Dedupe{Field: "messageId", Window: 24 * time.Hour,
+			Dedupe: destination.Dedupe{Field: "messageId", Window: destination.Day,
 				Docs: "https://segment.com/docs/guides/duplicate-data/"},
 		},
 		Success: []destination.Success{destination.JSON(docs+"#responses", destination.Is("success", true))},

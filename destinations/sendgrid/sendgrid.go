@@ -26,10 +26,9 @@ func New() destination.Destination {
 			Slug: "sendgrid", Name: "SendGrid", Summary: "e-mail", Docs: docs, Minimal: true,
 			Backfill: "Contacts are updated some time later: what SendGrid then finds wrong, it does not tell here. " +
 				"sendEmail sends a mail to a person for every event, now, and again when it is repeated: no preset does.",
-			Differences: []destination.Difference{{
-				What: "no request to /v3/marketing/field_definitions: customFields has the ids of custom fields, not their names",
-				Docs: docs,
-			}},
+			Differences: destination.Differences(
+				"no request to /v3/marketing/field_definitions: customFields has the ids of custom fields, not their names", docs,
+			),
 		},
 		// https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/regional-email
 		Hosts: map[string]string{"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"},
@@ -62,7 +61,7 @@ func New() destination.Destination {
 				}).
 				Success(destination.JSON(docs, destination.Text("job_id")).With(202)),
 			destination.Action("sendEmail", "Send email").Doc("Sends a mail that is made of a template.").
-				Live(destination.Live{Does: "sends a mail to a person", Docs: mailDocs}).
+				Live("sends a mail to a person", mailDocs).
 				Fields(
 					address("from").Required(), address("to").Required(),
 					address("cc").List(), address("bcc").List(), address("reply_to"),

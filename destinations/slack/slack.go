@@ -4,7 +4,6 @@ package slack
 
 import (
 	"net/url"
-	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
@@ -34,10 +33,10 @@ func New() destination.Destination {
 			Backfill: "Every event becomes a message of today, one a second, that people are notified of and that nobody " +
 				"can take back: use --filter and --limit. Slack knows no repeats: after a crash a message may stand there twice.",
 			Minimal: true,
-			Differences: []destination.Difference{
-				{What: `username is "fanfold", where the mapping says nothing else`, Docs: docs},
-				{What: "icon_url is not sent, unless it is mapped", Docs: docs},
-			},
+			Differences: destination.Differences(
+				`username is "fanfold", where the mapping says nothing else`, docs,
+				"icon_url is not sent, unless it is mapped", docs,
+			),
 		},
 		BaseURL: func(s *Settings) string {
 			if u, err := address(s.URL); err == nil {
@@ -52,7 +51,7 @@ func New() destination.Destination {
 			return nil
 		},
 		Limits: destination.Limits{
-			Rates:       []destination.Rate{{N: 1, Per: time.Second, Of: destination.Requests, Docs: rateDocs}},
+			Rates:       destination.Rates(rateDocs, "1/s"),
 			BatchEvents: destination.Cap{N: 1, Docs: docs},
 		},
 		Order: true,

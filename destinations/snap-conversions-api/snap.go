@@ -4,13 +4,11 @@ package snapconversionsapi
 import (
 	"errors"
 	"strconv"
-	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/field"
-	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
 // Settings of an ad account.
@@ -30,16 +28,15 @@ const (
 // New declares the destination.
 func New() destination.Destination {
 	app := body.From("action_source").Is("app")
-	given := func(path string) body.Cond { return body.From(path).Given() }
+	device := body.All(body.From("user_data.client_ip_address").Given(), body.From("user_data.client_user_agent").Given())
 	return destination.Spec[Settings]{
 		Info: destination.Info{
 			Slug: "snap-conversions-api", Name: "Snap Conversions API", Summary: "advertising", Docs: docs,
 			Integrations: []string{"Snap Conversions Api"},
-			Differences: []destination.Difference{
-				{What: "a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's " +
-					"code",
-					Docs: docs},
-			},
+			Differences: destination.Differences(
+				"a phone number is hashed by its digits, less an extension, a 00 in front and the (0) behind a country's "+
+					"code", docs,
+			),
 			Backfill: "Only events of the last 37 days count. Repeats are recognised by event_id.",
 		},
 		BaseURL: func(*Settings) string { return "https://tr.snapchat.com" },
@@ -54,7 +51,7 @@ func New() destination.Destination {
 		},
 		Limits: destination.Limits{
 			BatchEvents: destination.Cap{N: 2000, Docs: introDocs},
-			Window:      destination.Window{Past: 37 * 24 * time.Hour, Violation: "does not count the event", Docs: introDocs},
+			Window:      destination.Window{Past: 37 * destination.Day, Violation: "does not count the event", Docs: introDocs},
 			Dedupe:      destination.Dedupe{Field: "event_id", Docs: paramDocs},
 		},
 		Success: []destination.Success{destination.JSON(docs, destination.Is("status", "VALID", "SUCCESS"))},
@@ -64,20 +61,18 @@ func New() destination.Destination {
 				Fields(
 					field.Text("event_name"), field.MessageID("event_id"), field.Time("event_time").From("$.timestamp"),
 					field.Text("action_source").OneOf(
-						"email", "website", "app", "phone_call", "chat", "physical_store", "system_generated", "other"),
-					who(), field.Object("app_data", field.Device(), field.Boolean("advertiser_tracking_enabled"),
-						field.Boolean("application_tracking_enabled").From("$.context.device.adTrackingEnabled")),
+						"email", "website", "app", "phone_call", "chat", "physical_store", "system_generated", "other"), who(),
+					field.Object("app_data", field.Device(), field.Boolean("advertiser_tracking_enabled"),
+						field.Booleans("application_tracking_enabled = context.device.adTrackingEnabled")),
 					bought(), field.PageURL("event_source_url"),
 					field.Boolean("data_processing_options").Doc("Limit what Snap does with the data."),
-					field.Number("data_processing_options_country"), field.Number("data_processing_options_state"),
-					field.Products("products", field.Text("item_id").From("$.product_id"),
-						field.Text("item_category").From("$.category"), field.Text("brand").From("$.brand")),
+					field.Numbers("data_processing_options_country", "data_processing_options_state"),
+					field.Products("products", field.Texts("item_id = product_id", "item_category = category", "brand = brand")),
 				).
 				TimeField("event_time").
-				NeedsIdentity(body.Any(
-					given("user_data.email"), given("user_data.phone"), given("user_data.madid"), given("user_data.externalId"),
-					body.All(given("user_data.client_ip_address"), given("user_data.client_user_agent")),
-				), "one of email, phone, madid, externalId, or client_ip_address with client_user_agent is required").
+				NeedsIdentity(body.Any(device, body.From("user_data.email", "user_data.phone", "user_data.madid",
+					"user_data.externalId").Given()),
+					"one of email, phone, madid, externalId, or client_ip_address with client_user_agent is required").
 				Steps(
 					destination.Send("POST", "/v3/{settings.pixel_id}/events", conversions()).If(body.Not(app)),
 					destination.Send("POST", "/v3/{settings.snap_app_id}/events", conversions()).If(app),
@@ -88,41 +83,33 @@ func New() destination.Destination {
 			ApplicationInstalled: "APP_INSTALL", ProductListViewed: "LIST_VIEW", ApplicationOpened: "APP_OPEN",
 			SignedIn: "LOGIN", PageViewed: "PAGE_VIEW", OrderCompleted: "PURCHASE", ProductsSearched: "SEARCH",
 			ProductShared: "SHARE", SignedUp: "SIGN_UP", CheckoutStarted: "START_CHECKOUT", ProductViewed: "VIEW_CONTENT",
-		}.Presets(func(m destination.Moment) destination.Preset {
-			return destination.Preset{Action: "reportConversionEvent", Mapping: map[string]mapping.Value{
-				"event_name": mapping.Literal(m.Name), "action_source": mapping.Literal("website"),
-			}}
-		}),
+		}.Under("reportConversionEvent", "event_name", `action_source = "website"`),
 	}.Destination()
 }
 
 func who() field.Line {
-	either := func(key, path string) field.Line {
-		return field.Text(key).From("$.context.traits."+path, "$.properties."+path)
-	}
 	return field.Object("user_data",
-		field.AnyID("externalId").List(), field.Text("email").From("$.properties.email", "$.traits.email"),
-		field.Text("phone").From("$.properties.phone", "$.traits.phone"), either("gender", "gender"),
-		either("dateOfBirth", "birthday"), either("lastName", "last_name"), either("firstName", "first_name"),
-		either("city", "address.city"), either("state", "address.state"), either("zip", "address.postalCode"),
-		either("country", "address.country"), field.IP("client_ip_address"), field.UserAgent("client_user_agent"),
-		field.Text("subscriptionID"), field.Integer("leadID"), field.Text("madid").From("$.context.device.advertisingId"),
-		field.Text("sc_click_id").From("$.integrations.Snap Conversions Api.click_id"),
-		field.Text("sc_cookie1").From("$.integrations.Snap Conversions Api.uuid_c1"),
-		field.Text("idfv").From("$.context.device.id"),
+		field.AnyID("externalId").List(), field.Texts("email", "phone").Below("$.properties", "$.traits"),
+		field.Texts("gender", "dateOfBirth = .birthday", "lastName = .last_name", "firstName = .first_name",
+			"city = .address.city", "state = .address.state", "zip = .address.postalCode", "country = .address.country").
+			Below("$.context.traits", "$.properties"),
+		field.IP("client_ip_address"), field.UserAgent("client_user_agent"), field.Text("subscriptionID"),
+		field.Integer("leadID"), field.Texts("madid = context.device.advertisingId",
+			"sc_click_id = integrations.Snap Conversions Api.click_id",
+			"sc_cookie1 = integrations.Snap Conversions Api.uuid_c1", "idfv = context.device.id"),
 	)
 }
 
 func bought() field.Line {
 	return field.Object("custom_data",
-		field.Currency("currency"), field.Integer("num_items").From("$.properties.quantity"),
-		field.Text("order_id").From("$.properties.order_id"), field.Text("search_string").From("$.properties.query"),
-		field.Number("value").From("$.properties.revenue", "$.properties.total"),
+		field.Currency("currency"), field.Integers("num_items = properties.quantity"),
+		field.Texts("order_id = properties.order_id", "search_string = properties.query"),
+		field.Numbers("value = properties.revenue, properties.total"),
 		field.Texts("sign_up_method", "checkin_date", "travel_end", "travel_start", "suggested_destinations",
 			"destination_airport", "country", "city", "region", "neighborhood", "departing_departure_date",
 			"departing_arrival_date", "origin_airport", "returning_departure_date", "returning_arrival_date",
 			"hotel_score", "postal_code", "preferred_neighborhoods", "preferred_star_ratings", "suggested_hotels"),
-		field.Integer("num_adults"), field.Integer("num_children"), field.Integer("num_infants"),
+		field.Integers("num_adults", "num_children", "num_infants"),
 	)
 }
 

@@ -4,12 +4,11 @@ package tiktokconversions
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
-	"time"
 
 	"github.com/fanfold/fanfold/pkg/body"
 	"github.com/fanfold/fanfold/pkg/destination"
-	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/field"
 	"github.com/fanfold/fanfold/pkg/jsonval"
 	"github.com/fanfold/fanfold/pkg/mapping"
@@ -38,17 +37,19 @@ func New() destination.Destination {
 			Backfill: "Events count for attribution at their own time, for clicks of up to 28 days and views of up to " +
 				"seven; older ones would be matched to nothing and are skipped. " +
 				"An event with the event and event_id of one that the browser's pixel sent within 48 hours is counted once.",
-			Differences: []destination.Difference{{What: "events share requests", Docs: docs},
-				{What: `partner_name is "fanfold", which sends them`, Docs: docs}},
+			Differences: destination.Differences(
+				"events share requests", docs,
+				`partner_name is "fanfold", which sends them`, docs,
+			),
 		},
 		BaseURL: func(*Settings) string { return "https://business-api.tiktok.com" },
 		Auth:    func(s *Settings) destination.Auth { return destination.HeaderAuth("Access-Token", s.AccessToken) },
 		Limits: destination.Limits{
 			// https://business-api.tiktok.com/portal/docs?id=1771100865818625: 1,000 requests a second
-			Rates:       []destination.Rate{{N: 1000, Per: time.Second, Of: destination.Requests, Docs: docs}},
+			Rates:       destination.Rates(docs, "1000/s"),
 			BatchEvents: destination.Cap{N: 1000, Docs: docs},
-			Window:      destination.Window{Past: 28 * 24 * time.Hour, Violation: "matches to nothing", Docs: attributionDocs},
-			Dedupe:      destination.Dedupe{Field: "event_id, together with event", Window: 48 * time.Hour, Docs: dedupeDocs},
+			Window:      destination.Window{Past: 28 * destination.Day, Violation: "matches to nothing", Docs: attributionDocs},
+			Dedupe:      destination.Dedupe{Field: "event_id, together with event", Window: 2 * destination.Day, Docs: dedupeDocs},
 		},
 		// The status is 200 whatever happened. With 20001 some of the events were taken, and which is not said: they are
 		// asked about again in parts, and those that were are recognised by their event_id.
@@ -64,8 +65,7 @@ func New() destination.Destination {
 		Actions: destination.Actions{
 			destination.Action("reportWebEvent", "Report Web Event").Doc("An event of a website, or of a CRM system.").
 				Fields(what(), who(), where(), bought(), vehicle(), travel()).
-				Needs(body.Any(body.Not(body.From("timestamp").Given()), body.From("timestamp").IsTime()), "timestamp is no time").
-				TimeField("timestamp").
+				Timed("timestamp").
 				Post("/open_api/v1.3/event/track/", body.Object(
 					body.Member("event_source", body.From("event_source").Given().Else(body.Const("web"))),
 					body.Member("event_source_id", body.Setting("pixel_code")),
@@ -98,29 +98,26 @@ func preset(m destination.Moment) destination.Preset {
 // data is one event.
 // https://business-api.tiktok.com/portal/docs?id=1771101027431425: SHA-256 of ids, addresses and names
 func data() body.Node {
-	crm := body.From("event_source").Is("crm")
-	hashOrEmpty := func(key, path string) body.Members {
-		return body.Member(key, body.From(path).Given().Hash("compact").Else(body.Const("")))
-	}
-	plainOrEmpty := func(key string) body.Members {
-		return body.Member(key, body.From("address."+key).Given().Normal("alphanumeric").Else(body.Const("")))
-	}
+	orEmpty := func(key string, v body.Value) body.Members { return body.Member(key, v.Else(body.Const(""))) }
+	hashed := func(key string) body.Value { return body.From(key).Given().Hash("compact") }
+	plain := func(key string) body.Value { return body.From("address." + key).Given().Normal("alphanumeric") }
+	each := func(key string, n body.Value) body.Node { return body.Always(body.Each(key, n.Hash(""))) }
+	crm, kind := body.From("event_source").Is("crm"), body.From("event_spec_type")
 	mileage, unit := body.From("vehicle_fields.mileage_value").IsNumber(), body.From("vehicle_fields.mileage_unit")
 	low := body.From("vehicle_fields.preferred_price_range_min").IsNumber()
 	high := body.From("vehicle_fields.preferred_price_range_max").IsNumber()
 	return body.Object(
 		body.Same("event"),
-		body.Member("event_time", body.First(body.From("timestamp").Given().Seconds(), body.Now().Seconds())),
-		body.Member("event_id", body.First(body.From("event_id").Given().Text(), body.InsertID())),
+		body.Member("event_time", body.From("timestamp").Given().Seconds().Else(body.Now().Seconds())),
+		body.Member("event_id", body.From("event_id").Given().Text().Else(body.InsertID())),
 		body.Member("user", body.Object(
-			body.Member("external_id", body.Always(body.Each("external_id", body.This().Lower().Hash("")))),
-			body.Member("phone", body.Always(body.Each("phone_number", body.This().
-				As("+ and at most 14 digits", international).Hash("")))),
-			body.Member("email", body.Always(body.Each("email", body.This().Lower().Hash("")))),
-			hashOrEmpty("first_name", "first_name"), hashOrEmpty("last_name", "last_name"),
-			hashOrEmpty("zip_code", "address.zip_code"),
-			plainOrEmpty("city"), plainOrEmpty("state"), plainOrEmpty("country"),
-			body.Member("ttclid", body.First(body.From("url").IsText().As("the ttclid in its query", clickID),
+			body.Member("external_id", each("external_id", body.This().Lower())),
+			body.Member("phone", each("phone_number", body.This().Rewritten("+ and at most 14 digits", international))),
+			body.Member("email", each("email", body.This().Lower())),
+			orEmpty("first_name", hashed("first_name")), orEmpty("last_name", hashed("last_name")),
+			orEmpty("zip_code", hashed("address.zip_code")), orEmpty("city", plain("city")), orEmpty("state", plain("state")),
+			orEmpty("country", plain("country")),
+			body.Member("ttclid", body.First(body.From("url").IsText().Rewritten("the ttclid in its query", clickID),
 				body.From("ttclid").Given())),
 			body.SameGiven("ttp", "ip", "user_agent", "locale"),
 		)),
@@ -130,8 +127,8 @@ func data() body.Node {
 			))))),
 			body.Same("content_type", "currency", "value", "query", "description", "order_id", "shop_id", "content_ids",
 				"delivery_category", "num_items", "predicted_ltv", "search_string"),
-			body.When(body.All(body.Not(crm), body.From("event_spec_type").Is("travel_fields")), body.Spread("travel_fields")),
-			body.When(body.All(body.Not(crm), body.From("event_spec_type").Is("vehicle_fields")),
+			body.When(body.All(body.Not(crm), kind.Is("travel_fields")), body.Spread("travel_fields")),
+			body.When(body.All(body.Not(crm), kind.Is("vehicle_fields")),
 				body.Spread("vehicle_fields", "mileage_value", "mileage_unit", "preferred_price_range_min",
 					"preferred_price_range_max"),
 				body.When(body.All(mileage, unit), body.Member("mileage", body.Object(
@@ -141,43 +138,35 @@ func data() body.Node {
 		)),
 		body.Member("page", body.Object(body.SameGiven("url", "referrer"))),
 		body.When(body.All(crm, body.From("lead_fields.lead_id").IsText()), body.Member("lead", body.Object(
-			body.Member("lead_id", body.From("lead_fields.lead_id")),
+			body.Copy("lead_id = lead_fields.lead_id"),
 			body.Member("lead_event_source", body.From("lead_fields.lead_event_source").Given()),
 		))),
 		body.Member("limited_data_use", body.From("limited_data_use").Is("true").Else(body.Const(false))),
 	)
 }
 
-// international appends a number with a plus in front: TikTok wants E.164, which has at most
-// 15 characters here. What is hashed already is left.
-func international(dst []byte, v event.Value, _ *body.Context) []byte {
-	text := v.AppendString(nil)
-	if jsonval.IsHashed(text) {
-		return event.AppendQuoted(dst, text)
+// international is a number with a plus in front: TikTok wants E.164, which has at most 15 characters here. What is
+// hashed already is left.
+func international(text string) string {
+	if jsonval.IsHashed([]byte(text)) {
+		return text
 	}
-	digits := strings.Map(func(r rune) rune {
-		if r < '0' || r > '9' {
-			return -1
-		}
-		return r
-	}, string(text))
-	if digits == "" {
-		return dst
-	}
-	return event.AppendQuoted(dst, "+"+digits[:min(len(digits), 14)])
+	digits := notDigits.ReplaceAllString(text, "")
+	return strings.TrimSuffix("+"+digits[:min(len(digits), 14)], "+")
 }
 
-// clickID appends the ttclid in the query of a URL.
-func clickID(dst []byte, v event.Value, _ *body.Context) []byte {
-	text := v.Text()
+var notDigits = regexp.MustCompile(`[^0-9]+`)
+
+// clickID is the ttclid in the query of a URL.
+func clickID(text string) string {
 	if !strings.Contains(text, "ttclid=") {
-		return dst
+		return ""
 	}
 	u, err := url.Parse(text)
-	if err != nil || !u.Query().Has("ttclid") {
-		return dst
+	if err != nil {
+		return ""
 	}
-	return event.AppendQuoted(dst, []byte(u.Query().Get("ttclid")))
+	return u.Query().Get("ttclid")
 }
 
 // said is what a code in the body means.
@@ -185,56 +174,50 @@ func said(then destination.Outcome, r destination.Reason, codes ...string) desti
 	return destination.Means(then, r, codeDocs, 2).When("code", codes...)
 }
 
-// ofPerson maps a field to a property of the event, else to a trait of the person.
-func ofPerson(key, path string) field.Line {
-	return field.Text(key).From("$.properties."+path, "$.context.traits."+path)
-}
-
 // what happened.
 func what() field.Lines {
-	return field.Lines{
+	return field.Together(
 		field.Text("event_source").OneOf("web", "crm").Always("web"),
 		field.Text("event_spec_type").OneOf("travel_fields", "vehicle_fields"), field.Text("event").Required(),
-		field.MessageID("event_id"), field.Text("timestamp").From("$.timestamp"),
-		field.Boolean("limited_data_use").From("$.properties.limited_data_use"),
-		field.Text("test_event_code"),
+		field.MessageID("event_id"), field.Texts("timestamp = timestamp"),
+		field.Booleans("limited_data_use = properties.limited_data_use"), field.Text("test_event_code"),
 		field.Object("lead_fields", field.Texts("lead_id", "lead_event_source").Below("$.properties")).
 			RequiredWhen("event_source", "crm"),
-	}
+	)
 }
 
-// who did it.
+// who did it, by what the event says of the person, or else what is known of the person.
 func who() field.Lines {
-	return field.Lines{
-		ofPerson("phone_number", "phone").List(), ofPerson("email", "email").List(),
-		ofPerson("first_name", "first_name"), ofPerson("last_name", "last_name"),
-		field.Object("address", ofPerson("city", "address.city"), ofPerson("country", "address.country"),
-			ofPerson("zip_code", "address.postal_code"), ofPerson("state", "address.state")),
-		field.AnyID("external_id").List(),
-		field.Text("ttclid").From("$.properties.ttclid", "$.integrations.TikTok Conversions.ttclid"),
-		field.Text("ttp").From("$.properties.ttp", "$.integrations.TikTok Conversions.ttp"),
+	of := func(keys ...string) field.Lines {
+		return field.Texts(keys...).Below("$.properties", "$.context.traits")
 	}
+	return field.Together(
+		of("phone_number = .phone", "email").With(field.Line.List), of("first_name", "last_name"),
+		field.Object("address", of("city = .address.city", "country = .address.country", "zip_code = .address.postal_code",
+			"state = .address.state")),
+		field.AnyID("external_id").List(),
+		field.Texts("ttclid", "ttp").Below("$.properties", "$.integrations.TikTok Conversions"),
+	)
 }
 
 // where it happened.
 func where() field.Lines {
-	return field.Lines{
-		field.Text("locale").From("$.context.locale"), field.PageURL("url"),
-		field.Text("referrer").From("$.context.page.referrer"), field.IP("ip"), field.UserAgent("user_agent"),
-	}
+	return field.Together(field.Texts("locale = context.locale"), field.PageURL("url"),
+		field.Texts("referrer = context.page.referrer"), field.IP("ip"), field.UserAgent("user_agent"))
 }
 
 // bought is what it was about.
 func bought() field.Lines {
-	return append(field.Lines{
+	return field.Together(
 		field.Object("contents", field.Numbers("price", "quantity"),
 			field.Texts("content_category", "content_id", "content_name", "brand")).List(),
 		field.Text("content_ids").List().From("$.properties.content_ids"),
 		field.Text("content_type").OneOf("product", "product_group").Always("product"),
 		field.Currency("currency"), field.Value("value"), field.Text("description"),
 		field.Text("delivery_category").OneOf("in_store", "curbside", "home_delivery").From("$.properties.delivery_category"),
-	}, append(field.Texts("order_id", "shop_id", "query", "search_string"),
-		field.Numbers("num_items", "predicted_ltv")...).Below("$.properties")...)
+		field.Texts("order_id", "shop_id", "query", "search_string").Below("$.properties"),
+		field.Numbers("num_items", "predicted_ltv").Below("$.properties"),
+	)
 }
 
 // vehicle is what TikTok wants to know of a car.

@@ -45,6 +45,7 @@
 //	.Seconds() .Millis() .ISO() .Time("date") .Layout("2006-01-02") .Epoch(time.Microsecond)
 //	.Deep("what it makes", …, func)  a Go function for all values in an object, at any depth
 //	.Normal("phone") .Hash("email")  as ad platforms want personal data; Hash is SHA-256 of that
+//	.Rewritten("what it is", func)   the text as a Go function rewrites it
 //	.As("what it makes", func)       a Go function, where nothing else will do
 //
 // From takes the first of its paths that gets through all of this: From("a",
@@ -73,8 +74,8 @@
 //
 // A body with [Items] in it is one request for many events: what stands around Items is
 // the envelope, and events share a request when their envelopes are the same. So a value
-// in an envelope needs nothing else to keep different ones apart. [Lines] is a whole body
-// of items, one a line.
+// in an envelope needs nothing else to keep different ones apart. [Batch] is an envelope
+// with nothing else in it, and [Lines] is a whole body of items, one a line.
 //
 // Paths are checked when the destination is made: a path that begins with no
 // field of the action, or a setting that does not exist, is a mistake in the program, with

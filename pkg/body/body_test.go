@@ -184,6 +184,8 @@ func cases1() []bodyCase {
 
 func short(v event.Value) bool { return v.Len() < 2 }
 
+func behind(text string) string { return string([]rune(text)[1:]) }
+
 func length(dst []byte, v event.Value) []byte { return strconv.AppendInt(dst, int64(v.Len()), 10) }
 
 func cases2() []bodyCase {
@@ -231,6 +233,12 @@ func cases2() []bodyCase {
 			props(m("a", from("a").AtMost(3)), m("b", from("b").AtMost(3)), m("l", from("l").AtMost(2)),
 				m("o", from("o").AtMost(0))),
 			`{"a":"\u00e9\u00e9\u00e9","b":"four","l":["1","2"],"o":{"p":1}}`, `{"a":"\u00e9\u00e9\u00e9","l":["1","2"]}`,
+		},
+		{
+			"rewritten", props(m("a", from("a").Rewritten("without its first letter", behind)),
+				m("b", from("b").Rewritten("the same", behind)), m("c", from("c").Rewritten("the same", behind)),
+				m("d", from("d").Rewritten("the same", behind))),
+			`{"a":"\u00e9x\"","b":null,"c":123,"d":"x"}`, `{"a":"x\"","c":"23"}`,
 		},
 		{
 			"every element",

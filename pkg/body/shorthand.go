@@ -24,6 +24,9 @@ func Within(path string, n Node) Members {
 	return Member(key, n)
 }
 
+// Batch is a request that has many items under one key, as in {"events": [ … ]}: see [Items].
+func Batch(key string, of ...Node) Node { return Object(Member(key, Items(of...))) }
+
 // Pair is an object with one member, which has its name and its value from two paths.
 func Pair(name, value string) Value {
 	return From(name).As("the name of "+value, func(dst []byte, v event.Value, c *Context) []byte {
@@ -78,6 +81,18 @@ func (v Value) AtMost(n int) Value {
 			return v.Len() <= n
 		}
 		return v.Size() <= n || utf8.RuneCountInString(v.Text()) <= n
+	})
+}
+
+// Rewritten is the value's text as f rewrites it; when f returns "", it is missing. what describes this in words, for
+// the documentation. f is a pure function, and is called concurrently.
+func (v Value) Rewritten(what string, f func(text string) string) Value {
+	return v.NotNull().As(what, func(dst []byte, v event.Value, _ *Context) []byte {
+		text := f(v.Text())
+		if text == "" {
+			return dst
+		}
+		return event.AppendQuoted(dst, text)
 	})
 }
 

@@ -3,6 +3,8 @@ package destination
 import (
 	"strconv"
 	"strings"
+
+	"github.com/fanfold/fanfold/pkg/mapping"
 )
 
 // Commerce holds a partner's names for what people do in shops and apps, such as OrderCompleted: "Purchase". Each
@@ -93,6 +95,14 @@ func (c Commerce) Others() string {
 		}
 	}
 	return `type = "track" and !(event in [` + strings.Join(events, ", ") + "])"
+}
+
+// Under makes one preset of an action for every name, which it puts into a field. The lines are further members of the
+// mapping: see [mapping.Lines].
+func (c Commerce) Under(action, field string, lines ...string) []Preset {
+	return c.Presets(func(m Moment) Preset {
+		return Preset{Action: action, Mapping: mapping.Lines(append(lines, field+" = "+strconv.Quote(m.Name))...)}
+	})
 }
 
 // Presets makes one preset for every name, by calling f with the moment. Where f leaves the name or the trigger

@@ -302,6 +302,12 @@ func (d *Declared) Once(path string) *Declared { d.once = path; return d }
 // By default it is the event's own timestamp.
 func (d *Declared) TimeField(key string) *Declared { d.timeField = key; return d }
 
+// Timed is [Declared.TimeField], and rejects events in which the field is no time.
+func (d *Declared) Timed(key string) *Declared {
+	at := body.From(key)
+	return d.TimeField(key).Needs(body.Any(body.Not(at.Given()), at.IsTime()), key+" is no time")
+}
+
 // Dated says that the partner is told when the event happened although no field holds it. Then an event without a
 // known time is rejected. It need not be declared for fields that are mapped from the event's times.
 func (d *Declared) Dated() *Declared { d.dated = true; return d }

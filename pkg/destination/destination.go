@@ -30,6 +30,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -299,6 +300,15 @@ type Info struct {
 // Difference is one way in which our requests rightly differ from Segment's.
 type Difference struct{ What, Docs string }
 
+// Differences are differences, each as what it is and the partner's URL that says why. It panics for an odd number of
+// texts.
+func Differences(whatAndDocs ...string) (list []Difference) {
+	for pair := range slices.Chunk(whatAndDocs, 2) {
+		list = append(list, Difference{What: pair[0], Docs: pair[1]})
+	}
+	return list
+}
+
 // Input is what an action's Item sees of one event.
 type Input struct {
 	Event   *event.Event
@@ -351,7 +361,7 @@ type Answer struct {
 type Preset struct {
 	Name      string
 	Action    string // slug
-	Subscribe string // FQL
+	Subscribe string // FQL; "": the action's own trigger
 	// Mapping replaces the defaults of the fields it names.
 	Mapping map[string]mapping.Value
 	// Otherwise is the action for events that lack what Action needs, or have it in a form that Action does not

@@ -32,6 +32,23 @@ type Rate struct {
 	Docs string // the partner's URL for the number
 }
 
+// Rates are the rates that a partner documents at one address, each like "10/s", "1666/10s", "1500events/30s" or
+// "20MB/s": see [ParseRate]. It panics for a text that is no rate.
+func Rates(docs string, rates ...string) (list []Rate) {
+	for _, text := range rates {
+		r, err := ParseRate(text)
+		if err != nil || r == nil {
+			panic("destination: " + text + " is no rate")
+		}
+		r.Docs = docs
+		list = append(list, *r)
+	}
+	return list
+}
+
+// Day is what windows are counted in.
+const Day = 24 * time.Hour
+
 // PerSecond is the rate per second.
 func (r Rate) PerSecond() float64 { return r.N / r.Per.Seconds() }
 
@@ -168,9 +185,9 @@ func (d Destination) MostRate(of Unit) (most Rate, ok bool) {
 	return most, ok
 }
 
-var rateForm = regexp.MustCompile(`^\s*([0-9.]+)\s*(requests?|events?|[kKMG]?B|)\s*/\s*(s|sec|m|min|h|d|day)\s*$`)
+var rateForm = regexp.MustCompile(`^\s*([0-9.]+)\s*(requests?|events?|[kKMG]?B|)\s*/\s*([1-9]\d{0,4})?(s|sec|m|min|h|d|day)\s*$`)
 
-// ParseRate reads 50/s, 1000/m, 20MB/s or none (nil).
+// ParseRate reads 50/s, 1000/m, 1666/10s, 100events/s, 20MB/s or none (nil).
 func ParseRate(s string) (*Rate, error) {
 	if s == "none" {
 		return nil, nil
@@ -188,7 +205,10 @@ func ParseRate(s string) (*Rate, error) {
 		"s": time.Second, "sec": time.Second, "m": time.Minute, "min": time.Minute,
 		"h": time.Hour, "d": 24 * time.Hour, "day": 24 * time.Hour,
 	}
-	r := &Rate{N: n, Per: per[m[3]]}
+	r := &Rate{N: n, Per: per[m[4]]}
+	if many, err := strconv.Atoi(m[3]); err == nil {
+		r.Per *= time.Duration(many)
+	}
 	switch u := m[2]; {
 	case strings.HasPrefix(u, "event"):
 		r.Of = Events

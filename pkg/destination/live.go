@@ -33,12 +33,15 @@ type live struct {
 	when *body.Test // nil: always
 }
 
-// Live declares what the action starts at the partner whatever the event's age, instead of what the spec declares
-// for all actions. With conditions it holds only where they do.
-func (d *Declared) Live(l Live, when ...body.Cond) *Declared {
-	d.live, d.liveWhen, d.quiet = l, when, false
+// Live declares what the action starts at the partner whatever the event's age, and the partner's URL that says so,
+// instead of what the spec declares for all actions: see [Live]. With conditions it holds only where they do.
+func (d *Declared) Live(does, docs string, when ...body.Cond) *Declared {
+	d.live, d.liveWhen, d.quiet = Live{Does: does, Docs: docs}, when, false
 	return d
 }
+
+// LiveUntil is the age of events from which what [Declared.Live] declares does not happen any more.
+func (d *Declared) LiveUntil(age time.Duration) *Declared { d.live.Until = age; return d }
 
 // Quiet says that this action starts nothing, though other actions of the partner do.
 func (d *Declared) Quiet() *Declared { d.live, d.quiet = Live{}, true; return d }

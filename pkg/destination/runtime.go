@@ -123,10 +123,13 @@ func (s Spec[S]) Destination() Destination {
 		s.Presets = triggered(d.Actions)
 	}
 	d.Presets = s.Presets
-	for _, p := range s.Presets {
-		if !slices.ContainsFunc(d.Actions, func(a ActionInfo) bool { return a.Slug == p.Action }) {
+	for i := range s.Presets {
+		p := &s.Presets[i]
+		at := slices.IndexFunc(d.Actions, func(a ActionInfo) bool { return a.Slug == p.Action })
+		if at < 0 {
 			panic(fmt.Sprintf("destination %s: preset %q names the unknown action %q", s.Info.Slug, p.Name, p.Action))
 		}
+		p.Subscribe = cmp.Or(p.Subscribe, d.Actions[at].Trigger)
 	}
 	schema := d.Settings
 	s.region(schema)

@@ -16,6 +16,7 @@
 package field
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -56,21 +57,32 @@ func (ls Lines) Fields() []payload.Field {
 
 // Together are the lines of several sets as one.
 func Together(sets ...Set) Lines {
-	fields := Of(sets...)
-	out := make(Lines, len(fields))
-	for i, f := range fields {
-		out[i] = Line{f}
+	var out Lines
+	for _, s := range sets {
+		switch s := s.(type) {
+		case Line:
+			out = append(out, s)
+		case Lines:
+			out = append(out, s...)
+		default:
+			for _, f := range s.Fields() {
+				out = append(out, Line{f: f})
+			}
+		}
 	}
 	return out
 }
 
 // Line is one field. It is immutable: every method returns another.
-type Line struct{ f payload.Field }
+type Line struct {
+	f    payload.Field
+	path string // where Below finds it; "": by its key
+}
 
 // Fields implements [Set].
 func (l Line) Fields() []payload.Field { return []payload.Field{l.f} }
 
-func of(key string, t payload.Type) Line { return Line{payload.Field{Key: key, Type: t}} }
+func of(key string, t payload.Type) Line { return Line{f: payload.Field{Key: key, Type: t}} }
 
 // Text is a text.
 func Text(key string) Line { return of(key, payload.TypeString) }
@@ -108,12 +120,16 @@ func fromMembers(fields []payload.Field) mapping.Value {
 	return d
 }
 
-// Texts are texts. A key may have its path behind it: Texts("os = context.os.name") is
-// Text("os").From("$.context.os.name"); so for all that stand in the plural.
+// Texts are texts. A key may have its paths behind it: Texts("os = context.os.name, context.device.type") is
+// Text("os").From("$.context.os.name", "$.context.device.type"); a path that begins with a dot is for [Lines.Below].
+// So for all that stand in the plural.
 func Texts(keys ...string) Lines { return each(keys, Text) }
 
 // Numbers are numbers.
 func Numbers(keys ...string) Lines { return each(keys, Number) }
+
+// Integers are numbers without decimals.
+func Integers(keys ...string) Lines { return each(keys, Integer) }
 
 // Booleans are true or false.
 func Booleans(keys ...string) Lines { return each(keys, Boolean) }
@@ -122,21 +138,28 @@ func each(keys []string, of func(string) Line) (ls Lines) {
 	for _, k := range keys {
 		key, path, mapped := strings.Cut(k, " = ")
 		l := of(key)
-		if mapped {
-			l = l.From("$." + path)
+		if rest, below := strings.CutPrefix(path, "."); below {
+			l.path = rest
+		} else if mapped {
+			l = l.From(strings.Split("$."+strings.ReplaceAll(path, ", ", ",$."), ",")...)
 		}
 		ls = append(ls, l)
 	}
 	return ls
 }
 
-// Below maps every line that has no mapping to the member of its name of an object of
-// the event, such as "$.properties"; with "" to that of the element, see [Line.EachOf].
-func (ls Lines) Below(path string) Lines {
+// Below maps every line that has no mapping to the first of some objects of the event that has it, such as
+// "$.properties"; with "" to the element, see [Line.EachOf]. It is looked for by its key, or by the path that begins
+// with a dot: Texts("email", "zip = .address.postalCode").Below("$.traits", "$.properties").
+func (ls Lines) Below(objects ...string) Lines {
 	var out Lines
 	for _, l := range ls {
 		if l.f.Default.IsZero() {
-			l = l.From(strings.TrimPrefix(path+"."+l.f.Key, "."))
+			var paths []string
+			for _, object := range objects {
+				paths = append(paths, strings.TrimPrefix(object+"."+cmp.Or(l.path, l.f.Key), "."))
+			}
+			l = l.From(paths...)
 		}
 		out = append(out, l)
 	}
