@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,25 +38,19 @@ func (b *bound) writeConversation(in *Input, out *Output) {
 	if !ok {
 		return
 	}
-	var all []call
-	end := func() bool {
-		if len(all) > 0 {
-			item, err := json.Marshal(all)
-			if err != nil {
-				out.Reject(Invalid, err.Error())
-				return false
-			}
+	buf, base := out.end()
+	end := func() {
+		if len(buf) > base {
 			out.header = "" // each request has its own
-			out.Raw(item)
-			out.Emit()
-			out.Wait, all = true, nil
+			out.emit(append(buf, ']'), base, nil)
+			out.Wait = true
+			buf, base = out.end()
 		}
-		return true
 	}
 	for i := range b.steps {
 		st := &b.steps[i]
-		if st.wait && !end() {
-			return
+		if st.wait {
+			end()
 		}
 		path, needed, ok := b.prepare(st, s, bi, out)
 		if !ok {
@@ -66,14 +59,50 @@ func (b *bound) writeConversation(in *Input, out *Output) {
 		if !needed {
 			continue
 		}
-		text, ok := st.body.Append(s, bi, nil)
-		if !ok {
-			continue
+		from := len(buf)
+		if buf, ok = appendCall(buf, from == base, st, path, out.header, s, bi); !ok {
+			buf = buf[:from]
 		}
-		all = append(all, call{Step: st.number, Path: path, Header: out.header, Body: text,
-			Holes: slices.Clone(s.Holes())})
 	}
 	end()
+}
+
+// appendCall appends a call as JSON to the list of them; false: it has no body, so there is no call.
+func appendCall(dst []byte, first bool, st *boundStep, path, header string, s *body.Scratch, bi *body.Input) (
+	[]byte, bool) {
+	if first {
+		dst = append(dst, '[')
+	} else {
+		dst = append(dst, ',')
+	}
+	dst = strconv.AppendInt(append(dst, `{"step":`...), int64(st.number), 10)
+	dst = event.AppendQuoted(append(dst, `,"path":`...), path)
+	if header != "" {
+		dst = event.AppendQuoted(append(dst, `,"header":`...), header)
+	}
+	without := len(dst)
+	dst = append(dst, `,"body":`...)
+	from := len(dst)
+	dst, ok := st.body.Append(s, bi, dst)
+	if !ok {
+		return dst, false
+	}
+	if len(dst) == from {
+		dst = dst[:without]
+	}
+	for i, h := range s.Holes() {
+		open := `,"holes":[`
+		if i > 0 {
+			open = ","
+		}
+		dst = strconv.AppendInt(append(append(dst, open...), `{"At":`...), int64(h.At), 10)
+		dst = strconv.AppendInt(append(dst, `,"Step":`...), int64(h.Step), 10)
+		dst = append(event.AppendQuoted(append(dst, `,"Path":`...), h.Path), '}')
+	}
+	if len(s.Holes()) > 0 {
+		dst = append(dst, ']')
+	}
+	return append(dst, '}'), true
 }
 
 // heard is what a conversation has learned from answers so far.

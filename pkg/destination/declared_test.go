@@ -279,6 +279,16 @@ func answerCases() []declaredCase {
 				"retry unexpected the answer to request 1 has no data.id, which the next request needs"},
 		},
 		{
+			"an answer behind characters that may be written in several ways", a().Steps(
+				destination.Send("PUT", "/companies", body.Object(body.Same("source"))),
+				destination.Send("PUT", "/people", body.Object(body.Same("source"), m("company", body.Answer(1, "data.id")))),
+			),
+			[]string{track("1", `{"source":"<x> &  "}`)},
+			[]string{`200 {"data":{"id":"c 1"}}`, `200 {}`},
+			[]string{`PUT /companies {"source":"<x> &  "}`, `PUT /people {"source":"<x> &  ","company":"c 1"}`},
+			[]string{"delivered"},
+		},
+		{
 			"the same thing once a request, with answers of the steps' own", a().Once("user").Steps(
 				destination.Send("POST", "/made", body.Items(body.Object(m("user", from("source")), m("n", body.InsertID())))).
 					If(from("phone")).
