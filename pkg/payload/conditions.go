@@ -43,36 +43,57 @@ func nullLike(raw []byte) bool {
 	return k < event.Array && !jsonval.Truthy(k, raw)
 }
 
-func (c *Condition) holds(r *Resolver) bool {
-	for _, t := range c.Tests {
-		if t.holds(r, len(c.Tests) > 1) != c.All {
-			return !c.All
-		}
-	}
-	return c.All && len(c.Tests) > 0
+// asked is a condition in the form in which it is asked of every payload.
+type asked struct {
+	all   bool
+	tests []askedTest
 }
 
-func (t *Test) holds(r *Resolver, several bool) bool {
-	parent, child, nested := strings.Cut(t.Field, ".")
-	raw := find(r.now.given, parent)
-	if nested && raw != nil {
+type askedTest struct {
+	parent, child string // child: "": the field itself is tested
+	not           bool
+	want          []byte // nil: whether it is absent, or null
+}
+
+// asked compiles a condition: payloads are many, and conditions few.
+func (c *Condition) asked() (out asked) {
+	out.all = c.All
+	for _, t := range c.Tests {
+		a := askedTest{not: t.Not}
+		a.parent, a.child, _ = strings.Cut(t.Field, ".")
+		if !t.Value.IsZero() {
+			a.want = []byte(t.Value.String())
+		}
+		out.tests = append(out.tests, a)
+	}
+	return out
+}
+
+func (c *asked) holds(r *Resolver) bool {
+	for i := range c.tests {
+		if c.tests[i].holds(r, len(c.tests) > 1) != c.all {
+			return !c.all
+		}
+	}
+	return c.all && len(c.tests) > 0
+}
+
+func (t *askedTest) holds(r *Resolver, several bool) bool {
+	raw := find(r.now.given, t.parent)
+	if t.child != "" && raw != nil {
 		if jsonval.KindOf(raw) != event.Object {
 			return true // JSON Schema: a condition on members says nothing about other types
 		}
-		raw = memberOf(raw, child)
+		raw = memberOf(raw, t.child)
 	}
-	if t.Value.IsZero() && !nested {
+	if t.want == nil && t.child == "" {
 		absent := raw == nil || !several && nullLike(raw)
-		return absent != t.Not
+		return absent != t.not
 	}
 	if raw == nil {
 		return false
 	}
-	var want []byte
-	if !t.Value.IsZero() {
-		want = []byte(t.Value.String())
-	}
-	return jsonval.Same(raw, want) != t.Not
+	return jsonval.Same(raw, t.want) != t.not
 }
 
 // note keeps a member's value before coercion, for the conditions that test it.
@@ -84,26 +105,28 @@ func (p *Program) note(r *Resolver, key string, v *mapping.Result) {
 	r.now.given = append(r.now.given, given{key: key, raw: r.Store(v.Raw)})
 }
 
+func isMissing(where, key string) string {
+	return where + " is missing the required field '" + key + "'."
+}
+
 // missing lists the required fields that are not in the payload.
 func (p *Program) missing(r *Resolver) []string {
 	var problems []string
 	s := &r.now
-	report := func(where, key string) {
-		problems = append(problems, where+" is missing the required field '"+key+"'.")
-	}
-	for _, rl := range p.schema.rules {
+	for i := range p.schema.rules {
+		rl := &p.schema.rules[i]
 		before := len(problems)
 		if !rl.cond.holds(r) {
 			continue
 		}
 		f := p.schema.byKey[rl.path[0]]
 		if s.refs[f.number] == absent {
-			report("The root value", rl.path[0])
+			problems = append(problems, f.lacked.Problems...)
 		} else if len(rl.path) == 2 {
 			raw := find(s.given, rl.path[0])
 			g := f.byKey[rl.path[1]]
 			if v := memberOf(raw, rl.path[1]); jsonval.KindOf(raw) == event.Object && g.drops(v, true) {
-				report(capitalize(f.title), rl.path[1])
+				problems = append(problems, isMissing(capitalize(f.title), rl.path[1]))
 			}
 		}
 		if len(problems) > before {
@@ -112,7 +135,7 @@ func (p *Program) missing(r *Resolver) []string {
 	}
 	for _, f := range p.schema.needed {
 		if s.refs[f.number] == absent {
-			report("The root value", f.Key)
+			problems = append(problems, f.lacked.Problems...)
 		}
 	}
 	return problems

@@ -213,7 +213,10 @@ func (p *Program) Run(r *Resolver, in event.Value) (*Payload, error) {
 	if r.Err() != nil {
 		return nil, r.Err()
 	}
-	if len(s.problems) > 0 || len(p.schema.rules) > 0 || p.lacks(s) {
+	if lacked := p.lacks(s); len(s.problems) > 0 || len(p.schema.rules) > 0 || lacked != nil {
+		if lacked != nil && len(s.problems) == 0 && len(p.schema.rules) == 0 && len(p.schema.needed) == 1 {
+			return nil, lacked.lacked
+		}
 		if problems := append(p.missing(r), s.problems...); len(problems) > 0 {
 			return nil, &InvalidError{problems}
 		}
@@ -398,14 +401,14 @@ func (p *Program) template(r *Resolver, m *member, in event.Value) {
 	s.make(m.s, start)
 }
 
-// lacks says whether a required field is missing from the payload.
-func (p *Program) lacks(s *payloadScratch) bool {
+// lacks is the first required field that the payload lacks; nil: none.
+func (p *Program) lacks(s *payloadScratch) *schema {
 	for _, f := range p.schema.needed {
 		if s.refs[f.number] == absent {
-			return true
+			return f
 		}
 	}
-	return false
+	return nil
 }
 
 // Resolver is the memory that running programs need, see [mapping.Resolver]. The zero Resolver is ready for use.

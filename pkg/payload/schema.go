@@ -3,7 +3,6 @@ package payload
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/fanfold/fanfold/pkg/event"
 	"github.com/fanfold/fanfold/pkg/jsonval"
@@ -31,11 +30,12 @@ type schema struct {
 	obeyed   func(event.Value) bool // if checked: whether a value is valid
 	props    []*schema
 	byKey    map[string]*schema
-	path     string       // of a root field, for messages
-	number   int          // of a root field
-	buckets  *[256]uint16 // of the root: from the hash of a key to the index of a field, from 1
-	chain    []uint16     // for each field, the next one in the same bucket
-	keys     []string     // of its fields
+	path     string        // of a root field, for messages
+	number   int           // of a root field
+	lacked   *InvalidError // of a root field: the error if it is all that is missing; nobody changes it
+	buckets  *[256]uint16  // of the root: from the hash of a key to the index of a field, from 1
+	chain    []uint16      // for each field, the next one in the same bucket
+	keys     []string      // of its fields
 	needed   []*schema
 	required bool
 	nullable bool
@@ -47,7 +47,7 @@ type schema struct {
 
 type rule struct {
 	path []string // field, or object and member
-	cond *Condition
+	cond asked
 }
 
 func (s *schema) init(root bool) error {
@@ -102,7 +102,7 @@ func (s *schema) init(root bool) error {
 		// In Segment an object with a conditionally required member loses
 		// its unconditional requirements.
 		c.required = c.required && (root || !conditional)
-		c.number = i
+		c.number, c.lacked = i, &InvalidError{[]string{isMissing("The root value", c.Key)}}
 		if c.required {
 			s.needed = append(s.needed, c)
 		}
@@ -131,21 +131,20 @@ func (s *schema) conditions() {
 		if f.Type == TypeObject {
 			for _, g := range f.Properties {
 				if g.RequiredIf != nil && !g.Required {
-					s.rules = append(s.rules, rule{[]string{f.Key, g.Key}, g.RequiredIf})
+					s.rules = append(s.rules, rule{[]string{f.Key, g.Key}, g.RequiredIf.asked()})
 				}
 			}
 		}
 		if f.RequiredIf != nil && !f.Required {
-			s.rules = append(s.rules, rule{[]string{f.Key}, f.RequiredIf})
+			s.rules = append(s.rules, rule{[]string{f.Key}, f.RequiredIf.asked()})
 		}
 	}
 	for _, rl := range s.rules {
 		if len(rl.path) == 2 {
 			s.tested = append(s.tested, rl.path[0])
 		}
-		for _, t := range rl.cond.Tests {
-			parent, _, _ := strings.Cut(t.Field, ".")
-			s.tested = append(s.tested, parent)
+		for _, t := range rl.cond.tests {
+			s.tested = append(s.tested, t.parent)
 		}
 	}
 }
